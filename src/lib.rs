@@ -1,0 +1,1 @@
+//! deia: a hive of supervised bots behind a durable task queue.
