@@ -1,0 +1,163 @@
+//! API keys: `deia_<id>_<secret>_<crc32>`.
+//!
+//! The id is the base32 part of a [`KeyId`], the secret 160 random bits in
+//! lower-case base32 (RFC 4648, no padding), the checksum the CRC-32 (ISO 3309)
+//! of all before it in eight hexadecimal digits. It lets a mistyped key be told
+//! from a wrong one without a look-up, and secret scanners know a key by it.
+
+use std::fmt;
+
+use data_encoding::{BASE32_NOPAD, HEXLOWER};
+use ring::{
+    digest,
+    rand::{SecureRandom, SystemRandom},
+};
+
+use crate::model::KeyId;
+
+const SECRET_BYTES: usize = 20;
+
+/// Why a text is not a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    /// It has not the form of a key.
+    #[error("a key looks like deia_<id>_<secret>_<checksum>")]
+    Malformed,
+    /// The checksum does not fit: mistyped or cut off.
+    #[error("the key's checksum does not fit: it is mistyped or cut off")]
+    Checksum,
+    /// The system gave no random numbers.
+    #[error("the system gave no random numbers")]
+    NoRandom,
+}
+
+/// A key in the clear. It is shown once and never stored.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ApiKey {
+    id: KeyId,
+    secret: String,
+}
+
+impl fmt::Debug for ApiKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ApiKey({}, secret not shown)", self.id)
+    }
+}
+
+impl ApiKey {
+    /// A fresh one.
+    ///
+    /// # Errors
+    /// [`KeyError::NoRandom`] when the system's generator fails.
+    pub fn generate() -> Result<Self, KeyError> {
+        let mut secret = [0u8; SECRET_BYTES];
+        SystemRandom::new()
+            .fill(&mut secret)
+            .map_err(|_| KeyError::NoRandom)?;
+        Ok(Self {
+            id: KeyId::new(),
+            secret: BASE32_NOPAD.encode(&secret).to_ascii_lowercase(),
+        })
+    }
+
+    /// Reads a key. Cheap: no look-up, no hash.
+    ///
+    /// # Errors
+    /// [`KeyError::Malformed`] or [`KeyError::Checksum`].
+    pub fn parse(text: &str) -> Result<Self, KeyError> {
+        let (body, checksum) = text.rsplit_once('_').ok_or(KeyError::Malformed)?;
+        let rest = body.strip_prefix("deia_").ok_or(KeyError::Malformed)?;
+        let (id, secret) = rest.split_once('_').ok_or(KeyError::Malformed)?;
+        let secret_ok = secret.len() == 32
+            && secret
+                .bytes()
+                .all(|b| matches!(b, b'a'..=b'z' | b'2'..=b'7'));
+        let checksum_ok = checksum.len() == 8
+            && checksum
+                .bytes()
+                .all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        if !secret_ok || !checksum_ok {
+            return Err(KeyError::Malformed);
+        }
+        let id = format!("key_{id}")
+            .parse()
+            .map_err(|_| KeyError::Malformed)?;
+        if checksum_of(body) != checksum {
+            return Err(KeyError::Checksum);
+        }
+        Ok(Self {
+            id,
+            secret: secret.to_owned(),
+        })
+    }
+
+    /// Names the key; not secret.
+    pub fn id(&self) -> KeyId {
+        self.id
+    }
+
+    /// SHA-256 of the secret part: what is stored. The secret has 160 random
+    /// bits, so a fast hash is enough.
+    pub fn secret_sha256(&self) -> [u8; 32] {
+        let mut out = [0u8; 32];
+        out.copy_from_slice(digest::digest(&digest::SHA256, self.secret.as_bytes()).as_ref());
+        out
+    }
+
+    /// The whole key, to be shown once.
+    pub fn reveal(&self) -> String {
+        let id = self.id.to_string();
+        let body = format!("deia_{}_{}", id.trim_start_matches("key_"), self.secret);
+        format!("{body}_{}", checksum_of(&body))
+    }
+}
+
+fn checksum_of(body: &str) -> String {
+    HEXLOWER.encode(&crc32fast::hash(body.as_bytes()).to_be_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_key_reads_back_and_is_not_shown_by_debug() {
+        let key = ApiKey::generate().unwrap();
+        let text = key.reveal();
+        assert_eq!(ApiKey::parse(&text).unwrap(), key);
+        assert!(!format!("{key:?}").contains(&key.secret));
+        assert_ne!(ApiKey::generate().unwrap().reveal(), text);
+    }
+
+    #[test]
+    fn mistyped_and_malformed_keys_are_told_apart() {
+        let text = ApiKey::generate().unwrap().reveal();
+        let secret_at = text.len() - 12;
+        let other = if &text[secret_at..=secret_at] == "a" {
+            "b"
+        } else {
+            "a"
+        };
+        let mistyped = format!("{}{other}{}", &text[..secret_at], &text[secret_at + 1..]);
+        assert_eq!(ApiKey::parse(&mistyped), Err(KeyError::Checksum));
+        for text in [
+            "",
+            "deia",
+            "deia___",
+            "sk_a_b_c",
+            &text[..text.len() - 1],
+            &text.to_uppercase(),
+        ] {
+            assert_eq!(ApiKey::parse(text), Err(KeyError::Malformed), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_without_a_panic(text: String) {
+            prop_assert!(ApiKey::parse(&text).is_err());
+        }
+    }
+}

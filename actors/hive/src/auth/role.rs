@@ -1,0 +1,154 @@
+//! Roles and what each may do.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! permissions {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal: $($role:ident)*;)*) => {
+        /// Leave to do one kind of thing.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Permission {
+            $($(#[$doc])* $variant,)*
+        }
+
+        impl Permission {
+            /// Every permission there is.
+            pub const ALL: &'static [Permission] = &[$(Permission::$variant,)*];
+
+            /// Its name.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Permission::$variant => $name,)* }
+            }
+        }
+
+        impl Role {
+            /// Whether this role includes that permission. Admins may do everything.
+            pub fn may(self, permission: Permission) -> bool {
+                match permission {
+                    $(Permission::$variant => matches!(self, Role::Admin $(| Role::$role)*),)*
+                }
+            }
+        }
+    };
+}
+
+permissions! {
+    /// Submit tasks.
+    TaskSubmit = "task:submit": Operator External;
+    /// Read tasks and results (external: its own).
+    TaskRead = "task:read": Operator Viewer External Bot;
+    /// Cancel tasks (external: its own).
+    TaskCancel = "task:cancel": Operator External;
+    /// List bots.
+    BotList = "bot:list": Operator Viewer;
+    /// Read a bot.
+    BotRead = "bot:read": Operator Viewer;
+    /// Put a bot in place and launch it.
+    BotLaunch = "bot:launch": Operator;
+    /// Stop or drain a bot.
+    BotStop = "bot:stop": Operator;
+    /// Remove a bot, or stop it without a drain.
+    BotKill = "bot:kill": Operator;
+    /// Read the configuration.
+    SysConfigRead = "sys:config:read": Operator Viewer;
+    /// Change the configuration.
+    SysConfigWrite = "sys:config:write": ;
+    /// Read logs.
+    SysLogsRead = "sys:logs:read": Operator;
+    /// Read health, metrics and the supervision tree.
+    SysHealth = "sys:health": Operator Viewer;
+    /// Make, list and revoke keys.
+    AdminKeys = "admin:keys": ;
+    /// Restart the server.
+    AdminRestart = "admin:restart": ;
+}
+
+/// What a key may do, in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Everything.
+    Admin,
+    /// Runs bots and the queue.
+    Operator,
+    /// Reads.
+    Viewer,
+    /// Submits and reads its own tasks.
+    External,
+    /// Works on its own tasks.
+    Bot,
+}
+
+impl Role {
+    /// Every role there is.
+    pub const ALL: [Role; 5] = [
+        Role::Admin,
+        Role::Operator,
+        Role::Viewer,
+        Role::External,
+        Role::Bot,
+    ];
+
+    /// Its name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Admin => "admin",
+            Self::Operator => "operator",
+            Self::Viewer => "viewer",
+            Self::External => "external",
+            Self::Bot => "bot",
+        }
+    }
+
+    /// Whether this role sees only what its own user submitted.
+    pub fn sees_only_its_own(self) -> bool {
+        matches!(self, Self::External | Self::Bot)
+    }
+}
+
+impl FromStr for Role {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL
+            .into_iter()
+            .find(|role| role.as_str() == text)
+            .ok_or("expected admin, operator, viewer, external or bot")
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_of_roles() {
+        for permission in Permission::ALL {
+            assert!(Role::Admin.may(*permission), "{permission:?}");
+        }
+        for (role, permission, expected) in [
+            (Role::Operator, Permission::TaskSubmit, true),
+            (Role::Operator, Permission::AdminKeys, false),
+            (Role::Viewer, Permission::TaskRead, true),
+            (Role::Viewer, Permission::TaskSubmit, false),
+            (Role::External, Permission::TaskSubmit, true),
+            (Role::External, Permission::BotList, false),
+            (Role::Bot, Permission::TaskSubmit, false),
+            (Role::Bot, Permission::BotLaunch, false),
+        ] {
+            assert_eq!(
+                role.may(permission),
+                expected,
+                "{role} {}",
+                permission.as_str()
+            );
+        }
+    }
+}

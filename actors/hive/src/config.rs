@@ -1,0 +1,15 @@
+//! Typed settings: one struct per room, read from layers, validated whole.
+//!
+//! `config/deia.yaml` is both the documentation of every key and the source of
+//! every default: it is compiled in, so the two cannot differ.
+
+mod check;
+mod load;
+mod settings;
+
+pub use check::{ConfigError, Problem};
+pub use load::Layers;
+pub use settings::{
+    BotRestart, BotSettings, Config, LimitSettings, LogFormat, LoggingSettings, SchedulerSettings,
+    SeedBot, ServerSettings, StoreSettings, TaskSettings,
+};

@@ -1,0 +1,114 @@
+//! Errors of the configuration: each names the key, the value and what is allowed.
+
+use std::{fmt, ops::RangeInclusive, path::PathBuf, time::Duration};
+
+use bytesize::ByteSize;
+
+/// One setting that cannot stand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The key, dotted.
+    pub key: String,
+    /// The value that was given.
+    pub value: String,
+    /// What is allowed.
+    pub allowed: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}: {} is not allowed; expected {}",
+            self.key, self.value, self.allowed
+        )
+    }
+}
+
+/// Why the settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file does not exist or cannot be read.
+    #[error("{path}: {reason}")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// A layer is not YAML, has an unknown key, or a value of the wrong type.
+    #[error("{0}")]
+    Malformed(String),
+    /// Values out of their range.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Invalid(Vec<Problem>),
+}
+
+/// Collects every problem, so that all are told at once.
+#[derive(Default)]
+pub(super) struct Checker(Vec<Problem>);
+
+impl Checker {
+    pub(super) fn refuse(
+        &mut self,
+        key: impl Into<String>,
+        value: impl fmt::Display,
+        allowed: impl Into<String>,
+    ) {
+        self.0.push(Problem {
+            key: key.into(),
+            value: value.to_string(),
+            allowed: allowed.into(),
+        });
+    }
+
+    pub(super) fn number<N>(&mut self, key: &str, value: N, allowed: RangeInclusive<N>)
+    where
+        N: PartialOrd + fmt::Display,
+    {
+        if !allowed.contains(&value) {
+            self.refuse(
+                key,
+                value,
+                format!("{} to {}", allowed.start(), allowed.end()),
+            );
+        }
+    }
+
+    pub(super) fn fraction(&mut self, key: &str, value: f64, allowed: RangeInclusive<f64>) {
+        self.number(key, value, allowed);
+    }
+
+    pub(super) fn size(&mut self, key: &str, value: ByteSize, allowed: RangeInclusive<u64>) {
+        if !allowed.contains(&value.as_u64()) {
+            let (least, most) = (ByteSize(*allowed.start()), ByteSize(*allowed.end()));
+            self.refuse(key, value, format!("{least} to {most}"));
+        }
+    }
+
+    pub(super) fn duration(
+        &mut self,
+        key: &str,
+        value: Duration,
+        allowed: RangeInclusive<Duration>,
+    ) {
+        if !allowed.contains(&value) {
+            let show = |d: Duration| humantime_serde::re::humantime::format_duration(d).to_string();
+            self.refuse(
+                key,
+                show(value),
+                format!("{} to {}", show(*allowed.start()), show(*allowed.end())),
+            );
+        }
+    }
+
+    pub(super) fn not_empty(&mut self, key: &str, value: &str) {
+        if value.is_empty() {
+            self.refuse(key, "an empty value", "some text");
+        }
+    }
+
+    pub(super) fn done(self) -> Vec<Problem> {
+        self.0
+    }
+}

@@ -1,0 +1,203 @@
+//! Reading: defaults, then a file, then the environment, then `--set`.
+
+use std::path::{Path, PathBuf};
+
+use config::{Environment, File, FileFormat};
+
+use super::{Config, ConfigError};
+
+const DEFAULTS: &str = include_str!("../../../../config/deia.yaml");
+
+/// Where settings come from; each layer overrides the ones before.
+#[derive(Clone, Debug, Default)]
+pub struct Layers {
+    file: Option<PathBuf>,
+    environment: bool,
+    overrides: Vec<(String, String)>,
+}
+
+impl Layers {
+    /// Adds a YAML file. It needs to have only the keys that differ.
+    #[must_use]
+    pub fn file(mut self, path: impl AsRef<Path>) -> Self {
+        self.file = Some(path.as_ref().to_owned());
+        self
+    }
+
+    /// Adds the environment: `DEIA__SERVER__BIND` is `server.bind`.
+    #[must_use]
+    pub fn environment(mut self) -> Self {
+        self.environment = true;
+        self
+    }
+
+    /// Sets one key, over everything else. The value is read as YAML.
+    #[must_use]
+    pub fn set(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.overrides.push((key.into(), value.into()));
+        self
+    }
+
+    /// Reads the layers and checks every value.
+    ///
+    /// # Errors
+    /// Unreadable or malformed layers, unknown keys, and values out of range:
+    /// each error names the key, the value and what is allowed.
+    pub fn load(&self) -> Result<Config, ConfigError> {
+        let merged = self.merge()?;
+        let config: Config = serde_path_to_error::deserialize(merged).map_err(|error| {
+            let path = error.path().to_string();
+            ConfigError::Malformed(match path.as_str() {
+                "." => error.into_inner().to_string(),
+                _ => format!("{path}: {}", error.into_inner()),
+            })
+        })?;
+        match config.problems() {
+            problems if problems.is_empty() => Ok(config),
+            problems => Err(ConfigError::Invalid(problems)),
+        }
+    }
+
+    fn merge(&self) -> Result<serde_json::Value, ConfigError> {
+        let mut builder =
+            config::Config::builder().add_source(File::from_str(DEFAULTS, FileFormat::Yaml));
+        if let Some(path) = &self.file {
+            let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Unreadable {
+                path: path.clone(),
+                reason: error.to_string(),
+            })?;
+            builder = builder.add_source(File::from_str(&text, FileFormat::Yaml));
+        }
+        if self.environment {
+            builder = builder.add_source(
+                Environment::with_prefix("DEIA")
+                    .prefix_separator("__")
+                    .separator("__")
+                    .try_parsing(true),
+            );
+        }
+        for (key, value) in &self.overrides {
+            let text = format!("value: {value}");
+            let parsed = config::Config::builder()
+                .add_source(File::from_str(&text, FileFormat::Yaml))
+                .build()
+                .and_then(|parsed| parsed.get::<config::Value>("value"))
+                .map_err(|error| ConfigError::Malformed(format!("--set {key}: {error}")))?;
+            builder = builder
+                .set_override(key, parsed)
+                .map_err(|error| ConfigError::Malformed(format!("--set {key}: {error}")))?;
+        }
+        let place = self.file.as_ref().map_or_else(
+            || "the configuration".to_owned(),
+            |path| path.display().to_string(),
+        );
+        builder
+            .build()
+            .and_then(config::Config::try_deserialize)
+            .map_err(|error| ConfigError::Malformed(format!("{place}: {error}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_compiled_in_file_is_complete_and_valid() {
+        let config = Config::defaults().unwrap();
+        assert_eq!(config.server.bind.to_string(), "127.0.0.1:8000");
+        assert!(config.bots.seed.len() >= 3);
+    }
+
+    #[test]
+    fn layers_override_in_order() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("my.yaml");
+        std::fs::write(&path, "server:\n  keep_alive: 5s\n  workers: 3\n").unwrap();
+        let config = Layers::default()
+            .file(&path)
+            .set("server.workers", "4")
+            .set("tasks.types", "[general, a.b]")
+            .load()
+            .unwrap();
+        assert_eq!(config.server.keep_alive.as_secs(), 5);
+        assert_eq!(config.server.workers, 4);
+        assert_eq!(config.tasks.types.len(), 2);
+        assert_eq!(config.tasks.max_batch, 1000);
+    }
+
+    #[test]
+    fn errors_name_key_value_and_range() {
+        for (key, value, expected) in [
+            (
+                "server.workers",
+                "300",
+                "server.workers: 300 is not allowed; expected 0 to 256",
+            ),
+            (
+                "server.bind",
+                "0.0.0.0:8000",
+                "server.bind: 0.0.0.0:8000 is not allowed; expected a loopback address",
+            ),
+            (
+                "server.bind",
+                "nonsense",
+                "server.bind: invalid socket address",
+            ),
+            (
+                "tasks.default_timeout",
+                "0s",
+                "tasks.default_timeout: 0s is not allowed; expected 1s to 7days",
+            ),
+            (
+                "tasks.max_content_bytes",
+                "65MiB",
+                "tasks.max_content_bytes: 65.0 MiB is not allowed; expected 1 B to 64.0 MiB",
+            ),
+            (
+                "tasks.retry.jitter",
+                "1.5",
+                "tasks.retry.jitter: 1.5 is not allowed; expected 0 to 1",
+            ),
+            ("server.no_such_key", "1", "unknown field `no_such_key`"),
+            (
+                "server.workers",
+                "many",
+                "server.workers: invalid type: string \"many\", expected u16",
+            ),
+            ("store.url", "postgres://h/d", "expected `sqlite`"),
+        ] {
+            let error = Layers::default()
+                .set(key, value)
+                .load()
+                .unwrap_err()
+                .to_string();
+            assert!(error.contains(expected), "{key}={value}: {error}");
+        }
+    }
+
+    #[test]
+    fn all_problems_are_told_at_once() {
+        let error = Layers::default()
+            .set("server.workers", "300")
+            .set("tasks.max_batch", "0")
+            .load()
+            .unwrap_err();
+        assert!(
+            matches!(&error, ConfigError::Invalid(found) if found.len() == 2),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_missing_file_is_named() {
+        let error = Layers::default()
+            .file("/no/such/file.yaml")
+            .load()
+            .unwrap_err();
+        assert!(
+            error.to_string().starts_with("/no/such/file.yaml: "),
+            "{error}"
+        );
+    }
+}

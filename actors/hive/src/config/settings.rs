@@ -1,0 +1,386 @@
+//! The settings themselves. What each means, its unit and its range is said in
+//! `config/deia.yaml`.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use bytesize::ByteSize;
+use serde::{Deserialize, Serialize};
+
+use super::{ConfigError, Problem, check::Checker};
+use crate::model::{BotName, BotSpec, RetryPolicy, TaskType};
+
+/// Every setting of deia.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Where everything that deia keeps is.
+    pub data_dir: PathBuf,
+    /// The HTTP front.
+    pub server: ServerSettings,
+    /// The store.
+    pub store: StoreSettings,
+    /// Limits and defaults of tasks.
+    pub tasks: TaskSettings,
+    /// The scheduler.
+    pub scheduler: SchedulerSettings,
+    /// The bots.
+    pub bots: BotSettings,
+    /// Rate limits.
+    pub limits: LimitSettings,
+    /// Logs.
+    pub logging: LoggingSettings,
+}
+
+/// The HTTP front.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "documented key by key in config/deia.yaml")]
+pub struct ServerSettings {
+    pub bind: SocketAddr,
+    pub workers: u16,
+    pub max_body_bytes: ByteSize,
+    pub max_connections: u32,
+    #[serde(with = "humantime_serde")]
+    pub request_head_timeout: Duration,
+    #[serde(with = "humantime_serde")]
+    pub keep_alive: Duration,
+    #[serde(with = "humantime_serde")]
+    pub max_wait: Duration,
+    #[serde(with = "humantime_serde")]
+    pub drain_timeout: Duration,
+}
+
+/// The store.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "documented key by key in config/deia.yaml")]
+pub struct StoreSettings {
+    pub url: String,
+    pub group_commit_max: u32,
+    pub queue_max: u32,
+    pub readers: u16,
+    pub checkpoint_pages: u32,
+    pub cache_bytes: ByteSize,
+}
+
+/// Limits and defaults of tasks.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "documented key by key in config/deia.yaml")]
+pub struct TaskSettings {
+    pub types: Vec<TaskType>,
+    pub max_content_bytes: ByteSize,
+    pub max_output_bytes: ByteSize,
+    pub max_metadata_bytes: ByteSize,
+    pub max_batch: u32,
+    pub default_max_attempts: u32,
+    #[serde(with = "humantime_serde")]
+    pub default_timeout: Duration,
+    #[serde(with = "humantime_serde")]
+    pub max_timeout: Duration,
+    pub poison_after: u32,
+    pub retry: RetryPolicy,
+    #[serde(with = "humantime_serde")]
+    pub idempotency_retention: Duration,
+}
+
+/// The scheduler.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "documented key by key in config/deia.yaml")]
+pub struct SchedulerSettings {
+    pub window: u32,
+    pub claim_max: u32,
+    #[serde(with = "humantime_serde")]
+    pub poll_interval: Duration,
+}
+
+/// The bots.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "documented key by key in config/deia.yaml")]
+pub struct BotSettings {
+    pub first_port: u16,
+    pub last_port: u16,
+    pub max_bots: u32,
+    #[serde(with = "humantime_serde")]
+    pub term_grace: Duration,
+    pub log_max_bytes: ByteSize,
+    pub restart: BotRestart,
+    pub seed: Vec<SeedBot>,
+}
+
+/// How a bot that went down comes back.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "documented key by key in config/deia.yaml")]
+pub struct BotRestart {
+    #[serde(with = "humantime_serde")]
+    pub min: Duration,
+    #[serde(with = "humantime_serde")]
+    pub max: Duration,
+    pub restarts: u32,
+    #[serde(with = "humantime_serde")]
+    pub period: Duration,
+}
+
+/// A bot that a new data directory starts with.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SeedBot {
+    /// Its name.
+    pub name: BotName,
+    /// What it is.
+    #[serde(flatten)]
+    pub spec: BotSpec,
+}
+
+/// Rate limits.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "documented key by key in config/deia.yaml")]
+pub struct LimitSettings {
+    pub requests_per_second: u32,
+    pub burst: u32,
+    pub anonymous_per_second: u32,
+    pub anonymous_burst: u32,
+}
+
+/// Logs of deia itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "documented key by key in config/deia.yaml")]
+pub struct LoggingSettings {
+    pub filter: String,
+    pub format: LogFormat,
+}
+
+/// The form of log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// Human on a terminal, JSON otherwise.
+    Auto,
+    /// For people.
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3_600);
+const DAY: Duration = Duration::from_secs(86_400);
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+
+impl Config {
+    /// The defaults: what `config/deia.yaml` says.
+    ///
+    /// # Errors
+    /// When the compiled-in file is itself wrong, which a test rules out.
+    pub fn defaults() -> Result<Self, ConfigError> {
+        super::Layers::default().load()
+    }
+
+    /// Where the SQLite store is.
+    pub fn database_path(&self) -> PathBuf {
+        self.data_dir.join("deia.db")
+    }
+
+    /// Where the first admin key is.
+    pub fn admin_key_path(&self) -> PathBuf {
+        self.data_dir.join("admin.key")
+    }
+
+    /// Where a bot's log is.
+    pub fn bot_log_path(&self, bot: &BotName) -> PathBuf {
+        self.data_dir.join("logs/bots").join(format!("{bot}.log"))
+    }
+
+    /// Where a bot's programs run unless its specification says otherwise.
+    pub fn bot_work_dir(&self, bot: &BotName) -> PathBuf {
+        self.data_dir.join("work").join(bot.as_str())
+    }
+
+    /// Everything that is out of its range.
+    pub(super) fn problems(&self) -> Vec<Problem> {
+        let mut check = Checker::default();
+        self.server.check(&mut check);
+        self.store.check(&mut check);
+        self.tasks.check(&mut check);
+        self.scheduler.check(&mut check);
+        self.bots.check(&mut check);
+        self.limits.check(&mut check);
+        check.not_empty("data_dir", &self.data_dir.to_string_lossy());
+        check.not_empty("logging.filter", &self.logging.filter);
+        check.done()
+    }
+}
+
+impl ServerSettings {
+    fn check(&self, check: &mut Checker) {
+        if !self.bind.ip().is_loopback() {
+            check.refuse(
+                "server.bind",
+                self.bind,
+                "a loopback address such as 127.0.0.1:8000, until TLS is there",
+            );
+        }
+        check.number("server.workers", self.workers, 0..=256);
+        check.size("server.max_body_bytes", self.max_body_bytes, KIB..=GIB);
+        check.number(
+            "server.max_connections",
+            self.max_connections,
+            1..=1_000_000,
+        );
+        check.duration(
+            "server.request_head_timeout",
+            self.request_head_timeout,
+            SECOND..=10 * MINUTE,
+        );
+        check.duration("server.keep_alive", self.keep_alive, SECOND..=HOUR);
+        check.duration("server.max_wait", self.max_wait, SECOND..=10 * MINUTE);
+        check.duration(
+            "server.drain_timeout",
+            self.drain_timeout,
+            Duration::ZERO..=HOUR,
+        );
+    }
+}
+
+impl StoreSettings {
+    fn check(&self, check: &mut Checker) {
+        if self.url != "sqlite" {
+            check.refuse(
+                "store.url",
+                &self.url,
+                "`sqlite`, the only engine of this version",
+            );
+        }
+        check.number("store.group_commit_max", self.group_commit_max, 1..=4_096);
+        check.number("store.queue_max", self.queue_max, 64..=1_000_000);
+        check.number("store.readers", self.readers, 1..=64);
+        check.number(
+            "store.checkpoint_pages",
+            self.checkpoint_pages,
+            100..=1_000_000,
+        );
+        check.size("store.cache_bytes", self.cache_bytes, MIB..=4 * GIB);
+    }
+}
+
+impl TaskSettings {
+    fn check(&self, check: &mut Checker) {
+        check.size(
+            "tasks.max_content_bytes",
+            self.max_content_bytes,
+            1..=64 * MIB,
+        );
+        check.size(
+            "tasks.max_output_bytes",
+            self.max_output_bytes,
+            1..=64 * MIB,
+        );
+        check.size("tasks.max_metadata_bytes", self.max_metadata_bytes, 2..=MIB);
+        check.number("tasks.max_batch", self.max_batch, 1..=10_000);
+        check.number(
+            "tasks.default_max_attempts",
+            self.default_max_attempts,
+            1..=100,
+        );
+        check.duration("tasks.max_timeout", self.max_timeout, SECOND..=30 * DAY);
+        check.duration(
+            "tasks.default_timeout",
+            self.default_timeout,
+            SECOND..=self.max_timeout.max(SECOND),
+        );
+        check.number("tasks.poison_after", self.poison_after, 1..=100);
+        check.duration("tasks.retry.min", self.retry.min, Duration::ZERO..=DAY);
+        check.duration(
+            "tasks.retry.max",
+            self.retry.max,
+            self.retry.min..=(30 * DAY).max(self.retry.min),
+        );
+        check.fraction("tasks.retry.factor", self.retry.factor, 1.0..=100.0);
+        check.fraction("tasks.retry.jitter", self.retry.jitter, 0.0..=1.0);
+        check.duration(
+            "tasks.idempotency_retention",
+            self.idempotency_retention,
+            MINUTE..=30 * DAY,
+        );
+    }
+}
+
+impl SchedulerSettings {
+    fn check(&self, check: &mut Checker) {
+        check.number("scheduler.window", self.window, 16..=100_000);
+        check.number("scheduler.claim_max", self.claim_max, 1..=4_096);
+        check.duration(
+            "scheduler.poll_interval",
+            self.poll_interval,
+            Duration::from_millis(100)..=MINUTE,
+        );
+    }
+}
+
+impl BotSettings {
+    fn check(&self, check: &mut Checker) {
+        check.number("bots.first_port", self.first_port, 1..=65_535);
+        check.number("bots.last_port", self.last_port, self.first_port..=65_535);
+        check.number("bots.max_bots", self.max_bots, 1..=100_000);
+        check.duration(
+            "bots.term_grace",
+            self.term_grace,
+            Duration::ZERO..=10 * MINUTE,
+        );
+        check.size("bots.log_max_bytes", self.log_max_bytes, 4 * KIB..=GIB);
+        check.duration("bots.restart.min", self.restart.min, Duration::ZERO..=HOUR);
+        check.duration(
+            "bots.restart.max",
+            self.restart.max,
+            self.restart.min..=DAY.max(self.restart.min),
+        );
+        check.number("bots.restart.restarts", self.restart.restarts, 1..=1_000);
+        check.duration("bots.restart.period", self.restart.period, SECOND..=DAY);
+        let mut names = std::collections::HashSet::new();
+        for (i, bot) in self.seed.iter().enumerate() {
+            if !names.insert(&bot.name) {
+                check.refuse(
+                    format!("bots.seed[{i}].name"),
+                    &bot.name,
+                    "a name that no other bot of the list has",
+                );
+            }
+            for violation in bot.spec.violations() {
+                let place = violation.pointer.replace('/', ".");
+                check.refuse(
+                    format!("bots.seed[{i}]{place}"),
+                    "the given value",
+                    &violation.detail,
+                );
+            }
+        }
+    }
+}
+
+impl LimitSettings {
+    fn check(&self, check: &mut Checker) {
+        check.number(
+            "limits.requests_per_second",
+            self.requests_per_second,
+            1..=1_000_000,
+        );
+        check.number("limits.burst", self.burst, 1..=1_000_000);
+        check.number(
+            "limits.anonymous_per_second",
+            self.anonymous_per_second,
+            1..=1_000_000,
+        );
+        check.number(
+            "limits.anonymous_burst",
+            self.anonymous_burst,
+            1..=1_000_000,
+        );
+    }
+}

@@ -1,0 +1,90 @@
+//! Why the hive did not do what it was asked.
+
+use crate::{
+    auth::KeyError,
+    ledger::{Refusal, StoreError},
+    model::{TaskId, TaskStatus, Violation},
+};
+
+/// Why the hive did not do what it was asked. Each variant has one stable code
+/// in the catalogue of errors.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum HiveError {
+    /// There is no such thing, or the caller may not know of it.
+    #[error("there is no {kind} {id}")]
+    NotFound {
+        /// What kind of thing.
+        kind: &'static str,
+        /// Which.
+        id: String,
+    },
+    /// The input is wrong, in these places.
+    #[error("the input is not valid")]
+    Invalid(Vec<Violation>),
+    /// The task has no result yet.
+    #[error("task {task} is {}", status.as_str())]
+    TaskNotFinished {
+        /// The task.
+        task: TaskId,
+        /// Its status.
+        status: TaskStatus,
+    },
+    /// The command does not fit what is stored.
+    #[error(transparent)]
+    Refused(Refusal),
+    /// The cursor is not one that this list gave out.
+    #[error("the cursor is not one that this list gave out")]
+    BadCursor,
+    /// The disk is full.
+    #[error("the disk is full; nothing was changed")]
+    StorageFull,
+    /// Too much waits already.
+    #[error("the hive has too much to do already")]
+    Overloaded,
+    /// The hive is starting or stopping.
+    #[error("the hive is {0}")]
+    Unavailable(&'static str),
+    /// A bug or a broken machine. The text is for the log, not for callers.
+    #[error("internal: {0}")]
+    Internal(String),
+}
+
+impl From<StoreError> for HiveError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Refused(refusal) => refusal.into(),
+            StoreError::Full => Self::StorageFull,
+            StoreError::Busy => Self::Overloaded,
+            StoreError::Closed => Self::Unavailable("starting or stopping"),
+            StoreError::BadCursor => Self::BadCursor,
+            StoreError::Failed(reason) => Self::Internal(reason),
+        }
+    }
+}
+
+impl From<Refusal> for HiveError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::NoSuchTask(id) => Self::NotFound {
+                kind: "task",
+                id: id.to_string(),
+            },
+            Refusal::NoSuchBot(name) => Self::NotFound {
+                kind: "bot",
+                id: name.to_string(),
+            },
+            Refusal::NoSuchKey(id) => Self::NotFound {
+                kind: "key",
+                id: id.to_string(),
+            },
+            Refusal::Invalid(violations) => Self::Invalid(violations),
+            other => Self::Refused(other),
+        }
+    }
+}
+
+impl From<KeyError> for HiveError {
+    fn from(error: KeyError) -> Self {
+        Self::Internal(error.to_string())
+    }
+}

@@ -1,0 +1,314 @@
+//! Commands, and what comes of them.
+
+use std::time::Duration;
+
+use crate::{
+    auth::Role,
+    model::{
+        AttemptEnd, BotDesired, BotName, BotRecord, BotSpec, KeyId, KeyInfo, KeyRecord, LeaseToken,
+        NewEvent, NewTask, RetryPolicy, Submitted, Task, TaskId, TaskResult, TaskStatus, Timestamp,
+        Violation,
+    },
+};
+
+/// Defaults and rules that the store applies to tasks. Taken from `tasks.*`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TaskPolicy {
+    /// `max_attempts` of a task that does not say.
+    pub default_max_attempts: u32,
+    /// `timeout_seconds` of a task that does not say.
+    pub default_timeout_seconds: u64,
+    /// Bots that a task may take down.
+    pub poison_after: u32,
+    /// When a failed attempt is followed by the next.
+    pub retry: RetryPolicy,
+    /// How long an idempotency key is remembered.
+    pub idempotency_retention: Duration,
+}
+
+/// Makes a repeated submission harmless: the same key and fingerprint give the
+/// same answer, another fingerprint is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dedup {
+    /// The caller's `Idempotency-Key`.
+    pub key: String,
+    /// SHA-256 of what the caller sent.
+    pub fingerprint: [u8; 32],
+}
+
+/// A ready task that a bot shall have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// The task.
+    pub task: TaskId,
+    /// The bot.
+    pub bot: BotName,
+    /// The token that every later write about this attempt carries.
+    pub lease: LeaseToken,
+}
+
+/// A claimed task with all that its executor needs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClaimedTask {
+    /// The task as it now stands, content included.
+    pub task: Task,
+    /// The bot that has it.
+    pub bot: BotName,
+    /// The token of this attempt.
+    pub lease: LeaseToken,
+}
+
+/// How an attempt ended, reported by whoever holds the lease.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AttemptReport {
+    /// The task.
+    pub task: TaskId,
+    /// The number of the attempt.
+    pub attempt: u32,
+    /// The token of the attempt.
+    pub lease: LeaseToken,
+    /// How it ended.
+    pub end: AttemptEnd,
+    /// What the bot answered.
+    pub output: Option<String>,
+    /// Why it failed.
+    pub error: Option<String>,
+    /// Exit code of a program.
+    pub exit_code: Option<i32>,
+    /// How long it ran, in milliseconds.
+    pub execution_time_ms: u64,
+    /// Tokens used.
+    pub tokens_used: Option<u64>,
+    /// Cost, in hundredths of the billing currency.
+    pub cost_cents: Option<u64>,
+}
+
+/// What a report came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FinishOutcome {
+    /// Recorded; the task is now in this status.
+    Recorded(TaskStatus),
+    /// The lease is not, or no longer, in force. Nothing was changed.
+    Stale,
+}
+
+/// Something durable to do. Applied whole or not at all.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Accept tasks, all or none.
+    Submit {
+        /// The tasks, already checked against the limits.
+        tasks: Vec<NewTask>,
+        /// Who submits.
+        submitter: String,
+        /// To make a repetition harmless.
+        dedup: Option<Dedup>,
+    },
+    /// Give ready tasks to bots. What is no longer ready is left out of the answer.
+    Claim(Vec<Claim>),
+    /// Record how attempts ended, each on its own.
+    Finish(Vec<AttemptReport>),
+    /// Give back whatever these bots have in hand.
+    GiveBack {
+        /// The bots.
+        bots: Vec<BotName>,
+        /// `BotDied` or `GivenBack`.
+        end: AttemptEnd,
+        /// Why, in a sentence.
+        reason: String,
+    },
+    /// Call a task off. A running one is marked, and its bot told.
+    Cancel {
+        /// The task.
+        task: TaskId,
+        /// Who asks.
+        actor: String,
+    },
+    /// Make tasks ready whose time has come, at most `limit` of them.
+    Promote {
+        /// At most this many.
+        limit: u32,
+    },
+    /// Forget idempotency keys that are past their time.
+    Prune,
+    /// Put a bot in place or replace its specification.
+    PutBot {
+        /// Its name.
+        name: BotName,
+        /// What it is.
+        spec: BotSpec,
+        /// Who asks.
+        actor: String,
+        /// Refuse unless the stored version is this one.
+        if_version: Option<u64>,
+        /// First and last port that may be given to it.
+        ports: (u16, u16),
+        /// Bots at most.
+        max_bots: u32,
+    },
+    /// Remove a bot that is stopped and has nothing in hand.
+    DeleteBot {
+        /// Its name.
+        name: BotName,
+        /// Who asks.
+        actor: String,
+    },
+    /// Say whether a bot is meant to run.
+    SetDesired {
+        /// Its name.
+        name: BotName,
+        /// Whether.
+        desired: BotDesired,
+        /// Who asks.
+        actor: String,
+    },
+    /// Add a key.
+    AddKey {
+        /// The key.
+        key: KeyRecord,
+        /// Who asks.
+        actor: String,
+    },
+    /// Revoke a key.
+    RevokeKey {
+        /// The key.
+        key: KeyId,
+        /// Who asks.
+        actor: String,
+    },
+    /// Record events that come with no other change.
+    Record(Vec<NewEvent>),
+    /// Note whether the hive is running (so that the next start knows how this run ended).
+    MarkRunning(bool),
+}
+
+/// Why a command was refused. Nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// No such task.
+    #[error("there is no task {0}")]
+    NoSuchTask(TaskId),
+    /// No such bot.
+    #[error("there is no bot {0}")]
+    NoSuchBot(BotName),
+    /// No such key.
+    #[error("there is no key {0}")]
+    NoSuchKey(KeyId),
+    /// The task has its final status already.
+    #[error("task {0} is {1} already", task, status.as_str())]
+    TaskIsFinal {
+        /// The task.
+        task: TaskId,
+        /// Its status.
+        status: TaskStatus,
+    },
+    /// The idempotency key was used for another request.
+    #[error("the idempotency key was used for another request")]
+    IdempotencyMismatch,
+    /// The stored version is another.
+    #[error("version {expected} was expected, {actual} is stored")]
+    VersionMismatch {
+        /// What the caller expected; 0: nothing.
+        expected: u64,
+        /// What is stored; 0: nothing.
+        actual: u64,
+    },
+    /// The bot is meant to run, or has tasks in hand.
+    #[error("bot {0} is launched or has tasks in hand; stop it first")]
+    BotInUse(BotName),
+    /// As many bots as are allowed, or no port left.
+    #[error("there is room for no more bots: {0}")]
+    NoRoomForBot(String),
+    /// It would leave nobody who can make keys.
+    #[error("this is the last admin key in force; make another one first")]
+    LastAdminKey,
+    /// The input cannot be stored as it is.
+    #[error("the input is not valid")]
+    Invalid(Vec<Violation>),
+}
+
+/// What a command came to.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// Of `Submit`.
+    Submitted {
+        /// One for each task, in order.
+        tasks: Vec<Submitted>,
+        /// Whether this is the remembered answer to an earlier request.
+        replayed: bool,
+    },
+    /// Of `Claim`.
+    Claimed(Vec<ClaimedTask>),
+    /// Of `Finish`: one for each report, in order.
+    Finished(Vec<FinishOutcome>),
+    /// Of `Cancel`: the task as it now stands.
+    Task(Box<Task>),
+    /// Of `PutBot` and `SetDesired`.
+    Bot {
+        /// The bot as it now stands.
+        record: Box<BotRecord>,
+        /// Whether it is new.
+        created: bool,
+    },
+    /// Of `AddKey` and `RevokeKey`.
+    Key(KeyInfo),
+    /// Of the rest: how many were touched.
+    Done(u64),
+}
+
+/// What commits add to the counters of a bot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BotDelta {
+    /// Attempts that ended well.
+    pub completed: u64,
+    /// Attempts that ended badly.
+    pub failed: u64,
+}
+
+impl AttemptReport {
+    /// The recorded result that this report makes for a final status.
+    pub fn into_result(
+        self,
+        bot: Option<BotName>,
+        started_at: Option<Timestamp>,
+        completed_at: Timestamp,
+    ) -> TaskResult {
+        TaskResult {
+            task_id: self.task,
+            bot_id: bot,
+            success: self.end == AttemptEnd::Succeeded,
+            output: self.output,
+            error: self.error,
+            execution_time_ms: self.execution_time_ms,
+            started_at,
+            completed_at,
+            attempt: self.attempt,
+            tokens_used: self.tokens_used,
+            cost_cents: self.cost_cents,
+            exit_code: self.exit_code,
+        }
+    }
+}
+
+impl KeyRecord {
+    /// A key for that user and role, made now.
+    pub fn new(
+        key: &crate::auth::ApiKey,
+        user: impl Into<String>,
+        role: Role,
+        expires_at: Option<Timestamp>,
+    ) -> Self {
+        let info = KeyInfo {
+            id: key.id(),
+            user: user.into(),
+            role,
+            created_at: Timestamp::now(),
+            expires_at,
+            revoked_at: None,
+        };
+        Self {
+            info,
+            secret_sha256: key.secret_sha256(),
+        }
+    }
+}

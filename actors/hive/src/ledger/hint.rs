@@ -1,0 +1,39 @@
+//! What a store tells right after a commit. Hints may be lost, so whoever acts
+//! on one also looks at the store from time to time.
+
+use crate::model::{BotName, Priority, TaskId, TaskType};
+
+/// A ready task, as small as the scheduler needs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadyTask {
+    /// The task.
+    pub id: TaskId,
+    /// Its place in the order of submission; opaque but for its order.
+    pub order: i64,
+    /// What kind of work it is.
+    pub task_type: TaskType,
+    /// How urgent it is.
+    pub priority: Priority,
+}
+
+/// Something that a commit has changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Hint {
+    /// A task became ready.
+    Ready(ReadyTask),
+    /// A task waits until that time (milliseconds since the epoch).
+    Due(i64),
+    /// A task reached its final status.
+    Finished(TaskId),
+    /// A running task shall be cancelled.
+    CancelRequested {
+        /// The task.
+        task: TaskId,
+        /// The bot that has it.
+        bot: BotName,
+    },
+    /// Bots or what is desired of them changed.
+    BotsChanged,
+    /// Keys changed.
+    KeysChanged,
+}

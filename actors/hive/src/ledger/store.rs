@@ -1,0 +1,118 @@
+//! The trait through which commands are applied and state is read.
+
+use std::{future::Future, pin::Pin, sync::Arc};
+
+use super::{Command, Hint, Outcome, ReadyTask, Refusal};
+use crate::model::{
+    BotName, BotRecord, Event, KeyRecord, Page, PageRequest, Priority, QueueStatus, StatusCounts,
+    Task, TaskFilter, TaskId, TaskResult, TaskType,
+};
+
+/// A future that can be named.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Why the store did not do it.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The command is refused; nothing was changed.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The disk, or what the store may use of it, is full. Nothing was changed.
+    #[error("the disk is full; nothing was changed")]
+    Full,
+    /// Too many commands wait already. Nothing was changed.
+    #[error("the store has too much to do already")]
+    Busy,
+    /// The store is shut, or its writer is being restarted. Whether the command
+    /// was applied is not known to the caller only if it had been accepted.
+    #[error("the store is not open")]
+    Closed,
+    /// The cursor was not made by this store for this list.
+    #[error("the cursor is not one that this list gave out")]
+    BadCursor,
+    /// Anything else.
+    #[error("the store failed: {0}")]
+    Failed(String),
+}
+
+/// Ready tasks that are wanted, in the order of submission.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadyQuery {
+    /// Of this type.
+    pub task_type: TaskType,
+    /// Of this priority.
+    pub priority: Priority,
+    /// Only those after this [`ReadyTask::order`].
+    pub after: i64,
+    /// At most this many.
+    pub limit: u32,
+}
+
+/// Where everything durable is. Implementations pass the same conformance
+/// suite ([`crate::store`]).
+pub trait Store: Send + Sync + 'static {
+    /// Applies a command in one transaction with its events; resolves when it
+    /// is on disk. Dropping the future does not call the command back.
+    fn apply(&self, command: Command) -> BoxFuture<'_, Result<Outcome, StoreError>>;
+
+    /// Has `sink` called after each commit with what changed. It must not block.
+    fn subscribe(&self, sink: Arc<dyn Fn(&[Hint]) + Send + Sync>);
+
+    /// The task, with its content.
+    fn task(&self, id: TaskId) -> BoxFuture<'_, Result<Option<Task>, StoreError>>;
+
+    /// The recorded end of a task; `None` while it has none.
+    fn result(&self, id: TaskId) -> BoxFuture<'_, Result<Option<TaskResult>, StoreError>>;
+
+    /// Tasks without their content, the newest first.
+    fn tasks(
+        &self,
+        filter: TaskFilter,
+        page: PageRequest,
+    ) -> BoxFuture<'_, Result<Page<Task>, StoreError>>;
+
+    /// All bots, by name.
+    fn bots(&self) -> BoxFuture<'_, Result<Vec<BotRecord>, StoreError>>;
+
+    /// One bot.
+    fn bot(&self, name: BotName) -> BoxFuture<'_, Result<Option<BotRecord>, StoreError>>;
+
+    /// Bots that have tasks in hand according to the store.
+    fn bots_with_running_tasks(&self) -> BoxFuture<'_, Result<Vec<BotName>, StoreError>>;
+
+    /// All keys, revoked ones included, oldest first.
+    fn keys(&self) -> BoxFuture<'_, Result<Vec<KeyRecord>, StoreError>>;
+
+    /// Which types and priorities have ready tasks.
+    fn ready_lanes(&self) -> BoxFuture<'_, Result<Vec<(TaskType, Priority)>, StoreError>>;
+
+    /// Ready tasks of one type and priority.
+    fn ready(&self, query: ReadyQuery) -> BoxFuture<'_, Result<Vec<ReadyTask>, StoreError>>;
+
+    /// When the next pending task is due (milliseconds since the epoch).
+    fn next_due(&self) -> BoxFuture<'_, Result<Option<i64>, StoreError>>;
+
+    /// How the queue stands.
+    fn queue(&self) -> BoxFuture<'_, Result<QueueStatus, StoreError>>;
+
+    /// Tasks by status.
+    fn counts(&self) -> BoxFuture<'_, Result<StatusCounts, StoreError>>;
+
+    /// Tasks that failed in the last 24 hours.
+    fn failures_24h(&self) -> BoxFuture<'_, Result<u64, StoreError>>;
+
+    /// Events after that sequence number, in order.
+    fn events(&self, after: u64, limit: u32) -> BoxFuture<'_, Result<Vec<Event>, StoreError>>;
+
+    /// Sequence number of the newest event; 0 when there is none.
+    fn last_event_seq(&self) -> BoxFuture<'_, Result<u64, StoreError>>;
+
+    /// Names the data that the store holds; stays through restarts.
+    fn hive_id(&self) -> String;
+
+    /// Whether the run before this one ended in an orderly way.
+    fn previous_shutdown_clean(&self) -> bool;
+}
+
+/// The shared store.
+pub type Ledger = Arc<dyn Store>;

@@ -1,0 +1,37 @@
+//! What the hive is about: ids, entities and their transitions.
+//!
+//! Pure: nothing in here knows of actors, SQL or HTTP. Every type that the
+//! outside sees serialises to the shape of schema version [`SCHEMA_VERSION`].
+
+mod bot;
+mod event;
+mod executor;
+mod id;
+mod key;
+mod page;
+mod queue;
+mod result;
+mod system;
+mod task;
+mod time;
+mod transition;
+
+pub use bot::{Bot, BotDesired, BotRecord, BotSpec, BotStatus, Capabilities};
+pub use event::{Action, Event, EventLevel, EventResult, NewEvent};
+pub use executor::{
+    Behavior, CommandExecutor, Executor, LatencyMs, SimulatedExecutor, SimulatedProfile,
+};
+pub use id::{BotName, IdError, KeyId, LeaseToken, TaskId};
+pub use key::{KeyInfo, KeyRecord};
+pub use page::{Page, PageRequest};
+pub use queue::{LaneDepth, QueueStatus, StatusCounts};
+pub use result::TaskResult;
+pub use system::{HealthMetrics, SystemStatus};
+pub use task::{
+    Deployment, NewTask, Priority, Submitted, Task, TaskFilter, TaskStatus, TaskType, Violation,
+};
+pub use time::Timestamp;
+pub use transition::{AttemptEnd, NextStep, RetryPolicy, after_attempt};
+
+/// Version of the schemas in this module, named in every export.
+pub const SCHEMA_VERSION: &str = "1.0.0";

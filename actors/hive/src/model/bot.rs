@@ -1,0 +1,205 @@
+//! Bots: what an operator puts in place, and how it is doing.
+
+use serde::{Deserialize, Serialize};
+
+use super::{BotName, Executor, TaskType, Timestamp, Violation};
+
+/// What a bot can do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Capabilities {
+    /// What kind of bot it is, for people.
+    #[serde(default = "general")]
+    #[schema(example = "general")]
+    pub bot_type: String,
+    /// The task types it takes; empty for any.
+    #[serde(default)]
+    #[schema(value_type = Vec<String>)]
+    pub specializations: Vec<TaskType>,
+    /// How many tasks it works on at a time, 1 to 10,000.
+    #[serde(default = "one")]
+    #[schema(minimum = 1, maximum = 10_000)]
+    pub max_concurrent_tasks: u32,
+}
+
+fn general() -> String {
+    "general".into()
+}
+
+fn one() -> u32 {
+    1
+}
+
+impl Default for Capabilities {
+    fn default() -> Self {
+        Self {
+            bot_type: general(),
+            specializations: Vec::new(),
+            max_concurrent_tasks: one(),
+        }
+    }
+}
+
+/// What an operator says of a bot.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BotSpec {
+    /// How it does its work.
+    pub executor: Executor,
+    /// What it can do.
+    #[serde(default)]
+    pub capabilities: Capabilities,
+}
+
+impl BotSpec {
+    /// What is wrong with it; pointers are relative to the specification.
+    pub fn violations(&self) -> Vec<Violation> {
+        let mut found = self.executor.violations("/executor");
+        let n = self.capabilities.max_concurrent_tasks;
+        if !(1..=10_000).contains(&n) {
+            found.push(Violation {
+                pointer: "/capabilities/max_concurrent_tasks".into(),
+                detail: format!("is {n}; allowed are 1 to 10000"),
+            });
+        }
+        if self.capabilities.bot_type.is_empty() || self.capabilities.bot_type.len() > 63 {
+            found.push(Violation {
+                pointer: "/capabilities/bot_type".into(),
+                detail: "must be 1 to 63 bytes long".into(),
+            });
+        }
+        if self.capabilities.specializations.len() > 64 {
+            found.push(Violation {
+                pointer: "/capabilities/specializations".into(),
+                detail: "has more than 64 task types".into(),
+            });
+        }
+        found
+    }
+}
+
+/// Whether a bot is meant to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum BotDesired {
+    /// It is meant to run.
+    Launched,
+    /// It is not.
+    Stopped,
+}
+
+/// How a bot is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum BotStatus {
+    /// Never launched.
+    Offline,
+    /// Coming up.
+    Starting,
+    /// Up and taking tasks.
+    Healthy,
+    /// Up, but restarted lately.
+    Degraded,
+    /// Down and not coming back by itself.
+    Failing,
+    /// Stopped on purpose.
+    Stopped,
+}
+
+/// What is stored of a bot.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BotRecord {
+    /// Its name.
+    pub name: BotName,
+    /// What the operator said.
+    pub spec: BotSpec,
+    /// Whether it is meant to run.
+    pub desired: BotDesired,
+    /// Rises with each change of the specification, from 1.
+    pub version: u64,
+    /// The TCP port on loopback that is its own.
+    pub port: u16,
+    /// When it was put in place.
+    pub created_at: Timestamp,
+    /// When it was last launched.
+    pub launched_at: Option<Timestamp>,
+    /// Attempts that ended well.
+    pub tasks_completed: u64,
+    /// Attempts that ended badly.
+    pub tasks_failed: u64,
+}
+
+/// A bot as the outside sees it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Bot {
+    /// Its name.
+    #[schema(value_type = String, example = "upper-1")]
+    pub id: BotName,
+    /// How it does its work. Values of `env` are not shown.
+    pub executor: Executor,
+    /// How it is.
+    pub status: BotStatus,
+    /// Whether it is meant to run.
+    pub desired: BotDesired,
+    /// Rises with each change of the specification; the `ETag`.
+    pub version: u64,
+    /// The TCP port on loopback that is its own.
+    pub port: u16,
+    /// Process ids of the programs it runs now, at most 16 of them.
+    pub pids: Vec<u32>,
+    /// What it can do.
+    pub capabilities: Capabilities,
+    /// Completed share of its finished attempts, 0 to 1; absent before the first.
+    pub success_rate: Option<f64>,
+    /// Tasks in hand by `max_concurrent_tasks`, 0 to 1.
+    pub current_load: f64,
+    /// Tasks in hand.
+    pub running_tasks: u32,
+    /// When it last gave a sign of life.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub last_heartbeat: Option<Timestamp>,
+    /// When it was last launched.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub launched_at: Option<Timestamp>,
+    /// Attempts that ended well.
+    pub tasks_completed: u64,
+    /// Attempts that ended badly.
+    pub tasks_failed: u64,
+    /// Restarts since this server started.
+    pub restarts: u64,
+    /// Why it last went down.
+    pub last_exit: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shape_of_the_contract_is_accepted() {
+        let spec: BotSpec = serde_json::from_str(
+            r#"{"executor":{"kind":"command","command":["tr","a-z","A-Z"]},
+                "capabilities":{"bot_type":"general","specializations":[],"max_concurrent_tasks":4}}"#,
+        )
+        .unwrap();
+        assert_eq!(spec.violations(), vec![]);
+        assert_eq!(spec.capabilities.max_concurrent_tasks, 4);
+    }
+
+    #[test]
+    fn violations_name_the_place() {
+        let bad: BotSpec = serde_json::from_str(
+            r#"{"executor":{"kind":"command","command":[]},"capabilities":{"max_concurrent_tasks":0,"bot_type":""}}"#,
+        )
+        .unwrap();
+        let pointers: Vec<_> = bad.violations().into_iter().map(|v| v.pointer).collect();
+        assert_eq!(
+            pointers,
+            [
+                "/executor/command",
+                "/capabilities/max_concurrent_tasks",
+                "/capabilities/bot_type"
+            ]
+        );
+    }
+}

@@ -1,0 +1,193 @@
+//! The event log's entries: who did what to what, and with which result.
+
+use serde::{Deserialize, Serialize};
+
+use super::Timestamp;
+
+macro_rules! actions {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal $level:ident,)*) => {
+        /// What happened. Dotted names on the wire and in the store.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+        pub enum Action {
+            $($(#[$doc])* #[serde(rename = $name)] $variant,)*
+        }
+
+        impl Action {
+            /// Every action there is.
+            pub const ALL: &'static [Action] = &[$(Action::$variant,)*];
+
+            /// Its dotted name.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Action::$variant => $name,)* }
+            }
+
+            /// How loud it is unless the event says otherwise.
+            pub fn level(self) -> EventLevel {
+                match self { $(Action::$variant => EventLevel::$level,)* }
+            }
+
+            /// The action of that dotted name.
+            pub fn parse(name: &str) -> Option<Action> {
+                match name { $($name => Some(Action::$variant),)* _ => None }
+            }
+        }
+    };
+}
+
+actions! {
+    /// A task was accepted.
+    TaskSubmitted = "task.submitted" Info,
+    /// An attempt began.
+    TaskStarted = "task.started" Info,
+    /// A task ended well.
+    TaskCompleted = "task.completed" Info,
+    /// A task ended badly with no attempt left.
+    TaskFailed = "task.failed" Warning,
+    /// An attempt ended badly and another will follow.
+    TaskRetrying = "task.retrying" Warning,
+    /// A task was called off, or that was asked for while it ran.
+    TaskCancelled = "task.cancelled" Info,
+    /// A task was given up because it took its bots down with it.
+    TaskDead = "task.dead" Critical,
+    /// A bot was put in place.
+    BotCreated = "bot.created" Info,
+    /// A bot's specification was replaced.
+    BotChanged = "bot.changed" Info,
+    /// A bot was removed.
+    BotDeleted = "bot.deleted" Info,
+    /// A bot was launched and is ready.
+    BotStarted = "bot.started" Info,
+    /// A bot was stopped on purpose.
+    BotStopped = "bot.stopped" Info,
+    /// A bot went down.
+    BotCrashed = "bot.crashed" Warning,
+    /// A bot came back after a crash.
+    BotRestarted = "bot.restarted" Info,
+    /// A bot crashed too often and stays down until it is launched again.
+    BotQuarantined = "bot.quarantined" Critical,
+    /// A key was made.
+    KeyCreated = "key.created" Info,
+    /// A key was revoked.
+    KeyRevoked = "key.revoked" Warning,
+    /// The run before this one did not end in an orderly way.
+    ShutdownUnclean = "shutdown.unclean" Critical,
+    /// An orderly stop began.
+    ShutdownInitiated = "shutdown.initiated" Info,
+    /// A restart of the server was asked for.
+    RestartRequested = "restart.requested" Warning,
+    /// Something inside failed that no caller was told of.
+    SystemError = "system.error" Critical,
+}
+
+/// How loud an event is.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum EventLevel {
+    /// The ordinary course of things.
+    Info,
+    /// Worth a look.
+    Warning,
+    /// Worth waking somebody.
+    Critical,
+}
+
+/// How what the event tells of went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EventResult {
+    /// Done.
+    Success,
+    /// Not done.
+    Failure,
+    /// Done in part.
+    Partial,
+}
+
+/// An event before it has its place in the log.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewEvent {
+    /// What happened.
+    pub action: Action,
+    /// Who did it: a user, a bot, or `deia`.
+    pub actor: String,
+    /// What it was done to.
+    pub target: String,
+    /// How it went.
+    pub result: EventResult,
+    /// More about it; `Null` when there is nothing to add.
+    pub details: serde_json::Value,
+    /// The W3C trace that it belongs to.
+    pub trace_id: Option<String>,
+}
+
+impl NewEvent {
+    /// A successful one without details.
+    pub fn new(action: Action, actor: impl Into<String>, target: impl Into<String>) -> Self {
+        Self {
+            action,
+            actor: actor.into(),
+            target: target.into(),
+            result: EventResult::Success,
+            details: serde_json::Value::Null,
+            trace_id: None,
+        }
+    }
+
+    /// With details.
+    #[must_use]
+    pub fn details(mut self, details: serde_json::Value) -> Self {
+        self.details = details;
+        self
+    }
+
+    /// That tells of a failure.
+    #[must_use]
+    pub fn failure(mut self) -> Self {
+        self.result = EventResult::Failure;
+        self
+    }
+}
+
+/// An entry of the event log.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Event {
+    /// Its place in the log: strictly rising, never reused.
+    pub seq: u64,
+    /// When it was recorded.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Timestamp,
+    /// What happened.
+    #[schema(value_type = String, example = "task.completed")]
+    pub action: Action,
+    /// How loud it is.
+    pub level: EventLevel,
+    /// Who did it.
+    pub actor: String,
+    /// What it was done to.
+    pub target: String,
+    /// How it went.
+    pub result: EventResult,
+    /// More about it.
+    #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
+    pub details: serde_json::Value,
+    /// The W3C trace that it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_dotted_unique_and_parse_back() {
+        for action in Action::ALL {
+            assert!(action.as_str().contains('.'), "{action:?}");
+            assert_eq!(Action::parse(action.as_str()), Some(*action));
+            assert_eq!(serde_json::to_value(action).unwrap(), action.as_str());
+        }
+        assert_eq!(Action::parse("task.unheard_of"), None);
+    }
+}

@@ -1,0 +1,339 @@
+//! How a bot does its work.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::Violation;
+
+/// How a bot does its work.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Executor {
+    /// A program started for each task.
+    Command(CommandExecutor),
+    /// Built in: behaves as it is told. For tests, loads and demonstrations.
+    Simulated(SimulatedExecutor),
+}
+
+impl Executor {
+    /// Its kind on the wire.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Command(_) => "command",
+            Self::Simulated(_) => "simulated",
+        }
+    }
+
+    /// What is wrong with it, with pointers below `at`.
+    pub fn violations(&self, at: &str) -> Vec<Violation> {
+        match self {
+            Self::Command(command) => command.violations(at),
+            Self::Simulated(simulated) => simulated.violations(at),
+        }
+    }
+
+    /// The same without the values of its environment, which may be secret.
+    #[must_use]
+    pub fn redacted(mut self) -> Self {
+        if let Self::Command(command) = &mut self {
+            for value in command.env.values_mut() {
+                *value = "***".into();
+            }
+        }
+        self
+    }
+}
+
+/// A program started for each task: content on its standard input, context in
+/// its environment (`DEIA_TASK_ID`, `DEIA_ATTEMPT`, ...), its standard output
+/// is the result, its standard error goes to the bot's log. Exit code 0 is success.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CommandExecutor {
+    /// Program and arguments; no shell is involved. The program is found by `PATH`.
+    #[schema(example = json!(["tr", "a-z", "A-Z"]))]
+    pub command: Vec<String>,
+    /// More environment variables. Of the server's own only `PATH`, `HOME`, `USER`,
+    /// `LANG`, `LC_ALL`, `TZ` and `TMPDIR` are passed on.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+    /// The directory it runs in; the data directory's `work/<bot>` when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub working_dir: Option<String>,
+}
+
+impl CommandExecutor {
+    fn violations(&self, at: &str) -> Vec<Violation> {
+        let mut found = Vec::new();
+        let mut refuse = |pointer: String, detail: &str| {
+            found.push(Violation {
+                pointer,
+                detail: detail.into(),
+            });
+        };
+        if self.command.first().is_none_or(String::is_empty) {
+            refuse(format!("{at}/command"), "must name a program");
+        }
+        if self.command.len() > 256 {
+            refuse(format!("{at}/command"), "has more than 256 words");
+        }
+        for (i, word) in self.command.iter().enumerate() {
+            if word.contains('\0') || word.len() > 32_768 {
+                refuse(
+                    format!("{at}/command/{i}"),
+                    "has a NUL character or is over 32768 bytes long",
+                );
+            }
+        }
+        if self.env.len() > 256 {
+            refuse(format!("{at}/env"), "has more than 256 variables");
+        }
+        for (name, value) in &self.env {
+            if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
+                refuse(
+                    format!("{at}/env"),
+                    "has an empty name, a '=' in a name, or a NUL character",
+                );
+            } else if name.starts_with("DEIA_") {
+                refuse(
+                    format!("{at}/env"),
+                    "has a name that starts with DEIA_, which deia sets itself",
+                );
+            } else if value.len() > 32_768 {
+                refuse(format!("{at}/env"), "has a value over 32768 bytes long");
+            }
+        }
+        if self
+            .working_dir
+            .as_deref()
+            .is_some_and(|dir| !dir.starts_with('/') || dir.contains('\0'))
+        {
+            refuse(format!("{at}/working_dir"), "must be an absolute path");
+        }
+        found
+    }
+}
+
+/// How long a simulated task takes, in milliseconds: always the same, or
+/// evenly spread over a range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(untagged)]
+pub enum LatencyMs {
+    /// Always this long.
+    Fixed(u64),
+    /// Evenly spread.
+    Range {
+        /// At least.
+        min: u64,
+        /// At most.
+        max: u64,
+    },
+}
+
+/// A named set of simulated behaviour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Behavior {
+    /// At once, always right.
+    Perfect,
+    /// 50 to 200 ms, 98 % right.
+    Normal,
+    /// 1 to 3 s, 98 % right.
+    Slow,
+    /// 50 to 500 ms, 70 % right, crashes in 5 %.
+    Unreliable,
+    /// Takes tasks and never answers.
+    Offline,
+    /// 200 to 800 ms, 95 % right, 64 MiB of memory and 100 ms of CPU a task.
+    ResourceConstrained,
+}
+
+/// A bot that behaves as it is told. Fields that are given override the preset's.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SimulatedExecutor {
+    /// What the fields that are absent are taken from; `perfect` when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub behavior: Option<Behavior>,
+    /// How long a task takes, in milliseconds, up to 86,400,000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency_ms: Option<LatencyMs>,
+    /// Share of the attempts that succeed, 0 to 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub success_rate: Option<f64>,
+    /// Share of the attempts that take the bot down, 0 to 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crash_rate: Option<f64>,
+    /// Share of the attempts that never end by themselves, 0 to 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hang_rate: Option<f64>,
+    /// Memory held while a task runs, in bytes, up to 1 GiB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<u64>,
+    /// CPU time burnt for a task, in milliseconds, up to 60,000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_ms: Option<u64>,
+    /// Makes the run repeatable: the same seed gives the same draws in the same order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
+}
+
+/// What a [`SimulatedExecutor`] comes to, preset applied.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SimulatedProfile {
+    /// Least latency, in milliseconds.
+    pub latency_min_ms: u64,
+    /// Greatest latency, in milliseconds.
+    pub latency_max_ms: u64,
+    /// Share that succeeds.
+    pub success_rate: f64,
+    /// Share that takes the bot down.
+    pub crash_rate: f64,
+    /// Share that never ends.
+    pub hang_rate: f64,
+    /// Memory held meanwhile, in bytes.
+    pub memory_bytes: u64,
+    /// CPU time burnt, in milliseconds.
+    pub cpu_ms: u64,
+    /// Seed of the draws.
+    pub seed: u64,
+}
+
+impl SimulatedExecutor {
+    /// What it comes to, the preset applied.
+    pub fn profile(&self) -> SimulatedProfile {
+        let (latency, success, crash, hang, memory, cpu) =
+            match self.behavior.unwrap_or(Behavior::Perfect) {
+                Behavior::Perfect => ((0, 0), 1.0, 0.0, 0.0, 0, 0),
+                Behavior::Normal => ((50, 200), 0.98, 0.0, 0.0, 0, 0),
+                Behavior::Slow => ((1_000, 3_000), 0.98, 0.0, 0.0, 0, 0),
+                Behavior::Unreliable => ((50, 500), 0.70, 0.05, 0.0, 0, 0),
+                Behavior::Offline => ((0, 0), 1.0, 0.0, 1.0, 0, 0),
+                Behavior::ResourceConstrained => ((200, 800), 0.95, 0.0, 0.0, 64 << 20, 100),
+            };
+        let (latency_min_ms, latency_max_ms) = match self.latency_ms {
+            None => latency,
+            Some(LatencyMs::Fixed(ms)) => (ms, ms),
+            Some(LatencyMs::Range { min, max }) => (min, max),
+        };
+        SimulatedProfile {
+            latency_min_ms,
+            latency_max_ms,
+            success_rate: self.success_rate.unwrap_or(success),
+            crash_rate: self.crash_rate.unwrap_or(crash),
+            hang_rate: self.hang_rate.unwrap_or(hang),
+            memory_bytes: self.memory_bytes.unwrap_or(memory),
+            cpu_ms: self.cpu_ms.unwrap_or(cpu),
+            seed: self.seed.unwrap_or(0),
+        }
+    }
+
+    fn violations(&self, at: &str) -> Vec<Violation> {
+        let profile = self.profile();
+        let mut found = Vec::new();
+        let mut refuse = |field: &str, detail: &str| {
+            found.push(Violation {
+                pointer: format!("{at}/{field}"),
+                detail: detail.into(),
+            });
+        };
+        if profile.latency_min_ms > profile.latency_max_ms || profile.latency_max_ms > 86_400_000 {
+            refuse(
+                "latency_ms",
+                "must be 0 to 86400000, with min not above max",
+            );
+        }
+        for (field, share) in [
+            ("success_rate", profile.success_rate),
+            ("crash_rate", profile.crash_rate),
+            ("hang_rate", profile.hang_rate),
+        ] {
+            if !(0.0..=1.0).contains(&share) {
+                refuse(field, "must be 0 to 1");
+            }
+        }
+        if profile.memory_bytes > 1 << 30 {
+            refuse("memory_bytes", "must be at most 1073741824");
+        }
+        if profile.cpu_ms > 60_000 {
+            refuse("cpu_ms", "must be at most 60000");
+        }
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_override_the_preset() {
+        let executor: SimulatedExecutor = serde_json::from_str(
+            r#"{"behavior":"unreliable","latency_ms":{"min":1,"max":2},"crash_rate":0}"#,
+        )
+        .unwrap();
+        let profile = executor.profile();
+        assert_eq!((profile.latency_min_ms, profile.latency_max_ms), (1, 2));
+        assert_eq!((profile.success_rate, profile.crash_rate), (0.70, 0.0));
+    }
+
+    #[test]
+    fn every_limit_is_checked() {
+        for (json, pointer) in [
+            (
+                r#"{"kind":"simulated","latency_ms":{"min":3,"max":2}}"#,
+                "/latency_ms",
+            ),
+            (
+                r#"{"kind":"simulated","latency_ms":86400001}"#,
+                "/latency_ms",
+            ),
+            (
+                r#"{"kind":"simulated","success_rate":1.5}"#,
+                "/success_rate",
+            ),
+            (r#"{"kind":"simulated","crash_rate":-0.1}"#, "/crash_rate"),
+            (r#"{"kind":"simulated","hang_rate":2}"#, "/hang_rate"),
+            (
+                r#"{"kind":"simulated","memory_bytes":1073741825}"#,
+                "/memory_bytes",
+            ),
+            (r#"{"kind":"simulated","cpu_ms":60001}"#, "/cpu_ms"),
+            (r#"{"kind":"command","command":[""]}"#, "/command"),
+            (
+                r#"{"kind":"command","command":["a","\u0000"]}"#,
+                "/command/1",
+            ),
+            (
+                r#"{"kind":"command","command":["a"],"env":{"A=B":"c"}}"#,
+                "/env",
+            ),
+            (
+                r#"{"kind":"command","command":["a"],"env":{"DEIA_TASK_ID":"c"}}"#,
+                "/env",
+            ),
+            (
+                r#"{"kind":"command","command":["a"],"working_dir":"relative"}"#,
+                "/working_dir",
+            ),
+        ] {
+            let executor: Executor = serde_json::from_str(json).unwrap();
+            let found = executor.violations("");
+            assert_eq!(found.len(), 1, "{json}: {found:?}");
+            assert_eq!(found[0].pointer, pointer, "{json}");
+        }
+    }
+
+    #[test]
+    fn values_of_the_environment_are_not_shown() {
+        let executor: Executor =
+            serde_json::from_str(r#"{"kind":"command","command":["a"],"env":{"TOKEN":"s3cret"}}"#)
+                .unwrap();
+        let shown = serde_json::to_string(&executor.redacted()).unwrap();
+        assert!(
+            shown.contains("TOKEN") && !shown.contains("s3cret"),
+            "{shown}"
+        );
+    }
+}

@@ -1,0 +1,64 @@
+//! How the whole hive stands.
+
+use serde::{Deserialize, Serialize};
+
+use super::{StatusCounts, Timestamp};
+
+/// What `GET /api/v1/system/status` answers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct SystemStatus {
+    /// Version of the binary.
+    pub version: String,
+    /// Names the data directory; stays through restarts.
+    pub hive_id: String,
+    /// `starting`, `ready`, or `stopping`.
+    pub state: String,
+    /// Process id of the server.
+    pub pid: u32,
+    /// When this process started.
+    #[schema(value_type = String, format = DateTime)]
+    pub started_at: Timestamp,
+    /// Seconds since then.
+    pub uptime_seconds: u64,
+    /// Whether the run before this one ended in an orderly way.
+    pub previous_shutdown_clean: bool,
+    /// Bots by name that are healthy now.
+    pub bots_healthy: u32,
+    /// Bots that are meant to run.
+    pub bots_launched: u32,
+    /// Tasks by status.
+    pub tasks: StatusCounts,
+    /// Sequence number of the newest event.
+    pub last_event_seq: u64,
+}
+
+/// What `GET /api/v1/system/health` answers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct HealthMetrics {
+    /// Whether everything that must work does.
+    pub healthy: bool,
+    /// What is wrong, a sentence each; empty when healthy.
+    pub problems: Vec<String>,
+    /// Share of the machine's CPUs in use over the last seconds, 0 to 100.
+    pub cpu_percent: f64,
+    /// Resident memory of the server, in bytes.
+    pub memory_bytes: u64,
+    /// Share of the machine's memory in use, 0 to 100.
+    pub memory_percent: f64,
+    /// Free space on the data directory's file system, in bytes.
+    pub disk_free_bytes: u64,
+    /// Share of that file system in use, 0 to 100.
+    pub disk_percent: f64,
+    /// Bots that are healthy now.
+    pub bots_healthy: u32,
+    /// Bots that are meant to run.
+    pub bots_launched: u32,
+    /// Tasks that are ready and wait for a bot.
+    pub queue_depth: u64,
+    /// How long the longest waiting of them has been ready, in milliseconds.
+    pub oldest_queued_ms: Option<u64>,
+    /// Completed share of all finished tasks, 0 to 1; absent before the first.
+    pub success_rate: Option<f64>,
+    /// Tasks that failed in the last 24 hours.
+    pub failures_24h: u64,
+}
