@@ -1,0 +1,208 @@
+//! What an actor sees of the runtime.
+
+use std::{cell::OnceCell, fmt, pin::Pin};
+
+use actix::{
+    Actor, ActorContext, ActorState, Addr, AsyncContext, SpawnHandle,
+    dev::channel::{AddressReceiver, AddressSender, channel},
+    fut::ActorFuture,
+};
+
+use crate::{exit::ExitReason, handle::Handle};
+
+pub(crate) type Job<A> = Pin<Box<dyn ActorFuture<A, Output = ()>>>;
+
+/// The execution context of a supervised actor.
+///
+/// It offers what `actix::Context` does (through [`AsyncContext`]: `spawn`, `wait`, `notify`,
+/// `run_later`, `run_interval`, streams), and in addition [`fail`](Self::fail) and
+/// [`handle`](Self::handle). Two things differ from `actix::Context`: an actor does not stop
+/// because nobody holds its address, and messages that are waiting when it stops are kept for its
+/// next incarnation.
+///
+/// Messages sent to [`AsyncContext::address`] arrive as usual, but are not subject to the bound of
+/// the mailbox and not counted in its depth. Prefer [`handle`](Self::handle).
+pub struct Context<A: Actor<Context = Self>> {
+    handle: Handle<A>,
+    pub(crate) state: ActorState,
+    /// Why it ends, once that is settled.
+    pub(crate) exit: Option<ExitReason>,
+    /// A stop from above cannot be turned into another reason by the actor.
+    pub(crate) asked_to_stop: bool,
+    pub(crate) jobs: Vec<(SpawnHandle, Job<A>)>,
+    pub(crate) waits: Vec<Job<A>>,
+    pub(crate) cancelled: Vec<SpawnHandle>,
+    /// Never reset: a handle from an earlier incarnation matches nothing in this one.
+    last_job: SpawnHandle,
+    pub(crate) current_job: SpawnHandle,
+    in_hand: Option<&'static str>,
+    foreign: OnceCell<Foreign<A>>,
+    pub(crate) foreign_mail: Option<AddressReceiver<A>>,
+}
+
+/// Mail through bare addresses, made when the first one is asked for.
+struct Foreign<A: Actor> {
+    sender: AddressSender<A>,
+    receiver: std::cell::Cell<Option<AddressReceiver<A>>>,
+}
+
+impl<A: Actor<Context = Self>> Context<A> {
+    pub(crate) fn new(handle: Handle<A>) -> Self {
+        Self {
+            handle,
+            state: ActorState::Started,
+            exit: None,
+            asked_to_stop: false,
+            jobs: Vec::new(),
+            waits: Vec::new(),
+            cancelled: Vec::new(),
+            last_job: SpawnHandle::default(),
+            current_job: SpawnHandle::default(),
+            in_hand: None,
+            foreign: OnceCell::new(),
+            foreign_mail: None,
+        }
+    }
+
+    /// Ends this run with [`ExitReason::Failed`]: an abnormal exit, so that a transient child is
+    /// restarted. As with `stop`, [`Actor::stopping`] and [`Actor::stopped`] are called.
+    pub fn fail(&mut self, error: impl fmt::Display) {
+        if !self.asked_to_stop {
+            self.exit = Some(ExitReason::Failed(error.to_string().into()));
+        }
+        self.begin_stop();
+    }
+
+    /// The address of this actor, good across restarts.
+    #[must_use]
+    pub fn handle(&self) -> Handle<A> {
+        self.handle.clone()
+    }
+
+    /// Handle of the future being polled; `SpawnHandle::default()` outside of one.
+    #[must_use]
+    pub fn current_job(&self) -> SpawnHandle {
+        self.current_job
+    }
+
+    pub(crate) fn reset(&mut self) {
+        self.state = ActorState::Started;
+        self.exit = None;
+        self.asked_to_stop = false;
+        self.cancelled.clear();
+        self.current_job = SpawnHandle::default();
+        self.in_hand = None;
+    }
+
+    pub(crate) fn ask_to_stop(&mut self) {
+        self.asked_to_stop = true;
+        self.exit.get_or_insert(ExitReason::Shutdown);
+        self.begin_stop();
+    }
+
+    fn begin_stop(&mut self) {
+        if self.state.alive() {
+            self.state = ActorState::Stopping;
+        }
+    }
+
+    /// The actor refused to stop for now.
+    pub(crate) fn carry_on(&mut self) {
+        self.state = ActorState::Running;
+        if !self.asked_to_stop {
+            self.exit = None;
+        }
+    }
+
+    pub(crate) fn halting(&self) -> bool {
+        self.state.stopping()
+    }
+
+    #[inline]
+    pub(crate) fn take_in_hand(&mut self, message_type: &'static str) {
+        self.in_hand = Some(message_type);
+    }
+
+    #[inline]
+    pub(crate) fn put_down(&mut self) {
+        self.in_hand = None;
+    }
+
+    pub(crate) fn in_hand(&self) -> Option<&'static str> {
+        self.in_hand
+    }
+
+    /// Where mail through bare addresses arrives, once there is such an address.
+    pub(crate) fn foreign_mail(&mut self) -> Option<&mut AddressReceiver<A>> {
+        if self.foreign_mail.is_none() {
+            self.foreign_mail = self.foreign.get().and_then(|mail| mail.receiver.take());
+        }
+        self.foreign_mail.as_mut()
+    }
+}
+
+impl<A: Actor<Context = Self>> ActorContext for Context<A> {
+    /// Ends this run with [`ExitReason::Normal`].
+    fn stop(&mut self) {
+        self.exit.get_or_insert(ExitReason::Normal);
+        self.begin_stop();
+    }
+
+    /// Ends this run with [`ExitReason::Normal`] without asking [`Actor::stopping`].
+    fn terminate(&mut self) {
+        self.exit.get_or_insert(ExitReason::Normal);
+        self.state = ActorState::Stopped;
+    }
+
+    fn state(&self) -> ActorState {
+        self.state
+    }
+}
+
+impl<A: Actor<Context = Self>> AsyncContext<A> for Context<A> {
+    fn address(&self) -> Addr<A> {
+        let foreign = self.foreign.get_or_init(|| {
+            // The capacity of an actix channel bounds nothing that is sent with `do_send`.
+            let (sender, receiver) = channel(16);
+            Foreign {
+                sender,
+                receiver: std::cell::Cell::new(Some(receiver)),
+            }
+        });
+        Addr::new(foreign.sender.clone())
+    }
+
+    fn spawn<F>(&mut self, job: F) -> SpawnHandle
+    where
+        F: ActorFuture<A, Output = ()> + 'static,
+    {
+        self.last_job = self.last_job.next();
+        self.jobs.push((self.last_job, Box::pin(job)));
+        self.last_job
+    }
+
+    fn wait<F>(&mut self, job: F)
+    where
+        F: ActorFuture<A, Output = ()> + 'static,
+    {
+        self.waits.push(Box::pin(job));
+    }
+
+    fn waiting(&self) -> bool {
+        !self.waits.is_empty() || self.halting()
+    }
+
+    fn cancel_future(&mut self, handle: SpawnHandle) -> bool {
+        self.cancelled.push(handle);
+        true
+    }
+}
+
+impl<A: Actor<Context = Self>> fmt::Debug for Context<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context")
+            .field("handle", &self.handle)
+            .field("state", &self.state)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,264 @@
+//! The task behind a worker. It lives as long as the declaration: it holds the mailbox, and is
+//! parked while the child is down.
+
+use std::{
+    future::{Future as _, poll_fn},
+    pin::Pin,
+    sync::Arc,
+    task::{Context as TaskContext, Poll},
+    time::Instant,
+};
+
+use actix::Actor;
+use tokio::{
+    sync::mpsc::{UnboundedReceiver, UnboundedSender},
+    time::{Sleep, sleep},
+};
+
+use crate::{
+    child::Factory,
+    context::Context,
+    engine::Engine,
+    envelope::Envelope,
+    error::StartError,
+    exit::ExitReason,
+    handle::Handle,
+    node::{ChildId, ChildState, Node},
+    panic::{Guarded, Panic, drop_quietly, guard},
+    spec::Shutdown,
+};
+
+/// Of this many polls one is timed, and stands for all: a clock read costs as much as a message.
+const TIMED_POLLS: u32 = 8;
+
+/// What a supervisor tells a child. When the channel closes, the child is removed.
+#[derive(Debug)]
+pub(crate) enum Control {
+    Start { incarnation: u64 },
+    Stop(Shutdown),
+}
+
+/// What a child tells its supervisor.
+pub(crate) struct Note {
+    pub(crate) id: ChildId,
+    pub(crate) incarnation: u64,
+    pub(crate) news: News,
+}
+
+pub(crate) enum News {
+    Started,
+    Ignored,
+    StartFailed(ExitReason),
+    Exited(ExitReason),
+}
+
+/// A child's connection to its supervisor.
+pub(crate) struct Link {
+    pub(crate) id: ChildId,
+    pub(crate) node: Arc<Node>,
+    pub(crate) control: UnboundedReceiver<Control>,
+    pub(crate) notes: UnboundedSender<Note>,
+}
+
+impl Link {
+    pub(crate) fn report(&self, incarnation: u64, news: News) {
+        // If the supervisor is gone, the closed control channel says so, too.
+        let _ = self.notes.send(Note {
+            id: self.id,
+            incarnation,
+            news,
+        });
+    }
+}
+
+impl Drop for Link {
+    /// Nothing more comes of this child, whichever way its task ended.
+    fn drop(&mut self) {
+        self.node.set_state(ChildState::Removed);
+    }
+}
+
+pub(crate) struct Driver<A: Actor<Context = Context<A>>> {
+    /// First, so that it is dropped before the mailbox: whoever waits for an answer then sees
+    /// that the child is gone.
+    link: Link,
+    factory: Factory<A>,
+    ctx: Context<A>,
+    mail: UnboundedReceiver<Envelope<A>>,
+    polls: u32,
+}
+
+enum Outcome {
+    /// The run is over; report and park.
+    Parked,
+    /// The child was removed.
+    Removed,
+}
+
+impl<A: Actor<Context = Context<A>>> Driver<A> {
+    pub(crate) fn new(
+        factory: Factory<A>,
+        handle: Handle<A>,
+        mail: UnboundedReceiver<Envelope<A>>,
+        link: Link,
+    ) -> Self {
+        Self {
+            factory,
+            ctx: Context::new(handle),
+            mail,
+            link,
+            polls: 0,
+        }
+    }
+
+    pub(crate) async fn run(mut self) {
+        while let Some(control) = self.link.control.recv().await {
+            let Control::Start { incarnation } = control else {
+                continue; // it had ended before it was asked to
+            };
+            if let Outcome::Removed = self.incarnate(incarnation).await {
+                break;
+            }
+        }
+        self.link.node.set_state(ChildState::Removed);
+        // Messages left over may panic when they are dropped.
+        self.mail.close();
+        while let Ok(envelope) = self.mail.try_recv() {
+            self.link.node.leave();
+            let _ = drop_quietly(envelope);
+        }
+        let _ = drop_quietly(self.factory);
+        let _ = drop_quietly(self.ctx);
+    }
+
+    /// Builds the actor and runs it to its end.
+    async fn incarnate(&mut self, incarnation: u64) -> Outcome {
+        let news = match self.build().await {
+            Ok(actor) => self.drive(actor, incarnation).await,
+            Err(news) => Some(news),
+        };
+        match news {
+            Some(news) => {
+                self.link.report(incarnation, news);
+                Outcome::Parked
+            }
+            None => Outcome::Removed,
+        }
+    }
+
+    async fn build(&mut self) -> Result<A, News> {
+        let building = match guard(|| (self.factory)()) {
+            Ok(building) => building,
+            Err(panic) => return Err(News::StartFailed(panicked(panic, None))),
+        };
+        let mut building = Guarded::new(building);
+        let control = &mut self.link.control;
+        tokio::select! {
+            biased;
+            _ = control.recv() => Err(News::Exited(ExitReason::Shutdown)),
+            built = &mut building => match built {
+                Ok(Ok(actor)) => Ok(actor),
+                Ok(Err(StartError::Ignore)) => Err(News::Ignored),
+                Ok(Err(error)) => {
+                    Err(News::StartFailed(ExitReason::StartFailed(error.to_string().into())))
+                }
+                Err(panic) => Err(News::StartFailed(panicked(panic, None))),
+            },
+        }
+    }
+
+    /// Runs an actor; `None` if the child was removed meanwhile.
+    async fn drive(&mut self, actor: A, incarnation: u64) -> Option<News> {
+        self.ctx.reset();
+        let mut run = Run {
+            engine: Engine::new(actor),
+            deadline: None,
+            ready: false,
+        };
+        let end = poll_fn(|cx| self.poll_run(&mut run, incarnation, cx)).await;
+        let ready = run.engine.is_ready();
+        if ready && !run.ready {
+            self.link.report(incarnation, News::Started);
+        }
+        // A panicking destructor changes nothing any more: the reason is known.
+        let mut after = drop_quietly(run.engine);
+        for (_, job) in self.ctx.jobs.drain(..) {
+            after = after.and(drop_quietly(job));
+        }
+        for wait in self.ctx.waits.drain(..) {
+            after = after.and(drop_quietly(wait));
+        }
+        let reason = match (end?, after) {
+            (ExitReason::Normal | ExitReason::Shutdown, Err(panic)) => panicked(panic, None),
+            (reason, _) => reason,
+        };
+        if ready {
+            Some(News::Exited(reason))
+        } else if reason.is_abnormal() {
+            Some(News::StartFailed(reason))
+        } else {
+            self.link.report(incarnation, News::Started);
+            Some(News::Exited(reason))
+        }
+    }
+
+    fn poll_run(
+        &mut self,
+        run: &mut Run<A>,
+        incarnation: u64,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<Option<ExitReason>> {
+        while let Poll::Ready(control) = self.link.control.poll_recv(cx) {
+            match control {
+                None => return Poll::Ready(None),
+                Some(Control::Stop(Shutdown::Brutal)) => {
+                    return Poll::Ready(Some(ExitReason::Killed));
+                }
+                Some(Control::Stop(Shutdown::Within(limit))) => {
+                    self.ctx.ask_to_stop();
+                    run.deadline = Some(Box::pin(sleep(limit)));
+                }
+                Some(Control::Stop(Shutdown::Infinity)) => self.ctx.ask_to_stop(),
+                Some(Control::Start { .. }) => {}
+            }
+        }
+        if let Some(deadline) = &mut run.deadline
+            && deadline.as_mut().poll(cx).is_ready()
+        {
+            return Poll::Ready(Some(ExitReason::Killed));
+        }
+        let polled = self.poll_engine(run, cx);
+        if !run.ready && run.engine.is_ready() {
+            run.ready = true;
+            self.link.report(incarnation, News::Started);
+        }
+        polled.map(Some)
+    }
+
+    fn poll_engine(&mut self, run: &mut Run<A>, cx: &mut TaskContext<'_>) -> Poll<ExitReason> {
+        self.polls = self.polls.wrapping_add(1);
+        let timed = self.polls.is_multiple_of(TIMED_POLLS).then(Instant::now);
+        let Self {
+            ctx, mail, link, ..
+        } = self;
+        let polled = guard(|| run.engine.poll(ctx, mail, &link.node, cx));
+        if let Some(begin) = timed {
+            let ns = u64::try_from(begin.elapsed().as_nanos()).unwrap_or(u64::MAX);
+            link.node
+                .add_busy(ns.saturating_mul(u64::from(TIMED_POLLS)));
+        }
+        polled.unwrap_or_else(|panic| Poll::Ready(panicked(panic, ctx.in_hand())))
+    }
+}
+
+/// What belongs to one run.
+struct Run<A: Actor<Context = Context<A>>> {
+    engine: Engine<A>,
+    deadline: Option<Pin<Box<Sleep>>>,
+    ready: bool,
+}
+
+fn panicked(mut panic: Panic, message_type: Option<&'static str>) -> ExitReason {
+    panic.message_type = message_type;
+    ExitReason::Panicked(Arc::new(panic))
+}

@@ -1,0 +1,279 @@
+//! What can go wrong, by operation.
+
+use std::{fmt, sync::Arc};
+
+use thiserror::Error;
+
+use crate::exit::ExitReason;
+
+/// A specification that cannot be carried out. Found before anything is started.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum SpecError {
+    /// A name is empty.
+    #[error("a child of `{parent}` has an empty name")]
+    EmptyName {
+        /// Path of the supervisor.
+        parent: String,
+    },
+    /// A name contains `/`, which separates the parts of a path.
+    #[error("`{path}` has a `/` in its name")]
+    SlashInName {
+        /// Path of the child.
+        path: String,
+    },
+    /// Two children of one supervisor have the same name.
+    #[error("`{path}` is declared twice")]
+    DuplicateName {
+        /// Path of the child.
+        path: String,
+    },
+    /// A permanent child can never end for good, so it cannot be significant.
+    #[error("`{path}` is permanent and cannot be significant")]
+    SignificantPermanent {
+        /// Path of the child.
+        path: String,
+    },
+    /// A significant child needs a supervisor with an automatic shutdown.
+    #[error("`{path}` is significant, but its supervisor never shuts down automatically")]
+    SignificantWithoutAutoShutdown {
+        /// Path of the child.
+        path: String,
+    },
+    /// Backoff out of range.
+    #[error("backoff of `{path}`: {fault}")]
+    Backoff {
+        /// Path of the child.
+        path: String,
+        /// What is wrong.
+        fault: &'static str,
+    },
+    /// A restart window of no length.
+    #[error("the restart period of `{path}` is zero")]
+    ZeroPeriod {
+        /// Path of the child or supervisor.
+        path: String,
+    },
+    /// A mailbox that can hold nothing.
+    #[error("the mailbox of `{path}` has no room")]
+    ZeroMailbox {
+        /// Path of the child.
+        path: String,
+    },
+    /// A time-out of no length; say `Shutdown::Brutal`.
+    #[error("the shutdown time-out of `{path}` is zero")]
+    ZeroShutdown {
+        /// Path of the child.
+        path: String,
+    },
+    /// A dynamic supervisor with room for no child.
+    #[error("`{path}` may have no children at all")]
+    ZeroMaxChildren {
+        /// Path of the supervisor.
+        path: String,
+    },
+    /// `max_children` on a supervisor that is not dynamic.
+    #[error("`{path}` is not dynamic and has no `max_children`")]
+    MaxChildrenNotDynamic {
+        /// Path of the supervisor.
+        path: String,
+    },
+    /// A dynamic supervisor gets its children at run time only.
+    #[error("`{path}` is dynamic and cannot declare children")]
+    DynamicWithChildren {
+        /// Path of the supervisor.
+        path: String,
+    },
+}
+
+/// Why a child, or a tree, did not start. Factories return it too.
+#[derive(Clone, Debug, Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// From a factory: there is nothing to run here, and that is fine (OTP's `ignore`).
+    #[error("the child declined to start")]
+    Ignore,
+    /// From a factory: it cannot be built.
+    #[error("{0}")]
+    Failed(String),
+    /// A child did not start; what had been started was stopped again.
+    #[error("`{path}` did not start: {reason}")]
+    Child {
+        /// Path of the child that failed.
+        path: Arc<str>,
+        /// Why.
+        reason: ExitReason,
+    },
+    /// The specification is faulty; nothing was started.
+    #[error("faulty specification: {0}")]
+    Spec(#[from] SpecError),
+    /// It was stopped before it was up.
+    #[error("stopped while starting")]
+    Stopped,
+}
+
+impl StartError {
+    /// An error with the text of `error`.
+    pub fn failed(error: impl fmt::Display) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+impl From<String> for StartError {
+    fn from(text: String) -> Self {
+        Self::Failed(text)
+    }
+}
+
+impl From<&str> for StartError {
+    fn from(text: &str) -> Self {
+        Self::Failed(text.to_owned())
+    }
+}
+
+impl From<std::io::Error> for StartError {
+    fn from(error: std::io::Error) -> Self {
+        Self::failed(error)
+    }
+}
+
+impl From<Box<dyn std::error::Error + Send + Sync>> for StartError {
+    fn from(error: Box<dyn std::error::Error + Send + Sync>) -> Self {
+        Self::failed(error)
+    }
+}
+
+impl From<std::convert::Infallible> for StartError {
+    fn from(never: std::convert::Infallible) -> Self {
+        match never {}
+    }
+}
+
+/// Why [`start_child`](crate::SupervisorHandle::start_child) failed.
+#[derive(Clone, Debug, Error)]
+#[non_exhaustive]
+pub enum StartChildError {
+    /// A child of that name is running.
+    #[error("already started")]
+    AlreadyStarted,
+    /// A child of that name is there, but not running: restart or delete it.
+    #[error("already present")]
+    AlreadyPresent,
+    /// The dynamic supervisor is full.
+    #[error("the supervisor has its maximum of {max} children")]
+    MaxChildren {
+        /// The limit.
+        max: usize,
+    },
+    /// The specification is faulty.
+    #[error("faulty specification: {0}")]
+    Spec(#[from] SpecError),
+    /// It did not start. Its specification was discarded.
+    #[error("`{child}` did not start: {reason}")]
+    StartFailed {
+        /// Path of the child.
+        child: Arc<str>,
+        /// Why.
+        reason: ExitReason,
+    },
+    /// It was terminated or its supervisor stopped before it was up.
+    #[error("stopped while starting")]
+    Stopped,
+    /// The supervisor is gone.
+    #[error("the supervisor is gone")]
+    Gone,
+}
+
+/// Why an operation on an existing child failed.
+#[derive(Clone, Debug, Error)]
+#[non_exhaustive]
+pub enum ChildError {
+    /// There is no such child.
+    #[error("no such child")]
+    NotFound,
+    /// It is running; terminate it first.
+    #[error("the child is running")]
+    Running,
+    /// It is about to be restarted (or starting, or stopping).
+    #[error("the child is restarting")]
+    Restarting,
+    /// It is suspended; resume it.
+    #[error("the child is suspended")]
+    Suspended,
+    /// It is not suspended.
+    #[error("the child is not suspended")]
+    NotSuspended,
+    /// It did not start. Its specification is kept.
+    #[error("`{child}` did not start: {reason}")]
+    StartFailed {
+        /// Path of the child.
+        child: Arc<str>,
+        /// Why.
+        reason: ExitReason,
+    },
+    /// The root of the tree has no supervisor of its own.
+    #[error("the root cannot be operated on; shut the tree down")]
+    Root,
+    /// It was stopped before it was up.
+    #[error("stopped while starting")]
+    Stopped,
+    /// The supervisor is gone.
+    #[error("the supervisor is gone")]
+    Gone,
+}
+
+/// A message that was not taken; it is handed back.
+pub enum Refused<M> {
+    /// The mailbox holds as many messages as it may.
+    Full(M),
+    /// The child was removed or its tree ended.
+    Gone(M),
+}
+
+impl<M> Refused<M> {
+    /// The message.
+    pub fn into_inner(self) -> M {
+        match self {
+            Self::Full(message) | Self::Gone(message) => message,
+        }
+    }
+
+    /// Whether trying again later can help.
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Full(_))
+    }
+}
+
+impl<M> fmt::Debug for Refused<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Full(_) => "Full(..)",
+            Self::Gone(_) => "Gone(..)",
+        })
+    }
+}
+
+impl<M> fmt::Display for Refused<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Full(_) => "the mailbox is full",
+            Self::Gone(_) => "the child is gone",
+        })
+    }
+}
+
+impl<M> std::error::Error for Refused<M> {}
+
+/// Why a question got no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum AskError {
+    /// The mailbox holds as many messages as it may; the question was not taken.
+    #[error("the mailbox is full")]
+    Full,
+    /// The child was removed or its tree ended.
+    #[error("the child is gone")]
+    Gone,
+    /// The child ended, or dropped the question, while it was working on it.
+    #[error("the child crashed while working on it")]
+    Crashed,
+}

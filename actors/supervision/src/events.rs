@@ -1,0 +1,145 @@
+//! What happens in a tree, as it happens.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use serde::{Serialize, Serializer};
+use tokio::sync::broadcast;
+
+use crate::exit::ExitReason;
+
+const EVENTS_KEPT: usize = 4_096;
+
+/// Something that happened to one child.
+#[derive(Clone, Debug, Serialize)]
+pub struct Event {
+    /// Path of the child, from the root: `hive/core/scheduler`.
+    #[serde(serialize_with = "text")]
+    pub path: Arc<str>,
+    /// When, by the wall clock.
+    pub at: Timestamp,
+    /// What.
+    #[serde(flatten)]
+    pub kind: EventKind,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum EventKind {
+    /// It is up for the first time, or again after it had been stopped on request.
+    Started {
+        /// Counts its runs, from 1.
+        incarnation: u64,
+    },
+    /// It ended, or failed to start, although nobody had asked it to.
+    Crashed {
+        /// Why.
+        exit: ExitReason,
+    },
+    /// Its restart is due after a delay.
+    Restarting {
+        /// How long it waits.
+        #[serde(serialize_with = "milliseconds", rename = "delay_ms")]
+        delay: Duration,
+        /// Restarts in a row before this one.
+        attempt: u32,
+    },
+    /// It is up again.
+    Restarted {
+        /// Counts its runs, from 1.
+        incarnation: u64,
+    },
+    /// This supervisor gave up.
+    Escalated {
+        /// Names the child and its last exit.
+        exit: ExitReason,
+    },
+    /// It used up its budget and stays down.
+    Quarantined {
+        /// Its last exit.
+        exit: ExitReason,
+    },
+    /// It was stopped, to be resumed.
+    Suspended,
+    /// It was resumed.
+    Resumed,
+    /// It blocks its arbiter.
+    Stuck {
+        /// Rust type name of the message in hand, if known.
+        message_type: Option<&'static str>,
+    },
+    /// It ended because it was asked to, or its work was done.
+    Stopped {
+        /// `normal`, `shutdown` or `killed`, or how it failed while stopping.
+        exit: ExitReason,
+    },
+}
+
+pub(crate) fn text<S: Serializer>(text: &Arc<str>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(text)
+}
+
+fn milliseconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// Where events go. Sending never waits: whoever does not keep up is told how much was missed.
+#[derive(Clone)]
+pub(crate) struct Events(broadcast::Sender<Event>);
+
+impl Events {
+    pub(crate) fn new() -> Self {
+        Self(broadcast::Sender::new(EVENTS_KEPT))
+    }
+
+    pub(crate) fn subscribe(&self) -> EventStream {
+        EventStream(self.0.subscribe())
+    }
+
+    /// Builds and sends an event if anybody listens.
+    pub(crate) fn emit(&self, path: &Arc<str>, kind: impl FnOnce() -> EventKind) {
+        if self.0.receiver_count() == 0 {
+            return;
+        }
+        let _ = self.0.send(Event {
+            path: Arc::clone(path),
+            at: Timestamp::now(),
+            kind: kind(),
+        });
+    }
+}
+
+/// The events of a tree from [`Tree::subscribe`](crate::Tree::subscribe) on; the last 4,096 are
+/// kept for a slow reader.
+pub struct EventStream(broadcast::Receiver<Event>);
+
+/// What [`EventStream::recv`] returns.
+#[derive(Clone, Debug)]
+pub enum Received {
+    /// The next event.
+    Event(Event),
+    /// The reader was too slow and missed this many events.
+    Lagged(u64),
+}
+
+impl EventStream {
+    /// Waits for the next event. `None` once the tree is gone.
+    pub async fn recv(&mut self) -> Option<Received> {
+        match self.0.recv().await {
+            Ok(event) => Some(Received::Event(event)),
+            Err(broadcast::error::RecvError::Lagged(missed)) => Some(Received::Lagged(missed)),
+            Err(broadcast::error::RecvError::Closed) => None,
+        }
+    }
+
+    /// The next event if there is one now.
+    pub fn try_recv(&mut self) -> Option<Received> {
+        match self.0.try_recv() {
+            Ok(event) => Some(Received::Event(event)),
+            Err(broadcast::error::TryRecvError::Lagged(missed)) => Some(Received::Lagged(missed)),
+            Err(_) => None,
+        }
+    }
+}

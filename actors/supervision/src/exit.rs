@@ -1,0 +1,183 @@
+//! Why a child ended.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use serde::{Serialize, Serializer, ser::SerializeStruct};
+
+use crate::panic::Panic;
+
+/// Why one run of a child (a worker or a whole supervisor) ended.
+///
+/// Everything but [`Normal`](ExitReason::Normal) and [`Shutdown`](ExitReason::Shutdown) is
+/// *abnormal*, as in OTP. The distinction decides whether a
+/// [`Restart::Transient`](crate::Restart::Transient) child is started again.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum ExitReason {
+    /// The actor called [`Context::stop`](crate::Context): its work is done.
+    Normal,
+    /// Its supervisor asked it to stop, or the supervisor shut itself down on purpose.
+    Shutdown,
+    /// A panic in a handler, a life-cycle hook, a spawned future or the factory.
+    Panicked(Arc<Panic>),
+    /// The actor stopped itself with an error: [`Context::fail`](crate::Context::fail).
+    Failed(Arc<str>),
+    /// The factory returned an error.
+    StartFailed(Arc<str>),
+    /// A supervisor did not start, because one below it did not.
+    ChildStart {
+        /// Path of the child that failed.
+        child: Arc<str>,
+        /// Why that did not start.
+        cause: Arc<ExitReason>,
+    },
+    /// A supervisor's restart budget was exhausted.
+    GaveUp(Arc<GaveUp>),
+    /// It did not stop within its time-out, or was to be stopped brutally.
+    Killed,
+    /// It blocked its arbiter and could not even be killed. `message_type` names the message in
+    /// hand, if known.
+    Stuck {
+        /// Rust type name of the message being handled.
+        message_type: Option<&'static str>,
+    },
+}
+
+/// What made a supervisor give up.
+#[derive(Clone, Debug)]
+pub struct GaveUp {
+    /// Path of the child whose restart was one too many.
+    pub child: Arc<str>,
+    /// Restarts allowed within `period`.
+    pub max_restarts: u32,
+    /// Length of the sliding window.
+    pub period: Duration,
+    /// Why that child ended the last time.
+    pub cause: ExitReason,
+}
+
+impl ExitReason {
+    /// Whether this exit counts as a failure.
+    #[must_use]
+    pub fn is_abnormal(&self) -> bool {
+        !matches!(self, Self::Normal | Self::Shutdown)
+    }
+
+    /// A stable, machine-readable code: `normal`, `shutdown`, `panicked`, `failed`,
+    /// `start_failed`, `gave_up`, `killed` or `stuck`.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Normal => "normal",
+            Self::Shutdown => "shutdown",
+            Self::Panicked(_) => "panicked",
+            Self::Failed(_) => "failed",
+            Self::StartFailed(_) | Self::ChildStart { .. } => "start_failed",
+            Self::GaveUp(_) => "gave_up",
+            Self::Killed => "killed",
+            Self::Stuck { .. } => "stuck",
+        }
+    }
+
+    /// The text that came with it: the panic's message, the error, the exhausted child.
+    #[must_use]
+    pub fn message(&self) -> Option<String> {
+        match self {
+            Self::Normal | Self::Shutdown | Self::Killed | Self::Stuck { .. } => None,
+            Self::Panicked(panic) => Some(panic.message.clone()),
+            Self::Failed(text) | Self::StartFailed(text) => Some(text.to_string()),
+            Self::ChildStart { child, cause } => Some(format!("{child} did not start: {cause}")),
+            Self::GaveUp(gave_up) => Some(gave_up.to_string()),
+        }
+    }
+
+    /// Where the panic happened (`file:line:column`), if it was a panic and
+    /// [`install_panic_hook`](crate::install_panic_hook) was called.
+    #[must_use]
+    pub fn location(&self) -> Option<&str> {
+        match self {
+            Self::Panicked(panic) => panic.location.as_deref(),
+            Self::GaveUp(gave_up) => gave_up.cause.location(),
+            Self::ChildStart { cause, .. } => cause.location(),
+            _ => None,
+        }
+    }
+
+    /// Rust type name of the message in hand when it ended, if one was.
+    #[must_use]
+    pub fn message_type(&self) -> Option<&'static str> {
+        match self {
+            Self::Panicked(panic) => panic.message_type,
+            Self::Stuck { message_type } => *message_type,
+            Self::GaveUp(gave_up) => gave_up.cause.message_type(),
+            Self::ChildStart { cause, .. } => cause.message_type(),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for GaveUp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} needed more than {} restarts in {:?}; last: {}",
+            self.child, self.max_restarts, self.period, self.cause
+        )
+    }
+}
+
+impl fmt::Display for ExitReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code())?;
+        if let Some(message) = self.message() {
+            write!(f, ": {message}")?;
+        }
+        if let Self::Panicked(panic) = self {
+            if let Some(location) = &panic.location {
+                write!(f, " at {location}")?;
+            }
+            if let Some(message_type) = panic.message_type {
+                write!(f, " while handling {message_type}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl PartialEq for ExitReason {
+    /// Compares code and text; where and when do not matter.
+    fn eq(&self, other: &Self) -> bool {
+        self.code() == other.code() && self.message() == other.message()
+    }
+}
+
+impl Serialize for ExitReason {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut out = serializer.serialize_struct("ExitReason", 4)?;
+        out.serialize_field("reason", self.code())?;
+        out.serialize_field("message", &self.message())?;
+        out.serialize_field("location", &self.location())?;
+        out.serialize_field("message_type", &self.message_type())?;
+        out.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_normal_and_shutdown_are_not_failures() {
+        let cases = [
+            (ExitReason::Normal, false),
+            (ExitReason::Shutdown, false),
+            (ExitReason::Failed("x".into()), true),
+            (ExitReason::StartFailed("x".into()), true),
+            (ExitReason::Killed, true),
+            (ExitReason::Stuck { message_type: None }, true),
+        ];
+        for (reason, abnormal) in cases {
+            assert_eq!(reason.is_abnormal(), abnormal, "{reason}");
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! How a child is spoken to.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Poll, ready},
+};
+
+use actix::{Actor, Handler, Message};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{
+    context::Context,
+    envelope::{Ask as AskEnvelope, Envelope, Tell as TellEnvelope, recover_ask, recover_tell},
+    error::{AskError, Refused},
+    exit::ExitReason,
+    node::Node,
+};
+
+/// The address of a child. Cheap to clone, usable from any thread, and good from the declaration
+/// of the child until it is removed or its tree ends: across restarts it stays the same, and
+/// messages sent meanwhile wait.
+pub struct Handle<A: Actor> {
+    inner: Arc<Inner<A>>,
+}
+
+struct Inner<A: Actor> {
+    mailbox: mpsc::UnboundedSender<Envelope<A>>,
+    node: Arc<Node>,
+}
+
+impl<A: Actor<Context = Context<A>>> Handle<A> {
+    pub(crate) fn new(node: Arc<Node>) -> (Self, mpsc::UnboundedReceiver<Envelope<A>>) {
+        // The bound is kept in the node: `Node::enter`.
+        let (mailbox, messages) = mpsc::unbounded_channel();
+        let inner = Arc::new(Inner { mailbox, node });
+        (Self { inner }, messages)
+    }
+
+    /// Sends `message` without waiting for an answer. Never blocks.
+    ///
+    /// # Errors
+    /// Gives the message back if the mailbox is full or the child is gone.
+    #[inline]
+    pub fn tell<M>(&self, message: M) -> Result<(), Refused<M>>
+    where
+        A: Handler<M>,
+        M: Message + Send + 'static,
+        M::Result: Send,
+    {
+        let inner = &*self.inner;
+        if !inner.node.enter() {
+            return Err(Refused::Full(message));
+        }
+        match inner.mailbox.send(Box::new(TellEnvelope(message))) {
+            Ok(()) => Ok(()),
+            Err(mpsc::error::SendError(envelope)) => {
+                inner.node.leave();
+                Err(Refused::Gone(recover_tell(envelope)))
+            }
+        }
+    }
+
+    /// Sends `message` at once and returns a future of the answer, which may outlive the handle.
+    /// Dropping the future withdraws a question that is still waiting. There is no time-out:
+    /// wrap it in `tokio::time::timeout` where one is wanted.
+    ///
+    /// # Errors
+    /// The future resolves to [`AskError::Full`] or [`AskError::Gone`] if the question was not
+    /// taken, and to [`AskError::Crashed`] if the child crashed while working on it.
+    #[inline]
+    pub fn ask<M>(&self, message: M) -> Ask<M::Result>
+    where
+        A: Handler<M>,
+        M: Message + Send + 'static,
+        M::Result: Send,
+    {
+        self.try_ask(message).unwrap_or_else(|refused| {
+            Ask(AskState::Refused(if refused.is_full() {
+                AskError::Full
+            } else {
+                AskError::Gone
+            }))
+        })
+    }
+
+    /// Like [`ask`](Self::ask), but gives a message that is not taken back at once.
+    ///
+    /// # Errors
+    /// As [`tell`](Self::tell).
+    #[inline]
+    pub fn try_ask<M>(&self, message: M) -> Result<Ask<M::Result>, Refused<M>>
+    where
+        A: Handler<M>,
+        M: Message + Send + 'static,
+        M::Result: Send,
+    {
+        let inner = &*self.inner;
+        if !inner.node.enter() {
+            return Err(Refused::Full(message));
+        }
+        let (answer, answered) = oneshot::channel();
+        match inner.mailbox.send(Box::new(AskEnvelope(message, answer))) {
+            Ok(()) => Ok(Ask(AskState::Waiting {
+                answered,
+                node: Arc::clone(&inner.node),
+            })),
+            Err(mpsc::error::SendError(envelope)) => {
+                inner.node.leave();
+                Err(Refused::Gone(recover_ask(envelope)))
+            }
+        }
+    }
+
+    /// An address for one type of message that does not name the actor.
+    #[must_use]
+    pub fn recipient<M>(&self) -> Recipient<M>
+    where
+        A: Handler<M>,
+        M: Message + Send + 'static,
+        M::Result: Send,
+    {
+        Recipient(Arc::new(self.clone()))
+    }
+}
+
+impl<A: Actor> Handle<A> {
+    /// Resolves when the child's current (or next) run ends, with the reason.
+    #[must_use]
+    pub fn monitor(&self) -> Monitor {
+        let (sender, receiver) = oneshot::channel();
+        if !self.is_gone() {
+            let mut history = self.inner.node.history();
+            history.monitors.retain(|monitor| !monitor.is_closed());
+            history.monitors.push(sender);
+        }
+        Monitor(receiver)
+    }
+
+    /// Messages waiting.
+    #[must_use]
+    pub fn depth(&self) -> usize {
+        self.inner.node.depth()
+    }
+
+    /// Whether the child was removed or its tree ended: nothing will be taken any more.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        self.inner.mailbox.is_closed()
+    }
+
+    /// The child's path in its tree; its bare name before the tree is started.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        self.inner.node.path()
+    }
+}
+
+impl<A: Actor> Clone for Handle<A> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: Arc::clone(&self.inner),
+        }
+    }
+}
+
+impl<A: Actor> fmt::Debug for Handle<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Handle").field(&self.path()).finish()
+    }
+}
+
+/// The answer to come: see [`Handle::ask`].
+#[must_use = "the answer is lost if this is dropped"]
+pub struct Ask<R>(AskState<R>);
+
+enum AskState<R> {
+    Refused(AskError),
+    Waiting {
+        answered: oneshot::Receiver<R>,
+        node: Arc<Node>,
+    },
+}
+
+impl<R> Future for Ask<R> {
+    type Output = Result<R, AskError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<Self::Output> {
+        match &mut self.0 {
+            AskState::Refused(error) => Poll::Ready(Err(*error)),
+            AskState::Waiting { answered, node } => {
+                let answer = ready!(Pin::new(answered).poll(cx));
+                Poll::Ready(answer.map_err(|_| match node.state() {
+                    crate::ChildState::Removed => AskError::Gone,
+                    _ => AskError::Crashed,
+                }))
+            }
+        }
+    }
+}
+
+/// The end of a child's run: see [`Handle::monitor`]. Resolves to `None` if the child is removed
+/// without having run.
+pub struct Monitor(oneshot::Receiver<ExitReason>);
+
+impl Future for Monitor {
+    type Output = Option<ExitReason>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(cx).map(Result::ok)
+    }
+}
+
+trait Receive<M: Message>: Send + Sync {
+    fn tell(&self, message: M) -> Result<(), Refused<M>>;
+    fn ask(&self, message: M) -> Ask<M::Result>;
+}
+
+impl<A, M> Receive<M> for Handle<A>
+where
+    A: Actor<Context = Context<A>> + Handler<M>,
+    M: Message + Send + 'static,
+    M::Result: Send,
+{
+    fn tell(&self, message: M) -> Result<(), Refused<M>> {
+        Handle::tell(self, message)
+    }
+
+    fn ask(&self, message: M) -> Ask<M::Result> {
+        Handle::ask(self, message)
+    }
+}
+
+/// The address of some child that takes messages of type `M`: see [`Handle::recipient`].
+pub struct Recipient<M: Message>(Arc<dyn Receive<M>>);
+
+impl<M: Message> Recipient<M> {
+    /// See [`Handle::tell`].
+    ///
+    /// # Errors
+    /// Gives the message back if the mailbox is full or the child is gone.
+    pub fn tell(&self, message: M) -> Result<(), Refused<M>> {
+        self.0.tell(message)
+    }
+
+    /// See [`Handle::ask`].
+    pub fn ask(&self, message: M) -> Ask<M::Result> {
+        self.0.ask(message)
+    }
+}
+
+impl<M: Message> Clone for Recipient<M> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}

@@ -1,0 +1,137 @@
+//! Catching panics, and remembering where they came from.
+
+use std::{
+    any::Any,
+    backtrace::{Backtrace, BacktraceStatus},
+    cell::{Cell, RefCell},
+    future::Future,
+    panic::{self, AssertUnwindSafe},
+    pin::Pin,
+    sync::{Arc, Once},
+    task::{Context, Poll},
+};
+
+/// A caught panic.
+#[derive(Clone, Debug)]
+pub struct Panic {
+    /// What was passed to `panic!`; a fixed text if it was not a string.
+    pub message: String,
+    /// `file:line:column`; known once [`install_panic_hook`] was called.
+    pub location: Option<String>,
+    /// Rust type name of the message in hand.
+    pub message_type: Option<&'static str>,
+    /// Captured if the hook is installed and `RUST_BACKTRACE` asks for it. Resolved only when
+    /// it is displayed.
+    pub backtrace: Option<Arc<Backtrace>>,
+}
+
+struct Origin {
+    location: Option<String>,
+    backtrace: Option<Arc<Backtrace>>,
+}
+
+thread_local! {
+    static SUPERVISED: Cell<bool> = const { Cell::new(false) };
+    static ORIGIN: RefCell<Option<Origin>> = const { RefCell::new(None) };
+}
+
+/// Installs a process-wide panic hook that remembers location and backtrace of panics inside
+/// supervised children, and keeps them off stderr: they are reported as
+/// [`ExitReason::Panicked`](crate::ExitReason::Panicked) instead. All other panics go to the hook
+/// that was there before.
+///
+/// Opt-in, because the hook is global: a library must not take it. Calling it again has no effect.
+pub fn install_panic_hook() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let previous = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if !SUPERVISED.try_with(Cell::get).unwrap_or(false) {
+                previous(info);
+                return;
+            }
+            let backtrace = Backtrace::capture();
+            let captured = backtrace.status() == BacktraceStatus::Captured;
+            let origin = Origin {
+                location: info.location().map(ToString::to_string),
+                backtrace: captured.then(|| Arc::new(backtrace)),
+            };
+            let _ = ORIGIN.try_with(|cell| cell.replace(Some(origin)));
+        }));
+    });
+}
+
+/// Runs `f`, turning a panic into a [`Panic`].
+#[inline]
+pub(crate) fn guard<R>(f: impl FnOnce() -> R) -> Result<R, Panic> {
+    let outer = SUPERVISED.replace(true);
+    let result = panic::catch_unwind(AssertUnwindSafe(f));
+    SUPERVISED.set(outer);
+    result.map_err(describe)
+}
+
+/// Drops `value`; a panic in its destructor goes no further.
+pub(crate) fn drop_quietly<T>(value: T) -> Result<(), Panic> {
+    guard(|| drop(value))
+}
+
+#[cold]
+fn describe(payload: Box<dyn Any + Send>) -> Panic {
+    let message = match payload.downcast_ref::<&'static str>() {
+        Some(text) => (*text).to_owned(),
+        None => payload
+            .downcast_ref::<String>()
+            .cloned()
+            .unwrap_or_else(|| "a panic without a text".to_owned()),
+    };
+    // A payload may panic when it is dropped, and what that throws may do so again.
+    let outer = SUPERVISED.replace(true);
+    let origin = ORIGIN.take();
+    if let Err(second) = panic::catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+        std::mem::forget(second);
+    }
+    SUPERVISED.set(outer);
+    let (location, backtrace) = match origin {
+        Some(origin) => (origin.location, origin.backtrace),
+        None => (None, None),
+    };
+    Panic {
+        message,
+        location,
+        message_type: None,
+        backtrace,
+    }
+}
+
+/// A future whose every poll, and whose end, is guarded.
+pub(crate) struct Guarded<T>(Option<Pin<Box<dyn Future<Output = T>>>>);
+
+impl<T> Guarded<T> {
+    pub(crate) fn new(future: Pin<Box<dyn Future<Output = T>>>) -> Self {
+        Self(Some(future))
+    }
+}
+
+impl<T> Future for Guarded<T> {
+    type Output = Result<T, Panic>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(future) = self.0.as_mut() else {
+            return Poll::Pending;
+        };
+        match guard(|| future.as_mut().poll(cx)) {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(value)) => Poll::Ready(drop_quietly(self.0.take()).map(|()| value)),
+            Err(panic) => {
+                let _ = drop_quietly(self.0.take());
+                Poll::Ready(Err(panic))
+            }
+        }
+    }
+}
+
+impl<T> Drop for Guarded<T> {
+    fn drop(&mut self) {
+        let _ = drop_quietly(self.0.take());
+    }
+}

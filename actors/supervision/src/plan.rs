@@ -1,0 +1,263 @@
+//! The policy: what follows from the end of a child. Pure; `supervisor.rs` carries it out.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::{
+    backoff::Backoff,
+    exit::ExitReason,
+    intensity::{Intensity, Limit, Window},
+    node::ChildId,
+    spec::{AutoShutdown, Exhausted, Restart, Strategy},
+};
+
+/// What is known when a child has ended by itself, or has failed to start.
+pub(crate) struct Facts<'a> {
+    pub(crate) strategy: Strategy,
+    pub(crate) child: ChildId,
+    pub(crate) restart: Restart,
+    pub(crate) reason: &'a ExitReason,
+    pub(crate) significant: bool,
+    /// Significant siblings that have not ended.
+    pub(crate) significant_left: usize,
+    pub(crate) auto_shutdown: AutoShutdown,
+    pub(crate) exhausted: Exhausted,
+    pub(crate) backoff: &'a Backoff,
+    /// Restarts in a row before this one.
+    pub(crate) attempt: u32,
+    /// How long it ran; zero if it did not start.
+    pub(crate) ran: Duration,
+    pub(crate) now: Instant,
+    /// In `0.0..1.0`: where in the jitter the delay falls.
+    pub(crate) unit: f64,
+}
+
+/// The restart budget that pays for this child: its own, or its supervisor's.
+pub(crate) struct Account<'a> {
+    pub(crate) intensity: &'a Intensity,
+    pub(crate) window: &'a mut Window,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Step {
+    /// Remove it and its specification.
+    Forget,
+    /// Leave it down; its specification is kept.
+    Leave,
+    /// Stop whoever else is in the scope (latest first), wait, start the scope in order.
+    Restart {
+        scope: Scope,
+        delay: Duration,
+        attempt: u32,
+    },
+    /// Leave it down, because it used up its budget.
+    Quarantine,
+    /// The supervisor gives up.
+    GiveUp(Limit),
+    /// The supervisor's work is done.
+    ShutDown,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scope {
+    One(ChildId),
+    /// This child and those after it.
+    From(ChildId),
+    All,
+}
+
+/// What to do about it.
+pub(crate) fn after_exit(facts: &Facts<'_>, account: Account<'_>) -> Vec<Step> {
+    if restarts(facts.restart, facts.reason) {
+        return vec![again(facts, account)];
+    }
+    let mut steps = vec![if is_forgotten(facts) {
+        Step::Forget
+    } else {
+        Step::Leave
+    }];
+    if ends_supervisor(facts) {
+        steps.push(Step::ShutDown);
+    }
+    steps
+}
+
+/// The table of restart types and exits.
+pub(crate) fn restarts(restart: Restart, reason: &ExitReason) -> bool {
+    match (restart, reason.is_abnormal()) {
+        (Restart::Permanent, _) | (Restart::Transient, true) => true,
+        (Restart::Transient, false) | (Restart::Temporary, _) => false,
+    }
+}
+
+/// A child that ended for good leaves nothing behind if it is temporary, or if there may be any
+/// number of its kind.
+fn is_forgotten(facts: &Facts<'_>) -> bool {
+    facts.restart == Restart::Temporary || facts.strategy == Strategy::Dynamic
+}
+
+fn ends_supervisor(facts: &Facts<'_>) -> bool {
+    facts.significant
+        && match facts.auto_shutdown {
+            AutoShutdown::Never => false,
+            AutoShutdown::AnySignificant => true,
+            AutoShutdown::AllSignificant => facts.significant_left == 0,
+        }
+}
+
+fn again(facts: &Facts<'_>, account: Account<'_>) -> Step {
+    if let Some(limit) = account.window.count(account.intensity, facts.now) {
+        return match facts.exhausted {
+            Exhausted::Escalate => Step::GiveUp(limit),
+            Exhausted::Quarantine => Step::Quarantine,
+        };
+    }
+    let attempt = facts.backoff.next_attempt(facts.attempt, facts.ran);
+    Step::Restart {
+        scope: scope(facts.strategy, facts.child),
+        delay: facts.backoff.delay(attempt, facts.unit),
+        attempt,
+    }
+}
+
+fn scope(strategy: Strategy, child: ChildId) -> Scope {
+    match strategy {
+        Strategy::OneForOne | Strategy::Dynamic => Scope::One(child),
+        Strategy::RestForOne => Scope::From(child),
+        Strategy::OneForAll => Scope::All,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts(reason: &ExitReason) -> Facts<'_> {
+        static NONE: std::sync::LazyLock<Backoff> = std::sync::LazyLock::new(Backoff::none);
+        Facts {
+            strategy: Strategy::OneForOne,
+            child: 7,
+            restart: Restart::Permanent,
+            reason,
+            significant: false,
+            significant_left: 0,
+            auto_shutdown: AutoShutdown::Never,
+            exhausted: Exhausted::Escalate,
+            backoff: &NONE,
+            attempt: 0,
+            ran: Duration::from_secs(1),
+            now: Instant::now(),
+            unit: 0.5,
+        }
+    }
+
+    fn plan(facts: &Facts<'_>, intensity: &Intensity) -> Vec<Step> {
+        let window = &mut Window::default();
+        after_exit(facts, Account { intensity, window })
+    }
+
+    fn restart(scope: Scope) -> Vec<Step> {
+        vec![Step::Restart {
+            scope,
+            delay: Duration::ZERO,
+            attempt: 0,
+        }]
+    }
+
+    #[test]
+    fn restart_types_and_reasons() {
+        use Restart::{Permanent, Temporary, Transient};
+        let failed = ExitReason::Failed("x".into());
+        let one = restart(Scope::One(7));
+        let cases = [
+            (Permanent, ExitReason::Normal, one.clone()),
+            (Permanent, ExitReason::Shutdown, one.clone()),
+            (Permanent, failed.clone(), one.clone()),
+            (Transient, ExitReason::Normal, vec![Step::Leave]),
+            (Transient, ExitReason::Shutdown, vec![Step::Leave]),
+            (Transient, failed.clone(), one.clone()),
+            (Transient, ExitReason::Killed, one),
+            (Temporary, ExitReason::Normal, vec![Step::Forget]),
+            (Temporary, ExitReason::Shutdown, vec![Step::Forget]),
+            (Temporary, failed, vec![Step::Forget]),
+        ];
+        for (restart, reason, expected) in cases {
+            let mut facts = facts(&reason);
+            facts.restart = restart;
+            let steps = plan(&facts, &Intensity::unlimited());
+            assert_eq!(steps, expected, "{restart:?} {reason}");
+        }
+    }
+
+    #[test]
+    fn strategies_set_the_scope() {
+        let cases = [
+            (Strategy::OneForOne, Scope::One(7)),
+            (Strategy::Dynamic, Scope::One(7)),
+            (Strategy::RestForOne, Scope::From(7)),
+            (Strategy::OneForAll, Scope::All),
+        ];
+        for (strategy, expected) in cases {
+            let mut facts = facts(&ExitReason::Killed);
+            facts.strategy = strategy;
+            assert_eq!(plan(&facts, &Intensity::unlimited()), restart(expected));
+        }
+    }
+
+    #[test]
+    fn an_exhausted_budget_escalates_or_quarantines() {
+        let none = Intensity::new(0, Duration::from_secs(1));
+        let mut facts = facts(&ExitReason::Killed);
+        let limit = none.fast.unwrap();
+        assert_eq!(plan(&facts, &none), [Step::GiveUp(limit)]);
+        facts.exhausted = Exhausted::Quarantine;
+        assert_eq!(plan(&facts, &none), [Step::Quarantine]);
+    }
+
+    #[test]
+    fn dynamic_children_that_are_done_are_forgotten() {
+        let mut facts = facts(&ExitReason::Normal);
+        facts.restart = Restart::Transient;
+        facts.strategy = Strategy::Dynamic;
+        assert_eq!(plan(&facts, &Intensity::default()), [Step::Forget]);
+    }
+
+    #[test]
+    fn significant_children_end_their_supervisor() {
+        use AutoShutdown::{AllSignificant, AnySignificant, Never};
+        let cases = [
+            (false, AnySignificant, 0, false),
+            (true, Never, 0, false),
+            (true, AnySignificant, 3, true),
+            (true, AllSignificant, 1, false),
+            (true, AllSignificant, 0, true),
+        ];
+        for (significant, auto_shutdown, significant_left, ends) in cases {
+            let mut facts = facts(&ExitReason::Normal);
+            facts.restart = Restart::Transient;
+            facts.significant = significant;
+            facts.auto_shutdown = auto_shutdown;
+            facts.significant_left = significant_left;
+            let steps = plan(&facts, &Intensity::default());
+            assert_eq!(steps.contains(&Step::ShutDown), ends);
+        }
+    }
+
+    #[test]
+    fn delays_grow_with_attempts_and_reset() {
+        let backoff = Backoff::new(Duration::from_millis(10), Duration::from_secs(9))
+            .jitter(0.0)
+            .reset_after(Duration::from_secs(2));
+        let mut facts = facts(&ExitReason::Killed);
+        facts.backoff = &backoff;
+        facts.attempt = 3;
+        let delay = |facts: &Facts<'_>| match plan(facts, &Intensity::unlimited())[..] {
+            [Step::Restart { delay, attempt, .. }] => (delay.as_millis(), attempt),
+            _ => unreachable!(),
+        };
+        assert_eq!(delay(&facts), (80, 3));
+        facts.ran = Duration::from_secs(2);
+        assert_eq!(delay(&facts), (10, 0));
+    }
+}

@@ -1,0 +1,420 @@
+//! The task behind a supervisor: carries out what `plan` decides, and decides nothing itself.
+//!
+//! It never waits for a child: starting and stopping are requests, and the children's notes say
+//! when they are done. So it can be asked, and stopped, at any time.
+
+pub(crate) mod admin;
+mod group;
+mod kids;
+mod notes;
+mod operate;
+
+use std::{
+    collections::BTreeSet,
+    hash::{BuildHasher, RandomState},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::{
+    sync::mpsc::{self, UnboundedReceiver, UnboundedSender},
+    time::{Instant, sleep_until},
+};
+
+use self::{
+    admin::Admin,
+    group::Group,
+    kids::{After, Child, Kids, Phase, Why},
+};
+use crate::{
+    arbiters::Pool,
+    driver::{Control, Link, News, Note},
+    events::{EventKind, Events},
+    exit::ExitReason,
+    intensity::Window,
+    node::{ChildId, ChildState, Place},
+    spec::{Body, ChildSpec, Options, Placement, Shutdown, Strategy, SupervisorBody},
+    validate::join,
+};
+
+/// How much longer than its time-out a child on another arbiter may take to report its end before
+/// it is given up as stuck.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// What the supervisors of a tree share.
+pub(crate) struct Shared {
+    pub(crate) events: Events,
+    pub(crate) pool: Pool,
+}
+
+pub(crate) struct Supervisor {
+    link: Link,
+    shared: Arc<Shared>,
+    options: Options,
+    kids: Kids,
+    life: Life,
+    group: Option<Group>,
+    window: Window,
+    timers: BTreeSet<(Instant, Alarm)>,
+    admin: mpsc::Receiver<Admin>,
+    notes: UnboundedReceiver<Note>,
+    notes_sender: UnboundedSender<Note>,
+    incarnation: u64,
+    random: u64,
+}
+
+enum Life {
+    /// Down; waits to be started.
+    Parked,
+    /// Brings its children up for the first time in this incarnation.
+    Starting,
+    Up,
+    Stopping(Ending),
+}
+
+struct Ending {
+    news: News,
+    /// Children at or after it are down.
+    cursor: ChildId,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Alarm {
+    Child(ChildId),
+    Group,
+    /// The supervisor's own time to stop is up.
+    Kill,
+}
+
+impl Supervisor {
+    pub(crate) fn new(link: Link, body: SupervisorBody, shared: Arc<Shared>) -> Self {
+        let (notes_sender, notes) = mpsc::unbounded_channel();
+        let mut supervisor = Self {
+            random: RandomState::new().hash_one(link.id) | 1,
+            link,
+            shared,
+            options: body.options,
+            kids: Kids::default(),
+            life: Life::Parked,
+            group: None,
+            window: Window::default(),
+            timers: BTreeSet::new(),
+            admin: body.admin,
+            notes,
+            notes_sender,
+            incarnation: 0,
+        };
+        for spec in body.children {
+            supervisor.attach(spec, true);
+        }
+        supervisor
+    }
+
+    /// Runs until its link is cut.
+    pub(crate) async fn run(mut self) {
+        loop {
+            let alarm = self.timers.first().map(|(at, _)| *at);
+            let takes_requests = matches!(self.life, Life::Up);
+            tokio::select! {
+                biased;
+                control = self.link.control.recv() => match control {
+                    Some(control) => self.on_control(control),
+                    None => break,
+                },
+                Some(note) = self.notes.recv() => self.on_note(note),
+                Some(request) = self.admin.recv(), if takes_requests => self.on_request(request),
+                () = sleep_until(alarm.unwrap_or_else(Instant::now)), if alarm.is_some() => {
+                    self.on_alarm();
+                }
+            }
+            self.advance();
+        }
+        for id in self.kids.ids() {
+            self.remove(id);
+        }
+        self.link.node.set_state(ChildState::Removed);
+    }
+
+    fn on_control(&mut self, control: Control) {
+        match (control, &self.life) {
+            (Control::Start { incarnation }, Life::Parked) => self.begin(incarnation),
+            (Control::Stop(how), Life::Starting | Life::Up) => {
+                self.end(News::Exited(ExitReason::Shutdown));
+                self.limit_stop(how);
+            }
+            (Control::Stop(how), Life::Stopping(_)) => self.limit_stop(how),
+            (Control::Start { .. }, _) | (Control::Stop(_), Life::Parked) => {}
+        }
+    }
+
+    fn limit_stop(&mut self, how: Shutdown) {
+        match how {
+            Shutdown::Brutal => self.kill_all(),
+            Shutdown::Within(limit) => {
+                self.timers.insert((Instant::now() + limit, Alarm::Kill));
+            }
+            Shutdown::Infinity => {}
+        }
+    }
+
+    /// Starts a new incarnation: all declared children in order, except those suspended.
+    fn begin(&mut self, incarnation: u64) {
+        self.incarnation = incarnation;
+        self.window.clear();
+        self.life = Life::Starting;
+        for id in self.kids.ids() {
+            if let Some(child) = self.kids.get_mut(id) {
+                child.window.clear();
+                child.attempt = 0;
+                if !matches!(child.phase(), Phase::Down(ChildState::Suspended)) {
+                    self.kids.set(id, Phase::Restarting);
+                }
+            }
+        }
+        self.group = Some(Group::starting());
+    }
+
+    /// Stops all children and then reports `news`.
+    fn end(&mut self, news: News) {
+        self.group = None;
+        self.life = Life::Stopping(Ending {
+            news,
+            cursor: ChildId::MAX,
+        });
+        if self.options.strategy == Strategy::Dynamic {
+            for id in self.kids.ids() {
+                self.stop_child(id, After::Down(ChildState::Declared));
+            }
+        }
+    }
+
+    fn kill_all(&mut self) {
+        for id in self.kids.ids() {
+            let Some(child) = self.kids.get(id) else {
+                continue;
+            };
+            match child.phase() {
+                Phase::Stopping(_) => {
+                    let _ = child.control.send(Control::Stop(Shutdown::Brutal));
+                }
+                phase if phase.is_active() => {
+                    self.stop_child_how(id, After::Down(ChildState::Declared), Shutdown::Brutal);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Takes a child in: gives it its place and its task, but does not start it.
+    fn attach(&mut self, spec: ChildSpec, declared: bool) -> ChildId {
+        let id = self.kids.next_id();
+        let ChildSpec { policy, node, body } = spec;
+        let budget = policy.budget.as_ref().unwrap_or(&self.options.intensity);
+        node.attach(Place {
+            path: join(self.link.node.path(), &node.name).into(),
+            policy: policy.clone(),
+            window: budget.fast,
+        });
+        if let Some(mut branch) = self.link.node.branch() {
+            branch.by_name.insert(Arc::clone(&node.name), id);
+            branch.by_id.insert(id, Arc::clone(&node));
+        }
+        let (control_sender, control) = mpsc::unbounded_channel();
+        let link = Link {
+            id,
+            node: Arc::clone(&node),
+            control,
+            notes: self.notes_sender.clone(),
+        };
+        match body {
+            Body::Supervisor(body) => {
+                let supervisor = Self::new(link, *body, Arc::clone(&self.shared));
+                actix_rt::spawn(supervisor.run());
+            }
+            Body::Worker(body) => match self.arbiter(policy.placement) {
+                None => {
+                    actix_rt::spawn(body.run(link));
+                }
+                Some(arbiter) => {
+                    let own = policy.placement == Placement::Own;
+                    arbiter.spawn_fn(move || {
+                        actix_rt::spawn(async move {
+                            body.run(link).await;
+                            if own {
+                                actix_rt::Arbiter::current().stop();
+                            }
+                        });
+                    });
+                }
+            },
+        }
+        self.kids
+            .insert(id, Child::new(node, policy, control_sender, declared));
+        id
+    }
+
+    fn arbiter(&self, placement: Placement) -> Option<actix_rt::ArbiterHandle> {
+        if placement != Placement::Here && actix_rt::System::try_current().is_none() {
+            tracing::warn!("no actix system on this thread: all children run on it");
+            return None;
+        }
+        match placement {
+            Placement::Here => None,
+            Placement::RoundRobin => Some(self.shared.pool.next()),
+            Placement::Own => Some(actix_rt::Arbiter::new().handle()),
+        }
+    }
+
+    /// Removes a child that is down; its task ends, its handle is gone.
+    fn remove(&mut self, id: ChildId) {
+        self.clear_timer(id);
+        let Some(child) = self.kids.remove(id) else {
+            return;
+        };
+        for reply in child.stop_replies {
+            let _ = reply.send(Ok(()));
+        }
+        child.node.set_state(ChildState::Removed);
+        child.node.history().monitors.clear();
+        if let Some(mut branch) = self.link.node.branch() {
+            branch.by_id.remove(&id);
+            branch.by_name.remove(&child.node.name);
+        }
+    }
+
+    fn start_child(&mut self, id: ChildId, why: Why) {
+        self.clear_timer(id);
+        let Some(child) = self.kids.get_mut(id) else {
+            return;
+        };
+        child.incarnation += 1;
+        let incarnation = child.incarnation;
+        child.node.set_incarnation(incarnation);
+        if child.control.send(Control::Start { incarnation }).is_err() {
+            let reason = ExitReason::StartFailed("its arbiter is gone".into());
+            let _ = self.notes_sender.send(Note {
+                id,
+                incarnation,
+                news: News::StartFailed(reason),
+            });
+        }
+        self.kids.set(id, Phase::Starting(why));
+    }
+
+    fn stop_child(&mut self, id: ChildId, after: After) {
+        if let Some(child) = self.kids.get(id) {
+            let how = child.policy.shutdown;
+            self.stop_child_how(id, after, how);
+        }
+    }
+
+    /// Asks an active child to stop; one that is not active gets to its end at once.
+    fn stop_child_how(&mut self, id: ChildId, after: After, how: Shutdown) {
+        let Some(child) = self.kids.get(id) else {
+            return;
+        };
+        match child.phase() {
+            Phase::Starting(_) | Phase::Up => {
+                let _ = child.control.send(Control::Stop(how));
+                let limit = match how {
+                    Shutdown::Brutal => Some(PATIENCE),
+                    Shutdown::Within(limit) => Some(limit + PATIENCE),
+                    Shutdown::Infinity => None,
+                };
+                if let Some(Phase::Starting(why)) = self.kids.set(id, Phase::Stopping(after)) {
+                    why.stopped();
+                }
+                if let Some(limit) = limit {
+                    self.set_timer(id, Instant::now() + limit);
+                }
+            }
+            Phase::Stopping(_) => {
+                self.kids.set(id, Phase::Stopping(after));
+            }
+            Phase::Restarting => self.settle(id, after),
+            Phase::Down(_) => {}
+        }
+    }
+
+    /// A child is down, and meant to be: puts it where it belongs.
+    fn settle(&mut self, id: ChildId, after: After) {
+        self.clear_timer(id);
+        let phase = match after {
+            After::Remove => return self.remove(id),
+            After::Restart => Phase::Restarting,
+            After::Down(state) => Phase::Down(state),
+        };
+        self.kids.set(id, phase);
+        let Some(child) = self.kids.get_mut(id) else {
+            return;
+        };
+        for reply in std::mem::take(&mut child.stop_replies) {
+            let _ = reply.send(Ok(()));
+        }
+        if after == After::Down(ChildState::Suspended) {
+            self.shared
+                .events
+                .emit(child.node.path(), || EventKind::Suspended);
+        }
+    }
+
+    fn set_timer(&mut self, id: ChildId, at: Instant) {
+        self.clear_timer(id);
+        if let Some(child) = self.kids.get_mut(id) {
+            child.timer = Some(at);
+            self.timers.insert((at, Alarm::Child(id)));
+        }
+    }
+
+    fn clear_timer(&mut self, id: ChildId) {
+        if let Some(at) = self.kids.get_mut(id).and_then(|child| child.timer.take()) {
+            self.timers.remove(&(at, Alarm::Child(id)));
+        }
+    }
+
+    fn on_alarm(&mut self) {
+        let now = Instant::now();
+        while let Some((at, alarm)) = self.timers.first().copied()
+            && at <= now
+        {
+            self.timers.pop_first();
+            match alarm {
+                Alarm::Child(id) => self.on_child_alarm(id),
+                Alarm::Group => {} // `advance` looks at the clock
+                Alarm::Kill => self.kill_all(),
+            }
+        }
+    }
+
+    fn on_child_alarm(&mut self, id: ChildId) {
+        let Some(child) = self.kids.get_mut(id) else {
+            return;
+        };
+        child.timer = None;
+        match child.phase() {
+            Phase::Restarting if self.group.is_none() => self.start_child(id, Why::Again),
+            Phase::Stopping(_) => {
+                let (incarnation, path) = (child.incarnation, Arc::clone(child.node.path()));
+                let reason = ExitReason::Stuck { message_type: None };
+                self.shared
+                    .events
+                    .emit(&path, || EventKind::Stuck { message_type: None });
+                self.on_note(Note {
+                    id,
+                    incarnation,
+                    news: News::Exited(reason),
+                });
+            }
+            _ => {}
+        }
+    }
+
+    /// A number in `0.0..1.0` (xorshift); only spreads delays.
+    fn unit(&mut self) -> f64 {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        let top = u32::try_from(self.random >> 32).unwrap_or(0);
+        f64::from(top) / (f64::from(u32::MAX) + 1.0)
+    }
+}

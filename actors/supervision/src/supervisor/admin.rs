@@ -1,0 +1,189 @@
+//! What is asked of a running supervisor, and the handle to ask it.
+
+use std::{fmt, sync::Arc};
+
+use serde::Serialize;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{
+    error::{ChildError, StartChildError},
+    node::{ChildState, Kind, Node},
+    spec::{ChildSpec, Restart},
+};
+
+/// Requests that may wait at a supervisor; who asks more waits to be let in.
+pub(crate) const ADMIN_QUEUE: usize = 256;
+
+pub(crate) type Reply<T> = oneshot::Sender<T>;
+pub(crate) type ChildReply = Reply<Result<(), ChildError>>;
+pub(crate) type StartReply = Reply<Result<(), StartChildError>>;
+
+pub(crate) enum Admin {
+    Start(Box<ChildSpec>, StartReply),
+    On(String, Operation, ChildReply),
+    Which(Reply<Vec<ChildInfo>>),
+    Count(Reply<ChildCounts>),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Operation {
+    Terminate,
+    Restart,
+    Delete,
+    Suspend,
+    Resume,
+}
+
+/// One child, as [`SupervisorHandle::which_children`] reports it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ChildInfo {
+    /// Name among its siblings.
+    pub name: String,
+    /// Worker or supervisor.
+    pub kind: Kind,
+    /// What it is doing.
+    pub state: ChildState,
+    /// Its restart type.
+    pub restart: Restart,
+}
+
+/// How many children there are, as [`SupervisorHandle::count_children`] reports it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ChildCounts {
+    /// All specifications, running or not.
+    pub specs: usize,
+    /// Children that are up, coming up or going down. One that waits for its restart is not.
+    pub active: usize,
+    /// Children that are supervisors.
+    pub supervisors: usize,
+    /// Children that are workers.
+    pub workers: usize,
+}
+
+/// The handle of a supervisor: adds children and operates them at run time. It works from the
+/// declaration on; what is asked before the supervisor is up waits until it is.
+#[derive(Clone)]
+pub struct SupervisorHandle {
+    node: Arc<Node>,
+    admin: mpsc::Sender<Admin>,
+}
+
+/// The handle of a supervisor made by [`dynamic`](crate::dynamic()).
+pub type DynamicSupervisor = SupervisorHandle;
+
+impl SupervisorHandle {
+    pub(crate) fn of(node: &Arc<Node>) -> Option<Self> {
+        let admin = node.supervisor.as_ref()?.admin.clone();
+        Some(Self {
+            node: Arc::clone(node),
+            admin,
+        })
+    }
+
+    pub(crate) fn new(node: &Arc<Node>) -> Self {
+        match Self::of(node) {
+            Some(handle) => handle,
+            None => unreachable!("made for supervisors only"),
+        }
+    }
+
+    /// Adds a child (a worker or a whole subtree) after those already there and starts it; returns
+    /// when it is ready. A child whose factory declines is kept, unless it is temporary.
+    ///
+    /// # Errors
+    /// If the name is taken, there is no room, the specification is faulty, or the child does not
+    /// start; in each case the specification is discarded.
+    pub async fn start_child(&self, spec: impl Into<ChildSpec>) -> Result<(), StartChildError> {
+        let spec = Box::new(spec.into());
+        self.request(|reply| Admin::Start(spec, reply))
+            .await
+            .unwrap_or(Err(StartChildError::Gone))
+    }
+
+    /// Stops a child and keeps its specification (a temporary one is forgotten). Does nothing to
+    /// one that is down already; one that waits for its restart is not restarted.
+    ///
+    /// # Errors
+    /// [`ChildError::NotFound`], or [`ChildError::Gone`].
+    pub async fn terminate_child(&self, name: &str) -> Result<(), ChildError> {
+        self.operate(name, Operation::Terminate).await
+    }
+
+    /// Starts a child again that is down: terminated, ended, quarantined.
+    ///
+    /// # Errors
+    /// If there is no such child, it is running or about to, it is suspended, or it does not
+    /// start (its specification is kept).
+    pub async fn restart_child(&self, name: &str) -> Result<(), ChildError> {
+        self.operate(name, Operation::Restart).await
+    }
+
+    /// Removes a child that is down.
+    ///
+    /// # Errors
+    /// If there is no such child, or it is running or about to.
+    pub async fn delete_child(&self, name: &str) -> Result<(), ChildError> {
+        self.operate(name, Operation::Delete).await
+    }
+
+    /// Stops a child on purpose, until it is resumed: not a failure, and not undone by the
+    /// restart of a sibling or of this supervisor. Returns when it has stopped.
+    ///
+    /// # Errors
+    /// [`ChildError::NotFound`], or [`ChildError::Gone`].
+    pub async fn suspend_child(&self, name: &str) -> Result<(), ChildError> {
+        self.operate(name, Operation::Suspend).await
+    }
+
+    /// Starts a suspended child in its place. Returns when it is ready.
+    ///
+    /// # Errors
+    /// If there is no such child, it is not suspended, or it does not start (it then stays
+    /// suspended).
+    pub async fn resume_child(&self, name: &str) -> Result<(), ChildError> {
+        self.operate(name, Operation::Resume).await
+    }
+
+    /// The children in their order. Empty if the supervisor is gone.
+    pub async fn which_children(&self) -> Vec<ChildInfo> {
+        self.request(Admin::Which).await.unwrap_or_default()
+    }
+
+    /// How many children there are. Zeros if the supervisor is gone.
+    pub async fn count_children(&self) -> ChildCounts {
+        self.request(Admin::Count).await.unwrap_or_default()
+    }
+
+    /// Whether the supervisor was removed or its tree ended.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        self.admin.is_closed()
+    }
+
+    /// The supervisor's path in its tree; its bare name before the tree is started.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        self.node.path()
+    }
+
+    pub(crate) async fn operate(&self, name: &str, operation: Operation) -> Result<(), ChildError> {
+        let name = name.to_owned();
+        self.request(|reply| Admin::On(name, operation, reply))
+            .await
+            .unwrap_or(Err(ChildError::Gone))
+    }
+
+    async fn request<T>(&self, request: impl FnOnce(Reply<T>) -> Admin) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        self.admin.send(request(reply)).await.ok()?;
+        answer.await.ok()
+    }
+}
+
+impl fmt::Debug for SupervisorHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SupervisorHandle")
+            .field(&self.path())
+            .finish()
+    }
+}

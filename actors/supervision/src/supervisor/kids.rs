@@ -1,0 +1,204 @@
+//! The children of one supervisor, in their order, and what each is doing.
+
+use std::{
+    collections::{BTreeMap, HashMap, btree_map},
+    sync::Arc,
+};
+
+use tokio::{sync::mpsc::UnboundedSender, time::Instant};
+
+use super::admin::{ChildReply, StartReply};
+use crate::{
+    driver::Control,
+    intensity::Window,
+    node::{ChildId, ChildState, Node},
+    spec::Policy,
+};
+
+pub(super) struct Child {
+    pub(super) node: Arc<Node>,
+    pub(super) policy: Policy,
+    pub(super) control: UnboundedSender<Control>,
+    /// Declared with its supervisor, rather than added at run time.
+    pub(super) declared: bool,
+    phase: Phase,
+    pub(super) incarnation: u64,
+    pub(super) window: Window,
+    /// Restarts in a row.
+    pub(super) attempt: u32,
+    pub(super) up_since: Option<Instant>,
+    /// When its own timer fires: its restart, or the end of patience with its stop.
+    pub(super) timer: Option<Instant>,
+    /// Who waits for it to be down.
+    pub(super) stop_replies: Vec<ChildReply>,
+}
+
+pub(super) enum Phase {
+    Down(ChildState),
+    Restarting,
+    Starting(Why),
+    Up,
+    Stopping(After),
+}
+
+/// Why a child is being started.
+pub(super) enum Why {
+    Initial,
+    Added(StartReply),
+    Manual(ChildReply),
+    Resumed(ChildReply),
+    Again,
+}
+
+/// What becomes of a child once it has stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum After {
+    Restart,
+    Down(ChildState),
+    Remove,
+}
+
+impl Child {
+    pub(super) fn new(
+        node: Arc<Node>,
+        policy: Policy,
+        control: UnboundedSender<Control>,
+        declared: bool,
+    ) -> Self {
+        Self {
+            node,
+            policy,
+            control,
+            declared,
+            phase: Phase::Down(ChildState::Declared),
+            incarnation: 0,
+            window: Window::default(),
+            attempt: 0,
+            up_since: None,
+            timer: None,
+            stop_replies: Vec::new(),
+        }
+    }
+
+    pub(super) fn phase(&self) -> &Phase {
+        &self.phase
+    }
+}
+
+impl Phase {
+    fn state(&self) -> ChildState {
+        match self {
+            Self::Down(state) => *state,
+            Self::Restarting => ChildState::Restarting,
+            Self::Starting(_) => ChildState::Starting,
+            Self::Up => ChildState::Running,
+            Self::Stopping(_) => ChildState::Stopping,
+        }
+    }
+
+    pub(super) fn is_active(&self) -> bool {
+        matches!(self, Self::Starting(_) | Self::Up | Self::Stopping(_))
+    }
+}
+
+/// Ordered by id, which is the order of starting; found by name.
+#[derive(Default)]
+pub(super) struct Kids {
+    by_id: BTreeMap<ChildId, Child>,
+    by_name: HashMap<Arc<str>, ChildId>,
+    last: ChildId,
+    active: usize,
+    significant: usize,
+}
+
+impl Kids {
+    pub(super) fn next_id(&mut self) -> ChildId {
+        self.last += 1;
+        self.last
+    }
+
+    pub(super) fn insert(&mut self, id: ChildId, child: Child) {
+        self.significant += usize::from(child.policy.significant);
+        self.by_name.insert(Arc::clone(&child.node.name), id);
+        self.by_id.insert(id, child);
+    }
+
+    pub(super) fn remove(&mut self, id: ChildId) -> Option<Child> {
+        let child = self.by_id.remove(&id)?;
+        self.by_name.remove(&child.node.name);
+        self.active -= usize::from(child.phase.is_active());
+        self.significant -= usize::from(child.policy.significant && !is_over(&child));
+        Some(child)
+    }
+
+    pub(super) fn get(&self, id: ChildId) -> Option<&Child> {
+        self.by_id.get(&id)
+    }
+
+    pub(super) fn get_mut(&mut self, id: ChildId) -> Option<&mut Child> {
+        self.by_id.get_mut(&id)
+    }
+
+    pub(super) fn find(&self, name: &str) -> Option<ChildId> {
+        self.by_name.get(name).copied()
+    }
+
+    /// Puts a child into another phase; the phase it was in.
+    pub(super) fn set(&mut self, id: ChildId, phase: Phase) -> Option<Phase> {
+        let child = self.by_id.get_mut(&id)?;
+        let was_over = is_over(child);
+        self.active -= usize::from(child.phase.is_active());
+        self.active += usize::from(phase.is_active());
+        child.node.set_state(phase.state());
+        let old = std::mem::replace(&mut child.phase, phase);
+        let now_over = is_over(child);
+        if child.policy.significant {
+            self.significant += usize::from(was_over);
+            self.significant -= usize::from(now_over);
+        }
+        Some(old)
+    }
+
+    /// Children that are up, coming up or going down.
+    pub(super) fn active(&self) -> usize {
+        self.active
+    }
+
+    /// Significant children that have not ended by themselves.
+    pub(super) fn significant(&self) -> usize {
+        self.significant
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    pub(super) fn ids(&self) -> Vec<ChildId> {
+        self.by_id.keys().copied().collect()
+    }
+
+    pub(super) fn iter(&self) -> btree_map::Values<'_, ChildId, Child> {
+        self.by_id.values()
+    }
+
+    /// The first child at or after `id`.
+    pub(super) fn at_or_after(&self, id: ChildId) -> Option<(ChildId, &Child)> {
+        self.by_id
+            .range(id..)
+            .next()
+            .map(|(id, child)| (*id, child))
+    }
+
+    /// The last child in `from..before`.
+    pub(super) fn last_in(&self, from: ChildId, before: ChildId) -> Option<(ChildId, &Child)> {
+        let range = from..before.max(from);
+        self.by_id
+            .range(range)
+            .next_back()
+            .map(|(id, child)| (*id, child))
+    }
+}
+
+fn is_over(child: &Child) -> bool {
+    matches!(child.phase, Phase::Down(ChildState::Ended))
+}

@@ -1,0 +1,109 @@
+//! Faults of a specification, found before anything is started.
+
+use std::collections::HashSet;
+
+use crate::{
+    error::SpecError,
+    intensity::Intensity,
+    node::Kind,
+    spec::{AutoShutdown, Body, ChildSpec, Policy, Restart, Shutdown, Strategy, SupervisorBody},
+};
+
+/// Checks the root of a tree and all below it.
+pub(crate) fn root(spec: &ChildSpec) -> Result<(), SpecError> {
+    check(spec, "", AutoShutdown::Never)
+}
+
+/// Checks a child of the supervisor at `parent` and all below it.
+pub(crate) fn child(
+    spec: &ChildSpec,
+    parent: &str,
+    auto_shutdown: AutoShutdown,
+) -> Result<(), SpecError> {
+    check(spec, parent, auto_shutdown)
+}
+
+pub(crate) fn join(parent: &str, name: &str) -> String {
+    if parent.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{parent}/{name}")
+    }
+}
+
+fn check(spec: &ChildSpec, parent: &str, auto_shutdown: AutoShutdown) -> Result<(), SpecError> {
+    let name = spec.name();
+    if name.is_empty() {
+        return Err(SpecError::EmptyName {
+            parent: parent.to_owned(),
+        });
+    }
+    let path = join(parent, name);
+    if name.contains('/') {
+        return Err(SpecError::SlashInName { path });
+    }
+    policy(&spec.policy, &path, auto_shutdown)?;
+    match &spec.body {
+        Body::Worker(_) if spec.node.kind == Kind::Worker && spec.node.bound() == 0 => {
+            Err(SpecError::ZeroMailbox { path })
+        }
+        Body::Worker(_) => Ok(()),
+        Body::Supervisor(body) => supervisor(body, path),
+    }
+}
+
+fn policy(policy: &Policy, path: &str, auto_shutdown: AutoShutdown) -> Result<(), SpecError> {
+    let path = || path.to_owned();
+    if let Some(fault) = policy.backoff.fault() {
+        return Err(SpecError::Backoff {
+            path: path(),
+            fault,
+        });
+    }
+    if policy.shutdown == Shutdown::Within(std::time::Duration::ZERO) {
+        return Err(SpecError::ZeroShutdown { path: path() });
+    }
+    if policy.budget.as_ref().is_some_and(has_zero_period) {
+        return Err(SpecError::ZeroPeriod { path: path() });
+    }
+    match (policy.significant, policy.restart, auto_shutdown) {
+        (true, Restart::Permanent, _) => Err(SpecError::SignificantPermanent { path: path() }),
+        (true, _, AutoShutdown::Never) => {
+            Err(SpecError::SignificantWithoutAutoShutdown { path: path() })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn supervisor(body: &SupervisorBody, path: String) -> Result<(), SpecError> {
+    let options = &body.options;
+    if has_zero_period(&options.intensity) {
+        return Err(SpecError::ZeroPeriod { path });
+    }
+    let dynamic = options.strategy == Strategy::Dynamic;
+    match options.max_children {
+        Some(_) if !dynamic => return Err(SpecError::MaxChildrenNotDynamic { path }),
+        Some(0) => return Err(SpecError::ZeroMaxChildren { path }),
+        _ => {}
+    }
+    if dynamic && !body.children.is_empty() {
+        return Err(SpecError::DynamicWithChildren { path });
+    }
+    let mut names = HashSet::new();
+    for spec in &body.children {
+        check(spec, &path, options.auto_shutdown)?;
+        if !names.insert(spec.name()) {
+            return Err(SpecError::DuplicateName {
+                path: join(&path, spec.name()),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn has_zero_period(intensity: &Intensity) -> bool {
+    [intensity.fast, intensity.slow]
+        .iter()
+        .flatten()
+        .any(|limit| limit.period.is_zero())
+}
