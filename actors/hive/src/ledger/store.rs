@@ -51,6 +51,17 @@ pub struct ReadyQuery {
 /// Where everything durable is. Implementations pass the same conformance
 /// suite ([`crate::store`]).
 pub trait Store: Send + Sync + 'static {
+    /// Starts what applies commands. The future resolves when that has ended,
+    /// with the reason; it may be started again then.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`] when it cannot be started.
+    fn serve(&self) -> Result<BoxFuture<'static, String>, StoreError>;
+
+    /// Finishes what was accepted and ends what [`Store::serve`] started.
+    /// Commands after this are answered with [`StoreError::Closed`].
+    fn close(&self) -> BoxFuture<'_, ()>;
+
     /// Applies a command in one transaction with its events; resolves when it
     /// is on disk. Dropping the future does not call the command back.
     fn apply(&self, command: Command) -> BoxFuture<'_, Result<Outcome, StoreError>>;

@@ -1,0 +1,29 @@
+//! Named points at which a test can end the process or fail a step. Compiled
+//! to nothing without the feature `testing`.
+
+/// Passes a named point. With the feature `testing` and
+/// `DEIA_FAILPOINT=<name>[:<n>]` in the environment, the n-th pass (the first
+/// by default) ends the process the way `kill -9` does.
+#[cfg(any(test, feature = "testing"))]
+pub(crate) fn hit(name: &str) {
+    use std::sync::{
+        LazyLock,
+        atomic::{AtomicU64, Ordering},
+    };
+    static ARMED: LazyLock<Option<(String, AtomicU64)>> = LazyLock::new(|| {
+        let spec = std::env::var("DEIA_FAILPOINT").ok()?;
+        let (name, n) = spec.split_once(':').unwrap_or((&spec, "1"));
+        Some((name.to_owned(), AtomicU64::new(n.parse().unwrap_or(1))))
+    });
+    if let Some((armed, left)) = &*ARMED
+        && armed == name
+        && left.fetch_sub(1, Ordering::SeqCst) == 1
+    {
+        let _ = nix::sys::signal::kill(nix::unistd::Pid::this(), nix::sys::signal::Signal::SIGKILL);
+    }
+}
+
+/// Passes a named point: nothing without the feature `testing`.
+#[cfg(not(any(test, feature = "testing")))]
+#[inline]
+pub(crate) fn hit(_name: &str) {}

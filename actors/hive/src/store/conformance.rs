@@ -1,0 +1,179 @@
+//! One suite that every store passes. A backend calls [`run`] with a way to
+//! make an empty store that follows [`policy`].
+
+mod attempts;
+mod entities;
+mod submissions;
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use crate::{
+    ledger::{
+        AttemptReport, Claim, ClaimedTask, Command, FinishOutcome, Ledger, Outcome, ReadyQuery,
+        Refusal, StoreError, TaskPolicy,
+    },
+    model::{
+        Action, AttemptEnd, BotName, LeaseToken, NewTask, Priority, RetryPolicy, Submitted, Task,
+        TaskId, TaskStatus,
+    },
+};
+
+/// The policy that stores under test follow.
+pub fn policy() -> TaskPolicy {
+    TaskPolicy {
+        default_max_attempts: 2,
+        default_timeout_seconds: 60,
+        poison_after: 2,
+        retry: RetryPolicy {
+            min: Duration::ZERO,
+            max: Duration::ZERO,
+            factor: 1.0,
+            jitter: 0.0,
+        },
+        idempotency_retention: Duration::from_secs(3_600),
+    }
+}
+
+/// Runs every case, each on a store of its own.
+///
+/// # Panics
+/// When the store does not conform.
+pub async fn run<F, Fut>(make: F)
+where
+    F: Fn() -> Fut,
+    Fut: Future<Output = Ledger>,
+{
+    submissions::run(&make).await;
+    attempts::run(&make).await;
+    entities::run(&make).await;
+}
+
+macro_rules! cases {
+    ($make:expr; $($case:ident),* $(,)?) => {
+        $(
+            eprintln!("conformance: {}", stringify!($case));
+            let ledger = $make().await;
+            // Serving ends with the store; here nobody waits for it.
+            let _serving = ledger.serve().unwrap();
+            $case(ledger.clone()).await;
+            ledger.close().await;
+        )*
+    };
+}
+pub(crate) use cases;
+
+fn task_of(task_type: &str, content: &str) -> NewTask {
+    NewTask::new(task_type.parse().unwrap(), content)
+}
+
+async fn submit(ledger: &Ledger, tasks: Vec<NewTask>) -> Vec<Submitted> {
+    let command = Command::Submit {
+        tasks,
+        submitter: "ada".into(),
+        dedup: None,
+    };
+    match ledger.apply(command).await.unwrap() {
+        Outcome::Submitted { tasks, .. } => tasks,
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn submit_one(ledger: &Ledger) -> TaskId {
+    submit(ledger, vec![task_of("general", "x")]).await[0].id
+}
+
+async fn claim(ledger: &Ledger, id: TaskId, bot: &str) -> Option<ClaimedTask> {
+    let claim = Claim {
+        task: id,
+        bot: bot_name(bot),
+        lease: LeaseToken::new(),
+    };
+    match ledger.apply(Command::Claim(vec![claim])).await.unwrap() {
+        Outcome::Claimed(mut claimed) => claimed.pop(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn report(claimed: &ClaimedTask, end: AttemptEnd) -> AttemptReport {
+    AttemptReport {
+        task: claimed.task.id,
+        attempt: claimed.task.attempt,
+        lease: claimed.lease,
+        end,
+        output: (end == AttemptEnd::Succeeded).then(|| "done".into()),
+        error: (end != AttemptEnd::Succeeded).then(|| "broke".into()),
+        exit_code: Some(i32::from(end != AttemptEnd::Succeeded)),
+        execution_time_ms: 7,
+        tokens_used: None,
+        cost_cents: None,
+    }
+}
+
+async fn finish(ledger: &Ledger, report: AttemptReport) -> FinishOutcome {
+    match ledger.apply(Command::Finish(vec![report])).await.unwrap() {
+        Outcome::Finished(outcomes) => outcomes[0].clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn promote(ledger: &Ledger) -> u64 {
+    match ledger.apply(Command::Promote { limit: 100 }).await.unwrap() {
+        Outcome::Done(n) => n,
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn refused(ledger: &Ledger, command: Command) -> Refusal {
+    match ledger.apply(command).await {
+        Err(StoreError::Refused(refusal)) => refusal,
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn stored(ledger: &Ledger, id: TaskId) -> Task {
+    ledger.task(id).await.unwrap().unwrap()
+}
+
+async fn ready_ids(ledger: &Ledger, task_type: &str, priority: Priority) -> Vec<TaskId> {
+    let query = ReadyQuery {
+        task_type: task_type.parse().unwrap(),
+        priority,
+        after: i64::MIN,
+        limit: 100,
+    };
+    ledger
+        .ready(query)
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|task| task.id)
+        .collect()
+}
+
+async fn actions(ledger: &Ledger) -> Vec<Action> {
+    ledger
+        .events(0, 1_000)
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|event| event.action)
+        .collect()
+}
+
+fn bot_name(name: &str) -> BotName {
+    name.parse().unwrap()
+}
+
+/// A sink that remembers every hint.
+fn hints_of(ledger: &Ledger) -> Arc<std::sync::Mutex<Vec<crate::ledger::Hint>>> {
+    let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let sink = seen.clone();
+    ledger.subscribe(Arc::new(move |hints| {
+        sink.lock().unwrap().extend_from_slice(hints)
+    }));
+    seen
+}
+
+async fn counted(ledger: &Ledger, status: TaskStatus) -> u64 {
+    *ledger.counts().await.unwrap().slot(status)
+}

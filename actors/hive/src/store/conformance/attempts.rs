@@ -1,0 +1,295 @@
+//! How attempts begin and end.
+
+use super::*;
+use crate::ledger::Hint;
+
+pub(super) async fn run<F, Fut>(make: &F)
+where
+    F: Fn() -> Fut,
+    Fut: Future<Output = Ledger>,
+{
+    cases!(make;
+        a_task_is_claimed_once,
+        a_completion_is_recorded_exactly_once,
+        a_stale_lease_changes_nothing,
+        a_failure_is_retried_until_no_attempt_is_left,
+        a_dead_bot_gives_back_at_once_and_poison_is_given_up,
+        given_back_unharmed_costs_nothing,
+        waiting_tasks_are_cancelled_at_once,
+        running_tasks_are_cancelled_through_their_bot,
+        cancellation_survives_a_give_back,
+        counters_of_the_queue_are_exact,
+    );
+}
+
+async fn a_task_is_claimed_once(ledger: Ledger) {
+    let id = submit_one(&ledger).await;
+    let claims = ["a", "b"].map(|bot| Claim {
+        task: id,
+        bot: bot_name(bot),
+        lease: LeaseToken::new(),
+    });
+    let Outcome::Claimed(claimed) = ledger.apply(Command::Claim(claims.to_vec())).await.unwrap()
+    else {
+        panic!()
+    };
+    assert_eq!(claimed.len(), 1);
+    assert_eq!(
+        (claimed[0].task.attempt, claimed[0].lease),
+        (1, claims[0].lease)
+    );
+    let task = stored(&ledger, id).await;
+    assert_eq!(
+        (task.status, task.assigned_bot),
+        (TaskStatus::Running, Some(bot_name("a")))
+    );
+    assert!(task.started_at.is_some());
+    assert!(claim(&ledger, id, "c").await.is_none());
+    assert!(claim(&ledger, TaskId::new(), "c").await.is_none());
+    assert!(ready_ids(&ledger, "general", Priority::P2).await.is_empty());
+    assert_eq!(
+        ledger.bots_with_running_tasks().await.unwrap(),
+        [bot_name("a")]
+    );
+}
+
+async fn a_completion_is_recorded_exactly_once(ledger: Ledger) {
+    let id = submit_one(&ledger).await;
+    let claimed = claim(&ledger, id, "b").await.unwrap();
+    let done = report(&claimed, AttemptEnd::Succeeded);
+    assert_eq!(
+        finish(&ledger, done.clone()).await,
+        FinishOutcome::Recorded(TaskStatus::Completed)
+    );
+    assert_eq!(finish(&ledger, done).await, FinishOutcome::Stale);
+    let result = ledger.result(id).await.unwrap().unwrap();
+    assert_eq!(
+        (result.success, result.output.as_deref(), result.exit_code),
+        (true, Some("done"), Some(0))
+    );
+    assert_eq!(
+        (result.bot_id, result.attempt, result.execution_time_ms),
+        (Some(bot_name("b")), 1, 7)
+    );
+    assert_eq!(
+        actions(&ledger).await,
+        [
+            Action::TaskSubmitted,
+            Action::TaskStarted,
+            Action::TaskCompleted
+        ]
+    );
+    let task = stored(&ledger, id).await;
+    assert!(task.completed_at.is_some());
+    assert_eq!(task.actual_duration_seconds, Some(0.007));
+}
+
+async fn a_stale_lease_changes_nothing(ledger: Ledger) {
+    let id = submit_one(&ledger).await;
+    let claimed = claim(&ledger, id, "b").await.unwrap();
+    let good = report(&claimed, AttemptEnd::Succeeded);
+    let wrong = [
+        AttemptReport {
+            lease: LeaseToken::new(),
+            ..good.clone()
+        },
+        AttemptReport {
+            attempt: 2,
+            ..good.clone()
+        },
+        AttemptReport {
+            task: TaskId::new(),
+            ..good.clone()
+        },
+    ];
+    let before = stored(&ledger, id).await;
+    for report in wrong {
+        assert_eq!(finish(&ledger, report).await, FinishOutcome::Stale);
+    }
+    assert_eq!(stored(&ledger, id).await, before);
+    assert_eq!(
+        finish(&ledger, good).await,
+        FinishOutcome::Recorded(TaskStatus::Completed)
+    );
+}
+
+async fn a_failure_is_retried_until_no_attempt_is_left(ledger: Ledger) {
+    let id = submit_one(&ledger).await;
+    let first = claim(&ledger, id, "b").await.unwrap();
+    let hints = hints_of(&ledger);
+    assert_eq!(
+        finish(&ledger, report(&first, AttemptEnd::Failed)).await,
+        FinishOutcome::Recorded(TaskStatus::Pending)
+    );
+    assert!(matches!(hints.lock().unwrap()[..], [Hint::Due(_)]));
+    assert_eq!(promote(&ledger).await, 1);
+    let second = claim(&ledger, id, "b").await.unwrap();
+    assert_eq!((second.task.attempt, second.task.failures), (2, 1));
+    assert_eq!(second.task.last_error.as_deref(), Some("broke"));
+    assert_eq!(
+        finish(&ledger, report(&first, AttemptEnd::Succeeded)).await,
+        FinishOutcome::Stale
+    );
+    assert_eq!(
+        finish(&ledger, report(&second, AttemptEnd::Failed)).await,
+        FinishOutcome::Recorded(TaskStatus::Failed)
+    );
+    let result = ledger.result(id).await.unwrap().unwrap();
+    assert_eq!(
+        (result.success, result.error.as_deref(), result.attempt),
+        (false, Some("broke"), 2)
+    );
+    assert_eq!(ledger.failures_24h().await.unwrap(), 1);
+    assert!(actions(&ledger).await.ends_with(&[
+        Action::TaskRetrying,
+        Action::TaskStarted,
+        Action::TaskFailed
+    ]));
+}
+
+async fn give_back(ledger: &Ledger, bot: &str, end: AttemptEnd) -> u64 {
+    let command = Command::GiveBack {
+        bots: vec![bot_name(bot)],
+        end,
+        reason: "bot went down".into(),
+    };
+    match ledger.apply(command).await.unwrap() {
+        Outcome::Done(n) => n,
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn a_dead_bot_gives_back_at_once_and_poison_is_given_up(ledger: Ledger) {
+    let id = submit_one(&ledger).await;
+    claim(&ledger, id, "b").await.unwrap();
+    assert_eq!(give_back(&ledger, "other", AttemptEnd::BotDied).await, 0);
+    assert_eq!(give_back(&ledger, "b", AttemptEnd::BotDied).await, 1);
+    let task = stored(&ledger, id).await;
+    assert_eq!(
+        (task.status, task.bot_deaths, task.failures),
+        (TaskStatus::Queued, 1, 0)
+    );
+    let again = claim(&ledger, id, "b").await.unwrap();
+    assert_eq!(again.task.attempt, 2);
+    give_back(&ledger, "b", AttemptEnd::BotDied).await;
+    assert_eq!(stored(&ledger, id).await.status, TaskStatus::Failed);
+    assert_eq!(actions(&ledger).await.last(), Some(&Action::TaskDead));
+    let result = ledger.result(id).await.unwrap().unwrap();
+    assert_eq!(
+        (result.success, result.error.as_deref()),
+        (false, Some("bot went down"))
+    );
+}
+
+async fn given_back_unharmed_costs_nothing(ledger: Ledger) {
+    let id = submit_one(&ledger).await;
+    for attempt in 1..=5 {
+        assert_eq!(claim(&ledger, id, "b").await.unwrap().task.attempt, attempt);
+        give_back(&ledger, "b", AttemptEnd::GivenBack).await;
+    }
+    let task = stored(&ledger, id).await;
+    assert_eq!(
+        (task.status, task.failures, task.bot_deaths),
+        (TaskStatus::Queued, 0, 0)
+    );
+}
+
+async fn cancel(ledger: &Ledger, id: TaskId) -> Task {
+    match ledger
+        .apply(Command::Cancel {
+            task: id,
+            actor: "ada".into(),
+        })
+        .await
+        .unwrap()
+    {
+        Outcome::Task(task) => *task,
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn waiting_tasks_are_cancelled_at_once(ledger: Ledger) {
+    let hints = hints_of(&ledger);
+    let id = submit_one(&ledger).await;
+    let task = cancel(&ledger, id).await;
+    assert_eq!(task.status, TaskStatus::Cancelled);
+    assert_eq!(stored(&ledger, id).await.status, TaskStatus::Cancelled);
+    assert!(!ledger.result(id).await.unwrap().unwrap().success);
+    assert!(hints.lock().unwrap().contains(&Hint::Finished(id)));
+    assert!(ready_ids(&ledger, "general", Priority::P2).await.is_empty());
+    let again = refused(
+        &ledger,
+        Command::Cancel {
+            task: id,
+            actor: "ada".into(),
+        },
+    )
+    .await;
+    assert_eq!(
+        again,
+        Refusal::TaskIsFinal {
+            task: id,
+            status: TaskStatus::Cancelled
+        }
+    );
+    let unknown = TaskId::new();
+    let refusal = refused(
+        &ledger,
+        Command::Cancel {
+            task: unknown,
+            actor: "ada".into(),
+        },
+    )
+    .await;
+    assert_eq!(refusal, Refusal::NoSuchTask(unknown));
+}
+
+async fn running_tasks_are_cancelled_through_their_bot(ledger: Ledger) {
+    let hints = hints_of(&ledger);
+    let id = submit_one(&ledger).await;
+    let claimed = claim(&ledger, id, "b").await.unwrap();
+    let task = cancel(&ledger, id).await;
+    assert_eq!(task.status, TaskStatus::Running);
+    assert!(task.cancel_requested_at.is_some());
+    cancel(&ledger, id).await;
+    assert!(hints.lock().unwrap().contains(&Hint::CancelRequested {
+        task: id,
+        bot: bot_name("b")
+    }));
+    let outcome = finish(&ledger, report(&claimed, AttemptEnd::Cancelled)).await;
+    assert_eq!(outcome, FinishOutcome::Recorded(TaskStatus::Cancelled));
+    assert_eq!(actions(&ledger).await.last(), Some(&Action::TaskCancelled));
+}
+
+async fn cancellation_survives_a_give_back(ledger: Ledger) {
+    let id = submit_one(&ledger).await;
+    claim(&ledger, id, "b").await.unwrap();
+    cancel(&ledger, id).await;
+    give_back(&ledger, "b", AttemptEnd::BotDied).await;
+    assert_eq!(stored(&ledger, id).await.status, TaskStatus::Cancelled);
+}
+
+async fn counters_of_the_queue_are_exact(ledger: Ledger) {
+    let ids: Vec<_> = submit(&ledger, vec![task_of("general", ""); 6])
+        .await
+        .into_iter()
+        .map(|task| task.id)
+        .collect();
+    let done = claim(&ledger, ids[0], "b").await.unwrap();
+    finish(&ledger, report(&done, AttemptEnd::Succeeded)).await;
+    let failing = claim(&ledger, ids[1], "b").await.unwrap();
+    finish(&ledger, report(&failing, AttemptEnd::Failed)).await;
+    claim(&ledger, ids[2], "b").await.unwrap();
+    cancel(&ledger, ids[3]).await;
+    let queue = ledger.queue().await.unwrap();
+    let totals = queue.totals;
+    assert_eq!((totals.pending, totals.queued, totals.running), (1, 2, 1));
+    assert_eq!(
+        (totals.completed, totals.failed, totals.cancelled),
+        (1, 0, 1)
+    );
+    assert_eq!(queue.running_by_bot, [("b".to_owned(), 1)].into());
+    assert_eq!(queue.lanes.len(), 3);
+    assert!(queue.oldest_queued_ms.is_some());
+    assert_eq!(ledger.counts().await.unwrap(), totals);
+}

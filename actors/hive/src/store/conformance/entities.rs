@@ -1,0 +1,300 @@
+//! Bots and keys.
+
+use super::*;
+use crate::{
+    auth::{ApiKey, Role},
+    ledger::Hint,
+    model::{
+        BotDesired, BotRecord, BotSpec, Executor, KeyInfo, KeyRecord, NewEvent, SimulatedExecutor,
+        Timestamp,
+    },
+};
+
+pub(super) async fn run<F, Fut>(make: &F)
+where
+    F: Fn() -> Fut,
+    Fut: Future<Output = Ledger>,
+{
+    cases!(make;
+        a_bot_is_put_changed_and_removed,
+        bots_get_ports_of_their_own,
+        a_bot_counts_its_attempts,
+        a_bot_in_use_stays,
+        keys_are_added_and_revoked,
+        the_last_admin_key_stays,
+        events_of_their_own_are_recorded,
+    );
+}
+
+fn spec(max_concurrent_tasks: u32) -> BotSpec {
+    let mut spec = BotSpec {
+        executor: Executor::Simulated(SimulatedExecutor::default()),
+        capabilities: crate::model::Capabilities::default(),
+    };
+    spec.capabilities.max_concurrent_tasks = max_concurrent_tasks;
+    spec
+}
+
+fn put_command(name: &str, spec: BotSpec, if_version: Option<u64>) -> Command {
+    Command::PutBot {
+        name: bot_name(name),
+        spec,
+        actor: "ada".into(),
+        if_version,
+        ports: (9_001, 9_003),
+        max_bots: 100,
+    }
+}
+
+async fn put(ledger: &Ledger, name: &str, spec: BotSpec) -> (BotRecord, bool) {
+    match ledger.apply(put_command(name, spec, None)).await.unwrap() {
+        Outcome::Bot { record, created } => (*record, created),
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn set_desired(ledger: &Ledger, name: &str, desired: BotDesired) {
+    let command = Command::SetDesired {
+        name: bot_name(name),
+        desired,
+        actor: "ada".into(),
+    };
+    ledger.apply(command).await.unwrap();
+}
+
+async fn a_bot_is_put_changed_and_removed(ledger: Ledger) {
+    let hints = hints_of(&ledger);
+    let (record, created) = put(&ledger, "b", spec(1)).await;
+    assert!(created && record.launched_at.is_none());
+    assert_eq!(
+        (record.version, record.desired, &record.spec),
+        (1, BotDesired::Stopped, &spec(1))
+    );
+    let (record, created) = put(&ledger, "b", spec(2)).await;
+    assert_eq!(
+        (record.version, created, &record.spec),
+        (2, false, &spec(2))
+    );
+    let stale = refused(&ledger, put_command("b", spec(3), Some(1))).await;
+    assert_eq!(
+        stale,
+        Refusal::VersionMismatch {
+            expected: 1,
+            actual: 2
+        }
+    );
+    let absent = refused(&ledger, put_command("c", spec(3), Some(1))).await;
+    assert_eq!(
+        absent,
+        Refusal::VersionMismatch {
+            expected: 1,
+            actual: 0
+        }
+    );
+    ledger
+        .apply(put_command("b", spec(3), Some(2)))
+        .await
+        .unwrap();
+    assert_eq!(ledger.bot(bot_name("b")).await.unwrap().unwrap().version, 3);
+    ledger
+        .apply(Command::DeleteBot {
+            name: bot_name("b"),
+            actor: "ada".into(),
+        })
+        .await
+        .unwrap();
+    assert!(ledger.bots().await.unwrap().is_empty());
+    assert!(hints.lock().unwrap().contains(&Hint::BotsChanged));
+    let gone = refused(
+        &ledger,
+        Command::DeleteBot {
+            name: bot_name("b"),
+            actor: "ada".into(),
+        },
+    )
+    .await;
+    assert_eq!(gone, Refusal::NoSuchBot(bot_name("b")));
+    let expected = [
+        Action::BotCreated,
+        Action::BotChanged,
+        Action::BotChanged,
+        Action::BotDeleted,
+    ];
+    assert_eq!(actions(&ledger).await, expected);
+}
+
+async fn bots_get_ports_of_their_own(ledger: Ledger) {
+    for (name, port) in [("x", 9_001), ("y", 9_002), ("z", 9_003)] {
+        assert_eq!(put(&ledger, name, spec(1)).await.0.port, port);
+    }
+    assert!(matches!(
+        refused(&ledger, put_command("more", spec(1), None)).await,
+        Refusal::NoRoomForBot(_)
+    ));
+    ledger
+        .apply(Command::DeleteBot {
+            name: bot_name("y"),
+            actor: "ada".into(),
+        })
+        .await
+        .unwrap();
+    assert_eq!(
+        put(&ledger, "more", spec(1)).await.0.port,
+        9_002,
+        "a freed port is used again"
+    );
+}
+
+async fn a_bot_counts_its_attempts(ledger: Ledger) {
+    put(&ledger, "b", spec(1)).await;
+    for end in [
+        AttemptEnd::Succeeded,
+        AttemptEnd::Failed,
+        AttemptEnd::BotDied,
+        AttemptEnd::GivenBack,
+    ] {
+        let id = submit_one(&ledger).await;
+        let claimed = claim(&ledger, id, "b").await.unwrap();
+        finish(&ledger, report(&claimed, end)).await;
+    }
+    let bot = ledger.bot(bot_name("b")).await.unwrap().unwrap();
+    assert_eq!((bot.tasks_completed, bot.tasks_failed), (1, 2));
+}
+
+async fn a_bot_in_use_stays(ledger: Ledger) {
+    put(&ledger, "b", spec(1)).await;
+    set_desired(&ledger, "b", BotDesired::Launched).await;
+    assert!(
+        ledger
+            .bot(bot_name("b"))
+            .await
+            .unwrap()
+            .unwrap()
+            .launched_at
+            .is_some()
+    );
+    let delete = || Command::DeleteBot {
+        name: bot_name("b"),
+        actor: "ada".into(),
+    };
+    assert_eq!(
+        refused(&ledger, delete()).await,
+        Refusal::BotInUse(bot_name("b"))
+    );
+    set_desired(&ledger, "b", BotDesired::Stopped).await;
+    let id = submit_one(&ledger).await;
+    let claimed = claim(&ledger, id, "b").await.unwrap();
+    assert_eq!(
+        refused(&ledger, delete()).await,
+        Refusal::BotInUse(bot_name("b"))
+    );
+    finish(&ledger, report(&claimed, AttemptEnd::Succeeded)).await;
+    ledger.apply(delete()).await.unwrap();
+    assert_eq!(
+        stored(&ledger, id).await.assigned_bot,
+        Some(bot_name("b")),
+        "history stays"
+    );
+    let unknown = Command::SetDesired {
+        name: bot_name("b"),
+        desired: BotDesired::Launched,
+        actor: "ada".into(),
+    };
+    assert_eq!(
+        refused(&ledger, unknown).await,
+        Refusal::NoSuchBot(bot_name("b"))
+    );
+}
+
+async fn add_key(ledger: &Ledger, role: Role, expires_at: Option<Timestamp>) -> KeyInfo {
+    let record = KeyRecord::new(&ApiKey::generate().unwrap(), "ada", role, expires_at);
+    match ledger
+        .apply(Command::AddKey {
+            key: record,
+            actor: "deia".into(),
+        })
+        .await
+        .unwrap()
+    {
+        Outcome::Key(info) => info,
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn keys_are_added_and_revoked(ledger: Ledger) {
+    let hints = hints_of(&ledger);
+    let info = add_key(&ledger, Role::External, Some(Timestamp::from_millis(5))).await;
+    assert_eq!(ledger.keys().await.unwrap()[0].info, info);
+    let revoke = || Command::RevokeKey {
+        key: info.id,
+        actor: "deia".into(),
+    };
+    let Outcome::Key(revoked) = ledger.apply(revoke()).await.unwrap() else {
+        panic!()
+    };
+    assert!(revoked.revoked_at.is_some());
+    assert_eq!(
+        ledger.apply(revoke()).await.unwrap(),
+        Outcome::Key(revoked),
+        "a second time changes nothing"
+    );
+    assert_eq!(
+        hints
+            .lock()
+            .unwrap()
+            .iter()
+            .filter(|hint| **hint == Hint::KeysChanged)
+            .count(),
+        2
+    );
+    let unknown = crate::model::KeyId::new();
+    let refusal = refused(
+        &ledger,
+        Command::RevokeKey {
+            key: unknown,
+            actor: "deia".into(),
+        },
+    )
+    .await;
+    assert_eq!(refusal, Refusal::NoSuchKey(unknown));
+    assert_eq!(
+        actions(&ledger).await,
+        [Action::KeyCreated, Action::KeyRevoked]
+    );
+}
+
+async fn the_last_admin_key_stays(ledger: Ledger) {
+    let first = add_key(&ledger, Role::Admin, None).await;
+    add_key(&ledger, Role::Admin, Some(Timestamp::from_millis(5))).await;
+    let revoke = |id| Command::RevokeKey {
+        key: id,
+        actor: "deia".into(),
+    };
+    assert_eq!(
+        refused(&ledger, revoke(first.id)).await,
+        Refusal::LastAdminKey,
+        "the other has expired"
+    );
+    let second = add_key(&ledger, Role::Admin, None).await;
+    ledger.apply(revoke(first.id)).await.unwrap();
+    assert_eq!(
+        refused(&ledger, revoke(second.id)).await,
+        Refusal::LastAdminKey
+    );
+}
+
+async fn events_of_their_own_are_recorded(ledger: Ledger) {
+    let event = NewEvent::new(Action::BotCrashed, "deia", "b")
+        .failure()
+        .details(serde_json::json!({"cause": "x"}));
+    ledger
+        .apply(Command::Record(vec![event.clone(), event.clone()]))
+        .await
+        .unwrap();
+    let events = ledger.events(1, 10).await.unwrap();
+    assert_eq!(events.len(), 1, "only those after the first");
+    assert_eq!(
+        (events[0].seq, &events[0].details, events[0].result),
+        (2, &event.details, event.result)
+    );
+}

@@ -1,0 +1,262 @@
+//! SQLite, embedded: one writer thread that drains its queue into one
+//! transaction at a time, and a few threads that read.
+
+mod apply;
+mod attempts;
+mod bots;
+mod checkpoint;
+mod keys;
+mod lists;
+mod open;
+mod pool;
+mod read;
+mod rows;
+mod schema;
+mod submit;
+mod transaction;
+mod writer;
+
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+
+use arc_swap::ArcSwapOption;
+pub use open::{OpenError, SqliteOptions};
+use tokio::sync::oneshot;
+
+use self::{pool::ReaderPool, writer::Job};
+use crate::{
+    ledger::{BoxFuture, Command, Hint, Outcome, ReadyQuery, ReadyTask, Store, StoreError},
+    model::{
+        BotName, BotRecord, Event, KeyRecord, Page, PageRequest, Priority, QueueStatus,
+        StatusCounts, Task, TaskFilter, TaskId, TaskResult, TaskType,
+    },
+};
+
+type Sink = Arc<dyn Fn(&[Hint]) + Send + Sync>;
+
+/// The hive's data in one SQLite file.
+pub struct SqliteStore {
+    options: SqliteOptions,
+    hive_id: String,
+    previous_shutdown_clean: bool,
+    writer: ArcSwapOption<mpsc::SyncSender<Job>>,
+    thread: Mutex<Option<std::thread::JoinHandle<()>>>,
+    readers: ReaderPool,
+    sinks: Arc<Mutex<Vec<Sink>>>,
+}
+
+impl SqliteStore {
+    fn send(
+        &self,
+        command: Command,
+    ) -> Result<oneshot::Receiver<Result<Outcome, StoreError>>, StoreError> {
+        let writer = self.writer.load();
+        let writer = writer.as_ref().ok_or(StoreError::Closed)?;
+        let (answer, answered) = oneshot::channel();
+        match writer.try_send(Job::Apply { command, answer }) {
+            Ok(()) => Ok(answered),
+            Err(mpsc::TrySendError::Full(_)) => Err(StoreError::Busy),
+            Err(mpsc::TrySendError::Disconnected(_)) => Err(StoreError::Closed),
+        }
+    }
+}
+
+impl Store for SqliteStore {
+    fn serve(&self) -> Result<BoxFuture<'static, String>, StoreError> {
+        let (jobs, queue) = mpsc::sync_channel(self.options.queue_max);
+        let (ended, end) = oneshot::channel();
+        let writer = writer::Writer::open(&self.options, self.sinks.clone())
+            .map_err(|error| StoreError::Failed(error.to_string()))?;
+        let thread = std::thread::Builder::new()
+            .name("deia-ledger".into())
+            .spawn(move || {
+                // The receiver of `ended` may be gone; then nobody wants to know.
+                let _ = ended.send(writer.run(&queue));
+            })
+            .map_err(|error| StoreError::Failed(error.to_string()))?;
+        self.writer.store(Some(Arc::new(jobs)));
+        *self.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
+        Ok(Box::pin(async move {
+            end.await
+                .unwrap_or_else(|_| "the writer thread panicked".into())
+        }))
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        // Dropping the last sender lets the writer finish what it has accepted.
+        self.writer.store(None);
+        let thread = self
+            .thread
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        Box::pin(async move {
+            if let Some(thread) = thread {
+                let (done, joined) = oneshot::channel();
+                std::thread::spawn(move || {
+                    let _ = done.send(thread.join().is_ok());
+                });
+                let _ = joined.await;
+            }
+        })
+    }
+
+    fn apply(&self, command: Command) -> BoxFuture<'_, Result<Outcome, StoreError>> {
+        let sent = self.send(command);
+        Box::pin(async move { sent?.await.unwrap_or(Err(StoreError::Closed)) })
+    }
+
+    fn subscribe(&self, sink: Sink) {
+        self.sinks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(sink);
+    }
+
+    fn task(&self, id: TaskId) -> BoxFuture<'_, Result<Option<Task>, StoreError>> {
+        self.readers.read(move |db| read::task(db, id))
+    }
+
+    fn result(&self, id: TaskId) -> BoxFuture<'_, Result<Option<TaskResult>, StoreError>> {
+        self.readers.read(move |db| read::result(db, id))
+    }
+
+    fn tasks(
+        &self,
+        filter: TaskFilter,
+        page: PageRequest,
+    ) -> BoxFuture<'_, Result<Page<Task>, StoreError>> {
+        let after = match page.cursor.as_deref().map(lists::cursor) {
+            Some(None) => return Box::pin(async { Err(StoreError::BadCursor) }),
+            Some(Some(after)) => Some(after),
+            None => None,
+        };
+        self.readers
+            .read(move |db| lists::tasks(db, &filter, after, page.limit))
+    }
+
+    fn bots(&self) -> BoxFuture<'_, Result<Vec<BotRecord>, StoreError>> {
+        self.readers.read(read::bots)
+    }
+
+    fn bot(&self, name: BotName) -> BoxFuture<'_, Result<Option<BotRecord>, StoreError>> {
+        self.readers.read(move |db| read::bot(db, &name))
+    }
+
+    fn bots_with_running_tasks(&self) -> BoxFuture<'_, Result<Vec<BotName>, StoreError>> {
+        self.readers.read(read::bots_with_running_tasks)
+    }
+
+    fn keys(&self) -> BoxFuture<'_, Result<Vec<KeyRecord>, StoreError>> {
+        self.readers.read(read::keys)
+    }
+
+    fn ready_lanes(&self) -> BoxFuture<'_, Result<Vec<(TaskType, Priority)>, StoreError>> {
+        self.readers.read(read::ready_lanes)
+    }
+
+    fn ready(&self, query: ReadyQuery) -> BoxFuture<'_, Result<Vec<ReadyTask>, StoreError>> {
+        self.readers.read(move |db| read::ready(db, &query))
+    }
+
+    fn next_due(&self) -> BoxFuture<'_, Result<Option<i64>, StoreError>> {
+        self.readers.read(read::next_due)
+    }
+
+    fn queue(&self) -> BoxFuture<'_, Result<QueueStatus, StoreError>> {
+        self.readers.read(read::queue)
+    }
+
+    fn counts(&self) -> BoxFuture<'_, Result<StatusCounts, StoreError>> {
+        self.readers.read(read::counts)
+    }
+
+    fn failures_24h(&self) -> BoxFuture<'_, Result<u64, StoreError>> {
+        self.readers.read(read::failures_24h)
+    }
+
+    fn events(&self, after: u64, limit: u32) -> BoxFuture<'_, Result<Vec<Event>, StoreError>> {
+        self.readers.read(move |db| lists::events(db, after, limit))
+    }
+
+    fn last_event_seq(&self) -> BoxFuture<'_, Result<u64, StoreError>> {
+        self.readers.read(read::last_event_seq)
+    }
+
+    fn hive_id(&self) -> String {
+        self.hive_id.clone()
+    }
+
+    fn previous_shutdown_clean(&self) -> bool {
+        self.previous_shutdown_clean
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::conformance;
+
+    fn options(dir: &std::path::Path) -> SqliteOptions {
+        SqliteOptions {
+            path: dir.join("deia.db"),
+            group_commit_max: 64,
+            queue_max: 1_024,
+            readers: 2,
+            checkpoint_pages: 100,
+            cache_bytes: 4 << 20,
+            policy: conformance::policy(),
+        }
+    }
+
+    #[tokio::test]
+    async fn it_conforms() {
+        let dirs = Mutex::new(Vec::new());
+        conformance::run(|| async {
+            let dir = tempfile::tempdir().unwrap();
+            let store: crate::ledger::Ledger =
+                Arc::new(SqliteStore::open(options(dir.path())).unwrap());
+            dirs.lock().unwrap().push(dir);
+            store
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn the_next_start_knows_how_this_run_ended() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut clean = Vec::new();
+        let mut ids = std::collections::BTreeSet::new();
+        for stops_cleanly in [true, false, true] {
+            let store = SqliteStore::open(options(dir.path())).unwrap();
+            let _serving = store.serve().unwrap();
+            clean.push(store.previous_shutdown_clean());
+            ids.insert(store.hive_id());
+            store.apply(Command::MarkRunning(true)).await.unwrap();
+            if stops_cleanly {
+                store.apply(Command::MarkRunning(false)).await.unwrap();
+            }
+            store.close().await;
+        }
+        assert_eq!(clean, [true, true, false]);
+        assert_eq!(ids.len(), 1, "the hive keeps its name");
+    }
+
+    #[tokio::test]
+    async fn the_log_is_folded_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(options(dir.path())).unwrap();
+        let _serving = store.serve().unwrap();
+        let task = crate::model::NewTask::new("general".parse().unwrap(), "x".repeat(1_000));
+        for _ in 0..60 {
+            let command = Command::Submit {
+                tasks: vec![task.clone(); 20],
+                submitter: "ada".into(),
+                dedup: None,
+            };
+            store.apply(command).await.unwrap();
+        }
+        store.close().await;
+        let wal = dir.path().join("deia.db-wal").metadata().unwrap().len();
+        assert!(wal < 3_000_000, "the log grew to {wal} bytes");
+    }
+}

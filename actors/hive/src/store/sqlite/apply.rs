@@ -1,0 +1,80 @@
+//! From a command to its statements. Each one looks first and writes then, so
+//! that a refusal has changed nothing.
+
+use super::{attempts, bots, keys, submit, transaction::Tx};
+use crate::ledger::{Command, Outcome, Refusal};
+
+/// Why a command was not applied.
+pub(super) enum ApplyError {
+    /// It does not fit what is stored.
+    Refused(Refusal),
+    /// SQLite failed: the whole transaction is to be rolled back.
+    Sqlite(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for ApplyError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+impl From<Refusal> for ApplyError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+/// Applies one command.
+pub(super) fn apply(tx: &mut Tx<'_>, command: &Command) -> Result<Outcome, ApplyError> {
+    match command {
+        Command::Submit {
+            tasks,
+            submitter,
+            dedup,
+        } => submit::submit(tx, tasks, submitter, dedup.as_ref()),
+        Command::Promote { limit } => Ok(submit::promote(tx, *limit)?),
+        Command::Prune => Ok(submit::prune(tx)?),
+        Command::Claim(claims) => Ok(attempts::claim(tx, claims)?),
+        Command::Finish(reports) => Ok(attempts::finish(tx, reports)?),
+        Command::GiveBack { bots, end, reason } => Ok(attempts::give_back(tx, bots, *end, reason)?),
+        Command::Cancel { task, actor } => attempts::cancel(tx, *task, actor),
+        Command::PutBot {
+            name,
+            spec,
+            actor,
+            if_version,
+            ports,
+            max_bots,
+        } => bots::put(
+            tx,
+            &bots::Put {
+                name,
+                spec,
+                actor,
+                if_version: *if_version,
+                ports: *ports,
+                max_bots: *max_bots,
+            },
+        ),
+        Command::DeleteBot { name, actor } => bots::delete(tx, name, actor),
+        Command::SetDesired {
+            name,
+            desired,
+            actor,
+        } => bots::set_desired(tx, name, *desired, actor),
+        Command::AddKey { key, actor } => Ok(keys::add(tx, key, actor)?),
+        Command::RevokeKey { key, actor } => keys::revoke(tx, *key, actor),
+        Command::Record(events) => {
+            for event in events {
+                tx.log_event(event)?;
+            }
+            Ok(Outcome::Done(events.len() as u64))
+        }
+        Command::MarkRunning(running) => {
+            tx.db
+                .prepare_cached("INSERT OR REPLACE INTO meta (key, value) VALUES ('running', ?1)")?
+                .execute([if *running { "yes" } else { "no" }])?;
+            Ok(Outcome::Done(1))
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! Reads of single things and of the whole.
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::{bots, keys, rows};
+use crate::{
+    ledger::{ReadyQuery, ReadyTask},
+    model::{
+        BotName, BotRecord, KeyRecord, LaneDepth, Priority, QueueStatus, StatusCounts, Task,
+        TaskId, TaskResult, TaskType, Timestamp,
+    },
+};
+
+pub(super) fn task(db: &Connection, id: TaskId) -> rusqlite::Result<Option<Task>> {
+    let found = db
+        .prepare_cached(rows::SELECT_TASK_BY_ID)?
+        .query_row([id.as_bytes()], rows::task_with_seq)
+        .optional()?;
+    let Some((seq, mut task)) = found else {
+        return Ok(None);
+    };
+    if task.content.is_none() {
+        task.content = rows::stored_content(db, seq)?;
+    }
+    Ok(Some(task))
+}
+
+pub(super) fn result(db: &Connection, id: TaskId) -> rusqlite::Result<Option<TaskResult>> {
+    db.prepare_cached(
+        "SELECT t.bot, r.success, r.output, r.error, t.execution_ms, t.started_at, t.completed_at, t.attempt,
+                r.tokens_used, r.cost_cents, r.exit_code
+         FROM tasks t JOIN results r USING (seq) WHERE t.id = ?1 AND t.status >= 3",
+    )?
+    .query_row([id.as_bytes()], |row| {
+        let bot: Option<String> = row.get(0)?;
+        Ok(TaskResult {
+            task_id: id,
+            bot_id: bot.map(|name| name.parse().map_err(|error| rows::broken(0, error))).transpose()?,
+            success: row.get(1)?,
+            output: row.get(2)?,
+            error: row.get(3)?,
+            execution_time_ms: row.get::<_, Option<i64>>(4)?.unwrap_or(0).unsigned_abs(),
+            started_at: rows::optional_time(row, 5)?,
+            completed_at: rows::time(row, 6)?,
+            attempt: row.get(7)?,
+            tokens_used: row.get::<_, Option<i64>>(8)?.map(i64::unsigned_abs),
+            cost_cents: row.get::<_, Option<i64>>(9)?.map(i64::unsigned_abs),
+            exit_code: row.get(10)?,
+        })
+    })
+    .optional()
+}
+
+pub(super) fn bots(db: &Connection) -> rusqlite::Result<Vec<BotRecord>> {
+    let sql = format!("{} ORDER BY name", bots::SELECT_BOT);
+    db.prepare_cached(&sql)?
+        .query_map([], bots::record)?
+        .collect()
+}
+
+pub(super) fn bot(db: &Connection, name: &BotName) -> rusqlite::Result<Option<BotRecord>> {
+    let sql = format!("{} WHERE name = ?1", bots::SELECT_BOT);
+    db.prepare_cached(&sql)?
+        .query_row([name.as_str()], bots::record)
+        .optional()
+}
+
+pub(super) fn bots_with_running_tasks(db: &Connection) -> rusqlite::Result<Vec<BotName>> {
+    db.prepare_cached("SELECT DISTINCT bot FROM tasks INDEXED BY tasks_running WHERE status = 2 AND bot IS NOT NULL")?
+        .query_map([], |row| rows::parsed(row, 0))?
+        .collect()
+}
+
+pub(super) fn keys(db: &Connection) -> rusqlite::Result<Vec<KeyRecord>> {
+    let sql = format!("{} ORDER BY id", keys::SELECT_KEY);
+    db.prepare_cached(&sql)?
+        .query_map([], keys::record)?
+        .collect()
+}
+
+pub(super) fn ready_lanes(db: &Connection) -> rusqlite::Result<Vec<(TaskType, Priority)>> {
+    db.prepare_cached("SELECT type, priority FROM task_counts WHERE status = 1 AND n > 0")?
+        .query_map([], |row| {
+            Ok((rows::parsed(row, 0)?, rows::priority(row, 1)?))
+        })?
+        .collect()
+}
+
+pub(super) fn ready(db: &Connection, query: &ReadyQuery) -> rusqlite::Result<Vec<ReadyTask>> {
+    db.prepare_cached(
+        "SELECT seq, id, type, priority FROM tasks INDEXED BY tasks_ready
+         WHERE status = 1 AND type = ?1 AND priority = ?2 AND seq > ?3 ORDER BY seq LIMIT ?4",
+    )?
+    .query_map(
+        params![
+            query.task_type.as_str(),
+            query.priority.rank(),
+            query.after,
+            query.limit
+        ],
+        rows::ready_task,
+    )?
+    .collect()
+}
+
+pub(super) fn next_due(db: &Connection) -> rusqlite::Result<Option<i64>> {
+    db.prepare_cached(
+        "SELECT run_at FROM tasks INDEXED BY tasks_due WHERE status = 0 ORDER BY run_at LIMIT 1",
+    )?
+    .query_row([], |row| row.get(0))
+    .optional()
+}
+
+pub(super) fn counts(db: &Connection) -> rusqlite::Result<StatusCounts> {
+    let mut counts = StatusCounts::default();
+    let mut all = db.prepare_cached("SELECT status, sum(n) FROM task_counts GROUP BY status")?;
+    let mut found = all.query([])?;
+    while let Some(row) = found.next()? {
+        *counts.slot(rows::status(row, 0)?) = row.get::<_, i64>(1)?.max(0).unsigned_abs();
+    }
+    Ok(counts)
+}
+
+pub(super) fn queue(db: &Connection) -> rusqlite::Result<QueueStatus> {
+    let lanes = db
+        .prepare_cached("SELECT type, priority, status, n FROM task_counts WHERE status <= 2 AND n > 0 ORDER BY 1, 2, 3")?
+        .query_map([], |row| {
+            Ok(LaneDepth {
+                task_type: rows::parsed(row, 0)?,
+                priority: rows::priority(row, 1)?,
+                status: rows::status(row, 2)?,
+                count: row.get::<_, i64>(3)?.unsigned_abs(),
+            })
+        })?
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    let running_by_bot = db
+        .prepare_cached(
+            "SELECT bot, count(*) FROM tasks INDEXED BY tasks_running WHERE status = 2 AND bot IS NOT NULL GROUP BY bot",
+        )?
+        .query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs())))?
+        .collect::<rusqlite::Result<_>>()?;
+    Ok(QueueStatus {
+        totals: counts(db)?,
+        lanes,
+        oldest_queued_ms: oldest_queued_ms(db)?,
+        running_by_bot,
+    })
+}
+
+/// Age of the oldest head of the lanes.
+fn oldest_queued_ms(db: &Connection) -> rusqlite::Result<Option<u64>> {
+    let mut head = db.prepare_cached(
+        "SELECT run_at FROM tasks INDEXED BY tasks_ready WHERE status = 1 AND type = ?1 AND priority = ?2
+         ORDER BY seq LIMIT 1",
+    )?;
+    let mut oldest: Option<i64> = None;
+    for (task_type, priority) in ready_lanes(db)? {
+        let ready_at: Option<i64> = head
+            .query_row(params![task_type.as_str(), priority.rank()], |row| {
+                row.get(0)
+            })
+            .optional()?;
+        oldest = [oldest, ready_at].into_iter().flatten().min();
+    }
+    Ok(oldest.map(|at| Timestamp::now().millis_since(Timestamp::from_millis(at))))
+}
+
+pub(super) fn failures_24h(db: &Connection) -> rusqlite::Result<u64> {
+    let since = Timestamp::now().as_millis() - 86_400_000;
+    db.prepare_cached("SELECT count(*) FROM tasks INDEXED BY tasks_failed WHERE status = 4 AND completed_at >= ?1")?
+        .query_row([since], |row| Ok(row.get::<_, i64>(0)?.unsigned_abs()))
+}
+
+pub(super) fn last_event_seq(db: &Connection) -> rusqlite::Result<u64> {
+    db.prepare_cached("SELECT coalesce(max(seq), 0) FROM events")?
+        .query_row([], |row| Ok(row.get::<_, i64>(0)?.unsigned_abs()))
+}

@@ -1,0 +1,206 @@
+//! Between rows and the model.
+
+use std::{collections::BTreeMap, fmt::Display, str::FromStr};
+
+use rusqlite::{Connection, OptionalExtension, Row, types::Type};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::{
+    ledger::ReadyTask,
+    model::{
+        Deployment, EventLevel, EventResult, NewTask, Priority, Task, TaskId, TaskStatus, Timestamp,
+    },
+};
+
+/// The columns that [`task_with_seq`] reads.
+pub(super) const TASK_COLUMNS: &str = "seq, id, type, priority, status, submitter, content, extra, traceparent, created_at,
+        run_at, started_at, completed_at, attempt, failures, max_attempts, bot_deaths, timeout_seconds, bot,
+        execution_ms, cancel_requested_at, last_error";
+
+/// One task by its id.
+pub(super) const SELECT_TASK_BY_ID: &str = "SELECT seq, id, type, priority, status, submitter, content, extra, traceparent,
+        created_at, run_at, started_at, completed_at, attempt, failures, max_attempts, bot_deaths, timeout_seconds, bot,
+        execution_ms, cancel_requested_at, last_error FROM tasks WHERE id = ?1";
+
+/// What most tasks do not have, in one column.
+#[derive(Default, Serialize, Deserialize)]
+pub(super) struct Extra {
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    tags: Vec<String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    metadata: BTreeMap<String, serde_json::Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    estimate: Option<u64>,
+}
+
+impl Extra {
+    /// `None` when there is nothing to keep.
+    pub(super) fn of(task: &NewTask) -> Option<Self> {
+        let some = !task.tags.is_empty()
+            || !task.metadata.is_empty()
+            || task.estimated_duration_seconds.is_some();
+        some.then(|| Self {
+            tags: task.tags.clone(),
+            metadata: task.metadata.clone(),
+            estimate: task.estimated_duration_seconds,
+        })
+    }
+}
+
+/// A row in the order of [`TASK_COLUMNS`], with its `seq`.
+pub(super) fn task_with_seq(row: &Row<'_>) -> rusqlite::Result<(i64, Task)> {
+    let extra: Option<String> = row.get(7)?;
+    let extra: Extra = extra
+        .map(|text| from_json(7, &text))
+        .transpose()?
+        .unwrap_or_default();
+    let status = status(row, 4)?;
+    let execution_ms: Option<i64> = row.get(19)?;
+    let task = Task {
+        id: task_id(row, 1)?,
+        task_type: parsed(row, 2)?,
+        priority: priority(row, 3)?,
+        status,
+        submitter: row.get(5)?,
+        content: row.get(6)?,
+        tags: extra.tags,
+        metadata: extra.metadata,
+        assigned_bot: optional_parsed(row, 18)?,
+        created_at: time(row, 9)?,
+        run_at: time(row, 10)?,
+        started_at: optional_time(row, 11)?,
+        completed_at: optional_time(row, 12)?,
+        attempt: row.get(13)?,
+        failures: row.get(14)?,
+        max_attempts: row.get(15)?,
+        bot_deaths: row.get(16)?,
+        timeout_seconds: row.get::<_, i64>(17)?.unsigned_abs(),
+        estimated_duration_seconds: extra.estimate,
+        #[allow(
+            clippy::cast_precision_loss,
+            reason = "milliseconds to fractions of a second"
+        )]
+        actual_duration_seconds: execution_ms.map(|ms| ms as f64 / 1_000.0),
+        progress: if status == TaskStatus::Completed {
+            1.0
+        } else {
+            0.0
+        },
+        deployment: Deployment::Blue,
+        cancel_requested_at: optional_time(row, 20)?,
+        last_error: row.get(21)?,
+        traceparent: row.get(8)?,
+    };
+    Ok((row.get(0)?, task))
+}
+
+/// Content that is not kept in the task's row.
+pub(super) fn stored_content(db: &Connection, seq: i64) -> rusqlite::Result<Option<String>> {
+    db.prepare_cached("SELECT content FROM contents WHERE seq = ?1")?
+        .query_row([seq], |row| row.get(0))
+        .optional()
+}
+
+/// `seq, id, type, priority`.
+pub(super) fn ready_task(row: &Row<'_>) -> rusqlite::Result<ReadyTask> {
+    Ok(ReadyTask {
+        order: row.get(0)?,
+        id: task_id(row, 1)?,
+        task_type: parsed(row, 2)?,
+        priority: priority(row, 3)?,
+    })
+}
+
+pub(super) fn task_id(row: &Row<'_>, column: usize) -> rusqlite::Result<TaskId> {
+    Ok(TaskId::from_bytes(row.get(column)?))
+}
+
+pub(super) fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
+    Ok(Timestamp::from_millis(row.get(column)?))
+}
+
+pub(super) fn optional_time(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Timestamp>> {
+    Ok(row
+        .get::<_, Option<i64>>(column)?
+        .map(Timestamp::from_millis))
+}
+
+pub(super) fn priority(row: &Row<'_>, column: usize) -> rusqlite::Result<Priority> {
+    let rank: u8 = row.get(column)?;
+    Priority::from_rank(rank).ok_or_else(|| broken(column, format!("{rank} is no priority")))
+}
+
+pub(super) fn status(row: &Row<'_>, column: usize) -> rusqlite::Result<TaskStatus> {
+    let code: u8 = row.get(column)?;
+    TaskStatus::ALL
+        .get(usize::from(code))
+        .copied()
+        .ok_or_else(|| broken(column, format!("{code} is no status")))
+}
+
+/// A text column that is one of the model's names.
+pub(super) fn parsed<T: FromStr<Err: Display>>(
+    row: &Row<'_>,
+    column: usize,
+) -> rusqlite::Result<T> {
+    let text = row
+        .get_ref(column)?
+        .as_str()
+        .map_err(|error| broken(column, error))?;
+    text.parse().map_err(|error: T::Err| broken(column, error))
+}
+
+fn optional_parsed<T: FromStr<Err: Display>>(
+    row: &Row<'_>,
+    column: usize,
+) -> rusqlite::Result<Option<T>> {
+    match row.get_ref(column)? {
+        rusqlite::types::ValueRef::Null => Ok(None),
+        _ => parsed(row, column).map(Some),
+    }
+}
+
+/// JSON that this store wrote itself.
+pub(super) fn from_json<T: DeserializeOwned>(column: usize, text: &str) -> rusqlite::Result<T> {
+    serde_json::from_str(text).map_err(|error| broken(column, error))
+}
+
+pub(super) fn broken(column: usize, reason: impl Display) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(column, Type::Text, reason.to_string().into())
+}
+
+/// Position in [`TaskStatus::ALL`]; the schema's indexes name these numbers.
+pub(super) fn status_code(status: TaskStatus) -> u8 {
+    status as u8
+}
+
+pub(super) fn level_code(level: EventLevel) -> u8 {
+    level as u8
+}
+
+pub(super) fn result_code(result: EventResult) -> u8 {
+    result as u8
+}
+
+/// The trace id of a `traceparent` (W3C Trace Context: version-trace-parent-flags).
+pub(super) fn trace_id(traceparent: &str) -> Option<&str> {
+    traceparent.split('-').nth(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_those_of_the_schema() {
+        let codes: Vec<_> = TaskStatus::ALL.into_iter().map(status_code).collect();
+        assert_eq!(codes, [0, 1, 2, 3, 4, 5]);
+        assert_eq!(status_code(TaskStatus::Queued), 1);
+        assert!(
+            SELECT_TASK_BY_ID
+                .split_whitespace()
+                .collect::<String>()
+                .contains(&TASK_COLUMNS.split_whitespace().collect::<String>())
+        );
+    }
+}

@@ -1,0 +1,99 @@
+//! Forward migrations, compiled in and recorded with a checksum.
+
+use ring::digest;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use crate::model::Timestamp;
+
+const MIGRATIONS: &[&str] = &[include_str!("../sql/0001_initial.sql")];
+
+/// Why the schema cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SchemaError {
+    /// Made by a newer deia.
+    #[error("its schema has version {found}, this binary knows up to {known}: run a newer deia")]
+    Newer {
+        /// The version that was found.
+        found: usize,
+        /// The newest version that this binary knows.
+        known: usize,
+    },
+    /// A migration that was applied is not the one in this binary.
+    #[error(
+        "migration {0} was applied in another form than this binary has: it is not a store of this deia"
+    )]
+    Changed(usize),
+    /// SQLite says no.
+    #[error(transparent)]
+    Sqlite(#[from] rusqlite::Error),
+}
+
+/// Brings the schema up to date.
+pub(super) fn migrate(db: &mut Connection) -> Result<(), SchemaError> {
+    let tx = db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    tx.execute_batch(
+        "CREATE TABLE IF NOT EXISTS schema_migrations (
+             version INTEGER PRIMARY KEY, checksum BLOB NOT NULL, applied_at INTEGER NOT NULL) STRICT",
+    )?;
+    let found: usize = tx.query_row(
+        "SELECT coalesce(max(version), 0) FROM schema_migrations",
+        [],
+        |row| row.get(0),
+    )?;
+    if found > MIGRATIONS.len() {
+        return Err(SchemaError::Newer {
+            found,
+            known: MIGRATIONS.len(),
+        });
+    }
+    for (i, sql) in MIGRATIONS.iter().enumerate() {
+        let version = i + 1;
+        let checksum = digest::digest(&digest::SHA256, sql.as_bytes());
+        let applied: Option<Vec<u8>> = tx
+            .query_row(
+                "SELECT checksum FROM schema_migrations WHERE version = ?1",
+                [version],
+                |row| row.get(0),
+            )
+            .optional()?;
+        match applied {
+            Some(applied) if applied == checksum.as_ref() => {}
+            Some(_) => return Err(SchemaError::Changed(version)),
+            None => {
+                tx.execute_batch(sql)?;
+                tx.execute(
+                    "INSERT INTO schema_migrations (version, checksum, applied_at) VALUES (?1, ?2, ?3)",
+                    params![version, checksum.as_ref(), Timestamp::now().as_millis()],
+                )?;
+            }
+        }
+    }
+    Ok(tx.commit()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn migrating_twice_changes_nothing() {
+        let mut db = Connection::open_in_memory().unwrap();
+        migrate(&mut db).unwrap();
+        migrate(&mut db).unwrap();
+    }
+
+    #[test]
+    fn a_newer_schema_and_a_changed_one_are_refused() {
+        let mut db = Connection::open_in_memory().unwrap();
+        migrate(&mut db).unwrap();
+        db.execute("INSERT INTO schema_migrations VALUES (99, x'00', 0)", [])
+            .unwrap();
+        assert!(matches!(
+            migrate(&mut db),
+            Err(SchemaError::Newer { found: 99, .. })
+        ));
+        db.execute_batch("DELETE FROM schema_migrations WHERE version = 99; UPDATE schema_migrations SET checksum = x'00'")
+            .unwrap();
+        assert!(matches!(migrate(&mut db), Err(SchemaError::Changed(1))));
+    }
+}
