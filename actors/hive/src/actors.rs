@@ -1,0 +1,3 @@
+//! The actors of the hive, one room each.
+
+pub(crate) mod bots;

@@ -1,0 +1,327 @@
+//! The command executor: a program started for each task.
+//!
+//! [`run`] starts it in a process group of its own, feeds it, reads what it
+//! prints, and sees to it that the whole group is gone when the attempt is over,
+//! in whatever way: by itself, stopped, or because nobody waits for it any more.
+
+mod environment;
+mod lines;
+mod program;
+mod streams;
+mod verdict;
+
+use std::{
+    io,
+    os::fd::OwnedFd,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    time::timeout,
+};
+
+pub(crate) use self::program::Pids;
+use self::{
+    program::{Launch, Pipes, Program},
+    streams::{Streams, TooMuchOutput},
+    verdict::Ending,
+};
+use super::{
+    attempt::{AttemptOutcome, StopCause, StopSignal, stop_requested},
+    guardian::Guardian,
+    log::{BotLog, Stream},
+};
+use crate::{
+    guard,
+    ledger::ClaimedTask,
+    model::{AttemptEnd, BotName, CommandExecutor},
+};
+
+/// How long the outputs may stay open after the program and its group are gone:
+/// a process that left the group may hold them.
+const EOF_WITHIN: Duration = Duration::from_secs(1);
+
+/// How often a group whose leader has ended is looked at during its grace.
+const GROUP_CHECK_INTERVAL: Duration = Duration::from_millis(25);
+
+/// What all attempts of one command bot have in common.
+#[derive(Clone)]
+pub(crate) struct CommandContext {
+    /// The program.
+    pub(crate) spec: CommandExecutor,
+    /// The bot.
+    pub(crate) bot: BotName,
+    /// The TCP port on loopback that is the bot's own.
+    pub(crate) port: u16,
+    /// Names the hive: every program carries it.
+    pub(crate) hive_id: String,
+    /// Where programs run that have no `working_dir`; made when absent.
+    pub(crate) work_dir: PathBuf,
+    /// Most bytes that a result may have (`tasks.max_output_bytes`).
+    pub(crate) max_output_bytes: u64,
+    /// Time between TERM and KILL (`bots.term_grace`).
+    pub(crate) term_grace: Duration,
+    /// Knows which programs live.
+    pub(crate) guardian: Guardian,
+    /// The bot's log.
+    pub(crate) log: BotLog,
+    /// The bot's running programs, for display.
+    pub(crate) pids: Pids,
+}
+
+/// Runs the program for one attempt, to its end or until it is told to stop.
+/// Dropping the future kills the whole process group at once.
+pub(crate) async fn run(
+    cx: &CommandContext,
+    claimed: &ClaimedTask,
+    mut stop: StopSignal,
+) -> AttemptOutcome {
+    let began = Instant::now();
+    let elapsed_ms = || u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let already = *stop.borrow();
+    if let Some(cause) = already {
+        return AttemptOutcome::stopped(cause, 0);
+    }
+    let (program, pipes) = match start(cx, claimed).await {
+        Ok(started) => started,
+        Err(error) => {
+            cx.note(claimed, &error);
+            return AttemptOutcome::failed(error, elapsed_ms());
+        }
+    };
+    let (ending, stdout, stderr) = attend(cx, claimed, program, pipes, &mut stop).await;
+    let (mut outcome, replaced) = verdict::verdict(ending, stdout, &stderr, elapsed_ms());
+    if replaced {
+        cx.note(
+            claimed,
+            "the result has bytes that are not UTF-8; they were replaced",
+        );
+    }
+    let too_long = |text: &String| text.len() as u64 > cx.max_output_bytes;
+    if outcome.output.as_ref().is_some_and(too_long) {
+        // Each replaced byte became three.
+        let max_bytes = cx.max_output_bytes;
+        let ending = Ending::TooMuchOutput { max_bytes };
+        (outcome, _) = verdict::verdict(ending, Vec::new(), "", elapsed_ms());
+    }
+    match (&outcome.end, &outcome.error) {
+        (AttemptEnd::Succeeded, _) => {}
+        // What it printed is in the log already.
+        (_, Some(error)) => cx.note(claimed, error.split(": ").next().unwrap_or(error)),
+        (end, None) => cx.note(claimed, &format!("stopped: {end:?}")),
+    }
+    outcome
+}
+
+impl CommandContext {
+    fn note(&self, claimed: &ClaimedTask, text: &str) {
+        self.log.line(Some(claimed.task.id), Stream::Deia, text);
+    }
+}
+
+/// Starts the program, off the arbiter: loading it may wait for a disk.
+async fn start(cx: &CommandContext, claimed: &ClaimedTask) -> Result<(Program, Pipes), String> {
+    let Some(word) = cx.spec.command.first().cloned() else {
+        return Err("the command names no program".to_owned());
+    };
+    let environment = environment::environment(cx, claimed, |name| std::env::var_os(name));
+    let own_directory = cx.spec.working_dir.as_ref().map(PathBuf::from);
+    let make_directory = own_directory.is_none();
+    let mut launch = Launch {
+        file: PathBuf::new(),
+        command: cx.spec.command.clone(),
+        environment,
+        directory: own_directory.unwrap_or_else(|| cx.work_dir.clone()),
+        has_input: claimed
+            .task
+            .content
+            .as_deref()
+            .is_some_and(|c| !c.is_empty()),
+        marks: environment::marks(cx, claimed),
+        guardian: cx.guardian.clone(),
+        pids: cx.pids.clone(),
+    };
+    // When nobody waits for the start any more, its result is dropped, and with
+    // it the program is killed.
+    let started = tokio::task::spawn_blocking(move || {
+        let directory = launch.directory.clone();
+        if make_directory {
+            std::fs::create_dir_all(&directory).map_err(|error| {
+                format!(
+                    "the working directory {} cannot be made: {error}",
+                    directory.display()
+                )
+            })?;
+        }
+        launch.file = environment::resolve(&word, &launch.environment, environment::is_executable)
+            .map_err(|missing| verdict::not_found(&word, missing))?;
+        launch
+            .start()
+            .map_err(|error| verdict::not_started(&word, &directory, &error))
+    });
+    started
+        .await
+        .unwrap_or_else(|error| Err(format!("the program cannot be started: {error}")))
+}
+
+/// Sees a running program to its end. Gives also what it printed, and the end of
+/// what it said on standard error.
+async fn attend(
+    cx: &CommandContext,
+    claimed: &ClaimedTask,
+    program: Program,
+    pipes: Pipes,
+    stop: &mut StopSignal,
+) -> (Ending, Vec<u8>, String) {
+    let content = claimed
+        .task
+        .content
+        .clone()
+        .unwrap_or_default()
+        .into_bytes();
+    let streams = Streams::new(
+        pipes,
+        content,
+        cx.max_output_bytes,
+        cx.log.clone(),
+        claimed.task.id,
+    );
+    let exit = watch_exit(&program);
+    let (mut streams, exit) = match (streams, exit) {
+        (Ok(streams), Ok(exit)) => (streams, exit),
+        (Err(error), _) | (_, Err(error)) => {
+            return (Ending::Lost(error), Vec::new(), String::new());
+        }
+    };
+    let interruption = until_interrupted(&exit, &mut streams, stop).await;
+    match interruption {
+        None => {}
+        Some(Interruption::TooMuchOutput) => program.kill(),
+        Some(Interruption::Stop(_)) => {
+            end_gently(&program, &exit, &mut streams, cx.term_grace).await;
+        }
+    }
+    // The leader has ended, or dies now. It is not reaped yet: the group is its own.
+    exited(&exit).await;
+    let left_behind = interruption.is_some().then(|| program.marks().clone());
+    let reaped = program.reap();
+    let rest = timeout(EOF_WITHIN, streams.pump()).await;
+    if rest.is_err() {
+        cx.note(
+            claimed,
+            "a process that left the group still holds the output; not waited for",
+        );
+    }
+    if let Some(marks) = left_behind {
+        end_escaped(cx, claimed, marks).await;
+    }
+    let too_much = Ending::TooMuchOutput {
+        max_bytes: cx.max_output_bytes,
+    };
+    let ending = match (interruption, reaped) {
+        (Some(Interruption::Stop(cause)), _) => Ending::Stopped(cause),
+        (Some(Interruption::TooMuchOutput), _) => too_much,
+        _ if rest == Ok(Err(TooMuchOutput)) => too_much,
+        (None, Ok(status)) => Ending::Exited(status),
+        (None, Err(error)) => Ending::Lost(error),
+    };
+    let (stdout, stderr) = streams.finish();
+    (ending, stdout, stderr)
+}
+
+/// Why a program is to be ended before its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Interruption {
+    Stop(StopCause),
+    TooMuchOutput,
+}
+
+type ExitWatch = AsyncFd<Arc<OwnedFd>>;
+
+#[allow(
+    deprecated,
+    reason = "its successor is unsafe for the sake of types whose descriptor may change; an owned one cannot"
+)]
+fn watch_exit(program: &Program) -> io::Result<ExitWatch> {
+    AsyncFd::with_interest(program.pidfd(), Interest::READABLE)
+}
+
+/// Waits until the leader has ended. It is a zombie then, until it is reaped.
+async fn exited(exit: &ExitWatch) {
+    // An error means that the runtime ends: so does this future, any moment.
+    if exit.readable().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Follows the program until it has ended by itself (`None`) or is to be ended.
+/// That it has ended goes before everything else.
+async fn until_interrupted(
+    exit: &ExitWatch,
+    streams: &mut Streams,
+    stop: &mut StopSignal,
+) -> Option<Interruption> {
+    let pump = async {
+        match streams.pump().await {
+            Ok(()) => std::future::pending().await,
+            Err(TooMuchOutput) => Interruption::TooMuchOutput,
+        }
+    };
+    tokio::select! {
+        biased;
+        () = exited(exit) => None,
+        cause = stop_requested(stop) => Some(Interruption::Stop(cause)),
+        interruption = pump => Some(interruption),
+    }
+}
+
+/// TERM to the group, and KILL when it is not gone after the grace. Its outputs
+/// are read meanwhile, so that it is not held up by a full pipe.
+async fn end_gently(program: &Program, exit: &ExitWatch, streams: &mut Streams, grace: Duration) {
+    program.ask_to_end();
+    let pump = async {
+        // More than it may print is no matter now.
+        let _ = streams.pump().await;
+        std::future::pending::<()>().await;
+    };
+    let gone = async {
+        exited(exit).await;
+        while group_lives(program.group()).await {
+            tokio::time::sleep(GROUP_CHECK_INTERVAL).await;
+        }
+    };
+    tokio::select! {
+        () = gone => {}
+        () = tokio::time::sleep(grace) => {}
+        () = pump => {}
+    }
+    program.kill();
+}
+
+async fn group_lives(group: i32) -> bool {
+    let looked = tokio::task::spawn_blocking(move || guard::group_lives(group)).await;
+    matches!(looked, Ok(Ok(true)))
+}
+
+/// Ends the processes of this attempt that left its group.
+async fn end_escaped(cx: &CommandContext, claimed: &ClaimedTask, marks: guard::Marks) {
+    let swept = tokio::task::spawn_blocking(move || guard::sweep_marked(&[marks])).await;
+    let swept = swept.unwrap_or_else(|error| Err(io::Error::other(error)));
+    match swept {
+        Ok(swept) if swept == guard::Swept::default() => {}
+        Ok(swept) => cx.note(
+            claimed,
+            &format!(
+                "{} processes that had left the group were ended",
+                swept.ended
+            ),
+        ),
+        Err(error) => cx.note(
+            claimed,
+            &format!("processes that left the group cannot be sought: {error}"),
+        ),
+    }
+}

@@ -1,0 +1,110 @@
+//! What a program finds in its environment, and where it is found itself.
+
+use std::{
+    ffi::{OsStr, OsString},
+    os::unix::{ffi::OsStrExt as _, fs::PermissionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use super::CommandContext;
+use crate::{
+    guard::{self, Marks},
+    ledger::ClaimedTask,
+};
+
+/// What is passed on of the server's own environment.
+const PASSED_ON: [&str; 7] = ["PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR"];
+
+/// Metadata beyond this are left out: the kernel allows 128 KiB in one variable.
+const MAX_METADATA_BYTES: usize = 64 << 10;
+
+/// Where programs are sought when there is no `PATH`.
+const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+
+/// The whole environment of the program for this attempt, later entries over
+/// earlier ones. `inherited` gives the server's own variables.
+pub(super) fn environment(
+    cx: &CommandContext,
+    claimed: &ClaimedTask,
+    inherited: impl Fn(&str) -> Option<OsString>,
+) -> Vec<(OsString, OsString)> {
+    let task = &claimed.task;
+    let mut variables: Vec<(OsString, OsString)> = PASSED_ON
+        .iter()
+        .filter_map(|name| Some((name.into(), inherited(name)?)))
+        .collect();
+    let mut set = |name: &str, value: String| variables.push((name.into(), value.into()));
+    for (name, value) in &cx.spec.env {
+        set(name, value.clone());
+    }
+    set("DEIA_TASK_ID", task.id.to_string());
+    set("DEIA_TASK_TYPE", task.task_type.to_string());
+    set("DEIA_ATTEMPT", task.attempt.to_string());
+    set("DEIA_BOT_ID", cx.bot.to_string());
+    set("DEIA_BOT_PORT", cx.port.to_string());
+    set("DEIA_PRIORITY", format!("P{}", task.priority.rank()));
+    set(guard::HIVE_ID_VARIABLE, cx.hive_id.clone());
+    match serde_json::to_string(&task.metadata) {
+        Ok(metadata) if metadata.len() <= MAX_METADATA_BYTES => {
+            set("DEIA_TASK_METADATA", metadata);
+        }
+        _ => {}
+    }
+    if let Some(traceparent) = &task.traceparent {
+        set("TRACEPARENT", traceparent.clone());
+    }
+    variables
+}
+
+/// What only the processes of this attempt carry.
+pub(super) fn marks(cx: &CommandContext, claimed: &ClaimedTask) -> Marks {
+    vec![
+        guard::mark(&cx.hive_id),
+        format!("DEIA_TASK_ID={}", claimed.task.id),
+        format!("DEIA_ATTEMPT={}", claimed.task.attempt),
+    ]
+}
+
+/// Why there is no program of that name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Missing {
+    /// No directory of `PATH` has it.
+    NotFound,
+    /// What was found may not be executed.
+    NotExecutable,
+}
+
+/// The file to execute for this word of a command: the word itself when it has
+/// a slash, else the first executable of that name in `PATH` (only absolute
+/// directories count).
+pub(super) fn resolve(
+    word: &str,
+    environment: &[(OsString, OsString)],
+    is_executable: impl Fn(&Path) -> Option<bool>,
+) -> Result<PathBuf, Missing> {
+    if word.contains('/') {
+        return Ok(word.into());
+    }
+    let path = environment.iter().rev().find(|(name, _)| name == "PATH");
+    let path = path.map_or(OsStr::new(DEFAULT_PATH), |(_, value)| value.as_os_str());
+    let mut missing = Missing::NotFound;
+    for directory in path.as_bytes().split(|byte| *byte == b':') {
+        let directory = Path::new(OsStr::from_bytes(directory));
+        if !directory.is_absolute() {
+            continue;
+        }
+        let file = directory.join(word);
+        match is_executable(&file) {
+            Some(true) => return Ok(file),
+            Some(false) => missing = Missing::NotExecutable,
+            None => {}
+        }
+    }
+    Err(missing)
+}
+
+/// Whether this is a file that somebody may execute; `None` when it is no file.
+pub(super) fn is_executable(file: &Path) -> Option<bool> {
+    let metadata = std::fs::metadata(file).ok().filter(|m| m.is_file())?;
+    Some(metadata.permissions().mode() & 0o111 != 0)
+}

@@ -1,0 +1,213 @@
+//! The standard streams of a running program: content in, result and log out,
+//! all within bounds.
+
+use std::{io, process};
+
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _},
+    process::{ChildStderr, ChildStdin, ChildStdout},
+};
+
+use super::{lines::Lines, program::Pipes};
+use crate::{
+    actors::bots::log::{BotLog, Stream},
+    model::TaskId,
+};
+
+/// Bytes of standard error that are kept for the error of a failed attempt.
+const STDERR_TAIL_BYTES: usize = 2 << 10;
+
+/// Bytes read at a time.
+const CHUNK_BYTES: usize = 16 << 10;
+
+/// The program has printed more than it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct TooMuchOutput;
+
+/// The streams of one program. Everything lives in here, so that
+/// [`pump`](Self::pump) may be dropped and called again.
+pub(super) struct Streams {
+    input: Input,
+    output: Output,
+    errors: Errors,
+}
+
+impl Streams {
+    /// Takes over the pipes. `content` is what the program gets to read.
+    ///
+    /// # Errors
+    /// The runtime cannot watch the pipes.
+    pub(super) fn new(
+        pipes: Pipes,
+        content: Vec<u8>,
+        max_output_bytes: u64,
+        log: BotLog,
+        task: TaskId,
+    ) -> io::Result<Self> {
+        let Pipes {
+            stdin,
+            stdout,
+            stderr,
+        } = pipes;
+        Ok(Self {
+            input: Input::new(stdin, content)?,
+            output: Output {
+                pipe: stdout.map(ChildStdout::from_std).transpose()?,
+                bytes: Vec::new(),
+                max_bytes: usize::try_from(max_output_bytes).unwrap_or(usize::MAX),
+            },
+            errors: Errors {
+                pipe: stderr.map(ChildStderr::from_std).transpose()?,
+                lines: Lines::default(),
+                tail: Vec::new(),
+                log,
+                task,
+            },
+        })
+    }
+
+    /// Moves bytes until the program has closed both of its outputs. May be
+    /// dropped and called again; ends at once when there is nothing left to do.
+    ///
+    /// # Errors
+    /// [`TooMuchOutput`]: reading has ended, what was printed is given up.
+    pub(super) async fn pump(&mut self) -> Result<(), TooMuchOutput> {
+        let Self {
+            input,
+            output,
+            errors,
+        } = self;
+        // What the program does not read is no reason to wait.
+        let outputs = async { tokio::try_join!(output.read(), errors.read()).map(|_| ()) };
+        tokio::select! {
+            biased;
+            ended = outputs => ended,
+            never = input.write() => match never {},
+        }
+    }
+
+    /// What was printed: the result, and the end of standard error.
+    pub(super) fn finish(mut self) -> (Vec<u8>, String) {
+        self.errors.end();
+        let tail = String::from_utf8_lossy(&self.errors.tail);
+        (self.output.bytes, tail.trim().to_owned())
+    }
+}
+
+struct Input {
+    pipe: Option<ChildStdin>,
+    content: Vec<u8>,
+    written: usize,
+}
+
+impl Input {
+    fn new(pipe: Option<process::ChildStdin>, content: Vec<u8>) -> io::Result<Self> {
+        let Some(pipe) = pipe else {
+            return Ok(Self {
+                pipe: None,
+                content,
+                written: 0,
+            });
+        };
+        // Most contents fit into the pipe: then the runtime need not watch it.
+        rustix::io::ioctl_fionbio(&pipe, true)?;
+        let written = rustix::io::write(&pipe, &content).unwrap_or(0);
+        let pipe = if written == content.len() {
+            None
+        } else {
+            Some(ChildStdin::from_std(pipe)?)
+        };
+        Ok(Self {
+            pipe,
+            content,
+            written,
+        })
+    }
+
+    /// Writes what is left, then waits for ever: only the outputs say when it is over.
+    async fn write(&mut self) -> std::convert::Infallible {
+        while let Some(pipe) = &mut self.pipe {
+            match pipe.write(&self.content[self.written..]).await {
+                Ok(written) if written > 0 && self.written + written < self.content.len() => {
+                    self.written += written;
+                }
+                // All written; or nobody reads any more, which is no error.
+                _ => {
+                    self.pipe = None;
+                    self.content = Vec::new();
+                }
+            }
+        }
+        std::future::pending().await
+    }
+}
+
+struct Output {
+    pipe: Option<ChildStdout>,
+    bytes: Vec<u8>,
+    max_bytes: usize,
+}
+
+impl Output {
+    async fn read(&mut self) -> Result<(), TooMuchOutput> {
+        while let Some(pipe) = &mut self.pipe {
+            if !read_some(pipe, &mut self.bytes).await {
+                self.pipe = None;
+            } else if self.bytes.len() > self.max_bytes {
+                self.pipe = None;
+                self.bytes = Vec::new();
+                return Err(TooMuchOutput);
+            }
+        }
+        Ok(())
+    }
+}
+
+struct Errors {
+    pipe: Option<ChildStderr>,
+    lines: Lines,
+    tail: Vec<u8>,
+    log: BotLog,
+    task: TaskId,
+}
+
+impl Errors {
+    async fn read(&mut self) -> Result<(), TooMuchOutput> {
+        let mut chunk = Vec::new();
+        while let Some(pipe) = &mut self.pipe {
+            chunk.clear();
+            if read_some(pipe, &mut chunk).await {
+                self.take(&chunk);
+            } else {
+                self.pipe = None;
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, chunk: &[u8]) {
+        let Self {
+            lines, log, task, ..
+        } = self;
+        lines.push(chunk, |line| log.line(Some(*task), Stream::Stderr, line));
+        self.tail.extend_from_slice(chunk);
+        let surplus = self.tail.len().saturating_sub(STDERR_TAIL_BYTES);
+        self.tail.drain(..surplus);
+    }
+
+    fn end(&mut self) {
+        let Self {
+            lines, log, task, ..
+        } = self;
+        lines.end(|line| log.line(Some(*task), Stream::Stderr, line));
+    }
+}
+
+/// Reads once; `false` at the end, and when the pipe is broken. May be dropped:
+/// nothing is lost then.
+async fn read_some(pipe: &mut (impl AsyncRead + Unpin), into: &mut Vec<u8>) -> bool {
+    if into.capacity() - into.len() < CHUNK_BYTES / 2 {
+        into.reserve(CHUNK_BYTES);
+    }
+    matches!(pipe.read_buf(into).await, Ok(1..))
+}

@@ -1,0 +1,294 @@
+//! The log of a bot: what its programs print on their standard error, and what
+//! deia has to say about them.
+//!
+//! Whoever logs never waits: lines are put into a bounded buffer that one
+//! thread of the process writes out. What does not fit is counted, and the
+//! count is written as soon as there is room.
+
+use std::{
+    collections::VecDeque,
+    fmt::Write as _,
+    fs::{File, OpenOptions},
+    io::{self, Read as _, Seek as _, SeekFrom, Write as _},
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicU64, Ordering},
+        mpsc,
+    },
+    time::Duration,
+};
+
+use crate::model::{TaskId, Timestamp};
+
+/// Bytes that may wait to be written, of one log.
+const MAX_PENDING_BYTES: usize = 256 << 10;
+
+/// Where a line comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stream {
+    /// The standard error of a program.
+    Stderr,
+    /// Deia itself.
+    Deia,
+}
+
+impl Stream {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Stderr => "stderr",
+            Self::Deia => "deia",
+        }
+    }
+}
+
+/// The log of one bot. Cheap to clone; never blocks.
+#[derive(Clone)]
+pub(crate) struct BotLog(Arc<Shared>);
+
+struct Shared {
+    path: PathBuf,
+    max_bytes: u64,
+    pending: Mutex<Pending>,
+    idle: Condvar,
+    write_errors: AtomicU64,
+}
+
+#[derive(Default)]
+struct Pending {
+    text: String,
+    /// Lines that did not fit since the last write.
+    dropped: u64,
+    /// Whether the writer knows of this log, or is at it.
+    scheduled: bool,
+}
+
+impl BotLog {
+    /// A log at `path`, which is made at the first line. When a line makes it
+    /// greater than `max_bytes`, it is kept as `<path>.1`, in place of an older
+    /// one, and a new one is begun.
+    pub(crate) fn open(path: impl Into<PathBuf>, max_bytes: u64) -> Self {
+        Self(Arc::new(Shared {
+            path: path.into(),
+            max_bytes,
+            pending: Mutex::default(),
+            idle: Condvar::new(),
+            write_errors: AtomicU64::new(0),
+        }))
+    }
+
+    /// Adds a line: time, task, stream, text. Control characters are escaped.
+    pub(crate) fn line(&self, task: Option<TaskId>, stream: Stream, text: &str) {
+        let mut pending = self.0.lock();
+        if pending.text.len() + text.len() > MAX_PENDING_BYTES {
+            pending.dropped += 1;
+            return;
+        }
+        append_line(&mut pending.text, Timestamp::now(), task, stream, text);
+        if !std::mem::replace(&mut pending.scheduled, true) {
+            drop(pending);
+            schedule(&self.0);
+        }
+    }
+
+    /// Writes that failed so far (a full disk, say). Their lines are lost.
+    pub(crate) fn write_errors(&self) -> u64 {
+        self.0.write_errors.load(Ordering::Relaxed)
+    }
+
+    /// Blocks until every line is written, or `limit` has passed; whether all
+    /// are. Not for an arbiter.
+    pub(crate) fn flush(&self, limit: Duration) -> bool {
+        let pending = self.0.lock();
+        self.0
+            .idle
+            .wait_timeout_while(pending, limit, |pending| pending.scheduled)
+            .is_ok_and(|(_, wait)| !wait.timed_out())
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes what waits; `None`, and the writer's interest ends, when nothing does.
+    fn take(&self) -> Option<(String, u64)> {
+        let mut pending = self.lock();
+        if pending.text.is_empty() && pending.dropped == 0 {
+            pending.scheduled = false;
+            self.idle.notify_all();
+            return None;
+        }
+        Some((
+            std::mem::take(&mut pending.text),
+            std::mem::take(&mut pending.dropped),
+        ))
+    }
+
+    fn write_out(&self) {
+        while let Some((mut text, dropped)) = self.take() {
+            if dropped > 0 {
+                let said = format!("{dropped} lines dropped: the log could not keep up");
+                append_line(&mut text, Timestamp::now(), None, Stream::Deia, &said);
+            }
+            if let Err(error) = append(&self.path, self.max_bytes, &text) {
+                let count = self.write_errors.fetch_add(1, Ordering::Relaxed);
+                if count == 0 {
+                    tracing::warn!(path = %self.path.display(), %error, "a bot's log cannot be written");
+                }
+            }
+        }
+    }
+}
+
+/// Hands the log to the thread that writes. Each log is at most once in the
+/// channel (`scheduled`), so it holds no more than there are logs.
+fn schedule(log: &Arc<Shared>) {
+    static WRITER: OnceLock<Option<mpsc::Sender<Arc<Shared>>>> = OnceLock::new();
+    let writer = WRITER.get_or_init(|| {
+        let (send, receive) = mpsc::channel::<Arc<Shared>>();
+        std::thread::Builder::new()
+            .name("deia-bot-logs".into())
+            .spawn(move || {
+                while let Ok(log) = receive.recv() {
+                    log.write_out();
+                }
+            })
+            .ok()
+            .map(|_| send)
+    });
+    let sent = writer
+        .as_ref()
+        .is_some_and(|writer| writer.send(Arc::clone(log)).is_ok());
+    if !sent {
+        let mut pending = log.lock();
+        pending.text.clear();
+        pending.scheduled = false;
+        log.write_errors.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+fn append_line(out: &mut String, at: Timestamp, task: Option<TaskId>, stream: Stream, text: &str) {
+    let stream = stream.as_str();
+    // Writing to a string does not fail.
+    let _ = match task {
+        Some(task) => write!(out, "{at} {task} {stream} "),
+        None => write!(out, "{at} - {stream} "),
+    };
+    for c in text.chars() {
+        if c.is_control() && c != '\t' {
+            let _ = write!(out, "\\u{{{:x}}}", u32::from(c));
+        } else {
+            out.push(c);
+        }
+    }
+    out.push('\n');
+}
+
+/// The older log beside `path`.
+fn older(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".1");
+    name.into()
+}
+
+/// Appends whole lines, rotating first when they would make the log too great.
+fn append(path: &Path, max_bytes: u64, text: &str) -> io::Result<()> {
+    let open = || OpenOptions::new().append(true).create(true).open(path);
+    let mut rest = text;
+    while !rest.is_empty() {
+        let mut file = open().or_else(|error| match (error.kind(), path.parent()) {
+            (io::ErrorKind::NotFound, Some(parent)) => {
+                std::fs::create_dir_all(parent)?;
+                open()
+            }
+            _ => Err(error),
+        })?;
+        let length = file.metadata()?.len();
+        let room = usize::try_from(max_bytes.saturating_sub(length)).unwrap_or(usize::MAX);
+        let now = lines_within(rest, room, length == 0);
+        if now == 0 {
+            std::fs::rename(path, older(path))?;
+            continue;
+        }
+        if let Err(error) = file.write_all(&rest.as_bytes()[..now]) {
+            // No half line that the next one would continue.
+            let _ = file.set_len(length);
+            return Err(error);
+        }
+        rest = &rest[now..];
+    }
+    Ok(())
+}
+
+/// How much of `text` fits into `room` bytes in whole lines; its first line in
+/// any case when `at_least_one`.
+fn lines_within(text: &str, room: usize, at_least_one: bool) -> usize {
+    if text.len() <= room {
+        return text.len();
+    }
+    let fitting = text.as_bytes()[..room].iter().rposition(|b| *b == b'\n');
+    match fitting {
+        Some(at) => at + 1,
+        None if at_least_one => text.find('\n').map_or(text.len(), |at| at + 1),
+        None => 0,
+    }
+}
+
+/// The last lines of the log at `path`, oldest first: at most `lines` of them,
+/// from at most its last `max_bytes` bytes. Continues into the older log when
+/// the newer one has too few. A log that does not exist yet has no lines.
+/// Blocks: not for an arbiter.
+///
+/// # Errors
+/// The log exists and cannot be read.
+pub(crate) fn tail(path: &Path, lines: usize, max_bytes: usize) -> io::Result<Vec<String>> {
+    let mut found = VecDeque::new();
+    let mut budget = max_bytes;
+    let mut newer = None;
+    for path in [path.to_owned(), older(path)] {
+        if found.len() >= lines || budget == 0 {
+            break;
+        }
+        let mut file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(error),
+        };
+        let metadata = file.metadata()?;
+        // Rotated between the two opens: this is the one already read.
+        if newer.replace(metadata.ino()) == Some(metadata.ino()) {
+            break;
+        }
+        let read = read_end(&mut file, metadata.len(), budget)?;
+        budget -= read.len().min(budget);
+        for line in String::from_utf8_lossy(&read).lines().rev() {
+            if found.len() == lines {
+                break;
+            }
+            found.push_front(line.to_owned());
+        }
+    }
+    Ok(found.into())
+}
+
+/// Whole lines from the last `max_bytes` of a file of `length` bytes.
+fn read_end(file: &mut File, length: u64, max_bytes: usize) -> io::Result<Vec<u8>> {
+    let budget = u64::try_from(max_bytes).unwrap_or(u64::MAX);
+    let skipped = length.saturating_sub(budget);
+    // One byte more says whether the first line is whole.
+    file.seek(SeekFrom::Start(skipped.saturating_sub(1)))?;
+    let mut bytes = Vec::new();
+    file.take(length - skipped.saturating_sub(1))
+        .read_to_end(&mut bytes)?;
+    if skipped > 0 {
+        let first = bytes
+            .iter()
+            .position(|b| *b == b'\n')
+            .map_or(bytes.len(), |at| at + 1);
+        bytes.drain(..first);
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,265 @@
+//! The simulated executor: behaves as its profile says, the same way each time.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use rustix::time::{ClockId, clock_gettime};
+
+use super::attempt::{AttemptOutcome, StopCause, StopSignal, stop_requested};
+use crate::{ledger::ClaimedTask, model::SimulatedProfile};
+
+/// How much of a task's content is echoed.
+const ECHO_CHARS: usize = 64;
+
+/// What becomes of a simulated attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// It does what was asked.
+    Succeed,
+    /// It does not.
+    Fail,
+    /// It takes the bot down.
+    Crash,
+    /// It never ends by itself.
+    Hang,
+}
+
+/// What one attempt will be like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SimulatedPlan {
+    /// How long it takes.
+    pub(crate) latency: Duration,
+    /// What becomes of it.
+    pub(crate) fate: Fate,
+}
+
+/// What came of an attempt.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Played {
+    /// It ended.
+    Done(AttemptOutcome),
+    /// The bot goes down with it.
+    BotCrash,
+}
+
+/// Draws plans from a profile: the same profile gives the same plans in the
+/// same order.
+#[derive(Clone, Debug)]
+pub(crate) struct Simulator {
+    profile: SimulatedProfile,
+    state: u64,
+}
+
+impl Simulator {
+    /// One that begins with the profile's seed.
+    pub(crate) fn new(profile: SimulatedProfile) -> Self {
+        Self {
+            profile,
+            state: profile.seed,
+        }
+    }
+
+    /// The next plan. Two draws each, whatever the profile, so that a change of
+    /// one share does not shift the rest.
+    pub(crate) fn draw(&mut self) -> SimulatedPlan {
+        let latency = self.next_u64();
+        let fate = self.next_unit();
+        let span = self
+            .profile
+            .latency_max_ms
+            .saturating_sub(self.profile.latency_min_ms);
+        // Spans are far below 2^64: the bias of the remainder is nothing.
+        let latency_ms = self.profile.latency_min_ms + latency % (span.saturating_add(1));
+        SimulatedPlan {
+            latency: Duration::from_millis(latency_ms),
+            fate: fate_of(&self.profile, fate),
+        }
+    }
+
+    /// SplitMix64 (Steele, Lea, Flood 2014).
+    fn next_u64(&mut self) -> u64 {
+        self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    /// Evenly from 0 up to, not including, 1.
+    fn next_unit(&mut self) -> f64 {
+        #[allow(clippy::cast_precision_loss, reason = "53 bits fit exactly")]
+        let numerator = (self.next_u64() >> 11) as f64;
+        numerator / 9_007_199_254_740_992.0
+    }
+}
+
+/// The shares as they lie on the unit interval: hang, crash, success, failure.
+/// Hanging and crashing come out of the successes when the sum is above 1.
+fn fate_of(profile: &SimulatedProfile, draw: f64) -> Fate {
+    let crash_from = profile.hang_rate;
+    let success_from = crash_from + profile.crash_rate;
+    if draw < crash_from {
+        Fate::Hang
+    } else if draw < success_from {
+        Fate::Crash
+    } else if draw < success_from + profile.success_rate {
+        Fate::Succeed
+    } else {
+        Fate::Fail
+    }
+}
+
+/// Plays one attempt. A stop ends it at once.
+pub(crate) async fn play(
+    plan: SimulatedPlan,
+    profile: &SimulatedProfile,
+    claimed: &ClaimedTask,
+    mut stop: StopSignal,
+) -> Played {
+    let began = Instant::now();
+    let elapsed_ms = || u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let already = *stop.borrow();
+    if let Some(cause) = already {
+        return Played::Done(AttemptOutcome::stopped(cause, 0));
+    }
+    let worked = tokio::select! {
+        biased;
+        worked = work(plan, profile) => worked,
+        cause = stop_requested(&mut stop) => Err(Interruption::Stopped(cause)),
+    };
+    Played::Done(match (worked, plan.fate) {
+        (Err(Interruption::Stopped(cause)), _) => AttemptOutcome::stopped(cause, elapsed_ms()),
+        (Err(Interruption::NoMemory), _) => AttemptOutcome::failed(
+            format!("{} bytes of memory are not to be had", profile.memory_bytes),
+            elapsed_ms(),
+        ),
+        (Ok(()), Fate::Crash) => return Played::BotCrash,
+        (Ok(()), Fate::Fail) => AttemptOutcome::failed("simulated failure", elapsed_ms()),
+        (Ok(()), Fate::Succeed | Fate::Hang) => {
+            AttemptOutcome::succeeded(answer(claimed), elapsed_ms())
+        }
+    })
+}
+
+enum Interruption {
+    Stopped(StopCause),
+    NoMemory,
+}
+
+/// Takes the time, the memory and the CPU that the plan asks for.
+async fn work(plan: SimulatedPlan, profile: &SimulatedProfile) -> Result<(), Interruption> {
+    let _burden = match (profile.memory_bytes, profile.cpu_ms) {
+        (0, 0) => {
+            wait(plan.latency).await;
+            None
+        }
+        (memory_bytes, cpu_ms) => {
+            let load = Load::begin(memory_bytes, cpu_ms);
+            let (load, ()) = tokio::join!(load.done(), wait(plan.latency));
+            Some(load?)
+        }
+    };
+    if plan.fate == Fate::Hang {
+        std::future::pending::<()>().await;
+    }
+    Ok(())
+}
+
+/// No latency does not touch the timer.
+async fn wait(latency: Duration) {
+    if !latency.is_zero() {
+        tokio::time::sleep(latency).await;
+    }
+}
+
+/// Memory that is held and CPU time that is burnt, off the arbiter. Dropping it
+/// ends both.
+struct Load {
+    dropped: Arc<AtomicBool>,
+    thread: tokio::task::JoinHandle<Option<Held>>,
+}
+
+impl Load {
+    fn begin(memory_bytes: u64, cpu_ms: u64) -> Self {
+        let dropped = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&dropped);
+        let thread = tokio::task::spawn_blocking(move || {
+            let held = Held::new(memory_bytes)?;
+            burn(Duration::from_millis(cpu_ms), &told);
+            Some(held)
+        });
+        Self { dropped, thread }
+    }
+
+    async fn done(mut self) -> Result<Held, Interruption> {
+        match (&mut self.thread).await {
+            Ok(Some(held)) => Ok(held),
+            _ => Err(Interruption::NoMemory),
+        }
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.dropped.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Memory, every page of it touched.
+struct Held(Vec<u8>);
+
+impl Held {
+    fn new(bytes: u64) -> Option<Self> {
+        let bytes = usize::try_from(bytes).ok()?;
+        let mut memory = Vec::new();
+        memory.try_reserve_exact(bytes).ok()?;
+        memory.resize(bytes, 1);
+        Some(Self(memory))
+    }
+}
+
+impl Drop for Held {
+    /// Giving back much memory takes time: not on an arbiter.
+    fn drop(&mut self) {
+        let memory = std::mem::take(&mut self.0);
+        if let (false, Ok(runtime)) = (memory.is_empty(), tokio::runtime::Handle::try_current()) {
+            runtime.spawn_blocking(move || drop(memory));
+        }
+    }
+}
+
+/// Uses up that much time of a CPU, or until told to end.
+fn burn(cpu: Duration, told_to_end: &AtomicBool) {
+    let used = || Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default();
+    let until = used() + cpu;
+    while !told_to_end.load(Ordering::Relaxed) && used() < until {
+        for _ in 0..1_000 {
+            std::hint::spin_loop();
+        }
+    }
+}
+
+/// What a success answers: the bot, and the beginning of the content.
+fn answer(claimed: &ClaimedTask) -> String {
+    #[derive(serde::Serialize)]
+    struct Answer<'a> {
+        bot: &'a str,
+        echo: &'a str,
+    }
+    let content = claimed.task.content.as_deref().unwrap_or_default();
+    let end = content
+        .char_indices()
+        .nth(ECHO_CHARS)
+        .map_or(content.len(), |(at, _)| at);
+    let answer = Answer {
+        bot: claimed.bot.as_str(),
+        echo: &content[..end],
+    };
+    // Two strings always serialise.
+    serde_json::to_string(&answer).unwrap_or_default()
+}

@@ -1,0 +1,248 @@
+//! No program outlives deia.
+//!
+//! The guard is a small process of its own that deia starts and keeps a pipe
+//! to. On the pipe deia says which process groups it runs (`+<group>` once
+//! started, `-<group>` before the last of it is reaped). When the pipe ends,
+//! deia is gone, in whatever way it went: the guard then ends those groups, and
+//! every process that carries the hive's id in its environment, or descends
+//! from one that does.
+//!
+//! Plain blocking code: it never runs on an arbiter.
+
+mod procs;
+
+use std::{
+    collections::BTreeSet,
+    io::{self, BufRead, BufReader, Read},
+    os::fd::OwnedFd,
+    time::{Duration, Instant},
+};
+
+use nix::sys::signal::{SigSet, Signal};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::{Pid, kill_process_group},
+    time::{ClockId, clock_gettime},
+};
+
+/// The variable that every program of a hive carries.
+pub(crate) const HIVE_ID_VARIABLE: &str = "DEIA_HIVE_ID";
+
+/// How long programs are sought and ended. Only a process that the kernel
+/// cannot end (it waits for a dead disk, say) makes it take longer than milliseconds.
+const SWEEP_LIMIT: Duration = Duration::from_secs(10);
+
+/// Between two scans. A process that is just being replaced by `exec` shows no
+/// environment for a moment, so one empty scan proves nothing.
+const BETWEEN_SCANS: Duration = Duration::from_millis(20);
+
+/// `NAME=value` variables that a process carries, all of them.
+pub(crate) type Marks = Vec<String>;
+
+/// What a sweep found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Processes that were ended.
+    pub ended: usize,
+    /// Processes that were still there at the end: the kernel could not end them yet.
+    pub left: usize,
+}
+
+/// The main function of the guard of the hive with this id: reads standard
+/// input to its end, then ends what deia left behind. To be called first thing
+/// in the process, before any thread is started.
+///
+/// # Errors
+/// `/proc` cannot be read. The groups that deia named are ended nevertheless.
+pub fn run(hive_id: &str) -> io::Result<Swept> {
+    outlive_signals()?;
+    let mut groups = BTreeSet::new();
+    follow(BufReader::new(io::stdin().lock()), &mut groups);
+    let now = ticks_since_boot();
+    let marks = [vec![mark(hive_id)]];
+    sweep_until_clean(&groups, &marks, Some(now), SWEEP_LIMIT).inspect_err(|_| end_groups(&groups))
+}
+
+/// Ends every process that an earlier run of the hive with this id left behind.
+/// To be called when the data directory is locked and no program runs yet.
+/// Never ends the caller or its ancestors. Blocks, usually for some 30 ms.
+///
+/// # Errors
+/// `/proc` cannot be read.
+pub fn sweep(hive_id: &str) -> io::Result<Swept> {
+    sweep_until_clean(&BTreeSet::new(), &[vec![mark(hive_id)]], None, SWEEP_LIMIT)
+}
+
+/// Ends every process that carries any of these marks, and what descends from it. Blocks, usually for some 30 ms.
+///
+/// # Errors
+/// `/proc` cannot be read.
+pub(crate) fn sweep_marked(marks: &[Marks]) -> io::Result<Swept> {
+    sweep_until_clean(&BTreeSet::new(), marks, None, Duration::from_secs(2))
+}
+
+/// Whether a process of this group lives (a zombie does not). Blocks for a scan.
+///
+/// # Errors
+/// `/proc` cannot be read.
+pub(crate) fn group_lives(group: i32) -> io::Result<bool> {
+    let lives = |process: &procs::Process| process.group == group && !process.zombie;
+    Ok(procs::list()?.iter().any(lives))
+}
+
+/// The mark of a hive's programs.
+pub(crate) fn mark(hive_id: &str) -> String {
+    format!("{HIVE_ID_VARIABLE}={hive_id}")
+}
+
+/// A guard ends when its pipe does. Signals that a service manager or a
+/// terminal sends to all processes at once do not end it before.
+fn outlive_signals() -> io::Result<()> {
+    let blocked: SigSet = [
+        Signal::SIGTERM,
+        Signal::SIGINT,
+        Signal::SIGHUP,
+        Signal::SIGQUIT,
+        Signal::SIGPIPE,
+    ]
+    .into_iter()
+    .collect();
+    blocked.thread_block().map_err(io::Error::from)
+}
+
+/// Reads what deia says until the end. What is not understood is passed over:
+/// a line cut short by the death of deia, for one.
+fn follow(mut input: impl BufRead, groups: &mut BTreeSet<i32>) {
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        match input.by_ref().take(64).read_until(b'\n', &mut line) {
+            Ok(0) | Err(_) => return,
+            Ok(_) => note(&line, groups),
+        }
+    }
+}
+
+fn note(line: &[u8], groups: &mut BTreeSet<i32>) {
+    let Some(line) = std::str::from_utf8(line)
+        .ok()
+        .and_then(|line| line.strip_suffix('\n'))
+    else {
+        return;
+    };
+    // Group 1 and below are not ours by any means: -1 would mean every process.
+    let group = |text: &str| text.parse().ok().filter(|group: &i32| *group > 1);
+    match line.split_at_checked(1) {
+        Some(("+", text)) => groups.extend(group(text)),
+        Some(("-", text)) => {
+            group(text).map(|group| groups.remove(&group));
+        }
+        _ => {}
+    }
+}
+
+/// Clock ticks since boot, the unit in which `/proc` says when a process started.
+fn ticks_since_boot() -> u64 {
+    let now = clock_gettime(ClockId::Boottime);
+    let per_second = rustix::param::clock_ticks_per_second();
+    let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
+    let nanos = u64::try_from(now.tv_nsec).unwrap_or(0);
+    seconds * per_second + nanos * per_second / 1_000_000_000
+}
+
+fn end_groups(groups: &BTreeSet<i32>) {
+    for group in groups {
+        if let Some(group) = Pid::from_raw(*group) {
+            // Gone already is fine.
+            let _ = kill_process_group(group, rustix::process::Signal::KILL);
+        }
+    }
+}
+
+/// Ends what belongs to `groups` or carries `marks`, until two scans in a row
+/// find nothing more.
+fn sweep_until_clean(
+    groups: &BTreeSet<i32>,
+    marks: &[Marks],
+    newcomers_since: Option<u64>,
+    limit: Duration,
+) -> io::Result<Swept> {
+    let deadline = Instant::now() + limit;
+    let own = i32::try_from(std::process::id()).unwrap_or(i32::MAX);
+    let mut swept = Swept::default();
+    // Groups are looked at once: ending one is final, and its number may then
+    // become somebody else's.
+    let mut groups = Some(groups);
+    let none = BTreeSet::new();
+    let mut clean_scans = 0;
+    while clean_scans < 2 {
+        let processes = procs::list()?;
+        let now = groups.take().unwrap_or(&none);
+        let marked = |pid| procs::is_marked(pid, marks);
+        // The scan comes first: ended parents no longer lead to their children.
+        let victims = procs::victims(&processes, now, marked, own, newcomers_since);
+        end_groups(now);
+        let dying: Vec<OwnedFd> = victims.iter().filter_map(procs::end).collect();
+        swept.ended += dying.len();
+        if Instant::now() >= deadline {
+            swept.left = victims.len();
+            break;
+        }
+        clean_scans = if victims.is_empty() {
+            clean_scans + 1
+        } else {
+            0
+        };
+        if clean_scans < 2 {
+            wait_for_all(
+                &dying,
+                deadline.min(Instant::now() + Duration::from_secs(1)),
+            );
+            pause(BETWEEN_SCANS);
+        }
+    }
+    Ok(swept)
+}
+
+/// Waits until all these processes have ended, or the deadline.
+fn wait_for_all(dying: &[OwnedFd], deadline: Instant) {
+    for pidfd in dying {
+        let rest = deadline.saturating_duration_since(Instant::now());
+        let timeout = Timespec::try_from(rest).unwrap_or_default();
+        let _ = poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&timeout));
+    }
+}
+
+fn pause(time: Duration) {
+    let timeout = Timespec::try_from(time).unwrap_or_default();
+    let _ = poll(&mut [], Some(&timeout));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_deia_says_is_followed() {
+        for (said, expected) in [
+            ("", vec![]),
+            ("+12\n+13\n", vec![12, 13]),
+            ("+12\n-12\n+13\n", vec![13]),
+            ("-12\n+12\n", vec![12]),
+            ("+12\n+13", vec![12]), // cut short: 13 may be the start of 1345
+            ("+-1\n+0\n+1\n", vec![]),
+            ("12\nx\n\n+\n+99999999999\n+7\n", vec![7]),
+        ] {
+            let mut groups = BTreeSet::new();
+            follow(said.as_bytes(), &mut groups);
+            assert_eq!(groups.into_iter().collect::<Vec<_>>(), expected, "{said:?}");
+        }
+    }
+
+    #[test]
+    fn a_line_without_end_takes_no_memory() {
+        let mut groups = BTreeSet::new();
+        follow(BufReader::new(io::repeat(b'+').take(1 << 20)), &mut groups);
+        assert!(groups.is_empty());
+    }
+}

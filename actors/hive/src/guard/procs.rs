@@ -1,0 +1,228 @@
+//! The processes of this machine, as `/proc` shows them.
+
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    io,
+    os::fd::OwnedFd,
+};
+
+use super::Marks;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+/// One process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Process {
+    /// Its id.
+    pub(super) pid: i32,
+    /// Its parent's id.
+    pub(super) parent: i32,
+    /// Its process group.
+    pub(super) group: i32,
+    /// Whether it has ended and was not reaped yet.
+    pub(super) zombie: bool,
+    /// When it started, in clock ticks since boot.
+    pub(super) started: u64,
+}
+
+/// Reads `/proc/<pid>/stat`. The name, in parentheses, may hold anything.
+pub(super) fn parse_stat(stat: &str) -> Option<Process> {
+    let (pid, rest) = stat.split_once(' ')?;
+    let (_, rest) = rest.rsplit_once(") ")?;
+    let mut fields = rest.split(' ');
+    let zombie = matches!(fields.next()?, "Z" | "X" | "x");
+    let parent = fields.next()?.parse().ok()?;
+    let group = fields.next()?.parse().ok()?;
+    // Field 22 of the line; the iterator stands at field 6.
+    let started = fields.nth(16)?.parse().ok()?;
+    Some(Process {
+        pid: pid.parse().ok()?,
+        parent,
+        group,
+        zombie,
+        started,
+    })
+}
+
+fn read(pid: i32) -> Option<Process> {
+    parse_stat(&String::from_utf8_lossy(
+        &std::fs::read(format!("/proc/{pid}/stat")).ok()?,
+    ))
+}
+
+/// All processes that can be seen. Those that end meanwhile are left out.
+///
+/// # Errors
+/// `/proc` cannot be read.
+pub(super) fn list() -> io::Result<Vec<Process>> {
+    Ok(std::fs::read_dir("/proc")?
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter_map(read)
+        .collect())
+}
+
+/// Whether the environment of that process holds any of `marks`. One that
+/// cannot be read holds none.
+pub(super) fn is_marked(pid: i32, marks: &[Marks]) -> bool {
+    std::fs::read(format!("/proc/{pid}/environ"))
+        .is_ok_and(|environment| marks.iter().any(|marks| carries(&environment, marks)))
+}
+
+fn carries(environment: &[u8], marks: &Marks) -> bool {
+    marks.iter().all(|mark| {
+        environment
+            .split(|byte| *byte == 0)
+            .any(|variable| variable == mark.as_bytes())
+    })
+}
+
+/// Which processes are to be ended: members of `groups`, marked ones, and the
+/// descendants of either. Never `own`, its ancestors, or a zombie. Nor, when
+/// `newcomers_since` is given, what descends from an unmarked process that
+/// started then or later: a hive that was started anew on the same data
+/// directory marks its programs with the same id.
+pub(super) fn victims(
+    processes: &[Process],
+    groups: &BTreeSet<i32>,
+    marked: impl Fn(i32) -> bool,
+    own: i32,
+    newcomers_since: Option<u64>,
+) -> Vec<Process> {
+    let family = Family::new(processes);
+    let spared: HashSet<i32> = family.line(own).map(|p| p.pid).chain([own, 1]).collect();
+    let belongs: HashSet<i32> = processes
+        .iter()
+        .filter(|p| !spared.contains(&p.pid))
+        .filter(|p| groups.contains(&p.group) || marked(p.pid))
+        .map(|p| p.pid)
+        .collect();
+    let is_victim = |process: &&Process| {
+        let topmost = family
+            .line(process.pid)
+            .filter(|p| belongs.contains(&p.pid))
+            .last();
+        topmost.is_some_and(|topmost| {
+            let above = family.line(topmost.parent).next();
+            let of_a_newcomer =
+                newcomers_since.is_some_and(|since| above.is_some_and(|p| p.started >= since));
+            !of_a_newcomer && !process.zombie && !spared.contains(&process.pid)
+        })
+    };
+    processes.iter().filter(is_victim).copied().collect()
+}
+
+/// Who descends from whom.
+struct Family<'a>(HashMap<i32, &'a Process>);
+
+impl<'a> Family<'a> {
+    fn new(processes: &'a [Process]) -> Self {
+        Self(processes.iter().map(|p| (p.pid, p)).collect())
+    }
+
+    /// The process, its parent, and so on. Ends even when ids that were given
+    /// anew during the scan make it look like a circle.
+    fn line(&self, pid: i32) -> impl Iterator<Item = &'a Process> {
+        let mut seen = HashSet::new();
+        let mut next = self.0.get(&pid).copied();
+        std::iter::from_fn(move || {
+            let this = next.filter(|process| seen.insert(process.pid))?;
+            next = self.0.get(&this.parent).copied();
+            Some(this)
+        })
+    }
+}
+
+/// Ends exactly this process, not one that got its id later. Gives what becomes
+/// readable when it has ended; `None` when there is nothing left to end.
+pub(super) fn end(process: &Process) -> Option<OwnedFd> {
+    let pidfd = pidfd_open(Pid::from_raw(process.pid)?, PidfdFlags::empty()).ok()?;
+    if read(process.pid)?.started != process.started {
+        return None;
+    }
+    pidfd_send_signal(&pidfd, Signal::KILL).ok()?;
+    Some(pidfd)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_stat_is_read() {
+        let fields = "S 7 8 9 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 123456 99 1";
+        for (name, expected) in [("cat", 42), ("a) Z (b", 42), ("", 42)] {
+            let process = parse_stat(&format!("42 ({name}) {fields}")).unwrap();
+            assert_eq!(process.pid, expected, "{name}");
+            assert_eq!((process.parent, process.group), (7, 8), "{name}");
+            assert_eq!(process.started, 123_456, "{name}");
+            assert!(!process.zombie, "{name}");
+        }
+        assert!(
+            parse_stat(&format!("1 (a) {}", fields.replace('S', "Z")))
+                .unwrap()
+                .zombie
+        );
+        for broken in ["", "1", "1 (a", "1 (a) S 1", "x (a) S 1 2 3"] {
+            assert_eq!(parse_stat(broken), None, "{broken}");
+        }
+    }
+
+    #[test]
+    fn this_very_process_is_seen() {
+        let own = i32::try_from(std::process::id()).unwrap();
+        let seen = list().unwrap();
+        let this = seen.iter().find(|p| p.pid == own).unwrap();
+        assert!(!this.zombie && this.started > 0 && this.parent > 0);
+    }
+
+    #[test]
+    fn a_mark_is_a_whole_variable() {
+        let environment = b"PATH=/bin\0DEIA_HIVE_ID=abc\0DEIA_ATTEMPT=1\0";
+        for (marks, expected) in [
+            (vec!["DEIA_HIVE_ID=abc"], true),
+            (vec!["DEIA_HIVE_ID=abc", "DEIA_ATTEMPT=1"], true),
+            (vec!["DEIA_HIVE_ID=abc", "DEIA_ATTEMPT=2"], false),
+            (vec!["DEIA_HIVE_ID=ab"], false),
+            (vec!["HIVE_ID=abc"], false),
+        ] {
+            let marks: Vec<_> = marks.into_iter().map(str::to_owned).collect();
+            assert_eq!(carries(environment, &marks), expected, "{marks:?}");
+        }
+    }
+
+    #[test]
+    fn who_is_ended_and_who_is_spared() {
+        // pid, parent, group, zombie, started
+        let table: Vec<Process> = [
+            (1, 0, 1, false, 1),      // init
+            (10, 1, 10, false, 50),   // a shell above the one that looks
+            (11, 10, 11, false, 60),  // the one that looks
+            (20, 1, 20, false, 70),   // member of a group
+            (21, 20, 20, true, 70),   // its zombie
+            (22, 20, 22, false, 71),  // its child in a group of its own, unmarked
+            (30, 1, 30, false, 72),   // marked
+            (31, 30, 31, false, 73),  // its child, unmarked
+            (40, 1, 40, false, 100),  // a new server
+            (41, 40, 41, false, 101), // its program, marked
+            (42, 41, 42, false, 102), // the program's child
+            (50, 1, 50, false, 103),  // marked, late, but nobody's new program
+            (60, 1, 60, false, 104),  // none of ours
+        ]
+        .map(|(pid, parent, group, zombie, started)| Process {
+            pid,
+            parent,
+            group,
+            zombie,
+            started,
+        })
+        .into();
+        let marked = |pid| [10, 30, 41, 50].contains(&pid);
+        let chosen = |since| {
+            victims(&table, &[20].into(), marked, 11, since)
+                .into_iter()
+                .map(|p| p.pid)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(chosen(Some(90)), [20, 22, 30, 31, 50]);
+        assert_eq!(chosen(None), [20, 22, 30, 31, 41, 42, 50]);
+    }
+}
