@@ -39,7 +39,7 @@ use crate::{
 
 /// How much longer than its time-out a child on another arbiter may take to report its end before
 /// it is given up as stuck.
-const PATIENCE: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What the supervisors of a tree share.
 pub(crate) struct Shared {
@@ -176,6 +176,12 @@ impl Supervisor {
 
     /// Stops all children and then reports `news`.
     fn end(&mut self, news: News) {
+        let news = match (&self.life, news) {
+            (Life::Starting, News::Exited(reason)) if reason.is_abnormal() => {
+                News::StartFailed(reason)
+            }
+            (_, news) => news,
+        };
         self.group = None;
         self.life = Life::Stopping(Ending {
             news,
@@ -392,7 +398,7 @@ impl Supervisor {
         };
         child.timer = None;
         match child.phase() {
-            Phase::Restarting if self.group.is_none() => self.start_child(id, Why::Again),
+            Phase::Restarting => self.start_child(id, Why::Again),
             Phase::Stopping(_) => {
                 let (incarnation, path) = (child.incarnation, Arc::clone(child.node.path()));
                 let reason = ExitReason::Stuck { message_type: None };

@@ -74,6 +74,7 @@ impl Tree {
         let keeper = Keeper {
             node: Arc::clone(&node),
             shared: Arc::clone(&shared),
+            control: control.clone(),
             exit,
         };
         actix_rt::spawn(async move {
@@ -193,6 +194,7 @@ impl fmt::Debug for Tree {
 struct Keeper {
     node: Arc<Node>,
     shared: Arc<Shared>,
+    control: mpsc::UnboundedSender<Control>,
     exit: watch::Sender<Option<ExitReason>>,
 }
 
@@ -211,8 +213,9 @@ impl Keeper {
                     self.shared
                         .events
                         .emit(self.node.path(), || EventKind::Started { incarnation });
-                    if let Some(up) = up.take() {
-                        let _ = up.send(Ok(()));
+                    if up.take().is_some_and(|up| up.send(Ok(())).is_err()) {
+                        // Nobody waited for it: nobody could ever stop it.
+                        let _ = self.control.send(Control::Stop(Shutdown::Infinity));
                     }
                     continue;
                 }

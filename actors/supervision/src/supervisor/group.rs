@@ -9,7 +9,6 @@ use super::{
 use crate::{
     driver::News,
     node::{ChildId, ChildState},
-    spec::Restart,
 };
 
 /// A restart of several children: first those at or after `from` are stopped, the last one first,
@@ -71,6 +70,13 @@ impl Supervisor {
         });
     }
 
+    /// Whether a restart under way is about to stop this child.
+    pub(super) fn is_going_down(&self, id: ChildId) -> bool {
+        self.group.as_ref().is_some_and(|group| {
+            id >= group.from && !matches!(group.stage, Stage::Starting { .. })
+        })
+    }
+
     /// Does whatever can be done now; everything else waits for a note or an alarm.
     pub(super) fn advance(&mut self) {
         if matches!(self.life, Life::Stopping(_)) {
@@ -105,10 +111,7 @@ impl Supervisor {
         };
         match child.phase() {
             Phase::Starting(_) | Phase::Up => {
-                let after = match child.policy.restart {
-                    Restart::Temporary => After::Remove,
-                    Restart::Permanent | Restart::Transient => After::Restart,
-                };
+                let after = After::in_group(child.policy.restart);
                 self.stop_child(id, after);
                 (Some(Stage::Stopping { cursor, due }), false)
             }

@@ -12,7 +12,7 @@ use crate::{
     driver::Control,
     intensity::Window,
     node::{ChildId, ChildState, Node},
-    spec::Policy,
+    spec::{Policy, Restart},
 };
 
 pub(super) struct Child {
@@ -56,6 +56,16 @@ pub(super) enum After {
     Restart,
     Down(ChildState),
     Remove,
+}
+
+impl After {
+    /// What becomes of a child that is stopped because of a sibling.
+    pub(super) fn in_group(restart: Restart) -> Self {
+        match restart {
+            Restart::Temporary => Self::Remove,
+            Restart::Permanent | Restart::Transient => Self::Restart,
+        }
+    }
 }
 
 impl Child {

@@ -111,6 +111,9 @@ impl Supervisor {
         let path = Arc::clone(child.node.path());
         if let Phase::Stopping(after) = child.phase() {
             let after = *after;
+            self.shared
+                .events
+                .emit(&path, || EventKind::Stopped { exit: reason });
             return self.settle(id, after);
         }
         self.shared.events.emit(&path, || EventKind::Crashed {
@@ -160,6 +163,7 @@ impl Supervisor {
         child.node.note_exit(&reason);
         let path = Arc::clone(child.node.path());
         let asked = matches!(child.phase(), Phase::Stopping(_));
+        let after = After::in_group(child.policy.restart);
         self.shared.events.emit(&path, || {
             let exit = reason.clone();
             if !asked && exit.is_abnormal() {
@@ -175,12 +179,15 @@ impl Supervisor {
                 self.settle(id, after);
             }
             Phase::Starting(_) | Phase::Up => {
-                if let Some(Phase::Starting(why)) =
-                    self.kids.set(id, Phase::Down(ChildState::Ended))
-                {
+                let was = self.kids.set(id, Phase::Down(ChildState::Ended));
+                if let Some(Phase::Starting(why)) = was {
                     why.stopped();
                 }
-                self.decide(id, &reason);
+                match self.is_going_down(id) {
+                    // It would have been stopped anyway, and counts once with the others.
+                    true => self.settle(id, after),
+                    false => self.decide(id, &reason),
+                }
             }
             Phase::Down(_) | Phase::Restarting => {}
         }
@@ -260,7 +267,6 @@ impl Supervisor {
                 attempt,
             });
         match scope {
-            Scope::One(_) if self.group.is_some() => {} // its turn comes
             Scope::One(_) if delay.is_zero() => self.start_child(id, Why::Again),
             Scope::One(_) => self.set_timer(id, now + delay),
             Scope::From(from) => self.restart_group(from, now + delay),

@@ -1,0 +1,159 @@
+//! Tell, ask, spawn, and crash -> rebuilt -> next ask answered, beside bare actix, ractor and
+//! kameo in the same run: `cargo bench -p deia-supervision`.
+//!
+//! Everything runs on one current-thread runtime. Each figure is the median of the rounds, in
+//! which the contestants take turns. Writes `target/deia-bench/supervision.json`.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+#[path = "runtime/others.rs"]
+mod others;
+#[path = "runtime/ours.rs"]
+mod ours;
+
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+const ROUNDS: usize = 5;
+/// Tells before the sender lets the receiver run.
+pub(crate) const BATCH: u64 = 1_000;
+const TELLS: u64 = 300_000;
+const ASKS: u64 = 100_000;
+const SPAWNS: u64 = 5_000;
+const CRASHES: u64 = 3_000;
+
+/// What each contestant can do. All methods run on the current runtime.
+pub(crate) trait Contestant {
+    const NAME: &'static str;
+    const SUPERVISES: bool;
+    type Actor;
+    fn spawn(&mut self) -> impl Future<Output = Self::Actor>;
+    fn tell(&self, actor: &Self::Actor);
+    fn ask(&self, actor: &Self::Actor) -> impl Future<Output = u64>;
+    /// Crashes the actor; returns when its successor has answered.
+    fn crash(&mut self, actor: &mut Self::Actor) -> impl Future<Output = ()>;
+    fn stop(&mut self, actors: Vec<Self::Actor>) -> impl Future<Output = ()>;
+}
+
+type Figures = BTreeMap<&'static str, BTreeMap<&'static str, Vec<f64>>>;
+
+fn main() {
+    std::panic::set_hook(Box::new(|_| {}));
+    deia_supervision::install_panic_hook();
+    let mut figures = Figures::new();
+    for round in 0..=ROUNDS {
+        let mut warm_up = Figures::new();
+        let figures = if round == 0 { &mut warm_up } else { &mut figures };
+        run::<others::Actix>(figures);
+        run::<ours::Ours>(figures);
+        run::<others::Kameo>(figures);
+        run::<others::Ractor>(figures);
+    }
+    report(&figures);
+}
+
+fn run<C: Contestant + Default>(figures: &mut Figures) {
+    actix::System::new().block_on(async {
+        let mut contestant = C::default();
+        let mut actor = contestant.spawn().await;
+        let tell = tells(&contestant, &actor).await;
+        let ask = asks(&contestant, &actor).await;
+        let spawn = spawns(&mut contestant).await;
+        let mut put = |figure, value| {
+            let row = figures.entry(figure).or_default();
+            row.entry(C::NAME).or_default().push(value);
+        };
+        put("tell_ns", tell);
+        put("ask_ns", ask);
+        put("spawn_ns", spawn);
+        if C::SUPERVISES {
+            let (p50, p99) = crashes(&mut contestant, &mut actor).await;
+            put("crash_to_answer_p50_us", p50);
+            put("crash_to_answer_p99_us", p99);
+        }
+        contestant.stop(vec![actor]).await;
+    });
+}
+
+fn ns_each(elapsed: Duration, count: u64) -> f64 {
+    elapsed.as_secs_f64() * 1e9 / count as f64
+}
+
+async fn tells<C: Contestant>(contestant: &C, actor: &C::Actor) -> f64 {
+    let begin = Instant::now();
+    for _ in 0..TELLS / BATCH {
+        for _ in 0..BATCH {
+            contestant.tell(actor);
+        }
+        contestant.ask(actor).await;
+    }
+    ns_each(begin.elapsed(), TELLS)
+}
+
+async fn asks<C: Contestant>(contestant: &C, actor: &C::Actor) -> f64 {
+    let begin = Instant::now();
+    for _ in 0..ASKS {
+        std::hint::black_box(contestant.ask(actor).await);
+    }
+    ns_each(begin.elapsed(), ASKS)
+}
+
+async fn spawns<C: Contestant>(contestant: &mut C) -> f64 {
+    let mut actors = Vec::with_capacity(SPAWNS as usize);
+    let begin = Instant::now();
+    for _ in 0..SPAWNS {
+        actors.push(contestant.spawn().await);
+    }
+    let each = ns_each(begin.elapsed(), SPAWNS);
+    contestant.stop(actors).await;
+    each
+}
+
+async fn crashes<C: Contestant>(contestant: &mut C, actor: &mut C::Actor) -> (f64, f64) {
+    let mut times = Vec::new();
+    for _ in 0..CRASHES {
+        let begin = Instant::now();
+        contestant.crash(actor).await;
+        times.push(begin.elapsed().as_secs_f64() * 1e6);
+    }
+    times.sort_by(f64::total_cmp);
+    (times[times.len() / 2], times[times.len() * 99 / 100])
+}
+
+fn median(values: &[f64]) -> f64 {
+    let mut values = values.to_vec();
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+fn report(figures: &Figures) {
+    println!("median of {ROUNDS} rounds; ratio: deia / other, below 1 is faster\n");
+    let mut json = serde_json::Map::new();
+    for (figure, row) in figures {
+        let ours = median(&row["deia"]);
+        print!("{figure:<24} deia {ours:>9.2}");
+        let mut out = serde_json::Map::new();
+        out.insert("deia".into(), ours.into());
+        for (name, values) in row.iter().filter(|(name, _)| **name != "deia") {
+            let theirs = median(values);
+            print!("   {name} {theirs:>9.2} (x{:.2})", ours / theirs);
+            out.insert((*name).into(), theirs.into());
+            out.insert(format!("ratio_to_{name}"), (ours / theirs).into());
+        }
+        println!();
+        json.insert((*figure).into(), out.into());
+    }
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(
+        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../target")),
+        PathBuf::from,
+    );
+    let directory = target.join("deia-bench");
+    std::fs::create_dir_all(&directory).unwrap();
+    let path = directory.join("supervision.json");
+    std::fs::write(&path, serde_json::to_string_pretty(&json).unwrap()).unwrap();
+    println!("\nwritten to {}", path.display());
+}
