@@ -8,6 +8,8 @@ mod environment;
 mod lines;
 mod program;
 mod streams;
+#[cfg(test)]
+pub(crate) mod tests;
 mod verdict;
 
 use std::{

@@ -387,3 +387,6 @@ fn has_ended(pidfd: &OwnedFd) -> bool {
     let mut fds = [PollFd::new(pidfd, PollFlags::IN)];
     poll(&mut fds, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

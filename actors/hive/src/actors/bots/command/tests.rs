@@ -1,0 +1,493 @@
+//! Real programs, all the ways in which they end.
+
+use std::collections::BTreeMap;
+
+use tokio::sync::watch;
+
+use super::*;
+use crate::{
+    actors::bots::guardian::{
+        Guardian,
+        tests::{guard_program, sleeping, unique_hive_id, unique_sleep},
+    },
+    model::{LeaseToken, NewTask, Priority, Task, TaskId, TaskStatus, Timestamp},
+};
+
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// A context of its own for each test.
+pub(crate) struct Setup {
+    pub(crate) cx: CommandContext,
+    pub(crate) dir: tempfile::TempDir,
+}
+
+impl Setup {
+    pub(crate) fn of_hive(hive_id: &str, command: &[&str]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let cx = CommandContext {
+            spec: CommandExecutor {
+                command: command.iter().map(|&word| word.to_owned()).collect(),
+                env: BTreeMap::new(),
+                working_dir: None,
+            },
+            bot: "bot-1".parse().unwrap(),
+            port: 8_042,
+            hive_id: hive_id.to_owned(),
+            work_dir: dir.path().join("work/bot-1"),
+            max_output_bytes: 16 << 20,
+            term_grace: DEADLINE,
+            guardian: Guardian::start(guard_program(hive_id)).unwrap(),
+            log: BotLog::open(dir.path().join("bot-1.log"), 8 << 20),
+            pids: Pids::default(),
+        };
+        Self { cx, dir }
+    }
+
+    fn new(command: &[&str]) -> Self {
+        Self::of_hive(&unique_hive_id(), command)
+    }
+
+    fn shell(script: &str) -> Self {
+        Self::new(&["sh", "-c", script])
+    }
+
+    pub(crate) async fn run(&self, content: &str) -> AttemptOutcome {
+        let (_keep, stop) = watch::channel(None);
+        run(&self.cx, &claimed(content), stop).await
+    }
+
+    /// Runs it and stops it once `ready` holds.
+    async fn run_and_stop(&self, ready: impl FnMut() -> bool, cause: StopCause) -> AttemptOutcome {
+        let (send, stop) = watch::channel(None);
+        let claimed = claimed("");
+        let stopper = async {
+            until("it is ready", ready).await;
+            send.send_replace(Some(cause));
+        };
+        tokio::join!(run(&self.cx, &claimed, stop), stopper).0
+    }
+
+    fn log(&self) -> String {
+        assert!(self.cx.log.flush(DEADLINE));
+        std::fs::read_to_string(self.dir.path().join("bot-1.log")).unwrap_or_default()
+    }
+}
+
+fn claimed(content: &str) -> ClaimedTask {
+    let new = NewTask::new("general".parse().unwrap(), content);
+    let now = Timestamp::now();
+    let task = Task {
+        id: TaskId::new(),
+        task_type: new.task_type,
+        priority: Priority::P1,
+        status: TaskStatus::Running,
+        submitter: "admin".into(),
+        content: Some(new.content),
+        tags: Vec::new(),
+        metadata: [("k".to_owned(), "v".into())].into(),
+        assigned_bot: None,
+        created_at: now,
+        run_at: now,
+        started_at: Some(now),
+        completed_at: None,
+        attempt: 2,
+        failures: 1,
+        max_attempts: 3,
+        bot_deaths: 0,
+        timeout_seconds: 60,
+        estimated_duration_seconds: None,
+        actual_duration_seconds: None,
+        progress: 0.0,
+        deployment: Default::default(),
+        cancel_requested_at: None,
+        last_error: None,
+        traceparent: Some("00-1-2-01".into()),
+    };
+    ClaimedTask {
+        task,
+        bot: "bot-1".parse().unwrap(),
+        lease: LeaseToken::new(),
+    }
+}
+
+async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let wait = async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(DEADLINE, wait)
+        .await
+        .unwrap_or_else(|_| panic!("waited in vain until {what}"));
+}
+
+#[tokio::test]
+async fn content_goes_in_and_the_result_comes_out() {
+    let setup = Setup::new(&["tr", "a-z", "A-Z"]);
+    let outcome = setup.run("hello").await;
+    assert_eq!(outcome.end, AttemptEnd::Succeeded, "{outcome:?}");
+    assert_eq!(outcome.output.as_deref(), Some("HELLO"));
+    assert_eq!(outcome.exit_code, Some(0));
+    assert_eq!(outcome.error, None);
+    assert!(setup.cx.pids.first(16).is_empty());
+    assert_eq!(setup.log(), "");
+}
+
+#[tokio::test]
+async fn much_content_is_passed_through_whole() {
+    let content = "0123456789abcdef".repeat(512 << 10);
+    let outcome = Setup::new(&["cat"]).run(&content).await;
+    assert_eq!(outcome.end, AttemptEnd::Succeeded);
+    assert!(outcome.output.as_deref() == Some(&content));
+}
+
+#[tokio::test]
+async fn a_program_need_not_read_its_content() {
+    let content = "x".repeat(1 << 20);
+    for script in ["true", "exec <&-; sleep 0.1; echo done >&2"] {
+        let outcome = Setup::shell(script).run(&content).await;
+        assert_eq!(outcome.end, AttemptEnd::Succeeded, "{script}: {outcome:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_environment_is_what_is_promised_and_no_more() {
+    let mut setup = Setup::new(&["env"]);
+    setup.cx.spec.env = [("TOKEN".to_owned(), "t 1".to_owned())].into();
+    let outcome = setup.run("").await;
+    let output = outcome.output.unwrap();
+    let mut names: Vec<_> = output
+        .lines()
+        .map(|line| line.split_once('=').unwrap().0)
+        .filter(|name| !["HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR"].contains(name))
+        .collect();
+    names.sort_unstable();
+    assert_eq!(
+        names,
+        [
+            "DEIA_ATTEMPT",
+            "DEIA_BOT_ID",
+            "DEIA_BOT_PORT",
+            "DEIA_HIVE_ID",
+            "DEIA_PRIORITY",
+            "DEIA_TASK_ID",
+            "DEIA_TASK_METADATA",
+            "DEIA_TASK_TYPE",
+            "PATH",
+            "TOKEN",
+            "TRACEPARENT"
+        ]
+    );
+    for expected in [
+        "DEIA_ATTEMPT=2",
+        "DEIA_BOT_ID=bot-1",
+        "DEIA_BOT_PORT=8042",
+        "DEIA_PRIORITY=P1",
+        "DEIA_TASK_METADATA={\"k\":\"v\"}",
+        "DEIA_TASK_TYPE=general",
+        "TOKEN=t 1",
+        "TRACEPARENT=00-1-2-01",
+        &format!("DEIA_HIVE_ID={}", setup.cx.hive_id),
+    ] {
+        assert!(output.lines().any(|line| line == expected), "{expected}");
+    }
+}
+
+#[tokio::test]
+async fn metadata_that_the_kernel_would_refuse_are_left_out() {
+    let setup = Setup::new(&["env"]);
+    let mut claimed = claimed("");
+    claimed.task.metadata = [("k".to_owned(), "x".repeat(200_000).into())].into();
+    let (_keep, stop) = watch::channel(None);
+    let outcome = run(&setup.cx, &claimed, stop).await;
+    assert_eq!(outcome.end, AttemptEnd::Succeeded, "{outcome:?}");
+    assert!(!outcome.output.unwrap().contains("DEIA_TASK_METADATA"));
+}
+
+#[tokio::test]
+async fn it_runs_in_its_own_directory() {
+    let mut setup = Setup::new(&["pwd", "-P"]);
+    let here = std::fs::canonicalize(setup.dir.path()).unwrap();
+    let expected = format!("{}\n", here.join("work/bot-1").display());
+    assert_eq!(setup.run("").await.output, Some(expected));
+    setup.cx.spec.working_dir = Some("/".into());
+    assert_eq!(setup.run("").await.output.as_deref(), Some("/\n"));
+}
+
+#[tokio::test]
+async fn a_failure_says_what_the_program_said() {
+    let setup = Setup::shell("echo out; echo first >&2; echo last >&2; exit 3");
+    let outcome = setup.run("").await;
+    assert_eq!(outcome.end, AttemptEnd::Failed);
+    assert_eq!(outcome.error.as_deref(), Some("exit code 3: first\nlast"));
+    assert_eq!(outcome.exit_code, Some(3));
+    assert_eq!(outcome.output.as_deref(), Some("out\n"));
+    let log = setup.log();
+    let ends: Vec<_> = log
+        .lines()
+        .map(|l| l.split_once(" task_").unwrap().1)
+        .collect();
+    assert!(ends[0].ends_with(" stderr first"), "{log}");
+    assert!(ends[1].ends_with(" stderr last"), "{log}");
+    assert!(ends[2].ends_with(" deia exit code 3"), "{log}");
+
+    let outcome = Setup::shell("kill -9 $$").run("").await;
+    assert_eq!(
+        outcome.error.as_deref(),
+        Some("ended by signal 9 (SIGKILL)")
+    );
+    assert_eq!((outcome.end, outcome.exit_code), (AttemptEnd::Failed, None));
+}
+
+#[tokio::test]
+async fn a_program_that_cannot_be_started_fails_with_the_reason() {
+    let dir = tempfile::tempdir().unwrap();
+    let plain = dir.path().join("plain");
+    std::fs::write(&plain, "no program").unwrap();
+    let garbage = dir.path().join("garbage");
+    std::fs::write(&garbage, "\0no program").unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&garbage, mode).unwrap();
+    for (program, expected) in [
+        ("deia-no-such-program", "was not found in PATH"),
+        ("/nonexistent/program", "there is no such file"),
+        (plain.to_str().unwrap(), "permission denied"),
+        (garbage.to_str().unwrap(), "neither a program nor a script"),
+    ] {
+        let setup = Setup::new(&[program]);
+        let outcome = setup.run("hello").await;
+        assert_eq!(outcome.end, AttemptEnd::Failed, "{program}");
+        let error = outcome.error.unwrap();
+        assert!(
+            error.contains(expected) && error.contains(program),
+            "{error}"
+        );
+        assert!(setup.log().contains(expected), "{program}");
+    }
+    let mut setup = Setup::new(&["true"]);
+    setup.cx.spec.working_dir = Some("/nonexistent".into());
+    let error = setup.run("").await.error.unwrap();
+    assert_eq!(error, "the working directory /nonexistent does not exist");
+    setup.cx.spec.env = [("PATH".to_owned(), dir.path().to_str().unwrap().to_owned())].into();
+    setup.cx.spec.command = vec!["plain".into()];
+    let error = setup.run("").await.error.unwrap();
+    assert!(error.contains("permission denied"), "{error}");
+}
+
+#[tokio::test]
+async fn too_much_output_fails_and_takes_no_memory() {
+    let mut setup = Setup::shell("head -c 1073741824 /dev/zero; sleep 1000");
+    setup.cx.max_output_bytes = 1 << 20;
+    let outcome = setup.run("").await;
+    assert_eq!(outcome.end, AttemptEnd::Failed);
+    let error = outcome.error.unwrap();
+    assert!(
+        error.contains("1048576 bytes") && error.contains("tasks.max_output_bytes"),
+        "{error}"
+    );
+    assert_eq!(outcome.output, None);
+
+    for (printed, end) in [(100, AttemptEnd::Succeeded), (101, AttemptEnd::Failed)] {
+        let mut setup = Setup::shell(&format!("head -c {printed} /dev/zero"));
+        setup.cx.max_output_bytes = 100;
+        assert_eq!(setup.run("").await.end, end, "{printed}");
+    }
+}
+
+#[tokio::test]
+async fn any_amount_of_log_is_bounded() {
+    let setup =
+        Setup::shell("head -c 268435456 /dev/zero | tr '\\0' x >&2; echo >&2; echo end >&2");
+    let outcome = setup.run("").await;
+    assert_eq!(outcome.end, AttemptEnd::Succeeded, "{outcome:?}");
+    let log = setup.log();
+    assert!(
+        log.len() < 10_000 && log.contains(" bytes more]\n"),
+        "{}",
+        log.len()
+    );
+    assert!(log.ends_with(" stderr end\n"));
+}
+
+#[tokio::test]
+async fn bytes_that_are_not_utf8_are_replaced_and_noted() {
+    let setup = Setup::shell("printf 'a\\377b'");
+    let outcome = setup.run("").await;
+    assert_eq!(outcome.output.as_deref(), Some("a\u{fffd}b"));
+    assert!(setup.log().contains("not UTF-8"));
+}
+
+#[tokio::test]
+async fn what_is_left_of_the_group_goes_with_its_leader() {
+    let seconds = unique_sleep();
+    let setup = Setup::shell(&format!("sleep {seconds} & echo started"));
+    let outcome = setup.run("").await;
+    assert_eq!(outcome.output.as_deref(), Some("started\n"), "{outcome:?}");
+    until("nothing is left", || sleeping(&seconds) == 0).await;
+}
+
+#[tokio::test]
+async fn a_process_that_left_the_group_with_the_output_is_not_waited_for() {
+    let seconds = unique_sleep();
+    let setup = Setup::shell(&format!(
+        "setsid -f sh -c 'touch left; exec sleep {seconds}'
+         until [ -e left ]; do sleep 0.01; done; echo started"
+    ));
+    let outcome = timeout(DEADLINE, setup.run("")).await.unwrap();
+    assert_eq!(outcome.end, AttemptEnd::Succeeded, "{outcome:?}");
+    assert_eq!(outcome.output.as_deref(), Some("started\n"));
+    assert!(setup.log().contains("still holds the output"));
+    assert_eq!(guard::sweep(&setup.cx.hive_id).unwrap().ended, 1);
+}
+
+#[tokio::test]
+async fn a_stop_ends_all_of_it_also_what_left_the_group() {
+    let seconds = unique_sleep();
+    let setup = Setup::shell(&format!(
+        "setsid -f sleep {seconds}; sleep {seconds} & sleep {seconds}"
+    ));
+    let ready = || sleeping(&seconds) == 3;
+    let outcome = setup.run_and_stop(ready, StopCause::Cancelled).await;
+    assert_eq!(outcome.end, AttemptEnd::Cancelled);
+    assert_eq!(sleeping(&seconds), 0);
+    assert!(setup.cx.pids.first(16).is_empty());
+}
+
+#[tokio::test]
+async fn a_program_deaf_to_term_is_killed_after_the_grace() {
+    let seconds = unique_sleep();
+    let script = format!("trap '' TERM; sleep {seconds} & while :; do wait; done");
+    let mut setup = Setup::shell(&script);
+    setup.cx.term_grace = Duration::from_millis(200);
+    let cause = StopCause::TimedOut { after_seconds: 7 };
+    let began = Instant::now();
+    let outcome = setup.run_and_stop(|| sleeping(&seconds) == 1, cause).await;
+    assert_eq!(outcome.end, AttemptEnd::Failed);
+    assert_eq!(outcome.error.as_deref(), Some("timed out after 7 s"));
+    assert!(began.elapsed() >= setup.cx.term_grace);
+    assert_eq!(sleeping(&seconds), 0);
+}
+
+#[tokio::test]
+async fn a_program_may_use_the_grace_to_clean_up_also_when_its_parent_does_not() {
+    for script in [
+        "trap 'sleep 0.1; touch cleaned; exit 0' TERM; sleep @ & wait",
+        "(trap 'sleep 0.1; touch cleaned; exit 0' TERM; sleep @ & wait) & wait",
+    ] {
+        let seconds = unique_sleep();
+        let setup = Setup::shell(&script.replace('@', &seconds));
+        let ready = || sleeping(&seconds) == 1;
+        let outcome = setup.run_and_stop(ready, StopCause::BotStopping).await;
+        assert_eq!(outcome.end, AttemptEnd::GivenBack, "{script}");
+        assert!(setup.cx.work_dir.join("cleaned").exists(), "{script}");
+        assert_eq!(sleeping(&seconds), 0, "{script}");
+    }
+}
+
+#[tokio::test]
+async fn a_program_that_was_halted_hears_that_it_is_to_end() {
+    let setup = Setup::shell("trap 'touch heard; exit 0' TERM; kill -STOP $$");
+    let halted = || {
+        let pids = setup.cx.pids.first(1);
+        let stat = |pid| std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        pids.first().is_some_and(|pid| stat(pid).contains(") T "))
+    };
+    let outcome = setup.run_and_stop(halted, StopCause::Cancelled).await;
+    assert_eq!(outcome.end, AttemptEnd::Cancelled);
+    assert!(setup.cx.work_dir.join("heard").exists());
+}
+
+#[tokio::test]
+async fn the_end_of_the_program_goes_before_a_later_stop() {
+    let setup = Setup::shell("until [ -e go ]; do sleep 0.01; done; echo mine; exit 4");
+    let (send, stop) = watch::channel(None);
+    let claimed = claimed("");
+    let mut running = std::pin::pin!(run(&setup.cx, &claimed, stop));
+    tokio::select! {
+        biased;
+        () = until("it runs", || !setup.cx.pids.first(1).is_empty()) => {}
+        _ = &mut running => panic!("it ended unseen"),
+    }
+    // Not polled meanwhile: the end is there, but nobody has looked.
+    let pid = setup.cx.pids.first(1)[0];
+    let stat = format!("/proc/{pid}/stat");
+    std::fs::write(setup.cx.work_dir.join("go"), "").unwrap();
+    until("it has ended", || {
+        std::fs::read_to_string(&stat).unwrap().contains(") Z ")
+    })
+    .await;
+    send.send_replace(Some(StopCause::Cancelled));
+    let outcome = running.await;
+    assert_eq!(
+        (outcome.end, outcome.exit_code),
+        (AttemptEnd::Failed, Some(4))
+    );
+    assert_eq!(outcome.output.as_deref(), Some("mine\n"));
+}
+
+#[tokio::test]
+async fn nothing_is_started_after_a_stop() {
+    let setup = Setup::shell("touch started");
+    let (_keep, stop) = watch::channel(Some(StopCause::BotStopping));
+    let outcome = run(&setup.cx, &claimed(""), stop).await;
+    assert_eq!(outcome.end, AttemptEnd::GivenBack);
+    assert!(!setup.cx.work_dir.exists());
+}
+
+#[tokio::test]
+async fn dropping_the_attempt_kills_all_of_it_and_leaves_no_zombie() {
+    let seconds = unique_sleep();
+    let script = format!(
+        "trap '' TERM; setsid -f sleep {seconds}; sleep {seconds} & while :; do wait; done"
+    );
+    let setup = Setup::shell(&script);
+    let (_keep, stop) = watch::channel(None);
+    let claimed = claimed("");
+    let mut running = Box::pin(run(&setup.cx, &claimed, stop));
+    tokio::select! {
+        () = until("it sleeps", || sleeping(&seconds) == 2) => {}
+        outcome = &mut running => panic!("{outcome:?}"),
+    }
+    let pid = setup.cx.pids.first(1)[0];
+    drop(running);
+    assert!(setup.cx.pids.first(1).is_empty());
+    until("nothing is left", || sleeping(&seconds) == 0).await;
+    let process = std::path::PathBuf::from(format!("/proc/{pid}"));
+    until("it is reaped", || !process.exists()).await;
+}
+
+#[tokio::test]
+async fn many_at_a_time() {
+    let setup = Setup::new(&["cat"]);
+    let contents: Vec<_> = (0..64).map(|n| format!("task {n}")).collect();
+    let runs = contents.iter().map(|content| setup.run(content));
+    let outcomes = futures_util::future::join_all(runs).await;
+    for (content, outcome) in contents.iter().zip(outcomes) {
+        assert_eq!(
+            outcome.output.as_ref(),
+            Some(content),
+            "{:?}",
+            outcome.error
+        );
+    }
+    assert!(setup.cx.pids.first(16).is_empty());
+}
+
+/// A measurement, not a test: `cargo test --release -- --ignored --nocapture rate_of_true`.
+#[tokio::test]
+#[ignore = "measures"]
+async fn rate_of_true() {
+    use futures_util::{StreamExt as _, stream};
+    let setup = Setup::new(&["true"]);
+    for at_a_time in [1, 4, 16] {
+        let began = Instant::now();
+        let count = 3_000_u32;
+        stream::iter(0..count)
+            .map(|_| setup.run("hello"))
+            .buffer_unordered(at_a_time)
+            .for_each(async |outcome| assert_eq!(outcome.end, AttemptEnd::Succeeded))
+            .await;
+        let rate = f64::from(count) / began.elapsed().as_secs_f64();
+        println!("true, {at_a_time} at a time: {rate:.0} tasks/s");
+    }
+}

@@ -1,0 +1,301 @@
+//! The guard for real: this test binary is started again as the guard, and as a
+//! server that is killed.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    process::{ChildStdout, Stdio},
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use nix::{
+    sys::signal::{Signal as NixSignal, kill},
+    unistd::Pid as NixPid,
+};
+
+use super::*;
+use crate::actors::bots::command;
+
+const GUARD_OF: &str = "DEIA_TEST_GUARD_OF";
+const SERVER_OF: &str = "DEIA_TEST_SERVER_OF";
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// This test binary as guard.
+pub(crate) fn guard_program(hive_id: &str) -> GuardianProgram {
+    GuardianProgram {
+        path: std::env::current_exe().unwrap(),
+        args: entry("guard_entry").map(OsString::from).into(),
+        env: vec![(GUARD_OF.into(), hive_id.into())],
+    }
+}
+
+fn entry(name: &str) -> [String; 3] {
+    let module = module_path!().split_once("::").unwrap().1;
+    let test = format!("{module}::{name}");
+    ["--exact".into(), test, "--nocapture".into()]
+}
+
+/// A hive id that no other test has.
+pub(crate) fn unique_hive_id() -> String {
+    format!("test-{}", uuid::Uuid::now_v7())
+}
+
+/// A number of seconds that no other test sleeps for.
+pub(crate) fn unique_sleep() -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let next = NEXT.fetch_add(1, Ordering::Relaxed);
+    let (pid, now) = (std::process::id(), uuid::Uuid::now_v7().as_u128() >> 80);
+    format!("86400.{pid:07}{now:015}{next:05}")
+}
+
+/// How many processes are exactly `sleep <seconds>` and have not ended.
+pub(crate) fn sleeping(seconds: &str) -> usize {
+    let expected = format!("sleep\0{seconds}\0");
+    let sleeps = |pid: &u32| {
+        std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line == expected.as_bytes())
+    };
+    std::fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(sleeps)
+        .count()
+}
+
+pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + DEADLINE;
+    while !holds() {
+        assert!(Instant::now() < deadline, "waited in vain until {what}");
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+}
+
+fn exists(pid: u32) -> bool {
+    std::path::Path::new(&format!("/proc/{pid}")).exists()
+}
+
+fn kill_process_by_id(pid: u32) {
+    kill(
+        NixPid::from_raw(i32::try_from(pid).unwrap()),
+        NixSignal::SIGKILL,
+    )
+    .unwrap();
+}
+
+/// Not a test: the main function of the guard.
+#[test]
+fn guard_entry() {
+    if let Ok(hive_id) = std::env::var(GUARD_OF) {
+        guard::run(&hive_id).unwrap();
+    }
+}
+
+/// Not a test: a server that runs one shell command, says who guards it, and
+/// never ends.
+#[test]
+fn server_entry() {
+    let Ok(hive_id) = std::env::var(SERVER_OF) else {
+        return;
+    };
+    let script = std::env::var("DEIA_TEST_SCRIPT").unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let setup = command::tests::Setup::of_hive(&hive_id, &["sh", "-c", &script]);
+        let guardian = setup.cx.guardian.clone();
+        let tell = async {
+            let mut told = None;
+            loop {
+                if guardian.guard_pid() != told {
+                    told = guardian.guard_pid();
+                    println!("\nguard {}", told.unwrap_or(0));
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::select! {
+            outcome = setup.run("") => panic!("the program ended: {outcome:?}"),
+            () = tell => {}
+        }
+    });
+}
+
+/// A server in a process of its own.
+struct Server {
+    process: Child,
+    says: BufReader<ChildStdout>,
+    hive_id: String,
+}
+
+impl Server {
+    fn start(script: &str) -> Self {
+        let hive_id = unique_hive_id();
+        let mut process = Command::new(std::env::current_exe().unwrap())
+            .args(entry("server_entry"))
+            .env(SERVER_OF, &hive_id)
+            .env("DEIA_TEST_SCRIPT", script)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let says = BufReader::new(process.stdout.take().unwrap());
+        Self {
+            process,
+            says,
+            hive_id,
+        }
+    }
+
+    /// The next guard that it has, other than 0.
+    fn guard(&mut self) -> u32 {
+        loop {
+            let mut line = String::new();
+            assert_ne!(
+                self.says.read_line(&mut line).unwrap(),
+                0,
+                "the server ended"
+            );
+            match line.trim().strip_prefix("guard ").map(str::parse) {
+                Some(Ok(0)) | None => {}
+                Some(pid) => return pid.unwrap(),
+            }
+        }
+    }
+
+    fn kill(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        let _ = guard::sweep(&self.hive_id);
+    }
+}
+
+/// `@` in a script stands for the number of seconds to sleep.
+const SCRIPTS: [(&str, &str, usize); 7] = [
+    ("plain", "exec sleep @", 1),
+    ("forks", "sleep @ & sleep @ & (sleep @ & wait) & wait", 3),
+    ("empty environment", "exec env -i sleep @", 1),
+    ("own session", "setsid sleep @ & wait", 1),
+    (
+        "own session, orphaned",
+        "setsid -f sleep @; exec sleep @",
+        2,
+    ),
+    (
+        "own session, empty environment",
+        "env -i setsid sleep @ & wait",
+        1,
+    ),
+    ("deaf to TERM", "trap '' TERM HUP INT; sleep @ & wait", 1),
+];
+
+#[test]
+fn no_program_survives_the_kill_of_the_server() {
+    for (name, script, count) in SCRIPTS {
+        let seconds = unique_sleep();
+        let mut server = Server::start(&script.replace('@', &seconds));
+        let guard = server.guard();
+        until(&format!("all of {name} sleep"), || {
+            sleeping(&seconds) == count
+        });
+        server.kill();
+        until(&format!("nothing is left of {name}"), || {
+            sleeping(&seconds) == 0
+        });
+        until("the guard has ended", || !exists(guard));
+    }
+}
+
+#[test]
+fn another_guard_takes_the_place_of_a_dead_one_and_knows_what_lives() {
+    let seconds = unique_sleep();
+    // Without a mark, it is found only by its group.
+    let mut server = Server::start(&format!("exec env -i sleep {seconds}"));
+    let first = server.guard();
+    until("it sleeps", || sleeping(&seconds) == 1);
+    kill_process_by_id(first);
+    let second = server.guard();
+    assert_ne!(first, second);
+    assert_eq!(sleeping(&seconds), 1, "the death of a guard harms nothing");
+    server.kill();
+    until("nothing is left", || sleeping(&seconds) == 0);
+}
+
+#[test]
+fn a_guard_that_does_not_read_is_replaced_without_harm() {
+    let hive_id = unique_hive_id();
+    let guardian = Guardian::start(guard_program(&hive_id)).unwrap();
+    let first = guardian.guard_pid().unwrap();
+    kill(
+        NixPid::from_raw(i32::try_from(first).unwrap()),
+        NixSignal::SIGSTOP,
+    )
+    .unwrap();
+    // More than the pipe holds. The number is no process's.
+    let nobody = 1 << 30;
+    until("the guard is replaced", || {
+        for _ in 0..10_000 {
+            guardian.watch(nobody);
+            guardian.forget(nobody);
+        }
+        guardian.guard_pid().is_some_and(|pid| pid != first)
+    });
+    until("the first one is gone", || !exists(first));
+}
+
+#[test]
+fn the_guard_ends_with_the_last_guardian() {
+    let guardian = Guardian::start(guard_program(&unique_hive_id())).unwrap();
+    let guard = guardian.guard_pid().unwrap();
+    let clone = guardian.clone();
+    drop(guardian);
+    assert!(exists(guard));
+    drop(clone);
+    until("the guard is reaped", || !exists(guard));
+}
+
+#[test]
+fn a_guard_that_cannot_be_started_is_an_error() {
+    let program = GuardianProgram {
+        path: "/nonexistent/guard".into(),
+        args: Vec::new(),
+        env: Vec::new(),
+    };
+    assert!(Guardian::start(program).is_err());
+}
+
+#[test]
+fn a_sweep_ends_what_an_earlier_run_left_and_nothing_else() {
+    let (ours, theirs) = (unique_sleep(), unique_sleep());
+    let (hive_id, other) = (unique_hive_id(), unique_hive_id());
+    let start = |seconds: &str, hive_id: &str| {
+        Command::new("sh")
+            .args([
+                "-c",
+                &format!("setsid -f sleep {seconds}; exec sleep {seconds}"),
+            ])
+            .env(guard::HIVE_ID_VARIABLE, hive_id)
+            .process_group(0)
+            .spawn()
+            .unwrap()
+    };
+    let mut mine = start(&ours, &hive_id);
+    let mut not_mine = start(&theirs, &other);
+    until("all sleep", || {
+        sleeping(&ours) == 2 && sleeping(&theirs) == 2
+    });
+
+    let swept = guard::sweep(&hive_id).unwrap();
+    assert_eq!((swept.ended, swept.left), (2, 0));
+    assert_eq!((sleeping(&ours), sleeping(&theirs)), (0, 2));
+    assert_eq!(guard::sweep(&hive_id).unwrap(), guard::Swept::default());
+
+    assert_eq!(guard::sweep(&other).unwrap().ended, 2);
+    mine.wait().unwrap();
+    not_mine.wait().unwrap();
+}
