@@ -1,3 +1,5 @@
 //! The actors of the hive, one room each.
 
 pub(crate) mod bots;
+pub(crate) mod ledger;
+pub(crate) mod scheduler;

@@ -1,18 +1,35 @@
 //! The only public door.
 
-use std::{sync::Arc, time::Duration};
+mod bots;
+mod data_dir;
+mod health;
+mod keys;
+mod start;
+mod stop;
+mod tasks;
 
-use deia_supervision::ChildSpec;
-
-use crate::{
-    auth::{AuthError, Principal, Role},
-    config::Config,
-    error::HiveError,
-    ledger::Dedup,
-    model::{
-        Bot, BotName, BotSpec, HealthMetrics, KeyId, KeyInfo, NewTask, Page, PageRequest,
-        QueueStatus, Submitted, SystemStatus, Task, TaskFilter, TaskId, TaskResult, Timestamp,
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU8, Ordering},
     },
+    time::Instant,
+};
+
+pub use data_dir::DataDirError;
+use deia_supervision::{ChildSpec, Handle, Tree, TreeStatus};
+pub use start::HiveStartError;
+
+use self::data_dir::DataDir;
+use crate::{
+    actors::{
+        bots::{Board, Launcher},
+        scheduler::Scheduler,
+    },
+    auth::{AuthError, Keyring, Principal},
+    config::Config,
+    ledger::{Ledger, TaskWatch},
+    model::{Bot, KeyInfo, Submitted, Timestamp},
 };
 
 /// What a submission came to.
@@ -51,147 +68,82 @@ pub type FrontFactory = Box<dyn FnOnce(&Hive) -> ChildSpec>;
 /// exists is checked here.
 #[derive(Clone)]
 pub struct Hive {
-    inner: Arc<()>,
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    config: Arc<Config>,
+    ledger: Ledger,
+    keyring: Arc<Keyring>,
+    board: Board,
+    watch: TaskWatch,
+    tree: Arc<OnceLock<Tree>>,
+    scheduler: Handle<Scheduler>,
+    launcher: Handle<Launcher>,
+    state: AtomicU8,
+    cpu: health::CpuMeter,
+    started_at: Timestamp,
+    started: Instant,
+    /// Locked as long as the hive lives.
+    _data_dir: DataDir,
+}
+
+/// What the hive is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Starting,
+    Ready,
+    Stopping,
+}
+
+impl State {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Ready => "ready",
+            Self::Stopping => "stopping",
+        }
+    }
 }
 
 impl Hive {
-    /// Starts a hive on the current actix system. Ready when this returns.
-    ///
-    /// # Errors
-    /// What keeps it from starting: the data directory is in use or cannot be
-    /// written, the store cannot be opened, a child of the tree fails to start.
-    pub async fn start(config: Config, front: FrontFactory) -> Result<Self, HiveError> {
-        todo!()
-    }
-    /// Stops taking work, drains up to `server.drain_timeout`, stops the tree in order.
-    pub async fn shutdown(&self) {
-        todo!()
-    }
-    /// Resolves when the tree has ended: `true` when that was asked for.
-    pub async fn ended(&self) -> bool {
-        todo!()
-    }
     /// The settings it runs with.
     pub fn config(&self) -> &Config {
-        todo!()
+        &self.inner.config
     }
 
-    /// Who comes with this key.
+    /// Who comes with this key. Takes no lock and does no I/O.
     ///
     /// # Errors
-    /// [`AuthError`].
+    /// [`AuthError`], with nothing in it that the bearer did not know.
     pub fn authenticate(&self, key: &str) -> Result<Principal, AuthError> {
-        todo!()
+        self.inner.keyring.authenticate(key, Timestamp::now())
     }
 
-    /// Accepts tasks, all or none; they are on disk when this returns.
-    pub async fn submit(
-        &self,
-        who: &Principal,
-        tasks: Vec<NewTask>,
-        dedup: Option<Dedup>,
-    ) -> Result<Submission, HiveError> {
-        todo!()
-    }
-    /// The task as it stands.
-    pub async fn task(&self, who: &Principal, id: TaskId) -> Result<Task, HiveError> {
-        todo!()
-    }
-    /// The recorded end of a task; waits up to `wait` for it.
-    pub async fn task_result(
-        &self,
-        who: &Principal,
-        id: TaskId,
-        wait: Duration,
-    ) -> Result<TaskResult, HiveError> {
-        todo!()
-    }
-    /// Tasks without their content, newest first.
-    pub async fn tasks(
-        &self,
-        who: &Principal,
-        filter: TaskFilter,
-        page: PageRequest,
-    ) -> Result<Page<Task>, HiveError> {
-        todo!()
-    }
-    /// Calls a task off; a running one is cancelled as soon as its bot has ended it.
-    pub async fn cancel_task(&self, who: &Principal, id: TaskId) -> Result<Task, HiveError> {
-        todo!()
-    }
-
-    /// Puts a bot in place or replaces its specification (a launched bot is restarted with it).
-    pub async fn put_bot(
-        &self,
-        who: &Principal,
-        name: BotName,
-        spec: BotSpec,
-        if_version: Option<u64>,
-    ) -> Result<PutBot, HiveError> {
-        todo!()
-    }
-    /// All bots, by name.
-    pub async fn bots(&self) -> Result<Vec<Bot>, HiveError> {
-        todo!()
-    }
-    /// One bot.
-    pub async fn bot(&self, name: &BotName) -> Result<Bot, HiveError> {
-        todo!()
-    }
-    /// Removes a stopped bot.
-    pub async fn delete_bot(&self, who: &Principal, name: &BotName) -> Result<(), HiveError> {
-        todo!()
-    }
-    /// Means a bot to run; its status follows.
-    pub async fn launch_bot(&self, who: &Principal, name: &BotName) -> Result<Bot, HiveError> {
-        todo!()
-    }
-    /// Means a bot not to run: what it has in hand is ended and given back.
-    pub async fn stop_bot(&self, who: &Principal, name: &BotName) -> Result<Bot, HiveError> {
-        todo!()
-    }
-    /// The last lines of a bot's log, at most `lines` (1 to 10,000) and 1 MiB.
-    pub async fn bot_log(&self, name: &BotName, lines: usize) -> Result<Vec<String>, HiveError> {
-        todo!()
-    }
-
-    /// The supervision tree, live.
-    pub fn supervisors(&self) -> serde_json::Value {
-        todo!()
-    }
-    /// How the queue stands.
-    pub async fn queue(&self) -> Result<QueueStatus, HiveError> {
-        todo!()
-    }
-    /// How the whole hive stands.
-    pub async fn system_status(&self) -> Result<SystemStatus, HiveError> {
-        todo!()
-    }
-    /// What is wrong, and the measurements behind it.
-    pub async fn health(&self) -> Result<HealthMetrics, HiveError> {
-        todo!()
-    }
-    /// Whether it takes work: started, not stopping.
+    /// Whether it takes work: started, and not stopping.
     pub fn is_ready(&self) -> bool {
-        todo!()
+        self.state() == State::Ready
     }
 
-    /// Makes a key.
-    pub async fn create_key(
-        &self,
-        who: &Principal,
-        user: String,
-        role: Role,
-        expires_at: Option<Timestamp>,
-    ) -> Result<NewKey, HiveError> {
-        todo!()
+    /// The supervision tree, live. `None` before it is up.
+    pub fn supervisors(&self) -> Option<TreeStatus> {
+        self.inner.tree.get().map(Tree::status)
     }
-    /// All keys, oldest first.
-    pub async fn keys(&self) -> Result<Vec<KeyInfo>, HiveError> {
-        todo!()
+
+    /// One child of the tree and all below it; `path` as in `hive/core/scheduler`.
+    pub fn supervisor(&self, path: &str) -> Option<TreeStatus> {
+        self.inner.tree.get().and_then(|tree| tree.status_of(path))
     }
-    /// Revokes a key; it is refused from the next request on.
-    pub async fn revoke_key(&self, who: &Principal, id: KeyId) -> Result<KeyInfo, HiveError> {
-        todo!()
+
+    fn state(&self) -> State {
+        match self.inner.state.load(Ordering::Acquire) {
+            0 => State::Starting,
+            1 => State::Ready,
+            _ => State::Stopping,
+        }
+    }
+
+    fn set_state(&self, state: State) {
+        self.inner.state.store(state as u8, Ordering::Release);
     }
 }

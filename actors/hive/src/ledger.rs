@@ -8,6 +8,7 @@
 mod command;
 mod hint;
 mod store;
+mod watch;
 
 pub use command::{
     AttemptReport, BotDelta, Claim, ClaimedTask, Command, Dedup, FinishOutcome, Outcome, Refusal,
@@ -15,3 +16,4 @@ pub use command::{
 };
 pub use hint::{Hint, ReadyTask};
 pub use store::{BoxFuture, Ledger, ReadyQuery, Store, StoreError};
+pub(crate) use watch::TaskWatch;

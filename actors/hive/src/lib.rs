@@ -1,7 +1,12 @@
 //! The hive: bots that work through a durable task queue, every moving part an
 //! actor under a supervisor.
+//!
+//! [`Hive`] is the only door. Behind it, a request becomes a command to the
+//! [ledger](crate::ledger), which applies it in one transaction together with
+//! the events that it causes; actors hold nothing that cannot be rebuilt from
+//! there.
 
-pub mod actors;
+mod actors;
 pub mod auth;
 pub mod config;
 mod error;
@@ -11,6 +16,7 @@ mod hive;
 pub mod ledger;
 pub mod model;
 pub mod store;
+mod tree;
 
 pub use error::HiveError;
-pub use hive::{FrontFactory, Hive, NewKey, PutBot, Submission};
+pub use hive::{DataDirError, FrontFactory, Hive, HiveStartError, NewKey, PutBot, Submission};

@@ -1,7 +1,18 @@
 //! Bots: how they are run, and what runs them.
 
 pub(crate) mod attempt;
+mod board;
+mod bot;
 pub(crate) mod command;
 pub(crate) mod guardian;
+mod launcher;
 pub(crate) mod log;
+mod reconcile;
 pub(crate) mod simulated;
+mod work;
+
+pub(crate) use board::{Board, observed_status};
+pub(crate) use bot::{BotActor, Run};
+pub(crate) use launcher::{
+    BotsChanged, Follow, Launcher, LauncherDeps, StopEverything, TaskCancelled,
+};

@@ -13,6 +13,11 @@ use crate::config::TaskSettings;
 pub struct TaskType(Arc<str>);
 
 impl TaskType {
+    /// The least of all in order; no task has it.
+    pub(crate) fn least() -> Self {
+        Self("".into())
+    }
+
     /// Its text.
     pub fn as_str(&self) -> &str {
         &self.0

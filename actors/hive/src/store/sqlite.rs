@@ -38,6 +38,7 @@ pub struct SqliteStore {
     options: SqliteOptions,
     hive_id: String,
     previous_shutdown_clean: bool,
+    is_new: bool,
     writer: ArcSwapOption<mpsc::SyncSender<Job>>,
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
     readers: ReaderPool,
@@ -45,6 +46,11 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
+    /// Whether the file was made just now.
+    pub fn is_new(&self) -> bool {
+        self.is_new
+    }
+
     fn send(
         &self,
         command: Command,

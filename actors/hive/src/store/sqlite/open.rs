@@ -101,14 +101,14 @@ impl SqliteStore {
             source,
         })?;
         let hive_id = hive_id(&db).map_err(file_error)?;
-        let previous_shutdown_clean = meta(&db, "running")
-            .map_err(file_error)?
-            .is_none_or(|value| value == "no");
+        let running = meta(&db, "running").map_err(file_error)?;
+        let previous_shutdown_clean = running.as_deref().is_none_or(|value| value == "no");
         let readers =
             ReaderPool::start(&path, options.readers, options.queue_max).map_err(file_error)?;
         Ok(Self {
             hive_id,
             previous_shutdown_clean,
+            is_new: running.is_none(),
             writer: ArcSwapOption::empty(),
             thread: Default::default(),
             readers,

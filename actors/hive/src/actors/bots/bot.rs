@@ -1,0 +1,278 @@
+//! One bot: runs the attempts that the scheduler gives it, and reports how
+//! they end.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use actix::{Actor, ActorFutureExt, AsyncContext, Handler, Message, SpawnHandle, WrapFuture};
+use deia_supervision::{Context, Handle};
+use tokio::sync::{oneshot, watch};
+
+use super::{
+    attempt::{AttemptOutcome, StopCause},
+    board::Card,
+    simulated::Played,
+    work::{Begun, Work},
+};
+use crate::{
+    actors::scheduler::{Scheduler, SeatClosed, SeatOpened, SeatsFreed},
+    ledger::{AttemptReport, ClaimedTask, Command, Ledger, Outcome, StoreError},
+    model::{BotName, Capabilities, LeaseToken, TaskId},
+};
+
+/// How long to wait before a report that the store did not take is sent again.
+const REPORT_AGAIN_AFTER: Duration = Duration::from_millis(200);
+/// How often a bot gives a sign of life.
+const HEARTBEAT_EVERY: Duration = Duration::from_secs(1);
+
+/// One bot.
+pub(crate) struct BotActor {
+    pub(super) name: BotName,
+    pub(super) epoch: u64,
+    pub(super) capabilities: Capabilities,
+    pub(super) work: Work,
+    pub(super) card: Arc<Card>,
+    pub(super) ledger: Ledger,
+    pub(super) scheduler: Handle<Scheduler>,
+    pub(super) attempts: HashMap<TaskId, Attempt>,
+    pub(super) reports: Vec<AttemptReport>,
+    pub(super) reporting: usize,
+    pub(super) stopped: Option<oneshot::Sender<()>>,
+}
+
+/// An attempt that goes on.
+pub(super) struct Attempt {
+    number: u32,
+    lease: LeaseToken,
+    stop: watch::Sender<Option<StopCause>>,
+    time_out: SpawnHandle,
+}
+
+/// Work on these.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Run {
+    /// The start of the bot that they are meant for.
+    pub(crate) epoch: u64,
+    pub(crate) tasks: Vec<ClaimedTask>,
+}
+
+/// End that task: it was called off.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct CancelTask(pub(crate) TaskId);
+
+/// End everything and give it back; tells when that is done and recorded.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct StopAll(pub(super) oneshot::Sender<()>);
+
+impl Actor for BotActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.card.set_up(true);
+        ctx.run_interval(HEARTBEAT_EVERY, |this, _| this.card.beat());
+        let opened = SeatOpened {
+            bot: self.name.clone(),
+            epoch: self.epoch,
+            capabilities: self.capabilities.clone(),
+            handle: ctx.handle(),
+        };
+        if self.scheduler.tell(opened).is_err() {
+            ctx.fail("the scheduler takes no messages");
+        }
+    }
+}
+
+impl Drop for BotActor {
+    fn drop(&mut self) {
+        self.card.set_up(false);
+        // A scheduler that is gone or overrun learns it when it hands over a task.
+        let _ = self.scheduler.tell(SeatClosed {
+            bot: self.name.clone(),
+            epoch: self.epoch,
+        });
+    }
+}
+
+impl BotActor {
+    fn begin(&mut self, claimed: ClaimedTask, ctx: &mut Context<Self>) {
+        let (stop, stopping) = watch::channel(None);
+        let (task, number, lease) = (claimed.task.id, claimed.task.attempt, claimed.lease);
+        let after_seconds = claimed.task.timeout_seconds;
+        let cancelled = claimed.task.cancel_requested_at.is_some();
+        match self.work.begin(claimed, stopping) {
+            Begun::Ended(outcome) => self.reports.push(report(task, number, lease, outcome)),
+            Begun::Going(attempt) => {
+                let time_out = ctx.run_later(Duration::from_secs(after_seconds), move |this, _| {
+                    this.stop_attempt(task, StopCause::TimedOut { after_seconds });
+                });
+                if cancelled {
+                    stop.send_replace(Some(StopCause::Cancelled));
+                }
+                self.attempts.insert(
+                    task,
+                    Attempt {
+                        number,
+                        lease,
+                        stop,
+                        time_out,
+                    },
+                );
+                ctx.spawn(
+                    attempt
+                        .into_actor(self)
+                        .map(move |played, this, ctx| this.ended(task, played, ctx)),
+                );
+            }
+        }
+    }
+
+    fn ended(&mut self, task: TaskId, played: Played, ctx: &mut Context<Self>) {
+        let Played::Done(outcome) = played else {
+            // Its tasks go back to the queue when the next start is built.
+            ctx.fail("simulated crash");
+            return;
+        };
+        if let Some(attempt) = self.attempts.remove(&task) {
+            ctx.cancel_future(attempt.time_out);
+            self.reports
+                .push(report(task, attempt.number, attempt.lease, outcome));
+        }
+        self.send_reports(ctx);
+    }
+
+    fn stop_attempt(&self, task: TaskId, cause: StopCause) {
+        if let Some(attempt) = self.attempts.get(&task) {
+            // The first cause stays.
+            attempt
+                .stop
+                .send_if_modified(|stop| stop.is_none() && stop.replace(cause).is_none());
+        }
+    }
+
+    /// Sends the reports that have gathered, all in one command.
+    fn send_reports(&mut self, ctx: &mut Context<Self>) {
+        self.card
+            .set_running(self.attempts.len() + self.reports.len() + self.reporting);
+        if self.reporting == 0 && !self.reports.is_empty() {
+            let reports = std::mem::take(&mut self.reports);
+            self.reporting = reports.len();
+            self.send(reports, ctx);
+        } else if self.reporting == 0 && self.attempts.is_empty() {
+            self.stopped.take().map(|stopped| stopped.send(()));
+        }
+    }
+
+    fn send(&mut self, reports: Vec<AttemptReport>, ctx: &mut Context<Self>) {
+        let ledger = self.ledger.clone();
+        let sending = async move {
+            (
+                ledger.apply(Command::Finish(reports.clone())).await,
+                reports,
+            )
+        };
+        ctx.spawn(
+            sending
+                .into_actor(self)
+                .map(|(outcome, reports), this, ctx| this.sent(outcome, reports, ctx)),
+        );
+    }
+
+    fn sent(
+        &mut self,
+        outcome: Result<Outcome, StoreError>,
+        reports: Vec<AttemptReport>,
+        ctx: &mut Context<Self>,
+    ) {
+        match outcome {
+            Ok(_) => {
+                self.free_places(reports.len(), ctx);
+                self.reporting = 0;
+                self.send_reports(ctx);
+            }
+            Err(error) => {
+                // Their places stay taken, so what waits here is bounded.
+                tracing::warn!(bot = %self.name, %error, "results could not be recorded; tried again");
+                ctx.run_later(REPORT_AGAIN_AFTER, |this, ctx| this.send(reports, ctx));
+            }
+        }
+    }
+
+    fn free_places(&mut self, places: usize, ctx: &mut Context<Self>) {
+        let places = u32::try_from(places).unwrap_or(u32::MAX);
+        let freed = SeatsFreed {
+            bot: self.name.clone(),
+            epoch: self.epoch,
+            places,
+        };
+        if self.scheduler.tell(freed).is_err() {
+            ctx.run_later(REPORT_AGAIN_AFTER, move |this, ctx| {
+                this.free_places(places as usize, ctx)
+            });
+        }
+    }
+}
+
+fn report(task: TaskId, attempt: u32, lease: LeaseToken, outcome: AttemptOutcome) -> AttemptReport {
+    AttemptReport {
+        task,
+        attempt,
+        lease,
+        end: outcome.end,
+        output: outcome.output,
+        error: outcome.error,
+        exit_code: outcome.exit_code,
+        execution_time_ms: outcome.execution_time_ms,
+        tokens_used: outcome.tokens_used,
+        cost_cents: outcome.cost_cents,
+    }
+}
+
+impl Handler<Run> for BotActor {
+    type Result = ();
+
+    fn handle(&mut self, run: Run, ctx: &mut Self::Context) {
+        if run.epoch == self.epoch && self.stopped.is_none() {
+            run.tasks
+                .into_iter()
+                .for_each(|claimed| self.begin(claimed, ctx));
+        } else {
+            // Meant for an earlier start, or too late. Most were given back
+            // already; for those this report is stale and changes nothing.
+            let back =
+                |claimed: &ClaimedTask| AttemptReport::given_back(claimed, "its bot was restarted");
+            self.reports.extend(run.tasks.iter().map(back));
+        }
+        self.send_reports(ctx);
+    }
+}
+
+impl Handler<CancelTask> for BotActor {
+    type Result = ();
+
+    fn handle(&mut self, CancelTask(task): CancelTask, _: &mut Self::Context) {
+        self.stop_attempt(task, StopCause::Cancelled);
+    }
+}
+
+impl Handler<StopAll> for BotActor {
+    type Result = ();
+
+    fn handle(&mut self, StopAll(done): StopAll, ctx: &mut Self::Context) {
+        let closed = SeatClosed {
+            bot: self.name.clone(),
+            epoch: self.epoch,
+        };
+        if self.scheduler.tell(closed).is_err() {
+            tracing::warn!(bot = %self.name, "the scheduler does not know that the bot stops");
+        }
+        self.stopped = Some(done);
+        for attempt in self.attempts.values() {
+            attempt.stop.send_if_modified(|stop| {
+                stop.is_none() && stop.replace(StopCause::BotStopping).is_none()
+            });
+        }
+        self.send_reports(ctx);
+    }
+}

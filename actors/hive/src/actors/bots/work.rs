@@ -1,0 +1,70 @@
+//! The executor of one bot, ready to run attempts.
+
+use futures_util::FutureExt;
+
+use super::{
+    attempt::{AttemptOutcome, StopSignal},
+    command::{self, CommandContext},
+    simulated::{self, Fate, Played, Simulator},
+};
+use crate::{ledger::ClaimedTask, model::SimulatedProfile};
+
+/// How this bot runs an attempt.
+pub(super) enum Work {
+    /// As a program.
+    Command(Box<CommandContext>),
+    /// As it is told.
+    Simulated {
+        /// Draws what happens.
+        simulator: Simulator,
+        /// What it draws from.
+        profile: SimulatedProfile,
+    },
+}
+
+/// An attempt that was begun.
+pub(super) enum Begun {
+    /// It has ended already.
+    Ended(AttemptOutcome),
+    /// It goes on.
+    Going(std::pin::Pin<Box<dyn Future<Output = Played>>>),
+}
+
+impl Work {
+    /// One that draws from that profile.
+    pub(super) fn simulated(profile: SimulatedProfile) -> Self {
+        Self::Simulated {
+            simulator: Simulator::new(profile),
+            profile,
+        }
+    }
+
+    /// Begins an attempt.
+    pub(super) fn begin(&mut self, claimed: ClaimedTask, stop: StopSignal) -> Begun {
+        match self {
+            Self::Command(cx) => {
+                let cx = cx.clone();
+                Begun::Going(Box::pin(async move {
+                    Played::Done(command::run(&cx, &claimed, stop).await)
+                }))
+            }
+            Self::Simulated { simulator, profile } => {
+                let (plan, profile) = (simulator.draw(), *profile);
+                let no_load = profile.cpu_ms == 0 && profile.memory_bytes == 0;
+                let at_once = no_load
+                    && plan.latency.is_zero()
+                    && matches!(plan.fate, Fate::Succeed | Fate::Fail);
+                // Without latency and load the first poll ends it: no task of its own is needed.
+                if at_once
+                    && let Some(Played::Done(outcome)) =
+                        simulated::play(plan, &profile, &claimed, stop.clone()).now_or_never()
+                {
+                    return Begun::Ended(outcome);
+                }
+                Begun::Going(Box::pin(async move {
+                    simulated::play(plan, &profile, &claimed, stop).await
+                }))
+            }
+        }
+    }
+}

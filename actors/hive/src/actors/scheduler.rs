@@ -1,0 +1,380 @@
+//! Gives ready tasks to bots. What to give to whom is decided by
+//! [`assign`](assign::assign); here it is carried out.
+
+mod assign;
+mod lanes;
+mod messages;
+mod roster;
+
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
+
+use actix::{Actor, ActorFutureExt, AsyncContext, Handler, SpawnHandle, WrapFuture};
+use deia_supervision::{Context, Handle};
+pub(crate) use messages::{Quiesce, SeatClosed, SeatOpened, SeatsFreed, TasksWaiting};
+
+use self::{
+    assign::{Assignment, assign},
+    lanes::Lanes,
+    roster::Roster,
+};
+use super::bots::{BotActor, Run};
+use crate::{
+    config::SchedulerSettings,
+    ledger::{
+        AttemptReport, Claim, ClaimedTask, Command, Ledger, Outcome, ReadyQuery, ReadyTask,
+        StoreError,
+    },
+    model::{AttemptEnd, BotName, LeaseToken, Priority, TaskId, TaskType, Timestamp},
+};
+
+/// Tasks made ready in one command.
+const PROMOTE_MAX: u32 = 1_000;
+/// How long to wait before the store is asked again after it failed.
+const RETRY_AFTER: Duration = Duration::from_millis(200);
+/// How often idempotency keys past their time are forgotten.
+const PRUNE_EVERY: Duration = Duration::from_secs(60);
+
+/// Gives ready tasks to bots.
+pub(crate) struct Scheduler {
+    ledger: Ledger,
+    settings: SchedulerSettings,
+    lanes: Lanes,
+    roster: Roster,
+    bots: HashMap<BotName, Handle<BotActor>>,
+    /// Tasks whose claim is on its way to the store.
+    claiming: HashSet<TaskId>,
+    next_due: Option<i64>,
+    due_timer: Option<SpawnHandle>,
+    quiescing: bool,
+}
+
+impl Scheduler {
+    pub(crate) fn new(ledger: Ledger, settings: SchedulerSettings) -> Self {
+        Self {
+            lanes: Lanes::new(settings.window as usize),
+            ledger,
+            settings,
+            roster: Roster::default(),
+            bots: HashMap::new(),
+            claiming: HashSet::new(),
+            next_due: None,
+            due_timer: None,
+            quiescing: false,
+        }
+    }
+
+    /// Assigns what can be assigned, and reads what runs low.
+    fn schedule(&mut self, ctx: &mut Context<Self>) {
+        if self.quiescing {
+            return;
+        }
+        loop {
+            let assigned = assign(
+                &mut self.lanes,
+                &mut self.roster,
+                self.settings.claim_max as usize,
+            );
+            let full = assigned.len() >= self.settings.claim_max as usize;
+            if !assigned.is_empty() {
+                self.claim(assigned, ctx);
+            }
+            if !full {
+                break;
+            }
+        }
+        for query in self.lanes.refills() {
+            self.refill(query, ctx);
+        }
+    }
+
+    fn claim(&mut self, assigned: Vec<Assignment>, ctx: &mut Context<Self>) {
+        self.claiming.extend(assigned.iter().map(|a| a.task.id));
+        let claims = assigned
+            .iter()
+            .map(|a| Claim {
+                task: a.task.id,
+                bot: a.bot.clone(),
+                lease: LeaseToken::new(),
+            })
+            .collect();
+        let ledger = self.ledger.clone();
+        let claiming = async move { ledger.apply(Command::Claim(claims)).await };
+        ctx.spawn(
+            claiming
+                .into_actor(self)
+                .map(move |outcome, this, ctx| this.claimed(assigned, outcome, ctx)),
+        );
+    }
+
+    fn claimed(
+        &mut self,
+        assigned: Vec<Assignment>,
+        outcome: Result<Outcome, StoreError>,
+        ctx: &mut Context<Self>,
+    ) {
+        for assignment in &assigned {
+            self.claiming.remove(&assignment.task.id);
+        }
+        match outcome {
+            Ok(Outcome::Claimed(tasks)) => {
+                self.release_unclaimed(&assigned, &tasks);
+                self.deliver(&assigned, tasks, ctx);
+                self.schedule(ctx);
+            }
+            other => {
+                tracing::warn!(?other, "claim failed; tried again");
+                for Assignment { task, bot, epoch } in assigned {
+                    self.roster.free(&bot, epoch, 1);
+                    self.lanes.push(task);
+                }
+                ctx.run_later(RETRY_AFTER, Self::schedule);
+            }
+        }
+    }
+
+    /// Frees the places of tasks that were no longer to be had.
+    fn release_unclaimed(&mut self, assigned: &[Assignment], tasks: &[ClaimedTask]) {
+        if tasks.len() < assigned.len() {
+            let claimed: HashSet<TaskId> = tasks.iter().map(|claimed| claimed.task.id).collect();
+            for lost in assigned.iter().filter(|a| !claimed.contains(&a.task.id)) {
+                self.roster.free(&lost.bot, lost.epoch, 1);
+            }
+        }
+    }
+
+    /// Hands tasks to their bots, each bot's in one message. What cannot be
+    /// handed over goes back to the queue.
+    fn deliver(
+        &mut self,
+        assigned: &[Assignment],
+        tasks: Vec<ClaimedTask>,
+        ctx: &mut Context<Self>,
+    ) {
+        let mut by_bot: HashMap<(BotName, u64), Vec<ClaimedTask>> = HashMap::new();
+        let mut assigned = assigned.iter();
+        for claimed in tasks {
+            // The answer keeps the order of the claims.
+            if let Some(assignment) = assigned.find(|a| a.task.id == claimed.task.id) {
+                by_bot
+                    .entry((claimed.bot.clone(), assignment.epoch))
+                    .or_default()
+                    .push(claimed);
+            }
+        }
+        for ((bot, epoch), tasks) in by_bot {
+            let run = Run { epoch, tasks };
+            let undelivered = match self.bots.get(&bot) {
+                Some(handle) => handle
+                    .tell(run)
+                    .err()
+                    .map(deia_supervision::Refused::into_inner),
+                None => Some(run),
+            };
+            if let Some(Run { tasks, .. }) = undelivered {
+                self.roster
+                    .free(&bot, epoch, u32::try_from(tasks.len()).unwrap_or(u32::MAX));
+                self.give_back(&tasks, ctx);
+            }
+        }
+    }
+
+    fn give_back(&mut self, tasks: &[ClaimedTask], ctx: &mut Context<Self>) {
+        let reports: Vec<AttemptReport> = tasks
+            .iter()
+            .map(|claimed| AttemptReport::given_back(claimed, "its bot could not take it"))
+            .collect();
+        let ledger = self.ledger.clone();
+        let finishing = async move { ledger.apply(Command::Finish(reports)).await };
+        ctx.spawn(finishing.into_actor(self).map(|outcome, _, ctx| {
+            if let Err(error) = outcome {
+                // They are still with the bot in the store: its next start gives them back.
+                tracing::error!(%error, "tasks could not be given back");
+                ctx.notify(Poll);
+            }
+        }));
+    }
+
+    fn refill(&mut self, query: ReadyQuery, ctx: &mut Context<Self>) {
+        let ledger = self.ledger.clone();
+        let reading = async move { (ledger.ready(query.clone()).await, query) };
+        ctx.spawn(reading.into_actor(self).map(|(found, query), this, ctx| {
+            let failed = found.is_err();
+            let empty = found.as_ref().is_ok_and(Vec::is_empty);
+            this.lanes.refilled(&query, found.ok(), &this.claiming);
+            if failed {
+                ctx.run_later(RETRY_AFTER, Self::schedule);
+            } else if !empty {
+                this.schedule(ctx);
+            }
+        }));
+    }
+
+    fn due_at(&mut self, at: i64, ctx: &mut Context<Self>) {
+        if self.next_due.is_some_and(|next| next <= at) {
+            return;
+        }
+        self.next_due = Some(at);
+        if let Some(timer) = self.due_timer.take() {
+            ctx.cancel_future(timer);
+        }
+        let wait = u64::try_from(at.saturating_sub(Timestamp::now().as_millis())).unwrap_or(0);
+        self.due_timer = Some(ctx.run_later(Duration::from_millis(wait), Self::promote));
+    }
+
+    fn promote(&mut self, ctx: &mut Context<Self>) {
+        self.next_due = None;
+        self.due_timer = None;
+        let ledger = self.ledger.clone();
+        let promoting = async move {
+            ledger
+                .apply(Command::Promote { limit: PROMOTE_MAX })
+                .await?;
+            ledger.next_due().await
+        };
+        ctx.spawn(
+            promoting
+                .into_actor(self)
+                .map(|next, this, ctx| match next {
+                    Ok(Some(at)) => this.due_at(at, ctx),
+                    Ok(None) => {}
+                    Err(error) => {
+                        tracing::warn!(%error, "due tasks could not be made ready; tried again");
+                        ctx.run_later(RETRY_AFTER, Self::promote);
+                    }
+                }),
+        );
+    }
+
+    /// Looks at the store, in case that news were lost.
+    fn poll(&mut self, ctx: &mut Context<Self>) {
+        let ledger = self.ledger.clone();
+        let reading = async move {
+            Ok::<_, StoreError>((ledger.ready_lanes().await?, ledger.next_due().await?))
+        };
+        ctx.spawn(reading.into_actor(self).map(|read, this, ctx| match read {
+            Ok((lanes, due)) => this.polled(lanes, due, ctx),
+            Err(error) => tracing::warn!(%error, "the queue could not be read"),
+        }));
+    }
+
+    fn polled(
+        &mut self,
+        lanes: Vec<(TaskType, Priority)>,
+        due: Option<i64>,
+        ctx: &mut Context<Self>,
+    ) {
+        for (task_type, priority) in lanes {
+            self.lanes.discover(priority, task_type);
+        }
+        if let Some(at) = due {
+            self.due_at(at, ctx);
+        }
+        self.schedule(ctx);
+    }
+
+    fn prune(&mut self, ctx: &mut Context<Self>) {
+        let ledger = self.ledger.clone();
+        let pruning = async move { ledger.apply(Command::Prune).await };
+        ctx.spawn(pruning.into_actor(self).map(|outcome, _, _| {
+            if let Err(error) = outcome {
+                tracing::warn!(%error, "idempotency keys could not be pruned");
+            }
+        }));
+    }
+}
+
+impl Actor for Scheduler {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.poll(ctx);
+        ctx.run_interval(self.settings.poll_interval, Self::poll);
+        ctx.run_interval(PRUNE_EVERY, Self::prune);
+    }
+}
+
+#[derive(actix::Message)]
+#[rtype(result = "()")]
+struct Poll;
+
+impl Handler<Poll> for Scheduler {
+    type Result = ();
+
+    fn handle(&mut self, _: Poll, ctx: &mut Self::Context) {
+        self.poll(ctx);
+    }
+}
+
+impl Handler<TasksWaiting> for Scheduler {
+    type Result = ();
+
+    fn handle(&mut self, waiting: TasksWaiting, ctx: &mut Self::Context) {
+        waiting
+            .ready
+            .into_iter()
+            .for_each(|task: ReadyTask| self.lanes.push(task));
+        if let Some(at) = waiting.due {
+            self.due_at(at, ctx);
+        }
+        self.schedule(ctx);
+    }
+}
+
+impl Handler<SeatOpened> for Scheduler {
+    type Result = ();
+
+    fn handle(&mut self, seat: SeatOpened, ctx: &mut Self::Context) {
+        self.bots.insert(seat.bot.clone(), seat.handle);
+        self.roster.open(seat.bot, seat.epoch, seat.capabilities);
+        self.schedule(ctx);
+    }
+}
+
+impl Handler<SeatClosed> for Scheduler {
+    type Result = ();
+
+    fn handle(&mut self, seat: SeatClosed, _: &mut Self::Context) {
+        self.roster.close(&seat.bot, seat.epoch);
+        if self.roster.epoch(&seat.bot).is_none() {
+            self.bots.remove(&seat.bot);
+        }
+    }
+}
+
+impl Handler<SeatsFreed> for Scheduler {
+    type Result = ();
+
+    fn handle(&mut self, freed: SeatsFreed, ctx: &mut Self::Context) {
+        self.roster.free(&freed.bot, freed.epoch, freed.places);
+        self.schedule(ctx);
+    }
+}
+
+impl Handler<Quiesce> for Scheduler {
+    type Result = ();
+
+    fn handle(&mut self, _: Quiesce, _: &mut Self::Context) {
+        self.quiescing = true;
+    }
+}
+
+impl AttemptReport {
+    /// That a task goes back unharmed.
+    pub(crate) fn given_back(claimed: &ClaimedTask, reason: &str) -> Self {
+        Self {
+            task: claimed.task.id,
+            attempt: claimed.task.attempt,
+            lease: claimed.lease,
+            end: AttemptEnd::GivenBack,
+            output: None,
+            error: Some(reason.to_owned()),
+            exit_code: None,
+            execution_time_ms: 0,
+            tokens_used: None,
+            cost_cents: None,
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! The ready tasks that are held in memory: one lane a type and priority, each
+//! a window on the front of what the store holds.
+
+use std::collections::{BTreeMap, HashSet, VecDeque};
+
+use crate::{
+    ledger::{ReadyQuery, ReadyTask},
+    model::{Priority, TaskId, TaskType},
+};
+
+/// All lanes.
+#[derive(Debug)]
+pub(super) struct Lanes {
+    window: usize,
+    lanes: BTreeMap<(Priority, TaskType), Lane>,
+}
+
+#[derive(Debug, Default)]
+struct Lane {
+    /// In order of submission, without repetition.
+    tasks: VecDeque<(i64, TaskId)>,
+    /// Whether the store may hold more behind these.
+    more: bool,
+    refilling: bool,
+}
+
+impl Lanes {
+    /// With at most that many tasks a lane.
+    pub(super) fn new(window: usize) -> Self {
+        Self {
+            window,
+            lanes: BTreeMap::new(),
+        }
+    }
+
+    /// Takes in a task that became ready. One behind a full window is left to the store.
+    pub(super) fn push(&mut self, task: ReadyTask) {
+        let lane = self
+            .lanes
+            .entry((task.priority, task.task_type))
+            .or_default();
+        let behind = lane.tasks.back().is_none_or(|(last, _)| task.order > *last);
+        if behind && (lane.more || lane.tasks.len() >= self.window) {
+            lane.more = true;
+            return;
+        }
+        lane.insert(task.order, task.id);
+        if lane.tasks.len() > self.window {
+            lane.tasks.pop_back();
+            lane.more = true;
+        }
+    }
+
+    /// Notes that the store has ready tasks in this lane.
+    pub(super) fn discover(&mut self, priority: Priority, task_type: TaskType) {
+        let lane = self.lanes.entry((priority, task_type)).or_default();
+        lane.more |= lane.tasks.is_empty();
+    }
+
+    /// What is to be read from the store now.
+    pub(super) fn refills(&mut self) -> Vec<ReadyQuery> {
+        let low = self.window / 4;
+        let limit = u32::try_from(self.window).unwrap_or(u32::MAX);
+        self.lanes
+            .iter_mut()
+            .filter(|(_, lane)| lane.more && !lane.refilling && lane.tasks.len() <= low)
+            .map(|((priority, task_type), lane)| {
+                lane.refilling = true;
+                let after = lane.tasks.back().map_or(i64::MIN, |(last, _)| *last);
+                ReadyQuery {
+                    task_type: task_type.clone(),
+                    priority: *priority,
+                    after,
+                    limit,
+                }
+            })
+            .collect()
+    }
+
+    /// Takes in what was read; `None` when the read failed. Tasks that are
+    /// being claimed are left out.
+    pub(super) fn refilled(
+        &mut self,
+        query: &ReadyQuery,
+        found: Option<Vec<ReadyTask>>,
+        claiming: &HashSet<TaskId>,
+    ) {
+        let Some(lane) = self
+            .lanes
+            .get_mut(&(query.priority, query.task_type.clone()))
+        else {
+            return;
+        };
+        lane.refilling = false;
+        let Some(found) = found else { return };
+        lane.more = found.len() >= query.limit as usize;
+        for task in found {
+            if !claiming.contains(&task.id) {
+                lane.insert(task.order, task.id);
+            }
+        }
+    }
+
+    /// The oldest task of that priority whose type is `wanted`.
+    pub(super) fn pop(
+        &mut self,
+        priority: Priority,
+        mut wanted: impl FnMut(&TaskType) -> bool,
+    ) -> Option<ReadyTask> {
+        let range = (priority, first_type())..;
+        let (_, key) = self
+            .lanes
+            .range(range)
+            .take_while(|((p, _), _)| *p == priority)
+            .filter(|((_, task_type), lane)| !lane.tasks.is_empty() && wanted(task_type))
+            .filter_map(|(key, lane)| lane.tasks.front().map(|(order, _)| (*order, key)))
+            .min_by_key(|(order, _)| *order)?;
+        let key = key.clone();
+        let lane = self.lanes.get_mut(&key)?;
+        let (order, id) = lane.tasks.pop_front()?;
+        if lane.tasks.is_empty() && !lane.more && !lane.refilling {
+            self.lanes.remove(&key);
+        }
+        Some(ReadyTask {
+            id,
+            order,
+            task_type: key.1,
+            priority,
+        })
+    }
+
+    /// How many tasks are held.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.lanes.values().map(|lane| lane.tasks.len()).sum()
+    }
+}
+
+/// Not greater than any type.
+fn first_type() -> TaskType {
+    TaskType::least()
+}
+
+impl Lane {
+    fn insert(&mut self, order: i64, id: TaskId) {
+        if self.tasks.back().is_none_or(|(last, _)| order > *last) {
+            self.tasks.push_back((order, id));
+        } else if let Err(at) = self.tasks.binary_search_by_key(&order, |(order, _)| *order) {
+            self.tasks.insert(at, (order, id));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn task(order: i64) -> ReadyTask {
+        ReadyTask {
+            id: TaskId::new(),
+            order,
+            task_type: "a".parse().unwrap(),
+            priority: Priority::P2,
+        }
+    }
+
+    fn drain(lanes: &mut Lanes) -> Vec<i64> {
+        std::iter::from_fn(|| lanes.pop(Priority::P2, |_| true))
+            .map(|task| task.order)
+            .collect()
+    }
+
+    #[test]
+    fn oldest_first_whatever_the_order_of_the_news() {
+        let mut lanes = Lanes::new(16);
+        for order in [5, 1, 3, 3, 2, 4, 1] {
+            lanes.push(task(order));
+        }
+        assert_eq!(drain(&mut lanes), [1, 2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn the_oldest_over_all_types_that_are_wanted() {
+        let mut lanes = Lanes::new(16);
+        for (order, task_type, priority) in [
+            (1, "b", Priority::P2),
+            (2, "a", Priority::P2),
+            (3, "c", Priority::P0),
+            (4, "a", Priority::P3),
+        ] {
+            lanes.push(ReadyTask {
+                task_type: task_type.parse().unwrap(),
+                priority,
+                ..task(order)
+            });
+        }
+        assert_eq!(
+            lanes
+                .pop(Priority::P2, |t| t.as_str() == "a")
+                .unwrap()
+                .order,
+            2
+        );
+        assert_eq!(lanes.pop(Priority::P2, |_| true).unwrap().order, 1);
+        assert!(lanes.pop(Priority::P2, |_| true).is_none());
+        assert_eq!(
+            lanes
+                .pop(Priority::P0, |_| true)
+                .unwrap()
+                .task_type
+                .as_str(),
+            "c"
+        );
+    }
+
+    #[test]
+    fn a_full_window_leaves_the_rest_to_the_store() {
+        let mut lanes = Lanes::new(16);
+        for order in 0..100 {
+            lanes.push(task(order));
+        }
+        assert_eq!(lanes.len(), 16);
+        assert!(lanes.refills().is_empty(), "not while it is well filled");
+        for _ in 0..12 {
+            lanes.pop(Priority::P2, |_| true);
+        }
+        let queries = lanes.refills();
+        assert_eq!(
+            (queries.len(), queries[0].after, queries[0].limit),
+            (1, 15, 16)
+        );
+        assert!(lanes.refills().is_empty(), "one refill at a time");
+        lanes.refilled(
+            &queries[0],
+            Some((16..20).map(task).collect()),
+            &HashSet::new(),
+        );
+        assert_eq!(drain(&mut lanes), (12..20).collect::<Vec<_>>());
+        assert!(lanes.refills().is_empty(), "the store had no more");
+    }
+
+    #[test]
+    fn what_is_being_claimed_does_not_come_back() {
+        let mut lanes = Lanes::new(16);
+        lanes.discover(Priority::P2, "a".parse().unwrap());
+        let query = lanes.refills().remove(0);
+        let (one, two) = (task(1), task(2));
+        lanes.refilled(&query, Some(vec![one.clone(), two]), &[one.id].into());
+        assert_eq!(drain(&mut lanes), [2]);
+    }
+
+    #[test]
+    fn a_failed_refill_is_tried_again() {
+        let mut lanes = Lanes::new(16);
+        lanes.discover(Priority::P2, "a".parse().unwrap());
+        let query = lanes.refills().remove(0);
+        lanes.refilled(&query, None, &HashSet::new());
+        assert_eq!(lanes.refills(), [query]);
+    }
+
+    proptest! {
+        #[test]
+        fn every_task_comes_out_once_and_in_order(orders in proptest::collection::vec(0..1_000i64, 0..300), window in 16..64usize) {
+            let mut lanes = Lanes::new(window);
+            let store: std::collections::BTreeMap<i64, ReadyTask> = orders.iter().map(|o| (*o, task(*o))).collect();
+            for order in &orders {
+                lanes.push(store[order].clone());
+            }
+            let mut out = Vec::new();
+            loop {
+                while let Some(task) = lanes.pop(Priority::P2, |_| true) {
+                    out.push(task.order);
+                }
+                let Some(query) = lanes.refills().pop() else { break };
+                let seen: HashSet<i64> = out.iter().copied().collect();
+                let found = store.range(query.after.max(-1)..).filter(|(o, _)| **o > query.after && !seen.contains(o));
+                let found = found.take(query.limit as usize).map(|(_, t)| t.clone()).collect();
+                lanes.refilled(&query, Some(found), &HashSet::new());
+            }
+            out.sort_unstable();
+            prop_assert_eq!(out, store.keys().copied().collect::<Vec<_>>());
+        }
+    }
+}

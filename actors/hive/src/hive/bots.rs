@@ -1,0 +1,170 @@
+//! Bots.
+
+use super::{Hive, PutBot, tasks::unexpected};
+use crate::{
+    HiveError,
+    actors::bots::{log, observed_status},
+    auth::Principal,
+    ledger::{Command, Outcome},
+    model::{Bot, BotDesired, BotName, BotRecord, BotSpec, BotStatus, Timestamp},
+};
+
+/// The most that is shown of a bot's log at once, in bytes.
+const LOG_MAX_BYTES: usize = 1 << 20;
+
+impl Hive {
+    /// Puts a bot in place or replaces its specification. A launched bot is
+    /// stopped and started with the new one.
+    ///
+    /// # Errors
+    /// [`HiveError::Invalid`], another version than `if_version`, or no room.
+    pub async fn put_bot(
+        &self,
+        who: &Principal,
+        name: BotName,
+        spec: BotSpec,
+        if_version: Option<u64>,
+    ) -> Result<PutBot, HiveError> {
+        let violations = spec.violations();
+        if !violations.is_empty() {
+            return Err(HiveError::Invalid(violations));
+        }
+        let settings = &self.config().bots;
+        let command = Command::PutBot {
+            name,
+            spec,
+            actor: who.user.to_string(),
+            if_version,
+            ports: (settings.first_port, settings.last_port),
+            max_bots: settings.max_bots,
+        };
+        match self.inner.ledger.apply(command).await? {
+            Outcome::Bot { record, created } => Ok(PutBot {
+                bot: self.view(*record),
+                created,
+            }),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// All bots, by name.
+    ///
+    /// # Errors
+    /// What keeps the store from reading.
+    pub async fn bots(&self) -> Result<Vec<Bot>, HiveError> {
+        Ok(self
+            .inner
+            .ledger
+            .bots()
+            .await?
+            .into_iter()
+            .map(|record| self.view(record))
+            .collect())
+    }
+
+    /// One bot.
+    ///
+    /// # Errors
+    /// [`HiveError::NotFound`].
+    pub async fn bot(&self, name: &BotName) -> Result<Bot, HiveError> {
+        let record = self.inner.ledger.bot(name.clone()).await?;
+        record
+            .map(|record| self.view(record))
+            .ok_or_else(|| HiveError::NotFound {
+                kind: "bot",
+                id: name.to_string(),
+            })
+    }
+
+    /// Removes a stopped bot.
+    ///
+    /// # Errors
+    /// [`HiveError::NotFound`], or that it is launched or has tasks in hand.
+    pub async fn delete_bot(&self, who: &Principal, name: &BotName) -> Result<(), HiveError> {
+        let command = Command::DeleteBot {
+            name: name.clone(),
+            actor: who.user.to_string(),
+        };
+        self.inner.ledger.apply(command).await?;
+        self.inner.board.forget(name);
+        Ok(())
+    }
+
+    /// Means a bot to run; its status follows. One that runs already is left
+    /// as it is, one that is `failing` is started again.
+    ///
+    /// # Errors
+    /// [`HiveError::NotFound`].
+    pub async fn launch_bot(&self, who: &Principal, name: &BotName) -> Result<Bot, HiveError> {
+        let bot = self.bot(name).await?;
+        if bot.desired == BotDesired::Launched && bot.status != BotStatus::Failing {
+            return Ok(bot);
+        }
+        self.set_desired(who, name, BotDesired::Launched).await
+    }
+
+    /// Means a bot not to run: what it has in hand is ended and given back.
+    ///
+    /// # Errors
+    /// [`HiveError::NotFound`].
+    pub async fn stop_bot(&self, who: &Principal, name: &BotName) -> Result<Bot, HiveError> {
+        self.set_desired(who, name, BotDesired::Stopped).await
+    }
+
+    async fn set_desired(
+        &self,
+        who: &Principal,
+        name: &BotName,
+        desired: BotDesired,
+    ) -> Result<Bot, HiveError> {
+        let command = Command::SetDesired {
+            name: name.clone(),
+            desired,
+            actor: who.user.to_string(),
+        };
+        match self.inner.ledger.apply(command).await? {
+            Outcome::Bot { record, .. } => Ok(self.view(*record)),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// The last lines of a bot's log, at most `lines` and 1 MiB.
+    ///
+    /// # Errors
+    /// [`HiveError::NotFound`] when there is no such bot.
+    pub async fn bot_log(&self, name: &BotName, lines: usize) -> Result<Vec<String>, HiveError> {
+        self.bot(name).await?;
+        let path = self.config().bot_log_path(name);
+        let reading =
+            tokio::task::spawn_blocking(move || log::tail(&path, lines, LOG_MAX_BYTES)).await;
+        let read = reading.map_err(|error| HiveError::Internal(error.to_string()))?;
+        read.map_err(|error| HiveError::Internal(error.to_string()))
+    }
+
+    #[allow(clippy::cast_precision_loss, reason = "counts to shares")]
+    fn view(&self, record: BotRecord) -> Bot {
+        let seen = self.inner.board.observe(&record.name);
+        let status = observed_status(record.desired, record.launched_at, &seen, Timestamp::now());
+        let finished = record.tasks_completed + record.tasks_failed;
+        let places = f64::from(record.spec.capabilities.max_concurrent_tasks.max(1));
+        Bot {
+            id: record.name,
+            executor: record.spec.executor.redacted(),
+            status,
+            desired: record.desired,
+            version: record.version,
+            port: record.port,
+            pids: seen.pids,
+            capabilities: record.spec.capabilities,
+            success_rate: (finished > 0).then(|| record.tasks_completed as f64 / finished as f64),
+            current_load: f64::from(seen.running) / places,
+            running_tasks: seen.running,
+            last_heartbeat: seen.heartbeat,
+            launched_at: record.launched_at,
+            tasks_completed: record.tasks_completed,
+            tasks_failed: record.tasks_failed,
+            restarts: seen.restarts,
+            last_exit: seen.last_exit,
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! How the whole hive stands.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use deia_supervision::{ChildState, TreeStatus};
+use rustix::fs::statvfs;
+
+use super::{Hive, State};
+use crate::{
+    HiveError,
+    model::{Bot, BotDesired, BotStatus, HealthMetrics, StatusCounts, SystemStatus},
+};
+
+/// A queued task that waits this long without a bot is a problem, in milliseconds.
+const OLDEST_QUEUED_MAX_MS: u64 = 300_000;
+/// Share of the disk that may be in use, in percent.
+const DISK_MAX_PERCENT: f64 = 95.0;
+/// Over which time the use of the CPUs is measured at least.
+const CPU_WINDOW: Duration = Duration::from_secs(1);
+
+impl Hive {
+    /// How the whole hive stands.
+    ///
+    /// # Errors
+    /// What keeps the store from reading.
+    pub async fn system_status(&self) -> Result<SystemStatus, HiveError> {
+        let ledger = &self.inner.ledger;
+        let bots = self.bots().await?;
+        Ok(SystemStatus {
+            version: env!("CARGO_PKG_VERSION").into(),
+            hive_id: ledger.hive_id(),
+            state: self.state().as_str().into(),
+            pid: std::process::id(),
+            started_at: self.inner.started_at,
+            uptime_seconds: self.inner.started.elapsed().as_secs(),
+            previous_shutdown_clean: ledger.previous_shutdown_clean(),
+            bots_healthy: healthy(&bots),
+            bots_launched: launched(&bots),
+            tasks: ledger.counts().await?,
+            last_event_seq: ledger.last_event_seq().await?,
+        })
+    }
+
+    /// What is wrong, and the measurements behind it.
+    ///
+    /// # Errors
+    /// What keeps the store from reading.
+    pub async fn health(&self) -> Result<HealthMetrics, HiveError> {
+        let ledger = &self.inner.ledger;
+        let (bots, queue) = (self.bots().await?, ledger.queue().await?);
+        let machine = Machine::measure(&self.inner.cpu, &self.config().data_dir);
+        let mut metrics = HealthMetrics {
+            healthy: true,
+            problems: Vec::new(),
+            cpu_percent: machine.cpu_percent,
+            memory_bytes: machine.memory_bytes,
+            memory_percent: machine.memory_percent,
+            disk_free_bytes: machine.disk_free_bytes,
+            disk_percent: machine.disk_percent,
+            bots_healthy: healthy(&bots),
+            bots_launched: launched(&bots),
+            queue_depth: queue.totals.queued,
+            oldest_queued_ms: queue.oldest_queued_ms,
+            success_rate: success_rate(&queue.totals),
+            failures_24h: ledger.failures_24h().await?,
+        };
+        metrics.problems = problems(&metrics, self.state(), &bots, self.supervisors().as_ref());
+        metrics.healthy = metrics.problems.is_empty();
+        Ok(metrics)
+    }
+}
+
+fn healthy(bots: &[Bot]) -> u32 {
+    let up = |bot: &&Bot| matches!(bot.status, BotStatus::Healthy | BotStatus::Degraded);
+    u32::try_from(bots.iter().filter(up).count()).unwrap_or(u32::MAX)
+}
+
+fn launched(bots: &[Bot]) -> u32 {
+    u32::try_from(
+        bots.iter()
+            .filter(|bot| bot.desired == BotDesired::Launched)
+            .count(),
+    )
+    .unwrap_or(u32::MAX)
+}
+
+#[allow(clippy::cast_precision_loss, reason = "counts to a share")]
+fn success_rate(totals: &StatusCounts) -> Option<f64> {
+    let finished = totals.completed + totals.failed;
+    (finished > 0).then(|| totals.completed as f64 / finished as f64)
+}
+
+/// What is wrong, a sentence each.
+fn problems(
+    metrics: &HealthMetrics,
+    state: State,
+    bots: &[Bot],
+    tree: Option<&TreeStatus>,
+) -> Vec<String> {
+    let mut found = Vec::new();
+    if state != State::Ready {
+        found.push(format!("the hive is {}", state.as_str()));
+    }
+    if metrics.disk_percent > DISK_MAX_PERCENT {
+        found.push(format!("the disk is {:.0} % full", metrics.disk_percent));
+    }
+    if let Some(ms) = metrics
+        .oldest_queued_ms
+        .filter(|ms| *ms > OLDEST_QUEUED_MAX_MS)
+    {
+        found.push(format!("a task has waited for a bot for {} s", ms / 1_000));
+    }
+    for bot in bots.iter().filter(|bot| bot.status == BotStatus::Failing) {
+        found.push(format!(
+            "bot {} crashed too often and stays down; see its log, then launch it again",
+            bot.id
+        ));
+    }
+    if let Some(tree) = tree {
+        down_in(tree, &mut found);
+    }
+    found
+}
+
+/// Static parts of the tree that are not up. Bots have statuses of their own.
+fn down_in(status: &TreeStatus, found: &mut Vec<String>) {
+    if status.state != ChildState::Running {
+        found.push(format!(
+            "{} is {}",
+            status.path,
+            format!("{:?}", status.state).to_lowercase()
+        ));
+    }
+    if &*status.name != "bots" {
+        status
+            .children
+            .iter()
+            .for_each(|child| down_in(child, found));
+    }
+}
+
+/// Measures how busy the CPUs were since the last look.
+#[derive(Default)]
+pub(super) struct CpuMeter(Mutex<Option<CpuSample>>);
+
+#[derive(Clone, Copy)]
+struct CpuSample {
+    at: std::time::Instant,
+    busy: u64,
+    total: u64,
+    percent: f64,
+}
+
+impl CpuMeter {
+    #[allow(clippy::cast_precision_loss, reason = "ticks to a share")]
+    fn percent(&self) -> f64 {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(sample) = last.filter(|sample| sample.at.elapsed() < CPU_WINDOW) {
+            return sample.percent;
+        }
+        let Some((busy, total)) = std::fs::read_to_string("/proc/stat")
+            .ok()
+            .and_then(|text| cpu_ticks(&text))
+        else {
+            return 0.0;
+        };
+        // The first look has no other to compare with: it tells of the time since boot.
+        let (busy_before, total_before) = last.map_or((0, 0), |sample| (sample.busy, sample.total));
+        let passed = total.saturating_sub(total_before).max(1);
+        let percent = busy.saturating_sub(busy_before) as f64 * 100.0 / passed as f64;
+        *last = Some(CpuSample {
+            at: std::time::Instant::now(),
+            busy,
+            total,
+            percent,
+        });
+        percent
+    }
+}
+
+/// Busy and all ticks of the first line of `/proc/stat` (proc(5)).
+fn cpu_ticks(stat: &str) -> Option<(u64, u64)> {
+    let line = stat.lines().next()?.strip_prefix("cpu ")?;
+    let ticks: Vec<u64> = line
+        .split_whitespace()
+        .take(8)
+        .filter_map(|n| n.parse().ok())
+        .collect();
+    let [user, nice, system, idle, iowait, irq, softirq, steal] = ticks[..].try_into().ok()?;
+    let busy = user + nice + system + irq + softirq + steal;
+    Some((busy, busy + idle + iowait))
+}
+
+struct Machine {
+    cpu_percent: f64,
+    memory_bytes: u64,
+    memory_percent: f64,
+    disk_free_bytes: u64,
+    disk_percent: f64,
+}
+
+impl Machine {
+    #[allow(clippy::cast_precision_loss, reason = "bytes to a share")]
+    fn measure(cpu: &CpuMeter, data_dir: &std::path::Path) -> Self {
+        let read = |path| std::fs::read_to_string(path).unwrap_or_default();
+        let (meminfo, status) = (read("/proc/meminfo"), read("/proc/self/status"));
+        let (total, available) = (
+            kib_of(&meminfo, "MemTotal:"),
+            kib_of(&meminfo, "MemAvailable:"),
+        );
+        let (free, size) = statvfs(data_dir).map_or((0, 0), |fs| {
+            (
+                fs.f_bavail.saturating_mul(fs.f_frsize),
+                fs.f_blocks.saturating_mul(fs.f_frsize),
+            )
+        });
+        let used_percent = |free: u64, size: u64| {
+            if size == 0 {
+                0.0
+            } else {
+                100.0 - free as f64 * 100.0 / size as f64
+            }
+        };
+        Self {
+            cpu_percent: cpu.percent(),
+            memory_bytes: kib_of(&status, "VmRSS:") * 1_024,
+            memory_percent: used_percent(available, total),
+            disk_free_bytes: free,
+            disk_percent: used_percent(free, size),
+        }
+    }
+}
+
+/// A line of `/proc/meminfo` or `/proc/self/status`, in KiB; 0 when it is not there.
+fn kib_of(text: &str, name: &str) -> u64 {
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    line.and_then(|rest| rest.split_whitespace().next())
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn proc_files_are_read() {
+        assert_eq!(
+            cpu_ticks("cpu  10 1 5 80 4 2 1 1 0 0\ncpu0 1\n"),
+            Some((20, 104))
+        );
+        assert_eq!(cpu_ticks("nonsense"), None);
+        assert_eq!(kib_of("A: 1 kB\nMemTotal:   42 kB\n", "MemTotal:"), 42);
+        assert_eq!(kib_of("", "MemTotal:"), 0);
+    }
+
+    fn metrics() -> HealthMetrics {
+        HealthMetrics {
+            healthy: true,
+            problems: vec![],
+            cpu_percent: 0.0,
+            memory_bytes: 0,
+            memory_percent: 0.0,
+            disk_free_bytes: 0,
+            disk_percent: 10.0,
+            bots_healthy: 0,
+            bots_launched: 0,
+            queue_depth: 0,
+            oldest_queued_ms: None,
+            success_rate: None,
+            failures_24h: 0,
+        }
+    }
+
+    #[test]
+    fn each_problem_is_named() {
+        assert_eq!(
+            problems(&metrics(), State::Ready, &[], None),
+            Vec::<String>::new()
+        );
+        let bad = HealthMetrics {
+            disk_percent: 99.0,
+            oldest_queued_ms: Some(600_000),
+            ..metrics()
+        };
+        let found = problems(&bad, State::Stopping, &[], None);
+        assert_eq!(
+            found,
+            [
+                "the hive is stopping",
+                "the disk is 99 % full",
+                "a task has waited for a bot for 600 s"
+            ]
+        );
+    }
+}

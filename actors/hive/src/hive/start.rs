@@ -1,0 +1,254 @@
+//! How a hive comes up.
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+    time::Instant,
+};
+
+use deia_supervision::{StartError, Tree};
+
+use super::{
+    DataDirError, FrontFactory, Hive, Inner, State,
+    data_dir::{DataDir, write_secret},
+    health::CpuMeter,
+};
+use crate::{
+    HiveError,
+    actors::{
+        bots::{
+            Board, BotsChanged, Follow, TaskCancelled,
+            guardian::{Guardian, GuardianProgram},
+        },
+        scheduler::TasksWaiting,
+    },
+    auth::{ApiKey, Keyring, Role},
+    config::Config,
+    guard,
+    ledger::{Command, Hint, Ledger, Refusal, Store, StoreError, TaskWatch},
+    model::{Action, BotDesired, KeyRecord, NewEvent, Timestamp},
+    store::{OpenError, SqliteOptions, SqliteStore},
+    tree::{self, Declared, Parts},
+};
+
+/// What keeps a hive from starting.
+#[derive(Debug, thiserror::Error)]
+pub enum HiveStartError {
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// The store cannot be opened.
+    #[error("the store cannot be opened: {0}")]
+    Store(#[from] OpenError),
+    /// The store does not take what a start has to write.
+    #[error("the store cannot be written: {0}")]
+    Write(#[from] StoreError),
+    /// A part did not start.
+    #[error("{0}")]
+    Part(#[from] StartError),
+    /// Programs cannot be guarded.
+    #[error("the guard of the bots' programs cannot be started: {0}")]
+    Guard(std::io::Error),
+    /// The first admin key cannot be made.
+    #[error("{path}: the admin key cannot be written: {reason}")]
+    AdminKey {
+        /// Where it should be.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+}
+
+impl Hive {
+    /// Starts a hive on the current actix system. Ready when this returns.
+    ///
+    /// # Errors
+    /// What keeps it from starting: the data directory is in use or cannot be
+    /// written, the store cannot be opened, a child of the tree fails to start.
+    pub async fn start(config: Config, front: FrontFactory) -> Result<Self, HiveStartError> {
+        let (started_at, started) = (Timestamp::now(), Instant::now());
+        let data_dir = DataDir::open(&config.data_dir)?;
+        let store = SqliteStore::open(SqliteOptions::from_config(&config))?;
+        let (new, clean) = (store.is_new(), store.previous_shutdown_clean());
+        end_leftovers(store.hive_id())
+            .await
+            .map_err(HiveStartError::Guard)?;
+        let program =
+            GuardianProgram::this_program(&store.hive_id()).map_err(HiveStartError::Guard)?;
+        let parts = Parts {
+            config: Arc::new(config),
+            ledger: Arc::new(store),
+            keyring: Arc::new(Keyring::default()),
+            board: Board::default(),
+            guardian: Guardian::start(program).map_err(HiveStartError::Guard)?,
+            tree: Arc::new(OnceLock::new()),
+        };
+        let Declared {
+            spec,
+            scheduler,
+            launcher,
+        } = tree::declare(&parts);
+        let hive = Self {
+            inner: Arc::new(Inner {
+                config: parts.config,
+                ledger: parts.ledger,
+                keyring: parts.keyring,
+                board: parts.board,
+                watch: TaskWatch::default(),
+                tree: parts.tree,
+                scheduler,
+                launcher,
+                state: (State::Starting as u8).into(),
+                cpu: CpuMeter::default(),
+                started_at,
+                started,
+                _data_dir: data_dir,
+            }),
+        };
+        hive.listen_to_commits();
+        let tree = Tree::start(spec.child(front(&hive))).await?;
+        // Set once: this hive has no other tree.
+        let _ = hive.inner.tree.set(tree);
+        hive.settle(new, clean).await?;
+        hive.set_state(State::Ready);
+        Ok(hive)
+    }
+
+    /// What is written before the first request is taken.
+    async fn settle(&self, new: bool, clean: bool) -> Result<(), HiveStartError> {
+        let ledger = &self.inner.ledger;
+        if !clean {
+            let event = NewEvent::new(Action::ShutdownUnclean, "deia", ledger.hive_id()).failure();
+            ledger.apply(Command::Record(vec![event])).await?;
+        }
+        ledger.apply(Command::MarkRunning(true)).await?;
+        if new {
+            seed_bots(ledger, self.config()).await?;
+        }
+        self.ensure_admin_key().await?;
+        self.inner.keyring.replace(ledger.keys().await?);
+        if self.inner.launcher.tell(Follow).is_err() {
+            return Err(StartError::failed("the launcher takes no messages").into());
+        }
+        Ok(())
+    }
+
+    /// Makes an admin key when there is none in force.
+    async fn ensure_admin_key(&self) -> Result<(), HiveStartError> {
+        let ledger = &self.inner.ledger;
+        let now = Timestamp::now();
+        let in_force = |key: &KeyRecord| {
+            key.info.role == Role::Admin
+                && key.info.revoked_at.is_none()
+                && key.info.expires_at.is_none_or(|at| at > now)
+        };
+        if ledger.keys().await?.iter().any(in_force) {
+            return Ok(());
+        }
+        let path = self.config().admin_key_path();
+        let failed = |reason: String| HiveStartError::AdminKey {
+            path: path.clone(),
+            reason,
+        };
+        let key = ApiKey::generate().map_err(|error| failed(error.to_string()))?;
+        // The file first: a key that nobody can read would lock everyone out.
+        write_secret(&path, &key.reveal()).map_err(|error| failed(error.to_string()))?;
+        let record = KeyRecord::new(&key, "admin", Role::Admin, None);
+        ledger
+            .apply(Command::AddKey {
+                key: record,
+                actor: "deia".into(),
+            })
+            .await?;
+        Ok(())
+    }
+
+    /// Has every commit tell those whom it concerns. Runs on the store's own
+    /// thread, so it only passes on.
+    fn listen_to_commits(&self) {
+        let inner = &self.inner;
+        let watch = inner.watch.clone();
+        inner
+            .ledger
+            .subscribe(Arc::new(move |hints| watch.committed(hints)));
+        let (scheduler, launcher) = (inner.scheduler.clone(), inner.launcher.clone());
+        inner.ledger.subscribe(Arc::new(move |hints| {
+            let (waiting, rest) = sort(hints);
+            // A message that finds no room is made up for: both look at the store from time to time.
+            if !waiting.ready.is_empty() || waiting.due.is_some() {
+                let _ = scheduler.tell(waiting);
+            }
+            for hint in rest {
+                match hint {
+                    Hint::BotsChanged => drop(launcher.tell(BotsChanged)),
+                    Hint::CancelRequested { task, bot } => {
+                        drop(launcher.tell(TaskCancelled {
+                            task: *task,
+                            bot: bot.clone(),
+                        }));
+                    }
+                    _ => {}
+                }
+            }
+        }));
+    }
+}
+
+/// The scheduler's hints, and those of others.
+fn sort(hints: &[Hint]) -> (TasksWaiting, Vec<&Hint>) {
+    let mut waiting = TasksWaiting {
+        ready: Vec::new(),
+        due: None,
+    };
+    let mut rest = Vec::new();
+    for hint in hints {
+        match hint {
+            Hint::Ready(task) => waiting.ready.push(task.clone()),
+            Hint::Due(at) => waiting.due = Some(waiting.due.map_or(*at, |due| due.min(*at))),
+            Hint::Finished(_) => {}
+            other => rest.push(other),
+        }
+    }
+    (waiting, rest)
+}
+
+/// Ends programs that an earlier run left, should even its guard have been killed.
+async fn end_leftovers(hive_id: String) -> std::io::Result<()> {
+    let swept = tokio::task::spawn_blocking(move || guard::sweep(&hive_id)).await;
+    swept.map_err(std::io::Error::other)??;
+    Ok(())
+}
+
+async fn seed_bots(ledger: &Ledger, config: &Config) -> Result<(), HiveStartError> {
+    for bot in &config.bots.seed {
+        let put = Command::PutBot {
+            name: bot.name.clone(),
+            spec: bot.spec.clone(),
+            actor: "deia".into(),
+            if_version: None,
+            ports: (config.bots.first_port, config.bots.last_port),
+            max_bots: config.bots.max_bots,
+        };
+        ledger.apply(put).await?;
+        let name = bot.name.clone();
+        let launch = Command::SetDesired {
+            name,
+            desired: BotDesired::Launched,
+            actor: "deia".into(),
+        };
+        ledger.apply(launch).await?;
+    }
+    Ok(())
+}
+
+impl From<Refusal> for HiveStartError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Write(refusal.into())
+    }
+}
+
+impl From<HiveStartError> for HiveError {
+    fn from(error: HiveStartError) -> Self {
+        Self::Internal(error.to_string())
+    }
+}

@@ -1,0 +1,71 @@
+//! How a hive goes down.
+
+use std::time::Duration;
+
+use deia_supervision::ExitReason;
+use tokio::{sync::oneshot, time::Instant};
+
+use super::{Hive, State};
+use crate::{
+    actors::{bots::StopEverything, scheduler::Quiesce},
+    ledger::Command,
+    model::{Action, NewEvent},
+};
+
+/// How often is looked whether the bots have finished.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// How long bots may take to end their programs beyond the programs' grace.
+const STOP_EXTRA: Duration = Duration::from_secs(10);
+
+impl Hive {
+    /// Stops taking work, lets running tasks end for up to
+    /// `server.drain_timeout`, gives the rest back, stops the tree in order.
+    pub async fn shutdown(&self) {
+        self.set_state(State::Stopping);
+        let inner = &self.inner;
+        let event = NewEvent::new(Action::ShutdownInitiated, "deia", inner.ledger.hive_id());
+        if let Err(error) = inner.ledger.apply(Command::Record(vec![event])).await {
+            tracing::warn!(%error, "the stop could not be recorded");
+        }
+        if inner.scheduler.tell(Quiesce).is_err() {
+            tracing::warn!("the scheduler takes no messages");
+        }
+        self.drain().await;
+        let (done, stopped) = oneshot::channel();
+        if inner.launcher.tell(StopEverything(done)).is_ok() {
+            let limit = self.config().bots.term_grace + STOP_EXTRA;
+            if tokio::time::timeout(limit, stopped).await.is_err() {
+                tracing::warn!(
+                    "bots did not end in time; their tasks are given back at the next start"
+                );
+            }
+        }
+        if let Err(error) = inner.ledger.apply(Command::MarkRunning(false)).await {
+            tracing::error!(%error, "the clean stop could not be recorded");
+        }
+        if let Some(tree) = inner.tree.get() {
+            tree.shutdown().await;
+        }
+        inner.ledger.close().await;
+    }
+
+    /// Waits until no task runs, or the time for that is over.
+    async fn drain(&self) {
+        let deadline = Instant::now() + self.config().server.drain_timeout;
+        while self.inner.board.running() > 0 && Instant::now() < deadline {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Resolves when the tree has ended: `None` when that was asked for, else why.
+    pub async fn ended(&self) -> Option<String> {
+        let reason = match self.inner.tree.get() {
+            Some(tree) => tree.exited().await,
+            None => return Some("the tree was never up".into()),
+        };
+        match reason {
+            ExitReason::Normal | ExitReason::Shutdown => None,
+            other => Some(other.to_string()),
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! The whole supervision tree, on one page.
+//!
+//! ```text
+//! hive                 rest_for_one
+//! ├─ ledger            the writer
+//! ├─ core              one_for_one        never shed
+//! │  ├─ scheduler
+//! │  ├─ bots           dynamic: one actor a bot
+//! │  └─ launcher       makes the bots that run those that are wanted
+//! └─ front             actix-web
+//! ```
+
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use deia_supervision::{
+    Backoff, ChildSpec, Criticality, DynamicOptions, Handle, Intensity, Shutdown, StartError,
+    Strategy, SupervisorSpec, Tree, child, dynamic,
+};
+
+use crate::{
+    actors::{
+        bots::{Board, Launcher, LauncherDeps},
+        ledger::LedgerWriter,
+        scheduler::Scheduler,
+    },
+    auth::Keyring,
+    config::Config,
+    ledger::Ledger,
+};
+
+/// What the parts of the tree have in common.
+pub(crate) struct Parts {
+    pub(crate) config: Arc<Config>,
+    pub(crate) ledger: Ledger,
+    pub(crate) keyring: Arc<Keyring>,
+    pub(crate) board: Board,
+    pub(crate) guardian: crate::actors::bots::guardian::Guardian,
+    pub(crate) tree: Arc<OnceLock<Tree>>,
+}
+
+/// The tree, and the addresses in it that others need.
+pub(crate) struct Declared {
+    pub(crate) spec: SupervisorSpec,
+    pub(crate) scheduler: Handle<Scheduler>,
+    pub(crate) launcher: Handle<Launcher>,
+}
+
+/// Messages that a busy part may have waiting.
+const MAILBOX: usize = 65_536;
+
+/// Declares the tree. Nothing runs yet; the addresses work from now on.
+pub(crate) fn declare(parts: &Parts) -> Declared {
+    let (ledger, _) = {
+        let (store, keyring) = (parts.ledger.clone(), parts.keyring.clone());
+        child("ledger", move || {
+            LedgerWriter::start(store.clone(), keyring.clone())
+        })
+    };
+    let (scheduler_spec, scheduler) = {
+        let (store, settings) = (parts.ledger.clone(), parts.config.scheduler.clone());
+        child("scheduler", move || {
+            let built = Scheduler::new(store.clone(), settings.clone());
+            async move { Ok::<_, StartError>(built) }
+        })
+    };
+    let max_bots = parts.config.bots.max_bots as usize;
+    let (bots_spec, bots) = dynamic("bots", DynamicOptions::default().max_children(max_bots));
+    let deps = LauncherDeps {
+        config: parts.config.clone(),
+        ledger: parts.ledger.clone(),
+        scheduler: scheduler.clone(),
+        bots,
+        board: parts.board.clone(),
+        guardian: parts.guardian.clone(),
+        tree: parts.tree.clone(),
+    };
+    let (launcher_spec, launcher) = child("launcher", move || {
+        let built = Launcher::new(deps.clone());
+        async move { Ok::<_, StartError>(built) }
+    });
+    let core = SupervisorSpec::new("core", Strategy::OneForOne)
+        .intensity(Intensity::new(10, Duration::from_secs(60)))
+        .criticality(Criticality::Critical)
+        .child(permanent(scheduler_spec))
+        .supervisor(bots_spec)
+        .child(permanent(launcher_spec));
+    let spec = SupervisorSpec::new("hive", Strategy::RestForOne)
+        .intensity(Intensity::new(5, Duration::from_secs(60)))
+        .child(permanent(ledger))
+        .supervisor(core);
+    Declared {
+        spec,
+        scheduler,
+        launcher,
+    }
+}
+
+/// One that is always needed, and comes back at once at first.
+fn permanent(spec: ChildSpec) -> ChildSpec {
+    spec.criticality(Criticality::Critical)
+        .shutdown(Shutdown::Within(Duration::from_secs(10)))
+        .backoff(
+            Backoff::new(Duration::from_millis(10), Duration::from_secs(5))
+                .factor(2.0)
+                .jitter(0.2),
+        )
+        .mailbox(MAILBOX)
+}
