@@ -263,7 +263,9 @@ pub(crate) fn tail(path: &Path, lines: usize, max_bytes: usize) -> io::Result<Ve
             break;
         }
         let read = read_end(&mut file, metadata.len(), budget)?;
-        budget -= read.len().min(budget);
+        // Also what was cut off a first line counts: no gap before it.
+        let length = usize::try_from(metadata.len()).unwrap_or(usize::MAX);
+        budget = budget.saturating_sub(length);
         for line in String::from_utf8_lossy(&read).lines().rev() {
             if found.len() == lines {
                 break;
@@ -292,3 +294,6 @@ fn read_end(file: &mut File, length: u64, max_bytes: usize) -> io::Result<Vec<u8
     }
     Ok(bytes)
 }
+
+#[cfg(test)]
+mod tests;

@@ -263,3 +263,6 @@ fn answer(claimed: &ClaimedTask) -> String {
     // Two strings always serialise.
     serde_json::to_string(&answer).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;

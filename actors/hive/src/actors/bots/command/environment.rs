@@ -108,3 +108,34 @@ pub(super) fn is_executable(file: &Path) -> Option<bool> {
     let metadata = std::fs::metadata(file).ok().filter(|m| m.is_file())?;
     Some(metadata.permissions().mode() & 0o111 != 0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_is_found_where_a_shell_would_find_it() {
+        let executable = |file: &Path| match file.to_str()? {
+            "/a/both" | "/b/plain" => Some(false),
+            "/b/both" | "/b/tool" | "/usr/bin/tool" => Some(true),
+            _ => None,
+        };
+        let path = |value: &str| vec![("PATH".into(), OsString::from(value))];
+        for (word, environment, expected) in [
+            ("tool", path("/a:/b"), Ok("/b/tool")),
+            ("both", path("/a:/b"), Ok("/b/both")),
+            ("both", path("/a"), Err(Missing::NotExecutable)),
+            ("plain", path("/a:/b"), Err(Missing::NotExecutable)),
+            ("absent", path("/a:/b"), Err(Missing::NotFound)),
+            ("tool", path("::b:"), Err(Missing::NotFound)),
+            ("tool", path(""), Err(Missing::NotFound)),
+            ("tool", vec![], Ok("/usr/bin/tool")),
+            ("/x/tool", path("/a"), Ok("/x/tool")),
+            ("./tool", path("/a"), Ok("./tool")),
+            ("tool", [path("/a"), path("/b")].concat(), Ok("/b/tool")),
+        ] {
+            let found = resolve(word, &environment, executable);
+            assert_eq!(found, expected.map(PathBuf::from), "{word} {environment:?}");
+        }
+    }
+}

@@ -73,7 +73,7 @@ impl Setup {
     }
 }
 
-fn claimed(content: &str) -> ClaimedTask {
+pub(crate) fn claimed(content: &str) -> ClaimedTask {
     let new = NewTask::new("general".parse().unwrap(), content);
     let now = Timestamp::now();
     let task = Task {

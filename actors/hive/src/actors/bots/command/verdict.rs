@@ -126,3 +126,92 @@ pub(super) fn not_found(program: &str, missing: Missing) -> String {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_ending_has_its_outcome() {
+        let code = |code: i32| Ending::Exited(ExitStatus::from_raw(code << 8));
+        let signal = |signal: i32| Ending::Exited(ExitStatus::from_raw(signal));
+        for (ending, stderr, end, output, error) in [
+            (code(0), "", AttemptEnd::Succeeded, Some("out"), None),
+            (code(0), "warning", AttemptEnd::Succeeded, Some("out"), None),
+            (
+                code(3),
+                "",
+                AttemptEnd::Failed,
+                Some("out"),
+                Some("exit code 3"),
+            ),
+            (
+                code(3),
+                "no: x",
+                AttemptEnd::Failed,
+                Some("out"),
+                Some("exit code 3: no: x"),
+            ),
+            (
+                signal(9),
+                "",
+                AttemptEnd::Failed,
+                Some("out"),
+                Some("ended by signal 9 (SIGKILL)"),
+            ),
+            (
+                signal(40),
+                "",
+                AttemptEnd::Failed,
+                Some("out"),
+                Some("ended by signal 40"),
+            ),
+            (
+                Ending::Stopped(StopCause::Cancelled),
+                "x",
+                AttemptEnd::Cancelled,
+                None,
+                None,
+            ),
+            (
+                Ending::Stopped(StopCause::BotStopping),
+                "x",
+                AttemptEnd::GivenBack,
+                None,
+                None,
+            ),
+            (
+                Ending::TooMuchOutput { max_bytes: 7 },
+                "x",
+                AttemptEnd::Failed,
+                None,
+                Some("printed more than 7 bytes, the limit of a result (tasks.max_output_bytes)"),
+            ),
+            (
+                Ending::Lost(io::Error::other("why")),
+                "x",
+                AttemptEnd::Failed,
+                None,
+                Some("the program was lost sight of: why"),
+            ),
+        ] {
+            let case = format!("{ending:?}");
+            let (outcome, replaced) = verdict(ending, b"out".to_vec(), stderr, 5);
+            assert_eq!(outcome.end, end, "{case}");
+            assert_eq!(outcome.output.as_deref(), output, "{case}");
+            assert_eq!(outcome.error.as_deref(), error, "{case}");
+            assert_eq!(outcome.execution_time_ms, 5, "{case}");
+            assert!(!replaced, "{case}");
+        }
+    }
+
+    #[test]
+    fn a_success_that_printed_nothing_has_an_empty_answer_and_a_failure_none() {
+        for (code, expected) in [(0, Some("")), (1, None)] {
+            let status = ExitStatus::from_raw(code << 8);
+            let (outcome, _) = verdict(Ending::Exited(status), Vec::new(), "", 0);
+            assert_eq!(outcome.output.as_deref(), expected, "{code}");
+            assert_eq!(outcome.exit_code, Some(code));
+        }
+    }
+}
