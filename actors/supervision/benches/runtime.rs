@@ -47,7 +47,11 @@ fn main() {
     let mut figures = Figures::new();
     for round in 0..=ROUNDS {
         let mut warm_up = Figures::new();
-        let figures = if round == 0 { &mut warm_up } else { &mut figures };
+        let figures = if round == 0 {
+            &mut warm_up
+        } else {
+            &mut figures
+        };
         run::<others::Actix>(figures);
         run::<ours::Ours>(figures);
         run::<others::Kameo>(figures);

@@ -18,6 +18,7 @@ use tokio::{
 use crate::{
     child::Factory,
     context::Context,
+    control::{Control, ControlReceiver},
     engine::Engine,
     envelope::Envelope,
     error::StartError,
@@ -30,13 +31,6 @@ use crate::{
 
 /// Of this many polls one is timed, and stands for all: a clock read costs as much as a message.
 const TIMED_POLLS: u32 = 8;
-
-/// What a supervisor tells a child. When the channel closes, the child is removed.
-#[derive(Debug)]
-pub(crate) enum Control {
-    Start { incarnation: u64 },
-    Stop(Shutdown),
-}
 
 /// What a child tells its supervisor.
 pub(crate) struct Note {
@@ -56,13 +50,13 @@ pub(crate) enum News {
 pub(crate) struct Link {
     pub(crate) id: ChildId,
     pub(crate) node: Arc<Node>,
-    pub(crate) control: UnboundedReceiver<Control>,
+    pub(crate) control: ControlReceiver,
     pub(crate) notes: UnboundedSender<Note>,
 }
 
 impl Link {
     pub(crate) fn report(&self, incarnation: u64, news: News) {
-        // If the supervisor is gone, the closed control channel says so, too.
+        // If the supervisor is gone, the cut control line says so, too.
         let _ = self.notes.send(Note {
             id: self.id,
             incarnation,

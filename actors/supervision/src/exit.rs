@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use serde::{Serialize, Serializer, ser::SerializeStruct};
 
-use crate::panic::Panic;
+use crate::panic::{Panic, PanicLocation};
 
 /// Why one run of a child (a worker or a whole supervisor) ended.
 ///
@@ -91,12 +91,12 @@ impl ExitReason {
         }
     }
 
-    /// Where the panic happened (`file:line:column`), if it was a panic and
+    /// Where the panic happened, if it was a panic and
     /// [`install_panic_hook`](crate::install_panic_hook) was called.
     #[must_use]
-    pub fn location(&self) -> Option<&str> {
+    pub fn location(&self) -> Option<&PanicLocation> {
         match self {
-            Self::Panicked(panic) => panic.location.as_deref(),
+            Self::Panicked(panic) => panic.location.as_ref(),
             Self::GaveUp(gave_up) => gave_up.cause.location(),
             Self::ChildStart { cause, .. } => cause.location(),
             _ => None,
@@ -156,7 +156,7 @@ impl Serialize for ExitReason {
         let mut out = serializer.serialize_struct("ExitReason", 4)?;
         out.serialize_field("reason", self.code())?;
         out.serialize_field("message", &self.message())?;
-        out.serialize_field("location", &self.location())?;
+        out.serialize_field("location", &self.location().map(ToString::to_string))?;
         out.serialize_field("message_type", &self.message_type())?;
         out.end()
     }

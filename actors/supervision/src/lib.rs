@@ -1,9 +1,101 @@
-//! Supervision trees on actix.
+//! Supervision trees on [actix], with the semantics of Erlang/OTP's supervisors and what those
+//! lack: restarts that keep address and mailbox, backoff, budgets of a child's own, quarantine,
+//! suspension, live status with the causes of past exits, and events.
+//!
+//! ```
+//! use actix::prelude::*;
+//! use deia_supervision::{
+//!     Backoff, Context, Intensity, Restart, StartError, Strategy, SupervisorSpec, Tree, child,
+//! };
+//! use std::time::Duration;
+//!
+//! /// Counts. Forgets when it crashes: what must survive belongs into a store.
+//! struct Counter(u64);
+//!
+//! impl Actor for Counter {
+//!     type Context = Context<Self>;
+//! }
+//!
+//! #[derive(Message)]
+//! #[rtype(result = "u64")]
+//! struct Add(u64);
+//!
+//! impl Handler<Add> for Counter {
+//!     type Result = u64;
+//!     fn handle(&mut self, Add(number): Add, _: &mut Context<Self>) -> u64 {
+//!         self.0 += number;
+//!         assert!(self.0 < 10, "too much");
+//!         self.0
+//!     }
+//! }
+//!
+//! # fn main() {
+//! # deia_supervision::install_panic_hook();
+//! actix::System::new().block_on(async {
+//!     // A declaration, and a handle that works from now on.
+//!     let (counter, handle) = child("counter", || async { Ok::<_, StartError>(Counter(0)) });
+//!     let counter = counter
+//!         .restart(Restart::Permanent)
+//!         .backoff(Backoff::new(Duration::from_millis(1), Duration::from_secs(1)));
+//!
+//!     // Trees are values until they are started.
+//!     let root = SupervisorSpec::new("example", Strategy::OneForOne)
+//!         .intensity(Intensity::new(3, Duration::from_secs(5)))
+//!         .child(counter);
+//!     let tree = Tree::start(root).await.expect("all children start");
+//!
+//!     assert_eq!(handle.ask(Add(3)).await, Ok(3));
+//!     // This crashes it. Who asked gets an error; everybody else notices nothing.
+//!     assert!(handle.ask(Add(100)).await.is_err());
+//!     assert_eq!(handle.ask(Add(4)).await, Ok(4));
+//!
+//!     let status = tree.status_of("example/counter").expect("it is there");
+//!     assert_eq!(status.incarnation, 2);
+//!     let exit = status.last_exit.expect("it crashed once").reason;
+//!     assert_eq!((exit.code(), exit.message().as_deref()), ("panicked", Some("too much")));
+//!
+//!     tree.shutdown().await;
+//! });
+//! # }
+//! ```
+//!
+//! # How it works
+//!
+//! A worker is an ordinary actix actor whose `Context` is this crate's [`Context`]. Behind it
+//! stands one task, the *driver*, that lives as long as the declaration: it holds the mailbox,
+//! builds the actor from its factory, polls it inside `catch_unwind`, and is parked while the
+//! child is down. So an incarnation can end in any way without taking address or mailbox along.
+//! Supervisors are tasks, too; they never wait for a child. They send *start* and *stop*, and
+//! hear *started* and *exited*; what to do about it is decided by pure functions.
+//!
+//! The engine that polls an actor is not actix's `ContextFut`, although it keeps its order of
+//! things. `ContextFut` keeps the mailbox across a restart only for actors that implement
+//! `Supervised`, it matches cancelled futures of one incarnation against those of the next, it
+//! polls once more when it is dropped (a second panic then aborts the process), and it has no
+//! budget: an actor that always has something to do never lets its neighbours run.
+//!
+//! # Where it differs from OTP, on purpose
+//!
+//! - A restarted child keeps its address and its mailbox; only the message in hand is lost.
+//! - A child may wait before its restart ([`Backoff`]). Meanwhile it can be terminated, deleted,
+//!   suspended, and its supervisor shut down.
+//! - A child with a [`Budget`] of its own does not use up its siblings' budget, and may be
+//!   [quarantined](Exhausted::Quarantine) instead of taking its supervisor down.
+//! - A supervisor that gives up ends *abnormally* ([`ExitReason::GaveUp`]), so that a transient
+//!   supervisor is restarted then; in OTP it ends with `shutdown`.
+//! - A child that was terminated, suspended or quarantined is not started by the restart of a
+//!   sibling. The restart of its supervisor starts it, unless it is suspended.
+//! - When a supervisor is restarted, its declared children are rebuilt, those added at run time
+//!   are not. A declared temporary child that has ended by itself does not come back.
+//! - A child of a dynamic supervisor that was terminated keeps its specification until it is
+//!   deleted; one that ended for good by itself is forgotten, whatever its restart type.
+//! - Children of one group that fail at the same time count once.
 
 mod arbiters;
 mod backoff;
 mod child;
 mod context;
+mod control;
 mod driver;
 mod engine;
 mod envelope;
@@ -31,7 +123,7 @@ pub use crate::{
     handle::{Ask, Handle, Monitor, Recipient},
     intensity::{Budget, Intensity},
     node::{ChildState, ExitRecord, Kind},
-    panic::{Panic, install_panic_hook},
+    panic::{Panic, PanicLocation, install_panic_hook},
     spec::{
         AutoShutdown, ChildSpec, Criticality, DynamicOptions, Exhausted, Placement, Restart,
         Shutdown, Strategy, SupervisorSpec, dynamic,

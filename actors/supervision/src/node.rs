@@ -107,7 +107,7 @@ pub(crate) struct History {
 /// Set once, when the child is attached to a tree.
 pub(crate) struct Place {
     pub(crate) path: Arc<str>,
-    pub(crate) policy: Policy,
+    pub(crate) policy: Arc<Policy>,
     pub(crate) window: Option<Limit>,
 }
 

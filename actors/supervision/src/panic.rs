@@ -4,8 +4,9 @@ use std::{
     any::Any,
     backtrace::{Backtrace, BacktraceStatus},
     cell::{Cell, RefCell},
+    fmt,
     future::Future,
-    panic::{self, AssertUnwindSafe},
+    panic::{self, AssertUnwindSafe, Location},
     pin::Pin,
     sync::{Arc, Once},
     task::{Context, Poll},
@@ -16,8 +17,8 @@ use std::{
 pub struct Panic {
     /// What was passed to `panic!`; a fixed text if it was not a string.
     pub message: String,
-    /// `file:line:column`; known once [`install_panic_hook`] was called.
-    pub location: Option<String>,
+    /// Known once [`install_panic_hook`] was called.
+    pub location: Option<PanicLocation>,
     /// Rust type name of the message in hand.
     pub message_type: Option<&'static str>,
     /// Captured if the hook is installed and `RUST_BACKTRACE` asks for it. Resolved only when
@@ -25,8 +26,35 @@ pub struct Panic {
     pub backtrace: Option<Arc<Backtrace>>,
 }
 
+/// Where a panic happened. Displays as `file:line:column`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PanicLocation {
+    /// Source file, as the compiler was given it.
+    pub file: Arc<str>,
+    /// Line, from 1.
+    pub line: u32,
+    /// Column, from 1.
+    pub column: u32,
+}
+
+impl fmt::Display for PanicLocation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.file, self.line, self.column)
+    }
+}
+
+impl From<&Location<'_>> for PanicLocation {
+    fn from(location: &Location<'_>) -> Self {
+        Self {
+            file: location.file().into(),
+            line: location.line(),
+            column: location.column(),
+        }
+    }
+}
+
 struct Origin {
-    location: Option<String>,
+    location: Option<PanicLocation>,
     backtrace: Option<Arc<Backtrace>>,
 }
 
@@ -53,7 +81,7 @@ pub fn install_panic_hook() {
             let backtrace = Backtrace::capture();
             let captured = backtrace.status() == BacktraceStatus::Captured;
             let origin = Origin {
-                location: info.location().map(ToString::to_string),
+                location: info.location().map(PanicLocation::from),
                 backtrace: captured.then(|| Arc::new(backtrace)),
             };
             let _ = ORIGIN.try_with(|cell| cell.replace(Some(origin)));

@@ -28,7 +28,8 @@ use self::{
 };
 use crate::{
     arbiters::Pool,
-    driver::{Control, Link, News, Note},
+    control::{self, Control},
+    driver::{Link, News, Note},
     events::{EventKind, Events},
     exit::ExitReason,
     intensity::Window,
@@ -201,7 +202,7 @@ impl Supervisor {
             };
             match child.phase() {
                 Phase::Stopping(_) => {
-                    let _ = child.control.send(Control::Stop(Shutdown::Brutal));
+                    child.control.send(Control::Stop(Shutdown::Brutal));
                 }
                 phase if phase.is_active() => {
                     self.stop_child_how(id, After::Down(ChildState::Declared), Shutdown::Brutal);
@@ -215,17 +216,18 @@ impl Supervisor {
     fn attach(&mut self, spec: ChildSpec, declared: bool) -> ChildId {
         let id = self.kids.next_id();
         let ChildSpec { policy, node, body } = spec;
+        let policy = Arc::new(policy);
         let budget = policy.budget.as_ref().unwrap_or(&self.options.intensity);
         node.attach(Place {
             path: join(self.link.node.path(), &node.name).into(),
-            policy: policy.clone(),
+            policy: Arc::clone(&policy),
             window: budget.fast,
         });
         if let Some(mut branch) = self.link.node.branch() {
             branch.by_name.insert(Arc::clone(&node.name), id);
             branch.by_id.insert(id, Arc::clone(&node));
         }
-        let (control_sender, control) = mpsc::unbounded_channel();
+        let (control_sender, control) = control::line();
         let link = Link {
             id,
             node: Arc::clone(&node),
@@ -296,7 +298,7 @@ impl Supervisor {
         child.incarnation += 1;
         let incarnation = child.incarnation;
         child.node.set_incarnation(incarnation);
-        if child.control.send(Control::Start { incarnation }).is_err() {
+        if !child.control.send(Control::Start { incarnation }) {
             let reason = ExitReason::StartFailed("its arbiter is gone".into());
             let _ = self.notes_sender.send(Note {
                 id,
@@ -321,7 +323,7 @@ impl Supervisor {
         };
         match child.phase() {
             Phase::Starting(_) | Phase::Up => {
-                let _ = child.control.send(Control::Stop(how));
+                child.control.send(Control::Stop(how));
                 let limit = match how {
                     Shutdown::Brutal => Some(PATIENCE),
                     Shutdown::Within(limit) => Some(limit + PATIENCE),

@@ -9,7 +9,8 @@ use tokio::{
 
 use crate::{
     arbiters::Pool,
-    driver::{Control, Link, News},
+    control::{self, Control, ControlSender},
+    driver::{Link, News, Note},
     error::{ChildError, StartError},
     events::{EventKind, EventStream, Events},
     exit::ExitReason,
@@ -29,7 +30,7 @@ use crate::{
 pub struct Tree {
     root: Arc<Node>,
     shared: Arc<Shared>,
-    control: mpsc::UnboundedSender<Control>,
+    control: Arc<ControlSender>,
     exited: watch::Receiver<Option<ExitReason>>,
 }
 
@@ -49,14 +50,15 @@ impl Tree {
         };
         node.attach(Place {
             path: Arc::clone(&node.name),
-            policy,
+            policy: Arc::new(policy),
             window: None,
         });
         let shared = Arc::new(Shared {
             events: Events::new(),
             pool: Pool::new(body.options.pool),
         });
-        let (control, control_receiver) = mpsc::unbounded_channel();
+        let (control, control_receiver) = control::line();
+        let control = Arc::new(control);
         let (notes, mut news) = mpsc::unbounded_channel();
         let link = Link {
             id: 0,
@@ -68,13 +70,13 @@ impl Tree {
         let running = actix_rt::spawn(supervisor.run());
         node.set_incarnation(1);
         node.set_state(ChildState::Starting);
-        let _ = control.send(Control::Start { incarnation: 1 });
+        control.send(Control::Start { incarnation: 1 });
         let (exit, exited) = watch::channel(None);
         let (up, is_up) = oneshot::channel();
         let keeper = Keeper {
             node: Arc::clone(&node),
             shared: Arc::clone(&shared),
-            control: control.clone(),
+            control: Arc::clone(&control),
             exit,
         };
         actix_rt::spawn(async move {
@@ -162,7 +164,7 @@ impl Tree {
     /// Stops everything in reverse order, each child within its time-out, and returns when all is
     /// down. Returns at once if the tree has ended.
     pub async fn shutdown(&self) -> ExitReason {
-        let _ = self.control.send(Control::Stop(Shutdown::Infinity));
+        self.control.send(Control::Stop(Shutdown::Infinity));
         self.exited().await
     }
 
@@ -194,14 +196,14 @@ impl fmt::Debug for Tree {
 struct Keeper {
     node: Arc<Node>,
     shared: Arc<Shared>,
-    control: mpsc::UnboundedSender<Control>,
+    control: Arc<ControlSender>,
     exit: watch::Sender<Option<ExitReason>>,
 }
 
 impl Keeper {
     async fn keep(
         &self,
-        news: &mut mpsc::UnboundedReceiver<crate::driver::Note>,
+        news: &mut mpsc::UnboundedReceiver<Note>,
         up: &mut Option<oneshot::Sender<Result<(), StartError>>>,
     ) -> ExitReason {
         while let Some(note) = news.recv().await {
@@ -215,7 +217,7 @@ impl Keeper {
                         .emit(self.node.path(), || EventKind::Started { incarnation });
                     if up.take().is_some_and(|up| up.send(Ok(())).is_err()) {
                         // Nobody waited for it: nobody could ever stop it.
-                        let _ = self.control.send(Control::Stop(Shutdown::Infinity));
+                        self.control.send(Control::Stop(Shutdown::Infinity));
                     }
                     continue;
                 }

@@ -72,9 +72,9 @@ impl Supervisor {
 
     /// Whether a restart under way is about to stop this child.
     pub(super) fn is_going_down(&self, id: ChildId) -> bool {
-        self.group.as_ref().is_some_and(|group| {
-            id >= group.from && !matches!(group.stage, Stage::Starting { .. })
-        })
+        self.group
+            .as_ref()
+            .is_some_and(|group| id >= group.from && !matches!(group.stage, Stage::Starting { .. }))
     }
 
     /// Does whatever can be done now; everything else waits for a note or an alarm.

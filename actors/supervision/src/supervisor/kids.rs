@@ -1,15 +1,15 @@
 //! The children of one supervisor, in their order, and what each is doing.
 
 use std::{
-    collections::{BTreeMap, HashMap, btree_map},
+    collections::{BTreeMap, btree_map},
     sync::Arc,
 };
 
-use tokio::{sync::mpsc::UnboundedSender, time::Instant};
+use tokio::time::Instant;
 
 use super::admin::{ChildReply, StartReply};
 use crate::{
-    driver::Control,
+    control::ControlSender,
     intensity::Window,
     node::{ChildId, ChildState, Node},
     spec::{Policy, Restart},
@@ -17,8 +17,8 @@ use crate::{
 
 pub(super) struct Child {
     pub(super) node: Arc<Node>,
-    pub(super) policy: Policy,
-    pub(super) control: UnboundedSender<Control>,
+    pub(super) policy: Arc<Policy>,
+    pub(super) control: ControlSender,
     /// Declared with its supervisor, rather than added at run time.
     pub(super) declared: bool,
     phase: Phase,
@@ -71,8 +71,8 @@ impl After {
 impl Child {
     pub(super) fn new(
         node: Arc<Node>,
-        policy: Policy,
-        control: UnboundedSender<Control>,
+        policy: Arc<Policy>,
+        control: ControlSender,
         declared: bool,
     ) -> Self {
         Self {
@@ -111,11 +111,10 @@ impl Phase {
     }
 }
 
-/// Ordered by id, which is the order of starting; found by name.
+/// Ordered by id, which is the order of starting. (Names are found in the node's `Branch`.)
 #[derive(Default)]
 pub(super) struct Kids {
     by_id: BTreeMap<ChildId, Child>,
-    by_name: HashMap<Arc<str>, ChildId>,
     last: ChildId,
     active: usize,
     significant: usize,
@@ -129,13 +128,11 @@ impl Kids {
 
     pub(super) fn insert(&mut self, id: ChildId, child: Child) {
         self.significant += usize::from(child.policy.significant);
-        self.by_name.insert(Arc::clone(&child.node.name), id);
         self.by_id.insert(id, child);
     }
 
     pub(super) fn remove(&mut self, id: ChildId) -> Option<Child> {
         let child = self.by_id.remove(&id)?;
-        self.by_name.remove(&child.node.name);
         self.active -= usize::from(child.phase.is_active());
         self.significant -= usize::from(child.policy.significant && !is_over(&child));
         Some(child)
@@ -147,10 +144,6 @@ impl Kids {
 
     pub(super) fn get_mut(&mut self, id: ChildId) -> Option<&mut Child> {
         self.by_id.get_mut(&id)
-    }
-
-    pub(super) fn find(&self, name: &str) -> Option<ChildId> {
-        self.by_name.get(name).copied()
     }
 
     /// Puts a child into another phase; the phase it was in.

@@ -17,7 +17,7 @@ impl Supervisor {
         debug_assert!(matches!(self.life, Life::Up));
         match request {
             Admin::Start(spec, reply) => self.add(*spec, reply),
-            Admin::On(name, operation, reply) => match self.kids.find(&name) {
+            Admin::On(name, operation, reply) => match self.find(&name) {
                 Some(id) => self.operate(id, operation, reply),
                 None => drop(reply.send(Err(ChildError::NotFound))),
             },
@@ -35,9 +35,13 @@ impl Supervisor {
         self.start_child(id, Why::Added(reply));
     }
 
+    fn find(&self, name: &str) -> Option<ChildId> {
+        self.link.node.branch()?.by_name.get(name).copied()
+    }
+
     fn may_add(&self, spec: &ChildSpec) -> Result<(), StartChildError> {
         validate::child(spec, self.link.node.path(), self.options.auto_shutdown)?;
-        if let Some(id) = self.kids.find(spec.name()) {
+        if let Some(id) = self.find(spec.name()) {
             let active = |child: &super::Child| child.phase().is_active();
             return Err(match self.kids.get(id).is_some_and(active) {
                 true => StartChildError::AlreadyStarted,

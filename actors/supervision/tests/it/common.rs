@@ -9,8 +9,11 @@ use std::{
     time::Duration,
 };
 
-use actix::prelude::{Actor, ActorContext, Handler, Message, Running};
-use deia_supervision::{ChildSpec, Context, Handle, StartError, child};
+use actix::prelude::{Actor, ActorContext, AsyncContext, Handler, Message, Running};
+use deia_supervision::{
+    ChildSpec, ChildState, Context, EventStream, Handle, Intensity, Received, StartError, Strategy,
+    SupervisorSpec, Tree, child,
+};
 
 /// Runs `test` on an actix system whose clock is paused: time passes only when nothing else can
 /// happen.
@@ -52,8 +55,13 @@ pub(crate) struct Script {
     /// The next so many builds fail.
     pub(crate) fail_builds: AtomicUsize,
     pub(crate) panic_in_started: AtomicUsize,
+    pub(crate) panic_in_factory: AtomicUsize,
     pub(crate) ignore_builds: AtomicUsize,
     pub(crate) refuse_stop: AtomicUsize,
+    pub(crate) panic_in_stopping: AtomicUsize,
+    pub(crate) panic_in_stopped: AtomicUsize,
+    pub(crate) panic_in_drop: AtomicUsize,
+    pub(crate) stop_in_started: AtomicUsize,
 }
 
 impl Script {
@@ -78,7 +86,10 @@ pub(crate) struct Probe {
 impl Actor for Probe {
     type Context = Context<Self>;
 
-    fn started(&mut self, _: &mut Self::Context) {
+    fn started(&mut self, ctx: &mut Self::Context) {
+        if used(&self.script.stop_in_started) {
+            ctx.stop();
+        }
         if used(&self.script.panic_in_started) {
             panic!("{} in started", self.name);
         }
@@ -86,6 +97,9 @@ impl Actor for Probe {
     }
 
     fn stopping(&mut self, _: &mut Self::Context) -> Running {
+        if used(&self.script.panic_in_stopping) {
+            panic!("{} in stopping", self.name);
+        }
         if used(&self.script.refuse_stop) {
             Running::Continue
         } else {
@@ -95,12 +109,18 @@ impl Actor for Probe {
 
     fn stopped(&mut self, _: &mut Self::Context) {
         self.log.add(format!("-{}", self.name));
+        if used(&self.script.panic_in_stopped) {
+            panic!("{} in stopped", self.name);
+        }
     }
 }
 
 impl Drop for Probe {
     fn drop(&mut self) {
         self.script.alive.fetch_sub(1, SeqCst);
+        if used(&self.script.panic_in_drop) {
+            panic!("{} in drop", self.name);
+        }
     }
 }
 
@@ -119,6 +139,31 @@ pub(crate) struct Stop;
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct Fail;
+
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct CrashLater;
+
+impl Handler<CrashLater> for Probe {
+    type Result = ();
+    fn handle(&mut self, _: CrashLater, ctx: &mut Self::Context) {
+        ctx.run_later(Duration::from_millis(1), |_, _| {
+            panic!("in a spawned future")
+        });
+    }
+}
+
+/// Appends a line to the log when it is handled.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Say(pub(crate) usize);
+
+impl Handler<Say> for Probe {
+    type Result = ();
+    fn handle(&mut self, message: Say, _: &mut Self::Context) {
+        self.log.add(message.0.to_string());
+    }
+}
 
 impl Handler<Ping> for Probe {
     type Result = usize;
@@ -162,6 +207,9 @@ pub(crate) fn scripted(name: &str, log: &Log, script: &Arc<Script>) -> (ChildSpe
             if used(&script.ignore_builds) {
                 return Err(StartError::Ignore);
             }
+            if used(&script.panic_in_factory) {
+                panic!("{name} in its factory");
+            }
             if used(&script.fail_builds) {
                 return Err(StartError::failed("told not to start"));
             }
@@ -170,4 +218,39 @@ pub(crate) fn scripted(name: &str, log: &Log, script: &Arc<Script>) -> (ChildSpe
             Ok(Probe { name, log, script })
         }
     })
+}
+
+/// Lets everything happen that can happen now: on a paused clock, time passes only when all is
+/// idle.
+pub(crate) async fn idle() {
+    tokio::time::sleep(Duration::from_millis(1)).await;
+}
+
+pub(crate) async fn start(spec: SupervisorSpec) -> Tree {
+    Tree::start(spec).await.unwrap()
+}
+
+/// A supervisor that never gives up.
+pub(crate) fn patient(name: &str, strategy: Strategy) -> SupervisorSpec {
+    SupervisorSpec::new(name, strategy).intensity(Intensity::unlimited())
+}
+
+/// A supervisor that tolerates so many restarts in 10 s.
+pub(crate) fn tolerant(name: &str, strategy: Strategy, restarts: u32) -> SupervisorSpec {
+    SupervisorSpec::new(name, strategy).intensity(Intensity::new(restarts, Duration::from_secs(10)))
+}
+
+pub(crate) fn state(tree: &Tree, path: &str) -> Option<ChildState> {
+    tree.status_of(path).map(|status| status.state)
+}
+
+/// The names of events and the last parts of their paths, as far as they have come.
+pub(crate) fn events(stream: &mut EventStream) -> Vec<String> {
+    let mut names = Vec::new();
+    while let Some(Received::Event(event)) = stream.try_recv() {
+        let json = serde_json::to_value(&event).unwrap();
+        let child = event.path.rsplit('/').next().unwrap();
+        names.push(format!("{} {child}", json["event"].as_str().unwrap()));
+    }
+    names
 }

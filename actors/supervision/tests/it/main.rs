@@ -2,5 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod administration;
+mod auto_shutdown;
 mod beyond;
 mod common;
+mod restart_types;
+mod robustness;
+mod start;
+mod stop;
+mod strategies;

@@ -1,0 +1,142 @@
+//! Stopping: in reverse order, each child within its time-out.
+
+use std::{sync::atomic::Ordering::SeqCst, time::Duration};
+
+use deia_supervision::{
+    DynamicOptions, ExitReason, Restart, Shutdown, Strategy, SupervisorSpec, dynamic,
+};
+use tokio::time::Instant;
+
+use crate::common::{Crash, Log, Script, Stop, patient, probe, run, start};
+
+/// Runs a tree of `sleeper` and `other`, static and dynamic, and returns how long it took to
+/// stop, why both ended, and what was logged meanwhile.
+async fn stop_both(
+    dynamically: bool,
+    shutdown: Shutdown,
+    set_up: impl Fn(&Script),
+) -> (Duration, [ExitReason; 2], Vec<String>) {
+    let log = Log::default();
+    let (sleeper, sleeper_handle, script) = probe("sleeper", &log);
+    let (other, other_handle, _) = probe("other", &log);
+    set_up(&script);
+    let sleeper = sleeper.shutdown(shutdown);
+    let tree = if dynamically {
+        let (spec, workers) = dynamic("workers", DynamicOptions::default());
+        let tree = start(patient("root", Strategy::OneForOne).supervisor(spec)).await;
+        workers.start_child(sleeper).await.unwrap();
+        workers.start_child(other).await.unwrap();
+        tree
+    } else {
+        start(
+            patient("root", Strategy::OneForOne)
+                .child(sleeper)
+                .child(other),
+        )
+        .await
+    };
+    log.take();
+    let (slept, ended) = (sleeper_handle.monitor(), other_handle.monitor());
+    let begin = Instant::now();
+    assert_eq!(tree.shutdown().await, ExitReason::Shutdown);
+    let took = begin.elapsed();
+    assert_eq!(script.alive.load(SeqCst), 0);
+    let reasons = [slept.await.unwrap(), ended.await.unwrap()];
+    (took, reasons, log.take())
+}
+
+#[test]
+fn stop_infinity() {
+    for dynamically in [false, true] {
+        let (_, reasons, log) = run(stop_both(dynamically, Shutdown::Infinity, |_| {}));
+        assert_eq!(reasons, [ExitReason::Shutdown, ExitReason::Shutdown]);
+        assert_eq!(log.len(), 2);
+    }
+}
+
+#[test]
+fn stop_timeout() {
+    for dynamically in [false, true] {
+        let limit = Duration::from_millis(700);
+        let (took, reasons, log) = run(stop_both(dynamically, Shutdown::Within(limit), |script| {
+            script.refuse_stop.store(usize::MAX, SeqCst);
+        }));
+        assert_eq!(reasons, [ExitReason::Killed, ExitReason::Shutdown]);
+        assert_eq!(log, ["-other"]);
+        assert!(took >= limit && took < 2 * limit, "{took:?}");
+    }
+}
+
+#[test]
+fn stop_brutal_kill() {
+    for dynamically in [false, true] {
+        let (took, reasons, log) = run(stop_both(dynamically, Shutdown::Brutal, |_| {}));
+        assert_eq!(reasons, [ExitReason::Killed, ExitReason::Shutdown]);
+        assert_eq!(log, ["-other"], "no hook runs");
+        assert!(took < Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn stop_race() {
+    for dynamically in [false, true] {
+        run(async {
+            let log = Log::default();
+            let (spec, workers) = dynamic("workers", DynamicOptions::default());
+            let mut root = patient("root", Strategy::OneForOne);
+            let mut handles = Vec::new();
+            let mut specs = Vec::new();
+            for index in 0..10 {
+                let (child, handle, _) = probe(&index.to_string(), &log);
+                handles.push(handle);
+                specs.push(child.restart(Restart::Permanent));
+            }
+            if !dynamically {
+                root = specs.drain(..).fold(root, SupervisorSpec::child);
+            }
+            let tree = start(root.supervisor(spec)).await;
+            for child in specs {
+                workers.start_child(child).await.unwrap();
+            }
+            let monitors: Vec<_> = handles.iter().map(|handle| handle.monitor()).collect();
+            let shutdown = tree.shutdown();
+            for (index, handle) in handles.iter().enumerate() {
+                match index % 3 {
+                    0 => handle.tell(Crash).unwrap(),
+                    1 => handle.tell(Stop).unwrap(),
+                    _ => {}
+                }
+            }
+            assert_eq!(shutdown.await, ExitReason::Shutdown);
+            for (index, monitor) in monitors.into_iter().enumerate() {
+                let reason = monitor.await.unwrap();
+                let expected: &[&str] = match index % 3 {
+                    // Either what it did by itself, or what was done to it: never anything else.
+                    0 => &["panicked", "shutdown"],
+                    1 => &["normal", "shutdown"],
+                    _ => &["shutdown"],
+                };
+                assert!(expected.contains(&reason.code()), "{index}: {reason}");
+            }
+        });
+    }
+}
+
+#[test]
+fn a_supervisor_out_of_time_kills_what_is_left() {
+    run(async {
+        let log = Log::default();
+        let (child, handle, script) = probe("a", &log);
+        script.refuse_stop.store(usize::MAX, SeqCst);
+        let limit = Duration::from_secs(2);
+        let core = patient("core", Strategy::OneForOne)
+            .shutdown(Shutdown::Within(limit))
+            .child(child.shutdown(Shutdown::Infinity));
+        let tree = start(patient("root", Strategy::OneForOne).supervisor(core)).await;
+        let ended = handle.monitor();
+        let begin = Instant::now();
+        tree.shutdown().await;
+        assert!(begin.elapsed() >= limit && begin.elapsed() < 2 * limit);
+        assert_eq!(ended.await, Some(ExitReason::Killed));
+    });
+}
