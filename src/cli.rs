@@ -1,1 +1,30 @@
-//! cli.
+//! `deia-admin`: the command line that operates a hive.
+//!
+//! A command is parsed, makes one or two calls of the [client](crate::client),
+//! and shows what came of them. Data goes to standard output in the format that
+//! was asked for, messages go to standard error, and the exit code says what
+//! happened ([`Exit`]).
+
+mod bot;
+mod completions;
+mod confirm;
+mod context;
+mod error;
+mod health;
+mod human;
+mod key;
+mod output;
+mod parse;
+mod queue;
+mod reference;
+mod root;
+mod supervisors;
+mod system;
+mod table;
+mod task;
+mod wait;
+mod yaml;
+
+pub use error::{CliError, Exit};
+pub use reference::reference;
+pub use root::{command, run};

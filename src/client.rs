@@ -1,1 +1,38 @@
-//! client.
+//! Typed client of the HTTP API. The command line, the tests and the load
+//! generator all speak through it.
+//!
+//! It connects once and reuses the connection, waits no longer than it was told
+//! to, reads no body beyond its limit, follows no redirect (the key would go
+//! with it), and shows the key nowhere.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), deia::client::ClientError> {
+//! use deia::client::{Client, Secret};
+//! use deia_hive::model::NewTask;
+//!
+//! # let key_text = String::new();
+//! # let general = "general".parse().expect("a task type");
+//! let client = Client::builder("http://127.0.0.1:8000")
+//!     .key(Secret::new(key_text))
+//!     .build()?;
+//! let task = client.submit(&NewTask::new(general, "hello"), None).await?;
+//! let result = client.task_result(task.id, std::time::Duration::from_secs(5)).await?;
+//! println!("{:?}", result.output);
+//! # Ok(())
+//! # }
+//! ```
+
+mod bots;
+mod builder;
+mod error;
+mod keys;
+mod supervisors;
+mod system;
+mod tasks;
+mod transport;
+mod wire;
+
+pub use builder::{Client, ClientBuilder, DEFAULT_URL};
+pub use error::{ClientError, Problem};
+pub use supervisors::{ExitCode, LastExit, NodeKind, NodeState, Strategy, SupervisorNode};
+pub use wire::{CreatedKey, LogLines, NewKeyRequest, Secret, TaskState, WhoAmI};

@@ -1,0 +1,150 @@
+//! `deia-admin bot`.
+
+mod spec;
+mod view;
+
+use clap::Subcommand;
+use deia_hive::model::{Bot, BotName};
+
+use self::spec::AddArgs;
+use super::{
+    confirm::Confirm,
+    context::Context,
+    error::CliError,
+    output::Output,
+    wait::{Goal, WaitArgs},
+};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum BotCommand {
+    /// List all bots.
+    #[command(before_help = "Examples:
+  deia-admin bot list
+  deia-admin bot list --output jsonl | jq -r .id")]
+    List,
+    /// Show everything about a bot.
+    #[command(before_help = "Examples:\n  deia-admin bot show upper-1")]
+    Show {
+        /// The bot.
+        name: BotName,
+    },
+    /// Put a bot in place, or replace what it is made of.
+    #[command(before_help = "Examples:
+  deia-admin bot add upper-2 --command tr a-z A-Z --launch
+  deia-admin bot add shout --max-concurrent 4 -- sh -c 'tr a-z A-Z; echo !'
+  deia-admin bot add sim-3 --simulated slow --specialize writing
+  deia-admin bot add from-file --file spec.json --replace")]
+    Add(Box<AddArgs>),
+    /// Mean a bot to run.
+    #[command(before_help = "Examples:
+  deia-admin bot launch upper-1
+  deia-admin bot launch upper-1 --wait 10s")]
+    Launch {
+        /// The bot.
+        name: BotName,
+        #[command(flatten)]
+        wait: WaitArgs,
+    },
+    /// Mean a bot not to run; its tasks go back to the queue.
+    #[command(before_help = "Examples:
+  deia-admin bot stop upper-1
+  deia-admin bot stop upper-1 --wait")]
+    Stop {
+        /// The bot.
+        name: BotName,
+        #[command(flatten)]
+        wait: WaitArgs,
+    },
+    /// Remove a stopped bot.
+    #[command(before_help = "Examples:
+  deia-admin bot remove upper-2
+  deia-admin bot remove upper-2 --yes")]
+    Remove {
+        /// The bot.
+        name: BotName,
+        #[command(flatten)]
+        confirm: Confirm,
+    },
+    /// Print the last lines of a bot's log.
+    #[command(before_help = "Examples:
+  deia-admin bot logs upper-1
+  deia-admin bot logs upper-1 --lines 1000 | grep -i error")]
+    Logs {
+        /// The bot.
+        name: BotName,
+        /// How many lines, at most.
+        #[arg(long, short = 'n', value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        lines: u32,
+    },
+}
+
+impl BotCommand {
+    pub(super) async fn run(self, context: &Context) -> Result<(), CliError> {
+        let (client, out) = (&context.client, &context.out);
+        match self {
+            Self::List => {
+                let page = client.bots().await?;
+                out.list(&page, "there are no bots", |look| {
+                    view::list(&page.items, look)
+                })
+            }
+            Self::Show { name } => {
+                let bot = client.bot(&name).await?;
+                out.one(&bot, |look| view::details(&bot, look))
+            }
+            Self::Add(args) => add(context, *args).await,
+            Self::Launch { name, wait } => {
+                let bot = client.launch_bot(&name).await?;
+                row(out, &wait.until(client, bot, Goal::Up).await?)
+            }
+            Self::Stop { name, wait } => {
+                let bot = client.stop_bot(&name).await?;
+                row(out, &wait.until(client, bot, Goal::Down).await?)
+            }
+            Self::Remove { name, confirm } => {
+                confirm.ask(&format!("remove bot {name}"))?;
+                client.delete_bot(&name).await?;
+                out.note(&format!("bot {name} is removed"));
+                Ok(())
+            }
+            Self::Logs { name, lines } => {
+                let log = client.bot_log(&name, lines).await?;
+                logs(out, &log)
+            }
+        }
+    }
+}
+
+async fn add(context: &Context, args: AddArgs) -> Result<(), CliError> {
+    let (client, out) = (&context.client, &context.out);
+    let spec = args.spec()?;
+    let version = match client.bot(&args.name).await {
+        Ok(bot) if args.replace => Some(bot.version),
+        Ok(Bot { id, version, .. }) => return Err(CliError::BotExists { name: id, version }),
+        Err(error) if error.problem().is_some_and(|p| p.status == 404) => None,
+        Err(error) => return Err(error.into()),
+    };
+    let mut bot = client.put_bot(&args.name, &spec, version).await?;
+    if args.launch {
+        bot = client.launch_bot(&args.name).await?;
+        bot = args.wait.until(client, bot, Goal::Up).await?;
+    } else if bot.version == 1 {
+        out.note(&format!("launch it: deia-admin bot launch {}", bot.id));
+    }
+    row(out, &bot)
+}
+
+fn row(out: &Output, bot: &Bot) -> Result<(), CliError> {
+    out.one(bot, |look| view::list(std::slice::from_ref(bot), look))
+}
+
+fn logs(out: &Output, log: &crate::client::LogLines) -> Result<(), CliError> {
+    if !out.is_table() {
+        return out.one(log, |_| String::new());
+    }
+    if log.lines.is_empty() {
+        out.note("the log is empty");
+        return Ok(());
+    }
+    out.raw(&log.lines.join("\n"))
+}

@@ -1,0 +1,223 @@
+//! What `bot add` is told, and the specification that it makes.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use clap::{ArgGroup, Args};
+use deia_hive::model::{
+    Behavior, BotName, BotSpec, Capabilities, CommandExecutor, Executor, SimulatedExecutor,
+    TaskType,
+};
+
+use crate::cli::{context, error::CliError, parse, wait::WaitArgs};
+
+/// A specification is at most so large, in bytes.
+const MAX_SPEC_BYTES: u64 = 64 << 20;
+
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("executor").required(true).multiple(true))]
+pub(in crate::cli) struct AddArgs {
+    /// The bot's name: a-z, 0-9 and '-', at most 63 of them.
+    pub(super) name: BotName,
+    /// A program, started for each task with the content on its standard input,
+    /// and its arguments. Words that begin with a hyphen go after `--`.
+    #[arg(long, value_name = "WORD", num_args = 1.., group = "executor", conflicts_with_all = ["simulated", "file"])]
+    command: Vec<String>,
+    /// The same, or the rest of it; every word is taken as it is.
+    #[arg(last = true, value_name = "WORD", group = "executor", conflicts_with_all = ["simulated", "file"])]
+    program: Vec<String>,
+    /// A built-in bot that behaves like this, for trials.
+    #[arg(long, value_name = "BEHAVIOR", value_parser = parse::behavior(), group = "executor", conflicts_with = "file")]
+    simulated: Option<Behavior>,
+    /// A file with the whole specification as JSON; `-` for standard input.
+    #[arg(long, value_name = "FILE", group = "executor", conflicts_with_all = ["max_concurrent", "specialize", "bot_type"])]
+    file: Option<PathBuf>,
+    /// An environment variable for the program. What is secret is better put in a --file.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = parse::pair, conflicts_with_all = ["simulated", "file"])]
+    env: Vec<(String, String)>,
+    /// The directory that the program runs in, an absolute path.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["simulated", "file"])]
+    working_dir: Option<String>,
+    /// Tasks that it works on at a time.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    max_concurrent: u32,
+    /// A task type that it takes; give it again for more. Without any it takes all.
+    #[arg(long, value_name = "TYPE")]
+    specialize: Vec<TaskType>,
+    /// What kind of bot it is, for people.
+    #[arg(long, value_name = "KIND", default_value = "general")]
+    bot_type: String,
+    /// Replace the specification if the bot exists already.
+    #[arg(long)]
+    pub(super) replace: bool,
+    /// Launch it, too.
+    #[arg(long)]
+    pub(super) launch: bool,
+    #[command(flatten)]
+    pub(super) wait: WaitArgs,
+}
+
+impl AddArgs {
+    /// The specification that was meant.
+    ///
+    /// # Errors
+    /// A file that cannot be read or holds no specification, a variable given twice.
+    pub(super) fn spec(&self) -> Result<BotSpec, CliError> {
+        if let Some(path) = &self.file {
+            let what = || format!("the specification in {}", path.display());
+            let text = context::read_text(path, MAX_SPEC_BYTES)?;
+            return from_json(&text).map_err(|reason| CliError::Input {
+                what: what(),
+                reason,
+            });
+        }
+        let executor = match self.simulated {
+            Some(behavior) => Executor::Simulated(SimulatedExecutor {
+                behavior: Some(behavior),
+                ..SimulatedExecutor::default()
+            }),
+            None => Executor::Command(CommandExecutor {
+                command: self.command.iter().chain(&self.program).cloned().collect(),
+                env: self.environment()?,
+                working_dir: self.working_dir.clone(),
+            }),
+        };
+        Ok(BotSpec {
+            executor,
+            capabilities: Capabilities {
+                bot_type: self.bot_type.clone(),
+                specializations: self.specialize.clone(),
+                max_concurrent_tasks: self.max_concurrent,
+            },
+        })
+    }
+
+    fn environment(&self) -> Result<BTreeMap<String, String>, CliError> {
+        let mut env = BTreeMap::new();
+        for (name, value) in &self.env {
+            if env.insert(name.clone(), value.clone()).is_some() {
+                return Err(CliError::Input {
+                    what: format!("--env {name}"),
+                    reason: "is given twice".into(),
+                });
+            }
+        }
+        Ok(env)
+    }
+}
+
+fn from_json(text: &str) -> Result<BotSpec, String> {
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let spec = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        match error.path().to_string().as_str() {
+            "." => error.inner().to_string(),
+            path => format!("{path}: {}", error.inner()),
+        }
+    })?;
+    reader.end().map_err(|error| error.to_string())?;
+    Ok(spec)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use serde_json::json;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        add: AddArgs,
+    }
+
+    fn parse(words: &[&str]) -> Result<AddArgs, clap::Error> {
+        let args = ["add", "b-1"].iter().chain(words);
+        Line::try_parse_from(args).map(|line| line.add)
+    }
+
+    fn executor(words: &[&str]) -> serde_json::Value {
+        let spec = parse(words).unwrap().spec().unwrap();
+        serde_json::to_value(spec.executor).unwrap()
+    }
+
+    #[test]
+    fn ways_to_name_a_program() {
+        let sh = json!({"kind": "command", "command": ["sh", "-c", "id"]});
+        assert_eq!(executor(&["--", "sh", "-c", "id"]), sh);
+        assert_eq!(executor(&["--command", "sh", "--", "-c", "id"]), sh);
+        assert_eq!(
+            executor(&["--command", "tr", "a-z", "A-Z", "--launch"]),
+            json!({"kind": "command", "command": ["tr", "a-z", "A-Z"]})
+        );
+        assert_eq!(
+            executor(&["--env", "A=1", "--env", "B=", "--command", "x"]),
+            json!({"kind": "command", "command": ["x"], "env": {"A": "1", "B": ""}})
+        );
+        assert_eq!(
+            executor(&["--simulated", "slow"]),
+            json!({"kind": "simulated", "behavior": "slow"})
+        );
+    }
+
+    #[test]
+    fn what_does_not_go_together() {
+        for words in [
+            &[][..],
+            &["--launch"],
+            &["--command", "x", "--simulated", "slow"],
+            &["--simulated", "slow", "--", "x"],
+            &["--simulated", "wild"],
+            &["--simulated", "slow", "--env", "A=1"],
+            &["--file", "f", "--command", "x"],
+            &["--file", "f", "--max-concurrent", "2"],
+            &["--command", "x", "--max-concurrent", "0"],
+            &["--command", "x", "--env", "A"],
+            &["--command", "x", "--specialize", "No Such"],
+            &["--command", "sh", "-c", "id"],
+        ] {
+            assert!(parse(words).is_err(), "{words:?}");
+        }
+        let twice = parse(&["--env", "A=1", "--env", "A=2", "--command", "x"]).unwrap();
+        assert!(twice.spec().is_err());
+    }
+
+    #[test]
+    fn capabilities_are_taken_over() {
+        let words = [
+            "--specialize",
+            "writing",
+            "--specialize",
+            "analysis",
+            "--max-concurrent",
+            "7",
+            "--bot-type",
+            "writer",
+            "--simulated",
+            "perfect",
+        ];
+        let spec = parse(&words).unwrap().spec().unwrap();
+        assert_eq!(
+            serde_json::to_value(spec.capabilities).unwrap(),
+            json!({"bot_type": "writer", "specializations": ["writing", "analysis"], "max_concurrent_tasks": 7})
+        );
+    }
+
+    #[test]
+    fn a_wrong_file_is_told_where() {
+        for (text, expected) in [
+            (r#"{"executor":{"kind":"command","command":["a"]}}"#, "ok"),
+            (
+                r#"{"capabilities":{"max_concurrent_tasks":"x"}}"#,
+                "capabilities.max_concurrent_tasks",
+            ),
+            (
+                r#"{"executor":{"kind":"command","command":["a"]}} x"#,
+                "trailing",
+            ),
+            ("", "EOF"),
+        ] {
+            let got = from_json(text).map_or_else(|error| error, |_| "ok".into());
+            assert!(got.contains(expected), "{text}: {got}");
+        }
+    }
+}

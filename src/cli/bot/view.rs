@@ -1,0 +1,127 @@
+//! Bots as tables.
+
+use deia_hive::model::{Bot, BotDesired, BotStatus, Executor};
+
+use crate::cli::{
+    human,
+    output::Look,
+    table::{Cell, Column, Table, Tone, or_dash},
+    wait::status_name,
+};
+
+pub(super) fn list(bots: &[Bot], look: &Look) -> String {
+    let mut table = Table::new(&[
+        Column::new("NAME").flows(),
+        Column::new("STATUS"),
+        Column::new("KIND"),
+        Column::new("TASKS").right(),
+        Column::new("DONE").right(),
+        Column::new("FAILED").right(),
+        Column::new("RESTARTS").right().wide(),
+        Column::new("LAUNCHED"),
+        Column::new("VERSION").right().wide(),
+        Column::new("TAKES").flows().wide(),
+        Column::new("LAST EXIT").flows().wide(),
+    ]);
+    for bot in bots {
+        table.row(vec![
+            bot.id.as_str().into(),
+            status(bot),
+            bot.executor.kind().into(),
+            load(bot).into(),
+            bot.tasks_completed.into(),
+            bot.tasks_failed.into(),
+            bot.restarts.into(),
+            or_dash(bot.launched_at.map(|at| human::when(at, look.now))),
+            bot.version.into(),
+            takes(bot).into(),
+            or_dash(bot.last_exit.as_deref().map(human::one_line)),
+        ]);
+    }
+    table.render(look)
+}
+
+pub(super) fn details(bot: &Bot, look: &Look) -> String {
+    let mut table = Table::fields();
+    table.field("name", bot.id.as_str());
+    table.field("status", status(bot));
+    table.field(
+        "meant to run",
+        match bot.desired {
+            BotDesired::Launched => "yes",
+            BotDesired::Stopped => "no",
+        },
+    );
+    table.field("executor", executor(&bot.executor));
+    table.field("takes", takes(bot));
+    table.field("kind of bot", bot.capabilities.bot_type.as_str());
+    table.field("tasks in hand", load(bot));
+    table.field("done", bot.tasks_completed);
+    table.field("failed", bot.tasks_failed);
+    table.field("success rate", or_dash(bot.success_rate.map(human::share)));
+    table.field("version", bot.version);
+    table.field("port", bot.port);
+    let pids: Vec<_> = bot.pids.iter().map(ToString::to_string).collect();
+    table.field(
+        "process ids",
+        or_dash((!pids.is_empty()).then(|| pids.join(", "))),
+    );
+    let when = |at: Option<_>| or_dash(at.map(|at| human::when_exactly(at, look.now)));
+    table.field("launched", when(bot.launched_at));
+    table.field("last heartbeat", when(bot.last_heartbeat));
+    table.field("restarts", bot.restarts);
+    table.field("last exit", or_dash(bot.last_exit.as_deref()));
+    table.render(look)
+}
+
+fn status(bot: &Bot) -> Cell {
+    let tone = match bot.status {
+        BotStatus::Healthy => Tone::Good,
+        BotStatus::Starting | BotStatus::Degraded => Tone::Attention,
+        BotStatus::Failing => Tone::Bad,
+        BotStatus::Offline | BotStatus::Stopped => Tone::Faint,
+    };
+    Cell::new(status_name(bot.status), tone)
+}
+
+fn load(bot: &Bot) -> String {
+    format!(
+        "{}/{}",
+        bot.running_tasks, bot.capabilities.max_concurrent_tasks
+    )
+}
+
+fn takes(bot: &Bot) -> String {
+    let types = &bot.capabilities.specializations;
+    if types.is_empty() {
+        return "any".into();
+    }
+    let names: Vec<_> = types.iter().map(|name| name.as_str()).collect();
+    names.join(", ")
+}
+
+fn executor(executor: &Executor) -> String {
+    match executor {
+        Executor::Command(command) => {
+            let mut text = format!("command: {}", command.command.join(" "));
+            for name in command.env.keys() {
+                text.push_str(&format!("\nwith {name} set"));
+            }
+            if let Some(dir) = &command.working_dir {
+                text.push_str(&format!("\nin {dir}"));
+            }
+            text
+        }
+        Executor::Simulated(simulated) => {
+            let profile = simulated.profile();
+            format!(
+                "simulated: {} to {}, {} succeed, {} crash, {} hang",
+                human::millis(profile.latency_min_ms),
+                human::millis(profile.latency_max_ms),
+                human::share(profile.success_rate),
+                human::share(profile.crash_rate),
+                human::share(profile.hang_rate),
+            )
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! `deia-admin completions`.
+
+use std::io::{self, Write as _};
+
+use clap_complete::Shell;
+
+use super::{error::CliError, root};
+
+/// Prints the completion script for that shell.
+pub(super) fn print(shell: Shell) -> Result<(), CliError> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut root::command(), "deia-admin", &mut script);
+    let mut out = io::stdout().lock();
+    out.write_all(&script)
+        .and_then(|()| out.flush())
+        .map_err(|error| CliError::Stream {
+            stream: "standard output",
+            error,
+        })
+}

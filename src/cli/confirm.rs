@@ -1,0 +1,70 @@
+//! Asking before something that cannot be undone.
+
+use std::io::{self, IsTerminal as _, Write as _};
+
+use clap::Args;
+
+use super::error::CliError;
+
+/// What a command that asks understands.
+#[derive(Clone, Copy, Debug, Args)]
+pub(super) struct Confirm {
+    /// Do not ask.
+    #[arg(long)]
+    yes: bool,
+}
+
+impl Confirm {
+    /// Asks whether to do that, unless `--yes` was given.
+    ///
+    /// # Errors
+    /// [`CliError::CannotAsk`] without a terminal, [`CliError::NotConfirmed`]
+    /// when the answer is not yes.
+    pub(super) fn ask(self, action: &str) -> Result<(), CliError> {
+        if self.yes {
+            return Ok(());
+        }
+        if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+            return Err(CliError::CannotAsk {
+                action: action.to_owned(),
+            });
+        }
+        let failed = |error| CliError::Stream {
+            stream: "the terminal",
+            error,
+        };
+        let mut terminal = io::stderr().lock();
+        write!(terminal, "This will {action}. Go on? [y/N] ").map_err(failed)?;
+        terminal.flush().map_err(failed)?;
+        let mut answer = String::new();
+        io::stdin().read_line(&mut answer).map_err(failed)?;
+        if is_yes(&answer) {
+            Ok(())
+        } else {
+            Err(CliError::NotConfirmed)
+        }
+    }
+}
+
+fn is_yes(answer: &str) -> bool {
+    matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_yes_is_yes() {
+        for (answer, expected) in [
+            ("y\n", true),
+            ("Yes", true),
+            ("", false),
+            ("\n", false),
+            ("n", false),
+            ("yep", false),
+        ] {
+            assert_eq!(is_yes(answer), expected, "{answer:?}");
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! `deia-admin health`.
+
+use clap::Subcommand;
+use deia_hive::model::HealthMetrics;
+
+use super::{
+    context::Context,
+    error::CliError,
+    human,
+    output::Look,
+    table::{Cell, Table, Tone, or_dash},
+};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum HealthCommand {
+    /// Show what is wrong and the measurements behind it; exit code 3 when something is.
+    #[command(before_help = "Examples:
+  deia-admin health check
+  deia-admin health check --output json | jq -r '.problems[]'")]
+    Check,
+}
+
+impl HealthCommand {
+    pub(super) async fn run(self, context: &Context) -> Result<(), CliError> {
+        match self {
+            Self::Check => check(context).await,
+        }
+    }
+}
+
+async fn check(context: &Context) -> Result<(), CliError> {
+    let health = match context.client.health().await {
+        Err(error) if error.problem().is_some_and(|p| p.status == 503) => {
+            return Err(CliError::Unhealthy(error.to_string()));
+        }
+        other => other?,
+    };
+    context.out.one(&health, |look| details(&health, look))?;
+    if health.healthy {
+        return Ok(());
+    }
+    Err(CliError::Unhealthy(match health.problems.as_slice() {
+        [] => "it does not say why".into(),
+        [only] => only.clone(),
+        several => format!("{} problems, see above", several.len()),
+    }))
+}
+
+fn details(health: &HealthMetrics, look: &Look) -> String {
+    let mut table = Table::fields();
+    table.field(
+        "health",
+        if health.healthy {
+            Cell::new("healthy", Tone::Good)
+        } else {
+            Cell::new("not healthy", Tone::Bad)
+        },
+    );
+    for problem in &health.problems {
+        table.field("problem", Cell::new(problem.as_str(), Tone::Bad));
+    }
+    table.field("CPU", human::percent(health.cpu_percent));
+    table.field(
+        "memory",
+        format!(
+            "{} of the machine's, {} by the hive",
+            human::percent(health.memory_percent),
+            human::bytes(health.memory_bytes)
+        ),
+    );
+    table.field(
+        "disk",
+        format!(
+            "{} used, {} free",
+            human::percent(health.disk_percent),
+            human::bytes(health.disk_free_bytes)
+        ),
+    );
+    table.field(
+        "bots",
+        format!(
+            "{} healthy of {} launched",
+            health.bots_healthy, health.bots_launched
+        ),
+    );
+    table.field("queued tasks", health.queue_depth);
+    table.field(
+        "oldest queued",
+        or_dash(health.oldest_queued_ms.map(human::millis)),
+    );
+    table.field(
+        "success rate",
+        or_dash(health.success_rate.map(human::share)),
+    );
+    table.field("failed in 24 h", health.failures_24h);
+    table.render(look)
+}

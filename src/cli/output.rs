@@ -1,0 +1,165 @@
+//! Data to standard output in the format that was asked for, messages to
+//! standard error.
+
+use std::io::{self, IsTerminal as _, Write as _};
+
+use clap::ValueEnum;
+use deia_hive::model::{Page, Timestamp};
+use serde::Serialize;
+
+use super::{error::CliError, human, yaml};
+
+/// How data is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// For people.
+    #[default]
+    Table,
+    /// What the API answers, indented.
+    Json,
+    /// One item a line.
+    Jsonl,
+    /// What the API answers, as YAML.
+    Yaml,
+}
+
+/// What a table has to know of where it is shown.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Look {
+    /// Whether colours are wanted.
+    pub(super) color: bool,
+    /// Columns of the terminal; `None`: as wide as it gets.
+    pub(super) width: Option<u16>,
+    /// What times are shown relative to.
+    pub(super) now: Timestamp,
+}
+
+/// Where data and messages go.
+#[derive(Clone, Debug)]
+pub(super) struct Output {
+    format: Format,
+    look: Look,
+    to_terminal: bool,
+}
+
+impl Output {
+    /// Looks at the terminal, `NO_COLOR` and `COLUMNS`.
+    pub(super) fn of_this_process(format: Format) -> Self {
+        let to_terminal = io::stdout().is_terminal();
+        let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        let columns = std::env::var("COLUMNS").ok().and_then(|n| n.parse().ok());
+        let terminal = || comfy_table::Table::new().width();
+        Self {
+            format,
+            look: Look {
+                color: to_terminal && !set("NO_COLOR") && !dumb,
+                width: columns.or_else(|| to_terminal.then(terminal).flatten()),
+                now: Timestamp::now(),
+            },
+            to_terminal,
+        }
+    }
+
+    /// Writes one thing.
+    pub(super) fn one<T: Serialize>(
+        &self,
+        value: &T,
+        table: impl FnOnce(&Look) -> String,
+    ) -> Result<(), CliError> {
+        self.write(&match self.format {
+            Format::Table => table(&self.look),
+            format => render(format, value)?,
+        })
+    }
+
+    /// Writes a list; an empty one leaves no table but a message.
+    pub(super) fn list<T: Serialize>(
+        &self,
+        page: &Page<T>,
+        nothing: &str,
+        table: impl FnOnce(&Look) -> String,
+    ) -> Result<(), CliError> {
+        match self.format {
+            Format::Table if page.items.is_empty() => self.note(nothing),
+            Format::Table => self.write(&table(&self.look))?,
+            Format::Jsonl => self.lines(&page.items)?,
+            format => self.write(&render(format, page)?)?,
+        }
+        if let (Format::Table | Format::Jsonl, Some(cursor)) = (self.format, &page.next_cursor) {
+            self.note(&format!("there is more: --cursor {cursor}"));
+        }
+        Ok(())
+    }
+
+    /// Writes items a line each.
+    fn lines<T: Serialize>(&self, items: &[T]) -> Result<(), CliError> {
+        let lines: Result<String, _> = items.iter().map(|i| render(Format::Jsonl, i)).collect();
+        self.write(&lines?)
+    }
+
+    /// Writes a text that a bot made: as it is into a file or a pipe, harmless on
+    /// a terminal.
+    pub(super) fn raw(&self, text: &str) -> Result<(), CliError> {
+        if self.to_terminal {
+            self.write(&human::printable(text))
+        } else {
+            self.write(text)
+        }
+    }
+
+    /// Whether tables are wanted.
+    pub(super) fn is_table(&self) -> bool {
+        self.format == Format::Table
+    }
+
+    /// Tells the user something that is not data.
+    pub(super) fn note(&self, message: &str) {
+        // Where nobody listens there is nobody to tell.
+        let _ = writeln!(io::stderr().lock(), "{}", human::printable(message));
+    }
+
+    fn write(&self, text: &str) -> Result<(), CliError> {
+        let mut out = io::stdout().lock();
+        let written = out.write_all(text.as_bytes()).and_then(|()| {
+            if !text.is_empty() && !text.ends_with('\n') {
+                out.write_all(b"\n")?;
+            }
+            out.flush()
+        });
+        written.map_err(|error| CliError::Stream {
+            stream: "standard output",
+            error,
+        })
+    }
+}
+
+fn render<T: Serialize>(format: Format, value: &T) -> Result<String, CliError> {
+    Ok(match format {
+        Format::Table | Format::Json => serde_json::to_string_pretty(value)? + "\n",
+        Format::Jsonl => serde_json::to_string(value)? + "\n",
+        Format::Yaml => yaml::to_string(&serde_json::to_value(value)?),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn each_format() {
+        let value = json!({"a": [1, "x: y"]});
+        for (format, expected) in [
+            (
+                Format::Json,
+                "{\n  \"a\": [\n    1,\n    \"x: y\"\n  ]\n}\n",
+            ),
+            (Format::Jsonl, "{\"a\":[1,\"x: y\"]}\n"),
+            (Format::Yaml, "a:\n  - 1\n  - \"x: y\"\n"),
+        ] {
+            assert_eq!(render(format, &value).unwrap(), expected);
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! Reads the values of arguments.
+
+use std::{fmt::Display, str::FromStr, time::Duration};
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use deia_hive::{
+    auth::Role,
+    model::{Behavior, Priority, TaskStatus, Timestamp},
+};
+use serde_json::Value;
+
+/// A span of time such as `500ms`, `30s`, `5m`, `1h 30m`, `7days`.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text)
+        .map_err(|_| "expected a duration such as 500ms, 30s, 5m or 2h".into())
+}
+
+/// The same in whole seconds, at least one.
+pub(super) fn whole_seconds(text: &str) -> Result<u64, String> {
+    let span = duration(text)?;
+    if span.subsec_nanos() != 0 || span.is_zero() {
+        return Err("expected whole seconds, at least 1s".into());
+    }
+    Ok(span.as_secs())
+}
+
+/// A point in time: RFC 3339, or a span from now on such as `+30m`.
+pub(super) fn point_in_time(text: &str) -> Result<Timestamp, String> {
+    if let Some(span) = text.strip_prefix('+') {
+        let ms = u64::try_from(duration(span)?.as_millis()).unwrap_or(u64::MAX);
+        return Ok(Timestamp::now().plus_millis(ms));
+    }
+    text.parse::<jiff::Timestamp>()
+        .map(|at| Timestamp::from_millis(at.as_millisecond()))
+        .map_err(|_| "expected a time such as 2026-11-20T08:30:00Z, or a span such as +30m".into())
+}
+
+/// `NAME=VALUE`.
+pub(super) fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("expected NAME=VALUE".into()),
+    }
+}
+
+/// `KEY=TEXT` or `KEY:=JSON`.
+pub(super) fn metadata(text: &str) -> Result<(String, Value), String> {
+    let (name, value) = pair(text).map_err(|_| "expected KEY=TEXT or KEY:=JSON".to_owned())?;
+    let Some(name) = name.strip_suffix(':') else {
+        return Ok((name, value.into()));
+    };
+    serde_json::from_str(&value)
+        .map(|value| (name.to_owned(), value))
+        .map_err(|error| format!("{name}:= expects JSON: {error}"))
+}
+
+/// A task status.
+pub(super) fn status() -> impl TypedValueParser<Value = TaskStatus> {
+    one_of(TaskStatus::ALL.map(TaskStatus::as_str))
+}
+
+/// A role.
+pub(super) fn role() -> impl TypedValueParser<Value = Role> {
+    one_of(Role::ALL.map(Role::as_str))
+}
+
+/// A priority, in either case.
+pub(super) fn priority() -> impl TypedValueParser<Value = Priority> {
+    PossibleValuesParser::new(["P0", "P1", "P2", "P3"]).try_map(|name| {
+        Priority::ALL
+            .into_iter()
+            .find(|priority| name.eq_ignore_ascii_case(&format!("P{}", priority.rank())))
+            .ok_or("expected P0, P1, P2 or P3")
+    })
+}
+
+/// A preset of simulated behaviour.
+pub(super) fn behavior() -> impl TypedValueParser<Value = Behavior> {
+    let names = [
+        "perfect",
+        "normal",
+        "slow",
+        "unreliable",
+        "offline",
+        "resource_constrained",
+    ];
+    PossibleValuesParser::new(names)
+        .try_map(|name| serde_json::from_value::<Behavior>(Value::String(name)))
+}
+
+fn one_of<T, const N: usize>(names: [&'static str; N]) -> impl TypedValueParser<Value = T>
+where
+    T: FromStr + Clone + Send + Sync + 'static,
+    T::Err: Display + Send + Sync + Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    PossibleValuesParser::new(names).try_map(|name| name.parse())
+}
+
+/// Splits a line as a shell would, single and double quotes only: for examples in tests.
+#[cfg(test)]
+pub(super) fn shell_words(line: &str) -> Vec<String> {
+    let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
+    for c in line.chars() {
+        match (c, quote) {
+            (c, Some(open)) if c == open => quote = None,
+            (c, Some(_)) => word.get_or_insert_default().push(c),
+            ('\'' | '"', None) => {
+                quote = Some(c);
+                word.get_or_insert_default();
+            }
+            ('|' | '>' | '<', None) => break,
+            (' ', None) => words.extend(word.take()),
+            (c, None) => word.get_or_insert_default().push(c),
+        }
+    }
+    words.extend(word);
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn spans() {
+        for (text, expected) in [
+            ("500ms", Some(500)),
+            ("30s", Some(30_000)),
+            ("1h 30m", Some(5_400_000)),
+            ("7days", Some(604_800_000)),
+            ("30", None),
+            ("soon", None),
+            ("", None),
+            ("-5s", None),
+        ] {
+            let got = duration(text).ok().map(|span| span.as_millis());
+            assert_eq!(got, expected, "{text}");
+        }
+        assert_eq!(whole_seconds("2m"), Ok(120));
+        for text in ["0s", "1500ms", "x"] {
+            assert!(whole_seconds(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn points() {
+        let at = point_in_time("2026-11-20T09:30:00+01:00").unwrap();
+        assert_eq!(at.to_string(), "2026-11-20T08:30:00.000Z");
+        let soon = point_in_time("+30m").unwrap();
+        let ahead = soon.millis_since(Timestamp::now());
+        assert!((1_700_000..=1_800_000).contains(&ahead), "{ahead}");
+        for text in ["yesterday", "+", "+x", "2026-11-20", "2026-11-20T08:30:00"] {
+            assert!(point_in_time(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn pairs() {
+        assert_eq!(pair("A=b=c"), Ok(("A".into(), "b=c".into())));
+        assert_eq!(pair("A="), Ok(("A".into(), String::new())));
+        assert!(pair("A").is_err() && pair("=b").is_err());
+        assert_eq!(metadata("n=5"), Ok(("n".into(), json!("5"))));
+        assert_eq!(metadata("n:=5"), Ok(("n".into(), json!(5))));
+        assert_eq!(
+            metadata("n:={\"a\":[1]}"),
+            Ok(("n".into(), json!({"a":[1]})))
+        );
+        assert!(metadata("n:=x").is_err() && metadata("n").is_err());
+    }
+}

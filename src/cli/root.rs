@@ -1,0 +1,213 @@
+//! The root of the parser, and which command goes where.
+
+use std::ffi::OsString;
+
+use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use super::{
+    bot::BotCommand,
+    completions,
+    context::{Context, GlobalArgs},
+    error::{CliError, Exit},
+    health::HealthCommand,
+    key::{self, KeyCommand},
+    queue::QueueCommand,
+    supervisors,
+    system::SystemCommand,
+    task::TaskCommand,
+};
+
+/// Examples come before the options.
+const HELP: &str =
+    "{about-with-newline}\n{before-help}{usage-heading} {usage}\n\n{all-args}{after-help}";
+
+/// Operate a deia hive: its bots, tasks, queue and keys.
+#[derive(Debug, Parser)]
+#[command(
+    name = "deia-admin",
+    version,
+    before_help = "Examples:
+  deia-admin system status
+  deia-admin task submit 'hello' --wait
+  deia-admin bot list --output json
+  deia-admin health check",
+    after_help = "Exit codes: 0 ok, 1 failed, 2 usage, 3 unhealthy, 4 not found, 5 denied, 6 conflict, 7 unreachable, 8 timed out.",
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+struct Cli {
+    #[command(flatten)]
+    global: GlobalArgs,
+    #[command(subcommand)]
+    noun: Noun,
+}
+
+#[derive(Debug, Subcommand)]
+enum Noun {
+    /// Put bots in place, launch, watch, stop and remove them.
+    #[command(
+        subcommand,
+        before_help = "Examples:
+  deia-admin bot list
+  deia-admin bot add upper-2 --command tr a-z A-Z --launch
+  deia-admin bot logs upper-2 --lines 20"
+    )]
+    Bot(BotCommand),
+    /// Submit tasks and see what becomes of them.
+    #[command(
+        subcommand,
+        before_help = "Examples:
+  deia-admin task submit 'hello' --wait
+  deia-admin task list --status failed
+  deia-admin task result task_01h455vb4pex5vsknk084sn02q --wait"
+    )]
+    Task(TaskCommand),
+    /// See how much work waits, and where.
+    #[command(subcommand, before_help = "Examples:\n  deia-admin queue status")]
+    Queue(QueueCommand),
+    /// See how the whole hive stands.
+    #[command(subcommand, before_help = "Examples:\n  deia-admin system status")]
+    System(SystemCommand),
+    /// Find out whether everything that must work does.
+    #[command(
+        subcommand,
+        before_help = "Examples:\n  deia-admin health check || echo 'look into it'"
+    )]
+    Health(HealthCommand),
+    /// Show the supervision tree: what runs, what was restarted and why.
+    #[command(before_help = "Examples:
+  deia-admin supervisors
+  deia-admin supervisors --output json")]
+    Supervisors,
+    /// Make, list and revoke API keys.
+    #[command(
+        subcommand,
+        before_help = "Examples:
+  deia-admin key create --user ci --role external --to ci.key
+  deia-admin key list
+  deia-admin key revoke key_01h455vb4pex5vsknk084sn02q"
+    )]
+    Key(KeyCommand),
+    /// Show who the hive takes you for.
+    #[command(before_help = "Examples:
+  deia-admin whoami
+  deia-admin whoami --key-file ci.key")]
+    Whoami,
+    /// Print the completion script for a shell.
+    #[command(before_help = "Examples:
+  deia-admin completions bash > ~/.local/share/bash-completion/completions/deia-admin
+  deia-admin completions zsh > ~/.zfunc/_deia-admin")]
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// The whole definition of the command line.
+pub fn command() -> Command {
+    examples_first(Cli::command())
+}
+
+fn examples_first(command: Command) -> Command {
+    command
+        .help_template(HELP)
+        .disable_help_subcommand(true)
+        .mut_subcommands(examples_first)
+}
+
+/// Parses `args` (the program's name first), does what they say, prints what
+/// came of it, and says how the process should end.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
+    let parsed = command()
+        .try_get_matches_from(args)
+        .and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = match parsed {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Where the reader of a help text has gone away nobody is left to tell.
+            let _ = error.print();
+            return if error.use_stderr() {
+                Exit::Usage
+            } else {
+                Exit::Ok
+            };
+        }
+    };
+    match execute(cli) {
+        Ok(()) => Exit::Ok,
+        Err(error) => error.report(),
+    }
+}
+
+fn execute(cli: Cli) -> Result<(), CliError> {
+    if let Noun::Completions { shell } = cli.noun {
+        return completions::print(shell);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(CliError::Runtime)?;
+    let context = Context::new(cli.global)?;
+    runtime
+        .block_on(dispatch(cli.noun, &context))
+        .map_err(|error| context.explain(error))
+}
+
+async fn dispatch(noun: Noun, context: &Context) -> Result<(), CliError> {
+    match noun {
+        Noun::Bot(command) => command.run(context).await,
+        Noun::Task(command) => command.run(context).await,
+        Noun::Queue(command) => command.run(context).await,
+        Noun::System(command) => command.run(context).await,
+        Noun::Health(command) => command.run(context).await,
+        Noun::Supervisors => supervisors::show(context).await,
+        Noun::Key(command) => command.run(context).await,
+        Noun::Whoami => key::whoami(context).await,
+        Noun::Completions { shell } => completions::print(shell),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_says_what_it_does_and_has_an_example() {
+        fn check(command: &Command, path: &str) {
+            let path = format!("{path} {}", command.get_name());
+            assert!(command.get_about().is_some(), "{path} has no description");
+            let examples = command.get_before_help().map(ToString::to_string);
+            assert!(
+                examples.is_some_and(|text| text.starts_with("Examples:\n  deia-admin")),
+                "{path} has no example"
+            );
+            for sub in command.get_subcommands() {
+                check(sub, &path);
+            }
+        }
+        check(&command(), "");
+    }
+
+    #[test]
+    fn examples_parse() {
+        fn lines(command: &Command, into: &mut Vec<String>) {
+            let text = command.get_before_help().map(ToString::to_string);
+            into.extend(text.unwrap_or_default().lines().map(str::to_owned));
+            command.get_subcommands().for_each(|sub| lines(sub, into));
+        }
+        let mut all = Vec::new();
+        lines(&command(), &mut all);
+        for line in all.iter().filter_map(|l| l.strip_prefix("  deia-admin ")) {
+            let words = crate::cli::parse::shell_words(line);
+            let args = std::iter::once("deia-admin".to_owned()).chain(words);
+            if let Err(error) = command().try_get_matches_from(args) {
+                panic!("{line}: {error}");
+            }
+        }
+    }
+}

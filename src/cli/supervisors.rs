@@ -1,0 +1,155 @@
+//! `deia-admin supervisors`: the tree, drawn as one.
+
+use super::{
+    context::Context,
+    error::CliError,
+    human,
+    output::Look,
+    table::{Cell, Column, Table, Tone, or_dash},
+};
+use crate::client::{LastExit, NodeKind, NodeState, SupervisorNode};
+
+pub(super) async fn show(context: &Context) -> Result<(), CliError> {
+    let root = context.client.supervisors().await?;
+    context.out.one(&root, |look| draw(&root, look))
+}
+
+fn draw(root: &SupervisorNode, look: &Look) -> String {
+    let mut table = Table::new(&[
+        Column::new("NAME"),
+        Column::new("STATE"),
+        Column::new("RESTARTS").right(),
+        Column::new("UP FOR").right(),
+        Column::new("MAILBOX").right(),
+        Column::new("HANDLED").right().wide(),
+        Column::new("STRATEGY").wide(),
+        Column::new("LAST EXIT").flows(),
+    ]);
+    add(&mut table, root, "", Place::Root, look);
+    table.render(look)
+}
+
+#[derive(Clone, Copy)]
+enum Place {
+    Root,
+    Between,
+    Last,
+}
+
+fn add(table: &mut Table, node: &SupervisorNode, trunk: &str, place: Place, look: &Look) {
+    let (branch, below) = match place {
+        Place::Root => ("", ""),
+        Place::Between => ("├─ ", "│  "),
+        Place::Last => ("└─ ", "   "),
+    };
+    let worker = node.kind == NodeKind::Worker;
+    table.row(vec![
+        format!("{trunk}{branch}{}", human::one_line(&node.name)).into(),
+        state(node.state),
+        restarts(node.restarts),
+        or_dash(node.uptime_ms.map(human::millis)),
+        or_dash(worker.then_some(node.mailbox_depth)),
+        or_dash(worker.then_some(node.handled)),
+        or_dash(node.strategy.map(|strategy| strategy.as_str())),
+        or_dash(node.last_exit.as_ref().map(|exit| exit_text(exit, look))),
+    ]);
+    let trunk = format!("{trunk}{below}");
+    for (i, child) in node.children.iter().enumerate() {
+        let place = if i + 1 == node.children.len() {
+            Place::Last
+        } else {
+            Place::Between
+        };
+        add(table, child, &trunk, place, look);
+    }
+}
+
+fn state(state: NodeState) -> Cell {
+    let tone = match state {
+        NodeState::Running => Tone::Good,
+        NodeState::Starting | NodeState::Stopping | NodeState::Restarting => Tone::Attention,
+        NodeState::Quarantined => Tone::Bad,
+        NodeState::Declared
+        | NodeState::Terminated
+        | NodeState::Ended
+        | NodeState::Ignored
+        | NodeState::Suspended
+        | NodeState::Removed => Tone::Faint,
+    };
+    Cell::new(state.as_str(), tone)
+}
+
+fn restarts(count: u64) -> Cell {
+    let tone = if count == 0 {
+        Tone::Faint
+    } else {
+        Tone::Attention
+    };
+    Cell::new(count.to_string(), tone)
+}
+
+fn exit_text(exit: &LastExit, look: &Look) -> String {
+    let when = human::when(exit.at, look.now);
+    match &exit.message {
+        Some(message) => {
+            let message = human::one_line(message);
+            format!("{}: {message} ({when})", exit.reason.as_str())
+        }
+        None => format!("{} ({when})", exit.reason.as_str()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use deia_hive::model::Timestamp;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_tree_is_drawn() {
+        let root: SupervisorNode = serde_json::from_value(json!({
+            "name": "hive", "path": "hive", "kind": "supervisor", "strategy": "rest_for_one",
+            "state": "running", "restart": "permanent", "uptime_ms": 61_000, "exits": [],
+            "children": [
+                {"name": "ledger", "kind": "worker", "state": "running", "uptime_ms": 61_000,
+                 "mailbox_depth": 2, "handled": 900, "children": []},
+                {"name": "core", "kind": "supervisor", "strategy": "one_for_one",
+                 "state": "running", "uptime_ms": 60_900, "children": [
+                    {"name": "bots", "kind": "supervisor", "strategy": "dynamic",
+                     "state": "running", "uptime_ms": 60_900, "children": [
+                        {"name": "upper-1", "kind": "worker", "state": "restarting", "restarts": 3,
+                         "last_exit": {"reason": "panicked", "message": "boom", "location": null,
+                                       "message_type": null, "incarnation": 3,
+                                       "at": "2023-11-14T22:13:20.123456Z"}}]}]},
+                {"name": "front", "kind": "worker", "state": "running", "uptime_ms": 60_000}
+            ]
+        }))
+        .unwrap();
+        let look = Look {
+            color: false,
+            width: Some(80),
+            now: Timestamp::from_millis(1_700_000_060_123),
+        };
+        let expected = "\
+NAME              STATE       RESTARTS  UP FOR  MAILBOX  LAST EXIT
+hive              running            0   1m 1s        -  -
+├─ ledger         running            0   1m 1s        2  -
+├─ core           running            0     1m         -  -
+│  └─ bots        running            0     1m         -  -
+│     └─ upper-1  restarting         3       -        0  panicked: boom (1m ago)
+└─ front          running            0      1m        0  -
+";
+        let got = draw(&root, &look);
+        let squeezed = |text: &str| {
+            let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+            text.lines().map(words).collect::<Vec<_>>()
+        };
+        assert_eq!(squeezed(&got), squeezed(expected), "{got}");
+        for line in got.lines() {
+            assert!(line.chars().count() <= 80, "{got}");
+        }
+        let value = serde_json::to_value(&root).unwrap();
+        assert_eq!(value["path"], "hive", "what is not known here is kept");
+    }
+}

@@ -1,0 +1,278 @@
+//! Tables that fit the terminal: columns of lesser weight are left out of a
+//! narrow one, and only flowing columns are wrapped.
+
+use comfy_table::{
+    Attribute, Cell as ComfyCell, CellAlignment, Color, ColumnConstraint, ContentArrangement,
+    presets::NOTHING,
+};
+
+use super::{human, output::Look};
+
+/// From this width on a terminal shows the wide columns too.
+const WIDE: u16 = 120;
+const GAP: u16 = 2;
+
+/// What a cell's colour says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Tone {
+    /// Nothing.
+    #[default]
+    Plain,
+    /// All is well.
+    Good,
+    /// Something is under way, or not as it should be.
+    Attention,
+    /// Something is wrong.
+    Bad,
+    /// Of little interest.
+    Faint,
+}
+
+/// A text and what its colour says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Cell {
+    text: String,
+    tone: Tone,
+}
+
+impl Cell {
+    /// A cell with a tone.
+    pub(super) fn new(text: impl Into<String>, tone: Tone) -> Self {
+        let text = text.into();
+        Self { text, tone }
+    }
+}
+
+impl<T: ToString> From<T> for Cell {
+    fn from(text: T) -> Self {
+        Self::new(text.to_string(), Tone::Plain)
+    }
+}
+
+/// The text of what may be absent.
+pub(super) fn or_dash(value: Option<impl ToString>) -> Cell {
+    match value {
+        Some(value) => value.to_string().into(),
+        None => Cell::new("-", Tone::Faint),
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Weight {
+    Always,
+    WideOnly,
+}
+
+/// One column.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Column {
+    title: &'static str,
+    weight: Weight,
+    flows: bool,
+    right: bool,
+}
+
+impl Column {
+    /// Always shown, never wrapped.
+    pub(super) const fn new(title: &'static str) -> Self {
+        Self {
+            title,
+            weight: Weight::Always,
+            flows: false,
+            right: false,
+        }
+    }
+
+    /// Left out of a narrow terminal.
+    pub(super) const fn wide(mut self) -> Self {
+        self.weight = Weight::WideOnly;
+        self
+    }
+
+    /// Wrapped when there is no room.
+    pub(super) const fn flows(mut self) -> Self {
+        self.flows = true;
+        self
+    }
+
+    /// Aligned to the right, as numbers are.
+    pub(super) const fn right(mut self) -> Self {
+        self.right = true;
+        self
+    }
+}
+
+/// A table.
+#[derive(Clone, Debug)]
+pub(super) struct Table {
+    columns: Vec<Column>,
+    rows: Vec<Vec<Cell>>,
+    with_titles: bool,
+}
+
+impl Table {
+    /// With a line of titles.
+    pub(super) fn new(columns: &[Column]) -> Self {
+        Self {
+            columns: columns.to_vec(),
+            rows: Vec::new(),
+            with_titles: true,
+        }
+    }
+
+    /// One thing, a field a line: names on the left, values on the right.
+    pub(super) fn fields() -> Self {
+        Self {
+            with_titles: false,
+            ..Self::new(&[Column::new(""), Column::new("").flows()])
+        }
+    }
+
+    /// Adds a row, a cell for each column.
+    pub(super) fn row(&mut self, cells: Vec<Cell>) {
+        self.rows.push(cells);
+    }
+
+    /// Adds a field.
+    pub(super) fn field(&mut self, name: &str, value: impl Into<Cell>) {
+        self.row(vec![Cell::new(name, Tone::Faint), value.into()]);
+    }
+
+    /// The text, with a final line feed.
+    pub(super) fn render(&self, look: &Look) -> String {
+        let wide = look.width.is_none_or(|width| width >= WIDE);
+        let shown: Vec<usize> = (0..self.columns.len())
+            .filter(|&i| wide || matches!(self.columns[i].weight, Weight::Always))
+            .collect();
+        let mut table = comfy_table::Table::new();
+        table.load_style(NOTHING);
+        match look.width {
+            Some(width) => table
+                .set_content_arrangement(ContentArrangement::Dynamic)
+                .set_width(width),
+            None => table.set_content_arrangement(ContentArrangement::Disabled),
+        };
+        if look.color {
+            table.enforce_styling();
+        } else {
+            table.force_no_tty();
+        }
+        if self.with_titles {
+            table.set_header(shown.iter().map(|&i| title(self.columns[i], look)));
+        }
+        for row in &self.rows {
+            let cells = shown.iter().filter_map(|&i| row.get(i));
+            table.add_row(cells.map(|cell| styled(cell, look)).collect::<Vec<_>>());
+        }
+        self.arrange(&mut table, &shown);
+        let mut out = String::new();
+        for line in table.lines() {
+            out.push_str(line.trim_end());
+            out.push('\n');
+        }
+        out
+    }
+
+    fn arrange(&self, table: &mut comfy_table::Table, shown: &[usize]) {
+        for (at, &i) in shown.iter().enumerate() {
+            let Some(column) = table.column_mut(at) else {
+                continue;
+            };
+            let last = at + 1 == shown.len();
+            column.set_padding((0, if last { 0 } else { GAP }));
+            if !self.columns[i].flows {
+                column.set_constraint(ColumnConstraint::ContentWidth);
+            }
+            if self.columns[i].right {
+                column.set_cell_alignment(CellAlignment::Right);
+            }
+        }
+    }
+}
+
+fn title(column: Column, look: &Look) -> ComfyCell {
+    let cell = ComfyCell::new(column.title);
+    if look.color {
+        cell.add_attribute(Attribute::Bold)
+    } else {
+        cell
+    }
+}
+
+fn styled(cell: &Cell, look: &Look) -> ComfyCell {
+    let out = ComfyCell::new(human::printable(&cell.text));
+    match cell.tone {
+        _ if !look.color => out,
+        Tone::Plain => out,
+        Tone::Good => out.fg(Color::Green),
+        Tone::Attention => out.fg(Color::Yellow),
+        Tone::Bad => out.fg(Color::Red),
+        Tone::Faint => out.add_attribute(Attribute::Dim),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use deia_hive::model::Timestamp;
+
+    use super::*;
+
+    fn look(width: Option<u16>, color: bool) -> Look {
+        Look {
+            color,
+            width,
+            now: Timestamp::from_millis(0),
+        }
+    }
+
+    fn table() -> Table {
+        let mut table = Table::new(&[
+            Column::new("ID"),
+            Column::new("N").right(),
+            Column::new("PORT").wide(),
+            Column::new("TEXT").flows(),
+        ]);
+        let text = "word ".repeat(30);
+        table.row(vec![
+            "task_01h455vb4pex5vsknk084sn02q".into(),
+            7.into(),
+            8001.into(),
+            text.into(),
+        ]);
+        table
+    }
+
+    #[test]
+    fn fits_and_keeps_ids_whole() {
+        for width in [80, 120, 160] {
+            let text = table().render(&look(Some(width), false));
+            assert!(text.contains("task_01h455vb4pex5vsknk084sn02q"), "{text}");
+            assert_eq!(text.contains("8001"), width >= 120, "{text}");
+            for line in text.lines() {
+                assert!(line.chars().count() <= usize::from(width), "{text}");
+                assert_eq!(line, line.trim_end());
+            }
+        }
+        assert_eq!(table().render(&look(None, false)).lines().count(), 2);
+    }
+
+    #[test]
+    fn colour_only_when_wanted_and_control_characters_never() {
+        let mut table = Table::new(&[Column::new("A")]);
+        table.row(vec![Cell::new("x\u{1b}[31m", Tone::Bad)]);
+        let plain = table.render(&look(None, false));
+        assert_eq!(plain, "A\nx\\u{1b}[31m\n");
+        let colored = table.render(&look(None, true));
+        assert!(colored.contains("\u{1b}["), "{colored:?}");
+        assert!(!colored.contains("x\u{1b}[31m"), "{colored:?}");
+    }
+
+    #[test]
+    fn fields_are_a_line_each() {
+        let mut table = Table::fields();
+        table.field("name", "upper-1");
+        table.field("status", Cell::new("healthy", Tone::Good));
+        let text = table.render(&look(Some(80), false));
+        assert_eq!(text, "name    upper-1\nstatus  healthy\n");
+    }
+}

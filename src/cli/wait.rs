@@ -1,0 +1,183 @@
+//! Waiting for a bot to get where it was sent.
+
+use std::time::Duration;
+
+use clap::Args;
+use deia_hive::model::{Bot, BotDesired, BotName, BotStatus};
+use tokio::time::{Instant, sleep};
+
+use super::{error::CliError, parse};
+use crate::client::Client;
+
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// What a command that waits for a bot understands.
+#[derive(Clone, Copy, Debug, Args)]
+pub(super) struct WaitArgs {
+    /// Wait until it is there, 30 s at most unless another time is given.
+    #[arg(
+        long,
+        value_name = "DURATION",
+        num_args = 0..=1,
+        default_missing_value = "30s",
+        value_parser = parse::duration
+    )]
+    wait: Option<Duration>,
+}
+
+/// Where a bot was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Goal {
+    /// Launched.
+    Up,
+    /// Stopped.
+    Down,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Progress {
+    There,
+    UnderWay,
+    Lost(String),
+}
+
+impl WaitArgs {
+    /// Waits as long as was asked for; with no `--wait` not at all.
+    ///
+    /// # Errors
+    /// It went wrong, or it is not there in time.
+    pub(super) async fn until(
+        self,
+        client: &Client,
+        mut bot: Bot,
+        goal: Goal,
+    ) -> Result<Bot, CliError> {
+        let Some(within) = self.wait else {
+            return Ok(bot);
+        };
+        let (start, mut pause) = (Instant::now(), FIRST_PAUSE);
+        loop {
+            match progress(&bot, goal) {
+                Progress::There => return Ok(bot),
+                Progress::Lost(reason) => {
+                    return Err(CliError::BotWentWrong {
+                        name: bot.id,
+                        status: status_name(bot.status),
+                        reason,
+                    });
+                }
+                Progress::UnderWay if start.elapsed() >= within => {
+                    return Err(not_there(bot.id, bot.status, within));
+                }
+                Progress::UnderWay => {}
+            }
+            sleep(pause.min(within.saturating_sub(start.elapsed()))).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+            bot = client.bot(&bot.id).await?;
+        }
+    }
+}
+
+fn not_there(name: BotName, status: BotStatus, after: Duration) -> CliError {
+    CliError::BotNotThere {
+        name,
+        status: status_name(status),
+        after,
+    }
+}
+
+fn progress(bot: &Bot, goal: Goal) -> Progress {
+    let last_exit = || bot.last_exit.clone();
+    match (goal, bot.desired, bot.status) {
+        (Goal::Up, BotDesired::Stopped, _) => Progress::Lost("somebody stopped it".into()),
+        (Goal::Down, BotDesired::Launched, _) => Progress::Lost("somebody launched it".into()),
+        (Goal::Up, _, BotStatus::Healthy | BotStatus::Degraded) => Progress::There,
+        (Goal::Up, _, BotStatus::Failing) => Progress::Lost(
+            last_exit().unwrap_or_else(|| "it is down and not coming back by itself".into()),
+        ),
+        (Goal::Down, _, BotStatus::Stopped | BotStatus::Offline) => Progress::There,
+        _ => Progress::UnderWay,
+    }
+}
+
+/// The name of a status on the wire.
+pub(super) fn status_name(status: BotStatus) -> &'static str {
+    match status {
+        BotStatus::Offline => "offline",
+        BotStatus::Starting => "starting",
+        BotStatus::Healthy => "healthy",
+        BotStatus::Degraded => "degraded",
+        BotStatus::Failing => "failing",
+        BotStatus::Stopped => "stopped",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use deia_hive::model::{Capabilities, Executor, SimulatedExecutor};
+
+    use super::*;
+
+    pub(crate) fn bot(status: BotStatus, desired: BotDesired) -> Bot {
+        Bot {
+            id: "b-1".parse().unwrap(),
+            executor: Executor::Simulated(SimulatedExecutor::default()),
+            status,
+            desired,
+            version: 1,
+            port: 8001,
+            pids: vec![],
+            capabilities: Capabilities::default(),
+            success_rate: None,
+            current_load: 0.0,
+            running_tasks: 0,
+            last_heartbeat: None,
+            launched_at: None,
+            tasks_completed: 0,
+            tasks_failed: 0,
+            restarts: 0,
+            last_exit: Some("exit code 1".into()),
+        }
+    }
+
+    #[test]
+    fn the_table() {
+        use BotDesired::{Launched, Stopped as Off};
+        use BotStatus::*;
+        use Goal::*;
+        for (goal, desired, status, expected) in [
+            (Up, Launched, Healthy, "there"),
+            (Up, Launched, Degraded, "there"),
+            (Up, Launched, Starting, "under way"),
+            (Up, Launched, Offline, "under way"),
+            (Up, Launched, Stopped, "under way"),
+            (Up, Launched, Failing, "exit code 1"),
+            (Up, Off, Healthy, "somebody stopped it"),
+            (Down, Off, Stopped, "there"),
+            (Down, Off, Offline, "there"),
+            (Down, Off, Healthy, "under way"),
+            (Down, Off, Failing, "under way"),
+            (Down, Launched, Stopped, "somebody launched it"),
+        ] {
+            let got = match progress(&bot(status, desired), goal) {
+                Progress::There => "there".into(),
+                Progress::UnderWay => "under way".into(),
+                Progress::Lost(reason) => reason,
+            };
+            assert_eq!(got, expected, "{goal:?} {desired:?} {status:?}");
+        }
+    }
+
+    #[test]
+    fn names_are_those_of_the_wire() {
+        use BotStatus::*;
+        for status in [Offline, Starting, Healthy, Degraded, Failing, Stopped] {
+            assert_eq!(
+                serde_json::to_value(status).unwrap(),
+                status_name(status),
+                "{status:?}"
+            );
+        }
+    }
+}

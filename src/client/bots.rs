@@ -1,0 +1,85 @@
+//! Bots.
+
+use deia_hive::model::{Bot, BotName, BotSpec, Page};
+use reqwest::Method;
+
+use super::{Client, ClientError, LogLines};
+
+impl Client {
+    /// All bots, by name.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn bots(&self) -> Result<Page<Bot>, ClientError> {
+        self.get(&["api", "v1", "bots"]).answer().await
+    }
+
+    /// One bot.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn bot(&self, name: &BotName) -> Result<Bot, ClientError> {
+        self.get(&["api", "v1", "bots", name.as_str()])
+            .answer()
+            .await
+    }
+
+    /// Puts a bot in place or replaces its specification; with `if_version` only
+    /// when that is still its version.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn put_bot(
+        &self,
+        name: &BotName,
+        spec: &BotSpec,
+        if_version: Option<u64>,
+    ) -> Result<Bot, ClientError> {
+        self.call(Method::PUT, &["api", "v1", "bots", name.as_str()])
+            .if_match(if_version)?
+            .json(spec)?
+            .answer()
+            .await
+    }
+
+    /// Removes a stopped bot.
+    ///
+    /// # Errors
+    /// [`ClientError`]; a conflict while it is launched.
+    pub async fn delete_bot(&self, name: &BotName) -> Result<(), ClientError> {
+        self.call(Method::DELETE, &["api", "v1", "bots", name.as_str()])
+            .done()
+            .await
+    }
+
+    /// Means a bot to run; its status follows.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn launch_bot(&self, name: &BotName) -> Result<Bot, ClientError> {
+        self.post(&["api", "v1", "bots", name.as_str(), "launch"])
+            .answer()
+            .await
+    }
+
+    /// Means a bot not to run; its status follows.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn stop_bot(&self, name: &BotName) -> Result<Bot, ClientError> {
+        self.post(&["api", "v1", "bots", name.as_str(), "stop"])
+            .answer()
+            .await
+    }
+
+    /// The last lines of a bot's log, 1 to 10,000.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn bot_log(&self, name: &BotName, lines: u32) -> Result<LogLines, ClientError> {
+        self.get(&["api", "v1", "bots", name.as_str(), "logs"])
+            .query("lines", Some(lines))
+            .answer()
+            .await
+    }
+}

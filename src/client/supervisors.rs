@@ -1,0 +1,179 @@
+//! The supervision tree as the API shows it.
+
+use deia_hive::model::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// One child of the supervision tree and all below it, at one moment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SupervisorNode {
+    /// Name among its siblings.
+    pub name: String,
+    /// Worker or supervisor.
+    pub kind: NodeKind,
+    /// Of a supervisor: what happens to the siblings of a child that failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub strategy: Option<Strategy>,
+    /// What it is doing.
+    pub state: NodeState,
+    /// Counts its runs, from 1; 0 if it has never been started.
+    #[serde(default)]
+    pub incarnation: u64,
+    /// How long it has been up, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uptime_ms: Option<u64>,
+    /// Automatic restarts since the tree was started.
+    #[serde(default)]
+    pub restarts: u64,
+    /// Messages waiting.
+    #[serde(default)]
+    pub mailbox_depth: u64,
+    /// Messages handled since the tree was started.
+    #[serde(default)]
+    pub handled: u64,
+    /// Its last exit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_exit: Option<LastExit>,
+    /// Whatever else the hive says of it.
+    #[serde(flatten)]
+    pub more: Map<String, Value>,
+    /// In the order of their start.
+    #[serde(default)]
+    pub children: Vec<SupervisorNode>,
+}
+
+/// Worker or supervisor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NodeKind {
+    /// Runs an actor.
+    Worker,
+    /// Runs children.
+    Supervisor,
+}
+
+/// What happens to the siblings of a child that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Strategy {
+    /// Nothing.
+    OneForOne,
+    /// All are started again.
+    OneForAll,
+    /// Those declared after it are started again.
+    RestForOne,
+    /// Nothing; children come and go at run time.
+    Dynamic,
+}
+
+impl Strategy {
+    /// Its name on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::OneForOne => "one_for_one",
+            Self::OneForAll => "one_for_all",
+            Self::RestForOne => "rest_for_one",
+            Self::Dynamic => "dynamic",
+        }
+    }
+}
+
+/// What a child is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NodeState {
+    /// Declared, not started yet; or its supervisor is down.
+    Declared,
+    /// Being built; not ready yet.
+    Starting,
+    /// Up.
+    Running,
+    /// Asked to stop.
+    Stopping,
+    /// Ended, waiting for its restart.
+    Restarting,
+    /// Terminated on request.
+    Terminated,
+    /// Ended by itself, and left so.
+    Ended,
+    /// It declined to start.
+    Ignored,
+    /// Stopped on purpose, to be resumed.
+    Suspended,
+    /// Used up its restart budget and was left down.
+    Quarantined,
+    /// Removed.
+    Removed,
+}
+
+impl NodeState {
+    /// Its name on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Declared => "declared",
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Stopping => "stopping",
+            Self::Restarting => "restarting",
+            Self::Terminated => "terminated",
+            Self::Ended => "ended",
+            Self::Ignored => "ignored",
+            Self::Suspended => "suspended",
+            Self::Quarantined => "quarantined",
+            Self::Removed => "removed",
+        }
+    }
+}
+
+/// One past exit.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LastExit {
+    /// Why.
+    pub reason: ExitCode,
+    /// The text that came with it.
+    #[serde(default)]
+    pub message: Option<String>,
+    /// When, by the wall clock of the server.
+    pub at: Timestamp,
+    /// Whatever else the hive says of it.
+    #[serde(flatten)]
+    pub more: Map<String, Value>,
+}
+
+/// Why a child ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExitCode {
+    /// Its work was done.
+    Normal,
+    /// It was asked to.
+    Shutdown,
+    /// It panicked.
+    Panicked,
+    /// It stopped itself with an error.
+    Failed,
+    /// It could not start.
+    StartFailed,
+    /// Its restart budget was exhausted.
+    GaveUp,
+    /// It did not stop in time.
+    Killed,
+    /// It blocked its thread.
+    Stuck,
+}
+
+impl ExitCode {
+    /// Its name on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Normal => "normal",
+            Self::Shutdown => "shutdown",
+            Self::Panicked => "panicked",
+            Self::Failed => "failed",
+            Self::StartFailed => "start_failed",
+            Self::GaveUp => "gave_up",
+            Self::Killed => "killed",
+            Self::Stuck => "stuck",
+        }
+    }
+}

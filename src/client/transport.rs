@@ -1,0 +1,327 @@
+//! One request, one answer: time-outs, limits, and what an error means.
+
+use std::time::Duration;
+
+use reqwest::{
+    Method, StatusCode,
+    header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, RETRY_AFTER},
+};
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{Client, ClientError, Problem};
+
+/// No refusal is longer than this.
+const MAX_PROBLEM_BYTES: usize = 1 << 20;
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// A request before it is sent.
+pub(super) struct Call<'c> {
+    client: &'c Client,
+    method: Method,
+    path: Vec<String>,
+    query: Vec<(&'static str, String)>,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    body: Option<Vec<u8>>,
+    wait: Duration,
+}
+
+impl Client {
+    /// A request to the path that these segments make; each is escaped.
+    pub(super) fn call(&self, method: Method, path: &[&str]) -> Call<'_> {
+        Call {
+            client: self,
+            method,
+            path: path.iter().map(|&segment| segment.to_owned()).collect(),
+            query: Vec::new(),
+            headers: Vec::new(),
+            body: None,
+            wait: Duration::ZERO,
+        }
+    }
+
+    pub(super) fn get(&self, path: &[&str]) -> Call<'_> {
+        self.call(Method::GET, path)
+    }
+
+    pub(super) fn post(&self, path: &[&str]) -> Call<'_> {
+        self.call(Method::POST, path)
+    }
+
+    fn protocol(&self, reason: String) -> ClientError {
+        ClientError::Protocol {
+            url: self.url().to_owned(),
+            reason,
+        }
+    }
+
+    fn failed(&self, error: &reqwest::Error, after: Duration) -> ClientError {
+        if error.is_timeout() && !error.is_connect() {
+            return ClientError::TimedOut {
+                what: format!("{} did not answer", self.url()),
+                after,
+            };
+        }
+        let mut cause: &dyn std::error::Error = error;
+        while let Some(deeper) = cause.source() {
+            cause = deeper;
+        }
+        ClientError::Unreachable {
+            url: self.url().to_owned(),
+            reason: cause.to_string(),
+        }
+    }
+}
+
+impl Call<'_> {
+    pub(super) fn query(mut self, name: &'static str, value: Option<impl ToString>) -> Self {
+        if let Some(value) = value {
+            self.query.push((name, value.to_string()));
+        }
+        self
+    }
+
+    pub(super) fn json<T: Serialize + ?Sized>(mut self, body: &T) -> Result<Self, ClientError> {
+        let bytes = serde_json::to_vec(body).map_err(|error| ClientError::Invalid {
+            what: "the request".into(),
+            reason: format!("cannot be written as JSON: {error}"),
+        })?;
+        self.body = Some(bytes);
+        Ok(self)
+    }
+
+    pub(super) fn idempotency_key(mut self, key: Option<&str>) -> Result<Self, ClientError> {
+        if let Some(key) = key {
+            let value = HeaderValue::from_str(key).map_err(|_| ClientError::Invalid {
+                what: "the idempotency key".into(),
+                reason: "may only have printable ASCII characters".into(),
+            })?;
+            self.headers.push((IDEMPOTENCY_KEY, value));
+        }
+        Ok(self)
+    }
+
+    pub(super) fn if_match(mut self, version: Option<u64>) -> Result<Self, ClientError> {
+        if let Some(version) = version {
+            let value = HeaderValue::from_str(&format!("\"{version}\"")).map_err(|_| {
+                ClientError::Invalid {
+                    what: "the version".into(),
+                    reason: "cannot be sent in a header".into(),
+                }
+            })?;
+            self.headers.push((reqwest::header::IF_MATCH, value));
+        }
+        Ok(self)
+    }
+
+    /// Says how long the hive may hold the request; the time-out grows by it.
+    pub(super) fn waiting(mut self, wait: Duration) -> Self {
+        self.wait = wait;
+        self
+    }
+
+    /// Sends it and reads the answer as `T`.
+    pub(super) async fn answer<T: DeserializeOwned>(self) -> Result<T, ClientError> {
+        let client = self.client;
+        let body = self.send().await?;
+        serde_json::from_slice(&body)
+            .map_err(|error| client.protocol(format!("its answer cannot be read: {error}")))
+    }
+
+    /// Sends it; the answer is empty or does not matter.
+    pub(super) async fn done(self) -> Result<(), ClientError> {
+        self.send().await.map(drop)
+    }
+
+    async fn send(self) -> Result<Vec<u8>, ClientError> {
+        let client = self.client;
+        let after = client.timeout.saturating_add(self.wait);
+        let failed = |error: reqwest::Error| client.failed(&error, after);
+        let request = self.request(after)?;
+        let mut response = client.http.execute(request).await.map_err(failed)?;
+        let status = response.status();
+        let limit = if status.is_success() {
+            client.max_body_bytes
+        } else {
+            client.max_body_bytes.min(MAX_PROBLEM_BYTES)
+        };
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(failed)? {
+            if body.len() + chunk.len() > limit {
+                return Err(client.protocol(format!("its answer is over {limit} bytes long")));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        if status.is_success() {
+            return Ok(body);
+        }
+        Err(refusal(client, status, response.headers(), &body))
+    }
+
+    fn request(self, timeout: Duration) -> Result<reqwest::Request, ClientError> {
+        let mut url = self.client.base.clone();
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty().extend(&self.path);
+        }
+        if !self.query.is_empty() {
+            url.query_pairs_mut().extend_pairs(&self.query);
+        }
+        let mut request = reqwest::Request::new(self.method, url);
+        *request.timeout_mut() = Some(timeout);
+        let headers = request.headers_mut();
+        headers.extend(self.headers);
+        if let Some(key) = &self.client.key {
+            headers.insert(AUTHORIZATION, key.clone());
+        }
+        if let Some(body) = self.body {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            *request.body_mut() = Some(body.into());
+        }
+        Ok(request)
+    }
+}
+
+fn refusal(
+    client: &Client,
+    status: StatusCode,
+    headers: &reqwest::header::HeaderMap,
+    body: &[u8],
+) -> ClientError {
+    if status.is_redirection() {
+        let to = headers
+            .get(LOCATION)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or("somewhere else");
+        return client.protocol(format!(
+            "it redirects to {to}, and redirects are not followed; give the URL it should be"
+        ));
+    }
+    let Ok(mut problem) = serde_json::from_slice::<Problem>(body) else {
+        return client.protocol(format!("it answered {status} without saying why"));
+    };
+    problem.status = status.as_u16();
+    problem.retry_after = headers
+        .get(RETRY_AFTER)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|text| text.parse().ok())
+        .map(Duration::from_secs);
+    ClientError::Problem(Box::new(problem))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{Read as _, Write as _},
+        net::TcpListener,
+        thread::JoinHandle,
+    };
+
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::client::Secret;
+
+    /// Answers one connection with this text and gives back what it was asked.
+    fn server(answer: String) -> (String, JoinHandle<String>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let thread = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut asked = vec![0; 65_536];
+            let n = stream.read(&mut asked).unwrap();
+            // The client may hang up before it has read everything.
+            let _ = stream.write_all(answer.as_bytes());
+            String::from_utf8_lossy(&asked[..n]).into_owned()
+        });
+        (url, thread)
+    }
+
+    fn http(status: &str, headers: &str, body: &str) -> String {
+        let length = body.len();
+        format!("HTTP/1.1 {status}\r\n{headers}content-length: {length}\r\n\r\n{body}")
+    }
+
+    async fn ask(answer: String) -> (Result<Value, ClientError>, String) {
+        let (url, thread) = server(answer);
+        let client = Client::builder(url)
+            .key(Secret::new("k3y"))
+            .max_body_bytes(1_000)
+            .build()
+            .unwrap();
+        let got = client.get(&["a b", "c/d"]).query("q", Some("x&y")).answer();
+        (got.await, thread.join().unwrap())
+    }
+
+    #[tokio::test]
+    async fn paths_and_queries_are_escaped_and_the_key_is_sent() {
+        let (got, asked) = ask(http("200 OK", "", "{\"a\":1}")).await;
+        assert_eq!(got.unwrap(), json!({"a": 1}));
+        assert!(
+            asked.starts_with("GET /a%20b/c%2Fd?q=x%26y HTTP/1.1\r\n"),
+            "{asked}"
+        );
+        assert!(asked.contains("authorization: Bearer k3y\r\n"), "{asked}");
+    }
+
+    #[tokio::test]
+    async fn refusals_are_read() {
+        let body = json!({
+            "type": "https://x/y", "status": 422, "code": "invalid", "title": "Invalid",
+            "detail": "two places", "errors": [{"pointer": "/a", "detail": "is wrong"}],
+        });
+        let answer = http("422 X", "retry-after: 7\r\n", &body.to_string());
+        let error = ask(answer).await.0.unwrap_err();
+        assert!(error.has_code("invalid"));
+        let problem = error.problem().unwrap();
+        assert_eq!((problem.status, &*problem.errors[0].pointer), (422, "/a"));
+        assert_eq!(problem.retry_after, Some(Duration::from_secs(7)));
+        assert_eq!(error.to_string(), "two places");
+    }
+
+    #[tokio::test]
+    async fn what_is_no_answer_of_a_hive() {
+        let long = format!("\"{}\"", "x".repeat(2_000));
+        for (answer, expected) in [
+            (
+                http("302 Found", "location: http://evil/\r\n", ""),
+                "redirects to http://evil/",
+            ),
+            (http("502 Bad Gateway", "", "<html>"), "502 Bad Gateway"),
+            (http("200 OK", "", "<html>"), "cannot be read"),
+            (http("200 OK", "", &long), "over 1000 bytes"),
+        ] {
+            let error = ask(answer).await.0.unwrap_err();
+            assert!(matches!(error, ClientError::Protocol { .. }), "{error:?}");
+            assert!(error.to_string().contains(expected), "{error}");
+            assert!(!format!("{error:?}").contains("k3y"));
+        }
+    }
+
+    #[tokio::test]
+    async fn nobody_there_broken_off_and_too_late_are_told_apart() {
+        let closed = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", closed.local_addr().unwrap());
+        drop(closed);
+        let client = Client::builder(url).build().unwrap();
+        let error = client.ready().await.unwrap_err();
+        assert!(
+            matches!(error, ClientError::Unreachable { .. }),
+            "{error:?}"
+        );
+
+        let error = ask("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{".into()).await;
+        let error = error.0.unwrap_err();
+        assert!(
+            matches!(error, ClientError::Unreachable { .. }),
+            "{error:?}"
+        );
+
+        // It accepts connections and never answers.
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = Client::builder(format!("http://{}", silent.local_addr().unwrap()))
+            .timeout(Duration::from_millis(50))
+            .build()
+            .unwrap();
+        let error = client.ready().await.unwrap_err();
+        assert!(matches!(error, ClientError::TimedOut { .. }), "{error:?}");
+    }
+}

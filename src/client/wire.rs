@@ -1,0 +1,93 @@
+//! Shapes of the API that the model of the hive does not have.
+
+use std::fmt;
+
+use deia_hive::{
+    auth::Role,
+    model::{KeyInfo, TaskId, TaskStatus, Timestamp},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// A text that neither `Debug` nor `Display` shows. It is sent and serialised.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Keeps `text` out of logs and messages.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text itself.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(not shown)")
+    }
+}
+
+/// What `GET /api/v1/tasks/{id}/status` answers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TaskState {
+    /// The task.
+    #[serde(alias = "task_id")]
+    pub id: TaskId,
+    /// Where it is in its life.
+    pub status: TaskStatus,
+    /// Whatever else the hive says of it.
+    #[serde(flatten)]
+    pub more: Map<String, Value>,
+}
+
+/// What `GET /api/v1/bots/{id}/logs` answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogLines {
+    /// The last lines of the log, the oldest first.
+    pub lines: Vec<String>,
+}
+
+/// What `POST /api/v1/auth/keys` takes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct NewKeyRequest {
+    /// Who acts with it.
+    pub user: String,
+    /// What it may do.
+    pub role: Role,
+    /// From when on it is refused; never when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+}
+
+/// A new key: the only time that its text is seen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CreatedKey {
+    /// What listings show of it.
+    #[serde(flatten)]
+    pub info: KeyInfo,
+    /// The key itself.
+    pub key: Secret,
+}
+
+/// What `GET /api/v1/auth/whoami` answers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WhoAmI {
+    /// The user that acts with this key.
+    pub user: String,
+    /// What they may do, in one word.
+    pub role: Role,
+    /// Whatever else the hive says of them.
+    #[serde(flatten)]
+    pub more: Map<String, Value>,
+}
+
+/// What `POST /api/v1/tasks/batch` answers.
+#[derive(Deserialize)]
+pub(super) struct BatchIds {
+    pub(super) ids: Vec<TaskId>,
+}
