@@ -42,6 +42,9 @@ pub(crate) trait Contestant {
 type Figures = BTreeMap<&'static str, BTreeMap<&'static str, Vec<f64>>>;
 
 fn main() {
+    if without_backtraces() {
+        return;
+    }
     std::panic::set_hook(Box::new(|_| {}));
     deia_supervision::install_panic_hook();
     let mut figures = Figures::new();
@@ -58,6 +61,21 @@ fn main() {
         run::<others::Ractor>(figures);
     }
     report(&figures);
+}
+
+/// Runs itself again without `RUST_BACKTRACE`, if that is set: capturing a backtrace costs more
+/// than everything else in a restart.
+fn without_backtraces() -> bool {
+    if std::env::var_os("RUST_BACKTRACE").is_none() {
+        return false;
+    }
+    let status = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(std::env::args_os().skip(1))
+        .env_remove("RUST_BACKTRACE")
+        .status()
+        .unwrap();
+    assert!(status.success());
+    true
 }
 
 fn run<C: Contestant + Default>(figures: &mut Figures) {

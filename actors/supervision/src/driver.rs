@@ -6,7 +6,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context as TaskContext, Poll},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use actix::Actor;
@@ -166,6 +166,7 @@ impl<A: Actor<Context = Context<A>>> Driver<A> {
         self.ctx.reset();
         let mut run = Run {
             engine: Engine::new(actor),
+            limit: None,
             deadline: None,
             ready: false,
         };
@@ -210,21 +211,19 @@ impl<A: Actor<Context = Context<A>>> Driver<A> {
                 }
                 Some(Control::Stop(Shutdown::Within(limit))) => {
                     self.ctx.ask_to_stop();
-                    run.deadline = Some(Box::pin(sleep(limit)));
+                    run.limit = Some(limit);
                 }
                 Some(Control::Stop(Shutdown::Infinity)) => self.ctx.ask_to_stop(),
                 Some(Control::Start { .. }) => {}
             }
         }
-        if let Some(deadline) = &mut run.deadline
-            && deadline.as_mut().poll(cx).is_ready()
-        {
-            return Poll::Ready(Some(ExitReason::Killed));
-        }
         let polled = self.poll_engine(run, cx);
         if !run.ready && run.engine.is_ready() {
             run.ready = true;
             self.link.report(incarnation, News::Started);
+        }
+        if polled.is_pending() && run.is_out_of_time(cx) {
+            return Poll::Ready(Some(ExitReason::Killed));
         }
         polled.map(Some)
     }
@@ -248,8 +247,22 @@ impl<A: Actor<Context = Context<A>>> Driver<A> {
 /// What belongs to one run.
 struct Run<A: Actor<Context = Context<A>>> {
     engine: Engine<A>,
+    /// It was asked to stop, and has this long. Most children need no time at all, so the timer
+    /// is made only for one that does.
+    limit: Option<Duration>,
     deadline: Option<Pin<Box<Sleep>>>,
     ready: bool,
+}
+
+impl<A: Actor<Context = Context<A>>> Run<A> {
+    fn is_out_of_time(&mut self, cx: &mut TaskContext<'_>) -> bool {
+        if let Some(limit) = self.limit.take() {
+            self.deadline = Some(Box::pin(sleep(limit)));
+        }
+        self.deadline
+            .as_mut()
+            .is_some_and(|deadline| deadline.as_mut().poll(cx).is_ready())
+    }
 }
 
 fn panicked(mut panic: Panic, message_type: Option<&'static str>) -> ExitReason {

@@ -6,6 +6,7 @@
 pub(crate) mod admin;
 mod group;
 mod kids;
+mod members;
 mod notes;
 mod operate;
 
@@ -24,18 +25,17 @@ use tokio::{
 use self::{
     admin::Admin,
     group::Group,
-    kids::{After, Child, Kids, Phase, Why},
+    kids::{After, Kids, Phase, Why},
 };
 use crate::{
     arbiters::Pool,
-    control::{self, Control},
+    control::Control,
     driver::{Link, News, Note},
     events::{EventKind, Events},
     exit::ExitReason,
     intensity::Window,
-    node::{ChildId, ChildState, Place},
-    spec::{Body, ChildSpec, Options, Placement, Shutdown, Strategy, SupervisorBody},
-    validate::join,
+    node::{ChildId, ChildState},
+    spec::{Options, Placement, Shutdown, Strategy, SupervisorBody},
 };
 
 /// How much longer than its time-out a child on another arbiter may take to report its end before
@@ -212,84 +212,6 @@ impl Supervisor {
         }
     }
 
-    /// Takes a child in: gives it its place and its task, but does not start it.
-    fn attach(&mut self, spec: ChildSpec, declared: bool) -> ChildId {
-        let id = self.kids.next_id();
-        let ChildSpec { policy, node, body } = spec;
-        let policy = Arc::new(policy);
-        let budget = policy.budget.as_ref().unwrap_or(&self.options.intensity);
-        node.attach(Place {
-            path: join(self.link.node.path(), &node.name).into(),
-            policy: Arc::clone(&policy),
-            window: budget.fast,
-        });
-        if let Some(mut branch) = self.link.node.branch() {
-            branch.by_name.insert(Arc::clone(&node.name), id);
-            branch.by_id.insert(id, Arc::clone(&node));
-        }
-        let (control_sender, control) = control::line();
-        let link = Link {
-            id,
-            node: Arc::clone(&node),
-            control,
-            notes: self.notes_sender.clone(),
-        };
-        match body {
-            Body::Supervisor(body) => {
-                let supervisor = Self::new(link, *body, Arc::clone(&self.shared));
-                actix_rt::spawn(supervisor.run());
-            }
-            Body::Worker(body) => match self.arbiter(policy.placement) {
-                None => {
-                    actix_rt::spawn(body.run(link));
-                }
-                Some(arbiter) => {
-                    let own = policy.placement == Placement::Own;
-                    arbiter.spawn_fn(move || {
-                        actix_rt::spawn(async move {
-                            body.run(link).await;
-                            if own {
-                                actix_rt::Arbiter::current().stop();
-                            }
-                        });
-                    });
-                }
-            },
-        }
-        self.kids
-            .insert(id, Child::new(node, policy, control_sender, declared));
-        id
-    }
-
-    fn arbiter(&self, placement: Placement) -> Option<actix_rt::ArbiterHandle> {
-        if placement != Placement::Here && actix_rt::System::try_current().is_none() {
-            tracing::warn!("no actix system on this thread: all children run on it");
-            return None;
-        }
-        match placement {
-            Placement::Here => None,
-            Placement::RoundRobin => Some(self.shared.pool.next()),
-            Placement::Own => Some(actix_rt::Arbiter::new().handle()),
-        }
-    }
-
-    /// Removes a child that is down; its task ends, its handle is gone.
-    fn remove(&mut self, id: ChildId) {
-        self.clear_timer(id);
-        let Some(child) = self.kids.remove(id) else {
-            return;
-        };
-        for reply in child.stop_replies {
-            let _ = reply.send(Ok(()));
-        }
-        child.node.set_state(ChildState::Removed);
-        child.node.history().monitors.clear();
-        if let Some(mut branch) = self.link.node.branch() {
-            branch.by_id.remove(&id);
-            branch.by_name.remove(&child.node.name);
-        }
-    }
-
     fn start_child(&mut self, id: ChildId, why: Why) {
         self.clear_timer(id);
         let Some(child) = self.kids.get_mut(id) else {
@@ -324,10 +246,11 @@ impl Supervisor {
         match child.phase() {
             Phase::Starting(_) | Phase::Up => {
                 child.control.send(Control::Stop(how));
-                let limit = match how {
-                    Shutdown::Brutal => Some(PATIENCE),
-                    Shutdown::Within(limit) => Some(limit + PATIENCE),
-                    Shutdown::Infinity => None,
+                // One on this arbiter cannot be late without this task being late, too.
+                let limit = match (child.policy.placement, how) {
+                    (Placement::Here, _) | (_, Shutdown::Infinity) => None,
+                    (_, Shutdown::Brutal) => Some(PATIENCE),
+                    (_, Shutdown::Within(limit)) => Some(limit + PATIENCE),
                 };
                 if let Some(Phase::Starting(why)) = self.kids.set(id, Phase::Stopping(after)) {
                     why.stopped();

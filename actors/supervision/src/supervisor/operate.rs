@@ -3,7 +3,7 @@
 use super::{
     Life, Supervisor,
     admin::{Admin, ChildCounts, ChildInfo, ChildReply, Operation, StartReply},
-    kids::{After, Phase, Why},
+    kids::{After, Child, Phase, Why},
 };
 use crate::{
     error::{ChildError, StartChildError},
@@ -42,7 +42,7 @@ impl Supervisor {
     fn may_add(&self, spec: &ChildSpec) -> Result<(), StartChildError> {
         validate::child(spec, self.link.node.path(), self.options.auto_shutdown)?;
         if let Some(id) = self.find(spec.name()) {
-            let active = |child: &super::Child| child.phase().is_active();
+            let active = |child: &Child| child.phase().is_active();
             return Err(match self.kids.get(id).is_some_and(active) {
                 true => StartChildError::AlreadyStarted,
                 false => StartChildError::AlreadyPresent,
@@ -79,7 +79,7 @@ impl Supervisor {
 
     /// How it is down, or why it is not.
     fn is_down(&self, id: ChildId) -> Result<ChildState, ChildError> {
-        match self.kids.get(id).map(super::Child::phase) {
+        match self.kids.get(id).map(Child::phase) {
             None => Err(ChildError::NotFound),
             Some(Phase::Down(state)) => Ok(*state),
             Some(Phase::Up) => Err(ChildError::Running),
@@ -124,7 +124,7 @@ impl Supervisor {
 
     fn count(&self) -> ChildCounts {
         let specs = self.kids.len();
-        let is_supervisor = |child: &&super::Child| child.node.kind == Kind::Supervisor;
+        let is_supervisor = |child: &&Child| child.node.kind == Kind::Supervisor;
         let supervisors = self.kids.iter().filter(is_supervisor).count();
         ChildCounts {
             specs,

@@ -1,10 +1,10 @@
 //! What OTP does not have.
 
-use std::{sync::atomic::Ordering::SeqCst, time::Duration};
+use std::time::Duration;
 
 use deia_supervision::{
-    AskError, Backoff, Budget, ChildError, ChildState, DynamicOptions, Exhausted, ExitReason,
-    Intensity, Placement, Received, Refused, Strategy, dynamic,
+    AskError, Backoff, Budget, ChildState, DynamicOptions, Exhausted, ExitReason, Intensity,
+    Received, Refused, Strategy, dynamic,
 };
 use tokio::time::{Instant, sleep};
 
@@ -208,83 +208,6 @@ fn quarantine_instead_of_escalation() {
 }
 
 #[test]
-fn suspend_resume_keeps_place() {
-    run(async {
-        let log = Log::default();
-        let (a, a_handle, _) = probe("a", &log);
-        let (b, b_handle, b_script) = probe("b", &log);
-        let (c, ..) = probe("c", &log);
-        let edge = patient("edge", Strategy::OneForOne).child(b);
-        let root = patient("root", Strategy::RestForOne);
-        let tree = start(root.child(a).supervisor(edge).child(c)).await;
-        tree.suspend_path("root/edge").await.unwrap();
-        assert_eq!(state(&tree, "root/edge"), Some(ChildState::Suspended));
-        assert_eq!(b_script.alive.load(SeqCst), 0);
-        let waiting = b_handle.ask(Ping);
-        // The restart of a sibling does not undo it.
-        a_handle.tell(Crash).unwrap();
-        idle().await;
-        assert_eq!(state(&tree, "root/edge"), Some(ChildState::Suspended));
-        let refused = tree.supervisor("root").unwrap().restart_child("edge").await;
-        assert!(matches!(refused, Err(ChildError::Suspended)));
-        tree.resume_path("root/edge").await.unwrap();
-        assert_eq!(waiting.await, Ok(2));
-        let again = tree.resume_path("root/edge").await;
-        assert!(matches!(again, Err(ChildError::NotSuspended)));
-        log.take();
-        tree.shutdown().await;
-        assert_eq!(log.take(), ["-c", "-b", "-a"]);
-    });
-}
-
-#[test]
-fn suspend_is_not_a_failure() {
-    run(async {
-        let log = Log::default();
-        let (a, ..) = probe("a", &log);
-        let (b, _, b_script) = probe("b", &log);
-        let tree = start(tolerant("root", Strategy::OneForAll, 0).child(a).child(b)).await;
-        for _ in 0..20 {
-            tree.suspend_path("root/a").await.unwrap();
-            tree.suspend_path("root/a").await.unwrap();
-            tree.resume_path("root/a").await.unwrap();
-        }
-        let status = tree.status_of("root/a").unwrap();
-        assert_eq!((status.restarts, status.incarnation), (0, 21));
-        assert_eq!(b_script.built(), 1);
-        assert!(matches!(
-            tree.suspend_path("root").await,
-            Err(ChildError::Root)
-        ));
-        assert!(matches!(
-            tree.suspend_path("root/x").await,
-            Err(ChildError::NotFound)
-        ));
-        tree.restart_path("root/a").await.unwrap();
-        assert_eq!(tree.status_of("root/a").unwrap().incarnation, 22);
-        tree.shutdown().await;
-    });
-}
-
-#[test]
-fn a_child_waiting_for_its_restart_can_be_suspended() {
-    run(async {
-        let minute = Duration::from_secs(60);
-        let (a, handle, script) = probe("a", &Log::default());
-        let a = a.backoff(Backoff::new(minute, minute));
-        let tree = start(patient("root", Strategy::OneForOne).child(a)).await;
-        handle.tell(Crash).unwrap();
-        idle().await;
-        tree.suspend_path("root/a").await.unwrap();
-        sleep(3 * minute).await;
-        assert_eq!(script.built(), 1);
-        tree.resume_path("root/a").await.unwrap();
-        assert_eq!(script.built(), 2);
-        tree.shutdown().await;
-    });
-}
-
-#[test]
 fn status_names_the_cause() {
     run(async {
         let (spec, handle, _) = probe("a", &Log::default());
@@ -410,42 +333,5 @@ fn ten_thousand_children_status_is_cheap() {
         assert_eq!(status.children[0].children[9_999].name.as_ref(), "9999");
         println!("status of 10,000 children: {took:?}");
         tree.shutdown().await;
-    });
-}
-
-#[test]
-fn children_on_other_arbiters() {
-    let system = actix::System::new();
-    system.block_on(async {
-        let log = Log::default();
-        let mut root = patient("root", Strategy::OneForOne).arbiters(2);
-        let mut handles = Vec::new();
-        for (index, placement) in [
-            Placement::Here,
-            Placement::RoundRobin,
-            Placement::RoundRobin,
-            Placement::RoundRobin,
-            Placement::Own,
-        ]
-        .into_iter()
-        .enumerate()
-        {
-            let (spec, handle, _) = probe(&index.to_string(), &log);
-            root = root.child(spec.placement(placement));
-            handles.push(handle);
-        }
-        let tree = start(root).await;
-        for handle in &handles {
-            assert_eq!(handle.ask(Ping).await, Ok(1));
-            assert_eq!(handle.ask(Crash).await, Err(AskError::Crashed));
-            assert_eq!(handle.ask(Ping).await, Ok(2));
-        }
-        assert_eq!(tree.shutdown().await, ExitReason::Shutdown);
-        for handle in &handles {
-            while !handle.is_gone() {
-                tokio::task::yield_now().await;
-            }
-            assert_eq!(handle.ask(Ping).await, Err(AskError::Gone));
-        }
     });
 }

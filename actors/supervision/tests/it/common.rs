@@ -18,6 +18,16 @@ use deia_supervision::{
 /// Runs `test` on an actix system whose clock is paused: time passes only when nothing else can
 /// happen.
 pub(crate) fn run<F: Future>(test: F) -> F::Output {
+    unlimited(async {
+        tokio::time::timeout(Duration::from_secs(1_000_000), test)
+            .await
+            .expect("the test hangs")
+    })
+}
+
+/// The same without a limit, for tests with other threads: the clock of this one jumps to the
+/// next timer whenever it has nothing to do but wait for them.
+pub(crate) fn unlimited<F: Future>(test: F) -> F::Output {
     deia_supervision::install_panic_hook();
     let system = actix::System::with_tokio_rt(|| {
         tokio::runtime::Builder::new_current_thread()
@@ -26,11 +36,7 @@ pub(crate) fn run<F: Future>(test: F) -> F::Output {
             .build()
             .unwrap()
     });
-    system.block_on(async {
-        tokio::time::timeout(Duration::from_secs(1_000_000), test)
-            .await
-            .expect("the test hangs")
-    })
+    system.block_on(test)
 }
 
 /// What happened to the probes of a test, in order.

@@ -1,0 +1,143 @@
+//! The declaration of a supervisor.
+
+use std::sync::Arc;
+
+use super::{
+    AutoShutdown, Body, ChildSpec, Criticality, Exhausted, Options, Policy, Restart, Shutdown,
+    Strategy, SupervisorBody,
+};
+use crate::{
+    backoff::Backoff,
+    intensity::{Budget, Intensity},
+    node::{Kind, Node},
+    supervisor::admin::SupervisorHandle,
+};
+
+/// The declaration of a supervisor and all that is below it.
+pub struct SupervisorSpec {
+    pub(crate) policy: Policy,
+    pub(crate) node: Arc<Node>,
+    pub(crate) body: SupervisorBody,
+    handle: SupervisorHandle,
+}
+
+/// Options of a dynamic supervisor: see [`dynamic`].
+#[derive(Clone, Debug, Default)]
+pub struct DynamicOptions {
+    max_children: Option<usize>,
+}
+
+impl DynamicOptions {
+    /// How many children it may have at a time; at least 1. Default: no limit.
+    #[must_use]
+    pub fn max_children(mut self, max: usize) -> Self {
+        self.max_children = Some(max);
+        self
+    }
+}
+
+/// Declares a supervisor whose children are added at run time, and the handle to do so. The
+/// handle works from now on: what is asked of it before the tree is started waits until it is.
+#[must_use]
+pub fn dynamic(
+    name: impl Into<String>,
+    options: DynamicOptions,
+) -> (SupervisorSpec, SupervisorHandle) {
+    let mut spec = SupervisorSpec::new(name, Strategy::Dynamic);
+    spec.body.options.max_children = options.max_children;
+    let handle = spec.handle();
+    (spec, handle)
+}
+
+impl SupervisorSpec {
+    /// A supervisor without children, with OTP's default intensity of 1 restart in 5 s.
+    #[must_use]
+    pub fn new(name: impl Into<String>, strategy: Strategy) -> Self {
+        let (node, admin) = Node::supervisor(name.into(), strategy);
+        let handle = SupervisorHandle::new(&node);
+        let options = Options {
+            strategy,
+            intensity: Intensity::default(),
+            auto_shutdown: AutoShutdown::Never,
+            max_children: None,
+            pool: None,
+        };
+        Self {
+            policy: Policy::new(Shutdown::Infinity),
+            node,
+            body: SupervisorBody {
+                options,
+                children: Vec::new(),
+                admin,
+            },
+            handle,
+        }
+    }
+
+    policy_methods!(policy);
+
+    /// How many restarts of its children it tolerates. Default: 1 in 5 s.
+    #[must_use]
+    pub fn intensity(mut self, intensity: Intensity) -> Self {
+        self.body.options.intensity = intensity;
+        self
+    }
+
+    /// Whether the end of significant children ends it. Default: never.
+    #[must_use]
+    pub fn auto_shutdown(mut self, auto_shutdown: AutoShutdown) -> Self {
+        self.body.options.auto_shutdown = auto_shutdown;
+        self
+    }
+
+    /// How many children it may have at a time (dynamic supervisors only; at least 1).
+    #[must_use]
+    pub fn max_children(mut self, max: usize) -> Self {
+        self.body.options.max_children = Some(max);
+        self
+    }
+
+    /// On the root of a tree: how many arbiters [`Placement::RoundRobin`] uses (at least 1).
+    /// Default: one for each core.
+    #[must_use]
+    pub fn arbiters(mut self, arbiters: usize) -> Self {
+        self.body.options.pool = Some(arbiters.max(1));
+        self
+    }
+
+    /// Adds a child; children start in the order in which they were added.
+    #[must_use]
+    pub fn child(mut self, spec: impl Into<ChildSpec>) -> Self {
+        self.body.children.push(spec.into());
+        self
+    }
+
+    /// Adds a supervisor as a child.
+    #[must_use]
+    pub fn supervisor(self, spec: SupervisorSpec) -> Self {
+        self.child(spec)
+    }
+
+    /// The name, unique among its siblings.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.node.name
+    }
+
+    /// The handle through which children are added and operated at run time.
+    #[must_use]
+    pub fn handle(&self) -> SupervisorHandle {
+        self.handle.clone()
+    }
+}
+
+impl From<SupervisorSpec> for ChildSpec {
+    fn from(spec: SupervisorSpec) -> Self {
+        debug_assert!(spec.node.kind == Kind::Supervisor);
+        Self {
+            policy: spec.policy,
+            node: spec.node,
+            body: Body::Supervisor(Box::new(spec.body)),
+        }
+    }
+}

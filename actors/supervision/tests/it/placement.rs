@@ -1,0 +1,85 @@
+//! Children on other threads.
+
+use std::sync::{Mutex, mpsc};
+
+use actix::prelude::{Actor, Handler, Message};
+use deia_supervision::{AskError, Context, ExitReason, Placement, StartError, Strategy, child};
+
+use crate::common::{Crash, Log, Ping, patient, probe, start, unlimited};
+
+#[test]
+fn children_on_other_arbiters() {
+    let system = actix::System::new();
+    system.block_on(async {
+        let log = Log::default();
+        let mut root = patient("root", Strategy::OneForOne).arbiters(2);
+        let mut handles = Vec::new();
+        for (index, placement) in [
+            Placement::Here,
+            Placement::RoundRobin,
+            Placement::RoundRobin,
+            Placement::RoundRobin,
+            Placement::Own,
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let (spec, handle, _) = probe(&index.to_string(), &log);
+            root = root.child(spec.placement(placement));
+            handles.push(handle);
+        }
+        let tree = start(root).await;
+        for handle in &handles {
+            assert_eq!(handle.ask(Ping).await, Ok(1));
+            assert_eq!(handle.ask(Crash).await, Err(AskError::Crashed));
+            assert_eq!(handle.ask(Ping).await, Ok(2));
+        }
+        assert_eq!(tree.shutdown().await, ExitReason::Shutdown);
+        for handle in &handles {
+            while !handle.is_gone() {
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(handle.ask(Ping).await, Err(AskError::Gone));
+        }
+    });
+}
+
+/// Blocks its thread until it is released.
+struct Blocker;
+
+impl Actor for Blocker {
+    type Context = Context<Self>;
+}
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Block(Mutex<mpsc::Receiver<()>>, mpsc::Sender<()>);
+
+impl Handler<Block> for Blocker {
+    type Result = ();
+    fn handle(&mut self, message: Block, _: &mut Self::Context) {
+        message.1.send(()).unwrap();
+        let _ = message.0.lock().unwrap().recv();
+    }
+}
+
+/// A child that cannot even be killed is given up as stuck; everything else stops in order.
+#[test]
+fn shutdown_ends_although_a_child_is_stuck() {
+    let log = Log::default();
+    let (release, released) = mpsc::channel();
+    let (blocked, is_blocked) = mpsc::channel();
+    unlimited(async {
+        let (a, ..) = probe("a", &log);
+        let (blocker, handle) = child("blocker", || async { Ok::<_, StartError>(Blocker) });
+        let root = patient("root", Strategy::OneForOne);
+        let tree = start(root.child(a).child(blocker.placement(Placement::Own))).await;
+        let exit = handle.monitor();
+        handle.tell(Block(Mutex::new(released), blocked)).unwrap();
+        is_blocked.recv().unwrap();
+        assert_eq!(tree.shutdown().await, ExitReason::Shutdown);
+        assert_eq!(exit.await.unwrap().code(), "stuck");
+        assert_eq!(log.take(), ["+a", "-a"]);
+    });
+    drop(release);
+}
