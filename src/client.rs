@@ -32,6 +32,7 @@ mod tasks;
 mod transport;
 mod wire;
 
+pub use bots::PutIf;
 pub use builder::{Client, ClientBuilder, DEFAULT_URL};
 pub use error::{ClientError, Problem};
 pub use supervisors::{ExitCode, LastExit, NodeKind, NodeState, Strategy, SupervisorNode};

@@ -4,7 +4,9 @@ mod spec;
 mod view;
 
 use clap::Subcommand;
-use deia_hive::model::{Bot, BotName};
+use deia_hive::model::{Bot, BotDesired, BotName};
+
+use crate::client::{LogLines, PutIf};
 
 use self::spec::AddArgs;
 use super::{
@@ -35,7 +37,7 @@ pub(super) enum BotCommand {
   deia-admin bot add sim-3 --simulated slow --specialize writing
   deia-admin bot add from-file --file spec.json --replace")]
     Add(Box<AddArgs>),
-    /// Mean a bot to run.
+    /// Launch a bot.
     #[command(before_help = "Examples:
   deia-admin bot launch upper-1
   deia-admin bot launch upper-1 --wait 10s")]
@@ -45,7 +47,7 @@ pub(super) enum BotCommand {
         #[command(flatten)]
         wait: WaitArgs,
     },
-    /// Mean a bot not to run; its tasks go back to the queue.
+    /// Stop a bot; what it has in hand goes back to the queue.
     #[command(before_help = "Examples:
   deia-admin bot stop upper-1
   deia-admin bot stop upper-1 --wait")]
@@ -118,17 +120,21 @@ impl BotCommand {
 async fn add(context: &Context, args: AddArgs) -> Result<(), CliError> {
     let (client, out) = (&context.client, &context.out);
     let spec = args.spec()?;
-    let version = match client.bot(&args.name).await {
-        Ok(bot) if args.replace => Some(bot.version),
-        Ok(Bot { id, version, .. }) => return Err(CliError::BotExists { name: id, version }),
-        Err(error) if error.problem().is_some_and(|p| p.status == 404) => None,
-        Err(error) => return Err(error.into()),
+    let when = if args.replace {
+        PutIf::Always
+    } else {
+        PutIf::New
     };
-    let mut bot = client.put_bot(&args.name, &spec, version).await?;
+    let mut bot = match client.put_bot(&args.name, &spec, when).await {
+        Err(error) if error.problem().is_some_and(|p| p.status == 412) => {
+            return Err(CliError::BotExists { name: args.name });
+        }
+        put => put?,
+    };
     if args.launch {
         bot = client.launch_bot(&args.name).await?;
         bot = args.wait.until(client, bot, Goal::Up).await?;
-    } else if bot.version == 1 {
+    } else if bot.desired == BotDesired::Stopped {
         out.note(&format!("launch it: deia-admin bot launch {}", bot.id));
     }
     row(out, &bot)
@@ -138,7 +144,7 @@ fn row(out: &Output, bot: &Bot) -> Result<(), CliError> {
     out.one(bot, |look| view::list(std::slice::from_ref(bot), look))
 }
 
-fn logs(out: &Output, log: &crate::client::LogLines) -> Result<(), CliError> {
+fn logs(out: &Output, log: &LogLines) -> Result<(), CliError> {
     if !out.is_table() {
         return out.one(log, |_| String::new());
     }

@@ -28,14 +28,14 @@ pub(super) struct GlobalArgs {
     #[arg(long, short, global = true, value_enum, default_value_t, help_heading = HEADING)]
     output: Format,
     /// Where the hive is.
-    #[arg(long, global = true, env = "DEIA_URL", default_value = DEFAULT_URL, help_heading = HEADING)]
+    #[arg(long, global = true, env = "DEIA_URL", hide_env_values = true, default_value = DEFAULT_URL, help_heading = HEADING)]
     url: String,
     /// The file that holds the API key.
-    #[arg(long, global = true, env = "DEIA_KEY_FILE", value_name = "FILE", help_heading = HEADING)]
+    #[arg(long, global = true, env = "DEIA_KEY_FILE", hide_env_values = true, value_name = "FILE", help_heading = HEADING)]
     key_file: Option<PathBuf>,
     /// The data directory of a hive on this machine. Its admin.key is used when
     /// no key file is given.
-    #[arg(long, global = true, env = "DEIA_DATA_DIR", value_name = "DIR", default_value = "data", help_heading = HEADING)]
+    #[arg(long, global = true, env = "DEIA_DATA_DIR", hide_env_values = true, value_name = "DIR", default_value = "data", help_heading = HEADING)]
     data_dir: PathBuf,
     /// How long one request may take.
     #[arg(long, global = true, value_name = "DURATION", default_value = "30s", value_parser = parse::duration, help_heading = HEADING)]

@@ -1,10 +1,12 @@
 //! What can go wrong, what to do about it, and how the process ends then.
 
+mod advice;
+
 use std::{io, path::PathBuf, process::ExitCode, time::Duration};
 
 use deia_hive::model::{BotName, TaskId};
 
-use crate::client::{ClientError, Problem};
+use crate::client::ClientError;
 
 use super::human;
 
@@ -86,12 +88,10 @@ pub enum CliError {
     #[error("nothing was done")]
     NotConfirmed,
     /// A bot of that name exists.
-    #[error("bot {name} exists already (version {version})")]
+    #[error("bot {name} exists already")]
     BotExists {
         /// The bot.
         name: BotName,
-        /// Its version.
-        version: u64,
     },
     /// A bot did not get where it was sent.
     #[error("bot {name} is {status}: {reason}")]
@@ -177,36 +177,6 @@ impl CliError {
         }
     }
 
-    /// What to do next, where there is something to do.
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::Client(error) => hint_of(error),
-            Self::NoKey { .. } => Some(
-                "give --key-file FILE or set DEIA_KEY_FILE; on the hive's own machine give \
-                 --data-dir DIR, where its admin.key is"
-                    .into(),
-            ),
-            Self::KeyFileDenied { .. } => {
-                Some("run as the user that the hive runs as, or give another --key-file".into())
-            }
-            Self::CannotAsk { .. } => Some("give --yes to do it without being asked".into()),
-            Self::BotExists { name, .. } => Some(format!(
-                "give --replace to change it, or look at it: deia-admin bot show {name}"
-            )),
-            Self::BotWentWrong { name, .. } | Self::BotNotThere { name, .. } => Some(format!(
-                "see why: deia-admin bot logs {name}; deia-admin supervisors"
-            )),
-            Self::TaskFailed { id, .. } => {
-                Some(format!("all that is known: deia-admin task show {id}"))
-            }
-            Self::TaskNotEnded { id, .. } => {
-                Some(format!("wait again: deia-admin task result {id} --wait"))
-            }
-            Self::Unhealthy(_) => Some("look closer: deia-admin supervisors".into()),
-            _ => None,
-        }
-    }
-
     /// Tells the user on standard error.
     pub(super) fn report(&self) -> Exit {
         let exit = self.exit();
@@ -216,30 +186,6 @@ impl CliError {
             }
         }
         exit
-    }
-
-    /// What the user is told, line by line.
-    pub fn message(&self) -> Vec<String> {
-        let mut lines = match self {
-            Self::Client(ClientError::Problem(problem)) => {
-                vec![format!("error: {problem} ({})", problem.code)]
-            }
-            Self::Client(ClientError::Unreachable { url, reason }) => {
-                vec![format!("error: no hive answers at {url} ({reason})")]
-            }
-            other => vec![format!("error: {other}")],
-        };
-        if let Self::Client(ClientError::Problem(problem)) = self {
-            lines.extend(problem.errors.iter().map(|violation| {
-                let place = match violation.pointer.as_str() {
-                    "" => "the input",
-                    pointer => pointer,
-                };
-                format!("  {place}: {}", violation.detail)
-            }));
-        }
-        lines.extend(self.hint().map(|hint| format!("  next: {hint}")));
-        lines
     }
 }
 
@@ -264,43 +210,10 @@ fn exit_of_status(status: u16) -> Exit {
     }
 }
 
-fn hint_of(error: &ClientError) -> Option<String> {
-    match error {
-        ClientError::Unreachable { .. } => {
-            Some("start a hive with `deia`, or say where one is with --url or DEIA_URL".into())
-        }
-        ClientError::TimedOut { .. } => Some(
-            "look before you repeat it, it may have been done; --request-timeout waits longer"
-                .into(),
-        ),
-        ClientError::Protocol { .. } => Some("check --url: is that a hive of this version?".into()),
-        ClientError::Invalid { .. } => None,
-        ClientError::Problem(problem) => hint_of_problem(problem),
-    }
-}
-
-fn hint_of_problem(problem: &Problem) -> Option<String> {
-    if let Some(after) = problem.retry_after {
-        return Some(format!("try again in {}", human::duration(after)));
-    }
-    match (problem.status, problem.code.as_str()) {
-        (401, _) => Some("give another key with --key-file; whoami shows who a key is".into()),
-        (403, _) => {
-            Some("see what the key is for with whoami; an admin makes keys: key create".into())
-        }
-        (_, "task_not_finished") => Some("wait for it with --wait".into()),
-        (_, "task_not_found") => Some("see what there is: deia-admin task list".into()),
-        (_, "bot_not_found") => Some("see what there is: deia-admin bot list".into()),
-        (_, "key_not_found") => Some("see what there is: deia-admin key list".into()),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use deia_hive::model::Violation;
-
     use super::*;
+    use crate::client::Problem;
 
     fn problem(status: u16, code: &str) -> ClientError {
         ClientError::Problem(Box::new(Problem {
@@ -309,6 +222,7 @@ mod tests {
             title: "Title".into(),
             detail: Some("what is wrong".into()),
             errors: vec![],
+            request_id: None,
             retry_after: None,
         }))
     }
@@ -378,13 +292,7 @@ mod tests {
                 },
                 5,
             ),
-            (
-                CliError::BotExists {
-                    name: name.clone(),
-                    version: 1,
-                },
-                6,
-            ),
+            (CliError::BotExists { name: name.clone() }, 6),
             (
                 CliError::BotNotThere {
                     name: name.clone(),
@@ -420,43 +328,5 @@ mod tests {
         ] {
             assert_eq!(error.exit() as u8, expected, "{error:?}");
         }
-    }
-
-    #[test]
-    fn messages_say_what_where_and_what_next() {
-        let unreachable = CliError::Client(ClientError::Unreachable {
-            url: "http://127.0.0.1:8000".into(),
-            reason: "Connection refused".into(),
-        });
-        assert_eq!(
-            unreachable.message(),
-            [
-                "error: no hive answers at http://127.0.0.1:8000 (Connection refused)",
-                "  next: start a hive with `deia`, or say where one is with --url or DEIA_URL"
-            ]
-        );
-        let mut invalid = problem(422, "invalid_input");
-        if let ClientError::Problem(problem) = &mut invalid {
-            problem.errors = ["/content", ""]
-                .map(|pointer| Violation {
-                    pointer: pointer.into(),
-                    detail: "is wrong".into(),
-                })
-                .into();
-        }
-        assert_eq!(
-            CliError::Client(invalid).message(),
-            [
-                "error: what is wrong (invalid_input)",
-                "  /content: is wrong",
-                "  the input: is wrong"
-            ]
-        );
-        let mut busy = problem(429, "rate_limited");
-        if let ClientError::Problem(problem) = &mut busy {
-            problem.retry_after = Some(Duration::from_secs(3));
-        }
-        let lines = CliError::Client(busy).message();
-        assert_eq!(lines[1], "  next: try again in 3s");
     }
 }

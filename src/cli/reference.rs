@@ -62,7 +62,8 @@ fn write_command(out: &mut String, command: &Command, parent: &str, level: usize
         return;
     }
     let usage = command.clone().render_usage().to_string();
-    let usage = usage.trim_start_matches("Usage: ").to_owned();
+    let lines = usage.trim_start_matches("Usage: ").lines();
+    let usage = lines.map(str::trim).collect::<Vec<_>>().join("\n");
     out.push_str(&format!("\n{}", fenced(&usage)));
     let own: Vec<_> = command
         .get_arguments()
@@ -93,7 +94,9 @@ fn options<'a>(out: &mut String, args: impl Iterator<Item = &'a Arg>) {
         if !values.is_empty() && arg.get_action().takes_values() {
             meaning.push_str(&format!(" One of {}.", values.join(", ")));
         }
-        if let [default] = arg.get_default_values() {
+        if let [default] = arg.get_default_values()
+            && arg.get_action().takes_values()
+        {
             meaning.push_str(&format!(" Default: `{}`.", default.display()));
         }
         if let Some(name) = arg.get_env() {

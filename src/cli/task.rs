@@ -87,7 +87,8 @@ pub(super) struct ListArgs {
 /// How long the end of a task is waited for.
 #[derive(Clone, Copy, Debug, Args)]
 pub(super) struct ResultWait {
-    /// Wait for its end, 5 minutes at most unless another time is given.
+    /// Wait for its end, 5 minutes at most unless another time is given; the
+    /// result is printed, and a task that did not succeed is exit code 1.
     #[arg(
         long,
         value_name = "DURATION",

@@ -5,6 +5,17 @@ use reqwest::Method;
 
 use super::{Client, ClientError, LogLines};
 
+/// On what condition a specification is put in place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PutIf {
+    /// On none.
+    Always,
+    /// The bot is not there yet.
+    New,
+    /// The bot still has that version.
+    Version(u64),
+}
+
 impl Client {
     /// All bots, by name.
     ///
@@ -24,19 +35,18 @@ impl Client {
             .await
     }
 
-    /// Puts a bot in place or replaces its specification; with `if_version` only
-    /// when that is still its version.
+    /// Puts a bot in place or replaces its specification, as `when` says.
     ///
     /// # Errors
-    /// [`ClientError`].
+    /// A problem with status 412 when things are not as `when` says.
     pub async fn put_bot(
         &self,
         name: &BotName,
         spec: &BotSpec,
-        if_version: Option<u64>,
+        when: PutIf,
     ) -> Result<Bot, ClientError> {
         self.call(Method::PUT, &["api", "v1", "bots", name.as_str()])
-            .if_match(if_version)?
+            .put_if(when)
             .json(spec)?
             .answer()
             .await

@@ -76,6 +76,9 @@ pub struct Problem {
     /// The places in the input that are wrong.
     #[serde(default)]
     pub errors: Vec<Violation>,
+    /// Names the request in the log of the server.
+    #[serde(default)]
+    pub request_id: Option<String>,
     /// When it is worth trying again, from the `Retry-After` header.
     #[serde(skip)]
     pub retry_after: Option<Duration>,

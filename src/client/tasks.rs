@@ -108,7 +108,7 @@ impl Client {
     /// A problem with code `task_not_finished` when it has not ended by then.
     pub async fn task_result(&self, id: TaskId, wait: Duration) -> Result<TaskResult, ClientError> {
         self.get(&["api", "v1", "tasks", &id.to_string(), "result"])
-            .query("wait_ms", (!wait.is_zero()).then(|| wait.as_millis()))
+            .query("wait_ms", (!wait.is_zero()).then_some(wait.as_millis()))
             .waiting(wait)
             .answer()
             .await

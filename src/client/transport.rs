@@ -4,11 +4,14 @@ use std::time::Duration;
 
 use reqwest::{
     Method, StatusCode,
-    header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, RETRY_AFTER},
+    header::{
+        AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH, LOCATION,
+        RETRY_AFTER,
+    },
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Client, ClientError, Problem};
+use super::{Client, ClientError, Problem, PutIf};
 
 /// No refusal is longer than this.
 const MAX_PROBLEM_BYTES: usize = 1 << 20;
@@ -100,17 +103,16 @@ impl Call<'_> {
         Ok(self)
     }
 
-    pub(super) fn if_match(mut self, version: Option<u64>) -> Result<Self, ClientError> {
-        if let Some(version) = version {
-            let value = HeaderValue::from_str(&format!("\"{version}\"")).map_err(|_| {
-                ClientError::Invalid {
-                    what: "the version".into(),
-                    reason: "cannot be sent in a header".into(),
-                }
-            })?;
-            self.headers.push((reqwest::header::IF_MATCH, value));
-        }
-        Ok(self)
+    pub(super) fn put_if(mut self, when: PutIf) -> Self {
+        let condition = match when {
+            PutIf::Always => None,
+            PutIf::New => Some((IF_NONE_MATCH, HeaderValue::from_static("*"))),
+            PutIf::Version(version) => HeaderValue::try_from(format!("\"{version}\""))
+                .ok()
+                .map(|tag| (IF_MATCH, tag)),
+        };
+        self.headers.extend(condition);
+        self
     }
 
     /// Says how long the hive may hold the request; the time-out grows by it.

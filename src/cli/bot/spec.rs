@@ -14,7 +14,14 @@ use crate::cli::{context, error::CliError, parse, wait::WaitArgs};
 const MAX_SPEC_BYTES: u64 = 64 << 20;
 
 #[derive(Debug, Args)]
-#[command(group = ArgGroup::new("executor").required(true).multiple(true))]
+#[command(
+    group = ArgGroup::new("executor").required(true).multiple(true),
+    override_usage = "\
+deia-admin bot add [OPTIONS] <NAME> --command <WORD>...
+       deia-admin bot add [OPTIONS] <NAME> -- <WORD>...
+       deia-admin bot add [OPTIONS] <NAME> --simulated <BEHAVIOR>
+       deia-admin bot add [OPTIONS] <NAME> --file <FILE>"
+)]
 pub(in crate::cli) struct AddArgs {
     /// The bot's name: a-z, 0-9 and '-', at most 63 of them.
     pub(super) name: BotName,

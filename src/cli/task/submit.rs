@@ -40,8 +40,6 @@ pub(in crate::cli) struct SubmitArgs {
     /// Makes it safe to repeat this command: the task is submitted once.
     #[arg(long, value_name = "KEY")]
     pub(super) idempotency_key: Option<String>,
-    /// Wait for its end and print the result, 5 minutes at most unless another
-    /// time is given. Fails when the task fails.
     #[command(flatten)]
     pub(super) wait: ResultWait,
 }
