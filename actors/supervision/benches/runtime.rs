@@ -11,12 +11,7 @@ mod others;
 #[path = "runtime/ours.rs"]
 mod ours;
 
-use std::{
-    collections::BTreeMap,
-    future::Future,
-    path::PathBuf,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, future::Future, path::PathBuf, time::Instant};
 
 const ROUNDS: usize = 5;
 /// Tells before the sender lets the receiver run.
@@ -59,6 +54,7 @@ fn main() {
         run::<ours::Ours>(figures);
         run::<others::Kameo>(figures);
         run::<others::Ractor>(figures);
+        alone(figures);
     }
     report(&figures);
 }
@@ -99,6 +95,37 @@ fn run<C: Contestant + Default>(figures: &mut Figures) {
         }
         contestant.stop(vec![actor]).await;
     });
+}
+
+/// What the others do not have: a snapshot of 10,000 children, and what each of them weighs.
+fn alone(figures: &mut Figures) {
+    const CHILDREN: usize = 10_000;
+    actix::System::new().block_on(async {
+        let mut ours = ours::Ours::default();
+        let before = resident_bytes();
+        let mut children = Vec::with_capacity(CHILDREN);
+        for _ in 0..CHILDREN {
+            children.push(ours.spawn().await);
+        }
+        let each = resident_bytes().saturating_sub(before) as f64 / CHILDREN as f64;
+        let begin = Instant::now();
+        assert_eq!(ours.status().children[0].children.len(), CHILDREN);
+        let status = begin.elapsed().as_secs_f64() * 1e3;
+        let mut put = |figure, value| {
+            let row = figures.entry(figure).or_default();
+            row.entry("deia").or_default().push(value);
+        };
+        put("status_of_10k_ms", status);
+        put("bytes_per_child", each);
+        ours.stop(children).await;
+    });
+}
+
+/// Memory of this process (Linux only, 0 elsewhere).
+fn resident_bytes() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok());
+    pages.unwrap_or(0_u64) * 4_096
 }
 
 fn ns_each(elapsed: Duration, count: u64) -> f64 {

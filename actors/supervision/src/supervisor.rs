@@ -279,6 +279,11 @@ impl Supervisor {
         let Some(child) = self.kids.get_mut(id) else {
             return;
         };
+        if after != After::Restart
+            && let Some(why) = child.turn.take()
+        {
+            why.stopped();
+        }
         for reply in std::mem::take(&mut child.stop_replies) {
             let _ = reply.send(Ok(()));
         }

@@ -3,7 +3,7 @@
 use actix::prelude::{Actor, Handler, Message};
 use deia_supervision::{
     Context, DynamicOptions, DynamicSupervisor, Handle, Intensity, StartError, Strategy,
-    SupervisorSpec, Tree, child, dynamic,
+    SupervisorSpec, Tree, TreeStatus, child, dynamic,
 };
 
 use super::Contestant;
@@ -51,6 +51,13 @@ impl Handler<Crash> for Counter {
 pub(crate) struct Ours {
     tree: Option<(Tree, DynamicSupervisor)>,
     spawned: u64,
+}
+
+impl Ours {
+    pub(crate) fn status(&self) -> TreeStatus {
+        let (tree, _) = self.tree.as_ref().unwrap();
+        tree.status()
+    }
 }
 
 impl Contestant for Ours {

@@ -77,6 +77,24 @@ impl Supervisor {
             .is_some_and(|group| id >= group.from && !matches!(group.stage, Stage::Starting { .. }))
     }
 
+    /// Starts a child that is down, in its turn if those before it are being restarted.
+    pub(super) fn start_in_turn(&mut self, id: ChildId, why: Why) {
+        let waits = match &self.group {
+            None => false,
+            Some(Group { from, stage }) => match stage {
+                Stage::Stopping { .. } | Stage::Waiting { .. } => id >= *from,
+                Stage::Starting { cursor } => id >= *cursor,
+            },
+        };
+        if !waits {
+            return self.start_child(id, why);
+        }
+        self.kids.set(id, Phase::Restarting);
+        if let Some(child) = self.kids.get_mut(id) {
+            child.turn = Some(why);
+        }
+    }
+
     /// Does whatever can be done now; everything else waits for a note or an alarm.
     pub(super) fn advance(&mut self) {
         if matches!(self.life, Life::Stopping(_)) {
@@ -126,10 +144,11 @@ impl Supervisor {
         };
         match child.phase() {
             Phase::Restarting => {
-                let why = match self.life {
+                let turn = self.kids.get_mut(id).and_then(|child| child.turn.take());
+                let why = turn.unwrap_or(match self.life {
                     Life::Starting => Why::Initial,
                     _ => Why::Again,
-                };
+                });
                 self.start_child(id, why);
                 (Some(Stage::Starting { cursor: id }), false)
             }

@@ -29,6 +29,8 @@ pub(super) struct Child {
     pub(super) up_since: Option<Instant>,
     /// When its own timer fires: its restart, or the end of patience with its stop.
     pub(super) timer: Option<Instant>,
+    /// Why it is to be started when its turn comes, if not to restart it.
+    pub(super) turn: Option<Why>,
     /// Who waits for it to be down.
     pub(super) stop_replies: Vec<ChildReply>,
 }
@@ -86,6 +88,7 @@ impl Child {
             attempt: 0,
             up_since: None,
             timer: None,
+            turn: None,
             stop_replies: Vec::new(),
         }
     }

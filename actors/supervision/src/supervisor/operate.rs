@@ -32,7 +32,7 @@ impl Supervisor {
             return;
         }
         let id = self.attach(spec, false);
-        self.start_child(id, Why::Added(reply));
+        self.start_in_turn(id, Why::Added(reply));
     }
 
     fn find(&self, name: &str) -> Option<ChildId> {
@@ -60,11 +60,11 @@ impl Supervisor {
             Operation::Suspend => self.terminate(id, ChildState::Suspended, reply),
             Operation::Restart => match self.is_down(id) {
                 Ok(ChildState::Suspended) => drop(reply.send(Err(ChildError::Suspended))),
-                Ok(_) => self.start_child(id, Why::Manual(reply)),
+                Ok(_) => self.start_in_turn(id, Why::Manual(reply)),
                 Err(error) => drop(reply.send(Err(error))),
             },
             Operation::Resume => match self.is_down(id) {
-                Ok(ChildState::Suspended) => self.start_child(id, Why::Resumed(reply)),
+                Ok(ChildState::Suspended) => self.start_in_turn(id, Why::Resumed(reply)),
                 _ => drop(reply.send(Err(ChildError::NotSuspended))),
             },
             Operation::Delete => match self.is_down(id) {

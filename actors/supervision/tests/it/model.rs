@@ -217,8 +217,6 @@ async fn holds(root: Strategy, children: Vec<Shape>, acts: Vec<Act>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
-
     #[test]
     fn what_must_always_hold(
         root in strategy(),

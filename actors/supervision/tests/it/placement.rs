@@ -5,7 +5,7 @@ use std::sync::{Mutex, mpsc};
 use actix::prelude::{Actor, Handler, Message};
 use deia_supervision::{AskError, Context, ExitReason, Placement, StartError, Strategy, child};
 
-use crate::common::{Crash, Log, Ping, patient, probe, start, unlimited};
+use crate::common::{Crash, Log, Ping, Say, patient, probe, start, unlimited};
 
 #[test]
 fn children_on_other_arbiters() {
@@ -82,4 +82,53 @@ fn shutdown_ends_although_a_child_is_stuck() {
         assert_eq!(log.take(), ["+a", "-a"]);
     });
     drop(release);
+}
+
+/// Four threads send while the child crashes now and then: what was taken is handled, once, and
+/// there are never more messages waiting than the bound allows.
+#[test]
+fn nothing_taken_is_lost_between_threads() {
+    const BOUND: usize = 100;
+    actix::System::new().block_on(async {
+        let (spec, handle, script) = probe("a", &Log::default());
+        let spec = spec.placement(Placement::Own).mailbox(BOUND);
+        let tree = start(patient("root", Strategy::OneForOne).child(spec)).await;
+        let senders: Vec<_> = (0..4)
+            .map(|_| {
+                let handle = handle.clone();
+                std::thread::spawn(move || {
+                    let (mut taken, mut crashes) = (0, 0);
+                    for number in 0..20_000 {
+                        let crash = number % 500 == 0;
+                        let sent = match crash {
+                            true => handle.tell(Crash).is_ok(),
+                            false => handle.tell(Say(number)).is_ok(),
+                        };
+                        taken += u64::from(sent);
+                        crashes += usize::from(sent && crash);
+                        if !sent {
+                            std::thread::yield_now();
+                        }
+                        // The other senders may be in between counting and being refused.
+                        assert!(handle.depth() <= BOUND + 3);
+                    }
+                    (taken, crashes)
+                })
+            })
+            .collect();
+        let (mut taken, mut crashes) = (0, 0);
+        for sender in senders {
+            let sent = tokio::task::spawn_blocking(move || sender.join().unwrap());
+            let sent = sent.await.unwrap();
+            taken += sent.0;
+            crashes += sent.1;
+        }
+        while handle.ask(Ping).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+        let handled = tree.status_of("root/a").unwrap().handled;
+        assert_eq!(handled, taken + 1);
+        assert_eq!(script.built(), crashes + 1);
+        assert_eq!(tree.shutdown().await, ExitReason::Shutdown);
+    });
 }

@@ -83,3 +83,32 @@ fn a_child_waiting_for_its_restart_can_be_suspended() {
         tree.shutdown().await;
     });
 }
+
+/// Found by the model: it used to start at once, before the siblings it depends on.
+#[test]
+fn a_child_resumed_during_a_restart_of_its_group_waits_for_its_turn() {
+    run(async {
+        let log = Log::default();
+        let second = Duration::from_secs(1);
+        let (a, handle, _) = probe("a", &log);
+        let (b, ..) = probe("b", &log);
+        let a = a.backoff(Backoff::new(second, second));
+        let tree = start(patient("root", Strategy::OneForAll).child(a).child(b)).await;
+        handle.tell(Crash).unwrap();
+        idle().await;
+        tree.suspend_path("root/b").await.unwrap();
+        log.take();
+        tree.resume_path("root/b").await.unwrap();
+        assert_eq!(log.take(), ["+a", "+b"]);
+        // Suspended again before its turn: whoever resumed it is told.
+        handle.tell(Crash).unwrap();
+        idle().await;
+        tree.suspend_path("root/b").await.unwrap();
+        let other = tree.clone();
+        let resuming = actix::spawn(async move { other.resume_path("root/b").await });
+        idle().await;
+        tree.suspend_path("root/b").await.unwrap();
+        assert!(matches!(resuming.await.unwrap(), Err(ChildError::Stopped)));
+        tree.shutdown().await;
+    });
+}
