@@ -218,7 +218,7 @@ async fn attend(
         );
     }
     if let Some(marks) = left_behind {
-        end_escaped(cx, claimed, marks).await;
+        cx.guardian.end_escaped(marks).await;
     }
     let too_much = Ending::TooMuchOutput {
         max_bytes: cx.max_output_bytes,
@@ -306,24 +306,4 @@ async fn end_gently(program: &Program, exit: &ExitWatch, streams: &mut Streams, 
 async fn group_lives(group: i32) -> bool {
     let looked = tokio::task::spawn_blocking(move || guard::group_lives(group)).await;
     matches!(looked, Ok(Ok(true)))
-}
-
-/// Ends the processes of this attempt that left its group.
-async fn end_escaped(cx: &CommandContext, claimed: &ClaimedTask, marks: guard::Marks) {
-    let swept = tokio::task::spawn_blocking(move || guard::sweep_marked(&[marks])).await;
-    let swept = swept.unwrap_or_else(|error| Err(io::Error::other(error)));
-    match swept {
-        Ok(swept) if swept == guard::Swept::default() => {}
-        Ok(swept) => cx.note(
-            claimed,
-            &format!(
-                "{} processes that had left the group were ended",
-                swept.ended
-            ),
-        ),
-        Err(error) => cx.note(
-            claimed,
-            &format!("processes that left the group cannot be sought: {error}"),
-        ),
-    }
 }

@@ -2,35 +2,26 @@
 //! process groups live, replaces it when it dies, and reaps programs that
 //! nobody waits for any more.
 
+mod keeper;
+
 use std::{
     collections::BTreeSet,
     ffi::OsString,
     fmt::Write as _,
     io,
-    os::{
-        fd::{AsFd as _, OwnedFd},
-        unix::process::CommandExt as _,
-    },
+    os::fd::OwnedFd,
     path::PathBuf,
-    process::{Child, Command, Stdio},
+    process::Child,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
 };
 
-use rustix::{
-    event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll},
-    process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open},
-};
+use rustix::event::{EventfdFlags, eventfd};
+use tokio::sync::oneshot;
 
-use crate::guard::{self, Marks};
+use self::keeper::{Guard, Keeper, RunningGuard};
+use crate::guard::Marks;
 
-/// The least time between two starts of a guard.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
-
-/// Room asked for in the pipe to the guard: some 100,000 lines.
-const PIPE_BYTES: usize = 1 << 20;
-
-/// The program that runs [`guard::run`].
+/// The program that runs [`guard::run`](crate::guard::run).
 #[derive(Clone, Debug)]
 pub(crate) struct GuardianProgram {
     /// Its path.
@@ -86,6 +77,12 @@ pub(crate) struct Orphan {
     pub(crate) marks: Marks,
 }
 
+/// Processes that may have left their group, and who waits for their end.
+struct Escaped {
+    marks: Marks,
+    ended: oneshot::Sender<()>,
+}
+
 struct Shared {
     state: Mutex<State>,
     /// Wakes the thread.
@@ -101,6 +98,7 @@ struct State {
     /// lest it end what lives.
     stuck: bool,
     orphans: Vec<Orphan>,
+    escaped: Vec<Escaped>,
     closing: bool,
     guard_pid: Option<u32>,
 }
@@ -118,14 +116,10 @@ impl Guardian {
         let handle = Handle(Arc::clone(&shared));
         let guard = Guard::start(&program)?;
         let guard = shared.install(guard);
-        let keeper = Keeper {
-            shared,
-            program,
-            not_before: Instant::now() + RETRY_AFTER,
-        };
+        let keeper = Keeper::new(shared, program);
         std::thread::Builder::new()
             .name("deia-guardian".into())
-            .spawn(move || keeper.keep(Some(guard)))?;
+            .spawn(move || keeper.keep(guard))?;
         Ok(Self(Arc::new(handle)))
     }
 
@@ -146,6 +140,16 @@ impl Guardian {
     pub(crate) fn adopt(&self, orphan: Orphan) {
         self.0.0.lock().orphans.push(orphan);
         self.0.0.wake();
+    }
+
+    /// Ends the processes with these marks, which left their group. Many that
+    /// ask at the same time share one look at all processes, of some 30 ms.
+    pub(crate) async fn end_escaped(&self, marks: Marks) {
+        let (ended, wait) = oneshot::channel();
+        self.0.0.lock().escaped.push(Escaped { marks, ended });
+        self.0.0.wake();
+        // The keeper lives as long as this handle, and answers.
+        let _ = wait.await;
     }
 
     /// The process id of the guard; `None` while there is none.
@@ -222,170 +226,6 @@ fn write_all(pipe: &OwnedFd, text: &str) -> rustix::io::Result<()> {
         rest = &rest[written..];
     }
     Ok(())
-}
-
-/// A guard that was just started.
-struct Guard {
-    child: Child,
-    pidfd: OwnedFd,
-    pipe: OwnedFd,
-}
-
-/// A guard whose pipe is in [`State`].
-struct RunningGuard {
-    child: Child,
-    pidfd: OwnedFd,
-}
-
-impl Guard {
-    fn start(program: &GuardianProgram) -> io::Result<Self> {
-        let mut child = Command::new(&program.path)
-            .args(&program.args)
-            .env_clear()
-            .envs(program.env.iter().map(|(name, value)| (name, value)))
-            .current_dir("/")
-            // Ctrl-C in a terminal is not for it.
-            .process_group(0)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()?;
-        let pidfd = pidfd_open(Pid::from_child(&child), PidfdFlags::empty());
-        match (pidfd, child.stdin.take()) {
-            (Ok(pidfd), Some(pipe)) => {
-                // A smaller pipe will do: it is only asked for.
-                let _ = rustix::pipe::fcntl_setpipe_size(&pipe, PIPE_BYTES);
-                Ok(Self {
-                    child,
-                    pidfd,
-                    pipe: pipe.into(),
-                })
-            }
-            (pidfd, _) => {
-                child.kill()?;
-                child.wait()?;
-                Err(pidfd.err().map_or_else(
-                    || io::Error::other("the guard has no standard input"),
-                    io::Error::from,
-                ))
-            }
-        }
-    }
-}
-
-/// The thread that looks after the guard and the orphans.
-struct Keeper {
-    shared: Arc<Shared>,
-    program: GuardianProgram,
-    /// No guard is started before: one that dies at once is not started in a loop.
-    not_before: Instant,
-}
-
-impl Keeper {
-    fn keep(mut self, mut guard: Option<RunningGuard>) {
-        let mut orphans = Vec::new();
-        loop {
-            let closing = self.look_around(&mut orphans, guard.as_ref());
-            if closing && guard.is_none() && orphans.is_empty() {
-                return;
-            }
-            let retry = (guard.is_none() && !closing)
-                .then(|| self.not_before.saturating_duration_since(Instant::now()));
-            self.wait(guard.as_ref(), &orphans, retry);
-            self.reap(&mut orphans);
-            let ended = |guard: &mut RunningGuard| !matches!(guard.child.try_wait(), Ok(None));
-            if guard.as_mut().is_some_and(ended) {
-                guard = None;
-                self.guard_has_ended();
-            }
-            if guard.is_none() {
-                guard = self.start_another();
-            }
-        }
-    }
-
-    /// Takes over what was asked for. Whether the last handle is gone.
-    fn look_around(&self, orphans: &mut Vec<Orphan>, guard: Option<&RunningGuard>) -> bool {
-        let mut state = self.shared.lock();
-        orphans.append(&mut state.orphans);
-        if let Some(guard) = guard.filter(|_| state.stuck) {
-            // It is ours and not reaped: the id is its own.
-            let _ = kill_process(Pid::from_child(&guard.child), Signal::KILL);
-        }
-        // An orphan may still have escaped processes: the guard stays until it is reaped.
-        if state.closing && orphans.is_empty() && !state.stuck {
-            state.pipe = None;
-        }
-        state.closing
-    }
-
-    fn wait(&self, guard: Option<&RunningGuard>, orphans: &[Orphan], limit: Option<Duration>) {
-        let mut fds = vec![PollFd::new(&self.shared.wake, PollFlags::IN)];
-        fds.extend(guard.map(|guard| PollFd::new(&guard.pidfd, PollFlags::IN)));
-        fds.extend(
-            orphans
-                .iter()
-                .map(|orphan| PollFd::from_borrowed_fd(orphan.pidfd.as_fd(), PollFlags::IN)),
-        );
-        let limit = limit.and_then(|limit| Timespec::try_from(limit).ok());
-        // Interrupted is as good as ready: everything is looked at anyway.
-        let _ = poll(&mut fds, limit.as_ref());
-        let _ = rustix::io::read(&self.shared.wake, &mut [0; 8]);
-    }
-
-    fn reap(&self, orphans: &mut Vec<Orphan>) {
-        let mut left_behind = Vec::new();
-        orphans.retain_mut(|orphan| {
-            if !has_ended(&orphan.pidfd) {
-                return true;
-            }
-            let pid = Pid::from_child(&orphan.child).as_raw_nonzero().get();
-            self.shared.forget(pid);
-            if let Err(error) = orphan.child.wait() {
-                tracing::warn!(pid, %error, "a program cannot be reaped");
-            }
-            left_behind.push(std::mem::take(&mut orphan.marks));
-            false
-        });
-        if left_behind.is_empty() {
-            return;
-        }
-        if let Err(error) = guard::sweep_marked(&left_behind) {
-            tracing::warn!(%error, "what left the groups of ended programs cannot be ended");
-        }
-    }
-
-    fn guard_has_ended(&self) {
-        let mut state = self.shared.lock();
-        state.pipe = None;
-        state.stuck = false;
-        state.guard_pid = None;
-        if !state.closing {
-            tracing::warn!("the guard of this hive's programs has died; starting another");
-        }
-    }
-
-    /// Another guard, unless all is over or the last start was just now.
-    fn start_another(&mut self) -> Option<RunningGuard> {
-        let now = Instant::now();
-        if self.shared.lock().closing || now < self.not_before {
-            return None;
-        }
-        self.not_before = now + RETRY_AFTER;
-        match Guard::start(&self.program) {
-            Ok(guard) => Some(self.shared.install(guard)),
-            Err(error) => {
-                tracing::error!(%error, "no guard: programs would outlive a kill of this server");
-                None
-            }
-        }
-    }
-}
-
-/// Whether the process behind this pidfd has ended.
-fn has_ended(pidfd: &OwnedFd) -> bool {
-    let mut fds = [PollFd::new(pidfd, PollFlags::IN)];
-    poll(&mut fds, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
 }
 
 #[cfg(test)]

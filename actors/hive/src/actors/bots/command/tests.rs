@@ -473,6 +473,30 @@ async fn many_at_a_time() {
     assert!(setup.cx.pids.first(16).is_empty());
 }
 
+#[tokio::test]
+async fn at_whatever_moment_it_is_stopped_or_dropped_nothing_is_left() {
+    let seconds = unique_sleep();
+    let setup = Setup::shell(&format!("setsid sleep {seconds} & sleep {seconds}"));
+    for after_us in (0..4_000).step_by(100) {
+        let (send, stop) = watch::channel(None);
+        let claimed = claimed("x");
+        let after = tokio::time::sleep(Duration::from_micros(after_us));
+        let mut running = Box::pin(run(&setup.cx, &claimed, stop));
+        tokio::select! {
+            () = after => {}
+            outcome = &mut running => panic!("{outcome:?}"),
+        }
+        if after_us % 200 == 0 {
+            drop(running);
+        } else {
+            send.send_replace(Some(StopCause::Cancelled));
+            assert_eq!(running.await.end, AttemptEnd::Cancelled);
+        }
+    }
+    until("nothing is left", || sleeping(&seconds) == 0).await;
+    assert!(setup.cx.pids.first(1).is_empty());
+}
+
 /// A measurement, not a test: `cargo test --release -- --ignored --nocapture rate_of_true`.
 #[tokio::test]
 #[ignore = "measures"]

@@ -3,8 +3,10 @@
 
 use std::{
     io::{BufRead as _, BufReader},
-    process::{ChildStdout, Stdio},
+    os::unix::process::CommandExt as _,
+    process::{ChildStdout, Command, Stdio},
     sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, Instant},
 };
 
 use nix::{
@@ -13,7 +15,7 @@ use nix::{
 };
 
 use super::*;
-use crate::actors::bots::command;
+use crate::{actors::bots::command, guard};
 
 const GUARD_OF: &str = "DEIA_TEST_GUARD_OF";
 const SERVER_OF: &str = "DEIA_TEST_SERVER_OF";

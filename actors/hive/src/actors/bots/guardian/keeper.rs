@@ -1,0 +1,224 @@
+//! The thread behind a [`Guardian`](super::Guardian).
+
+use std::{
+    io,
+    os::{
+        fd::{AsFd as _, OwnedFd},
+        unix::process::CommandExt as _,
+    },
+    process::{Child, Command, Stdio},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open},
+};
+
+use super::{Escaped, GuardianProgram, Orphan, Shared};
+use crate::guard::{self, Marks, Swept};
+
+/// The least time between two starts of a guard.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Room asked for in the pipe to the guard: some 100,000 lines.
+const PIPE_BYTES: usize = 1 << 20;
+
+/// A guard that was just started.
+pub(super) struct Guard {
+    pub(super) child: Child,
+    pub(super) pidfd: OwnedFd,
+    pub(super) pipe: OwnedFd,
+}
+
+/// A guard whose pipe is in [`State`](super::State).
+pub(super) struct RunningGuard {
+    pub(super) child: Child,
+    pub(super) pidfd: OwnedFd,
+}
+
+impl Guard {
+    pub(super) fn start(program: &GuardianProgram) -> io::Result<Self> {
+        let mut child = Command::new(&program.path)
+            .args(&program.args)
+            .env_clear()
+            .envs(program.env.iter().map(|(name, value)| (name, value)))
+            .current_dir("/")
+            // Ctrl-C in a terminal is not for it.
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
+        let pidfd = pidfd_open(Pid::from_child(&child), PidfdFlags::empty());
+        match (pidfd, child.stdin.take()) {
+            (Ok(pidfd), Some(pipe)) => {
+                // A smaller pipe will do: it is only asked for.
+                let _ = rustix::pipe::fcntl_setpipe_size(&pipe, PIPE_BYTES);
+                Ok(Self {
+                    child,
+                    pidfd,
+                    pipe: pipe.into(),
+                })
+            }
+            (pidfd, _) => {
+                child.kill()?;
+                child.wait()?;
+                Err(pidfd.err().map_or_else(
+                    || io::Error::other("the guard has no standard input"),
+                    io::Error::from,
+                ))
+            }
+        }
+    }
+}
+
+/// The thread that looks after the guard, the orphans and the escaped.
+pub(super) struct Keeper {
+    shared: Arc<Shared>,
+    program: GuardianProgram,
+    orphans: Vec<Orphan>,
+    escaped: Vec<Escaped>,
+    /// No guard is started before: one that dies at once is not started in a loop.
+    not_before: Instant,
+}
+
+impl Keeper {
+    pub(super) fn new(shared: Arc<Shared>, program: GuardianProgram) -> Self {
+        Self {
+            shared,
+            program,
+            orphans: Vec::new(),
+            escaped: Vec::new(),
+            not_before: Instant::now() + RETRY_AFTER,
+        }
+    }
+
+    /// Keeps until the last handle is gone, and then all that was left to do.
+    pub(super) fn keep(mut self, guard: RunningGuard) {
+        let mut guard = Some(guard);
+        loop {
+            let closing = self.look_around(guard.as_ref());
+            self.end_what_is_left();
+            let ended = |guard: &mut RunningGuard| !matches!(guard.child.try_wait(), Ok(None));
+            if guard.as_mut().is_some_and(ended) {
+                guard = None;
+                self.guard_has_ended();
+            }
+            if guard.is_none() {
+                guard = self.start_another();
+            }
+            if closing && guard.is_none() && self.orphans.is_empty() {
+                return;
+            }
+            self.wait(guard.as_ref(), closing);
+        }
+    }
+
+    /// Takes over what was asked for. Whether the last handle is gone.
+    fn look_around(&mut self, guard: Option<&RunningGuard>) -> bool {
+        let mut state = self.shared.lock();
+        self.orphans.append(&mut state.orphans);
+        self.escaped.append(&mut state.escaped);
+        if let Some(guard) = guard.filter(|_| state.stuck) {
+            // It is ours and not reaped: the id is its own.
+            let _ = kill_process(Pid::from_child(&guard.child), Signal::KILL);
+        }
+        // An orphan may have escaped processes: the guard stays until it is reaped.
+        if state.closing && self.orphans.is_empty() && !state.stuck {
+            state.pipe = None;
+        }
+        state.closing
+    }
+
+    /// Waits until something is to be done.
+    fn wait(&self, guard: Option<&RunningGuard>, closing: bool) {
+        let mut fds = vec![PollFd::new(&self.shared.wake, PollFlags::IN)];
+        fds.extend(guard.map(|guard| PollFd::new(&guard.pidfd, PollFlags::IN)));
+        fds.extend(
+            self.orphans
+                .iter()
+                .map(|orphan| PollFd::from_borrowed_fd(orphan.pidfd.as_fd(), PollFlags::IN)),
+        );
+        let retry = (guard.is_none() && !closing)
+            .then(|| self.not_before.saturating_duration_since(Instant::now()))
+            .and_then(|limit| Timespec::try_from(limit).ok());
+        // Interrupted is as good as ready: everything is looked at anyway.
+        let _ = poll(&mut fds, retry.as_ref());
+        let _ = rustix::io::read(&self.shared.wake, &mut [0; 8]);
+    }
+
+    /// Reaps the orphans that have ended; ends what left their groups, and the
+    /// escaped, in one go.
+    fn end_what_is_left(&mut self) {
+        let shared = &self.shared;
+        let reaped = self
+            .orphans
+            .extract_if(.., |orphan| has_ended(&orphan.pidfd))
+            .map(|orphan| reap(shared, orphan));
+        let mut marks: Vec<Marks> = reaped.collect();
+        let escaped = std::mem::take(&mut self.escaped);
+        let (of_escaped, waiting): (Vec<_>, Vec<_>) =
+            escaped.into_iter().map(|e| (e.marks, e.ended)).unzip();
+        marks.extend(of_escaped);
+        if marks.is_empty() {
+            return;
+        }
+        match guard::sweep_marked(&marks) {
+            Ok(Swept { ended: 0, left: 0 }) => {}
+            Ok(Swept { ended, left }) => {
+                tracing::info!(ended, left, "ended processes that had left their group");
+            }
+            Err(error) => {
+                tracing::warn!(%error, "processes that left their group cannot be ended");
+            }
+        }
+        for waiting in waiting {
+            // It may have lost interest.
+            let _ = waiting.send(());
+        }
+    }
+
+    fn guard_has_ended(&self) {
+        let mut state = self.shared.lock();
+        state.pipe = None;
+        state.stuck = false;
+        state.guard_pid = None;
+        if !state.closing {
+            tracing::warn!("the guard of this hive's programs has died; starting another");
+        }
+    }
+
+    /// Another guard, unless all is over or the last start was just now.
+    fn start_another(&mut self) -> Option<RunningGuard> {
+        let now = Instant::now();
+        if self.shared.lock().closing || now < self.not_before {
+            return None;
+        }
+        self.not_before = now + RETRY_AFTER;
+        match Guard::start(&self.program) {
+            Ok(guard) => Some(self.shared.install(guard)),
+            Err(error) => {
+                tracing::error!(%error, "no guard: programs would outlive a kill of this server");
+                None
+            }
+        }
+    }
+}
+
+/// Whether the process behind this pidfd has ended.
+fn has_ended(pidfd: &OwnedFd) -> bool {
+    let mut fds = [PollFd::new(pidfd, PollFlags::IN)];
+    poll(&mut fds, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
+}
+
+/// Reaps a program that has ended. Gives its marks.
+fn reap(shared: &Shared, mut orphan: Orphan) -> Marks {
+    let pid = Pid::from_child(&orphan.child).as_raw_nonzero().get();
+    shared.forget(pid);
+    if let Err(error) = orphan.child.wait() {
+        tracing::warn!(pid, %error, "a program cannot be reaped");
+    }
+    orphan.marks
+}
