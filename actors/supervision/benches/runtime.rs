@@ -11,7 +11,12 @@ mod others;
 #[path = "runtime/ours.rs"]
 mod ours;
 
-use std::{collections::BTreeMap, future::Future, path::PathBuf, time::Instant};
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 const ROUNDS: usize = 5;
 /// Tells before the sender lets the receiver run.
