@@ -1,1 +1,149 @@
-//! app.
+//! The composition root: settings, logs, the hive, the HTTP server before it,
+//! and the way down.
+
+mod args;
+mod check;
+mod crash;
+
+use std::{
+    io::{self, IsTerminal, Write},
+    net::{SocketAddr, TcpListener},
+    process::ExitCode,
+};
+
+use anyhow::Context;
+use clap::Parser;
+use deia_hive::{Hive, config::Config};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use self::args::{Args, Command};
+use crate::{http, telemetry};
+
+/// Connections that may wait to be accepted.
+const BACKLOG: u32 = 1_024;
+
+/// `deia`: reads the command line, does what it says, and gives the exit code:
+/// 0 done, 1 failed, 2 wrong usage.
+pub fn main() -> ExitCode {
+    let args = Args::parse();
+    let done = match args.command {
+        Some(Command::Guard { hive_id }) => deia_hive::guard::run(&hive_id)
+            .map(|_| ExitCode::SUCCESS)
+            .context("the guard of the hive's programs failed"),
+        Some(Command::Check) => Ok(check::run(&args.settings)),
+        Some(Command::Serve) | None => args.settings.load().and_then(serve),
+    };
+    done.unwrap_or_else(|error| {
+        complain(&format!("{error:#}"));
+        ExitCode::FAILURE
+    })
+}
+
+fn complain(message: &str) {
+    // When nobody reads standard error there is nobody to tell.
+    let _ = writeln!(io::stderr(), "deia: {message}");
+}
+
+fn serve(config: Config) -> anyhow::Result<ExitCode> {
+    telemetry::start(&config.logging)?;
+    deia_supervision::install_panic_hook();
+    actix_rt::System::new().block_on(run(config))
+}
+
+/// Starts the hive, and runs it until it is told to stop or gives up.
+async fn run(config: Config) -> anyhow::Result<ExitCode> {
+    let mut signals = Signals::listen()?;
+    crash::note_earlier(&config);
+    let listener = listen(config.server.bind)?;
+    let address = listener.local_addr()?;
+    let front = move |hive: &Hive| http::front(hive, listener);
+    let hive = tokio::select! {
+        hive = Hive::start(config, Box::new(front)) => hive?,
+        () = signals.next() => anyhow::bail!("stopped while starting"),
+    };
+    announce(address, hive.config());
+    let gave_up = tokio::select! {
+        reason = hive.ended() => reason,
+        () = signals.next() => {
+            tracing::info!("stopping; once more stops at once");
+            tokio::select! {
+                () = hive.shutdown() => None,
+                () = signals.next() => anyhow::bail!("stopped at once, without an orderly end"),
+            }
+        }
+    };
+    match gave_up {
+        None => {
+            tracing::info!("stopped");
+            Ok(ExitCode::SUCCESS)
+        }
+        Some(reason) => Err(crash::report(&hive, &reason)),
+    }
+}
+
+/// Binds the address once: a restart of the server keeps it, and refuses nobody.
+fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    let bind = || -> io::Result<TcpListener> {
+        let socket = match address {
+            SocketAddr::V4(_) => tokio::net::TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => tokio::net::TcpSocket::new_v6()?,
+        };
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)?.into_std()
+    };
+    bind().with_context(|| unavailable(address))
+}
+
+/// What to do about an address that cannot be had; the cause follows it.
+fn unavailable(address: SocketAddr) -> String {
+    format!(
+        "server.bind: cannot listen on {address}; stop what listens there, or choose another \
+         address such as --bind 127.0.0.1:0 (a free port)"
+    )
+}
+
+/// Tells where the hive is, and on a terminal what to do next.
+fn announce(address: SocketAddr, config: &Config) {
+    let mut out = io::stdout().lock();
+    let mut text = format!("listening on http://{address}\n");
+    if out.is_terminal() {
+        let url = match address.port() {
+            8000 => String::new(),
+            _ => format!(" --url http://{address}"),
+        };
+        let data_dir = config.data_dir.display();
+        let key = config.admin_key_path();
+        text += &format!(
+            "admin key: {}\nnext:      DEIA_KEY_FILE={} deia-admin{url} task submit 'hello' --wait\n",
+            key.display(),
+            key.display(),
+        );
+        text += &format!("data:      {data_dir}; stop with Ctrl-C\n");
+    }
+    // A closed standard output does not stop the hive.
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// SIGTERM and SIGINT.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> anyhow::Result<Self> {
+        let to = |kind| signal(kind).context("signals cannot be handled");
+        Ok(Self {
+            terminate: to(SignalKind::terminate())?,
+            interrupt: to(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

@@ -1,1 +1,92 @@
-//! http.
+//! The HTTP API: which routes there are, and what each asks of its caller.
+//!
+//! A request is let in by the guard ([`Access`]: key, then rate, then
+//! permission), taken apart by a handler, answered by one call of the hive, and
+//! gets the headers of every answer. There is no other way to register a route
+//! than a row of the table, and no row without its [`Access`].
+
+mod auth;
+mod bots;
+mod call;
+mod dto;
+mod front;
+mod health;
+mod json;
+mod keys;
+mod limit;
+mod meta;
+pub mod openapi;
+mod problem;
+mod queue;
+mod route;
+mod supervisors;
+mod system;
+mod tasks;
+
+use actix_web::http::Method;
+use deia_hive::auth::Permission as P;
+
+use Access::{AnyKey, Needs};
+use route::{open, route};
+
+pub use auth::Access;
+pub use front::front;
+pub use problem::{Code, Problem, catalogue_page};
+pub use route::Route;
+
+const FILTERS: &[&str] = &[
+    "status",
+    "type",
+    "priority",
+    "bot",
+    "submitter",
+    "limit",
+    "cursor",
+];
+
+/// Every route, the hot ones first; rows of one path stand together.
+#[rustfmt::skip]
+pub fn table() -> Vec<Route> {
+    const GET: Method = Method::GET;
+    const POST: Method = Method::POST;
+    const PUT: Method = Method::PUT;
+    const DELETE: Method = Method::DELETE;
+    vec![
+        //    method  path                               access                query parameters
+        route(POST,   "/api/v1/tasks/submit",            Needs(P::TaskSubmit), &[],          tasks::submit),
+        route(POST,   "/api/v1/tasks/batch",             Needs(P::TaskSubmit), &[],          tasks::submit_batch),
+        route(GET,    "/api/v1/tasks/{id}/status",       Needs(P::TaskRead),   &[],          tasks::status),
+        route(GET,    "/api/v1/tasks/{id}/result",       Needs(P::TaskRead),   &["wait_ms"], tasks::result),
+        route(POST,   "/api/v1/tasks/{id}/cancel",       Needs(P::TaskCancel), &[],          tasks::cancel),
+        route(GET,    "/api/v1/tasks/{id}",              Needs(P::TaskRead),   &[],          tasks::get),
+        route(GET,    "/api/v1/tasks",                   Needs(P::TaskRead),   FILTERS,      tasks::list),
+
+        route(GET,    "/api/v1/bots",                    Needs(P::BotList),    &[],          bots::list),
+        route(GET,    "/api/v1/bots/{id}",               Needs(P::BotRead),    &[],          bots::get),
+        route(PUT,    "/api/v1/bots/{id}",               Needs(P::BotLaunch),  &[],          bots::put),
+        route(DELETE, "/api/v1/bots/{id}",               Needs(P::BotKill),    &[],          bots::delete),
+        route(POST,   "/api/v1/bots/{id}/launch",        Needs(P::BotLaunch),  &[],          bots::launch),
+        route(POST,   "/api/v1/bots/{id}/stop",          Needs(P::BotStop),    &[],          bots::stop),
+        route(GET,    "/api/v1/bots/{id}/logs",          Needs(P::SysLogsRead), &["lines"],  bots::logs),
+
+        route(GET,    "/api/v1/queue",                   Needs(P::SysHealth),  &[],          queue::get),
+        route(GET,    "/api/v1/system/status",           Needs(P::SysHealth),  &[],          system::status),
+        route(GET,    "/api/v1/system/health",           Needs(P::SysHealth),  &[],          system::health),
+        route(GET,    "/api/v1/supervisors",             Needs(P::SysHealth),  &[],          supervisors::tree),
+        route(GET,    "/api/v1/supervisors/{path:.*}",   Needs(P::SysHealth),  &[],          supervisors::node),
+
+        route(GET,    "/api/v1/auth/whoami",             AnyKey,               &[],          keys::whoami),
+        route(GET,    "/api/v1/auth/keys",               Needs(P::AdminKeys),  &[],          keys::list),
+        route(POST,   "/api/v1/auth/keys",               Needs(P::AdminKeys),  &[],          keys::create),
+        route(POST,   "/api/v1/auth/keys/{id}/revoke",   Needs(P::AdminKeys),  &[],          keys::revoke),
+        route(GET,    "/api/v1/roles",                   AnyKey,               &[],          keys::roles),
+
+        route(GET,    "/api/openapi.json",               AnyKey,               &[],          meta::openapi),
+        route(GET,    "/api/errors",                     AnyKey,               &[],          meta::errors),
+        route(GET,    "/api/errors/{code}",              AnyKey,               &[],          meta::error),
+
+        open("/livez",  health::live),
+        open("/readyz", health::ready),
+        open("/health", health::healthy),
+    ]
+}

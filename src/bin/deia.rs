@@ -1,2 +1,7 @@
 //! The server.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    deia::app::main()
+}

@@ -1,0 +1,172 @@
+//! The command line of `deia`.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use deia_hive::config::{Config, Layers};
+
+/// Runs a hive: bots that work through a durable task queue.
+#[derive(Debug, Parser)]
+#[command(
+    name = "deia",
+    version,
+    before_help = "Examples:
+  deia                                    serve with ./deia.yaml, or else the defaults
+  deia --data-dir /var/lib/deia --bind 127.0.0.1:9000
+  deia --set server.workers=4 --set logging.filter=debug
+  deia check                              find what would stop a start",
+    after_help = "Settings are taken from the file, then from the environment (DEIA__SERVER__BIND is server.bind), then from these options.
+Exit codes: 0 ended as asked, 1 failed, 2 wrong usage."
+)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    pub(super) command: Option<Command>,
+    #[command(flatten)]
+    pub(super) settings: SettingsArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Serve until SIGTERM or SIGINT. The default.
+    Serve,
+    /// Find everything that would stop a start, without starting.
+    Check,
+    /// Ends the programs of a hive when that hive is gone. deia starts it itself.
+    #[command(hide = true)]
+    Guard {
+        /// The hive.
+        hive_id: String,
+    },
+}
+
+/// Where settings come from.
+#[derive(Debug, clap::Args)]
+pub(super) struct SettingsArgs {
+    /// The settings. When absent: ./deia.yaml, or else ./config/deia.yaml, or else the defaults.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where everything is kept (data_dir).
+    #[arg(long, global = true, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Where to listen (server.bind); port 0 picks a free one.
+    #[arg(long, global = true, value_name = "ADDR:PORT")]
+    bind: Option<SocketAddr>,
+    /// Any setting, such as tasks.max_batch=100. May be repeated.
+    #[arg(long, global = true, value_name = "KEY=VALUE", value_parser = key_and_value)]
+    set: Vec<(String, String)>,
+}
+
+impl SettingsArgs {
+    /// The settings that all layers make.
+    ///
+    /// # Errors
+    /// What is wrong with which of them, and what is allowed.
+    pub(super) fn load(&self) -> anyhow::Result<Config> {
+        let loaded = self.layers()?.load();
+        loaded.with_context(|| match self.file() {
+            Some(file) => format!("the settings cannot be used (file {})", file.display()),
+            None => "the settings cannot be used".to_owned(),
+        })
+    }
+
+    /// The file that settings are read from, if there is one.
+    pub(super) fn file(&self) -> Option<PathBuf> {
+        let usual = || ["deia.yaml", "config/deia.yaml"].map(Path::new).into_iter();
+        let found = || usual().find(|path| path.exists()).map(Path::to_owned);
+        self.config.clone().or_else(found)
+    }
+
+    fn layers(&self) -> anyhow::Result<Layers> {
+        let mut layers = Layers::default();
+        if let Some(file) = self.file() {
+            layers = layers.file(file);
+        }
+        layers = layers.environment();
+        for (key, value) in &self.set {
+            layers = layers.set(key, value);
+        }
+        if let Some(dir) = &self.data_dir {
+            let dir = dir
+                .to_str()
+                .context("--data-dir: expected a path in UTF-8")?;
+            // A JSON string is a YAML string, whatever is in it.
+            layers = layers.set("data_dir", serde_json::to_string(dir)?);
+        }
+        if let Some(address) = self.bind {
+            layers = layers.set("server.bind", format!("\"{address}\""));
+        }
+        Ok(layers)
+    }
+}
+
+fn key_and_value(text: &str) -> Result<(String, String), &'static str> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("expected KEY=VALUE, such as server.workers=4"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn settings(args: &[&str]) -> Config {
+        let args = Args::try_parse_from([&["deia"], args].concat()).unwrap();
+        args.settings.load().unwrap()
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn options_override_each_other_in_order() {
+        let config = settings(&[
+            "serve",
+            "--set",
+            "server.workers=3",
+            "--set",
+            "data_dir=x",
+            "--data-dir",
+            "/tmp/a: \"b\"",
+            "--bind",
+            "[::1]:0",
+        ]);
+        assert_eq!(config.server.workers, 3);
+        assert_eq!(config.data_dir, Path::new("/tmp/a: \"b\""));
+        assert_eq!(config.server.bind.to_string(), "[::1]:0");
+        assert_eq!(
+            settings(&["--bind", "127.0.0.1:9", "check"])
+                .server
+                .bind
+                .port(),
+            9
+        );
+    }
+
+    #[test]
+    fn wrong_usage_is_refused() {
+        for args in [
+            &["--set", "novalue"][..],
+            &["--set", "=x"],
+            &["--bind", "nowhere"],
+            &["sing"],
+            &["serve", "extra"],
+            &["guard"],
+        ] {
+            let args = [&["deia"], args].concat();
+            assert_eq!(
+                Args::try_parse_from(&args).unwrap_err().exit_code(),
+                2,
+                "{args:?}"
+            );
+        }
+    }
+}

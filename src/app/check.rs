@@ -1,0 +1,144 @@
+//! `deia check`: everything that would stop a start, without starting.
+
+use std::{
+    fs::{File, TryLockError},
+    io::{self, Write},
+    net::TcpListener,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    process::ExitCode,
+};
+
+use deia_hive::{
+    config::Config,
+    store::{SqliteOptions, SqliteStore},
+};
+use nix::unistd::{AccessFlags, access};
+
+use super::{args::SettingsArgs, unavailable};
+use crate::telemetry;
+
+/// What was found out about one thing: how it is, or what stops a start.
+type Finding = Result<String, String>;
+
+/// Looks at everything, tells what it found, and fails when anything would stop a start.
+pub(super) fn run(settings: &SettingsArgs) -> ExitCode {
+    let mut findings = Vec::new();
+    match settings.load() {
+        Err(error) => findings.push(("settings", Err(format!("{error:#}")))),
+        Ok(config) => {
+            findings.push(("settings", logging(settings, &config)));
+            findings.push(("data directory", data_dir(&config)));
+            findings.push(("store", store(&config)));
+            findings.push(("address", address(&config)));
+            findings.push(("admin key", admin_key(&config)));
+        }
+    }
+    let mut text = String::new();
+    for (what, finding) in &findings {
+        let (verdict, detail) = match finding {
+            Ok(detail) => ("ok", detail),
+            Err(detail) => ("error", detail),
+        };
+        text += &format!("{verdict:<6} {what:<15} {detail}\n");
+    }
+    // When nobody reads it, the exit code says it all.
+    let _ = io::stdout().write_all(text.as_bytes());
+    match findings.iter().all(|(_, finding)| finding.is_ok()) {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    }
+}
+
+fn logging(settings: &SettingsArgs, config: &Config) -> Finding {
+    telemetry::filter(&config.logging).map_err(|error| error.to_string())?;
+    Ok(match settings.file() {
+        Some(file) => file.display().to_string(),
+        None => "the defaults".to_owned(),
+    })
+}
+
+fn data_dir(config: &Config) -> Finding {
+    let dir = &config.data_dir;
+    let shown = dir.display();
+    if !dir.exists() {
+        return can_be_made(dir);
+    }
+    if !dir.is_dir() {
+        return Err(format!(
+            "{shown} is not a directory; choose another with --data-dir"
+        ));
+    }
+    let in_dir = AccessFlags::R_OK | AccessFlags::W_OK | AccessFlags::X_OK;
+    access(dir, in_dir).map_err(|error| format!("{shown}: {error}; deia needs to write there"))?;
+    let database = config.database_path();
+    for file in [
+        dir.join("deia.lock"),
+        database.with_extension("db-wal"),
+        database,
+    ] {
+        let allowed = access(&file, AccessFlags::R_OK | AccessFlags::W_OK);
+        if let Some(error) = allowed.err().filter(|_| file.exists()) {
+            return Err(format!(
+                "{}: {error}; deia needs to write it",
+                file.display()
+            ));
+        }
+    }
+    if runs_in(dir) {
+        return Err(format!(
+            "a hive runs in {shown}; a second one would be refused"
+        ));
+    }
+    Ok(shown.to_string())
+}
+
+fn can_be_made(dir: &Path) -> Finding {
+    let existing = dir.ancestors().find(|path| path.exists());
+    let above = existing
+        .filter(|path| !path.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    let shown = dir.display();
+    access(above, AccessFlags::W_OK | AccessFlags::X_OK)
+        .map_err(|error| format!("{shown} cannot be made in {}: {error}", above.display()))?;
+    Ok(format!("{shown} (will be made)"))
+}
+
+/// Whether a hive has locked the directory.
+fn runs_in(dir: &Path) -> bool {
+    let lock = File::open(dir.join("deia.lock"));
+    lock.is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+}
+
+fn store(config: &Config) -> Finding {
+    let path = config.database_path();
+    if !path.exists() {
+        return Ok(format!("{} (will be made)", path.display()));
+    }
+    if runs_in(&config.data_dir) {
+        return Ok(format!("{} (open in the hive that runs)", path.display()));
+    }
+    SqliteStore::open(SqliteOptions::from_config(config))
+        .map_err(|error| format!("the store cannot be opened: {error}"))?;
+    Ok(path.display().to_string())
+}
+
+fn address(config: &Config) -> Finding {
+    let address = config.server.bind;
+    let bound = TcpListener::bind(address);
+    bound.map_err(|error| format!("{}: {error}", unavailable(address)))?;
+    Ok(match address.port() {
+        0 => format!("{address} (a free port)"),
+        _ => address.to_string(),
+    })
+}
+
+fn admin_key(config: &Config) -> Finding {
+    let path = config.admin_key_path();
+    let shown = path.display();
+    match path.metadata() {
+        Err(_) => Ok(format!("{shown} (not there)")),
+        Ok(file) if file.permissions().mode() & 0o077 == 0 => Ok(shown.to_string()),
+        Ok(_) => Ok(format!("{shown} (others may read it: chmod 600 {shown})")),
+    }
+}

@@ -1,0 +1,124 @@
+//! Who is let in: first the key, then the rate, then the permission.
+
+use actix_web::{HttpRequest, http::header::AUTHORIZATION};
+use deia_hive::{
+    Hive,
+    auth::{Permission, Principal},
+};
+
+use super::{
+    limit::{Limits, Standing},
+    problem::{Code, Problem},
+};
+
+/// What a route asks of its caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Nothing: a health probe.
+    Open,
+    /// Any key in force.
+    AnyKey,
+    /// A key whose role has this permission.
+    Needs(Permission),
+}
+
+/// Lets a caller with a key in, or says why not. The standing is `None` only
+/// when there is nothing that could be charged.
+pub(super) fn admit(
+    hive: &Hive,
+    limits: &Limits,
+    request: &HttpRequest,
+    access: Access,
+) -> (Standing, Result<Principal, Problem>) {
+    let who = bearer(request).and_then(|key| Ok(hive.authenticate(key)?));
+    let who = match who {
+        Ok(who) => who,
+        Err(problem) => {
+            let standing = limits.stranger(address(request));
+            let problem = standing.wait.map_or(problem, Problem::rate_limited);
+            return (standing, Err(problem));
+        }
+    };
+    let standing = limits.key(who.key);
+    let verdict = match (standing.wait, access) {
+        (Some(wait), _) => Err(Problem::rate_limited(wait)),
+        (None, Access::Needs(permission)) if !who.may(permission) => {
+            Err(Problem::denied(&who, permission))
+        }
+        (None, _) => Ok(who),
+    };
+    (standing, verdict)
+}
+
+/// Lets anybody in, at a rate.
+pub(super) fn admit_probe(
+    limits: &Limits,
+    request: &HttpRequest,
+) -> (Standing, Result<(), Problem>) {
+    let standing = limits.probe(address(request));
+    let verdict = standing
+        .wait
+        .map_or(Ok(()), |wait| Err(Problem::rate_limited(wait)));
+    (standing, verdict)
+}
+
+fn address(request: &HttpRequest) -> Option<std::net::IpAddr> {
+    request.peer_addr().map(|peer| peer.ip())
+}
+
+/// The key, which comes in one `Authorization: Bearer` header and nowhere else.
+fn bearer(request: &HttpRequest) -> Result<&str, Problem> {
+    let mut values = request.headers().get_all(AUTHORIZATION);
+    let missing = |why: &'static str| Problem::new(Code::KeyMissing, why);
+    let value = values
+        .next()
+        .ok_or_else(|| missing("the request has no Authorization header"))?;
+    if values.next().is_some() {
+        return Err(missing(
+            "the request has more than one Authorization header",
+        ));
+    }
+    let (scheme, key) = value
+        .to_str()
+        .ok()
+        .and_then(|text| text.split_once(' '))
+        .ok_or_else(|| missing("the Authorization header is not of the form Bearer <key>"))?;
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Err(missing(
+            "the Authorization header is not of the scheme Bearer",
+        ));
+    }
+    Ok(key.trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    #[test]
+    fn the_key_is_in_one_authorization_header() {
+        let with = |value: &str| {
+            TestRequest::get()
+                .insert_header((AUTHORIZATION, value))
+                .to_http_request()
+        };
+        for (value, expected) in [
+            ("Bearer abc", Some("abc")),
+            ("bearer  abc ", Some("abc")),
+            ("Basic abc", None),
+            ("abc", None),
+            ("", None),
+        ] {
+            assert_eq!(bearer(&with(value)).ok(), expected, "{value:?}");
+        }
+        let none = TestRequest::get().uri("/?key=abc").to_http_request();
+        assert_eq!(bearer(&none).unwrap_err().code(), Code::KeyMissing);
+        let two = TestRequest::get()
+            .append_header((AUTHORIZATION, "Bearer a"))
+            .append_header((AUTHORIZATION, "Bearer b"))
+            .to_http_request();
+        assert_eq!(bearer(&two).unwrap_err().code(), Code::KeyMissing);
+    }
+}

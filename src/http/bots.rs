@@ -1,0 +1,147 @@
+//! Bots.
+
+use actix_web::{
+    HttpResponse,
+    http::{
+        StatusCode,
+        header::{ETAG, LOCATION},
+    },
+};
+use deia_hive::{
+    HiveError,
+    model::{Bot, BotName, BotSpec},
+};
+
+use super::{
+    call::{Call, Precondition},
+    dto::{BotSpecBody, Items, LogLines},
+    problem::{Code, Problem},
+    route::{Answer, json, ok, with_header},
+};
+
+/// Lines of a log when the caller does not say.
+const DEFAULT_LINES: u64 = 100;
+
+#[utoipa::path(
+    get, path = "/api/v1/bots", tag = "bots", operation_id = "list_bots",
+    responses((status = 200, description = "All bots, by name", body = Items<Bot>))
+)]
+/// Lists bots.
+pub(super) async fn list(call: Call) -> Answer {
+    let items = call.hive().bots().await?;
+    ok(&Items { items })
+}
+
+#[utoipa::path(
+    get, path = "/api/v1/bots/{id}", tag = "bots", operation_id = "get_bot",
+    params(("id" = String, Path, description = "The bot")),
+    responses((status = 200, description = "The bot", body = Bot,
+        headers(("ETag" = String, description = "The version of its specification"))))
+)]
+/// Reads a bot.
+pub(super) async fn get(call: Call) -> Answer {
+    let bot = call.hive().bot(&call.id("bot")?).await?;
+    versioned(StatusCode::OK, &bot)
+}
+
+#[utoipa::path(
+    put, path = "/api/v1/bots/{id}", tag = "bots", operation_id = "put_bot",
+    params(
+        ("id" = String, Path, description = "The bot: 1 to 63 of `a-z 0-9 -`, the first a letter or a digit"),
+        ("If-Match" = Option<String>, Header, description = "The ETag on which the change is made; `*`: the bot must be there"),
+        ("If-None-Match" = Option<String>, Header, description = "`*`: the bot must not be there"),
+    ),
+    request_body = BotSpec,
+    responses(
+        (status = 200, description = "Replaced; a launched bot is restarted with it", body = Bot,
+            headers(("ETag" = String, description = "The version of its specification"))),
+        (status = 201, description = "Put in place", body = Bot,
+            headers(("ETag" = String, description = "The version of its specification"),
+                    ("Location" = String, description = "The bot"))),
+    )
+)]
+/// Puts a bot in place, or replaces its specification.
+pub(super) async fn put(mut call: Call) -> Answer {
+    let name: BotName = call.new_id()?;
+    let body: BotSpecBody = call.body().await?;
+    let spec = BotSpec::try_from(body).map_err(|violation| Problem::invalid(vec![violation]))?;
+    let version = expected_version(&call, &name).await?;
+    let put = call.hive().put_bot(&call.who, name, spec, version).await?;
+    if !put.created {
+        return versioned(StatusCode::OK, &put.bot);
+    }
+    let answer = versioned(StatusCode::CREATED, &put.bot)?;
+    with_header(answer, LOCATION, &format!("/api/v1/bots/{}", put.bot.id))
+}
+
+async fn expected_version(call: &Call, name: &BotName) -> Result<Option<u64>, Problem> {
+    match call.precondition()? {
+        Precondition::None => Ok(None),
+        Precondition::Version(version) => Ok(Some(version)),
+        Precondition::Exists => match call.hive().bot(name).await {
+            Ok(bot) => Ok(Some(bot.version)),
+            Err(HiveError::NotFound { .. }) => Err(Problem::new(
+                Code::VersionMismatch,
+                format!("there is no bot {name}"),
+            )),
+            Err(other) => Err(other.into()),
+        },
+    }
+}
+
+#[utoipa::path(
+    delete, path = "/api/v1/bots/{id}", tag = "bots", operation_id = "delete_bot",
+    params(("id" = String, Path, description = "The bot")),
+    responses((status = 204, description = "Removed"))
+)]
+/// Removes a stopped bot.
+pub(super) async fn delete(mut call: Call) -> Answer {
+    call.no_precondition()?;
+    call.no_body().await?;
+    call.hive().delete_bot(&call.who, &call.id("bot")?).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+#[utoipa::path(
+    post, path = "/api/v1/bots/{id}/launch", tag = "bots", operation_id = "launch_bot",
+    params(("id" = String, Path, description = "The bot")),
+    responses((status = 202, description = "It is meant to run; its status follows", body = Bot))
+)]
+/// Launches a bot.
+pub(super) async fn launch(mut call: Call) -> Answer {
+    call.no_body().await?;
+    let bot = call.hive().launch_bot(&call.who, &call.id("bot")?).await?;
+    versioned(StatusCode::ACCEPTED, &bot)
+}
+
+#[utoipa::path(
+    post, path = "/api/v1/bots/{id}/stop", tag = "bots", operation_id = "stop_bot",
+    params(("id" = String, Path, description = "The bot")),
+    responses((status = 202, description = "It is not meant to run; what it has in hand is given back", body = Bot))
+)]
+/// Stops a bot.
+pub(super) async fn stop(mut call: Call) -> Answer {
+    call.no_body().await?;
+    let bot = call.hive().stop_bot(&call.who, &call.id("bot")?).await?;
+    versioned(StatusCode::ACCEPTED, &bot)
+}
+
+#[utoipa::path(
+    get, path = "/api/v1/bots/{id}/logs", tag = "bots", operation_id = "get_bot_logs",
+    params(
+        ("id" = String, Path, description = "The bot"),
+        ("lines" = Option<u32>, Query, description = "At most this many lines, 1 to 10,000; 100 when absent"),
+    ),
+    responses((status = 200, description = "The end of its log, at most 1 MiB", body = LogLines))
+)]
+/// Reads the end of a bot's log.
+pub(super) async fn logs(call: Call) -> Answer {
+    let lines = call.number("lines", 1..=10_000, DEFAULT_LINES)?;
+    let lines = usize::try_from(lines).unwrap_or(usize::MAX);
+    let lines = call.hive().bot_log(&call.id("bot")?, lines).await?;
+    ok(&LogLines { lines })
+}
+
+fn versioned(status: StatusCode, bot: &Bot) -> Answer {
+    with_header(json(status, bot)?, ETAG, &format!("\"{}\"", bot.version))
+}

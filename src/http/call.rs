@@ -1,0 +1,346 @@
+//! A request of a caller who was let in, and how handlers take it apart.
+
+use std::{fmt::Display, ops::RangeInclusive, str::FromStr, sync::Arc, time::Duration};
+
+use actix_web::{
+    HttpRequest,
+    dev::Payload,
+    http::header::{IF_MATCH, IF_NONE_MATCH},
+    web::{Bytes, Query},
+};
+use deia_hive::{Hive, auth::Principal, ledger::Dedup};
+use ring::digest::{Context, SHA256};
+use serde::de::DeserializeOwned;
+
+use super::{
+    json,
+    problem::{Code, Problem},
+    route::Shared,
+};
+
+/// A request of a caller who was let in.
+pub(super) struct Call {
+    /// Who asks.
+    pub(super) who: Principal,
+    shared: Arc<Shared>,
+    request: HttpRequest,
+    payload: Payload,
+    query: Vec<(String, String)>,
+}
+
+/// On which version of a thing a change shall be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Precondition {
+    /// On any, or none.
+    None,
+    /// On the one with this version; 0: only when there is none.
+    Version(u64),
+    /// On any, but there must be one.
+    Exists,
+}
+
+impl Call {
+    /// Stands for every name in the list of a route's query parameters.
+    pub(super) const ANY_QUERY: &'static [&'static str] = &["*"];
+
+    pub(super) fn new(
+        who: Principal,
+        shared: Arc<Shared>,
+        request: HttpRequest,
+        payload: Payload,
+        known: &'static [&'static str],
+    ) -> Result<Self, Problem> {
+        let query = parse_query(request.query_string(), known)?;
+        Ok(Self {
+            who,
+            shared,
+            request,
+            payload,
+            query,
+        })
+    }
+
+    /// The hive that is asked.
+    pub(super) fn hive(&self) -> &Hive {
+        &self.shared.hive
+    }
+
+    /// The part of the path that the route calls `name`.
+    pub(super) fn segment(&self, name: &str) -> &str {
+        self.request.match_info().query(name)
+    }
+
+    /// The same as the name of a `kind` of thing. What cannot be such a name
+    /// names nothing.
+    pub(super) fn id<T: FromStr>(&self, kind: &'static str) -> Result<T, Problem> {
+        let text = self.segment("id");
+        text.parse().map_err(|_| Problem::not_found(kind, text))
+    }
+
+    /// The same as the name of a thing that may be new.
+    pub(super) fn new_id<T: FromStr<Err: Display>>(&self) -> Result<T, Problem> {
+        let parsed = self.segment("id").parse();
+        parsed.map_err(|error: T::Err| Problem::parameter("id", format!("is not valid: {error}")))
+    }
+
+    /// The query parameter of that name.
+    pub(super) fn query<T: FromStr<Err: Display>>(&self, name: &str) -> Result<Option<T>, Problem> {
+        let Some((_, text)) = self.query.iter().find(|(key, _)| key == name) else {
+            return Ok(None);
+        };
+        let parsed = text.parse();
+        parsed
+            .map(Some)
+            .map_err(|error: T::Err| Problem::parameter(name, format!("is not valid: {error}")))
+    }
+
+    /// The query parameter of that name, which is a number in that range.
+    pub(super) fn number(
+        &self,
+        name: &str,
+        allowed: RangeInclusive<u64>,
+        default: u64,
+    ) -> Result<u64, Problem> {
+        let number = self.query::<u64>(name)?.unwrap_or(default);
+        if allowed.contains(&number) {
+            return Ok(number);
+        }
+        let (least, most) = (allowed.start(), allowed.end());
+        let why = format!("is {number}; allowed are {least} to {most}");
+        Err(Problem::parameter(name, why))
+    }
+
+    /// How long the caller wants to wait (`wait_ms`).
+    pub(super) fn wait(&self) -> Result<Duration, Problem> {
+        let most = u64::try_from(self.shared.max_wait.as_millis()).unwrap_or(u64::MAX);
+        self.number("wait_ms", 0..=most, 0)
+            .map(Duration::from_millis)
+    }
+
+    /// Resolves when the server stops.
+    pub(super) async fn stopping(&self) {
+        let mut stopping = self.shared.stopping.clone();
+        // The sender is gone only when the server is.
+        let _ = stopping.wait_for(|stopping| *stopping).await;
+    }
+
+    /// The body as a `T`.
+    pub(super) async fn body<T: DeserializeOwned>(&mut self) -> Result<T, Problem> {
+        json::decode(&self.bytes().await?)
+    }
+
+    /// The body, which is JSON, as it came.
+    pub(super) async fn bytes(&mut self) -> Result<Bytes, Problem> {
+        json::expect_json(&self.request)?;
+        json::read(&self.request, &mut self.payload, self.shared.body).await
+    }
+
+    /// Refuses a body other than none or `{}`.
+    pub(super) async fn no_body(&mut self) -> Result<(), Problem> {
+        #[derive(serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Nothing {}
+        let body = json::read(&self.request, &mut self.payload, self.shared.body).await?;
+        if body.is_empty() {
+            return Ok(());
+        }
+        json::expect_json(&self.request)?;
+        json::decode::<Nothing>(&body).map(|_| ())
+    }
+
+    /// What makes a repetition of this request harmless, from its `Idempotency-Key`.
+    pub(super) fn dedup(&self, body: &[u8]) -> Result<Option<Dedup>, Problem> {
+        const NAME: &str = "Idempotency-Key";
+        let Some(key) = self.single_header(NAME)? else {
+            return Ok(None);
+        };
+        if !(1..=255).contains(&key.len()) || !key.bytes().all(|b| b.is_ascii_graphic()) {
+            return Err(Problem::header(
+                NAME,
+                "must be 1 to 255 visible ASCII characters",
+            ));
+        }
+        let mut hash = Context::new(&SHA256);
+        for part in [
+            self.request.method().as_str(),
+            " ",
+            self.request.path(),
+            "\n",
+        ] {
+            hash.update(part.as_bytes());
+        }
+        hash.update(body);
+        let mut fingerprint = [0; 32];
+        fingerprint.copy_from_slice(hash.finish().as_ref());
+        Ok(Some(Dedup {
+            key: key.to_owned(),
+            fingerprint,
+        }))
+    }
+
+    /// The W3C trace that the request belongs to. One that is not valid is as
+    /// good as none (Trace Context, 3.2.2).
+    pub(super) fn traceparent(&self) -> Option<String> {
+        let mut values = self.request.headers().get_all("traceparent");
+        let value = values.next()?.to_str().ok()?;
+        (values.next().is_none() && is_traceparent(value)).then(|| value.to_owned())
+    }
+
+    /// On which version the change shall be made.
+    pub(super) fn precondition(&self) -> Result<Precondition, Problem> {
+        let if_match = self.single_header(IF_MATCH.as_str())?;
+        let if_none_match = self.single_header(IF_NONE_MATCH.as_str())?;
+        match (if_match.map(str::trim), if_none_match.map(str::trim)) {
+            (None, None) => Ok(Precondition::None),
+            (Some("*"), None) => Ok(Precondition::Exists),
+            (Some(tag), None) => version(tag).map(Precondition::Version).ok_or_else(|| {
+                Problem::header("If-Match", "must be one ETag that this resource had, or *")
+            }),
+            (None, Some("*")) => Ok(Precondition::Version(0)),
+            (_, Some(_)) => Err(Problem::header(
+                "If-None-Match",
+                "may only be *, and not come with If-Match",
+            )),
+        }
+    }
+
+    /// Refuses conditions on a request that cannot keep them.
+    pub(super) fn no_precondition(&self) -> Result<(), Problem> {
+        match self.precondition()? {
+            Precondition::None => Ok(()),
+            _ => Err(Problem::header("If-Match", "is not taken by this route")),
+        }
+    }
+
+    fn single_header(&self, name: &'static str) -> Result<Option<&str>, Problem> {
+        let mut values = self.request.headers().get_all(name);
+        let Some(value) = values.next() else {
+            return Ok(None);
+        };
+        if values.next().is_some() {
+            return Err(Problem::header(name, "is there more than once"));
+        }
+        match value.to_str() {
+            Ok(text) => Ok(Some(text)),
+            Err(_) => Err(Problem::header(
+                name,
+                "has characters other than visible ASCII",
+            )),
+        }
+    }
+}
+
+/// The number in an `ETag` of ours.
+fn version(tag: &str) -> Option<u64> {
+    let digits = tag.strip_prefix('"')?.strip_suffix('"')?;
+    let plain = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+    plain
+        .then(|| digits.parse().ok())
+        .flatten()
+        .filter(|version| *version > 0)
+}
+
+fn parse_query(text: &str, known: &[&str]) -> Result<Vec<(String, String)>, Problem> {
+    if text.is_empty() || known == Call::ANY_QUERY {
+        return Ok(Vec::new());
+    }
+    let pairs = Query::<Vec<(String, String)>>::from_query(text)
+        .map_err(|error| {
+            Problem::new(
+                Code::InvalidParameter,
+                format!("the query is not valid: {error}"),
+            )
+        })?
+        .into_inner();
+    for (i, (name, _)) in pairs.iter().enumerate() {
+        let shown: String = name.chars().take(64).collect();
+        if !known.contains(&name.as_str()) {
+            let why = match known {
+                [] => "is not known; this route takes none".to_owned(),
+                some => format!("is not known; this route takes {}", some.join(", ")),
+            };
+            return Err(Problem::parameter(&shown, why));
+        }
+        if pairs[..i].iter().any(|(earlier, _)| earlier == name) {
+            return Err(Problem::parameter(&shown, "is there more than once"));
+        }
+    }
+    Ok(pairs)
+}
+
+/// Whether the value is a `traceparent` (W3C Trace Context, 3.2.2).
+fn is_traceparent(value: &str) -> bool {
+    let hex = |text: &str| text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    let mut parts = value.split('-');
+    let mut part = |len: usize| parts.next().filter(|text| text.len() == len && hex(text));
+    let (Some(version), Some(trace), Some(parent), Some(_flags)) =
+        (part(2), part(32), part(16), part(2))
+    else {
+        return false;
+    };
+    let zero = |text: &str| text.bytes().all(|b| b == b'0');
+    // Later versions may have more parts; of version 00 this is all. What is
+    // stored stays small.
+    let length_fits = value.len() == 55 || (version != "00" && value.len() <= 128);
+    version != "ff" && !zero(trace) && !zero(parent) && length_fits
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn traceparents() {
+        let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let later = format!("01{}-more", &good[2..]);
+        for (value, expected) in [
+            (good.to_owned(), true),
+            (later, true),
+            (format!("{good}-more"), false),
+            (format!("ff{}", &good[2..]), false),
+            (good.to_uppercase(), false),
+            (
+                good.replace("4bf92f3577b34da6a3ce929d0e0e4736", &"0".repeat(32)),
+                false,
+            ),
+            (good.replace("00f067aa0ba902b7", &"0".repeat(16)), false),
+            (good[..54].to_owned(), false),
+            (String::new(), false),
+            ("00-ü".to_owned(), false),
+        ] {
+            assert_eq!(is_traceparent(&value), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn etags() {
+        for (tag, expected) in [
+            ("\"3\"", Some(3)),
+            ("\"0\"", None),
+            ("3", None),
+            ("W/\"3\"", None),
+            ("\"\"", None),
+            ("\"+3\"", None),
+            ("\"3\", \"4\"", None),
+        ] {
+            assert_eq!(version(tag), expected, "{tag}");
+        }
+    }
+
+    #[test]
+    fn query_parameters_are_known_and_single() {
+        let known = &["limit", "cursor"];
+        assert_eq!(parse_query("", &[]).unwrap(), vec![]);
+        assert_eq!(
+            parse_query("limit=5&cursor=a%20b", known).unwrap(),
+            vec![
+                ("limit".into(), "5".into()),
+                ("cursor".into(), "a b".into())
+            ]
+        );
+        for text in ["x=1", "limit=1&limit=2", "key=deia_secret", "=", "limit&x"] {
+            let problem = parse_query(text, known).unwrap_err();
+            assert_eq!(problem.code(), Code::InvalidParameter, "{text}");
+        }
+    }
+}

@@ -1,0 +1,329 @@
+//! Shapes of the wire that the model does not have.
+
+use deia_hive::{
+    auth::{Permission, Principal, Role},
+    model::{
+        BotName, BotSpec, Capabilities, CommandExecutor, Executor, KeyId, KeyInfo, NewTask,
+        SimulatedExecutor, Task, TaskId, TaskStatus, Timestamp, Violation,
+    },
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+
+use super::{json::decode_part, problem::Code};
+
+/// Tasks to be accepted, all or none.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TaskBatch {
+    /// 1 to `tasks.max_batch` of them.
+    pub(super) tasks: Vec<NewTask>,
+}
+
+/// The tasks of a batch that was accepted.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct BatchAccepted {
+    /// One for each task, in order.
+    #[schema(value_type = Vec<String>)]
+    pub(super) ids: Vec<TaskId>,
+}
+
+/// Where a task is in its life.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct TaskState {
+    /// The task.
+    #[schema(value_type = String, example = "task_01h455vb4pex5vsknk084sn02q")]
+    id: TaskId,
+    /// Where it is in its life.
+    status: TaskStatus,
+    /// How far it is, 0 to 1.
+    progress: f64,
+    /// The number of the last attempt, from 1; 0 before the first.
+    attempt: u32,
+    /// How many attempts may fail.
+    max_attempts: u32,
+    /// The bot that has it, or had it last.
+    #[schema(value_type = Option<String>, example = "upper-1")]
+    assigned_bot: Option<BotName>,
+    /// When it was accepted.
+    #[schema(value_type = String, format = DateTime)]
+    created_at: Timestamp,
+    /// Not before then.
+    #[schema(value_type = String, format = DateTime)]
+    run_at: Timestamp,
+    /// When the last attempt started.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    started_at: Option<Timestamp>,
+    /// When its end was recorded.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    completed_at: Option<Timestamp>,
+    /// When its cancellation was asked for while it ran.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    cancel_requested_at: Option<Timestamp>,
+}
+
+impl From<Task> for TaskState {
+    fn from(task: Task) -> Self {
+        Self {
+            id: task.id,
+            status: task.status,
+            progress: task.progress,
+            attempt: task.attempt,
+            max_attempts: task.max_attempts,
+            assigned_bot: task.assigned_bot,
+            created_at: task.created_at,
+            run_at: task.run_at,
+            started_at: task.started_at,
+            completed_at: task.completed_at,
+            cancel_requested_at: task.cancel_requested_at,
+        }
+    }
+}
+
+/// A bot's specification as it comes in. The executor is read in a second step:
+/// its kind decides what it may have, and so each wrong field has its place.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct BotSpecBody {
+    executor: Map<String, Value>,
+    #[serde(default)]
+    capabilities: Capabilities,
+}
+
+impl TryFrom<BotSpecBody> for BotSpec {
+    type Error = Violation;
+
+    fn try_from(body: BotSpecBody) -> Result<Self, Violation> {
+        const AT: &str = "/executor";
+        let BotSpecBody {
+            mut executor,
+            capabilities,
+        } = body;
+        let kind = executor.remove("kind");
+        let fields = Value::Object(executor);
+        let executor = match kind.as_ref().and_then(Value::as_str) {
+            Some("command") => decode_part::<CommandExecutor>(fields, AT).map(Executor::Command)?,
+            Some("simulated") => {
+                decode_part::<SimulatedExecutor>(fields, AT).map(Executor::Simulated)?
+            }
+            _ => {
+                return Err(Violation {
+                    pointer: format!("{AT}/kind"),
+                    detail: "must be \"command\" or \"simulated\"".into(),
+                });
+            }
+        };
+        Ok(Self {
+            executor,
+            capabilities,
+        })
+    }
+}
+
+/// The end of a bot's log.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct LogLines {
+    /// The last lines, the oldest first.
+    pub(super) lines: Vec<String>,
+}
+
+/// A key to be made.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewKeyBody {
+    /// Who acts with it: the submitter of tasks and the actor of events.
+    #[schema(example = "ci")]
+    pub(super) user: String,
+    /// What it may do.
+    pub(super) role: Role,
+    /// From when on it is refused; never when absent.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub(super) expires_at: Option<Timestamp>,
+}
+
+/// A new key: the only time that its text is seen.
+#[derive(Serialize, ToSchema)]
+pub(super) struct CreatedKey {
+    /// What listings show of it.
+    #[serde(flatten)]
+    pub(super) info: KeyInfo,
+    /// The key itself. Keep it: it is not shown again.
+    #[schema(
+        example = "deia_01h455vb4pex5vsknk084sn02q_abcdefghijklmnopqrstuvwxyz234567_89abcdef"
+    )]
+    pub(super) key: String,
+}
+
+/// Who the caller is.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct WhoAmI {
+    /// The user that acts with this key.
+    user: String,
+    /// What they may do, in one word.
+    role: Role,
+    /// The key.
+    #[schema(value_type = String, example = "key_01h455vb4pex5vsknk084sn02q")]
+    key_id: KeyId,
+    /// What they may do.
+    #[schema(example = json!(["task:submit", "task:read", "task:cancel"]))]
+    permissions: Vec<&'static str>,
+}
+
+impl From<Principal> for WhoAmI {
+    fn from(who: Principal) -> Self {
+        Self {
+            user: who.user.to_string(),
+            permissions: permissions(who.role),
+            role: who.role,
+            key_id: who.key,
+        }
+    }
+}
+
+/// A role and what it includes.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct RoleInfo {
+    /// The role.
+    role: Role,
+    /// What it may do.
+    permissions: Vec<&'static str>,
+    /// Whether it sees only the tasks that its own user submitted.
+    sees_only_its_own: bool,
+}
+
+impl From<Role> for RoleInfo {
+    fn from(role: Role) -> Self {
+        Self {
+            role,
+            permissions: permissions(role),
+            sees_only_its_own: role.sees_only_its_own(),
+        }
+    }
+}
+
+fn permissions(role: Role) -> Vec<&'static str> {
+    let granted = Permission::ALL
+        .iter()
+        .filter(|permission| role.may(**permission));
+    granted.map(|permission| permission.as_str()).collect()
+}
+
+/// An entry of the catalogue of errors.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ErrorEntry {
+    /// The stable code.
+    #[schema(example = "task_not_finished")]
+    code: &'static str,
+    /// The HTTP status that it comes with.
+    #[schema(example = 409)]
+    status: u16,
+    /// What it is, in a few words.
+    title: &'static str,
+    /// What to do about it.
+    hint: &'static str,
+}
+
+impl From<Code> for ErrorEntry {
+    fn from(code: Code) -> Self {
+        Self {
+            code: code.as_str(),
+            status: code.status().as_u16(),
+            title: code.title(),
+            hint: code.hint(),
+        }
+    }
+}
+
+/// The answer of a probe.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Probe {
+    /// `alive`, `ready` or `healthy`.
+    #[schema(example = "ready")]
+    pub(super) status: &'static str,
+}
+
+/// All of a list that is never long.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Items<T> {
+    /// The items, in a stable order.
+    pub(super) items: Vec<T>,
+}
+
+/// One child of the supervision tree and all below it, at one moment. There is
+/// more in it than is named here.
+#[derive(Debug, Serialize, ToSchema)]
+#[allow(
+    dead_code,
+    reason = "a schema; the tree itself is serialised by the supervision runtime"
+)]
+pub(super) struct SupervisorNode {
+    /// Name among its siblings.
+    name: String,
+    /// Names from the root on, separated by `/`.
+    #[schema(example = "hive/core/scheduler")]
+    path: String,
+    /// `worker` or `supervisor`.
+    kind: String,
+    /// Of a supervisor: `one_for_one`, `one_for_all`, `rest_for_one` or `dynamic`.
+    strategy: Option<String>,
+    /// What it is doing: `running`, `restarting`, `suspended`, ...
+    #[schema(example = "running")]
+    state: String,
+    /// Counts its runs, from 1; 0 if it has never been started.
+    incarnation: u64,
+    /// How long it has been up, in milliseconds.
+    uptime_ms: Option<u64>,
+    /// Automatic restarts since the tree was started.
+    restarts: u64,
+    /// Messages waiting.
+    mailbox_depth: u64,
+    /// Messages handled since the tree was started.
+    handled: u64,
+    /// Why and when it last went down.
+    #[schema(value_type = Option<Object>)]
+    last_exit: Option<Value>,
+    /// In the order of their start.
+    #[schema(no_recursion)]
+    children: Vec<SupervisorNode>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_wrong_field_of_an_executor_has_its_place() {
+        for (body, expected) in [
+            (
+                r#"{"executor":{"kind":"command","command":["true"],"shell":1}}"#,
+                "/executor/shell",
+            ),
+            (
+                r#"{"executor":{"kind":"command","command":["true",7]}}"#,
+                "/executor/command/1",
+            ),
+            (r#"{"executor":{"kind":"command"}}"#, "/executor/command"),
+            (r#"{"executor":{"kind":"rocket"}}"#, "/executor/kind"),
+            (r#"{"executor":{"kind":5}}"#, "/executor/kind"),
+            (r#"{"executor":{}}"#, "/executor/kind"),
+            (
+                r#"{"executor":{"kind":"simulated","latency_ms":"x"}}"#,
+                "/executor/latency_ms",
+            ),
+            (
+                r#"{"executor":{"kind":"simulated","behavior":"odd"}}"#,
+                "/executor/behavior",
+            ),
+        ] {
+            let body: BotSpecBody = serde_json::from_str(body).unwrap();
+            let violation = BotSpec::try_from(body).unwrap_err();
+            assert_eq!(violation.pointer, expected, "{violation:?}");
+        }
+        let body = r#"{"executor":{"kind":"command","command":["tr","a-z","A-Z"]}}"#;
+        let body: BotSpecBody = serde_json::from_str(body).unwrap();
+        assert_eq!(BotSpec::try_from(body).unwrap().executor.kind(), "command");
+    }
+}

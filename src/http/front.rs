@@ -1,0 +1,125 @@
+//! The HTTP server as the last child of the tree.
+
+use std::{io, net::TcpListener, sync::Arc, time::Duration};
+
+use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Running, fut::wrap_future};
+use actix_web::{
+    App, HttpServer,
+    dev::{Server, ServerHandle},
+    rt::task::JoinHandle,
+};
+use deia_hive::{Hive, config::ServerSettings};
+use deia_supervision::{ChildSpec, Context, Criticality, Shutdown, StartError, child};
+use tokio::sync::watch;
+
+use super::{
+    limit::FORGET_EVERY,
+    route::{Shared, register},
+    table,
+};
+
+/// How long open requests have to end once the server stops.
+const LAST_REQUESTS: Duration = Duration::from_secs(5);
+
+/// Declares the server. It listens where `listener` is bound, also after a restart.
+pub fn front(hive: &Hive, listener: TcpListener) -> ChildSpec {
+    let (hive, listener) = (hive.clone(), Arc::new(listener));
+    let factory = move || {
+        let started = Front::start(hive.clone(), &listener);
+        async move { started.map_err(|error| StartError::failed(error.to_string())) }
+    };
+    let (spec, _) = child("front", factory);
+    spec.criticality(Criticality::Critical)
+        .shutdown(Shutdown::Within(LAST_REQUESTS + Duration::from_secs(2)))
+}
+
+/// Owns the running server.
+struct Front {
+    shared: Arc<Shared>,
+    stopping: watch::Sender<bool>,
+    server: ServerHandle,
+    running: Option<JoinHandle<io::Result<()>>>,
+    stopped: bool,
+}
+
+impl Front {
+    fn start(hive: Hive, listener: &TcpListener) -> io::Result<Self> {
+        let settings = hive.config().server.clone();
+        let (stopping, observed) = watch::channel(false);
+        let shared = Arc::new(Shared::new(hive, observed));
+        let server = serve(&shared, &settings, listener.try_clone()?)?;
+        Ok(Self {
+            shared,
+            stopping,
+            server: server.handle(),
+            running: Some(actix_web::rt::spawn(server)),
+            stopped: false,
+        })
+    }
+}
+
+fn serve(
+    shared: &Arc<Shared>,
+    settings: &ServerSettings,
+    listener: TcpListener,
+) -> io::Result<Server> {
+    let shared = Arc::clone(shared);
+    let workers = match settings.workers {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        some => usize::from(some),
+    };
+    let connections = usize::try_from(settings.max_connections).unwrap_or(usize::MAX);
+    let build = move || {
+        App::new()
+            .app_data(Arc::clone(&shared))
+            .configure(|config| register(table(), config))
+    };
+    let server = HttpServer::new(build)
+        .workers(workers)
+        .max_connections(connections.div_ceil(workers))
+        .client_request_timeout(settings.request_head_timeout)
+        .keep_alive(settings.keep_alive)
+        .shutdown_timeout(LAST_REQUESTS.as_secs())
+        .disable_signals()
+        .listen(listener)?;
+    Ok(server.run())
+}
+
+impl Actor for Front {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        context.run_interval(FORGET_EVERY, |front, _| front.shared.limits.forget());
+        let Some(running) = self.running.take() else {
+            return;
+        };
+        let ended = wrap_future::<_, Self>(running);
+        context.spawn(
+            ended.map(|ended, front: &mut Self, context: &mut Context<Self>| {
+                if !front.stopped {
+                    context.fail(format!("the HTTP server ended: {ended:?}"));
+                }
+            }),
+        );
+    }
+
+    /// Ends long polls at once, gives open requests a moment, and only then stops.
+    fn stopping(&mut self, context: &mut Self::Context) -> Running {
+        if self.stopped {
+            return Running::Stop;
+        }
+        self.stopped = true;
+        self.stopping.send_replace(true);
+        let stop = self.server.stop(true);
+        let stopped = wrap_future::<_, Self>(stop);
+        context.spawn(stopped.map(|(), _, context: &mut Context<Self>| context.stop()));
+        Running::Continue
+    }
+}
+
+impl Drop for Front {
+    /// However it ends, the server ends with it.
+    fn drop(&mut self) {
+        drop(self.server.stop(false));
+    }
+}

@@ -1,0 +1,285 @@
+//! Reading a JSON body: once when it is right, a second time for the exact place when it is not.
+
+use std::time::Duration;
+
+use actix_web::{
+    HttpRequest,
+    dev::Payload,
+    error::PayloadError,
+    http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE},
+    web::{Bytes, BytesMut},
+};
+use deia_hive::model::Violation;
+use futures_util::StreamExt;
+use serde::de::DeserializeOwned;
+use serde_json::error::Category;
+use serde_path_to_error::Segment;
+
+use super::problem::{Code, Problem};
+
+/// How much of a body is taken, and how long a pause in it may be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct BodyLimits {
+    pub(super) max_bytes: usize,
+    pub(super) max_pause: Duration,
+}
+
+/// Reads the whole body.
+pub(super) async fn read(
+    request: &HttpRequest,
+    payload: &mut Payload,
+    limits: BodyLimits,
+) -> Result<Bytes, Problem> {
+    let announced = request.headers().get(CONTENT_LENGTH);
+    let announced: Option<usize> = announced.and_then(|v| v.to_str().ok()?.parse().ok());
+    if announced.is_some_and(|bytes| bytes > limits.max_bytes) {
+        return Err(too_large(limits));
+    }
+    let Some(first) = next(payload, limits).await? else {
+        return Ok(Bytes::new());
+    };
+    if first.len() > limits.max_bytes {
+        return Err(too_large(limits));
+    }
+    let Some(second) = next(payload, limits).await? else {
+        return Ok(first);
+    };
+    let mut body = BytesMut::with_capacity(announced.unwrap_or(first.len() + second.len()));
+    body.extend_from_slice(&first);
+    let mut chunk = Some(second);
+    while let Some(more) = chunk {
+        if body.len() + more.len() > limits.max_bytes {
+            return Err(too_large(limits));
+        }
+        body.extend_from_slice(&more);
+        chunk = next(payload, limits).await?;
+    }
+    Ok(body.freeze())
+}
+
+async fn next(payload: &mut Payload, limits: BodyLimits) -> Result<Option<Bytes>, Problem> {
+    match tokio::time::timeout(limits.max_pause, payload.next()).await {
+        Err(_) => Err(Problem::new(Code::RequestTimeout, "the body broke off")),
+        Ok(None) => Ok(None),
+        Ok(Some(Ok(chunk))) => Ok(Some(chunk)),
+        Ok(Some(Err(PayloadError::Overflow))) => Err(too_large(limits)),
+        Ok(Some(Err(error))) => Err(Problem::new(Code::BodyIncomplete, error.to_string())),
+    }
+}
+
+fn too_large(limits: BodyLimits) -> Problem {
+    Problem::new(
+        Code::BodyTooLarge,
+        format!("the body is over {} bytes long", limits.max_bytes),
+    )
+}
+
+/// Refuses a body that does not say that it is plain JSON.
+pub(super) fn expect_json(request: &HttpRequest) -> Result<(), Problem> {
+    let headers = request.headers();
+    let text = |value: &actix_web::http::header::HeaderValue| {
+        value.to_str().unwrap_or("something unreadable").to_owned()
+    };
+    if let Some(encoding) = headers.get(CONTENT_ENCODING).filter(|v| *v != "identity") {
+        let detail = format!("the body has the content encoding {}", text(encoding));
+        return Err(Problem::new(Code::UnsupportedMediaType, detail));
+    }
+    match headers.get(CONTENT_TYPE) {
+        Some(value) if is_json(value.as_bytes()) => Ok(()),
+        Some(value) => {
+            let detail = format!("the body is announced as {}", text(value));
+            Err(Problem::new(Code::UnsupportedMediaType, detail))
+        }
+        None => Err(Problem::new(
+            Code::UnsupportedMediaType,
+            "the body comes without a Content-Type",
+        )),
+    }
+}
+
+/// `application/json` and `application/<anything>+json`, with or without parameters.
+fn is_json(value: &[u8]) -> bool {
+    let essence = value.split(|b| *b == b';').next().unwrap_or_default();
+    let essence = essence.trim_ascii().to_ascii_lowercase();
+    essence == b"application/json"
+        || (essence.starts_with(b"application/") && essence.ends_with(b"+json"))
+}
+
+/// Reads `body` as a `T`.
+///
+/// # Errors
+/// [`Code::MalformedJson`] or [`Code::InvalidInput`] with the place.
+pub(super) fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    serde_json::from_slice(body).map_err(|error| match error.classify() {
+        Category::Data => Problem::invalid(vec![place::<T, _>(
+            &mut serde_json::Deserializer::from_slice(body),
+            &error,
+            "",
+        )]),
+        Category::Syntax | Category::Eof | Category::Io if body.is_empty() => {
+            Problem::new(Code::MalformedJson, "the body is empty")
+        }
+        Category::Syntax | Category::Eof | Category::Io => Problem::new(
+            Code::MalformedJson,
+            format!("the body is not JSON: {error}"),
+        ),
+    })
+}
+
+/// Reads a part of a body, which is at the pointer `at`, as a `T`.
+///
+/// # Errors
+/// The place that is wrong.
+pub(super) fn decode_part<T: DeserializeOwned>(
+    part: serde_json::Value,
+    at: &str,
+) -> Result<T, Violation> {
+    T::deserialize(&part).map_err(|error| place::<T, _>(&part, &error, at))
+}
+
+/// Where in the input `error` is. The input is read again, with its path noted.
+fn place<'de, T, D>(input: D, error: &serde_json::Error, at: &str) -> Violation
+where
+    T: DeserializeOwned,
+    D: serde::Deserializer<'de>,
+{
+    let mut pointer = at.to_owned();
+    if let Err(located) = serde_path_to_error::deserialize::<_, T>(input) {
+        located
+            .path()
+            .iter()
+            .for_each(|segment| push(&mut pointer, segment));
+    }
+    let detail = without_position(&error.to_string());
+    // A field that is not there has no path of its own.
+    if let Some(field) = quoted_after(&detail, "missing field `") {
+        push_key(&mut pointer, field);
+    }
+    Violation { pointer, detail }
+}
+
+fn push(pointer: &mut String, segment: &Segment) {
+    match segment {
+        Segment::Seq { index } => push_key(pointer, &index.to_string()),
+        Segment::Map { key } => push_key(pointer, key),
+        // Neither is a place of its own in the JSON.
+        Segment::Enum { .. } | Segment::Unknown => {}
+    }
+}
+
+/// Appends a reference token (RFC 6901, 3).
+fn push_key(pointer: &mut String, key: &str) {
+    pointer.push('/');
+    pointer.push_str(&key.replace('~', "~0").replace('/', "~1"));
+}
+
+fn quoted_after<'a>(text: &'a str, start: &str) -> Option<&'a str> {
+    text.strip_prefix(start)?.split('`').next()
+}
+
+fn without_position(message: &str) -> String {
+    let end = message.rfind(" at line ").unwrap_or(message.len());
+    message[..end].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use deia_hive::model::NewTask;
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[allow(dead_code)]
+    struct Batch {
+        tasks: Vec<NewTask>,
+    }
+
+    #[test]
+    fn what_is_wrong_has_its_place() {
+        for (body, expected) in [
+            (r#"{"tasks":[{"type":"general"}]}"#, "/tasks/0/content"),
+            (
+                r#"{"tasks":[{"type":"general","content":1}]}"#,
+                "/tasks/0/content",
+            ),
+            (
+                r#"{"tasks":[{"type":"a b","content":""}]}"#,
+                "/tasks/0/type",
+            ),
+            (
+                r#"{"tasks":[{"type":"a","content":"","prio":1}]}"#,
+                "/tasks/0/prio",
+            ),
+            (
+                r#"{"tasks":[{"type":"a","content":"","tags":["x",2]}]}"#,
+                "/tasks/0/tags/1",
+            ),
+            (
+                r#"{"tasks":[{"type":"a","content":"","max_attempts":-1}]}"#,
+                "/tasks/0/max_attempts",
+            ),
+            (
+                r#"{"tasks":[{"type":"a","content":"","priority":"P9"}]}"#,
+                "/tasks/0/priority",
+            ),
+            (r#"{"tasks":7}"#, "/tasks"),
+            (r#"{"tasks":[],"a/b~c":1}"#, "/a~1b~0c"),
+            (r#"{}"#, "/tasks"),
+            (r#"[]"#, "/tasks"),
+            (r#"3"#, ""),
+        ] {
+            let problem = decode::<Batch>(body.as_bytes()).unwrap_err();
+            assert_eq!(problem.code(), Code::InvalidInput, "{body}");
+            let response = format!("{problem:?}");
+            assert!(
+                response.contains(&format!("pointer: {expected:?}")),
+                "{body}: {response}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_not_json_is_told_apart() {
+        for body in [
+            "",
+            "{",
+            "hello",
+            "{} {}",
+            "\u{1}",
+            "{\"tasks\":[]",
+            "\"\\ud800\"",
+        ] {
+            let problem = decode::<Batch>(body.as_bytes()).unwrap_err();
+            assert_eq!(problem.code(), Code::MalformedJson, "{body}");
+        }
+        assert_eq!(
+            decode::<Batch>(b"{\"tasks\":[{\"content\":\"\xff\"}]}")
+                .unwrap_err()
+                .code(),
+            Code::MalformedJson
+        );
+        let deep = "[".repeat(100_000);
+        assert_eq!(
+            decode::<serde_json::Value>(deep.as_bytes())
+                .unwrap_err()
+                .code(),
+            Code::MalformedJson
+        );
+    }
+
+    #[test]
+    fn media_types_of_json() {
+        for (value, expected) in [
+            ("application/json", true),
+            ("Application/JSON; charset=utf-8", true),
+            ("application/vnd.deia+json", true),
+            ("text/plain", false),
+            ("application/jsonx", false),
+            ("", false),
+        ] {
+            assert_eq!(is_json(value.as_bytes()), expected, "{value}");
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! The API about itself.
+
+use actix_web::HttpResponse;
+
+use super::{
+    call::Call,
+    dto::{ErrorEntry, Items},
+    openapi,
+    problem::{Code, Problem},
+    route::{Answer, ok},
+};
+
+#[utoipa::path(
+    get, path = "/api/openapi.json", tag = "meta", operation_id = "get_openapi",
+    responses((status = 200, description = "This document", body = Object))
+)]
+/// Reads the description of this API (OpenAPI 3.1).
+pub(super) async fn openapi(_: Call) -> Answer {
+    let text = openapi::text().map_err(|error| Problem::internal(error.to_string()))?;
+    Ok(HttpResponse::Ok()
+        .content_type("application/json")
+        .body(text))
+}
+
+#[utoipa::path(
+    get, path = "/api/errors", tag = "meta", operation_id = "list_errors",
+    responses((status = 200, description = "The catalogue of errors", body = Items<ErrorEntry>))
+)]
+/// Lists the codes of all errors.
+pub(super) async fn errors(_: Call) -> Answer {
+    let items = Code::ALL.iter().copied().map(ErrorEntry::from).collect();
+    ok(&Items { items })
+}
+
+#[utoipa::path(
+    get, path = "/api/errors/{code}", tag = "meta", operation_id = "get_error",
+    params(("code" = String, Path, description = "The code")),
+    responses((status = 200, description = "What the code means and what to do", body = ErrorEntry))
+)]
+/// Reads what a code means.
+pub(super) async fn error(call: Call) -> Answer {
+    let name = call.segment("code");
+    let code = Code::parse(name).ok_or_else(|| Problem::not_found("error code", name))?;
+    ok(&ErrorEntry::from(code))
+}

@@ -1,0 +1,93 @@
+//! The description of the API (OpenAPI 3.1). The committed copy is `docs/openapi.json`.
+
+use std::sync::LazyLock;
+
+use serde_json::{Value, json};
+use utoipa::{
+    Modify, OpenApi,
+    openapi::security::{Http, HttpAuthScheme, SecurityScheme},
+};
+
+use super::{
+    auth::Access, bots, dto, health, keys, meta, problem, queue, supervisors, system, table, tasks,
+};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "deia",
+        description = "A hive of supervised bots behind a durable task queue.\n\nEvery route but the probes needs `Authorization: Bearer <key>`. What goes wrong is told as `application/problem+json` (RFC 9457) with a stable `code`; `GET /api/errors` lists the codes. Every answer has `X-Request-Id`, `RateLimit-Policy` and `RateLimit`.",
+    ),
+    paths(
+        health::live, health::ready, health::healthy,
+        tasks::submit, tasks::submit_batch, tasks::list, tasks::get, tasks::status, tasks::result,
+        tasks::cancel,
+        bots::list, bots::get, bots::put, bots::delete, bots::launch, bots::stop, bots::logs,
+        queue::get,
+        system::status, system::health,
+        supervisors::tree, supervisors::node,
+        keys::whoami, keys::roles, keys::list, keys::create, keys::revoke,
+        meta::openapi, meta::errors, meta::error,
+    ),
+    components(schemas(problem::ProblemBody<'static>, dto::SupervisorNode)),
+    security(("key" = [])),
+    modifiers(&KeyScheme),
+)]
+struct Api;
+
+struct KeyScheme;
+
+impl Modify for KeyScheme {
+    fn modify(&self, api: &mut utoipa::openapi::OpenApi) {
+        let mut scheme = Http::new(HttpAuthScheme::Bearer);
+        scheme.description = Some("A key of the hive: deia_<id>_<secret>_<checksum>".into());
+        let components = api.components.get_or_insert_default();
+        components.add_security_scheme("key", SecurityScheme::Http(scheme));
+    }
+}
+
+/// The description, with what the route table says of each route.
+///
+/// # Errors
+/// None that a test has not ruled out.
+pub fn document() -> Result<Value, serde_json::Error> {
+    let mut document = serde_json::to_value(Api::openapi())?;
+    for route in table() {
+        let path = route.path.replace(":.*}", "}");
+        let method = route.method.as_str().to_ascii_lowercase();
+        let operation = &mut document["paths"][path][method];
+        if operation.is_object() {
+            describe(operation, route.access);
+        }
+    }
+    Ok(document)
+}
+
+fn describe(operation: &mut Value, access: Access) {
+    operation["responses"]["default"] = json!({
+        "description": "What went wrong",
+        "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    });
+    let needs = match access {
+        Access::Open => "Needs no key.".to_owned(),
+        Access::AnyKey => "Needs any key.".to_owned(),
+        Access::Needs(permission) => {
+            operation["x-permission"] = permission.as_str().into();
+            format!("Needs the permission `{}`.", permission.as_str())
+        }
+    };
+    operation["description"] = needs.into();
+}
+
+/// The description as text, as it is served and committed.
+///
+/// # Errors
+/// As [`document`].
+pub fn text() -> Result<&'static str, &'static serde_json::Error> {
+    static TEXT: LazyLock<Result<String, serde_json::Error>> = LazyLock::new(|| {
+        let mut text = serde_json::to_string_pretty(&document()?)?;
+        text.push('\n');
+        Ok(text)
+    });
+    TEXT.as_ref().map(String::as_str)
+}

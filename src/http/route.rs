@@ -1,0 +1,317 @@
+//! How a row of the route table becomes a route: the guard around each handler,
+//! and the headers of each answer.
+
+use std::{
+    future::Future,
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use actix_web::{
+    HttpRequest, HttpResponse, Route as ActixRoute, guard,
+    http::{
+        Method, StatusCode,
+        header::{CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS},
+    },
+    web::{self, Payload, ServiceConfig},
+};
+use deia_hive::Hive;
+use ring::rand::{SecureRandom, SystemRandom};
+use tokio::sync::watch;
+
+use super::{
+    auth::{Access, admit, admit_probe},
+    call::Call,
+    json::BodyLimits,
+    limit::{Limits, Standing},
+    problem::{Code, Problem},
+};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
+
+/// What all handlers share.
+pub(super) struct Shared {
+    pub(super) hive: Hive,
+    pub(super) limits: Limits,
+    pub(super) body: BodyLimits,
+    pub(super) max_wait: Duration,
+    /// Turns `true` when the server stops: long polls end then.
+    pub(super) stopping: watch::Receiver<bool>,
+}
+
+impl Shared {
+    pub(super) fn new(hive: Hive, stopping: watch::Receiver<bool>) -> Self {
+        let config = hive.config();
+        let body = BodyLimits {
+            max_bytes: usize::try_from(config.server.max_body_bytes.as_u64()).unwrap_or(usize::MAX),
+            max_pause: config.server.request_head_timeout,
+        };
+        Self {
+            limits: Limits::new(&config.limits),
+            body,
+            max_wait: config.server.max_wait,
+            stopping,
+            hive,
+        }
+    }
+}
+
+/// One row of the table.
+pub struct Route {
+    /// Its method. A route for GET serves HEAD as well.
+    pub method: Method,
+    /// Its path, with `{names}`.
+    pub path: &'static str,
+    /// What it asks of its caller.
+    pub access: Access,
+    handler: ActixRoute,
+}
+
+/// What a handler comes to.
+pub(super) type Answer = Result<HttpResponse, Problem>;
+
+/// A route for callers with a key.
+pub(super) fn route<F, Fut>(
+    method: Method,
+    path: &'static str,
+    access: Access,
+    query: &'static [&'static str],
+    handler: F,
+) -> Route
+where
+    F: Fn(Call) -> Fut + Clone + 'static,
+    Fut: Future<Output = Answer> + 'static,
+{
+    let guarded = move |request: HttpRequest, payload: Payload| {
+        guarded(request, payload, access, query, handler.clone())
+    };
+    Route {
+        handler: on(&method).to(guarded),
+        method,
+        path,
+        access,
+    }
+}
+
+/// A route for anybody.
+pub(super) fn open<F, Fut>(path: &'static str, handler: F) -> Route
+where
+    F: Fn(Hive) -> Fut + Clone + 'static,
+    Fut: Future<Output = Answer> + 'static,
+{
+    let unguarded = move |request: HttpRequest| unguarded(request, handler.clone());
+    Route {
+        handler: on(&Method::GET).to(unguarded),
+        method: Method::GET,
+        path,
+        access: Access::Open,
+    }
+}
+
+fn on(method: &Method) -> ActixRoute {
+    if *method == Method::GET {
+        ActixRoute::new().guard(guard::Any(guard::Get()).or(guard::Head()))
+    } else {
+        ActixRoute::new().method(method.clone())
+    }
+}
+
+/// Registers the table, and what answers where it has nothing.
+pub(super) fn register(table: Vec<Route>, config: &mut ServiceConfig) {
+    let mut rest = table.into_iter().peekable();
+    while let Some(first) = rest.next() {
+        let path = first.path;
+        let mut allow = allowed(&first.method).to_owned();
+        let mut resource = web::resource(path).route(first.handler);
+        while let Some(next) = rest.next_if(|next| next.path == path) {
+            allow.push_str(", ");
+            allow.push_str(allowed(&next.method));
+            resource = resource.route(next.handler);
+        }
+        // Method names and commas only: always a valid header.
+        let allow = HeaderValue::try_from(allow).unwrap_or(HeaderValue::from_static(""));
+        let refuse = move |request: HttpRequest, payload: Payload| {
+            let problem = Problem::method_not_allowed(allow.clone());
+            refused(request, payload, problem)
+        };
+        config.service(resource.default_service(web::to(refuse)));
+    }
+    config.default_service(web::to(|request: HttpRequest, payload: Payload| {
+        let shown: String = request.path().chars().take(128).collect();
+        let problem = Problem::new(Code::RouteNotFound, format!("there is no route {shown}"));
+        refused(request, payload, problem)
+    }));
+}
+
+fn allowed(method: &Method) -> &str {
+    match *method {
+        Method::GET => "GET, HEAD",
+        ref other => other.as_str(),
+    }
+}
+
+/// Tells callers with a key of a problem, and others that they need one.
+async fn refused(request: HttpRequest, payload: Payload, problem: Problem) -> HttpResponse {
+    let refuse = move |_: Call| std::future::ready(Err(problem.clone()));
+    guarded(request, payload, Access::AnyKey, Call::ANY_QUERY, refuse).await
+}
+
+async fn guarded<F, Fut>(
+    request: HttpRequest,
+    payload: Payload,
+    access: Access,
+    query: &'static [&'static str],
+    handler: F,
+) -> HttpResponse
+where
+    F: Fn(Call) -> Fut,
+    Fut: Future<Output = Answer>,
+{
+    let Some(shared) = shared(&request) else {
+        return unregistered();
+    };
+    let (standing, who) = admit(&shared.hive, &shared.limits, &request, access);
+    let answer = match who {
+        Err(problem) => Err(problem),
+        Ok(who) => match Call::new(who, shared, request.clone(), payload.into_inner(), query) {
+            Err(problem) => Err(problem),
+            Ok(call) => handler(call).await,
+        },
+    };
+    finish(&request, standing, answer)
+}
+
+async fn unguarded<F, Fut>(request: HttpRequest, handler: F) -> HttpResponse
+where
+    F: Fn(Hive) -> Fut,
+    Fut: Future<Output = Answer>,
+{
+    let Some(shared) = shared(&request) else {
+        return unregistered();
+    };
+    let (standing, admitted) = admit_probe(&shared.limits, &request);
+    let answer = match admitted {
+        Err(problem) => Err(problem),
+        Ok(()) => handler(shared.hive.clone()).await,
+    };
+    finish(&request, standing, answer)
+}
+
+fn shared(request: &HttpRequest) -> Option<Arc<Shared>> {
+    request.app_data::<Arc<Shared>>().cloned()
+}
+
+fn unregistered() -> HttpResponse {
+    tracing::error!("the server was built without its shared state");
+    HttpResponse::InternalServerError().finish()
+}
+
+/// Makes an answer of what the handler came to, with the headers of every answer.
+fn finish(request: &HttpRequest, standing: Standing, answer: Answer) -> HttpResponse {
+    let id = request_id(request.headers());
+    let mut response = match answer {
+        Ok(response) => response,
+        Err(problem) => tell(problem, request, id.to_str().unwrap_or_default()),
+    };
+    tracing::debug!(
+        request_id = id.to_str().unwrap_or_default(),
+        method = %request.method(),
+        path = request.path(),
+        status = response.status().as_u16(),
+        "answered"
+    );
+    let headers = response.headers_mut();
+    headers.insert(REQUEST_ID, id);
+    headers.insert(X_CONTENT_TYPE_OPTIONS, NOSNIFF);
+    headers.insert(CACHE_CONTROL, NO_STORE);
+    standing.write(headers);
+    response
+}
+
+fn tell(problem: Problem, request: &HttpRequest, id: &str) -> HttpResponse {
+    if problem.code() == Code::Internal {
+        let cause = problem.cause().unwrap_or("not known");
+        tracing::error!(request_id = id, method = %request.method(), path = request.path(), cause, "internal error");
+    }
+    problem.into_response(id)
+}
+
+/// The caller's request id if it is usable (1 to 128 of `A-Z a-z 0-9 . _ : -`), else a new one.
+fn request_id(headers: &HeaderMap) -> HeaderValue {
+    let usable = |value: &&HeaderValue| {
+        let bytes = value.as_bytes();
+        (1..=128).contains(&bytes.len())
+            && bytes
+                .iter()
+                .all(|b| b.is_ascii_alphanumeric() || b"._:-".contains(b))
+    };
+    headers
+        .get(REQUEST_ID)
+        .filter(usable)
+        .cloned()
+        .unwrap_or_else(new_request_id)
+}
+
+/// Unique, not secret: a random number for the process and a count.
+fn new_request_id() -> HeaderValue {
+    static PROCESS: LazyLock<u64> = LazyLock::new(|| {
+        let mut bytes = [0; 8];
+        // Without random numbers ids are unique in this process only.
+        let _ = SystemRandom::new().fill(&mut bytes);
+        u64::from_le_bytes(bytes)
+    });
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    HeaderValue::try_from(format!("req-{:016x}-{count:x}", *PROCESS))
+        .unwrap_or(HeaderValue::from_static("req"))
+}
+
+/// A JSON answer.
+pub(super) fn json(status: StatusCode, body: &impl serde::Serialize) -> Answer {
+    let bytes = serde_json::to_vec(body)
+        .map_err(|error| Problem::internal(format!("an answer cannot be written: {error}")))?;
+    Ok(HttpResponse::build(status)
+        .content_type(HeaderValue::from_static("application/json"))
+        .body(bytes))
+}
+
+/// The answer with one more header. All that is written here is visible ASCII.
+pub(super) fn with_header(mut answer: HttpResponse, name: HeaderName, text: &str) -> Answer {
+    let value = HeaderValue::from_str(text)
+        .map_err(|error| Problem::internal(format!("a header cannot be written: {error}")))?;
+    answer.headers_mut().insert(name, value);
+    Ok(answer)
+}
+
+/// A JSON answer with status 200.
+pub(super) fn ok(body: &impl serde::Serialize) -> Answer {
+    json(StatusCode::OK, body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_usable_request_id_is_kept() {
+        let long = "x".repeat(129);
+        for (given, kept) in [
+            ("abc-1.2:3_4", true),
+            ("", false),
+            ("a b", false),
+            ("<script>", false),
+            (long.as_str(), false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(REQUEST_ID, HeaderValue::from_str(given).unwrap());
+            assert_eq!(request_id(&headers) == given, kept, "{given}");
+        }
+        let none = HeaderMap::new();
+        assert_ne!(request_id(&none), request_id(&none));
+    }
+}

@@ -1,0 +1,205 @@
+//! Tasks.
+
+use std::time::Duration;
+
+use actix_web::http::{
+    StatusCode,
+    header::{HeaderName, LOCATION},
+};
+use deia_hive::{
+    HiveError, Submission,
+    model::{
+        BotName, NewTask, Page, PageRequest, Priority, Submitted, Task, TaskFilter, TaskId,
+        TaskResult, TaskStatus, TaskType, Violation,
+    },
+};
+
+use super::{
+    call::Call,
+    dto::{BatchAccepted, TaskBatch, TaskState},
+    json::decode,
+    problem::Problem,
+    route::{Answer, json, ok, with_header},
+};
+
+const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+/// Items of a page when the caller does not say.
+const DEFAULT_PAGE: u64 = 100;
+
+#[utoipa::path(
+    post, path = "/api/v1/tasks/submit", tag = "tasks", operation_id = "submit_task",
+    params(
+        ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters: the same key and body give the same answer, once"),
+        ("traceparent" = Option<String>, Header, description = "W3C trace context, stored with the task"),
+    ),
+    request_body = NewTask,
+    responses((status = 202, description = "Accepted and on disk", body = Submitted,
+        headers(("Location" = String, description = "The task"),
+                ("Idempotency-Replayed" = Option<bool>, description = "`true`: this repeats an earlier answer"))))
+)]
+/// Submits a task. It is on disk when this is answered.
+pub(super) async fn submit(mut call: Call) -> Answer {
+    let body = call.bytes().await?;
+    let dedup = call.dedup(&body)?;
+    let mut task: NewTask = decode(&body)?;
+    task.traceparent = call.traceparent();
+    let submission = call.hive().submit(&call.who, vec![task], dedup).await?;
+    let [task] = submission.tasks.as_slice() else {
+        return Err(Problem::internal("a submission has not one task"));
+    };
+    let location = format!("/api/v1/tasks/{}", task.id);
+    with_header(accepted(&submission, task)?, LOCATION, &location)
+}
+
+#[utoipa::path(
+    post, path = "/api/v1/tasks/batch", tag = "tasks", operation_id = "submit_tasks",
+    params(
+        ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters: the same key and body give the same answer, once"),
+        ("traceparent" = Option<String>, Header, description = "W3C trace context, stored with each task"),
+    ),
+    request_body = TaskBatch,
+    responses((status = 202, description = "All accepted and on disk", body = BatchAccepted,
+        headers(("Idempotency-Replayed" = Option<bool>, description = "`true`: this repeats an earlier answer"))))
+)]
+/// Submits tasks, all or none.
+pub(super) async fn submit_batch(mut call: Call) -> Answer {
+    let body = call.bytes().await?;
+    let dedup = call.dedup(&body)?;
+    let TaskBatch { mut tasks } = decode(&body)?;
+    if let Some(trace) = call.traceparent() {
+        for task in &mut tasks {
+            task.traceparent = Some(trace.clone());
+        }
+    }
+    let told: fn(HiveError) -> Problem = match tasks.len() {
+        1 => in_batch_of_one,
+        _ => Problem::from,
+    };
+    let submission = call
+        .hive()
+        .submit(&call.who, tasks, dedup)
+        .await
+        .map_err(told)?;
+    let ids = submission.tasks.iter().map(|task| task.id).collect();
+    accepted(&submission, &BatchAccepted { ids })
+}
+
+fn accepted(submission: &Submission, body: &impl serde::Serialize) -> Answer {
+    let answer = json(StatusCode::ACCEPTED, body)?;
+    match submission.replayed {
+        true => with_header(answer, REPLAYED, "true"),
+        false => Ok(answer),
+    }
+}
+
+/// What is wrong with the only task of a batch, told with its place in there.
+/// (The hive tells it as of a single task.)
+fn in_batch_of_one(error: HiveError) -> Problem {
+    match error {
+        HiveError::Invalid(violations) => {
+            let place = |violation: Violation| Violation {
+                pointer: format!("/tasks/0{}", violation.pointer),
+                ..violation
+            };
+            Problem::invalid(violations.into_iter().map(place).collect())
+        }
+        other => other.into(),
+    }
+}
+
+#[utoipa::path(
+    get, path = "/api/v1/tasks", tag = "tasks", operation_id = "list_tasks",
+    params(
+        ("status" = Option<TaskStatus>, Query, description = "Only those in this status"),
+        ("type" = Option<String>, Query, description = "Only those of this type"),
+        ("priority" = Option<Priority>, Query, description = "Only those of this priority"),
+        ("bot" = Option<String>, Query, description = "Only those that this bot has, or had last"),
+        ("submitter" = Option<String>, Query, description = "Only those that this user submitted"),
+        ("limit" = Option<u32>, Query, description = "At most this many, 1 to 1,000; 100 when absent"),
+        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
+    ),
+    responses((status = 200, description = "Tasks without their content, newest first", body = Page<Task>))
+)]
+/// Lists tasks.
+pub(super) async fn list(call: Call) -> Answer {
+    let filter = TaskFilter {
+        status: call.query::<TaskStatus>("status")?,
+        task_type: call.query::<TaskType>("type")?,
+        priority: priority(&call)?,
+        bot: call.query::<BotName>("bot")?,
+        submitter: call.query::<String>("submitter")?,
+    };
+    let limit = call.number("limit", 1..=1_000, DEFAULT_PAGE)?;
+    let page = PageRequest {
+        limit: u32::try_from(limit).unwrap_or(u32::MAX),
+        cursor: call.query::<String>("cursor")?,
+    };
+    ok(&call.hive().tasks(&call.who, filter, page).await?)
+}
+
+fn priority(call: &Call) -> Result<Option<Priority>, Problem> {
+    let Some(text) = call.query::<String>("priority")? else {
+        return Ok(None);
+    };
+    let rank = text.strip_prefix('P').and_then(|rank| rank.parse().ok());
+    match rank.and_then(Priority::from_rank) {
+        Some(priority) if text.len() == 2 => Ok(Some(priority)),
+        _ => Err(Problem::parameter(
+            "priority",
+            "is not valid: expected P0, P1, P2 or P3",
+        )),
+    }
+}
+
+#[utoipa::path(
+    get, path = "/api/v1/tasks/{id}", tag = "tasks", operation_id = "get_task",
+    params(("id" = String, Path, description = "The task")),
+    responses((status = 200, description = "The task, content included", body = Task))
+)]
+/// Reads a task.
+pub(super) async fn get(call: Call) -> Answer {
+    ok(&call.hive().task(&call.who, call.id("task")?).await?)
+}
+
+#[utoipa::path(
+    get, path = "/api/v1/tasks/{id}/status", tag = "tasks", operation_id = "get_task_status",
+    params(("id" = String, Path, description = "The task")),
+    responses((status = 200, description = "Where the task is in its life", body = TaskState))
+)]
+/// Reads where a task is in its life.
+pub(super) async fn status(call: Call) -> Answer {
+    let task = call.hive().task(&call.who, call.id("task")?).await?;
+    ok(&TaskState::from(task))
+}
+
+#[utoipa::path(
+    get, path = "/api/v1/tasks/{id}/result", tag = "tasks", operation_id = "get_task_result",
+    params(
+        ("id" = String, Path, description = "The task"),
+        ("wait_ms" = Option<u64>, Query, description = "How long to wait for the end of the task, in milliseconds, up to `server.max_wait`; 0 when absent"),
+    ),
+    responses((status = 200, description = "What came of the task", body = TaskResult))
+)]
+/// Reads what came of a task; waits for it if asked to.
+pub(super) async fn result(call: Call) -> Answer {
+    let (id, wait): (TaskId, _) = (call.id("task")?, call.wait()?);
+    if wait.is_zero() {
+        return ok(&call.hive().task_result(&call.who, id, wait).await?);
+    }
+    tokio::select! {
+        biased;
+        result = call.hive().task_result(&call.who, id, wait) => ok(&result?),
+        () = call.stopping() => ok(&call.hive().task_result(&call.who, id, Duration::ZERO).await?),
+    }
+}
+
+#[utoipa::path(
+    post, path = "/api/v1/tasks/{id}/cancel", tag = "tasks", operation_id = "cancel_task",
+    params(("id" = String, Path, description = "The task")),
+    responses((status = 200, description = "The task as it now stands; one that runs is `cancelled` once its bot has ended it", body = Task))
+)]
+/// Calls a task off.
+pub(super) async fn cancel(mut call: Call) -> Answer {
+    call.no_body().await?;
+    ok(&call.hive().cancel_task(&call.who, call.id("task")?).await?)
+}
