@@ -97,7 +97,7 @@ impl SupervisorSpec {
         self
     }
 
-    /// On the root of a tree: how many arbiters [`Placement::RoundRobin`] uses (at least 1).
+    /// On the root of a tree: how many arbiters [`Placement::RoundRobin`](crate::Placement::RoundRobin) uses (at least 1).
     /// Default: one for each core.
     #[must_use]
     pub fn arbiters(mut self, arbiters: usize) -> Self {
