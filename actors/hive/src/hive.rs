@@ -7,6 +7,8 @@ mod keys;
 mod start;
 mod stop;
 mod tasks;
+#[cfg(test)]
+mod tests;
 
 use std::{
     sync::{

@@ -22,7 +22,7 @@ use deia_supervision::{
 
 use crate::{
     actors::{
-        bots::{Board, Launcher, LauncherDeps},
+        bots::{Board, Launcher, LauncherDeps, ManagedBots},
         ledger::LedgerWriter,
         scheduler::Scheduler,
     },
@@ -76,6 +76,7 @@ pub(crate) fn declare(parts: &Parts) -> Declared {
         board: parts.board.clone(),
         guardian: parts.guardian.clone(),
         tree: parts.tree.clone(),
+        managed: ManagedBots::default(),
     };
     let (launcher_spec, launcher) = child("launcher", move || {
         let built = Launcher::new(deps.clone());

@@ -14,5 +14,5 @@ mod work;
 pub(crate) use board::{Board, observed_status};
 pub(crate) use bot::{BotActor, Run};
 pub(crate) use launcher::{
-    BotsChanged, Follow, Launcher, LauncherDeps, StopEverything, TaskCancelled,
+    BotsChanged, Follow, Launcher, LauncherDeps, ManagedBots, StopEverything, TaskCancelled,
 };

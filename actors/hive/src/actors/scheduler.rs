@@ -327,9 +327,12 @@ impl Handler<SeatOpened> for Scheduler {
     type Result = ();
 
     fn handle(&mut self, seat: SeatOpened, ctx: &mut Self::Context) {
-        self.bots.insert(seat.bot.clone(), seat.handle);
-        self.roster.open(seat.bot, seat.epoch, seat.capabilities);
-        self.schedule(ctx);
+        if self.roster.epoch(&seat.bot) != Some(seat.epoch) {
+            self.bots.insert(seat.bot.clone(), seat.handle);
+            self.roster
+                .open(seat.bot, seat.epoch, seat.capabilities, seat.in_hand);
+            self.schedule(ctx);
+        }
     }
 }
 

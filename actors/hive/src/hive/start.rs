@@ -73,8 +73,7 @@ impl Hive {
         end_leftovers(store.hive_id())
             .await
             .map_err(HiveStartError::Guard)?;
-        let program =
-            GuardianProgram::this_program(&store.hive_id()).map_err(HiveStartError::Guard)?;
+        let program = guardian_program(&store.hive_id()).map_err(HiveStartError::Guard)?;
         let parts = Parts {
             config: Arc::new(config),
             ledger: Arc::new(store),
@@ -210,6 +209,17 @@ fn sort(hints: &[Hint]) -> (TasksWaiting, Vec<&Hint>) {
         }
     }
     (waiting, rest)
+}
+
+#[cfg(not(test))]
+fn guardian_program(hive_id: &str) -> std::io::Result<GuardianProgram> {
+    GuardianProgram::this_program(hive_id)
+}
+
+/// The test binary is no deia: it has an entry of its own.
+#[cfg(test)]
+fn guardian_program(hive_id: &str) -> std::io::Result<GuardianProgram> {
+    Ok(crate::actors::bots::guardian::tests::guard_program(hive_id))
 }
 
 /// Ends programs that an earlier run left, should even its guard have been killed.

@@ -71,16 +71,11 @@ impl Actor for BotActor {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         self.card.set_up(true);
-        ctx.run_interval(HEARTBEAT_EVERY, |this, _| this.card.beat());
-        let opened = SeatOpened {
-            bot: self.name.clone(),
-            epoch: self.epoch,
-            capabilities: self.capabilities.clone(),
-            handle: ctx.handle(),
-        };
-        if self.scheduler.tell(opened).is_err() {
-            ctx.fail("the scheduler takes no messages");
-        }
+        ctx.run_interval(HEARTBEAT_EVERY, |this, ctx| {
+            this.card.beat();
+            this.offer(ctx);
+        });
+        self.offer(ctx);
     }
 }
 
@@ -96,6 +91,52 @@ impl Drop for BotActor {
 }
 
 impl BotActor {
+    /// Tells the scheduler that this bot takes tasks. Should the message find no
+    /// room, the next one will.
+    fn offer(&self, ctx: &Context<Self>) {
+        if self.stopped.is_none() {
+            let _ = self.scheduler.tell(SeatOpened {
+                bot: self.name.clone(),
+                epoch: self.epoch,
+                capabilities: self.capabilities.clone(),
+                in_hand: u32::try_from(self.in_hand()).unwrap_or(u32::MAX),
+                handle: ctx.handle(),
+            });
+        }
+    }
+
+    fn in_hand(&self) -> usize {
+        self.attempts.len() + self.reports.len() + self.reporting
+    }
+
+    /// Sends tasks back that are not for this start of the bot. Most were given
+    /// back already; for those the report is stale and changes nothing.
+    fn send_back(&mut self, tasks: &[ClaimedTask], ctx: &mut Context<Self>) {
+        if !tasks.is_empty() {
+            let back = |claimed: &ClaimedTask| {
+                AttemptReport::given_back(claimed, "its bot could not take it")
+            };
+            self.return_reports(tasks.iter().map(back).collect(), ctx);
+        }
+    }
+
+    fn return_reports(&mut self, reports: Vec<AttemptReport>, ctx: &mut Context<Self>) {
+        let ledger = self.ledger.clone();
+        let sending = async move {
+            (
+                ledger.apply(Command::Finish(reports.clone())).await,
+                reports,
+            )
+        };
+        ctx.spawn(sending.into_actor(self).map(|(outcome, reports), _, ctx| {
+            if outcome.is_err() {
+                ctx.run_later(REPORT_AGAIN_AFTER, |this, ctx| {
+                    this.return_reports(reports, ctx)
+                });
+            }
+        }));
+    }
+
     fn begin(&mut self, claimed: ClaimedTask, ctx: &mut Context<Self>) {
         let (stop, stopping) = watch::channel(None);
         let (task, number, lease) = (claimed.task.id, claimed.task.attempt, claimed.lease);
@@ -153,8 +194,7 @@ impl BotActor {
 
     /// Sends the reports that have gathered, all in one command.
     fn send_reports(&mut self, ctx: &mut Context<Self>) {
-        self.card
-            .set_running(self.attempts.len() + self.reports.len() + self.reporting);
+        self.card.set_running(self.in_hand());
         if self.reporting == 0 && !self.reports.is_empty() {
             let reports = std::mem::take(&mut self.reports);
             self.reporting = reports.len();
@@ -200,6 +240,9 @@ impl BotActor {
     }
 
     fn free_places(&mut self, places: usize, ctx: &mut Context<Self>) {
+        if places == 0 {
+            return;
+        }
         let places = u32::try_from(places).unwrap_or(u32::MAX);
         let freed = SeatsFreed {
             bot: self.name.clone(),
@@ -233,17 +276,19 @@ impl Handler<Run> for BotActor {
     type Result = ();
 
     fn handle(&mut self, run: Run, ctx: &mut Self::Context) {
-        if run.epoch == self.epoch && self.stopped.is_none() {
-            run.tasks
-                .into_iter()
-                .for_each(|claimed| self.begin(claimed, ctx));
-        } else {
-            // Meant for an earlier start, or too late. Most were given back
-            // already; for those this report is stale and changes nothing.
-            let back =
-                |claimed: &ClaimedTask| AttemptReport::given_back(claimed, "its bot was restarted");
-            self.reports.extend(run.tasks.iter().map(back));
+        let mut tasks = run.tasks;
+        if run.epoch != self.epoch || self.stopped.is_some() {
+            self.send_back(&tasks, ctx);
+            return;
         }
+        // A new scheduler may for a moment not know of everything in hand.
+        let places = self.capabilities.max_concurrent_tasks as usize;
+        let too_many = tasks.split_off(tasks.len().min(places.saturating_sub(self.in_hand())));
+        self.send_back(&too_many, ctx);
+        self.free_places(too_many.len(), ctx);
+        tasks
+            .into_iter()
+            .for_each(|claimed| self.begin(claimed, ctx));
         self.send_reports(ctx);
     }
 }

@@ -37,6 +37,7 @@ impl GuardianProgram {
     ///
     /// # Errors
     /// The path of this program is not known.
+    #[cfg_attr(test, expect(dead_code, reason = "a test binary is no deia"))]
     pub(crate) fn this_program(hive_id: &str) -> io::Result<Self> {
         let path = std::env::current_exe()?;
         Ok(Self {

@@ -3,7 +3,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -46,20 +46,31 @@ pub(crate) struct LauncherDeps {
     pub(crate) board: Board,
     pub(crate) guardian: Guardian,
     pub(crate) tree: Arc<OnceLock<Tree>>,
+    pub(crate) managed: ManagedBots,
+}
+
+/// The bots that were started, kept where a new launcher finds them.
+#[derive(Clone, Default)]
+pub(crate) struct ManagedBots(Arc<Mutex<HashMap<BotName, Managed>>>);
+
+impl ManagedBots {
+    fn lock(&self) -> MutexGuard<'_, HashMap<BotName, Managed>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Makes the bots that run those that are wanted.
 pub(crate) struct Launcher {
     deps: LauncherDeps,
-    managed: HashMap<BotName, Managed>,
     busy: HashSet<BotName>,
     comparing: bool,
     again: bool,
     stopping: bool,
 }
 
+/// A bot that was started.
 #[derive(Clone)]
-struct Managed {
+pub(crate) struct Managed {
     generation: Generation,
     handle: Handle<BotActor>,
 }
@@ -68,7 +79,6 @@ impl Launcher {
     pub(crate) fn new(deps: LauncherDeps) -> Self {
         Self {
             deps,
-            managed: HashMap::new(),
             busy: HashSet::new(),
             comparing: false,
             again: false,
@@ -113,50 +123,41 @@ impl Launcher {
         present: &HashSet<String>,
         ctx: &mut Context<Self>,
     ) {
-        self.managed
-            .retain(|name, _| present.contains(name.as_str()) || self.busy.contains(name));
-        let running = self
-            .managed
-            .iter()
-            .map(|(name, managed)| (name.clone(), managed.generation))
-            .collect();
+        let running = {
+            let mut managed = self.deps.managed.lock();
+            managed.retain(|name, _| present.contains(name.as_str()) || self.busy.contains(name));
+            managed
+                .iter()
+                .map(|(name, managed)| (name.clone(), managed.generation))
+                .collect()
+        };
         for step in reconcile(wanted, &running, &self.busy) {
-            let (name, stop, start) = match step {
-                Step::Start(name) => (name, false, true),
-                Step::Replace(name) => (name, true, true),
-                Step::Stop(name) => (name, true, false),
+            let (name, start) = match step {
+                Step::Start(name) | Step::Replace(name) => (name, true),
+                Step::Stop(name) => (name, false),
             };
             let record = wanted.iter().find(|bot| start && bot.name == name).cloned();
-            let managed = self.managed.remove(&name).filter(|_| stop);
-            self.carry_out(name, managed, record, ctx);
+            self.carry_out(name, record, ctx);
         }
     }
 
     /// Stops what runs of a bot, then starts what is wanted of it.
-    fn carry_out(
-        &mut self,
-        name: BotName,
-        stop: Option<Managed>,
-        start: Option<BotRecord>,
-        ctx: &mut Context<Self>,
-    ) {
+    fn carry_out(&mut self, name: BotName, start: Option<BotRecord>, ctx: &mut Context<Self>) {
         self.busy.insert(name.clone());
         let deps = self.deps.clone();
         let working = async move {
-            if let Some(managed) = stop {
-                stop_bot(&deps, &name, &managed.handle).await;
+            let running = deps.managed.lock().get(&name).cloned();
+            if let Some(running) = running {
+                stop_bot(&deps, &name, &running.handle).await;
+                deps.managed.lock().remove(&name);
             }
-            let started = match &start {
-                Some(record) => start_bot(&deps, record).await,
-                None => None,
-            };
-            (name, started)
+            if let Some(record) = &start {
+                start_bot(&deps, record).await;
+            }
+            name
         };
-        ctx.spawn(working.into_actor(self).map(|(name, started), this, ctx| {
+        ctx.spawn(working.into_actor(self).map(|name, this, ctx| {
             this.busy.remove(&name);
-            if let Some(managed) = started {
-                this.managed.insert(name, managed);
-            }
             // What was wanted may have changed meanwhile.
             this.compare(ctx);
         }));
@@ -227,19 +228,19 @@ fn news_of(kind: &EventKind, name: &BotName, card: &Card) -> Option<NewEvent> {
     }
 }
 
-async fn start_bot(deps: &LauncherDeps, record: &BotRecord) -> Option<Managed> {
+async fn start_bot(deps: &LauncherDeps, record: &BotRecord) {
     deps.board.card(&record.name).launched();
     let (spec, handle) = bot_child(deps, record);
-    match deps.bots.start_child(spec).await {
-        Ok(()) => Some(Managed {
-            generation: Generation::of(record),
-            handle,
-        }),
-        Err(error) => {
-            tracing::error!(bot = %record.name, %error, "the bot did not start; tried again");
-            deps.board.card(&record.name).crashed(error.to_string());
-            None
-        }
+    let managed = Managed {
+        generation: Generation::of(record),
+        handle,
+    };
+    // Before it is up, so that a launcher that fails right here leaves it known.
+    deps.managed.lock().insert(record.name.clone(), managed);
+    if let Err(error) = deps.bots.start_child(spec).await {
+        tracing::error!(bot = %record.name, %error, "the bot did not start; tried again");
+        deps.board.card(&record.name).crashed(error.to_string());
+        deps.managed.lock().remove(&record.name);
     }
 }
 
@@ -414,7 +415,8 @@ impl Handler<TaskCancelled> for Launcher {
     type Result = ();
 
     fn handle(&mut self, cancelled: TaskCancelled, _: &mut Self::Context) {
-        if let Some(managed) = self.managed.get(&cancelled.bot)
+        let managed = self.deps.managed.lock().get(&cancelled.bot).cloned();
+        if let Some(managed) = managed
             && managed.handle.tell(CancelTask(cancelled.task)).is_err()
         {
             tracing::warn!(bot = %cancelled.bot, task = %cancelled.task, "the bot did not take a cancellation");
@@ -433,7 +435,7 @@ impl Handler<StopEverything> for Launcher {
     fn handle(&mut self, StopEverything(done): StopEverything, ctx: &mut Self::Context) {
         self.stopping = true;
         let deps = self.deps.clone();
-        let managed: Vec<_> = self.managed.drain().collect();
+        let managed: Vec<_> = self.deps.managed.lock().drain().collect();
         let stopping = async move {
             join_all(
                 managed

@@ -68,7 +68,7 @@ mod tests {
         lanes.push(task(3, "a", Priority::P1));
         lanes.push(task(4, "b", Priority::P1));
         let mut roster = Roster::default();
-        roster.open("bot".parse().unwrap(), 7, capabilities(&["a", "b"], 10));
+        roster.open("bot".parse().unwrap(), 7, capabilities(&["a", "b"], 10), 0);
         let assigned = assign(&mut lanes, &mut roster, 10);
         assert_eq!(
             assigned.iter().map(|a| a.task.order).collect::<Vec<_>>(),
@@ -83,7 +83,7 @@ mod tests {
         let mut lanes = Lanes::new(16);
         (0..10).for_each(|i| lanes.push(task(i, "a", Priority::P2)));
         let mut roster = Roster::default();
-        roster.open("bot".parse().unwrap(), 1, capabilities(&[], 10));
+        roster.open("bot".parse().unwrap(), 1, capabilities(&[], 10), 0);
         assert_eq!(assign(&mut lanes, &mut roster, 4).len(), 4);
         assert_eq!(lanes.len(), 6);
     }
@@ -102,7 +102,7 @@ mod tests {
             let mut roster = Roster::default();
             for (i, (special, max)) in bots.iter().enumerate() {
                 let special: Vec<&str> = types.iter().take(*special).copied().collect();
-                roster.open(format!("bot-{i}").parse().unwrap(), 1, capabilities(&special, *max));
+                roster.open(format!("bot-{i}").parse().unwrap(), 1, capabilities(&special, *max), 0);
             }
             let assigned = assign(&mut lanes, &mut roster, 1_000);
             prop_assert_eq!(assigned.len() + lanes.len(), tasks.len());

@@ -19,7 +19,8 @@ pub(crate) struct TasksWaiting {
     pub(crate) due: Option<i64>,
 }
 
-/// A bot begins to take tasks; it has none in hand.
+/// A bot takes tasks. Sent when it begins and, lest a new scheduler know of no
+/// bots, from time to time.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct SeatOpened {
@@ -27,6 +28,7 @@ pub(crate) struct SeatOpened {
     /// Which start of the bot this is.
     pub(crate) epoch: u64,
     pub(crate) capabilities: Capabilities,
+    pub(crate) in_hand: u32,
     pub(crate) handle: Handle<BotActor>,
 }
 

@@ -37,15 +37,21 @@ impl Seat {
 }
 
 impl Roster {
-    /// A bot begins to take tasks, or begins anew: it has nothing in hand.
-    pub(super) fn open(&mut self, bot: BotName, epoch: u64, capabilities: Capabilities) {
+    /// A bot takes tasks, or takes them anew.
+    pub(super) fn open(
+        &mut self,
+        bot: BotName,
+        epoch: u64,
+        capabilities: Capabilities,
+        in_hand: u32,
+    ) {
         self.unlist(&bot);
         self.seats.insert(
             bot.clone(),
             Seat {
                 capabilities,
                 epoch,
-                in_hand: 0,
+                in_hand,
             },
         );
         self.list(&bot);
@@ -167,8 +173,8 @@ mod tests {
     #[test]
     fn the_least_loaded_by_share_goes_first_and_none_is_overfilled() {
         let mut roster = Roster::default();
-        roster.open(bot("big"), 1, takes(&[], 4));
-        roster.open(bot("small"), 1, takes(&[], 2));
+        roster.open(bot("big"), 1, takes(&[], 4), 0);
+        roster.open(bot("small"), 1, takes(&[], 2), 0);
         assert_eq!(
             seats(&mut roster, "x", 9),
             ["big", "small", "big", "big", "small", "big"]
@@ -181,10 +187,10 @@ mod tests {
     #[test]
     fn specialists_take_only_their_types() {
         let mut roster = Roster::default();
-        roster.open(bot("s"), 1, takes(&["a", "b"], 2));
+        roster.open(bot("s"), 1, takes(&["a", "b"], 2), 0);
         assert!(seats(&mut roster, "x", 1).is_empty());
         assert_eq!(seats(&mut roster, "a", 1), ["s"]);
-        roster.open(bot("g"), 1, takes(&[], 1));
+        roster.open(bot("g"), 1, takes(&[], 1), 0);
         assert_eq!(seats(&mut roster, "b", 3), ["g", "s"]);
         assert!(!roster.takes(&"a".parse().unwrap()));
     }
@@ -192,9 +198,9 @@ mod tests {
     #[test]
     fn what_an_earlier_start_says_is_ignored() {
         let mut roster = Roster::default();
-        roster.open(bot("b"), 1, takes(&[], 1));
+        roster.open(bot("b"), 1, takes(&[], 1), 0);
         assert_eq!(seats(&mut roster, "x", 1).len(), 1);
-        roster.open(bot("b"), 2, takes(&[], 1));
+        roster.open(bot("b"), 2, takes(&[], 1), 0);
         assert_eq!(
             seats(&mut roster, "x", 1).len(),
             1,

@@ -1,0 +1,586 @@
+//! The hive as a whole, without HTTP: what happens when parts of it fail.
+
+use std::{future::Future, time::Duration};
+
+use actix::Actor;
+use deia_supervision::{Context, StartError, Tree, child};
+use serde_json::json;
+
+use super::*;
+use crate::{
+    auth::Role,
+    config::Layers,
+    model::{Action, BotName, BotSpec, BotStatus, Event, NewTask, Task, TaskId, TaskStatus},
+};
+
+const WAIT: Duration = Duration::from_secs(60);
+
+struct Front;
+
+impl Actor for Front {
+    type Context = Context<Self>;
+}
+
+/// A hive of its own in a directory of its own, with no bots.
+fn with_hive<F>(test: impl FnOnce(Hive, Principal) -> F)
+where
+    F: Future<Output = ()>,
+{
+    let dir = tempfile::tempdir().unwrap();
+    actix_rt::System::new().block_on(async {
+        let hive = start(dir.path()).await;
+        let who = admin(&hive);
+        test(hive.clone(), who).await;
+        hive.shutdown().await;
+        assert_eq!(hive.ended().await, None, "an orderly end");
+    });
+}
+
+async fn start(dir: &std::path::Path) -> Hive {
+    let config = Layers::default()
+        .set("data_dir", dir.display().to_string())
+        .set("bots.seed", "[]")
+        .set("bots.restart.min", "1ms")
+        .set("server.drain_timeout", "0s")
+        .set("tasks.retry.min", "1ms")
+        .load()
+        .unwrap();
+    let front = child("front", || async { Ok::<_, StartError>(Front) }).0;
+    Hive::start(config, Box::new(|_| front)).await.unwrap()
+}
+
+fn admin(hive: &Hive) -> Principal {
+    let key = std::fs::read_to_string(hive.config().admin_key_path()).unwrap();
+    hive.authenticate(key.trim()).unwrap()
+}
+
+fn name(text: &str) -> BotName {
+    text.parse().unwrap()
+}
+
+/// Waits until `look` finds it.
+async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut look: impl FnMut() -> F) -> T {
+    let found = tokio::time::timeout(WAIT, async {
+        loop {
+            match look().await {
+                Some(found) => return found,
+                None => tokio::time::sleep(Duration::from_millis(2)).await,
+            }
+        }
+    });
+    found
+        .await
+        .unwrap_or_else(|_| panic!("waited in vain for {what}"))
+}
+
+async fn launch(hive: &Hive, who: &Principal, bot: &str, executor: serde_json::Value) {
+    let spec = json!({"executor": executor, "capabilities": {"max_concurrent_tasks": 4}});
+    let spec: BotSpec = serde_json::from_value(spec).unwrap();
+    hive.put_bot(who, name(bot), spec, None).await.unwrap();
+    hive.launch_bot(who, &name(bot)).await.unwrap();
+    bot_is(hive, bot, BotStatus::Healthy).await;
+}
+
+async fn bot_is(hive: &Hive, bot: &str, status: BotStatus) {
+    until(&format!("{bot} to be {status:?}"), || async {
+        (hive.bot(&name(bot)).await.unwrap().status == status).then_some(())
+    })
+    .await;
+}
+
+async fn submit(hive: &Hive, who: &Principal) -> TaskId {
+    submit_with(hive, who, |_| {}).await
+}
+
+async fn submit_with(hive: &Hive, who: &Principal, change: impl FnOnce(&mut NewTask)) -> TaskId {
+    let mut task = NewTask::new("general".parse().unwrap(), "hello");
+    change(&mut task);
+    hive.submit(who, vec![task], None).await.unwrap().tasks[0].id
+}
+
+async fn task_is(hive: &Hive, who: &Principal, id: TaskId, status: TaskStatus) -> Task {
+    until(&format!("{id} to be {status:?}"), || async {
+        Some(hive.task(who, id).await.unwrap()).filter(|task| task.status == status)
+    })
+    .await
+}
+
+async fn events_about(hive: &Hive, target: &str) -> Vec<Event> {
+    let events = hive.inner.ledger.events(0, 10_000).await.unwrap();
+    events
+        .into_iter()
+        .filter(|event| event.target == target)
+        .collect()
+}
+
+async fn actions_about(hive: &Hive, target: &str) -> Vec<Action> {
+    events_about(hive, target)
+        .await
+        .into_iter()
+        .map(|event| event.action)
+        .collect()
+}
+
+fn tree(hive: &Hive) -> &Tree {
+    hive.inner.tree.get().unwrap()
+}
+
+#[test]
+fn a_task_is_done_and_everyone_is_told() {
+    with_hive(|hive, who| async move {
+        launch(&hive, &who, "b", json!({"kind": "simulated"})).await;
+        let id = submit(&hive, &who).await;
+        let result = hive.task_result(&who, id, WAIT).await.unwrap();
+        assert!(
+            result.success && result.bot_id == Some(name("b")),
+            "{result:?}"
+        );
+        let expected = [
+            Action::TaskSubmitted,
+            Action::TaskStarted,
+            Action::TaskCompleted,
+        ];
+        assert_eq!(actions_about(&hive, &id.to_string()).await, expected);
+        until("the counters of the bot", || async {
+            let bot = hive.bot(&name("b")).await.unwrap();
+            (bot.tasks_completed == 1 && bot.running_tasks == 0).then_some(())
+        })
+        .await;
+        until("the start of the bot to be recorded", || async {
+            actions_about(&hive, "b")
+                .await
+                .contains(&Action::BotStarted)
+                .then_some(())
+        })
+        .await;
+    });
+}
+
+#[test]
+fn a_real_program_does_a_task() {
+    with_hive(|hive, who| async move {
+        launch(
+            &hive,
+            &who,
+            "b",
+            json!({"kind": "command", "command": ["tr", "a-z", "A-Z"]}),
+        )
+        .await;
+        let id = submit(&hive, &who).await;
+        let result = hive.task_result(&who, id, WAIT).await.unwrap();
+        assert_eq!(
+            (result.output.as_deref(), result.exit_code),
+            (Some("HELLO"), Some(0))
+        );
+    });
+}
+
+#[test]
+fn failures_are_retried_and_then_final() {
+    with_hive(|hive, who| async move {
+        launch(
+            &hive,
+            &who,
+            "b",
+            json!({"kind": "simulated", "success_rate": 0}),
+        )
+        .await;
+        let id = submit_with(&hive, &who, |task| task.max_attempts = Some(3)).await;
+        let result = hive.task_result(&who, id, WAIT).await.unwrap();
+        assert_eq!((result.success, result.attempt), (false, 3));
+        assert_eq!(hive.task(&who, id).await.unwrap().failures, 3);
+    });
+}
+
+#[test]
+fn a_delayed_task_runs_when_it_is_due_and_not_before() {
+    with_hive(|hive, who| async move {
+        launch(&hive, &who, "b", json!({"kind": "simulated"})).await;
+        let due = Timestamp::now().plus_millis(300);
+        let id = submit_with(&hive, &who, |task| task.run_at = Some(due)).await;
+        assert_eq!(
+            hive.task(&who, id).await.unwrap().status,
+            TaskStatus::Pending
+        );
+        let result = hive.task_result(&who, id, WAIT).await.unwrap();
+        assert!(result.started_at.unwrap() >= due, "{result:?}");
+    });
+}
+
+#[test]
+fn tasks_of_a_dying_bot_go_back_at_once_and_poison_is_given_up() {
+    with_hive(|hive, who| async move {
+        launch(
+            &hive,
+            &who,
+            "b",
+            json!({"kind": "simulated", "crash_rate": 1}),
+        )
+        .await;
+        let id = submit(&hive, &who).await;
+        let result = hive.task_result(&who, id, WAIT).await.unwrap();
+        assert!(!result.success);
+        let task = hive.task(&who, id).await.unwrap();
+        assert_eq!(
+            (task.status, task.bot_deaths, task.failures),
+            (TaskStatus::Failed, 3, 0)
+        );
+        assert_eq!(
+            actions_about(&hive, &id.to_string()).await.last(),
+            Some(&Action::TaskDead)
+        );
+        let crash = until("a crash to be recorded", || async {
+            events_about(&hive, "b")
+                .await
+                .into_iter()
+                .find(|event| event.action == Action::BotCrashed)
+        })
+        .await;
+        assert_eq!(crash.details["message"], "simulated crash");
+    });
+}
+
+#[test]
+fn a_bot_that_crashes_too_often_is_quarantined_and_can_be_launched_again() {
+    with_hive(|hive, who| async move {
+        launch(
+            &hive,
+            &who,
+            "b",
+            json!({"kind": "simulated", "crash_rate": 1}),
+        )
+        .await;
+        launch(
+            &hive,
+            &who,
+            "other",
+            json!({"kind": "simulated", "behavior": "offline"}),
+        )
+        .await;
+        until("b to be quarantined", || async {
+            submit(&hive, &who).await;
+            (hive.bot(&name("b")).await.unwrap().status == BotStatus::Failing).then_some(())
+        })
+        .await;
+        assert!(!hive.health().await.unwrap().healthy);
+        bot_is(&hive, "other", BotStatus::Healthy).await;
+        let spec: BotSpec =
+            serde_json::from_value(json!({"executor": {"kind": "simulated"}})).unwrap();
+        hive.put_bot(&who, name("b"), spec, None).await.unwrap();
+        hive.launch_bot(&who, &name("b")).await.unwrap();
+        until("b to take tasks again", || async {
+            let bot = hive.bot(&name("b")).await.unwrap();
+            matches!(bot.status, BotStatus::Healthy | BotStatus::Degraded).then_some(())
+        })
+        .await;
+    });
+}
+
+#[test]
+fn a_task_that_takes_too_long_is_ended() {
+    with_hive(|hive, who| async move {
+        launch(
+            &hive,
+            &who,
+            "b",
+            json!({"kind": "simulated", "behavior": "offline"}),
+        )
+        .await;
+        let id = submit_with(&hive, &who, |task| {
+            task.timeout_seconds = Some(1);
+            task.max_attempts = Some(1);
+        })
+        .await;
+        let result = hive.task_result(&who, id, WAIT).await.unwrap();
+        assert_eq!(result.error.as_deref(), Some("timed out after 1 s"));
+    });
+}
+
+#[test]
+fn a_running_task_is_cancelled() {
+    with_hive(|hive, who| async move {
+        launch(
+            &hive,
+            &who,
+            "b",
+            json!({"kind": "command", "command": ["sleep", "1000"]}),
+        )
+        .await;
+        let id = submit(&hive, &who).await;
+        task_is(&hive, &who, id, TaskStatus::Running).await;
+        let task = hive.cancel_task(&who, id).await.unwrap();
+        assert!(task.cancel_requested_at.is_some());
+        assert!(!hive.task_result(&who, id, WAIT).await.unwrap().success);
+        assert_eq!(
+            hive.task(&who, id).await.unwrap().status,
+            TaskStatus::Cancelled
+        );
+        until("its program to be gone", || async {
+            hive.bot(&name("b"))
+                .await
+                .unwrap()
+                .pids
+                .is_empty()
+                .then_some(())
+        })
+        .await;
+    });
+}
+
+#[test]
+fn a_stopped_bot_gives_its_tasks_to_another() {
+    with_hive(|hive, who| async move {
+        launch(
+            &hive,
+            &who,
+            "slow",
+            json!({"kind": "simulated", "behavior": "offline"}),
+        )
+        .await;
+        let id = submit(&hive, &who).await;
+        task_is(&hive, &who, id, TaskStatus::Running).await;
+        hive.stop_bot(&who, &name("slow")).await.unwrap();
+        let task = task_is(&hive, &who, id, TaskStatus::Queued).await;
+        assert_eq!((task.bot_deaths, task.failures), (0, 0));
+        launch(&hive, &who, "quick", json!({"kind": "simulated"})).await;
+        let result = hive.task_result(&who, id, WAIT).await.unwrap();
+        assert_eq!((result.bot_id, result.attempt), (Some(name("quick")), 2));
+        hive.delete_bot(&who, &name("slow")).await.unwrap();
+        assert!(matches!(
+            hive.bot(&name("slow")).await,
+            Err(crate::HiveError::NotFound { .. })
+        ));
+    });
+}
+
+#[test]
+fn a_changed_bot_works_by_its_new_specification() {
+    with_hive(|hive, who| async move {
+        launch(
+            &hive,
+            &who,
+            "b",
+            json!({"kind": "command", "command": ["tr", "a-z", "A-Z"]}),
+        )
+        .await;
+        let spec = json!({"executor": {"kind": "command", "command": ["tr", "l", "L"]}});
+        hive.put_bot(
+            &who,
+            name("b"),
+            serde_json::from_value(spec).unwrap(),
+            Some(1),
+        )
+        .await
+        .unwrap();
+        until("the new specification to be in use", || async {
+            let id = submit(&hive, &who).await;
+            let result = hive.task_result(&who, id, WAIT).await.unwrap();
+            (result.output.as_deref() == Some("heLLo")).then_some(())
+        })
+        .await;
+    });
+}
+
+#[test]
+fn a_new_scheduler_learns_of_bots_and_tasks() {
+    with_hive(|hive, who| async move {
+        launch(
+            &hive,
+            &who,
+            "b",
+            json!({"kind": "simulated", "hang_rate": 1}),
+        )
+        .await;
+        let hanging = submit(&hive, &who).await;
+        task_is(&hive, &who, hanging, TaskStatus::Running).await;
+        tree(&hive)
+            .restart_path("hive/core/scheduler")
+            .await
+            .unwrap();
+        let second = submit(&hive, &who).await;
+        task_is(&hive, &who, second, TaskStatus::Running).await;
+        assert_eq!(
+            hive.task(&who, hanging).await.unwrap().attempt,
+            1,
+            "the bot went on undisturbed"
+        );
+    });
+}
+
+#[test]
+fn a_new_launcher_still_knows_its_bots() {
+    with_hive(|hive, who| async move {
+        launch(&hive, &who, "b", json!({"kind": "simulated"})).await;
+        tree(&hive)
+            .restart_path("hive/core/launcher")
+            .await
+            .unwrap();
+        hive.stop_bot(&who, &name("b")).await.unwrap();
+        until("b to be gone from the tree", || async {
+            hive.supervisor("hive/core/bots")
+                .unwrap()
+                .children
+                .is_empty()
+                .then_some(())
+        })
+        .await;
+    });
+}
+
+#[test]
+fn everything_is_rebuilt_on_a_new_writer() {
+    with_hive(|hive, who| async move {
+        launch(
+            &hive,
+            &who,
+            "b",
+            json!({"kind": "simulated", "latency_ms": 50}),
+        )
+        .await;
+        let mut ids = Vec::new();
+        for _ in 0..8 {
+            ids.push(submit(&hive, &who).await);
+        }
+        tree(&hive).restart_path("hive/ledger").await.unwrap();
+        for id in ids {
+            let result = until("the store to answer again", || async {
+                hive.task_result(&who, id, WAIT).await.ok()
+            })
+            .await;
+            assert!(result.success, "{result:?}");
+        }
+    });
+}
+
+#[test]
+fn a_stop_and_a_start_keep_everything() {
+    let dir = tempfile::tempdir().unwrap();
+    actix_rt::System::new().block_on(async {
+        let hive = start(dir.path()).await;
+        let who = admin(&hive);
+        launch(
+            &hive,
+            &who,
+            "b",
+            json!({"kind": "simulated", "behavior": "offline"}),
+        )
+        .await;
+        let id = submit(&hive, &who).await;
+        task_is(&hive, &who, id, TaskStatus::Running).await;
+        hive.shutdown().await;
+        let refused = hive
+            .submit(
+                &who,
+                vec![NewTask::new("general".parse().unwrap(), "")],
+                None,
+            )
+            .await;
+        assert!(matches!(
+            refused,
+            Err(crate::HiveError::Unavailable("stopping"))
+        ));
+        drop(hive);
+
+        let hive = start(dir.path()).await;
+        assert!(hive.system_status().await.unwrap().previous_shutdown_clean);
+        assert_eq!(admin(&hive), who, "the key is still in force");
+        bot_is(&hive, "b", BotStatus::Healthy).await;
+        let task = task_is(&hive, &who, id, TaskStatus::Running).await;
+        assert_eq!((task.attempt, task.failures, task.bot_deaths), (2, 0, 0));
+        hive.shutdown().await;
+    });
+}
+
+#[test]
+fn a_second_hive_on_the_same_directory_is_refused() {
+    with_hive(|hive, _| async move {
+        let front = child("front", || async { Ok::<_, StartError>(Front) }).0;
+        let second = Hive::start(hive.config().clone(), Box::new(|_| front))
+            .await
+            .err()
+            .unwrap();
+        assert!(
+            second.to_string().contains("is in use by another deia"),
+            "{second}"
+        );
+    });
+}
+
+#[test]
+fn who_is_confined_sees_only_its_own() {
+    with_hive(|hive, who| async move {
+        let outsider = |user: &'static str| {
+            let (hive, who) = (hive.clone(), who.clone());
+            async move {
+                let key = hive
+                    .create_key(&who, user.into(), Role::External, None)
+                    .await
+                    .unwrap();
+                hive.authenticate(&key.text).unwrap()
+            }
+        };
+        let (ada, eve) = (outsider("ada").await, outsider("eve").await);
+        let id = submit(&hive, &ada).await;
+        assert!(hive.task(&ada, id).await.is_ok());
+        assert!(hive.task(&who, id).await.is_ok());
+        assert!(matches!(
+            hive.task(&eve, id).await,
+            Err(crate::HiveError::NotFound { .. })
+        ));
+        assert!(matches!(
+            hive.cancel_task(&eve, id).await,
+            Err(crate::HiveError::NotFound { .. })
+        ));
+        let page = || crate::model::PageRequest {
+            limit: 10,
+            cursor: None,
+        };
+        assert_eq!(
+            hive.tasks(&ada, Default::default(), page())
+                .await
+                .unwrap()
+                .items
+                .len(),
+            1
+        );
+        assert_eq!(
+            hive.tasks(&eve, Default::default(), page())
+                .await
+                .unwrap()
+                .items
+                .len(),
+            0
+        );
+        let filter = crate::model::TaskFilter {
+            submitter: Some("ada".into()),
+            ..Default::default()
+        };
+        assert_eq!(
+            hive.tasks(&eve, filter, page()).await.unwrap().items.len(),
+            0
+        );
+    });
+}
+
+#[test]
+fn a_revoked_key_is_refused_from_the_next_request_on() {
+    with_hive(|hive, who| async move {
+        let key = hive
+            .create_key(&who, "ada".into(), Role::Operator, None)
+            .await
+            .unwrap();
+        assert_eq!(hive.authenticate(&key.text).unwrap().role, Role::Operator);
+        hive.revoke_key(&who, key.info.id).await.unwrap();
+        assert!(matches!(
+            hive.authenticate(&key.text),
+            Err(AuthError::Revoked)
+        ));
+        let last = hive.revoke_key(&who, who.key).await;
+        assert!(matches!(
+            last,
+            Err(crate::HiveError::Refused(
+                crate::ledger::Refusal::LastAdminKey
+            ))
+        ));
+    });
+}

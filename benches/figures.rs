@@ -1,0 +1,212 @@
+//! The figures of the whole: the real binary, over HTTP, on a disk, durable and
+//! authenticated. `cargo bench --bench figures [-- NAME...]` with names from
+//! `submit batch lifecycle latency status start memory command`.
+//!
+//! Each is printed with its reference from the same run, where it has one, and
+//! written to `target/deia-bench/figures.json`.
+
+#[path = "figures/raw.rs"]
+mod raw;
+#[path = "figures/server.rs"]
+mod server;
+
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use anyhow::Result;
+use raw::{Connection, percentile, rate, request};
+use serde_json::{Map, Value, json};
+use server::{Server, data_dir, serve_bare};
+
+const ROUNDS: usize = 3;
+
+fn main() -> Result<()> {
+    let args: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
+    if args.first().is_some_and(|arg| arg == "bare") {
+        return serve_bare();
+    }
+    let wanted = |name: &str| args.is_empty() || args.iter().any(|arg| arg == name);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut figures = Map::new();
+        for name in ["submit", "batch", "lifecycle", "latency", "status", "start", "memory", "command"] {
+            if wanted(name) {
+                let figure = measure(name).await?;
+                println!("{name:10} {figure}");
+                figures.insert(name.into(), figure);
+            }
+        }
+        let path = output_dir().join("figures.json");
+        std::fs::write(&path, serde_json::to_string_pretty(&figures)?)?;
+        println!("written to {}", path.display());
+        let _ = std::fs::remove_dir_all(output_dir().join("data"));
+        Ok(())
+    })
+}
+
+async fn measure(name: &str) -> Result<Value> {
+    match name {
+        "submit" => submit().await,
+        "batch" => batch().await,
+        "lifecycle" => lifecycle().await,
+        "latency" => latency().await,
+        "status" => status().await,
+        "start" => start().await,
+        "memory" => memory().await,
+        _ => command().await,
+    }
+}
+
+pub(crate) fn output_dir() -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
+    target.join("deia-bench")
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+fn rounded(value: f64) -> f64 {
+    if value >= 100.0 { value.round() } else { (value * 100.0).round() / 100.0 }
+}
+
+fn micros(duration: Duration) -> f64 {
+    rounded(duration.as_secs_f64() * 1e6)
+}
+
+/// One task a request over 64 connections, beside a bare echo under the same client.
+async fn submit() -> Result<Value> {
+    let (deia, _) = Server::deia(&data_dir("submit")?).await?;
+    let bare = Server::bare()?;
+    let body = json!({"type": "general", "content": "hello"}).to_string();
+    let time = Duration::from_secs(4);
+    let (mut ours, mut theirs, mut ratios) = (vec![], vec![], vec![]);
+    for _ in 0..ROUNDS {
+        let echo = request("POST", "/api/v1/tasks/submit", &bare.key, &body);
+        let (bare_rate, _) = rate(bare.addr, 64, time, &echo, 202).await?;
+        let submit = request("POST", "/api/v1/tasks/submit", &deia.key, &body);
+        let (rate, _) = rate(deia.addr, 64, time, &submit, 202).await?;
+        ours.push(rate);
+        theirs.push(bare_rate);
+        ratios.push(rate / bare_rate);
+    }
+    let (ours, theirs, ratio) = (median(ours), median(theirs), median(ratios));
+    Ok(json!({"per_second": rounded(ours), "bare_per_second": rounded(theirs), "of_bare": rounded(ratio)}))
+}
+
+/// A thousand tasks a request.
+async fn batch() -> Result<Value> {
+    let (deia, _) = Server::deia(&data_dir("batch")?).await?;
+    let mut rates = Vec::new();
+    for _ in 0..ROUNDS {
+        let begun = Instant::now();
+        deia.submit("general", 200_000).await?;
+        rates.push(200_000.0 / begun.elapsed().as_secs_f64());
+    }
+    Ok(json!({"tasks_per_second": rounded(median(rates))}))
+}
+
+/// Submit, claim, run, result, three events; growing backlogs.
+async fn lifecycle() -> Result<Value> {
+    let mut figure = Map::new();
+    for n in [1_000usize, 50_000, 200_000, 1_000_000] {
+        let rounds = if n > 100_000 { 1 } else { ROUNDS };
+        let mut rates = Vec::new();
+        for _ in 0..rounds {
+            let (deia, _) = Server::deia(&data_dir("lifecycle")?).await?;
+            for name in ["noop-1", "noop-2"] {
+                deia.launch(name, json!({"kind": "simulated"}), 256, &["noop"]).await?;
+            }
+            let begun = Instant::now();
+            deia.submit("noop", n).await?;
+            deia.drained().await?;
+            #[allow(clippy::cast_precision_loss, reason = "a count to a rate")]
+            rates.push(n as f64 / begun.elapsed().as_secs_f64());
+        }
+        figure.insert(format!("tasks_per_second_at_{n}"), rounded(median(rates)).into());
+    }
+    Ok(figure.into())
+}
+
+/// 50 tasks a second: until the claim is on disk and the bot has it, until the result is there.
+async fn latency() -> Result<Value> {
+    let (deia, _) = Server::deia(&data_dir("latency")?).await?;
+    deia.launch("noop", json!({"kind": "simulated"}), 64, &["noop"]).await?;
+    let body = json!({"type": "noop", "content": "hello"}).to_string();
+    let submit = request("POST", "/api/v1/tasks/submit", &deia.key, &body);
+    let (mut submitted, mut completed) = (vec![], vec![]);
+    let mut connection = Connection::open(deia.addr).await?;
+    let mut tick = tokio::time::interval(Duration::from_millis(20));
+    for _ in 0..500 {
+        tick.tick().await;
+        let begun = Instant::now();
+        let task: Value = serde_json::from_slice(connection.send(&submit).await?.1)?;
+        submitted.push(begun.elapsed());
+        let id = task["id"].as_str().unwrap_or_default();
+        let result = request("GET", &format!("/api/v1/tasks/{id}/result?wait_ms=5000"), &deia.key, "");
+        anyhow::ensure!(connection.send(&result).await?.0 == 200, "no result");
+        completed.push(begun.elapsed());
+    }
+    Ok(json!({
+        "submit_us_p50": micros(percentile(&mut submitted, 0.5)), "submit_us_p99": micros(percentile(&mut submitted, 0.99)),
+        "completed_us_p50": micros(percentile(&mut completed, 0.5)), "completed_us_p99": micros(percentile(&mut completed, 0.99)),
+    }))
+}
+
+/// `GET status` while 64 connections submit.
+async fn status() -> Result<Value> {
+    let (deia, _) = Server::deia(&data_dir("status")?).await?;
+    let task = deia.call("POST", "/api/v1/tasks/submit", &json!({"type": "general", "content": ""})).await?;
+    let path = format!("/api/v1/tasks/{}/status", task["id"].as_str().unwrap_or_default());
+    let body = json!({"type": "general", "content": "hello"}).to_string();
+    let (submit, read) = (request("POST", "/api/v1/tasks/submit", &deia.key, &body), request("GET", &path, &deia.key, ""));
+    let time = Duration::from_secs(4);
+    let (load, reads) = tokio::try_join!(rate(deia.addr, 63, time, &submit, 202), rate(deia.addr, 1, time, &read, 200))?;
+    let mut latencies = reads.1;
+    Ok(json!({
+        "p50_us": micros(percentile(&mut latencies, 0.5)), "p99_us": micros(percentile(&mut latencies, 0.99)),
+        "submits_per_second_meanwhile": rounded(load.0),
+    }))
+}
+
+/// Until `/readyz` answers, with 100,000 tasks queued, after `kill -9`.
+async fn start() -> Result<Value> {
+    let dir = data_dir("start")?;
+    let (deia, fresh) = Server::deia(&dir).await?;
+    deia.submit("nobody", 100_000).await?;
+    deia.kill();
+    let mut times = Vec::new();
+    for _ in 0..ROUNDS {
+        let (deia, took) = Server::deia(&dir).await?;
+        deia.kill();
+        times.push(took.as_secs_f64() * 1e3);
+    }
+    Ok(json!({"ready_ms_empty": rounded(fresh.as_secs_f64() * 1e3), "ready_ms_at_100000": rounded(median(times))}))
+}
+
+/// Resident memory of the server and its guard.
+#[allow(clippy::cast_precision_loss, reason = "bytes to megabytes")]
+async fn memory() -> Result<Value> {
+    let (deia, _) = Server::deia(&data_dir("memory")?).await?;
+    let idle = deia.memory_bytes();
+    deia.submit("nobody", 1_000_000).await?;
+    let full = deia.memory_bytes();
+    Ok(json!({"idle_mb": rounded(idle as f64 / 1e6), "mb_at_1000000": rounded(full as f64 / 1e6)}))
+}
+
+/// Start, run `true`, record.
+async fn command() -> Result<Value> {
+    let (deia, _) = Server::deia(&data_dir("command")?).await?;
+    deia.launch("runs", json!({"kind": "command", "command": ["true"]}), 8, &["run"]).await?;
+    let mut rates = Vec::new();
+    for _ in 0..ROUNDS {
+        let begun = Instant::now();
+        deia.submit("run", 2_000).await?;
+        deia.drained().await?;
+        rates.push(2_000.0 / begun.elapsed().as_secs_f64());
+    }
+    Ok(json!({"tasks_per_second": rounded(median(rates))}))
+}
