@@ -61,6 +61,7 @@ async fn run(config: Config) -> anyhow::Result<ExitCode> {
         hive = Hive::start(config, Box::new(front)) => hive?,
         () = signals.next() => anyhow::bail!("stopped while starting"),
     };
+    tracing::info!(%address, data_dir = %hive.config().data_dir.display(), "ready");
     announce(address, hive.config());
     let gave_up = tokio::select! {
         reason = hive.ended() => reason,

@@ -8,6 +8,7 @@
 mod auth;
 mod bots;
 mod call;
+mod catalogue;
 mod dto;
 mod front;
 mod health;
@@ -30,8 +31,9 @@ use Access::{AnyKey, Needs};
 use route::{open, route};
 
 pub use auth::Access;
+pub use catalogue::{Code, catalogue_page};
 pub use front::front;
-pub use problem::{Code, Problem, catalogue_page};
+pub use problem::Problem;
 pub use route::Route;
 
 const FILTERS: &[&str] = &[

@@ -7,8 +7,9 @@ use deia_hive::{
 };
 
 use super::{
+    catalogue::Code,
     limit::{Limits, Standing},
-    problem::{Code, Problem},
+    problem::Problem,
 };
 
 /// What a route asks of its caller.

@@ -14,8 +14,9 @@ use deia_hive::{
 
 use super::{
     call::{Call, Precondition},
+    catalogue::Code,
     dto::{BotSpecBody, Items, LogLines},
-    problem::{Code, Problem},
+    problem::Problem,
     route::{Answer, json, ok, with_header},
 };
 

@@ -12,11 +12,7 @@ use deia_hive::{Hive, auth::Principal, ledger::Dedup};
 use ring::digest::{Context, SHA256};
 use serde::de::DeserializeOwned;
 
-use super::{
-    json,
-    problem::{Code, Problem},
-    route::Shared,
-};
+use super::{catalogue::Code, json, problem::Problem, route::Shared};
 
 /// A request of a caller who was let in.
 pub(super) struct Call {

@@ -11,14 +11,18 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::{json::decode_part, problem::Code};
+use super::{
+    catalogue::Code,
+    json::{Object, decode_part},
+};
 
 /// Tasks to be accepted, all or none.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct TaskBatch {
     /// 1 to `tasks.max_batch` of them.
-    pub(super) tasks: Vec<NewTask>,
+    #[schema(value_type = Vec<NewTask>)]
+    pub(super) tasks: Vec<Object<NewTask>>,
 }
 
 /// The tasks of a batch that was accepted.
@@ -88,8 +92,7 @@ impl From<Task> for TaskState {
 #[serde(deny_unknown_fields)]
 pub(super) struct BotSpecBody {
     executor: Map<String, Value>,
-    #[serde(default)]
-    capabilities: Capabilities,
+    capabilities: Option<Object<Capabilities>>,
 }
 
 impl TryFrom<BotSpecBody> for BotSpec {
@@ -117,7 +120,7 @@ impl TryFrom<BotSpecBody> for BotSpec {
         };
         Ok(Self {
             executor,
-            capabilities,
+            capabilities: capabilities.map(|object| object.0).unwrap_or_default(),
         })
     }
 }

@@ -3,8 +3,9 @@
 use deia_hive::Hive;
 
 use super::{
+    catalogue::Code,
     dto::Probe,
-    problem::{Code, Problem},
+    problem::Problem,
     route::{Answer, ok},
 };
 

@@ -1,6 +1,6 @@
 //! Reading a JSON body: once when it is right, a second time for the exact place when it is not.
 
-use std::time::Duration;
+use std::{fmt, marker::PhantomData, time::Duration};
 
 use actix_web::{
     HttpRequest,
@@ -11,11 +11,14 @@ use actix_web::{
 };
 use deia_hive::model::Violation;
 use futures_util::StreamExt;
-use serde::de::DeserializeOwned;
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, MapAccess, Visitor, value::MapAccessDeserializer},
+};
 use serde_json::error::Category;
 use serde_path_to_error::Segment;
 
-use super::problem::{Code, Problem};
+use super::{catalogue::Code, problem::Problem};
 
 /// How much of a body is taken, and how long a pause in it may be.
 #[derive(Clone, Copy, Debug)]
@@ -105,25 +108,53 @@ fn is_json(value: &[u8]) -> bool {
         || (essence.starts_with(b"application/") && essence.ends_with(b"+json"))
 }
 
-/// Reads `body` as a `T`.
+/// A `T` that comes as an object. (What derives `Deserialize` would also be
+/// taken from a list of its fields, in order.)
+#[derive(Debug)]
+pub(super) struct Object<T>(pub(super) T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct FromMap<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for FromMap<T> {
+            type Value = Object<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(Object)
+            }
+        }
+
+        deserializer.deserialize_map(FromMap(PhantomData))
+    }
+}
+
+/// Reads `body`, which is an object, as a `T`.
 ///
 /// # Errors
 /// [`Code::MalformedJson`] or [`Code::InvalidInput`] with the place.
 pub(super) fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
-    serde_json::from_slice(body).map_err(|error| match error.classify() {
-        Category::Data => Problem::invalid(vec![place::<T, _>(
-            &mut serde_json::Deserializer::from_slice(body),
-            &error,
-            "",
-        )]),
-        Category::Syntax | Category::Eof | Category::Io if body.is_empty() => {
-            Problem::new(Code::MalformedJson, "the body is empty")
-        }
-        Category::Syntax | Category::Eof | Category::Io => Problem::new(
-            Code::MalformedJson,
-            format!("the body is not JSON: {error}"),
-        ),
-    })
+    let decoded = serde_json::from_slice::<Object<T>>(body);
+    decoded
+        .map(|object| object.0)
+        .map_err(|error| match error.classify() {
+            Category::Data => Problem::invalid(vec![place::<Object<T>, _>(
+                &mut serde_json::Deserializer::from_slice(body),
+                &error,
+                "",
+            )]),
+            Category::Syntax | Category::Eof | Category::Io if body.is_empty() => {
+                Problem::new(Code::MalformedJson, "the body is empty")
+            }
+            Category::Syntax | Category::Eof | Category::Io => Problem::new(
+                Code::MalformedJson,
+                format!("the body is not JSON: {error}"),
+            ),
+        })
 }
 
 /// Reads a part of a body, which is at the pointer `at`, as a `T`.
@@ -141,7 +172,7 @@ pub(super) fn decode_part<T: DeserializeOwned>(
 fn place<'de, T, D>(input: D, error: &serde_json::Error, at: &str) -> Violation
 where
     T: DeserializeOwned,
-    D: serde::Deserializer<'de>,
+    D: Deserializer<'de>,
 {
     let mut pointer = at.to_owned();
     if let Err(located) = serde_path_to_error::deserialize::<_, T>(input) {
@@ -193,7 +224,7 @@ mod tests {
     #[serde(deny_unknown_fields)]
     #[allow(dead_code)]
     struct Batch {
-        tasks: Vec<NewTask>,
+        tasks: Vec<Object<NewTask>>,
     }
 
     #[test]
@@ -227,7 +258,9 @@ mod tests {
             (r#"{"tasks":7}"#, "/tasks"),
             (r#"{"tasks":[],"a/b~c":1}"#, "/a~1b~0c"),
             (r#"{}"#, "/tasks"),
-            (r#"[]"#, "/tasks"),
+            (r#"[]"#, ""),
+            (r#"[[]]"#, ""),
+            (r#"{"tasks":[["general","x"]]}"#, "/tasks/0"),
             (r#"3"#, ""),
         ] {
             let problem = decode::<Batch>(body.as_bytes()).unwrap_err();

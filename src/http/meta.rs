@@ -4,9 +4,10 @@ use actix_web::HttpResponse;
 
 use super::{
     call::Call,
+    catalogue::Code,
     dto::{ErrorEntry, Items},
     openapi,
-    problem::{Code, Problem},
+    problem::Problem,
     route::{Answer, ok},
 };
 

@@ -25,9 +25,10 @@ use tokio::sync::watch;
 use super::{
     auth::{Access, admit, admit_probe},
     call::Call,
+    catalogue::Code,
     json::BodyLimits,
     limit::{Limits, Standing},
-    problem::{Code, Problem},
+    problem::Problem,
 };
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

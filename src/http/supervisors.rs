@@ -2,8 +2,9 @@
 
 use super::{
     call::Call,
+    catalogue::Code,
     dto::SupervisorNode,
-    problem::{Code, Problem},
+    problem::Problem,
     route::{Answer, ok},
 };
 

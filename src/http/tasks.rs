@@ -65,7 +65,8 @@ pub(super) async fn submit(mut call: Call) -> Answer {
 pub(super) async fn submit_batch(mut call: Call) -> Answer {
     let body = call.bytes().await?;
     let dedup = call.dedup(&body)?;
-    let TaskBatch { mut tasks } = decode(&body)?;
+    let TaskBatch { tasks } = decode(&body)?;
+    let mut tasks: Vec<NewTask> = tasks.into_iter().map(|task| task.0).collect();
     if let Some(trace) = call.traceparent() {
         for task in &mut tasks {
             task.traceparent = Some(trace.clone());

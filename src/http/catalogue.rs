@@ -1,0 +1,175 @@
+//! The catalogue of errors: one row for each code. The API, the CLI and
+//! `docs/ERRORS.md` are fed from it.
+
+use actix_web::http::StatusCode;
+
+macro_rules! catalogue {
+    ($($(#[$doc:meta])* $variant:ident = $code:literal $status:ident, $title:literal, $hint:literal;)*) => {
+        /// What kind of problem it is. Codes are stable: callers may rely on them.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Code {
+            $($(#[$doc])* $variant,)*
+        }
+
+        impl Code {
+            /// The whole catalogue, by status.
+            pub const ALL: &'static [Code] = &[$(Code::$variant,)*];
+
+            /// Its name on the wire.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Code::$variant => $code,)* }
+            }
+
+            /// The HTTP status that it comes with.
+            pub fn status(self) -> StatusCode {
+                match self { $(Code::$variant => StatusCode::$status,)* }
+            }
+
+            /// What it is, in a few words; the same for each occurrence.
+            pub fn title(self) -> &'static str {
+                match self { $(Code::$variant => $title,)* }
+            }
+
+            /// What to do about it.
+            pub fn hint(self) -> &'static str {
+                match self { $(Code::$variant => $hint,)* }
+            }
+
+            /// The code of that name.
+            pub fn parse(name: &str) -> Option<Code> {
+                match name { $($code => Some(Code::$variant),)* _ => None }
+            }
+        }
+    };
+}
+
+catalogue! {
+    /// The body is not JSON.
+    MalformedJson = "malformed_json" BAD_REQUEST, "The body is not JSON",
+        "Send one complete JSON document, in UTF-8.";
+    /// A header has a value that it cannot have.
+    InvalidHeader = "invalid_header" BAD_REQUEST, "A header is not valid",
+        "Correct the named header or leave it out.";
+    /// The body broke off.
+    BodyIncomplete = "body_incomplete" BAD_REQUEST, "The body is not complete",
+        "Send as many bytes as announced.";
+    /// There is no key.
+    KeyMissing = "key_missing" UNAUTHORIZED, "A key is needed",
+        "Send the header Authorization: Bearer <key>; the first admin key is in <data_dir>/admin.key.";
+    /// What was sent is not a key.
+    KeyMalformed = "key_malformed" UNAUTHORIZED, "That is not a key",
+        "Check that the whole key was copied.";
+    /// No such key.
+    KeyUnknown = "key_unknown" UNAUTHORIZED, "The key is not known here",
+        "Check that the key belongs to this hive, or ask its administrator for another.";
+    /// The key was revoked.
+    KeyRevoked = "key_revoked" UNAUTHORIZED, "The key was revoked",
+        "Ask the administrator of the hive for another key.";
+    /// The key has expired.
+    KeyExpired = "key_expired" UNAUTHORIZED, "The key has expired",
+        "Ask the administrator of the hive for another key.";
+    /// The role of the key does not include the permission.
+    PermissionDenied = "permission_denied" FORBIDDEN, "The key may not do that",
+        "Use a key of a role that has the named permission; GET /api/v1/roles lists them.";
+    /// No such thing, or the caller may not know of it.
+    NotFound = "not_found" NOT_FOUND, "There is no such thing",
+        "Check the id; things of other users are not visible to keys of the roles external and bot.";
+    /// No such route.
+    RouteNotFound = "route_not_found" NOT_FOUND, "There is no such route",
+        "GET /api/openapi.json describes every route.";
+    /// The route does not know the method.
+    MethodNotAllowed = "method_not_allowed" METHOD_NOT_ALLOWED, "The route does not have that method",
+        "Use one of the methods in the Allow header.";
+    /// The body did not arrive in time.
+    RequestTimeout = "request_timeout" REQUEST_TIMEOUT, "The body did not arrive in time",
+        "Send the body without pauses longer than server.request_head_timeout.";
+    /// The task has no result yet.
+    TaskNotFinished = "task_not_finished" CONFLICT, "The task is not finished",
+        "Ask again later, or wait for it with wait_ms.";
+    /// The task has its final status already.
+    TaskIsFinal = "task_is_final" CONFLICT, "The task has ended already",
+        "Nothing is left to do: GET its result.";
+    /// The bot is launched or has tasks in hand.
+    BotInUse = "bot_in_use" CONFLICT, "The bot is in use",
+        "Stop the bot and try again when it is stopped.";
+    /// There is room for no more bots.
+    BotLimitReached = "bot_limit_reached" CONFLICT, "There is room for no more bots",
+        "Remove a bot, or raise bots.max_bots or bots.last_port.";
+    /// It would leave nobody who can make keys.
+    LastAdminKey = "last_admin_key" CONFLICT, "That is the last admin key",
+        "Make another admin key first.";
+    /// The stored version is another.
+    VersionMismatch = "version_mismatch" PRECONDITION_FAILED, "It was changed meanwhile",
+        "Get it again, look at what changed, and repeat the change with the new ETag.";
+    /// The body is too large.
+    BodyTooLarge = "body_too_large" PAYLOAD_TOO_LARGE, "The body is too large",
+        "Send less at a time; the limit is server.max_body_bytes.";
+    /// The body is of a type that is not taken.
+    UnsupportedMediaType = "unsupported_media_type" UNSUPPORTED_MEDIA_TYPE, "The body is of the wrong type",
+        "Send JSON with the header Content-Type: application/json and no Content-Encoding.";
+    /// The body says something that it may not.
+    InvalidInput = "invalid_input" UNPROCESSABLE_ENTITY, "The input is not valid",
+        "Correct the places that errors names by JSON pointer.";
+    /// A parameter in the path or the query is wrong.
+    InvalidParameter = "invalid_parameter" UNPROCESSABLE_ENTITY, "A parameter is not valid",
+        "Correct the named parameter or leave it out.";
+    /// The cursor is not one that this list gave out.
+    BadCursor = "bad_cursor" UNPROCESSABLE_ENTITY, "The cursor is not valid",
+        "Start from the first page, without a cursor, and keep the filters while paging.";
+    /// The idempotency key was used for another request.
+    IdempotencyMismatch = "idempotency_mismatch" UNPROCESSABLE_ENTITY, "The idempotency key was used already",
+        "Use a new Idempotency-Key for each new request, and the same body when repeating one.";
+    /// Too many requests.
+    RateLimited = "rate_limited" TOO_MANY_REQUESTS, "Too many requests",
+        "Wait for as many seconds as Retry-After says.";
+    /// A bug, or a broken machine.
+    Internal = "internal_error" INTERNAL_SERVER_ERROR, "Something inside failed",
+        "Tell the operator the request id; the log of the server has the cause.";
+    /// Too much waits already.
+    Overloaded = "overloaded" SERVICE_UNAVAILABLE, "The hive has too much to do",
+        "Try again after as many seconds as Retry-After says.";
+    /// The hive is starting or stopping.
+    Unavailable = "unavailable" SERVICE_UNAVAILABLE, "The hive does not take work",
+        "It is starting or stopping; try again after as many seconds as Retry-After says.";
+    /// Something that must work does not.
+    Unhealthy = "unhealthy" SERVICE_UNAVAILABLE, "The hive is not healthy",
+        "GET /api/v1/system/health with a key that has sys:health tells what is wrong.";
+    /// The disk is full.
+    StorageFull = "storage_full" INSUFFICIENT_STORAGE, "The disk is full",
+        "Make room on the file system of the data directory; nothing was changed.";
+}
+
+/// The catalogue as a page: `docs/ERRORS.md`.
+pub fn catalogue_page() -> String {
+    let mut page = String::from(
+        "# Errors\n\n\
+         Every answer that is not a success is `application/problem+json` (RFC 9457). Its `code` is\n\
+         stable; `detail` says what is wrong this time and what to do. The server has this catalogue at\n\
+         `GET /api/errors`. This page is generated from it.\n\n\
+         | code | status | what it is | what to do |\n|---|---|---|---|\n",
+    );
+    for code in Code::ALL {
+        let hint = code.hint().replace('<', "&lt;").replace('>', "&gt;");
+        let (name, status, title) = (code.as_str(), code.status().as_u16(), code.title());
+        page.push_str(&format!("| `{name}` | {status} | {title} | {hint} |\n"));
+    }
+    page
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_unique_read_back_and_are_ordered_by_status() {
+        let mut seen = std::collections::HashSet::new();
+        for code in Code::ALL {
+            assert!(seen.insert(code.as_str()), "{code:?}");
+            assert_eq!(Code::parse(code.as_str()), Some(*code));
+            assert!(code.status().is_client_error() || code.status().is_server_error());
+            assert!(code.hint().ends_with('.') && !code.title().ends_with('.'));
+        }
+        assert!(Code::ALL.is_sorted_by_key(|code| code.status()));
+        assert_eq!(Code::parse("no_such_code"), None);
+    }
+}
