@@ -104,12 +104,12 @@ pub enum CliError {
         reason: String,
     },
     /// A task ended badly.
-    #[error("{id} did not succeed: {reason}")]
+    #[error("{id} did not succeed: {how}")]
     TaskFailed {
         /// The task.
         id: TaskId,
-        /// Why.
-        reason: String,
+        /// How it ended.
+        how: String,
     },
     /// A bot is not yet where it was sent.
     #[error("bot {name} is still {status} after {}", human::duration(*after))]
@@ -312,7 +312,7 @@ mod tests {
             (
                 CliError::TaskFailed {
                     id: TaskId::new(),
-                    reason: reason(),
+                    how: reason(),
                 },
                 1,
             ),

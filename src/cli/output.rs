@@ -138,7 +138,7 @@ fn render<T: Serialize>(format: Format, value: &T) -> Result<String, CliError> {
     Ok(match format {
         Format::Table | Format::Json => serde_json::to_string_pretty(value)? + "\n",
         Format::Jsonl => serde_json::to_string(value)? + "\n",
-        Format::Yaml => yaml::to_string(&serde_json::to_value(value)?),
+        Format::Yaml => yaml::from_json(&serde_json::to_string(value)?)?,
     })
 }
 

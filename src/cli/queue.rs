@@ -33,18 +33,18 @@ impl QueueCommand {
     }
 }
 
-/// The counts as fields of a table.
-pub(super) fn counts(table: &mut Table, totals: &StatusCounts) {
+/// The counts as fields of a table, each named by `what` and its status.
+pub(super) fn counts(table: &mut Table, what: &str, totals: &StatusCounts) {
     let mut totals = *totals;
     for status in TaskStatus::ALL {
         let count = *totals.slot(status);
-        table.field(status.as_str(), count);
+        table.field(&format!("{what}{}", status.as_str()), count);
     }
 }
 
 fn status(queue: &QueueStatus, look: &Look) -> String {
     let mut totals = Table::fields();
-    counts(&mut totals, &queue.totals);
+    counts(&mut totals, "", &queue.totals);
     totals.field(
         "oldest queued",
         or_dash(queue.oldest_queued_ms.map(human::millis)),

@@ -64,10 +64,6 @@ fn status(system: &SystemStatus, url: &str, look: &Look) -> String {
         ),
     );
     table.field("newest event", system.last_event_seq);
-    let mut text = table.render(look);
-    let mut tasks = Table::fields();
-    queue::counts(&mut tasks, &system.tasks);
-    text.push('\n');
-    text.push_str(&tasks.render(look));
-    text
+    queue::counts(&mut table, "tasks ", &system.tasks);
+    table.render(look)
 }

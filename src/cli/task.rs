@@ -119,11 +119,7 @@ impl TaskCommand {
                 let state = client.task_status(id).await?;
                 out.one(&state, |_| state.status.as_str().to_owned())
             }
-            Self::Result { id, wait } => {
-                let result = result(client, id, wait).await?;
-                show(out, &result)?;
-                succeeded(result)
-            }
+            Self::Result { id, wait } => show(out, &result(client, id, wait).await?),
             Self::Cancel { id } => {
                 let task = client.cancel_task(id).await?;
                 if !task.status.is_final() {
@@ -162,9 +158,7 @@ async fn submit(context: &Context, args: SubmitArgs) -> Result<(), CliError> {
         return out.one(&accepted, |look| view::accepted(&accepted, look));
     }
     out.note(&format!("{} is accepted", accepted.id));
-    let result = result(client, accepted.id, args.wait).await?;
-    show(out, &result)?;
-    succeeded(result)
+    show(out, &result(client, accepted.id, args.wait).await?)
 }
 
 async fn result(client: &Client, id: TaskId, wait: ResultWait) -> Result<TaskResult, CliError> {
@@ -178,22 +172,25 @@ async fn result(client: &Client, id: TaskId, wait: ResultWait) -> Result<TaskRes
 }
 
 /// People get what the bot answered and a line about it; programs get everything.
+/// A task that did not succeed is an error either way.
 fn show(out: &Output, result: &TaskResult) -> Result<(), CliError> {
-    if !out.is_table() {
-        return out.one(result, |_| String::new());
+    if out.is_table() {
+        out.raw(result.output.as_deref().unwrap_or_default())?;
+    } else {
+        out.one(result, |_| String::new())?;
     }
-    out.note(&view::summary(result));
-    out.raw(result.output.as_deref().unwrap_or_default())
-}
-
-fn succeeded(result: TaskResult) -> Result<(), CliError> {
-    if result.success {
-        return Ok(());
+    if !result.success {
+        return Err(CliError::TaskFailed {
+            id: result.task_id,
+            how: view::how(result),
+        });
     }
-    Err(CliError::TaskFailed {
-        id: result.task_id,
-        reason: result
-            .error
-            .unwrap_or_else(|| "no reason was recorded".into()),
-    })
+    if out.is_table() {
+        out.note(&format!(
+            "{} completed: {}",
+            result.task_id,
+            view::how(result)
+        ));
+    }
+    Ok(())
 }

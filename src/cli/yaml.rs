@@ -1,96 +1,94 @@
-//! Writes JSON values as YAML that version 1.1 and 1.2 readers understand alike.
+//! Writes JSON as YAML that version 1.1 and 1.2 readers understand alike.
 //!
 //! A text stays plain only when no reader could take it for anything else;
 //! every other one is double-quoted on one line.
 
-use serde_json::{Map, Number, Value};
+use std::fmt;
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, SeqAccess, Visitor},
+};
+use serde_json::{Number, Value};
 
 /// Keys beyond this many bytes need the explicit form (YAML allows 1,024 characters).
 const LONGEST_PLAIN_KEY: usize = 500;
 
-/// The document, with a final line feed.
-pub(super) fn to_string(value: &Value) -> String {
+/// A JSON value whose fields keep their order.
+enum Node {
+    Scalar(Value),
+    List(Vec<Node>),
+    Fields(Vec<(String, Node)>),
+}
+
+/// The JSON document `json` as YAML, with a final line feed.
+///
+/// # Errors
+/// It is not JSON.
+pub(super) fn from_json(json: &str) -> Result<String, serde_json::Error> {
+    let document: Node = serde_json::from_str(json)?;
     let mut out = String::new();
-    match value {
-        Value::Array(items) if !items.is_empty() => sequence(&mut out, items, 0),
-        Value::Object(fields) if !fields.is_empty() => mapping(&mut out, fields, 0),
-        scalar => {
-            out.push_str(&inline(scalar));
-            out.push('\n');
-        }
-    }
-    out
+    write(&mut out, &document, 0);
+    Ok(out)
 }
 
-fn mapping(out: &mut String, fields: &Map<String, Value>, indent: usize) {
-    for (i, (name, value)) in fields.iter().enumerate() {
-        if i > 0 {
-            pad(out, indent);
-        }
-        let name = text(name);
-        if name.len() > LONGEST_PLAIN_KEY {
-            out.push_str("? ");
-            out.push_str(&name);
-            out.push('\n');
-            pad(out, indent);
-        } else {
-            out.push_str(&name);
-        }
-        out.push(':');
-        below(out, value, indent);
-    }
-}
-
-fn sequence(out: &mut String, items: &[Value], indent: usize) {
-    for (i, item) in items.iter().enumerate() {
-        if i > 0 {
-            pad(out, indent);
-        }
-        out.push_str("- ");
-        match item {
-            Value::Array(items) if !items.is_empty() => sequence(out, items, indent + 2),
-            Value::Object(fields) if !fields.is_empty() => mapping(out, fields, indent + 2),
-            scalar => {
-                out.push_str(&inline(scalar));
-                out.push('\n');
+fn write(out: &mut String, node: &Node, indent: usize) {
+    match node {
+        Node::List(items) if !items.is_empty() => {
+            for (i, item) in items.iter().enumerate() {
+                if i > 0 {
+                    pad(out, indent);
+                }
+                out.push_str("- ");
+                write(out, item, indent + 2);
             }
         }
+        Node::Fields(fields) if !fields.is_empty() => {
+            for (i, (name, value)) in fields.iter().enumerate() {
+                if i > 0 {
+                    pad(out, indent);
+                }
+                key(out, name, indent);
+                if value.is_block() {
+                    out.push('\n');
+                    pad(out, indent + 2);
+                } else {
+                    out.push(' ');
+                }
+                write(out, value, indent + 2);
+            }
+        }
+        Node::Scalar(value) => {
+            out.push_str(&scalar(value));
+            out.push('\n');
+        }
+        Node::List(_) => out.push_str("[]\n"),
+        Node::Fields(_) => out.push_str("{}\n"),
     }
 }
 
-/// What follows a key.
-fn below(out: &mut String, value: &Value, indent: usize) {
-    match value {
-        Value::Array(items) if !items.is_empty() => {
-            out.push('\n');
-            pad(out, indent + 2);
-            sequence(out, items, indent + 2);
-        }
-        Value::Object(fields) if !fields.is_empty() => {
-            out.push('\n');
-            pad(out, indent + 2);
-            mapping(out, fields, indent + 2);
-        }
-        scalar => {
-            out.push(' ');
-            out.push_str(&inline(scalar));
-            out.push('\n');
-        }
+fn key(out: &mut String, name: &str, indent: usize) {
+    let name = text(name);
+    if name.len() > LONGEST_PLAIN_KEY {
+        out.push_str("? ");
+        out.push_str(&name);
+        out.push('\n');
+        pad(out, indent);
+    } else {
+        out.push_str(&name);
     }
+    out.push(':');
 }
 
 fn pad(out: &mut String, indent: usize) {
     out.extend(std::iter::repeat_n(' ', indent));
 }
 
-fn inline(value: &Value) -> String {
+fn scalar(value: &Value) -> String {
     match value {
-        Value::Null => "null".into(),
-        Value::Bool(value) => value.to_string(),
         Value::Number(value) => number(value),
         Value::String(value) => text(value),
-        Value::Array(_) => "[]".into(),
-        Value::Object(_) => "{}".into(),
+        other => other.to_string(),
     }
 }
 
@@ -171,13 +169,91 @@ fn must_escape(c: char) -> bool {
         || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
+impl Node {
+    /// Whether it takes lines of its own.
+    fn is_block(&self) -> bool {
+        match self {
+            Self::Scalar(_) => false,
+            Self::List(items) => !items.is_empty(),
+            Self::Fields(fields) => !fields.is_empty(),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Node {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(NodeVisitor)
+    }
+}
+
+struct NodeVisitor;
+
+impl<'de> Visitor<'de> for NodeVisitor {
+    type Value = Node;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Node, E> {
+        Ok(Node::Scalar(Value::Null))
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Node, E> {
+        Ok(Node::Scalar(value.into()))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Node, E> {
+        Ok(Node::Scalar(value.into()))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Node, E> {
+        Ok(Node::Scalar(value.into()))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Node, E> {
+        Ok(Node::Scalar(value.into()))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Node, E> {
+        Ok(Node::Scalar(value.into()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut from: A) -> Result<Node, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = from.next_element()? {
+            items.push(item);
+        }
+        Ok(Node::List(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut from: A) -> Result<Node, A::Error> {
+        let mut fields = Vec::new();
+        while let Some(field) = from.next_entry()? {
+            fields.push(field);
+        }
+        Ok(Node::Fields(fields))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use serde_json::json;
+    use serde_json::{Map, json};
     use yaml_rust2::{Yaml, YamlLoader};
 
     use super::*;
+
+    fn to_string(value: &Value) -> String {
+        from_json(&value.to_string()).unwrap()
+    }
+
+    #[test]
+    fn fields_keep_their_order() {
+        let yaml = from_json(r#"{"z": {"b": 1, "a": [{"y": 2, "x": 3}]}, "c": null}"#).unwrap();
+        assert_eq!(yaml, "z:\n  b: 1\n  a:\n    - y: 2\n      x: 3\nc: null\n");
+        assert!(from_json("{").is_err());
+    }
 
     #[test]
     fn layout() {

@@ -190,7 +190,7 @@ fn parse_base(text: &str) -> Result<Url, ClientError> {
 
 fn invalid_url(url: &str, reason: &str) -> ClientError {
     ClientError::Invalid {
-        what: format!("the URL {url}"),
+        what: format!("the URL {url:?}"),
         reason: reason.into(),
     }
 }

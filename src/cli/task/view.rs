@@ -84,24 +84,22 @@ pub(super) fn details(task: &Task, look: &Look) -> String {
     table.render(look)
 }
 
-/// One line about how a task ended.
-pub(super) fn summary(result: &TaskResult) -> String {
-    let how = if result.success {
-        "completed"
-    } else {
-        "did not succeed"
-    };
-    let mut text = format!("{} {how}", result.task_id);
+/// How a task ended: by which bot, how long it took, and why it failed if it did.
+pub(super) fn how(result: &TaskResult) -> String {
+    let mut parts = Vec::new();
     if let Some(bot) = &result.bot_id {
-        let span = human::millis(result.execution_time_ms);
-        text.push_str(&format!(": {bot}, {span}, attempt {}", result.attempt));
+        parts.push(bot.to_string());
+        parts.push(human::millis(result.execution_time_ms));
+        parts.push(format!("attempt {}", result.attempt));
     }
     if let Some(code) = result.exit_code.filter(|code| *code != 0) {
-        text.push_str(&format!(", exit code {code}"));
+        parts.push(format!("exit code {code}"));
     }
-    match &result.error {
-        Some(error) if !result.success => text + "\n" + error.trim_end(),
-        _ => text,
+    let how = parts.join(", ");
+    match result.error.as_deref().map(str::trim_end) {
+        None | Some("") => how,
+        Some(error) if how.is_empty() => error.to_owned(),
+        Some(error) => format!("{how}: {error}"),
     }
 }
 

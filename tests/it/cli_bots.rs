@@ -1,0 +1,175 @@
+//! Journeys of somebody who runs bots from the command line.
+
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
+
+use serde_json::json;
+
+use crate::cli_support::CliHive;
+
+#[test]
+fn the_life_of_a_bot() {
+    let hive = CliHive::start(&[]);
+    let program = ["--command", "tr", "a-z", "A-Z", "--specialize", "shout"];
+    let said = hive
+        .admin(&[&["bot", "add", "upper-9"], &program[..]].concat())
+        .ok();
+    assert!(said.out.contains("offline"), "{said:?}");
+    assert!(
+        said.err.contains("deia-admin bot launch upper-9"),
+        "{said:?}"
+    );
+    let said = hive.admin(&["bot", "launch", "upper-9", "--wait"]).ok();
+    assert!(said.out.contains("healthy"), "{said:?}");
+
+    let shout = ["task", "submit", "x", "--type", "shout", "--wait"];
+    assert_eq!(hive.json(&shout)["bot_id"], "upper-9");
+    let bot = hive.json(&["bot", "show", "upper-9"]);
+    assert_eq!(bot["executor"]["command"], json!(["tr", "a-z", "A-Z"]));
+    let listed = hive.json(&["bot", "list"]);
+    let names: Vec<_> = listed["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|b| &b["id"])
+        .collect();
+    assert_eq!(names, ["sim-1", "sim-2", "upper-1", "upper-9"]);
+    let table = hive.admin(&["bot", "list"]).ok().out;
+    assert_eq!(table.lines().count(), 5, "{table}");
+    let shown = hive.admin(&["bot", "show", "upper-9"]).ok().out;
+    assert!(
+        shown.contains("tr a-z A-Z") && shown.contains("shout"),
+        "{shown}"
+    );
+
+    hive.admin(&["bot", "remove", "upper-9", "--yes"])
+        .exits(6)
+        .only_tells("bot_in_use");
+    hive.admin(&["bot", "remove", "upper-9"])
+        .exits(2)
+        .only_tells("--yes");
+    let said = hive.admin(&["bot", "stop", "upper-9", "--wait"]).ok();
+    assert!(said.out.contains("stopped"), "{said:?}");
+    hive.admin(&["bot", "remove", "upper-9", "--yes"])
+        .ok()
+        .only_tells("is removed");
+    for command in [
+        &["show"][..],
+        &["launch"],
+        &["stop"],
+        &["remove", "--yes"],
+        &["logs"],
+    ] {
+        let args = [&["bot"], command, &["upper-9"]].concat();
+        hive.admin(&args).exits(4).only_tells("upper-9");
+    }
+}
+
+#[test]
+fn adding_does_not_replace_unless_told_to() {
+    let hive = CliHive::start(&[]);
+    let add = |behavior| ["bot", "add", "sim-9", "--simulated", behavior];
+    hive.admin(&add("slow")).ok();
+    hive.admin(&add("perfect")).exits(6).only_tells("--replace");
+    assert_eq!(
+        hive.json(&["bot", "show", "sim-9"])["executor"]["behavior"],
+        "slow"
+    );
+    hive.admin(&[&add("perfect")[..], &["--replace"]].concat())
+        .ok();
+    assert_eq!(
+        hive.json(&["bot", "show", "sim-9"])["executor"]["behavior"],
+        "perfect"
+    );
+}
+
+#[test]
+fn a_specification_comes_from_a_file_or_a_pipe() {
+    let hive = CliHive::start(&[]);
+    let spec = json!({
+        "executor": {"kind": "command", "command": ["env"], "env": {"TOKEN": "s3cret"}},
+        "capabilities": {"specializations": ["env"], "max_concurrent_tasks": 2},
+    });
+    let file = hive.path("spec.json");
+    fs::write(&file, spec.to_string()).unwrap();
+    let file = file.to_str().unwrap();
+    hive.admin(&[
+        "bot",
+        "add",
+        "from-file",
+        "--file",
+        file,
+        "--launch",
+        "--wait",
+    ])
+    .ok();
+    let stdin = ["bot", "add", "from-pipe", "--file", "-"];
+    hive.admin_reading(&spec.to_string(), &stdin).ok();
+    let said = hive
+        .admin(&["task", "submit", "x", "--type", "env", "--wait"])
+        .ok();
+    assert!(said.out.contains("TOKEN=s3cret\n"), "{said:?}");
+    let bot = hive.json(&["bot", "show", "from-pipe"]);
+    assert_eq!(bot["capabilities"]["max_concurrent_tasks"], 2);
+    assert_eq!(bot["executor"]["env"]["TOKEN"], "***");
+
+    for (text, expected) in [
+        ("", "EOF"),
+        (r#"{"executor":{"kind":"rocket"}}"#, "rocket"),
+        (
+            r#"{"executor":{"kind":"command","command":[]}}"#,
+            "/executor/command",
+        ),
+        (
+            r#"{"executor":{"kind":"command","command":["x"]},"capabilities":{"max_concurrent_tasks":0}}"#,
+            "/capabilities/max_concurrent_tasks",
+        ),
+    ] {
+        hive.admin_reading(text, &["bot", "add", "wrong", "--file", "-"])
+            .exits(2)
+            .only_tells(expected);
+    }
+    hive.admin(&["bot", "add", "wrong", "--file", "/no/such/file"])
+        .exits(2)
+        .only_tells("/no/such");
+    hive.admin(&["bot", "add", "Wrong_Name", "--command", "x"])
+        .exits(2)
+        .only_tells("1 to 63");
+    hive.admin(&["bot", "show", "wrong"]).exits(4);
+}
+
+#[test]
+fn a_bot_that_keeps_crashing_makes_the_hive_unhealthy() {
+    let hive = CliHive::start(&["bots.restart.restarts=1", "bots.restart.min=1ms"]);
+    hive.admin(&["health", "check"]).ok();
+    let spec = json!({
+        "executor": {"kind": "simulated", "crash_rate": 1.0},
+        "capabilities": {"specializations": ["bomb"]},
+    });
+    let add = ["bot", "add", "crasher", "--file", "-", "--launch", "--wait"];
+    hive.admin_reading(&spec.to_string(), &add).ok();
+    // It dies of this task, is restarted, and dies of it again: over its budget.
+    hive.submit(&["x", "--type", "bomb"]);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let said = loop {
+        let said = hive.admin(&["health", "check"]);
+        if said.code != 0 {
+            break said;
+        }
+        assert!(Instant::now() < deadline, "{said:?}");
+    };
+    let said = said.exits(3);
+    assert!(
+        said.out.contains("crasher") && said.err.contains("crasher"),
+        "{said:?}"
+    );
+    let said = hive
+        .admin(&["health", "check", "--output", "json"])
+        .exits(3);
+    assert_eq!(said.parsed()["healthy"], false);
+    let bot = hive.json(&["bot", "show", "crasher"]);
+    assert_eq!(bot["status"], "failing");
+    assert!(bot["last_exit"].is_string(), "{bot}");
+}
