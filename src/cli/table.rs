@@ -154,6 +154,7 @@ impl Table {
         };
         if look.color {
             table.enforce_styling();
+            table.style_text_only();
         } else {
             table.force_no_tty();
         }

@@ -11,8 +11,10 @@ use tokio::time::{Instant, sleep};
 use super::{Client, ClientError, TaskState, wire::BatchIds};
 
 const TASKS: [&str; 3] = ["api", "v1", "tasks"];
-/// The longest single poll; `server.max_wait` of the hive is not known here.
+/// The longest single poll that is tried first; the hive's `server.max_wait` is not known here.
 const POLL: Duration = Duration::from_secs(20);
+/// The least that `server.max_wait` may be: a poll that no hive refuses.
+const SHORT_POLL: Duration = Duration::from_secs(1);
 /// Before the next poll when the hive answered without waiting.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -123,12 +125,16 @@ impl Client {
         id: TaskId,
         within: Duration,
     ) -> Result<TaskResult, ClientError> {
-        let start = Instant::now();
+        let (start, mut longest) = (Instant::now(), POLL);
         loop {
             let left = within.saturating_sub(start.elapsed());
-            let (asked_at, wait) = (Instant::now(), left.min(POLL));
+            let (asked_at, wait) = (Instant::now(), left.min(longest));
             match self.task_result(id, wait).await {
                 Err(error) if error.has_code("task_not_finished") => {}
+                Err(error) if error.has_code("invalid_parameter") && wait > SHORT_POLL => {
+                    longest = SHORT_POLL;
+                    continue;
+                }
                 other => return other,
             }
             if start.elapsed() >= within {

@@ -165,7 +165,14 @@ fn without_a_key_nothing_is_shown() {
     fs::write(&cut, &key[..40]).unwrap();
     let said = hive.admin_as(&cut, &["whoami"]).exits(2);
     assert!(!said.err.contains(&key[..40]), "{said:?}");
+    let open = hive.path("open.key");
+    fs::write(&open, &key).unwrap();
+    fs::set_permissions(&open, fs::Permissions::from_mode(0o644)).unwrap();
+    let said = hive.admin_as(&open, &["whoami"]).ok();
+    assert!(said.err.contains("chmod 600"), "{said:?}");
     let foreign = hive.path("foreign.key");
+    fs::write(&foreign, "").unwrap();
+    fs::set_permissions(&foreign, fs::Permissions::from_mode(0o600)).unwrap();
     fs::write(&foreign, "some.other.token").unwrap();
     hive.admin_as(&foreign, &["whoami"])
         .exits(5)
@@ -183,6 +190,15 @@ fn nobody_there_is_exit_code_7() {
     let url = format!("http://127.0.0.1:{port}");
     let said = run(admin_command(&["--url", &url, "system", "status"]), "").exits(7);
     said.only_tells(&format!("no hive answers at {url}"));
+}
+
+#[test]
+fn a_hive_that_does_not_speak_tls_is_exit_code_7() {
+    let hive = CliHive::start(&[]);
+    let url = hive.url().replace("http://", "https://");
+    hive.admin(&["--url", &url, "system", "status"])
+        .exits(7)
+        .only_tells("no hive answers at https://");
 }
 
 #[test]

@@ -188,6 +188,19 @@ fn failures_are_exit_code_1_and_lateness_is_8() {
 }
 
 #[test]
+fn waiting_longer_than_the_hive_allows_at_once_is_no_error() {
+    let hive = CliHive::start(&["server.max_wait=1s"]);
+    let id = hive.submit(&["x", "--type", "quiet"]);
+    hive.admin(&["task", "result", &id, "--wait", "1500ms"])
+        .exits(8)
+        .only_tells("has not ended after 1.5s");
+    hive.admin(&["task", "cancel", &id]).ok();
+    hive.admin(&["task", "result", &id, "--wait"])
+        .exits(1)
+        .only_tells("did not succeed");
+}
+
+#[test]
 fn what_does_not_fit_is_refused() {
     let hive = CliHive::start(&["tasks.max_content_bytes=1KiB"]);
     let id = hive.submit(&["x", "--type", "quiet"]);
