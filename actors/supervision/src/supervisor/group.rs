@@ -183,7 +183,9 @@ impl Supervisor {
                     return self.stop_child(id, After::Down(ChildState::Declared));
                 }
                 Phase::Stopping(_) => return,
-                Phase::Restarting | Phase::Down(_) => {}
+                // It must not come up behind the cursor when its time has come.
+                Phase::Restarting => self.settle(id, After::Down(ChildState::Declared)),
+                Phase::Down(_) => {}
             }
             if let Life::Stopping(ending) = &mut self.life {
                 ending.cursor = id;

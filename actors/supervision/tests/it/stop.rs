@@ -3,7 +3,7 @@
 use std::{sync::atomic::Ordering::SeqCst, time::Duration};
 
 use deia_supervision::{
-    DynamicOptions, ExitReason, Restart, Shutdown, Strategy, SupervisorSpec, dynamic,
+    Backoff, DynamicOptions, ExitReason, Restart, Shutdown, Strategy, SupervisorSpec, dynamic,
 };
 use tokio::time::Instant;
 
@@ -138,5 +138,28 @@ fn a_supervisor_out_of_time_kills_what_is_left() {
         tree.shutdown().await;
         assert!(begin.elapsed() >= limit && begin.elapsed() < 2 * limit);
         assert_eq!(ended.await, Some(ExitReason::Killed));
+    });
+}
+
+/// Found by the model: it used to come up behind the back of its stopping supervisor, which then
+/// waited for it for ever.
+#[test]
+fn a_restart_that_is_due_while_stopping_does_not_happen() {
+    run(async {
+        let log = Log::default();
+        let second = Duration::from_secs(1);
+        let (slow, _, slow_script) = probe("slow", &log);
+        let (failed, handle, script) = probe("failed", &log);
+        slow_script.refuse_stop.store(usize::MAX, SeqCst);
+        let slow = slow.shutdown(Shutdown::Within(10 * second));
+        let failed = failed.backoff(Backoff::new(second, second));
+        let root = patient("root", Strategy::OneForOne);
+        let tree = start(root.child(slow).child(failed)).await;
+        handle.tell(Crash).unwrap();
+        tokio::time::sleep(second / 2).await;
+        let begin = Instant::now();
+        tree.shutdown().await;
+        assert!(begin.elapsed() < 11 * second);
+        assert_eq!(script.built(), 1);
     });
 }
