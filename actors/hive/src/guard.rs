@@ -90,6 +90,12 @@ pub(crate) fn group_lives(group: i32) -> io::Result<bool> {
     Ok(procs::list()?.iter().any(lives))
 }
 
+/// Whether the process behind this pidfd has ended, reaped or not.
+pub(crate) fn has_ended(pidfd: &OwnedFd) -> bool {
+    let mut fds = [PollFd::new(pidfd, PollFlags::IN)];
+    poll(&mut fds, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
+}
+
 /// The mark of a hive's programs.
 pub(crate) fn mark(hive_id: &str) -> String {
     format!("{HIVE_ID_VARIABLE}={hive_id}")

@@ -275,7 +275,10 @@ async fn until_interrupted(
     tokio::select! {
         biased;
         () = exited(exit) => None,
-        cause = stop_requested(stop) => Some(Interruption::Stop(cause)),
+        // The runtime may not have heard yet of an end that was before the stop.
+        cause = stop_requested(stop) => {
+            (!guard::has_ended(exit.get_ref())).then_some(Interruption::Stop(cause))
+        }
         interruption = pump => Some(interruption),
     }
 }

@@ -155,7 +155,7 @@ impl Keeper {
         let shared = &self.shared;
         let reaped = self
             .orphans
-            .extract_if(.., |orphan| has_ended(&orphan.pidfd))
+            .extract_if(.., |orphan| guard::has_ended(&orphan.pidfd))
             .map(|orphan| reap(shared, orphan));
         let mut marks: Vec<Marks> = reaped.collect();
         let escaped = std::mem::take(&mut self.escaped);
@@ -205,12 +205,6 @@ impl Keeper {
             }
         }
     }
-}
-
-/// Whether the process behind this pidfd has ended.
-fn has_ended(pidfd: &OwnedFd) -> bool {
-    let mut fds = [PollFd::new(pidfd, PollFlags::IN)];
-    poll(&mut fds, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
 }
 
 /// Reaps a program that has ended. Gives its marks.

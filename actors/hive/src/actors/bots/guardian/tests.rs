@@ -74,6 +74,11 @@ fn exists(pid: u32) -> bool {
     std::path::Path::new(&format!("/proc/{pid}")).exists()
 }
 
+/// Whether it has ended; whoever has inherited it may take his time to reap it.
+fn has_ended(pid: u32) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat")).map_or(true, |stat| stat.contains(") Z "))
+}
+
 fn kill_process_by_id(pid: u32) {
     kill(
         NixPid::from_raw(i32::try_from(pid).unwrap()),
@@ -209,7 +214,7 @@ fn no_program_survives_the_kill_of_the_server() {
         until(&format!("nothing is left of {name}"), || {
             sleeping(&seconds) == 0
         });
-        until("the guard has ended", || !exists(guard));
+        until("the guard has ended", || has_ended(guard));
     }
 }
 
