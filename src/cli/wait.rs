@@ -88,17 +88,24 @@ fn not_there(name: BotName, status: BotStatus, after: Duration) -> CliError {
 }
 
 fn progress(bot: &Bot, goal: Goal) -> Progress {
-    let last_exit = || bot.last_exit.clone();
     match (goal, bot.desired, bot.status) {
         (Goal::Up, BotDesired::Stopped, _) => Progress::Lost("somebody stopped it".into()),
         (Goal::Down, BotDesired::Launched, _) => Progress::Lost("somebody launched it".into()),
         (Goal::Up, _, BotStatus::Healthy | BotStatus::Degraded) => Progress::There,
-        (Goal::Up, _, BotStatus::Failing) => Progress::Lost(
-            last_exit().unwrap_or_else(|| "it is down and not coming back by itself".into()),
+        (Goal::Up, _, BotStatus::Failing) if lived_since_launch(bot) => Progress::Lost(
+            bot.last_exit
+                .clone()
+                .unwrap_or_else(|| "it is down and not coming back by itself".into()),
         ),
         (Goal::Down, _, BotStatus::Stopped | BotStatus::Offline) => Progress::There,
         _ => Progress::UnderWay,
     }
+}
+
+/// Whether what is known of a bot is about this launch. Until it lives again a
+/// bot that failed before shows the old failure.
+fn lived_since_launch(bot: &Bot) -> bool {
+    bot.last_heartbeat > bot.launched_at
 }
 
 /// The name of a status on the wire.
@@ -115,11 +122,11 @@ pub(super) fn status_name(status: BotStatus) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use deia_hive::model::{Capabilities, Executor, SimulatedExecutor};
+    use deia_hive::model::{Capabilities, Executor, SimulatedExecutor, Timestamp};
 
     use super::*;
 
-    pub(crate) fn bot(status: BotStatus, desired: BotDesired) -> Bot {
+    fn bot(status: BotStatus, desired: BotDesired) -> Bot {
         Bot {
             id: "b-1".parse().unwrap(),
             executor: Executor::Simulated(SimulatedExecutor::default()),
@@ -132,8 +139,8 @@ mod tests {
             success_rate: None,
             current_load: 0.0,
             running_tasks: 0,
-            last_heartbeat: None,
-            launched_at: None,
+            last_heartbeat: Some(Timestamp::from_millis(2)),
+            launched_at: Some(Timestamp::from_millis(1)),
             tasks_completed: 0,
             tasks_failed: 0,
             restarts: 0,
@@ -167,6 +174,15 @@ mod tests {
             };
             assert_eq!(got, expected, "{goal:?} {desired:?} {status:?}");
         }
+    }
+
+    #[test]
+    fn an_old_failure_is_not_taken_for_a_new_one() {
+        let mut bot = bot(BotStatus::Failing, BotDesired::Launched);
+        bot.launched_at = Some(Timestamp::from_millis(3));
+        assert_eq!(progress(&bot, Goal::Up), Progress::UnderWay);
+        bot.last_heartbeat = None;
+        assert_eq!(progress(&bot, Goal::Up), Progress::UnderWay);
     }
 
     #[test]

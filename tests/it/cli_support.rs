@@ -2,20 +2,18 @@
 //! command line.
 
 use std::{
-    fs,
-    io::{BufRead as _, BufReader, Read as _, Write as _},
+    io::{Read as _, Write as _},
     path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
+    process::{Command, Output, Stdio},
 };
 
 use serde_json::Value;
-use tempfile::TempDir;
 
-/// A running hive. It is stopped when this is dropped.
+use crate::support::TestApp;
+
+/// A running hive, operated by somebody on its machine.
 pub(crate) struct CliHive {
-    server: Child,
-    url: String,
-    dir: TempDir,
+    app: TestApp,
 }
 
 /// How a command ended and what it said.
@@ -27,48 +25,26 @@ pub(crate) struct Said {
 }
 
 impl CliHive {
-    /// With the settings of `config/deia.yaml`, but for these (`key=value`).
+    /// With the settings of `config/deia.yaml`, but for these (`key=value`), and
+    /// with the bots that every new hive has.
     pub(crate) fn start(settings: &[&str]) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let log = fs::File::create(dir.path().join("server.log")).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_deia"));
-        without_settings(&mut command)
-            .args(["--bind", "127.0.0.1:0", "--data-dir"])
-            .arg(dir.path().join("data"))
-            .current_dir(dir.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(log);
-        for setting in settings {
-            command.args(["--set", setting]);
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let app = runtime.block_on(TestApp::start_with(settings));
+        let hive = Self { app };
+        for bot in ["upper-1", "sim-1", "sim-2"] {
+            hive.admin(&["bot", "launch", bot, "--wait", "60s"]).ok();
         }
-        let mut server = command.spawn().unwrap();
-        let out = BufReader::new(server.stdout.take().unwrap());
-        let url = out
-            .lines()
-            .map_while(Result::ok)
-            .find_map(|line| line.strip_prefix("listening on ").map(str::to_owned));
-        let Some(url) = url else {
-            let _ = server.kill();
-            let _ = server.wait();
-            panic!(
-                "{}",
-                fs::read_to_string(dir.path().join("server.log")).unwrap()
-            );
-        };
-        let hive = Self { server, url, dir };
-        hive.settle();
         hive
     }
 
     /// The base URL.
     pub(crate) fn url(&self) -> &str {
-        &self.url
+        &self.app.url
     }
 
-    /// A place for files of the test.
+    /// A place for files of the test; the data directory is `data`.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
+        self.app.data_dir().parent().unwrap().join(name)
     }
 
     /// `deia-admin` with these arguments, as the operator on the hive's machine.
@@ -92,9 +68,9 @@ impl CliHive {
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = admin_command(args);
         command
-            .env("DEIA_URL", &self.url)
-            .env("DEIA_DATA_DIR", self.path("data"));
-        command.current_dir(self.dir.path());
+            .env("DEIA_URL", self.url())
+            .env("DEIA_DATA_DIR", self.app.data_dir())
+            .current_dir(self.path(""));
         command
     }
 
@@ -109,20 +85,6 @@ impl CliHive {
     pub(crate) fn submit(&self, args: &[&str]) -> String {
         let accepted = self.json(&[&["task", "submit"], args].concat());
         accepted["id"].as_str().unwrap().to_owned()
-    }
-
-    /// Waits until the bots that every new hive has are up.
-    fn settle(&self) {
-        for bot in ["upper-1", "sim-1", "sim-2"] {
-            self.admin(&["bot", "launch", bot, "--wait"]).ok();
-        }
-    }
-}
-
-impl Drop for CliHive {
-    fn drop(&mut self) {
-        let _ = self.server.kill();
-        let _ = self.server.wait();
     }
 }
 
