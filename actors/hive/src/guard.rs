@@ -7,6 +7,11 @@
 //! every process that carries the hive's id in its environment, or descends
 //! from one that does.
 //!
+//! Two kinds of process get away: one that left its group, cleared its
+//! environment and lost its parents before deia went; and one that cleared its
+//! environment in the microseconds between its start and its announcement, when
+//! deia was killed in just these.
+//!
 //! Plain blocking code: it never runs on an arbiter.
 
 mod procs;

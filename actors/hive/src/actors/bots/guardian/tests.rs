@@ -110,12 +110,17 @@ fn server_entry() {
     runtime.block_on(async {
         let setup = command::tests::Setup::of_hive(&hive_id, &["sh", "-c", &script]);
         let guardian = setup.cx.guardian.clone();
+        let pids = setup.cx.pids.clone();
         let tell = async {
-            let mut told = None;
+            let (mut told, mut running) = (None, false);
             loop {
                 if guardian.guard_pid() != told {
                     told = guardian.guard_pid();
                     println!("\nguard {}", told.unwrap_or(0));
+                }
+                if !running && !pids.first(1).is_empty() {
+                    running = true;
+                    println!("\nrunning 1");
                 }
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
@@ -152,18 +157,25 @@ impl Server {
         }
     }
 
-    /// The next guard that it has, other than 0.
+    /// The next guard that it has, other than none.
     fn guard(&mut self) -> u32 {
+        self.says("guard ")
+    }
+
+    /// Waits until the guard knows of the program.
+    fn running(&mut self) {
+        self.says("running ");
+    }
+
+    /// The next number after this word, other than 0.
+    fn says(&mut self, word: &str) -> u32 {
         loop {
             let mut line = String::new();
-            assert_ne!(
-                self.says.read_line(&mut line).unwrap(),
-                0,
-                "the server ended"
-            );
-            match line.trim().strip_prefix("guard ").map(str::parse) {
+            let read = self.says.read_line(&mut line).unwrap();
+            assert_ne!(read, 0, "the server ended");
+            match line.trim().strip_prefix(word).map(str::parse) {
                 Some(Ok(0)) | None => {}
-                Some(pid) => return pid.unwrap(),
+                Some(number) => return number.unwrap(),
             }
         }
     }
@@ -207,6 +219,7 @@ fn no_program_survives_the_kill_of_the_server() {
         let seconds = unique_sleep();
         let mut server = Server::start(&script.replace('@', &seconds));
         let guard = server.guard();
+        server.running();
         until(&format!("all of {name} sleep"), || {
             sleeping(&seconds) == count
         });
@@ -224,6 +237,7 @@ fn another_guard_takes_the_place_of_a_dead_one_and_knows_what_lives() {
     // Without a mark, it is found only by its group.
     let mut server = Server::start(&format!("exec env -i sleep {seconds}"));
     let first = server.guard();
+    server.running();
     until("it sleeps", || sleeping(&seconds) == 1);
     kill_process_by_id(first);
     let second = server.guard();
