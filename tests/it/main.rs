@@ -1,0 +1,16 @@
+//! Journeys through the front door: the real binary, over HTTP and from the
+//! command line. One binary, so that it is linked once.
+
+mod cli_bots;
+mod cli_operate;
+mod cli_support;
+mod cli_tasks;
+mod crash;
+mod http_bots;
+mod http_input;
+mod http_keys;
+mod http_server;
+mod http_tasks;
+mod openapi;
+mod support;
+mod tidy;

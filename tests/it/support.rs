@@ -1,0 +1,359 @@
+//! The real server in a data directory of its own, and how tests speak to it.
+
+use std::{
+    io::{BufRead, BufReader, Read},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Arc, Mutex, mpsc},
+    time::{Duration, Instant},
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use reqwest::{Method, RequestBuilder, header::HeaderMap};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// How long anything may take. Machines are shared; nothing is measured here.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running server. It is killed when this is dropped.
+pub(crate) struct TestApp {
+    server: Child,
+    /// Where it listens.
+    pub(crate) url: String,
+    /// The first admin key.
+    pub(crate) admin: String,
+    data_dir: PathBuf,
+    log: Arc<Mutex<String>>,
+    client: reqwest::Client,
+    _dir: Option<TempDir>,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    /// `Null` when there is none.
+    pub(crate) body: Value,
+}
+
+impl TestApp {
+    /// With the defaults, but without bots.
+    pub(crate) async fn start() -> Self {
+        Self::start_with(&["bots.seed=[]"]).await
+    }
+
+    /// With these settings (`key=value`).
+    pub(crate) async fn start_with(settings: &[&str]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut app = Self::start_in(&dir.path().join("data"), settings).await;
+        app._dir = Some(dir);
+        app
+    }
+
+    /// In that data directory.
+    pub(crate) async fn start_in(data_dir: &Path, settings: &[&str]) -> Self {
+        let started = Self::try_start(command(data_dir, settings), data_dir).await;
+        started.unwrap_or_else(|log| panic!("the server does not start:\n{log}"))
+    }
+
+    /// By that command; its log when it ends before it is ready.
+    pub(crate) async fn try_start(mut command: Command, data_dir: &Path) -> Result<Self, String> {
+        let mut server = command.spawn().unwrap();
+        let log = Arc::new(Mutex::new(String::new()));
+        collect(server.stderr.take().unwrap(), log.clone());
+        let Some(url) = listening(&mut server) else {
+            let _ = server.wait();
+            return Err(log.lock().unwrap().clone());
+        };
+        let mut app = Self {
+            server,
+            url,
+            admin: String::new(),
+            data_dir: data_dir.to_owned(),
+            log,
+            client: client(),
+            _dir: None,
+        };
+        let begun = Instant::now();
+        loop {
+            match app.request(Method::GET, "/readyz").send().await {
+                Ok(answer) if answer.status() == 200 => break,
+                Ok(_) => assert!(begun.elapsed() < PATIENCE, "the server never gets ready"),
+                Err(_) => {
+                    let _ = app.server.wait();
+                    return Err(app.log());
+                }
+            }
+        }
+        let key = std::fs::read_to_string(data_dir.join("admin.key")).unwrap();
+        key.trim().clone_into(&mut app.admin);
+        Ok(app)
+    }
+
+    /// A request without a key.
+    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client.request(method, format!("{}{path}", self.url))
+    }
+
+    /// A request with that key.
+    pub(crate) fn request_as(&self, key: &str, method: Method, path: &str) -> RequestBuilder {
+        self.request(method, path).bearer_auth(key)
+    }
+
+    /// Sends it.
+    pub(crate) async fn send(&self, request: RequestBuilder) -> Answer {
+        let response = request.send().await.unwrap();
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let bytes = response.bytes().await.unwrap();
+        let body = match bytes.is_empty() {
+            true => Value::Null,
+            false => serde_json::from_slice(&bytes).unwrap(),
+        };
+        Answer {
+            status,
+            headers,
+            body,
+        }
+    }
+
+    /// As the admin.
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.get_as(&self.admin, path).await
+    }
+
+    pub(crate) async fn get_as(&self, key: &str, path: &str) -> Answer {
+        self.send(self.request_as(key, Method::GET, path)).await
+    }
+
+    /// As the admin; without a body when it is `Null`.
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
+        self.post_as(&self.admin, path, body).await
+    }
+
+    pub(crate) async fn post_as(&self, key: &str, path: &str, body: &Value) -> Answer {
+        let request = self.request_as(key, Method::POST, path);
+        let request = match body {
+            Value::Null => request,
+            body => request.json(body),
+        };
+        self.send(request).await
+    }
+
+    /// As the admin.
+    pub(crate) async fn put(&self, path: &str, body: &Value) -> Answer {
+        let request = self.request_as(&self.admin, Method::PUT, path).json(body);
+        self.send(request).await
+    }
+
+    /// As the admin.
+    pub(crate) async fn delete(&self, path: &str) -> Answer {
+        let request = self.request_as(&self.admin, Method::DELETE, path);
+        self.send(request).await
+    }
+
+    /// A new key of that role.
+    pub(crate) async fn key(&self, user: &str, role: &str) -> String {
+        let body = json!({"user": user, "role": role});
+        let made = self.post("/api/v1/auth/keys", &body).await.is(201);
+        made.body["key"].as_str().unwrap().to_owned()
+    }
+
+    /// Puts a bot in place, launches it, and waits until it is healthy.
+    pub(crate) async fn bot(&self, name: &str, executor: Value, types: &[&str]) {
+        let spec = json!({"executor": executor,
+            "capabilities": {"specializations": types, "max_concurrent_tasks": 4}});
+        self.put(&format!("/api/v1/bots/{name}"), &spec)
+            .await
+            .is(201);
+        let launch = format!("/api/v1/bots/{name}/launch");
+        self.post(&launch, &Value::Null).await.is(202);
+        self.until("the bot is healthy", async |app| {
+            app.get(&format!("/api/v1/bots/{name}")).await.body["status"] == "healthy"
+        })
+        .await;
+    }
+
+    /// The id of a task that is accepted.
+    pub(crate) async fn submit(&self, task: &Value) -> String {
+        let accepted = self.post("/api/v1/tasks/submit", task).await.is(202);
+        accepted.body["id"].as_str().unwrap().to_owned()
+    }
+
+    /// The result of a task, once it has one.
+    pub(crate) async fn result(&self, id: &str) -> Value {
+        let path = format!("/api/v1/tasks/{id}/result?wait_ms=50000");
+        self.get(&path).await.is(200).body
+    }
+
+    /// Waits until it is so.
+    #[track_caller]
+    pub(crate) fn until<'a>(
+        &'a self,
+        what: &'a str,
+        mut is_so: impl AsyncFnMut(&TestApp) -> bool + 'a,
+    ) -> impl Future<Output = ()> + 'a {
+        let place = std::panic::Location::caller();
+        async move {
+            let begun = Instant::now();
+            while !is_so(self).await {
+                assert!(begun.elapsed() < PATIENCE, "{place}: never: {what}");
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+    }
+
+    /// What it has logged so far.
+    pub(crate) fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_raw(i32::try_from(self.server.id()).unwrap())
+    }
+
+    pub(crate) fn data_dir(&self) -> &Path {
+        &self.data_dir
+    }
+
+    /// Ends it the way a crash or an impatient operator does.
+    pub(crate) fn kill_9(&mut self) {
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+    }
+
+    /// Whether it has ended.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.server.try_wait().unwrap().is_some()
+    }
+
+    /// Asks it to stop and waits until it has.
+    pub(crate) fn stop(&mut self) -> ExitStatus {
+        kill(self.pid(), Signal::SIGTERM).unwrap();
+        self.server.wait().unwrap()
+    }
+}
+
+impl Drop for TestApp {
+    fn drop(&mut self) {
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+        if std::thread::panicking() {
+            eprintln!("--- log of the server\n{}", self.log());
+        }
+    }
+}
+
+impl Answer {
+    /// Itself, if it has that status.
+    #[track_caller]
+    pub(crate) fn is(self, status: u16) -> Self {
+        assert_eq!(self.status, status, "{self:#?}");
+        self
+    }
+
+    /// Itself, if it is a problem of that status and code, told as the contract says.
+    #[track_caller]
+    pub(crate) fn is_problem(self, status: u16, code: &str) -> Self {
+        let answer = self.is(status);
+        assert_eq!(answer.header("content-type"), "application/problem+json");
+        assert_eq!(answer.body["code"], code, "{:#}", answer.body);
+        assert_eq!(answer.body["status"], status);
+        assert_eq!(answer.body["type"], format!("/api/errors/{code}"));
+        assert_eq!(answer.body["request_id"], answer.header("x-request-id"));
+        for text in ["title", "detail"] {
+            let told = answer.body[text]
+                .as_str()
+                .is_some_and(|text| !text.is_empty());
+            assert!(told, "{:#}", answer.body);
+        }
+        answer
+    }
+
+    /// The pointers of its `errors`.
+    pub(crate) fn pointers(&self) -> Vec<&str> {
+        let errors = self.body["errors"].as_array().into_iter().flatten();
+        errors
+            .map(|error| error["pointer"].as_str().unwrap())
+            .collect()
+    }
+
+    /// A header; empty when it is not there.
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers
+            .get(name)
+            .map_or("", |value| value.to_str().unwrap())
+    }
+}
+
+/// The server as it is run by a user who set nothing in the environment.
+pub(crate) fn command(data_dir: &Path, settings: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_deia"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("DEIA__") {
+            command.env_remove(name);
+        }
+    }
+    command
+        .args(["--bind", "127.0.0.1:0", "--data-dir"])
+        .arg(data_dir)
+        .current_dir(data_dir.parent().unwrap())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    for setting in settings {
+        command.args(["--set", setting]);
+    }
+    command
+}
+
+/// The bot that turns small letters into capitals.
+pub(crate) fn upper() -> Value {
+    json!({"kind": "command", "command": ["tr", "a-z", "A-Z"]})
+}
+
+/// A bot that takes tasks and never answers.
+pub(crate) fn silent() -> Value {
+    json!({"kind": "simulated", "behavior": "offline"})
+}
+
+/// A general task with that content.
+pub(crate) fn task(content: &str) -> Value {
+    json!({"type": "general", "content": content})
+}
+
+fn client() -> reqwest::Client {
+    // Nothing here speaks TLS, but the client wants to know how.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .timeout(PATIENCE)
+        .build()
+        .unwrap()
+}
+
+fn listening(server: &mut Child) -> Option<String> {
+    let out = BufReader::new(server.stdout.take().unwrap());
+    let (said, heard) = mpsc::channel();
+    std::thread::spawn(move || {
+        for line in out.lines().map_while(Result::ok) {
+            let _ = said.send(line.strip_prefix("listening on ").map(str::to_owned));
+        }
+    });
+    heard.recv_timeout(PATIENCE).ok().flatten()
+}
+
+fn collect(mut from: impl Read + Send + 'static, log: Arc<Mutex<String>>) {
+    std::thread::spawn(move || {
+        let mut bytes = [0; 4096];
+        while let Ok(n @ 1..) = from.read(&mut bytes) {
+            let text = String::from_utf8_lossy(&bytes[..n]);
+            log.lock().unwrap().push_str(&text);
+        }
+    });
+}
