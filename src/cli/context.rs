@@ -49,7 +49,7 @@ pub(super) struct Context {
     pub(super) client: Client,
     /// Where data and messages go.
     pub(super) out: Output,
-    no_key: Option<String>,
+    key: Found,
 }
 
 impl Context {
@@ -60,39 +60,46 @@ impl Context {
     pub(super) fn new(args: GlobalArgs) -> Result<Self, CliError> {
         let out = Output::of_this_process(args.output);
         let mut builder = Client::builder(args.url).timeout(args.request_timeout);
-        let mut no_key = None;
-        match find_key(args.key_file.as_deref(), &args.data_dir, builder.is_local())? {
-            Found::Key { key, path } => {
-                if others_can_read(&path) {
-                    let path = path.display();
-                    out.note(&format!(
-                        "warning: others can read the key file; run: chmod 600 {path}"
-                    ));
-                }
-                builder = builder.key(key);
+        let key = find_key(args.key_file.as_deref(), &args.data_dir, builder.is_local())?;
+        if let Found::Key { key, path } = &key {
+            if others_can_read(path) {
+                let path = path.display();
+                out.note(&format!(
+                    "warning: others can read the key file; run: chmod 600 {path}"
+                ));
             }
-            Found::None { reason } => no_key = Some(reason),
+            builder = builder.key(key.clone());
         }
         Ok(Self {
             client: builder.build()?,
             out,
-            no_key,
+            key,
         })
     }
 
-    /// Says that there was no key where the hive only says that one is needed.
+    /// Says where the key came from, or why there was none, when the hive
+    /// refuses it.
     pub(super) fn explain(&self, error: CliError) -> CliError {
         let refused = |error: &ClientError| error.problem().is_some_and(|p| p.status == 401);
-        match (error, &self.no_key) {
-            (CliError::Client(error), Some(reason)) if refused(&error) => CliError::NoKey {
-                url: self.client.url().to_owned(),
-                reason: reason.clone(),
-            },
+        match (error, &self.key) {
+            (CliError::Client(error), Found::Key { path, .. }) if refused(&error) => {
+                CliError::KeyRefused {
+                    path: path.clone(),
+                    error,
+                }
+            }
+            (CliError::Client(error), Found::None { reason }) if refused(&error) => {
+                CliError::NoKey {
+                    url: self.client.url().to_owned(),
+                    reason: reason.clone(),
+                }
+            }
             (error, _) => error,
         }
     }
 }
 
+#[derive(Debug)]
 enum Found {
     Key { key: Secret, path: PathBuf },
     None { reason: String },

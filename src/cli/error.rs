@@ -54,6 +54,14 @@ pub enum CliError {
         /// Where one was looked for.
         reason: String,
     },
+    /// The hive does not take the key.
+    #[error("{error}")]
+    KeyRefused {
+        /// Where it came from.
+        path: PathBuf,
+        /// What the hive said.
+        error: ClientError,
+    },
     /// The key file does not exist or holds no key.
     #[error("key file {path}: {reason}")]
     KeyFile {
@@ -162,7 +170,9 @@ impl CliError {
         match self {
             Self::Client(error) => exit_of(error),
             Self::Input { .. } | Self::KeyFile { .. } | Self::CannotAsk { .. } => Exit::Usage,
-            Self::NoKey { .. } | Self::KeyFileDenied { .. } => Exit::Denied,
+            Self::NoKey { .. } | Self::KeyRefused { .. } | Self::KeyFileDenied { .. } => {
+                Exit::Denied
+            }
             Self::BotExists { .. } => Exit::Conflict,
             Self::BotNotThere { .. } | Self::TaskNotEnded { .. } => Exit::TimedOut,
             Self::Unhealthy(_) => Exit::Unhealthy,

@@ -3,7 +3,7 @@
 
 use comfy_table::{
     Attribute, Cell as ComfyCell, CellAlignment, Color, ColumnConstraint, ContentArrangement,
-    presets::NOTHING,
+    Width, presets::NOTHING,
 };
 
 use super::{human, output::Look};
@@ -11,6 +11,9 @@ use super::{human, output::Look};
 /// From this width on a terminal shows the wide columns too.
 const WIDE: u16 = 120;
 const GAP: u16 = 2;
+/// A flowing column keeps this many characters even where the terminal is too
+/// narrow for the table: long lines are easier to read than columns of letters.
+const LEAST_FLOW: u16 = 12;
 
 /// What a cell's colour says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -174,6 +177,14 @@ impl Table {
         out
     }
 
+    /// Characters of the longest cell of a column, its title included.
+    fn content_width(&self, column: usize) -> u16 {
+        let cells = self.rows.iter().filter_map(|row| row.get(column));
+        let longest = cells.map(|cell| cell.text.chars().count()).max();
+        let title = self.columns[column].title.len();
+        u16::try_from(longest.unwrap_or(0).max(title)).unwrap_or(u16::MAX)
+    }
+
     fn arrange(&self, table: &mut comfy_table::Table, shown: &[usize]) {
         for (at, &i) in shown.iter().enumerate() {
             let Some(column) = table.column_mut(at) else {
@@ -181,9 +192,12 @@ impl Table {
             };
             let last = at + 1 == shown.len();
             column.set_padding((0, if last { 0 } else { GAP }));
-            if !self.columns[i].flows {
-                column.set_constraint(ColumnConstraint::ContentWidth);
-            }
+            column.set_constraint(if self.columns[i].flows {
+                let least = self.content_width(i).min(LEAST_FLOW) + if last { 0 } else { GAP };
+                ColumnConstraint::LowerBoundary(Width::Fixed(least))
+            } else {
+                ColumnConstraint::ContentWidth
+            });
             if self.columns[i].right {
                 column.set_cell_alignment(CellAlignment::Right);
             }
@@ -255,6 +269,16 @@ mod tests {
             }
         }
         assert_eq!(table().render(&look(None, false)).lines().count(), 2);
+    }
+
+    #[test]
+    fn a_terminal_that_is_too_narrow_gets_long_lines() {
+        let text = table().render(&look(Some(20), false));
+        let first = text.lines().nth(1).unwrap_or_default();
+        assert!(
+            first.contains("sn02q") && first.ends_with("word word"),
+            "{text}"
+        );
     }
 
     #[test]

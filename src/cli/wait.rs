@@ -97,7 +97,10 @@ fn progress(bot: &Bot, goal: Goal) -> Progress {
                 .clone()
                 .unwrap_or_else(|| "it is down and not coming back by itself".into()),
         ),
-        (Goal::Down, _, BotStatus::Stopped | BotStatus::Offline) => Progress::There,
+        // Until what it had in hand is given back it cannot be removed.
+        (Goal::Down, _, BotStatus::Stopped | BotStatus::Offline) if bot.running_tasks == 0 => {
+            Progress::There
+        }
         _ => Progress::UnderWay,
     }
 }
@@ -183,6 +186,13 @@ mod tests {
         assert_eq!(progress(&bot, Goal::Up), Progress::UnderWay);
         bot.last_heartbeat = None;
         assert_eq!(progress(&bot, Goal::Up), Progress::UnderWay);
+    }
+
+    #[test]
+    fn a_bot_with_tasks_in_hand_has_not_stopped() {
+        let mut bot = bot(BotStatus::Stopped, BotDesired::Stopped);
+        bot.running_tasks = 1;
+        assert_eq!(progress(&bot, Goal::Down), Progress::UnderWay);
     }
 
     #[test]

@@ -174,6 +174,8 @@ fn without_a_key_nothing_is_shown() {
     fs::write(&foreign, "").unwrap();
     fs::set_permissions(&foreign, fs::Permissions::from_mode(0o600)).unwrap();
     fs::write(&foreign, "some.other.token").unwrap();
+    let said = hive.admin_as(&foreign, &["whoami"]).exits(5);
+    said.only_tells("the key came from");
     hive.admin_as(&foreign, &["whoami"])
         .exits(5)
         .only_tells("key_malformed");

@@ -16,6 +16,10 @@ impl CliError {
                  --data-dir DIR, where its admin.key is"
                     .into(),
             ),
+            Self::KeyRefused { path, .. } => Some(format!(
+                "the key came from {}; give another with --key-file, or the hive's own --data-dir",
+                path.display()
+            )),
             Self::KeyFileDenied { .. } => {
                 Some("run as the user that the hive runs as, or give another --key-file".into())
             }
@@ -40,7 +44,11 @@ impl CliError {
     /// What the user is told, line by line.
     pub fn message(&self) -> Vec<String> {
         let mut lines = match self {
-            Self::Client(ClientError::Problem(problem)) => refusal(problem),
+            Self::Client(ClientError::Problem(problem))
+            | Self::KeyRefused {
+                error: ClientError::Problem(problem),
+                ..
+            } => refusal(problem),
             Self::Client(ClientError::Unreachable { url, reason }) => {
                 vec![format!("error: no hive answers at {url} ({reason})")]
             }
@@ -88,7 +96,6 @@ fn hint_of_problem(problem: &Problem) -> Option<String> {
         return Some(format!("try again in {}", human::duration(after)));
     }
     match (problem.status, problem.code.as_str()) {
-        (401, _) => Some("give another key with --key-file; whoami shows who a key is".into()),
         (403, _) => {
             Some("see what the key is for with whoami; an admin makes keys: key create".into())
         }
