@@ -28,7 +28,10 @@ const CHALLENGE_INVALID: HeaderValue =
 
 /// Why a request was not done.
 #[derive(Clone, Debug)]
-pub struct Problem {
+pub struct Problem(Box<Facts>);
+
+#[derive(Clone, Debug)]
+struct Facts {
     code: Code,
     /// What is wrong this time; the hint of the code follows it.
     detail: Cow<'static, str>,
@@ -75,16 +78,15 @@ pub(super) struct ProblemBody<'a> {
 impl Problem {
     /// A problem of that kind; `detail` is a sentence without its full stop.
     pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self {
+        Self(Box::new(Facts {
             code,
             detail: detail.into(),
             errors: Vec::new(),
             parameter: None,
             permission: None,
-            header: None,
+            header: usual_header(code),
             cause: None,
-        }
-        .with_default_header()
+        }))
     }
 
     /// The body is wrong in these places.
@@ -94,29 +96,26 @@ impl Problem {
             [one] => format!("{} {}", one.pointer, one.detail),
             more => format!("{} places in the body are not valid", more.len()),
         };
-        Self {
-            errors,
-            ..Self::new(Code::InvalidInput, detail)
-        }
+        let mut problem = Self::new(Code::InvalidInput, detail);
+        problem.0.errors = errors;
+        problem
     }
 
     /// A parameter of the path or the query is wrong.
     pub fn parameter(name: &str, why: impl std::fmt::Display) -> Self {
-        Self {
-            parameter: Some(name.into()),
-            ..Self::new(
-                Code::InvalidParameter,
-                format!("the parameter {name} {why}"),
-            )
-        }
+        let mut problem = Self::new(
+            Code::InvalidParameter,
+            format!("the parameter {name} {why}"),
+        );
+        problem.0.parameter = Some(name.into());
+        problem
     }
 
     /// A header is wrong.
     pub fn header(name: &'static str, why: impl std::fmt::Display) -> Self {
-        Self {
-            parameter: Some(name.into()),
-            ..Self::new(Code::InvalidHeader, format!("the header {name} {why}"))
-        }
+        let mut problem = Self::new(Code::InvalidHeader, format!("the header {name} {why}"));
+        problem.0.parameter = Some(name.into());
+        problem
     }
 
     /// The caller lacks that permission.
@@ -126,10 +125,9 @@ impl Problem {
             permission.as_str(),
             who.role
         );
-        Self {
-            permission: Some(permission),
-            ..Self::new(Code::PermissionDenied, detail)
-        }
+        let mut problem = Self::new(Code::PermissionDenied, detail);
+        problem.0.permission = Some(permission);
+        problem
     }
 
     /// There is no such thing.
@@ -140,79 +138,77 @@ impl Problem {
 
     /// Too many requests; the next one is taken after `wait`.
     pub fn rate_limited(wait: Duration) -> Self {
-        Self {
-            header: Some(retry_after(wait)),
-            ..Self::new(
-                Code::RateLimited,
-                "this caller's budget of requests is used up",
-            )
-        }
+        let mut problem = Self::new(
+            Code::RateLimited,
+            "this caller's budget of requests is used up",
+        );
+        problem.0.header = Some(retry_after(wait));
+        problem
     }
 
     /// The route has other methods.
     pub fn method_not_allowed(allow: HeaderValue) -> Self {
-        Self {
-            header: Some((ALLOW, allow)),
-            ..Self::new(
-                Code::MethodNotAllowed,
-                "this route does not have that method",
-            )
-        }
+        let mut problem = Self::new(
+            Code::MethodNotAllowed,
+            "this route does not have that method",
+        );
+        problem.0.header = Some((ALLOW, allow));
+        problem
     }
 
     /// A bug; `cause` goes to the log and nowhere else.
     pub fn internal(cause: impl Into<String>) -> Self {
-        Self {
-            cause: Some(cause.into()),
-            ..Self::new(Code::Internal, "the request could not be worked on")
-        }
+        let mut problem = Self::new(Code::Internal, "the request could not be worked on");
+        problem.0.cause = Some(cause.into());
+        problem
     }
 
     /// Its code.
     pub fn code(&self) -> Code {
-        self.code
+        self.0.code
     }
 
     /// What the log is told and the caller is not.
     pub(super) fn cause(&self) -> Option<&str> {
-        self.cause.as_deref()
-    }
-
-    fn with_default_header(mut self) -> Self {
-        self.header = match self.code {
-            Code::KeyMissing => Some((WWW_AUTHENTICATE, CHALLENGE)),
-            Code::KeyMalformed | Code::KeyUnknown | Code::KeyRevoked | Code::KeyExpired => {
-                Some((WWW_AUTHENTICATE, CHALLENGE_INVALID))
-            }
-            Code::Overloaded => Some(retry_after(RETRY_OVERLOADED)),
-            Code::Unavailable | Code::Unhealthy => Some(retry_after(RETRY_UNAVAILABLE)),
-            _ => None,
-        };
-        self
+        self.0.cause.as_deref()
     }
 
     /// The answer that tells of it.
     pub(super) fn into_response(self, request_id: &str) -> HttpResponse {
+        let facts = *self.0;
         let body = ProblemBody {
-            kind: format!("/api/errors/{}", self.code.as_str()),
-            title: self.code.title(),
-            status: self.code.status().as_u16(),
-            code: self.code.as_str(),
-            detail: sentence(&self.detail, self.code.hint()),
+            kind: format!("/api/errors/{}", facts.code.as_str()),
+            title: facts.code.title(),
+            status: facts.code.status().as_u16(),
+            code: facts.code.as_str(),
+            detail: sentence(&facts.detail, facts.code.hint()),
             request_id,
-            errors: &self.errors,
-            parameter: self.parameter.as_deref(),
-            permission: self.permission.map(Permission::as_str),
+            errors: &facts.errors,
+            parameter: facts.parameter.as_deref(),
+            permission: facts.permission.map(Permission::as_str),
         };
         // Strings and numbers only: this serialisation cannot fail.
         let bytes = serde_json::to_vec(&body).unwrap_or_default();
-        let mut response = HttpResponse::build(self.code.status()).body(bytes);
+        let mut response = HttpResponse::build(facts.code.status()).body(bytes);
         let headers: &mut HeaderMap = response.headers_mut();
         headers.insert(CONTENT_TYPE, PROBLEM_JSON);
-        if let Some((name, value)) = self.header {
+        if let Some((name, value)) = facts.header {
             headers.insert(name, value);
         }
         response
+    }
+}
+
+/// The header that a code comes with unless the problem has one of its own.
+fn usual_header(code: Code) -> Option<(HeaderName, HeaderValue)> {
+    match code {
+        Code::KeyMissing => Some((WWW_AUTHENTICATE, CHALLENGE)),
+        Code::KeyMalformed | Code::KeyUnknown | Code::KeyRevoked | Code::KeyExpired => {
+            Some((WWW_AUTHENTICATE, CHALLENGE_INVALID))
+        }
+        Code::Overloaded => Some(retry_after(RETRY_OVERLOADED)),
+        Code::Unavailable | Code::Unhealthy => Some(retry_after(RETRY_UNAVAILABLE)),
+        _ => None,
     }
 }
 

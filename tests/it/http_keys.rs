@@ -65,6 +65,9 @@ async fn every_route_asks_every_role_for_its_permission() {
     }
 }
 
+/// Gives a request its key, or none.
+type Authorise = Box<dyn Fn(RequestBuilder) -> RequestBuilder>;
+
 #[tokio::test]
 async fn no_route_but_the_probes_answers_without_a_key() {
     let app = TestApp::start_with(&[
@@ -89,7 +92,7 @@ async fn no_route_but_the_probes_answers_without_a_key() {
     let with = |value: String| {
         move |request: RequestBuilder| request.header("Authorization", value.clone())
     };
-    let cases: Vec<(&str, Box<dyn Fn(RequestBuilder) -> RequestBuilder>)> = vec![
+    let cases: Vec<(&str, Authorise)> = vec![
         ("key_missing", Box::new(|request| request)),
         (
             "key_missing",

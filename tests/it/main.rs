@@ -1,6 +1,12 @@
 //! Journeys through the front door: the real binary, over HTTP and from the
 //! command line. One binary, so that it is linked once.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
+
 mod cli_bots;
 mod cli_operate;
 mod cli_support;
