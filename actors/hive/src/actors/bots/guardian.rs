@@ -153,6 +153,7 @@ impl Guardian {
         let _ = wait.await;
     }
 
+    #[cfg(test)]
     /// The process id of the guard; `None` while there is none.
     pub(crate) fn guard_pid(&self) -> Option<u32> {
         self.0.0.lock().guard_pid

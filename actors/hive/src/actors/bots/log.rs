@@ -17,7 +17,6 @@ use std::{
         atomic::{AtomicU64, Ordering},
         mpsc,
     },
-    time::Duration,
 };
 
 use crate::model::{TaskId, Timestamp};
@@ -92,14 +91,16 @@ impl BotLog {
         }
     }
 
+    #[cfg(test)]
     /// Writes that failed so far (a full disk, say). Their lines are lost.
     pub(crate) fn write_errors(&self) -> u64 {
         self.0.write_errors.load(Ordering::Relaxed)
     }
 
+    #[cfg(test)]
     /// Blocks until every line is written, or `limit` has passed; whether all
     /// are. Not for an arbiter.
-    pub(crate) fn flush(&self, limit: Duration) -> bool {
+    pub(crate) fn flush(&self, limit: std::time::Duration) -> bool {
         let pending = self.0.lock();
         self.0
             .idle

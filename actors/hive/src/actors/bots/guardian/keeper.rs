@@ -184,9 +184,12 @@ impl Keeper {
         let mut state = self.shared.lock();
         state.pipe = None;
         state.stuck = false;
-        state.guard_pid = None;
+        let pid = state.guard_pid.take();
         if !state.closing {
-            tracing::warn!("the guard of this hive's programs has died; starting another");
+            tracing::warn!(
+                pid,
+                "the guard of this hive's programs has died; starting another"
+            );
         }
     }
 

@@ -1,0 +1,166 @@
+//! Programs and their groups are ended: by themselves, by a stop, by a drop.
+
+use super::*;
+
+#[tokio::test]
+async fn what_is_left_of_the_group_goes_with_its_leader() {
+    let seconds = unique_sleep();
+    let setup = Setup::shell(&format!("sleep {seconds} & echo started"));
+    let outcome = setup.run("").await;
+    assert_eq!(outcome.output.as_deref(), Some("started\n"), "{outcome:?}");
+    until("nothing is left", || sleeping(&seconds) == 0).await;
+}
+
+#[tokio::test]
+async fn a_process_that_left_the_group_with_the_output_is_not_waited_for() {
+    let seconds = unique_sleep();
+    let setup = Setup::shell(&format!(
+        "setsid -f sh -c 'touch left; exec sleep {seconds}'
+         until [ -e left ]; do sleep 0.01; done; echo started"
+    ));
+    let outcome = timeout(DEADLINE, setup.run("")).await.unwrap();
+    assert_eq!(outcome.end, AttemptEnd::Succeeded, "{outcome:?}");
+    assert_eq!(outcome.output.as_deref(), Some("started\n"));
+    assert!(setup.log().contains("still holds the output"));
+    assert_eq!(guard::sweep(&setup.cx.hive_id).unwrap().ended, 1);
+}
+
+#[tokio::test]
+async fn a_stop_ends_all_of_it_also_what_left_the_group() {
+    let seconds = unique_sleep();
+    let setup = Setup::shell(&format!(
+        "setsid -f sleep {seconds}; sleep {seconds} & sleep {seconds}"
+    ));
+    let ready = || sleeping(&seconds) == 3;
+    let outcome = setup.run_and_stop(ready, StopCause::Cancelled).await;
+    assert_eq!(outcome.end, AttemptEnd::Cancelled);
+    assert_eq!(sleeping(&seconds), 0);
+    assert!(setup.cx.pids.first(16).is_empty());
+}
+
+#[tokio::test]
+async fn a_program_deaf_to_term_is_killed_after_the_grace() {
+    let seconds = unique_sleep();
+    let script = format!("trap '' TERM; sleep {seconds} & while :; do wait; done");
+    let mut setup = Setup::shell(&script);
+    setup.cx.term_grace = Duration::from_millis(200);
+    let cause = StopCause::TimedOut { after_seconds: 7 };
+    let began = Instant::now();
+    let outcome = setup.run_and_stop(|| sleeping(&seconds) == 1, cause).await;
+    assert_eq!(outcome.end, AttemptEnd::Failed);
+    assert_eq!(outcome.error.as_deref(), Some("timed out after 7 s"));
+    assert!(began.elapsed() >= setup.cx.term_grace);
+    assert_eq!(sleeping(&seconds), 0);
+}
+
+#[tokio::test]
+async fn a_program_may_use_the_grace_to_clean_up_also_when_its_parent_does_not() {
+    for script in [
+        "trap 'sleep 0.1; touch cleaned; exit 0' TERM; sleep @ & wait",
+        "(trap 'sleep 0.1; touch cleaned; exit 0' TERM; sleep @ & wait) & wait",
+    ] {
+        let seconds = unique_sleep();
+        let setup = Setup::shell(&script.replace('@', &seconds));
+        let ready = || sleeping(&seconds) == 1;
+        let outcome = setup.run_and_stop(ready, StopCause::BotStopping).await;
+        assert_eq!(outcome.end, AttemptEnd::GivenBack, "{script}");
+        assert!(setup.cx.work_dir.join("cleaned").exists(), "{script}");
+        assert_eq!(sleeping(&seconds), 0, "{script}");
+    }
+}
+
+#[tokio::test]
+async fn a_program_that_was_halted_hears_that_it_is_to_end() {
+    let setup = Setup::shell("trap 'touch heard; exit 0' TERM; kill -STOP $$");
+    let halted = || {
+        let pids = setup.cx.pids.first(1);
+        let stat = |pid| std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        pids.first().is_some_and(|pid| stat(pid).contains(") T "))
+    };
+    let outcome = setup.run_and_stop(halted, StopCause::Cancelled).await;
+    assert_eq!(outcome.end, AttemptEnd::Cancelled);
+    assert!(setup.cx.work_dir.join("heard").exists());
+}
+
+#[tokio::test]
+async fn the_end_of_the_program_goes_before_a_later_stop() {
+    let setup = Setup::shell("until [ -e go ]; do sleep 0.01; done; echo mine; exit 4");
+    let (send, stop) = watch::channel(None);
+    let claimed = claimed("");
+    let mut running = std::pin::pin!(run(&setup.cx, &claimed, stop));
+    tokio::select! {
+        biased;
+        () = until("it runs", || !setup.cx.pids.first(1).is_empty()) => {}
+        _ = &mut running => panic!("it ended unseen"),
+    }
+    // Not polled meanwhile: the end is there, but nobody has looked.
+    let pid = setup.cx.pids.first(1)[0];
+    let stat = format!("/proc/{pid}/stat");
+    std::fs::write(setup.cx.work_dir.join("go"), "").unwrap();
+    until("it has ended", || {
+        std::fs::read_to_string(&stat).unwrap().contains(") Z ")
+    })
+    .await;
+    send.send_replace(Some(StopCause::Cancelled));
+    let outcome = running.await;
+    assert_eq!(
+        (outcome.end, outcome.exit_code),
+        (AttemptEnd::Failed, Some(4))
+    );
+    assert_eq!(outcome.output.as_deref(), Some("mine\n"));
+}
+
+#[tokio::test]
+async fn nothing_is_started_after_a_stop() {
+    let setup = Setup::shell("touch started");
+    let (_keep, stop) = watch::channel(Some(StopCause::BotStopping));
+    let outcome = run(&setup.cx, &claimed(""), stop).await;
+    assert_eq!(outcome.end, AttemptEnd::GivenBack);
+    assert!(!setup.cx.work_dir.exists());
+}
+
+#[tokio::test]
+async fn dropping_the_attempt_kills_all_of_it_and_leaves_no_zombie() {
+    let seconds = unique_sleep();
+    let script = format!(
+        "trap '' TERM; setsid -f sleep {seconds}; sleep {seconds} & while :; do wait; done"
+    );
+    let setup = Setup::shell(&script);
+    let (_keep, stop) = watch::channel(None);
+    let claimed = claimed("");
+    let mut running = Box::pin(run(&setup.cx, &claimed, stop));
+    tokio::select! {
+        () = until("it sleeps", || sleeping(&seconds) == 2) => {}
+        outcome = &mut running => panic!("{outcome:?}"),
+    }
+    let pid = setup.cx.pids.first(1)[0];
+    drop(running);
+    assert!(setup.cx.pids.first(1).is_empty());
+    until("nothing is left", || sleeping(&seconds) == 0).await;
+    let process = std::path::PathBuf::from(format!("/proc/{pid}"));
+    until("it is reaped", || !process.exists()).await;
+}
+
+#[tokio::test]
+async fn at_whatever_moment_it_is_stopped_or_dropped_nothing_is_left() {
+    let seconds = unique_sleep();
+    let setup = Setup::shell(&format!("setsid sleep {seconds} & sleep {seconds}"));
+    for after_us in (0..4_000).step_by(100) {
+        let (send, stop) = watch::channel(None);
+        let claimed = claimed("x");
+        let after = tokio::time::sleep(Duration::from_micros(after_us));
+        let mut running = Box::pin(run(&setup.cx, &claimed, stop));
+        tokio::select! {
+            () = after => {}
+            outcome = &mut running => panic!("{outcome:?}"),
+        }
+        if after_us % 200 == 0 {
+            drop(running);
+        } else {
+            send.send_replace(Some(StopCause::Cancelled));
+            assert_eq!(running.await.end, AttemptEnd::Cancelled);
+        }
+    }
+    until("nothing is left", || sleeping(&seconds) == 0).await;
+    assert!(setup.cx.pids.first(1).is_empty());
+}
