@@ -23,6 +23,7 @@ mod system;
 mod table;
 mod task;
 mod wait;
+mod watch;
 mod yaml;
 
 pub use error::{CliError, Exit};

@@ -15,6 +15,7 @@ use super::{
     error::CliError,
     output::Output,
     wait::{Goal, WaitArgs},
+    watch::WatchArgs,
 };
 
 #[derive(Debug, Subcommand)]
@@ -22,8 +23,12 @@ pub(super) enum BotCommand {
     /// List all bots.
     #[command(before_help = "Examples:
   deia-admin bot list
+  deia-admin bot list --watch 1s
   deia-admin bot list --output jsonl | jq -r .id")]
-    List,
+    List {
+        #[command(flatten)]
+        watch: WatchArgs,
+    },
     /// Show everything about a bot.
     #[command(before_help = "Examples:\n  deia-admin bot show upper-1")]
     Show {
@@ -84,12 +89,7 @@ impl BotCommand {
     pub(super) async fn run(self, context: &Context) -> Result<(), CliError> {
         let (client, out) = (&context.client, &context.out);
         match self {
-            Self::List => {
-                let page = client.bots().await?;
-                out.list(&page, "there are no bots", |look| {
-                    view::list(&page.items, look)
-                })
-            }
+            Self::List { watch } => list(context, watch).await,
             Self::Show { name } => {
                 let bot = client.bot(&name).await?;
                 out.one(&bot, |look| view::details(&bot, look))
@@ -115,6 +115,15 @@ impl BotCommand {
             }
         }
     }
+}
+
+async fn list(context: &Context, watch: WatchArgs) -> Result<(), CliError> {
+    let once = async || {
+        let page = context.client.bots().await?;
+        let table = |look: &_| view::list(&page.items, look);
+        context.out.list(&page, "there are no bots", table)
+    };
+    watch.show(&context.out, once).await
 }
 
 async fn add(context: &Context, args: AddArgs) -> Result<(), CliError> {

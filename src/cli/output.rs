@@ -38,7 +38,8 @@ pub(super) struct Look {
 #[derive(Clone, Debug)]
 pub(super) struct Output {
     format: Format,
-    look: Look,
+    color: bool,
+    width: Option<u16>,
     to_terminal: bool,
 }
 
@@ -52,11 +53,8 @@ impl Output {
         let terminal = || comfy_table::Table::new().width();
         Self {
             format,
-            look: Look {
-                color: to_terminal && !set("NO_COLOR") && !dumb,
-                width: columns.or_else(|| to_terminal.then(terminal).flatten()),
-                now: Timestamp::now(),
-            },
+            color: to_terminal && !set("NO_COLOR") && !dumb,
+            width: columns.or_else(|| to_terminal.then(terminal).flatten()),
             to_terminal,
         }
     }
@@ -68,7 +66,7 @@ impl Output {
         table: impl FnOnce(&Look) -> String,
     ) -> Result<(), CliError> {
         self.write(&match self.format {
-            Format::Table => table(&self.look),
+            Format::Table => table(&self.look()),
             format => render(format, value)?,
         })
     }
@@ -82,7 +80,7 @@ impl Output {
     ) -> Result<(), CliError> {
         match self.format {
             Format::Table if page.items.is_empty() => self.note(nothing),
-            Format::Table => self.write(&table(&self.look))?,
+            Format::Table => self.write(&table(&self.look()))?,
             Format::Jsonl => self.lines(&page.items)?,
             format => self.write(&render(format, page)?)?,
         }
@@ -105,6 +103,22 @@ impl Output {
             self.write(&human::printable(text))
         } else {
             self.write(text)
+        }
+    }
+
+    /// Clears a terminal for the next of many tables.
+    pub(super) fn next_frame(&self) {
+        if self.to_terminal && self.is_table() {
+            // What comes next tells when the terminal has gone away.
+            let _ = write!(io::stdout().lock(), "\x1b[H\x1b[2J\x1b[3J");
+        }
+    }
+
+    fn look(&self) -> Look {
+        Look {
+            color: self.color,
+            width: self.width,
+            now: Timestamp::now(),
         }
     }
 

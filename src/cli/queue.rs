@@ -11,6 +11,7 @@ use super::{
     human,
     output::Look,
     table::{Column, Table, or_dash},
+    watch::WatchArgs,
 };
 
 #[derive(Debug, Subcommand)]
@@ -18,16 +19,23 @@ pub(super) enum QueueCommand {
     /// Show how many tasks are where, and how long the oldest has waited.
     #[command(before_help = "Examples:
   deia-admin queue status
+  deia-admin queue status --watch
   deia-admin queue status --output json | jq .totals.queued")]
-    Status,
+    Status {
+        #[command(flatten)]
+        watch: WatchArgs,
+    },
 }
 
 impl QueueCommand {
     pub(super) async fn run(self, context: &Context) -> Result<(), CliError> {
         match self {
-            Self::Status => {
-                let queue = context.client.queue().await?;
-                context.out.one(&queue, |look| status(&queue, look))
+            Self::Status { watch } => {
+                let once = async || {
+                    let queue = context.client.queue().await?;
+                    context.out.one(&queue, |look| status(&queue, look))
+                };
+                watch.show(&context.out, once).await
             }
         }
     }

@@ -15,6 +15,7 @@ use super::{
     supervisors,
     system::SystemCommand,
     task::TaskCommand,
+    watch::WatchArgs,
 };
 
 /// Examples come before the options.
@@ -77,8 +78,12 @@ enum Noun {
     /// Show the supervision tree: what runs, what was restarted and why.
     #[command(before_help = "Examples:
   deia-admin supervisors
+  deia-admin supervisors --watch
   deia-admin supervisors --output json")]
-    Supervisors,
+    Supervisors {
+        #[command(flatten)]
+        watch: WatchArgs,
+    },
     /// Make, list and revoke API keys.
     #[command(
         subcommand,
@@ -160,7 +165,7 @@ async fn dispatch(noun: Noun, context: &Context) -> Result<(), CliError> {
         Noun::Queue(command) => command.run(context).await,
         Noun::System(command) => command.run(context).await,
         Noun::Health(command) => command.run(context).await,
-        Noun::Supervisors => supervisors::show(context).await,
+        Noun::Supervisors { watch } => supervisors::show(context, watch).await,
         Noun::Key(command) => command.run(context).await,
         Noun::Whoami => key::whoami(context).await,
         Noun::Completions { shell } => completions::print(shell),

@@ -6,12 +6,16 @@ use super::{
     human,
     output::Look,
     table::{Cell, Column, Table, Tone, or_dash},
+    watch::WatchArgs,
 };
 use crate::client::{LastExit, NodeKind, NodeState, SupervisorNode};
 
-pub(super) async fn show(context: &Context) -> Result<(), CliError> {
-    let root = context.client.supervisors().await?;
-    context.out.one(&root, |look| draw(&root, look))
+pub(super) async fn show(context: &Context, watch: WatchArgs) -> Result<(), CliError> {
+    let once = async || {
+        let root = context.client.supervisors().await?;
+        context.out.one(&root, |look| draw(&root, look))
+    };
+    watch.show(&context.out, once).await
 }
 
 fn draw(root: &SupervisorNode, look: &Look) -> String {

@@ -10,6 +10,7 @@ use super::{
     output::Look,
     queue,
     table::{Cell, Table, Tone},
+    watch::WatchArgs,
 };
 
 #[derive(Debug, Subcommand)]
@@ -18,16 +19,22 @@ pub(super) enum SystemCommand {
     #[command(before_help = "Examples:
   deia-admin system status
   deia-admin system status --output yaml")]
-    Status,
+    Status {
+        #[command(flatten)]
+        watch: WatchArgs,
+    },
 }
 
 impl SystemCommand {
     pub(super) async fn run(self, context: &Context) -> Result<(), CliError> {
         match self {
-            Self::Status => {
-                let system = context.client.system_status().await?;
-                let url = context.client.url();
-                context.out.one(&system, |look| status(&system, url, look))
+            Self::Status { watch } => {
+                let once = async || {
+                    let system = context.client.system_status().await?;
+                    let url = context.client.url();
+                    context.out.one(&system, |look| status(&system, url, look))
+                };
+                watch.show(&context.out, once).await
             }
         }
     }

@@ -1,6 +1,11 @@
 //! Journeys of somebody who looks after a hive: keys, status, formats, exit codes.
 
-use std::{fs, os::unix::fs::PermissionsExt as _};
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    os::unix::fs::PermissionsExt as _,
+    process::Stdio,
+};
 
 use serde_json::Value;
 
@@ -73,6 +78,28 @@ fn the_tree_and_the_state_of_things() {
         health.out.starts_with("health") && health.err.is_empty(),
         "{health:?}"
     );
+}
+
+#[test]
+fn a_watch_shows_it_again_until_its_reader_has_gone() {
+    let hive = CliHive::start(&[]);
+    for command in [
+        &["queue", "status"][..],
+        &["system", "status"],
+        &["supervisors"],
+        &["bot", "list"],
+    ] {
+        let args = [command, &["--watch", "100ms", "--output", "jsonl"]].concat();
+        let mut child = hive.command(&args).stdout(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        for _ in 0..7 {
+            let line = lines.next().unwrap().unwrap();
+            serde_json::from_str::<Value>(&line).unwrap();
+        }
+        drop(lines);
+        assert_eq!(child.wait().unwrap().code(), Some(0), "{command:?}");
+    }
+    hive.admin(&["supervisors", "--watch", "1ms"]).exits(2);
 }
 
 #[test]

@@ -1,0 +1,71 @@
+//! Showing something again and again.
+
+use std::time::Duration;
+
+use clap::Args;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::{error::CliError, output::Output, parse};
+
+const SHORTEST: Duration = Duration::from_millis(100);
+
+/// What a command that can watch understands.
+#[derive(Clone, Copy, Debug, Args)]
+pub(super) struct WatchArgs {
+    /// Show it again every 2 s, or as often as is said, until interrupted.
+    #[arg(
+        long,
+        value_name = "INTERVAL",
+        num_args = 0..=1,
+        default_missing_value = "2s",
+        value_parser = interval_of
+    )]
+    watch: Option<Duration>,
+}
+
+impl WatchArgs {
+    /// Does it once, or again and again on a cleared terminal.
+    ///
+    /// # Errors
+    /// The first that `show` gives.
+    pub(super) async fn show(
+        self,
+        out: &Output,
+        mut show: impl AsyncFnMut() -> Result<(), CliError>,
+    ) -> Result<(), CliError> {
+        let Some(period) = self.watch else {
+            return show().await;
+        };
+        let mut ticks = interval(period);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            out.next_frame();
+            show().await?;
+        }
+    }
+}
+
+fn interval_of(text: &str) -> Result<Duration, String> {
+    match parse::duration(text)? {
+        period if period < SHORTEST => Err("expected 100ms or more".into()),
+        period => Ok(period),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn not_more_often_than_is_of_use() {
+        for (text, ok) in [
+            ("0s", false),
+            ("99ms", false),
+            ("100ms", true),
+            ("1m", true),
+        ] {
+            assert_eq!(interval_of(text).is_ok(), ok, "{text}");
+        }
+    }
+}
