@@ -109,21 +109,24 @@ fn announce(address: SocketAddr, config: &Config) {
     let mut out = io::stdout().lock();
     let mut text = format!("listening on http://{address}\n");
     if out.is_terminal() {
-        let url = match address.port() {
-            8000 => String::new(),
-            _ => format!(" --url http://{address}"),
-        };
-        let data_dir = config.data_dir.display();
         let key = config.admin_key_path();
+        let admin = admin_command(std::env::var_os("CARGO").is_some());
         text += &format!(
-            "admin key: {}\nnext:      DEIA_KEY_FILE={} deia-admin{url} task submit 'hello' --wait\n",
-            key.display(),
-            key.display(),
+            "admin key: {key}\nnext:      DEIA_KEY_FILE={key} {admin} --url http://{address} task submit 'hello' --wait\n",
+            key = key.display(),
         );
-        text += &format!("data:      {data_dir}; stop with Ctrl-C\n");
     }
     // A closed standard output does not stop the hive.
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// How `deia-admin` is called by somebody who started `deia` with Cargo, or without.
+fn admin_command(with_cargo: bool) -> &'static str {
+    match (with_cargo, cfg!(debug_assertions)) {
+        (false, _) => "deia-admin",
+        (true, true) => "cargo run -q --bin deia-admin --",
+        (true, false) => "cargo run -q --release --bin deia-admin --",
+    }
 }
 
 /// SIGTERM and SIGINT.

@@ -32,7 +32,8 @@ pub fn start(settings: &LoggingSettings) -> anyhow::Result<()> {
 /// # Errors
 /// `logging.filter` is not of the form that `RUST_LOG` has.
 pub fn filter(settings: &LoggingSettings) -> anyhow::Result<EnvFilter> {
-    EnvFilter::try_new(&settings.filter).map_err(|error| {
+    // What the HTTP server says of its own threads is for whoever asks for it.
+    EnvFilter::try_new(format!("actix_server=warn,{}", settings.filter)).map_err(|error| {
         anyhow::anyhow!(
             "logging.filter: {:?} is not allowed: {error}; expected a level such as info, or targets with levels such as info,deia_hive=debug",
             settings.filter
@@ -50,7 +51,17 @@ mod tests {
             filter: filter.into(),
             format: LogFormat::Auto,
         };
-        assert!(filter(&settings("info,deia_hive=debug")).is_ok());
+        let quiet = filter(&settings("info,deia_hive=debug"))
+            .unwrap()
+            .to_string();
+        assert!(quiet.contains("actix_server=warn"), "{quiet}");
+        let loud = filter(&settings("info,actix_server=debug"))
+            .unwrap()
+            .to_string();
+        assert!(
+            loud.contains("actix_server=debug") && !loud.contains("actix_server=warn"),
+            "{loud}"
+        );
         let error = filter(&settings("deia=loud")).unwrap_err().to_string();
         assert!(error.starts_with("logging.filter: "), "{error}");
     }

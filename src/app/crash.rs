@@ -32,7 +32,16 @@ pub(super) fn note_earlier(config: &Config) {
 /// Leaves a report, and gives the error that ends the process.
 pub(super) fn report(hive: &Hive, reason: &str) -> anyhow::Error {
     let path = path(&hive.config().data_dir);
-    match write(&path, &text(hive, reason)) {
+    let tree = match hive
+        .supervisors()
+        .as_ref()
+        .map(serde_json::to_string_pretty)
+    {
+        Some(Ok(tree)) => tree,
+        Some(Err(error)) => error.to_string(),
+        None => "never up".to_owned(),
+    };
+    match write(&path, &text(reason, &tree)) {
         Ok(()) => anyhow::anyhow!("the hive gave up: {reason}; see {}", path.display()),
         Err(error) => anyhow::anyhow!(
             "the hive gave up: {reason}; the report could not be written to {}: {error}",
@@ -41,15 +50,7 @@ pub(super) fn report(hive: &Hive, reason: &str) -> anyhow::Error {
     }
 }
 
-fn text(hive: &Hive, reason: &str) -> String {
-    let tree = match hive
-        .supervisors()
-        .map(|tree| serde_json::to_string_pretty(&tree))
-    {
-        Some(Ok(tree)) => tree,
-        Some(Err(error)) => error.to_string(),
-        None => "never up".to_owned(),
-    };
+fn text(reason: &str, tree: &str) -> String {
     format!(
         "deia {} gave up at {}\n\n{reason}\n\nThe supervision tree at its end:\n{tree}\n",
         env!("CARGO_PKG_VERSION"),
@@ -63,4 +64,31 @@ fn write(path: &Path, text: &str) -> io::Result<()> {
     let mut file = options.open(path)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use deia_hive::config::Layers;
+
+    use super::*;
+
+    #[test]
+    fn a_report_is_kept_until_the_next_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let data_dir = serde_json::to_string(&dir.path()).unwrap();
+        let config = Layers::default().set("data_dir", data_dir).load().unwrap();
+        let kept = dir.path().join("crash-report.previous.txt");
+        note_earlier(&config);
+        assert!(!kept.exists(), "no report, nothing to keep");
+        for reason in ["the first", "the second"] {
+            write(&path(dir.path()), &text(reason, "{}")).unwrap();
+            note_earlier(&config);
+            assert!(!path(dir.path()).exists());
+            let text = fs::read_to_string(&kept).unwrap();
+            assert!(
+                text.contains(reason) && text.contains(env!("CARGO_PKG_VERSION")),
+                "{text}"
+            );
+        }
+    }
 }
