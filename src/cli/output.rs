@@ -110,7 +110,7 @@ impl Output {
     pub(super) fn next_frame(&self) {
         if self.to_terminal && self.is_table() {
             // What comes next tells when the terminal has gone away.
-            let _ = write!(io::stdout().lock(), "\x1b[H\x1b[2J\x1b[3J");
+            let _ = write!(io::stdout().lock(), "\x1b[H\x1b[2J");
         }
     }
 

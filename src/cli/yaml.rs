@@ -3,23 +3,14 @@
 //! A text stays plain only when no reader could take it for anything else;
 //! every other one is double-quoted on one line.
 
-use std::fmt;
+mod node;
 
-use serde::{
-    Deserialize, Deserializer,
-    de::{MapAccess, SeqAccess, Visitor},
-};
 use serde_json::{Number, Value};
+
+use self::node::Node;
 
 /// Keys beyond this many bytes need the explicit form (YAML allows 1,024 characters).
 const LONGEST_PLAIN_KEY: usize = 500;
-
-/// A JSON value whose fields keep their order.
-enum Node {
-    Scalar(Value),
-    List(Vec<Node>),
-    Fields(Vec<(String, Node)>),
-}
 
 /// The JSON document `json` as YAML, with a final line feed.
 ///
@@ -167,73 +158,6 @@ fn must_escape(c: char) -> bool {
             '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}'
         )
         || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
-impl Node {
-    /// Whether it takes lines of its own.
-    fn is_block(&self) -> bool {
-        match self {
-            Self::Scalar(_) => false,
-            Self::List(items) => !items.is_empty(),
-            Self::Fields(fields) => !fields.is_empty(),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Node {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(NodeVisitor)
-    }
-}
-
-struct NodeVisitor;
-
-impl<'de> Visitor<'de> for NodeVisitor {
-    type Value = Node;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON value")
-    }
-
-    fn visit_unit<E>(self) -> Result<Node, E> {
-        Ok(Node::Scalar(Value::Null))
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Node, E> {
-        Ok(Node::Scalar(value.into()))
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Node, E> {
-        Ok(Node::Scalar(value.into()))
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Node, E> {
-        Ok(Node::Scalar(value.into()))
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Node, E> {
-        Ok(Node::Scalar(value.into()))
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Node, E> {
-        Ok(Node::Scalar(value.into()))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut from: A) -> Result<Node, A::Error> {
-        let mut items = Vec::new();
-        while let Some(item) = from.next_element()? {
-            items.push(item);
-        }
-        Ok(Node::List(items))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut from: A) -> Result<Node, A::Error> {
-        let mut fields = Vec::new();
-        while let Some(field) = from.next_entry()? {
-            fields.push(field);
-        }
-        Ok(Node::Fields(fields))
-    }
 }
 
 #[cfg(test)]
