@@ -70,6 +70,8 @@ pub struct Route {
     pub path: &'static str,
     /// What it asks of its caller.
     pub access: Access,
+    /// The query parameters that it takes; others are refused.
+    pub query: &'static [&'static str],
     handler: ActixRoute,
 }
 
@@ -96,6 +98,7 @@ where
         method,
         path,
         access,
+        query,
     }
 }
 
@@ -111,6 +114,7 @@ where
         method: Method::GET,
         path,
         access: Access::Open,
+        query: Call::ANY_QUERY,
     }
 }
 

@@ -61,7 +61,14 @@ fn operations_are_named_once_and_tell_what_may_go_wrong() {
             route.path.replace(":.*}", "}") == path
                 && route.method.as_str().to_lowercase() == method
         });
-        match route.unwrap().access {
+        let route = route.unwrap();
+        if route.access != Access::Open {
+            let parameters = operation["parameters"].as_array().into_iter().flatten();
+            let queries = parameters.filter(|p| p["in"] == "query");
+            let described: Vec<_> = queries.map(|p| p["name"].as_str().unwrap()).collect();
+            assert_eq!(described, route.query, "{method} {path}");
+        }
+        match route.access {
             // An empty list instead of that of the whole: no key is needed.
             Access::Open => assert_eq!(operation["security"], serde_json::json!([]), "{path}"),
             Access::AnyKey => assert_eq!(operation["x-permission"], Value::Null),
