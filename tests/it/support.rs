@@ -226,10 +226,6 @@ impl TestApp {
         let _ = self.server.wait();
     }
 
-    /// Whether it has ended.
-    pub(crate) fn has_ended(&mut self) -> bool {
-        self.server.try_wait().unwrap().is_some()
-    }
 
     /// Asks it to stop and waits until it has.
     pub(crate) fn stop(&mut self) -> ExitStatus {

@@ -23,6 +23,7 @@ use self::{
 use super::bots::{BotActor, Run};
 use crate::{
     config::SchedulerSettings,
+    failpoint,
     ledger::{
         AttemptReport, Claim, ClaimedTask, Command, Ledger, Outcome, ReadyQuery, ReadyTask,
         StoreError,
@@ -120,6 +121,7 @@ impl Scheduler {
         }
         match outcome {
             Ok(Outcome::Claimed(tasks)) => {
+                failpoint::hit("after_claim_before_run");
                 self.release_unclaimed(&assigned, &tasks);
                 self.deliver(&assigned, tasks, ctx);
                 self.schedule(ctx);

@@ -100,6 +100,7 @@ impl Hive {
         if bot.desired == BotDesired::Launched && bot.status != BotStatus::Failing {
             return Ok(bot);
         }
+        self.inner.board.launched(name);
         self.set_desired(who, name, BotDesired::Launched).await
     }
 

@@ -277,6 +277,32 @@ fn a_bot_that_crashes_too_often_is_quarantined_and_can_be_launched_again() {
 }
 
 #[test]
+fn a_bot_that_goes_down_for_good_keeps_no_task() {
+    with_hive(|hive, who| async move {
+        let crashing = json!({"kind": "simulated", "crash_rate": 1});
+        let spec: BotSpec = serde_json::from_value(json!({"executor": crashing})).unwrap();
+        hive.put_bot(&who, name("b"), spec, None).await.unwrap();
+        hive.launch_bot(&who, &name("b")).await.unwrap();
+        until("b to be quarantined", || async {
+            submit(&hive, &who).await;
+            (hive.bot(&name("b")).await.unwrap().status == BotStatus::Failing).then_some(())
+        })
+        .await;
+        until("no task to be with it", || async {
+            let totals = hive.queue().await.unwrap().totals;
+            (totals.running == 0).then_some(())
+        })
+        .await;
+        let relaunched = hive.launch_bot(&who, &name("b")).await.unwrap();
+        assert_ne!(relaunched.status, BotStatus::Failing);
+        until("b to take tasks again", || async {
+            (hive.bot(&name("b")).await.unwrap().status != BotStatus::Starting).then_some(())
+        })
+        .await;
+    });
+}
+
+#[test]
 fn a_task_that_takes_too_long_is_ended() {
     with_hive(|hive, who| async move {
         launch(

@@ -67,6 +67,11 @@ impl Board {
             .clone()
     }
 
+    /// The bot is launched anew: that it was given up no longer counts.
+    pub(crate) fn launched(&self, bot: &BotName) {
+        self.card(bot).launched();
+    }
+
     /// Forgets a bot that was removed.
     pub(crate) fn forget(&self, bot: &BotName) {
         self.0

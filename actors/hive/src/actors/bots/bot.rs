@@ -1,9 +1,15 @@
 //! One bot: runs the attempts that the scheduler gives it, and reports how
 //! they end.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use actix::{Actor, ActorFutureExt, AsyncContext, Handler, Message, SpawnHandle, WrapFuture};
+use actix::{
+    Actor, ActorFutureExt, AsyncContext, Handler, Message, Running, SpawnHandle, WrapFuture,
+};
 use deia_supervision::{Context, Handle};
 use tokio::sync::{oneshot, watch};
 
@@ -15,8 +21,9 @@ use super::{
 };
 use crate::{
     actors::scheduler::{Scheduler, SeatClosed, SeatOpened, SeatsFreed},
+    failpoint,
     ledger::{AttemptReport, ClaimedTask, Command, Ledger, Outcome, StoreError},
-    model::{BotName, Capabilities, LeaseToken, TaskId},
+    model::{AttemptEnd, BotName, Capabilities, LeaseToken, TaskId},
 };
 
 /// How long to wait before a report that the store did not take is sent again.
@@ -37,6 +44,10 @@ pub(crate) struct BotActor {
     pub(super) reports: Vec<AttemptReport>,
     pub(super) reporting: usize,
     pub(super) stopped: Option<oneshot::Sender<()>>,
+    /// Whether it goes down by its own fault.
+    pub(super) crashed: bool,
+    /// What becomes of the attempts that still go on when this ends.
+    pub(super) at_end: AttemptEnd,
 }
 
 /// An attempt that goes on.
@@ -45,6 +56,7 @@ pub(super) struct Attempt {
     lease: LeaseToken,
     stop: watch::Sender<Option<StopCause>>,
     time_out: SpawnHandle,
+    began: Instant,
 }
 
 /// Work on these.
@@ -69,6 +81,13 @@ pub(super) struct StopAll(pub(super) oneshot::Sender<()>);
 impl Actor for BotActor {
     type Context = Context<Self>;
 
+    fn stopping(&mut self, _: &mut Self::Context) -> Running {
+        if !self.crashed {
+            self.at_end = AttemptEnd::GivenBack;
+        }
+        Running::Stop
+    }
+
     fn started(&mut self, ctx: &mut Self::Context) {
         self.card.set_up(true);
         ctx.run_interval(HEARTBEAT_EVERY, |this, ctx| {
@@ -79,6 +98,7 @@ impl Actor for BotActor {
     }
 }
 
+/// However it ends, its tasks go back at once.
 impl Drop for BotActor {
     fn drop(&mut self) {
         self.card.set_up(false);
@@ -87,6 +107,14 @@ impl Drop for BotActor {
             bot: self.name.clone(),
             epoch: self.epoch,
         });
+        let reports = self.last_reports();
+        if let Ok(runtime) = tokio::runtime::Handle::try_current()
+            && !reports.is_empty()
+        {
+            let ledger = self.ledger.clone();
+            // Should the store not take them, the bot's next start gives them back.
+            runtime.spawn(async move { ledger.apply(Command::Finish(reports)).await });
+        }
     }
 }
 
@@ -103,6 +131,23 @@ impl BotActor {
                 handle: ctx.handle(),
             });
         }
+    }
+
+    /// What has ended but was not reported, and what ends now.
+    fn last_reports(&mut self) -> Vec<AttemptReport> {
+        let mut reports = std::mem::take(&mut self.reports);
+        reports.extend(self.attempts.drain().map(|(task, attempt)| {
+            let error = match self.at_end {
+                AttemptEnd::BotDied => format!("bot {} went down while working on it", self.name),
+                _ => format!("bot {} was stopped", self.name),
+            };
+            let outcome = AttemptOutcome {
+                error: Some(error),
+                ..AttemptOutcome::bare(self.at_end, ms_since(attempt.began))
+            };
+            report(task, attempt.number, attempt.lease, outcome)
+        }));
+        reports
     }
 
     fn in_hand(&self) -> usize {
@@ -158,6 +203,7 @@ impl BotActor {
                         lease,
                         stop,
                         time_out,
+                        began: Instant::now(),
                     },
                 );
                 ctx.spawn(
@@ -171,7 +217,7 @@ impl BotActor {
 
     fn ended(&mut self, task: TaskId, played: Played, ctx: &mut Context<Self>) {
         let Played::Done(outcome) = played else {
-            // Its tasks go back to the queue when the next start is built.
+            self.crashed = true;
             ctx.fail("simulated crash");
             return;
         };
@@ -205,6 +251,7 @@ impl BotActor {
     }
 
     fn send(&mut self, reports: Vec<AttemptReport>, ctx: &mut Context<Self>) {
+        failpoint::hit("before_report");
         let ledger = self.ledger.clone();
         let sending = async move {
             (
@@ -255,6 +302,10 @@ impl BotActor {
             });
         }
     }
+}
+
+fn ms_since(began: Instant) -> u64 {
+    u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
 fn report(task: TaskId, attempt: u32, lease: LeaseToken, outcome: AttemptOutcome) -> AttemptReport {

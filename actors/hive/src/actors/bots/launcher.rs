@@ -186,18 +186,29 @@ impl Launcher {
             return;
         };
         let card = self.deps.board.card(&name);
+        let quarantined = matches!(event.kind, EventKind::Quarantined { .. });
         let Some(news) = news_of(&event.kind, &name, &card) else {
             return;
         };
         let ledger = self.deps.ledger.clone();
         ctx.spawn(
-            async move { ledger.apply(Command::Record(vec![news])).await }
-                .into_actor(self)
-                .map(|outcome, _, _| {
-                    if let Err(error) = outcome {
-                        tracing::error!(%error, "what happened to a bot could not be recorded");
-                    }
-                }),
+            async move {
+                if quarantined {
+                    // What waited in its mailbox; what it had in hand is back already.
+                    let reason = "its bot went down for good".to_owned();
+                    let (bots, end) = (vec![name], AttemptEnd::GivenBack);
+                    ledger
+                        .apply(Command::GiveBack { bots, end, reason })
+                        .await?;
+                }
+                ledger.apply(Command::Record(vec![news])).await
+            }
+            .into_actor(self)
+            .map(|outcome, _, _| {
+                if let Err(error) = outcome {
+                    tracing::error!(%error, "what happened to a bot could not be recorded");
+                }
+            }),
         );
     }
 }
@@ -247,7 +258,8 @@ async fn start_bot(deps: &LauncherDeps, record: &BotRecord) {
 /// Ends what the bot has in hand, then the bot.
 async fn stop_bot(deps: &LauncherDeps, name: &BotName, handle: &Handle<BotActor>) {
     let (done, stopped) = oneshot::channel();
-    if handle.tell(StopAll(done)).is_ok() {
+    // One that is down has nothing in hand and would not answer.
+    if deps.board.observe(name).up && handle.tell(StopAll(done)).is_ok() {
         let limit = deps.config.bots.term_grace + STOP_EXTRA;
         if tokio::time::timeout(limit, stopped).await.is_err() {
             tracing::warn!(bot = %name, "the bot did not end its tasks in time and is killed");
@@ -330,6 +342,8 @@ async fn build_bot(deps: LauncherDeps, record: Arc<BotRecord>) -> Result<BotActo
         reports: Vec::new(),
         reporting: 0,
         stopped: None,
+        crashed: false,
+        at_end: AttemptEnd::BotDied,
     })
 }
 

@@ -259,6 +259,11 @@ async fn running_tasks_are_cancelled_through_their_bot(ledger: Ledger) {
     let outcome = finish(&ledger, report(&claimed, AttemptEnd::Cancelled)).await;
     assert_eq!(outcome, FinishOutcome::Recorded(TaskStatus::Cancelled));
     assert_eq!(actions(&ledger).await.last(), Some(&Action::TaskCancelled));
+    let result = ledger.result(id).await.unwrap().unwrap();
+    assert_eq!(
+        (result.success, result.error.as_deref()),
+        (false, Some("cancelled by ada"))
+    );
 }
 
 async fn cancellation_survives_a_give_back(ledger: Ledger) {

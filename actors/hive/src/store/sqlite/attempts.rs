@@ -84,11 +84,13 @@ struct Running {
     cancel_requested: bool,
     started_at: Timestamp,
     traceparent: Option<String>,
+    cancelled_by: Option<String>,
 }
 
 const SELECT_RUNNING: &str =
     "SELECT seq, id, type, priority, attempt, lease, bot, failures, max_attempts, bot_deaths,
-        cancel_requested_at IS NOT NULL, started_at, traceparent FROM tasks";
+        cancel_requested_at IS NOT NULL, started_at, traceparent,
+        CASE WHEN cancel_requested_at IS NOT NULL THEN last_error END FROM tasks";
 
 impl Running {
     fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
@@ -106,6 +108,7 @@ impl Running {
             cancel_requested: row.get(10)?,
             started_at: Timestamp::from_millis(row.get(11)?),
             traceparent: row.get(12)?,
+            cancelled_by: row.get(13)?,
         })
     }
 }
@@ -191,6 +194,17 @@ fn end_attempt(
             .now
             .plus_millis(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX)),
         _ => tx.now,
+    };
+    let cancelled;
+    let report = if step == NextStep::Cancel {
+        let error = running.cancelled_by.clone();
+        cancelled = AttemptReport {
+            error: error.or_else(|| report.error.clone()),
+            ..report.clone()
+        };
+        &cancelled
+    } else {
+        report
     };
     write_status(tx, running, report, (status, run_at, failures, bot_deaths))?;
     if status.is_final() {
@@ -338,19 +352,21 @@ pub(super) fn cancel(tx: &mut Tx<'_>, id: TaskId, actor: &str) -> Result<Outcome
         }
         .into());
     }
+    let reason = format!("cancelled by {actor}");
     let again = task.cancel_requested_at.is_some();
     task.cancel_requested_at.get_or_insert(tx.now);
     if task.status == TaskStatus::Running {
         if !again {
             tx.db
-                .prepare_cached("UPDATE tasks SET cancel_requested_at = ?2 WHERE seq = ?1")?
-                .execute(params![seq, tx.now.as_millis()])?;
+                .prepare_cached(
+                    "UPDATE tasks SET cancel_requested_at = ?2, last_error = ?3 WHERE seq = ?1",
+                )?
+                .execute(params![seq, tx.now.as_millis(), reason])?;
         }
         if let Some(bot) = task.assigned_bot.clone() {
             tx.hint(Hint::CancelRequested { task: id, bot });
         }
     } else {
-        let reason = format!("cancelled by {actor}");
         tx.db
             .prepare_cached(
                 "UPDATE tasks SET status = 5, completed_at = ?2, cancel_requested_at = ?2, last_error = ?3 WHERE seq = ?1",

@@ -335,22 +335,3 @@ async fn many_at_a_time() {
     }
     assert!(setup.cx.pids.first(16).is_empty());
 }
-
-/// A measurement, not a test: `cargo test --release -- --ignored --nocapture rate_of_true`.
-#[tokio::test]
-#[ignore = "measures"]
-async fn rate_of_true() {
-    use futures_util::{StreamExt as _, stream};
-    let setup = Setup::new(&["true"]);
-    for at_a_time in [1, 4, 16] {
-        let began = Instant::now();
-        let count = 3_000_u32;
-        stream::iter(0..count)
-            .map(|_| setup.run("hello"))
-            .buffer_unordered(at_a_time)
-            .for_each(async |outcome| assert_eq!(outcome.end, AttemptEnd::Succeeded))
-            .await;
-        let rate = f64::from(count) / began.elapsed().as_secs_f64();
-        println!("true, {at_a_time} at a time: {rate:.0} tasks/s");
-    }
-}
