@@ -1,6 +1,6 @@
 //! What an actor sees of the runtime.
 
-use std::{cell::OnceCell, fmt, pin::Pin};
+use std::{cell::OnceCell, fmt};
 
 use actix::{
     Actor, ActorContext, ActorState, Addr, AsyncContext, SpawnHandle,
@@ -8,9 +8,11 @@ use actix::{
     fut::ActorFuture,
 };
 
-use crate::{exit::ExitReason, handle::Handle};
-
-pub(crate) type Job<A> = Pin<Box<dyn ActorFuture<A, Output = ()>>>;
+use crate::{
+    exit::ExitReason,
+    handle::Handle,
+    jobs::{Job, Spawned},
+};
 
 /// The execution context of a supervised actor.
 ///
@@ -29,7 +31,7 @@ pub struct Context<A: Actor<Context = Self>> {
     pub(crate) exit: Option<ExitReason>,
     /// A stop from above cannot be turned into another reason by the actor.
     pub(crate) asked_to_stop: bool,
-    pub(crate) jobs: Vec<(SpawnHandle, Job<A>)>,
+    pub(crate) jobs: Vec<Spawned<A>>,
     pub(crate) waits: Vec<Job<A>>,
     pub(crate) cancelled: Vec<SpawnHandle>,
     /// Never reset: a handle from an earlier incarnation matches nothing in this one.
@@ -128,6 +130,11 @@ impl<A: Actor<Context = Self>> Context<A> {
         self.in_hand = None;
     }
 
+    /// What is worked on is a future that this message left behind, if it was a message.
+    pub(crate) fn resume(&mut self, message_type: Option<&'static str>) {
+        self.in_hand = message_type;
+    }
+
     pub(crate) fn in_hand(&self) -> Option<&'static str> {
         self.in_hand
     }
@@ -177,7 +184,11 @@ impl<A: Actor<Context = Self>> AsyncContext<A> for Context<A> {
         F: ActorFuture<A, Output = ()> + 'static,
     {
         self.last_job = self.last_job.next();
-        self.jobs.push((self.last_job, Box::pin(job)));
+        self.jobs.push(Spawned {
+            handle: self.last_job,
+            message_type: self.in_hand,
+            job: Box::pin(job),
+        });
         self.last_job
     }
 

@@ -176,9 +176,13 @@ impl<A: Actor<Context = Context<A>>> Driver<A> {
             self.link.report(incarnation, News::Started);
         }
         // A panicking destructor changes nothing any more: the reason is known.
-        let mut after = drop_quietly(run.engine);
-        for (_, job) in self.ctx.jobs.drain(..) {
+        let mut after = Ok(());
+        for job in run.engine.drain() {
             after = after.and(drop_quietly(job));
+        }
+        after = after.and(drop_quietly(run.engine));
+        for spawned in self.ctx.jobs.drain(..) {
+            after = after.and(drop_quietly(spawned.job));
         }
         for wait in self.ctx.waits.drain(..) {
             after = after.and(drop_quietly(wait));

@@ -9,38 +9,42 @@ use std::{
     task::{Context as TaskContext, Poll},
 };
 
-use actix::{Actor, ActorState, Running, SpawnHandle, dev::EnvelopeProxy};
+use actix::{Actor, ActorState, AsyncContext, Running, SpawnHandle, dev::EnvelopeProxy};
 use futures_util::Stream;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::{
-    context::{Context, Job},
+    context::Context,
     envelope::Envelope,
     exit::ExitReason,
+    jobs::{Job, Jobs},
     node::Node,
 };
 
-/// Messages and finished futures per poll, after which the neighbours get their turn.
+/// Messages per poll, and polls of spawned futures, after which the neighbours get their turn.
 const FUEL: u32 = 128;
 
 pub(crate) struct Engine<A: Actor<Context = Context<A>>> {
     actor: A,
-    jobs: Vec<(SpawnHandle, Job<A>)>,
+    jobs: Jobs<A>,
     waits: Vec<Job<A>>,
     started: bool,
     ready: bool,
     fuel: u32,
+    /// Apart from `fuel`, so that a full mailbox and many futures do not starve each other.
+    job_fuel: u32,
 }
 
 impl<A: Actor<Context = Context<A>>> Engine<A> {
     pub(crate) fn new(actor: A) -> Self {
         Self {
             actor,
-            jobs: Vec::new(),
+            jobs: Jobs::new(),
             waits: Vec::new(),
             started: false,
             ready: false,
             fuel: FUEL,
+            job_fuel: FUEL,
         }
     }
 
@@ -57,6 +61,7 @@ impl<A: Actor<Context = Context<A>>> Engine<A> {
         cx: &mut TaskContext<'_>,
     ) -> Poll<ExitReason> {
         self.fuel = FUEL;
+        self.job_fuel = FUEL;
         if !self.started {
             ctx.state = ActorState::Running;
             self.actor.started(ctx);
@@ -75,14 +80,14 @@ impl<A: Actor<Context = Context<A>>> Engine<A> {
             }
             self.poll_jobs(ctx, cx);
             if self.adopt(ctx) && !ctx.halting() {
-                if self.fuel > 0 {
+                if self.fuel > 0 && self.job_fuel > 0 {
                     continue;
                 }
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
             if !ctx.halting() {
-                if self.fuel == 0 {
+                if self.fuel == 0 || self.jobs.has_turn() {
                     cx.waker().wake_by_ref();
                 }
                 return Poll::Pending;
@@ -147,16 +152,27 @@ impl<A: Actor<Context = Context<A>>> Engine<A> {
         self.adopt_waits(ctx);
     }
 
+    /// Polls the spawned futures that were woken, each at most once.
     fn poll_jobs(&mut self, ctx: &mut Context<A>, cx: &mut TaskContext<'_>) {
-        let mut index = 0;
-        while index < self.jobs.len() && !ctx.halting() && ctx.waits.is_empty() {
-            ctx.current_job = self.jobs[index].0;
-            let polled = self.jobs[index].1.as_mut().poll(&mut self.actor, ctx, cx);
-            if polled.is_ready() {
-                self.fuel = self.fuel.saturating_sub(1);
-                drop(self.jobs.swap_remove(index));
-            } else {
-                index += 1;
+        self.jobs.collect(cx);
+        while self.job_fuel > 0
+            && !ctx.halting()
+            && ctx.waits.is_empty()
+            && let Some((handle, message_type)) = self.jobs.next()
+        {
+            self.job_fuel -= 1;
+            ctx.current_job = handle;
+            ctx.resume(message_type);
+            let polled = self.jobs.poll(handle, &mut self.actor, ctx);
+            ctx.put_down();
+            match polled {
+                Poll::Ready(done) => {
+                    self.fuel = self.fuel.saturating_sub(1);
+                    drop(done);
+                }
+                // Streams that see that the context waits return without having left a waker.
+                Poll::Pending if ctx.waiting() => self.jobs.again(handle),
+                Poll::Pending => {}
             }
             if !ctx.cancelled.is_empty() {
                 self.cancel(ctx);
@@ -165,13 +181,22 @@ impl<A: Actor<Context = Context<A>>> Engine<A> {
         ctx.current_job = SpawnHandle::default();
     }
 
+    /// Ends the futures that are left, one by one.
+    pub(crate) fn drain(&mut self) -> Vec<Job<A>> {
+        let mut left = self.jobs.drain();
+        left.append(&mut self.waits);
+        left
+    }
+
     /// Takes over what the context collected; whether there is anything new to poll.
     fn adopt(&mut self, ctx: &mut Context<A>) -> bool {
         if !ctx.cancelled.is_empty() {
             self.cancel(ctx);
         }
         let new = !ctx.jobs.is_empty() || !ctx.waits.is_empty();
-        self.jobs.append(&mut ctx.jobs);
+        for job in ctx.jobs.drain(..) {
+            self.jobs.push(job);
+        }
         self.adopt_waits(ctx);
         new
     }
@@ -184,8 +209,8 @@ impl<A: Actor<Context = Context<A>>> Engine<A> {
 
     fn cancel(&mut self, ctx: &mut Context<A>) {
         for handle in std::mem::take(&mut ctx.cancelled) {
-            self.jobs.retain(|(job, _)| *job != handle);
-            ctx.jobs.retain(|(job, _)| *job != handle);
+            drop(self.jobs.remove(handle));
+            ctx.jobs.retain(|spawned| spawned.handle != handle);
         }
     }
 }

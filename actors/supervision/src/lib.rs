@@ -104,6 +104,7 @@ mod events;
 mod exit;
 mod handle;
 mod intensity;
+mod jobs;
 mod node;
 mod panic;
 mod plan;
