@@ -5,6 +5,10 @@ use std::io::{self, IsTerminal};
 use deia_hive::config::{LogFormat, LoggingSettings};
 use tracing_subscriber::EnvFilter;
 
+/// What the HTTP server says of its own threads, and of every stranger who does
+/// not speak HTTP, is for whoever asks for it in `logging.filter`.
+const QUIET: &str = "actix_server=warn,actix_http::h1::dispatcher=off";
+
 /// Sets logging up for the whole process. To be called once.
 ///
 /// # Errors
@@ -32,8 +36,7 @@ pub fn start(settings: &LoggingSettings) -> anyhow::Result<()> {
 /// # Errors
 /// `logging.filter` is not of the form that `RUST_LOG` has.
 pub fn filter(settings: &LoggingSettings) -> anyhow::Result<EnvFilter> {
-    // What the HTTP server says of its own threads is for whoever asks for it.
-    EnvFilter::try_new(format!("actix_server=warn,{}", settings.filter)).map_err(|error| {
+    EnvFilter::try_new(format!("{QUIET},{}", settings.filter)).map_err(|error| {
         anyhow::anyhow!(
             "logging.filter: {:?} is not allowed: {error}; expected a level such as info, or targets with levels such as info,deia_hive=debug",
             settings.filter

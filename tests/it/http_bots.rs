@@ -25,7 +25,7 @@ async fn a_bot_is_put_launched_stopped_and_removed() {
         .is(202);
     let id = app.submit(&task("hello")).await;
     assert_eq!(app.result(&id).await["output"], "HELLO");
-    app.delete(path).await.is_problem(409, "bot_in_use");
+    app.delete(path).await.refuses(409, "bot_in_use");
 
     let stopped = app
         .post(&format!("{path}/stop"), &Value::Null)
@@ -42,8 +42,8 @@ async fn a_bot_is_put_launched_stopped_and_removed() {
         app.delete(path).await.status == 204
     })
     .await;
-    app.get(path).await.is_problem(404, "not_found");
-    app.delete(path).await.is_problem(404, "not_found");
+    app.get(path).await.refuses(404, "not_found");
+    app.delete(path).await.refuses(404, "not_found");
 }
 
 #[tokio::test]
@@ -55,37 +55,33 @@ async fn changes_are_made_on_the_version_that_was_read() {
         let request = app.request_as(&app.admin, Method::PUT, path);
         app.send(request.header(name, value).json(&spec))
     };
-    put("If-Match", "*")
-        .await
-        .is_problem(412, "version_mismatch");
+    put("If-Match", "*").await.refuses(412, "version_mismatch");
     put("If-Match", "\"1\"")
         .await
-        .is_problem(412, "version_mismatch");
+        .refuses(412, "version_mismatch");
     assert_eq!(
         put("If-None-Match", "*").await.is(201).header("etag"),
         "\"1\""
     );
     put("If-None-Match", "*")
         .await
-        .is_problem(412, "version_mismatch");
+        .refuses(412, "version_mismatch");
     assert_eq!(
         put("If-Match", "\"1\"").await.is(200).header("etag"),
         "\"2\""
     );
     put("If-Match", "\"1\"")
         .await
-        .is_problem(412, "version_mismatch");
+        .refuses(412, "version_mismatch");
     assert_eq!(put("If-Match", "*").await.is(200).header("etag"), "\"3\"");
     assert_eq!(app.get(path).await.is(200).header("etag"), "\"3\"");
     for wrong in ["3", "W/\"3\"", "\"x\"", ""] {
-        put("If-Match", wrong)
-            .await
-            .is_problem(400, "invalid_header");
+        put("If-Match", wrong).await.refuses(400, "invalid_header");
     }
     let delete = app
         .request_as(&app.admin, Method::DELETE, path)
         .header("If-Match", "\"1\"");
-    app.send(delete).await.is_problem(400, "invalid_header");
+    app.send(delete).await.refuses(400, "invalid_header");
     assert_eq!(
         app.get(path).await.header("etag"),
         "\"3\"",
@@ -129,7 +125,7 @@ async fn the_log_of_a_bot_is_read() {
     .await;
     app.get("/api/v1/bots/nobody/logs")
         .await
-        .is_problem(404, "not_found");
+        .refuses(404, "not_found");
 }
 
 #[tokio::test]
@@ -166,6 +162,6 @@ async fn the_tree_is_shown_whole_and_by_path() {
     for path in ["nobody", "hive/nobody", "hive/", "hive//core", "core"] {
         app.get(&format!("/api/v1/supervisors/{path}"))
             .await
-            .is_problem(404, "not_found");
+            .refuses(404, "not_found");
     }
 }

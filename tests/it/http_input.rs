@@ -95,7 +95,7 @@ async fn bodies_that_are_not_taken_are_refused_on_every_route() {
         ] {
             let answer = app.send(request).await;
             assert_eq!(answer.body["code"], code, "{what}: {answer:#?}");
-            answer.is_problem(status, code);
+            answer.refuses(status, code);
         }
     }
     assert_eq!(state(&app).await, before, "nothing changed");
@@ -158,7 +158,7 @@ async fn queries_that_are_not_known_are_refused_on_every_route() {
         let method = Method::from_bytes(route.method.as_str().as_bytes()).unwrap();
         let path = format!("{}?color=red", path_of(route));
         let refused = app.send(app.request_as(&app.admin, method, &path)).await;
-        let refused = refused.is_problem(422, "invalid_parameter");
+        let refused = refused.refuses(422, "invalid_parameter");
         assert_eq!(refused.body["parameter"], "color", "{}", route.path);
     }
 }
@@ -189,13 +189,13 @@ async fn wrong_query_parameters_are_named() {
         ("/api/v1/bots/b/logs?lines=0", "lines"),
         ("/api/v1/bots/b/logs?lines=10001", "lines"),
     ] {
-        let refused = app.get(path).await.is_problem(422, "invalid_parameter");
+        let refused = app.get(path).await.refuses(422, "invalid_parameter");
         assert_eq!(refused.body["parameter"], parameter, "{path}");
     }
     for cursor in ["x", "", "AAAA", "dGFza3M6LTE", "%00"] {
         app.get(&format!("/api/v1/tasks?cursor={cursor}"))
             .await
-            .is_problem(422, "bad_cursor");
+            .refuses(422, "bad_cursor");
     }
 }
 
@@ -243,13 +243,13 @@ async fn unknown_and_impossible_ids_name_nothing() {
             )
             .await;
         assert_eq!(
-            refused.is_problem(422, "invalid_parameter").body["parameter"],
+            refused.refuses(422, "invalid_parameter").body["parameter"],
             "id"
         );
     }
     app.get("/api/errors/nonsense")
         .await
-        .is_problem(404, "not_found");
+        .refuses(404, "not_found");
 }
 
 #[tokio::test]
@@ -297,13 +297,13 @@ async fn tasks_that_are_not_taken_are_refused_with_their_places() {
         let refused = app
             .post("/api/v1/tasks/submit", &body)
             .await
-            .is_problem(422, "invalid_input");
+            .refuses(422, "invalid_input");
         assert_eq!(refused.pointers(), [pointer], "{:#}", refused.body);
         let batch = json!({"tasks": [task("ok"), body]});
         let refused = app
             .post("/api/v1/tasks/batch", &batch)
             .await
-            .is_problem(422, "invalid_input");
+            .refuses(422, "invalid_input");
         assert_eq!(
             refused.pointers(),
             [format!("/tasks/1{pointer}")],
@@ -320,10 +320,7 @@ async fn tasks_that_are_not_taken_are_refused_with_their_places() {
         let refused = app
             .post("/api/v1/tasks/batch", &json!({"tasks": tasks}))
             .await;
-        assert_eq!(
-            refused.is_problem(422, "invalid_input").pointers(),
-            [pointer]
-        );
+        assert_eq!(refused.refuses(422, "invalid_input").pointers(), [pointer]);
     }
     assert_eq!(state(&app).await, before, "nothing changed");
 }
@@ -380,7 +377,7 @@ async fn specifications_that_are_not_taken_are_refused_with_their_places() {
         let refused = app
             .put("/api/v1/bots/b", &body)
             .await
-            .is_problem(422, "invalid_input");
+            .refuses(422, "invalid_input");
         assert_eq!(refused.pointers(), [pointer], "{body}");
     }
     assert_eq!(state(&app).await, before, "nothing changed");

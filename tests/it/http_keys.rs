@@ -44,7 +44,7 @@ async fn every_route_asks_every_role_for_its_permission() {
                 assert!(![401, 403].contains(&answer.status), "{what}");
                 assert!(answer.status < 500, "{what}");
             } else {
-                let refused = answer.is_problem(403, "permission_denied");
+                let refused = answer.refuses(403, "permission_denied");
                 assert_eq!(refused.body["permission"], permission.as_str(), "{what}");
                 assert!(
                     refused.body["detail"]
@@ -119,11 +119,11 @@ async fn no_route_but_the_probes_answers_without_a_key() {
                 assert!(answer.status < 400, "{}", route.path);
                 continue;
             }
-            let refused = answer.is_problem(401, code);
+            let refused = answer.refuses(401, code);
             assert!(refused.header("www-authenticate").starts_with("Bearer"));
         }
         let request = app.request(Method::GET, "/no/such/route");
-        app.send(authorise(request)).await.is_problem(401, code);
+        app.send(authorise(request)).await.refuses(401, code);
     }
     assert!(!app.log().contains(&app.admin), "no key in the log");
 }
@@ -164,13 +164,13 @@ async fn keys_are_made_listed_and_revoked() {
     assert_ne!(revoked.body["revoked_at"], Value::Null);
     app.get_as(key, "/api/v1/auth/whoami")
         .await
-        .is_problem(401, "key_revoked");
+        .refuses(401, "key_revoked");
 
     let admin = listed["items"][0]["id"].as_str().unwrap();
     let last = app
         .post(&format!("/api/v1/auth/keys/{admin}/revoke"), &Value::Null)
         .await;
-    last.is_problem(409, "last_admin_key");
+    last.refuses(409, "last_admin_key");
     app.get("/api/v1/auth/whoami").await.is(200);
 }
 
@@ -198,7 +198,7 @@ async fn a_wrong_key_request_is_refused_with_its_places() {
         let refused = app
             .post("/api/v1/auth/keys", &body)
             .await
-            .is_problem(422, "invalid_input");
+            .refuses(422, "invalid_input");
         assert_eq!(refused.pointers(), [pointer], "{body}");
     }
     assert_eq!(

@@ -64,7 +64,7 @@ async fn unknown_routes_and_methods_are_told_apart() {
         "/api/v2/tasks",
         "/api/v1/tasks/a/b/c",
     ] {
-        app.get(path).await.is_problem(404, "route_not_found");
+        app.get(path).await.refuses(404, "route_not_found");
     }
     for (method, path, allow) in [
         ("DELETE", "/api/v1/tasks", "GET, HEAD"),
@@ -74,10 +74,7 @@ async fn unknown_routes_and_methods_are_told_apart() {
         ("POST", "/livez", "GET, HEAD"),
     ] {
         let request = app.request_as(&app.admin, method.parse().unwrap(), path);
-        let refused = app
-            .send(request)
-            .await
-            .is_problem(405, "method_not_allowed");
+        let refused = app.send(request).await.refuses(405, "method_not_allowed");
         assert_eq!(refused.header("allow"), allow, "{method} {path}");
     }
     let head = app.request_as(&app.admin, Method::HEAD, "/api/v1/tasks");
@@ -103,7 +100,7 @@ async fn too_many_requests_are_told_when_to_come_back() {
                 break;
             }
         }
-        let refused = refused.unwrap().is_problem(429, "rate_limited");
+        let refused = refused.unwrap().refuses(429, "rate_limited");
         assert_eq!(refused.header("retry-after"), "1");
         assert!(
             refused.header("ratelimit").contains(";r=0;"),

@@ -46,7 +46,7 @@ async fn a_result_that_is_not_there_is_told_apart() {
     let id = app.submit(&task("x")).await;
     for wait in ["", "?wait_ms=0", "?wait_ms=50"] {
         let path = format!("/api/v1/tasks/{id}/result{wait}");
-        app.get(&path).await.is_problem(409, "task_not_finished");
+        app.get(&path).await.refuses(409, "task_not_finished");
     }
 }
 
@@ -58,7 +58,7 @@ async fn a_batch_is_accepted_whole_or_not_at_all() {
     let refused = app
         .post("/api/v1/tasks/batch", &wrong)
         .await
-        .is_problem(422, "invalid_input");
+        .refuses(422, "invalid_input");
     assert_eq!(
         refused.pointers(),
         ["/tasks/1/max_attempts", "/tasks/2/tags/0"]
@@ -68,7 +68,7 @@ async fn a_batch_is_accepted_whole_or_not_at_all() {
     let refused = app
         .post("/api/v1/tasks/batch", &one)
         .await
-        .is_problem(422, "invalid_input");
+        .refuses(422, "invalid_input");
     assert_eq!(refused.pointers(), ["/tasks/0/tags/0"]);
 
     app.bot("up", upper(), &[]).await;
@@ -118,7 +118,7 @@ async fn a_repeated_submission_is_done_once() {
             true => json!({"tasks": [task("c")]}),
             false => task("other"),
         };
-        send(other).await.is_problem(422, "idempotency_mismatch");
+        send(other).await.refuses(422, "idempotency_mismatch");
     }
     assert_eq!(
         app.get("/api/v1/tasks").await.body["items"]
@@ -133,7 +133,7 @@ async fn a_repeated_submission_is_done_once() {
             .send(request.header("Idempotency-Key", key).json(&task("x")))
             .await;
         assert_eq!(
-            refused.is_problem(400, "invalid_header").body["parameter"],
+            refused.refuses(400, "invalid_header").body["parameter"],
             "Idempotency-Key"
         );
     }
@@ -152,7 +152,7 @@ async fn queued_and_running_tasks_are_called_off() {
     let again = app
         .post(&format!("/api/v1/tasks/{queued}/cancel"), &json!({}))
         .await;
-    again.is_problem(409, "task_is_final");
+    again.refuses(409, "task_is_final");
 
     app.bot(
         "sleeper",
@@ -267,12 +267,12 @@ async fn an_external_user_sees_only_its_own_tasks() {
     let id = accepted.body["id"].as_str().unwrap();
     for path in ["", "/status", "/result"] {
         let path = format!("/api/v1/tasks/{id}{path}");
-        app.get_as(&bob, &path).await.is_problem(404, "not_found");
+        app.get_as(&bob, &path).await.refuses(404, "not_found");
     }
     let cancel = format!("/api/v1/tasks/{id}/cancel");
     app.post_as(&bob, &cancel, &Value::Null)
         .await
-        .is_problem(404, "not_found");
+        .refuses(404, "not_found");
     for query in ["", "?submitter=ada"] {
         let list = app
             .get_as(&bob, &format!("/api/v1/tasks{query}"))
@@ -301,6 +301,6 @@ async fn a_silent_bot_keeps_its_task_and_a_long_poll_waits() {
     let id = app.submit(&task("x")).await;
     let path = format!("/api/v1/tasks/{id}/result?wait_ms=200");
     let begun = std::time::Instant::now();
-    app.get(&path).await.is_problem(409, "task_not_finished");
+    app.get(&path).await.refuses(409, "task_not_finished");
     assert!(begun.elapsed() >= std::time::Duration::from_millis(200));
 }

@@ -226,7 +226,6 @@ impl TestApp {
         let _ = self.server.wait();
     }
 
-
     /// Asks it to stop and waits until it has.
     pub(crate) fn stop(&mut self) -> ExitStatus {
         kill(self.pid(), Signal::SIGTERM).unwrap();
@@ -254,7 +253,7 @@ impl Answer {
 
     /// Itself, if it is a problem of that status and code, told as the contract says.
     #[track_caller]
-    pub(crate) fn is_problem(self, status: u16, code: &str) -> Self {
+    pub(crate) fn refuses(self, status: u16, code: &str) -> Self {
         let answer = self.is(status);
         assert_eq!(answer.header("content-type"), "application/problem+json");
         assert_eq!(answer.body["code"], code, "{:#}", answer.body);
