@@ -23,15 +23,29 @@ use server::{Server, data_dir, serve_bare};
 const ROUNDS: usize = 3;
 
 fn main() -> Result<()> {
-    let args: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
+    let args: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|arg| !arg.starts_with("--"))
+        .collect();
     if args.first().is_some_and(|arg| arg == "bare") {
         return serve_bare();
     }
     let wanted = |name: &str| args.is_empty() || args.iter().any(|arg| arg == name);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
         let mut figures = Map::new();
-        for name in ["submit", "batch", "lifecycle", "latency", "status", "start", "memory", "command"] {
+        for name in [
+            "submit",
+            "batch",
+            "lifecycle",
+            "latency",
+            "status",
+            "start",
+            "memory",
+            "command",
+        ] {
             if wanted(name) {
                 let figure = measure(name).await?;
                 println!("{name:10} {figure}");
@@ -60,7 +74,8 @@ async fn measure(name: &str) -> Result<Value> {
 }
 
 pub(crate) fn output_dir() -> PathBuf {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
     target.join("deia-bench")
 }
 
@@ -70,7 +85,11 @@ fn median(mut values: Vec<f64>) -> f64 {
 }
 
 fn rounded(value: f64) -> f64 {
-    if value >= 100.0 { value.round() } else { (value * 100.0).round() / 100.0 }
+    if value >= 100.0 {
+        value.round()
+    } else {
+        (value * 100.0).round() / 100.0
+    }
 }
 
 fn micros(duration: Duration) -> f64 {
@@ -94,7 +113,9 @@ async fn submit() -> Result<Value> {
         ratios.push(rate / bare_rate);
     }
     let (ours, theirs, ratio) = (median(ours), median(theirs), median(ratios));
-    Ok(json!({"per_second": rounded(ours), "bare_per_second": rounded(theirs), "of_bare": rounded(ratio)}))
+    Ok(
+        json!({"per_second": rounded(ours), "bare_per_second": rounded(theirs), "of_bare": rounded(ratio)}),
+    )
 }
 
 /// A thousand tasks a request.
@@ -118,7 +139,8 @@ async fn lifecycle() -> Result<Value> {
         for _ in 0..rounds {
             let (deia, _) = Server::deia(&data_dir("lifecycle")?).await?;
             for name in ["noop-1", "noop-2"] {
-                deia.launch(name, json!({"kind": "simulated"}), 256, &["noop"]).await?;
+                deia.launch(name, json!({"kind": "simulated"}), 256, &["noop"])
+                    .await?;
             }
             let begun = Instant::now();
             deia.submit("noop", n).await?;
@@ -126,7 +148,10 @@ async fn lifecycle() -> Result<Value> {
             #[allow(clippy::cast_precision_loss, reason = "a count to a rate")]
             rates.push(n as f64 / begun.elapsed().as_secs_f64());
         }
-        figure.insert(format!("tasks_per_second_at_{n}"), rounded(median(rates)).into());
+        figure.insert(
+            format!("tasks_per_second_at_{n}"),
+            rounded(median(rates)).into(),
+        );
     }
     Ok(figure.into())
 }
@@ -134,7 +159,8 @@ async fn lifecycle() -> Result<Value> {
 /// 50 tasks a second: until the claim is on disk and the bot has it, until the result is there.
 async fn latency() -> Result<Value> {
     let (deia, _) = Server::deia(&data_dir("latency")?).await?;
-    deia.launch("noop", json!({"kind": "simulated"}), 64, &["noop"]).await?;
+    deia.launch("noop", json!({"kind": "simulated"}), 64, &["noop"])
+        .await?;
     let body = json!({"type": "noop", "content": "hello"}).to_string();
     let submit = request("POST", "/api/v1/tasks/submit", &deia.key, &body);
     let (mut submitted, mut completed) = (vec![], vec![]);
@@ -146,7 +172,12 @@ async fn latency() -> Result<Value> {
         let task: Value = serde_json::from_slice(connection.send(&submit).await?.1)?;
         submitted.push(begun.elapsed());
         let id = task["id"].as_str().unwrap_or_default();
-        let result = request("GET", &format!("/api/v1/tasks/{id}/result?wait_ms=5000"), &deia.key, "");
+        let result = request(
+            "GET",
+            &format!("/api/v1/tasks/{id}/result?wait_ms=5000"),
+            &deia.key,
+            "",
+        );
         anyhow::ensure!(connection.send(&result).await?.0 == 200, "no result");
         completed.push(begun.elapsed());
     }
@@ -159,12 +190,27 @@ async fn latency() -> Result<Value> {
 /// `GET status` while 64 connections submit.
 async fn status() -> Result<Value> {
     let (deia, _) = Server::deia(&data_dir("status")?).await?;
-    let task = deia.call("POST", "/api/v1/tasks/submit", &json!({"type": "general", "content": ""})).await?;
-    let path = format!("/api/v1/tasks/{}/status", task["id"].as_str().unwrap_or_default());
+    let task = deia
+        .call(
+            "POST",
+            "/api/v1/tasks/submit",
+            &json!({"type": "general", "content": ""}),
+        )
+        .await?;
+    let path = format!(
+        "/api/v1/tasks/{}/status",
+        task["id"].as_str().unwrap_or_default()
+    );
     let body = json!({"type": "general", "content": "hello"}).to_string();
-    let (submit, read) = (request("POST", "/api/v1/tasks/submit", &deia.key, &body), request("GET", &path, &deia.key, ""));
+    let (submit, read) = (
+        request("POST", "/api/v1/tasks/submit", &deia.key, &body),
+        request("GET", &path, &deia.key, ""),
+    );
     let time = Duration::from_secs(4);
-    let (load, reads) = tokio::try_join!(rate(deia.addr, 63, time, &submit, 202), rate(deia.addr, 1, time, &read, 200))?;
+    let (load, reads) = tokio::try_join!(
+        rate(deia.addr, 63, time, &submit, 202),
+        rate(deia.addr, 1, time, &read, 200)
+    )?;
     let mut latencies = reads.1;
     Ok(json!({
         "p50_us": micros(percentile(&mut latencies, 0.5)), "p99_us": micros(percentile(&mut latencies, 0.99)),
@@ -184,7 +230,9 @@ async fn start() -> Result<Value> {
         deia.kill();
         times.push(took.as_secs_f64() * 1e3);
     }
-    Ok(json!({"ready_ms_empty": rounded(fresh.as_secs_f64() * 1e3), "ready_ms_at_100000": rounded(median(times))}))
+    Ok(
+        json!({"ready_ms_empty": rounded(fresh.as_secs_f64() * 1e3), "ready_ms_at_100000": rounded(median(times))}),
+    )
 }
 
 /// Resident memory of the server and its guard.
@@ -200,7 +248,13 @@ async fn memory() -> Result<Value> {
 /// Start, run `true`, record.
 async fn command() -> Result<Value> {
     let (deia, _) = Server::deia(&data_dir("command")?).await?;
-    deia.launch("runs", json!({"kind": "command", "command": ["true"]}), 8, &["run"]).await?;
+    deia.launch(
+        "runs",
+        json!({"kind": "command", "command": ["true"]}),
+        8,
+        &["run"],
+    )
+    .await?;
     let mut rates = Vec::new();
     for _ in 0..ROUNDS {
         let begun = Instant::now();

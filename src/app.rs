@@ -4,11 +4,13 @@
 mod args;
 mod check;
 mod crash;
+mod restart;
 
 use std::{
     io::{self, IsTerminal, Write},
     net::{SocketAddr, TcpListener},
     process::ExitCode,
+    sync::Arc,
 };
 
 use anyhow::Context;
@@ -16,7 +18,10 @@ use clap::Parser;
 use deia_hive::{Hive, config::Config};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use self::args::{Args, Command};
+use self::{
+    args::{Args, Command, SettingsArgs},
+    restart::Restart,
+};
 use crate::{http, telemetry};
 
 /// Connections that may wait to be accepted.
@@ -31,7 +36,7 @@ pub fn main() -> ExitCode {
             .map(|_| ExitCode::SUCCESS)
             .context("the guard of the hive's programs failed"),
         Some(Command::Check) => Ok(check::run(&args.settings)),
-        Some(Command::Serve) | None => args.settings.load().and_then(serve),
+        Some(Command::Serve) | None => serve(args.settings),
     };
     done.unwrap_or_else(|error| {
         complain(&format!("{error:#}"));
@@ -44,18 +49,21 @@ fn complain(message: &str) {
     let _ = writeln!(io::stderr(), "deia: {message}");
 }
 
-fn serve(config: Config) -> anyhow::Result<ExitCode> {
+fn serve(settings: SettingsArgs) -> anyhow::Result<ExitCode> {
+    let config = settings.load()?;
+    let restart = Arc::new(Restart::prepare(settings)?);
     telemetry::start(&config.logging)?;
     deia_supervision::install_panic_hook();
-    actix_rt::System::new().block_on(run(config))
+    actix_rt::System::new().block_on(run(config, restart))
 }
 
 /// Starts the hive, and runs it until it is told to stop or gives up.
-async fn run(config: Config) -> anyhow::Result<ExitCode> {
+async fn run(config: Config, restart: Arc<Restart>) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::listen()?;
     crash::note_earlier(&config);
     let listener = listen(config.server.bind)?;
     let address = listener.local_addr()?;
+    let kept = listener.try_clone()?;
     let front = move |hive: &Hive| http::front(hive, listener);
     let hive = tokio::select! {
         hive = Hive::start(config, Box::new(front)) => hive?,
@@ -63,8 +71,15 @@ async fn run(config: Config) -> anyhow::Result<ExitCode> {
     };
     tracing::info!(%address, data_dir = %hive.config().data_dir.display(), "ready");
     announce(address, hive.config());
+    let checked = restart.clone();
+    hive.allow_restart(Arc::new(move || checked.check()));
     let gave_up = tokio::select! {
         reason = hive.ended() => reason,
+        () = hive.restart_asked() => {
+            tracing::info!("restarting");
+            hive.shutdown().await;
+            return Err(restart.carry_out(&kept));
+        }
         () = signals.next() => {
             tracing::info!("stopping; once more stops at once");
             tokio::select! {
@@ -84,6 +99,9 @@ async fn run(config: Config) -> anyhow::Result<ExitCode> {
 
 /// Binds the address once: a restart of the server keeps it, and refuses nobody.
 fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    if let Some(listener) = restart::inherited(address) {
+        return Ok(listener);
+    }
     let bind = || -> io::Result<TcpListener> {
         let socket = match address {
             SocketAddr::V4(_) => tokio::net::TcpSocket::new_v4()?,

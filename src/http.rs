@@ -74,6 +74,7 @@ pub fn table() -> Vec<Route> {
         route(GET,    "/api/v1/queue",                   Needs(P::SysHealth),  &[],          queue::get),
         route(GET,    "/api/v1/system/status",           Needs(P::SysHealth),  &[],          system::status),
         route(GET,    "/api/v1/system/health",           Needs(P::SysHealth),  &[],          system::health),
+        route(POST,   "/api/v1/system/restart",          Needs(P::AdminRestart), &[],        system::restart),
         route(GET,    "/api/v1/supervisors",             Needs(P::SysHealth),  &[],          supervisors::tree),
         route(GET,    "/api/v1/supervisors/{path:.*}",   Needs(P::SysHealth),  &[],          supervisors::node),
 

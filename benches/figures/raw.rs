@@ -22,7 +22,10 @@ impl Connection {
     pub(crate) async fn open(addr: SocketAddr) -> Result<Self> {
         let stream = TcpStream::connect(addr).await?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, buffer: Vec::with_capacity(64 << 10) })
+        Ok(Self {
+            stream,
+            buffer: Vec::with_capacity(64 << 10),
+        })
     }
 
     /// Sends a request and reads its answer; the status and the body.
@@ -43,12 +46,17 @@ impl Connection {
 
 /// Status and place of the body, when the answer is whole.
 fn answer(buffer: &[u8]) -> Result<Option<(u16, usize, usize)>> {
-    let Some(end) = buffer.windows(4).position(|four| four == b"\r\n\r\n") else { return Ok(None) };
+    let Some(end) = buffer.windows(4).position(|four| four == b"\r\n\r\n") else {
+        return Ok(None);
+    };
     let head = std::str::from_utf8(&buffer[..end])?;
     let status = head.get(9..12).context("no status")?.parse()?;
     let length = head
         .lines()
-        .find_map(|line| line.split_once(':').filter(|(name, _)| name.eq_ignore_ascii_case("content-length")))
+        .find_map(|line| {
+            line.split_once(':')
+                .filter(|(name, _)| name.eq_ignore_ascii_case("content-length"))
+        })
         .map_or(Ok(0), |(_, value)| value.trim().parse::<usize>())?;
     let whole = end + 4 + length;
     Ok((buffer.len() >= whole).then_some((status, end + 4, whole)))
@@ -97,7 +105,12 @@ pub(crate) async fn rate(
 /// The value below which that share lies.
 pub(crate) fn percentile(values: &mut [Duration], share: f64) -> Duration {
     values.sort_unstable();
-    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an index")]
+    #[allow(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "an index"
+    )]
     let at = ((values.len() as f64 - 1.0) * share).round() as usize;
     values.get(at).copied().unwrap_or_default()
 }

@@ -26,7 +26,15 @@ impl Server {
     pub(crate) async fn deia(data_dir: &Path) -> Result<(Self, Duration)> {
         let begun = Instant::now();
         let mut child = Command::new(env!("CARGO_BIN_EXE_deia"))
-            .args(["--bind", "127.0.0.1:0", "--set", "bots.seed=[]", "--set", "logging.filter=warn", "--data-dir"])
+            .args([
+                "--bind",
+                "127.0.0.1:0",
+                "--set",
+                "bots.seed=[]",
+                "--set",
+                "logging.filter=warn",
+                "--data-dir",
+            ])
             .arg(data_dir)
             .stdout(Stdio::piped())
             .spawn()
@@ -40,35 +48,69 @@ impl Server {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         let took = begun.elapsed();
-        let key = std::fs::read_to_string(data_dir.join("admin.key"))?.trim().to_owned();
+        let key = std::fs::read_to_string(data_dir.join("admin.key"))?
+            .trim()
+            .to_owned();
         Ok((Self { child, addr, key }, took))
     }
 
     /// A bare actix-web server that answers JSON with JSON.
     pub(crate) fn bare() -> Result<Self> {
-        let mut child = Command::new(std::env::current_exe()?).arg("bare").stdout(Stdio::piped()).spawn()?;
+        let mut child = Command::new(std::env::current_exe()?)
+            .arg("bare")
+            .stdout(Stdio::piped())
+            .spawn()?;
         let addr = listening(&mut child)?;
-        Ok(Self { child, addr, key: "none".into() })
+        Ok(Self {
+            child,
+            addr,
+            key: "none".into(),
+        })
     }
 
     /// Sends one request; its answer as JSON.
     pub(crate) async fn call(&self, method: &str, path: &str, body: &Value) -> Result<Value> {
-        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let body = if body.is_null() {
+            String::new()
+        } else {
+            body.to_string()
+        };
         let mut connection = Connection::open(self.addr).await?;
-        let (status, answer) = connection.send(&request(method, path, &self.key, &body)).await?;
+        let (status, answer) = connection
+            .send(&request(method, path, &self.key, &body))
+            .await?;
         if status >= 400 {
-            bail!("{method} {path}: {status} {}", String::from_utf8_lossy(answer));
+            bail!(
+                "{method} {path}: {status} {}",
+                String::from_utf8_lossy(answer)
+            );
         }
-        Ok(if answer.is_empty() { Value::Null } else { serde_json::from_slice(answer)? })
+        Ok(if answer.is_empty() {
+            Value::Null
+        } else {
+            serde_json::from_slice(answer)?
+        })
     }
 
     /// Puts a bot in place and launches it; returns when it is healthy.
-    pub(crate) async fn launch(&self, name: &str, executor: Value, places: u32, types: &[&str]) -> Result<()> {
+    pub(crate) async fn launch(
+        &self,
+        name: &str,
+        executor: Value,
+        places: u32,
+        types: &[&str],
+    ) -> Result<()> {
         let capabilities = json!({"max_concurrent_tasks": places, "specializations": types});
         let spec = json!({"executor": executor, "capabilities": capabilities});
-        self.call("PUT", &format!("/api/v1/bots/{name}"), &spec).await?;
-        self.call("POST", &format!("/api/v1/bots/{name}/launch"), &Value::Null).await?;
-        while self.call("GET", &format!("/api/v1/bots/{name}"), &Value::Null).await?["status"] != "healthy" {
+        self.call("PUT", &format!("/api/v1/bots/{name}"), &spec)
+            .await?;
+        self.call("POST", &format!("/api/v1/bots/{name}/launch"), &Value::Null)
+            .await?;
+        while self
+            .call("GET", &format!("/api/v1/bots/{name}"), &Value::Null)
+            .await?["status"]
+            != "healthy"
+        {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
         Ok(())
@@ -99,7 +141,10 @@ impl Server {
     pub(crate) async fn drained(&self) -> Result<()> {
         loop {
             let totals = &self.call("GET", "/api/v1/queue", &Value::Null).await?["totals"];
-            if ["pending", "queued", "running"].iter().all(|status| totals[status] == 0) {
+            if ["pending", "queued", "running"]
+                .iter()
+                .all(|status| totals[status] == 0)
+            {
                 return Ok(());
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -109,8 +154,12 @@ impl Server {
     /// Resident memory of the server and of its guard, in bytes.
     pub(crate) fn memory_bytes(&self) -> u64 {
         let id = self.child.id();
-        let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
-        let all = children.split_whitespace().filter_map(|pid| pid.parse().ok()).chain([id]);
+        let children =
+            std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
+        let all = children
+            .split_whitespace()
+            .filter_map(|pid| pid.parse().ok())
+            .chain([id]);
         all.map(resident_bytes).sum()
     }
 
@@ -134,7 +183,10 @@ impl Drop for Server {
 fn resident_bytes(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    line.and_then(|rest| rest.split_whitespace().next()).and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) * 1_024
+    line.and_then(|rest| rest.split_whitespace().next())
+        .and_then(|kib| kib.parse::<u64>().ok())
+        .unwrap_or(0)
+        * 1_024
 }
 
 fn listening(child: &mut Child) -> Result<SocketAddr> {
@@ -145,7 +197,8 @@ fn listening(child: &mut Child) -> Result<SocketAddr> {
     // Kept open, so that a later line does not end the server.
     std::thread::spawn(move || std::io::copy(&mut lines, &mut std::io::sink()));
     let addr = line.trim().rsplit("http://").next().unwrap_or_default();
-    addr.parse().with_context(|| format!("it said {line:?} instead of where it listens"))
+    addr.parse()
+        .with_context(|| format!("it said {line:?} instead of where it listens"))
 }
 
 /// Serves the bare echo: reads JSON, answers with JSON.
@@ -154,7 +207,9 @@ pub(crate) fn serve_bare() -> Result<()> {
         let app = || {
             App::new().route(
                 "/api/v1/tasks/submit",
-                web::post().to(|body: web::Json<Value>| async move { HttpResponse::Accepted().json(body.into_inner()) }),
+                web::post().to(|body: web::Json<Value>| async move {
+                    HttpResponse::Accepted().json(body.into_inner())
+                }),
             )
         };
         let server = HttpServer::new(app).workers(2).bind("127.0.0.1:0")?;
@@ -166,7 +221,9 @@ pub(crate) fn serve_bare() -> Result<()> {
 
 /// A new directory below the build directory: on a disk, as a user's would be.
 pub(crate) fn data_dir(name: &str) -> Result<PathBuf> {
-    let dir = crate::output_dir().join("data").join(format!("{name}-{}", std::process::id()));
+    let dir = crate::output_dir()
+        .join("data")
+        .join(format!("{name}-{}", std::process::id()));
     let _ = std::fs::remove_dir_all(&dir);
     std::fs::create_dir_all(&dir)?;
     Ok(dir)

@@ -129,6 +129,12 @@ pub enum CliError {
         /// How long was waited.
         after: Duration,
     },
+    /// A restart is not through in time.
+    #[error("the server is not ready again after {}; look with deia-admin system status", human::duration(*within))]
+    NotRestarted {
+        /// How long was waited.
+        within: Duration,
+    },
     /// A task has not ended yet.
     #[error("{id} has not ended after {}", human::duration(*after))]
     TaskNotEnded {
@@ -174,7 +180,9 @@ impl CliError {
                 Exit::Denied
             }
             Self::BotExists { .. } => Exit::Conflict,
-            Self::BotNotThere { .. } | Self::TaskNotEnded { .. } => Exit::TimedOut,
+            Self::BotNotThere { .. } | Self::TaskNotEnded { .. } | Self::NotRestarted { .. } => {
+                Exit::TimedOut
+            }
             Self::Unhealthy(_) => Exit::Unhealthy,
             Self::Stream { error, .. } if error.kind() == io::ErrorKind::BrokenPipe => Exit::Ok,
             Self::NotConfirmed

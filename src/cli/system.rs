@@ -1,17 +1,24 @@
 //! `deia-admin system`.
 
+use std::time::Duration;
+
 use clap::Subcommand;
 use deia_hive::model::SystemStatus;
 
 use super::{
+    confirm::Confirm,
     context::Context,
     error::CliError,
     human,
     output::Look,
-    queue,
+    parse, queue,
     table::{Cell, Table, Tone},
     watch::WatchArgs,
 };
+use crate::client::Client;
+
+/// How often is looked whether a restart is through.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 #[derive(Debug, Subcommand)]
 pub(super) enum SystemCommand {
@@ -22,6 +29,24 @@ pub(super) enum SystemCommand {
     Status {
         #[command(flatten)]
         watch: WatchArgs,
+    },
+    /// Restart the server in place: its process id stays, no connection is refused,
+    /// and the configuration is read anew. Refused when a new start would fail.
+    #[command(before_help = "Examples:
+  deia-admin system restart --wait
+  deia-admin system restart --yes --wait 2m")]
+    Restart {
+        #[command(flatten)]
+        confirm: Confirm,
+        /// Wait until it is ready again, 1 minute at most unless another time is given.
+        #[arg(
+            long,
+            value_name = "DURATION",
+            num_args = 0..=1,
+            default_missing_value = "1m",
+            value_parser = parse::duration
+        )]
+        wait: Option<Duration>,
     },
 }
 
@@ -36,6 +61,30 @@ impl SystemCommand {
                 };
                 watch.show(&context.out, once).await
             }
+            Self::Restart { confirm, wait } => {
+                confirm.ask("restart the server; tasks that do not end in time run again")?;
+                let before = context.client.restart().await?;
+                let Some(within) = wait else {
+                    context.out.note("the server restarts");
+                    return Ok(());
+                };
+                let restarted = restarted(&context.client, &before);
+                let after = tokio::time::timeout(within, restarted).await;
+                let after = after.map_err(|_| CliError::NotRestarted { within })?;
+                let url = context.client.url();
+                context.out.one(&after, |look| status(&after, url, look))
+            }
+        }
+    }
+}
+
+/// Waits until the server is another start than before, and ready.
+async fn restarted(client: &Client, before: &SystemStatus) -> SystemStatus {
+    loop {
+        match client.system_status().await {
+            Ok(now) if now.started_at != before.started_at && now.state == "ready" => return now,
+            // Meanwhile it may answer as the earlier start, or not at all.
+            _ => tokio::time::sleep(LOOK_EVERY).await,
         }
     }
 }

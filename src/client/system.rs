@@ -21,6 +21,16 @@ impl Client {
         self.get(&["api", "v1", "system", "status"]).answer().await
     }
 
+    /// Asks for a restart in place; answers how the hive stood before.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn restart(&self) -> Result<SystemStatus, ClientError> {
+        self.post(&["api", "v1", "system", "restart"])
+            .answer()
+            .await
+    }
+
     /// What is wrong, and the measurements behind it.
     ///
     /// # Errors

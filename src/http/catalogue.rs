@@ -98,6 +98,9 @@ catalogue! {
     /// It would leave nobody who can make keys.
     LastAdminKey = "last_admin_key" CONFLICT, "That is the last admin key",
         "Make another admin key first.";
+    /// A new start would fail.
+    RestartRefused = "restart_refused" CONFLICT, "A new start would fail",
+        "Mend what detail names, and ask again; the hive goes on as it was.";
     /// The stored version is another.
     VersionMismatch = "version_mismatch" PRECONDITION_FAILED, "It was changed meanwhile",
         "Get it again, look at what changed, and repeat the change with the new ETag.";

@@ -248,6 +248,7 @@ impl From<HiveError> for Problem {
             HiveError::Internal(cause) => return Self::internal(cause),
             HiveError::TaskNotFinished { .. } => Code::TaskNotFinished,
             HiveError::BadCursor => Code::BadCursor,
+            HiveError::RestartRefused(_) => Code::RestartRefused,
             HiveError::StorageFull => Code::StorageFull,
             HiveError::Overloaded => Code::Overloaded,
             HiveError::Unavailable(_) => Code::Unavailable,
@@ -287,6 +288,7 @@ mod tests {
         let status = deia_hive::model::TaskStatus::Completed;
         let cases = [
             (HiveError::BadCursor, Code::BadCursor),
+            (HiveError::RestartRefused("x".into()), Code::RestartRefused),
             (HiveError::StorageFull, Code::StorageFull),
             (HiveError::Overloaded, Code::Overloaded),
             (HiveError::Unavailable("stopping"), Code::Unavailable),

@@ -2,9 +2,11 @@
 
 use deia_hive::model::{HealthMetrics, SystemStatus};
 
+use actix_web::http::StatusCode;
+
 use super::{
     call::Call,
-    route::{Answer, ok},
+    route::{Answer, json, ok},
 };
 
 #[utoipa::path(
@@ -23,4 +25,16 @@ pub(super) async fn status(call: Call) -> Answer {
 /// Reads what is wrong, and the measurements behind it.
 pub(super) async fn health(call: Call) -> Answer {
     ok(&call.hive().health().await?)
+}
+
+#[utoipa::path(
+    post, path = "/api/v1/system/restart", tag = "system", operation_id = "restart_system",
+    responses((status = 202, description = "It restarts in place; `started_at` changes when it has", body = SystemStatus))
+)]
+/// Restarts the server in place, after it was checked that a new start would succeed.
+pub(super) async fn restart(mut call: Call) -> Answer {
+    call.no_body().await?;
+    let before = call.hive().system_status().await?;
+    call.hive().ask_for_restart(&call.who).await?;
+    json(StatusCode::ACCEPTED, &before)
 }

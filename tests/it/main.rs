@@ -18,5 +18,6 @@ mod http_keys;
 mod http_server;
 mod http_tasks;
 mod openapi;
+mod restart;
 mod support;
 mod tidy;

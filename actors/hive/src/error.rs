@@ -41,6 +41,9 @@ pub enum HiveError {
     /// Too much waits already.
     #[error("the hive has too much to do already")]
     Overloaded,
+    /// A new start would fail, so there is no restart.
+    #[error("a new start would fail: {0}")]
+    RestartRefused(String),
     /// The hive is starting or stopping.
     #[error("the hive is {0}")]
     Unavailable(&'static str),

@@ -4,6 +4,7 @@ mod bots;
 mod data_dir;
 mod health;
 mod keys;
+mod restart;
 mod start;
 mod stop;
 mod tasks;
@@ -20,6 +21,7 @@ use std::{
 
 pub use data_dir::DataDirError;
 use deia_supervision::{ChildSpec, Handle, Tree, TreeStatus};
+pub use restart::RestartCheck;
 pub use start::HiveStartError;
 
 use self::data_dir::DataDir;
@@ -53,7 +55,7 @@ pub struct PutBot {
 }
 
 /// A new key: the only time that its text is seen.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct NewKey {
     /// What listings show of it.
     pub info: KeyInfo,
@@ -84,6 +86,7 @@ struct Inner {
     launcher: Handle<Launcher>,
     state: AtomicU8,
     cpu: health::CpuMeter,
+    restart: restart::Restart,
     started_at: Timestamp,
     started: Instant,
     /// Locked as long as the hive lives.

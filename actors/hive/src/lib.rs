@@ -19,4 +19,6 @@ pub mod store;
 mod tree;
 
 pub use error::HiveError;
-pub use hive::{DataDirError, FrontFactory, Hive, HiveStartError, NewKey, PutBot, Submission};
+pub use hive::{
+    DataDirError, FrontFactory, Hive, HiveStartError, NewKey, PutBot, RestartCheck, Submission,
+};

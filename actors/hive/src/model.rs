@@ -8,6 +8,7 @@ mod event;
 mod executor;
 mod id;
 mod key;
+mod new_task;
 mod page;
 mod queue;
 mod result;
@@ -23,13 +24,12 @@ pub use executor::{
 };
 pub use id::{BotName, IdError, KeyId, LeaseToken, TaskId};
 pub use key::{KeyInfo, KeyRecord};
+pub use new_task::{NewTask, Violation};
 pub use page::{Page, PageRequest};
 pub use queue::{LaneDepth, QueueStatus, StatusCounts};
 pub use result::TaskResult;
 pub use system::{HealthMetrics, SystemStatus};
-pub use task::{
-    Deployment, NewTask, Priority, Submitted, Task, TaskFilter, TaskStatus, TaskType, Violation,
-};
+pub use task::{Deployment, Priority, Submitted, Task, TaskFilter, TaskStatus, TaskType};
 pub use time::Timestamp;
 pub use transition::{AttemptEnd, NextStep, RetryPolicy, after_attempt};
 

@@ -6,13 +6,14 @@ mod bot;
 pub(crate) mod command;
 pub(crate) mod guardian;
 mod launcher;
+mod lifecycle;
 pub(crate) mod log;
+mod news;
 mod reconcile;
 pub(crate) mod simulated;
 mod work;
 
 pub(crate) use board::{Board, observed_status};
 pub(crate) use bot::{BotActor, Run};
-pub(crate) use launcher::{
-    BotsChanged, Follow, Launcher, LauncherDeps, ManagedBots, StopEverything, TaskCancelled,
-};
+pub(crate) use launcher::{BotsChanged, Follow, Launcher, StopEverything, TaskCancelled};
+pub(crate) use lifecycle::{LauncherDeps, ManagedBots};

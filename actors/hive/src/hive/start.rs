@@ -12,6 +12,7 @@ use super::{
     DataDirError, FrontFactory, Hive, Inner, State,
     data_dir::{DataDir, write_secret},
     health::CpuMeter,
+    restart::Restart,
 };
 use crate::{
     HiveError,
@@ -99,6 +100,7 @@ impl Hive {
                 launcher,
                 state: (State::Starting as u8).into(),
                 cpu: CpuMeter::default(),
+                restart: Restart::default(),
                 started_at,
                 started,
                 _data_dir: data_dir,

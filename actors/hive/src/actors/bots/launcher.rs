@@ -1,63 +1,26 @@
 //! Makes the bots that run those that are wanted: compares, and starts or stops
 //! what differs, whenever something changed and from time to time.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashSet, time::Duration};
 
 use actix::{Actor, ActorFutureExt, AsyncContext, Handler, Message, WrapFuture};
-use deia_supervision::{
-    Backoff, Budget, ChildSpec, Context, DynamicSupervisor, Event, EventKind, Exhausted, Handle,
-    Received, StartError, Tree, child,
-};
+use deia_supervision::{Context, Event, EventKind, Received};
 use futures_util::future::join_all;
 use tokio::sync::oneshot;
 
 use super::{
-    board::{Board, Card},
-    bot::{BotActor, CancelTask, StopAll},
-    command::CommandContext,
-    guardian::Guardian,
-    log::BotLog,
-    reconcile::{Generation, Step, reconcile},
-    work::Work,
+    bot::CancelTask,
+    lifecycle::{LauncherDeps, start_bot, stop_bot},
+    news::news_of,
+    reconcile::{Step, reconcile},
 };
 use crate::{
-    actors::scheduler::Scheduler,
-    config::Config,
-    ledger::{Command, Ledger, StoreError},
-    model::{Action, AttemptEnd, BotName, BotRecord, CommandExecutor, Executor, NewEvent, TaskId},
+    ledger::{Command, StoreError},
+    model::{AttemptEnd, BotName, BotRecord, TaskId},
 };
 
 /// How often is compared even when nobody told of a change.
 const COMPARE_EVERY: Duration = Duration::from_secs(5);
-/// How long a bot may take to end its programs beyond their own grace.
-const STOP_EXTRA: Duration = Duration::from_secs(5);
-
-/// What the launcher, and every bot, works with.
-#[derive(Clone)]
-pub(crate) struct LauncherDeps {
-    pub(crate) config: Arc<Config>,
-    pub(crate) ledger: Ledger,
-    pub(crate) scheduler: Handle<Scheduler>,
-    pub(crate) bots: DynamicSupervisor,
-    pub(crate) board: Board,
-    pub(crate) guardian: Guardian,
-    pub(crate) tree: Arc<OnceLock<Tree>>,
-    pub(crate) managed: ManagedBots,
-}
-
-/// The bots that were started, kept where a new launcher finds them.
-#[derive(Clone, Default)]
-pub(crate) struct ManagedBots(Arc<Mutex<HashMap<BotName, Managed>>>);
-
-impl ManagedBots {
-    fn lock(&self) -> MutexGuard<'_, HashMap<BotName, Managed>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// Makes the bots that run those that are wanted.
 pub(crate) struct Launcher {
@@ -66,13 +29,6 @@ pub(crate) struct Launcher {
     comparing: bool,
     again: bool,
     stopping: bool,
-}
-
-/// A bot that was started.
-#[derive(Clone)]
-pub(crate) struct Managed {
-    generation: Generation,
-    handle: Handle<BotActor>,
 }
 
 impl Launcher {
@@ -210,164 +166,6 @@ impl Launcher {
                 }
             }),
         );
-    }
-}
-
-/// The event that tells of it, if any; what is seen goes onto the card.
-fn news_of(kind: &EventKind, name: &BotName, card: &Card) -> Option<NewEvent> {
-    let event = |action| NewEvent::new(action, "deia", name.as_str());
-    match kind {
-        EventKind::Started { .. } => Some(event(Action::BotStarted)),
-        EventKind::Crashed { exit } => {
-            card.crashed(exit.to_string());
-            let details = serde_json::json!({"cause": exit.code(), "message": exit.message()});
-            Some(event(Action::BotCrashed).failure().details(details))
-        }
-        EventKind::Restarted { incarnation } => {
-            card.restarted();
-            Some(event(Action::BotRestarted).details(serde_json::json!({"start": incarnation})))
-        }
-        EventKind::Quarantined { exit } => {
-            card.quarantined();
-            Some(
-                event(Action::BotQuarantined)
-                    .failure()
-                    .details(serde_json::json!({"cause": exit.to_string()})),
-            )
-        }
-        _ => None,
-    }
-}
-
-async fn start_bot(deps: &LauncherDeps, record: &BotRecord) {
-    deps.board.card(&record.name).launched();
-    let (spec, handle) = bot_child(deps, record);
-    let managed = Managed {
-        generation: Generation::of(record),
-        handle,
-    };
-    // Before it is up, so that a launcher that fails right here leaves it known.
-    deps.managed.lock().insert(record.name.clone(), managed);
-    if let Err(error) = deps.bots.start_child(spec).await {
-        tracing::error!(bot = %record.name, %error, "the bot did not start; tried again");
-        deps.board.card(&record.name).crashed(error.to_string());
-        deps.managed.lock().remove(&record.name);
-    }
-}
-
-/// Ends what the bot has in hand, then the bot.
-async fn stop_bot(deps: &LauncherDeps, name: &BotName, handle: &Handle<BotActor>) {
-    let (done, stopped) = oneshot::channel();
-    // One that is down has nothing in hand and would not answer.
-    if deps.board.observe(name).up && handle.tell(StopAll(done)).is_ok() {
-        let limit = deps.config.bots.term_grace + STOP_EXTRA;
-        if tokio::time::timeout(limit, stopped).await.is_err() {
-            tracing::warn!(bot = %name, "the bot did not end its tasks in time and is killed");
-        }
-    }
-    for ended in [
-        deps.bots.terminate_child(name.as_str()).await,
-        deps.bots.delete_child(name.as_str()).await,
-    ] {
-        if let Err(error) = ended {
-            tracing::debug!(bot = %name, %error, "the bot was gone already");
-        }
-    }
-    let reason = "its bot was stopped".to_owned();
-    let command = Command::GiveBack {
-        bots: vec![name.clone()],
-        end: AttemptEnd::GivenBack,
-        reason,
-    };
-    if let Err(error) = deps.ledger.apply(command).await {
-        tracing::error!(bot = %name, %error, "tasks could not be given back");
-    }
-}
-
-fn bot_child(deps: &LauncherDeps, record: &BotRecord) -> (ChildSpec, Handle<BotActor>) {
-    let restart = deps.config.bots.restart;
-    let (deps, record) = (deps.clone(), Arc::new(record.clone()));
-    // One more than tasks and their messages can ever be under way.
-    let mailbox = 16 + 4 * record.spec.capabilities.max_concurrent_tasks as usize;
-    let name = record.name.clone();
-    let (spec, handle) = child(name.as_str(), move || {
-        build_bot(deps.clone(), record.clone())
-    });
-    let spec = spec
-        .backoff(
-            Backoff::new(restart.min, restart.max)
-                .factor(2.0)
-                .jitter(0.2)
-                .reset_after(restart.period),
-        )
-        .budget(Budget::new(restart.restarts, restart.period))
-        .on_exhausted(Exhausted::Quarantine)
-        .mailbox(mailbox);
-    (spec, handle)
-}
-
-/// Builds a bot. What an earlier start of it had in hand goes back to the queue first.
-async fn build_bot(deps: LauncherDeps, record: Arc<BotRecord>) -> Result<BotActor, StartError> {
-    let card = deps.board.card(&record.name);
-    let epoch = card.begin_epoch();
-    if epoch > 1 {
-        let command = Command::GiveBack {
-            bots: vec![record.name.clone()],
-            end: AttemptEnd::BotDied,
-            reason: format!("bot {} went down while working on it", record.name),
-        };
-        deps.ledger
-            .apply(command)
-            .await
-            .map_err(StartError::failed)?;
-    }
-    let work = match &record.spec.executor {
-        Executor::Command(spec) => Work::Command(Box::new(command_context(
-            &deps,
-            &record,
-            spec.clone(),
-            &card,
-        ))),
-        Executor::Simulated(simulated) => Work::simulated(simulated.profile()),
-    };
-    Ok(BotActor {
-        name: record.name.clone(),
-        epoch,
-        capabilities: record.spec.capabilities.clone(),
-        work,
-        card,
-        ledger: deps.ledger,
-        scheduler: deps.scheduler,
-        attempts: HashMap::new(),
-        reports: Vec::new(),
-        reporting: 0,
-        stopped: None,
-        crashed: false,
-        at_end: AttemptEnd::BotDied,
-    })
-}
-
-fn command_context(
-    deps: &LauncherDeps,
-    record: &BotRecord,
-    spec: CommandExecutor,
-    card: &Card,
-) -> CommandContext {
-    let config = &deps.config;
-    CommandContext {
-        spec,
-        bot: record.name.clone(),
-        port: record.port,
-        hive_id: deps.ledger.hive_id(),
-        work_dir: config.bot_work_dir(&record.name),
-        max_output_bytes: config.tasks.max_output_bytes.as_u64(),
-        term_grace: config.bots.term_grace,
-        guardian: deps.guardian.clone(),
-        log: BotLog::open(
-            config.bot_log_path(&record.name),
-            config.bots.log_max_bytes.as_u64(),
-        ),
-        pids: card.pids.clone(),
     }
 }
 

@@ -1,0 +1,32 @@
+//! What happens to bots in the tree, as events of the log.
+
+use deia_supervision::EventKind;
+
+use super::board::Card;
+use crate::model::{Action, BotName, NewEvent};
+
+/// The event that tells of it, if any; what is seen goes onto the card.
+pub(super) fn news_of(kind: &EventKind, name: &BotName, card: &Card) -> Option<NewEvent> {
+    let event = |action| NewEvent::new(action, "deia", name.as_str());
+    match kind {
+        EventKind::Started { .. } => Some(event(Action::BotStarted)),
+        EventKind::Crashed { exit } => {
+            card.crashed(exit.to_string());
+            let details = serde_json::json!({"cause": exit.code(), "message": exit.message()});
+            Some(event(Action::BotCrashed).failure().details(details))
+        }
+        EventKind::Restarted { incarnation } => {
+            card.restarted();
+            Some(event(Action::BotRestarted).details(serde_json::json!({"start": incarnation})))
+        }
+        EventKind::Quarantined { exit } => {
+            card.quarantined();
+            Some(
+                event(Action::BotQuarantined)
+                    .failure()
+                    .details(serde_json::json!({"cause": exit.to_string()})),
+            )
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,252 @@
+//! What is submitted, and what is wrong with it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Priority, TaskType, Timestamp};
+use crate::config::TaskSettings;
+
+/// What an integrator submits.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewTask {
+    /// What kind of work it is: `development`, `analysis`, `writing`, `planning`,
+    /// `general`, or another name of 1 to 63 characters of `a-z 0-9 _ - .`.
+    #[serde(rename = "type")]
+    #[schema(value_type = String, example = "general")]
+    pub task_type: TaskType,
+    /// What the bot gets to work on. Limit: `tasks.max_content_bytes`.
+    #[schema(example = "hello")]
+    pub content: String,
+    /// How urgent it is.
+    #[serde(default)]
+    pub priority: Priority,
+    /// Labels to find it by: at most 32, of 1 to 128 bytes each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    /// The submitter's own data, handed to the bot. Limit: `tasks.max_metadata_bytes`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(value_type = Object)]
+    pub metadata: BTreeMap<String, serde_json::Value>,
+    /// Not before then; now when absent or past.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub run_at: Option<Timestamp>,
+    /// How many attempts may fail, 1 to 100; `tasks.default_max_attempts` when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 100)]
+    pub max_attempts: Option<u32>,
+    /// How long one attempt may take, in seconds; `tasks.default_timeout` when absent,
+    /// at most `tasks.max_timeout`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_seconds: Option<u64>,
+    /// How long the submitter thinks it takes, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub estimated_duration_seconds: Option<u64>,
+    /// The W3C trace that it belongs to, from the request's `traceparent` header.
+    #[serde(skip)]
+    pub traceparent: Option<String>,
+}
+
+impl NewTask {
+    /// One of that type with that content, all else by default.
+    pub fn new(task_type: TaskType, content: impl Into<String>) -> Self {
+        Self {
+            task_type,
+            content: content.into(),
+            priority: Priority::default(),
+            tags: Vec::new(),
+            metadata: BTreeMap::new(),
+            run_at: None,
+            max_attempts: None,
+            timeout_seconds: None,
+            estimated_duration_seconds: None,
+            traceparent: None,
+        }
+    }
+
+    /// What is wrong with it under these limits; pointers are relative to the task.
+    pub fn violations(&self, limits: &TaskSettings) -> Vec<Violation> {
+        let mut found = Vec::new();
+        let mut refuse = |pointer: &str, detail: String| {
+            found.push(Violation {
+                pointer: pointer.into(),
+                detail,
+            });
+        };
+        let max_content = limits.max_content_bytes.as_u64();
+        if self.content.len() as u64 > max_content {
+            refuse(
+                "/content",
+                format!(
+                    "is {} bytes long; the limit is {max_content} (tasks.max_content_bytes)",
+                    self.content.len()
+                ),
+            );
+        }
+        if !limits.types.is_empty() && !limits.types.contains(&self.task_type) {
+            let known: Vec<_> = limits.types.iter().map(TaskType::as_str).collect();
+            refuse(
+                "/type",
+                format!(
+                    "is not one of the configured types (tasks.types): {}",
+                    known.join(", ")
+                ),
+            );
+        }
+        if self.tags.len() > 32 {
+            refuse(
+                "/tags",
+                format!("has {} tags; the limit is 32", self.tags.len()),
+            );
+        }
+        for (i, tag) in self.tags.iter().enumerate() {
+            if tag.is_empty() || tag.len() > 128 {
+                refuse(
+                    &format!("/tags/{i}"),
+                    format!("is {} bytes long; allowed are 1 to 128", tag.len()),
+                );
+            }
+        }
+        let max_metadata = limits.max_metadata_bytes.as_u64();
+        let metadata_bytes =
+            serde_json::to_string(&self.metadata).map_or(u64::MAX, |text| text.len() as u64);
+        if !self.metadata.is_empty() && metadata_bytes > max_metadata {
+            refuse(
+                "/metadata",
+                format!(
+                    "is {metadata_bytes} bytes of JSON; the limit is {max_metadata} (tasks.max_metadata_bytes)"
+                ),
+            );
+        }
+        if let Some(n) = self.max_attempts.filter(|n| !(1..=100).contains(n)) {
+            refuse("/max_attempts", format!("is {n}; allowed are 1 to 100"));
+        }
+        let max_timeout = limits.max_timeout.as_secs();
+        if let Some(n) = self
+            .timeout_seconds
+            .filter(|n| !(1..=max_timeout).contains(n))
+        {
+            refuse(
+                "/timeout_seconds",
+                format!("is {n}; allowed are 1 to {max_timeout} (tasks.max_timeout)"),
+            );
+        }
+        found
+    }
+}
+
+/// One thing that is wrong with an input, and where (RFC 6901 JSON pointer).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Violation {
+    /// Where in the body, as a JSON pointer; empty for the whole.
+    #[schema(example = "/content")]
+    pub pointer: String,
+    /// What is wrong there and what is allowed.
+    pub detail: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limits() -> TaskSettings {
+        crate::config::Config::defaults().unwrap().tasks
+    }
+
+    #[test]
+    fn violations_name_the_place_and_the_range() {
+        let ok = NewTask::new("general".parse().unwrap(), "hello");
+        assert_eq!(ok.violations(&limits()), vec![]);
+
+        let max = usize::try_from(limits().max_content_bytes.as_u64()).unwrap();
+        let cases: Vec<(&str, NewTask)> = vec![
+            (
+                "/content",
+                NewTask {
+                    content: "x".repeat(max + 1),
+                    ..ok.clone()
+                },
+            ),
+            (
+                "/tags",
+                NewTask {
+                    tags: vec!["t".into(); 33],
+                    ..ok.clone()
+                },
+            ),
+            (
+                "/tags/1",
+                NewTask {
+                    tags: vec!["t".into(), String::new()],
+                    ..ok.clone()
+                },
+            ),
+            (
+                "/metadata",
+                NewTask {
+                    metadata: [("k".to_owned(), "x".repeat(70_000).into())].into(),
+                    ..ok.clone()
+                },
+            ),
+            (
+                "/max_attempts",
+                NewTask {
+                    max_attempts: Some(0),
+                    ..ok.clone()
+                },
+            ),
+            (
+                "/max_attempts",
+                NewTask {
+                    max_attempts: Some(101),
+                    ..ok.clone()
+                },
+            ),
+            (
+                "/timeout_seconds",
+                NewTask {
+                    timeout_seconds: Some(0),
+                    ..ok.clone()
+                },
+            ),
+            (
+                "/timeout_seconds",
+                NewTask {
+                    timeout_seconds: Some(u64::MAX),
+                    ..ok.clone()
+                },
+            ),
+        ];
+        for (pointer, task) in cases {
+            let found = task.violations(&limits());
+            assert_eq!(found.len(), 1, "{pointer}: {found:?}");
+            assert_eq!(found[0].pointer, pointer);
+        }
+        let at_limit = NewTask {
+            content: "x".repeat(max),
+            ..ok
+        };
+        assert_eq!(at_limit.violations(&limits()), vec![]);
+    }
+
+    #[test]
+    fn only_configured_types_when_types_are_configured() {
+        let mut limits = limits();
+        limits.types = vec!["general".parse().unwrap()];
+        let task = NewTask::new("writing".parse().unwrap(), "");
+        assert_eq!(task.violations(&limits)[0].pointer, "/type");
+    }
+
+    #[test]
+    fn unknown_fields_are_refused() {
+        let error = serde_json::from_str::<NewTask>(r#"{"type":"general","content":"","prio":1}"#);
+        assert!(
+            error
+                .unwrap_err()
+                .to_string()
+                .contains("unknown field `prio`")
+        );
+    }
+}
