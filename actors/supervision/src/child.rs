@@ -3,16 +3,17 @@
 use std::{future::Future, pin::Pin, sync::Arc};
 
 use actix::Actor;
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::task::JoinHandle;
 
 use crate::{
     context::Context,
     driver::{Driver, Link},
-    envelope::Envelope,
     error::StartError,
     handle::Handle,
     node::Node,
+    panic::drop_quietly,
     spec::ChildSpec,
+    tenure::Tenant,
 };
 
 pub(crate) type Built<A> = Pin<Box<dyn Future<Output = Result<A, StartError>>>>;
@@ -35,33 +36,56 @@ where
     E: Into<StartError>,
 {
     let node = Node::worker(name.into());
-    let (handle, mail) = Handle::new(Arc::clone(&node));
+    let handle = Handle::new(Arc::clone(&node));
     let worker = Worker {
         factory: Box::new(move || {
             let building = factory();
             Box::pin(async move { building.await.map_err(Into::into) })
         }),
         handle: handle.clone(),
-        mail,
     };
-    (ChildSpec::worker(node, Box::new(worker)), handle)
+    (ChildSpec::worker(node, Arc::new(worker)), handle)
 }
 
-struct Worker<A: Actor> {
-    factory: Factory<A>,
-    handle: Handle<A>,
-    mail: UnboundedReceiver<Envelope<A>>,
+/// What belongs to a child, whoever runs it.
+pub(crate) struct Worker<A: Actor> {
+    pub(crate) factory: Factory<A>,
+    pub(crate) handle: Handle<A>,
 }
 
 /// A worker whose actor type is forgotten.
-pub(crate) trait WorkerBody: Send {
-    /// Runs the child's driver on the current arbiter until its link is cut.
-    fn run(self: Box<Self>, link: Link) -> Pin<Box<dyn Future<Output = ()>>>;
+pub(crate) trait WorkerBody: Send + Sync {
+    /// Runs a driver of the child on the current arbiter, until its link is cut or its lease is
+    /// taken away.
+    fn run(self: Arc<Self>, link: Link) -> JoinHandle<()>;
+    /// Takes no more messages and drops those that are left.
+    fn close(&self);
+    /// The message in hand on whichever thread, if it is one.
+    fn in_hand(&self) -> Option<&'static str>;
 }
 
 impl<A: Actor<Context = Context<A>>> WorkerBody for Worker<A> {
-    fn run(self: Box<Self>, link: Link) -> Pin<Box<dyn Future<Output = ()>>> {
-        let driver = Driver::new(self.factory, self.handle, self.mail, link);
-        Box::pin(driver.run())
+    fn run(self: Arc<Self>, link: Link) -> JoinHandle<()> {
+        let lease = link.lease.clone();
+        actix_rt::spawn(Tenant::new(Driver::new(self, link).run(), lease))
+    }
+
+    fn close(&self) {
+        for envelope in self.handle.mailbox().close(self.handle.node()) {
+            let _ = drop_quietly(envelope);
+        }
+    }
+
+    fn in_hand(&self) -> Option<&'static str> {
+        self.handle.mailbox().in_hand()
+    }
+}
+
+impl<A: Actor> Drop for Worker<A> {
+    /// It never got into a tree, or is gone from it.
+    fn drop(&mut self) {
+        for envelope in self.handle.mailbox().close(self.handle.node()) {
+            let _ = drop_quietly(envelope);
+        }
     }
 }

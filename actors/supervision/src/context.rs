@@ -1,17 +1,14 @@
 //! What an actor sees of the runtime.
 
-use std::{cell::OnceCell, fmt};
+use std::fmt;
 
-use actix::{
-    Actor, ActorContext, ActorState, Addr, AsyncContext, SpawnHandle,
-    dev::channel::{AddressReceiver, AddressSender, channel},
-    fut::ActorFuture,
-};
+use actix::{Actor, ActorContext, ActorState, Addr, AsyncContext, SpawnHandle, fut::ActorFuture};
 
 use crate::{
     exit::ExitReason,
     handle::Handle,
     jobs::{Job, Spawned},
+    mailbox::Mailbox,
 };
 
 /// The execution context of a supervised actor.
@@ -38,14 +35,6 @@ pub struct Context<A: Actor<Context = Self>> {
     last_job: SpawnHandle,
     pub(crate) current_job: SpawnHandle,
     in_hand: Option<&'static str>,
-    foreign: OnceCell<Foreign<A>>,
-    pub(crate) foreign_mail: Option<AddressReceiver<A>>,
-}
-
-/// Mail through bare addresses, made when the first one is asked for.
-struct Foreign<A: Actor> {
-    sender: AddressSender<A>,
-    receiver: std::cell::Cell<Option<AddressReceiver<A>>>,
 }
 
 impl<A: Actor<Context = Self>> Context<A> {
@@ -61,8 +50,6 @@ impl<A: Actor<Context = Self>> Context<A> {
             last_job: SpawnHandle::default(),
             current_job: SpawnHandle::default(),
             in_hand: None,
-            foreign: OnceCell::new(),
-            foreign_mail: None,
         }
     }
 
@@ -132,19 +119,18 @@ impl<A: Actor<Context = Self>> Context<A> {
 
     /// What is worked on is a future that this message left behind, if it was a message.
     pub(crate) fn resume(&mut self, message_type: Option<&'static str>) {
-        self.in_hand = message_type;
+        let was = std::mem::replace(&mut self.in_hand, message_type);
+        if message_type.is_some() || was.is_some() {
+            self.mailbox().set_in_hand(message_type);
+        }
     }
 
     pub(crate) fn in_hand(&self) -> Option<&'static str> {
         self.in_hand
     }
 
-    /// Where mail through bare addresses arrives, once there is such an address.
-    pub(crate) fn foreign_mail(&mut self) -> Option<&mut AddressReceiver<A>> {
-        if self.foreign_mail.is_none() {
-            self.foreign_mail = self.foreign.get().and_then(|mail| mail.receiver.take());
-        }
-        self.foreign_mail.as_mut()
+    pub(crate) fn mailbox(&self) -> &Mailbox<A> {
+        self.handle.mailbox()
     }
 }
 
@@ -168,15 +154,7 @@ impl<A: Actor<Context = Self>> ActorContext for Context<A> {
 
 impl<A: Actor<Context = Self>> AsyncContext<A> for Context<A> {
     fn address(&self) -> Addr<A> {
-        let foreign = self.foreign.get_or_init(|| {
-            // The capacity of an actix channel bounds nothing that is sent with `do_send`.
-            let (sender, receiver) = channel(16);
-            Foreign {
-                sender,
-                receiver: std::cell::Cell::new(Some(receiver)),
-            }
-        });
-        Addr::new(foreign.sender.clone())
+        Addr::new(self.handle.foreign_or_new().sender())
     }
 
     fn spawn<F>(&mut self, job: F) -> SpawnHandle

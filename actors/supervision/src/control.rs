@@ -15,7 +15,7 @@ use std::{
 
 use futures_util::task::AtomicWaker;
 
-use crate::spec::Shutdown;
+use crate::{spec::Shutdown, tenure::Lease};
 
 /// What a supervisor tells a child. When the line is cut, the child is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,15 +54,18 @@ pub(crate) struct ControlSender(Arc<Line>);
 
 pub(crate) struct ControlReceiver {
     line: Arc<Line>,
+    lease: Lease,
     /// Whether the waker is in place. A driver is one task with one waker, so it need not be
     /// renewed until it has been used.
     armed: bool,
 }
 
-pub(crate) fn line() -> (ControlSender, ControlReceiver) {
+/// A line to the driver that holds `lease`.
+pub(crate) fn line(lease: Lease) -> (ControlSender, ControlReceiver) {
     let line = Arc::new(Line::default());
     let receiver = ControlReceiver {
         line: Arc::clone(&line),
+        lease,
         armed: false,
     };
     (ControlSender(line), receiver)
@@ -80,6 +83,23 @@ impl ControlSender {
         }
         self.0.announce();
         true
+    }
+
+    /// Connects the line to another driver, which holds `lease` now. What was not heard yet is
+    /// forgotten.
+    pub(crate) fn renew(&self, lease: Lease) -> ControlReceiver {
+        {
+            let mut queue = self.0.queue();
+            queue.commands.clear();
+            queue.receiver_gone = false;
+        }
+        // The driver that was there learns that it is over, if its thread ever comes back.
+        self.0.waker.wake();
+        ControlReceiver {
+            line: Arc::clone(&self.0),
+            lease,
+            armed: false,
+        }
     }
 }
 
@@ -105,6 +125,9 @@ impl ControlReceiver {
         self.armed = true;
         self.line.news.store(false, Ordering::Release);
         let mut queue = self.line.queue();
+        if !self.lease.is_held() {
+            return Poll::Pending;
+        }
         if let Some(command) = queue.commands.pop_front() {
             self.armed = false; // there may be more
             return Poll::Ready(Some(command));
@@ -124,8 +147,10 @@ impl ControlReceiver {
 impl Drop for ControlReceiver {
     fn drop(&mut self) {
         let mut queue = self.line.queue();
-        queue.receiver_gone = true;
-        queue.commands.clear();
+        if self.lease.is_held() {
+            queue.receiver_gone = true;
+            queue.commands.clear();
+        }
     }
 }
 
@@ -134,6 +159,11 @@ mod tests {
     use futures_util::task::noop_waker;
 
     use super::*;
+    use crate::node::Node;
+
+    fn line() -> (ControlSender, ControlReceiver) {
+        super::line(Lease::of(&Node::worker("a".to_owned())))
+    }
 
     const START: Control = Control::Start { incarnation: 1 };
     const STOP: Control = Control::Stop(Shutdown::Infinity);

@@ -11,22 +11,22 @@ use std::{
 
 use actix::Actor;
 use tokio::{
-    sync::mpsc::{UnboundedReceiver, UnboundedSender},
+    sync::mpsc::UnboundedSender,
     time::{Sleep, sleep},
 };
 
 use crate::{
-    child::Factory,
+    arbiters::PostId,
+    child::{Worker, WorkerBody as _},
     context::Context,
     control::{Control, ControlReceiver},
     engine::Engine,
-    envelope::Envelope,
     error::StartError,
     exit::ExitReason,
-    handle::Handle,
     node::{ChildId, ChildState, Node},
     panic::{Guarded, Panic, drop_quietly, guard},
     spec::Shutdown,
+    tenure::{Lease, Seen},
 };
 
 /// Of this many polls one is timed, and stands for all: a clock read costs as much as a message.
@@ -44,6 +44,23 @@ pub(crate) enum News {
     Ignored,
     StartFailed(ExitReason),
     Exited(ExitReason),
+    /// From the watchdog: an arbiter with children of this supervisor makes no progress.
+    Blocked(Blocked),
+}
+
+/// An arbiter that makes no progress.
+#[derive(Clone, Copy)]
+pub(crate) struct Blocked {
+    pub(crate) post: PostId,
+    /// Who blocks it, if it is a child of the supervisor that hears of it.
+    pub(crate) culprit: Option<Culprit>,
+}
+
+#[derive(Clone, Copy)]
+pub(crate) struct Culprit {
+    pub(crate) id: ChildId,
+    pub(crate) seen: Seen,
+    pub(crate) message_type: Option<&'static str>,
 }
 
 /// A child's connection to its supervisor.
@@ -51,11 +68,15 @@ pub(crate) struct Link {
     pub(crate) id: ChildId,
     pub(crate) node: Arc<Node>,
     pub(crate) control: ControlReceiver,
+    pub(crate) lease: Lease,
     pub(crate) notes: UnboundedSender<Note>,
 }
 
 impl Link {
     pub(crate) fn report(&self, incarnation: u64, news: News) {
+        if !self.lease.is_held() {
+            return;
+        }
         // If the supervisor is gone, the cut control line says so, too.
         let _ = self.notes.send(Note {
             id: self.id,
@@ -68,17 +89,16 @@ impl Link {
 impl Drop for Link {
     /// Nothing more comes of this child, whichever way its task ended.
     fn drop(&mut self) {
-        self.node.set_state(ChildState::Removed);
+        if self.lease.is_held() {
+            self.node.set_state(ChildState::Removed);
+        }
     }
 }
 
 pub(crate) struct Driver<A: Actor<Context = Context<A>>> {
-    /// First, so that it is dropped before the mailbox: whoever waits for an answer then sees
-    /// that the child is gone.
-    link: Link,
-    factory: Factory<A>,
+    worker: Arc<Worker<A>>,
     ctx: Context<A>,
-    mail: UnboundedReceiver<Envelope<A>>,
+    link: Link,
     polls: u32,
 }
 
@@ -90,16 +110,10 @@ enum Outcome {
 }
 
 impl<A: Actor<Context = Context<A>>> Driver<A> {
-    pub(crate) fn new(
-        factory: Factory<A>,
-        handle: Handle<A>,
-        mail: UnboundedReceiver<Envelope<A>>,
-        link: Link,
-    ) -> Self {
+    pub(crate) fn new(worker: Arc<Worker<A>>, link: Link) -> Self {
         Self {
-            factory,
-            ctx: Context::new(handle),
-            mail,
+            ctx: Context::new(worker.handle.clone()),
+            worker,
             link,
             polls: 0,
         }
@@ -114,15 +128,7 @@ impl<A: Actor<Context = Context<A>>> Driver<A> {
                 break;
             }
         }
-        self.link.node.set_state(ChildState::Removed);
-        // Messages left over may panic when they are dropped.
-        self.mail.close();
-        while let Ok(envelope) = self.mail.try_recv() {
-            self.link.node.leave();
-            let _ = drop_quietly(envelope);
-        }
-        let _ = drop_quietly(self.factory);
-        let _ = drop_quietly(self.ctx);
+        let _ = drop_quietly(self);
     }
 
     /// Builds the actor and runs it to its end.
@@ -141,7 +147,7 @@ impl<A: Actor<Context = Context<A>>> Driver<A> {
     }
 
     async fn build(&mut self) -> Result<A, News> {
-        let building = match guard(|| (self.factory)()) {
+        let building = match guard(|| (self.worker.factory)()) {
             Ok(building) => building,
             Err(panic) => return Err(News::StartFailed(panicked(panic, None))),
         };
@@ -236,15 +242,27 @@ impl<A: Actor<Context = Context<A>>> Driver<A> {
         self.polls = self.polls.wrapping_add(1);
         let timed = self.polls.is_multiple_of(TIMED_POLLS).then(Instant::now);
         let Self {
-            ctx, mail, link, ..
+            ctx, worker, link, ..
         } = self;
-        let polled = guard(|| run.engine.poll(ctx, mail, &link.node, cx));
+        let polled = guard(|| run.engine.poll(ctx, &worker.handle, &link.lease, cx));
         if let Some(begin) = timed {
             let ns = u64::try_from(begin.elapsed().as_nanos()).unwrap_or(u64::MAX);
             link.node
                 .add_busy(ns.saturating_mul(u64::from(TIMED_POLLS)));
         }
         polled.unwrap_or_else(|panic| Poll::Ready(panicked(panic, ctx.in_hand())))
+    }
+}
+
+impl<A: Actor<Context = Context<A>>> Drop for Driver<A> {
+    /// The child was removed, or its arbiter was stopped. (If the lease was taken away, the child
+    /// goes on elsewhere.)
+    fn drop(&mut self) {
+        if self.link.lease.is_held() {
+            // First, so that whoever waits for an answer sees that the child is gone.
+            self.link.node.set_state(ChildState::Removed);
+            self.worker.close();
+        }
     }
 }
 

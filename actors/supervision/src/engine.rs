@@ -4,21 +4,16 @@
 //! budget, so that no actor starves its neighbours on the arbiter, and that nothing happens on
 //! drop.
 
-use std::{
-    pin::Pin,
-    task::{Context as TaskContext, Poll},
-};
+use std::task::{Context as TaskContext, Poll};
 
 use actix::{Actor, ActorState, AsyncContext, Running, SpawnHandle, dev::EnvelopeProxy};
-use futures_util::Stream;
-use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::{
     context::Context,
-    envelope::Envelope,
     exit::ExitReason,
+    handle::Handle,
     jobs::{Job, Jobs},
-    node::Node,
+    tenure::Lease,
 };
 
 /// Messages per poll, and polls of spawned futures, after which the neighbours get their turn.
@@ -56,8 +51,8 @@ impl<A: Actor<Context = Context<A>>> Engine<A> {
     pub(crate) fn poll(
         &mut self,
         ctx: &mut Context<A>,
-        mail: &mut UnboundedReceiver<Envelope<A>>,
-        node: &Node,
+        child: &Handle<A>,
+        lease: &Lease,
         cx: &mut TaskContext<'_>,
     ) -> Poll<ExitReason> {
         self.fuel = FUEL;
@@ -73,12 +68,15 @@ impl<A: Actor<Context = Context<A>>> Engine<A> {
                 return Poll::Pending;
             }
             self.ready |= !ctx.halting();
-            self.poll_mail(ctx, mail, node, cx);
-            self.poll_foreign_mail(ctx, node, cx);
+            self.poll_mail(ctx, child, lease, cx);
+            self.poll_foreign_mail(ctx, child, lease, cx);
             if !self.waits.is_empty() && !ctx.halting() {
                 continue;
             }
-            self.poll_jobs(ctx, cx);
+            self.poll_jobs(ctx, lease, cx);
+            if !lease.is_held() {
+                return Poll::Pending; // it goes on elsewhere
+            }
             if self.adopt(ctx) && !ctx.halting() {
                 if self.fuel > 0 && self.job_fuel > 0 {
                     continue;
@@ -121,50 +119,63 @@ impl<A: Actor<Context = Context<A>>> Engine<A> {
     fn poll_mail(
         &mut self,
         ctx: &mut Context<A>,
-        mail: &mut UnboundedReceiver<Envelope<A>>,
-        node: &Node,
+        child: &Handle<A>,
+        lease: &Lease,
         cx: &mut TaskContext<'_>,
     ) {
+        let mut in_hand = false;
         while self.fuel > 0 && ctx.waits.is_empty() && !ctx.halting() {
-            let Poll::Ready(Some(envelope)) = mail.poll_recv(cx) else {
+            let Poll::Ready(envelope) = child.mailbox().poll_pop(lease, child.node(), cx) else {
+                in_hand = false;
                 break;
             };
+            in_hand = true;
             self.fuel -= 1;
-            node.leave();
-            node.add_handled(1);
+            child.node().add_handled(1);
             envelope.run(&mut self.actor, ctx);
+        }
+        if in_hand {
+            child.mailbox().set_in_hand(None);
         }
         self.adopt_waits(ctx);
     }
 
-    fn poll_foreign_mail(&mut self, ctx: &mut Context<A>, node: &Node, cx: &mut TaskContext<'_>) {
+    fn poll_foreign_mail(
+        &mut self,
+        ctx: &mut Context<A>,
+        child: &Handle<A>,
+        lease: &Lease,
+        cx: &mut TaskContext<'_>,
+    ) {
+        let Some(mail) = child.foreign() else {
+            return;
+        };
         while self.fuel > 0 && ctx.waits.is_empty() && self.waits.is_empty() && !ctx.halting() {
-            let Some(mail) = ctx.foreign_mail() else {
-                return;
-            };
-            let Poll::Ready(Some(mut envelope)) = Pin::new(mail).poll_next(cx) else {
+            let Poll::Ready(Some(mut envelope)) = mail.poll_pop(lease, cx) else {
                 break;
             };
             self.fuel -= 1;
-            node.add_handled(1);
+            child.node().add_handled(1);
             envelope.handle(&mut self.actor, ctx);
+            child.mailbox().set_in_hand(None);
         }
         self.adopt_waits(ctx);
     }
 
     /// Polls the spawned futures that were woken, each at most once.
-    fn poll_jobs(&mut self, ctx: &mut Context<A>, cx: &mut TaskContext<'_>) {
+    fn poll_jobs(&mut self, ctx: &mut Context<A>, lease: &Lease, cx: &mut TaskContext<'_>) {
         self.jobs.collect(cx);
         while self.job_fuel > 0
             && !ctx.halting()
             && ctx.waits.is_empty()
+            && lease.is_held()
             && let Some((handle, message_type)) = self.jobs.next()
         {
             self.job_fuel -= 1;
             ctx.current_job = handle;
             ctx.resume(message_type);
             let polled = self.jobs.poll(handle, &mut self.actor, ctx);
-            ctx.put_down();
+            ctx.resume(None);
             match polled {
                 Poll::Ready(done) => {
                     self.fuel = self.fuel.saturating_sub(1);

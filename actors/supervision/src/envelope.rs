@@ -15,6 +15,7 @@ pub(crate) type Envelope<A> = Box<dyn Work<A>>;
 /// A message that knows its handler.
 pub(crate) trait Work<A: Actor>: Send {
     fn run(self: Box<Self>, actor: &mut A, ctx: &mut A::Context);
+    fn message_type(&self) -> &'static str;
     fn into_any(self: Box<Self>) -> Box<dyn Any>;
 }
 
@@ -27,6 +28,10 @@ where
 {
     fn run(self: Box<Self>, actor: &mut A, ctx: &mut Context<A>) {
         handle(self.0, None, actor, ctx);
+    }
+
+    fn message_type(&self) -> &'static str {
+        type_name::<M>()
     }
 
     fn into_any(self: Box<Self>) -> Box<dyn Any> {
@@ -47,6 +52,10 @@ where
         if !answer.is_closed() {
             handle(message, Some(answer), actor, ctx);
         }
+    }
+
+    fn message_type(&self) -> &'static str {
+        type_name::<M>()
     }
 
     fn into_any(self: Box<Self>) -> Box<dyn Any> {
@@ -107,6 +116,7 @@ where
             return;
         }
         if let Some(message) = self.0.take() {
+            ctx.mailbox().set_in_hand(Some(type_name::<M>()));
             handle(message, answer, actor, ctx);
         }
     }

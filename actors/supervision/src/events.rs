@@ -65,7 +65,14 @@ pub enum EventKind {
     Suspended,
     /// It was resumed.
     Resumed,
-    /// It blocks its arbiter.
+    /// Another child blocked its arbiter: its run there was abandoned, and it is rebuilt on a
+    /// fresh one. Not a failure; `Restarted` follows, unless it is temporary.
+    Moved,
+    /// Its arbiter makes progress again after it was `Stuck`.
+    Recovered,
+    /// It blocks its arbiter. Comes from the watchdog, so that it is heard even if the arbiter
+    /// is the one on which the tree runs. The path is that of the root if what blocks the arbiter
+    /// is not a child.
     Stuck {
         /// Rust type name of the message in hand, if known.
         message_type: Option<&'static str>,

@@ -35,8 +35,9 @@ pub enum ExitReason {
     GaveUp(Arc<GaveUp>),
     /// It did not stop within its time-out, or was to be stopped brutally.
     Killed,
-    /// It blocked its arbiter and could not even be killed. `message_type` names the message in
-    /// hand, if known.
+    /// It blocked its arbiter, so that it could not even be killed: see
+    /// [`SupervisorSpec::watchdog`](crate::SupervisorSpec::watchdog). Or it did not end although
+    /// its time to stop was long over.
     Stuck {
         /// Rust type name of the message being handled.
         message_type: Option<&'static str>,

@@ -4,19 +4,25 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     task::{Poll, ready},
 };
 
-use actix::{Actor, Handler, Message};
-use tokio::sync::{mpsc, oneshot};
+use actix::{
+    Actor, Handler, Message,
+    dev::channel::{AddressReceiver, AddressSender, channel},
+};
+use futures_util::Stream;
+use tokio::sync::oneshot;
 
 use crate::{
     context::Context,
-    envelope::{Ask as AskEnvelope, Envelope, Tell as TellEnvelope, recover_ask, recover_tell},
+    envelope::{Ask as AskEnvelope, Tell as TellEnvelope, recover_ask, recover_tell},
     error::{AskError, Refused},
     exit::ExitReason,
+    mailbox::{Mailbox, NotTaken},
     node::Node,
+    tenure::Lease,
 };
 
 /// The address of a child. Cheap to clone, usable from any thread, and good from the declaration
@@ -27,16 +33,20 @@ pub struct Handle<A: Actor> {
 }
 
 struct Inner<A: Actor> {
-    mailbox: mpsc::UnboundedSender<Envelope<A>>,
+    mailbox: Mailbox<A>,
     node: Arc<Node>,
+    /// Mail through bare addresses, made when the first one is asked for.
+    foreign: OnceLock<Box<Foreign<A>>>,
 }
 
 impl<A: Actor<Context = Context<A>>> Handle<A> {
-    pub(crate) fn new(node: Arc<Node>) -> (Self, mpsc::UnboundedReceiver<Envelope<A>>) {
-        // The bound is kept in the node: `Node::enter`.
-        let (mailbox, messages) = mpsc::unbounded_channel();
-        let inner = Arc::new(Inner { mailbox, node });
-        (Self { inner }, messages)
+    pub(crate) fn new(node: Arc<Node>) -> Self {
+        let inner = Arc::new(Inner {
+            mailbox: Mailbox::new(),
+            node,
+            foreign: OnceLock::new(),
+        });
+        Self { inner }
     }
 
     /// Sends `message` without waiting for an answer. Never blocks.
@@ -51,15 +61,11 @@ impl<A: Actor<Context = Context<A>>> Handle<A> {
         M::Result: Send,
     {
         let inner = &*self.inner;
-        if !inner.node.enter() {
-            return Err(Refused::Full(message));
-        }
-        match inner.mailbox.send(Box::new(TellEnvelope(message))) {
+        let envelope = Box::new(TellEnvelope(message));
+        match inner.mailbox.push(envelope, &inner.node) {
             Ok(()) => Ok(()),
-            Err(mpsc::error::SendError(envelope)) => {
-                inner.node.leave();
-                Err(Refused::Gone(recover_tell(envelope)))
-            }
+            Err(NotTaken::Full(envelope)) => Err(Refused::Full(recover_tell(envelope))),
+            Err(NotTaken::Closed(envelope)) => Err(Refused::Gone(recover_tell(envelope))),
         }
     }
 
@@ -98,19 +104,15 @@ impl<A: Actor<Context = Context<A>>> Handle<A> {
         M::Result: Send,
     {
         let inner = &*self.inner;
-        if !inner.node.enter() {
-            return Err(Refused::Full(message));
-        }
         let (answer, answered) = oneshot::channel();
-        match inner.mailbox.send(Box::new(AskEnvelope(message, answer))) {
+        let envelope = Box::new(AskEnvelope(message, answer));
+        match inner.mailbox.push(envelope, &inner.node) {
             Ok(()) => Ok(Ask(AskState::Waiting {
                 answered,
                 node: Arc::clone(&inner.node),
             })),
-            Err(mpsc::error::SendError(envelope)) => {
-                inner.node.leave();
-                Err(Refused::Gone(recover_ask(envelope)))
-            }
+            Err(NotTaken::Full(envelope)) => Err(Refused::Full(recover_ask(envelope))),
+            Err(NotTaken::Closed(envelope)) => Err(Refused::Gone(recover_ask(envelope))),
         }
     }
 
@@ -127,6 +129,23 @@ impl<A: Actor<Context = Context<A>>> Handle<A> {
 }
 
 impl<A: Actor> Handle<A> {
+    pub(crate) fn mailbox(&self) -> &Mailbox<A> {
+        &self.inner.mailbox
+    }
+
+    pub(crate) fn node(&self) -> &Arc<Node> {
+        &self.inner.node
+    }
+
+    /// Mail through bare addresses, if there are any.
+    pub(crate) fn foreign(&self) -> Option<&Foreign<A>> {
+        self.inner.foreign.get().map(|foreign| &**foreign)
+    }
+
+    pub(crate) fn foreign_or_new(&self) -> &Foreign<A> {
+        self.inner.foreign.get_or_init(Box::default)
+    }
+
     /// Resolves when the child's current (or next) run ends, with the reason.
     #[must_use]
     pub fn monitor(&self) -> Monitor {
@@ -155,6 +174,43 @@ impl<A: Actor> Handle<A> {
     #[must_use]
     pub fn path(&self) -> &str {
         self.inner.node.path()
+    }
+}
+
+/// Mail through bare addresses. It belongs to the child, as its mailbox does.
+pub(crate) struct Foreign<A: Actor> {
+    sender: Mutex<AddressSender<A>>,
+    receiver: Mutex<AddressReceiver<A>>,
+}
+
+impl<A: Actor> Default for Foreign<A> {
+    fn default() -> Self {
+        // The capacity of an actix channel bounds nothing that is sent with `do_send`.
+        let (sender, receiver) = channel(16);
+        Self {
+            sender: Mutex::new(sender),
+            receiver: Mutex::new(receiver),
+        }
+    }
+}
+
+impl<A: Actor> Foreign<A> {
+    pub(crate) fn sender(&self) -> AddressSender<A> {
+        let sender = self.sender.lock();
+        sender.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn poll_pop(
+        &self,
+        lease: &Lease,
+        cx: &mut std::task::Context<'_>,
+    ) -> Poll<Option<actix::dev::Envelope<A>>> {
+        let receiver = self.receiver.lock();
+        let mut receiver = receiver.unwrap_or_else(PoisonError::into_inner);
+        match lease.is_held() {
+            true => Pin::new(&mut *receiver).poll_next(cx),
+            false => Poll::Pending,
+        }
     }
 }
 

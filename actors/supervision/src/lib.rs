@@ -74,6 +74,12 @@
 //! polls once more when it is dropped (a second panic then aborts the process), and it has no
 //! budget: an actor that always has something to do never lets its neighbours run.
 //!
+//! What belongs to a child (mailbox, control line, factory) is shared between its driver and its
+//! supervisor; the driver has a *lease* on it. When an actor blocks its thread, the
+//! [watchdog](SupervisorSpec::watchdog) sees it from a thread of its own, and the supervisor takes
+//! the leases of all drivers there away and has others go on elsewhere. A thread cannot be killed:
+//! the call that blocks it goes on until it returns, and nothing of that run after it.
+//!
 //! # Where it differs from OTP, on purpose
 //!
 //! - A restarted child keeps its address and its mailbox; only the message in hand is lost.
@@ -89,6 +95,8 @@
 //!   are not. A declared temporary child that has ended by itself does not come back.
 //! - A child of a dynamic supervisor that was terminated keeps its specification until it is
 //!   deleted; one that ended for good by itself is forgotten, whatever its restart type.
+//! - A child that blocks its thread is found out, ends as [`ExitReason::Stuck`], and takes nobody
+//!   along: its neighbours on that thread are rebuilt on another, at nobody's expense.
 //! - Children of one group that fail at the same time count once.
 
 mod arbiters;
@@ -105,14 +113,17 @@ mod exit;
 mod handle;
 mod intensity;
 mod jobs;
+mod mailbox;
 mod node;
 mod panic;
 mod plan;
 mod spec;
 mod status;
 mod supervisor;
+mod tenure;
 mod tree;
 mod validate;
+mod watchdog;
 
 pub use crate::{
     backoff::Backoff,

@@ -3,9 +3,10 @@
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
+    fmt,
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed},
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
+        atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
 };
 
@@ -17,10 +18,14 @@ use tokio::{
 };
 
 use crate::{
+    arbiters::{HERE, PostId},
+    child::WorkerBody,
+    driver::Note,
     exit::ExitReason,
     intensity::Limit,
     spec::{Policy, Strategy},
     supervisor::admin::{ADMIN_QUEUE, Admin},
+    tenure::Tenure,
 };
 
 /// Past exits kept of each child.
@@ -68,9 +73,39 @@ pub enum ChildState {
     Quarantined,
     /// Removed.
     Removed,
+    /// It blocks its arbiter; its supervisor has not dealt with it yet, or cannot because it runs
+    /// on the same arbiter.
+    Stuck,
 }
 
-const STATES: [ChildState; 11] = [
+impl ChildState {
+    /// A stable, machine-readable code, the same as in JSON: `running`, `restarting`, ...
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Declared => "declared",
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Stopping => "stopping",
+            Self::Restarting => "restarting",
+            Self::Terminated => "terminated",
+            Self::Ended => "ended",
+            Self::Ignored => "ignored",
+            Self::Suspended => "suspended",
+            Self::Quarantined => "quarantined",
+            Self::Removed => "removed",
+            Self::Stuck => "stuck",
+        }
+    }
+}
+
+impl fmt::Display for ChildState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+const STATES: [ChildState; 12] = [
     ChildState::Declared,
     ChildState::Starting,
     ChildState::Running,
@@ -82,6 +117,7 @@ const STATES: [ChildState; 11] = [
     ChildState::Suspended,
     ChildState::Quarantined,
     ChildState::Removed,
+    ChildState::Stuck,
 ];
 
 /// One past exit.
@@ -121,12 +157,20 @@ pub(crate) struct SupervisorPart {
     pub(crate) strategy: Strategy,
     pub(crate) branch: Mutex<Branch>,
     pub(crate) admin: mpsc::Sender<Admin>,
+    /// What the watchdog tells the supervisor.
+    pub(crate) notes: OnceLock<mpsc::UnboundedSender<Note>>,
 }
 
 pub(crate) struct Node {
     pub(crate) name: Arc<str>,
     pub(crate) kind: Kind,
     pub(crate) supervisor: Option<SupervisorPart>,
+    /// Who runs it.
+    pub(crate) tenure: Tenure,
+    /// What runs there, for the watchdog.
+    pub(crate) worker: OnceLock<Weak<dyn WorkerBody>>,
+    post: AtomicU64,
+    stuck: AtomicBool,
     place: OnceLock<Place>,
     state: AtomicU8,
     incarnation: AtomicU64,
@@ -152,6 +196,7 @@ impl Node {
             strategy,
             branch: Mutex::default(),
             admin,
+            notes: OnceLock::new(),
         };
         let node = Self::new(name, Kind::Supervisor, Some(part));
         (Arc::new(node), commands)
@@ -162,6 +207,10 @@ impl Node {
             name: name.into(),
             kind,
             supervisor,
+            tenure: Tenure::default(),
+            worker: OnceLock::new(),
+            post: AtomicU64::new(HERE),
+            stuck: AtomicBool::new(false),
             place: OnceLock::new(),
             state: AtomicU8::new(ChildState::Declared as u8),
             incarnation: AtomicU64::new(0),
@@ -174,20 +223,10 @@ impl Node {
         }
     }
 
-    /// Counts a message in, unless the mailbox is full.
+    /// Written under the lock of the mailbox.
     #[inline]
-    pub(crate) fn enter(&self) -> bool {
-        if self.depth.fetch_add(1, Relaxed) < self.bound.load(Relaxed) {
-            return true;
-        }
-        self.depth.fetch_sub(1, Relaxed);
-        false
-    }
-
-    /// Counts a message out.
-    #[inline]
-    pub(crate) fn leave(&self) {
-        self.depth.fetch_sub(1, Relaxed);
+    pub(crate) fn set_depth(&self, messages: usize) {
+        self.depth.store(messages, Relaxed);
     }
 
     /// Only the driver writes these two, so they need no read-modify-write.
@@ -236,8 +275,29 @@ impl Node {
     }
 
     pub(crate) fn state(&self) -> ChildState {
+        if self.stuck.load(Relaxed) {
+            return ChildState::Stuck;
+        }
         let state = usize::from(self.state.load(Relaxed));
         STATES.get(state).copied().unwrap_or(ChildState::Removed)
+    }
+
+    pub(crate) fn set_stuck(&self, stuck: bool) {
+        self.stuck.store(stuck, Relaxed);
+    }
+
+    /// The arbiter it was placed on.
+    pub(crate) fn post(&self) -> PostId {
+        self.post.load(Relaxed)
+    }
+
+    pub(crate) fn set_post(&self, post: PostId) {
+        self.post.store(post, Relaxed);
+    }
+
+    /// The message in hand on whichever thread, if it is one.
+    pub(crate) fn in_hand(&self) -> Option<&'static str> {
+        self.worker.get()?.upgrade()?.in_hand()
     }
 
     pub(crate) fn set_state(&self, state: ChildState) {
@@ -302,6 +362,14 @@ impl Node {
         self.branch()
             .map(|branch| branch.by_id.values().cloned().collect())
             .unwrap_or_default()
+    }
+
+    pub(crate) fn children_by_id(&self) -> Vec<(ChildId, Arc<Self>)> {
+        let all = |branch: MutexGuard<'_, Branch>| {
+            let children = branch.by_id.iter();
+            children.map(|(id, node)| (*id, Arc::clone(node))).collect()
+        };
+        self.branch().map(all).unwrap_or_default()
     }
 
     pub(crate) fn find(&self, name: &str) -> Option<Arc<Self>> {

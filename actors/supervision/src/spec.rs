@@ -135,7 +135,7 @@ impl Policy {
 }
 
 pub(crate) enum Body {
-    Worker(Box<dyn WorkerBody>),
+    Worker(Arc<dyn WorkerBody>),
     Supervisor(Box<SupervisorBody>),
 }
 
@@ -152,6 +152,7 @@ pub(crate) struct Options {
     pub(crate) auto_shutdown: AutoShutdown,
     pub(crate) max_children: Option<usize>,
     pub(crate) pool: Option<usize>,
+    pub(crate) watchdog: Option<Duration>,
 }
 
 /// The declaration of a child: made by [`child`](crate::child()), or from a [`SupervisorSpec`].
@@ -239,7 +240,7 @@ impl ChildSpec {
         self.policy.placement
     }
 
-    pub(crate) fn worker(node: Arc<Node>, body: Box<dyn WorkerBody>) -> Self {
+    pub(crate) fn worker(node: Arc<Node>, body: Arc<dyn WorkerBody>) -> Self {
         Self {
             policy: Policy::new(Shutdown::Within(Duration::from_secs(5))),
             node,

@@ -4,6 +4,7 @@
 //! when they are done. So it can be asked, and stopped, at any time.
 
 pub(crate) mod admin;
+mod blocked;
 mod group;
 mod kids;
 mod members;
@@ -90,6 +91,9 @@ enum Alarm {
 impl Supervisor {
     pub(crate) fn new(link: Link, body: SupervisorBody, shared: Arc<Shared>) -> Self {
         let (notes_sender, notes) = mpsc::unbounded_channel();
+        if let Some(part) = &link.node.supervisor {
+            let _ = part.notes.set(notes_sender.clone());
+        }
         let mut supervisor = Self {
             random: RandomState::new().hash_one(link.id) | 1,
             link,
@@ -220,6 +224,12 @@ impl Supervisor {
         child.incarnation += 1;
         let incarnation = child.incarnation;
         child.node.set_incarnation(incarnation);
+        if child.staff.is_unseated() {
+            self.seat_again(id);
+        }
+        let Some(child) = self.kids.get(id) else {
+            return;
+        };
         if !child.control.send(Control::Start { incarnation }) {
             let reason = ExitReason::StartFailed("its arbiter is gone".into());
             let _ = self.notes_sender.send(Note {
@@ -331,10 +341,11 @@ impl Supervisor {
             Phase::Restarting => self.start_child(id, Why::Again),
             Phase::Stopping(_) => {
                 let (incarnation, path) = (child.incarnation, Arc::clone(child.node.path()));
-                let reason = ExitReason::Stuck { message_type: None };
+                let message_type = self.give_up_driver(id);
+                let reason = ExitReason::Stuck { message_type };
                 self.shared
                     .events
-                    .emit(&path, || EventKind::Stuck { message_type: None });
+                    .emit(&path, || EventKind::Stuck { message_type });
                 self.on_note(Note {
                     id,
                     incarnation,

@@ -21,7 +21,8 @@ use crate::{
         Shared, Supervisor,
         admin::{Operation, SupervisorHandle},
     },
-    validate,
+    tenure::Lease,
+    validate, watchdog,
 };
 
 /// A running tree. Clones stand for the same tree and are usable from any thread. Dropping them
@@ -57,13 +58,20 @@ impl Tree {
             events: Events::new(),
             pool: Pool::new(body.options.pool),
         });
-        let (control, control_receiver) = control::line();
+        let watchdog = body
+            .options
+            .watchdog
+            .map(|limit| watchdog::start(limit, &node, &shared));
+        let here = actix_rt::spawn(Arc::clone(shared.pool.here()).answer());
+        let lease = Lease::of(&node);
+        let (control, control_receiver) = control::line(lease.clone());
         let control = Arc::new(control);
         let (notes, mut news) = mpsc::unbounded_channel();
         let link = Link {
             id: 0,
             node: Arc::clone(&node),
             control: control_receiver,
+            lease,
             notes,
         };
         let supervisor = Supervisor::new(link, *body, Arc::clone(&shared));
@@ -78,6 +86,7 @@ impl Tree {
             shared: Arc::clone(&shared),
             control: Arc::clone(&control),
             exit,
+            _watchdog: watchdog,
         };
         actix_rt::spawn(async move {
             let mut up = Some(up);
@@ -85,6 +94,7 @@ impl Tree {
             // Ends the root's task, and with it everything below.
             running.abort();
             drop(running.await);
+            here.abort();
             keeper.end(reason, up);
         });
         match is_up.await {
@@ -198,6 +208,7 @@ struct Keeper {
     shared: Arc<Shared>,
     control: Arc<ControlSender>,
     exit: watch::Sender<Option<ExitReason>>,
+    _watchdog: Option<watchdog::Guard>,
 }
 
 impl Keeper {
@@ -221,6 +232,7 @@ impl Keeper {
                     }
                     continue;
                 }
+                News::Blocked(_) => continue,
                 News::Ignored => ExitReason::Normal,
                 News::StartFailed(reason) | News::Exited(reason) => reason,
             };

@@ -1,6 +1,6 @@
 //! The declaration of a supervisor.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use super::{
     AutoShutdown, Body, ChildSpec, Criticality, Exhausted, Options, Policy, Restart, Shutdown,
@@ -12,6 +12,9 @@ use crate::{
     node::{Kind, Node},
     supervisor::admin::SupervisorHandle,
 };
+
+/// How long a child may block its arbiter, unless the root says otherwise.
+const WATCHDOG: Duration = Duration::from_secs(10);
 
 /// The declaration of a supervisor and all that is below it.
 pub struct SupervisorSpec {
@@ -61,6 +64,7 @@ impl SupervisorSpec {
             auto_shutdown: AutoShutdown::Never,
             max_children: None,
             pool: None,
+            watchdog: Some(WATCHDOG),
         };
         Self {
             policy: Policy::new(Shutdown::Infinity),
@@ -102,6 +106,35 @@ impl SupervisorSpec {
     #[must_use]
     pub fn arbiters(mut self, arbiters: usize) -> Self {
         self.body.options.pool = Some(arbiters.max(1));
+        self
+    }
+
+    /// On the root of a tree: how long a child may block its arbiter (a thread) before the
+    /// watchdog acts. Default: 10 s. `None`: never; no thread is started for it.
+    ///
+    /// The watchdog runs on a thread of its own. When an arbiter has made no progress for this
+    /// long (up to a quarter more), the child that blocks it is reported as
+    /// [`Stuck`](crate::EventKind::Stuck), with the type of the message in hand. What follows
+    /// depends on its [`Placement`](crate::Placement):
+    ///
+    /// - On an arbiter of the pool or of its own, its run ends with
+    ///   [`ExitReason::Stuck`](crate::ExitReason::Stuck), an abnormal exit like any other, and what
+    ///   is rebuilt of it is rebuilt on a fresh arbiter. So are its neighbours there
+    ///   ([`Moved`](crate::EventKind::Moved)): addresses and mailboxes stay, their restart counts
+    ///   against no budget, their supervisors' strategies hold, and a temporary one ends. No hook of
+    ///   a run that is abandoned is called; its actor is dropped on its thread, if that ever comes
+    ///   back. Nothing but the call that blocks runs on there; *that* cannot be taken back: when it
+    ///   returns, its handler runs to its end beside the next incarnation.
+    /// - On the arbiter on which the tree was started ([`Placement::Here`](crate::Placement::Here))
+    ///   nothing can be moved, because the supervisors themselves are blocked. The event and
+    ///   [`ChildState::Stuck`](crate::ChildState::Stuck) say so, until it
+    ///   [recovers](crate::EventKind::Recovered).
+    ///
+    /// Tasks that children spawned on a blocked arbiter without their context (`actix_rt::spawn`)
+    /// end with it.
+    #[must_use]
+    pub fn watchdog(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.body.options.watchdog = limit.into();
         self
     }
 

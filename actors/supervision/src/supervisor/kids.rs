@@ -9,9 +9,12 @@ use tokio::time::Instant;
 
 use super::admin::{ChildReply, StartReply};
 use crate::{
+    arbiters::Seat,
+    child::WorkerBody,
     control::ControlSender,
     intensity::Window,
     node::{ChildId, ChildState, Node},
+    panic::drop_quietly,
     spec::{Policy, Restart},
 };
 
@@ -19,6 +22,7 @@ pub(super) struct Child {
     pub(super) node: Arc<Node>,
     pub(super) policy: Arc<Policy>,
     pub(super) control: ControlSender,
+    pub(super) staff: Staff,
     /// Declared with its supervisor, rather than added at run time.
     pub(super) declared: bool,
     phase: Phase,
@@ -33,6 +37,35 @@ pub(super) struct Child {
     pub(super) turn: Option<Why>,
     /// Who waits for it to be down.
     pub(super) stop_replies: Vec<ChildReply>,
+}
+
+/// Who runs a worker, and where. A supervisor runs itself.
+#[derive(Default)]
+pub(super) struct Staff {
+    pub(super) worker: Option<Arc<dyn WorkerBody>>,
+    pub(super) seat: Option<Seat>,
+}
+
+impl Staff {
+    /// Its driver was given up, and it needs another to start.
+    pub(super) fn is_unseated(&self) -> bool {
+        self.worker.is_some() && self.seat.is_none()
+    }
+
+    pub(super) fn unseat(&mut self) {
+        self.seat = None;
+    }
+}
+
+impl Drop for Staff {
+    fn drop(&mut self) {
+        if self.is_unseated()
+            && let Some(worker) = &self.worker
+        {
+            worker.close(); // there is no driver that would
+        }
+        let _ = drop_quietly(self.worker.take());
+    }
 }
 
 pub(super) enum Phase {
@@ -75,12 +108,14 @@ impl Child {
         node: Arc<Node>,
         policy: Arc<Policy>,
         control: ControlSender,
+        staff: Staff,
         declared: bool,
     ) -> Self {
         Self {
             node,
             policy,
             control,
+            staff,
             declared,
             phase: Phase::Down(ChildState::Declared),
             incarnation: 0,

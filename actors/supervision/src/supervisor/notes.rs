@@ -34,6 +34,9 @@ impl Why {
 
 impl Supervisor {
     pub(super) fn on_note(&mut self, note: Note) {
+        if let News::Blocked(blocked) = note.news {
+            return self.on_blocked(blocked);
+        }
         let Some(child) = self.kids.get(note.id) else {
             return;
         };
@@ -45,6 +48,7 @@ impl Supervisor {
             News::Ignored => self.on_ignored(note.id),
             News::StartFailed(reason) => self.on_start_failed(note.id, reason),
             News::Exited(reason) => self.on_exited(note.id, reason),
+            News::Blocked(_) => {} // concerns no single child
         }
     }
 
@@ -102,7 +106,7 @@ impl Supervisor {
         self.settle(id, after);
     }
 
-    fn on_start_failed(&mut self, id: ChildId, reason: ExitReason) {
+    pub(super) fn on_start_failed(&mut self, id: ChildId, reason: ExitReason) {
         let Some(child) = self.kids.get_mut(id) else {
             return;
         };
@@ -156,7 +160,7 @@ impl Supervisor {
         self.end(News::StartFailed(reason));
     }
 
-    fn on_exited(&mut self, id: ChildId, reason: ExitReason) {
+    pub(super) fn on_exited(&mut self, id: ChildId, reason: ExitReason) {
         let Some(child) = self.kids.get_mut(id) else {
             return;
         };

@@ -16,3 +16,4 @@ mod start;
 mod stop;
 mod strategies;
 mod suspend;
+mod watchdog;

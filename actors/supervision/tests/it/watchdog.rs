@@ -1,0 +1,338 @@
+//! Children that block their arbiter. Threads and the watchdog's clock are real here.
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+        mpsc,
+    },
+    thread::ThreadId,
+    time::Duration,
+};
+
+use actix::prelude::{Actor, Handler, Message};
+use deia_supervision::{
+    AskError, ChildSpec, ChildState, Context, EventKind, EventStream, ExitReason, Handle,
+    Placement, Received, Restart, StartError, Strategy, SupervisorSpec, Tree, child,
+};
+
+use crate::common::{Crash, Log, Ping, Say, patient, probe, tolerant};
+
+/// Short, because tests wait for it; nothing else here takes that long.
+const LIMIT: Duration = Duration::from_millis(300);
+
+/// Blocks its thread until it is released.
+struct Blocker(Log);
+
+impl Actor for Blocker {
+    type Context = Context<Self>;
+}
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Block(Mutex<mpsc::Receiver<()>>, mpsc::Sender<()>);
+
+impl Handler<Block> for Blocker {
+    type Result = ();
+    fn handle(&mut self, message: Block, _: &mut Self::Context) {
+        message.1.send(()).unwrap();
+        let _ = message.0.lock().unwrap().recv();
+        self.0.add("returned");
+    }
+}
+
+#[derive(Message)]
+#[rtype(result = "ThreadId")]
+struct Where;
+
+impl Handler<Where> for Blocker {
+    type Result = actix::MessageResult<Where>;
+    fn handle(&mut self, _: Where, _: &mut Self::Context) -> Self::Result {
+        actix::MessageResult(std::thread::current().id())
+    }
+}
+
+impl Handler<Say> for Blocker {
+    type Result = ();
+    fn handle(&mut self, message: Say, _: &mut Self::Context) {
+        self.0.add(message.0.to_string());
+    }
+}
+
+fn blocker(name: &str, log: &Log) -> (ChildSpec, Handle<Blocker>) {
+    let log = log.clone();
+    child(name, move || {
+        let actor = Blocker(log.clone());
+        async move { Ok::<_, StartError>(actor) }
+    })
+}
+
+/// Blocks the child's thread; what releases it again.
+fn block(handle: &Handle<Blocker>) -> mpsc::Sender<()> {
+    let (release, released) = mpsc::channel();
+    let (blocked, is_blocked) = mpsc::channel();
+    handle.tell(Block(Mutex::new(released), blocked)).unwrap();
+    is_blocked.recv().unwrap();
+    release
+}
+
+async fn start(root: SupervisorSpec) -> Tree {
+    Tree::start(root.arbiters(1).watchdog(LIMIT)).await.unwrap()
+}
+
+async fn next(events: &mut EventStream) -> (String, EventKind) {
+    loop {
+        match events.recv().await {
+            Some(Received::Event(event)) => return (event.path.to_string(), event.kind),
+            Some(Received::Lagged(_)) => {}
+            None => panic!("the tree is gone"),
+        }
+    }
+}
+
+async fn stuck(events: &mut EventStream) -> (String, Option<&'static str>) {
+    loop {
+        if let (path, EventKind::Stuck { message_type }) = next(events).await {
+            return (path, message_type);
+        }
+    }
+}
+
+fn on_pool(spec: ChildSpec) -> ChildSpec {
+    spec.placement(Placement::RoundRobin)
+}
+
+async fn until(what: impl Fn() -> bool) {
+    while !what() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+#[test]
+fn watchdog_moves_neighbours() {
+    actix::System::new().block_on(async {
+        let (log, said) = (Log::default(), Log::default());
+        let (a, a_handle) = blocker("a", &said);
+        let (b, b_handle, b_script) = probe("b", &log);
+        let (c, c_handle, c_script) = probe("c", &log);
+        let (d, _, d_script) = probe("d", &log);
+        let inner = tolerant("inner", Strategy::OneForOne, 0).child(on_pool(c));
+        let root = tolerant("root", Strategy::OneForOne, 2)
+            .child(on_pool(a))
+            .child(on_pool(b))
+            .child(d)
+            .supervisor(inner);
+        let tree = start(root).await;
+        let mut events = tree.subscribe();
+        let thread = a_handle.ask(Where).await.unwrap();
+        log.take();
+
+        let release = block(&a_handle);
+        let exit = a_handle.monitor();
+        for number in 0..100 {
+            b_handle.tell(Say(number)).unwrap();
+            a_handle.tell(Say(number)).unwrap();
+        }
+        let (path, message_type) = stuck(&mut events).await;
+        assert_eq!(path, "root/a");
+        assert!(message_type.unwrap().ends_with("::Block"));
+
+        // Everything is back although the thread is still blocked.
+        assert_ne!(a_handle.ask(Where).await.unwrap(), thread);
+        assert_eq!(b_handle.ask(Ping).await, Ok(2));
+        assert_eq!(c_handle.ask(Ping).await, Ok(2));
+        assert_eq!(d_script.built(), 1);
+        let reason = exit.await.unwrap();
+        assert_eq!(
+            (reason.code(), reason.message_type()),
+            ("stuck", message_type)
+        );
+        let numbers: Vec<String> = (0..100).map(|number| number.to_string()).collect();
+        assert_eq!(said.take(), numbers, "its mailbox survives");
+        let lines: BTreeSet<String> = log.take().into_iter().collect();
+        assert!(numbers.iter().all(|number| lines.contains(number)));
+        // It counts as a failure of the one that blocked, and of nobody else.
+        let restarts = |path| tree.status_of(path).unwrap().restarts;
+        assert_eq!((restarts("root/a"), restarts("root/b")), (1, 0));
+        assert_eq!(restarts("root/inner/c"), 0);
+        assert_eq!(tree.status_of("root/a").unwrap().state, ChildState::Running);
+
+        // The thread comes back: what it held is dropped, and does nothing any more.
+        assert_eq!(b_script.alive.load(SeqCst), 2);
+        drop(release);
+        until(|| b_script.alive.load(SeqCst) == 1 && c_script.alive.load(SeqCst) == 1).await;
+        assert_eq!(said.take(), ["returned"], "the blocked call ran to its end");
+        assert!(
+            log.take().is_empty(),
+            "no hook of the abandoned runs is called"
+        );
+        assert_eq!(b_handle.ask(Ping).await, Ok(2));
+        assert_eq!(b_handle.ask(Crash).await, Err(AskError::Crashed));
+        assert_eq!(b_handle.ask(Ping).await, Ok(3));
+        assert_eq!(tree.shutdown().await, ExitReason::Shutdown);
+        until(|| b_script.alive.load(SeqCst) == 0).await;
+    });
+}
+
+#[test]
+fn a_stuck_child_on_its_own_arbiter_is_restarted_on_another() {
+    actix::System::new().block_on(async {
+        let said = Log::default();
+        let (a, handle) = blocker("a", &said);
+        let root = patient("root", Strategy::OneForOne).child(a.placement(Placement::Own));
+        let tree = start(root).await;
+        let mut seen = vec![handle.ask(Where).await.unwrap()];
+        let mut releases = Vec::new();
+        for _ in 0..3 {
+            releases.push(block(&handle));
+            let thread = handle.ask(Where).await.unwrap();
+            assert!(!seen.contains(&thread));
+            seen.push(thread);
+        }
+        drop(releases);
+        let status = tree.status_of("root/a").unwrap();
+        assert_eq!((status.incarnation, status.restarts), (4, 3));
+        assert_eq!(tree.shutdown().await, ExitReason::Shutdown);
+        until(|| handle.is_gone()).await;
+    });
+}
+
+#[test]
+fn a_stuck_child_counts_against_the_budget() {
+    actix::System::new().block_on(async {
+        let (a, handle) = blocker("a", &Log::default());
+        let (b, b_handle, _) = probe("b", &Log::default());
+        let root = tolerant("root", Strategy::OneForOne, 0).child(on_pool(b));
+        let tree = start(root.child(on_pool(a))).await;
+        let release = block(&handle);
+        let ExitReason::GaveUp(gave_up) = tree.exited().await else {
+            panic!("it should have given up");
+        };
+        assert_eq!(gave_up.cause.code(), "stuck");
+        until(|| handle.is_gone() && b_handle.is_gone()).await;
+        drop(release);
+    });
+}
+
+/// A strategy binds those that are moved, too; a temporary neighbour ends.
+#[test]
+fn moving_keeps_to_the_strategy() {
+    actix::System::new().block_on(async {
+        let log = Log::default();
+        let (x, x_handle) = blocker("x", &Log::default());
+        let mut group = tolerant("group", Strategy::RestForOne, 0);
+        for (name, pool) in [("a", false), ("b", true), ("c", false)] {
+            let (spec, ..) = probe(name, &log);
+            group = group.child(if pool { on_pool(spec) } else { spec });
+        }
+        let (t, t_handle, _) = probe("t", &log);
+        let group = group.child(on_pool(t.restart(Restart::Temporary)));
+        let root = patient("root", Strategy::OneForOne).child(on_pool(x));
+        let tree = start(root.supervisor(group)).await;
+        log.take();
+        let mut events = tree.subscribe();
+        let release = block(&x_handle);
+        while !matches!(next(&mut events).await, (path, EventKind::Restarted { .. }) if path.ends_with("/c")) {}
+        assert_eq!(log.take(), ["-c", "+b", "+c"]);
+        until(|| t_handle.is_gone()).await;
+        assert!(tree.status_of("root/group/t").is_none());
+        drop(release);
+        assert_eq!(tree.shutdown().await, ExitReason::Shutdown);
+    });
+}
+
+/// Neighbours that are down stay down, and start elsewhere when they are started.
+#[test]
+fn those_that_are_down_start_elsewhere() {
+    actix::System::new().block_on(async {
+        let log = Log::default();
+        let (x, x_handle) = blocker("x", &Log::default());
+        let (b, b_handle, b_script) = probe("b", &log);
+        let root = patient("root", Strategy::OneForOne);
+        let tree = start(root.child(on_pool(x)).child(on_pool(b))).await;
+        tree.suspend_path("root/b").await.unwrap();
+        let release = block(&x_handle);
+        x_handle.ask(Where).await.unwrap();
+        assert_eq!(b_script.built(), 1);
+        let asked = b_handle.ask(Ping);
+        tree.resume_path("root/b").await.unwrap();
+        assert_eq!(asked.await, Ok(2));
+        assert_eq!(tree.shutdown().await, ExitReason::Shutdown);
+        drop(release);
+    });
+}
+
+#[test]
+fn a_factory_that_blocks_is_a_failed_start() {
+    actix::System::new().block_on(async {
+        let (release, released) = mpsc::channel::<()>();
+        let released = Mutex::new(Some(released));
+        let builds = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&builds);
+        let (spec, handle) = child("a", move || {
+            if counted.fetch_add(1, SeqCst) == 1 {
+                let _ = released.lock().unwrap().take().unwrap().recv();
+            }
+            async { Ok::<_, StartError>(Blocker(Log::default())) }
+        });
+        let tree = start(patient("root", Strategy::OneForOne).child(on_pool(spec))).await;
+        let again = tokio::time::timeout(Duration::from_secs(60), tree.restart_path("root/a"));
+        let error = again.await.unwrap().unwrap_err().to_string();
+        assert!(error.contains("stuck"), "{error}");
+        let root = tree.supervisor("root").unwrap();
+        root.restart_child("a").await.unwrap();
+        assert!(handle.ask(Where).await.is_ok());
+        assert_eq!(builds.load(SeqCst), 3);
+        assert_eq!(tree.shutdown().await, ExitReason::Shutdown);
+        drop(release);
+    });
+}
+
+/// Where the supervisors run, nothing can be moved; but it is said, from another thread.
+#[test]
+fn a_tree_that_is_blocked_itself_is_reported() {
+    let (out, trees) = mpsc::channel();
+    let running = std::thread::spawn(move || {
+        actix::System::new().block_on(async {
+            let (a, handle) = blocker("a", &Log::default());
+            let tree = start(patient("root", Strategy::OneForOne).child(a)).await;
+            out.send((tree.clone(), handle)).unwrap();
+            tree.exited().await
+        })
+    });
+    let (tree, handle) = trees.recv().unwrap();
+    let mut events = tree.subscribe();
+    let release = block(&handle);
+    let listening = actix::System::new();
+    let (path, kind) = listening.block_on(next(&mut events));
+    let EventKind::Stuck { message_type } = kind else {
+        panic!("{kind:?}");
+    };
+    assert_eq!(path, "root/a");
+    assert!(message_type.unwrap().ends_with("::Block"));
+    assert_eq!(tree.status_of("root/a").unwrap().state, ChildState::Stuck);
+    drop(release);
+    let (path, kind) = listening.block_on(next(&mut events));
+    assert_eq!((path.as_str(), kind), ("root/a", EventKind::Recovered));
+    let status = tree.status_of("root/a").unwrap();
+    assert_eq!((status.state, status.incarnation), (ChildState::Running, 1));
+    listening.block_on(tree.shutdown());
+    assert_eq!(running.join().unwrap(), ExitReason::Shutdown);
+}
+
+#[test]
+fn it_can_be_switched_off() {
+    actix::System::new().block_on(async {
+        let (a, handle) = blocker("a", &Log::default());
+        let root = patient("root", Strategy::OneForOne).child(on_pool(a));
+        let tree = Tree::start(root.watchdog(None)).await.unwrap();
+        let mut events = tree.subscribe();
+        let release = block(&handle);
+        tokio::time::sleep(2 * LIMIT).await;
+        assert!(events.try_recv().is_none());
+        drop(release);
+        assert!(handle.ask(Where).await.is_ok());
+        assert_eq!(tree.shutdown().await, ExitReason::Shutdown);
+    });
+}
