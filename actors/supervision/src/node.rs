@@ -135,6 +135,8 @@ pub struct ExitRecord {
 #[derive(Default)]
 pub(crate) struct History {
     pub(crate) started_at: Option<Instant>,
+    /// How much it had worked when it was started the last time.
+    pub(crate) busy_before_ns: u64,
     pub(crate) exits: VecDeque<ExitRecord>,
     pub(crate) restarts: VecDeque<Instant>,
     pub(crate) monitors: Vec<oneshot::Sender<ExitReason>>,
@@ -326,7 +328,9 @@ impl Node {
     }
 
     pub(crate) fn note_up(&self, now: Instant) {
-        self.history().started_at = Some(now);
+        let mut history = self.history();
+        history.started_at = Some(now);
+        history.busy_before_ns = self.busy_ns();
     }
 
     pub(crate) fn note_restart(&self, now: Instant) {

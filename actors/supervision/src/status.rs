@@ -50,7 +50,7 @@ pub struct TreeStatus {
     pub handled: u64,
     /// Time spent working since the tree was started. An estimate, from a sample of one poll in eight.
     pub busy_ms: u64,
-    /// `busy_ms` as a share of the time since the last start, 0 to 1. An estimate.
+    /// How much of the time since its last start it has spent working, 0 to 1. An estimate.
     pub busy_share: f64,
     /// Its last exit.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -67,6 +67,7 @@ pub(crate) fn of(node: &Node, now: Instant) -> TreeStatus {
     let worker = node.kind == Kind::Worker;
     let busy_ns = node.busy_ns();
     let history = node.history();
+    let busy_since_start_ns = busy_ns.saturating_sub(history.busy_before_ns);
     let uptime = history
         .started_at
         .map(|since| now.saturating_duration_since(since));
@@ -97,7 +98,7 @@ pub(crate) fn of(node: &Node, now: Instant) -> TreeStatus {
         mailbox_bound: if worker { node.bound() } else { 0 },
         handled: node.handled(),
         busy_ms: busy_ns / 1_000_000,
-        busy_share: share(busy_ns, uptime),
+        busy_share: share(busy_since_start_ns, uptime),
         last_exit: exits.last().cloned(),
         exits,
         children: children.iter().map(|child| of(child, now)).collect(),

@@ -283,6 +283,10 @@ impl Supervisor {
         let phase = match after {
             After::Remove => return self.remove(id),
             After::Restart => Phase::Restarting,
+            After::Cycle if matches!(self.life, Life::Stopping(_)) => {
+                Phase::Down(ChildState::Declared)
+            }
+            After::Cycle => return self.start_cycled(id),
             After::Down(state) => Phase::Down(state),
         };
         self.kids.set(id, phase);
@@ -301,6 +305,15 @@ impl Supervisor {
             self.shared
                 .events
                 .emit(child.node.path(), || EventKind::Suspended);
+        }
+    }
+
+    /// The second half of [`Operation::Cycle`](admin::Operation::Cycle).
+    fn start_cycled(&mut self, id: ChildId) {
+        self.kids.set(id, Phase::Down(ChildState::Terminated));
+        let turn = self.kids.get_mut(id).and_then(|child| child.turn.take());
+        if let Some(why) = turn {
+            self.start_in_turn(id, why);
         }
     }
 

@@ -150,13 +150,15 @@ impl Tree {
         self.operate(path, Operation::Resume).await
     }
 
-    /// Stops the child at `path`, if it is running, and starts it. Not counted as a failure.
+    /// Stops the child at `path`, if it is running, and starts it: one operation of its
+    /// supervisor, so that nothing can come in between, and a temporary child is kept. Not counted
+    /// as a failure. One that waits for its restart is started at once.
     ///
     /// # Errors
-    /// If there is no such child, it is the root, it is suspended, or it does not start.
+    /// If there is no such child, it is the root, it is suspended, it is being stopped, or it does
+    /// not start.
     pub async fn restart_path(&self, path: &str) -> Result<(), ChildError> {
-        self.operate(path, Operation::Terminate).await?;
-        self.operate(path, Operation::Restart).await
+        self.operate(path, Operation::Cycle).await
     }
 
     async fn operate(&self, path: &str, operation: Operation) -> Result<(), ChildError> {

@@ -32,6 +32,8 @@ pub(crate) enum Operation {
     Delete,
     Suspend,
     Resume,
+    /// Stop it, if it is running, and start it.
+    Cycle,
 }
 
 /// One child, as [`SupervisorHandle::which_children`] reports it.

@@ -89,6 +89,8 @@ pub(super) enum Why {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum After {
     Restart,
+    /// Somebody asked for it to be stopped and started: its `turn` says who.
+    Cycle,
     Down(ChildState),
     Remove,
 }

@@ -63,6 +63,7 @@ impl Supervisor {
                 Ok(_) => self.start_in_turn(id, Why::Manual(reply)),
                 Err(error) => drop(reply.send(Err(error))),
             },
+            Operation::Cycle => self.cycle(id, reply),
             Operation::Resume => match self.is_down(id) {
                 Ok(ChildState::Suspended) => self.start_in_turn(id, Why::Resumed(reply)),
                 _ => drop(reply.send(Err(ChildError::NotSuspended))),
@@ -74,6 +75,29 @@ impl Supervisor {
                 }
                 Err(error) => drop(reply.send(Err(error))),
             },
+        }
+    }
+
+    fn cycle(&mut self, id: ChildId, reply: ChildReply) {
+        let Some(child) = self.kids.get_mut(id) else {
+            return;
+        };
+        match child.phase() {
+            Phase::Down(ChildState::Suspended) => drop(reply.send(Err(ChildError::Suspended))),
+            Phase::Restarting if child.turn.is_none() => {
+                child.attempt = 0;
+                self.clear_timer(id);
+                self.start_in_turn(id, Why::Manual(reply));
+            }
+            Phase::Down(_) => self.start_in_turn(id, Why::Manual(reply)),
+            Phase::Starting(_) | Phase::Up => {
+                child.attempt = 0;
+                child.turn = Some(Why::Manual(reply));
+                self.stop_child(id, After::Cycle);
+            }
+            Phase::Stopping(_) | Phase::Restarting => {
+                let _ = reply.send(Err(ChildError::Restarting));
+            }
         }
     }
 
