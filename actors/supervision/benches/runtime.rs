@@ -2,10 +2,15 @@
 //! kameo in the same run: `cargo bench -p deia-supervision`.
 //!
 //! Everything runs on one current-thread runtime. Each figure is the median of the rounds, in
-//! which the contestants take turns. Writes `target/deia-bench/supervision.json`.
+//! which the contestants take turns. Writes `target/deia-bench/supervision.json`. With
+//! `cargo bench -p deia-supervision --bench runtime -- growth` it shows, in one round, how the cost
+//! grows with the number of children and of futures in flight, and writes
+//! `supervision-growth.json`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+#[path = "runtime/growth.rs"]
+mod growth;
 #[path = "runtime/others.rs"]
 mod others;
 #[path = "runtime/ours.rs"]
@@ -39,7 +44,7 @@ pub(crate) trait Contestant {
     fn stop(&mut self, actors: Vec<Self::Actor>) -> impl Future<Output = ()>;
 }
 
-type Figures = BTreeMap<&'static str, BTreeMap<&'static str, Vec<f64>>>;
+pub(crate) type Figures = BTreeMap<&'static str, BTreeMap<&'static str, Vec<f64>>>;
 
 fn main() {
     if without_backtraces() {
@@ -48,6 +53,11 @@ fn main() {
     std::panic::set_hook(Box::new(|_| {}));
     deia_supervision::install_panic_hook();
     let mut figures = Figures::new();
+    if std::env::args().any(|arg| arg == "growth") {
+        growth::measure(&mut figures);
+        report(&figures, "supervision-growth.json");
+        return;
+    }
     alone(&mut figures);
     for round in 0..=ROUNDS {
         let mut warm_up = Figures::new();
@@ -62,7 +72,7 @@ fn main() {
         run::<others::Ractor>(figures);
         alone(figures);
     }
-    report(&figures);
+    report(&figures, "supervision.json");
 }
 
 /// Runs itself again without `RUST_BACKTRACE`, if that is set: capturing a backtrace costs more
@@ -138,7 +148,7 @@ fn resident_bytes() -> u64 {
     pages.unwrap_or(0_u64) * 4_096
 }
 
-fn ns_each(elapsed: Duration, count: u64) -> f64 {
+pub(crate) fn ns_each(elapsed: Duration, count: u64) -> f64 {
     elapsed.as_secs_f64() * 1e9 / count as f64
 }
 
@@ -189,8 +199,8 @@ fn median(values: &[f64]) -> f64 {
     values[values.len() / 2]
 }
 
-fn report(figures: &Figures) {
-    println!("median of {ROUNDS} rounds; ratio: deia / other, below 1 is faster\n");
+fn report(figures: &Figures, file: &str) {
+    println!("medians; ratio: deia / other, below 1 is faster\n");
     let mut json = serde_json::Map::new();
     for (figure, row) in figures {
         let ours = median(&row["deia"]);
@@ -212,7 +222,7 @@ fn report(figures: &Figures) {
     );
     let directory = target.join("deia-bench");
     std::fs::create_dir_all(&directory).unwrap();
-    let path = directory.join("supervision.json");
+    let path = directory.join(file);
     std::fs::write(&path, serde_json::to_string_pretty(&json).unwrap()).unwrap();
     println!("\nwritten to {}", path.display());
 }
