@@ -35,5 +35,7 @@ mod wire;
 pub use bots::PutIf;
 pub use builder::{Client, ClientBuilder, DEFAULT_URL};
 pub use error::{ClientError, Problem};
-pub use supervisors::{ExitCode, LastExit, NodeKind, NodeState, Strategy, SupervisorNode};
+pub use supervisors::{
+    ExitCode, LastExit, NodeKind, NodeState, Strategy, SupervisorAction, SupervisorNode,
+};
 pub use wire::{CreatedKey, LogLines, NewKeyRequest, Secret, TaskState, WhoAmI};

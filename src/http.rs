@@ -76,6 +76,9 @@ pub fn table() -> Vec<Route> {
         route(GET,    "/api/v1/system/health",           Needs(P::SysHealth),  &[],          system::health),
         route(POST,   "/api/v1/system/restart",          Needs(P::AdminRestart), &[],        system::restart),
         route(GET,    "/api/v1/supervisors",             Needs(P::SysHealth),  &[],          supervisors::tree),
+        route(POST,   "/api/v1/supervisors/{path:.*}/restart", Needs(P::AdminRestart), &[],  supervisors::restart),
+        route(POST,   "/api/v1/supervisors/{path:.*}/suspend", Needs(P::AdminRestart), &[],  supervisors::suspend),
+        route(POST,   "/api/v1/supervisors/{path:.*}/resume",  Needs(P::AdminRestart), &[],  supervisors::resume),
         route(GET,    "/api/v1/supervisors/{path:.*}",   Needs(P::SysHealth),  &[],          supervisors::node),
 
         route(GET,    "/api/v1/auth/whoami",             AnyKey,               &[],          keys::whoami),

@@ -12,7 +12,7 @@ use super::{
     health::HealthCommand,
     key::{self, KeyCommand},
     queue::QueueCommand,
-    supervisors,
+    supervisors::{self, SupervisorsCommand},
     system::SystemCommand,
     task::TaskCommand,
     watch::WatchArgs,
@@ -76,11 +76,17 @@ enum Noun {
     )]
     Health(HealthCommand),
     /// Show the supervision tree: what runs, what was restarted and why.
-    #[command(before_help = "Examples:
+    #[command(
+        args_conflicts_with_subcommands = true,
+        before_help = "Examples:
   deia-admin supervisors
   deia-admin supervisors --watch
-  deia-admin supervisors --output json")]
+  deia-admin supervisors show hive/core/bots/upper-1
+  deia-admin supervisors restart hive/core/scheduler"
+    )]
     Supervisors {
+        #[command(subcommand)]
+        command: Option<SupervisorsCommand>,
         #[command(flatten)]
         watch: WatchArgs,
     },
@@ -165,7 +171,14 @@ async fn dispatch(noun: Noun, context: &Context) -> Result<(), CliError> {
         Noun::Queue(command) => command.run(context).await,
         Noun::System(command) => command.run(context).await,
         Noun::Health(command) => command.run(context).await,
-        Noun::Supervisors { watch } => supervisors::show(context, watch).await,
+        Noun::Supervisors {
+            command: None,
+            watch,
+        } => supervisors::show(context, watch).await,
+        Noun::Supervisors {
+            command: Some(command),
+            ..
+        } => command.run(context).await,
         Noun::Key(command) => command.run(context).await,
         Noun::Whoami => key::whoami(context).await,
         Noun::Completions { shell } => completions::print(shell),

@@ -1,6 +1,9 @@
 //! `deia-admin supervisors`: the tree, drawn as one.
 
+use clap::{Args, Subcommand};
+
 use super::{
+    confirm::Confirm,
     context::Context,
     error::CliError,
     human,
@@ -8,7 +11,64 @@ use super::{
     table::{Cell, Column, Table, Tone, or_dash},
     watch::WatchArgs,
 };
-use crate::client::{LastExit, NodeKind, NodeState, SupervisorNode};
+use crate::client::{LastExit, NodeKind, NodeState, SupervisorAction, SupervisorNode};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum SupervisorsCommand {
+    /// Show one child with all below it, and its last exits with their causes.
+    #[command(before_help = "Examples:
+  deia-admin supervisors show hive/core/bots/upper-1
+  deia-admin supervisors show hive/core --output json")]
+    Show(Part),
+    /// Stop a child with all below it, and start it again.
+    #[command(before_help = "Examples:
+  deia-admin supervisors restart hive/core/scheduler --yes")]
+    Restart(ActOn),
+    /// Stop a child on purpose; its place is kept and it is not a failure.
+    #[command(before_help = "Examples:
+  deia-admin supervisors suspend hive/core/bots/sim-1 --yes")]
+    Suspend(ActOn),
+    /// Start a suspended child again.
+    #[command(before_help = "Examples:
+  deia-admin supervisors resume hive/core/bots/sim-1")]
+    Resume(Part),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Part {
+    /// Names from the root on, such as hive/core/scheduler.
+    path: String,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ActOn {
+    #[command(flatten)]
+    part: Part,
+    #[command(flatten)]
+    confirm: Confirm,
+}
+
+impl SupervisorsCommand {
+    pub(super) async fn run(self, context: &Context) -> Result<(), CliError> {
+        let (part, action) = match self {
+            Self::Show(part) => {
+                let node = context.client.supervisor(&part.path).await?;
+                return context.out.one(&node, |look| draw_with_exits(&node, look));
+            }
+            Self::Restart(on) => {
+                on.confirm.ask(&format!("restart {}", on.part.path))?;
+                (on.part, SupervisorAction::Restart)
+            }
+            Self::Suspend(on) => {
+                on.confirm.ask(&format!("suspend {}", on.part.path))?;
+                (on.part, SupervisorAction::Suspend)
+            }
+            Self::Resume(part) => (part, SupervisorAction::Resume),
+        };
+        let node = context.client.act_on_supervisor(&part.path, action).await?;
+        context.out.one(&node, |look| draw(&node, look))
+    }
+}
 
 pub(super) async fn show(context: &Context, watch: WatchArgs) -> Result<(), CliError> {
     let once = async || {
@@ -31,6 +91,18 @@ fn draw(root: &SupervisorNode, look: &Look) -> String {
     ]);
     add(&mut table, root, "", Place::Root, look);
     table.render(look)
+}
+
+/// A child and all below it, then its last exits, the newest first.
+fn draw_with_exits(node: &SupervisorNode, look: &Look) -> String {
+    let mut text = draw(node, look);
+    if !node.exits.is_empty() {
+        text.push_str("\nlast exits, the newest first\n");
+    }
+    for exit in node.exits.iter().rev() {
+        text.push_str(&format!("  {}\n", exit_text(exit, look)));
+    }
+    text
 }
 
 #[derive(Clone, Copy)]
@@ -153,6 +225,14 @@ hive              running            0   1m 1s        -  -
         for line in got.lines() {
             assert!(line.chars().count() <= 80, "{got}");
         }
+        let crashed = &root.children[1].children[0].children[0];
+        let crashed = SupervisorNode {
+            exits: crashed.last_exit.clone().into_iter().collect(),
+            ..crashed.clone()
+        };
+        let with_exits = draw_with_exits(&crashed, &look);
+        let expected = "last exits, the newest first\n  panicked: boom (1m ago)\n";
+        assert!(with_exits.ends_with(expected), "{with_exits}");
         let value = serde_json::to_value(&root).unwrap();
         assert_eq!(value["path"], "hive", "what is not known here is kept");
     }

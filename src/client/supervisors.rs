@@ -34,12 +34,37 @@ pub struct SupervisorNode {
     /// Its last exit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_exit: Option<LastExit>,
+    /// Its last 16 exits, the oldest first.
+    #[serde(default)]
+    pub exits: Vec<LastExit>,
     /// Whatever else the hive says of it.
     #[serde(flatten)]
     pub more: Map<String, Value>,
     /// In the order of their start.
     #[serde(default)]
     pub children: Vec<SupervisorNode>,
+}
+
+/// What can be done to a child of the tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SupervisorAction {
+    /// Stop it and start it again.
+    Restart,
+    /// Stop it on purpose; its place is kept.
+    Suspend,
+    /// Start it again after it was suspended.
+    Resume,
+}
+
+impl SupervisorAction {
+    /// Its name on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Restart => "restart",
+            Self::Suspend => "suspend",
+            Self::Resume => "resume",
+        }
+    }
 }
 
 /// Worker or supervisor.

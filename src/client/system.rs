@@ -2,7 +2,7 @@
 
 use deia_hive::model::{HealthMetrics, QueueStatus, SystemStatus};
 
-use super::{Client, ClientError, SupervisorNode};
+use super::{Client, ClientError, SupervisorAction, SupervisorNode};
 
 impl Client {
     /// How the queue stands.
@@ -47,6 +47,29 @@ impl Client {
         self.get(&["api", "v1", "supervisors"]).answer().await
     }
 
+    /// One child of the supervision tree and all below it; `path` as in
+    /// `hive/core/scheduler`.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn supervisor(&self, path: &str) -> Result<SupervisorNode, ClientError> {
+        self.get(&supervisor_path(path, None)).answer().await
+    }
+
+    /// Restarts, suspends or resumes (`action`) a child of the supervision tree.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn act_on_supervisor(
+        &self,
+        path: &str,
+        action: SupervisorAction,
+    ) -> Result<SupervisorNode, ClientError> {
+        self.post(&supervisor_path(path, Some(action.as_str())))
+            .answer()
+            .await
+    }
+
     /// Whether the hive takes work. Needs no key.
     ///
     /// # Errors
@@ -54,4 +77,14 @@ impl Client {
     pub async fn ready(&self) -> Result<(), ClientError> {
         self.get(&["readyz"]).done().await
     }
+}
+
+/// The segments of the address of a child.
+fn supervisor_path<'a>(path: &'a str, action: Option<&'a str>) -> Vec<&'a str> {
+    let parts = path.split('/').filter(|part| !part.is_empty());
+    ["api", "v1", "supervisors"]
+        .into_iter()
+        .chain(parts)
+        .chain(action)
+        .collect()
 }

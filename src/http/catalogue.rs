@@ -101,6 +101,9 @@ catalogue! {
     /// A new start would fail.
     RestartRefused = "restart_refused" CONFLICT, "A new start would fail",
         "Mend what detail names, and ask again; the hive goes on as it was.";
+    /// That is not done to this part of the tree, or not now.
+    PartRefused = "part_refused" CONFLICT, "That is not done to this part of the tree",
+        "See detail, and deia-admin supervisors for how it stands.";
     /// The stored version is another.
     VersionMismatch = "version_mismatch" PRECONDITION_FAILED, "It was changed meanwhile",
         "Get it again, look at what changed, and repeat the change with the new ETag.";

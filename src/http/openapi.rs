@@ -25,7 +25,7 @@ use super::{
         bots::list, bots::get, bots::put, bots::delete, bots::launch, bots::stop, bots::logs,
         queue::get,
         system::status, system::health, system::restart,
-        supervisors::tree, supervisors::node,
+        supervisors::tree, supervisors::node, supervisors::restart, supervisors::suspend, supervisors::resume,
         keys::whoami, keys::roles, keys::list, keys::create, keys::revoke,
         meta::openapi, meta::errors, meta::error,
     ),

@@ -249,6 +249,7 @@ impl From<HiveError> for Problem {
             HiveError::TaskNotFinished { .. } => Code::TaskNotFinished,
             HiveError::BadCursor => Code::BadCursor,
             HiveError::RestartRefused(_) => Code::RestartRefused,
+            HiveError::PartRefused(_) => Code::PartRefused,
             HiveError::StorageFull => Code::StorageFull,
             HiveError::Overloaded => Code::Overloaded,
             HiveError::Unavailable(_) => Code::Unavailable,
@@ -288,6 +289,7 @@ mod tests {
         let status = deia_hive::model::TaskStatus::Completed;
         let cases = [
             (HiveError::BadCursor, Code::BadCursor),
+            (HiveError::PartRefused("x".into()), Code::PartRefused),
             (HiveError::RestartRefused("x".into()), Code::RestartRefused),
             (HiveError::StorageFull, Code::StorageFull),
             (HiveError::Overloaded, Code::Overloaded),

@@ -251,7 +251,7 @@ async fn check(data_dir: &Path, load: &Load) {
     let store = SqliteStore::open(SqliteOptions::from_config(&config)).unwrap();
     assert!(store.previous_shutdown_clean());
     let tasks = all_tasks(&store).await;
-    let acknowledged = load.acknowledged.lock().unwrap();
+    let acknowledged = load.acknowledged.lock().unwrap().clone();
     assert!(
         acknowledged.len() > 100,
         "there was hardly any load: {}",

@@ -20,5 +20,6 @@ mod http_server;
 mod http_tasks;
 mod openapi;
 mod restart;
+mod supervisors;
 mod support;
 mod tidy;

@@ -44,6 +44,9 @@ pub enum HiveError {
     /// A new start would fail, so there is no restart.
     #[error("a new start would fail: {0}")]
     RestartRefused(String),
+    /// That is not done to this part of the tree, or not now.
+    #[error("{0}")]
+    PartRefused(String),
     /// The hive is starting or stopping.
     #[error("the hive is {0}")]
     Unavailable(&'static str),

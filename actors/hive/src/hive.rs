@@ -4,6 +4,7 @@ mod bots;
 mod data_dir;
 mod health;
 mod keys;
+mod parts;
 mod restart;
 mod start;
 mod stop;
@@ -21,6 +22,7 @@ use std::{
 
 pub use data_dir::DataDirError;
 use deia_supervision::{ChildSpec, Handle, Tree, TreeStatus};
+pub use parts::PartAction;
 pub use restart::RestartCheck;
 pub use start::HiveStartError;
 

@@ -15,5 +15,5 @@ pub use command::{
     TaskPolicy,
 };
 pub use hint::{Hint, ReadyTask};
-pub use store::{BoxFuture, Ledger, ReadyQuery, Store, StoreError};
+pub use store::{BoxFuture, HintSink, Ledger, ReadyQuery, Store, StoreError};
 pub(crate) use watch::TaskWatch;

@@ -20,5 +20,5 @@ mod tree;
 
 pub use error::HiveError;
 pub use hive::{
-    DataDirError, FrontFactory, Hive, HiveStartError, NewKey, PutBot, RestartCheck, Submission,
+    DataDirError, FrontFactory, Hive, HiveStartError, NewKey, PartAction, PutBot, RestartCheck, Submission,
 };

@@ -11,6 +11,9 @@ use crate::model::{
 /// A future that can be named.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
+/// Is told of what each commit has changed. It must not block.
+pub type HintSink = Arc<dyn Fn(&[Hint]) + Send + Sync>;
+
 /// Why the store did not do it.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
@@ -67,7 +70,7 @@ pub trait Store: Send + Sync + 'static {
     fn apply(&self, command: Command) -> BoxFuture<'_, Result<Outcome, StoreError>>;
 
     /// Has `sink` called after each commit with what changed. It must not block.
-    fn subscribe(&self, sink: Arc<dyn Fn(&[Hint]) + Send + Sync>);
+    fn subscribe(&self, sink: HintSink);
 
     /// The task, with its content.
     fn task(&self, id: TaskId) -> BoxFuture<'_, Result<Option<Task>, StoreError>>;

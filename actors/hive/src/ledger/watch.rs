@@ -16,7 +16,10 @@ pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Who waits for a task to end.
 #[derive(Clone, Default)]
-pub(crate) struct TaskWatch(Arc<Mutex<HashMap<TaskId, (Arc<Notify>, usize)>>>);
+pub(crate) struct TaskWatch(Arc<Mutex<Waiting>>);
+
+/// Who is woken for each task, and how many wait for it.
+type Waiting = HashMap<TaskId, (Arc<Notify>, usize)>;
 
 /// One who waits. Look at the store after it was made, then wait.
 pub(crate) struct Waiter {

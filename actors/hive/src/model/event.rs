@@ -75,6 +75,12 @@ actions! {
     ShutdownInitiated = "shutdown.initiated" Info,
     /// A restart of the server was asked for.
     RestartRequested = "restart.requested" Warning,
+    /// A part of the supervision tree was restarted by hand.
+    PartRestarted = "part.restarted" Warning,
+    /// A part of the supervision tree was suspended by hand.
+    PartSuspended = "part.suspended" Warning,
+    /// A suspended part of the supervision tree was resumed by hand.
+    PartResumed = "part.resumed" Info,
     /// Something inside failed that no caller was told of.
     SystemError = "system.error" Critical,
 }

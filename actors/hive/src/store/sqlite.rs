@@ -24,14 +24,12 @@ use tokio::sync::oneshot;
 
 use self::{pool::ReaderPool, writer::Job};
 use crate::{
-    ledger::{BoxFuture, Command, Hint, Outcome, ReadyQuery, ReadyTask, Store, StoreError},
+    ledger::{BoxFuture, Command, HintSink, Outcome, ReadyQuery, ReadyTask, Store, StoreError},
     model::{
         BotName, BotRecord, Event, KeyRecord, Page, PageRequest, Priority, QueueStatus,
         StatusCounts, Task, TaskFilter, TaskId, TaskResult, TaskType,
     },
 };
-
-type Sink = Arc<dyn Fn(&[Hint]) + Send + Sync>;
 
 /// The hive's data in one SQLite file.
 pub struct SqliteStore {
@@ -42,7 +40,7 @@ pub struct SqliteStore {
     writer: ArcSwapOption<mpsc::SyncSender<Job>>,
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
     readers: ReaderPool,
-    sinks: Arc<Mutex<Vec<Sink>>>,
+    sinks: Arc<Mutex<Vec<HintSink>>>,
 }
 
 impl SqliteStore {
@@ -111,7 +109,7 @@ impl Store for SqliteStore {
         Box::pin(async move { sent?.await.unwrap_or(Err(StoreError::Closed)) })
     }
 
-    fn subscribe(&self, sink: Sink) {
+    fn subscribe(&self, sink: HintSink) {
         self.sinks
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

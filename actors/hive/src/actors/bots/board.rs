@@ -26,6 +26,7 @@ pub(crate) struct Card {
     epoch: AtomicU64,
     up: AtomicBool,
     quarantined: AtomicBool,
+    suspended: AtomicBool,
     running: AtomicU32,
     heartbeat: AtomicI64,
     restarts: AtomicU64,
@@ -40,6 +41,7 @@ pub(crate) struct Card {
 pub(crate) struct Observation {
     pub(crate) up: bool,
     pub(crate) quarantined: bool,
+    pub(crate) suspended: bool,
     pub(crate) running: u32,
     pub(crate) heartbeat: Option<Timestamp>,
     pub(crate) restarts: u64,
@@ -129,6 +131,7 @@ impl Card {
     /// It was launched anew.
     pub(super) fn launched(&self) {
         self.quarantined.store(false, Ordering::Relaxed);
+        self.set_suspended(false);
     }
 
     /// It went down.
@@ -146,6 +149,11 @@ impl Card {
             .store(Timestamp::now().as_millis(), Ordering::Relaxed);
     }
 
+    /// It was stopped by hand in the tree, or started again there.
+    pub(super) fn set_suspended(&self, suspended: bool) {
+        self.suspended.store(suspended, Ordering::Relaxed);
+    }
+
     /// It stays down.
     pub(super) fn quarantined(&self) {
         self.quarantined.store(true, Ordering::Relaxed);
@@ -156,6 +164,7 @@ impl Card {
         Observation {
             up: self.up.load(Ordering::Relaxed),
             quarantined: self.quarantined.load(Ordering::Relaxed),
+            suspended: self.suspended.load(Ordering::Relaxed),
             running: self.running.load(Ordering::Relaxed),
             heartbeat: time(self.heartbeat.load(Ordering::Relaxed)),
             restarts: self.restarts.load(Ordering::Relaxed),
@@ -183,6 +192,7 @@ pub(crate) fn observed_status(
     match desired {
         BotDesired::Stopped if launched_at.is_none() => BotStatus::Offline,
         BotDesired::Stopped => BotStatus::Stopped,
+        BotDesired::Launched if seen.suspended => BotStatus::Stopped,
         BotDesired::Launched if seen.quarantined => BotStatus::Failing,
         BotDesired::Launched if !seen.up => BotStatus::Starting,
         BotDesired::Launched if shaken => BotStatus::Degraded,
@@ -209,6 +219,10 @@ mod tests {
         let recovered = Observation {
             restarted_at: Some(Timestamp::from_millis(900_000)),
             ..up.clone()
+        };
+        let suspended = Observation {
+            suspended: true,
+            ..Observation::default()
         };
         let quarantined = Observation {
             quarantined: true,
@@ -247,6 +261,7 @@ mod tests {
                 quarantined,
                 BotStatus::Failing,
             ),
+            (BotDesired::Launched, launched, suspended, BotStatus::Stopped),
         ] {
             assert_eq!(
                 observed_status(desired, launched_at, &seen, now),

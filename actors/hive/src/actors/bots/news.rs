@@ -27,6 +27,14 @@ pub(super) fn news_of(kind: &EventKind, name: &BotName, card: &Card) -> Option<N
                     .details(serde_json::json!({"cause": exit.to_string()})),
             )
         }
+        EventKind::Suspended => {
+            card.set_suspended(true);
+            None
+        }
+        EventKind::Resumed => {
+            card.set_suspended(false);
+            None
+        }
         _ => None,
     }
 }

@@ -13,14 +13,14 @@ use rusqlite::{Connection, ErrorCode};
 use tokio::sync::oneshot;
 
 use super::{
-    Sink, SqliteOptions,
+    SqliteOptions,
     apply::{ApplyError, apply},
     checkpoint::Checkpointer,
     open::writable,
     transaction::Tx,
 };
 use crate::{
-    ledger::{Command, Hint, Outcome, StoreError, TaskPolicy},
+    ledger::{Command, Hint, HintSink, Outcome, StoreError, TaskPolicy},
     model::Timestamp,
 };
 
@@ -47,7 +47,7 @@ pub(super) struct Writer {
     db: Connection,
     policy: TaskPolicy,
     group_commit_max: usize,
-    sinks: Arc<Mutex<Vec<Sink>>>,
+    sinks: Arc<Mutex<Vec<HintSink>>>,
     wal_pages: Arc<AtomicU32>,
     checkpointer: Checkpointer,
 }
@@ -55,7 +55,7 @@ pub(super) struct Writer {
 impl Writer {
     pub(super) fn open(
         options: &SqliteOptions,
-        sinks: Arc<Mutex<Vec<Sink>>>,
+        sinks: Arc<Mutex<Vec<HintSink>>>,
     ) -> rusqlite::Result<Self> {
         let mut db = writable(options)?;
         let wal_pages = Arc::new(AtomicU32::new(0));

@@ -1,0 +1,86 @@
+//! Parts of the supervision tree, restarted, suspended and resumed by hand.
+
+use deia_supervision::{ChildError, Criticality, TreeStatus};
+
+use super::Hive;
+use crate::{
+    HiveError,
+    auth::Principal,
+    ledger::Command,
+    model::{Action, NewEvent},
+};
+
+/// What to do to a part of the tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PartAction {
+    /// Stop it and start it again.
+    Restart,
+    /// Stop it on purpose; its place is kept.
+    Suspend,
+    /// Start it again after it was suspended.
+    Resume,
+}
+
+impl Hive {
+    /// Restarts, suspends or resumes a child of the tree, with all below it;
+    /// how it stands then.
+    ///
+    /// # Errors
+    /// [`HiveError::NotFound`], or [`HiveError::PartRefused`] with the reason.
+    pub async fn act_on_part(
+        &self,
+        who: &Principal,
+        path: &str,
+        action: PartAction,
+    ) -> Result<TreeStatus, HiveError> {
+        let missing = || HiveError::NotFound {
+            kind: "supervised child",
+            id: path.to_owned(),
+        };
+        let tree = self.inner.tree.get().ok_or_else(missing)?;
+        let before = tree.status_of(path).ok_or_else(missing)?;
+        if let Some(reason) = refusal(&before, action) {
+            return Err(HiveError::PartRefused(reason.to_owned()));
+        }
+        let done = match action {
+            PartAction::Restart => tree.restart_path(path).await,
+            PartAction::Suspend => tree.suspend_path(path).await,
+            PartAction::Resume => tree.resume_path(path).await,
+        };
+        done.map_err(|error| match error {
+            ChildError::NotFound => missing(),
+            other => HiveError::PartRefused(other.to_string()),
+        })?;
+        let event = NewEvent::new(action.event(), &*who.user, path);
+        self.inner.ledger.apply(Command::Record(vec![event])).await?;
+        tree.status_of(path).ok_or_else(missing)
+    }
+}
+
+impl PartAction {
+    fn event(self) -> Action {
+        match self {
+            Self::Restart => Action::PartRestarted,
+            Self::Suspend => Action::PartSuspended,
+            Self::Resume => Action::PartResumed,
+        }
+    }
+}
+
+/// Why this is not done to that part, if it is not.
+fn refusal(part: &TreeStatus, action: PartAction) -> Option<&'static str> {
+    let carries_requests = !part.path.contains('/') || &*part.name == "front";
+    match action {
+        PartAction::Restart if carries_requests => {
+            Some("it carries this very request; restart the whole with `deia-admin system restart`")
+        }
+        PartAction::Suspend if has_critical(part) => {
+            Some("without it the hive cannot work: it may be restarted, but not suspended")
+        }
+        _ => None,
+    }
+}
+
+fn has_critical(part: &TreeStatus) -> bool {
+    part.criticality == Criticality::Critical || part.children.iter().any(has_critical)
+}
