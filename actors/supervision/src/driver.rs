@@ -2,7 +2,7 @@
 //! parked while the child is down.
 
 use std::{
-    future::{Future as _, poll_fn},
+    future::{Future, poll_fn},
     pin::Pin,
     sync::Arc,
     task::{Context as TaskContext, Poll},
@@ -119,7 +119,18 @@ impl<A: Actor<Context = Context<A>>> Driver<A> {
         }
     }
 
-    pub(crate) async fn run(mut self) {
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "an `async fn` keeps its argument twice, for every child"
+    )]
+    pub(crate) fn run(mut self) -> impl Future<Output = ()> {
+        async move {
+            self.work().await;
+            let _ = drop_quietly(self);
+        }
+    }
+
+    async fn work(&mut self) {
         while let Some(control) = self.link.control.recv().await {
             let Control::Start { incarnation } = control else {
                 continue; // it had ended before it was asked to
@@ -128,7 +139,6 @@ impl<A: Actor<Context = Context<A>>> Driver<A> {
                 break;
             }
         }
-        let _ = drop_quietly(self);
     }
 
     /// Builds the actor and runs it to its end.

@@ -88,6 +88,14 @@ enum Alarm {
     Kill,
 }
 
+/// Makes a timer only if there is something to wait for.
+async fn until(alarm: Option<Instant>) {
+    match alarm {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
 impl Supervisor {
     pub(crate) fn new(link: Link, body: SupervisorBody, shared: Arc<Shared>) -> Self {
         let (notes_sender, notes) = mpsc::unbounded_channel();
@@ -128,9 +136,7 @@ impl Supervisor {
                 },
                 Some(note) = self.notes.recv() => self.on_note(note),
                 Some(request) = self.admin.recv(), if takes_requests => self.on_request(request),
-                () = sleep_until(alarm.unwrap_or_else(Instant::now)), if alarm.is_some() => {
-                    self.on_alarm();
-                }
+                () = until(alarm) => self.on_alarm(),
             }
             self.advance();
         }
