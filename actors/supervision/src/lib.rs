@@ -121,6 +121,8 @@ mod spec;
 mod status;
 mod supervisor;
 mod tenure;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod tree;
 mod validate;
 mod watchdog;

@@ -1,9 +1,8 @@
-//! Probes, and a system with a paused clock.
+//! Probes that do as they are told.
 
 use std::{
-    future::Future,
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicUsize, Ordering::SeqCst},
     },
     time::Duration,
@@ -15,43 +14,10 @@ use deia_supervision::{
     SupervisorSpec, Tree, child,
 };
 
-/// Runs `test` on an actix system whose clock is paused: time passes only when nothing else can
-/// happen.
-pub(crate) fn run<F: Future>(test: F) -> F::Output {
-    unlimited(async {
-        tokio::time::timeout(Duration::from_secs(1_000_000), test)
-            .await
-            .expect("the test hangs")
-    })
-}
-
-/// The same without a limit, for tests with other threads: the clock of this one jumps to the
-/// next timer whenever it has nothing to do but wait for them.
-pub(crate) fn unlimited<F: Future>(test: F) -> F::Output {
-    deia_supervision::install_panic_hook();
-    let system = actix::System::with_tokio_rt(|| {
-        tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .start_paused(true)
-            .build()
-            .unwrap()
-    });
-    system.block_on(test)
-}
+pub(crate) use deia_supervision::testing::{idle, run, run_with_threads as unlimited};
 
 /// What happened to the probes of a test, in order.
-#[derive(Clone, Default)]
-pub(crate) struct Log(Arc<Mutex<Vec<String>>>);
-
-impl Log {
-    pub(crate) fn add(&self, line: impl Into<String>) {
-        self.0.lock().unwrap().push(line.into());
-    }
-
-    pub(crate) fn take(&self) -> Vec<String> {
-        std::mem::take(&mut *self.0.lock().unwrap())
-    }
-}
+pub(crate) type Log = deia_supervision::testing::Recording<String>;
 
 /// How a probe behaves; shared by all its incarnations.
 #[derive(Default)]
@@ -224,12 +190,6 @@ pub(crate) fn scripted(name: &str, log: &Log, script: &Arc<Script>) -> (ChildSpe
             Ok(Probe { name, log, script })
         }
     })
-}
-
-/// Lets everything happen that can happen now: on a paused clock, time passes only when all is
-/// idle.
-pub(crate) async fn idle() {
-    tokio::time::sleep(Duration::from_millis(1)).await;
 }
 
 pub(crate) async fn start(spec: SupervisorSpec) -> Tree {

@@ -16,4 +16,5 @@ mod start;
 mod stop;
 mod strategies;
 mod suspend;
+mod testing;
 mod watchdog;

@@ -13,14 +13,17 @@ use std::{
 
 use actix::prelude::{Actor, Handler, Message};
 use deia_supervision::{
-    AskError, ChildSpec, ChildState, Context, EventKind, EventStream, ExitReason, Handle,
-    Placement, Received, Restart, StartError, Strategy, SupervisorSpec, Tree, child,
+    AskError, ChildSpec, ChildState, Context, Event, EventKind, EventStream, ExitReason, Handle,
+    Placement, Restart, StartError, Strategy, SupervisorSpec, Tree, child, testing::wait_for,
 };
 
 use crate::common::{Crash, Log, Ping, Say, patient, probe, tolerant};
 
 /// Short, because tests wait for it; nothing else here takes that long.
 const LIMIT: Duration = Duration::from_millis(300);
+
+/// Machines are shared.
+const FOR_EVER: Duration = Duration::from_secs(600);
 
 /// Blocks its thread until it is released.
 struct Blocker(Log);
@@ -82,21 +85,20 @@ async fn start(root: SupervisorSpec) -> Tree {
 }
 
 async fn next(events: &mut EventStream) -> (String, EventKind) {
-    loop {
-        match events.recv().await {
-            Some(Received::Event(event)) => return (event.path.to_string(), event.kind),
-            Some(Received::Lagged(_)) => {}
-            None => panic!("the tree is gone"),
-        }
-    }
+    let event = wait_for(events, FOR_EVER, |_| true).await.unwrap();
+    (event.path.to_string(), event.kind)
 }
 
 async fn stuck(events: &mut EventStream) -> (String, Option<&'static str>) {
-    loop {
-        if let (path, EventKind::Stuck { message_type }) = next(events).await {
-            return (path, message_type);
-        }
-    }
+    let is_stuck = |event: &Event| matches!(event.kind, EventKind::Stuck { .. });
+    let event = wait_for(events, FOR_EVER, is_stuck).await.unwrap();
+    (
+        event.path.to_string(),
+        match event.kind {
+            EventKind::Stuck { message_type } => message_type,
+            _ => None,
+        },
+    )
 }
 
 fn on_pool(spec: ChildSpec) -> ChildSpec {
@@ -233,7 +235,11 @@ fn moving_keeps_to_the_strategy() {
         log.take();
         let mut events = tree.subscribe();
         let release = block(&x_handle);
-        while !matches!(next(&mut events).await, (path, EventKind::Restarted { .. }) if path.ends_with("/c")) {}
+        let c_is_back = |event: &Event| {
+            let restarted = matches!(event.kind, EventKind::Restarted { .. });
+            restarted && event.path.ends_with("/c")
+        };
+        wait_for(&mut events, FOR_EVER, c_is_back).await.unwrap();
         assert_eq!(log.take(), ["-c", "+b", "+c"]);
         until(|| t_handle.is_gone()).await;
         assert!(tree.status_of("root/group/t").is_none());
