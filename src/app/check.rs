@@ -118,7 +118,7 @@ fn store(config: &Config) -> Finding {
     if runs_in(&config.data_dir) {
         return Ok(format!("{} (open in the hive that runs)", path.display()));
     }
-    SqliteStore::open(SqliteOptions::from_config(config))
+    SqliteStore::check(&SqliteOptions::from_config(config))
         .map_err(|error| format!("the store cannot be opened: {error}"))?;
     Ok(path.display().to_string())
 }

@@ -20,5 +20,6 @@ mod tree;
 
 pub use error::HiveError;
 pub use hive::{
-    DataDirError, FrontFactory, Hive, HiveStartError, NewKey, PartAction, PutBot, RestartCheck, Submission,
+    DataDirError, FrontFactory, Hive, HiveStartError, NewKey, PartAction, PutBot, RestartCheck,
+    Submission,
 };

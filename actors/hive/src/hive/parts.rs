@@ -52,7 +52,10 @@ impl Hive {
             other => HiveError::PartRefused(other.to_string()),
         })?;
         let event = NewEvent::new(action.event(), &*who.user, path);
-        self.inner.ledger.apply(Command::Record(vec![event])).await?;
+        self.inner
+            .ledger
+            .apply(Command::Record(vec![event]))
+            .await?;
         tree.status_of(path).ok_or_else(missing)
     }
 }

@@ -261,7 +261,12 @@ mod tests {
                 quarantined,
                 BotStatus::Failing,
             ),
-            (BotDesired::Launched, launched, suspended, BotStatus::Stopped),
+            (
+                BotDesired::Launched,
+                launched,
+                suspended,
+                BotStatus::Stopped,
+            ),
         ] {
             assert_eq!(
                 observed_status(desired, launched_at, &seen, now),

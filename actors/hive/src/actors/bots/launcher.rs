@@ -104,7 +104,7 @@ impl Launcher {
         let working = async move {
             let running = deps.managed.lock().get(&name).cloned();
             if let Some(running) = running {
-                stop_bot(&deps, &name, &running.handle).await;
+                stop_bot(&deps, &name, &running).await;
                 deps.managed.lock().remove(&name);
             }
             if let Some(record) = &start {
@@ -252,7 +252,7 @@ impl Handler<StopEverything> for Launcher {
             join_all(
                 managed
                     .iter()
-                    .map(|(name, managed)| stop_bot(&deps, name, &managed.handle)),
+                    .map(|(name, managed)| stop_bot(&deps, name, managed)),
             )
             .await;
             // Nobody may wait for it any more.

@@ -29,6 +29,8 @@ use crate::{
 
 /// How long a bot may take to end its programs beyond their own grace.
 const STOP_EXTRA: Duration = Duration::from_secs(5);
+/// How long the last lines of a bot's log may take to be written.
+const LOG_FLUSH_WITHIN: Duration = Duration::from_secs(2);
 
 /// What the launcher, and every bot, works with.
 #[derive(Clone)]
@@ -58,15 +60,21 @@ impl ManagedBots {
 pub(crate) struct Managed {
     pub(super) generation: Generation,
     pub(super) handle: Handle<BotActor>,
+    log: BotLog,
 }
 
 /// Starts a bot; when it does not start, the next comparison tries again.
 pub(super) async fn start_bot(deps: &LauncherDeps, record: &BotRecord) {
     deps.board.card(&record.name).launched();
-    let (spec, handle) = bot_child(deps, record);
+    let log = BotLog::open(
+        deps.config.bot_log_path(&record.name),
+        deps.config.bots.log_max_bytes.as_u64(),
+    );
+    let (spec, handle) = bot_child(deps, record, &log);
     let managed = Managed {
         generation: Generation::of(record),
         handle,
+        log,
     };
     // Before it is up, so that a launcher that fails right here leaves it known.
     deps.managed.lock().insert(record.name.clone(), managed);
@@ -78,10 +86,10 @@ pub(super) async fn start_bot(deps: &LauncherDeps, record: &BotRecord) {
 }
 
 /// Ends what the bot has in hand, then the bot.
-pub(super) async fn stop_bot(deps: &LauncherDeps, name: &BotName, handle: &Handle<BotActor>) {
+pub(super) async fn stop_bot(deps: &LauncherDeps, name: &BotName, managed: &Managed) {
     let (done, stopped) = oneshot::channel();
     // One that is down has nothing in hand and would not answer.
-    if deps.board.observe(name).up && handle.tell(StopAll(done)).is_ok() {
+    if deps.board.observe(name).up && managed.handle.tell(StopAll(done)).is_ok() {
         let limit = deps.config.bots.term_grace + STOP_EXTRA;
         if tokio::time::timeout(limit, stopped).await.is_err() {
             tracing::warn!(bot = %name, "the bot did not end its tasks in time and is killed");
@@ -104,16 +112,25 @@ pub(super) async fn stop_bot(deps: &LauncherDeps, name: &BotName, handle: &Handl
     if let Err(error) = deps.ledger.apply(command).await {
         tracing::error!(bot = %name, %error, "tasks could not be given back");
     }
+    let log = managed.log.clone();
+    let flushed = tokio::task::spawn_blocking(move || log.flush(LOG_FLUSH_WITHIN)).await;
+    if !flushed.unwrap_or(false) {
+        tracing::warn!(bot = %name, "the last lines of the bot's log may be missing");
+    }
 }
 
-fn bot_child(deps: &LauncherDeps, record: &BotRecord) -> (ChildSpec, Handle<BotActor>) {
+fn bot_child(
+    deps: &LauncherDeps,
+    record: &BotRecord,
+    log: &BotLog,
+) -> (ChildSpec, Handle<BotActor>) {
     let restart = deps.config.bots.restart;
-    let (deps, record) = (deps.clone(), Arc::new(record.clone()));
+    let (deps, record, log) = (deps.clone(), Arc::new(record.clone()), log.clone());
     // One more than tasks and their messages can ever be under way.
     let mailbox = 16 + 4 * record.spec.capabilities.max_concurrent_tasks as usize;
     let name = record.name.clone();
     let (spec, handle) = child(name.as_str(), move || {
-        build_bot(deps.clone(), record.clone())
+        build_bot(deps.clone(), record.clone(), log.clone())
     });
     let spec = spec
         .backoff(
@@ -129,7 +146,11 @@ fn bot_child(deps: &LauncherDeps, record: &BotRecord) -> (ChildSpec, Handle<BotA
 }
 
 /// Builds a bot. What an earlier start of it had in hand goes back to the queue first.
-async fn build_bot(deps: LauncherDeps, record: Arc<BotRecord>) -> Result<BotActor, StartError> {
+async fn build_bot(
+    deps: LauncherDeps,
+    record: Arc<BotRecord>,
+    log: BotLog,
+) -> Result<BotActor, StartError> {
     let card = deps.board.card(&record.name);
     let epoch = card.begin_epoch();
     if epoch > 1 {
@@ -148,7 +169,7 @@ async fn build_bot(deps: LauncherDeps, record: Arc<BotRecord>) -> Result<BotActo
             &deps,
             &record,
             spec.clone(),
-            &card,
+            (&card, log),
         ))),
         Executor::Simulated(simulated) => Work::simulated(simulated.profile()),
     };
@@ -173,7 +194,7 @@ fn command_context(
     deps: &LauncherDeps,
     record: &BotRecord,
     spec: CommandExecutor,
-    card: &Card,
+    (card, log): (&Card, BotLog),
 ) -> CommandContext {
     let config = &deps.config;
     CommandContext {
@@ -185,10 +206,7 @@ fn command_context(
         max_output_bytes: config.tasks.max_output_bytes.as_u64(),
         term_grace: config.bots.term_grace,
         guardian: deps.guardian.clone(),
-        log: BotLog::open(
-            config.bot_log_path(&record.name),
-            config.bots.log_max_bytes.as_u64(),
-        ),
+        log,
         pids: card.pids.clone(),
     }
 }

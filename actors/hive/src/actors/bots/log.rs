@@ -97,7 +97,6 @@ impl BotLog {
         self.0.write_errors.load(Ordering::Relaxed)
     }
 
-    #[cfg(test)]
     /// Blocks until every line is written, or `limit` has passed; whether all
     /// are. Not for an arbiter.
     pub(crate) fn flush(&self, limit: std::time::Duration) -> bool {

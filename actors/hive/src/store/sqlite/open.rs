@@ -118,6 +118,24 @@ impl SqliteStore {
     }
 }
 
+impl SqliteStore {
+    /// Looks whether the file, if there is one, could be opened. Changes nothing.
+    ///
+    /// # Errors
+    /// [`OpenError`], as [`SqliteStore::open`] would.
+    pub fn check(options: &SqliteOptions) -> Result<(), OpenError> {
+        let path = options.path.clone();
+        if !path.exists() {
+            return Ok(());
+        }
+        let db = readable(&path).map_err(|source| OpenError::File {
+            path: path.clone(),
+            source,
+        })?;
+        schema::verify(&db).map_err(|source| OpenError::Schema { path, source })
+    }
+}
+
 /// The writer's connection: durable before it answers, checkpoints by its own hand.
 pub(super) fn writable(options: &SqliteOptions) -> rusqlite::Result<Connection> {
     let db = Connection::open(&options.path)?;

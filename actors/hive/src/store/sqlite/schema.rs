@@ -35,40 +35,54 @@ pub(super) fn migrate(db: &mut Connection) -> Result<(), SchemaError> {
         "CREATE TABLE IF NOT EXISTS schema_migrations (
              version INTEGER PRIMARY KEY, checksum BLOB NOT NULL, applied_at INTEGER NOT NULL) STRICT",
     )?;
-    let found: usize = tx.query_row(
-        "SELECT coalesce(max(version), 0) FROM schema_migrations",
-        [],
-        |row| row.get(0),
-    )?;
-    if found > MIGRATIONS.len() {
+    for (i, sql) in MIGRATIONS.iter().enumerate().skip(applied(&tx)?) {
+        tx.execute_batch(sql)?;
+        tx.execute(
+            "INSERT INTO schema_migrations (version, checksum, applied_at) VALUES (?1, ?2, ?3)",
+            params![i + 1, checksum(sql), Timestamp::now().as_millis()],
+        )?;
+    }
+    Ok(tx.commit()?)
+}
+
+/// Looks whether [`migrate`] would succeed, and changes nothing.
+pub(super) fn verify(db: &Connection) -> Result<(), SchemaError> {
+    let there = db
+        .query_row(
+            "SELECT 1 FROM sqlite_schema WHERE name = 'schema_migrations'",
+            [],
+            |_| Ok(()),
+        )
+        .optional()?;
+    there.map_or(Ok(()), |()| applied(db).map(drop))
+}
+
+/// How many migrations were applied; each is the one in this binary.
+fn applied(db: &Connection) -> Result<usize, SchemaError> {
+    let mut all = db.prepare("SELECT checksum FROM schema_migrations ORDER BY version")?;
+    let found = all
+        .query_map([], |row| row.get::<_, Vec<u8>>(0))?
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    if found.len() > MIGRATIONS.len() {
         return Err(SchemaError::Newer {
-            found,
+            found: found.len(),
             known: MIGRATIONS.len(),
         });
     }
-    for (i, sql) in MIGRATIONS.iter().enumerate() {
-        let version = i + 1;
-        let checksum = digest::digest(&digest::SHA256, sql.as_bytes());
-        let applied: Option<Vec<u8>> = tx
-            .query_row(
-                "SELECT checksum FROM schema_migrations WHERE version = ?1",
-                [version],
-                |row| row.get(0),
-            )
-            .optional()?;
-        match applied {
-            Some(applied) if applied == checksum.as_ref() => {}
-            Some(_) => return Err(SchemaError::Changed(version)),
-            None => {
-                tx.execute_batch(sql)?;
-                tx.execute(
-                    "INSERT INTO schema_migrations (version, checksum, applied_at) VALUES (?1, ?2, ?3)",
-                    params![version, checksum.as_ref(), Timestamp::now().as_millis()],
-                )?;
-            }
-        }
+    let changed = found
+        .iter()
+        .zip(MIGRATIONS)
+        .position(|(found, sql)| *found != checksum(sql));
+    match changed {
+        Some(i) => Err(SchemaError::Changed(i + 1)),
+        None => Ok(found.len()),
     }
-    Ok(tx.commit()?)
+}
+
+fn checksum(sql: &str) -> Vec<u8> {
+    digest::digest(&digest::SHA256, sql.as_bytes())
+        .as_ref()
+        .to_vec()
 }
 
 #[cfg(test)]
@@ -78,8 +92,10 @@ mod tests {
     #[test]
     fn migrating_twice_changes_nothing() {
         let mut db = Connection::open_in_memory().unwrap();
+        verify(&db).unwrap();
         migrate(&mut db).unwrap();
         migrate(&mut db).unwrap();
+        verify(&db).unwrap();
     }
 
     #[test]
@@ -90,7 +106,7 @@ mod tests {
             .unwrap();
         assert!(matches!(
             migrate(&mut db),
-            Err(SchemaError::Newer { found: 99, .. })
+            Err(SchemaError::Newer { found: 2, known: 1 })
         ));
         db.execute_batch("DELETE FROM schema_migrations WHERE version = 99; UPDATE schema_migrations SET checksum = x'00'")
             .unwrap();
