@@ -172,7 +172,17 @@ pub(crate) fn probe(name: &str, log: &Log) -> (ChildSpec, Handle<Probe>, Arc<Scr
 }
 
 pub(crate) fn scripted(name: &str, log: &Log, script: &Arc<Script>) -> (ChildSpec, Handle<Probe>) {
-    let (name_, log, script) = (name.to_owned(), log.clone(), Arc::clone(script));
+    labelled(name, name, log, script)
+}
+
+/// One that calls itself `label` in the log.
+pub(crate) fn labelled(
+    name: &str,
+    label: &str,
+    log: &Log,
+    script: &Arc<Script>,
+) -> (ChildSpec, Handle<Probe>) {
+    let (name_, log, script) = (label.to_owned(), log.clone(), Arc::clone(script));
     child(name, move || {
         let (name, log, script) = (name_.clone(), log.clone(), Arc::clone(&script));
         async move {

@@ -8,12 +8,17 @@ use std::{
 };
 
 use deia_supervision::{
-    Backoff, ChildState, ExitReason, Handle, Intensity, Restart, Strategy, SupervisorSpec, Tree,
-    TreeStatus,
+    Backoff, ChildState, EventKind, EventStream, ExitReason, Handle, Intensity, Received, Restart,
+    Strategy, SupervisorSpec, Tree, TreeStatus,
 };
 use proptest::{prelude::*, strategy::Strategy as _};
+use tokio::time::Instant;
 
-use crate::common::{Crash, Fail, Log, Probe, Script, Stop, idle, probe, run};
+use crate::common::{Crash, Fail, Log, Probe, Script, Stop, idle, labelled, run};
+
+/// What every supervisor tolerates.
+const RESTARTS: u32 = 3;
+const PERIOD: Duration = Duration::from_millis(100);
 
 #[derive(Clone, Debug)]
 enum Shape {
@@ -90,7 +95,7 @@ struct Built {
 impl Built {
     fn supervisor(&mut self, path: &str, strategy: Strategy, children: &[Shape]) -> SupervisorSpec {
         let name = path.rsplit('/').next().unwrap();
-        let limit = Intensity::new(3, Duration::from_millis(100));
+        let limit = Intensity::new(RESTARTS, PERIOD);
         let mut spec = SupervisorSpec::new(name, strategy).intensity(limit);
         for (index, child) in children.iter().enumerate() {
             let path = format!("{path}/{index}");
@@ -101,7 +106,9 @@ impl Built {
                     backoff_ms,
                 } => {
                     // The log gets whole paths, the tree gets names.
-                    let (child, handle, script) = probe(&index.to_string(), &self.log);
+                    let script = Arc::new(Script::default());
+                    let name = index.to_string();
+                    let (child, handle) = labelled(&name, &path, &self.log, &script);
                     self.workers.push((path, handle, script));
                     let pause = Duration::from_millis(*backoff_ms);
                     spec.child(child.restart(*restart).backoff(Backoff::new(pause, pause)))
@@ -160,6 +167,42 @@ fn check_order(status: &TreeStatus) {
     status.children.iter().for_each(check_order);
 }
 
+/// Follows the events of a tree to its end: a supervisor gives up at the restart that is one too
+/// many within the period, and at no other.
+async fn watch(mut events: EventStream) {
+    let mut restarts: BTreeMap<String, Vec<Instant>> = BTreeMap::new();
+    while let Some(received) = events.recv().await {
+        let Received::Event(event) = received else {
+            continue; // what was missed could only be restarts of long ago
+        };
+        // On a paused clock, what is received now has happened now.
+        let now = Instant::now();
+        let (path, parent) = (event.path.to_string(), event.path.rsplit_once('/'));
+        let recent = |of: &str| {
+            let times = restarts.get(of).map(Vec::as_slice).unwrap_or_default();
+            times.iter().filter(|then| now - **then <= PERIOD).count()
+        };
+        match &event.kind {
+            EventKind::Restarting { .. } => {
+                let (parent, _) = parent.unwrap();
+                assert!(
+                    recent(parent) < RESTARTS as usize,
+                    "{path} was restarted too often"
+                );
+                restarts.entry(parent.to_owned()).or_default().push(now);
+            }
+            EventKind::Escalated { .. } => {
+                assert_eq!(recent(&path), RESTARTS as usize, "{path} gave up too early");
+            }
+            // If it was a supervisor, its next run has a budget of its own.
+            EventKind::Crashed { .. } | EventKind::Stopped { .. } => {
+                restarts.remove(&path);
+            }
+            _ => {}
+        }
+    }
+}
+
 async fn perform(tree: &Tree, built: &Built, act: Act) {
     let count = built.workers.len();
     let worker = |index: &prop::sample::Index| &built.workers[index.index(count)];
@@ -195,6 +238,18 @@ async fn holds(root: Strategy, children: Vec<Shape>, acts: Vec<Act>) {
     let spec = built.supervisor("root", root, &children);
     let tree = Tree::start(spec).await.unwrap();
     built.check(&tree);
+    let all = |sign| {
+        built
+            .workers
+            .iter()
+            .map(move |worker| format!("{sign}{}", worker.0))
+    };
+    assert_eq!(
+        built.log.take(),
+        all('+').collect::<Vec<_>>(),
+        "order of starting"
+    );
+    let budgets = tokio::task::spawn_local(watch(tree.subscribe()));
     for act in acts {
         // A supervisor that is down answers no request until it is up; the tree may have ended.
         let performed = perform(&tree, &built, act);
@@ -203,6 +258,7 @@ async fn holds(root: Strategy, children: Vec<Shape>, acts: Vec<Act>) {
         built.check(&tree);
         check_order(&tree.status());
     }
+    built.log.take();
     let ended = tokio::time::timeout(Duration::from_secs(600), tree.shutdown()).await;
     let reason = ended.expect("shutdown always ends");
     assert!(
@@ -214,6 +270,16 @@ async fn holds(root: Strategy, children: Vec<Shape>, acts: Vec<Act>) {
         assert_eq!(script.alive.load(SeqCst), 0, "{path} survived");
         assert!(handle.is_gone(), "{path} can still be spoken to");
     }
+    // A restart that was due at the moment of the shutdown has an order of its own.
+    let lines = built.log.take();
+    let undisturbed = lines.iter().all(|line| line.starts_with('-'));
+    let mut backwards = all('-').rev();
+    for line in lines.iter().filter(|_| undisturbed) {
+        let in_order = backwards.any(|stop| stop == *line);
+        assert!(in_order, "{line} is out of order: {lines:?}");
+    }
+    drop(tree);
+    budgets.await.unwrap();
 }
 
 proptest! {
