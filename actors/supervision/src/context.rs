@@ -19,6 +19,12 @@ use crate::{
 /// because nobody holds its address, and messages that are waiting when it stops are kept for its
 /// next incarnation.
 ///
+/// What is spawned here belongs to this run: it is polled only when it was woken, it ends with the
+/// run, and a panic in it ends the run, naming the message whose handler spawned it. So do answers
+/// of type `actix::ResponseActFuture`. An `actix::ResponseFuture`, however, is a task of its own on
+/// the arbiter: a panic in it is no crash of the actor (who asked is told
+/// [`AskError::Crashed`](crate::AskError::Crashed)), and it goes on when the actor ends.
+///
 /// Messages sent to [`AsyncContext::address`] arrive as usual, but are not subject to the bound of
 /// the mailbox and not counted in its depth. Prefer [`handle`](Self::handle).
 pub struct Context<A: Actor<Context = Self>> {

@@ -93,7 +93,9 @@ pub enum AutoShutdown {
     AllSignificant,
 }
 
-/// On which thread a worker runs. Supervisors always run where the tree was started.
+/// On which thread a worker runs. Supervisors always run where the tree was started. What may block
+/// is better placed elsewhere: only there can the [watchdog](SupervisorSpec::watchdog) spare its
+/// neighbours.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Placement {

@@ -223,19 +223,18 @@ impl Supervisor {
     }
 
     fn start_child(&mut self, id: ChildId, why: Why) {
-        self.clear_timer(id);
+        if self.kids.get(id).is_some_and(|c| c.staff.is_unseated()) {
+            self.seat_again(id);
+        }
         let Some(child) = self.kids.get_mut(id) else {
             return;
         };
+        if let Some(at) = child.timer.take() {
+            self.timers.remove(&(at, Alarm::Child(id)));
+        }
         child.incarnation += 1;
         let incarnation = child.incarnation;
         child.node.set_incarnation(incarnation);
-        if child.staff.is_unseated() {
-            self.seat_again(id);
-        }
-        let Some(child) = self.kids.get(id) else {
-            return;
-        };
         if !child.control.send(Control::Start { incarnation }) {
             let reason = ExitReason::StartFailed("its arbiter is gone".into());
             let _ = self.notes_sender.send(Note {

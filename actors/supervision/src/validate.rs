@@ -27,7 +27,7 @@ pub(crate) fn join(parent: &str, name: &str) -> String {
     if parent.is_empty() {
         name.to_owned()
     } else {
-        format!("{parent}/{name}")
+        [parent, "/", name].concat()
     }
 }
 

@@ -307,3 +307,27 @@ fn a_panic_in_a_response_names_the_message() {
         tree.shutdown().await;
     });
 }
+
+#[derive(Message)]
+#[rtype(result = "usize")]
+struct CrashBeside;
+
+impl Handler<CrashBeside> for Worker {
+    type Result = actix::ResponseFuture<usize>;
+    fn handle(&mut self, _: CrashBeside, _: &mut Self::Context) -> Self::Result {
+        Box::pin(async { panic!("in a task of its own") })
+    }
+}
+
+/// As the documentation of `Context` says.
+#[test]
+fn a_response_future_is_a_task_of_its_own() {
+    run(async {
+        let (tree, handle, _) = worker().await;
+        assert_eq!(handle.ask(CrashBeside).await, Err(AskError::Crashed));
+        assert_eq!(handle.ask(Later(1)).await, Ok(1));
+        let status = tree.status_of("root/worker").unwrap();
+        assert_eq!((status.incarnation, status.exits.len()), (1, 0));
+        tree.shutdown().await;
+    });
+}
