@@ -169,4 +169,39 @@ mod tests {
         assert!(tenure.turn(0));
         assert_eq!(tenure.seen(), Seen(0), "the count wraps within its half");
     }
+
+    /// Whatever the moment: once the lease was taken from one who was not inside, nothing of the
+    /// driver runs any more.
+    #[test]
+    fn who_lost_the_lease_does_not_run() {
+        use std::sync::atomic::AtomicUsize;
+
+        let waker = futures_util::task::noop_waker();
+        for round in 0..2_000 {
+            let node = Node::worker("a".to_owned());
+            let polls = Arc::new(AtomicUsize::new(0));
+            let counted = Arc::clone(&polls);
+            let driver = std::future::poll_fn(move |_| {
+                counted.fetch_add(1, Ordering::SeqCst);
+                Poll::<()>::Pending
+            });
+            let mut tenant = Tenant::new(driver, Lease::of(&node));
+            let so_far = std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    let mut cx = Context::from_waker(&waker);
+                    while Pin::new(&mut tenant).poll(&mut cx).is_pending() {}
+                });
+                while polls.load(Ordering::SeqCst) < round % 7 {
+                    std::hint::spin_loop();
+                }
+                let taken = std::iter::repeat_with(|| node.tenure.seen());
+                let mut taken = taken.filter(|seen| !seen.is_inside());
+                while !taken.next().is_some_and(|seen| node.tenure.take_away(seen)) {}
+                polls.load(Ordering::SeqCst)
+            });
+            assert_eq!(polls.load(Ordering::SeqCst), so_far);
+            assert!(Lease::of(&node).is_held());
+            assert!(tenant.driver.is_none(), "it was dropped where it ran");
+        }
+    }
 }
