@@ -77,8 +77,20 @@ async fn run(config: Config, restart: Arc<Restart>) -> anyhow::Result<ExitCode> 
         reason = hive.ended() => reason,
         () = hive.restart_asked() => {
             tracing::info!("restarting");
-            hive.shutdown().await;
-            return Err(restart.carry_out(&kept));
+            let down = hive.shutdown();
+            tokio::pin!(down);
+            let stop_instead = tokio::select! {
+                () = &mut down => false,
+                () = signals.next() => true,
+            };
+            if !stop_instead {
+                return Err(restart.carry_out(&kept));
+            }
+            tracing::info!("stopping instead; once more stops at once");
+            tokio::select! {
+                () = down => None,
+                () = signals.next() => anyhow::bail!("stopped at once, without an orderly end"),
+            }
         }
         () = signals.next() => {
             tracing::info!("stopping; once more stops at once");

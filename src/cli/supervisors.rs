@@ -144,7 +144,7 @@ fn state(state: NodeState) -> Cell {
     let tone = match state {
         NodeState::Running => Tone::Good,
         NodeState::Starting | NodeState::Stopping | NodeState::Restarting => Tone::Attention,
-        NodeState::Quarantined => Tone::Bad,
+        NodeState::Quarantined | NodeState::Stuck => Tone::Bad,
         NodeState::Declared
         | NodeState::Terminated
         | NodeState::Ended

@@ -125,6 +125,8 @@ pub enum NodeState {
     Ignored,
     /// Stopped on purpose, to be resumed.
     Suspended,
+    /// It blocks its arbiter.
+    Stuck,
     /// Used up its restart budget and was left down.
     Quarantined,
     /// Removed.
@@ -144,6 +146,7 @@ impl NodeState {
             Self::Ended => "ended",
             Self::Ignored => "ignored",
             Self::Suspended => "suspended",
+            Self::Stuck => "stuck",
             Self::Quarantined => "quarantined",
             Self::Removed => "removed",
         }

@@ -44,6 +44,7 @@ pub(crate) struct Parts {
 /// The tree, and the addresses in it that others need.
 pub(crate) struct Declared {
     pub(crate) spec: SupervisorSpec,
+    pub(crate) ledger: Handle<LedgerWriter>,
     pub(crate) scheduler: Handle<Scheduler>,
     pub(crate) launcher: Handle<Launcher>,
 }
@@ -53,7 +54,7 @@ const MAILBOX: usize = 65_536;
 
 /// Declares the tree. Nothing runs yet; the addresses work from now on.
 pub(crate) fn declare(parts: &Parts) -> Declared {
-    let (ledger, _) = {
+    let (ledger_spec, ledger) = {
         let (store, keyring) = (parts.ledger.clone(), parts.keyring.clone());
         child("ledger", move || {
             LedgerWriter::start(store.clone(), keyring.clone())
@@ -90,10 +91,11 @@ pub(crate) fn declare(parts: &Parts) -> Declared {
         .child(permanent(launcher_spec));
     let spec = SupervisorSpec::new("hive", Strategy::RestForOne)
         .intensity(Intensity::new(5, Duration::from_secs(60)))
-        .child(permanent(ledger))
+        .child(permanent(ledger_spec))
         .supervisor(core);
     Declared {
         spec,
+        ledger,
         scheduler,
         launcher,
     }

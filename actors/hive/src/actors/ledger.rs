@@ -1,6 +1,8 @@
 //! Keeps the store's writer running, and puts things right after an earlier run.
 
-use actix::{Actor, ActorFutureExt, AsyncContext, WrapFuture};
+use std::{sync::Arc, time::Duration};
+
+use actix::{Actor, ActorFutureExt, AsyncContext, Handler, Message, WrapFuture};
 use deia_supervision::{Context, StartError};
 
 use crate::{
@@ -13,15 +15,14 @@ use crate::{
 /// that stands on it is rebuilt.
 pub(crate) struct LedgerWriter {
     serving: Option<BoxFuture<'static, String>>,
+    ledger: Ledger,
+    keyring: Arc<Keyring>,
 }
 
 impl LedgerWriter {
     /// Starts the writer. When this returns, what bots had in hand in an
     /// earlier run is back in the queue, and the keys are in force.
-    pub(crate) async fn start(
-        ledger: Ledger,
-        keyring: std::sync::Arc<Keyring>,
-    ) -> Result<Self, StartError> {
+    pub(crate) async fn start(ledger: Ledger, keyring: Arc<Keyring>) -> Result<Self, StartError> {
         ledger.close().await;
         let serving = ledger.serve().map_err(StartError::failed)?;
         let bots = ledger
@@ -37,10 +38,41 @@ impl LedgerWriter {
             };
             ledger.apply(command).await.map_err(StartError::failed)?;
         }
-        keyring.replace(ledger.keys().await.map_err(StartError::failed)?);
+        keyring.reload(&ledger).await.map_err(StartError::failed)?;
         Ok(Self {
             serving: Some(serving),
+            ledger,
+            keyring,
         })
+    }
+}
+
+/// How long to wait before the keys are read again after that failed.
+const RETRY_AFTER: Duration = Duration::from_millis(200);
+
+impl LedgerWriter {
+    fn reload_keys(&mut self, ctx: &mut Context<Self>) {
+        let (ledger, keyring) = (self.ledger.clone(), self.keyring.clone());
+        let reloading = async move { keyring.reload(&ledger).await };
+        ctx.spawn(reloading.into_actor(self).map(|reloaded, _, ctx| {
+            if let Err(error) = reloaded {
+                tracing::warn!(%error, "the keys could not be read; tried again");
+                ctx.run_later(RETRY_AFTER, Self::reload_keys);
+            }
+        }));
+    }
+}
+
+/// A commit changed the keys.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct KeysChanged;
+
+impl Handler<KeysChanged> for LedgerWriter {
+    type Result = ();
+
+    fn handle(&mut self, _: KeysChanged, ctx: &mut Self::Context) {
+        self.reload_keys(ctx);
     }
 }
 

@@ -228,7 +228,9 @@ impl Scheduler {
 
     fn promote(&mut self, ctx: &mut Context<Self>) {
         self.next_due = None;
-        self.due_timer = None;
+        if let Some(timer) = self.due_timer.take() {
+            ctx.cancel_future(timer);
+        }
         let ledger = self.ledger.clone();
         let promoting = async move {
             ledger
@@ -271,8 +273,11 @@ impl Scheduler {
         for (task_type, priority) in lanes {
             self.lanes.discover(priority, task_type);
         }
-        if let Some(at) = due {
-            self.due_at(at, ctx);
+        match due {
+            // The clock may have jumped past it while a timer was running.
+            Some(at) if at <= Timestamp::now().as_millis() => self.promote(ctx),
+            Some(at) => self.due_at(at, ctx),
+            None => {}
         }
         self.schedule(ctx);
     }

@@ -6,7 +6,10 @@ use arc_swap::ArcSwap;
 use subtle::ConstantTimeEq;
 
 use super::{ApiKey, KeyError, Permission, Role};
-use crate::model::{KeyId, KeyRecord, Timestamp};
+use crate::{
+    ledger::{Ledger, StoreError},
+    model::{KeyId, KeyRecord, Timestamp},
+};
 
 /// Who is asking.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +55,7 @@ pub enum AuthError {
 #[derive(Debug, Default)]
 pub struct Keyring {
     keys: ArcSwap<HashMap<KeyId, Entry>>,
+    reloading: tokio::sync::Mutex<()>,
 }
 
 #[derive(Clone, Debug)]
@@ -74,6 +78,17 @@ impl Keyring {
         };
         self.keys
             .store(Arc::new(records.into_iter().map(entry).collect()));
+    }
+
+    /// Takes over what the ledger says is in force. Calls wait for each other,
+    /// so that what was read earlier never replaces what was read later.
+    ///
+    /// # Errors
+    /// What keeps the store from reading; the keys stay as they were.
+    pub async fn reload(&self, ledger: &Ledger) -> Result<(), StoreError> {
+        let _one_at_a_time = self.reloading.lock().await;
+        self.replace(ledger.keys().await?);
+        Ok(())
     }
 
     /// Who comes with this key at that time.

@@ -91,17 +91,19 @@ impl Hive {
     }
 
     /// Means a bot to run; its status follows. One that runs already is left
-    /// as it is, one that is `failing` is started again.
+    /// as it is, one that is `failing` or suspended is started again.
     ///
     /// # Errors
     /// [`HiveError::NotFound`].
     pub async fn launch_bot(&self, who: &Principal, name: &BotName) -> Result<Bot, HiveError> {
         let bot = self.bot(name).await?;
-        if bot.desired == BotDesired::Launched && bot.status != BotStatus::Failing {
+        let down = matches!(bot.status, BotStatus::Failing | BotStatus::Stopped);
+        if bot.desired == BotDesired::Launched && !down {
             return Ok(bot);
         }
+        self.set_desired(who, name, BotDesired::Launched).await?;
         self.inner.board.launched(name);
-        self.set_desired(who, name, BotDesired::Launched).await
+        self.bot(name).await
     }
 
     /// Means a bot not to run: what it has in hand is ended and given back.

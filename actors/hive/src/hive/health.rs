@@ -128,11 +128,7 @@ fn problems(
 /// Static parts of the tree that are not up. Bots have statuses of their own.
 fn down_in(status: &TreeStatus, found: &mut Vec<String>) {
     if status.state != ChildState::Running {
-        found.push(format!(
-            "{} is {}",
-            status.path,
-            format!("{:?}", status.state).to_lowercase()
-        ));
+        found.push(format!("{} is {}", status.path, status.state.as_str()));
     }
     if &*status.name != "bots" {
         status

@@ -85,8 +85,7 @@ impl Hive {
     }
 
     async fn reload_keys(&self) -> Result<(), HiveError> {
-        self.inner.keyring.replace(self.inner.ledger.keys().await?);
-        Ok(())
+        Ok(self.inner.keyring.reload(&self.inner.ledger).await?)
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
     time::Instant,
 };
 
-use deia_supervision::{StartError, Tree};
+use deia_supervision::{Handle, StartError, Tree};
 
 use super::{
     DataDirError, FrontFactory, Hive, Inner, State,
@@ -21,6 +21,7 @@ use crate::{
             Board, BotsChanged, Follow, TaskCancelled,
             guardian::{Guardian, GuardianProgram},
         },
+        ledger::{KeysChanged, LedgerWriter},
         scheduler::TasksWaiting,
     },
     auth::{ApiKey, Keyring, Role},
@@ -85,6 +86,7 @@ impl Hive {
         };
         let Declared {
             spec,
+            ledger,
             scheduler,
             launcher,
         } = tree::declare(&parts);
@@ -106,7 +108,7 @@ impl Hive {
                 _data_dir: data_dir,
             }),
         };
-        hive.listen_to_commits();
+        hive.listen_to_commits(&ledger);
         let tree = Tree::start(spec.child(front(&hive))).await?;
         // Set once: this hive has no other tree.
         let _ = hive.inner.tree.set(tree);
@@ -127,7 +129,7 @@ impl Hive {
             seed_bots(ledger, self.config()).await?;
         }
         self.ensure_admin_key().await?;
-        self.inner.keyring.replace(ledger.keys().await?);
+        self.inner.keyring.reload(ledger).await?;
         if self.inner.launcher.tell(Follow).is_err() {
             return Err(StartError::failed("the launcher takes no messages").into());
         }
@@ -166,13 +168,14 @@ impl Hive {
 
     /// Has every commit tell those whom it concerns. Runs on the store's own
     /// thread, so it only passes on.
-    fn listen_to_commits(&self) {
+    fn listen_to_commits(&self, writer: &Handle<LedgerWriter>) {
         let inner = &self.inner;
         let watch = inner.watch.clone();
         inner
             .ledger
             .subscribe(Arc::new(move |hints| watch.committed(hints)));
         let (scheduler, launcher) = (inner.scheduler.clone(), inner.launcher.clone());
+        let writer = writer.clone();
         inner.ledger.subscribe(Arc::new(move |hints| {
             let (waiting, rest) = sort(hints);
             // A message that finds no room is made up for: both look at the store from time to time.
@@ -182,6 +185,7 @@ impl Hive {
             for hint in rest {
                 match hint {
                     Hint::BotsChanged => drop(launcher.tell(BotsChanged)),
+                    Hint::KeysChanged => drop(writer.tell(KeysChanged)),
                     Hint::CancelRequested { task, bot } => {
                         drop(launcher.tell(TaskCancelled {
                             task: *task,

@@ -94,6 +94,9 @@ pub trait Store: Send + Sync + 'static {
     /// Bots that have tasks in hand according to the store.
     fn bots_with_running_tasks(&self) -> BoxFuture<'_, Result<Vec<BotName>, StoreError>>;
 
+    /// Running tasks that shall be cancelled, and the bots that have them.
+    fn cancelling(&self) -> BoxFuture<'_, Result<Vec<(TaskId, BotName)>, StoreError>>;
+
     /// All keys, revoked ones included, oldest first.
     fn keys(&self) -> BoxFuture<'_, Result<Vec<KeyRecord>, StoreError>>;
 

@@ -150,6 +150,10 @@ impl Store for SqliteStore {
         self.readers.read(read::bots_with_running_tasks)
     }
 
+    fn cancelling(&self) -> BoxFuture<'_, Result<Vec<(TaskId, BotName)>, StoreError>> {
+        self.readers.read(read::cancelling)
+    }
+
     fn keys(&self) -> BoxFuture<'_, Result<Vec<KeyRecord>, StoreError>> {
         self.readers.read(read::keys)
     }

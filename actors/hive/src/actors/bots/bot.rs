@@ -28,6 +28,8 @@ use crate::{
 
 /// How long to wait before a report that the store did not take is sent again.
 const REPORT_AGAIN_AFTER: Duration = Duration::from_millis(200);
+/// How long a cancellation waits for its task: both may be under way at once.
+const EARLY_CANCEL_KEPT: Duration = Duration::from_secs(10);
 /// How often a bot gives a sign of life.
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(1);
 
@@ -42,7 +44,10 @@ pub(crate) struct BotActor {
     pub(super) scheduler: Handle<Scheduler>,
     pub(super) attempts: HashMap<TaskId, Attempt>,
     pub(super) reports: Vec<AttemptReport>,
-    pub(super) reporting: usize,
+    /// Those that are on their way to the store.
+    pub(super) sending: Vec<AttemptReport>,
+    /// Cancellations that came before their tasks, and when.
+    pub(super) cancelled: HashMap<TaskId, Instant>,
     pub(super) stopped: Option<oneshot::Sender<()>>,
     /// Whether it goes down by its own fault.
     pub(super) crashed: bool,
@@ -92,6 +97,8 @@ impl Actor for BotActor {
         self.card.set_up(true);
         ctx.run_interval(HEARTBEAT_EVERY, |this, ctx| {
             this.card.beat();
+            this.cancelled
+                .retain(|_, at| at.elapsed() < EARLY_CANCEL_KEPT);
             this.offer(ctx);
         });
         self.offer(ctx);
@@ -135,7 +142,9 @@ impl BotActor {
 
     /// What has ended but was not reported, and what ends now.
     fn last_reports(&mut self) -> Vec<AttemptReport> {
-        let mut reports = std::mem::take(&mut self.reports);
+        // Those on their way may have arrived: then they are stale and change nothing.
+        let mut reports = std::mem::take(&mut self.sending);
+        reports.append(&mut self.reports);
         reports.extend(self.attempts.drain().map(|(task, attempt)| {
             let error = match self.at_end {
                 AttemptEnd::BotDied => format!("bot {} went down while working on it", self.name),
@@ -151,7 +160,7 @@ impl BotActor {
     }
 
     fn in_hand(&self) -> usize {
-        self.attempts.len() + self.reports.len() + self.reporting
+        self.attempts.len() + self.reports.len() + self.sending.len()
     }
 
     /// Sends tasks back that are not for this start of the bot. Most were given
@@ -186,7 +195,8 @@ impl BotActor {
         let (stop, stopping) = watch::channel(None);
         let (task, number, lease) = (claimed.task.id, claimed.task.attempt, claimed.lease);
         let after_seconds = claimed.task.timeout_seconds;
-        let cancelled = claimed.task.cancel_requested_at.is_some();
+        let cancelled =
+            self.cancelled.remove(&task).is_some() || claimed.task.cancel_requested_at.is_some();
         match self.work.begin(claimed, stopping) {
             Begun::Ended(outcome) => self.reports.push(report(task, number, lease, outcome)),
             Begun::Going(attempt) => {
@@ -241,47 +251,36 @@ impl BotActor {
     /// Sends the reports that have gathered, all in one command.
     fn send_reports(&mut self, ctx: &mut Context<Self>) {
         self.card.set_running(self.in_hand());
-        if self.reporting == 0 && !self.reports.is_empty() {
-            let reports = std::mem::take(&mut self.reports);
-            self.reporting = reports.len();
-            self.send(reports, ctx);
-        } else if self.reporting == 0 && self.attempts.is_empty() {
+        if self.sending.is_empty() && !self.reports.is_empty() {
+            self.sending = std::mem::take(&mut self.reports);
+            self.send(ctx);
+        } else if self.sending.is_empty() && self.attempts.is_empty() {
             self.stopped.take().map(|stopped| stopped.send(()));
         }
     }
 
-    fn send(&mut self, reports: Vec<AttemptReport>, ctx: &mut Context<Self>) {
+    fn send(&mut self, ctx: &mut Context<Self>) {
         failpoint::hit("before_report");
-        let ledger = self.ledger.clone();
-        let sending = async move {
-            (
-                ledger.apply(Command::Finish(reports.clone())).await,
-                reports,
-            )
-        };
+        let (ledger, reports) = (self.ledger.clone(), self.sending.clone());
+        let sending = async move { ledger.apply(Command::Finish(reports)).await };
         ctx.spawn(
             sending
                 .into_actor(self)
-                .map(|(outcome, reports), this, ctx| this.sent(outcome, reports, ctx)),
+                .map(|outcome, this, ctx| this.sent(outcome, ctx)),
         );
     }
 
-    fn sent(
-        &mut self,
-        outcome: Result<Outcome, StoreError>,
-        reports: Vec<AttemptReport>,
-        ctx: &mut Context<Self>,
-    ) {
+    fn sent(&mut self, outcome: Result<Outcome, StoreError>, ctx: &mut Context<Self>) {
         match outcome {
             Ok(_) => {
-                self.free_places(reports.len(), ctx);
-                self.reporting = 0;
+                let sent = std::mem::take(&mut self.sending);
+                self.free_places(sent.len(), ctx);
                 self.send_reports(ctx);
             }
             Err(error) => {
                 // Their places stay taken, so what waits here is bounded.
                 tracing::warn!(bot = %self.name, %error, "results could not be recorded; tried again");
-                ctx.run_later(REPORT_AGAIN_AFTER, |this, ctx| this.send(reports, ctx));
+                ctx.run_later(REPORT_AGAIN_AFTER, Self::send);
             }
         }
     }
@@ -348,7 +347,11 @@ impl Handler<CancelTask> for BotActor {
     type Result = ();
 
     fn handle(&mut self, CancelTask(task): CancelTask, _: &mut Self::Context) {
-        self.stop_attempt(task, StopCause::Cancelled);
+        if self.attempts.contains_key(&task) {
+            self.stop_attempt(task, StopCause::Cancelled);
+        } else {
+            self.cancelled.insert(task, Instant::now());
+        }
     }
 }
 

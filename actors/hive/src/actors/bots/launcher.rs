@@ -1,10 +1,13 @@
 //! Makes the bots that run those that are wanted: compares, and starts or stops
 //! what differs, whenever something changed and from time to time.
 
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use actix::{Actor, ActorFutureExt, AsyncContext, Handler, Message, WrapFuture};
-use deia_supervision::{Context, Event, EventKind, Received};
+use deia_supervision::{ChildInfo, ChildState, Context, Event, EventKind, Received};
 use futures_util::future::join_all;
 use tokio::sync::oneshot;
 
@@ -12,7 +15,7 @@ use super::{
     bot::CancelTask,
     lifecycle::{LauncherDeps, start_bot, stop_bot},
     news::news_of,
-    reconcile::{Step, reconcile},
+    reconcile::{Generation, Step, reconcile},
 };
 use crate::{
     ledger::{Command, StoreError},
@@ -21,6 +24,13 @@ use crate::{
 
 /// How often is compared even when nobody told of a change.
 const COMPARE_EVERY: Duration = Duration::from_secs(5);
+
+/// What is there, as far as the tree and the store know.
+struct Seen {
+    children: Vec<ChildInfo>,
+    with_tasks: Vec<BotName>,
+    cancelling: Vec<(TaskId, BotName)>,
+}
 
 /// Makes the bots that run those that are wanted.
 pub(crate) struct Launcher {
@@ -52,19 +62,17 @@ impl Launcher {
         let deps = self.deps.clone();
         let reading = async move {
             let wanted = deps.ledger.bots().await?;
-            let present: HashSet<String> = deps
-                .bots
-                .which_children()
-                .await
-                .into_iter()
-                .map(|child| child.name.to_string())
-                .collect();
-            Ok::<_, StoreError>((wanted, present))
+            let seen = Seen {
+                children: deps.bots.which_children().await,
+                with_tasks: deps.ledger.bots_with_running_tasks().await?,
+                cancelling: deps.ledger.cancelling().await?,
+            };
+            Ok::<_, StoreError>((wanted, seen))
         };
         ctx.spawn(reading.into_actor(self).map(|read, this, ctx| {
             this.comparing = false;
             match read {
-                Ok((wanted, present)) => this.compared(&wanted, &present, ctx),
+                Ok((wanted, seen)) => this.compared(&wanted, seen, ctx),
                 Err(error) => tracing::warn!(%error, "the bots could not be read"),
             }
             if std::mem::take(&mut this.again) {
@@ -73,13 +81,9 @@ impl Launcher {
         }));
     }
 
-    fn compared(
-        &mut self,
-        wanted: &[BotRecord],
-        present: &HashSet<String>,
-        ctx: &mut Context<Self>,
-    ) {
-        let running = {
+    fn compared(&mut self, wanted: &[BotRecord], seen: Seen, ctx: &mut Context<Self>) {
+        let present: HashSet<&str> = seen.children.iter().map(|child| &*child.name).collect();
+        let running: HashMap<BotName, Generation> = {
             let mut managed = self.deps.managed.lock();
             managed.retain(|name, _| present.contains(name.as_str()) || self.busy.contains(name));
             managed
@@ -87,6 +91,11 @@ impl Launcher {
                 .map(|(name, managed)| (name.clone(), managed.generation))
                 .collect()
         };
+        self.take_back(&running, &seen, ctx);
+        for (task, bot) in seen.cancelling {
+            // Told before, most likely; a bot that knows does nothing.
+            self.cancel(task, &bot);
+        }
         for step in reconcile(wanted, &running, &self.busy) {
             let (name, start) = match step {
                 Step::Start(name) | Step::Replace(name) => (name, true),
@@ -94,6 +103,53 @@ impl Launcher {
             };
             let record = wanted.iter().find(|bot| start && bot.name == name).cloned();
             self.carry_out(name, record, ctx);
+        }
+    }
+
+    /// Gives back what is with bots that do not work, should an earlier try have failed.
+    fn take_back(
+        &self,
+        running: &HashMap<BotName, Generation>,
+        seen: &Seen,
+        ctx: &mut Context<Self>,
+    ) {
+        let down = |name: &BotName| {
+            let child = seen
+                .children
+                .iter()
+                .find(|child| *child.name == *name.as_str());
+            let state = child.map(|child| child.state);
+            if state == Some(ChildState::Quarantined) {
+                self.deps.board.card(name).quarantined();
+            }
+            let idle = [ChildState::Quarantined, ChildState::Suspended].map(Some);
+            !running.contains_key(name) || idle.contains(&state)
+        };
+        let bots: Vec<BotName> = seen
+            .with_tasks
+            .iter()
+            .filter(|name| !self.busy.contains(*name) && down(name))
+            .cloned()
+            .collect();
+        if !bots.is_empty() {
+            let ledger = self.deps.ledger.clone();
+            let reason = "its bot does not work".to_owned();
+            let end = AttemptEnd::GivenBack;
+            let giving = async move { ledger.apply(Command::GiveBack { bots, end, reason }).await };
+            ctx.spawn(giving.into_actor(self).map(|outcome, _, _| {
+                if let Err(error) = outcome {
+                    tracing::warn!(%error, "tasks could not be given back; tried again");
+                }
+            }));
+        }
+    }
+
+    fn cancel(&self, task: TaskId, bot: &BotName) {
+        let managed = self.deps.managed.lock().get(bot).cloned();
+        if let Some(managed) = managed
+            && managed.handle.tell(CancelTask(task)).is_err()
+        {
+            tracing::warn!(%bot, %task, "the bot did not take a cancellation; told again");
         }
     }
 
@@ -142,25 +198,29 @@ impl Launcher {
             return;
         };
         let card = self.deps.board.card(&name);
-        let quarantined = matches!(event.kind, EventKind::Quarantined { .. });
-        let Some(news) = news_of(&event.kind, &name, &card) else {
-            return;
-        };
+        let out_of_work = matches!(
+            event.kind,
+            EventKind::Quarantined { .. } | EventKind::Suspended
+        );
+        let news = news_of(&event.kind, &name, &card);
         let ledger = self.deps.ledger.clone();
         ctx.spawn(
             async move {
-                if quarantined {
+                if out_of_work {
                     // What waited in its mailbox; what it had in hand is back already.
-                    let reason = "its bot went down for good".to_owned();
+                    let reason = "its bot does not work".to_owned();
                     let (bots, end) = (vec![name], AttemptEnd::GivenBack);
                     ledger
                         .apply(Command::GiveBack { bots, end, reason })
                         .await?;
                 }
-                ledger.apply(Command::Record(vec![news])).await
+                match news {
+                    Some(news) => ledger.apply(Command::Record(vec![news])).await.map(drop),
+                    None => Ok(()),
+                }
             }
             .into_actor(self)
-            .map(|outcome, _, _| {
+            .map(|outcome: Result<(), StoreError>, _, _| {
                 if let Err(error) = outcome {
                     tracing::error!(%error, "what happened to a bot could not be recorded");
                 }
@@ -227,12 +287,7 @@ impl Handler<TaskCancelled> for Launcher {
     type Result = ();
 
     fn handle(&mut self, cancelled: TaskCancelled, _: &mut Self::Context) {
-        let managed = self.deps.managed.lock().get(&cancelled.bot).cloned();
-        if let Some(managed) = managed
-            && managed.handle.tell(CancelTask(cancelled.task)).is_err()
-        {
-            tracing::warn!(bot = %cancelled.bot, task = %cancelled.task, "the bot did not take a cancellation");
-        }
+        self.cancel(cancelled.task, &cancelled.bot);
     }
 }
 

@@ -22,6 +22,9 @@ struct Lane {
     /// Whether the store may hold more behind these.
     more: bool,
     refilling: bool,
+    /// Whether a task was left to the store while it was being read: what was
+    /// read may be older than that task.
+    rescan: bool,
 }
 
 impl Lanes {
@@ -42,6 +45,7 @@ impl Lanes {
         let behind = lane.tasks.back().is_none_or(|(last, _)| task.order > *last);
         if behind && (lane.more || lane.tasks.len() >= self.window) {
             lane.more = true;
+            lane.rescan |= lane.refilling;
             return;
         }
         lane.insert(task.order, task.id);
@@ -66,7 +70,10 @@ impl Lanes {
             .filter(|(_, lane)| lane.more && !lane.refilling && lane.tasks.len() <= low)
             .map(|((priority, task_type), lane)| {
                 lane.refilling = true;
-                let after = lane.tasks.back().map_or(i64::MIN, |(last, _)| *last);
+                let after = match std::mem::take(&mut lane.rescan) {
+                    true => i64::MIN,
+                    false => lane.tasks.back().map_or(i64::MIN, |(last, _)| *last),
+                };
                 ReadyQuery {
                     task_type: task_type.clone(),
                     priority: *priority,
@@ -92,8 +99,11 @@ impl Lanes {
             return;
         };
         lane.refilling = false;
-        let Some(found) = found else { return };
-        lane.more = found.len() >= query.limit as usize;
+        let Some(found) = found else {
+            lane.rescan = true;
+            return;
+        };
+        lane.more = lane.rescan || found.len() >= query.limit as usize;
         for task in found {
             if !claiming.contains(&task.id) {
                 lane.insert(task.order, task.id);
@@ -249,6 +259,21 @@ mod tests {
         let (one, two) = (task(1), task(2));
         lanes.refilled(&query, Some(vec![one.clone(), two]), &[one.id].into());
         assert_eq!(drain(&mut lanes), [2]);
+    }
+
+    #[test]
+    fn what_comes_while_the_store_is_read_is_not_forgotten() {
+        let mut lanes = Lanes::new(16);
+        lanes.discover(Priority::P2, "a".parse().unwrap());
+        let query = lanes.refills().remove(0);
+        // The read began before this task was there.
+        lanes.push(task(7));
+        lanes.refilled(&query, Some(vec![task(1)]), &HashSet::new());
+        let again = lanes.refills();
+        assert_eq!((again.len(), again[0].after), (1, i64::MIN));
+        lanes.refilled(&again[0], Some(vec![task(1), task(7)]), &HashSet::new());
+        assert_eq!(drain(&mut lanes), [1, 7]);
+        assert!(lanes.refills().is_empty());
     }
 
     #[test]

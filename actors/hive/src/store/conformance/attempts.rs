@@ -256,6 +256,7 @@ async fn running_tasks_are_cancelled_through_their_bot(ledger: Ledger) {
         task: id,
         bot: bot_name("b")
     }));
+    assert_eq!(ledger.cancelling().await.unwrap(), [(id, bot_name("b"))]);
     let outcome = finish(&ledger, report(&claimed, AttemptEnd::Cancelled)).await;
     assert_eq!(outcome, FinishOutcome::Recorded(TaskStatus::Cancelled));
     assert_eq!(actions(&ledger).await.last(), Some(&Action::TaskCancelled));

@@ -37,6 +37,8 @@ CREATE INDEX tasks_ready   ON tasks (type, priority) WHERE status = 1;
 CREATE INDEX tasks_due     ON tasks (run_at)         WHERE status = 0;
 CREATE INDEX tasks_running ON tasks (bot)            WHERE status = 2;
 CREATE INDEX tasks_failed  ON tasks (completed_at)   WHERE status = 4;
+-- Who is confined to their own tasks lists them often.
+CREATE INDEX tasks_submitter ON tasks (submitter);
 
 -- Content too large to be rewritten with every change of its task.
 CREATE TABLE contents (

@@ -248,7 +248,8 @@ fn write_status(
     if status == TaskStatus::Completed {
         tx.db
             .prepare_cached(
-                "UPDATE tasks SET status = 3, completed_at = ?2, execution_ms = ?3, lease = NULL WHERE seq = ?1",
+                "UPDATE tasks SET status = 3, completed_at = ?2, execution_ms = ?3, lease = NULL,
+                                  last_error = NULL WHERE seq = ?1",
             )?
             .execute(params![running.seq, tx.now.as_millis(), execution_ms])?;
         return Ok(());

@@ -71,6 +71,17 @@ pub(super) fn bots_with_running_tasks(db: &Connection) -> rusqlite::Result<Vec<B
         .collect()
 }
 
+pub(super) fn cancelling(db: &Connection) -> rusqlite::Result<Vec<(TaskId, BotName)>> {
+    db.prepare_cached(
+        "SELECT id, bot FROM tasks INDEXED BY tasks_running
+         WHERE status = 2 AND bot IS NOT NULL AND cancel_requested_at IS NOT NULL",
+    )?
+    .query_map([], |row| {
+        Ok((rows::task_id(row, 0)?, rows::parsed(row, 1)?))
+    })?
+    .collect()
+}
+
 pub(super) fn keys(db: &Connection) -> rusqlite::Result<Vec<KeyRecord>> {
     let sql = format!("{} ORDER BY id", keys::SELECT_KEY);
     db.prepare_cached(&sql)?
