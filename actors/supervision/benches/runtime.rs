@@ -11,6 +11,8 @@
 
 #[path = "runtime/growth.rs"]
 mod growth;
+#[path = "runtime/loops.rs"]
+mod loops;
 #[path = "runtime/others.rs"]
 mod others;
 #[path = "runtime/ours.rs"]
@@ -59,6 +61,7 @@ fn main() {
         return;
     }
     alone(&mut figures);
+    loops::measure(&mut figures);
     for round in 0..=ROUNDS {
         let mut warm_up = Figures::new();
         let figures = if round == 0 {
