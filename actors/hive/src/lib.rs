@@ -2,7 +2,7 @@
 //! actor under a supervisor.
 //!
 //! [`Hive`] is the only door. Behind it, a request becomes a command to the
-//! [ledger](crate::ledger), which applies it in one transaction together with
+//! [`ledger`], which applies it in one transaction together with
 //! the events that it causes; actors hold nothing that cannot be rebuilt from
 //! there.
 
