@@ -24,7 +24,12 @@ impl LedgerWriter {
     /// earlier run is back in the queue, and the keys are in force.
     pub(crate) async fn start(ledger: Ledger, keyring: Arc<Keyring>) -> Result<Self, StartError> {
         ledger.close().await;
-        let serving = ledger.serve().map_err(StartError::failed)?;
+        // Opening the file may have to read a long log first.
+        let opened = ledger.clone();
+        let serving = tokio::task::spawn_blocking(move || opened.serve())
+            .await
+            .map_err(StartError::failed)?
+            .map_err(StartError::failed)?;
         let bots = ledger
             .bots_with_running_tasks()
             .await

@@ -51,7 +51,11 @@ impl Hive {
     pub async fn health(&self) -> Result<HealthMetrics, HiveError> {
         let ledger = &self.inner.ledger;
         let (bots, queue) = (self.bots().await?, ledger.queue().await?);
-        let machine = Machine::measure(&self.inner.cpu, &self.config().data_dir);
+        let inner = self.inner.clone();
+        let measuring = move || Machine::measure(&inner.cpu, &inner.config.data_dir);
+        let machine = tokio::task::spawn_blocking(measuring)
+            .await
+            .map_err(|error| HiveError::Internal(error.to_string()))?;
         let mut metrics = HealthMetrics {
             healthy: true,
             problems: Vec::new(),

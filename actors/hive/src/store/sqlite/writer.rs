@@ -145,8 +145,12 @@ impl Writer {
                     return Err(self.give_up(vec![(command, answer)], &error));
                 }
                 Err(error) => {
-                    tracing::error!(%error, "a command could not be applied");
-                    Err(store_error(&error))
+                    let refusal = store_error(&error);
+                    // Of a full disk the caller is told; a line for each would fill another.
+                    if !matches!(refusal, StoreError::Full) {
+                        tracing::error!(%error, "a command could not be applied");
+                    }
+                    Err(refusal)
                 }
             };
             let _ = answer.send(outcome);
