@@ -69,6 +69,7 @@ pub fn table() -> Vec<Route> {
         route(DELETE, "/api/v1/bots/{id}",               Needs(P::BotKill),    &[],          bots::delete),
         route(POST,   "/api/v1/bots/{id}/launch",        Needs(P::BotLaunch),  &[],          bots::launch),
         route(POST,   "/api/v1/bots/{id}/stop",          Needs(P::BotStop),    &[],          bots::stop),
+        route(POST,   "/api/v1/bots/{id}/drain",         Needs(P::BotStop),    &[],          bots::drain),
         route(GET,    "/api/v1/bots/{id}/logs",          Needs(P::SysLogsRead), &["lines"],  bots::logs),
 
         route(GET,    "/api/v1/queue",                   Needs(P::SysHealth),  &[],          queue::get),

@@ -62,6 +62,16 @@ pub(super) enum BotCommand {
         #[command(flatten)]
         wait: WaitArgs,
     },
+    /// Let a bot finish what it has in hand, take nothing new, and then stop.
+    #[command(before_help = "Examples:
+  deia-admin bot drain upper-1
+  deia-admin bot drain upper-1 --wait 10m")]
+    Drain {
+        /// The bot.
+        name: BotName,
+        #[command(flatten)]
+        wait: WaitArgs,
+    },
     /// Remove a stopped bot.
     #[command(before_help = "Examples:
   deia-admin bot remove upper-2
@@ -101,6 +111,10 @@ impl BotCommand {
             }
             Self::Stop { name, wait } => {
                 let bot = client.stop_bot(&name).await?;
+                row(out, &wait.until(client, bot, Goal::Down).await?)
+            }
+            Self::Drain { name, wait } => {
+                let bot = client.drain_bot(&name).await?;
                 row(out, &wait.until(client, bot, Goal::Down).await?)
             }
             Self::Remove { name, confirm } => {

@@ -89,6 +89,7 @@ fn not_there(name: BotName, status: BotStatus, after: Duration) -> CliError {
 
 fn progress(bot: &Bot, goal: Goal) -> Progress {
     match (goal, bot.desired, bot.status) {
+        (Goal::Up, BotDesired::Draining, _) => Progress::Lost("somebody drains it".into()),
         (Goal::Up, BotDesired::Stopped, _) => Progress::Lost("somebody stopped it".into()),
         (Goal::Down, BotDesired::Launched, _) => Progress::Lost("somebody launched it".into()),
         (Goal::Up, _, BotStatus::Healthy | BotStatus::Degraded) => Progress::There,
@@ -118,6 +119,7 @@ pub(super) fn status_name(status: BotStatus) -> &'static str {
         BotStatus::Starting => "starting",
         BotStatus::Healthy => "healthy",
         BotStatus::Degraded => "degraded",
+        BotStatus::Draining => "draining",
         BotStatus::Failing => "failing",
         BotStatus::Stopped => "stopped",
     }
@@ -153,7 +155,7 @@ mod tests {
 
     #[test]
     fn the_table() {
-        use BotDesired::{Launched, Stopped as Off};
+        use BotDesired::{Draining as Drain, Launched, Stopped as Off};
         use BotStatus::*;
         use Goal::*;
         for (goal, desired, status, expected) in [
@@ -164,6 +166,9 @@ mod tests {
             (Up, Launched, Stopped, "under way"),
             (Up, Launched, Failing, "exit code 1"),
             (Up, Off, Healthy, "somebody stopped it"),
+            (Up, Drain, Draining, "somebody drains it"),
+            (Down, Drain, Draining, "under way"),
+            (Down, Drain, Failing, "under way"),
             (Down, Off, Stopped, "there"),
             (Down, Off, Offline, "there"),
             (Down, Off, Healthy, "under way"),
@@ -198,7 +203,9 @@ mod tests {
     #[test]
     fn names_are_those_of_the_wire() {
         use BotStatus::*;
-        for status in [Offline, Starting, Healthy, Degraded, Failing, Stopped] {
+        for status in [
+            Offline, Starting, Healthy, Degraded, Draining, Failing, Stopped,
+        ] {
             assert_eq!(
                 serde_json::to_value(status).unwrap(),
                 status_name(status),

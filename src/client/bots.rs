@@ -82,6 +82,16 @@ impl Client {
             .await
     }
 
+    /// Lets a bot finish what it has in hand and then stop; its status follows.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn drain_bot(&self, name: &BotName) -> Result<Bot, ClientError> {
+        self.post(&["api", "v1", "bots", name.as_str(), "drain"])
+            .answer()
+            .await
+    }
+
     /// The last lines of a bot's log, 1 to 10,000.
     ///
     /// # Errors

@@ -128,6 +128,18 @@ pub(super) async fn stop(mut call: Call) -> Answer {
 }
 
 #[utoipa::path(
+    post, path = "/api/v1/bots/{id}/drain", tag = "bots", operation_id = "drain_bot",
+    params(("id" = String, Path, description = "The bot")),
+    responses((status = 202, description = "It takes nothing new, finishes what it has in hand, and is stopped then; its status follows. One that is stopped stays so", body = Bot))
+)]
+/// Drains a bot: it finishes what it has in hand, and stops.
+pub(super) async fn drain(mut call: Call) -> Answer {
+    call.no_body().await?;
+    let bot = call.hive().drain_bot(&call.who, &call.id("bot")?).await?;
+    versioned(StatusCode::ACCEPTED, &bot)
+}
+
+#[utoipa::path(
     get, path = "/api/v1/bots/{id}/logs", tag = "bots", operation_id = "get_bot_logs",
     params(
         ("id" = String, Path, description = "The bot"),

@@ -22,7 +22,7 @@ use super::{
         health::live, health::ready, health::healthy,
         tasks::submit, tasks::submit_batch, tasks::list, tasks::get, tasks::status, tasks::result,
         tasks::cancel,
-        bots::list, bots::get, bots::put, bots::delete, bots::launch, bots::stop, bots::logs,
+        bots::list, bots::get, bots::put, bots::delete, bots::launch, bots::stop, bots::drain, bots::logs,
         queue::get,
         system::status, system::health, system::restart,
         supervisors::tree, supervisors::node, supervisors::restart, supervisors::suspend, supervisors::resume,

@@ -59,12 +59,27 @@ fn the_life_of_a_bot() {
         &["show"][..],
         &["launch"],
         &["stop"],
+        &["drain"],
         &["remove", "--yes"],
         &["logs"],
     ] {
         let args = [&["bot"], command, &["upper-9"]].concat();
         hive.admin(&args).exits(4).only_tells("upper-9");
     }
+}
+
+#[test]
+fn a_bot_is_drained() {
+    let hive = CliHive::start(&[]);
+    let id = hive.submit(&["x", "--type", "general"]);
+    let said = hive.admin(&["bot", "drain", "upper-1", "--wait"]).ok();
+    assert!(said.out.contains("stopped"), "{said:?}");
+    let said = hive.admin(&["bot", "show", "upper-1"]).ok();
+    assert!(said.out.contains("meant to run"), "{said:?}");
+    let task = hive.json(&["task", "show", &id]);
+    // It had it in hand and has done it, or had it not and left it alone.
+    let status = task["status"].as_str().unwrap();
+    assert!(["completed", "queued"].contains(&status), "{task}");
 }
 
 #[test]

@@ -46,6 +46,128 @@ async fn a_bot_is_put_launched_stopped_and_removed() {
     app.delete(path).await.refuses(404, "not_found");
 }
 
+/// A bot whose tasks end when the file `go` is in its directory.
+fn patient() -> Value {
+    let script = "while [ ! -e go ]; do sleep 0.02; done; cat";
+    json!({"kind": "command", "command": ["sh", "-c", script]})
+}
+
+async fn is_running(app: &TestApp, id: &str) {
+    let path = format!("/api/v1/tasks/{id}/status");
+    app.until("it runs", async |app| {
+        app.get(&path).await.body["status"] == "running"
+    })
+    .await;
+}
+
+async fn is_stopped(app: &TestApp, bot: &str) {
+    let path = format!("/api/v1/bots/{bot}");
+    app.until("it is stopped", async |app| {
+        let bot = app.get(&path).await.body;
+        bot["status"] == "stopped" && bot["desired"] == "stopped" && bot["running_tasks"] == 0
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_draining_bot_finishes_what_it_has_and_stops() {
+    let app = TestApp::start().await;
+    let order = async |what: &str| {
+        let path = format!("/api/v1/bots/patient/{what}");
+        app.post(&path, &Value::Null).await.is(202).body
+    };
+    app.bot("patient", patient(), &[]).await;
+    let first = app.submit(&task("first")).await;
+    is_running(&app, &first).await;
+    let told = order("drain").await;
+    assert_eq!(
+        (&told["status"], &told["desired"]),
+        (&json!("draining"), &json!("draining"))
+    );
+    app.delete("/api/v1/bots/patient")
+        .await
+        .refuses(409, "bot_in_use");
+    let drained_by_now = || async {
+        // It has been told when the tree was compared: a task that waits says so.
+        let waiting = app.submit(&task("waiting")).await;
+        let path = format!("/api/v1/tasks/{waiting}/result?wait_ms=1500");
+        app.get(&path).await.refuses(409, "task_not_finished");
+        app.get(&format!("/api/v1/tasks/{waiting}/status"))
+            .await
+            .body
+    };
+    // Launched again it goes on with what it has, and takes what waited.
+    let waiting = drained_by_now().await;
+    assert_eq!(waiting["status"], "queued", "{waiting}");
+    let told = order("launch").await;
+    assert_eq!(told["desired"], "launched");
+    is_running(&app, waiting["id"].as_str().unwrap()).await;
+    let kept = app.get(&format!("/api/v1/tasks/{first}/status")).await.body;
+    assert_eq!(
+        (&kept["status"], &kept["attempt"]),
+        (&json!("running"), &json!(1))
+    );
+
+    order("drain").await;
+    order("drain").await;
+    let late = drained_by_now().await;
+    assert_eq!(late["status"], "queued", "{late}");
+    std::fs::write(app.data_dir().join("work/patient/go"), "").unwrap();
+    for (id, output) in [
+        (first.as_str(), "first"),
+        (waiting["id"].as_str().unwrap(), "waiting"),
+    ] {
+        let result = app.result(id).await;
+        assert_eq!(
+            (&result["output"], &result["attempt"]),
+            (&json!(output), &json!(1))
+        );
+    }
+    is_stopped(&app, "patient").await;
+    assert_eq!(order("drain").await["desired"], "stopped");
+    let late = late["id"].as_str().unwrap();
+    let path = format!("/api/v1/tasks/{late}/status");
+    assert_eq!(app.get(&path).await.body["status"], "queued");
+    order("launch").await;
+    assert_eq!(app.result(late).await["output"], "waiting");
+    app.post("/api/v1/bots/nobody/drain", &Value::Null)
+        .await
+        .refuses(404, "not_found");
+}
+
+#[tokio::test]
+async fn a_stop_ends_a_drain_at_once() {
+    let app = TestApp::start().await;
+    app.bot("patient", patient(), &[]).await;
+    let id = app.submit(&task("x")).await;
+    is_running(&app, &id).await;
+    for order in ["drain", "stop"] {
+        let path = format!("/api/v1/bots/patient/{order}");
+        app.post(&path, &Value::Null).await.is(202);
+    }
+    is_stopped(&app, "patient").await;
+    let status = app.get(&format!("/api/v1/tasks/{id}/status")).await.body;
+    assert_eq!(status["status"], "queued", "it was given back");
+}
+
+#[tokio::test]
+async fn a_drain_outlives_the_server() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let mut app = TestApp::start_in(&data, &["bots.seed=[]"]).await;
+    app.bot("patient", patient(), &[]).await;
+    let id = app.submit(&task("x")).await;
+    is_running(&app, &id).await;
+    app.post("/api/v1/bots/patient/drain", &Value::Null)
+        .await
+        .is(202);
+    app.kill_9();
+    let app = TestApp::start_in(&data, &["bots.seed=[]"]).await;
+    is_stopped(&app, "patient").await;
+    let status = app.get(&format!("/api/v1/tasks/{id}/status")).await.body;
+    assert_eq!(status["status"], "queued", "nobody took it");
+}
+
 #[tokio::test]
 async fn changes_are_made_on_the_version_that_was_read() {
     let app = TestApp::start().await;

@@ -49,6 +49,7 @@ pub(super) fn details(bot: &Bot, look: &Look) -> String {
         "meant to run",
         match bot.desired {
             BotDesired::Launched => "yes",
+            BotDesired::Draining => "until what it has in hand is done",
             BotDesired::Stopped => "no",
         },
     );
@@ -77,7 +78,7 @@ pub(super) fn details(bot: &Bot, look: &Look) -> String {
 fn status(bot: &Bot) -> Cell {
     let tone = match bot.status {
         BotStatus::Healthy => Tone::Good,
-        BotStatus::Starting | BotStatus::Degraded => Tone::Attention,
+        BotStatus::Starting | BotStatus::Degraded | BotStatus::Draining => Tone::Attention,
         BotStatus::Failing => Tone::Bad,
         BotStatus::Offline | BotStatus::Stopped => Tone::Faint,
     };

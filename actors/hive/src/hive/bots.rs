@@ -101,6 +101,10 @@ impl Hive {
         if bot.desired == BotDesired::Launched && !down {
             return Ok(bot);
         }
+        if bot.desired == BotDesired::Draining && down {
+            // It does not work and is to be started anew, not to go on.
+            self.set_desired(who, name, BotDesired::Stopped).await?;
+        }
         self.set_desired(who, name, BotDesired::Launched).await?;
         self.inner.board.launched(name);
         self.bot(name).await
@@ -112,6 +116,19 @@ impl Hive {
     /// [`HiveError::NotFound`].
     pub async fn stop_bot(&self, who: &Principal, name: &BotName) -> Result<Bot, HiveError> {
         self.set_desired(who, name, BotDesired::Stopped).await
+    }
+
+    /// Lets a bot finish what it has in hand, take nothing new, and then stop.
+    /// One that is stopped stays so.
+    ///
+    /// # Errors
+    /// [`HiveError::NotFound`].
+    pub async fn drain_bot(&self, who: &Principal, name: &BotName) -> Result<Bot, HiveError> {
+        let bot = self.set_desired(who, name, BotDesired::Draining).await?;
+        if bot.desired == BotDesired::Draining {
+            self.inner.board.draining(name);
+        }
+        Ok(bot)
     }
 
     async fn set_desired(

@@ -162,6 +162,9 @@ pub enum Command {
         /// Who asks.
         actor: String,
     },
+    /// A draining bot has nothing in hand any more: it is stopped, unless
+    /// something else is wanted of it by now.
+    Drained(BotName),
     /// Add a key.
     AddKey {
         /// The key.

@@ -84,6 +84,8 @@ impl BotSpec {
 pub enum BotDesired {
     /// It is meant to run.
     Launched,
+    /// It takes nothing new, and is `stopped` once it has nothing in hand.
+    Draining,
     /// It is not.
     Stopped,
 }
@@ -100,6 +102,8 @@ pub enum BotStatus {
     Healthy,
     /// Up, but restarted lately.
     Degraded,
+    /// Finishing what it has in hand; it takes nothing new.
+    Draining,
     /// Down and not coming back by itself.
     Failing,
     /// Stopped on purpose.

@@ -57,7 +57,9 @@ actions! {
     BotDeleted = "bot.deleted" Info,
     /// A bot was launched and is ready.
     BotStarted = "bot.started" Info,
-    /// A bot was stopped on purpose.
+    /// A bot takes nothing new from now on, and is stopped once it has nothing in hand.
+    BotDraining = "bot.draining" Info,
+    /// A bot was stopped on purpose, or has drained.
     BotStopped = "bot.stopped" Info,
     /// A bot went down.
     BotCrashed = "bot.crashed" Warning,

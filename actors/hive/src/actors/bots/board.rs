@@ -27,6 +27,7 @@ pub(crate) struct Card {
     up: AtomicBool,
     quarantined: AtomicBool,
     suspended: AtomicBool,
+    draining: AtomicBool,
     running: AtomicU32,
     heartbeat: AtomicI64,
     restarts: AtomicU64,
@@ -72,6 +73,11 @@ impl Board {
     /// The bot is launched anew: that it was given up no longer counts.
     pub(crate) fn launched(&self, bot: &BotName) {
         self.card(bot).launched();
+    }
+
+    /// The bot drains: from now on it takes nothing new.
+    pub(crate) fn draining(&self, bot: &BotName) {
+        self.card(bot).set_draining(true);
     }
 
     /// Forgets a bot that was removed.
@@ -132,6 +138,7 @@ impl Card {
     pub(super) fn launched(&self) {
         self.quarantined.store(false, Ordering::Relaxed);
         self.set_suspended(false);
+        self.set_draining(false);
     }
 
     /// It went down.
@@ -152,6 +159,16 @@ impl Card {
     /// It was stopped by hand in the tree, or started again there.
     pub(super) fn set_suspended(&self, suspended: bool) {
         self.suspended.store(suspended, Ordering::Relaxed);
+    }
+
+    /// It shall take nothing new, or may again.
+    pub(super) fn set_draining(&self, draining: bool) {
+        self.draining.store(draining, Ordering::Relaxed);
+    }
+
+    /// Whether it shall take nothing new.
+    pub(super) fn draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
     }
 
     /// It stays down.
@@ -192,8 +209,9 @@ pub(crate) fn observed_status(
     match desired {
         BotDesired::Stopped if launched_at.is_none() => BotStatus::Offline,
         BotDesired::Stopped => BotStatus::Stopped,
-        BotDesired::Launched if seen.suspended => BotStatus::Stopped,
-        BotDesired::Launched if seen.quarantined => BotStatus::Failing,
+        _ if seen.suspended => BotStatus::Stopped,
+        _ if seen.quarantined => BotStatus::Failing,
+        BotDesired::Draining => BotStatus::Draining,
         BotDesired::Launched if !seen.up => BotStatus::Starting,
         BotDesired::Launched if shaken => BotStatus::Degraded,
         BotDesired::Launched => BotStatus::Healthy,
@@ -246,6 +264,24 @@ mod tests {
                 launched,
                 Observation::default(),
                 BotStatus::Starting,
+            ),
+            (
+                BotDesired::Draining,
+                launched,
+                up.clone(),
+                BotStatus::Draining,
+            ),
+            (
+                BotDesired::Draining,
+                launched,
+                Observation::default(),
+                BotStatus::Draining,
+            ),
+            (
+                BotDesired::Draining,
+                launched,
+                quarantined.clone(),
+                BotStatus::Failing,
             ),
             (BotDesired::Launched, launched, up, BotStatus::Healthy),
             (BotDesired::Launched, launched, shaken, BotStatus::Degraded),

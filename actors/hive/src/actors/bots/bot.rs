@@ -49,6 +49,8 @@ pub(crate) struct BotActor {
     /// Cancellations that came before their tasks, and when.
     pub(super) cancelled: HashMap<TaskId, Instant>,
     pub(super) stopped: Option<oneshot::Sender<()>>,
+    /// Whom to tell when nothing is in hand any more.
+    pub(super) drained: Option<oneshot::Sender<()>>,
     /// Whether it goes down by its own fault.
     pub(super) crashed: bool,
     /// What becomes of the attempts that still go on when this ends.
@@ -77,6 +79,12 @@ pub(crate) struct Run {
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct CancelTask(pub(crate) TaskId);
+
+/// Take nothing new (the card says so, too); tells when what was in hand has
+/// ended. Sent again from time to time: the last one is told.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct Drain(pub(super) oneshot::Sender<()>);
 
 /// End everything and give it back; tells when that is done and recorded.
 #[derive(Message)]
@@ -129,7 +137,7 @@ impl BotActor {
     /// Tells the scheduler that this bot takes tasks. Should the message find no
     /// room, the next one will.
     fn offer(&self, ctx: &Context<Self>) {
-        if self.stopped.is_none() {
+        if self.stopped.is_none() && !self.card.draining() {
             let _ = self.scheduler.tell(SeatOpened {
                 bot: self.name.clone(),
                 epoch: self.epoch,
@@ -137,6 +145,18 @@ impl BotActor {
                 in_hand: u32::try_from(self.in_hand()).unwrap_or(u32::MAX),
                 handle: ctx.handle(),
             });
+        }
+    }
+
+    /// Tells the scheduler that this bot takes nothing more. Should the message
+    /// find no room, what is handed over still goes back.
+    fn close_seat(&self) {
+        let closed = SeatClosed {
+            bot: self.name.clone(),
+            epoch: self.epoch,
+        };
+        if self.scheduler.tell(closed).is_err() {
+            tracing::warn!(bot = %self.name, "the scheduler does not know that the bot takes no more");
         }
     }
 
@@ -182,13 +202,19 @@ impl BotActor {
                 reports,
             )
         };
-        ctx.spawn(sending.into_actor(self).map(|(outcome, reports), _, ctx| {
-            if outcome.is_err() {
-                ctx.run_later(REPORT_AGAIN_AFTER, |this, ctx| {
-                    this.return_reports(reports, ctx)
-                });
-            }
-        }));
+        ctx.spawn(
+            sending
+                .into_actor(self)
+                .map(|(outcome, reports), this, ctx| {
+                    if outcome.is_err() {
+                        ctx.run_later(REPORT_AGAIN_AFTER, |this, ctx| {
+                            this.return_reports(reports, ctx)
+                        });
+                    } else {
+                        this.send_reports(ctx);
+                    }
+                }),
+        );
     }
 
     fn begin(&mut self, claimed: ClaimedTask, ctx: &mut Context<Self>) {
@@ -256,6 +282,7 @@ impl BotActor {
             self.send(ctx);
         } else if self.sending.is_empty() && self.attempts.is_empty() {
             self.stopped.take().map(|stopped| stopped.send(()));
+            self.drained.take().map(|drained| drained.send(()));
         }
     }
 
@@ -327,7 +354,7 @@ impl Handler<Run> for BotActor {
 
     fn handle(&mut self, run: Run, ctx: &mut Self::Context) {
         let mut tasks = run.tasks;
-        if run.epoch != self.epoch || self.stopped.is_some() {
+        if run.epoch != self.epoch || self.stopped.is_some() || self.card.draining() {
             self.send_back(&tasks, ctx);
             return;
         }
@@ -355,17 +382,20 @@ impl Handler<CancelTask> for BotActor {
     }
 }
 
+impl Handler<Drain> for BotActor {
+    type Result = ();
+
+    fn handle(&mut self, Drain(done): Drain, _: &mut Self::Context) {
+        self.close_seat();
+        self.drained = Some(done);
+    }
+}
+
 impl Handler<StopAll> for BotActor {
     type Result = ();
 
     fn handle(&mut self, StopAll(done): StopAll, ctx: &mut Self::Context) {
-        let closed = SeatClosed {
-            bot: self.name.clone(),
-            epoch: self.epoch,
-        };
-        if self.scheduler.tell(closed).is_err() {
-            tracing::warn!(bot = %self.name, "the scheduler does not know that the bot stops");
-        }
+        self.close_seat();
         self.stopped = Some(done);
         for attempt in self.attempts.values() {
             attempt.stop.send_if_modified(|stop| {

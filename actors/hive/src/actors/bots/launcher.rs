@@ -12,10 +12,10 @@ use futures_util::future::join_all;
 use tokio::sync::oneshot;
 
 use super::{
-    bot::CancelTask,
+    bot::{CancelTask, Drain},
     lifecycle::{LauncherDeps, start_bot, stop_bot},
     news::news_of,
-    reconcile::{Generation, Step, reconcile},
+    reconcile::{Running, Step, reconcile},
 };
 use crate::{
     ledger::{Command, StoreError},
@@ -83,36 +83,41 @@ impl Launcher {
 
     fn compared(&mut self, wanted: &[BotRecord], seen: Seen, ctx: &mut Context<Self>) {
         let present: HashSet<&str> = seen.children.iter().map(|child| &*child.name).collect();
-        let running: HashMap<BotName, Generation> = {
+        let running: HashMap<BotName, Running> = {
             let mut managed = self.deps.managed.lock();
             managed.retain(|name, _| present.contains(name.as_str()) || self.busy.contains(name));
             managed
                 .iter()
-                .map(|(name, managed)| (name.clone(), managed.generation))
+                .map(|(name, managed)| {
+                    let running = Running {
+                        generation: managed.generation,
+                        draining: self.deps.board.card(name).draining(),
+                    };
+                    (name.clone(), running)
+                })
                 .collect()
         };
         self.take_back(&running, &seen, ctx);
-        for (task, bot) in seen.cancelling {
+        for (task, bot) in &seen.cancelling {
             // Told before, most likely; a bot that knows does nothing.
-            self.cancel(task, &bot);
+            self.cancel(*task, bot);
         }
-        for step in reconcile(wanted, &running, &self.busy) {
-            let (name, start) = match step {
-                Step::Start(name) | Step::Replace(name) => (name, true),
-                Step::Stop(name) => (name, false),
-            };
-            let record = wanted.iter().find(|bot| start && bot.name == name).cloned();
-            self.carry_out(name, record, ctx);
+        for step in reconcile(wanted, &running, &seen.with_tasks, &self.busy) {
+            match step {
+                Step::Start(name) | Step::Replace(name) => {
+                    let record = wanted.iter().find(|bot| bot.name == name).cloned();
+                    self.carry_out(name, record, ctx);
+                }
+                Step::Stop(name) => self.carry_out(name, None, ctx),
+                Step::Drain(name) => self.drain(&name, ctx),
+                Step::Drained(name) => self.drained(name, ctx),
+                Step::Resume(name) => self.deps.board.card(&name).set_draining(false),
+            }
         }
     }
 
     /// Gives back what is with bots that do not work, should an earlier try have failed.
-    fn take_back(
-        &self,
-        running: &HashMap<BotName, Generation>,
-        seen: &Seen,
-        ctx: &mut Context<Self>,
-    ) {
+    fn take_back(&self, running: &HashMap<BotName, Running>, seen: &Seen, ctx: &mut Context<Self>) {
         let down = |name: &BotName| {
             let child = seen
                 .children
@@ -151,6 +156,34 @@ impl Launcher {
         {
             tracing::warn!(%bot, %task, "the bot did not take a cancellation; told again");
         }
+    }
+
+    /// Tells a bot to take nothing new, and compares when it has nothing in hand.
+    fn drain(&self, name: &BotName, ctx: &mut Context<Self>) {
+        self.deps.board.card(name).set_draining(true);
+        let Some(managed) = self.deps.managed.lock().get(name).cloned() else {
+            return;
+        };
+        let (done, drained) = oneshot::channel();
+        // It will be told again should it have no room.
+        if managed.handle.tell(Drain(done)).is_ok() {
+            ctx.spawn(drained.into_actor(self).map(|drained, this, ctx| {
+                if drained.is_ok() {
+                    this.compare(ctx);
+                }
+            }));
+        }
+    }
+
+    /// Has it recorded that a bot is stopped now; the store tells when it is.
+    fn drained(&self, name: BotName, ctx: &mut Context<Self>) {
+        let ledger = self.deps.ledger.clone();
+        let recording = async move { ledger.apply(Command::Drained(name)).await };
+        ctx.spawn(recording.into_actor(self).map(|outcome, _, _| {
+            if let Err(error) = outcome {
+                tracing::warn!(%error, "a drained bot could not be stopped; tried again");
+            }
+        }));
     }
 
     /// Stops what runs of a bot, then starts what is wanted of it.

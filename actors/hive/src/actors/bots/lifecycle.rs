@@ -186,6 +186,7 @@ async fn build_bot(
         sending: Vec::new(),
         cancelled: HashMap::new(),
         stopped: None,
+        drained: None,
         crashed: false,
         at_end: AttemptEnd::BotDied,
     })

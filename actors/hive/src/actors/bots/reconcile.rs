@@ -20,6 +20,14 @@ impl Generation {
     }
 }
 
+/// What runs of a bot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Running {
+    pub(super) generation: Generation,
+    /// Whether it knows that it shall take nothing new.
+    pub(super) draining: bool,
+}
+
 /// Something to do to one bot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Step {
@@ -27,39 +35,52 @@ pub(super) enum Step {
     Start(BotName),
     /// Stop it and start it again, as it is wanted now.
     Replace(BotName),
+    /// Tell it to take nothing new, and look again when it has nothing in hand.
+    Drain(BotName),
+    /// Let it take tasks again.
+    Resume(BotName),
+    /// Record that it has nothing in hand any more, so that it is stopped.
+    Drained(BotName),
     /// Stop it.
     Stop(BotName),
 }
 
 /// What is to be done, leaving out bots to which something is being done.
+/// `with_tasks` are the bots that have tasks in hand.
 pub(super) fn reconcile(
     wanted: &[BotRecord],
-    running: &HashMap<BotName, Generation>,
+    running: &HashMap<BotName, Running>,
+    with_tasks: &[BotName],
     busy: &HashSet<BotName>,
 ) -> Vec<Step> {
-    let launched: HashMap<&BotName, Generation> = wanted
-        .iter()
-        .filter(|bot| bot.desired == BotDesired::Launched)
-        .map(|bot| (&bot.name, Generation::of(bot)))
-        .collect();
-    let mut steps = Vec::new();
-    for bot in wanted
-        .iter()
-        .filter(|bot| launched.contains_key(&bot.name) && !busy.contains(&bot.name))
-    {
-        match running.get(&bot.name) {
-            None => steps.push(Step::Start(bot.name.clone())),
-            Some(generation) if *generation != Generation::of(bot) => {
-                steps.push(Step::Replace(bot.name.clone()))
+    let step = |bot: &BotRecord| {
+        let name = || bot.name.clone();
+        let running = running.get(&bot.name);
+        let has_tasks = with_tasks.contains(&bot.name);
+        match (bot.desired, running) {
+            (BotDesired::Launched, None) => Some(Step::Start(name())),
+            (BotDesired::Launched, Some(it)) if it.generation != Generation::of(bot) => {
+                Some(Step::Replace(name()))
             }
-            Some(_) => {}
+            (BotDesired::Launched, Some(it)) if it.draining => Some(Step::Resume(name())),
+            (BotDesired::Launched, Some(_)) => None,
+            (BotDesired::Draining, _) if !has_tasks => Some(Step::Drained(name())),
+            (BotDesired::Draining, Some(_)) => Some(Step::Drain(name())),
+            // What it has in hand goes back: it does not work.
+            (BotDesired::Draining, None) => None,
+            (BotDesired::Stopped, Some(_)) => Some(Step::Stop(name())),
+            (BotDesired::Stopped, None) => None,
         }
-    }
-    let surplus = running
-        .keys()
-        .filter(|name| !launched.contains_key(name) && !busy.contains(*name));
-    steps.extend(surplus.map(|name| Step::Stop(name.clone())));
-    steps
+    };
+    let known: HashSet<&BotName> = wanted.iter().map(|bot| &bot.name).collect();
+    let removed = running.keys().filter(|name| !known.contains(name));
+    let free = |name: &&BotName| !busy.contains(*name);
+    wanted
+        .iter()
+        .filter(|bot| free(&&bot.name))
+        .filter_map(step)
+        .chain(removed.filter(free).cloned().map(Step::Stop))
+        .collect()
 }
 
 #[cfg(test)]
@@ -86,47 +107,126 @@ mod tests {
 
     #[test]
     fn the_table() {
-        use BotDesired::{Launched, Stopped};
-        let name = |text: &str| text.parse::<BotName>().unwrap();
-        let runs = Generation::of(&record("b", Launched, 1, 1));
-        for (wanted, running, busy, expected) in [
+        use BotDesired::{Draining, Launched, Stopped};
+        let b: BotName = "b".parse().unwrap();
+        let runs = Running {
+            generation: Generation::of(&record("b", Launched, 1, 1)),
+            draining: false,
+        };
+        let drains = Running {
+            draining: true,
+            ..runs
+        };
+        let wanted =
+            |desired, version, launched_at| Some(record("b", desired, version, launched_at));
+        let none: Option<fn(BotName) -> Step> = None;
+        for (wanted, running, has_tasks, busy, expected) in [
             (
-                Some(record("b", Launched, 1, 1)),
+                wanted(Launched, 1, 1),
                 None,
                 false,
-                vec![Step::Start(name("b"))],
-            ),
-            (Some(record("b", Launched, 1, 1)), Some(runs), false, vec![]),
-            (
-                Some(record("b", Launched, 2, 1)),
-                Some(runs),
                 false,
-                vec![Step::Replace(name("b"))],
+                Some(Step::Start as fn(BotName) -> Step),
             ),
+            (wanted(Launched, 1, 1), Some(runs), true, false, none),
             (
-                Some(record("b", Launched, 1, 2)),
+                wanted(Launched, 2, 1),
                 Some(runs),
+                true,
                 false,
-                vec![Step::Replace(name("b"))],
+                Some(Step::Replace),
             ),
             (
-                Some(record("b", Stopped, 1, 1)),
+                wanted(Launched, 1, 2),
                 Some(runs),
                 false,
-                vec![Step::Stop(name("b"))],
+                false,
+                Some(Step::Replace),
             ),
-            (Some(record("b", Stopped, 1, 1)), None, false, vec![]),
-            (None, Some(runs), false, vec![Step::Stop(name("b"))]),
-            (Some(record("b", Launched, 2, 1)), Some(runs), true, vec![]),
-            (None, Some(runs), true, vec![]),
+            (wanted(Launched, 2, 1), Some(runs), false, true, none),
+            // Launched while it drained: it goes on, unless it is another by now.
+            (
+                wanted(Launched, 1, 1),
+                Some(drains),
+                true,
+                false,
+                Some(Step::Resume),
+            ),
+            (
+                wanted(Launched, 2, 1),
+                Some(drains),
+                true,
+                false,
+                Some(Step::Replace),
+            ),
+            (
+                wanted(Draining, 1, 1),
+                Some(runs),
+                true,
+                false,
+                Some(Step::Drain),
+            ),
+            // Told again: an earlier word may have been lost.
+            (
+                wanted(Draining, 1, 1),
+                Some(drains),
+                true,
+                false,
+                Some(Step::Drain),
+            ),
+            (
+                wanted(Draining, 2, 1),
+                Some(drains),
+                true,
+                false,
+                Some(Step::Drain),
+            ),
+            (
+                wanted(Draining, 1, 1),
+                Some(drains),
+                false,
+                false,
+                Some(Step::Drained),
+            ),
+            (wanted(Draining, 1, 1), Some(runs), true, true, none),
+            // After a restart of the server, and after a crash.
+            (wanted(Draining, 1, 1), None, true, false, none),
+            (
+                wanted(Draining, 1, 1),
+                None,
+                false,
+                false,
+                Some(Step::Drained),
+            ),
+            (
+                wanted(Stopped, 1, 1),
+                Some(runs),
+                false,
+                false,
+                Some(Step::Stop),
+            ),
+            (
+                wanted(Stopped, 1, 1),
+                Some(drains),
+                true,
+                false,
+                Some(Step::Stop),
+            ),
+            (wanted(Stopped, 1, 1), None, false, false, none),
+            (None, Some(runs), false, false, Some(Step::Stop)),
+            (None, Some(runs), false, true, none),
         ] {
+            let case = format!("{wanted:?} {running:?} {has_tasks} {busy}");
             let wanted: Vec<_> = wanted.into_iter().collect();
-            let running = running
-                .map(|generation| (name("b"), generation))
-                .into_iter()
-                .collect();
-            let busy = busy.then(|| name("b")).into_iter().collect();
-            assert_eq!(reconcile(&wanted, &running, &busy), expected, "{wanted:?}");
+            let running = running.map(|it| (b.clone(), it)).into_iter().collect();
+            let with_tasks: Vec<_> = has_tasks.then(|| b.clone()).into_iter().collect();
+            let busy = busy.then(|| b.clone()).into_iter().collect();
+            let expected: Vec<_> = expected.map(|step| step(b.clone())).into_iter().collect();
+            assert_eq!(
+                reconcile(&wanted, &running, &with_tasks, &busy),
+                expected,
+                "{case}"
+            );
         }
     }
 }

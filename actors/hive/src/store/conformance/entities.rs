@@ -20,6 +20,7 @@ where
         bots_get_ports_of_their_own,
         a_bot_counts_its_attempts,
         a_bot_in_use_stays,
+        a_draining_bot_is_stopped_when_it_has_drained,
         keys_are_added_and_revoked,
         the_last_admin_key_stays,
         events_of_their_own_are_recorded,
@@ -203,6 +204,59 @@ async fn a_bot_in_use_stays(ledger: Ledger) {
     assert_eq!(
         refused(&ledger, unknown).await,
         Refusal::NoSuchBot(bot_name("b"))
+    );
+}
+
+async fn a_draining_bot_is_stopped_when_it_has_drained(ledger: Ledger) {
+    put(&ledger, "b", spec(1)).await;
+    let is = async |desired| {
+        let bot = ledger.bot(bot_name("b")).await.unwrap().unwrap();
+        assert_eq!(bot.desired, desired);
+        bot.launched_at
+    };
+    set_desired(&ledger, "b", BotDesired::Draining).await;
+    assert_eq!(is(BotDesired::Stopped).await, None, "it has nothing to do");
+    set_desired(&ledger, "b", BotDesired::Launched).await;
+    let launched_at = is(BotDesired::Launched).await;
+    for _ in 0..2 {
+        set_desired(&ledger, "b", BotDesired::Draining).await;
+        assert_eq!(is(BotDesired::Draining).await, launched_at);
+    }
+    let delete = || Command::DeleteBot {
+        name: bot_name("b"),
+        actor: "ada".into(),
+    };
+    assert_eq!(
+        refused(&ledger, delete()).await,
+        Refusal::BotInUse(bot_name("b"))
+    );
+    // It goes on, and that it has drained comes too late.
+    set_desired(&ledger, "b", BotDesired::Launched).await;
+    assert_eq!(
+        is(BotDesired::Launched).await,
+        launched_at,
+        "no launch anew"
+    );
+    let drained = || Command::Drained(bot_name("b"));
+    assert_eq!(ledger.apply(drained()).await.unwrap(), Outcome::Done(0));
+    is(BotDesired::Launched).await;
+
+    set_desired(&ledger, "b", BotDesired::Draining).await;
+    let hints = hints_of(&ledger);
+    assert_eq!(ledger.apply(drained()).await.unwrap(), Outcome::Done(1));
+    is(BotDesired::Stopped).await;
+    assert!(hints.lock().unwrap().contains(&Hint::BotsChanged));
+    ledger.apply(delete()).await.unwrap();
+    assert_eq!(ledger.apply(drained()).await.unwrap(), Outcome::Done(0));
+    assert_eq!(
+        actions(&ledger).await,
+        [
+            Action::BotCreated,
+            Action::BotDraining,
+            Action::BotDraining,
+            Action::BotStopped,
+            Action::BotDeleted
+        ]
     );
 }
 

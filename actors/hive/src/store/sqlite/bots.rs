@@ -90,7 +90,7 @@ pub(super) fn delete(tx: &mut Tx<'_>, name: &BotName, actor: &str) -> Result<Out
         .query_row([name.as_str()], |_| Ok(()))
         .optional()?
         .is_some();
-    if busy || bot.desired == BotDesired::Launched {
+    if busy || bot.desired != BotDesired::Stopped {
         return Err(Refusal::BotInUse(name.clone()).into());
     }
     tx.db
@@ -108,18 +108,27 @@ pub(super) fn set_desired(
     actor: &str,
 ) -> Result<Outcome, ApplyError> {
     let bot = stored_bot(tx, name)?;
-    match desired {
-        BotDesired::Launched => tx
-            .db
-            .prepare_cached("UPDATE bots SET launched = 1, launched_at = ?2 WHERE name = ?1")?
-            .execute(params![name.as_str(), tx.now.as_millis()])?,
-        BotDesired::Stopped => tx
-            .db
-            .prepare_cached("UPDATE bots SET launched = 0 WHERE name = ?1")?
-            .execute([name.as_str()])?,
+    let event = match (bot.desired, desired) {
+        // Nothing is in hand of one that is stopped.
+        (BotDesired::Stopped, BotDesired::Draining)
+        | (BotDesired::Draining, BotDesired::Draining) => None,
+        (BotDesired::Launched, BotDesired::Draining) => Some(Action::BotDraining),
+        // It goes on as it was: this is no new launch.
+        (BotDesired::Draining, BotDesired::Launched) => None,
+        (_, BotDesired::Launched) => {
+            tx.db
+                .prepare_cached("UPDATE bots SET launched_at = ?2 WHERE name = ?1")?
+                .execute(params![name.as_str(), tx.now.as_millis()])?;
+            None
+        }
+        (BotDesired::Stopped, BotDesired::Stopped) => None,
+        (_, BotDesired::Stopped) => Some(Action::BotStopped),
     };
-    if desired == BotDesired::Stopped && bot.desired == BotDesired::Launched {
-        tx.log_event(&NewEvent::new(Action::BotStopped, actor, name.as_str()))?;
+    if (bot.desired, desired) != (BotDesired::Stopped, BotDesired::Draining) {
+        write_desired(tx, name, desired)?;
+    }
+    if let Some(action) = event {
+        tx.log_event(&NewEvent::new(action, actor, name.as_str()))?;
     }
     tx.hint(Hint::BotsChanged);
     Ok(Outcome::Bot {
@@ -128,13 +137,36 @@ pub(super) fn set_desired(
     })
 }
 
-/// `launched` of a row.
+/// A bot that drains is stopped; of any other nothing changes.
+pub(super) fn drained(tx: &mut Tx<'_>, name: &BotName) -> Result<Outcome, ApplyError> {
+    let stored = read::bot(tx.db, name)?;
+    if stored.is_none_or(|bot| bot.desired != BotDesired::Draining) {
+        return Ok(Outcome::Done(0));
+    }
+    write_desired(tx, name, BotDesired::Stopped)?;
+    let details = json!({"cause": "it has drained"});
+    tx.log_event(&NewEvent::new(Action::BotStopped, "deia", name.as_str()).details(details))?;
+    tx.hint(Hint::BotsChanged);
+    Ok(Outcome::Done(1))
+}
+
+fn write_desired(tx: &Tx<'_>, name: &BotName, desired: BotDesired) -> rusqlite::Result<usize> {
+    let launched = match desired {
+        BotDesired::Stopped => 0,
+        BotDesired::Launched => 1,
+        BotDesired::Draining => 2,
+    };
+    tx.db
+        .prepare_cached("UPDATE bots SET launched = ?2 WHERE name = ?1")?
+        .execute(params![name.as_str(), launched])
+}
+
+/// `launched` of a row: absent when it never was.
 pub(super) fn desired(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<BotDesired> {
-    let launched: Option<bool> = row.get(column)?;
-    Ok(if launched == Some(true) {
-        BotDesired::Launched
-    } else {
-        BotDesired::Stopped
+    Ok(match row.get::<_, Option<i64>>(column)? {
+        Some(1) => BotDesired::Launched,
+        Some(2) => BotDesired::Draining,
+        _ => BotDesired::Stopped,
     })
 }
 
