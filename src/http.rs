@@ -15,11 +15,13 @@ mod health;
 mod json;
 mod keys;
 mod limit;
+mod logs;
 mod meta;
 pub mod openapi;
 mod problem;
 mod queue;
 mod route;
+mod stream;
 mod supervisors;
 mod system;
 mod tasks;
@@ -70,7 +72,7 @@ pub fn table() -> Vec<Route> {
         route(POST,   "/api/v1/bots/{id}/launch",        Needs(P::BotLaunch),  &[],          bots::launch),
         route(POST,   "/api/v1/bots/{id}/stop",          Needs(P::BotStop),    &[],          bots::stop),
         route(POST,   "/api/v1/bots/{id}/drain",         Needs(P::BotStop),    &[],          bots::drain),
-        route(GET,    "/api/v1/bots/{id}/logs",          Needs(P::SysLogsRead), &["lines"],  bots::logs),
+        route(GET,    "/api/v1/bots/{id}/logs",          Needs(P::SysLogsRead), &["lines", "follow"], logs::get),
 
         route(GET,    "/api/v1/queue",                   Needs(P::SysHealth),  &[],          queue::get),
         route(GET,    "/api/v1/system/status",           Needs(P::SysHealth),  &[],          system::status),

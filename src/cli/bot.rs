@@ -1,14 +1,15 @@
 //! `deia-admin bot`.
 
+mod logs;
 mod spec;
 mod view;
 
 use clap::Subcommand;
 use deia_hive::model::{Bot, BotDesired, BotName};
 
-use crate::client::{LogLines, PutIf};
+use crate::client::PutIf;
 
-use self::spec::AddArgs;
+use self::{logs::LogArgs, spec::AddArgs};
 use super::{
     confirm::Confirm,
     context::Context,
@@ -82,17 +83,12 @@ pub(super) enum BotCommand {
         #[command(flatten)]
         confirm: Confirm,
     },
-    /// Print the last lines of a bot's log.
+    /// Print the last lines of a bot's log, and what comes.
     #[command(before_help = "Examples:
   deia-admin bot logs upper-1
-  deia-admin bot logs upper-1 --lines 1000 | grep -i error")]
-    Logs {
-        /// The bot.
-        name: BotName,
-        /// How many lines, at most.
-        #[arg(long, short = 'n', value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-        lines: u32,
-    },
+  deia-admin bot logs upper-1 --lines 1000 | grep -i error
+  deia-admin bot logs upper-1 --follow")]
+    Logs(LogArgs),
 }
 
 impl BotCommand {
@@ -123,10 +119,7 @@ impl BotCommand {
                 out.note(&format!("bot {name} is removed"));
                 Ok(())
             }
-            Self::Logs { name, lines } => {
-                let log = client.bot_log(&name, lines).await?;
-                logs(out, &log)
-            }
+            Self::Logs(args) => args.run(context).await,
         }
     }
 }
@@ -165,15 +158,4 @@ async fn add(context: &Context, args: AddArgs) -> Result<(), CliError> {
 
 fn row(out: &Output, bot: &Bot) -> Result<(), CliError> {
     out.one(bot, |look| view::list(std::slice::from_ref(bot), look))
-}
-
-fn logs(out: &Output, log: &LogLines) -> Result<(), CliError> {
-    if !out.is_table() {
-        return out.one(log, |_| String::new());
-    }
-    if log.lines.is_empty() {
-        out.note("the log is empty");
-        return Ok(());
-    }
-    out.raw(&log.lines.join("\n"))
 }

@@ -90,6 +90,11 @@ impl Output {
         Ok(())
     }
 
+    /// Writes one of many things that come over time, as JSON on a line.
+    pub(super) fn line<T: Serialize>(&self, value: &T) -> Result<(), CliError> {
+        self.write(&render(Format::Jsonl, value)?)
+    }
+
     /// Writes items a line each.
     fn lines<T: Serialize>(&self, items: &[T]) -> Result<(), CliError> {
         let lines: Result<String, _> = items.iter().map(|i| render(Format::Jsonl, i)).collect();

@@ -15,6 +15,7 @@ use super::{Client, ClientError, Problem, PutIf};
 
 /// No refusal is longer than this.
 const MAX_PROBLEM_BYTES: usize = 1 << 20;
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// A request before it is sent.
@@ -50,14 +51,14 @@ impl Client {
         self.call(Method::POST, path)
     }
 
-    fn protocol(&self, reason: String) -> ClientError {
+    pub(super) fn protocol(&self, reason: String) -> ClientError {
         ClientError::Protocol {
             url: self.url().to_owned(),
             reason,
         }
     }
 
-    fn failed(&self, error: &reqwest::Error, after: Duration) -> ClientError {
+    pub(super) fn failed(&self, error: &reqwest::Error, after: Duration) -> ClientError {
         if error.is_timeout() && !error.is_connect() {
             return ClientError::TimedOut {
                 what: format!("{} did not answer", self.url()),
@@ -72,6 +73,33 @@ impl Client {
             url: self.url().to_owned(),
             reason: cause.to_string(),
         }
+    }
+
+    /// The whole body of an answer, within limits.
+    async fn body(
+        &self,
+        mut response: reqwest::Response,
+        after: Duration,
+    ) -> Result<Vec<u8>, ClientError> {
+        let client = self;
+        let failed = |error: reqwest::Error| client.failed(&error, after);
+        let status = response.status();
+        let limit = if status.is_success() {
+            client.max_body_bytes
+        } else {
+            client.max_body_bytes.min(MAX_PROBLEM_BYTES)
+        };
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(failed)? {
+            if body.len() + chunk.len() > limit {
+                return Err(client.protocol(format!("its answer is over {limit} bytes long")));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        if status.is_success() {
+            return Ok(body);
+        }
+        Err(refusal(client, status, response.headers(), &body))
     }
 }
 
@@ -115,6 +143,18 @@ impl Call<'_> {
         self
     }
 
+    /// Says after which event a stream shall go on.
+    pub(super) fn last_event_id(mut self, id: Option<&str>) -> Result<Self, ClientError> {
+        if let Some(id) = id {
+            let value = HeaderValue::from_str(id).map_err(|_| ClientError::Invalid {
+                what: "the id of the last event".into(),
+                reason: "may only have printable ASCII characters".into(),
+            })?;
+            self.headers.push((LAST_EVENT_ID, value));
+        }
+        Ok(self)
+    }
+
     /// Says how long the hive may hold the request; the time-out grows by it.
     pub(super) fn waiting(mut self, wait: Duration) -> Self {
         self.wait = wait;
@@ -137,29 +177,37 @@ impl Call<'_> {
     async fn send(self) -> Result<Vec<u8>, ClientError> {
         let client = self.client;
         let after = client.timeout.saturating_add(self.wait);
-        let failed = |error: reqwest::Error| client.failed(&error, after);
-        let request = self.request(after)?;
-        let mut response = client.http.execute(request).await.map_err(failed)?;
-        let status = response.status();
-        let limit = if status.is_success() {
-            client.max_body_bytes
-        } else {
-            client.max_body_bytes.min(MAX_PROBLEM_BYTES)
-        };
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(failed)? {
-            if body.len() + chunk.len() > limit {
-                return Err(client.protocol(format!("its answer is over {limit} bytes long")));
-            }
-            body.extend_from_slice(&chunk);
-        }
-        if status.is_success() {
-            return Ok(body);
-        }
-        Err(refusal(client, status, response.headers(), &body))
+        let request = self.request(Some(after))?;
+        let sent = client.http.execute(request).await;
+        let response = sent.map_err(|error| client.failed(&error, after))?;
+        client.body(response, after).await
     }
 
-    fn request(self, timeout: Duration) -> Result<reqwest::Request, ClientError> {
+    /// Sends it; the answer is read as it comes, however long it takes.
+    pub(super) async fn stream(self) -> Result<reqwest::Response, ClientError> {
+        let client = self.client;
+        let after = client.timeout;
+        let request = self.request(None)?;
+        let sending = tokio::time::timeout(after, client.http.execute(request)).await;
+        let response = match sending {
+            Ok(sent) => sent.map_err(|error| client.failed(&error, after))?,
+            Err(_) => {
+                return Err(ClientError::TimedOut {
+                    what: format!("{} did not answer", client.url()),
+                    after,
+                });
+            }
+        };
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        match client.body(response, after).await {
+            Err(error) => Err(error),
+            Ok(_) => Err(client.protocol("it answered with nothing".into())),
+        }
+    }
+
+    fn request(self, timeout: Option<Duration>) -> Result<reqwest::Request, ClientError> {
         let mut url = self.client.base.clone();
         if let Ok(mut path) = url.path_segments_mut() {
             path.pop_if_empty().extend(&self.path);
@@ -168,7 +216,7 @@ impl Call<'_> {
             url.query_pairs_mut().extend_pairs(&self.query);
         }
         let mut request = reqwest::Request::new(self.method, url);
-        *request.timeout_mut() = Some(timeout);
+        *request.timeout_mut() = timeout;
         let headers = request.headers_mut();
         headers.extend(self.headers);
         if let Some(key) = &self.client.key {

@@ -15,13 +15,10 @@ use deia_hive::{
 use super::{
     call::{Call, Precondition},
     catalogue::Code,
-    dto::{BotSpecBody, Items, LogLines},
+    dto::{BotSpecBody, Items},
     problem::Problem,
     route::{Answer, json, ok, with_header},
 };
-
-/// Lines of a log when the caller does not say.
-const DEFAULT_LINES: u64 = 100;
 
 #[utoipa::path(
     get, path = "/api/v1/bots", tag = "bots", operation_id = "list_bots",
@@ -137,22 +134,6 @@ pub(super) async fn drain(mut call: Call) -> Answer {
     call.no_body().await?;
     let bot = call.hive().drain_bot(&call.who, &call.id("bot")?).await?;
     versioned(StatusCode::ACCEPTED, &bot)
-}
-
-#[utoipa::path(
-    get, path = "/api/v1/bots/{id}/logs", tag = "bots", operation_id = "get_bot_logs",
-    params(
-        ("id" = String, Path, description = "The bot"),
-        ("lines" = Option<u32>, Query, description = "At most this many lines, 1 to 10,000; 100 when absent"),
-    ),
-    responses((status = 200, description = "The end of its log, at most 1 MiB", body = LogLines))
-)]
-/// Reads the end of a bot's log.
-pub(super) async fn logs(call: Call) -> Answer {
-    let lines = call.number("lines", 1..=10_000, DEFAULT_LINES)?;
-    let lines = usize::try_from(lines).unwrap_or(usize::MAX);
-    let lines = call.hive().bot_log(&call.id("bot")?, lines).await?;
-    ok(&LogLines { lines })
 }
 
 fn versioned(status: StatusCode, bot: &Bot) -> Answer {

@@ -11,6 +11,7 @@ use actix_web::{
 use deia_hive::{Hive, auth::Principal, ledger::Dedup};
 use ring::digest::{Context, SHA256};
 use serde::de::DeserializeOwned;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use super::{catalogue::Code, json, problem::Problem, route::Shared};
 
@@ -118,6 +119,30 @@ impl Call {
         let mut stopping = self.shared.stopping.clone();
         // The sender is gone only when the server is.
         let _ = stopping.wait_for(|stopping| *stopping).await;
+    }
+
+    /// Turns `true` when the server stops.
+    pub(super) fn stop_signal(&self) -> watch::Receiver<bool> {
+        self.shared.stopping.clone()
+    }
+
+    /// A place among the streams that there may be.
+    pub(super) fn stream_slot(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        let slot = Arc::clone(&self.shared.streams).try_acquire_owned();
+        slot.map_err(|_| {
+            Problem::new(
+                Code::Overloaded,
+                "there are as many streams as there may be (server.max_streams)",
+            )
+        })
+    }
+
+    /// Where a stream of events is to go on.
+    pub(super) fn last_event_id(&self) -> Result<Option<u64>, Problem> {
+        const NAME: &str = "Last-Event-ID";
+        let id = self.single_header(NAME)?.map(str::parse);
+        id.transpose()
+            .map_err(|_| Problem::header(NAME, "must be the id of an event of this stream"))
     }
 
     /// The body as a `T`.

@@ -9,7 +9,8 @@ use utoipa::{
 };
 
 use super::{
-    auth::Access, bots, dto, health, keys, meta, problem, queue, supervisors, system, table, tasks,
+    auth::Access, bots, dto, health, keys, logs, meta, problem, queue, supervisors, system, table,
+    tasks,
 };
 
 #[derive(OpenApi)]
@@ -22,7 +23,7 @@ use super::{
         health::live, health::ready, health::healthy,
         tasks::submit, tasks::submit_batch, tasks::list, tasks::get, tasks::status, tasks::result,
         tasks::cancel,
-        bots::list, bots::get, bots::put, bots::delete, bots::launch, bots::stop, bots::drain, bots::logs,
+        bots::list, bots::get, bots::put, bots::delete, bots::launch, bots::stop, bots::drain, logs::get,
         queue::get,
         system::status, system::health, system::restart,
         supervisors::tree, supervisors::node, supervisors::restart, supervisors::suspend, supervisors::resume,

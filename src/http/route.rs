@@ -20,7 +20,7 @@ use actix_web::{
 };
 use deia_hive::Hive;
 use ring::rand::{SecureRandom, SystemRandom};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use super::{
     auth::{Access, admit, admit_probe},
@@ -41,7 +41,9 @@ pub(super) struct Shared {
     pub(super) limits: Limits,
     pub(super) body: BodyLimits,
     pub(super) max_wait: Duration,
-    /// Turns `true` when the server stops: long polls end then.
+    /// Places for streams.
+    pub(super) streams: Arc<Semaphore>,
+    /// Turns `true` when the server stops: long polls and streams end then.
     pub(super) stopping: watch::Receiver<bool>,
 }
 
@@ -56,6 +58,7 @@ impl Shared {
             limits: Limits::new(&config.limits),
             body,
             max_wait: config.server.max_wait,
+            streams: Arc::new(Semaphore::new(config.server.max_streams as usize)),
             stopping,
             hive,
         }

@@ -2,10 +2,12 @@
 
 use std::{
     fs,
+    io::{BufRead as _, BufReader},
+    process::Stdio,
     time::{Duration, Instant},
 };
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::cli_support::CliHive;
 
@@ -80,6 +82,40 @@ fn a_bot_is_drained() {
     // It had it in hand and has done it, or had it not and left it alone.
     let status = task["status"].as_str().unwrap();
     assert!(["completed", "queued"].contains(&status), "{task}");
+}
+
+#[test]
+fn a_log_is_followed() {
+    let hive = CliHive::start(&[]);
+    let say = [
+        "bot",
+        "add",
+        "say",
+        "--specialize",
+        "say",
+        "--launch",
+        "--wait",
+    ];
+    hive.admin(&[&say[..], &["--", "sh", "-c", "cat >&2; echo >&2"]].concat())
+        .ok();
+    let speak = |text| {
+        hive.admin(&["task", "submit", text, "--type", "say", "--wait"])
+            .ok()
+    };
+    speak("before");
+    let mut follow = hive.command(&["bot", "logs", "say", "--follow", "--output", "jsonl"]);
+    let mut follow = follow.stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(follow.stdout.take().unwrap()).lines();
+    let mut heard = |text: &str| {
+        let line: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+        assert!(line["line"].as_str().unwrap().ends_with(text), "{line}");
+        assert!(line["position"].is_string(), "{line}");
+    };
+    heard("before");
+    speak("after");
+    heard("after");
+    follow.kill().unwrap();
+    follow.wait().unwrap();
 }
 
 #[test]

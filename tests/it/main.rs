@@ -17,6 +17,7 @@ mod http_bots;
 mod http_input;
 mod http_keys;
 mod http_server;
+mod http_streams;
 mod http_tasks;
 mod openapi;
 mod restart;

@@ -18,6 +18,7 @@ pub mod model;
 pub mod store;
 mod tree;
 
+pub use actors::bots::log::{LogFollower, LogPiece, LogStart};
 pub use error::HiveError;
 pub use hive::{
     DataDirError, FrontFactory, Hive, HiveStartError, NewKey, PartAction, PutBot, RestartCheck,

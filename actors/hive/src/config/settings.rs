@@ -40,6 +40,7 @@ pub struct ServerSettings {
     pub workers: u16,
     pub max_body_bytes: ByteSize,
     pub max_connections: u32,
+    pub max_streams: u32,
     #[serde(with = "humantime_serde")]
     pub request_head_timeout: Duration,
     #[serde(with = "humantime_serde")]
@@ -234,6 +235,7 @@ impl ServerSettings {
             self.max_connections,
             1..=1_000_000,
         );
+        check.number("server.max_streams", self.max_streams, 1..=100_000);
         check.duration(
             "server.request_head_timeout",
             self.request_head_timeout,

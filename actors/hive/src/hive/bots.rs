@@ -2,7 +2,7 @@
 
 use super::{Hive, PutBot, tasks::unexpected};
 use crate::{
-    HiveError,
+    HiveError, LogFollower, LogStart,
     actors::bots::{log, observed_status},
     auth::Principal,
     ledger::{Command, Outcome},
@@ -159,6 +159,19 @@ impl Hive {
             tokio::task::spawn_blocking(move || log::tail(&path, lines, LOG_MAX_BYTES)).await;
         let read = reading.map_err(|error| HiveError::Internal(error.to_string()))?;
         read.map_err(|error| HiveError::Internal(error.to_string()))
+    }
+
+    /// A reader of a bot's log that goes on with what comes.
+    ///
+    /// # Errors
+    /// [`HiveError::NotFound`] when there is no such bot.
+    pub async fn follow_bot_log(
+        &self,
+        name: &BotName,
+        start: LogStart,
+    ) -> Result<LogFollower, HiveError> {
+        self.bot(name).await?;
+        Ok(LogFollower::new(self.config().bot_log_path(name), start))
     }
 
     #[allow(clippy::cast_precision_loss, reason = "counts to shares")]

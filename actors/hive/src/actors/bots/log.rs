@@ -5,6 +5,9 @@
 //! thread of the process writes out. What does not fit is counted, and the
 //! count is written as soon as there is room.
 
+mod follow;
+mod positions;
+
 use std::{
     collections::VecDeque,
     fmt::Write as _,
@@ -19,6 +22,7 @@ use std::{
     },
 };
 
+pub use self::follow::{LogFollower, LogPiece, LogStart};
 use crate::model::{TaskId, Timestamp};
 
 /// Bytes that may wait to be written, of one log.
@@ -206,7 +210,11 @@ fn append(path: &Path, max_bytes: u64, text: &str) -> io::Result<()> {
             }
             _ => Err(error),
         })?;
-        let length = file.metadata()?.len();
+        let metadata = file.metadata()?;
+        let length = metadata.len();
+        if length == 0 {
+            positions::note(path, &metadata)?;
+        }
         let room = usize::try_from(max_bytes.saturating_sub(length)).unwrap_or(usize::MAX);
         let now = lines_within(rest, room, length == 0);
         if now == 0 {

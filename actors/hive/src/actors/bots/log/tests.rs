@@ -52,7 +52,8 @@ fn it_is_rotated_between_lines_and_one_older_log_is_kept() {
     }
     assert_eq!(
         std::fs::read_dir(path.parent().unwrap()).unwrap().count(),
-        2
+        3,
+        "both and the note of where they begin"
     );
 }
 

@@ -1,0 +1,142 @@
+//! Answers that have no end of their own: Server-Sent Events.
+
+use std::time::Duration;
+
+use deia_hive::model::BotName;
+use reqwest::Response;
+
+use super::{Client, ClientError};
+
+/// The server gives a sign of life every 15 s.
+const SILENCE_MAX: Duration = Duration::from_secs(60);
+/// No event is longer.
+const MAX_EVENT_BYTES: usize = 1 << 20;
+
+/// An event (HTML standard, 9.2).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServerEvent {
+    /// What kind of event; empty for the usual one.
+    pub kind: String,
+    /// From where to go on after it.
+    pub id: String,
+    /// What it says.
+    pub data: String,
+}
+
+/// A stream of events.
+#[derive(Debug)]
+pub struct ServerEvents {
+    client: Client,
+    response: Response,
+    buffer: Vec<u8>,
+}
+
+impl Client {
+    /// Follows a bot's log: its last lines, then each that comes; or what comes
+    /// after the event with the id `after`.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn follow_bot_log(
+        &self,
+        name: &BotName,
+        lines: u32,
+        after: Option<&str>,
+    ) -> Result<ServerEvents, ClientError> {
+        let response = self
+            .get(&["api", "v1", "bots", name.as_str(), "logs"])
+            .query("follow", Some(true))
+            .query("lines", Some(lines))
+            .last_event_id(after)?
+            .stream()
+            .await?;
+        Ok(ServerEvents {
+            client: self.clone(),
+            response,
+            buffer: Vec::new(),
+        })
+    }
+}
+
+impl ServerEvents {
+    /// The next event; `None` when the server has ended the stream.
+    ///
+    /// # Errors
+    /// The connection broke, or the server is silent.
+    pub async fn next(&mut self) -> Result<Option<ServerEvent>, ClientError> {
+        loop {
+            if let Some(at) = self.buffer.windows(2).position(|pair| pair == b"\n\n") {
+                let block: Vec<u8> = self.buffer.drain(..at + 2).collect();
+                match event(&String::from_utf8_lossy(&block)) {
+                    Some(event) => return Ok(Some(event)),
+                    None => continue,
+                }
+            }
+            if self.buffer.len() > MAX_EVENT_BYTES {
+                let reason = format!("an event is over {MAX_EVENT_BYTES} bytes long");
+                return Err(self.client.protocol(reason));
+            }
+            match tokio::time::timeout(SILENCE_MAX, self.response.chunk()).await {
+                Ok(Ok(Some(chunk))) => self.buffer.extend_from_slice(&chunk),
+                Ok(Ok(None)) => return Ok(None),
+                Ok(Err(error)) => return Err(self.client.failed(&error, SILENCE_MAX)),
+                Err(_) => {
+                    return Err(ClientError::TimedOut {
+                        what: format!("{} gave no sign of life", self.client.url()),
+                        after: SILENCE_MAX,
+                    });
+                }
+            }
+        }
+    }
+}
+
+/// The event of a block of lines; none when it is but comments and settings.
+fn event(block: &str) -> Option<ServerEvent> {
+    let mut event = ServerEvent::default();
+    let mut has_data = false;
+    for line in block.lines() {
+        let (field, value) = line.split_once(':').unwrap_or((line, ""));
+        let value = value.strip_prefix(' ').unwrap_or(value);
+        match field {
+            "event" => value.clone_into(&mut event.kind),
+            "id" => value.clone_into(&mut event.id),
+            "data" => {
+                if std::mem::replace(&mut has_data, true) {
+                    event.data.push('\n');
+                }
+                event.data.push_str(value);
+            }
+            _ => {}
+        }
+    }
+    has_data.then_some(event)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_read() {
+        let some = |kind: &str, id: &str, data: &str| {
+            Some(ServerEvent {
+                kind: kind.into(),
+                id: id.into(),
+                data: data.into(),
+            })
+        };
+        for (block, expected) in [
+            ("id: 7\ndata: a: b\n\n", some("", "7", "a: b")),
+            (
+                "event: gap\nid:8\ndata:x\ndata: y\n\n",
+                some("gap", "8", "x\ny"),
+            ),
+            ("data\n\n", some("", "", "")),
+            (": heartbeat\n\n", None),
+            ("retry: 1000\n\n", None),
+        ] {
+            assert_eq!(event(block), expected, "{block}");
+        }
+    }
+}

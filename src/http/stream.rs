@@ -1,0 +1,108 @@
+//! Answers that are made while they are read: as fast as the reader, in bounded
+//! memory, bounded in number, and over when the server stops.
+
+use std::{
+    io,
+    time::{Duration, Instant},
+};
+
+use actix_web::{
+    HttpResponse,
+    body::BodyStream,
+    http::header::{CONTENT_TYPE, HeaderValue},
+    web::Bytes,
+};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+
+use super::call::Call;
+use super::problem::Problem;
+
+/// How often a stream of events gives a sign of life when there is no event.
+const HEARTBEAT_EVERY: Duration = Duration::from_secs(15);
+/// A reader that takes nothing for so long is cut off.
+const SLOW_READER_AFTER: Duration = Duration::from_secs(60);
+/// Pieces that may wait for the reader.
+const PIECES_WAITING: usize = 2;
+
+/// Why an answer is made no further.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Over {
+    /// Nobody reads it, or too slowly.
+    Unread,
+    /// The server stops.
+    Stopping,
+}
+
+/// Where the pieces of an answer go.
+pub(super) struct Sink {
+    pieces: mpsc::Sender<io::Result<Bytes>>,
+    stopping: watch::Receiver<bool>,
+    sent: Instant,
+    _slot: OwnedSemaphorePermit,
+}
+
+impl Sink {
+    /// Hands over a piece as soon as the reader has room for it.
+    pub(super) async fn send(&mut self, piece: impl Into<Bytes>) -> Result<(), Over> {
+        let sending = tokio::time::timeout(SLOW_READER_AFTER, self.pieces.send(Ok(piece.into())));
+        tokio::select! {
+            biased;
+            sent = sending => match sent {
+                Ok(Ok(())) => {
+                    self.sent = Instant::now();
+                    Ok(())
+                }
+                _ => Err(Over::Unread),
+            },
+            _ = self.stopping.wait_for(|stopping| *stopping) => Err(Over::Stopping),
+        }
+    }
+
+    /// Waits for that, or until there is nobody to wait for.
+    pub(super) async fn wait<T>(&mut self, what: impl Future<Output = T>) -> Result<T, Over> {
+        tokio::select! {
+            biased;
+            () = self.pieces.closed() => Err(Over::Unread),
+            _ = self.stopping.wait_for(|stopping| *stopping) => Err(Over::Stopping),
+            come = what => Ok(come),
+        }
+    }
+
+    /// Waits a little, with a heartbeat (a comment of Server-Sent Events) when it
+    /// is time for one.
+    pub(super) async fn pause(&mut self, pause: Duration) -> Result<(), Over> {
+        if self.sent.elapsed() >= HEARTBEAT_EVERY {
+            self.send(": heartbeat\n\n").await?;
+        }
+        self.wait(tokio::time::sleep(pause)).await
+    }
+}
+
+/// An answer of that type whose body `make` makes.
+///
+/// # Errors
+/// There are as many streams already as there may be.
+pub(super) fn streamed<Fut>(
+    call: &Call,
+    content_type: &'static str,
+    make: impl FnOnce(Sink) -> Fut + 'static,
+) -> Result<HttpResponse, Problem>
+where
+    Fut: Future<Output = ()> + 'static,
+{
+    let (pieces, reader) = mpsc::channel(PIECES_WAITING);
+    let sink = Sink {
+        pieces,
+        stopping: call.stop_signal(),
+        sent: Instant::now(),
+        _slot: call.stream_slot()?,
+    };
+    actix_web::rt::spawn(make(sink));
+    let body = futures_util::stream::unfold(reader, async |mut reader| {
+        reader.recv().await.map(|piece| (piece, reader))
+    });
+    let mut answer = HttpResponse::Ok().body(BodyStream::new(Box::pin(body)));
+    let content_type = HeaderValue::from_static(content_type);
+    answer.headers_mut().insert(CONTENT_TYPE, content_type);
+    Ok(answer)
+}
