@@ -17,6 +17,7 @@ mod keys;
 mod limit;
 mod logs;
 mod meta;
+mod metrics;
 pub mod openapi;
 mod problem;
 mod queue;
@@ -94,6 +95,7 @@ pub fn table() -> Vec<Route> {
         route(GET,    "/api/errors",                     AnyKey,               &[],          meta::errors),
         route(GET,    "/api/errors/{code}",              AnyKey,               &[],          meta::error),
 
+        route(GET,    "/metrics",                        Needs(P::SysHealth),  &[],          metrics::metrics),
         open("/livez",  health::live),
         open("/readyz", health::ready),
         open("/health", health::healthy),

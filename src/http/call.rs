@@ -13,7 +13,7 @@ use ring::digest::{Context, SHA256};
 use serde::de::DeserializeOwned;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
-use super::{catalogue::Code, json, problem::Problem, route::Shared};
+use super::{catalogue::Code, json, metrics::HttpMetrics, problem::Problem, route::Shared};
 
 /// A request of a caller who was let in.
 pub(super) struct Call {
@@ -60,6 +60,11 @@ impl Call {
     /// The hive that is asked.
     pub(super) fn hive(&self) -> &Hive {
         &self.shared.hive
+    }
+
+    /// What the HTTP server counts.
+    pub(super) fn http_metrics(&self) -> &HttpMetrics {
+        &self.shared.metrics
     }
 
     /// The part of the path that the route calls `name`.

@@ -9,8 +9,8 @@ use utoipa::{
 };
 
 use super::{
-    auth::Access, bots, dto, health, keys, logs, meta, problem, queue, supervisors, system, table,
-    tasks,
+    auth::Access, bots, dto, health, keys, logs, meta, metrics, problem, queue, supervisors,
+    system, table, tasks,
 };
 
 #[derive(OpenApi)]
@@ -20,7 +20,7 @@ use super::{
         description = "A hive of supervised bots behind a durable task queue.\n\nEvery route but the probes needs `Authorization: Bearer <key>`. What goes wrong is told as `application/problem+json` (RFC 9457) with a stable `code`; `GET /api/errors` lists the codes. Every answer has `X-Request-Id`, `RateLimit-Policy` and `RateLimit`.",
     ),
     paths(
-        health::live, health::ready, health::healthy,
+        health::live, health::ready, health::healthy, metrics::metrics,
         tasks::submit, tasks::submit_batch, tasks::list, tasks::get, tasks::status, tasks::result,
         tasks::cancel,
         bots::list, bots::get, bots::put, bots::delete, bots::launch, bots::stop, bots::drain, logs::get,

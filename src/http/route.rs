@@ -28,6 +28,7 @@ use super::{
     catalogue::Code,
     json::BodyLimits,
     limit::{Limits, Standing},
+    metrics::{HttpMetrics, InFlight, RouteId},
     problem::Problem,
 };
 
@@ -40,6 +41,7 @@ pub(super) struct Shared {
     pub(super) hive: Hive,
     pub(super) limits: Limits,
     pub(super) body: BodyLimits,
+    pub(super) metrics: HttpMetrics,
     pub(super) max_wait: Duration,
     /// Places for streams.
     pub(super) streams: Arc<Semaphore>,
@@ -57,6 +59,7 @@ impl Shared {
         Self {
             limits: Limits::new(&config.limits),
             body,
+            metrics: HttpMetrics::new(&super::table()),
             max_wait: config.server.max_wait,
             streams: Arc::new(Semaphore::new(config.server.max_streams as usize)),
             stopping,
@@ -75,7 +78,8 @@ pub struct Route {
     pub access: Access,
     /// The query parameters that it takes; others are refused.
     pub query: &'static [&'static str],
-    handler: ActixRoute,
+    /// Makes the handler, once it is known which row this is.
+    handler: Box<dyn FnOnce(RouteId) -> ActixRoute>,
 }
 
 /// What a handler comes to.
@@ -93,11 +97,14 @@ where
     F: Fn(Call) -> Fut + Clone + 'static,
     Fut: Future<Output = Answer> + 'static,
 {
-    let guarded = move |request: HttpRequest, payload: Payload| {
-        guarded(request, payload, access, query, handler.clone())
+    let on_method = on(&method);
+    let row = move |id: RouteId| {
+        on_method.to(move |request: HttpRequest, payload: Payload| {
+            guarded(request, payload, id, access, query, handler.clone())
+        })
     };
     Route {
-        handler: on(&method).to(guarded),
+        handler: Box::new(row),
         method,
         path,
         access,
@@ -111,9 +118,11 @@ where
     F: Fn(Hive) -> Fut + Clone + 'static,
     Fut: Future<Output = Answer> + 'static,
 {
-    let unguarded = move |request: HttpRequest| unguarded(request, handler.clone());
+    let row = move |id: RouteId| {
+        on(&Method::GET).to(move |request: HttpRequest| unguarded(request, id, handler.clone()))
+    };
     Route {
-        handler: on(&Method::GET).to(unguarded),
+        handler: Box::new(row),
         method: Method::GET,
         path,
         access: Access::Open,
@@ -131,15 +140,15 @@ fn on(method: &Method) -> ActixRoute {
 
 /// Registers the table, and what answers where it has nothing.
 pub(super) fn register(table: Vec<Route>, config: &mut ServiceConfig) {
-    let mut rest = table.into_iter().peekable();
-    while let Some(first) = rest.next() {
+    let mut rest = table.into_iter().enumerate().peekable();
+    while let Some((number, first)) = rest.next() {
         let path = first.path;
         let mut allow = allowed(&first.method).to_owned();
-        let mut resource = web::resource(path).route(first.handler);
-        while let Some(next) = rest.next_if(|next| next.path == path) {
+        let mut resource = web::resource(path).route((first.handler)(RouteId::row(number)));
+        while let Some((number, next)) = rest.next_if(|(_, next)| next.path == path) {
             allow.push_str(", ");
             allow.push_str(allowed(&next.method));
-            resource = resource.route(next.handler);
+            resource = resource.route((next.handler)(RouteId::row(number)));
         }
         // Method names and commas only: always a valid header.
         let allow = HeaderValue::try_from(allow).unwrap_or(HeaderValue::from_static(""));
@@ -166,12 +175,14 @@ fn allowed(method: &Method) -> &str {
 /// Tells callers with a key of a problem, and others that they need one.
 async fn refused(request: HttpRequest, payload: Payload, problem: Problem) -> HttpResponse {
     let refuse = move |_: Call| std::future::ready(Err(problem.clone()));
-    guarded(request, payload, Access::AnyKey, Call::ANY_QUERY, refuse).await
+    let (access, query) = (Access::AnyKey, Call::ANY_QUERY);
+    guarded(request, payload, RouteId::NONE, access, query, refuse).await
 }
 
 async fn guarded<F, Fut>(
     request: HttpRequest,
     payload: Payload,
+    id: RouteId,
     access: Access,
     query: &'static [&'static str],
     handler: F,
@@ -183,6 +194,8 @@ where
     let Some(shared) = shared(&request) else {
         return unregistered();
     };
+    let metrics = shared.clone();
+    let exchange = metrics.metrics.begin();
     let (standing, who) = admit(&shared.hive, &shared.limits, &request, access);
     let answer = match who {
         Err(problem) => Err(problem),
@@ -191,10 +204,10 @@ where
             Ok(call) => handler(call).await,
         },
     };
-    finish(&request, standing, answer)
+    finish(&request, id, &exchange, standing, answer)
 }
 
-async fn unguarded<F, Fut>(request: HttpRequest, handler: F) -> HttpResponse
+async fn unguarded<F, Fut>(request: HttpRequest, id: RouteId, handler: F) -> HttpResponse
 where
     F: Fn(Hive) -> Fut,
     Fut: Future<Output = Answer>,
@@ -202,12 +215,13 @@ where
     let Some(shared) = shared(&request) else {
         return unregistered();
     };
+    let exchange = shared.metrics.begin();
     let (standing, admitted) = admit_probe(&shared.limits, &request);
     let answer = match admitted {
         Err(problem) => Err(problem),
         Ok(()) => handler(shared.hive.clone()).await,
     };
-    finish(&request, standing, answer)
+    finish(&request, id, &exchange, standing, answer)
 }
 
 fn shared(request: &HttpRequest) -> Option<Arc<Shared>> {
@@ -220,12 +234,22 @@ fn unregistered() -> HttpResponse {
 }
 
 /// Makes an answer of what the handler came to, with the headers of every answer.
-fn finish(request: &HttpRequest, standing: Standing, answer: Answer) -> HttpResponse {
+fn finish(
+    request: &HttpRequest,
+    route: RouteId,
+    exchange: &InFlight<'_>,
+    standing: Standing,
+    answer: Answer,
+) -> HttpResponse {
     let id = request_id(request.headers());
     let mut response = match answer {
         Ok(response) => response,
-        Err(problem) => tell(problem, request, id.to_str().unwrap_or_default()),
+        Err(problem) => {
+            exchange.problem(problem.code());
+            tell(problem, request, id.to_str().unwrap_or_default())
+        }
     };
+    exchange.answered(route, response.status());
     tracing::debug!(
         request_id = id.to_str().unwrap_or_default(),
         method = %request.method(),

@@ -19,6 +19,7 @@ mod http_keys;
 mod http_server;
 mod http_streams;
 mod http_tasks;
+mod metrics;
 mod openapi;
 mod restart;
 mod supervisors;

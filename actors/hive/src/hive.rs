@@ -4,6 +4,7 @@ mod bots;
 mod data_dir;
 mod health;
 mod keys;
+mod metrics;
 mod parts;
 mod restart;
 mod start;
@@ -88,6 +89,7 @@ struct Inner {
     launcher: Handle<Launcher>,
     state: AtomicU8,
     cpu: health::CpuMeter,
+    metrics: metrics::RoomMetrics,
     restart: restart::Restart,
     started_at: Timestamp,
     started: Instant,

@@ -14,6 +14,7 @@ mod failpoint;
 pub mod guard;
 mod hive;
 pub mod ledger;
+pub mod metrics;
 pub mod model;
 pub mod store;
 mod tree;

@@ -29,6 +29,7 @@ use crate::{
     auth::Keyring,
     config::Config,
     ledger::Ledger,
+    metrics::SchedulerMetrics,
 };
 
 /// What the parts of the tree have in common.
@@ -39,6 +40,7 @@ pub(crate) struct Parts {
     pub(crate) board: Board,
     pub(crate) guardian: crate::actors::bots::guardian::Guardian,
     pub(crate) tree: Arc<OnceLock<Tree>>,
+    pub(crate) scheduling: Arc<SchedulerMetrics>,
 }
 
 /// The tree, and the addresses in it that others need.
@@ -62,8 +64,9 @@ pub(crate) fn declare(parts: &Parts) -> Declared {
     };
     let (scheduler_spec, scheduler) = {
         let (store, settings) = (parts.ledger.clone(), parts.config.scheduler.clone());
+        let metrics = parts.scheduling.clone();
         child("scheduler", move || {
-            let built = Scheduler::new(store.clone(), settings.clone());
+            let built = Scheduler::new(store.clone(), settings.clone(), metrics.clone());
             async move { Ok::<_, StartError>(built) }
         })
     };

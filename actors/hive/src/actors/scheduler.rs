@@ -8,6 +8,7 @@ mod roster;
 
 use std::{
     collections::{HashMap, HashSet},
+    sync::Arc,
     time::Duration,
 };
 
@@ -28,6 +29,7 @@ use crate::{
         AttemptReport, Claim, ClaimedTask, Command, Ledger, Outcome, ReadyQuery, ReadyTask,
         StoreError,
     },
+    metrics::SchedulerMetrics,
     model::{AttemptEnd, BotName, LeaseToken, Priority, TaskId, TaskType, Timestamp},
 };
 
@@ -50,10 +52,15 @@ pub(crate) struct Scheduler {
     next_due: Option<i64>,
     due_timer: Option<SpawnHandle>,
     quiescing: bool,
+    metrics: Arc<SchedulerMetrics>,
 }
 
 impl Scheduler {
-    pub(crate) fn new(ledger: Ledger, settings: SchedulerSettings) -> Self {
+    pub(crate) fn new(
+        ledger: Ledger,
+        settings: SchedulerSettings,
+        metrics: Arc<SchedulerMetrics>,
+    ) -> Self {
         Self {
             lanes: Lanes::new(settings.window as usize),
             ledger,
@@ -64,6 +71,7 @@ impl Scheduler {
             next_due: None,
             due_timer: None,
             quiescing: false,
+            metrics,
         }
     }
 
@@ -89,9 +97,18 @@ impl Scheduler {
         for query in self.lanes.refills() {
             self.refill(query, ctx);
         }
+        self.tell_metrics();
+    }
+
+    fn tell_metrics(&self) {
+        let metrics = &self.metrics;
+        metrics.lanes.set(self.lanes.count() as u64);
+        metrics.window.set(self.lanes.len() as u64);
+        metrics.claiming.set(self.claiming.len() as u64);
     }
 
     fn claim(&mut self, assigned: Vec<Assignment>, ctx: &mut Context<Self>) {
+        self.metrics.assigned.add(assigned.len() as u64);
         self.claiming.extend(assigned.iter().map(|a| a.task.id));
         let claims = assigned
             .iter()
@@ -122,11 +139,15 @@ impl Scheduler {
         match outcome {
             Ok(Outcome::Claimed(tasks)) => {
                 failpoint::hit("after_claim_before_run");
+                self.metrics.claims.add(1);
+                let lost = assigned.len().saturating_sub(tasks.len());
+                self.metrics.lost.add(lost as u64);
                 self.release_unclaimed(&assigned, &tasks);
                 self.deliver(&assigned, tasks, ctx);
                 self.schedule(ctx);
             }
             other => {
+                self.metrics.claims_failed.add(1);
                 tracing::warn!(?other, "claim failed; tried again");
                 for Assignment { task, bot, epoch } in assigned {
                     self.roster.free(&bot, epoch, 1);

@@ -12,6 +12,7 @@ use super::{
     DataDirError, FrontFactory, Hive, Inner, State,
     data_dir::{DataDir, write_secret},
     health::CpuMeter,
+    metrics::RoomMetrics,
     restart::Restart,
 };
 use crate::{
@@ -28,6 +29,7 @@ use crate::{
     config::Config,
     guard,
     ledger::{Command, Hint, Ledger, Refusal, Store, StoreError, TaskWatch},
+    metrics::SupervisionMetrics,
     model::{Action, BotDesired, KeyRecord, NewEvent, Timestamp},
     store::{OpenError, SqliteOptions, SqliteStore},
     tree::{self, Declared, Parts},
@@ -70,7 +72,13 @@ impl Hive {
     pub async fn start(config: Config, front: FrontFactory) -> Result<Self, HiveStartError> {
         let (started_at, started) = (Timestamp::now(), Instant::now());
         let data_dir = DataDir::open(&config.data_dir)?;
-        let store = SqliteStore::open(SqliteOptions::from_config(&config))?;
+        let options = SqliteOptions::from_config(&config);
+        let metrics = RoomMetrics {
+            store: options.metrics.clone(),
+            scheduler: Arc::default(),
+            supervision: SupervisionMetrics::default(),
+        };
+        let store = SqliteStore::open(options)?;
         let (new, clean) = (store.is_new(), store.previous_shutdown_clean());
         end_leftovers(store.hive_id())
             .await
@@ -83,6 +91,7 @@ impl Hive {
             board: Board::default(),
             guardian: Guardian::start(program).map_err(HiveStartError::Guard)?,
             tree: Arc::new(OnceLock::new()),
+            scheduling: metrics.scheduler.clone(),
         };
         let Declared {
             spec,
@@ -102,6 +111,7 @@ impl Hive {
                 launcher,
                 state: (State::Starting as u8).into(),
                 cpu: CpuMeter::default(),
+                metrics,
                 restart: Restart::default(),
                 started_at,
                 started,
@@ -110,6 +120,7 @@ impl Hive {
         };
         hive.listen_to_commits(&ledger);
         let tree = Tree::start(spec.child(front(&hive))).await?;
+        hive.inner.metrics.supervision.follow(tree.subscribe());
         // Set once: this hive has no other tree.
         let _ = hive.inner.tree.set(tree);
         hive.settle(new, clean).await?;

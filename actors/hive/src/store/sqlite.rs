@@ -56,11 +56,16 @@ impl SqliteStore {
         let writer = self.writer.load();
         let writer = writer.as_ref().ok_or(StoreError::Closed)?;
         let (answer, answered) = oneshot::channel();
-        match writer.try_send(Job::Apply { command, answer }) {
-            Ok(()) => Ok(answered),
-            Err(mpsc::TrySendError::Full(_)) => Err(StoreError::Busy),
-            Err(mpsc::TrySendError::Disconnected(_)) => Err(StoreError::Closed),
-        }
+        let metrics = &self.options.metrics;
+        metrics.queued();
+        let refusal = match writer.try_send(Job::Apply { command, answer }) {
+            Ok(()) => return Ok(answered),
+            Err(mpsc::TrySendError::Full(_)) => StoreError::Busy,
+            Err(mpsc::TrySendError::Disconnected(_)) => StoreError::Closed,
+        };
+        metrics.unqueued(1);
+        metrics.not_applied(&refusal);
+        Err(refusal)
     }
 }
 
@@ -77,6 +82,7 @@ impl Store for SqliteStore {
                 let _ = ended.send(writer.run(&queue));
             })
             .map_err(|error| StoreError::Failed(error.to_string()))?;
+        self.options.metrics.queue_is_empty();
         self.writer.store(Some(Arc::new(jobs)));
         *self.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
         Ok(Box::pin(async move {
@@ -213,6 +219,7 @@ mod tests {
             checkpoint_pages: 100,
             cache_bytes: 4 << 20,
             policy: conformance::policy(),
+            metrics: Arc::default(),
         }
     }
 

@@ -97,6 +97,15 @@ impl Board {
             .unwrap_or_default()
     }
 
+    /// Tasks that all bots have in hand, and programs that they run.
+    pub(crate) fn totals(&self) -> (u32, usize) {
+        let cards = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        cards.values().fold((0, 0), |(tasks, programs), card| {
+            let running = card.running.load(Ordering::Relaxed);
+            (tasks + running, programs + card.pids.len())
+        })
+    }
+
     /// Tasks that all bots have in hand.
     pub(crate) fn running(&self) -> u32 {
         let cards = self.0.read().unwrap_or_else(PoisonError::into_inner);

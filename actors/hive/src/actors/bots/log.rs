@@ -23,7 +23,10 @@ use std::{
 };
 
 pub use self::follow::{LogFollower, LogPiece, LogStart};
-use crate::model::{TaskId, Timestamp};
+use crate::{
+    metrics::BOT_LOGS,
+    model::{TaskId, Timestamp},
+};
 
 /// Bytes that may wait to be written, of one log.
 const MAX_PENDING_BYTES: usize = 256 << 10;
@@ -134,6 +137,7 @@ impl Shared {
     fn write_out(&self) {
         while let Some((mut text, dropped)) = self.take() {
             if dropped > 0 {
+                BOT_LOGS.dropped.add(dropped);
                 let said = format!("{dropped} lines dropped: the log could not keep up");
                 append_line(&mut text, Timestamp::now(), None, Stream::Deia, &said);
             }
@@ -226,6 +230,7 @@ fn append(path: &Path, max_bytes: u64, text: &str) -> io::Result<()> {
             let _ = file.set_len(length);
             return Err(error);
         }
+        BOT_LOGS.bytes.add(now as u64);
         rest = &rest[now..];
     }
     Ok(())

@@ -139,8 +139,12 @@ impl Lanes {
         })
     }
 
+    /// How many lanes there are.
+    pub(super) fn count(&self) -> usize {
+        self.lanes.len()
+    }
+
     /// How many tasks are held.
-    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.lanes.values().map(|lane| lane.tasks.len()).sum()
     }

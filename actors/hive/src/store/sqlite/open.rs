@@ -1,6 +1,9 @@
 //! Opening the file, and the connections to it.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use arc_swap::ArcSwapOption;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
@@ -11,7 +14,7 @@ use super::{
     pool::ReaderPool,
     schema::{self, SchemaError},
 };
-use crate::{config::Config, ledger::TaskPolicy};
+use crate::{config::Config, ledger::TaskPolicy, metrics::StoreMetrics};
 
 /// SQLite before this one may corrupt the file when a WAL is reset.
 const LEAST_SQLITE: i32 = 3_051_003;
@@ -33,6 +36,8 @@ pub struct SqliteOptions {
     pub cache_bytes: u64,
     /// Rules that are applied to tasks.
     pub policy: TaskPolicy,
+    /// What is counted.
+    pub metrics: Arc<StoreMetrics>,
 }
 
 impl SqliteOptions {
@@ -52,6 +57,7 @@ impl SqliteOptions {
                 retry: config.tasks.retry,
                 idempotency_retention: config.tasks.idempotency_retention,
             },
+            metrics: Arc::default(),
         }
     }
 }
@@ -103,8 +109,13 @@ impl SqliteStore {
         let hive_id = hive_id(&db).map_err(file_error)?;
         let running = meta(&db, "running").map_err(file_error)?;
         let previous_shutdown_clean = running.as_deref().is_none_or(|value| value == "no");
-        let readers =
-            ReaderPool::start(&path, options.readers, options.queue_max).map_err(file_error)?;
+        let readers = ReaderPool::start(
+            &path,
+            options.readers,
+            options.queue_max,
+            options.metrics.clone(),
+        )
+        .map_err(file_error)?;
         Ok(Self {
             hive_id,
             previous_shutdown_clean,

@@ -6,7 +6,7 @@ use std::{
         atomic::{AtomicU32, Ordering},
         mpsc,
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rusqlite::{Connection, ErrorCode};
@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     ledger::{Command, Hint, HintSink, Outcome, StoreError, TaskPolicy},
+    metrics::StoreMetrics,
     model::Timestamp,
 };
 
@@ -50,6 +51,7 @@ pub(super) struct Writer {
     sinks: Arc<Mutex<Vec<HintSink>>>,
     wal_pages: Arc<AtomicU32>,
     checkpointer: Checkpointer,
+    metrics: Arc<StoreMetrics>,
 }
 
 impl Writer {
@@ -73,6 +75,7 @@ impl Writer {
             sinks,
             wal_pages,
             checkpointer: Checkpointer::new(options.checkpoint_pages),
+            metrics: options.metrics.clone(),
         })
     }
 
@@ -117,6 +120,7 @@ impl Writer {
             }
             next = queue.try_recv().ok();
         }
+        self.metrics.unqueued(group.len());
         group
     }
 
@@ -150,6 +154,7 @@ impl Writer {
                     if !matches!(refusal, StoreError::Full) {
                         tracing::error!(%error, "a command could not be applied");
                     }
+                    self.metrics.not_applied(&refusal);
                     Err(refusal)
                 }
             };
@@ -160,7 +165,9 @@ impl Writer {
 
     fn give_up(&self, group: Vec<(Command, Answer)>, error: &rusqlite::Error) -> String {
         for (_, answer) in group {
-            let _ = answer.send(Err(store_error(error)));
+            let refusal = store_error(error);
+            self.metrics.not_applied(&refusal);
+            let _ = answer.send(Err(refusal));
         }
         error.to_string()
     }
@@ -170,11 +177,14 @@ impl Writer {
         &mut self,
         commands: &[&Command],
     ) -> rusqlite::Result<Vec<Result<Outcome, StoreError>>> {
+        let began = Instant::now();
         self.db.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
         match self.apply_all(commands) {
             Ok((outcomes, hints)) => {
-                self.checkpointer
-                    .committed(self.wal_pages.load(Ordering::Relaxed));
+                let wal_pages = self.wal_pages.load(Ordering::Relaxed);
+                self.checkpointer.committed(wal_pages);
+                self.metrics
+                    .committed(commands, &outcomes, began, wal_pages);
                 crate::failpoint::hit("after_commit_before_answer");
                 self.tell(&hints);
                 Ok(outcomes)
@@ -228,9 +238,12 @@ impl Writer {
     }
 
     fn checkpoint_if_due(&mut self, idle: bool) {
-        if self.checkpointer.is_due(idle)
-            && let Err(error) = self.checkpointer.run(&self.db)
-        {
+        if !self.checkpointer.is_due(idle) {
+            return;
+        }
+        let run = self.checkpointer.run(&self.db);
+        self.metrics.checkpointed(run.is_ok());
+        if let Err(error) = run {
             // The log stays and is folded back later; nothing is lost.
             tracing::warn!(%error, "checkpoint failed");
         }

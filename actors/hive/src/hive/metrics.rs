@@ -1,0 +1,141 @@
+//! What is counted and measured, gathered when somebody asks.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use super::{Hive, State};
+use crate::{
+    HiveError,
+    metrics::{
+        BOT_LOGS, ProcessReading, Readings, SchedulerMetrics, StoreMetrics, SupervisionMetrics,
+        table,
+    },
+    model::{Bot, BotDesired, BotStatus, QueueStatus, StatusCounts},
+};
+
+/// How long the store may take to tell how the queue and the bots stand. The
+/// rest is told without it: a disk that hangs shall not blind a monitor.
+const STORE_WITHIN: Duration = Duration::from_secs(2);
+
+const STATUSES: [BotStatus; 7] = [
+    BotStatus::Offline,
+    BotStatus::Starting,
+    BotStatus::Healthy,
+    BotStatus::Degraded,
+    BotStatus::Draining,
+    BotStatus::Failing,
+    BotStatus::Stopped,
+];
+
+fn name(status: BotStatus) -> &'static str {
+    match status {
+        BotStatus::Offline => "offline",
+        BotStatus::Starting => "starting",
+        BotStatus::Healthy => "healthy",
+        BotStatus::Degraded => "degraded",
+        BotStatus::Draining => "draining",
+        BotStatus::Failing => "failing",
+        BotStatus::Stopped => "stopped",
+    }
+}
+
+/// What the rooms count.
+pub(super) struct RoomMetrics {
+    pub(super) store: Arc<StoreMetrics>,
+    pub(super) scheduler: Arc<SchedulerMetrics>,
+    pub(super) supervision: SupervisionMetrics,
+}
+
+impl Hive {
+    /// What is counted and measured, as of now. What the store does not tell in
+    /// time is left out.
+    pub async fn metrics(&self) -> Readings {
+        let mut out = Readings::default();
+        let inner = &self.inner;
+        inner.metrics.store.write(&mut out);
+        inner.metrics.scheduler.write(&mut out);
+        let tree = self.supervisors();
+        inner.metrics.supervision.write(tree.as_ref(), &mut out);
+        BOT_LOGS.write(&mut out);
+        let database = self.config().database_path();
+        let process = tokio::task::spawn_blocking(move || ProcessReading::take(&database));
+        if let Ok(process) = process.await {
+            process.write(&mut out);
+        }
+        let profile = if cfg!(debug_assertions) {
+            "debug"
+        } else {
+            "release"
+        };
+        out.count(&table::BUILD, [env!("CARGO_PKG_VERSION"), profile], 1);
+        out.plain(&table::READY, u64::from(self.state() == State::Ready));
+        out.plain(
+            &table::STORE_QUEUE_LIMIT,
+            u64::from(self.config().store.queue_max),
+        );
+        let (in_hand, programs) = inner.board.totals();
+        out.plain(&table::BOTS_IN_HAND, u64::from(in_hand));
+        out.plain(&table::BOTS_PROGRAMS, programs as u64);
+        match tokio::time::timeout(STORE_WITHIN, self.stored()).await {
+            Ok(Ok((queue, bots, events))) => {
+                queue_readings(&queue, &mut out);
+                bot_readings(&bots, &mut out);
+                out.plain(&table::STORE_EVENTS, events);
+            }
+            Ok(Err(error)) => tracing::warn!(%error, "metrics lack what the store knows"),
+            Err(_) => tracing::warn!("metrics lack what the store knows: it took too long"),
+        }
+        out
+    }
+
+    async fn stored(&self) -> Result<(QueueStatus, Vec<Bot>, u64), HiveError> {
+        let ledger = &self.inner.ledger;
+        let (queue, bots) = (ledger.queue().await?, self.bots().await?);
+        Ok((queue, bots, ledger.last_event_seq().await?))
+    }
+}
+
+fn queue_readings(queue: &QueueStatus, out: &mut Readings) {
+    let StatusCounts {
+        pending,
+        queued,
+        running,
+        completed,
+        failed,
+        cancelled,
+    } = queue.totals;
+    for (status, n) in [
+        ("pending", pending),
+        ("queued", queued),
+        ("running", running),
+        ("completed", completed),
+        ("failed", failed),
+        ("cancelled", cancelled),
+    ] {
+        out.count(&table::TASKS, [status], n);
+    }
+    for lane in &queue.lanes {
+        let labels = [
+            lane.task_type.to_string(),
+            format!("P{}", lane.priority.rank()),
+            lane.status.as_str().to_owned(),
+        ];
+        out.count(&table::QUEUE_TASKS, labels, lane.count);
+    }
+    let oldest = Duration::from_millis(queue.oldest_queued_ms.unwrap_or(0));
+    out.number::<&str>(&table::QUEUE_OLDEST, [], oldest.as_secs_f64());
+}
+
+fn bot_readings(bots: &[Bot], out: &mut Readings) {
+    // Those that no bot has are told as 0.
+    let mut by_status: BTreeMap<&str, u64> = STATUSES.map(|status| (name(status), 0)).into();
+    for bot in bots {
+        *by_status.entry(name(bot.status)).or_default() += 1;
+    }
+    for (status, n) in by_status {
+        out.count(&table::BOTS, [status], n);
+    }
+    let launched = bots
+        .iter()
+        .filter(|bot| bot.desired == BotDesired::Launched);
+    out.plain(&table::BOTS_LAUNCHED, launched.count() as u64);
+}

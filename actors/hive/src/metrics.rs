@@ -1,0 +1,19 @@
+//! What is counted and measured, for `GET /metrics`.
+//!
+//! [`table`] names everything there is; `docs/METRICS.md` is written from it.
+//! Whoever does the work adds to plain atomics, once a commit where it can; the
+//! text is made when somebody asks for it.
+
+mod histogram;
+mod process;
+mod readings;
+mod rooms;
+mod supervision;
+pub mod table;
+
+pub use histogram::Histogram;
+pub(crate) use process::ProcessReading;
+pub use readings::{CONTENT_TYPE, Readings};
+pub use rooms::StoreMetrics;
+pub(crate) use rooms::{BOT_LOGS, SchedulerMetrics};
+pub(crate) use supervision::SupervisionMetrics;

@@ -1,0 +1,244 @@
+//! Everything that `GET /metrics` tells of, by name.
+
+use std::fmt::Write as _;
+
+/// What kind of number it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows, from 0 at the start of the process.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Counts by size, with the sum.
+    Histogram,
+    /// Always 1; its labels tell.
+    Info,
+}
+
+impl Kind {
+    /// As Prometheus calls it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+            Self::Info => "info",
+        }
+    }
+}
+
+/// One row: a family of series.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Metric {
+    /// The name in full; those of histograms get `_bucket`, `_sum` and `_count`.
+    pub name: &'static str,
+    /// What kind of number it is.
+    pub kind: Kind,
+    /// Its labels, in order.
+    pub labels: &'static [&'static str],
+    /// What it tells, a sentence without its full stop.
+    pub help: &'static str,
+}
+
+macro_rules! metrics {
+    ($($title:literal { $($name:ident = $kind:ident $text:literal [$($label:literal),*] $help:literal;)* })*) => {
+        $($(
+            #[doc = $help]
+            pub const $name: Metric = Metric {
+                name: $text,
+                kind: Kind::$kind,
+                labels: &[$($label),*],
+                help: $help,
+            };
+        )*)*
+
+        /// Every row, by what it is about.
+        pub const TABLE: &[(&str, &[Metric])] = &[$(($title, &[$($name),*])),*];
+    };
+}
+
+metrics! {
+    "HTTP" {
+        HTTP_REQUESTS = Counter "deia_http_requests_total" ["route", "method", "status"]
+            "Answered requests by route template and class of the status";
+        HTTP_DURATION = Histogram "deia_http_request_duration_seconds" ["route", "method"]
+            "Time from the head of a request to its answer; long polls include what they wait";
+        HTTP_IN_FLIGHT = Gauge "deia_http_requests_in_flight" []
+            "Requests that are being worked on";
+        HTTP_PROBLEMS = Counter "deia_http_problems_total" ["code"]
+            "Requests that were refused or failed, by the code in the catalogue of errors";
+    }
+    "Tasks" {
+        TASKS = Gauge "deia_tasks" ["status"]
+            "Tasks in the store by status";
+        QUEUE_TASKS = Gauge "deia_queue_tasks" ["type", "priority", "status"]
+            "Unfinished tasks by type, priority and status";
+        QUEUE_OLDEST = Gauge "deia_queue_oldest_task_age_seconds" []
+            "How long the longest waiting ready task has been ready; 0 when none waits";
+        ATTEMPTS = Counter "deia_task_attempts_total" ["end"]
+            "Recorded ends of attempts: succeeded, failed, cancelled, bot_died or given_back";
+        ATTEMPT_REPORTS_STALE = Counter "deia_task_stale_reports_total" []
+            "Reports of attempts whose lease was not in force any more; they change nothing";
+        ATTEMPT_DURATION = Histogram "deia_task_attempt_duration_seconds" []
+            "How long attempts ran that a bot reported the end of";
+    }
+    "Store" {
+        STORE_COMMANDS = Counter "deia_store_commands_total" ["result"]
+            "Commands to the store: applied, refused (they do not fit what is stored), full (no room on the disk), busy (too many wait already) or failed";
+        STORE_COMMIT_COMMANDS = Histogram "deia_store_commit_commands" []
+            "Commands that shared one commit";
+        STORE_COMMIT_DURATION = Histogram "deia_store_commit_duration_seconds" []
+            "Time to apply a group of commands and have it on the disk";
+        STORE_QUEUE = Gauge "deia_store_queue_commands" []
+            "Commands that wait for the writer";
+        STORE_QUEUE_LIMIT = Gauge "deia_store_queue_limit_commands" []
+            "Commands that may wait for the writer (store.queue_max)";
+        STORE_WAL_PAGES = Gauge "deia_store_wal_pages" []
+            "Pages in the write-ahead log after the last commit";
+        STORE_CHECKPOINTS = Counter "deia_store_checkpoints_total" ["result"]
+            "Times that the write-ahead log was folded back: done or failed";
+        STORE_READS = Counter "deia_store_reads_total" ["result"]
+            "Reads of the store: done, busy (too many wait already) or failed";
+        STORE_READ_DURATION = Histogram "deia_store_read_duration_seconds" []
+            "Time from asking for a read to its end, waiting included";
+        STORE_SIZE = Gauge "deia_store_size_bytes" ["file"]
+            "Size of the store's files: database and wal";
+        STORE_EVENTS = Counter "deia_store_events_total" []
+            "Events ever recorded in the event log; keeps counting through restarts";
+    }
+    "Scheduler" {
+        SCHEDULER_LANES = Gauge "deia_scheduler_lanes" []
+            "Types and priorities that the scheduler has a window on";
+        SCHEDULER_WINDOW = Gauge "deia_scheduler_window_tasks" []
+            "Ready tasks that it holds in memory";
+        SCHEDULER_CLAIMING = Gauge "deia_scheduler_claiming_tasks" []
+            "Tasks whose claim is on its way to the store";
+        SCHEDULER_CLAIMS = Counter "deia_scheduler_claims_total" ["result"]
+            "Claim commands: done or failed (tried again)";
+        SCHEDULER_ASSIGNED = Counter "deia_scheduler_assigned_tasks_total" []
+            "Tasks that were assigned to a bot";
+        SCHEDULER_LOST = Counter "deia_scheduler_lost_tasks_total" []
+            "Assigned tasks that were no longer to be had when they were claimed";
+    }
+    "Bots" {
+        BOTS = Gauge "deia_bots" ["status"]
+            "Bots by status";
+        BOTS_LAUNCHED = Gauge "deia_bots_launched" []
+            "Bots that are meant to run";
+        BOTS_IN_HAND = Gauge "deia_bots_tasks_in_hand" []
+            "Tasks that all bots together have in hand";
+        BOTS_PROGRAMS = Gauge "deia_bots_programs_running" []
+            "Programs of command bots that run now";
+        BOTS_LOG_BYTES = Counter "deia_bots_log_bytes_total" []
+            "Written to the logs of bots";
+        BOTS_LOG_DROPPED = Counter "deia_bots_log_dropped_lines_total" []
+            "Lines of bots' logs that were left out because the disk did not keep up";
+    }
+    "Supervision" {
+        CHILDREN = Gauge "deia_supervision_children" ["path", "state"]
+            "Children of the supervision tree by state; bots are taken together";
+        CHILD_MAILBOX = Gauge "deia_supervision_mailbox_messages" ["path"]
+            "Messages that wait for a child";
+        CHILD_BUSY = Gauge "deia_supervision_busy_ratio" ["path"]
+            "Share of the time since its start that a child has spent working, an estimate; of bots the busiest";
+        CHILD_RESTARTS = Counter "deia_supervision_restarts_total" ["path"]
+            "Restarts of a child after it had ended by itself";
+        CHILD_EXITS = Counter "deia_supervision_exits_total" ["path", "reason"]
+            "Ends of a child by reason: normal, shutdown, panicked, failed, start_failed, gave_up, killed or stuck";
+        TREE_MISSED = Counter "deia_supervision_missed_events_total" []
+            "Events of the tree that came faster than they were looked at; restarts and exits lack them";
+    }
+    "Process" {
+        BUILD = Info "deia_build_info" ["version", "profile"]
+            "What runs";
+        READY = Gauge "deia_ready" []
+            "1 while the hive takes work, 0 while it starts or stops";
+        DISK_FREE = Gauge "deia_data_dir_free_bytes" []
+            "Free space on the data directory's file system";
+        DISK_SIZE = Gauge "deia_data_dir_size_bytes" []
+            "Size of the data directory's file system";
+        CPU = Counter "process_cpu_seconds_total" []
+            "User and system time of the server, its bots' programs not included";
+        RESIDENT = Gauge "process_resident_memory_bytes" []
+            "Resident memory of the server";
+        VIRTUAL = Gauge "process_virtual_memory_bytes" []
+            "Virtual memory of the server";
+        OPEN_FDS = Gauge "process_open_fds" []
+            "Open file descriptors";
+        MAX_FDS = Gauge "process_max_fds" []
+            "File descriptors that may be open";
+        THREADS = Gauge "process_threads" []
+            "Threads";
+        STARTED = Gauge "process_start_time_seconds" []
+            "When the process started, in seconds since 1970; an in-place restart keeps the process";
+    }
+}
+
+/// Every row.
+pub fn all() -> impl Iterator<Item = &'static Metric> {
+    TABLE.iter().flat_map(|(_, rows)| rows.iter())
+}
+
+/// The table as a page: `docs/METRICS.md`.
+pub fn page() -> String {
+    let mut page = String::from(
+        "# Metrics\n\n\
+         `GET /metrics` with a key that has `sys:health` answers in the OpenMetrics text format, which\n\
+         Prometheus reads. This page is generated from the definitions. How to scrape, and what to alert\n\
+         on, is in [OPERATIONS](OPERATIONS.md#metrics).\n\n\
+         Labels are bounded: routes are templates, never paths; bots are taken together (each one is in\n\
+         `GET /api/v1/bots`); types of tasks are as many as `tasks.types` allows. No label holds an id, a\n\
+         user or a secret. Counters begin at 0 with each start of the process, unless said otherwise.\n",
+    );
+    for (title, rows) in TABLE {
+        let _ = write!(
+            page,
+            "\n## {title}\n\n| name | type | labels | what |\n|---|---|---|---|\n"
+        );
+        for row in *rows {
+            let labels: Vec<String> = row.labels.iter().map(|l| format!("`{l}`")).collect();
+            let (name, kind) = (row.name, row.kind.as_str());
+            let _ = writeln!(
+                page,
+                "| `{name}` | {kind} | {} | {} |",
+                labels.join(", "),
+                row.help
+            );
+        }
+    }
+    page
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_single_and_follow_the_conventions() {
+        let mut seen = std::collections::HashSet::new();
+        for metric in all() {
+            let name = metric.name;
+            assert!(seen.insert(name), "{name} is there twice");
+            assert!(
+                name.starts_with("deia_") || name.starts_with("process_"),
+                "{name}"
+            );
+            let plain = |text: &str| text.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+            assert!(
+                plain(name) && metric.labels.iter().all(|l| plain(l)),
+                "{name}"
+            );
+            assert_eq!(
+                metric.kind == Kind::Counter,
+                name.ends_with("_total"),
+                "{name}"
+            );
+            assert_eq!(metric.kind == Kind::Info, name.ends_with("_info"), "{name}");
+            for unit in ["_ms", "_millis", "_kb", "_percent", "_minutes"] {
+                assert!(!name.contains(unit), "{name}: base units only");
+            }
+            assert!(!metric.help.ends_with('.'), "{name}");
+            assert!(!metric.help.contains(['|', '\n', '\\']), "{name}");
+        }
+    }
+}
