@@ -1,7 +1,5 @@
 //! `deia-admin queue`.
 
-use std::collections::BTreeMap;
-
 use clap::Subcommand;
 use deia_hive::model::{QueueStatus, StatusCounts, TaskStatus};
 
@@ -73,7 +71,7 @@ fn status(queue: &QueueStatus, look: &Look) -> String {
     text
 }
 
-/// A line for each type and priority, a column for each status of unfinished work.
+/// A line for each priority and type, with how fast it goes and how long its tasks waited.
 fn lanes(queue: &QueueStatus, look: &Look) -> String {
     let mut table = Table::new(&[
         Column::new("TYPE").flows(),
@@ -81,19 +79,25 @@ fn lanes(queue: &QueueStatus, look: &Look) -> String {
         Column::new("PENDING").right(),
         Column::new("QUEUED").right(),
         Column::new("RUNNING").right(),
+        Column::new("OLDEST").right(),
+        Column::new("STARTED/S").right(),
+        Column::new("WAIT P95").right(),
+        Column::new("PAUSED"),
     ]);
-    let mut lines: BTreeMap<_, StatusCounts> = BTreeMap::new();
-    for lane in &queue.lanes {
-        let line = lines.entry((lane.priority, &lane.task_type)).or_default();
-        *line.slot(lane.status) += lane.count;
-    }
-    for ((priority, task_type), line) in lines {
+    let mut lanes: Vec<_> = queue.lanes.iter().collect();
+    lanes.sort_by_key(|lane| (lane.priority, lane.task_type.as_str()));
+    for lane in lanes {
+        let waited = (lane.waits.started > 0).then(|| human::millis(lane.waits.p95_ms));
         table.row(vec![
-            task_type.as_str().into(),
-            format!("P{}", priority.rank()).into(),
-            line.pending.into(),
-            line.queued.into(),
-            line.running.into(),
+            lane.task_type.as_str().into(),
+            format!("P{}", lane.priority.rank()).into(),
+            lane.pending.into(),
+            lane.queued.into(),
+            lane.running.into(),
+            or_dash(lane.oldest_queued_ms.map(human::millis)),
+            format!("{:.1}", lane.rates.started_per_second).into(),
+            or_dash(waited),
+            if lane.paused { "yes" } else { "" }.into(),
         ]);
     }
     table.render(look)
@@ -101,17 +105,29 @@ fn lanes(queue: &QueueStatus, look: &Look) -> String {
 
 #[cfg(test)]
 mod tests {
-    use deia_hive::model::{LaneDepth, Priority, Timestamp};
+    use deia_hive::model::{Priority, QueueLane, Rates, Timestamp, Waits};
 
     use super::*;
 
     #[test]
     fn lanes_are_lines_by_priority() {
-        let lane = |name: &str, priority, status, count| LaneDepth {
+        let lane = |name: &str, priority, queued, running| QueueLane {
             task_type: name.parse().unwrap(),
             priority,
-            status,
-            count,
+            pending: 0,
+            queued,
+            running,
+            oldest_queued_ms: Some(65_000),
+            paused: queued == 2,
+            rates: Rates {
+                started_per_second: 1.5,
+                ..Rates::default()
+            },
+            waits: Waits {
+                started: running,
+                p95_ms: 127,
+                ..Waits::default()
+            },
         };
         let queue = QueueStatus {
             totals: StatusCounts {
@@ -120,16 +136,16 @@ mod tests {
                 ..StatusCounts::default()
             },
             lanes: vec![
-                lane("writing", Priority::P2, TaskStatus::Queued, 5),
-                lane("writing", Priority::P2, TaskStatus::Running, 1),
-                lane("general", Priority::P0, TaskStatus::Queued, 2),
+                lane("writing", Priority::P2, 5, 1),
+                lane("general", Priority::P0, 2, 0),
             ],
             oldest_queued_ms: Some(65_000),
             running_by_bot: [("sim-1".to_owned(), 1)].into(),
+            ..QueueStatus::default()
         };
         let look = Look {
             color: false,
-            width: Some(80),
+            width: Some(100),
             now: Timestamp::from_millis(0),
         };
         let expected = "\
@@ -141,9 +157,9 @@ failed         0
 cancelled      0
 oldest queued  1m 5s
 
-TYPE     PRI  PENDING  QUEUED  RUNNING
-general  P0         0       2        0
-writing  P2         0       5        1
+TYPE     PRI  PENDING  QUEUED  RUNNING  OLDEST  STARTED/S  WAIT P95  PAUSED
+general  P0         0       2        0   1m 5s        1.5         -  yes
+writing  P2         0       5        1   1m 5s        1.5     127ms
 
 BOT    RUNNING
 sim-1        1

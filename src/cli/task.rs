@@ -139,6 +139,7 @@ impl ListArgs {
             priority: self.priority,
             bot: self.bot,
             submitter: self.submitter,
+            ..TaskFilter::default()
         };
         let page = PageRequest {
             limit: self.limit,

@@ -89,6 +89,15 @@ catalogue! {
     /// The task has its final status already.
     TaskIsFinal = "task_is_final" CONFLICT, "The task has ended already",
         "Nothing is left to do: GET its result.";
+    /// The task runs.
+    TaskIsRunning = "task_is_running" CONFLICT, "The task runs already",
+        "Cancel it by its id if it shall be ended.";
+    /// The task has not ended.
+    TaskIsUnfinished = "task_is_unfinished" CONFLICT, "The task has not ended",
+        "Wait for its end, or cancel it, before it is put back.";
+    /// Another unfinished task has its `dedup_key`.
+    DedupKeyInUse = "dedup_key_in_use" CONFLICT, "An equal task is unfinished",
+        "Wait for the end of the task that detail names, or cancel it.";
     /// The bot is launched or has tasks in hand.
     BotInUse = "bot_in_use" CONFLICT, "The bot is in use",
         "Stop the bot and try again when it is stopped.";

@@ -266,6 +266,9 @@ fn refusal_code(refusal: &Refusal) -> Code {
     match refusal {
         Refusal::NoSuchTask(_) | Refusal::NoSuchBot(_) | Refusal::NoSuchKey(_) => Code::NotFound,
         Refusal::TaskIsFinal { .. } => Code::TaskIsFinal,
+        Refusal::TaskIsRunning(_) => Code::TaskIsRunning,
+        Refusal::TaskIsUnfinished { .. } => Code::TaskIsUnfinished,
+        Refusal::DedupKeyInUse(_) => Code::DedupKeyInUse,
         Refusal::IdempotencyMismatch => Code::IdempotencyMismatch,
         Refusal::VersionMismatch { .. } => Code::VersionMismatch,
         Refusal::BotInUse(_) => Code::BotInUse,
@@ -303,6 +306,18 @@ mod tests {
             (
                 HiveError::Refused(Refusal::TaskIsFinal { task, status }),
                 Code::TaskIsFinal,
+            ),
+            (
+                HiveError::Refused(Refusal::TaskIsRunning(task)),
+                Code::TaskIsRunning,
+            ),
+            (
+                HiveError::Refused(Refusal::TaskIsUnfinished { task, status }),
+                Code::TaskIsUnfinished,
+            ),
+            (
+                HiveError::Refused(Refusal::DedupKeyInUse(task)),
+                Code::DedupKeyInUse,
             ),
             (
                 HiveError::Refused(Refusal::BotInUse(bot.clone())),

@@ -129,6 +129,7 @@ pub(super) async fn list(call: Call) -> Answer {
         priority: priority(&call)?,
         bot: call.query::<BotName>("bot")?,
         submitter: call.query::<String>("submitter")?,
+        ..TaskFilter::default()
     };
     let limit = call.number("limit", 1..=1_000, DEFAULT_PAGE)?;
     let page = PageRequest {

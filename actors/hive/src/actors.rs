@@ -2,4 +2,5 @@
 
 pub(crate) mod bots;
 pub(crate) mod ledger;
+pub(crate) mod retention;
 pub(crate) mod scheduler;

@@ -6,10 +6,12 @@
 mod check;
 mod load;
 mod settings;
+mod tasks;
 
 pub use check::{ConfigError, Problem};
 pub use load::Layers;
 pub use settings::{
-    BotRestart, BotSettings, Config, LimitSettings, LogFormat, LoggingSettings, SchedulerSettings,
-    SeedBot, ServerSettings, StoreSettings, TaskSettings,
+    BotRestart, BotSettings, Config, LimitSettings, LogFormat, LoggingSettings, SeedBot,
+    ServerSettings, StoreSettings,
 };
+pub use tasks::{Retention, SchedulerSettings, TaskSettings, TypeSettings};

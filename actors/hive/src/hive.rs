@@ -6,6 +6,7 @@ mod health;
 mod keys;
 mod metrics;
 mod parts;
+mod queue;
 mod restart;
 mod start;
 mod stop;
@@ -35,7 +36,7 @@ use crate::{
     },
     auth::{AuthError, Keyring, Principal},
     config::Config,
-    ledger::{Ledger, TaskWatch},
+    ledger::{FlowMeter, Ledger, TaskWatch},
     model::{Bot, KeyInfo, Submitted, Timestamp},
 };
 
@@ -84,6 +85,7 @@ struct Inner {
     keyring: Arc<Keyring>,
     board: Board,
     watch: TaskWatch,
+    meter: FlowMeter,
     tree: Arc<OnceLock<Tree>>,
     scheduler: Handle<Scheduler>,
     launcher: Handle<Launcher>,

@@ -6,14 +6,18 @@
 //! file, or a thread.
 
 mod command;
+mod flow;
 mod hint;
+mod meter;
 mod store;
 mod watch;
 
 pub use command::{
-    AttemptReport, BotDelta, Claim, ClaimedTask, Command, Dedup, FinishOutcome, Outcome, Refusal,
-    TaskPolicy,
+    AttemptReport, BotDelta, Claim, ClaimedTask, Command, Dedup, FinishOutcome, Outcome,
+    ProgressReport, Refusal, TaskPolicy, TypePolicy,
 };
+pub use flow::{Flow, Histogram};
 pub use hint::{Hint, ReadyTask};
-pub use store::{BoxFuture, HintSink, Ledger, ReadyQuery, Store, StoreError};
+pub(crate) use meter::FlowMeter;
+pub use store::{BoxFuture, HintSink, Ledger, Prunable, ReadyQuery, Standing, Store, StoreError};
 pub(crate) use watch::TaskWatch;

@@ -6,10 +6,12 @@
 mod bot;
 mod event;
 mod executor;
+mod explain;
 mod id;
 mod key;
 mod new_task;
 mod page;
+mod plan;
 mod queue;
 mod result;
 mod system;
@@ -22,11 +24,16 @@ pub use event::{Action, Event, EventLevel, EventResult, NewEvent};
 pub use executor::{
     Behavior, CommandExecutor, Executor, LatencyMs, SimulatedExecutor, SimulatedProfile,
 };
+pub use explain::{AwaitedTask, BotFit, Facts, TaskExplanation, TaskHold, explain};
 pub use id::{BotName, IdError, KeyId, LeaseToken, TaskId};
 pub use key::{KeyInfo, KeyRecord};
 pub use new_task::{NewTask, Violation};
 pub use page::{Page, PageRequest};
-pub use queue::{LaneDepth, QueueStatus, StatusCounts};
+pub use plan::{
+    AttemptOutcomeKind, Dependency, DependencyFailure, EndReason, FailedAttempt, Release,
+    RetryOverride, release,
+};
+pub use queue::{Pause, QueueLane, QueueStatus, Rates, StatusCounts, Waits};
 pub use result::TaskResult;
 pub use system::{HealthMetrics, SystemStatus};
 pub use task::{Deployment, Priority, Submitted, Task, TaskFilter, TaskStatus, TaskType};

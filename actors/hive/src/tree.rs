@@ -6,7 +6,8 @@
 //! ├─ core              one_for_one        never shed
 //! │  ├─ scheduler
 //! │  ├─ bots           dynamic: one actor a bot
-//! │  └─ launcher       makes the bots that run those that are wanted
+//! │  ├─ launcher       makes the bots that run those that are wanted
+//! │  └─ retention      forgets what is past its time
 //! └─ front             actix-web
 //! ```
 
@@ -24,6 +25,7 @@ use crate::{
     actors::{
         bots::{Board, Launcher, LauncherDeps, ManagedBots},
         ledger::LedgerWriter,
+        retention::Retention,
         scheduler::Scheduler,
     },
     auth::Keyring,
@@ -86,12 +88,20 @@ pub(crate) fn declare(parts: &Parts) -> Declared {
         let built = Launcher::new(deps.clone());
         async move { Ok::<_, StartError>(built) }
     });
+    let (retention_spec, _) = {
+        let store = parts.ledger.clone();
+        child("retention", move || {
+            let built = Retention::new(store.clone());
+            async move { Ok::<_, StartError>(built) }
+        })
+    };
     let core = SupervisorSpec::new("core", Strategy::OneForOne)
         .intensity(Intensity::new(10, Duration::from_secs(60)))
         .criticality(Criticality::Critical)
         .child(permanent(scheduler_spec))
         .supervisor(bots_spec)
-        .child(permanent(launcher_spec));
+        .child(permanent(launcher_spec))
+        .child(permanent(retention_spec));
     let spec = SupervisorSpec::new("hive", Strategy::RestForOne)
         .intensity(Intensity::new(5, Duration::from_secs(60)))
         .child(permanent(ledger_spec))

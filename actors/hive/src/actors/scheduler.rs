@@ -14,10 +14,12 @@ use std::{
 
 use actix::{Actor, ActorFutureExt, AsyncContext, Handler, SpawnHandle, WrapFuture};
 use deia_supervision::{Context, Handle};
-pub(crate) use messages::{Quiesce, SeatClosed, SeatOpened, SeatsFreed, TasksWaiting};
+pub(crate) use messages::{
+    PausesChanged, Quiesce, SeatClosed, SeatOpened, SeatsFreed, TasksWaiting,
+};
 
 use self::{
-    assign::{Assignment, assign},
+    assign::{Ageing, Assignment, assign},
     lanes::Lanes,
     roster::Roster,
 };
@@ -30,15 +32,13 @@ use crate::{
         StoreError,
     },
     metrics::SchedulerMetrics,
-    model::{AttemptEnd, BotName, LeaseToken, Priority, TaskId, TaskType, Timestamp},
+    model::{AttemptEnd, BotName, LeaseToken, Pause, Priority, TaskId, TaskType, Timestamp},
 };
 
 /// Tasks made ready in one command.
 const PROMOTE_MAX: u32 = 1_000;
 /// How long to wait before the store is asked again after it failed.
 const RETRY_AFTER: Duration = Duration::from_millis(200);
-/// How often idempotency keys past their time are forgotten.
-const PRUNE_EVERY: Duration = Duration::from_secs(60);
 
 /// Gives ready tasks to bots.
 pub(crate) struct Scheduler {
@@ -51,6 +51,8 @@ pub(crate) struct Scheduler {
     claiming: HashSet<TaskId>,
     next_due: Option<i64>,
     due_timer: Option<SpawnHandle>,
+    /// What is not started. The store has the last word.
+    paused: Vec<Pause>,
     quiescing: bool,
     metrics: Arc<SchedulerMetrics>,
 }
@@ -70,6 +72,7 @@ impl Scheduler {
             claiming: HashSet::new(),
             next_due: None,
             due_timer: None,
+            paused: Vec::new(),
             quiescing: false,
             metrics,
         }
@@ -80,11 +83,18 @@ impl Scheduler {
         if self.quiescing {
             return;
         }
+        let aged_ms = i64::try_from(self.settings.aged_after.as_millis()).unwrap_or(i64::MAX);
+        let ageing = Ageing {
+            before: Timestamp::now().as_millis().saturating_sub(aged_ms),
+            every: self.settings.aged_every,
+        };
         loop {
             let assigned = assign(
                 &mut self.lanes,
                 &mut self.roster,
                 self.settings.claim_max as usize,
+                ageing,
+                |task_type| self.paused.iter().any(|pause| pause.holds(task_type)),
             );
             let full = assigned.len() >= self.settings.claim_max as usize;
             if !assigned.is_empty() {
@@ -137,14 +147,20 @@ impl Scheduler {
             self.claiming.remove(&assignment.task.id);
         }
         match outcome {
-            Ok(Outcome::Claimed(tasks)) => {
+            Ok(Outcome::Claimed { tasks, deferred }) => {
                 failpoint::hit("after_claim_before_run");
                 self.metrics.claims.add(1);
                 let lost = assigned.len().saturating_sub(tasks.len());
                 self.metrics.lost.add(lost as u64);
                 self.release_unclaimed(&assigned, &tasks);
+                self.keep(&assigned, &deferred);
+                let nothing = tasks.is_empty() && !deferred.is_empty();
                 self.deliver(&assigned, tasks, ctx);
-                self.schedule(ctx);
+                match nothing {
+                    // A pause that this scheduler has not heard of.
+                    true => drop(ctx.run_later(RETRY_AFTER, Self::poll)),
+                    false => self.schedule(ctx),
+                }
             }
             other => {
                 self.metrics.claims_failed.add(1);
@@ -164,6 +180,16 @@ impl Scheduler {
             let claimed: HashSet<TaskId> = tasks.iter().map(|claimed| claimed.task.id).collect();
             for lost in assigned.iter().filter(|a| !claimed.contains(&a.task.id)) {
                 self.roster.free(&lost.bot, lost.epoch, 1);
+            }
+        }
+    }
+
+    /// Keeps tasks that are ready but were not to be had now.
+    fn keep(&mut self, assigned: &[Assignment], deferred: &[TaskId]) {
+        if !deferred.is_empty() {
+            let deferred: HashSet<&TaskId> = deferred.iter().collect();
+            for kept in assigned.iter().filter(|a| deferred.contains(&a.task.id)) {
+                self.lanes.push(kept.task.clone());
             }
         }
     }
@@ -277,10 +303,18 @@ impl Scheduler {
     fn poll(&mut self, ctx: &mut Context<Self>) {
         let ledger = self.ledger.clone();
         let reading = async move {
-            Ok::<_, StoreError>((ledger.ready_lanes().await?, ledger.next_due().await?))
+            let paused = ledger.pauses().await?;
+            Ok::<_, StoreError>((
+                paused,
+                ledger.ready_lanes().await?,
+                ledger.next_due().await?,
+            ))
         };
         ctx.spawn(reading.into_actor(self).map(|read, this, ctx| match read {
-            Ok((lanes, due)) => this.polled(lanes, due, ctx),
+            Ok((paused, lanes, due)) => {
+                this.paused = paused;
+                this.polled(lanes, due, ctx);
+            }
             Err(error) => tracing::warn!(%error, "the queue could not be read"),
         }));
     }
@@ -302,16 +336,6 @@ impl Scheduler {
         }
         self.schedule(ctx);
     }
-
-    fn prune(&mut self, ctx: &mut Context<Self>) {
-        let ledger = self.ledger.clone();
-        let pruning = async move { ledger.apply(Command::Prune).await };
-        ctx.spawn(pruning.into_actor(self).map(|outcome, _, _| {
-            if let Err(error) = outcome {
-                tracing::warn!(%error, "idempotency keys could not be pruned");
-            }
-        }));
-    }
 }
 
 impl Actor for Scheduler {
@@ -320,7 +344,6 @@ impl Actor for Scheduler {
     fn started(&mut self, ctx: &mut Self::Context) {
         self.poll(ctx);
         ctx.run_interval(self.settings.poll_interval, Self::poll);
-        ctx.run_interval(PRUNE_EVERY, Self::prune);
     }
 }
 
@@ -332,6 +355,14 @@ impl Handler<Poll> for Scheduler {
     type Result = ();
 
     fn handle(&mut self, _: Poll, ctx: &mut Self::Context) {
+        self.poll(ctx);
+    }
+}
+
+impl Handler<PausesChanged> for Scheduler {
+    type Result = ();
+
+    fn handle(&mut self, _: PausesChanged, ctx: &mut Self::Context) {
         self.poll(ctx);
     }
 }

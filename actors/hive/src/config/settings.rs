@@ -7,7 +7,8 @@ use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
 
 use super::{ConfigError, Problem, check::Checker};
-use crate::model::{BotName, BotSpec, RetryPolicy, TaskType};
+use super::{SchedulerSettings, TaskSettings};
+use crate::model::{BotName, BotSpec};
 
 /// Every setting of deia.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -62,38 +63,6 @@ pub struct StoreSettings {
     pub readers: u16,
     pub checkpoint_pages: u32,
     pub cache_bytes: ByteSize,
-}
-
-/// Limits and defaults of tasks.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[allow(missing_docs, reason = "documented key by key in config/deia.yaml")]
-pub struct TaskSettings {
-    pub types: Vec<TaskType>,
-    pub max_content_bytes: ByteSize,
-    pub max_output_bytes: ByteSize,
-    pub max_metadata_bytes: ByteSize,
-    pub max_batch: u32,
-    pub default_max_attempts: u32,
-    #[serde(with = "humantime_serde")]
-    pub default_timeout: Duration,
-    #[serde(with = "humantime_serde")]
-    pub max_timeout: Duration,
-    pub poison_after: u32,
-    pub retry: RetryPolicy,
-    #[serde(with = "humantime_serde")]
-    pub idempotency_retention: Duration,
-}
-
-/// The scheduler.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[allow(missing_docs, reason = "documented key by key in config/deia.yaml")]
-pub struct SchedulerSettings {
-    pub window: u32,
-    pub claim_max: u32,
-    #[serde(with = "humantime_serde")]
-    pub poll_interval: Duration,
 }
 
 /// The bots.
@@ -167,13 +136,13 @@ pub enum LogFormat {
     Json,
 }
 
-const SECOND: Duration = Duration::from_secs(1);
-const MINUTE: Duration = Duration::from_secs(60);
-const HOUR: Duration = Duration::from_secs(3_600);
-const DAY: Duration = Duration::from_secs(86_400);
-const KIB: u64 = 1 << 10;
-const MIB: u64 = 1 << 20;
-const GIB: u64 = 1 << 30;
+pub(super) const SECOND: Duration = Duration::from_secs(1);
+pub(super) const MINUTE: Duration = Duration::from_secs(60);
+pub(super) const HOUR: Duration = Duration::from_secs(3_600);
+pub(super) const DAY: Duration = Duration::from_secs(86_400);
+pub(super) const KIB: u64 = 1 << 10;
+pub(super) const MIB: u64 = 1 << 20;
+pub(super) const GIB: u64 = 1 << 30;
 
 impl Config {
     /// The defaults: what `config/deia.yaml` says.
@@ -269,60 +238,6 @@ impl StoreSettings {
             100..=1_000_000,
         );
         check.size("store.cache_bytes", self.cache_bytes, MIB..=4 * GIB);
-    }
-}
-
-impl TaskSettings {
-    fn check(&self, check: &mut Checker) {
-        check.size(
-            "tasks.max_content_bytes",
-            self.max_content_bytes,
-            1..=64 * MIB,
-        );
-        check.size(
-            "tasks.max_output_bytes",
-            self.max_output_bytes,
-            1..=64 * MIB,
-        );
-        check.size("tasks.max_metadata_bytes", self.max_metadata_bytes, 2..=MIB);
-        check.number("tasks.max_batch", self.max_batch, 1..=10_000);
-        check.number(
-            "tasks.default_max_attempts",
-            self.default_max_attempts,
-            1..=100,
-        );
-        check.duration("tasks.max_timeout", self.max_timeout, SECOND..=30 * DAY);
-        check.duration(
-            "tasks.default_timeout",
-            self.default_timeout,
-            SECOND..=self.max_timeout.max(SECOND),
-        );
-        check.number("tasks.poison_after", self.poison_after, 1..=100);
-        check.duration("tasks.retry.min", self.retry.min, Duration::ZERO..=DAY);
-        check.duration(
-            "tasks.retry.max",
-            self.retry.max,
-            self.retry.min..=(30 * DAY).max(self.retry.min),
-        );
-        check.fraction("tasks.retry.factor", self.retry.factor, 1.0..=100.0);
-        check.fraction("tasks.retry.jitter", self.retry.jitter, 0.0..=1.0);
-        check.duration(
-            "tasks.idempotency_retention",
-            self.idempotency_retention,
-            MINUTE..=30 * DAY,
-        );
-    }
-}
-
-impl SchedulerSettings {
-    fn check(&self, check: &mut Checker) {
-        check.number("scheduler.window", self.window, 16..=100_000);
-        check.number("scheduler.claim_max", self.claim_max, 1..=4_096);
-        check.duration(
-            "scheduler.poll_interval",
-            self.poll_interval,
-            Duration::from_millis(100)..=MINUTE,
-        );
     }
 }
 

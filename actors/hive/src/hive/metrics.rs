@@ -114,12 +114,18 @@ fn queue_readings(queue: &QueueStatus, out: &mut Readings) {
         out.count(&table::TASKS, [status], n);
     }
     for lane in &queue.lanes {
-        let labels = [
-            lane.task_type.to_string(),
-            format!("P{}", lane.priority.rank()),
-            lane.status.as_str().to_owned(),
-        ];
-        out.count(&table::QUEUE_TASKS, labels, lane.count);
+        for (status, n) in [
+            ("pending", lane.pending),
+            ("queued", lane.queued),
+            ("running", lane.running),
+        ] {
+            let labels = [
+                lane.task_type.to_string(),
+                format!("P{}", lane.priority.rank()),
+                status.to_owned(),
+            ];
+            out.count(&table::QUEUE_TASKS, labels, n);
+        }
     }
     let oldest = Duration::from_millis(queue.oldest_queued_ms.unwrap_or(0));
     out.number::<&str>(&table::QUEUE_OLDEST, [], oldest.as_secs_f64());

@@ -23,12 +23,12 @@ use crate::{
             guardian::{Guardian, GuardianProgram},
         },
         ledger::{KeysChanged, LedgerWriter},
-        scheduler::TasksWaiting,
+        scheduler::{PausesChanged, TasksWaiting},
     },
     auth::{ApiKey, Keyring, Role},
     config::Config,
     guard,
-    ledger::{Command, Hint, Ledger, Refusal, Store, StoreError, TaskWatch},
+    ledger::{Command, FlowMeter, Hint, Ledger, Refusal, Store, StoreError, TaskWatch},
     metrics::SupervisionMetrics,
     model::{Action, BotDesired, KeyRecord, NewEvent, Timestamp},
     store::{OpenError, SqliteOptions, SqliteStore},
@@ -106,6 +106,7 @@ impl Hive {
                 keyring: parts.keyring,
                 board: parts.board,
                 watch: TaskWatch::default(),
+                meter: FlowMeter::default(),
                 tree: parts.tree,
                 scheduler,
                 launcher,
@@ -185,6 +186,10 @@ impl Hive {
         inner
             .ledger
             .subscribe(Arc::new(move |hints| watch.committed(hints)));
+        let meter = inner.meter.clone();
+        inner
+            .ledger
+            .subscribe(Arc::new(move |hints| meter.committed(hints)));
         let (scheduler, launcher) = (inner.scheduler.clone(), inner.launcher.clone());
         let writer = writer.clone();
         inner.ledger.subscribe(Arc::new(move |hints| {
@@ -196,6 +201,7 @@ impl Hive {
             for hint in rest {
                 match hint {
                     Hint::BotsChanged => drop(launcher.tell(BotsChanged)),
+                    Hint::PausesChanged => drop(scheduler.tell(PausesChanged)),
                     Hint::KeysChanged => drop(writer.tell(KeysChanged)),
                     Hint::CancelRequested { task, bot } => {
                         drop(launcher.tell(TaskCancelled {
@@ -221,7 +227,7 @@ fn sort(hints: &[Hint]) -> (TasksWaiting, Vec<&Hint>) {
         match hint {
             Hint::Ready(task) => waiting.ready.push(task.clone()),
             Hint::Due(at) => waiting.due = Some(waiting.due.map_or(*at, |due| due.min(*at))),
-            Hint::Finished(_) => {}
+            Hint::Finished(_) | Hint::Flow(_) => {}
             other => rest.push(other),
         }
     }

@@ -10,7 +10,8 @@ use crate::{
     auth::Principal,
     ledger::{Command, Dedup, Outcome},
     model::{
-        NewTask, Page, PageRequest, QueueStatus, Task, TaskFilter, TaskId, TaskResult, Violation,
+        AwaitedTask, Bot, BotFit, Event, Facts, NewTask, Page, PageRequest, Task, TaskExplanation,
+        TaskFilter, TaskId, TaskResult, Violation, explain,
     },
 };
 
@@ -38,6 +39,7 @@ impl Hive {
         let command = Command::Submit {
             tasks,
             submitter: who.user.to_string(),
+            confined: who.confined_to().is_some(),
             dedup,
         };
         match self.inner.ledger.apply(command).await? {
@@ -48,8 +50,13 @@ impl Hive {
 
     fn violations(&self, tasks: &[NewTask]) -> Vec<Violation> {
         let limits = &self.config().tasks;
+        let in_place = |place: usize, task: &NewTask| {
+            let mut found = task.violations(limits);
+            found.extend(task.misplaced(place));
+            found
+        };
         if let [task] = tasks {
-            return task.violations(limits);
+            return in_place(0, task);
         }
         let max = limits.max_batch as usize;
         if tasks.is_empty() || tasks.len() > max {
@@ -69,11 +76,7 @@ impl Hive {
         tasks
             .iter()
             .enumerate()
-            .flat_map(|(i, task)| {
-                task.violations(limits)
-                    .into_iter()
-                    .map(move |found| at(i, found))
-            })
+            .flat_map(|(i, task)| in_place(i, task).into_iter().map(move |found| at(i, found)))
             .take(100)
             .collect()
     }
@@ -129,18 +132,11 @@ impl Hive {
         mut filter: TaskFilter,
         page: PageRequest,
     ) -> Result<Page<Task>, HiveError> {
-        if let Some(own) = who.confined_to() {
-            if filter
-                .submitter
-                .as_deref()
-                .is_some_and(|asked| asked != own)
-            {
-                return Ok(Page {
-                    items: Vec::new(),
-                    next_cursor: None,
-                });
-            }
-            filter.submitter = Some(own.to_owned());
+        if !confine(who, &mut filter) {
+            return Ok(Page {
+                items: Vec::new(),
+                next_cursor: None,
+            });
         }
         Ok(self.inner.ledger.tasks(filter, page).await?)
     }
@@ -158,6 +154,7 @@ impl Hive {
             .apply(Command::Cancel {
                 task: id,
                 actor: who.user.to_string(),
+                only_waiting: false,
             })
             .await?
         {
@@ -166,13 +163,89 @@ impl Hive {
         }
     }
 
-    /// How the queue stands, exact as of the last commit.
+    /// Puts a task that has ended back into the queue, with all its attempts.
+    /// It waits again for those that it depends on and that have not ended.
     ///
     /// # Errors
-    /// What keeps the store from reading.
-    pub async fn queue(&self) -> Result<QueueStatus, HiveError> {
-        Ok(self.inner.ledger.queue().await?)
+    /// [`HiveError::NotFound`], or that it has not ended.
+    pub async fn retry_task(&self, who: &Principal, id: TaskId) -> Result<Task, HiveError> {
+        self.task(who, id).await?;
+        self.retry(who, id).await
     }
+
+    /// The same, for a task that the caller may see.
+    pub(super) async fn retry(&self, who: &Principal, id: TaskId) -> Result<Task, HiveError> {
+        let command = Command::Retry {
+            task: id,
+            actor: who.user.to_string(),
+        };
+        match self.inner.ledger.apply(command).await? {
+            Outcome::Task(task) => Ok(*task),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// The events of a task, oldest first, at most the last 1,000.
+    ///
+    /// # Errors
+    /// [`HiveError::NotFound`].
+    pub async fn task_events(&self, who: &Principal, id: TaskId) -> Result<Vec<Event>, HiveError> {
+        self.task(who, id).await?;
+        Ok(self.inner.ledger.task_events(id).await?)
+    }
+
+    /// Why a task has not started, or where it is.
+    ///
+    /// # Errors
+    /// [`HiveError::NotFound`].
+    pub async fn explain_task(
+        &self,
+        who: &Principal,
+        id: TaskId,
+    ) -> Result<TaskExplanation, HiveError> {
+        let task = self.task(who, id).await?;
+        let ledger = &self.inner.ledger;
+        let standing = ledger.standing(id).await?;
+        let confined = who.confined_to().is_some();
+        let fits = |bot: &Bot| {
+            let types = &bot.capabilities.specializations;
+            types.is_empty() || types.contains(&task.task_type)
+        };
+        let fit = |(i, bot): (usize, Bot)| BotFit {
+            // Whoever may not list bots does not learn their names here.
+            id: match confined {
+                true => format!("bot {}", i + 1),
+                false => bot.id.to_string(),
+            },
+            status: bot.status,
+            in_hand: self.inner.board.observe(&bot.id).running,
+            places: bot.capabilities.max_concurrent_tasks,
+        };
+        let bots = self.bots().await?.into_iter().filter(fits);
+        let awaited = standing.waits_for.into_iter();
+        Ok(explain(Facts {
+            bots: bots.enumerate().map(fit).collect(),
+            paused: ledger.pauses().await?,
+            ahead: standing.ahead,
+            waits_for: awaited
+                .map(|(id, status)| AwaitedTask { id, status })
+                .collect(),
+            task,
+        }))
+    }
+}
+
+/// Narrows a filter to what the caller may see; `false`: that is nothing.
+pub(super) fn confine(who: &Principal, filter: &mut TaskFilter) -> bool {
+    let Some(own) = who.confined_to() else {
+        return true;
+    };
+    let others = |asked: &str| asked != own;
+    if filter.submitter.as_deref().is_some_and(others) {
+        return false;
+    }
+    filter.submitter = Some(own.to_owned());
+    true
 }
 
 fn may_see(who: &Principal, task: &Task) -> bool {

@@ -1,13 +1,14 @@
 //! Commands, and what comes of them.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use crate::{
     auth::Role,
+    config::Retention,
     model::{
         AttemptEnd, BotDesired, BotName, BotRecord, BotSpec, KeyId, KeyInfo, KeyRecord, LeaseToken,
-        NewEvent, NewTask, RetryPolicy, Submitted, Task, TaskId, TaskResult, TaskStatus, Timestamp,
-        Violation,
+        NewEvent, NewTask, RetryOverride, RetryPolicy, Submitted, Task, TaskId, TaskResult,
+        TaskStatus, TaskType, Timestamp, Violation,
     },
 };
 
@@ -24,6 +25,38 @@ pub struct TaskPolicy {
     pub retry: RetryPolicy,
     /// How long an idempotency key is remembered.
     pub idempotency_retention: Duration,
+    /// What tasks of a type have otherwise.
+    pub by_type: HashMap<TaskType, TypePolicy>,
+    /// Different types at a time.
+    pub max_types: u32,
+    /// Waiting tasks that may depend on one task.
+    pub max_dependents: u32,
+    /// Bytes of content that one `Claim` may bring.
+    pub claim_max_bytes: u64,
+    /// How long ended tasks are kept.
+    pub retention: Retention,
+}
+
+/// What tasks of one type have otherwise.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TypePolicy {
+    /// `max_attempts` of a task that does not say.
+    pub max_attempts: Option<u32>,
+    /// `timeout_seconds` of a task that does not say.
+    pub timeout_seconds: Option<u64>,
+    /// After this time a task that does not say has expired.
+    pub expires_after: Option<Duration>,
+    /// When a failed attempt is followed by the next.
+    pub retry: RetryOverride,
+}
+
+impl TaskPolicy {
+    /// When a failed attempt at such a task is followed by the next.
+    pub fn retry_of(&self, task_type: &TaskType, task: Option<&RetryOverride>) -> RetryPolicy {
+        let of_type = self.by_type.get(task_type);
+        let base = of_type.map_or(self.retry, |of_type| of_type.retry.over(self.retry));
+        task.map_or(base, |task| task.over(base))
+    }
 }
 
 /// Makes a repeated submission harmless: the same key and fingerprint give the
@@ -83,6 +116,19 @@ pub struct AttemptReport {
     pub cost_cents: Option<u64>,
 }
 
+/// How far a running attempt is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ProgressReport {
+    /// The task.
+    pub task: TaskId,
+    /// The number of the attempt.
+    pub attempt: u32,
+    /// The token of the attempt.
+    pub lease: LeaseToken,
+    /// How far, 0 to 1.
+    pub progress: f64,
+}
+
 /// What a report came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FinishOutcome {
@@ -101,6 +147,8 @@ pub enum Command {
         tasks: Vec<NewTask>,
         /// Who submits.
         submitter: String,
+        /// Whether they may depend only on tasks of the same submitter.
+        confined: bool,
         /// To make a repetition harmless.
         dedup: Option<Dedup>,
     },
@@ -123,14 +171,46 @@ pub enum Command {
         task: TaskId,
         /// Who asks.
         actor: String,
+        /// Refuse if it runs.
+        only_waiting: bool,
     },
-    /// Make tasks ready whose time has come, at most `limit` of them.
+    /// Put a task that has ended back into the queue, with all its attempts.
+    Retry {
+        /// The task.
+        task: TaskId,
+        /// Who asks.
+        actor: String,
+    },
+    /// Note how far attempts are. What is stale is left out.
+    Progress(Vec<ProgressReport>),
+    /// Do what is due: make tasks ready whose time has come, fail those that
+    /// have expired, settle what depends on ended ones; at most `limit` each.
     Promote {
         /// At most this many.
         limit: u32,
     },
-    /// Forget idempotency keys that are past their time.
-    Prune,
+    /// Start no more tasks, or none of one type.
+    Pause {
+        /// Of this type; `None`: at all.
+        task_type: Option<TaskType>,
+        /// Who asks.
+        actor: String,
+        /// Why.
+        reason: Option<String>,
+    },
+    /// Start tasks again. Another pause may still hold them.
+    Resume {
+        /// The pause of this type; `None`: that of the whole queue.
+        task_type: Option<TaskType>,
+        /// Who asks.
+        actor: String,
+    },
+    /// Forget these tasks if they are past their retention, and idempotency
+    /// keys that are past their time.
+    Prune {
+        /// The tasks.
+        tasks: Vec<TaskId>,
+    },
     /// Put a bot in place or replace its specification.
     PutBot {
         /// Its name.
@@ -205,6 +285,20 @@ pub enum Refusal {
         /// Its status.
         status: TaskStatus,
     },
+    /// The task runs.
+    #[error("task {0} runs already")]
+    TaskIsRunning(TaskId),
+    /// The task has not ended.
+    #[error("task {0} is {1}", task, status.as_str())]
+    TaskIsUnfinished {
+        /// The task.
+        task: TaskId,
+        /// Its status.
+        status: TaskStatus,
+    },
+    /// Another unfinished task has its `dedup_key`.
+    #[error("the unfinished task {0} has the same dedup_key")]
+    DedupKeyInUse(TaskId),
     /// The idempotency key was used for another request.
     #[error("the idempotency key was used for another request")]
     IdempotencyMismatch,
@@ -241,10 +335,15 @@ pub enum Outcome {
         replayed: bool,
     },
     /// Of `Claim`.
-    Claimed(Vec<ClaimedTask>),
+    Claimed {
+        /// What was claimed, in the order of the claims.
+        tasks: Vec<ClaimedTask>,
+        /// What is ready but was not claimed: paused, or too much at once.
+        deferred: Vec<TaskId>,
+    },
     /// Of `Finish`: one for each report, in order.
     Finished(Vec<FinishOutcome>),
-    /// Of `Cancel`: the task as it now stands.
+    /// Of `Cancel` and `Retry`: the task as it now stands.
     Task(Box<Task>),
     /// Of `PutBot` and `SetDesired`.
     Bot {
@@ -255,6 +354,8 @@ pub enum Outcome {
     },
     /// Of `AddKey` and `RevokeKey`.
     Key(KeyInfo),
+    /// Of `Prune`: the tasks that are gone.
+    Pruned(Vec<TaskId>),
     /// Of the rest: how many were touched.
     Done(u64),
 }

@@ -1,6 +1,7 @@
 //! What a store tells right after a commit. Hints may be lost, so whoever acts
 //! on one also looks at the store from time to time.
 
+use super::Flow;
 use crate::model::{BotName, Priority, TaskId, TaskType};
 
 /// A ready task, as small as the scheduler needs it.
@@ -14,6 +15,8 @@ pub struct ReadyTask {
     pub task_type: TaskType,
     /// How urgent it is.
     pub priority: Priority,
+    /// Since when it is ready, in milliseconds since the epoch.
+    pub ready_at: i64,
 }
 
 /// Something that a commit has changed.
@@ -36,4 +39,8 @@ pub enum Hint {
     BotsChanged,
     /// Keys changed.
     KeysChanged,
+    /// What is paused changed.
+    PausesChanged,
+    /// What flowed through each lane in this commit.
+    Flow(Vec<(TaskType, Priority, Flow)>),
 }

@@ -4,8 +4,8 @@ use std::{future::Future, pin::Pin, sync::Arc};
 
 use super::{Command, Hint, Outcome, ReadyTask, Refusal};
 use crate::model::{
-    BotName, BotRecord, Event, KeyRecord, Page, PageRequest, Priority, QueueStatus, StatusCounts,
-    Task, TaskFilter, TaskId, TaskResult, TaskType,
+    BotName, BotRecord, Event, KeyRecord, Page, PageRequest, Pause, Priority, QueueStatus,
+    StatusCounts, Task, TaskFilter, TaskId, TaskResult, TaskStatus, TaskType,
 };
 
 /// A future that can be named.
@@ -51,6 +51,24 @@ pub struct ReadyQuery {
     pub limit: u32,
 }
 
+/// Tasks that have ended so long ago that they may be forgotten.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Prunable {
+    /// The tasks.
+    pub tasks: Vec<TaskId>,
+    /// Where to look on; `None`: that was the end.
+    pub next: Option<i64>,
+}
+
+/// Where a queued task stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// Ready tasks of its type and priority before it, counted up to 10,000.
+    pub ahead: u64,
+    /// The tasks that it still waits for, the first 100, with their status.
+    pub waits_for: Vec<(TaskId, TaskStatus)>,
+}
+
 /// Where everything durable is. Implementations pass the same conformance
 /// suite ([`crate::store`]).
 pub trait Store: Send + Sync + 'static {
@@ -78,7 +96,8 @@ pub trait Store: Send + Sync + 'static {
     /// The recorded end of a task; `None` while it has none.
     fn result(&self, id: TaskId) -> BoxFuture<'_, Result<Option<TaskResult>, StoreError>>;
 
-    /// Tasks without their content, the newest first.
+    /// Tasks without their content, the newest first. Looks at a bounded number
+    /// of tasks: a page may have fewer than `limit` items, even none, and go on.
     fn tasks(
         &self,
         filter: TaskFilter,
@@ -106,10 +125,24 @@ pub trait Store: Send + Sync + 'static {
     /// Ready tasks of one type and priority.
     fn ready(&self, query: ReadyQuery) -> BoxFuture<'_, Result<Vec<ReadyTask>, StoreError>>;
 
-    /// When the next pending task is due (milliseconds since the epoch).
+    /// What is paused, the whole queue first, then by type.
+    fn pauses(&self) -> BoxFuture<'_, Result<Vec<Pause>, StoreError>>;
+
+    /// Where a waiting task stands.
+    fn standing(&self, id: TaskId) -> BoxFuture<'_, Result<Standing, StoreError>>;
+
+    /// Tasks past their retention, looking at some thousands of tasks after `from`.
+    fn prunable(&self, from: i64) -> BoxFuture<'_, Result<Prunable, StoreError>>;
+
+    /// The events of one task, oldest first, at most the last 1,000.
+    fn task_events(&self, id: TaskId) -> BoxFuture<'_, Result<Vec<Event>, StoreError>>;
+
+    /// When something next is to be done by [`Command::Promote`](super::Command::Promote)
+    /// (milliseconds since the epoch): a task is due or expires, or what depends
+    /// on an ended one is to be settled.
     fn next_due(&self) -> BoxFuture<'_, Result<Option<i64>, StoreError>>;
 
-    /// How the queue stands.
+    /// How the queue stands; rates and waits are left empty.
     fn queue(&self) -> BoxFuture<'_, Result<QueueStatus, StoreError>>;
 
     /// Tasks by status.

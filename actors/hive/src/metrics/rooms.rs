@@ -319,7 +319,12 @@ mod tests {
             ])),
             Err(StoreError::Refused(crate::ledger::Refusal::LastAdminKey)),
         ];
-        metrics.committed(&[&finish, &Command::Prune], &outcomes, Instant::now(), 9);
+        metrics.committed(
+            &[&finish, &Command::Prune { tasks: vec![] }],
+            &outcomes,
+            Instant::now(),
+            9,
+        );
         let ends: Vec<u64> = metrics.ends.iter().map(Count::get).collect();
         assert_eq!(ends, [1, 0, 0, 0, 0]);
         assert_eq!((metrics.stale.get(), metrics.wal_pages.get()), (1, 9));

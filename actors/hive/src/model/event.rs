@@ -47,8 +47,14 @@ actions! {
     TaskRetrying = "task.retrying" Warning,
     /// A task was called off, or that was asked for while it ran.
     TaskCancelled = "task.cancelled" Info,
+    /// A task that had ended was put back into the queue by hand.
+    TaskRequeued = "task.requeued" Info,
     /// A task was given up because it took its bots down with it.
     TaskDead = "task.dead" Critical,
+    /// The queue, or one type of task in it, was paused.
+    QueuePaused = "queue.paused" Warning,
+    /// The queue, or one type of task in it, was resumed.
+    QueueResumed = "queue.resumed" Info,
     /// A bot was put in place.
     BotCreated = "bot.created" Info,
     /// A bot's specification was replaced.

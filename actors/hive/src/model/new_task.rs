@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Priority, TaskType, Timestamp};
+use super::{Dependency, DependencyFailure, Priority, RetryOverride, TaskType, Timestamp};
 use crate::config::TaskSettings;
 
 /// What an integrator submits.
@@ -44,6 +44,32 @@ pub struct NewTask {
     /// How long the submitter thinks it takes, in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub estimated_duration_seconds: Option<u64>,
+    /// When failed attempts are followed by others, where that shall differ
+    /// from `tasks.retry` and what `tasks.by_type` says of its type.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<RetryOverride>,
+    /// It fails with `end_reason` `expired` unless it has started by then; it is
+    /// after `run_at`. `expires_after` of its type when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub expires_at: Option<Timestamp>,
+    /// While an unfinished task of the same user has this key, submitting
+    /// answers with that task (`deduplicated`) and accepts nothing new. 1 to 256 bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(min_length = 1, max_length = 256)]
+    pub dedup_key: Option<String>,
+    /// Tasks that must be completed before it starts: ids, or `@<n>` for the
+    /// n-th task of the same batch, counted from 0, which stands before this
+    /// one. At most `tasks.max_dependencies`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<String>)]
+    pub depends_on: Vec<Dependency>,
+    /// What becomes of it when one of those fails or is cancelled.
+    #[serde(default, skip_serializing_if = "DependencyFailure::is_default")]
+    pub on_dependency_failure: DependencyFailure,
+    /// The `Idempotency-Key` of the request.
+    #[serde(skip)]
+    pub idempotency_key: Option<String>,
     /// The W3C trace that it belongs to, from the request's `traceparent` header.
     #[serde(skip)]
     pub traceparent: Option<String>,
@@ -62,6 +88,12 @@ impl NewTask {
             max_attempts: None,
             timeout_seconds: None,
             estimated_duration_seconds: None,
+            retry: None,
+            expires_at: None,
+            dedup_key: None,
+            depends_on: Vec::new(),
+            on_dependency_failure: DependencyFailure::default(),
+            idempotency_key: None,
             traceparent: None,
         }
     }
@@ -69,6 +101,7 @@ impl NewTask {
     /// What is wrong with it under these limits; pointers are relative to the task.
     pub fn violations(&self, limits: &TaskSettings) -> Vec<Violation> {
         let mut found = Vec::new();
+        self.check_plan(limits, &mut found);
         let mut refuse = |pointer: &str, detail: String| {
             found.push(Violation {
                 pointer: pointer.into(),
@@ -134,6 +167,58 @@ impl NewTask {
             );
         }
         found
+    }
+
+    /// When it may start, and what it waits for.
+    fn check_plan(&self, limits: &TaskSettings, found: &mut Vec<Violation>) {
+        let mut refuse = |pointer: String, detail: String| {
+            found.push(Violation { pointer, detail });
+        };
+        for (field, why) in self.retry.iter().flat_map(RetryOverride::violations) {
+            refuse(format!("/retry/{field}"), why);
+        }
+        if let (Some(run_at), Some(expires_at)) = (self.run_at, self.expires_at)
+            && expires_at <= run_at
+        {
+            let why = format!("is {expires_at}; it must be later than run_at ({run_at})");
+            refuse("/expires_at".into(), why);
+        }
+        if let Some(len) = self.dedup_key.as_ref().map(String::len)
+            && !(1..=256).contains(&len)
+        {
+            let why = format!("is {len} bytes long; allowed are 1 to 256");
+            refuse("/dedup_key".into(), why);
+        }
+        let max = limits.max_dependencies as usize;
+        if self.depends_on.len() > max {
+            let n = self.depends_on.len();
+            let why = format!("has {n} tasks; the limit is {max} (tasks.max_dependencies)");
+            refuse("/depends_on".into(), why);
+        }
+        for (i, dependency) in self.depends_on.iter().enumerate() {
+            if self.depends_on[..i].contains(dependency) {
+                refuse(format!("/depends_on/{i}"), "is there already".into());
+            }
+        }
+    }
+
+    /// What is wrong with its place in a batch: it may depend only on tasks
+    /// that stand before it there.
+    pub fn misplaced(&self, place: usize) -> Vec<Violation> {
+        let behind = |dependency: &Dependency| match dependency {
+            Dependency::InBatch(n) => *n as usize >= place,
+            Dependency::Task(_) => false,
+        };
+        let wrong = self.depends_on.iter().enumerate();
+        wrong
+            .filter(|(_, dependency)| behind(dependency))
+            .map(|(i, dependency)| Violation {
+                pointer: format!("/depends_on/{i}"),
+                detail: format!(
+                    "is {dependency}, which does not stand before this task in the batch"
+                ),
+            })
+            .collect()
     }
 }
 
@@ -205,6 +290,45 @@ mod tests {
                 },
             ),
             (
+                "/retry/factor",
+                NewTask {
+                    retry: Some(RetryOverride {
+                        factor: Some(0.9),
+                        ..RetryOverride::default()
+                    }),
+                    ..ok.clone()
+                },
+            ),
+            (
+                "/expires_at",
+                NewTask {
+                    run_at: Some(Timestamp::from_millis(5)),
+                    expires_at: Some(Timestamp::from_millis(5)),
+                    ..ok.clone()
+                },
+            ),
+            (
+                "/dedup_key",
+                NewTask {
+                    dedup_key: Some(String::new()),
+                    ..ok.clone()
+                },
+            ),
+            (
+                "/depends_on",
+                NewTask {
+                    depends_on: (0..65).map(Dependency::InBatch).collect(),
+                    ..ok.clone()
+                },
+            ),
+            (
+                "/depends_on/1",
+                NewTask {
+                    depends_on: vec![Dependency::InBatch(3); 2],
+                    ..ok.clone()
+                },
+            ),
+            (
                 "/timeout_seconds",
                 NewTask {
                     timeout_seconds: Some(0),
@@ -229,6 +353,21 @@ mod tests {
             ..ok
         };
         assert_eq!(at_limit.violations(&limits()), vec![]);
+    }
+
+    #[test]
+    fn in_a_batch_only_earlier_tasks_can_be_waited_for() {
+        let mut task = NewTask::new("general".parse().unwrap(), "");
+        task.depends_on = vec![Dependency::InBatch(1), Dependency::InBatch(2)];
+        for (place, expected) in [
+            (0, vec!["/depends_on/0", "/depends_on/1"]),
+            (2, vec!["/depends_on/1"]),
+            (3, vec![]),
+        ] {
+            let found = task.misplaced(place);
+            let places: Vec<_> = found.iter().map(|v| v.pointer.as_str()).collect();
+            assert_eq!(places, expected, "{place}");
+        }
     }
 
     #[test]

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Priority, TaskStatus, TaskType};
+use super::{Priority, TaskStatus, TaskType, Timestamp};
 
 /// How many tasks are in each status.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct StatusCounts {
-    /// Scheduled for later, or waiting for the next attempt.
+    /// Scheduled for later, or waiting for the next attempt or for other tasks.
     pub pending: u64,
     /// Ready to run.
     pub queued: u64,
@@ -37,30 +37,119 @@ impl StatusCounts {
     }
 }
 
-/// How many tasks of one type and priority are in one status.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-pub struct LaneDepth {
+/// How fast tasks of a lane, or of all, went in the last minute.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Rates {
+    /// Tasks accepted a second.
+    pub submitted_per_second: f64,
+    /// Attempts begun a second.
+    pub started_per_second: f64,
+    /// Tasks completed a second.
+    pub completed_per_second: f64,
+    /// Tasks failed for good a second.
+    pub failed_per_second: f64,
+}
+
+/// How long tasks that were started in the last minute had been ready, in
+/// milliseconds. Percentiles are exact to a factor of two.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Waits {
+    /// How many were started.
+    pub started: u64,
+    /// Half of them had waited at most this long.
+    pub p50_ms: u64,
+    /// 95 of 100.
+    pub p95_ms: u64,
+    /// 99 of 100.
+    pub p99_ms: u64,
+}
+
+/// The unfinished tasks of one type and priority.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct QueueLane {
     /// The task type.
     #[serde(rename = "type")]
-    #[schema(value_type = String)]
+    #[schema(value_type = String, example = "general")]
     pub task_type: TaskType,
     /// The priority.
     pub priority: Priority,
-    /// The status.
-    pub status: TaskStatus,
-    /// How many.
-    pub count: u64,
+    /// Scheduled for later, or waiting for the next attempt or for other tasks.
+    pub pending: u64,
+    /// Ready to run.
+    pub queued: u64,
+    /// With a bot.
+    pub running: u64,
+    /// How long its first queued task has been ready, in milliseconds.
+    pub oldest_queued_ms: Option<u64>,
+    /// Whether no task of it is started because the queue or its type is paused.
+    pub paused: bool,
+    /// How fast it goes.
+    pub rates: Rates,
+    /// How long its tasks waited.
+    pub waits: Waits,
 }
 
-/// How the queue stands, exact as of the last commit.
+/// No task is started while this stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Pause {
+    /// Of this type only; absent: of any.
+    #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, example = "general")]
+    pub task_type: Option<TaskType>,
+    /// Since when.
+    #[schema(value_type = String, format = DateTime)]
+    pub since: Timestamp,
+    /// Who asked for it.
+    pub by: String,
+    /// Why, if they said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+impl Pause {
+    /// Whether tasks of that type are not started because of it.
+    pub fn holds(&self, task_type: &TaskType) -> bool {
+        self.task_type
+            .as_ref()
+            .is_none_or(|paused| paused == task_type)
+    }
+}
+
+/// How the queue stands. Counts are exact as of the last commit; rates and
+/// waits are of the last minute and begin anew with the server.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct QueueStatus {
     /// All tasks, by status.
     pub totals: StatusCounts,
-    /// Unfinished tasks by type and priority.
-    pub lanes: Vec<LaneDepth>,
+    /// What is paused.
+    pub paused: Vec<Pause>,
     /// How long the longest waiting queued task has been ready, in milliseconds.
     pub oldest_queued_ms: Option<u64>,
+    /// How fast all tasks go.
+    pub rates: Rates,
+    /// How long all tasks waited.
+    pub waits: Waits,
+    /// Unfinished tasks by type and priority.
+    pub lanes: Vec<QueueLane>,
     /// How many tasks each bot has in hand.
     pub running_by_bot: BTreeMap<String, u64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_holds_its_type_or_all() {
+        let mut pause = Pause {
+            task_type: None,
+            since: Timestamp::from_millis(0),
+            by: "ada".into(),
+            reason: None,
+        };
+        let (a, b) = ("a".parse().unwrap(), "b".parse().unwrap());
+        assert!(pause.holds(&a) && pause.holds(&b));
+        pause.task_type = Some("a".parse().unwrap());
+        assert!(pause.holds(&a) && !pause.holds(&b));
+    }
 }

@@ -4,7 +4,9 @@ use std::{collections::BTreeMap, fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use super::{BotName, TaskId, Timestamp};
+use super::{
+    BotName, DependencyFailure, EndReason, FailedAttempt, RetryOverride, TaskId, Timestamp,
+};
 
 /// What kind of work a task is: 1 to 63 characters of `a-z`, `0-9`, `_`, `-`, `.`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -171,6 +173,10 @@ pub struct Submitted {
     /// When it was accepted.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
+    /// Whether this is an unfinished task that was there already with the same
+    /// `dedup_key`: then nothing new was accepted.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub deduplicated: bool,
 }
 
 /// A task as it stands.
@@ -237,6 +243,34 @@ pub struct Task {
     /// Why the last attempt failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_error: Option<String>,
+    /// Why it failed or was called off; absent while it has not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end_reason: Option<EndReason>,
+    /// It fails unless it has started by then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub expires_at: Option<Timestamp>,
+    /// While it is unfinished, the same user's submissions with this key come to this task.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dedup_key: Option<String>,
+    /// The `Idempotency-Key` that it was submitted with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idempotency_key: Option<String>,
+    /// Tasks that must be completed before it starts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<String>)]
+    pub depends_on: Vec<TaskId>,
+    /// What becomes of it when one of those fails.
+    #[serde(default)]
+    pub on_dependency_failure: DependencyFailure,
+    /// How many of those it still waits for.
+    pub waiting_for: u32,
+    /// What it wants otherwise than the retry policy of its type.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<RetryOverride>,
+    /// How its attempts came to nothing, the last 100; absent in lists.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failed_attempts: Vec<FailedAttempt>,
     /// The W3C trace that it belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
@@ -255,4 +289,60 @@ pub struct TaskFilter {
     pub bot: Option<BotName>,
     /// Submitted by this user.
     pub submitter: Option<String>,
+    /// That failed or was called off for this reason.
+    pub end_reason: Option<EndReason>,
+    /// With all of these tags.
+    pub tags: Vec<String>,
+    /// With these values in its metadata: a key, and its value as text.
+    pub metadata: Vec<(String, String)>,
+    /// With this `dedup_key`.
+    pub dedup_key: Option<String>,
+    /// Accepted at this time or later.
+    pub created_after: Option<Timestamp>,
+    /// Accepted before this time.
+    pub created_before: Option<Timestamp>,
+}
+
+#[cfg(test)]
+impl Task {
+    /// A queued one, for tests.
+    pub(crate) fn sample() -> Self {
+        let at = Timestamp::from_millis(1_700_000_000_000);
+        Self {
+            id: TaskId::new(),
+            task_type: TaskType("general".into()),
+            priority: Priority::P2,
+            status: TaskStatus::Queued,
+            submitter: "ada".into(),
+            content: Some("hello".into()),
+            tags: Vec::new(),
+            metadata: BTreeMap::new(),
+            assigned_bot: None,
+            created_at: at,
+            run_at: at,
+            started_at: None,
+            completed_at: None,
+            attempt: 0,
+            failures: 0,
+            max_attempts: 3,
+            bot_deaths: 0,
+            timeout_seconds: 60,
+            estimated_duration_seconds: None,
+            actual_duration_seconds: None,
+            progress: 0.0,
+            deployment: Deployment::Blue,
+            cancel_requested_at: None,
+            last_error: None,
+            end_reason: None,
+            expires_at: None,
+            dedup_key: None,
+            idempotency_key: None,
+            depends_on: Vec::new(),
+            on_dependency_failure: DependencyFailure::default(),
+            waiting_for: 0,
+            retry: None,
+            failed_attempts: Vec::new(),
+            traceparent: None,
+        }
+    }
 }

@@ -3,18 +3,21 @@
 
 mod attempts;
 mod entities;
+mod plans;
+mod queue;
 mod submissions;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
 use crate::{
+    config::Retention,
     ledger::{
-        AttemptReport, Claim, ClaimedTask, Command, FinishOutcome, Ledger, Outcome, ReadyQuery,
-        Refusal, StoreError, TaskPolicy,
+        AttemptReport, Claim, ClaimedTask, Command, FinishOutcome, Hint, Ledger, Outcome,
+        ReadyQuery, Refusal, StoreError, TaskPolicy, TypePolicy,
     },
     model::{
-        Action, AttemptEnd, BotName, LeaseToken, NewTask, Priority, RetryPolicy, Submitted, Task,
-        TaskId, TaskStatus,
+        Action, AttemptEnd, BotName, LeaseToken, NewTask, Priority, RetryOverride, RetryPolicy,
+        Submitted, Task, TaskId, TaskStatus,
     },
 };
 
@@ -31,6 +34,24 @@ pub fn policy() -> TaskPolicy {
             jitter: 0.0,
         },
         idempotency_retention: Duration::from_secs(3_600),
+        by_type: [(
+            "brief".parse().unwrap(),
+            TypePolicy {
+                max_attempts: Some(7),
+                timeout_seconds: Some(9),
+                expires_after: Some(Duration::from_millis(20)),
+                retry: RetryOverride::default(),
+            },
+        )]
+        .into(),
+        max_types: 20,
+        max_dependents: 5,
+        claim_max_bytes: 1 << 20,
+        retention: Retention {
+            completed: Duration::from_millis(1),
+            failed: Duration::from_millis(1),
+            cancelled: Duration::from_millis(1),
+        },
     }
 }
 
@@ -45,6 +66,8 @@ where
 {
     submissions::run(&make).await;
     attempts::run(&make).await;
+    plans::run(&make).await;
+    queue::run(&make).await;
     entities::run(&make).await;
 }
 
@@ -70,6 +93,7 @@ async fn submit(ledger: &Ledger, tasks: Vec<NewTask>) -> Vec<Submitted> {
     let command = Command::Submit {
         tasks,
         submitter: "ada".into(),
+        confined: false,
         dedup: None,
     };
     match ledger.apply(command).await.unwrap() {
@@ -89,7 +113,7 @@ async fn claim(ledger: &Ledger, id: TaskId, bot: &str) -> Option<ClaimedTask> {
         lease: LeaseToken::new(),
     };
     match ledger.apply(Command::Claim(vec![claim])).await.unwrap() {
-        Outcome::Claimed(mut claimed) => claimed.pop(),
+        Outcome::Claimed { mut tasks, .. } => tasks.pop(),
         other => panic!("{other:?}"),
     }
 }
@@ -164,12 +188,24 @@ fn bot_name(name: &str) -> BotName {
     name.parse().unwrap()
 }
 
-/// A sink that remembers every hint.
-fn hints_of(ledger: &Ledger) -> Arc<std::sync::Mutex<Vec<crate::ledger::Hint>>> {
-    let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
+type Seen = Arc<std::sync::Mutex<Vec<Hint>>>;
+
+/// A sink that remembers every hint but those of what flowed.
+fn hints_of(ledger: &Ledger) -> Seen {
+    seen(ledger, |hint| !matches!(hint, Hint::Flow(_)))
+}
+
+/// A sink that remembers the hints of what flowed.
+fn flows_of(ledger: &Ledger) -> Seen {
+    seen(ledger, |hint| matches!(hint, Hint::Flow(_)))
+}
+
+fn seen(ledger: &Ledger, wanted: fn(&Hint) -> bool) -> Seen {
+    let seen = Seen::default();
     let sink = seen.clone();
     ledger.subscribe(Arc::new(move |hints| {
-        sink.lock().unwrap().extend_from_slice(hints)
+        let wanted = hints.iter().filter(|hint| wanted(hint)).cloned();
+        sink.lock().unwrap().extend(wanted);
     }));
     seen
 }

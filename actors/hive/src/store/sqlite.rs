@@ -5,15 +5,21 @@ mod apply;
 mod attempts;
 mod bots;
 mod checkpoint;
+mod claim;
+mod dependencies;
 mod keys;
 mod lists;
 mod open;
+mod pauses;
 mod pool;
+mod prune;
 mod read;
+mod retry;
 mod rows;
 mod schema;
 mod submit;
 mod transaction;
+mod waiting;
 mod writer;
 
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
@@ -24,9 +30,12 @@ use tokio::sync::oneshot;
 
 use self::{pool::ReaderPool, writer::Job};
 use crate::{
-    ledger::{BoxFuture, Command, HintSink, Outcome, ReadyQuery, ReadyTask, Store, StoreError},
+    ledger::{
+        BoxFuture, Command, HintSink, Outcome, Prunable, ReadyQuery, ReadyTask, Standing, Store,
+        StoreError,
+    },
     model::{
-        BotName, BotRecord, Event, KeyRecord, Page, PageRequest, Priority, QueueStatus,
+        BotName, BotRecord, Event, KeyRecord, Page, PageRequest, Pause, Priority, QueueStatus,
         StatusCounts, Task, TaskFilter, TaskId, TaskResult, TaskType,
     },
 };
@@ -172,6 +181,24 @@ impl Store for SqliteStore {
         self.readers.read(move |db| read::ready(db, &query))
     }
 
+    fn pauses(&self) -> BoxFuture<'_, Result<Vec<Pause>, StoreError>> {
+        self.readers.read(pauses::pauses)
+    }
+
+    fn standing(&self, id: TaskId) -> BoxFuture<'_, Result<Standing, StoreError>> {
+        self.readers.read(move |db| read::standing(db, id))
+    }
+
+    fn prunable(&self, from: i64) -> BoxFuture<'_, Result<Prunable, StoreError>> {
+        let retention = self.options.policy.retention;
+        self.readers
+            .read(move |db| prune::prunable(db, &retention, from))
+    }
+
+    fn task_events(&self, id: TaskId) -> BoxFuture<'_, Result<Vec<Event>, StoreError>> {
+        self.readers.read(move |db| lists::task_events(db, id))
+    }
+
     fn next_due(&self) -> BoxFuture<'_, Result<Option<i64>, StoreError>> {
         self.readers.read(read::next_due)
     }
@@ -266,6 +293,7 @@ mod tests {
             let command = Command::Submit {
                 tasks: vec![task.clone(); 20],
                 submitter: "ada".into(),
+                confined: false,
                 dedup: None,
             };
             store.apply(command).await.unwrap();

@@ -3,7 +3,7 @@
 use super::{lanes::Lanes, roster::Roster};
 use crate::{
     ledger::ReadyTask,
-    model::{BotName, Priority},
+    model::{BotName, Priority, TaskType},
 };
 
 /// A task that a bot shall have.
@@ -14,23 +14,59 @@ pub(super) struct Assignment {
     pub(super) epoch: u64,
 }
 
+/// When a task is so old that its priority no longer holds it back.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ageing {
+    /// Ready since before then, in milliseconds since the epoch.
+    pub(super) before: i64,
+    /// One of so many tasks that a bot is given is the oldest of these.
+    pub(super) every: u32,
+}
+
 /// Assigns up to `max` tasks: the more urgent first, then the older, each to
-/// the least loaded bot that takes its type. What is assigned is taken out of
-/// the lanes, and a place at its bot is taken.
-pub(super) fn assign(lanes: &mut Lanes, roster: &mut Roster, max: usize) -> Vec<Assignment> {
+/// the least loaded bot that takes its type. Types that are `held` are left.
+///
+/// No priority starves: of [`Ageing::every`] tasks that a bot is given, one is
+/// the aged task that has been ready longest among those that it takes. So an
+/// aged task with `n` older ones before it starts at the latest when a bot that
+/// takes its type has been given `every * (n + 1)` tasks.
+///
+/// What is assigned is taken out of the lanes, and a place at its bot is taken.
+pub(super) fn assign(
+    lanes: &mut Lanes,
+    roster: &mut Roster,
+    max: usize,
+    ageing: Ageing,
+    held: impl Fn(&TaskType) -> bool,
+) -> Vec<Assignment> {
     let mut assigned = Vec::new();
+    let some_aged = lanes.has_aged(ageing.before);
     for priority in Priority::ALL {
         while assigned.len() < max && roster.has_room() {
-            let Some(task) = lanes.pop(priority, |task_type| roster.takes(task_type)) else {
+            let wanted = |task_type: &TaskType| roster.takes(task_type) && !held(task_type);
+            let Some(task) = lanes.pop(priority, wanted) else {
                 break;
             };
-            match roster.seat(&task.task_type) {
-                Some((bot, epoch)) => assigned.push(Assignment { task, bot, epoch }),
-                None => {
-                    lanes.push(task);
-                    break;
-                }
+            let Some((bot, epoch)) = roster.seat(&task.task_type) else {
+                lanes.push(task);
+                break;
+            };
+            let aged = match some_aged && roster.is_aged_turn(&bot, ageing.every) {
+                true => lanes.pop_aged(ageing.before, |task_type| {
+                    roster.bot_takes(&bot, task_type) && !held(task_type)
+                }),
+                false => None,
+            };
+            // The task at hand may itself be the oldest.
+            let (task, left) = match aged {
+                Some(aged) if aged.ready_at < task.ready_at => (aged, Some(task)),
+                other => (task, other),
+            };
+            if let Some(left) = left {
+                lanes.push(left);
             }
+            roster.given(&bot, task.ready_at <= ageing.before);
+            assigned.push(Assignment { task, bot, epoch });
         }
     }
     assigned
@@ -57,7 +93,18 @@ mod tests {
             order,
             task_type: task_type.parse().unwrap(),
             priority,
+            ready_at: order,
         }
+    }
+
+    /// Nothing is old.
+    const YOUNG: Ageing = Ageing {
+        before: i64::MIN,
+        every: 8,
+    };
+
+    fn assign_all(lanes: &mut Lanes, roster: &mut Roster, max: usize) -> Vec<Assignment> {
+        assign(lanes, roster, max, YOUNG, |_| false)
     }
 
     #[test]
@@ -69,7 +116,7 @@ mod tests {
         lanes.push(task(4, "b", Priority::P1));
         let mut roster = Roster::default();
         roster.open("bot".parse().unwrap(), 7, capabilities(&["a", "b"], 10), 0);
-        let assigned = assign(&mut lanes, &mut roster, 10);
+        let assigned = assign_all(&mut lanes, &mut roster, 10);
         assert_eq!(
             assigned.iter().map(|a| a.task.order).collect::<Vec<_>>(),
             [3, 4, 2]
@@ -84,11 +131,56 @@ mod tests {
         (0..10).for_each(|i| lanes.push(task(i, "a", Priority::P2)));
         let mut roster = Roster::default();
         roster.open("bot".parse().unwrap(), 1, capabilities(&[], 10), 0);
-        assert_eq!(assign(&mut lanes, &mut roster, 4).len(), 4);
+        assert_eq!(assign_all(&mut lanes, &mut roster, 4).len(), 4);
         assert_eq!(lanes.len(), 6);
     }
 
+    #[test]
+    fn what_is_held_is_left() {
+        let mut lanes = Lanes::new(16);
+        lanes.push(task(1, "a", Priority::P0));
+        lanes.push(task(2, "b", Priority::P3));
+        let mut roster = Roster::default();
+        roster.open("bot".parse().unwrap(), 1, capabilities(&[], 10), 0);
+        let assigned = assign(&mut lanes, &mut roster, 10, YOUNG, |t| t.as_str() == "a");
+        assert_eq!(assigned.len(), 1);
+        assert_eq!(assigned[0].task.order, 2);
+    }
+
+    /// How many tasks a bot is given before the last of `aged` P3 tasks is,
+    /// while there is always a fresh P0 task.
+    fn until_aged_are_done(aged: i64, places: u32, every: u32) -> u32 {
+        let mut lanes = Lanes::new(1_000);
+        (0..aged).for_each(|order| lanes.push(task(order, "a", Priority::P3)));
+        let mut roster = Roster::default();
+        let bot: BotName = "bot".parse().unwrap();
+        roster.open(bot.clone(), 1, capabilities(&[], places), 0);
+        let (mut given, mut left, mut next) = (0, aged, 1_000);
+        while left > 0 {
+            for _ in 0..places {
+                lanes.push(task(next, "b", Priority::P0));
+                next += 1;
+            }
+            let ageing = Ageing { before: 500, every };
+            for assignment in assign(&mut lanes, &mut roster, 1_000, ageing, |_| false) {
+                if left > 0 {
+                    given += 1;
+                }
+                left -= i64::from(assignment.task.priority == Priority::P3);
+                roster.free(&bot, 1, 1);
+            }
+            assert!(given < 100_000, "P3 starves");
+        }
+        given
+    }
+
     proptest! {
+        #[test]
+        fn an_aged_task_starts_within_its_bound(aged in 1..20i64, places in 1..10u32, every in 2..20u32) {
+            let given = until_aged_are_done(aged, places, every);
+            prop_assert!(given <= every * u32::try_from(aged).unwrap(), "{given}");
+        }
+
         #[test]
         fn no_bot_is_overfilled_and_no_task_is_lost(
             tasks in proptest::collection::vec((0..4u8, 0..3usize), 0..100),
@@ -104,7 +196,7 @@ mod tests {
                 let special: Vec<&str> = types.iter().take(*special).copied().collect();
                 roster.open(format!("bot-{i}").parse().unwrap(), 1, capabilities(&special, *max), 0);
             }
-            let assigned = assign(&mut lanes, &mut roster, 1_000);
+            let assigned = assign_all(&mut lanes, &mut roster, 1_000);
             prop_assert_eq!(assigned.len() + lanes.len(), tasks.len());
             for (i, (special, max)) in bots.iter().enumerate() {
                 let name = format!("bot-{i}");

@@ -18,13 +18,21 @@ pub(super) struct Lanes {
 #[derive(Debug, Default)]
 struct Lane {
     /// In order of submission, without repetition.
-    tasks: VecDeque<(i64, TaskId)>,
+    tasks: VecDeque<Entry>,
     /// Whether the store may hold more behind these.
     more: bool,
     refilling: bool,
     /// Whether a task was left to the store while it was being read: what was
     /// read may be older than that task.
     rescan: bool,
+}
+
+/// A ready task in its lane.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    order: i64,
+    id: TaskId,
+    ready_at: i64,
 }
 
 impl Lanes {
@@ -38,17 +46,18 @@ impl Lanes {
 
     /// Takes in a task that became ready. One behind a full window is left to the store.
     pub(super) fn push(&mut self, task: ReadyTask) {
+        let entry = Entry::of(&task);
         let lane = self
             .lanes
             .entry((task.priority, task.task_type))
             .or_default();
-        let behind = lane.tasks.back().is_none_or(|(last, _)| task.order > *last);
+        let behind = lane.tasks.back().is_none_or(|last| task.order > last.order);
         if behind && (lane.more || lane.tasks.len() >= self.window) {
             lane.more = true;
             lane.rescan |= lane.refilling;
             return;
         }
-        lane.insert(task.order, task.id);
+        lane.insert(entry);
         if lane.tasks.len() > self.window {
             lane.tasks.pop_back();
             lane.more = true;
@@ -72,7 +81,7 @@ impl Lanes {
                 lane.refilling = true;
                 let after = match std::mem::take(&mut lane.rescan) {
                     true => i64::MIN,
-                    false => lane.tasks.back().map_or(i64::MIN, |(last, _)| *last),
+                    false => lane.tasks.back().map_or(i64::MIN, |last| last.order),
                 };
                 ReadyQuery {
                     task_type: task_type.clone(),
@@ -106,7 +115,7 @@ impl Lanes {
         lane.more = lane.rescan || found.len() >= query.limit as usize;
         for task in found {
             if !claiming.contains(&task.id) {
-                lane.insert(task.order, task.id);
+                lane.insert(Entry::of(&task));
             }
         }
     }
@@ -123,19 +132,50 @@ impl Lanes {
             .range(range)
             .take_while(|((p, _), _)| *p == priority)
             .filter(|((_, task_type), lane)| !lane.tasks.is_empty() && wanted(task_type))
-            .filter_map(|(key, lane)| lane.tasks.front().map(|(order, _)| (*order, key)))
+            .filter_map(|(key, lane)| lane.tasks.front().map(|first| (first.order, key)))
             .min_by_key(|(order, _)| *order)?;
         let key = key.clone();
+        self.pop_first(key)
+    }
+
+    /// Whether the first task of some lane has been ready since before then.
+    pub(super) fn has_aged(&self, before: i64) -> bool {
+        let first = |lane: &Lane| lane.tasks.front().map(|first| first.ready_at);
+        self.lanes
+            .values()
+            .any(|lane| first(lane).is_some_and(|at| at <= before))
+    }
+
+    /// The first task of a lane of whatever priority that has been ready
+    /// longest, since before then, and whose type is `wanted`.
+    pub(super) fn pop_aged(
+        &mut self,
+        before: i64,
+        mut wanted: impl FnMut(&TaskType) -> bool,
+    ) -> Option<ReadyTask> {
+        let (_, _, key) = self
+            .lanes
+            .iter()
+            .filter_map(|(key, lane)| lane.tasks.front().map(|first| (first, key)))
+            .filter(|(first, (_, task_type))| first.ready_at <= before && wanted(task_type))
+            .map(|(first, key)| (first.ready_at, first.order, key))
+            .min()?;
+        let key = key.clone();
+        self.pop_first(key)
+    }
+
+    fn pop_first(&mut self, key: (Priority, TaskType)) -> Option<ReadyTask> {
         let lane = self.lanes.get_mut(&key)?;
-        let (order, id) = lane.tasks.pop_front()?;
+        let first = lane.tasks.pop_front()?;
         if lane.tasks.is_empty() && !lane.more && !lane.refilling {
             self.lanes.remove(&key);
         }
         Some(ReadyTask {
-            id,
-            order,
+            id: first.id,
+            order: first.order,
             task_type: key.1,
-            priority,
+            priority: key.0,
+            ready_at: first.ready_at,
         })
     }
 
@@ -156,11 +196,28 @@ fn first_type() -> TaskType {
 }
 
 impl Lane {
-    fn insert(&mut self, order: i64, id: TaskId) {
-        if self.tasks.back().is_none_or(|(last, _)| order > *last) {
-            self.tasks.push_back((order, id));
-        } else if let Err(at) = self.tasks.binary_search_by_key(&order, |(order, _)| *order) {
-            self.tasks.insert(at, (order, id));
+    fn insert(&mut self, entry: Entry) {
+        if self
+            .tasks
+            .back()
+            .is_none_or(|last| entry.order > last.order)
+        {
+            self.tasks.push_back(entry);
+        } else if let Err(at) = self
+            .tasks
+            .binary_search_by_key(&entry.order, |entry| entry.order)
+        {
+            self.tasks.insert(at, entry);
+        }
+    }
+}
+
+impl Entry {
+    fn of(task: &ReadyTask) -> Self {
+        Self {
+            order: task.order,
+            id: task.id,
+            ready_at: task.ready_at,
         }
     }
 }
@@ -177,6 +234,7 @@ mod tests {
             order,
             task_type: "a".parse().unwrap(),
             priority: Priority::P2,
+            ready_at: order,
         }
     }
 

@@ -53,3 +53,8 @@ pub(crate) struct SeatsFreed {
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct Quiesce;
+
+/// What is paused changed.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct PausesChanged;

@@ -22,6 +22,8 @@ struct Seat {
     capabilities: Capabilities,
     epoch: u64,
     in_hand: u32,
+    /// Tasks it was given since it was given an aged one.
+    since_aged: u32,
 }
 
 impl Seat {
@@ -52,6 +54,7 @@ impl Roster {
                 capabilities,
                 epoch,
                 in_hand,
+                since_aged: 0,
             },
         );
         self.list(&bot);
@@ -78,6 +81,31 @@ impl Roster {
     /// Whether any bot has a place at all.
     pub(super) fn has_room(&self) -> bool {
         !self.generalists.is_empty() || !self.specialists.is_empty()
+    }
+
+    /// Whether it is this bot's turn to be given an aged task: it was given
+    /// `every - 1` others since the last one.
+    pub(super) fn is_aged_turn(&self, bot: &BotName, every: u32) -> bool {
+        let seat = self.seats.get(bot);
+        seat.is_some_and(|seat| seat.since_aged + 1 >= every)
+    }
+
+    /// Notes what kind of task the bot was given.
+    pub(super) fn given(&mut self, bot: &BotName, aged: bool) {
+        if let Some(seat) = self.seats.get_mut(bot) {
+            seat.since_aged = match aged {
+                true => 0,
+                false => seat.since_aged.saturating_add(1),
+            };
+        }
+    }
+
+    /// Whether that bot takes tasks of that type.
+    pub(super) fn bot_takes(&self, bot: &BotName, task_type: &TaskType) -> bool {
+        self.seats.get(bot).is_some_and(|seat| {
+            let types = &seat.capabilities.specializations;
+            types.is_empty() || types.contains(task_type)
+        })
     }
 
     /// Takes a place at the least loaded bot that takes that type.

@@ -3,7 +3,6 @@
 use super::*;
 use crate::{
     auth::{ApiKey, Role},
-    ledger::Hint,
     model::{
         BotDesired, BotRecord, BotSpec, Executor, KeyInfo, KeyRecord, NewEvent, SimulatedExecutor,
         Timestamp,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::{
-    ledger::{Dedup, Hint},
+    ledger::Dedup,
     model::{PageRequest, TaskFilter, Timestamp},
 };
 
@@ -153,6 +153,7 @@ async fn a_repeated_submission_gives_the_same_answer(ledger: Ledger) {
     let command = |fingerprint: u8, submitter: &str| Command::Submit {
         tasks: vec![task_of("general", "x")],
         submitter: submitter.into(),
+        confined: false,
         dedup: Some(Dedup {
             key: "k".into(),
             fingerprint: [fingerprint; 32],
@@ -176,8 +177,11 @@ async fn a_repeated_submission_gives_the_same_answer(ledger: Ledger) {
     assert!(other != first && !replayed, "keys are each submitter's own");
     assert_eq!(counted(&ledger, TaskStatus::Queued).await, 2);
     assert_eq!(
-        ledger.apply(Command::Prune).await.unwrap(),
-        Outcome::Done(0),
+        ledger
+            .apply(Command::Prune { tasks: vec![] })
+            .await
+            .unwrap(),
+        Outcome::Pruned(vec![]),
         "not past their time"
     );
 }
@@ -303,7 +307,7 @@ async fn commands_after_close_are_refused(ledger: Ledger) {
     let id = submit_one(&ledger).await;
     ledger.close().await;
     assert!(matches!(
-        ledger.apply(Command::Prune).await,
+        ledger.apply(Command::Prune { tasks: vec![] }).await,
         Err(StoreError::Closed)
     ));
     let _serving = ledger.serve().unwrap();

@@ -1,7 +1,7 @@
 //! From a command to its statements. Each one looks first and writes then, so
 //! that a refusal has changed nothing.
 
-use super::{attempts, bots, keys, submit, transaction::Tx};
+use super::{attempts, bots, claim, keys, pauses, prune, retry, submit, transaction::Tx, waiting};
 use crate::ledger::{Command, Outcome, Refusal};
 
 /// Why a command was not applied.
@@ -30,14 +30,32 @@ pub(super) fn apply(tx: &mut Tx<'_>, command: &Command) -> Result<Outcome, Apply
         Command::Submit {
             tasks,
             submitter,
+            confined,
             dedup,
-        } => submit::submit(tx, tasks, submitter, dedup.as_ref()),
-        Command::Promote { limit } => Ok(submit::promote(tx, *limit)?),
-        Command::Prune => Ok(submit::prune(tx)?),
-        Command::Claim(claims) => Ok(attempts::claim(tx, claims)?),
+        } => submit::submit(tx, tasks, submitter, *confined, dedup.as_ref()),
+        Command::Promote { limit } => Ok(waiting::promote(tx, *limit)?),
+        Command::Prune { tasks } => Ok(prune::prune(tx, tasks)?),
+        Command::Claim(claims) => Ok(claim::claim(tx, claims)?),
+        Command::Progress(reports) => Ok(attempts::progress(tx, reports)?),
         Command::Finish(reports) => Ok(attempts::finish(tx, reports)?),
         Command::GiveBack { bots, end, reason } => Ok(attempts::give_back(tx, bots, *end, reason)?),
-        Command::Cancel { task, actor } => attempts::cancel(tx, *task, actor),
+        Command::Cancel {
+            task,
+            actor,
+            only_waiting,
+        } => waiting::cancel(tx, *task, actor, *only_waiting),
+        Command::Retry { task, actor } => retry::retry(tx, *task, actor),
+        Command::Pause {
+            task_type,
+            actor,
+            reason,
+        } => Ok(pauses::pause(
+            tx,
+            task_type.as_ref(),
+            actor,
+            reason.as_deref(),
+        )?),
+        Command::Resume { task_type, actor } => Ok(pauses::resume(tx, task_type.as_ref(), actor)?),
         Command::PutBot {
             name,
             spec,

@@ -1,73 +1,22 @@
-//! Attempts begin and end. What becomes of a task is decided by
-//! [`after_attempt`]; here it is written down.
+//! Attempts end. What becomes of a task is decided by [`after_attempt`]; here
+//! it is written down.
+
+use std::time::Duration;
 
 use rusqlite::{CachedStatement, OptionalExtension, Row, params};
 
 use super::{
-    apply::ApplyError,
     rows,
     transaction::{Entry, Tx},
+    waiting,
 };
 use crate::{
-    ledger::{AttemptReport, Claim, ClaimedTask, FinishOutcome, Hint, Outcome, ReadyTask, Refusal},
+    ledger::{AttemptReport, FinishOutcome, Hint, Outcome, ProgressReport, ReadyTask},
     model::{
-        Action, AttemptEnd, BotName, EventResult, LeaseToken, NextStep, Priority, TaskId,
-        TaskStatus, TaskType, Timestamp, after_attempt,
+        Action, AttemptEnd, AttemptOutcomeKind, BotName, EndReason, EventResult, LeaseToken,
+        NextStep, Priority, TaskId, TaskStatus, TaskType, Timestamp, after_attempt,
     },
 };
-
-pub(super) fn claim(tx: &mut Tx<'_>, claims: &[Claim]) -> rusqlite::Result<Outcome> {
-    let mut claimed = Vec::with_capacity(claims.len());
-    let mut find = tx.db.prepare_cached(rows::SELECT_TASK_BY_ID)?;
-    let mut take = tx.db.prepare_cached(
-        "UPDATE tasks SET status = 2, attempt = attempt + 1, bot = ?2, lease = ?3, started_at = ?4, execution_ms = NULL
-         WHERE seq = ?1",
-    )?;
-    for claim in claims {
-        let Some((seq, mut task)) = find
-            .query_row([claim.task.as_bytes()], rows::task_with_seq)
-            .optional()?
-        else {
-            continue;
-        };
-        if task.status != TaskStatus::Queued {
-            continue;
-        }
-        take.execute(params![
-            seq,
-            claim.bot.as_str(),
-            claim.lease.as_bytes(),
-            tx.now.as_millis()
-        ])?;
-        if task.content.is_none() {
-            task.content = rows::stored_content(tx.db, seq)?;
-        }
-        task.status = TaskStatus::Running;
-        task.attempt += 1;
-        task.assigned_bot = Some(claim.bot.clone());
-        task.started_at = Some(tx.now);
-        tx.moved(
-            &task.task_type,
-            task.priority,
-            Some(TaskStatus::Queued),
-            TaskStatus::Running,
-        );
-        tx.log(&Entry {
-            action: Action::TaskStarted,
-            actor: claim.bot.as_str(),
-            target: &task.id.to_string(),
-            result: EventResult::Success,
-            details: Some(&format!("{{\"attempt\":{}}}", task.attempt)),
-            trace_id: task.traceparent.as_deref().and_then(rows::trace_id),
-        })?;
-        claimed.push(ClaimedTask {
-            task,
-            bot: claim.bot.clone(),
-            lease: claim.lease,
-        });
-    }
-    Ok(Outcome::Claimed(claimed))
-}
 
 /// What must be known of a running task to end its attempt.
 struct Running {
@@ -85,12 +34,14 @@ struct Running {
     started_at: Timestamp,
     traceparent: Option<String>,
     cancelled_by: Option<String>,
+    dependents: u32,
+    last_event: Option<i64>,
 }
 
 const SELECT_RUNNING: &str =
     "SELECT seq, id, type, priority, attempt, lease, bot, failures, max_attempts, bot_deaths,
         cancel_requested_at IS NOT NULL, started_at, traceparent,
-        CASE WHEN cancel_requested_at IS NOT NULL THEN last_error END FROM tasks";
+        CASE WHEN cancel_requested_at IS NOT NULL THEN last_error END, dependents, last_event FROM tasks";
 
 impl Running {
     fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
@@ -109,9 +60,14 @@ impl Running {
             started_at: Timestamp::from_millis(row.get(11)?),
             traceparent: row.get(12)?,
             cancelled_by: row.get(13)?,
+            dependents: row.get(14)?,
+            last_event: row.get(15)?,
         })
     }
 }
+
+/// Failed attempts that are kept of a task.
+const EVIDENCE_MAX: i64 = 100;
 
 pub(super) fn finish(tx: &mut Tx<'_>, reports: &[AttemptReport]) -> rusqlite::Result<Outcome> {
     let sql = format!("{SELECT_RUNNING} WHERE id = ?1 AND status = 2");
@@ -179,15 +135,27 @@ fn end_attempt(
         running.cancel_requested,
         (failures, running.max_attempts),
         (bot_deaths, tx.policy.poison_after),
-        tx.policy.retry.delay(failures, spread(&running.lease)),
+        retry_delay(tx, running, report.end, failures)?,
     );
-    let (status, action) = match step {
-        NextStep::Complete => (TaskStatus::Completed, Some(Action::TaskCompleted)),
-        NextStep::Fail => (TaskStatus::Failed, Some(Action::TaskFailed)),
-        NextStep::GiveUpAsPoison => (TaskStatus::Failed, Some(Action::TaskDead)),
-        NextStep::Cancel => (TaskStatus::Cancelled, Some(Action::TaskCancelled)),
-        NextStep::RetryAfter(_) => (TaskStatus::Pending, Some(Action::TaskRetrying)),
-        NextStep::Requeue => (TaskStatus::Queued, Some(Action::TaskRetrying)),
+    let (status, action, reason) = match step {
+        NextStep::Complete => (TaskStatus::Completed, Action::TaskCompleted, None),
+        NextStep::Fail => (
+            TaskStatus::Failed,
+            Action::TaskFailed,
+            Some(EndReason::Attempts),
+        ),
+        NextStep::GiveUpAsPoison => (
+            TaskStatus::Failed,
+            Action::TaskDead,
+            Some(EndReason::Poison),
+        ),
+        NextStep::Cancel => (
+            TaskStatus::Cancelled,
+            Action::TaskCancelled,
+            Some(EndReason::Cancelled),
+        ),
+        NextStep::RetryAfter(_) => (TaskStatus::Pending, Action::TaskRetrying, None),
+        NextStep::Requeue => (TaskStatus::Queued, Action::TaskRetrying, None),
     };
     let run_at = match step {
         NextStep::RetryAfter(delay) => tx
@@ -195,6 +163,9 @@ fn end_attempt(
             .plus_millis(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX)),
         _ => tx.now,
     };
+    if step != NextStep::Complete {
+        note_failed_attempt(tx, running, report)?;
+    }
     let cancelled;
     let report = if step == NextStep::Cancel {
         let error = running.cancelled_by.clone();
@@ -206,9 +177,11 @@ fn end_attempt(
     } else {
         report
     };
-    write_status(tx, running, report, (status, run_at, failures, bot_deaths))?;
+    let counts = (failures, bot_deaths);
+    write_status(tx, running, report, (status, reason, run_at), counts)?;
     if status.is_final() {
         write_result(tx, running.seq, report, step == NextStep::Complete)?;
+        waiting::settle_later(tx, running.seq, running.dependents)?;
     }
     if matches!(
         report.end,
@@ -216,15 +189,12 @@ fn end_attempt(
     ) {
         tx.count_attempt(&running.bot, report.end == AttemptEnd::Succeeded);
     }
-    tx.moved(
-        &running.task_type,
-        running.priority,
-        Some(TaskStatus::Running),
-        status,
-    );
-    if let Some(action) = action {
-        log_end(tx, running, report, action, run_at)?;
-    }
+    let lane = tx.lane(&running.task_type, running.priority);
+    lane.moved(Some(TaskStatus::Running), status);
+    lane.flow
+        .attempt_ended(report.end, status, report.execution_time_ms);
+    lane.flow.dead += u32::from(step == NextStep::GiveUpAsPoison);
+    log_end(tx, running, report, action, run_at)?;
     tx.hint(match status {
         TaskStatus::Pending => Hint::Due(run_at.as_millis()),
         TaskStatus::Queued => Hint::Ready(ReadyTask {
@@ -232,32 +202,98 @@ fn end_attempt(
             order: running.seq,
             task_type: running.task_type.clone(),
             priority: running.priority,
+            ready_at: run_at.as_millis(),
         }),
         _ => Hint::Finished(running.id),
     });
     Ok(status)
 }
 
+/// How long to wait before the next attempt, should there be one.
+fn retry_delay(
+    tx: &Tx<'_>,
+    running: &Running,
+    end: AttemptEnd,
+    failures: u32,
+) -> rusqlite::Result<Duration> {
+    if end != AttemptEnd::Failed {
+        return Ok(Duration::ZERO);
+    }
+    let extra: Option<String> = tx
+        .db
+        .prepare_cached("SELECT extra FROM tasks WHERE seq = ?1")?
+        .query_row([running.seq], |row| row.get(0))?;
+    let extra: Option<rows::Extra> = extra.map(|text| rows::from_json(0, &text)).transpose()?;
+    let of_task = extra.and_then(|extra| extra.retry);
+    let policy = tx.policy.retry_of(&running.task_type, of_task.as_ref());
+    Ok(policy.delay(failures, spread(&running.lease)))
+}
+
+/// Keeps the evidence of an attempt that came to nothing.
+fn note_failed_attempt(
+    tx: &Tx<'_>,
+    running: &Running,
+    report: &AttemptReport,
+) -> rusqlite::Result<()> {
+    let outcome = match report.end {
+        AttemptEnd::Succeeded => return Ok(()),
+        AttemptEnd::Failed => AttemptOutcomeKind::Failed,
+        AttemptEnd::BotDied => AttemptOutcomeKind::BotDied,
+        AttemptEnd::GivenBack => AttemptOutcomeKind::GivenBack,
+        AttemptEnd::Cancelled => AttemptOutcomeKind::Cancelled,
+    };
+    tx.db
+        .prepare_cached(
+            "INSERT OR REPLACE INTO failed_attempts (seq, attempt, bot, outcome, error, exit_code, started_at, ended_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        )?
+        .execute(params![
+            running.seq,
+            running.attempt,
+            running.bot.as_str(),
+            outcome.as_str(),
+            report.error,
+            report.exit_code,
+            running.started_at.as_millis(),
+            tx.now.as_millis(),
+        ])?;
+    // A task may be given back without end; its evidence may not grow so.
+    tx.db
+        .prepare_cached("DELETE FROM failed_attempts WHERE seq = ?1 AND attempt <= ?2")?
+        .execute(params![
+            running.seq,
+            i64::from(running.attempt) - EVIDENCE_MAX
+        ])?;
+    Ok(())
+}
+
 fn write_status(
     tx: &Tx<'_>,
     running: &Running,
     report: &AttemptReport,
-    (status, run_at, failures, bot_deaths): (TaskStatus, Timestamp, u32, u32),
+    (status, reason, run_at): (TaskStatus, Option<EndReason>, Timestamp),
+    (failures, bot_deaths): (u32, u32),
 ) -> rusqlite::Result<()> {
     let execution_ms = i64::try_from(report.execution_time_ms).unwrap_or(i64::MAX);
     if status == TaskStatus::Completed {
         tx.db
             .prepare_cached(
                 "UPDATE tasks SET status = 3, completed_at = ?2, execution_ms = ?3, lease = NULL,
-                                  last_error = NULL WHERE seq = ?1",
+                                  last_error = NULL, last_event = ?4 WHERE seq = ?1",
             )?
-            .execute(params![running.seq, tx.now.as_millis(), execution_ms])?;
+            .execute(params![
+                running.seq,
+                tx.now.as_millis(),
+                execution_ms,
+                tx.next_event()
+            ])?;
         return Ok(());
     }
     tx.db
         .prepare_cached(
             "UPDATE tasks SET status = ?2, completed_at = ?3, execution_ms = ?4, lease = NULL, run_at = ?5,
-                              failures = ?6, bot_deaths = ?7, last_error = ?8 WHERE seq = ?1",
+                              failures = ?6, bot_deaths = ?7, last_error = ?8, end_reason = ?9, last_event = ?10
+             WHERE seq = ?1",
         )?
         .execute(params![
             running.seq,
@@ -268,6 +304,8 @@ fn write_status(
             failures,
             bot_deaths,
             report.error,
+            reason.map(EndReason::as_str),
+            tx.next_event(),
         ])?;
     Ok(())
 }
@@ -318,18 +356,21 @@ fn log_end(
         })
         .to_string(),
     };
-    tx.log(&Entry {
-        action,
-        actor: running.bot.as_str(),
-        target: &running.id.to_string(),
-        result: if action == Action::TaskCompleted {
-            EventResult::Success
-        } else {
-            EventResult::Failure
+    tx.log_after(
+        running.last_event,
+        &Entry {
+            action,
+            actor: running.bot.as_str(),
+            target: &running.id.to_string(),
+            result: if action == Action::TaskCompleted {
+                EventResult::Success
+            } else {
+                EventResult::Failure
+            },
+            details: Some(&details),
+            trace_id: running.traceparent.as_deref().and_then(rows::trace_id),
         },
-        details: Some(&details),
-        trace_id: running.traceparent.as_deref().and_then(rows::trace_id),
-    })
+    )
 }
 
 /// A number in 0..1 from the random part of a lease: good enough to spread retries.
@@ -340,60 +381,19 @@ fn spread(lease: &LeaseToken) -> f64 {
     ])) / f64::from(u32::MAX)
 }
 
-pub(super) fn cancel(tx: &mut Tx<'_>, id: TaskId, actor: &str) -> Result<Outcome, ApplyError> {
-    let mut find = tx.db.prepare_cached(rows::SELECT_TASK_BY_ID)?;
-    let (seq, mut task) = find
-        .query_row([id.as_bytes()], rows::task_with_seq)
-        .optional()?
-        .ok_or(Refusal::NoSuchTask(id))?;
-    if task.status.is_final() {
-        return Err(Refusal::TaskIsFinal {
-            task: id,
-            status: task.status,
-        }
-        .into());
+/// Notes how far attempts are. What is stale is left out.
+pub(super) fn progress(tx: &Tx<'_>, reports: &[ProgressReport]) -> rusqlite::Result<Outcome> {
+    let mut note = tx.db.prepare_cached(
+        "UPDATE tasks SET progress = ?4 WHERE id = ?1 AND status = 2 AND attempt = ?2 AND lease = ?3",
+    )?;
+    let mut noted = 0;
+    for report in reports {
+        noted += note.execute(params![
+            report.task.as_bytes(),
+            report.attempt,
+            report.lease.as_bytes(),
+            report.progress.clamp(0.0, 1.0),
+        ])? as u64;
     }
-    let reason = format!("cancelled by {actor}");
-    let again = task.cancel_requested_at.is_some();
-    task.cancel_requested_at.get_or_insert(tx.now);
-    if task.status == TaskStatus::Running {
-        if !again {
-            tx.db
-                .prepare_cached(
-                    "UPDATE tasks SET cancel_requested_at = ?2, last_error = ?3 WHERE seq = ?1",
-                )?
-                .execute(params![seq, tx.now.as_millis(), reason])?;
-        }
-        if let Some(bot) = task.assigned_bot.clone() {
-            tx.hint(Hint::CancelRequested { task: id, bot });
-        }
-    } else {
-        tx.db
-            .prepare_cached(
-                "UPDATE tasks SET status = 5, completed_at = ?2, cancel_requested_at = ?2, last_error = ?3 WHERE seq = ?1",
-            )?
-            .execute(params![seq, tx.now.as_millis(), reason])?;
-        tx.db
-            .prepare_cached("INSERT INTO results (seq, success, error) VALUES (?1, 0, ?2)")?
-            .execute(params![seq, reason])?;
-        tx.moved(
-            &task.task_type,
-            task.priority,
-            Some(task.status),
-            TaskStatus::Cancelled,
-        );
-        task.status = TaskStatus::Cancelled;
-        task.completed_at = Some(tx.now);
-        task.last_error = Some(reason);
-        tx.hint(Hint::Finished(id));
-        tx.log(&Entry {
-            action: Action::TaskCancelled,
-            actor,
-            target: &id.to_string(),
-            result: EventResult::Success,
-            details: None,
-            trace_id: task.traceparent.as_deref().and_then(rows::trace_id),
-        })?;
-    }
-    Ok(Outcome::Task(Box::new(task)))
+    Ok(Outcome::Done(noted))
 }

@@ -1,6 +1,7 @@
 //! Opening the file, and the connections to it.
 
 use std::{
+    collections::HashMap,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -14,7 +15,12 @@ use super::{
     pool::ReaderPool,
     schema::{self, SchemaError},
 };
-use crate::{config::Config, ledger::TaskPolicy, metrics::StoreMetrics};
+use crate::{
+    config::{Config, TypeSettings},
+    ledger::{TaskPolicy, TypePolicy},
+    metrics::StoreMetrics,
+    model::TaskType,
+};
 
 /// SQLite before this one may corrupt the file when a WAL is reset.
 const LEAST_SQLITE: i32 = 3_051_003;
@@ -56,10 +62,27 @@ impl SqliteOptions {
                 poison_after: config.tasks.poison_after,
                 retry: config.tasks.retry,
                 idempotency_retention: config.tasks.idempotency_retention,
+                by_type: by_type(config),
+                max_types: config.tasks.max_types,
+                max_dependents: config.tasks.max_dependents,
+                claim_max_bytes: config.scheduler.claim_max_bytes.as_u64(),
+                retention: config.tasks.retention,
             },
             metrics: Arc::default(),
         }
     }
+}
+
+fn by_type(config: &Config) -> HashMap<TaskType, TypePolicy> {
+    let policy = |settings: &TypeSettings| TypePolicy {
+        max_attempts: settings.max_attempts,
+        timeout_seconds: settings.timeout.map(|timeout| timeout.as_secs()),
+        expires_after: settings.expires_after,
+        retry: settings.retry.as_override(),
+    };
+    let all = config.tasks.by_type.iter();
+    all.map(|(task_type, settings)| (task_type.clone(), policy(settings)))
+        .collect()
 }
 
 /// Why the store cannot be opened.

@@ -2,27 +2,79 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{bots, keys, rows};
+use super::{bots, dependencies, keys, pauses, rows};
 use crate::{
-    ledger::{ReadyQuery, ReadyTask},
+    ledger::{ReadyQuery, ReadyTask, Standing},
     model::{
-        BotName, BotRecord, KeyRecord, LaneDepth, Priority, QueueStatus, StatusCounts, Task,
-        TaskId, TaskResult, TaskType, Timestamp,
+        BotName, BotRecord, FailedAttempt, KeyRecord, Priority, QueueLane, QueueStatus, Rates,
+        StatusCounts, Task, TaskId, TaskResult, TaskStatus, TaskType, Timestamp, Waits,
     },
 };
 
 pub(super) fn task(db: &Connection, id: TaskId) -> rusqlite::Result<Option<Task>> {
     let found = db
         .prepare_cached(rows::SELECT_TASK_BY_ID)?
-        .query_row([id.as_bytes()], rows::task_with_seq)
+        .query_row([id.as_bytes()], rows::stored_task)
         .optional()?;
-    let Some((seq, mut task)) = found else {
+    let Some(rows::Stored { seq, mut task, .. }) = found else {
         return Ok(None);
     };
     if task.content.is_none() {
         task.content = rows::stored_content(db, seq)?;
     }
+    if task.attempt > 0 {
+        task.failed_attempts = failed_attempts(db, seq)?;
+    }
     Ok(Some(task))
+}
+
+fn failed_attempts(db: &Connection, seq: i64) -> rusqlite::Result<Vec<FailedAttempt>> {
+    db.prepare_cached(
+        "SELECT attempt, bot, outcome, error, exit_code, started_at, ended_at FROM failed_attempts
+         WHERE seq = ?1 ORDER BY attempt",
+    )?
+    .query_map([seq], |row| {
+        Ok(FailedAttempt {
+            attempt: row.get(0)?,
+            bot: row.get(1)?,
+            outcome: rows::parsed(row, 2)?,
+            error: row.get(3)?,
+            exit_code: row.get(4)?,
+            started_at: rows::time(row, 5)?,
+            ended_at: rows::time(row, 6)?,
+        })
+    })?
+    .collect()
+}
+
+/// Where a waiting task stands.
+pub(super) fn standing(db: &Connection, id: TaskId) -> rusqlite::Result<Standing> {
+    let found = db
+        .prepare_cached("SELECT seq, id, type, priority, run_at, status FROM tasks WHERE id = ?1")?
+        .query_row([id.as_bytes()], |row| {
+            Ok((rows::ready_task(row)?, rows::status(row, 5)?))
+        })
+        .optional()?;
+    let Some((task, status)) = found else {
+        return Ok(Standing::default());
+    };
+    let ahead = match status {
+        TaskStatus::Queued => db
+            .prepare_cached(
+                "SELECT count(*) FROM (SELECT 1 FROM tasks INDEXED BY tasks_ready
+                 WHERE status = 1 AND type = ?1 AND priority = ?2 AND seq < ?3 LIMIT 10000)",
+            )?
+            .query_row(
+                params![task.task_type.as_str(), task.priority.rank(), task.order],
+                |row| row.get::<_, i64>(0),
+            )?
+            .unsigned_abs(),
+        _ => 0,
+    };
+    Ok(Standing {
+        ahead,
+        waits_for: dependencies::blockers(db, task.order)?,
+    })
 }
 
 pub(super) fn result(db: &Connection, id: TaskId) -> rusqlite::Result<Option<TaskResult>> {
@@ -99,7 +151,7 @@ pub(super) fn ready_lanes(db: &Connection) -> rusqlite::Result<Vec<(TaskType, Pr
 
 pub(super) fn ready(db: &Connection, query: &ReadyQuery) -> rusqlite::Result<Vec<ReadyTask>> {
     db.prepare_cached(
-        "SELECT seq, id, type, priority FROM tasks INDEXED BY tasks_ready
+        "SELECT seq, id, type, priority, run_at FROM tasks INDEXED BY tasks_ready
          WHERE status = 1 AND type = ?1 AND priority = ?2 AND seq > ?3 ORDER BY seq LIMIT ?4",
     )?
     .query_map(
@@ -116,10 +168,13 @@ pub(super) fn ready(db: &Connection, query: &ReadyQuery) -> rusqlite::Result<Vec
 
 pub(super) fn next_due(db: &Connection) -> rusqlite::Result<Option<i64>> {
     db.prepare_cached(
-        "SELECT run_at FROM tasks INDEXED BY tasks_due WHERE status = 0 ORDER BY run_at LIMIT 1",
+        "SELECT min(at) FROM (
+             SELECT min(run_at) AS at FROM tasks INDEXED BY tasks_due WHERE status = 0 AND blocked_by = 0
+             UNION ALL SELECT min(expires_at) FROM tasks INDEXED BY tasks_expiry
+                 WHERE expires_at IS NOT NULL AND status <= 1 AND attempt = 0
+             UNION ALL SELECT 0 FROM settled s JOIN tasks t ON t.seq = s.parent)",
     )?
     .query_row([], |row| row.get(0))
-    .optional()
 }
 
 pub(super) fn counts(db: &Connection) -> rusqlite::Result<StatusCounts> {
@@ -133,17 +188,37 @@ pub(super) fn counts(db: &Connection) -> rusqlite::Result<StatusCounts> {
 }
 
 pub(super) fn queue(db: &Connection) -> rusqlite::Result<QueueStatus> {
-    let lanes = db
-        .prepare_cached("SELECT type, priority, status, n FROM task_counts WHERE status <= 2 AND n > 0 ORDER BY 1, 2, 3")?
-        .query_map([], |row| {
-            Ok(LaneDepth {
-                task_type: rows::parsed(row, 0)?,
-                priority: rows::priority(row, 1)?,
-                status: rows::status(row, 2)?,
-                count: row.get::<_, i64>(3)?.unsigned_abs(),
-            })
-        })?
-        .collect::<rusqlite::Result<Vec<_>>>()?;
+    let paused = pauses::pauses(db)?;
+    let mut lanes: Vec<QueueLane> = Vec::new();
+    let mut all = db.prepare_cached(
+        "SELECT type, priority, status, n FROM task_counts WHERE status <= 2 AND n > 0 ORDER BY 1, 2, 3",
+    )?;
+    let mut found = all.query([])?;
+    while let Some(row) = found.next()? {
+        let (task_type, priority): (TaskType, _) = (rows::parsed(row, 0)?, rows::priority(row, 1)?);
+        let same = |lane: &QueueLane| lane.task_type == task_type && lane.priority == priority;
+        if !lanes.last().is_some_and(same) {
+            lanes.push(QueueLane {
+                pending: 0,
+                queued: 0,
+                running: 0,
+                oldest_queued_ms: oldest_queued_ms(db, &task_type, priority)?,
+                paused: paused.iter().any(|pause| pause.holds(&task_type)),
+                rates: Rates::default(),
+                waits: Waits::default(),
+                task_type,
+                priority,
+            });
+        }
+        let count = row.get::<_, i64>(3)?.unsigned_abs();
+        if let Some(lane) = lanes.last_mut() {
+            match rows::status(row, 2)? {
+                TaskStatus::Pending => lane.pending = count,
+                TaskStatus::Queued => lane.queued = count,
+                _ => lane.running = count,
+            }
+        }
+    }
     let running_by_bot = db
         .prepare_cached(
             "SELECT bot, count(*) FROM tasks INDEXED BY tasks_running WHERE status = 2 AND bot IS NOT NULL GROUP BY bot",
@@ -152,28 +227,29 @@ pub(super) fn queue(db: &Connection) -> rusqlite::Result<QueueStatus> {
         .collect::<rusqlite::Result<_>>()?;
     Ok(QueueStatus {
         totals: counts(db)?,
+        paused,
+        oldest_queued_ms: lanes.iter().filter_map(|lane| lane.oldest_queued_ms).max(),
+        rates: Rates::default(),
+        waits: Waits::default(),
         lanes,
-        oldest_queued_ms: oldest_queued_ms(db)?,
         running_by_bot,
     })
 }
 
-/// Age of the oldest head of the lanes.
-fn oldest_queued_ms(db: &Connection) -> rusqlite::Result<Option<u64>> {
-    let mut head = db.prepare_cached(
-        "SELECT run_at FROM tasks INDEXED BY tasks_ready WHERE status = 1 AND type = ?1 AND priority = ?2
-         ORDER BY seq LIMIT 1",
-    )?;
-    let mut oldest: Option<i64> = None;
-    for (task_type, priority) in ready_lanes(db)? {
-        let ready_at: Option<i64> = head
-            .query_row(params![task_type.as_str(), priority.rank()], |row| {
-                row.get(0)
-            })
-            .optional()?;
-        oldest = [oldest, ready_at].into_iter().flatten().min();
-    }
-    Ok(oldest.map(|at| Timestamp::now().millis_since(Timestamp::from_millis(at))))
+/// Age of the head of a lane.
+fn oldest_queued_ms(
+    db: &Connection,
+    task_type: &TaskType,
+    priority: Priority,
+) -> rusqlite::Result<Option<u64>> {
+    let ready_at: Option<i64> = db
+        .prepare_cached(
+            "SELECT run_at FROM tasks INDEXED BY tasks_ready WHERE status = 1 AND type = ?1 AND priority = ?2
+             ORDER BY seq LIMIT 1",
+        )?
+        .query_row(params![task_type.as_str(), priority.rank()], |row| row.get(0))
+        .optional()?;
+    Ok(ready_at.map(|at| Timestamp::now().millis_since(Timestamp::from_millis(at))))
 }
 
 pub(super) fn failures_24h(db: &Connection) -> rusqlite::Result<u64> {

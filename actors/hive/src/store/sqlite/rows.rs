@@ -8,19 +8,32 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use crate::{
     ledger::ReadyTask,
     model::{
-        Deployment, EventLevel, EventResult, NewTask, Priority, Task, TaskId, TaskStatus, Timestamp,
+        DependencyFailure, Deployment, EventLevel, EventResult, NewTask, Priority, RetryOverride,
+        Task, TaskFilter, TaskId, TaskStatus, Timestamp,
     },
 };
 
-/// The columns that [`task_with_seq`] reads.
+/// A task as it is stored.
+pub(super) struct Stored {
+    /// Its place in the order of submission.
+    pub(super) seq: i64,
+    /// The newest of its events.
+    pub(super) last_event: Option<i64>,
+    /// The task, with its content if that is short.
+    pub(super) task: Task,
+}
+
+/// The columns that [`stored_task`] reads.
 pub(super) const TASK_COLUMNS: &str = "seq, id, type, priority, status, submitter, content, extra, traceparent, created_at,
         run_at, started_at, completed_at, attempt, failures, max_attempts, bot_deaths, timeout_seconds, bot,
-        execution_ms, cancel_requested_at, last_error";
+        execution_ms, cancel_requested_at, last_error, end_reason, expires_at, dedup_key, blocked_by, progress,
+        last_event";
 
 /// One task by its id.
 pub(super) const SELECT_TASK_BY_ID: &str = "SELECT seq, id, type, priority, status, submitter, content, extra, traceparent,
         created_at, run_at, started_at, completed_at, attempt, failures, max_attempts, bot_deaths, timeout_seconds, bot,
-        execution_ms, cancel_requested_at, last_error FROM tasks WHERE id = ?1";
+        execution_ms, cancel_requested_at, last_error, end_reason, expires_at, dedup_key, blocked_by, progress,
+        last_event FROM tasks WHERE id = ?1";
 
 /// What most tasks do not have, in one column.
 #[derive(Default, Serialize, Deserialize)]
@@ -31,24 +44,51 @@ pub(super) struct Extra {
     metadata: BTreeMap<String, serde_json::Value>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     estimate: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) retry: Option<RetryOverride>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    depends_on: Vec<TaskId>,
+    #[serde(default, skip_serializing_if = "DependencyFailure::is_default")]
+    pub(super) on_dependency_failure: DependencyFailure,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    idempotency_key: Option<String>,
 }
 
 impl Extra {
-    /// `None` when there is nothing to keep.
-    pub(super) fn of(task: &NewTask) -> Option<Self> {
+    /// `None` when there is nothing to keep. `waits_for` has what the places in
+    /// the same batch stand for.
+    pub(super) fn of(task: &NewTask, depends_on: Vec<TaskId>) -> Option<Self> {
         let some = !task.tags.is_empty()
             || !task.metadata.is_empty()
-            || task.estimated_duration_seconds.is_some();
+            || task.estimated_duration_seconds.is_some()
+            || task.retry.is_some()
+            || task.idempotency_key.is_some()
+            || !depends_on.is_empty();
         some.then(|| Self {
             tags: task.tags.clone(),
             metadata: task.metadata.clone(),
             estimate: task.estimated_duration_seconds,
+            retry: task.retry,
+            on_dependency_failure: task.on_dependency_failure,
+            idempotency_key: task.idempotency_key.clone(),
+            depends_on,
         })
+    }
+
+    /// Whether it is what a list is filtered by.
+    pub(super) fn matches(&self, filter: &TaskFilter) -> bool {
+        let has = |(key, wanted): &(String, String)| {
+            self.metadata.get(key).is_some_and(|value| match value {
+                serde_json::Value::String(text) => text == wanted,
+                other => other.to_string() == *wanted,
+            })
+        };
+        filter.tags.iter().all(|tag| self.tags.contains(tag)) && filter.metadata.iter().all(has)
     }
 }
 
-/// A row in the order of [`TASK_COLUMNS`], with its `seq`.
-pub(super) fn task_with_seq(row: &Row<'_>) -> rusqlite::Result<(i64, Task)> {
+/// A row in the order of [`TASK_COLUMNS`].
+pub(super) fn stored_task(row: &Row<'_>) -> rusqlite::Result<Stored> {
     let extra: Option<String> = row.get(7)?;
     let extra: Extra = extra
         .map(|text| from_json(7, &text))
@@ -81,17 +121,29 @@ pub(super) fn task_with_seq(row: &Row<'_>) -> rusqlite::Result<(i64, Task)> {
             reason = "milliseconds to fractions of a second"
         )]
         actual_duration_seconds: execution_ms.map(|ms| ms as f64 / 1_000.0),
-        progress: if status == TaskStatus::Completed {
-            1.0
-        } else {
-            0.0
+        progress: match row.get::<_, Option<f64>>(26)? {
+            _ if status == TaskStatus::Completed => 1.0,
+            reported => reported.unwrap_or(0.0),
         },
         deployment: Deployment::Blue,
         cancel_requested_at: optional_time(row, 20)?,
         last_error: row.get(21)?,
         traceparent: row.get(8)?,
+        end_reason: optional_parsed(row, 22)?,
+        expires_at: optional_time(row, 23)?,
+        dedup_key: row.get(24)?,
+        idempotency_key: extra.idempotency_key,
+        depends_on: extra.depends_on,
+        on_dependency_failure: extra.on_dependency_failure,
+        waiting_for: row.get(25)?,
+        retry: extra.retry,
+        failed_attempts: Vec::new(),
     };
-    Ok((row.get(0)?, task))
+    Ok(Stored {
+        seq: row.get(0)?,
+        last_event: row.get(27)?,
+        task,
+    })
 }
 
 /// Content that is not kept in the task's row.
@@ -101,13 +153,14 @@ pub(super) fn stored_content(db: &Connection, seq: i64) -> rusqlite::Result<Opti
         .optional()
 }
 
-/// `seq, id, type, priority`.
+/// `seq, id, type, priority, run_at`.
 pub(super) fn ready_task(row: &Row<'_>) -> rusqlite::Result<ReadyTask> {
     Ok(ReadyTask {
         order: row.get(0)?,
         id: task_id(row, 1)?,
         task_type: parsed(row, 2)?,
         priority: priority(row, 3)?,
+        ready_at: row.get(4)?,
     })
 }
 

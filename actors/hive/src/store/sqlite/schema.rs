@@ -5,7 +5,10 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::model::Timestamp;
 
-const MIGRATIONS: &[&str] = &[include_str!("../sql/0001_initial.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../sql/0001_initial.sql"),
+    include_str!("../sql/0002_whole_queue.sql"),
+];
 
 /// Why the schema cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -106,7 +109,7 @@ mod tests {
             .unwrap();
         assert!(matches!(
             migrate(&mut db),
-            Err(SchemaError::Newer { found: 2, known: 1 })
+            Err(SchemaError::Newer { found: 3, known: 2 })
         ));
         db.execute_batch("DELETE FROM schema_migrations WHERE version = 99; UPDATE schema_migrations SET checksum = x'00'")
             .unwrap();

@@ -1,16 +1,20 @@
-//! Tasks come in, and become ready when their time has come.
+//! Tasks come in.
 
 use rusqlite::{OptionalExtension, params};
 use serde_json::json;
 
 use super::{
     apply::ApplyError,
+    dependencies::{self, Parent},
     rows::{self, Extra},
     transaction::{Entry, Tx},
 };
 use crate::{
     ledger::{Dedup, Hint, Outcome, ReadyTask, Refusal},
-    model::{Action, EventResult, NewTask, Submitted, TaskId, TaskStatus},
+    model::{
+        Action, Dependency, EventResult, NewTask, Submitted, TaskId, TaskStatus, Timestamp,
+        Violation,
+    },
 };
 
 /// Content up to this many bytes is kept in the task's row.
@@ -20,6 +24,7 @@ pub(super) fn submit(
     tx: &mut Tx<'_>,
     tasks: &[NewTask],
     submitter: &str,
+    confined: bool,
     dedup: Option<&Dedup>,
 ) -> Result<Outcome, ApplyError> {
     if let Some(dedup) = dedup
@@ -30,10 +35,31 @@ pub(super) fn submit(
             replayed: true,
         });
     }
-    let accepted = tasks
-        .iter()
-        .map(|task| insert(tx, task, submitter))
-        .collect::<rusqlite::Result<Vec<_>>>()?;
+    admit_types(tx, tasks)?;
+    let parents = match tasks.iter().any(|task| !task.depends_on.is_empty()) {
+        true => dependencies::look_up(tx, tasks, submitter, confined)?,
+        false => Vec::new(),
+    };
+    let mut done: Vec<Parent> = Vec::new();
+    let mut accepted = Vec::with_capacity(tasks.len());
+    for (i, task) in tasks.iter().enumerate() {
+        let depends_on = match parents.get(i) {
+            Some(parents) => in_full(task, parents, &done),
+            None => Vec::new(),
+        };
+        let (seq, submitted) = match unfinished_twin(tx, task, submitter)? {
+            Some(twin) => twin,
+            None => insert(tx, task, submitter, &depends_on)?,
+        };
+        if !parents.is_empty() {
+            done.push(Parent {
+                seq,
+                id: submitted.id,
+                status: submitted.status,
+            });
+        }
+        accepted.push(submitted);
+    }
     if let Some(dedup) = dedup {
         tx.db
             .prepare_cached(
@@ -77,20 +103,101 @@ fn remembered(
     }
 }
 
-fn insert(tx: &mut Tx<'_>, task: &NewTask, submitter: &str) -> rusqlite::Result<Submitted> {
+/// Refuses types beyond `tasks.max_types`.
+fn admit_types(tx: &mut Tx<'_>, tasks: &[NewTask]) -> Result<(), Refusal> {
+    let refused = tasks.iter().position(|task| !tx.admits(&task.task_type));
+    let Some(place) = refused else { return Ok(()) };
+    let detail = format!(
+        "is a new type, and there are {} already (tasks.max_types)",
+        tx.policy.max_types
+    );
+    Err(Refusal::Invalid(vec![Violation {
+        pointer: pointer(tasks.len(), place, "/type"),
+        detail,
+    }]))
+}
+
+/// Where something stands in a submission: `/tasks/<n>` is before it when there
+/// are several tasks.
+pub(super) fn pointer(tasks: usize, place: usize, within: &str) -> String {
+    match tasks {
+        1 => within.to_owned(),
+        _ => format!("/tasks/{place}{within}"),
+    }
+}
+
+/// What a task depends on, with what stands in the same batch.
+fn in_full(task: &NewTask, known: &[Option<Parent>], batch: &[Parent]) -> Vec<Parent> {
+    let with_places = task.depends_on.iter().zip(known);
+    with_places
+        .filter_map(|(dependency, known)| match dependency {
+            Dependency::Task(_) => *known,
+            Dependency::InBatch(n) => batch.get(*n as usize).copied(),
+        })
+        .collect()
+}
+
+/// An unfinished task of the same user with the same key.
+fn unfinished_twin(
+    tx: &Tx<'_>,
+    task: &NewTask,
+    submitter: &str,
+) -> rusqlite::Result<Option<(i64, Submitted)>> {
+    let Some(key) = &task.dedup_key else {
+        return Ok(None);
+    };
+    tx.db
+        .prepare_cached(
+            "SELECT seq, id, status, created_at FROM tasks INDEXED BY tasks_dedup
+             WHERE submitter = ?1 AND dedup_key = ?2 AND dedup_key IS NOT NULL AND status <= 2",
+        )?
+        .query_row([submitter, key], |row| {
+            let twin = Submitted {
+                id: rows::task_id(row, 1)?,
+                status: rows::status(row, 2)?,
+                created_at: rows::time(row, 3)?,
+                deduplicated: true,
+            };
+            Ok((row.get(0)?, twin))
+        })
+        .optional()
+}
+
+fn insert(
+    tx: &mut Tx<'_>,
+    task: &NewTask,
+    submitter: &str,
+    depends_on: &[Parent],
+) -> rusqlite::Result<(i64, Submitted)> {
     let id = TaskId::new();
-    let run_at = task.run_at.filter(|at| *at > tx.now).unwrap_or(tx.now);
-    let status = if run_at > tx.now {
+    let waits = |parent: &&Parent| !dependencies::is_satisfied(task, parent);
+    let waits_for = depends_on.iter().filter(waits).count();
+    let run_at = dependencies::ready_at(task, tx.now);
+    let status = if run_at > tx.now || waits_for > 0 {
         TaskStatus::Pending
     } else {
         TaskStatus::Queued
     };
     let inline = task.content.len() <= INLINE_CONTENT;
+    let of_type = tx.policy.by_type.get(&task.task_type);
+    let max_attempts = task
+        .max_attempts
+        .or_else(|| of_type?.max_attempts)
+        .unwrap_or(tx.policy.default_max_attempts);
+    let timeout_seconds = task
+        .timeout_seconds
+        .or_else(|| of_type?.timeout_seconds)
+        .unwrap_or(tx.policy.default_timeout_seconds);
+    let expires_after = of_type.and_then(|of_type| of_type.expires_after);
+    let expires_at = task.expires_at.or_else(|| {
+        let millis = u64::try_from(expires_after?.as_millis()).unwrap_or(u64::MAX);
+        Some(run_at.plus_millis(millis))
+    });
     tx.db
         .prepare_cached(
             "INSERT INTO tasks (id, type, priority, status, submitter, content, extra, traceparent, created_at, run_at,
-                                max_attempts, timeout_seconds)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+                                max_attempts, timeout_seconds, expires_at, dedup_key, blocked_by, last_event)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
         )?
         .execute(params![
             id.as_bytes(),
@@ -99,12 +206,16 @@ fn insert(tx: &mut Tx<'_>, task: &NewTask, submitter: &str) -> rusqlite::Result<
             rows::status_code(status),
             submitter,
             inline.then_some(task.content.as_str()),
-            Extra::of(task).map(|extra| json!(extra).to_string()),
+            Extra::of(task, depends_on.iter().map(|parent| parent.id).collect()).map(|extra| json!(extra).to_string()),
             task.traceparent,
             tx.now.as_millis(),
             run_at.as_millis(),
-            task.max_attempts.unwrap_or(tx.policy.default_max_attempts),
-            i64::try_from(task.timeout_seconds.unwrap_or(tx.policy.default_timeout_seconds)).unwrap_or(i64::MAX),
+            max_attempts,
+            i64::try_from(timeout_seconds).unwrap_or(i64::MAX),
+            expires_at.map(Timestamp::as_millis),
+            task.dedup_key,
+            waits_for,
+            tx.next_event(),
         ])?;
     let seq = tx.db.last_insert_rowid();
     if !inline {
@@ -112,7 +223,12 @@ fn insert(tx: &mut Tx<'_>, task: &NewTask, submitter: &str) -> rusqlite::Result<
             .prepare_cached("INSERT INTO contents (seq, content) VALUES (?1, ?2)")?
             .execute(params![seq, task.content])?;
     }
-    tx.moved(&task.task_type, task.priority, None, status);
+    for parent in depends_on.iter().filter(waits) {
+        dependencies::add_edge(tx, parent, seq)?;
+    }
+    let lane = tx.lane(&task.task_type, task.priority);
+    lane.moved(None, status);
+    lane.flow.submitted += 1;
     tx.log(&Entry {
         action: Action::TaskSubmitted,
         actor: submitter,
@@ -121,57 +237,25 @@ fn insert(tx: &mut Tx<'_>, task: &NewTask, submitter: &str) -> rusqlite::Result<
         details: None,
         trace_id: task.traceparent.as_deref().and_then(rows::trace_id),
     })?;
-    tx.hint(match status {
-        TaskStatus::Pending => Hint::Due(run_at.as_millis()),
-        _ => Hint::Ready(ReadyTask {
+    if let Some(at) = expires_at {
+        tx.hint(Hint::Due(at.as_millis()));
+    }
+    match status {
+        TaskStatus::Pending if waits_for == 0 => tx.hint(Hint::Due(run_at.as_millis())),
+        TaskStatus::Pending => {}
+        _ => tx.hint(Hint::Ready(ReadyTask {
             id,
             order: seq,
             task_type: task.task_type.clone(),
             priority: task.priority,
-        }),
-    });
-    Ok(Submitted {
+            ready_at: run_at.as_millis(),
+        })),
+    }
+    let submitted = Submitted {
         id,
         status,
         created_at: tx.now,
-    })
-}
-
-/// Makes due tasks ready.
-pub(super) fn promote(tx: &mut Tx<'_>, limit: u32) -> rusqlite::Result<Outcome> {
-    let due = {
-        let mut find = tx.db.prepare_cached(
-            "SELECT seq, id, type, priority FROM tasks INDEXED BY tasks_due
-             WHERE status = 0 AND run_at <= ?1 ORDER BY run_at LIMIT ?2",
-        )?;
-        find.query_map(params![tx.now.as_millis(), limit], rows::ready_task)?
-            .collect::<rusqlite::Result<Vec<_>>>()?
+        deduplicated: false,
     };
-    for ready in &due {
-        tx.db
-            .prepare_cached("UPDATE tasks SET status = 1 WHERE seq = ?1")?
-            .execute([ready.order])?;
-        tx.moved(
-            &ready.task_type,
-            ready.priority,
-            Some(TaskStatus::Pending),
-            TaskStatus::Queued,
-        );
-        tx.hint(Hint::Ready(ready.clone()));
-    }
-    Ok(Outcome::Done(due.len() as u64))
-}
-
-/// Forgets idempotency keys that are past their time, some at a time.
-pub(super) fn prune(tx: &mut Tx<'_>) -> rusqlite::Result<Outcome> {
-    let oldest = tx.now.as_millis()
-        - i64::try_from(tx.policy.idempotency_retention.as_millis()).unwrap_or(i64::MAX);
-    let pruned = tx
-        .db
-        .prepare_cached(
-            "DELETE FROM idempotency WHERE (submitter, key) IN
-                 (SELECT submitter, key FROM idempotency INDEXED BY idempotency_age WHERE created_at <= ?1 LIMIT 1000)",
-        )?
-        .execute([oldest])?;
-    Ok(Outcome::Done(pruned as u64))
+    Ok((seq, submitted))
 }

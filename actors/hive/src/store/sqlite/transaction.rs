@@ -1,13 +1,13 @@
 //! What one transaction gathers beside the rows it writes: events, counters,
-//! hints.
+//! flows, hints.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use rusqlite::{Connection, params};
 
 use super::rows;
 use crate::{
-    ledger::{BotDelta, Hint, TaskPolicy},
+    ledger::{BotDelta, Flow, Hint, TaskPolicy},
     model::{Action, BotName, EventResult, NewEvent, Priority, TaskStatus, TaskType, Timestamp},
 };
 
@@ -19,9 +19,35 @@ pub(super) struct Tx<'a> {
     pub(super) policy: &'a TaskPolicy,
     /// The time of everything in this transaction.
     pub(super) now: Timestamp,
+    /// The task types that have counters.
+    types: &'a mut HashSet<TaskType>,
+    next_event: i64,
     hints: Vec<Hint>,
-    counts: HashMap<(TaskType, Priority, TaskStatus), i64>,
+    lanes: HashMap<TaskType, [Option<Box<Lane>>; Priority::ALL.len()]>,
     bots: HashMap<BotName, BotDelta>,
+}
+
+/// What happened in one lane.
+#[derive(Default)]
+pub(super) struct Lane {
+    change: [i64; TaskStatus::ALL.len()],
+    /// What flowed.
+    pub(super) flow: Flow,
+}
+
+impl Lane {
+    /// Counts a task that went from one status to another; `None`: it is new.
+    pub(super) fn moved(&mut self, from: Option<TaskStatus>, to: TaskStatus) {
+        if let Some(from) = from {
+            self.change[from as usize] -= 1;
+        }
+        self.change[to as usize] += 1;
+    }
+
+    /// Counts a task that is forgotten.
+    pub(super) fn gone(&mut self, from: TaskStatus) {
+        self.change[from as usize] -= 1;
+    }
 }
 
 /// An event with little text, for the hot path.
@@ -38,26 +64,42 @@ impl<'a> Tx<'a> {
     pub(super) fn new(
         db: &'a Connection,
         policy: &'a TaskPolicy,
+        types: &'a mut HashSet<TaskType>,
         now: Timestamp,
     ) -> rusqlite::Result<Self> {
+        let last: i64 = db
+            .prepare_cached("SELECT coalesce(max(seq), 0) FROM events")?
+            .query_row([], |row| row.get(0))?;
         Ok(Self {
             db,
             policy,
             now,
+            types,
+            next_event: last + 1,
             hints: Vec::new(),
-            counts: HashMap::new(),
+            lanes: HashMap::new(),
             bots: HashMap::new(),
         })
     }
 
-    /// Appends to the event log.
-    pub(super) fn log(&mut self, entry: &Entry<'_>) -> rusqlite::Result<()> {
+    /// The number that the next event will have.
+    pub(super) fn next_event(&self) -> i64 {
+        self.next_event
+    }
+
+    /// Appends to the event log. `prev` is the event before of the same task.
+    pub(super) fn log_after(
+        &mut self,
+        prev: Option<i64>,
+        entry: &Entry<'_>,
+    ) -> rusqlite::Result<()> {
         self.db
             .prepare_cached(
-                "INSERT INTO events (at, action, level, actor, target, result, details, trace_id)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                "INSERT INTO events (seq, at, action, level, actor, target, result, details, trace_id, prev)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
             )?
             .execute(params![
+                self.next_event,
                 self.now.as_millis(),
                 entry.action.as_str(),
                 rows::level_code(entry.action.level()),
@@ -66,8 +108,15 @@ impl<'a> Tx<'a> {
                 rows::result_code(entry.result),
                 entry.details,
                 entry.trace_id,
+                prev,
             ])?;
+        self.next_event += 1;
         Ok(())
+    }
+
+    /// Appends an event that is not of a task.
+    pub(super) fn log(&mut self, entry: &Entry<'_>) -> rusqlite::Result<()> {
+        self.log_after(None, entry)
     }
 
     /// Appends an event that somebody else put together.
@@ -88,29 +137,54 @@ impl<'a> Tx<'a> {
         self.hints.push(hint);
     }
 
-    /// Counts a task that went from one status to another; `None`: it is new.
-    pub(super) fn moved(
-        &mut self,
-        task_type: &TaskType,
-        priority: Priority,
-        from: Option<TaskStatus>,
-        to: TaskStatus,
-    ) {
-        if let Some(from) = from {
-            *self
-                .counts
-                .entry((task_type.clone(), priority, from))
-                .or_default() -= 1;
+    /// Has the scheduler look at once for what is due.
+    pub(super) fn hint_due_now(&mut self) {
+        self.hints.push(Hint::Due(self.now.as_millis()));
+    }
+
+    /// The lane of that type and priority.
+    pub(super) fn lane(&mut self, task_type: &TaskType, priority: Priority) -> &mut Lane {
+        let lanes = self.lanes.entry(task_type.clone()).or_default();
+        lanes[usize::from(priority.rank())].get_or_insert_default()
+    }
+
+    /// Whether a task of that type may come in; notes the type.
+    pub(super) fn admits(&mut self, task_type: &TaskType) -> bool {
+        if self.types.contains(task_type) {
+            return true;
         }
-        *self
-            .counts
-            .entry((task_type.clone(), priority, to))
-            .or_default() += 1;
+        let room = self.types.len() < self.policy.max_types as usize;
+        if room {
+            self.types.insert(task_type.clone());
+        }
+        room
+    }
+
+    /// Forgets the types that have no tasks any more.
+    pub(super) fn forget_empty_types(&mut self) -> rusqlite::Result<()> {
+        let empty = self
+            .db
+            .prepare_cached("SELECT type FROM task_counts GROUP BY type HAVING sum(n) = 0")?
+            .query_map([], |row| rows::parsed::<TaskType>(row, 0))?
+            .collect::<rusqlite::Result<Vec<_>>>()?;
+        for task_type in empty
+            .iter()
+            .filter(|task_type| !self.lanes.contains_key(*task_type))
+        {
+            self.db
+                .prepare_cached("DELETE FROM task_counts WHERE type = ?1")?
+                .execute([task_type.as_str()])?;
+            self.types.remove(task_type);
+        }
+        Ok(())
     }
 
     /// Counts an attempt for its bot.
     pub(super) fn count_attempt(&mut self, bot: &BotName, succeeded: bool) {
-        let delta = self.bots.entry(bot.clone()).or_default();
+        let delta = match self.bots.get_mut(bot) {
+            Some(delta) => delta,
+            None => self.bots.entry(bot.clone()).or_default(),
+        };
         if succeeded {
             delta.completed += 1;
         } else {
@@ -119,19 +193,23 @@ impl<'a> Tx<'a> {
     }
 
     /// Writes the counters; what is left are the hints.
-    pub(super) fn finish(self) -> rusqlite::Result<Vec<Hint>> {
-        if !self.counts.is_empty() {
+    pub(super) fn finish(mut self) -> rusqlite::Result<Vec<Hint>> {
+        let mut flows = Vec::new();
+        {
             let mut add = self.db.prepare_cached(
                 "INSERT INTO task_counts (type, priority, status, n) VALUES (?1, ?2, ?3, ?4)
                  ON CONFLICT DO UPDATE SET n = n + excluded.n",
             )?;
-            for ((task_type, priority, status), n) in self.counts.iter().filter(|(_, n)| **n != 0) {
-                add.execute(params![
-                    task_type.as_str(),
-                    priority.rank(),
-                    rows::status_code(*status),
-                    n
-                ])?;
+            for (task_type, lanes) in self.lanes {
+                for (priority, lane) in Priority::ALL.into_iter().zip(lanes) {
+                    let Some(lane) = lane else { continue };
+                    for (status, n) in lane.change.iter().enumerate().filter(|(_, n)| **n != 0) {
+                        add.execute(params![task_type.as_str(), priority.rank(), status, n])?;
+                    }
+                    if lane.flow != Flow::default() {
+                        flows.push((task_type.clone(), priority, lane.flow));
+                    }
+                }
             }
         }
         if !self.bots.is_empty() {
@@ -141,6 +219,9 @@ impl<'a> Tx<'a> {
             for (bot, delta) in &self.bots {
                 add.execute(params![bot.as_str(), delta.completed, delta.failed])?;
             }
+        }
+        if !flows.is_empty() {
+            self.hints.push(Hint::Flow(flows));
         }
         Ok(self.hints)
     }

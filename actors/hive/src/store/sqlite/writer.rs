@@ -1,6 +1,7 @@
 //! The writer thread: drains its queue into one transaction, commits, answers.
 
 use std::{
+    collections::HashSet,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU32, Ordering},
@@ -22,7 +23,7 @@ use super::{
 use crate::{
     ledger::{Command, Hint, HintSink, Outcome, StoreError, TaskPolicy},
     metrics::StoreMetrics,
-    model::Timestamp,
+    model::{TaskType, Timestamp},
 };
 
 /// How long the writer waits for a command before it uses the pause.
@@ -47,6 +48,8 @@ pub(super) enum Job {
 pub(super) struct Writer {
     db: Connection,
     policy: TaskPolicy,
+    /// The task types that have counters.
+    types: HashSet<TaskType>,
     group_commit_max: usize,
     sinks: Arc<Mutex<Vec<HintSink>>>,
     wal_pages: Arc<AtomicU32>,
@@ -68,8 +71,10 @@ impl Writer {
                 Ok(())
             },
         ))?;
+        let types = known_types(&db)?;
         Ok(Self {
             db,
+            types,
             policy: options.policy.clone(),
             group_commit_max: options.group_commit_max,
             sinks,
@@ -194,6 +199,10 @@ impl Writer {
                 if !self.db.is_autocommit() {
                     let _ = self.db.execute_batch("ROLLBACK");
                 }
+                // What the lost transaction brought is not there; what it took away is.
+                if let Ok(types) = known_types(&self.db) {
+                    self.types = types;
+                }
                 Err(error)
             }
         }
@@ -204,10 +213,10 @@ impl Writer {
         reason = "a pair of what the only caller needs"
     )]
     fn apply_all(
-        &self,
+        &mut self,
         commands: &[&Command],
     ) -> rusqlite::Result<(Vec<Result<Outcome, StoreError>>, Vec<Hint>)> {
-        let mut tx = Tx::new(&self.db, &self.policy, Timestamp::now())?;
+        let mut tx = Tx::new(&self.db, &self.policy, &mut self.types, Timestamp::now())?;
         let mut outcomes = Vec::with_capacity(commands.len());
         for command in commands {
             match apply(&mut tx, command) {
@@ -250,11 +259,20 @@ impl Writer {
     }
 }
 
+fn known_types(db: &Connection) -> rusqlite::Result<HashSet<TaskType>> {
+    db.prepare("SELECT DISTINCT type FROM task_counts")?
+        .query_map([], |row| super::rows::parsed(row, 0))?
+        .collect()
+}
+
 fn weight_of(command: &Command) -> usize {
     match command {
         Command::Submit { tasks, .. } => tasks.len(),
         Command::Claim(claims) => claims.len(),
         Command::Finish(reports) => reports.len(),
+        Command::Progress(reports) => reports.len(),
+        Command::Prune { tasks } => tasks.len(),
+        Command::Promote { limit } => *limit as usize,
         _ => 1,
     }
 }

@@ -12,7 +12,7 @@ use crate::{
         Guardian,
         tests::{guard_program, sleeping, unique_hive_id, unique_sleep},
     },
-    model::{LeaseToken, NewTask, Priority, Task, TaskId, TaskStatus, Timestamp},
+    model::{LeaseToken, Priority, Task, TaskStatus, Timestamp},
 };
 
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -76,34 +76,17 @@ impl Setup {
 }
 
 pub(crate) fn claimed(content: &str) -> ClaimedTask {
-    let new = NewTask::new("general".parse().unwrap(), content);
-    let now = Timestamp::now();
     let task = Task {
-        id: TaskId::new(),
-        task_type: new.task_type,
         priority: Priority::P1,
         status: TaskStatus::Running,
         submitter: "admin".into(),
-        content: Some(new.content),
-        tags: Vec::new(),
+        content: Some(content.into()),
         metadata: [("k".to_owned(), "v".into())].into(),
-        assigned_bot: None,
-        created_at: now,
-        run_at: now,
-        started_at: Some(now),
-        completed_at: None,
+        started_at: Some(Timestamp::now()),
         attempt: 2,
         failures: 1,
-        max_attempts: 3,
-        bot_deaths: 0,
-        timeout_seconds: 60,
-        estimated_duration_seconds: None,
-        actual_duration_seconds: None,
-        progress: 0.0,
-        deployment: Default::default(),
-        cancel_requested_at: None,
-        last_error: None,
         traceparent: Some("00-1-2-01".into()),
+        ..Task::sample()
     };
     ClaimedTask {
         task,

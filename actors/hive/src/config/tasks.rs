@@ -1,0 +1,209 @@
+//! Settings of tasks, and of the scheduler that gives them to bots.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use bytesize::ByteSize;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    check::Checker,
+    settings::{DAY, KIB, MIB, MINUTE, SECOND},
+};
+use crate::model::{RetryOverride, RetryPolicy, TaskType};
+
+/// Limits and defaults of tasks.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "documented key by key in config/deia.yaml")]
+pub struct TaskSettings {
+    pub types: Vec<TaskType>,
+    pub max_types: u32,
+    pub max_content_bytes: ByteSize,
+    pub max_output_bytes: ByteSize,
+    pub max_metadata_bytes: ByteSize,
+    pub max_batch: u32,
+    pub default_max_attempts: u32,
+    #[serde(with = "humantime_serde")]
+    pub default_timeout: Duration,
+    #[serde(with = "humantime_serde")]
+    pub max_timeout: Duration,
+    pub poison_after: u32,
+    pub max_dependencies: u32,
+    pub max_dependents: u32,
+    pub retry: RetryPolicy,
+    pub by_type: BTreeMap<TaskType, TypeSettings>,
+    #[serde(with = "humantime_serde")]
+    pub idempotency_retention: Duration,
+    pub retention: Retention,
+}
+
+/// How long tasks that have ended are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "documented key by key in config/deia.yaml")]
+pub struct Retention {
+    #[serde(with = "humantime_serde")]
+    pub completed: Duration,
+    #[serde(with = "humantime_serde")]
+    pub failed: Duration,
+    #[serde(with = "humantime_serde")]
+    pub cancelled: Duration,
+}
+
+/// What tasks of one type have otherwise; what is absent is as for all.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "documented key by key in config/deia.yaml")]
+pub struct TypeSettings {
+    #[serde(default)]
+    pub max_attempts: Option<u32>,
+    #[serde(default, with = "humantime_serde")]
+    pub timeout: Option<Duration>,
+    #[serde(default, with = "humantime_serde")]
+    pub expires_after: Option<Duration>,
+    #[serde(default)]
+    pub retry: TypeRetry,
+}
+
+/// What of the retry policy one type has otherwise.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "documented key by key in config/deia.yaml")]
+pub struct TypeRetry {
+    #[serde(default, with = "humantime_serde")]
+    pub min: Option<Duration>,
+    #[serde(default, with = "humantime_serde")]
+    pub max: Option<Duration>,
+    #[serde(default)]
+    pub factor: Option<f64>,
+    #[serde(default)]
+    pub jitter: Option<f64>,
+}
+
+/// The scheduler.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "documented key by key in config/deia.yaml")]
+pub struct SchedulerSettings {
+    pub window: u32,
+    pub claim_max: u32,
+    pub claim_max_bytes: ByteSize,
+    #[serde(with = "humantime_serde")]
+    pub poll_interval: Duration,
+    #[serde(with = "humantime_serde")]
+    pub aged_after: Duration,
+    pub aged_every: u32,
+}
+
+impl TypeRetry {
+    /// As an override of the general policy.
+    pub fn as_override(&self) -> RetryOverride {
+        let millis = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
+        RetryOverride {
+            min_ms: self.min.map(millis),
+            max_ms: self.max.map(millis),
+            factor: self.factor,
+            jitter: self.jitter,
+        }
+    }
+}
+
+impl TaskSettings {
+    pub(super) fn check(&self, check: &mut Checker) {
+        check.number("tasks.max_types", self.max_types, 1..=100_000);
+        check.size(
+            "tasks.max_content_bytes",
+            self.max_content_bytes,
+            1..=64 * MIB,
+        );
+        check.size(
+            "tasks.max_output_bytes",
+            self.max_output_bytes,
+            1..=64 * MIB,
+        );
+        check.size("tasks.max_metadata_bytes", self.max_metadata_bytes, 2..=MIB);
+        check.number("tasks.max_batch", self.max_batch, 1..=10_000);
+        check.number(
+            "tasks.default_max_attempts",
+            self.default_max_attempts,
+            1..=100,
+        );
+        check.duration("tasks.max_timeout", self.max_timeout, SECOND..=30 * DAY);
+        check.duration(
+            "tasks.default_timeout",
+            self.default_timeout,
+            SECOND..=self.max_timeout.max(SECOND),
+        );
+        check.number("tasks.poison_after", self.poison_after, 1..=100);
+        check.number("tasks.max_dependencies", self.max_dependencies, 0..=1_000);
+        check.number("tasks.max_dependents", self.max_dependents, 0..=1_000_000);
+        check.duration("tasks.retry.min", self.retry.min, Duration::ZERO..=DAY);
+        check.duration(
+            "tasks.retry.max",
+            self.retry.max,
+            self.retry.min..=(30 * DAY).max(self.retry.min),
+        );
+        check.fraction("tasks.retry.factor", self.retry.factor, 1.0..=100.0);
+        check.fraction("tasks.retry.jitter", self.retry.jitter, 0.0..=1.0);
+        for (task_type, settings) in &self.by_type {
+            settings.check(check, &format!("tasks.by_type.{task_type}"), self);
+        }
+        check.duration(
+            "tasks.idempotency_retention",
+            self.idempotency_retention,
+            MINUTE..=30 * DAY,
+        );
+        let allowed = SECOND..=3_650 * DAY;
+        let Retention {
+            completed,
+            failed,
+            cancelled,
+        } = self.retention;
+        check.duration("tasks.retention.completed", completed, allowed.clone());
+        check.duration("tasks.retention.failed", failed, allowed.clone());
+        check.duration("tasks.retention.cancelled", cancelled, allowed);
+    }
+}
+
+impl TypeSettings {
+    fn check(&self, check: &mut Checker, at: &str, tasks: &TaskSettings) {
+        if let Some(n) = self.max_attempts {
+            check.number(&format!("{at}.max_attempts"), n, 1..=100);
+        }
+        if let Some(timeout) = self.timeout {
+            let allowed = SECOND..=tasks.max_timeout.max(SECOND);
+            check.duration(&format!("{at}.timeout"), timeout, allowed);
+        }
+        if let Some(after) = self.expires_after {
+            check.duration(&format!("{at}.expires_after"), after, SECOND..=365 * DAY);
+        }
+        let retry = self.retry.as_override().over(tasks.retry);
+        check.duration(&format!("{at}.retry.min"), retry.min, Duration::ZERO..=DAY);
+        check.duration(
+            &format!("{at}.retry.max"),
+            retry.max,
+            retry.min..=(30 * DAY).max(retry.min),
+        );
+        check.fraction(&format!("{at}.retry.factor"), retry.factor, 1.0..=100.0);
+        check.fraction(&format!("{at}.retry.jitter"), retry.jitter, 0.0..=1.0);
+    }
+}
+
+impl SchedulerSettings {
+    pub(super) fn check(&self, check: &mut Checker) {
+        check.number("scheduler.window", self.window, 16..=100_000);
+        check.number("scheduler.claim_max", self.claim_max, 1..=4_096);
+        check.size(
+            "scheduler.claim_max_bytes",
+            self.claim_max_bytes,
+            64 * KIB..=4_096 * MIB,
+        );
+        check.duration(
+            "scheduler.poll_interval",
+            self.poll_interval,
+            Duration::from_millis(100)..=MINUTE,
+        );
+        check.duration("scheduler.aged_after", self.aged_after, SECOND..=30 * DAY);
+        check.number("scheduler.aged_every", self.aged_every, 2..=1_000);
+    }
+}

@@ -1,0 +1,263 @@
+//! The queue as a whole.
+
+use futures_util::{StreamExt, stream};
+
+use super::{
+    Hive,
+    tasks::{confine, unexpected},
+};
+use crate::{
+    HiveError,
+    auth::Principal,
+    ledger::{Command, Outcome, Refusal},
+    model::{
+        Page, PageRequest, QueueStatus, Task, TaskFilter, TaskId, TaskStatus, TaskType, Violation,
+    },
+};
+
+/// Tasks of one page when many are changed at once; their commands share commits.
+const AT_ONCE: u32 = 500;
+/// Pages that one such call looks at. What is left is told.
+const PAGES_MAX: usize = 2_000;
+
+/// What came of changing many tasks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+pub struct Changed {
+    /// Tasks that were changed.
+    pub changed: u64,
+    /// Tasks that were not: they had changed meanwhile.
+    pub skipped: u64,
+    /// Whether it went over all that the filter names; otherwise ask again.
+    pub complete: bool,
+}
+
+/// What is done to each of many tasks.
+#[derive(Clone, Copy)]
+enum Bulk {
+    CancelWaiting,
+    Retry,
+}
+
+impl Hive {
+    /// How the queue stands, exact as of the last commit.
+    ///
+    /// # Errors
+    /// What keeps the store from reading.
+    pub async fn queue(&self) -> Result<QueueStatus, HiveError> {
+        let mut queue = self.inner.ledger.queue().await?;
+        self.inner.meter.fill(&mut queue);
+        Ok(queue)
+    }
+
+    /// Starts no more tasks of that type, or none at all. None is started any
+    /// more when this returns; what runs goes on. Whether that is new.
+    ///
+    /// # Errors
+    /// What keeps the store from writing.
+    pub async fn pause_queue(
+        &self,
+        who: &Principal,
+        task_type: Option<TaskType>,
+        reason: Option<String>,
+    ) -> Result<bool, HiveError> {
+        if let Some(len) = reason.as_ref().map(String::len).filter(|len| *len > 1_024) {
+            return Err(HiveError::Invalid(vec![Violation {
+                pointer: "/reason".into(),
+                detail: format!("is {len} bytes long; the limit is 1024"),
+            }]));
+        }
+        let actor = who.user.to_string();
+        self.count(Command::Pause {
+            task_type,
+            actor,
+            reason,
+        })
+        .await
+    }
+
+    /// Takes the pause of that type back, or that of the whole queue. Whether
+    /// there was one.
+    ///
+    /// # Errors
+    /// What keeps the store from writing.
+    pub async fn resume_queue(
+        &self,
+        who: &Principal,
+        task_type: Option<TaskType>,
+    ) -> Result<bool, HiveError> {
+        let actor = who.user.to_string();
+        self.count(Command::Resume { task_type, actor }).await
+    }
+
+    async fn count(&self, command: Command) -> Result<bool, HiveError> {
+        match self.inner.ledger.apply(command).await? {
+            Outcome::Done(n) => Ok(n > 0),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Tasks that failed and can be put back, newest first.
+    ///
+    /// # Errors
+    /// [`HiveError::BadCursor`].
+    pub async fn dead_tasks(
+        &self,
+        who: &Principal,
+        filter: TaskFilter,
+        page: PageRequest,
+    ) -> Result<Page<Task>, HiveError> {
+        let failed = TaskFilter {
+            status: Some(TaskStatus::Failed),
+            ..filter
+        };
+        self.tasks(who, failed, page).await
+    }
+
+    /// Cancels the waiting tasks (`pending` or `queued`) that the filter names.
+    ///
+    /// # Errors
+    /// What keeps the store from writing; what was cancelled until then stays so.
+    pub async fn purge_queue(
+        &self,
+        who: &Principal,
+        filter: TaskFilter,
+    ) -> Result<Changed, HiveError> {
+        let mut all = Changed {
+            complete: true,
+            ..Changed::default()
+        };
+        let both = [TaskStatus::Pending, TaskStatus::Queued];
+        for status in both
+            .into_iter()
+            .filter(|status| filter.status.is_none_or(|wanted| wanted == *status))
+        {
+            let of_status = TaskFilter {
+                status: Some(status),
+                ..filter.clone()
+            };
+            all.add(self.change_all(who, of_status, Bulk::CancelWaiting).await?);
+        }
+        Ok(all)
+    }
+
+    /// Puts the failed tasks that the filter names back into the queue.
+    ///
+    /// # Errors
+    /// What keeps the store from writing; what was put back until then stays so.
+    pub async fn requeue_dead(
+        &self,
+        who: &Principal,
+        filter: TaskFilter,
+    ) -> Result<Changed, HiveError> {
+        let failed = TaskFilter {
+            status: Some(TaskStatus::Failed),
+            ..filter
+        };
+        self.change_all(who, failed, Bulk::Retry).await
+    }
+
+    /// Puts these failed tasks back. Those that the caller may not see, or that
+    /// have not failed, are skipped.
+    ///
+    /// # Errors
+    /// What keeps the store from writing.
+    pub async fn requeue_these(
+        &self,
+        who: &Principal,
+        ids: Vec<TaskId>,
+    ) -> Result<Changed, HiveError> {
+        let mut visible = Vec::new();
+        for id in &ids {
+            match self.task(who, *id).await {
+                Ok(task) if task.status == TaskStatus::Failed => visible.push(*id),
+                Ok(_) | Err(HiveError::NotFound { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let hidden = (ids.len() - visible.len()) as u64;
+        let mut changed = self.change_these(who, visible, Bulk::Retry).await?;
+        changed.skipped += hidden;
+        changed.complete = true;
+        Ok(changed)
+    }
+
+    async fn change_all(
+        &self,
+        who: &Principal,
+        mut filter: TaskFilter,
+        what: Bulk,
+    ) -> Result<Changed, HiveError> {
+        let mut all = Changed {
+            complete: true,
+            ..Changed::default()
+        };
+        if !confine(who, &mut filter) {
+            return Ok(all);
+        }
+        let mut cursor = None;
+        for _ in 0..PAGES_MAX {
+            let page = PageRequest {
+                limit: AT_ONCE,
+                cursor: cursor.take(),
+            };
+            let found = self.inner.ledger.tasks(filter.clone(), page).await?;
+            let ids = found.items.iter().map(|task| task.id).collect();
+            all.add(self.change_these(who, ids, what).await?);
+            match found.next_cursor {
+                Some(next) => cursor = Some(next),
+                None => return Ok(all),
+            }
+        }
+        all.complete = false;
+        Ok(all)
+    }
+
+    async fn change_these(
+        &self,
+        who: &Principal,
+        ids: Vec<TaskId>,
+        what: Bulk,
+    ) -> Result<Changed, HiveError> {
+        let mut outcomes = stream::iter(ids)
+            .map(|id| self.change(who, id, what))
+            .buffer_unordered(AT_ONCE as usize);
+        let mut all = Changed {
+            complete: true,
+            ..Changed::default()
+        };
+        while let Some(outcome) = outcomes.next().await {
+            match outcome {
+                Ok(()) => all.changed += 1,
+                Err(HiveError::NotFound { .. } | HiveError::Refused(_)) => all.skipped += 1,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(all)
+    }
+
+    async fn change(&self, who: &Principal, id: TaskId, what: Bulk) -> Result<(), HiveError> {
+        match what {
+            Bulk::Retry => self.retry(who, id).await.map(drop),
+            Bulk::CancelWaiting => {
+                let command = Command::Cancel {
+                    task: id,
+                    actor: who.user.to_string(),
+                    only_waiting: true,
+                };
+                match self.inner.ledger.apply(command).await? {
+                    Outcome::Task(task) if task.status == TaskStatus::Cancelled => Ok(()),
+                    Outcome::Task(_) => Err(Refusal::TaskIsRunning(id).into()),
+                    other => Err(unexpected(&other)),
+                }
+            }
+        }
+    }
+}
+
+impl Changed {
+    fn add(&mut self, more: Self) {
+        self.changed += more.changed;
+        self.skipped += more.skipped;
+        self.complete &= more.complete;
+    }
+}

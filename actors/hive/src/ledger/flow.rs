@@ -1,0 +1,186 @@
+//! What flowed through the queue in one commit, added up.
+
+use crate::model::{AttemptEnd, TaskStatus};
+
+/// Counts by powers of two: slot `n` has the values below `2^n` that are in no
+/// earlier slot, the last one all the rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Histogram {
+    slots: [u32; Histogram::SLOTS],
+    sum: u64,
+}
+
+impl Default for Histogram {
+    fn default() -> Self {
+        Self {
+            slots: [0; Self::SLOTS],
+            sum: 0,
+        }
+    }
+}
+
+impl Histogram {
+    /// How many slots there are. Values of `2^22` (milliseconds: 70 minutes)
+    /// and more share the last one.
+    pub const SLOTS: usize = 24;
+
+    /// Adds one value.
+    pub fn record(&mut self, value: u64) {
+        let slot = (u64::BITS - value.leading_zeros()) as usize;
+        let slot = &mut self.slots[slot.min(Self::SLOTS - 1)];
+        *slot = slot.saturating_add(1);
+        self.sum = self.sum.saturating_add(value);
+    }
+
+    /// Adds all values of another.
+    pub fn merge(&mut self, other: &Self) {
+        for (slot, more) in self.slots.iter_mut().zip(other.slots) {
+            *slot = slot.saturating_add(more);
+        }
+        self.sum = self.sum.saturating_add(other.sum);
+    }
+
+    /// How many values there are.
+    pub fn count(&self) -> u64 {
+        self.slots.iter().map(|n| u64::from(*n)).sum()
+    }
+
+    /// The sum of all values.
+    pub fn sum(&self) -> u64 {
+        self.sum
+    }
+
+    /// The upper bound of each slot, exclusive, and how many values it has; the
+    /// last slot has no bound.
+    pub fn slots(&self) -> impl Iterator<Item = (Option<u64>, u32)> + '_ {
+        let bound = |i: usize| (i + 1 < Self::SLOTS).then(|| 1u64 << i);
+        self.slots
+            .iter()
+            .enumerate()
+            .map(move |(i, n)| (bound(i), *n))
+    }
+
+    /// The bound below which that share (0 to 1) of the values lies; 0 when
+    /// there are none. The rest beyond the last bound counts as `2^23`.
+    #[allow(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a share of a count"
+    )]
+    pub fn quantile(&self, share: f64) -> u64 {
+        let wanted = ((self.count() as f64) * share.clamp(0.0, 1.0)).ceil() as u64;
+        let mut seen = 0;
+        for (i, n) in self.slots.iter().enumerate() {
+            seen += u64::from(*n);
+            if seen >= wanted && seen > 0 {
+                return if i == 0 { 0 } else { (1 << i) - 1 };
+            }
+        }
+        0
+    }
+}
+
+/// What one lane (a type and a priority) saw in one commit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flow {
+    /// Tasks accepted.
+    pub submitted: u32,
+    /// Attempts begun.
+    pub started: u32,
+    /// Tasks completed.
+    pub completed: u32,
+    /// Tasks failed for good, poison included.
+    pub failed: u32,
+    /// Of these: poison.
+    pub dead: u32,
+    /// Tasks called off.
+    pub cancelled: u32,
+    /// Attempts that failed and are followed by another.
+    pub retried: u32,
+    /// Attempts that were given back, or whose bot died.
+    pub returned: u32,
+    /// How long the started ones had been ready, in milliseconds.
+    pub waits: Histogram,
+    /// How long ended attempts ran, in milliseconds.
+    pub runs: Histogram,
+}
+
+impl Flow {
+    /// Notes how an attempt ended, and what its task is now.
+    pub fn attempt_ended(&mut self, end: AttemptEnd, status: TaskStatus, run_ms: u64) {
+        self.runs.record(run_ms);
+        match (end, status) {
+            (_, TaskStatus::Completed | TaskStatus::Failed | TaskStatus::Cancelled) => {
+                self.ended(status);
+            }
+            (AttemptEnd::Failed, _) => self.retried += 1,
+            _ => self.returned += 1,
+        }
+    }
+
+    /// Notes that a task reached its final status.
+    pub fn ended(&mut self, status: TaskStatus) {
+        match status {
+            TaskStatus::Completed => self.completed += 1,
+            TaskStatus::Failed => self.failed += 1,
+            TaskStatus::Cancelled => self.cancelled += 1,
+            _ => {}
+        }
+    }
+
+    /// Adds what another saw.
+    pub fn merge(&mut self, other: &Self) {
+        self.submitted = self.submitted.saturating_add(other.submitted);
+        self.started = self.started.saturating_add(other.started);
+        self.completed = self.completed.saturating_add(other.completed);
+        self.failed = self.failed.saturating_add(other.failed);
+        self.dead = self.dead.saturating_add(other.dead);
+        self.cancelled = self.cancelled.saturating_add(other.cancelled);
+        self.retried = self.retried.saturating_add(other.retried);
+        self.returned = self.returned.saturating_add(other.returned);
+        self.waits.merge(&other.waits);
+        self.runs.merge(&other.runs);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_fall_below_the_bound_of_their_slot() {
+        let mut all = Histogram::default();
+        for value in [0, 1, 2, 3, 4, 1_000, u64::MAX] {
+            all.record(value);
+        }
+        let filled: Vec<_> = all.slots().filter(|(_, n)| *n > 0).collect();
+        assert_eq!(
+            filled,
+            [
+                (Some(1), 1),
+                (Some(2), 1),
+                (Some(4), 2),
+                (Some(8), 1),
+                (Some(1_024), 1),
+                (None, 1)
+            ]
+        );
+        assert_eq!(all.count(), 7);
+    }
+
+    #[test]
+    fn quantiles_bound_their_share() {
+        let mut waits = Histogram::default();
+        assert_eq!(waits.quantile(0.5), 0);
+        (0..90).for_each(|_| waits.record(3));
+        (0..10).for_each(|_| waits.record(100));
+        assert_eq!(
+            [0.0, 0.5, 0.9, 0.95, 1.0].map(|share| waits.quantile(share)),
+            [3, 3, 3, 127, 127]
+        );
+        let mut both = waits;
+        both.merge(&waits);
+        assert_eq!((both.count(), both.sum()), (200, 2 * waits.sum()));
+    }
+}

@@ -1,0 +1,258 @@
+//! Why a task has not started, or where it is.
+
+use serde::{Deserialize, Serialize};
+
+use super::{BotStatus, Pause, Task, TaskId, TaskStatus, Timestamp};
+
+/// What holds a task, or that nothing does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TaskHold {
+    /// It has ended.
+    Finished,
+    /// A bot works on it.
+    Running,
+    /// It waits for other tasks.
+    WaitsForTasks,
+    /// It was submitted for later.
+    ScheduledForLater,
+    /// An attempt failed, and the delay before the next is not over.
+    WaitsForRetry,
+    /// The whole queue is paused.
+    QueuePaused,
+    /// Its type is paused.
+    TypePaused,
+    /// There is no bot that takes its type.
+    NoBotTakesIt,
+    /// Bots take its type, but none of them is up.
+    BotsAreDown,
+    /// The bots that take its type have all places taken.
+    BotsAreBusy,
+    /// Nothing: it is about to start.
+    AboutToStart,
+}
+
+/// A bot that takes the type of a task.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct BotFit {
+    /// Its name.
+    pub id: String,
+    /// How it is.
+    pub status: BotStatus,
+    /// Tasks it has in hand.
+    pub in_hand: u32,
+    /// Tasks it can have in hand.
+    pub places: u32,
+}
+
+/// A task that another one waits for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct AwaitedTask {
+    /// The task.
+    #[schema(value_type = String)]
+    pub id: TaskId,
+    /// Where it is in its life.
+    pub status: TaskStatus,
+}
+
+/// Why a task has not started, or where it is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct TaskExplanation {
+    /// The task.
+    #[schema(value_type = String)]
+    pub task_id: TaskId,
+    /// Where it is in its life.
+    pub status: TaskStatus,
+    /// What holds it.
+    pub hold: TaskHold,
+    /// The same in a sentence, with what can be done.
+    pub detail: String,
+    /// Ready tasks of its type and priority before it, counted up to 10,000.
+    pub ahead: u64,
+    /// The tasks that it waits for, the first 100.
+    pub waits_for: Vec<AwaitedTask>,
+    /// The bots that take its type.
+    pub bots: Vec<BotFit>,
+    /// When that changes by itself, if that is known.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub until: Option<Timestamp>,
+}
+
+/// What is known when [`explain`] is asked.
+pub struct Facts {
+    /// The task.
+    pub task: Task,
+    /// What is paused.
+    pub paused: Vec<Pause>,
+    /// The bots that take its type.
+    pub bots: Vec<BotFit>,
+    /// Ready tasks of its lane before it.
+    pub ahead: u64,
+    /// The tasks that it waits for.
+    pub waits_for: Vec<AwaitedTask>,
+}
+
+/// Says what holds a task.
+pub fn explain(facts: Facts) -> TaskExplanation {
+    let (hold, until) = hold(&facts);
+    TaskExplanation {
+        task_id: facts.task.id,
+        status: facts.task.status,
+        hold,
+        detail: detail(hold, &facts),
+        ahead: facts.ahead,
+        waits_for: facts.waits_for,
+        bots: facts.bots,
+        until,
+    }
+}
+
+fn hold(facts: &Facts) -> (TaskHold, Option<Timestamp>) {
+    let task = &facts.task;
+    match task.status {
+        TaskStatus::Completed | TaskStatus::Failed | TaskStatus::Cancelled => {
+            (TaskHold::Finished, None)
+        }
+        TaskStatus::Running => (TaskHold::Running, None),
+        TaskStatus::Pending if task.waiting_for > 0 => (TaskHold::WaitsForTasks, None),
+        TaskStatus::Pending if task.failures > 0 => (TaskHold::WaitsForRetry, Some(task.run_at)),
+        TaskStatus::Pending => (TaskHold::ScheduledForLater, Some(task.run_at)),
+        TaskStatus::Queued => (queued(facts), None),
+    }
+}
+
+fn queued(facts: &Facts) -> TaskHold {
+    let up = |bot: &&BotFit| matches!(bot.status, BotStatus::Healthy | BotStatus::Degraded);
+    let task_type = &facts.task.task_type;
+    let mut pauses = facts.paused.iter();
+    if pauses.clone().any(|pause| pause.task_type.is_none()) {
+        TaskHold::QueuePaused
+    } else if pauses.any(|pause| pause.holds(task_type)) {
+        TaskHold::TypePaused
+    } else if facts.bots.is_empty() {
+        TaskHold::NoBotTakesIt
+    } else if !facts.bots.iter().any(|bot| up(&bot)) {
+        TaskHold::BotsAreDown
+    } else if facts
+        .bots
+        .iter()
+        .filter(up)
+        .all(|bot| bot.in_hand >= bot.places)
+        || facts.ahead > 0
+    {
+        TaskHold::BotsAreBusy
+    } else {
+        TaskHold::AboutToStart
+    }
+}
+
+fn detail(hold: TaskHold, facts: &Facts) -> String {
+    let task = &facts.task;
+    let task_type = &task.task_type;
+    match hold {
+        TaskHold::Finished => format!("it is {}", task.status.as_str()),
+        TaskHold::Running => match &task.assigned_bot {
+            Some(bot) => format!("bot {bot} works on it, attempt {}", task.attempt),
+            None => "a bot works on it".into(),
+        },
+        TaskHold::WaitsForTasks => format!(
+            "it waits for {} of the tasks that it depends on",
+            task.waiting_for
+        ),
+        TaskHold::ScheduledForLater => format!("it starts no earlier than {}", task.run_at),
+        TaskHold::WaitsForRetry => format!(
+            "{} of {} attempts failed; the next one starts no earlier than {}",
+            task.failures, task.max_attempts, task.run_at
+        ),
+        TaskHold::QueuePaused => {
+            "the queue is paused; `deia-admin queue resume` starts tasks again".into()
+        }
+        TaskHold::TypePaused => format!(
+            "tasks of type {task_type} are paused; `deia-admin queue resume --type {task_type}` starts them again"
+        ),
+        TaskHold::NoBotTakesIt => format!(
+            "no bot takes tasks of type {task_type}; add one with this type among its specializations, or with none"
+        ),
+        TaskHold::BotsAreDown => format!(
+            "none of the bots that take tasks of type {task_type} is up; `deia-admin bot launch` starts one"
+        ),
+        TaskHold::BotsAreBusy => format!(
+            "the bots that take tasks of type {task_type} are busy; {} ready tasks of its priority are before it",
+            facts.ahead
+        ),
+        TaskHold::AboutToStart => "nothing holds it; it is about to start".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts(task: Task) -> Facts {
+        let bot = BotFit {
+            id: "b".into(),
+            status: BotStatus::Healthy,
+            in_hand: 0,
+            places: 1,
+        };
+        Facts {
+            task,
+            paused: vec![],
+            bots: vec![bot],
+            ahead: 0,
+            waits_for: vec![],
+        }
+    }
+
+    fn pause(task_type: Option<&str>) -> Pause {
+        Pause {
+            task_type: task_type.map(|t| t.parse().unwrap()),
+            since: Timestamp::from_millis(0),
+            by: "ada".into(),
+            reason: None,
+        }
+    }
+
+    #[test]
+    fn each_hold_has_its_facts() {
+        type Case = (TaskHold, fn(&mut Facts));
+        let cases: [Case; 12] = [
+            (TaskHold::AboutToStart, |_| ()),
+            (TaskHold::Finished, |f| f.task.status = TaskStatus::Failed),
+            (TaskHold::Running, |f| f.task.status = TaskStatus::Running),
+            (TaskHold::WaitsForTasks, |f| {
+                f.task.status = TaskStatus::Pending;
+                f.task.waiting_for = 2;
+            }),
+            (TaskHold::ScheduledForLater, |f| {
+                f.task.status = TaskStatus::Pending;
+            }),
+            (TaskHold::WaitsForRetry, |f| {
+                f.task.status = TaskStatus::Pending;
+                f.task.failures = 1;
+            }),
+            (TaskHold::QueuePaused, |f| {
+                f.paused = vec![pause(None), pause(Some("general"))];
+            }),
+            (TaskHold::TypePaused, |f| {
+                f.paused = vec![pause(Some("general"))];
+            }),
+            (TaskHold::NoBotTakesIt, |f| f.bots.clear()),
+            (TaskHold::BotsAreDown, |f| {
+                f.bots[0].status = BotStatus::Stopped;
+            }),
+            (TaskHold::BotsAreBusy, |f| f.bots[0].in_hand = 1),
+            (TaskHold::BotsAreBusy, |f| f.ahead = 5),
+        ];
+        for (expected, change) in cases {
+            let mut facts = facts(Task::sample());
+            change(&mut facts);
+            let said = explain(facts);
+            assert_eq!(said.hold, expected, "{said:?}");
+            assert!(!said.detail.is_empty());
+        }
+        let mut other = facts(Task::sample());
+        other.paused = vec![pause(Some("other"))];
+        assert_eq!(explain(other).hold, TaskHold::AboutToStart);
+    }
+}

@@ -1,0 +1,366 @@
+//! When a task may start, and what it waits for: retries, dependencies, expiry.
+
+use std::{fmt, str::FromStr, time::Duration};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::{RetryPolicy, TaskId, TaskStatus, Timestamp};
+
+/// What of the retry policy a task wants otherwise; what is absent is as its
+/// type or the configuration has it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RetryOverride {
+    /// Delay before the first retry, in milliseconds, at most 30 days.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_ms: Option<u64>,
+    /// The delay never grows beyond this, in milliseconds, at most 30 days.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_ms: Option<u64>,
+    /// By how much each delay is longer than the one before, 1 to 100.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub factor: Option<f64>,
+    /// The delay is spread evenly by this share up and down, 0 to 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jitter: Option<f64>,
+}
+
+/// Thirty days, in milliseconds: the longest delay.
+pub(super) const MAX_DELAY_MS: u64 = 30 * 86_400_000;
+
+impl RetryOverride {
+    /// The policy with what this wants otherwise.
+    pub fn over(&self, base: RetryPolicy) -> RetryPolicy {
+        let min = self.min_ms.map_or(base.min, Duration::from_millis);
+        let max = self.max_ms.map_or(base.max, Duration::from_millis);
+        RetryPolicy {
+            min,
+            // A task that names only a long first delay means it.
+            max: if self.max_ms.is_none() {
+                max.max(min)
+            } else {
+                max
+            },
+            factor: self.factor.unwrap_or(base.factor),
+            jitter: self.jitter.unwrap_or(base.jitter),
+        }
+    }
+
+    /// What is wrong with it: the field and why.
+    pub(super) fn violations(&self) -> Vec<(&'static str, String)> {
+        let mut found = Vec::new();
+        for (field, value) in [("min_ms", self.min_ms), ("max_ms", self.max_ms)] {
+            if let Some(n) = value.filter(|n| *n > MAX_DELAY_MS) {
+                found.push((field, format!("is {n}; allowed are 0 to {MAX_DELAY_MS}")));
+            }
+        }
+        if let (Some(min), Some(max)) = (self.min_ms, self.max_ms)
+            && min > max
+        {
+            found.push(("max_ms", format!("is {max}, less than min_ms ({min})")));
+        }
+        if let Some(n) = self.factor.filter(|n| !(1.0..=100.0).contains(n)) {
+            found.push(("factor", format!("is {n}; allowed are 1 to 100")));
+        }
+        if let Some(n) = self.jitter.filter(|n| !(0.0..=1.0).contains(n)) {
+            found.push(("jitter", format!("is {n}; allowed are 0 to 1")));
+        }
+        found
+    }
+}
+
+/// A task that must be completed first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Dependency {
+    /// A task that was submitted before.
+    Task(TaskId),
+    /// The task at that place (from 0) of the same batch; it stands before this one.
+    InBatch(u32),
+}
+
+impl fmt::Display for Dependency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Task(id) => id.fmt(f),
+            Self::InBatch(place) => write!(f, "@{place}"),
+        }
+    }
+}
+
+impl FromStr for Dependency {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const EXPECTED: &str = "expected the id of a task, or @<n> for the n-th task of the same batch, counted from 0";
+        match text.strip_prefix('@') {
+            Some(place) if place.bytes().all(|b| b.is_ascii_digit()) => {
+                place.parse().map(Self::InBatch).map_err(|_| EXPECTED)
+            }
+            Some(_) => Err(EXPECTED),
+            None => text.parse().map(Self::Task).map_err(|_| EXPECTED),
+        }
+    }
+}
+
+impl Serialize for Dependency {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Dependency {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        std::borrow::Cow::<'de, str>::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
+    }
+}
+
+/// What becomes of a task when one that it depends on fails or is cancelled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DependencyFailure {
+    /// It fails as well, and so do those that depend on it.
+    #[default]
+    Fail,
+    /// It is cancelled.
+    Cancel,
+    /// It starts all the same.
+    Start,
+}
+
+impl DependencyFailure {
+    /// Whether it is what is chosen when nothing is said.
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// What a dependency's end means for a task that waits for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Release {
+    /// It no longer waits for this one.
+    Satisfied,
+    /// It fails.
+    Fail,
+    /// It is cancelled.
+    Cancel,
+    /// It goes on waiting.
+    Wait,
+}
+
+/// What the status of a dependency means for a task with that policy.
+pub fn release(status: TaskStatus, policy: DependencyFailure) -> Release {
+    match (status, policy) {
+        (TaskStatus::Completed, _) => Release::Satisfied,
+        (TaskStatus::Pending | TaskStatus::Queued | TaskStatus::Running, _) => Release::Wait,
+        (TaskStatus::Failed | TaskStatus::Cancelled, DependencyFailure::Start) => {
+            Release::Satisfied
+        }
+        (TaskStatus::Failed | TaskStatus::Cancelled, DependencyFailure::Fail) => Release::Fail,
+        (TaskStatus::Failed | TaskStatus::Cancelled, DependencyFailure::Cancel) => Release::Cancel,
+    }
+}
+
+/// Why a task failed, or was called off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EndReason {
+    /// Its attempts were used up.
+    Attempts,
+    /// It took down as many bots as `tasks.poison_after` allows.
+    Poison,
+    /// It did not start before `expires_at`.
+    Expired,
+    /// A task that it depends on did not complete.
+    Dependency,
+    /// Somebody called it off.
+    Cancelled,
+}
+
+impl EndReason {
+    /// All of them.
+    pub const ALL: [EndReason; 5] = [
+        EndReason::Attempts,
+        EndReason::Poison,
+        EndReason::Expired,
+        EndReason::Dependency,
+        EndReason::Cancelled,
+    ];
+
+    /// Its name on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Attempts => "attempts",
+            Self::Poison => "poison",
+            Self::Expired => "expired",
+            Self::Dependency => "dependency",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+impl FromStr for EndReason {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL
+            .into_iter()
+            .find(|reason| reason.as_str() == text)
+            .ok_or("expected attempts, poison, expired, dependency or cancelled")
+    }
+}
+
+/// How an attempt came to nothing. The evidence of a task that failed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct FailedAttempt {
+    /// The number of the attempt, from 1.
+    pub attempt: u32,
+    /// The bot that had it.
+    pub bot: String,
+    /// How it ended.
+    pub outcome: AttemptOutcomeKind,
+    /// Why, in a sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Exit code of a program that ended by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// When it started.
+    #[schema(value_type = String, format = DateTime)]
+    pub started_at: Timestamp,
+    /// When its end was recorded.
+    #[schema(value_type = String, format = DateTime)]
+    pub ended_at: Timestamp,
+}
+
+/// In which way an attempt came to nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AttemptOutcomeKind {
+    /// It failed or ran out of time.
+    Failed,
+    /// Its bot went down with it.
+    BotDied,
+    /// Its bot gave it back unharmed.
+    GivenBack,
+    /// It was called off.
+    Cancelled,
+}
+
+impl AttemptOutcomeKind {
+    /// Its name on the wire and in the store.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Failed => "failed",
+            Self::BotDied => "bot_died",
+            Self::GivenBack => "given_back",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+impl FromStr for AttemptOutcomeKind {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        [
+            Self::Failed,
+            Self::BotDied,
+            Self::GivenBack,
+            Self::Cancelled,
+        ]
+        .into_iter()
+        .find(|kind| kind.as_str() == text)
+        .ok_or("expected failed, bot_died, given_back or cancelled")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_override_changes_what_it_names() {
+        let base = RetryPolicy {
+            min: Duration::from_secs(1),
+            max: Duration::from_secs(60),
+            factor: 2.0,
+            jitter: 0.2,
+        };
+        assert_eq!(RetryOverride::default().over(base), base);
+        let long = RetryOverride {
+            min_ms: Some(120_000),
+            ..RetryOverride::default()
+        };
+        assert_eq!(long.over(base).max, Duration::from_secs(120));
+        let all = RetryOverride {
+            min_ms: Some(5),
+            max_ms: Some(7),
+            factor: Some(1.0),
+            jitter: Some(0.0),
+        };
+        let over = all.over(base);
+        assert_eq!(
+            (over.min, over.max),
+            (Duration::from_millis(5), Duration::from_millis(7))
+        );
+        assert_eq!((over.factor, over.jitter), (1.0, 0.0));
+    }
+
+    #[test]
+    fn what_is_wrong_with_an_override() {
+        let wrong = RetryOverride {
+            min_ms: Some(u64::MAX),
+            max_ms: Some(1),
+            factor: Some(0.5),
+            jitter: Some(f64::NAN),
+        };
+        let fields: Vec<_> = wrong.violations().iter().map(|(field, _)| *field).collect();
+        assert_eq!(fields, ["min_ms", "max_ms", "factor", "jitter"]);
+        assert!(RetryOverride::default().violations().is_empty());
+    }
+
+    #[test]
+    fn dependencies_read_back() {
+        let id = TaskId::new();
+        for (text, expected) in [
+            (id.to_string(), Some(Dependency::Task(id))),
+            ("@0".into(), Some(Dependency::InBatch(0))),
+            ("@17".into(), Some(Dependency::InBatch(17))),
+            ("@".into(), None),
+            ("@-1".into(), None),
+            ("@+1".into(), None),
+            ("@99999999999".into(), None),
+            ("7".into(), None),
+            (String::new(), None),
+        ] {
+            let read = text.parse::<Dependency>().ok();
+            assert_eq!(read, expected, "{text}");
+            if let Some(dependency) = read {
+                assert_eq!(dependency.to_string(), text);
+            }
+        }
+    }
+
+    #[test]
+    fn the_table_of_releases() {
+        use DependencyFailure::{Cancel, Fail, Start};
+        use TaskStatus::*;
+        for (status, policy, expected) in [
+            (Completed, Fail, Release::Satisfied),
+            (Completed, Cancel, Release::Satisfied),
+            (Running, Start, Release::Wait),
+            (Pending, Fail, Release::Wait),
+            (Queued, Cancel, Release::Wait),
+            (Failed, Fail, Release::Fail),
+            (Failed, Cancel, Release::Cancel),
+            (Failed, Start, Release::Satisfied),
+            (Cancelled, Fail, Release::Fail),
+            (Cancelled, Cancel, Release::Cancel),
+            (Cancelled, Start, Release::Satisfied),
+        ] {
+            assert_eq!(release(status, policy), expected, "{status:?} {policy:?}");
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! Tasks that wait for others: who waits for whom, and what the end of one
+//! means for those that wait ([`release`] decides).
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::{
+    apply::ApplyError,
+    rows,
+    transaction::Tx,
+    waiting::{self, End, Waiting},
+};
+use crate::{
+    ledger::{Hint, Refusal},
+    model::{
+        Dependency, EndReason, NewTask, Release, TaskId, TaskStatus, Timestamp, Violation, release,
+    },
+};
+
+/// A task that another one depends on.
+#[derive(Clone, Copy)]
+pub(super) struct Parent {
+    pub(super) seq: i64,
+    pub(super) id: TaskId,
+    pub(super) status: TaskStatus,
+}
+
+/// What each task of a submission depends on, as far as it is there already;
+/// what stands in the same batch is `None`.
+pub(super) type Parents = Vec<Vec<Option<Parent>>>;
+
+/// Looks up what the tasks depend on, and refuses what is not there, is not
+/// the submitter's to see, or has too many dependents. Changes nothing.
+pub(super) fn look_up(
+    tx: &Tx<'_>,
+    tasks: &[NewTask],
+    submitter: &str,
+    confined: bool,
+) -> Result<Parents, ApplyError> {
+    let mut violations = Vec::new();
+    let mut parents = Vec::with_capacity(tasks.len());
+    for (place, task) in tasks.iter().enumerate() {
+        let mut of_task = Vec::with_capacity(task.depends_on.len());
+        for (i, dependency) in task.depends_on.iter().enumerate() {
+            let Dependency::Task(id) = dependency else {
+                of_task.push(None);
+                continue;
+            };
+            match parent(tx, *id, confined.then_some(submitter))? {
+                Ok(parent) => of_task.push(Some(parent)),
+                Err(detail) => violations.push(Violation {
+                    pointer: super::submit::pointer(
+                        tasks.len(),
+                        place,
+                        &format!("/depends_on/{i}"),
+                    ),
+                    detail,
+                }),
+            }
+        }
+        parents.push(of_task);
+    }
+    match violations.is_empty() {
+        true => Ok(parents),
+        false => Err(Refusal::Invalid(violations).into()),
+    }
+}
+
+fn parent(
+    tx: &Tx<'_>,
+    id: TaskId,
+    only_of: Option<&str>,
+) -> rusqlite::Result<Result<Parent, String>> {
+    let found: Option<(Parent, String, u32)> = tx
+        .db
+        .prepare_cached("SELECT seq, status, submitter, dependents FROM tasks WHERE id = ?1")?
+        .query_row([id.as_bytes()], |row| {
+            let parent = Parent {
+                seq: row.get(0)?,
+                id,
+                status: rows::status(row, 1)?,
+            };
+            Ok((parent, row.get(2)?, row.get(3)?))
+        })
+        .optional()?;
+    let max = tx.policy.max_dependents;
+    Ok(match found {
+        Some((_, owner, _)) if only_of.is_some_and(|only| only != owner) => {
+            Err(format!("there is no task {id}"))
+        }
+        None => Err(format!("there is no task {id}")),
+        Some((_, _, dependents)) if dependents >= max => Err(format!(
+            "{dependents} tasks depend on {id} already; the limit is {max} (tasks.max_dependents)"
+        )),
+        Some((parent, _, _)) => Ok(parent),
+    })
+}
+
+/// Whether an end is known already that lets the child go on.
+pub(super) fn is_satisfied(task: &NewTask, parent: &Parent) -> bool {
+    release(parent.status, task.on_dependency_failure) == Release::Satisfied
+}
+
+/// Notes that `child` waits for `parent`.
+pub(super) fn add_edge(tx: &mut Tx<'_>, parent: &Parent, child: i64) -> rusqlite::Result<()> {
+    tx.db
+        .prepare_cached("INSERT OR IGNORE INTO dependencies (parent, child) VALUES (?1, ?2)")?
+        .execute([parent.seq, child])?;
+    tx.db
+        .prepare_cached("UPDATE tasks SET dependents = dependents + 1 WHERE seq = ?1")?
+        .execute([parent.seq])?;
+    if parent.status.is_final() {
+        waiting::settle_later(tx, parent.seq, 1)?;
+    }
+    Ok(())
+}
+
+/// Works off what ended tasks mean for those that wait for them, at most
+/// `limit` of these. Answers how many.
+pub(super) fn settle(tx: &mut Tx<'_>, limit: u32) -> rusqlite::Result<u64> {
+    let mut left = limit;
+    while left > 0 {
+        let Some((parent, id, status)) = next_settled(tx.db)? else {
+            return Ok(u64::from(limit - left));
+        };
+        let children = waiting_for(tx.db, parent, left)?;
+        let all = children.len() < left as usize;
+        for child in children {
+            left -= 1;
+            settle_one(tx, parent, id, status, child)?;
+        }
+        if all || !status.is_final() {
+            tx.db
+                .prepare_cached("DELETE FROM settled WHERE parent = ?1")?
+                .execute([parent])?;
+        }
+    }
+    tx.hint_due_now();
+    Ok(u64::from(limit))
+}
+
+fn next_settled(db: &Connection) -> rusqlite::Result<Option<(i64, TaskId, TaskStatus)>> {
+    db.prepare_cached(
+        "SELECT s.parent, t.id, t.status FROM settled s JOIN tasks t ON t.seq = s.parent LIMIT 1",
+    )?
+    .query_row([], |row| {
+        Ok((row.get(0)?, rows::task_id(row, 1)?, rows::status(row, 2)?))
+    })
+    .optional()
+}
+
+fn waiting_for(db: &Connection, parent: i64, limit: u32) -> rusqlite::Result<Vec<i64>> {
+    db.prepare_cached("SELECT child FROM dependencies WHERE parent = ?1 LIMIT ?2")?
+        .query_map(params![parent, limit], |row| row.get(0))?
+        .collect()
+}
+
+fn settle_one(
+    tx: &mut Tx<'_>,
+    parent: i64,
+    parent_id: TaskId,
+    status: TaskStatus,
+    child: i64,
+) -> rusqlite::Result<()> {
+    let Some(task) = Waiting::by_seq(tx.db, child)? else {
+        return remove_edge(tx, parent, child);
+    };
+    let (status, reason) = match release(status, task.on_failure) {
+        Release::Wait => return Ok(()),
+        Release::Satisfied => return unblock(tx, parent, task),
+        Release::Fail => (TaskStatus::Failed, EndReason::Dependency),
+        Release::Cancel => (TaskStatus::Cancelled, EndReason::Dependency),
+    };
+    remove_edge(tx, parent, child)?;
+    if task.status == TaskStatus::Pending {
+        let fate = End {
+            status,
+            reason,
+            actor: "deia",
+            error: &format!("{parent_id}, which it depends on, did not complete"),
+        };
+        waiting::end(tx, &task, &fate)?;
+    }
+    Ok(())
+}
+
+fn unblock(tx: &mut Tx<'_>, parent: i64, mut task: Waiting) -> rusqlite::Result<()> {
+    remove_edge(tx, parent, task.seq)?;
+    let left = task.blocked_by.saturating_sub(1);
+    tx.db
+        .prepare_cached("UPDATE tasks SET blocked_by = ?2 WHERE seq = ?1")?
+        .execute(params![task.seq, left])?;
+    if left > 0 || task.status != TaskStatus::Pending {
+        return Ok(());
+    }
+    if task.run_at > tx.now {
+        tx.hint(Hint::Due(task.run_at.as_millis()));
+        return Ok(());
+    }
+    // It is ready as of now, not since it was submitted.
+    task.run_at = tx.now;
+    waiting::make_ready(tx, &task)
+}
+
+fn remove_edge(tx: &Tx<'_>, parent: i64, child: i64) -> rusqlite::Result<()> {
+    tx.db
+        .prepare_cached("DELETE FROM dependencies WHERE parent = ?1 AND child = ?2")?
+        .execute([parent, child])?;
+    Ok(())
+}
+
+/// Has a task that is put back wait again for those that it depends on and
+/// that have not ended. What has ended, well or not, does not hold it: whoever
+/// puts it back wants it to run. Answers for how many it waits.
+pub(super) fn wait_again(
+    tx: &mut Tx<'_>,
+    child: i64,
+    depends_on: &[TaskId],
+) -> rusqlite::Result<u32> {
+    let mut waits = 0;
+    for id in depends_on {
+        if let Ok(parent) = parent(tx, *id, None)?
+            && !parent.status.is_final()
+        {
+            add_edge(tx, &parent, child)?;
+            waits += 1;
+        }
+    }
+    Ok(waits)
+}
+
+/// The tasks that a task waits for, with their status.
+pub(super) fn blockers(db: &Connection, child: i64) -> rusqlite::Result<Vec<(TaskId, TaskStatus)>> {
+    db.prepare_cached(
+        "SELECT t.id, t.status FROM dependencies d JOIN tasks t ON t.seq = d.parent WHERE d.child = ?1 LIMIT 100",
+    )?
+    .query_map([child], |row| Ok((rows::task_id(row, 0)?, rows::status(row, 1)?)))?
+    .collect()
+}
+
+/// When it is ready that depends on nothing: its time, or now.
+pub(super) fn ready_at(task: &NewTask, now: Timestamp) -> Timestamp {
+    task.run_at.filter(|at| *at > now).unwrap_or(now)
+}

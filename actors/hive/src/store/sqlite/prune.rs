@@ -1,0 +1,144 @@
+//! What is past its time is forgotten.
+
+use std::time::Duration;
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::{rows, transaction::Tx};
+use crate::{
+    config::Retention,
+    ledger::{Outcome, Prunable},
+    model::{Priority, TaskId, TaskStatus, TaskType, Timestamp},
+};
+
+/// Rows that one look for prunable tasks reads.
+const LOOK_AT: u32 = 5_000;
+
+/// Before then a task of that status may be forgotten; `None` while it has not ended.
+fn forget_before(status: TaskStatus, retention: &Retention, now: Timestamp) -> Option<i64> {
+    let kept = match status {
+        TaskStatus::Completed => retention.completed,
+        TaskStatus::Failed => retention.failed,
+        TaskStatus::Cancelled => retention.cancelled,
+        TaskStatus::Pending | TaskStatus::Queued | TaskStatus::Running => return None,
+    };
+    Some(now.as_millis() - millis(kept))
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Tasks past their retention among the next rows after `from`.
+pub(super) fn prunable(
+    db: &Connection,
+    retention: &Retention,
+    from: i64,
+) -> rusqlite::Result<Prunable> {
+    let now = Timestamp::now();
+    let mut found = Prunable::default();
+    let (mut looked, mut last) = (0, from);
+    let mut all = db.prepare_cached(
+        "SELECT seq, id, status, completed_at FROM tasks WHERE seq > ?1 ORDER BY seq LIMIT ?2",
+    )?;
+    let mut rows = all.query(params![from, LOOK_AT])?;
+    while let Some(row) = rows.next()? {
+        (looked, last) = (looked + 1, row.get(0)?);
+        let before = forget_before(rows::status(row, 2)?, retention, now);
+        let ended: Option<i64> = row.get(3)?;
+        if before
+            .zip(ended)
+            .is_some_and(|(before, ended)| ended < before)
+        {
+            found.tasks.push(rows::task_id(row, 1)?);
+        }
+    }
+    found.next = (looked == LOOK_AT).then_some(last);
+    Ok(found)
+}
+
+/// Forgets those of the tasks that are past their retention and that no task
+/// waits for, and idempotency keys past their time.
+pub(super) fn prune(tx: &mut Tx<'_>, tasks: &[TaskId]) -> rusqlite::Result<Outcome> {
+    let mut gone = Vec::new();
+    for id in tasks {
+        if forget(tx, *id)? {
+            gone.push(*id);
+        }
+    }
+    let oldest = tx.now.as_millis() - millis(tx.policy.idempotency_retention);
+    tx.db
+        .prepare_cached(
+            "DELETE FROM idempotency WHERE (submitter, key) IN
+                 (SELECT submitter, key FROM idempotency INDEXED BY idempotency_age WHERE created_at <= ?1 LIMIT 1000)",
+        )?
+        .execute([oldest])?;
+    tx.forget_empty_types()?;
+    Ok(Outcome::Pruned(gone))
+}
+
+fn forget(tx: &mut Tx<'_>, id: TaskId) -> rusqlite::Result<bool> {
+    type Found = (i64, TaskType, Priority, TaskStatus, Option<i64>);
+    let found: Option<Found> = tx
+        .db
+        .prepare_cached(
+            "SELECT seq, type, priority, status, completed_at FROM tasks t WHERE id = ?1
+             AND NOT EXISTS (SELECT 1 FROM dependencies WHERE parent = t.seq)
+             AND NOT EXISTS (SELECT 1 FROM settled WHERE parent = t.seq)",
+        )?
+        .query_row([id.as_bytes()], |row| {
+            Ok((
+                row.get(0)?,
+                rows::parsed(row, 1)?,
+                rows::priority(row, 2)?,
+                rows::status(row, 3)?,
+                row.get(4)?,
+            ))
+        })
+        .optional()?;
+    let Some((seq, task_type, priority, status, ended)) = found else {
+        return Ok(false);
+    };
+    let before = forget_before(status, &tx.policy.retention, tx.now);
+    if !before
+        .zip(ended)
+        .is_some_and(|(before, ended)| ended < before)
+    {
+        return Ok(false);
+    }
+    for sql in [
+        "DELETE FROM tasks WHERE seq = ?1",
+        "DELETE FROM contents WHERE seq = ?1",
+        "DELETE FROM results WHERE seq = ?1",
+        "DELETE FROM failed_attempts WHERE seq = ?1",
+    ] {
+        tx.db.prepare_cached(sql)?.execute([seq])?;
+    }
+    tx.lane(&task_type, priority).gone(status);
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_status_has_its_retention() {
+        let retention = Retention {
+            completed: Duration::from_secs(1),
+            failed: Duration::from_secs(2),
+            cancelled: Duration::from_secs(3),
+        };
+        let now = Timestamp::from_millis(10_000);
+        for (status, expected) in [
+            (TaskStatus::Completed, Some(9_000)),
+            (TaskStatus::Failed, Some(8_000)),
+            (TaskStatus::Cancelled, Some(7_000)),
+            (TaskStatus::Running, None),
+            (TaskStatus::Queued, None),
+            (TaskStatus::Pending, None),
+        ] {
+            assert_eq!(forget_before(status, &retention, now), expected);
+        }
+    }
+}

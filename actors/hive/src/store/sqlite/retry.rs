@@ -1,0 +1,96 @@
+//! Tasks that have ended are put back into the queue by hand.
+
+use rusqlite::{OptionalExtension, params};
+
+use super::{
+    apply::ApplyError,
+    dependencies, rows,
+    transaction::{Entry, Tx},
+};
+use crate::{
+    ledger::{Hint, Outcome, ReadyTask, Refusal},
+    model::{Action, EventResult, Task, TaskId, TaskStatus},
+};
+
+pub(super) fn retry(tx: &mut Tx<'_>, id: TaskId, actor: &str) -> Result<Outcome, ApplyError> {
+    let mut find = tx.db.prepare_cached(rows::SELECT_TASK_BY_ID)?;
+    let rows::Stored {
+        seq,
+        last_event,
+        task,
+    } = find
+        .query_row([id.as_bytes()], rows::stored_task)
+        .optional()?
+        .ok_or(Refusal::NoSuchTask(id))?;
+    if !task.status.is_final() {
+        return Err(Refusal::TaskIsUnfinished {
+            task: id,
+            status: task.status,
+        }
+        .into());
+    }
+    if let Some(other) = same_key(tx, &task)? {
+        return Err(Refusal::DedupKeyInUse(other).into());
+    }
+    let waits_for = dependencies::wait_again(tx, seq, &task.depends_on)?;
+    let status = match waits_for {
+        0 => TaskStatus::Queued,
+        _ => TaskStatus::Pending,
+    };
+    // It may have expired: whoever puts it back wants it to run all the same.
+    tx.db
+        .prepare_cached(
+            "UPDATE tasks SET status = ?2, run_at = ?3, failures = 0, bot_deaths = 0, completed_at = NULL,
+                              cancel_requested_at = NULL, end_reason = NULL, expires_at = NULL, progress = NULL,
+                              execution_ms = NULL, blocked_by = ?4, last_event = ?5 WHERE seq = ?1",
+        )?
+        .execute(params![
+            seq,
+            rows::status_code(status),
+            tx.now.as_millis(),
+            waits_for,
+            tx.next_event()
+        ])?;
+    tx.db
+        .prepare_cached("DELETE FROM results WHERE seq = ?1")?
+        .execute([seq])?;
+    tx.lane(&task.task_type, task.priority)
+        .moved(Some(task.status), status);
+    if status == TaskStatus::Queued {
+        tx.hint(Hint::Ready(ReadyTask {
+            id,
+            order: seq,
+            task_type: task.task_type.clone(),
+            priority: task.priority,
+            ready_at: tx.now.as_millis(),
+        }));
+    }
+    let was = serde_json::json!({"was": task.status, "reason": task.end_reason}).to_string();
+    tx.log_after(
+        last_event,
+        &Entry {
+            action: Action::TaskRequeued,
+            actor,
+            target: &id.to_string(),
+            result: EventResult::Success,
+            details: Some(&was),
+            trace_id: task.traceparent.as_deref().and_then(rows::trace_id),
+        },
+    )?;
+    let now = find.query_row([id.as_bytes()], rows::stored_task)?;
+    Ok(Outcome::Task(Box::new(now.task)))
+}
+
+/// Another unfinished task with the same key.
+fn same_key(tx: &Tx<'_>, task: &Task) -> rusqlite::Result<Option<TaskId>> {
+    let Some(key) = &task.dedup_key else {
+        return Ok(None);
+    };
+    tx.db
+        .prepare_cached(
+            "SELECT id FROM tasks INDEXED BY tasks_dedup
+             WHERE submitter = ?1 AND dedup_key = ?2 AND dedup_key IS NOT NULL AND status <= 2",
+        )?
+        .query_row([&task.submitter, key], |row| rows::task_id(row, 0))
+        .optional()
+}
