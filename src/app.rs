@@ -22,7 +22,10 @@ use self::{
     args::{Args, Command, SettingsArgs},
     restart::Restart,
 };
-use crate::{http, telemetry};
+use crate::{
+    http,
+    telemetry::{self, Telemetry},
+};
 
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 1_024;
@@ -52,13 +55,17 @@ fn complain(message: &str) {
 fn serve(settings: SettingsArgs) -> anyhow::Result<ExitCode> {
     let config = settings.load()?;
     let restart = Arc::new(Restart::prepare(settings)?);
-    telemetry::start(&config.logging)?;
+    let telemetry = telemetry::start(&config.logging, &config.telemetry)?;
     deia_supervision::install_panic_hook();
-    actix_rt::System::new().block_on(run(config, restart))
+    actix_rt::System::new().block_on(run(config, restart, &telemetry))
 }
 
 /// Starts the hive, and runs it until it is told to stop or gives up.
-async fn run(config: Config, restart: Arc<Restart>) -> anyhow::Result<ExitCode> {
+async fn run(
+    config: Config,
+    restart: Arc<Restart>,
+    telemetry: &Telemetry,
+) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::listen()?;
     crash::note_earlier(&config);
     let listener = listen(config.server.bind)?;
@@ -84,6 +91,7 @@ async fn run(config: Config, restart: Arc<Restart>) -> anyhow::Result<ExitCode> 
                 () = signals.next() => true,
             };
             if !stop_instead {
+                telemetry.flush();
                 return Err(restart.carry_out(&kept));
             }
             tracing::info!("stopping instead; once more stops at once");

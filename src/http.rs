@@ -10,6 +10,7 @@ mod bots;
 mod call;
 mod catalogue;
 mod dto;
+mod exchange;
 mod front;
 mod health;
 mod json;
@@ -35,6 +36,7 @@ use route::{open, route};
 
 pub use auth::Access;
 pub use catalogue::{Code, catalogue_page};
+pub use exchange::ACCESS_TARGET;
 pub use front::front;
 pub use problem::Problem;
 pub use route::Route;

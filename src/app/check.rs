@@ -52,6 +52,7 @@ pub(super) fn run(settings: &SettingsArgs) -> ExitCode {
 
 fn logging(settings: &SettingsArgs, config: &Config) -> Finding {
     telemetry::filter(&config.logging).map_err(|error| error.to_string())?;
+    telemetry::check(&config.telemetry).map_err(|error| error.to_string())?;
     Ok(match settings.file() {
         Some(file) => file.display().to_string(),
         None => "the defaults".to_owned(),

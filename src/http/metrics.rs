@@ -73,6 +73,11 @@ impl HttpMetrics {
         }
     }
 
+    /// The template of a route.
+    pub(super) fn template(&self, id: RouteId) -> &'static str {
+        self.routes.get(id.0).map_or(UNMATCHED, |route| route.path)
+    }
+
     /// A request begins.
     pub(super) fn begin(&self) -> InFlight<'_> {
         self.in_flight.fetch_add(1, Ordering::Relaxed);

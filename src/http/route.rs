@@ -26,9 +26,10 @@ use super::{
     auth::{Access, admit, admit_probe},
     call::Call,
     catalogue::Code,
+    exchange::Exchange,
     json::BodyLimits,
     limit::{Limits, Standing},
-    metrics::{HttpMetrics, InFlight, RouteId},
+    metrics::{HttpMetrics, RouteId},
     problem::Problem,
 };
 
@@ -42,6 +43,8 @@ pub(super) struct Shared {
     pub(super) limits: Limits,
     pub(super) body: BodyLimits,
     pub(super) metrics: HttpMetrics,
+    /// Whether every answer is logged.
+    pub(super) access_log: bool,
     pub(super) max_wait: Duration,
     /// Places for streams.
     pub(super) streams: Arc<Semaphore>,
@@ -60,6 +63,7 @@ impl Shared {
             limits: Limits::new(&config.limits),
             body,
             metrics: HttpMetrics::new(&super::table()),
+            access_log: config.logging.access,
             max_wait: config.server.max_wait,
             streams: Arc::new(Semaphore::new(config.server.max_streams as usize)),
             stopping,
@@ -194,17 +198,21 @@ where
     let Some(shared) = shared(&request) else {
         return unregistered();
     };
-    let metrics = shared.clone();
-    let exchange = metrics.metrics.begin();
+    let hold = shared.clone();
+    let mut exchange = Exchange::begin(&hold, id, &request);
     let (standing, who) = admit(&shared.hive, &shared.limits, &request, access);
     let answer = match who {
         Err(problem) => Err(problem),
-        Ok(who) => match Call::new(who, shared, request.clone(), payload.into_inner(), query) {
-            Err(problem) => Err(problem),
-            Ok(call) => handler(call).await,
-        },
+        Ok(who) => {
+            exchange.is_of(&who);
+            let (body, trace) = (payload.into_inner(), exchange.traceparent());
+            match Call::new(who, shared, request.clone(), body, query, trace) {
+                Err(problem) => Err(problem),
+                Ok(call) => handler(call).await,
+            }
+        }
     };
-    finish(&request, id, &exchange, standing, answer)
+    finish(&request, exchange, standing, answer)
 }
 
 async fn unguarded<F, Fut>(request: HttpRequest, id: RouteId, handler: F) -> HttpResponse
@@ -215,13 +223,13 @@ where
     let Some(shared) = shared(&request) else {
         return unregistered();
     };
-    let exchange = shared.metrics.begin();
+    let exchange = Exchange::probe(&shared, id, &request);
     let (standing, admitted) = admit_probe(&shared.limits, &request);
     let answer = match admitted {
         Err(problem) => Err(problem),
         Ok(()) => handler(shared.hive.clone()).await,
     };
-    finish(&request, id, &exchange, standing, answer)
+    finish(&request, exchange, standing, answer)
 }
 
 fn shared(request: &HttpRequest) -> Option<Arc<Shared>> {
@@ -236,41 +244,26 @@ fn unregistered() -> HttpResponse {
 /// Makes an answer of what the handler came to, with the headers of every answer.
 fn finish(
     request: &HttpRequest,
-    route: RouteId,
-    exchange: &InFlight<'_>,
+    exchange: Exchange<'_>,
     standing: Standing,
     answer: Answer,
 ) -> HttpResponse {
     let id = request_id(request.headers());
+    let shown = id.to_str().unwrap_or_default();
     let mut response = match answer {
         Ok(response) => response,
         Err(problem) => {
-            exchange.problem(problem.code());
-            tell(problem, request, id.to_str().unwrap_or_default())
+            exchange.problem(&problem, shown);
+            problem.into_response(shown)
         }
     };
-    exchange.answered(route, response.status());
-    tracing::debug!(
-        request_id = id.to_str().unwrap_or_default(),
-        method = %request.method(),
-        path = request.path(),
-        status = response.status().as_u16(),
-        "answered"
-    );
+    exchange.answered(response.status(), shown);
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, id);
     headers.insert(X_CONTENT_TYPE_OPTIONS, NOSNIFF);
     headers.insert(CACHE_CONTROL, NO_STORE);
     standing.write(headers);
     response
-}
-
-fn tell(problem: Problem, request: &HttpRequest, id: &str) -> HttpResponse {
-    if problem.code() == Code::Internal {
-        let cause = problem.cause().unwrap_or("not known");
-        tracing::error!(request_id = id, method = %request.method(), path = request.path(), cause, "internal error");
-    }
-    problem.into_response(id)
 }
 
 /// The caller's request id if it is usable (1 to 128 of `A-Z a-z 0-9 . _ : -`), else a new one.

@@ -12,6 +12,6 @@ pub use check::{ConfigError, Problem};
 pub use load::Layers;
 pub use settings::{
     BotRestart, BotSettings, Config, LimitSettings, LogFormat, LoggingSettings, SeedBot,
-    ServerSettings, StoreSettings,
+    ServerSettings, StoreSettings, TelemetrySettings,
 };
 pub use tasks::{Retention, SchedulerSettings, TaskSettings, TypeSettings};

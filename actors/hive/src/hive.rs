@@ -8,6 +8,7 @@ mod metrics;
 mod parts;
 mod queue;
 mod restart;
+mod spans;
 mod start;
 mod stop;
 mod tasks;

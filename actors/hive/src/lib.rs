@@ -17,6 +17,7 @@ pub mod ledger;
 pub mod metrics;
 pub mod model;
 pub mod store;
+pub mod trace;
 mod tree;
 
 pub use actors::bots::log::{LogFollower, LogPiece, LogStart};

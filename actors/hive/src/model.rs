@@ -17,6 +17,7 @@ mod result;
 mod system;
 mod task;
 mod time;
+mod trace;
 mod transition;
 
 pub use bot::{Bot, BotDesired, BotRecord, BotSpec, BotStatus, Capabilities};
@@ -38,6 +39,7 @@ pub use result::TaskResult;
 pub use system::{HealthMetrics, SystemStatus};
 pub use task::{Deployment, Priority, Submitted, Task, TaskFilter, TaskStatus, TaskType};
 pub use time::Timestamp;
+pub use trace::TraceContext;
 pub use transition::{AttemptEnd, NextStep, RetryPolicy, after_attempt};
 
 /// Version of the schemas in this module, named in every export.

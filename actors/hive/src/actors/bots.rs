@@ -1,6 +1,7 @@
 //! Bots: how they are run, and what runs them.
 
 pub(crate) mod attempt;
+mod attempt_span;
 mod board;
 mod bot;
 pub(crate) mod command;

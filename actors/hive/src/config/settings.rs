@@ -30,6 +30,8 @@ pub struct Config {
     pub limits: LimitSettings,
     /// Logs.
     pub logging: LoggingSettings,
+    /// Traces.
+    pub telemetry: TelemetrySettings,
 }
 
 /// The HTTP front.
@@ -122,6 +124,22 @@ pub struct LimitSettings {
 pub struct LoggingSettings {
     pub filter: String,
     pub format: LogFormat,
+    pub access: bool,
+}
+
+/// Traces, and where they are sent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "documented key by key in config/deia.yaml")]
+pub struct TelemetrySettings {
+    pub otlp_endpoint: String,
+    pub service_name: String,
+    pub trace_share: f64,
+    pub queue_max: u32,
+    #[serde(with = "humantime_serde")]
+    pub export_interval: Duration,
+    #[serde(with = "humantime_serde")]
+    pub export_timeout: Duration,
 }
 
 /// The form of log lines.
@@ -184,6 +202,7 @@ impl Config {
         self.limits.check(&mut check);
         check.not_empty("data_dir", &self.data_dir.to_string_lossy());
         check.not_empty("logging.filter", &self.logging.filter);
+        self.telemetry.check(&mut check);
         check.done()
     }
 }
@@ -238,6 +257,35 @@ impl StoreSettings {
             100..=1_000_000,
         );
         check.size("store.cache_bytes", self.cache_bytes, MIB..=4 * GIB);
+    }
+}
+
+impl TelemetrySettings {
+    fn check(&self, check: &mut Checker) {
+        let endpoint = self.otlp_endpoint.as_str();
+        let is_url = ["http://", "https://"].iter().any(|scheme| {
+            endpoint
+                .strip_prefix(scheme)
+                .is_some_and(|rest| !rest.is_empty())
+        });
+        if !endpoint.is_empty() && (!is_url || endpoint.contains(['@', ' '])) {
+            // What stands before an @ is a password: it is not repeated.
+            let allowed = "an http:// or https:// URL without a user, such as http://127.0.0.1:4318/v1/traces, or nothing";
+            check.refuse("telemetry.otlp_endpoint", "the given value", allowed);
+        }
+        check.not_empty("telemetry.service_name", &self.service_name);
+        check.fraction("telemetry.trace_share", self.trace_share, 0.0..=1.0);
+        check.number("telemetry.queue_max", self.queue_max, 512..=1_000_000);
+        check.duration(
+            "telemetry.export_interval",
+            self.export_interval,
+            Duration::from_millis(10)..=MINUTE,
+        );
+        check.duration(
+            "telemetry.export_timeout",
+            self.export_timeout,
+            Duration::from_millis(100)..=MINUTE,
+        );
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Hive, State, Submission};
+use super::{Hive, State, Submission, spans::SubmitSpan};
 use crate::{
     HiveError,
     auth::Principal,
@@ -25,7 +25,7 @@ impl Hive {
     pub async fn submit(
         &self,
         who: &Principal,
-        tasks: Vec<NewTask>,
+        mut tasks: Vec<NewTask>,
         dedup: Option<Dedup>,
     ) -> Result<Submission, HiveError> {
         match self.state() {
@@ -36,13 +36,16 @@ impl Hive {
         if !violations.is_empty() {
             return Err(HiveError::Invalid(violations));
         }
+        let span = SubmitSpan::begin(&mut tasks);
         let command = Command::Submit {
             tasks,
             submitter: who.user.to_string(),
             confined: who.confined_to().is_some(),
             dedup,
         };
-        match self.inner.ledger.apply(command).await? {
+        let outcome = self.inner.ledger.apply(command).await;
+        span.end(outcome.as_ref().err());
+        match outcome? {
             Outcome::Submitted { tasks, replayed } => Ok(Submission { tasks, replayed }),
             other => Err(unexpected(&other)),
         }

@@ -15,6 +15,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::{
     attempt::{AttemptOutcome, StopCause},
+    attempt_span::AttemptSpan,
     board::Card,
     simulated::Played,
     work::{Begun, Work},
@@ -64,6 +65,7 @@ pub(super) struct Attempt {
     stop: watch::Sender<Option<StopCause>>,
     time_out: SpawnHandle,
     began: Instant,
+    span: Option<AttemptSpan>,
 }
 
 /// Work on these.
@@ -174,7 +176,7 @@ impl BotActor {
                 error: Some(error),
                 ..AttemptOutcome::bare(self.at_end, ms_since(attempt.began))
             };
-            report(task, attempt.number, attempt.lease, outcome)
+            report(task, attempt.number, attempt.lease, attempt.span, outcome)
         }));
         reports
     }
@@ -217,14 +219,17 @@ impl BotActor {
         );
     }
 
-    fn begin(&mut self, claimed: ClaimedTask, ctx: &mut Context<Self>) {
+    fn begin(&mut self, mut claimed: ClaimedTask, ctx: &mut Context<Self>) {
         let (stop, stopping) = watch::channel(None);
         let (task, number, lease) = (claimed.task.id, claimed.task.attempt, claimed.lease);
         let after_seconds = claimed.task.timeout_seconds;
         let cancelled =
             self.cancelled.remove(&task).is_some() || claimed.task.cancel_requested_at.is_some();
+        let span = AttemptSpan::begin(&mut claimed);
         match self.work.begin(claimed, stopping) {
-            Begun::Ended(outcome) => self.reports.push(report(task, number, lease, outcome)),
+            Begun::Ended(outcome) => self
+                .reports
+                .push(report(task, number, lease, span, outcome)),
             Begun::Going(attempt) => {
                 let time_out = ctx.run_later(Duration::from_secs(after_seconds), move |this, _| {
                     this.stop_attempt(task, StopCause::TimedOut { after_seconds });
@@ -240,6 +245,7 @@ impl BotActor {
                         stop,
                         time_out,
                         began: Instant::now(),
+                        span,
                     },
                 );
                 ctx.spawn(
@@ -259,8 +265,13 @@ impl BotActor {
         };
         if let Some(attempt) = self.attempts.remove(&task) {
             ctx.cancel_future(attempt.time_out);
-            self.reports
-                .push(report(task, attempt.number, attempt.lease, outcome));
+            self.reports.push(report(
+                task,
+                attempt.number,
+                attempt.lease,
+                attempt.span,
+                outcome,
+            ));
         }
         self.send_reports(ctx);
     }
@@ -334,7 +345,16 @@ fn ms_since(began: Instant) -> u64 {
     u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
-fn report(task: TaskId, attempt: u32, lease: LeaseToken, outcome: AttemptOutcome) -> AttemptReport {
+fn report(
+    task: TaskId,
+    attempt: u32,
+    lease: LeaseToken,
+    span: Option<AttemptSpan>,
+    outcome: AttemptOutcome,
+) -> AttemptReport {
+    if let Some(span) = span {
+        span.end(&outcome);
+    }
     AttemptReport {
         task,
         attempt,

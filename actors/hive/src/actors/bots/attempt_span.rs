@@ -1,0 +1,60 @@
+//! The trace of an attempt: how long the task waited, and what came of it.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::attempt::AttemptOutcome;
+use crate::{
+    ledger::ClaimedTask,
+    model::{AttemptEnd, Timestamp, TraceContext},
+    trace::{self, Attribute, OpenSpan, SpanKind},
+};
+
+/// The span of an attempt that goes on.
+pub(super) struct AttemptSpan {
+    span: OpenSpan,
+    attributes: Vec<(&'static str, Attribute)>,
+}
+
+impl AttemptSpan {
+    /// Begins it, tells how long the task has waited, and makes it the parent of
+    /// what the program does; `None` when the task's trace is not recorded.
+    pub(super) fn begin(claimed: &mut ClaimedTask) -> Option<Self> {
+        let parent = TraceContext::parse(claimed.task.traceparent.as_deref()?)?;
+        let span = trace::below(parent)?;
+        let task = &claimed.task;
+        let attributes = vec![
+            ("deia.task.id", task.id.to_string().into()),
+            ("deia.task.type", task.task_type.as_str().into()),
+            ("deia.task.attempt", task.attempt.into()),
+            ("deia.bot", claimed.bot.as_str().into()),
+        ];
+        if let Some(waited) = trace::below(parent) {
+            let since = system_time(task.run_at.max(task.created_at));
+            let waited = waited.since(since.min(SystemTime::now()));
+            waited.end("queue wait", SpanKind::Internal, attributes.clone(), None);
+        }
+        claimed.task.traceparent = Some(span.context.to_string());
+        Some(Self { span, attributes })
+    }
+
+    /// Ends it.
+    pub(super) fn end(mut self, outcome: &AttemptOutcome) {
+        let end = match outcome.end {
+            AttemptEnd::Succeeded => "succeeded",
+            AttemptEnd::Failed => "failed",
+            AttemptEnd::Cancelled => "cancelled",
+            AttemptEnd::BotDied => "bot_died",
+            AttemptEnd::GivenBack => "given_back",
+        };
+        self.attributes.push(("deia.task.outcome", end.into()));
+        // What a program printed may be anything: the end says enough.
+        let failed = matches!(outcome.end, AttemptEnd::Failed | AttemptEnd::BotDied);
+        let error = failed.then(|| end.to_owned());
+        self.span
+            .end("attempt", SpanKind::Consumer, self.attributes, error);
+    }
+}
+
+fn system_time(at: Timestamp) -> SystemTime {
+    UNIX_EPOCH + Duration::from_millis(u64::try_from(at.as_millis()).unwrap_or(0))
+}
