@@ -121,8 +121,13 @@ impl TestApp {
         };
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let bytes = response.bytes().await.unwrap();
+        let kind = headers.get("content-type").map(|kind| kind.as_bytes());
         let body = match bytes.is_empty() {
             true => Value::Null,
+            // Metrics are for Prometheus.
+            false if kind.is_some_and(|kind| kind.starts_with(b"application/openmetrics-text")) => {
+                String::from_utf8(bytes.to_vec()).unwrap().into()
+            }
             false => serde_json::from_slice(&bytes).unwrap(),
         };
         Answer {
