@@ -11,6 +11,7 @@ mod call;
 mod catalogue;
 mod dto;
 mod exchange;
+mod filter;
 mod front;
 mod health;
 mod json;
@@ -47,9 +48,18 @@ const FILTERS: &[&str] = &[
     "priority",
     "bot",
     "submitter",
+    "reason",
+    "tag",
+    "metadata",
+    "dedup_key",
+    "created_after",
+    "created_before",
     "limit",
     "cursor",
 ];
+
+/// The same without `status`: it is known.
+const DEAD_FILTERS: &[&str] = FILTERS.split_at(1).1;
 
 /// Every route, the hot ones first; rows of one path stand together.
 #[rustfmt::skip]
@@ -65,6 +75,9 @@ pub fn table() -> Vec<Route> {
         route(GET,    "/api/v1/tasks/{id}/status",       Needs(P::TaskRead),   &[],          tasks::status),
         route(GET,    "/api/v1/tasks/{id}/result",       Needs(P::TaskRead),   &["wait_ms"], tasks::result),
         route(POST,   "/api/v1/tasks/{id}/cancel",       Needs(P::TaskCancel), &[],          tasks::cancel),
+        route(POST,   "/api/v1/tasks/{id}/retry",        Needs(P::TaskSubmit), &[],          tasks::retry),
+        route(GET,    "/api/v1/tasks/{id}/events",       Needs(P::TaskRead),   &[],          tasks::events),
+        route(GET,    "/api/v1/tasks/{id}/explain",      Needs(P::TaskRead),   &[],          tasks::explain),
         route(GET,    "/api/v1/tasks/{id}",              Needs(P::TaskRead),   &[],          tasks::get),
         route(GET,    "/api/v1/tasks",                   Needs(P::TaskRead),   FILTERS,      tasks::list),
 
@@ -78,6 +91,12 @@ pub fn table() -> Vec<Route> {
         route(GET,    "/api/v1/bots/{id}/logs",          Needs(P::SysLogsRead), &["lines", "follow"], logs::get),
 
         route(GET,    "/api/v1/queue",                   Needs(P::SysHealth),  &[],          queue::get),
+        route(POST,   "/api/v1/queue/pause",             Needs(P::BotStop),    &[],          queue::pause),
+        route(POST,   "/api/v1/queue/resume",            Needs(P::BotLaunch),  &[],          queue::resume),
+        route(POST,   "/api/v1/queue/drain",             Needs(P::BotStop),    &[],          queue::drain),
+        route(POST,   "/api/v1/queue/purge",             Needs(P::TaskCancel), &[],          queue::purge),
+        route(GET,    "/api/v1/queue/dead",              Needs(P::TaskRead),   DEAD_FILTERS, queue::dead),
+        route(POST,   "/api/v1/queue/dead/requeue",      Needs(P::TaskSubmit), &[],          queue::requeue),
         route(GET,    "/api/v1/system/status",           Needs(P::SysHealth),  &[],          system::status),
         route(GET,    "/api/v1/system/health",           Needs(P::SysHealth),  &[],          system::health),
         route(POST,   "/api/v1/system/restart",          Needs(P::AdminRestart), &[],        system::restart),

@@ -8,7 +8,7 @@ use actix_web::{
     http::header::{IF_MATCH, IF_NONE_MATCH},
     web::{Bytes, Query},
 };
-use deia_hive::{Hive, auth::Principal, ledger::Dedup};
+use deia_hive::{Hive, auth::Principal, ledger::Dedup, model::PageRequest};
 use ring::digest::{Context, SHA256};
 use serde::de::DeserializeOwned;
 use tokio::sync::{OwnedSemaphorePermit, watch};
@@ -36,6 +36,11 @@ pub(super) enum Precondition {
     /// On any, but there must be one.
     Exists,
 }
+
+/// Query parameters that may be there more than once.
+const REPEATED: [&str; 2] = ["tag", "metadata"];
+/// Items of a page when nothing is said.
+const DEFAULT_PAGE: u64 = 100;
 
 impl Call {
     /// Stands for every name in the list of a route's query parameters.
@@ -99,6 +104,21 @@ impl Call {
             .map_err(|error: T::Err| Problem::parameter(name, format!("is not valid: {error}")))
     }
 
+    /// All query parameters of a name that may be there more than once.
+    pub(super) fn queries(&self, name: &str) -> impl Iterator<Item = &str> {
+        let named = self.query.iter().filter(move |(key, _)| key == name);
+        named.map(|(_, text)| text.as_str())
+    }
+
+    /// Which part of a list is wanted (`limit`, `cursor`).
+    pub(super) fn page(&self) -> Result<PageRequest, Problem> {
+        let limit = self.number("limit", 1..=1_000, DEFAULT_PAGE)?;
+        Ok(PageRequest {
+            limit: u32::try_from(limit).unwrap_or(u32::MAX),
+            cursor: self.query::<String>("cursor")?,
+        })
+    }
+
     /// The query parameter of that name, which is a number in that range.
     pub(super) fn number(
         &self,
@@ -120,6 +140,17 @@ impl Call {
         let most = u64::try_from(self.shared.max_wait.as_millis()).unwrap_or(u64::MAX);
         self.number("wait_ms", 0..=most, 0)
             .map(Duration::from_millis)
+    }
+
+    /// That many milliseconds, unless that is longer than `server.max_wait`.
+    pub(super) fn within_max_wait(&self, wait_ms: u64) -> Result<Duration, String> {
+        let most = u64::try_from(self.shared.max_wait.as_millis()).unwrap_or(u64::MAX);
+        match wait_ms <= most {
+            true => Ok(Duration::from_millis(wait_ms)),
+            false => Err(format!(
+                "is {wait_ms}; allowed are 0 to {most} (server.max_wait)"
+            )),
+        }
     }
 
     /// Resolves when the server stops.
@@ -287,7 +318,8 @@ fn parse_query(text: &str, known: &[&str]) -> Result<Vec<(String, String)>, Prob
             };
             return Err(Problem::parameter(&shown, why));
         }
-        if pairs[..i].iter().any(|(earlier, _)| earlier == name) {
+        let once = !REPEATED.contains(&name.as_str());
+        if once && pairs[..i].iter().any(|(earlier, _)| earlier == name) {
             return Err(Problem::parameter(&shown, "is there more than once"));
         }
     }

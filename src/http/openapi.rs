@@ -22,9 +22,9 @@ use super::{
     paths(
         health::live, health::ready, health::healthy, metrics::metrics,
         tasks::submit, tasks::submit_batch, tasks::list, tasks::get, tasks::status, tasks::result,
-        tasks::cancel,
+        tasks::cancel, tasks::retry, tasks::events, tasks::explain,
         bots::list, bots::get, bots::put, bots::delete, bots::launch, bots::stop, bots::drain, logs::get,
-        queue::get,
+        queue::get, queue::pause, queue::resume, queue::drain, queue::purge, queue::dead, queue::requeue,
         system::status, system::health, system::restart,
         supervisors::tree, supervisors::node, supervisors::restart, supervisors::suspend, supervisors::resume,
         keys::whoami, keys::roles, keys::list, keys::create, keys::revoke,

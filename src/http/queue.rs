@@ -1,11 +1,59 @@
 //! The queue.
 
-use deia_hive::model::QueueStatus;
+use deia_hive::{
+    Changed, Drained,
+    model::{Page, QueueStatus, Task, TaskFilter, TaskStatus, TaskType},
+};
+use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::{
     call::Call,
+    filter::{self, Meant, Selection, wrong},
+    json::Object,
+    problem::Problem,
     route::{Answer, ok},
 };
+
+/// What of the queue is paused.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PauseBody {
+    /// Only tasks of this type; all when absent.
+    #[serde(rename = "type", default)]
+    #[schema(value_type = Option<String>, example = "general")]
+    task_type: Option<TaskType>,
+    /// Why, for whoever looks at the queue: at most 1,024 bytes.
+    #[serde(default)]
+    reason: Option<String>,
+}
+
+/// What of the queue is resumed.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ResumeBody {
+    /// The pause of this type; that of the whole queue when absent.
+    #[serde(rename = "type", default)]
+    #[schema(value_type = Option<String>, example = "general")]
+    task_type: Option<TaskType>,
+}
+
+/// What of the queue is drained.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DrainBody {
+    /// Only tasks of this type; all when absent.
+    #[serde(rename = "type", default)]
+    #[schema(value_type = Option<String>, example = "general")]
+    task_type: Option<TaskType>,
+    /// Why, for whoever looks at the queue: at most 1,024 bytes.
+    #[serde(default)]
+    reason: Option<String>,
+    /// How long to wait for running tasks to end, in milliseconds, up to
+    /// `server.max_wait`.
+    #[serde(default)]
+    wait_ms: u64,
+}
 
 #[utoipa::path(
     get, path = "/api/v1/queue", tag = "queue", operation_id = "get_queue",
@@ -14,4 +62,116 @@ use super::{
 /// Reads how the queue stands.
 pub(super) async fn get(call: Call) -> Answer {
     ok(&call.hive().queue().await?)
+}
+
+#[utoipa::path(
+    post, path = "/api/v1/queue/pause", tag = "queue", operation_id = "pause_queue",
+    request_body = PauseBody,
+    responses((status = 200, description = "How the queue stands; no task of what is paused is started any more", body = QueueStatus))
+)]
+/// Starts no more tasks, or none of one type. What runs goes on.
+pub(super) async fn pause(mut call: Call) -> Answer {
+    let Object(PauseBody { task_type, reason }) = call.body().await?;
+    call.hive()
+        .pause_queue(&call.who, task_type, reason)
+        .await?;
+    ok(&call.hive().queue().await?)
+}
+
+#[utoipa::path(
+    post, path = "/api/v1/queue/resume", tag = "queue", operation_id = "resume_queue",
+    request_body = ResumeBody,
+    responses((status = 200, description = "How the queue stands", body = QueueStatus))
+)]
+/// Takes a pause back.
+pub(super) async fn resume(mut call: Call) -> Answer {
+    let Object(ResumeBody { task_type }) = call.body().await?;
+    call.hive().resume_queue(&call.who, task_type).await?;
+    ok(&call.hive().queue().await?)
+}
+
+#[utoipa::path(
+    post, path = "/api/v1/queue/drain", tag = "queue", operation_id = "drain_queue",
+    request_body = DrainBody,
+    responses((status = 200, description = "Whether nothing of it runs any more", body = Drained))
+)]
+/// Pauses the queue, or one type, and waits until nothing of it runs.
+pub(super) async fn drain(mut call: Call) -> Answer {
+    let Object(body) = call.body::<Object<DrainBody>>().await?;
+    let wait = call
+        .within_max_wait(body.wait_ms)
+        .map_err(|detail| wrong("/wait_ms", detail))?;
+    let drained = call
+        .hive()
+        .drain_queue(&call.who, body.task_type, body.reason, wait)
+        .await?;
+    ok(&drained)
+}
+
+#[utoipa::path(
+    post, path = "/api/v1/queue/purge", tag = "queue", operation_id = "purge_queue",
+    request_body = Selection,
+    responses((status = 200, description = "How many waiting tasks were cancelled", body = Changed))
+)]
+/// Cancels the waiting tasks that are meant. Running ones are left.
+pub(super) async fn purge(mut call: Call) -> Answer {
+    let Object(selection) = call.body::<Object<Selection>>().await?;
+    let Meant::Fitting(filter) = selection.meant()? else {
+        let why = "is not taken here; cancel single tasks by their id";
+        return Err(wrong("/ids", why.into()));
+    };
+    check_waiting(&filter)?;
+    ok(&call.hive().purge_queue(&call.who, filter).await?)
+}
+
+fn check_waiting(filter: &TaskFilter) -> Result<(), Problem> {
+    match filter.status {
+        None | Some(TaskStatus::Pending | TaskStatus::Queued) => Ok(()),
+        Some(other) => Err(wrong(
+            "/status",
+            format!("is {}; only pending and queued tasks wait", other.as_str()),
+        )),
+    }
+}
+
+#[utoipa::path(
+    get, path = "/api/v1/queue/dead", tag = "queue", operation_id = "list_dead_tasks",
+    params(
+        ("type" = Option<String>, Query, description = "Only those of this type"),
+        ("priority" = Option<String>, Query, description = "Only those of this priority"),
+        ("bot" = Option<String>, Query, description = "Only those that this bot had last"),
+        ("submitter" = Option<String>, Query, description = "Only those that this user submitted"),
+        ("reason" = Option<String>, Query, description = "Only those that failed for this reason: `attempts`, `poison`, `expired`, `dependency`"),
+        ("tag" = Option<String>, Query, description = "Only those with this tag; may be there more than once"),
+        ("metadata" = Option<String>, Query, description = "Only those with this `key:value` in their metadata; may be there more than once"),
+        ("dedup_key" = Option<String>, Query, description = "Only those with this `dedup_key`"),
+        ("created_after" = Option<String>, Query, description = "Only those accepted then or later"),
+        ("created_before" = Option<String>, Query, description = "Only those accepted before"),
+        ("limit" = Option<u32>, Query, description = "At most this many, 1 to 1,000; 100 when absent"),
+        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
+    ),
+    responses((status = 200, description = "Failed tasks without their content, newest first. A page may be short, or empty, and have a `next_cursor` all the same", body = Page<Task>))
+)]
+/// Lists the tasks that failed for good.
+pub(super) async fn dead(call: Call) -> Answer {
+    let (filter, page) = (filter::from_query(&call)?, call.page()?);
+    ok(&call.hive().dead_tasks(&call.who, filter, page).await?)
+}
+
+#[utoipa::path(
+    post, path = "/api/v1/queue/dead/requeue", tag = "queue", operation_id = "requeue_dead_tasks",
+    request_body = Selection,
+    responses((status = 200, description = "How many failed tasks were put back into the queue", body = Changed))
+)]
+/// Puts the failed tasks that are meant back into the queue, with all their attempts.
+pub(super) async fn requeue(mut call: Call) -> Answer {
+    let Object(selection) = call.body::<Object<Selection>>().await?;
+    let changed = match selection.meant()? {
+        Meant::These(ids) => call.hive().requeue_these(&call.who, ids).await?,
+        Meant::Fitting(filter) if filter.status.is_some_and(|s| s != TaskStatus::Failed) => {
+            return Err(wrong("/status", "may only be failed here".into()));
+        }
+        Meant::Fitting(filter) => call.hive().requeue_dead(&call.who, filter).await?,
+    };
+    ok(&changed)
 }

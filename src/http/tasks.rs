@@ -9,22 +9,21 @@ use actix_web::http::{
 use deia_hive::{
     HiveError, Submission,
     model::{
-        BotName, NewTask, Page, PageRequest, Priority, Submitted, Task, TaskFilter, TaskId,
-        TaskResult, TaskStatus, TaskType, Violation,
+        Event, NewTask, Page, Priority, Submitted, Task, TaskExplanation, TaskId, TaskResult,
+        TaskStatus, Violation,
     },
 };
 
 use super::{
     call::Call,
-    dto::{BatchAccepted, TaskBatch, TaskState},
+    dto::{BatchAccepted, Items, TaskBatch, TaskState},
+    filter,
     json::decode,
     problem::Problem,
     route::{Answer, json, ok, with_header},
 };
 
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
-/// Items of a page when the caller does not say.
-const DEFAULT_PAGE: u64 = 100;
 
 #[utoipa::path(
     post, path = "/api/v1/tasks/submit", tag = "tasks", operation_id = "submit_task",
@@ -43,6 +42,7 @@ pub(super) async fn submit(mut call: Call) -> Answer {
     let dedup = call.dedup(&body)?;
     let mut task: NewTask = decode(&body)?;
     task.traceparent = call.traceparent();
+    task.idempotency_key = dedup.as_ref().map(|dedup| dedup.key.clone());
     let submission = call.hive().submit(&call.who, vec![task], dedup).await?;
     let [task] = submission.tasks.as_slice() else {
         return Err(Problem::internal("a submission has not one task"));
@@ -67,10 +67,10 @@ pub(super) async fn submit_batch(mut call: Call) -> Answer {
     let dedup = call.dedup(&body)?;
     let TaskBatch { tasks } = decode(&body)?;
     let mut tasks: Vec<NewTask> = tasks.into_iter().map(|task| task.0).collect();
-    if let Some(trace) = call.traceparent() {
-        for task in &mut tasks {
-            task.traceparent = Some(trace.clone());
-        }
+    let trace = call.traceparent();
+    for task in &mut tasks {
+        task.traceparent.clone_from(&trace);
+        task.idempotency_key = dedup.as_ref().map(|dedup| dedup.key.clone());
     }
     let told: fn(HiveError) -> Problem = match tasks.len() {
         1 => in_batch_of_one,
@@ -116,41 +116,21 @@ fn in_batch_of_one(error: HiveError) -> Problem {
         ("priority" = Option<Priority>, Query, description = "Only those of this priority"),
         ("bot" = Option<String>, Query, description = "Only those that this bot has, or had last"),
         ("submitter" = Option<String>, Query, description = "Only those that this user submitted"),
+        ("reason" = Option<String>, Query, description = "Only those that failed or were called off for this reason: `attempts`, `poison`, `expired`, `dependency`, `cancelled`"),
+        ("tag" = Option<String>, Query, description = "Only those with this tag; may be there more than once"),
+        ("metadata" = Option<String>, Query, description = "Only those with this `key:value` in their metadata; may be there more than once"),
+        ("dedup_key" = Option<String>, Query, description = "Only those with this `dedup_key`"),
+        ("created_after" = Option<String>, Query, description = "Only those accepted then or later"),
+        ("created_before" = Option<String>, Query, description = "Only those accepted before"),
         ("limit" = Option<u32>, Query, description = "At most this many, 1 to 1,000; 100 when absent"),
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
     ),
-    responses((status = 200, description = "Tasks without their content, newest first", body = Page<Task>))
+    responses((status = 200, description = "Tasks without their content, newest first. A page may be short, or empty, and have a `next_cursor` all the same", body = Page<Task>))
 )]
 /// Lists tasks.
 pub(super) async fn list(call: Call) -> Answer {
-    let filter = TaskFilter {
-        status: call.query::<TaskStatus>("status")?,
-        task_type: call.query::<TaskType>("type")?,
-        priority: priority(&call)?,
-        bot: call.query::<BotName>("bot")?,
-        submitter: call.query::<String>("submitter")?,
-        ..TaskFilter::default()
-    };
-    let limit = call.number("limit", 1..=1_000, DEFAULT_PAGE)?;
-    let page = PageRequest {
-        limit: u32::try_from(limit).unwrap_or(u32::MAX),
-        cursor: call.query::<String>("cursor")?,
-    };
+    let (filter, page) = (filter::from_query(&call)?, call.page()?);
     ok(&call.hive().tasks(&call.who, filter, page).await?)
-}
-
-fn priority(call: &Call) -> Result<Option<Priority>, Problem> {
-    let Some(text) = call.query::<String>("priority")? else {
-        return Ok(None);
-    };
-    let rank = text.strip_prefix('P').and_then(|rank| rank.parse().ok());
-    match rank.and_then(Priority::from_rank) {
-        Some(priority) if text.len() == 2 => Ok(Some(priority)),
-        _ => Err(Problem::parameter(
-            "priority",
-            "is not valid: expected P0, P1, P2 or P3",
-        )),
-    }
 }
 
 #[utoipa::path(
@@ -204,4 +184,37 @@ pub(super) async fn result(call: Call) -> Answer {
 pub(super) async fn cancel(mut call: Call) -> Answer {
     call.no_body().await?;
     ok(&call.hive().cancel_task(&call.who, call.id("task")?).await?)
+}
+
+#[utoipa::path(
+    post, path = "/api/v1/tasks/{id}/retry", tag = "tasks", operation_id = "retry_task",
+    params(("id" = String, Path, description = "The task")),
+    responses((status = 200, description = "The task as it now stands", body = Task))
+)]
+/// Puts a task that has ended back into the queue, with all its attempts.
+pub(super) async fn retry(mut call: Call) -> Answer {
+    call.no_body().await?;
+    ok(&call.hive().retry_task(&call.who, call.id("task")?).await?)
+}
+
+#[utoipa::path(
+    get, path = "/api/v1/tasks/{id}/events", tag = "tasks", operation_id = "list_task_events",
+    params(("id" = String, Path, description = "The task")),
+    responses((status = 200, description = "What happened to the task, oldest first, at most the last 1,000 events", body = Items<Event>))
+)]
+/// Reads what happened to a task.
+pub(super) async fn events(call: Call) -> Answer {
+    let items = call.hive().task_events(&call.who, call.id("task")?).await?;
+    ok(&Items { items })
+}
+
+#[utoipa::path(
+    get, path = "/api/v1/tasks/{id}/explain", tag = "tasks", operation_id = "explain_task",
+    params(("id" = String, Path, description = "The task")),
+    responses((status = 200, description = "What holds the task, if anything does", body = TaskExplanation))
+)]
+/// Says why a task has not started, or where it is.
+pub(super) async fn explain(call: Call) -> Answer {
+    let id = call.id("task")?;
+    ok(&call.hive().explain_task(&call.who, id).await?)
 }

@@ -16,6 +16,7 @@ mod guides;
 mod http_bots;
 mod http_input;
 mod http_keys;
+mod http_queue;
 mod http_server;
 mod http_streams;
 mod http_tasks;

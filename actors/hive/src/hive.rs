@@ -26,6 +26,7 @@ use std::{
 pub use data_dir::DataDirError;
 use deia_supervision::{ChildSpec, Handle, Tree, TreeStatus};
 pub use parts::PartAction;
+pub use queue::{Changed, Drained};
 pub use restart::RestartCheck;
 pub use start::HiveStartError;
 

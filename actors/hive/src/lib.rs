@@ -23,6 +23,6 @@ mod tree;
 pub use actors::bots::log::{LogFollower, LogPiece, LogStart};
 pub use error::HiveError;
 pub use hive::{
-    DataDirError, FrontFactory, Hive, HiveStartError, NewKey, PartAction, PutBot, RestartCheck,
-    Submission,
+    Changed, DataDirError, Drained, FrontFactory, Hive, HiveStartError, NewKey, PartAction, PutBot,
+    RestartCheck, Submission,
 };

@@ -1,9 +1,12 @@
 //! The queue as a whole.
 
+use std::time::Duration;
+
 use futures_util::{StreamExt, stream};
+use tokio::time::Instant;
 
 use super::{
-    Hive,
+    Hive, State,
     tasks::{confine, unexpected},
 };
 use crate::{
@@ -11,12 +14,15 @@ use crate::{
     auth::Principal,
     ledger::{Command, Outcome, Refusal},
     model::{
-        Page, PageRequest, QueueStatus, Task, TaskFilter, TaskId, TaskStatus, TaskType, Violation,
+        Page, PageRequest, QueueLane, QueueStatus, Task, TaskFilter, TaskId, TaskStatus, TaskType,
+        Violation,
     },
 };
 
 /// Tasks of one page when many are changed at once; their commands share commits.
 const AT_ONCE: u32 = 500;
+/// How often a drain looks whether something still runs.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Pages that one such call looks at. What is left is told.
 const PAGES_MAX: usize = 2_000;
 
@@ -29,6 +35,15 @@ pub struct Changed {
     pub skipped: u64,
     /// Whether it went over all that the filter names; otherwise ask again.
     pub complete: bool,
+}
+
+/// What came of draining the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+pub struct Drained {
+    /// Whether nothing of it runs any more.
+    pub drained: bool,
+    /// How many tasks still run.
+    pub running: u64,
 }
 
 /// What is done to each of many tasks.
@@ -87,6 +102,37 @@ impl Hive {
     ) -> Result<bool, HiveError> {
         let actor = who.user.to_string();
         self.count(Command::Resume { task_type, actor }).await
+    }
+
+    /// Pauses the queue, or one type, and waits until nothing of it runs.
+    ///
+    /// # Errors
+    /// What keeps the store from writing or reading. The pause stays.
+    pub async fn drain_queue(
+        &self,
+        who: &Principal,
+        task_type: Option<TaskType>,
+        reason: Option<String>,
+        wait: Duration,
+    ) -> Result<Drained, HiveError> {
+        self.pause_queue(who, task_type.clone(), reason).await?;
+        let deadline = Instant::now() + wait.min(self.config().server.max_wait);
+        loop {
+            let queue = self.inner.ledger.queue().await?;
+            let of_it = |lane: &&QueueLane| task_type.as_ref().is_none_or(|t| lane.task_type == *t);
+            let running = queue
+                .lanes
+                .iter()
+                .filter(of_it)
+                .map(|lane| lane.running)
+                .sum();
+            let over = Instant::now() >= deadline || self.state() == State::Stopping;
+            if running == 0 || over {
+                let drained = running == 0;
+                return Ok(Drained { drained, running });
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
     }
 
     async fn count(&self, command: Command) -> Result<bool, HiveError> {
