@@ -21,6 +21,7 @@ mod logs;
 mod meta;
 mod metrics;
 pub mod openapi;
+mod outputs;
 mod problem;
 mod queue;
 mod route;
@@ -74,6 +75,7 @@ pub fn table() -> Vec<Route> {
         route(POST,   "/api/v1/tasks/batch",             Needs(P::TaskSubmit), &[],          tasks::submit_batch),
         route(GET,    "/api/v1/tasks/{id}/status",       Needs(P::TaskRead),   &[],          tasks::status),
         route(GET,    "/api/v1/tasks/{id}/result",       Needs(P::TaskRead),   &["wait_ms"], tasks::result),
+        route(GET,    "/api/v1/tasks/{id}/output",       Needs(P::TaskRead),   &["offset", "attempt"], outputs::get),
         route(POST,   "/api/v1/tasks/{id}/cancel",       Needs(P::TaskCancel), &[],          tasks::cancel),
         route(POST,   "/api/v1/tasks/{id}/retry",        Needs(P::TaskSubmit), &[],          tasks::retry),
         route(GET,    "/api/v1/tasks/{id}/events",       Needs(P::TaskRead),   &[],          tasks::events),

@@ -98,6 +98,9 @@ catalogue! {
     /// Another unfinished task has its `dedup_key`.
     DedupKeyInUse = "dedup_key_in_use" CONFLICT, "An equal task is unfinished",
         "Wait for the end of the task that detail names, or cancel it.";
+    /// There is no output of the task now.
+    NoOutput = "no_output" CONFLICT, "There is no output of the task now",
+        "Ask again when the task runs or has ended; without attempt for that of the last attempt.";
     /// The bot is launched or has tasks in hand.
     BotInUse = "bot_in_use" CONFLICT, "The bot is in use",
         "Stop the bot and try again when it is stopped.";
@@ -122,6 +125,9 @@ catalogue! {
     /// The body is of a type that is not taken.
     UnsupportedMediaType = "unsupported_media_type" UNSUPPORTED_MEDIA_TYPE, "The body is of the wrong type",
         "Send JSON with the header Content-Type: application/json and no Content-Encoding.";
+    /// The output is not as long as that.
+    BeyondOutput = "beyond_output" RANGE_NOT_SATISFIABLE, "The output is not that long",
+        "Give an offset no greater than what you have read of this attempt.";
     /// The body says something that it may not.
     InvalidInput = "invalid_input" UNPROCESSABLE_ENTITY, "The input is not valid",
         "Correct the places that errors names by JSON pointer.";

@@ -9,8 +9,8 @@ use utoipa::{
 };
 
 use super::{
-    auth::Access, bots, dto, health, keys, logs, meta, metrics, problem, queue, supervisors,
-    system, table, tasks,
+    auth::Access, bots, dto, health, keys, logs, meta, metrics, outputs, problem, queue,
+    supervisors, system, table, tasks,
 };
 
 #[derive(OpenApi)]
@@ -23,6 +23,7 @@ use super::{
         health::live, health::ready, health::healthy, metrics::metrics,
         tasks::submit, tasks::submit_batch, tasks::list, tasks::get, tasks::status, tasks::result,
         tasks::cancel, tasks::retry, tasks::events, tasks::explain,
+        outputs::get,
         bots::list, bots::get, bots::put, bots::delete, bots::launch, bots::stop, bots::drain, logs::get,
         queue::get, queue::pause, queue::resume, queue::drain, queue::purge, queue::dead, queue::requeue,
         system::status, system::health, system::restart,

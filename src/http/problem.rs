@@ -247,6 +247,8 @@ impl From<HiveError> for Problem {
             HiveError::Invalid(violations) => return Self::invalid(violations),
             HiveError::Internal(cause) => return Self::internal(cause),
             HiveError::TaskNotFinished { .. } => Code::TaskNotFinished,
+            HiveError::NoOutput(_) => Code::NoOutput,
+            HiveError::BeyondOutput { .. } => Code::BeyondOutput,
             HiveError::BadCursor => Code::BadCursor,
             HiveError::RestartRefused(_) => Code::RestartRefused,
             HiveError::PartRefused(_) => Code::PartRefused,
@@ -292,6 +294,8 @@ mod tests {
         let status = deia_hive::model::TaskStatus::Completed;
         let cases = [
             (HiveError::BadCursor, Code::BadCursor),
+            (HiveError::NoOutput("x".into()), Code::NoOutput),
+            (HiveError::BeyondOutput { length: 1 }, Code::BeyondOutput),
             (HiveError::PartRefused("x".into()), Code::PartRefused),
             (HiveError::RestartRefused("x".into()), Code::RestartRefused),
             (HiveError::StorageFull, Code::StorageFull),

@@ -76,6 +76,13 @@ impl Sink {
         }
         self.wait(tokio::time::sleep(pause)).await
     }
+
+    /// Breaks the answer off, so that the reader knows that it is not whole.
+    pub(super) async fn break_off(&mut self, why: &'static str) {
+        let broken = self.pieces.send(Err(io::Error::other(why)));
+        // A reader that is not there need not know.
+        let _ = tokio::time::timeout(SLOW_READER_AFTER, broken).await;
+    }
 }
 
 /// An answer of that type whose body `make` makes.

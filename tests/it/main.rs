@@ -23,6 +23,8 @@ mod http_tasks;
 mod logs;
 mod metrics;
 mod openapi;
+mod outputs;
+mod programs;
 mod restart;
 mod supervisors;
 mod support;

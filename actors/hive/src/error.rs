@@ -29,6 +29,15 @@ pub enum HiveError {
         /// Its status.
         status: TaskStatus,
     },
+    /// There is no output to be had of the task now.
+    #[error("there is no output: {0}")]
+    NoOutput(String),
+    /// The output is not as long as that.
+    #[error("the output is {length} bytes long")]
+    BeyondOutput {
+        /// How long it is, in bytes.
+        length: u64,
+    },
     /// The command does not fit what is stored.
     #[error(transparent)]
     Refused(Refusal),

@@ -5,6 +5,7 @@ mod data_dir;
 mod health;
 mod keys;
 mod metrics;
+mod outputs;
 mod parts;
 mod queue;
 mod restart;
@@ -33,7 +34,7 @@ pub use start::HiveStartError;
 use self::data_dir::DataDir;
 use crate::{
     actors::{
-        bots::{Board, Launcher},
+        bots::{Board, Launcher, output::Outputs},
         scheduler::Scheduler,
     },
     auth::{AuthError, Keyring, Principal},
@@ -86,6 +87,7 @@ struct Inner {
     ledger: Ledger,
     keyring: Arc<Keyring>,
     board: Board,
+    outputs: Outputs,
     watch: TaskWatch,
     meter: FlowMeter,
     tree: Arc<OnceLock<Tree>>,

@@ -20,7 +20,10 @@ pub mod store;
 pub mod trace;
 mod tree;
 
-pub use actors::bots::log::{LogFollower, LogPiece, LogStart};
+pub use actors::bots::{
+    log::{LogFollower, LogPiece, LogStart},
+    output::{TaskOutput, remove_output},
+};
 pub use error::HiveError;
 pub use hive::{
     Changed, DataDirError, Drained, FrontFactory, Hive, HiveStartError, NewKey, PartAction, PutBot,

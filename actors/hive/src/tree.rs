@@ -23,7 +23,7 @@ use deia_supervision::{
 
 use crate::{
     actors::{
-        bots::{Board, Launcher, LauncherDeps, ManagedBots},
+        bots::{Board, Launcher, LauncherDeps, ManagedBots, output::Outputs},
         ledger::LedgerWriter,
         retention::Retention,
         scheduler::Scheduler,
@@ -41,6 +41,7 @@ pub(crate) struct Parts {
     pub(crate) keyring: Arc<Keyring>,
     pub(crate) board: Board,
     pub(crate) guardian: crate::actors::bots::guardian::Guardian,
+    pub(crate) outputs: Outputs,
     pub(crate) tree: Arc<OnceLock<Tree>>,
     pub(crate) scheduling: Arc<SchedulerMetrics>,
 }
@@ -81,6 +82,7 @@ pub(crate) fn declare(parts: &Parts) -> Declared {
         bots,
         board: parts.board.clone(),
         guardian: parts.guardian.clone(),
+        outputs: parts.outputs.clone(),
         tree: parts.tree.clone(),
         managed: ManagedBots::default(),
     };

@@ -10,6 +10,7 @@ mod launcher;
 mod lifecycle;
 pub(crate) mod log;
 mod news;
+pub(crate) mod output;
 mod reconcile;
 pub(crate) mod simulated;
 mod work;

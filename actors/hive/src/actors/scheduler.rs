@@ -432,6 +432,7 @@ impl AttemptReport {
             lease: claimed.lease,
             end: AttemptEnd::GivenBack,
             output: None,
+            output_bytes: None,
             error: Some(reason.to_owned()),
             exit_code: None,
             execution_time_ms: 0,

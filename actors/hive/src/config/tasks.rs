@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     check::Checker,
-    settings::{DAY, KIB, MIB, MINUTE, SECOND},
+    settings::{DAY, GIB, KIB, MIB, MINUTE, SECOND},
 };
 use crate::model::{RetryOverride, RetryPolicy, TaskType};
 
@@ -20,6 +20,7 @@ pub struct TaskSettings {
     pub max_types: u32,
     pub max_content_bytes: ByteSize,
     pub max_output_bytes: ByteSize,
+    pub max_output_file_bytes: ByteSize,
     pub max_metadata_bytes: ByteSize,
     pub max_batch: u32,
     pub default_max_attempts: u32,
@@ -120,6 +121,11 @@ impl TaskSettings {
             "tasks.max_output_bytes",
             self.max_output_bytes,
             1..=64 * MIB,
+        );
+        check.size(
+            "tasks.max_output_file_bytes",
+            self.max_output_file_bytes,
+            self.max_output_bytes.as_u64()..=1_024 * GIB,
         );
         check.size("tasks.max_metadata_bytes", self.max_metadata_bytes, 2..=MIB);
         check.number("tasks.max_batch", self.max_batch, 1..=10_000);

@@ -21,6 +21,7 @@ use crate::{
         bots::{
             Board, BotsChanged, Follow, TaskCancelled,
             guardian::{Guardian, GuardianProgram},
+            output::Outputs,
         },
         ledger::{KeysChanged, LedgerWriter},
         scheduler::{PausesChanged, TasksWaiting},
@@ -85,11 +86,12 @@ impl Hive {
             .map_err(HiveStartError::Guard)?;
         let program = guardian_program(&store.hive_id()).map_err(HiveStartError::Guard)?;
         let parts = Parts {
-            config: Arc::new(config),
             ledger: Arc::new(store),
             keyring: Arc::new(Keyring::default()),
             board: Board::default(),
             guardian: Guardian::start(program).map_err(HiveStartError::Guard)?,
+            outputs: Outputs::of(&config.data_dir),
+            config: Arc::new(config),
             tree: Arc::new(OnceLock::new()),
             scheduling: metrics.scheduler.clone(),
         };
@@ -105,6 +107,7 @@ impl Hive {
                 ledger: parts.ledger,
                 keyring: parts.keyring,
                 board: parts.board,
+                outputs: parts.outputs,
                 watch: TaskWatch::default(),
                 meter: FlowMeter::default(),
                 tree: parts.tree,
@@ -126,6 +129,7 @@ impl Hive {
         let _ = hive.inner.tree.set(tree);
         hive.settle(new, clean).await?;
         hive.set_state(State::Ready);
+        hive.sweep_outputs();
         Ok(hive)
     }
 

@@ -104,6 +104,8 @@ pub struct AttemptReport {
     pub end: AttemptEnd,
     /// What the bot answered.
     pub output: Option<String>,
+    /// How long the whole of it is, in bytes, when it is in a file.
+    pub output_bytes: Option<u64>,
     /// Why it failed.
     pub error: Option<String>,
     /// Exit code of a program.
@@ -377,11 +379,14 @@ impl AttemptReport {
         started_at: Option<Timestamp>,
         completed_at: Timestamp,
     ) -> TaskResult {
-        TaskResult {
+        let result = TaskResult {
             task_id: self.task,
             bot_id: bot,
             success: self.end == AttemptEnd::Succeeded,
             output: self.output,
+            output_bytes: None,
+            output_truncated: false,
+            output_url: None,
             error: self.error,
             execution_time_ms: self.execution_time_ms,
             started_at,
@@ -390,7 +395,8 @@ impl AttemptReport {
             tokens_used: self.tokens_used,
             cost_cents: self.cost_cents,
             exit_code: self.exit_code,
-        }
+        };
+        result.with_output_bytes(self.output_bytes)
     }
 }
 

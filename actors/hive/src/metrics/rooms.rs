@@ -302,6 +302,7 @@ mod tests {
             lease: LeaseToken::new(),
             end,
             output: None,
+            output_bytes: None,
             error: None,
             exit_code: None,
             execution_time_ms: 5,

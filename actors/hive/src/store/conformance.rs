@@ -125,6 +125,7 @@ fn report(claimed: &ClaimedTask, end: AttemptEnd) -> AttemptReport {
         lease: claimed.lease,
         end,
         output: (end == AttemptEnd::Succeeded).then(|| "done".into()),
+        output_bytes: None,
         error: (end != AttemptEnd::Succeeded).then(|| "broke".into()),
         exit_code: Some(i32::from(end != AttemptEnd::Succeeded)),
         execution_time_ms: 7,

@@ -37,6 +37,8 @@ pub(crate) struct AttemptOutcome {
     pub(crate) end: AttemptEnd,
     /// What the bot answered.
     pub(crate) output: Option<String>,
+    /// How long the whole of it is, in bytes, when it is in a file.
+    pub(crate) output_bytes: Option<u64>,
     /// Why it failed.
     pub(crate) error: Option<String>,
     /// Exit code of a program that ended by itself.
@@ -55,6 +57,7 @@ impl AttemptOutcome {
         Self {
             end,
             output: None,
+            output_bytes: None,
             error: None,
             exit_code: None,
             execution_time_ms,

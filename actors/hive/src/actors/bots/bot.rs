@@ -361,6 +361,7 @@ fn report(
         lease,
         end: outcome.end,
         output: outcome.output,
+        output_bytes: outcome.output_bytes,
         error: outcome.error,
         exit_code: outcome.exit_code,
         execution_time_ms: outcome.execution_time_ms,

@@ -28,13 +28,14 @@ use tokio::{
 pub(crate) use self::program::Pids;
 use self::{
     program::{Launch, Pipes, Program},
-    streams::{Streams, TooMuchOutput},
+    streams::Streams,
     verdict::Ending,
 };
 use super::{
     attempt::{AttemptOutcome, StopCause, StopSignal, stop_requested},
     guardian::Guardian,
     log::{BotLog, Stream},
+    output::{self, Fault, Keeper, Kept, OutputLimits, Outputs},
 };
 use crate::{
     guard,
@@ -62,8 +63,10 @@ pub(crate) struct CommandContext {
     pub(crate) hive_id: String,
     /// Where programs run that have no `working_dir`; made when absent.
     pub(crate) work_dir: PathBuf,
-    /// Most bytes that a result may have (`tasks.max_output_bytes`).
-    pub(crate) max_output_bytes: u64,
+    /// Where what programs print is kept.
+    pub(crate) outputs: Outputs,
+    /// How much of it.
+    pub(crate) output_limits: OutputLimits,
     /// Time between TERM and KILL (`bots.term_grace`).
     pub(crate) term_grace: Duration,
     /// Knows which programs live.
@@ -94,21 +97,17 @@ pub(crate) async fn run(
             return AttemptOutcome::failed(error, elapsed_ms());
         }
     };
-    let (ending, stdout, stderr) = attend(cx, claimed, program, pipes, &mut stop).await;
-    let (mut outcome, replaced) = verdict::verdict(ending, stdout, &stderr, elapsed_ms());
+    let (ending, keeper, stderr) = attend(cx, claimed, program, pipes, &mut stop).await;
+    let (ending, kept) = keep(ending, keeper).await;
+    let (mut outcome, replaced) = verdict::verdict(ending, kept.bytes, &stderr, elapsed_ms());
     if replaced {
         cx.note(
             claimed,
             "the result has bytes that are not UTF-8; they were replaced",
         );
     }
-    let too_long = |text: &String| text.len() as u64 > cx.max_output_bytes;
-    if outcome.output.as_ref().is_some_and(too_long) {
-        // Each replaced byte became three.
-        let max_bytes = cx.max_output_bytes;
-        let ending = Ending::TooMuchOutput { max_bytes };
-        (outcome, _) = verdict::verdict(ending, Vec::new(), "", elapsed_ms());
-    }
+    outcome.output_bytes = kept.in_file;
+    verdict::cut(&mut outcome, cx.output_limits.memory);
     match (&outcome.end, &outcome.error) {
         (AttemptEnd::Succeeded, _) => {}
         // What it printed is in the log already.
@@ -116,6 +115,21 @@ pub(crate) async fn run(
         (end, None) => cx.note(claimed, &format!("stopped: {end:?}")),
     }
     outcome
+}
+
+/// What the program printed, on disk if need be, when it came to an end of its own.
+async fn keep(ending: Ending, keeper: Option<Keeper>) -> (Ending, Kept) {
+    let nothing = Kept {
+        bytes: Vec::new(),
+        in_file: None,
+    };
+    match (ending, keeper) {
+        (Ending::Exited(status), Some(keeper)) => match keeper.finish().await {
+            Ok(kept) => (Ending::Exited(status), kept),
+            Err(fault) => (Ending::NotKept(fault), nothing),
+        },
+        (other, _) => (other, nothing),
+    }
 }
 
 impl CommandContext {
@@ -146,9 +160,15 @@ async fn start(cx: &CommandContext, claimed: &ClaimedTask) -> Result<(Program, P
         guardian: cx.guardian.clone(),
         pids: cx.pids.clone(),
     };
+    let earlier = (claimed.task.attempt > 1).then(|| cx.outputs.directory(claimed.task.id));
     // When nobody waits for the start any more, its result is dropped, and with
     // it the program is killed.
     let started = tokio::task::spawn_blocking(move || {
+        if let Some(earlier) = earlier
+            && let Err(error) = output::remove_directory(&earlier)
+        {
+            tracing::warn!(%error, "the output of an earlier attempt cannot be removed");
+        }
         let directory = launch.directory.clone();
         if make_directory {
             std::fs::create_dir_all(&directory).map_err(|error| {
@@ -177,17 +197,18 @@ async fn attend(
     program: Program,
     pipes: Pipes,
     stop: &mut StopSignal,
-) -> (Ending, Vec<u8>, String) {
+) -> (Ending, Option<Keeper>, String) {
     let content = claimed
         .task
         .content
         .clone()
         .unwrap_or_default()
         .into_bytes();
+    let (task, attempt) = (claimed.task.id, claimed.task.attempt);
     let streams = Streams::new(
         pipes,
         content,
-        cx.max_output_bytes,
+        cx.outputs.keep(task, attempt, cx.output_limits),
         cx.log.clone(),
         claimed.task.id,
     );
@@ -195,13 +216,13 @@ async fn attend(
     let (mut streams, exit) = match (streams, exit) {
         (Ok(streams), Ok(exit)) => (streams, exit),
         (Err(error), _) | (_, Err(error)) => {
-            return (Ending::Lost(error), Vec::new(), String::new());
+            return (Ending::Lost(error), None, String::new());
         }
     };
     let interruption = until_interrupted(&exit, &mut streams, stop).await;
-    match interruption {
+    match &interruption {
         None => {}
-        Some(Interruption::TooMuchOutput) => program.kill(),
+        Some(Interruption::NotKept(_)) => program.kill(),
         Some(Interruption::Stop(_)) => {
             end_gently(&program, &exit, &mut streams, cx.term_grace).await;
         }
@@ -220,25 +241,23 @@ async fn attend(
     if let Some(marks) = left_behind {
         cx.guardian.end_escaped(marks).await;
     }
-    let too_much = Ending::TooMuchOutput {
-        max_bytes: cx.max_output_bytes,
+    let ending = match (interruption, reaped, rest) {
+        (Some(Interruption::Stop(cause)), ..) => Ending::Stopped(cause),
+        (Some(Interruption::NotKept(fault)), ..) | (None, _, Ok(Err(fault))) => {
+            Ending::NotKept(fault)
+        }
+        (None, Ok(status), _) => Ending::Exited(status),
+        (None, Err(error), _) => Ending::Lost(error),
     };
-    let ending = match (interruption, reaped) {
-        (Some(Interruption::Stop(cause)), _) => Ending::Stopped(cause),
-        (Some(Interruption::TooMuchOutput), _) => too_much,
-        _ if rest == Ok(Err(TooMuchOutput)) => too_much,
-        (None, Ok(status)) => Ending::Exited(status),
-        (None, Err(error)) => Ending::Lost(error),
-    };
-    let (stdout, stderr) = streams.finish();
-    (ending, stdout, stderr)
+    let (keeper, stderr) = streams.finish();
+    (ending, Some(keeper), stderr)
 }
 
 /// Why a program is to be ended before its time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Interruption {
     Stop(StopCause),
-    TooMuchOutput,
+    NotKept(Fault),
 }
 
 type ExitWatch = AsyncFd<Arc<OwnedFd>>;
@@ -269,7 +288,7 @@ async fn until_interrupted(
     let pump = async {
         match streams.pump().await {
             Ok(()) => std::future::pending().await,
-            Err(TooMuchOutput) => Interruption::TooMuchOutput,
+            Err(fault) => Interruption::NotKept(fault),
         }
     };
     tokio::select! {

@@ -17,6 +17,7 @@ use super::{
     command::CommandContext,
     guardian::Guardian,
     log::BotLog,
+    output::{OutputLimits, Outputs},
     reconcile::Generation,
     work::Work,
 };
@@ -41,6 +42,7 @@ pub(crate) struct LauncherDeps {
     pub(crate) bots: DynamicSupervisor,
     pub(crate) board: Board,
     pub(crate) guardian: Guardian,
+    pub(crate) outputs: Outputs,
     pub(crate) tree: Arc<OnceLock<Tree>>,
     pub(crate) managed: ManagedBots,
 }
@@ -205,7 +207,11 @@ fn command_context(
         port: record.port,
         hive_id: deps.ledger.hive_id(),
         work_dir: config.bot_work_dir(&record.name),
-        max_output_bytes: config.tasks.max_output_bytes.as_u64(),
+        outputs: deps.outputs.clone(),
+        output_limits: OutputLimits {
+            memory: config.tasks.max_output_bytes.as_u64(),
+            file: config.tasks.max_output_file_bytes.as_u64(),
+        },
         term_grace: config.bots.term_grace,
         guardian: deps.guardian.clone(),
         log,

@@ -104,6 +104,7 @@ pub(super) fn give_back(
                 lease: running.lease,
                 end,
                 output: None,
+                output_bytes: None,
                 error: Some(reason.to_owned()),
                 exit_code: None,
                 execution_time_ms: tx.now.millis_since(running.started_at),
@@ -318,8 +319,8 @@ fn write_result(
 ) -> rusqlite::Result<()> {
     tx.db
         .prepare_cached(
-            "INSERT OR REPLACE INTO results (seq, success, output, error, tokens_used, cost_cents, exit_code)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            "INSERT OR REPLACE INTO results (seq, success, output, error, tokens_used, cost_cents, exit_code, output_bytes)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         )?
         .execute(params![
             seq,
@@ -329,6 +330,7 @@ fn write_result(
             report.tokens_used.map(|n| i64::try_from(n).unwrap_or(i64::MAX)),
             report.cost_cents.map(|n| i64::try_from(n).unwrap_or(i64::MAX)),
             report.exit_code,
+            report.output_bytes.map(|n| i64::try_from(n).unwrap_or(i64::MAX)),
         ])?;
     Ok(())
 }

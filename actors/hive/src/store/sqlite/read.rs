@@ -80,16 +80,19 @@ pub(super) fn standing(db: &Connection, id: TaskId) -> rusqlite::Result<Standing
 pub(super) fn result(db: &Connection, id: TaskId) -> rusqlite::Result<Option<TaskResult>> {
     db.prepare_cached(
         "SELECT t.bot, r.success, r.output, r.error, t.execution_ms, t.started_at, t.completed_at, t.attempt,
-                r.tokens_used, r.cost_cents, r.exit_code
+                r.tokens_used, r.cost_cents, r.exit_code, r.output_bytes
          FROM tasks t JOIN results r USING (seq) WHERE t.id = ?1 AND t.status >= 3",
     )?
     .query_row([id.as_bytes()], |row| {
         let bot: Option<String> = row.get(0)?;
-        Ok(TaskResult {
+        let result = TaskResult {
             task_id: id,
             bot_id: bot.map(|name| name.parse().map_err(|error| rows::broken(0, error))).transpose()?,
             success: row.get(1)?,
             output: row.get(2)?,
+            output_bytes: None,
+            output_truncated: false,
+            output_url: None,
             error: row.get(3)?,
             execution_time_ms: row.get::<_, Option<i64>>(4)?.unwrap_or(0).unsigned_abs(),
             started_at: rows::optional_time(row, 5)?,
@@ -98,7 +101,9 @@ pub(super) fn result(db: &Connection, id: TaskId) -> rusqlite::Result<Option<Tas
             tokens_used: row.get::<_, Option<i64>>(8)?.map(i64::unsigned_abs),
             cost_cents: row.get::<_, Option<i64>>(9)?.map(i64::unsigned_abs),
             exit_code: row.get(10)?,
-        })
+        };
+        let output_bytes = row.get::<_, Option<i64>>(11)?.map(i64::unsigned_abs);
+        Ok(result.with_output_bytes(output_bytes))
     })
     .optional()
 }

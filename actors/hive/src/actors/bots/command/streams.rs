@@ -10,19 +10,20 @@ use tokio::{
 
 use super::{lines::Lines, program::Pipes};
 use crate::{
-    actors::bots::log::{BotLog, Stream},
+    actors::bots::{
+        log::{BotLog, Stream},
+        output::{Fault, Keeper},
+    },
     model::TaskId,
 };
 
 /// Bytes of standard error that are kept for the error of a failed attempt.
 const STDERR_TAIL_BYTES: usize = 2 << 10;
 
-/// Bytes read at a time.
+/// Bytes read at a time; of an output that goes into a file as many as a pipe
+/// holds.
 const CHUNK_BYTES: usize = 16 << 10;
-
-/// The program has printed more than it may.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct TooMuchOutput;
+const FILE_CHUNK_BYTES: usize = 64 << 10;
 
 /// The streams of one program. Everything lives in here, so that
 /// [`pump`](Self::pump) may be dropped and called again.
@@ -40,7 +41,7 @@ impl Streams {
     pub(super) fn new(
         pipes: Pipes,
         content: Vec<u8>,
-        max_output_bytes: u64,
+        keeper: Keeper,
         log: BotLog,
         task: TaskId,
     ) -> io::Result<Self> {
@@ -53,8 +54,8 @@ impl Streams {
             input: Input::new(stdin, content)?,
             output: Output {
                 pipe: stdout.map(ChildStdout::from_std).transpose()?,
-                bytes: Vec::new(),
-                max_bytes: usize::try_from(max_output_bytes).unwrap_or(usize::MAX),
+                piece: Vec::new(),
+                keeper,
             },
             errors: Errors {
                 pipe: stderr.map(ChildStderr::from_std).transpose()?,
@@ -70,8 +71,8 @@ impl Streams {
     /// dropped and called again; ends at once when there is nothing left to do.
     ///
     /// # Errors
-    /// [`TooMuchOutput`]: reading has ended, what was printed is given up.
-    pub(super) async fn pump(&mut self) -> Result<(), TooMuchOutput> {
+    /// [`Fault`]: reading has ended, what was printed is to be given up.
+    pub(super) async fn pump(&mut self) -> Result<(), Fault> {
         let Self {
             input,
             output,
@@ -87,10 +88,10 @@ impl Streams {
     }
 
     /// What was printed: the result, and the end of standard error.
-    pub(super) fn finish(mut self) -> (Vec<u8>, String) {
+    pub(super) fn finish(mut self) -> (Keeper, String) {
         self.errors.end();
         let tail = String::from_utf8_lossy(&self.errors.tail);
-        (self.output.bytes, tail.trim().to_owned())
+        (self.output.keeper, tail.trim().to_owned())
     }
 }
 
@@ -144,22 +145,37 @@ impl Input {
 
 struct Output {
     pipe: Option<ChildStdout>,
-    bytes: Vec<u8>,
-    max_bytes: usize,
+    piece: Vec<u8>,
+    keeper: Keeper,
 }
 
 impl Output {
-    async fn read(&mut self) -> Result<(), TooMuchOutput> {
-        while let Some(pipe) = &mut self.pipe {
-            if !read_some(pipe, &mut self.bytes).await {
+    async fn read(&mut self) -> Result<(), Fault> {
+        let ended = self.read_on().await;
+        if ended.is_err() {
+            self.pipe = None;
+        }
+        ended
+    }
+
+    async fn read_on(&mut self) -> Result<(), Fault> {
+        loop {
+            // The program waits while the disk is slower than it is.
+            self.keeper.settle().await?;
+            let Some(pipe) = &mut self.pipe else {
+                return Ok(());
+            };
+            let size = match self.keeper.has_file() {
+                true => FILE_CHUNK_BYTES,
+                false => CHUNK_BYTES,
+            };
+            self.piece.clear();
+            if read_some(pipe, &mut self.piece, size).await {
+                self.keeper.take(&self.piece)?;
+            } else {
                 self.pipe = None;
-            } else if self.bytes.len() > self.max_bytes {
-                self.pipe = None;
-                self.bytes = Vec::new();
-                return Err(TooMuchOutput);
             }
         }
-        Ok(())
     }
 }
 
@@ -172,11 +188,11 @@ struct Errors {
 }
 
 impl Errors {
-    async fn read(&mut self) -> Result<(), TooMuchOutput> {
+    async fn read(&mut self) -> Result<(), Fault> {
         let mut chunk = Vec::new();
         while let Some(pipe) = &mut self.pipe {
             chunk.clear();
-            if read_some(pipe, &mut chunk).await {
+            if read_some(pipe, &mut chunk, CHUNK_BYTES).await {
                 self.take(&chunk);
             } else {
                 self.pipe = None;
@@ -205,9 +221,9 @@ impl Errors {
 
 /// Reads once; `false` at the end, and when the pipe is broken. May be dropped:
 /// nothing is lost then.
-async fn read_some(pipe: &mut (impl AsyncRead + Unpin), into: &mut Vec<u8>) -> bool {
-    if into.capacity() - into.len() < CHUNK_BYTES / 2 {
-        into.reserve(CHUNK_BYTES);
+async fn read_some(pipe: &mut (impl AsyncRead + Unpin), into: &mut Vec<u8>, size: usize) -> bool {
+    if into.capacity() - into.len() < size / 2 {
+        into.reserve(size);
     }
     matches!(pipe.read_buf(into).await, Ok(1..))
 }

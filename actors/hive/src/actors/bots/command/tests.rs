@@ -36,7 +36,11 @@ impl Setup {
             port: 8_042,
             hive_id: hive_id.to_owned(),
             work_dir: dir.path().join("work/bot-1"),
-            max_output_bytes: 16 << 20,
+            outputs: Outputs::of(dir.path()),
+            output_limits: OutputLimits {
+                memory: 16 << 20,
+                file: 32 << 20,
+            },
             term_grace: DEADLINE,
             guardian: Guardian::start(guard_program(hive_id)).unwrap(),
             log: BotLog::open(dir.path().join("bot-1.log"), 8 << 20),
@@ -262,19 +266,23 @@ async fn a_program_that_cannot_be_started_fails_with_the_reason() {
 #[tokio::test]
 async fn too_much_output_fails_and_takes_no_memory() {
     let mut setup = Setup::shell("head -c 1073741824 /dev/zero; sleep 1000");
-    setup.cx.max_output_bytes = 1 << 20;
+    setup.cx.output_limits.memory = 1 << 20;
+    setup.cx.output_limits.file = 1 << 21;
     let outcome = setup.run("").await;
     assert_eq!(outcome.end, AttemptEnd::Failed);
     let error = outcome.error.unwrap();
     assert!(
-        error.contains("1048576 bytes") && error.contains("tasks.max_output_bytes"),
+        error.contains("2097152 bytes") && error.contains("tasks.max_output_file_bytes"),
         "{error}"
     );
     assert_eq!(outcome.output, None);
 
     for (printed, end) in [(100, AttemptEnd::Succeeded), (101, AttemptEnd::Failed)] {
         let mut setup = Setup::shell(&format!("head -c {printed} /dev/zero"));
-        setup.cx.max_output_bytes = 100;
+        setup.cx.output_limits = OutputLimits {
+            memory: 10,
+            file: 100,
+        };
         assert_eq!(setup.run("").await.end, end, "{printed}");
     }
 }

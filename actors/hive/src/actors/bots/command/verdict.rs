@@ -8,7 +8,10 @@ use nix::sys::signal::Signal;
 
 use super::environment::Missing;
 use crate::{
-    actors::bots::attempt::{AttemptOutcome, StopCause},
+    actors::bots::{
+        attempt::{AttemptOutcome, StopCause},
+        output::Fault,
+    },
     model::AttemptEnd,
 };
 
@@ -19,11 +22,8 @@ pub(super) enum Ending {
     Exited(ExitStatus),
     /// It was stopped.
     Stopped(StopCause),
-    /// It was killed because it printed more than this many bytes.
-    TooMuchOutput {
-        /// The limit.
-        max_bytes: u64,
-    },
+    /// It was killed because what it printed cannot be kept, or that failed at the end.
+    NotKept(Fault),
     /// Nobody knows: something of deia's own failed.
     Lost(io::Error),
 }
@@ -42,10 +42,14 @@ pub(super) fn verdict(
         Ending::Stopped(cause) => {
             return (AttemptOutcome::stopped(cause, execution_time_ms), false);
         }
-        Ending::TooMuchOutput { max_bytes } => {
+        Ending::NotKept(Fault::TooMuch { max_bytes }) => {
             let error = format!(
-                "printed more than {max_bytes} bytes, the limit of a result (tasks.max_output_bytes)"
+                "printed more than {max_bytes} bytes, the limit of an output (tasks.max_output_file_bytes)"
             );
+            return (AttemptOutcome::failed(error, execution_time_ms), false);
+        }
+        Ending::NotKept(Fault::Storage(reason)) => {
+            let error = format!("what it printed cannot be kept: {reason}");
             return (AttemptOutcome::failed(error, execution_time_ms), false);
         }
         Ending::Lost(error) => {
@@ -65,6 +69,27 @@ pub(super) fn verdict(
     outcome.exit_code = status.code();
     debug_assert_eq!(outcome.end == AttemptEnd::Succeeded, status.success());
     (outcome, replaced)
+}
+
+/// How much of an output that is in a file is in the result as well, at most.
+const MAX_HEAD_BYTES: u64 = 64 << 10;
+
+/// Cuts the text of an output that is in a file, when it is not all of it or too
+/// long for a result. It is shorter than the whole output then, which is how a
+/// reader knows.
+pub(super) fn cut(outcome: &mut AttemptOutcome, max_bytes: u64) {
+    let (Some(whole), Some(text)) = (outcome.output_bytes, &mut outcome.output) else {
+        return;
+    };
+    if whole <= max_bytes && text.len() as u64 <= max_bytes {
+        return;
+    }
+    let most = MAX_HEAD_BYTES.min(max_bytes).min(whole.saturating_sub(1));
+    let mut end = usize::try_from(most).unwrap_or(usize::MAX).min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.truncate(end);
 }
 
 fn text(bytes: Vec<u8>) -> (String, bool) {
@@ -181,11 +206,20 @@ mod tests {
                 None,
             ),
             (
-                Ending::TooMuchOutput { max_bytes: 7 },
+                Ending::NotKept(Fault::TooMuch { max_bytes: 7 }),
                 "x",
                 AttemptEnd::Failed,
                 None,
-                Some("printed more than 7 bytes, the limit of a result (tasks.max_output_bytes)"),
+                Some(
+                    "printed more than 7 bytes, the limit of an output (tasks.max_output_file_bytes)",
+                ),
+            ),
+            (
+                Ending::NotKept(Fault::Storage("no room".into())),
+                "x",
+                AttemptEnd::Failed,
+                None,
+                Some("what it printed cannot be kept: no room"),
             ),
             (
                 Ending::Lost(io::Error::other("why")),
@@ -202,6 +236,28 @@ mod tests {
             assert_eq!(outcome.error.as_deref(), error, "{case}");
             assert_eq!(outcome.execution_time_ms, 5, "{case}");
             assert!(!replaced, "{case}");
+        }
+    }
+
+    #[test]
+    fn a_text_is_cut_when_it_is_not_all_or_too_long() {
+        for (text, whole, max_bytes, expected) in [
+            ("abc", None, 1, "abc"),
+            ("abc", Some(9), 8, "abc"),
+            ("abcdefgh", Some(9), 4, "abcd"),
+            // What was replaced grew: all of it, and too long all the same.
+            ("\u{fffd}\u{fffd}", Some(2), 4, ""),
+            ("a\u{fffd}\u{fffd}", Some(3), 4, "a"),
+            ("a\u{fffd}\u{fffd}", Some(3), 7, "a\u{fffd}\u{fffd}"),
+        ] {
+            let mut outcome = AttemptOutcome::succeeded(text.into(), 0);
+            outcome.output_bytes = whole;
+            cut(&mut outcome, max_bytes);
+            assert_eq!(
+                outcome.output.as_deref(),
+                Some(expected),
+                "{text} {whole:?}"
+            );
         }
     }
 

@@ -1,0 +1,161 @@
+//! What programs print: kept in memory up to a limit, and then in a file of the
+//! data directory; readable while it is printed.
+//!
+//! The files of a task are `outputs/<task>/<attempt>`. Only that of the recorded
+//! attempt is of use; what others left is removed when the next attempt begins,
+//! with the task, or by the [`sweep`] of the next start.
+
+mod keep;
+mod read;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::HashMap,
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::sync::watch;
+
+pub(crate) use self::keep::{Fault, Keeper, Kept};
+pub use self::read::TaskOutput;
+use crate::model::TaskId;
+
+/// How much of it may be where, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct OutputLimits {
+    /// In memory, and so in a result (`tasks.max_output_bytes`).
+    pub(crate) memory: u64,
+    /// In a file (`tasks.max_output_file_bytes`).
+    pub(crate) file: u64,
+}
+
+/// The outputs of all running programs, and where files of them are. Cheap to
+/// clone.
+#[derive(Clone)]
+pub(crate) struct Outputs(Arc<Inner>);
+
+struct Inner {
+    directory: PathBuf,
+    running: Mutex<HashMap<TaskId, Arc<Running>>>,
+}
+
+/// What a running program has printed so far.
+struct Running {
+    attempt: u32,
+    so_far: Mutex<SoFar>,
+    grown: watch::Sender<Grown>,
+}
+
+#[derive(Default)]
+struct SoFar {
+    /// All of it, as long as there is no file.
+    memory: Vec<u8>,
+    file: Option<Arc<File>>,
+}
+
+/// How far it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Grown {
+    length: u64,
+    /// Nothing more will come.
+    over: bool,
+}
+
+impl Running {
+    fn lock(&self) -> MutexGuard<'_, SoFar> {
+        self.so_far.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Outputs {
+    /// Those of the hive with that data directory.
+    pub(crate) fn of(data_dir: &Path) -> Self {
+        Self(Arc::new(Inner {
+            directory: directory(data_dir),
+            running: Mutex::default(),
+        }))
+    }
+
+    /// Begins to keep what an attempt prints.
+    pub(crate) fn keep(&self, task: TaskId, attempt: u32, limits: OutputLimits) -> Keeper {
+        let running = Arc::new(Running {
+            attempt,
+            so_far: Mutex::default(),
+            grown: watch::Sender::new(Grown::default()),
+        });
+        self.lock().insert(task, Arc::clone(&running));
+        Keeper::new(self.clone(), task, running, limits)
+    }
+
+    /// What a running attempt has printed, from there on. `None` when no attempt
+    /// of the task prints now.
+    pub(crate) fn running(&self, task: TaskId, offset: u64) -> Option<TaskOutput> {
+        let running = self.lock().get(&task).cloned()?;
+        Some(TaskOutput::running(running, offset))
+    }
+
+    /// The file of an attempt.
+    pub(crate) fn file(&self, task: TaskId, attempt: u32) -> PathBuf {
+        self.directory(task).join(attempt.to_string())
+    }
+
+    /// Where the files of a task are.
+    pub(crate) fn directory(&self, task: TaskId) -> PathBuf {
+        self.0.directory.join(task.to_string())
+    }
+
+    fn ended(&self, task: TaskId, running: &Arc<Running>) {
+        let mut all = self.lock();
+        if all.get(&task).is_some_and(|it| Arc::ptr_eq(it, running)) {
+            all.remove(&task);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<TaskId, Arc<Running>>> {
+        let running = self.0.running.lock();
+        running.unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn directory(data_dir: &Path) -> PathBuf {
+    data_dir.join("outputs")
+}
+
+/// Removes what there is of a task's output. That there is nothing is fine.
+/// Blocks: not for an arbiter.
+///
+/// # Errors
+/// It is there and cannot be removed.
+pub fn remove_output(data_dir: &Path, task: TaskId) -> io::Result<()> {
+    remove_directory(&directory(data_dir).join(task.to_string()))
+}
+
+pub(crate) fn remove_directory(path: &Path) -> io::Result<()> {
+    match std::fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// The tasks that have files. Blocks: not for an arbiter.
+///
+/// # Errors
+/// The directory cannot be read.
+pub(crate) fn with_files(data_dir: &Path) -> io::Result<Vec<TaskId>> {
+    let entries = match std::fs::read_dir(directory(data_dir)) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut tasks = Vec::new();
+    for entry in entries {
+        let name = entry?.file_name();
+        // What is not ours stays.
+        tasks.extend(name.to_str().and_then(|name| name.parse::<TaskId>().ok()));
+    }
+    Ok(tasks)
+}

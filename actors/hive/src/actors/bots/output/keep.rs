@@ -1,0 +1,273 @@
+//! Keeping what a program prints.
+
+use std::{
+    fs::{File, OpenOptions},
+    io,
+    os::unix::fs::{FileExt as _, OpenOptionsExt as _},
+    path::Path,
+    sync::Arc,
+};
+
+use tokio::task::{JoinHandle, spawn_blocking};
+
+use super::{Grown, OutputLimits, Outputs, Running};
+use crate::model::TaskId;
+
+/// How much of an output that is in a file is in the result as well, at most.
+const HEAD_BYTES: usize = 64 << 10;
+
+/// Why no more is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// It is more than this many bytes.
+    TooMuch {
+        /// The limit.
+        max_bytes: u64,
+    },
+    /// It cannot be written.
+    Storage(String),
+}
+
+/// What was kept in the end.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Kept {
+    /// All of it, or its beginning when there is more in the file.
+    pub(crate) bytes: Vec<u8>,
+    /// How much is in the file, when there is one.
+    pub(crate) in_file: Option<u64>,
+}
+
+/// Keeps what one attempt prints. Dropping it gives everything up.
+pub(crate) struct Keeper {
+    outputs: Outputs,
+    task: TaskId,
+    running: Arc<Running>,
+    limits: OutputLimits,
+    length: u64,
+    /// The beginning, once the rest is in a file.
+    head: Vec<u8>,
+    has_file: bool,
+    writing: Option<JoinHandle<io::Result<()>>>,
+    over: bool,
+}
+
+impl Keeper {
+    pub(super) fn new(
+        outputs: Outputs,
+        task: TaskId,
+        running: Arc<Running>,
+        limits: OutputLimits,
+    ) -> Self {
+        Self {
+            outputs,
+            task,
+            running,
+            limits,
+            length: 0,
+            head: Vec::new(),
+            has_file: false,
+            writing: None,
+            over: false,
+        }
+    }
+
+    /// Whether what comes goes into a file, so that greater pieces are better.
+    pub(crate) fn has_file(&self) -> bool {
+        self.has_file
+    }
+
+    /// Takes a piece. Call [`settle`](Self::settle) before the next one.
+    ///
+    /// # Errors
+    /// [`Fault::TooMuch`].
+    pub(crate) fn take(&mut self, piece: &[u8]) -> Result<(), Fault> {
+        let from = self.length;
+        let length = from + piece.len() as u64;
+        if length > self.limits.file.max(self.limits.memory) {
+            let max_bytes = self.limits.file.max(self.limits.memory);
+            return Err(Fault::TooMuch { max_bytes });
+        }
+        self.length = length;
+        if !self.has_file && length <= self.limits.memory {
+            self.running.lock().memory.extend_from_slice(piece);
+            self.grown();
+            return Ok(());
+        }
+        let piece = piece.to_vec();
+        if self.has_file {
+            let running = Arc::clone(&self.running);
+            self.writing = Some(spawn_blocking(move || {
+                let file = running.lock().file.clone();
+                file.ok_or_else(|| io::Error::other("the file is closed"))?
+                    .write_all_at(&piece, from)
+            }));
+        } else {
+            self.spill(piece);
+        }
+        Ok(())
+    }
+
+    /// Puts everything into a file from now on.
+    fn spill(&mut self, piece: Vec<u8>) {
+        self.has_file = true;
+        // Readers go on with what is in memory until the file is there.
+        let so_far = self.running.lock().memory.clone();
+        let head = HEAD_BYTES.min(usize::try_from(self.limits.memory).unwrap_or(usize::MAX));
+        self.head = so_far.iter().chain(&piece).take(head).copied().collect();
+        let path = self.outputs.file(self.task, self.running.attempt);
+        let running = Arc::clone(&self.running);
+        self.writing = Some(spawn_blocking(move || {
+            let file = create(&path)?;
+            file.write_all_at(&so_far, 0)?;
+            file.write_all_at(&piece, so_far.len() as u64)?;
+            let mut kept = running.lock();
+            kept.file = Some(Arc::new(file));
+            kept.memory = Vec::new();
+            Ok(())
+        }));
+    }
+
+    /// Waits until what was taken is where it belongs. May be dropped and called
+    /// again.
+    ///
+    /// # Errors
+    /// [`Fault::Storage`].
+    pub(crate) async fn settle(&mut self) -> Result<(), Fault> {
+        if let Some(writing) = &mut self.writing {
+            let written = writing.await;
+            self.writing = None;
+            written
+                .unwrap_or_else(|error| Err(io::Error::other(error)))
+                .map_err(|error| Fault::Storage(error.to_string()))?;
+            self.grown();
+        }
+        Ok(())
+    }
+
+    fn grown(&self) {
+        let length = self.length;
+        self.running
+            .grown
+            .send_modify(|grown| grown.length = length);
+    }
+
+    /// It is all there. What does not fit into a result, or is no text, is on disk
+    /// when this returns.
+    ///
+    /// # Errors
+    /// [`Fault::Storage`]: everything is given up.
+    pub(crate) async fn finish(mut self) -> Result<Kept, Fault> {
+        self.settle().await?;
+        let is_text = || std::str::from_utf8(&self.running.lock().memory).is_ok();
+        let whole = if self.has_file {
+            None
+        } else if is_text() {
+            self.end();
+            return Ok(Kept {
+                bytes: self.take_memory(),
+                in_file: None,
+            });
+        } else {
+            // Its bytes are not to be had from the result.
+            let bytes = self.running.lock().memory.clone();
+            self.spill(Vec::new());
+            self.settle().await?;
+            Some(bytes)
+        };
+        let path = self.outputs.file(self.task, self.running.attempt);
+        let file = self.running.lock().file.clone();
+        let synced = spawn_blocking(move || match file {
+            Some(file) => sync(&file, &path),
+            None => Err(io::Error::other("the file is closed")),
+        });
+        synced
+            .await
+            .unwrap_or_else(|error| Err(io::Error::other(error)))
+            .map_err(|error| Fault::Storage(error.to_string()))?;
+        self.end();
+        Ok(Kept {
+            bytes: whole.unwrap_or_else(|| std::mem::take(&mut self.head)),
+            in_file: Some(self.length),
+        })
+    }
+
+    /// Readers keep what they read from.
+    fn take_memory(&self) -> Vec<u8> {
+        let mut so_far = self.running.lock();
+        if Arc::strong_count(&self.running) == 1 {
+            std::mem::take(&mut so_far.memory)
+        } else {
+            so_far.memory.clone()
+        }
+    }
+
+    fn end(&mut self) {
+        self.over = true;
+        self.outputs.ended(self.task, &self.running);
+        self.running.grown.send_modify(|grown| grown.over = true);
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        if self.over {
+            return;
+        }
+        self.end();
+        if self.has_file
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            let file = self.outputs.file(self.task, self.running.attempt);
+            let writing = self.writing.take();
+            // Should this not be done, the next attempt or the next start does it.
+            runtime.spawn(async move {
+                if let Some(writing) = writing {
+                    let _ = writing.await;
+                }
+                let _ = spawn_blocking(move || remove_file(&file)).await;
+            });
+        }
+    }
+}
+
+fn create(path: &Path) -> io::Result<File> {
+    let open = || {
+        if let Some(directory) = path.parent() {
+            std::fs::create_dir_all(directory)?;
+        }
+        OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(path)
+    };
+    // The end of an earlier attempt may have removed the directory just now.
+    open().or_else(|error| match error.kind() {
+        io::ErrorKind::NotFound => open(),
+        _ => Err(error),
+    })
+}
+
+/// The file, and its directory when nothing else is in there.
+fn remove_file(path: &Path) -> io::Result<()> {
+    std::fs::remove_file(path)?;
+    path.parent().map_or(Ok(()), std::fs::remove_dir)
+}
+
+/// The file, its directory, and the directory of all of them.
+fn sync(file: &File, path: &Path) -> io::Result<()> {
+    file.sync_all()?;
+    for directory in path.ancestors().skip(1).take(3) {
+        File::open(directory)?.sync_all()?;
+    }
+    Ok(())
+}
+
+impl Grown {
+    /// Whether there is something after that many bytes, or never will be.
+    pub(super) fn has_news(self, position: u64) -> bool {
+        self.over || self.length > position
+    }
+}

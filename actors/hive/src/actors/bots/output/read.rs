@@ -1,0 +1,143 @@
+//! Reading what a program has printed, while it prints and afterwards.
+
+use std::{fs::File, io, os::unix::fs::FileExt as _, path::Path, sync::Arc};
+
+use tokio::{sync::watch, task::spawn_blocking};
+
+use super::{Grown, Running};
+
+/// The most that is read at a time, in bytes.
+const PIECE_BYTES: usize = 64 << 10;
+
+/// The output of one attempt, from some byte on, in order. What it holds in
+/// memory is bounded.
+pub struct TaskOutput {
+    attempt: u32,
+    position: u64,
+    source: Source,
+}
+
+enum Source {
+    Running {
+        running: Arc<Running>,
+        grown: watch::Receiver<Grown>,
+    },
+    File {
+        file: Arc<File>,
+        length: u64,
+    },
+    Text(Vec<u8>),
+}
+
+/// Where the next piece is.
+enum Place {
+    Here(Vec<u8>),
+    File(Arc<File>, u64),
+    Nowhere,
+}
+
+impl TaskOutput {
+    pub(super) fn running(running: Arc<Running>, offset: u64) -> Self {
+        Self {
+            attempt: running.attempt,
+            position: offset,
+            source: Source::Running {
+                grown: running.grown.subscribe(),
+                running,
+            },
+        }
+    }
+
+    /// The recorded output of an attempt, which is in the result.
+    pub(crate) fn text(attempt: u32, text: String, offset: u64) -> Self {
+        Self {
+            attempt,
+            position: offset,
+            source: Source::Text(text.into_bytes()),
+        }
+    }
+
+    /// The recorded output of an attempt, which is in that file. Blocks.
+    pub(crate) fn file(attempt: u32, path: &Path, offset: u64) -> io::Result<Self> {
+        let file = File::open(path)?;
+        let length = file.metadata()?.len();
+        let file = Arc::new(file);
+        Ok(Self {
+            attempt,
+            position: offset,
+            source: Source::File { file, length },
+        })
+    }
+
+    /// Which attempt this is the output of.
+    pub fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// How many bytes there are by now, from the beginning.
+    pub fn length(&self) -> u64 {
+        match &self.source {
+            Source::Running { grown, .. } => grown.borrow().length,
+            Source::File { length, .. } => *length,
+            Source::Text(text) => text.len() as u64,
+        }
+    }
+
+    /// Whether more may come than [`length`](Self::length) says.
+    pub fn goes_on(&self) -> bool {
+        matches!(&self.source, Source::Running { grown, .. } if !grown.borrow().over)
+    }
+
+    /// The next bytes, at most 64 KiB, as soon as there are any; `None` when the
+    /// attempt is over and all was read. May be dropped and called again.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub async fn next(&mut self) -> io::Result<Option<Vec<u8>>> {
+        if let Source::Running { grown, .. } = &mut self.source {
+            let position = self.position;
+            // The sender lives as long as what it tells of, which is held here.
+            let _ = grown.wait_for(|grown| grown.has_news(position)).await;
+        }
+        let left = self.length().saturating_sub(self.position);
+        let wanted = PIECE_BYTES.min(usize::try_from(left).unwrap_or(PIECE_BYTES));
+        if wanted == 0 {
+            return Ok(None);
+        }
+        let piece = match self.place(wanted) {
+            Place::Here(piece) => piece,
+            Place::File(file, at) => read_at(file, at, wanted).await?,
+            Place::Nowhere => return Ok(None),
+        };
+        self.position += piece.len() as u64;
+        Ok(Some(piece))
+    }
+
+    fn place(&self, wanted: usize) -> Place {
+        let at = usize::try_from(self.position).unwrap_or(usize::MAX);
+        let of = |bytes: &[u8]| match bytes.get(at..at.saturating_add(wanted)) {
+            Some(piece) => Place::Here(piece.to_vec()),
+            None => Place::Nowhere,
+        };
+        match &self.source {
+            Source::Running { running, .. } => {
+                let so_far = running.lock();
+                match &so_far.file {
+                    Some(file) => Place::File(Arc::clone(file), self.position),
+                    None => of(&so_far.memory),
+                }
+            }
+            Source::File { file, .. } => Place::File(Arc::clone(file), self.position),
+            Source::Text(text) => of(text),
+        }
+    }
+}
+
+async fn read_at(file: Arc<File>, at: u64, wanted: usize) -> io::Result<Vec<u8>> {
+    let reading = spawn_blocking(move || {
+        let mut piece = vec![0; wanted];
+        file.read_exact_at(&mut piece, at)?;
+        Ok(piece)
+    });
+    reading.await.map_err(io::Error::other)?
+}

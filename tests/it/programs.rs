@@ -1,0 +1,154 @@
+//! Programs that do not behave, through the front door: each is kept within its
+//! limits, and its bot goes on working.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use serde_json::{Value, json};
+
+use crate::support::{TestApp, task};
+
+/// A number of seconds that no other `sleep` of this machine sleeps.
+fn unique_sleep() -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    format!("{}.{count}", 100_000 + std::process::id())
+}
+
+/// How many processes sleep for so long.
+fn sleeping(seconds: &str) -> usize {
+    let wanted = format!("sleep\0{seconds}\0");
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    let is_wanted = |process: &std::fs::DirEntry| {
+        let line = std::fs::read(process.path().join("cmdline"));
+        line.is_ok_and(|line| line == wanted.as_bytes())
+    };
+    processes.filter(is_wanted).count()
+}
+
+async fn hive() -> TestApp {
+    let app = TestApp::start_with(&[
+        "bots.seed=[]",
+        "bots.term_grace=300ms",
+        "bots.log_max_bytes=64KiB",
+        "tasks.max_output_bytes=4KiB",
+        "tasks.max_output_file_bytes=256KiB",
+        "tasks.default_max_attempts=1",
+    ])
+    .await;
+    // Does what its tasks say.
+    let shell = json!({"kind": "command", "command": ["sh"]});
+    app.bot("shell", shell, &["general"]).await;
+    app
+}
+
+async fn run(app: &TestApp, script: &str, timeout_seconds: u64) -> Value {
+    let mut task = task(script);
+    task["timeout_seconds"] = timeout_seconds.into();
+    let id = app.submit(&task).await;
+    app.result(&id).await
+}
+
+async fn goes_on(app: &TestApp) {
+    assert_eq!(run(app, "echo fine", 60).await["output"], "fine\n");
+    let bot = app.get("/api/v1/bots/shell").await.is(200).body;
+    assert_eq!(
+        (&bot["status"], &bot["restarts"]),
+        (&json!("healthy"), &json!(0)),
+        "{bot}"
+    );
+}
+
+#[tokio::test]
+async fn programs_that_fail_fail_with_the_reason() {
+    let app = hive().await;
+    for (script, timeout_seconds, reason) in [
+        ("yes", 60, "tasks.max_output_file_bytes"),
+        ("yes & yes & wait", 60, "tasks.max_output_file_bytes"),
+        ("yes >&2", 1, "timed out after 1 s"),
+        ("exec sleep 1000", 1, "timed out after 1 s"),
+        ("while :; do :; done", 1, "timed out after 1 s"),
+        ("exec >&- 2>&-; exec sleep 1000", 1, "timed out after 1 s"),
+        (
+            "trap '' TERM; while :; do sleep 1000; done",
+            1,
+            "timed out after 1 s",
+        ),
+        ("kill -STOP $$", 1, "timed out after 1 s"),
+        ("kill -KILL $$", 60, "ended by signal 9 (SIGKILL)"),
+        ("echo why >&2; exit 7", 60, "exit code 7: why"),
+    ] {
+        let result = run(&app, script, timeout_seconds).await;
+        let error = result["error"].as_str().unwrap_or_default();
+        assert!(
+            result["success"] == false && error.contains(reason),
+            "{script}: {result}"
+        );
+        goes_on(&app).await;
+    }
+    let mut logged = 0;
+    for file in std::fs::read_dir(app.data_dir().join("logs/bots")).unwrap() {
+        logged += file.unwrap().metadata().unwrap().len();
+    }
+    assert!(logged < 3 * 65_536, "{logged}");
+    app.until("nothing of them is kept", async |app| {
+        let left = std::fs::read_dir(app.data_dir().join("outputs"));
+        left.map_or(0, Iterator::count) == 0
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn programs_that_are_odd_succeed_all_the_same() {
+    let app = hive().await;
+    for (script, output) in [
+        (r"printf 'a\377b'", "a\u{fffd}b"),
+        ("echo one; exec >&-; sleep 0.1; echo more >&2", "one\n"),
+        ("head -c 20000000 /dev/zero >&2; echo done", "done\n"),
+        ("(sleep 0.1; echo late) & echo early; wait", "early\nlate\n"),
+        ("true", ""),
+    ] {
+        let result = run(&app, script, 60).await;
+        assert_eq!(
+            (&result["success"], &result["output"]),
+            (&json!(true), &json!(output)),
+            "{script}: {result}"
+        );
+        goes_on(&app).await;
+    }
+    // Much to read, and nobody reads it.
+    let deaf = json!({"kind": "command", "command": ["echo", "not listening"]});
+    app.bot("deaf", deaf, &["deaf"]).await;
+    let id = app
+        .submit(&json!({"type": "deaf", "content": "x".repeat(1 << 20)}))
+        .await;
+    assert_eq!(app.result(&id).await["output"], "not listening\n");
+}
+
+#[tokio::test]
+async fn nothing_is_left_of_what_a_program_started() {
+    let app = hive().await;
+    for (script, timeout_seconds, success) in [
+        ("sleep @ & echo started", 60, true),
+        ("trap '' TERM; sleep @ & sleep @", 1, false),
+        ("setsid -f sleep @; sleep @ & sleep @", 1, false),
+        ("(setsid sleep @ &); sleep @; echo never", 1, false),
+        ("setsid -f sleep @; yes", 60, false),
+    ] {
+        let seconds = unique_sleep();
+        let result = run(&app, &script.replace('@', &seconds), timeout_seconds).await;
+        assert_eq!(result["success"], success, "{script}: {result}");
+        app.until(script, async |_| sleeping(&seconds) == 0).await;
+        goes_on(&app).await;
+    }
+    // What has left the group of a program that ended well may go on, but not
+    // beyond the end of deia.
+    let seconds = unique_sleep();
+    let left = format!("setsid -f sleep {seconds} >&- 2>&-; echo ok");
+    assert_eq!(run(&app, &left, 60).await["output"], "ok\n");
+    drop(app);
+    let begun = std::time::Instant::now();
+    while sleeping(&seconds) > 0 {
+        assert!(begun.elapsed() < crate::support::PATIENCE);
+        tokio::task::yield_now().await;
+    }
+}
