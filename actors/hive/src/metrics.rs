@@ -4,6 +4,7 @@
 //! Whoever does the work adds to plain atomics, once a commit where it can; the
 //! text is made when somebody asks for it.
 
+mod flow;
 mod histogram;
 mod process;
 mod readings;
@@ -11,6 +12,7 @@ mod rooms;
 mod supervision;
 pub mod table;
 
+pub(crate) use flow::FlowMetrics;
 pub use histogram::Histogram;
 pub(crate) use process::ProcessReading;
 pub use readings::{CONTENT_TYPE, Readings};

@@ -6,8 +6,8 @@ use super::{Hive, State};
 use crate::{
     HiveError,
     metrics::{
-        BOT_LOGS, ProcessReading, Readings, SchedulerMetrics, StoreMetrics, SupervisionMetrics,
-        table,
+        BOT_LOGS, FlowMetrics, ProcessReading, Readings, SchedulerMetrics, StoreMetrics,
+        SupervisionMetrics, table,
     },
     model::{Bot, BotDesired, BotStatus, QueueStatus, StatusCounts},
 };
@@ -43,6 +43,7 @@ pub(super) struct RoomMetrics {
     pub(super) store: Arc<StoreMetrics>,
     pub(super) scheduler: Arc<SchedulerMetrics>,
     pub(super) supervision: SupervisionMetrics,
+    pub(super) flow: Arc<FlowMetrics>,
 }
 
 impl Hive {
@@ -75,15 +76,18 @@ impl Hive {
         let (in_hand, programs) = inner.board.totals();
         out.plain(&table::BOTS_IN_HAND, u64::from(in_hand));
         out.plain(&table::BOTS_PROGRAMS, programs as u64);
+        let mut depths = Vec::new();
         match tokio::time::timeout(STORE_WITHIN, self.stored()).await {
             Ok(Ok((queue, bots, events))) => {
                 queue_readings(&queue, &mut out);
                 bot_readings(&bots, &mut out);
                 out.plain(&table::STORE_EVENTS, events);
+                depths = queue.lanes;
             }
             Ok(Err(error)) => tracing::warn!(%error, "metrics lack what the store knows"),
             Err(_) => tracing::warn!("metrics lack what the store knows: it took too long"),
         }
+        inner.metrics.flow.write(&depths, &mut out);
         out
     }
 
@@ -113,20 +117,7 @@ fn queue_readings(queue: &QueueStatus, out: &mut Readings) {
     ] {
         out.count(&table::TASKS, [status], n);
     }
-    for lane in &queue.lanes {
-        for (status, n) in [
-            ("pending", lane.pending),
-            ("queued", lane.queued),
-            ("running", lane.running),
-        ] {
-            let labels = [
-                lane.task_type.to_string(),
-                format!("P{}", lane.priority.rank()),
-                status.to_owned(),
-            ];
-            out.count(&table::QUEUE_TASKS, labels, n);
-        }
-    }
+    out.plain(&table::QUEUE_PAUSES, queue.paused.len() as u64);
     let oldest = Duration::from_millis(queue.oldest_queued_ms.unwrap_or(0));
     out.number::<&str>(&table::QUEUE_OLDEST, [], oldest.as_secs_f64());
 }

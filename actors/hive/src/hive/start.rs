@@ -78,6 +78,7 @@ impl Hive {
             store: options.metrics.clone(),
             scheduler: Arc::default(),
             supervision: SupervisionMetrics::default(),
+            flow: Arc::default(),
         };
         let store = SqliteStore::open(options)?;
         let (new, clean) = (store.is_new(), store.previous_shutdown_clean());
@@ -190,6 +191,10 @@ impl Hive {
         inner
             .ledger
             .subscribe(Arc::new(move |hints| watch.committed(hints)));
+        let flow = inner.metrics.flow.clone();
+        inner
+            .ledger
+            .subscribe(Arc::new(move |hints| flow.committed(hints)));
         let meter = inner.meter.clone();
         inner
             .ledger

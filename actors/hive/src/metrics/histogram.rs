@@ -11,11 +11,6 @@ const SECONDS: &[f64] = &[
     0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
     5.0, 10.0, 30.0, 60.0,
 ];
-/// The same for what tasks take: up to a day.
-const LONG_SECONDS: &[f64] = &[
-    0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3_600.0,
-    14_400.0, 86_400.0,
-];
 /// Upper bounds of the buckets of counts.
 const COUNTS: &[f64] = &[
     1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1_024.0, 4_096.0,
@@ -46,11 +41,6 @@ impl Histogram {
     /// Of durations from 100 microseconds to a minute.
     pub fn of_durations() -> Self {
         Self::new(SECONDS)
-    }
-
-    /// Of durations from a millisecond to a day.
-    pub fn of_long_durations() -> Self {
-        Self::new(LONG_SECONDS)
     }
 
     /// Of counts from 1 to some thousands.
@@ -141,7 +131,7 @@ mod tests {
 
     #[test]
     fn bounds_rise() {
-        for bounds in [SECONDS, LONG_SECONDS, COUNTS] {
+        for bounds in [SECONDS, COUNTS] {
             assert!(bounds.is_sorted_by(|a, b| a < b), "{bounds:?}");
         }
     }

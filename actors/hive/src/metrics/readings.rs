@@ -72,6 +72,16 @@ impl Readings {
         self.add(metric, labels, Value::Sizes(histogram.snapshot()));
     }
 
+    /// Sizes that were counted elsewhere.
+    pub(super) fn snapshot<L: Into<Cow<'static, str>>>(
+        &mut self,
+        metric: &Metric,
+        labels: impl IntoIterator<Item = L>,
+        snapshot: Snapshot,
+    ) {
+        self.add(metric, labels, Value::Sizes(snapshot));
+    }
+
     fn add<L: Into<Cow<'static, str>>>(
         &mut self,
         metric: &Metric,

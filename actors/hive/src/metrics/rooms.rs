@@ -2,7 +2,7 @@
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use super::{Histogram, Readings, readings::NO_LABELS, table};
@@ -57,7 +57,6 @@ pub struct StoreMetrics {
     read: Histogram,
     ends: [Count; ENDS.len()],
     stale: Count,
-    attempt: Histogram,
 }
 
 const ENDS: [(AttemptEnd, &str); 5] = [
@@ -88,7 +87,6 @@ impl Default for StoreMetrics {
             read: Histogram::of_durations(),
             ends: Default::default(),
             stale: Count::new(),
-            attempt: Histogram::of_long_durations(),
         }
     }
 }
@@ -139,10 +137,6 @@ impl StoreMetrics {
                             continue;
                         }
                         ends[place(report.end)] += 1;
-                        if report.end != AttemptEnd::GivenBack {
-                            let took = Duration::from_millis(report.execution_time_ms);
-                            self.attempt.observe(took);
-                        }
                     }
                 }
                 (Command::GiveBack { end, .. }, Ok(Outcome::Done(n))) => ends[place(*end)] += n,
@@ -219,7 +213,6 @@ impl StoreMetrics {
         out.sizes(&table::STORE_COMMIT_COMMANDS, NO_LABELS, &self.group);
         out.sizes(&table::STORE_COMMIT_DURATION, NO_LABELS, &self.commit);
         out.sizes(&table::STORE_READ_DURATION, NO_LABELS, &self.read);
-        out.sizes(&table::ATTEMPT_DURATION, NO_LABELS, &self.attempt);
     }
 }
 

@@ -75,12 +75,32 @@ metrics! {
             "Unfinished tasks by type, priority and status";
         QUEUE_OLDEST = Gauge "deia_queue_oldest_task_age_seconds" []
             "How long the longest waiting ready task has been ready; 0 when none waits";
+        QUEUE_PAUSES = Gauge "deia_queue_pauses" []
+            "Pauses in force: of the whole queue, or of a type";
         ATTEMPTS = Counter "deia_task_attempts_total" ["end"]
             "Recorded ends of attempts: succeeded, failed, cancelled, bot_died or given_back";
         ATTEMPT_REPORTS_STALE = Counter "deia_task_stale_reports_total" []
             "Reports of attempts whose lease was not in force any more; they change nothing";
-        ATTEMPT_DURATION = Histogram "deia_task_attempt_duration_seconds" []
-            "How long attempts ran that a bot reported the end of";
+        ATTEMPT_DURATION = Histogram "deia_task_attempt_duration_seconds" ["priority"]
+            "How long attempts ran that have ended";
+        TASK_WAIT = Histogram "deia_task_wait_seconds" ["priority"]
+            "How long tasks had been ready when an attempt began";
+        TASKS_SUBMITTED = Counter "deia_tasks_submitted_total" ["type", "priority"]
+            "Accepted tasks";
+        TASKS_STARTED = Counter "deia_tasks_started_total" ["type", "priority"]
+            "Attempts that were begun";
+        TASKS_COMPLETED = Counter "deia_tasks_completed_total" ["type", "priority"]
+            "Tasks that ended well";
+        TASKS_FAILED = Counter "deia_tasks_failed_total" ["type", "priority"]
+            "Tasks that failed for good, poison included";
+        TASKS_DEAD = Counter "deia_tasks_dead_total" ["type", "priority"]
+            "Tasks that were given up as poison: they took down too many bots";
+        TASKS_CANCELLED = Counter "deia_tasks_cancelled_total" ["type", "priority"]
+            "Tasks that were called off";
+        TASKS_RETRIED = Counter "deia_tasks_retried_total" ["type", "priority"]
+            "Attempts that failed and are followed by another";
+        TASKS_RETURNED = Counter "deia_tasks_returned_total" ["type", "priority"]
+            "Attempts that were given back, or whose bot went down";
     }
     "Store" {
         STORE_COMMANDS = Counter "deia_store_commands_total" ["result"]
@@ -187,8 +207,8 @@ pub fn page() -> String {
          Prometheus reads. This page is generated from the definitions. How to scrape, and what to alert\n\
          on, is in [OPERATIONS](OPERATIONS.md#metrics).\n\n\
          Labels are bounded: routes are templates, never paths; bots are taken together (each one is in\n\
-         `GET /api/v1/bots`); types of tasks are as many as `tasks.types` allows. No label holds an id, a\n\
-         user or a secret. Counters begin at 0 with each start of the process, unless said otherwise.\n",
+         `GET /api/v1/bots`); the first 100 types of tasks have series of their own, the others are\n\
+         `(other)`. No label holds an id, a user or a secret. Counters begin at 0 with each start of the process, unless said otherwise.\n",
     );
     for (title, rows) in TABLE {
         let _ = write!(
