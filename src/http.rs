@@ -6,6 +6,7 @@
 //! than a row of the table, and no row without its [`Access`].
 
 mod auth;
+mod bodies;
 mod bots;
 mod call;
 mod catalogue;

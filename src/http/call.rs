@@ -13,7 +13,9 @@ use ring::digest::{Context, SHA256};
 use serde::de::DeserializeOwned;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
-use super::{catalogue::Code, json, metrics::HttpMetrics, problem::Problem, route::Shared};
+use super::{
+    bodies::Held, catalogue::Code, json, metrics::HttpMetrics, problem::Problem, route::Shared,
+};
 
 /// A request of a caller who was let in.
 pub(super) struct Call {
@@ -22,6 +24,8 @@ pub(super) struct Call {
     shared: Arc<Shared>,
     request: HttpRequest,
     payload: Payload,
+    /// What its body takes up, until it is answered.
+    held: Held,
     query: Vec<(String, String)>,
     traceparent: Option<String>,
 }
@@ -57,6 +61,7 @@ impl Call {
         let query = parse_query(request.query_string(), known)?;
         Ok(Self {
             who,
+            held: shared.bodies.share(),
             shared,
             request,
             payload,
@@ -192,7 +197,13 @@ impl Call {
     /// The body, which is JSON, as it came.
     pub(super) async fn bytes(&mut self) -> Result<Bytes, Problem> {
         json::expect_json(&self.request)?;
-        json::read(&self.request, &mut self.payload, self.shared.body).await
+        json::read(
+            &self.request,
+            &mut self.payload,
+            self.shared.body,
+            &mut self.held,
+        )
+        .await
     }
 
     /// Refuses a body other than none or `{}`.
@@ -200,7 +211,13 @@ impl Call {
         #[derive(serde::Deserialize)]
         #[serde(deny_unknown_fields)]
         struct Nothing {}
-        let body = json::read(&self.request, &mut self.payload, self.shared.body).await?;
+        let body = json::read(
+            &self.request,
+            &mut self.payload,
+            self.shared.body,
+            &mut self.held,
+        )
+        .await?;
         if body.is_empty() {
             return Ok(());
         }

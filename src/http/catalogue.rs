@@ -149,6 +149,9 @@ catalogue! {
     /// Too much waits already.
     Overloaded = "overloaded" SERVICE_UNAVAILABLE, "The hive has too much to do",
         "Try again after as many seconds as Retry-After says.";
+    /// The read took too long.
+    ReadTimeout = "read_timeout" SERVICE_UNAVAILABLE, "The read took too long",
+        "Ask for fewer items at a time, or filter by less common values; the limit is store.read_timeout.";
     /// The hive is starting or stopping.
     Unavailable = "unavailable" SERVICE_UNAVAILABLE, "The hive does not take work",
         "It is starting or stopping; try again after as many seconds as Retry-After says.";

@@ -17,7 +17,7 @@ use serde::{
 };
 use serde_path_to_error::Segment;
 
-use super::{catalogue::Code, problem::Problem};
+use super::{bodies::Held, catalogue::Code, problem::Problem};
 
 /// How much of a body is taken, and how long a pause in it may be.
 #[derive(Clone, Copy, Debug)]
@@ -26,23 +26,26 @@ pub(super) struct BodyLimits {
     pub(super) max_pause: Duration,
 }
 
-/// Reads the whole body.
+/// Reads the whole body. Its bytes count as `held` from before they are there.
 pub(super) async fn read(
     request: &HttpRequest,
     payload: &mut Payload,
     limits: BodyLimits,
+    held: &mut Held,
 ) -> Result<Bytes, Problem> {
     let announced = request.headers().get(CONTENT_LENGTH);
     let announced: Option<usize> = announced.and_then(|v| v.to_str().ok()?.parse().ok());
     if announced.is_some_and(|bytes| bytes > limits.max_bytes) {
         return Err(too_large(limits));
     }
+    held.grow_to(announced.unwrap_or(0))?;
     let Some(first) = next(payload, limits).await? else {
         return Ok(Bytes::new());
     };
     if first.len() > limits.max_bytes {
         return Err(too_large(limits));
     }
+    held.grow_to(first.len())?;
     let Some(second) = next(payload, limits).await? else {
         return Ok(first);
     };
@@ -53,6 +56,7 @@ pub(super) async fn read(
         if body.len() + more.len() > limits.max_bytes {
             return Err(too_large(limits));
         }
+        held.grow_to(body.len() + more.len())?;
         body.extend_from_slice(&more);
         chunk = next(payload, limits).await?;
     }

@@ -206,7 +206,7 @@ fn usual_header(code: Code) -> Option<(HeaderName, HeaderValue)> {
         Code::KeyMalformed | Code::KeyUnknown | Code::KeyRevoked | Code::KeyExpired => {
             Some((WWW_AUTHENTICATE, CHALLENGE_INVALID))
         }
-        Code::Overloaded => Some(retry_after(RETRY_OVERLOADED)),
+        Code::Overloaded | Code::ReadTimeout => Some(retry_after(RETRY_OVERLOADED)),
         Code::Unavailable | Code::Unhealthy => Some(retry_after(RETRY_UNAVAILABLE)),
         _ => None,
     }
@@ -254,6 +254,7 @@ impl From<HiveError> for Problem {
             HiveError::PartRefused(_) => Code::PartRefused,
             HiveError::StorageFull => Code::StorageFull,
             HiveError::Overloaded => Code::Overloaded,
+            HiveError::ReadTimeout => Code::ReadTimeout,
             HiveError::Unavailable(_) => Code::Unavailable,
             HiveError::Refused(ref refusal) => refusal_code(refusal),
         };
@@ -300,6 +301,7 @@ mod tests {
             (HiveError::RestartRefused("x".into()), Code::RestartRefused),
             (HiveError::StorageFull, Code::StorageFull),
             (HiveError::Overloaded, Code::Overloaded),
+            (HiveError::ReadTimeout, Code::ReadTimeout),
             (HiveError::Unavailable("stopping"), Code::Unavailable),
             (HiveError::Internal("secret".into()), Code::Internal),
             (HiveError::Invalid(vec![]), Code::InvalidInput),

@@ -24,6 +24,7 @@ use tokio::sync::{Semaphore, watch};
 
 use super::{
     auth::{Access, admit, admit_probe},
+    bodies::BodyBudget,
     call::Call,
     catalogue::Code,
     exchange::Exchange,
@@ -45,6 +46,7 @@ pub(super) struct Shared {
     pub(super) metrics: HttpMetrics,
     /// Whether every answer is logged.
     pub(super) access_log: bool,
+    pub(super) bodies: Arc<BodyBudget>,
     pub(super) max_wait: Duration,
     /// Places for streams.
     pub(super) streams: Arc<Semaphore>,
@@ -55,8 +57,9 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn new(hive: Hive, stopping: watch::Receiver<bool>) -> Self {
         let config = hive.config();
+        let bytes = |size| usize::try_from(size).unwrap_or(usize::MAX);
         let body = BodyLimits {
-            max_bytes: usize::try_from(config.server.max_body_bytes.as_u64()).unwrap_or(usize::MAX),
+            max_bytes: bytes(config.server.max_body_bytes.as_u64()),
             max_pause: config.server.request_head_timeout,
         };
         Self {
@@ -64,6 +67,7 @@ impl Shared {
             body,
             metrics: HttpMetrics::new(&super::table()),
             access_log: config.logging.access,
+            bodies: BodyBudget::new(bytes(config.server.max_bytes_in_flight.as_u64())),
             max_wait: config.server.max_wait,
             streams: Arc::new(Semaphore::new(config.server.max_streams as usize)),
             stopping,

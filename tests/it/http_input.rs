@@ -136,6 +136,65 @@ async fn bodies_without_an_announced_length_have_the_same_limit() {
     assert!(answer.starts_with("HTTP/1.1 202"), "{answer}");
 }
 
+/// A connection on which a request with a body has begun.
+fn begin(app: &TestApp, length: &str, body: &str) -> TcpStream {
+    let address = app.url.strip_prefix("http://").unwrap();
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let head = format!(
+        "POST /api/v1/tasks/submit HTTP/1.1\r\nHost: deia\r\nAuthorization: Bearer {}\r\n\
+         Content-Type: application/json\r\nConnection: close\r\n{length}\r\n\r\n{body}",
+        app.admin
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    stream
+}
+
+#[tokio::test]
+async fn bodies_in_hand_are_bounded_together() {
+    let app = TestApp::start_with(&[
+        "bots.seed=[]",
+        "server.max_body_bytes=100KB",
+        "server.max_bytes_in_flight=100KB",
+    ])
+    .await;
+    let task = |bytes: usize| json!({"type": "general", "content": "x".repeat(bytes)});
+    let body = task(70_000).to_string();
+    let (first, rest) = body.split_at(1_000);
+    let submit = "/api/v1/tasks/submit";
+    let mut begun = None;
+    app.until("one that is not whole yet keeps another out", async |app| {
+        // Whichever of the two comes first keeps the other out.
+        begun = Some(begin(
+            app,
+            &format!("Content-Length: {}", body.len()),
+            first,
+        ));
+        app.post(submit, &task(50_000)).await.status == 503
+    })
+    .await;
+    let mut held = begun.unwrap();
+    let refused = app.post(submit, &task(50_000)).await;
+    let refused = refused.refuses(503, "overloaded");
+    assert_eq!(refused.header("retry-after"), "1");
+    // Also when its length shows only as it comes.
+    let chunked = format!("{:x}\r\n{}\r\n0\r\n\r\n", 50_000, "x".repeat(50_000));
+    let mut answer = String::new();
+    let mut stream = begin(&app, "Transfer-Encoding: chunked", &chunked);
+    let _ = stream.read_to_string(&mut answer);
+    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    app.post(submit, &task(1_000)).await.is(202);
+
+    held.write_all(rest.as_bytes()).unwrap();
+    let mut answer = String::new();
+    held.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 202"), "{answer}");
+    app.until("there is room again", async |app| {
+        app.post(submit, &task(50_000)).await.status == 202
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_body_that_does_not_come_is_not_waited_for() {
     let app = TestApp::start_with(&["bots.seed=[]", "server.request_head_timeout=1s"]).await;

@@ -12,6 +12,7 @@ mod cli_operate;
 mod cli_support;
 mod cli_tasks;
 mod crash;
+mod full_disk;
 mod guides;
 mod http_bots;
 mod http_input;

@@ -50,6 +50,9 @@ pub enum HiveError {
     /// Too much waits already.
     #[error("the hive has too much to do already")]
     Overloaded,
+    /// The read took longer than it may.
+    #[error("the read took longer than store.read_timeout")]
+    ReadTimeout,
     /// A new start would fail, so there is no restart.
     #[error("a new start would fail: {0}")]
     RestartRefused(String),
@@ -70,6 +73,7 @@ impl From<StoreError> for HiveError {
             StoreError::Refused(refusal) => refusal.into(),
             StoreError::Full => Self::StorageFull,
             StoreError::Busy => Self::Overloaded,
+            StoreError::ReadTimeout => Self::ReadTimeout,
             StoreError::Closed => Self::Unavailable("starting or stopping"),
             StoreError::BadCursor => Self::BadCursor,
             StoreError::Failed(reason) => Self::Internal(reason),

@@ -7,7 +7,7 @@ use deia_supervision::{Context, StartError};
 
 use crate::{
     auth::Keyring,
-    ledger::{BoxFuture, Command, Ledger},
+    ledger::{BoxFuture, Command, Ledger, StoreError},
     model::AttemptEnd,
 };
 
@@ -21,7 +21,8 @@ pub(crate) struct LedgerWriter {
 
 impl LedgerWriter {
     /// Starts the writer. When this returns, what bots had in hand in an
-    /// earlier run is back in the queue, and the keys are in force.
+    /// earlier run is back in the queue, and the keys are in force. On a full
+    /// disk it goes back before anything else is written, once there is room.
     pub(crate) async fn start(ledger: Ledger, keyring: Arc<Keyring>) -> Result<Self, StartError> {
         ledger.close().await;
         // Opening the file may have to read a long log first.
@@ -41,7 +42,9 @@ impl LedgerWriter {
                 end: AttemptEnd::GivenBack,
                 reason,
             };
-            ledger.apply(command).await.map_err(StartError::failed)?;
+            write_or_leave_waiting(&ledger, vec![command])
+                .await
+                .map_err(StartError::failed)?;
         }
         keyring.reload(&ledger).await.map_err(StartError::failed)?;
         Ok(Self {
@@ -49,6 +52,32 @@ impl LedgerWriter {
             ledger,
             keyring,
         })
+    }
+}
+
+/// Applies these in order. When there is no room on the disk, they are left to
+/// wait for it, ahead of everything else: reads are served meanwhile.
+pub(crate) async fn write_or_leave_waiting(
+    ledger: &Ledger,
+    commands: Vec<Command>,
+) -> Result<(), StoreError> {
+    let applying: Vec<_> = commands
+        .into_iter()
+        .map(|command| ledger.apply_when_there_is_room(command))
+        .collect();
+    // Nothing to write: it only tells whether those before it still wait.
+    match ledger.apply(Command::Record(Vec::new())).await {
+        Ok(_) => {
+            for applied in applying {
+                applied.await?;
+            }
+            Ok(())
+        }
+        Err(StoreError::Full | StoreError::Busy) => {
+            tracing::warn!("the disk has no room for what a start writes; it is written later");
+            Ok(())
+        }
+        Err(error) => Err(error),
     }
 }
 

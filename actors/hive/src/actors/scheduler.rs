@@ -164,7 +164,10 @@ impl Scheduler {
             }
             other => {
                 self.metrics.claims_failed.add(1);
-                tracing::warn!(?other, "claim failed; tried again");
+                // Of a full disk the store tells, once.
+                if !matches!(other, Err(StoreError::Full)) {
+                    tracing::warn!(?other, "claim failed; tried again");
+                }
                 for Assignment { task, bot, epoch } in assigned {
                     self.roster.free(&bot, epoch, 1);
                     self.lanes.push(task);
@@ -236,7 +239,8 @@ impl Scheduler {
             .map(|claimed| AttemptReport::given_back(claimed, "its bot could not take it"))
             .collect();
         let ledger = self.ledger.clone();
-        let finishing = async move { ledger.apply(Command::Finish(reports)).await };
+        let command = Command::Finish(reports);
+        let finishing = async move { ledger.apply_when_there_is_room(command).await };
         ctx.spawn(finishing.into_actor(self).map(|outcome, _, ctx| {
             if let Err(error) = outcome {
                 // They are still with the bot in the store: its next start gives them back.
@@ -292,7 +296,9 @@ impl Scheduler {
                     Ok(Some(at)) => this.due_at(at, ctx),
                     Ok(None) => {}
                     Err(error) => {
-                        tracing::warn!(%error, "due tasks could not be made ready; tried again");
+                        if !matches!(error, StoreError::Full) {
+                            tracing::warn!(%error, "due tasks could not be made ready; tried again");
+                        }
                         ctx.run_later(RETRY_AFTER, Self::promote);
                     }
                 }),

@@ -42,6 +42,7 @@ pub struct ServerSettings {
     pub bind: SocketAddr,
     pub workers: u16,
     pub max_body_bytes: ByteSize,
+    pub max_bytes_in_flight: ByteSize,
     pub max_connections: u32,
     pub max_streams: u32,
     #[serde(with = "humantime_serde")]
@@ -63,7 +64,10 @@ pub struct StoreSettings {
     pub group_commit_max: u32,
     pub queue_max: u32,
     pub readers: u16,
+    #[serde(with = "humantime_serde")]
+    pub read_timeout: Duration,
     pub checkpoint_pages: u32,
+    pub wal_max_bytes: ByteSize,
     pub cache_bytes: ByteSize,
 }
 
@@ -218,6 +222,11 @@ impl ServerSettings {
         }
         check.number("server.workers", self.workers, 0..=256);
         check.size("server.max_body_bytes", self.max_body_bytes, KIB..=GIB);
+        check.size(
+            "server.max_bytes_in_flight",
+            self.max_bytes_in_flight,
+            self.max_body_bytes.as_u64()..=(1 << 40).max(self.max_body_bytes.as_u64()),
+        );
         check.number(
             "server.max_connections",
             self.max_connections,
@@ -256,6 +265,12 @@ impl StoreSettings {
             self.checkpoint_pages,
             100..=1_000_000,
         );
+        check.duration(
+            "store.read_timeout",
+            self.read_timeout,
+            Duration::from_millis(100)..=HOUR,
+        );
+        check.size("store.wal_max_bytes", self.wal_max_bytes, MIB..=64 * GIB);
         check.size("store.cache_bytes", self.cache_bytes, MIB..=4 * GIB);
     }
 }

@@ -23,7 +23,7 @@ use crate::{
             guardian::{Guardian, GuardianProgram},
             output::Outputs,
         },
-        ledger::{KeysChanged, LedgerWriter},
+        ledger::{KeysChanged, LedgerWriter, write_or_leave_waiting},
         scheduler::{PausesChanged, TasksWaiting},
     },
     auth::{ApiKey, Keyring, Role},
@@ -137,15 +137,17 @@ impl Hive {
     /// What is written before the first request is taken.
     async fn settle(&self, new: bool, clean: bool) -> Result<(), HiveStartError> {
         let ledger = &self.inner.ledger;
-        if !clean {
-            let event = NewEvent::new(Action::ShutdownUnclean, "deia", ledger.hive_id()).failure();
-            ledger.apply(Command::Record(vec![event])).await?;
-        }
-        ledger.apply(Command::MarkRunning(true)).await?;
         if new {
             seed_bots(ledger, self.config()).await?;
         }
         self.ensure_admin_key().await?;
+        let unclean = NewEvent::new(Action::ShutdownUnclean, "deia", ledger.hive_id()).failure();
+        let mut commands = vec![Command::MarkRunning(true)];
+        if !clean {
+            commands.insert(0, Command::Record(vec![unclean]));
+        }
+        // Last: a start that was cut short before is still one of a new hive.
+        write_or_leave_waiting(ledger, commands).await?;
         self.inner.keyring.reload(ledger).await?;
         if self.inner.launcher.tell(Follow).is_err() {
             return Err(StartError::failed("the launcher takes no messages").into());

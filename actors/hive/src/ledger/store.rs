@@ -33,6 +33,9 @@ pub enum StoreError {
     /// The cursor was not made by this store for this list.
     #[error("the cursor is not one that this list gave out")]
     BadCursor,
+    /// The read took longer than it may.
+    #[error("the read took too long and was ended")]
+    ReadTimeout,
     /// Anything else.
     #[error("the store failed: {0}")]
     Failed(String),
@@ -86,6 +89,16 @@ pub trait Store: Send + Sync + 'static {
     /// Applies a command in one transaction with its events; resolves when it
     /// is on disk. Dropping the future does not call the command back.
     fn apply(&self, command: Command) -> BoxFuture<'_, Result<Outcome, StoreError>>;
+
+    /// As [`Store::apply`], for what has happened already and is not to be
+    /// forgotten: while there is no room on the disk it is kept in memory, in
+    /// order, and nothing else is applied before it. Who keeps sending these
+    /// bounds how many wait; beyond a limit they are refused as by
+    /// [`Store::apply`]. One that was kept when the store is closed is lost.
+    fn apply_when_there_is_room(
+        &self,
+        command: Command,
+    ) -> BoxFuture<'_, Result<Outcome, StoreError>>;
 
     /// Has `sink` called after each commit with what changed. It must not block.
     fn subscribe(&self, sink: HintSink);

@@ -7,6 +7,7 @@ mod bots;
 mod checkpoint;
 mod claim;
 mod dependencies;
+mod errors;
 mod keys;
 mod lists;
 mod open;
@@ -15,6 +16,7 @@ mod pool;
 mod prune;
 mod read;
 mod retry;
+mod room;
 mod rows;
 mod schema;
 mod submit;
@@ -48,7 +50,10 @@ pub struct SqliteStore {
     is_new: bool,
     writer: ArcSwapOption<mpsc::SyncSender<Job>>,
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
+    /// For what callers ask.
     readers: ReaderPool,
+    /// For what the hive itself wants to know: no list of a caller makes it wait.
+    own_readers: ReaderPool,
     sinks: Arc<Mutex<Vec<HintSink>>>,
 }
 
@@ -61,13 +66,19 @@ impl SqliteStore {
     fn send(
         &self,
         command: Command,
+        patient: bool,
     ) -> Result<oneshot::Receiver<Result<Outcome, StoreError>>, StoreError> {
         let writer = self.writer.load();
         let writer = writer.as_ref().ok_or(StoreError::Closed)?;
         let (answer, answered) = oneshot::channel();
         let metrics = &self.options.metrics;
         metrics.queued();
-        let refusal = match writer.try_send(Job::Apply { command, answer }) {
+        let job = Job {
+            command,
+            patient,
+            answer,
+        };
+        let refusal = match writer.try_send(job) {
             Ok(()) => return Ok(answered),
             Err(mpsc::TrySendError::Full(_)) => StoreError::Busy,
             Err(mpsc::TrySendError::Disconnected(_)) => StoreError::Closed,
@@ -120,7 +131,15 @@ impl Store for SqliteStore {
     }
 
     fn apply(&self, command: Command) -> BoxFuture<'_, Result<Outcome, StoreError>> {
-        let sent = self.send(command);
+        let sent = self.send(command, false);
+        Box::pin(async move { sent?.await.unwrap_or(Err(StoreError::Closed)) })
+    }
+
+    fn apply_when_there_is_room(
+        &self,
+        command: Command,
+    ) -> BoxFuture<'_, Result<Outcome, StoreError>> {
+        let sent = self.send(command, true);
         Box::pin(async move { sent?.await.unwrap_or(Err(StoreError::Closed)) })
     }
 
@@ -162,27 +181,27 @@ impl Store for SqliteStore {
     }
 
     fn bots_with_running_tasks(&self) -> BoxFuture<'_, Result<Vec<BotName>, StoreError>> {
-        self.readers.read(read::bots_with_running_tasks)
+        self.own_readers.read(read::bots_with_running_tasks)
     }
 
     fn cancelling(&self) -> BoxFuture<'_, Result<Vec<(TaskId, BotName)>, StoreError>> {
-        self.readers.read(read::cancelling)
+        self.own_readers.read(read::cancelling)
     }
 
     fn keys(&self) -> BoxFuture<'_, Result<Vec<KeyRecord>, StoreError>> {
-        self.readers.read(read::keys)
+        self.own_readers.read(read::keys)
     }
 
     fn ready_lanes(&self) -> BoxFuture<'_, Result<Vec<(TaskType, Priority)>, StoreError>> {
-        self.readers.read(read::ready_lanes)
+        self.own_readers.read(read::ready_lanes)
     }
 
     fn ready(&self, query: ReadyQuery) -> BoxFuture<'_, Result<Vec<ReadyTask>, StoreError>> {
-        self.readers.read(move |db| read::ready(db, &query))
+        self.own_readers.read(move |db| read::ready(db, &query))
     }
 
     fn pauses(&self) -> BoxFuture<'_, Result<Vec<Pause>, StoreError>> {
-        self.readers.read(pauses::pauses)
+        self.own_readers.read(pauses::pauses)
     }
 
     fn standing(&self, id: TaskId) -> BoxFuture<'_, Result<Standing, StoreError>> {
@@ -200,7 +219,7 @@ impl Store for SqliteStore {
     }
 
     fn next_due(&self) -> BoxFuture<'_, Result<Option<i64>, StoreError>> {
-        self.readers.read(read::next_due)
+        self.own_readers.read(read::next_due)
     }
 
     fn queue(&self) -> BoxFuture<'_, Result<QueueStatus, StoreError>> {
@@ -243,7 +262,9 @@ mod tests {
             group_commit_max: 64,
             queue_max: 1_024,
             readers: 2,
+            read_timeout: std::time::Duration::from_secs(60),
             checkpoint_pages: 100,
+            wal_max_bytes: 1 << 30,
             cache_bytes: 4 << 20,
             policy: conformance::policy(),
             metrics: Arc::default(),
@@ -301,5 +322,118 @@ mod tests {
         store.close().await;
         let wal = dir.path().join("deia.db-wal").metadata().unwrap().len();
         assert!(wal < 3_000_000, "the log grew to {wal} bytes");
+    }
+
+    async fn submit(store: &SqliteStore, bytes: usize) -> Result<Outcome, StoreError> {
+        let content = "x".repeat(bytes);
+        let command = Command::Submit {
+            tasks: vec![crate::model::NewTask::new(
+                "general".parse().unwrap(),
+                content,
+            )],
+            submitter: "ada".into(),
+            dedup: None,
+            confined: false,
+        };
+        store.apply(command).await
+    }
+
+    #[tokio::test]
+    async fn a_log_that_a_reader_holds_is_not_written_without_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let most = 2 << 20;
+        let options = SqliteOptions {
+            wal_max_bytes: most,
+            ..options(dir.path())
+        };
+        let store = SqliteStore::open(options).unwrap();
+        let _serving = store.serve().unwrap();
+        submit(&store, 10).await.unwrap();
+        let reader = open::readable(&dir.path().join("deia.db")).unwrap();
+        reader
+            .execute_batch("BEGIN; SELECT count(*) FROM tasks")
+            .unwrap();
+        let refused = loop {
+            if let Err(error) = submit(&store, 100_000).await {
+                break error;
+            }
+        };
+        assert!(matches!(refused, StoreError::Busy), "{refused}");
+        // What has happened already is kept, and in order.
+        let kept = store.apply_when_there_is_room(Command::MarkRunning(true));
+        let length = dir.path().join("deia.db-wal").metadata().unwrap().len();
+        assert!((most..most + (1 << 20)).contains(&length), "{length}");
+        assert_eq!(
+            store.counts().await.unwrap().queued,
+            store.ready_count().await
+        );
+
+        reader.execute_batch("COMMIT").unwrap();
+        kept.await.unwrap();
+        submit(&store, 100_000).await.unwrap();
+        let length = dir.path().join("deia.db-wal").metadata().unwrap().len();
+        assert!(length < most, "{length}");
+    }
+
+    impl SqliteStore {
+        async fn ready_count(&self) -> u64 {
+            let query = ReadyQuery {
+                task_type: "general".parse().unwrap(),
+                priority: Priority::default(),
+                after: 0,
+                limit: 10_000,
+            };
+            self.ready(query).await.unwrap().len() as u64
+        }
+    }
+
+    #[tokio::test]
+    async fn the_hive_does_not_wait_for_reads_of_callers() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(options(dir.path())).unwrap();
+        let _serving = store.serve().unwrap();
+        let (release, released) = mpsc::channel::<()>();
+        let released = Arc::new(Mutex::new(released));
+        let busy: Vec<_> = (0..4)
+            .map(|_| {
+                let released = released.clone();
+                store
+                    .readers
+                    .read(move |_| Ok(released.lock().unwrap().recv().is_err()))
+            })
+            .collect();
+        store.ready_lanes().await.unwrap();
+        store.next_due().await.unwrap();
+        store.keys().await.unwrap();
+        assert_eq!(store.ready_count().await, 0);
+        drop(release);
+        for busy in busy {
+            assert!(busy.await.unwrap());
+        }
+    }
+
+    #[tokio::test]
+    async fn slow_reads_of_callers_end_in_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = SqliteOptions {
+            read_timeout: std::time::Duration::from_millis(200),
+            ..options(dir.path())
+        };
+        let store = SqliteStore::open(options).unwrap();
+        let _serving = store.serve().unwrap();
+        let endless = |db: &rusqlite::Connection| {
+            let sql = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n";
+            db.query_row(sql, [], |row| row.get::<_, i64>(0))
+        };
+        let slow: Vec<_> = (0..4).map(|_| store.readers.read(endless)).collect();
+        let begun = std::time::Instant::now();
+        for slow in slow {
+            let ended = slow.await;
+            assert!(matches!(ended, Err(StoreError::ReadTimeout)), "{ended:?}");
+        }
+        // Two at a time.
+        assert!(begun.elapsed() >= std::time::Duration::from_millis(400));
+        // The connections are as good as before.
+        assert_eq!(store.counts().await.unwrap().queued, 0);
     }
 }

@@ -130,7 +130,8 @@ impl Drop for BotActor {
         {
             let ledger = self.ledger.clone();
             // Should the store not take them, the bot's next start gives them back.
-            runtime.spawn(async move { ledger.apply(Command::Finish(reports)).await });
+            let command = Command::Finish(reports);
+            runtime.spawn(async move { ledger.apply_when_there_is_room(command).await });
         }
     }
 }
@@ -200,7 +201,9 @@ impl BotActor {
         let ledger = self.ledger.clone();
         let sending = async move {
             (
-                ledger.apply(Command::Finish(reports.clone())).await,
+                ledger
+                    .apply_when_there_is_room(Command::Finish(reports.clone()))
+                    .await,
                 reports,
             )
         };
@@ -300,7 +303,8 @@ impl BotActor {
     fn send(&mut self, ctx: &mut Context<Self>) {
         failpoint::hit("before_report");
         let (ledger, reports) = (self.ledger.clone(), self.sending.clone());
-        let sending = async move { ledger.apply(Command::Finish(reports)).await };
+        let command = Command::Finish(reports);
+        let sending = async move { ledger.apply_when_there_is_room(command).await };
         ctx.spawn(
             sending
                 .into_actor(self)

@@ -244,11 +244,14 @@ impl Launcher {
                     let reason = "its bot does not work".to_owned();
                     let (bots, end) = (vec![name], AttemptEnd::GivenBack);
                     ledger
-                        .apply(Command::GiveBack { bots, end, reason })
+                        .apply_when_there_is_room(Command::GiveBack { bots, end, reason })
                         .await?;
                 }
                 match news {
-                    Some(news) => ledger.apply(Command::Record(vec![news])).await.map(drop),
+                    Some(news) => {
+                        let command = Command::Record(vec![news]);
+                        ledger.apply_when_there_is_room(command).await.map(drop)
+                    }
                     None => Ok(()),
                 }
             }

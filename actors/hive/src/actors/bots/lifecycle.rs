@@ -161,8 +161,9 @@ async fn build_bot(
             end: AttemptEnd::BotDied,
             reason: format!("bot {} went down while working on it", record.name),
         };
+        // On a full disk it waits here, and uses up no restart.
         deps.ledger
-            .apply(command)
+            .apply_when_there_is_room(command)
             .await
             .map_err(StartError::failed)?;
     }

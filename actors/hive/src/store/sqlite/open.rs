@@ -4,6 +4,7 @@ use std::{
     collections::HashMap,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use arc_swap::ArcSwapOption;
@@ -12,18 +13,24 @@ use uuid::Uuid;
 
 use super::{
     SqliteStore,
+    errors::store_error,
     pool::ReaderPool,
     schema::{self, SchemaError},
 };
 use crate::{
     config::{Config, TypeSettings},
-    ledger::{TaskPolicy, TypePolicy},
+    ledger::{StoreError, TaskPolicy, TypePolicy},
     metrics::StoreMetrics,
     model::TaskType,
 };
 
 /// SQLite before this one may corrupt the file when a WAL is reset.
 const LEAST_SQLITE: i32 = 3_051_003;
+
+/// How long a connection waits for another that is in its way.
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Threads that serve the hive's own reads.
+const OWN_READERS: usize = 2;
 
 /// How the store is to work.
 #[derive(Clone, Debug)]
@@ -34,10 +41,14 @@ pub struct SqliteOptions {
     pub group_commit_max: usize,
     /// Commands that may wait.
     pub queue_max: usize,
-    /// Threads that read.
+    /// Threads that read what callers ask for. The hive's own reads have others.
     pub readers: usize,
+    /// How long a read that a caller asks for may take.
+    pub read_timeout: Duration,
     /// Pages of the write-ahead log before a checkpoint is due.
     pub checkpoint_pages: u32,
+    /// Bytes that the write-ahead log may never be much longer than.
+    pub wal_max_bytes: u64,
     /// Page cache of the writer, in bytes.
     pub cache_bytes: u64,
     /// Rules that are applied to tasks.
@@ -54,7 +65,9 @@ impl SqliteOptions {
             group_commit_max: config.store.group_commit_max as usize,
             queue_max: config.store.queue_max as usize,
             readers: usize::from(config.store.readers),
+            read_timeout: config.store.read_timeout,
             checkpoint_pages: config.store.checkpoint_pages,
+            wal_max_bytes: config.store.wal_max_bytes.as_u64(),
             cache_bytes: config.store.cache_bytes.as_u64(),
             policy: TaskPolicy {
                 default_max_attempts: config.tasks.default_max_attempts,
@@ -99,6 +112,12 @@ pub enum OpenError {
         /// Why.
         source: SchemaError,
     },
+    /// There is not even room for the index of the write-ahead log.
+    #[error("{path}: the disk is full; make some room on its file system")]
+    Full {
+        /// The file.
+        path: PathBuf,
+    },
     /// The file cannot be opened.
     #[error("{path}: {source}")]
     File {
@@ -120,25 +139,19 @@ impl SqliteStore {
             return Err(OpenError::LibraryTooOld(rusqlite::version()));
         }
         let path = options.path.clone();
-        let file_error = |source| OpenError::File {
-            path: path.clone(),
-            source,
-        };
+        let file_error = |source| OpenError::of_file(&path, source);
         let mut db = writable(&options).map_err(file_error)?;
-        schema::migrate(&mut db).map_err(|source| OpenError::Schema {
-            path: path.clone(),
-            source,
-        })?;
+        schema::migrate(&mut db).map_err(|source| OpenError::of_schema(&path, source))?;
         let hive_id = hive_id(&db).map_err(file_error)?;
         let running = meta(&db, "running").map_err(file_error)?;
         let previous_shutdown_clean = running.as_deref().is_none_or(|value| value == "no");
-        let readers = ReaderPool::start(
-            &path,
-            options.readers,
-            options.queue_max,
-            options.metrics.clone(),
-        )
-        .map_err(file_error)?;
+        let pool = |name, threads, timeout| {
+            let metrics = options.metrics.clone();
+            ReaderPool::start(name, &path, (threads, options.queue_max), timeout, metrics)
+                .map_err(file_error)
+        };
+        let readers = pool("deia-read", options.readers, Some(options.read_timeout))?;
+        let own_readers = pool("deia-own", OWN_READERS, None)?;
         Ok(Self {
             hive_id,
             previous_shutdown_clean,
@@ -146,6 +159,7 @@ impl SqliteStore {
             writer: ArcSwapOption::empty(),
             thread: Default::default(),
             readers,
+            own_readers,
             sinks: Default::default(),
             options,
         })
@@ -162,11 +176,28 @@ impl SqliteStore {
         if !path.exists() {
             return Ok(());
         }
-        let db = readable(&path).map_err(|source| OpenError::File {
-            path: path.clone(),
-            source,
-        })?;
-        schema::verify(&db).map_err(|source| OpenError::Schema { path, source })
+        let db = readable(&path).map_err(|source| OpenError::of_file(&path, source))?;
+        schema::verify(&db).map_err(|source| OpenError::of_schema(&path, source))
+    }
+}
+
+impl OpenError {
+    fn of_file(path: &Path, source: rusqlite::Error) -> Self {
+        let path = path.to_owned();
+        match store_error(&source) {
+            StoreError::Full => Self::Full { path },
+            _ => Self::File { path, source },
+        }
+    }
+
+    fn of_schema(path: &Path, source: SchemaError) -> Self {
+        match source {
+            SchemaError::Sqlite(source) => Self::of_file(path, source),
+            source => Self::Schema {
+                path: path.to_owned(),
+                source,
+            },
+        }
     }
 }
 
@@ -176,13 +207,19 @@ pub(super) fn writable(options: &SqliteOptions) -> rusqlite::Result<Connection> 
     db.pragma_update(None, "journal_mode", "WAL")?;
     db.pragma_update(None, "synchronous", "FULL")?;
     db.pragma_update(None, "wal_autocheckpoint", 0)?;
+    // A log that had to grow gives the room back when it is begun anew.
+    db.pragma_update(
+        None,
+        "journal_size_limit",
+        u64::from(options.checkpoint_pages) * 2 * 4_096,
+    )?;
     db.pragma_update(
         None,
         "cache_size",
         -i64::try_from(options.cache_bytes / 1024).unwrap_or(i64::MAX),
     )?;
     db.pragma_update(None, "temp_store", "MEMORY")?;
-    db.busy_timeout(std::time::Duration::from_secs(5))?;
+    db.busy_timeout(BUSY_TIMEOUT)?;
     db.set_prepared_statement_cache_capacity(64);
     Ok(db)
 }
@@ -194,7 +231,7 @@ pub(super) fn readable(path: &Path) -> rusqlite::Result<Connection> {
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
     )?;
     db.pragma_update(None, "cache_size", -2_048)?;
-    db.busy_timeout(std::time::Duration::from_secs(5))?;
+    db.busy_timeout(BUSY_TIMEOUT)?;
     db.set_prepared_statement_cache_capacity(64);
     Ok(db)
 }

@@ -2,22 +2,31 @@
 //! arbiter waiting.
 
 use std::{
+    cell::Cell,
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
     sync::{Arc, Mutex, PoisonError, mpsc},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::open::readable;
+use super::{errors::store_error, open::readable};
 use crate::{
     ledger::{BoxFuture, StoreError},
     metrics::StoreMetrics,
 };
 
 type Read = Box<dyn FnOnce(&Connection) + Send>;
+
+/// Steps of SQLite's machine between two looks at the clock: well under a millisecond.
+const STEPS_PER_LOOK: i32 = 10_000;
+
+thread_local! {
+    /// When the read that this thread is at is to end.
+    static DEADLINE: Cell<Option<Instant>> = const { Cell::new(None) };
+}
 
 /// The readers. They end when this is dropped.
 pub(super) struct ReaderPool {
@@ -26,20 +35,31 @@ pub(super) struct ReaderPool {
 }
 
 impl ReaderPool {
+    /// Starts `threads` of them, called by that name, and a queue of that length. A
+    /// read that takes longer than `timeout` is ended with [`StoreError::ReadTimeout`].
     pub(super) fn start(
+        name: &str,
         path: &Path,
-        threads: usize,
-        queue_max: usize,
+        (threads, queue_max): (usize, usize),
+        timeout: Option<Duration>,
         metrics: Arc<StoreMetrics>,
     ) -> rusqlite::Result<Self> {
         let (reads, queue) = mpsc::sync_channel::<Read>(queue_max);
         let queue = Arc::new(Mutex::new(queue));
         for i in 0..threads {
-            let db = readable(path)?;
+            let mut db = readable(path)?;
+            if timeout.is_some() {
+                let late = || {
+                    DEADLINE
+                        .get()
+                        .is_some_and(|deadline| Instant::now() >= deadline)
+                };
+                db.progress_handler(STEPS_PER_LOOK, Some(late))?;
+            }
             let queue = queue.clone();
             std::thread::Builder::new()
-                .name(format!("deia-read-{i}"))
-                .spawn(move || serve(&db, &queue))
+                .name(format!("{name}-{i}"))
+                .spawn(move || serve(&db, &queue, timeout))
                 .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
         }
         Ok(Self { reads, metrics })
@@ -72,17 +92,18 @@ impl ReaderPool {
             sent?;
             match answered.await {
                 Ok(Ok(value)) => Ok(value),
-                Ok(Err(error)) => Err(super::writer::store_error(&error)),
+                Ok(Err(error)) => Err(store_error(&error)),
                 Err(_) => Err(StoreError::Failed("a read panicked".into())),
             }
         })
     }
 }
 
-fn serve(db: &Connection, queue: &Mutex<mpsc::Receiver<Read>>) {
+fn serve(db: &Connection, queue: &Mutex<mpsc::Receiver<Read>>, timeout: Option<Duration>) {
     loop {
         let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(read) = next else { return };
+        DEADLINE.set(timeout.map(|timeout| Instant::now() + timeout));
         // A panic is one caller's error, not the end of a reader.
         if catch_unwind(AssertUnwindSafe(|| read(db))).is_err() {
             tracing::error!("a read panicked");

@@ -1,0 +1,377 @@
+//! A disk that is full: every write is answered with 507, nothing acknowledged
+//! is lost, reads go on, and writing resumes by itself when there is room.
+//!
+//! The server's data directory is a small file system of its own, in a mount
+//! namespace of its own. Where the machine allows no namespaces the test says
+//! so and is skipped; with `DEIA_TEST_FULL_DISK=must` it fails instead.
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+use serde_json::{Value, json};
+
+use crate::support::{Answer, TestApp, command};
+
+/// A small file system, as long as this lives.
+struct SmallDisk {
+    holder: Child,
+    dir: tempfile::TempDir,
+    as_root: bool,
+}
+
+impl SmallDisk {
+    /// `None` when this machine has no namespaces for us.
+    fn mount(size: &str) -> Option<Self> {
+        let as_root = nix::unistd::geteuid().is_root();
+        let dir = tempfile::tempdir().unwrap();
+        let mut unshare = Command::new("unshare");
+        unshare.arg("--mount");
+        if !as_root {
+            unshare.arg("--map-root-user");
+        }
+        let script = "mount -t tmpfs -o size=$1 tmpfs \"$0\" && echo mounted && exec cat";
+        let mut holder = unshare
+            .args(["sh", "-c", script])
+            .arg(dir.path())
+            .arg(size)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .ok()?;
+        let mut said = String::new();
+        let out = holder.stdout.as_mut().unwrap();
+        BufReader::new(out).read_line(&mut said).unwrap();
+        if said != "mounted\n" {
+            let _ = holder.kill();
+            let _ = holder.wait();
+            return None;
+        }
+        Some(Self {
+            holder,
+            dir,
+            as_root,
+        })
+    }
+
+    /// The data directory, as the server sees it.
+    fn inside(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    /// The same, as this process sees it.
+    fn outside(&self) -> PathBuf {
+        let root = PathBuf::from(format!("/proc/{}/root", self.holder.id()));
+        root.join(self.inside().strip_prefix("/").unwrap())
+    }
+
+    async fn start(&self, settings: &[&str]) -> Result<TestApp, String> {
+        let server = command(&self.inside(), settings);
+        let mut entered = Command::new("nsenter");
+        entered.args(["--target", &self.holder.id().to_string(), "--mount"]);
+        if !self.as_root {
+            entered.args(["--user", "--preserve-credentials"]);
+        }
+        entered
+            .arg("--")
+            .arg(server.get_program())
+            .args(server.get_args());
+        for (name, value) in server.get_envs() {
+            match value {
+                Some(value) => entered.env(name, value),
+                None => entered.env_remove(name),
+            };
+        }
+        entered
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        TestApp::try_start(entered, &self.outside()).await
+    }
+
+    /// Takes all that is left, to the last byte.
+    fn fill(&self) {
+        let path = self.outside().join("filler");
+        let mut filler = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(path)
+            .unwrap();
+        let (mut at_once, zeros) = (1 << 16, vec![0; 1 << 16]);
+        while at_once > 0 {
+            if filler.write(&zeros[..at_once]).is_err() {
+                at_once /= 2;
+            }
+        }
+    }
+
+    /// Takes some room, to be made free later.
+    fn take(&self, bytes: usize) {
+        std::fs::write(self.outside().join("filler"), vec![0; bytes]).unwrap();
+    }
+
+    fn make_room(&self) {
+        let filler = self.outside().join("filler");
+        std::fs::remove_file(filler).unwrap();
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = self.holder.kill();
+        let _ = self.holder.wait();
+    }
+}
+
+/// What the callers were promised.
+#[derive(Default)]
+struct Promised(Vec<String>);
+
+impl Promised {
+    /// Sends it; whether it was done. Anything but done or "no room" is a failure.
+    async fn post(&mut self, app: &TestApp, path: &str, body: &Value) -> bool {
+        let answer = app.post(path, body).await;
+        let done = done(answer);
+        if let Some(body) = &done {
+            let ids = body["ids"].as_array().cloned().unwrap_or_default();
+            let ids = ids.into_iter().chain([body["id"].clone()]);
+            if path.starts_with("/api/v1/tasks/") {
+                self.0
+                    .extend(ids.filter_map(|id| Some(id.as_str()?.to_owned())));
+            }
+        }
+        done.is_some()
+    }
+
+    /// Submits until nothing more fits, not even something small.
+    async fn submit_until_full(&mut self, app: &TestApp) {
+        let mut refused = 0;
+        for n in 0..20_000 {
+            let size = [10, 2_000, 1 << 20][usize::from(refused == 0) * (n % 3)];
+            let task = json!({"type": "waits", "content": "x".repeat(size)});
+            let done = match n % 4 {
+                0 => {
+                    let batch = json!({"tasks": vec![task; 3]});
+                    self.post(app, "/api/v1/tasks/batch", &batch).await
+                }
+                _ => self.post(app, "/api/v1/tasks/submit", &task).await,
+            };
+            refused = if done { 0 } else { refused + 1 };
+            if refused == 10 {
+                return;
+            }
+        }
+        panic!("the disk is never full");
+    }
+}
+
+/// The answer to a write, if it was done; otherwise it says that there is no room.
+#[track_caller]
+fn done(answer: Answer) -> Option<Value> {
+    if (200..300).contains(&answer.status) {
+        return Some(answer.body);
+    }
+    answer.refuses(507, "storage_full");
+    None
+}
+
+/// A bot that is never launched for good.
+fn spare() -> Value {
+    json!({"executor": {"kind": "simulated", "latency_ms": 1},
+        "capabilities": {"specializations": ["spare"]}})
+}
+
+/// Every kind of write, none of which must do harm.
+async fn try_every_write(app: &TestApp, task: &str) {
+    for path in [
+        format!("/api/v1/tasks/{task}/cancel"),
+        "/api/v1/bots/worker/launch".into(),
+        "/api/v1/bots/spare/launch".into(),
+        "/api/v1/bots/spare/stop".into(),
+    ] {
+        done(app.post(&path, &Value::Null).await);
+    }
+    let key = json!({"user": "ada", "role": "viewer"});
+    done(app.post("/api/v1/auth/keys", &key).await);
+    done(app.put("/api/v1/bots/spare", &spare()).await);
+}
+
+async fn reads_go_on(app: &TestApp, task: &str) {
+    for path in [
+        "/livez".into(),
+        "/readyz".into(),
+        "/api/v1/system/status".into(),
+        "/api/v1/system/health".into(),
+        "/api/v1/queue".into(),
+        "/api/v1/tasks?limit=1000".into(),
+        "/api/v1/bots".into(),
+        "/api/v1/bots/worker/logs".into(),
+        "/api/v1/auth/keys".into(),
+        "/api/v1/supervisors".into(),
+        format!("/api/v1/tasks/{task}"),
+        format!("/api/v1/tasks/{task}/status"),
+        format!("/api/v1/tasks/{task}/result"),
+    ] {
+        app.get(&path).await.is(200);
+    }
+}
+
+/// Starts of parts of the hive after the first, bots aside.
+fn restarts(node: &Value) -> u64 {
+    let children = node["children"].as_array().into_iter().flatten();
+    let below: u64 = children
+        .filter(|child| child["name"] != "bots")
+        .map(restarts)
+        .sum();
+    below + node["restarts"].as_u64().unwrap_or(0)
+}
+
+async fn nothing_was_restarted(app: &TestApp) {
+    let tree = app.get("/api/v1/supervisors").await.is(200).body;
+    assert_eq!(restarts(&tree), 0, "{tree:#}");
+}
+
+async fn until_written(app: &TestApp) {
+    app.until("it writes again", async |app| {
+        done(app.put("/api/v1/bots/spare", &spare()).await).is_some()
+    })
+    .await;
+}
+
+/// Tasks whose programs wait for the file `gate`, then say in `runs` that they ran.
+async fn put_bots(app: &TestApp, gate: &Path, runs: &Path) {
+    let script = format!(
+        "while ! test -e '{}'; do sleep 0.02; done; echo ran >> '{}'; echo logged >&2; exec cat",
+        gate.display(),
+        runs.display()
+    );
+    let worker = json!({"kind": "command", "command": ["sh", "-c", script]});
+    app.bot("worker", worker, &["gated"]).await;
+    let crashes = json!({"kind": "simulated", "latency_ms": 1_000, "crash_rate": 1.0});
+    app.bot("crashes", crashes, &["crash"]).await;
+    app.put("/api/v1/bots/spare", &spare()).await.is(201);
+    app.bot(
+        "quick",
+        json!({"kind": "simulated", "latency_ms": 1}),
+        &["quick"],
+    )
+    .await;
+}
+
+fn lines(path: &Path) -> usize {
+    std::fs::read_to_string(path)
+        .unwrap_or_default()
+        .lines()
+        .count()
+}
+
+async fn status(app: &TestApp, id: &str) -> String {
+    let path = format!("/api/v1/tasks/{id}/status");
+    let body = app.get(&path).await.is(200).body;
+    body["status"].as_str().unwrap().to_owned()
+}
+
+#[actix_rt::test]
+async fn a_full_disk_refuses_writes_and_nothing_else() {
+    let Some(disk) = SmallDisk::mount("40m") else {
+        let must = std::env::var_os("DEIA_TEST_FULL_DISK").is_some();
+        assert!(!must, "this machine allows no mount namespaces");
+        // Past the test harness, which would keep it to itself.
+        let said = "\nSKIPPED: no mount namespaces here; a full disk was NOT tested\n";
+        std::io::stderr().write_all(said.as_bytes()).unwrap();
+        return;
+    };
+    let settings = [
+        "bots.seed=[]",
+        "bots.restart.min=1ms",
+        "tasks.retry.min=1ms",
+    ];
+    let mut app = disk.start(&settings).await.unwrap();
+    let gates = tempfile::tempdir().unwrap();
+    let (gate, runs) = (gates.path().join("gate"), gates.path().join("runs"));
+    put_bots(&app, &gate, &runs).await;
+    let finished = app.submit(&json!({"type": "quick", "content": ""})).await;
+    app.result(&finished).await;
+    let waits = app.submit(&json!({"type": "waits", "content": ""})).await;
+
+    // Programs run when the disk becomes full, and one bot goes down meanwhile.
+    let mut gated = Vec::new();
+    for n in 0..4 {
+        let content = format!("{n}").repeat(300_000);
+        gated.push(
+            app.submit(&json!({"type": "gated", "content": content}))
+                .await,
+        );
+    }
+    let crash = app.submit(&json!({"type": "crash", "content": ""})).await;
+    app.until("they run", async |app| {
+        app.get("/api/v1/queue").await.body["totals"]["running"] == 5
+    })
+    .await;
+    let mut promised = Promised::default();
+    disk.fill();
+    promised.submit_until_full(&app).await;
+    std::fs::write(&gate, "").unwrap();
+    app.until("they have run", async |_| lines(&runs) == 4)
+        .await;
+    app.until("a bot is down", async |app| {
+        app.get("/api/v1/bots/crashes").await.body["status"] != "healthy"
+    })
+    .await;
+    try_every_write(&app, &waits).await;
+    reads_go_on(&app, &finished).await;
+    nothing_was_restarted(&app).await;
+
+    // There is room: what was kept in memory is recorded, and nothing runs again.
+    disk.make_room();
+    until_written(&app).await;
+    for id in &gated {
+        let result = app.result(id).await;
+        assert_eq!(
+            (&result["success"], &result["attempt"]),
+            (&json!(true), &json!(1))
+        );
+    }
+    assert_eq!(lines(&runs), 4);
+    app.result(&crash).await;
+    let crashes = app.get("/api/v1/bots/crashes").await.is(200).body;
+    assert_ne!(crashes["status"], "failing", "{crashes:#}");
+    let next = app.submit(&json!({"type": "quick", "content": ""})).await;
+    assert_eq!(app.result(&next).await["success"], true);
+
+    // Full again, this time mostly by tasks; killed, and started on the full disk.
+    std::fs::remove_file(&gate).unwrap();
+    disk.take(8 << 20);
+    let again = app
+        .submit(&json!({"type": "gated", "content": "again"}))
+        .await;
+    app.until("it runs", async |app| {
+        status(app, &again).await == "running"
+    })
+    .await;
+    promised.submit_until_full(&app).await;
+    disk.fill();
+    promised.submit_until_full(&app).await;
+    nothing_was_restarted(&app).await;
+    app.kill_9();
+    let mut app = disk.start(&settings).await.unwrap();
+    reads_go_on(&app, &finished).await;
+    try_every_write(&app, &waits).await;
+    let quick = json!({"type": "quick", "content": ""});
+    assert!(!promised.post(&app, "/api/v1/tasks/submit", &quick).await);
+    nothing_was_restarted(&app).await;
+
+    disk.make_room();
+    std::fs::write(&gate, "").unwrap();
+    until_written(&app).await;
+    let result = app.result(&again).await;
+    assert_eq!(result["success"], true, "{result:#}");
+    for id in &promised.0 {
+        assert_eq!(status(&app, id).await, "queued", "{id}");
+    }
+    nothing_was_restarted(&app).await;
+    assert!(app.stop().success());
+    assert!(!app.log().contains("panicked"), "{}", app.log());
+}
