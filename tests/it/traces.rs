@@ -113,7 +113,7 @@ mod exported {
         found
     }
 
-    fn all<'a>(message: &'a [u8], number: u64) -> impl Iterator<Item = &'a [u8]> {
+    fn all(message: &[u8], number: u64) -> impl Iterator<Item = &[u8]> {
         let found = fields(message).into_iter();
         found
             .filter(move |(n, _)| *n == number)
