@@ -152,3 +152,38 @@ async fn nothing_is_left_of_what_a_program_started() {
         tokio::task::yield_now().await;
     }
 }
+
+#[tokio::test]
+async fn progress_is_shown_while_a_task_runs() {
+    let app = hive().await;
+    let simulated = json!({"kind": "simulated", "latency_ms": 100_000});
+    app.bot("simulated", simulated, &["simulated"]).await;
+    let timed = app
+        .submit(&json!({"type": "simulated", "content": "x"}))
+        .await;
+    let script = "say() { echo $1 >/dev/fd/$DEIA_PROGRESS_FD; }
+        await() { until [ -e $1 ]; do sleep 0.02; done; }
+        say 30%; await more; say 0.75; await go";
+    let id = app.submit(&task(script)).await;
+    let path = format!("/api/v1/tasks/{id}");
+    let is = async |progress: f64| {
+        app.until("it is that far", async |app| {
+            app.get(&path).await.is(200).body["progress"] == progress
+        })
+        .await;
+    };
+    is(0.3).await;
+    let file = |name: &str| app.data_dir().join("work/shell").join(name);
+    std::fs::write(file("more"), "").unwrap();
+    is(0.75).await;
+    std::fs::write(file("go"), "").unwrap();
+    assert_eq!(app.result(&id).await["success"], true);
+    is(1.0).await;
+    app.until("time tells of the other", async |app| {
+        let task = app.get(&format!("/api/v1/tasks/{timed}")).await.is(200);
+        let progress = task.body["progress"].as_f64().unwrap();
+        assert!(progress < 1.0);
+        progress > 0.0
+    })
+    .await;
+}

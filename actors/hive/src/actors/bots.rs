@@ -11,6 +11,7 @@ mod lifecycle;
 pub(crate) mod log;
 mod news;
 pub(crate) mod output;
+mod progress;
 mod reconcile;
 pub(crate) mod simulated;
 mod work;

@@ -17,6 +17,7 @@ use super::{
     attempt::{AttemptOutcome, StopCause},
     attempt_span::AttemptSpan,
     board::Card,
+    progress::Progress,
     simulated::Played,
     work::{Begun, Work},
 };
@@ -60,11 +61,14 @@ pub(crate) struct BotActor {
 
 /// An attempt that goes on.
 pub(super) struct Attempt {
-    number: u32,
-    lease: LeaseToken,
+    pub(super) number: u32,
+    pub(super) lease: LeaseToken,
     stop: watch::Sender<Option<StopCause>>,
     time_out: SpawnHandle,
     began: Instant,
+    pub(super) progress: Progress,
+    /// What the store was told last.
+    pub(super) noted: Option<f64>,
     span: Option<AttemptSpan>,
 }
 
@@ -109,6 +113,7 @@ impl Actor for BotActor {
             this.card.beat();
             this.cancelled
                 .retain(|_, at| at.elapsed() < EARLY_CANCEL_KEPT);
+            this.note_progress(ctx);
             this.offer(ctx);
         });
         self.offer(ctx);
@@ -233,7 +238,7 @@ impl BotActor {
             Begun::Ended(outcome) => self
                 .reports
                 .push(report(task, number, lease, span, outcome)),
-            Begun::Going(attempt) => {
+            Begun::Going(attempt, progress) => {
                 let time_out = ctx.run_later(Duration::from_secs(after_seconds), move |this, _| {
                     this.stop_attempt(task, StopCause::TimedOut { after_seconds });
                 });
@@ -248,6 +253,8 @@ impl BotActor {
                         stop,
                         time_out,
                         began: Instant::now(),
+                        progress,
+                        noted: None,
                         span,
                     },
                 );

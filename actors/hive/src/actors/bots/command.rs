@@ -36,6 +36,7 @@ use super::{
     guardian::Guardian,
     log::{BotLog, Stream},
     output::{self, Fault, Keeper, Kept, OutputLimits, Outputs},
+    progress::Progress,
 };
 use crate::{
     guard,
@@ -82,6 +83,7 @@ pub(crate) struct CommandContext {
 pub(crate) async fn run(
     cx: &CommandContext,
     claimed: &ClaimedTask,
+    progress: Progress,
     mut stop: StopSignal,
 ) -> AttemptOutcome {
     let began = Instant::now();
@@ -97,7 +99,7 @@ pub(crate) async fn run(
             return AttemptOutcome::failed(error, elapsed_ms());
         }
     };
-    let (ending, keeper, stderr) = attend(cx, claimed, program, pipes, &mut stop).await;
+    let (ending, keeper, stderr) = attend(cx, claimed, program, (pipes, progress), &mut stop).await;
     let (ending, kept) = keep(ending, keeper).await;
     let (mut outcome, replaced) = verdict::verdict(ending, kept.bytes, &stderr, elapsed_ms());
     if replaced {
@@ -195,7 +197,7 @@ async fn attend(
     cx: &CommandContext,
     claimed: &ClaimedTask,
     program: Program,
-    pipes: Pipes,
+    (pipes, progress): (Pipes, Progress),
     stop: &mut StopSignal,
 ) -> (Ending, Option<Keeper>, String) {
     let content = claimed
@@ -209,6 +211,7 @@ async fn attend(
         pipes,
         content,
         cx.outputs.keep(task, attempt, cx.output_limits),
+        progress,
         cx.log.clone(),
         claimed.task.id,
     );

@@ -5,6 +5,7 @@ use futures_util::FutureExt;
 use super::{
     attempt::{AttemptOutcome, StopSignal},
     command::{self, CommandContext},
+    progress::Progress,
     simulated::{self, Fate, Played, Simulator},
 };
 use crate::{ledger::ClaimedTask, model::SimulatedProfile};
@@ -27,7 +28,7 @@ pub(super) enum Begun {
     /// It has ended already.
     Ended(AttemptOutcome),
     /// It goes on.
-    Going(std::pin::Pin<Box<dyn Future<Output = Played>>>),
+    Going(std::pin::Pin<Box<dyn Future<Output = Played>>>, Progress),
 }
 
 impl Work {
@@ -43,10 +44,11 @@ impl Work {
     pub(super) fn begin(&mut self, claimed: ClaimedTask, stop: StopSignal) -> Begun {
         match self {
             Self::Command(cx) => {
-                let cx = cx.clone();
-                Begun::Going(Box::pin(async move {
-                    Played::Done(command::run(&cx, &claimed, stop).await)
-                }))
+                let (cx, progress) = (cx.clone(), Progress::told());
+                let told = progress.clone();
+                let attempt =
+                    async move { Played::Done(command::run(&cx, &claimed, told, stop).await) };
+                Begun::Going(Box::pin(attempt), progress)
             }
             Self::Simulated { simulator, profile } => {
                 let (plan, profile) = (simulator.draw(), *profile);
@@ -61,9 +63,9 @@ impl Work {
                 {
                     return Begun::Ended(outcome);
                 }
-                Begun::Going(Box::pin(async move {
-                    simulated::play(plan, &profile, &claimed, stop).await
-                }))
+                let progress = Progress::timed(plan.latency);
+                let attempt = async move { simulated::play(plan, &profile, &claimed, stop).await };
+                Begun::Going(Box::pin(attempt), progress)
             }
         }
     }

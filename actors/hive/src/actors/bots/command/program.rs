@@ -4,13 +4,20 @@ use std::{
     collections::BTreeSet,
     ffi::OsString,
     io,
-    os::{fd::OwnedFd, unix::process::CommandExt as _},
+    os::{
+        fd::{AsRawFd as _, OwnedFd},
+        unix::process::CommandExt as _,
+    },
     path::PathBuf,
     process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+use rustix::{
+    io::{FdFlags, fcntl_setfd},
+    pipe::{PipeFlags, pipe_with},
+    process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open},
+};
 
 use crate::{
     actors::bots::guardian::{Guardian, Orphan},
@@ -37,6 +44,9 @@ impl Pids {
     }
 }
 
+/// Tells a program the number of the descriptor on which it may say how far it is.
+const PROGRESS_FD: &str = "DEIA_PROGRESS_FD";
+
 /// All that is needed to start a program.
 pub(super) struct Launch {
     pub(super) file: PathBuf,
@@ -54,6 +64,8 @@ pub(super) struct Pipes {
     pub(super) stdin: Option<ChildStdin>,
     pub(super) stdout: Option<ChildStdout>,
     pub(super) stderr: Option<ChildStderr>,
+    /// What it says of how far it is.
+    pub(super) progress: OwnedFd,
 }
 
 /// A running program that leads a process group of its own. Dropping it kills
@@ -74,6 +86,7 @@ impl Launch {
     /// # Errors
     /// The program cannot be started.
     pub(super) fn start(self) -> io::Result<(Program, Pipes)> {
+        let (progress, said) = pipe_with(PipeFlags::CLOEXEC)?;
         let mut command = Command::new(&self.file);
         // With an absolute file, no hook before `exec`, and a group that is asked
         // for here, the standard library uses `posix_spawn`, which is cheap however
@@ -82,6 +95,7 @@ impl Launch {
             .args(self.command.iter().skip(1))
             .env_clear()
             .envs(self.environment)
+            .env(PROGRESS_FD, said.as_raw_fd().to_string())
             .current_dir(self.directory)
             .process_group(0)
             .stdin(if self.has_input {
@@ -94,7 +108,7 @@ impl Launch {
         if let Some(name) = self.command.first() {
             command.arg0(name);
         }
-        let mut child = command.spawn()?;
+        let mut child = spawn_with(command, said)?;
         let group = Pid::from_child(&child);
         self.guardian.watch(group.as_raw_nonzero().get());
         // Nobody else reaps it, so the id is still its own.
@@ -111,6 +125,7 @@ impl Launch {
             stdin: child.stdin.take(),
             stdout: child.stdout.take(),
             stderr: child.stderr.take(),
+            progress,
         };
         self.pids.lock().insert(child.id());
         let program = Program {
@@ -123,6 +138,18 @@ impl Launch {
         };
         Ok((program, pipes))
     }
+}
+
+/// Starts a program that inherits `given` under the same number. One at a time,
+/// so that no other program inherits it, too; the hook before `exec` that could
+/// do this in the child would cost the cheap way to start.
+fn spawn_with(mut command: Command, given: OwnedFd) -> io::Result<Child> {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    fcntl_setfd(&given, FdFlags::empty())?;
+    let started = command.spawn();
+    drop(given);
+    started
 }
 
 impl Program {

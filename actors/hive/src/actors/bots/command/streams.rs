@@ -13,6 +13,7 @@ use crate::{
     actors::bots::{
         log::{BotLog, Stream},
         output::{Fault, Keeper},
+        progress::{self, Progress},
     },
     model::TaskId,
 };
@@ -25,12 +26,16 @@ const STDERR_TAIL_BYTES: usize = 2 << 10;
 const CHUNK_BYTES: usize = 16 << 10;
 const FILE_CHUNK_BYTES: usize = 64 << 10;
 
+/// Bytes read at a time of what a program says of its progress.
+const TOLD_BYTES: usize = 256;
+
 /// The streams of one program. Everything lives in here, so that
 /// [`pump`](Self::pump) may be dropped and called again.
 pub(super) struct Streams {
     input: Input,
     output: Output,
     errors: Errors,
+    told: Told,
 }
 
 impl Streams {
@@ -42,6 +47,7 @@ impl Streams {
         pipes: Pipes,
         content: Vec<u8>,
         keeper: Keeper,
+        progress: Progress,
         log: BotLog,
         task: TaskId,
     ) -> io::Result<Self> {
@@ -49,6 +55,7 @@ impl Streams {
             stdin,
             stdout,
             stderr,
+            progress: said,
         } = pipes;
         Ok(Self {
             input: Input::new(stdin, content)?,
@@ -56,6 +63,14 @@ impl Streams {
                 pipe: stdout.map(ChildStdout::from_std).transpose()?,
                 piece: Vec::new(),
                 keeper,
+            },
+            told: Told {
+                pipe: Some(ChildStdout::from_std(said.into())?),
+                lines: Lines::default(),
+                progress,
+                garbage: false,
+                log: log.clone(),
+                task,
             },
             errors: Errors {
                 pipe: stderr.map(ChildStderr::from_std).transpose()?,
@@ -77,6 +92,7 @@ impl Streams {
             input,
             output,
             errors,
+            told,
         } = self;
         // What the program does not read is no reason to wait.
         let outputs = async { tokio::try_join!(output.read(), errors.read()).map(|_| ()) };
@@ -84,6 +100,7 @@ impl Streams {
             biased;
             ended = outputs => ended,
             never = input.write() => match never {},
+            never = told.read() => match never {},
         }
     }
 
@@ -216,6 +233,55 @@ impl Errors {
             lines, log, task, ..
         } = self;
         lines.end(|line| log.line(Some(*task), Stream::Stderr, line));
+    }
+}
+
+/// What a program says of how far it is, a number a line.
+struct Told {
+    pipe: Option<ChildStdout>,
+    lines: Lines,
+    progress: Progress,
+    /// Whether it has said something else.
+    garbage: bool,
+    log: BotLog,
+    task: TaskId,
+}
+
+impl Told {
+    /// Listens for ever: only the outputs say when it is over.
+    async fn read(&mut self) -> std::convert::Infallible {
+        let mut piece = Vec::new();
+        while let Some(pipe) = &mut self.pipe {
+            piece.clear();
+            if read_some(pipe, &mut piece, TOLD_BYTES).await {
+                self.take(&piece);
+            } else {
+                self.pipe = None;
+            }
+        }
+        std::future::pending().await
+    }
+
+    fn take(&mut self, piece: &[u8]) {
+        let Self {
+            lines,
+            progress,
+            garbage,
+            log,
+            task,
+            ..
+        } = self;
+        lines.push(piece, |line| match progress::parse(line) {
+            Some(said) => progress.tell(said),
+            None if std::mem::replace(garbage, true) => {}
+            None => {
+                let shown: String = line.chars().take(64).collect();
+                let said = format!(
+                    "not a progress, and ignored with all that is none: {shown:?} (0 to 1, or a percentage, a line)"
+                );
+                log.line(Some(*task), Stream::Deia, &said);
+            }
+        });
     }
 }
 

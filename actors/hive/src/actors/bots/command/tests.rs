@@ -59,7 +59,7 @@ impl Setup {
 
     pub(crate) async fn run(&self, content: &str) -> AttemptOutcome {
         let (_keep, stop) = watch::channel(None);
-        run(&self.cx, &claimed(content), stop).await
+        run(&self.cx, &claimed(content), Progress::told(), stop).await
     }
 
     /// Runs it and stops it once `ready` holds.
@@ -70,7 +70,7 @@ impl Setup {
             until("it is ready", ready).await;
             send.send_replace(Some(cause));
         };
-        tokio::join!(run(&self.cx, &claimed, stop), stopper).0
+        tokio::join!(run(&self.cx, &claimed, Progress::told(), stop), stopper).0
     }
 
     fn log(&self) -> String {
@@ -159,6 +159,7 @@ async fn the_environment_is_what_is_promised_and_no_more() {
             "DEIA_BOT_PORT",
             "DEIA_HIVE_ID",
             "DEIA_PRIORITY",
+            "DEIA_PROGRESS_FD",
             "DEIA_TASK_ID",
             "DEIA_TASK_METADATA",
             "DEIA_TASK_TYPE",
@@ -188,7 +189,7 @@ async fn metadata_that_the_kernel_would_refuse_are_left_out() {
     let mut claimed = claimed("");
     claimed.task.metadata = [("k".to_owned(), "x".repeat(200_000).into())].into();
     let (_keep, stop) = watch::channel(None);
-    let outcome = run(&setup.cx, &claimed, stop).await;
+    let outcome = run(&setup.cx, &claimed, Progress::told(), stop).await;
     assert_eq!(outcome.end, AttemptEnd::Succeeded, "{outcome:?}");
     assert!(!outcome.output.unwrap().contains("DEIA_TASK_METADATA"));
 }
@@ -325,4 +326,41 @@ async fn many_at_a_time() {
         );
     }
     assert!(setup.cx.pids.first(16).is_empty());
+}
+
+#[tokio::test]
+async fn a_program_says_how_far_it_is_to_nobody_but_its_own_attempt() {
+    let script = "for said in 10% nonsense 0.25 2; do
+        echo $said >/dev/fd/$DEIA_PROGRESS_FD; done; echo ${said}";
+    let setup = Setup::shell(&format!(
+        "{script}; until [ -e go ]; do sleep 0.01; done; yes 0.5 | head -n 100000 >/dev/fd/$DEIA_PROGRESS_FD"
+    ));
+    let (_keep, stop) = watch::channel(None);
+    let (progress, claimed) = (Progress::told(), claimed(""));
+    let watching = async {
+        let heard = progress.clone();
+        until("it has said so", || heard.now() == Some(0.25)).await;
+        std::fs::write(setup.cx.work_dir.join("go"), "").unwrap();
+    };
+    let running = run(&setup.cx, &claimed, progress.clone(), stop);
+    let (outcome, ()) = tokio::join!(running, watching);
+    assert_eq!(outcome.end, AttemptEnd::Succeeded, "{outcome:?}");
+    assert_eq!(outcome.output.as_deref(), Some("2\n"));
+    assert_eq!(progress.now(), Some(0.5));
+    let log = setup.log();
+    assert_eq!(log.matches("not a progress").count(), 1, "{log}");
+
+    // One more than any program of ours has: the pipe.
+    let plain = std::process::Command::new("ls")
+        .arg("/proc/self/fd")
+        .stdin(std::process::Stdio::null())
+        .output()
+        .unwrap();
+    let plain = plain.stdout.split(|byte| *byte == b'\n').count() - 1;
+    let setup = Setup::new(&["ls", "/proc/self/fd"]);
+    let all = (0..64).map(|_| setup.run(""));
+    for outcome in futures_util::future::join_all(all).await {
+        let output = outcome.output.unwrap();
+        assert_eq!(output.lines().count(), plain + 1, "{output}");
+    }
 }

@@ -87,7 +87,7 @@ async fn the_end_of_the_program_goes_before_a_later_stop() {
     let setup = Setup::shell("until [ -e go ]; do sleep 0.01; done; echo mine; exit 4");
     let (send, stop) = watch::channel(None);
     let claimed = claimed("");
-    let mut running = std::pin::pin!(run(&setup.cx, &claimed, stop));
+    let mut running = std::pin::pin!(run(&setup.cx, &claimed, Progress::told(), stop));
     tokio::select! {
         biased;
         () = until("it runs", || !setup.cx.pids.first(1).is_empty()) => {}
@@ -114,7 +114,7 @@ async fn the_end_of_the_program_goes_before_a_later_stop() {
 async fn nothing_is_started_after_a_stop() {
     let setup = Setup::shell("touch started");
     let (_keep, stop) = watch::channel(Some(StopCause::BotStopping));
-    let outcome = run(&setup.cx, &claimed(""), stop).await;
+    let outcome = run(&setup.cx, &claimed(""), Progress::told(), stop).await;
     assert_eq!(outcome.end, AttemptEnd::GivenBack);
     assert!(!setup.cx.work_dir.exists());
 }
@@ -128,7 +128,7 @@ async fn dropping_the_attempt_kills_all_of_it_and_leaves_no_zombie() {
     let setup = Setup::shell(&script);
     let (_keep, stop) = watch::channel(None);
     let claimed = claimed("");
-    let mut running = Box::pin(run(&setup.cx, &claimed, stop));
+    let mut running = Box::pin(run(&setup.cx, &claimed, Progress::told(), stop));
     tokio::select! {
         () = until("it sleeps", || sleeping(&seconds) == 2) => {}
         outcome = &mut running => panic!("{outcome:?}"),
@@ -149,7 +149,7 @@ async fn at_whatever_moment_it_is_stopped_or_dropped_nothing_is_left() {
         let (send, stop) = watch::channel(None);
         let claimed = claimed("x");
         let after = tokio::time::sleep(Duration::from_micros(after_us));
-        let mut running = Box::pin(run(&setup.cx, &claimed, stop));
+        let mut running = Box::pin(run(&setup.cx, &claimed, Progress::told(), stop));
         tokio::select! {
             () = after => {}
             outcome = &mut running => panic!("{outcome:?}"),
