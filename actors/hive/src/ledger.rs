@@ -9,6 +9,7 @@ mod command;
 mod flow;
 mod hint;
 mod meter;
+mod offers;
 mod store;
 mod watch;
 
@@ -19,5 +20,8 @@ pub use command::{
 pub use flow::{Flow, Histogram};
 pub use hint::{Hint, ReadyTask};
 pub(crate) use meter::FlowMeter;
-pub use store::{BoxFuture, HintSink, Ledger, Prunable, ReadyQuery, Standing, Store, StoreError};
+pub use offers::{Offers, Seat};
+pub use store::{
+    BoxFuture, HintSink, Ledger, Prunable, ReadyQuery, Standing, Store, StoreError, TaskOutcome,
+};
 pub(crate) use watch::TaskWatch;

@@ -26,7 +26,7 @@ use crate::{
         bots::{Board, Launcher, LauncherDeps, ManagedBots, output::Outputs},
         ledger::LedgerWriter,
         retention::Retention,
-        scheduler::Scheduler,
+        scheduler::{Scheduler, SeatBook},
     },
     auth::Keyring,
     config::Config,
@@ -68,8 +68,15 @@ pub(crate) fn declare(parts: &Parts) -> Declared {
     let (scheduler_spec, scheduler) = {
         let (store, settings) = (parts.ledger.clone(), parts.config.scheduler.clone());
         let metrics = parts.scheduling.clone();
+        let book = Arc::new(SeatBook::new(metrics.clone()));
+        store.offer_to(book.clone());
         child("scheduler", move || {
-            let built = Scheduler::new(store.clone(), settings.clone(), metrics.clone());
+            let built = Scheduler::new(
+                store.clone(),
+                settings.clone(),
+                book.clone(),
+                metrics.clone(),
+            );
             async move { Ok::<_, StartError>(built) }
         })
     };

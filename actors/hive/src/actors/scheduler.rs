@@ -2,37 +2,31 @@
 //! [`assign`](assign::assign); here it is carried out.
 
 mod assign;
+mod book;
+mod claims;
 mod lanes;
 mod messages;
 mod roster;
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use actix::{Actor, ActorFutureExt, AsyncContext, Handler, SpawnHandle, WrapFuture};
-use deia_supervision::{Context, Handle};
+pub(crate) use book::SeatBook;
+use deia_supervision::Context;
 pub(crate) use messages::{
-    PausesChanged, Quiesce, SeatClosed, SeatOpened, SeatsFreed, TasksWaiting,
+    PausesChanged, Quiesce, SeatClosed, SeatOpened, SeatsFreed, TasksWaiting, Undelivered,
 };
 
 use self::{
     assign::{Ageing, Assignment, assign},
+    book::Book,
     lanes::Lanes,
-    roster::Roster,
 };
-use super::bots::{BotActor, Run};
 use crate::{
     config::SchedulerSettings,
-    failpoint,
-    ledger::{
-        AttemptReport, Claim, ClaimedTask, Command, Ledger, Outcome, ReadyQuery, ReadyTask,
-        StoreError,
-    },
+    ledger::{Command, Ledger, ReadyQuery, ReadyTask, StoreError},
     metrics::SchedulerMetrics,
-    model::{AttemptEnd, BotName, LeaseToken, Pause, Priority, TaskId, TaskType, Timestamp},
+    model::{BotName, Priority, TaskId, TaskType, Timestamp},
 };
 
 /// Tasks made ready in one command.
@@ -45,14 +39,11 @@ pub(crate) struct Scheduler {
     ledger: Ledger,
     settings: SchedulerSettings,
     lanes: Lanes,
-    roster: Roster,
-    bots: HashMap<BotName, Handle<BotActor>>,
+    book: Arc<SeatBook>,
     /// Tasks whose claim is on its way to the store.
     claiming: HashSet<TaskId>,
     next_due: Option<i64>,
     due_timer: Option<SpawnHandle>,
-    /// What is not started. The store has the last word.
-    paused: Vec<Pause>,
     quiescing: bool,
     metrics: Arc<SchedulerMetrics>,
 }
@@ -61,18 +52,17 @@ impl Scheduler {
     pub(crate) fn new(
         ledger: Ledger,
         settings: SchedulerSettings,
+        book: Arc<SeatBook>,
         metrics: Arc<SchedulerMetrics>,
     ) -> Self {
         Self {
             lanes: Lanes::new(settings.window as usize),
             ledger,
             settings,
-            roster: Roster::default(),
-            bots: HashMap::new(),
+            book,
             claiming: HashSet::new(),
             next_due: None,
             due_timer: None,
-            paused: Vec::new(),
             quiescing: false,
             metrics,
         }
@@ -89,13 +79,7 @@ impl Scheduler {
             every: self.settings.aged_every,
         };
         loop {
-            let assigned = assign(
-                &mut self.lanes,
-                &mut self.roster,
-                self.settings.claim_max as usize,
-                ageing,
-                |task_type| self.paused.iter().any(|pause| pause.holds(task_type)),
-            );
+            let assigned = self.assign(ageing);
             let full = assigned.len() >= self.settings.claim_max as usize;
             if !assigned.is_empty() {
                 self.claim(assigned, ctx);
@@ -110,144 +94,33 @@ impl Scheduler {
         self.tell_metrics();
     }
 
+    /// Assigns what can be assigned in one command, and notes what is left: as
+    /// long as something waits, no newer task of its type is given away.
+    fn assign(&mut self, ageing: Ageing) -> Vec<Assignment> {
+        let mut book = self.book.lock();
+        let Book {
+            roster,
+            paused,
+            waiting,
+            ..
+        } = &mut *book;
+        let held = |task_type: &TaskType| paused.iter().any(|pause| pause.holds(task_type));
+        let max = self.settings.claim_max as usize;
+        let assigned = assign(&mut self.lanes, roster, max, ageing, held);
+        waiting.clear();
+        waiting.extend(self.lanes.waiting().cloned());
+        assigned
+    }
+
+    fn free(&self, bot: &BotName, epoch: u64, places: u32) {
+        self.book.lock().roster.free(bot, epoch, places);
+    }
+
     fn tell_metrics(&self) {
         let metrics = &self.metrics;
         metrics.lanes.set(self.lanes.count() as u64);
         metrics.window.set(self.lanes.len() as u64);
         metrics.claiming.set(self.claiming.len() as u64);
-    }
-
-    fn claim(&mut self, assigned: Vec<Assignment>, ctx: &mut Context<Self>) {
-        self.metrics.assigned.add(assigned.len() as u64);
-        self.claiming.extend(assigned.iter().map(|a| a.task.id));
-        let claims = assigned
-            .iter()
-            .map(|a| Claim {
-                task: a.task.id,
-                bot: a.bot.clone(),
-                lease: LeaseToken::new(),
-            })
-            .collect();
-        let ledger = self.ledger.clone();
-        let claiming = async move { ledger.apply(Command::Claim(claims)).await };
-        ctx.spawn(
-            claiming
-                .into_actor(self)
-                .map(move |outcome, this, ctx| this.claimed(assigned, outcome, ctx)),
-        );
-    }
-
-    fn claimed(
-        &mut self,
-        assigned: Vec<Assignment>,
-        outcome: Result<Outcome, StoreError>,
-        ctx: &mut Context<Self>,
-    ) {
-        for assignment in &assigned {
-            self.claiming.remove(&assignment.task.id);
-        }
-        match outcome {
-            Ok(Outcome::Claimed { tasks, deferred }) => {
-                failpoint::hit("after_claim_before_run");
-                self.metrics.claims.add(1);
-                let lost = assigned.len().saturating_sub(tasks.len());
-                self.metrics.lost.add(lost as u64);
-                self.release_unclaimed(&assigned, &tasks);
-                self.keep(&assigned, &deferred);
-                let nothing = tasks.is_empty() && !deferred.is_empty();
-                self.deliver(&assigned, tasks, ctx);
-                match nothing {
-                    // A pause that this scheduler has not heard of.
-                    true => drop(ctx.run_later(RETRY_AFTER, Self::poll)),
-                    false => self.schedule(ctx),
-                }
-            }
-            other => {
-                self.metrics.claims_failed.add(1);
-                // Of a full disk the store tells, once.
-                if !matches!(other, Err(StoreError::Full)) {
-                    tracing::warn!(?other, "claim failed; tried again");
-                }
-                for Assignment { task, bot, epoch } in assigned {
-                    self.roster.free(&bot, epoch, 1);
-                    self.lanes.push(task);
-                }
-                ctx.run_later(RETRY_AFTER, Self::schedule);
-            }
-        }
-    }
-
-    /// Frees the places of tasks that were no longer to be had.
-    fn release_unclaimed(&mut self, assigned: &[Assignment], tasks: &[ClaimedTask]) {
-        if tasks.len() < assigned.len() {
-            let claimed: HashSet<TaskId> = tasks.iter().map(|claimed| claimed.task.id).collect();
-            for lost in assigned.iter().filter(|a| !claimed.contains(&a.task.id)) {
-                self.roster.free(&lost.bot, lost.epoch, 1);
-            }
-        }
-    }
-
-    /// Keeps tasks that are ready but were not to be had now.
-    fn keep(&mut self, assigned: &[Assignment], deferred: &[TaskId]) {
-        if !deferred.is_empty() {
-            let deferred: HashSet<&TaskId> = deferred.iter().collect();
-            for kept in assigned.iter().filter(|a| deferred.contains(&a.task.id)) {
-                self.lanes.push(kept.task.clone());
-            }
-        }
-    }
-
-    /// Hands tasks to their bots, each bot's in one message. What cannot be
-    /// handed over goes back to the queue.
-    fn deliver(
-        &mut self,
-        assigned: &[Assignment],
-        tasks: Vec<ClaimedTask>,
-        ctx: &mut Context<Self>,
-    ) {
-        let mut by_bot: HashMap<(BotName, u64), Vec<ClaimedTask>> = HashMap::new();
-        let mut assigned = assigned.iter();
-        for claimed in tasks {
-            // The answer keeps the order of the claims.
-            if let Some(assignment) = assigned.find(|a| a.task.id == claimed.task.id) {
-                by_bot
-                    .entry((claimed.bot.clone(), assignment.epoch))
-                    .or_default()
-                    .push(claimed);
-            }
-        }
-        for ((bot, epoch), tasks) in by_bot {
-            let run = Run { epoch, tasks };
-            let undelivered = match self.bots.get(&bot) {
-                Some(handle) => handle
-                    .tell(run)
-                    .err()
-                    .map(deia_supervision::Refused::into_inner),
-                None => Some(run),
-            };
-            if let Some(Run { tasks, .. }) = undelivered {
-                self.roster
-                    .free(&bot, epoch, u32::try_from(tasks.len()).unwrap_or(u32::MAX));
-                self.give_back(&tasks, ctx);
-            }
-        }
-    }
-
-    fn give_back(&mut self, tasks: &[ClaimedTask], ctx: &mut Context<Self>) {
-        let reports: Vec<AttemptReport> = tasks
-            .iter()
-            .map(|claimed| AttemptReport::given_back(claimed, "its bot could not take it"))
-            .collect();
-        let ledger = self.ledger.clone();
-        let command = Command::Finish(reports);
-        let finishing = async move { ledger.apply_when_there_is_room(command).await };
-        ctx.spawn(finishing.into_actor(self).map(|outcome, _, ctx| {
-            if let Err(error) = outcome {
-                // They are still with the bot in the store: its next start gives them back.
-                tracing::error!(%error, "tasks could not be given back");
-                ctx.notify(Poll);
-            }
-        }));
     }
 
     fn refill(&mut self, query: ReadyQuery, ctx: &mut Context<Self>) {
@@ -318,7 +191,8 @@ impl Scheduler {
         };
         ctx.spawn(reading.into_actor(self).map(|read, this, ctx| match read {
             Ok((paused, lanes, due)) => {
-                this.paused = paused;
+                this.book.lock().paused = paused;
+                this.take_back(ctx);
                 this.polled(lanes, due, ctx);
             }
             Err(error) => tracing::warn!(%error, "the queue could not be read"),
@@ -341,6 +215,8 @@ impl Scheduler {
             None => {}
         }
         self.schedule(ctx);
+        // From now on it is known what waits.
+        self.book.lock().open = !self.quiescing;
     }
 }
 
@@ -348,6 +224,15 @@ impl Actor for Scheduler {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
+        let mut book = self.book.lock();
+        // What an earlier scheduler could not hand over is still to be given back.
+        let undelivered = std::mem::take(&mut book.undelivered);
+        *book = Book {
+            undelivered,
+            scheduler: Some(ctx.handle()),
+            ..Book::default()
+        };
+        drop(book);
         self.poll(ctx);
         ctx.run_interval(self.settings.poll_interval, Self::poll);
     }
@@ -373,6 +258,15 @@ impl Handler<PausesChanged> for Scheduler {
     }
 }
 
+impl Handler<Undelivered> for Scheduler {
+    type Result = ();
+
+    fn handle(&mut self, _: Undelivered, ctx: &mut Self::Context) {
+        self.take_back(ctx);
+        self.schedule(ctx);
+    }
+}
+
 impl Handler<TasksWaiting> for Scheduler {
     type Result = ();
 
@@ -392,10 +286,12 @@ impl Handler<SeatOpened> for Scheduler {
     type Result = ();
 
     fn handle(&mut self, seat: SeatOpened, ctx: &mut Self::Context) {
-        if self.roster.epoch(&seat.bot) != Some(seat.epoch) {
-            self.bots.insert(seat.bot.clone(), seat.handle);
-            self.roster
+        let mut book = self.book.lock();
+        if book.roster.epoch(&seat.bot) != Some(seat.epoch) {
+            book.bots.insert(seat.bot.clone(), seat.handle);
+            book.roster
                 .open(seat.bot, seat.epoch, seat.capabilities, seat.in_hand);
+            drop(book);
             self.schedule(ctx);
         }
     }
@@ -405,9 +301,10 @@ impl Handler<SeatClosed> for Scheduler {
     type Result = ();
 
     fn handle(&mut self, seat: SeatClosed, _: &mut Self::Context) {
-        self.roster.close(&seat.bot, seat.epoch);
-        if self.roster.epoch(&seat.bot).is_none() {
-            self.bots.remove(&seat.bot);
+        let mut book = self.book.lock();
+        book.roster.close(&seat.bot, seat.epoch);
+        if book.roster.epoch(&seat.bot).is_none() {
+            book.bots.remove(&seat.bot);
         }
     }
 }
@@ -416,7 +313,7 @@ impl Handler<SeatsFreed> for Scheduler {
     type Result = ();
 
     fn handle(&mut self, freed: SeatsFreed, ctx: &mut Self::Context) {
-        self.roster.free(&freed.bot, freed.epoch, freed.places);
+        self.free(&freed.bot, freed.epoch, freed.places);
         self.schedule(ctx);
     }
 }
@@ -426,24 +323,6 @@ impl Handler<Quiesce> for Scheduler {
 
     fn handle(&mut self, _: Quiesce, _: &mut Self::Context) {
         self.quiescing = true;
-    }
-}
-
-impl AttemptReport {
-    /// That a task goes back unharmed.
-    pub(crate) fn given_back(claimed: &ClaimedTask, reason: &str) -> Self {
-        Self {
-            task: claimed.task.id,
-            attempt: claimed.task.attempt,
-            lease: claimed.lease,
-            end: AttemptEnd::GivenBack,
-            output: None,
-            output_bytes: None,
-            error: Some(reason.to_owned()),
-            exit_code: None,
-            execution_time_ms: 0,
-            tokens_used: None,
-            cost_cents: None,
-        }
+        self.book.lock().open = false;
     }
 }

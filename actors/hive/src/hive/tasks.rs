@@ -109,16 +109,17 @@ impl Hive {
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let ended = waiter.ended_or_look_again(left);
-            let task = self.task(who, id).await?;
-            if task.status.is_final()
-                && let Some(result) = self.inner.ledger.result(id).await?
-            {
+            let seen = self.inner.ledger.outcome(id).await?;
+            let seen = seen
+                .filter(|seen| who.confined_to().is_none_or(|own| seen.submitter == own))
+                .ok_or_else(|| not_found(id))?;
+            if let Some(result) = seen.result {
                 return Ok(result);
             }
             if left.is_zero() || self.state() == State::Stopping {
                 return Err(HiveError::TaskNotFinished {
                     task: id,
-                    status: task.status,
+                    status: seen.status,
                 });
             }
             ended.await;

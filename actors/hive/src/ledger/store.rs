@@ -2,7 +2,7 @@
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
-use super::{Command, Hint, Outcome, ReadyTask, Refusal};
+use super::{Command, Hint, Offers, Outcome, ReadyTask, Refusal};
 use crate::model::{
     BotName, BotRecord, Event, KeyRecord, Page, PageRequest, Pause, Priority, QueueStatus,
     StatusCounts, Task, TaskFilter, TaskId, TaskResult, TaskStatus, TaskType,
@@ -63,6 +63,17 @@ pub struct Prunable {
     pub next: Option<i64>,
 }
 
+/// Whose a task is, and what has come of it so far.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TaskOutcome {
+    /// Who submitted it.
+    pub submitter: String,
+    /// Where it is in its life.
+    pub status: TaskStatus,
+    /// Its recorded end, once it has one.
+    pub result: Option<TaskResult>,
+}
+
 /// Where a queued task stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Standing {
@@ -103,11 +114,18 @@ pub trait Store: Send + Sync + 'static {
     /// Has `sink` called after each commit with what changed. It must not block.
     fn subscribe(&self, sink: HintSink);
 
+    /// Has `offers` asked for a bot when a task comes in that may start at once.
+    fn offer_to(&self, offers: Arc<dyn Offers>);
+
     /// The task, with its content.
     fn task(&self, id: TaskId) -> BoxFuture<'_, Result<Option<Task>, StoreError>>;
 
     /// The recorded end of a task; `None` while it has none.
     fn result(&self, id: TaskId) -> BoxFuture<'_, Result<Option<TaskResult>, StoreError>>;
+
+    /// Whose a task is, where it is in its life, and its recorded end: what one
+    /// asks who waits for it, in one read.
+    fn outcome(&self, id: TaskId) -> BoxFuture<'_, Result<Option<TaskOutcome>, StoreError>>;
 
     /// Tasks without their content, the newest first. Looks at a bounded number
     /// of tasks: a page may have fewer than `limit` items, even none, and go on.

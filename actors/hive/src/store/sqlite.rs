@@ -24,7 +24,7 @@ mod transaction;
 mod waiting;
 mod writer;
 
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
 
 use arc_swap::ArcSwapOption;
 pub use open::{OpenError, SqliteOptions};
@@ -33,8 +33,8 @@ use tokio::sync::oneshot;
 use self::{pool::ReaderPool, writer::Job};
 use crate::{
     ledger::{
-        BoxFuture, Command, HintSink, Outcome, Prunable, ReadyQuery, ReadyTask, Standing, Store,
-        StoreError,
+        BoxFuture, Command, HintSink, Offers, Outcome, Prunable, ReadyQuery, ReadyTask, Standing,
+        Store, StoreError, TaskOutcome,
     },
     model::{
         BotName, BotRecord, Event, KeyRecord, Page, PageRequest, Pause, Priority, QueueStatus,
@@ -55,6 +55,7 @@ pub struct SqliteStore {
     /// For what the hive itself wants to know: no list of a caller makes it wait.
     own_readers: ReaderPool,
     sinks: Arc<Mutex<Vec<HintSink>>>,
+    offers: Arc<OnceLock<Arc<dyn Offers>>>,
 }
 
 impl SqliteStore {
@@ -93,7 +94,7 @@ impl Store for SqliteStore {
     fn serve(&self) -> Result<BoxFuture<'static, String>, StoreError> {
         let (jobs, queue) = mpsc::sync_channel(self.options.queue_max);
         let (ended, end) = oneshot::channel();
-        let writer = writer::Writer::open(&self.options, self.sinks.clone())
+        let writer = writer::Writer::open(&self.options, self.sinks.clone(), self.offers.clone())
             .map_err(|error| StoreError::Failed(error.to_string()))?;
         let thread = std::thread::Builder::new()
             .name("deia-ledger".into())
@@ -150,12 +151,21 @@ impl Store for SqliteStore {
             .push(sink);
     }
 
+    fn offer_to(&self, offers: Arc<dyn Offers>) {
+        // Only the first counts: a store serves one hive.
+        let _ = self.offers.set(offers);
+    }
+
     fn task(&self, id: TaskId) -> BoxFuture<'_, Result<Option<Task>, StoreError>> {
         self.readers.read(move |db| read::task(db, id))
     }
 
     fn result(&self, id: TaskId) -> BoxFuture<'_, Result<Option<TaskResult>, StoreError>> {
         self.readers.read(move |db| read::result(db, id))
+    }
+
+    fn outcome(&self, id: TaskId) -> BoxFuture<'_, Result<Option<TaskOutcome>, StoreError>> {
+        self.readers.read(move |db| read::outcome(db, id))
     }
 
     fn tasks(

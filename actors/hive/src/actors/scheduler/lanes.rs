@@ -138,6 +138,15 @@ impl Lanes {
         self.pop_first(key)
     }
 
+    /// The types with tasks that wait, here or in the store.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = &TaskType> {
+        let waits = |lane: &Lane| !lane.tasks.is_empty() || lane.more || lane.refilling;
+        let lanes = self.lanes.iter();
+        lanes
+            .filter(move |(_, lane)| waits(lane))
+            .map(|((_, task_type), _)| task_type)
+    }
+
     /// Whether the first task of some lane has been ready since before then.
     pub(super) fn has_aged(&self, before: i64) -> bool {
         let first = |lane: &Lane| lane.tasks.front().map(|first| first.ready_at);

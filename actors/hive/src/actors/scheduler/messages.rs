@@ -58,3 +58,8 @@ pub(crate) struct Quiesce;
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct PausesChanged;
+
+/// Claimed tasks could not be handed to their bots; they are in the book.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Undelivered;

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    ledger::{Flow, ProgressReport, Prunable},
+    ledger::{Flow, ProgressReport, Prunable, Seat},
     model::{EndReason, PageRequest, TaskFilter},
 };
 
@@ -20,6 +20,8 @@ where
         tags_metadata_and_reasons_filter,
         a_waiting_task_only_can_be_asked_for,
         poison_leaves_its_evidence,
+        a_task_may_start_in_the_transaction_that_brings_it,
+        an_outcome_is_read_whole,
     );
 }
 
@@ -340,4 +342,108 @@ async fn poison_leaves_its_evidence(ledger: Ledger) {
         .map(|attempt| attempt.bot.as_str())
         .collect();
     assert_eq!(bots, ["one", "two"]);
+}
+
+/// Offers places, and notes what becomes of them.
+#[derive(Default)]
+struct Places {
+    free: std::sync::Mutex<u32>,
+    claimed: std::sync::Mutex<Vec<ClaimedTask>>,
+}
+
+impl crate::ledger::Offers for Places {
+    fn take(&self, task_type: &crate::model::TaskType) -> Option<Seat> {
+        let mut free = self.free.lock().unwrap();
+        if *free == 0 || task_type.as_str() != "a" {
+            return None;
+        }
+        *free -= 1;
+        Some(Seat {
+            bot: bot_name("b"),
+            epoch: 1,
+            lease: LeaseToken::new(),
+        })
+    }
+
+    fn claimed(&self, tasks: Vec<(Seat, ClaimedTask)>) {
+        let tasks = tasks.into_iter().map(|(_, task)| task);
+        self.claimed.lock().unwrap().extend(tasks);
+    }
+
+    fn release(&self, seats: Vec<Seat>) {
+        *self.free.lock().unwrap() += u32::try_from(seats.len()).unwrap();
+    }
+}
+
+async fn a_task_may_start_in_the_transaction_that_brings_it(ledger: Ledger) {
+    let places = Arc::new(Places::default());
+    ledger.offer_to(places.clone());
+    let hints = hints_of(&ledger);
+    *places.free.lock().unwrap() = 2;
+    done(&ledger, pause(Some("a"))).await;
+    let paused = submit(&ledger, vec![task_of("a", "x")]).await[0].id;
+    assert_eq!(stored(&ledger, paused).await.status, TaskStatus::Queued);
+    assert_eq!(*places.free.lock().unwrap(), 2, "the place is given back");
+    done(&ledger, resume(Some("a"))).await;
+    hints.lock().unwrap().clear();
+    let large = "y".repeat(5_000);
+    let submitted = submit(
+        &ledger,
+        vec![
+            task_of("a", &large),
+            task_of("b", "x"),
+            task_of("a", "x"),
+            task_of("a", "x"),
+        ],
+    )
+    .await;
+    let taken = std::mem::take(&mut *places.claimed.lock().unwrap());
+    let ids: Vec<_> = taken.iter().map(|claimed| claimed.task.id).collect();
+    assert_eq!(ids, [submitted[0].id, submitted[2].id]);
+    let ready = hints.lock().unwrap().len();
+    assert_eq!(ready, 2, "the others wait");
+    for claimed in &taken {
+        let mut now = stored(&ledger, claimed.task.id).await;
+        assert_eq!(now.status, TaskStatus::Running);
+        now.content.clone_from(&claimed.task.content);
+        assert_eq!(now, claimed.task, "what the bot has is what is stored");
+    }
+    assert_eq!(taken[0].task.content.as_deref(), Some(large.as_str()));
+    assert!(claim(&ledger, taken[0].task.id, "c").await.is_none());
+    assert_eq!(counted(&ledger, TaskStatus::Running).await, 2);
+    let outcome = finish(&ledger, report(&taken[0], AttemptEnd::Succeeded)).await;
+    assert_eq!(
+        outcome,
+        crate::ledger::FinishOutcome::Recorded(TaskStatus::Completed)
+    );
+    let told: Vec<_> = ledger
+        .task_events(taken[0].task.id)
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|event| event.action)
+        .collect();
+    assert_eq!(
+        told,
+        [
+            Action::TaskSubmitted,
+            Action::TaskStarted,
+            Action::TaskCompleted
+        ]
+    );
+}
+
+async fn an_outcome_is_read_whole(ledger: Ledger) {
+    assert_eq!(ledger.outcome(TaskId::new()).await.unwrap(), None);
+    let id = submit_one(&ledger).await;
+    let claimed = claim(&ledger, id, "b").await.unwrap();
+    let running = ledger.outcome(id).await.unwrap().unwrap();
+    assert_eq!(
+        (running.submitter.as_str(), running.status, running.result),
+        ("ada", TaskStatus::Running, None)
+    );
+    finish(&ledger, report(&claimed, AttemptEnd::Succeeded)).await;
+    let ended = ledger.outcome(id).await.unwrap().unwrap();
+    assert_eq!(ended.result, ledger.result(id).await.unwrap());
+    assert!(ended.result.is_some());
 }

@@ -8,8 +8,8 @@ use super::{
     waiting::{self, Waiting},
 };
 use crate::{
-    ledger::{Claim, ClaimedTask, Outcome},
-    model::{Action, EventResult, TaskStatus},
+    ledger::{Claim, ClaimedTask, Outcome, Seat},
+    model::{Action, BotName, EventResult, Task, TaskStatus, TaskType},
 };
 
 pub(super) fn claim(tx: &mut Tx<'_>, claims: &[Claim]) -> rusqlite::Result<Outcome> {
@@ -72,30 +72,71 @@ fn take(tx: &mut Tx<'_>, stored: rows::Stored, claim: &Claim) -> rusqlite::Resul
             tx.now.as_millis(),
             tx.next_event()
         ])?;
-    task.status = TaskStatus::Running;
-    task.attempt += 1;
-    task.assigned_bot = Some(claim.bot.clone());
-    task.started_at = Some(tx.now);
-    task.progress = 0.0;
     let waited = tx.now.millis_since(task.run_at);
     let lane = tx.lane(&task.task_type, task.priority);
     lane.moved(Some(TaskStatus::Queued), TaskStatus::Running);
-    lane.flow.started += 1;
     lane.flow.waits.record(waited);
-    tx.log_after(
-        last_event,
-        &Entry {
-            action: Action::TaskStarted,
-            actor: claim.bot.as_str(),
-            target: &task.id.to_string(),
-            result: EventResult::Success,
-            details: Some(&format!("{{\"attempt\":{}}}", task.attempt)),
-            trace_id: task.traceparent.as_deref().and_then(rows::trace_id),
-        },
-    )?;
+    begun(tx, &mut task, &claim.bot, last_event)?;
     Ok(ClaimedTask {
         task,
         bot: claim.bot.clone(),
         lease: claim.lease,
     })
+}
+
+/// Notes in the task, the flows and the events that an attempt begins.
+fn begun(
+    tx: &mut Tx<'_>,
+    task: &mut Task,
+    bot: &BotName,
+    last_event: Option<i64>,
+) -> rusqlite::Result<()> {
+    task.status = TaskStatus::Running;
+    task.attempt += 1;
+    task.assigned_bot = Some(bot.clone());
+    task.started_at = Some(tx.now);
+    task.progress = 0.0;
+    tx.lane(&task.task_type, task.priority).flow.started += 1;
+    tx.log_after(
+        last_event,
+        &Entry {
+            action: Action::TaskStarted,
+            actor: bot.as_str(),
+            target: &task.id.to_string(),
+            result: EventResult::Success,
+            details: Some(&format!("{{\"attempt\":{}}}", task.attempt)),
+            trace_id: task.traceparent.as_deref().and_then(rows::trace_id),
+        },
+    )
+}
+
+/// A place for a task of that type that comes in and may start at once.
+pub(super) fn seat_for(tx: &mut Tx<'_>, task_type: &TaskType) -> rusqlite::Result<Option<Seat>> {
+    let Some(seat) = tx.take_seat(task_type) else {
+        return Ok(None);
+    };
+    let held = |paused: &String| paused.is_empty() || paused == task_type.as_str();
+    if paused_types(tx)?.iter().any(held) {
+        tx.leave_seat();
+        return Ok(None);
+    }
+    Ok(Some(seat))
+}
+
+/// A task that comes in starts in the same transaction.
+pub(super) fn start_at_once(
+    tx: &mut Tx<'_>,
+    mut task: Task,
+    seat: Seat,
+    submitted_event: i64,
+) -> rusqlite::Result<()> {
+    tx.lane(&task.task_type, task.priority).flow.waits.record(0);
+    begun(tx, &mut task, &seat.bot, Some(submitted_event))?;
+    let claimed = ClaimedTask {
+        task,
+        bot: seat.bot.clone(),
+        lease: seat.lease,
+    };
+    tx.hand_over(seat, claimed);
+    Ok(())
 }

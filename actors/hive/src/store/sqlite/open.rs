@@ -161,6 +161,7 @@ impl SqliteStore {
             readers,
             own_readers,
             sinks: Default::default(),
+            offers: Default::default(),
             options,
         })
     }

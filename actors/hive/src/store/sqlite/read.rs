@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{bots, dependencies, keys, pauses, rows};
 use crate::{
-    ledger::{ReadyQuery, ReadyTask, Standing},
+    ledger::{ReadyQuery, ReadyTask, Standing, TaskOutcome},
     model::{
         BotName, BotRecord, FailedAttempt, KeyRecord, Priority, QueueLane, QueueStatus, Rates,
         StatusCounts, Task, TaskId, TaskResult, TaskStatus, TaskType, Timestamp, Waits,
@@ -106,6 +106,28 @@ pub(super) fn result(db: &Connection, id: TaskId) -> rusqlite::Result<Option<Tas
         Ok(result.with_output_bytes(output_bytes))
     })
     .optional()
+}
+
+/// Whose a task is, where it is, and its end if it has one.
+pub(super) fn outcome(db: &Connection, id: TaskId) -> rusqlite::Result<Option<TaskOutcome>> {
+    let found = db
+        .prepare_cached("SELECT submitter, status FROM tasks WHERE id = ?1")?
+        .query_row([id.as_bytes()], |row| {
+            Ok((row.get(0)?, rows::status(row, 1)?))
+        })
+        .optional()?;
+    let Some((submitter, status)) = found else {
+        return Ok(None);
+    };
+    let result = match status.is_final() {
+        true => result(db, id)?,
+        false => None,
+    };
+    Ok(Some(TaskOutcome {
+        submitter,
+        status,
+        result,
+    }))
 }
 
 pub(super) fn bots(db: &Connection) -> rusqlite::Result<Vec<BotRecord>> {

@@ -146,6 +146,61 @@ pub(super) fn stored_task(row: &Row<'_>) -> rusqlite::Result<Stored> {
     })
 }
 
+/// A task that comes in, with what was decided about it.
+pub(super) struct NewRow<'a> {
+    pub(super) id: TaskId,
+    pub(super) new: &'a NewTask,
+    pub(super) extra: Extra,
+    pub(super) submitter: &'a str,
+    pub(super) run_at: Timestamp,
+    pub(super) max_attempts: u32,
+    pub(super) timeout_seconds: u64,
+    pub(super) expires_at: Option<Timestamp>,
+}
+
+impl NewRow<'_> {
+    /// As it would be read back while it is queued.
+    pub(super) fn into_task(self, now: Timestamp) -> Task {
+        let new = self.new;
+        Task {
+            id: self.id,
+            task_type: new.task_type.clone(),
+            priority: new.priority,
+            status: TaskStatus::Queued,
+            submitter: self.submitter.to_owned(),
+            content: Some(new.content.clone()),
+            tags: self.extra.tags,
+            metadata: self.extra.metadata,
+            assigned_bot: None,
+            created_at: now,
+            run_at: self.run_at,
+            started_at: None,
+            completed_at: None,
+            attempt: 0,
+            failures: 0,
+            max_attempts: self.max_attempts,
+            bot_deaths: 0,
+            timeout_seconds: self.timeout_seconds,
+            estimated_duration_seconds: self.extra.estimate,
+            actual_duration_seconds: None,
+            progress: 0.0,
+            deployment: Deployment::Blue,
+            cancel_requested_at: None,
+            last_error: None,
+            end_reason: None,
+            expires_at: self.expires_at,
+            dedup_key: new.dedup_key.clone(),
+            idempotency_key: self.extra.idempotency_key,
+            depends_on: self.extra.depends_on,
+            on_dependency_failure: self.extra.on_dependency_failure,
+            waiting_for: 0,
+            retry: self.extra.retry,
+            failed_attempts: Vec::new(),
+            traceparent: new.traceparent.clone(),
+        }
+    }
+}
+
 /// Content that is not kept in the task's row.
 pub(super) fn stored_content(db: &Connection, seq: i64) -> rusqlite::Result<Option<String>> {
     db.prepare_cached("SELECT content FROM contents WHERE seq = ?1")?

@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::{
     apply::ApplyError,
+    claim,
     dependencies::{self, Parent},
     rows::{self, Extra},
     transaction::{Entry, Tx},
@@ -193,20 +194,33 @@ fn insert(
         let millis = u64::try_from(expires_after?.as_millis()).unwrap_or(u64::MAX);
         Some(run_at.plus_millis(millis))
     });
+    let seat = match status {
+        TaskStatus::Queued if expires_at.is_none_or(|at| at > tx.now) => {
+            claim::seat_for(tx, &task.task_type)?
+        }
+        _ => None,
+    };
+    let stored_status = match seat {
+        Some(_) => TaskStatus::Running,
+        None => status,
+    };
+    let last_event = tx.next_event() + i64::from(seat.is_some());
+    let extra = Extra::of(task, depends_on.iter().map(|parent| parent.id).collect());
     tx.db
         .prepare_cached(
             "INSERT INTO tasks (id, type, priority, status, submitter, content, extra, traceparent, created_at, run_at,
-                                max_attempts, timeout_seconds, expires_at, dedup_key, blocked_by, last_event)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+                                max_attempts, timeout_seconds, expires_at, dedup_key, blocked_by, last_event,
+                                attempt, bot, lease, started_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)",
         )?
         .execute(params![
             id.as_bytes(),
             task.task_type.as_str(),
             task.priority.rank(),
-            rows::status_code(status),
+            rows::status_code(stored_status),
             submitter,
             inline.then_some(task.content.as_str()),
-            Extra::of(task, depends_on.iter().map(|parent| parent.id).collect()).map(|extra| json!(extra).to_string()),
+            extra.as_ref().map(|extra| json!(extra).to_string()),
             task.traceparent,
             tx.now.as_millis(),
             run_at.as_millis(),
@@ -215,7 +229,11 @@ fn insert(
             expires_at.map(Timestamp::as_millis),
             task.dedup_key,
             waits_for,
-            tx.next_event(),
+            last_event,
+            u8::from(seat.is_some()),
+            seat.as_ref().map(|seat| seat.bot.as_str()),
+            seat.as_ref().map(|seat| seat.lease.as_bytes()),
+            seat.is_some().then_some(tx.now.as_millis()),
         ])?;
     let seq = tx.db.last_insert_rowid();
     if !inline {
@@ -227,7 +245,7 @@ fn insert(
         dependencies::add_edge(tx, parent, seq)?;
     }
     let lane = tx.lane(&task.task_type, task.priority);
-    lane.moved(None, status);
+    lane.moved(None, stored_status);
     lane.flow.submitted += 1;
     tx.log(&Entry {
         action: Action::TaskSubmitted,
@@ -237,20 +255,34 @@ fn insert(
         details: None,
         trace_id: task.traceparent.as_deref().and_then(rows::trace_id),
     })?;
-    if let Some(at) = expires_at {
+    if let Some(at) = expires_at.filter(|_| seat.is_none()) {
         tx.hint(Hint::Due(at.as_millis()));
     }
-    match status {
-        TaskStatus::Pending if waits_for == 0 => tx.hint(Hint::Due(run_at.as_millis())),
-        TaskStatus::Pending => {}
-        _ => tx.hint(Hint::Ready(ReadyTask {
+    match (status, seat) {
+        (TaskStatus::Queued, Some(seat)) => {
+            let new = rows::NewRow {
+                id,
+                new: task,
+                extra: extra.unwrap_or_default(),
+                submitter,
+                run_at,
+                max_attempts,
+                timeout_seconds,
+                expires_at,
+            };
+            claim::start_at_once(tx, new.into_task(tx.now), seat, last_event - 1)?;
+        }
+        (TaskStatus::Queued, None) => tx.hint(Hint::Ready(ReadyTask {
             id,
             order: seq,
             task_type: task.task_type.clone(),
             priority: task.priority,
             ready_at: run_at.as_millis(),
         })),
+        _ if waits_for == 0 => tx.hint(Hint::Due(run_at.as_millis())),
+        _ => {}
     }
+    // As it was accepted, also when a bot has it already.
     let submitted = Submitted {
         id,
         status,

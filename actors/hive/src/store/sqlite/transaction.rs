@@ -7,7 +7,7 @@ use rusqlite::{Connection, params};
 
 use super::rows;
 use crate::{
-    ledger::{BotDelta, Flow, Hint, TaskPolicy},
+    ledger::{BotDelta, ClaimedTask, Flow, Hint, Offers, Seat, TaskPolicy},
     model::{Action, BotName, EventResult, NewEvent, Priority, TaskStatus, TaskType, Timestamp},
 };
 
@@ -21,10 +21,56 @@ pub(super) struct Tx<'a> {
     pub(super) now: Timestamp,
     /// The task types that have counters.
     types: &'a mut HashSet<TaskType>,
+    offers: Option<&'a dyn Offers>,
     next_event: i64,
-    hints: Vec<Hint>,
+    told: Told,
     lanes: HashMap<TaskType, [Option<Box<Lane>>; Priority::ALL.len()]>,
     bots: HashMap<BotName, BotDelta>,
+}
+
+/// What is told after the commit. Dropped before that, it gives back the
+/// places that were taken for tasks.
+#[derive(Default)]
+pub(super) struct Told {
+    /// What changed.
+    pub(super) hints: Vec<Hint>,
+    /// Tasks that bots have from the moment they came in.
+    pub(super) claimed: Vec<(Seat, ClaimedTask)>,
+    /// The places that were taken for these.
+    taken: Vec<Seat>,
+}
+
+/// A transaction with nothing left but the commit.
+pub(super) struct Written<'a> {
+    told: Told,
+    offers: Option<&'a dyn Offers>,
+}
+
+impl Written<'_> {
+    /// It is on disk.
+    pub(super) fn take(&mut self) -> Told {
+        self.told.taken.clear();
+        std::mem::take(&mut self.told)
+    }
+}
+
+impl Drop for Written<'_> {
+    fn drop(&mut self) {
+        release(self.offers, &mut self.told);
+    }
+}
+
+impl Drop for Tx<'_> {
+    fn drop(&mut self) {
+        release(self.offers, &mut self.told);
+    }
+}
+
+/// The transaction did not come to be.
+fn release(offers: Option<&dyn Offers>, told: &mut Told) {
+    if let Some(offers) = offers.filter(|_| !told.taken.is_empty()) {
+        offers.release(std::mem::take(&mut told.taken));
+    }
 }
 
 /// What happened in one lane.
@@ -65,6 +111,7 @@ impl<'a> Tx<'a> {
         db: &'a Connection,
         policy: &'a TaskPolicy,
         types: &'a mut HashSet<TaskType>,
+        offers: Option<&'a dyn Offers>,
         now: Timestamp,
     ) -> rusqlite::Result<Self> {
         let last: i64 = db
@@ -75,8 +122,9 @@ impl<'a> Tx<'a> {
             policy,
             now,
             types,
+            offers,
             next_event: last + 1,
-            hints: Vec::new(),
+            told: Told::default(),
             lanes: HashMap::new(),
             bots: HashMap::new(),
         })
@@ -134,12 +182,31 @@ impl<'a> Tx<'a> {
 
     /// Has this told after the commit.
     pub(super) fn hint(&mut self, hint: Hint) {
-        self.hints.push(hint);
+        self.told.hints.push(hint);
+    }
+
+    /// Takes a place for a task of that type that may start at once.
+    pub(super) fn take_seat(&mut self, task_type: &TaskType) -> Option<Seat> {
+        let seat = self.offers?.take(task_type)?;
+        self.told.taken.push(seat.clone());
+        Some(seat)
+    }
+
+    /// Leaves the place that was taken last.
+    pub(super) fn leave_seat(&mut self) {
+        if let (Some(offers), Some(seat)) = (self.offers, self.told.taken.pop()) {
+            offers.release(vec![seat]);
+        }
+    }
+
+    /// Has the task handed to the bot after the commit.
+    pub(super) fn hand_over(&mut self, seat: Seat, task: ClaimedTask) {
+        self.told.claimed.push((seat, task));
     }
 
     /// Has the scheduler look at once for what is due.
     pub(super) fn hint_due_now(&mut self) {
-        self.hints.push(Hint::Due(self.now.as_millis()));
+        self.told.hints.push(Hint::Due(self.now.as_millis()));
     }
 
     /// The lane of that type and priority.
@@ -192,15 +259,15 @@ impl<'a> Tx<'a> {
         }
     }
 
-    /// Writes the counters; what is left are the hints.
-    pub(super) fn finish(mut self) -> rusqlite::Result<Vec<Hint>> {
+    /// Writes the counters; what is left is the commit.
+    pub(super) fn write_counters(mut self) -> rusqlite::Result<Written<'a>> {
         let mut flows = Vec::new();
         {
             let mut add = self.db.prepare_cached(
                 "INSERT INTO task_counts (type, priority, status, n) VALUES (?1, ?2, ?3, ?4)
                  ON CONFLICT DO UPDATE SET n = n + excluded.n",
             )?;
-            for (task_type, lanes) in self.lanes {
+            for (task_type, lanes) in std::mem::take(&mut self.lanes) {
                 for (priority, lane) in Priority::ALL.into_iter().zip(lanes) {
                     let Some(lane) = lane else { continue };
                     for (status, n) in lane.change.iter().enumerate().filter(|(_, n)| **n != 0) {
@@ -221,8 +288,11 @@ impl<'a> Tx<'a> {
             }
         }
         if !flows.is_empty() {
-            self.hints.push(Hint::Flow(flows));
+            self.told.hints.push(Hint::Flow(flows));
         }
-        Ok(self.hints)
+        Ok(Written {
+            told: std::mem::take(&mut self.told),
+            offers: self.offers,
+        })
     }
 }

@@ -4,7 +4,7 @@ use std::{
     collections::{HashSet, VecDeque},
     path::PathBuf,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU32, Ordering},
         mpsc,
     },
@@ -21,10 +21,10 @@ use super::{
     errors::{is_fatal, is_io, store_error},
     open::writable,
     room::{self, FullDisk},
-    transaction::Tx,
+    transaction::{Told, Tx},
 };
 use crate::{
-    ledger::{AttemptReport, Command, Hint, HintSink, Outcome, StoreError, TaskPolicy},
+    ledger::{AttemptReport, Command, Hint, HintSink, Offers, Outcome, StoreError, TaskPolicy},
     metrics::StoreMetrics,
     model::{TaskType, Timestamp},
 };
@@ -64,6 +64,7 @@ pub(super) struct Writer {
     types: HashSet<TaskType>,
     group_commit_max: usize,
     sinks: Arc<Mutex<Vec<HintSink>>>,
+    offers: Arc<OnceLock<Arc<dyn Offers>>>,
     wal_pages: Arc<AtomicU32>,
     checkpointer: Checkpointer,
     metrics: Arc<StoreMetrics>,
@@ -79,6 +80,7 @@ impl Writer {
     pub(super) fn open(
         options: &SqliteOptions,
         sinks: Arc<Mutex<Vec<HintSink>>>,
+        offers: Arc<OnceLock<Arc<dyn Offers>>>,
     ) -> rusqlite::Result<Self> {
         let mut db = writable(options)?;
         let wal_pages = Arc::new(AtomicU32::new(0));
@@ -97,6 +99,7 @@ impl Writer {
             policy: options.policy.clone(),
             group_commit_max: options.group_commit_max,
             sinks,
+            offers,
             wal_pages,
             checkpointer: Checkpointer::new(options.checkpoint_pages, options.wal_max_bytes),
             metrics: options.metrics.clone(),
@@ -330,13 +333,16 @@ impl Writer {
         let began = Instant::now();
         self.db.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
         match self.apply_all(commands) {
-            Ok((outcomes, hints)) => {
+            Ok((outcomes, Told { hints, claimed, .. })) => {
                 let wal_pages = self.wal_pages.load(Ordering::Relaxed);
                 self.checkpointer.committed(wal_pages);
                 self.metrics
                     .committed(commands, &outcomes, began, wal_pages);
                 crate::failpoint::hit("after_commit_before_answer");
                 self.full.written();
+                if let Some(offers) = self.offers.get().filter(|_| !claimed.is_empty()) {
+                    offers.claimed(claimed);
+                }
                 self.tell(&hints);
                 Ok(outcomes)
             }
@@ -361,8 +367,10 @@ impl Writer {
     fn apply_all(
         &mut self,
         commands: &[&Command],
-    ) -> rusqlite::Result<(Vec<Result<Outcome, StoreError>>, Vec<Hint>)> {
-        let mut tx = Tx::new(&self.db, &self.policy, &mut self.types, Timestamp::now())?;
+    ) -> rusqlite::Result<(Vec<Result<Outcome, StoreError>>, Told)> {
+        let offers = self.offers.get().map(AsRef::as_ref);
+        let now = Timestamp::now();
+        let mut tx = Tx::new(&self.db, &self.policy, &mut self.types, offers, now)?;
         let mut outcomes = Vec::with_capacity(commands.len());
         for command in commands {
             match apply(&mut tx, command) {
@@ -373,10 +381,10 @@ impl Writer {
                 Err(ApplyError::Sqlite(error)) => return Err(error),
             }
         }
-        let hints = tx.finish()?;
+        let mut written = tx.write_counters()?;
         crate::failpoint::hit("before_commit");
         self.db.prepare_cached("COMMIT")?.execute([])?;
-        Ok((outcomes, hints))
+        Ok((outcomes, written.take()))
     }
 
     fn tell(&self, hints: &[Hint]) {

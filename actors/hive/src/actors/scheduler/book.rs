@@ -1,0 +1,121 @@
+//! The bots with their places, as the scheduler and the store's writer share
+//! them: so that a task can be given away in the transaction that brings it.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use deia_supervision::Handle;
+
+use super::{SeatsFreed, Undelivered, roster::Roster};
+use crate::{
+    actors::bots::{BotActor, Run},
+    failpoint,
+    ledger::{ClaimedTask, Offers, Seat},
+    metrics::SchedulerMetrics,
+    model::{BotName, LeaseToken, Pause, TaskType},
+};
+
+/// The bots with their places. Locked for moments only, never across I/O.
+pub(crate) struct SeatBook {
+    book: Mutex<Book>,
+    metrics: Arc<SchedulerMetrics>,
+}
+
+/// What is in it.
+#[derive(Default)]
+pub(super) struct Book {
+    pub(super) roster: Roster,
+    pub(super) bots: HashMap<BotName, Handle<BotActor>>,
+    /// Types with tasks that wait already: these go first.
+    pub(super) waiting: HashSet<TaskType>,
+    /// What is not started. The store has the last word.
+    pub(super) paused: Vec<Pause>,
+    /// Claimed tasks that their bots could not be handed.
+    pub(super) undelivered: Vec<ClaimedTask>,
+    /// Whether tasks may be given away: there is a scheduler, and it is not stopping.
+    pub(super) open: bool,
+    /// Who is told when a place is free again.
+    pub(super) scheduler: Option<Handle<super::Scheduler>>,
+}
+
+impl SeatBook {
+    pub(crate) fn new(metrics: Arc<SchedulerMetrics>) -> Self {
+        Self {
+            book: Mutex::default(),
+            metrics,
+        }
+    }
+
+    /// Opens it.
+    pub(super) fn lock(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Book {
+    /// Hands tasks to a bot in one message. What cannot be handed over is kept
+    /// for the scheduler, and its places are free again.
+    pub(super) fn deliver(&mut self, bot: &BotName, epoch: u64, tasks: Vec<ClaimedTask>) {
+        let run = Run { epoch, tasks };
+        let undelivered = match self.bots.get(bot) {
+            Some(handle) => handle
+                .tell(run)
+                .err()
+                .map(deia_supervision::Refused::into_inner),
+            None => Some(run),
+        };
+        if let Some(Run { tasks, .. }) = undelivered {
+            let places = u32::try_from(tasks.len()).unwrap_or(u32::MAX);
+            self.roster.free(bot, epoch, places);
+            self.undelivered.extend(tasks);
+            // Should the message find no room: the scheduler also looks by itself.
+            let _ = self.scheduler.as_ref().map(|s| s.tell(Undelivered));
+        }
+    }
+}
+
+impl Offers for SeatBook {
+    fn take(&self, task_type: &TaskType) -> Option<Seat> {
+        let mut book = self.lock();
+        let held = !book.open
+            || book.waiting.contains(task_type)
+            || book.paused.iter().any(|pause| pause.holds(task_type));
+        if held {
+            return None;
+        }
+        let (bot, epoch) = book.roster.seat(task_type)?;
+        book.roster.given(&bot, false);
+        Some(Seat {
+            bot,
+            epoch,
+            lease: LeaseToken::new(),
+        })
+    }
+
+    fn claimed(&self, tasks: Vec<(Seat, ClaimedTask)>) {
+        failpoint::hit("after_claim_before_run");
+        self.metrics.assigned.add(tasks.len() as u64);
+        let mut by_bot: HashMap<(BotName, u64), Vec<ClaimedTask>> = HashMap::new();
+        for (seat, task) in tasks {
+            by_bot.entry((seat.bot, seat.epoch)).or_default().push(task);
+        }
+        let mut book = self.lock();
+        for ((bot, epoch), tasks) in by_bot {
+            book.deliver(&bot, epoch, tasks);
+        }
+    }
+
+    fn release(&self, seats: Vec<Seat>) {
+        let book = self.lock();
+        for Seat { bot, epoch, .. } in seats {
+            let places = 1;
+            // Should the message find no room, the bot's next offer tells how many it has in hand.
+            let _ = book
+                .scheduler
+                .as_ref()
+                .map(|scheduler| scheduler.tell(SeatsFreed { bot, epoch, places }));
+        }
+    }
+}
