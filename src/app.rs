@@ -14,7 +14,7 @@ use std::{
 };
 
 use anyhow::Context;
-use clap::Parser;
+use clap::{CommandFactory as _, Parser};
 use deia_hive::{Hive, config::Config};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -29,6 +29,11 @@ use crate::{
 
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 1_024;
+
+/// The definition of the command line of `deia`, for its documents.
+pub fn command() -> clap::Command {
+    Args::command()
+}
 
 /// `deia`: reads the command line, does what it says, and gives the exit code:
 /// 0 done, 1 failed, 2 wrong usage.

@@ -26,10 +26,12 @@ mod outputs;
 mod problem;
 mod queue;
 mod route;
+pub mod schemas;
 mod stream;
 mod supervisors;
 mod system;
 mod tasks;
+mod viewer;
 
 use actix_web::http::Method;
 use deia_hive::auth::Permission as P;
@@ -118,10 +120,14 @@ pub fn table() -> Vec<Route> {
         route(GET,    "/api/openapi.json",               AnyKey,               &[],          meta::openapi),
         route(GET,    "/api/errors",                     AnyKey,               &[],          meta::errors),
         route(GET,    "/api/errors/{code}",              AnyKey,               &[],          meta::error),
+        route(GET,    "/api/schemas",                    AnyKey,               &[],          schemas::list),
+        route(GET,    "/api/schemas/{name}",             AnyKey,               &[],          schemas::get),
 
         route(GET,    "/metrics",                        Needs(P::SysHealth),  &[],          metrics::metrics),
         open("/livez",  health::live),
         open("/readyz", health::ready),
         open("/health", health::healthy),
+        // A page that has nothing of the hive in it: see decision 7.
+        open("/api/docs", viewer::page),
     ]
 }

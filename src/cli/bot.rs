@@ -31,10 +31,14 @@ pub(super) enum BotCommand {
         watch: WatchArgs,
     },
     /// Show everything about a bot.
-    #[command(before_help = "Examples:\n  deia-admin bot show upper-1")]
+    #[command(before_help = "Examples:
+  deia-admin bot show upper-1
+  deia-admin bot show upper-1 --watch")]
     Show {
         /// The bot.
         name: BotName,
+        #[command(flatten)]
+        watch: WatchArgs,
     },
     /// Put a bot in place, or replace what it is made of.
     #[command(before_help = "Examples:
@@ -96,9 +100,12 @@ impl BotCommand {
         let (client, out) = (&context.client, &context.out);
         match self {
             Self::List { watch } => list(context, watch).await,
-            Self::Show { name } => {
-                let bot = client.bot(&name).await?;
-                out.one(&bot, |look| view::details(&bot, look))
+            Self::Show { name, watch } => {
+                let once = async || {
+                    let bot = client.bot(&name).await?;
+                    out.one(&bot, |look| view::details(&bot, look))
+                };
+                watch.show(out, once).await
             }
             Self::Add(args) => add(context, *args).await,
             Self::Launch { name, wait } => {

@@ -34,6 +34,38 @@ pub enum Exit {
     TimedOut = 8,
 }
 
+impl Exit {
+    /// All of them, by their number.
+    pub const ALL: [Exit; 9] = [
+        Exit::Ok,
+        Exit::Failed,
+        Exit::Usage,
+        Exit::Unhealthy,
+        Exit::NotFound,
+        Exit::Denied,
+        Exit::Conflict,
+        Exit::Unreachable,
+        Exit::TimedOut,
+    ];
+
+    /// What it says, for the documents.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Ok => "what was asked for was done",
+            Self::Failed => {
+                "it was not: the hive refused or failed, or the task that was waited for did"
+            }
+            Self::Usage => "the command or its input is wrong",
+            Self::Unhealthy => "the hive answers and is not healthy",
+            Self::NotFound => "there is no such thing",
+            Self::Denied => "the key may not do that, or is none",
+            Self::Conflict => "it does not fit how things stand",
+            Self::Unreachable => "no hive answers",
+            Self::TimedOut => "it was not done in time",
+        }
+    }
+}
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit as u8)
@@ -86,6 +118,14 @@ pub enum CliError {
         /// What is wrong with it and what would be right.
         reason: String,
     },
+    /// There is nothing of that name.
+    #[error("there is no {what}")]
+    NoSuch {
+        /// What was asked for.
+        what: String,
+        /// What there is.
+        known: Vec<String>,
+    },
     /// It asks first, and nobody can be asked.
     #[error("this would {action}, and there is no terminal to ask on")]
     CannotAsk {
@@ -100,6 +140,12 @@ pub enum CliError {
     BotExists {
         /// The bot.
         name: BotName,
+    },
+    /// A profile of that name exists.
+    #[error("profile {name} exists already")]
+    ProfileExists {
+        /// The profile.
+        name: String,
     },
     /// A bot did not get where it was sent.
     #[error("bot {name} is {status}: {reason}")]
@@ -179,7 +225,8 @@ impl CliError {
             Self::NoKey { .. } | Self::KeyRefused { .. } | Self::KeyFileDenied { .. } => {
                 Exit::Denied
             }
-            Self::BotExists { .. } => Exit::Conflict,
+            Self::NoSuch { .. } => Exit::NotFound,
+            Self::BotExists { .. } | Self::ProfileExists { .. } => Exit::Conflict,
             Self::BotNotThere { .. } | Self::TaskNotEnded { .. } | Self::NotRestarted { .. } => {
                 Exit::TimedOut
             }

@@ -9,6 +9,7 @@ use super::{
     human,
     output::Look,
     table::{Cell, Table, Tone, or_dash},
+    watch::WatchArgs,
 };
 
 #[derive(Debug, Subcommand)]
@@ -16,14 +17,29 @@ pub(super) enum HealthCommand {
     /// Show what is wrong and the measurements behind it; exit code 3 when something is.
     #[command(before_help = "Examples:
   deia-admin health check
+  deia-admin health check --watch
   deia-admin health check --output json | jq -r '.problems[]'")]
-    Check,
+    Check {
+        #[command(flatten)]
+        watch: WatchArgs,
+    },
 }
 
 impl HealthCommand {
     pub(super) async fn run(self, context: &Context) -> Result<(), CliError> {
         match self {
-            Self::Check => check(context).await,
+            Self::Check { watch } if watch.again() => {
+                // What is unhealthy is what is watched for.
+                let once = async || match check(context).await {
+                    Err(CliError::Unhealthy(why)) => {
+                        context.out.note(&format!("not healthy: {why}"));
+                        Ok(())
+                    }
+                    other => other,
+                };
+                watch.show(&context.out, once).await
+            }
+            Self::Check { .. } => check(context).await,
         }
     }
 }

@@ -10,7 +10,8 @@ use serde::Serialize;
 use super::{error::CliError, human, yaml};
 
 /// How data is written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub(super) enum Format {
     /// For people.
     #[default]
@@ -21,6 +22,18 @@ pub(super) enum Format {
     Jsonl,
     /// What the API answers, as YAML.
     Yaml,
+}
+
+impl Format {
+    /// Its name, as on the command line.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Table => "table",
+            Self::Json => "json",
+            Self::Jsonl => "jsonl",
+            Self::Yaml => "yaml",
+        }
+    }
 }
 
 /// What a table has to know of where it is shown.

@@ -2,7 +2,7 @@
 
 use clap::{Arg, Command};
 
-use super::root;
+use super::{error::Exit, root};
 
 const HEAD: &str = "\
 # deia-admin
@@ -16,18 +16,6 @@ colours off; they are only used on a terminal.
 A key is never an argument: it is read from `--key-file` or `DEIA_KEY_FILE`,
 otherwise, for a hive on this machine, from `admin.key` in `--data-dir` or
 `DEIA_DATA_DIR`. It is only sent over `https`, or to this machine.
-
-| exit code | meaning |
-|---|---|
-| 0 | what was asked for was done |
-| 1 | it was not: the hive refused or failed, or the task that was waited for did |
-| 2 | the command or its input is wrong |
-| 3 | the hive answers and is not healthy |
-| 4 | there is no such thing |
-| 5 | the key may not do that, or is none |
-| 6 | it does not fit how things stand |
-| 7 | no hive answers |
-| 8 | it was not done in time |
 ";
 
 /// The reference, as Markdown.
@@ -35,6 +23,10 @@ pub fn reference() -> String {
     let mut command = root::command();
     command.build();
     let mut out = HEAD.to_owned();
+    out.push_str("\n| exit code | meaning |\n|---|---|\n");
+    for exit in Exit::ALL {
+        out.push_str(&format!("| {} | {} |\n", exit as u8, exit.meaning()));
+    }
     out.push_str("\n## Global options\n\nEvery command understands these.\n\n");
     let is_global = |arg: &&Arg| arg.is_global_set() && !arg.is_hide_set();
     options(&mut out, command.get_arguments().filter(is_global));

@@ -7,11 +7,14 @@ use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 use super::{
     bot::BotCommand,
     completions,
-    context::{Context, GlobalArgs},
+    context::{Context, GlobalArgs, Globals},
     error::{CliError, Exit},
     health::HealthCommand,
     key::{self, KeyCommand},
+    man,
+    profile::ProfileCommand,
     queue::QueueCommand,
+    schema,
     supervisors::{self, SupervisorsCommand},
     system::SystemCommand,
     task::TaskCommand,
@@ -45,6 +48,48 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Noun {
+    #[command(flatten)]
+    OfHive(HiveNoun),
+    /// Keep the addresses and key files of hives under names.
+    #[command(
+        subcommand,
+        before_help = "Examples:
+  deia-admin profile add prod --url https://hive.example --key-file ~/.keys/prod.key
+  deia-admin profile use prod
+  deia-admin --profile prod task list"
+    )]
+    Profile(ProfileCommand),
+    /// Print the JSON Schema of what the API takes and answers. Needs no hive.
+    #[command(before_help = "Examples:
+  deia-admin schema
+  deia-admin schema Task
+  deia-admin schema NewTask --output yaml")]
+    Schema {
+        /// The entity; all are listed when it is absent.
+        name: Option<String>,
+    },
+    /// Print the manual page of deia-admin, or write those of both programs.
+    #[command(before_help = "Examples:
+  deia-admin man | man -l -
+  deia-admin man --dir ~/.local/share/man/man1")]
+    Man {
+        /// Write all pages into this directory.
+        #[arg(long, value_name = "DIR")]
+        dir: Option<std::path::PathBuf>,
+    },
+    /// Print the completion script for a shell.
+    #[command(before_help = "Examples:
+  deia-admin completions bash > ~/.local/share/bash-completion/completions/deia-admin
+  deia-admin completions zsh > ~/.zfunc/_deia-admin")]
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// What is asked of a hive.
+#[derive(Debug, Subcommand)]
+enum HiveNoun {
     /// Put bots in place, launch, watch, stop and remove them.
     #[command(
         subcommand,
@@ -104,14 +149,6 @@ enum Noun {
   deia-admin whoami
   deia-admin whoami --key-file ci.key")]
     Whoami,
-    /// Print the completion script for a shell.
-    #[command(before_help = "Examples:
-  deia-admin completions bash > ~/.local/share/bash-completion/completions/deia-admin
-  deia-admin completions zsh > ~/.zfunc/_deia-admin")]
-    Completions {
-        /// The shell.
-        shell: clap_complete::Shell,
-    },
 }
 
 /// The whole definition of the command line.
@@ -129,11 +166,12 @@ fn examples_first(command: Command) -> Command {
 /// Parses `args` (the program's name first), does what they say, prints what
 /// came of it, and says how the process should end.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
-    let parsed = command()
-        .try_get_matches_from(args)
-        .and_then(|matches| Cli::from_arg_matches(&matches));
-    let cli = match parsed {
-        Ok(cli) => cli,
+    let parsed = command().try_get_matches_from(args).and_then(|matches| {
+        let cli = Cli::from_arg_matches(&matches)?;
+        Ok((Globals::new(cli.global, &matches), cli.noun))
+    });
+    let (globals, noun) = match parsed {
+        Ok(parsed) => parsed,
         Err(error) => {
             // Where the reader of a help text has gone away nobody is left to tell.
             let _ = error.print();
@@ -144,44 +182,47 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
             };
         }
     };
-    match execute(cli) {
+    match execute(noun, &globals) {
         Ok(()) => Exit::Ok,
         Err(error) => error.report(),
     }
 }
 
-fn execute(cli: Cli) -> Result<(), CliError> {
-    if let Noun::Completions { shell } = cli.noun {
-        return completions::print(shell);
-    }
+fn execute(noun: Noun, globals: &Globals) -> Result<(), CliError> {
+    let noun = match noun {
+        Noun::Completions { shell } => return completions::print(shell),
+        Noun::Man { dir } => return man::run(&globals.output(None), dir.as_deref()),
+        Noun::Schema { name } => return schema::run(&globals.output(None), name.as_deref()),
+        Noun::Profile(command) => return command.run(globals),
+        Noun::OfHive(noun) => noun,
+    };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(CliError::Runtime)?;
-    let context = Context::new(cli.global)?;
+    let context = Context::new(globals)?;
     runtime
-        .block_on(dispatch(cli.noun, &context))
+        .block_on(dispatch(noun, &context))
         .map_err(|error| context.explain(error))
 }
 
-async fn dispatch(noun: Noun, context: &Context) -> Result<(), CliError> {
+async fn dispatch(noun: HiveNoun, context: &Context) -> Result<(), CliError> {
     match noun {
-        Noun::Bot(command) => command.run(context).await,
-        Noun::Task(command) => command.run(context).await,
-        Noun::Queue(command) => command.run(context).await,
-        Noun::System(command) => command.run(context).await,
-        Noun::Health(command) => command.run(context).await,
-        Noun::Supervisors {
+        HiveNoun::Bot(command) => command.run(context).await,
+        HiveNoun::Task(command) => command.run(context).await,
+        HiveNoun::Queue(command) => command.run(context).await,
+        HiveNoun::System(command) => command.run(context).await,
+        HiveNoun::Health(command) => command.run(context).await,
+        HiveNoun::Supervisors {
             command: None,
             watch,
         } => supervisors::show(context, watch).await,
-        Noun::Supervisors {
+        HiveNoun::Supervisors {
             command: Some(command),
             ..
         } => command.run(context).await,
-        Noun::Key(command) => command.run(context).await,
-        Noun::Whoami => key::whoami(context).await,
-        Noun::Completions { shell } => completions::print(shell),
+        HiveNoun::Key(command) => command.run(context).await,
+        HiveNoun::Whoami => key::whoami(context).await,
     }
 }
 

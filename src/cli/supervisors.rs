@@ -19,7 +19,12 @@ pub(super) enum SupervisorsCommand {
     #[command(before_help = "Examples:
   deia-admin supervisors show hive/core/bots/upper-1
   deia-admin supervisors show hive/core --output json")]
-    Show(Part),
+    Show {
+        #[command(flatten)]
+        part: Part,
+        #[command(flatten)]
+        watch: WatchArgs,
+    },
     /// Stop a child with all below it, and start it again.
     #[command(before_help = "Examples:
   deia-admin supervisors restart hive/core/scheduler --yes")]
@@ -51,9 +56,12 @@ pub(super) struct ActOn {
 impl SupervisorsCommand {
     pub(super) async fn run(self, context: &Context) -> Result<(), CliError> {
         let (part, action) = match self {
-            Self::Show(part) => {
-                let node = context.client.supervisor(&part.path).await?;
-                return context.out.one(&node, |look| draw_with_exits(&node, look));
+            Self::Show { part, watch } => {
+                let once = async || {
+                    let node = context.client.supervisor(&part.path).await?;
+                    context.out.one(&node, |look| draw_with_exits(&node, look))
+                };
+                return watch.show(&context.out, once).await;
             }
             Self::Restart(on) => {
                 on.confirm.ask(&format!("restart {}", on.part.path))?;

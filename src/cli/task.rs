@@ -11,7 +11,7 @@ use deia_hive::model::{
 };
 
 use self::submit::SubmitArgs;
-use super::{context::Context, error::CliError, output::Output, parse};
+use super::{context::Context, error::CliError, output::Output, parse, watch::WatchArgs};
 use crate::client::{Client, ClientError};
 
 #[derive(Debug, Subcommand)]
@@ -25,20 +25,29 @@ pub(super) enum TaskCommand {
     /// List tasks, the newest first.
     #[command(before_help = "Examples:
   deia-admin task list
+  deia-admin task list --status running --watch
   deia-admin task list --status failed --type writing --limit 20
   deia-admin task list --output jsonl | jq -r .id")]
     List(ListArgs),
     /// Show everything about a task, its content included.
-    #[command(before_help = "Examples:\n  deia-admin task show task_01h455vb4pex5vsknk084sn02q")]
+    #[command(before_help = "Examples:
+  deia-admin task show task_01h455vb4pex5vsknk084sn02q
+  deia-admin task show task_01h455vb4pex5vsknk084sn02q --watch")]
     Show {
         /// The task.
         id: TaskId,
+        #[command(flatten)]
+        watch: WatchArgs,
     },
     /// Print where a task is in its life, in one word.
-    #[command(before_help = "Examples:\n  deia-admin task status task_01h455vb4pex5vsknk084sn02q")]
+    #[command(before_help = "Examples:
+  deia-admin task status task_01h455vb4pex5vsknk084sn02q
+  deia-admin task status task_01h455vb4pex5vsknk084sn02q --watch")]
     Status {
         /// The task.
         id: TaskId,
+        #[command(flatten)]
+        watch: WatchArgs,
     },
     /// Print what came of a task.
     #[command(before_help = "Examples:
@@ -82,6 +91,8 @@ pub(super) struct ListArgs {
     /// Where the page before ended.
     #[arg(long)]
     cursor: Option<String>,
+    #[command(flatten)]
+    watch: WatchArgs,
 }
 
 /// How long the end of a task is waited for.
@@ -105,19 +116,28 @@ impl TaskCommand {
         match self {
             Self::Submit(args) => submit(context, *args).await,
             Self::List(args) => {
-                let (filter, page) = args.query();
-                let page = client.tasks(&filter, &page).await?;
-                out.list(&page, "there are no such tasks", |look| {
-                    view::list(&page.items, look)
-                })
+                let watch = args.watch;
+                let (filter, part) = args.query();
+                let once = async || {
+                    let page = client.tasks(&filter, &part).await?;
+                    let table = |look: &_| view::list(&page.items, look);
+                    out.list(&page, "there are no such tasks", table)
+                };
+                watch.show(out, once).await
             }
-            Self::Show { id } => {
-                let task = client.task(id).await?;
-                out.one(&task, |look| view::details(&task, look))
+            Self::Show { id, watch } => {
+                let once = async || {
+                    let task = client.task(id).await?;
+                    out.one(&task, |look| view::details(&task, look))
+                };
+                watch.show(out, once).await
             }
-            Self::Status { id } => {
-                let state = client.task_status(id).await?;
-                out.one(&state, |_| state.status.as_str().to_owned())
+            Self::Status { id, watch } => {
+                let once = async || {
+                    let state = client.task_status(id).await?;
+                    out.one(&state, |_| state.status.as_str().to_owned())
+                };
+                watch.show(out, once).await
             }
             Self::Result { id, wait } => show(out, &result(client, id, wait).await?),
             Self::Cancel { id } => {

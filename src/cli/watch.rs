@@ -24,6 +24,11 @@ pub(super) struct WatchArgs {
 }
 
 impl WatchArgs {
+    /// Whether it is shown more than once.
+    pub(super) fn again(self) -> bool {
+        self.watch.is_some()
+    }
+
     /// Does it once, or again and again on a cleared terminal.
     ///
     /// # Errors

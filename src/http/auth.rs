@@ -15,7 +15,7 @@ use super::{
 /// What a route asks of its caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// Nothing: a health probe.
+    /// Nothing: a health probe, or the page that shows the API.
     Open,
     /// Any key in force.
     AnyKey,

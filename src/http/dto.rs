@@ -4,7 +4,7 @@ use deia_hive::{
     auth::{Permission, Principal, Role},
     model::{
         BotName, BotSpec, Capabilities, CommandExecutor, Executor, KeyId, KeyInfo, NewTask,
-        SimulatedExecutor, Task, TaskId, TaskStatus, Timestamp, Violation,
+        SimulatedExecutor, Task, TaskId, TaskStatus, Timestamp, Violation, schema::Entity,
     },
 };
 use serde::{Deserialize, Serialize};
@@ -14,6 +14,7 @@ use utoipa::ToSchema;
 use super::{
     catalogue::Code,
     json::{Object, decode_part},
+    schemas::summary,
 };
 
 /// Tasks to be accepted, all or none.
@@ -238,6 +239,39 @@ impl From<Code> for ErrorEntry {
             hint: code.hint(),
         }
     }
+}
+
+/// A schema that can be read.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct SchemaEntry {
+    /// The name of the entity.
+    #[schema(example = "Task")]
+    name: &'static str,
+    /// What the entity is.
+    description: String,
+    /// Where its schema is.
+    #[schema(example = "/api/schemas/Task")]
+    url: String,
+}
+
+impl From<&Entity> for SchemaEntry {
+    fn from(entity: &Entity) -> Self {
+        Self {
+            name: entity.name,
+            description: summary(entity),
+            url: format!("/api/schemas/{}", entity.name),
+        }
+    }
+}
+
+/// All schemas.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct SchemaList {
+    /// The version that all of them have.
+    #[schema(example = "1.0.0")]
+    pub(super) schema_version: &'static str,
+    /// The schemas, those of the model first.
+    pub(super) items: Vec<SchemaEntry>,
 }
 
 /// The answer of a probe.

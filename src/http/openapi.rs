@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+use deia_hive::model::{Event, schema::merge_all_of};
 use serde_json::{Value, json};
 use utoipa::{
     Modify, OpenApi,
@@ -9,8 +10,8 @@ use utoipa::{
 };
 
 use super::{
-    auth::Access, bots, dto, health, keys, logs, meta, metrics, outputs, problem, queue,
-    supervisors, system, table, tasks,
+    auth::Access, bots, dto, health, keys, logs, meta, metrics, outputs, problem, queue, schemas,
+    supervisors, system, table, tasks, viewer,
 };
 
 #[derive(OpenApi)]
@@ -30,8 +31,9 @@ use super::{
         supervisors::tree, supervisors::node, supervisors::restart, supervisors::suspend, supervisors::resume,
         keys::whoami, keys::roles, keys::list, keys::create, keys::revoke,
         meta::openapi, meta::errors, meta::error,
+        schemas::list, schemas::get, viewer::page,
     ),
-    components(schemas(problem::ProblemBody<'static>, dto::SupervisorNode)),
+    components(schemas(problem::ProblemBody<'static>, dto::SupervisorNode, Event)),
     security(("key" = [])),
     modifiers(&KeyScheme),
 )]
@@ -54,6 +56,8 @@ impl Modify for KeyScheme {
 /// None that a test has not ruled out.
 pub fn document() -> Result<Value, serde_json::Error> {
     let mut document = serde_json::to_value(Api::openapi())?;
+    let as_derived = document.clone();
+    merge_all_of(&mut document["components"], &as_derived);
     for route in table() {
         let path = route.path.replace(":.*}", "}");
         let method = route.method.as_str().to_ascii_lowercase();

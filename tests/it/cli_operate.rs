@@ -83,11 +83,18 @@ fn the_tree_and_the_state_of_things() {
 #[test]
 fn a_watch_shows_it_again_until_its_reader_has_gone() {
     let hive = CliHive::start(&[]);
+    let id = hive.submit(&["x", "--type", "quiet"]);
     for command in [
         &["queue", "status"][..],
         &["system", "status"],
         &["supervisors"],
         &["bot", "list"],
+        &["bot", "show", "upper-1"],
+        &["task", "list"],
+        &["task", "show", &id],
+        &["task", "status", &id],
+        &["supervisors", "show", "hive/core"],
+        &["health", "check"],
     ] {
         let args = [command, &["--watch", "100ms", "--output", "jsonl"]].concat();
         let mut child = hive.command(&args).stdout(Stdio::piped()).spawn().unwrap();

@@ -178,5 +178,7 @@ fn without_settings(command: &mut Command) -> &mut Command {
             command.env_remove(name);
         }
     }
+    // Not the profiles of whoever runs the tests.
+    command.env("DEIA_CONFIG", "no-such-directory/config.yaml");
     command.env_remove("COLUMNS").env_remove("RUST_LOG")
 }

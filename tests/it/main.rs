@@ -8,6 +8,7 @@
 )]
 
 mod cli_bots;
+mod cli_comfort;
 mod cli_operate;
 mod cli_support;
 mod cli_tasks;
@@ -27,7 +28,9 @@ mod openapi;
 mod outputs;
 mod programs;
 mod restart;
+mod schemas;
 mod supervisors;
 mod support;
 mod tidy;
 mod traces;
+mod viewer;

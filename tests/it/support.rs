@@ -124,8 +124,8 @@ impl TestApp {
         let kind = headers.get("content-type").map(|kind| kind.as_bytes());
         let body = match bytes.is_empty() {
             true => Value::Null,
-            // Metrics are for Prometheus.
-            false if kind.is_some_and(|kind| kind.starts_with(b"application/openmetrics-text")) => {
+            // Metrics are for Prometheus, the page is for people.
+            false if kind.is_some_and(|kind| !kind.ends_with(b"json")) => {
                 String::from_utf8(bytes.to_vec()).unwrap().into()
             }
             false => serde_json::from_slice(&bytes).unwrap(),

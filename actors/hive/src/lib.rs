@@ -6,6 +6,9 @@
 //! the events that it causes; actors hold nothing that cannot be rebuilt from
 //! there.
 
+// The examples of the entities are deep for `json!`.
+#![recursion_limit = "256"]
+
 mod actors;
 pub mod auth;
 pub mod config;

@@ -5,6 +5,7 @@
 
 mod bot;
 mod event;
+mod examples;
 mod executor;
 mod explain;
 mod id;
@@ -14,6 +15,7 @@ mod page;
 mod plan;
 mod queue;
 mod result;
+pub mod schema;
 mod system;
 mod task;
 mod time;
@@ -22,6 +24,7 @@ mod transition;
 
 pub use bot::{Bot, BotDesired, BotRecord, BotSpec, BotStatus, Capabilities};
 pub use event::{Action, Event, EventLevel, EventResult, NewEvent};
+pub use examples::entities;
 pub use executor::{
     Behavior, CommandExecutor, Executor, LatencyMs, SimulatedExecutor, SimulatedProfile,
 };

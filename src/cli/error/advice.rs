@@ -23,6 +23,10 @@ impl CliError {
             Self::KeyFileDenied { .. } => {
                 Some("run as the user that the hive runs as, or give another --key-file".into())
             }
+            Self::ProfileExists { .. } => Some("give --replace to change it".into()),
+            Self::NoSuch { known, .. } if !known.is_empty() => {
+                Some(format!("there is: {}", known.join(", ")))
+            }
             Self::CannotAsk { .. } => Some("give --yes to do it without being asked".into()),
             Self::BotExists { name, .. } => Some(format!(
                 "give --replace to change it, or look at it: deia-admin bot show {name}"

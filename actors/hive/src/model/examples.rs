@@ -1,0 +1,287 @@
+//! An example of each entity. Whoever adds a field to an entity adds it to its
+//! example here; a test names the fields that are missing.
+//!
+//! Each is read into its type and written again, so none of them shows what the
+//! type does not have.
+
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+use utoipa::ToSchema;
+
+use super::{
+    Bot, BotSpec, Event, HealthMetrics, KeyInfo, NewTask, QueueStatus, Submitted, SystemStatus,
+    Task, TaskExplanation, TaskResult, schema::Entity,
+};
+
+/// What the outside sees of the model, each with its schema and an example.
+///
+/// # Errors
+/// An example does not fit its type, which a test rules out.
+pub fn entities() -> Result<Vec<Entity>, serde_json::Error> {
+    Ok(vec![
+        entity::<Task>("Task", task())?,
+        entity::<NewTask>("NewTask", new_task())?,
+        entity::<Submitted>("Submitted", submitted())?,
+        entity::<TaskResult>("Result", result())?,
+        entity::<Bot>("Bot", bot())?,
+        entity::<BotSpec>("BotSpec", bot_spec())?,
+        entity::<Event>("Event", event())?,
+        entity::<QueueStatus>("QueueStatus", queue_status())?,
+        entity::<TaskExplanation>("TaskExplanation", task_explanation())?,
+        entity::<SystemStatus>("SystemStatus", system_status())?,
+        entity::<HealthMetrics>("HealthMetrics", health_metrics())?,
+        entity::<KeyInfo>("Key", key())?,
+    ])
+}
+
+fn entity<T: ToSchema + Serialize + DeserializeOwned>(
+    name: &'static str,
+    example: Value,
+) -> Result<Entity, serde_json::Error> {
+    Entity::of(name, &serde_json::from_value::<T>(example)?)
+}
+
+const TASK: &str = "task_01h455vb4pex5vsknk084sn02q";
+const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+const OTHER: &str = "task_01h455vb4pex5vsknk084sn02p";
+
+fn retry() -> Value {
+    json!({"min_ms": 500, "max_ms": 60000, "factor": 2.0, "jitter": 0.2})
+}
+
+fn task() -> Value {
+    json!({
+        "id": TASK,
+        "type": "general",
+        "priority": "P1",
+        "status": "cancelled",
+        "end_reason": "cancelled",
+        "submitter": "ci",
+        "content": "hello",
+        "tags": ["nightly"],
+        "metadata": {"ticket": 42},
+        "assigned_bot": "upper-1",
+        "created_at": "2026-11-20T08:30:00.000Z",
+        "run_at": "2026-11-20T08:30:00.000Z",
+        "expires_at": "2026-11-21T08:30:00.000Z",
+        "dedup_key": "nightly-42",
+        "idempotency_key": "a5f0-42",
+        "depends_on": [OTHER],
+        "on_dependency_failure": "fail",
+        "waiting_for": 0,
+        "retry": retry(),
+        "started_at": "2026-11-20T08:30:00.620Z",
+        "completed_at": "2026-11-20T08:30:00.930Z",
+        "attempt": 2,
+        "failures": 1,
+        "max_attempts": 3,
+        "bot_deaths": 0,
+        "timeout_seconds": 3600,
+        "estimated_duration_seconds": 60,
+        "actual_duration_seconds": 0.31,
+        "progress": 0.5,
+        "deployment": "blue",
+        "cancel_requested_at": "2026-11-20T08:30:00.900Z",
+        "last_error": "exit code 1: no space left on device",
+        "traceparent": TRACE,
+        "failed_attempts": [{
+            "attempt": 1, "bot": "upper-1", "outcome": "failed",
+            "error": "exit code 1: no space left on device", "exit_code": 1,
+            "started_at": "2026-11-20T08:30:00.020Z", "ended_at": "2026-11-20T08:30:00.110Z",
+        }],
+    })
+}
+
+fn new_task() -> Value {
+    json!({
+        "type": "general",
+        "content": "hello",
+        "priority": "P1",
+        "tags": ["nightly"],
+        "metadata": {"ticket": 42},
+        "run_at": "2026-11-20T09:00:00.000Z",
+        "max_attempts": 3,
+        "timeout_seconds": 600,
+        "estimated_duration_seconds": 60,
+        "retry": retry(),
+        "expires_at": "2026-11-21T09:00:00.000Z",
+        "dedup_key": "nightly-42",
+        "depends_on": [OTHER],
+        "on_dependency_failure": "cancel",
+    })
+}
+
+fn submitted() -> Value {
+    json!({"id": TASK, "status": "queued", "created_at": "2026-11-20T08:30:00.000Z", "deduplicated": true})
+}
+
+fn result() -> Value {
+    json!({
+        "task_id": TASK,
+        "bot_id": "upper-1",
+        "success": true,
+        "output": "HELLO",
+        "error": null,
+        "execution_time_ms": 4,
+        "started_at": "2026-11-20T08:30:00.120Z",
+        "completed_at": "2026-11-20T08:30:00.124Z",
+        "attempt": 1,
+        "tokens_used": 1200,
+        "cost_cents": 3,
+        "exit_code": 0,
+    })
+}
+
+fn bot() -> Value {
+    json!({
+        "id": "upper-1",
+        "executor": {"kind": "command", "command": ["tr", "a-z", "A-Z"]},
+        "status": "healthy",
+        "desired": "launched",
+        "version": 1,
+        "port": 8001,
+        "pids": [4711],
+        "capabilities": {"bot_type": "general", "specializations": [], "max_concurrent_tasks": 4},
+        "success_rate": 0.99,
+        "current_load": 0.25,
+        "running_tasks": 1,
+        "last_heartbeat": "2026-11-20T08:30:00.000Z",
+        "launched_at": "2026-11-20T08:00:00.000Z",
+        "tasks_completed": 99,
+        "tasks_failed": 1,
+        "restarts": 0,
+        "last_exit": null,
+    })
+}
+
+fn bot_spec() -> Value {
+    json!({
+        "executor": {"kind": "command", "command": ["tr", "a-z", "A-Z"]},
+        "capabilities": {"bot_type": "general", "specializations": ["general"], "max_concurrent_tasks": 4},
+    })
+}
+
+fn event() -> Value {
+    json!({
+        "seq": 1041,
+        "at": "2026-11-20T08:30:00.124Z",
+        "action": "task.completed",
+        "level": "info",
+        "actor": "upper-1",
+        "target": TASK,
+        "result": "success",
+        "details": {"attempt": 1, "execution_time_ms": 4},
+        "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+    })
+}
+
+fn status_counts() -> Value {
+    json!({"pending": 3, "queued": 7, "running": 1, "completed": 1204, "failed": 2, "cancelled": 1})
+}
+
+fn rates() -> Value {
+    json!({
+        "submitted_per_second": 12.5, "started_per_second": 12.0,
+        "completed_per_second": 11.9, "failed_per_second": 0.1,
+    })
+}
+
+fn waits() -> Value {
+    json!({"started": 720, "p50_ms": 2, "p95_ms": 16, "p99_ms": 64})
+}
+
+fn queue_status() -> Value {
+    json!({
+        "totals": status_counts(),
+        "paused": [{
+            "type": "writing", "since": "2026-11-20T08:00:00.000Z", "by": "ops",
+            "reason": "the model is being replaced",
+        }],
+        "oldest_queued_ms": 1250,
+        "rates": rates(),
+        "waits": waits(),
+        "lanes": [{
+            "type": "general", "priority": "P2", "pending": 3, "queued": 7, "running": 1,
+            "oldest_queued_ms": 1250, "paused": false, "rates": rates(), "waits": waits(),
+        }],
+        "running_by_bot": {"upper-1": 1},
+    })
+}
+
+fn task_explanation() -> Value {
+    json!({
+        "task_id": TASK,
+        "status": "pending",
+        "hold": "waits_for_tasks",
+        "detail": "it waits for 1 task that it depends on",
+        "ahead": 0,
+        "waits_for": [{"id": OTHER, "status": "running"}],
+        "bots": [{"id": "upper-1", "status": "healthy", "in_hand": 1, "places": 4}],
+        "until": "2026-11-20T09:00:00.000Z",
+    })
+}
+
+fn system_status() -> Value {
+    json!({
+        "version": "0.1.0",
+        "hive_id": "hive_01h455vb4pex5vsknk084sn02q",
+        "state": "ready",
+        "pid": 4242,
+        "started_at": "2026-11-20T08:00:00.000Z",
+        "uptime_seconds": 1800,
+        "previous_shutdown_clean": true,
+        "bots_healthy": 3,
+        "bots_launched": 3,
+        "tasks": status_counts(),
+        "last_event_seq": 1041,
+    })
+}
+
+fn health_metrics() -> Value {
+    json!({
+        "healthy": true,
+        "problems": [],
+        "cpu_percent": 12.5,
+        "memory_bytes": 41943040,
+        "memory_percent": 31.0,
+        "disk_free_bytes": 53687091200_u64,
+        "disk_percent": 48.0,
+        "bots_healthy": 3,
+        "bots_launched": 3,
+        "queue_depth": 7,
+        "oldest_queued_ms": 1250,
+        "success_rate": 0.998,
+        "failures_24h": 2,
+    })
+}
+
+fn key() -> Value {
+    json!({
+        "id": "key_01h455vb4pex5vsknk084sn02q",
+        "user": "ci",
+        "role": "external",
+        "created_at": "2026-11-20T08:00:00.000Z",
+        "expires_at": "2027-11-20T08:00:00.000Z",
+        "revoked_at": null,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn examples_show_every_field() {
+        for entity in entities().unwrap() {
+            let example: Value = serde_json::from_str(&entity.example).unwrap();
+            for field in &entity.fields {
+                assert!(
+                    example.get(field).is_some(),
+                    "the example of {} lacks {field}: add it in model/examples.rs",
+                    entity.name
+                );
+            }
+        }
+    }
+}

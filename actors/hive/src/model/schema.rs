@@ -1,0 +1,243 @@
+//! JSON Schema (2020-12) of what the outside sees.
+//!
+//! The one source is `utoipa::ToSchema`, which the types derive for the API's
+//! description: schemas of OpenAPI 3.1 are JSON Schema. What is done here is to
+//! make each of them stand alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use utoipa::{
+    ToSchema,
+    openapi::{RefOr, Schema},
+};
+
+use super::SCHEMA_VERSION;
+
+const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
+const COMPONENTS: &str = "#/components/schemas/";
+const DEFS: &str = "#/$defs/";
+
+/// Something that the outside sees: its schema, and what one looks like.
+#[derive(Clone, Debug)]
+pub struct Entity {
+    /// Its name in the documents; that of its file.
+    pub name: &'static str,
+    /// Its schema, with all that it refers to.
+    pub schema: Value,
+    /// Its fields in the order in which they are written.
+    pub fields: Vec<String>,
+    /// One of them, as JSON on many lines.
+    pub example: String,
+}
+
+impl Entity {
+    /// The entity of that type, called `name`, with an example.
+    ///
+    /// # Errors
+    /// The example or the schema cannot be written as JSON.
+    pub fn of<T: ToSchema + Serialize>(
+        name: &'static str,
+        example: &T,
+    ) -> Result<Self, serde_json::Error> {
+        Self::from_schema::<T>(name, serde_json::to_string_pretty(example)?)
+    }
+
+    /// The entity of a type that is only read: the example is what it is read from.
+    ///
+    /// # Errors
+    /// The example or the schema cannot be written as JSON.
+    pub fn of_input<T: ToSchema>(
+        name: &'static str,
+        example: &Value,
+    ) -> Result<Self, serde_json::Error> {
+        Self::from_schema::<T>(name, serde_json::to_string_pretty(example)?)
+    }
+
+    fn from_schema<T: ToSchema>(
+        name: &'static str,
+        example: String,
+    ) -> Result<Self, serde_json::Error> {
+        let root = T::schema();
+        let mut found = Vec::new();
+        T::schemas(&mut found);
+        found.push((T::name().into_owned(), root.clone()));
+        let mut parts = BTreeMap::new();
+        for (part, schema) in found {
+            parts.insert(part, serde_json::to_value(schema)?);
+        }
+        Ok(Self {
+            name,
+            fields: field_names(&root),
+            schema: self_contained(name, &serde_json::to_value(root)?, &parts),
+            example,
+        })
+    }
+}
+
+fn field_names(schema: &RefOr<Schema>) -> Vec<String> {
+    match schema {
+        RefOr::T(Schema::Object(object)) => object.properties.keys().cloned().collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// The schema of the entity `name`, with those of `parts` that it refers to.
+fn self_contained(name: &str, root: &Value, parts: &BTreeMap<String, Value>) -> Value {
+    let components = json!({ "components": { "schemas": parts } });
+    let mut document = adapted(root.clone(), &components);
+    let mut defs = Map::new();
+    let mut left: Vec<String> = references(&document).into_iter().collect();
+    while let Some(part) = left.pop() {
+        if let (false, Some(schema)) = (defs.contains_key(&part), parts.get(&part)) {
+            let schema = adapted(schema.clone(), &components);
+            left.extend(references(&schema));
+            defs.insert(part, schema);
+        }
+    }
+    if let Some(fields) = document.as_object_mut() {
+        fields.insert("$schema".into(), DIALECT.into());
+        fields.insert(
+            "$id".into(),
+            format!("urn:deia:schema:{SCHEMA_VERSION}:{name}").into(),
+        );
+        fields.insert("schema_version".into(), SCHEMA_VERSION.into());
+        fields.insert("title".into(), name.into());
+        if !defs.is_empty() {
+            fields.insert("$defs".into(), defs.into());
+        }
+    }
+    document
+}
+
+/// A component as a part of a schema that stands alone.
+fn adapted(mut schema: Value, components: &Value) -> Value {
+    merge_all_of(&mut schema, components);
+    walk(&mut schema, &mut |fields| {
+        if let Some(Value::String(to)) = fields.get_mut("$ref")
+            && let Some(part) = to.strip_prefix(COMPONENTS)
+        {
+            *to = format!("{DEFS}{part}");
+        }
+        // `example` is OpenAPI's, `examples` is JSON Schema's.
+        if let Some(example) = fields.remove("example") {
+            fields.insert("examples".into(), json!([example]));
+        }
+    });
+    schema
+}
+
+/// The names of the parts that it refers to.
+fn references(schema: &Value) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    walk(&mut schema.clone(), &mut |fields| {
+        let to = fields.get("$ref").and_then(Value::as_str);
+        found.extend(to.and_then(|to| to.strip_prefix(DEFS)).map(str::to_owned));
+    });
+    found
+}
+
+/// Makes one object of each `allOf` of objects. Where one of them is closed
+/// (`additionalProperties: false`) it would refuse the fields of the others, so
+/// that nothing would fit. `document` holds the components that are referred to.
+pub fn merge_all_of(schema: &mut Value, document: &Value) {
+    walk(schema, &mut |fields| {
+        let Some(Value::Array(members)) = fields.get("allOf") else {
+            return;
+        };
+        let resolved: Vec<_> = members.iter().map(|m| resolve(m, document)).collect();
+        if !resolved.iter().all(|m| m["properties"].is_object()) {
+            return;
+        }
+        let (mut properties, mut required) = (Map::new(), Vec::new());
+        for member in &resolved {
+            properties.extend(
+                member["properties"]
+                    .as_object()
+                    .cloned()
+                    .unwrap_or_default(),
+            );
+            required.extend(member["required"].as_array().cloned().unwrap_or_default());
+        }
+        let closed = resolved.iter().any(|m| m["additionalProperties"] == false);
+        fields.remove("allOf");
+        fields.insert("type".into(), "object".into());
+        fields.insert("properties".into(), properties.into());
+        fields.insert("required".into(), required.into());
+        if closed {
+            fields.insert("additionalProperties".into(), false.into());
+        }
+    });
+}
+
+fn resolve<'a>(member: &'a Value, document: &'a Value) -> &'a Value {
+    let to = member["$ref"].as_str().and_then(|to| to.strip_prefix('#'));
+    to.and_then(|pointer| document.pointer(pointer))
+        .unwrap_or(member)
+}
+
+/// Calls `visit` with every schema in it, parts first. What an example or a set
+/// of properties is called is not mistaken for a keyword.
+fn walk(value: &mut Value, visit: &mut impl FnMut(&mut Map<String, Value>)) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(|item| walk(item, visit)),
+        Value::Object(fields) => {
+            for (name, field) in fields.iter_mut() {
+                match (name.as_str(), field) {
+                    ("example" | "examples" | "default" | "const" | "enum", _) => {}
+                    ("properties" | "$defs" | "schemas", Value::Object(named)) => {
+                        named.values_mut().for_each(|schema| walk(schema, visit));
+                    }
+                    (_, field) => walk(field, visit),
+                }
+            }
+            visit(fields);
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_that_is_closed_takes_in_its_neighbours() {
+        let document = json!({"components": {"schemas": {"A": {
+            "type": "object", "properties": {"a": {"type": "string"}},
+            "required": ["a"], "additionalProperties": false}}}});
+        let mut schema = json!({"oneOf": [{"description": "d", "allOf": [
+            {"$ref": "#/components/schemas/A"},
+            {"type": "object", "properties": {"kind": {"type": "string"}}, "required": ["kind"]}]}]});
+        merge_all_of(&mut schema, &document);
+        let expected = json!({"oneOf": [{"description": "d", "type": "object",
+            "properties": {"a": {"type": "string"}, "kind": {"type": "string"}},
+            "required": ["a", "kind"], "additionalProperties": false}]});
+        assert_eq!(schema, expected);
+        let open = json!({"allOf": [{"type": "string"}]});
+        let mut same = open.clone();
+        merge_all_of(&mut same, &document);
+        assert_eq!(same, open);
+    }
+
+    #[test]
+    fn a_property_may_be_called_as_a_keyword_is() {
+        let mut schema = json!({"properties": {"example": {"type": "string", "example": "x"}}});
+        schema = adapted(schema, &Value::Null);
+        let expected = json!({"properties": {"example": {"type": "string", "examples": ["x"]}}});
+        assert_eq!(schema, expected);
+    }
+
+    #[test]
+    fn each_stands_alone_and_says_its_version() {
+        for entity in super::super::entities().unwrap() {
+            let text = entity.schema.to_string();
+            assert!(!text.contains(COMPONENTS), "{}", entity.name);
+            assert_eq!(entity.schema["schema_version"], SCHEMA_VERSION);
+            for part in references(&entity.schema) {
+                assert!(entity.schema["$defs"][&part].is_object(), "{part}");
+            }
+        }
+    }
+}

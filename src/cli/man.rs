@@ -1,0 +1,131 @@
+//! `deia-admin man`: manual pages of both programs, from the definitions of
+//! their commands.
+
+use std::{
+    fs, io,
+    io::Write as _,
+    path::{Path, PathBuf},
+};
+
+use clap::Command;
+use clap_mangen::{
+    Man,
+    roff::{Roff, bold, roman},
+};
+
+use super::{
+    error::{CliError, Exit},
+    output::Output,
+    root,
+};
+
+/// Prints the page of `deia-admin`, or writes all pages into a directory.
+pub(super) fn run(out: &Output, dir: Option<&Path>) -> Result<(), CliError> {
+    let pages = pages()?;
+    let Some(dir) = dir else {
+        let page = pages.iter().find(|(name, _)| name == "deia-admin.1");
+        return print(page.map(|(_, text)| text.as_slice()).unwrap_or_default());
+    };
+    let failed = |path: PathBuf| move |error| CliError::File { path, error };
+    fs::create_dir_all(dir).map_err(failed(dir.to_owned()))?;
+    for (name, text) in &pages {
+        let path = dir.join(name);
+        fs::write(&path, text).map_err(failed(path.clone()))?;
+    }
+    out.note(&format!("{} pages are in {}", pages.len(), dir.display()));
+    Ok(())
+}
+
+fn print(text: &[u8]) -> Result<(), CliError> {
+    let mut stdout = io::stdout().lock();
+    let written = stdout.write_all(text).and_then(|()| stdout.flush());
+    written.map_err(|error| CliError::Stream {
+        stream: "standard output",
+        error,
+    })
+}
+
+/// The name of each file and what is in it.
+fn pages() -> Result<Vec<(String, Vec<u8>)>, CliError> {
+    let mut found = Vec::new();
+    for mut command in [crate::app::command(), root::command()] {
+        command.build();
+        collect(&command, None, &mut found).map_err(|error| CliError::Stream {
+            stream: "the manual",
+            error,
+        })?;
+    }
+    Ok(found)
+}
+
+fn collect(
+    command: &Command,
+    above: Option<&str>,
+    found: &mut Vec<(String, Vec<u8>)>,
+) -> io::Result<()> {
+    let name = match above {
+        Some(above) => format!("{above}-{}", command.get_name()),
+        None => command.get_name().to_owned(),
+    };
+    let subs = command.get_subcommands();
+    for sub in subs.filter(|sub| !sub.is_hide_set() && sub.get_name() != "help") {
+        collect(sub, Some(&name), found)?;
+    }
+    found.push((format!("{name}.1"), page(command, &name, above)?));
+    Ok(())
+}
+
+fn page(command: &Command, name: &str, above: Option<&str>) -> io::Result<Vec<u8>> {
+    let examples = command.get_before_help().map(ToString::to_string);
+    // Names with a hyphen, as in git-commit(1), so that each page is found.
+    let named = command.clone().name(name.to_owned()).before_help("");
+    let man = Man::new(named.after_help("").display_name(name.to_owned()));
+    let mut text = Vec::new();
+    man.render_title(&mut text)?;
+    man.render_name_section(&mut text)?;
+    man.render_synopsis_section(&mut text)?;
+    man.render_description_section(&mut text)?;
+    if let Some(examples) = examples {
+        let mut roff = Roff::new();
+        roff.control("SH", ["EXAMPLES"]);
+        roff.control("nf", []);
+        for line in examples.lines().skip(1) {
+            roff.text([roman(line.trim_start())]);
+        }
+        roff.control("fi", []);
+        roff.to_writer(&mut text)?;
+    }
+    if command.get_arguments().next().is_some() {
+        man.render_options_section(&mut text)?;
+    }
+    if command.has_subcommands() {
+        man.render_subcommands_section(&mut text)?;
+    }
+    let admin = name.starts_with("deia-admin");
+    if admin {
+        exit_status().to_writer(&mut text)?;
+    }
+    see_also(admin, above).to_writer(&mut text)?;
+    Ok(text)
+}
+
+fn exit_status() -> Roff {
+    let mut roff = Roff::new();
+    roff.control("SH", ["EXIT STATUS"]);
+    for exit in Exit::ALL {
+        roff.control("TP", ["4"]);
+        roff.text([bold((exit as u8).to_string())]);
+        roff.text([roman(exit.meaning())]);
+    }
+    roff
+}
+
+fn see_also(admin: bool, above: Option<&str>) -> Roff {
+    let other = if admin { "deia" } else { "deia-admin" };
+    let mut roff = Roff::new();
+    roff.control("SH", ["SEE ALSO"]);
+    let pages = above.into_iter().chain([other]);
+    let pages: Vec<_> = pages.map(|page| format!("{page}(1)")).collect();
+    roff.text([roman(pages.join(", "))]);
+    roff
+}
