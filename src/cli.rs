@@ -7,6 +7,7 @@
 
 mod bot;
 mod completions;
+mod config;
 mod confirm;
 mod context;
 mod error;

@@ -118,6 +118,14 @@ pub enum CliError {
         /// What is wrong with it and what would be right.
         reason: String,
     },
+    /// A settings file cannot be used.
+    #[error("{what} cannot be used")]
+    Settings {
+        /// The file.
+        what: String,
+        /// Everything that is wrong with it.
+        problems: Vec<String>,
+    },
     /// There is nothing of that name.
     #[error("there is no {what}")]
     NoSuch {
@@ -221,7 +229,10 @@ impl CliError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Client(error) => exit_of(error),
-            Self::Input { .. } | Self::KeyFile { .. } | Self::CannotAsk { .. } => Exit::Usage,
+            Self::Input { .. }
+            | Self::Settings { .. }
+            | Self::KeyFile { .. }
+            | Self::CannotAsk { .. } => Exit::Usage,
             Self::NoKey { .. } | Self::KeyRefused { .. } | Self::KeyFileDenied { .. } => {
                 Exit::Denied
             }

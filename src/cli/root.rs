@@ -7,6 +7,7 @@ use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 use super::{
     bot::BotCommand,
     completions,
+    config::ConfigCommand,
     context::{Context, GlobalArgs, Globals},
     error::{CliError, Exit},
     health::HealthCommand,
@@ -59,6 +60,14 @@ enum Noun {
   deia-admin --profile prod task list"
     )]
     Profile(ProfileCommand),
+    /// Look at settings files. Needs no hive.
+    #[command(
+        subcommand,
+        before_help = "Examples:
+  deia-admin config check deia.yaml
+  deia-admin config diff deia.yaml"
+    )]
+    Config(ConfigCommand),
     /// Print the JSON Schema of what the API takes and answers. Needs no hive.
     #[command(before_help = "Examples:
   deia-admin schema
@@ -194,6 +203,7 @@ fn execute(noun: Noun, globals: &Globals) -> Result<(), CliError> {
         Noun::Man { dir } => return man::run(&globals.output(None), dir.as_deref()),
         Noun::Schema { name } => return schema::run(&globals.output(None), name.as_deref()),
         Noun::Profile(command) => return command.run(globals),
+        Noun::Config(command) => return command.run(&globals.output(None)),
         Noun::OfHive(noun) => noun,
     };
     let runtime = tokio::runtime::Builder::new_current_thread()

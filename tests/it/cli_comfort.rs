@@ -133,3 +133,45 @@ fn completions_know_the_commands_in_every_shell() {
         }
     }
 }
+
+#[test]
+fn settings_files_are_looked_at_without_a_hive() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let admin = |args: &[&str]| with(Path::new("none"), args);
+    let bad = write(
+        "bad.yaml",
+        "server: { workers: 300, bnid: 1 }\ntasks: { max_batch: x }\n",
+    );
+    let said = admin(&["config", "check", &bad]).exits(2);
+    for part in [
+        "server.workers: 300 is not allowed; expected 0 to 256",
+        "server.bnid: 1 is not allowed; expected a known key; the nearest is bind",
+        "tasks.max_batch: \"x\" is not allowed; expected u32",
+    ] {
+        assert!(said.err.contains(part), "{part}: {said:?}");
+    }
+    let good = write("good.yaml", "server: { workers: 3, keep_alive: 75s }\n");
+    admin(&["config", "check", &good])
+        .ok()
+        .only_tells("is in order");
+    let diff = admin(&["config", "diff", &good, "--output", "json"])
+        .ok()
+        .parsed();
+    let expected = json!([{"key": "server.workers", "default": 0, "value": 3}]);
+    assert_eq!(diff["items"], expected);
+    let same = write("same.yaml", "");
+    admin(&["config", "diff", &same])
+        .ok()
+        .only_tells("nothing differs");
+    admin(&["config", "check", "missing.yaml"]).exits(2);
+    let schema = admin(&["config", "schema"]).ok().parsed();
+    let schema = jsonschema::validator_for(&schema).unwrap();
+    assert!(schema.is_valid(&json!({"server": {"workers": 3}})));
+    assert!(!schema.is_valid(&json!({"server": {"workers": 300}})));
+    assert!(!schema.is_valid(&json!({"server": {"bnid": 1}})));
+}

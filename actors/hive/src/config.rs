@@ -4,11 +4,15 @@
 //! every default: it is compiled in, so the two cannot differ.
 
 mod check;
+mod document;
+mod inspect;
 mod load;
 mod settings;
 mod tasks;
 
 pub use check::{ConfigError, Problem};
+pub use document::{Setting, page, schema, settings};
+pub use inspect::{differences, inspect};
 pub use load::Layers;
 pub use settings::{
     BotRestart, BotSettings, Config, LimitSettings, LogFormat, LoggingSettings, SeedBot,

@@ -56,6 +56,12 @@ impl CliError {
             Self::Client(ClientError::Unreachable { url, reason }) => {
                 vec![format!("error: no hive answers at {url} ({reason})")]
             }
+            Self::Settings { problems, .. } => {
+                let lines = problems.iter().map(|problem| format!("  {problem}"));
+                std::iter::once(format!("error: {self}"))
+                    .chain(lines)
+                    .collect()
+            }
             other => vec![format!("error: {other}")],
         };
         lines.extend(self.hint().map(|hint| format!("  next: {hint}")));

@@ -46,7 +46,30 @@ pub enum ConfigError {
 
 /// Collects every problem, so that all are told at once.
 #[derive(Default)]
-pub(super) struct Checker(Vec<Problem>);
+pub(super) struct Checker {
+    problems: Vec<Problem>,
+    rules: Vec<Rule>,
+}
+
+/// What a value is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Number,
+    Size,
+    Duration,
+}
+
+/// What a check allows, for the documents.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Rule {
+    pub(super) key: String,
+    pub(super) kind: Kind,
+    /// For people.
+    pub(super) allowed: String,
+    /// The bounds of a number.
+    pub(super) least: serde_json::Value,
+    pub(super) most: serde_json::Value,
+}
 
 impl Checker {
     pub(super) fn refuse(
@@ -55,7 +78,7 @@ impl Checker {
         value: impl fmt::Display,
         allowed: impl Into<String>,
     ) {
-        self.0.push(Problem {
+        self.problems.push(Problem {
             key: key.into(),
             value: value.to_string(),
             allowed: allowed.into(),
@@ -64,14 +87,17 @@ impl Checker {
 
     pub(super) fn number<N>(&mut self, key: &str, value: N, allowed: RangeInclusive<N>)
     where
-        N: PartialOrd + fmt::Display,
+        N: PartialOrd + fmt::Display + serde::Serialize,
     {
+        let text = format!("{} to {}", allowed.start(), allowed.end());
+        self.rule(key, Kind::Number, &text);
+        if let Some(rule) = self.rules.last_mut() {
+            // Numbers only: these cannot fail.
+            rule.least = serde_json::to_value(allowed.start()).unwrap_or_default();
+            rule.most = serde_json::to_value(allowed.end()).unwrap_or_default();
+        }
         if !allowed.contains(&value) {
-            self.refuse(
-                key,
-                value,
-                format!("{} to {}", allowed.start(), allowed.end()),
-            );
+            self.refuse(key, value, text);
         }
     }
 
@@ -80,9 +106,11 @@ impl Checker {
     }
 
     pub(super) fn size(&mut self, key: &str, value: ByteSize, allowed: RangeInclusive<u64>) {
+        let (least, most) = (ByteSize(*allowed.start()), ByteSize(*allowed.end()));
+        let text = format!("{least} to {most}");
+        self.rule(key, Kind::Size, &text);
         if !allowed.contains(&value.as_u64()) {
-            let (least, most) = (ByteSize(*allowed.start()), ByteSize(*allowed.end()));
-            self.refuse(key, value, format!("{least} to {most}"));
+            self.refuse(key, value, text);
         }
     }
 
@@ -92,13 +120,11 @@ impl Checker {
         value: Duration,
         allowed: RangeInclusive<Duration>,
     ) {
+        let show = |d: Duration| humantime_serde::re::humantime::format_duration(d).to_string();
+        let text = format!("{} to {}", show(*allowed.start()), show(*allowed.end()));
+        self.rule(key, Kind::Duration, &text);
         if !allowed.contains(&value) {
-            let show = |d: Duration| humantime_serde::re::humantime::format_duration(d).to_string();
-            self.refuse(
-                key,
-                show(value),
-                format!("{} to {}", show(*allowed.start()), show(*allowed.end())),
-            );
+            self.refuse(key, show(value), text);
         }
     }
 
@@ -109,6 +135,21 @@ impl Checker {
     }
 
     pub(super) fn done(self) -> Vec<Problem> {
-        self.0
+        self.problems
+    }
+
+    /// What was checked.
+    pub(super) fn rules(self) -> Vec<Rule> {
+        self.rules
+    }
+
+    fn rule(&mut self, key: &str, kind: Kind, allowed: &str) {
+        self.rules.push(Rule {
+            key: key.to_owned(),
+            kind,
+            allowed: allowed.to_owned(),
+            least: serde_json::Value::Null,
+            most: serde_json::Value::Null,
+        });
     }
 }

@@ -4,9 +4,7 @@ use std::path::{Path, PathBuf};
 
 use config::{Environment, File, FileFormat};
 
-use super::{Config, ConfigError};
-
-const DEFAULTS: &str = include_str!("../../../../config/deia.yaml");
+use super::{Config, ConfigError, document::DEFAULTS};
 
 /// Where settings come from; each layer overrides the ones before.
 #[derive(Clone, Debug, Default)]
@@ -96,6 +94,21 @@ impl Layers {
             .and_then(config::Config::try_deserialize)
             .map_err(|error| ConfigError::Malformed(format!("{place}: {error}")))
     }
+}
+
+/// A settings file as it stands.
+pub(super) fn read_yaml(text: &str) -> Result<serde_json::Value, ConfigError> {
+    config::Config::builder()
+        .add_source(File::from_str(text, FileFormat::Yaml))
+        .build()
+        .and_then(config::Config::try_deserialize)
+        .map_err(|error| ConfigError::Malformed(error.to_string()))
+}
+
+/// The settings that these values are, unchecked.
+pub(super) fn typed(values: serde_json::Value) -> Result<Config, ConfigError> {
+    serde_path_to_error::deserialize(values)
+        .map_err(|error| ConfigError::Malformed(error.into_inner().to_string()))
 }
 
 #[cfg(test)]

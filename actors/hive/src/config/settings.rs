@@ -6,7 +6,10 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
 
-use super::{ConfigError, Problem, check::Checker};
+use super::{
+    ConfigError, Problem,
+    check::{Checker, Rule},
+};
 use super::{SchedulerSettings, TaskSettings};
 use crate::model::{BotName, BotSpec};
 
@@ -197,6 +200,15 @@ impl Config {
 
     /// Everything that is out of its range.
     pub(super) fn problems(&self) -> Vec<Problem> {
+        self.checked().done()
+    }
+
+    /// What is checked of which key.
+    pub(super) fn rules(&self) -> Vec<Rule> {
+        self.checked().rules()
+    }
+
+    fn checked(&self) -> Checker {
         let mut check = Checker::default();
         self.server.check(&mut check);
         self.store.check(&mut check);
@@ -207,7 +219,7 @@ impl Config {
         check.not_empty("data_dir", &self.data_dir.to_string_lossy());
         check.not_empty("logging.filter", &self.logging.filter);
         self.telemetry.check(&mut check);
-        check.done()
+        check
     }
 }
 
