@@ -25,7 +25,7 @@ mod tree;
 
 pub use actors::bots::{
     log::{LogFollower, LogPiece, LogStart},
-    output::{TaskOutput, remove_output},
+    output::TaskOutput,
 };
 pub use error::HiveError;
 pub use hive::{

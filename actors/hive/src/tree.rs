@@ -98,9 +98,9 @@ pub(crate) fn declare(parts: &Parts) -> Declared {
         async move { Ok::<_, StartError>(built) }
     });
     let (retention_spec, _) = {
-        let store = parts.ledger.clone();
+        let (store, data_dir) = (parts.ledger.clone(), parts.config.data_dir.clone());
         child("retention", move || {
-            let built = Retention::new(store.clone());
+            let built = Retention::new(store.clone(), data_dir.clone());
             async move { Ok::<_, StartError>(built) }
         })
     };

@@ -1,12 +1,19 @@
 //! Forgets what is past its time: tasks that ended long ago, with their
 //! results, and the answers to idempotency keys.
 
-use std::time::Duration;
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use actix::{Actor, ActorFutureExt, AsyncContext, WrapFuture};
 use deia_supervision::Context;
 
-use crate::ledger::{Command, Ledger, Outcome, StoreError};
+use super::bots::output::remove_output;
+use crate::{
+    ledger::{Command, Ledger, Outcome, StoreError},
+    model::TaskId,
+};
 
 /// How often some thousands of tasks are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -18,21 +25,23 @@ const FORGET_MAX: usize = 500;
 /// Forgets what is past its time, in small steps.
 pub(crate) struct Retention {
     ledger: Ledger,
+    data_dir: PathBuf,
     /// Where to look on.
     from: i64,
 }
 
 impl Retention {
-    pub(crate) fn new(ledger: Ledger) -> Self {
+    pub(crate) fn new(ledger: Ledger, data_dir: PathBuf) -> Self {
         Self {
             ledger,
+            data_dir,
             from: i64::MIN,
         }
     }
 
     fn step(&mut self, ctx: &mut Context<Self>) {
-        let (ledger, from) = (self.ledger.clone(), self.from);
-        let looking = async move { sweep(&ledger, from).await };
+        let (ledger, data_dir, from) = (self.ledger.clone(), self.data_dir.clone(), self.from);
+        let looking = async move { sweep(&ledger, &data_dir, from).await };
         ctx.spawn(looking.into_actor(self).map(|swept, this, ctx| {
             let wait = match swept {
                 Ok(Some(next)) => {
@@ -55,15 +64,15 @@ impl Retention {
 }
 
 /// Forgets what is past its time among the next tasks; where to look on.
-async fn sweep(ledger: &Ledger, from: i64) -> Result<Option<i64>, StoreError> {
+async fn sweep(ledger: &Ledger, data_dir: &Path, from: i64) -> Result<Option<i64>, StoreError> {
     let found = ledger.prunable(from).await?;
     let mut forgotten = 0;
     for tasks in found.tasks.chunks(FORGET_MAX) {
-        forgotten += forget(ledger, tasks.to_vec()).await?;
+        forgotten += forget(ledger, data_dir, tasks.to_vec()).await?;
     }
     if found.next.is_none() {
         // Idempotency keys are forgotten with every command; once a round at least.
-        forget(ledger, Vec::new()).await?;
+        forget(ledger, data_dir, Vec::new()).await?;
     }
     if forgotten > 0 {
         tracing::info!(tasks = forgotten, "forgot tasks past their retention");
@@ -71,11 +80,25 @@ async fn sweep(ledger: &Ledger, from: i64) -> Result<Option<i64>, StoreError> {
     Ok(found.next)
 }
 
-async fn forget(ledger: &Ledger, tasks: Vec<crate::model::TaskId>) -> Result<usize, StoreError> {
-    match ledger.apply(Command::Prune { tasks }).await? {
-        Outcome::Pruned(gone) => Ok(gone.len()),
-        other => Err(StoreError::Failed(format!("answered with {other:?}"))),
+/// Forgets tasks, and removes what they had put out into files. A file that
+/// stays behind goes with the next start.
+async fn forget(ledger: &Ledger, data_dir: &Path, tasks: Vec<TaskId>) -> Result<usize, StoreError> {
+    let gone = match ledger.apply(Command::Prune { tasks }).await? {
+        Outcome::Pruned(gone) => gone,
+        other => return Err(StoreError::Failed(format!("answered with {other:?}"))),
+    };
+    let (n, data_dir) = (gone.len(), data_dir.to_owned());
+    let removing = move || {
+        for task in gone {
+            if let Err(error) = remove_output(&data_dir, task) {
+                tracing::warn!(%task, %error, "an output file could not be removed");
+            }
+        }
+    };
+    if n > 0 && tokio::task::spawn_blocking(removing).await.is_err() {
+        tracing::warn!("removing output files broke off");
     }
+    Ok(n)
 }
 
 impl Actor for Retention {

@@ -130,7 +130,7 @@ fn directory(data_dir: &Path) -> PathBuf {
 ///
 /// # Errors
 /// It is there and cannot be removed.
-pub fn remove_output(data_dir: &Path, task: TaskId) -> io::Result<()> {
+pub(crate) fn remove_output(data_dir: &Path, task: TaskId) -> io::Result<()> {
     remove_directory(&directory(data_dir).join(task.to_string()))
 }
 

@@ -100,10 +100,10 @@ fn forget(tx: &mut Tx<'_>, id: TaskId) -> rusqlite::Result<bool> {
         return Ok(false);
     };
     let before = forget_before(status, &tx.policy.retention, tx.now);
-    if !before
+    let kept = before
         .zip(ended)
-        .is_some_and(|(before, ended)| ended < before)
-    {
+        .is_none_or(|(before, ended)| ended >= before);
+    if kept {
         return Ok(false);
     }
     for sql in [

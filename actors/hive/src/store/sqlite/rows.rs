@@ -80,7 +80,7 @@ impl Extra {
         let has = |(key, wanted): &(String, String)| {
             self.metadata.get(key).is_some_and(|value| match value {
                 serde_json::Value::String(text) => text == wanted,
-                other => other.to_string() == *wanted,
+                other => serde_json::to_string(other).is_ok_and(|text| text == *wanted),
             })
         };
         filter.tags.iter().all(|tag| self.tags.contains(tag)) && filter.metadata.iter().all(has)
