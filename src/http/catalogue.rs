@@ -110,6 +110,9 @@ catalogue! {
     /// It would leave nobody who can make keys.
     LastAdminKey = "last_admin_key" CONFLICT, "That is the last admin key",
         "Make another admin key first.";
+    /// The request made its key already.
+    KeyMadeAlready = "key_made_already" CONFLICT, "The key was made already",
+        "If its text was lost, revoke that key and make another with a new Idempotency-Key.";
     /// A new start would fail.
     RestartRefused = "restart_refused" CONFLICT, "A new start would fail",
         "Mend what detail names, and ask again; the hive goes on as it was.";

@@ -6,6 +6,7 @@ use deia_hive::{auth::Role, model::KeyInfo};
 use super::{
     call::Call,
     dto::{CreatedKey, Items, NewKeyBody, RoleInfo, WhoAmI},
+    json::decode,
     route::{Answer, json, ok},
 };
 
@@ -40,19 +41,22 @@ pub(super) async fn list(call: Call) -> Answer {
 
 #[utoipa::path(
     post, path = "/api/v1/auth/keys", tag = "auth", operation_id = "create_key",
+    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters: the same key and body make one key only. Its text is shown once, so a repetition is answered with 409 and the id of the key")),
     request_body = NewKeyBody,
     responses((status = 201, description = "Made; the key itself is shown this once", body = CreatedKey))
 )]
 /// Makes a key.
 pub(super) async fn create(mut call: Call) -> Answer {
+    let body = call.bytes().await?;
+    let dedup = call.dedup(&body)?;
     let NewKeyBody {
         user,
         role,
         expires_at,
-    } = call.body().await?;
+    } = decode(&body)?;
     let made = call
         .hive()
-        .create_key(&call.who, user, role, expires_at)
+        .create_key(&call.who, user, role, expires_at, dedup)
         .await?;
     let body = CreatedKey {
         info: made.info,

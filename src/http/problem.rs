@@ -277,6 +277,7 @@ fn refusal_code(refusal: &Refusal) -> Code {
         Refusal::BotInUse(_) => Code::BotInUse,
         Refusal::NoRoomForBot(_) => Code::BotLimitReached,
         Refusal::LastAdminKey => Code::LastAdminKey,
+        Refusal::KeyMadeAlready(_) => Code::KeyMadeAlready,
         Refusal::Invalid(_) => Code::InvalidInput,
     }
 }

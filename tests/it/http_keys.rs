@@ -209,3 +209,21 @@ async fn a_wrong_key_request_is_refused_with_its_places() {
         1
     );
 }
+
+#[tokio::test]
+async fn a_repeated_request_makes_one_key_only() {
+    let app = TestApp::start().await;
+    let ask = async |user: &str| {
+        let body = json!({"user": user, "role": "viewer"});
+        let request = app.request_as(&app.admin, Method::POST, "/api/v1/auth/keys");
+        app.send(request.header("Idempotency-Key", "k1").json(&body))
+            .await
+    };
+    let made = ask("ada").await.is(201).body;
+    let again = ask("ada").await.refuses(409, "key_made_already");
+    let detail = again.body["detail"].as_str().unwrap();
+    assert!(detail.contains(made["id"].as_str().unwrap()), "{detail}");
+    ask("bob").await.refuses(422, "idempotency_mismatch");
+    let keys = app.get("/api/v1/auth/keys").await.is(200).body;
+    assert_eq!(keys["items"].as_array().unwrap().len(), 2, "{keys:#}");
+}

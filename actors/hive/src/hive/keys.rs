@@ -4,7 +4,7 @@ use super::{Hive, NewKey, tasks::unexpected};
 use crate::{
     HiveError,
     auth::{ApiKey, Principal, Role},
-    ledger::{Command, Outcome},
+    ledger::{Command, Dedup, Outcome},
     model::{KeyId, KeyInfo, KeyRecord, Timestamp, Violation},
 };
 
@@ -13,13 +13,15 @@ impl Hive {
     ///
     /// # Errors
     /// [`HiveError::Invalid`] for a user that is not 1 to 128 characters of
-    /// `a-z A-Z 0-9 . _ @ -`, or an expiry that is past.
+    /// `a-z A-Z 0-9 . _ @ -`, or an expiry that is past; that the same request
+    /// made its key already.
     pub async fn create_key(
         &self,
         who: &Principal,
         user: String,
         role: Role,
         expires_at: Option<Timestamp>,
+        dedup: Option<Dedup>,
     ) -> Result<NewKey, HiveError> {
         let violations = violations(&user, expires_at, Timestamp::now());
         if !violations.is_empty() {
@@ -33,6 +35,7 @@ impl Hive {
             .apply(Command::AddKey {
                 key: record,
                 actor: who.user.to_string(),
+                dedup,
             })
             .await?
         {

@@ -180,6 +180,7 @@ impl Hive {
             .apply(Command::AddKey {
                 key: record,
                 actor: "deia".into(),
+                dedup: None,
             })
             .await?;
         Ok(())

@@ -539,7 +539,7 @@ fn who_is_confined_sees_only_its_own() {
             let (hive, who) = (hive.clone(), who.clone());
             async move {
                 let key = hive
-                    .create_key(&who, user.into(), Role::External, None)
+                    .create_key(&who, user.into(), Role::External, None, None)
                     .await
                     .unwrap();
                 hive.authenticate(&key.text).unwrap()
@@ -592,7 +592,7 @@ fn who_is_confined_sees_only_its_own() {
 fn a_revoked_key_is_refused_from_the_next_request_on() {
     with_hive(|hive, who| async move {
         let key = hive
-            .create_key(&who, "ada".into(), Role::Operator, None)
+            .create_key(&who, "ada".into(), Role::Operator, None, None)
             .await
             .unwrap();
         assert_eq!(hive.authenticate(&key.text).unwrap().role, Role::Operator);

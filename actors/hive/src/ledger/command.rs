@@ -253,6 +253,8 @@ pub enum Command {
         key: KeyRecord,
         /// Who asks.
         actor: String,
+        /// To make no second key when the request is repeated.
+        dedup: Option<Dedup>,
     },
     /// Revoke a key.
     RevokeKey {
@@ -321,6 +323,10 @@ pub enum Refusal {
     /// It would leave nobody who can make keys.
     #[error("this is the last admin key in force; make another one first")]
     LastAdminKey,
+    /// The same request, with the same idempotency key, made that key before. Its
+    /// text is not kept.
+    #[error("this request made the key {0} already, and its text was shown then only")]
+    KeyMadeAlready(KeyId),
     /// The input cannot be stored as it is.
     #[error("the input is not valid")]
     Invalid(Vec<Violation>),

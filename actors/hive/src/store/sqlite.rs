@@ -8,6 +8,7 @@ mod checkpoint;
 mod claim;
 mod dependencies;
 mod errors;
+mod idempotency;
 mod keys;
 mod lists;
 mod open;

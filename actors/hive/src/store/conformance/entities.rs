@@ -265,6 +265,7 @@ async fn add_key(ledger: &Ledger, role: Role, expires_at: Option<Timestamp>) -> 
         .apply(Command::AddKey {
             key: record,
             actor: "deia".into(),
+            dedup: None,
         })
         .await
         .unwrap()

@@ -81,7 +81,7 @@ pub(super) fn apply(tx: &mut Tx<'_>, command: &Command) -> Result<Outcome, Apply
             actor,
         } => bots::set_desired(tx, name, *desired, actor),
         Command::Drained(name) => bots::drained(tx, name),
-        Command::AddKey { key, actor } => Ok(keys::add(tx, key, actor)?),
+        Command::AddKey { key, actor, dedup } => keys::add(tx, key, actor, dedup.as_ref()),
         Command::RevokeKey { key, actor } => keys::revoke(tx, *key, actor),
         Command::Record(events) => {
             for event in events {

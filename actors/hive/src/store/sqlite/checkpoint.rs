@@ -1,10 +1,10 @@
 //! When the write-ahead log is folded back into the file.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
-use rusqlite::Connection;
+use rusqlite::{Connection, ffi};
 
-use super::open::BUSY_TIMEOUT;
+use super::{open::BUSY_TIMEOUT, room};
 
 /// Keeps the write-ahead log from growing without end. A checkpoint happens on
 /// the writer thread: when the log is long and nobody waits, or when it is
@@ -23,7 +23,9 @@ const IDLE_SHARE: u32 = 8;
 /// How long readers are waited for when the log is too long.
 const READERS_WITHIN: Duration = Duration::from_millis(50);
 /// Size of a page and of its header in the log, in bytes.
-const FRAME_BYTES: u64 = 4_096 + 24;
+const FRAME_BYTES: u64 = PAGE_BYTES + 24;
+/// Size of a page, in bytes.
+const PAGE_BYTES: u64 = 4_096;
 
 impl Checkpointer {
     pub(super) fn new(limit_pages: u32, max_bytes: u64) -> Self {
@@ -52,6 +54,9 @@ impl Checkpointer {
     /// is left for the next time.
     pub(super) fn run(&mut self, db: &Connection) -> rusqlite::Result<()> {
         self.commits_since = 0;
+        if !has_room(db)? {
+            return Ok(());
+        }
         let [_, log, done] = checkpoint(db, "PRAGMA wal_checkpoint(PASSIVE)")?;
         if done >= log && self.pages < self.max_pages {
             self.pages = 0;
@@ -65,6 +70,12 @@ impl Checkpointer {
         if self.pages < self.max_pages {
             return Ok(true);
         }
+        if !has_room(db)? {
+            return Err(rusqlite::Error::SqliteFailure(
+                ffi::Error::new(ffi::SQLITE_FULL),
+                None,
+            ));
+        }
         db.busy_timeout(READERS_WITHIN)?;
         let done = checkpoint(db, "PRAGMA wal_checkpoint(TRUNCATE)");
         db.busy_timeout(BUSY_TIMEOUT)?;
@@ -76,6 +87,18 @@ impl Checkpointer {
         self.pages = 0;
         Ok(true)
     }
+}
+
+/// Whether the file can grow by what the log has for it. What little room there
+/// is on a nearly full disk is for results, not for a second copy of the log.
+fn has_room(db: &Connection) -> rusqlite::Result<bool> {
+    let Some(path) = db.path().map(Path::new) else {
+        return Ok(true);
+    };
+    let pages: u64 = db.query_row("PRAGMA page_count", [], |row| row.get(0))?;
+    let now = path.metadata().map_or(0, |file| file.len());
+    let growth = pages.saturating_mul(PAGE_BYTES).saturating_sub(now);
+    Ok(room::is_enough_for(path, growth))
 }
 
 /// Whether readers were in the way, pages in the log, and pages folded back.

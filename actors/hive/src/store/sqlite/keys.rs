@@ -2,14 +2,31 @@
 
 use rusqlite::{Row, params};
 
-use super::{apply::ApplyError, read, rows, transaction::Tx};
+use super::{
+    apply::ApplyError,
+    idempotency::{remember, remembered},
+    read, rows,
+    transaction::Tx,
+};
 use crate::{
     auth::Role,
-    ledger::{Hint, Outcome, Refusal},
+    ledger::{Dedup, Hint, Outcome, Refusal},
     model::{Action, KeyId, KeyInfo, KeyRecord, NewEvent},
 };
 
-pub(super) fn add(tx: &mut Tx<'_>, key: &KeyRecord, actor: &str) -> rusqlite::Result<Outcome> {
+pub(super) fn add(
+    tx: &mut Tx<'_>,
+    key: &KeyRecord,
+    actor: &str,
+    dedup: Option<&Dedup>,
+) -> Result<Outcome, ApplyError> {
+    if let Some(dedup) = dedup {
+        // Its text is not kept, so the answer cannot be given again.
+        if let Some(made) = remembered(tx, actor, dedup)? {
+            return Err(Refusal::KeyMadeAlready(made).into());
+        }
+        remember(tx, actor, dedup, &key.info.id)?;
+    }
     let info = &key.info;
     tx.db
         .prepare_cached(

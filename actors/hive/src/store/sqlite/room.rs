@@ -12,6 +12,8 @@ use rustix::{
 
 /// How much is written to find out whether there is room.
 const PROBE_BYTES: usize = 64 << 10;
+/// What a file that grows for the sake of order leaves to what must be written.
+const LEFT_OVER_BYTES: u64 = 1 << 20;
 /// How often a disk that stays full is told of.
 const TELL_EVERY: Duration = Duration::from_secs(60);
 
@@ -32,6 +34,15 @@ pub(super) fn is_none_left(dir: &Path) -> bool {
         rustix::fs::fsync(&file)
     };
     matches!(probe(), Err(Errno::NOSPC | Errno::DQUOT))
+}
+
+/// Whether the file system takes `growth` bytes more for this file, and leaves
+/// something. One that does not tell is taken to have room.
+pub(super) fn is_enough_for(file: &Path, growth: u64) -> bool {
+    growth == 0
+        || rustix::fs::statvfs(file).map_or(true, |fs| {
+            fs.f_bavail.saturating_mul(fs.f_frsize) >= growth.saturating_add(LEFT_OVER_BYTES)
+        })
 }
 
 /// Tells the log of a full disk once in a while, and when there is room again.
@@ -74,6 +85,14 @@ mod tests {
         assert!(!is_none_left(dir.path()));
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
         assert!(!is_none_left(Path::new("/nonexistent")));
+    }
+
+    #[test]
+    fn growth_leaves_something() {
+        let dir = tempfile::tempdir().unwrap();
+        for (growth, enough) in [(0, true), (1, true), (u64::MAX, false)] {
+            assert_eq!(is_enough_for(dir.path(), growth), enough, "{growth}");
+        }
     }
 
     #[test]

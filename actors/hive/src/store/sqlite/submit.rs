@@ -7,6 +7,7 @@ use super::{
     apply::ApplyError,
     claim,
     dependencies::{self, Parent},
+    idempotency::{remember, remembered},
     rows::{self, Extra},
     transaction::{Entry, Tx},
 };
@@ -62,46 +63,12 @@ pub(super) fn submit(
         accepted.push(submitted);
     }
     if let Some(dedup) = dedup {
-        tx.db
-            .prepare_cached(
-                "INSERT INTO idempotency (submitter, key, fingerprint, answer, created_at) VALUES (?1, ?2, ?3, ?4, ?5)",
-            )?
-            .execute(params![submitter, dedup.key, dedup.fingerprint, json!(accepted).to_string(), tx.now.as_millis()])?;
+        remember(tx, submitter, dedup, &accepted)?;
     }
     Ok(Outcome::Submitted {
         tasks: accepted,
         replayed: false,
     })
-}
-
-fn remembered(
-    tx: &Tx<'_>,
-    submitter: &str,
-    dedup: &Dedup,
-) -> Result<Option<Vec<Submitted>>, ApplyError> {
-    let oldest = tx.now.as_millis()
-        - i64::try_from(tx.policy.idempotency_retention.as_millis()).unwrap_or(i64::MAX);
-    let mut find = tx.db.prepare_cached(
-        "SELECT fingerprint, answer, created_at FROM idempotency WHERE submitter = ?1 AND key = ?2",
-    )?;
-    let found: Option<(Vec<u8>, String, i64)> = find
-        .query_row(params![submitter, dedup.key], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-        })
-        .optional()?;
-    match found {
-        None => Ok(None),
-        Some((_, _, created_at)) if created_at <= oldest => {
-            tx.db
-                .prepare_cached("DELETE FROM idempotency WHERE submitter = ?1 AND key = ?2")?
-                .execute(params![submitter, dedup.key])?;
-            Ok(None)
-        }
-        Some((fingerprint, _, _)) if fingerprint != dedup.fingerprint => {
-            Err(Refusal::IdempotencyMismatch.into())
-        }
-        Some((_, answer, _)) => Ok(Some(rows::from_json(1, &answer)?)),
-    }
 }
 
 /// Refuses types beyond `tasks.max_types`.
