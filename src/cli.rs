@@ -11,6 +11,7 @@ mod config;
 mod confirm;
 mod context;
 mod error;
+mod filter;
 mod health;
 mod human;
 mod key;

@@ -26,6 +26,7 @@ mod bots;
 mod builder;
 mod error;
 mod keys;
+mod queue;
 mod stream;
 mod supervisors;
 mod system;
@@ -36,6 +37,7 @@ mod wire;
 pub use bots::PutIf;
 pub use builder::{Client, ClientBuilder, DEFAULT_URL};
 pub use error::{ClientError, Problem};
+pub use queue::{Changed, Drained, Selection};
 pub use stream::{ServerEvent, ServerEvents};
 pub use supervisors::{
     ExitCode, LastExit, NodeKind, NodeState, Strategy, SupervisorAction, SupervisorNode,

@@ -15,6 +15,11 @@ pub(super) struct Confirm {
 }
 
 impl Confirm {
+    /// Whether it will ask.
+    pub(super) fn asks(self) -> bool {
+        !self.yes
+    }
+
     /// Asks whether to do that, unless `--yes` was given.
     ///
     /// # Errors

@@ -32,11 +32,13 @@ pub enum Exit {
     Unreachable = 7,
     /// It was not done in time.
     TimedOut = 8,
+    /// The user interrupted it, as a shell counts that (128 + SIGINT).
+    Interrupted = 130,
 }
 
 impl Exit {
     /// All of them, by their number.
-    pub const ALL: [Exit; 9] = [
+    pub const ALL: [Exit; 10] = [
         Exit::Ok,
         Exit::Failed,
         Exit::Usage,
@@ -46,6 +48,7 @@ impl Exit {
         Exit::Conflict,
         Exit::Unreachable,
         Exit::TimedOut,
+        Exit::Interrupted,
     ];
 
     /// What it says, for the documents.
@@ -62,6 +65,7 @@ impl Exit {
             Self::Conflict => "it does not fit how things stand",
             Self::Unreachable => "no hive answers",
             Self::TimedOut => "it was not done in time",
+            Self::Interrupted => "you interrupted it",
         }
     }
 }
@@ -197,6 +201,36 @@ pub enum CliError {
         /// How long was waited.
         after: Duration,
     },
+    /// Tasks still run after a drain.
+    #[error("{running} tasks still run after {}", human::duration(*after))]
+    NotDrained {
+        /// How many.
+        running: u64,
+        /// How long was waited.
+        after: Duration,
+    },
+    /// Some of the tasks that were named were left as they are.
+    #[error("{skipped} of the tasks were left as they are: they have not failed, or are not there")]
+    SomeSkipped {
+        /// How many.
+        skipped: u64,
+    },
+    /// A file of tasks was submitted in part.
+    #[error("{error}")]
+    SubmittedInPart {
+        /// Why it stopped.
+        error: Box<CliError>,
+        /// How many tasks are accepted.
+        accepted: usize,
+        /// What makes it safe to repeat.
+        idempotency_key: String,
+    },
+    /// The user ended it.
+    #[error("interrupted; {id} goes on")]
+    Interrupted {
+        /// The task that was watched.
+        id: TaskId,
+    },
     /// The hive says that it is not healthy.
     #[error("the hive is not healthy: {0}")]
     Unhealthy(String),
@@ -237,10 +271,15 @@ impl CliError {
                 Exit::Denied
             }
             Self::NoSuch { .. } => Exit::NotFound,
-            Self::BotExists { .. } | Self::ProfileExists { .. } => Exit::Conflict,
-            Self::BotNotThere { .. } | Self::TaskNotEnded { .. } | Self::NotRestarted { .. } => {
-                Exit::TimedOut
+            Self::BotExists { .. } | Self::ProfileExists { .. } | Self::SomeSkipped { .. } => {
+                Exit::Conflict
             }
+            Self::BotNotThere { .. }
+            | Self::TaskNotEnded { .. }
+            | Self::NotRestarted { .. }
+            | Self::NotDrained { .. } => Exit::TimedOut,
+            Self::SubmittedInPart { error, .. } => error.exit(),
+            Self::Interrupted { .. } => Exit::Interrupted,
             Self::Unhealthy(_) => Exit::Unhealthy,
             Self::Stream { error, .. } if error.kind() == io::ErrorKind::BrokenPipe => Exit::Ok,
             Self::NotConfirmed

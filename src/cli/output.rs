@@ -108,6 +108,11 @@ impl Output {
         self.write(&render(Format::Jsonl, value)?)
     }
 
+    /// Writes a text that was made here.
+    pub(super) fn text(&self, text: &str) -> Result<(), CliError> {
+        self.write(text)
+    }
+
     /// Writes items a line each.
     fn lines<T: Serialize>(&self, items: &[T]) -> Result<(), CliError> {
         let lines: Result<String, _> = items.iter().map(|i| render(Format::Jsonl, i)).collect();
@@ -143,6 +148,11 @@ impl Output {
     /// Whether tables are wanted.
     pub(super) fn is_table(&self) -> bool {
         self.format == Format::Table
+    }
+
+    /// Whether an item a line is wanted.
+    pub(super) fn is_jsonl(&self) -> bool {
+        self.format == Format::Jsonl
     }
 
     /// Tells the user something that is not data.

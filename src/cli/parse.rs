@@ -5,7 +5,7 @@ use std::{fmt::Display, str::FromStr, time::Duration};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use deia_hive::{
     auth::Role,
-    model::{Behavior, Priority, TaskStatus, Timestamp},
+    model::{Behavior, DependencyFailure, EndReason, Priority, TaskStatus, Timestamp},
 };
 use serde_json::Value;
 
@@ -26,13 +26,40 @@ pub(super) fn whole_seconds(text: &str) -> Result<u64, String> {
 
 /// A point in time: RFC 3339, or a span from now on such as `+30m`.
 pub(super) fn point_in_time(text: &str) -> Result<Timestamp, String> {
-    if let Some(span) = text.strip_prefix('+') {
-        let ms = u64::try_from(duration(span)?.as_millis()).unwrap_or(u64::MAX);
-        return Ok(Timestamp::now().plus_millis(ms));
+    match text.strip_prefix('+') {
+        Some(span) => after(span),
+        None => rfc_3339(text).ok_or_else(|| {
+            "expected a time such as 2026-11-20T08:30:00Z, or a span such as +30m".into()
+        }),
     }
-    text.parse::<jiff::Timestamp>()
-        .map(|at| Timestamp::from_millis(at.as_millisecond()))
-        .map_err(|_| "expected a time such as 2026-11-20T08:30:00Z, or a span such as +30m".into())
+}
+
+/// The point in time that long from now.
+pub(super) fn after(span: &str) -> Result<Timestamp, String> {
+    Ok(Timestamp::now().plus_millis(milliseconds(span)?))
+}
+
+/// A point in time: RFC 3339, or how long ago it was, such as `2h`.
+pub(super) fn time_past(text: &str) -> Result<Timestamp, String> {
+    if let Some(at) = rfc_3339(text) {
+        return Ok(at);
+    }
+    let ago = milliseconds(text).map_err(|_| {
+        "expected a time such as 2026-11-20T08:30:00Z, or how long ago such as 2h".to_owned()
+    })?;
+    let ago = i64::try_from(ago).unwrap_or(i64::MAX);
+    let at = Timestamp::now().as_millis().saturating_sub(ago);
+    Ok(Timestamp::from_millis(at.max(0)))
+}
+
+/// A span of time in milliseconds.
+pub(super) fn milliseconds(text: &str) -> Result<u64, String> {
+    Ok(u64::try_from(duration(text)?.as_millis()).unwrap_or(u64::MAX))
+}
+
+fn rfc_3339(text: &str) -> Option<Timestamp> {
+    let at = text.parse::<jiff::Timestamp>().ok()?;
+    Some(Timestamp::from_millis(at.as_millisecond()))
 }
 
 /// `NAME=VALUE`.
@@ -57,6 +84,22 @@ pub(super) fn metadata(text: &str) -> Result<(String, Value), String> {
 /// A task status.
 pub(super) fn status() -> impl TypedValueParser<Value = TaskStatus> {
     one_of(TaskStatus::ALL.map(TaskStatus::as_str))
+}
+
+/// Why a task failed or was called off.
+pub(super) fn end_reason() -> impl TypedValueParser<Value = EndReason> {
+    one_of(EndReason::ALL.map(EndReason::as_str))
+}
+
+/// What becomes of a task when one that it depends on fails.
+pub(super) fn dependency_failure() -> impl TypedValueParser<Value = DependencyFailure> {
+    PossibleValuesParser::new(["fail", "cancel", "start"])
+        .try_map(|name| serde_json::from_value::<DependencyFailure>(Value::String(name)))
+}
+
+/// A status of a task that waits.
+pub(super) fn waiting_status() -> impl TypedValueParser<Value = TaskStatus> {
+    one_of([TaskStatus::Pending, TaskStatus::Queued].map(TaskStatus::as_str))
 }
 
 /// A role.
@@ -153,6 +196,22 @@ mod tests {
         assert!((1_700_000..=1_800_000).contains(&ahead), "{ahead}");
         for text in ["yesterday", "+", "+x", "2026-11-20", "2026-11-20T08:30:00"] {
             assert!(point_in_time(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn points_past() {
+        let at = time_past("2026-11-20T09:30:00+01:00").unwrap();
+        assert_eq!(at.to_string(), "2026-11-20T08:30:00.000Z");
+        let ago = Timestamp::now().millis_since(time_past("2h").unwrap());
+        assert!((7_200_000..=7_300_000).contains(&ago), "{ago}");
+        assert_eq!(
+            time_past("100000years").unwrap(),
+            Timestamp::from_millis(0),
+            "before there were tasks"
+        );
+        for text in ["yesterday", "", "+2h", "-2h", "2026-11-20"] {
+            assert!(time_past(text).is_err(), "{text}");
         }
     }
 

@@ -1,20 +1,22 @@
 //! `deia-admin queue`.
 
-use clap::Subcommand;
-use deia_hive::model::{QueueStatus, StatusCounts, TaskStatus};
+mod many;
+mod view;
 
+use std::time::Duration;
+
+use clap::Subcommand;
+use deia_hive::model::{QueueStatus, TaskType};
+
+use self::many::{DeadArgs, PurgeArgs, RequeueArgs};
+pub(super) use self::view::counts;
 use super::{
-    context::Context,
-    error::CliError,
-    human,
-    output::Look,
-    table::{Column, Table, or_dash},
-    watch::WatchArgs,
+    context::Context, error::CliError, output::Output, parse, table::Table, watch::WatchArgs,
 };
 
 #[derive(Debug, Subcommand)]
 pub(super) enum QueueCommand {
-    /// Show how many tasks are where, and how long the oldest has waited.
+    /// Show how many tasks are where, what is paused, how fast it goes, and how long tasks wait.
     #[command(before_help = "Examples:
   deia-admin queue status
   deia-admin queue status --watch
@@ -23,147 +25,136 @@ pub(super) enum QueueCommand {
         #[command(flatten)]
         watch: WatchArgs,
     },
+    /// Start no more tasks; what runs goes on.
+    #[command(before_help = "Examples:
+  deia-admin queue pause
+  deia-admin queue pause --type writing --reason 'the model is down'")]
+    Pause {
+        /// Only tasks of this type.
+        #[arg(long = "type", value_name = "TYPE")]
+        task_type: Option<TaskType>,
+        /// Why, for whoever looks at the queue.
+        #[arg(long)]
+        reason: Option<String>,
+    },
+    /// Start tasks again.
+    #[command(before_help = "Examples:
+  deia-admin queue resume
+  deia-admin queue resume --type writing")]
+    Resume {
+        /// Take back the pause of this type, and not that of the whole queue.
+        #[arg(long = "type", value_name = "TYPE")]
+        task_type: Option<TaskType>,
+    },
+    /// Start no more tasks, and wait until those that run have ended.
+    #[command(before_help = "Examples:
+  deia-admin queue drain --wait 10m --reason 'new version'
+  deia-admin queue drain --type writing --wait")]
+    Drain {
+        /// Only tasks of this type.
+        #[arg(long = "type", value_name = "TYPE")]
+        task_type: Option<TaskType>,
+        /// Why, for whoever looks at the queue.
+        #[arg(long)]
+        reason: Option<String>,
+        /// Wait until nothing runs, 5 minutes at most unless another time is
+        /// given; exit code 8 when something still does.
+        #[arg(
+            long,
+            value_name = "DURATION",
+            num_args = 0..=1,
+            default_missing_value = "5m",
+            value_parser = parse::duration
+        )]
+        wait: Option<Duration>,
+    },
+    /// Cancel waiting tasks, many at once. Running ones are left.
+    #[command(before_help = "Examples:
+  deia-admin queue purge --tag nightly
+  deia-admin queue purge --type writing --until 1d --yes
+  deia-admin queue purge --all --yes")]
+    Purge(Box<PurgeArgs>),
+    /// List the tasks that failed for good, the newest first.
+    #[command(before_help = "Examples:
+  deia-admin queue dead
+  deia-admin queue dead --reason poison
+  deia-admin queue dead --type writing --since 1d --output jsonl | jq -r .id")]
+    Dead(Box<DeadArgs>),
+    /// Put tasks that failed back into the queue, with all their attempts.
+    #[command(before_help = "Examples:
+  deia-admin queue requeue task_01h455vb4pex5vsknk084sn02q
+  deia-admin queue requeue --reason expired --since 2h
+  deia-admin queue requeue --type writing --yes")]
+    Requeue(Box<RequeueArgs>),
 }
 
 impl QueueCommand {
     pub(super) async fn run(self, context: &Context) -> Result<(), CliError> {
+        let (client, out) = (&context.client, &context.out);
         match self {
             Self::Status { watch } => {
                 let once = async || {
-                    let queue = context.client.queue().await?;
-                    context.out.one(&queue, |look| status(&queue, look))
+                    let queue = client.queue().await?;
+                    out.one(&queue, |look| view::status(&queue, look))
                 };
-                watch.show(&context.out, once).await
+                watch.show(out, once).await
             }
+            Self::Pause { task_type, reason } => {
+                let pause = client.pause_queue(task_type.as_ref(), reason.as_deref());
+                paused(out, &pause.await?)
+            }
+            Self::Resume { task_type } => {
+                paused(out, &client.resume_queue(task_type.as_ref()).await?)
+            }
+            Self::Drain {
+                task_type,
+                reason,
+                wait,
+            } => drain(context, task_type, reason, wait).await,
+            Self::Purge(args) => args.run(context).await,
+            Self::Dead(args) => args.run(context).await,
+            Self::Requeue(args) => args.run(context).await,
         }
     }
 }
 
-/// The counts as fields of a table, each named by `what` and its status.
-pub(super) fn counts(table: &mut Table, what: &str, totals: &StatusCounts) {
-    let mut totals = *totals;
-    for status in TaskStatus::ALL {
-        let count = *totals.slot(status);
-        table.field(&format!("{what}{}", status.as_str()), count);
+/// What is paused now.
+fn paused(out: &Output, queue: &QueueStatus) -> Result<(), CliError> {
+    if queue.paused.is_empty() {
+        out.note("nothing is paused");
     }
+    out.one(queue, |look| match queue.paused.as_slice() {
+        [] => String::new(),
+        paused => view::pauses(paused, look),
+    })
 }
 
-fn status(queue: &QueueStatus, look: &Look) -> String {
-    let mut totals = Table::fields();
-    counts(&mut totals, "", &queue.totals);
-    totals.field(
-        "oldest queued",
-        or_dash(queue.oldest_queued_ms.map(human::millis)),
-    );
-    let mut text = totals.render(look);
-    if !queue.lanes.is_empty() {
-        text.push('\n');
-        text.push_str(&lanes(queue, look));
-    }
-    if !queue.running_by_bot.is_empty() {
-        let mut bots = Table::new(&[Column::new("BOT").flows(), Column::new("RUNNING").right()]);
-        for (bot, count) in &queue.running_by_bot {
-            bots.row(vec![bot.into(), count.into()]);
+async fn drain(
+    context: &Context,
+    task_type: Option<TaskType>,
+    reason: Option<String>,
+    wait: Option<Duration>,
+) -> Result<(), CliError> {
+    let (client, out) = (&context.client, &context.out);
+    let within = wait.unwrap_or_default();
+    let drained = client
+        .drain_queue(task_type.as_ref(), reason.as_deref(), within)
+        .await?;
+    out.one(&drained, |look| {
+        let mut table = Table::fields();
+        table.field("drained", if drained.drained { "yes" } else { "no" });
+        table.field("running", drained.running);
+        table.render(look)
+    })?;
+    match wait {
+        Some(after) if !drained.drained => Err(CliError::NotDrained {
+            running: drained.running,
+            after,
+        }),
+        None if !drained.drained => {
+            out.note("what runs goes on; --wait waits for its end");
+            Ok(())
         }
-        text.push('\n');
-        text.push_str(&bots.render(look));
-    }
-    text
-}
-
-/// A line for each priority and type, with how fast it goes and how long its tasks waited.
-fn lanes(queue: &QueueStatus, look: &Look) -> String {
-    let mut table = Table::new(&[
-        Column::new("TYPE").flows(),
-        Column::new("PRI"),
-        Column::new("PENDING").right(),
-        Column::new("QUEUED").right(),
-        Column::new("RUNNING").right(),
-        Column::new("OLDEST").right(),
-        Column::new("STARTED/S").right(),
-        Column::new("WAIT P95").right(),
-        Column::new("PAUSED"),
-    ]);
-    let mut lanes: Vec<_> = queue.lanes.iter().collect();
-    lanes.sort_by_key(|lane| (lane.priority, lane.task_type.as_str()));
-    for lane in lanes {
-        let waited = (lane.waits.started > 0).then(|| human::millis(lane.waits.p95_ms));
-        table.row(vec![
-            lane.task_type.as_str().into(),
-            format!("P{}", lane.priority.rank()).into(),
-            lane.pending.into(),
-            lane.queued.into(),
-            lane.running.into(),
-            or_dash(lane.oldest_queued_ms.map(human::millis)),
-            format!("{:.1}", lane.rates.started_per_second).into(),
-            or_dash(waited),
-            if lane.paused { "yes" } else { "" }.into(),
-        ]);
-    }
-    table.render(look)
-}
-
-#[cfg(test)]
-mod tests {
-    use deia_hive::model::{Priority, QueueLane, Rates, Timestamp, Waits};
-
-    use super::*;
-
-    #[test]
-    fn lanes_are_lines_by_priority() {
-        let lane = |name: &str, priority, queued, running| QueueLane {
-            task_type: name.parse().unwrap(),
-            priority,
-            pending: 0,
-            queued,
-            running,
-            oldest_queued_ms: Some(65_000),
-            paused: queued == 2,
-            rates: Rates {
-                started_per_second: 1.5,
-                ..Rates::default()
-            },
-            waits: Waits {
-                started: running,
-                p95_ms: 127,
-                ..Waits::default()
-            },
-        };
-        let queue = QueueStatus {
-            totals: StatusCounts {
-                queued: 7,
-                running: 1,
-                ..StatusCounts::default()
-            },
-            lanes: vec![
-                lane("writing", Priority::P2, 5, 1),
-                lane("general", Priority::P0, 2, 0),
-            ],
-            oldest_queued_ms: Some(65_000),
-            running_by_bot: [("sim-1".to_owned(), 1)].into(),
-            ..QueueStatus::default()
-        };
-        let look = Look {
-            color: false,
-            width: Some(100),
-            now: Timestamp::from_millis(0),
-        };
-        let expected = "\
-pending        0
-queued         7
-running        1
-completed      0
-failed         0
-cancelled      0
-oldest queued  1m 5s
-
-TYPE     PRI  PENDING  QUEUED  RUNNING  OLDEST  STARTED/S  WAIT P95  PAUSED
-general  P0         0       2        0   1m 5s        1.5         -  yes
-writing  P2         0       5        1   1m 5s        1.5     127ms
-
-BOT    RUNNING
-sim-1        1
-";
-        assert_eq!(status(&queue, &look), expected);
+        _ => Ok(()),
     }
 }

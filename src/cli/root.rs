@@ -36,7 +36,7 @@ const HELP: &str =
   deia-admin task submit 'hello' --wait
   deia-admin bot list --output json
   deia-admin health check",
-    after_help = "Exit codes: 0 ok, 1 failed, 2 usage, 3 unhealthy, 4 not found, 5 denied, 6 conflict, 7 unreachable, 8 timed out.",
+    after_help = "Exit codes: 0 ok, 1 failed, 2 usage, 3 unhealthy, 4 not found, 5 denied, 6 conflict, 7 unreachable, 8 timed out, 130 interrupted.",
     subcommand_required = true,
     arg_required_else_help = true
 )]
@@ -114,11 +114,18 @@ enum HiveNoun {
         before_help = "Examples:
   deia-admin task submit 'hello' --wait
   deia-admin task list --status failed
+  deia-admin task watch task_01h455vb4pex5vsknk084sn02q
   deia-admin task result task_01h455vb4pex5vsknk084sn02q --wait"
     )]
     Task(TaskCommand),
-    /// See how much work waits, and where.
-    #[command(subcommand, before_help = "Examples:\n  deia-admin queue status")]
+    /// See how much work waits and where; hold it, let it go, and sort out what failed.
+    #[command(
+        subcommand,
+        before_help = "Examples:
+  deia-admin queue status
+  deia-admin queue pause --type writing --reason 'the model is down'
+  deia-admin queue dead --since 1d"
+    )]
     Queue(QueueCommand),
     /// See how the whole hive stands.
     #[command(subcommand, before_help = "Examples:\n  deia-admin system status")]

@@ -1,35 +1,42 @@
 //! `deia-admin task`.
 
+mod batch;
+mod list;
 mod submit;
 mod view;
+mod watch;
 
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use deia_hive::model::{
-    BotName, PageRequest, Priority, TaskFilter, TaskId, TaskResult, TaskStatus, TaskType,
-};
+use deia_hive::model::{TaskId, TaskResult};
 
-use self::submit::SubmitArgs;
+pub(super) use self::view::dead;
+use self::{list::ListArgs, submit::SubmitArgs};
 use super::{context::Context, error::CliError, output::Output, parse, watch::WatchArgs};
 use crate::client::{Client, ClientError};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum TaskCommand {
-    /// Submit a task.
+    /// Submit a task, or a file of tasks.
     #[command(before_help = "Examples:
   deia-admin task submit 'hello' --wait
   deia-admin task submit - --type analysis --priority P1 --tag nightly < report.txt
-  deia-admin task submit 'later' --run-at +30m --metadata ticket=42")]
+  deia-admin task submit 'later' --delay 30m --expires +2h --metadata ticket=42
+  deia-admin task submit 'after that' --depends-on task_01h455vb4pex5vsknk084sn02q
+  deia-admin task submit 'once at a time' --dedup-key nightly-report
+  deia-admin task submit --file tasks.jsonl --idempotency-key import-7")]
     Submit(Box<SubmitArgs>),
     /// List tasks, the newest first.
     #[command(before_help = "Examples:
   deia-admin task list
   deia-admin task list --status running --watch
   deia-admin task list --status failed --type writing --limit 20
+  deia-admin task list --tag nightly --metadata ticket=42 --since 2h
+  deia-admin task list --reason expired --since 7days
   deia-admin task list --output jsonl | jq -r .id")]
-    List(ListArgs),
-    /// Show everything about a task, its content included.
+    List(Box<ListArgs>),
+    /// Show everything about a task: its content, and how its attempts failed.
     #[command(before_help = "Examples:
   deia-admin task show task_01h455vb4pex5vsknk084sn02q
   deia-admin task show task_01h455vb4pex5vsknk084sn02q --watch")]
@@ -49,6 +56,28 @@ pub(super) enum TaskCommand {
         #[command(flatten)]
         watch: WatchArgs,
     },
+    /// Say why a task has not started, or where it is.
+    #[command(before_help = "Examples:\n  deia-admin task why task_01h455vb4pex5vsknk084sn02q")]
+    Why {
+        /// The task.
+        id: TaskId,
+    },
+    /// Print what happened to a task, the oldest first.
+    #[command(before_help = "Examples:
+  deia-admin task events task_01h455vb4pex5vsknk084sn02q
+  deia-admin task events task_01h455vb4pex5vsknk084sn02q --output jsonl | jq -r .action")]
+    Events {
+        /// The task.
+        id: TaskId,
+    },
+    /// Follow a task to its end: a line for each change, then the result.
+    #[command(before_help = "Examples:
+  deia-admin task watch task_01h455vb4pex5vsknk084sn02q
+  deia-admin task watch task_01h455vb4pex5vsknk084sn02q --output jsonl")]
+    Watch {
+        /// The task.
+        id: TaskId,
+    },
     /// Print what came of a task.
     #[command(before_help = "Examples:
   deia-admin task result task_01h455vb4pex5vsknk084sn02q
@@ -65,34 +94,12 @@ pub(super) enum TaskCommand {
         /// The task.
         id: TaskId,
     },
-}
-
-/// Which tasks are listed.
-#[derive(Debug, Args)]
-pub(super) struct ListArgs {
-    /// Only those in this status.
-    #[arg(long, value_parser = parse::status())]
-    status: Option<TaskStatus>,
-    /// Only those of this type.
-    #[arg(long = "type", value_name = "TYPE")]
-    task_type: Option<TaskType>,
-    /// Only those of this priority.
-    #[arg(long, value_parser = parse::priority(), ignore_case = true)]
-    priority: Option<Priority>,
-    /// Only those that this bot has, or had last.
-    #[arg(long)]
-    bot: Option<BotName>,
-    /// Only those that this user submitted.
-    #[arg(long, value_name = "USER")]
-    submitter: Option<String>,
-    /// How many, at most.
-    #[arg(long, short = 'n', value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1_000))]
-    limit: u32,
-    /// Where the page before ended.
-    #[arg(long)]
-    cursor: Option<String>,
-    #[command(flatten)]
-    watch: WatchArgs,
+    /// Put a task that has ended back into the queue, with all its attempts.
+    #[command(before_help = "Examples:\n  deia-admin task retry task_01h455vb4pex5vsknk084sn02q")]
+    Retry {
+        /// The task.
+        id: TaskId,
+    },
 }
 
 /// How long the end of a task is waited for.
@@ -115,16 +122,7 @@ impl TaskCommand {
         let (client, out) = (&context.client, &context.out);
         match self {
             Self::Submit(args) => submit(context, *args).await,
-            Self::List(args) => {
-                let watch = args.watch;
-                let (filter, part) = args.query();
-                let once = async || {
-                    let page = client.tasks(&filter, &part).await?;
-                    let table = |look: &_| view::list(&page.items, look);
-                    out.list(&page, "there are no such tasks", table)
-                };
-                watch.show(out, once).await
-            }
+            Self::List(args) => args.run(context).await,
             Self::Show { id, watch } => {
                 let once = async || {
                     let task = client.task(id).await?;
@@ -139,6 +137,17 @@ impl TaskCommand {
                 };
                 watch.show(out, once).await
             }
+            Self::Why { id } => {
+                let why = client.explain_task(id).await?;
+                out.one(&why, |look| view::explanation(&why, look))
+            }
+            Self::Events { id } => {
+                let events = client.task_events(id).await?;
+                out.list(&events, "its events are no longer kept", |look| {
+                    view::events(&events.items, look)
+                })
+            }
+            Self::Watch { id } => watch::watch(context, id).await,
             Self::Result { id, wait } => show(out, &result(client, id, wait).await?),
             Self::Cancel { id } => {
                 let task = client.cancel_task(id).await?;
@@ -147,34 +156,26 @@ impl TaskCommand {
                 }
                 out.one(&task, |look| view::list(std::slice::from_ref(&task), look))
             }
+            Self::Retry { id } => {
+                let task = client.retry_task(id).await?;
+                out.one(&task, |look| view::list(std::slice::from_ref(&task), look))
+            }
         }
-    }
-}
-
-impl ListArgs {
-    fn query(self) -> (TaskFilter, PageRequest) {
-        let filter = TaskFilter {
-            status: self.status,
-            task_type: self.task_type,
-            priority: self.priority,
-            bot: self.bot,
-            submitter: self.submitter,
-            ..TaskFilter::default()
-        };
-        let page = PageRequest {
-            limit: self.limit,
-            cursor: self.cursor,
-        };
-        (filter, page)
     }
 }
 
 async fn submit(context: &Context, args: SubmitArgs) -> Result<(), CliError> {
     let (client, out) = (&context.client, &context.out);
+    if let Some(file) = &args.file {
+        return batch::submit(context, file, args.batch(), args.idempotency_key.as_deref()).await;
+    }
     let task = args.task()?;
     let accepted = client
         .submit(&task, args.idempotency_key.as_deref())
         .await?;
+    if accepted.deduplicated {
+        out.note("an unfinished task has this --dedup-key; it is the one that is meant");
+    }
     if args.wait.wait.is_none() {
         return out.one(&accepted, |look| view::accepted(&accepted, look));
     }

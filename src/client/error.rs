@@ -52,6 +52,16 @@ impl ClientError {
         self.problem().is_some_and(|problem| problem.code == code)
     }
 
+    /// Whether it may go well in a moment: nobody answers, not in time, or the
+    /// hive is busy or starting. What was asked for may have been done.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::TimedOut { .. } => true,
+            Self::Problem(problem) => matches!(problem.status, 429 | 503),
+            Self::Invalid { .. } | Self::Protocol { .. } => false,
+        }
+    }
+
     /// What the hive said, if it was the hive that refused.
     pub fn problem(&self) -> Option<&Problem> {
         match self {

@@ -1,18 +1,10 @@
 //! The hive as a whole.
 
-use deia_hive::model::{HealthMetrics, QueueStatus, SystemStatus};
+use deia_hive::model::{HealthMetrics, SystemStatus};
 
 use super::{Client, ClientError, SupervisorAction, SupervisorNode};
 
 impl Client {
-    /// How the queue stands.
-    ///
-    /// # Errors
-    /// [`ClientError`].
-    pub async fn queue(&self) -> Result<QueueStatus, ClientError> {
-        self.get(&["api", "v1", "queue"]).answer().await
-    }
-
     /// How the whole hive stands.
     ///
     /// # Errors

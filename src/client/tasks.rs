@@ -3,20 +3,23 @@
 use std::time::Duration;
 
 use deia_hive::model::{
-    NewTask, Page, PageRequest, Submitted, Task, TaskFilter, TaskId, TaskResult,
+    Event, NewTask, Page, PageRequest, Submitted, Task, TaskExplanation, TaskFilter, TaskId,
+    TaskResult,
 };
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
-use super::{Client, ClientError, TaskState, wire::BatchIds};
+use super::{Client, ClientError, TaskState, transport::Call, wire::BatchIds};
 
 const TASKS: [&str; 3] = ["api", "v1", "tasks"];
 /// The longest single poll that is tried first; the hive's `server.max_wait` is not known here.
-const POLL: Duration = Duration::from_secs(20);
+pub(super) const POLL: Duration = Duration::from_secs(20);
 /// The least that `server.max_wait` may be: a poll that no hive refuses.
-const SHORT_POLL: Duration = Duration::from_secs(1);
+pub(super) const SHORT_POLL: Duration = Duration::from_secs(1);
+/// Items of one page, at most.
+const PAGE_MAX: u32 = 1_000;
 /// Before the next poll when the hive answered without waiting.
-const PAUSE: Duration = Duration::from_millis(100);
+pub(super) const PAUSE: Duration = Duration::from_millis(100);
 
 #[derive(Serialize)]
 struct Batch<'a> {
@@ -59,7 +62,8 @@ impl Client {
         Ok(accepted.ids)
     }
 
-    /// One page of tasks, newest first, without their content.
+    /// Tasks, newest first, without their content: as many as the page asks
+    /// for, however many the hive looks through for one answer.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -68,17 +72,84 @@ impl Client {
         filter: &TaskFilter,
         page: &PageRequest,
     ) -> Result<Page<Task>, ClientError> {
-        self.get(&TASKS)
-            .query("status", filter.status.map(|status| status.as_str()))
-            .query("type", filter.task_type.as_ref())
-            .query(
-                "priority",
-                filter.priority.map(|p| format!("P{}", p.rank())),
-            )
-            .query("bot", filter.bot.as_ref())
-            .query("submitter", filter.submitter.as_ref())
-            .query("limit", Some(page.limit))
-            .query("cursor", page.cursor.as_ref())
+        self.gather(&TASKS, filter, page).await
+    }
+
+    /// Tasks that failed and can be put back, as [`tasks`](Self::tasks). A
+    /// status in the filter does not matter.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn dead_tasks(
+        &self,
+        filter: &TaskFilter,
+        page: &PageRequest,
+    ) -> Result<Page<Task>, ClientError> {
+        let filter = TaskFilter {
+            status: None,
+            ..filter.clone()
+        };
+        self.gather(&["api", "v1", "queue", "dead"], &filter, page)
+            .await
+    }
+
+    /// Pages may be short, even empty, before the last one.
+    async fn gather(
+        &self,
+        path: &[&str],
+        filter: &TaskFilter,
+        page: &PageRequest,
+    ) -> Result<Page<Task>, ClientError> {
+        let wanted = page.limit as usize;
+        let mut all = Page {
+            items: Vec::new(),
+            next_cursor: page.cursor.clone(),
+        };
+        loop {
+            let left = wanted.saturating_sub(all.items.len());
+            let limit = u32::try_from(left).unwrap_or(u32::MAX).min(PAGE_MAX);
+            let more: Page<Task> = filtered(self.get(path), filter)
+                .query("limit", Some(limit))
+                .query("cursor", all.next_cursor.as_ref())
+                .answer()
+                .await?;
+            if more.next_cursor.is_some() && more.next_cursor == all.next_cursor {
+                return Err(self.protocol("its next page is the one that it answered".into()));
+            }
+            all.items.extend(more.items);
+            all.next_cursor = more.next_cursor;
+            if all.next_cursor.is_none() || all.items.len() >= wanted {
+                return Ok(all);
+            }
+        }
+    }
+
+    /// What happened to a task, the oldest first; the last 1,000 events.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn task_events(&self, id: TaskId) -> Result<Page<Event>, ClientError> {
+        self.get(&["api", "v1", "tasks", &id.to_string(), "events"])
+            .answer()
+            .await
+    }
+
+    /// Why a task has not started, or where it is.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn explain_task(&self, id: TaskId) -> Result<TaskExplanation, ClientError> {
+        self.get(&["api", "v1", "tasks", &id.to_string(), "explain"])
+            .answer()
+            .await
+    }
+
+    /// Puts a task that has ended back into the queue, with all its attempts.
+    ///
+    /// # Errors
+    /// [`ClientError`]; a conflict while it has not ended.
+    pub async fn retry_task(&self, id: TaskId) -> Result<Task, ClientError> {
+        self.post(&["api", "v1", "tasks", &id.to_string(), "retry"])
             .answer()
             .await
     }
@@ -158,4 +229,27 @@ impl Client {
             .answer()
             .await
     }
+}
+
+fn filtered<'c>(call: Call<'c>, filter: &TaskFilter) -> Call<'c> {
+    let mut call = call
+        .query("status", filter.status.map(|status| status.as_str()))
+        .query("type", filter.task_type.as_ref())
+        .query(
+            "priority",
+            filter.priority.map(|p| format!("P{}", p.rank())),
+        )
+        .query("bot", filter.bot.as_ref())
+        .query("submitter", filter.submitter.as_ref())
+        .query("reason", filter.end_reason.map(|reason| reason.as_str()))
+        .query("dedup_key", filter.dedup_key.as_ref())
+        .query("created_after", filter.created_after)
+        .query("created_before", filter.created_before);
+    for tag in &filter.tags {
+        call = call.query("tag", Some(tag));
+    }
+    for (key, value) in &filter.metadata {
+        call = call.query("metadata", Some(format!("{key}:{value}")));
+    }
+    call
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use deia_hive::{
     auth::Role,
-    model::{KeyInfo, TaskId, TaskStatus, Timestamp},
+    model::{BotName, KeyInfo, TaskId, TaskStatus, Timestamp},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -40,6 +40,15 @@ pub struct TaskState {
     pub id: TaskId,
     /// Where it is in its life.
     pub status: TaskStatus,
+    /// The number of the last attempt, from 1; 0 before the first.
+    #[serde(default)]
+    pub attempt: u32,
+    /// How far it is, 0 to 1.
+    #[serde(default)]
+    pub progress: f64,
+    /// The bot that has it, or had it last.
+    #[serde(default)]
+    pub assigned_bot: Option<BotName>,
     /// Whatever else the hive says of it.
     #[serde(flatten)]
     pub more: Map<String, Value>,

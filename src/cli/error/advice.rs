@@ -40,6 +40,21 @@ impl CliError {
             Self::TaskNotEnded { id, .. } => {
                 Some(format!("wait again: deia-admin task result {id} --wait"))
             }
+            Self::NotDrained { .. } => Some(
+                "nothing new starts; wait again, or see what runs: deia-admin task list --status running"
+                    .into(),
+            ),
+            Self::SubmittedInPart {
+                accepted,
+                idempotency_key,
+                ..
+            } => Some(format!(
+                "{accepted} tasks are accepted; repeat the same with --idempotency-key {idempotency_key}, \
+                 and none is submitted twice"
+            )),
+            Self::Interrupted { id } => {
+                Some(format!("go on watching: deia-admin task watch {id}"))
+            }
             Self::Unhealthy(_) => Some("look closer: deia-admin supervisors".into()),
             _ => None,
         }
@@ -48,6 +63,7 @@ impl CliError {
     /// What the user is told, line by line.
     pub fn message(&self) -> Vec<String> {
         let mut lines = match self {
+            Self::SubmittedInPart { error, .. } => error.message(),
             Self::Client(ClientError::Problem(problem))
             | Self::KeyRefused {
                 error: ClientError::Problem(problem),

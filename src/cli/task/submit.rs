@@ -1,9 +1,11 @@
 //! What `task submit` is told, and the task that it makes.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
-use deia_hive::model::{NewTask, Priority, TaskType, Timestamp};
+use deia_hive::model::{
+    Dependency, DependencyFailure, NewTask, Priority, RetryOverride, TaskId, TaskType, Timestamp,
+};
 use serde_json::Value;
 
 use super::ResultWait;
@@ -12,10 +14,42 @@ use crate::cli::{context, error::CliError, parse};
 /// The most that `tasks.max_content_bytes` can allow.
 const MAX_CONTENT_BYTES: u64 = 64 << 20;
 
+/// What makes sense for a single task only.
+const ONE_TASK: [&str; 19] = [
+    "content",
+    "task_type",
+    "priority",
+    "tag",
+    "metadata",
+    "run_at",
+    "delay",
+    "expires",
+    "max_attempts",
+    "timeout",
+    "retry_min",
+    "retry_max",
+    "retry_factor",
+    "retry_jitter",
+    "dedup_key",
+    "depends_on",
+    "on_dependency_failure",
+    "wait",
+    "estimate",
+];
+
 #[derive(Debug, Args)]
 pub(in crate::cli) struct SubmitArgs {
     /// What the bot gets to work on; `-` for standard input.
-    content: String,
+    #[arg(required_unless_present = "file")]
+    content: Option<String>,
+    /// Submit the tasks of this file, or of standard input (`-`): on each line
+    /// one as the API takes it, for example {"type":"general","content":"x"}.
+    /// Each may depend on one before it in `depends_on`: `@0` is the first.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ONE_TASK)]
+    pub(super) file: Option<PathBuf>,
+    /// How many tasks of the file are submitted at once, all or none of them.
+    #[arg(long, value_name = "N", requires = "file", conflicts_with_all = ONE_TASK, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    batch_size: u32,
     /// What kind of work it is.
     #[arg(long = "type", value_name = "TYPE", default_value = "general")]
     task_type: TaskType,
@@ -31,13 +65,44 @@ pub(in crate::cli) struct SubmitArgs {
     /// Not before then: a time such as 2026-11-20T08:30:00Z, or a span such as +30m.
     #[arg(long, value_name = "TIME", value_parser = parse::point_in_time)]
     run_at: Option<Timestamp>,
+    /// Not before that long from now.
+    #[arg(long, value_name = "DURATION", value_parser = parse::after, conflicts_with = "run_at")]
+    delay: Option<Timestamp>,
+    /// It fails unless it has started by then: a time, or a span such as +2h.
+    #[arg(long, value_name = "TIME", value_parser = parse::point_in_time)]
+    expires: Option<Timestamp>,
     /// How many attempts may fail.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
     max_attempts: Option<u32>,
     /// How long one attempt may take, in whole seconds or more.
     #[arg(long, value_name = "DURATION", value_parser = parse::whole_seconds)]
     timeout: Option<u64>,
-    /// Makes it safe to repeat this command: the task is submitted once.
+    /// How long you think it takes, in whole seconds or more.
+    #[arg(long, value_name = "DURATION", value_parser = parse::whole_seconds)]
+    estimate: Option<u64>,
+    /// Delay before the first retry.
+    #[arg(long, value_name = "DURATION", value_parser = parse::milliseconds)]
+    retry_min: Option<u64>,
+    /// The longest delay before a retry.
+    #[arg(long, value_name = "DURATION", value_parser = parse::milliseconds)]
+    retry_max: Option<u64>,
+    /// By how much each delay is longer than the one before, 1 to 100.
+    #[arg(long, value_name = "N")]
+    retry_factor: Option<f64>,
+    /// By which share up and down the delay is spread, 0 to 1.
+    #[arg(long, value_name = "N")]
+    retry_jitter: Option<f64>,
+    /// While an unfinished task of yours has this key, that one is meant and
+    /// nothing new is submitted.
+    #[arg(long, value_name = "KEY")]
+    dedup_key: Option<String>,
+    /// A task that must be completed first; give it again for more.
+    #[arg(long, value_name = "ID")]
+    depends_on: Vec<TaskId>,
+    /// What becomes of it when one of those fails or is cancelled.
+    #[arg(long, value_parser = parse::dependency_failure(), default_value = "fail")]
+    on_dependency_failure: DependencyFailure,
+    /// Makes it safe to repeat this command: what it submits is submitted once.
     #[arg(long, value_name = "KEY")]
     pub(super) idempotency_key: Option<String>,
     #[command(flatten)]
@@ -45,21 +110,37 @@ pub(in crate::cli) struct SubmitArgs {
 }
 
 impl SubmitArgs {
+    /// How many tasks of a file are submitted at once.
+    pub(super) fn batch(&self) -> usize {
+        self.batch_size as usize
+    }
+
     /// The task that was meant.
     ///
     /// # Errors
     /// Standard input that is too long or not text, a metadata key given twice.
     pub(super) fn task(&self) -> Result<NewTask, CliError> {
-        let content = match self.content.as_str() {
+        let content = match self.content.as_deref().unwrap_or_default() {
             "-" => context::read_text(Path::new("-"), MAX_CONTENT_BYTES)?,
             content => content.to_owned(),
         };
         let mut task = NewTask {
             priority: self.priority,
             tags: self.tag.clone(),
-            run_at: self.run_at,
+            run_at: self.run_at.or(self.delay),
+            expires_at: self.expires,
             max_attempts: self.max_attempts,
             timeout_seconds: self.timeout,
+            estimated_duration_seconds: self.estimate,
+            retry: self.retry(),
+            dedup_key: self.dedup_key.clone(),
+            depends_on: self
+                .depends_on
+                .iter()
+                .copied()
+                .map(Dependency::Task)
+                .collect(),
+            on_dependency_failure: self.on_dependency_failure,
             ..NewTask::new(self.task_type.clone(), content)
         };
         for (name, value) in &self.metadata {
@@ -71,6 +152,16 @@ impl SubmitArgs {
             }
         }
         Ok(task)
+    }
+
+    fn retry(&self) -> Option<RetryOverride> {
+        let retry = RetryOverride {
+            min_ms: self.retry_min,
+            max_ms: self.retry_max,
+            factor: self.retry_factor,
+            jitter: self.retry_jitter,
+        };
+        (retry != RetryOverride::default()).then_some(retry)
     }
 }
 
@@ -86,6 +177,8 @@ mod tests {
         #[command(flatten)]
         submit: SubmitArgs,
     }
+
+    const OTHER: &str = "task_01h455vb4pex5vsknk084sn02q";
 
     fn parse(words: &[&str]) -> Result<SubmitArgs, clap::Error> {
         let args = ["submit"].iter().chain(words);
@@ -114,6 +207,24 @@ mod tests {
             "2",
             "--timeout",
             "30s",
+            "--expires",
+            "2026-11-21T08:30:00Z",
+            "--estimate",
+            "2m",
+            "--retry-min",
+            "500ms",
+            "--retry-max",
+            "1m",
+            "--retry-factor",
+            "1.5",
+            "--retry-jitter",
+            "0",
+            "--dedup-key",
+            "d",
+            "--depends-on",
+            OTHER,
+            "--on-dependency-failure",
+            "start",
         ];
         let task = parse(&words).unwrap().task().unwrap();
         assert_eq!(
@@ -121,7 +232,10 @@ mod tests {
             json!({
                 "type": "analysis", "content": "hello", "priority": "P0", "tags": ["a", "b"],
                 "metadata": {"k": "v", "n": 5}, "run_at": "2026-11-20T08:30:00.000Z",
-                "max_attempts": 2, "timeout_seconds": 30,
+                "max_attempts": 2, "timeout_seconds": 30, "estimated_duration_seconds": 120,
+                "expires_at": "2026-11-21T08:30:00.000Z", "dedup_key": "d",
+                "retry": {"min_ms": 500, "max_ms": 60_000, "factor": 1.5, "jitter": 0.0},
+                "depends_on": [OTHER], "on_dependency_failure": "start",
             })
         );
     }
@@ -133,6 +247,21 @@ mod tests {
         assert_eq!(wait(&["x", "--wait"]), Some(300));
         assert_eq!(wait(&["x", "--wait", "2s"]), Some(2));
         assert_eq!(wait(&["x", "--wait=1h"]), Some(3_600));
+    }
+
+    #[test]
+    fn a_delay_is_a_time_from_now() {
+        let task = parse(&["x", "--delay", "1h"]).unwrap().task().unwrap();
+        let ahead = task.run_at.unwrap().millis_since(Timestamp::now());
+        assert!((3_500_000..=3_600_000).contains(&ahead), "{ahead}");
+        let plain = parse(&["x"]).unwrap().task().unwrap();
+        assert_eq!((plain.run_at, plain.retry), (None, None));
+    }
+
+    #[test]
+    fn a_file_stands_for_itself() {
+        let args = parse(&["--file", "-", "--idempotency-key", "k"]).unwrap();
+        assert_eq!((args.file, args.batch_size), (Some("-".into()), 1_000));
     }
 
     #[test]
@@ -148,6 +277,16 @@ mod tests {
             &["x", "--run-at", "soon"],
             &["x", "--wait", "long"],
             &["x", "y"],
+            &["x", "--delay", "1h", "--run-at", "+1h"],
+            &["x", "--delay", "soon"],
+            &["x", "--depends-on", "@0"],
+            &["x", "--on-dependency-failure", "hope"],
+            &["x", "--retry-factor", "much"],
+            &["x", "--batch-size", "5"],
+            &["x", "--file", "f"],
+            &["--file", "f", "--type", "a"],
+            &["--file", "f", "--wait"],
+            &["--file", "f", "--batch-size", "0"],
         ] {
             assert!(parse(words).is_err(), "{words:?}");
         }

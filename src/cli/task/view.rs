@@ -1,11 +1,15 @@
 //! Tasks as tables.
 
-use deia_hive::model::{Submitted, Task, TaskResult, TaskStatus};
+use deia_hive::model::{
+    AttemptOutcomeKind, DependencyFailure, EndReason, Event, EventLevel, FailedAttempt,
+    RetryOverride, Submitted, Task, TaskExplanation, TaskResult, TaskStatus,
+};
 
 use crate::cli::{
     human,
     output::Look,
     table::{Cell, Column, Table, Tone, or_dash},
+    wait::status_name,
 };
 
 pub(super) fn accepted(task: &Submitted, look: &Look) -> String {
@@ -25,6 +29,7 @@ pub(super) fn list(tasks: &[Task], look: &Look) -> String {
         Column::new("ATTEMPT").right().wide(),
         Column::new("TOOK").right().wide(),
         Column::new("SUBMITTER").flows().wide(),
+        Column::new("REASON").wide(),
         Column::new("LAST ERROR").flows().wide(),
     ]);
     for task in tasks {
@@ -38,13 +43,165 @@ pub(super) fn list(tasks: &[Task], look: &Look) -> String {
             task.attempt.into(),
             or_dash(took(task)),
             task.submitter.as_str().into(),
+            or_dash(task.end_reason.map(EndReason::as_str)),
             or_dash(task.last_error.as_deref().map(human::one_line)),
         ]);
     }
     table.render(look)
 }
 
+/// Tasks that failed, with why.
+pub(in crate::cli) fn dead(tasks: &[Task], look: &Look) -> String {
+    let mut table = Table::new(&[
+        Column::new("ID"),
+        Column::new("TYPE").flows(),
+        Column::new("PRI"),
+        Column::new("REASON"),
+        Column::new("FAILED"),
+        Column::new("FAILURES").right().wide(),
+        Column::new("BOT").flows().wide(),
+        Column::new("LAST ERROR").flows(),
+    ]);
+    for task in tasks {
+        table.row(vec![
+            task.id.into(),
+            task.task_type.as_str().into(),
+            format!("P{}", task.priority.rank()).into(),
+            or_dash(task.end_reason.map(EndReason::as_str)),
+            or_dash(task.completed_at.map(|at| human::when(at, look.now))),
+            task.failures.into(),
+            or_dash(task.assigned_bot.as_ref()),
+            or_dash(task.last_error.as_deref().map(human::one_line)),
+        ]);
+    }
+    table.render(look)
+}
+
+/// Everything about a task, and below it how its attempts came to nothing.
 pub(super) fn details(task: &Task, look: &Look) -> String {
+    let mut text = fields(task, look);
+    if !task.failed_attempts.is_empty() {
+        text.push('\n');
+        text.push_str(&attempts(&task.failed_attempts, look));
+    }
+    text
+}
+
+fn attempts(attempts: &[FailedAttempt], look: &Look) -> String {
+    let mut table = Table::new(&[
+        Column::new("ATTEMPT").right(),
+        Column::new("BOT").flows(),
+        Column::new("OUTCOME"),
+        Column::new("STARTED"),
+        Column::new("TOOK").right(),
+        Column::new("EXIT").right(),
+        Column::new("ERROR").flows(),
+    ]);
+    for attempt in attempts {
+        let tone = match attempt.outcome {
+            AttemptOutcomeKind::Failed | AttemptOutcomeKind::BotDied => Tone::Bad,
+            AttemptOutcomeKind::GivenBack | AttemptOutcomeKind::Cancelled => Tone::Faint,
+        };
+        let took = attempt.ended_at.millis_since(attempt.started_at);
+        table.row(vec![
+            attempt.attempt.into(),
+            attempt.bot.as_str().into(),
+            Cell::new(attempt.outcome.as_str().replace('_', " "), tone),
+            human::when(attempt.started_at, look.now).into(),
+            human::millis(took).into(),
+            or_dash(attempt.exit_code),
+            or_dash(attempt.error.as_deref().map(human::one_line)),
+        ]);
+    }
+    table.render(look)
+}
+
+/// What holds a task, what it waits for, and which bots could take it.
+pub(super) fn explanation(why: &TaskExplanation, look: &Look) -> String {
+    let mut table = Table::fields();
+    table.field("task", why.task_id);
+    table.field("status", status(why.status));
+    table.field("why", human::one_line(&why.detail));
+    if why.status == TaskStatus::Queued {
+        table.field("ready before it", why.ahead);
+    }
+    if let Some(at) = why.until {
+        table.field("until", human::when_exactly(at, look.now));
+    }
+    let mut text = table.render(look);
+    if !why.waits_for.is_empty() {
+        let mut tasks = Table::new(&[Column::new("WAITS FOR"), Column::new("STATUS")]);
+        for task in &why.waits_for {
+            tasks.row(vec![task.id.into(), status(task.status)]);
+        }
+        text.push('\n');
+        text.push_str(&tasks.render(look));
+    }
+    if !why.bots.is_empty() && !why.status.is_final() {
+        let mut bots = Table::new(&[
+            Column::new("BOT").flows(),
+            Column::new("STATUS"),
+            Column::new("IN HAND").right(),
+            Column::new("PLACES").right(),
+        ]);
+        for bot in &why.bots {
+            bots.row(vec![
+                bot.id.as_str().into(),
+                status_name(bot.status).into(),
+                bot.in_hand.into(),
+                bot.places.into(),
+            ]);
+        }
+        text.push('\n');
+        text.push_str(&bots.render(look));
+    }
+    text
+}
+
+/// What happened to a task, a line each.
+pub(super) fn events(events: &[Event], look: &Look) -> String {
+    let mut table = Table::new(&[
+        Column::new("AT"),
+        Column::new("WHAT"),
+        Column::new("BY").flows(),
+        Column::new("MORE").flows(),
+    ]);
+    for event in events {
+        let tone = match event.level {
+            EventLevel::Info => Tone::Plain,
+            EventLevel::Warning => Tone::Attention,
+            EventLevel::Critical => Tone::Bad,
+        };
+        table.row(vec![
+            event.at.into(),
+            Cell::new(event.action.as_str(), tone),
+            event.actor.as_str().into(),
+            more(&event.details).into(),
+        ]);
+    }
+    table.render(look)
+}
+
+/// The details of an event: `attempt=1 bot=upper-1`.
+fn more(details: &serde_json::Value) -> String {
+    let text = |value: &serde_json::Value| match value {
+        serde_json::Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    let text = match details {
+        serde_json::Value::Null => String::new(),
+        serde_json::Value::Object(fields) => fields
+            .iter()
+            .filter(|(_, value)| !value.is_null())
+            .map(|(name, value)| format!("{name}={}", text(value)))
+            .collect::<Vec<_>>()
+            .join(" "),
+        other => text(other),
+    };
+    human::one_line(&text)
+}
+
+fn fields(task: &Task, look: &Look) -> String {
     let when = |at| human::when_exactly(at, look.now);
     let mut table = Table::fields();
     table.field("id", task.id);
@@ -55,8 +212,14 @@ pub(super) fn details(task: &Task, look: &Look) -> String {
     table.field("bot", or_dash(task.assigned_bot.as_ref()));
     table.field("created", when(task.created_at));
     table.field("not before", when(task.run_at));
+    if let Some(at) = task.expires_at {
+        table.field("expires", when(at));
+    }
     table.field("started", or_dash(task.started_at.map(when)));
     table.field("ended", or_dash(task.completed_at.map(when)));
+    if let Some(reason) = task.end_reason {
+        table.field("ended because", because(reason));
+    }
     if let Some(at) = task.cancel_requested_at {
         table.field("called off", when(at));
     }
@@ -71,7 +234,24 @@ pub(super) fn details(task: &Task, look: &Look) -> String {
         "time-out",
         human::millis(task.timeout_seconds.saturating_mul(1_000)),
     );
+    if let Some(retry) = task.retry.as_ref().map(retry) {
+        table.field("retries", retry);
+    }
+    if let Some(seconds) = task.estimated_duration_seconds {
+        let estimate = human::millis(seconds.saturating_mul(1_000));
+        table.field("estimated", estimate);
+    }
     table.field("progress", human::share(task.progress));
+    dependencies(task, &mut table);
+    if let Some(key) = &task.dedup_key {
+        table.field("key against duplicates", key);
+    }
+    if let Some(key) = &task.idempotency_key {
+        table.field("idempotency key", key);
+    }
+    if let Some(trace) = &task.traceparent {
+        table.field("trace", trace);
+    }
     table.field(
         "tags",
         or_dash((!task.tags.is_empty()).then(|| task.tags.join(", "))),
@@ -101,6 +281,49 @@ pub(super) fn how(result: &TaskResult) -> String {
         Some(error) if how.is_empty() => error.to_owned(),
         Some(error) => format!("{how}: {error}"),
     }
+}
+
+fn dependencies(task: &Task, table: &mut Table) {
+    if task.depends_on.is_empty() {
+        return;
+    }
+    let ids: Vec<_> = task.depends_on.iter().map(ToString::to_string).collect();
+    table.field("depends on", ids.join("\n"));
+    if task.waiting_for > 0 {
+        let text = format!("{} of {}", task.waiting_for, task.depends_on.len());
+        table.field("waits for", text);
+    }
+    let then = match task.on_dependency_failure {
+        DependencyFailure::Fail => "it fails as well",
+        DependencyFailure::Cancel => "it is cancelled",
+        DependencyFailure::Start => "it starts all the same",
+    };
+    table.field("if one fails", then);
+}
+
+/// Why a task failed or was called off, in words.
+fn because(reason: EndReason) -> String {
+    let why = match reason {
+        EndReason::Attempts => "its attempts were used up",
+        EndReason::Poison => "it took too many bots down",
+        EndReason::Expired => "it did not start in time",
+        EndReason::Dependency => "a task that it depends on did not complete",
+        EndReason::Cancelled => "somebody called it off",
+    };
+    format!("{why} ({})", reason.as_str())
+}
+
+/// What of the retry policy a task wants otherwise.
+fn retry(retry: &RetryOverride) -> String {
+    let parts = [
+        retry.min_ms.map(|ms| format!("from {}", human::millis(ms))),
+        retry.max_ms.map(|ms| format!("to {}", human::millis(ms))),
+        retry.factor.map(|n| format!("times {n}")),
+        retry
+            .jitter
+            .map(|n| format!("spread by {}", human::share(n))),
+    ];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 fn took(task: &Task) -> Option<String> {

@@ -1,0 +1,135 @@
+//! Which of many tasks are meant: the same words for every command.
+
+use clap::Args;
+use deia_hive::model::{PageRequest, Priority, TaskFilter, TaskType, Timestamp};
+
+use super::{error::CliError, parse};
+
+/// What every filter of tasks understands.
+#[derive(Clone, Debug, Default, Args)]
+pub(super) struct FilterArgs {
+    /// Only those of this type.
+    #[arg(long = "type", value_name = "TYPE")]
+    task_type: Option<TaskType>,
+    /// Only those of this priority.
+    #[arg(long, value_parser = parse::priority(), ignore_case = true)]
+    priority: Option<Priority>,
+    /// Only those that this user submitted.
+    #[arg(long, value_name = "USER")]
+    submitter: Option<String>,
+    /// Only those with this label; give it again for those with all of them.
+    #[arg(long, value_name = "TAG")]
+    tag: Vec<String>,
+    /// Only those with this text in their metadata; give it again for more.
+    #[arg(long, value_name = "KEY=TEXT", value_parser = parse::pair)]
+    metadata: Vec<(String, String)>,
+    /// Only those with this key against duplicates.
+    #[arg(long, value_name = "KEY")]
+    dedup_key: Option<String>,
+    /// Only those submitted then or later: a time such as 2026-11-20T08:30:00Z,
+    /// or how long ago such as 2h.
+    #[arg(long, value_name = "TIME", value_parser = parse::time_past)]
+    since: Option<Timestamp>,
+    /// Only those submitted before: a time, or how long ago.
+    #[arg(long, value_name = "TIME", value_parser = parse::time_past)]
+    until: Option<Timestamp>,
+}
+
+/// Which part of a list is wanted.
+#[derive(Clone, Debug, Args)]
+pub(super) struct PageArgs {
+    /// How many, at most.
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    limit: u32,
+    /// Where the page before ended.
+    #[arg(long)]
+    cursor: Option<String>,
+}
+
+impl PageArgs {
+    pub(super) fn request(self) -> PageRequest {
+        PageRequest {
+            limit: self.limit,
+            cursor: self.cursor,
+        }
+    }
+}
+
+impl FilterArgs {
+    /// The filter.
+    ///
+    /// # Errors
+    /// A key of metadata that is given twice.
+    pub(super) fn filter(self) -> Result<TaskFilter, CliError> {
+        for (i, (key, _)) in self.metadata.iter().enumerate() {
+            if self.metadata[..i].iter().any(|(before, _)| before == key) {
+                return Err(CliError::Input {
+                    what: format!("--metadata {key}"),
+                    reason: "is given twice".into(),
+                });
+            }
+        }
+        Ok(TaskFilter {
+            task_type: self.task_type,
+            priority: self.priority,
+            submitter: self.submitter,
+            tags: self.tag,
+            metadata: self.metadata,
+            dedup_key: self.dedup_key,
+            created_after: self.since,
+            created_before: self.until,
+            ..TaskFilter::default()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        filter: FilterArgs,
+    }
+
+    fn filter(line: &str) -> TaskFilter {
+        let words = ["x"].into_iter().chain(line.split_whitespace());
+        Line::try_parse_from(words)
+            .unwrap()
+            .filter
+            .filter()
+            .unwrap()
+    }
+
+    #[test]
+    fn every_word_reaches_the_filter() {
+        assert_eq!(filter(""), TaskFilter::default());
+        let all = filter(
+            "--type a --priority p1 --submitter ada --tag t --tag u --metadata k=v=w \
+             --dedup-key d --since 2026-11-20T08:30:00Z --until 2026-11-21T08:30:00Z",
+        );
+        let at = |day: i64| Timestamp::from_millis(1_795_163_400_000 + day * 86_400_000);
+        let expected = TaskFilter {
+            task_type: Some("a".parse().unwrap()),
+            priority: Some(Priority::P1),
+            submitter: Some("ada".into()),
+            tags: vec!["t".into(), "u".into()],
+            metadata: vec![("k".into(), "v=w".into())],
+            dedup_key: Some("d".into()),
+            created_after: Some(at(0)),
+            created_before: Some(at(1)),
+            ..TaskFilter::default()
+        };
+        assert_eq!(all, expected);
+    }
+
+    #[test]
+    fn a_key_has_one_value() {
+        let words = ["x", "--metadata", "k=1", "--metadata", "k=2"];
+        let twice = Line::try_parse_from(words).unwrap();
+        assert!(twice.filter.filter().is_err());
+    }
+}

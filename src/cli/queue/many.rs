@@ -1,0 +1,343 @@
+//! Many tasks at once: those that failed, and those that wait.
+
+use std::fmt;
+
+use clap::Args;
+use deia_hive::model::{
+    BotName, EndReason, PageRequest, QueueStatus, TaskFilter, TaskId, TaskStatus,
+};
+
+use crate::{
+    cli::{
+        confirm::Confirm,
+        context::Context,
+        error::CliError,
+        filter::{FilterArgs, PageArgs},
+        output::Output,
+        parse,
+        table::Table,
+        task,
+    },
+    client::{Changed, Client, Selection},
+};
+
+/// No more are counted before it is asked.
+const COUNT_MAX: u32 = 1_000;
+/// Tasks that one request names.
+const IDS_AT_ONCE: usize = 1_000;
+
+/// Which waiting tasks are cancelled.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct PurgeArgs {
+    #[command(flatten)]
+    filter: FilterArgs,
+    /// Only those in this status.
+    #[arg(long, value_parser = parse::waiting_status())]
+    status: Option<TaskStatus>,
+    /// All that wait.
+    #[arg(long)]
+    all: bool,
+    #[command(flatten)]
+    confirm: Confirm,
+}
+
+/// Which failed tasks are listed.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct DeadArgs {
+    /// Only those that failed for this reason.
+    #[arg(long, value_parser = parse::end_reason())]
+    reason: Option<EndReason>,
+    /// Only those that this bot had last.
+    #[arg(long)]
+    bot: Option<BotName>,
+    #[command(flatten)]
+    filter: FilterArgs,
+    #[command(flatten)]
+    page: PageArgs,
+}
+
+/// Which failed tasks are put back.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct RequeueArgs {
+    /// These tasks.
+    #[arg(value_name = "ID")]
+    ids: Vec<TaskId>,
+    /// Only those that failed for this reason.
+    #[arg(long, value_parser = parse::end_reason())]
+    reason: Option<EndReason>,
+    #[command(flatten)]
+    filter: FilterArgs,
+    /// All that failed.
+    #[arg(long)]
+    all: bool,
+    #[command(flatten)]
+    confirm: Confirm,
+}
+
+/// How many tasks something concerns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Count {
+    Exactly(u64),
+    AtLeast(u64),
+}
+
+impl PurgeArgs {
+    pub(super) async fn run(self, context: &Context) -> Result<(), CliError> {
+        let (client, out) = (&context.client, &context.out);
+        let filter = TaskFilter {
+            status: self.status,
+            ..self.filter.filter()?
+        };
+        let which = selection(filter.clone(), self.all, "--all for all that wait")?;
+        if self.confirm.asks() {
+            let count = waiting(client, &filter).await?;
+            self.confirm.ask(&format!("cancel {count} waiting tasks"))?;
+        }
+        tell(out, "cancelled", client.purge_queue(&which).await?)
+    }
+}
+
+impl DeadArgs {
+    pub(super) async fn run(self, context: &Context) -> Result<(), CliError> {
+        let filter = TaskFilter {
+            end_reason: self.reason,
+            bot: self.bot,
+            ..self.filter.filter()?
+        };
+        let page = self.page.request();
+        let page = context.client.dead_tasks(&filter, &page).await?;
+        let table = |look: &_| task::dead(&page.items, look);
+        context.out.list(&page, "no such tasks have failed", table)
+    }
+}
+
+impl RequeueArgs {
+    pub(super) async fn run(self, context: &Context) -> Result<(), CliError> {
+        let (client, out) = (&context.client, &context.out);
+        let filter = TaskFilter {
+            end_reason: self.reason,
+            ..self.filter.filter()?
+        };
+        if !self.ids.is_empty() {
+            if self.all || filter != TaskFilter::default() {
+                return Err(wrong("ids and a filter are not taken together"));
+            }
+            return these(client, out, &self.ids).await;
+        }
+        let which = selection(filter.clone(), self.all, "--all for all that failed")?;
+        if self.confirm.asks() {
+            let page = client.dead_tasks(&filter, &first()).await?;
+            let count = Count::of(page.items.len(), page.next_cursor.is_some());
+            self.confirm
+                .ask(&format!("put {count} failed tasks back into the queue"))?;
+        }
+        tell(out, "requeued", client.requeue_dead(&which).await?)
+    }
+}
+
+async fn these(client: &Client, out: &Output, ids: &[TaskId]) -> Result<(), CliError> {
+    let mut all = Changed {
+        changed: 0,
+        skipped: 0,
+        complete: true,
+    };
+    for ids in ids.chunks(IDS_AT_ONCE) {
+        let part = client.requeue_these(ids).await?;
+        all.changed += part.changed;
+        all.skipped += part.skipped;
+        all.complete &= part.complete;
+    }
+    tell(out, "requeued", all)?;
+    match all.skipped {
+        0 => Ok(()),
+        skipped => Err(CliError::SomeSkipped { skipped }),
+    }
+}
+
+/// # Errors
+/// Nothing is said of which tasks are meant.
+fn selection(filter: TaskFilter, all: bool, how_all: &str) -> Result<Selection, CliError> {
+    let which = Selection {
+        all,
+        ..Selection::from(filter)
+    };
+    if which.is_empty() {
+        return Err(wrong(&format!(
+            "say which tasks are meant, or give {how_all}"
+        )));
+    }
+    Ok(which)
+}
+
+fn wrong(reason: &str) -> CliError {
+    CliError::Input {
+        what: "the tasks that are meant".into(),
+        reason: reason.into(),
+    }
+}
+
+fn tell(out: &Output, what: &str, changed: Changed) -> Result<(), CliError> {
+    out.one(&changed, |look| {
+        let mut table = Table::fields();
+        table.field(what, changed.changed);
+        table.field("left as they are", changed.skipped);
+        table.render(look)
+    })?;
+    if !changed.complete {
+        out.note("there are more of them; repeat the command");
+    }
+    Ok(())
+}
+
+fn first() -> PageRequest {
+    PageRequest {
+        limit: COUNT_MAX,
+        cursor: None,
+    }
+}
+
+/// How many waiting tasks the filter means: from the counts of the queue where
+/// they tell, otherwise by looking for them.
+async fn waiting(client: &Client, filter: &TaskFilter) -> Result<Count, CliError> {
+    if let Some(n) = counted(&client.queue().await?, filter) {
+        return Ok(Count::Exactly(n));
+    }
+    let (mut found, mut more) = (0, false);
+    for status in waiting_statuses(filter) {
+        let of_status = TaskFilter {
+            status: Some(status),
+            ..filter.clone()
+        };
+        let page = client.tasks(&of_status, &first()).await?;
+        found += page.items.len();
+        more |= page.next_cursor.is_some();
+    }
+    Ok(Count::of(found, more))
+}
+
+/// The number of waiting tasks, if the filter asks for no more than the lanes say.
+fn counted(queue: &QueueStatus, filter: &TaskFilter) -> Option<u64> {
+    let of_lanes = TaskFilter {
+        status: filter.status,
+        task_type: filter.task_type.clone(),
+        priority: filter.priority,
+        ..TaskFilter::default()
+    };
+    if of_lanes != *filter {
+        return None;
+    }
+    let lanes = queue.lanes.iter().filter(|lane| {
+        filter
+            .task_type
+            .as_ref()
+            .is_none_or(|wanted| *wanted == lane.task_type)
+            && filter.priority.is_none_or(|wanted| wanted == lane.priority)
+    });
+    let counts = lanes.flat_map(|lane| {
+        waiting_statuses(filter).map(|status| match status {
+            TaskStatus::Pending => lane.pending,
+            _ => lane.queued,
+        })
+    });
+    Some(counts.sum())
+}
+
+fn waiting_statuses(filter: &TaskFilter) -> impl Iterator<Item = TaskStatus> + use<> {
+    let wanted = filter.status;
+    [TaskStatus::Pending, TaskStatus::Queued]
+        .into_iter()
+        .filter(move |status| wanted.is_none_or(|wanted| wanted == *status))
+}
+
+impl Count {
+    fn of(found: usize, more: bool) -> Self {
+        match found as u64 {
+            n if more => Self::AtLeast(n),
+            n => Self::Exactly(n),
+        }
+    }
+}
+
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exactly(n) => write!(f, "{n}"),
+            Self::AtLeast(n) => write!(f, "{n} or more"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use deia_hive::model::{Priority, QueueLane, Rates, Waits};
+
+    use super::*;
+
+    #[test]
+    fn the_counts_of_the_queue_tell_what_lanes_tell() {
+        let lane = |name: &str, priority, pending, queued| QueueLane {
+            task_type: name.parse().unwrap(),
+            priority,
+            pending,
+            queued,
+            running: 100,
+            oldest_queued_ms: None,
+            paused: false,
+            rates: Rates::default(),
+            waits: Waits::default(),
+        };
+        let queue = QueueStatus {
+            lanes: vec![
+                lane("a", Priority::P0, 1, 10),
+                lane("a", Priority::P2, 2, 20),
+                lane("b", Priority::P2, 3, 30),
+            ],
+            ..QueueStatus::default()
+        };
+        let all = TaskFilter::default();
+        for (filter, expected) in [
+            (all.clone(), Some(66)),
+            (
+                TaskFilter {
+                    task_type: Some("a".parse().unwrap()),
+                    ..all.clone()
+                },
+                Some(33),
+            ),
+            (
+                TaskFilter {
+                    priority: Some(Priority::P2),
+                    status: Some(TaskStatus::Pending),
+                    ..all.clone()
+                },
+                Some(5),
+            ),
+            (
+                TaskFilter {
+                    tags: vec!["t".into()],
+                    ..all
+                },
+                None,
+            ),
+        ] {
+            assert_eq!(counted(&queue, &filter), expected, "{filter:?}");
+        }
+    }
+
+    #[test]
+    fn something_must_be_said() {
+        assert!(selection(TaskFilter::default(), false, "--all").is_err());
+        assert!(selection(TaskFilter::default(), true, "--all").is_ok());
+        let some = TaskFilter {
+            submitter: Some("ada".into()),
+            ..TaskFilter::default()
+        };
+        assert!(selection(some, false, "--all").is_ok());
+    }
+
+    #[test]
+    fn counts_in_words() {
+        assert_eq!(Count::of(12, false).to_string(), "12");
+        assert_eq!(Count::of(1_000, true).to_string(), "1000 or more");
+    }
+}

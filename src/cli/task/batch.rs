@@ -1,0 +1,377 @@
+//! Submits the tasks of a file, batch by batch.
+
+use std::{
+    fs,
+    io::{self, BufRead, BufReader, Read as _},
+    path::Path,
+    time::Duration,
+};
+
+use deia_hive::model::{Dependency, NewTask, TaskId};
+use serde_json::json;
+use tokio::time::sleep;
+
+use crate::{
+    cli::{context::Context, error::CliError, human, output::Output},
+    client::{Client, ClientError},
+};
+
+/// No line is longer: the most that `tasks.max_content_bytes` can allow.
+const LINE_MAX_BYTES: u64 = 64 << 20;
+/// A batch takes no further line once it has this much.
+const BATCH_MAX_BYTES: usize = 16 << 20;
+/// How often a batch is tried again when the hive is busy or does not answer,
+/// and how long is waited at least before each.
+const TRIES: u32 = 5;
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// The tasks of a file, one a line; empty lines do not count.
+struct Lines<R> {
+    from: R,
+    name: String,
+    number: usize,
+}
+
+/// Tasks that are submitted together, all or none.
+#[derive(Debug, Default)]
+struct Batch {
+    tasks: Vec<NewTask>,
+    /// On which line each stands.
+    lines: Vec<usize>,
+}
+
+/// What is accepted so far, in the order of the file.
+#[derive(Debug, Default)]
+struct Accepted {
+    ids: Vec<TaskId>,
+    lines: Vec<usize>,
+}
+
+/// Submits all tasks of the file, at most `size` at once, and prints their ids.
+///
+/// # Errors
+/// A line that is no task, or what keeps the hive from accepting one. What was
+/// accepted until then stays so, and is printed.
+pub(super) async fn submit(
+    context: &Context,
+    file: &Path,
+    size: usize,
+    idempotency_key: Option<&str>,
+) -> Result<(), CliError> {
+    let mut lines = Lines::open(file)?;
+    // With a key of its own each batch may be tried again.
+    let key = match idempotency_key {
+        Some(key) => key.to_owned(),
+        None => format!("file-{}", TaskId::new()),
+    };
+    let mut accepted = Accepted::default();
+    let ended = all(&context.client, &mut lines, size, &key, &mut accepted).await;
+    accepted.show(&context.out)?;
+    match ended {
+        Ok(()) if accepted.ids.is_empty() => {
+            context.out.note(&format!("{} has no tasks", lines.name));
+            Ok(())
+        }
+        Ok(()) => {
+            let n = accepted.ids.len();
+            context.out.note(&format!("{n} tasks are accepted"));
+            Ok(())
+        }
+        Err(error) if accepted.ids.is_empty() && !is_uncertain(&error) => Err(error),
+        Err(error) => Err(CliError::SubmittedInPart {
+            error: Box::new(error),
+            accepted: accepted.ids.len(),
+            idempotency_key: key,
+        }),
+    }
+}
+
+async fn all<R: BufRead>(
+    client: &Client,
+    lines: &mut Lines<R>,
+    size: usize,
+    key: &str,
+    accepted: &mut Accepted,
+) -> Result<(), CliError> {
+    for number in 1.. {
+        let batch = lines.batch(size, &accepted.ids)?;
+        if batch.tasks.is_empty() {
+            break;
+        }
+        let ids = one(client, &batch, &format!("{key}-{number}"))
+            .await
+            .map_err(|error| in_lines(error, &batch.lines, &lines.name))?;
+        accepted.ids.extend(ids);
+        accepted.lines.extend(batch.lines);
+    }
+    Ok(())
+}
+
+/// The key makes it safe to try again.
+async fn one(client: &Client, batch: &Batch, key: &str) -> Result<Vec<TaskId>, ClientError> {
+    let mut tries = 0;
+    loop {
+        match client.submit_batch(&batch.tasks, Some(key)).await {
+            Err(error) if error.is_passing() && tries < TRIES => {
+                tries += 1;
+                let asked = error.problem().and_then(|problem| problem.retry_after);
+                sleep(asked.unwrap_or_default().max(RETRY_AFTER)).await;
+            }
+            ended => return ended,
+        }
+    }
+}
+
+fn is_uncertain(error: &CliError) -> bool {
+    matches!(error, CliError::Client(error) if error.is_passing())
+}
+
+/// The same refusal, told by the lines of the file.
+fn in_lines(error: ClientError, lines: &[usize], name: &str) -> CliError {
+    let ClientError::Problem(mut problem) = error else {
+        return error.into();
+    };
+    let mut moved = false;
+    for violation in &mut problem.errors {
+        let Some(rest) = violation.pointer.strip_prefix("/tasks/") else {
+            continue;
+        };
+        let (place, field) = match rest.find('/') {
+            Some(at) => rest.split_at(at),
+            None => (rest, ""),
+        };
+        let line = place.parse().ok().and_then(|i: usize| lines.get(i));
+        if let Some(line) = line {
+            violation.pointer = format!("line {line} {field}").trim_end().to_owned();
+            moved = true;
+        }
+    }
+    if moved {
+        problem.detail = Some(format!("{name} has tasks that are not accepted"));
+    }
+    CliError::Client(ClientError::Problem(problem))
+}
+
+impl Accepted {
+    fn show(&self, out: &Output) -> Result<(), CliError> {
+        if self.ids.is_empty() {
+            return Ok(());
+        }
+        if out.is_jsonl() {
+            let each = self.ids.iter().zip(&self.lines);
+            each.map(|(id, line)| json!({ "id": id, "line": line }))
+                .try_for_each(|item| out.line(&item))
+        } else {
+            out.one(&json!({ "ids": self.ids }), |_| {
+                self.ids.iter().map(|id| format!("{id}\n")).collect()
+            })
+        }
+    }
+}
+
+impl Lines<Box<dyn BufRead>> {
+    fn open(file: &Path) -> Result<Self, CliError> {
+        let (from, name): (Box<dyn BufRead>, _) = if file == Path::new("-") {
+            (Box::new(io::stdin().lock()), "standard input".to_owned())
+        } else {
+            let name = file.display().to_string();
+            let opened = fs::File::open(file).map_err(|error| CliError::Input {
+                what: name.clone(),
+                reason: error.to_string(),
+            })?;
+            (Box::new(BufReader::new(opened)), name)
+        };
+        Ok(Self {
+            from,
+            name,
+            number: 0,
+        })
+    }
+}
+
+impl<R: BufRead> Lines<R> {
+    /// The next tasks; none at the end. `before` are those of the batches before.
+    fn batch(&mut self, size: usize, before: &[TaskId]) -> Result<Batch, CliError> {
+        let (mut batch, mut bytes) = (Batch::default(), 0);
+        while batch.tasks.len() < size && bytes < BATCH_MAX_BYTES {
+            let Some(text) = self.next()? else {
+                break;
+            };
+            bytes += text.len();
+            let task = task(&text, batch.tasks.len(), before).map_err(|why| self.wrong(why))?;
+            batch.tasks.push(task);
+            batch.lines.push(self.number);
+        }
+        Ok(batch)
+    }
+
+    fn next(&mut self) -> Result<Option<String>, CliError> {
+        loop {
+            let mut bytes = Vec::new();
+            let limited = &mut (&mut self.from).take(LINE_MAX_BYTES + 1);
+            let read = limited.read_until(b'\n', &mut bytes);
+            self.number += 1;
+            match read {
+                Err(error) => return Err(self.wrong(error.to_string())),
+                Ok(0) => return Ok(None),
+                Ok(n) if n as u64 > LINE_MAX_BYTES => {
+                    let max = human::bytes(LINE_MAX_BYTES);
+                    return Err(self.wrong(format!("is over {max} long")));
+                }
+                Ok(_) if bytes.trim_ascii().is_empty() => {}
+                Ok(_) => {
+                    let text = String::from_utf8(bytes);
+                    let refuse = |_| self.wrong("is not UTF-8 text".into());
+                    return text.map(Some).map_err(refuse);
+                }
+            }
+        }
+    }
+
+    fn wrong(&self, reason: String) -> CliError {
+        CliError::Input {
+            what: format!("{}, line {}", self.name, self.number),
+            reason,
+        }
+    }
+}
+
+/// The task of a line, at that place of its batch. What it says of places in
+/// the file becomes places in the batch, or the ids of those `before` it.
+fn task(text: &str, place: usize, before: &[TaskId]) -> Result<NewTask, String> {
+    let mut task: NewTask = serde_json::from_str(text).map_err(|error| {
+        let said = error.to_string();
+        let what = said
+            .rsplit_once(" at line ")
+            .map_or(&*said, |(what, _)| what);
+        match error.column() {
+            0 => what.to_owned(),
+            column => format!("{what} (column {column})"),
+        }
+    })?;
+    for dependency in &mut task.depends_on {
+        let Dependency::InBatch(n) = *dependency else {
+            continue;
+        };
+        let n = n as usize;
+        *dependency = match before.get(n) {
+            Some(id) => Dependency::Task(*id),
+            None if n < before.len() + place => {
+                Dependency::InBatch(u32::try_from(n - before.len()).unwrap_or(u32::MAX))
+            }
+            None => {
+                return Err(format!(
+                    "depends_on has @{n}, which is no task before this one (@0 is the first)"
+                ));
+            }
+        };
+    }
+    Ok(task)
+}
+
+#[cfg(test)]
+mod tests {
+    use deia_hive::model::Violation;
+
+    use super::*;
+    use crate::client::Problem;
+
+    fn lines(text: &str) -> Lines<&[u8]> {
+        Lines {
+            from: text.as_bytes(),
+            name: "t.jsonl".into(),
+            number: 0,
+        }
+    }
+
+    fn line(content: &str, depends_on: &[&str]) -> String {
+        json!({"type": "general", "content": content, "depends_on": depends_on}).to_string()
+    }
+
+    #[test]
+    fn batches_are_of_a_size_and_know_their_lines() {
+        let text = [
+            line("a", &[]),
+            String::new(),
+            line("b", &[]),
+            line("c", &[]),
+        ]
+        .join("\n");
+        let mut lines = lines(&text);
+        let mut got = Vec::new();
+        loop {
+            let batch = lines.batch(2, &[]).unwrap();
+            if batch.tasks.is_empty() {
+                break;
+            }
+            got.push(batch.lines);
+        }
+        assert_eq!(got, [vec![1, 3], vec![4]]);
+    }
+
+    #[test]
+    fn places_in_the_file_become_places_in_the_batch() {
+        let before = [TaskId::new(), TaskId::new()];
+        let other = TaskId::new();
+        let of = |depends_on: &[&str]| {
+            task(&line("x", depends_on), 1, &before).map(|task| {
+                let text = task.depends_on.iter().map(ToString::to_string);
+                text.collect::<Vec<_>>()
+            })
+        };
+        assert_eq!(of(&["@1"]), Ok(vec![before[1].to_string()]));
+        assert_eq!(of(&["@2"]), Ok(vec!["@0".to_owned()]));
+        assert_eq!(of(&[&other.to_string()]), Ok(vec![other.to_string()]));
+        assert!(of(&["@3"]).unwrap_err().contains("@3"));
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_its_line() {
+        for (text, expected) in [
+            ("{", "t.jsonl, line 2: EOF while parsing"),
+            ("{\"type\":\"general\"}", "line 2: missing field `content`"),
+            (
+                "{\"type\":\"a\",\"content\":\"x\",\"colour\":1}",
+                "unknown field `colour`",
+            ),
+            ("[]", "line 2: invalid"),
+        ] {
+            let text = format!("{}\n{text}\n", line("a", &[]));
+            let error = lines(&text).batch(10, &[]).unwrap_err();
+            assert!(error.to_string().contains(expected), "{error}");
+        }
+        let mut binary = Lines {
+            from: &[0xff, b'\n'][..],
+            name: "b".into(),
+            number: 0,
+        };
+        assert!(binary.batch(1, &[]).is_err());
+    }
+
+    #[test]
+    fn refusals_name_the_lines() {
+        let at = |pointer: &str| Violation {
+            pointer: pointer.into(),
+            detail: "is wrong".into(),
+        };
+        let problem = Problem {
+            status: 422,
+            code: "invalid_input".into(),
+            title: "t".into(),
+            detail: Some("/tasks/1/content is wrong".into()),
+            errors: vec![at("/tasks/1/content"), at("/tasks/0"), at("/other")],
+            request_id: None,
+            retry_after: None,
+        };
+        let error = in_lines(ClientError::Problem(Box::new(problem)), &[3, 7], "t.jsonl");
+        assert_eq!(
+            error.message()[..4],
+            [
+                "error: t.jsonl has tasks that are not accepted (invalid_input)",
+                "  line 7 /content: is wrong",
+                "  line 3: is wrong",
+                "  /other: is wrong"
+            ]
+        );
+    }
+}
