@@ -10,6 +10,7 @@
 mod cli_bots;
 mod cli_comfort;
 mod cli_operate;
+mod cli_queue;
 mod cli_support;
 mod cli_tasks;
 mod crash;

@@ -34,7 +34,7 @@ pub use start::HiveStartError;
 use self::data_dir::DataDir;
 use crate::{
     actors::{
-        bots::{Board, Launcher, output::Outputs},
+        bots::{Board, Launcher, Outputs},
         scheduler::Scheduler,
     },
     auth::{AuthError, Keyring, Principal},

@@ -23,7 +23,7 @@ use deia_supervision::{
 
 use crate::{
     actors::{
-        bots::{Board, Launcher, LauncherDeps, ManagedBots, output::Outputs},
+        bots::{Board, Launcher, LauncherDeps, ManagedBots, Outputs},
         ledger::LedgerWriter,
         retention::Retention,
         scheduler::{Scheduler, SeatBook},
@@ -98,9 +98,9 @@ pub(crate) fn declare(parts: &Parts) -> Declared {
         async move { Ok::<_, StartError>(built) }
     });
     let (retention_spec, _) = {
-        let (store, data_dir) = (parts.ledger.clone(), parts.config.data_dir.clone());
+        let (store, outputs) = (parts.ledger.clone(), parts.outputs.clone());
         child("retention", move || {
-            let built = Retention::new(store.clone(), data_dir.clone());
+            let built = Retention::new(store.clone(), outputs.clone());
             async move { Ok::<_, StartError>(built) }
         })
     };

@@ -179,7 +179,6 @@ mod tests {
             },
             oldest_queued_ms: Some(65_000),
             running_by_bot: [("sim-1".to_owned(), 1)].into(),
-            ..QueueStatus::default()
         };
         let look = Look {
             color: false,

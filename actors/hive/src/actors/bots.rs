@@ -20,3 +20,4 @@ pub(crate) use board::{Board, observed_status};
 pub(crate) use bot::{BotActor, Run};
 pub(crate) use launcher::{BotsChanged, Follow, Launcher, StopEverything, TaskCancelled};
 pub(crate) use lifecycle::{LauncherDeps, ManagedBots};
+pub(crate) use output::Outputs;

@@ -1,15 +1,12 @@
 //! Forgets what is past its time: tasks that ended long ago, with their
 //! results, and the answers to idempotency keys.
 
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::time::Duration;
 
 use actix::{Actor, ActorFutureExt, AsyncContext, WrapFuture};
 use deia_supervision::Context;
 
-use super::bots::output::remove_output;
+use super::bots::Outputs;
 use crate::{
     ledger::{Command, Ledger, Outcome, StoreError},
     model::TaskId,
@@ -25,23 +22,23 @@ const FORGET_MAX: usize = 500;
 /// Forgets what is past its time, in small steps.
 pub(crate) struct Retention {
     ledger: Ledger,
-    data_dir: PathBuf,
+    outputs: Outputs,
     /// Where to look on.
     from: i64,
 }
 
 impl Retention {
-    pub(crate) fn new(ledger: Ledger, data_dir: PathBuf) -> Self {
+    pub(crate) fn new(ledger: Ledger, outputs: Outputs) -> Self {
         Self {
             ledger,
-            data_dir,
+            outputs,
             from: i64::MIN,
         }
     }
 
     fn step(&mut self, ctx: &mut Context<Self>) {
-        let (ledger, data_dir, from) = (self.ledger.clone(), self.data_dir.clone(), self.from);
-        let looking = async move { sweep(&ledger, &data_dir, from).await };
+        let (ledger, outputs, from) = (self.ledger.clone(), self.outputs.clone(), self.from);
+        let looking = async move { sweep(&ledger, &outputs, from).await };
         ctx.spawn(looking.into_actor(self).map(|swept, this, ctx| {
             let wait = match swept {
                 Ok(Some(next)) => {
@@ -64,15 +61,15 @@ impl Retention {
 }
 
 /// Forgets what is past its time among the next tasks; where to look on.
-async fn sweep(ledger: &Ledger, data_dir: &Path, from: i64) -> Result<Option<i64>, StoreError> {
+async fn sweep(ledger: &Ledger, outputs: &Outputs, from: i64) -> Result<Option<i64>, StoreError> {
     let found = ledger.prunable(from).await?;
     let mut forgotten = 0;
     for tasks in found.tasks.chunks(FORGET_MAX) {
-        forgotten += forget(ledger, data_dir, tasks.to_vec()).await?;
+        forgotten += forget(ledger, outputs, tasks.to_vec()).await?;
     }
     if found.next.is_none() {
         // Idempotency keys are forgotten with every command; once a round at least.
-        forget(ledger, data_dir, Vec::new()).await?;
+        forget(ledger, outputs, Vec::new()).await?;
     }
     if forgotten > 0 {
         tracing::info!(tasks = forgotten, "forgot tasks past their retention");
@@ -82,15 +79,19 @@ async fn sweep(ledger: &Ledger, data_dir: &Path, from: i64) -> Result<Option<i64
 
 /// Forgets tasks, and removes what they had put out into files. A file that
 /// stays behind goes with the next start.
-async fn forget(ledger: &Ledger, data_dir: &Path, tasks: Vec<TaskId>) -> Result<usize, StoreError> {
+async fn forget(
+    ledger: &Ledger,
+    outputs: &Outputs,
+    tasks: Vec<TaskId>,
+) -> Result<usize, StoreError> {
     let gone = match ledger.apply(Command::Prune { tasks }).await? {
         Outcome::Pruned(gone) => gone,
         other => return Err(StoreError::Failed(format!("answered with {other:?}"))),
     };
-    let (n, data_dir) = (gone.len(), data_dir.to_owned());
+    let (n, outputs) = (gone.len(), outputs.clone());
     let removing = move || {
         for task in gone {
-            if let Err(error) = remove_output(&data_dir, task) {
+            if let Err(error) = outputs.remove(task) {
                 tracing::warn!(%task, %error, "an output file could not be removed");
             }
         }

@@ -7,7 +7,6 @@ use tokio::{task::spawn_blocking, time::Instant};
 use super::Hive;
 use crate::{
     HiveError, TaskOutput,
-    actors::bots::output,
     auth::Principal,
     model::{Task, TaskId, TaskResult, TaskStatus},
 };
@@ -94,18 +93,15 @@ impl Hive {
 
     async fn sweep(&self) -> Result<(), HiveError> {
         let internal = |error: String| HiveError::Internal(error);
-        let data_dir = self.config().data_dir.clone();
-        let listing = spawn_blocking({
-            let data_dir = data_dir.clone();
-            move || output::with_files(&data_dir)
-        });
+        let outputs = self.inner.outputs.clone();
+        let listing = spawn_blocking(move || outputs.with_files());
         let listed = listing.await.map_err(|error| internal(error.to_string()))?;
         for id in listed.map_err(|error| internal(error.to_string()))? {
             if self.has_use_for_files(id).await? {
                 continue;
             }
-            let data_dir = data_dir.clone();
-            let removing = spawn_blocking(move || output::remove_output(&data_dir, id)).await;
+            let outputs = self.inner.outputs.clone();
+            let removing = spawn_blocking(move || outputs.remove(id)).await;
             if let Ok(Err(error)) = removing {
                 tracing::warn!(%error, task = %id, "the files of an output cannot be removed");
             }

@@ -19,9 +19,8 @@ use crate::{
     HiveError,
     actors::{
         bots::{
-            Board, BotsChanged, Follow, TaskCancelled,
+            Board, BotsChanged, Follow, Outputs, TaskCancelled,
             guardian::{Guardian, GuardianProgram},
-            output::Outputs,
         },
         ledger::{KeysChanged, LedgerWriter, write_or_leave_waiting},
         scheduler::{PausesChanged, TasksWaiting},

@@ -75,7 +75,7 @@ impl Outputs {
     /// Those of the hive with that data directory.
     pub(crate) fn of(data_dir: &Path) -> Self {
         Self(Arc::new(Inner {
-            directory: directory(data_dir),
+            directory: data_dir.join("outputs"),
             running: Mutex::default(),
         }))
     }
@@ -108,6 +108,34 @@ impl Outputs {
         self.0.directory.join(task.to_string())
     }
 
+    /// Removes the files of a task. That there are none is fine. Blocks: not
+    /// for an arbiter.
+    ///
+    /// # Errors
+    /// They are there and cannot be removed.
+    pub(crate) fn remove(&self, task: TaskId) -> io::Result<()> {
+        remove_directory(&self.directory(task))
+    }
+
+    /// The tasks that have files. Blocks: not for an arbiter.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    pub(crate) fn with_files(&self) -> io::Result<Vec<TaskId>> {
+        let entries = match std::fs::read_dir(&self.0.directory) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let mut tasks = Vec::new();
+        for entry in entries {
+            let name = entry?.file_name();
+            // What is not ours stays.
+            tasks.extend(name.to_str().and_then(|name| name.parse::<TaskId>().ok()));
+        }
+        Ok(tasks)
+    }
+
     fn ended(&self, task: TaskId, running: &Arc<Running>) {
         let mut all = self.lock();
         if all.get(&task).is_some_and(|it| Arc::ptr_eq(it, running)) {
@@ -121,41 +149,9 @@ impl Outputs {
     }
 }
 
-fn directory(data_dir: &Path) -> PathBuf {
-    data_dir.join("outputs")
-}
-
-/// Removes what there is of a task's output. That there is nothing is fine.
-/// Blocks: not for an arbiter.
-///
-/// # Errors
-/// It is there and cannot be removed.
-pub(crate) fn remove_output(data_dir: &Path, task: TaskId) -> io::Result<()> {
-    remove_directory(&directory(data_dir).join(task.to_string()))
-}
-
 pub(crate) fn remove_directory(path: &Path) -> io::Result<()> {
     match std::fs::remove_dir_all(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
-}
-
-/// The tasks that have files. Blocks: not for an arbiter.
-///
-/// # Errors
-/// The directory cannot be read.
-pub(crate) fn with_files(data_dir: &Path) -> io::Result<Vec<TaskId>> {
-    let entries = match std::fs::read_dir(directory(data_dir)) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error),
-    };
-    let mut tasks = Vec::new();
-    for entry in entries {
-        let name = entry?.file_name();
-        // What is not ours stays.
-        tasks.extend(name.to_str().and_then(|name| name.parse::<TaskId>().ok()));
-    }
-    Ok(tasks)
 }

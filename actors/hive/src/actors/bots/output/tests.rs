@@ -83,10 +83,10 @@ async fn a_large_output_goes_to_a_file_and_readers_miss_nothing() {
     assert_eq!(late.await.unwrap(), expected[250..]);
     let file = TaskOutput::file(1, &setup.file(), 1_400).unwrap();
     assert_eq!(all(file).await, expected[1_400..]);
-    assert_eq!(with_files(setup.dir.path()).unwrap(), [setup.task]);
+    assert_eq!(setup.outputs.with_files().unwrap(), [setup.task]);
     for _ in 0..2 {
-        remove_output(setup.dir.path(), setup.task).unwrap();
-        assert_eq!(with_files(setup.dir.path()).unwrap(), []);
+        setup.outputs.remove(setup.task).unwrap();
+        assert_eq!(setup.outputs.with_files().unwrap(), []);
     }
 }
 
