@@ -63,7 +63,7 @@ pub(super) fn admit_probe(
     (standing, verdict)
 }
 
-fn address(request: &HttpRequest) -> Option<std::net::IpAddr> {
+pub(super) fn address(request: &HttpRequest) -> Option<std::net::IpAddr> {
     request.peer_addr().map(|peer| peer.ip())
 }
 

@@ -44,6 +44,9 @@ macro_rules! catalogue {
 }
 
 catalogue! {
+    /// The request is not HTTP as it must be.
+    MalformedRequest = "malformed_request" BAD_REQUEST, "That is not a valid HTTP request",
+        "The connection is closed; see Behind a proxy in docs/AUTHENTICATION-GUIDE.md for what is taken.";
     /// The body is not JSON.
     MalformedJson = "malformed_json" BAD_REQUEST, "The body is not JSON",
         "Send one complete JSON document, in UTF-8.";
@@ -80,9 +83,9 @@ catalogue! {
     /// The route does not know the method.
     MethodNotAllowed = "method_not_allowed" METHOD_NOT_ALLOWED, "The route does not have that method",
         "Use one of the methods in the Allow header.";
-    /// The body did not arrive in time.
-    RequestTimeout = "request_timeout" REQUEST_TIMEOUT, "The body did not arrive in time",
-        "Send the body without pauses longer than server.request_head_timeout.";
+    /// The request did not arrive in time.
+    RequestTimeout = "request_timeout" REQUEST_TIMEOUT, "The request did not arrive in time",
+        "Send it without pauses longer than server.request_head_timeout, and no slower than server.min_bytes_per_second.";
     /// The task has no result yet.
     TaskNotFinished = "task_not_finished" CONFLICT, "The task is not finished",
         "Ask again later, or wait for it with wait_ms.";
@@ -125,12 +128,18 @@ catalogue! {
     /// The body is too large.
     BodyTooLarge = "body_too_large" PAYLOAD_TOO_LARGE, "The body is too large",
         "Send less at a time; the limit is server.max_body_bytes.";
+    /// The target of the request is too long.
+    TargetTooLong = "target_too_long" URI_TOO_LONG, "The URL is too long",
+        "Send what is long in the body; a target may have 8192 bytes.";
     /// The body is of a type that is not taken.
     UnsupportedMediaType = "unsupported_media_type" UNSUPPORTED_MEDIA_TYPE, "The body is of the wrong type",
         "Send JSON with the header Content-Type: application/json and no Content-Encoding.";
     /// The output is not as long as that.
     BeyondOutput = "beyond_output" RANGE_NOT_SATISFIABLE, "The output is not that long",
         "Give an offset no greater than what you have read of this attempt.";
+    /// The request expects something that is not done.
+    ExpectationFailed = "expectation_failed" EXPECTATION_FAILED, "That cannot be expected",
+        "Leave the Expect header out, or send Expect: 100-continue.";
     /// The body says something that it may not.
     InvalidInput = "invalid_input" UNPROCESSABLE_ENTITY, "The input is not valid",
         "Correct the places that errors names by JSON pointer.";
@@ -146,6 +155,9 @@ catalogue! {
     /// Too many requests.
     RateLimited = "rate_limited" TOO_MANY_REQUESTS, "Too many requests",
         "Wait for as many seconds as Retry-After says.";
+    /// The head of the request is too large.
+    HeadTooLarge = "head_too_large" REQUEST_HEADER_FIELDS_TOO_LARGE, "The head of the request is too large",
+        "Send fewer or shorter headers: at most 64, and 32 KiB together with the first line.";
     /// A bug, or a broken machine.
     Internal = "internal_error" INTERNAL_SERVER_ERROR, "Something inside failed",
         "Tell the operator the request id; the log of the server has the cause.";

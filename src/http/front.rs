@@ -3,23 +3,15 @@
 use std::{io, net::TcpListener, sync::Arc, time::Duration};
 
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Running, fut::wrap_future};
-use actix_web::{
-    App, HttpServer,
-    dev::{Server, ServerHandle},
-    rt::task::JoinHandle,
-};
-use deia_hive::{Hive, config::ServerSettings};
+use actix_web::{dev::ServerHandle, rt::task::JoinHandle};
+use deia_hive::Hive;
 use deia_supervision::{ChildSpec, Context, Criticality, Shutdown, StartError, child};
 use tokio::sync::watch;
 
-use super::{
-    limit::FORGET_EVERY,
-    route::{Shared, register},
-    table,
-};
+use super::{limit::FORGET_EVERY, listen::serve, route::Shared};
 
 /// How long open requests have to end once the server stops.
-const LAST_REQUESTS: Duration = Duration::from_secs(5);
+pub(super) const LAST_REQUESTS: Duration = Duration::from_secs(5);
 
 /// Declares the server. It listens where `listener` is bound, also after a restart.
 pub fn front(hive: &Hive, listener: TcpListener) -> ChildSpec {
@@ -56,33 +48,6 @@ impl Front {
             stopped: false,
         })
     }
-}
-
-fn serve(
-    shared: &Arc<Shared>,
-    settings: &ServerSettings,
-    listener: TcpListener,
-) -> io::Result<Server> {
-    let shared = Arc::clone(shared);
-    let workers = match settings.workers {
-        0 => std::thread::available_parallelism().map_or(1, usize::from),
-        some => usize::from(some),
-    };
-    let connections = usize::try_from(settings.max_connections).unwrap_or(usize::MAX);
-    let build = move || {
-        App::new()
-            .app_data(Arc::clone(&shared))
-            .configure(|config| register(table(), config))
-    };
-    let server = HttpServer::new(build)
-        .workers(workers)
-        .max_connections(connections.div_ceil(workers))
-        .client_request_timeout(settings.request_head_timeout)
-        .keep_alive(settings.keep_alive)
-        .shutdown_timeout(LAST_REQUESTS.as_secs())
-        .disable_signals()
-        .listen(listener)?;
-    Ok(server.run())
 }
 
 impl Actor for Front {

@@ -16,7 +16,7 @@ use deia_hive::{
 };
 use serde::Serialize;
 
-use super::catalogue::Code;
+use super::{catalogue::Code, wire};
 
 /// How soon a refused request is worth repeating.
 const RETRY_OVERLOADED: Duration = Duration::from_secs(1);
@@ -226,6 +226,12 @@ fn sentence(detail: &str, hint: &str) -> String {
     text.push_str(". ");
     text.push_str(hint);
     text
+}
+
+impl From<wire::Refusal> for Problem {
+    fn from(refusal: wire::Refusal) -> Self {
+        Self::new(refusal.code, refusal.detail)
+    }
 }
 
 impl From<AuthError> for Problem {

@@ -14,7 +14,7 @@ use actix_web::{
     HttpRequest, HttpResponse, Route as ActixRoute, guard,
     http::{
         Method, StatusCode,
-        header::{CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS},
+        header::{HeaderMap, HeaderName, HeaderValue},
     },
     web::{self, Payload, ServiceConfig},
 };
@@ -23,7 +23,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use tokio::sync::{Semaphore, watch};
 
 use super::{
-    auth::{Access, admit, admit_probe},
+    auth::{Access, address, admit, admit_probe},
     bodies::BodyBudget,
     call::Call,
     catalogue::Code,
@@ -32,11 +32,11 @@ use super::{
     limit::{Limits, Standing},
     metrics::{HttpMetrics, RouteId},
     problem::Problem,
+    secure,
+    wire::Connection,
 };
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
-const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 
 /// What all handlers share.
 pub(super) struct Shared {
@@ -166,11 +166,28 @@ pub(super) fn register(table: Vec<Route>, config: &mut ServiceConfig) {
         };
         config.service(resource.default_service(web::to(refuse)));
     }
-    config.default_service(web::to(|request: HttpRequest, payload: Payload| {
-        let shown: String = request.path().chars().take(128).collect();
-        let problem = Problem::new(Code::RouteNotFound, format!("there is no route {shown}"));
-        refused(request, payload, problem)
-    }));
+    config.default_service(web::to(nowhere));
+}
+
+/// Answers what no path is for: what the guard of the stream refused comes here
+/// as well, whatever path it had.
+async fn nowhere(request: HttpRequest, payload: Payload) -> HttpResponse {
+    if let Some(refusal) = Connection::stands_for(&request) {
+        return unreadable(&request, refusal.into());
+    }
+    let shown: String = request.path().chars().take(128).collect();
+    let problem = Problem::new(Code::RouteNotFound, format!("there is no route {shown}"));
+    refused(request, payload, problem).await
+}
+
+/// Tells of what was no request. The address pays for it, and its connection ends.
+fn unreadable(request: &HttpRequest, problem: Problem) -> HttpResponse {
+    let Some(shared) = shared(request) else {
+        return unregistered();
+    };
+    let exchange = Exchange::probe(&shared, RouteId::NONE, request);
+    let standing = shared.limits.stranger(address(request));
+    finish(request, exchange, standing, Err(problem))
 }
 
 fn allowed(method: &Method) -> &str {
@@ -257,6 +274,7 @@ fn finish(
     let mut response = match answer {
         Ok(response) => response,
         Err(problem) => {
+            let problem = instead(request, problem);
             exchange.problem(&problem, shown);
             problem.into_response(shown)
         }
@@ -264,10 +282,17 @@ fn finish(
     exchange.answered(response.status(), shown);
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, id);
-    headers.insert(X_CONTENT_TYPE_OPTIONS, NOSNIFF);
-    headers.insert(CACHE_CONTROL, NO_STORE);
+    secure::write(headers, Connection::is_secure(request));
     standing.write(headers);
     response
+}
+
+/// A body that the guard of the stream cut off looks incomplete to its handler.
+fn instead(request: &HttpRequest, problem: Problem) -> Problem {
+    match Connection::refusal(request) {
+        Some(refusal) if problem.code() == Code::BodyIncomplete => refusal.into(),
+        _ => problem,
+    }
 }
 
 /// The caller's request id if it is usable (1 to 128 of `A-Z a-z 0-9 . _ : -`), else a new one.

@@ -34,8 +34,20 @@ async fn every_answer_has_its_headers() {
             .header("X-Request-Id", "mine-1");
         let answer = app.send(request).await;
         assert_eq!(answer.header("x-request-id"), "mine-1");
-        assert_eq!(answer.header("x-content-type-options"), "nosniff");
-        assert_eq!(answer.header("cache-control"), "no-store");
+        for (name, value) in [
+            ("x-content-type-options", "nosniff"),
+            ("cache-control", "no-store"),
+            ("referrer-policy", "no-referrer"),
+            ("x-frame-options", "DENY"),
+            ("cross-origin-resource-policy", "same-origin"),
+            (
+                "content-security-policy",
+                "default-src 'none'; frame-ancestors 'none'",
+            ),
+            ("strict-transport-security", ""),
+        ] {
+            assert_eq!(answer.header(name), value, "{name}");
+        }
         for header in ["ratelimit-policy", "ratelimit"] {
             assert!(
                 answer.header(header).starts_with(budget),

@@ -35,3 +35,4 @@ mod support;
 mod tidy;
 mod traces;
 mod viewer;
+mod wire;

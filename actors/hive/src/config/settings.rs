@@ -50,6 +50,9 @@ pub struct ServerSettings {
     pub max_streams: u32,
     #[serde(with = "humantime_serde")]
     pub request_head_timeout: Duration,
+    pub min_bytes_per_second: u64,
+    #[serde(with = "humantime_serde")]
+    pub write_timeout: Duration,
     #[serde(with = "humantime_serde")]
     pub keep_alive: Duration,
     #[serde(with = "humantime_serde")]
@@ -248,6 +251,16 @@ impl ServerSettings {
         check.duration(
             "server.request_head_timeout",
             self.request_head_timeout,
+            SECOND..=10 * MINUTE,
+        );
+        check.number(
+            "server.min_bytes_per_second",
+            self.min_bytes_per_second,
+            1..=1_000_000,
+        );
+        check.duration(
+            "server.write_timeout",
+            self.write_timeout,
             SECOND..=10 * MINUTE,
         );
         check.duration("server.keep_alive", self.keep_alive, SECOND..=HOUR);

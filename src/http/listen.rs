@@ -1,0 +1,75 @@
+//! From an accepted connection to the routes: the guarded stream, actix' parser
+//! and dispatcher of HTTP/1.1, the application.
+
+use std::{io, net::TcpListener, sync::Arc, time::Duration};
+
+use actix_http::{Extensions, HttpService};
+use actix_rt::net::TcpStream;
+use actix_server::Server;
+use actix_service::{ServiceFactoryExt as _, fn_service, map_config};
+use actix_web::{App, dev::AppConfig};
+use deia_hive::config::ServerSettings;
+
+use super::{
+    front::LAST_REQUESTS,
+    route::{Shared, register},
+    table,
+    wire::{Connection, Stream, Timeouts, Transport},
+};
+
+/// How long what is left to be sent may take when a connection is closed.
+const LAST_BYTES: Duration = Duration::from_secs(1);
+
+/// Serves the routes on that listener.
+pub(super) fn serve(
+    shared: &Arc<Shared>,
+    settings: &ServerSettings,
+    listener: TcpListener,
+) -> io::Result<Server> {
+    let workers = match settings.workers {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        some => usize::from(some),
+    };
+    let connections = usize::try_from(settings.max_connections).unwrap_or(usize::MAX);
+    let address = listener.local_addr()?;
+    let builder = Server::build()
+        .workers(workers)
+        .max_concurrent_connections(connections.div_ceil(workers))
+        .shutdown_timeout(LAST_REQUESTS.as_secs())
+        .disable_signals();
+    let stops = builder.graceful_shutdown_signal();
+    let (shared, keep_alive) = (Arc::clone(shared), settings.keep_alive);
+    let timeouts = Timeouts {
+        head: settings.request_head_timeout,
+        write: settings.write_timeout,
+        min_bytes_per_second: settings.min_bytes_per_second,
+    };
+    let connect = move || {
+        let stops = stops.clone();
+        let shared = Arc::clone(&shared);
+        let app = App::new()
+            .app_data(Arc::clone(&shared))
+            .configure(|config| register(table(), config));
+        let http = HttpService::build()
+            .graceful_shutdown_signal(move || {
+                let stops = stops.clone();
+                async move { stops.notified().await }
+            })
+            .keep_alive(keep_alive)
+            // The guard of the stream has the better clock.
+            .client_request_timeout(Duration::ZERO)
+            .client_disconnect_timeout(LAST_BYTES)
+            .local_addr(address)
+            .on_connect_ext(|stream: &Stream, data: &mut Extensions| {
+                data.insert(stream.connection());
+            })
+            .h1(map_config(app, |()| AppConfig::default()));
+        fn_service(move |tcp: TcpStream| async move {
+            let peer = tcp.peer_addr().ok();
+            let stream = Stream::new(Transport::Plain(tcp), Connection::default(), timeouts);
+            Ok((stream, peer))
+        })
+        .and_then(http)
+    };
+    Ok(builder.listen("api", listener, connect)?.run())
+}

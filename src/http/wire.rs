@@ -1,0 +1,78 @@
+//! What comes from the network before it is HTTP: every connection is read
+//! through a [`Stream`] that follows the messages, lets pass what RFC 9112 allows
+//! and deia wants, and cuts off who is too slow. What it lets pass means the same
+//! to every parser: there is one reading of where a message ends.
+//!
+//! A request that is refused is replaced by one that nobody can send
+//! ([`REFUSED_METHOD`]), so that the answers before it keep their order and the
+//! refusal is told like every other problem; nothing after it is read.
+
+mod chunks;
+mod guard;
+mod head;
+mod line;
+mod pace;
+mod stream;
+
+use std::{
+    cell::{Cell, OnceCell},
+    rc::Rc,
+};
+
+use actix_web::HttpRequest;
+
+pub use guard::Guard;
+pub use head::{Framing, Head};
+pub(super) use stream::{Stream, Timeouts, Transport};
+
+use super::catalogue::Code;
+
+/// Longer than the method of any request that is let pass.
+const REFUSED_METHOD: &str = "REFUSED-BY-THE-GUARD-OF-THE-STREAM";
+
+/// Why a request is not let pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// What kind of problem it is.
+    pub code: Code,
+    /// A sentence without its full stop.
+    pub detail: &'static str,
+}
+
+impl Refusal {
+    const fn malformed(detail: &'static str) -> Self {
+        let code = Code::MalformedRequest;
+        Self { code, detail }
+    }
+}
+
+impl Connection {
+    /// Why nothing more is read from the connection that a request came on.
+    pub(super) fn refusal(request: &HttpRequest) -> Option<Refusal> {
+        let connection = request.conn_data::<Rc<Connection>>()?;
+        connection.refusal.get().copied()
+    }
+
+    /// Whether a request came under TLS.
+    pub(super) fn is_secure(request: &HttpRequest) -> bool {
+        let connection = request.conn_data::<Rc<Self>>();
+        connection.is_some_and(|connection| connection.secure)
+    }
+
+    /// Why the guard put this request in the place of another.
+    pub(super) fn stands_for(request: &HttpRequest) -> Option<Refusal> {
+        let stands = request.method().as_str() == REFUSED_METHOD;
+        stands.then(|| Self::refusal(request)).flatten()
+    }
+}
+
+/// What handlers know of the connection that a request came on.
+#[derive(Debug, Default)]
+pub(super) struct Connection {
+    /// Why nothing more is read from it.
+    pub(super) refusal: OnceCell<Refusal>,
+    /// Requests that were read from it.
+    pub(super) requests: Cell<u64>,
+    /// Whether it is under TLS.
+    pub(super) secure: bool,
+}

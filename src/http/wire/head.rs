@@ -1,0 +1,336 @@
+//! The head of a request: whether it is one, and where its body ends.
+
+use std::net::Ipv6Addr;
+
+use super::{
+    Refusal,
+    line::{RequestLine, is_token, request_line},
+};
+use crate::http::catalogue::Code;
+
+/// Bytes that a head may have.
+pub(super) const MAX_HEAD_BYTES: usize = 32 << 10;
+/// Fields that a head may have.
+const MAX_FIELDS: usize = 64;
+
+/// Where the body of a request ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// After so many bytes.
+    Length(u64),
+    /// After the last chunk.
+    Chunked,
+}
+
+/// What a head says that matters for the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// Where the body ends.
+    pub framing: Framing,
+    /// Whether it is the last request of the connection.
+    pub last: bool,
+}
+
+impl Head {
+    /// Reads a whole head, from its first line to the empty line.
+    ///
+    /// # Errors
+    /// Anything that another parser might read in another way.
+    pub fn parse(head: &[u8]) -> Result<Self, Refusal> {
+        let mut lines = lines(head);
+        let first = request_line(lines.next().unwrap_or_default())?;
+        let mut fields = Fields::default();
+        let mut count = 0;
+        for line in lines {
+            if line.is_empty() {
+                break;
+            }
+            count += 1;
+            if count > MAX_FIELDS {
+                return Err(Refusal {
+                    code: Code::HeadTooLarge,
+                    detail: "the head has more than 64 fields",
+                });
+            }
+            fields.take(line)?;
+        }
+        fields.conclude(first)
+    }
+}
+
+/// The lines of a head, without their ends.
+fn lines(head: &[u8]) -> impl Iterator<Item = &[u8]> {
+    head.split(|byte| *byte == b'\n')
+        .map(|line| line.strip_suffix(b"\r").unwrap_or(line))
+}
+
+/// The fields that matter here.
+#[derive(Default)]
+struct Fields<'a> {
+    host: Option<&'a [u8]>,
+    length: Option<u64>,
+    chunked: bool,
+    close: bool,
+}
+
+impl<'a> Fields<'a> {
+    fn take(&mut self, line: &'a [u8]) -> Result<(), Refusal> {
+        let colon = line.iter().position(|byte| *byte == b':');
+        let Some((name, value)) = colon.map(|at| (&line[..at], &line[at + 1..])) else {
+            return Err(Refusal::malformed("a line of the head has no colon"));
+        };
+        if name.is_empty() || !name.iter().all(is_token) {
+            return Err(Refusal::malformed(
+                "a line of the head does not begin with a name and its colon",
+            ));
+        }
+        if value
+            .iter()
+            .any(|b| (*b < b' ' && *b != b'\t') || *b == 0x7f)
+        {
+            return Err(Refusal::malformed("a header has a control character"));
+        }
+        self.know(name, value.trim_ascii())
+    }
+
+    fn know(&mut self, name: &[u8], value: &'a [u8]) -> Result<(), Refusal> {
+        let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
+        match name.len() {
+            4 if is("host") => {
+                if self.host.replace(value).is_some() {
+                    return Err(Refusal::malformed("there is more than one Host"));
+                }
+                match is_authority(value) {
+                    true => Ok(()),
+                    false => Err(Refusal::malformed(
+                        "Host is not one host with an optional port",
+                    )),
+                }
+            }
+            6 if is("expect") => match value.eq_ignore_ascii_case(b"100-continue") {
+                true => Ok(()),
+                false => Err(Refusal {
+                    code: Code::ExpectationFailed,
+                    detail: "nothing but 100-continue can be expected",
+                }),
+            },
+            7 if is("upgrade") => match mentions(value, b"websocket") {
+                // The parser behind would take the rest of the connection for the body.
+                true => Err(Refusal::malformed("there are no WebSockets here")),
+                false => Ok(()),
+            },
+            10 if is("connection") => {
+                self.close |= mentions(value, b"close");
+                Ok(())
+            }
+            14 if is("content-length") => match (self.length, number(value)) {
+                (Some(_), _) => Err(Refusal::malformed("there is more than one Content-Length")),
+                (None, None) => Err(Refusal::malformed("Content-Length is not a number")),
+                (None, length) => {
+                    self.length = length;
+                    Ok(())
+                }
+            },
+            17 if is("transfer-encoding") => {
+                let once = !std::mem::replace(&mut self.chunked, true);
+                match once && value.eq_ignore_ascii_case(b"chunked") {
+                    true => Ok(()),
+                    false => Err(Refusal::malformed(
+                        "Transfer-Encoding is something else than chunked, once",
+                    )),
+                }
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn conclude(self, first: RequestLine<'_>) -> Result<Head, Refusal> {
+        let is_1_1 = first.is_1_1;
+        let same = |authority: &[u8], host: &[u8]| authority.eq_ignore_ascii_case(host);
+        match (self.host, first.authority) {
+            (None, _) if is_1_1 => return Err(Refusal::malformed("there is no Host")),
+            (Some(host), Some(authority)) if !same(authority, host) => {
+                return Err(Refusal::malformed("the target has another host than Host"));
+            }
+            (None, Some(authority)) if !is_authority(authority) => {
+                return Err(Refusal::malformed("the host of the target is not one"));
+            }
+            _ => {}
+        }
+        let framing = match (self.chunked, self.length) {
+            (true, Some(_)) => {
+                return Err(Refusal::malformed(
+                    "there are both Content-Length and Transfer-Encoding",
+                ));
+            }
+            (true, None) if !is_1_1 => {
+                return Err(Refusal::malformed("HTTP/1.0 has no Transfer-Encoding"));
+            }
+            (true, None) => Framing::Chunked,
+            (false, length) => Framing::Length(length.unwrap_or(0)),
+        };
+        Ok(Head {
+            framing,
+            last: self.close || !is_1_1,
+        })
+    }
+}
+
+/// Whether a list has that element.
+fn mentions(list: &[u8], element: &[u8]) -> bool {
+    list.split(|byte| *byte == b',')
+        .any(|one| one.trim_ascii().eq_ignore_ascii_case(element))
+}
+
+/// Digits only; no sign, no list, nothing that overflows.
+fn number(text: &[u8]) -> Option<u64> {
+    let digits = (1..=19).contains(&text.len()) && text.iter().all(u8::is_ascii_digit);
+    digits.then(|| std::str::from_utf8(text).ok()?.parse().ok())?
+}
+
+/// `host`, `host:port`, `[v6]` or `[v6]:port`.
+fn is_authority(value: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(value) else {
+        return false;
+    };
+    let (host_is_fine, rest) = match text.strip_prefix('[') {
+        Some(literal) => match literal.split_once(']') {
+            Some((address, rest)) => (address.parse::<Ipv6Addr>().is_ok(), rest),
+            None => return false,
+        },
+        None => {
+            let end = text.find(':').unwrap_or(text.len());
+            let (host, rest) = text.split_at(end);
+            let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
+            let fine = (1..=255).contains(&host.len()) && host.bytes().all(allowed);
+            (fine, rest)
+        }
+    };
+    let port_is_fine = match rest.strip_prefix(':') {
+        None => rest.is_empty(),
+        Some(port) => port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok(),
+    };
+    host_is_fine && port_is_fine
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(fields: &str) -> Result<Head, Refusal> {
+        Head::parse(format!("POST /x HTTP/1.1\r\n{fields}\r\n\r\n").as_bytes())
+    }
+
+    #[test]
+    fn a_body_ends_in_one_place() {
+        for (fields, framing) in [
+            ("Host: a", Framing::Length(0)),
+            ("Host: a\r\nContent-Length: 7", Framing::Length(7)),
+            ("Host: a\r\ncontent-length:\t011 ", Framing::Length(11)),
+            ("Host: a\r\nTransfer-Encoding: Chunked", Framing::Chunked),
+        ] {
+            assert_eq!(with(fields).unwrap().framing, framing, "{fields}");
+        }
+        for fields in [
+            "Content-Length: 1\r\nContent-Length: 1",
+            "Content-Length: 1, 1",
+            "Content-Length: +1",
+            "Content-Length: -1",
+            "Content-Length: 0x1",
+            "Content-Length: 1 1",
+            "Content-Length:",
+            "Content-Length: 99999999999999999999",
+            "Content-Length: 1\r\nTransfer-Encoding: chunked",
+            "Transfer-Encoding: chunked, chunked",
+            "Transfer-Encoding: gzip, chunked",
+            "Transfer-Encoding: identity",
+            "Transfer-Encoding: xchunked",
+            "Transfer-Encoding:\x0bchunked",
+            "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
+            "Upgrade: websocket\r\nConnection: upgrade",
+        ] {
+            let refusal = with(&format!("Host: a\r\n{fields}")).unwrap_err();
+            assert_eq!(refusal.code, Code::MalformedRequest, "{fields}");
+        }
+    }
+
+    #[test]
+    fn there_is_one_host_and_nothing_else_in_it() {
+        for host in [
+            "a",
+            "a:1",
+            "a.b-c_d:65535",
+            "127.0.0.1:80",
+            "[::1]",
+            "[::1]:80",
+        ] {
+            assert!(with(&format!("Host: {host}")).is_ok(), "{host}");
+        }
+        for host in [
+            "",
+            "a/b",
+            "u@a",
+            "u:p@a",
+            "a,b",
+            "a b",
+            "a:",
+            "a:x",
+            "a:65536",
+            "a:1:2",
+            "[::1",
+            "[a]",
+            "[::1]x",
+            "[::1%25lo]",
+            "a?b",
+            "a#b",
+            "\u{e9}",
+            "*",
+        ] {
+            assert!(with(&format!("Host: {host}")).is_err(), "{host}");
+        }
+        assert!(with("Host: a\r\nHost: a").is_err());
+        assert!(with("X: y").is_err());
+    }
+
+    #[test]
+    fn lines_are_names_and_values() {
+        for line in ["X:", "X: \u{e9}", "x-y: a\tb", "X:a"] {
+            assert!(with(&format!("Host: a\r\n{line}")).is_ok(), "{line}");
+        }
+        for line in [
+            "X",
+            "X : a",
+            ": a",
+            "X\t: a",
+            " X: a",
+            "X: a\r\n b",
+            "X: a\0",
+            "X: a\rb",
+            "X: \x7f",
+            "X[]: a",
+            "\u{e9}: a",
+        ] {
+            assert!(with(&format!("Host: a\r\n{line}")).is_err(), "{line}");
+        }
+        let many = "X: a\r\n".repeat(MAX_FIELDS);
+        let refusal = with(&format!("{many}Host: a")).unwrap_err();
+        assert_eq!(refusal.code, Code::HeadTooLarge);
+        let other = with("Host: a\r\nExpect: 200-ok").unwrap_err();
+        assert_eq!(other.code, Code::ExpectationFailed);
+        assert!(with("Host: a\r\nExpect: 100-Continue").is_ok());
+    }
+
+    #[test]
+    fn the_last_request_says_so() {
+        for (fields, last) in [
+            ("Host: a", false),
+            ("Host: a\r\nConnection: keep-alive", false),
+            ("Host: a\r\nConnection: x, Close", true),
+        ] {
+            assert_eq!(with(fields).unwrap().last, last, "{fields}");
+        }
+        assert!(Head::parse(b"GET / HTTP/1.0\r\n\r\n").unwrap().last);
+        let chunked = b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n";
+        assert!(Head::parse(chunked).is_err());
+    }
+}

@@ -1,0 +1,297 @@
+//! The stream of a connection with its guard and its clocks.
+
+use std::{
+    io,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use actix_rt::net::TcpStream;
+use actix_web::web::{Buf, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_rustls::server::TlsStream;
+
+use super::{
+    Connection, REFUSED_METHOD, Refusal,
+    guard::{Guard, Rest},
+    pace::Pace,
+};
+use crate::http::catalogue::Code;
+
+/// Bytes that are still read, and thrown away, after the last request, so that
+/// the answer is not lost to a reset of the connection.
+const MAX_IGNORED_BYTES: usize = 256 << 10;
+/// How long that goes on after the answer.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// How long a client may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Timeouts {
+    /// For a head, and for a pause in a body.
+    pub(crate) head: Duration,
+    /// For a pause in taking an answer.
+    pub(crate) write: Duration,
+    /// What it must bring of a body, or take of an answer, in the long run.
+    pub(crate) min_bytes_per_second: u64,
+}
+
+/// The connection, plain or under TLS.
+pub(crate) enum Transport {
+    Plain(TcpStream),
+    #[allow(dead_code, reason = "the listener under TLS follows")]
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// Carries out the same on either.
+macro_rules! either {
+    ($transport:expr, $io:ident => $done:expr) => {
+        match $transport {
+            Transport::Plain($io) => $done,
+            Transport::Tls($io) => $done,
+        }
+    };
+}
+
+/// A connection that is guarded.
+pub(crate) struct Stream {
+    io: Transport,
+    guard: Guard,
+    /// The beginning of a head.
+    held: BytesMut,
+    /// What goes on next.
+    ready: BytesMut,
+    end: End,
+    head: Pace,
+    body: Pace,
+    writes: Pace,
+    connection: Rc<Connection>,
+}
+
+/// What a reader gets after `ready`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// More, when it comes.
+    NotYet,
+    /// Nothing, though the client may go on sending.
+    Silence { ignored: usize },
+    /// The end of the stream.
+    Eof,
+}
+
+impl Stream {
+    pub(crate) fn new(io: Transport, connection: Connection, timeouts: Timeouts) -> Self {
+        let rate = timeouts.min_bytes_per_second;
+        // The handler that waits for the body is to be the first to notice a pause.
+        let body = timeouts.head + Duration::from_secs(1);
+        Self {
+            io,
+            guard: Guard::default(),
+            held: BytesMut::new(),
+            ready: BytesMut::new(),
+            end: End::NotYet,
+            head: Pace::new(timeouts.head, u64::MAX),
+            body: Pace::new(body, rate),
+            writes: Pace::new(timeouts.write, rate),
+            connection: Rc::new(connection),
+        }
+    }
+
+    pub(crate) fn connection(&self) -> Rc<Connection> {
+        Rc::clone(&self.connection)
+    }
+
+    /// What came is in `buf` from `before` on; what may go on stays there.
+    fn inspect(&mut self, buf: &mut ReadBuf<'_>, before: usize) {
+        let in_body = self.guard.in_body();
+        let was_held = !self.held.is_empty();
+        let came = buf.filled().len() - before;
+        let (bytes, rest) = if was_held {
+            self.held.extend_from_slice(&buf.filled()[before..]);
+            buf.set_filled(before);
+            let passed = self.guard.pass(&self.held);
+            self.ready = self.held.split_to(passed.bytes);
+            (passed.bytes, passed.rest)
+        } else {
+            let passed = self.guard.pass(&buf.filled()[before..]);
+            if passed.rest == Rest::Held {
+                self.held
+                    .extend_from_slice(&buf.filled()[before + passed.bytes..]);
+            }
+            buf.set_filled(before + passed.bytes);
+            (passed.bytes, passed.rest)
+        };
+        self.connection.requests.set(self.guard.requests());
+        if in_body {
+            self.body.moved(came);
+        }
+        if bytes > 0 || self.held.is_empty() {
+            self.head.reset();
+        }
+        match rest {
+            Rest::Held => {}
+            Rest::Ignored => self.end = End::Silence { ignored: 0 },
+            Rest::Refused(refusal) => self.refuse(refusal, false),
+            Rest::Broken(refusal) => self.refuse(refusal, true),
+        }
+    }
+
+    fn refuse(&mut self, refusal: Refusal, in_body: bool) {
+        // The first one is the one.
+        let _ = self.connection.refusal.set(refusal);
+        self.held.clear();
+        self.guard.end();
+        if in_body {
+            self.end = End::Eof;
+            return;
+        }
+        let request =
+            format!("{REFUSED_METHOD} / HTTP/1.1\r\nHost: refused\r\nConnection: close\r\n\r\n");
+        self.ready.extend_from_slice(request.as_bytes());
+        self.end = End::Silence { ignored: 0 };
+    }
+
+    /// Nothing comes at the moment: how long may that go on?
+    fn poll_too_slow(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.guard.in_body() {
+            ready!(self.body.poll_over(cx));
+            let detail = "the body came too slowly";
+            self.refuse(
+                Refusal {
+                    code: Code::RequestTimeout,
+                    detail,
+                },
+                true,
+            );
+        } else if !self.held.is_empty() {
+            ready!(self.head.poll_over(cx));
+            let detail = "the head came too slowly";
+            self.refuse(
+                Refusal {
+                    code: Code::RequestTimeout,
+                    detail,
+                },
+                false,
+            );
+        } else if self.guard.requests() == 0 {
+            ready!(self.head.poll_over(cx));
+            self.end = End::Eof;
+        } else {
+            return Poll::Pending;
+        }
+        Poll::Ready(())
+    }
+
+    /// Reads what nobody wants, so that the answer arrives.
+    fn poll_ignore(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut scratch = [0; 4096];
+        while let End::Silence { ignored } = self.end {
+            if ignored > MAX_IGNORED_BYTES {
+                return Poll::Pending;
+            }
+            let mut buf = ReadBuf::new(&mut scratch);
+            ready!(either!(&mut self.io, io => Pin::new(io).poll_read(cx, &mut buf)))?;
+            self.end = match buf.filled().len() {
+                0 => End::Eof,
+                more => End::Silence {
+                    ignored: ignored + more,
+                },
+            };
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_written(
+        &mut self,
+        cx: &mut Context<'_>,
+        written: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        match written {
+            Poll::Ready(Ok(bytes)) => {
+                self.writes.moved(bytes);
+                Poll::Ready(Ok(bytes))
+            }
+            Poll::Ready(error) => Poll::Ready(error),
+            Poll::Pending => {
+                ready!(self.writes.poll_over(cx));
+                let error = io::Error::new(io::ErrorKind::TimedOut, "the answer is not read");
+                Poll::Ready(Err(error))
+            }
+        }
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        loop {
+            if buf.remaining() == 0 {
+                return Poll::Ready(Ok(()));
+            }
+            if !this.ready.is_empty() {
+                let bytes = this.ready.len().min(buf.remaining());
+                buf.put_slice(&this.ready[..bytes]);
+                this.ready.advance(bytes);
+                return Poll::Ready(Ok(()));
+            }
+            match this.end {
+                End::NotYet => {}
+                End::Silence { .. } => return this.poll_ignore(cx),
+                End::Eof => return Poll::Ready(Ok(())),
+            }
+            let before = buf.filled().len();
+            match either!(&mut this.io, io => Pin::new(io).poll_read(cx, buf)) {
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Ready(Ok(())) if buf.filled().len() == before => {
+                    this.end = End::Eof;
+                    return Poll::Ready(Ok(()));
+                }
+                Poll::Ready(Ok(())) => {
+                    this.inspect(buf, before);
+                    if buf.filled().len() > before {
+                        return Poll::Ready(Ok(()));
+                    }
+                }
+                Poll::Pending => ready!(this.poll_too_slow(cx)),
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = either!(&mut self.io, io => Pin::new(io).poll_write(cx, bytes));
+        self.poll_written(cx, written)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = either!(&mut self.io, io => Pin::new(io).poll_flush(cx));
+        let flushed = flushed.map(|done| done.map(|()| 0));
+        self.poll_written(cx, flushed).map(|done| done.map(|_| ()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(either!(&mut self.io, io => Pin::new(io).poll_shutdown(cx)))?;
+        if self.connection.refusal.get().is_none() {
+            return Poll::Ready(Ok(()));
+        }
+        if self.end == End::Eof {
+            self.end = End::Silence { ignored: 0 };
+            self.head = Pace::new(LINGER, u64::MAX);
+        }
+        let this = &mut *self;
+        match this.poll_ignore(cx) {
+            Poll::Pending => this.head.poll_over(cx).map(Ok),
+            over => over.map(|_| Ok(())),
+        }
+    }
+}
