@@ -5,11 +5,13 @@
 //! gets the headers of every answer. There is no other way to register a route
 //! than a row of the table, and no row without its [`Access`].
 
+mod admission;
 mod auth;
 mod bodies;
 mod bots;
 mod call;
 mod catalogue;
+mod class;
 mod dto;
 mod exchange;
 mod filter;

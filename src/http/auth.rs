@@ -1,5 +1,7 @@
 //! Who is let in: first the key, then the rate, then the permission.
 
+use std::time::Duration;
+
 use actix_web::{HttpRequest, http::header::AUTHORIZATION};
 use deia_hive::{
     Hive,
@@ -8,6 +10,7 @@ use deia_hive::{
 
 use super::{
     catalogue::Code,
+    class::Class,
     limit::{Limits, Standing},
     problem::Problem,
 };
@@ -23,25 +26,26 @@ pub enum Access {
     Needs(Permission),
 }
 
-/// Lets a caller with a key in, or says why not. The standing is `None` only
-/// when there is nothing that could be charged.
+/// Lets a caller with a key in, or says why not. The standing is `None` when
+/// there are no limits.
 pub(super) fn admit(
     hive: &Hive,
     limits: &Limits,
     request: &HttpRequest,
     access: Access,
-) -> (Standing, Result<Principal, Problem>) {
+    class: Class,
+) -> (Option<Standing>, Result<Principal, Problem>) {
     let who = bearer(request).and_then(|key| Ok(hive.authenticate(key)?));
     let who = match who {
         Ok(who) => who,
         Err(problem) => {
             let standing = limits.stranger(address(request));
-            let problem = standing.wait.map_or(problem, Problem::rate_limited);
+            let problem = wait(&standing).map_or(problem, Problem::rate_limited);
             return (standing, Err(problem));
         }
     };
-    let standing = limits.key(who.key);
-    let verdict = match (standing.wait, access) {
+    let standing = limits.principal(class, &who.key);
+    let verdict = match (wait(&standing), access) {
         (Some(wait), _) => Err(Problem::rate_limited(wait)),
         (None, Access::Needs(permission)) if !who.may(permission) => {
             Err(Problem::denied(&who, permission))
@@ -55,12 +59,14 @@ pub(super) fn admit(
 pub(super) fn admit_probe(
     limits: &Limits,
     request: &HttpRequest,
-) -> (Standing, Result<(), Problem>) {
+) -> (Option<Standing>, Result<(), Problem>) {
     let standing = limits.probe(address(request));
-    let verdict = standing
-        .wait
-        .map_or(Ok(()), |wait| Err(Problem::rate_limited(wait)));
+    let verdict = wait(&standing).map_or(Ok(()), |wait| Err(Problem::rate_limited(wait)));
     (standing, verdict)
+}
+
+fn wait(standing: &Option<Standing>) -> Option<Duration> {
+    standing.as_ref()?.wait
 }
 
 pub(super) fn address(request: &HttpRequest) -> Option<std::net::IpAddr> {

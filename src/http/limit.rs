@@ -1,25 +1,28 @@
-//! Rate limits: a budget for each key, and one for each address that comes
-//! without a valid key.
+//! Rate limits: a budget of each class of routes for each caller, and budgets for
+//! each address that comes without a valid key.
+//!
+//! A wrong key is charged to the address it comes from, after it was looked at:
+//! who has a valid one is let in whatever others do at the same address, and
+//! nobody is locked out by another. (Looking is one hash and one look-up, and a
+//! key has too many bits to be found by trying.)
 //!
 //! The headers are those of draft-ietf-httpapi-ratelimit-headers-10: `q` is how
 //! many requests may be made at once after a pause, `w` in how many seconds that
 //! many are given back, `r` how many are left, `t` in how many seconds all are back.
 
+mod budget;
+
 use std::{
-    hash::{BuildHasher, RandomState},
+    hash::{BuildHasher, Hash, RandomState},
     net::IpAddr,
-    num::NonZeroU32,
     time::Duration,
 };
 
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
-use deia_hive::{config::LimitSettings, model::KeyId};
-use governor::{
-    Quota, RateLimiter,
-    clock::{Clock, DefaultClock},
-    middleware::StateInformationMiddleware,
-    state::keyed::DashMapStateStore,
-};
+use deia_hive::config::LimitSettings;
+
+use self::budget::{ADDRESSES, Exact, Shared};
+use super::class::{Class, PerClass};
 
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
@@ -27,25 +30,15 @@ const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 /// How often what is back to its full budget should be [forgotten](Limits::forget).
 pub(super) const FORGET_EVERY: Duration = Duration::from_secs(10);
 
-type Keyed<K> = RateLimiter<K, DashMapStateStore<K>, DefaultClock, StateInformationMiddleware>;
-
 /// The budgets of all callers.
-pub(super) struct Limits {
-    clock: DefaultClock,
-    keys: Budget<KeyId>,
-    strangers: Budget<u16>,
-    probes: Budget<u16>,
-    /// Addresses share 65,536 budgets by their hash, so that whoever owns many
-    /// addresses cannot fill the memory.
-    hasher: RandomState,
-}
+pub(super) struct Limits(Option<Budgets>);
 
-struct Budget<K: std::hash::Hash + Eq + Clone> {
-    limiter: Keyed<K>,
-    name: &'static str,
-    policy: HeaderValue,
-    rate: u32,
-    burst: u32,
+struct Budgets {
+    callers: PerClass<Exact>,
+    strangers: Shared,
+    probes: Shared,
+    /// Callers and addresses are known by their hash, which nobody can foresee.
+    hasher: RandomState,
 }
 
 /// What is left of a budget, for the headers of an answer.
@@ -61,83 +54,62 @@ pub(super) struct Standing {
 
 impl Limits {
     pub(super) fn new(settings: &LimitSettings) -> Self {
-        let (rate, burst) = (settings.anonymous_per_second, settings.anonymous_burst);
-        Self {
-            clock: DefaultClock::default(),
-            keys: Budget::new("key", settings.requests_per_second, settings.burst),
-            strangers: Budget::new("address", rate, burst),
-            probes: Budget::new("probe", rate, burst),
+        let callers = |class: Class| {
+            let rate = match class {
+                Class::Submit => settings.submit,
+                Class::Read => settings.read,
+                Class::Write => settings.write,
+                Class::Stream => settings.stream,
+                Class::Admin => settings.admin,
+            };
+            Exact::new(class.as_str(), rate, settings.max_principals as usize)
+        };
+        Self(settings.enabled.then(|| Budgets {
+            callers: PerClass::new(callers),
+            strangers: Shared::new("address", settings.address, ADDRESSES),
+            probes: Shared::new("probe", settings.probe, ADDRESSES),
             hasher: RandomState::new(),
-        }
+        }))
     }
 
-    /// Takes one request from the budget of a key.
-    pub(super) fn key(&self, key: KeyId) -> Standing {
-        self.keys.take(&key, &self.clock)
+    /// Takes one request of that class from the budget of a caller who was let in.
+    pub(super) fn principal(&self, class: Class, payer: &impl Hash) -> Option<Standing> {
+        let all = self.0.as_ref()?;
+        Some(all.callers.get(class).take(all.hasher.hash_one(payer)))
     }
 
     /// Takes one request from the budget of an address without a valid key.
-    pub(super) fn stranger(&self, address: Option<IpAddr>) -> Standing {
-        self.strangers.take(&self.slot(address), &self.clock)
+    pub(super) fn stranger(&self, address: Option<IpAddr>) -> Option<Standing> {
+        let all = self.0.as_ref()?;
+        Some(all.strangers.take(all.slot(address)))
     }
 
     /// Takes one request to an open route from the budget of an address. It is
     /// apart from [`Self::stranger`]: mistyped keys shall not blind a monitor.
-    pub(super) fn probe(&self, address: Option<IpAddr>) -> Standing {
-        self.probes.take(&self.slot(address), &self.clock)
+    pub(super) fn probe(&self, address: Option<IpAddr>) -> Option<Standing> {
+        let all = self.0.as_ref()?;
+        Some(all.probes.take(all.slot(address)))
     }
 
     /// Forgets whoever has the full budget again.
     pub(super) fn forget(&self) {
-        self.keys.forget();
-        self.strangers.forget();
-        self.probes.forget();
-    }
-
-    fn slot(&self, address: Option<IpAddr>) -> u16 {
-        // An IPv6 customer usually has a whole /64.
-        let network = match address {
-            Some(IpAddr::V6(address)) => Some(address.octets()[..8].to_vec()),
-            Some(IpAddr::V4(address)) => Some(address.octets().to_vec()),
-            None => None,
-        };
-        let hash = self.hasher.hash_one(network).to_le_bytes();
-        u16::from_le_bytes([hash[0], hash[1]])
+        if let Some(all) = &self.0 {
+            all.callers.iter().for_each(Exact::forget);
+        }
     }
 }
 
-impl<K: std::hash::Hash + Eq + Clone> Budget<K> {
-    fn new(name: &'static str, rate: u32, burst: u32) -> Self {
-        let positive = |n| NonZeroU32::new(n).unwrap_or(NonZeroU32::MIN);
-        let quota = Quota::per_second(positive(rate)).allow_burst(positive(burst));
-        let policy = format!("\"{name}\";q={burst};w={}", burst.div_ceil(rate.max(1)));
-        Self {
-            limiter: RateLimiter::dashmap(quota).with_middleware(),
-            name,
-            // Digits and a fixed name only: always a valid header.
-            policy: HeaderValue::from_str(&policy).unwrap_or(HeaderValue::from_static("")),
-            rate: rate.max(1),
-            burst,
-        }
+impl Budgets {
+    fn slot(&self, address: Option<IpAddr>) -> u64 {
+        self.hasher.hash_one(address.map(network))
     }
+}
 
-    fn take(&self, key: &K, clock: &DefaultClock) -> Standing {
-        let (remaining, wait) = match self.limiter.check_key(key) {
-            Ok(state) => (state.remaining_burst_capacity(), None),
-            Err(not_until) => (0, Some(not_until.wait_time_from(clock.now()))),
-        };
-        Standing {
-            name: self.name,
-            policy: self.policy.clone(),
-            remaining,
-            reset_seconds: u64::from(self.burst.saturating_sub(remaining).div_ceil(self.rate)),
-            wait,
-        }
-    }
-
-    fn forget(&self) {
-        self.limiter.retain_recent();
-        self.limiter.shrink_to_fit();
+/// Who an address belongs to: an IPv6 customer usually has a whole /64.
+fn network(address: IpAddr) -> u64 {
+    match address.to_canonical() {
+        IpAddr::V4(address) => u64::from(address.to_bits()),
+        IpAddr::V6(address) => (address.to_bits() >> 64) as u64 | 1 << 63,
     }
 }
 
@@ -157,46 +129,72 @@ impl Standing {
 
 #[cfg(test)]
 mod tests {
+    use deia_hive::{
+        config::{Config, Rate},
+        model::KeyId,
+    };
+
     use super::*;
 
-    fn limits() -> Limits {
-        Limits::new(&LimitSettings {
-            requests_per_second: 10,
-            burst: 20,
-            anonymous_per_second: 1,
-            anonymous_burst: 2,
-        })
+    fn limits(enabled: bool) -> Limits {
+        let mut settings = Config::defaults().unwrap().limits;
+        settings.enabled = enabled;
+        settings.read = rate(10, 20);
+        settings.address = rate(1, 2);
+        settings.probe = rate(1, 2);
+        Limits::new(&settings)
+    }
+
+    fn rate(per_second: u32, burst: u32) -> Rate {
+        Rate { per_second, burst }
+    }
+
+    fn is_over(standing: Option<Standing>) -> bool {
+        standing.is_some_and(|standing| standing.wait.is_some())
     }
 
     #[test]
     fn budgets_are_apart() {
-        let limits = limits();
+        let limits = limits(true);
         let here = Some("127.0.0.1".parse().unwrap());
-        assert!(limits.stranger(here).wait.is_none());
-        assert!(limits.stranger(here).wait.is_none());
-        let wait = limits.stranger(here).wait.unwrap();
+        assert!(!is_over(limits.stranger(here)));
+        assert!(!is_over(limits.stranger(here)));
+        let wait = limits.stranger(here).unwrap().wait.unwrap();
         assert!(wait > Duration::ZERO && wait <= Duration::from_secs(1));
-        assert!(limits.probe(here).wait.is_none());
+        assert!(!is_over(limits.probe(here)));
         let (one, other) = (KeyId::new(), KeyId::new());
         for _ in 0..20 {
-            assert!(limits.key(one).wait.is_none());
+            assert!(!is_over(limits.principal(Class::Read, &one)));
         }
-        assert!(limits.key(one).wait.is_some());
-        assert!(limits.key(other).wait.is_none());
+        assert!(is_over(limits.principal(Class::Read, &one)));
+        assert!(!is_over(limits.principal(Class::Submit, &one)));
+        assert!(!is_over(limits.principal(Class::Read, &other)));
+    }
+
+    #[test]
+    fn without_limits_there_is_nothing_to_tell() {
+        let limits = limits(false);
+        for _ in 0..100 {
+            assert!(limits.stranger(None).is_none() && limits.probe(None).is_none());
+            assert!(limits.principal(Class::Read, &KeyId::new()).is_none());
+        }
     }
 
     #[test]
     fn headers_tell_policy_and_standing() {
         let mut headers = HeaderMap::new();
-        limits().key(KeyId::new()).write(&mut headers);
-        assert_eq!(headers.get(POLICY).unwrap(), "\"key\";q=20;w=2");
-        assert_eq!(headers.get(LIMIT).unwrap(), "\"key\";r=19;t=1");
+        let standing = limits(true).principal(Class::Read, &KeyId::new());
+        standing.unwrap().write(&mut headers);
+        assert_eq!(headers.get(POLICY).unwrap(), "\"read\";q=20;w=2");
+        assert_eq!(headers.get(LIMIT).unwrap(), "\"read\";r=19;t=1");
     }
 
     #[test]
-    fn addresses_of_one_ipv6_network_share_a_budget() {
-        let limits = limits();
-        let slot = |text: &str| limits.slot(Some(text.parse().unwrap()));
-        assert_eq!(slot("2001:db8::1"), slot("2001:db8::ffff"));
+    fn networks_share_a_budget() {
+        let of = |text: &str| network(text.parse().unwrap());
+        assert_eq!(of("2001:db8::1"), of("2001:db8::ffff:0:0:1"));
+        assert_ne!(of("2001:db8::1"), of("2001:db8:0:1::1"));
+        assert_ne!(of("192.0.2.1"), of("192.0.2.2"));
+        assert_eq!(of("192.0.2.1"), of("::ffff:192.0.2.1"));
     }
 }

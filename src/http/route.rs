@@ -23,10 +23,12 @@ use ring::rand::{SecureRandom, SystemRandom};
 use tokio::sync::{Semaphore, watch};
 
 use super::{
+    admission::Admission,
     auth::{Access, address, admit, admit_probe},
     bodies::BodyBudget,
     call::Call,
     catalogue::Code,
+    class::Class,
     exchange::Exchange,
     json::BodyLimits,
     limit::{Limits, Standing},
@@ -42,6 +44,7 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub(super) struct Shared {
     pub(super) hive: Hive,
     pub(super) limits: Limits,
+    admission: Admission,
     pub(super) body: BodyLimits,
     pub(super) metrics: HttpMetrics,
     /// Whether every answer is logged.
@@ -64,6 +67,7 @@ impl Shared {
         };
         Self {
             limits: Limits::new(&config.limits),
+            admission: Admission::new(&config.server.admission),
             body,
             metrics: HttpMetrics::new(&super::table()),
             access_log: config.logging.access,
@@ -106,9 +110,14 @@ where
     Fut: Future<Output = Answer> + 'static,
 {
     let on_method = on(&method);
+    let what = Asked {
+        access,
+        query,
+        class: Class::of(&method, access, query),
+    };
     let row = move |id: RouteId| {
         on_method.to(move |request: HttpRequest, payload: Payload| {
-            guarded(request, payload, id, access, query, handler.clone())
+            guarded(request, payload, id, what, handler.clone())
         })
     };
     Route {
@@ -200,16 +209,27 @@ fn allowed(method: &Method) -> &str {
 /// Tells callers with a key of a problem, and others that they need one.
 async fn refused(request: HttpRequest, payload: Payload, problem: Problem) -> HttpResponse {
     let refuse = move |_: Call| std::future::ready(Err(problem.clone()));
-    let (access, query) = (Access::AnyKey, Call::ANY_QUERY);
-    guarded(request, payload, RouteId::NONE, access, query, refuse).await
+    let what = Asked {
+        access: Access::AnyKey,
+        query: Call::ANY_QUERY,
+        class: Class::Read,
+    };
+    guarded(request, payload, RouteId::NONE, what, refuse).await
+}
+
+/// What a row asks of its requests.
+#[derive(Clone, Copy)]
+struct Asked {
+    access: Access,
+    query: &'static [&'static str],
+    class: Class,
 }
 
 async fn guarded<F, Fut>(
     request: HttpRequest,
     payload: Payload,
     id: RouteId,
-    access: Access,
-    query: &'static [&'static str],
+    what: Asked,
     handler: F,
 ) -> HttpResponse
 where
@@ -221,15 +241,21 @@ where
     };
     let hold = shared.clone();
     let mut exchange = Exchange::begin(&hold, id, &request);
-    let (standing, who) = admit(&shared.hive, &shared.limits, &request, access);
+    let (hive, limits) = (&shared.hive, &shared.limits);
+    let (standing, who) = admit(hive, limits, &request, what.access, what.class);
     let answer = match who {
         Err(problem) => Err(problem),
         Ok(who) => {
             exchange.is_of(&who);
-            let (body, trace) = (payload.into_inner(), exchange.traceparent());
-            match Call::new(who, shared, request.clone(), body, query, trace) {
+            match hold.admission.enter(what.class).await {
                 Err(problem) => Err(problem),
-                Ok(call) => handler(call).await,
+                Ok(_place) => {
+                    let (body, trace) = (payload.into_inner(), exchange.traceparent());
+                    match Call::new(who, shared, request.clone(), body, what.query, trace) {
+                        Err(problem) => Err(problem),
+                        Ok(call) => handler(call).await,
+                    }
+                }
             }
         }
     };
@@ -266,7 +292,7 @@ fn unregistered() -> HttpResponse {
 fn finish(
     request: &HttpRequest,
     exchange: Exchange<'_>,
-    standing: Standing,
+    standing: Option<Standing>,
     answer: Answer,
 ) -> HttpResponse {
     let id = request_id(request.headers());
@@ -283,7 +309,9 @@ fn finish(
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, id);
     secure::write(headers, Connection::is_secure(request));
-    standing.write(headers);
+    if let Some(standing) = standing {
+        standing.write(headers);
+    }
     response
 }
 

@@ -72,8 +72,8 @@ type Authorise = Box<dyn Fn(RequestBuilder) -> RequestBuilder>;
 async fn no_route_but_the_probes_answers_without_a_key() {
     let app = TestApp::start_with(&[
         "bots.seed=[]",
-        "limits.anonymous_per_second=1000000",
-        "limits.anonymous_burst=1000000",
+        "limits.address.per_second=1000000",
+        "limits.address.burst=1000000",
     ])
     .await;
     let made = app

@@ -26,8 +26,8 @@ async fn every_answer_has_its_headers() {
     for (path, key, budget) in [
         ("/livez", "", "\"probe\""),
         ("/api/v1/tasks", "", "\"address\""),
-        ("/api/v1/tasks", &*app.admin, "\"key\""),
-        ("/no/such/route", &*app.admin, "\"key\""),
+        ("/api/v1/tasks", &*app.admin, "\"read\""),
+        ("/no/such/route", &*app.admin, "\"read\""),
     ] {
         let request = app
             .request_as(key, Method::GET, path)
@@ -97,10 +97,10 @@ async fn unknown_routes_and_methods_are_told_apart() {
 async fn too_many_requests_are_told_when_to_come_back() {
     let app = TestApp::start_with(&[
         "bots.seed=[]",
-        "limits.requests_per_second=1",
-        "limits.burst=5",
-        "limits.anonymous_per_second=1",
-        "limits.anonymous_burst=5",
+        "limits.read.per_second=1",
+        "limits.read.burst=5",
+        "limits.address.per_second=1",
+        "limits.address.burst=5",
     ])
     .await;
     for key in ["not a key", &*app.admin] {

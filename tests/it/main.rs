@@ -7,6 +7,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod admission;
 mod cli_bots;
 mod cli_comfort;
 mod cli_operate;

@@ -208,7 +208,7 @@ async fn nothing_was_done(app: &TestApp) {
 
 #[tokio::test]
 async fn what_is_no_request_is_refused_and_ends_the_connection() {
-    let app = TestApp::start_with(&["bots.seed=[]", "limits.anonymous_burst=100000"]).await;
+    let app = TestApp::start_with(&["bots.seed=[]", "limits.address.burst=100000"]).await;
     let length = format!("Host: deia\r\nContent-Length: {}", TASK.len());
     let smuggled = submit(&app, &length, TASK);
     for (bad, (status, code)) in bad_heads(&app) {

@@ -6,6 +6,7 @@
 mod check;
 mod document;
 mod inspect;
+mod limits;
 mod load;
 mod settings;
 mod tasks;
@@ -13,9 +14,10 @@ mod tasks;
 pub use check::{ConfigError, Problem};
 pub use document::{Setting, page, schema, settings};
 pub use inspect::{differences, inspect};
+pub use limits::{AdmissionSettings, LimitSettings, Rate};
 pub use load::Layers;
 pub use settings::{
-    BotRestart, BotSettings, Config, LimitSettings, LogFormat, LoggingSettings, SeedBot,
-    ServerSettings, StoreSettings, TelemetrySettings,
+    BotRestart, BotSettings, Config, LogFormat, LoggingSettings, SeedBot, ServerSettings,
+    StoreSettings, TelemetrySettings,
 };
 pub use tasks::{Retention, SchedulerSettings, TaskSettings, TypeSettings};

@@ -6,11 +6,11 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
 
+use super::{AdmissionSettings, LimitSettings, SchedulerSettings, TaskSettings};
 use super::{
     ConfigError, Problem,
     check::{Checker, Rule},
 };
-use super::{SchedulerSettings, TaskSettings};
 use crate::model::{BotName, BotSpec};
 
 /// Every setting of deia.
@@ -48,6 +48,7 @@ pub struct ServerSettings {
     pub max_bytes_in_flight: ByteSize,
     pub max_connections: u32,
     pub max_streams: u32,
+    pub admission: AdmissionSettings,
     #[serde(with = "humantime_serde")]
     pub request_head_timeout: Duration,
     pub min_bytes_per_second: u64,
@@ -114,17 +115,6 @@ pub struct SeedBot {
     /// What it is.
     #[serde(flatten)]
     pub spec: BotSpec,
-}
-
-/// Rate limits.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[allow(missing_docs, reason = "documented key by key in config/deia.yaml")]
-pub struct LimitSettings {
-    pub requests_per_second: u32,
-    pub burst: u32,
-    pub anonymous_per_second: u32,
-    pub anonymous_burst: u32,
 }
 
 /// Logs of deia itself.
@@ -248,6 +238,7 @@ impl ServerSettings {
             1..=1_000_000,
         );
         check.number("server.max_streams", self.max_streams, 1..=100_000);
+        self.admission.check(check);
         check.duration(
             "server.request_head_timeout",
             self.request_head_timeout,
@@ -366,26 +357,5 @@ impl BotSettings {
                 );
             }
         }
-    }
-}
-
-impl LimitSettings {
-    fn check(&self, check: &mut Checker) {
-        check.number(
-            "limits.requests_per_second",
-            self.requests_per_second,
-            1..=1_000_000,
-        );
-        check.number("limits.burst", self.burst, 1..=1_000_000);
-        check.number(
-            "limits.anonymous_per_second",
-            self.anonymous_per_second,
-            1..=1_000_000,
-        );
-        check.number(
-            "limits.anonymous_burst",
-            self.anonymous_burst,
-            1..=1_000_000,
-        );
     }
 }

@@ -1,0 +1,92 @@
+//! How many requests callers may make, and how many are worked on at a time.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{check::Checker, settings::MINUTE};
+
+/// Rate limits.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "documented key by key in config/deia.yaml")]
+pub struct LimitSettings {
+    pub enabled: bool,
+    pub submit: Rate,
+    pub read: Rate,
+    pub write: Rate,
+    pub stream: Rate,
+    pub admin: Rate,
+    pub max_principals: u32,
+    pub address: Rate,
+    pub probe: Rate,
+}
+
+/// How often something may be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rate {
+    /// How often in a second.
+    pub per_second: u32,
+    /// How often at once after a pause.
+    pub burst: u32,
+}
+
+/// How many requests of each class are worked on at a time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "documented key by key in config/deia.yaml")]
+pub struct AdmissionSettings {
+    pub enabled: bool,
+    pub submit: u32,
+    pub read: u32,
+    pub write: u32,
+    pub stream: u32,
+    pub admin: u32,
+    pub max_waiting: u32,
+    #[serde(with = "humantime_serde")]
+    pub max_wait: Duration,
+}
+
+impl LimitSettings {
+    pub(super) fn check(&self, check: &mut Checker) {
+        for (class, rate) in [
+            ("submit", self.submit),
+            ("read", self.read),
+            ("write", self.write),
+            ("stream", self.stream),
+            ("admin", self.admin),
+            ("address", self.address),
+            ("probe", self.probe),
+        ] {
+            for (name, value) in [("per_second", rate.per_second), ("burst", rate.burst)] {
+                check.number(&format!("limits.{class}.{name}"), value, 1..=1_000_000);
+            }
+        }
+        check.number("limits.max_principals", self.max_principals, 1..=10_000_000);
+    }
+}
+
+impl AdmissionSettings {
+    pub(super) fn check(&self, check: &mut Checker) {
+        for (class, places) in [
+            ("submit", self.submit),
+            ("read", self.read),
+            ("write", self.write),
+            ("stream", self.stream),
+            ("admin", self.admin),
+        ] {
+            check.number(&format!("server.admission.{class}"), places, 1..=1_000_000);
+        }
+        check.number(
+            "server.admission.max_waiting",
+            self.max_waiting,
+            0..=1_000_000,
+        );
+        check.duration(
+            "server.admission.max_wait",
+            self.max_wait,
+            Duration::ZERO..=MINUTE,
+        );
+    }
+}

@@ -1,0 +1,154 @@
+//! Who is worked on at a time: each class of routes has places, and a bounded
+//! queue before them.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use deia_hive::config::AdmissionSettings;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::{
+    catalogue::Code,
+    class::{Class, PerClass},
+    problem::Problem,
+};
+
+/// The places of all classes.
+pub(super) struct Admission {
+    rooms: Option<PerClass<Room>>,
+    max_waiting: usize,
+    max_wait: Duration,
+}
+
+struct Room {
+    places: Arc<Semaphore>,
+    waiting: AtomicUsize,
+}
+
+/// A place, as long as this lives.
+pub(super) struct Place(
+    #[allow(dead_code, reason = "held for its drop")] Option<OwnedSemaphorePermit>,
+);
+
+/// One that waits, as long as this lives.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Admission {
+    pub(super) fn new(settings: &AdmissionSettings) -> Self {
+        let places = |class| match class {
+            Class::Submit => settings.submit,
+            Class::Read => settings.read,
+            Class::Write => settings.write,
+            Class::Stream => settings.stream,
+            Class::Admin => settings.admin,
+        };
+        let room = |class| Room {
+            places: Arc::new(Semaphore::new(places(class) as usize)),
+            waiting: AtomicUsize::new(0),
+        };
+        Self {
+            rooms: settings.enabled.then(|| PerClass::new(room)),
+            max_waiting: settings.max_waiting as usize,
+            max_wait: settings.max_wait,
+        }
+    }
+
+    /// A place for a request of that class, in the order of their coming.
+    ///
+    /// # Errors
+    /// [`Code::Overloaded`] when too many wait already, or this one has waited too long.
+    pub(super) async fn enter(&self, class: Class) -> Result<Place, Problem> {
+        let Some(rooms) = &self.rooms else {
+            return Ok(Place(None));
+        };
+        let room = rooms.get(class);
+        if let Ok(place) = Arc::clone(&room.places).try_acquire_owned() {
+            return Ok(Place(Some(place)));
+        }
+        let waiting = Waiting(&room.waiting);
+        if room.waiting.fetch_add(1, Ordering::Relaxed) >= self.max_waiting {
+            return Err(full(class));
+        }
+        let place = Arc::clone(&room.places).acquire_owned();
+        let place = tokio::time::timeout(self.max_wait, place).await;
+        drop(waiting);
+        // The semaphore is never closed.
+        match place {
+            Ok(Ok(place)) => Ok(Place(Some(place))),
+            _ => Err(full(class)),
+        }
+    }
+}
+
+#[cold]
+fn full(class: Class) -> Problem {
+    let class = class.as_str();
+    Problem::new(
+        Code::Overloaded,
+        format!(
+            "as many requests of the class {class} are in hand as may be (server.admission.{class})"
+        ),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn admission(enabled: bool) -> Admission {
+        Admission::new(&AdmissionSettings {
+            enabled,
+            submit: 1,
+            read: 1,
+            write: 1,
+            stream: 1,
+            admin: 1,
+            max_waiting: 1,
+            max_wait: Duration::from_secs(5),
+        })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_works_one_waits_and_the_third_is_told_to_come_back() {
+        let all = admission(true);
+        let first = all.enter(Class::Submit).await.ok().unwrap();
+        let begun = tokio::time::Instant::now();
+        let (second, third) = tokio::join!(all.enter(Class::Submit), all.enter(Class::Submit));
+        for refused in [second, third] {
+            assert_eq!(refused.err().unwrap().code(), Code::Overloaded);
+        }
+        assert_eq!(
+            begun.elapsed(),
+            Duration::from_secs(5),
+            "only one has waited"
+        );
+        assert!(
+            all.enter(Class::Read).await.is_ok(),
+            "other classes have other places"
+        );
+        let leaves = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            drop(first);
+        };
+        let (fourth, ()) = tokio::join!(all.enter(Class::Submit), leaves);
+        assert!(fourth.is_ok());
+    }
+
+    #[tokio::test]
+    async fn it_can_be_turned_off() {
+        let all = admission(false);
+        let places = [all.enter(Class::Read).await, all.enter(Class::Read).await];
+        assert!(places.iter().all(Result::is_ok));
+    }
+}
