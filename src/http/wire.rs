@@ -1,10 +1,10 @@
 //! What comes from the network before it is HTTP: every connection is read
-//! through a [`Stream`] that follows the messages, lets pass what RFC 9112 allows
+//! through a `Stream` that follows the messages, lets pass what RFC 9112 allows
 //! and deia wants, and cuts off who is too slow. What it lets pass means the same
 //! to every parser: there is one reading of where a message ends.
 //!
 //! A request that is refused is replaced by one that nobody can send
-//! ([`REFUSED_METHOD`]), so that the answers before it keep their order and the
+//! (`REFUSED_METHOD`), so that the answers before it keep their order and the
 //! refusal is told like every other problem; nothing after it is read.
 
 mod chunks;
