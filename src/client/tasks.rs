@@ -253,3 +253,70 @@ fn filtered<'c>(call: Call<'c>, filter: &TaskFilter) -> Call<'c> {
     }
     call
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{Read as _, Write as _},
+        net::TcpListener,
+        thread::JoinHandle,
+    };
+
+    use serde_json::json;
+
+    use super::*;
+
+    /// Answers each connection with one of these cursors and no tasks, and gives
+    /// back what it was asked.
+    fn server(cursors: Vec<Option<&'static str>>) -> (Client, JoinHandle<Vec<String>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let thread = std::thread::spawn(move || {
+            let answer = |cursor| {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut asked = vec![0; 65_536];
+                let n = stream.read(&mut asked).unwrap();
+                let body = json!({"items": [], "next_cursor": cursor}).to_string();
+                let length = body.len();
+                let head = format!("content-length: {length}\r\nconnection: close");
+                write!(stream, "HTTP/1.1 200 OK\r\n{head}\r\n\r\n{body}").unwrap();
+                let asked = String::from_utf8_lossy(&asked[..n]);
+                asked.split(' ').nth(1).unwrap_or_default().to_owned()
+            };
+            cursors.into_iter().map(answer).collect()
+        });
+        (Client::builder(url).build().unwrap(), thread)
+    }
+
+    #[tokio::test]
+    async fn short_pages_are_followed_to_the_last() {
+        let page = PageRequest {
+            limit: 5,
+            cursor: None,
+        };
+        let (client, thread) = server(vec![Some("a"), Some("b"), None]);
+        let all = client.tasks(&TaskFilter::default(), &page).await.unwrap();
+        assert_eq!((all.items.len(), all.next_cursor), (0, None));
+        let asked = thread.join().unwrap();
+        let expected = ["", "&cursor=a", "&cursor=b"];
+        assert_eq!(
+            asked,
+            expected.map(|rest| format!("/api/v1/tasks?limit=5{rest}"))
+        );
+    }
+
+    #[tokio::test]
+    async fn a_page_that_leads_to_itself_is_refused() {
+        let page = PageRequest {
+            limit: 5,
+            cursor: Some("a".into()),
+        };
+        let (client, thread) = server(vec![Some("a")]);
+        let refused = client.tasks(&TaskFilter::default(), &page).await;
+        assert!(
+            matches!(refused, Err(ClientError::Protocol { .. })),
+            "{refused:?}"
+        );
+        thread.join().unwrap();
+    }
+}
