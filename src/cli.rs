@@ -27,6 +27,7 @@ mod supervisors;
 mod system;
 mod table;
 mod task;
+mod text;
 mod wait;
 mod watch;
 mod yaml;

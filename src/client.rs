@@ -26,6 +26,7 @@ mod bots;
 mod builder;
 mod error;
 mod keys;
+mod output;
 mod queue;
 mod stream;
 mod supervisors;
@@ -37,6 +38,7 @@ mod wire;
 pub use bots::PutIf;
 pub use builder::{Client, ClientBuilder, DEFAULT_URL};
 pub use error::{ClientError, Problem};
+pub use output::{OutputPlace, OutputStream};
 pub use queue::{Changed, Drained, Selection};
 pub use stream::{ServerEvent, ServerEvents};
 pub use supervisors::{

@@ -1,80 +1,16 @@
 //! What can go wrong, what to do about it, and how the process ends then.
 
 mod advice;
+mod exit;
 
-use std::{io, path::PathBuf, process::ExitCode, time::Duration};
+use std::{io, path::PathBuf, time::Duration};
 
 use deia_hive::model::{BotName, TaskId};
 
 use crate::client::ClientError;
 
+pub use self::exit::Exit;
 use super::human;
-
-/// How the process ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Exit {
-    /// What was asked for was done.
-    Ok = 0,
-    /// It was not.
-    Failed = 1,
-    /// The command or its input is wrong.
-    Usage = 2,
-    /// The hive answers and is not healthy.
-    Unhealthy = 3,
-    /// There is no such thing.
-    NotFound = 4,
-    /// The key may not do that, or is none.
-    Denied = 5,
-    /// It does not fit how things stand.
-    Conflict = 6,
-    /// No hive answers.
-    Unreachable = 7,
-    /// It was not done in time.
-    TimedOut = 8,
-    /// The user interrupted it, as a shell counts that (128 + SIGINT).
-    Interrupted = 130,
-}
-
-impl Exit {
-    /// All of them, by their number.
-    pub const ALL: [Exit; 10] = [
-        Exit::Ok,
-        Exit::Failed,
-        Exit::Usage,
-        Exit::Unhealthy,
-        Exit::NotFound,
-        Exit::Denied,
-        Exit::Conflict,
-        Exit::Unreachable,
-        Exit::TimedOut,
-        Exit::Interrupted,
-    ];
-
-    /// What it says, for the documents.
-    pub fn meaning(self) -> &'static str {
-        match self {
-            Self::Ok => "what was asked for was done",
-            Self::Failed => {
-                "it was not: the hive refused or failed, or the task that was waited for did"
-            }
-            Self::Usage => "the command or its input is wrong",
-            Self::Unhealthy => "the hive answers and is not healthy",
-            Self::NotFound => "there is no such thing",
-            Self::Denied => "the key may not do that, or is none",
-            Self::Conflict => "it does not fit how things stand",
-            Self::Unreachable => "no hive answers",
-            Self::TimedOut => "it was not done in time",
-            Self::Interrupted => "you interrupted it",
-        }
-    }
-}
-
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> Self {
-        Self::from(exit as u8)
-    }
-}
 
 /// Why a command did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -202,7 +138,7 @@ pub enum CliError {
         after: Duration,
     },
     /// Tasks still run after a drain.
-    #[error("{running} tasks still run after {}", human::duration(*after))]
+    #[error("{} after {}", human::count(*running, "task still runs", "tasks still run"), human::duration(*after))]
     NotDrained {
         /// How many.
         running: u64,
@@ -210,7 +146,7 @@ pub enum CliError {
         after: Duration,
     },
     /// Some of the tasks that were named were left as they are.
-    #[error("{skipped} of the tasks were left as they are: they have not failed, or are not there")]
+    #[error("{skipped} of the tasks could not be put back: only what has failed can")]
     SomeSkipped {
         /// How many.
         skipped: u64,
@@ -224,6 +160,18 @@ pub enum CliError {
         accepted: usize,
         /// What makes it safe to repeat.
         idempotency_key: String,
+    },
+    /// The output of a task was shown in part.
+    #[error("{error}")]
+    OutputInPart {
+        /// Why it stopped.
+        error: Box<CliError>,
+        /// The task.
+        id: TaskId,
+        /// The attempt whose output it is.
+        attempt: u32,
+        /// The byte to go on from.
+        offset: u64,
     },
     /// The user ended it.
     #[error("interrupted; {id} goes on")]
@@ -278,7 +226,7 @@ impl CliError {
             | Self::TaskNotEnded { .. }
             | Self::NotRestarted { .. }
             | Self::NotDrained { .. } => Exit::TimedOut,
-            Self::SubmittedInPart { error, .. } => error.exit(),
+            Self::SubmittedInPart { error, .. } | Self::OutputInPart { error, .. } => error.exit(),
             Self::Interrupted { .. } => Exit::Interrupted,
             Self::Unhealthy(_) => Exit::Unhealthy,
             Self::Stream { error, .. } if error.kind() == io::ErrorKind::BrokenPipe => Exit::Ok,
@@ -316,7 +264,7 @@ fn exit_of(error: &ClientError) -> Exit {
 
 fn exit_of_status(status: u16) -> Exit {
     match status {
-        400 | 405 | 413 | 414 | 415 | 422 => Exit::Usage,
+        400 | 405 | 413 | 414 | 415 | 416 | 422 => Exit::Usage,
         401 | 403 => Exit::Denied,
         404 | 410 => Exit::NotFound,
         409 | 412 | 428 => Exit::Conflict,
@@ -347,6 +295,7 @@ mod tests {
         for (status, expected) in [
             (400, Exit::Usage),
             (413, Exit::Usage),
+            (416, Exit::Usage),
             (422, Exit::Usage),
             (401, Exit::Denied),
             (403, Exit::Denied),

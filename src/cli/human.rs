@@ -56,6 +56,11 @@ pub(super) fn when_exactly(at: Timestamp, now: Timestamp) -> String {
     format!("{at} ({})", when(at, now))
 }
 
+/// A number of things: `1 task`, `2 tasks`.
+pub(super) fn count(n: u64, one: &str, many: &str) -> String {
+    format!("{n} {}", if n == 1 { one } else { many })
+}
+
 /// A size in binary units: `512 B`, `1.5 GiB`.
 pub(super) fn bytes(count: u64) -> String {
     const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
@@ -110,6 +115,13 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn one_and_many() {
+        for (n, expected) in [(0, "0 tasks"), (1, "1 task"), (2, "2 tasks")] {
+            assert_eq!(count(n, "task", "tasks"), expected);
+        }
+    }
 
     #[test]
     fn spans() {

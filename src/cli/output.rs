@@ -129,6 +129,19 @@ impl Output {
         }
     }
 
+    /// Whether bytes that a bot made go out as they are: to no terminal, in no format.
+    pub(super) fn takes_bytes(&self) -> bool {
+        self.is_table() && !self.to_terminal
+    }
+
+    /// Writes a part of something longer, as it is.
+    pub(super) fn bytes(&self, bytes: &[u8]) -> Result<(), CliError> {
+        let mut out = io::stdout().lock();
+        out.write_all(bytes)
+            .and_then(|()| out.flush())
+            .map_err(broken)
+    }
+
     /// Clears a terminal for the next of many tables.
     pub(super) fn next_frame(&self) {
         if self.to_terminal && self.is_table() {
@@ -169,10 +182,14 @@ impl Output {
             }
             out.flush()
         });
-        written.map_err(|error| CliError::Stream {
-            stream: "standard output",
-            error,
-        })
+        written.map_err(broken)
+    }
+}
+
+fn broken(error: io::Error) -> CliError {
+    CliError::Stream {
+        stream: "standard output",
+        error,
     }
 }
 

@@ -77,7 +77,7 @@ pub(super) enum QueueCommand {
     /// List the tasks that failed for good, the newest first.
     #[command(before_help = "Examples:
   deia-admin queue dead
-  deia-admin queue dead --reason poison
+  deia-admin queue dead --reason poison --watch
   deia-admin queue dead --type writing --since 1d --output jsonl | jq -r .id")]
     Dead(Box<DeadArgs>),
     /// Put tasks that failed back into the queue, with all their attempts.

@@ -21,6 +21,7 @@ const LENGTH: HeaderName = HeaderName::from_static("deia-output-length");
         ("id" = String, Path, description = "The task"),
         ("offset" = Option<u64>, Query, description = "From this byte on; 0 when absent"),
         ("attempt" = Option<u32>, Query, description = "Only of this attempt (`Deia-Attempt` of an earlier answer): to go on where one has broken off"),
+        ("follow" = Option<bool>, Query, description = "`false`: only what has been printed by now, however long the program still runs. `true` when absent"),
     ),
     responses((status = 200, description = "The bytes that the task's program has printed on its standard output, and while it runs those that come, to its end. An answer that breaks off is not whole: go on with `offset` and `attempt`",
         content((String = "application/octet-stream")),
@@ -32,18 +33,23 @@ pub(super) async fn get(call: Call) -> Answer {
     let id: TaskId = call.id("task")?;
     let offset = call.number("offset", 0..=u64::MAX, 0)?;
     let attempt = call.query::<u32>("attempt")?;
+    let follow = call.query("follow")?.unwrap_or(true);
     let output = call
         .hive()
         .task_output(&call.who, id, attempt, offset)
         .await?;
     let (attempt, whole) = (output.attempt(), !output.goes_on());
     let length = output.length();
-    let answer: HttpResponse =
-        streamed(&call, "application/octet-stream", |mut sink| async move {
-            if pass_on(output, &mut sink).await == Err(Over::Stopping) {
+    let end = if follow { u64::MAX } else { length };
+    let answer: HttpResponse = streamed(
+        &call,
+        "application/octet-stream",
+        move |mut sink| async move {
+            if pass_on(output, offset, end, &mut sink).await == Err(Over::Stopping) {
                 sink.break_off("the server stops").await;
             }
-        })?;
+        },
+    )?;
     let mut answer = with_header(answer, ATTEMPT, &attempt.to_string())?;
     if whole {
         answer
@@ -53,10 +59,22 @@ pub(super) async fn get(call: Call) -> Answer {
     Ok(answer)
 }
 
-async fn pass_on(mut output: TaskOutput, sink: &mut Sink) -> Result<(), Over> {
-    loop {
+/// What there is from `offset` to `end`; when that is not the end of the output,
+/// a piece is cut there.
+async fn pass_on(
+    mut output: TaskOutput,
+    offset: u64,
+    end: u64,
+    sink: &mut Sink,
+) -> Result<(), Over> {
+    let mut left = end.saturating_sub(offset);
+    while left > 0 {
         match sink.wait(output.next()).await? {
-            Ok(Some(piece)) => sink.send(piece).await?,
+            Ok(Some(mut piece)) => {
+                piece.truncate(usize::try_from(left).unwrap_or(usize::MAX));
+                left -= piece.len() as u64;
+                sink.send(piece).await?;
+            }
             Ok(None) => return Ok(()),
             Err(error) => {
                 tracing::warn!(%error, "the output of a task cannot be read");
@@ -65,4 +83,5 @@ async fn pass_on(mut output: TaskOutput, sink: &mut Sink) -> Result<(), Over> {
             }
         }
     }
+    Ok(())
 }

@@ -178,7 +178,7 @@ fn a_file_with_a_fault_says_where_it_is_and_how_to_go_on() {
     let said = with("{\"content\":\"b\"}", &["--idempotency-key", "k"]).exits(2);
     for part in [
         "line 2: missing field `type`",
-        "1 tasks are accepted",
+        "1 task is accepted",
         "--idempotency-key k",
     ] {
         assert!(said.err.contains(part), "{part}: {said:?}");
@@ -329,7 +329,7 @@ fn what_failed_is_listed_and_put_back() {
         .only_tells("--all");
     hive.admin(&["queue", "requeue", "--tag", "c"])
         .exits(2)
-        .only_tells("put 1 failed tasks back");
+        .only_tells("put 1 failed task back");
     hive.admin(&["queue", "requeue", &failed[2], "--tag", "c"])
         .exits(2);
     let changed = hive.json(&[
@@ -400,7 +400,7 @@ fn the_queue_is_drained() {
     assert!(said.err.contains("--wait"), "{said:?}");
     // Longer than one request may wait.
     let said = hive.admin(&["queue", "drain", "--type", "slow", "--wait", "1500ms"]);
-    assert!(said.exits(8).err.contains("1 tasks still run"));
+    assert!(said.exits(8).err.contains("1 task still runs"));
     fs::write(go, "").unwrap();
     let drained = hive.json(&["queue", "drain", "--type", "slow", "--wait"]);
     assert_eq!(drained, json!({"drained": true, "running": 0}));

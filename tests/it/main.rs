@@ -11,6 +11,7 @@ mod admission;
 mod cli_bots;
 mod cli_comfort;
 mod cli_operate;
+mod cli_outputs;
 mod cli_queue;
 mod cli_support;
 mod cli_tasks;

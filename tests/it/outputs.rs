@@ -44,6 +44,9 @@ async fn an_output_is_read_while_it_is_printed_and_gone_on_with() {
     assert_eq!(header(&live, "deia-output-length"), "", "not known yet");
     assert_eq!(live.chunk().await.unwrap().unwrap(), "one\n");
     drop(live);
+    assert_eq!(whole(&app, &id, "?follow=false").await, b"one\n");
+    assert_eq!(whole(&app, &id, "?follow=false&offset=2").await, b"e\n");
+    assert_eq!(whole(&app, &id, "?follow=false&offset=4").await, b"");
     let live = output(&app, &id, "?offset=2&attempt=1").await;
     let refused = format!("/api/v1/tasks/{id}/output");
     app.get(&format!("{refused}?offset=5"))
@@ -66,9 +69,13 @@ async fn an_output_is_read_while_it_is_printed_and_gone_on_with() {
     assert_eq!(stored.bytes().await.unwrap(), "one\ntwo\nthree");
     assert_eq!(whole(&app, &id, "?offset=8&attempt=1").await, b"three");
     assert_eq!(whole(&app, &id, "?offset=13").await, b"");
+    assert_eq!(whole(&app, &id, "?offset=8&follow=false").await, b"three");
     app.get(&format!("{refused}?offset=14"))
         .await
         .refuses(416, "beyond_output");
+    app.get(&format!("{refused}?follow=maybe"))
+        .await
+        .refuses(422, "invalid_parameter");
     app.get(&format!("{refused}?offset=-1"))
         .await
         .refuses(422, "invalid_parameter");

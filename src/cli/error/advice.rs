@@ -49,8 +49,13 @@ impl CliError {
                 idempotency_key,
                 ..
             } => Some(format!(
-                "{accepted} tasks are accepted; repeat the same with --idempotency-key {idempotency_key}, \
-                 and none is submitted twice"
+                "{}; repeat the same with --idempotency-key {idempotency_key}, and none is submitted twice",
+                human::count(*accepted as u64, "task is accepted", "tasks are accepted")
+            )),
+            Self::OutputInPart {
+                id, attempt, offset, ..
+            } => Some(format!(
+                "go on: deia-admin task output {id} --attempt {attempt} --offset {offset} --follow"
             )),
             Self::Interrupted { id } => {
                 Some(format!("go on watching: deia-admin task watch {id}"))
@@ -64,6 +69,7 @@ impl CliError {
     pub fn message(&self) -> Vec<String> {
         let mut lines = match self {
             Self::SubmittedInPart { error, .. } => error.message(),
+            Self::OutputInPart { error, .. } => error.message().drain(..1).collect(),
             Self::Client(ClientError::Problem(problem))
             | Self::KeyRefused {
                 error: ClientError::Problem(problem),
@@ -126,6 +132,7 @@ fn hint_of_problem(problem: &Problem) -> Option<String> {
             Some("see what the key is for with whoami; an admin makes keys: key create".into())
         }
         (_, "task_not_finished") => Some("wait for it with --wait".into()),
+        (_, "no_output") => Some("wait for it with task output --follow".into()),
         (_, "not_found") => {
             Some("see what there is: deia-admin bot list, task list, key list".into())
         }

@@ -1,7 +1,5 @@
 //! Many tasks at once: those that failed, and those that wait.
 
-use std::fmt;
-
 use clap::Args;
 use deia_hive::model::{
     BotName, EndReason, PageRequest, QueueStatus, TaskFilter, TaskId, TaskStatus,
@@ -17,6 +15,7 @@ use crate::{
         parse,
         table::Table,
         task,
+        watch::WatchArgs,
     },
     client::{Changed, Client, Selection},
 };
@@ -54,6 +53,8 @@ pub(in crate::cli) struct DeadArgs {
     filter: FilterArgs,
     #[command(flatten)]
     page: PageArgs,
+    #[command(flatten)]
+    watch: WatchArgs,
 }
 
 /// Which failed tasks are put back.
@@ -91,7 +92,8 @@ impl PurgeArgs {
         let which = selection(filter.clone(), self.all, "--all for all that wait")?;
         if self.confirm.asks() {
             let count = waiting(client, &filter).await?;
-            self.confirm.ask(&format!("cancel {count} waiting tasks"))?;
+            self.confirm
+                .ask(&format!("cancel {}", count.tasks("waiting")))?;
         }
         tell(out, "cancelled", client.purge_queue(&which).await?)
     }
@@ -104,10 +106,13 @@ impl DeadArgs {
             bot: self.bot,
             ..self.filter.filter()?
         };
-        let page = self.page.request();
-        let page = context.client.dead_tasks(&filter, &page).await?;
-        let table = |look: &_| task::dead(&page.items, look);
-        context.out.list(&page, "no such tasks have failed", table)
+        let (client, out, part) = (&context.client, &context.out, self.page.request());
+        let once = async || {
+            let page = client.dead_tasks(&filter, &part).await?;
+            let table = |look: &_| task::dead(&page.items, look);
+            out.list(&page, "no such tasks have failed", table)
+        };
+        self.watch.show(out, once).await
     }
 }
 
@@ -128,8 +133,10 @@ impl RequeueArgs {
         if self.confirm.asks() {
             let page = client.dead_tasks(&filter, &first()).await?;
             let count = Count::of(page.items.len(), page.next_cursor.is_some());
-            self.confirm
-                .ask(&format!("put {count} failed tasks back into the queue"))?;
+            self.confirm.ask(&format!(
+                "put {} back into the queue",
+                count.tasks("failed")
+            ))?;
         }
         tell(out, "requeued", client.requeue_dead(&which).await?)
     }
@@ -256,13 +263,13 @@ impl Count {
             n => Self::Exactly(n),
         }
     }
-}
 
-impl fmt::Display for Count {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// In words, with what kind of tasks they are.
+    fn tasks(self, which: &str) -> String {
         match self {
-            Self::Exactly(n) => write!(f, "{n}"),
-            Self::AtLeast(n) => write!(f, "{n} or more"),
+            Self::Exactly(1) => format!("1 {which} task"),
+            Self::Exactly(n) => format!("{n} {which} tasks"),
+            Self::AtLeast(n) => format!("{n} or more {which} tasks"),
         }
     }
 }
@@ -337,7 +344,9 @@ mod tests {
 
     #[test]
     fn counts_in_words() {
-        assert_eq!(Count::of(12, false).to_string(), "12");
-        assert_eq!(Count::of(1_000, true).to_string(), "1000 or more");
+        let tasks = |found, more| Count::of(found, more).tasks("failed");
+        assert_eq!(tasks(1, false), "1 failed task");
+        assert_eq!(tasks(12, false), "12 failed tasks");
+        assert_eq!(tasks(1_000, true), "1000 or more failed tasks");
     }
 }

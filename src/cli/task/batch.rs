@@ -73,8 +73,9 @@ pub(super) async fn submit(
             Ok(())
         }
         Ok(()) => {
-            let n = accepted.ids.len();
-            context.out.note(&format!("{n} tasks are accepted"));
+            let n = accepted.ids.len() as u64;
+            let note = human::count(n, "task is accepted", "tasks are accepted");
+            context.out.note(&note);
             Ok(())
         }
         Err(error) if accepted.ids.is_empty() && !is_uncertain(&error) => Err(error),

@@ -50,7 +50,7 @@ impl Hive {
         };
         if attempt.is_some_and(|attempt| attempt != output.attempt()) {
             let now = output.attempt();
-            let why = format!("task {id} has gone on to attempt {now}");
+            let why = format!("the last attempt of task {id} is {now}");
             return Err(HiveError::NoOutput(why));
         }
         match output.length() {

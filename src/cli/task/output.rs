@@ -1,0 +1,338 @@
+//! What the program of a task prints, shown while it does and afterwards.
+
+use std::time::Duration;
+
+use clap::Args;
+use deia_hive::model::TaskId;
+use serde::Serialize;
+use tokio::time::sleep;
+
+use crate::{
+    cli::{context::Context, error::CliError, human, output::Output, text::Decoder},
+    client::{Client, ClientError, OutputPlace, OutputStream, TaskState},
+};
+
+/// How often is looked whether another attempt has begun.
+const PERIOD: Duration = Duration::from_millis(200);
+/// How often it is tried to go on after a stream has broken off (the server may
+/// be restarting), and how long is waited before each.
+const TRIES: u32 = 10;
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// No document holds more; lines and plain bytes have no limit.
+const DOCUMENT_MAX_BYTES: u64 = 64 << 20;
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct OutputArgs {
+    /// The task.
+    id: TaskId,
+    /// Go on with what comes, through restarts of the server and later attempts,
+    /// until the task has ended.
+    #[arg(long, short)]
+    follow: bool,
+    /// From this byte on.
+    #[arg(long, value_name = "BYTE", default_value_t = 0)]
+    offset: u64,
+    /// Only if this is the last attempt: to go on where you stopped reading.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    attempt: Option<u32>,
+}
+
+/// A piece of an output, as a line of JSON.
+#[derive(Serialize)]
+struct Piece<'a> {
+    attempt: u32,
+    /// Where it begins, in bytes.
+    offset: u64,
+    output: &'a str,
+}
+
+/// All of an output that there is by now.
+#[derive(Serialize)]
+struct Document {
+    task_id: TaskId,
+    attempt: u32,
+    offset: u64,
+    /// From where to go on.
+    next_offset: u64,
+    /// Whether nothing more comes in this attempt.
+    complete: bool,
+    output: String,
+}
+
+/// What is done about a followed task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    Read,
+    Wait,
+    Ended,
+}
+
+/// Follows a task through its attempts.
+struct Follower<'a> {
+    client: &'a Client,
+    out: &'a Output,
+    id: TaskId,
+    /// From where it goes on.
+    place: OutputPlace,
+    /// The last attempt of which nothing more comes.
+    over: u32,
+    /// How often in a row it did not go on.
+    tries: u32,
+    /// Whether the hive has answered at all.
+    heard: bool,
+}
+
+impl OutputArgs {
+    pub(super) async fn run(self, context: &Context) -> Result<(), CliError> {
+        let (client, out) = (&context.client, &context.out);
+        let place = OutputPlace {
+            attempt: self.attempt,
+            offset: self.offset,
+        };
+        if !self.follow {
+            return once(client, out, self.id, place).await;
+        }
+        let mut follower = Follower {
+            client,
+            out,
+            id: self.id,
+            place,
+            over: 0,
+            tries: 0,
+            heard: false,
+        };
+        let ended = tokio::select! {
+            biased;
+            ended = follower.until_it_ends() => ended,
+            _ = tokio::signal::ctrl_c() => Err(CliError::Interrupted { id: self.id }),
+        };
+        ended.map_err(|error| stopped(self.id, follower.place, error))
+    }
+}
+
+/// What there is by now.
+async fn once(
+    client: &Client,
+    out: &Output,
+    id: TaskId,
+    from: OutputPlace,
+) -> Result<(), CliError> {
+    let mut stream = client.task_output(id, from, false).await?;
+    if out.is_table() || out.is_jsonl() {
+        let mut shown = stream.place();
+        let ended = pass_on(&mut stream, out, &mut shown).await;
+        ended.map_err(|error| stopped(id, shown, error))?;
+    } else {
+        let document = document(&mut stream, id, from.offset).await?;
+        out.one(&document, |_| String::new())?;
+    }
+    if !stream.is_over() {
+        let OutputPlace { attempt, offset } = stream.place();
+        let attempt = attempt.unwrap_or_default();
+        out.note(&format!(
+            "it goes on: --attempt {attempt} --offset {offset}, or --follow"
+        ));
+    }
+    Ok(())
+}
+
+async fn document(
+    stream: &mut OutputStream,
+    task_id: TaskId,
+    offset: u64,
+) -> Result<Document, CliError> {
+    let mut bytes = Vec::new();
+    while let Some(piece) = stream.next().await? {
+        bytes.extend(piece);
+        if bytes.len() as u64 > DOCUMENT_MAX_BYTES {
+            let max = human::bytes(DOCUMENT_MAX_BYTES);
+            return Err(CliError::Input {
+                what: "--output".into(),
+                reason: format!(
+                    "the output is over {max} long, too long for one document; take jsonl or table"
+                ),
+            });
+        }
+    }
+    let place = stream.place();
+    Ok(Document {
+        task_id,
+        attempt: place.attempt.unwrap_or_default(),
+        offset,
+        next_offset: place.offset,
+        complete: stream.is_over(),
+        output: String::from_utf8_lossy(&bytes).into_owned(),
+    })
+}
+
+/// Prints what comes until the stream ends; `shown` is how far that was.
+async fn pass_on(
+    stream: &mut OutputStream,
+    out: &Output,
+    shown: &mut OutputPlace,
+) -> Result<(), CliError> {
+    let mut text = Decoder::default();
+    let mut ends_line = true;
+    *shown = stream.place();
+    while let Some(piece) = stream.next().await? {
+        ends_line = piece.last().is_none_or(|last| *last == b'\n');
+        if out.takes_bytes() {
+            out.bytes(&piece)?;
+        } else {
+            show(out, shown, &text.push(&piece))?;
+        }
+        // What is no whole character yet is shown with the next piece.
+        shown.offset = stream.place().offset - text.kept() as u64;
+    }
+    if !out.takes_bytes() {
+        show(out, shown, &text.end())?;
+        if out.is_table() && !ends_line {
+            out.text("\n")?;
+        }
+    }
+    *shown = stream.place();
+    Ok(())
+}
+
+fn show(out: &Output, at: &OutputPlace, text: &str) -> Result<(), CliError> {
+    if text.is_empty() {
+        return Ok(());
+    }
+    if out.is_table() {
+        return out.bytes(human::printable(text).as_bytes());
+    }
+    out.line(&Piece {
+        attempt: at.attempt.unwrap_or_default(),
+        offset: at.offset,
+        output: text,
+    })
+}
+
+impl Follower<'_> {
+    async fn until_it_ends(&mut self) -> Result<(), CliError> {
+        loop {
+            match self.step().await {
+                Ok(Next::Ended) => return Ok(()),
+                Ok(Next::Read) => {}
+                Ok(Next::Wait) => {
+                    self.tries = 0;
+                    sleep(PERIOD).await;
+                }
+                Err(CliError::Client(error))
+                    if error.is_passing() && self.heard && self.tries < TRIES =>
+                {
+                    self.tries += 1;
+                    sleep(RETRY_AFTER).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Looks how the task stands and reads what there is to read.
+    async fn step(&mut self) -> Result<Next, CliError> {
+        let state = self.client.task_status(self.id).await?;
+        self.heard = true;
+        let next = next(&state, self.over);
+        if next == Next::Ended {
+            let (id, status) = (self.id, state.status.as_str());
+            self.out.note(&format!("{id} is {status}"));
+        }
+        if next != Next::Read {
+            return Ok(next);
+        }
+        let opened = self.client.task_output(self.id, self.place, true).await;
+        match opened {
+            Ok(mut stream) => {
+                self.tries = 0;
+                self.begin(stream.place());
+                pass_on(&mut stream, self.out, &mut self.place).await?;
+                self.over = self.place.attempt.unwrap_or_default();
+                self.place = OutputPlace::default();
+                Ok(Next::Read)
+            }
+            Err(error) if error.has_code("no_output") => self.without(&state, error),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Tells when it is another attempt than before.
+    fn begin(&self, place: OutputPlace) {
+        let another = self.over > 0 && place.attempt > Some(self.over);
+        if let (true, Some(attempt)) = (another, place.attempt) {
+            self.out.note(&format!("attempt {attempt}"));
+        }
+    }
+
+    /// There is nothing to read now from where it would go on.
+    fn without(&mut self, state: &TaskState, error: ClientError) -> Result<Next, CliError> {
+        match self.place.attempt {
+            Some(attempt) if state.attempt > attempt => {
+                self.out.note(&format!(
+                    "what attempt {attempt} printed after byte {} is gone",
+                    self.place.offset
+                ));
+                self.over = self.over.max(attempt);
+                self.place = OutputPlace::default();
+                Ok(Next::Read)
+            }
+            _ if state.status.is_final() => Err(error.into()),
+            _ => Ok(Next::Wait),
+        }
+    }
+}
+
+/// The error, with the place to go on from if there is one.
+fn stopped(id: TaskId, place: OutputPlace, error: CliError) -> CliError {
+    match place.attempt {
+        None => error,
+        Some(attempt) => CliError::OutputInPart {
+            error: Box::new(error),
+            id,
+            attempt,
+            offset: place.offset,
+        },
+    }
+}
+
+/// What is done about a task of whose attempts the first `over` are over.
+fn next(state: &TaskState, over: u32) -> Next {
+    match (state.attempt > over, state.status.is_final()) {
+        (true, _) => Next::Read,
+        (false, true) => Next::Ended,
+        (false, false) => Next::Wait,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use deia_hive::model::TaskStatus;
+
+    use super::*;
+
+    #[test]
+    fn what_is_done_next() {
+        use TaskStatus::*;
+        for (status, attempt, over, expected) in [
+            (Queued, 0, 0, Next::Wait),
+            (Cancelled, 0, 0, Next::Ended),
+            (Running, 1, 0, Next::Read),
+            (Completed, 1, 0, Next::Read),
+            // Until its end is recorded, or its next attempt begins.
+            (Running, 1, 1, Next::Wait),
+            (Pending, 1, 1, Next::Wait),
+            (Running, 2, 1, Next::Read),
+            (Failed, 2, 2, Next::Ended),
+        ] {
+            let state = TaskState {
+                id: TaskId::new(),
+                status,
+                attempt,
+                progress: 0.0,
+                assigned_bot: None,
+                more: serde_json::Map::new(),
+            };
+            assert_eq!(next(&state, over), expected, "{status:?} {attempt} {over}");
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! What the program of a task prints, as it comes.
+
+use std::time::Duration;
+
+use deia_hive::model::TaskId;
+use reqwest::{
+    Response,
+    header::{HeaderMap, HeaderName},
+};
+
+use super::{Client, ClientError};
+
+const ATTEMPT: HeaderName = HeaderName::from_static("deia-attempt");
+const LENGTH: HeaderName = HeaderName::from_static("deia-output-length");
+
+/// From where on the output of a task is read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OutputPlace {
+    /// Of this attempt and no other; of the last one when absent.
+    pub attempt: Option<u32>,
+    /// From this byte on.
+    pub offset: u64,
+}
+
+/// The output of one attempt, while it is read.
+#[derive(Debug)]
+pub struct OutputStream {
+    client: Client,
+    response: Response,
+    attempt: u32,
+    position: u64,
+    is_over: bool,
+    silence_max: Option<Duration>,
+}
+
+impl Client {
+    /// The output of a task from that place on: what there is by now, or, if it
+    /// is followed, what comes until its attempt is over as well.
+    ///
+    /// # Errors
+    /// [`ClientError`]; a problem with code `no_output` while there is none, or
+    /// none any more of that attempt.
+    pub async fn task_output(
+        &self,
+        id: TaskId,
+        from: OutputPlace,
+        follow: bool,
+    ) -> Result<OutputStream, ClientError> {
+        let response = self
+            .get(&["api", "v1", "tasks", &id.to_string(), "output"])
+            .query("offset", Some(from.offset))
+            .query("attempt", from.attempt)
+            .query("follow", Some(follow))
+            .stream()
+            .await?;
+        let number = |name: &HeaderName| number(response.headers(), name);
+        let Some(attempt) = number(&ATTEMPT).and_then(|n| u32::try_from(n).ok()) else {
+            return Err(self.protocol(format!("its answer has no {ATTEMPT}")));
+        };
+        Ok(OutputStream {
+            attempt,
+            position: from.offset,
+            is_over: number(&LENGTH).is_some(),
+            // A program may say nothing for hours.
+            silence_max: (!follow).then_some(self.timeout),
+            client: self.clone(),
+            response,
+        })
+    }
+}
+
+impl OutputStream {
+    /// Whose output it is, and how far it is read.
+    pub fn place(&self) -> OutputPlace {
+        OutputPlace {
+            attempt: Some(self.attempt),
+            offset: self.position,
+        }
+    }
+
+    /// Whether the attempt was over when this was asked for.
+    pub fn is_over(&self) -> bool {
+        self.is_over
+    }
+
+    /// The next bytes; `None` at the end.
+    ///
+    /// # Errors
+    /// The connection broke, the hive stops, or nothing comes that is there.
+    pub async fn next(&mut self) -> Result<Option<Vec<u8>>, ClientError> {
+        let reading = self.response.chunk();
+        let read = match self.silence_max {
+            None => reading.await,
+            Some(after) => match tokio::time::timeout(after, reading).await {
+                Ok(read) => read,
+                Err(_) => {
+                    return Err(ClientError::TimedOut {
+                        what: format!("{} did not go on", self.client.url()),
+                        after,
+                    });
+                }
+            },
+        };
+        let after = self.silence_max.unwrap_or_default();
+        let piece = read.map_err(|error| self.client.failed(&error, after))?;
+        Ok(piece.map(|piece| {
+            self.position += piece.len() as u64;
+            piece.to_vec()
+        }))
+    }
+}
+
+fn number(headers: &HeaderMap, name: &HeaderName) -> Option<u64> {
+    headers.get(name)?.to_str().ok()?.parse().ok()
+}

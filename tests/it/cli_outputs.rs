@@ -1,0 +1,200 @@
+//! Journeys of somebody who reads what programs print with `deia-admin task output`.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Read as _},
+    process::{Child, ChildStdout, Command, Stdio},
+    time::Instant,
+};
+
+use serde_json::{Value, json};
+
+use crate::{
+    cli_support::{CliHive, Said},
+    support::PATIENCE,
+};
+
+/// A command that goes on until it is told to end, or its task ends.
+struct Follower {
+    child: Child,
+    out: BufReader<ChildStdout>,
+}
+
+impl Follower {
+    fn of(hive: &CliHive, args: &[&str]) -> Self {
+        let mut child = hive
+            .command(&[&["task", "output", "--follow"], args].concat())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let out = BufReader::new(child.stdout.take().unwrap());
+        Self { child, out }
+    }
+
+    /// The next line, as soon as it comes.
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.out.read_line(&mut line).unwrap();
+        line
+    }
+
+    /// Its exit code, the rest of its data, and its messages.
+    fn ended(mut self) -> (Option<i32>, Vec<u8>, String) {
+        let mut rest = Vec::new();
+        self.out.read_to_end(&mut rest).unwrap();
+        let ended = self.child.wait_with_output().unwrap();
+        let err = String::from_utf8(ended.stderr).unwrap();
+        (ended.status.code(), rest, err)
+    }
+
+    fn interrupt(&self) {
+        let pid = self.child.id().to_string();
+        let killed = Command::new("kill").args(["-INT", &pid]).status().unwrap();
+        assert!(killed.success());
+    }
+}
+
+/// A bot for tasks of type `chatty` whose program does this, in a shell that
+/// knows `until_there FILE`.
+fn with_chatty(hive: &CliHive, script: &str) {
+    let here = hive.path("");
+    let script = format!(
+        "until_there() {{ until [ -e {}/$1 ]; do sleep 0.02; done; }}; {script}",
+        here.display()
+    );
+    let add = ["bot", "add", "chatty", "--specialize", "chatty", "--launch"];
+    hive.admin(&[&add[..], &["--wait=60s", "--", "sh", "-c", &script]].concat())
+        .ok();
+}
+
+fn prints(hive: &CliHive, id: &str, expected: &str) -> Said {
+    let begun = Instant::now();
+    loop {
+        let said = hive.admin(&["task", "output", id]);
+        if said.out == expected {
+            return said.ok();
+        }
+        assert!(begun.elapsed() < PATIENCE, "{said:?}");
+    }
+}
+
+#[test]
+fn an_output_is_shown_by_now_and_followed_to_its_end() {
+    let hive = CliHive::start(&[]);
+    with_chatty(
+        &hive,
+        r"echo one; until_there go; printf 'tw\303\244\377'; cat",
+    );
+    let id = hive.submit(&["three", "--type", "chatty"]);
+    let said = prints(&hive, &id, "one\n");
+    assert!(said.err.contains("--attempt 1 --offset 4"), "{said:?}");
+    assert_eq!(
+        hive.json(&["task", "output", &id, "--offset", "1"]),
+        json!({
+            "task_id": id, "attempt": 1, "offset": 1, "next_offset": 4, "complete": false,
+            "output": "ne\n",
+        })
+    );
+    hive.admin(&["task", "output", &id, "--offset", "5"])
+        .exits(2)
+        .only_tells("beyond_output");
+    hive.admin(&["task", "output", &id, "--attempt", "2"])
+        .exits(6)
+        .only_tells("no_output");
+
+    let mut follower = Follower::of(&hive, &[&id]);
+    assert_eq!(follower.line(), "one\n");
+    let mut lines = Follower::of(&hive, &[&id, "--output", "jsonl", "--offset", "1"]);
+    let piece: Value = serde_json::from_str(&lines.line()).unwrap();
+    assert_eq!(piece, json!({"attempt": 1, "offset": 1, "output": "ne\n"}));
+    lines.interrupt();
+    let (code, rest, err) = lines.ended();
+    assert_eq!((code, rest), (Some(130), vec![]), "{err}");
+    let go_on = format!("task output {id} --attempt 1 --offset 4 --follow");
+    assert!(err.contains(&go_on), "{err}");
+
+    fs::write(hive.path("go"), "").unwrap();
+    let (code, rest, err) = follower.ended();
+    assert_eq!((code, &*rest), (Some(0), &b"tw\xc3\xa4\xffthree"[..]));
+    assert!(err.contains("is completed"), "{err}");
+    // As the hint said.
+    let args = go_on.strip_prefix("task output ").unwrap();
+    let args: Vec<_> = args.strip_suffix(" --follow").unwrap().split(' ').collect();
+    let (code, rest, _) = Follower::of(&hive, &args).ended();
+    assert_eq!((code, &*rest), (Some(0), &b"tw\xc3\xa4\xffthree"[..]));
+
+    let whole = hive.command(&["task", "output", &id]).output().unwrap();
+    assert_eq!(whole.stdout, b"one\ntw\xc3\xa4\xffthree");
+    assert_eq!(whole.stderr, b"");
+    let document = hive.json(&["task", "output", &id]);
+    assert_eq!(
+        (&document["complete"], &document["output"]),
+        (&json!(true), &json!("one\ntw\u{e4}\u{fffd}three"))
+    );
+}
+
+#[test]
+fn following_goes_on_with_the_next_attempt() {
+    let hive = CliHive::start(&[]);
+    with_chatty(
+        &hive,
+        "echo try $DEIA_ATTEMPT; until_there go; test $DEIA_ATTEMPT = 2",
+    );
+    let id = hive.submit(&["x", "--type", "chatty", "--retry-min", "1s"]);
+    let mut follower = Follower::of(&hive, &[&id]);
+    assert_eq!(follower.line(), "try 1\n");
+    fs::write(hive.path("go"), "").unwrap();
+    assert_eq!(follower.line(), "try 2\n");
+    let (code, rest, err) = follower.ended();
+    assert_eq!((code, rest), (Some(0), vec![]), "{err}");
+    assert!(err.contains("attempt 2\n"), "{err}");
+    // Who left off in the first attempt is told that it is gone.
+    let args = [&*id, "--attempt", "1", "--offset", "3"];
+    let (code, rest, err) = Follower::of(&hive, &args).ended();
+    assert_eq!((code, &*rest), (Some(0), &b"try 2\n"[..]), "{err}");
+    assert!(
+        err.contains("attempt 1 printed after byte 3 is gone"),
+        "{err}"
+    );
+}
+
+#[test]
+fn following_outlives_a_restart_of_the_server() {
+    let hive = CliHive::start(&["server.drain_timeout=1s"]);
+    with_chatty(&hive, "echo try $DEIA_ATTEMPT; until_there go; echo end");
+    let id = hive.submit(&["x", "--type", "chatty"]);
+    let mut follower = Follower::of(&hive, &[&id]);
+    assert_eq!(follower.line(), "try 1\n");
+    // What runs is given back, and begins again.
+    hive.admin(&["system", "restart", "--yes"]).ok();
+    assert_eq!(follower.line(), "try 2\n");
+    fs::write(hive.path("go"), "").unwrap();
+    assert_eq!(follower.line(), "end\n");
+    let (code, rest, err) = follower.ended();
+    assert_eq!((code, rest), (Some(0), vec![]), "{err}");
+    assert!(err.contains("attempt 2\n"), "{err}");
+}
+
+#[test]
+fn where_there_is_no_output() {
+    let hive = CliHive::start(&[]);
+    let unknown = "task_01h455vb4pex5vsknk084sn02q";
+    hive.admin(&["task", "output", unknown])
+        .exits(4)
+        .only_tells("not_found");
+    hive.admin(&["task", "output", unknown, "--follow"])
+        .exits(4)
+        .only_tells("not_found");
+    let id = hive.submit(&["x", "--type", "quiet"]);
+    hive.admin(&["task", "output", &id])
+        .exits(6)
+        .only_tells("--follow");
+    hive.admin(&["task", "cancel", &id]).ok();
+    hive.admin(&["task", "output", &id, "--follow"])
+        .ok()
+        .only_tells("is cancelled");
+    let nobody = ["--url", "http://127.0.0.1:1", "task", "output", &id];
+    hive.admin(&[&nobody[..], &["--follow"]].concat()).exits(7);
+}
