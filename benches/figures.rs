@@ -1,6 +1,6 @@
 //! The figures of the whole: the real binary, over HTTP, on a disk, durable and
 //! authenticated. `cargo bench --bench figures [-- NAME...]` with names from
-//! `submit batch lifecycle latency status start memory command`.
+//! `submit batch lifecycle latency status start memory backlog command`.
 //!
 //! Each is printed with its reference from the same run, where it has one, and
 //! written to `target/deia-bench/figures.json`.
@@ -44,6 +44,7 @@ fn main() -> Result<()> {
             "status",
             "start",
             "memory",
+            "backlog",
             "command",
         ] {
             if wanted(name) {
@@ -69,6 +70,7 @@ async fn measure(name: &str) -> Result<Value> {
         "status" => status().await,
         "start" => start().await,
         "memory" => memory().await,
+        "backlog" => backlog().await,
         _ => command().await,
     }
 }
@@ -243,6 +245,57 @@ async fn memory() -> Result<Value> {
     deia.submit("nobody", 1_000_000).await?;
     let full = deia.memory_bytes();
     Ok(json!({"idle_mb": rounded(idle as f64 / 1e6), "mb_at_1000000": rounded(full as f64 / 1e6)}))
+}
+
+/// With a million tasks queued that nobody takes: pages of lists, and the rates of others.
+async fn backlog() -> Result<Value> {
+    let (deia, _) = Server::deia(&data_dir("backlog")?).await?;
+    deia.launch("noop", json!({"kind": "simulated"}), 256, &["noop"])
+        .await?;
+    let mut figure = Map::new();
+    for queued in [0, 1_000_000] {
+        deia.submit("nobody", queued).await?;
+        let body = json!({"type": "general", "content": "hello"}).to_string();
+        let submit = request("POST", "/api/v1/tasks/submit", &deia.key, &body);
+        let (rate, _) = rate(deia.addr, 64, Duration::from_secs(4), &submit, 202).await?;
+        let begun = Instant::now();
+        deia.submit("noop", 50_000).await?;
+        deia.ran("noop").await?;
+        let lifecycle = 50_000.0 / begun.elapsed().as_secs_f64();
+        figure.insert(
+            format!("submits_per_second_at_{queued}"),
+            rounded(rate).into(),
+        );
+        figure.insert(
+            format!("lifecycle_per_second_at_{queued}"),
+            rounded(lifecycle).into(),
+        );
+    }
+    for (name, path) in [
+        ("newest", "/api/v1/tasks?limit=100"),
+        ("of_type", "/api/v1/tasks?limit=100&type=nobody"),
+        ("of_priority", "/api/v1/tasks?limit=100&priority=P2"),
+        ("failed", "/api/v1/tasks?limit=100&status=failed"),
+        ("running", "/api/v1/tasks?limit=100&status=running"),
+        ("of_nobody", "/api/v1/tasks?limit=100&submitter=nobody"),
+        ("no_such_tag", "/api/v1/tasks?limit=100&tag=none"),
+        ("queue", "/api/v1/queue"),
+    ] {
+        let page = request("GET", path, &deia.key, "");
+        let mut connection = Connection::open(deia.addr).await?;
+        let mut times = Vec::new();
+        for _ in 0..51 {
+            let begun = Instant::now();
+            let (status, body) = connection.send(&page).await?;
+            anyhow::ensure!(status == 200, "{path}: {}", String::from_utf8_lossy(body));
+            times.push(begun.elapsed());
+        }
+        figure.insert(
+            format!("list_{name}_us_p50"),
+            micros(percentile(&mut times, 0.5)).into(),
+        );
+    }
+    Ok(figure.into())
 }
 
 /// Start, run `true`, record.

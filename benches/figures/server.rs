@@ -151,6 +151,23 @@ impl Server {
         }
     }
 
+    /// Waits until no task of that type waits or runs.
+    pub(crate) async fn ran(&self, task_type: &str) -> Result<()> {
+        loop {
+            let queue = self.call("GET", "/api/v1/queue", &Value::Null).await?;
+            let left = queue["lanes"].as_array().is_some_and(|lanes| {
+                let count = |lane: &Value, of| lane[of].as_u64().unwrap_or(0);
+                lanes.iter().any(|lane| {
+                    lane["type"] == task_type && count(lane, "queued") + count(lane, "running") > 0
+                })
+            });
+            if !left {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     /// Resident memory of the server and of its guard, in bytes.
     pub(crate) fn memory_bytes(&self) -> u64 {
         let id = self.child.id();
