@@ -122,8 +122,8 @@ pub(super) fn explanation(why: &TaskExplanation, look: &Look) -> String {
     table.field("task", why.task_id);
     table.field("status", status(why.status));
     table.field("why", human::one_line(&why.detail));
-    if why.status == TaskStatus::Queued {
-        table.field("ready before it", why.ahead);
+    if let Some(ahead) = why.ahead.filter(|_| why.status == TaskStatus::Queued) {
+        table.field("ready before it", ahead);
     }
     if let Some(at) = why.until {
         table.field("until", human::when_exactly(at, look.now));

@@ -12,7 +12,7 @@ use crate::{
     model::TaskId,
 };
 
-/// How often some thousands of tasks are looked at.
+/// How often some thousands of tasks are looked at that are all to be kept.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long to rest when all have been looked at.
 const REST: Duration = Duration::from_secs(10);
@@ -41,11 +41,18 @@ impl Retention {
         let looking = async move { sweep(&ledger, &outputs, from).await };
         ctx.spawn(looking.into_actor(self).map(|swept, this, ctx| {
             let wait = match swept {
-                Ok(Some(next)) => {
+                Ok(Swept {
+                    next: Some(next),
+                    some,
+                }) => {
                     this.from = next;
-                    LOOK_EVERY
+                    // As long as there is something to forget it must not fall behind.
+                    match some {
+                        true => Duration::ZERO,
+                        false => LOOK_EVERY,
+                    }
                 }
-                Ok(None) => {
+                Ok(Swept { next: None, .. }) => {
                     this.from = i64::MIN;
                     REST
                 }
@@ -60,21 +67,38 @@ impl Retention {
     }
 }
 
-/// Forgets what is past its time among the next tasks; where to look on.
-async fn sweep(ledger: &Ledger, outputs: &Outputs, from: i64) -> Result<Option<i64>, StoreError> {
+/// What came of a look.
+struct Swept {
+    /// Where to look on; `None`: all that is old enough was looked at.
+    next: Option<i64>,
+    /// Whether there was something to forget.
+    some: bool,
+}
+
+/// Forgets what is past its time among the next tasks, and at the end of a round
+/// all idempotency keys past theirs.
+async fn sweep(ledger: &Ledger, outputs: &Outputs, from: i64) -> Result<Swept, StoreError> {
     let found = ledger.prunable(from).await?;
     let mut forgotten = 0;
     for tasks in found.tasks.chunks(FORGET_MAX) {
-        forgotten += forget(ledger, outputs, tasks.to_vec()).await?;
+        forgotten += forget(ledger, outputs, tasks.to_vec()).await?.tasks;
     }
     if found.next.is_none() {
-        // Idempotency keys are forgotten with every command; once a round at least.
-        forget(ledger, outputs, Vec::new()).await?;
+        while forget(ledger, outputs, Vec::new()).await?.more_keys {}
     }
     if forgotten > 0 {
         tracing::info!(tasks = forgotten, "forgot tasks past their retention");
     }
-    Ok(found.next)
+    Ok(Swept {
+        next: found.next,
+        some: forgotten > 0,
+    })
+}
+
+/// What came of forgetting.
+struct Forgotten {
+    tasks: usize,
+    more_keys: bool,
 }
 
 /// Forgets tasks, and removes what they had put out into files. A file that
@@ -83,9 +107,9 @@ async fn forget(
     ledger: &Ledger,
     outputs: &Outputs,
     tasks: Vec<TaskId>,
-) -> Result<usize, StoreError> {
-    let gone = match ledger.apply(Command::Prune { tasks }).await? {
-        Outcome::Pruned(gone) => gone,
+) -> Result<Forgotten, StoreError> {
+    let (gone, more_keys) = match ledger.apply(Command::Prune { tasks }).await? {
+        Outcome::Pruned { tasks, more_keys } => (tasks, more_keys),
         other => return Err(StoreError::Failed(format!("answered with {other:?}"))),
     };
     let (n, outputs) = (gone.len(), outputs.clone());
@@ -99,7 +123,10 @@ async fn forget(
     if n > 0 && tokio::task::spawn_blocking(removing).await.is_err() {
         tracing::warn!("removing output files broke off");
     }
-    Ok(n)
+    Ok(Forgotten {
+        tasks: n,
+        more_keys,
+    })
 }
 
 impl Actor for Retention {

@@ -14,7 +14,7 @@ use actix::{Actor, ActorFutureExt, AsyncContext, Handler, SpawnHandle, WrapFutur
 pub(crate) use book::SeatBook;
 use deia_supervision::Context;
 pub(crate) use messages::{
-    PausesChanged, Quiesce, SeatClosed, SeatOpened, SeatsFreed, TasksWaiting, Undelivered,
+    BookChanged, PausesChanged, Quiesce, SeatClosed, SeatOpened, SeatsFreed, TasksWaiting,
 };
 
 use self::{
@@ -44,6 +44,8 @@ pub(crate) struct Scheduler {
     claiming: HashSet<TaskId>,
     next_due: Option<i64>,
     due_timer: Option<SpawnHandle>,
+    /// Whether due tasks are being made ready: one command at a time.
+    promoting: bool,
     quiescing: bool,
     metrics: Arc<SchedulerMetrics>,
 }
@@ -63,6 +65,7 @@ impl Scheduler {
             claiming: HashSet::new(),
             next_due: None,
             due_timer: None,
+            promoting: false,
             quiescing: false,
             metrics,
         }
@@ -82,7 +85,7 @@ impl Scheduler {
             let assigned = self.assign(ageing);
             let full = assigned.len() >= self.settings.claim_max as usize;
             if !assigned.is_empty() {
-                self.claim(assigned, ctx);
+                self.claim(assigned);
             }
             if !full {
                 break;
@@ -155,6 +158,11 @@ impl Scheduler {
         if let Some(timer) = self.due_timer.take() {
             ctx.cancel_future(timer);
         }
+        if self.promoting {
+            self.promote_again(ctx);
+            return;
+        }
+        self.promoting = true;
         let ledger = self.ledger.clone();
         let promoting = async move {
             ledger
@@ -162,20 +170,24 @@ impl Scheduler {
                 .await?;
             ledger.next_due().await
         };
-        ctx.spawn(
-            promoting
-                .into_actor(self)
-                .map(|next, this, ctx| match next {
-                    Ok(Some(at)) => this.due_at(at, ctx),
-                    Ok(None) => {}
-                    Err(error) => {
-                        if !matches!(error, StoreError::Full) {
-                            tracing::warn!(%error, "due tasks could not be made ready; tried again");
-                        }
-                        ctx.run_later(RETRY_AFTER, Self::promote);
+        ctx.spawn(promoting.into_actor(self).map(|next, this, ctx| {
+            this.promoting = false;
+            match next {
+                Ok(Some(at)) => this.due_at(at, ctx),
+                Ok(None) => {}
+                Err(error) => {
+                    if !matches!(error, StoreError::Full) {
+                        tracing::warn!(%error, "due tasks could not be made ready; tried again");
                     }
-                }),
-        );
+                    this.promote_again(ctx);
+                }
+            }
+        }));
+    }
+
+    fn promote_again(&mut self, ctx: &mut Context<Self>) {
+        let wait = u64::try_from(RETRY_AFTER.as_millis()).unwrap_or(u64::MAX);
+        self.due_at(Timestamp::now().plus_millis(wait).as_millis(), ctx);
     }
 
     /// Looks at the store, in case that news were lost.
@@ -192,7 +204,7 @@ impl Scheduler {
         ctx.spawn(reading.into_actor(self).map(|read, this, ctx| match read {
             Ok((paused, lanes, due)) => {
                 this.book.lock().paused = paused;
-                this.take_back(ctx);
+                this.read_book(ctx);
                 this.polled(lanes, due, ctx);
             }
             Err(error) => tracing::warn!(%error, "the queue could not be read"),
@@ -258,12 +270,13 @@ impl Handler<PausesChanged> for Scheduler {
     }
 }
 
-impl Handler<Undelivered> for Scheduler {
+impl Handler<BookChanged> for Scheduler {
     type Result = ();
 
-    fn handle(&mut self, _: Undelivered, ctx: &mut Self::Context) {
-        self.take_back(ctx);
-        self.schedule(ctx);
+    fn handle(&mut self, _: BookChanged, ctx: &mut Self::Context) {
+        if self.read_book(ctx) {
+            self.schedule(ctx);
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     HiveError,
     auth::Principal,
-    ledger::{Command, Outcome, Refusal},
+    ledger::{Command, Outcome},
     model::{
         Page, PageRequest, QueueLane, QueueStatus, Task, TaskFilter, TaskId, TaskStatus, TaskType,
         Violation,
@@ -181,7 +181,9 @@ impl Hive {
                 status: Some(status),
                 ..filter.clone()
             };
-            all.add(self.change_all(who, of_status, Bulk::CancelWaiting).await?);
+            let (ids, complete) = self.listed(who, of_status).await?;
+            all.add(self.change_these(who, ids, Bulk::CancelWaiting).await?);
+            all.complete &= complete;
         }
         Ok(all)
     }
@@ -199,7 +201,39 @@ impl Hive {
             status: Some(TaskStatus::Failed),
             ..filter
         };
-        self.change_all(who, failed, Bulk::Retry).await
+        // Oldest first, so that what others depend on goes before them: these
+        // then wait for it instead of running without.
+        let (mut ids, complete) = self.listed(who, failed).await?;
+        ids.reverse();
+        let mut changed = self.change_these(who, ids, Bulk::Retry).await?;
+        changed.complete = complete;
+        Ok(changed)
+    }
+
+    /// The tasks that the filter names, newest first, and whether these are all.
+    async fn listed(
+        &self,
+        who: &Principal,
+        mut filter: TaskFilter,
+    ) -> Result<(Vec<TaskId>, bool), HiveError> {
+        let mut ids = Vec::new();
+        if !confine(who, &mut filter) {
+            return Ok((ids, true));
+        }
+        let mut cursor = None;
+        for _ in 0..PAGES_MAX {
+            let page = PageRequest {
+                limit: AT_ONCE,
+                cursor: cursor.take(),
+            };
+            let found = self.inner.ledger.tasks(filter.clone(), page).await?;
+            ids.extend(found.items.iter().map(|task| task.id));
+            match found.next_cursor {
+                Some(next) => cursor = Some(next),
+                None => return Ok((ids, true)),
+            }
+        }
+        Ok((ids, false))
     }
 
     /// Puts these failed tasks back. Those that the caller may not see, or that
@@ -221,43 +255,15 @@ impl Hive {
             }
         }
         let hidden = (ids.len() - visible.len()) as u64;
+        // Ids are in order of time. What others depend on goes first.
+        visible.sort_unstable();
         let mut changed = self.change_these(who, visible, Bulk::Retry).await?;
         changed.skipped += hidden;
         changed.complete = true;
         Ok(changed)
     }
 
-    async fn change_all(
-        &self,
-        who: &Principal,
-        mut filter: TaskFilter,
-        what: Bulk,
-    ) -> Result<Changed, HiveError> {
-        let mut all = Changed {
-            complete: true,
-            ..Changed::default()
-        };
-        if !confine(who, &mut filter) {
-            return Ok(all);
-        }
-        let mut cursor = None;
-        for _ in 0..PAGES_MAX {
-            let page = PageRequest {
-                limit: AT_ONCE,
-                cursor: cursor.take(),
-            };
-            let found = self.inner.ledger.tasks(filter.clone(), page).await?;
-            let ids = found.items.iter().map(|task| task.id).collect();
-            all.add(self.change_these(who, ids, what).await?);
-            match found.next_cursor {
-                Some(next) => cursor = Some(next),
-                None => return Ok(all),
-            }
-        }
-        all.complete = false;
-        Ok(all)
-    }
-
+    /// Begins in that order, so the store does it in that order.
     async fn change_these(
         &self,
         who: &Principal,
@@ -282,20 +288,22 @@ impl Hive {
     }
 
     async fn change(&self, who: &Principal, id: TaskId, what: Bulk) -> Result<(), HiveError> {
-        match what {
-            Bulk::Retry => self.retry(who, id).await.map(drop),
-            Bulk::CancelWaiting => {
-                let command = Command::Cancel {
-                    task: id,
-                    actor: who.user.to_string(),
-                    only_waiting: true,
-                };
-                match self.inner.ledger.apply(command).await? {
-                    Outcome::Task(task) if task.status == TaskStatus::Cancelled => Ok(()),
-                    Outcome::Task(_) => Err(Refusal::TaskIsRunning(id).into()),
-                    other => Err(unexpected(&other)),
-                }
-            }
+        let (task, actor) = (id, who.user.to_string());
+        let command = match what {
+            Bulk::Retry => Command::Retry {
+                task,
+                actor,
+                only_failed: true,
+            },
+            Bulk::CancelWaiting => Command::Cancel {
+                task,
+                actor,
+                only_waiting: true,
+            },
+        };
+        match self.inner.ledger.apply(command).await? {
+            Outcome::Task(_) => Ok(()),
+            other => Err(unexpected(&other)),
         }
     }
 }

@@ -174,14 +174,10 @@ impl Hive {
     /// [`HiveError::NotFound`], or that it has not ended.
     pub async fn retry_task(&self, who: &Principal, id: TaskId) -> Result<Task, HiveError> {
         self.task(who, id).await?;
-        self.retry(who, id).await
-    }
-
-    /// The same, for a task that the caller may see.
-    pub(super) async fn retry(&self, who: &Principal, id: TaskId) -> Result<Task, HiveError> {
         let command = Command::Retry {
             task: id,
             actor: who.user.to_string(),
+            only_failed: false,
         };
         match self.inner.ledger.apply(command).await? {
             Outcome::Task(task) => Ok(*task),
@@ -210,32 +206,31 @@ impl Hive {
         let task = self.task(who, id).await?;
         let ledger = &self.inner.ledger;
         let standing = ledger.standing(id).await?;
-        let confined = who.confined_to().is_some();
         let fits = |bot: &Bot| {
             let types = &bot.capabilities.specializations;
             types.is_empty() || types.contains(&task.task_type)
         };
-        let fit = |(i, bot): (usize, Bot)| BotFit {
-            // Whoever may not list bots does not learn their names here.
-            id: match confined {
-                true => format!("bot {}", i + 1),
-                false => bot.id.to_string(),
-            },
+        let fit = |bot: Bot| BotFit {
+            id: bot.id.to_string(),
             status: bot.status,
             in_hand: self.inner.board.observe(&bot.id).running,
             places: bot.capabilities.max_concurrent_tasks,
         };
         let bots = self.bots().await?.into_iter().filter(fits);
         let awaited = standing.waits_for.into_iter();
-        Ok(explain(Facts {
-            bots: bots.enumerate().map(fit).collect(),
+        let told = explain(Facts {
+            bots: bots.map(fit).collect(),
             paused: ledger.pauses().await?,
             ahead: standing.ahead,
             waits_for: awaited
                 .map(|(id, status)| AwaitedTask { id, status })
                 .collect(),
             task,
-        }))
+        });
+        Ok(match who.confined_to() {
+            Some(_) => told.for_outsiders(),
+            None => told,
+        })
     }
 }
 

@@ -10,7 +10,10 @@ use super::*;
 use crate::{
     auth::Role,
     config::Layers,
-    model::{Action, BotName, BotSpec, BotStatus, Event, NewTask, Task, TaskId, TaskStatus},
+    model::{
+        Action, BotName, BotSpec, BotStatus, Dependency, Event, NewTask, Task, TaskFilter, TaskId,
+        TaskStatus,
+    },
 };
 
 const WAIT: Duration = Duration::from_secs(60);
@@ -430,6 +433,71 @@ fn a_new_scheduler_learns_of_bots_and_tasks() {
             1,
             "the bot went on undisturbed"
         );
+    });
+}
+
+#[test]
+fn claims_on_their_way_survive_the_scheduler() {
+    with_hive(|hive, who| async move {
+        launch(&hive, &who, "b", json!({"kind": "simulated"})).await;
+        let task = NewTask::new("general".parse().unwrap(), "hello");
+        for _ in 0..10 {
+            let batch = vec![task.clone(); 200];
+            hive.submit(&who, batch, None).await.unwrap();
+            tree(&hive)
+                .restart_path("hive/core/scheduler")
+                .await
+                .unwrap();
+        }
+        until("all tasks to be completed", || async {
+            let totals = hive.queue().await.unwrap().totals;
+            (totals.completed == 2_000).then_some(())
+        })
+        .await;
+    });
+}
+
+#[test]
+fn what_is_put_back_waits_again_for_what_it_depends_on() {
+    with_hive(|hive, who| async move {
+        let fails = json!({"kind": "simulated", "success_rate": 0});
+        launch(&hive, &who, "b", fails).await;
+        let mut batch = vec![NewTask::new("general".parse().unwrap(), "hello"); 3];
+        for (place, task) in batch.iter_mut().enumerate() {
+            task.max_attempts = Some(1);
+            task.depends_on = place
+                .checked_sub(1)
+                .map(|before| Dependency::InBatch(before as u32))
+                .into_iter()
+                .collect();
+        }
+        let submitted = hive.submit(&who, batch, None).await.unwrap().tasks;
+        for task in &submitted {
+            task_is(&hive, &who, task.id, TaskStatus::Failed).await;
+        }
+        hive.pause_queue(&who, None, None).await.unwrap();
+        let by_filter = hive
+            .requeue_dead(&who, TaskFilter::default())
+            .await
+            .unwrap();
+        assert_eq!((by_filter.changed, by_filter.complete), (3, true));
+        let waiting = [TaskStatus::Queued, TaskStatus::Pending, TaskStatus::Pending];
+        for (task, expected) in submitted.iter().zip(waiting) {
+            let task = hive.task(&who, task.id).await.unwrap();
+            assert_eq!(task.status, expected);
+        }
+        let again = hive
+            .requeue_dead(&who, TaskFilter::default())
+            .await
+            .unwrap();
+        assert_eq!((again.changed, again.skipped), (0, 0));
+        hive.resume_queue(&who, None).await.unwrap();
+        task_is(&hive, &who, submitted[2].id, TaskStatus::Failed).await;
+        hive.pause_queue(&who, None, None).await.unwrap();
+        let ids = submitted.iter().rev().map(|task| task.id).collect();
+        let by_id = hive.requeue_these(&who, ids).await.unwrap();
+        assert_eq!(by_id.changed, 3);
+        task_is(&hive, &who, submitted[2].id, TaskStatus::Pending).await;
     });
 }
 

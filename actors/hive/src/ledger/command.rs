@@ -29,7 +29,7 @@ pub struct TaskPolicy {
     pub by_type: HashMap<TaskType, TypePolicy>,
     /// Different types at a time.
     pub max_types: u32,
-    /// Waiting tasks that may depend on one task.
+    /// Tasks that may wait for one task.
     pub max_dependents: u32,
     /// Bytes of content that one `Claim` may bring.
     pub claim_max_bytes: u64,
@@ -182,6 +182,8 @@ pub enum Command {
         task: TaskId,
         /// Who asks.
         actor: String,
+        /// Refuse if it did not fail: somebody else has put it back meanwhile.
+        only_failed: bool,
     },
     /// Note how far attempts are. What is stale is left out.
     Progress(Vec<ProgressReport>),
@@ -362,8 +364,13 @@ pub enum Outcome {
     },
     /// Of `AddKey` and `RevokeKey`.
     Key(KeyInfo),
-    /// Of `Prune`: the tasks that are gone.
-    Pruned(Vec<TaskId>),
+    /// Of `Prune`.
+    Pruned {
+        /// The tasks that are gone.
+        tasks: Vec<TaskId>,
+        /// Whether there may be more idempotency keys past their time.
+        more_keys: bool,
+    },
     /// Of the rest: how many were touched.
     Done(u64),
 }

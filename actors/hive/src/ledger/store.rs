@@ -162,7 +162,8 @@ pub trait Store: Send + Sync + 'static {
     /// Where a waiting task stands.
     fn standing(&self, id: TaskId) -> BoxFuture<'_, Result<Standing, StoreError>>;
 
-    /// Tasks past their retention, looking at some thousands of tasks after `from`.
+    /// Tasks past their retention, looking at some thousands of tasks after
+    /// `from`, which are old enough for that.
     fn prunable(&self, from: i64) -> BoxFuture<'_, Result<Prunable, StoreError>>;
 
     /// The events of one task, oldest first, at most the last 1,000.

@@ -49,6 +49,8 @@ actions! {
     TaskCancelled = "task.cancelled" Info,
     /// A task that had ended was put back into the queue by hand.
     TaskRequeued = "task.requeued" Info,
+    /// Somebody asked for a running task to be cancelled.
+    TaskCancelRequested = "task.cancel_requested" Info,
     /// A task was given up because it took its bots down with it.
     TaskDead = "task.dead" Critical,
     /// The queue, or one type of task in it, was paused.

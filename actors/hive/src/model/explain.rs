@@ -68,10 +68,12 @@ pub struct TaskExplanation {
     /// The same in a sentence, with what can be done.
     pub detail: String,
     /// Ready tasks of its type and priority before it, counted up to 10,000.
-    pub ahead: u64,
+    /// Not told to those who see only tasks of their own.
+    pub ahead: Option<u64>,
     /// The tasks that it waits for, the first 100.
     pub waits_for: Vec<AwaitedTask>,
-    /// The bots that take its type.
+    /// The bots that take its type. Not told to those who see only tasks of
+    /// their own.
     pub bots: Vec<BotFit>,
     /// When that changes by itself, if that is known.
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -100,10 +102,21 @@ pub fn explain(facts: Facts) -> TaskExplanation {
         status: facts.task.status,
         hold,
         detail: detail(hold, &facts),
-        ahead: facts.ahead,
+        ahead: Some(facts.ahead),
         waits_for: facts.waits_for,
         bots: facts.bots,
         until,
+    }
+}
+
+impl TaskExplanation {
+    /// The same without what it tells of others.
+    pub fn for_outsiders(self) -> Self {
+        Self {
+            ahead: None,
+            bots: Vec::new(),
+            ..self
+        }
     }
 }
 
@@ -177,8 +190,7 @@ fn detail(hold: TaskHold, facts: &Facts) -> String {
             "none of the bots that take tasks of type {task_type} is up; `deia-admin bot launch` starts one"
         ),
         TaskHold::BotsAreBusy => format!(
-            "the bots that take tasks of type {task_type} are busy; {} ready tasks of its priority are before it",
-            facts.ahead
+            "the bots that take tasks of type {task_type} are busy, or others of its priority are before it"
         ),
         TaskHold::AboutToStart => "nothing holds it; it is about to start".into(),
     }

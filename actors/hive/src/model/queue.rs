@@ -79,7 +79,8 @@ pub struct QueueLane {
     pub queued: u64,
     /// With a bot.
     pub running: u64,
-    /// How long its first queued task has been ready, in milliseconds.
+    /// How long the longest waiting of its first 64 queued tasks has been
+    /// ready, in milliseconds.
     pub oldest_queued_ms: Option<u64>,
     /// Whether no task of it is started because the queue or its type is paused.
     pub paused: bool,
@@ -123,7 +124,7 @@ pub struct QueueStatus {
     pub totals: StatusCounts,
     /// What is paused.
     pub paused: Vec<Pause>,
-    /// How long the longest waiting queued task has been ready, in milliseconds.
+    /// The longest of those of the lanes.
     pub oldest_queued_ms: Option<u64>,
     /// How fast all tasks go.
     pub rates: Rates,

@@ -2,6 +2,7 @@
 //! make an empty store that follows [`policy`].
 
 mod attempts;
+mod dependencies;
 mod entities;
 mod plans;
 mod queue;
@@ -66,6 +67,7 @@ where
 {
     submissions::run(&make).await;
     attempts::run(&make).await;
+    dependencies::run(&make).await;
     plans::run(&make).await;
     queue::run(&make).await;
     entities::run(&make).await;
@@ -213,4 +215,20 @@ fn seen(ledger: &Ledger, wanted: fn(&Hint) -> bool) -> Seen {
 
 async fn counted(ledger: &Ledger, status: TaskStatus) -> u64 {
     *ledger.counts().await.unwrap().slot(status)
+}
+
+/// Has a task end that way, with as many attempts as that takes.
+async fn end(ledger: &Ledger, id: TaskId, end: AttemptEnd) {
+    loop {
+        let claimed = claim(ledger, id, "b").await.unwrap();
+        finish(ledger, report(&claimed, end)).await;
+        promote(ledger).await;
+        if stored(ledger, id).await.status.is_final() {
+            return;
+        }
+    }
+}
+
+async fn status(ledger: &Ledger, id: TaskId) -> TaskStatus {
+    stored(ledger, id).await.status
 }

@@ -221,7 +221,7 @@ impl Store for SqliteStore {
 
     fn prunable(&self, from: i64) -> BoxFuture<'_, Result<Prunable, StoreError>> {
         let retention = self.options.policy.retention;
-        self.readers
+        self.own_readers
             .read(move |db| prune::prunable(db, &retention, from))
     }
 

@@ -27,9 +27,10 @@ pub(super) struct Ageing {
 /// the least loaded bot that takes its type. Types that are `held` are left.
 ///
 /// No priority starves: of [`Ageing::every`] tasks that a bot is given, one is
-/// the aged task that has been ready longest among those that it takes. So an
-/// aged task with `n` older ones before it starts at the latest when a bot that
-/// takes its type has been given `every * (n + 1)` tasks.
+/// the aged task that has been ready longest among those that it takes and that
+/// are in the lanes. So an aged task with `n` before it, that are older or of its
+/// lane, starts at the latest when a bot that takes its type has been given
+/// `every * (n + 1)` tasks.
 ///
 /// What is assigned is taken out of the lanes, and a place at its bot is taken.
 pub(super) fn assign(
@@ -51,7 +52,8 @@ pub(super) fn assign(
                 lanes.push(task);
                 break;
             };
-            let aged = match some_aged && roster.is_aged_turn(&bot, ageing.every) {
+            let aged_turn = some_aged && roster.is_aged_turn(&bot, ageing.every);
+            let aged = match aged_turn {
                 true => lanes.pop_aged(ageing.before, |task_type| {
                     roster.bot_takes(&bot, task_type) && !held(task_type)
                 }),
@@ -65,7 +67,7 @@ pub(super) fn assign(
             if let Some(left) = left {
                 lanes.push(left);
             }
-            roster.given(&bot, task.ready_at <= ageing.before);
+            roster.given(&bot, aged_turn && task.ready_at <= ageing.before);
             assigned.push(Assignment { task, bot, epoch });
         }
     }
@@ -148,8 +150,9 @@ mod tests {
     }
 
     /// How many tasks a bot is given before the last of `aged` P3 tasks is,
-    /// while there is always a fresh P0 task.
-    fn until_aged_are_done(aged: i64, places: u32, every: u32) -> u32 {
+    /// while there is always a P0 task that became ready later, and may be aged
+    /// itself.
+    fn until_aged_are_done(aged: i64, places: u32, every: u32, before: i64) -> u32 {
         let mut lanes = Lanes::new(1_000);
         (0..aged).for_each(|order| lanes.push(task(order, "a", Priority::P3)));
         let mut roster = Roster::default();
@@ -161,7 +164,7 @@ mod tests {
                 lanes.push(task(next, "b", Priority::P0));
                 next += 1;
             }
-            let ageing = Ageing { before: 500, every };
+            let ageing = Ageing { before, every };
             for assignment in assign(&mut lanes, &mut roster, 1_000, ageing, |_| false) {
                 if left > 0 {
                     given += 1;
@@ -177,8 +180,10 @@ mod tests {
     proptest! {
         #[test]
         fn an_aged_task_starts_within_its_bound(aged in 1..20i64, places in 1..10u32, every in 2..20u32) {
-            let given = until_aged_are_done(aged, places, every);
-            prop_assert!(given <= every * u32::try_from(aged).unwrap(), "{given}");
+            for before in [500, i64::MAX] {
+                let given = until_aged_are_done(aged, places, every, before);
+                prop_assert!(given <= every * u32::try_from(aged).unwrap(), "{given}");
+            }
         }
 
         #[test]

@@ -8,7 +8,7 @@ use std::{
 
 use deia_supervision::Handle;
 
-use super::{SeatsFreed, Undelivered, roster::Roster};
+use super::{BookChanged, claims::Claimed, roster::Roster};
 use crate::{
     actors::bots::{BotActor, Run},
     failpoint,
@@ -34,6 +34,8 @@ pub(super) struct Book {
     pub(super) paused: Vec<Pause>,
     /// Claimed tasks that their bots could not be handed.
     pub(super) undelivered: Vec<ClaimedTask>,
+    /// What came of claims, for the scheduler.
+    pub(super) claimed: Vec<Claimed>,
     /// Whether tasks may be given away: there is a scheduler, and it is not stopping.
     pub(super) open: bool,
     /// Who is told when a place is free again.
@@ -57,7 +59,7 @@ impl SeatBook {
 impl Book {
     /// Hands tasks to a bot in one message. What cannot be handed over is kept
     /// for the scheduler, and its places are free again.
-    pub(super) fn deliver(&mut self, bot: &BotName, epoch: u64, tasks: Vec<ClaimedTask>) {
+    fn deliver(&mut self, bot: &BotName, epoch: u64, tasks: Vec<ClaimedTask>) {
         let run = Run { epoch, tasks };
         let undelivered = match self.bots.get(bot) {
             Some(handle) => handle
@@ -70,9 +72,27 @@ impl Book {
             let places = u32::try_from(tasks.len()).unwrap_or(u32::MAX);
             self.roster.free(bot, epoch, places);
             self.undelivered.extend(tasks);
-            // Should the message find no room: the scheduler also looks by itself.
-            let _ = self.scheduler.as_ref().map(|s| s.tell(Undelivered));
+            self.wake();
         }
+    }
+
+    /// Hands what was claimed to its bots, each bot's tasks in one message. This
+    /// is not the scheduler's to do: it may have stopped meanwhile.
+    pub(super) fn deliver_all(&mut self, tasks: impl IntoIterator<Item = (u64, ClaimedTask)>) {
+        let mut by_bot: HashMap<(BotName, u64), Vec<ClaimedTask>> = HashMap::new();
+        for (epoch, task) in tasks {
+            let bot = task.bot.clone();
+            by_bot.entry((bot, epoch)).or_default().push(task);
+        }
+        for ((bot, epoch), tasks) in by_bot {
+            self.deliver(&bot, epoch, tasks);
+        }
+    }
+
+    /// Has the scheduler look at the book. Should the message find no room: it
+    /// also looks by itself.
+    pub(super) fn wake(&self) {
+        let _ = self.scheduler.as_ref().map(|s| s.tell(BookChanged));
     }
 }
 
@@ -97,25 +117,15 @@ impl Offers for SeatBook {
     fn claimed(&self, tasks: Vec<(Seat, ClaimedTask)>) {
         failpoint::hit("after_claim_before_run");
         self.metrics.assigned.add(tasks.len() as u64);
-        let mut by_bot: HashMap<(BotName, u64), Vec<ClaimedTask>> = HashMap::new();
-        for (seat, task) in tasks {
-            by_bot.entry((seat.bot, seat.epoch)).or_default().push(task);
-        }
-        let mut book = self.lock();
-        for ((bot, epoch), tasks) in by_bot {
-            book.deliver(&bot, epoch, tasks);
-        }
+        let tasks = tasks.into_iter().map(|(seat, task)| (seat.epoch, task));
+        self.lock().deliver_all(tasks);
     }
 
     fn release(&self, seats: Vec<Seat>) {
-        let book = self.lock();
+        let mut book = self.lock();
         for Seat { bot, epoch, .. } in seats {
-            let places = 1;
-            // Should the message find no room, the bot's next offer tells how many it has in hand.
-            let _ = book
-                .scheduler
-                .as_ref()
-                .map(|scheduler| scheduler.tell(SeatsFreed { bot, epoch, places }));
+            book.roster.free(&bot, epoch, 1);
         }
+        book.wake();
     }
 }

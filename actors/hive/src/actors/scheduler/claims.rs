@@ -1,148 +1,148 @@
 //! Assigned tasks are claimed, handed to their bots, or given back.
+//!
+//! A claim that was sent to the store is carried to its end whether or not the
+//! scheduler still lives: what the store says is running must be with its bot, or
+//! go back.
 
-use std::collections::{HashMap, HashSet};
+use std::{collections::HashSet, sync::Arc};
 
-use actix::{ActorFutureExt, AsyncContext, WrapFuture};
+use actix::AsyncContext;
 use deia_supervision::Context;
 
-use super::{Poll, RETRY_AFTER, Scheduler, assign::Assignment};
+use super::{RETRY_AFTER, Scheduler, assign::Assignment, book::SeatBook};
 use crate::{
     failpoint,
-    ledger::{AttemptReport, Claim, ClaimedTask, Command, Outcome, StoreError},
-    model::{AttemptEnd, BotName, LeaseToken, TaskId},
+    ledger::{AttemptReport, Claim, ClaimedTask, Command, Ledger, Outcome, StoreError},
+    model::{AttemptEnd, LeaseToken, TaskId},
 };
 
+/// What came of claims, for the scheduler.
+pub(super) struct Claimed {
+    /// What was to be claimed.
+    assigned: Vec<Assignment>,
+    /// Those that are still to be had, but not now; or none was to be had now.
+    outcome: Result<Vec<TaskId>, StoreError>,
+    /// How many were claimed.
+    count: usize,
+}
+
 impl Scheduler {
-    pub(super) fn claim(&mut self, assigned: Vec<Assignment>, ctx: &mut Context<Self>) {
+    pub(super) fn claim(&mut self, assigned: Vec<Assignment>) {
         self.metrics.assigned.add(assigned.len() as u64);
         self.claiming.extend(assigned.iter().map(|a| a.task.id));
-        let claims = assigned
-            .iter()
-            .map(|a| Claim {
-                task: a.task.id,
-                bot: a.bot.clone(),
-                lease: LeaseToken::new(),
-            })
-            .collect();
-        let ledger = self.ledger.clone();
-        let claiming = async move { ledger.apply(Command::Claim(claims)).await };
-        ctx.spawn(
-            claiming
-                .into_actor(self)
-                .map(move |outcome, this, ctx| this.claimed(assigned, outcome, ctx)),
-        );
+        let (ledger, book) = (self.ledger.clone(), Arc::clone(&self.book));
+        tokio::spawn(carry_out(assigned, ledger, book));
     }
 
-    fn claimed(
-        &mut self,
-        assigned: Vec<Assignment>,
-        outcome: Result<Outcome, StoreError>,
-        ctx: &mut Context<Self>,
-    ) {
-        for assignment in &assigned {
+    /// Takes from the book what came of claims, and what could not be handed
+    /// over. Whether more can be assigned at once.
+    pub(super) fn read_book(&mut self, ctx: &mut Context<Self>) -> bool {
+        let mut book = self.book.lock();
+        let undelivered = std::mem::take(&mut book.undelivered);
+        let claimed = std::mem::take(&mut book.claimed);
+        drop(book);
+        if !undelivered.is_empty() {
+            let (ledger, book) = (self.ledger.clone(), Arc::clone(&self.book));
+            tokio::spawn(give_back(undelivered, ledger, book));
+        }
+        let mut settled = true;
+        for claimed in claimed {
+            settled &= self.claimed(claimed, ctx);
+        }
+        settled
+    }
+
+    fn claimed(&mut self, claimed: Claimed, ctx: &mut Context<Self>) -> bool {
+        for assignment in &claimed.assigned {
             self.claiming.remove(&assignment.task.id);
         }
-        match outcome {
-            Ok(Outcome::Claimed { tasks, deferred }) => {
-                failpoint::hit("after_claim_before_run");
+        match claimed.outcome {
+            Ok(deferred) => {
                 self.metrics.claims.add(1);
-                let lost = assigned.len().saturating_sub(tasks.len());
+                let lost = claimed.assigned.len() - claimed.count;
                 self.metrics.lost.add(lost as u64);
-                self.release_unclaimed(&assigned, &tasks);
-                self.keep(&assigned, &deferred);
-                let nothing = tasks.is_empty() && !deferred.is_empty();
-                self.deliver(&assigned, tasks, ctx);
-                match nothing {
-                    // A pause that this scheduler has not heard of.
-                    true => drop(ctx.run_later(RETRY_AFTER, Self::poll)),
-                    false => self.schedule(ctx),
+                // A pause that this scheduler has not heard of.
+                let nothing = claimed.count == 0 && !deferred.is_empty();
+                self.keep(claimed.assigned, deferred);
+                if nothing {
+                    ctx.run_later(RETRY_AFTER, Self::poll);
                 }
+                !nothing
             }
-            other => {
+            Err(error) => {
                 self.metrics.claims_failed.add(1);
                 // Of a full disk the store tells, once.
-                if !matches!(other, Err(StoreError::Full)) {
-                    tracing::warn!(?other, "claim failed; tried again");
+                if !matches!(error, StoreError::Full) {
+                    tracing::warn!(%error, "claim failed; tried again");
                 }
-                for Assignment { task, bot, epoch } in assigned {
-                    self.free(&bot, epoch, 1);
-                    self.lanes.push(task);
+                for assignment in claimed.assigned {
+                    self.lanes.push(assignment.task);
                 }
                 ctx.run_later(RETRY_AFTER, Self::schedule);
-            }
-        }
-    }
-
-    /// Frees the places of tasks that were no longer to be had.
-    fn release_unclaimed(&mut self, assigned: &[Assignment], tasks: &[ClaimedTask]) {
-        if tasks.len() < assigned.len() {
-            let claimed: HashSet<TaskId> = tasks.iter().map(|claimed| claimed.task.id).collect();
-            for lost in assigned.iter().filter(|a| !claimed.contains(&a.task.id)) {
-                self.free(&lost.bot, lost.epoch, 1);
+                false
             }
         }
     }
 
     /// Keeps tasks that are ready but were not to be had now.
-    fn keep(&mut self, assigned: &[Assignment], deferred: &[TaskId]) {
+    fn keep(&mut self, assigned: Vec<Assignment>, deferred: Vec<TaskId>) {
         if !deferred.is_empty() {
-            let deferred: HashSet<&TaskId> = deferred.iter().collect();
-            for kept in assigned.iter().filter(|a| deferred.contains(&a.task.id)) {
-                self.lanes.push(kept.task.clone());
-            }
+            let deferred: HashSet<TaskId> = deferred.into_iter().collect();
+            let kept = assigned.into_iter().map(|assignment| assignment.task);
+            kept.filter(|task| deferred.contains(&task.id))
+                .for_each(|task| self.lanes.push(task));
         }
     }
+}
 
-    /// Hands tasks to their bots, each bot's in one message. What cannot be
-    /// handed over goes back to the queue.
-    fn deliver(
-        &mut self,
-        assigned: &[Assignment],
-        tasks: Vec<ClaimedTask>,
-        ctx: &mut Context<Self>,
-    ) {
-        let mut by_bot: HashMap<(BotName, u64), Vec<ClaimedTask>> = HashMap::new();
-        let mut assigned = assigned.iter();
-        for claimed in tasks {
-            // The answer keeps the order of the claims.
-            if let Some(assignment) = assigned.find(|a| a.task.id == claimed.task.id) {
-                by_bot
-                    .entry((claimed.bot.clone(), assignment.epoch))
-                    .or_default()
-                    .push(claimed);
-            }
+/// Claims tasks, and hands them to their bots.
+async fn carry_out(assigned: Vec<Assignment>, ledger: Ledger, book: Arc<SeatBook>) {
+    let claim = |assignment: &Assignment| Claim {
+        task: assignment.task.id,
+        bot: assignment.bot.clone(),
+        lease: LeaseToken::new(),
+    };
+    let claims = assigned.iter().map(claim).collect();
+    let (tasks, outcome) = match ledger.apply(Command::Claim(claims)).await {
+        Ok(Outcome::Claimed { tasks, deferred }) => (tasks, Ok(deferred)),
+        Ok(other) => {
+            let why = format!("answered with {other:?}");
+            (Vec::new(), Err(StoreError::Failed(why)))
         }
-        let mut book = self.book.lock();
-        for ((bot, epoch), tasks) in by_bot {
-            book.deliver(&bot, epoch, tasks);
-        }
-        drop(book);
-        self.take_back(ctx);
-    }
-
-    /// Gives back what could not be handed over.
-    pub(super) fn take_back(&mut self, ctx: &mut Context<Self>) {
-        let undelivered = std::mem::take(&mut self.book.lock().undelivered);
-        if !undelivered.is_empty() {
-            self.give_back(&undelivered, ctx);
+        Err(error) => (Vec::new(), Err(error)),
+    };
+    failpoint::hit("after_claim_before_run");
+    let count = tasks.len();
+    let mut book = book.lock();
+    let mut tasks = tasks.into_iter().peekable();
+    let mut delivered = Vec::with_capacity(count);
+    for assignment in &assigned {
+        // The answer keeps the order of the claims.
+        match tasks.next_if(|claimed| claimed.task.id == assignment.task.id) {
+            Some(claimed) => delivered.push((assignment.epoch, claimed)),
+            // It was no longer to be had.
+            None => book.roster.free(&assignment.bot, assignment.epoch, 1),
         }
     }
+    book.deliver_all(delivered);
+    book.claimed.push(Claimed {
+        assigned,
+        outcome,
+        count,
+    });
+    book.wake();
+}
 
-    fn give_back(&mut self, tasks: &[ClaimedTask], ctx: &mut Context<Self>) {
-        let reports: Vec<AttemptReport> = tasks
-            .iter()
-            .map(|claimed| AttemptReport::given_back(claimed, "its bot could not take it"))
-            .collect();
-        let ledger = self.ledger.clone();
-        let command = Command::Finish(reports);
-        let finishing = async move { ledger.apply_when_there_is_room(command).await };
-        ctx.spawn(finishing.into_actor(self).map(|outcome, _, ctx| {
-            if let Err(error) = outcome {
-                // They are still with the bot in the store: its next start gives them back.
-                tracing::error!(%error, "tasks could not be given back");
-                ctx.notify(Poll);
-            }
-        }));
+/// Gives tasks back. As long as the store does not take that they wait in the book.
+async fn give_back(tasks: Vec<ClaimedTask>, ledger: Ledger, book: Arc<SeatBook>) {
+    let reports = tasks
+        .iter()
+        .map(|claimed| AttemptReport::given_back(claimed, "its bot could not take it"))
+        .collect();
+    let command = Command::Finish(reports);
+    if let Err(error) = ledger.apply_when_there_is_room(command).await {
+        tracing::warn!(%error, "tasks could not be given back; tried again");
+        book.lock().undelivered.extend(tasks);
     }
 }
 

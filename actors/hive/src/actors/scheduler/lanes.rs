@@ -15,10 +15,13 @@ pub(super) struct Lanes {
     lanes: BTreeMap<(Priority, TaskType), Lane>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Lane {
     /// In order of submission, without repetition.
     tasks: VecDeque<Entry>,
+    /// None of them has been ready for longer than since then, in milliseconds
+    /// since the epoch.
+    ready_since: i64,
     /// Whether the store may hold more behind these.
     more: bool,
     refilling: bool,
@@ -135,7 +138,7 @@ impl Lanes {
             .filter_map(|(key, lane)| lane.tasks.front().map(|first| (first.order, key)))
             .min_by_key(|(order, _)| *order)?;
         let key = key.clone();
-        self.pop_first(key)
+        self.take(key, 0)
     }
 
     /// The types with tasks that wait, here or in the store.
@@ -147,35 +150,37 @@ impl Lanes {
             .map(|((_, task_type), _)| task_type)
     }
 
-    /// Whether the first task of some lane has been ready since before then.
-    pub(super) fn has_aged(&self, before: i64) -> bool {
-        let first = |lane: &Lane| lane.tasks.front().map(|first| first.ready_at);
+    /// Whether some task here has been ready since before then.
+    pub(super) fn has_aged(&mut self, before: i64) -> bool {
         self.lanes
-            .values()
-            .any(|lane| first(lane).is_some_and(|at| at <= before))
+            .values_mut()
+            .any(|lane| lane.longest_ready(before).is_some())
     }
 
-    /// The first task of a lane of whatever priority that has been ready
-    /// longest, since before then, and whose type is `wanted`.
+    /// The task of whatever priority that has been ready longest, since before
+    /// then, and whose type is `wanted`.
     pub(super) fn pop_aged(
         &mut self,
         before: i64,
         mut wanted: impl FnMut(&TaskType) -> bool,
     ) -> Option<ReadyTask> {
-        let (_, _, key) = self
+        let (_, at, key) = self
             .lanes
-            .iter()
-            .filter_map(|(key, lane)| lane.tasks.front().map(|first| (first, key)))
-            .filter(|(first, (_, task_type))| first.ready_at <= before && wanted(task_type))
-            .map(|(first, key)| (first.ready_at, first.order, key))
-            .min()?;
+            .iter_mut()
+            .filter(|((_, task_type), _)| wanted(task_type))
+            .filter_map(|(key, lane)| {
+                let at = lane.longest_ready(before)?;
+                let entry = lane.tasks.get(at)?;
+                Some(((entry.ready_at, entry.order), at, key))
+            })
+            .min_by_key(|(age, ..)| *age)?;
         let key = key.clone();
-        self.pop_first(key)
+        self.take(key, at)
     }
 
-    fn pop_first(&mut self, key: (Priority, TaskType)) -> Option<ReadyTask> {
+    fn take(&mut self, key: (Priority, TaskType), at: usize) -> Option<ReadyTask> {
         let lane = self.lanes.get_mut(&key)?;
-        let first = lane.tasks.pop_front()?;
+        let first = lane.tasks.remove(at)?;
         if lane.tasks.is_empty() && !lane.more && !lane.refilling {
             self.lanes.remove(&key);
         }
@@ -204,8 +209,36 @@ fn first_type() -> TaskType {
     TaskType::least()
 }
 
+impl Default for Lane {
+    fn default() -> Self {
+        Self {
+            tasks: VecDeque::new(),
+            ready_since: i64::MAX,
+            more: false,
+            refilling: false,
+            rescan: false,
+        }
+    }
+}
+
 impl Lane {
+    /// Where the task is that has been ready longest, if that is since before
+    /// then. Looks at all of them only when one may be.
+    fn longest_ready(&mut self, before: i64) -> Option<usize> {
+        if self.ready_since > before {
+            return None;
+        }
+        let all = self.tasks.iter().enumerate();
+        let longest = all.min_by_key(|(_, entry)| (entry.ready_at, entry.order));
+        let found = longest.map(|(at, entry)| (at, entry.ready_at));
+        self.ready_since = found.map_or(i64::MAX, |(_, ready_at)| ready_at);
+        found
+            .filter(|(_, ready_at)| *ready_at <= before)
+            .map(|(at, _)| at)
+    }
+
     fn insert(&mut self, entry: Entry) {
+        self.ready_since = self.ready_since.min(entry.ready_at);
         if self
             .tasks
             .back()
@@ -294,6 +327,25 @@ mod tests {
                 .as_str(),
             "c"
         );
+    }
+
+    #[test]
+    fn the_longest_ready_is_found_behind_others() {
+        let mut lanes = Lanes::new(16);
+        for (order, ready_at) in [(1, 90), (2, 80), (3, 10), (4, 20)] {
+            lanes.push(ReadyTask {
+                ready_at,
+                ..task(order)
+            });
+        }
+        assert!(!lanes.has_aged(9));
+        assert!(lanes.pop_aged(50, |t| t.as_str() == "b").is_none());
+        for expected in [3, 4] {
+            assert!(lanes.has_aged(50));
+            assert_eq!(lanes.pop_aged(50, |_| true).unwrap().order, expected);
+        }
+        assert!(!lanes.has_aged(50) && lanes.pop_aged(50, |_| true).is_none());
+        assert_eq!(drain(&mut lanes), [1, 2]);
     }
 
     #[test]

@@ -59,7 +59,7 @@ pub(crate) struct Quiesce;
 #[rtype(result = "()")]
 pub(crate) struct PausesChanged;
 
-/// Claimed tasks could not be handed to their bots; they are in the book.
+/// The book has free places, or tells what came of claims.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(crate) struct Undelivered;
+pub(crate) struct BookChanged;

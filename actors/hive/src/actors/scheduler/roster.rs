@@ -22,7 +22,7 @@ struct Seat {
     capabilities: Capabilities,
     epoch: u64,
     in_hand: u32,
-    /// Tasks it was given since it was given an aged one.
+    /// Tasks it was given since its last turn for an aged one.
     since_aged: u32,
 }
 
@@ -90,10 +90,11 @@ impl Roster {
         seat.is_some_and(|seat| seat.since_aged + 1 >= every)
     }
 
-    /// Notes what kind of task the bot was given.
-    pub(super) fn given(&mut self, bot: &BotName, aged: bool) {
+    /// Notes that the bot was given a task: the aged one whose turn it was, or
+    /// another.
+    pub(super) fn given(&mut self, bot: &BotName, in_turn: bool) {
         if let Some(seat) = self.seats.get_mut(bot) {
-            seat.since_aged = match aged {
+            seat.since_aged = match in_turn {
                 true => 0,
                 false => seat.since_aged.saturating_add(1),
             };

@@ -255,6 +255,8 @@ async fn running_tasks_are_cancelled_through_their_bot(ledger: Ledger) {
     assert_eq!(task.status, TaskStatus::Running);
     assert!(task.cancel_requested_at.is_some());
     cancel(&ledger, id).await;
+    let requested = [Action::TaskStarted, Action::TaskCancelRequested];
+    assert!(actions(&ledger).await.ends_with(&requested), "told once");
     assert!(hints.lock().unwrap().contains(&Hint::CancelRequested {
         task: id,
         bot: bot_name("b")

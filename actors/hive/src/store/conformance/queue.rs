@@ -162,11 +162,9 @@ async fn ended_tasks_are_forgotten_when_their_time_has_come(ledger: Ledger) {
     let prune = Command::Prune {
         tasks: vec![ended, waiting],
     };
-    assert_eq!(
-        ledger.apply(prune).await.unwrap(),
-        Outcome::Pruned(vec![ended]),
-        "what waits stays"
-    );
+    let pruned = ledger.apply(prune).await.unwrap();
+    let only_that = matches!(pruned, Outcome::Pruned { tasks, .. } if tasks == [ended]);
+    assert!(only_that, "what waits stays");
     assert!(ledger.task(ended).await.unwrap().is_none());
     assert!(ledger.result(ended).await.unwrap().is_none());
     assert_eq!(counted(&ledger, TaskStatus::Completed).await, 0);

@@ -181,7 +181,10 @@ async fn a_repeated_submission_gives_the_same_answer(ledger: Ledger) {
             .apply(Command::Prune { tasks: vec![] })
             .await
             .unwrap(),
-        Outcome::Pruned(vec![]),
+        Outcome::Pruned {
+            tasks: vec![],
+            more_keys: false
+        },
         "not past their time"
     );
 }

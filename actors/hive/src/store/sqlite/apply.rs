@@ -44,7 +44,11 @@ pub(super) fn apply(tx: &mut Tx<'_>, command: &Command) -> Result<Outcome, Apply
             actor,
             only_waiting,
         } => waiting::cancel(tx, *task, actor, *only_waiting),
-        Command::Retry { task, actor } => retry::retry(tx, *task, actor),
+        Command::Retry {
+            task,
+            actor,
+            only_failed,
+        } => retry::retry(tx, *task, actor, *only_failed),
         Command::Pause {
             task_type,
             actor,

@@ -1,6 +1,8 @@
 //! Tasks that wait for others: who waits for whom, and what the end of one
 //! means for those that wait ([`release`] decides).
 
+use std::collections::HashMap;
+
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
@@ -38,15 +40,18 @@ pub(super) fn look_up(
 ) -> Result<Parents, ApplyError> {
     let mut violations = Vec::new();
     let mut parents = Vec::with_capacity(tasks.len());
+    let mut more = HashMap::new();
     for (place, task) in tasks.iter().enumerate() {
         let mut of_task = Vec::with_capacity(task.depends_on.len());
         for (i, dependency) in task.depends_on.iter().enumerate() {
-            let Dependency::Task(id) = dependency else {
-                of_task.push(None);
-                continue;
+            let more: &mut u32 = more.entry(*dependency).or_default();
+            let found = match dependency {
+                Dependency::Task(id) => parent(tx, *id, confined.then_some(submitter), *more)?,
+                Dependency::InBatch(n) => has_room(tx, 0, *more, || format!("@{n}")).map(|()| None),
             };
-            match parent(tx, *id, confined.then_some(submitter))? {
-                Ok(parent) => of_task.push(Some(parent)),
+            *more += 1;
+            match found {
+                Ok(parent) => of_task.push(parent),
                 Err(detail) => violations.push(Violation {
                     pointer: super::submit::pointer(
                         tasks.len(),
@@ -65,11 +70,13 @@ pub(super) fn look_up(
     }
 }
 
+/// A task on which `more` tasks of this submission depend so far.
 fn parent(
     tx: &Tx<'_>,
     id: TaskId,
     only_of: Option<&str>,
-) -> rusqlite::Result<Result<Parent, String>> {
+    more: u32,
+) -> rusqlite::Result<Result<Option<Parent>, String>> {
     let found: Option<(Parent, String, u32)> = tx
         .db
         .prepare_cached("SELECT seq, status, submitter, dependents FROM tasks WHERE id = ?1")?
@@ -82,17 +89,30 @@ fn parent(
             Ok((parent, row.get(2)?, row.get(3)?))
         })
         .optional()?;
-    let max = tx.policy.max_dependents;
-    Ok(match found {
-        Some((_, owner, _)) if only_of.is_some_and(|only| only != owner) => {
-            Err(format!("there is no task {id}"))
-        }
+    let seen = found.filter(|(_, owner, _)| only_of.is_none_or(|only| only == owner));
+    Ok(match seen {
         None => Err(format!("there is no task {id}")),
-        Some((_, _, dependents)) if dependents >= max => Err(format!(
-            "{dependents} tasks depend on {id} already; the limit is {max} (tasks.max_dependents)"
-        )),
-        Some((parent, _, _)) => Ok(parent),
+        Some((parent, _, dependents)) => {
+            has_room(tx, dependents, more, || id.to_string()).map(|()| Some(parent))
+        }
     })
+}
+
+/// Refuses one more task that waits for another one, beyond the limit.
+fn has_room(
+    tx: &Tx<'_>,
+    dependents: u32,
+    more: u32,
+    name: impl FnOnce() -> String,
+) -> Result<(), String> {
+    let (all, max) = (dependents + more, tx.policy.max_dependents);
+    match all < max {
+        true => Ok(()),
+        false => Err(format!(
+            "{all} tasks depend on {} already; the limit is {max} (tasks.max_dependents)",
+            name()
+        )),
+    }
 }
 
 /// Whether an end is known already that lets the child go on.
@@ -100,18 +120,19 @@ pub(super) fn is_satisfied(task: &NewTask, parent: &Parent) -> bool {
     release(parent.status, task.on_dependency_failure) == Release::Satisfied
 }
 
-/// Notes that `child` waits for `parent`.
-pub(super) fn add_edge(tx: &mut Tx<'_>, parent: &Parent, child: i64) -> rusqlite::Result<()> {
-    tx.db
+/// Notes that `child` waits for `parent`. Whether that is new.
+pub(super) fn add_edge(tx: &mut Tx<'_>, parent: &Parent, child: i64) -> rusqlite::Result<bool> {
+    let new = tx
+        .db
         .prepare_cached("INSERT OR IGNORE INTO dependencies (parent, child) VALUES (?1, ?2)")?
         .execute([parent.seq, child])?;
     tx.db
-        .prepare_cached("UPDATE tasks SET dependents = dependents + 1 WHERE seq = ?1")?
-        .execute([parent.seq])?;
+        .prepare_cached("UPDATE tasks SET dependents = dependents + ?2 WHERE seq = ?1")?
+        .execute(params![parent.seq, new])?;
     if parent.status.is_final() {
         waiting::settle_later(tx, parent.seq, 1)?;
     }
-    Ok(())
+    Ok(new > 0)
 }
 
 /// Works off what ended tasks mean for those that wait for them, at most
@@ -140,7 +161,7 @@ pub(super) fn settle(tx: &mut Tx<'_>, limit: u32) -> rusqlite::Result<u64> {
 
 fn next_settled(db: &Connection) -> rusqlite::Result<Option<(i64, TaskId, TaskStatus)>> {
     db.prepare_cached(
-        "SELECT s.parent, t.id, t.status FROM settled s JOIN tasks t ON t.seq = s.parent LIMIT 1",
+        "SELECT s.parent, t.id, t.status FROM settled s CROSS JOIN tasks t ON t.seq = s.parent LIMIT 1",
     )?
     .query_row([], |row| {
         Ok((row.get(0)?, rows::task_id(row, 1)?, rows::status(row, 2)?))
@@ -202,9 +223,27 @@ fn unblock(tx: &mut Tx<'_>, parent: i64, mut task: Waiting) -> rusqlite::Result<
 }
 
 fn remove_edge(tx: &Tx<'_>, parent: i64, child: i64) -> rusqlite::Result<()> {
-    tx.db
+    let gone = tx
+        .db
         .prepare_cached("DELETE FROM dependencies WHERE parent = ?1 AND child = ?2")?
         .execute([parent, child])?;
+    tx.db
+        .prepare_cached("UPDATE tasks SET dependents = max(dependents - ?2, 0) WHERE seq = ?1")?
+        .execute(params![parent, gone])?;
+    Ok(())
+}
+
+/// Has a task wait for nothing any more.
+pub(super) fn remove_edges_of(tx: &Tx<'_>, child: i64) -> rusqlite::Result<()> {
+    tx.db
+        .prepare_cached(
+            "UPDATE tasks SET dependents = max(dependents - 1, 0)
+             WHERE seq IN (SELECT parent FROM dependencies WHERE child = ?1)",
+        )?
+        .execute([child])?;
+    tx.db
+        .prepare_cached("DELETE FROM dependencies WHERE child = ?1")?
+        .execute([child])?;
     Ok(())
 }
 
@@ -218,11 +257,10 @@ pub(super) fn wait_again(
 ) -> rusqlite::Result<u32> {
     let mut waits = 0;
     for id in depends_on {
-        if let Ok(parent) = parent(tx, *id, None)?
+        if let Ok(Some(parent)) = parent(tx, *id, None, 0)?
             && !parent.status.is_final()
         {
-            add_edge(tx, &parent, child)?;
-            waits += 1;
+            waits += u32::from(add_edge(tx, &parent, child)?);
         }
     }
     Ok(waits)

@@ -13,6 +13,8 @@ use crate::{
 
 /// Rows that one look for prunable tasks reads.
 const LOOK_AT: u32 = 5_000;
+/// Idempotency keys that one command forgets.
+const KEYS_MAX: usize = 1_000;
 
 /// Before then a task of that status may be forgotten; `None` while it has not ended.
 fn forget_before(status: TaskStatus, retention: &Retention, now: Timestamp) -> Option<i64> {
@@ -38,11 +40,22 @@ pub(super) fn prunable(
     let now = Timestamp::now();
     let mut found = Prunable::default();
     let (mut looked, mut last) = (0, from);
+    let Retention {
+        completed,
+        failed,
+        cancelled,
+    } = *retention;
+    let shortest = completed.min(failed).min(cancelled);
+    let too_young = now.as_millis() - millis(shortest);
     let mut all = db.prepare_cached(
-        "SELECT seq, id, status, completed_at FROM tasks WHERE seq > ?1 ORDER BY seq LIMIT ?2",
+        "SELECT seq, id, status, completed_at, created_at FROM tasks WHERE seq > ?1 ORDER BY seq LIMIT ?2",
     )?;
     let mut rows = all.query(params![from, LOOK_AT])?;
     while let Some(row) = rows.next()? {
+        if row.get::<_, i64>(4)? >= too_young {
+            // So are all that came after it.
+            return Ok(found);
+        }
         (looked, last) = (looked + 1, row.get(0)?);
         let before = forget_before(rows::status(row, 2)?, retention, now);
         let ended: Option<i64> = row.get(3)?;
@@ -67,14 +80,18 @@ pub(super) fn prune(tx: &mut Tx<'_>, tasks: &[TaskId]) -> rusqlite::Result<Outco
         }
     }
     let oldest = tx.now.as_millis() - millis(tx.policy.idempotency_retention);
-    tx.db
+    let keys = tx
+        .db
         .prepare_cached(
             "DELETE FROM idempotency WHERE (submitter, key) IN
-                 (SELECT submitter, key FROM idempotency INDEXED BY idempotency_age WHERE created_at <= ?1 LIMIT 1000)",
+                 (SELECT submitter, key FROM idempotency INDEXED BY idempotency_age WHERE created_at <= ?1 LIMIT ?2)",
         )?
-        .execute([oldest])?;
+        .execute(params![oldest, KEYS_MAX])?;
     tx.forget_empty_types()?;
-    Ok(Outcome::Pruned(gone))
+    Ok(Outcome::Pruned {
+        tasks: gone,
+        more_keys: keys == KEYS_MAX,
+    })
 }
 
 fn forget(tx: &mut Tx<'_>, id: TaskId) -> rusqlite::Result<bool> {

@@ -199,7 +199,7 @@ pub(super) fn next_due(db: &Connection) -> rusqlite::Result<Option<i64>> {
              SELECT min(run_at) AS at FROM tasks INDEXED BY tasks_due WHERE status = 0 AND blocked_by = 0
              UNION ALL SELECT min(expires_at) FROM tasks INDEXED BY tasks_expiry
                  WHERE expires_at IS NOT NULL AND status <= 1 AND attempt = 0
-             UNION ALL SELECT 0 FROM settled s JOIN tasks t ON t.seq = s.parent)",
+             UNION ALL SELECT 0 WHERE EXISTS (SELECT 1 FROM settled))",
     )?
     .query_row([], |row| row.get(0))
 }
@@ -263,7 +263,8 @@ pub(super) fn queue(db: &Connection) -> rusqlite::Result<QueueStatus> {
     })
 }
 
-/// Age of the head of a lane.
+/// How long the longest waiting of the first in line has been ready: one that
+/// was put back stands before others that have waited longer.
 fn oldest_queued_ms(
     db: &Connection,
     task_type: &TaskType,
@@ -271,11 +272,11 @@ fn oldest_queued_ms(
 ) -> rusqlite::Result<Option<u64>> {
     let ready_at: Option<i64> = db
         .prepare_cached(
-            "SELECT run_at FROM tasks INDEXED BY tasks_ready WHERE status = 1 AND type = ?1 AND priority = ?2
-             ORDER BY seq LIMIT 1",
+            "SELECT min(run_at) FROM
+                 (SELECT run_at FROM tasks INDEXED BY tasks_ready WHERE status = 1 AND type = ?1 AND priority = ?2
+                  ORDER BY seq LIMIT 64)",
         )?
-        .query_row(params![task_type.as_str(), priority.rank()], |row| row.get(0))
-        .optional()?;
+        .query_row(params![task_type.as_str(), priority.rank()], |row| row.get(0))?;
     Ok(ready_at.map(|at| Timestamp::now().millis_since(Timestamp::from_millis(at))))
 }
 

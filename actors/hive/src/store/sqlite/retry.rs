@@ -12,7 +12,12 @@ use crate::{
     model::{Action, EventResult, Task, TaskId, TaskStatus},
 };
 
-pub(super) fn retry(tx: &mut Tx<'_>, id: TaskId, actor: &str) -> Result<Outcome, ApplyError> {
+pub(super) fn retry(
+    tx: &mut Tx<'_>,
+    id: TaskId,
+    actor: &str,
+    only_failed: bool,
+) -> Result<Outcome, ApplyError> {
     let mut find = tx.db.prepare_cached(rows::SELECT_TASK_BY_ID)?;
     let rows::Stored {
         seq,
@@ -24,6 +29,13 @@ pub(super) fn retry(tx: &mut Tx<'_>, id: TaskId, actor: &str) -> Result<Outcome,
         .ok_or(Refusal::NoSuchTask(id))?;
     if !task.status.is_final() {
         return Err(Refusal::TaskIsUnfinished {
+            task: id,
+            status: task.status,
+        }
+        .into());
+    }
+    if only_failed && task.status != TaskStatus::Failed {
+        return Err(Refusal::TaskIsFinal {
             task: id,
             status: task.status,
         }

@@ -37,11 +37,12 @@ pub(super) fn submit(
             replayed: true,
         });
     }
-    admit_types(tx, tasks)?;
     let parents = match tasks.iter().any(|task| !task.depends_on.is_empty()) {
         true => dependencies::look_up(tx, tasks, submitter, confined)?,
         false => Vec::new(),
     };
+    // Last, as it notes the new types: nothing is refused from here on.
+    admit_types(tx, tasks)?;
     let mut done: Vec<Parent> = Vec::new();
     let mut accepted = Vec::with_capacity(tasks.len());
     for (i, task) in tasks.iter().enumerate() {
@@ -73,8 +74,9 @@ pub(super) fn submit(
 
 /// Refuses types beyond `tasks.max_types`.
 fn admit_types(tx: &mut Tx<'_>, tasks: &[NewTask]) -> Result<(), Refusal> {
-    let refused = tasks.iter().position(|task| !tx.admits(&task.task_type));
-    let Some(place) = refused else { return Ok(()) };
+    let Err(place) = tx.admit_types(tasks.iter().map(|task| &task.task_type)) else {
+        return Ok(());
+    };
     let detail = format!(
         "is a new type, and there are {} already (tasks.max_types)",
         tx.policy.max_types
@@ -97,12 +99,18 @@ pub(super) fn pointer(tasks: usize, place: usize, within: &str) -> String {
 /// What a task depends on, with what stands in the same batch.
 fn in_full(task: &NewTask, known: &[Option<Parent>], batch: &[Parent]) -> Vec<Parent> {
     let with_places = task.depends_on.iter().zip(known);
-    with_places
-        .filter_map(|(dependency, known)| match dependency {
-            Dependency::Task(_) => *known,
-            Dependency::InBatch(n) => batch.get(*n as usize).copied(),
-        })
-        .collect()
+    let parents = with_places.filter_map(|(dependency, known)| match dependency {
+        Dependency::Task(_) => *known,
+        Dependency::InBatch(n) => batch.get(*n as usize).copied(),
+    });
+    let mut once: Vec<Parent> = Vec::new();
+    for parent in parents {
+        // Two names of a batch may be one task, by its deduplication key.
+        if once.iter().all(|other| other.seq != parent.seq) {
+            once.push(parent);
+        }
+    }
+    once
 }
 
 /// An unfinished task of the same user with the same key.

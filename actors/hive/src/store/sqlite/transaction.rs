@@ -215,16 +215,24 @@ impl<'a> Tx<'a> {
         lanes[usize::from(priority.rank())].get_or_insert_default()
     }
 
-    /// Whether a task of that type may come in; notes the type.
-    pub(super) fn admits(&mut self, task_type: &TaskType) -> bool {
-        if self.types.contains(task_type) {
-            return true;
+    /// Notes the types of tasks that come in, all or none: the place of the
+    /// first one that is too many.
+    pub(super) fn admit_types<'t>(
+        &mut self,
+        all: impl Iterator<Item = &'t TaskType>,
+    ) -> Result<(), usize> {
+        let mut new: Vec<&TaskType> = Vec::new();
+        for (place, task_type) in all.enumerate() {
+            if self.types.contains(task_type) || new.contains(&task_type) {
+                continue;
+            }
+            if self.types.len() + new.len() >= self.policy.max_types as usize {
+                return Err(place);
+            }
+            new.push(task_type);
         }
-        let room = self.types.len() < self.policy.max_types as usize;
-        if room {
-            self.types.insert(task_type.clone());
-        }
-        room
+        self.types.extend(new.into_iter().cloned());
+        Ok(())
     }
 
     /// Forgets the types that have no tasks any more.

@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
     apply::ApplyError,
-    rows,
+    dependencies, rows,
     transaction::{Entry, Tx},
 };
 use crate::{
@@ -105,9 +105,7 @@ pub(super) fn end(tx: &mut Tx<'_>, task: &Waiting, end: &End<'_>) -> rusqlite::R
         .prepare_cached("INSERT OR REPLACE INTO results (seq, success, error) VALUES (?1, 0, ?2)")?
         .execute(params![task.seq, end.error])?;
     if task.blocked_by > 0 {
-        tx.db
-            .prepare_cached("DELETE FROM dependencies WHERE child = ?1")?
-            .execute([task.seq])?;
+        dependencies::remove_edges_of(tx, task.seq)?;
     }
     settle_later(tx, task.seq, task.dependents)?;
     let lane = tx.lane(&task.task_type, task.priority);
@@ -165,7 +163,7 @@ pub(super) fn promote(tx: &mut Tx<'_>, limit: u32) -> rusqlite::Result<Outcome> 
     for task in &expired {
         expire(tx, task)?;
     }
-    let settled = super::dependencies::settle(tx, limit)?;
+    let settled = dependencies::settle(tx, limit)?;
     let ready = due(
         tx,
         "INDEXED BY tasks_due WHERE status = 0 AND blocked_by = 0 AND run_at <= ?1 ORDER BY run_at LIMIT ?2",
@@ -205,7 +203,11 @@ pub(super) fn cancel(
     only_waiting: bool,
 ) -> Result<Outcome, ApplyError> {
     let mut find = tx.db.prepare_cached(rows::SELECT_TASK_BY_ID)?;
-    let rows::Stored { seq, task, .. } = find
+    let rows::Stored {
+        seq,
+        task,
+        last_event,
+    } = find
         .query_row([id.as_bytes()], rows::stored_task)
         .optional()?
         .ok_or(Refusal::NoSuchTask(id))?;
@@ -224,9 +226,20 @@ pub(super) fn cancel(
         if task.cancel_requested_at.is_none() {
             tx.db
                 .prepare_cached(
-                    "UPDATE tasks SET cancel_requested_at = ?2, last_error = ?3 WHERE seq = ?1",
+                    "UPDATE tasks SET cancel_requested_at = ?2, last_error = ?3, last_event = ?4 WHERE seq = ?1",
                 )?
-                .execute(params![seq, tx.now.as_millis(), reason])?;
+                .execute(params![seq, tx.now.as_millis(), reason, tx.next_event()])?;
+            tx.log_after(
+                last_event,
+                &Entry {
+                    action: Action::TaskCancelRequested,
+                    actor,
+                    target: &id.to_string(),
+                    result: EventResult::Success,
+                    details: None,
+                    trace_id: task.traceparent.as_deref().and_then(rows::trace_id),
+                },
+            )?;
         }
         if let Some(bot) = task.assigned_bot {
             tx.hint(Hint::CancelRequested { task: id, bot });
