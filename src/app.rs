@@ -23,7 +23,7 @@ use self::{
     restart::Restart,
 };
 use crate::{
-    http,
+    http::{self, Tls},
     telemetry::{self, Telemetry},
 };
 
@@ -73,10 +73,15 @@ async fn run(
 ) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::listen()?;
     crash::note_earlier(&config);
+    let tls = Tls::load(&config.server.tls)?;
     let listener = listen(config.server.bind)?;
     let address = listener.local_addr()?;
     let kept = listener.try_clone()?;
-    let front = move |hive: &Hive| http::front(hive, listener);
+    if config.server.is_readable_outside() {
+        tracing::warn!(%address, "HTTP without TLS on this address: keys are readable on the way");
+    }
+    actix_rt::spawn(reload_on_hangup(signals.hangup()?, tls.clone()));
+    let front = move |hive: &Hive| http::front(hive, listener, tls);
     let hive = tokio::select! {
         hive = Hive::start(config, Box::new(front)) => hive?,
         () = signals.next() => anyhow::bail!("stopped while starting"),
@@ -122,6 +127,16 @@ async fn run(
     }
 }
 
+/// Reads the certificate anew whenever SIGHUP comes.
+async fn reload_on_hangup(mut hangup: Signal, tls: Option<Arc<Tls>>) {
+    while hangup.recv().await.is_some() {
+        match &tls {
+            Some(tls) => tls.reload(),
+            None => tracing::info!("SIGHUP: there is no certificate to be read anew"),
+        }
+    }
+}
+
 /// Binds the address once: a restart of the server keeps it, and refuses nobody.
 fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
     if let Some(listener) = restart::inherited(address) {
@@ -150,12 +165,16 @@ fn unavailable(address: SocketAddr) -> String {
 /// Tells where the hive is, and on a terminal what to do next.
 fn announce(address: SocketAddr, config: &Config) {
     let mut out = io::stdout().lock();
-    let mut text = format!("listening on http://{address}\n");
+    let scheme = match config.server.tls.is_on() {
+        true => "https",
+        false => "http",
+    };
+    let mut text = format!("listening on {scheme}://{address}\n");
     if out.is_terminal() {
         let key = config.admin_key_path();
         let admin = admin_command(std::env::var_os("CARGO").is_some());
         text += &format!(
-            "admin key: {key}\nnext:      DEIA_KEY_FILE={key} {admin} --url http://{address} task submit 'hello' --wait\n",
+            "admin key: {key}\nnext:      DEIA_KEY_FILE={key} {admin} --url {scheme}://{address} task submit 'hello' --wait\n",
             key = key.display(),
         );
     }
@@ -185,6 +204,11 @@ impl Signals {
             terminate: to(SignalKind::terminate())?,
             interrupt: to(SignalKind::interrupt())?,
         })
+    }
+
+    /// SIGHUP, which ends the process no longer.
+    fn hangup(&self) -> anyhow::Result<Signal> {
+        signal(SignalKind::hangup()).context("signals cannot be handled")
     }
 
     async fn next(&mut self) {

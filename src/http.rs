@@ -35,6 +35,7 @@ mod stream;
 mod supervisors;
 mod system;
 mod tasks;
+mod tls;
 mod viewer;
 pub mod wire;
 
@@ -50,6 +51,7 @@ pub use exchange::ACCESS_TARGET;
 pub use front::front;
 pub use problem::Problem;
 pub use route::Route;
+pub use tls::{Tls, TlsError};
 
 const FILTERS: &[&str] = &[
     "status",

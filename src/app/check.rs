@@ -16,7 +16,7 @@ use deia_hive::{
 use nix::unistd::{AccessFlags, access};
 
 use super::{args::SettingsArgs, unavailable};
-use crate::telemetry;
+use crate::{http::Tls, telemetry};
 
 /// What was found out about one thing: how it is, or what stops a start.
 type Finding = Result<String, String>;
@@ -31,6 +31,7 @@ pub(super) fn run(settings: &SettingsArgs) -> ExitCode {
             findings.push(("data directory", data_dir(&config)));
             findings.push(("store", store(&config)));
             findings.push(("address", address(&config)));
+            findings.push(("TLS", tls(&config)));
             findings.push(("admin key", admin_key(&config)));
         }
     }
@@ -131,6 +132,26 @@ fn address(config: &Config) -> Finding {
     Ok(match address.port() {
         0 => format!("{address} (a free port)"),
         _ => address.to_string(),
+    })
+}
+
+fn tls(config: &Config) -> Finding {
+    let settings = &config.server.tls;
+    Tls::load(settings).map_err(|error| error.to_string())?;
+    if config.server.is_readable_outside() {
+        return Ok("off, and keys are readable on the way (server.allow_plain_http)".to_owned());
+    }
+    if !settings.is_on() {
+        return Ok("off".to_owned());
+    }
+    let key = settings.key_file.display();
+    let mode = settings
+        .key_file
+        .metadata()
+        .map(|file| file.permissions().mode());
+    Ok(match mode {
+        Ok(mode) if mode & 0o077 != 0 => format!("on (others may read the key: chmod 600 {key})"),
+        _ => "on".to_owned(),
     })
 }
 

@@ -17,6 +17,7 @@ use anyhow::Context;
 use nix::{sys::wait::waitpid, unistd::Pid};
 
 use super::args::SettingsArgs;
+use crate::http::Tls;
 
 /// Set for a process that was handed its socket; the value is of the children to be reaped.
 const HANDED_OVER: &str = "DEIA_HANDED_OVER";
@@ -56,7 +57,8 @@ impl Restart {
 
     /// Why a new start would fail, if it would.
     pub(super) fn check(&self) -> Result<(), String> {
-        self.settings.load().map_err(|error| format!("{error:#}"))?;
+        let config = self.settings.load().map_err(|error| format!("{error:#}"))?;
+        Tls::load(&config.server.tls).map_err(|error| error.to_string())?;
         let shown = self.binary.display();
         let mut version = Command::new(&self.binary);
         let version = version.arg("--version").stdin(Stdio::null()).output();

@@ -19,6 +19,7 @@ use super::{
 use crate::client::{Client, ClientError, DEFAULT_URL, Secret};
 
 const MAX_KEY_BYTES: u64 = 16 << 10;
+const MAX_CA_BYTES: u64 = 4 << 20;
 const HEADING: &str = "Global options";
 
 /// What every command understands.
@@ -34,6 +35,10 @@ pub(super) struct GlobalArgs {
     /// The file that holds the API key.
     #[arg(long, global = true, env = "DEIA_KEY_FILE", hide_env_values = true, value_name = "FILE", help_heading = HEADING)]
     key_file: Option<PathBuf>,
+    /// The authorities (certificates in PEM) that the certificate of the hive must
+    /// come from, instead of those that this machine trusts.
+    #[arg(long, global = true, env = "DEIA_CA_FILE", hide_env_values = true, value_name = "FILE", help_heading = HEADING)]
+    ca_file: Option<PathBuf>,
     /// The profile to use instead of the current one: see deia-admin profile.
     #[arg(long, global = true, env = "DEIA_PROFILE", hide_env_values = true, value_name = "NAME", help_heading = HEADING)]
     profile: Option<String>,
@@ -163,6 +168,10 @@ impl Context {
         let to = globals.destination(profile.as_ref());
         let args = &globals.args;
         let mut builder = Client::builder(to.url).timeout(args.request_timeout);
+        if let Some(path) = &args.ca_file {
+            let pem = read_text(path, MAX_CA_BYTES)?;
+            builder = builder.authorities(pem.into_bytes());
+        }
         let key = find_key(to.key_file.as_deref(), &args.data_dir, builder.is_local())?;
         if let Found::Key { key, path } = &key {
             if others_can_read(path) {

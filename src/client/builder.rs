@@ -43,6 +43,7 @@ impl Client {
             timeout: DEFAULT_TIMEOUT,
             connect_timeout: DEFAULT_CONNECT_TIMEOUT,
             max_body_bytes: DEFAULT_MAX_BODY_BYTES,
+            authorities: None,
         }
     }
 
@@ -65,6 +66,7 @@ pub struct ClientBuilder {
     timeout: Duration,
     connect_timeout: Duration,
     max_body_bytes: usize,
+    authorities: Option<Vec<u8>>,
 }
 
 impl ClientBuilder {
@@ -93,6 +95,14 @@ impl ClientBuilder {
     #[must_use]
     pub fn max_body_bytes(mut self, bytes: usize) -> Self {
         self.max_body_bytes = bytes;
+        self
+    }
+
+    /// The authorities (certificates in PEM) that the certificate of the hive must
+    /// come from, instead of those that this machine trusts.
+    #[must_use]
+    pub fn authorities(mut self, pem: Vec<u8>) -> Self {
+        self.authorities = Some(pem);
         self
     }
 
@@ -125,7 +135,11 @@ impl ClientBuilder {
         http = if encrypted {
             // The process-wide choice stands if there is one already.
             let _ = rustls::crypto::ring::default_provider().install_default();
-            http.https_only(true)
+            let http = http.https_only(true);
+            match self.authorities.as_deref().map(authorities).transpose()? {
+                Some(authorities) => http.tls_certs_only(authorities),
+                None => http,
+            }
         } else {
             // A proxy must not see the key, and loading the roots of trust takes
             // longer than a request to this machine.
@@ -142,6 +156,19 @@ impl ClientBuilder {
             timeout: self.timeout,
             max_body_bytes: self.max_body_bytes,
         })
+    }
+}
+
+fn authorities(pem: &[u8]) -> Result<Vec<reqwest::Certificate>, ClientError> {
+    let refuse = |reason: String| ClientError::Invalid {
+        what: "the file of authorities".into(),
+        reason,
+    };
+    let all = reqwest::Certificate::from_pem_bundle(pem);
+    let all = all.map_err(|error| refuse(format!("cannot be read: {error}")))?;
+    match all.is_empty() {
+        true => Err(refuse("has no certificate in PEM".into())),
+        false => Ok(all),
     }
 }
 

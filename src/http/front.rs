@@ -8,16 +8,22 @@ use deia_hive::Hive;
 use deia_supervision::{ChildSpec, Context, Criticality, Shutdown, StartError, child};
 use tokio::sync::watch;
 
-use super::{limit::FORGET_EVERY, listen::serve, route::Shared};
+use super::{
+    limit::FORGET_EVERY,
+    listen::serve,
+    route::Shared,
+    tls::{self, Tls},
+};
 
 /// How long open requests have to end once the server stops.
 pub(super) const LAST_REQUESTS: Duration = Duration::from_secs(5);
 
-/// Declares the server. It listens where `listener` is bound, also after a restart.
-pub fn front(hive: &Hive, listener: TcpListener) -> ChildSpec {
+/// Declares the server. It listens where `listener` is bound, also after a restart,
+/// under TLS if there is one.
+pub fn front(hive: &Hive, listener: TcpListener, tls: Option<Arc<Tls>>) -> ChildSpec {
     let (hive, listener) = (hive.clone(), Arc::new(listener));
     let factory = move || {
-        let started = Front::start(hive.clone(), &listener);
+        let started = Front::start(hive.clone(), &listener, tls.clone());
         async move { started.map_err(|error| StartError::failed(error.to_string())) }
     };
     let (spec, _) = child("front", factory);
@@ -30,20 +36,22 @@ struct Front {
     shared: Arc<Shared>,
     stopping: watch::Sender<bool>,
     server: ServerHandle,
+    tls: Option<Arc<Tls>>,
     running: Option<JoinHandle<io::Result<()>>>,
     stopped: bool,
 }
 
 impl Front {
-    fn start(hive: Hive, listener: &TcpListener) -> io::Result<Self> {
+    fn start(hive: Hive, listener: &TcpListener, tls: Option<Arc<Tls>>) -> io::Result<Self> {
         let settings = hive.config().server.clone();
         let (stopping, observed) = watch::channel(false);
         let shared = Arc::new(Shared::new(hive, observed));
-        let server = serve(&shared, &settings, listener.try_clone()?)?;
+        let server = serve(&shared, &settings, listener.try_clone()?, tls.clone())?;
         Ok(Self {
             shared,
             stopping,
             server: server.handle(),
+            tls,
             running: Some(actix_web::rt::spawn(server)),
             stopped: false,
         })
@@ -55,6 +63,9 @@ impl Actor for Front {
 
     fn started(&mut self, context: &mut Self::Context) {
         context.run_interval(FORGET_EVERY, |front, _| front.shared.limits.forget());
+        if let Some(tls) = self.tls.clone() {
+            context.run_interval(tls::LOOK_EVERY, move |_, _| tls.look());
+        }
         let Some(running) = self.running.take() else {
             return;
         };

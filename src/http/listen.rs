@@ -3,7 +3,7 @@
 
 use std::{io, net::TcpListener, sync::Arc, time::Duration};
 
-use actix_http::{Extensions, HttpService};
+use actix_http::{Extensions, HttpService, error::DispatchError};
 use actix_rt::net::TcpStream;
 use actix_server::Server;
 use actix_service::{ServiceFactoryExt as _, fn_service, map_config};
@@ -14,6 +14,7 @@ use super::{
     front::LAST_REQUESTS,
     route::{Shared, register},
     table,
+    tls::Tls,
     wire::{Connection, Stream, Timeouts, Transport},
 };
 
@@ -25,6 +26,7 @@ pub(super) fn serve(
     shared: &Arc<Shared>,
     settings: &ServerSettings,
     listener: TcpListener,
+    tls: Option<Arc<Tls>>,
 ) -> io::Result<Server> {
     let workers = match settings.workers {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
@@ -64,12 +66,41 @@ pub(super) fn serve(
                 data.insert(stream.connection());
             })
             .h1(map_config(app, |()| AppConfig::default()));
-        fn_service(move |tcp: TcpStream| async move {
+        let tls = tls.clone();
+        let accept = fn_service(move |tcp: TcpStream| {
             let peer = tcp.peer_addr().ok();
-            let stream = Stream::new(Transport::Plain(tcp), Connection::default(), timeouts);
-            Ok((stream, peer))
-        })
-        .and_then(http)
+            let accepted = accept(tcp, tls.clone(), timeouts);
+            async move { Ok((accepted.await?, peer)) }
+        });
+        accept.and_then(http)
     };
     Ok(builder.listen("api", listener, connect)?.run())
+}
+
+async fn accept(
+    tcp: TcpStream,
+    tls: Option<Arc<Tls>>,
+    timeouts: Timeouts,
+) -> Result<Stream, DispatchError> {
+    let Some(tls) = tls else {
+        let connection = Connection::default();
+        return Ok(Stream::new(Transport::Plain(tcp), connection, timeouts));
+    };
+    let shaken = tokio::time::timeout(timeouts.head, tls.accept(tcp));
+    let late = |_| io::Error::new(io::ErrorKind::TimedOut, "the handshake took too long");
+    match shaken.await.map_err(late).flatten() {
+        Ok(stream) => {
+            let connection = Connection {
+                secure: true,
+                bot: tls.bot(&stream),
+                ..Connection::default()
+            };
+            let transport = Transport::Tls(Box::new(stream));
+            Ok(Stream::new(transport, connection, timeouts))
+        }
+        Err(error) => {
+            tracing::debug!(%error, "a TLS handshake failed");
+            Err(DispatchError::Io(error))
+        }
+    }
 }

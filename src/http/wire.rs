@@ -20,6 +20,7 @@ use std::{
 };
 
 use actix_web::HttpRequest;
+use deia_hive::model::BotName;
 
 pub use guard::Guard;
 pub use head::{Framing, Head};
@@ -75,4 +76,7 @@ pub(super) struct Connection {
     pub(super) requests: Cell<u64>,
     /// Whether it is under TLS.
     pub(super) secure: bool,
+    /// The bot that the certificate of the client stands for.
+    #[allow(dead_code, reason = "read once principals know certificates")]
+    pub(super) bot: Option<BotName>,
 }

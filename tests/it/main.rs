@@ -35,6 +35,7 @@ mod schemas;
 mod supervisors;
 mod support;
 mod tidy;
+mod tls;
 mod traces;
 mod viewer;
 mod wire;

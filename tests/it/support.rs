@@ -62,7 +62,16 @@ impl TestApp {
     }
 
     /// By that command; its log when it ends before it is ready.
-    pub(crate) async fn try_start(mut command: Command, data_dir: &Path) -> Result<Self, String> {
+    pub(crate) async fn try_start(command: Command, data_dir: &Path) -> Result<Self, String> {
+        Self::try_start_for(client().build().unwrap(), command, data_dir).await
+    }
+
+    /// The same, spoken to by that client.
+    pub(crate) async fn try_start_for(
+        client: reqwest::Client,
+        mut command: Command,
+        data_dir: &Path,
+    ) -> Result<Self, String> {
         let mut server = command.spawn().unwrap();
         let log = Arc::new(Mutex::new(String::new()));
         collect(server.stderr.take().unwrap(), log.clone());
@@ -76,7 +85,7 @@ impl TestApp {
             admin: String::new(),
             data_dir: data_dir.to_owned(),
             log,
-            client: client(),
+            client,
             _dir: None,
         };
         let begun = Instant::now();
@@ -337,15 +346,14 @@ pub(crate) fn task(content: &str) -> Value {
     json!({"type": "general", "content": content})
 }
 
-fn client() -> reqwest::Client {
+/// What requests are made with.
+pub(crate) fn client() -> reqwest::ClientBuilder {
     // Nothing here speaks TLS, but the client wants to know how.
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder()
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
         .timeout(PATIENCE)
-        .build()
-        .unwrap()
 }
 
 fn listening(server: &mut Child) -> Option<String> {

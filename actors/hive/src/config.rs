@@ -10,6 +10,7 @@ mod limits;
 mod load;
 mod settings;
 mod tasks;
+mod tls;
 
 pub use check::{ConfigError, Problem};
 pub use document::{Setting, page, schema, settings};
@@ -21,3 +22,4 @@ pub use settings::{
     StoreSettings, TelemetrySettings,
 };
 pub use tasks::{Retention, SchedulerSettings, TaskSettings, TypeSettings};
+pub use tls::TlsSettings;

@@ -40,7 +40,6 @@ pub(crate) struct Timeouts {
 /// The connection, plain or under TLS.
 pub(crate) enum Transport {
     Plain(TcpStream),
-    #[allow(dead_code, reason = "the listener under TLS follows")]
     Tls(Box<TlsStream<TcpStream>>),
 }
 

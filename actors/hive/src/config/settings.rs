@@ -6,7 +6,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
 
-use super::{AdmissionSettings, LimitSettings, SchedulerSettings, TaskSettings};
+use super::{AdmissionSettings, LimitSettings, SchedulerSettings, TaskSettings, TlsSettings};
 use super::{
     ConfigError, Problem,
     check::{Checker, Rule},
@@ -43,6 +43,8 @@ pub struct Config {
 #[allow(missing_docs, reason = "documented key by key in config/deia.yaml")]
 pub struct ServerSettings {
     pub bind: SocketAddr,
+    pub allow_plain_http: bool,
+    pub tls: TlsSettings,
     pub workers: u16,
     pub max_body_bytes: ByteSize,
     pub max_bytes_in_flight: ByteSize,
@@ -217,14 +219,21 @@ impl Config {
 }
 
 impl ServerSettings {
+    /// Whether keys travel readable over a network.
+    pub fn is_readable_outside(&self) -> bool {
+        !self.bind.ip().is_loopback() && !self.tls.is_on()
+    }
+
     fn check(&self, check: &mut Checker) {
-        if !self.bind.ip().is_loopback() {
+        if self.is_readable_outside() && !self.allow_plain_http {
             check.refuse(
                 "server.bind",
                 self.bind,
-                "a loopback address such as 127.0.0.1:8000, until TLS is there",
+                "a loopback address such as 127.0.0.1:8000, unless server.tls.cert_file is set \
+                 (or server.allow_plain_http: keys would be readable)",
             );
         }
+        self.tls.check(check);
         check.number("server.workers", self.workers, 0..=256);
         check.size("server.max_body_bytes", self.max_body_bytes, KIB..=GIB);
         check.size(

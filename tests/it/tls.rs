@@ -1,0 +1,305 @@
+//! The listener under TLS, with authorities of the test's own.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use nix::sys::signal::{Signal, kill};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    date_time_ymd,
+};
+use reqwest::Method;
+use tempfile::TempDir;
+
+use crate::support::{TestApp, client, command};
+
+type Authority = CertifiedIssuer<'static, KeyPair>;
+
+fn authority() -> Authority {
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
+}
+
+/// A certificate for that name, and its key, both in PEM.
+fn issue(by: &Authority, name: &str, change: impl Fn(&mut CertificateParams)) -> (String, String) {
+    let names = [name.to_owned(), "127.0.0.1".to_owned()];
+    let mut params = CertificateParams::new(names).unwrap();
+    params.extended_key_usages = vec![
+        ExtendedKeyUsagePurpose::ServerAuth,
+        ExtendedKeyUsagePurpose::ClientAuth,
+    ];
+    change(&mut params);
+    let key = KeyPair::generate().unwrap();
+    let certificate = params.signed_by(&key, by).unwrap();
+    (certificate.pem(), key.serialize_pem())
+}
+
+/// A directory with the files of a server.
+struct Files {
+    dir: TempDir,
+    authority: Authority,
+}
+
+impl Files {
+    fn new() -> Self {
+        let files = Self {
+            dir: tempfile::tempdir().unwrap(),
+            authority: authority(),
+        };
+        files.write(&issue(&files.authority, "localhost", |_| {}));
+        fs::write(files.path("ca.pem"), files.authority.pem()).unwrap();
+        files
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn write(&self, (certificate, key): &(String, String)) {
+        fs::write(self.path("cert.pem"), certificate).unwrap();
+        fs::write(self.path("key.pem"), key).unwrap();
+    }
+
+    /// The server as it is started with them.
+    fn command(&self, more: &[&str]) -> (Command, PathBuf) {
+        let set = |name: &str| {
+            let path = self.path(&format!("{name}.pem"));
+            format!("server.tls.{name}_file={}", path.display())
+        };
+        let (cert, key) = (set("cert"), set("key"));
+        let settings = [&["bots.seed=[]", &*cert, &*key], more].concat();
+        let data_dir = self.path("data");
+        (command(&data_dir, &settings), data_dir)
+    }
+
+    fn trusting(&self) -> reqwest::ClientBuilder {
+        let pem = self.authority.pem();
+        let authority = reqwest::Certificate::from_pem(pem.as_bytes()).unwrap();
+        client().tls_certs_only([authority])
+    }
+
+    async fn start(&self, more: &[&str]) -> TestApp {
+        let (command, data_dir) = self.command(more);
+        let client = self.trusting().build().unwrap();
+        let started = TestApp::try_start_for(client, command, &data_dir).await;
+        started.unwrap_or_else(|log| panic!("the server does not start:\n{log}"))
+    }
+
+    /// What `deia check` says, and whether it is content.
+    fn check(&self) -> (bool, String) {
+        let (mut command, _) = self.command(&[]);
+        let output = command.arg("check").output().unwrap();
+        (
+            output.status.success(),
+            String::from_utf8(output.stdout).unwrap(),
+        )
+    }
+}
+
+/// The certificate that a new connection is shown, as its serial number sees it.
+async fn fresh(app: &TestApp, files: &Files) -> bool {
+    let client = files.trusting().build().unwrap();
+    client
+        .get(format!("{}/livez", app.url))
+        .send()
+        .await
+        .is_ok()
+}
+
+#[tokio::test]
+async fn everything_goes_under_tls() {
+    let files = Files::new();
+    let app = files.start(&[]).await;
+    assert!(app.url.starts_with("https://"), "{}", app.url);
+    let answer = app.get("/api/v1/auth/whoami").await.is(200);
+    let hsts = answer.header("strict-transport-security");
+    assert!(hsts.starts_with("max-age=63072000"), "{hsts}");
+    app.submit(&crate::support::task("x")).await;
+    // Without TLS nobody is answered.
+    let plain = app.url.replace("https", "http");
+    let request = client().build().unwrap().get(format!("{plain}/livez"));
+    assert!(request.send().await.is_err());
+    // Nor is who does not trust the authority.
+    let stranger = client().tls_certs_only([]).build().unwrap();
+    assert!(
+        stranger
+            .get(format!("{}/livez", app.url))
+            .send()
+            .await
+            .is_err()
+    );
+    app.get("/api/v1/auth/whoami").await.is(200);
+}
+
+#[tokio::test]
+async fn the_command_line_speaks_tls() {
+    let files = Files::new();
+    let app = files.start(&[]).await;
+    let admin = |ca: Option<&Path>| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_deia-admin"));
+        command
+            .args(["--url", &app.url, "--data-dir"])
+            .arg(app.data_dir());
+        command
+            .env_remove("DEIA_CA_FILE")
+            .env("DEIA_CONFIG", files.path("none.yaml"));
+        if let Some(ca) = ca {
+            command.arg("--ca-file").arg(ca);
+        }
+        command
+            .args(["whoami", "--output", "json"])
+            .output()
+            .unwrap()
+    };
+    let told = admin(Some(&files.path("ca.pem")));
+    assert!(
+        told.status.success(),
+        "{}",
+        String::from_utf8_lossy(&told.stderr)
+    );
+    assert_eq!(
+        admin(None).status.code(),
+        Some(7),
+        "an authority that nobody trusts"
+    );
+    assert_eq!(admin(Some(&files.path("key.pem"))).status.code(), Some(2));
+    assert_eq!(admin(Some(&files.path("nowhere"))).status.code(), Some(2));
+}
+
+#[tokio::test]
+async fn wrong_files_are_refused_before_the_start() {
+    let files = Files::new();
+    let (ok, said) = files.check();
+    assert!(ok, "{said}");
+    let right = issue(&files.authority, "localhost", |_| {});
+    let other = issue(&files.authority, "localhost", |_| {});
+    let expired = issue(&files.authority, "localhost", |params| {
+        params.not_after = date_time_ymd(2020, 1, 1);
+    });
+    let future = issue(&files.authority, "localhost", |params| {
+        params.not_before = date_time_ymd(3000, 1, 1);
+    });
+    for (files_written, told) in [
+        (
+            (right.0.clone(), other.1.clone()),
+            "is not the key of server.tls.cert_file",
+        ),
+        (expired, "has expired"),
+        (future, "is not valid yet"),
+        ((String::new(), right.1.clone()), "server.tls.cert_file"),
+        ((right.0.clone(), String::new()), "server.tls.key_file"),
+        ((right.1.clone(), right.1.clone()), "server.tls.cert_file"),
+    ] {
+        files.write(&files_written);
+        let (ok, said) = files.check();
+        assert!(!ok && said.contains(told), "{told}: {said}");
+        let (mut command, _) = files.command(&[]);
+        let output = command.output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains(told), "{told}: {said}");
+    }
+    files.write(&right);
+    fs::remove_file(files.path("key.pem")).unwrap();
+    let (ok, said) = files.check();
+    assert!(!ok && said.contains("key.pem"), "{said}");
+}
+
+#[tokio::test]
+async fn a_new_certificate_is_taken_without_a_restart() {
+    let mut files = Files::new();
+    let app = files.start(&[]).await;
+    app.get("/api/v1/auth/whoami").await.is(200);
+    // What is wrong is not taken.
+    let other = issue(&files.authority, "localhost", |_| {});
+    fs::write(files.path("key.pem"), &other.1).unwrap();
+    kill(app.pid(), Signal::SIGHUP).unwrap();
+    app.until("the mismatch is told", async |app| {
+        app.log().contains("the old one stays in use")
+    })
+    .await;
+    assert!(fresh(&app, &files).await);
+    // Another authority: who trusts the old one only sees the difference.
+    files.authority = authority();
+    assert!(!fresh(&app, &files).await);
+    files.write(&issue(&files.authority, "localhost", |_| {}));
+    kill(app.pid(), Signal::SIGHUP).unwrap();
+    app.until("the new certificate is shown", async |app| {
+        fresh(app, &files).await
+    })
+    .await;
+    // The connection from before goes on: its client does not trust the new one.
+    app.get("/api/v1/auth/whoami").await.is(200);
+    // Without a signal it only takes longer.
+    files.authority = authority();
+    files.write(&issue(&files.authority, "localhost", |_| {}));
+    app.until("the files are looked at", async |app| {
+        fresh(app, &files).await
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn plain_http_outside_must_be_meant() {
+    let dir = tempfile::tempdir().unwrap();
+    let data_dir = dir.path().join("data");
+    let start = |settings: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_deia"));
+        command.args(["check", "--bind", "0.0.0.0:0", "--data-dir"]);
+        command.arg(&data_dir).current_dir(dir.path());
+        for setting in settings {
+            command.args(["--set", setting]);
+        }
+        let output = command.output().unwrap();
+        (
+            output.status.success(),
+            String::from_utf8(output.stdout).unwrap(),
+        )
+    };
+    let (ok, said) = start(&[]);
+    assert!(!ok && said.contains("server.allow_plain_http"), "{said}");
+    let (ok, said) = start(&["server.allow_plain_http=true"]);
+    assert!(
+        ok && said.contains("keys are readable on the way"),
+        "{said}"
+    );
+}
+
+#[tokio::test]
+async fn clients_show_certificates_of_the_right_authority_only() {
+    let files = Files::new();
+    let ca = format!(
+        "server.tls.client_ca_file={}",
+        files.path("ca.pem").display()
+    );
+    let app = files.start(&[&ca]).await;
+    let showing = |(certificate, key): (String, String)| {
+        let pem = format!("{certificate}{key}");
+        let identity = reqwest::Identity::from_pem(pem.as_bytes()).unwrap();
+        let client = files.trusting().identity(identity).build().unwrap();
+        let request = client.get(format!("{}/livez", app.url));
+        async move { request.send().await.map(|answer| answer.status().as_u16()) }
+    };
+    assert_eq!(
+        showing(issue(&files.authority, "worker", |_| {}))
+            .await
+            .unwrap(),
+        200
+    );
+    assert!(
+        showing(issue(&authority(), "worker", |_| {}))
+            .await
+            .is_err()
+    );
+    let expired = issue(&files.authority, "worker", |params| {
+        params.not_after = date_time_ymd(2020, 1, 1);
+    });
+    assert!(showing(expired).await.is_err());
+    // None is fine: then it is the key that counts.
+    app.send(app.request(Method::GET, "/livez")).await.is(200);
+    app.get("/api/v1/auth/whoami").await.is(200);
+}
