@@ -174,7 +174,7 @@ impl Problem {
     }
 
     /// The answer that tells of it.
-    pub(super) fn into_response(self, request_id: &str) -> HttpResponse {
+    pub fn into_response(self, request_id: &str) -> HttpResponse {
         let facts = *self.0;
         let body = ProblemBody {
             kind: format!("/api/errors/{}", facts.code.as_str()),

@@ -22,7 +22,7 @@ use std::{
 use actix_web::HttpRequest;
 use deia_hive::model::BotName;
 
-pub use guard::Guard;
+pub use guard::{Guard, Passed, Rest};
 pub use head::{Framing, Head};
 pub(super) use stream::{Stream, Timeouts, Transport};
 

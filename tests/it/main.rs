@@ -17,6 +17,7 @@ mod cli_support;
 mod cli_tasks;
 mod crash;
 mod full_disk;
+mod fuzz;
 mod guides;
 mod http_bots;
 mod http_input;

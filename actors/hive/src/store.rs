@@ -5,4 +5,6 @@
 pub mod conformance;
 mod sqlite;
 
+#[cfg(any(test, feature = "testing"))]
+pub use sqlite::task_cursor;
 pub use sqlite::{OpenError, SqliteOptions, SqliteStore};

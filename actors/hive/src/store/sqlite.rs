@@ -28,6 +28,8 @@ mod writer;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
 
 use arc_swap::ArcSwapOption;
+#[cfg(any(test, feature = "testing"))]
+pub use lists::cursor as task_cursor;
 pub use open::{OpenError, SqliteOptions};
 use tokio::sync::oneshot;
 

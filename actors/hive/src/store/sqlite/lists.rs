@@ -9,7 +9,7 @@ use crate::model::{
 };
 
 /// What a cursor of [`tasks`] stands for; `None` when it is none.
-pub(super) fn cursor(text: &str) -> Option<i64> {
+pub fn cursor(text: &str) -> Option<i64> {
     let bytes = data_encoding::BASE64URL_NOPAD
         .decode(text.as_bytes())
         .ok()?;

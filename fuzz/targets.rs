@@ -1,0 +1,116 @@
+//! What must hold whatever comes from outside. Each function takes any bytes and
+//! panics when it does not hold: `cargo fuzz` runs them in search of such bytes,
+//! `tests/it/fuzz.rs` with a fixed number of them on every run of the tests.
+
+use actix_web::body::MessageBody;
+use deia::http::{
+    Code, Problem,
+    wire::{Guard, Head, Passed, Rest},
+};
+use deia_hive::{auth::ApiKey, model::TraceContext, store::task_cursor};
+
+/// Inputs from which others are made, for each target.
+pub(super) const SEEDS: &[(fn(&[u8]), &[&str])] = &[
+    (
+        key,
+        &["deia_01h455vb4pex5vsknk084sn02q_abcdefghijklmnopqrstuvwxyz234567_00000000"],
+    ),
+    (
+        header,
+        &[
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            "01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-more",
+        ],
+    ),
+    (cursor, &["dGFza3M6MTIz", "dGFza3M6LTE", ""]),
+    (
+        problem,
+        &["\0the header X is wrong", "\u{7}\u{2028}\"\\ \n"],
+    ),
+    (
+        stream,
+        &[
+            "\x07GET /a?b=c HTTP/1.1\r\nHost: a:1\r\nExpect: 100-continue\r\n\r\n",
+            "\x01POST / HTTP/1.1\r\nHost: [::1]\r\nContent-Length: 3\r\n\r\nabcGET / HTTP/1.0\r\n\r\n",
+            "\x03PUT http://a/ HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3;x=\"y\"\r\nabc\r\n00\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\nGET",
+        ],
+    ),
+];
+
+/// A key that is read is the key that was written.
+pub(super) fn key(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    if let Ok(key) = ApiKey::parse(text) {
+        assert_eq!(key.reveal(), text);
+        assert!(
+            !format!("{key:?}").contains(&text[32..64]),
+            "it is not shown"
+        );
+    }
+}
+
+/// A trace context that is read is written as one that is read the same.
+pub(super) fn header(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    if let Some(trace) = TraceContext::parse(&text) {
+        assert_eq!(TraceContext::parse(&trace.to_string()), Some(trace));
+    }
+}
+
+/// A cursor stands for a place in a list or is none.
+pub(super) fn cursor(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    if let Some(place) = task_cursor(&text) {
+        assert!(place > 0);
+    }
+}
+
+/// A problem is told as JSON that says again what went in.
+pub(super) fn problem(data: &[u8]) {
+    let Some((first, rest)) = data.split_first() else {
+        return;
+    };
+    let code = Code::ALL[usize::from(*first) % Code::ALL.len()];
+    let text = String::from_utf8_lossy(rest).into_owned();
+    let answer = Problem::new(code, text.clone()).into_response(&text);
+    assert_eq!(answer.status(), code.status());
+    let body = answer.into_body().try_into_bytes().ok();
+    let body: serde_json::Value = serde_json::from_slice(&body.unwrap_or_default()).unwrap();
+    assert_eq!(body["code"], code.as_str());
+    assert_eq!(body["request_id"], text);
+    assert!(body["detail"].as_str().unwrap().ends_with(code.hint()));
+}
+
+/// The guard of the stream lets the same pass in whatever pieces it comes, only
+/// the beginning of what came, and only heads that it would let pass again.
+pub(super) fn stream(data: &[u8]) {
+    let Some((piece, stream)) = data.split_first() else {
+        return;
+    };
+    let (whole, end) = pass(stream, stream.len().max(1));
+    let (pieces, end_of_pieces) = pass(stream, usize::from(*piece).max(1));
+    assert_eq!((&whole, end), (&pieces, end_of_pieces));
+    assert!(stream.starts_with(&whole));
+    if let Some(end) = whole.windows(4).position(|four| four == b"\r\n\r\n") {
+        let head = whole[..end + 4]
+            .strip_prefix(b"\r\n")
+            .unwrap_or(&whole[..end + 4]);
+        Head::parse(head).unwrap();
+    }
+}
+
+fn pass(stream: &[u8], piece: usize) -> (Vec<u8>, Option<Rest>) {
+    let mut guard = Guard::default();
+    let (mut passed, mut held) = (Vec::new(), Vec::new());
+    for piece in stream.chunks(piece) {
+        held.extend_from_slice(piece);
+        let Passed { bytes, rest } = guard.pass(&held);
+        passed.extend(held.drain(..bytes));
+        if rest != Rest::Held {
+            return (passed, Some(rest));
+        }
+    }
+    (passed, None)
+}
