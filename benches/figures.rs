@@ -1,10 +1,12 @@
 //! The figures of the whole: the real binary, over HTTP, on a disk, durable and
 //! authenticated. `cargo bench --bench figures [-- NAME...]` with names from
-//! `submit batch lifecycle latency status start memory backlog command`.
+//! `submit batch admission lifecycle latency status start memory backlog command`.
 //!
 //! Each is printed with its reference from the same run, where it has one, and
 //! written to `target/deia-bench/figures.json`.
 
+#[path = "figures/admission.rs"]
+mod admission;
 #[path = "figures/raw.rs"]
 mod raw;
 #[path = "figures/server.rs"]
@@ -39,6 +41,7 @@ fn main() -> Result<()> {
         for name in [
             "submit",
             "batch",
+            "admission",
             "lifecycle",
             "latency",
             "status",
@@ -65,6 +68,7 @@ async fn measure(name: &str) -> Result<Value> {
     match name {
         "submit" => submit().await,
         "batch" => batch().await,
+        "admission" => admission::measure().await,
         "lifecycle" => lifecycle().await,
         "latency" => latency().await,
         "status" => status().await,

@@ -9,8 +9,10 @@ use deia::http::{
 };
 use deia_hive::{auth::ApiKey, model::TraceContext, store::task_cursor};
 
-/// Inputs from which others are made, for each target.
-pub(super) const SEEDS: &[(fn(&[u8]), &[&str])] = &[
+/// A target, and inputs from which others are made.
+pub(super) type Target = (fn(&[u8]), &'static [&'static str]);
+
+pub(super) const SEEDS: &[Target] = &[
     (
         key,
         &["deia_01h455vb4pex5vsknk084sn02q_abcdefghijklmnopqrstuvwxyz234567_00000000"],

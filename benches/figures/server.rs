@@ -24,6 +24,11 @@ pub(crate) struct Server {
 impl Server {
     /// The real binary on that data directory, ready. Also says how long that took.
     pub(crate) async fn deia(data_dir: &Path) -> Result<(Self, Duration)> {
+        Self::deia_with(data_dir, &[]).await
+    }
+
+    /// The same with these settings.
+    pub(crate) async fn deia_with(data_dir: &Path, settings: &[&str]) -> Result<(Self, Duration)> {
         let begun = Instant::now();
         let mut child = Command::new(env!("CARGO_BIN_EXE_deia"))
             .args([
@@ -36,6 +41,7 @@ impl Server {
                 "--data-dir",
             ])
             .arg(data_dir)
+            .args(settings.iter().flat_map(|setting| ["--set", setting]))
             .stdout(Stdio::piped())
             .spawn()
             .context("deia does not start")?;
