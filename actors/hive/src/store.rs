@@ -5,6 +5,6 @@
 pub mod conformance;
 mod sqlite;
 
-#[cfg(any(test, feature = "testing"))]
-pub use sqlite::task_cursor;
+#[doc(hidden)]
+pub use sqlite::lists::cursor as task_cursor;
 pub use sqlite::{OpenError, SqliteOptions, SqliteStore};

@@ -10,7 +10,7 @@ mod dependencies;
 mod errors;
 mod idempotency;
 mod keys;
-mod lists;
+pub(super) mod lists;
 mod open;
 mod pauses;
 mod pool;
@@ -28,8 +28,6 @@ mod writer;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
 
 use arc_swap::ArcSwapOption;
-#[cfg(any(test, feature = "testing"))]
-pub use lists::cursor as task_cursor;
 pub use open::{OpenError, SqliteOptions};
 use tokio::sync::oneshot;
 
