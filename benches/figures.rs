@@ -162,8 +162,22 @@ async fn lifecycle() -> Result<Value> {
     Ok(figure.into())
 }
 
-/// 50 tasks a second: until the claim is on disk and the bot has it, until the result is there.
+/// 50 tasks a second: until the submission is answered, until the result is there; beside
+/// a bare echo at the same pace, which is what the machine takes to wake up.
 async fn latency() -> Result<Value> {
+    let bare = Server::bare()?;
+    let echo = json!({"type": "noop", "content": "hello"}).to_string();
+    let echo = request("POST", "/api/v1/tasks/submit", &bare.key, &echo);
+    let mut echoed = vec![];
+    let mut connection = Connection::open(bare.addr).await?;
+    let mut tick = tokio::time::interval(Duration::from_millis(20));
+    for _ in 0..500 {
+        tick.tick().await;
+        let begun = Instant::now();
+        connection.send(&echo).await?;
+        echoed.push(begun.elapsed());
+    }
+    drop(bare);
     let (deia, _) = Server::deia(&data_dir("latency")?).await?;
     deia.launch("noop", json!({"kind": "simulated"}), 64, &["noop"])
         .await?;
@@ -188,6 +202,7 @@ async fn latency() -> Result<Value> {
         completed.push(begun.elapsed());
     }
     Ok(json!({
+        "bare_us_p50": micros(percentile(&mut echoed, 0.5)), "bare_us_p99": micros(percentile(&mut echoed, 0.99)),
         "submit_us_p50": micros(percentile(&mut submitted, 0.5)), "submit_us_p99": micros(percentile(&mut submitted, 0.99)),
         "completed_us_p50": micros(percentile(&mut completed, 0.5)), "completed_us_p99": micros(percentile(&mut completed, 0.99)),
     }))
