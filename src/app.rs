@@ -1,6 +1,7 @@
 //! The composition root: settings, logs, the hive, the HTTP server before it,
 //! and the way down.
 
+mod admin_key;
 mod args;
 mod check;
 mod crash;
@@ -43,6 +44,7 @@ pub fn main() -> ExitCode {
         Some(Command::Guard { hive_id }) => deia_hive::guard::run(&hive_id)
             .map(|_| ExitCode::SUCCESS)
             .context("the guard of the hive's programs failed"),
+        Some(Command::AdminKey { .. }) => admin_key::reset(&args.settings),
         Some(Command::Check) => Ok(check::run(&args.settings)),
         Some(Command::Serve) | None => serve(args.settings),
     };

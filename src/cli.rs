@@ -28,6 +28,7 @@ mod system;
 mod table;
 mod task;
 mod text;
+mod user;
 mod wait;
 mod watch;
 mod yaml;

@@ -33,6 +33,7 @@ mod supervisors;
 mod system;
 mod tasks;
 mod transport;
+mod users;
 mod wire;
 
 pub use bots::PutIf;
@@ -44,4 +45,7 @@ pub use stream::{ServerEvent, ServerEvents};
 pub use supervisors::{
     ExitCode, LastExit, NodeKind, NodeState, Strategy, SupervisorAction, SupervisorNode,
 };
-pub use wire::{CreatedKey, LogLines, NewKeyRequest, Secret, TaskState, WhoAmI};
+pub use wire::{
+    CanI, CreatedKey, LogLines, NewKeyRequest, NewUserRequest, RotateKeyRequest, Secret, TaskState,
+    UserChangeRequest, WhoAmI,
+};

@@ -36,6 +36,7 @@ mod supervisors;
 mod system;
 mod tasks;
 mod tls;
+mod users;
 mod viewer;
 pub mod wire;
 
@@ -79,6 +80,7 @@ pub fn table() -> Vec<Route> {
     const POST: Method = Method::POST;
     const PUT: Method = Method::PUT;
     const DELETE: Method = Method::DELETE;
+    const PATCH: Method = Method::PATCH;
     vec![
         //    method  path                               access                query parameters
         route(POST,   "/api/v1/tasks/submit",            Needs(P::TaskSubmit), &[],          tasks::submit),
@@ -119,9 +121,17 @@ pub fn table() -> Vec<Route> {
         route(GET,    "/api/v1/supervisors/{path:.*}",   Needs(P::SysHealth),  &[],          supervisors::node),
 
         route(GET,    "/api/v1/auth/whoami",             AnyKey,               &[],          keys::whoami),
+        route(POST,   "/api/v1/auth/can-i",              AnyKey,               &[],          keys::can_i),
         route(GET,    "/api/v1/auth/keys",               Needs(P::AdminKeys),  &[],          keys::list),
         route(POST,   "/api/v1/auth/keys",               Needs(P::AdminKeys),  &[],          keys::create),
+        route(GET,    "/api/v1/auth/keys/{id}",          Needs(P::AdminKeys),  &[],          keys::get),
+        route(POST,   "/api/v1/auth/keys/{id}/rotate",   Needs(P::AdminKeys),  &[],          keys::rotate),
         route(POST,   "/api/v1/auth/keys/{id}/revoke",   Needs(P::AdminKeys),  &[],          keys::revoke),
+        route(GET,    "/api/v1/users",                   Needs(P::AdminUsers), &[],          users::list),
+        route(POST,   "/api/v1/users",                   Needs(P::AdminUsers), &[],          users::create),
+        route(GET,    "/api/v1/users/{id}",              Needs(P::AdminUsers), &[],          users::get),
+        route(PATCH,  "/api/v1/users/{id}",              Needs(P::AdminUsers), &[],          users::change),
+        route(DELETE, "/api/v1/users/{id}",              Needs(P::AdminUsers), &[],          users::delete),
         route(GET,    "/api/v1/roles",                   AnyKey,               &[],          keys::roles),
 
         route(GET,    "/api/openapi.json",               AnyKey,               &[],          meta::openapi),

@@ -3,7 +3,7 @@
 mod json;
 #[cfg(feature = "otlp")]
 mod otlp;
-mod redact;
+pub(crate) mod redact;
 
 use std::io::{self, IsTerminal};
 

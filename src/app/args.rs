@@ -18,7 +18,8 @@ use deia_hive::config::{Config, Layers};
   deia                                    serve with ./deia.yaml, or else the defaults
   deia --data-dir /var/lib/deia --bind 127.0.0.1:9000
   deia --set server.workers=4 --set logging.filter=debug
-  deia check                              find what would stop a start",
+  deia check                              find what would stop a start
+  deia admin-key --reset                  make a new admin key when the last one is lost",
     after_help = "Settings are taken from the file, then from the environment (DEIA__SERVER__BIND is server.bind), then from these options.
 Exit codes: 0 ended as asked, 1 failed, 2 wrong usage."
 )]
@@ -35,6 +36,15 @@ pub(super) enum Command {
     Serve,
     /// Find everything that would stop a start, without starting.
     Check,
+    /// Replace a lost admin key, while the hive is stopped.
+    ///
+    /// The new key is written to <data_dir>/admin.key; the admin keys that the user
+    /// admin had are revoked. The next start has a critical event of it.
+    AdminKey {
+        /// Make a new key in the place of the lost one.
+        #[arg(long, required = true)]
+        reset: bool,
+    },
     /// Ends the programs of a hive when that hive is gone. deia starts it itself.
     #[command(hide = true)]
     Guard {
@@ -160,6 +170,7 @@ mod tests {
             &["sing"],
             &["serve", "extra"],
             &["guard"],
+            &["admin-key"],
         ] {
             let args = [&["deia"], args].concat();
             assert_eq!(

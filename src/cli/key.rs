@@ -5,12 +5,13 @@ use std::{
     io::Write as _,
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use clap::{Args, Subcommand};
 use deia_hive::{
-    auth::Role,
-    model::{KeyId, KeyInfo, Timestamp},
+    auth::{Permission, Role},
+    model::{AddressRange, BotName, KeyId, KeyInfo, TaskId, Timestamp},
 };
 use serde_json::Value;
 
@@ -23,20 +24,30 @@ use super::{
     parse,
     table::{Cell, Column, Table, Tone, or_dash},
 };
-use crate::client::{CreatedKey, NewKeyRequest, WhoAmI};
+use crate::client::{ClientError, CreatedKey, NewKeyRequest, RotateKeyRequest, WhoAmI};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum KeyCommand {
     /// Make a key. It is shown once.
     #[command(before_help = "Examples:
   deia-admin key create --user ci --role external --to ci.key
-  deia-admin key create --user ada --role operator --expires +30days")]
+  deia-admin key create --user ada --role operator --expires +30days
+  deia-admin key create --user ci --role external --scope task:submit --allow-ip 192.0.2.0/24
+  deia-admin key create --user worker-1 --role bot --bot upper-1 --to worker.key")]
     Create(CreateArgs),
     /// List all keys, the oldest first. Secrets are not shown.
     #[command(before_help = "Examples:
   deia-admin key list
   deia-admin key list --output jsonl | jq -r 'select(.revoked_at == null) | .id'")]
     List,
+    /// Put a new key in the place of one in force. It is shown once.
+    ///
+    /// The old key stays in force for a while, so that whoever uses it can be given
+    /// the new one.
+    #[command(before_help = "Examples:
+  deia-admin key rotate key_01h455vb4pex5vsknk084sn02q --to ci.key.new
+  deia-admin key rotate key_01h455vb4pex5vsknk084sn02q --overlap 0s")]
+    Rotate(RotateArgs),
     /// Revoke a key; it is refused from the next request on.
     #[command(before_help = "Examples:
   deia-admin key revoke key_01h455vb4pex5vsknk084sn02q
@@ -58,8 +69,38 @@ pub(super) struct CreateArgs {
     /// What it may do.
     #[arg(long, value_parser = parse::role())]
     role: Role,
+    /// What it is for, in your words.
+    #[arg(long, default_value = "")]
+    name: String,
+    /// A permission of the role that it has; all of them when absent. May be repeated.
+    #[arg(long = "scope", value_name = "PERMISSION", value_parser = parse::permission())]
+    scopes: Vec<Permission>,
+    /// An address or range (CIDR) that it may come from; any when absent. May be repeated.
+    #[arg(long = "allow-ip", value_name = "ADDRESS")]
+    allow_ips: Vec<AddressRange>,
+    /// Of the role bot: the bot whose tasks it works on; that of the user's name when absent.
+    #[arg(long)]
+    bot: Option<BotName>,
     /// From when on it is refused: a time such as 2027-01-01T00:00:00Z, or a span
     /// such as +30days. Never when absent.
+    #[arg(long, value_name = "TIME", value_parser = parse::point_in_time)]
+    expires: Option<Timestamp>,
+    /// Write the key into this new file, readable by you alone, and do not show it.
+    #[arg(long, value_name = "FILE")]
+    to: Option<PathBuf>,
+}
+
+/// What is put in the place of what.
+#[derive(Debug, Args)]
+pub(super) struct RotateArgs {
+    /// The key's id, as `key list` shows it.
+    id: KeyId,
+    /// How long the old key stays in force, such as 1h; as the hive is set when
+    /// absent (auth.rotation_overlap).
+    #[arg(long, value_name = "DURATION", value_parser = parse::duration)]
+    overlap: Option<Duration>,
+    /// From when on the new key is refused. When absent, it lives as long as the
+    /// old one was meant to.
     #[arg(long, value_name = "TIME", value_parser = parse::point_in_time)]
     expires: Option<Timestamp>,
     /// Write the key into this new file, readable by you alone, and do not show it.
@@ -72,6 +113,7 @@ impl KeyCommand {
         let (client, out) = (&context.client, &context.out);
         match self {
             Self::Create(args) => create(context, args).await,
+            Self::Rotate(args) => rotate(context, args).await,
             Self::List => {
                 let page = client.keys().await?;
                 out.list(&page, "there are no keys", |look| list(&page.items, look))
@@ -90,21 +132,69 @@ pub(super) async fn whoami(context: &Context) -> Result<(), CliError> {
     context.out.one(&me, |look| who(&me, look))
 }
 
+pub(super) async fn can_i(
+    context: &Context,
+    permission: Permission,
+    task: Option<TaskId>,
+) -> Result<(), CliError> {
+    let answer = context.client.can_i(permission, task).await?;
+    context.out.one(&answer, |look| {
+        let mut table = Table::fields();
+        let (verdict, tone) = match answer.allowed {
+            true => ("yes", Tone::Good),
+            false => ("no", Tone::Bad),
+        };
+        table.field("allowed", Cell::new(verdict, tone));
+        table.field("reason", answer.reason.as_str());
+        table.render(look)
+    })
+}
+
 async fn create(context: &Context, args: CreateArgs) -> Result<(), CliError> {
-    let (client, out) = (&context.client, &context.out);
     let request = NewKeyRequest {
         user: args.user,
         role: args.role,
+        name: args.name,
+        scopes: Some(args.scopes).filter(|scopes| !scopes.is_empty()),
+        allow_ips: args.allow_ips,
+        bot: args.bot,
         expires_at: args.expires,
     };
-    let Some(path) = args.to else {
-        let created = client.create_key(&request).await?;
+    let making = context.client.create_key(&request);
+    hand_over(context, making, args.to).await
+}
+
+async fn rotate(context: &Context, args: RotateArgs) -> Result<(), CliError> {
+    let request = RotateKeyRequest {
+        overlap_seconds: args.overlap.map(|overlap| overlap.as_secs()),
+        expires_at: args.expires,
+    };
+    let making = context.client.rotate_key(args.id, &request);
+    hand_over(context, making, args.to).await?;
+    let old = context.client.key(args.id).await?;
+    let until = old.expires_at.map(|at| at.to_string());
+    let until = until.unwrap_or_else(|| "further notice".into());
+    context
+        .out
+        .note(&format!("{} is in force until {until}", old.id));
+    Ok(())
+}
+
+/// Shows a key this once, or writes it into a file.
+async fn hand_over(
+    context: &Context,
+    making: impl Future<Output = Result<CreatedKey, ClientError>>,
+    to: Option<PathBuf>,
+) -> Result<(), CliError> {
+    let out = &context.out;
+    let Some(path) = to else {
+        let created = making.await?;
         out.note("the key is shown this once; keep it where only its user can read it");
         return out.one(&created, |look| shown(&created, look));
     };
     // The file comes first: a key that cannot be written down would be lost.
     let mut file = new_file(&path)?;
-    let created = match client.create_key(&request).await {
+    let created = match making.await {
         Ok(created) => created,
         Err(error) => {
             let _ = fs::remove_file(&path);
@@ -141,6 +231,15 @@ fn shown(created: &CreatedKey, look: &Look) -> String {
     table.field("id", created.info.id);
     table.field("user", created.info.user.as_str());
     table.field("role", created.info.role);
+    if let Some(scopes) = &created.info.scopes {
+        table.field("scopes", listed(scopes.iter().map(|scope| scope.as_str())));
+    }
+    if !created.info.allow_ips.is_empty() {
+        table.field("allowed from", listed(&created.info.allow_ips));
+    }
+    if let Some(bot) = &created.info.bot {
+        table.field("bot", bot);
+    }
     let expires = created.info.expires_at;
     table.field(
         "expires",
@@ -153,6 +252,11 @@ fn shown(created: &CreatedKey, look: &Look) -> String {
     })
 }
 
+fn listed(items: impl IntoIterator<Item: ToString>) -> String {
+    let items: Vec<_> = items.into_iter().map(|item| item.to_string()).collect();
+    items.join(", ")
+}
+
 fn list(keys: &[KeyInfo], look: &Look) -> String {
     let mut table = Table::new(&[
         Column::new("ID"),
@@ -161,6 +265,9 @@ fn list(keys: &[KeyInfo], look: &Look) -> String {
         Column::new("STATE"),
         Column::new("CREATED"),
         Column::new("EXPIRES"),
+        Column::new("USED"),
+        Column::new("NAME").wide().flows(),
+        Column::new("NARROWED TO").wide().flows(),
     ]);
     for key in keys {
         table.row(vec![
@@ -170,9 +277,24 @@ fn list(keys: &[KeyInfo], look: &Look) -> String {
             state(key, look.now),
             human::when(key.created_at, look.now).into(),
             or_dash(key.expires_at.map(|at| human::when(at, look.now))),
+            or_dash(key.last_used_at.map(|at| human::when(at, look.now))),
+            human::printable(&key.name).into(),
+            narrowed(key).into(),
         ]);
     }
     table.render(look)
+}
+
+/// What it has less than its role.
+fn narrowed(key: &KeyInfo) -> String {
+    let scopes = key
+        .scopes
+        .iter()
+        .flatten()
+        .map(|scope| scope.as_str().to_owned());
+    let addresses = key.allow_ips.iter().map(|range| format!("from {range}"));
+    let bot = key.bot.iter().map(|bot| format!("bot {bot}"));
+    listed(scopes.chain(addresses).chain(bot))
 }
 
 fn state(key: &KeyInfo, now: Timestamp) -> Cell {
@@ -189,7 +311,7 @@ fn who(me: &WhoAmI, look: &Look) -> String {
     let mut table = Table::fields();
     table.field("user", me.user.as_str());
     table.field("role", me.role);
-    for (name, value) in &me.more {
+    for (name, value) in me.more.iter().filter(|(_, value)| !value.is_object()) {
         table.field(&name.replace('_', " "), plain(value));
     }
     table.render(look)

@@ -4,7 +4,7 @@ use std::{fmt::Display, str::FromStr, time::Duration};
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use deia_hive::{
-    auth::Role,
+    auth::{Permission, Role},
     model::{Behavior, DependencyFailure, EndReason, Priority, TaskStatus, Timestamp},
 };
 use serde_json::Value;
@@ -105,6 +105,12 @@ pub(super) fn waiting_status() -> impl TypedValueParser<Value = TaskStatus> {
 /// A role.
 pub(super) fn role() -> impl TypedValueParser<Value = Role> {
     one_of(Role::ALL.map(Role::as_str))
+}
+
+/// A permission.
+pub(super) fn permission() -> impl TypedValueParser<Value = Permission> {
+    PossibleValuesParser::new(Permission::ALL.iter().map(|one| one.as_str()))
+        .try_map(|name| name.parse::<Permission>())
 }
 
 /// A priority, in either case.

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 
 use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand};
+use deia_hive::{auth::Permission, model::TaskId};
 
 use super::{
     bot::BotCommand,
@@ -12,13 +13,14 @@ use super::{
     error::{CliError, Exit},
     health::HealthCommand,
     key::{self, KeyCommand},
-    man,
+    man, parse,
     profile::ProfileCommand,
     queue::QueueCommand,
     schema,
     supervisors::{self, SupervisorsCommand},
     system::SystemCommand,
     task::TaskCommand,
+    user::UserCommand,
     watch::WatchArgs,
 };
 
@@ -26,7 +28,7 @@ use super::{
 const HELP: &str =
     "{about-with-newline}\n{before-help}{usage-heading} {usage}\n\n{all-args}{after-help}";
 
-/// Operate a deia hive: its bots, tasks, queue and keys.
+/// Operate a deia hive: its bots, tasks, queue, users and keys.
 #[derive(Debug, Parser)]
 #[command(
     name = "deia-admin",
@@ -151,15 +153,36 @@ enum HiveNoun {
         #[command(flatten)]
         watch: WatchArgs,
     },
-    /// Make, list and revoke API keys.
+    /// Make, list, change and remove users.
+    #[command(
+        subcommand,
+        before_help = "Examples:
+  deia-admin user list
+  deia-admin user add ada --role operator
+  deia-admin user change ada --inactive"
+    )]
+    User(UserCommand),
+    /// Make, list, rotate and revoke API keys.
     #[command(
         subcommand,
         before_help = "Examples:
   deia-admin key create --user ci --role external --to ci.key
   deia-admin key list
+  deia-admin key rotate key_01h455vb4pex5vsknk084sn02q --to ci.key.new
   deia-admin key revoke key_01h455vb4pex5vsknk084sn02q"
     )]
     Key(KeyCommand),
+    /// Find out whether you may do something. Nothing is done.
+    #[command(before_help = "Examples:
+  deia-admin can-i task:submit
+  deia-admin can-i task:cancel task_01h455vb4pex5vsknk084sn02q")]
+    CanI {
+        /// The permission.
+        #[arg(value_parser = parse::permission())]
+        permission: Permission,
+        /// A task that it is about.
+        task: Option<TaskId>,
+    },
     /// Show who the hive takes you for.
     #[command(before_help = "Examples:
   deia-admin whoami
@@ -239,6 +262,8 @@ async fn dispatch(noun: HiveNoun, context: &Context) -> Result<(), CliError> {
             ..
         } => command.run(context).await,
         HiveNoun::Key(command) => command.run(context).await,
+        HiveNoun::User(command) => command.run(context).await,
+        HiveNoun::CanI { permission, task } => key::can_i(context, permission, task).await,
         HiveNoun::Whoami => key::whoami(context).await,
     }
 }

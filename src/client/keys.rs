@@ -1,8 +1,13 @@
 //! Keys, and who one is.
 
-use deia_hive::model::{KeyId, KeyInfo, Page};
+use deia_hive::{
+    auth::Permission,
+    model::{KeyId, KeyInfo, Page, TaskId},
+};
 
-use super::{Client, ClientError, CreatedKey, NewKeyRequest, WhoAmI};
+use serde_json::json;
+
+use super::{CanI, Client, ClientError, CreatedKey, NewKeyRequest, RotateKeyRequest, WhoAmI};
 
 impl Client {
     /// Who the hive takes this client for.
@@ -11,6 +16,21 @@ impl Client {
     /// [`ClientError`].
     pub async fn whoami(&self) -> Result<WhoAmI, ClientError> {
         self.get(&["api", "v1", "auth", "whoami"]).answer().await
+    }
+
+    /// Whether this client may do that, to that task if one is named.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn can_i(
+        &self,
+        permission: Permission,
+        task: Option<TaskId>,
+    ) -> Result<CanI, ClientError> {
+        self.post(&["api", "v1", "auth", "can-i"])
+            .json(&json!({"permission": permission, "task": task}))?
+            .answer()
+            .await
     }
 
     /// All keys, oldest first, without their secrets.
@@ -28,6 +48,32 @@ impl Client {
     pub async fn create_key(&self, request: &NewKeyRequest) -> Result<CreatedKey, ClientError> {
         self.post(&["api", "v1", "auth", "keys"])
             .json(request)?
+            .answer()
+            .await
+    }
+
+    /// Puts a new key in the place of one in force. Its text is in the answer and
+    /// nowhere else.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn rotate_key(
+        &self,
+        id: KeyId,
+        request: &RotateKeyRequest,
+    ) -> Result<CreatedKey, ClientError> {
+        self.post(&["api", "v1", "auth", "keys", &id.to_string(), "rotate"])
+            .json(request)?
+            .answer()
+            .await
+    }
+
+    /// One key.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn key(&self, id: KeyId) -> Result<KeyInfo, ClientError> {
+        self.get(&["api", "v1", "auth", "keys", &id.to_string()])
             .answer()
             .await
     }

@@ -3,8 +3,8 @@
 use std::fmt;
 
 use deia_hive::{
-    auth::Role,
-    model::{BotName, KeyInfo, TaskId, TaskStatus, Timestamp},
+    auth::{Permission, Role},
+    model::{AddressRange, BotName, KeyInfo, TaskId, TaskStatus, Timestamp},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -68,9 +68,63 @@ pub struct NewKeyRequest {
     pub user: String,
     /// What it may do.
     pub role: Role,
+    /// What it is for.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// The only permissions of the role that it has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scopes: Option<Vec<Permission>>,
+    /// The only addresses that it may come from; empty: any.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub allow_ips: Vec<AddressRange>,
+    /// Of a key of the role `bot`: its bot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bot: Option<BotName>,
     /// From when on it is refused; never when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
+}
+
+/// What `POST /api/v1/auth/keys/{id}/rotate` takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct RotateKeyRequest {
+    /// How long both keys are in force; as the hive is set when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub overlap_seconds: Option<u64>,
+    /// From when on the new key is refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+}
+
+/// What `POST /api/v1/users` takes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct NewUserRequest {
+    /// Names the user.
+    pub id: String,
+    /// What any of their keys may do at most.
+    pub role: Role,
+    /// Whether they may act.
+    pub active: bool,
+}
+
+/// What `PATCH /api/v1/users/{id}` takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct UserChangeRequest {
+    /// What any of their keys may do at most.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub role: Option<Role>,
+    /// Whether they may act.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub active: Option<bool>,
+}
+
+/// What `POST /api/v1/auth/can-i` answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CanI {
+    /// Whether the caller may do that.
+    pub allowed: bool,
+    /// Why, or why not.
+    pub reason: String,
 }
 
 /// A new key: the only time that its text is seen.

@@ -1,11 +1,12 @@
 //! Who is let in: first the key, then the rate, then the permission.
 
-use std::time::Duration;
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use actix_web::{HttpRequest, http::header::AUTHORIZATION};
 use deia_hive::{
     Hive,
-    auth::{Permission, Principal},
+    auth::{Denied, Permission, Principal},
+    model::KeyId,
 };
 
 use super::{
@@ -26,6 +27,33 @@ pub enum Access {
     Needs(Permission),
 }
 
+/// A caller who is not let in, and what is known of them.
+pub(super) struct Refused {
+    pub(super) problem: Problem,
+    pub(super) user: Option<Arc<str>>,
+    pub(super) key: Option<KeyId>,
+}
+
+impl From<Problem> for Refused {
+    fn from(problem: Problem) -> Self {
+        Self {
+            problem,
+            user: None,
+            key: None,
+        }
+    }
+}
+
+impl From<Denied> for Refused {
+    fn from(denied: Denied) -> Self {
+        Self {
+            user: denied.user.clone(),
+            key: denied.key,
+            problem: denied.into(),
+        }
+    }
+}
+
 /// Lets a caller with a key in, or says why not. The standing is `None` when
 /// there are no limits.
 pub(super) fn admit(
@@ -34,25 +62,43 @@ pub(super) fn admit(
     request: &HttpRequest,
     access: Access,
     class: Class,
-) -> (Option<Standing>, Result<Principal, Problem>) {
-    let who = bearer(request).and_then(|key| Ok(hive.authenticate(key)?));
-    let who = match who {
+) -> (Option<Standing>, Result<Principal, Refused>) {
+    let from = address(request);
+    let who = match principal(hive, request, from) {
         Ok(who) => who,
-        Err(problem) => {
-            let standing = limits.stranger(address(request));
-            let problem = wait(&standing).map_or(problem, Problem::rate_limited);
-            return (standing, Err(problem));
+        Err(refused) => {
+            let standing = limits.stranger(from);
+            let refused = match wait(&standing) {
+                Some(wait) => Problem::rate_limited(wait).into(),
+                None => refused,
+            };
+            return (standing, Err(refused));
         }
     };
-    let standing = limits.principal(class, &who.key);
-    let verdict = match (wait(&standing), access) {
-        (Some(wait), _) => Err(Problem::rate_limited(wait)),
+    let standing = limits.principal(class, &who.budget());
+    let problem = match (wait(&standing), access) {
+        (Some(wait), _) => Problem::rate_limited(wait),
         (None, Access::Needs(permission)) if !who.may(permission) => {
-            Err(Problem::denied(&who, permission))
+            Problem::denied(&who, permission)
         }
-        (None, _) => Ok(who),
+        (None, _) => return (standing, Ok(who)),
     };
-    (standing, verdict)
+    let refused = Refused {
+        problem,
+        key: who.key(),
+        user: Some(who.user),
+    };
+    (standing, Err(refused))
+}
+
+/// Who asks.
+fn principal(
+    hive: &Hive,
+    request: &HttpRequest,
+    from: Option<IpAddr>,
+) -> Result<Principal, Refused> {
+    let key = bearer(request)?;
+    Ok(hive.authenticate(key, from)?)
 }
 
 /// Lets anybody in, at a rate.
@@ -69,7 +115,8 @@ fn wait(standing: &Option<Standing>) -> Option<Duration> {
     standing.as_ref()?.wait
 }
 
-pub(super) fn address(request: &HttpRequest) -> Option<std::net::IpAddr> {
+/// Where a request comes from.
+pub(super) fn address(request: &HttpRequest) -> Option<IpAddr> {
     request.peer_addr().map(|peer| peer.ip())
 }
 

@@ -1,6 +1,8 @@
 //! A request of a caller who was let in, and how handlers take it apart.
 
-use std::{fmt::Display, ops::RangeInclusive, str::FromStr, sync::Arc, time::Duration};
+use std::{
+    fmt::Display, net::IpAddr, ops::RangeInclusive, str::FromStr, sync::Arc, time::Duration,
+};
 
 use actix_web::{
     HttpRequest,
@@ -14,7 +16,8 @@ use serde::de::DeserializeOwned;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use super::{
-    bodies::Held, catalogue::Code, json, metrics::HttpMetrics, problem::Problem, route::Shared,
+    auth::address, bodies::Held, catalogue::Code, json, metrics::HttpMetrics, problem::Problem,
+    route::Shared,
 };
 
 /// A request of a caller who was let in.
@@ -78,6 +81,11 @@ impl Call {
     /// What the HTTP server counts.
     pub(super) fn http_metrics(&self) -> &HttpMetrics {
         &self.shared.metrics
+    }
+
+    /// Where it comes from.
+    pub(super) fn address(&self) -> Option<IpAddr> {
+        address(&self.request)
     }
 
     /// The part of the path that the route calls `name`.
@@ -206,11 +214,8 @@ impl Call {
         .await
     }
 
-    /// Refuses a body other than none or `{}`.
-    pub(super) async fn no_body(&mut self) -> Result<(), Problem> {
-        #[derive(serde::Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct Nothing {}
+    /// The body, which is JSON or nothing.
+    pub(super) async fn optional_bytes(&mut self) -> Result<Bytes, Problem> {
         let body = json::read(
             &self.request,
             &mut self.payload,
@@ -218,11 +223,22 @@ impl Call {
             &mut self.held,
         )
         .await?;
-        if body.is_empty() {
-            return Ok(());
+        if !body.is_empty() {
+            json::expect_json(&self.request)?;
         }
-        json::expect_json(&self.request)?;
-        json::decode::<Nothing>(&body).map(|_| ())
+        Ok(body)
+    }
+
+    /// Refuses a body other than none or `{}`.
+    pub(super) async fn no_body(&mut self) -> Result<(), Problem> {
+        #[derive(serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Nothing {}
+        let body = self.optional_bytes().await?;
+        match body.is_empty() {
+            true => Ok(()),
+            false => json::decode::<Nothing>(&body).map(drop),
+        }
     }
 
     /// What makes a repetition of this request harmless, from its `Idempotency-Key`.
@@ -345,7 +361,24 @@ fn parse_query(text: &str, known: &[&str]) -> Result<Vec<(String, String)>, Prob
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn a_tag_is_read_only_as_it_was_given_out(text in "\\PC{0,30}|\"[0-9]{0,22}\"") {
+            if let Some(version) = version(&text) {
+                prop_assert!(version > 0);
+                prop_assert_eq!(text.trim_matches('"').parse(), Ok(version));
+            }
+        }
+
+        #[test]
+        fn any_query_is_read_without_a_panic(text: String) {
+            let _ = parse_query(&text, &["limit", "cursor"]);
+        }
+    }
 
     #[test]
     fn etags() {

@@ -71,9 +71,15 @@ catalogue! {
     /// The key has expired.
     KeyExpired = "key_expired" UNAUTHORIZED, "The key has expired",
         "Ask the administrator of the hive for another key.";
-    /// The role of the key does not include the permission.
+    /// The user of the key may not act.
+    UserInactive = "user_inactive" UNAUTHORIZED, "The user of the key is not active",
+        "Ask the administrator of the hive to make the user active again.";
+    /// The role of the key, or the key itself, does not have the permission.
     PermissionDenied = "permission_denied" FORBIDDEN, "The key may not do that",
-        "Use a key of a role that has the named permission; GET /api/v1/roles lists them.";
+        "Use a key that has the named permission; GET /api/v1/auth/whoami tells what this one has, GET /api/v1/roles which role has which.";
+    /// The key may not be used from there.
+    AddressNotAllowed = "address_not_allowed" FORBIDDEN, "The key may not be used from this address",
+        "Use the key from one of the addresses that it is held to, or ask the administrator of the hive for another.";
     /// No such thing, or the caller may not know of it.
     NotFound = "not_found" NOT_FOUND, "There is no such thing",
         "Check the id; things of other users are not visible to keys of the roles external and bot.";
@@ -110,9 +116,21 @@ catalogue! {
     /// There is room for no more bots.
     BotLimitReached = "bot_limit_reached" CONFLICT, "There is room for no more bots",
         "Remove a bot, or raise bots.max_bots or bots.last_port.";
+    /// There is such a user.
+    UserExists = "user_exists" CONFLICT, "There is such a user already",
+        "Change the user that is there, or choose another name.";
+    /// The key was revoked or has expired.
+    KeyNotInForce = "key_not_in_force" CONFLICT, "The key is not in force",
+        "Make a new key.";
+    /// Two keys of the same rotation are in force.
+    RotationRunning = "rotation_running" CONFLICT, "The key is being rotated already",
+        "Wait until the old key has expired, or revoke one of the two.";
+    /// There is room for no more users or keys.
+    AccessLimitReached = "access_limit_reached" CONFLICT, "There is room for no more users or keys",
+        "Remove what is not used any more, or raise the limit that detail names.";
     /// It would leave nobody who can make keys.
-    LastAdminKey = "last_admin_key" CONFLICT, "That is the last admin key",
-        "Make another admin key first.";
+    LastAdminKey = "last_admin_key" CONFLICT, "That would leave the hive without an admin",
+        "Make another admin key first, one that does not expire.";
     /// The request made its key already.
     KeyMadeAlready = "key_made_already" CONFLICT, "The key was made already",
         "If its text was lost, revoke that key and make another with a new Idempotency-Key.";

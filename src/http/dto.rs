@@ -1,15 +1,19 @@
 //! Shapes of the wire that the model does not have.
 
-use deia_hive::{
-    auth::{Permission, Principal, Role},
-    model::{
-        BotName, BotSpec, Capabilities, CommandExecutor, Executor, KeyId, KeyInfo, NewTask,
-        SimulatedExecutor, Task, TaskId, TaskStatus, Timestamp, Violation, schema::Entity,
-    },
+mod access;
+
+use deia_hive::model::{
+    BotName, BotSpec, Capabilities, CommandExecutor, Executor, NewTask, SimulatedExecutor, Task,
+    TaskId, TaskStatus, Timestamp, Violation, schema::Entity,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
+
+pub(super) use access::{
+    CanIAnswer, CanIBody, CreatedKey, NewKeyBody, NewUserBody, RoleInfo, RotateKeyBody,
+    UserChangeBody, WhoAmI,
+};
 
 use super::{
     catalogue::Code,
@@ -131,88 +135,6 @@ impl TryFrom<BotSpecBody> for BotSpec {
 pub(super) struct LogLines {
     /// The last lines, the oldest first.
     pub(super) lines: Vec<String>,
-}
-
-/// A key to be made.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct NewKeyBody {
-    /// Who acts with it: the submitter of tasks and the actor of events.
-    #[schema(example = "ci")]
-    pub(super) user: String,
-    /// What it may do.
-    pub(super) role: Role,
-    /// From when on it is refused; never when absent.
-    #[serde(default)]
-    #[schema(value_type = Option<String>, format = DateTime)]
-    pub(super) expires_at: Option<Timestamp>,
-}
-
-/// A new key: the only time that its text is seen.
-#[derive(Serialize, ToSchema)]
-pub(super) struct CreatedKey {
-    /// What listings show of it.
-    #[serde(flatten)]
-    pub(super) info: KeyInfo,
-    /// The key itself. Keep it: it is not shown again.
-    #[schema(
-        example = "deia_01h455vb4pex5vsknk084sn02q_abcdefghijklmnopqrstuvwxyz234567_89abcdef"
-    )]
-    pub(super) key: String,
-}
-
-/// Who the caller is.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct WhoAmI {
-    /// The user that acts with this key.
-    user: String,
-    /// What they may do, in one word.
-    role: Role,
-    /// The key.
-    #[schema(value_type = String, example = "key_01h455vb4pex5vsknk084sn02q")]
-    key_id: KeyId,
-    /// What they may do.
-    #[schema(example = json!(["task:submit", "task:read", "task:cancel"]))]
-    permissions: Vec<&'static str>,
-}
-
-impl From<Principal> for WhoAmI {
-    fn from(who: Principal) -> Self {
-        Self {
-            user: who.user.to_string(),
-            permissions: permissions(who.role),
-            role: who.role,
-            key_id: who.key,
-        }
-    }
-}
-
-/// A role and what it includes.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct RoleInfo {
-    /// The role.
-    role: Role,
-    /// What it may do.
-    permissions: Vec<&'static str>,
-    /// Whether it sees only the tasks that its own user submitted.
-    sees_only_its_own: bool,
-}
-
-impl From<Role> for RoleInfo {
-    fn from(role: Role) -> Self {
-        Self {
-            role,
-            permissions: permissions(role),
-            sees_only_its_own: role.sees_only_its_own(),
-        }
-    }
-}
-
-fn permissions(role: Role) -> Vec<&'static str> {
-    let granted = Permission::ALL
-        .iter()
-        .filter(|permission| role.may(**permission));
-    granted.map(|permission| permission.as_str()).collect()
 }
 
 /// An entry of the catalogue of errors.

@@ -2,12 +2,13 @@
 
 use actix_web::{HttpRequest, http::StatusCode};
 use deia_hive::{
-    auth::Principal,
-    model::TraceContext,
+    auth::{Denial, Principal},
+    model::{KeyId, TraceContext},
     trace::{self, OpenSpan, SpanKind},
 };
 
 use super::{
+    auth::address,
     catalogue::Code,
     metrics::{InFlight, RouteId},
     problem::Problem,
@@ -83,6 +84,26 @@ impl<'a> Exchange<'a> {
             let trace_id = self.trace.map(|trace| trace.trace());
             tracing::error!(request_id, trace_id, %method, path, cause, "internal error");
         }
+    }
+
+    /// It was refused; what nobody may do is recorded.
+    pub(super) fn refused(&self, problem: &Problem, user: Option<&str>, key: Option<KeyId>) {
+        let code = problem.code();
+        if !matches!(
+            code.status(),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN
+        ) {
+            return;
+        }
+        let route = self.shared.metrics.template(self.route);
+        self.shared.hive.note_denial(Denial {
+            reason: code.as_str(),
+            user: user.map(str::to_owned),
+            address: address(self.request),
+            key,
+            permission: problem.permission(),
+            route: format!("{} {route}", self.request.method()),
+        });
     }
 
     /// It was answered.

@@ -1,12 +1,17 @@
 //! Keys, roles, and who one is.
 
 use actix_web::http::StatusCode;
-use deia_hive::{auth::Role, model::KeyInfo};
+use deia_hive::{
+    HiveError, NewKey,
+    auth::{Principal, Role},
+    model::KeyInfo,
+};
 
 use super::{
     call::Call,
-    dto::{CreatedKey, Items, NewKeyBody, RoleInfo, WhoAmI},
+    dto::{CanIAnswer, CanIBody, CreatedKey, Items, NewKeyBody, RoleInfo, RotateKeyBody, WhoAmI},
     json::decode,
+    problem::Problem,
     route::{Answer, json, ok},
 };
 
@@ -16,7 +21,40 @@ use super::{
 )]
 /// Reads who the caller is.
 pub(super) async fn whoami(call: Call) -> Answer {
-    ok(&WhoAmI::from(call.who))
+    let key = call.who.key().and_then(|id| call.hive().known_key(id));
+    let address = call.address();
+    ok(&WhoAmI::new(call.who, address, key))
+}
+
+#[utoipa::path(
+    post, path = "/api/v1/auth/can-i", tag = "auth", operation_id = "can_i",
+    request_body = CanIBody,
+    responses((status = 200, description = "Whether the caller may do that", body = CanIAnswer))
+)]
+/// Tells whether the caller may do something. Nothing is done.
+pub(super) async fn can_i(mut call: Call) -> Answer {
+    let body: CanIBody = call.body().await?;
+    let (allowed, reason) = may(&call, &body).await?;
+    ok(&CanIAnswer { allowed, reason })
+}
+
+async fn may(call: &Call, body: &CanIBody) -> Result<(bool, String), Problem> {
+    let Principal { role, .. } = call.who;
+    if !role.may(body.permission) {
+        return Ok((false, format!("the role {role} does not have it")));
+    }
+    if !call.who.may(body.permission) {
+        let why = "the role has it, and the key is narrower than its role";
+        return Ok((false, why.to_owned()));
+    }
+    let Some(task) = body.task else {
+        return Ok((true, format!("the role {role} has it")));
+    };
+    match call.hive().task(&call.who, task).await {
+        Ok(_) => Ok((true, format!("the role {role} has it, and sees the task"))),
+        Err(HiveError::NotFound { .. }) => Ok((false, format!("there is no task {task}"))),
+        Err(other) => Err(other.into()),
+    }
 }
 
 #[utoipa::path(
@@ -40,24 +78,54 @@ pub(super) async fn list(call: Call) -> Answer {
 }
 
 #[utoipa::path(
+    get, path = "/api/v1/auth/keys/{id}", tag = "auth", operation_id = "get_key",
+    params(("id" = String, Path, description = "The key")),
+    responses((status = 200, description = "The key, without its secret", body = KeyInfo))
+)]
+/// Reads a key.
+pub(super) async fn get(call: Call) -> Answer {
+    ok(&call.hive().key(call.id("key")?).await?)
+}
+
+#[utoipa::path(
     post, path = "/api/v1/auth/keys", tag = "auth", operation_id = "create_key",
     params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters: the same key and body make one key only. Its text is shown once, so a repetition is answered with 409 and the id of the key")),
+    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters: the same key and body make one key only. Its text is shown once, so a repetition is answered with 409 and the id of the key")),
     request_body = NewKeyBody,
-    responses((status = 201, description = "Made; the key itself is shown this once", body = CreatedKey))
+    responses((status = 201, description = "Made; the key itself is shown this once. A user who is not there is made with the role of the key, by who may make users", body = CreatedKey))
 )]
 /// Makes a key.
 pub(super) async fn create(mut call: Call) -> Answer {
-    let body = call.bytes().await?;
-    let dedup = call.dedup(&body)?;
-    let NewKeyBody {
-        user,
-        role,
-        expires_at,
-    } = decode(&body)?;
-    let made = call
-        .hive()
-        .create_key(&call.who, user, role, expires_at, dedup)
-        .await?;
+    let bytes = call.bytes().await?;
+    let dedup = call.dedup(&bytes)?;
+    let body: NewKeyBody = decode(&bytes)?;
+    shown_once(
+        call.hive()
+            .create_key(&call.who, body.into(), dedup)
+            .await?,
+    )
+}
+
+#[utoipa::path(
+    post, path = "/api/v1/auth/keys/{id}/rotate", tag = "auth", operation_id = "rotate_key",
+    params(("id" = String, Path, description = "The key in force"), ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters: the same key and body make one key only. Its text is shown once, so a repetition is answered with 409 and the id of the key")),
+    request_body = Option<RotateKeyBody>,
+    responses((status = 201, description = "The new key, shown this once; the old one goes on for the overlap, and is refused from then on", body = CreatedKey))
+)]
+/// Puts a new key in the place of one in force.
+pub(super) async fn rotate(mut call: Call) -> Answer {
+    let id = call.id("key")?;
+    let bytes = call.optional_bytes().await?;
+    let dedup = call.dedup(&bytes)?;
+    let body: RotateKeyBody = match bytes.is_empty() {
+        true => RotateKeyBody::default(),
+        false => decode(&bytes)?,
+    };
+    let (hive, rotation) = (call.hive(), body.into());
+    shown_once(hive.rotate_key(&call.who, id, rotation, dedup).await?)
+}
+
+fn shown_once(made: NewKey) -> Answer {
     let body = CreatedKey {
         info: made.info,
         key: made.text,

@@ -11,7 +11,7 @@ use utoipa::{
 
 use super::{
     auth::Access, bots, dto, health, keys, logs, meta, metrics, outputs, problem, queue, schemas,
-    supervisors, system, table, tasks, viewer,
+    supervisors, system, table, tasks, users, viewer,
 };
 
 #[derive(OpenApi)]
@@ -29,7 +29,8 @@ use super::{
         queue::get, queue::pause, queue::resume, queue::drain, queue::purge, queue::dead, queue::requeue,
         system::status, system::health, system::restart,
         supervisors::tree, supervisors::node, supervisors::restart, supervisors::suspend, supervisors::resume,
-        keys::whoami, keys::roles, keys::list, keys::create, keys::revoke,
+        keys::whoami, keys::can_i, keys::roles, keys::list, keys::get, keys::create, keys::rotate, keys::revoke,
+        users::list, users::create, users::get, users::change, users::delete,
         meta::openapi, meta::errors, meta::error,
         schemas::list, schemas::get, viewer::page,
     ),

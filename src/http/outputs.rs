@@ -45,8 +45,10 @@ pub(super) async fn get(call: Call) -> Answer {
         &call,
         "application/octet-stream",
         move |mut sink| async move {
-            if pass_on(output, offset, end, &mut sink).await == Err(Over::Stopping) {
-                sink.break_off("the server stops").await;
+            match pass_on(output, offset, end, &mut sink).await {
+                Err(Over::Stopping) => sink.break_off("the server stops").await,
+                Err(Over::Refused) => sink.break_off("the key is not accepted any more").await,
+                Ok(()) | Err(Over::Unread) => {}
             }
         },
     )?;

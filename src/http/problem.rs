@@ -10,13 +10,14 @@ use actix_web::{
 };
 use deia_hive::{
     HiveError,
-    auth::{AuthError, Permission, Principal},
+    auth::{AuthError, Denied, Permission, Principal},
     ledger::Refusal,
     model::Violation,
 };
 use serde::Serialize;
 
 use super::{catalogue::Code, wire};
+use crate::telemetry::redact::redact;
 
 /// How soon a refused request is worth repeating.
 const RETRY_OVERLOADED: Duration = Duration::from_secs(1);
@@ -90,7 +91,13 @@ impl Problem {
     }
 
     /// The body is wrong in these places.
-    pub fn invalid(errors: Vec<Violation>) -> Self {
+    pub fn invalid(mut errors: Vec<Violation>) -> Self {
+        for text in errors
+            .iter_mut()
+            .flat_map(|e| [&mut e.pointer, &mut e.detail])
+        {
+            *text = redact(text).into_owned();
+        }
         let detail = match errors.as_slice() {
             [one] if one.pointer.is_empty() => format!("the body {}", one.detail),
             [one] => format!("{} {}", one.pointer, one.detail),
@@ -107,7 +114,7 @@ impl Problem {
             Code::InvalidParameter,
             format!("the parameter {name} {why}"),
         );
-        problem.0.parameter = Some(name.into());
+        problem.0.parameter = Some(redact(name).into_owned());
         problem
     }
 
@@ -121,9 +128,12 @@ impl Problem {
     /// The caller lacks that permission.
     pub fn denied(who: &Principal, permission: Permission) -> Self {
         let detail = format!(
-            "this needs the permission {}, which the role {} does not have",
+            "this needs the permission {}, which {} does not have",
             permission.as_str(),
-            who.role
+            match who.role.may(permission) {
+                true => "the key, as narrow as it was made,".to_owned(),
+                false => format!("the role {}", who.role),
+            }
         );
         let mut problem = Self::new(Code::PermissionDenied, detail);
         problem.0.permission = Some(permission);
@@ -168,6 +178,11 @@ impl Problem {
         self.0.code
     }
 
+    /// The permission that is lacking.
+    pub(super) fn permission(&self) -> Option<Permission> {
+        self.0.permission
+    }
+
     /// What the log is told and the caller is not.
     pub(super) fn cause(&self) -> Option<&str> {
         self.0.cause.as_deref()
@@ -181,7 +196,8 @@ impl Problem {
             title: facts.code.title(),
             status: facts.code.status().as_u16(),
             code: facts.code.as_str(),
-            detail: sentence(&facts.detail, facts.code.hint()),
+            // A caller may have put a key where it does not belong.
+            detail: sentence(&redact(&facts.detail), facts.code.hint()),
             request_id,
             errors: &facts.errors,
             parameter: facts.parameter.as_deref(),
@@ -203,9 +219,11 @@ impl Problem {
 fn usual_header(code: Code) -> Option<(HeaderName, HeaderValue)> {
     match code {
         Code::KeyMissing => Some((WWW_AUTHENTICATE, CHALLENGE)),
-        Code::KeyMalformed | Code::KeyUnknown | Code::KeyRevoked | Code::KeyExpired => {
-            Some((WWW_AUTHENTICATE, CHALLENGE_INVALID))
-        }
+        Code::KeyMalformed
+        | Code::KeyUnknown
+        | Code::KeyRevoked
+        | Code::KeyExpired
+        | Code::UserInactive => Some((WWW_AUTHENTICATE, CHALLENGE_INVALID)),
         Code::Overloaded | Code::ReadTimeout => Some(retry_after(RETRY_OVERLOADED)),
         Code::Unavailable | Code::Unhealthy => Some(retry_after(RETRY_UNAVAILABLE)),
         _ => None,
@@ -234,15 +252,17 @@ impl From<wire::Refusal> for Problem {
     }
 }
 
-impl From<AuthError> for Problem {
-    fn from(error: AuthError) -> Self {
-        let code = match error {
+impl From<Denied> for Problem {
+    fn from(denied: Denied) -> Self {
+        let code = match denied.why {
             AuthError::Malformed(_) => Code::KeyMalformed,
             AuthError::Unknown => Code::KeyUnknown,
             AuthError::Revoked => Code::KeyRevoked,
             AuthError::Expired => Code::KeyExpired,
+            AuthError::UserInactive => Code::UserInactive,
+            AuthError::Address => Code::AddressNotAllowed,
         };
-        Self::new(code, error.to_string())
+        Self::new(code, denied.why.to_string())
     }
 }
 
@@ -252,6 +272,11 @@ impl From<HiveError> for Problem {
             HiveError::NotFound { kind, id } => return Self::not_found(kind, &id),
             HiveError::Invalid(violations) => return Self::invalid(violations),
             HiveError::Internal(cause) => return Self::internal(cause),
+            HiveError::MayNotGive(permission) => {
+                let mut problem = Self::new(Code::PermissionDenied, error.to_string());
+                problem.0.permission = Some(permission);
+                return problem;
+            }
             HiveError::TaskNotFinished { .. } => Code::TaskNotFinished,
             HiveError::NoOutput(_) => Code::NoOutput,
             HiveError::BeyondOutput { .. } => Code::BeyondOutput,
@@ -273,7 +298,10 @@ impl From<HiveError> for Problem {
 
 fn refusal_code(refusal: &Refusal) -> Code {
     match refusal {
-        Refusal::NoSuchTask(_) | Refusal::NoSuchBot(_) | Refusal::NoSuchKey(_) => Code::NotFound,
+        Refusal::NoSuchTask(_)
+        | Refusal::NoSuchBot(_)
+        | Refusal::NoSuchKey(_)
+        | Refusal::NoSuchUser(_) => Code::NotFound,
         Refusal::TaskIsFinal { .. } => Code::TaskIsFinal,
         Refusal::TaskIsRunning(_) => Code::TaskIsRunning,
         Refusal::TaskIsUnfinished { .. } => Code::TaskIsUnfinished,
@@ -282,105 +310,15 @@ fn refusal_code(refusal: &Refusal) -> Code {
         Refusal::VersionMismatch { .. } => Code::VersionMismatch,
         Refusal::BotInUse(_) => Code::BotInUse,
         Refusal::NoRoomForBot(_) => Code::BotLimitReached,
-        Refusal::LastAdminKey => Code::LastAdminKey,
         Refusal::KeyMadeAlready(_) => Code::KeyMadeAlready,
+        Refusal::UserExists(_) => Code::UserExists,
+        Refusal::KeyNotInForce(_) => Code::KeyNotInForce,
+        Refusal::RotationRunning(_) => Code::RotationRunning,
+        Refusal::NoRoomForAccess(_) => Code::AccessLimitReached,
+        Refusal::LastAdminKey | Refusal::LastAdmin(_) => Code::LastAdminKey,
         Refusal::Invalid(_) => Code::InvalidInput,
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use actix_web::http::StatusCode;
-    use deia_hive::auth::KeyError;
-
-    use super::*;
-
-    #[test]
-    fn errors_of_the_hive_have_their_codes() {
-        let bot = "b".parse::<deia_hive::model::BotName>().unwrap();
-        let task = deia_hive::model::TaskId::new();
-        let status = deia_hive::model::TaskStatus::Completed;
-        let cases = [
-            (HiveError::BadCursor, Code::BadCursor),
-            (HiveError::NoOutput("x".into()), Code::NoOutput),
-            (HiveError::BeyondOutput { length: 1 }, Code::BeyondOutput),
-            (HiveError::PartRefused("x".into()), Code::PartRefused),
-            (HiveError::RestartRefused("x".into()), Code::RestartRefused),
-            (HiveError::StorageFull, Code::StorageFull),
-            (HiveError::Overloaded, Code::Overloaded),
-            (HiveError::ReadTimeout, Code::ReadTimeout),
-            (HiveError::Unavailable("stopping"), Code::Unavailable),
-            (HiveError::Internal("secret".into()), Code::Internal),
-            (HiveError::Invalid(vec![]), Code::InvalidInput),
-            (
-                HiveError::TaskNotFinished { task, status },
-                Code::TaskNotFinished,
-            ),
-            (
-                HiveError::Refused(Refusal::TaskIsFinal { task, status }),
-                Code::TaskIsFinal,
-            ),
-            (
-                HiveError::Refused(Refusal::TaskIsRunning(task)),
-                Code::TaskIsRunning,
-            ),
-            (
-                HiveError::Refused(Refusal::TaskIsUnfinished { task, status }),
-                Code::TaskIsUnfinished,
-            ),
-            (
-                HiveError::Refused(Refusal::DedupKeyInUse(task)),
-                Code::DedupKeyInUse,
-            ),
-            (
-                HiveError::Refused(Refusal::BotInUse(bot.clone())),
-                Code::BotInUse,
-            ),
-            (
-                HiveError::Refused(Refusal::NoRoomForBot("x".into())),
-                Code::BotLimitReached,
-            ),
-            (
-                HiveError::Refused(Refusal::LastAdminKey),
-                Code::LastAdminKey,
-            ),
-            (
-                HiveError::Refused(Refusal::IdempotencyMismatch),
-                Code::IdempotencyMismatch,
-            ),
-            (Refusal::NoSuchBot(bot).into(), Code::NotFound),
-        ];
-        for (error, code) in cases {
-            assert_eq!(Problem::from(error.clone()).code(), code, "{error:?}");
-        }
-        for (error, code) in [
-            (AuthError::Malformed(KeyError::Checksum), Code::KeyMalformed),
-            (AuthError::Unknown, Code::KeyUnknown),
-            (AuthError::Revoked, Code::KeyRevoked),
-            (AuthError::Expired, Code::KeyExpired),
-        ] {
-            assert_eq!(Problem::from(error).code(), code);
-        }
-    }
-
-    #[actix_web::test]
-    async fn the_cause_of_an_internal_error_is_not_told() {
-        let response = Problem::internal("secret path").into_response("r1");
-        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
-        let body = actix_web::body::to_bytes(response.into_body())
-            .await
-            .unwrap();
-        let text = std::str::from_utf8(&body).unwrap();
-        assert!(
-            text.contains("internal_error") && !text.contains("secret"),
-            "{text}"
-        );
-    }
-
-    #[test]
-    fn a_wait_is_rounded_up_to_whole_seconds() {
-        for (millis, seconds) in [(0, "1"), (1, "1"), (1_000, "1"), (1_001, "2")] {
-            assert_eq!(retry_after(Duration::from_millis(millis)).1, seconds);
-        }
-    }
-}
+mod tests;

@@ -37,6 +37,7 @@ use super::{
     secure,
     wire::Connection,
 };
+use crate::telemetry::redact::redact;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -243,11 +244,12 @@ where
     let mut exchange = Exchange::begin(&hold, id, &request);
     let (hive, limits) = (&shared.hive, &shared.limits);
     let (standing, who) = admit(hive, limits, &request, what.access, what.class);
-    let answer = match who {
-        Err(problem) => Err(problem),
+    let (user, key, answer) = match who {
+        Err(refused) => (refused.user, refused.key, Err(refused.problem)),
         Ok(who) => {
             exchange.is_of(&who);
-            match hold.admission.enter(what.class).await {
+            let (user, key) = (Some(who.user.clone()), who.key());
+            let answer = match hold.admission.enter(what.class).await {
                 Err(problem) => Err(problem),
                 Ok(_place) => {
                     let (body, trace) = (payload.into_inner(), exchange.traceparent());
@@ -256,9 +258,13 @@ where
                         Ok(call) => handler(call).await,
                     }
                 }
-            }
+            };
+            (user, key, answer)
         }
     };
+    if let Err(problem) = &answer {
+        exchange.refused(problem, user.as_deref(), key);
+    }
     finish(&request, exchange, standing, answer)
 }
 
@@ -331,6 +337,7 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
             && bytes
                 .iter()
                 .all(|b| b.is_ascii_alphanumeric() || b"._:-".contains(b))
+            && value.to_str().is_ok_and(|id| redact(id) == id)
     };
     headers
         .get(REQUEST_ID)
@@ -377,7 +384,22 @@ pub(super) fn ok(body: &impl serde::Serialize) -> Answer {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn a_request_id_can_be_written_anywhere(bytes: Vec<u8>) {
+            let mut headers = HeaderMap::new();
+            if let Ok(value) = HeaderValue::from_bytes(&bytes) {
+                headers.insert(REQUEST_ID, value);
+            }
+            let id = request_id(&headers);
+            let plain = |b: &u8| b.is_ascii_alphanumeric() || b"._:-".contains(b);
+            prop_assert!((1..=128).contains(&id.len()) && id.as_bytes().iter().all(plain));
+        }
+    }
 
     #[test]
     fn a_usable_request_id_is_kept() {

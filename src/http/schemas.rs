@@ -86,13 +86,19 @@ fn batch_accepted() -> Value {
 }
 
 fn new_key() -> Value {
-    json!({"user": "ci", "role": "external", "expires_at": "2027-11-20T08:00:00.000Z"})
+    json!({
+        "user": "ci", "role": "external", "name": "nightly builds",
+        "scopes": ["task:submit", "task:read"], "allow_ips": ["192.0.2.7", "2001:db8::/32"],
+        "bot": null, "expires_at": "2027-11-20T08:00:00.000Z",
+    })
 }
 
 fn created_key() -> Value {
     json!({
-        "id": KEY, "user": "ci", "role": "external",
+        "id": KEY, "name": "nightly builds", "user": "ci", "role": "external",
+        "scopes": null, "allow_ips": [], "bot": null, "family": KEY,
         "created_at": "2026-11-20T08:00:00.000Z", "expires_at": null, "revoked_at": null,
+        "last_used_at": null,
         "key": "deia_01h455vb4pex5vsknk084sn02q_abcdefghijklmnopqrstuvwxyz234567_89abcdef",
     })
 }
@@ -101,6 +107,7 @@ fn who_am_i() -> Value {
     json!({
         "user": "ci", "role": "external", "key_id": KEY,
         "permissions": ["task:submit", "task:read", "task:cancel"],
+        "sees_only_its_own": true, "bot": null, "address": "192.0.2.7", "key": null,
     })
 }
 

@@ -1,8 +1,11 @@
 //! Answers that are made while they are read: as fast as the reader, in bounded
-//! memory, bounded in number, and over when the server stops.
+//! memory, bounded in number, and over when the server stops or when who reads
+//! would not be let in any more.
 
 use std::{
     io,
+    net::IpAddr,
+    pin::pin,
     time::{Duration, Instant},
 };
 
@@ -12,6 +15,7 @@ use actix_web::{
     http::header::{CONTENT_TYPE, HeaderValue},
     web::Bytes,
 };
+use deia_hive::{Hive, auth::Principal};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 
 use super::call::Call;
@@ -31,6 +35,36 @@ pub(super) enum Over {
     Unread,
     /// The server stops.
     Stopping,
+    /// Who reads it would not be let in any more.
+    Refused,
+}
+
+/// Who reads, and by what right.
+struct Reader {
+    hive: Hive,
+    who: Principal,
+    from: Option<IpAddr>,
+    changes: watch::Receiver<()>,
+}
+
+impl Reader {
+    fn of(call: &Call) -> Self {
+        Self {
+            hive: call.hive().clone(),
+            who: call.who.clone(),
+            from: call.address(),
+            changes: call.hive().access_changes(),
+        }
+    }
+
+    /// Whether they have the right still. One that has changed in any way is not
+    /// the one they were let in with.
+    fn may_go_on(&self) -> Result<(), Over> {
+        match self.hive.still(&self.who, self.from) {
+            Ok(now) if now == self.who => Ok(()),
+            _ => Err(Over::Refused),
+        }
+    }
 }
 
 /// Where the pieces of an answer go.
@@ -38,12 +72,14 @@ pub(super) struct Sink {
     pieces: mpsc::Sender<io::Result<Bytes>>,
     stopping: watch::Receiver<bool>,
     sent: Instant,
+    reader: Reader,
     _slot: OwnedSemaphorePermit,
 }
 
 impl Sink {
     /// Hands over a piece as soon as the reader has room for it.
     pub(super) async fn send(&mut self, piece: impl Into<Bytes>) -> Result<(), Over> {
+        self.reader.may_go_on()?;
         let sending = tokio::time::timeout(SLOW_READER_AFTER, self.pieces.send(Ok(piece.into())));
         tokio::select! {
             biased;
@@ -60,11 +96,16 @@ impl Sink {
 
     /// Waits for that, or until there is nobody to wait for.
     pub(super) async fn wait<T>(&mut self, what: impl Future<Output = T>) -> Result<T, Over> {
-        tokio::select! {
-            biased;
-            () = self.pieces.closed() => Err(Over::Unread),
-            _ = self.stopping.wait_for(|stopping| *stopping) => Err(Over::Stopping),
-            come = what => Ok(come),
+        let mut what = pin!(what);
+        loop {
+            self.reader.may_go_on()?;
+            tokio::select! {
+                biased;
+                () = self.pieces.closed() => return Err(Over::Unread),
+                _ = self.stopping.wait_for(|stopping| *stopping) => return Err(Over::Stopping),
+                changed = self.reader.changes.changed() => changed.map_err(|_| Over::Stopping)?,
+                come = &mut what => return Ok(come),
+            }
         }
     }
 
@@ -102,6 +143,7 @@ where
         pieces,
         stopping: call.stop_signal(),
         sent: Instant::now(),
+        reader: Reader::of(call),
         _slot: call.stream_slot()?,
     };
     actix_web::rt::spawn(make(sink));

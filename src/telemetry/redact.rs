@@ -30,7 +30,7 @@ impl<W: Write> Write for Redacting<W> {
 }
 
 /// The text without what looks like a key of ours, a webhook secret or a bearer token.
-fn redact(text: &str) -> Cow<'_, str> {
+pub(crate) fn redact(text: &str) -> Cow<'_, str> {
     let mut out = String::new();
     let mut rest = text;
     while let Some((start, end)) = first_secret(rest) {

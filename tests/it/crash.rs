@@ -13,16 +13,15 @@ use std::{
 };
 
 use deia_hive::{
-    config::Layers,
     ledger::Store,
-    model::{Action, Event, PageRequest, Task, TaskFilter, TaskStatus},
-    store::{SqliteOptions, SqliteStore},
+    model::{Action, PageRequest, Task, TaskFilter, TaskStatus},
+    store::SqliteStore,
 };
 use nix::sys::signal::{Signal, kill};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{PATIENCE, TestApp, command};
+use crate::support::{PATIENCE, TestApp, all_events, command, store_in};
 
 /// Points at which the server is ended, and on which pass.
 const POINTS: &[&str] = &[
@@ -244,11 +243,7 @@ async fn nothing_acknowledged_is_lost_or_done_twice() {
 
 /// Compares what the store holds with what was promised.
 async fn check(data_dir: &Path, load: &Load) {
-    let config = Layers::default()
-        .set("data_dir", data_dir.display().to_string())
-        .load()
-        .unwrap();
-    let store = SqliteStore::open(SqliteOptions::from_config(&config)).unwrap();
+    let store = store_in(data_dir);
     assert!(store.previous_shutdown_clean());
     let tasks = all_tasks(&store).await;
     let acknowledged = load.acknowledged.lock().unwrap().clone();
@@ -316,17 +311,5 @@ async fn all_tasks(store: &SqliteStore) -> Vec<Task> {
             assert_eq!(ids.len(), tasks.len());
             return tasks;
         }
-    }
-}
-
-async fn all_events(store: &SqliteStore) -> Vec<Event> {
-    let mut events: Vec<Event> = Vec::new();
-    loop {
-        let after = events.last().map_or(0, |event| event.seq);
-        let more = store.events(after, 10_000).await.unwrap();
-        if more.is_empty() {
-            return events;
-        }
-        events.extend(more);
     }
 }

@@ -7,7 +7,11 @@ use std::{path::Path, process::Command};
 use crate::support::TestApp;
 
 /// The guides whose examples are run, each against a hive of its own.
-const GUIDES: &[&str] = &["README.md", "docs/OPERATIONS.md"];
+const GUIDES: &[&str] = &[
+    "README.md",
+    "docs/OPERATIONS.md",
+    "docs/AUTHENTICATION-GUIDE.md",
+];
 
 /// The blocks of a guide that a shell can run.
 fn examples(text: &str) -> Vec<String> {

@@ -7,7 +7,11 @@
     reason = "a test fails by panicking"
 )]
 
+mod access;
+mod access_table;
+mod admin_key;
 mod admission;
+mod cli_access;
 mod cli_bots;
 mod cli_comfort;
 mod cli_operate;
@@ -32,7 +36,10 @@ mod openapi;
 mod outputs;
 mod programs;
 mod restart;
+mod roles;
 mod schemas;
+mod secrets;
+mod sight;
 mod supervisors;
 mod support;
 mod tidy;

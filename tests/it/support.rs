@@ -8,6 +8,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use deia_hive::{
+    config::Layers,
+    ledger::Store as _,
+    model::Event,
+    store::{SqliteOptions, SqliteStore},
+};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -375,4 +381,26 @@ fn collect(mut from: impl Read + Send + 'static, log: Arc<Mutex<String>>) {
             log.lock().unwrap().push_str(&text);
         }
     });
+}
+
+/// What a hive that is not running has stored.
+pub(crate) fn store_in(data_dir: &Path) -> SqliteStore {
+    let config = Layers::default()
+        .set("data_dir", data_dir.display().to_string())
+        .load()
+        .unwrap();
+    SqliteStore::open(SqliteOptions::from_config(&config)).unwrap()
+}
+
+/// The whole event log.
+pub(crate) async fn all_events(store: &SqliteStore) -> Vec<Event> {
+    let mut events: Vec<Event> = Vec::new();
+    loop {
+        let after = events.last().map_or(0, |event| event.seq);
+        let more = store.events(after, 10_000).await.unwrap();
+        if more.is_empty() {
+            return events;
+        }
+        events.extend(more);
+    }
 }

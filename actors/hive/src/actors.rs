@@ -1,5 +1,6 @@
 //! The actors of the hive, one room each.
 
+pub(crate) mod access;
 pub(crate) mod bots;
 pub(crate) mod ledger;
 pub(crate) mod retention;

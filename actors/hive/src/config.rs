@@ -3,6 +3,7 @@
 //! `config/deia.yaml` is both the documentation of every key and the source of
 //! every default: it is compiled in, so the two cannot differ.
 
+mod auth;
 mod check;
 mod document;
 mod inspect;
@@ -12,6 +13,7 @@ mod settings;
 mod tasks;
 mod tls;
 
+pub use auth::AuthSettings;
 pub use check::{ConfigError, Problem};
 pub use document::{Setting, page, schema, settings};
 pub use inspect::{differences, inspect};

@@ -1,7 +1,7 @@
 //! Why the hive did not do what it was asked.
 
 use crate::{
-    auth::KeyError,
+    auth::{KeyError, Permission},
     ledger::{Refusal, StoreError},
     model::{TaskId, TaskStatus, Violation},
 };
@@ -18,6 +18,9 @@ pub enum HiveError {
         /// Which.
         id: String,
     },
+    /// The caller would give away what they do not have.
+    #[error("nobody gives what they do not have, and you do not have {}", .0.as_str())]
+    MayNotGive(Permission),
     /// The input is wrong, in these places.
     #[error("the input is not valid")]
     Invalid(Vec<Violation>),
@@ -95,6 +98,10 @@ impl From<Refusal> for HiveError {
             Refusal::NoSuchKey(id) => Self::NotFound {
                 kind: "key",
                 id: id.to_string(),
+            },
+            Refusal::NoSuchUser(name) => Self::NotFound {
+                kind: "user",
+                id: name,
             },
             Refusal::Invalid(violations) => Self::Invalid(violations),
             other => Self::Refused(other),

@@ -8,6 +8,7 @@ mod metrics;
 mod outputs;
 mod parts;
 mod queue;
+mod recover;
 mod restart;
 mod spans;
 mod start;
@@ -15,8 +16,10 @@ mod stop;
 mod tasks;
 #[cfg(test)]
 mod tests;
+mod users;
 
 use std::{
+    net::IpAddr,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicU8, Ordering},
@@ -26,10 +29,13 @@ use std::{
 
 pub use data_dir::DataDirError;
 use deia_supervision::{ChildSpec, Handle, Tree, TreeStatus};
+pub use keys::KeyRotation;
 pub use parts::PartAction;
 pub use queue::{Changed, Drained};
+pub use recover::{AdminKeyReset, reset_admin_key};
 pub use restart::RestartCheck;
 pub use start::HiveStartError;
+use tokio::sync::watch;
 
 use self::data_dir::DataDir;
 use crate::{
@@ -37,7 +43,7 @@ use crate::{
         bots::{Board, Launcher, Outputs},
         scheduler::Scheduler,
     },
-    auth::{AuthError, Keyring, Principal},
+    auth::{Denial, Denials, Denied, Keyring, Principal},
     config::Config,
     ledger::{FlowMeter, Ledger, TaskWatch},
     model::{Bot, KeyInfo, Submitted, Timestamp},
@@ -86,6 +92,7 @@ struct Inner {
     config: Arc<Config>,
     ledger: Ledger,
     keyring: Arc<Keyring>,
+    denials: Arc<Denials>,
     board: Board,
     outputs: Outputs,
     watch: TaskWatch,
@@ -127,12 +134,32 @@ impl Hive {
         &self.inner.config
     }
 
-    /// Who comes with this key. Takes no lock and does no I/O.
+    /// Who comes with this key, from there. Takes no lock and does no I/O.
     ///
     /// # Errors
-    /// [`AuthError`], with nothing in it that the bearer did not know.
-    pub fn authenticate(&self, key: &str) -> Result<Principal, AuthError> {
-        self.inner.keyring.authenticate(key, Timestamp::now())
+    /// [`Denied`], with nothing in it that the bearer did not know.
+    pub fn authenticate(&self, key: &str, from: Option<IpAddr>) -> Result<Principal, Denied> {
+        let now = Timestamp::now();
+        self.inner.keyring.authenticate(key, from, now)
+    }
+
+    /// Who they are now, and whether they would still be let in: what somebody is
+    /// asked who has a long answer.
+    ///
+    /// # Errors
+    /// [`Denied`], when they would not be let in now.
+    pub fn still(&self, who: &Principal, from: Option<IpAddr>) -> Result<Principal, Denied> {
+        self.inner.keyring.still(who, from, Timestamp::now())
+    }
+
+    /// Is told whenever keys or users have changed.
+    pub fn access_changes(&self) -> watch::Receiver<()> {
+        self.inner.keyring.changes()
+    }
+
+    /// Notes that a request was refused. It is recorded a little later.
+    pub fn note_denial(&self, denial: Denial) {
+        self.inner.denials.note(denial);
     }
 
     /// Whether it takes work: started, and not stopping.

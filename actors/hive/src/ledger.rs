@@ -5,6 +5,7 @@
 //! is done is the business of the [`Store`]; nothing here assumes one node, a
 //! file, or a thread.
 
+mod access;
 mod command;
 mod flow;
 mod hint;
@@ -13,6 +14,7 @@ mod offers;
 mod store;
 mod watch;
 
+pub use access::{AccessCommand, AccessLimits};
 pub use command::{
     AttemptReport, BotDelta, Claim, ClaimedTask, Command, Dedup, FinishOutcome, Outcome,
     ProgressReport, Refusal, TaskPolicy, TypePolicy,

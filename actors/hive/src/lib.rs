@@ -29,6 +29,6 @@ pub use actors::bots::{
 };
 pub use error::HiveError;
 pub use hive::{
-    Changed, DataDirError, Drained, FrontFactory, Hive, HiveStartError, NewKey, PartAction, PutBot,
-    RestartCheck, Submission,
+    AdminKeyReset, Changed, DataDirError, Drained, FrontFactory, Hive, HiveStartError, KeyRotation,
+    NewKey, PartAction, PutBot, RestartCheck, Submission, reset_admin_key,
 };

@@ -3,6 +3,7 @@
 //! Pure: nothing in here knows of actors, SQL or HTTP. Every type that the
 //! outside sees serialises to the shape of schema version [`SCHEMA_VERSION`].
 
+mod address;
 mod bot;
 mod event;
 mod examples;
@@ -21,7 +22,9 @@ mod task;
 mod time;
 mod trace;
 mod transition;
+mod user;
 
+pub use address::{AddressRange, AddressRangeError};
 pub use bot::{Bot, BotDesired, BotRecord, BotSpec, BotStatus, Capabilities};
 pub use event::{Action, Event, EventLevel, EventResult, NewEvent};
 pub use examples::entities;
@@ -30,7 +33,7 @@ pub use executor::{
 };
 pub use explain::{AwaitedTask, BotFit, Facts, TaskExplanation, TaskHold, explain};
 pub use id::{BotName, IdError, KeyId, LeaseToken, TaskId};
-pub use key::{KeyInfo, KeyRecord};
+pub use key::{AdminHold, KeyGrant, KeyInfo, KeyOwner, KeyRecord, admin_hold};
 pub use new_task::{NewTask, Violation};
 pub use page::{Page, PageRequest};
 pub use plan::{
@@ -44,6 +47,7 @@ pub use task::{Deployment, Priority, Submitted, Task, TaskFilter, TaskStatus, Ta
 pub use time::Timestamp;
 pub use trace::TraceContext;
 pub use transition::{AttemptEnd, NextStep, RetryPolicy, after_attempt};
+pub use user::{User, UserChange};
 
 /// Version of the schemas in this module, named in every export.
 pub const SCHEMA_VERSION: &str = "1.0.0";

@@ -7,7 +7,8 @@
 //! │  ├─ scheduler
 //! │  ├─ bots           dynamic: one actor a bot
 //! │  ├─ launcher       makes the bots that run those that are wanted
-//! │  └─ retention      forgets what is past its time
+//! │  ├─ retention      forgets what is past its time
+//! │  └─ access         writes when keys were used, and who was refused
 //! └─ front             actix-web
 //! ```
 
@@ -23,12 +24,13 @@ use deia_supervision::{
 
 use crate::{
     actors::{
+        access::{AccessClerk, AccessNotes},
         bots::{Board, Launcher, LauncherDeps, ManagedBots, Outputs},
         ledger::LedgerWriter,
         retention::Retention,
         scheduler::{Scheduler, SeatBook},
     },
-    auth::Keyring,
+    auth::{Denials, Keyring},
     config::Config,
     ledger::Ledger,
     metrics::SchedulerMetrics,
@@ -39,11 +41,22 @@ pub(crate) struct Parts {
     pub(crate) config: Arc<Config>,
     pub(crate) ledger: Ledger,
     pub(crate) keyring: Arc<Keyring>,
+    pub(crate) denials: Arc<Denials>,
     pub(crate) board: Board,
     pub(crate) guardian: crate::actors::bots::guardian::Guardian,
     pub(crate) outputs: Outputs,
     pub(crate) tree: Arc<OnceLock<Tree>>,
     pub(crate) scheduling: Arc<SchedulerMetrics>,
+}
+
+impl Parts {
+    fn access_notes(&self) -> AccessNotes {
+        AccessNotes {
+            ledger: self.ledger.clone(),
+            keyring: self.keyring.clone(),
+            denials: self.denials.clone(),
+        }
+    }
 }
 
 /// The tree, and the addresses in it that others need.
@@ -104,13 +117,21 @@ pub(crate) fn declare(parts: &Parts) -> Declared {
             async move { Ok::<_, StartError>(built) }
         })
     };
+    let (access_spec, _) = {
+        let (notes, every) = (parts.access_notes(), parts.config.auth.last_used_every);
+        child("access", move || {
+            let built = AccessClerk::new(notes.clone(), every);
+            async move { Ok::<_, StartError>(built) }
+        })
+    };
     let core = SupervisorSpec::new("core", Strategy::OneForOne)
         .intensity(Intensity::new(10, Duration::from_secs(60)))
         .criticality(Criticality::Critical)
         .child(permanent(scheduler_spec))
         .supervisor(bots_spec)
         .child(permanent(launcher_spec))
-        .child(permanent(retention_spec));
+        .child(permanent(retention_spec))
+        .child(permanent(access_spec));
     let spec = SupervisorSpec::new("hive", Strategy::RestForOne)
         .intensity(Intensity::new(5, Duration::from_secs(60)))
         .child(permanent(ledger_spec))

@@ -13,7 +13,7 @@ use ring::{
     rand::{SecureRandom, SystemRandom},
 };
 
-use crate::model::KeyId;
+use crate::model::{KeyGrant, KeyId, KeyRecord};
 
 const SECRET_BYTES: usize = 20;
 
@@ -104,6 +104,11 @@ impl ApiKey {
         out
     }
 
+    /// What is stored of it, for that use.
+    pub fn record(&self, grant: KeyGrant) -> KeyRecord {
+        KeyRecord::new(self.id, self.secret_sha256(), grant)
+    }
+
     /// The whole key, to be shown once.
     pub fn reveal(&self) -> String {
         let id = self.id.to_string();
@@ -158,6 +163,32 @@ mod tests {
         #[test]
         fn any_text_is_read_without_a_panic(text: String) {
             prop_assert!(ApiKey::parse(&text).is_err());
+        }
+
+        #[test]
+        fn what_looks_like_a_key_is_one_only_as_it_was_shown(
+            text in "deia_[0-9a-hjkmnp-tv-z]{24,28}_[a-z2-7]{30,34}_[0-9a-f]{7,9}",
+        ) {
+            if let Ok(key) = ApiKey::parse(&text) {
+                prop_assert_eq!(key.reveal(), text);
+            }
+        }
+
+        #[test]
+        fn a_key_with_one_character_changed_is_none(at in 0_usize..73, other in "[ -~]") {
+            let text = ApiKey::generate().unwrap().reveal();
+            let mut changed = text.clone();
+            changed.replace_range(at..=at, &other);
+            prop_assert_eq!(ApiKey::parse(&changed).is_ok(), changed == text);
+        }
+
+        #[test]
+        fn a_key_cut_off_or_longer_is_none(cut in 0_usize..73, more in "[ -~]{1,4}") {
+            let text = ApiKey::generate().unwrap().reveal();
+            prop_assert!(ApiKey::parse(&text[..cut]).is_err());
+            let (longer, later) = (format!("{text}{more}"), format!("{more}{text}"));
+            prop_assert!(ApiKey::parse(&longer).is_err());
+            prop_assert!(ApiKey::parse(&later).is_err());
         }
     }
 }

@@ -1,38 +1,27 @@
 //! The keys that are in force, in memory: a look-up takes no lock and no I/O.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+};
 
 use arc_swap::ArcSwap;
 use subtle::ConstantTimeEq;
+use tokio::sync::watch;
 
-use super::{ApiKey, KeyError, Permission, Role};
+use super::{ApiKey, KeyError, Permissions, Principal, Role, Via, rights};
 use crate::{
     ledger::{Ledger, StoreError},
-    model::{KeyId, KeyRecord, Timestamp},
+    model::{KeyId, KeyInfo, KeyRecord, Timestamp},
 };
 
-/// Who is asking.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Principal {
-    /// The user that acts: the submitter of tasks, the actor of events.
-    pub user: Arc<str>,
-    /// What they may do.
-    pub role: Role,
-    /// The key they came with.
-    pub key: KeyId,
-}
-
-impl Principal {
-    /// Whether they may do that.
-    pub fn may(&self, permission: Permission) -> bool {
-        self.role.may(permission)
-    }
-
-    /// The user whose tasks are the only ones they see; `None`: they see all.
-    pub fn confined_to(&self) -> Option<&str> {
-        self.role.sees_only_its_own().then_some(&*self.user)
-    }
-}
+/// How exact the last use of a key is, in milliseconds: a busy key is not
+/// written to by every request.
+const USE_GRAIN_MS: i64 = 1_000;
 
 /// Why somebody is not let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -49,35 +38,89 @@ pub enum AuthError {
     /// The key has expired.
     #[error("the key has expired")]
     Expired,
+    /// The user of the key may not act.
+    #[error("the user of the key is not active")]
+    UserInactive,
+    /// The key may not be used from there.
+    #[error("the key may not be used from this address")]
+    Address,
+}
+
+/// Somebody who is not let in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denied {
+    /// Why.
+    pub why: AuthError,
+    /// Whose credential it is, when it is a genuine one.
+    pub user: Option<Arc<str>>,
+    /// The key that it is, or that it was made with.
+    pub key: Option<KeyId>,
+}
+
+impl Denied {
+    /// Somebody without a genuine credential.
+    pub fn stranger(why: AuthError) -> Self {
+        Self {
+            why,
+            user: None,
+            key: None,
+        }
+    }
 }
 
 /// The keys in force.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Keyring {
     keys: ArcSwap<HashMap<KeyId, Entry>>,
     reloading: tokio::sync::Mutex<()>,
+    changed: watch::Sender<()>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Entry {
     record: KeyRecord,
     user: Arc<str>,
+    role: Role,
+    permissions: Permissions,
+    /// Shared with the entries before it, in milliseconds; 0: never.
+    used: Arc<Use>,
+}
+
+#[derive(Debug, Default)]
+struct Use {
+    last_ms: AtomicI64,
+    written_ms: AtomicI64,
+}
+
+impl Default for Keyring {
+    fn default() -> Self {
+        Self {
+            keys: ArcSwap::default(),
+            reloading: tokio::sync::Mutex::default(),
+            changed: watch::Sender::new(()),
+        }
+    }
 }
 
 impl Keyring {
     /// Replaces all keys. Holds from the next look-up.
     pub fn replace(&self, records: Vec<KeyRecord>) {
+        let before = self.keys.load();
         let entry = |record: KeyRecord| {
-            (
-                record.info.id,
-                Entry {
-                    user: record.info.user.as_str().into(),
-                    record,
-                },
-            )
+            let (role, permissions) = rights(&record);
+            let used = before.get(&record.info.id).map(|entry| entry.used.clone());
+            let entry = Entry {
+                user: record.info.user.as_str().into(),
+                role,
+                permissions,
+                used: used.unwrap_or_else(|| Use::of(&record.info)),
+                record,
+            };
+            (entry.record.info.id, entry)
         };
         self.keys
             .store(Arc::new(records.into_iter().map(entry).collect()));
+        self.changed.send_replace(());
     }
 
     /// Takes over what the ledger says is in force. Calls wait for each other,
@@ -91,31 +134,139 @@ impl Keyring {
         Ok(())
     }
 
-    /// Who comes with this key at that time.
+    /// Is told whenever keys or users have changed.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
+    /// Who comes with this key, from there, at that time.
     ///
     /// # Errors
-    /// [`AuthError`], with nothing in it that the bearer did not know.
-    pub fn authenticate(&self, presented: &str, now: Timestamp) -> Result<Principal, AuthError> {
-        let presented = ApiKey::parse(presented)?;
+    /// [`Denied`], with nothing in it that the bearer did not know.
+    pub fn authenticate(
+        &self,
+        presented: &str,
+        from: Option<IpAddr>,
+        now: Timestamp,
+    ) -> Result<Principal, Denied> {
+        let stranger = Denied::stranger;
+        let presented = ApiKey::parse(presented).map_err(|error| stranger(error.into()))?;
         let keys = self.keys.load();
-        let entry = keys.get(&presented.id()).ok_or(AuthError::Unknown)?;
+        let entry = keys
+            .get(&presented.id())
+            .ok_or_else(|| stranger(AuthError::Unknown))?;
         let same: bool = presented
             .secret_sha256()
             .ct_eq(&entry.record.secret_sha256)
             .into();
-        let info = &entry.record.info;
         if !same {
-            Err(AuthError::Unknown)
-        } else if info.revoked_at.is_some() {
-            Err(AuthError::Revoked)
-        } else if info.expires_at.is_some_and(|at| at <= now) {
-            Err(AuthError::Expired)
+            return Err(stranger(AuthError::Unknown));
+        }
+        let who = entry.admit(from, now)?;
+        entry.used.note(now);
+        Ok(who)
+    }
+
+    /// The same for somebody who was let in before and may still be there.
+    ///
+    /// # Errors
+    /// [`Denied`], when they would not be let in now.
+    pub fn still(
+        &self,
+        who: &Principal,
+        from: Option<IpAddr>,
+        now: Timestamp,
+    ) -> Result<Principal, Denied> {
+        let keys = self.keys.load();
+        let gone = || Denied {
+            why: AuthError::Unknown,
+            user: Some(who.user.clone()),
+            key: who.key(),
+        };
+        let entry = who.key().and_then(|key| keys.get(&key));
+        entry.ok_or_else(gone)?.admit(from, now)
+    }
+
+    /// What is shown of a key.
+    pub fn info(&self, id: KeyId) -> Option<KeyInfo> {
+        let keys = self.keys.load();
+        let info = keys.get(&id).map(|entry| entry.record.info.clone())?;
+        Some(KeyInfo {
+            last_used_at: self.last_used(id),
+            ..info
+        })
+    }
+
+    /// When a key was used last, as far as this run knows.
+    pub fn last_used(&self, id: KeyId) -> Option<Timestamp> {
+        let keys = self.keys.load();
+        let last = keys.get(&id)?.used.last_ms.load(Ordering::Relaxed);
+        (last > 0).then(|| Timestamp::from_millis(last))
+    }
+
+    /// The keys that were used since this was asked last, and when.
+    pub fn uses_to_write(&self) -> Vec<(KeyId, Timestamp)> {
+        let keys = self.keys.load();
+        let mut uses = Vec::new();
+        for (id, entry) in keys.iter() {
+            let last = entry.used.last_ms.load(Ordering::Relaxed);
+            if entry.used.written_ms.swap(last, Ordering::Relaxed) != last {
+                uses.push((*id, Timestamp::from_millis(last)));
+            }
+        }
+        uses
+    }
+}
+
+impl Entry {
+    fn admit(&self, from: Option<IpAddr>, now: Timestamp) -> Result<Principal, Denied> {
+        let info = &self.record.info;
+        let refuse = |why| {
+            Err(Denied {
+                why,
+                user: Some(self.user.clone()),
+                key: Some(info.id),
+            })
+        };
+        if info.revoked_at.is_some() {
+            refuse(AuthError::Revoked)
+        } else if !info.is_in_force(now) {
+            refuse(AuthError::Expired)
+        } else if !self.record.owner.active {
+            refuse(AuthError::UserInactive)
+        } else if !comes_from(info, from) {
+            refuse(AuthError::Address)
         } else {
             Ok(Principal {
-                user: entry.user.clone(),
-                role: info.role,
-                key: info.id,
+                user: self.user.clone(),
+                role: self.role,
+                permissions: self.permissions,
+                bot: info.bot.clone(),
+                via: Via::Key(info.id),
             })
+        }
+    }
+}
+
+/// An address that cannot be told is in no list.
+fn comes_from(info: &KeyInfo, from: Option<IpAddr>) -> bool {
+    info.allow_ips.is_empty()
+        || from.is_some_and(|from| info.allow_ips.iter().any(|range| range.contains(from)))
+}
+
+impl Use {
+    fn of(info: &KeyInfo) -> Arc<Self> {
+        let stored = info.last_used_at.map_or(0, Timestamp::as_millis);
+        Arc::new(Self {
+            last_ms: stored.into(),
+            written_ms: stored.into(),
+        })
+    }
+
+    fn note(&self, now: Timestamp) {
+        let now = now.as_millis();
+        if now - self.last_ms.load(Ordering::Relaxed) >= USE_GRAIN_MS {
+            self.last_ms.store(now, Ordering::Relaxed);
         }
     }
 }
@@ -123,66 +274,91 @@ impl Keyring {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::KeyInfo;
+    use crate::model::KeyGrant;
 
     fn record(key: &ApiKey) -> KeyRecord {
-        let info = KeyInfo {
-            id: key.id(),
-            user: "ada".into(),
-            role: Role::External,
-            created_at: Timestamp::from_millis(0),
-            expires_at: Some(Timestamp::from_millis(100)),
-            revoked_at: None,
-        };
-        KeyRecord {
-            info,
-            secret_sha256: key.secret_sha256(),
-        }
+        key.record(KeyGrant {
+            expires_at: Some(Timestamp::from_millis(100_000)),
+            ..KeyGrant::new("ada", Role::External)
+        })
+    }
+
+    fn at(millis: i64) -> Timestamp {
+        Timestamp::from_millis(millis)
     }
 
     #[test]
     fn each_way_to_be_refused() {
         let (key, stranger) = (ApiKey::generate().unwrap(), ApiKey::generate().unwrap());
         let ring = Keyring::default();
-        let at = Timestamp::from_millis;
-        assert_eq!(
-            ring.authenticate(&key.reveal(), at(1)),
-            Err(AuthError::Unknown)
-        );
+        let here: IpAddr = "192.0.2.7".parse().unwrap();
+        let why = |text: &str, now| {
+            let denied = ring.authenticate(text, Some(here), at(now)).unwrap_err();
+            let known = denied.user.map(|user| user.to_string()).zip(denied.key);
+            (denied.why, known)
+        };
+        let bearer = || Some(("ada".to_owned(), key.id()));
+        assert_eq!(why(&key.reveal(), 1), (AuthError::Unknown, None));
 
         ring.replace(vec![record(&key)]);
-        let principal = ring.authenticate(&key.reveal(), at(99)).unwrap();
-        assert_eq!(
-            (&*principal.user, principal.confined_to()),
-            ("ada", Some("ada"))
-        );
-        assert_eq!(
-            ring.authenticate(&key.reveal(), at(100)),
-            Err(AuthError::Expired)
-        );
-        assert_eq!(
-            ring.authenticate(&stranger.reveal(), at(1)),
-            Err(AuthError::Unknown)
-        );
-        assert!(matches!(
-            ring.authenticate("hello", at(1)),
-            Err(AuthError::Malformed(_))
-        ));
+        let who = ring.authenticate(&key.reveal(), None, at(99_999)).unwrap();
+        assert_eq!((&*who.user, who.role), ("ada", Role::External));
+        assert_eq!(why(&key.reveal(), 100_000), (AuthError::Expired, bearer()));
+        assert_eq!(why(&stranger.reveal(), 1), (AuthError::Unknown, None));
+        assert!(matches!(why("hello", 1), (AuthError::Malformed(_), None)));
 
         let mut other_secret = record(&key);
         other_secret.secret_sha256 = stranger.secret_sha256();
         ring.replace(vec![other_secret]);
-        assert_eq!(
-            ring.authenticate(&key.reveal(), at(1)),
-            Err(AuthError::Unknown)
-        );
+        assert_eq!(why(&key.reveal(), 1), (AuthError::Unknown, None));
 
         let mut revoked = record(&key);
         revoked.info.revoked_at = Some(at(5));
         ring.replace(vec![revoked]);
+        assert_eq!(why(&key.reveal(), 6), (AuthError::Revoked, bearer()));
         assert_eq!(
-            ring.authenticate(&key.reveal(), at(6)),
-            Err(AuthError::Revoked)
+            ring.still(&who, None, at(6)).unwrap_err().why,
+            AuthError::Revoked
         );
+
+        let mut inactive = record(&key);
+        inactive.owner.active = false;
+        ring.replace(vec![inactive]);
+        assert_eq!(why(&key.reveal(), 6), (AuthError::UserInactive, bearer()));
+
+        let mut elsewhere = record(&key);
+        elsewhere.info.allow_ips = vec!["198.51.100.0/24".parse().unwrap()];
+        ring.replace(vec![elsewhere]);
+        assert_eq!(why(&key.reveal(), 6), (AuthError::Address, bearer()));
+        let from = |text: &str| ring.authenticate(&key.reveal(), text.parse().ok(), at(6));
+        from("198.51.100.9").unwrap();
+        from("::ffff:198.51.100.9").unwrap();
+        from("not told").unwrap_err();
+
+        ring.replace(Vec::new());
+        let gone = ring.still(&who, None, at(6)).unwrap_err();
+        assert_eq!(gone.why, AuthError::Unknown);
+    }
+
+    #[test]
+    fn uses_are_told_once_and_survive_a_reload() {
+        let key = ApiKey::generate().unwrap();
+        let ring = Keyring::default();
+        ring.replace(vec![record(&key)]);
+        assert_eq!(
+            (ring.last_used(key.id()), ring.uses_to_write()),
+            (None, vec![])
+        );
+        let use_at = |ms| ring.authenticate(&key.reveal(), None, at(ms)).map(drop);
+        use_at(5_000).unwrap();
+        use_at(5_999).unwrap();
+        ring.replace(vec![record(&key)]);
+        assert_eq!(ring.last_used(key.id()), Some(at(5_000)), "to the second");
+        assert_eq!(ring.uses_to_write(), [(key.id(), at(5_000))]);
+        assert_eq!(ring.uses_to_write(), []);
+        use_at(6_000).unwrap();
+        assert_eq!(ring.uses_to_write(), [(key.id(), at(6_000))]);
+        use_at(200_000).unwrap_err();
+        assert_eq!(ring.uses_to_write(), [], "a refused use is none");
     }
 }

@@ -4,12 +4,14 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
+use super::Permissions;
+
 macro_rules! permissions {
     ($($(#[$doc:meta])* $variant:ident = $name:literal: $($role:ident)*;)*) => {
         /// Leave to do one kind of thing.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
         pub enum Permission {
-            $($(#[$doc])* $variant,)*
+            $($(#[$doc])* #[serde(rename = $name)] $variant,)*
         }
 
         impl Permission {
@@ -19,6 +21,17 @@ macro_rules! permissions {
             /// Its name.
             pub fn as_str(self) -> &'static str {
                 match self { $(Permission::$variant => $name,)* }
+            }
+        }
+
+        impl FromStr for Permission {
+            type Err = &'static str;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                match text {
+                    $($name => Ok(Permission::$variant),)*
+                    _ => Err("expected a permission such as task:read; GET /api/v1/roles lists them"),
+                }
             }
         }
 
@@ -36,7 +49,7 @@ macro_rules! permissions {
 permissions! {
     /// Submit tasks.
     TaskSubmit = "task:submit": Operator External;
-    /// Read tasks and results (external: its own).
+    /// Read tasks and results (external: its own; bot: those of its bot).
     TaskRead = "task:read": Operator Viewer External Bot;
     /// Cancel tasks (external: its own).
     TaskCancel = "task:cancel": Operator External;
@@ -58,7 +71,9 @@ permissions! {
     SysLogsRead = "sys:logs:read": Operator;
     /// Read health, metrics and the supervision tree.
     SysHealth = "sys:health": Operator Viewer;
-    /// Make, list and revoke keys.
+    /// Make, change, list and remove users.
+    AdminUsers = "admin:users": ;
+    /// Make, list, rotate and revoke keys.
     AdminKeys = "admin:keys": ;
     /// Restart the server.
     AdminRestart = "admin:restart": ;
@@ -76,7 +91,7 @@ pub enum Role {
     Viewer,
     /// Submits and reads its own tasks.
     External,
-    /// Works on its own tasks.
+    /// Works on the tasks of its bot.
     Bot,
 }
 
@@ -101,9 +116,23 @@ impl Role {
         }
     }
 
-    /// Whether this role sees only what its own user submitted.
+    /// Whether this role sees only what is its own: what its user submitted, or
+    /// what its bot was given.
     pub fn sees_only_its_own(self) -> bool {
         matches!(self, Self::External | Self::Bot)
+    }
+
+    /// All that it may do.
+    pub fn permissions(self) -> Permissions {
+        let all = Permission::ALL.iter().copied();
+        all.filter(|permission| self.may(*permission)).collect()
+    }
+
+    /// Whether whoever has this role may give out the other: it may do no more,
+    /// and sees no more.
+    pub fn covers(self, other: Role) -> bool {
+        let sees = self == other || !self.sees_only_its_own();
+        sees && other.permissions().is_within(self.permissions())
     }
 }
 
@@ -127,6 +156,36 @@ impl fmt::Display for Role {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_parse_back() {
+        for permission in Permission::ALL {
+            assert_eq!(permission.as_str().parse(), Ok(*permission));
+            let json = serde_json::to_value(permission).unwrap();
+            assert_eq!(json, permission.as_str());
+        }
+        assert!("task:everything".parse::<Permission>().is_err());
+    }
+
+    #[test]
+    fn which_role_covers_which() {
+        use Role::{Admin, Bot, External, Operator, Viewer};
+        for (role, covered) in [
+            (Admin, &[Admin, Operator, Viewer, External, Bot][..]),
+            (Operator, &[Operator, Viewer, External, Bot]),
+            (Viewer, &[Viewer, Bot]),
+            (External, &[External]),
+            (Bot, &[Bot]),
+        ] {
+            for other in Role::ALL {
+                assert_eq!(
+                    role.covers(other),
+                    covered.contains(&other),
+                    "{role} {other}"
+                );
+            }
+        }
+    }
 
     #[test]
     fn the_table_of_roles() {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{AdmissionSettings, LimitSettings, SchedulerSettings, TaskSettings, TlsSettings};
 use super::{
-    ConfigError, Problem,
+    AuthSettings, ConfigError, Problem,
     check::{Checker, Rule},
 };
 use crate::model::{BotName, BotSpec};
@@ -29,6 +29,8 @@ pub struct Config {
     pub scheduler: SchedulerSettings,
     /// The bots.
     pub bots: BotSettings,
+    /// Users and keys.
+    pub auth: AuthSettings,
     /// Rate limits.
     pub limits: LimitSettings,
     /// Logs.
@@ -210,6 +212,7 @@ impl Config {
         self.tasks.check(&mut check);
         self.scheduler.check(&mut check);
         self.bots.check(&mut check);
+        self.auth.check(&mut check);
         self.limits.check(&mut check);
         check.not_empty("data_dir", &self.data_dir.to_string_lossy());
         check.not_empty("logging.filter", &self.logging.filter);

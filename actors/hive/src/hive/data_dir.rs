@@ -69,19 +69,47 @@ impl DataDir {
 
 /// Writes a secret for its owner only, whole or not at all, on disk when this returns.
 pub(super) fn write_secret(path: &Path, text: &str) -> io::Result<()> {
-    let draft = path.with_extension("new");
-    let _ = fs::remove_file(&draft);
-    let mut file = OpenOptions::new()
-        .create_new(true)
-        .write(true)
-        .mode(0o600)
-        .open(&draft)?;
-    writeln!(file, "{text}")?;
-    file.sync_all()?;
-    fs::rename(&draft, path)?;
-    match path.parent() {
-        Some(dir) if !dir.as_os_str().is_empty() => File::open(dir)?.sync_all(),
-        _ => Ok(()),
+    SecretDraft::write(path, text)?.publish()
+}
+
+/// A secret that is on disk beside its place. Dropped unpublished, it is removed.
+pub(super) struct SecretDraft {
+    draft: PathBuf,
+    path: PathBuf,
+}
+
+impl SecretDraft {
+    /// Writes it for its owner only; on disk when this returns.
+    pub(super) fn write(path: &Path, text: &str) -> io::Result<Self> {
+        let draft = Self {
+            draft: path.with_extension("new"),
+            path: path.to_owned(),
+        };
+        let _ = fs::remove_file(&draft.draft);
+        let mut file = OpenOptions::new()
+            .create_new(true)
+            .write(true)
+            .mode(0o600)
+            .open(&draft.draft)?;
+        writeln!(file, "{text}")?;
+        file.sync_all()?;
+        Ok(draft)
+    }
+
+    /// Puts it in its place at once, whatever was there.
+    pub(super) fn publish(self) -> io::Result<()> {
+        fs::rename(&self.draft, &self.path)?;
+        match self.path.parent() {
+            Some(dir) if !dir.as_os_str().is_empty() => File::open(dir)?.sync_all(),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Drop for SecretDraft {
+    fn drop(&mut self) {
+        // It is not there when it was published.
+        let _ = fs::remove_file(&self.draft);
     }
 }
 

@@ -13,7 +13,9 @@ use super::{
     data_dir::{DataDir, write_secret},
     health::CpuMeter,
     metrics::RoomMetrics,
+    recover::ADMIN,
     restart::Restart,
+    users::limits,
 };
 use crate::{
     HiveError,
@@ -25,12 +27,14 @@ use crate::{
         ledger::{KeysChanged, LedgerWriter, write_or_leave_waiting},
         scheduler::{PausesChanged, TasksWaiting},
     },
-    auth::{ApiKey, Keyring, Role},
+    auth::{ApiKey, Denials, Keyring, Role},
     config::Config,
     guard,
-    ledger::{Command, FlowMeter, Hint, Ledger, Refusal, Store, StoreError, TaskWatch},
+    ledger::{
+        AccessCommand, Command, FlowMeter, Hint, Ledger, Refusal, Store, StoreError, TaskWatch,
+    },
     metrics::SupervisionMetrics,
-    model::{Action, BotDesired, KeyRecord, NewEvent, Timestamp},
+    model::{Action, AdminHold, BotDesired, KeyGrant, NewEvent, Timestamp, admin_hold},
     store::{OpenError, SqliteOptions, SqliteStore},
     tree::{self, Declared, Parts},
 };
@@ -88,6 +92,7 @@ impl Hive {
         let parts = Parts {
             ledger: Arc::new(store),
             keyring: Arc::new(Keyring::default()),
+            denials: Arc::new(Denials::new(&config.auth)),
             board: Board::default(),
             guardian: Guardian::start(program).map_err(HiveStartError::Guard)?,
             outputs: Outputs::of(&config.data_dir),
@@ -106,6 +111,7 @@ impl Hive {
                 config: parts.config,
                 ledger: parts.ledger,
                 keyring: parts.keyring,
+                denials: parts.denials,
                 board: parts.board,
                 outputs: parts.outputs,
                 watch: TaskWatch::default(),
@@ -139,7 +145,7 @@ impl Hive {
         if new {
             seed_bots(ledger, self.config()).await?;
         }
-        self.ensure_admin_key().await?;
+        self.ensure_admin_key(new).await?;
         let unclean = NewEvent::new(Action::ShutdownUnclean, "deia", ledger.hive_id()).failure();
         let mut commands = vec![Command::MarkRunning(true)];
         if !clean {
@@ -155,15 +161,10 @@ impl Hive {
     }
 
     /// Makes an admin key when there is none in force.
-    async fn ensure_admin_key(&self) -> Result<(), HiveStartError> {
+    async fn ensure_admin_key(&self, new: bool) -> Result<(), HiveStartError> {
         let ledger = &self.inner.ledger;
         let now = Timestamp::now();
-        let in_force = |key: &KeyRecord| {
-            key.info.role == Role::Admin
-                && key.info.revoked_at.is_none()
-                && key.info.expires_at.is_none_or(|at| at > now)
-        };
-        if ledger.keys().await?.iter().any(in_force) {
+        if admin_hold(&ledger.keys().await?, now) > AdminHold::Lost {
             return Ok(());
         }
         let path = self.config().admin_key_path();
@@ -174,14 +175,21 @@ impl Hive {
         let key = ApiKey::generate().map_err(|error| failed(error.to_string()))?;
         // The file first: a key that nobody can read would lock everyone out.
         write_secret(&path, &key.reveal()).map_err(|error| failed(error.to_string()))?;
-        let record = KeyRecord::new(&key, "admin", Role::Admin, None);
-        ledger
-            .apply(Command::AddKey {
+        let record = key.record(KeyGrant::new(ADMIN, Role::Admin));
+        let command = match new {
+            true => AccessCommand::AddKey {
                 key: record,
-                actor: "deia".into(),
+                new_user: true,
                 dedup: None,
-            })
-            .await?;
+                actor: "deia".into(),
+                limits: limits(self.config()),
+            },
+            false => AccessCommand::RecoverAdmin {
+                key: record,
+                reason: "no admin key was in force when the server started",
+            },
+        };
+        ledger.apply(Command::Access(command)).await?;
         Ok(())
     }
 
@@ -261,6 +269,12 @@ async fn end_leftovers(hive_id: String) -> std::io::Result<()> {
     let swept = tokio::task::spawn_blocking(move || guard::sweep(&hive_id)).await;
     swept.map_err(std::io::Error::other)??;
     Ok(())
+}
+
+/// The store of a hive that does not run.
+pub(super) fn open_store(config: &Config) -> Result<Ledger, HiveStartError> {
+    let store = SqliteStore::open(SqliteOptions::from_config(config))?;
+    Ok(Arc::new(store))
 }
 
 async fn seed_bots(ledger: &Ledger, config: &Config) -> Result<(), HiveStartError> {

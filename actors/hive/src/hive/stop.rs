@@ -7,7 +7,7 @@ use tokio::{sync::oneshot, time::Instant};
 
 use super::{Hive, State};
 use crate::{
-    actors::{bots::StopEverything, scheduler::Quiesce},
+    actors::{access::AccessNotes, bots::StopEverything, scheduler::Quiesce},
     ledger::Command,
     model::{Action, NewEvent},
 };
@@ -16,6 +16,8 @@ use crate::{
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// How long bots may take to end their programs beyond the programs' grace.
 const STOP_EXTRA: Duration = Duration::from_secs(10);
+/// How long what requests have left may take to be written: on a full disk it waits.
+const NOTES_WITHIN: Duration = Duration::from_secs(2);
 
 impl Hive {
     /// Stops taking work, lets running tasks end for up to
@@ -39,6 +41,18 @@ impl Hive {
                     "bots did not end in time; their tasks are given back at the next start"
                 );
             }
+        }
+        let notes = AccessNotes {
+            ledger: inner.ledger.clone(),
+            keyring: inner.keyring.clone(),
+            denials: inner.denials.clone(),
+        };
+        let writing = async {
+            notes.write_uses().await;
+            notes.write_denials(true).await;
+        };
+        if tokio::time::timeout(NOTES_WITHIN, writing).await.is_err() {
+            tracing::warn!("the last refused requests could not be recorded");
         }
         if let Err(error) = inner.ledger.apply(Command::MarkRunning(false)).await {
             tracing::error!(%error, "the clean stop could not be recorded");

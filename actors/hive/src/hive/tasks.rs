@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::{Hive, State, Submission, spans::SubmitSpan};
 use crate::{
     HiveError,
-    auth::Principal,
+    auth::{Principal, Sight},
     ledger::{Command, Dedup, Outcome},
     model::{
         AwaitedTask, Bot, BotFit, Event, Facts, NewTask, Page, PageRequest, Task, TaskExplanation,
@@ -40,7 +40,7 @@ impl Hive {
         let command = Command::Submit {
             tasks,
             submitter: who.user.to_string(),
-            confined: who.confined_to().is_some(),
+            confined: who.is_confined(),
             dedup,
         };
         let outcome = self.inner.ledger.apply(command).await;
@@ -89,9 +89,8 @@ impl Hive {
     /// # Errors
     /// [`HiveError::NotFound`], also when it is not the caller's to see.
     pub async fn task(&self, who: &Principal, id: TaskId) -> Result<Task, HiveError> {
-        let task = self.inner.ledger.task(id).await?;
-        task.filter(|task| may_see(who, task))
-            .ok_or_else(|| not_found(id))
+        let task = self.inner.ledger.task_seen(id, who.sight()).await?;
+        task.ok_or_else(|| not_found(id))
     }
 
     /// The recorded end of a task; waits up to `wait` for it (at most `server.max_wait`).
@@ -109,10 +108,8 @@ impl Hive {
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let ended = waiter.ended_or_look_again(left);
-            let seen = self.inner.ledger.outcome(id).await?;
-            let seen = seen
-                .filter(|seen| who.confined_to().is_none_or(|own| seen.submitter == own))
-                .ok_or_else(|| not_found(id))?;
+            let seen = self.inner.ledger.outcome(id, who.sight()).await?;
+            let seen = seen.ok_or_else(|| not_found(id))?;
             if let Some(result) = seen.result {
                 return Ok(result);
             }
@@ -227,28 +224,27 @@ impl Hive {
                 .collect(),
             task,
         });
-        Ok(match who.confined_to() {
-            Some(_) => told.for_outsiders(),
-            None => told,
+        Ok(match who.is_confined() {
+            true => told.for_outsiders(),
+            false => told,
         })
     }
 }
 
 /// Narrows a filter to what the caller may see; `false`: that is nothing.
 pub(super) fn confine(who: &Principal, filter: &mut TaskFilter) -> bool {
-    let Some(own) = who.confined_to() else {
-        return true;
-    };
-    let others = |asked: &str| asked != own;
-    if filter.submitter.as_deref().is_some_and(others) {
-        return false;
+    match who.sight() {
+        Sight::All => true,
+        Sight::Nothing => false,
+        Sight::SubmittedBy(user) => {
+            let asked = filter.submitter.replace(user.to_string());
+            asked.is_none_or(|asked| *asked == *user)
+        }
+        Sight::AssignedTo(bot) => {
+            let asked = filter.bot.replace(bot.clone());
+            asked.is_none_or(|asked| asked == bot)
+        }
     }
-    filter.submitter = Some(own.to_owned());
-    true
-}
-
-fn may_see(who: &Principal, task: &Task) -> bool {
-    who.confined_to().is_none_or(|own| task.submitter == own)
 }
 
 fn not_found(id: TaskId) -> HiveError {

@@ -8,11 +8,11 @@ use serde_json::json;
 
 use super::*;
 use crate::{
-    auth::Role,
+    auth::{AuthError, Role},
     config::Layers,
     model::{
-        Action, BotName, BotSpec, BotStatus, Dependency, Event, NewTask, Task, TaskFilter, TaskId,
-        TaskStatus,
+        Action, BotName, BotSpec, BotStatus, Dependency, Event, KeyGrant, NewTask, Task,
+        TaskFilter, TaskId, TaskStatus,
     },
 };
 
@@ -54,7 +54,7 @@ async fn start(dir: &std::path::Path) -> Hive {
 
 fn admin(hive: &Hive) -> Principal {
     let key = std::fs::read_to_string(hive.config().admin_key_path()).unwrap();
-    hive.authenticate(key.trim()).unwrap()
+    hive.authenticate(key.trim(), None).unwrap()
 }
 
 fn name(text: &str) -> BotName {
@@ -606,11 +606,9 @@ fn who_is_confined_sees_only_its_own() {
         let outsider = |user: &'static str| {
             let (hive, who) = (hive.clone(), who.clone());
             async move {
-                let key = hive
-                    .create_key(&who, user.into(), Role::External, None, None)
-                    .await
-                    .unwrap();
-                hive.authenticate(&key.text).unwrap()
+                let grant = KeyGrant::new(user, Role::External);
+                let key = hive.create_key(&who, grant, None).await.unwrap();
+                hive.authenticate(&key.text, None).unwrap()
             }
         };
         let (ada, eve) = (outsider("ada").await, outsider("eve").await);
@@ -659,17 +657,13 @@ fn who_is_confined_sees_only_its_own() {
 #[test]
 fn a_revoked_key_is_refused_from_the_next_request_on() {
     with_hive(|hive, who| async move {
-        let key = hive
-            .create_key(&who, "ada".into(), Role::Operator, None, None)
-            .await
-            .unwrap();
-        assert_eq!(hive.authenticate(&key.text).unwrap().role, Role::Operator);
+        let grant = KeyGrant::new("ada", Role::Operator);
+        let key = hive.create_key(&who, grant, None).await.unwrap();
+        let authenticate = || hive.authenticate(&key.text, None);
+        assert_eq!(authenticate().unwrap().role, Role::Operator);
         hive.revoke_key(&who, key.info.id).await.unwrap();
-        assert!(matches!(
-            hive.authenticate(&key.text),
-            Err(AuthError::Revoked)
-        ));
-        let last = hive.revoke_key(&who, who.key).await;
+        assert_eq!(authenticate().unwrap_err().why, AuthError::Revoked);
+        let last = hive.revoke_key(&who, who.key().unwrap()).await;
         assert!(matches!(
             last,
             Err(crate::HiveError::Refused(

@@ -2,13 +2,13 @@
 
 use std::{collections::HashMap, time::Duration};
 
+use super::AccessCommand;
 use crate::{
-    auth::Role,
     config::Retention,
     model::{
-        AttemptEnd, BotDesired, BotName, BotRecord, BotSpec, KeyId, KeyInfo, KeyRecord, LeaseToken,
-        NewEvent, NewTask, RetryOverride, RetryPolicy, Submitted, Task, TaskId, TaskResult,
-        TaskStatus, TaskType, Timestamp, Violation,
+        AttemptEnd, BotDesired, BotName, BotRecord, BotSpec, KeyId, KeyInfo, LeaseToken, NewEvent,
+        NewTask, RetryOverride, RetryPolicy, Submitted, Task, TaskId, TaskResult, TaskStatus,
+        TaskType, Timestamp, User, Violation,
     },
 };
 
@@ -249,22 +249,8 @@ pub enum Command {
     /// A draining bot has nothing in hand any more: it is stopped, unless
     /// something else is wanted of it by now.
     Drained(BotName),
-    /// Add a key.
-    AddKey {
-        /// The key.
-        key: KeyRecord,
-        /// Who asks.
-        actor: String,
-        /// To make no second key when the request is repeated.
-        dedup: Option<Dedup>,
-    },
-    /// Revoke a key.
-    RevokeKey {
-        /// The key.
-        key: KeyId,
-        /// Who asks.
-        actor: String,
-    },
+    /// Do something about users and keys.
+    Access(AccessCommand),
     /// Record events that come with no other change.
     Record(Vec<NewEvent>),
     /// Note whether the hive is running (so that the next start knows how this run ended).
@@ -322,13 +308,35 @@ pub enum Refusal {
     /// As many bots as are allowed, or no port left.
     #[error("there is room for no more bots: {0}")]
     NoRoomForBot(String),
+    /// No such user.
+    #[error("there is no user {0}")]
+    NoSuchUser(String),
+    /// There is such a user.
+    #[error("there is a user {0} already")]
+    UserExists(String),
+    /// The key was revoked or has expired.
+    #[error("key {0} is revoked or has expired; make a new one")]
+    KeyNotInForce(KeyId),
+    /// Two keys of the same family are in force.
+    #[error("key {0} is being rotated: two keys are in force; revoke one of them first")]
+    RotationRunning(KeyId),
+    /// As many users or keys as are allowed.
+    #[error("there is room for no more: {0}")]
+    NoRoomForAccess(&'static str),
     /// It would leave nobody who can make keys.
-    #[error("this is the last admin key in force; make another one first")]
+    #[error(
+        "this is the last admin key in force, or the last that does not expire; make another one first"
+    )]
     LastAdminKey,
     /// The same request, with the same idempotency key, made that key before. Its
     /// text is not kept.
     #[error("this request made the key {0} already, and its text was shown then only")]
     KeyMadeAlready(KeyId),
+    /// It would leave no user who can make keys.
+    #[error(
+        "{0} has the last admin key in force, or the last that does not expire; make another one first"
+    )]
+    LastAdmin(String),
     /// The input cannot be stored as it is.
     #[error("the input is not valid")]
     Invalid(Vec<Violation>),
@@ -362,8 +370,10 @@ pub enum Outcome {
         /// Whether it is new.
         created: bool,
     },
-    /// Of `AddKey` and `RevokeKey`.
-    Key(KeyInfo),
+    /// Of what adds, rotates or revokes a key: the new one, or the one it was.
+    Key(Box<KeyInfo>),
+    /// Of what adds, changes or removes a user.
+    User(User),
     /// Of `Prune`.
     Pruned {
         /// The tasks that are gone.
@@ -410,28 +420,5 @@ impl AttemptReport {
             exit_code: self.exit_code,
         };
         result.with_output_bytes(self.output_bytes)
-    }
-}
-
-impl KeyRecord {
-    /// A key for that user and role, made now.
-    pub fn new(
-        key: &crate::auth::ApiKey,
-        user: impl Into<String>,
-        role: Role,
-        expires_at: Option<Timestamp>,
-    ) -> Self {
-        let info = KeyInfo {
-            id: key.id(),
-            user: user.into(),
-            role,
-            created_at: Timestamp::now(),
-            expires_at,
-            revoked_at: None,
-        };
-        Self {
-            info,
-            secret_sha256: key.secret_sha256(),
-        }
     }
 }

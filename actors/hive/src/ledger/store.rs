@@ -3,9 +3,10 @@
 use std::{future::Future, pin::Pin, sync::Arc};
 
 use super::{Command, Hint, Offers, Outcome, ReadyTask, Refusal};
+use crate::auth::Sight;
 use crate::model::{
     BotName, BotRecord, Event, KeyRecord, Page, PageRequest, Pause, Priority, QueueStatus,
-    StatusCounts, Task, TaskFilter, TaskId, TaskResult, TaskStatus, TaskType,
+    StatusCounts, Task, TaskFilter, TaskId, TaskResult, TaskStatus, TaskType, User,
 };
 
 /// A future that can be named.
@@ -63,11 +64,9 @@ pub struct Prunable {
     pub next: Option<i64>,
 }
 
-/// Whose a task is, and what has come of it so far.
+/// What has come of a task so far.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TaskOutcome {
-    /// Who submitted it.
-    pub submitter: String,
     /// Where it is in its life.
     pub status: TaskStatus,
     /// Its recorded end, once it has one.
@@ -117,15 +116,29 @@ pub trait Store: Send + Sync + 'static {
     /// Has `offers` asked for a bot when a task comes in that may start at once.
     fn offer_to(&self, offers: Arc<dyn Offers>);
 
+    /// The task, with its content, if whoever has that sight sees it. For who
+    /// does not, as little is read as if it were not there.
+    fn task_seen(
+        &self,
+        id: TaskId,
+        sight: Sight,
+    ) -> BoxFuture<'_, Result<Option<Task>, StoreError>>;
+
     /// The task, with its content.
-    fn task(&self, id: TaskId) -> BoxFuture<'_, Result<Option<Task>, StoreError>>;
+    fn task(&self, id: TaskId) -> BoxFuture<'_, Result<Option<Task>, StoreError>> {
+        self.task_seen(id, Sight::All)
+    }
 
     /// The recorded end of a task; `None` while it has none.
     fn result(&self, id: TaskId) -> BoxFuture<'_, Result<Option<TaskResult>, StoreError>>;
 
-    /// Whose a task is, where it is in its life, and its recorded end: what one
-    /// asks who waits for it, in one read.
-    fn outcome(&self, id: TaskId) -> BoxFuture<'_, Result<Option<TaskOutcome>, StoreError>>;
+    /// Where a task is in its life, and its recorded end: what one asks who
+    /// waits for it, in one read. Seen as with [`Store::task_seen`].
+    fn outcome(
+        &self,
+        id: TaskId,
+        sight: Sight,
+    ) -> BoxFuture<'_, Result<Option<TaskOutcome>, StoreError>>;
 
     /// Tasks without their content, the newest first. Looks at a bounded number
     /// of tasks: a page may have fewer than `limit` items, even none, and go on.
@@ -146,6 +159,12 @@ pub trait Store: Send + Sync + 'static {
 
     /// Running tasks that shall be cancelled, and the bots that have them.
     fn cancelling(&self) -> BoxFuture<'_, Result<Vec<(TaskId, BotName)>, StoreError>>;
+
+    /// All users, by name.
+    fn users(&self) -> BoxFuture<'_, Result<Vec<User>, StoreError>>;
+
+    /// One user.
+    fn user(&self, name: String) -> BoxFuture<'_, Result<Option<User>, StoreError>>;
 
     /// All keys, revoked ones included, oldest first.
     fn keys(&self) -> BoxFuture<'_, Result<Vec<KeyRecord>, StoreError>>;

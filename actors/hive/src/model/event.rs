@@ -77,8 +77,20 @@ actions! {
     BotQuarantined = "bot.quarantined" Critical,
     /// A key was made.
     KeyCreated = "key.created" Info,
+    /// A key was put in the place of another.
+    KeyRotated = "key.rotated" Warning,
     /// A key was revoked.
     KeyRevoked = "key.revoked" Warning,
+    /// An admin key was made on the machine of the hive itself, without a key.
+    KeyRecovered = "key.recovered" Critical,
+    /// A user was made.
+    UserCreated = "user.created" Info,
+    /// A user's role was changed, or whether they may act.
+    UserChanged = "user.changed" Warning,
+    /// A user was removed, with all keys.
+    UserDeleted = "user.deleted" Warning,
+    /// Requests were refused: without a valid key, or beyond what it may do.
+    ApiDenied = "api.denied" Warning,
     /// The run before this one did not end in an orderly way.
     ShutdownUnclean = "shutdown.unclean" Critical,
     /// An orderly stop began.

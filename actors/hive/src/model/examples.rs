@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use super::{
     Bot, BotSpec, Event, HealthMetrics, KeyInfo, NewTask, QueueStatus, Submitted, SystemStatus,
-    Task, TaskExplanation, TaskResult, schema::Entity,
+    Task, TaskExplanation, TaskResult, User, schema::Entity,
 };
 
 /// What the outside sees of the model, each with its schema and an example.
@@ -31,6 +31,7 @@ pub fn entities() -> Result<Vec<Entity>, serde_json::Error> {
         entity::<SystemStatus>("SystemStatus", system_status())?,
         entity::<HealthMetrics>("HealthMetrics", health_metrics())?,
         entity::<KeyInfo>("Key", key())?,
+        entity::<User>("User", user())?,
     ])
 }
 
@@ -262,11 +263,28 @@ fn health_metrics() -> Value {
 fn key() -> Value {
     json!({
         "id": "key_01h455vb4pex5vsknk084sn02q",
+        "name": "nightly builds",
         "user": "ci",
         "role": "external",
+        "scopes": ["task:submit", "task:read"],
+        "allow_ips": ["192.0.2.7", "2001:db8::/32"],
+        "bot": null,
+        "family": "key_01h455vb4pex5vsknk084sn02q",
         "created_at": "2026-11-20T08:00:00.000Z",
         "expires_at": "2027-11-20T08:00:00.000Z",
         "revoked_at": null,
+        "last_used_at": "2026-11-20T08:30:00.000Z",
+    })
+}
+
+fn user() -> Value {
+    json!({
+        "id": "ci",
+        "role": "external",
+        "active": true,
+        "version": 1,
+        "created_at": "2026-11-20T08:00:00.000Z",
+        "changed_at": "2026-11-20T08:00:00.000Z",
     })
 }
 

@@ -1,6 +1,7 @@
 //! One suite that every store passes. A backend calls [`run`] with a way to
 //! make an empty store that follows [`policy`].
 
+mod access;
 mod attempts;
 mod dependencies;
 mod entities;
@@ -71,6 +72,7 @@ where
     plans::run(&make).await;
     queue::run(&make).await;
     entities::run(&make).await;
+    access::run(&make).await;
 }
 
 macro_rules! cases {

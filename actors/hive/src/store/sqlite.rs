@@ -21,7 +21,10 @@ mod room;
 mod rows;
 mod schema;
 mod submit;
+#[cfg(test)]
+mod tests;
 mod transaction;
+mod users;
 mod waiting;
 mod writer;
 
@@ -33,13 +36,14 @@ use tokio::sync::oneshot;
 
 use self::{pool::ReaderPool, writer::Job};
 use crate::{
+    auth::Sight,
     ledger::{
         BoxFuture, Command, HintSink, Offers, Outcome, Prunable, ReadyQuery, ReadyTask, Standing,
         Store, StoreError, TaskOutcome,
     },
     model::{
         BotName, BotRecord, Event, KeyRecord, Page, PageRequest, Pause, Priority, QueueStatus,
-        StatusCounts, Task, TaskFilter, TaskId, TaskResult, TaskType,
+        StatusCounts, Task, TaskFilter, TaskId, TaskResult, TaskType, User,
     },
 };
 
@@ -157,16 +161,32 @@ impl Store for SqliteStore {
         let _ = self.offers.set(offers);
     }
 
-    fn task(&self, id: TaskId) -> BoxFuture<'_, Result<Option<Task>, StoreError>> {
-        self.readers.read(move |db| read::task(db, id))
+    fn task_seen(
+        &self,
+        id: TaskId,
+        sight: Sight,
+    ) -> BoxFuture<'_, Result<Option<Task>, StoreError>> {
+        self.readers
+            .read(move |db| match read::is_seen(db, id, &sight)? {
+                true => read::task(db, id),
+                false => Ok(None),
+            })
     }
 
     fn result(&self, id: TaskId) -> BoxFuture<'_, Result<Option<TaskResult>, StoreError>> {
         self.readers.read(move |db| read::result(db, id))
     }
 
-    fn outcome(&self, id: TaskId) -> BoxFuture<'_, Result<Option<TaskOutcome>, StoreError>> {
-        self.readers.read(move |db| read::outcome(db, id))
+    fn outcome(
+        &self,
+        id: TaskId,
+        sight: Sight,
+    ) -> BoxFuture<'_, Result<Option<TaskOutcome>, StoreError>> {
+        self.readers
+            .read(move |db| match read::is_seen(db, id, &sight)? {
+                true => read::outcome(db, id),
+                false => Ok(None),
+            })
     }
 
     fn tasks(
@@ -197,6 +217,14 @@ impl Store for SqliteStore {
 
     fn cancelling(&self) -> BoxFuture<'_, Result<Vec<(TaskId, BotName)>, StoreError>> {
         self.own_readers.read(read::cancelling)
+    }
+
+    fn users(&self) -> BoxFuture<'_, Result<Vec<User>, StoreError>> {
+        self.own_readers.read(users::all)
+    }
+
+    fn user(&self, name: String) -> BoxFuture<'_, Result<Option<User>, StoreError>> {
+        self.own_readers.read(move |db| users::find(db, &name))
     }
 
     fn keys(&self) -> BoxFuture<'_, Result<Vec<KeyRecord>, StoreError>> {
@@ -259,192 +287,5 @@ impl Store for SqliteStore {
 
     fn previous_shutdown_clean(&self) -> bool {
         self.previous_shutdown_clean
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::store::conformance;
-
-    fn options(dir: &std::path::Path) -> SqliteOptions {
-        SqliteOptions {
-            path: dir.join("deia.db"),
-            group_commit_max: 64,
-            queue_max: 1_024,
-            readers: 2,
-            read_timeout: std::time::Duration::from_secs(60),
-            checkpoint_pages: 100,
-            wal_max_bytes: 1 << 30,
-            cache_bytes: 4 << 20,
-            policy: conformance::policy(),
-            metrics: Arc::default(),
-        }
-    }
-
-    #[tokio::test]
-    async fn it_conforms() {
-        let dirs = Mutex::new(Vec::new());
-        conformance::run(|| async {
-            let dir = tempfile::tempdir().unwrap();
-            let store: crate::ledger::Ledger =
-                Arc::new(SqliteStore::open(options(dir.path())).unwrap());
-            dirs.lock().unwrap().push(dir);
-            store
-        })
-        .await;
-    }
-
-    #[tokio::test]
-    async fn the_next_start_knows_how_this_run_ended() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut clean = Vec::new();
-        let mut ids = std::collections::BTreeSet::new();
-        for stops_cleanly in [true, false, true] {
-            let store = SqliteStore::open(options(dir.path())).unwrap();
-            let _serving = store.serve().unwrap();
-            clean.push(store.previous_shutdown_clean());
-            ids.insert(store.hive_id());
-            store.apply(Command::MarkRunning(true)).await.unwrap();
-            if stops_cleanly {
-                store.apply(Command::MarkRunning(false)).await.unwrap();
-            }
-            store.close().await;
-        }
-        assert_eq!(clean, [true, true, false]);
-        assert_eq!(ids.len(), 1, "the hive keeps its name");
-    }
-
-    #[tokio::test]
-    async fn the_log_is_folded_back() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = SqliteStore::open(options(dir.path())).unwrap();
-        let _serving = store.serve().unwrap();
-        let task = crate::model::NewTask::new("general".parse().unwrap(), "x".repeat(1_000));
-        for _ in 0..60 {
-            let command = Command::Submit {
-                tasks: vec![task.clone(); 20],
-                submitter: "ada".into(),
-                confined: false,
-                dedup: None,
-            };
-            store.apply(command).await.unwrap();
-        }
-        store.close().await;
-        let wal = dir.path().join("deia.db-wal").metadata().unwrap().len();
-        assert!(wal < 3_000_000, "the log grew to {wal} bytes");
-    }
-
-    async fn submit(store: &SqliteStore, bytes: usize) -> Result<Outcome, StoreError> {
-        let content = "x".repeat(bytes);
-        let command = Command::Submit {
-            tasks: vec![crate::model::NewTask::new(
-                "general".parse().unwrap(),
-                content,
-            )],
-            submitter: "ada".into(),
-            dedup: None,
-            confined: false,
-        };
-        store.apply(command).await
-    }
-
-    #[tokio::test]
-    async fn a_log_that_a_reader_holds_is_not_written_without_end() {
-        let dir = tempfile::tempdir().unwrap();
-        let most = 2 << 20;
-        let options = SqliteOptions {
-            wal_max_bytes: most,
-            ..options(dir.path())
-        };
-        let store = SqliteStore::open(options).unwrap();
-        let _serving = store.serve().unwrap();
-        submit(&store, 10).await.unwrap();
-        let reader = open::readable(&dir.path().join("deia.db")).unwrap();
-        reader
-            .execute_batch("BEGIN; SELECT count(*) FROM tasks")
-            .unwrap();
-        let refused = loop {
-            if let Err(error) = submit(&store, 100_000).await {
-                break error;
-            }
-        };
-        assert!(matches!(refused, StoreError::Busy), "{refused}");
-        // What has happened already is kept, and in order.
-        let kept = store.apply_when_there_is_room(Command::MarkRunning(true));
-        let length = dir.path().join("deia.db-wal").metadata().unwrap().len();
-        assert!((most..most + (1 << 20)).contains(&length), "{length}");
-        assert_eq!(
-            store.counts().await.unwrap().queued,
-            store.ready_count().await
-        );
-
-        reader.execute_batch("COMMIT").unwrap();
-        kept.await.unwrap();
-        submit(&store, 100_000).await.unwrap();
-        let length = dir.path().join("deia.db-wal").metadata().unwrap().len();
-        assert!(length < most, "{length}");
-    }
-
-    impl SqliteStore {
-        async fn ready_count(&self) -> u64 {
-            let query = ReadyQuery {
-                task_type: "general".parse().unwrap(),
-                priority: Priority::default(),
-                after: 0,
-                limit: 10_000,
-            };
-            self.ready(query).await.unwrap().len() as u64
-        }
-    }
-
-    #[tokio::test]
-    async fn the_hive_does_not_wait_for_reads_of_callers() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = SqliteStore::open(options(dir.path())).unwrap();
-        let _serving = store.serve().unwrap();
-        let (release, released) = mpsc::channel::<()>();
-        let released = Arc::new(Mutex::new(released));
-        let busy: Vec<_> = (0..4)
-            .map(|_| {
-                let released = released.clone();
-                store
-                    .readers
-                    .read(move |_| Ok(released.lock().unwrap().recv().is_err()))
-            })
-            .collect();
-        store.ready_lanes().await.unwrap();
-        store.next_due().await.unwrap();
-        store.keys().await.unwrap();
-        assert_eq!(store.ready_count().await, 0);
-        drop(release);
-        for busy in busy {
-            assert!(busy.await.unwrap());
-        }
-    }
-
-    #[tokio::test]
-    async fn slow_reads_of_callers_end_in_time() {
-        let dir = tempfile::tempdir().unwrap();
-        let options = SqliteOptions {
-            read_timeout: std::time::Duration::from_millis(200),
-            ..options(dir.path())
-        };
-        let store = SqliteStore::open(options).unwrap();
-        let _serving = store.serve().unwrap();
-        let endless = |db: &rusqlite::Connection| {
-            let sql = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n";
-            db.query_row(sql, [], |row| row.get::<_, i64>(0))
-        };
-        let slow: Vec<_> = (0..4).map(|_| store.readers.read(endless)).collect();
-        let begun = std::time::Instant::now();
-        for slow in slow {
-            let ended = slow.await;
-            assert!(matches!(ended, Err(StoreError::ReadTimeout)), "{ended:?}");
-        }
-        // Two at a time.
-        assert!(begun.elapsed() >= std::time::Duration::from_millis(400));
-        // The connections are as good as before.
-        assert_eq!(store.counts().await.unwrap().queued, 0);
     }
 }

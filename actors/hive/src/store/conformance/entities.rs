@@ -1,13 +1,7 @@
-//! Bots and keys.
+//! Bots, and events.
 
 use super::*;
-use crate::{
-    auth::{ApiKey, Role},
-    model::{
-        BotDesired, BotRecord, BotSpec, Executor, KeyInfo, KeyRecord, NewEvent, SimulatedExecutor,
-        Timestamp,
-    },
-};
+use crate::model::{BotDesired, BotRecord, BotSpec, Executor, NewEvent, SimulatedExecutor};
 
 pub(super) async fn run<F, Fut>(make: &F)
 where
@@ -20,8 +14,6 @@ where
         a_bot_counts_its_attempts,
         a_bot_in_use_stays,
         a_draining_bot_is_stopped_when_it_has_drained,
-        keys_are_added_and_revoked,
-        the_last_admin_key_stays,
         events_of_their_own_are_recorded,
     );
 }
@@ -256,84 +248,6 @@ async fn a_draining_bot_is_stopped_when_it_has_drained(ledger: Ledger) {
             Action::BotStopped,
             Action::BotDeleted
         ]
-    );
-}
-
-async fn add_key(ledger: &Ledger, role: Role, expires_at: Option<Timestamp>) -> KeyInfo {
-    let record = KeyRecord::new(&ApiKey::generate().unwrap(), "ada", role, expires_at);
-    match ledger
-        .apply(Command::AddKey {
-            key: record,
-            actor: "deia".into(),
-            dedup: None,
-        })
-        .await
-        .unwrap()
-    {
-        Outcome::Key(info) => info,
-        other => panic!("{other:?}"),
-    }
-}
-
-async fn keys_are_added_and_revoked(ledger: Ledger) {
-    let hints = hints_of(&ledger);
-    let info = add_key(&ledger, Role::External, Some(Timestamp::from_millis(5))).await;
-    assert_eq!(ledger.keys().await.unwrap()[0].info, info);
-    let revoke = || Command::RevokeKey {
-        key: info.id,
-        actor: "deia".into(),
-    };
-    let Outcome::Key(revoked) = ledger.apply(revoke()).await.unwrap() else {
-        panic!()
-    };
-    assert!(revoked.revoked_at.is_some());
-    assert_eq!(
-        ledger.apply(revoke()).await.unwrap(),
-        Outcome::Key(revoked),
-        "a second time changes nothing"
-    );
-    assert_eq!(
-        hints
-            .lock()
-            .unwrap()
-            .iter()
-            .filter(|hint| **hint == Hint::KeysChanged)
-            .count(),
-        2
-    );
-    let unknown = crate::model::KeyId::new();
-    let refusal = refused(
-        &ledger,
-        Command::RevokeKey {
-            key: unknown,
-            actor: "deia".into(),
-        },
-    )
-    .await;
-    assert_eq!(refusal, Refusal::NoSuchKey(unknown));
-    assert_eq!(
-        actions(&ledger).await,
-        [Action::KeyCreated, Action::KeyRevoked]
-    );
-}
-
-async fn the_last_admin_key_stays(ledger: Ledger) {
-    let first = add_key(&ledger, Role::Admin, None).await;
-    add_key(&ledger, Role::Admin, Some(Timestamp::from_millis(5))).await;
-    let revoke = |id| Command::RevokeKey {
-        key: id,
-        actor: "deia".into(),
-    };
-    assert_eq!(
-        refused(&ledger, revoke(first.id)).await,
-        Refusal::LastAdminKey,
-        "the other has expired"
-    );
-    let second = add_key(&ledger, Role::Admin, None).await;
-    ledger.apply(revoke(first.id)).await.unwrap();
-    assert_eq!(
-        refused(&ledger, revoke(second.id)).await,
-        Refusal::LastAdminKey
     );
 }
 

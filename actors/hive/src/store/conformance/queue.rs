@@ -21,7 +21,6 @@ where
         a_waiting_task_only_can_be_asked_for,
         poison_leaves_its_evidence,
         a_task_may_start_in_the_transaction_that_brings_it,
-        an_outcome_is_read_whole,
     );
 }
 
@@ -429,19 +428,4 @@ async fn a_task_may_start_in_the_transaction_that_brings_it(ledger: Ledger) {
             Action::TaskCompleted
         ]
     );
-}
-
-async fn an_outcome_is_read_whole(ledger: Ledger) {
-    assert_eq!(ledger.outcome(TaskId::new()).await.unwrap(), None);
-    let id = submit_one(&ledger).await;
-    let claimed = claim(&ledger, id, "b").await.unwrap();
-    let running = ledger.outcome(id).await.unwrap().unwrap();
-    assert_eq!(
-        (running.submitter.as_str(), running.status, running.result),
-        ("ada", TaskStatus::Running, None)
-    );
-    finish(&ledger, report(&claimed, AttemptEnd::Succeeded)).await;
-    let ended = ledger.outcome(id).await.unwrap().unwrap();
-    assert_eq!(ended.result, ledger.result(id).await.unwrap());
-    assert!(ended.result.is_some());
 }

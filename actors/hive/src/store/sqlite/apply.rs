@@ -85,8 +85,7 @@ pub(super) fn apply(tx: &mut Tx<'_>, command: &Command) -> Result<Outcome, Apply
             actor,
         } => bots::set_desired(tx, name, *desired, actor),
         Command::Drained(name) => bots::drained(tx, name),
-        Command::AddKey { key, actor, dedup } => keys::add(tx, key, actor, dedup.as_ref()),
-        Command::RevokeKey { key, actor } => keys::revoke(tx, *key, actor),
+        Command::Access(command) => keys::apply(tx, command),
         Command::Record(events) => {
             for event in events {
                 tx.log_event(event)?;

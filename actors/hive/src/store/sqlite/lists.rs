@@ -13,11 +13,10 @@ pub fn cursor(text: &str) -> Option<i64> {
     let bytes = data_encoding::BASE64URL_NOPAD
         .decode(text.as_bytes())
         .ok()?;
-    let text = std::str::from_utf8(&bytes).ok()?;
-    text.strip_prefix("tasks:")?
-        .parse()
-        .ok()
-        .filter(|seq| *seq > 0)
+    let plain = std::str::from_utf8(&bytes).ok()?;
+    let seq = plain.strip_prefix("tasks:")?.parse().ok()?;
+    // Of the many ways to write a number one is that of a cursor.
+    (seq > 0 && cursor_text(seq) == text).then_some(seq)
 }
 
 fn cursor_text(seq: i64) -> String {
@@ -32,6 +31,14 @@ const LOOK_AT: usize = 50_000;
 /// submission. A partial index needs its status as a literal.
 fn source(filter: &TaskFilter) -> &'static str {
     match (filter.status, &filter.submitter) {
+        // How much of the others there is makes no difference to who sees only
+        // their own.
+        (Some(TaskStatus::Failed), Some(_)) => {
+            "tasks INDEXED BY tasks_failed_of WHERE status = 4 AND submitter = ?2 AND"
+        }
+        (Some(TaskStatus::Cancelled), Some(_)) => {
+            "tasks INDEXED BY tasks_cancelled_of WHERE status = 5 AND submitter = ?2 AND"
+        }
         (Some(TaskStatus::Failed), _) => "tasks INDEXED BY tasks_list_failed WHERE status = 4 AND",
         (Some(TaskStatus::Cancelled), _) => {
             "tasks INDEXED BY tasks_list_cancelled WHERE status = 5 AND"
@@ -228,13 +235,38 @@ fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
     fn cursors_read_back_and_others_are_refused() {
         assert_eq!(cursor(&cursor_text(42)), Some(42));
-        for text in ["", "42", "dGFza3M6", "dGFza3M6LTE", "ünlaut"] {
+        // Not a number, below 1, with a sign, with a zero before it.
+        for text in [
+            "",
+            "42",
+            "dGFza3M6",
+            "dGFza3M6LTE",
+            "dGFza3M6KzU",
+            "dGFza3M6MDU",
+            "ünlaut",
+        ] {
             assert_eq!(cursor(text), None, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_cursor_reads_back(seq in 1..i64::MAX) {
+            prop_assert_eq!(cursor(&cursor_text(seq)), Some(seq));
+        }
+
+        #[test]
+        fn what_is_read_was_given_out(text in "\\PC{0,40}|dGFza3M6[A-Za-z0-9_-]{0,20}") {
+            if let Some(seq) = cursor(&text) {
+                prop_assert_eq!(cursor_text(seq), text);
+            }
         }
     }
 }

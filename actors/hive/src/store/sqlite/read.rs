@@ -4,6 +4,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{bots, dependencies, keys, pauses, rows};
 use crate::{
+    auth::Sight,
     ledger::{ReadyQuery, ReadyTask, Standing, TaskOutcome},
     model::{
         BotName, BotRecord, FailedAttempt, KeyRecord, Priority, QueueLane, QueueStatus, Rates,
@@ -26,6 +27,25 @@ pub(super) fn task(db: &Connection, id: TaskId) -> rusqlite::Result<Option<Task>
         task.failed_attempts = failed_attempts(db, seq)?;
     }
     Ok(Some(task))
+}
+
+/// Whether whoever has that sight sees the task. What is not there and what is
+/// not seen take the same read.
+pub(super) fn is_seen(db: &Connection, id: TaskId, sight: &Sight) -> rusqlite::Result<bool> {
+    let (sql, whose) = match sight {
+        Sight::All => return Ok(true),
+        Sight::Nothing => return Ok(false),
+        Sight::SubmittedBy(user) => (
+            "SELECT 1 FROM tasks WHERE id = ?1 AND submitter = ?2",
+            &**user,
+        ),
+        Sight::AssignedTo(bot) => (
+            "SELECT 1 FROM tasks WHERE id = ?1 AND bot = ?2",
+            bot.as_str(),
+        ),
+    };
+    db.prepare_cached(sql)?
+        .exists(params![id.as_bytes(), whose])
 }
 
 fn failed_attempts(db: &Connection, seq: i64) -> rusqlite::Result<Vec<FailedAttempt>> {
@@ -108,26 +128,20 @@ pub(super) fn result(db: &Connection, id: TaskId) -> rusqlite::Result<Option<Tas
     .optional()
 }
 
-/// Whose a task is, where it is, and its end if it has one.
+/// Where a task is, and its end if it has one.
 pub(super) fn outcome(db: &Connection, id: TaskId) -> rusqlite::Result<Option<TaskOutcome>> {
     let found = db
-        .prepare_cached("SELECT submitter, status FROM tasks WHERE id = ?1")?
-        .query_row([id.as_bytes()], |row| {
-            Ok((row.get(0)?, rows::status(row, 1)?))
-        })
+        .prepare_cached("SELECT status FROM tasks WHERE id = ?1")?
+        .query_row([id.as_bytes()], |row| rows::status(row, 0))
         .optional()?;
-    let Some((submitter, status)) = found else {
+    let Some(status) = found else {
         return Ok(None);
     };
     let result = match status.is_final() {
         true => result(db, id)?,
         false => None,
     };
-    Ok(Some(TaskOutcome {
-        submitter,
-        status,
-        result,
-    }))
+    Ok(Some(TaskOutcome { status, result }))
 }
 
 pub(super) fn bots(db: &Connection) -> rusqlite::Result<Vec<BotRecord>> {
@@ -162,7 +176,7 @@ pub(super) fn cancelling(db: &Connection) -> rusqlite::Result<Vec<(TaskId, BotNa
 }
 
 pub(super) fn keys(db: &Connection) -> rusqlite::Result<Vec<KeyRecord>> {
-    let sql = format!("{} ORDER BY id", keys::SELECT_KEY);
+    let sql = format!("{} ORDER BY k.id", keys::SELECT_KEY);
     db.prepare_cached(&sql)?
         .query_map([], keys::record)?
         .collect()

@@ -258,7 +258,7 @@ pub(super) fn parsed<T: FromStr<Err: Display>>(
     text.parse().map_err(|error: T::Err| broken(column, error))
 }
 
-fn optional_parsed<T: FromStr<Err: Display>>(
+pub(super) fn optional_parsed<T: FromStr<Err: Display>>(
     row: &Row<'_>,
     column: usize,
 ) -> rusqlite::Result<Option<T>> {

@@ -185,6 +185,13 @@ impl<'a> Tx<'a> {
         self.told.hints.push(hint);
     }
 
+    /// Has this told after the commit, once.
+    pub(super) fn hint_once(&mut self, hint: Hint) {
+        if !self.told.hints.contains(&hint) {
+            self.told.hints.push(hint);
+        }
+    }
+
     /// Takes a place for a task of that type that may start at once.
     pub(super) fn take_seat(&mut self, task_type: &TaskType) -> Option<Seat> {
         let seat = self.offers?.take(task_type)?;

@@ -1,0 +1,263 @@
+//! Who was not let in, gathered so that a flood of refusals does not become a
+//! flood of events.
+//!
+//! For each reason and caller the first refusals of a minute are events of their
+//! own; those after are counted, and the count is told when the minute is over.
+//! Callers beyond a number share one count. So the event log gets a bounded
+//! number of events a minute, and none of the refusals is left out of a count.
+
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{Mutex, PoisonError},
+};
+
+use serde_json::{Map, Value};
+
+use super::Permission;
+use crate::{
+    config::AuthSettings,
+    model::{Action, AddressRange, KeyId, NewEvent, Timestamp},
+};
+
+const WINDOW_MS: u64 = 60_000;
+/// Stands for the callers beyond the number that are told apart. No user has a
+/// name with a colon.
+const OTHERS: &str = "address:others";
+
+/// A request that was answered with 401 or 403. There is no credential in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denial {
+    /// The code of the problem.
+    pub reason: &'static str,
+    /// The user, when the credential proves one.
+    pub user: Option<String>,
+    /// Where it came from.
+    pub address: Option<IpAddr>,
+    /// The key, when its secret was right.
+    pub key: Option<KeyId>,
+    /// The permission that was lacking.
+    pub permission: Option<Permission>,
+    /// What was asked for: the method and the template of the route.
+    pub route: String,
+}
+
+impl Denial {
+    /// Who it was, as far as that is known: the actor of the event.
+    fn caller(&self) -> String {
+        match (&self.user, &self.address) {
+            (Some(user), _) => user.clone(),
+            (None, Some(address)) => format!("address:{}", network(*address)),
+            (None, None) => "address:unknown".to_owned(),
+        }
+    }
+}
+
+/// Whoever has one IPv6 address has all of its /64: they are one caller.
+fn network(address: IpAddr) -> AddressRange {
+    match address.to_canonical() {
+        v4 @ IpAddr::V4(_) => AddressRange::of(v4, 32),
+        v6 @ IpAddr::V6(_) => AddressRange::of(v6, 64),
+    }
+}
+
+/// Gathers them.
+#[derive(Debug)]
+pub struct Denials {
+    per_minute: u64,
+    callers_max: usize,
+    gathered: Mutex<Gathered>,
+}
+
+#[derive(Debug, Default)]
+struct Gathered {
+    since: Option<Timestamp>,
+    callers: HashMap<(&'static str, String), Count>,
+}
+
+#[derive(Debug)]
+struct Count {
+    last: Denial,
+    untold: u64,
+    events: u64,
+}
+
+impl Denials {
+    /// With these limits.
+    pub fn new(settings: &AuthSettings) -> Self {
+        Self {
+            per_minute: settings.denied_events_per_minute.into(),
+            callers_max: settings.denied_callers_max as usize,
+            gathered: Mutex::default(),
+        }
+    }
+
+    /// Notes one. Takes a short lock, and no I/O.
+    pub fn note(&self, denial: Denial) {
+        let mut gathered = self.gathered.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut of = (denial.reason, denial.caller());
+        let full = gathered.callers.len() >= self.callers_max;
+        if full && !gathered.callers.contains_key(&of) {
+            of.1 = OTHERS.into();
+        }
+        match gathered.callers.get_mut(&of) {
+            Some(count) => {
+                count.untold += 1;
+                count.last = denial;
+            }
+            None => {
+                let count = Count {
+                    last: denial,
+                    untold: 1,
+                    events: 0,
+                };
+                gathered.callers.insert(of, count);
+            }
+        }
+    }
+
+    /// The events that are due at that time; `all`: also those that would wait.
+    pub fn due(&self, now: Timestamp, all: bool) -> Vec<NewEvent> {
+        let mut gathered = self.gathered.lock().unwrap_or_else(PoisonError::into_inner);
+        if gathered.callers.is_empty() {
+            gathered.since = None;
+            return Vec::new();
+        }
+        let since = *gathered.since.get_or_insert(now);
+        let over = now.millis_since(since) >= WINDOW_MS;
+        let mut events = Vec::new();
+        for ((_, caller), count) in &mut gathered.callers {
+            let due = all || over || count.events < self.per_minute;
+            if due && count.untold > 0 {
+                events.push(event(caller, count));
+                count.untold = 0;
+                count.events += 1;
+            }
+        }
+        if over {
+            *gathered = Gathered::default();
+        }
+        events
+    }
+}
+
+fn event(caller: &str, count: &Count) -> NewEvent {
+    let last = &count.last;
+    let mut details = Map::new();
+    details.insert("reason".into(), last.reason.into());
+    details.insert("count".into(), count.untold.into());
+    let more: [(&str, Option<Value>); 3] = [
+        (
+            "address",
+            last.address.map(|address| address.to_string().into()),
+        ),
+        ("key", last.key.map(|key| key.to_string().into())),
+        (
+            "permission",
+            last.permission.map(|lacking| lacking.as_str().into()),
+        ),
+    ];
+    for (name, value) in more {
+        details.extend(value.map(|value| (name.to_owned(), value)));
+    }
+    NewEvent::new(Action::ApiDenied, caller, last.route.clone())
+        .failure()
+        .details(details.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn denials(per_minute: u32, callers_max: u32) -> Denials {
+        let settings = crate::config::Config::defaults().unwrap().auth;
+        Denials::new(&AuthSettings {
+            denied_events_per_minute: per_minute,
+            denied_callers_max: callers_max,
+            ..settings
+        })
+    }
+
+    fn denial(reason: &'static str, caller: &str) -> Denial {
+        Denial {
+            reason,
+            user: None,
+            address: caller.parse().ok(),
+            key: None,
+            permission: None,
+            route: "GET /api/v1/tasks".into(),
+        }
+    }
+
+    fn at(millis: i64) -> Timestamp {
+        Timestamp::from_millis(millis)
+    }
+
+    fn counts(events: &[NewEvent]) -> u64 {
+        let count = |event: &NewEvent| event.details["count"].as_u64().unwrap();
+        events.iter().map(count).sum()
+    }
+
+    #[test]
+    fn a_flood_is_few_events_and_an_exact_count() {
+        let denials = denials(2, 10);
+        let (mut events, mut told) = (0, 0);
+        for second in 0..180 {
+            for _ in 0..1_000 {
+                denials.note(denial("key_unknown", "192.0.2.7"));
+            }
+            let due = denials.due(at(second * 1_000), false);
+            events += due.len();
+            told += counts(&due);
+        }
+        let rest = denials.due(at(180_000), true);
+        assert_eq!(told + counts(&rest), 180_000);
+        assert!(events + rest.len() <= 4 * 3, "{events}");
+        assert_eq!(denials.due(at(181_000), true), []);
+    }
+
+    #[test]
+    fn many_callers_share_a_count() {
+        let denials = denials(2, 3);
+        for i in 0..1_000 {
+            denials.note(denial(
+                "key_unknown",
+                &format!("192.0.{}.{}", i / 256, i % 256),
+            ));
+        }
+        let due = denials.due(at(0), false);
+        assert_eq!((due.len(), counts(&due)), (4, 1_000));
+        assert!(due.iter().any(|event| event.actor == OTHERS));
+    }
+
+    #[test]
+    fn who_it_was() {
+        let user = Some("ada".to_owned());
+        for (user, address, expected) in [
+            (user, "192.0.2.7", "ada"),
+            (None, "192.0.2.7", "address:192.0.2.7"),
+            (None, "::ffff:192.0.2.7", "address:192.0.2.7"),
+            (None, "2001:db8:1:2:3:4:5:6", "address:2001:db8:1:2::/64"),
+            (None, "not told", "address:unknown"),
+        ] {
+            let denial = Denial {
+                user,
+                ..denial("key_unknown", address)
+            };
+            assert_eq!(denial.caller(), expected);
+        }
+    }
+
+    #[test]
+    fn reasons_and_callers_are_apart() {
+        let denials = denials(1, 10);
+        denials.note(denial("key_unknown", "192.0.2.1"));
+        denials.note(denial("key_unknown", "192.0.2.2"));
+        denials.note(denial("key_missing", "192.0.2.1"));
+        assert_eq!(denials.due(at(0), false).len(), 3);
+        denials.note(denial("key_unknown", "192.0.2.1"));
+        assert_eq!(denials.due(at(1_000), false), [], "one a minute");
+        let late = denials.due(at(60_000), false);
+        assert_eq!((late.len(), counts(&late)), (1, 1));
+    }
+}

@@ -1,0 +1,211 @@
+//! Who is asking, what they may do, and what they see.
+
+use std::sync::Arc;
+
+use super::{Permission, Permissions, Role};
+use crate::model::{BotName, KeyId, KeyRecord};
+
+/// Who is asking.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Principal {
+    /// The user that acts: the submitter of tasks and the actor of events.
+    pub user: Arc<str>,
+    /// Their role, or the narrower one of their key.
+    pub role: Role,
+    /// What they may do with that key.
+    pub permissions: Permissions,
+    /// Of the role `bot`: their bot.
+    pub bot: Option<BotName>,
+    /// What they came with.
+    pub via: Via,
+}
+
+/// What somebody came with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Via {
+    /// A key.
+    Key(KeyId),
+}
+
+/// Whose budget of requests is charged.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Budget {
+    /// Of a key, and of what was made with it.
+    Key(KeyId),
+    /// Of a user who comes without a key of the hive.
+    User(Arc<str>),
+}
+
+/// Which tasks somebody sees.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sight {
+    /// All.
+    All,
+    /// Those that this user submitted.
+    SubmittedBy(Arc<str>),
+    /// Those that this bot has, or had last.
+    AssignedTo(BotName),
+    /// None.
+    Nothing,
+}
+
+impl Principal {
+    /// Whether they may do that.
+    pub fn may(&self, permission: Permission) -> bool {
+        self.permissions.contains(permission)
+    }
+
+    /// The key that they act with, directly or through what was made with it.
+    pub fn key(&self) -> Option<KeyId> {
+        match self.via {
+            Via::Key(key) => Some(key),
+        }
+    }
+
+    /// Whose budget of requests is charged: that of a key, or of a user without one.
+    pub fn budget(&self) -> Budget {
+        match self.key() {
+            Some(key) => Budget::Key(key),
+            None => Budget::User(self.user.clone()),
+        }
+    }
+
+    /// Which tasks they see.
+    pub fn sight(&self) -> Sight {
+        match (self.role, &self.bot) {
+            (Role::External, _) => Sight::SubmittedBy(self.user.clone()),
+            (Role::Bot, Some(bot)) => Sight::AssignedTo(bot.clone()),
+            (Role::Bot, None) => Sight::Nothing,
+            (Role::Admin | Role::Operator | Role::Viewer, _) => Sight::All,
+        }
+    }
+
+    /// Whether there are tasks that they do not see.
+    pub fn is_confined(&self) -> bool {
+        self.role.sees_only_its_own()
+    }
+
+    /// What of these permissions they have not themselves, and so may not give.
+    pub fn may_not_give(&self, permissions: Permissions) -> Option<Permission> {
+        permissions.without(self.permissions).iter().next()
+    }
+}
+
+impl Sight {
+    /// Whether a task that `submitter` submitted and `bot` has is seen.
+    pub fn has(&self, submitter: &str, bot: Option<&BotName>) -> bool {
+        match self {
+            Self::All => true,
+            Self::SubmittedBy(user) => **user == *submitter,
+            Self::AssignedTo(own) => bot == Some(own),
+            Self::Nothing => false,
+        }
+    }
+}
+
+/// What of its role a key with these scopes has.
+pub fn within_scopes(role: Role, scopes: Option<&[Permission]>) -> Permissions {
+    let of_role = role.permissions();
+    match scopes {
+        None => of_role,
+        Some(scopes) => of_role.and(scopes.iter().copied().collect()),
+    }
+}
+
+/// The role and the permissions that whoever comes with this key has: those of
+/// the key, as far as its user has them still. When the user's role was changed
+/// to one that has nothing to do with the key's, nothing is left.
+pub fn rights(key: &KeyRecord) -> (Role, Permissions) {
+    let (own, most) = (key.info.role, key.owner.role);
+    let scoped = within_scopes(own, key.info.scopes.as_deref());
+    if most.covers(own) {
+        (own, scoped)
+    } else if own.covers(most) {
+        (most, scoped.and(most.permissions()))
+    } else {
+        (most, Permissions::default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{auth::ApiKey, model::KeyGrant};
+
+    fn key(role: Role, user_role: Role, scopes: Option<Vec<Permission>>) -> KeyRecord {
+        let grant = KeyGrant {
+            scopes,
+            ..KeyGrant::new("ada", role)
+        };
+        let mut key = ApiKey::generate().unwrap().record(grant);
+        key.owner.role = user_role;
+        key
+    }
+
+    #[test]
+    fn a_key_has_what_its_user_and_its_scopes_leave_of_its_role() {
+        use Permission::{AdminKeys, TaskRead, TaskSubmit};
+        use Role::{Admin, Bot, External, Operator, Viewer};
+        let all_of = |role: Role| role.permissions();
+        let of = |some: &[Permission]| some.iter().copied().collect::<Permissions>();
+        for (role, user, scopes, expected) in [
+            (Admin, Admin, None, (Admin, all_of(Admin))),
+            (Viewer, Admin, None, (Viewer, all_of(Viewer))),
+            (Admin, Operator, None, (Operator, all_of(Operator))),
+            (Operator, Viewer, None, (Viewer, all_of(Viewer))),
+            (Operator, External, None, (External, all_of(External))),
+            // A viewer may not submit, an external user sees only its own.
+            (Viewer, External, None, (External, of(&[]))),
+            (Bot, External, None, (External, of(&[]))),
+            (External, Viewer, None, (Viewer, of(&[]))),
+            (Bot, Bot, None, (Bot, all_of(Bot))),
+            (
+                Operator,
+                Operator,
+                Some(vec![TaskRead]),
+                (Operator, of(&[TaskRead])),
+            ),
+            (Operator, Operator, Some(vec![]), (Operator, of(&[]))),
+            (
+                Operator,
+                Viewer,
+                Some(vec![TaskRead, TaskSubmit]),
+                (Viewer, of(&[TaskRead])),
+            ),
+            (
+                Operator,
+                Operator,
+                Some(vec![AdminKeys]),
+                (Operator, of(&[])),
+            ),
+        ] {
+            let key = key(role, user, scopes.clone());
+            assert_eq!(rights(&key), expected, "{role} of {user}, {scopes:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_seen() {
+        let (mine, other): (BotName, BotName) = ("b-1".parse().unwrap(), "b-2".parse().unwrap());
+        for (role, bot, submitter, assigned, expected) in [
+            (Role::Viewer, None, "bob", None, true),
+            (Role::External, None, "ada", None, true),
+            (Role::External, None, "bob", None, false),
+            (Role::External, Some(&mine), "bob", Some(&mine), false),
+            (Role::Bot, Some(&mine), "bob", Some(&mine), true),
+            (Role::Bot, Some(&mine), "ada", Some(&other), false),
+            (Role::Bot, Some(&mine), "ada", None, false),
+            (Role::Bot, None, "ada", Some(&mine), false),
+            (Role::Bot, None, "ada", None, false),
+        ] {
+            let who = Principal {
+                user: "ada".into(),
+                role,
+                permissions: role.permissions(),
+                bot: bot.cloned(),
+                via: Via::Key(KeyId::new()),
+            };
+            assert_eq!(who.sight().has(submitter, assigned), expected, "{who:?}");
+        }
+    }
+}

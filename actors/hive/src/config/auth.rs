@@ -1,0 +1,55 @@
+//! Settings of users, keys, and of what is recorded of their use.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    check::Checker,
+    settings::{DAY, HOUR, SECOND},
+};
+
+/// Users and keys.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "documented key by key in config/deia.yaml")]
+pub struct AuthSettings {
+    pub max_users: u32,
+    pub max_keys: u32,
+    #[serde(with = "humantime_serde")]
+    pub rotation_overlap: Duration,
+    #[serde(with = "humantime_serde")]
+    pub max_rotation_overlap: Duration,
+    #[serde(with = "humantime_serde")]
+    pub last_used_every: Duration,
+    pub denied_events_per_minute: u32,
+    pub denied_callers_max: u32,
+}
+
+impl AuthSettings {
+    pub(super) fn check(&self, check: &mut Checker) {
+        check.number("auth.max_users", self.max_users, 1..=100_000);
+        check.number("auth.max_keys", self.max_keys, 2..=100_000);
+        check.duration(
+            "auth.max_rotation_overlap",
+            self.max_rotation_overlap,
+            Duration::ZERO..=365 * DAY,
+        );
+        check.duration(
+            "auth.rotation_overlap",
+            self.rotation_overlap,
+            Duration::ZERO..=self.max_rotation_overlap,
+        );
+        check.duration("auth.last_used_every", self.last_used_every, SECOND..=HOUR);
+        check.number(
+            "auth.denied_events_per_minute",
+            self.denied_events_per_minute,
+            1..=1_000,
+        );
+        check.number(
+            "auth.denied_callers_max",
+            self.denied_callers_max,
+            1..=100_000,
+        );
+    }
+}

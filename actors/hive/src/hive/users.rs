@@ -1,0 +1,129 @@
+//! Users.
+
+use super::{Hive, tasks::unexpected};
+use crate::{
+    HiveError,
+    auth::{Principal, Role},
+    config::Config,
+    ledger::{AccessCommand, AccessLimits, Outcome, Refusal},
+    model::{User, UserChange, Violation},
+};
+
+impl Hive {
+    /// All users, by name.
+    ///
+    /// # Errors
+    /// What keeps the store from reading.
+    pub async fn users(&self) -> Result<Vec<User>, HiveError> {
+        Ok(self.inner.ledger.users().await?)
+    }
+
+    /// One user.
+    ///
+    /// # Errors
+    /// [`HiveError::NotFound`].
+    pub async fn user(&self, name: &str) -> Result<User, HiveError> {
+        let found = self.inner.ledger.user(name.to_owned()).await?;
+        Ok(found.ok_or_else(|| Refusal::NoSuchUser(name.to_owned()))?)
+    }
+
+    /// Makes a user, who has no key yet.
+    ///
+    /// # Errors
+    /// [`HiveError::Invalid`], [`HiveError::MayNotGive`]; that there is such a
+    /// user, or as many as may be.
+    pub async fn create_user(
+        &self,
+        who: &Principal,
+        name: String,
+        role: Role,
+        active: bool,
+    ) -> Result<User, HiveError> {
+        if let Some(fault) = User::name_fault(&name) {
+            return Err(HiveError::Invalid(vec![Violation {
+                pointer: "/id".into(),
+                detail: fault.into(),
+            }]));
+        }
+        may_give(who, role)?;
+        let command = AccessCommand::AddUser {
+            name,
+            role,
+            active,
+            actor: who.user.to_string(),
+            limits: limits(self.config()),
+        };
+        self.apply_to_user(command).await
+    }
+
+    /// Changes a user; it holds for all keys from the next request on.
+    ///
+    /// # Errors
+    /// [`HiveError::NotFound`], [`HiveError::MayNotGive`]; that the stored
+    /// version is another, or that it would leave nobody who can make keys.
+    pub async fn change_user(
+        &self,
+        who: &Principal,
+        name: &str,
+        change: UserChange,
+        if_version: Option<u64>,
+    ) -> Result<User, HiveError> {
+        // Who is active again has the role again.
+        let given = match (change.role, change.active) {
+            (Some(role), _) => Some(role),
+            (None, Some(true)) => Some(self.user(name).await?.role),
+            (None, _) => None,
+        };
+        given.map_or(Ok(()), |role| may_give(who, role))?;
+        let command = AccessCommand::ChangeUser {
+            name: name.to_owned(),
+            change,
+            if_version,
+            actor: who.user.to_string(),
+        };
+        self.apply_to_user(command).await
+    }
+
+    /// Removes a user with all keys. What they have submitted stays, and is seen
+    /// by whoever gets the name later.
+    ///
+    /// # Errors
+    /// [`HiveError::NotFound`]; that the stored version is another, or that it
+    /// would leave nobody who can make keys.
+    pub async fn delete_user(
+        &self,
+        who: &Principal,
+        name: &str,
+        if_version: Option<u64>,
+    ) -> Result<User, HiveError> {
+        let command = AccessCommand::DeleteUser {
+            name: name.to_owned(),
+            if_version,
+            actor: who.user.to_string(),
+        };
+        self.apply_to_user(command).await
+    }
+
+    async fn apply_to_user(&self, command: AccessCommand) -> Result<User, HiveError> {
+        match self.change_access(command).await? {
+            Outcome::User(user) => Ok(user),
+            other => Err(unexpected(&other)),
+        }
+    }
+}
+
+/// Nobody gives what they do not have.
+fn may_give(who: &Principal, role: Role) -> Result<(), HiveError> {
+    match who.may_not_give(role.permissions()) {
+        Some(lacking) => Err(HiveError::MayNotGive(lacking)),
+        None => Ok(()),
+    }
+}
+
+/// How many users and keys there may be.
+pub(super) fn limits(config: &Config) -> AccessLimits {
+    AccessLimits {
+        max_users: config.auth.max_users,
+        max_keys: config.auth.max_keys,
+    }
+}

@@ -1,0 +1,215 @@
+//! Ranges of IP addresses, as allow-lists have them.
+
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    str::FromStr,
+};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+
+/// An address, or all that begin as it does (CIDR, RFC 4632 and RFC 4291). An
+/// IPv4 address that is mapped into IPv6 (`::ffff:192.0.2.1`) is the IPv4 address.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct AddressRange {
+    first: IpAddr,
+    prefix: u8,
+}
+
+/// Why a text is not a range of addresses.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AddressRangeError {
+    /// It is neither an address nor a CIDR range.
+    #[error(
+        "expected an address such as 192.0.2.7 or a range such as 192.0.2.0/24 or 2001:db8::/32"
+    )]
+    Malformed,
+    /// The address has bits beyond the prefix: another range may be meant.
+    #[error("the address has bits beyond the prefix; the range is {0}")]
+    BitsBeyond(AddressRange),
+}
+
+impl AddressRange {
+    /// The range that the address is in, of that many leading bits.
+    pub fn of(address: IpAddr, prefix: u8) -> Self {
+        let prefix = prefix.min(Self::width(address));
+        let first = match address {
+            IpAddr::V4(address) => masked_v4(address, prefix).into(),
+            IpAddr::V6(address) => masked_v6(address, prefix).into(),
+        };
+        Self { first, prefix }
+    }
+
+    /// Whether the address is in it.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        match (self.first, address.to_canonical()) {
+            (IpAddr::V4(first), IpAddr::V4(address)) => masked_v4(address, self.prefix) == first,
+            (IpAddr::V6(first), IpAddr::V6(address)) => masked_v6(address, self.prefix) == first,
+            _ => false,
+        }
+    }
+
+    fn width(address: IpAddr) -> u8 {
+        match address {
+            IpAddr::V4(_) => 32,
+            IpAddr::V6(_) => 128,
+        }
+    }
+}
+
+fn masked_v4(address: Ipv4Addr, prefix: u8) -> Ipv4Addr {
+    let mask = u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
+    Ipv4Addr::from_bits(address.to_bits() & mask)
+}
+
+fn masked_v6(address: Ipv6Addr, prefix: u8) -> Ipv6Addr {
+    let mask = u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0);
+    Ipv6Addr::from_bits(address.to_bits() & mask)
+}
+
+impl FromStr for AddressRange {
+    type Err = AddressRangeError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let malformed = || AddressRangeError::Malformed;
+        let (address, prefix) = match text.split_once('/') {
+            None => (text, None),
+            Some((address, digits)) => {
+                let plain = (1..=3).contains(&digits.len())
+                    && digits.bytes().all(|b| b.is_ascii_digit())
+                    && (digits == "0" || !digits.starts_with('0'));
+                let prefix = plain.then(|| digits.parse::<u8>().ok()).flatten();
+                (address, Some(prefix.ok_or_else(malformed)?))
+            }
+        };
+        let given: IpAddr = address.parse().map_err(|_| malformed())?;
+        let prefix = prefix.unwrap_or(Self::width(given));
+        if prefix > Self::width(given) {
+            return Err(malformed());
+        }
+        // ::ffff:0:0/96 is all of IPv4; what is shorter is IPv6.
+        let (given, prefix) = match given.to_canonical() {
+            v4 @ IpAddr::V4(_) if given.is_ipv6() && prefix >= 96 => (v4, prefix - 96),
+            _ => (given, prefix),
+        };
+        let range = Self::of(given, prefix);
+        match range.first == given {
+            true => Ok(range),
+            false => Err(AddressRangeError::BitsBeyond(range)),
+        }
+    }
+}
+
+impl fmt::Display for AddressRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.prefix == Self::width(self.first) {
+            true => write!(f, "{}", self.first),
+            false => write!(f, "{}/{}", self.first, self.prefix),
+        }
+    }
+}
+
+impl fmt::Debug for AddressRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Serialize for AddressRange {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for AddressRange {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        std::borrow::Cow::<'de, str>::deserialize(deserializer)?
+            .parse()
+            .map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_range_reads_back_and_has_its_address(bits: u128, v6: bool, prefix in 0_u8..=128) {
+            let address: IpAddr = match v6 {
+                true => Ipv6Addr::from_bits(bits).into(),
+                false => Ipv4Addr::from_bits(bits as u32).into(),
+            };
+            let address = address.to_canonical();
+            let range = AddressRange::of(address, prefix);
+            prop_assert!(range.contains(address));
+            prop_assert_eq!(range.to_string().parse(), Ok(range));
+        }
+
+        #[test]
+        fn any_text_is_read_without_a_panic(text in "\\PC{0,50}|[0-9a-f:./]{0,50}") {
+            let _ = text.parse::<AddressRange>();
+        }
+    }
+
+    #[test]
+    fn ranges_are_read_and_written() {
+        for (text, expected) in [
+            ("192.0.2.7", Ok("192.0.2.7")),
+            ("192.0.2.7/32", Ok("192.0.2.7")),
+            ("10.0.0.0/8", Ok("10.0.0.0/8")),
+            ("0.0.0.0/0", Ok("0.0.0.0/0")),
+            ("2001:DB8::/32", Ok("2001:db8::/32")),
+            ("::/0", Ok("::/0")),
+            ("::1", Ok("::1")),
+            ("::ffff:192.0.2.7", Ok("192.0.2.7")),
+            ("::ffff:10.0.0.0/104", Ok("10.0.0.0/8")),
+            ("::ffff:0:0/96", Ok("0.0.0.0/0")),
+            ("10.0.0.1/8", Err("the range is 10.0.0.0/8")),
+            ("2001:db8::1/32", Err("the range is 2001:db8::/32")),
+            ("", Err("expected")),
+            ("10.0.0.0/33", Err("expected")),
+            ("::/129", Err("expected")),
+            ("10.0.0/8", Err("expected")),
+            ("10.0.0.0/08", Err("expected")),
+            ("10.0.0.0/+8", Err("expected")),
+            ("10.0.0.0/", Err("expected")),
+            ("010.0.0.1", Err("expected")),
+            ("example.org", Err("expected")),
+            ("fe80::1%eth0", Err("expected")),
+        ] {
+            let read = text.parse::<AddressRange>();
+            match (read, expected) {
+                (Ok(range), Ok(shown)) => assert_eq!(range.to_string(), shown, "{text}"),
+                (Err(error), Err(told)) => assert!(error.to_string().contains(told), "{text}"),
+                (read, _) => panic!("{text}: {read:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn addresses_are_in_ranges() {
+        for (range, address, expected) in [
+            ("127.0.0.1", "127.0.0.1", true),
+            ("127.0.0.1", "::ffff:127.0.0.1", true),
+            ("::ffff:127.0.0.1", "127.0.0.1", true),
+            ("127.0.0.1", "127.0.0.2", false),
+            ("10.0.0.0/8", "10.255.0.1", true),
+            ("10.0.0.0/8", "11.0.0.0", false),
+            ("0.0.0.0/0", "203.0.113.9", true),
+            ("0.0.0.0/0", "2001:db8::1", false),
+            ("::/0", "2001:db8::1", true),
+            ("::/0", "203.0.113.9", false),
+            ("::/0", "::ffff:203.0.113.9", false),
+            ("2001:db8::/33", "2001:db8:7fff::1", true),
+            ("2001:db8::/33", "2001:db8:8000::1", false),
+            ("::1", "127.0.0.1", false),
+        ] {
+            let range: AddressRange = range.parse().unwrap();
+            let address = address.parse().unwrap();
+            assert_eq!(range.contains(address), expected, "{range} {address}");
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! `deia-admin user`.
+
+use clap::{Args, Subcommand};
+use deia_hive::{auth::Role, model::User};
+
+use super::{
+    confirm::Confirm,
+    context::Context,
+    error::CliError,
+    human,
+    output::Look,
+    parse,
+    table::{Cell, Column, Table, Tone},
+};
+use crate::client::{NewUserRequest, PutIf, UserChangeRequest};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum UserCommand {
+    /// List all users.
+    #[command(before_help = "Examples:
+  deia-admin user list
+  deia-admin user list --output jsonl | jq -r 'select(.active) | .id'")]
+    List,
+    /// Show a user.
+    #[command(before_help = "Examples:
+  deia-admin user show ada")]
+    Show {
+        /// The user.
+        name: String,
+    },
+    /// Make a user, who has no key yet.
+    #[command(before_help = "Examples:
+  deia-admin user add ada --role operator
+  deia-admin user add ci --role external")]
+    Add {
+        /// The name: the submitter of tasks and the actor of events.
+        name: String,
+        /// What any of their keys may do at most.
+        #[arg(long, value_parser = parse::role())]
+        role: Role,
+        /// They may not act until they are made active.
+        #[arg(long)]
+        inactive: bool,
+    },
+    /// Change a user; it holds for all their keys from the next request on.
+    #[command(before_help = "Examples:
+  deia-admin user change ada --role viewer
+  deia-admin user change ada --inactive
+  deia-admin user change ada --active --if-version 3")]
+    Change(ChangeArgs),
+    /// Remove a user with all keys. Their tasks stay.
+    ///
+    /// Whoever gets the name later sees those tasks: to lock somebody out, make
+    /// them inactive.
+    #[command(before_help = "Examples:
+  deia-admin user remove ada
+  deia-admin user remove ada --yes")]
+    Remove {
+        /// The user.
+        name: String,
+        #[command(flatten)]
+        confirm: Confirm,
+    },
+}
+
+/// Of whom what shall be different.
+#[derive(Debug, Args)]
+pub(super) struct ChangeArgs {
+    /// The user.
+    name: String,
+    #[command(flatten)]
+    changes: Changes,
+    /// Only if the user still has this version, as `user show` tells it.
+    #[arg(long, value_name = "VERSION", value_parser = clap::value_parser!(u64).range(1..))]
+    if_version: Option<u64>,
+}
+
+/// What shall be different.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = true)]
+struct Changes {
+    /// What any of their keys may do at most.
+    #[arg(long, value_parser = parse::role())]
+    role: Option<Role>,
+    /// They may act.
+    #[arg(long, conflicts_with = "inactive")]
+    active: bool,
+    /// They may not act; their keys are refused.
+    #[arg(long)]
+    inactive: bool,
+}
+
+impl UserCommand {
+    pub(super) async fn run(self, context: &Context) -> Result<(), CliError> {
+        let (client, out) = (&context.client, &context.out);
+        match self {
+            Self::List => {
+                let page = client.users().await?;
+                out.list(&page, "there are no users", |look| list(&page.items, look))
+            }
+            Self::Show { name } => one(context, &client.user(&name).await?),
+            Self::Add {
+                name,
+                role,
+                inactive,
+            } => {
+                let request = NewUserRequest {
+                    id: name,
+                    role,
+                    active: !inactive,
+                };
+                one(context, &client.create_user(&request).await?)
+            }
+            Self::Change(args) => {
+                let Changes {
+                    role,
+                    active,
+                    inactive,
+                } = args.changes;
+                let request = UserChangeRequest {
+                    role,
+                    active: (active || inactive).then_some(active),
+                };
+                let when = args.if_version.map_or(PutIf::Always, PutIf::Version);
+                let user = client.change_user(&args.name, &request, when).await?;
+                one(context, &user)
+            }
+            Self::Remove { name, confirm } => {
+                confirm.ask(&format!("remove the user {name} with all keys"))?;
+                client.delete_user(&name).await?;
+                out.note(&format!("user {name} is removed"));
+                Ok(())
+            }
+        }
+    }
+}
+
+fn one(context: &Context, user: &User) -> Result<(), CliError> {
+    context.out.one(user, |look| {
+        let mut table = Table::fields();
+        table.field("user", user.id.as_str());
+        table.field("role", user.role);
+        table.field("state", state(user));
+        table.field("version", user.version);
+        table.field("created", human::when_exactly(user.created_at, look.now));
+        table.field("changed", human::when_exactly(user.changed_at, look.now));
+        table.render(look)
+    })
+}
+
+fn list(users: &[User], look: &Look) -> String {
+    let mut table = Table::new(&[
+        Column::new("USER").flows(),
+        Column::new("ROLE"),
+        Column::new("STATE"),
+        Column::new("CREATED"),
+        Column::new("CHANGED"),
+    ]);
+    for user in users {
+        table.row(vec![
+            user.id.as_str().into(),
+            user.role.into(),
+            state(user),
+            human::when(user.created_at, look.now).into(),
+            human::when(user.changed_at, look.now).into(),
+        ]);
+    }
+    table.render(look)
+}
+
+fn state(user: &User) -> Cell {
+    match user.active {
+        true => Cell::new("active", Tone::Good),
+        false => Cell::new("inactive", Tone::Faint),
+    }
+}

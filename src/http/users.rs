@@ -1,0 +1,115 @@
+//! Users.
+
+use actix_web::{
+    HttpResponse,
+    http::{
+        StatusCode,
+        header::{ETAG, LOCATION},
+    },
+};
+use deia_hive::model::{User, UserChange};
+
+use super::{
+    call::{Call, Precondition},
+    catalogue::Code,
+    dto::{Items, NewUserBody, UserChangeBody},
+    problem::Problem,
+    route::{Answer, json, ok, with_header},
+};
+
+#[utoipa::path(
+    get, path = "/api/v1/users", tag = "auth", operation_id = "list_users",
+    responses((status = 200, description = "All users, by name", body = Items<User>))
+)]
+/// Lists users.
+pub(super) async fn list(call: Call) -> Answer {
+    let items = call.hive().users().await?;
+    ok(&Items { items })
+}
+
+#[utoipa::path(
+    post, path = "/api/v1/users", tag = "auth", operation_id = "create_user",
+    request_body = NewUserBody,
+    responses((status = 201, description = "Made; the user has no key yet", body = User,
+        headers(("ETag" = String, description = "The version of the user"),
+                ("Location" = String, description = "The user"))))
+)]
+/// Makes a user.
+pub(super) async fn create(mut call: Call) -> Answer {
+    let NewUserBody { id, role, active } = call.body().await?;
+    let user = call.hive().create_user(&call.who, id, role, active).await?;
+    let answer = versioned(StatusCode::CREATED, &user)?;
+    with_header(answer, LOCATION, &format!("/api/v1/users/{}", user.id))
+}
+
+#[utoipa::path(
+    get, path = "/api/v1/users/{id}", tag = "auth", operation_id = "get_user",
+    params(("id" = String, Path, description = "The user")),
+    responses((status = 200, description = "The user", body = User,
+        headers(("ETag" = String, description = "The version of the user"))))
+)]
+/// Reads a user.
+pub(super) async fn get(call: Call) -> Answer {
+    let user = call.hive().user(call.segment("id")).await?;
+    versioned(StatusCode::OK, &user)
+}
+
+#[utoipa::path(
+    patch, path = "/api/v1/users/{id}", tag = "auth", operation_id = "change_user",
+    params(
+        ("id" = String, Path, description = "The user"),
+        ("If-Match" = Option<String>, Header, description = "The ETag on which the change is made; `*`: any"),
+    ),
+    request_body = UserChangeBody,
+    responses((status = 200, description = "Changed; holds for all keys of the user from the next request on", body = User,
+        headers(("ETag" = String, description = "The version of the user"))))
+)]
+/// Changes a user's role, or whether they may act.
+pub(super) async fn change(mut call: Call) -> Answer {
+    let UserChangeBody { role, active } = call.body().await?;
+    let version = expected_version(&call).await?;
+    let change = UserChange { role, active };
+    let (hive, name) = (call.hive(), call.segment("id"));
+    let user = hive.change_user(&call.who, name, change, version).await?;
+    versioned(StatusCode::OK, &user)
+}
+
+#[utoipa::path(
+    delete, path = "/api/v1/users/{id}", tag = "auth", operation_id = "delete_user",
+    params(
+        ("id" = String, Path, description = "The user"),
+        ("If-Match" = Option<String>, Header, description = "The ETag on which the user is removed; `*`: any"),
+    ),
+    responses((status = 204, description = "Removed with all keys, which are refused from the next request on; the tasks of the user stay"))
+)]
+/// Removes a user with all keys.
+pub(super) async fn delete(mut call: Call) -> Answer {
+    call.no_body().await?;
+    let version = expected_version(&call).await?;
+    let name = call.segment("id");
+    call.hive().delete_user(&call.who, name, version).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+/// A user who is not there is told as such, whatever the condition.
+async fn expected_version(call: &Call) -> Result<Option<u64>, Problem> {
+    match call.precondition()? {
+        Precondition::None => Ok(None),
+        Precondition::Version(0) => Err(Problem::header(
+            "If-None-Match",
+            "is not taken by this route",
+        )),
+        Precondition::Version(version) => Ok(Some(version)),
+        Precondition::Exists => match call.hive().user(call.segment("id")).await {
+            Ok(user) => Ok(Some(user.version)),
+            Err(deia_hive::HiveError::NotFound { .. }) => {
+                Err(Problem::new(Code::VersionMismatch, "there is no such user"))
+            }
+            Err(other) => Err(other.into()),
+        },
+    }
+}
+
+fn versioned(status: StatusCode, user: &User) -> Answer {
+    with_header(json(status, user)?, ETAG, &format!("\"{}\"", user.version))
+}

@@ -1,0 +1,202 @@
+//! Secrets are where they belong and nowhere else: the text of a key is in the one
+//! answer that makes it, and in the file of the first one.
+
+use std::{fs, path::Path};
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::support::{Answer, TestApp, all_events, store_in, task, upper};
+
+/// The secret part of a key, which nobody has by chance.
+fn secret_of(key: &str) -> String {
+    key.split('_').nth(2).unwrap().to_owned()
+}
+
+/// Everything that was answered, but for the answers that make a key.
+#[derive(Default)]
+struct Heard(Vec<String>);
+
+impl Heard {
+    fn note(&mut self, what: &str, answer: Answer) {
+        self.0
+            .push(format!("{what}: {:?} {}", answer.headers, answer.body));
+    }
+}
+
+/// Asks everything that the description of the API has, with that credential.
+async fn ask_everything(app: &TestApp, authorization: &str, heard: &mut Heard) {
+    let document = app.get("/api/openapi.json").await.is(200).body;
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for method in item
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(|method| method.to_uppercase())
+        {
+            let changes = ["restart", "suspend", "drain", "pause"];
+            if changes.iter().any(|word| path.ends_with(word)) || method == "DELETE" {
+                continue;
+            }
+            for body in ["", "{"] {
+                let method = Method::from_bytes(method.as_bytes()).unwrap();
+                let path = path
+                    .replace("{id}", "nobody")
+                    .replace("{path}", "hive")
+                    .replace("{name}", "Task")
+                    .replace("{code}", "x");
+                let request = app
+                    .request(method.clone(), &path)
+                    .header("Authorization", authorization);
+                let answer = app.send(request.body(body)).await;
+                heard.note(&format!("{method} {path}"), answer);
+            }
+        }
+    }
+}
+
+/// Puts a key where it does not belong, as somebody does by mistake.
+async fn misplace(app: &TestApp, key: &str, heard: &mut Heard) {
+    for path in [
+        format!("/api/v1/tasks/{key}"),
+        format!("/api/v1/bots/{key}"),
+        format!("/api/v1/users/{key}"),
+        format!("/api/v1/auth/keys/{key}/revoke"),
+        format!("/api/v1/supervisors/{key}"),
+        format!("/api/errors/{key}"),
+        format!("/api/schemas/{key}"),
+        format!("/nowhere/{key}"),
+        format!("/api/v1/tasks?key={key}"),
+        format!("/api/v1/tasks?{key}=1"),
+        format!("/api/v1/tasks?cursor={key}"),
+        format!("/api/v1/tasks?status={key}"),
+        format!("/api/v1/tasks?bot={key}&limit={key}"),
+    ] {
+        for method in [Method::GET, Method::POST, Method::PUT] {
+            let request = app.request_as(&app.admin, method.clone(), &path);
+            heard.note("misplaced", app.send(request).await);
+        }
+    }
+    for (name, value) in [
+        ("Authorization", key.to_owned()),
+        ("Authorization", format!("Basic {key}")),
+        ("Authorization", format!("Bearer {key}x")),
+        ("Authorization", format!("Bearer x{key}")),
+        ("X-Request-Id", key.to_owned()),
+        ("traceparent", key.to_owned()),
+        ("If-Match", key.to_owned()),
+        ("Last-Event-ID", key.to_owned()),
+        ("Content-Type", key.to_owned()),
+    ] {
+        let mut request = app
+            .request(Method::PUT, "/api/v1/bots/b")
+            .header(name, &value);
+        if name != "Authorization" {
+            request = request.header("Authorization", format!("Bearer {}", app.admin));
+        }
+        heard.note(name, app.send(request.body("{}")).await);
+    }
+    for body in [
+        json!({key: 1}),
+        json!({"type": key, "content": 5}),
+        json!({"type": "general", "content": "x", "priority": key}),
+        json!({"type": "general", "content": "x", "depends_on": [key]}),
+    ] {
+        heard.note("submit", app.post("/api/v1/tasks/submit", &body).await);
+    }
+    for body in [
+        json!({"user": key, "role": key}),
+        json!({"user": "x", "role": "viewer", "bot": key}),
+    ] {
+        heard.note("key", app.post("/api/v1/auth/keys", &body).await);
+    }
+}
+
+/// Files below a directory, but for that of the first key.
+fn files(dir: &Path, into: &mut Vec<std::path::PathBuf>) {
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => files(&path, into),
+            false if path.ends_with("admin.key") => {}
+            false => into.push(path),
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_secret_is_anywhere_but_where_it_belongs() {
+    let mut app = TestApp::start_with(&[
+        "bots.seed=[]",
+        "limits.enabled=false",
+        "logging.format=json",
+        "logging.access=true",
+        "logging.filter=\"trace,actix_server=trace,actix_http::h1::dispatcher=trace\"",
+    ])
+    .await;
+    app.bot("up", upper(), &[]).await;
+    let mut heard = Heard::default();
+    let mut keys = vec![app.admin.clone()];
+    for role in ["admin", "operator", "external"] {
+        let body = json!({"user": format!("a-{role}"), "role": role});
+        let made = app.post("/api/v1/auth/keys", &body).await.is(201).body;
+        keys.push(made["key"].as_str().unwrap().to_owned());
+        let rotate = format!("/api/v1/auth/keys/{}/rotate", made["id"].as_str().unwrap());
+        let made = app
+            .post(&rotate, &json!({"overlap_seconds": 60}))
+            .await
+            .is(201)
+            .body;
+        keys.push(made["key"].as_str().unwrap().to_owned());
+        heard.note("rotate", app.post(&rotate, &Value::Null).await);
+    }
+    for key in &keys {
+        let accepted = app
+            .post_as(key, "/api/v1/tasks/submit", &task("x"))
+            .await
+            .is(202);
+        app.result(accepted.body["id"].as_str().unwrap()).await;
+        ask_everything(&app, &format!("Bearer {key}"), &mut heard).await;
+    }
+    misplace(&app, &keys[1], &mut heard).await;
+    for path in [
+        "/metrics",
+        "/api/v1/auth/keys",
+        "/api/v1/users",
+        "/api/v1/auth/whoami",
+        "/api/v1/tasks",
+        "/api/v1/bots/up/logs",
+    ] {
+        heard.note(path, app.get(path).await.is(200));
+    }
+    assert!(app.stop().success());
+
+    let log = app.log();
+    let events = all_events(&store_in(app.data_dir())).await;
+    let events: Vec<String> = events
+        .iter()
+        .map(|event| serde_json::to_string(event).unwrap())
+        .collect();
+    let mut paths = Vec::new();
+    files(app.data_dir(), &mut paths);
+    let stored: Vec<_> = paths
+        .into_iter()
+        .map(|path| (fs::read(&path).unwrap(), path))
+        .collect();
+    assert!(log.contains("deia_***") && events.len() > 10 && heard.0.len() > 300);
+    assert!(stored.iter().any(|(_, path)| path.ends_with("deia.db")));
+    for secret in keys.iter().map(|key| secret_of(key)) {
+        let in_log = log.lines().find(|line| line.contains(&secret));
+        assert_eq!(in_log, None, "in the log");
+        let told = events.iter().find(|event| event.contains(&secret));
+        assert_eq!(told, None, "in an event");
+        let answered = heard.0.iter().find(|answer| answer.contains(&secret));
+        assert_eq!(answered, None, "in an answer");
+        for (bytes, path) in &stored {
+            let found = bytes
+                .windows(secret.len())
+                .any(|window| window == secret.as_bytes());
+            assert!(!found, "in {}", path.display());
+        }
+    }
+}
