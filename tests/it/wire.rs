@@ -297,6 +297,41 @@ async fn what_is_odd_and_right_is_served() {
     assert_eq!(statuses, [202, 200], "{came:#?}");
 }
 
+#[tokio::test]
+async fn what_the_guard_lets_pass_the_parser_takes() {
+    let app = TestApp::start_with(&["bots.seed=[]", "limits.address.burst=100000"]).await;
+    let key = &app.admin;
+    let mut requests = Vec::new();
+    for odd in (b'!'..=b'~').map(char::from) {
+        requests.push(format!("GET /x{odd}y HTTP/1.1\r\nHost: a\r\n"));
+        requests.push(format!("GET /livez?x{odd}y HTTP/1.1\r\nHost: a\r\n"));
+        requests.push(format!(
+            "GET /livez HTTP/1.1\r\nHost: a\r\nX{odd}y: {odd}\r\n"
+        ));
+        requests.push(format!("G{odd}T /livez HTTP/1.1\r\nHost: a\r\n"));
+    }
+    for head in requests {
+        let last = format!("{head}Authorization: Bearer {key}\r\nConnection: close\r\n\r\n");
+        let came = exchange(&app, last.as_bytes());
+        assert_eq!(came.len(), 1, "{head:?}: {came:?}");
+        // Whoever refuses it: it is told as everything is.
+        assert!(
+            came[0].head.contains("x-request-id: "),
+            "{head:?}: {came:?}"
+        );
+        assert!(came[0].status < 500, "{head:?}: {came:?}");
+    }
+    // A connection of HTTP/1.0 is kept when that is asked for.
+    let old = "GET /livez HTTP/1.0\r\nConnection: keep-alive\r\n\r\n";
+    let came = exchange(
+        &app,
+        [old, old, "GET /livez HTTP/1.0\r\n\r\n"]
+            .concat()
+            .as_bytes(),
+    );
+    assert_eq!(came.len(), 3, "{came:?}");
+}
+
 /// Sends a byte of `drip` now and then until the server closes, and gives what it said.
 fn trickle(app: &TestApp, begin: &str, drip: &str) -> Vec<Raw> {
     let mut stream = connect(app);

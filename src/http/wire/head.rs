@@ -71,6 +71,7 @@ struct Fields<'a> {
     length: Option<u64>,
     chunked: bool,
     close: bool,
+    keep_alive: bool,
 }
 
 impl<'a> Fields<'a> {
@@ -121,6 +122,7 @@ impl<'a> Fields<'a> {
             },
             10 if is("connection") => {
                 self.close |= mentions(value, b"close");
+                self.keep_alive |= mentions(value, b"keep-alive");
                 Ok(())
             }
             14 if is("content-length") => match (self.length, number(value)) {
@@ -171,7 +173,7 @@ impl<'a> Fields<'a> {
         };
         Ok(Head {
             framing,
-            last: self.close || !is_1_1,
+            last: self.close || !(is_1_1 || self.keep_alive),
         })
     }
 }
@@ -330,6 +332,8 @@ mod tests {
             assert_eq!(with(fields).unwrap().last, last, "{fields}");
         }
         assert!(Head::parse(b"GET / HTTP/1.0\r\n\r\n").unwrap().last);
+        let kept = b"GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n";
+        assert!(!Head::parse(kept).unwrap().last);
         let chunked = b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n";
         assert!(Head::parse(chunked).is_err());
     }

@@ -36,7 +36,7 @@ pub(super) fn request_line(line: &[u8]) -> Result<RequestLine<'_>, Refusal> {
             ));
         }
     };
-    if method.is_empty() || method.len() > MAX_METHOD_BYTES || !method.iter().all(is_token) {
+    if method.is_empty() || method.len() > MAX_METHOD_BYTES || !method.iter().all(is_of_method) {
         return Err(MALFORMED);
     }
     if method == b"CONNECT" {
@@ -81,6 +81,11 @@ fn check_target<'a>(method: &[u8], target: &'a [u8]) -> Result<Option<&'a [u8]>,
     }
 }
 
+/// A character of a method: all registered ones are made of these.
+fn is_of_method(byte: &u8) -> bool {
+    byte.is_ascii_alphabetic() || *byte == b'-'
+}
+
 /// A character of a token (RFC 9110, 5.6.2).
 pub(super) fn is_token(byte: &u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte)
@@ -111,6 +116,8 @@ mod tests {
             "GET / HTTP/1.10",
             "GET / HTTP/01.1",
             "G(T / HTTP/1.1",
+            "G#T / HTTP/1.1",
+            "G3T / HTTP/1.1",
             "GETGETGETGETGETGET / HTTP/1.1",
             "GET * HTTP/1.1",
             "GET a HTTP/1.1",
