@@ -14,6 +14,7 @@ use super::{
     class::Class,
     limit::{Limits, Standing},
     problem::Problem,
+    wire::Connection,
 };
 
 /// What a route asks of its caller.
@@ -91,12 +92,17 @@ pub(super) fn admit(
     (standing, Err(refused))
 }
 
-/// Who asks.
+/// Who asks: whose key it is, or without one whose certificate.
 fn principal(
     hive: &Hive,
     request: &HttpRequest,
     from: Option<IpAddr>,
 ) -> Result<Principal, Refused> {
+    if let Some(bot) = Connection::bot(request)
+        && !request.headers().contains_key(AUTHORIZATION)
+    {
+        return Ok(Principal::of_certificate(bot));
+    }
     let key = bearer(request)?;
     Ok(hive.authenticate(key, from)?)
 }

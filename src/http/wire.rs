@@ -60,6 +60,11 @@ impl Connection {
         connection.is_some_and(|connection| connection.secure)
     }
 
+    /// The bot that the certificate stands for which came with the connection of a request.
+    pub(super) fn bot(request: &HttpRequest) -> Option<BotName> {
+        request.conn_data::<Rc<Self>>()?.bot.clone()
+    }
+
     /// Why the guard put this request in the place of another.
     pub(super) fn stands_for(request: &HttpRequest) -> Option<Refusal> {
         let stands = request.method().as_str() == REFUSED_METHOD;
@@ -77,6 +82,5 @@ pub(super) struct Connection {
     /// Whether it is under TLS.
     pub(super) secure: bool,
     /// The bot that the certificate of the client stands for.
-    #[allow(dead_code, reason = "read once principals know certificates")]
     pub(super) bot: Option<BotName>,
 }

@@ -9,7 +9,7 @@ use std::{
 use nix::sys::signal::{Signal, kill};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair,
-    date_time_ymd,
+    SanType, date_time_ymd,
 };
 use reqwest::Method;
 use tempfile::TempDir;
@@ -302,4 +302,55 @@ async fn clients_show_certificates_of_the_right_authority_only() {
     // None is fine: then it is the key that counts.
     app.send(app.request(Method::GET, "/livez")).await.is(200);
     app.get("/api/v1/auth/whoami").await.is(200);
+}
+
+#[tokio::test]
+async fn a_certificate_stands_for_a_bot() {
+    let files = Files::new();
+    let ca = files.path("ca.pem");
+    let ca = format!("server.tls.client_ca_file={}", ca.display());
+    let bots = "server.tls.client_bots={worker-7.example: upper-1, spiffe://a/b: upper-2}";
+    let app = files.start(&[&ca, bots, "limits.address.burst=1000"]).await;
+    let whoami = |names: &[&str], key: Option<&str>| {
+        let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+        let (certificate, private) = issue(&files.authority, "worker", |params| {
+            let with_uri = |name: &String| match name.contains("://") {
+                true => SanType::URI(name.as_str().try_into().unwrap()),
+                false => SanType::DnsName(name.as_str().try_into().unwrap()),
+            };
+            params.subject_alt_names = names.iter().map(with_uri).collect();
+        });
+        let pem = format!("{certificate}{private}");
+        let identity = reqwest::Identity::from_pem(pem.as_bytes()).unwrap();
+        let client = files.trusting().identity(identity).build().unwrap();
+        let mut request = client.get(format!("{}/api/v1/auth/whoami", app.url));
+        if let Some(key) = key {
+            request = request.bearer_auth(key);
+        }
+        app.send(request)
+    };
+    for (names, bot) in [
+        (&["worker-7.example"][..], Some("upper-1")),
+        (&["other", "WORKER-7.example"], Some("upper-1")),
+        (&["spiffe://a/b"], Some("upper-2")),
+        (&["worker-8.example"], None),
+        (&["*.example"], None),
+        (&["worker-7.example", "spiffe://a/b"], None),
+    ] {
+        let answer = whoami(names, None).await;
+        match bot {
+            Some(bot) => {
+                let who = answer.is(200).body;
+                assert_eq!(who["user"], format!("bot:{bot}"), "{who:#}");
+                assert_eq!(who["role"], "bot", "{who:#}");
+            }
+            None => drop(answer.refuses(401, "key_missing")),
+        }
+    }
+    let named = &["worker-7.example"];
+    let who = whoami(named, Some(&app.admin)).await.is(200).body;
+    assert_eq!(who["role"], "admin", "a key counts before a certificate");
+    whoami(named, Some("nonsense"))
+        .await
+        .refuses(401, "key_malformed");
 }

@@ -25,6 +25,8 @@ pub struct Principal {
 pub enum Via {
     /// A key.
     Key(KeyId),
+    /// A certificate under TLS, which stands for a bot.
+    Certificate,
 }
 
 /// Whose budget of requests is charged.
@@ -50,6 +52,18 @@ pub enum Sight {
 }
 
 impl Principal {
+    /// Who shows a certificate that stands for that bot.
+    pub fn of_certificate(bot: BotName) -> Self {
+        Self {
+            // No user is called so: the colon is not of their names.
+            user: format!("bot:{bot}").into(),
+            role: Role::Bot,
+            permissions: Role::Bot.permissions(),
+            bot: Some(bot),
+            via: Via::Certificate,
+        }
+    }
+
     /// Whether they may do that.
     pub fn may(&self, permission: Permission) -> bool {
         self.permissions.contains(permission)
@@ -59,6 +73,7 @@ impl Principal {
     pub fn key(&self) -> Option<KeyId> {
         match self.via {
             Via::Key(key) => Some(key),
+            Via::Certificate => None,
         }
     }
 
