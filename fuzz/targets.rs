@@ -65,7 +65,7 @@ pub(super) fn header(data: &[u8]) {
 pub(super) fn cursor(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     if let Some(place) = task_cursor(&text) {
-        assert!(place > 0);
+        assert_eq!(place.to_string().parse(), Ok(place));
     }
 }
 

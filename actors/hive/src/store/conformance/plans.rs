@@ -218,7 +218,8 @@ async fn no_more_types_than_allowed(ledger: Ledger) {
         limit: 1,
         cursor: None,
     };
-    let newest = ledger.tasks(Default::default(), page).await.unwrap().items;
+    let first_page = ledger.tasks(Default::default(), page).await.unwrap();
+    let newest = first_page.items;
     let cancel = Command::Cancel {
         task: newest[0].id,
         actor: "ada".into(),
@@ -234,6 +235,13 @@ async fn no_more_types_than_allowed(ledger: Ledger) {
             other => panic!("{other:?}"),
         }
     }
+    // The page goes on after a task that is there no more.
+    let page = crate::model::PageRequest {
+        limit: 20,
+        cursor: first_page.next_cursor,
+    };
+    let rest = ledger.tasks(Default::default(), page).await.unwrap();
+    assert_eq!(rest.items.len(), 19);
     // The transaction that emptied a type leaves its row to the next one.
     ledger
         .apply(Command::Prune { tasks: vec![] })

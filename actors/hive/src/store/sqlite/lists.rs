@@ -8,19 +8,32 @@ use crate::model::{
     TaskStatus, TaskType,
 };
 
-/// What a cursor of [`tasks`] stands for; `None` when it is none.
-pub fn cursor(text: &str) -> Option<i64> {
+/// What a cursor of [`tasks`] stands for; `None` when it is none. It is the id of
+/// a task: a number of the row would tell how many tasks of others there are.
+pub fn cursor(text: &str) -> Option<TaskId> {
     let bytes = data_encoding::BASE64URL_NOPAD
         .decode(text.as_bytes())
         .ok()?;
     let plain = std::str::from_utf8(&bytes).ok()?;
-    let seq = plain.strip_prefix("tasks:")?.parse().ok()?;
-    // Of the many ways to write a number one is that of a cursor.
-    (seq > 0 && cursor_text(seq) == text).then_some(seq)
+    let id = plain.strip_prefix("tasks:")?.parse().ok()?;
+    // Of the ways to write an id one is that of a cursor.
+    (cursor_text(id) == text).then_some(id)
 }
 
-fn cursor_text(seq: i64) -> String {
-    data_encoding::BASE64URL_NOPAD.encode(format!("tasks:{seq}").as_bytes())
+fn cursor_text(id: TaskId) -> String {
+    data_encoding::BASE64URL_NOPAD.encode(format!("tasks:{id}").as_bytes())
+}
+
+/// The rows from which a list goes on are below this number. Ids are in order of
+/// submission, so the place of a task that was forgotten meanwhile is known, too.
+fn below(db: &Connection, after: Option<TaskId>) -> rusqlite::Result<i64> {
+    let Some(id) = after else {
+        return Ok(i64::MAX);
+    };
+    let mut next_newer =
+        db.prepare_cached("SELECT seq FROM tasks WHERE id >= ?1 ORDER BY id LIMIT 1")?;
+    let seq = next_newer.query_row([id.as_bytes()], |row| row.get(0));
+    Ok(seq.optional()?.unwrap_or(i64::MAX))
 }
 
 /// Rows that one page looks at. A filter that matches little gives short pages
@@ -52,7 +65,7 @@ fn source(filter: &TaskFilter) -> &'static str {
 pub(super) fn tasks(
     db: &Connection,
     filter: &TaskFilter,
-    after: Option<i64>,
+    after: Option<TaskId>,
     limit: u32,
 ) -> rusqlite::Result<Page<Task>> {
     if filter.status == Some(TaskStatus::Running) {
@@ -64,27 +77,27 @@ pub(super) fn tasks(
         rows::TASK_COLUMNS
     );
     let mut statement = db.prepare_cached(&sql)?;
-    let before = after.unwrap_or(i64::MAX);
+    let before = below(db, after)?;
     let mut found = match source.contains("?2") {
         true => statement.query(params![before, filter.submitter])?,
         false => statement.query([before])?,
     };
     let mut items = Vec::new();
-    let (mut looked, mut last) = (0, before);
+    let (mut looked, mut last) = (0, None);
     let mut more = false;
     while let Some(row) = found.next()? {
         if items.len() == limit as usize || looked == LOOK_AT {
             more = true;
             break;
         }
-        (looked, last) = (looked + 1, row.get(0)?);
+        (looked, last) = (looked + 1, Some(rows::task_id(row, 1)?));
         if matches(row, filter)? {
             items.push(without_content(row)?);
         }
     }
     Ok(Page {
         items,
-        next_cursor: more.then(|| cursor_text(last)),
+        next_cursor: last.filter(|_| more).map(cursor_text),
     })
 }
 
@@ -92,7 +105,7 @@ pub(super) fn tasks(
 fn running(
     db: &Connection,
     filter: &TaskFilter,
-    after: Option<i64>,
+    after: Option<TaskId>,
     limit: u32,
 ) -> rusqlite::Result<Page<Task>> {
     let sql = format!(
@@ -100,7 +113,7 @@ fn running(
         rows::TASK_COLUMNS
     );
     let mut statement = db.prepare_cached(&sql)?;
-    let mut found = statement.query([after.unwrap_or(i64::MAX)])?;
+    let mut found = statement.query([below(db, after)?])?;
     let mut items = Vec::new();
     let mut last = None;
     while let Some(row) = found.next()? {
@@ -111,7 +124,7 @@ fn running(
             let next_cursor = last.map(cursor_text);
             return Ok(Page { items, next_cursor });
         }
-        last = Some(row.get(0)?);
+        last = Some(rows::task_id(row, 1)?);
         items.push(without_content(row)?);
     }
     Ok(Page {
@@ -240,32 +253,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cursors_read_back_and_others_are_refused() {
-        assert_eq!(cursor(&cursor_text(42)), Some(42));
-        // Not a number, below 1, with a sign, with a zero before it.
-        for text in [
-            "",
-            "42",
-            "dGFza3M6",
-            "dGFza3M6LTE",
-            "dGFza3M6KzU",
-            "dGFza3M6MDU",
-            "ünlaut",
-        ] {
+    fn what_is_no_cursor_is_refused() {
+        let id = TaskId::from_bytes([7; 16]);
+        let encoded = |text: &str| data_encoding::BASE64URL_NOPAD.encode(text.as_bytes());
+        assert_eq!(cursor(&encoded(&format!("tasks:{id}"))), Some(id));
+        for text in ["", "42", "tasks:", "tasks:42", "tasks:task_", "users:ada"] {
             assert_eq!(cursor(text), None, "{text}");
+            assert_eq!(cursor(&encoded(text)), None, "{text}");
         }
+        let shouted = format!("tasks:{}", id.to_string().to_uppercase());
+        assert_eq!(cursor(&encoded(&shouted)), None);
+        assert_eq!(cursor("\u{fc}nlaut"), None);
     }
 
     proptest! {
         #[test]
-        fn every_cursor_reads_back(seq in 1..i64::MAX) {
-            prop_assert_eq!(cursor(&cursor_text(seq)), Some(seq));
+        fn every_cursor_reads_back(bytes in proptest::array::uniform16(0u8..)) {
+            let id = TaskId::from_bytes(bytes);
+            prop_assert_eq!(cursor(&cursor_text(id)), Some(id));
         }
 
         #[test]
-        fn what_is_read_was_given_out(text in "\\PC{0,40}|dGFza3M6[A-Za-z0-9_-]{0,20}") {
-            if let Some(seq) = cursor(&text) {
-                prop_assert_eq!(cursor_text(seq), text);
+        fn what_is_read_was_given_out(text in "\\PC{0,40}|dGFza3M6[A-Za-z0-9_-]{0,48}") {
+            if let Some(id) = cursor(&text) {
+                prop_assert_eq!(cursor_text(id), text);
             }
         }
     }
