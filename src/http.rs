@@ -12,6 +12,8 @@ mod bots;
 mod call;
 mod catalogue;
 mod class;
+mod credentials;
+mod csrf;
 mod dto;
 mod exchange;
 mod filter;
@@ -31,6 +33,7 @@ mod queue;
 mod route;
 pub mod schemas;
 mod secure;
+mod sessions;
 mod stream;
 mod supervisors;
 mod system;
@@ -132,6 +135,12 @@ pub fn table() -> Vec<Route> {
         route(GET,    "/api/v1/users/{id}",              Needs(P::AdminUsers), &[],          users::get),
         route(PATCH,  "/api/v1/users/{id}",              Needs(P::AdminUsers), &[],          users::change),
         route(DELETE, "/api/v1/users/{id}",              Needs(P::AdminUsers), &[],          users::delete),
+        route(POST,   "/api/v1/auth/session",            AnyKey,               &[],          sessions::open),
+        route(GET,    "/api/v1/auth/session",            AnyKey,               &[],          sessions::get),
+        route(DELETE, "/api/v1/auth/session",            AnyKey,               &[],          sessions::end),
+        route(GET,    "/api/v1/auth/sessions",           AnyKey,               &[],          sessions::list),
+        route(DELETE, "/api/v1/auth/sessions",           AnyKey,               &[],          sessions::end_all),
+        route(DELETE, "/api/v1/users/{id}/sessions",     Needs(P::AdminUsers), &[],          sessions::end_of_user),
         route(GET,    "/api/v1/roles",                   AnyKey,               &[],          keys::roles),
 
         route(GET,    "/api/openapi.json",               AnyKey,               &[],          meta::openapi),

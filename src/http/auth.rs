@@ -2,16 +2,18 @@
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use actix_web::{HttpRequest, http::header::AUTHORIZATION};
+use actix_web::HttpRequest;
 use deia_hive::{
     Hive,
-    auth::{Denied, Permission, Principal},
+    auth::{AuthError, Denied, LoginCookie, Permission, Principal},
     model::KeyId,
 };
 
 use super::{
     catalogue::Code,
     class::Class,
+    credentials::{self, Credentials},
+    csrf,
     limit::{Limits, Standing},
     problem::Problem,
     wire::Connection,
@@ -57,7 +59,7 @@ impl From<Denied> for Refused {
 
 /// Lets a caller with a key in, or says why not. The standing is `None` when
 /// there are no limits.
-pub(super) fn admit(
+pub(super) async fn admit(
     hive: &Hive,
     limits: &Limits,
     request: &HttpRequest,
@@ -65,7 +67,7 @@ pub(super) fn admit(
     class: Class,
 ) -> (Option<Standing>, Result<Principal, Refused>) {
     let from = address(request);
-    let who = match principal(hive, request, from) {
+    let who = match principal(hive, request, from).await {
         Ok(who) => who,
         Err(refused) => {
             let standing = limits.stranger(from);
@@ -92,19 +94,42 @@ pub(super) fn admit(
     (standing, Err(refused))
 }
 
-/// Who asks: whose key it is, or without one whose certificate.
-fn principal(
+/// Who asks. The one place where it is decided how each kind of credential is
+/// checked.
+async fn principal(
     hive: &Hive,
     request: &HttpRequest,
     from: Option<IpAddr>,
 ) -> Result<Principal, Refused> {
-    if let Some(bot) = Connection::bot(request)
-        && !request.headers().contains_key(AUTHORIZATION)
-    {
-        return Ok(Principal::of_certificate(bot));
+    match credentials::of(request.headers())? {
+        Credentials::Bearer(text) => Ok(hive.authenticate_bearer(text, from).await?),
+        Credentials::Nothing => match Connection::bot(request) {
+            Some(bot) => Ok(Principal::of_certificate(bot)),
+            None => Err(credentials::missing("the request has no Authorization header").into()),
+        },
+        Credentials::Session(text) => {
+            let over = || Denied::stranger(AuthError::SessionOver);
+            let cookie = LoginCookie::parse(text).ok_or_else(over)?;
+            let who = hive.authenticate_login(&cookie, from)?;
+            match from_another_site(request, &cookie) {
+                None => Ok(who),
+                Some(problem) => Err(Refused {
+                    problem,
+                    key: who.key(),
+                    user: Some(who.user),
+                }),
+            }
+        }
     }
-    let key = bearer(request)?;
-    Ok(hive.authenticate(key, from)?)
+}
+
+/// What is wrong with a request that another site has the browser send.
+fn from_another_site(request: &HttpRequest, cookie: &LoginCookie) -> Option<Problem> {
+    let (headers, authority) = (request.headers(), request.uri().authority());
+    let host = csrf::host(headers, authority.map(|authority| authority.as_str()));
+    let token = cookie.csrf_token();
+    let fault = csrf::fault(request.method(), headers, host.as_deref(), &token)?;
+    Some(Problem::new(Code::CrossSite, fault))
 }
 
 /// Lets anybody in, at a rate.
@@ -124,61 +149,4 @@ fn wait(standing: &Option<Standing>) -> Option<Duration> {
 /// Where a request comes from.
 pub(super) fn address(request: &HttpRequest) -> Option<IpAddr> {
     request.peer_addr().map(|peer| peer.ip())
-}
-
-/// The key, which comes in one `Authorization: Bearer` header and nowhere else.
-fn bearer(request: &HttpRequest) -> Result<&str, Problem> {
-    let mut values = request.headers().get_all(AUTHORIZATION);
-    let missing = |why: &'static str| Problem::new(Code::KeyMissing, why);
-    let value = values
-        .next()
-        .ok_or_else(|| missing("the request has no Authorization header"))?;
-    if values.next().is_some() {
-        return Err(missing(
-            "the request has more than one Authorization header",
-        ));
-    }
-    let (scheme, key) = value
-        .to_str()
-        .ok()
-        .and_then(|text| text.split_once(' '))
-        .ok_or_else(|| missing("the Authorization header is not of the form Bearer <key>"))?;
-    if !scheme.eq_ignore_ascii_case("bearer") {
-        return Err(missing(
-            "the Authorization header is not of the scheme Bearer",
-        ));
-    }
-    Ok(key.trim())
-}
-
-#[cfg(test)]
-mod tests {
-    use actix_web::test::TestRequest;
-
-    use super::*;
-
-    #[test]
-    fn the_key_is_in_one_authorization_header() {
-        let with = |value: &str| {
-            TestRequest::get()
-                .insert_header((AUTHORIZATION, value))
-                .to_http_request()
-        };
-        for (value, expected) in [
-            ("Bearer abc", Some("abc")),
-            ("bearer  abc ", Some("abc")),
-            ("Basic abc", None),
-            ("abc", None),
-            ("", None),
-        ] {
-            assert_eq!(bearer(&with(value)).ok(), expected, "{value:?}");
-        }
-        let none = TestRequest::get().uri("/?key=abc").to_http_request();
-        assert_eq!(bearer(&none).unwrap_err().code(), Code::KeyMissing);
-        let two = TestRequest::get()
-            .append_header((AUTHORIZATION, "Bearer a"))
-            .append_header((AUTHORIZATION, "Bearer b"))
-            .to_http_request();
-        assert_eq!(bearer(&two).unwrap_err().code(), Code::KeyMissing);
-    }
 }

@@ -10,13 +10,24 @@ use actix_web::{
     http::header::{IF_MATCH, IF_NONE_MATCH},
     web::{Bytes, Query},
 };
-use deia_hive::{Hive, auth::Principal, ledger::Dedup, model::PageRequest};
+use deia_hive::{
+    Hive,
+    auth::{LoginCookie, Principal},
+    ledger::Dedup,
+    model::PageRequest,
+};
 use ring::digest::{Context, SHA256};
 use serde::de::DeserializeOwned;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use super::{
-    auth::address, bodies::Held, catalogue::Code, json, metrics::HttpMetrics, problem::Problem,
+    auth::address,
+    bodies::Held,
+    catalogue::Code,
+    credentials::{self, Credentials},
+    json,
+    metrics::HttpMetrics,
+    problem::Problem,
     route::Shared,
 };
 
@@ -86,6 +97,19 @@ impl Call {
     /// Where it comes from.
     pub(super) fn address(&self) -> Option<IpAddr> {
         address(&self.request)
+    }
+
+    /// The request itself.
+    pub(super) fn request(&self) -> &HttpRequest {
+        &self.request
+    }
+
+    /// What is in the cookie of the session that the caller is in.
+    pub(super) fn session(&self) -> Option<LoginCookie> {
+        match credentials::of(self.request.headers()) {
+            Ok(Credentials::Session(text)) => LoginCookie::parse(text),
+            _ => None,
+        }
     }
 
     /// The part of the path that the route calls `name`.

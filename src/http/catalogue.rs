@@ -74,6 +74,24 @@ catalogue! {
     /// The user of the key may not act.
     UserInactive = "user_inactive" UNAUTHORIZED, "The user of the key is not active",
         "Ask the administrator of the hive to make the user active again.";
+    /// The session in a browser is over.
+    SessionOver = "session_over" UNAUTHORIZED, "The session is over",
+        "Log in again: POST /api/v1/auth/session with a key or a token.";
+    /// It is not a JWT.
+    TokenMalformed = "token_malformed" UNAUTHORIZED, "That is not a token that can be read",
+        "Send the whole signed JWT (three parts with a dot between) that the issuer gave out.";
+    /// The token is not one that is taken here.
+    TokenRefused = "token_refused" UNAUTHORIZED, "The token is not taken here",
+        "Get a token of a configured issuer that is meant for this hive; detail says what is wrong with this one.";
+    /// The token has expired.
+    TokenExpired = "token_expired" UNAUTHORIZED, "The token has expired",
+        "Get another token from the issuer.";
+    /// The request was not made by a page of the session.
+    CrossSite = "cross_site" FORBIDDEN, "The request is not from a page of the session",
+        "Send the X-CSRF-Token that GET /api/v1/auth/session tells, from a page of this hive; or use a key.";
+    /// The token gives no role.
+    TokenWithoutRole = "token_without_role" FORBIDDEN, "The token gives no role here",
+        "Ask the administrator of the hive to map a claim of the token to a role (auth.issuers).";
     /// The role of the key, or the key itself, does not have the permission.
     PermissionDenied = "permission_denied" FORBIDDEN, "The key may not do that",
         "Use a key that has the named permission; GET /api/v1/auth/whoami tells what this one has, GET /api/v1/roles which role has which.";
@@ -134,6 +152,9 @@ catalogue! {
     /// The request made its key already.
     KeyMadeAlready = "key_made_already" CONFLICT, "The key was made already",
         "If its text was lost, revoke that key and make another with a new Idempotency-Key.";
+    /// There are as many sessions as may be.
+    SessionLimitReached = "session_limit_reached" CONFLICT, "There are as many sessions as may be",
+        "Use a key, end sessions that nobody needs, or raise auth.sessions.max.";
     /// A new start would fail.
     RestartRefused = "restart_refused" CONFLICT, "A new start would fail",
         "Mend what detail names, and ask again; the hive goes on as it was.";
@@ -191,6 +212,9 @@ catalogue! {
     /// Something that must work does not.
     Unhealthy = "unhealthy" SERVICE_UNAVAILABLE, "The hive is not healthy",
         "GET /api/v1/system/health with a key that has sys:health tells what is wrong.";
+    /// The keys of an issuer are not there.
+    IssuerUnavailable = "issuer_unavailable" SERVICE_UNAVAILABLE, "The issuer of the token does not answer",
+        "Try again after as many seconds as Retry-After says; keys of the hive and tokens of other issuers work meanwhile.";
     /// The disk is full.
     StorageFull = "storage_full" INSUFFICIENT_STORAGE, "The disk is full",
         "Make room on the file system of the data directory; nothing was changed.";

@@ -11,8 +11,8 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 pub(super) use access::{
-    CanIAnswer, CanIBody, CreatedKey, NewKeyBody, NewUserBody, RoleInfo, RotateKeyBody,
-    UserChangeBody, WhoAmI,
+    CanIAnswer, CanIBody, CreatedKey, EndedSessions, NewKeyBody, NewUserBody, RoleInfo,
+    RotateKeyBody, SessionView, UserChangeBody, WhoAmI,
 };
 
 use super::{

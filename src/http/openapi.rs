@@ -11,7 +11,7 @@ use utoipa::{
 
 use super::{
     auth::Access, bots, dto, health, keys, logs, meta, metrics, outputs, problem, queue, schemas,
-    supervisors, system, table, tasks, users, viewer,
+    sessions, supervisors, system, table, tasks, users, viewer,
 };
 
 #[derive(OpenApi)]
@@ -30,6 +30,7 @@ use super::{
         system::status, system::health, system::restart,
         supervisors::tree, supervisors::node, supervisors::restart, supervisors::suspend, supervisors::resume,
         keys::whoami, keys::can_i, keys::roles, keys::list, keys::get, keys::create, keys::rotate, keys::revoke,
+        sessions::open, sessions::get, sessions::end, sessions::list, sessions::end_all, sessions::end_of_user,
         users::list, users::create, users::get, users::change, users::delete,
         meta::openapi, meta::errors, meta::error,
         schemas::list, schemas::get, viewer::page,

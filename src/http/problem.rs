@@ -10,7 +10,7 @@ use actix_web::{
 };
 use deia_hive::{
     HiveError,
-    auth::{AuthError, Denied, Permission, Principal},
+    auth::{AuthError, Denied, Permission, Principal, TokenError},
     ledger::Refusal,
     model::Violation,
 };
@@ -218,14 +218,19 @@ impl Problem {
 /// The header that a code comes with unless the problem has one of its own.
 fn usual_header(code: Code) -> Option<(HeaderName, HeaderValue)> {
     match code {
-        Code::KeyMissing => Some((WWW_AUTHENTICATE, CHALLENGE)),
+        Code::KeyMissing | Code::SessionOver => Some((WWW_AUTHENTICATE, CHALLENGE)),
         Code::KeyMalformed
         | Code::KeyUnknown
         | Code::KeyRevoked
         | Code::KeyExpired
+        | Code::TokenMalformed
+        | Code::TokenRefused
+        | Code::TokenExpired
         | Code::UserInactive => Some((WWW_AUTHENTICATE, CHALLENGE_INVALID)),
         Code::Overloaded | Code::ReadTimeout => Some(retry_after(RETRY_OVERLOADED)),
-        Code::Unavailable | Code::Unhealthy => Some(retry_after(RETRY_UNAVAILABLE)),
+        Code::Unavailable | Code::Unhealthy | Code::IssuerUnavailable => {
+            Some(retry_after(RETRY_UNAVAILABLE))
+        }
         _ => None,
     }
 }
@@ -259,10 +264,27 @@ impl From<Denied> for Problem {
             AuthError::Unknown => Code::KeyUnknown,
             AuthError::Revoked => Code::KeyRevoked,
             AuthError::Expired => Code::KeyExpired,
+            AuthError::SessionOver => Code::SessionOver,
+            AuthError::Token(error) => token_code(error),
             AuthError::UserInactive => Code::UserInactive,
             AuthError::Address => Code::AddressNotAllowed,
         };
         Self::new(code, denied.why.to_string())
+    }
+}
+
+fn token_code(error: TokenError) -> Code {
+    match error {
+        TokenError::Malformed(_) => Code::TokenMalformed,
+        TokenError::Expired => Code::TokenExpired,
+        TokenError::NoRole => Code::TokenWithoutRole,
+        TokenError::Unavailable => Code::IssuerUnavailable,
+        TokenError::Algorithm
+        | TokenError::Issuer
+        | TokenError::Key
+        | TokenError::Signature
+        | TokenError::Claim(..)
+        | TokenError::NotYetValid => Code::TokenRefused,
     }
 }
 
@@ -316,6 +338,7 @@ fn refusal_code(refusal: &Refusal) -> Code {
         Refusal::RotationRunning(_) => Code::RotationRunning,
         Refusal::NoRoomForAccess(_) => Code::AccessLimitReached,
         Refusal::LastAdminKey | Refusal::LastAdmin(_) => Code::LastAdminKey,
+        Refusal::TooManyLogins => Code::SessionLimitReached,
         Refusal::Invalid(_) => Code::InvalidInput,
     }
 }

@@ -243,7 +243,7 @@ where
     let hold = shared.clone();
     let mut exchange = Exchange::begin(&hold, id, &request);
     let (hive, limits) = (&shared.hive, &shared.limits);
-    let (standing, who) = admit(hive, limits, &request, what.access, what.class);
+    let (standing, who) = admit(hive, limits, &request, what.access, what.class).await;
     let (user, key, answer) = match who {
         Err(refused) => (refused.user, refused.key, Err(refused.problem)),
         Ok(who) => {

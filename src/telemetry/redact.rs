@@ -10,7 +10,16 @@ use std::{
 /// What stands for what was taken out.
 const HIDDEN: &str = "***";
 /// What secrets begin with, and how long they are at least with that.
-const SECRETS: [(&str, usize); 3] = [("deia_", 44), ("whsec_", 20), ("earer ", 14)];
+const SECRETS: [(&str, usize); 6] = [
+    ("deia_", 44),
+    ("whsec_", 20),
+    ("earer ", 14),
+    // A JSON object in base64url: a token.
+    ("eyJ", 40),
+    // The name of a session is no secret, the rest of its cookie is.
+    ("login_", 60),
+    ("__Host-deia=", 30),
+];
 
 /// Writes lines without the secrets in them. Lines come whole.
 pub(super) struct Redacting<W>(pub(super) W);
@@ -71,6 +80,8 @@ mod tests {
     #[test]
     fn secrets_are_taken_out_and_the_rest_is_kept() {
         let key = deia_hive::auth::ApiKey::generate().unwrap().reveal();
+        let jwt = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJhZGEifQ.DtEhU3ljbEg8L38VWAfUAqOyKAM6";
+        let cookie = deia_hive::auth::LoginCookie::generate().unwrap().reveal();
         for (text, expected) in [
             (
                 format!("GET /x/{key} and {key}"),
@@ -84,6 +95,15 @@ mod tests {
             (
                 "secret whsec_C2FVsBQIhrscChlQIMV5 end".into(),
                 "secret whsec_*** end",
+            ),
+            (format!("{jwt}, {cookie}"), "eyJ***, login_***"),
+            (
+                format!("cookie: __Host-deia={cookie};"),
+                "cookie: __Host-deia=***;",
+            ),
+            (
+                "login_01h455vb4pex5vsknk084sn02q ended".into(),
+                "login_01h455vb4pex5vsknk084sn02q ended",
             ),
             ("deia_hive::actors::bots".into(), "deia_hive::actors::bots"),
             ("Bearer realm=\"deia\"".into(), "Bearer realm=\"deia\""),

@@ -6,22 +6,25 @@ use std::{collections::BTreeMap, fmt::Write as _, fs, path::PathBuf};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::TestApp;
+use crate::{
+    issuer::{Signer, TestIssuer},
+    support::TestApp,
+};
 
 /// A caller, and the code of the refusal that a 401 or 403 to them has.
 struct Caller {
     name: &'static str,
-    authorization: Option<String>,
+    credential: Option<(&'static str, String)>,
     refusal: &'static str,
 }
 
 /// Sets up one caller of each kind.
-async fn callers(app: &TestApp) -> Vec<Caller> {
+async fn callers(app: &TestApp, issuer: &TestIssuer, signer: &Signer) -> Vec<Caller> {
     let mut callers = Vec::new();
     let mut add = |name, key: Option<String>, refusal| {
         callers.push(Caller {
             name,
-            authorization: key.map(|key| format!("Bearer {key}")),
+            credential: key.map(|key| ("authorization", format!("Bearer {key}"))),
             refusal,
         });
     };
@@ -78,6 +81,29 @@ async fn callers(app: &TestApp) -> Vec<Caller> {
         Some(made(app, elsewhere).await.0),
         "address_not_allowed",
     );
+
+    let claims = issuer.claims("ada", "people");
+    add("token", Some(signer.token(&claims)), "permission_denied");
+    let forged = Signer::ed25519(&signer.kid).token(&claims);
+    add("forged", Some(forged), "token_refused");
+    let mut claims = claims;
+    claims["exp"] = 1.into();
+    add("late", Some(signer.token(&claims)), "token_expired");
+
+    let opened = app.post("/api/v1/auth/session", &Value::Null).await.is(201);
+    let (cookie, _) = opened.header("set-cookie").split_once(';').unwrap();
+    let (id, _) = cookie.split_once('.').unwrap();
+    let over = format!("{id}.{}", "A".repeat(43));
+    for (name, cookie, refusal) in [
+        ("page", cookie.to_owned(), "cross_site"),
+        ("over", over, "session_over"),
+    ] {
+        callers.push(Caller {
+            name,
+            credential: Some(("cookie", cookie)),
+            refusal,
+        });
+    }
     callers
 }
 
@@ -109,8 +135,8 @@ async fn verdict(app: &TestApp, method: &str, template: &str, caller: &Caller) -
     let method = Method::from_bytes(method.as_bytes()).unwrap();
     // Who may come in is refused for the body then: nothing is changed.
     let mut request = app.request(method.clone(), &path_of(template)).body("{");
-    if let Some(authorization) = &caller.authorization {
-        request = request.header("Authorization", authorization);
+    if let Some((header, value)) = &caller.credential {
+        request = request.header(*header, value);
     }
     let answer = app.send(request).await;
     let what = format!("{method} {template} for {}", caller.name);
@@ -137,6 +163,10 @@ const HEAD: &str = "\
 #   none malformed unknown expired revoked   what is wrong with the key
 #   inactive   the user of the key is not active
 #   elsewhere  the key may not be used from the caller's address
+#   token      a token of an issuer that gives the role external
+#   forged late  what is wrong with the token
+#   page       the cookie of an admin's session, without what pages of it send along
+#   over       a cookie of a session that is over
 ";
 
 /// The rows of the committed table, by route.
@@ -154,8 +184,17 @@ fn committed(text: &str) -> BTreeMap<String, Vec<String>> {
 
 #[tokio::test]
 async fn every_route_answers_every_caller_as_the_table_says() {
-    let app = TestApp::start_with(&["bots.seed=[]", "limits.enabled=false"]).await;
-    let callers = callers(&app).await;
+    let signer = Signer::ed25519("d");
+    let issuer = TestIssuer::start(&[&signer]).await;
+    let issuers = format!("auth.issuers={}", Value::from(vec![issuer.settings("idp")]));
+    let app = TestApp::start_with(&[
+        "bots.seed=[]",
+        "limits.enabled=false",
+        "auth.jwt.allow_http_on_loopback=true",
+        &issuers,
+    ])
+    .await;
+    let callers = callers(&app, &issuer, &signer).await;
     let document = app.get("/api/openapi.json").await.is(200).body;
     let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (path, item) in document["paths"].as_object().unwrap() {

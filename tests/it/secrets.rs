@@ -6,7 +6,10 @@ use std::{fs, path::Path};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, TestApp, all_events, store_in, task, upper};
+use crate::{
+    issuer::{Signer, TestIssuer},
+    support::{Answer, TestApp, all_events, store_in, task, upper},
+};
 
 /// The secret part of a key, which nobody has by chance.
 fn secret_of(key: &str) -> String {
@@ -126,7 +129,12 @@ fn files(dir: &Path, into: &mut Vec<std::path::PathBuf>) {
 
 #[tokio::test]
 async fn no_secret_is_anywhere_but_where_it_belongs() {
+    let signer = Signer::ed25519("d");
+    let issuer = TestIssuer::start(&[&signer]).await;
+    let issuers = format!("auth.issuers={}", Value::from(vec![issuer.settings("idp")]));
     let mut app = TestApp::start_with(&[
+        &issuers,
+        "auth.jwt.allow_http_on_loopback=true",
         "bots.seed=[]",
         "limits.enabled=false",
         "logging.format=json",
@@ -159,6 +167,20 @@ async fn no_secret_is_anywhere_but_where_it_belongs() {
         ask_everything(&app, &format!("Bearer {key}"), &mut heard).await;
     }
     misplace(&app, &keys[1], &mut heard).await;
+    let token = signer.token(&issuer.claims("ada", "root"));
+    let opened = app.post_as(&token, "/api/v1/auth/session", &Value::Null);
+    let opened = opened.await.is(201);
+    let cookie = opened
+        .header("set-cookie")
+        .split(['=', ';'])
+        .nth(1)
+        .unwrap();
+    let mut request = app.request(Method::GET, "/api/v1/auth/sessions");
+    request = request.header("cookie", format!("__Host-deia={cookie}"));
+    heard.note("session", app.send(request).await.is(200));
+    ask_everything(&app, &format!("Bearer {token}"), &mut heard).await;
+    misplace(&app, &token, &mut heard).await;
+    misplace(&app, cookie, &mut heard).await;
     for path in [
         "/metrics",
         "/api/v1/auth/keys",
@@ -185,7 +207,9 @@ async fn no_secret_is_anywhere_but_where_it_belongs() {
         .collect();
     assert!(log.contains("deia_***") && events.len() > 10 && heard.0.len() > 300);
     assert!(stored.iter().any(|(_, path)| path.ends_with("deia.db")));
-    for secret in keys.iter().map(|key| secret_of(key)) {
+    let last = |text: &str| text.rsplit('.').next().unwrap().to_owned();
+    let others = [last(&token), last(cookie)];
+    for secret in keys.iter().map(|key| secret_of(key)).chain(others) {
         let in_log = log.lines().find(|line| line.contains(&secret));
         assert_eq!(in_log, None, "in the log");
         let told = events.iter().find(|event| event.contains(&secret));

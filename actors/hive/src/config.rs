@@ -7,16 +7,18 @@ mod auth;
 mod check;
 mod document;
 mod inspect;
+mod jwt;
 mod limits;
 mod load;
 mod settings;
 mod tasks;
 mod tls;
 
-pub use auth::AuthSettings;
+pub use auth::{AuthSettings, SessionSettings};
 pub use check::{ConfigError, Problem};
 pub use document::{Setting, page, schema, settings};
 pub use inspect::{differences, inspect};
+pub use jwt::{IssuerSettings, JwtSettings};
 pub use limits::{AdmissionSettings, LimitSettings, Rate};
 pub use load::Layers;
 pub use settings::{

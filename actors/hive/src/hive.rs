@@ -4,6 +4,7 @@ mod bots;
 mod data_dir;
 mod health;
 mod keys;
+mod logins;
 mod metrics;
 mod outputs;
 mod parts;
@@ -30,6 +31,7 @@ use std::{
 pub use data_dir::DataDirError;
 use deia_supervision::{ChildSpec, Handle, Tree, TreeStatus};
 pub use keys::KeyRotation;
+pub use logins::OpenedLogin;
 pub use parts::PartAction;
 pub use queue::{Changed, Drained};
 pub use recover::{AdminKeyReset, reset_admin_key};
@@ -43,7 +45,10 @@ use crate::{
         bots::{Board, Launcher, Outputs},
         scheduler::Scheduler,
     },
-    auth::{Denial, Denials, Denied, Keyring, Principal},
+    auth::{
+        Denial, Denials, Denied, Issuers, Keyring, Logins, Principal, TokenError, Via,
+        looks_like_a_token,
+    },
     config::Config,
     ledger::{FlowMeter, Ledger, TaskWatch},
     model::{Bot, KeyInfo, Submitted, Timestamp},
@@ -93,6 +98,8 @@ struct Inner {
     ledger: Ledger,
     keyring: Arc<Keyring>,
     denials: Arc<Denials>,
+    issuers: Arc<Issuers>,
+    logins: Arc<Logins>,
     board: Board,
     outputs: Outputs,
     watch: TaskWatch,
@@ -143,13 +150,41 @@ impl Hive {
         self.inner.keyring.authenticate(key, from, now)
     }
 
+    /// Who comes with this key or token. Waits only for the keys of the issuer of a
+    /// token whose key is not known.
+    ///
+    /// # Errors
+    /// As [`Self::authenticate`].
+    pub async fn authenticate_bearer(
+        &self,
+        text: &str,
+        from: Option<IpAddr>,
+    ) -> Result<Principal, Denied> {
+        if !looks_like_a_token(text) {
+            return self.authenticate(text, from);
+        }
+        let who = self.inner.issuers.authenticate(text, Timestamp::now());
+        who.await.map_err(|error| Denied::stranger(error.into()))
+    }
+
     /// Who they are now, and whether they would still be let in: what somebody is
     /// asked who has a long answer.
     ///
     /// # Errors
     /// [`Denied`], when they would not be let in now.
     pub fn still(&self, who: &Principal, from: Option<IpAddr>) -> Result<Principal, Denied> {
-        self.inner.keyring.still(who, from, Timestamp::now())
+        let now = Timestamp::now();
+        match &who.via {
+            Via::Key(_) => self.inner.keyring.still(who, from, now),
+            Via::Token { expires_at, .. } if *expires_at > now => Ok(who.clone()),
+            Via::Token { .. } => Err(Denied {
+                user: Some(who.user.clone()),
+                ..Denied::stranger(TokenError::Expired.into())
+            }),
+            Via::Login { id, .. } => self.login_still(*id, from, now),
+            // It was good when the connection was made, and is asked no more.
+            Via::Certificate => Ok(who.clone()),
+        }
     }
 
     /// Is told whenever keys or users have changed.

@@ -9,6 +9,7 @@ mod access;
 mod command;
 mod flow;
 mod hint;
+mod logins;
 mod meter;
 mod offers;
 mod store;
@@ -21,6 +22,7 @@ pub use command::{
 };
 pub use flow::{Flow, Histogram};
 pub use hint::{Hint, ReadyTask};
+pub use logins::LoginCommand;
 pub(crate) use meter::FlowMeter;
 pub use offers::{Offers, Seat};
 pub use store::{

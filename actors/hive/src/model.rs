@@ -11,6 +11,7 @@ mod executor;
 mod explain;
 mod id;
 mod key;
+mod login;
 mod new_task;
 mod page;
 mod plan;
@@ -32,8 +33,9 @@ pub use executor::{
     Behavior, CommandExecutor, Executor, LatencyMs, SimulatedExecutor, SimulatedProfile,
 };
 pub use explain::{AwaitedTask, BotFit, Facts, TaskExplanation, TaskHold, explain};
-pub use id::{BotName, IdError, KeyId, LeaseToken, TaskId};
+pub use id::{BotName, IdError, KeyId, LeaseToken, LoginId, TaskId};
 pub use key::{AdminHold, KeyGrant, KeyInfo, KeyOwner, KeyRecord, admin_hold};
+pub use login::{Login, LoginEnd, LoginRecord, OpenedWith};
 pub use new_task::{NewTask, Violation};
 pub use page::{Page, PageRequest};
 pub use plan::{

@@ -8,7 +8,8 @@
 //! │  ├─ bots           dynamic: one actor a bot
 //! │  ├─ launcher       makes the bots that run those that are wanted
 //! │  ├─ retention      forgets what is past its time
-//! │  └─ access         writes when keys were used, and who was refused
+//! │  ├─ access         writes when keys were used, and who was refused
+//! │  └─ issuer-keys    fetches the keys of issuers of tokens; only if there are any
 //! └─ front             actix-web
 //! ```
 
@@ -26,11 +27,12 @@ use crate::{
     actors::{
         access::{AccessClerk, AccessNotes},
         bots::{Board, Launcher, LauncherDeps, ManagedBots, Outputs},
+        issuers::KeyFetcher,
         ledger::LedgerWriter,
         retention::Retention,
         scheduler::{Scheduler, SeatBook},
     },
-    auth::{Denials, Keyring},
+    auth::{Denials, Issuers, Keyring, Logins},
     config::Config,
     ledger::Ledger,
     metrics::SchedulerMetrics,
@@ -42,6 +44,8 @@ pub(crate) struct Parts {
     pub(crate) ledger: Ledger,
     pub(crate) keyring: Arc<Keyring>,
     pub(crate) denials: Arc<Denials>,
+    pub(crate) issuers: Arc<Issuers>,
+    pub(crate) logins: Arc<Logins>,
     pub(crate) board: Board,
     pub(crate) guardian: crate::actors::bots::guardian::Guardian,
     pub(crate) outputs: Outputs,
@@ -55,6 +59,7 @@ impl Parts {
             ledger: self.ledger.clone(),
             keyring: self.keyring.clone(),
             denials: self.denials.clone(),
+            logins: self.logins.clone(),
         }
     }
 }
@@ -74,8 +79,9 @@ const MAILBOX: usize = 65_536;
 pub(crate) fn declare(parts: &Parts) -> Declared {
     let (ledger_spec, ledger) = {
         let (store, keyring) = (parts.ledger.clone(), parts.keyring.clone());
+        let logins = parts.logins.clone();
         child("ledger", move || {
-            LedgerWriter::start(store.clone(), keyring.clone())
+            LedgerWriter::start(store.clone(), keyring.clone(), logins.clone())
         })
     };
     let (scheduler_spec, scheduler) = {
@@ -124,7 +130,7 @@ pub(crate) fn declare(parts: &Parts) -> Declared {
             async move { Ok::<_, StartError>(built) }
         })
     };
-    let core = SupervisorSpec::new("core", Strategy::OneForOne)
+    let mut core = SupervisorSpec::new("core", Strategy::OneForOne)
         .intensity(Intensity::new(10, Duration::from_secs(60)))
         .criticality(Criticality::Critical)
         .child(permanent(scheduler_spec))
@@ -132,6 +138,13 @@ pub(crate) fn declare(parts: &Parts) -> Declared {
         .child(permanent(launcher_spec))
         .child(permanent(retention_spec))
         .child(permanent(access_spec));
+    if !parts.config.auth.issuers.is_empty() {
+        let (issuers, jwt) = (parts.issuers.clone(), parts.config.auth.jwt.clone());
+        let (spec, _) = child("issuer-keys", move || {
+            KeyFetcher::start(issuers.clone(), jwt.clone())
+        });
+        core = core.child(permanent(spec));
+    }
     let spec = SupervisorSpec::new("hive", Strategy::RestForOne)
         .intensity(Intensity::new(5, Duration::from_secs(60)))
         .child(permanent(ledger_spec))

@@ -5,7 +5,7 @@ use std::{net::IpAddr, time::Duration};
 use deia_hive::{
     KeyRotation,
     auth::{Permission, Permissions, Principal, Role},
-    model::{AddressRange, BotName, KeyGrant, KeyId, KeyInfo, TaskId, Timestamp},
+    model::{AddressRange, BotName, KeyGrant, KeyId, KeyInfo, Login, TaskId, Timestamp},
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -67,6 +67,27 @@ pub(in crate::http) struct CreatedKey {
         example = "deia_01h455vb4pex5vsknk084sn02q_abcdefghijklmnopqrstuvwxyz234567_89abcdef"
     )]
     pub(in crate::http) key: String,
+}
+
+/// The session in a browser that one is in.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::http) struct SessionView {
+    /// The session.
+    #[serde(flatten)]
+    pub(in crate::http) login: Login,
+    /// What one may do in it, in one word.
+    pub(in crate::http) role: Role,
+    /// After so many seconds without a request it is over.
+    pub(in crate::http) idle_timeout_seconds: u64,
+    /// What requests that change something have to send in X-CSRF-Token.
+    pub(in crate::http) csrf_token: String,
+}
+
+/// How many sessions have ended.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::http) struct EndedSessions {
+    /// So many.
+    pub(in crate::http) ended: u64,
 }
 
 /// How a key is rotated. An empty body takes the defaults.

@@ -96,6 +96,12 @@ fn errors_of_the_hive_have_their_codes() {
         (AuthError::Unknown, Code::KeyUnknown),
         (AuthError::Revoked, Code::KeyRevoked),
         (AuthError::Expired, Code::KeyExpired),
+        (AuthError::SessionOver, Code::SessionOver),
+        (TokenError::Malformed("x").into(), Code::TokenMalformed),
+        (TokenError::Signature.into(), Code::TokenRefused),
+        (TokenError::Expired.into(), Code::TokenExpired),
+        (TokenError::NoRole.into(), Code::TokenWithoutRole),
+        (TokenError::Unavailable.into(), Code::IssuerUnavailable),
         (AuthError::UserInactive, Code::UserInactive),
         (AuthError::Address, Code::AddressNotAllowed),
     ] {

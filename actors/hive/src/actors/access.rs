@@ -1,5 +1,5 @@
-//! Writes down behind the requests what they leave: when keys were used last,
-//! and who was refused.
+//! Writes down behind the requests what they leave: when keys and sessions were
+//! used last, which sessions are over, and who was refused.
 
 use std::{
     sync::Arc,
@@ -10,9 +10,9 @@ use actix::{Actor, ActorFutureExt, AsyncContext, WrapFuture};
 use deia_supervision::Context;
 
 use crate::{
-    auth::{Denials, Keyring},
-    ledger::{AccessCommand, Command, Ledger, StoreError},
-    model::Timestamp,
+    auth::{Denials, Keyring, Logins},
+    ledger::{AccessCommand, Command, Ledger, LoginCommand, StoreError},
+    model::{LoginEnd, Timestamp},
 };
 
 /// How often refusals are looked at.
@@ -24,6 +24,7 @@ pub(crate) struct AccessNotes {
     pub(crate) ledger: Ledger,
     pub(crate) keyring: Arc<Keyring>,
     pub(crate) denials: Arc<Denials>,
+    pub(crate) logins: Arc<Logins>,
 }
 
 impl AccessNotes {
@@ -57,6 +58,32 @@ impl AccessNotes {
             Err(error) => tracing::warn!(%error, "the last uses of keys could not be written"),
         }
     }
+
+    /// Writes when sessions in browsers were used last, and ends those that are
+    /// over. They are over by the clock, whatever is written.
+    pub(crate) async fn write_logins(&self) {
+        if let Err(error) = self.try_write_logins().await {
+            tracing::debug!(%error, "the last uses of sessions could not be written");
+        }
+    }
+
+    async fn try_write_logins(&self) -> Result<(), StoreError> {
+        let apply = |command| self.ledger.apply(Command::Login(command));
+        let seen = self.logins.uses_to_write();
+        if !seen.is_empty() {
+            apply(LoginCommand::Seen(seen)).await?;
+        }
+        let over = self.logins.over(Timestamp::now());
+        if !over.is_empty() {
+            let end = LoginCommand::End {
+                logins: over,
+                why: LoginEnd::Expired,
+                actor: "deia".into(),
+            };
+            apply(end).await?;
+        }
+        Ok(())
+    }
 }
 
 /// Writes it from time to time, one thing after the other.
@@ -85,6 +112,7 @@ impl AccessClerk {
             notes.write_denials(false).await;
             if uses_are_due {
                 notes.write_uses().await;
+                notes.write_logins().await;
             }
         };
         ctx.spawn(writing.into_actor(self).map(|(), _, ctx| {

@@ -6,7 +6,7 @@ use actix::{Actor, ActorFutureExt, AsyncContext, Handler, Message, WrapFuture};
 use deia_supervision::{Context, StartError};
 
 use crate::{
-    auth::Keyring,
+    auth::{Keyring, Logins},
     ledger::{BoxFuture, Command, Ledger, StoreError},
     model::AttemptEnd,
 };
@@ -17,13 +17,18 @@ pub(crate) struct LedgerWriter {
     serving: Option<BoxFuture<'static, String>>,
     ledger: Ledger,
     keyring: Arc<Keyring>,
+    logins: Arc<Logins>,
 }
 
 impl LedgerWriter {
     /// Starts the writer. When this returns, what bots had in hand in an
     /// earlier run is back in the queue, and the keys are in force. On a full
     /// disk it goes back before anything else is written, once there is room.
-    pub(crate) async fn start(ledger: Ledger, keyring: Arc<Keyring>) -> Result<Self, StartError> {
+    pub(crate) async fn start(
+        ledger: Ledger,
+        keyring: Arc<Keyring>,
+        logins: Arc<Logins>,
+    ) -> Result<Self, StartError> {
         ledger.close().await;
         // Opening the file may have to read a long log first.
         let opened = ledger.clone();
@@ -47,10 +52,12 @@ impl LedgerWriter {
                 .map_err(StartError::failed)?;
         }
         keyring.reload(&ledger).await.map_err(StartError::failed)?;
+        logins.reload(&ledger).await.map_err(StartError::failed)?;
         Ok(Self {
             serving: Some(serving),
             ledger,
             keyring,
+            logins,
         })
     }
 }
@@ -94,6 +101,33 @@ impl LedgerWriter {
                 ctx.run_later(RETRY_AFTER, Self::reload_keys);
             }
         }));
+    }
+
+    fn reload_logins(&mut self, ctx: &mut Context<Self>) {
+        let (ledger, logins) = (self.ledger.clone(), self.logins.clone());
+        let reloading = async move { logins.reload(&ledger).await };
+        ctx.spawn(reloading.into_actor(self).map(|reloaded, this, ctx| {
+            if reloaded.is_ok() {
+                this.keyring.announce();
+            }
+            if let Err(error) = reloaded {
+                tracing::warn!(%error, "the sessions could not be read; tried again");
+                ctx.run_later(RETRY_AFTER, Self::reload_logins);
+            }
+        }));
+    }
+}
+
+/// A commit changed the sessions in browsers.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct LoginsChanged;
+
+impl Handler<LoginsChanged> for LedgerWriter {
+    type Result = ();
+
+    fn handle(&mut self, _: LoginsChanged, ctx: &mut Self::Context) {
+        self.reload_logins(ctx);
     }
 }
 

@@ -13,7 +13,7 @@ use arc_swap::ArcSwap;
 use subtle::ConstantTimeEq;
 use tokio::sync::watch;
 
-use super::{ApiKey, KeyError, Permissions, Principal, Role, Via, rights};
+use super::{ApiKey, KeyError, Permissions, Principal, Role, TokenError, Via, rights};
 use crate::{
     ledger::{Ledger, StoreError},
     model::{KeyId, KeyInfo, KeyRecord, Timestamp},
@@ -44,6 +44,12 @@ pub enum AuthError {
     /// The key may not be used from there.
     #[error("the key may not be used from this address")]
     Address,
+    /// There is no such session in a browser any more.
+    #[error("the session is over")]
+    SessionOver,
+    /// It is a token, and is not taken.
+    #[error(transparent)]
+    Token(#[from] TokenError),
 }
 
 /// Somebody who is not let in.
@@ -185,6 +191,28 @@ impl Keyring {
         };
         let entry = who.key().and_then(|key| keys.get(&key));
         entry.ok_or_else(gone)?.admit(from, now)
+    }
+
+    /// Who has the key of that id, coming from there at that time.
+    ///
+    /// # Errors
+    /// [`Denied`], when it would not be let in.
+    pub fn holder(
+        &self,
+        id: KeyId,
+        from: Option<IpAddr>,
+        now: Timestamp,
+    ) -> Result<Principal, Denied> {
+        let keys = self.keys.load();
+        let entry = keys.get(&id);
+        entry
+            .ok_or_else(|| Denied::stranger(AuthError::Unknown))?
+            .admit(from, now)
+    }
+
+    /// Tells those who listen that somebody else may be let in now.
+    pub fn announce(&self) {
+        self.changed.send_replace(());
     }
 
     /// What is shown of a key.

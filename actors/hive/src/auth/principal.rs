@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Permission, Permissions, Role};
-use crate::model::{BotName, KeyId, KeyRecord};
+use crate::model::{BotName, KeyId, KeyRecord, LoginId, Timestamp};
 
 /// Who is asking.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +27,20 @@ pub enum Via {
     Key(KeyId),
     /// A certificate under TLS, which stands for a bot.
     Certificate,
+    /// A token of an issuer.
+    Token {
+        /// The name of the issuer here.
+        issuer: Arc<str>,
+        /// From when on it is refused.
+        expires_at: Timestamp,
+    },
+    /// The cookie of a session in a browser.
+    Login {
+        /// The session.
+        id: LoginId,
+        /// The key that it was opened with; `None`: a token.
+        key: Option<KeyId>,
+    },
 }
 
 /// Whose budget of requests is charged.
@@ -73,7 +87,8 @@ impl Principal {
     pub fn key(&self) -> Option<KeyId> {
         match self.via {
             Via::Key(key) => Some(key),
-            Via::Certificate => None,
+            Via::Certificate | Via::Token { .. } => None,
+            Via::Login { key, .. } => key,
         }
     }
 

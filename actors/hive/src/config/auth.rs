@@ -5,12 +5,13 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    IssuerSettings, JwtSettings,
     check::Checker,
     settings::{DAY, HOUR, SECOND},
 };
 
 /// Users and keys.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[allow(missing_docs, reason = "documented key by key in config/deia.yaml")]
 pub struct AuthSettings {
@@ -24,6 +25,22 @@ pub struct AuthSettings {
     pub last_used_every: Duration,
     pub denied_events_per_minute: u32,
     pub denied_callers_max: u32,
+    pub issuers: Vec<IssuerSettings>,
+    pub jwt: JwtSettings,
+    pub sessions: SessionSettings,
+}
+
+/// Sessions in a browser.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "documented key by key in config/deia.yaml")]
+pub struct SessionSettings {
+    #[serde(with = "humantime_serde")]
+    pub idle_timeout: Duration,
+    #[serde(with = "humantime_serde")]
+    pub lifetime: Duration,
+    pub max_per_user: u32,
+    pub max: u32,
 }
 
 impl AuthSettings {
@@ -51,5 +68,21 @@ impl AuthSettings {
             self.denied_callers_max,
             1..=100_000,
         );
+        IssuerSettings::check_all(&self.issuers, &self.jwt, check);
+        self.jwt.check(check);
+        self.sessions.check(check);
+    }
+}
+
+impl SessionSettings {
+    fn check(&self, check: &mut Checker) {
+        check.duration("auth.sessions.lifetime", self.lifetime, SECOND..=30 * DAY);
+        check.duration(
+            "auth.sessions.idle_timeout",
+            self.idle_timeout,
+            SECOND..=self.lifetime.max(SECOND),
+        );
+        check.number("auth.sessions.max_per_user", self.max_per_user, 1..=1_000);
+        check.number("auth.sessions.max", self.max, 1..=100_000);
     }
 }

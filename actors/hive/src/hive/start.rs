@@ -24,10 +24,10 @@ use crate::{
             Board, BotsChanged, Follow, Outputs, TaskCancelled,
             guardian::{Guardian, GuardianProgram},
         },
-        ledger::{KeysChanged, LedgerWriter, write_or_leave_waiting},
+        ledger::{KeysChanged, LedgerWriter, LoginsChanged, write_or_leave_waiting},
         scheduler::{PausesChanged, TasksWaiting},
     },
-    auth::{ApiKey, Denials, Keyring, Role},
+    auth::{ApiKey, Denials, Issuers, Keyring, Logins, Role},
     config::Config,
     guard,
     ledger::{
@@ -92,6 +92,8 @@ impl Hive {
         let parts = Parts {
             ledger: Arc::new(store),
             keyring: Arc::new(Keyring::default()),
+            logins: Arc::new(Logins::new(config.auth.sessions.idle_timeout)),
+            issuers: Arc::new(Issuers::new(&config.auth.issuers, &config.auth.jwt)),
             denials: Arc::new(Denials::new(&config.auth)),
             board: Board::default(),
             guardian: Guardian::start(program).map_err(HiveStartError::Guard)?,
@@ -111,6 +113,8 @@ impl Hive {
                 config: parts.config,
                 ledger: parts.ledger,
                 keyring: parts.keyring,
+                issuers: parts.issuers,
+                logins: parts.logins,
                 denials: parts.denials,
                 board: parts.board,
                 outputs: parts.outputs,
@@ -154,6 +158,7 @@ impl Hive {
         // Last: a start that was cut short before is still one of a new hive.
         write_or_leave_waiting(ledger, commands).await?;
         self.inner.keyring.reload(ledger).await?;
+        self.inner.logins.reload(ledger).await?;
         if self.inner.launcher.tell(Follow).is_err() {
             return Err(StartError::failed("the launcher takes no messages").into());
         }
@@ -221,6 +226,7 @@ impl Hive {
                 match hint {
                     Hint::BotsChanged => drop(launcher.tell(BotsChanged)),
                     Hint::PausesChanged => drop(scheduler.tell(PausesChanged)),
+                    Hint::LoginsChanged => drop(writer.tell(LoginsChanged)),
                     Hint::KeysChanged => drop(writer.tell(KeysChanged)),
                     Hint::CancelRequested { task, bot } => {
                         drop(launcher.tell(TaskCancelled {

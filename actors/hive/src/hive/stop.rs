@@ -46,9 +46,11 @@ impl Hive {
             ledger: inner.ledger.clone(),
             keyring: inner.keyring.clone(),
             denials: inner.denials.clone(),
+            logins: inner.logins.clone(),
         };
         let writing = async {
             notes.write_uses().await;
+            notes.write_logins().await;
             notes.write_denials(true).await;
         };
         if tokio::time::timeout(NOTES_WITHIN, writing).await.is_err() {

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use super::AccessCommand;
+use super::{AccessCommand, LoginCommand};
 use crate::{
     config::Retention,
     model::{
@@ -251,6 +251,8 @@ pub enum Command {
     Drained(BotName),
     /// Do something about users and keys.
     Access(AccessCommand),
+    /// Something about sessions in browsers.
+    Login(LoginCommand),
     /// Record events that come with no other change.
     Record(Vec<NewEvent>),
     /// Note whether the hive is running (so that the next start knows how this run ended).
@@ -337,6 +339,9 @@ pub enum Refusal {
         "{0} has the last admin key in force, or the last that does not expire; make another one first"
     )]
     LastAdmin(String),
+    /// As many sessions as are allowed.
+    #[error("there are as many sessions as may be (auth.sessions.max)")]
+    TooManyLogins,
     /// The input cannot be stored as it is.
     #[error("the input is not valid")]
     Invalid(Vec<Violation>),

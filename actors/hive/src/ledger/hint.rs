@@ -39,6 +39,8 @@ pub enum Hint {
     BotsChanged,
     /// Keys changed.
     KeysChanged,
+    /// Sessions in browsers changed.
+    LoginsChanged,
     /// What is paused changed.
     PausesChanged,
     /// What flowed through each lane in this commit.

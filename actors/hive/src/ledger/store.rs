@@ -5,8 +5,8 @@ use std::{future::Future, pin::Pin, sync::Arc};
 use super::{Command, Hint, Offers, Outcome, ReadyTask, Refusal};
 use crate::auth::Sight;
 use crate::model::{
-    BotName, BotRecord, Event, KeyRecord, Page, PageRequest, Pause, Priority, QueueStatus,
-    StatusCounts, Task, TaskFilter, TaskId, TaskResult, TaskStatus, TaskType, User,
+    BotName, BotRecord, Event, KeyRecord, LoginRecord, Page, PageRequest, Pause, Priority,
+    QueueStatus, StatusCounts, Task, TaskFilter, TaskId, TaskResult, TaskStatus, TaskType, User,
 };
 
 /// A future that can be named.
@@ -168,6 +168,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// All keys, revoked ones included, oldest first.
     fn keys(&self) -> BoxFuture<'_, Result<Vec<KeyRecord>, StoreError>>;
+
+    /// All sessions in browsers, also those that are over, oldest first.
+    fn logins(&self) -> BoxFuture<'_, Result<Vec<LoginRecord>, StoreError>>;
 
     /// Which types and priorities have ready tasks.
     fn ready_lanes(&self) -> BoxFuture<'_, Result<Vec<(TaskType, Priority)>, StoreError>>;

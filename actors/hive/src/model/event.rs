@@ -91,6 +91,10 @@ actions! {
     UserDeleted = "user.deleted" Warning,
     /// Requests were refused: without a valid key, or beyond what it may do.
     ApiDenied = "api.denied" Warning,
+    /// A session in a browser was opened.
+    LoginOpened = "login.opened" Info,
+    /// A session in a browser ended.
+    LoginEnded = "login.ended" Info,
     /// The run before this one did not end in an orderly way.
     ShutdownUnclean = "shutdown.unclean" Critical,
     /// An orderly stop began.

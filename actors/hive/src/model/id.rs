@@ -136,6 +136,10 @@ typed_id!(
     KeyId, "key", Uuid::now_v7()
 );
 typed_id!(
+    /// Names a session in a browser; it is not a secret.
+    LoginId, "login", Uuid::now_v7()
+);
+typed_id!(
     /// Fences one attempt at a task: who does not hold it may not write about it.
     LeaseToken, "lease", Uuid::now_v7()
 );

@@ -5,6 +5,7 @@ mod access;
 mod attempts;
 mod dependencies;
 mod entities;
+mod logins;
 mod plans;
 mod queue;
 mod submissions;
@@ -72,6 +73,7 @@ where
     plans::run(&make).await;
     queue::run(&make).await;
     entities::run(&make).await;
+    logins::run(&make).await;
     access::run(&make).await;
 }
 

@@ -11,6 +11,7 @@ mod errors;
 mod idempotency;
 mod keys;
 pub(super) mod lists;
+mod logins;
 mod open;
 mod pauses;
 mod pool;
@@ -42,8 +43,8 @@ use crate::{
         Store, StoreError, TaskOutcome,
     },
     model::{
-        BotName, BotRecord, Event, KeyRecord, Page, PageRequest, Pause, Priority, QueueStatus,
-        StatusCounts, Task, TaskFilter, TaskId, TaskResult, TaskType, User,
+        BotName, BotRecord, Event, KeyRecord, LoginRecord, Page, PageRequest, Pause, Priority,
+        QueueStatus, StatusCounts, Task, TaskFilter, TaskId, TaskResult, TaskType, User,
     },
 };
 
@@ -229,6 +230,10 @@ impl Store for SqliteStore {
 
     fn keys(&self) -> BoxFuture<'_, Result<Vec<KeyRecord>, StoreError>> {
         self.own_readers.read(read::keys)
+    }
+
+    fn logins(&self) -> BoxFuture<'_, Result<Vec<LoginRecord>, StoreError>> {
+        self.own_readers.read(logins::all)
     }
 
     fn ready_lanes(&self) -> BoxFuture<'_, Result<Vec<(TaskType, Priority)>, StoreError>> {

@@ -1,7 +1,9 @@
 //! From a command to its statements. Each one looks first and writes then, so
 //! that a refusal has changed nothing.
 
-use super::{attempts, bots, claim, keys, pauses, prune, retry, submit, transaction::Tx, waiting};
+use super::{
+    attempts, bots, claim, keys, logins, pauses, prune, retry, submit, transaction::Tx, waiting,
+};
 use crate::ledger::{Command, Outcome, Refusal};
 
 /// Why a command was not applied.
@@ -86,6 +88,7 @@ pub(super) fn apply(tx: &mut Tx<'_>, command: &Command) -> Result<Outcome, Apply
         } => bots::set_desired(tx, name, *desired, actor),
         Command::Drained(name) => bots::drained(tx, name),
         Command::Access(command) => keys::apply(tx, command),
+        Command::Login(command) => logins::apply(tx, command),
         Command::Record(events) => {
             for event in events {
                 tx.log_event(event)?;

@@ -9,6 +9,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../sql/0001_initial.sql"),
     include_str!("../sql/0002_whole_queue.sql"),
     include_str!("../sql/0003_users.sql"),
+    include_str!("../sql/0004_logins.sql"),
 ];
 
 /// Why the schema cannot be used.

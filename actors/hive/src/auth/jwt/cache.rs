@@ -1,0 +1,95 @@
+//! Tokens that were found good, so that each costs one signature check.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+};
+
+use ring::digest::{SHA256, digest};
+
+use super::verify::Verified;
+use crate::model::Timestamp;
+
+/// A good token.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Known {
+    /// Who comes with it.
+    pub(super) who: Verified,
+    /// The place of its issuer in the list.
+    pub(super) issuer: usize,
+    /// The edition of the issuer's keys that it was checked with.
+    pub(super) edition: u64,
+}
+
+/// Good tokens, by their hash. It is bounded: when it is full, those that are
+/// over are forgotten, and if that makes no room, all are.
+#[derive(Debug)]
+pub(super) struct Cache {
+    most: usize,
+    known: Mutex<HashMap<[u8; 32], Known>>,
+}
+
+/// What a token is known by.
+pub(super) fn fingerprint(text: &str) -> [u8; 32] {
+    let mut bytes = [0; 32];
+    bytes.copy_from_slice(digest(&SHA256, text.as_bytes()).as_ref());
+    bytes
+}
+
+impl Cache {
+    pub(super) fn new(most: usize) -> Self {
+        Self {
+            most,
+            known: Mutex::default(),
+        }
+    }
+
+    /// What is known of it at that time. Whoever asks looks at the edition.
+    pub(super) fn get(&self, token: &[u8; 32], now: Timestamp) -> Option<Known> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = known.get(token)?;
+        (found.who.expires_at > now).then(|| found.clone())
+    }
+
+    pub(super) fn put(&self, token: [u8; 32], good: Known, now: Timestamp) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= self.most && !known.contains_key(&token) {
+            known.retain(|_, good| good.who.expires_at > now);
+            if known.len() >= self.most {
+                known.clear();
+            }
+        }
+        known.insert(token, good);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::Role;
+
+    #[test]
+    fn it_forgets_what_is_over_and_stays_within_its_bound() {
+        let at = Timestamp::from_millis;
+        let good = |expires| Known {
+            who: Verified {
+                user: "idp:ada".into(),
+                role: Role::Viewer,
+                expires_at: at(expires),
+            },
+            issuer: 0,
+            edition: 1,
+        };
+        let cache = Cache::new(2);
+        let [a, b, c] = ["a", "b", "c"].map(fingerprint);
+        cache.put(a, good(10), at(0));
+        cache.put(b, good(20), at(0));
+        assert_eq!(cache.get(&a, at(9)), Some(good(10)));
+        assert_eq!(cache.get(&a, at(10)), None);
+        cache.put(c, good(30), at(15));
+        assert_eq!(cache.get(&b, at(15)), Some(good(20)));
+        cache.put(a, good(30), at(15));
+        assert_eq!(cache.get(&b, at(15)), None, "full: all were forgotten");
+        assert_eq!(cache.get(&a, at(15)), Some(good(30)));
+    }
+}

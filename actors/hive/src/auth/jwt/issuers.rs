@@ -1,0 +1,322 @@
+//! The issuers whose tokens are taken, and their keys as far as they are known.
+//!
+//! Requests only read here. An actor fetches the keys: before they are old, and
+//! when a request comes with a key that is not known. That request waits, for a
+//! bounded time and in bounded company; no other request does.
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use arc_swap::ArcSwapOption;
+use tokio::sync::{Notify, Semaphore, watch};
+
+use super::{
+    cache::{Cache, Known, fingerprint},
+    jwks::KeySet,
+    token::{Token, TokenError},
+    verify::{Rules, Verified, verify},
+};
+use crate::{
+    auth::{Principal, Via},
+    config::{IssuerSettings, JwtSettings},
+    model::Timestamp,
+};
+
+/// Requests that may wait for the keys of one issuer.
+const MAX_WAITING: usize = 64;
+
+/// The issuers whose tokens are taken.
+#[derive(Debug)]
+pub struct Issuers {
+    issuers: Vec<Arc<Issuer>>,
+    known: Cache,
+}
+
+/// One of them.
+#[derive(Debug)]
+pub(crate) struct Issuer {
+    pub(crate) settings: IssuerSettings,
+    pub(crate) jwt: JwtSettings,
+    name: Arc<str>,
+    keys: ArcSwapOption<Fetched>,
+    editions: AtomicU64,
+    gate: Mutex<Gate>,
+    asked: Notify,
+    /// Counts the attempts that have ended.
+    rounds: watch::Sender<u64>,
+    waiting: Semaphore,
+}
+
+#[derive(Debug)]
+struct Fetched {
+    set: KeySet,
+    /// Another number whenever the set is another.
+    edition: u64,
+    at: Instant,
+}
+
+/// When keys were asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Gate {
+    last: Option<Instant>,
+    in_flight: bool,
+}
+
+impl Gate {
+    /// Whether another attempt may begin at that time.
+    fn is_open(self, now: Instant, at_most_every: Duration) -> bool {
+        let rested = |last| now.saturating_duration_since(last) >= at_most_every;
+        !self.in_flight && self.last.is_none_or(rested)
+    }
+
+    /// How long until keys that were fetched then are to be fetched again.
+    fn due_in(self, fetched: Option<Instant>, now: Instant, jwt: &JwtSettings) -> Duration {
+        let left = |from: Instant, every: Duration| {
+            every.saturating_sub(now.saturating_duration_since(from))
+        };
+        let rest = self
+            .last
+            .map_or(Duration::ZERO, |last| left(last, jwt.refresh_at_most_every));
+        fetched
+            .map_or(Duration::ZERO, |at| left(at, jwt.refresh_every))
+            .max(rest)
+    }
+}
+
+/// An attempt that has begun; it has ended when this is dropped.
+pub(crate) struct Attempt<'a>(&'a Issuer);
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        self.0.gate().in_flight = false;
+        self.0.rounds.send_modify(|rounds| *rounds += 1);
+    }
+}
+
+impl Issuers {
+    /// With these; nothing is fetched yet.
+    pub fn new(issuers: &[IssuerSettings], jwt: &JwtSettings) -> Self {
+        let issuer =
+            |settings: &IssuerSettings| Arc::new(Issuer::new(settings.clone(), jwt.clone()));
+        Self {
+            issuers: issuers.iter().map(issuer).collect(),
+            known: Cache::new(jwt.max_verified as usize),
+        }
+    }
+
+    /// Each of them.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Issuer>> {
+        self.issuers.iter()
+    }
+
+    /// Whether there is one of that name.
+    pub fn has(&self, name: &str) -> bool {
+        self.issuers
+            .iter()
+            .any(|issuer| issuer.settings.name == name)
+    }
+
+    /// Who comes with this token. A token that was good before costs a look; only
+    /// one of a key that is not known waits.
+    ///
+    /// # Errors
+    /// [`TokenError`]
+    pub async fn authenticate(&self, text: &str, now: Timestamp) -> Result<Principal, TokenError> {
+        let fingerprint = fingerprint(text);
+        if let Some(known) = self.known.get(&fingerprint, now) {
+            let issuer = &self.issuers[known.issuer];
+            let current = issuer.current().map(|fetched| fetched.edition);
+            if current == Some(known.edition) {
+                return Ok(issuer.principal(known.who));
+            }
+        }
+        let token = Token::parse(text)?;
+        let named = |issuer: &Arc<Issuer>| token.issuer() == Some(&issuer.settings.issuer);
+        let place = self
+            .issuers
+            .iter()
+            .position(named)
+            .ok_or(TokenError::Issuer)?;
+        let issuer = &self.issuers[place];
+        let (who, edition) = match issuer.check(&token, now) {
+            Err(TokenError::Key | TokenError::Unavailable) => {
+                issuer.wait_for_keys().await?;
+                // They may have come meanwhile in any case.
+                issuer.check(&token, now)?
+            }
+            other => other?,
+        };
+        let known = Known {
+            who: who.clone(),
+            issuer: place,
+            edition,
+        };
+        self.known.put(fingerprint, known, now);
+        Ok(issuer.principal(who))
+    }
+}
+
+impl Issuer {
+    fn new(settings: IssuerSettings, jwt: JwtSettings) -> Self {
+        Self {
+            name: settings.name.as_str().into(),
+            settings,
+            jwt,
+            keys: ArcSwapOption::empty(),
+            editions: AtomicU64::new(1),
+            gate: Mutex::default(),
+            asked: Notify::new(),
+            rounds: watch::Sender::new(0),
+            waiting: Semaphore::new(MAX_WAITING),
+        }
+    }
+
+    fn principal(&self, who: Verified) -> Principal {
+        Principal {
+            user: who.user,
+            role: who.role,
+            permissions: who.role.permissions(),
+            bot: None,
+            via: Via::Token {
+                issuer: self.name.clone(),
+                expires_at: who.expires_at,
+            },
+        }
+    }
+
+    /// Its keys, unless they are so old that they are not believed any more.
+    fn current(&self) -> Option<Arc<Fetched>> {
+        let fetched = self.keys.load_full()?;
+        (fetched.at.elapsed() < self.jwt.keys_valid_for).then_some(fetched)
+    }
+
+    fn check(&self, token: &Token<'_>, now: Timestamp) -> Result<(Verified, u64), TokenError> {
+        // What is not allowed with any key is not worth fetching one.
+        if !self.settings.algorithms.contains(&token.algorithm) {
+            return Err(TokenError::Algorithm);
+        }
+        let fetched = self.current().ok_or(TokenError::Unavailable)?;
+        let rules = Rules {
+            issuer: &self.settings,
+            jwt: &self.jwt,
+        };
+        Ok((verify(token, rules, &fetched.set, now)?, fetched.edition))
+    }
+
+    /// Asks for the keys, and waits until they were fetched, or could not be;
+    /// not at all when it is too soon to ask again.
+    async fn wait_for_keys(&self) -> Result<(), TokenError> {
+        let mut rounds = self.rounds.subscribe();
+        let gate = *self.gate();
+        if !gate.in_flight && !gate.is_open(Instant::now(), self.jwt.refresh_at_most_every) {
+            return Ok(());
+        }
+        let Ok(_place) = self.waiting.try_acquire() else {
+            return Err(TokenError::Unavailable);
+        };
+        self.asked.notify_one();
+        // The actor may be between two lives.
+        let patience = self.jwt.fetch_timeout + Duration::from_secs(1);
+        match tokio::time::timeout(patience, rounds.changed()).await {
+            Ok(_) => Ok(()),
+            Err(_) => Err(TokenError::Unavailable),
+        }
+    }
+
+    /// Resolves when the keys are to be fetched.
+    pub(crate) async fn due(&self) {
+        loop {
+            let fetched = self.keys.load().as_ref().map(|fetched| fetched.at);
+            let wait = self.gate().due_in(fetched, Instant::now(), &self.jwt);
+            let asked = tokio::time::timeout(wait, self.asked.notified()).await;
+            let open = self
+                .gate()
+                .is_open(Instant::now(), self.jwt.refresh_at_most_every);
+            if open {
+                return;
+            }
+            if asked.is_ok() {
+                // Too soon: whoever asked need not wait.
+                self.rounds.send_modify(|rounds| *rounds += 1);
+            }
+        }
+    }
+
+    /// An attempt begins.
+    pub(crate) fn begin(&self) -> Attempt<'_> {
+        *self.gate() = Gate {
+            last: Some(Instant::now()),
+            in_flight: true,
+        };
+        Attempt(self)
+    }
+
+    /// The keys were fetched. How many there are, if they are others than before.
+    pub(crate) fn replace(&self, set: KeySet) -> Option<usize> {
+        let before = self.keys.load_full();
+        let same = before.filter(|before| before.set == set);
+        let (len, changed) = (set.len(), same.is_none());
+        let edition = match same {
+            Some(before) => before.edition,
+            None => self.editions.fetch_add(1, Ordering::Relaxed),
+        };
+        let at = Instant::now();
+        self.keys
+            .store(Some(Arc::new(Fetched { set, edition, at })));
+        changed.then_some(len)
+    }
+
+    fn gate(&self) -> std::sync::MutexGuard<'_, Gate> {
+        self.gate.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn when_keys_are_fetched() {
+        let jwt = JwtSettings {
+            refresh_every: 100 * SECOND,
+            refresh_at_most_every: 10 * SECOND,
+            ..crate::config::Config::defaults().unwrap().auth.jwt
+        };
+        let start = Instant::now();
+        let at = |seconds: u32| start + seconds * SECOND;
+        let gate = |last: Option<u32>, in_flight| Gate {
+            last: last.map(at),
+            in_flight,
+        };
+        for (gate, now, open) in [
+            (gate(None, false), 0, true),
+            (gate(Some(0), false), 9, false),
+            (gate(Some(0), false), 10, true),
+            (gate(Some(0), true), 50, false),
+        ] {
+            assert_eq!(
+                gate.is_open(at(now), jwt.refresh_at_most_every),
+                open,
+                "{now}"
+            );
+        }
+        for (last, fetched, now, expected) in [
+            (None, None, 0, 0),
+            (Some(0), None, 4, 6),
+            (Some(0), None, 20, 0),
+            (Some(0), Some(0), 20, 80),
+            (Some(99), Some(0), 100, 9),
+            (Some(100), Some(0), 200, 0),
+        ] {
+            let due = gate(last, false).due_in(fetched.map(at), at(now), &jwt);
+            assert_eq!(due, expected * SECOND, "{last:?} {fetched:?} {now}");
+        }
+    }
+}

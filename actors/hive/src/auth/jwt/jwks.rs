@@ -1,0 +1,359 @@
+//! The public keys of an issuer: a JWK Set (RFC 7517).
+
+use data_encoding::BASE64URL_NOPAD;
+use ring::signature::{RsaPublicKeyComponents, UnparsedPublicKey};
+use serde_json::{Map, Value};
+
+use super::algorithm::{Algorithm, Family};
+
+/// Keys of a set that are looked at.
+const MAX_KEYS: usize = 100;
+/// Bytes of a key's name.
+pub(super) const MAX_KID_BYTES: usize = 256;
+/// Bytes of an RSA modulus: 8192 bits.
+const MAX_MODULUS_BYTES: usize = 1024;
+
+/// Why a document is no set of keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum JwksError {
+    /// Not an object with an array `keys`.
+    #[error("it is not a JWK Set")]
+    Malformed,
+    /// Too many keys.
+    #[error("it has more than {MAX_KEYS} keys")]
+    TooMany,
+    /// No key that can verify anything here.
+    #[error("it has no key that can verify a signature")]
+    NoKeys,
+}
+
+/// The keys of an issuer that can verify signatures.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeySet {
+    keys: Vec<Key>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Key {
+    kid: Option<String>,
+    /// The only one that it is for, if it says so.
+    algorithm: Option<Algorithm>,
+    material: Material,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Material {
+    Rsa {
+        n: Vec<u8>,
+        e: Vec<u8>,
+    },
+    /// A point or an encoded key on the curve of that family.
+    Curve(Family, Vec<u8>),
+}
+
+impl KeySet {
+    /// Reads a JWK Set. Keys that are symmetric, private, for encryption, of an
+    /// unknown kind or too weak are left out: sets have others for others.
+    ///
+    /// # Errors
+    /// [`JwksError`]
+    pub fn parse(document: &[u8]) -> Result<Self, JwksError> {
+        let document: Value = serde_json::from_slice(document).map_err(|_| JwksError::Malformed)?;
+        let listed = document
+            .get("keys")
+            .and_then(Value::as_array)
+            .ok_or(JwksError::Malformed)?;
+        if listed.len() > MAX_KEYS {
+            return Err(JwksError::TooMany);
+        }
+        let keys: Vec<_> = listed
+            .iter()
+            .filter_map(|jwk| jwk.as_object().and_then(key))
+            .collect();
+        match keys.is_empty() {
+            true => Err(JwksError::NoKeys),
+            false => Ok(Self { keys }),
+        }
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Whether there is none; never of a set that was read.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// Whether a signature by that algorithm was made with the key of that name;
+    /// `None`: there is no such key. Without a name it must be clear which key
+    /// is meant.
+    pub(super) fn verify(
+        &self,
+        algorithm: Algorithm,
+        kid: Option<&str>,
+        signed: &[u8],
+        signature: &[u8],
+    ) -> Option<bool> {
+        let fitting = || self.keys.iter().filter(|key| key.fits(algorithm));
+        let named: Vec<_> = match kid {
+            Some(kid) => fitting()
+                .filter(|key| key.kid.as_deref() == Some(kid))
+                .collect(),
+            None if fitting().count() == 1 => fitting().collect(),
+            None => Vec::new(),
+        };
+        let verifies = |key: &&Key| key.verifies(algorithm, signed, signature);
+        (!named.is_empty()).then(|| named.iter().any(verifies))
+    }
+}
+
+impl Key {
+    fn fits(&self, algorithm: Algorithm) -> bool {
+        let family = match &self.material {
+            Material::Rsa { .. } => Family::Rsa,
+            Material::Curve(family, _) => *family,
+        };
+        family == algorithm.family() && self.algorithm.is_none_or(|only| only == algorithm)
+    }
+
+    fn verifies(&self, algorithm: Algorithm, signed: &[u8], signature: &[u8]) -> bool {
+        match &self.material {
+            Material::Rsa { n, e } => algorithm.rsa().is_some_and(|parameters| {
+                RsaPublicKeyComponents { n, e }
+                    .verify(parameters, signed, signature)
+                    .is_ok()
+            }),
+            Material::Curve(_, bytes) => algorithm.curve().is_some_and(|curve| {
+                UnparsedPublicKey::new(curve, bytes)
+                    .verify(signed, signature)
+                    .is_ok()
+            }),
+        }
+    }
+}
+
+/// What can be used of a JWK here.
+fn key(jwk: &Map<String, Value>) -> Option<Key> {
+    let text = |name: &str| jwk.get(name).and_then(Value::as_str);
+    let private = jwk.contains_key("d") || jwk.contains_key("k");
+    let for_signatures = jwk.get("use").is_none_or(|usage| usage == "sig");
+    let may_verify = jwk.get("key_ops").is_none_or(|ops| {
+        ops.as_array()
+            .is_some_and(|ops| ops.iter().any(|op| op == "verify"))
+    });
+    if private || !for_signatures || !may_verify {
+        return None;
+    }
+    let kid = match jwk.get("kid") {
+        None => None,
+        Some(kid) => Some(
+            kid.as_str()
+                .filter(|kid| kid.len() <= MAX_KID_BYTES)?
+                .to_owned(),
+        ),
+    };
+    let algorithm = match jwk.get("alg") {
+        None => None,
+        Some(name) => Some(Algorithm::parse(name.as_str()?)?),
+    };
+    let bytes = |name: &str| BASE64URL_NOPAD.decode(text(name)?.as_bytes()).ok();
+    let material = match (text("kty")?, text("crv")) {
+        ("RSA", _) => rsa(bytes("n")?, bytes("e")?)?,
+        ("EC", Some("P-256")) => point(Family::P256, 32, bytes("x")?, bytes("y")?)?,
+        ("EC", Some("P-384")) => point(Family::P384, 48, bytes("x")?, bytes("y")?)?,
+        ("OKP", Some("Ed25519")) => {
+            let x = bytes("x").filter(|x| x.len() == 32)?;
+            Material::Curve(Family::Ed25519, x)
+        }
+        _ => return None,
+    };
+    let key = Key {
+        kid,
+        algorithm,
+        material,
+    };
+    // One that says it is for an algorithm of another kind of key is not for any.
+    key.algorithm
+        .is_none_or(|only| key.fits(only))
+        .then_some(key)
+}
+
+/// Without leading zeros, of 2048 to 8192 bits.
+fn rsa(mut n: Vec<u8>, mut e: Vec<u8>) -> Option<Material> {
+    for number in [&mut n, &mut e] {
+        let zeros = number.iter().take_while(|byte| **byte == 0).count();
+        number.drain(..zeros);
+    }
+    let bits = n.len() * 8 - n.first()?.leading_zeros() as usize;
+    let odd = e.last().is_some_and(|last| last % 2 == 1) && e != [1];
+    (bits >= 2048 && n.len() <= MAX_MODULUS_BYTES && e.len() <= 4 && odd)
+        .then_some(Material::Rsa { n, e })
+}
+
+/// An uncompressed point of SEC 1.
+fn point(family: Family, size: usize, x: Vec<u8>, y: Vec<u8>) -> Option<Material> {
+    (x.len() == size && y.len() == size).then(|| Material::Curve(family, [vec![4], x, y].concat()))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const RSA_N: &str = "ofgWCuLjybRlzo0tZWJjNiuSfb4p4fAkd_wWJcyQoTbji9k0l8W26mPddxHmfHQp-Vaw-4qPCJrcS2mJPMEzP1Pt0Bm4d4QlL-yRT-SFd2lZS-pCgNMsD1W_YpRPEwOWvG6b32690r2jZ47soMZo9wGzjb_7OMg0LOL-bSf63kpaSHSXndS5z5rexMdbBYUsLA9e-KXBdQOS-UTo7WTBEMa2R2CapHg665xsmtdVMTBQY4uDZlxvb3qCo5ZwKh9kG4LT6_I5IhlJH7aGhyxXFvUK-DWNmoudF8NAco9_h9iaGNj8q2ethFkMLs91kzk2PAcDTW9gb54h4FRWyuXpoQ";
+    const PAYLOAD: &str = "eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ";
+
+    fn rsa_key() -> Value {
+        json!({"kty": "RSA", "kid": "r", "n": RSA_N, "e": "AQAB"})
+    }
+
+    fn ec_key() -> Value {
+        json!({"kty": "EC", "kid": "e", "crv": "P-256",
+            "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
+            "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"})
+    }
+
+    fn ed_key() -> Value {
+        json!({"kty": "OKP", "kid": "d", "crv": "Ed25519",
+            "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"})
+    }
+
+    fn set(keys: &[Value]) -> Result<KeySet, JwksError> {
+        KeySet::parse(json!({ "keys": keys }).to_string().as_bytes())
+    }
+
+    /// The signatures of RFC 7515 A.2 and A.3 and of RFC 8037 A.4.
+    fn vectors() -> [(Algorithm, &'static str, String, &'static str); 3] {
+        [
+            (
+                Algorithm::Rs256,
+                "r",
+                format!("eyJhbGciOiJSUzI1NiJ9.{PAYLOAD}"),
+                "cC4hiUPoj9Eetdgtv3hF80EGrhuB__dzERat0XF9g2VtQgr9PJbu3XOiZj5RZmh7AAuHIm4Bh-0Qc_lF5YKt_O8W2Fp5jujGbds9uJdbF9CUAr7t1dnZcAcQjbKBYNX4BAynRFdiuB--f_nZLgrnbyTyWzO75vRK5h6xBArLIARNPvkSjtQBMHlb1L07Qe7K0GarZRmB_eSN9383LcOLn6_dO--xi12jzDwusC-eOkHWEsqtFZESc6BfI7noOPqvhJ1phCnvWh6IeYI2w9QOYEUipUTI8np6LbgGY9Fs98rqVt5AXLIhWkWywlVmtVrBp0igcN_IoypGlUPQGe77Rw",
+            ),
+            (
+                Algorithm::Es256,
+                "e",
+                format!("eyJhbGciOiJFUzI1NiJ9.{PAYLOAD}"),
+                "DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfKTUJqPP3-Kg6NU1Q",
+            ),
+            (
+                Algorithm::EdDsa,
+                "d",
+                "eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc".into(),
+                "hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg",
+            ),
+        ]
+    }
+
+    #[test]
+    fn known_answers_of_the_rfcs() {
+        let keys = set(&[rsa_key(), ec_key(), ed_key()]).unwrap();
+        for (algorithm, kid, signed, signature) in vectors() {
+            let mut signature = BASE64URL_NOPAD.decode(signature.as_bytes()).unwrap();
+            let check = |kid, algorithm, signature: &[u8]| {
+                keys.verify(algorithm, kid, signed.as_bytes(), signature)
+            };
+            assert_eq!(check(Some(kid), algorithm, &signature), Some(true), "{kid}");
+            assert_eq!(
+                check(None, algorithm, &signature),
+                Some(true),
+                "the only one"
+            );
+            assert_eq!(check(Some("x"), algorithm, &signature), None);
+            assert_eq!(check(Some(kid), Algorithm::Es384, &signature), None);
+            signature[7] ^= 1;
+            assert_eq!(
+                check(Some(kid), algorithm, &signature),
+                Some(false),
+                "{kid}"
+            );
+            assert_eq!(check(Some(kid), algorithm, &[]), Some(false), "{kid}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_verify_here_is_left_out() {
+        let with = |mut key: Value, name: &str, value: Value| {
+            key[name] = value;
+            key
+        };
+        for useless in [
+            json!({"kty": "oct", "kid": "s", "k": "c2VjcmV0"}),
+            json!({"kty": "EC", "crv": "secp256k1", "x": "AA", "y": "AA"}),
+            json!({"kty": "RSA", "n": "AQAB", "e": "AQAB"}),
+            json!(7),
+            json!({}),
+            with(rsa_key(), "use", json!("enc")),
+            with(rsa_key(), "key_ops", json!(["sign"])),
+            with(rsa_key(), "d", json!("AQAB")),
+            with(rsa_key(), "e", json!("AQ")),
+            with(rsa_key(), "e", json!("AQAA")),
+            with(rsa_key(), "e", json!("AQABAQAB")),
+            with(rsa_key(), "n", json!(format!("{RSA_N}="))),
+            with(rsa_key(), "alg", json!("HS256")),
+            with(rsa_key(), "alg", json!("ES256")),
+            with(rsa_key(), "kid", json!("k".repeat(257))),
+            with(rsa_key(), "kid", json!(1)),
+            with(ec_key(), "crv", json!("P-384")),
+            with(ec_key(), "x", json!("AAAA")),
+            with(ed_key(), "crv", json!("X25519")),
+            with(ed_key(), "x", json!("AAAA")),
+        ] {
+            assert_eq!(
+                set(std::slice::from_ref(&useless)),
+                Err(JwksError::NoKeys),
+                "{useless}"
+            );
+            assert_eq!(set(&[useless, ed_key()]).unwrap().len(), 1);
+        }
+    }
+
+    #[test]
+    fn a_key_is_only_for_the_algorithm_that_it_names() {
+        let mut key = rsa_key();
+        key["alg"] = "PS256".into();
+        let keys = set(&[key]).unwrap();
+        let (algorithm, kid, signed, signature) = &vectors()[0];
+        let signature = BASE64URL_NOPAD.decode(signature.as_bytes()).unwrap();
+        assert_eq!(
+            keys.verify(*algorithm, Some(kid), signed.as_bytes(), &signature),
+            None
+        );
+    }
+
+    #[test]
+    fn without_a_name_the_key_must_be_clear() {
+        let mut other = ed_key();
+        other["kid"] = "d2".into();
+        let keys = set(&[ed_key(), other]).unwrap();
+        let (algorithm, _, signed, signature) = &vectors()[2];
+        let signature = BASE64URL_NOPAD.decode(signature.as_bytes()).unwrap();
+        assert_eq!(
+            keys.verify(*algorithm, None, signed.as_bytes(), &signature),
+            None
+        );
+    }
+
+    #[test]
+    fn documents_that_are_no_key_sets() {
+        for (document, expected) in [
+            ("", JwksError::Malformed),
+            ("[]", JwksError::Malformed),
+            ("{\"keys\": 1}", JwksError::Malformed),
+            ("<html>", JwksError::Malformed),
+            ("{\"keys\": []}", JwksError::NoKeys),
+        ] {
+            assert_eq!(
+                KeySet::parse(document.as_bytes()),
+                Err(expected),
+                "{document}"
+            );
+        }
+        let many: Vec<_> = std::iter::repeat_with(ed_key).take(101).collect();
+        assert_eq!(set(&many), Err(JwksError::TooMany));
+    }
+}

@@ -1,0 +1,324 @@
+//! The sessions in browsers that are open, in memory: a look-up takes no lock and
+//! no I/O.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use data_encoding::BASE64URL_NOPAD;
+use ring::{
+    digest::{SHA256, digest},
+    rand::{SecureRandom, SystemRandom},
+};
+use subtle::ConstantTimeEq;
+
+use super::{AuthError, KeyError};
+use crate::{
+    ledger::{Ledger, StoreError},
+    model::{Login, LoginId, LoginRecord, Timestamp},
+};
+
+/// How exact the last use of a session is: a busy one is not written to by every
+/// request.
+const SEEN_GRAIN_MS: i64 = 1_000;
+const SECRET_BYTES: usize = 32;
+
+/// What is in the cookie of a session.
+#[derive(Clone, PartialEq, Eq)]
+pub struct LoginCookie {
+    id: LoginId,
+    secret: [u8; SECRET_BYTES],
+}
+
+impl fmt::Debug for LoginCookie {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LoginCookie")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
+
+impl LoginCookie {
+    /// A new one, of 256 random bits.
+    ///
+    /// # Errors
+    /// [`KeyError::NoRandom`]
+    pub fn generate() -> Result<Self, KeyError> {
+        let mut secret = [0; SECRET_BYTES];
+        let random = SystemRandom::new();
+        random.fill(&mut secret).map_err(|_| KeyError::NoRandom)?;
+        Ok(Self {
+            id: LoginId::new(),
+            secret,
+        })
+    }
+
+    /// Reads what [`Self::reveal`] wrote.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (id, secret) = text.split_once('.')?;
+        let secret = BASE64URL_NOPAD.decode(secret.as_bytes()).ok()?;
+        Some(Self {
+            id: id.parse().ok()?,
+            secret: secret.try_into().ok()?,
+        })
+    }
+
+    /// The session.
+    pub fn id(&self) -> LoginId {
+        self.id
+    }
+
+    /// What is stored of it.
+    pub fn secret_sha256(&self) -> [u8; 32] {
+        hash(&[&self.secret])
+    }
+
+    /// What a page of the session has to send along, to show that it is one: it
+    /// can be had with the cookie only.
+    pub fn csrf_token(&self) -> String {
+        BASE64URL_NOPAD.encode(&hash(&[b"deia csrf\0", &self.secret]))
+    }
+
+    /// The value of the cookie.
+    pub fn reveal(&self) -> String {
+        format!("{}.{}", self.id, BASE64URL_NOPAD.encode(&self.secret))
+    }
+}
+
+fn hash(parts: &[&[u8]]) -> [u8; 32] {
+    let mut out = [0; 32];
+    out.copy_from_slice(digest(&SHA256, &parts.concat()).as_ref());
+    out
+}
+
+/// The sessions that are open.
+#[derive(Debug)]
+pub struct Logins {
+    idle_timeout_ms: u64,
+    open: ArcSwap<HashMap<LoginId, Entry>>,
+    reloading: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    login: LoginRecord,
+    /// Shared with the entries before it.
+    seen: Arc<Seen>,
+}
+
+#[derive(Debug)]
+struct Seen {
+    last_ms: AtomicI64,
+    written_ms: AtomicI64,
+}
+
+impl Entry {
+    /// What listings show, as of now.
+    fn info(&self) -> Login {
+        Login {
+            last_seen_at: self.last_seen(),
+            ..self.login.info.clone()
+        }
+    }
+
+    fn last_seen(&self) -> Timestamp {
+        Timestamp::from_millis(self.seen.last_ms.load(Ordering::Relaxed))
+    }
+}
+
+impl Logins {
+    /// None yet.
+    pub fn new(idle_timeout: Duration) -> Self {
+        Self {
+            idle_timeout_ms: u64::try_from(idle_timeout.as_millis()).unwrap_or(u64::MAX),
+            open: ArcSwap::default(),
+            reloading: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// Replaces all. Holds from the next look-up.
+    pub fn replace(&self, logins: Vec<LoginRecord>) {
+        let before = self.open.load();
+        let entry = |login: LoginRecord| {
+            let id = login.info.id;
+            let stored = login.info.last_seen_at.as_millis();
+            let seen = before.get(&id).map(|entry| entry.seen.clone());
+            let seen = seen.unwrap_or_else(|| {
+                Arc::new(Seen {
+                    last_ms: stored.into(),
+                    written_ms: stored.into(),
+                })
+            });
+            (id, Entry { login, seen })
+        };
+        self.open
+            .store(Arc::new(logins.into_iter().map(entry).collect()));
+    }
+
+    /// Takes over what the ledger says is open. Calls wait for each other, so the
+    /// last one to end read last.
+    ///
+    /// # Errors
+    /// What keeps the ledger from reading; nothing was changed then.
+    pub async fn reload(&self, ledger: &Ledger) -> Result<(), StoreError> {
+        let _turn = self.reloading.lock().await;
+        self.replace(ledger.logins().await?);
+        Ok(())
+    }
+
+    /// The session of this cookie, which is used now.
+    ///
+    /// # Errors
+    /// [`AuthError::SessionOver`]: there is none, or it is over, or the secret is
+    /// another; which of these is not told.
+    pub fn find(&self, cookie: &LoginCookie, now: Timestamp) -> Result<Login, AuthError> {
+        let open = self.open.load();
+        let entry = open.get(&cookie.id).ok_or(AuthError::SessionOver)?;
+        let same: bool = cookie
+            .secret_sha256()
+            .ct_eq(&entry.login.secret_sha256)
+            .into();
+        let info = &entry.login.info;
+        if !same || !info.is_open(entry.last_seen(), self.idle_timeout_ms, now) {
+            return Err(AuthError::SessionOver);
+        }
+        let now = now.as_millis();
+        if now - entry.seen.last_ms.load(Ordering::Relaxed) >= SEEN_GRAIN_MS {
+            entry.seen.last_ms.store(now, Ordering::Relaxed);
+        }
+        Ok(entry.info())
+    }
+
+    /// The session of that id, if it is open; it is not used by this.
+    pub fn get(&self, id: LoginId, now: Timestamp) -> Option<Login> {
+        let open = self.open.load();
+        let entry = open.get(&id)?;
+        let is_open = entry
+            .login
+            .info
+            .is_open(entry.last_seen(), self.idle_timeout_ms, now);
+        is_open.then(|| entry.info())
+    }
+
+    /// The open sessions of a user, oldest first.
+    pub fn of_user(&self, user: &str, now: Timestamp) -> Vec<Login> {
+        let open = self.open.load();
+        let mut found: Vec<_> = open
+            .values()
+            .filter(|entry| entry.login.info.user == user)
+            .map(Entry::info)
+            .filter(|info| info.is_open(info.last_seen_at, self.idle_timeout_ms, now))
+            .collect();
+        found.sort_by_key(|login| login.id);
+        found
+    }
+
+    /// Those that are over and still there.
+    pub fn over(&self, now: Timestamp) -> Vec<LoginId> {
+        let open = self.open.load();
+        let over = |entry: &&Entry| {
+            let info = &entry.login.info;
+            !info.is_open(entry.last_seen(), self.idle_timeout_ms, now)
+        };
+        open.values()
+            .filter(over)
+            .map(|entry| entry.login.info.id)
+            .collect()
+    }
+
+    /// Those that were used since this was asked last, and when.
+    pub fn uses_to_write(&self) -> Vec<(LoginId, Timestamp)> {
+        let open = self.open.load();
+        let mut uses = Vec::new();
+        for (id, entry) in open.iter() {
+            let last = entry.seen.last_ms.load(Ordering::Relaxed);
+            if entry.seen.written_ms.swap(last, Ordering::Relaxed) != last {
+                uses.push((*id, Timestamp::from_millis(last)));
+            }
+        }
+        uses
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{KeyId, OpenedWith};
+
+    fn at(millis: i64) -> Timestamp {
+        Timestamp::from_millis(millis)
+    }
+
+    fn record(cookie: &LoginCookie, user: &str) -> LoginRecord {
+        LoginRecord {
+            info: Login {
+                id: cookie.id(),
+                user: user.into(),
+                opened_with: OpenedWith::Key(KeyId::new()),
+                created_at: at(0),
+                last_seen_at: at(0),
+                expires_at: at(100_000),
+                ip_address: None,
+                user_agent: None,
+            },
+            secret_sha256: cookie.secret_sha256(),
+        }
+    }
+
+    #[test]
+    fn a_cookie_reads_back_and_is_not_shown() {
+        let cookie = LoginCookie::generate().unwrap();
+        let text = cookie.reveal();
+        assert_eq!(LoginCookie::parse(&text), Some(cookie.clone()));
+        let secret = text.split_once('.').unwrap().1;
+        assert!(!format!("{cookie:?}").contains(secret));
+        assert_ne!(cookie.csrf_token(), secret);
+        let other = LoginCookie::generate().unwrap();
+        assert_ne!(cookie.csrf_token(), other.csrf_token());
+        for wrong in ["", ".", "x.y", &text[..text.len() - 1], &format!("{text}=")] {
+            assert_eq!(LoginCookie::parse(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_session_is_found_while_it_is_used() {
+        let [ada, bob, forged] = [(); 3].map(|()| LoginCookie::generate().unwrap());
+        let forged = LoginCookie {
+            id: ada.id(),
+            ..forged
+        };
+        let logins = Logins::new(Duration::from_secs(10));
+        logins.replace(vec![record(&ada, "ada"), record(&bob, "bob")]);
+        let find = |cookie, now| logins.find(cookie, at(now)).map(|login| login.user);
+        assert_eq!(find(&ada, 9_000), Ok("ada".into()));
+        assert_eq!(find(&forged, 9_000), Err(AuthError::SessionOver));
+        assert_eq!(find(&bob, 10_000), Err(AuthError::SessionOver), "idle");
+        assert_eq!(logins.of_user("ada", at(10_000)).len(), 1);
+        assert_eq!(logins.of_user("bob", at(10_000)), []);
+        assert_eq!(logins.over(at(10_000)), [bob.id()]);
+        assert_eq!(logins.uses_to_write(), [(ada.id(), at(9_000))]);
+        assert_eq!(logins.uses_to_write(), []);
+        // A reload with what is stored does not forget the use.
+        logins.replace(vec![record(&ada, "ada")]);
+        assert_eq!(
+            logins.get(ada.id(), at(18_000)).unwrap().last_seen_at,
+            at(9_000)
+        );
+        for now in (18_000..100_000).step_by(9_000) {
+            assert_eq!(find(&ada, now), Ok("ada".into()), "{now}");
+        }
+        assert_eq!(
+            find(&ada, 100_000),
+            Err(AuthError::SessionOver),
+            "it had its time"
+        );
+        assert_eq!(find(&bob, 1), Err(AuthError::SessionOver), "ended");
+    }
+}

@@ -1,0 +1,36 @@
+//! Commands about sessions in browsers.
+
+use crate::model::{LoginEnd, LoginId, LoginRecord, Timestamp};
+
+/// Something durable to do about sessions in browsers.
+#[derive(Clone, Debug)]
+pub enum LoginCommand {
+    /// Open one. When its user has as many as may be, the one that was used
+    /// longest ago ends.
+    Open {
+        /// The session.
+        login: LoginRecord,
+        /// Sessions of one user at most.
+        max_per_user: u32,
+        /// Sessions of all users at most.
+        max: u32,
+    },
+    /// End these.
+    End {
+        /// Which.
+        logins: Vec<LoginId>,
+        /// Why.
+        why: LoginEnd,
+        /// Who asks.
+        actor: String,
+    },
+    /// End all of a user.
+    EndAll {
+        /// The user.
+        user: String,
+        /// Who asks.
+        actor: String,
+    },
+    /// Note when they were used last. No event comes of it.
+    Seen(Vec<(LoginId, Timestamp)>),
+}

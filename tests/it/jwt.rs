@@ -1,0 +1,597 @@
+//! Tokens of issuers: taken when they are good, and refused in every way that
+//! libraries are known to have fallen for.
+
+use reqwest::Method;
+use ring::hmac;
+use serde_json::{Value, json};
+
+use crate::{
+    issuer::{Manner, Signer, TestIssuer, encode, now, unsigned},
+    support::{Answer, TestApp, command, task},
+};
+
+const WHOAMI: &str = "/api/v1/auth/whoami";
+
+/// A hive that takes tokens of these.
+async fn hive(issuers: &[Value], more: &[&str]) -> TestApp {
+    let issuers = format!("auth.issuers={}", Value::from(issuers));
+    let mut settings = vec![
+        "bots.seed=[]",
+        "auth.jwt.allow_http_on_loopback=true",
+        "limits.address.per_second=1000000",
+        "limits.address.burst=1000000",
+        issuers.as_str(),
+    ];
+    settings.extend(more);
+    TestApp::start_with(&settings).await
+}
+
+fn changed(claims: &Value, name: &str, value: Value) -> Value {
+    let mut claims = claims.clone();
+    match value {
+        Value::Null => drop(claims.as_object_mut().unwrap().remove(name)),
+        value => claims[name] = value,
+    }
+    claims
+}
+
+async fn whoami(app: &TestApp, token: &str) -> Answer {
+    app.get_as(token, WHOAMI).await
+}
+
+#[tokio::test]
+async fn tokens_by_each_kind_of_key_are_taken() {
+    let signers = [Signer::rsa("r"), Signer::p256("e"), Signer::ed25519("d")];
+    let issuer = TestIssuer::start(&signers.each_ref()).await;
+    let app = hive(&[issuer.settings("idp")], &[]).await;
+    for signer in &signers {
+        let me = whoami(&app, &signer.token(&issuer.claims("ada", "people"))).await;
+        let me = me.is(200).body;
+        assert_eq!(
+            (&me["user"], &me["role"]),
+            (&json!("idp:ada"), &json!("external"))
+        );
+        assert_eq!(me["key_id"], Value::Null);
+    }
+    assert_eq!(issuer.asked(), 1, "keys are fetched once");
+
+    let ada = signers[0].token(&issuer.claims("ada", "people"));
+    let bob = signers[1].token(&issuer.claims("bob", "people"));
+    let accepted = app
+        .post_as(&ada, "/api/v1/tasks/submit", &task("x"))
+        .await
+        .is(202);
+    let path = format!("/api/v1/tasks/{}", accepted.body["id"].as_str().unwrap());
+    assert_eq!(
+        app.get_as(&ada, &path).await.is(200).body["submitter"],
+        "idp:ada"
+    );
+    app.get_as(&bob, &path).await.refuses(404, "not_found");
+    app.get_as(&ada, "/api/v1/auth/keys")
+        .await
+        .refuses(403, "permission_denied");
+    // A user of the hive may be called as one of the issuer, and is another.
+    let local = app.key("ada", "external").await;
+    app.get_as(&local, &path).await.refuses(404, "not_found");
+    let root = signers[2].token(&issuer.claims("eve", "root"));
+    app.get_as(&root, "/api/v1/auth/keys").await.is(200);
+    let named = json!({"user": "idp:ada", "role": "external"});
+    app.post("/api/v1/auth/keys", &named)
+        .await
+        .refuses(422, "invalid_input");
+    assert!(!app.log().contains(&ada), "no token in the log");
+}
+
+#[tokio::test]
+async fn the_keys_are_found_by_discovery() {
+    let signer = Signer::ed25519("d");
+    let issuer = TestIssuer::start(&[&signer]).await;
+    let other = TestIssuer::start(&[&signer]).await;
+    other.put(
+        "/.well-known/openid-configuration",
+        &json!({"issuer": issuer.url, "jwks_uri": format!("{}/keys", other.url)}),
+    );
+    let far = TestIssuer::start(&[&signer]).await;
+    far.put(
+        "/.well-known/openid-configuration",
+        &json!({"issuer": far.url, "jwks_uri": "http://192.0.2.1/keys"}),
+    );
+    let settings =
+        |issuer: &TestIssuer, name| changed(&issuer.settings(name), "jwks_url", Value::Null);
+    let all = [
+        settings(&issuer, "idp"),
+        settings(&other, "other"),
+        settings(&far, "far"),
+    ];
+    let app = hive(&all, &[]).await;
+    whoami(&app, &signer.token(&issuer.claims("ada", "ops")))
+        .await
+        .is(200);
+    for (broken, why) in [(&other, "of another issuer"), (&far, "not allowed")] {
+        let refused = whoami(&app, &signer.token(&broken.claims("ada", "ops"))).await;
+        refused.refuses(503, "issuer_unavailable");
+        assert!(app.log().contains(why), "{}", app.log());
+    }
+}
+
+#[tokio::test]
+async fn forged_tokens_are_refused() {
+    let (rsa, p256, ed) = (Signer::rsa("r"), Signer::p256("e"), Signer::ed25519("d"));
+    let stranger = Signer::p256("e");
+    let issuer = TestIssuer::start(&[&rsa, &p256, &ed]).await;
+    let other = TestIssuer::start(&[&stranger]).await;
+    let app = hive(
+        &[issuer.settings("idp"), other.settings("other")],
+        &["auth.jwt.refresh_at_most_every=1h"],
+    )
+    .await;
+    let claims = issuer.claims("ada", "ops");
+    let text = claims.to_string();
+    let good = rsa.token(&claims);
+    whoami(&app, &good).await.is(200);
+    whoami(&app, &stranger.token(&other.claims("ada", "ops")))
+        .await
+        .is(200);
+
+    let header = |value: Value| value.to_string();
+    let hmac = |secret: &[u8], header: &str| {
+        let signed = unsigned(header, &text);
+        let tag = hmac::sign(
+            &hmac::Key::new(hmac::HMAC_SHA256, secret),
+            signed.as_bytes(),
+        );
+        format!("{signed}.{}", encode(tag.as_ref()))
+    };
+    let jwk = rsa.jwk();
+    let flipped = {
+        let (signed, signature) = good.rsplit_once('.').unwrap();
+        let first = if signature.starts_with('A') { 'B' } else { 'A' };
+        format!("{signed}.{first}{}", &signature[1..])
+    };
+    let swapped = {
+        let parts: Vec<_> = good.split('.').collect();
+        let root = issuer.claims("ada", "root").to_string();
+        format!("{}.{}.{}", parts[0], encode(root.as_bytes()), parts[2])
+    };
+    let evil = json!({"alg": "ES256", "kid": "evil", "jku": format!("{}/keys", other.url), "x5u": other.url});
+    let embedded = json!({"alg": "ES256", "kid": "e", "jwk": stranger.jwk()});
+    let duplicate = text.replacen('{', "{\"sub\":\"root\",", 1);
+    let name = |kid: &str| json!({"alg": "RS256", "kid": kid}).to_string();
+    let refused = "token_refused";
+    let malformed = "token_malformed";
+    let cases: Vec<(&str, String, &str)> = vec![
+        (
+            "alg none",
+            format!("{}.", unsigned(r#"{"alg":"none"}"#, &text)),
+            refused,
+        ),
+        (
+            "alg none with a signature",
+            rsa.token_with(r#"{"alg":"none","kid":"r"}"#, &text),
+            refused,
+        ),
+        (
+            "alg NoNe",
+            format!("{}.", unsigned(r#"{"alg":"NoNe"}"#, &text)),
+            refused,
+        ),
+        ("no alg", rsa.token_with(r#"{"kid":"r"}"#, &text), refused),
+        (
+            "the modulus as a secret",
+            hmac(
+                jwk["n"].as_str().unwrap().as_bytes(),
+                r#"{"alg":"HS256","kid":"r"}"#,
+            ),
+            refused,
+        ),
+        (
+            "the JWK as a secret",
+            hmac(jwk.to_string().as_bytes(), r#"{"alg":"HS256","kid":"r"}"#),
+            refused,
+        ),
+        ("no secret", hmac(b"", r#"{"alg":"HS256"}"#), refused),
+        (
+            "a MAC called RS256",
+            hmac(
+                jwk["n"].as_str().unwrap().as_bytes(),
+                r#"{"alg":"RS256","kid":"r"}"#,
+            ),
+            refused,
+        ),
+        (
+            "an algorithm not in the list",
+            rsa.token_with(r#"{"alg":"RS512","kid":"r"}"#, &text),
+            refused,
+        ),
+        (
+            "the algorithm of another key",
+            p256.token_with(r#"{"alg":"EdDSA","kid":"e"}"#, &text),
+            refused,
+        ),
+        (
+            "the key of another kind",
+            p256.token_with(r#"{"alg":"ES256","kid":"r"}"#, &text),
+            refused,
+        ),
+        (
+            "jku and x5u",
+            stranger.token_with(&header(evil), &text),
+            refused,
+        ),
+        (
+            "an embedded jwk",
+            stranger.token_with(&header(embedded), &text),
+            refused,
+        ),
+        (
+            "the key of another issuer",
+            stranger.token(&claims),
+            refused,
+        ),
+        (
+            "the issuer of another key",
+            rsa.token(&other.claims("ada", "ops")),
+            refused,
+        ),
+        (
+            "kid a path",
+            rsa.token_with(&name("../../../../dev/null"), &text),
+            refused,
+        ),
+        (
+            "kid SQL",
+            rsa.token_with(&name("r' OR '1'='1"), &text),
+            refused,
+        ),
+        ("kid empty", rsa.token_with(&name(""), &text), refused),
+        (
+            "no kid and several keys",
+            p256.token_with(r#"{"alg":"RS256"}"#, &text),
+            refused,
+        ),
+        ("a flipped bit", flipped, refused),
+        ("other claims", swapped, refused),
+        (
+            "no signature",
+            format!("{}.", good.rsplit_once('.').unwrap().0),
+            refused,
+        ),
+        (
+            "kid huge",
+            rsa.token_with(&name(&"k".repeat(300)), &text),
+            malformed,
+        ),
+        (
+            "crit",
+            rsa.token_with(r#"{"alg":"RS256","kid":"r","crit":["exp"]}"#, &text),
+            malformed,
+        ),
+        (
+            "two algorithms",
+            rsa.token_with(r#"{"alg":"none","kid":"r","alg":"RS256"}"#, &text),
+            malformed,
+        ),
+        (
+            "two subjects",
+            rsa.token_with(&name("r"), &duplicate),
+            malformed,
+        ),
+        (
+            "another typ",
+            rsa.token_with(r#"{"alg":"RS256","kid":"r","typ":"dpop+jwt"}"#, &text),
+            malformed,
+        ),
+        (
+            "nested",
+            rsa.token_with(r#"{"alg":"RS256","kid":"r","cty":"JWT"}"#, &text),
+            malformed,
+        ),
+        ("truncated", good[..good.len() / 2].to_owned(), malformed),
+        ("four parts", format!("{good}.x"), malformed),
+        ("five parts", format!("{good}.x.y"), malformed),
+        ("dots", "..".into(), "key_malformed"),
+        ("padded", format!("{good}="), malformed),
+        ("huge", format!("{good}{}", "A".repeat(9 << 10)), malformed),
+        (
+            "wrong aud",
+            rsa.token(&changed(&claims, "aud", json!("other"))),
+            refused,
+        ),
+        (
+            "no aud",
+            rsa.token(&changed(&claims, "aud", Value::Null)),
+            refused,
+        ),
+        (
+            "wrong iss",
+            rsa.token(&changed(&claims, "iss", json!("https://evil.example"))),
+            refused,
+        ),
+        (
+            "iss with a slash",
+            rsa.token(&changed(&claims, "iss", json!(format!("{}/", issuer.url)))),
+            refused,
+        ),
+        (
+            "no iss",
+            rsa.token(&changed(&claims, "iss", Value::Null)),
+            refused,
+        ),
+        (
+            "iss a list",
+            rsa.token(&changed(&claims, "iss", json!([issuer.url]))),
+            refused,
+        ),
+        (
+            "expired",
+            rsa.token(&changed(&claims, "exp", json!(now() - 60))),
+            "token_expired",
+        ),
+        (
+            "no exp",
+            rsa.token(&changed(&claims, "exp", Value::Null)),
+            refused,
+        ),
+        (
+            "exp a text",
+            rsa.token(&changed(&claims, "exp", json!("never"))),
+            refused,
+        ),
+        (
+            "exp far away",
+            rsa.token(&changed(&claims, "exp", json!(now() + 400 * 86_400))),
+            refused,
+        ),
+        (
+            "not yet valid",
+            rsa.token(&changed(&claims, "nbf", json!(now() + 300))),
+            refused,
+        ),
+        (
+            "nbf a text",
+            rsa.token(&changed(&claims, "nbf", json!("99999999999"))),
+            refused,
+        ),
+        (
+            "made in the future",
+            rsa.token(&changed(&claims, "iat", json!(now() + 300))),
+            refused,
+        ),
+        (
+            "no sub",
+            rsa.token(&changed(&claims, "sub", Value::Null)),
+            refused,
+        ),
+        (
+            "sub with a line end",
+            rsa.token(&changed(&claims, "sub", json!("a\nb"))),
+            refused,
+        ),
+    ];
+    for (what, token, code) in &cases {
+        let answer = whoami(&app, token).await;
+        let answer = answer.refuses(401, code);
+        assert!(
+            answer.header("www-authenticate").contains("invalid_token"),
+            "{what}"
+        );
+        assert!(
+            !app.log().contains(token.as_str()),
+            "{what}: no token in the log"
+        );
+    }
+    let nobody = rsa.token(&issuer.claims("ada", "admin"));
+    whoami(&app, &nobody)
+        .await
+        .refuses(403, "token_without_role");
+    whoami(&app, &good).await.is(200);
+    assert_eq!(
+        (issuer.asked(), other.asked()),
+        (1, 1),
+        "unknown keys do not make floods"
+    );
+}
+
+#[tokio::test]
+async fn keys_are_rotated() {
+    let (old, new) = (Signer::rsa("2026-1"), Signer::ed25519("2026-2"));
+    let issuer = TestIssuer::start(&[&old]).await;
+    let app = hive(
+        &[issuer.settings("idp")],
+        &["auth.jwt.refresh_at_most_every=1s"],
+    )
+    .await;
+    let claims = issuer.claims("ada", "ops");
+    let (before, after) = (old.token(&claims), new.token(&claims));
+    whoami(&app, &before).await.is(200);
+    issuer.publish(&[&old, &new]);
+    // One second after the first attempt at the latest it is asked again.
+    app.until("the new key is known", async |app| {
+        whoami(app, &after).await.status == 200
+    })
+    .await;
+    whoami(&app, &before).await.is(200);
+    issuer.publish(&[&new]);
+    let unknown = Signer::p256("2026-3").token(&claims);
+    app.until("the old key is gone", async |app| {
+        whoami(app, &unknown).await.refuses(401, "token_refused");
+        whoami(app, &before).await.status == 401
+    })
+    .await;
+    whoami(&app, &after).await.is(200);
+}
+
+#[tokio::test]
+async fn an_issuer_that_is_broken_from_the_start() {
+    let signer = Signer::p256("e");
+    let (issuer, sound) = (
+        TestIssuer::start(&[&signer]).await,
+        TestIssuer::start(&[&signer]).await,
+    );
+    let token = signer.token(&issuer.claims("ada", "ops"));
+    let sound_token = signer.token(&sound.claims("ada", "ops"));
+    issuer.behaves(Manner::Status(500));
+    let settings = [
+        "auth.jwt.refresh_at_most_every=1s",
+        "auth.jwt.fetch_timeout=1s",
+    ];
+    let app = hive(
+        &[issuer.settings("idp"), sound.settings("sound")],
+        &settings,
+    )
+    .await;
+    for (manner, why) in [
+        (Manner::Status(500), "status 500"),
+        (Manner::Garbage, "not a JWK Set"),
+        (Manner::Floods, "longer than"),
+        (
+            Manner::Redirects(format!("{}/keys", sound.url)),
+            "status 302",
+        ),
+        (Manner::Hangs, "fetch_timeout"),
+    ] {
+        issuer.behaves(manner);
+        app.until("it is logged why", async |app| {
+            let refused = whoami(app, &token).await.refuses(503, "issuer_unavailable");
+            assert!(!refused.header("retry-after").is_empty());
+            whoami(app, &sound_token).await.is(200);
+            app.log().contains(why)
+        })
+        .await;
+    }
+    issuer.behaves(Manner::Serves);
+    app.until("it is well again", async |app| {
+        whoami(app, &token).await.status == 200
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_issuer_that_hangs_delays_nobody_else() {
+    let signer = Signer::p256("e");
+    let (issuer, sound) = (
+        TestIssuer::start(&[&signer]).await,
+        TestIssuer::start(&[&signer]).await,
+    );
+    issuer.behaves(Manner::Hangs);
+    let settings = ["auth.jwt.fetch_timeout=60s", "server.workers=1"];
+    let app = hive(
+        &[issuer.settings("idp"), sound.settings("sound")],
+        &settings,
+    )
+    .await;
+    let waiting: Vec<_> = (0..100)
+        .map(|i| {
+            let token = signer.token(&issuer.claims(&format!("user-{i}"), "ops"));
+            let request = app.request_as(&token, Method::GET, WHOAMI);
+            tokio::spawn(async move { request.send().await.unwrap().status().as_u16() })
+        })
+        .collect();
+    let sound_token = signer.token(&sound.claims("ada", "ops"));
+    for _ in 0..50 {
+        app.get(WHOAMI).await.is(200);
+        whoami(&app, &sound_token).await.is(200);
+    }
+    // 64 wait for the issuer; there is no room for more.
+    app.until("the others are sent away", async |_| {
+        waiting.iter().filter(|one| one.is_finished()).count() == 36
+    })
+    .await;
+    for one in waiting {
+        match one.is_finished() {
+            true => assert_eq!(one.await.unwrap(), 503),
+            false => one.abort(),
+        }
+    }
+}
+
+#[tokio::test]
+async fn known_keys_are_believed_while_the_issuer_is_away() {
+    let signer = Signer::rsa("r");
+    let issuer = TestIssuer::start(&[&signer]).await;
+    let app = hive(
+        &[issuer.settings("idp")],
+        &[
+            "auth.jwt.refresh_every=1s",
+            "auth.jwt.refresh_at_most_every=1s",
+            "auth.jwt.keys_valid_for=1h",
+        ],
+    )
+    .await;
+    let claims = issuer.claims("ada", "root");
+    whoami(&app, &signer.token(&claims)).await.is(200);
+    issuer.behaves(Manner::Status(503));
+    app.until("it is asked, and does not answer", async |app| {
+        app.log().contains("status 503")
+    })
+    .await;
+    whoami(&app, &signer.token(&changed(&claims, "jti", json!("new"))))
+        .await
+        .is(200);
+    // What fetches the keys may be restarted; they stay.
+    let path = "/api/v1/supervisors/hive/core/issuer-keys/restart";
+    app.post(path, &Value::Null).await.is(200);
+    whoami(
+        &app,
+        &signer.token(&changed(&claims, "jti", json!("newer"))),
+    )
+    .await
+    .is(200);
+}
+
+#[tokio::test]
+async fn keys_that_are_too_old_are_not_believed() {
+    let signer = Signer::rsa("r");
+    let issuer = TestIssuer::start(&[&signer]).await;
+    let app = hive(
+        &[issuer.settings("idp")],
+        &[
+            "auth.jwt.refresh_every=1s",
+            "auth.jwt.refresh_at_most_every=1s",
+            "auth.jwt.keys_valid_for=2s",
+        ],
+    )
+    .await;
+    let token = signer.token(&issuer.claims("ada", "ops"));
+    whoami(&app, &token).await.is(200);
+    issuer.behaves(Manner::Garbage);
+    app.until("they are too old", async |app| {
+        whoami(app, &token).await.status == 503
+    })
+    .await;
+    issuer.behaves(Manner::Serves);
+    app.until("they are new", async |app| {
+        whoami(app, &token).await.status == 200
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn tokens_of_one_user_share_a_budget() {
+    let signer = Signer::ed25519("d");
+    let issuer = TestIssuer::start(&[&signer]).await;
+    let settings = ["limits.read.per_second=1", "limits.read.burst=4"];
+    let app = hive(&[issuer.settings("idp")], &settings).await;
+    let claims = issuer.claims("ada", "ops");
+    let mut limited = 0;
+    for i in 0..20 {
+        let token = signer.token(&changed(&claims, "jti", json!(i)));
+        limited += usize::from(whoami(&app, &token).await.status == 429);
+    }
+    assert!(limited > 0, "a new token is no new budget");
+    whoami(&app, &signer.token(&issuer.claims("bob", "ops")))
+        .await
+        .is(200);
+}
+
+#[tokio::test]
+async fn an_issuer_without_tls_is_refused_at_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let data_dir = dir.path().join("data");
+    let issuers = json!([{"name": "idp", "issuer": "http://id.example.org", "audiences": ["deia"],
+        "default_role": "viewer"}]);
+    let settings = format!("auth.issuers={issuers}");
+    let started = TestApp::try_start(command(&data_dir, &[&settings]), &data_dir).await;
+    let log = started.err().unwrap();
+    assert!(log.contains("auth.issuers[0].issuer"), "{log}");
+}

@@ -1,0 +1,392 @@
+//! Sessions in browsers: a cookie in the place of a key.
+
+use reqwest::{Method, RequestBuilder};
+use serde_json::{Value, json};
+
+use crate::{
+    issuer::{Signer, TestIssuer, now},
+    support::{Answer, TestApp, task},
+};
+
+const SESSION: &str = "/api/v1/auth/session";
+const SESSIONS: &str = "/api/v1/auth/sessions";
+const WHOAMI: &str = "/api/v1/auth/whoami";
+const SUBMIT: &str = "/api/v1/tasks/submit";
+
+/// What a browser has of a session.
+struct Browser {
+    cookie: String,
+    csrf: String,
+    body: Value,
+}
+
+/// Logs in with a key or a token.
+async fn log_in(app: &TestApp, key: &str) -> Browser {
+    let opened = app.post_as(key, SESSION, &Value::Null).await.is(201);
+    let set = opened.header("set-cookie").to_owned();
+    let (cookie, attributes) = set.split_once("; ").unwrap();
+    assert!(cookie.starts_with("__Host-deia=login_"), "{set}");
+    assert!(
+        attributes.starts_with("Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age="),
+        "{set}"
+    );
+    Browser {
+        cookie: cookie.to_owned(),
+        csrf: opened.body["csrf_token"].as_str().unwrap().to_owned(),
+        body: opened.body,
+    }
+}
+
+impl Browser {
+    /// A request as a page that this hive served makes it.
+    fn request(&self, app: &TestApp, method: Method, path: &str) -> RequestBuilder {
+        let bare = self.bare(app, method.clone(), path);
+        match method {
+            Method::GET => bare.header("sec-fetch-site", "same-origin"),
+            _ => bare
+                .header("origin", &app.url)
+                .header("sec-fetch-site", "same-origin")
+                .header("x-csrf-token", &self.csrf),
+        }
+    }
+
+    /// A request with nothing but the cookie.
+    fn bare(&self, app: &TestApp, method: Method, path: &str) -> RequestBuilder {
+        app.request(method, path).header("cookie", &self.cookie)
+    }
+
+    async fn get(&self, app: &TestApp, path: &str) -> Answer {
+        app.send(self.request(app, Method::GET, path)).await
+    }
+
+    async fn delete(&self, app: &TestApp, path: &str) -> Answer {
+        app.send(self.request(app, Method::DELETE, path)).await
+    }
+
+    fn secret(&self) -> &str {
+        self.cookie.split_once('.').unwrap().1
+    }
+}
+
+#[tokio::test]
+async fn a_session_stands_for_its_key_until_one_logs_out() {
+    let app = TestApp::start().await;
+    let key = app.key("ada", "external").await;
+    let browser = log_in(&app, &key).await;
+    let me = app.get_as(&key, WHOAMI).await.is(200).body;
+    assert_eq!(browser.get(&app, WHOAMI).await.is(200).body, me);
+    let own = browser.get(&app, SESSION).await.is(200).body;
+    for field in ["id", "user", "role", "key_id", "csrf_token", "expires_at"] {
+        assert_eq!(own[field], browser.body[field], "{field}");
+    }
+    assert_eq!(
+        (&own["user"], &own["role"]),
+        (&json!("ada"), &json!("external"))
+    );
+    assert_eq!(own["key_id"], me["key_id"]);
+
+    let submit = browser.request(&app, Method::POST, SUBMIT).json(&task("x"));
+    let accepted = app.send(submit).await.is(202).body;
+    let path = format!("/api/v1/tasks/{}", accepted["id"].as_str().unwrap());
+    assert_eq!(
+        browser.get(&app, &path).await.is(200).body["submitter"],
+        "ada"
+    );
+    let theirs = app.submit(&task("y")).await;
+    let path = format!("/api/v1/tasks/{theirs}");
+    browser.get(&app, &path).await.refuses(404, "not_found");
+    browser
+        .get(&app, "/api/v1/auth/keys")
+        .await
+        .refuses(403, "permission_denied");
+
+    let again = app.send(browser.request(&app, Method::POST, SESSION)).await;
+    again.refuses(401, "key_missing");
+    app.get_as(&key, SESSION).await.refuses(404, "not_found");
+
+    let out = browser.delete(&app, SESSION).await.is(204);
+    assert!(out.header("set-cookie").starts_with("__Host-deia=; "));
+    assert!(out.header("set-cookie").ends_with("Max-Age=0"));
+    let over = browser.get(&app, WHOAMI).await.refuses(401, "session_over");
+    assert!(over.header("www-authenticate").starts_with("Bearer"));
+    assert!(
+        !app.log().contains(browser.secret()),
+        "no cookie in the log"
+    );
+}
+
+#[tokio::test]
+async fn a_key_in_the_header_counts_and_the_cookie_does_not() {
+    let app = TestApp::start().await;
+    let ada = log_in(&app, &app.key("ada", "viewer").await).await;
+    let bob = app.key("bob", "viewer").await;
+    let both = ada.bare(&app, Method::GET, WHOAMI).bearer_auth(&bob);
+    assert_eq!(app.send(both).await.is(200).body["user"], "bob");
+    // What a page of another site cannot send needs no token against that.
+    let both = ada.bare(&app, Method::POST, SUBMIT).bearer_auth(&app.admin);
+    app.send(both.header("sec-fetch-site", "cross-site").json(&task("x")))
+        .await
+        .is(202);
+    for (wrong, code) in [
+        ("Bearer nonsense", "key_malformed"),
+        ("Basic abc", "key_missing"),
+        ("", "key_missing"),
+    ] {
+        let both = ada.bare(&app, Method::GET, WHOAMI);
+        let both = both.header("authorization", wrong);
+        app.send(both).await.refuses(401, code);
+    }
+    let twice = ada
+        .bare(&app, Method::GET, WHOAMI)
+        .header("cookie", &ada.cookie);
+    app.send(twice).await.refuses(401, "key_missing");
+    for wrong in ["__Host-deia=", "__Host-deia=login_1.x", "__Host-deia=a'--"] {
+        let request = app.request(Method::GET, WHOAMI).header("cookie", wrong);
+        app.send(request).await.refuses(401, "session_over");
+    }
+    let (name, _) = ada.cookie.split_once('.').unwrap();
+    let forged = format!("{name}.{}", "A".repeat(43));
+    let request = app.request(Method::GET, WHOAMI).header("cookie", forged);
+    app.send(request).await.refuses(401, "session_over");
+}
+
+#[tokio::test]
+async fn requests_that_another_site_has_a_browser_send_are_refused() {
+    let app = TestApp::start().await;
+    let browser = log_in(&app, &app.admin).await;
+    let other = log_in(&app, &app.admin).await;
+    let submit = |fields: &[(&str, &str)]| {
+        let request = browser.bare(&app, Method::POST, SUBMIT).json(&task("x"));
+        let fields = fields.iter();
+        fields.fold(request, |request, (name, value)| {
+            request.header(*name, *value)
+        })
+    };
+    let (token, here) = (("x-csrf-token", &*browser.csrf), ("origin", &*app.url));
+    for fields in [
+        &[][..],
+        &[token],
+        &[here],
+        &[here, ("x-csrf-token", &other.csrf)],
+        &[here, ("x-csrf-token", browser.secret())],
+        &[token, ("origin", "https://evil.example")],
+        &[token, ("origin", "null")],
+        &[token, here, ("sec-fetch-site", "cross-site")],
+        &[token, ("sec-fetch-site", "same-site")],
+    ] {
+        let refused = app.send(submit(fields)).await;
+        refused.refuses(403, "cross_site");
+    }
+    for fields in [
+        &[token, here][..],
+        &[token, ("sec-fetch-site", "same-origin")],
+    ] {
+        app.send(submit(fields)).await.is(202);
+    }
+    for path in [SESSION, SESSIONS] {
+        let log_out = browser.bare(&app, Method::DELETE, path);
+        app.send(log_out).await.refuses(403, "cross_site");
+    }
+    let embedded = browser.bare(&app, Method::GET, WHOAMI);
+    app.send(embedded.header("sec-fetch-site", "cross-site"))
+        .await
+        .refuses(403, "cross_site");
+    app.send(browser.bare(&app, Method::GET, WHOAMI))
+        .await
+        .is(200);
+}
+
+#[tokio::test]
+async fn a_revoked_key_takes_its_sessions_along() {
+    let app = TestApp::start().await;
+    let body = json!({"user": "ada", "role": "operator"});
+    let made = app.post("/api/v1/auth/keys", &body).await.is(201).body;
+    let browser = log_in(&app, made["key"].as_str().unwrap()).await;
+    browser.get(&app, "/api/v1/bots").await.is(200);
+    let revoke = format!("/api/v1/auth/keys/{}/revoke", made["id"].as_str().unwrap());
+    app.post(&revoke, &Value::Null).await.is(200);
+    browser
+        .get(&app, "/api/v1/bots")
+        .await
+        .refuses(401, "key_revoked");
+}
+
+#[tokio::test]
+async fn a_user_takes_sessions_along() {
+    let app = TestApp::start().await;
+    let key = app.key("ada", "viewer").await;
+    let browser = log_in(&app, &key).await;
+    let change = |change: Value| {
+        let request = app.request_as(&app.admin, Method::PATCH, "/api/v1/users/ada");
+        app.send(request.json(&change))
+    };
+    change(json!({"active": false})).await.is(200);
+    browser
+        .get(&app, WHOAMI)
+        .await
+        .refuses(401, "user_inactive");
+    change(json!({"active": true, "role": "external"}))
+        .await
+        .is(200);
+    let me = browser.get(&app, WHOAMI).await.is(200).body;
+    assert_eq!(me, app.get_as(&key, WHOAMI).await.body);
+    assert_eq!(me["role"], "external");
+    let path = "/api/v1/users/ada/sessions";
+    app.send(app.request_as(&key, Method::DELETE, path))
+        .await
+        .refuses(403, "permission_denied");
+    assert_eq!(app.delete(path).await.is(200).body["ended"], 1);
+    browser.get(&app, WHOAMI).await.refuses(401, "session_over");
+    let browser = log_in(&app, &key).await;
+    app.delete("/api/v1/users/ada").await.is(204);
+    browser.get(&app, WHOAMI).await.refuses(401, "session_over");
+}
+
+#[tokio::test]
+async fn sessions_survive_a_crash_and_end_everywhere_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let mut app = TestApp::start_in(&data, &["bots.seed=[]"]).await;
+    let key = app.key("ada", "viewer").await;
+    let browsers = [log_in(&app, &key).await, log_in(&app, &key).await];
+    let ended = log_in(&app, &key).await;
+    ended.delete(&app, SESSION).await.is(204);
+    let bob = log_in(&app, &app.key("bob", "viewer").await).await;
+    app.kill_9();
+    let app = TestApp::start_in(&data, &["bots.seed=[]"]).await;
+    for browser in &browsers {
+        browser.get(&app, WHOAMI).await.is(200);
+    }
+    ended.get(&app, WHOAMI).await.refuses(401, "session_over");
+    let listed = browsers[0].get(&app, SESSIONS).await.is(200).body;
+    let ids: Vec<_> = listed["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| &one["id"])
+        .collect();
+    assert_eq!(ids, [&browsers[0].body["id"], &browsers[1].body["id"]]);
+    assert_eq!(listed["items"][0]["ip_address"], "127.0.0.1");
+    let gone = browsers[1].delete(&app, SESSIONS).await.is(200);
+    assert_eq!(gone.body["ended"], 2);
+    for browser in &browsers {
+        browser.get(&app, WHOAMI).await.refuses(401, "session_over");
+    }
+    bob.get(&app, WHOAMI).await.is(200);
+    app.get_as(&key, WHOAMI).await.is(200);
+    // With the key it goes as well.
+    log_in(&app, &key).await;
+    let request = app.request_as(&key, Method::DELETE, SESSIONS);
+    assert_eq!(app.send(request).await.is(200).body["ended"], 1);
+    for browser in browsers.iter().chain([&ended, &bob]) {
+        for file in std::fs::read_dir(&data).unwrap() {
+            let path = file.unwrap().path();
+            let bytes = std::fs::read(&path).unwrap_or_default();
+            let secret = browser.secret().as_bytes();
+            let there = bytes.windows(secret.len()).any(|part| part == secret);
+            assert!(!there, "the secret of a cookie is in {}", path.display());
+        }
+    }
+}
+
+#[tokio::test]
+async fn there_are_so_many_sessions_and_no_more() {
+    let settings = [
+        "bots.seed=[]",
+        "auth.sessions.max_per_user=2",
+        "auth.sessions.max=3",
+    ];
+    let app = TestApp::start_with(&settings).await;
+    let key = app.key("ada", "viewer").await;
+    let first = log_in(&app, &key).await;
+    let second = log_in(&app, &key).await;
+    let third = log_in(&app, &key).await;
+    first.get(&app, WHOAMI).await.refuses(401, "session_over");
+    second.get(&app, WHOAMI).await.is(200);
+    third.get(&app, WHOAMI).await.is(200);
+    log_in(&app, &app.key("bob", "viewer").await).await;
+    let eve = app.key("eve", "viewer").await;
+    let refused = app.post_as(&eve, SESSION, &Value::Null).await;
+    refused.refuses(409, "session_limit_reached");
+    app.send(app.request_as(&key, Method::DELETE, SESSIONS))
+        .await
+        .is(200);
+    log_in(&app, &eve).await;
+}
+
+#[tokio::test]
+async fn sessions_are_over_when_idle_and_when_they_had_their_time() {
+    let settings = [
+        "bots.seed=[]",
+        "auth.sessions.lifetime=3s",
+        "auth.sessions.idle_timeout=3s",
+    ];
+    let app = TestApp::start_with(&settings).await;
+    let browser = log_in(&app, &app.admin).await;
+    app.until("it had its time, though it was used", async |app| {
+        browser.get(app, WHOAMI).await.status == 401
+    })
+    .await;
+    let settings = ["bots.seed=[]", "auth.sessions.idle_timeout=1s"];
+    let app = TestApp::start_with(&settings).await;
+    let browser = log_in(&app, &app.admin).await;
+    app.until("nobody uses it", async |app| {
+        let listed = app.get(SESSIONS).await.is(200).body;
+        listed["items"].as_array().unwrap().is_empty()
+    })
+    .await;
+    browser.get(&app, WHOAMI).await.refuses(401, "session_over");
+}
+
+#[tokio::test]
+async fn a_session_and_its_key_share_a_budget() {
+    let settings = [
+        "bots.seed=[]",
+        "limits.read.per_second=1",
+        "limits.read.burst=6",
+    ];
+    let app = TestApp::start_with(&settings).await;
+    let key = app.key("ada", "viewer").await;
+    let browsers = [log_in(&app, &key).await, log_in(&app, &key).await];
+    let mut limited = 0;
+    for _ in 0..10 {
+        for browser in &browsers {
+            limited += usize::from(browser.get(&app, WHOAMI).await.status == 429);
+        }
+    }
+    assert!(limited > 0, "a new session is no new budget");
+}
+
+#[tokio::test]
+async fn a_session_lives_no_longer_than_its_token() {
+    let signer = Signer::ed25519("d");
+    let issuer = TestIssuer::start(&[&signer]).await;
+    let issuers = format!("auth.issuers={}", Value::from(vec![issuer.settings("idp")]));
+    let settings = [
+        "bots.seed=[]",
+        "auth.jwt.allow_http_on_loopback=true",
+        "auth.jwt.leeway=0s",
+        &issuers,
+    ];
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let mut app = TestApp::start_in(&data, &settings).await;
+    let mut claims = issuer.claims("ada", "ops");
+    let long = log_in(&app, &signer.token(&claims)).await;
+    let me = long.get(&app, WHOAMI).await.is(200).body;
+    assert_eq!(
+        (&me["user"], &me["role"]),
+        (&json!("idp:ada"), &json!("operator"))
+    );
+    claims["exp"] = json!(now() + 3);
+    let short = log_in(&app, &signer.token(&claims)).await;
+    app.until("the token has expired", async |app| {
+        short.get(app, WHOAMI).await.status == 401
+    })
+    .await;
+    long.get(&app, WHOAMI).await.is(200);
+    // The issuer is not known any more: nor are its users.
+    assert!(app.stop().success());
+    let app = TestApp::start_in(&data, &["bots.seed=[]"]).await;
+    long.get(&app, WHOAMI).await.refuses(401, "session_over");
+}
