@@ -108,10 +108,15 @@ fn pass(stream: &[u8], piece: usize) -> (Vec<u8>, Option<Rest>) {
     let (mut passed, mut held) = (Vec::new(), Vec::new());
     for piece in stream.chunks(piece) {
         held.extend_from_slice(piece);
-        let Passed { bytes, rest } = guard.pass(&held);
-        passed.extend(held.drain(..bytes));
-        if rest != Rest::Held {
-            return (passed, Some(rest));
+        loop {
+            let Passed { bytes, rest } = guard.pass(&held);
+            passed.extend(held.drain(..bytes));
+            if rest != Rest::Held {
+                return (passed, Some(rest));
+            }
+            if bytes == 0 || held.is_empty() {
+                break;
+            }
         }
     }
     (passed, None)

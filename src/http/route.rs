@@ -312,6 +312,7 @@ fn finish(
         }
     };
     exchange.answered(response.status(), shown);
+    Connection::answered(request);
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, id);
     secure::write(headers, Connection::is_secure(request));

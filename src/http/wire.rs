@@ -15,8 +15,9 @@ mod pace;
 mod stream;
 
 use std::{
-    cell::{Cell, OnceCell},
+    cell::{Cell, OnceCell, RefCell},
     rc::Rc,
+    task::Waker,
 };
 
 use actix_web::HttpRequest;
@@ -65,6 +66,20 @@ impl Connection {
         request.conn_data::<Rc<Self>>()?.bot.clone()
     }
 
+    /// A request has its answer: the next one may be read.
+    pub(super) fn answered(request: &HttpRequest) {
+        if let Some(connection) = request.conn_data::<Rc<Self>>() {
+            connection.answered.set(connection.answered.get() + 1);
+            if let Some(reader) = connection.reader.take() {
+                reader.wake();
+            }
+        }
+    }
+
+    fn tell_when_answered(&self, reader: &Waker) {
+        self.reader.replace(Some(reader.clone()));
+    }
+
     /// Why the guard put this request in the place of another.
     pub(super) fn stands_for(request: &HttpRequest) -> Option<Refusal> {
         let stands = request.method().as_str() == REFUSED_METHOD;
@@ -79,6 +94,10 @@ pub(super) struct Connection {
     pub(super) refusal: OnceCell<Refusal>,
     /// Requests that were read from it.
     pub(super) requests: Cell<u64>,
+    /// Requests that were answered, at least in their head.
+    pub(super) answered: Cell<u64>,
+    /// Who waits for that.
+    pub(super) reader: RefCell<Option<Waker>>,
     /// Whether it is under TLS.
     pub(super) secure: bool,
     /// The bot that the certificate of the client stands for.

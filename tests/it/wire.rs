@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::{PATIENCE, TestApp};
 
@@ -89,6 +89,7 @@ fn bad_heads(app: &TestApp) -> Vec<(String, (u16, &'static str))> {
     let line = |line: &str| (format!("{line}\r\nHost: deia\r\n\r\n"), MALFORMED);
     let mut all = vec![
         // Where does the body end?
+        ("POST /livez HTTP/1.0\r\n\r\n".to_owned(), MALFORMED),
         hosted(&format!(
             "Content-Length: {length}\r\nContent-Length: {length}"
         )),
@@ -417,4 +418,72 @@ async fn who_does_not_read_is_cut_off() {
         assert!(begun.elapsed() < PATIENCE, "it is never cut off");
     }
     app.get("/api/v1/auth/whoami").await.is(200);
+}
+
+#[tokio::test]
+async fn requests_sent_ahead_wait_for_their_turn() {
+    let app = TestApp::start_with(&["bots.seed=[]"]).await;
+    let id = app
+        .submit(&json!({"type": "general", "content": "x"}))
+        .await;
+    let key = app.admin.clone();
+    let ask = |method: &str, path: &str| {
+        format!("{method} {path} HTTP/1.1\r\nHost: deia\r\nAuthorization: Bearer {key}\r\n\r\n")
+    };
+    // What is asked later does not decide on the form of an earlier answer.
+    let result = format!("/api/v1/tasks/{id}/result?wait_ms=300");
+    let mut stream = connect(&app);
+    let both = ask("GET", &result) + &ask("HEAD", "/api/v1/auth/whoami");
+    stream.write_all(both.as_bytes()).unwrap();
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    let text = read_to_end(&mut stream);
+    let (head, rest) = text.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 409"), "{text}");
+    assert!(
+        rest.starts_with('{') && rest.contains("task_not_finished"),
+        "{text}"
+    );
+    assert_eq!(text.matches("HTTP/1.1 200").count(), 1, "{text}");
+
+    // However many there are: none is taken in before the one before it is answered.
+    let mut stream = connect(&app);
+    stream
+        .set_write_timeout(Some(Duration::from_millis(200)))
+        .unwrap();
+    stream
+        .write_all(ask("GET", &result.replace("300", "3000")).as_bytes())
+        .unwrap();
+    let flood = "GET /livez HTTP/1.1\r\nHost: deia\r\n\r\n".repeat(200_000);
+    let sent = stream.write_all(flood.as_bytes());
+    assert!(
+        sent.is_err(),
+        "7 MB were taken in while a request was in hand"
+    );
+}
+
+#[tokio::test]
+async fn small_bodies_may_come_late_again_and_again() {
+    let app = TestApp::start_with(&["bots.seed=[]", "server.request_head_timeout=1s"]).await;
+    let mut stream = connect(&app);
+    let body = r#"{"type":"general","content":"x"}"#;
+    let head = format!(
+        "POST /api/v1/tasks/submit HTTP/1.1\r\nHost: deia\r\nAuthorization: Bearer {}\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        app.admin,
+        body.len()
+    );
+    for n in 0..8 {
+        stream.write_all(head.as_bytes()).unwrap();
+        // Nothing comes back while the body is waited for.
+        let pause = Some(Duration::from_millis(400));
+        stream.set_read_timeout(pause).unwrap();
+        assert!(stream.read(&mut [0; 1]).is_err(), "request {n}");
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(body.as_bytes()).unwrap();
+        let mut begin = [0; 12];
+        stream.read_exact(&mut begin).unwrap();
+        assert_eq!(&begin, b"HTTP/1.1 202", "request {n}");
+        let mut rest = [0; 4096];
+        let _ = stream.read(&mut rest).unwrap();
+    }
 }

@@ -42,7 +42,8 @@ pub struct Passed {
 /// What becomes of the bytes that may not go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rest {
-    /// They are the beginning of a head: to be given again with what follows them.
+    /// They are the beginning of a head, or come after a whole request: to be
+    /// given again with what follows them.
     Held,
     /// They come after the last request.
     Ignored,
@@ -75,12 +76,18 @@ impl Guard {
         matches!(self.at, At::Length(_) | At::Chunks(_))
     }
 
+    /// Whether nothing of the next request was looked at yet.
+    pub(super) fn is_between(&self) -> bool {
+        matches!(self.at, At::Head { seen: 0, .. })
+    }
+
     /// Nothing more is read.
     pub(super) fn end(&mut self) {
         self.at = At::Over;
     }
 
-    /// Looks at the next piece, which begins with what was held.
+    /// Looks at the next piece, which begins with what was held. No more than one
+    /// request passes: the next one is looked at when the piece is given again.
     pub fn pass(&mut self, piece: &[u8]) -> Passed {
         let mut bytes = 0;
         loop {
@@ -92,7 +99,7 @@ impl Guard {
                         rest: Rest::Ignored,
                     };
                 }
-                _ if rest.is_empty() => {
+                _ if rest.is_empty() || (bytes > 0 && self.is_between()) => {
                     return Passed {
                         bytes,
                         rest: Rest::Held,
@@ -231,10 +238,17 @@ mod tests {
             let end = (at + sizes.next().unwrap_or(stream.len()).max(1)).min(stream.len());
             held.extend_from_slice(&stream[at..end]);
             at = end;
-            let Passed { bytes, rest } = guard.pass(&held);
-            passed.extend(held.drain(..bytes));
-            if rest != Rest::Held {
-                return (passed, Some(rest), guard.requests());
+            loop {
+                let before = guard.requests();
+                let Passed { bytes, rest } = guard.pass(&held);
+                assert!(guard.requests() <= before + 1, "one at a time");
+                passed.extend(held.drain(..bytes));
+                if rest != Rest::Held {
+                    return (passed, Some(rest), guard.requests());
+                }
+                if bytes == 0 || held.is_empty() {
+                    break;
+                }
             }
         }
         (passed, None, guard.requests())

@@ -169,6 +169,9 @@ impl<'a> Fields<'a> {
                 return Err(Refusal::malformed("HTTP/1.0 has no Transfer-Encoding"));
             }
             (true, None) => Framing::Chunked,
+            (false, None) if first.is_post && !is_1_1 => {
+                return Err(Refusal::malformed("POST in HTTP/1.0 has no Content-Length"));
+            }
             (false, length) => Framing::Length(length.unwrap_or(0)),
         };
         Ok(Head {

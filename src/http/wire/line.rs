@@ -13,6 +13,8 @@ const MAX_METHOD_BYTES: usize = 16;
 pub(super) struct RequestLine<'a> {
     /// The version is 1.1, not 1.0.
     pub(super) is_1_1: bool,
+    /// The method is POST.
+    pub(super) is_post: bool,
     /// The authority of a target in absolute form.
     pub(super) authority: Option<&'a [u8]>,
 }
@@ -43,7 +45,11 @@ pub(super) fn request_line(line: &[u8]) -> Result<RequestLine<'_>, Refusal> {
         return Err(Refusal::malformed("this is not a proxy"));
     }
     let authority = check_target(method, target)?;
-    Ok(RequestLine { is_1_1, authority })
+    Ok(RequestLine {
+        is_1_1,
+        is_post: method == b"POST",
+        authority,
+    })
 }
 
 /// A path with an optional query (RFC 9112, 3.2.1), the same after the scheme and

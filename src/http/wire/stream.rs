@@ -15,7 +15,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::{
     Connection, REFUSED_METHOD, Refusal,
-    guard::{Guard, Rest},
+    guard::{Guard, Passed, Rest},
     pace::Pace,
 };
 use crate::http::catalogue::Code;
@@ -23,7 +23,10 @@ use crate::http::catalogue::Code;
 /// Bytes that are still read, and thrown away, after the last request, so that
 /// the answer is not lost to a reset of the connection.
 const MAX_IGNORED_BYTES: usize = 256 << 10;
-/// How long that goes on after the answer.
+/// Bytes that are read ahead while a request is not answered, so that the end of
+/// the connection is seen.
+const MAX_AHEAD_BYTES: usize = 4 << 10;
+/// How long reading goes on after the last answer.
 const LINGER: Duration = Duration::from_secs(1);
 
 /// How long a client may take.
@@ -57,11 +60,13 @@ macro_rules! either {
 pub(crate) struct Stream {
     io: Transport,
     guard: Guard,
-    /// The beginning of a head.
+    /// The beginning of a head, or what came after a request that is not answered.
     held: BytesMut,
     /// What goes on next.
     ready: BytesMut,
     end: End,
+    /// The client sends nothing after what is held.
+    eof: bool,
     head: Pace,
     body: Pace,
     writes: Pace,
@@ -90,6 +95,7 @@ impl Stream {
             held: BytesMut::new(),
             ready: BytesMut::new(),
             end: End::NotYet,
+            eof: false,
             head: Pace::new(timeouts.head, u64::MAX),
             body: Pace::new(body, rate),
             writes: Pace::new(timeouts.write, rate),
@@ -103,32 +109,39 @@ impl Stream {
 
     /// What came is in `buf` from `before` on; what may go on stays there.
     fn inspect(&mut self, buf: &mut ReadBuf<'_>, before: usize) {
-        let in_body = self.guard.in_body();
-        let was_held = !self.held.is_empty();
-        let came = buf.filled().len() - before;
-        let (bytes, rest) = if was_held {
+        if self.guard.in_body() {
+            self.body.moved(buf.filled().len() - before);
+        }
+        if !self.held.is_empty() {
             self.held.extend_from_slice(&buf.filled()[before..]);
             buf.set_filled(before);
-            let passed = self.guard.pass(&self.held);
-            self.ready = self.held.split_to(passed.bytes);
-            (passed.bytes, passed.rest)
-        } else {
-            let passed = self.guard.pass(&buf.filled()[before..]);
-            if passed.rest == Rest::Held {
-                self.held
-                    .extend_from_slice(&buf.filled()[before + passed.bytes..]);
-            }
-            buf.set_filled(before + passed.bytes);
-            (passed.bytes, passed.rest)
-        };
-        self.connection.requests.set(self.guard.requests());
-        if in_body {
-            self.body.moved(came);
+            return self.inspect_held();
         }
-        if bytes > 0 || self.held.is_empty() {
+        let passed = self.guard.pass(&buf.filled()[before..]);
+        if passed.rest == Rest::Held {
+            self.held
+                .extend_from_slice(&buf.filled()[before + passed.bytes..]);
+        }
+        buf.set_filled(before + passed.bytes);
+        self.follow(passed);
+    }
+
+    /// The same of what is held.
+    fn inspect_held(&mut self) {
+        let passed = self.guard.pass(&self.held);
+        self.ready = self.held.split_to(passed.bytes);
+        self.follow(passed);
+    }
+
+    fn follow(&mut self, passed: Passed) {
+        if self.connection.requests.replace(self.guard.requests()) != self.guard.requests() {
+            // Each body has the time for its first bytes.
+            self.body.reset();
+        }
+        if passed.bytes > 0 || self.held.is_empty() {
             self.head.reset();
         }
-        match rest {
+        match passed.rest {
             Rest::Held => {}
             Rest::Ignored => self.end = End::Silence { ignored: 0 },
             Rest::Refused(refusal) => self.refuse(refusal, false),
@@ -149,6 +162,31 @@ impl Stream {
             format!("{REFUSED_METHOD} / HTTP/1.1\r\nHost: refused\r\nConnection: close\r\n\r\n");
         self.ready.extend_from_slice(request.as_bytes());
         self.end = End::Silence { ignored: 0 };
+    }
+
+    /// Whether what came next is to wait. The parser gets one request at a time:
+    /// it would queue what it is given, and tells the form of an answer by the
+    /// request that it read last.
+    fn is_withheld(&self) -> bool {
+        !self.guard.in_body() && self.guard.requests() > self.connection.answered.get()
+    }
+
+    /// Reads a little of what comes before the request in hand is answered.
+    fn poll_ahead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.connection.tell_when_answered(cx.waker());
+        if self.eof || self.held.len() >= MAX_AHEAD_BYTES {
+            return Poll::Pending;
+        }
+        let mut scratch = [0; MAX_AHEAD_BYTES];
+        let mut buf = ReadBuf::new(&mut scratch);
+        ready!(either!(&mut self.io, io => Pin::new(io).poll_read(cx, &mut buf)))?;
+        self.held.extend_from_slice(buf.filled());
+        self.eof = buf.filled().is_empty();
+        if self.eof && self.held.is_empty() {
+            self.end = End::Eof;
+        }
+        self.head.reset();
+        Poll::Ready(Ok(()))
     }
 
     /// Nothing comes at the moment: how long may that go on?
@@ -243,6 +281,19 @@ impl AsyncRead for Stream {
                 End::Silence { .. } => return this.poll_ignore(cx),
                 End::Eof => return Poll::Ready(Ok(())),
             }
+            if this.is_withheld() {
+                ready!(this.poll_ahead(cx))?;
+                continue;
+            }
+            if this.guard.is_between() && !this.held.is_empty() {
+                this.head.reset();
+                this.inspect_held();
+                continue;
+            }
+            if this.eof {
+                this.end = End::Eof;
+                continue;
+            }
             let before = buf.filled().len();
             match either!(&mut this.io, io => Pin::new(io).poll_read(cx, buf)) {
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
@@ -279,7 +330,8 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(either!(&mut self.io, io => Pin::new(io).poll_shutdown(cx)))?;
+        let shut = either!(&mut self.io, io => Pin::new(io).poll_shutdown(cx));
+        ready!(self.poll_written(cx, shut.map(|done| done.map(|()| 0))))?;
         if self.connection.refusal.get().is_none() {
             return Poll::Ready(Ok(()));
         }
