@@ -148,7 +148,7 @@ catalogue! {
         "Remove what is not used any more, or raise the limit that detail names.";
     /// It would leave nobody who can make keys.
     LastAdminKey = "last_admin_key" CONFLICT, "That would leave the hive without an admin",
-        "Make another admin key first, one that does not expire.";
+        "Make another admin key first, one that neither expires nor is held to addresses.";
     /// The request made its key already.
     KeyMadeAlready = "key_made_already" CONFLICT, "The key was made already",
         "If its text was lost, revoke that key and make another with a new Idempotency-Key.";

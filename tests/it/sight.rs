@@ -112,6 +112,8 @@ async fn tasks_of_another_user_are_as_if_they_were_not_there() {
         "?status=failed",
         "?status=completed",
         "?status=queued",
+        "?status=running",
+        "?status=cancelled",
         "?tag=secret",
         "?type=fails",
         "?dedup_key=one",

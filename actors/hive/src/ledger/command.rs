@@ -327,7 +327,7 @@ pub enum Refusal {
     NoRoomForAccess(&'static str),
     /// It would leave nobody who can make keys.
     #[error(
-        "this is the last admin key in force, or the last that does not expire; make another one first"
+        "this is the last admin key in force, or the last that neither expires nor is held to addresses; make another one first"
     )]
     LastAdminKey,
     /// The same request, with the same idempotency key, made that key before. Its
@@ -336,7 +336,7 @@ pub enum Refusal {
     KeyMadeAlready(KeyId),
     /// It would leave no user who can make keys.
     #[error(
-        "{0} has the last admin key in force, or the last that does not expire; make another one first"
+        "{0} has the last admin key in force, or the last that neither expires nor is held to addresses; make another one first"
     )]
     LastAdmin(String),
     /// As many sessions as are allowed.

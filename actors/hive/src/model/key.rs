@@ -152,9 +152,9 @@ impl KeyRecord {
 pub enum AdminHold {
     /// Nobody can.
     Lost,
-    /// Until the last admin key expires.
+    /// Only with keys that expire, or that are held to addresses.
     ForAWhile,
-    /// For good.
+    /// For good, and from anywhere.
     ForGood,
 }
 
@@ -162,9 +162,12 @@ pub enum AdminHold {
 /// make this less is refused, or the hive would be without an admin.
 pub fn admin_hold(keys: &[KeyRecord], now: Timestamp) -> AdminHold {
     let admins = keys.iter().filter(|key| key.is_full_admin(now));
-    let hold = admins.map(|key| match key.info.expires_at {
-        Some(_) => AdminHold::ForAWhile,
-        None => AdminHold::ForGood,
+    let hold = admins.map(|key| {
+        let anywhere = key.info.allow_ips.is_empty();
+        match key.info.expires_at {
+            None if anywhere => AdminHold::ForGood,
+            _ => AdminHold::ForAWhile,
+        }
     });
     hold.max().unwrap_or(AdminHold::Lost)
 }
@@ -202,6 +205,10 @@ mod tests {
             ),
             (
                 admin(|key| key.info.expires_at = Some(Timestamp::from_millis(1_001))),
+                ForAWhile,
+            ),
+            (
+                admin(|key| key.info.allow_ips = vec!["192.0.2.7".parse().unwrap()]),
                 ForAWhile,
             ),
         ] {

@@ -8,7 +8,7 @@ use crate::model::{
     TaskStatus, TaskType,
 };
 
-/// What a cursor of [`tasks`] stands for; `None` when it is none. It is the id of
+/// What a cursor of the list of tasks stands for; `None` when it is none. It is the id of
 /// a task: a number of the row would tell how many tasks of others there are.
 pub fn cursor(text: &str) -> Option<TaskId> {
     let bytes = data_encoding::BASE64URL_NOPAD
