@@ -24,7 +24,14 @@ pub(super) const SEEDS: &[Target] = &[
             "01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-more",
         ],
     ),
-    (cursor, &["dGFza3M6MTIz", "dGFza3M6LTE", ""]),
+    (
+        cursor,
+        &[
+            "dGFza3M6dGFza18wMWg0NTV2YjRwZXg1dnNrbmswODRzbjAycQ",
+            "dGFza3M6MTIz",
+            "",
+        ],
+    ),
     (
         problem,
         &["\0the header X is wrong", "\u{7}\u{2028}\"\\ \n"],

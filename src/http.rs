@@ -15,6 +15,7 @@ mod class;
 mod credentials;
 mod csrf;
 mod dto;
+mod etag;
 mod exchange;
 mod filter;
 mod front;

@@ -1,7 +1,8 @@
 //! A request of a caller who was let in, and how handlers take it apart.
 
 use std::{
-    fmt::Display, net::IpAddr, ops::RangeInclusive, str::FromStr, sync::Arc, time::Duration,
+    fmt::Display, net::IpAddr, ops::RangeInclusive, pin::pin, str::FromStr, sync::Arc,
+    time::Duration,
 };
 
 use actix_web::{
@@ -16,16 +17,19 @@ use deia_hive::{
     ledger::Dedup,
     model::PageRequest,
 };
+use futures_util::FutureExt as _;
 use ring::digest::{Context, SHA256};
 use serde::de::DeserializeOwned;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use super::{
+    admission::Place,
     auth::address,
     bodies::Held,
     catalogue::Code,
+    class::Class,
     credentials::{self, Credentials},
-    json,
+    etag, json,
     metrics::HttpMetrics,
     problem::Problem,
     route::Shared,
@@ -40,6 +44,9 @@ pub(super) struct Call {
     payload: Payload,
     /// What its body takes up, until it is answered.
     held: Held,
+    class: Class,
+    /// Where it is worked on.
+    place: Option<Place>,
     query: Vec<(String, String)>,
     traceparent: Option<String>,
 }
@@ -69,6 +76,7 @@ impl Call {
         shared: Arc<Shared>,
         request: HttpRequest,
         payload: Payload,
+        (class, place): (Class, Place),
         known: &'static [&'static str],
         traceparent: Option<String>,
     ) -> Result<Self, Problem> {
@@ -76,6 +84,8 @@ impl Call {
         Ok(Self {
             who,
             held: shared.bodies.share(),
+            class,
+            place: Some(place),
             shared,
             request,
             payload,
@@ -229,24 +239,30 @@ impl Call {
     /// The body, which is JSON, as it came.
     pub(super) async fn bytes(&mut self) -> Result<Bytes, Problem> {
         json::expect_json(&self.request)?;
-        json::read(
+        self.read().await
+    }
+
+    /// The body. Whoever is slow with it has no place meanwhile.
+    async fn read(&mut self) -> Result<Bytes, Problem> {
+        let limits = self.shared.body;
+        let mut reading = pin!(json::read(
             &self.request,
             &mut self.payload,
-            self.shared.body,
-            &mut self.held,
-        )
-        .await
+            limits,
+            &mut self.held
+        ));
+        if let Some(read) = reading.as_mut().now_or_never() {
+            return read;
+        }
+        self.place = None;
+        let body = reading.await?;
+        self.place = Some(self.shared.admission.enter(self.class).await?);
+        Ok(body)
     }
 
     /// The body, which is JSON or nothing.
     pub(super) async fn optional_bytes(&mut self) -> Result<Bytes, Problem> {
-        let body = json::read(
-            &self.request,
-            &mut self.payload,
-            self.shared.body,
-            &mut self.held,
-        )
-        .await?;
+        let body = self.read().await?;
         if !body.is_empty() {
             json::expect_json(&self.request)?;
         }
@@ -307,9 +323,11 @@ impl Call {
         match (if_match.map(str::trim), if_none_match.map(str::trim)) {
             (None, None) => Ok(Precondition::None),
             (Some("*"), None) => Ok(Precondition::Exists),
-            (Some(tag), None) => version(tag).map(Precondition::Version).ok_or_else(|| {
-                Problem::header("If-Match", "must be one ETag that this resource had, or *")
-            }),
+            (Some(tag), None) => etag::version(tag)
+                .map(Precondition::Version)
+                .ok_or_else(|| {
+                    Problem::header("If-Match", "must be one ETag that this resource had, or *")
+                }),
             (None, Some("*")) => Ok(Precondition::Version(0)),
             (_, Some(_)) => Err(Problem::header(
                 "If-None-Match",
@@ -342,16 +360,6 @@ impl Call {
             )),
         }
     }
-}
-
-/// The number in an `ETag` of ours.
-fn version(tag: &str) -> Option<u64> {
-    let digits = tag.strip_prefix('"')?.strip_suffix('"')?;
-    let plain = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
-    plain
-        .then(|| digits.parse().ok())
-        .flatten()
-        .filter(|version| *version > 0)
 }
 
 fn parse_query(text: &str, known: &[&str]) -> Result<Vec<(String, String)>, Problem> {
@@ -391,31 +399,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_tag_is_read_only_as_it_was_given_out(text in "\\PC{0,30}|\"[0-9]{0,22}\"") {
-            if let Some(version) = version(&text) {
-                prop_assert!(version > 0);
-                prop_assert_eq!(text.trim_matches('"').parse(), Ok(version));
-            }
-        }
-
-        #[test]
         fn any_query_is_read_without_a_panic(text: String) {
             let _ = parse_query(&text, &["limit", "cursor"]);
-        }
-    }
-
-    #[test]
-    fn etags() {
-        for (tag, expected) in [
-            ("\"3\"", Some(3)),
-            ("\"0\"", None),
-            ("3", None),
-            ("W/\"3\"", None),
-            ("\"\"", None),
-            ("\"+3\"", None),
-            ("\"3\", \"4\"", None),
-        ] {
-            assert_eq!(version(tag), expected, "{tag}");
         }
     }
 

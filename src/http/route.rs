@@ -45,7 +45,7 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub(super) struct Shared {
     pub(super) hive: Hive,
     pub(super) limits: Limits,
-    admission: Admission,
+    pub(super) admission: Admission,
     pub(super) body: BodyLimits,
     pub(super) metrics: HttpMetrics,
     /// Whether every answer is logged.
@@ -251,9 +251,10 @@ where
             let (user, key) = (Some(who.user.clone()), who.key());
             let answer = match hold.admission.enter(what.class).await {
                 Err(problem) => Err(problem),
-                Ok(_place) => {
+                Ok(place) => {
                     let (body, trace) = (payload.into_inner(), exchange.traceparent());
-                    match Call::new(who, shared, request.clone(), body, what.query, trace) {
+                    let (at, request) = ((what.class, place), request.clone());
+                    match Call::new(who, shared, request, body, at, what.query, trace) {
                         Err(problem) => Err(problem),
                         Ok(call) => handler(call).await,
                     }

@@ -1,6 +1,9 @@
 //! Who is let in how often, and how many at a time.
 
-use std::{io::Write, net::TcpStream};
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+};
 
 use reqwest::Method;
 use serde_json::json;
@@ -80,79 +83,94 @@ async fn limits_can_be_turned_off() {
     }
 }
 
-/// A submission that takes a place, and keeps it until it is dropped.
-fn hold(app: &TestApp) -> TcpStream {
-    let mut stream = TcpStream::connect(app.url.trim_start_matches("http://")).unwrap();
-    let head = format!(
-        "POST /api/v1/tasks/submit HTTP/1.1\r\nHost: deia\r\nAuthorization: Bearer {}\r\n\
-         Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{{",
-        app.admin
-    );
-    stream.write_all(head.as_bytes()).unwrap();
-    stream
+/// Waits for the result of a task that never ends: this takes the place of a stream.
+async fn wait_for(app: &TestApp, task: &str) -> Answer {
+    app.get(&format!("/api/v1/tasks/{task}/result?wait_ms=60000"))
+        .await
+}
+
+/// So many requests are worked on besides the one that asks.
+async fn are_in_hand(app: &TestApp, n: usize) -> bool {
+    let metrics = app.get("/metrics").await.is(200).body;
+    let line = format!("\ndeia_http_requests_in_flight {}\n", n + 1);
+    metrics.as_str().unwrap().contains(&line)
 }
 
 #[tokio::test]
-async fn submitters_are_told_to_come_back_and_others_get_through() {
+async fn who_finds_no_place_is_told_to_come_back_and_others_get_through() {
     let app = TestApp::start_with(&[
         "bots.seed=[]",
-        "server.request_head_timeout=10m",
-        "server.admission.submit=1",
+        "server.admission.stream=1",
         "server.admission.max_wait=10ms",
     ])
     .await;
-    let held = hold(&app);
-    let submit = "/api/v1/tasks/submit";
-    app.until("the only place is taken", async |app| {
-        app.post(submit, &task("x")).await.status == 503
-    })
-    .await;
-    let refused = app
-        .post(submit, &task("x"))
-        .await
-        .refuses(503, "overloaded");
-    assert_eq!(refused.header("retry-after"), "1");
-    assert!(refused.header("ratelimit").starts_with("\"submit\""));
-    app.send(app.request(Method::GET, "/readyz")).await.is(200);
-    app.get("/api/v1/tasks").await.is(200);
-    app.post("/api/v1/queue/pause", &json!({})).await.is(200);
-    app.key("new", "operator").await;
-    drop(held);
-    app.until("the place is free again", async |app| {
-        app.post(submit, &task("x")).await.status == 202
-    })
-    .await;
+    let id = app.submit(&task("x")).await;
+    let holds = wait_for(&app, &id);
+    let others = async {
+        app.until("the only place is taken", async |app| {
+            are_in_hand(app, 1).await
+        })
+        .await;
+        let refused = wait_for(&app, &id).await.refuses(503, "overloaded");
+        assert_eq!(refused.header("retry-after"), "1");
+        assert!(refused.header("ratelimit").starts_with("\"stream\""));
+        app.send(app.request(Method::GET, "/readyz")).await.is(200);
+        app.get("/api/v1/tasks").await.is(200);
+        app.post("/api/v1/queue/pause", &json!({})).await.is(200);
+        app.submit(&task("y")).await;
+        app.key("new", "operator").await;
+        let cancel = format!("/api/v1/tasks/{id}/cancel");
+        app.post(&cancel, &json!({})).await.is(200);
+    };
+    let (held, ()) = tokio::join!(holds, others);
+    held.is(200);
+    wait_for(&app, &id).await.is(200);
 }
 
 #[tokio::test]
 async fn who_waits_gets_the_place_that_becomes_free() {
     let app = TestApp::start_with(&[
         "bots.seed=[]",
-        "server.request_head_timeout=10m",
-        "server.admission.submit=1",
+        "server.admission.stream=1",
         "server.admission.max_wait=1m",
         "server.admission.max_waiting=1",
     ])
     .await;
-    let held = hold(&app);
-    app.until("the only place is taken", async |app| {
-        let metrics = app.get("/metrics").await.is(200).body;
-        metrics
-            .as_str()
-            .unwrap()
-            .contains("\ndeia_http_requests_in_flight 2\n")
-    })
-    .await;
-    let submit = "/api/v1/tasks/submit";
-    let (one, other) = (task("one"), task("other"));
-    let (first, second) = (app.post(submit, &one), app.post(submit, &other));
-    tokio::pin!(first, second);
-    // One of the two waits, the other is one too many.
-    let (refused, waits) = tokio::select! {
-        answer = &mut first => (answer, second),
-        answer = &mut second => (answer, first),
+    let id = app.submit(&task("x")).await;
+    let (holds, waits) = (wait_for(&app, &id), wait_for(&app, &id));
+    let others = async {
+        app.until("one works and one waits", async |app| {
+            are_in_hand(app, 2).await
+        })
+        .await;
+        // One more is one too many, and need not wait for the answer.
+        wait_for(&app, &id).await.refuses(503, "overloaded");
+        let cancel = format!("/api/v1/tasks/{id}/cancel");
+        app.post(&cancel, &json!({})).await.is(200);
     };
-    refused.refuses(503, "overloaded");
-    drop(held);
-    waits.await.is(202);
+    let (held, waited, ()) = tokio::join!(holds, waits, others);
+    held.is(200);
+    waited.is(200);
+}
+
+#[tokio::test]
+async fn who_is_slow_with_a_body_keeps_no_place_from_others() {
+    let app = TestApp::start_with(&["bots.seed=[]", "server.admission.submit=1"]).await;
+    let mut stream = TcpStream::connect(app.url.trim_start_matches("http://")).unwrap();
+    let body = task("slow").to_string();
+    let (begin, end) = body.split_at(1);
+    let head = format!(
+        "POST /api/v1/tasks/submit HTTP/1.1\r\nHost: deia\r\nAuthorization: Bearer {}\r\n\
+         Connection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{begin}",
+        app.admin,
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    app.until("it is in hand", async |app| are_in_hand(app, 1).await)
+        .await;
+    app.submit(&task("quick")).await;
+    stream.write_all(end.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 202"), "{answer}");
 }
