@@ -31,7 +31,7 @@ use super::{
     credentials::{self, Credentials},
     etag, json,
     metrics::HttpMetrics,
-    problem::Problem,
+    problem::{Problem, is_secret},
     route::Shared,
 };
 
@@ -97,6 +97,11 @@ impl Call {
     /// The hive that is asked.
     pub(super) fn hive(&self) -> &Hive {
         &self.shared.hive
+    }
+
+    /// Whether the caller would be let in now, after a wait.
+    pub(super) fn still(&self) -> Result<(), Problem> {
+        Ok(self.hive().still(&self.who, self.address()).map(drop)?)
     }
 
     /// What the HTTP server counts.
@@ -292,6 +297,9 @@ impl Call {
                 NAME,
                 "must be 1 to 255 visible ASCII characters",
             ));
+        }
+        if is_secret(key) {
+            return Err(Problem::header(NAME, "looks like a secret"));
         }
         let mut hash = Context::new(&SHA256);
         for part in [

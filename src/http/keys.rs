@@ -11,7 +11,7 @@ use super::{
     call::Call,
     dto::{CanIAnswer, CanIBody, CreatedKey, Items, NewKeyBody, RoleInfo, RotateKeyBody, WhoAmI},
     json::decode,
-    problem::Problem,
+    problem::{Problem, refuse_secret},
     route::{Answer, json, ok},
 };
 
@@ -99,6 +99,8 @@ pub(super) async fn create(mut call: Call) -> Answer {
     let bytes = call.bytes().await?;
     let dedup = call.dedup(&bytes)?;
     let body: NewKeyBody = decode(&bytes)?;
+    refuse_secret("/user", Some(&body.user))?;
+    refuse_secret("/name", Some(&body.name))?;
     shown_once(
         call.hive()
             .create_key(&call.who, body.into(), dedup)

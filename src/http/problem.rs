@@ -76,6 +76,23 @@ pub(super) struct ProblemBody<'a> {
     permission: Option<&'static str>,
 }
 
+/// Whether there is a secret in a text that would be kept and shown: a key, a
+/// token, a cookie.
+pub(super) fn is_secret(text: &str) -> bool {
+    redact(text) != text
+}
+
+/// Refuses such a text in a body.
+pub(super) fn refuse_secret(pointer: &str, text: Option<&str>) -> Result<(), Problem> {
+    match text {
+        Some(text) if is_secret(text) => Err(Problem::invalid(vec![Violation {
+            pointer: pointer.to_owned(),
+            detail: "looks like a secret: it would be kept and shown".to_owned(),
+        }])),
+        _ => Ok(()),
+    }
+}
+
 impl Problem {
     /// A problem of that kind; `detail` is a sentence without its full stop.
     pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {

@@ -11,7 +11,7 @@ use super::{
     call::Call,
     filter::{self, Meant, Selection, wrong},
     json::Object,
-    problem::Problem,
+    problem::{Problem, refuse_secret},
     route::{Answer, ok},
 };
 
@@ -72,6 +72,7 @@ pub(super) async fn get(call: Call) -> Answer {
 /// Starts no more tasks, or none of one type. What runs goes on.
 pub(super) async fn pause(mut call: Call) -> Answer {
     let Object(PauseBody { task_type, reason }) = call.body().await?;
+    refuse_secret("/reason", reason.as_deref())?;
     call.hive()
         .pause_queue(&call.who, task_type, reason)
         .await?;
@@ -98,6 +99,7 @@ pub(super) async fn resume(mut call: Call) -> Answer {
 /// Pauses the queue, or one type, and waits until nothing of it runs.
 pub(super) async fn drain(mut call: Call) -> Answer {
     let Object(body) = call.body::<Object<DrainBody>>().await?;
+    refuse_secret("/reason", body.reason.as_deref())?;
     let wait = call
         .within_max_wait(body.wait_ms)
         .map_err(|detail| wrong("/wait_ms", detail))?;

@@ -168,11 +168,14 @@ pub(super) async fn result(call: Call) -> Answer {
     if wait.is_zero() {
         return ok(&call.hive().task_result(&call.who, id, wait).await?);
     }
-    tokio::select! {
+    let result = tokio::select! {
         biased;
-        result = call.hive().task_result(&call.who, id, wait) => ok(&result?),
-        () = call.stopping() => ok(&call.hive().task_result(&call.who, id, Duration::ZERO).await?),
-    }
+        result = call.hive().task_result(&call.who, id, wait) => result?,
+        () = call.stopping() => call.hive().task_result(&call.who, id, Duration::ZERO).await?,
+    };
+    // A key may have been revoked while it waited.
+    call.still()?;
+    ok(&result)
 }
 
 #[utoipa::path(

@@ -13,7 +13,7 @@ use super::{
     call::{Call, Precondition},
     catalogue::Code,
     dto::{Items, NewUserBody, UserChangeBody},
-    problem::Problem,
+    problem::{Problem, refuse_secret},
     route::{Answer, json, ok, with_header},
 };
 
@@ -37,6 +37,7 @@ pub(super) async fn list(call: Call) -> Answer {
 /// Makes a user.
 pub(super) async fn create(mut call: Call) -> Answer {
     let NewUserBody { id, role, active } = call.body().await?;
+    refuse_secret("/id", Some(&id))?;
     let user = call.hive().create_user(&call.who, id, role, active).await?;
     let answer = versioned(StatusCode::CREATED, &user)?;
     with_header(answer, LOCATION, &format!("/api/v1/users/{}", user.id))

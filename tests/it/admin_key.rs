@@ -72,9 +72,14 @@ async fn a_user_admin_who_was_changed_is_an_admin_again() {
     app.send(request.json(&change)).await.is(200);
     assert!(app.stop().success());
     let (done, said) = reset(app.data_dir());
-    assert!(done && !said.contains("revoked"), "{said}");
+    assert!(done && said.contains("revoked"), "{said}");
     let again = TestApp::start_in(app.data_dir(), &["bots.seed=[]"]).await;
     assert_eq!(again.get(WHOAMI).await.is(200).body["role"], "admin");
+    // It was locked out with its user, and does not come back with them.
+    again
+        .get_as(&app.admin, WHOAMI)
+        .await
+        .refuses(401, "key_revoked");
     again.get_as(&other, WHOAMI).await.is(200);
 }
 

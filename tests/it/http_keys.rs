@@ -116,7 +116,9 @@ async fn no_route_but_the_probes_answers_without_a_key() {
             let request = app.request(method(&route), &path);
             let answer = app.send(authorise(request)).await;
             if route.access == Access::Open {
-                assert!(answer.status < 400, "{}", route.path);
+                // A machine without room is not healthy, and that may be told.
+                let fine = answer.status < 400 || (answer.status, route.path) == (503, "/health");
+                assert!(fine, "{}", route.path);
                 continue;
             }
             let refused = answer.refuses(401, code);

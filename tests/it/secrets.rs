@@ -110,9 +110,20 @@ async fn misplace(app: &TestApp, key: &str, heard: &mut Heard) {
     for body in [
         json!({"user": key, "role": key}),
         json!({"user": "x", "role": "viewer", "bot": key}),
+        json!({"user": key, "role": "viewer"}),
+        json!({"user": "x", "role": "viewer", "name": format!("of {key}")}),
     ] {
         heard.note("key", app.post("/api/v1/auth/keys", &body).await);
     }
+    let user = json!({"id": key, "role": "viewer"});
+    heard.note("user", app.post("/api/v1/users", &user).await);
+    let pause = json!({"type": "none", "reason": key});
+    heard.note("pause", app.post("/api/v1/queue/pause", &pause).await);
+    let submission = app
+        .request(Method::POST, "/api/v1/tasks/submit")
+        .header("Idempotency-Key", key)
+        .json(&json!({"type": "general", "content": "x"}));
+    heard.note("idempotency", app.send(submission).await);
 }
 
 /// Files below a directory, but for that of the first key.

@@ -245,8 +245,22 @@ async fn an_answer_that_goes_on_ends_with_the_right_to_it() {
         answer.chunk().await.unwrap().unwrap();
         streams.push((path, answer));
     }
+    let result = format!("/api/v1/tasks/{id}/result?wait_ms=20000");
+    let poll = app.request_as(key, Method::GET, &result).send();
+    let poll = tokio::spawn(poll);
+    app.until("the poll waits", async |app| {
+        let metrics = app.request_as(&app.admin, Method::GET, "/metrics");
+        let metrics = metrics.send().await.unwrap().text().await.unwrap();
+        // Itself is one of them.
+        metrics.contains("deia_http_requests_in_flight 2")
+    })
+    .await;
     let revoke = format!("/api/v1/auth/keys/{}/revoke", made["id"].as_str().unwrap());
     app.post(&revoke, &Value::Null).await.is(200);
+    app.post(&format!("/api/v1/tasks/{id}/cancel"), &Value::Null)
+        .await
+        .is(200);
+    assert_eq!(poll.await.unwrap().unwrap().status(), 401);
     for (path, mut answer) in streams {
         // Both end, and that of the output tells that it is not whole.
         let whole = loop {

@@ -21,9 +21,11 @@ use crate::{
 };
 
 const WINDOW_MS: u64 = 60_000;
-/// Stands for the callers beyond the number that are told apart. No user has a
-/// name with a colon.
+/// Stand for the callers beyond the number that are told apart: strangers, and
+/// those whose credential was genuine, so that the first do not hide the second.
+/// No user has a name with a colon.
 const OTHERS: &str = "address:others";
+const OTHER_USERS: &str = "user:others";
 
 /// A request that was answered with 401 or 403. There is no credential in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,7 +74,10 @@ pub struct Denials {
 #[derive(Debug, Default)]
 struct Gathered {
     since: Option<Timestamp>,
-    callers: HashMap<(&'static str, String), Count>,
+    /// By reason and caller.
+    strangers: HashMap<(&'static str, String), Count>,
+    /// The same of those whose credential was genuine.
+    users: HashMap<(&'static str, String), Count>,
 }
 
 #[derive(Debug)]
@@ -95,12 +100,18 @@ impl Denials {
     /// Notes one. Takes a short lock, and no I/O.
     pub fn note(&self, denial: Denial) {
         let mut gathered = self.gathered.lock().unwrap_or_else(PoisonError::into_inner);
+        let Gathered {
+            strangers, users, ..
+        } = &mut *gathered;
+        let (callers, others) = match denial.user {
+            None => (strangers, OTHERS),
+            Some(_) => (users, OTHER_USERS),
+        };
         let mut of = (denial.reason, denial.caller());
-        let full = gathered.callers.len() >= self.callers_max;
-        if full && !gathered.callers.contains_key(&of) {
-            of.1 = OTHERS.into();
+        if callers.len() >= self.callers_max && !callers.contains_key(&of) {
+            of.1 = others.into();
         }
-        match gathered.callers.get_mut(&of) {
+        match callers.get_mut(&of) {
             Some(count) => {
                 count.untold += 1;
                 count.last = denial;
@@ -111,7 +122,7 @@ impl Denials {
                     untold: 1,
                     events: 0,
                 };
-                gathered.callers.insert(of, count);
+                callers.insert(of, count);
             }
         }
     }
@@ -119,14 +130,17 @@ impl Denials {
     /// The events that are due at that time; `all`: also those that would wait.
     pub fn due(&self, now: Timestamp, all: bool) -> Vec<NewEvent> {
         let mut gathered = self.gathered.lock().unwrap_or_else(PoisonError::into_inner);
-        if gathered.callers.is_empty() {
+        if gathered.strangers.is_empty() && gathered.users.is_empty() {
             gathered.since = None;
             return Vec::new();
         }
         let since = *gathered.since.get_or_insert(now);
         let over = now.millis_since(since) >= WINDOW_MS;
         let mut events = Vec::new();
-        for ((_, caller), count) in &mut gathered.callers {
+        let Gathered {
+            strangers, users, ..
+        } = &mut *gathered;
+        for ((_, caller), count) in strangers.iter_mut().chain(users) {
             let due = all || over || count.events < self.per_minute;
             if due && count.untold > 0 {
                 events.push(event(caller, count));
@@ -228,6 +242,13 @@ mod tests {
         let due = denials.due(at(0), false);
         assert_eq!((due.len(), counts(&due)), (4, 1_000));
         assert!(due.iter().any(|event| event.actor == OTHERS));
+        // They do not hide who came with a genuine key.
+        denials.note(Denial {
+            user: Some("ada".into()),
+            ..denial("key_address", "192.0.2.9")
+        });
+        let due = denials.due(at(1), false);
+        assert!(due.iter().any(|event| event.actor == "ada"), "{due:?}");
     }
 
     #[test]

@@ -60,6 +60,15 @@ impl ApiKey {
         })
     }
 
+    /// Whether there is a key in the clear somewhere in that text.
+    pub fn is_within(text: &str) -> bool {
+        const LENGTH: usize = 73;
+        text.match_indices("deia_").any(|(at, _)| {
+            let key = text.get(at..at + LENGTH);
+            key.is_some_and(|key| Self::parse(key).is_ok())
+        })
+    }
+
     /// Reads a key. Cheap: no look-up, no hash.
     ///
     /// # Errors

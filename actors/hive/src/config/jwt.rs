@@ -162,6 +162,9 @@ impl IssuerSettings {
         let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
         let name = (1..=32).contains(&self.name.len()) && self.name.bytes().all(plain);
         expect(name, "name", "1 to 32 characters of a-z, 0-9 and '-'");
+        // These stand before the colon of other actors.
+        let free = !["address", "bot", "deia", "user"].contains(&self.name.as_str());
+        expect(free, "name", "none of address, bot, deia and user");
         let url = "an https:// URL without a user (http:// for loopback with auth.jwt.allow_http_on_loopback)";
         match &self.jwks_url {
             Some(jwks) => expect(jwt.may_fetch(jwks), "jwks_url", url),

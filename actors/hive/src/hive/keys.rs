@@ -5,9 +5,9 @@ use std::time::Duration;
 use super::{Hive, NewKey, tasks::unexpected, users::limits};
 use crate::{
     HiveError,
-    auth::{ApiKey, Permission, Principal, Role, rights, within_scopes},
+    auth::{ApiKey, Permission, Principal, Role, within_scopes},
     ledger::{AccessCommand, Command, Dedup, Outcome, Refusal},
-    model::{KeyGrant, KeyId, KeyInfo, Timestamp, User, Violation},
+    model::{AddressRange, KeyGrant, KeyId, KeyInfo, Timestamp, User, Violation},
 };
 
 /// Addresses and ranges that a key may be held to.
@@ -41,10 +41,15 @@ impl Hive {
         if grant.role == Role::Bot && grant.bot.is_none() {
             grant.bot = grant.user.parse().ok();
         }
-        let violations = violations(&grant, Timestamp::now());
+        let mut violations = violations(&grant, Timestamp::now());
+        if let Some(own) = who.key().and_then(|own| self.known_key(own)) {
+            violations.extend(beyond(&own, grant.expires_at, &grant.allow_ips));
+        }
         if !violations.is_empty() {
             return Err(HiveError::Invalid(violations));
         }
+        let may_make_user =
+            who.may(Permission::AdminUsers) && who.may_not_give(grant.role.permissions()).is_none();
         let permissions = within_scopes(grant.role, grant.scopes.as_deref());
         if let Some(lacking) = who.may_not_give(permissions) {
             return Err(HiveError::MayNotGive(lacking));
@@ -52,7 +57,7 @@ impl Hive {
         let key = ApiKey::generate()?;
         let command = AccessCommand::AddKey {
             key: key.record(grant),
-            new_user: who.may(Permission::AdminUsers),
+            new_user: may_make_user,
             dedup,
             actor: who.user.to_string(),
             limits: limits(self.config()),
@@ -85,7 +90,9 @@ impl Hive {
         }
         let all = self.inner.ledger.keys().await?;
         let old = all.iter().find(|key| key.info.id == id);
-        let (_, permissions) = rights(old.ok_or(Refusal::NoSuchKey(id))?);
+        let old = &old.ok_or(Refusal::NoSuchKey(id))?.info;
+        // What it may be good for again, should its user get back another role.
+        let permissions = within_scopes(old.role, old.scopes.as_deref());
         if let Some(lacking) = who.may_not_give(permissions) {
             return Err(HiveError::MayNotGive(lacking));
         }
@@ -165,11 +172,43 @@ impl Hive {
     }
 }
 
+/// What of a new key goes beyond the one that makes it: whoever finds that one
+/// shall not get more from it than it was made for. (Rotation is how it is renewed.)
+fn beyond(
+    own: &KeyInfo,
+    expires_at: Option<Timestamp>,
+    allow_ips: &[AddressRange],
+) -> Vec<Violation> {
+    let mut found = Vec::new();
+    if let Some(at) = own.expires_at
+        && expires_at.is_none_or(|new| new > at)
+    {
+        found.push(Violation {
+            pointer: "/expires_at".into(),
+            detail: format!("must be at most {at}, when the key that makes it expires"),
+        });
+    }
+    let within = |new: &AddressRange| own.allow_ips.iter().any(|range| range.covers(new));
+    let anywhere = allow_ips.is_empty() || !allow_ips.iter().all(within);
+    if !own.allow_ips.is_empty() && anywhere {
+        found.push(Violation {
+            pointer: "/allow_ips".into(),
+            detail: "must be within those of the key that makes it".into(),
+        });
+    }
+    found
+}
+
 fn violations(grant: &KeyGrant, now: Timestamp) -> Vec<Violation> {
     let mut found = Vec::new();
     let mut refuse = |pointer: String, detail: String| found.push(Violation { pointer, detail });
     if let Some(fault) = User::name_fault(&grant.user) {
         refuse("/user".into(), fault.into());
+    }
+    for (pointer, text) in [("/user", &grant.user), ("/name", &grant.name)] {
+        if ApiKey::is_within(text) {
+            refuse(pointer.into(), "has a key in it".into());
+        }
     }
     if grant.name.len() > NAME_MAX || grant.name.chars().any(char::is_control) {
         let detail = format!("must be at most {NAME_MAX} bytes without control characters");
@@ -296,6 +335,48 @@ mod tests {
         ] {
             assert_eq!(pointers(&violations(&grant, at(2))), expected, "{grant:?}");
         }
+    }
+
+    #[test]
+    fn a_key_makes_none_that_goes_beyond_it() {
+        let at = Timestamp::from_millis;
+        let of = |expires_at, ranges: &[&str]| KeyGrant {
+            expires_at,
+            allow_ips: ranges.iter().map(|range| range.parse().unwrap()).collect(),
+            ..KeyGrant::new("ada", Role::Admin)
+        };
+        let bound = of(Some(at(9)), &["10.0.0.0/8", "2001:db8::/32"]);
+        for (own, new, expected) in [
+            (&of(None, &[]), of(None, &[]), vec![]),
+            (&bound, of(Some(at(9)), &["10.1.0.0/16"]), vec![]),
+            (&bound, of(None, &["10.1.0.0/16"]), vec!["/expires_at"]),
+            (
+                &bound,
+                of(Some(at(10)), &[]),
+                vec!["/expires_at", "/allow_ips"],
+            ),
+            (&bound, of(Some(at(8)), &["10.0.0.0/7"]), vec!["/allow_ips"]),
+            (
+                &bound,
+                of(Some(at(8)), &["10.0.0.1", "192.0.2.1"]),
+                vec!["/allow_ips"],
+            ),
+        ] {
+            let own = ApiKey::generate().unwrap().record(own.clone()).info;
+            let found = beyond(&own, new.expires_at, &new.allow_ips);
+            assert_eq!(pointers(&found), expected, "{new:?}");
+        }
+    }
+
+    #[test]
+    fn no_key_is_a_name() {
+        let key = ApiKey::generate().unwrap().reveal();
+        let grant = KeyGrant {
+            name: format!("the key {key}"),
+            ..KeyGrant::new(key, Role::External)
+        };
+        let found = violations(&grant, Timestamp::now());
+        assert_eq!(pointers(&found), ["/user", "/name"]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::{Hive, tasks::unexpected};
 use crate::{
     HiveError,
-    auth::{Principal, Role},
+    auth::{ApiKey, Principal, Role},
     config::Config,
     ledger::{AccessCommand, AccessLimits, Outcome, Refusal},
     model::{User, UserChange, Violation},
@@ -39,7 +39,8 @@ impl Hive {
         role: Role,
         active: bool,
     ) -> Result<User, HiveError> {
-        if let Some(fault) = User::name_fault(&name) {
+        let holds_key = ApiKey::is_within(&name).then_some("has a key in it");
+        if let Some(fault) = User::name_fault(&name).or(holds_key) {
             return Err(HiveError::Invalid(vec![Violation {
                 pointer: "/id".into(),
                 detail: fault.into(),

@@ -49,6 +49,11 @@ impl AddressRange {
         }
     }
 
+    /// Whether all addresses of the other one are in it.
+    pub fn covers(&self, other: &Self) -> bool {
+        self.prefix <= other.prefix && self.contains(other.first)
+    }
+
     fn width(address: IpAddr) -> u8 {
         match address {
             IpAddr::V4(_) => 32,

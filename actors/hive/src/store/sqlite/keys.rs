@@ -11,6 +11,7 @@ use super::{
     users,
 };
 use crate::{
+    auth::Role,
     ledger::{AccessCommand, AccessLimits, Dedup, Hint, Outcome, Refusal},
     model::{
         Action, KeyId, KeyInfo, KeyOwner, KeyRecord, NewEvent, Timestamp, User, Violation,
@@ -322,13 +323,18 @@ fn note_uses(tx: &Tx<'_>, uses: &[(KeyId, Timestamp)]) -> rusqlite::Result<Outco
 }
 
 /// The key is given out on the machine itself: no limit and no user stands
-/// against it. What its user had of admin keys ends with it.
+/// against it. What its user had of admin keys ends with it, and all keys of one
+/// who was no active admin: they must not come back to life with their user.
 fn recover_admin(tx: &mut Tx<'_>, key: &KeyRecord, reason: &str) -> Result<Outcome, ApplyError> {
     const ACTOR: &str = "deia";
     let info = &key.info;
     let lost: Vec<KeyInfo> = read::keys(tx.db)?
         .into_iter()
-        .filter(|old| old.info.user == info.user && old.is_full_admin(tx.now))
+        .filter(|old| {
+            let was_admin = old.owner.active && old.owner.role == Role::Admin;
+            let ends = old.info.role == Role::Admin || !was_admin;
+            old.info.user == info.user && old.info.is_in_force(tx.now) && ends
+        })
         .map(|old| old.info)
         .collect();
     for old in &lost {
