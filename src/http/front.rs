@@ -18,6 +18,9 @@ use super::{
 /// How long open requests have to end once the server stops.
 pub(super) const LAST_REQUESTS: Duration = Duration::from_secs(5);
 
+/// How long workers have to begin what was accepted before the server stops.
+const ACCEPTED: Duration = Duration::from_millis(50);
+
 /// Declares the server. It listens where `listener` is bound, also after a restart,
 /// under TLS if there is one.
 pub fn front(hive: &Hive, listener: TcpListener, tls: Option<Arc<Tls>>) -> ChildSpec {
@@ -86,8 +89,14 @@ impl Actor for Front {
         }
         self.stopped = true;
         self.stopping.send_replace(true);
-        let stop = self.server.stop(true);
-        let stopped = wrap_future::<_, Self>(stop);
+        let server = self.server.clone();
+        let stopped = wrap_future::<_, Self>(async move {
+            // What comes from now on waits for the next start, should there be one.
+            // A worker that stops drops what was accepted for it and not begun.
+            server.pause().await;
+            tokio::time::sleep(ACCEPTED).await;
+            server.stop(true).await;
+        });
         context.spawn(stopped.map(|(), _, context: &mut Context<Self>| context.stop()));
         Running::Continue
     }
