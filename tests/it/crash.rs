@@ -13,6 +13,7 @@ use std::{
 };
 
 use deia_hive::{
+    auth::Sight,
     ledger::Store,
     model::{Action, PageRequest, Task, TaskFilter, TaskStatus},
     store::SqliteStore,
@@ -296,6 +297,7 @@ async fn all_tasks(store: &SqliteStore) -> Vec<Task> {
     loop {
         let page = store
             .tasks(
+                Sight::All,
                 TaskFilter::default(),
                 PageRequest {
                     limit: 1_000,

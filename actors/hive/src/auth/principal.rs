@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Permission, Permissions, Role};
-use crate::model::{BotName, KeyId, KeyRecord, LoginId, Timestamp};
+use crate::model::{BotName, KeyId, KeyRecord, LoginId, TaskFilter, Timestamp};
 
 /// Who is asking.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -131,6 +131,22 @@ impl Sight {
             Self::Nothing => false,
         }
     }
+
+    /// Narrows a filter to what is seen; `false`: that is nothing.
+    pub fn confine(&self, filter: &mut TaskFilter) -> bool {
+        match self {
+            Self::All => true,
+            Self::Nothing => false,
+            Self::SubmittedBy(user) => {
+                let asked = filter.submitter.replace(user.to_string());
+                asked.is_none_or(|asked| *asked == **user)
+            }
+            Self::AssignedTo(bot) => {
+                let asked = filter.bot.replace(bot.clone());
+                asked.is_none_or(|asked| asked == *bot)
+            }
+        }
+    }
 }
 
 /// What of its role a key with these scopes has.
@@ -236,6 +252,50 @@ mod tests {
                 via: Via::Key(KeyId::new()),
             };
             assert_eq!(who.sight().has(submitter, assigned), expected, "{who:?}");
+        }
+    }
+
+    #[test]
+    fn a_filter_is_narrowed_to_what_is_seen() {
+        let bot = |name: &str| name.parse::<BotName>().unwrap();
+        let filter = |submitter: Option<&str>, on: Option<&str>| TaskFilter {
+            submitter: submitter.map(String::from),
+            bot: on.map(bot),
+            ..TaskFilter::default()
+        };
+        let (ada, b1) = (
+            Sight::SubmittedBy("ada".into()),
+            Sight::AssignedTo(bot("b-1")),
+        );
+        for (sight, asked, expected) in [
+            (
+                &Sight::All,
+                filter(Some("bob"), None),
+                Some(filter(Some("bob"), None)),
+            ),
+            (&Sight::Nothing, filter(None, None), None),
+            (&ada, filter(None, None), Some(filter(Some("ada"), None))),
+            (
+                &ada,
+                filter(Some("ada"), Some("b-2")),
+                Some(filter(Some("ada"), Some("b-2"))),
+            ),
+            (&ada, filter(Some("bob"), None), None),
+            (
+                &b1,
+                filter(Some("bob"), None),
+                Some(filter(Some("bob"), Some("b-1"))),
+            ),
+            (
+                &b1,
+                filter(None, Some("b-1")),
+                Some(filter(None, Some("b-1"))),
+            ),
+            (&b1, filter(None, Some("b-2")), None),
+        ] {
+            let mut narrowed = asked.clone();
+            let some = sight.confine(&mut narrowed);
+            assert_eq!(some.then_some(narrowed), expected, "{sight:?} of {asked:?}");
         }
     }
 }

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::{Hive, State, Submission, spans::SubmitSpan};
 use crate::{
     HiveError,
-    auth::{Principal, Sight},
+    auth::Principal,
     ledger::{Command, Dedup, Outcome},
     model::{
         AwaitedTask, Bot, BotFit, Event, Facts, NewTask, Page, PageRequest, Task, TaskExplanation,
@@ -130,16 +130,10 @@ impl Hive {
     pub async fn tasks(
         &self,
         who: &Principal,
-        mut filter: TaskFilter,
+        filter: TaskFilter,
         page: PageRequest,
     ) -> Result<Page<Task>, HiveError> {
-        if !confine(who, &mut filter) {
-            return Ok(Page {
-                items: Vec::new(),
-                next_cursor: None,
-            });
-        }
-        Ok(self.inner.ledger.tasks(filter, page).await?)
+        Ok(self.inner.ledger.tasks(who.sight(), filter, page).await?)
     }
 
     /// Calls a task off. A waiting one is cancelled when this returns; a
@@ -228,22 +222,6 @@ impl Hive {
             true => told.for_outsiders(),
             false => told,
         })
-    }
-}
-
-/// Narrows a filter to what the caller may see; `false`: that is nothing.
-pub(super) fn confine(who: &Principal, filter: &mut TaskFilter) -> bool {
-    match who.sight() {
-        Sight::All => true,
-        Sight::Nothing => false,
-        Sight::SubmittedBy(user) => {
-            let asked = filter.submitter.replace(user.to_string());
-            asked.is_none_or(|asked| *asked == *user)
-        }
-        Sight::AssignedTo(bot) => {
-            let asked = filter.bot.replace(bot.clone());
-            asked.is_none_or(|asked| asked == bot)
-        }
     }
 }
 

@@ -140,10 +140,13 @@ pub trait Store: Send + Sync + 'static {
         sight: Sight,
     ) -> BoxFuture<'_, Result<Option<TaskOutcome>, StoreError>>;
 
-    /// Tasks without their content, the newest first. Looks at a bounded number
-    /// of tasks: a page may have fewer than `limit` items, even none, and go on.
+    /// Tasks without their content, the newest first, of those that whoever has
+    /// that sight sees. Looks at a bounded number of tasks: a page may have fewer
+    /// than `limit` items, even none, and go on. What is not seen is neither looked
+    /// at nor told of by where a page ends.
     fn tasks(
         &self,
+        sight: Sight,
         filter: TaskFilter,
         page: PageRequest,
     ) -> BoxFuture<'_, Result<Page<Task>, StoreError>>;

@@ -13,6 +13,7 @@ mod submissions;
 use std::{future::Future, sync::Arc, time::Duration};
 
 use crate::{
+    auth::Sight,
     config::Retention,
     ledger::{
         AttemptReport, Claim, ClaimedTask, Command, FinishOutcome, Hint, Ledger, Outcome,

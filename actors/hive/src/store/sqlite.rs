@@ -192,6 +192,7 @@ impl Store for SqliteStore {
 
     fn tasks(
         &self,
+        sight: Sight,
         filter: TaskFilter,
         page: PageRequest,
     ) -> BoxFuture<'_, Result<Page<Task>, StoreError>> {
@@ -200,8 +201,13 @@ impl Store for SqliteStore {
             Some(Some(after)) => Some(after),
             None => None,
         };
-        self.readers
-            .read(move |db| lists::tasks(db, &filter, after, page.limit))
+        let list = lists::List {
+            sight,
+            filter,
+            after,
+            limit: page.limit,
+        };
+        self.readers.read(move |db| lists::tasks(db, list))
     }
 
     fn bots(&self) -> BoxFuture<'_, Result<Vec<BotRecord>, StoreError>> {

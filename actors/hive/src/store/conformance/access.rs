@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    auth::{ApiKey, Permission, Role, Sight},
+    auth::{ApiKey, Permission, Role},
     ledger::{AccessCommand, AccessLimits},
     model::{KeyGrant, KeyId, KeyInfo, KeyRecord, Timestamp, User, UserChange},
 };

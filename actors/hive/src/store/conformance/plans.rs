@@ -218,7 +218,10 @@ async fn no_more_types_than_allowed(ledger: Ledger) {
         limit: 1,
         cursor: None,
     };
-    let first_page = ledger.tasks(Default::default(), page).await.unwrap();
+    let first_page = ledger
+        .tasks(Sight::All, Default::default(), page)
+        .await
+        .unwrap();
     let newest = first_page.items;
     let cancel = Command::Cancel {
         task: newest[0].id,
@@ -240,7 +243,10 @@ async fn no_more_types_than_allowed(ledger: Ledger) {
         limit: 20,
         cursor: first_page.next_cursor,
     };
-    let rest = ledger.tasks(Default::default(), page).await.unwrap();
+    let rest = ledger
+        .tasks(Sight::All, Default::default(), page)
+        .await
+        .unwrap();
     assert_eq!(rest.items.len(), 19);
     // The transaction that emptied a type leaves its row to the next one.
     ledger

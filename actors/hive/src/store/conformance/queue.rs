@@ -304,7 +304,10 @@ async fn tags_metadata_and_reasons_filter(ledger: Ledger) {
             limit: 10,
             cursor: None,
         };
-        let found = ledger.tasks(filter.clone(), page).await.unwrap();
+        let found = ledger
+            .tasks(Sight::All, filter.clone(), page)
+            .await
+            .unwrap();
         assert_eq!(found.items.len(), expected, "{filter:?}");
         assert!(found.next_cursor.is_none());
     }

@@ -227,7 +227,7 @@ async fn lists_filter_and_page(ledger: Ledger) {
     let mut cursor = None;
     loop {
         let found = ledger
-            .tasks(TaskFilter::default(), page(cursor))
+            .tasks(Sight::All, TaskFilter::default(), page(cursor))
             .await
             .unwrap();
         assert!(found.items.iter().all(|task| task.content.is_none()));
@@ -241,6 +241,7 @@ async fn lists_filter_and_page(ledger: Ledger) {
     assert!(seen.is_sorted_by(|a, b| a > b), "newest first");
     let of = |filter| {
         ledger.tasks(
+            Sight::All,
             filter,
             PageRequest {
                 limit: 100,
@@ -301,7 +302,11 @@ async fn lists_filter_and_page(ledger: Ledger) {
         );
     }
     let bad = ledger
-        .tasks(TaskFilter::default(), page(Some("nonsense".into())))
+        .tasks(
+            Sight::All,
+            TaskFilter::default(),
+            page(Some("nonsense".into())),
+        )
         .await;
     assert!(matches!(bad, Err(StoreError::BadCursor)));
 }

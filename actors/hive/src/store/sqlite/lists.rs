@@ -3,9 +3,12 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::rows;
-use crate::model::{
-    Action, BotName, EndReason, Event, EventLevel, EventResult, Page, Task, TaskFilter, TaskId,
-    TaskStatus, TaskType,
+use crate::{
+    auth::Sight,
+    model::{
+        Action, BotName, EndReason, Event, EventLevel, EventResult, Page, Task, TaskFilter, TaskId,
+        TaskStatus, TaskType,
+    },
 };
 
 /// What a cursor of the list of tasks stands for; `None` when it is none. It is the id of
@@ -40,96 +43,103 @@ fn below(db: &Connection, after: Option<TaskId>) -> rusqlite::Result<i64> {
 /// instead of slow ones.
 const LOOK_AT: usize = 50_000;
 
-/// Which rows are looked at: what is rare has an index of its own, in order of
-/// submission. A partial index needs its status as a literal.
-fn source(filter: &TaskFilter) -> &'static str {
-    match (filter.status, &filter.submitter) {
-        // How much of the others there is makes no difference to who sees only
-        // their own.
-        (Some(TaskStatus::Failed), Some(_)) => {
-            "tasks INDEXED BY tasks_failed_of WHERE status = 4 AND submitter = ?2 AND"
+/// Tasks that are wanted, of those that somebody sees.
+pub(super) struct List {
+    pub(super) sight: Sight,
+    pub(super) filter: TaskFilter,
+    pub(super) after: Option<TaskId>,
+    pub(super) limit: u32,
+}
+
+/// Which rows are looked at, with the `?2` in it. Who sees only their own is led
+/// past no row of another's: these would be told by the cursor of a short page and
+/// by the time that it takes. Otherwise what is rare has an index of its own, in
+/// order of submission. A partial index needs its status as a literal.
+fn source<'a>(sight: &'a Sight, filter: &'a TaskFilter) -> (&'static str, Option<&'a str>) {
+    let asked = (filter.submitter.as_deref(), filter.bot.as_ref());
+    let (submitter, bot) = match sight {
+        Sight::All | Sight::Nothing => asked,
+        Sight::SubmittedBy(user) => (Some(&**user), None),
+        Sight::AssignedTo(bot) => (None, Some(bot)),
+    };
+    let sees_all = *sight == Sight::All;
+    match (filter.status, submitter, bot.map(BotName::as_str)) {
+        (Some(TaskStatus::Running), _, bot @ Some(_)) => (
+            "tasks INDEXED BY tasks_running WHERE status = 2 AND bot = ?2 AND",
+            bot,
+        ),
+        // Never more than the bots have places for.
+        (Some(TaskStatus::Running), ..) => {
+            ("tasks INDEXED BY tasks_running WHERE status = 2 AND", None)
         }
-        (Some(TaskStatus::Cancelled), Some(_)) => {
-            "tasks INDEXED BY tasks_cancelled_of WHERE status = 5 AND submitter = ?2 AND"
-        }
-        (Some(TaskStatus::Failed), _) => "tasks INDEXED BY tasks_list_failed WHERE status = 4 AND",
-        (Some(TaskStatus::Cancelled), _) => {
-            "tasks INDEXED BY tasks_list_cancelled WHERE status = 5 AND"
-        }
-        (_, Some(_)) => "tasks INDEXED BY tasks_submitter WHERE submitter = ?2 AND",
-        _ => "tasks NOT INDEXED WHERE",
+        (Some(TaskStatus::Failed), submitter @ Some(_), _) => (
+            "tasks INDEXED BY tasks_failed_of WHERE status = 4 AND submitter = ?2 AND",
+            submitter,
+        ),
+        (Some(TaskStatus::Cancelled), submitter @ Some(_), _) => (
+            "tasks INDEXED BY tasks_cancelled_of WHERE status = 5 AND submitter = ?2 AND",
+            submitter,
+        ),
+        (Some(TaskStatus::Failed), ..) if sees_all => (
+            "tasks INDEXED BY tasks_list_failed WHERE status = 4 AND",
+            None,
+        ),
+        (Some(TaskStatus::Cancelled), ..) if sees_all => (
+            "tasks INDEXED BY tasks_list_cancelled WHERE status = 5 AND",
+            None,
+        ),
+        (_, submitter @ Some(_), _) => (
+            "tasks INDEXED BY tasks_submitter WHERE submitter = ?2 AND",
+            submitter,
+        ),
+        (_, None, bot @ Some(_)) => ("tasks INDEXED BY tasks_of_bot WHERE bot = ?2 AND", bot),
+        (_, None, None) => ("tasks NOT INDEXED WHERE", None),
     }
 }
 
 /// Tasks without their content, newest first, before `after`.
-pub(super) fn tasks(
-    db: &Connection,
-    filter: &TaskFilter,
-    after: Option<TaskId>,
-    limit: u32,
-) -> rusqlite::Result<Page<Task>> {
-    if filter.status == Some(TaskStatus::Running) {
-        return running(db, filter, after, limit);
+pub(super) fn tasks(db: &Connection, list: List) -> rusqlite::Result<Page<Task>> {
+    page(db, list, LOOK_AT)
+}
+
+fn page(db: &Connection, mut list: List, look_at: usize) -> rusqlite::Result<Page<Task>> {
+    let mut items = Vec::new();
+    if !list.sight.confine(&mut list.filter) {
+        let next_cursor = None;
+        return Ok(Page { items, next_cursor });
     }
-    let source = source(filter);
+    let (source, whose) = source(&list.sight, &list.filter);
     let sql = format!(
         "SELECT {} FROM {source} seq < ?1 ORDER BY seq DESC",
         rows::TASK_COLUMNS
     );
     let mut statement = db.prepare_cached(&sql)?;
-    let before = below(db, after)?;
-    let mut found = match source.contains("?2") {
-        true => statement.query(params![before, filter.submitter])?,
-        false => statement.query([before])?,
+    let before = below(db, list.after)?;
+    let mut found = match whose {
+        Some(whose) => statement.query(params![before, whose])?,
+        None => statement.query([before])?,
     };
-    let mut items = Vec::new();
+    // Running tasks are few, and of those of others nothing may be told.
+    let only_wanted = list.filter.status == Some(TaskStatus::Running);
     let (mut looked, mut last) = (0, None);
     let mut more = false;
     while let Some(row) = found.next()? {
-        if items.len() == limit as usize || looked == LOOK_AT {
+        let wanted = matches(row, &list.filter)?;
+        if only_wanted && !wanted {
+            continue;
+        }
+        if items.len() == list.limit as usize || looked == look_at {
             more = true;
             break;
         }
         (looked, last) = (looked + 1, Some(rows::task_id(row, 1)?));
-        if matches(row, filter)? {
+        if wanted {
             items.push(without_content(row)?);
         }
     }
     Ok(Page {
         items,
         next_cursor: last.filter(|_| more).map(cursor_text),
-    })
-}
-
-/// Running tasks: never more than the bots have places for, so they are sorted.
-fn running(
-    db: &Connection,
-    filter: &TaskFilter,
-    after: Option<TaskId>,
-    limit: u32,
-) -> rusqlite::Result<Page<Task>> {
-    let sql = format!(
-        "SELECT {} FROM tasks INDEXED BY tasks_running WHERE status = 2 AND seq < ?1 ORDER BY seq DESC",
-        rows::TASK_COLUMNS
-    );
-    let mut statement = db.prepare_cached(&sql)?;
-    let mut found = statement.query([below(db, after)?])?;
-    let mut items = Vec::new();
-    let mut last = None;
-    while let Some(row) = found.next()? {
-        if !matches(row, filter)? {
-            continue;
-        }
-        if items.len() == limit as usize {
-            let next_cursor = last.map(cursor_text);
-            return Ok(Page { items, next_cursor });
-        }
-        last = Some(rows::task_id(row, 1)?);
-        items.push(without_content(row)?);
-    }
-    Ok(Page {
-        items,
-        next_cursor: None,
     })
 }
 
@@ -247,37 +257,4 @@ fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[test]
-    fn what_is_no_cursor_is_refused() {
-        let id = TaskId::from_bytes([7; 16]);
-        let encoded = |text: &str| data_encoding::BASE64URL_NOPAD.encode(text.as_bytes());
-        assert_eq!(cursor(&encoded(&format!("tasks:{id}"))), Some(id));
-        for text in ["", "42", "tasks:", "tasks:42", "tasks:task_", "users:ada"] {
-            assert_eq!(cursor(text), None, "{text}");
-            assert_eq!(cursor(&encoded(text)), None, "{text}");
-        }
-        let shouted = format!("tasks:{}", id.to_string().to_uppercase());
-        assert_eq!(cursor(&encoded(&shouted)), None);
-        assert_eq!(cursor("\u{fc}nlaut"), None);
-    }
-
-    proptest! {
-        #[test]
-        fn every_cursor_reads_back(bytes in proptest::array::uniform16(0u8..)) {
-            let id = TaskId::from_bytes(bytes);
-            prop_assert_eq!(cursor(&cursor_text(id)), Some(id));
-        }
-
-        #[test]
-        fn what_is_read_was_given_out(text in "\\PC{0,40}|dGFza3M6[A-Za-z0-9_-]{0,48}") {
-            if let Some(id) = cursor(&text) {
-                prop_assert_eq!(cursor_text(id), text);
-            }
-        }
-    }
-}
+mod tests;

@@ -10,6 +10,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../sql/0002_whole_queue.sql"),
     include_str!("../sql/0003_users.sql"),
     include_str!("../sql/0004_logins.sql"),
+    include_str!("../sql/0005_tasks_of_bots.sql"),
 ];
 
 /// Why the schema cannot be used.

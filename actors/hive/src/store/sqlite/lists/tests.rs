@@ -1,0 +1,172 @@
+//! What is a cursor, and what a page tells of tasks that are not seen.
+
+use proptest::prelude::*;
+
+use super::{super::schema, *};
+
+#[test]
+fn what_is_no_cursor_is_refused() {
+    let id = TaskId::from_bytes([7; 16]);
+    let encoded = |text: &str| data_encoding::BASE64URL_NOPAD.encode(text.as_bytes());
+    assert_eq!(cursor(&encoded(&format!("tasks:{id}"))), Some(id));
+    for text in ["", "42", "tasks:", "tasks:42", "tasks:task_", "users:ada"] {
+        assert_eq!(cursor(text), None, "{text}");
+        assert_eq!(cursor(&encoded(text)), None, "{text}");
+    }
+    let shouted = format!("tasks:{}", id.to_string().to_uppercase());
+    assert_eq!(cursor(&encoded(&shouted)), None);
+    assert_eq!(cursor("\u{fc}nlaut"), None);
+}
+
+/// A task of one of two users, of one of two bots or none.
+#[derive(Clone, Copy, Debug)]
+struct Stored {
+    status: TaskStatus,
+    submitter: &'static str,
+    bot: Option<&'static str>,
+}
+
+const STATUSES: [TaskStatus; 6] = [
+    TaskStatus::Pending,
+    TaskStatus::Queued,
+    TaskStatus::Running,
+    TaskStatus::Completed,
+    TaskStatus::Failed,
+    TaskStatus::Cancelled,
+];
+
+fn stored() -> impl Strategy<Value = Stored> {
+    let status = proptest::sample::select(STATUSES.to_vec());
+    let submitter = proptest::sample::select(vec!["ada", "eve"]);
+    let bot = proptest::sample::select(vec![None, Some("b-1"), Some("b-2")]);
+    (status, submitter, bot).prop_map(|(status, submitter, bot)| Stored {
+        status,
+        submitter,
+        bot,
+    })
+}
+
+/// Those of the tasks that `kept` names, each with the id that it has among all.
+fn store_of(tasks: &[Stored], kept: impl Fn(&Stored) -> bool) -> Connection {
+    let mut db = Connection::open_in_memory().unwrap();
+    schema::migrate(&mut db).unwrap();
+    for (i, task) in tasks.iter().enumerate().filter(|(_, task)| kept(task)) {
+        db.prepare_cached(
+            "INSERT INTO tasks (id, type, priority, status, submitter, content, created_at, run_at,
+                                max_attempts, timeout_seconds, bot)
+             VALUES (?1, 'general', 2, ?2, ?3, 'x', 1, 1, 1, 1, ?4)",
+        )
+        .unwrap()
+        .execute(params![
+            id(i).as_bytes(),
+            rows::status_code(task.status),
+            task.submitter,
+            task.bot
+        ])
+        .unwrap();
+    }
+    db
+}
+
+fn id(i: usize) -> TaskId {
+    TaskId::from_bytes((i as u128).to_be_bytes())
+}
+
+/// Of each page the ids and where it says that it goes on.
+fn pages(
+    db: &Connection,
+    sight: &Sight,
+    filter: &TaskFilter,
+) -> Vec<(Vec<TaskId>, Option<TaskId>)> {
+    let (mut all, mut after) = (Vec::new(), None);
+    loop {
+        let list = List {
+            sight: sight.clone(),
+            filter: filter.clone(),
+            after,
+            limit: 2,
+        };
+        let found = page(db, list, 3).unwrap();
+        after = found.next_cursor.as_deref().and_then(cursor);
+        all.push((found.items.iter().map(|task| task.id).collect(), after));
+        if after.is_none() {
+            return all;
+        }
+    }
+}
+
+fn filters() -> impl Iterator<Item = TaskFilter> {
+    let statuses = STATUSES.map(Some).into_iter().chain([None]);
+    let submitters = [None, Some("ada"), Some("eve")];
+    let bots = [None, Some("b-1"), Some("b-2")];
+    statuses.flat_map(move |status| {
+        submitters.into_iter().flat_map(move |submitter| {
+            bots.into_iter().map(move |bot| TaskFilter {
+                status,
+                submitter: submitter.map(String::from),
+                bot: bot.map(|bot| bot.parse().unwrap()),
+                ..TaskFilter::default()
+            })
+        })
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// With the tasks of others or without: who does not see them gets the same pages.
+    #[test]
+    fn pages_tell_nothing_of_what_is_not_seen(tasks in proptest::collection::vec(stored(), 0..40)) {
+        let all = store_of(&tasks, |_| true);
+        for sight in [Sight::SubmittedBy("ada".into()), Sight::AssignedTo("b-1".parse().unwrap())] {
+            let sees = |task: &Stored| match &sight {
+                Sight::SubmittedBy(user) => task.submitter == &**user,
+                Sight::AssignedTo(bot) => task.bot == Some(bot.as_str()),
+                Sight::All | Sight::Nothing => unreachable!(),
+            };
+            let own = store_of(&tasks, sees);
+            for filter in filters() {
+                let told = pages(&all, &sight, &filter);
+                prop_assert_eq!(&told, &pages(&own, &sight, &filter), "{:?} {:?}", sight, filter);
+                for (items, cursor) in told {
+                    for id in items.into_iter().chain(cursor) {
+                        let place = u128::from_be_bytes(*id.as_bytes()) as usize;
+                        prop_assert!(sees(&tasks[place]), "{:?} is told {}", sight, id);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whoever sees all gets all that the filter names, whichever index leads there.
+    #[test]
+    fn pages_have_all_that_is_wanted(tasks in proptest::collection::vec(stored(), 0..40)) {
+        let db = store_of(&tasks, |_| true);
+        for filter in filters() {
+            let wanted = |task: &Stored| {
+                filter.status.is_none_or(|status| status == task.status)
+                    && filter.submitter.as_deref().is_none_or(|user| user == task.submitter)
+                    && filter.bot.as_ref().is_none_or(|bot| Some(bot.as_str()) == task.bot)
+            };
+            let places = (0..tasks.len()).rev().filter(|i| wanted(&tasks[*i]));
+            let found = pages(&db, &Sight::All, &filter).into_iter().flat_map(|(ids, _)| ids);
+            prop_assert_eq!(found.collect::<Vec<_>>(), places.map(id).collect::<Vec<_>>(), "{:?}", filter);
+            prop_assert_eq!(pages(&db, &Sight::Nothing, &filter), [(vec![], None)]);
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn every_cursor_reads_back(bytes in proptest::array::uniform16(0u8..)) {
+        let id = TaskId::from_bytes(bytes);
+        prop_assert_eq!(cursor(&cursor_text(id)), Some(id));
+    }
+
+    #[test]
+    fn what_is_read_was_given_out(text in "\\PC{0,40}|dGFza3M6[A-Za-z0-9_-]{0,48}") {
+        if let Some(id) = cursor(&text) {
+            prop_assert_eq!(cursor_text(id), text);
+        }
+    }
+}
