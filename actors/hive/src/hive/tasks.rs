@@ -196,7 +196,7 @@ impl Hive {
     ) -> Result<TaskExplanation, HiveError> {
         let task = self.task(who, id).await?;
         let ledger = &self.inner.ledger;
-        let standing = ledger.standing(id).await?;
+        let standing = ledger.standing(id, who.sight()).await?;
         let fits = |bot: &Bot| {
             let types = &bot.capabilities.specializations;
             types.is_empty() || types.contains(&task.task_type)

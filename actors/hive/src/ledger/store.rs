@@ -76,8 +76,9 @@ pub struct TaskOutcome {
 /// Where a queued task stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Standing {
-    /// Ready tasks of its type and priority before it, counted up to 10,000.
-    pub ahead: u64,
+    /// Ready tasks of its type and priority before it, counted up to 10,000; `None`:
+    /// not counted, for whoever does not see all tasks.
+    pub ahead: Option<u64>,
     /// The tasks that it still waits for, the first 100, with their status.
     pub waits_for: Vec<(TaskId, TaskStatus)>,
 }
@@ -184,8 +185,8 @@ pub trait Store: Send + Sync + 'static {
     /// What is paused, the whole queue first, then by type.
     fn pauses(&self) -> BoxFuture<'_, Result<Vec<Pause>, StoreError>>;
 
-    /// Where a waiting task stands.
-    fn standing(&self, id: TaskId) -> BoxFuture<'_, Result<Standing, StoreError>>;
+    /// Where a waiting task stands, as far as whoever has that sight may know.
+    fn standing(&self, id: TaskId, sight: Sight) -> BoxFuture<'_, Result<Standing, StoreError>>;
 
     /// Tasks past their retention, looking at some thousands of tasks after
     /// `from`, which are old enough for that.

@@ -28,7 +28,7 @@ pub enum TaskHold {
     BotsAreDown,
     /// The bots that take its type have all places taken.
     BotsAreBusy,
-    /// Nothing: it is about to start.
+    /// Nothing: it is about to start, or to be its turn.
     AboutToStart,
 }
 
@@ -88,8 +88,8 @@ pub struct Facts {
     pub paused: Vec<Pause>,
     /// The bots that take its type.
     pub bots: Vec<BotFit>,
-    /// Ready tasks of its lane before it.
-    pub ahead: u64,
+    /// Ready tasks of its lane before it; `None`: not to be told, and not decided by.
+    pub ahead: Option<u64>,
     /// The tasks that it waits for.
     pub waits_for: Vec<AwaitedTask>,
 }
@@ -102,7 +102,7 @@ pub fn explain(facts: Facts) -> TaskExplanation {
         status: facts.task.status,
         hold,
         detail: detail(hold, &facts),
-        ahead: Some(facts.ahead),
+        ahead: facts.ahead,
         waits_for: facts.waits_for,
         bots: facts.bots,
         until,
@@ -110,10 +110,9 @@ pub fn explain(facts: Facts) -> TaskExplanation {
 }
 
 impl TaskExplanation {
-    /// The same without what it tells of others.
+    /// The same without the bots. (How many are ahead was not known in the first place.)
     pub fn for_outsiders(self) -> Self {
         Self {
-            ahead: None,
             bots: Vec::new(),
             ..self
         }
@@ -151,7 +150,7 @@ fn queued(facts: &Facts) -> TaskHold {
         .iter()
         .filter(up)
         .all(|bot| bot.in_hand >= bot.places)
-        || facts.ahead > 0
+        || facts.ahead.is_some_and(|ahead| ahead > 0)
     {
         TaskHold::BotsAreBusy
     } else {
@@ -189,9 +188,15 @@ fn detail(hold: TaskHold, facts: &Facts) -> String {
         TaskHold::BotsAreDown => format!(
             "none of the bots that take tasks of type {task_type} is up; `deia-admin bot launch` starts one"
         ),
+        TaskHold::BotsAreBusy if facts.ahead.is_none() => {
+            format!("the bots that take tasks of type {task_type} are busy")
+        }
         TaskHold::BotsAreBusy => format!(
             "the bots that take tasks of type {task_type} are busy, or others of its priority are before it"
         ),
+        TaskHold::AboutToStart if facts.ahead.is_none() => {
+            "nothing holds it; it starts when it is its turn".into()
+        }
         TaskHold::AboutToStart => "nothing holds it; it is about to start".into(),
     }
 }
@@ -211,7 +216,7 @@ mod tests {
             task,
             paused: vec![],
             bots: vec![bot],
-            ahead: 0,
+            ahead: Some(0),
             waits_for: vec![],
         }
     }
@@ -228,7 +233,7 @@ mod tests {
     #[test]
     fn each_hold_has_its_facts() {
         type Case = (TaskHold, fn(&mut Facts));
-        let cases: [Case; 12] = [
+        let cases: [Case; 13] = [
             (TaskHold::AboutToStart, |_| ()),
             (TaskHold::Finished, |f| f.task.status = TaskStatus::Failed),
             (TaskHold::Running, |f| f.task.status = TaskStatus::Running),
@@ -254,7 +259,8 @@ mod tests {
                 f.bots[0].status = BotStatus::Stopped;
             }),
             (TaskHold::BotsAreBusy, |f| f.bots[0].in_hand = 1),
-            (TaskHold::BotsAreBusy, |f| f.ahead = 5),
+            (TaskHold::BotsAreBusy, |f| f.ahead = Some(5)),
+            (TaskHold::AboutToStart, |f| f.ahead = None),
         ];
         for (expected, change) in cases {
             let mut facts = facts(Task::sample());

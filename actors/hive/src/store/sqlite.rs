@@ -254,8 +254,8 @@ impl Store for SqliteStore {
         self.own_readers.read(pauses::pauses)
     }
 
-    fn standing(&self, id: TaskId) -> BoxFuture<'_, Result<Standing, StoreError>> {
-        self.readers.read(move |db| read::standing(db, id))
+    fn standing(&self, id: TaskId, sight: Sight) -> BoxFuture<'_, Result<Standing, StoreError>> {
+        self.readers.read(move |db| read::standing(db, id, &sight))
     }
 
     fn prunable(&self, from: i64) -> BoxFuture<'_, Result<Prunable, StoreError>> {

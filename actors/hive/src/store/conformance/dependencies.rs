@@ -41,7 +41,7 @@ async fn a_task_waits_for_those_it_depends_on(ledger: Ledger) {
             .iter()
             .all(|h| !matches!(h, Hint::Ready(_) | Hint::Due(_)))
     );
-    let standing = ledger.standing(child.id).await.unwrap();
+    let standing = ledger.standing(child.id, Sight::All).await.unwrap();
     assert_eq!(standing.waits_for.len(), 2);
     assert_eq!(ledger.next_due().await.unwrap(), None, "it is not due");
     end(&ledger, one, AttemptEnd::Succeeded).await;

@@ -68,7 +68,7 @@ fn failed_attempts(db: &Connection, seq: i64) -> rusqlite::Result<Vec<FailedAtte
 }
 
 /// Where a waiting task stands.
-pub(super) fn standing(db: &Connection, id: TaskId) -> rusqlite::Result<Standing> {
+pub(super) fn standing(db: &Connection, id: TaskId, sight: &Sight) -> rusqlite::Result<Standing> {
     let found = db
         .prepare_cached("SELECT seq, id, type, priority, run_at, status FROM tasks WHERE id = ?1")?
         .query_row([id.as_bytes()], |row| {
@@ -78,8 +78,8 @@ pub(super) fn standing(db: &Connection, id: TaskId) -> rusqlite::Result<Standing
     let Some((task, status)) = found else {
         return Ok(Standing::default());
     };
-    let ahead = match status {
-        TaskStatus::Queued => db
+    let ahead = match (sight, status) {
+        (Sight::All, TaskStatus::Queued) => db
             .prepare_cached(
                 "SELECT count(*) FROM (SELECT 1 FROM tasks INDEXED BY tasks_ready
                  WHERE status = 1 AND type = ?1 AND priority = ?2 AND seq < ?3 LIMIT 10000)",
@@ -92,7 +92,7 @@ pub(super) fn standing(db: &Connection, id: TaskId) -> rusqlite::Result<Standing
         _ => 0,
     };
     Ok(Standing {
-        ahead,
+        ahead: (*sight == Sight::All).then_some(ahead),
         waits_for: dependencies::blockers(db, task.order)?,
     })
 }
