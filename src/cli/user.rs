@@ -50,8 +50,8 @@ pub(super) enum UserCommand {
     Change(ChangeArgs),
     /// Remove a user with all keys. Their tasks stay.
     ///
-    /// Whoever gets the name later sees those tasks: to lock somebody out, make
-    /// them inactive.
+    /// Nobody can be given the name before those tasks are forgotten: to lock
+    /// somebody out for a while, make them inactive.
     #[command(before_help = "Examples:
   deia-admin user remove ada
   deia-admin user remove ada --yes")]

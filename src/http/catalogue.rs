@@ -137,6 +137,9 @@ catalogue! {
     /// There is such a user.
     UserExists = "user_exists" CONFLICT, "There is such a user already",
         "Change the user that is there, or choose another name.";
+    /// There are tasks of a user of that name who was removed.
+    NameHasTasks = "name_has_tasks" CONFLICT, "There are tasks of an earlier user of that name",
+        "Choose another name; or cancel the tasks of that submitter that wait, and try again when all are forgotten (tasks.retention).";
     /// The key was revoked or has expired.
     KeyNotInForce = "key_not_in_force" CONFLICT, "The key is not in force",
         "Make a new key.";

@@ -90,7 +90,6 @@ pub(super) async fn get(call: Call) -> Answer {
 #[utoipa::path(
     post, path = "/api/v1/auth/keys", tag = "auth", operation_id = "create_key",
     params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters: the same key and body make one key only. Its text is shown once, so a repetition is answered with 409 and the id of the key")),
-    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters: the same key and body make one key only. Its text is shown once, so a repetition is answered with 409 and the id of the key")),
     request_body = NewKeyBody,
     responses((status = 201, description = "Made; the key itself is shown this once. A user who is not there is made with the role of the key, by who may make users", body = CreatedKey))
 )]

@@ -351,6 +351,7 @@ fn refusal_code(refusal: &Refusal) -> Code {
         Refusal::NoRoomForBot(_) => Code::BotLimitReached,
         Refusal::KeyMadeAlready(_) => Code::KeyMadeAlready,
         Refusal::UserExists(_) => Code::UserExists,
+        Refusal::NameHasTasks(_) => Code::NameHasTasks,
         Refusal::KeyNotInForce(_) => Code::KeyNotInForce,
         Refusal::RotationRunning(_) => Code::RotationRunning,
         Refusal::NoRoomForAccess(_) => Code::AccessLimitReached,

@@ -40,6 +40,7 @@ use super::{
 use crate::telemetry::redact::redact;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 /// What all handlers share.
 pub(super) struct Shared {
@@ -377,6 +378,14 @@ pub(super) fn with_header(mut answer: HttpResponse, name: HeaderName, text: &str
         .map_err(|error| Problem::internal(format!("a header cannot be written: {error}")))?;
     answer.headers_mut().insert(name, value);
     Ok(answer)
+}
+
+/// The answer, told to be that of an earlier request with the same key if it is.
+pub(super) fn with_replayed(answer: HttpResponse, replayed: bool) -> Answer {
+    match replayed {
+        true => with_header(answer, REPLAYED, "true"),
+        false => Ok(answer),
+    }
 }
 
 /// A JSON answer with status 200.

@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use actix_web::http::{
-    StatusCode,
-    header::{HeaderName, LOCATION},
-};
+use actix_web::http::{StatusCode, header::LOCATION};
 use deia_hive::{
     HiveError, Submission,
     model::{
@@ -20,10 +17,8 @@ use super::{
     filter,
     json::decode,
     problem::Problem,
-    route::{Answer, json, ok, with_header},
+    route::{Answer, json, ok, with_header, with_replayed},
 };
-
-const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 #[utoipa::path(
     post, path = "/api/v1/tasks/submit", tag = "tasks", operation_id = "submit_task",
@@ -87,10 +82,7 @@ pub(super) async fn submit_batch(mut call: Call) -> Answer {
 
 fn accepted(submission: &Submission, body: &impl serde::Serialize) -> Answer {
     let answer = json(StatusCode::ACCEPTED, body)?;
-    match submission.replayed {
-        true => with_header(answer, REPLAYED, "true"),
-        false => Ok(answer),
-    }
+    with_replayed(answer, submission.replayed)
 }
 
 /// What is wrong with the only task of a batch, told with its place in there.

@@ -7,14 +7,18 @@ use actix_web::{
         header::{ETAG, LOCATION},
     },
 };
-use deia_hive::model::{User, UserChange};
+use deia_hive::{
+    NewUser,
+    model::{User, UserChange},
+};
 
 use super::{
     call::{Call, Precondition},
     catalogue::Code,
     dto::{Items, NewUserBody, UserChangeBody},
+    json::decode,
     problem::{Problem, refuse_secret},
-    route::{Answer, json, ok, with_header},
+    route::{Answer, json, ok, with_header, with_replayed},
 };
 
 #[utoipa::path(
@@ -29,18 +33,24 @@ pub(super) async fn list(call: Call) -> Answer {
 
 #[utoipa::path(
     post, path = "/api/v1/users", tag = "auth", operation_id = "create_user",
+    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters: the same key and body give the same answer, once")),
     request_body = NewUserBody,
     responses((status = 201, description = "Made; the user has no key yet", body = User,
         headers(("ETag" = String, description = "The version of the user"),
-                ("Location" = String, description = "The user"))))
+                ("Location" = String, description = "The user"),
+                ("Idempotency-Replayed" = Option<bool>, description = "`true`: this repeats an earlier answer"))))
 )]
 /// Makes a user.
 pub(super) async fn create(mut call: Call) -> Answer {
-    let NewUserBody { id, role, active } = call.body().await?;
+    let bytes = call.bytes().await?;
+    let dedup = call.dedup(&bytes)?;
+    let NewUserBody { id, role, active } = decode(&bytes)?;
     refuse_secret("/id", Some(&id))?;
-    let user = call.hive().create_user(&call.who, id, role, active).await?;
+    let (hive, who) = (call.hive(), &call.who);
+    let NewUser { user, replayed } = hive.create_user(who, id, role, active, dedup).await?;
     let answer = versioned(StatusCode::CREATED, &user)?;
-    with_header(answer, LOCATION, &format!("/api/v1/users/{}", user.id))
+    let answer = with_header(answer, LOCATION, &format!("/api/v1/users/{}", user.id))?;
+    with_replayed(answer, replayed)
 }
 
 #[utoipa::path(
@@ -81,7 +91,7 @@ pub(super) async fn change(mut call: Call) -> Answer {
         ("id" = String, Path, description = "The user"),
         ("If-Match" = Option<String>, Header, description = "The ETag on which the user is removed; `*`: any"),
     ),
-    responses((status = 204, description = "Removed with all keys, which are refused from the next request on; the tasks of the user stay"))
+    responses((status = 204, description = "Removed with all keys, which are refused from the next request on; the tasks of the user stay, and nobody gets the name while there are any"))
 )]
 /// Removes a user with all keys.
 pub(super) async fn delete(mut call: Call) -> Answer {

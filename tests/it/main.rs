@@ -34,6 +34,7 @@ mod issuer;
 mod jwt;
 mod logs;
 mod metrics;
+mod names;
 mod openapi;
 mod outputs;
 mod programs;

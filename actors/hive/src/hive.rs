@@ -51,7 +51,7 @@ use crate::{
     },
     config::Config,
     ledger::{FlowMeter, Ledger, TaskWatch},
-    model::{Bot, KeyInfo, Submitted, Timestamp},
+    model::{Bot, KeyInfo, Submitted, Timestamp, User},
 };
 
 /// What a submission came to.
@@ -70,6 +70,15 @@ pub struct PutBot {
     pub bot: Bot,
     /// Whether it is new.
     pub created: bool,
+}
+
+/// A user who was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewUser {
+    /// As they were made.
+    pub user: User,
+    /// Whether this repeats the answer to an earlier request with the same key.
+    pub replayed: bool,
 }
 
 /// A new key: the only time that its text is seen.

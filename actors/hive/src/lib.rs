@@ -30,5 +30,5 @@ pub use actors::bots::{
 pub use error::HiveError;
 pub use hive::{
     AdminKeyReset, Changed, DataDirError, Drained, FrontFactory, Hive, HiveStartError, KeyRotation,
-    NewKey, OpenedLogin, PartAction, PutBot, RestartCheck, Submission, reset_admin_key,
+    NewKey, NewUser, OpenedLogin, PartAction, PutBot, RestartCheck, Submission, reset_admin_key,
 };

@@ -1,11 +1,11 @@
 //! Users.
 
-use super::{Hive, tasks::unexpected};
+use super::{Hive, NewUser, tasks::unexpected};
 use crate::{
     HiveError,
     auth::{ApiKey, Principal, Role},
     config::Config,
-    ledger::{AccessCommand, AccessLimits, Outcome, Refusal},
+    ledger::{AccessCommand, AccessLimits, Dedup, Outcome, Refusal},
     model::{User, UserChange, Violation},
 };
 
@@ -31,14 +31,16 @@ impl Hive {
     ///
     /// # Errors
     /// [`HiveError::Invalid`], [`HiveError::MayNotGive`]; that there is such a
-    /// user, or as many as may be.
+    /// user, or as many as may be, or tasks of an earlier one of that name; an
+    /// idempotency mismatch.
     pub async fn create_user(
         &self,
         who: &Principal,
         name: String,
         role: Role,
         active: bool,
-    ) -> Result<User, HiveError> {
+        dedup: Option<Dedup>,
+    ) -> Result<NewUser, HiveError> {
         let holds_key = ApiKey::is_within(&name).then_some("has a key in it");
         if let Some(fault) = User::name_fault(&name).or(holds_key) {
             return Err(HiveError::Invalid(vec![Violation {
@@ -51,10 +53,14 @@ impl Hive {
             name,
             role,
             active,
+            dedup,
             actor: who.user.to_string(),
             limits: limits(self.config()),
         };
-        self.apply_to_user(command).await
+        match self.change_access(command).await? {
+            Outcome::NewUser { user, replayed } => Ok(NewUser { user, replayed }),
+            other => Err(unexpected(&other)),
+        }
     }
 
     /// Changes a user; it holds for all keys from the next request on.
@@ -85,8 +91,8 @@ impl Hive {
         self.apply_to_user(command).await
     }
 
-    /// Removes a user with all keys. What they have submitted stays, and is seen
-    /// by whoever gets the name later.
+    /// Removes a user with all keys. What they have submitted stays until it is past
+    /// its retention, and nobody gets the name before.
     ///
     /// # Errors
     /// [`HiveError::NotFound`]; that the stored version is another, or that it

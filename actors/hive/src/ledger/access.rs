@@ -67,7 +67,7 @@ pub enum AccessCommand {
         /// How it came to that.
         reason: &'static str,
     },
-    /// Add a user.
+    /// Add a user. Answered with [`Outcome::NewUser`](super::Outcome::NewUser).
     AddUser {
         /// The name.
         name: String,
@@ -75,6 +75,8 @@ pub enum AccessCommand {
         role: Role,
         /// Whether they may act.
         active: bool,
+        /// To give the same answer when the request is repeated.
+        dedup: Option<Dedup>,
         /// Who asks.
         actor: String,
         /// How many there may be.

@@ -316,6 +316,11 @@ pub enum Refusal {
     /// There is such a user.
     #[error("there is a user {0} already")]
     UserExists(String),
+    /// There are tasks of a user of that name who was removed.
+    #[error(
+        "there are tasks of an earlier user {0}, which a new one would see; choose another name, or cancel those that wait and try again when all are past their retention"
+    )]
+    NameHasTasks(String),
     /// The key was revoked or has expired.
     #[error("key {0} is revoked or has expired; make a new one")]
     KeyNotInForce(KeyId),
@@ -377,7 +382,14 @@ pub enum Outcome {
     },
     /// Of what adds, rotates or revokes a key: the new one, or the one it was.
     Key(Box<KeyInfo>),
-    /// Of what adds, changes or removes a user.
+    /// Of what adds a user.
+    NewUser {
+        /// As it was made.
+        user: User,
+        /// Whether an earlier request made it.
+        replayed: bool,
+    },
+    /// Of what changes or removes a user.
     User(User),
     /// Of `Prune`.
     Pruned {

@@ -1,9 +1,13 @@
 //! Users and keys, and who sees what.
 
+mod names;
+
+use names::{a_name_comes_with_nothing_of_who_had_it, a_repeated_request_makes_one_user};
+
 use super::*;
 use crate::{
     auth::{ApiKey, Permission, Role},
-    ledger::{AccessCommand, AccessLimits},
+    ledger::{AccessCommand, AccessLimits, Dedup},
     model::{KeyGrant, KeyId, KeyInfo, KeyRecord, Timestamp, User, UserChange},
 };
 
@@ -19,6 +23,8 @@ where
         uses_of_keys_are_noted,
         keys_are_rotated,
         users_are_added_changed_and_removed,
+        a_name_comes_with_nothing_of_who_had_it,
+        a_repeated_request_makes_one_user,
         the_last_admin_stays,
         an_admin_key_is_recovered,
         there_is_room_for_so_many,
@@ -57,7 +63,7 @@ async fn key_of(ledger: &Ledger, command: Command) -> KeyInfo {
 
 async fn user_of(ledger: &Ledger, command: Command) -> User {
     match ledger.apply(command).await.unwrap() {
-        Outcome::User(user) => user,
+        Outcome::User(user) | Outcome::NewUser { user, .. } => user,
         other => panic!("{other:?}"),
     }
 }
@@ -86,6 +92,17 @@ fn rotate(old: KeyId, expires_at: Option<Timestamp>, overlap: Duration) -> Comma
         expires_at,
         overlap,
         dedup: None,
+        actor: "deia".into(),
+        limits: LIMITS,
+    })
+}
+
+fn add_user(name: &str, role: Role, dedup: Option<Dedup>) -> Command {
+    Command::Access(AccessCommand::AddUser {
+        name: name.into(),
+        role,
+        active: true,
+        dedup,
         actor: "deia".into(),
         limits: LIMITS,
     })
@@ -223,15 +240,7 @@ async fn keys_are_rotated(ledger: Ledger) {
 }
 
 async fn users_are_added_changed_and_removed(ledger: Ledger) {
-    let add_user = || {
-        Command::Access(AccessCommand::AddUser {
-            name: ADA.into(),
-            role: Role::Operator,
-            active: true,
-            actor: "deia".into(),
-            limits: LIMITS,
-        })
-    };
+    let add_user = || add_user(ADA, Role::Operator, None);
     let user = user_of(&ledger, add_user()).await;
     assert_eq!(
         (user.role, user.active, user.version),
@@ -352,14 +361,8 @@ async fn there_is_room_for_so_many(ledger: Ledger) {
     assert!(keys.iter().all(|key| key.info.id != first.id), "forgotten");
 
     for i in 1..LIMITS.max_users {
-        let command = AccessCommand::AddUser {
-            name: format!("user-{i}"),
-            role: Role::Viewer,
-            active: true,
-            actor: "deia".into(),
-            limits: LIMITS,
-        };
-        ledger.apply(Command::Access(command)).await.unwrap();
+        let command = add_user(&format!("user-{i}"), Role::Viewer, None);
+        ledger.apply(command).await.unwrap();
     }
     full(
         refused(

@@ -58,3 +58,11 @@ pub(super) fn remember(
         ])?;
     Ok(())
 }
+
+/// Forgets what was answered under that name: whoever gets it later is another.
+pub(super) fn forget(tx: &Tx<'_>, submitter: &str) -> rusqlite::Result<()> {
+    tx.db
+        .prepare_cached("DELETE FROM idempotency WHERE submitter = ?1")?
+        .execute([submitter])?;
+    Ok(())
+}

@@ -78,9 +78,10 @@ pub(super) fn apply(tx: &mut Tx<'_>, command: &AccessCommand) -> Result<Outcome,
             name,
             role,
             active,
+            dedup,
             actor,
             limits,
-        } => users::add(tx, name, (*role, *active), actor, *limits),
+        } => users::add(tx, name, (*role, *active), dedup.as_ref(), (actor, *limits)),
         AccessCommand::ChangeUser {
             name,
             change,
@@ -129,7 +130,7 @@ fn add(
     }
     // Whatever is refused is refused before the first row is written.
     if owner.is_none() {
-        users::make_room(tx, limits)?;
+        users::make_room(tx, &info.user, limits)?;
     }
     make_room(tx, limits)?;
     if owner.is_none() {

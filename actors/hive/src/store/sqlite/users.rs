@@ -3,10 +3,10 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::json;
 
-use super::{apply::ApplyError, keys, read, rows, transaction::Tx};
+use super::{apply::ApplyError, idempotency, keys, read, rows, transaction::Tx};
 use crate::{
     auth::Role,
-    ledger::{AccessLimits, Hint, Outcome, Refusal},
+    ledger::{AccessLimits, Dedup, Hint, Outcome, Refusal},
     model::{Action, KeyRecord, NewEvent, User, UserChange, admin_hold},
 };
 
@@ -45,19 +45,40 @@ pub(super) fn add(
     tx: &mut Tx<'_>,
     name: &str,
     (role, active): (Role, bool),
-    actor: &str,
-    limits: AccessLimits,
+    dedup: Option<&Dedup>,
+    (actor, limits): (&str, AccessLimits),
 ) -> Result<Outcome, ApplyError> {
+    if let Some(dedup) = dedup
+        && let Some(user) = idempotency::remembered(tx, actor, dedup)?
+    {
+        let replayed = true;
+        return Ok(Outcome::NewUser { user, replayed });
+    }
     if find(tx.db, name)?.is_some() {
         return Err(Refusal::UserExists(name.to_owned()).into());
     }
-    make_room(tx, limits)?;
+    make_room(tx, name, limits)?;
     insert(tx, name, (role, active), actor)?;
-    Ok(Outcome::User(stored(tx, name)?))
+    let user = stored(tx, name)?;
+    if let Some(dedup) = dedup {
+        idempotency::remember(tx, actor, dedup, &user)?;
+    }
+    let replayed = false;
+    Ok(Outcome::NewUser { user, replayed })
 }
 
-/// Refuses when there is no room for one more.
-pub(super) fn make_room(tx: &Tx<'_>, limits: AccessLimits) -> Result<(), ApplyError> {
+/// Refuses when there is no room for one more, or when the name would come with
+/// the tasks of who had it before.
+pub(super) fn make_room(tx: &Tx<'_>, name: &str, limits: AccessLimits) -> Result<(), ApplyError> {
+    let has_tasks = tx
+        .db
+        .prepare_cached(
+            "SELECT 1 FROM tasks INDEXED BY tasks_submitter WHERE submitter = ?1 LIMIT 1",
+        )?
+        .exists([name])?;
+    if has_tasks {
+        return Err(Refusal::NameHasTasks(name.to_owned()).into());
+    }
     let count: u32 = tx
         .db
         .prepare_cached("SELECT count(*) FROM users")?
@@ -77,6 +98,7 @@ pub(super) fn insert(
     (role, active): (Role, bool),
     actor: &str,
 ) -> rusqlite::Result<()> {
+    idempotency::forget(tx, name)?;
     tx.db
         .prepare_cached(
             "INSERT INTO users (name, role, active, version, created_at, changed_at) VALUES (?1, ?2, ?3, 1, ?4, ?4)",
@@ -155,6 +177,7 @@ pub(super) fn delete(
     tx.db
         .prepare_cached("DELETE FROM users WHERE name = ?1")?
         .execute([name])?;
+    idempotency::forget(tx, name)?;
     let details = json!({"role": user.role, "active": user.active});
     log(tx, Action::UserDeleted, actor, name, details)?;
     Ok(Outcome::User(user))

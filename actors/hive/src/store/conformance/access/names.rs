@@ -1,0 +1,74 @@
+//! Names of users are given once.
+
+use super::*;
+
+pub(super) async fn a_name_comes_with_nothing_of_who_had_it(ledger: Ledger) {
+    let once = |byte| Dedup {
+        key: "once".into(),
+        fingerprint: [byte; 32],
+    };
+    let submit = |byte| Command::Submit {
+        tasks: vec![NewTask::new("general".parse().unwrap(), "x".to_owned())],
+        submitter: ADA.into(),
+        confined: true,
+        dedup: Some(once(byte)),
+    };
+    user_of(&ledger, add_user(ADA, Role::External, None)).await;
+    let Outcome::Submitted { tasks, .. } = ledger.apply(submit(1)).await.unwrap() else {
+        panic!("not submitted")
+    };
+    user_of(&ledger, delete(ADA, None)).await;
+
+    let taken = || Refusal::NameHasTasks(ADA.into());
+    let again = || add_user(ADA, Role::External, None);
+    assert_eq!(refused(&ledger, again()).await, taken());
+    let key = || add(record(KeyGrant::new(ADA, Role::External)), true);
+    assert_eq!(refused(&ledger, key()).await, taken());
+    assert_eq!(ledger.users().await.unwrap(), [], "nothing is made");
+    assert_eq!(ledger.keys().await.unwrap(), []);
+
+    let task = tasks[0].id;
+    let cancel = Command::Cancel {
+        task,
+        actor: "deia".into(),
+        only_waiting: true,
+    };
+    ledger.apply(cancel).await.unwrap();
+    assert_eq!(
+        refused(&ledger, again()).await,
+        taken(),
+        "it is still there"
+    );
+    while ledger.task(task).await.unwrap().is_some() {
+        let tasks = vec![task];
+        ledger.apply(Command::Prune { tasks }).await.unwrap();
+    }
+    user_of(&ledger, again()).await;
+    // What the earlier one sent with that key is not held against the later.
+    assert!(matches!(
+        ledger.apply(submit(2)).await,
+        Ok(Outcome::Submitted {
+            replayed: false,
+            ..
+        })
+    ));
+}
+
+pub(super) async fn a_repeated_request_makes_one_user(ledger: Ledger) {
+    let ask = |name: &str, byte| {
+        let dedup = Dedup {
+            key: "once".into(),
+            fingerprint: [byte; 32],
+        };
+        add_user(name, Role::Viewer, Some(dedup))
+    };
+    let made = user_of(&ledger, ask(ADA, 1)).await;
+    user_of(&ledger, change(ADA, to_active(false), None)).await;
+    match ledger.apply(ask(ADA, 1)).await.unwrap() {
+        Outcome::NewUser { user, replayed } => assert_eq!((user, replayed), (made, true)),
+        other => panic!("{other:?}"),
+    }
+    let other = refused(&ledger, ask("eve", 2)).await;
+    assert_eq!(other, Refusal::IdempotencyMismatch);
+    assert_eq!(ledger.users().await.unwrap().len(), 1);
+}
