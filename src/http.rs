@@ -34,6 +34,7 @@ mod queue;
 mod route;
 pub mod schemas;
 mod secure;
+mod segment;
 mod sessions;
 mod stream;
 mod supervisors;

@@ -84,7 +84,10 @@ pub(super) async fn admit(
         (None, Access::Needs(permission)) if !who.may(permission) => {
             Problem::denied(&who, permission)
         }
-        (None, _) => return (standing, Ok(who)),
+        (None, _) => {
+            hive.note_admitted(&who);
+            return (standing, Ok(who));
+        }
     };
     let refused = Refused {
         problem,

@@ -1,7 +1,7 @@
 //! A request of a caller who was let in, and how handlers take it apart.
 
 use std::{
-    fmt::Display, net::IpAddr, ops::RangeInclusive, pin::pin, str::FromStr, sync::Arc,
+    borrow::Cow, fmt::Display, net::IpAddr, ops::RangeInclusive, pin::pin, str::FromStr, sync::Arc,
     time::Duration,
 };
 
@@ -33,6 +33,7 @@ use super::{
     metrics::HttpMetrics,
     problem::{Problem, is_secret},
     route::Shared,
+    segment,
 };
 
 /// A request of a caller who was let in.
@@ -128,15 +129,15 @@ impl Call {
     }
 
     /// The part of the path that the route calls `name`.
-    pub(super) fn segment(&self, name: &str) -> &str {
-        self.request.match_info().query(name)
+    pub(super) fn segment(&self, name: &str) -> Cow<'_, str> {
+        segment::decode(self.request.match_info().query(name))
     }
 
     /// The same as the name of a `kind` of thing. What cannot be such a name
     /// names nothing.
     pub(super) fn id<T: FromStr>(&self, kind: &'static str) -> Result<T, Problem> {
         let text = self.segment("id");
-        text.parse().map_err(|_| Problem::not_found(kind, text))
+        text.parse().map_err(|_| Problem::not_found(kind, &text))
     }
 
     /// The same as the name of a thing that may be new.

@@ -46,12 +46,14 @@ impl Class {
     }
 
     /// The class of a route.
-    pub(super) fn of(method: &Method, access: Access, query: &[&str]) -> Self {
+    pub(super) fn of(method: &Method, path: &str, access: Access, query: &[&str]) -> Self {
         match access {
             Access::Needs(Permission::TaskSubmit) => Self::Submit,
             Access::Needs(permission) if permission.as_str().starts_with("admin:") => Self::Admin,
             _ if GOES_ON.iter().any(|name| query.contains(name)) => Self::Stream,
             _ if *method == Method::GET => Self::Read,
+            // A session is written to the disk and read by all: as dear as a key.
+            _ if path.starts_with("/api/v1/auth/session") => Self::Admin,
             _ => Self::Write,
         }
     }
@@ -93,13 +95,18 @@ mod tests {
             (Method::GET, Needs(P::AdminKeys), &[], Class::Admin),
             (Method::POST, Needs(P::AdminRestart), &[], Class::Admin),
             (Method::GET, AnyKey, &[], Class::Read),
+            (Method::POST, AnyKey, &[], Class::Write),
             (Method::GET, Open, &[], Class::Read),
         ] {
             assert_eq!(
-                Class::of(&method, access, query),
+                Class::of(&method, "/api/v1/x", access, query),
                 expected,
                 "{method} {access:?}"
             );
+        }
+        let session = "/api/v1/auth/session";
+        for (method, expected) in [(Method::GET, Class::Read), (Method::POST, Class::Admin)] {
+            assert_eq!(Class::of(&method, session, AnyKey, &[]), expected);
         }
         let names = PerClass::new(Class::as_str);
         for class in Class::ALL {

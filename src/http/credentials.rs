@@ -55,13 +55,16 @@ fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
     Ok(text.trim())
 }
 
-/// HTTP/2 may bring several `Cookie` fields.
+/// HTTP/2 may bring several `Cookie` fields. Only our own cookie has to be text:
+/// what others have in theirs must not hide it. One that is no text is no session.
 fn session_cookies(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     let fields = headers.get_all(COOKIE);
-    let pairs = fields.flat_map(|field| field.to_str().unwrap_or_default().split(';'));
+    let pairs = fields.flat_map(|field| field.as_bytes().split(|byte| *byte == b';'));
     pairs.filter_map(|pair| {
-        let (name, value) = pair.split_once('=')?;
-        (name.trim() == SESSION_COOKIE).then(|| value.trim())
+        let equals = pair.iter().position(|byte| *byte == b'=')?;
+        let (name, value) = (pair[..equals].trim_ascii(), &pair[equals + 1..]);
+        let ours = name == SESSION_COOKIE.as_bytes();
+        ours.then(|| std::str::from_utf8(value.trim_ascii()).unwrap_or_default())
     })
 }
 
@@ -82,6 +85,20 @@ mod tests {
             headers.append(name.clone(), HeaderValue::from_str(value).unwrap());
         }
         headers
+    }
+
+    #[test]
+    fn what_is_no_text_hides_no_session() {
+        for (field, expected) in [
+            (&b"a=\xff; __Host-deia=s"[..], Credentials::Session("s")),
+            (b"__Host-deia=s; \xe4=\xfc", Credentials::Session("s")),
+            (b"__Host-deia=\xff", Credentials::Session("")),
+            (b"a=\xff", Credentials::Nothing),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.append(COOKIE, HeaderValue::from_bytes(field).unwrap());
+            assert_eq!(of(&headers).unwrap(), expected, "{field:?}");
+        }
     }
 
     #[test]

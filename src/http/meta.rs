@@ -40,7 +40,7 @@ pub(super) async fn errors(_: Call) -> Answer {
 )]
 /// Reads what a code means.
 pub(super) async fn error(call: Call) -> Answer {
-    let name = call.segment("code");
+    let name = &call.segment("code");
     let code = Code::parse(name).ok_or_else(|| Problem::not_found("error code", name))?;
     ok(&ErrorEntry::from(code))
 }

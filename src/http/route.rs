@@ -115,7 +115,7 @@ where
     let what = Asked {
         access,
         query,
-        class: Class::of(&method, access, query),
+        class: Class::of(&method, path, access, query),
     };
     let row = move |id: RouteId| {
         on_method.to(move |request: HttpRequest, payload: Payload| {

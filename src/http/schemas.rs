@@ -149,7 +149,7 @@ pub(super) async fn list(_: Call) -> Answer {
 )]
 /// Reads one schema.
 pub(super) async fn get(call: Call) -> Answer {
-    let name = call.segment("name");
+    let name = &call.segment("name");
     let found = entity(name).map_err(|error| Problem::internal(error.to_string()))?;
     let found = found.ok_or_else(|| Problem::not_found("schema", name))?;
     let mut answer = ok(&found.schema)?;

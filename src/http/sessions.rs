@@ -22,6 +22,7 @@ use super::{
     problem::Problem,
     route::{Answer, json, ok, with_header},
 };
+use crate::telemetry::redact::redact;
 
 #[utoipa::path(
     post, path = "/api/v1/auth/session", tag = "auth", operation_id = "open_session",
@@ -35,7 +36,9 @@ pub(super) async fn open(mut call: Call) -> Answer {
         return Err(Problem::new(Code::KeyMissing, detail));
     }
     let (from, agent) = (call.address(), call.request().headers().get(USER_AGENT));
-    let agent = agent.and_then(|agent| agent.to_str().ok());
+    // It is kept and shown. It is cut later: half a secret looks like none.
+    let agent = agent.and_then(|agent| agent.to_str().ok()).map(redact);
+    let agent = agent.as_deref();
     let opened = call.hive().open_login(&call.who, from, agent).await?;
     let view = view(&call, opened.login, &opened.cookie);
     let answer = json(StatusCode::CREATED, &view)?;
@@ -98,7 +101,7 @@ pub(super) async fn end_all(mut call: Call) -> Answer {
 /// Logs a user out everywhere.
 pub(super) async fn end_of_user(mut call: Call) -> Answer {
     call.no_body().await?;
-    let user = call.segment("id");
+    let user = &call.segment("id");
     let ended = call.hive().end_logins_of(&call.who, user).await?;
     ok(&EndedSessions { ended })
 }

@@ -27,7 +27,7 @@ pub(super) async fn tree(call: Call) -> Answer {
 )]
 /// Reads one child of the supervision tree.
 pub(super) async fn node(call: Call) -> Answer {
-    let path = call.segment("path");
+    let path = &call.segment("path");
     let missing = || Problem::not_found("supervised child", path);
     ok(&call.hive().supervisor(path).ok_or_else(missing)?)
 }
@@ -64,6 +64,6 @@ pub(super) async fn resume(call: Call) -> Answer {
 
 async fn act(mut call: Call, action: PartAction) -> Answer {
     call.no_body().await?;
-    let path = call.segment("path");
+    let path = &call.segment("path");
     ok(&call.hive().act_on_part(&call.who, path, action).await?)
 }

@@ -61,7 +61,7 @@ pub(super) async fn create(mut call: Call) -> Answer {
 )]
 /// Reads a user.
 pub(super) async fn get(call: Call) -> Answer {
-    let user = call.hive().user(call.segment("id")).await?;
+    let user = call.hive().user(&call.segment("id")).await?;
     versioned(StatusCode::OK, &user)
 }
 
@@ -80,7 +80,7 @@ pub(super) async fn change(mut call: Call) -> Answer {
     let UserChangeBody { role, active } = call.body().await?;
     let version = expected_version(&call).await?;
     let change = UserChange { role, active };
-    let (hive, name) = (call.hive(), call.segment("id"));
+    let (hive, name) = (call.hive(), &call.segment("id"));
     let user = hive.change_user(&call.who, name, change, version).await?;
     versioned(StatusCode::OK, &user)
 }
@@ -97,7 +97,7 @@ pub(super) async fn change(mut call: Call) -> Answer {
 pub(super) async fn delete(mut call: Call) -> Answer {
     call.no_body().await?;
     let version = expected_version(&call).await?;
-    let name = call.segment("id");
+    let name = &call.segment("id");
     call.hive().delete_user(&call.who, name, version).await?;
     Ok(HttpResponse::NoContent().finish())
 }
@@ -111,7 +111,7 @@ async fn expected_version(call: &Call) -> Result<Option<u64>, Problem> {
             "is not taken by this route",
         )),
         Precondition::Version(version) => Ok(Some(version)),
-        Precondition::Exists => match call.hive().user(call.segment("id")).await {
+        Precondition::Exists => match call.hive().user(&call.segment("id")).await {
             Ok(user) => Ok(Some(user.version)),
             Err(deia_hive::HiveError::NotFound { .. }) => {
                 Err(Problem::new(Code::VersionMismatch, "there is no such user"))

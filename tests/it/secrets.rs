@@ -90,6 +90,7 @@ async fn misplace(app: &TestApp, key: &str, heard: &mut Heard) {
         ("If-Match", key.to_owned()),
         ("Last-Event-ID", key.to_owned()),
         ("Content-Type", key.to_owned()),
+        ("User-Agent", key.to_owned()),
     ] {
         let mut request = app
             .request(Method::PUT, "/api/v1/bots/b")
@@ -117,6 +118,12 @@ async fn misplace(app: &TestApp, key: &str, heard: &mut Heard) {
     }
     let user = json!({"id": key, "role": "viewer"});
     heard.note("user", app.post("/api/v1/users", &user).await);
+    let agent = format!("{} {key}", "x".repeat(230));
+    let open = app.request_as(&app.admin, Method::POST, "/api/v1/auth/session");
+    let opened = app.send(open.header("User-Agent", agent)).await;
+    heard.0.push(opened.is(201).body.to_string());
+    let sessions = app.get("/api/v1/auth/sessions").await;
+    heard.note("sessions", sessions);
     let pause = json!({"type": "none", "reason": key});
     heard.note("pause", app.post("/api/v1/queue/pause", &pause).await);
     let submission = app

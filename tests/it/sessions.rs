@@ -390,3 +390,77 @@ async fn a_session_lives_no_longer_than_its_token() {
     let app = TestApp::start_in(&data, &["bots.seed=[]"]).await;
     long.get(&app, WHOAMI).await.refuses(401, "session_over");
 }
+
+#[tokio::test]
+async fn users_of_issuers_are_logged_out_whatever_they_are_called() {
+    let signer = Signer::ed25519("d");
+    let issuer = TestIssuer::start(&[&signer]).await;
+    let issuers = format!("auth.issuers={}", Value::from(vec![issuer.settings("idp")]));
+    let settings = [
+        "bots.seed=[]",
+        "auth.jwt.allow_http_on_loopback=true",
+        &issuers,
+    ];
+    let app = TestApp::start_with(&settings).await;
+    for (name, in_path) in [
+        ("a/b", "idp:a%2Fb"),
+        ("a/b", "idp%3Aa%2fb"),
+        ("a+b", "idp:a%2Bb"),
+        ("a+b", "idp:a+b"),
+        ("a%b", "idp:a%25b"),
+        ("a%2Fb", "idp:a%252Fb"),
+    ] {
+        let browser = log_in(&app, &signer.token(&issuer.claims(name, "ops"))).await;
+        let me = browser.get(&app, WHOAMI).await.is(200).body;
+        assert_eq!(me["user"], format!("idp:{name}"));
+        let path = format!("/api/v1/users/{in_path}/sessions");
+        let ended = app.delete(&path).await.is(200).body;
+        assert_eq!(ended["ended"], 1, "{in_path}");
+        browser.get(&app, WHOAMI).await.refuses(401, "session_over");
+    }
+}
+
+#[tokio::test]
+async fn refused_requests_keep_no_session_alive() {
+    let settings = [
+        "bots.seed=[]",
+        "limits.enabled=false",
+        "auth.sessions.idle_timeout=2s",
+    ];
+    let app = TestApp::start_with(&settings).await;
+    let (used, other) = (
+        log_in(&app, &app.admin).await,
+        log_in(&app, &app.admin).await,
+    );
+    app.until(
+        "it is idle, however often another site comes",
+        async |app| {
+            used.get(app, WHOAMI).await.is(200);
+            let foreign = other.bare(app, Method::POST, SUBMIT).json(&task("x"));
+            let refused = app
+                .send(foreign.header("sec-fetch-site", "cross-site"))
+                .await;
+            refused.status == 401
+        },
+    )
+    .await;
+    used.get(&app, WHOAMI).await.is(200);
+    other.get(&app, WHOAMI).await.refuses(401, "session_over");
+}
+
+#[tokio::test]
+async fn no_secret_is_kept_with_what_opened_a_session() {
+    let app = TestApp::start().await;
+    for padding in [0, 200, 230, 250] {
+        let agent = format!("{} {}", "x".repeat(padding), app.admin);
+        let open = app.request_as(&app.admin, Method::POST, SESSION);
+        let opened = app.send(open.header("user-agent", agent.trim())).await;
+        let shown = opened.is(201).body["user_agent"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        let expected = format!("{} deia_***", "x".repeat(padding));
+        let expected: String = expected.trim().chars().take(256).collect();
+        assert_eq!(shown, expected);
+    }
+}

@@ -201,6 +201,13 @@ impl Hive {
         self.inner.keyring.changes()
     }
 
+    /// Notes that a request was let in: a session that is used goes on.
+    pub fn note_admitted(&self, who: &Principal) {
+        if let Via::Login { id, .. } = who.via {
+            self.inner.logins.note_use(id, Timestamp::now());
+        }
+    }
+
     /// Notes that a request was refused. It is recorded a little later.
     pub fn note_denial(&self, denial: Denial) {
         self.inner.denials.note(denial);

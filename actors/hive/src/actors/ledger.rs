@@ -52,6 +52,7 @@ impl LedgerWriter {
                 .map_err(StartError::failed)?;
         }
         keyring.reload(&ledger).await.map_err(StartError::failed)?;
+        logins.changed();
         logins.reload(&ledger).await.map_err(StartError::failed)?;
         Ok(Self {
             serving: Some(serving),

@@ -7,6 +7,7 @@ mod cache;
 mod fetch;
 mod issuers;
 mod jwks;
+mod strict;
 mod token;
 mod verify;
 

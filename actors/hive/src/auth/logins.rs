@@ -6,7 +6,7 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicI64, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -103,7 +103,10 @@ fn hash(parts: &[&[u8]]) -> [u8; 32] {
 pub struct Logins {
     idle_timeout_ms: u64,
     open: ArcSwap<HashMap<LoginId, Entry>>,
-    reloading: tokio::sync::Mutex<()>,
+    /// How often what the ledger has was changed.
+    changes: AtomicU64,
+    /// As of which change it was read last.
+    read: tokio::sync::Mutex<u64>,
 }
 
 #[derive(Debug)]
@@ -139,7 +142,8 @@ impl Logins {
         Self {
             idle_timeout_ms: u64::try_from(idle_timeout.as_millis()).unwrap_or(u64::MAX),
             open: ArcSwap::default(),
-            reloading: tokio::sync::Mutex::default(),
+            changes: AtomicU64::new(1),
+            read: tokio::sync::Mutex::default(),
         }
     }
 
@@ -162,18 +166,28 @@ impl Logins {
             .store(Arc::new(logins.into_iter().map(entry).collect()));
     }
 
-    /// Takes over what the ledger says is open. Calls wait for each other, so the
-    /// last one to end read last.
+    /// Notes that the ledger may have others now.
+    pub fn changed(&self) {
+        self.changes.fetch_add(1, Ordering::Release);
+    }
+
+    /// Takes over what the ledger says is open, unless that was done since it
+    /// [changed](Self::changed). Calls wait for each other: however many changes
+    /// come meanwhile, they are read together.
     ///
     /// # Errors
     /// What keeps the ledger from reading; nothing was changed then.
     pub async fn reload(&self, ledger: &Ledger) -> Result<(), StoreError> {
-        let _turn = self.reloading.lock().await;
-        self.replace(ledger.logins().await?);
+        let mut read = self.read.lock().await;
+        let changes = self.changes.load(Ordering::Acquire);
+        if *read != changes {
+            self.replace(ledger.logins().await?);
+            *read = changes;
+        }
         Ok(())
     }
 
-    /// The session of this cookie, which is used now.
+    /// The session of this cookie. It is not used by this: see [`Self::note_use`].
     ///
     /// # Errors
     /// [`AuthError::SessionOver`]: there is none, or it is over, or the secret is
@@ -189,11 +203,16 @@ impl Logins {
         if !same || !info.is_open(entry.last_seen(), self.idle_timeout_ms, now) {
             return Err(AuthError::SessionOver);
         }
-        let now = now.as_millis();
+        Ok(entry.info())
+    }
+
+    /// Notes that it was used: who was let in with it was.
+    pub fn note_use(&self, id: LoginId, now: Timestamp) {
+        let (open, now) = (self.open.load(), now.as_millis());
+        let Some(entry) = open.get(&id) else { return };
         if now - entry.seen.last_ms.load(Ordering::Relaxed) >= SEEN_GRAIN_MS {
             entry.seen.last_ms.store(now, Ordering::Relaxed);
         }
-        Ok(entry.info())
     }
 
     /// The session of that id, if it is open; it is not used by this.
@@ -296,7 +315,13 @@ mod tests {
         };
         let logins = Logins::new(Duration::from_secs(10));
         logins.replace(vec![record(&ada, "ada"), record(&bob, "bob")]);
-        let find = |cookie, now| logins.find(cookie, at(now)).map(|login| login.user);
+        let find = |cookie: &LoginCookie, now| {
+            let found = logins.find(cookie, at(now))?;
+            logins.note_use(cookie.id(), at(now));
+            Ok(found.user)
+        };
+        // Who only looks does not use it.
+        logins.find(&bob, at(5_000)).unwrap();
         assert_eq!(find(&ada, 9_000), Ok("ada".into()));
         assert_eq!(find(&forged, 9_000), Err(AuthError::SessionOver));
         assert_eq!(find(&bob, 10_000), Err(AuthError::SessionOver), "idle");

@@ -215,7 +215,7 @@ impl Hive {
             .ledger
             .subscribe(Arc::new(move |hints| meter.committed(hints)));
         let (scheduler, launcher) = (inner.scheduler.clone(), inner.launcher.clone());
-        let writer = writer.clone();
+        let (writer, logins) = (writer.clone(), inner.logins.clone());
         inner.ledger.subscribe(Arc::new(move |hints| {
             let (waiting, rest) = sort(hints);
             // A message that finds no room is made up for: both look at the store from time to time.
@@ -226,7 +226,10 @@ impl Hive {
                 match hint {
                     Hint::BotsChanged => drop(launcher.tell(BotsChanged)),
                     Hint::PausesChanged => drop(scheduler.tell(PausesChanged)),
-                    Hint::LoginsChanged => drop(writer.tell(LoginsChanged)),
+                    Hint::LoginsChanged => {
+                        logins.changed();
+                        drop(writer.tell(LoginsChanged));
+                    }
                     Hint::KeysChanged => drop(writer.tell(KeysChanged)),
                     Hint::CancelRequested { task, bot } => {
                         drop(launcher.tell(TaskCancelled {

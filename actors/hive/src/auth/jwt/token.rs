@@ -1,15 +1,9 @@
 //! A token, taken apart. Nothing in it is believed yet.
 
-use std::fmt;
-
 use data_encoding::BASE64URL_NOPAD;
-use serde::{
-    Deserialize, Deserializer,
-    de::{Error as _, MapAccess, Visitor},
-};
 use serde_json::{Map, Value};
 
-use super::{algorithm::Algorithm, jwks::MAX_KID_BYTES};
+use super::{algorithm::Algorithm, jwks::MAX_KID_BYTES, strict};
 
 /// Bytes of a token. An actix-web server refuses longer headers anyway.
 pub const MAX_TOKEN_BYTES: usize = 8 << 10;
@@ -145,37 +139,9 @@ fn check_header(header: &Map<String, Value>) -> Result<(), TokenError> {
 
 fn members(part: &str, why: &'static str) -> Result<Map<String, Value>, TokenError> {
     let bytes = BASE64URL_NOPAD.decode(part.as_bytes()).ok();
-    let read = bytes.and_then(|bytes| serde_json::from_slice::<Members>(&bytes).ok());
-    read.map(|read| read.0).ok_or(TokenError::Malformed(why))
-}
-
-/// An object whose members all have different names: of two with one name,
-/// another reader may take the other (RFC 7519, 4).
-struct Members(Map<String, Value>);
-
-impl<'de> Deserialize<'de> for Members {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Object;
-
-        impl<'de> Visitor<'de> for Object {
-            type Value = Members;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
-                let mut members = Map::new();
-                while let Some((name, value)) = map.next_entry::<String, Value>()? {
-                    if members.insert(name, value).is_some() {
-                        return Err(A::Error::custom("a name is there twice"));
-                    }
-                }
-                Ok(Members(members))
-            }
-        }
-
-        deserializer.deserialize_map(Object)
+    match bytes.and_then(|bytes| strict::parse(&bytes)) {
+        Some(Value::Object(members)) => Ok(members),
+        _ => Err(TokenError::Malformed(why)),
     }
 }
 
@@ -255,6 +221,7 @@ mod tests {
             format!("{good}.a.b"),
             format!("{header}.{}", encode("{}")),
             format!("{header}.{}.", encode(r#"{"iss":"a","iss":"b"}"#)),
+            format!("{header}.{}.", encode(r#"{"a":{"r":1,"r":2}}"#)),
             format!("{header}.{}.", encode("[1]")),
             format!("{header}.{}=.", encode("{}")),
             format!("{header}.{}.", encode(&" ".repeat(8 << 10))),
