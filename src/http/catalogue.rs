@@ -158,6 +158,9 @@ catalogue! {
     /// There are as many sessions as may be.
     SessionLimitReached = "session_limit_reached" CONFLICT, "There are as many sessions as may be",
         "Use a key, end sessions that nobody needs, or raise auth.sessions.max.";
+    /// The request opened its session already.
+    SessionOpenedAlready = "session_opened_already" CONFLICT, "The session was opened already",
+        "If its cookie was lost, log in again with a new Idempotency-Key; the session that detail names ends by itself, or with DELETE /api/v1/auth/sessions.";
     /// A new start would fail.
     RestartRefused = "restart_refused" CONFLICT, "A new start would fail",
         "Mend what detail names, and ask again; the hive goes on as it was.";

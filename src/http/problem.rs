@@ -357,6 +357,7 @@ fn refusal_code(refusal: &Refusal) -> Code {
         Refusal::NoRoomForAccess(_) => Code::AccessLimitReached,
         Refusal::LastAdminKey | Refusal::LastAdmin(_) => Code::LastAdminKey,
         Refusal::TooManyLogins => Code::SessionLimitReached,
+        Refusal::LoginOpenedAlready(_) => Code::SessionOpenedAlready,
         Refusal::Invalid(_) => Code::InvalidInput,
     }
 }

@@ -26,11 +26,14 @@ use crate::telemetry::redact::redact;
 
 #[utoipa::path(
     post, path = "/api/v1/auth/session", tag = "auth", operation_id = "open_session",
+    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters: the same key opens one session only. Its cookie is shown once, so a repetition is answered with 409 and the id of the session")),
     responses((status = 201, description = "Opened; the cookie that stands for the key from now on is in Set-Cookie", body = SessionView))
 )]
 /// Opens a session in a browser, for a key or a token.
 pub(super) async fn open(mut call: Call) -> Answer {
     call.no_body().await?;
+    // No body and an empty one are the same.
+    let dedup = call.dedup(b"")?;
     if !matches!(call.who.via, Via::Key(_) | Via::Token { .. }) {
         let detail = "a session is opened with a key or a token in the Authorization header";
         return Err(Problem::new(Code::KeyMissing, detail));
@@ -39,7 +42,10 @@ pub(super) async fn open(mut call: Call) -> Answer {
     // It is kept and shown. It is cut later: half a secret looks like none.
     let agent = agent.and_then(|agent| agent.to_str().ok()).map(redact);
     let agent = agent.as_deref();
-    let opened = call.hive().open_login(&call.who, from, agent).await?;
+    let opened = call
+        .hive()
+        .open_login(&call.who, from, agent, dedup)
+        .await?;
     let view = view(&call, opened.login, &opened.cookie);
     let answer = json(StatusCode::CREATED, &view)?;
     let answer = with_header(answer, LOCATION, "/api/v1/auth/session")?;

@@ -116,6 +116,30 @@ async fn a_session_stands_for_its_key_until_one_logs_out() {
 }
 
 #[tokio::test]
+async fn a_repeated_request_opens_one_session() {
+    let app = TestApp::start().await;
+    let key = app.key("ada", "external").await;
+    let once = async |body: Option<Value>| {
+        let request = app.request_as(&key, Method::POST, SESSION);
+        let request = request.header("Idempotency-Key", "s1");
+        app.send(match body {
+            Some(body) => request.json(&body),
+            None => request,
+        })
+        .await
+    };
+    let opened = once(None).await.is(201).body;
+    for body in [None, Some(json!({}))] {
+        let again = once(body).await.refuses(409, "session_opened_already");
+        assert!(!again.headers.contains_key("set-cookie"));
+        let detail = again.body["detail"].as_str().unwrap();
+        assert!(detail.contains(opened["id"].as_str().unwrap()), "{detail}");
+    }
+    let open = app.get_as(&key, SESSIONS).await.is(200).body;
+    assert_eq!(open["items"].as_array().unwrap().len(), 1, "{open:#}");
+}
+
+#[tokio::test]
 async fn a_key_in_the_header_counts_and_the_cookie_does_not() {
     let app = TestApp::start().await;
     let ada = log_in(&app, &app.key("ada", "viewer").await).await;

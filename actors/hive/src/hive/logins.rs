@@ -6,7 +6,7 @@ use super::{Hive, tasks::unexpected};
 use crate::{
     HiveError,
     auth::{AuthError, Denied, LoginCookie, Principal, Via},
-    ledger::{Command, LoginCommand, Outcome},
+    ledger::{Command, Dedup, LoginCommand, Outcome},
     model::{Login, LoginEnd, LoginId, LoginRecord, OpenedWith, Timestamp},
 };
 
@@ -27,13 +27,15 @@ impl Hive {
     /// that, and lives no longer.
     ///
     /// # Errors
-    /// [`HiveError::Refused`] when there are as many as may be;
+    /// [`HiveError::Refused`] when there are as many as may be, or when the same
+    /// request opened its session already;
     /// [`HiveError::NotFound`] for who came with a session.
     pub async fn open_login(
         &self,
         who: &Principal,
         from: Option<IpAddr>,
         user_agent: Option<&str>,
+        dedup: Option<Dedup>,
     ) -> Result<OpenedLogin, HiveError> {
         let settings = &self.config().auth.sessions;
         let now = Timestamp::now();
@@ -69,6 +71,7 @@ impl Hive {
             },
             max_per_user: settings.max_per_user,
             max: settings.max,
+            dedup,
         };
         self.login_command(command).await?;
         Ok(OpenedLogin { login, cookie })

@@ -6,9 +6,9 @@ use super::{AccessCommand, LoginCommand};
 use crate::{
     config::Retention,
     model::{
-        AttemptEnd, BotDesired, BotName, BotRecord, BotSpec, KeyId, KeyInfo, LeaseToken, NewEvent,
-        NewTask, RetryOverride, RetryPolicy, Submitted, Task, TaskId, TaskResult, TaskStatus,
-        TaskType, Timestamp, User, Violation,
+        AttemptEnd, BotDesired, BotName, BotRecord, BotSpec, KeyId, KeyInfo, LeaseToken, LoginId,
+        NewEvent, NewTask, RetryOverride, RetryPolicy, Submitted, Task, TaskId, TaskResult,
+        TaskStatus, TaskType, Timestamp, User, Violation,
     },
 };
 
@@ -347,6 +347,10 @@ pub enum Refusal {
     /// As many sessions as are allowed.
     #[error("there are as many sessions as may be (auth.sessions.max)")]
     TooManyLogins,
+    /// The same request, with the same idempotency key, opened that session before.
+    /// Its cookie is not kept.
+    #[error("this request opened the session {0} already, and its cookie was shown then only")]
+    LoginOpenedAlready(LoginId),
     /// The input cannot be stored as it is.
     #[error("the input is not valid")]
     Invalid(Vec<Violation>),

@@ -1,5 +1,6 @@
 //! Commands about sessions in browsers.
 
+use super::Dedup;
 use crate::model::{LoginEnd, LoginId, LoginRecord, Timestamp};
 
 /// Something durable to do about sessions in browsers.
@@ -14,6 +15,8 @@ pub enum LoginCommand {
         max_per_user: u32,
         /// Sessions of all users at most.
         max: u32,
+        /// To open no second one when the request is repeated.
+        dedup: Option<Dedup>,
     },
     /// End these.
     End {

@@ -5,7 +5,7 @@ use std::future::Future;
 use super::{actions, cases, hints_of, refused};
 use crate::{
     auth::Role,
-    ledger::{Command, Hint, Ledger, LoginCommand, Outcome, Refusal},
+    ledger::{Command, Dedup, Hint, Ledger, LoginCommand, Outcome, Refusal},
     model::{Action, KeyId, Login, LoginEnd, LoginId, LoginRecord, OpenedWith, Timestamp},
 };
 
@@ -17,6 +17,7 @@ where
     cases!(make;
         sessions_are_opened_used_and_ended,
         a_user_has_so_many_sessions_and_all_have_so_many,
+        a_repeated_request_opens_one_session,
     );
 }
 
@@ -46,7 +47,31 @@ fn open(login: &LoginRecord) -> Command {
         login: login.clone(),
         max_per_user: 2,
         max: 3,
+        dedup: None,
     })
+}
+
+async fn a_repeated_request_opens_one_session(ledger: Ledger) {
+    let once = |login: &LoginRecord, byte| {
+        Command::Login(LoginCommand::Open {
+            login: login.clone(),
+            max_per_user: 2,
+            max: 3,
+            dedup: Some(Dedup {
+                key: "once".into(),
+                fingerprint: [byte; 32],
+            }),
+        })
+    };
+    let first = by_key("ada", 1);
+    ledger.apply(once(&first, 1)).await.unwrap();
+    let again = refused(&ledger, once(&by_key("ada", 2), 1)).await;
+    assert_eq!(again, Refusal::LoginOpenedAlready(first.info.id));
+    let other = refused(&ledger, once(&by_key("ada", 3), 2)).await;
+    assert_eq!(other, Refusal::IdempotencyMismatch);
+    assert_eq!(ids(&ledger).await, [first.info.id]);
+    // The same key of another user is another.
+    ledger.apply(once(&by_key("bob", 1), 2)).await.unwrap();
 }
 
 async fn ids(ledger: &Ledger) -> Vec<LoginId> {

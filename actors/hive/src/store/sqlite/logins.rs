@@ -3,9 +3,9 @@
 use rusqlite::{Connection, Row, params};
 use serde_json::json;
 
-use super::{apply::ApplyError, rows, transaction::Tx};
+use super::{apply::ApplyError, idempotency, rows, transaction::Tx};
 use crate::{
-    ledger::{Hint, LoginCommand, Outcome, Refusal},
+    ledger::{Dedup, Hint, LoginCommand, Outcome, Refusal},
     model::{
         Action, KeyId, Login, LoginEnd, LoginId, LoginRecord, NewEvent, OpenedWith, Timestamp,
     },
@@ -18,7 +18,8 @@ pub(super) fn apply(tx: &mut Tx<'_>, command: &LoginCommand) -> Result<Outcome, 
             login,
             max_per_user,
             max,
-        } => open(tx, login, *max_per_user, *max),
+            dedup,
+        } => open(tx, login, (*max_per_user, *max), dedup.as_ref()),
         LoginCommand::End { logins, why, actor } => Ok(end(tx, logins, *why, actor)?),
         LoginCommand::EndAll { user, actor } => {
             let logins = of_user(tx.db, user)?;
@@ -31,10 +32,16 @@ pub(super) fn apply(tx: &mut Tx<'_>, command: &LoginCommand) -> Result<Outcome, 
 fn open(
     tx: &mut Tx<'_>,
     login: &LoginRecord,
-    max_per_user: u32,
-    max: u32,
+    (max_per_user, max): (u32, u32),
+    dedup: Option<&Dedup>,
 ) -> Result<Outcome, ApplyError> {
     let info = &login.info;
+    // The cookie is not kept, so the answer cannot be given again.
+    if let Some(dedup) = dedup
+        && let Some(opened) = idempotency::remembered(tx, &info.user, dedup)?
+    {
+        return Err(Refusal::LoginOpenedAlready(opened).into());
+    }
     let before = of_user(tx.db, &info.user)?;
     let too_many = (before.len() + 1).saturating_sub(max_per_user as usize);
     let all: i64 = tx
@@ -68,6 +75,9 @@ fn open(
             info.ip_address,
             info.user_agent,
         ])?;
+    if let Some(dedup) = dedup {
+        idempotency::remember(tx, &info.user, dedup, &info.id)?;
+    }
     let details = json!({"expires_at": info.expires_at, "ip_address": info.ip_address});
     let opened = NewEvent::new(Action::LoginOpened, &*info.user, info.id.to_string());
     tx.log_event(&opened.details(details))?;
