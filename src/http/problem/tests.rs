@@ -70,6 +70,10 @@ fn errors_of_the_hive_have_their_codes() {
             Code::UserExists,
         ),
         (
+            HiveError::Refused(Refusal::LoginOpenedAlready(deia_hive::model::LoginId::new())),
+            Code::SessionOpenedAlready,
+        ),
+        (
             HiveError::Refused(Refusal::NameHasTasks("ada".into())),
             Code::NameHasTasks,
         ),
