@@ -209,7 +209,8 @@ mod tests {
     fn points_past() {
         let at = time_past("2026-11-20T09:30:00+01:00").unwrap();
         assert_eq!(at.to_string(), "2026-11-20T08:30:00.000Z");
-        let ago = Timestamp::now().millis_since(time_past("2h").unwrap());
+        let past = time_past("2h").unwrap();
+        let ago = Timestamp::now().millis_since(past);
         assert!((7_200_000..=7_300_000).contains(&ago), "{ago}");
         assert_eq!(
             time_past("100000years").unwrap(),
