@@ -2,12 +2,18 @@
 //! panics when it does not hold: `cargo fuzz` runs them in search of such bytes,
 //! `tests/it/fuzz.rs` with a fixed number of them on every run of the tests.
 
-use actix_web::body::MessageBody;
+use actix_http::{
+    ServiceConfig,
+    h1::{Codec, Message, MessageType},
+};
+use actix_rt::Runtime;
+use actix_web::{body::MessageBody, web::BytesMut};
 use deia::http::{
     Code, Problem,
-    wire::{Guard, Head, Passed, Rest},
+    wire::{Guard, Head, Rest},
 };
 use deia_hive::{auth::ApiKey, model::TraceContext, store::task_cursor};
+use tokio_util::codec::Decoder as _;
 
 /// A target, and inputs from which others are made.
 pub(super) type Target = (fn(&[u8]), &'static [&'static str]);
@@ -93,38 +99,92 @@ pub(super) fn problem(data: &[u8]) {
 }
 
 /// The guard of the stream lets the same pass in whatever pieces it comes, only
-/// the beginning of what came, and only heads that it would let pass again.
+/// the beginning of what came, and only heads that it would let pass again. The
+/// parser behind it takes all that passes, and reads the same requests with the
+/// same ends.
 pub(super) fn stream(data: &[u8]) {
     let Some((piece, stream)) = data.split_first() else {
         return;
     };
-    let (whole, end) = pass(stream, stream.len().max(1));
-    let (pieces, end_of_pieces) = pass(stream, usize::from(*piece).max(1));
-    assert_eq!((&whole, end), (&pieces, end_of_pieces));
-    assert!(stream.starts_with(&whole));
-    if let Some(end) = whole.windows(4).position(|four| four == b"\r\n\r\n") {
-        let head = whole[..end + 4]
-            .strip_prefix(b"\r\n")
-            .unwrap_or(&whole[..end + 4]);
-        Head::parse(head).unwrap();
+    let whole = pass(stream, stream.len().max(1));
+    assert_eq!(whole, pass(stream, usize::from(*piece).max(1)));
+    assert!(stream.starts_with(&whole.bytes));
+    if let Some(end) = whole.bytes.windows(4).position(|four| four == b"\r\n\r\n") {
+        let head = &whole.bytes[..end + 4];
+        Head::parse(head.strip_prefix(b"\r\n").unwrap_or(head)).unwrap();
     }
+    let parsed = PARSER.with(|(runtime, config)| {
+        let config = config.clone();
+        runtime.block_on(async { parse(&whole.bytes, Codec::new(config)) })
+    });
+    assert_eq!((whole.requests, whole.ends), parsed);
 }
 
-fn pass(stream: &[u8], piece: usize) -> (Vec<u8>, Option<Rest>) {
+/// What the guard makes of a stream.
+#[derive(Debug, PartialEq)]
+struct Guarded {
+    bytes: Vec<u8>,
+    requests: u64,
+    /// Where the requests end that are whole.
+    ends: Vec<usize>,
+    rest: Option<Rest>,
+}
+
+fn pass(stream: &[u8], piece: usize) -> Guarded {
     let mut guard = Guard::default();
-    let (mut passed, mut held) = (Vec::new(), Vec::new());
-    for piece in stream.chunks(piece) {
+    let (mut bytes, mut held, mut ends) = (Vec::new(), Vec::new(), Vec::new());
+    let mut over = None;
+    'stream: for piece in stream.chunks(piece) {
         held.extend_from_slice(piece);
         loop {
-            let Passed { bytes, rest } = guard.pass(&held);
-            passed.extend(held.drain(..bytes));
-            if rest != Rest::Held {
-                return (passed, Some(rest));
+            let passed = guard.pass(&held);
+            bytes.extend(held.drain(..passed.bytes));
+            let whole = !guard.in_body() && !matches!(passed.rest, Rest::Broken(_));
+            if whole && guard.requests() > ends.len() as u64 {
+                ends.push(bytes.len());
             }
-            if bytes == 0 || held.is_empty() {
+            if passed.rest != Rest::Held {
+                over = Some(passed.rest);
+                break 'stream;
+            }
+            if passed.bytes == 0 || held.is_empty() {
                 break;
             }
         }
     }
-    (passed, None)
+    Guarded {
+        bytes,
+        requests: guard.requests(),
+        ends,
+        rest: over,
+    }
+}
+
+thread_local! {
+    /// The settings of a parser have a clock, which needs a runtime.
+    static PARSER: (Runtime, ServiceConfig) = {
+        let runtime = Runtime::new().unwrap();
+        let config = runtime.block_on(async { ServiceConfig::default() });
+        (runtime, config)
+    };
+}
+
+/// How many requests the parser reads, and where those end that are whole.
+fn parse(stream: &[u8], mut codec: Codec) -> (u64, Vec<usize>) {
+    let mut rest = BytesMut::from(stream);
+    let (mut requests, mut ends) = (0, Vec::new());
+    while let Some(message) = codec.decode(&mut rest).unwrap() {
+        let whole = match message {
+            Message::Item(_) => {
+                requests += 1;
+                assert_ne!(codec.message_type(), MessageType::Stream);
+                codec.message_type() == MessageType::None
+            }
+            Message::Chunk(more) => more.is_none(),
+        };
+        if whole {
+            ends.push(stream.len() - rest.len());
+        }
+    }
+    (requests, ends)
 }

@@ -72,7 +72,7 @@ impl Guard {
     }
 
     /// Whether the next byte is one of a body.
-    pub(super) fn in_body(&self) -> bool {
+    pub fn in_body(&self) -> bool {
         matches!(self.at, At::Length(_) | At::Chunks(_))
     }
 
