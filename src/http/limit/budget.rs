@@ -2,7 +2,8 @@
 
 use std::{
     num::{NonZeroU16, NonZeroU32},
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
+    time::{Duration, Instant},
 };
 
 use actix_web::http::header::HeaderValue;
@@ -25,6 +26,9 @@ pub(super) const ADDRESSES: NonZeroU16 = NonZeroU16::MAX;
 /// Budgets of callers who are too many.
 const REST: NonZeroU16 = NonZeroU16::MIN.saturating_add(4_095);
 
+/// How often budgets are counted anew when there seem to be too many.
+const COUNT_EVERY: Duration = Duration::from_millis(100);
+
 /// Budgets that callers share by their hash: always the same memory.
 pub(super) struct Shared {
     policy: Policy,
@@ -38,6 +42,9 @@ pub(super) struct Exact {
     /// About as many budgets are in the map, never fewer.
     kept: AtomicUsize,
     max: usize,
+    born: Instant,
+    /// From when on they may be counted again, in milliseconds since then.
+    count_from: AtomicU64,
 }
 
 /// So many budgets, 8 bytes each.
@@ -121,21 +128,48 @@ impl Exact {
             rest,
             kept: AtomicUsize::new(0),
             max,
+            born: Instant::now(),
+            count_from: AtomicU64::new(0),
         }
     }
 
     pub(super) fn take(&self, key: u64) -> Standing {
-        if self.kept.load(Ordering::Relaxed) >= self.max {
+        if !self.has_room() {
             return self.rest.take(key);
         }
         let taken = self.limiter.check_key(&key);
         let policy = &self.rest.policy;
         let standing = policy.standing(taken, self.limiter.clock());
-        // Whoever has spent nothing else may be new.
+        // Whoever has spent nothing else may be new, or has been back to the full
+        // budget: who comes now and then is counted again and again.
         if standing.wait.is_none() && standing.remaining + 1 == policy.burst {
             self.kept.fetch_add(1, Ordering::Relaxed);
         }
         standing
+    }
+
+    /// Whether one more may have a budget. When there seem to be too many, they
+    /// are counted.
+    fn has_room(&self) -> bool {
+        let has_room = || self.kept.load(Ordering::Relaxed) < self.max;
+        if has_room() {
+            return true;
+        }
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let (now, from) = (
+            millis(self.born.elapsed()),
+            self.count_from.load(Ordering::Relaxed),
+        );
+        let next = now + millis(COUNT_EVERY);
+        let ours = now >= from
+            && self
+                .count_from
+                .compare_exchange(from, next, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok();
+        if ours {
+            self.kept.store(self.limiter.len(), Ordering::Relaxed);
+        }
+        has_room()
     }
 
     /// Forgets whoever has the full budget again.
@@ -165,5 +199,27 @@ mod tests {
         assert!(over, "a caller beyond the maximum has a budget too");
         budget.forget();
         assert_eq!(budget.kept.load(Ordering::Relaxed), budget.limiter.len());
+    }
+
+    #[tokio::test]
+    async fn who_comes_now_and_then_takes_one_place() {
+        let rate = Rate {
+            per_second: 1_000,
+            burst: 2,
+        };
+        let budget = Exact::new("read", rate, 20);
+        for request in 0..=20 {
+            assert!(budget.has_room(), "{request}");
+            assert!(budget.take(7).wait.is_none(), "{request}");
+            // Until the budget is whole again.
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        assert_eq!(budget.limiter.len(), 1);
+        assert!(budget.kept.load(Ordering::Relaxed) <= 2);
+        // Who really are too many are no more than that.
+        for key in 0..100 {
+            budget.take(key);
+        }
+        assert!(budget.limiter.len() <= 20 && !budget.has_room());
     }
 }
