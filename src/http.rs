@@ -36,6 +36,7 @@ pub mod schemas;
 mod secure;
 mod segment;
 mod sessions;
+mod shares;
 mod stream;
 mod supervisors;
 mod system;

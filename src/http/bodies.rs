@@ -1,38 +1,98 @@
-//! How many bytes of request bodies are in hand, all callers together.
+//! How many bytes of bodies are in hand: of requests until they are answered, of
+//! answers until they are read. All callers together have a budget, and no caller
+//! more than a share of it.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    convert::Infallible,
+    hash::Hash,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
 };
 
-use super::{catalogue::Code, problem::Problem};
+use actix_web::{
+    HttpResponse,
+    body::{BodySize, BoxBody, MessageBody},
+    http::Method,
+    web::Bytes,
+};
+
+use super::{
+    catalogue::Code,
+    problem::Problem,
+    shares::{CALLERS, Share, Shares},
+};
+
+/// No caller has more than this part of a budget.
+const PART: usize = 4;
+/// Answers up to that are not counted: as much is waiting in the connection anyway.
+const SMALL_ANSWER_BYTES: u64 = 16 << 10;
+/// An answer is handed over in pieces of this size: what is handed over is copied
+/// to the connection at once, also when nobody reads there.
+const PIECE_BYTES: usize = 16 << 10;
 
 /// The bytes in hand, and how many they may be.
-pub(super) struct BodyBudget {
-    bytes: AtomicUsize,
-    max_bytes: usize,
+pub(super) struct ByteBudget {
+    what: &'static str,
+    all: Arc<Shares>,
+    own: Arc<Shares>,
 }
 
-/// One request's share of it, as long as this lives.
+/// What one body takes up of it, as long as this lives.
 pub(super) struct Held {
-    all: Arc<BodyBudget>,
-    bytes: usize,
+    what: &'static str,
+    all: Share,
+    own: Share,
 }
 
-impl BodyBudget {
-    pub(super) fn new(max_bytes: usize) -> Arc<Self> {
-        Arc::new(Self {
-            bytes: AtomicUsize::new(0),
-            max_bytes,
-        })
+impl ByteBudget {
+    /// Of `what`; each caller may have at least `least`.
+    pub(super) fn new(what: &'static str, max_bytes: usize, least: usize) -> Self {
+        Self {
+            what,
+            all: Shares::new(1, max_bytes),
+            own: Shares::new(CALLERS, (max_bytes / PART).max(least)),
+        }
     }
 
-    /// A share that is empty so far.
-    pub(super) fn share(self: &Arc<Self>) -> Held {
+    /// A share of that caller that is empty so far.
+    pub(super) fn share(&self, who: &impl Hash) -> Held {
         Held {
-            all: Arc::clone(self),
-            bytes: 0,
+            what: self.what,
+            all: self.all.of(&()),
+            own: self.own.of(who),
         }
+    }
+
+    /// The answer, counted until it is written or given up. What was asked for
+    /// with a `method` that changes something is done: it is counted, not refused.
+    ///
+    /// # Errors
+    /// As [`Held::grow_to`].
+    pub(super) fn until_read(
+        &self,
+        answer: HttpResponse,
+        method: &Method,
+        who: &impl Hash,
+    ) -> Result<HttpResponse, Problem> {
+        let BodySize::Sized(bytes) = answer.body().size() else {
+            return Ok(answer);
+        };
+        if bytes <= SMALL_ANSWER_BYTES {
+            return Ok(answer);
+        }
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        let mut held = self.share(who);
+        if method.is_safe() {
+            held.grow_to(bytes)?;
+        } else {
+            held.all.grow_to(bytes);
+            held.own.grow_to(bytes);
+        }
+        Ok(answer.map_body(|_, body| match body.try_into_bytes() {
+            Ok(rest) => BoxBody::new(Counted { rest, _held: held }),
+            Err(body) => body,
+        }))
     }
 }
 
@@ -40,31 +100,47 @@ impl Held {
     /// Makes the share at least that large.
     ///
     /// # Errors
-    /// [`Code::Overloaded`] when that would be too much for all together. The
-    /// share stays as it was.
+    /// [`Code::Overloaded`] when that would be too much for all together, or for
+    /// this caller. The share stays as it was.
     pub(super) fn grow_to(&mut self, bytes: usize) -> Result<(), Problem> {
-        let more = bytes.saturating_sub(self.bytes);
-        if more == 0 {
-            return Ok(());
+        let before = self.own.held();
+        if !self.own.try_grow_to(bytes) {
+            return Err(self.too_much("of one caller"));
         }
-        let before = self.all.bytes.fetch_add(more, Ordering::Relaxed);
-        if before.saturating_add(more) > self.all.max_bytes {
-            self.all.bytes.fetch_sub(more, Ordering::Relaxed);
-            return Err(Problem::new(
-                Code::Overloaded,
-                "the requests in hand are too large together",
-            ));
+        if !self.all.try_grow_to(bytes) {
+            self.own.shrink_to(before);
+            return Err(self.too_much("of all callers"));
         }
-        self.bytes = bytes;
         Ok(())
+    }
+
+    #[cold]
+    fn too_much(&self, whose: &str) -> Problem {
+        let detail = format!("the {} {whose} are too large together", self.what);
+        Problem::new(Code::Overloaded, detail)
     }
 }
 
-impl Drop for Held {
-    fn drop(&mut self) {
-        if self.bytes > 0 {
-            self.all.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
-        }
+/// An answer that is counted until it is written.
+struct Counted {
+    rest: Bytes,
+    _held: Held,
+}
+
+impl MessageBody for Counted {
+    type Error = Infallible;
+
+    fn size(&self) -> BodySize {
+        BodySize::Sized(self.rest.len() as u64)
+    }
+
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Infallible>>> {
+        let piece = self.rest.len().min(PIECE_BYTES);
+        let piece = self.rest.split_to(piece);
+        Poll::Ready((!piece.is_empty()).then_some(Ok(piece)))
     }
 }
 
@@ -73,16 +149,46 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shares_are_bounded_together_and_given_back() {
-        let all = BodyBudget::new(100);
-        let (mut one, mut other) = (all.share(), all.share());
+    fn bodies_are_bounded_together_and_given_back() {
+        let all = ByteBudget::new("requests", 100, 60);
+        let (mut one, mut other) = (all.share(&1), all.share(&2));
         one.grow_to(60).unwrap();
         one.grow_to(50).unwrap();
         other.grow_to(40).unwrap();
-        assert_eq!(other.grow_to(41).unwrap_err().code(), Code::Overloaded);
+        for bytes in [41, 61] {
+            let refused = other.grow_to(bytes).unwrap_err();
+            assert_eq!(refused.code(), Code::Overloaded);
+        }
         drop(one);
-        other.grow_to(100).unwrap();
+        other.grow_to(60).unwrap();
+        let mut again = all.share(&2);
+        assert!(
+            again.grow_to(1).is_err(),
+            "one caller has no more than its share"
+        );
+        all.share(&3).grow_to(40).unwrap();
         drop(other);
-        assert_eq!(all.bytes.load(Ordering::Relaxed), 0);
+        again.grow_to(60).unwrap();
+    }
+
+    #[actix_web::test]
+    async fn answers_count_until_they_are_read() {
+        let all = ByteBudget::new("answers", 400_000, 0);
+        let answer = |method: Method, who: u8, bytes: usize| {
+            all.until_read(HttpResponse::Ok().body(vec![7; bytes]), &method, &who)
+        };
+        let first = answer(Method::GET, 1, 90_000).unwrap();
+        assert!(answer(Method::GET, 1, 20_000).is_err());
+        let small = answer(Method::GET, 1, 16_000).unwrap();
+        let done = answer(Method::POST, 1, 20_000).unwrap();
+        let others: Vec<_> = (2..=4)
+            .map(|who| answer(Method::GET, who, 99_000))
+            .collect();
+        let refused = others.iter().filter(|answer| answer.is_err()).count();
+        assert_eq!(refused, 1, "all together have a budget as well");
+        let read = actix_web::body::to_bytes(first.into_body()).await.unwrap();
+        assert!(read.len() == 90_000 && read.iter().all(|byte| *byte == 7));
+        drop((small, done));
+        answer(Method::GET, 1, 90_000).unwrap();
     }
 }

@@ -20,7 +20,7 @@ use deia_hive::{
 use futures_util::FutureExt as _;
 use ring::digest::{Context, SHA256};
 use serde::de::DeserializeOwned;
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::watch;
 
 use super::{
     admission::Place,
@@ -34,6 +34,7 @@ use super::{
     problem::{Problem, is_secret},
     route::Shared,
     segment,
+    stream::StreamPlace,
 };
 
 /// A request of a caller who was let in.
@@ -83,8 +84,8 @@ impl Call {
     ) -> Result<Self, Problem> {
         let query = parse_query(request.query_string(), known)?;
         Ok(Self {
+            held: shared.bodies.share(&who.budget()),
             who,
-            held: shared.bodies.share(),
             class,
             place: Some(place),
             shared,
@@ -219,14 +220,8 @@ impl Call {
     }
 
     /// A place among the streams that there may be.
-    pub(super) fn stream_slot(&self) -> Result<OwnedSemaphorePermit, Problem> {
-        let slot = Arc::clone(&self.shared.streams).try_acquire_owned();
-        slot.map_err(|_| {
-            Problem::new(
-                Code::Overloaded,
-                "there are as many streams as there may be (server.max_streams)",
-            )
-        })
+    pub(super) fn stream_slot(&self) -> Result<StreamPlace, Problem> {
+        self.shared.streams.place(&self.who.budget())
     }
 
     /// Where a stream of events is to go on.
@@ -261,7 +256,14 @@ impl Call {
             return read;
         }
         self.place = None;
-        let body = reading.await?;
+        let body = tokio::time::timeout(limits.max_time, reading).await;
+        let late = |_| {
+            Problem::new(
+                Code::RequestTimeout,
+                "the body took longer than server.request_body_timeout",
+            )
+        };
+        let body = body.map_err(late).flatten()?;
         self.place = Some(self.shared.admission.enter(self.class).await?);
         Ok(body)
     }

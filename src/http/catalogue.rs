@@ -109,7 +109,7 @@ catalogue! {
         "Use one of the methods in the Allow header.";
     /// The request did not arrive in time.
     RequestTimeout = "request_timeout" REQUEST_TIMEOUT, "The request did not arrive in time",
-        "Send it without pauses longer than server.request_head_timeout, and no slower than server.min_bytes_per_second.";
+        "Send it without pauses longer than server.request_head_timeout, within server.request_body_timeout, and no slower than server.min_bytes_per_second.";
     /// The task has no result yet.
     TaskNotFinished = "task_not_finished" CONFLICT, "The task is not finished",
         "Ask again later, or wait for it with wait_ms.";

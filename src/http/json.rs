@@ -19,14 +19,16 @@ use serde_path_to_error::Segment;
 
 use super::{bodies::Held, catalogue::Code, problem::Problem};
 
-/// How much of a body is taken, and how long a pause in it may be.
+/// How much of a body is taken, how long a pause in it may be, and how long all of it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct BodyLimits {
     pub(super) max_bytes: usize,
     pub(super) max_pause: Duration,
+    pub(super) max_time: Duration,
 }
 
-/// Reads the whole body. Its bytes count as `held` from before they are there.
+/// Reads the whole body. What memory it takes counts as `held`: that of what has
+/// come, whatever was announced.
 pub(super) async fn read(
     request: &HttpRequest,
     payload: &mut Payload,
@@ -38,7 +40,6 @@ pub(super) async fn read(
     if announced.is_some_and(|bytes| bytes > limits.max_bytes) {
         return Err(too_large(limits));
     }
-    held.grow_to(announced.unwrap_or(0))?;
     let Some(first) = next(payload, limits).await? else {
         return Ok(Bytes::new());
     };
@@ -49,14 +50,20 @@ pub(super) async fn read(
     let Some(second) = next(payload, limits).await? else {
         return Ok(first);
     };
-    let mut body = BytesMut::with_capacity(announced.unwrap_or(first.len() + second.len()));
-    body.extend_from_slice(&first);
+    let mut body = BytesMut::from(first);
     let mut chunk = Some(second);
     while let Some(more) = chunk {
-        if body.len() + more.len() > limits.max_bytes {
+        let bytes = body.len() + more.len();
+        if bytes > limits.max_bytes {
             return Err(too_large(limits));
         }
-        held.grow_to(body.len() + more.len())?;
+        if bytes > body.capacity() {
+            let most = announced.unwrap_or(limits.max_bytes);
+            let capacity = (2 * bytes).min(most).max(bytes);
+            held.grow_to(capacity)?;
+            body.reserve(capacity - body.len());
+        }
+        held.grow_to(bytes)?;
         body.extend_from_slice(&more);
         chunk = next(payload, limits).await?;
     }

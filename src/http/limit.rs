@@ -22,10 +22,16 @@ use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use deia_hive::config::LimitSettings;
 
 use self::budget::{ADDRESSES, Exact, Shared};
-use super::class::{Class, PerClass};
+use super::{
+    class::{Class, PerClass},
+    shares::network,
+};
 
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+
+/// The name of the budgets of addresses without a valid key.
+const STRANGERS: &str = "address";
 
 /// How often what is back to its full budget should be [forgotten](Limits::forget).
 pub(super) const FORGET_EVERY: Duration = Duration::from_secs(10);
@@ -66,7 +72,7 @@ impl Limits {
         };
         Self(settings.enabled.then(|| Budgets {
             callers: PerClass::new(callers),
-            strangers: Shared::new("address", settings.address, ADDRESSES),
+            strangers: Shared::new(STRANGERS, settings.address, ADDRESSES),
             probes: Shared::new("probe", settings.probe, ADDRESSES),
             hasher: RandomState::new(),
         }))
@@ -105,15 +111,12 @@ impl Budgets {
     }
 }
 
-/// Who an address belongs to: an IPv6 customer usually has a whole /64.
-fn network(address: IpAddr) -> u64 {
-    match address.to_canonical() {
-        IpAddr::V4(address) => u64::from(address.to_bits()),
-        IpAddr::V6(address) => (address.to_bits() >> 64) as u64 | 1 << 63,
-    }
-}
-
 impl Standing {
+    /// Whether it is that of an address without a valid key.
+    pub(super) fn is_of_stranger(&self) -> bool {
+        self.name == STRANGERS
+    }
+
     /// Writes the headers that tell of it.
     pub(super) fn write(self, headers: &mut HeaderMap) {
         let text = format!(
@@ -187,14 +190,5 @@ mod tests {
         standing.unwrap().write(&mut headers);
         assert_eq!(headers.get(POLICY).unwrap(), "\"read\";q=20;w=2");
         assert_eq!(headers.get(LIMIT).unwrap(), "\"read\";r=19;t=1");
-    }
-
-    #[test]
-    fn networks_share_a_budget() {
-        let of = |text: &str| network(text.parse().unwrap());
-        assert_eq!(of("2001:db8::1"), of("2001:db8::ffff:0:0:1"));
-        assert_ne!(of("2001:db8::1"), of("2001:db8:0:1::1"));
-        assert_ne!(of("192.0.2.1"), of("192.0.2.2"));
-        assert_eq!(of("192.0.2.1"), of("::ffff:192.0.2.1"));
     }
 }

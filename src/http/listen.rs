@@ -1,7 +1,12 @@
 //! From an accepted connection to the routes: the guarded stream, actix' parser
 //! and dispatcher of HTTP/1.1, the application.
 
-use std::{io, net::TcpListener, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use actix_http::{Extensions, HttpService, error::DispatchError};
 use actix_rt::net::TcpStream;
@@ -13,6 +18,7 @@ use deia_hive::config::ServerSettings;
 use super::{
     front::LAST_REQUESTS,
     route::{Shared, register},
+    shares::{NETWORKS, Share, Shares, network},
     table,
     tls::Tls,
     wire::{Connection, Stream, Timeouts, Transport},
@@ -20,6 +26,8 @@ use super::{
 
 /// How long what is left to be sent may take when a connection is closed.
 const LAST_BYTES: Duration = Duration::from_secs(1);
+/// How often it is told that an address has too many connections.
+const TELL_EVERY: Duration = Duration::from_secs(60);
 
 /// Serves the routes on that listener.
 pub(super) fn serve(
@@ -41,6 +49,7 @@ pub(super) fn serve(
         .disable_signals();
     let stops = builder.graceful_shutdown_signal();
     let (shared, keep_alive) = (Arc::clone(shared), settings.keep_alive);
+    let networks = Shares::new(NETWORKS, settings.max_connections_per_address as usize);
     let timeouts = Timeouts {
         head: settings.request_head_timeout,
         write: settings.write_timeout,
@@ -66,10 +75,11 @@ pub(super) fn serve(
                 data.insert(stream.connection());
             })
             .h1(map_config(app, |()| AppConfig::default()));
-        let tls = tls.clone();
+        let (tls, networks) = (tls.clone(), Arc::clone(&networks));
         let accept = fn_service(move |tcp: TcpStream| {
             let peer = tcp.peer_addr().ok();
-            let accepted = accept(tcp, tls.clone(), timeouts);
+            let share = networks.of(&peer.map(|peer| network(peer.ip())));
+            let accepted = accept(tcp, share, tls.clone(), timeouts);
             async move { Ok((accepted.await?, peer)) }
         });
         accept.and_then(http)
@@ -79,20 +89,31 @@ pub(super) fn serve(
 
 async fn accept(
     tcp: TcpStream,
+    mut share: Share,
     tls: Option<Arc<Tls>>,
     timeouts: Timeouts,
 ) -> Result<Stream, DispatchError> {
+    // Before anything is done for it: not even a handshake.
+    if !share.try_grow_to(1) {
+        too_many(tcp.peer_addr().ok());
+        let error = io::Error::new(io::ErrorKind::QuotaExceeded, "too many of one address");
+        return Err(DispatchError::Io(error));
+    }
     let Some(tls) = tls else {
-        let connection = Connection::default();
+        let connection = Connection {
+            share: Some(share),
+            ..Connection::default()
+        };
         return Ok(Stream::new(Transport::Plain(tcp), connection, timeouts));
     };
     let shaken = tokio::time::timeout(timeouts.head, tls.accept(tcp));
     let late = |_| io::Error::new(io::ErrorKind::TimedOut, "the handshake took too long");
     match shaken.await.map_err(late).flatten() {
-        Ok(stream) => {
+        Ok((stream, shown)) => {
             let connection = Connection {
                 secure: true,
-                bot: tls.bot(&stream),
+                shown,
+                share: Some(share),
                 ..Connection::default()
             };
             let transport = Transport::Tls(Box::new(stream));
@@ -102,5 +123,19 @@ async fn accept(
             tracing::debug!(%error, "a TLS handshake failed");
             Err(DispatchError::Io(error))
         }
+    }
+}
+
+/// Tells of it, at most once a minute: a proxy may need more.
+#[cold]
+fn too_many(peer: Option<SocketAddr>) {
+    static TOLD: Mutex<Option<Instant>> = Mutex::new(None);
+    let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
+    if told.is_none_or(|told| told.elapsed() >= TELL_EVERY) {
+        *told = Some(Instant::now());
+        tracing::warn!(
+            ?peer,
+            "an address has as many connections as it may have; more are closed at once (server.max_connections_per_address)"
+        );
     }
 }

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use actix_http::ConnectionType;
 use actix_web::{
     HttpRequest, HttpResponse, Route as ActixRoute, guard,
     http::{
@@ -20,12 +21,12 @@ use actix_web::{
 };
 use deia_hive::Hive;
 use ring::rand::{SecureRandom, SystemRandom};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 use super::{
     admission::Admission,
     auth::{Access, address, admit, admit_probe},
-    bodies::BodyBudget,
+    bodies::ByteBudget,
     call::Call,
     catalogue::Code,
     class::Class,
@@ -35,6 +36,8 @@ use super::{
     metrics::{HttpMetrics, RouteId},
     problem::Problem,
     secure,
+    shares::network,
+    stream::StreamPlaces,
     wire::Connection,
 };
 use crate::telemetry::redact::redact;
@@ -51,10 +54,11 @@ pub(super) struct Shared {
     pub(super) metrics: HttpMetrics,
     /// Whether every answer is logged.
     pub(super) access_log: bool,
-    pub(super) bodies: Arc<BodyBudget>,
+    pub(super) bodies: ByteBudget,
+    answers: ByteBudget,
     pub(super) max_wait: Duration,
     /// Places for streams.
-    pub(super) streams: Arc<Semaphore>,
+    pub(super) streams: StreamPlaces,
     /// Turns `true` when the server stops: long polls and streams end then.
     pub(super) stopping: watch::Receiver<bool>,
 }
@@ -66,6 +70,7 @@ impl Shared {
         let body = BodyLimits {
             max_bytes: bytes(config.server.max_body_bytes.as_u64()),
             max_pause: config.server.request_head_timeout,
+            max_time: config.server.request_body_timeout,
         };
         Self {
             limits: Limits::new(&config.limits),
@@ -73,9 +78,18 @@ impl Shared {
             body,
             metrics: HttpMetrics::new(&super::table()),
             access_log: config.logging.access,
-            bodies: BodyBudget::new(bytes(config.server.max_bytes_in_flight.as_u64())),
+            bodies: ByteBudget::new(
+                "bodies in hand",
+                bytes(config.server.max_bytes_in_flight.as_u64()),
+                body.max_bytes,
+            ),
+            answers: ByteBudget::new(
+                "answers that are not read yet",
+                bytes(config.server.max_unread_bytes.as_u64()),
+                0,
+            ),
             max_wait: config.server.max_wait,
-            streams: Arc::new(Semaphore::new(config.server.max_streams as usize)),
+            streams: StreamPlaces::new(config.server.max_streams as usize),
             stopping,
             hive,
         }
@@ -249,15 +263,17 @@ where
         Err(refused) => (refused.user, refused.key, Err(refused.problem)),
         Ok(who) => {
             exchange.is_of(&who);
-            let (user, key) = (Some(who.user.clone()), who.key());
+            let (user, key, payer) = (Some(who.user.clone()), who.key(), who.budget());
             let answer = match hold.admission.enter(what.class).await {
                 Err(problem) => Err(problem),
                 Ok(place) => {
                     let (body, trace) = (payload.into_inner(), exchange.traceparent());
-                    let (at, request) = ((what.class, place), request.clone());
-                    match Call::new(who, shared, request, body, at, what.query, trace) {
+                    let (at, asked) = ((what.class, place), &request);
+                    match Call::new(who, shared, asked.clone(), body, at, what.query, trace) {
                         Err(problem) => Err(problem),
-                        Ok(call) => handler(call).await,
+                        Ok(call) => handler(call).await.and_then(|answer| {
+                            hold.answers.until_read(answer, asked.method(), &payer)
+                        }),
                     }
                 }
             };
@@ -282,7 +298,10 @@ where
     let (standing, admitted) = admit_probe(&shared.limits, &request);
     let answer = match admitted {
         Err(problem) => Err(problem),
-        Ok(()) => handler(shared.hive.clone()).await,
+        Ok(()) => handler(shared.hive.clone()).await.and_then(|answer| {
+            let from = address(&request).map(network);
+            shared.answers.until_read(answer, request.method(), &from)
+        }),
     };
     finish(&request, exchange, standing, answer)
 }
@@ -314,6 +333,13 @@ fn finish(
         }
     };
     exchange.answered(response.status(), shown);
+    if standing.as_ref().is_some_and(Standing::is_of_stranger) {
+        // Who is no caller keeps no connection.
+        response
+            .head_mut()
+            .set_connection_type(ConnectionType::Close);
+        Connection::close(request);
+    }
     Connection::answered(request);
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, id);

@@ -3,9 +3,11 @@
 //! would not be let in any more.
 
 use std::{
+    hash::Hash,
     io,
     net::IpAddr,
     pin::pin,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -15,11 +17,20 @@ use actix_web::{
     http::header::{CONTENT_TYPE, HeaderValue},
     web::Bytes,
 };
-use deia_hive::{Hive, auth::Principal};
-use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+use deia_hive::{
+    Hive,
+    auth::{Principal, Via},
+};
+use tokio::sync::{mpsc, watch};
 
-use super::call::Call;
-use super::problem::Problem;
+use super::{
+    call::Call,
+    catalogue::Code,
+    problem::Problem,
+    shares::{CALLERS, Share, Shares},
+    tls::Shown,
+    wire::Connection,
+};
 
 /// How often a stream of events gives a sign of life when there is no event.
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(15);
@@ -27,6 +38,52 @@ const HEARTBEAT_EVERY: Duration = Duration::from_secs(15);
 const SLOW_READER_AFTER: Duration = Duration::from_secs(60);
 /// Pieces that may wait for the reader.
 const PIECES_WAITING: usize = 2;
+
+/// No caller has more than this part of the places, but at least one.
+const PART: usize = 4;
+
+/// The places of streams.
+pub(super) struct StreamPlaces {
+    all: Arc<Shares>,
+    own: Arc<Shares>,
+}
+
+/// One of them, as long as this lives.
+pub(super) struct StreamPlace {
+    _all: Share,
+    _own: Share,
+}
+
+impl StreamPlaces {
+    pub(super) fn new(max: usize) -> Self {
+        Self {
+            all: Shares::new(1, max),
+            own: Shares::new(CALLERS, max.div_ceil(PART)),
+        }
+    }
+
+    /// A place for one more stream of that caller.
+    ///
+    /// # Errors
+    /// [`Code::Overloaded`] when it has its share already, or nobody finds one.
+    pub(super) fn place(&self, who: &impl Hash) -> Result<StreamPlace, Problem> {
+        let full = |whose: &str| {
+            let detail = format!("{whose} as many streams as there may be (server.max_streams)");
+            Problem::new(Code::Overloaded, detail)
+        };
+        let (mut all, mut own) = (self.all.of(&()), self.own.of(who));
+        if !own.try_grow_to(1) {
+            return Err(full("one caller has"));
+        }
+        if !all.try_grow_to(1) {
+            return Err(full("there are"));
+        }
+        Ok(StreamPlace {
+            _all: all,
+            _own: own,
+        })
+    }
+}
 
 /// Why an answer is made no further.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +102,8 @@ struct Reader {
     who: Principal,
     from: Option<IpAddr>,
     changes: watch::Receiver<()>,
+    /// The certificate that they came with, if that is what they came with.
+    shown: Option<Shown>,
 }
 
 impl Reader {
@@ -54,16 +113,31 @@ impl Reader {
             who: call.who.clone(),
             from: call.address(),
             changes: call.hive().access_changes(),
+            shown: match call.who.via {
+                Via::Certificate => Connection::shown(call.request()),
+                _ => None,
+            },
         }
     }
 
     /// Whether they have the right still. One that has changed in any way is not
     /// the one they were let in with.
     fn may_go_on(&self) -> Result<(), Over> {
+        if self.shown.as_ref().is_some_and(|shown| !shown.stands()) {
+            return Err(Over::Refused);
+        }
         match self.hive.still(&self.who, self.from) {
             Ok(now) if now == self.who => Ok(()),
             _ => Err(Over::Refused),
         }
+    }
+}
+
+/// Resolves when the certificate does not stand any more; never without one.
+async fn certificate_over(shown: &mut Option<Shown>) {
+    match shown {
+        Some(shown) => shown.over().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -73,7 +147,7 @@ pub(super) struct Sink {
     stopping: watch::Receiver<bool>,
     sent: Instant,
     reader: Reader,
-    _slot: OwnedSemaphorePermit,
+    _place: StreamPlace,
 }
 
 impl Sink {
@@ -103,6 +177,7 @@ impl Sink {
                 biased;
                 () = self.pieces.closed() => return Err(Over::Unread),
                 _ = self.stopping.wait_for(|stopping| *stopping) => return Err(Over::Stopping),
+                () = certificate_over(&mut self.reader.shown) => {}
                 changed = self.reader.changes.changed() => changed.map_err(|_| Over::Stopping)?,
                 come = &mut what => return Ok(come),
             }
@@ -144,7 +219,7 @@ where
         stopping: call.stop_signal(),
         sent: Instant::now(),
         reader: Reader::of(call),
-        _slot: call.stream_slot()?,
+        _place: call.stream_slot()?,
     };
     actix_web::rt::spawn(make(sink));
     let body = futures_util::stream::unfold(reader, async |mut reader| {

@@ -19,6 +19,7 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, UnixTime, pem::PemObject},
     server::WebPkiClientVerifier,
 };
+use tokio::sync::watch;
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use webpki::{EndEntityCert, KeyUsage};
 
@@ -39,9 +40,48 @@ pub struct TlsError {
 /// What the listener needs to speak TLS.
 pub struct Tls {
     settings: TlsSettings,
-    config: ArcSwap<ServerConfig>,
+    files: ArcSwap<Files>,
+    /// How often the authorities of clients have changed.
+    changes: watch::Sender<u64>,
     /// The files that were tried last.
     tried: Mutex<Stamp>,
+}
+
+/// What was read from the files.
+struct Files {
+    config: Arc<ServerConfig>,
+    authorities: Vec<CertificateDer<'static>>,
+    /// How often they had changed by then.
+    changes: u64,
+}
+
+/// A certificate that a client has shown, and that stands for a bot.
+#[derive(Clone, Debug)]
+pub(super) struct Shown {
+    /// The bot.
+    pub(super) bot: BotName,
+    /// From when on it is not valid, in seconds of Unix time.
+    not_after: u64,
+    /// It was verified when the authorities had changed so often.
+    verified: u64,
+    changes: watch::Receiver<u64>,
+}
+
+impl Shown {
+    /// Whether it stands for the bot still. A connection may be older than the
+    /// authorities, and outlive the certificate.
+    pub(super) fn stands(&self) -> bool {
+        *self.changes.borrow() == self.verified && UnixTime::now().as_secs() <= self.not_after
+    }
+
+    /// Resolves when the authorities have changed, or when it ends.
+    pub(super) async fn over(&mut self) {
+        let left = self.not_after.saturating_sub(UnixTime::now().as_secs());
+        let verified = self.verified;
+        let changed = self.changes.wait_for(|changes| *changes != verified);
+        // The end itself is still within it.
+        let _ = tokio::time::timeout(Duration::from_secs(left.saturating_add(1)), changed).await;
+    }
 }
 
 /// What tells one version of the files from another.
@@ -58,11 +98,12 @@ impl Tls {
             return Ok(None);
         }
         let tried = Mutex::new(stamp(settings));
-        let config = ArcSwap::from_pointee(read(settings)?);
+        let files = ArcSwap::from_pointee(read(settings)?);
         let settings = settings.clone();
         Ok(Some(Arc::new(Self {
             settings,
-            config,
+            files,
+            changes: watch::Sender::new(0),
             tried,
         })))
     }
@@ -82,8 +123,14 @@ impl Tls {
     /// stay in use.
     pub fn reload(&self) {
         match read(&self.settings) {
-            Ok(config) => {
-                self.config.store(Arc::new(config));
+            Ok(mut files) => {
+                let before = self.files.load();
+                let changed = files.authorities != before.authorities;
+                files.changes = before.changes + u64::from(changed);
+                let changes = files.changes;
+                self.files.store(Arc::new(files));
+                // Only now: what is verified from here on is verified by the new ones.
+                self.changes.send_replace(changes);
                 let cert_file = self.settings.cert_file.display();
                 tracing::info!(%cert_file, "the certificate was read anew");
             }
@@ -94,16 +141,53 @@ impl Tls {
     }
 
     /// Makes a connection one under TLS.
-    pub(super) async fn accept(&self, tcp: TcpStream) -> io::Result<TlsStream<TcpStream>> {
-        TlsAcceptor::from(self.config.load_full()).accept(tcp).await
+    pub(super) async fn accept(
+        &self,
+        tcp: TcpStream,
+    ) -> io::Result<(TlsStream<TcpStream>, Option<Shown>)> {
+        let files = self.files.load_full();
+        let acceptor = TlsAcceptor::from(Arc::clone(&files.config));
+        let stream = acceptor.accept(tcp).await?;
+        let shown = self.shown(&stream, files.changes);
+        Ok((stream, shown))
     }
 
-    /// The bot that the certificate of the client stands for, if there is one.
-    pub(super) fn bot(&self, stream: &TlsStream<TcpStream>) -> Option<BotName> {
+    /// The certificate of the client, if it has one that stands for a bot.
+    fn shown(&self, stream: &TlsStream<TcpStream>, verified: u64) -> Option<Shown> {
         // Of the chain, which was verified, the first is the client's own.
-        let certificate = stream.get_ref().1.peer_certificates()?.first()?;
-        bot_of(&self.settings, certificate)
+        let chain = stream.get_ref().1.peer_certificates()?;
+        Some(Shown {
+            bot: bot_of(&self.settings, chain.first()?)?,
+            not_after: chain.iter().map(not_after).min()?,
+            verified,
+            changes: self.changes.subscribe(),
+        })
     }
+}
+
+/// The end of a certificate, in seconds of Unix time; 0 when it cannot be told.
+fn not_after(certificate: &CertificateDer<'_>) -> u64 {
+    let end = EndEntityCert::try_from(certificate)
+        .ok()
+        .and_then(|certificate| {
+            // In the year 9999 certificates end at the latest: what is refused then
+            // tells its end.
+            let late = UnixTime::since_unix_epoch(Duration::from_secs(1 << 40));
+            let verified = certificate.verify_for_usage(
+                &[],
+                &[],
+                &[],
+                late,
+                KeyUsage::client_auth(),
+                None,
+                None,
+            );
+            match verified.err()? {
+                webpki::Error::CertExpired { not_after, .. } => Some(not_after.as_secs()),
+                _ => None,
+            }
+        });
+    end.unwrap_or(0)
 }
 
 fn bot_of(settings: &TlsSettings, certificate: &CertificateDer<'_>) -> Option<BotName> {
@@ -129,7 +213,7 @@ fn stamp(settings: &TlsSettings) -> Stamp {
     files.map(|path| of(path)).into()
 }
 
-fn read(settings: &TlsSettings) -> Result<ServerConfig, TlsError> {
+fn read(settings: &TlsSettings) -> Result<Files, TlsError> {
     let at = |key, path: &Path| {
         let path = path.display().to_string();
         move |reason: String| TlsError { key, path, reason }
@@ -145,11 +229,13 @@ fn read(settings: &TlsSettings) -> Result<ServerConfig, TlsError> {
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())
         .map_err(in_cert())?;
+    let mut authorities = Vec::new();
     let builder = if settings.takes_client_certificates() {
         let in_ca = || at("client_ca_file", &settings.client_ca_file);
         let mut roots = RootCertStore::empty();
-        for authority in certificates(&settings.client_ca_file).map_err(in_ca())? {
-            let added = roots.add(authority);
+        authorities = certificates(&settings.client_ca_file).map_err(in_ca())?;
+        for authority in &authorities {
+            let added = roots.add(authority.clone());
             added
                 .map_err(|error| format!("has what is no authority: {error}"))
                 .map_err(in_ca())?;
@@ -169,7 +255,11 @@ fn read(settings: &TlsSettings) -> Result<ServerConfig, TlsError> {
         .map_err(|error| format!("is not the key of server.tls.cert_file: {error}"))
         .map_err(at("key_file", &settings.key_file))?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(config)
+    Ok(Files {
+        config: Arc::new(config),
+        authorities,
+        changes: 0,
+    })
 }
 
 /// All certificates of a file, at least one.
@@ -207,4 +297,43 @@ fn check_time(certificate: &CertificateDer<'_>, path: &Path) -> Result<(), Strin
         tracing::warn!(path = %path.display(), "the certificate expires within 14 days");
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+
+    use super::*;
+
+    fn certificate(year: i32) -> CertificateDer<'static> {
+        let mut params = CertificateParams::new(["a.example".to_owned()]).unwrap();
+        params.not_after = date_time_ymd(year, 1, 1);
+        let key = KeyPair::generate().unwrap();
+        params.self_signed(&key).unwrap().der().clone()
+    }
+
+    #[test]
+    fn certificates_tell_their_end() {
+        assert_eq!(not_after(&certificate(2001)), 978_307_200);
+        assert_eq!(not_after(&certificate(3000)), 32_503_680_000);
+        assert_eq!(not_after(&CertificateDer::from(vec![7; 100])), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_certificate_stands_until_its_end_or_a_change_of_the_authorities() {
+        let changes = watch::Sender::new(0);
+        let shown = |year| Shown {
+            bot: "upper-1".parse().unwrap(),
+            not_after: not_after(&certificate(year)),
+            verified: 0,
+            changes: changes.subscribe(),
+        };
+        assert!(!shown(2020).stands());
+        shown(2020).over().await;
+        let mut stands = shown(3000);
+        assert!(stands.stands());
+        changes.send_replace(1);
+        assert!(!stands.stands());
+        stands.over().await;
+    }
 }

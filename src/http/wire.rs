@@ -27,7 +27,7 @@ pub use guard::{Guard, Passed, Rest};
 pub use head::{Framing, Head};
 pub(super) use stream::{Stream, Timeouts, Transport};
 
-use super::catalogue::Code;
+use super::{catalogue::Code, shares::Share, tls::Shown};
 
 /// Longer than the method of any request that is let pass.
 const REFUSED_METHOD: &str = "REFUSED-BY-THE-GUARD-OF-THE-STREAM";
@@ -61,9 +61,23 @@ impl Connection {
         connection.is_some_and(|connection| connection.secure)
     }
 
-    /// The bot that the certificate stands for which came with the connection of a request.
+    /// The certificate which came with the connection of a request, if it stands
+    /// for a bot.
+    pub(super) fn shown(request: &HttpRequest) -> Option<Shown> {
+        request.conn_data::<Rc<Self>>()?.shown.clone()
+    }
+
+    /// The bot that it stands for now.
     pub(super) fn bot(request: &HttpRequest) -> Option<BotName> {
-        request.conn_data::<Rc<Self>>()?.bot.clone()
+        let shown = request.conn_data::<Rc<Self>>()?.shown.as_ref()?;
+        shown.stands().then(|| shown.bot.clone())
+    }
+
+    /// The connection ends with the answer to this request.
+    pub(super) fn close(request: &HttpRequest) {
+        if let Some(connection) = request.conn_data::<Rc<Self>>() {
+            connection.closing.set(true);
+        }
     }
 
     /// A request has its answer: the next one may be read.
@@ -88,7 +102,7 @@ impl Connection {
 }
 
 /// What handlers know of the connection that a request came on.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Connection {
     /// Why nothing more is read from it.
     pub(super) refusal: OnceCell<Refusal>,
@@ -100,6 +114,11 @@ pub(super) struct Connection {
     pub(super) reader: RefCell<Option<Waker>>,
     /// Whether it is under TLS.
     pub(super) secure: bool,
-    /// The bot that the certificate of the client stands for.
-    pub(super) bot: Option<BotName>,
+    /// The certificate of the client that stands for a bot.
+    pub(super) shown: Option<Shown>,
+    /// It is closed after the answer in hand.
+    pub(super) closing: Cell<bool>,
+    /// Its place among those of its address.
+    #[allow(dead_code, reason = "held for its drop")]
+    pub(super) share: Option<Share>,
 }

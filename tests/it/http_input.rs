@@ -160,7 +160,7 @@ async fn bodies_in_hand_are_bounded_together() {
     .await;
     let task = |bytes: usize| json!({"type": "general", "content": "x".repeat(bytes)});
     let body = task(70_000).to_string();
-    let (first, rest) = body.split_at(1_000);
+    let (first, rest) = body.split_at(60_000);
     let submit = "/api/v1/tasks/submit";
     let mut begun = None;
     app.until("one that is not whole yet keeps another out", async |app| {

@@ -105,16 +105,30 @@ async fn a_log_is_followed_and_gone_on_with() {
 
 #[tokio::test]
 async fn followers_are_limited_and_end_with_the_server() {
-    let mut app = TestApp::start_with(&["bots.seed=[]", "server.max_streams=2"]).await;
+    let mut app = TestApp::start_with(&["bots.seed=[]", "server.max_streams=5"]).await;
     app.bot("talker", talker(), &[]).await;
     let path = "/api/v1/bots/talker/logs?follow=true";
     let (one, mut other) = (
         Events::of(&app, path, None).await,
         Events::of(&app, path, None).await,
     );
+    // One caller has no more than a quarter of the places.
     let refused = app.get(path).await.refuses(503, "overloaded");
     assert_ne!(refused.header("retry-after"), "");
-    drop(one);
+    let (second, third) = (
+        app.key("second", "operator").await,
+        app.key("third", "operator").await,
+    );
+    let mut others = Vec::new();
+    for key in [&second, &second, &third] {
+        let request = app.request_as(key, Method::GET, path);
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status(), 200);
+        others.push(response);
+    }
+    let refused = app.get_as(&third, path).await;
+    refused.refuses(503, "overloaded");
+    drop((one, others));
     // A reader that is gone is noticed.
     app.until("there is room again", async |app| {
         let request = app.request_as(&app.admin, Method::GET, path);

@@ -2,6 +2,8 @@
 
 use std::{
     fs,
+    io::{ErrorKind, Read, Write},
+    net::TcpStream,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -11,10 +13,11 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair,
     SanType, date_time_ymd,
 };
-use reqwest::Method;
+use reqwest::{Method, header::HeaderMap};
+use serde_json::json;
 use tempfile::TempDir;
 
-use crate::support::{TestApp, client, command};
+use crate::support::{PATIENCE, TestApp, client, command};
 
 type Authority = CertifiedIssuer<'static, KeyPair>;
 
@@ -353,4 +356,103 @@ async fn a_certificate_stands_for_a_bot() {
     whoami(named, Some("nonsense"))
         .await
         .refuses(401, "key_malformed");
+}
+
+#[tokio::test]
+async fn who_does_not_shake_hands_is_cut_off() {
+    let files = Files::new();
+    let app = files.start(&["server.request_head_timeout=1s"]).await;
+    for begun in [&b""[..], b"\x16\x03\x01\x02\x00\x01"] {
+        let address = app.url.trim_start_matches("https://");
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(begun).unwrap();
+        let mut answer = Vec::new();
+        match stream.read_to_end(&mut answer) {
+            Ok(_) => {}
+            Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
+        }
+        assert_eq!(answer, b"", "it is closed without a word");
+    }
+    app.get("/api/v1/auth/whoami").await.is(200);
+}
+
+/// The headers of every answer.
+fn is_secured(headers: &HeaderMap) {
+    for (name, value) in [
+        ("strict-transport-security", "max-age=63072000"),
+        ("x-content-type-options", "nosniff"),
+        ("cache-control", "no-store"),
+    ] {
+        let found = headers.get(name).and_then(|found| found.to_str().ok());
+        assert!(
+            found.is_some_and(|found| found.starts_with(value)),
+            "{name}: {found:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_stands_no_longer_than_its_authority() {
+    let files = Files::new();
+    let ca = files.path("ca.pem");
+    let ca = format!("server.tls.client_ca_file={}", ca.display());
+    let bots = "server.tls.client_bots={worker-7.example: upper-1}";
+    let app = files.start(&[&ca, bots]).await;
+    let program = json!({"kind": "command", "command": ["sh", "-c", "echo begun; sleep 1000"]});
+    app.bot("upper-1", program, &[]).await;
+    let id = app.submit(&crate::support::task("x")).await;
+    let (certificate, key) = issue(&files.authority, "worker-7.example", |_| {});
+    let identity = reqwest::Identity::from_pem(format!("{certificate}{key}").as_bytes()).unwrap();
+    let client = files.trusting().identity(identity).build().unwrap();
+    let get = |path: &str| client.get(format!("{}{path}", app.url)).send();
+    // Its connection is kept: what is not read would end it.
+    let whoami = async || {
+        let answer = get("/api/v1/auth/whoami").await.unwrap();
+        let status = answer.status().as_u16();
+        answer.bytes().await.unwrap();
+        status
+    };
+    let output = format!("/api/v1/tasks/{id}/output");
+    let mut followed = None;
+    app.until("the task runs", async |_| {
+        let response = get(&output).await.unwrap();
+        let runs = response.status() == 200;
+        followed = Some(response);
+        runs
+    })
+    .await;
+    let mut followed = followed.unwrap();
+    is_secured(followed.headers());
+    assert_eq!(followed.chunk().await.unwrap().unwrap(), "begun\n");
+    assert_eq!(whoami().await, 200);
+    // What the guard of the stream refuses is answered with the same headers.
+    let mut refused = app.request(Method::GET, "/livez");
+    for n in 0..70 {
+        refused = refused.header(format!("x-{n}"), "x");
+    }
+    let refused = app.send(refused).await.refuses(431, "head_too_large");
+    is_secured(&refused.headers);
+
+    // The server's certificate alone is no reason to ask anew.
+    files.write(&issue(&files.authority, "localhost", |_| {}));
+    kill(app.pid(), Signal::SIGHUP).unwrap();
+    app.until("the files are read", async |app| {
+        app.log().contains("was read anew")
+    })
+    .await;
+    assert_eq!(whoami().await, 200);
+
+    fs::write(files.path("ca.pem"), authority().pem()).unwrap();
+    kill(app.pid(), Signal::SIGHUP).unwrap();
+    // The connection was made before, and lasts; the certificate does not count.
+    app.until("it does not stand any more", async |_| {
+        whoami().await == 401
+    })
+    .await;
+    // Nor does a stream go on that was begun with it.
+    let rest = tokio::time::timeout(PATIENCE, async {
+        while let Ok(Some(_)) = followed.chunk().await {}
+    });
+    rest.await.expect("the stream ends");
 }

@@ -191,7 +191,7 @@ impl Hive {
                 ..Denied::stranger(TokenError::Expired.into())
             }),
             Via::Login { id, .. } => self.login_still(*id, from, now),
-            // It was good when the connection was made, and is asked no more.
+            // The listener knows how long it stands.
             Via::Certificate => Ok(who.clone()),
         }
     }

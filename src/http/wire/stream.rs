@@ -332,10 +332,11 @@ impl AsyncWrite for Stream {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let shut = either!(&mut self.io, io => Pin::new(io).poll_shutdown(cx));
         ready!(self.poll_written(cx, shut.map(|done| done.map(|()| 0))))?;
-        if self.connection.refusal.get().is_none() {
+        let connection = &self.connection;
+        if connection.refusal.get().is_none() && !connection.closing.get() {
             return Poll::Ready(Ok(()));
         }
-        if self.end == End::Eof {
+        if !matches!(self.end, End::Silence { .. }) {
             self.end = End::Silence { ignored: 0 };
             self.head = Pace::new(LINGER, u64::MAX);
         }

@@ -50,11 +50,15 @@ pub struct ServerSettings {
     pub workers: u16,
     pub max_body_bytes: ByteSize,
     pub max_bytes_in_flight: ByteSize,
+    pub max_unread_bytes: ByteSize,
     pub max_connections: u32,
+    pub max_connections_per_address: u32,
     pub max_streams: u32,
     pub admission: AdmissionSettings,
     #[serde(with = "humantime_serde")]
     pub request_head_timeout: Duration,
+    #[serde(with = "humantime_serde")]
+    pub request_body_timeout: Duration,
     pub min_bytes_per_second: u64,
     #[serde(with = "humantime_serde")]
     pub write_timeout: Duration,
@@ -244,9 +248,19 @@ impl ServerSettings {
             self.max_bytes_in_flight,
             self.max_body_bytes.as_u64()..=(1 << 40).max(self.max_body_bytes.as_u64()),
         );
+        check.size(
+            "server.max_unread_bytes",
+            self.max_unread_bytes,
+            MIB..=1 << 40,
+        );
         check.number(
             "server.max_connections",
             self.max_connections,
+            1..=1_000_000,
+        );
+        check.number(
+            "server.max_connections_per_address",
+            self.max_connections_per_address,
             1..=1_000_000,
         );
         check.number("server.max_streams", self.max_streams, 1..=100_000);
@@ -255,6 +269,11 @@ impl ServerSettings {
             "server.request_head_timeout",
             self.request_head_timeout,
             SECOND..=10 * MINUTE,
+        );
+        check.duration(
+            "server.request_body_timeout",
+            self.request_body_timeout,
+            SECOND..=DAY,
         );
         check.number(
             "server.min_bytes_per_second",
