@@ -31,6 +31,7 @@ pub mod openapi;
 mod outputs;
 mod problem;
 mod queue;
+mod request_id;
 mod route;
 pub mod schemas;
 mod secure;

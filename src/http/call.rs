@@ -13,7 +13,7 @@ use actix_web::{
 };
 use deia_hive::{
     Hive,
-    auth::{LoginCookie, Principal},
+    auth::{LoginCookie, Principal, Via},
     ledger::Dedup,
     model::PageRequest,
 };
@@ -35,6 +35,7 @@ use super::{
     route::Shared,
     segment,
     stream::StreamPlace,
+    wire::Connection,
 };
 
 /// A request of a caller who was let in.
@@ -103,6 +104,11 @@ impl Call {
 
     /// Whether the caller would be let in now, after a wait.
     pub(super) fn still(&self) -> Result<(), Problem> {
+        if self.who.via == Via::Certificate && Connection::bot(&self.request).is_none() {
+            return Err(credentials::missing(
+                "the certificate does not stand any more",
+            ));
+        }
         Ok(self.hive().still(&self.who, self.address()).map(drop)?)
     }
 

@@ -1,26 +1,18 @@
 //! How a row of the route table becomes a route: the guard around each handler,
 //! and the headers of each answer.
 
-use std::{
-    future::Future,
-    sync::{
-        Arc, LazyLock,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use actix_http::ConnectionType;
 use actix_web::{
     HttpRequest, HttpResponse, Route as ActixRoute, guard,
     http::{
         Method, StatusCode,
-        header::{HeaderMap, HeaderName, HeaderValue},
+        header::{HeaderName, HeaderValue},
     },
     web::{self, Payload, ServiceConfig},
 };
 use deia_hive::Hive;
-use ring::rand::{SecureRandom, SystemRandom};
 use tokio::sync::watch;
 
 use super::{
@@ -35,14 +27,13 @@ use super::{
     limit::{Limits, Standing},
     metrics::{HttpMetrics, RouteId},
     problem::Problem,
+    request_id::{REQUEST_ID, request_id},
     secure,
     shares::network,
     stream::StreamPlaces,
     wire::Connection,
 };
-use crate::telemetry::redact::redact;
 
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 /// What all handlers share.
@@ -358,37 +349,6 @@ fn instead(request: &HttpRequest, problem: Problem) -> Problem {
     }
 }
 
-/// The caller's request id if it is usable (1 to 128 of `A-Z a-z 0-9 . _ : -`), else a new one.
-fn request_id(headers: &HeaderMap) -> HeaderValue {
-    let usable = |value: &&HeaderValue| {
-        let bytes = value.as_bytes();
-        (1..=128).contains(&bytes.len())
-            && bytes
-                .iter()
-                .all(|b| b.is_ascii_alphanumeric() || b"._:-".contains(b))
-            && value.to_str().is_ok_and(|id| redact(id) == id)
-    };
-    headers
-        .get(REQUEST_ID)
-        .filter(usable)
-        .cloned()
-        .unwrap_or_else(new_request_id)
-}
-
-/// Unique, not secret: a random number for the process and a count.
-fn new_request_id() -> HeaderValue {
-    static PROCESS: LazyLock<u64> = LazyLock::new(|| {
-        let mut bytes = [0; 8];
-        // Without random numbers ids are unique in this process only.
-        let _ = SystemRandom::new().fill(&mut bytes);
-        u64::from_le_bytes(bytes)
-    });
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    HeaderValue::try_from(format!("req-{:016x}-{count:x}", *PROCESS))
-        .unwrap_or(HeaderValue::from_static("req"))
-}
-
 /// A JSON answer.
 pub(super) fn json(status: StatusCode, body: &impl serde::Serialize) -> Answer {
     let bytes = serde_json::to_vec(body)
@@ -417,42 +377,4 @@ pub(super) fn with_replayed(answer: HttpResponse, replayed: bool) -> Answer {
 /// A JSON answer with status 200.
 pub(super) fn ok(body: &impl serde::Serialize) -> Answer {
     json(StatusCode::OK, body)
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    proptest! {
-        #[test]
-        fn a_request_id_can_be_written_anywhere(bytes: Vec<u8>) {
-            let mut headers = HeaderMap::new();
-            if let Ok(value) = HeaderValue::from_bytes(&bytes) {
-                headers.insert(REQUEST_ID, value);
-            }
-            let id = request_id(&headers);
-            let plain = |b: &u8| b.is_ascii_alphanumeric() || b"._:-".contains(b);
-            prop_assert!((1..=128).contains(&id.len()) && id.as_bytes().iter().all(plain));
-        }
-    }
-
-    #[test]
-    fn a_usable_request_id_is_kept() {
-        let long = "x".repeat(129);
-        for (given, kept) in [
-            ("abc-1.2:3_4", true),
-            ("", false),
-            ("a b", false),
-            ("<script>", false),
-            (long.as_str(), false),
-        ] {
-            let mut headers = HeaderMap::new();
-            headers.insert(REQUEST_ID, HeaderValue::from_str(given).unwrap());
-            assert_eq!(request_id(&headers) == given, kept, "{given}");
-        }
-        let none = HeaderMap::new();
-        assert_ne!(request_id(&none), request_id(&none));
-    }
 }
