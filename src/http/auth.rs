@@ -67,7 +67,7 @@ pub(super) async fn admit(
     class: Class,
 ) -> (Option<Standing>, Result<Principal, Refused>) {
     let from = address(request);
-    let who = match principal(hive, request, from).await {
+    let who = match principal(hive, limits, request, from).await {
         Ok(who) => who,
         Err(refused) => {
             let standing = limits.stranger(from);
@@ -101,11 +101,15 @@ pub(super) async fn admit(
 /// checked.
 async fn principal(
     hive: &Hive,
+    limits: &Limits,
     request: &HttpRequest,
     from: Option<IpAddr>,
 ) -> Result<Principal, Refused> {
     match credentials::of(request.headers())? {
-        Credentials::Bearer(text) => Ok(hive.authenticate_bearer(text, from).await?),
+        Credentials::Bearer(text) => {
+            let crowd = limits.is_stranger_over(from);
+            Ok(hive.authenticate_bearer(text, from, crowd).await?)
+        }
         Credentials::Nothing => match Connection::bot(request) {
             Some(bot) => Ok(Principal::of_certificate(bot)),
             None => Err(credentials::missing("the request has no Authorization header").into()),

@@ -219,7 +219,7 @@ catalogue! {
     Unhealthy = "unhealthy" SERVICE_UNAVAILABLE, "The hive is not healthy",
         "GET /api/v1/system/health with a key that has sys:health tells what is wrong.";
     /// The keys of an issuer are not there.
-    IssuerUnavailable = "issuer_unavailable" SERVICE_UNAVAILABLE, "The issuer of the token does not answer",
+    IssuerUnavailable = "issuer_unavailable" SERVICE_UNAVAILABLE, "The issuer of the token cannot be asked now",
         "Try again after as many seconds as Retry-After says; keys of the hive and tokens of other issuers work meanwhile.";
     /// The disk is full.
     StorageFull = "storage_full" INSUFFICIENT_STORAGE, "The disk is full",

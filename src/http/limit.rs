@@ -3,8 +3,10 @@
 //!
 //! A wrong key is charged to the address it comes from, after it was looked at:
 //! who has a valid one is let in whatever others do at the same address, and
-//! nobody is locked out by another. (Looking is one hash and one look-up, and a
-//! key has too many bits to be found by trying.)
+//! nobody is locked out by another. (Looking at a key is one hash and one look-up,
+//! and it has too many bits to be found by trying. Looking at a token that was not
+//! good before is a signature check: from an address beyond its budget these take
+//! turns, one in the whole process at a time.)
 //!
 //! The headers are those of draft-ietf-httpapi-ratelimit-headers-10: `q` is how
 //! many requests may be made at once after a pause, `w` in how many seconds that
@@ -90,6 +92,13 @@ impl Limits {
         Some(all.strangers.take(all.slot(address)))
     }
 
+    /// Whether an address has nothing left for requests without a valid key. Takes
+    /// nothing.
+    pub(super) fn is_stranger_over(&self, address: Option<IpAddr>) -> bool {
+        let all = self.0.as_ref();
+        all.is_some_and(|all| all.strangers.is_over(all.slot(address)))
+    }
+
     /// Takes one request to an open route from the budget of an address. It is
     /// apart from [`Self::stranger`]: mistyped keys shall not blind a monitor.
     pub(super) fn probe(&self, address: Option<IpAddr>) -> Option<Standing> {
@@ -160,8 +169,13 @@ mod tests {
     fn budgets_are_apart() {
         let limits = limits(true);
         let here = Some("127.0.0.1".parse().unwrap());
-        assert!(!is_over(limits.stranger(here)));
-        assert!(!is_over(limits.stranger(here)));
+        for _ in 0..2 {
+            assert!(!limits.is_stranger_over(here), "looking takes nothing");
+            assert!(!limits.is_stranger_over(here));
+            assert!(!is_over(limits.stranger(here)));
+        }
+        assert!(limits.is_stranger_over(here));
+        assert!(!limits.is_stranger_over(Some("192.0.2.1".parse().unwrap())));
         let wait = limits.stranger(here).unwrap().wait.unwrap();
         assert!(wait > Duration::ZERO && wait <= Duration::from_secs(1));
         assert!(!is_over(limits.probe(here)));

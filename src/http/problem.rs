@@ -286,7 +286,11 @@ impl From<Denied> for Problem {
             AuthError::UserInactive => Code::UserInactive,
             AuthError::Address => Code::AddressNotAllowed,
         };
-        Self::new(code, denied.why.to_string())
+        let mut problem = Self::new(code, denied.why.to_string());
+        if let AuthError::Token(TokenError::Unavailable(wait)) = denied.why {
+            problem.0.header = Some(retry_after(wait));
+        }
+        problem
     }
 }
 
@@ -295,7 +299,7 @@ fn token_code(error: TokenError) -> Code {
         TokenError::Malformed(_) => Code::TokenMalformed,
         TokenError::Expired => Code::TokenExpired,
         TokenError::NoRole => Code::TokenWithoutRole,
-        TokenError::Unavailable => Code::IssuerUnavailable,
+        TokenError::Unavailable(_) => Code::IssuerUnavailable,
         TokenError::Algorithm
         | TokenError::Issuer
         | TokenError::Key

@@ -159,6 +159,8 @@ async fn forged_tokens_are_refused() {
     let name = |kid: &str| json!({"alg": "RS256", "kid": kid}).to_string();
     let refused = "token_refused";
     let malformed = "token_malformed";
+    // There may be such a key by now: it is too soon to ask.
+    let unknown = "issuer_unavailable";
     let cases: Vec<(&str, String, &str)> = vec![
         (
             "alg none",
@@ -206,17 +208,17 @@ async fn forged_tokens_are_refused() {
         (
             "the algorithm of another key",
             p256.token_with(r#"{"alg":"EdDSA","kid":"e"}"#, &text),
-            refused,
+            unknown,
         ),
         (
             "the key of another kind",
             p256.token_with(r#"{"alg":"ES256","kid":"r"}"#, &text),
-            refused,
+            unknown,
         ),
         (
             "jku and x5u",
             stranger.token_with(&header(evil), &text),
-            refused,
+            unknown,
         ),
         (
             "an embedded jwk",
@@ -231,19 +233,19 @@ async fn forged_tokens_are_refused() {
         (
             "the issuer of another key",
             rsa.token(&other.claims("ada", "ops")),
-            refused,
+            unknown,
         ),
         (
             "kid a path",
             rsa.token_with(&name("../../../../dev/null"), &text),
-            refused,
+            unknown,
         ),
         (
             "kid SQL",
             rsa.token_with(&name("r' OR '1'='1"), &text),
-            refused,
+            unknown,
         ),
-        ("kid empty", rsa.token_with(&name(""), &text), refused),
+        ("kid empty", rsa.token_with(&name(""), &text), unknown),
         (
             "no kid and several keys",
             p256.token_with(r#"{"alg":"RS256"}"#, &text),
@@ -370,11 +372,18 @@ async fn forged_tokens_are_refused() {
     ];
     for (what, token, code) in &cases {
         let answer = whoami(&app, token).await;
-        let answer = answer.refuses(401, code);
-        assert!(
-            answer.header("www-authenticate").contains("invalid_token"),
-            "{what}"
-        );
+        if *code == unknown {
+            let wait: u64 = answer
+                .refuses(503, code)
+                .header("retry-after")
+                .parse()
+                .unwrap();
+            assert!((3_000..=3_600).contains(&wait), "{what}: {wait}");
+        } else {
+            let answer = answer.refuses(401, code);
+            let challenge = answer.header("www-authenticate");
+            assert!(challenge.contains("invalid_token"), "{what}");
+        }
         assert!(
             !app.log().contains(token.as_str()),
             "{what}: no token in the log"
@@ -414,11 +423,99 @@ async fn keys_are_rotated() {
     issuer.publish(&[&new]);
     let unknown = Signer::p256("2026-3").token(&claims);
     app.until("the old key is gone", async |app| {
-        whoami(app, &unknown).await.refuses(401, "token_refused");
-        whoami(app, &before).await.status == 401
+        whoami(app, &unknown).await;
+        let old = whoami(app, &before).await.status;
+        assert!([200, 401, 503].contains(&old), "{old}");
+        old != 200
     })
     .await;
     whoami(&app, &after).await.is(200);
+    // An issuer that withdraws all that it has is not one that cannot be asked.
+    for (keys, why) in [
+        (json!([]), "no key that can verify"),
+        (
+            json!([{"kty": "oct", "k": "c2VjcmV0"}]),
+            "no key that can verify",
+        ),
+    ] {
+        issuer.put("/keys", &json!({ "keys": keys }));
+        app.until("no key is left", async |app| {
+            whoami(app, &unknown).await;
+            whoami(app, &after).await.status != 200
+        })
+        .await;
+        assert!(app.log().contains(why), "{}", app.log());
+        issuer.publish(&[&new]);
+        app.until("there is one again", async |app| {
+            whoami(app, &after).await.status == 200
+        })
+        .await;
+    }
+    let mut many = vec![new.jwk()];
+    many.extend((0..150).map(|_| old.jwk()));
+    issuer.put("/keys", &json!({ "keys": many }));
+    app.until("there are too many", async |app| {
+        whoami(app, &unknown).await;
+        app.log().contains("more keys than are taken")
+    })
+    .await;
+    whoami(&app, &after).await.is(200);
+}
+
+#[tokio::test]
+async fn strangers_do_not_have_a_new_key_refused() {
+    let (old, new) = (Signer::p256("2026-1"), Signer::ed25519("2026-2"));
+    let issuer = TestIssuer::start(&[&old]).await;
+    let app = hive(
+        &[issuer.settings("idp")],
+        &["auth.jwt.refresh_at_most_every=2s"],
+    )
+    .await;
+    let claims = issuer.claims("ada", "ops");
+    whoami(&app, &old.token(&claims)).await.is(200);
+    let (fresh, made_up) = (new.token(&claims), Signer::p256("x").token(&claims));
+    issuer.publish(&[&old, &new]);
+    app.until("the new key is known", async |app| {
+        whoami(app, &made_up).await;
+        let answer = whoami(app, &fresh).await;
+        if answer.status != 200 {
+            let wait = answer.refuses(503, "issuer_unavailable");
+            let wait: u64 = wait.header("retry-after").parse().unwrap();
+            assert!((1..=2).contains(&wait), "{wait}");
+            return false;
+        }
+        true
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn bad_tokens_lock_nobody_out() {
+    let signer = Signer::p256("e");
+    let issuer = TestIssuer::start(&[&signer]).await;
+    let settings = ["limits.address.per_second=1", "limits.address.burst=2"];
+    let app = hive(&[issuer.settings("idp")], &settings).await;
+    let claims = issuer.claims("ada", "ops");
+    whoami(&app, &signer.token(&claims)).await.is(200);
+    let forged = Signer::p256("e");
+    let floods = (0..200).map(|i| {
+        let token = forged.token(&changed(&claims, "jti", json!(i)));
+        let request = app.request_as(&token, Method::GET, WHOAMI);
+        tokio::spawn(async move { request.send().await.unwrap().status().as_u16() })
+    });
+    let floods: Vec<_> = floods.collect();
+    for i in 0..20 {
+        let token = signer.token(&changed(&claims, "jti", json!(format!("good {i}"))));
+        whoami(&app, &token).await.is(200);
+        app.get(WHOAMI).await.is(200);
+    }
+    let mut limited = 0;
+    for one in floods {
+        let status = one.await.unwrap();
+        assert!([401, 429].contains(&status), "{status}");
+        limited += usize::from(status == 429);
+    }
+    assert!(limited > 100, "{limited}");
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::{
     issuer::{Signer, TestIssuer, now},
-    support::{Answer, TestApp, task},
+    support::{Answer, TestApp, all_events, store_in, task},
 };
 
 const SESSION: &str = "/api/v1/auth/session";
@@ -487,4 +487,69 @@ async fn no_secret_is_kept_with_what_opened_a_session() {
         let expected: String = expected.trim().chars().take(256).collect();
         assert_eq!(shown, expected);
     }
+}
+
+#[tokio::test]
+async fn a_session_ends_with_what_its_token_rests_on() {
+    let (kept, withdrawn) = (Signer::ed25519("kept"), Signer::p256("withdrawn"));
+    let issuer = TestIssuer::start(&[&kept, &withdrawn]).await;
+    let with = |idp: &Value| {
+        let issuers = format!("auth.issuers={}", Value::from(vec![idp.clone()]));
+        let settings = [
+            "bots.seed=[]",
+            "limits.enabled=false",
+            "auth.jwt.allow_http_on_loopback=true",
+            "auth.jwt.refresh_every=1s",
+            "auth.jwt.refresh_at_most_every=1s",
+            &issuers,
+        ];
+        settings.map(str::to_owned)
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let settings = with(&issuer.settings("idp"));
+    let mut app = TestApp::start_in(&data, &settings.each_ref().map(|s| &**s)).await;
+    let claims = issuer.claims("ada", "ops");
+    let stays = log_in(&app, &kept.token(&claims)).await;
+    let goes = log_in(&app, &withdrawn.token(&claims)).await;
+    goes.get(&app, WHOAMI).await.is(200);
+    issuer.publish(&[&kept]);
+    app.until("the key is withdrawn", async |app| {
+        goes.get(app, WHOAMI).await.status != 200
+    })
+    .await;
+    goes.get(&app, WHOAMI).await.refuses(401, "session_over");
+    stays.get(&app, WHOAMI).await.is(200);
+    assert!(app.stop().success());
+
+    // After a restart it is open still, as soon as the keys are there.
+    let mut app = TestApp::start_in(&data, &settings.each_ref().map(|s| &**s)).await;
+    app.until("the keys are known", async |app| {
+        let answer = stays.get(app, WHOAMI).await;
+        assert!([200, 503].contains(&answer.status), "{answer:?}");
+        answer.status == 200
+    })
+    .await;
+    assert!(app.stop().success());
+
+    let mut idp = issuer.settings("idp");
+    idp["roles"]["ops"] = json!("viewer");
+    let settings = with(&idp);
+    let mut app = TestApp::start_in(&data, &settings.each_ref().map(|s| &**s)).await;
+    app.until("the keys are known", async |app| {
+        stays.get(app, WHOAMI).await.status != 503
+    })
+    .await;
+    stays.get(&app, WHOAMI).await.refuses(401, "session_over");
+    // What ends is written at the latest when the hive does.
+    assert!(app.stop().success());
+    let events = all_events(&store_in(&data)).await;
+    let ended = events
+        .iter()
+        .map(|event| serde_json::to_value(event).unwrap());
+    let reasons: Vec<_> = ended
+        .filter(|event| event["action"] == "login.ended")
+        .map(|event| event["details"]["reason"].clone())
+        .collect();
+    assert_eq!(reasons, ["withdrawn", "withdrawn"]);
 }

@@ -11,7 +11,7 @@ mod role;
 
 pub use denials::{Denial, Denials};
 pub use jwt::{
-    Algorithm, Issuers, JwksError, KeySet, MAX_TOKEN_BYTES, TokenError, looks_like_a_token,
+    Algorithm, Basis, Issuers, JwksError, KeySet, MAX_TOKEN_BYTES, TokenError, looks_like_a_token,
 };
 pub(crate) use jwt::{Fetcher, Issuer};
 pub use key::{ApiKey, KeyError};

@@ -160,7 +160,8 @@ impl Hive {
     }
 
     /// Who comes with this key or token. Waits only for the keys of the issuer of a
-    /// token whose key is not known.
+    /// token whose key is not known; and, from a `crowd`, for the turn of a token that
+    /// was not seen before, so that many bad ones take one processor at most.
     ///
     /// # Errors
     /// As [`Self::authenticate`].
@@ -168,11 +169,13 @@ impl Hive {
         &self,
         text: &str,
         from: Option<IpAddr>,
+        crowd: bool,
     ) -> Result<Principal, Denied> {
         if !looks_like_a_token(text) {
             return self.authenticate(text, from);
         }
-        let who = self.inner.issuers.authenticate(text, Timestamp::now());
+        let issuers = &self.inner.issuers;
+        let who = issuers.authenticate(text, crowd, Timestamp::now());
         who.await.map_err(|error| Denied::stranger(error.into()))
     }
 
@@ -185,11 +188,22 @@ impl Hive {
         let now = Timestamp::now();
         match &who.via {
             Via::Key(_) => self.inner.keyring.still(who, from, now),
-            Via::Token { expires_at, .. } if *expires_at > now => Ok(who.clone()),
-            Via::Token { .. } => Err(Denied {
-                user: Some(who.user.clone()),
-                ..Denied::stranger(TokenError::Expired.into())
-            }),
+            Via::Token {
+                issuer,
+                expires_at,
+                basis,
+            } => {
+                let why = match self.inner.issuers.still(issuer, Some(basis)) {
+                    _ if *expires_at <= now => TokenError::Expired,
+                    Ok(true) => return Ok(who.clone()),
+                    Ok(false) => TokenError::Key,
+                    Err(unknown) => unknown,
+                };
+                Err(Denied {
+                    user: Some(who.user.clone()),
+                    ..Denied::stranger(why.into())
+                })
+            }
             Via::Login { id, .. } => self.login_still(*id, from, now),
             // The listener knows how long it stands.
             Via::Certificate => Ok(who.clone()),

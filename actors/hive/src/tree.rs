@@ -60,6 +60,7 @@ impl Parts {
             keyring: self.keyring.clone(),
             denials: self.denials.clone(),
             logins: self.logins.clone(),
+            issuers: self.issuers.clone(),
         }
     }
 }
@@ -139,9 +140,10 @@ pub(crate) fn declare(parts: &Parts) -> Declared {
         .child(permanent(retention_spec))
         .child(permanent(access_spec));
     if !parts.config.auth.issuers.is_empty() {
-        let (issuers, jwt) = (parts.issuers.clone(), parts.config.auth.jwt.clone());
+        let (issuers, keyring) = (parts.issuers.clone(), parts.keyring.clone());
+        let jwt = parts.config.auth.jwt.clone();
         let (spec, _) = child("issuer-keys", move || {
-            KeyFetcher::start(issuers.clone(), jwt.clone())
+            KeyFetcher::start(issuers.clone(), keyring.clone(), jwt.clone())
         });
         core = core.child(permanent(spec));
     }

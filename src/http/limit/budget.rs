@@ -2,7 +2,10 @@
 
 use std::{
     num::{NonZeroU16, NonZeroU32},
-    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -10,7 +13,7 @@ use actix_web::http::header::HeaderValue;
 use deia_hive::config::Rate;
 use governor::{
     NotUntil, Quota, RateLimiter,
-    clock::{Clock, DefaultClock},
+    clock::{Clock, DefaultClock, Reference},
     middleware::{StateInformationMiddleware, StateSnapshot},
     nanos::Nanos,
     state::{InMemoryState, NotKeyed, StateStore, keyed::DashMapStateStore},
@@ -33,6 +36,9 @@ const COUNT_EVERY: Duration = Duration::from_millis(100);
 pub(super) struct Shared {
     policy: Policy,
     limiter: Limiter<Slots>,
+    /// Those of the limiter.
+    slots: Slots,
+    started: <DefaultClock as Clock>::Instant,
 }
 
 /// A budget for each caller, and shared ones for those who are too many.
@@ -48,7 +54,8 @@ pub(super) struct Exact {
 }
 
 /// So many budgets, 8 bytes each.
-struct Slots(Box<[InMemoryState]>);
+#[derive(Clone)]
+struct Slots(Arc<[InMemoryState]>);
 
 impl StateStore for Slots {
     type Key = u64;
@@ -108,10 +115,27 @@ impl Shared {
         let policy = Policy::new(name, rate);
         let slots = (0..slots.get()).map(|_| InMemoryState::default());
         let slots = Slots(slots.collect());
+        let clock = DefaultClock::default();
         Self {
-            limiter: RateLimiter::new(policy.quota(), slots, DefaultClock::default()),
+            started: clock.now(),
+            limiter: RateLimiter::new(policy.quota(), slots.clone(), clock),
+            slots,
             policy,
         }
+    }
+
+    /// Whether nothing is left of it. Takes nothing.
+    pub(super) fn is_over(&self, key: u64) -> bool {
+        // What is kept is when all is back (GCRA), since the limiter was made.
+        let look = |back: Option<Nanos>| Err::<((), Nanos), _>(back);
+        let back = match self.slots.measure_and_replace(&key, look) {
+            Err(Some(back)) => back.as_u64(),
+            _ => return false,
+        };
+        let now = Reference::duration_since(&self.limiter.clock().now(), self.started);
+        let each = 1_000_000_000 / u64::from(self.policy.rate);
+        let but_one = u64::from(self.policy.burst - 1) * each;
+        back > now.as_u64().saturating_add(but_one)
     }
 
     pub(super) fn take(&self, key: u64) -> Standing {

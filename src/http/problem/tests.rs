@@ -109,7 +109,10 @@ fn errors_of_the_hive_have_their_codes() {
         (TokenError::Signature.into(), Code::TokenRefused),
         (TokenError::Expired.into(), Code::TokenExpired),
         (TokenError::NoRole.into(), Code::TokenWithoutRole),
-        (TokenError::Unavailable.into(), Code::IssuerUnavailable),
+        (
+            TokenError::Unavailable(Duration::ZERO).into(),
+            Code::IssuerUnavailable,
+        ),
         (AuthError::UserInactive, Code::UserInactive),
         (AuthError::Address, Code::AddressNotAllowed),
     ] {

@@ -10,9 +10,9 @@ use actix::{Actor, ActorFutureExt, AsyncContext, WrapFuture};
 use deia_supervision::Context;
 
 use crate::{
-    auth::{Denials, Keyring, Logins},
+    auth::{Denials, Issuers, Keyring, Logins},
     ledger::{AccessCommand, Command, Ledger, LoginCommand, StoreError},
-    model::{LoginEnd, Timestamp},
+    model::{LoginEnd, LoginRecord, OpenedWith, Timestamp},
 };
 
 /// How often refusals are looked at.
@@ -25,6 +25,7 @@ pub(crate) struct AccessNotes {
     pub(crate) keyring: Arc<Keyring>,
     pub(crate) denials: Arc<Denials>,
     pub(crate) logins: Arc<Logins>,
+    pub(crate) issuers: Arc<Issuers>,
 }
 
 impl AccessNotes {
@@ -74,15 +75,25 @@ impl AccessNotes {
             apply(LoginCommand::Seen(seen)).await?;
         }
         let over = self.logins.over(Timestamp::now());
-        if !over.is_empty() {
-            let end = LoginCommand::End {
-                logins: over,
-                why: LoginEnd::Expired,
-                actor: "deia".into(),
-            };
-            apply(end).await?;
+        let baseless = self.logins.those(|login| self.is_baseless(login));
+        for (logins, why) in [(over, LoginEnd::Expired), (baseless, LoginEnd::Withdrawn)] {
+            if !logins.is_empty() {
+                let actor = "deia".into();
+                apply(LoginCommand::End { logins, why, actor }).await?;
+            }
         }
         Ok(())
+    }
+
+    /// Whether it was opened with a token that would not be taken any more.
+    fn is_baseless(&self, login: &LoginRecord) -> bool {
+        match &login.info.opened_with {
+            OpenedWith::Key(_) => false,
+            OpenedWith::Token { issuer, .. } => {
+                let still = self.issuers.still(issuer, login.basis.as_ref());
+                still == Ok(false)
+            }
+        }
     }
 }
 

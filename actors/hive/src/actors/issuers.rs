@@ -6,7 +6,7 @@ use actix::{Actor, AsyncContext, WrapFuture};
 use deia_supervision::{Context, StartError};
 
 use crate::{
-    auth::{Fetcher, Issuer, Issuers},
+    auth::{Fetcher, Issuer, Issuers, Keyring},
     config::JwtSettings,
 };
 
@@ -14,17 +14,26 @@ use crate::{
 /// What it has fetched outlives it.
 pub(crate) struct KeyFetcher {
     issuers: Arc<Issuers>,
+    keyring: Arc<Keyring>,
     fetcher: Fetcher,
 }
 
 impl KeyFetcher {
-    pub(crate) async fn start(issuers: Arc<Issuers>, jwt: JwtSettings) -> Result<Self, StartError> {
+    pub(crate) async fn start(
+        issuers: Arc<Issuers>,
+        keyring: Arc<Keyring>,
+        jwt: JwtSettings,
+    ) -> Result<Self, StartError> {
         // It reads the certificates that this machine trusts.
         let made = tokio::task::spawn_blocking(move || Fetcher::new(&jwt)).await;
         let fetcher = made
             .map_err(StartError::failed)?
             .map_err(StartError::failed)?;
-        Ok(Self { issuers, fetcher })
+        Ok(Self {
+            issuers,
+            keyring,
+            fetcher,
+        })
     }
 }
 
@@ -33,22 +42,25 @@ impl Actor for KeyFetcher {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         for issuer in self.issuers.iter() {
-            let keeping = keep(issuer.clone(), self.fetcher.clone());
+            let keeping = keep(issuer.clone(), self.keyring.clone(), self.fetcher.clone());
             ctx.spawn(keeping.into_actor(self));
         }
     }
 }
 
 /// One issuer, for ever. Each has its own: one that hangs holds up no other.
-async fn keep(issuer: Arc<Issuer>, fetcher: Fetcher) {
+async fn keep(issuer: Arc<Issuer>, keyring: Arc<Keyring>, fetcher: Fetcher) {
     loop {
         issuer.due().await;
         let attempt = issuer.begin();
         let name = &issuer.settings.name;
         match fetcher.keys(&issuer.settings, &issuer.jwt).await {
-            Ok(keys) => {
-                if let Some(keys) = issuer.replace(keys) {
-                    tracing::info!(issuer = name, keys, "has new keys of the issuer");
+            Ok(set) => {
+                let is_cut = set.is_cut;
+                if let Some(keys) = issuer.replace(set) {
+                    tell(name, keys, is_cut);
+                    // Who came with a key that is gone has to go.
+                    keyring.announce();
                 }
             }
             Err(error) => {
@@ -61,6 +73,23 @@ async fn keep(issuer: Arc<Issuer>, fetcher: Fetcher) {
             }
         }
         drop(attempt);
+    }
+}
+
+fn tell(issuer: &str, keys: usize, is_cut: bool) {
+    if is_cut {
+        tracing::warn!(
+            issuer,
+            keys,
+            "has more keys than are taken: the rest is left out"
+        );
+    } else if keys == 0 {
+        tracing::warn!(
+            issuer,
+            "has no key that can verify a signature any more: its tokens are refused"
+        );
+    } else {
+        tracing::info!(issuer, keys, "has new keys of the issuer");
     }
 }
 

@@ -123,6 +123,14 @@ struct Seen {
 }
 
 impl Entry {
+    /// As it is stored, but as of now.
+    fn record(&self) -> LoginRecord {
+        LoginRecord {
+            info: self.info(),
+            ..self.login.clone()
+        }
+    }
+
     /// What listings show, as of now.
     fn info(&self) -> Login {
         Login {
@@ -192,7 +200,7 @@ impl Logins {
     /// # Errors
     /// [`AuthError::SessionOver`]: there is none, or it is over, or the secret is
     /// another; which of these is not told.
-    pub fn find(&self, cookie: &LoginCookie, now: Timestamp) -> Result<Login, AuthError> {
+    pub fn find(&self, cookie: &LoginCookie, now: Timestamp) -> Result<LoginRecord, AuthError> {
         let open = self.open.load();
         let entry = open.get(&cookie.id).ok_or(AuthError::SessionOver)?;
         let same: bool = cookie
@@ -203,7 +211,7 @@ impl Logins {
         if !same || !info.is_open(entry.last_seen(), self.idle_timeout_ms, now) {
             return Err(AuthError::SessionOver);
         }
-        Ok(entry.info())
+        Ok(entry.record())
     }
 
     /// Notes that it was used: who was let in with it was.
@@ -216,14 +224,14 @@ impl Logins {
     }
 
     /// The session of that id, if it is open; it is not used by this.
-    pub fn get(&self, id: LoginId, now: Timestamp) -> Option<Login> {
+    pub fn get(&self, id: LoginId, now: Timestamp) -> Option<LoginRecord> {
         let open = self.open.load();
         let entry = open.get(&id)?;
         let is_open = entry
             .login
             .info
             .is_open(entry.last_seen(), self.idle_timeout_ms, now);
-        is_open.then(|| entry.info())
+        is_open.then(|| entry.record())
     }
 
     /// The open sessions of a user, oldest first.
@@ -237,6 +245,13 @@ impl Logins {
             .collect();
         found.sort_by_key(|login| login.id);
         found
+    }
+
+    /// Those of which that is so.
+    pub fn those(&self, is: impl Fn(&LoginRecord) -> bool) -> Vec<LoginId> {
+        let open = self.open.load();
+        let those = open.values().filter(|entry| is(&entry.login));
+        those.map(|entry| entry.login.info.id).collect()
     }
 
     /// Those that are over and still there.
@@ -288,6 +303,7 @@ mod tests {
                 user_agent: None,
             },
             secret_sha256: cookie.secret_sha256(),
+            basis: None,
         }
     }
 
@@ -318,7 +334,7 @@ mod tests {
         let find = |cookie: &LoginCookie, now| {
             let found = logins.find(cookie, at(now))?;
             logins.note_use(cookie.id(), at(now));
-            Ok(found.user)
+            Ok(found.info.user)
         };
         // Who only looks does not use it.
         logins.find(&bob, at(5_000)).unwrap();
@@ -333,7 +349,7 @@ mod tests {
         // A reload with what is stored does not forget the use.
         logins.replace(vec![record(&ada, "ada")]);
         assert_eq!(
-            logins.get(ada.id(), at(18_000)).unwrap().last_seen_at,
+            logins.get(ada.id(), at(18_000)).unwrap().info.last_seen_at,
             at(9_000)
         );
         for now in (18_000..100_000).step_by(9_000) {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Permission, Permissions, Role};
+use super::{Basis, Permission, Permissions, Role};
 use crate::model::{BotName, KeyId, KeyRecord, LoginId, TaskFilter, Timestamp};
 
 /// Who is asking.
@@ -33,6 +33,8 @@ pub enum Via {
         issuer: Arc<str>,
         /// From when on it is refused.
         expires_at: Timestamp,
+        /// What it rests on.
+        basis: Basis,
     },
     /// The cookie of a session in a browser.
     Login {

@@ -1,6 +1,6 @@
 //! Sessions in browsers.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use super::{Hive, tasks::unexpected};
 use crate::{
@@ -41,14 +41,18 @@ impl Hive {
         let now = Timestamp::now();
         let lifetime = u64::try_from(settings.lifetime.as_millis()).unwrap_or(u64::MAX);
         let by_lifetime = now.plus_millis(lifetime);
-        let (opened_with, expires_at) = match &who.via {
-            Via::Key(key) => (OpenedWith::Key(*key), by_lifetime),
-            Via::Token { issuer, expires_at } => {
+        let (opened_with, expires_at, basis) = match &who.via {
+            Via::Key(key) => (OpenedWith::Key(*key), by_lifetime, None),
+            Via::Token {
+                issuer,
+                expires_at,
+                basis,
+            } => {
                 let token = OpenedWith::Token {
                     issuer: issuer.to_string(),
                     role: who.role,
                 };
-                (token, by_lifetime.min(*expires_at))
+                (token, by_lifetime.min(*expires_at), Some(*basis))
             }
             Via::Login { id, .. } => return Err(no_such(*id)),
             Via::Certificate => return Err(none_here()),
@@ -65,10 +69,11 @@ impl Hive {
             user_agent: user_agent.map(|text| text.chars().take(USER_AGENT_MAX).collect()),
         };
         let command = LoginCommand::Open {
-            login: LoginRecord {
+            login: Box::new(LoginRecord {
                 info: login.clone(),
                 secret_sha256: cookie.secret_sha256(),
-            },
+                basis,
+            }),
             max_per_user: settings.max_per_user,
             max: settings.max,
             dedup,
@@ -107,10 +112,13 @@ impl Hive {
     /// Who acts in an open session: who would with what it was opened with.
     fn login_principal(
         &self,
-        login: &Login,
+        login: &LoginRecord,
         from: Option<IpAddr>,
         now: Timestamp,
     ) -> Result<Principal, Denied> {
+        let LoginRecord {
+            info: login, basis, ..
+        } = login;
         let opened = match &login.opened_with {
             OpenedWith::Key(key) => {
                 let holder = self.inner.keyring.holder(*key, from, now);
@@ -120,22 +128,30 @@ impl Hive {
                     _ => denied,
                 })?
             }
-            OpenedWith::Token { issuer, .. } if !self.inner.issuers.has(issuer) => {
-                return Err(Denied {
-                    user: Some(login.user.as_str().into()),
-                    ..Denied::stranger(AuthError::SessionOver)
-                });
+            OpenedWith::Token { issuer, role } => {
+                let user: Arc<str> = login.user.as_str().into();
+                let why = match self.inner.issuers.still(issuer, basis.as_ref()) {
+                    Ok(true) => None,
+                    Ok(false) => Some(AuthError::SessionOver),
+                    Err(unknown) => Some(unknown.into()),
+                };
+                if let Some(why) = why {
+                    return Err(Denied {
+                        user: Some(user),
+                        ..Denied::stranger(why)
+                    });
+                }
+                Principal {
+                    user,
+                    role: *role,
+                    permissions: role.permissions(),
+                    bot: None,
+                    via: Via::Login {
+                        id: login.id,
+                        key: None,
+                    },
+                }
             }
-            OpenedWith::Token { role, .. } => Principal {
-                user: login.user.as_str().into(),
-                role: *role,
-                permissions: role.permissions(),
-                bot: None,
-                via: Via::Login {
-                    id: login.id,
-                    key: None,
-                },
-            },
         };
         let key = opened.key();
         let via = Via::Login { id: login.id, key };
@@ -152,7 +168,7 @@ impl Hive {
             Via::Key(_) | Via::Token { .. } | Via::Certificate => return Err(none_here()),
         };
         let found = self.inner.logins.get(id, Timestamp::now());
-        found.ok_or_else(|| no_such(id))
+        found.map(|login| login.info).ok_or_else(|| no_such(id))
     }
 
     /// The open sessions of somebody, oldest first.

@@ -47,6 +47,7 @@ impl Hive {
             keyring: inner.keyring.clone(),
             denials: inner.denials.clone(),
             logins: inner.logins.clone(),
+            issuers: inner.issuers.clone(),
         };
         let writing = async {
             notes.write_uses().await;

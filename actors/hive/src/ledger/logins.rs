@@ -10,7 +10,7 @@ pub enum LoginCommand {
     /// longest ago ends.
     Open {
         /// The session.
-        login: LoginRecord,
+        login: Box<LoginRecord>,
         /// Sessions of one user at most.
         max_per_user: u32,
         /// Sessions of all users at most.

@@ -12,6 +12,9 @@ pub struct LoginRecord {
     pub info: Login,
     /// SHA-256 of the secret part of the cookie.
     pub secret_sha256: [u8; 32],
+    /// What the token that it was opened with rests on: a key and the settings of
+    /// its issuer, as a hash.
+    pub basis: Option<[u8; 32]>,
 }
 
 /// What is shown of a session in a browser.
@@ -69,6 +72,8 @@ pub enum LoginEnd {
     Displaced,
     /// It was idle, or had its time.
     Expired,
+    /// The key or the issuer of the token that it was opened with is not valid any more.
+    Withdrawn,
 }
 
 impl LoginEnd {
@@ -79,6 +84,7 @@ impl LoginEnd {
             Self::LoggedOutEverywhere => "logged_out_everywhere",
             Self::Displaced => "displaced",
             Self::Expired => "expired",
+            Self::Withdrawn => "withdrawn",
         }
     }
 }

@@ -17,7 +17,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 
 use super::{
     cache::{Cache, Known, fingerprint},
-    jwks::KeySet,
+    jwks::{Basis, KeySet, hash},
     token::{Token, TokenError},
     verify::{Rules, Verified, verify},
 };
@@ -35,6 +35,8 @@ const MAX_WAITING: usize = 64;
 pub struct Issuers {
     issuers: Vec<Arc<Issuer>>,
     known: Cache,
+    /// Of those who are beyond their budget, one has a signature checked at a time.
+    crowd: Semaphore,
 }
 
 /// One of them.
@@ -43,6 +45,7 @@ pub(crate) struct Issuer {
     pub(crate) settings: IssuerSettings,
     pub(crate) jwt: JwtSettings,
     name: Arc<str>,
+    settings_sha256: [u8; 32],
     keys: ArcSwapOption<Fetched>,
     editions: AtomicU64,
     gate: Mutex<Gate>,
@@ -57,7 +60,10 @@ struct Fetched {
     set: KeySet,
     /// Another number whenever the set is another.
     edition: u64,
+    /// When they were asked for.
     at: Instant,
+    /// What tokens by these keys rest on.
+    bases: Vec<Basis>,
 }
 
 /// When keys were asked for.
@@ -106,6 +112,7 @@ impl Issuers {
         Self {
             issuers: issuers.iter().map(issuer).collect(),
             known: Cache::new(jwt.max_verified as usize),
+            crowd: Semaphore::new(1),
         }
     }
 
@@ -114,19 +121,32 @@ impl Issuers {
         self.issuers.iter()
     }
 
-    /// Whether there is one of that name.
-    pub fn has(&self, name: &str) -> bool {
-        self.issuers
-            .iter()
-            .any(|issuer| issuer.settings.name == name)
+    /// Whether a token of the issuer of that name that rested on that would be taken
+    /// still, as far as its issuer goes.
+    ///
+    /// # Errors
+    /// [`TokenError::Unavailable`] while that is not known.
+    pub fn still(&self, name: &str, basis: Option<&Basis>) -> Result<bool, TokenError> {
+        let mut issuers = self.issuers.iter();
+        let Some(issuer) = issuers.find(|issuer| *issuer.name == *name) else {
+            return Ok(false);
+        };
+        let current = issuer.current().ok_or_else(|| issuer.unavailable())?;
+        Ok(basis.is_some_and(|basis| current.bases.contains(basis)))
     }
 
     /// Who comes with this token. A token that was good before costs a look; only
-    /// one of a key that is not known waits.
+    /// one of a key that is not known waits, and one that was not good before, when
+    /// it comes from a `crowd`: such signatures are checked one at a time.
     ///
     /// # Errors
     /// [`TokenError`]
-    pub async fn authenticate(&self, text: &str, now: Timestamp) -> Result<Principal, TokenError> {
+    pub async fn authenticate(
+        &self,
+        text: &str,
+        crowd: bool,
+        now: Timestamp,
+    ) -> Result<Principal, TokenError> {
         let fingerprint = fingerprint(text);
         if let Some(known) = self.known.get(&fingerprint, now) {
             let issuer = &self.issuers[known.issuer];
@@ -143,11 +163,17 @@ impl Issuers {
             .position(named)
             .ok_or(TokenError::Issuer)?;
         let issuer = &self.issuers[place];
-        let (who, edition) = match issuer.check(&token, now) {
-            Err(TokenError::Key | TokenError::Unavailable) => {
+        let (who, edition) = match self.check(issuer, &token, crowd, now).await {
+            Err(TokenError::Key | TokenError::Unavailable(_)) => {
+                let asked_at = Instant::now();
                 issuer.wait_for_keys().await?;
-                // They may have come meanwhile in any case.
-                issuer.check(&token, now)?
+                match self.check(issuer, &token, crowd, now).await {
+                    // Older keys do not tell that there is no such key now.
+                    Err(TokenError::Key) if !issuer.was_fetched_since(asked_at) => {
+                        return Err(issuer.unavailable());
+                    }
+                    other => other?,
+                }
             }
             other => other?,
         };
@@ -159,12 +185,39 @@ impl Issuers {
         self.known.put(fingerprint, known, now);
         Ok(issuer.principal(who))
     }
+
+    async fn check(
+        &self,
+        issuer: &Issuer,
+        token: &Token<'_>,
+        crowd: bool,
+        now: Timestamp,
+    ) -> Result<(Verified, u64), TokenError> {
+        // It is never closed.
+        let _turn = match crowd {
+            true => self.crowd.acquire().await.ok(),
+            false => None,
+        };
+        issuer.check(token, now)
+    }
+}
+
+/// A hash of what decides who a token of that issuer stands for. Where its keys are
+/// does not.
+fn settings_sha256(settings: &IssuerSettings) -> [u8; 32] {
+    let settings = IssuerSettings {
+        jwks_url: None,
+        ..settings.clone()
+    };
+    // Plain fields, in one order: they are written always.
+    hash(&[&serde_json::to_vec(&settings).unwrap_or_default()])
 }
 
 impl Issuer {
     fn new(settings: IssuerSettings, jwt: JwtSettings) -> Self {
         Self {
             name: settings.name.as_str().into(),
+            settings_sha256: settings_sha256(&settings),
             settings,
             jwt,
             keys: ArcSwapOption::empty(),
@@ -185,6 +238,7 @@ impl Issuer {
             via: Via::Token {
                 issuer: self.name.clone(),
                 expires_at: who.expires_at,
+                basis: who.basis,
             },
         }
     }
@@ -200,31 +254,48 @@ impl Issuer {
         if !self.settings.algorithms.contains(&token.algorithm) {
             return Err(TokenError::Algorithm);
         }
-        let fetched = self.current().ok_or(TokenError::Unavailable)?;
+        let fetched = self.current().ok_or_else(|| self.unavailable())?;
         let rules = Rules {
             issuer: &self.settings,
+            settings_sha256: &self.settings_sha256,
             jwt: &self.jwt,
         };
         Ok((verify(token, rules, &fetched.set, now)?, fetched.edition))
     }
 
-    /// Asks for the keys, and waits until they were fetched, or could not be;
-    /// not at all when it is too soon to ask again.
+    /// Whether its keys are as they were at that time or later.
+    fn was_fetched_since(&self, time: Instant) -> bool {
+        self.keys
+            .load()
+            .as_ref()
+            .is_some_and(|keys| keys.at >= time)
+    }
+
+    /// That it cannot be asked now, and when it can.
+    fn unavailable(&self) -> TokenError {
+        let gate = *self.gate();
+        let rest = gate.due_in(None, Instant::now(), &self.jwt);
+        TokenError::Unavailable(if gate.in_flight { Duration::ZERO } else { rest })
+    }
+
+    /// Asks for the keys, and waits until they were fetched, or could not be.
+    /// Refuses when it is too soon to ask again: a stranger who makes up names of
+    /// keys shall not have the key that is new refused for good.
     async fn wait_for_keys(&self) -> Result<(), TokenError> {
         let mut rounds = self.rounds.subscribe();
         let gate = *self.gate();
         if !gate.in_flight && !gate.is_open(Instant::now(), self.jwt.refresh_at_most_every) {
-            return Ok(());
+            return Err(self.unavailable());
         }
         let Ok(_place) = self.waiting.try_acquire() else {
-            return Err(TokenError::Unavailable);
+            return Err(self.unavailable());
         };
         self.asked.notify_one();
         // The actor may be between two lives.
         let patience = self.jwt.fetch_timeout + Duration::from_secs(1);
         match tokio::time::timeout(patience, rounds.changed()).await {
             Ok(_) => Ok(()),
-            Err(_) => Err(TokenError::Unavailable),
+            Err(_) => Err(self.unavailable()),
         }
     }
 
@@ -256,7 +327,8 @@ impl Issuer {
         Attempt(self)
     }
 
-    /// The keys were fetched. How many there are, if they are others than before.
+    /// The keys were fetched, in the attempt that began last. How many there are, if
+    /// they are others than before.
     pub(crate) fn replace(&self, set: KeySet) -> Option<usize> {
         let before = self.keys.load_full();
         let same = before.filter(|before| before.set == set);
@@ -265,9 +337,13 @@ impl Issuer {
             Some(before) => before.edition,
             None => self.editions.fetch_add(1, Ordering::Relaxed),
         };
-        let at = Instant::now();
-        self.keys
-            .store(Some(Arc::new(Fetched { set, edition, at })));
+        let fetched = Fetched {
+            bases: set.bases(&self.settings_sha256),
+            at: self.gate().last.unwrap_or_else(Instant::now),
+            set,
+            edition,
+        };
+        self.keys.store(Some(Arc::new(fetched)));
         changed.then_some(len)
     }
 

@@ -1,12 +1,18 @@
 //! The public keys of an issuer: a JWK Set (RFC 7517).
 
 use data_encoding::BASE64URL_NOPAD;
-use ring::signature::{RsaPublicKeyComponents, UnparsedPublicKey};
+use ring::{
+    digest::{Context, SHA256},
+    signature::{RsaPublicKeyComponents, UnparsedPublicKey},
+};
 use serde_json::{Map, Value};
 
-use super::algorithm::{Algorithm, Family};
+use super::{
+    algorithm::{Algorithm, Family},
+    token::TokenError,
+};
 
-/// Keys of a set that are looked at.
+/// Keys of a set that are taken.
 const MAX_KEYS: usize = 100;
 /// Bytes of a key's name.
 pub(super) const MAX_KID_BYTES: usize = 256;
@@ -19,18 +25,18 @@ pub enum JwksError {
     /// Not an object with an array `keys`.
     #[error("it is not a JWK Set")]
     Malformed,
-    /// Too many keys.
-    #[error("it has more than {MAX_KEYS} keys")]
-    TooMany,
-    /// No key that can verify anything here.
-    #[error("it has no key that can verify a signature")]
-    NoKeys,
 }
+
+/// What is signed and taken rests on: the key and the settings of its issuer, as a
+/// hash. Whoever has others has another.
+pub type Basis = [u8; 32];
 
 /// The keys of an issuer that can verify signatures.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeySet {
     keys: Vec<Key>,
+    /// Whether there were more than are taken.
+    pub(crate) is_cut: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +45,8 @@ struct Key {
     /// The only one that it is for, if it says so.
     algorithm: Option<Algorithm>,
     material: Material,
+    /// A hash of the material.
+    thumbprint: [u8; 32],
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,27 +61,20 @@ enum Material {
 
 impl KeySet {
     /// Reads a JWK Set. Keys that are symmetric, private, for encryption, of an
-    /// unknown kind or too weak are left out: sets have others for others.
+    /// unknown kind or too weak are left out: sets have others for others. What is
+    /// left may be nothing: an issuer may withdraw all that it has.
     ///
     /// # Errors
     /// [`JwksError`]
     pub fn parse(document: &[u8]) -> Result<Self, JwksError> {
         let document: Value = serde_json::from_slice(document).map_err(|_| JwksError::Malformed)?;
-        let listed = document
-            .get("keys")
-            .and_then(Value::as_array)
-            .ok_or(JwksError::Malformed)?;
-        if listed.len() > MAX_KEYS {
-            return Err(JwksError::TooMany);
-        }
-        let keys: Vec<_> = listed
-            .iter()
-            .filter_map(|jwk| jwk.as_object().and_then(key))
-            .collect();
-        match keys.is_empty() {
-            true => Err(JwksError::NoKeys),
-            false => Ok(Self { keys }),
-        }
+        let listed = document.get("keys").and_then(Value::as_array);
+        let listed = listed.ok_or(JwksError::Malformed)?.iter();
+        let mut usable = listed.filter_map(|jwk| jwk.as_object().and_then(key));
+        Ok(Self {
+            keys: usable.by_ref().take(MAX_KEYS).collect(),
+            is_cut: usable.next().is_some(),
+        })
     }
 
     /// How many there are.
@@ -81,21 +82,23 @@ impl KeySet {
         self.keys.len()
     }
 
-    /// Whether there is none; never of a set that was read.
+    /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
     }
 
-    /// Whether a signature by that algorithm was made with the key of that name;
-    /// `None`: there is no such key. Without a name it must be clear which key
-    /// is meant.
+    /// The thumbprint of the key of that name, when it made this signature by that
+    /// algorithm. Without a name it must be clear which key is meant.
+    ///
+    /// # Errors
+    /// [`TokenError::Key`]: there is no such key; [`TokenError::Signature`].
     pub(super) fn verify(
         &self,
         algorithm: Algorithm,
         kid: Option<&str>,
         signed: &[u8],
         signature: &[u8],
-    ) -> Option<bool> {
+    ) -> Result<[u8; 32], TokenError> {
         let fitting = || self.keys.iter().filter(|key| key.fits(algorithm));
         let named: Vec<_> = match kid {
             Some(kid) => fitting()
@@ -104,8 +107,44 @@ impl KeySet {
             None if fitting().count() == 1 => fitting().collect(),
             None => Vec::new(),
         };
+        if named.is_empty() {
+            return Err(TokenError::Key);
+        }
         let verifies = |key: &&Key| key.verifies(algorithm, signed, signature);
-        (!named.is_empty()).then(|| named.iter().any(verifies))
+        let signer = named.into_iter().find(verifies);
+        signer.map_or(Err(TokenError::Signature), |key| Ok(key.thumbprint))
+    }
+
+    /// What tokens by these keys rest on, for an issuer with settings of that hash.
+    pub(super) fn bases(&self, settings: &[u8; 32]) -> Vec<Basis> {
+        let of = |key: &Key| basis(settings, &key.thumbprint);
+        self.keys.iter().map(of).collect()
+    }
+}
+
+/// What a token rests on.
+pub(super) fn basis(settings: &[u8; 32], thumbprint: &[u8; 32]) -> Basis {
+    hash(&[settings, thumbprint])
+}
+
+/// A hash of these parts, and of where one ends and the next begins.
+pub(super) fn hash(parts: &[&[u8]]) -> [u8; 32] {
+    let mut context = Context::new(&SHA256);
+    for part in parts {
+        context.update(&(part.len() as u64).to_le_bytes());
+        context.update(part);
+    }
+    let mut out = [0; 32];
+    out.copy_from_slice(context.finish().as_ref());
+    out
+}
+
+impl Material {
+    fn thumbprint(&self) -> [u8; 32] {
+        match self {
+            Self::Rsa { n, e } => hash(&[b"RSA", n, e]),
+            Self::Curve(family, point) => hash(&[b"curve", &[*family as u8], point]),
+        }
     }
 }
 
@@ -172,6 +211,7 @@ fn key(jwk: &Map<String, Value>) -> Option<Key> {
     let key = Key {
         kid,
         algorithm,
+        thumbprint: material.thumbprint(),
         material,
     };
     // One that says it is for an algorithm of another kind of key is not for any.
@@ -252,26 +292,25 @@ mod tests {
     #[test]
     fn known_answers_of_the_rfcs() {
         let keys = set(&[rsa_key(), ec_key(), ed_key()]).unwrap();
+        let mut thumbprints = std::collections::HashSet::new();
         for (algorithm, kid, signed, signature) in vectors() {
             let mut signature = BASE64URL_NOPAD.decode(signature.as_bytes()).unwrap();
             let check = |kid, algorithm, signature: &[u8]| {
                 keys.verify(algorithm, kid, signed.as_bytes(), signature)
             };
-            assert_eq!(check(Some(kid), algorithm, &signature), Some(true), "{kid}");
+            let thumbprint = check(Some(kid), algorithm, &signature).unwrap();
+            assert!(thumbprints.insert(thumbprint), "each has its own");
             assert_eq!(
                 check(None, algorithm, &signature),
-                Some(true),
+                Ok(thumbprint),
                 "the only one"
             );
-            assert_eq!(check(Some("x"), algorithm, &signature), None);
-            assert_eq!(check(Some(kid), Algorithm::Es384, &signature), None);
+            let (unknown, wrong) = (Err(TokenError::Key), Err(TokenError::Signature));
+            assert_eq!(check(Some("x"), algorithm, &signature), unknown);
+            assert_eq!(check(Some(kid), Algorithm::Es384, &signature), unknown);
             signature[7] ^= 1;
-            assert_eq!(
-                check(Some(kid), algorithm, &signature),
-                Some(false),
-                "{kid}"
-            );
-            assert_eq!(check(Some(kid), algorithm, &[]), Some(false), "{kid}");
+            assert_eq!(check(Some(kid), algorithm, &signature), wrong, "{kid}");
+            assert_eq!(check(Some(kid), algorithm, &[]), wrong, "{kid}");
         }
     }
 
@@ -303,11 +342,8 @@ mod tests {
             with(ed_key(), "crv", json!("X25519")),
             with(ed_key(), "x", json!("AAAA")),
         ] {
-            assert_eq!(
-                set(std::slice::from_ref(&useless)),
-                Err(JwksError::NoKeys),
-                "{useless}"
-            );
+            let alone = set(std::slice::from_ref(&useless)).unwrap();
+            assert!(alone.is_empty(), "{useless}");
             assert_eq!(set(&[useless, ed_key()]).unwrap().len(), 1);
         }
     }
@@ -321,7 +357,7 @@ mod tests {
         let signature = BASE64URL_NOPAD.decode(signature.as_bytes()).unwrap();
         assert_eq!(
             keys.verify(*algorithm, Some(kid), signed.as_bytes(), &signature),
-            None
+            Err(TokenError::Key)
         );
     }
 
@@ -334,7 +370,7 @@ mod tests {
         let signature = BASE64URL_NOPAD.decode(signature.as_bytes()).unwrap();
         assert_eq!(
             keys.verify(*algorithm, None, signed.as_bytes(), &signature),
-            None
+            Err(TokenError::Key)
         );
     }
 
@@ -345,7 +381,6 @@ mod tests {
             ("[]", JwksError::Malformed),
             ("{\"keys\": 1}", JwksError::Malformed),
             ("<html>", JwksError::Malformed),
-            ("{\"keys\": []}", JwksError::NoKeys),
         ] {
             assert_eq!(
                 KeySet::parse(document.as_bytes()),
@@ -353,7 +388,15 @@ mod tests {
                 "{document}"
             );
         }
-        let many: Vec<_> = std::iter::repeat_with(ed_key).take(101).collect();
-        assert_eq!(set(&many), Err(JwksError::TooMany));
+    }
+
+    #[test]
+    fn the_first_hundred_usable_keys_are_taken() {
+        for (usable, taken, is_cut) in [(0, 0, false), (100, 100, false), (101, 100, true)] {
+            let mut keys = vec![json!({}); 50];
+            keys.extend(std::iter::repeat_with(ed_key).take(usable));
+            let keys = set(&keys).unwrap();
+            assert_eq!((keys.len(), keys.is_cut), (taken, is_cut), "{usable}");
+        }
     }
 }

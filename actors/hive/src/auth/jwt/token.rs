@@ -1,5 +1,7 @@
 //! A token, taken apart. Nothing in it is believed yet.
 
+use std::time::Duration;
+
 use data_encoding::BASE64URL_NOPAD;
 use serde_json::{Map, Value};
 
@@ -38,9 +40,9 @@ pub enum TokenError {
     /// Nothing in it gives a role.
     #[error("the token gives no role here")]
     NoRole,
-    /// The keys of its issuer are not known, and cannot be fetched now.
-    #[error("the keys of the issuer of the token cannot be fetched")]
-    Unavailable,
+    /// Its key is not known, and its issuer cannot be asked now; how long until then.
+    #[error("the key of the token is not known, and its issuer cannot be asked for it now")]
+    Unavailable(Duration),
 }
 
 /// A token, taken apart.

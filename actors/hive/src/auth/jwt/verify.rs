@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::{
-    jwks::KeySet,
+    jwks::{Basis, KeySet, basis},
     token::{Token, TokenError},
 };
 use crate::{
@@ -24,6 +24,8 @@ const BY_POWER: [Role; 4] = [Role::Admin, Role::Operator, Role::Viewer, Role::Ex
 pub(super) struct Rules<'a> {
     /// Of its issuer.
     pub(super) issuer: &'a IssuerSettings,
+    /// A hash of what of that decides who a token stands for.
+    pub(super) settings_sha256: &'a [u8; 32],
     /// Of all issuers.
     pub(super) jwt: &'a JwtSettings,
 }
@@ -37,6 +39,8 @@ pub(super) struct Verified {
     pub(super) role: Role,
     /// From when on the token is refused.
     pub(super) expires_at: Timestamp,
+    /// What all this rests on.
+    pub(super) basis: Basis,
 }
 
 /// Checks a token whose `iss` is that issuer, with the keys of that issuer.
@@ -52,7 +56,11 @@ pub(super) fn verify(
     keys: &KeySet,
     now: Timestamp,
 ) -> Result<Verified, TokenError> {
-    let Rules { issuer, jwt } = rules;
+    let Rules {
+        issuer,
+        settings_sha256,
+        jwt,
+    } = rules;
     if !issuer.algorithms.contains(&token.algorithm) {
         return Err(TokenError::Algorithm);
     }
@@ -60,17 +68,14 @@ pub(super) fn verify(
         return Err(TokenError::Issuer);
     }
     let (signed, kid) = (token.signed.as_bytes(), token.kid.as_deref());
-    match keys.verify(token.algorithm, kid, signed, &token.signature) {
-        None => return Err(TokenError::Key),
-        Some(false) => return Err(TokenError::Signature),
-        Some(true) => {}
-    }
+    let thumbprint = keys.verify(token.algorithm, kid, signed, &token.signature)?;
     check_audience(token, &issuer.audiences)?;
     let expires_at = check_times(token, jwt, now)?;
     Ok(Verified {
         user: user(token, issuer)?,
         role: role(token, issuer)?,
         expires_at,
+        basis: basis(settings_sha256, &thumbprint),
     })
 }
 
@@ -227,7 +232,11 @@ mod tests {
         let signer = Signer::new(1);
         let text = signer.sign(&json!({"alg": "EdDSA", "kid": "k"}), claims);
         let jwt = Config::defaults().unwrap().auth.jwt;
-        let rules = Rules { issuer, jwt: &jwt };
+        let rules = Rules {
+            issuer,
+            settings_sha256: &[1; 32],
+            jwt: &jwt,
+        };
         let now = Timestamp::from_millis(NOW * 1_000);
         verify(&Token::parse(&text).unwrap(), rules, &signer.keys("k"), now)
     }
@@ -248,6 +257,10 @@ mod tests {
         let who = checked(&issuer(), &claims()).unwrap();
         assert_eq!((&*who.user, who.role), ("idp:ada", Role::External));
         assert_eq!(who.expires_at.as_millis(), (NOW + 300 + 30) * 1_000);
+        let bases = |settings| Signer::new(1).keys("another name").bases(settings);
+        assert_eq!([who.basis], *bases(&[1; 32]));
+        assert_ne!([who.basis], *bases(&[2; 32]));
+        assert_ne!([who.basis], *Signer::new(2).keys("k").bases(&[1; 32]));
     }
 
     #[test]
@@ -350,7 +363,11 @@ mod tests {
         let jwt = Config::defaults().unwrap().auth.jwt;
         let now = Timestamp::from_millis(NOW * 1_000);
         let check = |issuer: &IssuerSettings, text: &str, keys: &KeySet| {
-            let rules = Rules { issuer, jwt: &jwt };
+            let rules = Rules {
+                issuer,
+                settings_sha256: &[1; 32],
+                jwt: &jwt,
+            };
             verify(&Token::parse(text).unwrap(), rules, keys, now).map(|_| ())
         };
         let text = signer.sign(&json!({"alg": "EdDSA", "kid": "k"}), &claims());

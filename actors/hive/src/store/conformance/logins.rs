@@ -35,6 +35,7 @@ fn login(user: &str, opened_with: OpenedWith, last_seen: i64) -> LoginRecord {
             user_agent: None,
         },
         secret_sha256: [7; 32],
+        basis: None,
     }
 }
 
@@ -44,7 +45,7 @@ fn by_key(user: &str, last_seen: i64) -> LoginRecord {
 
 fn open(login: &LoginRecord) -> Command {
     Command::Login(LoginCommand::Open {
-        login: login.clone(),
+        login: Box::new(login.clone()),
         max_per_user: 2,
         max: 3,
         dedup: None,
@@ -54,7 +55,7 @@ fn open(login: &LoginRecord) -> Command {
 async fn a_repeated_request_opens_one_session(ledger: Ledger) {
     let once = |login: &LoginRecord, byte| {
         Command::Login(LoginCommand::Open {
-            login: login.clone(),
+            login: Box::new(login.clone()),
             max_per_user: 2,
             max: 3,
             dedup: Some(Dedup {
@@ -85,7 +86,8 @@ async fn sessions_are_opened_used_and_ended(ledger: Ledger) {
         issuer: "idp".into(),
         role: Role::Viewer,
     };
-    let (one, other) = (by_key("ada", 1), login("idp:bob", token, 1));
+    let (one, mut other) = (by_key("ada", 1), login("idp:bob", token, 1));
+    other.basis = Some([9; 32]);
     ledger.apply(open(&one)).await.unwrap();
     ledger.apply(open(&other)).await.unwrap();
     assert_eq!(ledger.logins().await.unwrap(), [one.clone(), other.clone()]);

@@ -59,8 +59,8 @@ fn open(
     tx.db
         .prepare_cached(
             "INSERT INTO logins (id, user, key_id, issuer, role, secret_sha256, created_at, last_seen_at,
-                                 expires_at, ip_address, user_agent)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+                                 expires_at, ip_address, user_agent, basis)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
         )?
         .execute(params![
             info.id.as_bytes(),
@@ -74,6 +74,7 @@ fn open(
             info.expires_at.as_millis(),
             info.ip_address,
             info.user_agent,
+            login.basis,
         ])?;
     if let Some(dedup) = dedup {
         idempotency::remember(tx, &info.user, dedup, &info.id)?;
@@ -132,7 +133,7 @@ fn of_user(db: &Connection, user: &str) -> rusqlite::Result<Vec<LoginId>> {
 pub(super) fn all(db: &Connection) -> rusqlite::Result<Vec<LoginRecord>> {
     db.prepare_cached(
         "SELECT id, user, key_id, issuer, role, secret_sha256, created_at, last_seen_at, expires_at,
-                ip_address, user_agent
+                ip_address, user_agent, basis
          FROM logins ORDER BY id",
     )?
     .query_map([], record)?
@@ -159,5 +160,6 @@ fn record(row: &Row<'_>) -> rusqlite::Result<LoginRecord> {
             user_agent: row.get(10)?,
         },
         secret_sha256: row.get(5)?,
+        basis: row.get(11)?,
     })
 }
