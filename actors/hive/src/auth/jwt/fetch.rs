@@ -49,7 +49,6 @@ impl Fetcher {
         let http = reqwest::Client::builder()
             .redirect(redirect::Policy::none())
             .no_proxy()
-            .timeout(jwt.fetch_timeout)
             .https_only(!jwt.allow_http_on_loopback)
             .pool_max_idle_per_host(0)
             .user_agent(concat!("deia/", env!("CARGO_PKG_VERSION")))
