@@ -83,15 +83,18 @@ async fn run(
         tracing::warn!(%address, "HTTP without TLS on this address: keys are readable on the way");
     }
     actix_rt::spawn(reload_on_hangup(signals.hangup()?, tls.clone()));
-    let front = move |hive: &Hive| http::front(hive, listener, tls);
+    let checked = restart.clone();
+    let front = move |hive: &Hive| {
+        // Before anybody can ask for one.
+        hive.allow_restart(Arc::new(move || checked.check()));
+        http::front(hive, listener, tls)
+    };
     let hive = tokio::select! {
         hive = Hive::start(config, Box::new(front)) => hive?,
         () = signals.next() => anyhow::bail!("stopped while starting"),
     };
     tracing::info!(%address, data_dir = %hive.config().data_dir.display(), "ready");
     announce(address, hive.config());
-    let checked = restart.clone();
-    hive.allow_restart(Arc::new(move || checked.check()));
     let gave_up = tokio::select! {
         reason = hive.ended() => reason,
         () = hive.restart_asked() => {

@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex, mpsc},
+    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
@@ -80,9 +81,10 @@ impl TestApp {
     ) -> Result<Self, String> {
         let mut server = command.spawn().unwrap();
         let log = Arc::new(Mutex::new(String::new()));
-        collect(server.stderr.take().unwrap(), log.clone());
+        let collecting = collect(server.stderr.take().unwrap(), log.clone());
         let Some(url) = listening(&mut server) else {
             let _ = server.wait();
+            collecting.join().unwrap();
             return Err(log.lock().unwrap().clone());
         };
         let mut app = Self {
@@ -101,6 +103,7 @@ impl TestApp {
                 Ok(_) => assert!(begun.elapsed() < PATIENCE, "the server never gets ready"),
                 Err(_) => {
                     let _ = app.server.wait();
+                    collecting.join().unwrap();
                     return Err(app.log());
                 }
             }
@@ -373,14 +376,14 @@ fn listening(server: &mut Child) -> Option<String> {
     heard.recv_timeout(PATIENCE).ok().flatten()
 }
 
-fn collect(mut from: impl Read + Send + 'static, log: Arc<Mutex<String>>) {
+fn collect(mut from: impl Read + Send + 'static, log: Arc<Mutex<String>>) -> JoinHandle<()> {
     std::thread::spawn(move || {
         let mut bytes = [0; 4096];
         while let Ok(n @ 1..) = from.read(&mut bytes) {
             let text = String::from_utf8_lossy(&bytes[..n]);
             log.lock().unwrap().push_str(&text);
         }
-    });
+    })
 }
 
 /// What a hive that is not running has stored.
