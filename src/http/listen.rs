@@ -99,6 +99,8 @@ async fn accept(
         let error = io::Error::new(io::ErrorKind::QuotaExceeded, "too many of one address");
         return Err(DispatchError::Io(error));
     }
+    // An answer in several pieces would wait for the other side to acknowledge the first.
+    tcp.set_nodelay(true).map_err(DispatchError::Io)?;
     let Some(tls) = tls else {
         let connection = Connection {
             share: Some(share),
