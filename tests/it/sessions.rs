@@ -222,7 +222,7 @@ async fn requests_that_another_site_has_a_browser_send_are_refused() {
 
 #[tokio::test]
 async fn a_revoked_key_takes_its_sessions_along() {
-    let app = TestApp::start().await;
+    let mut app = TestApp::start().await;
     let body = json!({"user": "ada", "role": "operator"});
     let made = app.post("/api/v1/auth/keys", &body).await.is(201).body;
     let browser = log_in(&app, made["key"].as_str().unwrap()).await;
@@ -232,7 +232,21 @@ async fn a_revoked_key_takes_its_sessions_along() {
     browser
         .get(&app, "/api/v1/bots")
         .await
-        .refuses(401, "key_revoked");
+        .refuses(401, "session_over");
+    assert!(app.stop().success());
+    let events = all_events(&store_in(app.data_dir())).await;
+    let of = |action: &str| {
+        let events = events
+            .iter()
+            .map(|event| serde_json::to_value(event).unwrap());
+        let of = events.filter(|event| event["action"] == action);
+        of.map(|event| event["details"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(of("login.opened")[0]["key_id"], made["id"]);
+    assert_eq!(
+        of("login.ended"),
+        [json!({"reason": "withdrawn", "user": "ada"})]
+    );
 }
 
 #[tokio::test]

@@ -168,6 +168,8 @@ impl Hive {
     pub(super) async fn change_access(&self, command: AccessCommand) -> Result<Outcome, HiveError> {
         let outcome = self.inner.ledger.apply(Command::Access(command)).await?;
         self.inner.keyring.reload(&self.inner.ledger).await?;
+        // Sessions go with their keys; nothing is read when none did.
+        self.inner.logins.reload(&self.inner.ledger).await?;
         Ok(outcome)
     }
 }

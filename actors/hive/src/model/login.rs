@@ -72,7 +72,8 @@ pub enum LoginEnd {
     Displaced,
     /// It was idle, or had its time.
     Expired,
-    /// The key or the issuer of the token that it was opened with is not valid any more.
+    /// What it was opened with is not valid any more: the key was revoked, or the
+    /// issuer of the token has withdrawn its key or has other settings.
     Withdrawn,
 }
 

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::{
     apply::ApplyError,
     idempotency::{remember, remembered},
-    read, rows,
+    logins, read, rows,
     transaction::Tx,
     users,
 };
@@ -298,13 +298,15 @@ fn revoke(tx: &mut Tx<'_>, id: KeyId, actor: &str) -> Result<Outcome, ApplyError
     Ok(Outcome::Key(Box::new(info)))
 }
 
-/// Refuses the key from now on, and tells of it.
+/// Refuses the key from now on, ends the sessions that were opened with it, and
+/// tells of it.
 pub(super) fn mark_revoked(tx: &mut Tx<'_>, info: &KeyInfo, actor: &str) -> rusqlite::Result<()> {
     tx.db
         .prepare_cached("UPDATE keys SET revoked_at = ?2 WHERE id = ?1")?
         .execute(params![info.id.as_bytes(), tx.now.as_millis()])?;
     let details = json!({"user": info.user, "role": info.role});
-    log(tx, Action::KeyRevoked, actor, info.id, details)
+    log(tx, Action::KeyRevoked, actor, info.id, details)?;
+    logins::end_of_key(tx, info.id, actor)
 }
 
 fn stored(keys: &[KeyRecord], id: KeyId) -> Result<&KeyRecord, ApplyError> {

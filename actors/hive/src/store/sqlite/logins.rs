@@ -1,6 +1,6 @@
 //! Sessions in browsers.
 
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::json;
 
 use super::{apply::ApplyError, idempotency, rows, transaction::Tx};
@@ -79,7 +79,14 @@ fn open(
     if let Some(dedup) = dedup {
         idempotency::remember(tx, &info.user, dedup, &info.id)?;
     }
-    let details = json!({"expires_at": info.expires_at, "ip_address": info.ip_address});
+    let mut details = json!({"expires_at": info.expires_at, "ip_address": info.ip_address});
+    match &info.opened_with {
+        OpenedWith::Key(key) => details["key_id"] = json!(key),
+        OpenedWith::Token { issuer, role } => {
+            details["issuer"] = json!(issuer);
+            details["role"] = json!(role);
+        }
+    }
     let opened = NewEvent::new(Action::LoginOpened, &*info.user, info.id.to_string());
     tx.log_event(&opened.details(details))?;
     tx.hint(Hint::LoginsChanged);
@@ -94,21 +101,36 @@ fn end(
 ) -> rusqlite::Result<Outcome> {
     let mut ended = 0;
     for login in logins {
-        let gone = tx
+        let gone: Option<String> = tx
             .db
-            .prepare_cached("DELETE FROM logins WHERE id = ?1")?
-            .execute([login.as_bytes()])?;
-        if gone == 0 {
-            continue;
-        }
+            .prepare_cached("DELETE FROM logins WHERE id = ?1 RETURNING user")?
+            .query_row([login.as_bytes()], |row| row.get(0))
+            .optional()?;
+        let Some(user) = gone else { continue };
         ended += 1;
         let event = NewEvent::new(Action::LoginEnded, actor, login.to_string());
-        tx.log_event(&event.details(json!({"reason": why.as_str()})))?;
+        tx.log_event(&event.details(json!({"reason": why.as_str(), "user": user})))?;
     }
     if ended > 0 {
         tx.hint(Hint::LoginsChanged);
     }
     Ok(Outcome::Done(ended))
+}
+
+/// Ends those that were opened with a key: it is not valid any more.
+pub(super) fn end_of_key(tx: &mut Tx<'_>, key: KeyId, actor: &str) -> rusqlite::Result<()> {
+    let logins: Vec<_> = tx
+        .db
+        .prepare_cached("SELECT id FROM logins WHERE key_id = ?1 ORDER BY id")?
+        .query_map([key.as_bytes()], |row| Ok(LoginId::from_bytes(row.get(0)?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    end(tx, &logins, LoginEnd::Withdrawn, actor).map(drop)
+}
+
+/// Ends those of a user who is not there any more.
+pub(super) fn end_of_user(tx: &mut Tx<'_>, user: &str, actor: &str) -> rusqlite::Result<()> {
+    let logins = of_user(tx.db, user)?;
+    end(tx, &logins, LoginEnd::Withdrawn, actor).map(drop)
 }
 
 fn note_seen(tx: &mut Tx<'_>, seen: &[(LoginId, Timestamp)]) -> rusqlite::Result<Outcome> {

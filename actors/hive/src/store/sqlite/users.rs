@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::json;
 
-use super::{apply::ApplyError, idempotency, keys, read, rows, transaction::Tx};
+use super::{apply::ApplyError, idempotency, keys, logins, read, rows, transaction::Tx};
 use crate::{
     auth::Role,
     ledger::{AccessLimits, Dedup, Hint, Outcome, Refusal},
@@ -180,6 +180,7 @@ pub(super) fn delete(
     idempotency::forget(tx, name)?;
     let details = json!({"role": user.role, "active": user.active});
     log(tx, Action::UserDeleted, actor, name, details)?;
+    logins::end_of_user(tx, name, actor)?;
     Ok(Outcome::User(user))
 }
 
