@@ -173,8 +173,8 @@ async fn slow_reads_of_callers_end_in_time() {
             "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n";
         db.query_row(sql, [], |row| row.get::<_, i64>(0))
     };
-    let slow: Vec<_> = (0..4).map(|_| store.readers.read(endless)).collect();
     let begun = std::time::Instant::now();
+    let slow: Vec<_> = (0..4).map(|_| store.readers.read(endless)).collect();
     for slow in slow {
         let ended = slow.await;
         assert!(matches!(ended, Err(StoreError::ReadTimeout)), "{ended:?}");
