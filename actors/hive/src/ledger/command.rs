@@ -332,7 +332,7 @@ pub enum Refusal {
     NoRoomForAccess(&'static str),
     /// It would leave nobody who can make keys.
     #[error(
-        "this is the last admin key in force, or the last that neither expires nor is held to addresses; make another one first"
+        "this is the last admin key in force, or the last that neither expires nor is held to addresses"
     )]
     LastAdminKey,
     /// The same request, with the same idempotency key, made that key before. Its
@@ -341,7 +341,7 @@ pub enum Refusal {
     KeyMadeAlready(KeyId),
     /// It would leave no user who can make keys.
     #[error(
-        "{0} has the last admin key in force, or the last that neither expires nor is held to addresses; make another one first"
+        "{0} has the last admin key in force, or the last that neither expires nor is held to addresses"
     )]
     LastAdmin(String),
     /// As many sessions as are allowed.

@@ -114,9 +114,15 @@ async fn more_than_a_file_may_have_is_refused_and_removed() {
     drop(keeper);
     assert_eq!(all(reader).await, b"xxxxxxxxx", "who reads it may go on");
     assert!(setup.outputs.running(setup.task, 0).is_none());
-    while setup.file().exists() {
-        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
-    }
+    let removed = async {
+        while setup.file().exists() {
+            tokio::task::yield_now().await;
+        }
+    };
+    let within = std::time::Duration::from_secs(60);
+    tokio::time::timeout(within, removed)
+        .await
+        .expect("the file is still there");
 }
 
 #[tokio::test]
