@@ -110,6 +110,7 @@ impl BotCommand {
             Self::Add(args) => add(context, *args).await,
             Self::Launch { name, wait } => {
                 let bot = client.launch_bot(&name).await?;
+                warn(out, &bot);
                 row(out, &wait.until(client, bot, Goal::Up).await?)
             }
             Self::Stop { name, wait } => {
@@ -148,12 +149,14 @@ async fn add(context: &Context, args: AddArgs) -> Result<(), CliError> {
     } else {
         PutIf::New
     };
-    let mut bot = match client.put_bot(&args.name, &spec, when).await {
+    let put = match client.put_bot(&args.name, &spec, when).await {
         Err(error) if error.problem().is_some_and(|p| p.status == 412) => {
             return Err(CliError::BotExists { name: args.name });
         }
         put => put?,
     };
+    warn(out, &put);
+    let mut bot = put;
     if args.launch {
         bot = client.launch_bot(&args.name).await?;
         bot = args.wait.until(client, bot, Goal::Up).await?;
@@ -161,6 +164,16 @@ async fn add(context: &Context, args: AddArgs) -> Result<(), CliError> {
         out.note(&format!("launch it: deia-admin bot launch {}", bot.id));
     }
     row(out, &bot)
+}
+
+/// Says why a bot could not carry out a task now.
+fn warn(out: &Output, bot: &Bot) {
+    for warning in &bot.warnings {
+        out.note(&format!(
+            "warning: {warning}; bot {} gives its tasks back until that is mended",
+            bot.id
+        ));
+    }
 }
 
 fn row(out: &Output, bot: &Bot) -> Result<(), CliError> {

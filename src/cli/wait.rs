@@ -150,6 +150,8 @@ mod tests {
             tasks_failed: 0,
             restarts: 0,
             last_exit: Some("exit code 1".into()),
+            fault: None,
+            warnings: Vec::new(),
         }
     }
 

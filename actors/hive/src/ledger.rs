@@ -21,7 +21,7 @@ pub use command::{
     ProgressReport, Refusal, TaskPolicy, TypePolicy,
 };
 pub use flow::{Flow, Histogram};
-pub use hint::{Hint, ReadyTask};
+pub use hint::{Cancelling, Hint, ReadyTask};
 pub use logins::LoginCommand;
 pub(crate) use meter::FlowMeter;
 pub use offers::{Offers, Seat};

@@ -26,7 +26,7 @@ mod transition;
 mod user;
 
 pub use address::{AddressRange, AddressRangeError};
-pub use bot::{Bot, BotDesired, BotRecord, BotSpec, BotStatus, Capabilities};
+pub use bot::{Bot, BotDesired, BotFault, BotRecord, BotSpec, BotStatus, Capabilities};
 pub use event::{Action, Event, EventLevel, EventResult, NewEvent};
 pub use examples::entities;
 pub use executor::{
@@ -48,7 +48,7 @@ pub use system::{HealthMetrics, SystemStatus};
 pub use task::{Deployment, Priority, Submitted, Task, TaskFilter, TaskStatus, TaskType};
 pub use time::Timestamp;
 pub use trace::TraceContext;
-pub use transition::{AttemptEnd, NextStep, RetryPolicy, after_attempt};
+pub use transition::{AttemptEnd, NextStep, RetryPolicy, Toll, TollLimits, after_attempt};
 pub use user::{User, UserChange};
 
 /// Version of the schemas in this module, named in every export.

@@ -14,7 +14,10 @@
 //! ```
 
 use std::{
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -81,8 +84,10 @@ pub(crate) fn declare(parts: &Parts) -> Declared {
     let (ledger_spec, ledger) = {
         let (store, keyring) = (parts.ledger.clone(), parts.keyring.clone());
         let logins = parts.logins.clone();
+        let starts = Arc::new(AtomicU64::new(0));
         child("ledger", move || {
-            LedgerWriter::start(store.clone(), keyring.clone(), logins.clone())
+            let first = starts.fetch_add(1, Ordering::Relaxed) == 0;
+            LedgerWriter::start(store.clone(), keyring.clone(), logins.clone(), first)
         })
     };
     let (scheduler_spec, scheduler) = {

@@ -21,6 +21,7 @@ pub(super) fn list(bots: &[Bot], look: &Look) -> String {
         Column::new("LAUNCHED"),
         Column::new("VERSION").right().wide(),
         Column::new("TAKES").flows().wide(),
+        Column::new("FAULT").flows().wide(),
         Column::new("LAST EXIT").flows().wide(),
     ]);
     for bot in bots {
@@ -35,6 +36,7 @@ pub(super) fn list(bots: &[Bot], look: &Look) -> String {
             or_dash(bot.launched_at.map(|at| human::when(at, look.now))),
             bot.version.into(),
             takes(bot).into(),
+            or_dash(bot.fault.as_ref().map(|it| human::one_line(&it.reason))),
             or_dash(bot.last_exit.as_deref().map(human::one_line)),
         ]);
     }
@@ -72,6 +74,12 @@ pub(super) fn details(bot: &Bot, look: &Look) -> String {
     table.field("last heartbeat", when(bot.last_heartbeat));
     table.field("restarts", bot.restarts);
     table.field("last exit", or_dash(bot.last_exit.as_deref()));
+    if let Some(fault) = &bot.fault {
+        table.field("fault", Cell::new(&fault.reason, Tone::Bad));
+        table.field("faults in a row", fault.in_a_row);
+        table.field("fault since", when(Some(fault.since)));
+        table.field("tries again", when(fault.next_try_at));
+    }
     table.render(look)
 }
 

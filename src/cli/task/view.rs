@@ -99,7 +99,10 @@ fn attempts(attempts: &[FailedAttempt], look: &Look) -> String {
     ]);
     for attempt in attempts {
         let tone = match attempt.outcome {
-            AttemptOutcomeKind::Failed | AttemptOutcomeKind::BotDied => Tone::Bad,
+            AttemptOutcomeKind::Failed
+            | AttemptOutcomeKind::BotDied
+            | AttemptOutcomeKind::HiveDied => Tone::Bad,
+            AttemptOutcomeKind::Suspected | AttemptOutcomeKind::BotFault => Tone::Attention,
             AttemptOutcomeKind::GivenBack | AttemptOutcomeKind::Cancelled => Tone::Faint,
         };
         let took = attempt.ended_at.millis_since(attempt.started_at);
@@ -230,6 +233,12 @@ fn fields(task: &Task, look: &Look) -> String {
         format!("{} of {} allowed", task.failures, task.max_attempts),
     );
     table.field("bots taken down", task.bot_deaths);
+    if task.suspicions > 0 {
+        table.field("suspected of", task.suspicions);
+    }
+    if task.hive_deaths > 0 {
+        table.field("hive went down", task.hive_deaths);
+    }
     table.field(
         "time-out",
         human::millis(task.timeout_seconds.saturating_mul(1_000)),

@@ -21,13 +21,15 @@ pub(crate) struct LedgerWriter {
 }
 
 impl LedgerWriter {
-    /// Starts the writer. When this returns, what bots had in hand in an
-    /// earlier run is back in the queue, and the keys are in force. On a full
-    /// disk it goes back before anything else is written, once there is room.
+    /// Starts the writer; `first` tells whether it is the first in this process.
+    /// When this returns, the tasks that bots had in hand in an earlier run are
+    /// back in the queue, and the keys are in force. On a full disk they go back
+    /// before anything else is written, once there is room.
     pub(crate) async fn start(
         ledger: Ledger,
         keyring: Arc<Keyring>,
         logins: Arc<Logins>,
+        first: bool,
     ) -> Result<Self, StartError> {
         ledger.close().await;
         // Opening the file may have to read a long log first.
@@ -41,11 +43,13 @@ impl LedgerWriter {
             .await
             .map_err(StartError::failed)?;
         if !bots.is_empty() {
-            let reason = "the server ended while the task was running".to_owned();
+            let unclean = !ledger.previous_shutdown_clean();
+            let (end, reason) = left_running(first, unclean);
             let command = Command::GiveBack {
                 bots,
-                end: AttemptEnd::GivenBack,
-                reason,
+                started_before: None,
+                end,
+                reason: reason.to_owned(),
             };
             write_or_leave_waiting(&ledger, vec![command])
                 .await
@@ -60,6 +64,25 @@ impl LedgerWriter {
             keyring,
             logins,
         })
+    }
+}
+
+/// Returns how an attempt ended that the writer finds running when it starts, and
+/// why. Tasks that were running when the whole process died may have killed it.
+fn left_running(first: bool, unclean: bool) -> (AttemptEnd, &'static str) {
+    match (first, unclean) {
+        (true, true) => (
+            AttemptEnd::HiveDied,
+            "the server died while the task was running",
+        ),
+        (true, false) => (
+            AttemptEnd::GivenBack,
+            "the server stopped while the task was running",
+        ),
+        (false, _) => (
+            AttemptEnd::GivenBack,
+            "the store's writer was restarted while the task was running",
+        ),
     }
 }
 

@@ -98,6 +98,7 @@ pub struct BotSettings {
     pub term_grace: Duration,
     pub log_max_bytes: ByteSize,
     pub restart: BotRestart,
+    pub fault: BotFaultSettings,
     pub seed: Vec<SeedBot>,
 }
 
@@ -113,6 +114,18 @@ pub struct BotRestart {
     pub restarts: u32,
     #[serde(with = "humantime_serde")]
     pub period: Duration,
+}
+
+/// How a bot holds back that cannot carry out its tasks.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "documented key by key in config/deia.yaml")]
+pub struct BotFaultSettings {
+    #[serde(with = "humantime_serde")]
+    pub min: Duration,
+    #[serde(with = "humantime_serde")]
+    pub max: Duration,
+    pub failing_after: u32,
 }
 
 /// A bot that a new data directory starts with.
@@ -370,6 +383,21 @@ impl BotSettings {
         );
         check.number("bots.restart.restarts", self.restart.restarts, 1..=1_000);
         check.duration("bots.restart.period", self.restart.period, SECOND..=DAY);
+        check.duration(
+            "bots.fault.min",
+            self.fault.min,
+            Duration::from_millis(10)..=HOUR,
+        );
+        check.duration(
+            "bots.fault.max",
+            self.fault.max,
+            self.fault.min..=DAY.max(self.fault.min),
+        );
+        check.number(
+            "bots.fault.failing_after",
+            self.fault.failing_after,
+            1..=1_000,
+        );
         let mut names = std::collections::HashSet::new();
         for (i, bot) in self.seed.iter().enumerate() {
             if !names.insert(&bot.name) {

@@ -29,6 +29,9 @@ pub struct TaskSettings {
     #[serde(with = "humantime_serde")]
     pub max_timeout: Duration,
     pub poison_after: u32,
+    pub poison_after_hive_deaths: u32,
+    #[serde(with = "humantime_serde")]
+    pub bot_fault_delay: Duration,
     pub max_dependencies: u32,
     pub max_dependents: u32,
     pub retry: RetryPolicy,
@@ -141,6 +144,16 @@ impl TaskSettings {
             SECOND..=self.max_timeout.max(SECOND),
         );
         check.number("tasks.poison_after", self.poison_after, 1..=100);
+        check.number(
+            "tasks.poison_after_hive_deaths",
+            self.poison_after_hive_deaths,
+            1..=100,
+        );
+        check.duration(
+            "tasks.bot_fault_delay",
+            self.bot_fault_delay,
+            Duration::ZERO..=MINUTE,
+        );
         check.number("tasks.max_dependencies", self.max_dependencies, 0..=1_000);
         check.number("tasks.max_dependents", self.max_dependents, 0..=1_000_000);
         check.duration("tasks.retry.min", self.retry.min, Duration::ZERO..=DAY);

@@ -3,10 +3,10 @@
 use super::{Hive, PutBot, tasks::unexpected};
 use crate::{
     HiveError, LogFollower, LogStart,
-    actors::bots::{log, observed_status},
+    actors::bots::{command, log, observed_status},
     auth::Principal,
     ledger::{Command, Outcome},
-    model::{Bot, BotDesired, BotName, BotRecord, BotSpec, BotStatus, Timestamp},
+    model::{Bot, BotDesired, BotName, BotRecord, BotSpec, BotStatus, Executor, Timestamp},
 };
 
 /// The most that is shown of a bot's log at once, in bytes.
@@ -29,6 +29,7 @@ impl Hive {
         if !violations.is_empty() {
             return Err(HiveError::Invalid(violations));
         }
+        let warnings = warnings(&spec).await;
         let settings = &self.config().bots;
         let command = Command::PutBot {
             name,
@@ -40,7 +41,10 @@ impl Hive {
         };
         match self.inner.ledger.apply(command).await? {
             Outcome::Bot { record, created } => Ok(PutBot {
-                bot: self.view(*record),
+                bot: Bot {
+                    warnings,
+                    ..self.view(*record)
+                },
                 created,
             }),
             other => Err(unexpected(&other)),
@@ -67,13 +71,15 @@ impl Hive {
     /// # Errors
     /// [`HiveError::NotFound`].
     pub async fn bot(&self, name: &BotName) -> Result<Bot, HiveError> {
+        Ok(self.view(self.record(name).await?))
+    }
+
+    async fn record(&self, name: &BotName) -> Result<BotRecord, HiveError> {
         let record = self.inner.ledger.bot(name.clone()).await?;
-        record
-            .map(|record| self.view(record))
-            .ok_or_else(|| HiveError::NotFound {
-                kind: "bot",
-                id: name.to_string(),
-            })
+        record.ok_or_else(|| HiveError::NotFound {
+            kind: "bot",
+            id: name.to_string(),
+        })
     }
 
     /// Removes a stopped bot.
@@ -107,7 +113,11 @@ impl Hive {
         }
         self.set_desired(who, name, BotDesired::Launched).await?;
         self.inner.board.launched(name);
-        self.bot(name).await
+        let record = self.record(name).await?;
+        Ok(Bot {
+            warnings: warnings(&record.spec).await,
+            ..self.view(record)
+        })
     }
 
     /// Means a bot not to run: what it has in hand is ended and given back.
@@ -174,10 +184,17 @@ impl Hive {
         Ok(LogFollower::new(self.config().bot_log_path(name), start))
     }
 
+    /// Makes the outside's view of a bot.
     #[allow(clippy::cast_precision_loss, reason = "counts to shares")]
     fn view(&self, record: BotRecord) -> Bot {
         let seen = self.inner.board.observe(&record.name);
-        let status = observed_status(record.desired, record.launched_at, &seen, Timestamp::now());
+        let status = observed_status(
+            record.desired,
+            record.launched_at,
+            &seen,
+            self.config().bots.fault.failing_after,
+            Timestamp::now(),
+        );
         let finished = record.tasks_completed + record.tasks_failed;
         let places = f64::from(record.spec.capabilities.max_concurrent_tasks.max(1));
         Bot {
@@ -198,6 +215,18 @@ impl Hive {
             tasks_failed: record.tasks_failed,
             restarts: seen.restarts,
             last_exit: seen.last_exit,
+            fault: seen.fault,
+            warnings: Vec::new(),
         }
     }
+}
+
+/// Returns why a bot of that specification could not carry out a task now.
+async fn warnings(spec: &BotSpec) -> Vec<String> {
+    let Executor::Command(command) = &spec.executor else {
+        return Vec::new();
+    };
+    let command = command.clone();
+    let looked = tokio::task::spawn_blocking(move || command::preflight(&command)).await;
+    looked.ok().flatten().into_iter().collect()
 }

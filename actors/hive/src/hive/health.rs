@@ -118,10 +118,16 @@ fn problems(
         found.push(format!("a task has waited for a bot for {} s", ms / 1_000));
     }
     for bot in bots.iter().filter(|bot| bot.status == BotStatus::Failing) {
-        found.push(format!(
-            "bot {} crashed too often and stays down; see its log, then launch it again",
-            bot.id
-        ));
+        found.push(match &bot.fault {
+            Some(fault) => format!(
+                "bot {} cannot carry out its tasks: {}",
+                bot.id, fault.reason
+            ),
+            None => format!(
+                "bot {} crashed too often and stays down; see its log, then launch it again",
+                bot.id
+            ),
+        });
     }
     if let Some(tree) = tree {
         down_in(tree, &mut found);

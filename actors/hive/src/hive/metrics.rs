@@ -16,6 +16,10 @@ use crate::{
 /// rest is told without it: a disk that hangs shall not blind a monitor.
 const STORE_WITHIN: Duration = Duration::from_secs(2);
 
+/// The bots that have series of their own: a monitor shall not be flooded by a
+/// hive with very many.
+const MAX_BOTS_WITH_SERIES: usize = 1_000;
+
 const STATUSES: [BotStatus; 7] = [
     BotStatus::Offline,
     BotStatus::Starting,
@@ -135,4 +139,20 @@ fn bot_readings(bots: &[Bot], out: &mut Readings) {
         .iter()
         .filter(|bot| bot.desired == BotDesired::Launched);
     out.plain(&table::BOTS_LAUNCHED, launched.count() as u64);
+    for bot in bots.iter().take(MAX_BOTS_WITH_SERIES) {
+        let id = bot.id.as_str().to_owned();
+        let up = matches!(
+            bot.status,
+            BotStatus::Healthy | BotStatus::Degraded | BotStatus::Draining
+        );
+        out.count(&table::BOT_UP, [id.clone()], u64::from(up));
+        let faults = bot.fault.as_ref().map_or(0, |fault| fault.in_a_row);
+        out.count(&table::BOT_FAULTS, [id.clone()], u64::from(faults));
+        for (end, count) in [
+            ("completed", bot.tasks_completed),
+            ("failed", bot.tasks_failed),
+        ] {
+            out.count(&table::BOT_ATTEMPTS, [id.clone(), end.to_owned()], count);
+        }
+    }
 }

@@ -231,11 +231,8 @@ impl Hive {
                         drop(writer.tell(LoginsChanged));
                     }
                     Hint::KeysChanged => drop(writer.tell(KeysChanged)),
-                    Hint::CancelRequested { task, bot } => {
-                        drop(launcher.tell(TaskCancelled {
-                            task: *task,
-                            bot: bot.clone(),
-                        }));
+                    Hint::CancelRequested(cancelling) => {
+                        drop(launcher.tell(TaskCancelled(cancelling.clone())));
                     }
                     _ => {}
                 }

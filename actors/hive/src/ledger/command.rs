@@ -21,6 +21,10 @@ pub struct TaskPolicy {
     pub default_timeout_seconds: u64,
     /// Bots that a task may take down.
     pub poison_after: u32,
+    /// Unclean ends of the hive at which a task that ran is given up.
+    pub poison_after_hive_deaths: u32,
+    /// Wait of a task that its bot could not carry out.
+    pub bot_fault_delay: Duration,
     /// When a failed attempt is followed by the next.
     pub retry: RetryPolicy,
     /// How long an idempotency key is remembered.
@@ -158,11 +162,14 @@ pub enum Command {
     Claim(Vec<Claim>),
     /// Record how attempts ended, each on its own.
     Finish(Vec<AttemptReport>),
-    /// Give back whatever these bots have in hand.
+    /// Give back what these bots have in hand.
     GiveBack {
         /// The bots.
         bots: Vec<BotName>,
-        /// `BotDied` or `GivenBack`.
+        /// Only attempts that started before then; later ones are those of a
+        /// newer incarnation of the bot than the caller knows of.
+        started_before: Option<Timestamp>,
+        /// How their attempts ended.
         end: AttemptEnd,
         /// Why, in a sentence.
         reason: String,

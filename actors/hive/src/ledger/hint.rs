@@ -19,6 +19,18 @@ pub struct ReadyTask {
     pub ready_at: i64,
 }
 
+/// A running attempt that is to be cancelled. The number of the attempt fences
+/// the order: it never reaches a later attempt at the same task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cancelling {
+    /// The task.
+    pub task: TaskId,
+    /// The attempt that ran when the cancellation was asked for.
+    pub attempt: u32,
+    /// The bot that has it.
+    pub bot: BotName,
+}
+
 /// Something that a commit has changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Hint {
@@ -29,12 +41,7 @@ pub enum Hint {
     /// A task reached its final status.
     Finished(TaskId),
     /// A running task shall be cancelled.
-    CancelRequested {
-        /// The task.
-        task: TaskId,
-        /// The bot that has it.
-        bot: BotName,
-    },
+    CancelRequested(Cancelling),
     /// Bots or what is desired of them changed.
     BotsChanged,
     /// Keys changed.

@@ -2,7 +2,7 @@
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
-use super::{Command, Hint, Offers, Outcome, ReadyTask, Refusal};
+use super::{Cancelling, Command, Hint, Offers, Outcome, ReadyTask, Refusal};
 use crate::auth::Sight;
 use crate::model::{
     BotName, BotRecord, Event, KeyRecord, LoginRecord, Page, PageRequest, Pause, Priority,
@@ -162,7 +162,7 @@ pub trait Store: Send + Sync + 'static {
     fn bots_with_running_tasks(&self) -> BoxFuture<'_, Result<Vec<BotName>, StoreError>>;
 
     /// Running tasks that shall be cancelled, and the bots that have them.
-    fn cancelling(&self) -> BoxFuture<'_, Result<Vec<(TaskId, BotName)>, StoreError>>;
+    fn cancelling(&self) -> BoxFuture<'_, Result<Vec<Cancelling>, StoreError>>;
 
     /// All users, by name.
     fn users(&self) -> BoxFuture<'_, Result<Vec<User>, StoreError>>;

@@ -55,17 +55,9 @@ pub struct StoreMetrics {
     reads_busy: Count,
     reads_failed: Count,
     read: Histogram,
-    ends: [Count; ENDS.len()],
+    ends: [Count; AttemptEnd::ALL.len()],
     stale: Count,
 }
-
-const ENDS: [(AttemptEnd, &str); 5] = [
-    (AttemptEnd::Succeeded, "succeeded"),
-    (AttemptEnd::Failed, "failed"),
-    (AttemptEnd::Cancelled, "cancelled"),
-    (AttemptEnd::BotDied, "bot_died"),
-    (AttemptEnd::GivenBack, "given_back"),
-];
 
 impl Default for StoreMetrics {
     fn default() -> Self {
@@ -126,7 +118,7 @@ impl StoreMetrics {
         let refused = outcomes.iter().filter(|outcome| outcome.is_err()).count() as u64;
         self.refused.add(refused);
         self.applied.add(outcomes.len() as u64 - refused);
-        let mut ends = [0; ENDS.len()];
+        let mut ends = [0; AttemptEnd::ALL.len()];
         let mut stale = 0;
         for (command, outcome) in commands.iter().zip(outcomes) {
             match (command, outcome) {
@@ -204,8 +196,8 @@ impl StoreMetrics {
         ] {
             out.count(&table::STORE_CHECKPOINTS, [result], count.get());
         }
-        for ((_, end), count) in ENDS.iter().zip(&self.ends) {
-            out.count(&table::ATTEMPTS, [*end], count.get());
+        for (end, count) in AttemptEnd::ALL.iter().zip(&self.ends) {
+            out.count(&table::ATTEMPTS, [end.as_str()], count.get());
         }
         out.plain(&table::ATTEMPT_REPORTS_STALE, self.stale.get());
         out.plain(&table::STORE_QUEUE, self.waiting());
@@ -222,7 +214,10 @@ fn place(end: AttemptEnd) -> usize {
         AttemptEnd::Failed => 1,
         AttemptEnd::Cancelled => 2,
         AttemptEnd::BotDied => 3,
-        AttemptEnd::GivenBack => 4,
+        AttemptEnd::Suspected => 4,
+        AttemptEnd::HiveDied => 5,
+        AttemptEnd::GivenBack => 6,
+        AttemptEnd::BotFault => 7,
     }
 }
 
@@ -281,7 +276,7 @@ mod tests {
 
     #[test]
     fn every_end_has_its_place() {
-        for (i, (end, _)) in ENDS.iter().enumerate() {
+        for (i, end) in AttemptEnd::ALL.iter().enumerate() {
             assert_eq!(place(*end), i);
         }
     }
@@ -320,7 +315,7 @@ mod tests {
             9,
         );
         let ends: Vec<u64> = metrics.ends.iter().map(Count::get).collect();
-        assert_eq!(ends, [1, 0, 0, 0, 0]);
+        assert_eq!(ends, [1, 0, 0, 0, 0, 0, 0, 0]);
         assert_eq!((metrics.stale.get(), metrics.wal_pages.get()), (1, 9));
         assert_eq!((metrics.applied.get(), metrics.refused.get()), (1, 1));
     }

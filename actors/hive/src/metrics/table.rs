@@ -78,7 +78,7 @@ metrics! {
         QUEUE_PAUSES = Gauge "deia_queue_pauses" []
             "Pauses in force: of the whole queue, or of a type";
         ATTEMPTS = Counter "deia_task_attempts_total" ["end"]
-            "Recorded ends of attempts: succeeded, failed, cancelled, bot_died or given_back";
+            "Recorded ends of attempts: succeeded, failed, cancelled, bot_died (the task took its bot down), suspected (the bot went down with several tasks in hand), hive_died, given_back, or bot_fault (the bot or the host could not carry it out)";
         ATTEMPT_REPORTS_STALE = Counter "deia_task_stale_reports_total" []
             "Reports of attempts whose lease was not in force any more; they change nothing";
         ATTEMPT_DURATION = Histogram "deia_task_attempt_duration_seconds" ["priority"]
@@ -94,13 +94,13 @@ metrics! {
         TASKS_FAILED = Counter "deia_tasks_failed_total" ["type", "priority"]
             "Tasks that failed for good, poison included";
         TASKS_DEAD = Counter "deia_tasks_dead_total" ["type", "priority"]
-            "Tasks that were given up as poison: they took down too many bots";
+            "Tasks that were given up as poison: they took down their bot, or the hive, too often";
         TASKS_CANCELLED = Counter "deia_tasks_cancelled_total" ["type", "priority"]
             "Tasks that were called off";
         TASKS_RETRIED = Counter "deia_tasks_retried_total" ["type", "priority"]
             "Attempts that failed and are followed by another";
         TASKS_RETURNED = Counter "deia_tasks_returned_total" ["type", "priority"]
-            "Attempts that were given back, or whose bot went down";
+            "Attempts that were given back, that their bot could not carry out, or whose bot or hive went down";
     }
     "Store" {
         STORE_COMMANDS = Counter "deia_store_commands_total" ["result"]
@@ -145,6 +145,12 @@ metrics! {
             "Bots by status";
         BOTS_LAUNCHED = Gauge "deia_bots_launched" []
             "Bots that are meant to run";
+        BOT_UP = Gauge "deia_bot_up" ["bot"]
+            "Whether a bot carries out tasks (1) or not (0): offline, starting, failing or stopped";
+        BOT_FAULTS = Gauge "deia_bot_faults_in_a_row" ["bot"]
+            "How often in a row a bot could not carry out a task for a reason of its own or its host's";
+        BOT_ATTEMPTS = Gauge "deia_bot_attempts" ["bot", "end"]
+            "Attempts of a bot since it was put in place, by end: completed or failed";
         BOTS_IN_HAND = Gauge "deia_bots_tasks_in_hand" []
             "Tasks that all bots together have in hand";
         BOTS_PROGRAMS = Gauge "deia_bots_programs_running" []
@@ -206,8 +212,8 @@ pub fn page() -> String {
          `GET /metrics` with a key that has `sys:health` answers in the OpenMetrics text format, which\n\
          Prometheus reads. This page is generated from the definitions. How to scrape, and what to alert\n\
          on, is in [OPERATIONS](OPERATIONS.md#metrics).\n\n\
-         Labels are bounded: routes are templates, never paths; bots are taken together (each one is in\n\
-         `GET /api/v1/bots`); the first 100 types of tasks have series of their own, the others are\n\
+         Labels are bounded: routes are templates, never paths; the first 1,000 bots by name have series of their own;\n\
+         the first 100 types of tasks have series of their own, the others are\n\
          `(other)`. No label holds an id, a user or a secret. Counters begin at 0 with each start of the process, unless said otherwise.\n",
     );
     for (title, rows) in TABLE {

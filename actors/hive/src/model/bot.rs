@@ -100,11 +100,12 @@ pub enum BotStatus {
     Starting,
     /// Up and taking tasks.
     Healthy,
-    /// Up, but restarted lately.
+    /// Up, but restarted, or unable to carry out tasks, lately.
     Degraded,
     /// Finishing what it has in hand; it takes nothing new.
     Draining,
-    /// Down and not coming back by itself.
+    /// Down and not coming back by itself, or unable to carry out tasks again and
+    /// again; `fault` says why.
     Failing,
     /// Stopped on purpose.
     Stopped,
@@ -173,6 +174,33 @@ pub struct Bot {
     pub restarts: u64,
     /// Why it last went down.
     pub last_exit: Option<String>,
+    /// Why it cannot carry out its tasks, or could not in the last minute; absent
+    /// while it can.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<BotFault>,
+    /// In the answers that put or launch it: reasons why it could not carry out a
+    /// task now.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+}
+
+/// A fault of a bot, not of its tasks: a program that cannot be started, or a host
+/// that has no descriptor, process or disk space left. Its tasks go back
+/// uncounted, and the bot takes none for a while.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct BotFault {
+    /// Why, in a sentence.
+    pub reason: String,
+    /// How often in a row; 0 once it carries out tasks again. At
+    /// `bots.fault.failing_after` the bot is `failing`.
+    pub in_a_row: u32,
+    /// Since when.
+    #[schema(value_type = String, format = DateTime)]
+    pub since: Timestamp,
+    /// When it tries again; absent once it carries out tasks again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub next_try_at: Option<Timestamp>,
 }
 
 #[cfg(test)]

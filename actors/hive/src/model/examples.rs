@@ -78,6 +78,8 @@ fn task() -> Value {
         "failures": 1,
         "max_attempts": 3,
         "bot_deaths": 0,
+        "suspicions": 0,
+        "hive_deaths": 0,
         "timeout_seconds": 3600,
         "estimated_duration_seconds": 60,
         "actual_duration_seconds": 0.31,
@@ -156,6 +158,13 @@ fn bot() -> Value {
         "tasks_failed": 1,
         "restarts": 0,
         "last_exit": null,
+        "fault": {
+            "reason": "the program \"agent\" was not found in PATH",
+            "in_a_row": 1,
+            "since": "2026-11-20T08:29:00.000Z",
+            "next_try_at": "2026-11-20T08:29:02.000Z",
+        },
+        "warnings": ["the program \"agent\" was not found in PATH"],
     })
 }
 

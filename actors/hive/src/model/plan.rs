@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{RetryPolicy, TaskId, TaskStatus, Timestamp};
+use super::{AttemptEnd, RetryPolicy, TaskId, TaskStatus, Timestamp};
 
 /// What of the retry policy a task wants otherwise; what is absent is as its
 /// type or the configuration has it.
@@ -240,21 +240,54 @@ pub struct FailedAttempt {
 pub enum AttemptOutcomeKind {
     /// It failed or ran out of time.
     Failed,
-    /// Its bot went down with it.
+    /// Its bot went down because of it.
     BotDied,
+    /// Its bot went down while it ran beside others.
+    Suspected,
+    /// The hive went down while it ran.
+    HiveDied,
     /// Its bot gave it back unharmed.
     GivenBack,
-    /// It was called off.
+    /// Its bot or the host could not carry it out; not counted as a failure.
+    BotFault,
+    /// It was cancelled.
     Cancelled,
 }
 
 impl AttemptOutcomeKind {
-    /// Its name on the wire and in the store.
+    const ALL: [Self; 7] = [
+        Self::Failed,
+        Self::BotDied,
+        Self::Suspected,
+        Self::HiveDied,
+        Self::GivenBack,
+        Self::BotFault,
+        Self::Cancelled,
+    ];
+
+    /// Returns the kind of an attempt that ended so; `None` for a success.
+    pub fn of(end: AttemptEnd) -> Option<Self> {
+        Some(match end {
+            AttemptEnd::Succeeded => return None,
+            AttemptEnd::Failed => Self::Failed,
+            AttemptEnd::BotDied => Self::BotDied,
+            AttemptEnd::Suspected => Self::Suspected,
+            AttemptEnd::HiveDied => Self::HiveDied,
+            AttemptEnd::GivenBack => Self::GivenBack,
+            AttemptEnd::BotFault => Self::BotFault,
+            AttemptEnd::Cancelled => Self::Cancelled,
+        })
+    }
+
+    /// Returns its name on the wire and in the store.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Failed => "failed",
             Self::BotDied => "bot_died",
+            Self::Suspected => "suspected",
+            Self::HiveDied => "hive_died",
             Self::GivenBack => "given_back",
+            Self::BotFault => "bot_fault",
             Self::Cancelled => "cancelled",
         }
     }
@@ -264,15 +297,10 @@ impl FromStr for AttemptOutcomeKind {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        [
-            Self::Failed,
-            Self::BotDied,
-            Self::GivenBack,
-            Self::Cancelled,
-        ]
-        .into_iter()
-        .find(|kind| kind.as_str() == text)
-        .ok_or("expected failed, bot_died, given_back or cancelled")
+        Self::ALL
+            .into_iter()
+            .find(|kind| kind.as_str() == text)
+            .ok_or("expected failed, bot_died, suspected, hive_died, given_back, bot_fault or cancelled")
     }
 }
 

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, str::FromStr, sync::Arc};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    BotName, DependencyFailure, EndReason, FailedAttempt, RetryOverride, TaskId, Timestamp,
+    BotName, DependencyFailure, EndReason, FailedAttempt, RetryOverride, TaskId, Timestamp, Toll,
 };
 
 /// What kind of work a task is: 1 to 63 characters of `a-z`, `0-9`, `_`, `-`, `.`.
@@ -224,8 +224,16 @@ pub struct Task {
     pub failures: u32,
     /// How many attempts may fail.
     pub max_attempts: u32,
-    /// How many bots went down with it; at `tasks.poison_after` it is given up.
+    /// How many bots went down because of it; at `tasks.poison_after` it is given up.
     pub bot_deaths: u32,
+    /// How many bots went down while it ran beside other tasks. A suspect has its
+    /// bot to itself from then on.
+    #[serde(default)]
+    pub suspicions: u32,
+    /// How often the hive itself went down while it ran; at
+    /// `tasks.poison_after_hive_deaths` it is given up.
+    #[serde(default)]
+    pub hive_deaths: u32,
     /// How long one attempt may take, in seconds.
     pub timeout_seconds: u64,
     /// How long the submitter thought it takes, in seconds.
@@ -274,6 +282,18 @@ pub struct Task {
     /// The W3C trace that it belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
+}
+
+impl Task {
+    /// Returns its record of attempts that came to nothing, by cause.
+    pub fn toll(&self) -> Toll {
+        Toll {
+            failures: self.failures,
+            bot_deaths: self.bot_deaths,
+            suspicions: self.suspicions,
+            hive_deaths: self.hive_deaths,
+        }
+    }
 }
 
 /// Which tasks are wanted; an absent field does not filter.
@@ -326,6 +346,8 @@ impl Task {
             failures: 0,
             max_attempts: 3,
             bot_deaths: 0,
+            suspicions: 0,
+            hive_deaths: 0,
             timeout_seconds: 60,
             estimated_duration_seconds: None,
             actual_duration_seconds: None,

@@ -11,12 +11,111 @@ pub enum AttemptEnd {
     Succeeded,
     /// It did not, or ran out of time.
     Failed,
-    /// It was called off.
+    /// It was cancelled. Without a cancellation on record it counts as given back.
     Cancelled,
-    /// The bot went down with it.
+    /// The bot went down because of it: it ran alone there, or the bot named it.
     BotDied,
+    /// The bot went down while it ran beside others, and any of them may have
+    /// done it. The next attempt runs alone.
+    Suspected,
+    /// The whole hive went down while it ran.
+    HiveDied,
     /// The bot gave it back unharmed (it was stopped, or the server was).
     GivenBack,
+    /// It never had a chance: the program could not be started, or the host had
+    /// no descriptor, process or disk space left. No fault of the task.
+    BotFault,
+}
+
+impl AttemptEnd {
+    /// Every end, in the order in which they are counted.
+    pub const ALL: [Self; 8] = [
+        Self::Succeeded,
+        Self::Failed,
+        Self::Cancelled,
+        Self::BotDied,
+        Self::Suspected,
+        Self::HiveDied,
+        Self::GivenBack,
+        Self::BotFault,
+    ];
+
+    /// Returns the end that counts: a cancelled attempt of a task whose
+    /// cancellation is not on record was given back. The order to cancel meant
+    /// an earlier attempt.
+    pub fn judged(self, cancel_requested: bool) -> Self {
+        match self {
+            Self::Cancelled if !cancel_requested => Self::GivenBack,
+            other => other,
+        }
+    }
+
+    /// Returns its name in metrics and in the evidence of failed attempts.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+            Self::BotDied => "bot_died",
+            Self::Suspected => "suspected",
+            Self::HiveDied => "hive_died",
+            Self::GivenBack => "given_back",
+            Self::BotFault => "bot_fault",
+        }
+    }
+}
+
+/// A task's record of attempts that came to nothing, by cause. Each counts
+/// against its own limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Toll {
+    /// Attempts that failed or timed out.
+    pub failures: u32,
+    /// Bots that went down because of the task.
+    pub bot_deaths: u32,
+    /// Bots that went down while it ran beside others.
+    pub suspicions: u32,
+    /// Unclean ends of the whole hive while it ran.
+    pub hive_deaths: u32,
+}
+
+/// The hive may die for many reasons, so one such death makes no suspect: a task
+/// runs alone from this many on.
+const ALONE_AFTER_HIVE_DEATHS: u32 = 2;
+
+impl Toll {
+    /// Returns the toll after one more attempt that ended so.
+    pub fn after(self, end: AttemptEnd) -> Self {
+        let mut toll = self;
+        match end {
+            AttemptEnd::Failed => toll.failures += 1,
+            AttemptEnd::BotDied => toll.bot_deaths += 1,
+            AttemptEnd::Suspected => toll.suspicions += 1,
+            AttemptEnd::HiveDied => toll.hive_deaths += 1,
+            AttemptEnd::Succeeded
+            | AttemptEnd::Cancelled
+            | AttemptEnd::GivenBack
+            | AttemptEnd::BotFault => {}
+        }
+        toll
+    }
+
+    /// Returns whether the next attempt must have its bot to itself, so that a
+    /// further death of the bot tells whether this task is the cause.
+    pub fn runs_alone(self) -> bool {
+        self.bot_deaths > 0 || self.suspicions > 0 || self.hive_deaths >= ALONE_AFTER_HIVE_DEATHS
+    }
+}
+
+/// Limits on a [`Toll`]: the attempt that reaches one is the last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TollLimits {
+    /// Failures: `max_attempts` of the task.
+    pub failures: u32,
+    /// Bot deaths: `tasks.poison_after`.
+    pub bot_deaths: u32,
+    /// Hive deaths: `tasks.poison_after_hive_deaths`.
+    pub hive_deaths: u32,
 }
 
 /// What becomes of the task.
@@ -26,11 +125,11 @@ pub enum NextStep {
     Complete,
     /// `failed`: no attempt left.
     Fail,
-    /// `failed`: it took down as many bots as is allowed.
+    /// `failed`: it took down its bot, or the hive, as often as is allowed.
     GiveUpAsPoison,
     /// `cancelled`.
     Cancel,
-    /// `pending` for so long, then the next attempt.
+    /// `pending` for this long, then the next attempt.
     RetryAfter(Duration),
     /// `queued` again at once.
     Requeue,
@@ -65,24 +164,31 @@ impl RetryPolicy {
     }
 }
 
-/// What an attempt's end makes of its task.
+/// Decides what becomes of a task whose attempt ended.
 ///
-/// `failures` and `bot_deaths` count this attempt already. A cancellation that
-/// was asked for wins over everything but a success.
+/// `toll` counts this attempt already. A requested cancellation wins over
+/// everything but a success; see [`AttemptEnd::judged`] for a cancelled attempt
+/// without one. `delay` is the wait before the next attempt after a failure or a
+/// fault of the bot.
 pub fn after_attempt(
     end: AttemptEnd,
     cancel_requested: bool,
-    (failures, max_attempts): (u32, u32),
-    (bot_deaths, poison_after): (u32, u32),
-    retry_delay: Duration,
+    toll: Toll,
+    limits: TollLimits,
+    delay: Duration,
 ) -> NextStep {
-    match (end, cancel_requested) {
-        (AttemptEnd::Succeeded, _) => NextStep::Complete,
-        (AttemptEnd::Cancelled, _) | (_, true) => NextStep::Cancel,
-        (AttemptEnd::Failed, false) if failures >= max_attempts => NextStep::Fail,
-        (AttemptEnd::Failed, false) => NextStep::RetryAfter(retry_delay),
-        (AttemptEnd::BotDied, false) if bot_deaths >= poison_after => NextStep::GiveUpAsPoison,
-        (AttemptEnd::BotDied | AttemptEnd::GivenBack, false) => NextStep::Requeue,
+    match end.judged(cancel_requested) {
+        AttemptEnd::Succeeded => NextStep::Complete,
+        _ if cancel_requested => NextStep::Cancel,
+        AttemptEnd::Failed if toll.failures >= limits.failures => NextStep::Fail,
+        AttemptEnd::Failed | AttemptEnd::BotFault => NextStep::RetryAfter(delay),
+        AttemptEnd::BotDied if toll.bot_deaths >= limits.bot_deaths => NextStep::GiveUpAsPoison,
+        AttemptEnd::HiveDied if toll.hive_deaths >= limits.hive_deaths => NextStep::GiveUpAsPoison,
+        AttemptEnd::BotDied
+        | AttemptEnd::Suspected
+        | AttemptEnd::HiveDied
+        | AttemptEnd::GivenBack
+        | AttemptEnd::Cancelled => NextStep::Requeue,
     }
 }
 
@@ -92,28 +198,79 @@ mod tests {
 
     use super::{AttemptEnd::*, NextStep::*, *};
 
+    const LIMITS: TollLimits = TollLimits {
+        failures: 3,
+        bot_deaths: 3,
+        hive_deaths: 5,
+    };
+
+    fn toll(failures: u32, bot_deaths: u32, suspicions: u32, hive_deaths: u32) -> Toll {
+        Toll {
+            failures,
+            bot_deaths,
+            suspicions,
+            hive_deaths,
+        }
+    }
+
     #[test]
-    fn the_table() {
+    fn each_end_has_its_next_step() {
         let delay = Duration::from_secs(7);
-        for (end, cancel, failures, deaths, expected) in [
-            (Succeeded, false, (0, 3), (0, 3), Complete),
-            (Succeeded, true, (0, 3), (0, 3), Complete),
-            (Failed, false, (1, 3), (0, 3), RetryAfter(delay)),
-            (Failed, false, (2, 3), (9, 3), RetryAfter(delay)),
-            (Failed, false, (3, 3), (0, 3), Fail),
-            (Failed, true, (1, 3), (0, 3), Cancel),
-            (Cancelled, false, (0, 3), (0, 3), Cancel),
-            (BotDied, false, (9, 3), (1, 3), Requeue),
-            (BotDied, false, (0, 3), (3, 3), GiveUpAsPoison),
-            (BotDied, true, (0, 3), (3, 3), Cancel),
-            (GivenBack, false, (3, 3), (3, 3), Requeue),
-            (GivenBack, true, (0, 3), (0, 3), Cancel),
+        for (end, cancel, toll, expected) in [
+            (Succeeded, false, toll(0, 0, 0, 0), Complete),
+            (Succeeded, true, toll(0, 0, 0, 0), Complete),
+            (Failed, false, toll(1, 0, 0, 0), RetryAfter(delay)),
+            (Failed, false, toll(2, 9, 9, 9), RetryAfter(delay)),
+            (Failed, false, toll(3, 0, 0, 0), Fail),
+            (Failed, true, toll(1, 0, 0, 0), Cancel),
+            (Cancelled, true, toll(0, 0, 0, 0), Cancel),
+            (Cancelled, false, toll(3, 3, 3, 5), Requeue),
+            (BotDied, false, toll(9, 1, 0, 0), Requeue),
+            (BotDied, false, toll(0, 3, 0, 0), GiveUpAsPoison),
+            (BotDied, true, toll(0, 3, 0, 0), Cancel),
+            (Suspected, false, toll(3, 3, 99, 5), Requeue),
+            (Suspected, true, toll(0, 0, 1, 0), Cancel),
+            (HiveDied, false, toll(3, 3, 3, 4), Requeue),
+            (HiveDied, false, toll(0, 0, 0, 5), GiveUpAsPoison),
+            (GivenBack, false, toll(3, 3, 3, 5), Requeue),
+            (GivenBack, true, toll(0, 0, 0, 0), Cancel),
+            (BotFault, false, toll(3, 3, 3, 5), RetryAfter(delay)),
+            (BotFault, true, toll(0, 0, 0, 0), Cancel),
         ] {
             assert_eq!(
-                after_attempt(end, cancel, failures, deaths, delay),
+                after_attempt(end, cancel, toll, LIMITS, delay),
                 expected,
-                "{end:?} {cancel} {failures:?} {deaths:?}"
+                "{end:?} {cancel} {toll:?}"
             );
+        }
+    }
+
+    #[test]
+    fn each_end_raises_its_own_count_only() {
+        for (end, expected) in [
+            (Succeeded, toll(0, 0, 0, 0)),
+            (Failed, toll(1, 0, 0, 0)),
+            (Cancelled, toll(0, 0, 0, 0)),
+            (BotDied, toll(0, 1, 0, 0)),
+            (Suspected, toll(0, 0, 1, 0)),
+            (HiveDied, toll(0, 0, 0, 1)),
+            (GivenBack, toll(0, 0, 0, 0)),
+            (BotFault, toll(0, 0, 0, 0)),
+        ] {
+            assert_eq!(Toll::default().after(end), expected, "{end:?}");
+        }
+    }
+
+    #[test]
+    fn suspects_run_alone() {
+        for (toll, alone) in [
+            (toll(9, 0, 0, 0), false),
+            (toll(0, 1, 0, 0), true),
+            (toll(0, 0, 1, 0), true),
+            (toll(0, 0, 0, 1), false),
+            (toll(0, 0, 0, 2), true),
+        ] {
+            assert_eq!(toll.runs_alone(), alone, "{toll:?}");
         }
     }
 

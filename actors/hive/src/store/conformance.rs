@@ -3,6 +3,7 @@
 
 mod access;
 mod attempts;
+mod deaths;
 mod dependencies;
 mod entities;
 mod logins;
@@ -16,12 +17,12 @@ use crate::{
     auth::Sight,
     config::Retention,
     ledger::{
-        AttemptReport, Claim, ClaimedTask, Command, FinishOutcome, Hint, Ledger, Outcome,
-        ReadyQuery, Refusal, StoreError, TaskPolicy, TypePolicy,
+        AttemptReport, Cancelling, Claim, ClaimedTask, Command, FinishOutcome, Hint, Ledger,
+        Outcome, ReadyQuery, Refusal, StoreError, TaskPolicy, TypePolicy,
     },
     model::{
-        Action, AttemptEnd, BotName, LeaseToken, NewTask, Priority, RetryOverride, RetryPolicy,
-        Submitted, Task, TaskId, TaskStatus,
+        Action, AttemptEnd, AttemptOutcomeKind, BotName, EndReason, LeaseToken, NewTask, Priority,
+        RetryOverride, RetryPolicy, Submitted, Task, TaskId, TaskStatus, Toll,
     },
 };
 
@@ -31,6 +32,8 @@ pub fn policy() -> TaskPolicy {
         default_max_attempts: 2,
         default_timeout_seconds: 60,
         poison_after: 2,
+        poison_after_hive_deaths: 3,
+        bot_fault_delay: Duration::from_millis(50),
         retry: RetryPolicy {
             min: Duration::ZERO,
             max: Duration::ZERO,
@@ -70,6 +73,7 @@ where
 {
     submissions::run(&make).await;
     attempts::run(&make).await;
+    deaths::run(&make).await;
     dependencies::run(&make).await;
     plans::run(&make).await;
     queue::run(&make).await;
@@ -226,6 +230,14 @@ async fn counted(ledger: &Ledger, status: TaskStatus) -> u64 {
 async fn end(ledger: &Ledger, id: TaskId, end: AttemptEnd) {
     loop {
         let claimed = claim(ledger, id, "b").await.unwrap();
+        if end == AttemptEnd::Cancelled {
+            let cancel = Command::Cancel {
+                task: id,
+                actor: "ada".into(),
+                only_waiting: false,
+            };
+            ledger.apply(cancel).await.unwrap();
+        }
         finish(ledger, report(&claimed, end)).await;
         promote(ledger).await;
         if stored(ledger, id).await.status.is_final() {

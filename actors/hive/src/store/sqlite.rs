@@ -39,8 +39,8 @@ use self::{pool::ReaderPool, writer::Job};
 use crate::{
     auth::Sight,
     ledger::{
-        BoxFuture, Command, HintSink, Offers, Outcome, Prunable, ReadyQuery, ReadyTask, Standing,
-        Store, StoreError, TaskOutcome,
+        BoxFuture, Cancelling, Command, HintSink, Offers, Outcome, Prunable, ReadyQuery, ReadyTask,
+        Standing, Store, StoreError, TaskOutcome,
     },
     model::{
         BotName, BotRecord, Event, KeyRecord, LoginRecord, Page, PageRequest, Pause, Priority,
@@ -222,7 +222,7 @@ impl Store for SqliteStore {
         self.own_readers.read(read::bots_with_running_tasks)
     }
 
-    fn cancelling(&self) -> BoxFuture<'_, Result<Vec<(TaskId, BotName)>, StoreError>> {
+    fn cancelling(&self) -> BoxFuture<'_, Result<Vec<Cancelling>, StoreError>> {
         self.own_readers.read(read::cancelling)
     }
 

@@ -30,6 +30,15 @@ pub(crate) async fn stop_requested(stop: &mut StopSignal) -> StopCause {
     }
 }
 
+/// How far an attempt got before a fault of the bot ended it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum FaultPhase {
+    /// It could not be started.
+    Start,
+    /// It ran, and its end or its output could not be had.
+    End,
+}
+
 /// How an attempt ended.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct AttemptOutcome {
@@ -49,6 +58,8 @@ pub(crate) struct AttemptOutcome {
     pub(crate) tokens_used: Option<u64>,
     /// Cost, in hundredths of the billing currency.
     pub(crate) cost_cents: Option<u64>,
+    /// How far it got, when a fault of the bot ended it.
+    pub(crate) fault: Option<FaultPhase>,
 }
 
 impl AttemptOutcome {
@@ -63,6 +74,7 @@ impl AttemptOutcome {
             execution_time_ms,
             tokens_used: None,
             cost_cents: None,
+            fault: None,
         }
     }
 
@@ -79,6 +91,20 @@ impl AttemptOutcome {
         Self {
             error: Some(error.into()),
             ..Self::bare(AttemptEnd::Failed, execution_time_ms)
+        }
+    }
+
+    /// An attempt that never had a chance, for a reason that is the bot's or the
+    /// host's and not the task's.
+    pub(crate) fn bot_fault(
+        phase: FaultPhase,
+        error: impl Into<String>,
+        execution_time_ms: u64,
+    ) -> Self {
+        Self {
+            error: Some(error.into()),
+            fault: Some(phase),
+            ..Self::bare(AttemptEnd::BotFault, execution_time_ms)
         }
     }
 

@@ -39,16 +39,13 @@ impl AttemptSpan {
 
     /// Ends it.
     pub(super) fn end(mut self, outcome: &AttemptOutcome) {
-        let end = match outcome.end {
-            AttemptEnd::Succeeded => "succeeded",
-            AttemptEnd::Failed => "failed",
-            AttemptEnd::Cancelled => "cancelled",
-            AttemptEnd::BotDied => "bot_died",
-            AttemptEnd::GivenBack => "given_back",
-        };
+        let end = outcome.end.as_str();
         self.attributes.push(("deia.task.outcome", end.into()));
         // What a program printed may be anything: the end says enough.
-        let failed = matches!(outcome.end, AttemptEnd::Failed | AttemptEnd::BotDied);
+        let failed = !matches!(
+            outcome.end,
+            AttemptEnd::Succeeded | AttemptEnd::Cancelled | AttemptEnd::GivenBack
+        );
         let error = failed.then(|| end.to_owned());
         self.span
             .end("attempt", SpanKind::Consumer, self.attributes, error);

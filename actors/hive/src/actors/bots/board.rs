@@ -8,13 +8,11 @@ use std::{
         Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
-use super::command::Pids;
-use crate::model::{BotDesired, BotName, BotStatus, Timestamp};
-
-/// A bot that was restarted within this time is `degraded`, in milliseconds.
-const RECENT_RESTART_MS: u64 = 60_000;
+use super::{command::Pids, fault::Fault, left::Left};
+use crate::model::{BotFault, BotName, Timestamp};
 
 /// All bots that were ever launched in this process.
 #[derive(Clone, Default)]
@@ -33,8 +31,13 @@ pub(crate) struct Card {
     restarts: AtomicU64,
     restarted_at: AtomicI64,
     last_exit: Mutex<Option<String>>,
+    fault: Mutex<Option<Fault>>,
+    /// An attempt has started since the bot last looked.
+    started: AtomicBool,
     /// Its running programs.
     pub(super) pids: Pids,
+    /// Reports of earlier incarnations that are still to be recorded.
+    pub(super) left: Left,
 }
 
 /// A moment of a [`Card`].
@@ -48,6 +51,7 @@ pub(crate) struct Observation {
     pub(crate) restarts: u64,
     pub(crate) restarted_at: Option<Timestamp>,
     pub(crate) last_exit: Option<String>,
+    pub(crate) fault: Option<BotFault>,
     pub(crate) pids: Vec<u32>,
 }
 
@@ -146,6 +150,7 @@ impl Card {
     /// It was launched anew.
     pub(super) fn launched(&self) {
         self.quarantined.store(false, Ordering::Relaxed);
+        *self.fault_slot() = None;
         self.set_suspended(false);
         self.set_draining(false);
     }
@@ -180,12 +185,44 @@ impl Card {
         self.draining.load(Ordering::Relaxed)
     }
 
+    /// Notes that the bot cannot carry out its tasks, for the `in_a_row`-th time,
+    /// and takes none for `hold`.
+    pub(super) fn fault(&self, reason: &str, in_a_row: u32, hold: Duration) {
+        let mut slot = self.fault_slot();
+        let fault = Fault::new(reason, in_a_row, hold, slot.as_ref());
+        *slot = Some(fault);
+    }
+
+    /// Notes that the bot carries out its tasks again. The fault is shown for a
+    /// while yet.
+    pub(super) fn recovered(&self) {
+        if let Some(fault) = &mut *self.fault_slot() {
+            fault.is_over();
+        }
+    }
+
+    /// Notes that an attempt has started. Told by executors, which do not know
+    /// the bot's actor.
+    pub(super) fn attempt_started(&self) {
+        self.started.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns whether an attempt has started since the last call.
+    pub(super) fn take_started(&self) -> bool {
+        self.started.swap(false, Ordering::Relaxed)
+    }
+
+    fn fault_slot(&self) -> std::sync::MutexGuard<'_, Option<Fault>> {
+        self.fault.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// It stays down.
     pub(super) fn quarantined(&self) {
         self.quarantined.store(true, Ordering::Relaxed);
     }
 
     fn observe(&self) -> Observation {
+        let now = Timestamp::now();
         let time = |millis: i64| (millis != 0).then(|| Timestamp::from_millis(millis));
         Observation {
             up: self.up.load(Ordering::Relaxed),
@@ -200,124 +237,8 @@ impl Card {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .clone(),
+            fault: self.fault_slot().as_ref().and_then(|fault| fault.seen(now)),
             pids: self.pids.first(16),
-        }
-    }
-}
-
-/// How a bot is, from what is wanted and what is seen.
-pub(crate) fn observed_status(
-    desired: BotDesired,
-    launched_at: Option<Timestamp>,
-    seen: &Observation,
-    now: Timestamp,
-) -> BotStatus {
-    let shaken = seen
-        .restarted_at
-        .is_some_and(|at| now.millis_since(at) < RECENT_RESTART_MS);
-    match desired {
-        BotDesired::Stopped if launched_at.is_none() => BotStatus::Offline,
-        BotDesired::Stopped => BotStatus::Stopped,
-        _ if seen.suspended => BotStatus::Stopped,
-        _ if seen.quarantined => BotStatus::Failing,
-        BotDesired::Draining => BotStatus::Draining,
-        BotDesired::Launched if !seen.up => BotStatus::Starting,
-        BotDesired::Launched if shaken => BotStatus::Degraded,
-        BotDesired::Launched => BotStatus::Healthy,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn status_from_what_is_wanted_and_seen() {
-        let now = Timestamp::from_millis(1_000_000);
-        let launched = Some(Timestamp::from_millis(1));
-        let up = Observation {
-            up: true,
-            ..Observation::default()
-        };
-        let shaken = Observation {
-            restarted_at: Some(Timestamp::from_millis(999_000)),
-            ..up.clone()
-        };
-        let recovered = Observation {
-            restarted_at: Some(Timestamp::from_millis(900_000)),
-            ..up.clone()
-        };
-        let suspended = Observation {
-            suspended: true,
-            ..Observation::default()
-        };
-        let quarantined = Observation {
-            quarantined: true,
-            ..Observation::default()
-        };
-        for (desired, launched_at, seen, expected) in [
-            (
-                BotDesired::Stopped,
-                None,
-                Observation::default(),
-                BotStatus::Offline,
-            ),
-            (
-                BotDesired::Stopped,
-                launched,
-                Observation::default(),
-                BotStatus::Stopped,
-            ),
-            (
-                BotDesired::Launched,
-                launched,
-                Observation::default(),
-                BotStatus::Starting,
-            ),
-            (
-                BotDesired::Draining,
-                launched,
-                up.clone(),
-                BotStatus::Draining,
-            ),
-            (
-                BotDesired::Draining,
-                launched,
-                Observation::default(),
-                BotStatus::Draining,
-            ),
-            (
-                BotDesired::Draining,
-                launched,
-                quarantined.clone(),
-                BotStatus::Failing,
-            ),
-            (BotDesired::Launched, launched, up, BotStatus::Healthy),
-            (BotDesired::Launched, launched, shaken, BotStatus::Degraded),
-            (
-                BotDesired::Launched,
-                launched,
-                recovered,
-                BotStatus::Healthy,
-            ),
-            (
-                BotDesired::Launched,
-                launched,
-                quarantined,
-                BotStatus::Failing,
-            ),
-            (
-                BotDesired::Launched,
-                launched,
-                suspended,
-                BotStatus::Stopped,
-            ),
-        ] {
-            assert_eq!(
-                observed_status(desired, launched_at, &seen, now),
-                expected,
-                "{seen:?}"
-            );
         }
     }
 }

@@ -1,8 +1,12 @@
 //! One bot: runs the attempts that the scheduler gives it, and reports how
 //! they end.
 
+mod downfall;
+mod reports;
+mod seat;
+
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -13,30 +17,58 @@ use actix::{
 use deia_supervision::{Context, Handle};
 use tokio::sync::{oneshot, watch};
 
+use self::downfall::Downfall;
 use super::{
     attempt::{AttemptOutcome, StopCause},
     attempt_span::AttemptSpan,
     board::Card,
+    intake::{FaultPolicy, Intake},
     progress::Progress,
     simulated::Played,
     work::{Begun, Work},
 };
 use crate::{
-    actors::scheduler::{Scheduler, SeatClosed, SeatOpened, SeatsFreed},
-    failpoint,
-    ledger::{AttemptReport, ClaimedTask, Command, Ledger, Outcome, StoreError},
+    actors::scheduler::Scheduler,
+    ledger::{AttemptReport, ClaimedTask, Ledger},
     model::{AttemptEnd, BotName, Capabilities, LeaseToken, TaskId},
 };
 
-/// How long to wait before a report that the store did not take is sent again.
-const REPORT_AGAIN_AFTER: Duration = Duration::from_millis(200);
-/// How long a cancellation waits for its task: both may be under way at once.
+/// How long a cancellation waits for its attempt: both may be under way at once.
 const EARLY_CANCEL_KEPT: Duration = Duration::from_secs(10);
 /// How often a bot gives a sign of life.
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(1);
 
 /// One bot.
 pub(crate) struct BotActor {
+    name: BotName,
+    epoch: u64,
+    capabilities: Capabilities,
+    work: Work,
+    card: Arc<Card>,
+    pub(super) ledger: Ledger,
+    scheduler: Handle<Scheduler>,
+    pub(super) attempts: HashMap<AttemptKey, Attempt>,
+    /// Suspects that wait until the bot has nothing else in hand.
+    alone: VecDeque<ClaimedTask>,
+    /// The suspect that runs, if one does.
+    suspect: Option<AttemptKey>,
+    reports: Vec<AttemptReport>,
+    /// Reports on their way to the store.
+    sending: Vec<AttemptReport>,
+    /// Cancellations that came before their attempts, and when.
+    cancelled: HashMap<AttemptKey, Instant>,
+    intake: Intake,
+    /// The places that the scheduler was last told of; `None` while the seat is
+    /// closed.
+    offered: Option<u32>,
+    stopped: Option<oneshot::Sender<()>>,
+    /// Told when nothing is in hand any more.
+    drained: Option<oneshot::Sender<()>>,
+    downfall: Downfall,
+}
+
+/// The parts of a bot that its incarnations are built from.
+pub(super) struct BotParts {
     pub(super) name: BotName,
     pub(super) epoch: u64,
     pub(super) capabilities: Capabilities,
@@ -44,50 +76,45 @@ pub(crate) struct BotActor {
     pub(super) card: Arc<Card>,
     pub(super) ledger: Ledger,
     pub(super) scheduler: Handle<Scheduler>,
-    pub(super) attempts: HashMap<TaskId, Attempt>,
-    pub(super) reports: Vec<AttemptReport>,
-    /// Those that are on their way to the store.
-    pub(super) sending: Vec<AttemptReport>,
-    /// Cancellations that came before their tasks, and when.
-    pub(super) cancelled: HashMap<TaskId, Instant>,
-    pub(super) stopped: Option<oneshot::Sender<()>>,
-    /// Whom to tell when nothing is in hand any more.
-    pub(super) drained: Option<oneshot::Sender<()>>,
-    /// Whether it goes down by its own fault.
-    pub(super) crashed: bool,
-    /// What becomes of the attempts that still go on when this ends.
-    pub(super) at_end: AttemptEnd,
+    pub(super) fault_policy: FaultPolicy,
+}
+
+/// One attempt at a task. The same task may come back to the bot while an
+/// earlier attempt at it still ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct AttemptKey {
+    pub(super) task: TaskId,
+    pub(super) number: u32,
 }
 
 /// An attempt that goes on.
 pub(super) struct Attempt {
-    pub(super) number: u32,
     pub(super) lease: LeaseToken,
     stop: watch::Sender<Option<StopCause>>,
     time_out: SpawnHandle,
     began: Instant,
     pub(super) progress: Progress,
-    /// What the store was told last.
+    /// The progress that the store was told last.
     pub(super) noted: Option<f64>,
     span: Option<AttemptSpan>,
 }
 
-/// Work on these.
+/// Work on these tasks.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct Run {
-    /// The start of the bot that they are meant for.
+    /// The incarnation of the bot that they are meant for.
     pub(crate) epoch: u64,
     pub(crate) tasks: Vec<ClaimedTask>,
 }
 
-/// End that task: it was called off.
+/// End that attempt: its task was cancelled.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(crate) struct CancelTask(pub(crate) TaskId);
+pub(super) struct CancelAttempt(pub(super) AttemptKey);
 
 /// Take nothing new (the card says so, too); tells when what was in hand has
-/// ended. Sent again from time to time: the last one is told.
+/// ended. Sent again from time to time: the last sender is told.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(super) struct Drain(pub(super) oneshot::Sender<()>);
@@ -101,9 +128,7 @@ impl Actor for BotActor {
     type Context = Context<Self>;
 
     fn stopping(&mut self, _: &mut Self::Context) -> Running {
-        if !self.crashed {
-            self.at_end = AttemptEnd::GivenBack;
-        }
+        self.downfall.stopped();
         Running::Stop
     }
 
@@ -114,141 +139,82 @@ impl Actor for BotActor {
             this.cancelled
                 .retain(|_, at| at.elapsed() < EARLY_CANCEL_KEPT);
             this.note_progress(ctx);
+            this.widen_intake();
             this.offer(ctx);
         });
         self.offer(ctx);
     }
 }
 
-/// However it ends, its tasks go back at once.
+/// However a bot ends, its tasks go back at once.
 impl Drop for BotActor {
     fn drop(&mut self) {
         self.card.set_up(false);
-        // A scheduler that is gone or overrun learns it when it hands over a task.
-        let _ = self.scheduler.tell(SeatClosed {
-            bot: self.name.clone(),
-            epoch: self.epoch,
-        });
-        let reports = self.last_reports();
-        if let Ok(runtime) = tokio::runtime::Handle::try_current()
-            && !reports.is_empty()
-        {
-            let ledger = self.ledger.clone();
-            // Should the store not take them, the bot's next start gives them back.
-            let command = Command::Finish(reports);
-            runtime.spawn(async move { ledger.apply_when_there_is_room(command).await });
-        }
+        self.close_seat();
+        self.leave_reports();
     }
 }
 
 impl BotActor {
-    /// Tells the scheduler that this bot takes tasks. Should the message find no
-    /// room, the next one will.
-    fn offer(&self, ctx: &Context<Self>) {
-        if self.stopped.is_none() && !self.card.draining() {
-            let _ = self.scheduler.tell(SeatOpened {
-                bot: self.name.clone(),
-                epoch: self.epoch,
-                capabilities: self.capabilities.clone(),
-                in_hand: u32::try_from(self.in_hand()).unwrap_or(u32::MAX),
-                handle: ctx.handle(),
-            });
+    pub(super) fn new(parts: BotParts) -> Self {
+        let places = parts.capabilities.max_concurrent_tasks;
+        Self {
+            name: parts.name,
+            epoch: parts.epoch,
+            capabilities: parts.capabilities,
+            work: parts.work,
+            card: parts.card,
+            ledger: parts.ledger,
+            scheduler: parts.scheduler,
+            attempts: HashMap::new(),
+            alone: VecDeque::new(),
+            suspect: None,
+            reports: Vec::new(),
+            sending: Vec::new(),
+            cancelled: HashMap::new(),
+            intake: Intake::new(parts.fault_policy, places),
+            offered: None,
+            stopped: None,
+            drained: None,
+            downfall: Downfall::Unexplained,
         }
-    }
-
-    /// Tells the scheduler that this bot takes nothing more. Should the message
-    /// find no room, what is handed over still goes back.
-    fn close_seat(&self) {
-        let closed = SeatClosed {
-            bot: self.name.clone(),
-            epoch: self.epoch,
-        };
-        if self.scheduler.tell(closed).is_err() {
-            tracing::warn!(bot = %self.name, "the scheduler does not know that the bot takes no more");
-        }
-    }
-
-    /// What has ended but was not reported, and what ends now.
-    fn last_reports(&mut self) -> Vec<AttemptReport> {
-        // Those on their way may have arrived: then they are stale and change nothing.
-        let mut reports = std::mem::take(&mut self.sending);
-        reports.append(&mut self.reports);
-        reports.extend(self.attempts.drain().map(|(task, attempt)| {
-            let error = match self.at_end {
-                AttemptEnd::BotDied => format!("bot {} went down while working on it", self.name),
-                _ => format!("bot {} was stopped", self.name),
-            };
-            let outcome = AttemptOutcome {
-                error: Some(error),
-                ..AttemptOutcome::bare(self.at_end, ms_since(attempt.began))
-            };
-            report(task, attempt.number, attempt.lease, attempt.span, outcome)
-        }));
-        reports
     }
 
     fn in_hand(&self) -> usize {
-        self.attempts.len() + self.reports.len() + self.sending.len()
+        self.attempts.len() + self.alone.len() + self.reports.len() + self.sending.len()
     }
 
-    /// Sends tasks back that are not for this start of the bot. Most were given
-    /// back already; for those the report is stale and changes nothing.
-    fn send_back(&mut self, tasks: &[ClaimedTask], ctx: &mut Context<Self>) {
-        if !tasks.is_empty() {
-            let back = |claimed: &ClaimedTask| {
-                AttemptReport::given_back(claimed, "its bot could not take it")
-            };
-            self.return_reports(tasks.iter().map(back).collect(), ctx);
-        }
-    }
-
-    fn return_reports(&mut self, reports: Vec<AttemptReport>, ctx: &mut Context<Self>) {
-        let ledger = self.ledger.clone();
-        let sending = async move {
-            (
-                ledger
-                    .apply_when_there_is_room(Command::Finish(reports.clone()))
-                    .await,
-                reports,
-            )
-        };
-        ctx.spawn(
-            sending
-                .into_actor(self)
-                .map(|(outcome, reports), this, ctx| {
-                    if outcome.is_err() {
-                        ctx.run_later(REPORT_AGAIN_AFTER, |this, ctx| {
-                            this.return_reports(reports, ctx)
-                        });
-                    } else {
-                        this.send_reports(ctx);
-                    }
-                }),
-        );
+    /// Returns whether an incoming task goes back: this bot takes none now.
+    fn takes_none(&self) -> bool {
+        self.stopped.is_some()
+            || self.card.draining()
+            || self.intake.allowed().is_none()
+            || self.has_suspect()
     }
 
     fn begin(&mut self, mut claimed: ClaimedTask, ctx: &mut Context<Self>) {
         let (stop, stopping) = watch::channel(None);
-        let (task, number, lease) = (claimed.task.id, claimed.task.attempt, claimed.lease);
+        let key = AttemptKey::of(&claimed);
+        let lease = claimed.lease;
         let after_seconds = claimed.task.timeout_seconds;
         let cancelled =
-            self.cancelled.remove(&task).is_some() || claimed.task.cancel_requested_at.is_some();
+            self.cancelled.remove(&key).is_some() || claimed.task.cancel_requested_at.is_some();
         let span = AttemptSpan::begin(&mut claimed);
         match self.work.begin(claimed, stopping) {
-            Begun::Ended(outcome) => self
-                .reports
-                .push(report(task, number, lease, span, outcome)),
+            Begun::Ended(outcome) => {
+                self.reports
+                    .push(reports::report(key, lease, span, outcome));
+            }
             Begun::Going(attempt, progress) => {
                 let time_out = ctx.run_later(Duration::from_secs(after_seconds), move |this, _| {
-                    this.stop_attempt(task, StopCause::TimedOut { after_seconds });
+                    this.stop_attempt(key, StopCause::TimedOut { after_seconds });
                 });
                 if cancelled {
                     stop.send_replace(Some(StopCause::Cancelled));
                 }
                 self.attempts.insert(
-                    task,
+                    key,
                     Attempt {
-                        number,
                         lease,
                         stop,
                         time_out,
@@ -261,123 +227,83 @@ impl BotActor {
                 ctx.spawn(
                     attempt
                         .into_actor(self)
-                        .map(move |played, this, ctx| this.ended(task, played, ctx)),
+                        .map(move |played, this, ctx| this.ended(key, played, ctx)),
                 );
             }
         }
     }
 
-    fn ended(&mut self, task: TaskId, played: Played, ctx: &mut Context<Self>) {
+    fn ended(&mut self, key: AttemptKey, played: Played, ctx: &mut Context<Self>) {
         let Played::Done(outcome) = played else {
-            self.crashed = true;
+            self.downfall.caused_by(key);
             ctx.fail("simulated crash");
             return;
         };
-        if let Some(attempt) = self.attempts.remove(&task) {
+        self.judge(&outcome, ctx);
+        if let Some(attempt) = self.attempts.remove(&key) {
             ctx.cancel_future(attempt.time_out);
-            self.reports.push(report(
-                task,
-                attempt.number,
-                attempt.lease,
-                attempt.span,
-                outcome,
-            ));
+            self.reports
+                .push(reports::report(key, attempt.lease, attempt.span, outcome));
+        }
+        if self.has_suspect() {
+            self.suspect.take_if(|suspect| *suspect == key);
+            self.begin_next_suspect(ctx);
+            self.offer(ctx);
         }
         self.send_reports(ctx);
     }
 
-    fn stop_attempt(&self, task: TaskId, cause: StopCause) {
-        if let Some(attempt) = self.attempts.get(&task) {
-            // The first cause stays.
-            attempt
-                .stop
-                .send_if_modified(|stop| stop.is_none() && stop.replace(cause).is_none());
+    fn stop_attempt(&self, key: AttemptKey, cause: StopCause) {
+        if let Some(attempt) = self.attempts.get(&key) {
+            attempt.stop(cause);
         }
     }
 
-    /// Sends the reports that have gathered, all in one command.
-    fn send_reports(&mut self, ctx: &mut Context<Self>) {
-        self.card.set_running(self.in_hand());
-        if self.sending.is_empty() && !self.reports.is_empty() {
-            self.sending = std::mem::take(&mut self.reports);
-            self.send(ctx);
-        } else if self.sending.is_empty() && self.attempts.is_empty() {
-            self.stopped.take().map(|stopped| stopped.send(()));
-            self.drained.take().map(|drained| drained.send(()));
+    /// Returns whether a suspect waits or runs. A suspect has the bot to itself.
+    fn has_suspect(&self) -> bool {
+        self.suspect.is_some() || !self.alone.is_empty()
+    }
+
+    /// Begins the next suspect once nothing else is in hand.
+    fn begin_next_suspect(&mut self, ctx: &mut Context<Self>) {
+        while self.attempts.is_empty()
+            && let Some(claimed) = self.alone.pop_front()
+        {
+            let key = AttemptKey::of(&claimed);
+            self.begin(claimed, ctx);
+            // One that has ended already leaves the bot to the next.
+            self.suspect = self.attempts.contains_key(&key).then_some(key);
         }
     }
 
-    fn send(&mut self, ctx: &mut Context<Self>) {
-        failpoint::hit("before_report");
-        let (ledger, reports) = (self.ledger.clone(), self.sending.clone());
-        let command = Command::Finish(reports);
-        let sending = async move { ledger.apply_when_there_is_room(command).await };
-        ctx.spawn(
-            sending
-                .into_actor(self)
-                .map(|outcome, this, ctx| this.sent(outcome, ctx)),
-        );
+    /// Gives back, unbegun, the suspects that wait.
+    fn return_suspects(&mut self) {
+        let reports = self
+            .alone
+            .drain(..)
+            .map(|claimed| AttemptReport::given_back(&claimed, "its bot was stopped"));
+        self.reports.extend(reports);
     }
+}
 
-    fn sent(&mut self, outcome: Result<Outcome, StoreError>, ctx: &mut Context<Self>) {
-        match outcome {
-            Ok(_) => {
-                let sent = std::mem::take(&mut self.sending);
-                self.free_places(sent.len(), ctx);
-                self.send_reports(ctx);
-            }
-            Err(error) => {
-                // Their places stay taken, so what waits here is bounded.
-                tracing::warn!(bot = %self.name, %error, "results could not be recorded; tried again");
-                ctx.run_later(REPORT_AGAIN_AFTER, Self::send);
-            }
-        }
-    }
-
-    fn free_places(&mut self, places: usize, ctx: &mut Context<Self>) {
-        if places == 0 {
-            return;
-        }
-        let places = u32::try_from(places).unwrap_or(u32::MAX);
-        let freed = SeatsFreed {
-            bot: self.name.clone(),
-            epoch: self.epoch,
-            places,
-        };
-        if self.scheduler.tell(freed).is_err() {
-            ctx.run_later(REPORT_AGAIN_AFTER, move |this, ctx| {
-                this.free_places(places as usize, ctx)
-            });
+impl AttemptKey {
+    fn of(claimed: &ClaimedTask) -> Self {
+        Self {
+            task: claimed.task.id,
+            number: claimed.task.attempt,
         }
     }
 }
 
-fn ms_since(began: Instant) -> u64 {
-    u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)
-}
-
-fn report(
-    task: TaskId,
-    attempt: u32,
-    lease: LeaseToken,
-    span: Option<AttemptSpan>,
-    outcome: AttemptOutcome,
-) -> AttemptReport {
-    if let Some(span) = span {
-        span.end(&outcome);
+impl Attempt {
+    /// Has the attempt end. The first cause stays.
+    fn stop(&self, cause: StopCause) {
+        self.stop
+            .send_if_modified(|stop| stop.is_none() && stop.replace(cause).is_none());
     }
-    AttemptReport {
-        task,
-        attempt,
-        lease,
-        end: outcome.end,
-        output: outcome.output,
-        output_bytes: outcome.output_bytes,
-        error: outcome.error,
-        exit_code: outcome.exit_code,
-        execution_time_ms: outcome.execution_time_ms,
-        tokens_used: outcome.tokens_used,
-        cost_cents: outcome.cost_cents,
+
+    fn ran_for_ms(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 }
 
@@ -386,30 +312,49 @@ impl Handler<Run> for BotActor {
 
     fn handle(&mut self, run: Run, ctx: &mut Self::Context) {
         let mut tasks = run.tasks;
-        if run.epoch != self.epoch || self.stopped.is_some() || self.card.draining() {
+        if run.epoch != self.epoch {
+            // Given back already, most of them: for those the report is stale.
             self.send_back(&tasks, ctx);
             return;
         }
-        // A new scheduler may for a moment not know of everything in hand.
-        let places = self.capabilities.max_concurrent_tasks as usize;
-        let too_many = tasks.split_off(tasks.len().min(places.saturating_sub(self.in_hand())));
+        let room = match self.takes_none() {
+            true => 0,
+            false => self.places_left(),
+        };
+        let too_many = tasks.split_off(tasks.len().min(room));
         self.send_back(&too_many, ctx);
         self.free_places(too_many.len(), ctx);
-        tasks
+        let (suspects, others): (Vec<_>, Vec<_>) = tasks
             .into_iter()
-            .for_each(|claimed| self.begin(claimed, ctx));
+            .partition(|claimed| claimed.task.toll().runs_alone());
+        for claimed in others {
+            self.begin(claimed, ctx);
+        }
+        if !suspects.is_empty() {
+            self.close_seat();
+            self.alone.extend(suspects);
+            self.begin_next_suspect(ctx);
+            self.offer(ctx);
+        }
         self.send_reports(ctx);
     }
 }
 
-impl Handler<CancelTask> for BotActor {
+impl Handler<CancelAttempt> for BotActor {
     type Result = ();
 
-    fn handle(&mut self, CancelTask(task): CancelTask, _: &mut Self::Context) {
-        if self.attempts.contains_key(&task) {
-            self.stop_attempt(task, StopCause::Cancelled);
+    fn handle(&mut self, CancelAttempt(key): CancelAttempt, ctx: &mut Self::Context) {
+        if self.attempts.contains_key(&key) {
+            self.stop_attempt(key, StopCause::Cancelled);
+        } else if let Some(at) = self.alone.iter().position(|it| AttemptKey::of(it) == key) {
+            if let Some(claimed) = self.alone.remove(at) {
+                let outcome = AttemptOutcome::bare(AttemptEnd::Cancelled, 0);
+                self.reports
+                    .push(reports::report(key, claimed.lease, None, outcome));
+            }
+            self.send_reports(ctx);
         } else {
-            self.cancelled.insert(task, Instant::now());
+            self.cancelled.insert(key, Instant::now());
         }
     }
 }
@@ -417,9 +362,10 @@ impl Handler<CancelTask> for BotActor {
 impl Handler<Drain> for BotActor {
     type Result = ();
 
-    fn handle(&mut self, Drain(done): Drain, _: &mut Self::Context) {
+    fn handle(&mut self, Drain(done): Drain, ctx: &mut Self::Context) {
         self.close_seat();
         self.drained = Some(done);
+        self.send_reports(ctx);
     }
 }
 
@@ -429,10 +375,9 @@ impl Handler<StopAll> for BotActor {
     fn handle(&mut self, StopAll(done): StopAll, ctx: &mut Self::Context) {
         self.close_seat();
         self.stopped = Some(done);
+        self.return_suspects();
         for attempt in self.attempts.values() {
-            attempt.stop.send_if_modified(|stop| {
-                stop.is_none() && stop.replace(StopCause::BotStopping).is_none()
-            });
+            attempt.stop(StopCause::BotStopping);
         }
         self.send_reports(ctx);
     }

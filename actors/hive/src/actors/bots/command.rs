@@ -6,6 +6,7 @@
 
 mod environment;
 mod lines;
+mod preflight;
 mod program;
 mod streams;
 #[cfg(test)]
@@ -25,14 +26,15 @@ use tokio::{
     time::timeout,
 };
 
-pub(crate) use self::program::Pids;
+pub(crate) use self::{preflight::preflight, program::Pids};
 use self::{
     program::{Launch, Pipes, Program},
     streams::Streams,
-    verdict::Ending,
+    verdict::{Ending, NotStarted},
 };
 use super::{
     attempt::{AttemptOutcome, StopCause, StopSignal, stop_requested},
+    board::Card,
     guardian::Guardian,
     log::{BotLog, Stream},
     output::{self, Fault, Keeper, Kept, OutputLimits, Outputs},
@@ -76,6 +78,24 @@ pub(crate) struct CommandContext {
     pub(crate) log: BotLog,
     /// The bot's running programs, for display.
     pub(crate) pids: Pids,
+    /// Told when a program has started.
+    pub(crate) started: Started,
+}
+
+/// The place where executors say that an attempt has started.
+#[derive(Clone)]
+pub(crate) struct Started(Arc<dyn Fn() + Send + Sync>);
+
+impl Started {
+    /// Notes it on the bot's card.
+    pub(super) fn on(card: Arc<Card>) -> Self {
+        Self(Arc::new(move || card.attempt_started()))
+    }
+
+    #[cfg(test)]
+    pub(super) fn unheard() -> Self {
+        Self(Arc::new(|| {}))
+    }
 }
 
 /// Runs the program for one attempt, to its end or until it is told to stop.
@@ -95,10 +115,11 @@ pub(crate) async fn run(
     let (program, pipes) = match start(cx, claimed).await {
         Ok(started) => started,
         Err(error) => {
-            cx.note(claimed, &error);
-            return AttemptOutcome::failed(error, elapsed_ms());
+            cx.note(claimed, &error.reason);
+            return error.outcome(elapsed_ms());
         }
     };
+    (cx.started.0)();
     let (ending, keeper, stderr) = attend(cx, claimed, program, (pipes, progress), &mut stop).await;
     let (ending, kept) = keep(ending, keeper).await;
     let (mut outcome, replaced) = verdict::verdict(ending, kept.bytes, &stderr, elapsed_ms());
@@ -141,9 +162,9 @@ impl CommandContext {
 }
 
 /// Starts the program, off the arbiter: loading it may wait for a disk.
-async fn start(cx: &CommandContext, claimed: &ClaimedTask) -> Result<(Program, Pipes), String> {
+async fn start(cx: &CommandContext, claimed: &ClaimedTask) -> Result<(Program, Pipes), NotStarted> {
     let Some(word) = cx.spec.command.first().cloned() else {
-        return Err("the command names no program".to_owned());
+        return Err(NotStarted::bot("the command names no program"));
     };
     let environment = environment::environment(cx, claimed, |name| std::env::var_os(name));
     let own_directory = cx.spec.working_dir.as_ref().map(PathBuf::from);
@@ -174,10 +195,10 @@ async fn start(cx: &CommandContext, claimed: &ClaimedTask) -> Result<(Program, P
         let directory = launch.directory.clone();
         if make_directory {
             std::fs::create_dir_all(&directory).map_err(|error| {
-                format!(
+                NotStarted::bot(format!(
                     "the working directory {} cannot be made: {error}",
                     directory.display()
-                )
+                ))
             })?;
         }
         launch.file = environment::resolve(&word, &launch.environment, environment::is_executable)
@@ -186,9 +207,11 @@ async fn start(cx: &CommandContext, claimed: &ClaimedTask) -> Result<(Program, P
             .start()
             .map_err(|error| verdict::not_started(&word, &directory, &error))
     });
-    started
-        .await
-        .unwrap_or_else(|error| Err(format!("the program cannot be started: {error}")))
+    started.await.unwrap_or_else(|error| {
+        Err(NotStarted::bot(format!(
+            "the program cannot be started: {error}"
+        )))
+    })
 }
 
 /// Sees a running program to its end. Gives also what it printed, and the end of

@@ -3,7 +3,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use actix::{Actor, ActorFutureExt, AsyncContext, Handler, Message, WrapFuture};
@@ -12,30 +12,43 @@ use futures_util::future::join_all;
 use tokio::sync::oneshot;
 
 use super::{
-    bot::{CancelTask, Drain},
+    bot::{AttemptKey, CancelAttempt, Drain},
     lifecycle::{LauncherDeps, start_bot, stop_bot},
     news::news_of,
     reconcile::{Running, Step, reconcile},
 };
 use crate::{
-    ledger::{Command, StoreError},
-    model::{AttemptEnd, BotName, BotRecord, TaskId},
+    ledger::{Cancelling, Command, StoreError},
+    model::{BotName, BotRecord, Timestamp},
 };
 
 /// How often is compared even when nobody told of a change.
 const COMPARE_EVERY: Duration = Duration::from_secs(5);
 
-/// What is there, as far as the tree and the store know.
+/// How long a bot that did not start is left alone.
+const START_AGAIN_AFTER: Duration = Duration::from_secs(2);
+
+/// The bots as the tree and the store know them, read one after the other.
 struct Seen {
-    children: Vec<ChildInfo>,
+    /// When the first read began: attempts that started later are not in here.
+    since: Timestamp,
+    wanted: Vec<BotRecord>,
     with_tasks: Vec<BotName>,
-    cancelling: Vec<(TaskId, BotName)>,
+    cancelling: Vec<Cancelling>,
+    /// Read last, so that a bot with tasks is judged by what runs now.
+    children: Vec<ChildInfo>,
 }
 
 /// Makes the bots that run those that are wanted.
 pub(crate) struct Launcher {
     deps: LauncherDeps,
+    /// Bots that are being started or stopped.
     busy: HashSet<BotName>,
+    /// Bots that were busy at any time since the comparison under way began: what
+    /// it has read of them may be from before.
+    touched: HashSet<BotName>,
+    /// Bots that did not start, and until when they are left alone.
+    resting: HashMap<BotName, Instant>,
     comparing: bool,
     again: bool,
     stopping: bool,
@@ -46,6 +59,8 @@ impl Launcher {
         Self {
             deps,
             busy: HashSet::new(),
+            touched: HashSet::new(),
+            resting: HashMap::new(),
             comparing: false,
             again: false,
             stopping: false,
@@ -59,20 +74,21 @@ impl Launcher {
             return;
         }
         self.comparing = true;
+        self.touched = self.busy.clone();
         let deps = self.deps.clone();
         let reading = async move {
-            let wanted = deps.ledger.bots().await?;
-            let seen = Seen {
-                children: deps.bots.which_children().await,
+            Ok::<_, StoreError>(Seen {
+                since: Timestamp::now(),
+                wanted: deps.ledger.bots().await?,
                 with_tasks: deps.ledger.bots_with_running_tasks().await?,
                 cancelling: deps.ledger.cancelling().await?,
-            };
-            Ok::<_, StoreError>((wanted, seen))
+                children: deps.bots.which_children().await,
+            })
         };
         ctx.spawn(reading.into_actor(self).map(|read, this, ctx| {
             this.comparing = false;
             match read {
-                Ok((wanted, seen)) => this.compared(&wanted, seen, ctx),
+                Ok(seen) => this.compared(&seen, ctx),
                 Err(error) => tracing::warn!(%error, "the bots could not be read"),
             }
             if std::mem::take(&mut this.again) {
@@ -81,11 +97,14 @@ impl Launcher {
         }));
     }
 
-    fn compared(&mut self, wanted: &[BotRecord], seen: Seen, ctx: &mut Context<Self>) {
+    /// Does what a comparison asks for. Bots that were started or stopped while it
+    /// read are left to the next one.
+    fn compared(&mut self, seen: &Seen, ctx: &mut Context<Self>) {
         let present: HashSet<&str> = seen.children.iter().map(|child| &*child.name).collect();
         let running: HashMap<BotName, Running> = {
             let mut managed = self.deps.managed.lock();
-            managed.retain(|name, _| present.contains(name.as_str()) || self.busy.contains(name));
+            managed
+                .retain(|name, _| present.contains(name.as_str()) || self.touched.contains(name));
             managed
                 .iter()
                 .map(|(name, managed)| {
@@ -97,15 +116,23 @@ impl Launcher {
                 })
                 .collect()
         };
-        self.take_back(&running, &seen, ctx);
-        for (task, bot) in &seen.cancelling {
+        self.take_back(&running, seen, ctx);
+        for cancelling in &seen.cancelling {
             // Told before, most likely; a bot that knows does nothing.
-            self.cancel(*task, bot);
+            self.cancel(cancelling);
         }
-        for step in reconcile(wanted, &running, &seen.with_tasks, &self.busy) {
+        let now = Instant::now();
+        self.resting.retain(|_, until| *until > now);
+        let hands_off: HashSet<BotName> = self
+            .touched
+            .iter()
+            .chain(self.resting.keys())
+            .cloned()
+            .collect();
+        for step in reconcile(&seen.wanted, &running, &seen.with_tasks, &hands_off) {
             match step {
                 Step::Start(name) | Step::Replace(name) => {
-                    let record = wanted.iter().find(|bot| bot.name == name).cloned();
+                    let record = seen.wanted.iter().find(|bot| bot.name == name).cloned();
                     self.carry_out(name, record, ctx);
                 }
                 Step::Stop(name) => self.carry_out(name, None, ctx),
@@ -133,28 +160,34 @@ impl Launcher {
         let bots: Vec<BotName> = seen
             .with_tasks
             .iter()
-            .filter(|name| !self.busy.contains(*name) && down(name))
+            .filter(|name| !self.touched.contains(*name) && down(name))
             .cloned()
             .collect();
-        if !bots.is_empty() {
-            let ledger = self.deps.ledger.clone();
-            let reason = "its bot does not work".to_owned();
-            let end = AttemptEnd::GivenBack;
-            let giving = async move { ledger.apply(Command::GiveBack { bots, end, reason }).await };
-            ctx.spawn(giving.into_actor(self).map(|outcome, _, _| {
-                if let Err(error) = outcome {
-                    tracing::warn!(%error, "tasks could not be given back; tried again");
+        for bot in bots {
+            let (deps, since) = (self.deps.clone(), seen.since);
+            let giving = async move {
+                let card = deps.board.card(&bot);
+                card.left.settle(&deps.ledger, &bot, Some(since)).await
+            };
+            ctx.spawn(giving.into_actor(self).map(|given, _, _| {
+                if let Err(error) = given {
+                    tracing::warn!(%error, "tasks could not be given back; retrying within seconds");
                 }
             }));
         }
     }
 
-    fn cancel(&self, task: TaskId, bot: &BotName) {
-        let managed = self.deps.managed.lock().get(bot).cloned();
+    fn cancel(&self, cancelling: &Cancelling) {
+        let managed = self.deps.managed.lock().get(&cancelling.bot).cloned();
+        let key = AttemptKey {
+            task: cancelling.task,
+            number: cancelling.attempt,
+        };
         if let Some(managed) = managed
-            && managed.handle.tell(CancelTask(task)).is_err()
+            && managed.handle.tell(CancelAttempt(key)).is_err()
         {
-            tracing::warn!(%bot, %task, "the bot did not take a cancellation; told again");
+            let Cancelling { task, bot, .. } = cancelling;
+            tracing::warn!(%bot, %task, "bot has no room for a cancellation; telling it again within seconds");
         }
     }
 
@@ -189,6 +222,7 @@ impl Launcher {
     /// Stops what runs of a bot, then starts what is wanted of it.
     fn carry_out(&mut self, name: BotName, start: Option<BotRecord>, ctx: &mut Context<Self>) {
         self.busy.insert(name.clone());
+        self.touched.insert(name.clone());
         let deps = self.deps.clone();
         let working = async move {
             let running = deps.managed.lock().get(&name).cloned();
@@ -196,13 +230,18 @@ impl Launcher {
                 stop_bot(&deps, &name, &running).await;
                 deps.managed.lock().remove(&name);
             }
-            if let Some(record) = &start {
-                start_bot(&deps, record).await;
-            }
-            name
+            let started = match &start {
+                Some(record) => start_bot(&deps, record).await,
+                None => true,
+            };
+            (name, started)
         };
-        ctx.spawn(working.into_actor(self).map(|name, this, ctx| {
+        ctx.spawn(working.into_actor(self).map(|(name, started), this, ctx| {
             this.busy.remove(&name);
+            if !started {
+                this.resting
+                    .insert(name, Instant::now() + START_AGAIN_AFTER);
+            }
             // What was wanted may have changed meanwhile.
             this.compare(ctx);
         }));
@@ -236,16 +275,11 @@ impl Launcher {
             EventKind::Quarantined { .. } | EventKind::Suspended
         );
         let news = news_of(&event.kind, &name, &card);
-        let ledger = self.deps.ledger.clone();
+        let (ledger, since) = (self.deps.ledger.clone(), Timestamp::now());
         ctx.spawn(
             async move {
                 if out_of_work {
-                    // What waited in its mailbox; what it had in hand is back already.
-                    let reason = "its bot does not work".to_owned();
-                    let (bots, end) = (vec![name], AttemptEnd::GivenBack);
-                    ledger
-                        .apply_when_there_is_room(Command::GiveBack { bots, end, reason })
-                        .await?;
+                    card.left.settle(&ledger, &name, Some(since)).await?;
                 }
                 match news {
                     Some(news) => {
@@ -314,16 +348,13 @@ impl Handler<BotsChanged> for Launcher {
 /// A running task was called off.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(crate) struct TaskCancelled {
-    pub(crate) task: TaskId,
-    pub(crate) bot: BotName,
-}
+pub(crate) struct TaskCancelled(pub(crate) Cancelling);
 
 impl Handler<TaskCancelled> for Launcher {
     type Result = ();
 
     fn handle(&mut self, cancelled: TaskCancelled, _: &mut Self::Context) {
-        self.cancel(cancelled.task, &cancelled.bot);
+        self.cancel(&cancelled.0);
     }
 }
 

@@ -13,19 +13,21 @@ use tokio::sync::oneshot;
 
 use super::{
     board::{Board, Card},
-    bot::{BotActor, StopAll},
-    command::CommandContext,
+    bot::{BotActor, BotParts, StopAll},
+    command::{CommandContext, Started},
     guardian::Guardian,
+    intake::FaultPolicy,
     log::BotLog,
     output::{OutputLimits, Outputs},
     reconcile::Generation,
-    work::Work,
+    simulated::Simulator,
+    work::{SharedSimulator, Work},
 };
 use crate::{
     actors::scheduler::Scheduler,
     config::Config,
-    ledger::{Command, Ledger},
-    model::{AttemptEnd, BotName, BotRecord, CommandExecutor, Executor},
+    ledger::Ledger,
+    model::{BotName, BotRecord, CommandExecutor, Executor},
 };
 
 /// How long a bot may take to end its programs beyond their own grace.
@@ -65,8 +67,8 @@ pub(crate) struct Managed {
     log: BotLog,
 }
 
-/// Starts a bot; when it does not start, the next comparison tries again.
-pub(super) async fn start_bot(deps: &LauncherDeps, record: &BotRecord) {
+/// Starts a bot. Returns whether it started.
+pub(super) async fn start_bot(deps: &LauncherDeps, record: &BotRecord) -> bool {
     deps.board.card(&record.name).launched();
     let log = BotLog::open(
         deps.config.bot_log_path(&record.name),
@@ -80,10 +82,25 @@ pub(super) async fn start_bot(deps: &LauncherDeps, record: &BotRecord) {
     };
     // Before it is up, so that a launcher that fails right here leaves it known.
     deps.managed.lock().insert(record.name.clone(), managed);
-    if let Err(error) = deps.bots.start_child(spec).await {
-        tracing::error!(bot = %record.name, %error, "the bot did not start; tried again");
+    // A child that nobody manages could be neither stopped nor cancelled.
+    remove_child(deps, &record.name).await;
+    let started = deps.bots.start_child(spec).await;
+    if let Err(error) = &started {
+        tracing::error!(bot = %record.name, %error, "bot did not start; retrying within seconds");
         deps.board.card(&record.name).crashed(error.to_string());
         deps.managed.lock().remove(&record.name);
+    }
+    started.is_ok()
+}
+
+async fn remove_child(deps: &LauncherDeps, name: &BotName) {
+    for ended in [
+        deps.bots.terminate_child(name.as_str()).await,
+        deps.bots.delete_child(name.as_str()).await,
+    ] {
+        if let Err(error) = ended {
+            tracing::debug!(bot = %name, %error, "the bot was gone already");
+        }
     }
 }
 
@@ -97,22 +114,10 @@ pub(super) async fn stop_bot(deps: &LauncherDeps, name: &BotName, managed: &Mana
             tracing::warn!(bot = %name, "the bot did not end its tasks in time and is killed");
         }
     }
-    for ended in [
-        deps.bots.terminate_child(name.as_str()).await,
-        deps.bots.delete_child(name.as_str()).await,
-    ] {
-        if let Err(error) = ended {
-            tracing::debug!(bot = %name, %error, "the bot was gone already");
-        }
-    }
-    let reason = "its bot was stopped".to_owned();
-    let command = Command::GiveBack {
-        bots: vec![name.clone()],
-        end: AttemptEnd::GivenBack,
-        reason,
-    };
-    if let Err(error) = deps.ledger.apply(command).await {
-        tracing::error!(bot = %name, %error, "tasks could not be given back");
+    remove_child(deps, name).await;
+    let card = deps.board.card(name);
+    if let Err(error) = card.left.settle(&deps.ledger, name, None).await {
+        tracing::error!(bot = %name, %error, "tasks of a stopped bot could not be given back; retrying within seconds");
     }
     let log = managed.log.clone();
     let flushed = tokio::task::spawn_blocking(move || log.flush(LOG_FLUSH_WITHIN)).await;
@@ -127,13 +132,21 @@ fn bot_child(
     log: &BotLog,
 ) -> (ChildSpec, Handle<BotActor>) {
     let restart = deps.config.bots.restart;
-    let (deps, record, log) = (deps.clone(), Arc::new(record.clone()), log.clone());
+    let seed = Seed {
+        record: Arc::new(record.clone()),
+        log: log.clone(),
+        simulator: match &record.spec.executor {
+            Executor::Simulated(simulated) => {
+                Some(Arc::new(Mutex::new(Simulator::new(simulated.profile()))))
+            }
+            Executor::Command(_) => None,
+        },
+    };
+    let deps = deps.clone();
     // One more than tasks and their messages can ever be under way.
     let mailbox = 16 + 4 * record.spec.capabilities.max_concurrent_tasks as usize;
     let name = record.name.clone();
-    let (spec, handle) = child(name.as_str(), move || {
-        build_bot(deps.clone(), record.clone(), log.clone())
-    });
+    let (spec, handle) = child(name.as_str(), move || build_bot(deps.clone(), seed.clone()));
     let spec = spec
         .backoff(
             Backoff::new(restart.min, restart.max)
@@ -147,23 +160,28 @@ fn bot_child(
     (spec, handle)
 }
 
-/// Builds a bot. What an earlier start of it had in hand goes back to the queue first.
-async fn build_bot(
-    deps: LauncherDeps,
+/// The parts that the incarnations of a bot share.
+#[derive(Clone)]
+struct Seed {
     record: Arc<BotRecord>,
     log: BotLog,
-) -> Result<BotActor, StartError> {
+    simulator: Option<SharedSimulator>,
+}
+
+/// Builds a bot. The ends of attempts that an earlier incarnation left are
+/// recorded first, and what it had not begun goes back to the queue.
+async fn build_bot(deps: LauncherDeps, seed: Seed) -> Result<BotActor, StartError> {
+    let Seed {
+        record,
+        log,
+        simulator,
+    } = seed;
     let card = deps.board.card(&record.name);
     let epoch = card.begin_epoch();
     if epoch > 1 {
-        let command = Command::GiveBack {
-            bots: vec![record.name.clone()],
-            end: AttemptEnd::BotDied,
-            reason: format!("bot {} went down while working on it", record.name),
-        };
         // On a full disk it waits here, and uses up no restart.
-        deps.ledger
-            .apply_when_there_is_room(command)
+        card.left
+            .settle(&deps.ledger, &record.name, None)
             .await
             .map_err(StartError::failed)?;
     }
@@ -172,11 +190,17 @@ async fn build_bot(
             &deps,
             &record,
             spec.clone(),
-            (&card, log),
+            card.clone(),
+            log,
         ))),
-        Executor::Simulated(simulated) => Work::simulated(simulated.profile()),
+        Executor::Simulated(simulated) => {
+            let profile = simulated.profile();
+            let fresh = || Arc::new(Mutex::new(Simulator::new(profile)));
+            Work::simulated(profile, simulator.unwrap_or_else(fresh))
+        }
     };
-    Ok(BotActor {
+    let fault = deps.config.bots.fault;
+    Ok(BotActor::new(BotParts {
         name: record.name.clone(),
         epoch,
         capabilities: record.spec.capabilities.clone(),
@@ -184,22 +208,19 @@ async fn build_bot(
         card,
         ledger: deps.ledger,
         scheduler: deps.scheduler,
-        attempts: HashMap::new(),
-        reports: Vec::new(),
-        sending: Vec::new(),
-        cancelled: HashMap::new(),
-        stopped: None,
-        drained: None,
-        crashed: false,
-        at_end: AttemptEnd::BotDied,
-    })
+        fault_policy: FaultPolicy {
+            min: fault.min,
+            max: fault.max,
+        },
+    }))
 }
 
 fn command_context(
     deps: &LauncherDeps,
     record: &BotRecord,
     spec: CommandExecutor,
-    (card, log): (&Card, BotLog),
+    card: Arc<Card>,
+    log: BotLog,
 ) -> CommandContext {
     let config = &deps.config;
     CommandContext {
@@ -217,5 +238,6 @@ fn command_context(
         guardian: deps.guardian.clone(),
         log,
         pids: card.pids.clone(),
+        started: Started::on(card),
     }
 }

@@ -11,11 +11,8 @@ use std::{
 use actix::{ActorFutureExt, AsyncContext, WrapFuture};
 use deia_supervision::Context;
 
-use super::bot::{Attempt, BotActor};
-use crate::{
-    ledger::{Command, ProgressReport},
-    model::TaskId,
-};
+use super::bot::{Attempt, AttemptKey, BotActor};
+use crate::ledger::{Command, ProgressReport};
 
 /// Where an attempt says how far it is. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -64,11 +61,11 @@ impl BotActor {
     /// Has noted how far its attempts are, all in one command. What is lost is
     /// made up for by the next one.
     pub(super) fn note_progress(&mut self, ctx: &mut Context<Self>) {
-        let news = |(task, attempt): (&TaskId, &mut Attempt)| {
+        let news = |(key, attempt): (&AttemptKey, &mut Attempt)| {
             let progress = attempt.progress.now()?;
             (attempt.noted.replace(progress) != Some(progress)).then_some(ProgressReport {
-                task: *task,
-                attempt: attempt.number,
+                task: key.task,
+                attempt: key.number,
                 lease: attempt.lease,
                 progress,
             })

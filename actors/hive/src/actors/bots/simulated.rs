@@ -10,7 +10,7 @@ use std::{
 
 use rustix::time::{ClockId, clock_gettime};
 
-use super::attempt::{AttemptOutcome, StopCause, StopSignal, stop_requested};
+use super::attempt::{AttemptOutcome, FaultPhase, StopCause, StopSignal, stop_requested};
 use crate::{ledger::ClaimedTask, model::SimulatedProfile};
 
 /// How much of a task's content is echoed.
@@ -134,7 +134,8 @@ pub(crate) async fn play(
     };
     Played::Done(match (worked, plan.fate) {
         (Err(Interruption::Stopped(cause)), _) => AttemptOutcome::stopped(cause, elapsed_ms()),
-        (Err(Interruption::NoMemory), _) => AttemptOutcome::failed(
+        (Err(Interruption::NoMemory), _) => AttemptOutcome::bot_fault(
+            FaultPhase::Start,
             format!("{} bytes of memory are not to be had", profile.memory_bytes),
             elapsed_ms(),
         ),

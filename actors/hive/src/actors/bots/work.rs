@@ -1,12 +1,14 @@
 //! The executor of one bot, ready to run attempts.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use futures_util::FutureExt;
 
 use super::{
     attempt::{AttemptOutcome, StopSignal},
     command::{self, CommandContext},
     progress::Progress,
-    simulated::{self, Fate, Played, Simulator},
+    simulated::{self, Fate, Played, SimulatedPlan, Simulator},
 };
 use crate::{ledger::ClaimedTask, model::SimulatedProfile};
 
@@ -16,11 +18,21 @@ pub(super) enum Work {
     Command(Box<CommandContext>),
     /// As it is told.
     Simulated {
-        /// Draws what happens.
-        simulator: Simulator,
+        /// Draws what happens. Shared by all incarnations of the bot: a restart
+        /// goes on with the sequence, or the draw that took the bot down would
+        /// come first again.
+        simulator: SharedSimulator,
         /// What it draws from.
         profile: SimulatedProfile,
     },
+}
+
+/// A simulator that outlives the incarnations of its bot.
+pub(super) type SharedSimulator = Arc<Mutex<Simulator>>;
+
+fn draw(simulator: &SharedSimulator) -> SimulatedPlan {
+    let mut simulator = simulator.lock().unwrap_or_else(PoisonError::into_inner);
+    simulator.draw()
 }
 
 /// An attempt that was begun.
@@ -32,12 +44,9 @@ pub(super) enum Begun {
 }
 
 impl Work {
-    /// One that draws from that profile.
-    pub(super) fn simulated(profile: SimulatedProfile) -> Self {
-        Self::Simulated {
-            simulator: Simulator::new(profile),
-            profile,
-        }
+    /// Returns a simulated executor that goes on with the draws of `simulator`.
+    pub(super) fn simulated(profile: SimulatedProfile, simulator: SharedSimulator) -> Self {
+        Self::Simulated { simulator, profile }
     }
 
     /// Begins an attempt.
@@ -51,7 +60,7 @@ impl Work {
                 Begun::Going(Box::pin(attempt), progress)
             }
             Self::Simulated { simulator, profile } => {
-                let (plan, profile) = (simulator.draw(), *profile);
+                let (plan, profile) = (draw(simulator), *profile);
                 let no_load = profile.cpu_ms == 0 && profile.memory_bytes == 0;
                 let at_once = no_load
                     && plan.latency.is_zero()

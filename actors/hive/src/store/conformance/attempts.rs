@@ -147,9 +147,10 @@ async fn a_failure_is_retried_until_no_attempt_is_left(ledger: Ledger) {
     ]));
 }
 
-async fn give_back(ledger: &Ledger, bot: &str, end: AttemptEnd) -> u64 {
+pub(super) async fn give_back(ledger: &Ledger, bot: &str, end: AttemptEnd) -> u64 {
     let command = Command::GiveBack {
         bots: vec![bot_name(bot)],
+        started_before: None,
         end,
         reason: "bot went down".into(),
     };
@@ -257,11 +258,14 @@ async fn running_tasks_are_cancelled_through_their_bot(ledger: Ledger) {
     cancel(&ledger, id).await;
     let requested = [Action::TaskStarted, Action::TaskCancelRequested];
     assert!(actions(&ledger).await.ends_with(&requested), "told once");
-    assert!(hints.lock().unwrap().contains(&Hint::CancelRequested {
+    let cancelling = Cancelling {
         task: id,
-        bot: bot_name("b")
-    }));
-    assert_eq!(ledger.cancelling().await.unwrap(), [(id, bot_name("b"))]);
+        attempt: 1,
+        bot: bot_name("b"),
+    };
+    let told = Hint::CancelRequested(cancelling.clone());
+    assert!(hints.lock().unwrap().contains(&told));
+    assert_eq!(ledger.cancelling().await.unwrap(), [cancelling]);
     let outcome = finish(&ledger, report(&claimed, AttemptEnd::Cancelled)).await;
     assert_eq!(outcome, FinishOutcome::Recorded(TaskStatus::Cancelled));
     assert_eq!(actions(&ledger).await.last(), Some(&Action::TaskCancelled));

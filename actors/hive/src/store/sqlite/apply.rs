@@ -40,7 +40,20 @@ pub(super) fn apply(tx: &mut Tx<'_>, command: &Command) -> Result<Outcome, Apply
         Command::Claim(claims) => Ok(claim::claim(tx, claims)?),
         Command::Progress(reports) => Ok(attempts::progress(tx, reports)?),
         Command::Finish(reports) => Ok(attempts::finish(tx, reports)?),
-        Command::GiveBack { bots, end, reason } => Ok(attempts::give_back(tx, bots, *end, reason)?),
+        Command::GiveBack {
+            bots,
+            started_before,
+            end,
+            reason,
+        } => {
+            let taken = attempts::Taken {
+                bots,
+                started_before: *started_before,
+                end: *end,
+                reason,
+            };
+            Ok(attempts::give_back(tx, &taken)?)
+        }
         Command::Cancel {
             task,
             actor,

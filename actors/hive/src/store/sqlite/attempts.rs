@@ -14,7 +14,8 @@ use crate::{
     ledger::{AttemptReport, FinishOutcome, Hint, Outcome, ProgressReport, ReadyTask},
     model::{
         Action, AttemptEnd, AttemptOutcomeKind, BotName, EndReason, EventResult, LeaseToken,
-        NextStep, Priority, TaskId, TaskStatus, TaskType, Timestamp, after_attempt,
+        NextStep, Priority, TaskId, TaskStatus, TaskType, Timestamp, Toll, TollLimits,
+        after_attempt,
     },
 };
 
@@ -27,9 +28,8 @@ struct Running {
     attempt: u32,
     lease: LeaseToken,
     bot: BotName,
-    failures: u32,
+    toll: Toll,
     max_attempts: u32,
-    bot_deaths: u32,
     cancel_requested: bool,
     started_at: Timestamp,
     traceparent: Option<String>,
@@ -41,7 +41,7 @@ struct Running {
 const SELECT_RUNNING: &str =
     "SELECT seq, id, type, priority, attempt, lease, bot, failures, max_attempts, bot_deaths,
         cancel_requested_at IS NOT NULL, started_at, traceparent,
-        CASE WHEN cancel_requested_at IS NOT NULL THEN last_error END, dependents, last_event FROM tasks";
+        CASE WHEN cancel_requested_at IS NOT NULL THEN last_error END, dependents, last_event, suspicions, hive_deaths FROM tasks";
 
 impl Running {
     fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
@@ -53,9 +53,13 @@ impl Running {
             attempt: row.get(4)?,
             lease: LeaseToken::from_bytes(row.get(5)?),
             bot: rows::parsed(row, 6)?,
-            failures: row.get(7)?,
+            toll: Toll {
+                failures: row.get(7)?,
+                bot_deaths: row.get(9)?,
+                suspicions: row.get(16)?,
+                hive_deaths: row.get(17)?,
+            },
             max_attempts: row.get(8)?,
-            bot_deaths: row.get(9)?,
             cancel_requested: row.get(10)?,
             started_at: Timestamp::from_millis(row.get(11)?),
             traceparent: row.get(12)?,
@@ -87,25 +91,35 @@ pub(super) fn finish(tx: &mut Tx<'_>, reports: &[AttemptReport]) -> rusqlite::Re
     Ok(Outcome::Finished(outcomes))
 }
 
-pub(super) fn give_back(
-    tx: &mut Tx<'_>,
-    bots: &[BotName],
-    end: AttemptEnd,
-    reason: &str,
-) -> rusqlite::Result<Outcome> {
+/// Tasks to take from bots, and why.
+pub(super) struct Taken<'a> {
+    pub(super) bots: &'a [BotName],
+    pub(super) started_before: Option<Timestamp>,
+    pub(super) end: AttemptEnd,
+    pub(super) reason: &'a str,
+}
+
+pub(super) fn give_back(tx: &mut Tx<'_>, taken: &Taken<'_>) -> rusqlite::Result<Outcome> {
     let sql = format!("{SELECT_RUNNING} INDEXED BY tasks_running WHERE status = 2 AND bot = ?1");
     let mut find = tx.db.prepare_cached(&sql)?;
     let mut count = 0;
-    for bot in bots {
+    let is_newer = |running: &Running| {
+        let started_before = taken.started_before;
+        started_before.is_some_and(|before| running.started_at >= before)
+    };
+    for bot in taken.bots {
         for running in running_of(&mut find, bot)? {
+            if is_newer(&running) {
+                continue;
+            }
             let report = AttemptReport {
                 task: running.id,
                 attempt: running.attempt,
                 lease: running.lease,
-                end,
+                end: taken.end,
                 output: None,
                 output_bytes: None,
-                error: Some(reason.to_owned()),
+                error: Some(taken.reason.to_owned()),
                 exit_code: None,
                 execution_time_ms: tx.now.millis_since(running.started_at),
                 tokens_used: None,
@@ -129,15 +143,25 @@ fn end_attempt(
     running: &Running,
     report: &AttemptReport,
 ) -> rusqlite::Result<TaskStatus> {
-    let failures = running.failures + u32::from(report.end == AttemptEnd::Failed);
-    let bot_deaths = running.bot_deaths + u32::from(report.end == AttemptEnd::BotDied);
-    let step = after_attempt(
-        report.end,
-        running.cancel_requested,
-        (failures, running.max_attempts),
-        (bot_deaths, tx.policy.poison_after),
-        retry_delay(tx, running, report.end, failures)?,
-    );
+    let judged;
+    let report = match report.end.judged(running.cancel_requested) {
+        end if end == report.end => report,
+        end => {
+            judged = AttemptReport {
+                end,
+                ..report.clone()
+            };
+            &judged
+        }
+    };
+    let toll = running.toll.after(report.end);
+    let limits = TollLimits {
+        failures: running.max_attempts,
+        bot_deaths: tx.policy.poison_after,
+        hive_deaths: tx.policy.poison_after_hive_deaths,
+    };
+    let delay = delay_before_next(tx, running, report.end, toll)?;
+    let step = after_attempt(report.end, running.cancel_requested, toll, limits, delay);
     let (status, action, reason) = match step {
         NextStep::Complete => (TaskStatus::Completed, Action::TaskCompleted, None),
         NextStep::Fail => (
@@ -178,8 +202,13 @@ fn end_attempt(
     } else {
         report
     };
-    let counts = (failures, bot_deaths);
-    write_status(tx, running, report, (status, reason, run_at), counts)?;
+    let change = StatusChange {
+        status,
+        reason,
+        run_at,
+        toll,
+    };
+    write_status(tx, running, report, change)?;
     if status.is_final() {
         write_result(tx, running.seq, report, step == NextStep::Complete)?;
         waiting::settle_later(tx, running.seq, running.dependents)?;
@@ -210,15 +239,18 @@ fn end_attempt(
     Ok(status)
 }
 
-/// How long to wait before the next attempt, should there be one.
-fn retry_delay(
+/// Returns the wait before the next attempt, should there be one.
+fn delay_before_next(
     tx: &Tx<'_>,
     running: &Running,
     end: AttemptEnd,
-    failures: u32,
+    toll: Toll,
 ) -> rusqlite::Result<Duration> {
-    if end != AttemptEnd::Failed {
-        return Ok(Duration::ZERO);
+    match end {
+        AttemptEnd::Failed => {}
+        // The bot holds back for longer than this, so another one comes first.
+        AttemptEnd::BotFault => return Ok(tx.policy.bot_fault_delay),
+        _ => return Ok(Duration::ZERO),
     }
     let extra: Option<String> = tx
         .db
@@ -227,7 +259,7 @@ fn retry_delay(
     let extra: Option<rows::Extra> = extra.map(|text| rows::from_json(0, &text)).transpose()?;
     let of_task = extra.and_then(|extra| extra.retry);
     let policy = tx.policy.retry_of(&running.task_type, of_task.as_ref());
-    Ok(policy.delay(failures, spread(&running.lease)))
+    Ok(policy.delay(toll.failures, spread(&running.lease)))
 }
 
 /// Keeps the evidence of an attempt that came to nothing.
@@ -236,12 +268,8 @@ fn note_failed_attempt(
     running: &Running,
     report: &AttemptReport,
 ) -> rusqlite::Result<()> {
-    let outcome = match report.end {
-        AttemptEnd::Succeeded => return Ok(()),
-        AttemptEnd::Failed => AttemptOutcomeKind::Failed,
-        AttemptEnd::BotDied => AttemptOutcomeKind::BotDied,
-        AttemptEnd::GivenBack => AttemptOutcomeKind::GivenBack,
-        AttemptEnd::Cancelled => AttemptOutcomeKind::Cancelled,
+    let Some(outcome) = AttemptOutcomeKind::of(report.end) else {
+        return Ok(());
     };
     tx.db
         .prepare_cached(
@@ -268,13 +296,26 @@ fn note_failed_attempt(
     Ok(())
 }
 
+/// New state of a task whose attempt ended.
+struct StatusChange {
+    status: TaskStatus,
+    reason: Option<EndReason>,
+    run_at: Timestamp,
+    toll: Toll,
+}
+
 fn write_status(
     tx: &Tx<'_>,
     running: &Running,
     report: &AttemptReport,
-    (status, reason, run_at): (TaskStatus, Option<EndReason>, Timestamp),
-    (failures, bot_deaths): (u32, u32),
+    change: StatusChange,
 ) -> rusqlite::Result<()> {
+    let StatusChange {
+        status,
+        reason,
+        run_at,
+        toll,
+    } = change;
     let execution_ms = i64::try_from(report.execution_time_ms).unwrap_or(i64::MAX);
     if status == TaskStatus::Completed {
         tx.db
@@ -293,8 +334,8 @@ fn write_status(
     tx.db
         .prepare_cached(
             "UPDATE tasks SET status = ?2, completed_at = ?3, execution_ms = ?4, lease = NULL, run_at = ?5,
-                              failures = ?6, bot_deaths = ?7, last_error = ?8, end_reason = ?9, last_event = ?10
-             WHERE seq = ?1",
+                              failures = ?6, bot_deaths = ?7, last_error = ?8, end_reason = ?9, last_event = ?10,
+                              suspicions = ?11, hive_deaths = ?12 WHERE seq = ?1",
         )?
         .execute(params![
             running.seq,
@@ -302,11 +343,13 @@ fn write_status(
             status.is_final().then_some(tx.now.as_millis()),
             execution_ms,
             run_at.as_millis(),
-            failures,
-            bot_deaths,
+            toll.failures,
+            toll.bot_deaths,
             report.error,
             reason.map(EndReason::as_str),
             tx.next_event(),
+            toll.suspicions,
+            toll.hive_deaths,
         ])?;
     Ok(())
 }

@@ -73,6 +73,8 @@ impl SqliteOptions {
                 default_max_attempts: config.tasks.default_max_attempts,
                 default_timeout_seconds: config.tasks.default_timeout.as_secs(),
                 poison_after: config.tasks.poison_after,
+                poison_after_hive_deaths: config.tasks.poison_after_hive_deaths,
+                bot_fault_delay: config.tasks.bot_fault_delay,
                 retry: config.tasks.retry,
                 idempotency_retention: config.tasks.idempotency_retention,
                 by_type: by_type(config),

@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::{bots, dependencies, keys, pauses, rows};
 use crate::{
     auth::Sight,
-    ledger::{ReadyQuery, ReadyTask, Standing, TaskOutcome},
+    ledger::{Cancelling, ReadyQuery, ReadyTask, Standing, TaskOutcome},
     model::{
         BotName, BotRecord, FailedAttempt, KeyRecord, Priority, QueueLane, QueueStatus, Rates,
         StatusCounts, Task, TaskId, TaskResult, TaskStatus, TaskType, Timestamp, Waits,
@@ -164,13 +164,17 @@ pub(super) fn bots_with_running_tasks(db: &Connection) -> rusqlite::Result<Vec<B
         .collect()
 }
 
-pub(super) fn cancelling(db: &Connection) -> rusqlite::Result<Vec<(TaskId, BotName)>> {
+pub(super) fn cancelling(db: &Connection) -> rusqlite::Result<Vec<Cancelling>> {
     db.prepare_cached(
-        "SELECT id, bot FROM tasks INDEXED BY tasks_running
+        "SELECT id, attempt, bot FROM tasks INDEXED BY tasks_running
          WHERE status = 2 AND bot IS NOT NULL AND cancel_requested_at IS NOT NULL",
     )?
     .query_map([], |row| {
-        Ok((rows::task_id(row, 0)?, rows::parsed(row, 1)?))
+        Ok(Cancelling {
+            task: rows::task_id(row, 0)?,
+            attempt: row.get(1)?,
+            bot: rows::parsed(row, 2)?,
+        })
     })?
     .collect()
 }

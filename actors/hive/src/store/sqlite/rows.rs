@@ -27,13 +27,13 @@ pub(super) struct Stored {
 pub(super) const TASK_COLUMNS: &str = "seq, id, type, priority, status, submitter, content, extra, traceparent, created_at,
         run_at, started_at, completed_at, attempt, failures, max_attempts, bot_deaths, timeout_seconds, bot,
         execution_ms, cancel_requested_at, last_error, end_reason, expires_at, dedup_key, blocked_by, progress,
-        last_event";
+        last_event, suspicions, hive_deaths";
 
 /// One task by its id.
 pub(super) const SELECT_TASK_BY_ID: &str = "SELECT seq, id, type, priority, status, submitter, content, extra, traceparent,
         created_at, run_at, started_at, completed_at, attempt, failures, max_attempts, bot_deaths, timeout_seconds, bot,
         execution_ms, cancel_requested_at, last_error, end_reason, expires_at, dedup_key, blocked_by, progress,
-        last_event FROM tasks WHERE id = ?1";
+        last_event, suspicions, hive_deaths FROM tasks WHERE id = ?1";
 
 /// What most tasks do not have, in one column.
 #[derive(Default, Serialize, Deserialize)]
@@ -114,6 +114,8 @@ pub(super) fn stored_task(row: &Row<'_>) -> rusqlite::Result<Stored> {
         failures: row.get(14)?,
         max_attempts: row.get(15)?,
         bot_deaths: row.get(16)?,
+        suspicions: row.get(28)?,
+        hive_deaths: row.get(29)?,
         timeout_seconds: row.get::<_, i64>(17)?.unsigned_abs(),
         estimated_duration_seconds: extra.estimate,
         #[allow(
@@ -180,6 +182,8 @@ impl NewRow<'_> {
             failures: 0,
             max_attempts: self.max_attempts,
             bot_deaths: 0,
+            suspicions: 0,
+            hive_deaths: 0,
             timeout_seconds: self.timeout_seconds,
             estimated_duration_seconds: self.extra.estimate,
             actual_duration_seconds: None,

@@ -12,6 +12,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../sql/0004_logins.sql"),
     include_str!("../sql/0005_tasks_of_bots.sql"),
     include_str!("../sql/0006_basis_of_logins.sql"),
+    include_str!("../sql/0007_toll_of_tasks.sql"),
 ];
 
 /// Why the schema cannot be used.

@@ -9,7 +9,7 @@ use super::{
     transaction::{Entry, Tx},
 };
 use crate::{
-    ledger::{Hint, Outcome, ReadyTask, Refusal},
+    ledger::{Cancelling, Hint, Outcome, ReadyTask, Refusal},
     model::{
         Action, DependencyFailure, EndReason, EventResult, Priority, TaskId, TaskStatus, TaskType,
         Timestamp,
@@ -242,7 +242,11 @@ pub(super) fn cancel(
             )?;
         }
         if let Some(bot) = task.assigned_bot {
-            tx.hint(Hint::CancelRequested { task: id, bot });
+            tx.hint(Hint::CancelRequested(Cancelling {
+                task: id,
+                attempt: task.attempt,
+                bot,
+            }));
         }
     } else if let Some(waiting) = Waiting::by_seq(tx.db, seq)? {
         let called_off = End {

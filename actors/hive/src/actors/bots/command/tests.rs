@@ -45,6 +45,7 @@ impl Setup {
             guardian: Guardian::start(guard_program(hive_id)).unwrap(),
             log: BotLog::open(dir.path().join("bot-1.log"), 8 << 20),
             pids: Pids::default(),
+            started: Started::unheard(),
         };
         Self { cx, dir }
     }
@@ -246,7 +247,7 @@ async fn a_program_that_cannot_be_started_fails_with_the_reason() {
     ] {
         let setup = Setup::new(&[program]);
         let outcome = setup.run("hello").await;
-        assert_eq!(outcome.end, AttemptEnd::Failed, "{program}");
+        assert_eq!(outcome.end, AttemptEnd::BotFault, "{program}");
         let error = outcome.error.unwrap();
         assert!(
             error.contains(expected) && error.contains(program),

@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 use super::environment::Missing;
 use crate::{
     actors::bots::{
-        attempt::{AttemptOutcome, StopCause},
+        attempt::{AttemptOutcome, FaultPhase, StopCause},
         output::Fault,
     },
     model::AttemptEnd,
@@ -50,11 +50,13 @@ pub(super) fn verdict(
         }
         Ending::NotKept(Fault::Storage(reason)) => {
             let error = format!("what it printed cannot be kept: {reason}");
-            return (AttemptOutcome::failed(error, execution_time_ms), false);
+            let outcome = AttemptOutcome::bot_fault(FaultPhase::End, error, execution_time_ms);
+            return (outcome, false);
         }
         Ending::Lost(error) => {
             let error = format!("the program was lost sight of: {error}");
-            return (AttemptOutcome::failed(error, execution_time_ms), false);
+            let outcome = AttemptOutcome::bot_fault(FaultPhase::End, error, execution_time_ms);
+            return (outcome, false);
         }
     };
     let (output, replaced) = text(stdout);
@@ -118,14 +120,41 @@ fn why(status: ExitStatus, stderr: &str) -> String {
     }
 }
 
-/// Why the program of that name could not be started in that directory.
-pub(super) fn not_started(program: &str, directory: &Path, error: &io::Error) -> String {
+/// The reason why a program could not be started, and on whose account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct NotStarted {
+    pub(super) reason: String,
+    /// The task brought what no kernel can start: another bot could not either.
+    task_is_at_fault: bool,
+}
+
+impl NotStarted {
+    /// A fault of the bot or its host: the attempt never had a chance.
+    pub(super) fn bot(reason: impl Into<String>) -> Self {
+        Self {
+            reason: reason.into(),
+            task_is_at_fault: false,
+        }
+    }
+
+    /// Returns the outcome of the attempt.
+    pub(super) fn outcome(self, execution_time_ms: u64) -> AttemptOutcome {
+        if self.task_is_at_fault {
+            AttemptOutcome::failed(self.reason, execution_time_ms)
+        } else {
+            AttemptOutcome::bot_fault(FaultPhase::Start, self.reason, execution_time_ms)
+        }
+    }
+}
+
+/// Returns why the program of that name could not be started in that directory.
+pub(super) fn not_started(program: &str, directory: &Path, error: &io::Error) -> NotStarted {
     let reason = match error.kind() {
         io::ErrorKind::NotFound if !directory.is_dir() => {
-            return format!(
+            return NotStarted::bot(format!(
                 "the working directory {} does not exist",
                 directory.display()
-            );
+            ));
         }
         io::ErrorKind::NotFound => {
             "there is no such file (or its interpreter is missing)".to_owned()
@@ -139,17 +168,20 @@ pub(super) fn not_started(program: &str, directory: &Path, error: &io::Error) ->
         }
         _ => error.to_string(),
     };
-    format!("the program {program:?} cannot be started: {reason}")
+    NotStarted {
+        reason: format!("the program {program:?} cannot be started: {reason}"),
+        task_is_at_fault: error.kind() == io::ErrorKind::ArgumentListTooLong,
+    }
 }
 
 /// Why the program of that name was not found.
-pub(super) fn not_found(program: &str, missing: Missing) -> String {
-    match missing {
+pub(super) fn not_found(program: &str, missing: Missing) -> NotStarted {
+    NotStarted::bot(match missing {
         Missing::NotFound => format!("the program {program:?} was not found in PATH"),
         Missing::NotExecutable => {
             format!("the program {program:?} cannot be started: permission denied")
         }
-    }
+    })
 }
 
 #[cfg(test)]
@@ -217,14 +249,14 @@ mod tests {
             (
                 Ending::NotKept(Fault::Storage("no room".into())),
                 "x",
-                AttemptEnd::Failed,
+                AttemptEnd::BotFault,
                 None,
                 Some("what it printed cannot be kept: no room"),
             ),
             (
                 Ending::Lost(io::Error::other("why")),
                 "x",
-                AttemptEnd::Failed,
+                AttemptEnd::BotFault,
                 None,
                 Some("the program was lost sight of: why"),
             ),

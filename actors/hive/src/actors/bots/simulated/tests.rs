@@ -173,7 +173,7 @@ async fn memory_is_held_and_cpu_is_burnt() {
 }
 
 #[tokio::test]
-async fn memory_that_is_not_to_be_had_fails_the_attempt() {
+async fn memory_that_is_not_to_be_had_is_a_fault_of_the_bot() {
     let profile = SimulatedProfile {
         memory_bytes: u64::MAX,
         ..perfect()
@@ -181,6 +181,6 @@ async fn memory_that_is_not_to_be_had_fails_the_attempt() {
     let Played::Done(outcome) = played(plan(0, Fate::Succeed), &profile, "").await else {
         panic!("no crash was planned");
     };
-    assert_eq!(outcome.end, AttemptEnd::Failed);
+    assert_eq!(outcome.end, AttemptEnd::BotFault);
     assert!(outcome.error.unwrap().contains("not to be had"));
 }

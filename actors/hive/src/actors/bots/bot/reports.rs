@@ -1,0 +1,165 @@
+//! Ends of attempts on their way to the store.
+
+use std::time::Duration;
+
+use actix::{ActorFutureExt, AsyncContext, WrapFuture};
+use deia_supervision::Context;
+
+use super::{AttemptKey, BotActor};
+use crate::{
+    actors::bots::{attempt::AttemptOutcome, attempt_span::AttemptSpan},
+    failpoint,
+    ledger::{AttemptReport, ClaimedTask, Command, Outcome, StoreError},
+    model::{AttemptEnd, LeaseToken},
+};
+
+/// How long to wait before a report that the store did not take is sent again.
+pub(super) const REPORT_AGAIN_AFTER: Duration = Duration::from_millis(200);
+
+impl BotActor {
+    /// Leaves to the card the reports that are not recorded yet, and those of the
+    /// attempts that end here, and has them recorded. The next incarnation does it
+    /// when this does not get to it.
+    pub(super) fn leave_reports(&mut self) {
+        let reports = self.last_reports();
+        if reports.is_empty() {
+            return;
+        }
+        self.card.left.add(reports);
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let (card, ledger) = (self.card.clone(), self.ledger.clone());
+            runtime.spawn(async move {
+                if let Err(error) = card.left.record(&ledger).await {
+                    tracing::debug!(%error, "last reports of a bot are left to its next start");
+                }
+            });
+        }
+    }
+
+    fn last_reports(&mut self) -> Vec<AttemptReport> {
+        // Those on their way may have arrived: then they are stale and change nothing.
+        let mut reports = std::mem::take(&mut self.sending);
+        self.return_suspects();
+        reports.append(&mut self.reports);
+        let running = self.attempts.len();
+        reports.extend(self.attempts.drain().map(|(key, attempt)| {
+            let end = self.downfall.end_of(key, running);
+            let error = match end {
+                AttemptEnd::BotDied | AttemptEnd::Suspected => {
+                    format!("bot {} went down while working on it", self.name)
+                }
+                _ => format!("bot {} was stopped", self.name),
+            };
+            let outcome = AttemptOutcome {
+                error: Some(error),
+                ..AttemptOutcome::bare(end, attempt.ran_for_ms())
+            };
+            report(key, attempt.lease, attempt.span, outcome)
+        }));
+        reports
+    }
+
+    /// Sends back tasks that this incarnation of the bot cannot take.
+    pub(super) fn send_back(&mut self, tasks: &[ClaimedTask], ctx: &mut Context<Self>) {
+        if !tasks.is_empty() {
+            let back = |claimed: &ClaimedTask| {
+                AttemptReport::given_back(claimed, "its bot could not take it")
+            };
+            self.return_reports(tasks.iter().map(back).collect(), ctx);
+        }
+    }
+
+    fn return_reports(&mut self, reports: Vec<AttemptReport>, ctx: &mut Context<Self>) {
+        let ledger = self.ledger.clone();
+        let sending = async move {
+            (
+                ledger
+                    .apply_when_there_is_room(Command::Finish(reports.clone()))
+                    .await,
+                reports,
+            )
+        };
+        ctx.spawn(
+            sending
+                .into_actor(self)
+                .map(|(outcome, reports), this, ctx| {
+                    if outcome.is_err() {
+                        ctx.run_later(REPORT_AGAIN_AFTER, |this, ctx| {
+                            this.return_reports(reports, ctx)
+                        });
+                    } else {
+                        this.send_reports(ctx);
+                    }
+                }),
+        );
+    }
+
+    /// Sends the reports that have gathered, all in one command.
+    pub(super) fn send_reports(&mut self, ctx: &mut Context<Self>) {
+        self.card.set_running(self.in_hand());
+        if self.sending.is_empty() && !self.reports.is_empty() {
+            self.sending = std::mem::take(&mut self.reports);
+            self.send(ctx);
+        } else if self.in_hand() == 0 {
+            self.stopped.take().map(|stopped| stopped.send(()));
+            self.drained.take().map(|drained| drained.send(()));
+        }
+    }
+
+    fn send(&mut self, ctx: &mut Context<Self>) {
+        failpoint::hit("before_report");
+        let (ledger, reports) = (self.ledger.clone(), self.sending.clone());
+        let command = Command::Finish(reports);
+        let sending = async move { ledger.apply_when_there_is_room(command).await };
+        ctx.spawn(
+            sending
+                .into_actor(self)
+                .map(|outcome, this, ctx| this.sent(outcome, ctx)),
+        );
+    }
+
+    fn sent(&mut self, outcome: Result<Outcome, StoreError>, ctx: &mut Context<Self>) {
+        match outcome {
+            Ok(_) => {
+                let sent = std::mem::take(&mut self.sending);
+                self.free_places(sent.len(), ctx);
+                self.send_reports(ctx);
+            }
+            Err(error) => {
+                // Their places stay taken, so what waits here is bounded.
+                tracing::warn!(
+                    bot = %self.name,
+                    %error,
+                    retry_in_ms = u64::try_from(REPORT_AGAIN_AFTER.as_millis()).unwrap_or(u64::MAX),
+                    "results could not be recorded; retrying"
+                );
+                ctx.run_later(REPORT_AGAIN_AFTER, Self::send);
+            }
+        }
+    }
+}
+
+/// Makes the report of an attempt that ended.
+pub(super) fn report(
+    key: AttemptKey,
+    lease: LeaseToken,
+    span: Option<AttemptSpan>,
+    outcome: AttemptOutcome,
+) -> AttemptReport {
+    if let Some(span) = span {
+        span.end(&outcome);
+    }
+    AttemptReport {
+        task: key.task,
+        attempt: key.number,
+        lease,
+        end: outcome.end,
+        output: outcome.output,
+        output_bytes: outcome.output_bytes,
+        error: outcome.error,
+        exit_code: outcome.exit_code,
+        execution_time_ms: outcome.execution_time_ms,
+        tokens_used: outcome.tokens_used,
+        cost_cents: outcome.cost_cents,
+    }
+}

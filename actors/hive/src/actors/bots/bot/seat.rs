@@ -1,0 +1,130 @@
+//! The bot's seat at the scheduler: open while it takes tasks, closed while it
+//! holds back.
+
+use std::time::Instant;
+
+use actix::AsyncContext;
+use deia_supervision::Context;
+
+use super::{BotActor, reports::REPORT_AGAIN_AFTER};
+use crate::{
+    actors::{
+        bots::attempt::{AttemptOutcome, FaultPhase},
+        scheduler::{SeatClosed, SeatOpened, SeatsFreed},
+    },
+    model::{AttemptEnd, Capabilities},
+};
+
+impl BotActor {
+    /// Tells the scheduler how many tasks this bot takes, if it takes any. Should
+    /// the message find no room, the next heartbeat makes up for it.
+    pub(super) fn offer(&mut self, ctx: &Context<Self>) {
+        let Some(places) = self.intake.allowed().filter(|_| !self.takes_none()) else {
+            return;
+        };
+        if self.offered.is_some_and(|offered| offered != places) {
+            self.close_seat();
+        }
+        self.offered = Some(places);
+        let _ = self.scheduler.tell(SeatOpened {
+            bot: self.name.clone(),
+            epoch: self.epoch,
+            capabilities: Capabilities {
+                max_concurrent_tasks: places,
+                ..self.capabilities.clone()
+            },
+            in_hand: u32::try_from(self.in_hand()).unwrap_or(u32::MAX),
+            handle: ctx.handle(),
+        });
+    }
+
+    /// Tells the scheduler that this bot takes nothing more. Should the message
+    /// find no room, what is handed over still goes back.
+    pub(super) fn close_seat(&mut self) {
+        self.offered = None;
+        let closed = SeatClosed {
+            bot: self.name.clone(),
+            epoch: self.epoch,
+        };
+        if self.scheduler.tell(closed).is_err() {
+            tracing::debug!(bot = %self.name, "scheduler has no room for the closing of a seat");
+        }
+    }
+
+    /// Returns how many more tasks the bot may begin now.
+    pub(super) fn places_left(&self) -> usize {
+        let allowed = self.intake.allowed().unwrap_or(0) as usize;
+        allowed.saturating_sub(self.in_hand())
+    }
+
+    /// Tells the scheduler that places are free again.
+    pub(super) fn free_places(&mut self, places: usize, ctx: &mut Context<Self>) {
+        if places == 0 {
+            return;
+        }
+        let places = u32::try_from(places).unwrap_or(u32::MAX);
+        let freed = SeatsFreed {
+            bot: self.name.clone(),
+            epoch: self.epoch,
+            places,
+        };
+        if self.scheduler.tell(freed).is_err() {
+            ctx.run_later(REPORT_AGAIN_AFTER, move |this, ctx| {
+                this.free_places(places as usize, ctx)
+            });
+        }
+    }
+
+    /// Judges the bot by how an attempt ended: a fault of the bot closes its seat
+    /// for a while, any other end shows that the bot works.
+    pub(super) fn judge(&mut self, outcome: &AttemptOutcome, ctx: &mut Context<Self>) {
+        match (outcome.end, outcome.fault) {
+            (AttemptEnd::BotFault, phase) => {
+                self.faulted(phase.unwrap_or(FaultPhase::Start), outcome, ctx);
+            }
+            (AttemptEnd::Succeeded | AttemptEnd::Failed, _) => self.works(FaultPhase::End),
+            _ => {}
+        }
+    }
+
+    fn faulted(&mut self, phase: FaultPhase, outcome: &AttemptOutcome, ctx: &mut Context<Self>) {
+        // The attempt that ends here is still among those in hand.
+        let others = self.attempts.len().saturating_sub(1);
+        let others = u32::try_from(others).unwrap_or(u32::MAX);
+        let Some(hold) = self.intake.fault(phase, others, Instant::now()) else {
+            return;
+        };
+        self.close_seat();
+        let reason = outcome.error.as_deref().unwrap_or("unknown");
+        let in_a_row = self.intake.faults();
+        self.card.fault(reason, in_a_row, hold);
+        tracing::warn!(
+            bot = %self.name,
+            reason,
+            in_a_row,
+            hold_ms = u64::try_from(hold.as_millis()).unwrap_or(u64::MAX),
+            "bot cannot carry out its tasks; they go back uncounted, and it takes none for a while"
+        );
+        ctx.run_later(hold, |this, ctx| {
+            this.widen_intake();
+            this.offer(ctx);
+        });
+    }
+
+    /// Notes that an attempt got that far.
+    fn works(&mut self, phase: FaultPhase) {
+        if self.intake.works(phase) {
+            self.card.recovered();
+            tracing::info!(bot = %self.name, "bot carries out its tasks again");
+        }
+    }
+
+    /// Opens or widens the intake when its time has come.
+    pub(super) fn widen_intake(&mut self) {
+        if self.card.take_started() {
+            self.works(FaultPhase::Start);
+        }
+        let in_hand = u32::try_from(self.in_hand()).unwrap_or(u32::MAX);
+        self.intake.beat(in_hand, Instant::now());
+    }
+}

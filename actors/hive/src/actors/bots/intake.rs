@@ -1,0 +1,177 @@
+//! How many tasks a bot may be given: all that it has places for, fewer after it
+//! could not carry some out, none while it holds back. Pure.
+//!
+//! A fault of the bot (a program that is missing, a host without descriptors) must
+//! not eat the queue: the bot that fails fastest is the least loaded, and would be
+//! given everything. So a fault closes the intake for a while that doubles. It
+//! opens again with one place more than the bot has tasks in hand, and widens as
+//! long as attempts start.
+
+use std::time::{Duration, Instant};
+
+use super::attempt::FaultPhase;
+
+/// Limits of holding back (`bots.fault`).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct FaultPolicy {
+    pub(super) min: Duration,
+    pub(super) max: Duration,
+}
+
+/// The number of tasks that a bot may have in hand now.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Intake {
+    policy: FaultPolicy,
+    places: u32,
+    allowed: u32,
+    /// Faults since an attempt last got as far as the latest fault did not.
+    faults: u32,
+    phase: FaultPhase,
+    closed_until: Option<Instant>,
+}
+
+impl Intake {
+    pub(super) fn new(policy: FaultPolicy, places: u32) -> Self {
+        Self {
+            policy,
+            places,
+            allowed: places,
+            faults: 0,
+            phase: FaultPhase::Start,
+            closed_until: None,
+        }
+    }
+
+    /// Notes that the bot could not carry out an attempt while it had `in_hand`
+    /// others. Returns how long it holds back when this fault closes the intake.
+    /// Further faults of the same batch change nothing: they have one cause.
+    pub(super) fn fault(
+        &mut self,
+        phase: FaultPhase,
+        in_hand: u32,
+        now: Instant,
+    ) -> Option<Duration> {
+        self.allowed = self.allowed.min(in_hand.saturating_add(1));
+        if self.closed_until.is_some() {
+            return None;
+        }
+        self.phase = phase;
+        let doublings = self.faults.min(30);
+        self.faults = self.faults.saturating_add(1);
+        let hold = self.policy.min.saturating_mul(1 << doublings);
+        let hold = hold.min(self.policy.max);
+        self.closed_until = Some(now + hold);
+        Some(hold)
+    }
+
+    /// Notes that an attempt got that far without a fault. Returns whether that
+    /// shows the bot to work again: an attempt that starts says nothing of a
+    /// fault at the end of attempts.
+    pub(super) fn works(&mut self, phase: FaultPhase) -> bool {
+        phase >= self.phase && std::mem::take(&mut self.faults) > 0
+    }
+
+    /// Returns how many faults the bot has had in a row.
+    pub(super) fn faults(&self) -> u32 {
+        self.faults
+    }
+
+    /// Opens the intake when its time has come, and widens it by a quarter, as
+    /// long as no fault is open. To be called from time to time.
+    pub(super) fn beat(&mut self, in_hand: u32, now: Instant) {
+        match self.closed_until {
+            Some(until) if now < until => return,
+            Some(_) => {
+                self.closed_until = None;
+                self.allowed = in_hand.saturating_add(1);
+            }
+            None if self.faults == 0 => {
+                let wider = self.allowed.saturating_add(1 + self.allowed / 4);
+                self.allowed = wider;
+            }
+            None => {}
+        }
+        self.allowed = self.allowed.min(self.places);
+    }
+
+    /// Returns how many tasks the bot may have in hand; `None` while it takes none.
+    pub(super) fn allowed(&self) -> Option<u32> {
+        self.closed_until.is_none().then_some(self.allowed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn intake(places: u32) -> Intake {
+        let policy = FaultPolicy {
+            min: 2 * SECOND,
+            max: 60 * SECOND,
+        };
+        Intake::new(policy, places)
+    }
+
+    #[test]
+    fn faults_close_it_for_twice_as_long_each_time() {
+        let (mut intake, mut now) = (intake(4), Instant::now());
+        let mut holds = Vec::new();
+        for _ in 0..8 {
+            let hold = intake.fault(FaultPhase::Start, 0, now).unwrap();
+            assert_eq!(intake.allowed(), None);
+            intake.beat(0, now + hold - Duration::from_millis(1));
+            assert_eq!(intake.allowed(), None);
+            now += hold;
+            intake.beat(0, now);
+            assert_eq!(intake.allowed(), Some(1), "one task tries");
+            holds.push(hold.as_secs());
+        }
+        assert_eq!(holds, [2, 4, 8, 16, 32, 60, 60, 60]);
+    }
+
+    #[test]
+    fn faults_of_one_batch_count_once() {
+        let (mut intake, now) = (intake(4), Instant::now());
+        assert!(intake.fault(FaultPhase::Start, 3, now).is_some());
+        assert!(intake.fault(FaultPhase::Start, 2, now).is_none());
+        intake.beat(0, now + 2 * SECOND);
+        assert_eq!(intake.fault(FaultPhase::Start, 0, now), Some(4 * SECOND));
+    }
+
+    #[test]
+    fn a_start_after_a_fault_widens_it_step_by_step() {
+        let (mut intake, now) = (intake(20), Instant::now());
+        assert_eq!(intake.allowed(), Some(20));
+        intake.fault(FaultPhase::Start, 5, now);
+        let now = now + 2 * SECOND;
+        intake.beat(5, now);
+        assert_eq!(intake.allowed(), Some(6));
+        intake.beat(5, now);
+        assert_eq!(intake.allowed(), Some(6), "nothing has started since");
+        assert!(intake.works(FaultPhase::Start));
+        assert!(!intake.works(FaultPhase::Start));
+        let mut allowed = Vec::new();
+        for _ in 0..6 {
+            intake.beat(5, now);
+            allowed.extend(intake.allowed());
+        }
+        assert_eq!(allowed, [8, 11, 14, 18, 20, 20]);
+        assert_eq!(
+            intake.fault(FaultPhase::Start, 19, now),
+            Some(2 * SECOND),
+            "a start forgives earlier faults"
+        );
+    }
+
+    #[test]
+    fn an_attempt_that_starts_does_not_forgive_a_fault_at_the_end() {
+        let (mut intake, now) = (intake(4), Instant::now());
+        intake.fault(FaultPhase::End, 0, now);
+        assert!(!intake.works(FaultPhase::Start));
+        assert_eq!(intake.faults(), 1);
+        assert!(intake.works(FaultPhase::End));
+        assert_eq!(intake.faults(), 0);
+    }
+}

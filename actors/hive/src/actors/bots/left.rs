@@ -1,0 +1,78 @@
+//! Reports that an incarnation of a bot left behind when it ended.
+//!
+//! A bot goes down in many ways: by itself, by hand, by its supervisor, with the
+//! hive. Whichever it is, the ends of its attempts are recorded first, and only
+//! then is given back what it had not begun. Recording goes through one place,
+//! one caller at a time, so the order holds whoever comes first.
+
+use std::sync::{Mutex, PoisonError};
+
+use crate::{
+    ledger::{AttemptReport, Command, Ledger, StoreError},
+    model::{AttemptEnd, BotName, Timestamp},
+};
+
+/// Reports that are still to be recorded.
+#[derive(Default)]
+pub(super) struct Left {
+    reports: Mutex<Vec<AttemptReport>>,
+    /// Held while reports are on their way to the store.
+    turn: tokio::sync::Mutex<()>,
+}
+
+impl Left {
+    /// Adds the last reports of an incarnation.
+    pub(super) fn add(&self, reports: Vec<AttemptReport>) {
+        self.lock().extend(reports);
+    }
+
+    /// Records what was left. On a full disk it waits for room.
+    ///
+    /// # Errors
+    /// The store does not work; what was left stays.
+    pub(super) async fn record(&self, ledger: &Ledger) -> Result<(), StoreError> {
+        let _turn = self.turn.lock().await;
+        self.record_in_turn(ledger).await
+    }
+
+    /// Records what was left, then gives back what the bot has in hand beyond it:
+    /// tasks that it was handed and never began. Only such that were started
+    /// before `started_before`, if that is given.
+    ///
+    /// # Errors
+    /// The store does not work.
+    pub(super) async fn settle(
+        &self,
+        ledger: &Ledger,
+        bot: &BotName,
+        started_before: Option<Timestamp>,
+    ) -> Result<(), StoreError> {
+        let _turn = self.turn.lock().await;
+        self.record_in_turn(ledger).await?;
+        let command = Command::GiveBack {
+            bots: vec![bot.clone()],
+            started_before,
+            end: AttemptEnd::GivenBack,
+            reason: format!("bot {bot} does not work, and had not begun it"),
+        };
+        ledger.apply_when_there_is_room(command).await.map(drop)
+    }
+
+    async fn record_in_turn(&self, ledger: &Ledger) -> Result<(), StoreError> {
+        let reports = std::mem::take(&mut *self.lock());
+        if reports.is_empty() {
+            return Ok(());
+        }
+        let command = Command::Finish(reports.clone());
+        let recorded = ledger.apply_when_there_is_room(command).await;
+        if recorded.is_err() {
+            // Those that were recorded after all are stale next time.
+            self.lock().extend(reports);
+        }
+        recorded.map(drop)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<AttemptReport>> {
+        self.reports.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,162 @@
+//! The status of a bot, from what is wanted and what is seen. Pure.
+
+use super::board::Observation;
+use crate::model::{BotDesired, BotStatus, Timestamp};
+
+/// A bot that was restarted within this time is `degraded`, in
+/// milliseconds.
+const RECENT_RESTART_MS: u64 = 60_000;
+/// Derives the status of a bot from its desired state and what is seen of it. A
+/// bot fails after `failing_after` faults in a row.
+pub(crate) fn observed_status(
+    desired: BotDesired,
+    launched_at: Option<Timestamp>,
+    seen: &Observation,
+    failing_after: u32,
+    now: Timestamp,
+) -> BotStatus {
+    let faults = seen.fault.as_ref().map(|fault| fault.in_a_row);
+    let shaken = seen
+        .restarted_at
+        .is_some_and(|at| now.millis_since(at) < RECENT_RESTART_MS);
+    match desired {
+        BotDesired::Stopped if launched_at.is_none() => BotStatus::Offline,
+        BotDesired::Stopped => BotStatus::Stopped,
+        _ if seen.suspended => BotStatus::Stopped,
+        _ if seen.quarantined => BotStatus::Failing,
+        _ if seen.up && faults.is_some_and(|faults| faults >= failing_after) => BotStatus::Failing,
+        BotDesired::Draining => BotStatus::Draining,
+        BotDesired::Launched if !seen.up => BotStatus::Starting,
+        BotDesired::Launched if shaken || faults.is_some() => BotStatus::Degraded,
+        BotDesired::Launched => BotStatus::Healthy,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::BotFault;
+
+    #[test]
+    fn status_from_what_is_wanted_and_seen() {
+        let now = Timestamp::from_millis(1_000_000);
+        let launched = Some(Timestamp::from_millis(1));
+        let up = Observation {
+            up: true,
+            ..Observation::default()
+        };
+        let shaken = Observation {
+            restarted_at: Some(Timestamp::from_millis(999_000)),
+            ..up.clone()
+        };
+        let recovered = Observation {
+            restarted_at: Some(Timestamp::from_millis(900_000)),
+            ..up.clone()
+        };
+        let suspended = Observation {
+            suspended: true,
+            ..Observation::default()
+        };
+        let quarantined = Observation {
+            quarantined: true,
+            ..Observation::default()
+        };
+        let faulty = |in_a_row| Observation {
+            fault: Some(BotFault {
+                reason: "no such program".into(),
+                in_a_row,
+                since: now,
+                next_try_at: None,
+            }),
+            ..up.clone()
+        };
+        for (desired, launched_at, seen, expected) in [
+            (
+                BotDesired::Stopped,
+                None,
+                Observation::default(),
+                BotStatus::Offline,
+            ),
+            (
+                BotDesired::Stopped,
+                launched,
+                Observation::default(),
+                BotStatus::Stopped,
+            ),
+            (
+                BotDesired::Launched,
+                launched,
+                Observation::default(),
+                BotStatus::Starting,
+            ),
+            (
+                BotDesired::Draining,
+                launched,
+                up.clone(),
+                BotStatus::Draining,
+            ),
+            (
+                BotDesired::Draining,
+                launched,
+                Observation::default(),
+                BotStatus::Draining,
+            ),
+            (
+                BotDesired::Draining,
+                launched,
+                quarantined.clone(),
+                BotStatus::Failing,
+            ),
+            (
+                BotDesired::Launched,
+                launched,
+                up.clone(),
+                BotStatus::Healthy,
+            ),
+            (BotDesired::Launched, launched, shaken, BotStatus::Degraded),
+            (
+                BotDesired::Launched,
+                launched,
+                recovered,
+                BotStatus::Healthy,
+            ),
+            (
+                BotDesired::Launched,
+                launched,
+                quarantined,
+                BotStatus::Failing,
+            ),
+            (
+                BotDesired::Launched,
+                launched,
+                suspended,
+                BotStatus::Stopped,
+            ),
+            (
+                BotDesired::Launched,
+                launched,
+                faulty(0),
+                BotStatus::Degraded,
+            ),
+            (
+                BotDesired::Launched,
+                launched,
+                faulty(2),
+                BotStatus::Degraded,
+            ),
+            (
+                BotDesired::Launched,
+                launched,
+                faulty(3),
+                BotStatus::Failing,
+            ),
+            (BotDesired::Stopped, launched, faulty(3), BotStatus::Stopped),
+        ] {
+            assert_eq!(
+                observed_status(desired, launched_at, &seen, 3, now),
+                expected,
+                "{seen:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! On whose account an attempt ends: the task's, its bot's, or the hive's.
+
+use super::{attempts::give_back, *};
+
+pub(super) async fn run<F, Fut>(make: &F)
+where
+    F: Fn() -> Fut,
+    Fut: Future<Output = Ledger>,
+{
+    cases!(make;
+        each_death_is_charged_to_its_own_count,
+        a_task_that_takes_down_the_hive_is_given_up,
+        a_fault_of_the_bot_costs_the_task_a_delay_and_nothing_else,
+        a_cancelled_end_without_a_cancellation_is_given_back,
+        a_give_back_leaves_attempts_that_started_later,
+    );
+}
+
+async fn each_death_is_charged_to_its_own_count(ledger: Ledger) {
+    let id = submit_one(&ledger).await;
+    for (end, expected) in [
+        (AttemptEnd::Suspected, (0, 1, 0)),
+        (AttemptEnd::Suspected, (0, 2, 0)),
+        (AttemptEnd::HiveDied, (0, 2, 1)),
+        (AttemptEnd::BotDied, (1, 2, 1)),
+    ] {
+        claim(&ledger, id, "b").await.unwrap();
+        give_back(&ledger, "b", end).await;
+        let task = stored(&ledger, id).await;
+        assert_eq!(task.status, TaskStatus::Queued, "{end:?}");
+        let counts = (task.bot_deaths, task.suspicions, task.hive_deaths);
+        assert_eq!(counts, expected, "{end:?}");
+        let evidence = task.failed_attempts.last().unwrap();
+        assert_eq!(Some(evidence.outcome), AttemptOutcomeKind::of(end));
+    }
+    let claimed = claim(&ledger, id, "b").await.unwrap();
+    assert!(claimed.task.toll().runs_alone(), "its executor is told");
+}
+
+async fn a_task_that_takes_down_the_hive_is_given_up(ledger: Ledger) {
+    let id = submit_one(&ledger).await;
+    for _ in 0..3 {
+        claim(&ledger, id, "b").await.unwrap();
+        give_back(&ledger, "b", AttemptEnd::HiveDied).await;
+    }
+    let task = stored(&ledger, id).await;
+    let end = (task.status, task.end_reason);
+    assert_eq!(end, (TaskStatus::Failed, Some(EndReason::Poison)));
+    let retry = Command::Retry {
+        task: id,
+        actor: "ada".into(),
+        only_failed: true,
+    };
+    ledger.apply(retry).await.unwrap();
+    assert_eq!(stored(&ledger, id).await.toll(), Toll::default());
+}
+
+async fn a_fault_of_the_bot_costs_the_task_a_delay_and_nothing_else(ledger: Ledger) {
+    let id = submit_one(&ledger).await;
+    let claimed = claim(&ledger, id, "b").await.unwrap();
+    let outcome = finish(&ledger, report(&claimed, AttemptEnd::BotFault)).await;
+    assert_eq!(outcome, FinishOutcome::Recorded(TaskStatus::Pending));
+    let task = stored(&ledger, id).await;
+    assert_eq!(task.toll(), Toll::default());
+    assert!(task.run_at.as_millis() > claimed.task.started_at.unwrap().as_millis());
+    let bots = ledger.bots().await.unwrap();
+    let failed: u64 = bots.iter().map(|bot| bot.tasks_failed).sum();
+    assert_eq!(failed, 0);
+}
+
+async fn a_cancelled_end_without_a_cancellation_is_given_back(ledger: Ledger) {
+    let id = submit_one(&ledger).await;
+    let claimed = claim(&ledger, id, "b").await.unwrap();
+    let outcome = finish(&ledger, report(&claimed, AttemptEnd::Cancelled)).await;
+    assert_eq!(outcome, FinishOutcome::Recorded(TaskStatus::Queued));
+    let evidence = &stored(&ledger, id).await.failed_attempts[0];
+    assert_eq!(evidence.outcome, AttemptOutcomeKind::GivenBack);
+}
+
+async fn a_give_back_leaves_attempts_that_started_later(ledger: Ledger) {
+    let id = submit_one(&ledger).await;
+    let claimed = claim(&ledger, id, "b").await.unwrap();
+    let started = claimed.task.started_at.unwrap();
+    let give_back_before = |before| Command::GiveBack {
+        bots: vec![bot_name("b")],
+        started_before: Some(before),
+        end: AttemptEnd::GivenBack,
+        reason: "bot went down".into(),
+    };
+    let given = ledger.apply(give_back_before(started)).await.unwrap();
+    assert_eq!(given, Outcome::Done(0));
+    let later = started.plus_millis(1);
+    let given = ledger.apply(give_back_before(later)).await.unwrap();
+    assert_eq!(given, Outcome::Done(1));
+}
