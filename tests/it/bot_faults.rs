@@ -64,6 +64,11 @@ async fn a_bot_whose_program_is_missing_eats_no_tasks() {
         app.post("/api/v1/bots/good/stop", &Value::Null)
             .await
             .is(202);
+        app.until("the good bot is stopped", async |app| {
+            let tree = app.get("/api/v1/supervisors/hive/core/bots/good").await;
+            tree.status == 404
+        })
+        .await;
         let id = app.submit(&stuck).await;
         app.until("the bot is failing", async |app| {
             status_of(app, "hole").await["status"] == "failing"

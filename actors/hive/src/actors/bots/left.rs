@@ -53,7 +53,7 @@ impl Left {
             bots: vec![bot.clone()],
             started_before,
             end: AttemptEnd::GivenBack,
-            reason: format!("bot {bot} does not work, and had not begun it"),
+            reason: format!("bot {bot} went down before it began the task"),
         };
         ledger.apply_when_there_is_room(command).await.map(drop)
     }
