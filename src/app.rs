@@ -49,14 +49,9 @@ pub fn main() -> ExitCode {
         Some(Command::Serve) | None => serve(args.settings),
     };
     done.unwrap_or_else(|error| {
-        complain(&format!("{error:#}"));
+        telemetry::last_words(&format!("deia: {error:#}"));
         ExitCode::FAILURE
     })
-}
-
-fn complain(message: &str) {
-    // When nobody reads standard error there is nobody to tell.
-    let _ = writeln!(io::stderr(), "deia: {message}");
 }
 
 fn serve(settings: SettingsArgs) -> anyhow::Result<ExitCode> {
@@ -167,15 +162,15 @@ fn unavailable(address: SocketAddr) -> String {
     )
 }
 
-/// Tells where the hive is, and on a terminal what to do next.
+/// Tells where the hive is, and on a terminal what to do next. Does not wait for
+/// whoever reads standard output: a stalled or closed one changes nothing else.
 fn announce(address: SocketAddr, config: &Config) {
-    let mut out = io::stdout().lock();
     let scheme = match config.server.tls.is_on() {
         true => "https",
         false => "http",
     };
     let mut text = format!("listening on {scheme}://{address}\n");
-    if out.is_terminal() {
+    if io::stdout().is_terminal() {
         let key = config.admin_key_path();
         let admin = admin_command(std::env::var_os("CARGO").is_some());
         text += &format!(
@@ -183,8 +178,14 @@ fn announce(address: SocketAddr, config: &Config) {
             key = key.display(),
         );
     }
-    // A closed standard output does not stop the hive.
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    let telling = move || {
+        let mut out = io::stdout().lock();
+        let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    };
+    let thread = std::thread::Builder::new().name("deia-announce".into());
+    if let Err(error) = thread.spawn(telling) {
+        tracing::warn!(%error, "the address was not printed to standard output: no thread");
+    }
 }
 
 /// How `deia-admin` is called by somebody who started `deia` with Cargo, or without.

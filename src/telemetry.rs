@@ -4,18 +4,40 @@ mod json;
 #[cfg(feature = "otlp")]
 mod otlp;
 pub(crate) mod redact;
+mod writer;
 
-use std::io::{self, IsTerminal};
+use std::{
+    backtrace::{Backtrace, BacktraceStatus},
+    io::{self, IsTerminal, Write},
+    panic::PanicHookInfo,
+    sync::OnceLock,
+    time::Duration,
+};
 
-use deia_hive::config::{LogFormat, LoggingSettings, TelemetrySettings};
+use deia_hive::{
+    config::{LogFormat, LoggingSettings, TelemetrySettings},
+    metrics::{Readings, table},
+    model::Timestamp,
+};
 use tracing_subscriber::EnvFilter;
 
-use self::redact::Redacting;
+use self::{
+    redact::Redacting,
+    writer::{LogWriter, Notice, Stderr},
+};
 use crate::http::ACCESS_TARGET;
 
 /// What the HTTP server says of its own threads, and of every stranger who does
 /// not speak HTTP, is for whoever asks for it in `logging.filter`.
 const QUIET: &str = "actix_server=warn,actix_http::h1::dispatcher=off";
+
+/// How long the end of the process may wait for the last log lines.
+const LAST_LINES_WITHIN: Duration = Duration::from_secs(1);
+/// Bytes that may wait while there are no settings yet.
+const EARLY_BYTES: usize = 64 << 10;
+
+/// The process has one standard error, and one writer to it.
+static LOG: OnceLock<LogWriter> = OnceLock::new();
 
 /// Sends what is still to be sent when this is dropped.
 pub struct Telemetry {
@@ -26,6 +48,9 @@ pub struct Telemetry {
 impl Telemetry {
     /// Sends what is still to be sent; waits a moment for it at most.
     pub fn flush(&self) {
+        if let Some(log) = LOG.get() {
+            log.flush(LAST_LINES_WITHIN);
+        }
         #[cfg(feature = "otlp")]
         if let Some(spans) = &self.spans {
             spans.shut_down();
@@ -75,15 +100,87 @@ fn log(settings: &LoggingSettings) -> anyhow::Result<()> {
         LogFormat::Json => false,
         LogFormat::Auto => io::stderr().is_terminal(),
     };
+    let max_bytes = usize::try_from(settings.max_pending_bytes.as_u64()).unwrap_or(usize::MAX);
+    let writer = writer(max_bytes, human)?;
+    std::panic::set_hook(Box::new(log_panic));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(|| Redacting(io::stderr()));
+        // It would be printed to standard error, which panics when that is broken.
+        .log_internal_errors(false)
+        .with_writer(move || Redacting(writer.clone()));
     let set = if human {
         builder.with_ansi(io::stderr().is_terminal()).try_init()
     } else {
         builder.event_format(json::JsonLines).try_init()
     };
     set.map_err(|error| anyhow::anyhow!("logging cannot be set up: {error}"))
+}
+
+/// Returns the writer to standard error, started with these settings unless it
+/// runs already.
+fn writer(max_bytes: usize, human: bool) -> io::Result<LogWriter> {
+    if let Some(writer) = LOG.get() {
+        return Ok(writer.clone());
+    }
+    let writer = LogWriter::start(Stderr, max_bytes, notice(human))?;
+    Ok(LOG.get_or_init(|| writer).clone())
+}
+
+fn notice(human: bool) -> Notice {
+    const TARGET: &str = module_path!();
+    const MESSAGE: &str = "log lines were dropped: standard error could not keep up or failed";
+    match human {
+        true => Box::new(|lines| {
+            format!(
+                "{}  WARN {TARGET}: {MESSAGE} lines={lines}\n",
+                Timestamp::now()
+            )
+        }),
+        false => Box::new(|lines| {
+            let fields = [("message", MESSAGE.into()), ("lines", lines.into())];
+            let fields = fields.map(|(name, value)| (name.to_owned(), value));
+            let line = json::line(
+                "warn",
+                TARGET,
+                fields.into_iter().collect(),
+                Timestamp::now(),
+            );
+            format!("{line}\n")
+        }),
+    }
+}
+
+/// Logs a panic that no supervisor reports. The hook of the standard library
+/// writes to standard error itself, and would wait for a stalled reader.
+fn log_panic(info: &PanicHookInfo<'_>) {
+    let payload = info.payload();
+    let text = payload.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    let location = info.location().map(ToString::to_string);
+    let backtrace = Backtrace::capture();
+    let backtrace =
+        (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string());
+    tracing::error!(
+        thread = std::thread::current().name(),
+        location,
+        error = text.unwrap_or("a panic without a text"),
+        backtrace,
+        "thread panicked"
+    );
+}
+
+/// Writes a last line to standard error, as it is; waits a moment for it at most.
+pub(crate) fn last_words(line: &str) {
+    // Without a thread there is no way to write that cannot block.
+    if let Ok(writer) = writer(EARLY_BYTES, true) {
+        let _ = Redacting(writer.clone()).write_all(format!("{line}\n").as_bytes());
+        writer.flush(LAST_LINES_WITHIN);
+    }
+}
+
+/// Adds what the log counts.
+pub(crate) fn write_metrics(out: &mut Readings) {
+    out.plain(&table::LOG_DROPPED, LOG.get().map_or(0, LogWriter::dropped));
 }
 
 /// What is logged.
@@ -109,10 +206,11 @@ mod tests {
 
     #[test]
     fn filters_are_read_or_explained() {
+        let defaults = deia_hive::config::Config::defaults().unwrap().logging;
         let settings = |filter: &str| LoggingSettings {
             filter: filter.into(),
-            format: LogFormat::Auto,
             access: filter == "warn",
+            ..defaults.clone()
         };
         let quiet = filter(&settings("info,deia_hive=debug"))
             .unwrap()

@@ -17,6 +17,7 @@ use super::{
     problem::Problem,
     route::{Answer, Route},
 };
+use crate::telemetry;
 
 /// What stands for the template of a path that no route has.
 const UNMATCHED: &str = "unmatched";
@@ -163,6 +164,7 @@ impl Drop for InFlight<'_> {
 pub(super) async fn metrics(call: Call) -> Answer {
     let mut readings = call.hive().metrics().await;
     call.http_metrics().write(&mut readings);
+    telemetry::write_metrics(&mut readings);
     let text = readings
         .into_text()
         .map_err(|error| Problem::internal(format!("the metrics cannot be written: {error}")))?;

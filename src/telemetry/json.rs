@@ -42,7 +42,13 @@ where
     }
 }
 
-fn line(level: &str, target: &str, mut fields: Map<String, Value>, now: Timestamp) -> Value {
+/// Returns one event as a line, without its end.
+pub(super) fn line(
+    level: &str,
+    target: &str,
+    mut fields: Map<String, Value>,
+    now: Timestamp,
+) -> Value {
     let mut line = Map::new();
     let mut target = Value::from(target);
     if target == FOREIGN {

@@ -34,6 +34,7 @@ mod http_streams;
 mod http_tasks;
 mod issuer;
 mod jwt;
+mod log_streams;
 mod logs;
 mod metrics;
 mod names;

@@ -81,10 +81,12 @@ impl TestApp {
     ) -> Result<Self, String> {
         let mut server = command.spawn().unwrap();
         let log = Arc::new(Mutex::new(String::new()));
-        let collecting = collect(server.stderr.take().unwrap(), log.clone());
+        // Absent when the test has its standard error.
+        let stderr = server.stderr.take();
+        let collecting = stderr.map(|stderr| collect(stderr, log.clone()));
         let Some(url) = listening(&mut server) else {
             let _ = server.wait();
-            collecting.join().unwrap();
+            collecting.map(|collecting| collecting.join().unwrap());
             return Err(log.lock().unwrap().clone());
         };
         let mut app = Self {
@@ -103,7 +105,7 @@ impl TestApp {
                 Ok(_) => assert!(begun.elapsed() < PATIENCE, "the server never gets ready"),
                 Err(_) => {
                     let _ = app.server.wait();
-                    collecting.join().unwrap();
+                    collecting.map(|collecting| collecting.join().unwrap());
                     return Err(app.log());
                 }
             }

@@ -5,6 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
+use tracing_subscriber::EnvFilter;
 
 use super::{AdmissionSettings, LimitSettings, SchedulerSettings, TaskSettings, TlsSettings};
 use super::{
@@ -146,6 +147,7 @@ pub struct LoggingSettings {
     pub filter: String,
     pub format: LogFormat,
     pub access: bool,
+    pub max_pending_bytes: ByteSize,
 }
 
 /// Traces, and where they are sent.
@@ -232,7 +234,7 @@ impl Config {
         self.auth.check(&mut check);
         self.limits.check(&mut check);
         check.not_empty("data_dir", &self.data_dir.to_string_lossy());
-        check.not_empty("logging.filter", &self.logging.filter);
+        self.logging.check(&mut check);
         self.telemetry.check(&mut check);
         check
     }
@@ -332,6 +334,20 @@ impl StoreSettings {
         );
         check.size("store.wal_max_bytes", self.wal_max_bytes, MIB..=64 * GIB);
         check.size("store.cache_bytes", self.cache_bytes, MIB..=4 * GIB);
+    }
+}
+
+impl LoggingSettings {
+    fn check(&self, check: &mut Checker) {
+        let allowed = "a level such as info, or targets with levels such as info,deia_hive=debug";
+        if self.filter.is_empty() {
+            check.refuse("logging.filter", "an empty value", allowed);
+        } else if let Err(error) = EnvFilter::try_new(&self.filter) {
+            let value = format!("{:?}", self.filter);
+            check.refuse("logging.filter", value, format!("{allowed} ({error})"));
+        }
+        let size = 64 * KIB..=GIB;
+        check.size("logging.max_pending_bytes", self.max_pending_bytes, size);
     }
 }
 

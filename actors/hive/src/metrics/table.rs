@@ -179,6 +179,8 @@ metrics! {
             "What runs";
         READY = Gauge "deia_ready" []
             "1 while the hive takes work, 0 while it starts or stops";
+        LOG_DROPPED = Counter "deia_log_lines_dropped_total" []
+            "Lines of the server's log that were dropped: more waited than logging.max_pending_bytes, or standard error failed";
         DISK_FREE = Gauge "deia_data_dir_free_bytes" []
             "Free space on the data directory's file system";
         DISK_SIZE = Gauge "deia_data_dir_size_bytes" []
