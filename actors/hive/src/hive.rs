@@ -2,6 +2,7 @@
 
 mod bots;
 mod data_dir;
+mod event_log_lines;
 mod health;
 mod keys;
 mod logins;

@@ -1,4 +1,4 @@
-//! What happens in a tree, as it happens.
+//! What happens in a tree, as it happens: logged, and sent to whoever subscribed.
 
 use std::{sync::Arc, time::Duration};
 
@@ -35,6 +35,8 @@ pub enum EventKind {
     },
     /// It ended, or failed to start, although nobody had asked it to.
     Crashed {
+        /// Which run it was, counted from 1.
+        incarnation: u64,
         /// Why.
         exit: ExitReason,
     },
@@ -105,16 +107,60 @@ impl Events {
         EventStream(self.0.subscribe())
     }
 
-    /// Builds and sends an event if anybody listens.
-    pub(crate) fn emit(&self, path: &Arc<str>, kind: impl FnOnce() -> EventKind) {
+    /// Logs an event, and sends it if anybody listens.
+    pub(crate) fn emit(&self, path: &Arc<str>, kind: EventKind) {
+        kind.log(path);
         if self.0.receiver_count() == 0 {
             return;
         }
         let _ = self.0.send(Event {
             path: Arc::clone(path),
             at: Timestamp::now(),
-            kind: kind(),
+            kind,
         });
+    }
+}
+
+impl EventKind {
+    /// Logs it: as an error if somebody must act, as a warning if the supervisor
+    /// does, else as part of the life cycle.
+    fn log(&self, path: &str) {
+        match self {
+            Self::Crashed { incarnation, exit } => tracing::warn!(
+                path,
+                incarnation,
+                cause = exit.code(),
+                error = exit.message(),
+                location = exit.location().map(ToString::to_string),
+                message_type = exit.message_type(),
+                "child crashed"
+            ),
+            Self::Restarting { delay, attempt } => {
+                let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+                tracing::info!(path, attempt, delay_ms, "child restarts in {delay_ms} ms");
+            }
+            Self::Restarted { incarnation } => tracing::info!(path, incarnation, "child restarted"),
+            Self::Escalated { exit } => {
+                tracing::error!(path, cause = %exit, "supervisor gave up and escalates");
+            }
+            Self::Quarantined { exit } => tracing::error!(
+                path,
+                cause = %exit,
+                "child quarantined: its restart budget is used up; it stays down until it is started by hand"
+            ),
+            Self::Stuck { message_type } => {
+                tracing::error!(path, message_type, "child blocks its arbiter");
+            }
+            Self::Recovered => tracing::info!(path, "arbiter of the child makes progress again"),
+            Self::Moved => tracing::warn!(path, "child moved away from a blocked arbiter"),
+            Self::Suspended => tracing::info!(path, "child suspended"),
+            Self::Resumed => tracing::info!(path, "child resumed"),
+            Self::Started { incarnation } => tracing::debug!(path, incarnation, "child started"),
+            Self::Stopped { exit } if exit.is_abnormal() => {
+                tracing::info!(path, cause = %exit, "child did not stop in order");
+            }
+            Self::Stopped { exit } => tracing::debug!(path, cause = exit.code(), "child stopped"),
+        }
     }
 }
 

@@ -309,7 +309,7 @@ impl Supervisor {
         if after == After::Down(ChildState::Suspended) {
             self.shared
                 .events
-                .emit(child.node.path(), || EventKind::Suspended);
+                .emit(child.node.path(), EventKind::Suspended);
         }
     }
 
@@ -363,7 +363,7 @@ impl Supervisor {
                 let reason = ExitReason::Stuck { message_type };
                 self.shared
                     .events
-                    .emit(&path, || EventKind::Stuck { message_type });
+                    .emit(&path, EventKind::Stuck { message_type });
                 self.on_note(Note {
                     id,
                     incarnation,

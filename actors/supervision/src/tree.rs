@@ -227,7 +227,7 @@ impl Keeper {
                     let incarnation = note.incarnation;
                     self.shared
                         .events
-                        .emit(self.node.path(), || EventKind::Started { incarnation });
+                        .emit(self.node.path(), EventKind::Started { incarnation });
                     if up.take().is_some_and(|up| up.send(Ok(())).is_err()) {
                         // Nobody waited for it: nobody could ever stop it.
                         self.control.send(Control::Stop(Shutdown::Infinity));
@@ -246,11 +246,12 @@ impl Keeper {
         self.node.note_exit(&reason);
         self.node.set_state(ChildState::Ended);
         self.shared.pool.stop();
-        self.shared
-            .events
-            .emit(self.node.path(), || EventKind::Stopped {
+        self.shared.events.emit(
+            self.node.path(),
+            EventKind::Stopped {
                 exit: reason.clone(),
-            });
+            },
+        );
         if let Some(up) = up {
             let _ = up.send(Err(match &reason {
                 ExitReason::ChildStart { child, cause } => StartError::Child {

@@ -109,8 +109,7 @@ impl Watchdog {
             let silence = self.silent.remove(&post.id);
             if let Some(node) = silence.and_then(|silence| silence.reported) {
                 node.set_stuck(false);
-                shared.events.emit(node.path(), || EventKind::Recovered);
-                tracing::info!(path = %node.path(), "makes progress again");
+                shared.events.emit(node.path(), EventKind::Recovered);
             }
             return;
         }
@@ -158,8 +157,7 @@ fn report(post: PostId, blamed: Option<&Suspect>, root: &Arc<Node>, shared: &Sha
     node.set_stuck(true);
     shared
         .events
-        .emit(node.path(), || EventKind::Stuck { message_type });
-    tracing::error!(path = %node.path(), message_type, "blocks its arbiter");
+        .emit(node.path(), EventKind::Stuck { message_type });
     if post != HERE {
         tell(root, post, blamed, message_type);
     }

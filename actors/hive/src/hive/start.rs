@@ -11,6 +11,7 @@ use deia_supervision::{Handle, StartError, Tree};
 use super::{
     DataDirError, FrontFactory, Hive, Inner, State,
     data_dir::{DataDir, write_secret},
+    event_log_lines,
     health::CpuMeter,
     metrics::RoomMetrics,
     recover::ADMIN,
@@ -202,6 +203,7 @@ impl Hive {
     /// thread, so it only passes on.
     fn listen_to_commits(&self, writer: &Handle<LedgerWriter>) {
         let inner = &self.inner;
+        inner.ledger.subscribe(Arc::new(event_log_lines::log));
         let watch = inner.watch.clone();
         inner
             .ledger

@@ -2,7 +2,7 @@
 //! on one also looks at the store from time to time.
 
 use super::Flow;
-use crate::model::{BotName, Priority, TaskId, TaskType};
+use crate::model::{BotName, NewEvent, Priority, TaskId, TaskType};
 
 /// A ready task, as small as the scheduler needs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +50,8 @@ pub enum Hint {
     LoginsChanged,
     /// What is paused changed.
     PausesChanged,
+    /// An event was recorded of which the server's log tells.
+    Logged(Box<NewEvent>),
     /// What flowed through each lane in this commit.
     Flow(Vec<(TaskType, Priority, Flow)>),
 }

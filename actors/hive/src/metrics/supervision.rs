@@ -72,7 +72,7 @@ impl Seen {
         let path = label(&event.path).to_owned();
         match &event.kind {
             EventKind::Restarted { .. } => *self.restarts.entry(path).or_default() += 1,
-            EventKind::Crashed { exit } | EventKind::Stopped { exit } => {
+            EventKind::Crashed { exit, .. } | EventKind::Stopped { exit } => {
                 *self.exits.entry((path, exit.code())).or_default() += 1;
             }
             _ => {}

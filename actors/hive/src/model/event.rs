@@ -111,6 +111,35 @@ actions! {
     SystemError = "system.error" Critical,
 }
 
+impl Action {
+    /// Returns how loud the server's own log tells of it. `None` for what belongs
+    /// to every task, request or session, and for what the supervision tree logs
+    /// with more detail.
+    pub fn log_level(self) -> Option<EventLevel> {
+        use Action as A;
+        match self {
+            A::TaskDead | A::SystemError => Some(EventLevel::Critical),
+            A::ApiDenied | A::KeyRecovered | A::ShutdownUnclean => Some(EventLevel::Warning),
+            A::TaskSubmitted
+            | A::TaskStarted
+            | A::TaskCompleted
+            | A::TaskFailed
+            | A::TaskRetrying
+            | A::TaskCancelled
+            | A::TaskRequeued
+            | A::TaskCancelRequested
+            | A::LoginOpened
+            | A::LoginEnded
+            | A::BotStarted
+            | A::BotCrashed
+            | A::BotRestarted
+            | A::BotQuarantined
+            | A::ShutdownInitiated => None,
+            _ => Some(EventLevel::Info),
+        }
+    }
+}
+
 /// How loud an event is.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema,
@@ -138,7 +167,7 @@ pub enum EventResult {
 }
 
 /// An event before it has its place in the log.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewEvent {
     /// What happened.
     pub action: Action,

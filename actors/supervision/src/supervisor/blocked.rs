@@ -77,15 +77,13 @@ impl Supervisor {
                 let after = *after;
                 self.lost(id);
                 let exit = ExitReason::Killed;
-                self.shared
-                    .events
-                    .emit(&path, || EventKind::Stopped { exit });
+                self.shared.events.emit(&path, EventKind::Stopped { exit });
                 self.settle(id, after);
                 false
             }
             Phase::Up => {
                 self.lost(id);
-                self.shared.events.emit(&path, || EventKind::Moved);
+                self.shared.events.emit(&path, EventKind::Moved);
                 if matches!(self.life, Life::Stopping(_)) {
                     self.settle(id, After::Down(ChildState::Declared));
                     return false;

@@ -69,18 +69,18 @@ impl Supervisor {
         };
         let events = &self.shared.events;
         match why {
-            Why::Again => events.emit(&path, || EventKind::Restarted { incarnation }),
+            Why::Again => events.emit(&path, EventKind::Restarted { incarnation }),
             Why::Resumed(reply) => {
-                events.emit(&path, || EventKind::Resumed);
+                events.emit(&path, EventKind::Resumed);
                 let _ = reply.send(Ok(()));
             }
-            Why::Initial => events.emit(&path, || EventKind::Started { incarnation }),
+            Why::Initial => events.emit(&path, EventKind::Started { incarnation }),
             Why::Added(reply) => {
-                events.emit(&path, || EventKind::Started { incarnation });
+                events.emit(&path, EventKind::Started { incarnation });
                 let _ = reply.send(Ok(()));
             }
             Why::Manual(reply) => {
-                events.emit(&path, || EventKind::Started { incarnation });
+                events.emit(&path, EventKind::Started { incarnation });
                 let _ = reply.send(Ok(()));
             }
         }
@@ -112,17 +112,21 @@ impl Supervisor {
         };
         child.up_since = None;
         child.node.note_exit(&reason);
-        let path = Arc::clone(child.node.path());
+        let (path, incarnation) = (Arc::clone(child.node.path()), child.incarnation);
         if let Phase::Stopping(after) = child.phase() {
             let after = *after;
             self.shared
                 .events
-                .emit(&path, || EventKind::Stopped { exit: reason });
+                .emit(&path, EventKind::Stopped { exit: reason });
             return self.settle(id, after);
         }
-        self.shared.events.emit(&path, || EventKind::Crashed {
-            exit: reason.clone(),
-        });
+        self.shared.events.emit(
+            &path,
+            EventKind::Crashed {
+                incarnation,
+                exit: reason.clone(),
+            },
+        );
         let phase = self.kids.set(id, Phase::Down(ChildState::Terminated));
         let Some(Phase::Starting(why)) = phase else {
             return;
@@ -168,14 +172,13 @@ impl Supervisor {
         let path = Arc::clone(child.node.path());
         let asked = matches!(child.phase(), Phase::Stopping(_));
         let after = After::in_group(child.policy.restart);
-        self.shared.events.emit(&path, || {
-            let exit = reason.clone();
-            if !asked && exit.is_abnormal() {
-                EventKind::Crashed { exit }
-            } else {
-                EventKind::Stopped { exit }
-            }
-        });
+        let (incarnation, exit) = (child.incarnation, reason.clone());
+        let crashed = !asked && exit.is_abnormal();
+        let kind = match crashed {
+            true => EventKind::Crashed { incarnation, exit },
+            false => EventKind::Stopped { exit },
+        };
+        self.shared.events.emit(&path, kind);
         match child.phase() {
             Phase::Stopping(after) => {
                 let after = *after;
@@ -266,10 +269,7 @@ impl Supervisor {
         child.node.note_restart(now);
         self.shared
             .events
-            .emit(child.node.path(), || EventKind::Restarting {
-                delay,
-                attempt,
-            });
+            .emit(child.node.path(), EventKind::Restarting { delay, attempt });
         match scope {
             Scope::One(_) if delay.is_zero() => self.start_child(id, Why::Again),
             Scope::One(_) => self.set_timer(id, now + delay),
@@ -281,11 +281,12 @@ impl Supervisor {
     fn quarantine(&mut self, id: ChildId, reason: &ExitReason) {
         self.settle(id, After::Down(ChildState::Quarantined));
         if let Some(child) = self.kids.get(id) {
-            self.shared
-                .events
-                .emit(child.node.path(), || EventKind::Quarantined {
+            self.shared.events.emit(
+                child.node.path(),
+                EventKind::Quarantined {
                     exit: reason.clone(),
-                });
+                },
+            );
         }
     }
 
@@ -301,11 +302,10 @@ impl Supervisor {
             cause: reason.clone(),
         }));
         self.settle(id, After::Down(ChildState::Declared));
-        self.shared
-            .events
-            .emit(self.link.node.path(), || EventKind::Escalated {
-                exit: exit.clone(),
-            });
+        self.shared.events.emit(
+            self.link.node.path(),
+            EventKind::Escalated { exit: exit.clone() },
+        );
         self.end(News::Exited(exit));
     }
 }

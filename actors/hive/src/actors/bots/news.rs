@@ -10,7 +10,7 @@ pub(super) fn news_of(kind: &EventKind, name: &BotName, card: &Card) -> Option<N
     let event = |action| NewEvent::new(action, "deia", name.as_str());
     match kind {
         EventKind::Started { .. } => Some(event(Action::BotStarted)),
-        EventKind::Crashed { exit } => {
+        EventKind::Crashed { exit, .. } => {
             card.crashed(exit.to_string());
             let details = serde_json::json!({"cause": exit.code(), "message": exit.message()});
             Some(event(Action::BotCrashed).failure().details(details))

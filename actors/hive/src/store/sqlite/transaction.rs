@@ -106,6 +106,20 @@ pub(super) struct Entry<'a> {
     pub(super) trace_id: Option<&'a str>,
 }
 
+impl Entry<'_> {
+    fn to_event(&self) -> NewEvent {
+        let details = self.details.map(serde_json::from_str);
+        NewEvent {
+            action: self.action,
+            actor: self.actor.to_owned(),
+            target: self.target.to_owned(),
+            result: self.result,
+            details: details.and_then(Result::ok).unwrap_or_default(),
+            trace_id: self.trace_id.map(str::to_owned),
+        }
+    }
+}
+
 impl<'a> Tx<'a> {
     pub(super) fn new(
         db: &'a Connection,
@@ -159,6 +173,9 @@ impl<'a> Tx<'a> {
                 prev,
             ])?;
         self.next_event += 1;
+        if entry.action.log_level().is_some() {
+            self.hint(Hint::Logged(Box::new(entry.to_event())));
+        }
         Ok(())
     }
 

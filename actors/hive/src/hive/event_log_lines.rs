@@ -1,0 +1,72 @@
+//! What the server's own log tells of the event log.
+//!
+//! One place, behind the commit: what is logged is stored, and whatever records
+//! an event has nothing else to do. [`Action::log_level`] chooses the events.
+
+use crate::{
+    ledger::Hint,
+    model::{Action, EventLevel, NewEvent},
+};
+
+/// Logs the events of a commit that are worth a line. Runs on the store's own
+/// thread; the log never blocks it.
+pub(super) fn log(hints: &[Hint]) {
+    for hint in hints {
+        if let Hint::Logged(event) = hint {
+            log_event(event);
+        }
+    }
+}
+
+fn log_event(event: &NewEvent) {
+    let NewEvent {
+        action,
+        actor,
+        target: subject,
+        details,
+        trace_id,
+        ..
+    } = event;
+    let text = |name: &str| details.get(name).and_then(|value| value.as_str());
+    let number = |name: &str| details.get(name).and_then(serde_json::Value::as_u64);
+    match action {
+        Action::TaskDead => tracing::error!(
+            task = subject,
+            bot = actor,
+            trace_id,
+            attempt = number("attempt"),
+            cause = text("error"),
+            "task given up as poison: it took down too many bots"
+        ),
+        Action::ApiDenied => tracing::warn!(
+            actor,
+            route = subject,
+            reason = text("reason"),
+            count = number("count"),
+            address = text("address"),
+            permission = text("permission"),
+            "requests refused"
+        ),
+        Action::ShutdownUnclean => {
+            tracing::warn!("previous run did not end in order: it crashed or was killed");
+        }
+        Action::KeyRecovered => {
+            tracing::warn!(
+                key = subject,
+                "admin key made on this machine without a key"
+            );
+        }
+        _ => {
+            let details = (!details.is_null()).then(|| details.to_string());
+            let event = action.as_str();
+            match action.log_level() {
+                Some(EventLevel::Critical) => {
+                    tracing::error!(actor, subject, details, "{event}");
+                }
+                Some(EventLevel::Warning) => tracing::warn!(actor, subject, details, "{event}"),
+                Some(EventLevel::Info) => tracing::info!(actor, subject, details, "{event}"),
+                None => {}
+            }
+        }
+    }
+}
