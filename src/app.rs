@@ -41,7 +41,7 @@ pub fn command() -> clap::Command {
 pub fn main() -> ExitCode {
     let args = Args::parse();
     let done = match args.command {
-        Some(Command::Guard { hive_id }) => deia_hive::guard::run(&hive_id)
+        Some(Command::Guard { instance }) => deia_hive::guard::run(&instance)
             .map(|_| ExitCode::SUCCESS)
             .context("the guard of the hive's programs failed"),
         Some(Command::AdminKey { .. }) => admin_key::reset(&args.settings),

@@ -48,8 +48,8 @@ pub(super) enum Command {
     /// Ends the programs of a hive when that hive is gone. deia starts it itself.
     #[command(hide = true)]
     Guard {
-        /// The hive.
-        hive_id: String,
+        /// The instance of the hive's data directory.
+        instance: String,
     },
 }
 

@@ -20,6 +20,7 @@ mod cli_outputs;
 mod cli_queue;
 mod cli_support;
 mod cli_tasks;
+mod copied_data;
 mod crash;
 mod deaths;
 mod full_disk;

@@ -1,18 +1,9 @@
 //! Programs that do not behave, through the front door: each is kept within its
 //! limits, and its bot goes on working.
 
-use std::sync::atomic::{AtomicU32, Ordering};
-
 use serde_json::{Value, json};
 
-use crate::support::{TestApp, task};
-
-/// A number of seconds that no other `sleep` of this machine sleeps.
-fn unique_sleep() -> String {
-    static COUNT: AtomicU32 = AtomicU32::new(0);
-    let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    format!("{}.{count}", 100_000 + std::process::id())
-}
+use crate::support::{TestApp, task, unique_sleep};
 
 /// How many processes sleep for so long.
 fn sleeping(seconds: &str) -> usize {

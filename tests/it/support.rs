@@ -4,7 +4,11 @@ use std::{
     io::{BufRead, BufReader, Read},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
-    sync::{Arc, Mutex, mpsc},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+        mpsc,
+    },
     thread::JoinHandle,
     time::{Duration, Instant},
 };
@@ -355,6 +359,13 @@ pub(crate) fn silent() -> Value {
 /// A general task with that content.
 pub(crate) fn task(content: &str) -> Value {
     json!({"type": "general", "content": content})
+}
+
+/// A number of seconds that no other `sleep` of this machine sleeps.
+pub(crate) fn unique_sleep() -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    format!("{}.{count}", 100_000 + std::process::id())
 }
 
 /// What requests are made with.

@@ -4,7 +4,7 @@
 //! to. On the pipe deia says which process groups it runs (`+<group>` once
 //! started, `-<group>` before the last of it is reaped). When the pipe ends,
 //! deia is gone, in whatever way it went: the guard then ends those groups, and
-//! every process that carries the hive's id in its environment, or descends
+//! every process that carries the hive's instance in its environment, or descends
 //! from one that does.
 //!
 //! Two kinds of process get away: one that left its group, cleared its
@@ -30,8 +30,9 @@ use rustix::{
     time::{ClockId, clock_gettime},
 };
 
-/// The variable that every program of a hive carries.
-pub(crate) const HIVE_ID_VARIABLE: &str = "DEIA_HIVE_ID";
+/// The variable that every program of a hive carries: the instance of its data
+/// directory. The hive's id would not do: a copy of the directory has it, too.
+pub(crate) const INSTANCE_VARIABLE: &str = "DEIA_INSTANCE_ID";
 
 /// How long programs are sought and ended. Only a process that the kernel
 /// cannot end (it waits for a dead disk, say) makes it take longer than milliseconds.
@@ -53,29 +54,29 @@ pub struct Swept {
     pub left: usize,
 }
 
-/// The main function of the guard of the hive with this id: reads standard
+/// The main function of the guard of the hive of this instance: reads standard
 /// input to its end, then ends what deia left behind. To be called first thing
 /// in the process, before any thread is started.
 ///
 /// # Errors
 /// `/proc` cannot be read. The groups that deia named are ended nevertheless.
-pub fn run(hive_id: &str) -> io::Result<Swept> {
+pub fn run(instance: &str) -> io::Result<Swept> {
     outlive_signals()?;
     let mut groups = BTreeSet::new();
     follow(BufReader::new(io::stdin().lock()), &mut groups);
     let now = ticks_since_boot();
-    let marks = [vec![mark(hive_id)]];
+    let marks = [vec![mark(instance)]];
     sweep_until_clean(&groups, &marks, Some(now), SWEEP_LIMIT).inspect_err(|_| end_groups(&groups))
 }
 
-/// Ends every process that an earlier run of the hive with this id left behind.
+/// Ends every process that an earlier run of the hive of this instance left behind.
 /// To be called when the data directory is locked and no program runs yet.
 /// Never ends the caller or its ancestors. Blocks, usually for some 30 ms.
 ///
 /// # Errors
 /// `/proc` cannot be read.
-pub fn sweep(hive_id: &str) -> io::Result<Swept> {
-    sweep_until_clean(&BTreeSet::new(), &[vec![mark(hive_id)]], None, SWEEP_LIMIT)
+pub fn sweep(instance: &str) -> io::Result<Swept> {
+    sweep_until_clean(&BTreeSet::new(), &[vec![mark(instance)]], None, SWEEP_LIMIT)
 }
 
 /// Ends every process that carries any of these marks, and what descends from it. Blocks, usually for some 30 ms.
@@ -102,8 +103,8 @@ pub(crate) fn has_ended(pidfd: &OwnedFd) -> bool {
 }
 
 /// The mark of a hive's programs.
-pub(crate) fn mark(hive_id: &str) -> String {
-    format!("{HIVE_ID_VARIABLE}={hive_id}")
+pub(crate) fn mark(instance: &str) -> String {
+    format!("{INSTANCE_VARIABLE}={instance}")
 }
 
 /// A guard ends when its pipe does. Signals that a service manager or a

@@ -4,6 +4,7 @@ mod bots;
 mod data_dir;
 mod event_log_lines;
 mod health;
+mod instance;
 mod keys;
 mod logins;
 mod metrics;

@@ -79,7 +79,7 @@ fn carries(environment: &[u8], marks: &Marks) -> bool {
 /// descendants of either. Never `own`, its ancestors, or a zombie. Nor, when
 /// `newcomers_since` is given, what descends from an unmarked process that
 /// started then or later: a hive that was started anew on the same data
-/// directory marks its programs with the same id.
+/// directory marks its programs with the same instance.
 pub(super) fn victims(
     processes: &[Process],
     groups: &BTreeSet<i32>,
@@ -176,13 +176,13 @@ mod tests {
 
     #[test]
     fn a_mark_is_a_whole_variable() {
-        let environment = b"PATH=/bin\0DEIA_HIVE_ID=abc\0DEIA_ATTEMPT=1\0";
+        let environment = b"PATH=/bin\0DEIA_INSTANCE_ID=abc\0DEIA_ATTEMPT=1\0";
         for (marks, expected) in [
-            (vec!["DEIA_HIVE_ID=abc"], true),
-            (vec!["DEIA_HIVE_ID=abc", "DEIA_ATTEMPT=1"], true),
-            (vec!["DEIA_HIVE_ID=abc", "DEIA_ATTEMPT=2"], false),
-            (vec!["DEIA_HIVE_ID=ab"], false),
-            (vec!["HIVE_ID=abc"], false),
+            (vec!["DEIA_INSTANCE_ID=abc"], true),
+            (vec!["DEIA_INSTANCE_ID=abc", "DEIA_ATTEMPT=1"], true),
+            (vec!["DEIA_INSTANCE_ID=abc", "DEIA_ATTEMPT=2"], false),
+            (vec!["DEIA_INSTANCE_ID=ab"], false),
+            (vec!["INSTANCE_ID=abc"], false),
         ] {
             let marks: Vec<_> = marks.into_iter().map(str::to_owned).collect();
             assert_eq!(carries(environment, &marks), expected, "{marks:?}");

@@ -7,6 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::instance::instance_of;
+
 /// Why a data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DataDirError {
@@ -33,6 +35,7 @@ pub enum DataDirError {
 #[derive(Debug)]
 pub(super) struct DataDir {
     _lock: File,
+    instance: String,
 }
 
 impl DataDir {
@@ -58,12 +61,22 @@ impl DataDir {
             .open(&file)
             .map_err(io_error(&file))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { _lock: lock }),
+            Ok(()) => Ok(Self {
+                instance: instance_of(path, &lock).map_err(io_error(&file))?,
+                _lock: lock,
+            }),
             Err(TryLockError::WouldBlock) => Err(DataDirError::InUse {
                 path: path.to_owned(),
             }),
             Err(TryLockError::Error(source)) => Err(io_error(&file)(source)),
         }
+    }
+}
+
+impl DataDir {
+    /// Returns what tells this directory from its copies.
+    pub(super) fn instance(&self) -> &str {
+        &self.instance
     }
 }
 

@@ -86,10 +86,11 @@ impl Hive {
         };
         let store = SqliteStore::open(options)?;
         let (new, clean) = (store.is_new(), store.previous_shutdown_clean());
-        end_leftovers(store.hive_id())
+        let instance = data_dir.instance().to_owned();
+        end_leftovers(instance.clone())
             .await
             .map_err(HiveStartError::Guard)?;
-        let program = guardian_program(&store.hive_id()).map_err(HiveStartError::Guard)?;
+        let program = guardian_program(&instance).map_err(HiveStartError::Guard)?;
         let parts = Parts {
             ledger: Arc::new(store),
             keyring: Arc::new(Keyring::default()),
@@ -262,19 +263,21 @@ fn sort(hints: &[Hint]) -> (TasksWaiting, Vec<&Hint>) {
 }
 
 #[cfg(not(test))]
-fn guardian_program(hive_id: &str) -> std::io::Result<GuardianProgram> {
-    GuardianProgram::this_program(hive_id)
+fn guardian_program(instance: &str) -> std::io::Result<GuardianProgram> {
+    GuardianProgram::this_program(instance)
 }
 
 /// The test binary is no deia: it has an entry of its own.
 #[cfg(test)]
-fn guardian_program(hive_id: &str) -> std::io::Result<GuardianProgram> {
-    Ok(crate::actors::bots::guardian::tests::guard_program(hive_id))
+fn guardian_program(instance: &str) -> std::io::Result<GuardianProgram> {
+    Ok(crate::actors::bots::guardian::tests::guard_program(
+        instance,
+    ))
 }
 
 /// Ends programs that an earlier run left, should even its guard have been killed.
-async fn end_leftovers(hive_id: String) -> std::io::Result<()> {
-    let swept = tokio::task::spawn_blocking(move || guard::sweep(&hive_id)).await;
+async fn end_leftovers(instance: String) -> std::io::Result<()> {
+    let swept = tokio::task::spawn_blocking(move || guard::sweep(&instance)).await;
     swept.map_err(std::io::Error::other)??;
     Ok(())
 }

@@ -24,6 +24,8 @@ use crate::guard::Marks;
 /// The program that runs [`guard::run`](crate::guard::run).
 #[derive(Clone, Debug)]
 pub(crate) struct GuardianProgram {
+    /// The instance whose programs it guards: see [`guard::mark`](crate::guard::mark).
+    pub(crate) instance: String,
     /// Its path.
     pub(crate) path: PathBuf,
     /// Its arguments.
@@ -33,12 +35,12 @@ pub(crate) struct GuardianProgram {
 }
 
 impl GuardianProgram {
-    /// This very program, as `<program> guard <hive_id>`.
+    /// This very program, as `<program> guard <instance>`.
     ///
     /// # Errors
     /// The path of this program is not known.
     #[cfg_attr(test, expect(dead_code, reason = "a test binary is no deia"))]
-    pub(crate) fn this_program(hive_id: &str) -> io::Result<Self> {
+    pub(crate) fn this_program(instance: &str) -> io::Result<Self> {
         let path = std::env::current_exe()?;
         Ok(Self {
             // Replaced by a new version meanwhile: the kernel still has the old one.
@@ -47,7 +49,8 @@ impl GuardianProgram {
             } else {
                 "/proc/self/exe".into()
             },
-            args: vec!["guard".into(), hive_id.into()],
+            args: vec!["guard".into(), instance.into()],
+            instance: instance.to_owned(),
             env: Vec::new(),
         })
     }
@@ -85,6 +88,7 @@ struct Escaped {
 }
 
 struct Shared {
+    instance: String,
     state: Mutex<State>,
     /// Wakes the thread.
     wake: OwnedFd,
@@ -111,6 +115,7 @@ impl Guardian {
     /// The guard, or the thread that looks after it, cannot be started.
     pub(crate) fn start(program: GuardianProgram) -> io::Result<Self> {
         let shared = Arc::new(Shared {
+            instance: program.instance.clone(),
             state: Mutex::default(),
             wake: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
         });
@@ -122,6 +127,11 @@ impl Guardian {
             .name("deia-guardian".into())
             .spawn(move || keeper.keep(guard))?;
         Ok(Self(Arc::new(handle)))
+    }
+
+    /// Returns the instance whose programs are guarded.
+    pub(crate) fn instance(&self) -> &str {
+        &self.0.0.instance
     }
 
     /// This group lives from now on. To be called right after its start.

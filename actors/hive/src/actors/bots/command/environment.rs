@@ -43,7 +43,8 @@ pub(super) fn environment(
     set("DEIA_BOT_ID", cx.bot.to_string());
     set("DEIA_BOT_PORT", cx.port.to_string());
     set("DEIA_PRIORITY", format!("P{}", task.priority.rank()));
-    set(guard::HIVE_ID_VARIABLE, cx.hive_id.clone());
+    set("DEIA_HIVE_ID", cx.hive_id.clone());
+    set(guard::INSTANCE_VARIABLE, cx.guardian.instance().to_owned());
     match serde_json::to_string(&task.metadata) {
         Ok(metadata) if metadata.len() <= MAX_METADATA_BYTES => {
             set("DEIA_TASK_METADATA", metadata);
@@ -59,7 +60,7 @@ pub(super) fn environment(
 /// What only the processes of this attempt carry.
 pub(super) fn marks(cx: &CommandContext, claimed: &ClaimedTask) -> Marks {
     vec![
-        guard::mark(&cx.hive_id),
+        guard::mark(cx.guardian.instance()),
         format!("DEIA_TASK_ID={}", claimed.task.id),
         format!("DEIA_ATTEMPT={}", claimed.task.attempt),
     ]

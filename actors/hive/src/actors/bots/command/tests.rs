@@ -159,6 +159,7 @@ async fn the_environment_is_what_is_promised_and_no_more() {
             "DEIA_BOT_ID",
             "DEIA_BOT_PORT",
             "DEIA_HIVE_ID",
+            "DEIA_INSTANCE_ID",
             "DEIA_PRIORITY",
             "DEIA_PROGRESS_FD",
             "DEIA_TASK_ID",

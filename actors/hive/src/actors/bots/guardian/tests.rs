@@ -22,11 +22,12 @@ const SERVER_OF: &str = "DEIA_TEST_SERVER_OF";
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// This test binary as guard.
-pub(crate) fn guard_program(hive_id: &str) -> GuardianProgram {
+pub(crate) fn guard_program(instance: &str) -> GuardianProgram {
     GuardianProgram {
         path: std::env::current_exe().unwrap(),
         args: entry("guard_entry").map(OsString::from).into(),
-        env: vec![(GUARD_OF.into(), hive_id.into())],
+        env: vec![(GUARD_OF.into(), instance.into())],
+        instance: instance.to_owned(),
     }
 }
 
@@ -300,7 +301,7 @@ fn a_sweep_ends_what_an_earlier_run_left_and_nothing_else() {
                 "-c",
                 &format!("setsid -f sleep {seconds}; exec sleep {seconds}"),
             ])
-            .env(guard::HIVE_ID_VARIABLE, hive_id)
+            .env(guard::INSTANCE_VARIABLE, hive_id)
             .process_group(0)
             .spawn()
             .unwrap()
