@@ -16,7 +16,15 @@ use std::{
 
 use anyhow::Context;
 use clap::{CommandFactory as _, Parser};
-use deia_hive::{Hive, config::Config};
+use deia_hive::{
+    Hive,
+    config::Config,
+    host::{
+        self, children,
+        descriptors::{self, DescriptorNeed},
+    },
+    model::BotDesired,
+};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use self::{
@@ -39,6 +47,11 @@ pub fn command() -> clap::Command {
 /// `deia`: reads the command line, does what it says, and gives the exit code:
 /// 0 done, 1 failed, 2 wrong usage.
 pub fn main() -> ExitCode {
+    // Before any thread is started, and whatever is done then.
+    if let Err(error) = host::signals::reset() {
+        telemetry::last_words(&format!("deia: signals cannot be reset: {error}"));
+        return ExitCode::FAILURE;
+    }
     let args = Args::parse();
     let done = match args.command {
         Some(Command::Guard { instance }) => deia_hive::guard::run(&instance)
@@ -59,7 +72,43 @@ fn serve(settings: SettingsArgs) -> anyhow::Result<ExitCode> {
     let restart = Arc::new(Restart::prepare(settings)?);
     let telemetry = telemetry::start(&config.logging, &config.telemetry)?;
     deia_supervision::install_panic_hook();
+    prepare_host()?;
     actix_rt::System::new().block_on(run(config, restart, &telemetry))
+}
+
+/// Takes from the host what the hive needs.
+fn prepare_host() -> anyhow::Result<()> {
+    let before = descriptors::limit();
+    match descriptors::raise() {
+        Ok(()) if before.soft < before.hard => tracing::info!(
+            from = before.soft,
+            to = before.hard,
+            "limit of open files raised"
+        ),
+        Ok(()) => {}
+        Err(error) => {
+            tracing::warn!(limit = before.soft, %error, "limit of open files cannot be raised");
+        }
+    }
+    if children::adopts_orphans() {
+        children::reap_orphans().context("orphaned processes cannot be reaped")?;
+        tracing::info!("orphaned processes become children of this one and are reaped");
+    }
+    Ok(())
+}
+
+/// Warns when the bots and settings may take more open files than are allowed.
+async fn compare_descriptors(hive: &Hive) {
+    // A store that cannot be read has said so elsewhere.
+    let bots = hive.bots().await.unwrap_or_default();
+    let launched = bots
+        .iter()
+        .filter(|bot| bot.desired == BotDesired::Launched);
+    let programs = launched.map(|bot| descriptors::programs(&bot.executor, &bot.capabilities));
+    let need = DescriptorNeed::of(hive.config(), programs.sum());
+    if let Some(detail) = need.beyond(descriptors::limit().soft) {
+        tracing::warn!("{detail}");
+    }
 }
 
 /// Starts the hive, and runs it until it is told to stop or gives up.
@@ -90,6 +139,7 @@ async fn run(
     };
     tracing::info!(%address, data_dir = %hive.config().data_dir.display(), "ready");
     announce(address, hive.config());
+    compare_descriptors(&hive).await;
     let gave_up = tokio::select! {
         reason = hive.ended() => reason,
         () = hive.restart_asked() => {

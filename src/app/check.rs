@@ -11,6 +11,8 @@ use std::{
 
 use deia_hive::{
     config::Config,
+    host::descriptors::{self, DescriptorNeed},
+    model::BotDesired,
     store::{SqliteOptions, SqliteStore},
 };
 use nix::unistd::{AccessFlags, access};
@@ -33,6 +35,7 @@ pub(super) fn run(settings: &SettingsArgs) -> ExitCode {
             findings.push(("address", address(&config)));
             findings.push(("TLS", tls(&config)));
             findings.push(("admin key", admin_key(&config)));
+            findings.push(("open files", open_files(&config)));
         }
     }
     let mut text = String::new();
@@ -153,6 +156,31 @@ fn tls(config: &Config) -> Finding {
         Ok(mode) if mode & 0o077 != 0 => format!("on (others may read the key: chmod 600 {key})"),
         _ => "on".to_owned(),
     })
+}
+
+/// Compares the limit of this shell with what the settings and the bots need. A
+/// limit that leaves no room for clients stops no start, but does not work.
+fn open_files(config: &Config) -> Finding {
+    let options = SqliteOptions::from_config(config);
+    // A store that cannot be read is a finding of its own.
+    let stored = SqliteStore::bots_of(&options).unwrap_or_default();
+    let stored = stored
+        .iter()
+        .filter(|bot| bot.desired == BotDesired::Launched);
+    let seeded = config.bots.seed.iter().filter(|_| !options.path.exists());
+    let specs = stored.map(|bot| &bot.spec);
+    let specs = specs.chain(seeded.map(|bot| &bot.spec));
+    let programs = specs.map(|spec| descriptors::programs(&spec.executor, &spec.capabilities));
+    let need = DescriptorNeed::of(config, programs.sum());
+    let limit = descriptors::limit().hard;
+    match need.beyond(limit) {
+        None => Ok(format!(
+            "{limit} allowed, {} needed at full load",
+            need.total()
+        )),
+        Some(detail) if need.without_clients() < limit => Ok(format!("too few: {detail}")),
+        Some(detail) => Err(detail),
+    }
 }
 
 fn admin_key(config: &Config) -> Finding {

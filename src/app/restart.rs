@@ -14,6 +14,7 @@ use std::{
 };
 
 use anyhow::Context;
+use deia_hive::host::descriptors;
 use nix::{sys::wait::waitpid, unistd::Pid};
 
 use super::args::SettingsArgs;
@@ -74,6 +75,8 @@ impl Restart {
         if let Err(error) = rustix::stdio::dup2_stdin(listener) {
             return anyhow::Error::new(error).context("the socket cannot be handed over");
         }
+        // The next start finds the limit as this one did, and raises it itself.
+        descriptors::restore();
         let error = Command::new(&self.binary)
             .args(std::env::args_os().skip(1))
             .env(HANDED_OVER, children())

@@ -131,3 +131,74 @@ async fn answers_are_logged_only_when_that_is_asked_for() {
         assert_eq!(found, expected, "{}", app.log());
     }
 }
+
+/// Lines with that message and these fields.
+fn told(lines: &[Value], message: &str, fields: &[(&str, Value)]) -> usize {
+    let has = |line: &Value, (name, value): &(&str, Value)| {
+        line["fields"][name] == *value || line[name] == *value
+    };
+    let is_it = |line: &&Value| {
+        let text = line["message"].as_str().unwrap_or_default();
+        text.starts_with(message) && fields.iter().all(|field| has(line, field))
+    };
+    lines.iter().filter(is_it).count()
+}
+
+#[actix_web::test]
+async fn crash_loop_poison_and_refused_requests_are_logged_without_being_asked_for() {
+    let mut app = TestApp::start_with(&[
+        "bots.seed=[]",
+        "bots.restart.restarts=2",
+        "bots.restart.min=1ms",
+        "tasks.poison_after=2",
+        "auth.denied_events_per_minute=1",
+    ])
+    .await;
+    let crash = json!({"kind": "simulated", "crash_rate": 1.0});
+    app.bot("crash", crash, &["crash"]).await;
+    let bomb = json!({"type": "crash", "content": "x"});
+    let poison = app.submit(&bomb).await;
+    app.result(&poison).await;
+    app.submit(&bomb).await;
+    app.until("the bot is quarantined", async |app| {
+        app.get("/api/v1/bots/crash").await.body["status"] == "failing"
+    })
+    .await;
+    for _ in 0..50 {
+        app.get_as("deia_no_key", "/api/v1/queue").await.is(401);
+    }
+    assert!(app.stop().success());
+    let log = app.log();
+    let lines = lines(&log);
+    let of_bot = |more: &[(&'static str, Value)]| {
+        let path = ("path", json!("hive/core/bots/crash"));
+        [&[path], more].concat()
+    };
+    let failed = [
+        ("level", json!("warn")),
+        ("cause", json!("failed")),
+        ("incarnation", json!(1)),
+    ];
+    assert_eq!(
+        told(&lines, "child crashed", &of_bot(&failed)),
+        1,
+        "{log}"
+    );
+    assert_eq!(told(&lines, "child crashed", &of_bot(&[])), 3, "{log}");
+    let restarts = of_bot(&[("level", json!("info"))]);
+    assert_eq!(told(&lines, "child restarts in ", &restarts), 2, "{log}");
+    assert_eq!(told(&lines, "child restarted", &restarts), 2, "{log}");
+    let error = ("level", json!("error"));
+    let quarantined = of_bot(std::slice::from_ref(&error));
+    assert_eq!(told(&lines, "child quarantined", &quarantined), 1, "{log}");
+    let dead = [error, ("task", json!(poison)), ("bot", json!("crash"))];
+    assert_eq!(told(&lines, "task given up as poison", &dead), 1, "{log}");
+    // Gathered: not a line a request, and none is left out of the count.
+    let refused: Vec<u64> = lines
+        .iter()
+        .filter(|line| line["message"] == "requests refused" && line["level"] == "warn")
+        .map(|line| line["fields"]["count"].as_u64().unwrap())
+        .collect();
+    assert_eq!(refused.iter().sum::<u64>(), 50, "{log}");
+    assert!(refused.len() <= 3, "{log}");
+}

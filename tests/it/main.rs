@@ -26,6 +26,7 @@ mod deaths;
 mod full_disk;
 mod fuzz;
 mod guides;
+mod host_limits;
 mod http_bots;
 mod http_input;
 mod http_keys;

@@ -96,6 +96,30 @@ pub(crate) fn group_lives(group: i32) -> io::Result<bool> {
     Ok(procs::list()?.iter().any(lives))
 }
 
+/// Returns those of these processes that have ended and were not reaped, with
+/// their start in clock ticks since boot.
+pub(crate) fn zombies_among(pids: &[i32]) -> Vec<(i32, u64)> {
+    let found = pids.iter().filter_map(|pid| procs::read(*pid));
+    let zombies = found.filter(|process| process.zombie);
+    zombies
+        .map(|process| (process.pid, process.started))
+        .collect()
+}
+
+/// Returns the children of this process that have ended and were not reaped, as
+/// [`zombies_among`] does. Looks at all processes.
+///
+/// # Errors
+/// `/proc` cannot be read.
+pub(crate) fn zombies_of_this_process() -> io::Result<Vec<(i32, u64)>> {
+    let own = i32::try_from(std::process::id()).unwrap_or(i32::MAX);
+    let all = procs::list()?.into_iter();
+    let zombies = all.filter(|process| process.parent == own && process.zombie);
+    Ok(zombies
+        .map(|process| (process.pid, process.started))
+        .collect())
+}
+
 /// Whether the process behind this pidfd has ended, reaped or not.
 pub(crate) fn has_ended(pidfd: &OwnedFd) -> bool {
     let mut fds = [PollFd::new(pidfd, PollFlags::IN)];

@@ -16,6 +16,7 @@ mod error;
 mod failpoint;
 pub mod guard;
 mod hive;
+pub mod host;
 pub mod ledger;
 pub mod metrics;
 pub mod model;

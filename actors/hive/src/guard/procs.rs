@@ -43,7 +43,8 @@ pub(super) fn parse_stat(stat: &str) -> Option<Process> {
     })
 }
 
-fn read(pid: i32) -> Option<Process> {
+/// Reads one process; `None` when there is none of that id.
+pub(super) fn read(pid: i32) -> Option<Process> {
     parse_stat(&String::from_utf8_lossy(
         &std::fs::read(format!("/proc/{pid}/stat")).ok()?,
     ))

@@ -15,13 +15,14 @@ use super::{
     SqliteStore,
     errors::store_error,
     pool::ReaderPool,
+    read,
     schema::{self, SchemaError},
 };
 use crate::{
     config::{Config, TypeSettings},
     ledger::{StoreError, TaskPolicy, TypePolicy},
     metrics::StoreMetrics,
-    model::TaskType,
+    model::{BotRecord, TaskType},
 };
 
 /// SQLite before this one may corrupt the file when a WAL is reset.
@@ -181,6 +182,19 @@ impl SqliteStore {
         }
         let db = readable(&path).map_err(|source| OpenError::of_file(&path, source))?;
         schema::verify(&db).map_err(|source| OpenError::of_schema(&path, source))
+    }
+
+    /// Returns the bots in the file; none when it is not there. Changes nothing.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn bots_of(options: &SqliteOptions) -> Result<Vec<BotRecord>, OpenError> {
+        let path = options.path.clone();
+        if !path.exists() {
+            return Ok(Vec::new());
+        }
+        let found = readable(&path).and_then(|db| read::bots(&db));
+        found.map_err(|source| OpenError::of_file(&path, source))
     }
 }
 

@@ -22,6 +22,7 @@ use rustix::{
 use crate::{
     actors::bots::guardian::{Guardian, Orphan},
     guard::Marks,
+    host::{children, descriptors},
 };
 
 /// The process ids of the programs that a bot runs now. Cheap to clone.
@@ -117,7 +118,7 @@ impl Launch {
             Err(error) => {
                 let _ = kill_process_group(group, Signal::KILL);
                 self.guardian.forget(group.as_raw_nonzero().get());
-                child.wait()?;
+                children::reap(&mut child)?;
                 return Err(error.into());
             }
         };
@@ -147,8 +148,11 @@ fn spawn_with(mut command: Command, given: OwnedFd) -> io::Result<Child> {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     fcntl_setfd(&given, FdFlags::empty())?;
-    let started = command.spawn();
+    let started = children::spawn(&mut command);
     drop(given);
+    if let Ok(child) = &started {
+        descriptors::restore_for(Pid::from_child(child));
+    }
     started
 }
 
@@ -200,7 +204,7 @@ impl Program {
             .ok_or_else(|| io::Error::other("reaped already"))?;
         self.pids.lock().remove(&child.id());
         // Does not block: it has ended.
-        child.wait()
+        children::reap(&mut child)
     }
 }
 

@@ -17,7 +17,10 @@ use rustix::{
 };
 
 use super::{Escaped, GuardianProgram, Orphan, Shared};
-use crate::guard::{self, Marks, Swept};
+use crate::{
+    guard::{self, Marks, Swept},
+    host::children,
+};
 
 /// The least time between two starts of a guard.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -40,7 +43,8 @@ pub(super) struct RunningGuard {
 
 impl Guard {
     pub(super) fn start(program: &GuardianProgram) -> io::Result<Self> {
-        let mut child = Command::new(&program.path)
+        let mut command = Command::new(&program.path);
+        command
             .args(&program.args)
             .env_clear()
             .envs(program.env.iter().map(|(name, value)| (name, value)))
@@ -49,8 +53,8 @@ impl Guard {
             .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()?;
+            .stderr(Stdio::null());
+        let mut child = children::spawn(&mut command)?;
         let pidfd = pidfd_open(Pid::from_child(&child), PidfdFlags::empty());
         match (pidfd, child.stdin.take()) {
             (Ok(pidfd), Some(pipe)) => {
@@ -64,7 +68,7 @@ impl Guard {
             }
             (pidfd, _) => {
                 child.kill()?;
-                child.wait()?;
+                children::reap(&mut child)?;
                 Err(pidfd.err().map_or_else(
                     || io::Error::other("the guard has no standard input"),
                     io::Error::from,
@@ -101,7 +105,9 @@ impl Keeper {
         loop {
             let closing = self.look_around(guard.as_ref());
             self.end_what_is_left();
-            let ended = |guard: &mut RunningGuard| !matches!(guard.child.try_wait(), Ok(None));
+            let ended = |guard: &mut RunningGuard| {
+                !matches!(children::try_reap(&mut guard.child), Ok(None))
+            };
             if guard.as_mut().is_some_and(ended) {
                 guard = None;
                 self.guard_has_ended();
@@ -214,7 +220,7 @@ impl Keeper {
 fn reap(shared: &Shared, mut orphan: Orphan) -> Marks {
     let pid = Pid::from_child(&orphan.child).as_raw_nonzero().get();
     shared.forget(pid);
-    if let Err(error) = orphan.child.wait() {
+    if let Err(error) = children::reap(&mut orphan.child) {
         tracing::warn!(pid, %error, "a program cannot be reaped");
     }
     orphan.marks

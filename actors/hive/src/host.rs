@@ -1,0 +1,7 @@
+//! What this process has of its host: open files, children, signals.
+//!
+//! Plain blocking code: it never runs on an arbiter.
+
+pub mod children;
+pub mod descriptors;
+pub mod signals;

@@ -1,0 +1,63 @@
+//! Signal settings that a parent process left behind.
+
+use std::io;
+
+use nix::sys::signal::{SigSet, Signal};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Undoes what the parent set and what would break this process: signals that
+/// are blocked (deia would not hear SIGTERM, nor would the programs, which
+/// inherit the mask), and SIGCHLD being ignored (the kernel would then throw
+/// away how each program ended). To be called before any thread is started.
+/// SIGPIPE is ignored by Rust's start already; programs get it back.
+///
+/// # Errors
+/// The settings cannot be changed.
+pub fn reset() -> io::Result<()> {
+    SigSet::empty().thread_set_mask()?;
+    if is_ignored(
+        Signal::SIGCHLD,
+        &std::fs::read_to_string("/proc/self/status")?,
+    ) {
+        handle_child_signal()?;
+    }
+    Ok(())
+}
+
+/// Whether the status of a process (proc(5)) says that it ignores `signal`.
+fn is_ignored(signal: Signal, status: &str) -> bool {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask & (1 << (signal as i32 - 1)) != 0)
+}
+
+/// Installs a handler that does nothing: as good as the default for `wait`, and
+/// programs start with the default. The runtime that it takes is gone after
+/// this, the handler stays.
+fn handle_child_signal() -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()?;
+    let _entered = runtime.enter();
+    signal(SignalKind::child()).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ignored_signals_are_found_in_the_status() {
+        for (mask, ignored) in [
+            ("0000000000000000", false),
+            ("0000000000010000", true),
+            ("0000000000001000", false),
+            ("ffffffffffffffff", true),
+            ("x", false),
+        ] {
+            let status = format!("Name:\tx\nSigBlk:\tffffffffffffffff\nSigIgn:\t{mask}\n");
+            assert_eq!(is_ignored(Signal::SIGCHLD, &status), ignored, "{mask}");
+        }
+        assert!(!is_ignored(Signal::SIGCHLD, ""));
+    }
+}
