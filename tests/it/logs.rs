@@ -179,11 +179,7 @@ async fn crash_loop_poison_and_refused_requests_are_logged_without_being_asked_f
         ("cause", json!("failed")),
         ("incarnation", json!(1)),
     ];
-    assert_eq!(
-        told(&lines, "child crashed", &of_bot(&failed)),
-        1,
-        "{log}"
-    );
+    assert_eq!(told(&lines, "child crashed", &of_bot(&failed)), 1, "{log}");
     assert_eq!(told(&lines, "child crashed", &of_bot(&[])), 3, "{log}");
     let restarts = of_bot(&[("level", json!("info"))]);
     assert_eq!(told(&lines, "child restarts in ", &restarts), 2, "{log}");

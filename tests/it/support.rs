@@ -90,7 +90,9 @@ impl TestApp {
         let collecting = stderr.map(|stderr| collect(stderr, log.clone()));
         let Some(url) = listening(&mut server) else {
             let _ = server.wait();
-            collecting.map(|collecting| collecting.join().unwrap());
+            if let Some(collecting) = collecting {
+                collecting.join().unwrap();
+            }
             return Err(log.lock().unwrap().clone());
         };
         let mut app = Self {
@@ -109,7 +111,9 @@ impl TestApp {
                 Ok(_) => assert!(begun.elapsed() < PATIENCE, "the server never gets ready"),
                 Err(_) => {
                     let _ = app.server.wait();
-                    collecting.map(|collecting| collecting.join().unwrap());
+                    if let Some(collecting) = collecting {
+                        collecting.join().unwrap();
+                    }
                     return Err(app.log());
                 }
             }

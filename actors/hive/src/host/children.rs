@@ -222,8 +222,7 @@ mod tests {
         assert!(!registered(&child));
         assert!(reap(&mut child).unwrap().success(), "known from before");
 
-        let mut child =
-            spawn(&mut Command::new("cat").stdin(std::process::Stdio::piped())).unwrap();
+        let mut child = spawn(Command::new("cat").stdin(std::process::Stdio::piped())).unwrap();
         assert_eq!(try_reap(&mut child).unwrap(), None);
         assert!(registered(&child));
         child.kill().unwrap();

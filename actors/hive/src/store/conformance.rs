@@ -202,9 +202,11 @@ fn bot_name(name: &str) -> BotName {
 
 type Seen = Arc<std::sync::Mutex<Vec<Hint>>>;
 
-/// A sink that remembers every hint but those of what flowed.
+/// A sink that remembers every hint but those of what flowed and of events.
 fn hints_of(ledger: &Ledger) -> Seen {
-    seen(ledger, |hint| !matches!(hint, Hint::Flow(_)))
+    seen(ledger, |hint| {
+        !matches!(hint, Hint::Flow(_) | Hint::Logged(_))
+    })
 }
 
 /// A sink that remembers the hints of what flowed.

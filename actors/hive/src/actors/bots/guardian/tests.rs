@@ -284,6 +284,7 @@ fn the_guard_ends_with_the_last_guardian() {
 #[test]
 fn a_guard_that_cannot_be_started_is_an_error() {
     let program = GuardianProgram {
+        instance: "instance-of-nobody".into(),
         path: "/nonexistent/guard".into(),
         args: Vec::new(),
         env: Vec::new(),
