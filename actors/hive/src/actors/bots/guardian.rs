@@ -13,13 +13,21 @@ use std::{
     path::PathBuf,
     process::Child,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
-use rustix::event::{EventfdFlags, eventfd};
+use rustix::{
+    event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll},
+    io::{Errno, retry_on_intr},
+};
 use tokio::sync::oneshot;
 
 use self::keeper::{Guard, Keeper, RunningGuard};
 use crate::guard::Marks;
+
+/// How long a new guard may read nothing of what it is told. One that stalls is
+/// killed, and another is started.
+const READ_WITHIN: Duration = Duration::from_secs(5);
 
 /// The program that runs [`guard::run`](crate::guard::run).
 #[derive(Clone, Debug)]
@@ -204,14 +212,15 @@ impl Shared {
     fn install(&self, guard: Guard) -> RunningGuard {
         let Guard { child, pidfd, pipe } = guard;
         let known = self.lock().live.clone();
-        // Outside of the lock and blocking: there may be many.
-        let mut told = write_all(&pipe, &lines('+', &known));
+        // Outside of the lock: there may be many, and the guard is waited for.
+        let mut told = rustix::io::ioctl_fionbio(&pipe, true)
+            .and_then(|()| write_all(&pipe, &lines('+', &known), READ_WITHIN));
         let mut state = self.lock();
         // What changed meanwhile is little.
+        let tell = |what, groups: Vec<&i32>| write_all(&pipe, &lines(what, groups), Duration::ZERO);
         told = told
-            .and_then(|()| rustix::io::ioctl_fionbio(&pipe, true))
-            .and_then(|()| write_all(&pipe, &lines('-', known.difference(&state.live))))
-            .and_then(|()| write_all(&pipe, &lines('+', state.live.difference(&known))));
+            .and_then(|()| tell('-', known.difference(&state.live).collect()))
+            .and_then(|()| tell('+', state.live.difference(&known).collect()));
         state.stuck = told.is_err();
         state.guard_pid = Some(child.id());
         state.pipe = Some(pipe);
@@ -231,11 +240,22 @@ fn lines<'a>(what: char, groups: impl IntoIterator<Item = &'a i32>) -> String {
     text
 }
 
-fn write_all(pipe: &OwnedFd, text: &str) -> rustix::io::Result<()> {
+/// Writes to a non-blocking pipe. Fails when it takes nothing for `pause`.
+fn write_all(pipe: &OwnedFd, text: &str, pause: Duration) -> rustix::io::Result<()> {
     let mut rest = text.as_bytes();
+    let pause = Timespec::try_from(pause).unwrap_or_default();
     while !rest.is_empty() {
-        let written = rustix::io::retry_on_intr(|| rustix::io::write(pipe, rest))?;
-        rest = &rest[written..];
+        match rustix::io::write(pipe, rest) {
+            Ok(written) => rest = &rest[written..],
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => {
+                let mut fds = [PollFd::new(pipe, PollFlags::OUT)];
+                if retry_on_intr(|| poll(&mut fds, Some(&pause)))? == 0 {
+                    return Err(Errno::TIMEDOUT);
+                }
+            }
+            Err(error) => return Err(error),
+        }
     }
     Ok(())
 }

@@ -322,3 +322,24 @@ fn a_sweep_ends_what_an_earlier_run_left_and_nothing_else() {
     mine.wait().unwrap();
     not_mine.wait().unwrap();
 }
+
+#[test]
+fn pipe_that_nobody_reads_is_not_waited_for_without_end() {
+    let (reader, writer) = rustix::pipe::pipe().unwrap();
+    rustix::io::ioctl_fionbio(&writer, true).unwrap();
+    let text = "+12345\n".repeat(1 << 18);
+    let soon = Duration::from_millis(10);
+    assert_eq!(write_all(&writer, &text, soon), Err(Errno::TIMEDOUT));
+    assert_eq!(
+        write_all(&writer, &text, Duration::ZERO),
+        Err(Errno::TIMEDOUT)
+    );
+    let reading = std::thread::spawn(move || {
+        let mut all = String::new();
+        io::Read::read_to_string(&mut std::fs::File::from(reader), &mut all).unwrap();
+        all
+    });
+    write_all(&writer, &text, DEADLINE).unwrap();
+    drop(writer);
+    assert!(reading.join().unwrap().ends_with(&text));
+}
