@@ -10,7 +10,9 @@ use std::{
 };
 
 use deia_hive::{
+    Exposed,
     config::Config,
+    exposed,
     host::descriptors::{self, DescriptorNeed},
     model::BotDesired,
     store::{SqliteOptions, SqliteStore},
@@ -90,12 +92,27 @@ fn data_dir(config: &Config) -> Finding {
             ));
         }
     }
+    let note = private(dir)?;
     if runs_in(dir) {
         return Err(format!(
             "a hive runs in {shown}; a second one would be refused"
         ));
     }
-    Ok(shown.to_string())
+    Ok(format!("{shown}{note}"))
+}
+
+/// Adds what a start changes; fails with what it cannot change.
+fn private(dir: &Path) -> Finding {
+    let (ours, theirs): (Vec<Exposed>, Vec<Exposed>) =
+        exposed(dir).into_iter().partition(|open| open.is_ours);
+    match (theirs.first(), ours.first()) {
+        (Some(open), _) => Err(open.to_string()),
+        (None, Some(open)) => Ok(format!(
+            " ({} is open to other users; a start makes it private)",
+            open.path.display()
+        )),
+        (None, None) => Ok(String::new()),
+    }
 }
 
 fn can_be_made(dir: &Path) -> Finding {

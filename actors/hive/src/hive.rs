@@ -30,7 +30,7 @@ use std::{
     time::Instant,
 };
 
-pub use data_dir::DataDirError;
+pub use data_dir::{DataDirError, Exposed, exposed};
 use deia_supervision::{ChildSpec, Handle, Tree, TreeStatus};
 pub use keys::KeyRotation;
 pub use logins::OpenedLogin;

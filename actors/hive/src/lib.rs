@@ -30,6 +30,7 @@ pub use actors::bots::{
 };
 pub use error::HiveError;
 pub use hive::{
-    AdminKeyReset, Changed, DataDirError, Drained, FrontFactory, Hive, HiveStartError, KeyRotation,
-    NewKey, NewUser, OpenedLogin, PartAction, PutBot, RestartCheck, Submission, reset_admin_key,
+    AdminKeyReset, Changed, DataDirError, Drained, Exposed, FrontFactory, Hive, HiveStartError,
+    KeyRotation, NewKey, NewUser, OpenedLogin, PartAction, PutBot, RestartCheck, Submission,
+    exposed, reset_admin_key,
 };

@@ -1,4 +1,6 @@
-//! The data directory: one hive at a time.
+//! The data directory: one hive at a time, and for its owner only.
+
+mod modes;
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
@@ -6,6 +8,8 @@ use std::{
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
+
+pub use modes::{Exposed, exposed};
 
 use super::instance::instance_of;
 
@@ -45,12 +49,9 @@ impl DataDir {
             let path = path.to_owned();
             move |source| DataDirError::Io { path, source }
         };
-        for dir in [path.to_owned(), path.join("logs/bots"), path.join("work")] {
-            fs::DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(&dir)
-                .map_err(io_error(&dir))?;
+        let below = ["logs/bots", "outputs", "work"].map(|name| path.join(name));
+        for dir in std::iter::once(path.to_owned()).chain(below) {
+            make_durable_dir(&dir).map_err(io_error(&dir))?;
         }
         let file = path.join("deia.lock");
         let lock = OpenOptions::new()
@@ -61,10 +62,13 @@ impl DataDir {
             .open(&file)
             .map_err(io_error(&file))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self {
-                instance: instance_of(path, &lock).map_err(io_error(&file))?,
-                _lock: lock,
-            }),
+            Ok(()) => {
+                modes::make_private(path);
+                Ok(Self {
+                    instance: instance_of(path, &lock).map_err(io_error(&file))?,
+                    _lock: lock,
+                })
+            }
             Err(TryLockError::WouldBlock) => Err(DataDirError::InUse {
                 path: path.to_owned(),
             }),
@@ -77,6 +81,24 @@ impl DataDir {
     /// Returns what tells this directory from its copies.
     pub(super) fn instance(&self) -> &str {
         &self.instance
+    }
+}
+
+/// Makes the directory and those above it that are missing, for their owner only, and
+/// syncs each into the one above it: after a power loss all of them are there.
+fn make_durable_dir(dir: &Path) -> io::Result<()> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    let above = match dir.parent() {
+        Some(above) if !above.as_os_str().is_empty() => above,
+        _ => Path::new("."),
+    };
+    make_durable_dir(above)?;
+    match fs::DirBuilder::new().mode(0o700).create(dir) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => Ok(()),
+        Err(error) => Err(error),
+        Ok(()) => File::open(above)?.sync_all(),
     }
 }
 

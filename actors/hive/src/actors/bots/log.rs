@@ -13,7 +13,7 @@ use std::{
     fmt::Write as _,
     fs::{File, OpenOptions},
     io::{self, Read as _, Seek as _, SeekFrom, Write as _},
-    os::unix::fs::MetadataExt as _,
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     sync::{
         Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
@@ -204,7 +204,9 @@ fn older(path: &Path) -> PathBuf {
 
 /// Appends whole lines, rotating first when they would make the log too great.
 fn append(path: &Path, max_bytes: u64, text: &str) -> io::Result<()> {
-    let open = || OpenOptions::new().append(true).create(true).open(path);
+    let mut options = OpenOptions::new();
+    options.append(true).create(true).mode(0o600);
+    let open = || options.open(path);
     let mut rest = text;
     while !rest.is_empty() {
         let mut file = open().or_else(|error| match (error.kind(), path.parent()) {

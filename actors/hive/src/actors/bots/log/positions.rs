@@ -6,9 +6,9 @@
 //! crash right then, of the one before.
 
 use std::{
-    fs::{File, Metadata},
-    io::{self, Read as _, Seek as _, SeekFrom},
-    os::unix::fs::MetadataExt as _,
+    fs::{File, Metadata, OpenOptions},
+    io::{self, Read as _, Seek as _, SeekFrom, Write as _},
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -43,7 +43,9 @@ pub(super) fn note(path: &Path, file: &Metadata) -> io::Result<()> {
     let ids = |file: &Metadata| (file.ino(), file.len());
     let (_, this) = extents(known, before.as_ref().map(ids), Some(ids(file)));
     let fresh = beside(path, ".at.new");
-    std::fs::write(&fresh, format!("{} {}\n", file.ino(), this.begins))?;
+    let mut options = OpenOptions::new();
+    options.create(true).truncate(true).write(true).mode(0o600);
+    writeln!(options.open(&fresh)?, "{} {}", file.ino(), this.begins)?;
     std::fs::rename(fresh, beside(path, ".at"))
 }
 
