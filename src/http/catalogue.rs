@@ -125,6 +125,9 @@ catalogue! {
     /// Another unfinished task has its `dedup_key`.
     DedupKeyInUse = "dedup_key_in_use" CONFLICT, "An equal task is unfinished",
         "Wait for the end of the task that detail names, or cancel it.";
+    /// Too many tasks wait for one that the task depends on.
+    TooManyDependents = "too_many_dependents" CONFLICT, "Too many tasks wait for one of its dependencies",
+        "Put the task back when the one that detail names has ended, or raise tasks.max_dependents.";
     /// There is no output of the task now.
     NoOutput = "no_output" CONFLICT, "There is no output of the task now",
         "Ask again when the task runs or has ended; without attempt for that of the last attempt.";
@@ -223,7 +226,7 @@ catalogue! {
         "Try again after as many seconds as Retry-After says; keys of the hive and tokens of other issuers work meanwhile.";
     /// The disk is full.
     StorageFull = "storage_full" INSUFFICIENT_STORAGE, "The disk is full",
-        "Make room on the file system of the data directory; nothing was changed.";
+        "Make room on the file system of the data directory; pause, cancel and stop work meanwhile (store.reserve_bytes).";
 }
 
 /// The catalogue as a page: `docs/ERRORS.md`.

@@ -103,7 +103,7 @@ async fn a_user_is_made_changed_and_removed() {
         .await
         .into_iter()
         .filter(|event| event.target == "ada" || event.target == id)
-        .map(|event| event.action.as_str())
+        .map(|event| event.action.as_str().to_owned())
         .collect();
     assert_eq!(
         names,

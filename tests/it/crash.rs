@@ -267,8 +267,13 @@ async fn check(data_dir: &Path, load: &Load) {
     let mut ends: BTreeMap<String, usize> = BTreeMap::new();
     for event in all_events(&store).await {
         if matches!(
-            event.action,
-            Action::TaskCompleted | Action::TaskFailed | Action::TaskDead | Action::TaskCancelled
+            event.action.known(),
+            Some(
+                Action::TaskCompleted
+                    | Action::TaskFailed
+                    | Action::TaskDead
+                    | Action::TaskCancelled
+            )
         ) {
             *ends.entry(event.target).or_default() += 1;
         }

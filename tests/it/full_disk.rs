@@ -7,6 +7,7 @@
 
 use std::{
     io::{BufRead, BufReader, Write},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
@@ -273,17 +274,110 @@ async fn status(app: &TestApp, id: &str) -> String {
     body["status"].as_str().unwrap().to_owned()
 }
 
-#[actix_rt::test]
-async fn a_full_disk_refuses_writes_and_nothing_else() {
-    let Some(disk) = SmallDisk::mount("40m") else {
+/// `None`, after saying so, when a full disk cannot be tested here.
+fn small_disk(size: &str) -> Option<SmallDisk> {
+    let disk = SmallDisk::mount(size);
+    if disk.is_none() {
         let must = std::env::var_os("DEIA_TEST_FULL_DISK").is_some();
         assert!(!must, "this machine allows no mount namespaces");
         // Past the test harness, which would keep it to itself.
         let said = "\nSKIPPED: no mount namespaces here; a full disk was NOT tested\n";
         std::io::stderr().write_all(said.as_bytes()).unwrap();
+    }
+    disk
+}
+
+/// The blocks of the reserve, in bytes.
+fn reserved(disk: &SmallDisk) -> u64 {
+    let file = disk.outside().join("reserve");
+    file.metadata().unwrap().blocks() * 512
+}
+
+#[actix_rt::test]
+async fn pause_cancel_and_stop_work_on_a_full_disk_and_ends_are_recorded() {
+    const RESERVE: u64 = 4 << 20;
+    let Some(disk) = small_disk("40m") else {
+        return;
+    };
+    let settings = ["bots.seed=[]", "store.reserve_bytes=4MiB"];
+    let mut app = disk.start(&settings).await.unwrap();
+    assert_eq!(reserved(&disk), RESERVE);
+    let gates = tempfile::tempdir().unwrap();
+    let (gate, runs) = (gates.path().join("gate"), gates.path().join("runs"));
+    put_bots(&app, &gate, &runs).await;
+    let waits = app.submit(&json!({"type": "waits", "content": ""})).await;
+    let mut gated = Vec::new();
+    for _ in 0..3 {
+        gated.push(app.submit(&json!({"type": "gated", "content": "x"})).await);
+    }
+    app.until("they run", async |app| {
+        app.get("/api/v1/queue").await.body["totals"]["running"] == 3
+    })
+    .await;
+    let mut promised = Promised::default();
+    disk.fill();
+    promised.submit_until_full(&app).await;
+
+    let pause = json!({"reason": "the disk is full"});
+    app.post("/api/v1/queue/pause", &pause).await.is(200);
+    let cancel = format!("/api/v1/tasks/{waits}/cancel");
+    app.post(&cancel, &Value::Null).await.is(200);
+    assert_eq!(status(&app, &waits).await, "cancelled");
+    let running = gated.pop().unwrap();
+    let cancel = format!("/api/v1/tasks/{running}/cancel");
+    app.post(&cancel, &Value::Null).await.is(200);
+    assert_eq!(app.result(&running).await["success"], false);
+    std::fs::write(&gate, "").unwrap();
+    for id in &gated {
+        assert_eq!(app.result(id).await["success"], true);
+    }
+    for bot in ["quick", "worker"] {
+        let stop = format!("/api/v1/bots/{bot}/stop");
+        app.post(&stop, &Value::Null).await.is(202);
+        app.until("the bot is stopped", async |app| {
+            app.get(&format!("/api/v1/bots/{bot}")).await.body["status"] == "stopped"
+        })
+        .await;
+    }
+
+    // Work is still refused, and told so once, with the place and the room there.
+    let quick = json!({"type": "quick", "content": ""});
+    let refused = app.post("/api/v1/tasks/submit", &quick).await;
+    let refused = refused.refuses(507, "storage_full");
+    let detail = refused.body["detail"].as_str().unwrap();
+    assert_eq!(detail.matches("nothing was changed").count(), 1, "{detail}");
+    assert!(detail.contains("free"), "{detail}");
+    assert!(detail.contains(disk.inside().to_str().unwrap()), "{detail}");
+    let resume = app.post("/api/v1/queue/resume", &json!({})).await;
+    resume.refuses(507, "storage_full");
+    assert_eq!(reserved(&disk), 0);
+    nothing_was_restarted(&app).await;
+
+    // Over a restart on the full disk as well.
+    assert!(app.stop().success(), "{}", app.log());
+    let mut app = disk.start(&settings).await.unwrap();
+    let refused = app.post("/api/v1/tasks/submit", &quick).await;
+    refused.refuses(507, "storage_full");
+
+    disk.make_room();
+    until_written(&app).await;
+    assert_eq!(reserved(&disk), RESERVE);
+    app.post("/api/v1/queue/resume", &json!({})).await.is(200);
+    app.submit(&quick).await;
+    for id in &promised.0 {
+        assert_eq!(status(&app, id).await, "queued", "{id}");
+    }
+    assert!(app.stop().success());
+    assert!(!app.log().contains("panicked"), "{}", app.log());
+}
+
+#[actix_rt::test]
+async fn a_full_disk_refuses_writes_and_nothing_else() {
+    let Some(disk) = small_disk("40m") else {
         return;
     };
     let settings = [
+        "store.reserve_bytes=4MiB",
         "bots.seed=[]",
         "bots.restart.min=1ms",
         "tasks.retry.min=1ms",
@@ -295,6 +389,7 @@ async fn a_full_disk_refuses_writes_and_nothing_else() {
     let finished = app.submit(&json!({"type": "quick", "content": ""})).await;
     app.result(&finished).await;
     let waits = app.submit(&json!({"type": "waits", "content": ""})).await;
+    let waits_too = app.submit(&json!({"type": "waits", "content": ""})).await;
 
     // Programs run when the disk becomes full, and one bot goes down meanwhile.
     let mut gated = Vec::new();
@@ -358,7 +453,7 @@ async fn a_full_disk_refuses_writes_and_nothing_else() {
     app.kill_9();
     let mut app = disk.start(&settings).await.unwrap();
     reads_go_on(&app, &finished).await;
-    try_every_write(&app, &waits).await;
+    try_every_write(&app, &waits_too).await;
     let quick = json!({"type": "quick", "content": ""});
     assert!(!promised.post(&app, "/api/v1/tasks/submit", &quick).await);
     nothing_was_restarted(&app).await;

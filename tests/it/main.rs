@@ -50,6 +50,7 @@ mod schemas;
 mod secrets;
 mod sessions;
 mod sight;
+mod store_faults;
 mod supervisors;
 mod support;
 mod tidy;

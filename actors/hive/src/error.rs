@@ -2,7 +2,7 @@
 
 use crate::{
     auth::{KeyError, Permission},
-    ledger::{Refusal, StoreError},
+    ledger::{Refusal, Shortage, StoreError},
     model::{TaskId, TaskStatus, Violation},
 };
 
@@ -48,8 +48,8 @@ pub enum HiveError {
     #[error("the cursor is not one that this list gave out")]
     BadCursor,
     /// The disk is full.
-    #[error("the disk is full; nothing was changed")]
-    StorageFull,
+    #[error("the disk is full{0}; nothing was changed")]
+    StorageFull(Shortage),
     /// Too much waits already.
     #[error("the hive has too much to do already")]
     Overloaded,
@@ -74,7 +74,7 @@ impl From<StoreError> for HiveError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Refused(refusal) => refusal.into(),
-            StoreError::Full => Self::StorageFull,
+            StoreError::Full(shortage) => Self::StorageFull(shortage),
             StoreError::Busy => Self::Overloaded,
             StoreError::ReadTimeout => Self::ReadTimeout,
             StoreError::Closed => Self::Unavailable("starting or stopping"),

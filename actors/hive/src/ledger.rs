@@ -12,20 +12,23 @@ mod hint;
 mod logins;
 mod meter;
 mod offers;
+mod refusal;
 mod store;
 mod watch;
 
 pub use access::{AccessCommand, AccessLimits};
 pub use command::{
     AttemptReport, BotDelta, Claim, ClaimedTask, Command, Dedup, FinishOutcome, Outcome,
-    ProgressReport, Refusal, TaskPolicy, TypePolicy,
+    ProgressReport, TaskPolicy, TypePolicy,
 };
 pub use flow::{Flow, Histogram};
 pub use hint::{Cancelling, Hint, ReadyTask};
 pub use logins::LoginCommand;
 pub(crate) use meter::FlowMeter;
 pub use offers::{Offers, Seat};
+pub use refusal::Refusal;
 pub use store::{
-    BoxFuture, HintSink, Ledger, Prunable, ReadyQuery, Standing, Store, StoreError, TaskOutcome,
+    BoxFuture, HintSink, Ledger, Prunable, ReadyQuery, Shortage, Standing, Store, StoreError,
+    TaskOutcome,
 };
 pub(crate) use watch::TaskWatch;

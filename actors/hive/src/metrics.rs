@@ -17,5 +17,5 @@ pub use histogram::Histogram;
 pub(crate) use process::ProcessReading;
 pub use readings::{CONTENT_TYPE, Readings};
 pub use rooms::StoreMetrics;
-pub(crate) use rooms::{BOT_LOGS, SchedulerMetrics};
+pub(crate) use rooms::{BOT_LOGS, SchedulerMetrics, UNREADABLE_ROWS};
 pub(crate) use supervision::SupervisionMetrics;

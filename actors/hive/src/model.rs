@@ -27,7 +27,7 @@ mod user;
 
 pub use address::{AddressRange, AddressRangeError};
 pub use bot::{Bot, BotDesired, BotFault, BotRecord, BotSpec, BotStatus, Capabilities};
-pub use event::{Action, Event, EventLevel, EventResult, NewEvent};
+pub use event::{Action, Event, EventAction, EventLevel, EventResult, NewEvent};
 pub use examples::entities;
 pub use executor::{
     Behavior, CommandExecutor, Executor, LatencyMs, SimulatedExecutor, SimulatedProfile,

@@ -1,5 +1,5 @@
 use actix_web::http::StatusCode;
-use deia_hive::auth::KeyError;
+use deia_hive::{auth::KeyError, ledger::Shortage};
 use proptest::prelude::*;
 use serde_json::Value;
 
@@ -23,7 +23,10 @@ fn errors_of_the_hive_have_their_codes() {
         (HiveError::BeyondOutput { length: 1 }, Code::BeyondOutput),
         (HiveError::PartRefused("x".into()), Code::PartRefused),
         (HiveError::RestartRefused("x".into()), Code::RestartRefused),
-        (HiveError::StorageFull, Code::StorageFull),
+        (
+            HiveError::StorageFull(Shortage::default()),
+            Code::StorageFull,
+        ),
         (HiveError::Overloaded, Code::Overloaded),
         (HiveError::ReadTimeout, Code::ReadTimeout),
         (HiveError::Unavailable("stopping"), Code::Unavailable),
@@ -48,6 +51,13 @@ fn errors_of_the_hive_have_their_codes() {
         (
             HiveError::Refused(Refusal::DedupKeyInUse(task)),
             Code::DedupKeyInUse,
+        ),
+        (
+            HiveError::Refused(Refusal::TooManyDependents {
+                parent: task,
+                limit: 1,
+            }),
+            Code::TooManyDependents,
         ),
         (
             HiveError::Refused(Refusal::BotInUse(bot.clone())),

@@ -104,7 +104,7 @@ pub(crate) async fn write_or_leave_waiting(
             }
             Ok(())
         }
-        Err(StoreError::Full | StoreError::Busy) => {
+        Err(StoreError::Full(_) | StoreError::Busy) => {
             tracing::warn!("the disk has no room for what a start writes; it is written later");
             Ok(())
         }

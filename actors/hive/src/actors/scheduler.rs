@@ -176,7 +176,7 @@ impl Scheduler {
                 Ok(Some(at)) => this.due_at(at, ctx),
                 Ok(None) => {}
                 Err(error) => {
-                    if !matches!(error, StoreError::Full) {
+                    if !matches!(error, StoreError::Full(_)) {
                         tracing::warn!(%error, "due tasks could not be made ready; tried again");
                     }
                     this.promote_again(ctx);

@@ -84,6 +84,7 @@ pub struct StoreSettings {
     pub read_timeout: Duration,
     pub checkpoint_pages: u32,
     pub wal_max_bytes: ByteSize,
+    pub reserve_bytes: ByteSize,
     pub cache_bytes: ByteSize,
 }
 
@@ -333,6 +334,7 @@ impl StoreSettings {
             Duration::from_millis(100)..=HOUR,
         );
         check.size("store.wal_max_bytes", self.wal_max_bytes, MIB..=64 * GIB);
+        check.size("store.reserve_bytes", self.reserve_bytes, 0..=GIB);
         check.size("store.cache_bytes", self.cache_bytes, MIB..=4 * GIB);
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     HiveError,
     metrics::{
         BOT_LOGS, FlowMetrics, ProcessReading, Readings, SchedulerMetrics, StoreMetrics,
-        SupervisionMetrics, table,
+        SupervisionMetrics, UNREADABLE_ROWS, table,
     },
     model::{Bot, BotDesired, BotStatus, QueueStatus, StatusCounts},
 };
@@ -61,6 +61,7 @@ impl Hive {
         let tree = self.supervisors();
         inner.metrics.supervision.write(tree.as_ref(), &mut out);
         BOT_LOGS.write(&mut out);
+        out.plain(&table::STORE_UNREADABLE, UNREADABLE_ROWS.get());
         let database = self.config().database_path();
         let process = tokio::task::spawn_blocking(move || ProcessReading::take(&database));
         if let Ok(process) = process.await {

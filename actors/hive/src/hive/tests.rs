@@ -120,7 +120,7 @@ async fn actions_about(hive: &Hive, target: &str) -> Vec<Action> {
     events_about(hive, target)
         .await
         .into_iter()
-        .map(|event| event.action)
+        .filter_map(|event| event.action.known())
         .collect()
 }
 

@@ -6,9 +6,9 @@ use super::{AccessCommand, LoginCommand};
 use crate::{
     config::Retention,
     model::{
-        AttemptEnd, BotDesired, BotName, BotRecord, BotSpec, KeyId, KeyInfo, LeaseToken, LoginId,
-        NewEvent, NewTask, RetryOverride, RetryPolicy, Submitted, Task, TaskId, TaskResult,
-        TaskStatus, TaskType, Timestamp, User, Violation,
+        AttemptEnd, BotDesired, BotName, BotRecord, BotSpec, KeyInfo, LeaseToken, NewEvent,
+        NewTask, RetryOverride, RetryPolicy, Submitted, Task, TaskId, TaskResult, TaskStatus,
+        TaskType, Timestamp, User,
     },
 };
 
@@ -264,103 +264,6 @@ pub enum Command {
     Record(Vec<NewEvent>),
     /// Note whether the hive is running (so that the next start knows how this run ended).
     MarkRunning(bool),
-}
-
-/// Why a command was refused. Nothing was changed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// No such task.
-    #[error("there is no task {0}")]
-    NoSuchTask(TaskId),
-    /// No such bot.
-    #[error("there is no bot {0}")]
-    NoSuchBot(BotName),
-    /// No such key.
-    #[error("there is no key {0}")]
-    NoSuchKey(KeyId),
-    /// The task has its final status already.
-    #[error("task {0} is {1} already", task, status.as_str())]
-    TaskIsFinal {
-        /// The task.
-        task: TaskId,
-        /// Its status.
-        status: TaskStatus,
-    },
-    /// The task runs.
-    #[error("task {0} runs already")]
-    TaskIsRunning(TaskId),
-    /// The task has not ended.
-    #[error("task {0} is {1}", task, status.as_str())]
-    TaskIsUnfinished {
-        /// The task.
-        task: TaskId,
-        /// Its status.
-        status: TaskStatus,
-    },
-    /// Another unfinished task has its `dedup_key`.
-    #[error("the unfinished task {0} has the same dedup_key")]
-    DedupKeyInUse(TaskId),
-    /// The idempotency key was used for another request.
-    #[error("the idempotency key was used for another request")]
-    IdempotencyMismatch,
-    /// The stored version is another.
-    #[error("version {expected} was expected, {actual} is stored")]
-    VersionMismatch {
-        /// What the caller expected; 0: nothing.
-        expected: u64,
-        /// What is stored; 0: nothing.
-        actual: u64,
-    },
-    /// The bot is meant to run, or has tasks in hand.
-    #[error("bot {0} is launched or has tasks in hand; stop it first")]
-    BotInUse(BotName),
-    /// As many bots as are allowed, or no port left.
-    #[error("there is room for no more bots: {0}")]
-    NoRoomForBot(String),
-    /// No such user.
-    #[error("there is no user {0}")]
-    NoSuchUser(String),
-    /// There is such a user.
-    #[error("there is a user {0} already")]
-    UserExists(String),
-    /// There are tasks of a user of that name who was removed.
-    #[error(
-        "there are tasks of an earlier user {0}, which a new one would see; choose another name, or cancel those that wait and try again when all are past their retention"
-    )]
-    NameHasTasks(String),
-    /// The key was revoked or has expired.
-    #[error("key {0} is revoked or has expired; make a new one")]
-    KeyNotInForce(KeyId),
-    /// Two keys of the same family are in force.
-    #[error("key {0} is being rotated: two keys are in force; revoke one of them first")]
-    RotationRunning(KeyId),
-    /// As many users or keys as are allowed.
-    #[error("there is room for no more: {0}")]
-    NoRoomForAccess(&'static str),
-    /// It would leave nobody who can make keys.
-    #[error(
-        "this is the last admin key in force, or the last that neither expires nor is held to addresses"
-    )]
-    LastAdminKey,
-    /// The same request, with the same idempotency key, made that key before. Its
-    /// text is not kept.
-    #[error("this request made the key {0} already, and its text was shown then only")]
-    KeyMadeAlready(KeyId),
-    /// It would leave no user who can make keys.
-    #[error(
-        "{0} has the last admin key in force, or the last that neither expires nor is held to addresses"
-    )]
-    LastAdmin(String),
-    /// As many sessions as are allowed.
-    #[error("there are as many sessions as may be (auth.sessions.max)")]
-    TooManyLogins,
-    /// The same request, with the same idempotency key, opened that session before.
-    /// Its cookie is not kept.
-    #[error("this request opened the session {0} already, and its cookie was shown then only")]
-    LoginOpenedAlready(LoginId),
-    /// The input cannot be stored as it is.
-    #[error("the input is not valid")]
-    Invalid(Vec<Violation>),
 }
 
 /// What a command came to.

@@ -1,6 +1,6 @@
 //! The trait through which commands are applied and state is read.
 
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::{fmt, future::Future, path::PathBuf, pin::Pin, sync::Arc};
 
 use super::{Cancelling, Command, Hint, Offers, Outcome, ReadyTask, Refusal};
 use crate::auth::Sight;
@@ -15,6 +15,29 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// Is told of what each commit has changed. It must not block.
 pub type HintSink = Arc<dyn Fn(&[Hint]) + Send + Sync>;
 
+/// How much room there was when it was not enough.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Shortage {
+    /// Directory whose file system it is; empty when that is not known.
+    pub dir: PathBuf,
+    /// What the file system has left, in bytes.
+    pub free_bytes: u64,
+}
+
+impl fmt::Display for Shortage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.dir.as_os_str().is_empty() {
+            true => Ok(()),
+            false => write!(
+                f,
+                " ({}, {} free)",
+                self.dir.display(),
+                bytesize::ByteSize(self.free_bytes)
+            ),
+        }
+    }
+}
+
 /// Why the store did not do it.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
@@ -22,8 +45,8 @@ pub enum StoreError {
     #[error(transparent)]
     Refused(#[from] Refusal),
     /// The disk, or what the store may use of it, is full. Nothing was changed.
-    #[error("the disk is full; nothing was changed")]
-    Full,
+    #[error("the disk is full{0}; nothing was changed")]
+    Full(Shortage),
     /// Too many commands wait already. Nothing was changed.
     #[error("the store has too much to do already")]
     Busy,

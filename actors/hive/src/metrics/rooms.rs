@@ -145,7 +145,7 @@ impl StoreMetrics {
     pub(crate) fn not_applied(&self, error: &StoreError) {
         match error {
             StoreError::Refused(_) => self.refused.add(1),
-            StoreError::Full => self.full.add(1),
+            StoreError::Full(_) => self.full.add(1),
             StoreError::Busy => self.busy.add(1),
             _ => self.failed.add(1),
         }
@@ -171,6 +171,12 @@ impl StoreMetrics {
     /// A read found too many others waiting.
     pub(crate) fn read_refused(&self) {
         self.reads_busy.add(1);
+    }
+
+    /// Transactions that were committed.
+    #[cfg(test)]
+    pub(crate) fn commits(&self) -> u64 {
+        self.commit.snapshot().count
     }
 
     pub(crate) fn write(&self, out: &mut Readings) {
@@ -261,6 +267,9 @@ pub(crate) static BOT_LOGS: BotLogMetrics = BotLogMetrics {
     bytes: Count::new(),
     dropped: Count::new(),
 };
+
+/// Rows of the stores of this process that could not be decoded.
+pub(crate) static UNREADABLE_ROWS: Count = Count::new();
 
 impl BotLogMetrics {
     pub(crate) fn write(&self, out: &mut Readings) {

@@ -121,6 +121,8 @@ metrics! {
             "Reads of the store: done, busy (too many wait already) or failed";
         STORE_READ_DURATION = Histogram "deia_store_read_duration_seconds" []
             "Time from asking for a read to its end, waiting included";
+        STORE_UNREADABLE = Counter "deia_store_unreadable_rows_total" []
+            "Times that a row was left out because this version cannot decode it; the log names the row";
         STORE_SIZE = Gauge "deia_store_size_bytes" ["file"]
             "Size of the store's files: database and wal";
         STORE_EVENTS = Counter "deia_store_events_total" []

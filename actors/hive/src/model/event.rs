@@ -1,6 +1,6 @@
 //! The event log's entries: who did what to what, and with which result.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::Timestamp;
 
@@ -140,6 +140,59 @@ impl Action {
     }
 }
 
+/// The action of a recorded event: one that this version knows, or the name of one
+/// that it does not. A newer version may have written the log, or serve it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[serde(from = "String")]
+pub enum EventAction {
+    /// One that this version knows.
+    Known(Action),
+    /// The dotted name of another.
+    Other(String),
+}
+
+impl EventAction {
+    /// Returns the action, if this version knows it.
+    pub fn known(&self) -> Option<Action> {
+        match self {
+            Self::Known(action) => Some(*action),
+            Self::Other(_) => None,
+        }
+    }
+
+    /// Returns its dotted name.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Known(action) => action.as_str(),
+            Self::Other(name) => name,
+        }
+    }
+}
+
+impl From<String> for EventAction {
+    fn from(name: String) -> Self {
+        Action::parse(&name).map_or(Self::Other(name), Self::Known)
+    }
+}
+
+impl From<Action> for EventAction {
+    fn from(action: Action) -> Self {
+        Self::Known(action)
+    }
+}
+
+impl PartialEq<Action> for EventAction {
+    fn eq(&self, action: &Action) -> bool {
+        matches!(self, Self::Known(known) if known == action)
+    }
+}
+
+impl Serialize for EventAction {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
 /// How loud an event is.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema,
@@ -221,7 +274,7 @@ pub struct Event {
     pub at: Timestamp,
     /// What happened.
     #[schema(value_type = String, example = "task.completed")]
-    pub action: Action,
+    pub action: EventAction,
     /// How loud it is.
     pub level: EventLevel,
     /// Who did it.
@@ -250,5 +303,16 @@ mod tests {
             assert_eq!(serde_json::to_value(action).unwrap(), action.as_str());
         }
         assert_eq!(Action::parse("task.unheard_of"), None);
+    }
+
+    #[test]
+    fn an_action_that_is_not_known_keeps_its_name() {
+        for (name, known) in [("task.dead", true), ("task.unheard_of", false)] {
+            let action = EventAction::from(name.to_owned());
+            assert_eq!(matches!(action, EventAction::Known(_)), known, "{name}");
+            let text = serde_json::to_value(&action).unwrap();
+            assert_eq!(text, name);
+            assert_eq!(serde_json::from_value::<EventAction>(text).unwrap(), action);
+        }
     }
 }

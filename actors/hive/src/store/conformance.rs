@@ -192,7 +192,7 @@ async fn actions(ledger: &Ledger) -> Vec<Action> {
         .await
         .unwrap()
         .into_iter()
-        .map(|event| event.action)
+        .filter_map(|event| event.action.known())
         .collect()
 }
 

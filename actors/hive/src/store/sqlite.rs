@@ -17,6 +17,7 @@ mod pauses;
 mod pool;
 mod prune;
 mod read;
+mod reserve;
 mod retry;
 mod room;
 mod rows;
@@ -25,11 +26,12 @@ mod submit;
 #[cfg(test)]
 mod tests;
 mod transaction;
+mod unreadable;
 mod users;
 mod waiting;
 mod writer;
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
 use arc_swap::ArcSwapOption;
 pub use open::{OpenError, SqliteOptions};
@@ -60,8 +62,7 @@ pub struct SqliteStore {
     readers: ReaderPool,
     /// For what the hive itself wants to know: no list of a caller makes it wait.
     own_readers: ReaderPool,
-    sinks: Arc<Mutex<Vec<HintSink>>>,
-    offers: Arc<OnceLock<Arc<dyn Offers>>>,
+    shared: writer::Shared,
 }
 
 impl SqliteStore {
@@ -98,9 +99,12 @@ impl SqliteStore {
 
 impl Store for SqliteStore {
     fn serve(&self) -> Result<BoxFuture<'static, String>, StoreError> {
+        if let Some(reason) = self.shared.untrusted.get() {
+            return Err(StoreError::Failed(reason.clone()));
+        }
         let (jobs, queue) = mpsc::sync_channel(self.options.queue_max);
         let (ended, end) = oneshot::channel();
-        let writer = writer::Writer::open(&self.options, self.sinks.clone(), self.offers.clone())
+        let writer = writer::Writer::open(&self.options, self.shared.clone())
             .map_err(|error| StoreError::Failed(error.to_string()))?;
         let thread = std::thread::Builder::new()
             .name("deia-ledger".into())
@@ -151,7 +155,8 @@ impl Store for SqliteStore {
     }
 
     fn subscribe(&self, sink: HintSink) {
-        self.sinks
+        self.shared
+            .sinks
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .push(sink);
@@ -159,7 +164,7 @@ impl Store for SqliteStore {
 
     fn offer_to(&self, offers: Arc<dyn Offers>) {
         // Only the first counts: a store serves one hive.
-        let _ = self.offers.set(offers);
+        let _ = self.shared.offers.set(offers);
     }
 
     fn task_seen(
@@ -168,7 +173,7 @@ impl Store for SqliteStore {
         sight: Sight,
     ) -> BoxFuture<'_, Result<Option<Task>, StoreError>> {
         self.readers
-            .read(move |db| match read::is_seen(db, id, &sight)? {
+            .read_whole(move |db| match read::is_seen(db, id, &sight)? {
                 true => read::task(db, id),
                 false => Ok(None),
             })
@@ -184,7 +189,7 @@ impl Store for SqliteStore {
         sight: Sight,
     ) -> BoxFuture<'_, Result<Option<TaskOutcome>, StoreError>> {
         self.readers
-            .read(move |db| match read::is_seen(db, id, &sight)? {
+            .read_whole(move |db| match read::is_seen(db, id, &sight)? {
                 true => read::outcome(db, id),
                 false => Ok(None),
             })
@@ -207,7 +212,7 @@ impl Store for SqliteStore {
             after,
             limit: page.limit,
         };
-        self.readers.read(move |db| lists::tasks(db, list))
+        self.readers.read_whole(move |db| lists::tasks(db, list))
     }
 
     fn bots(&self) -> BoxFuture<'_, Result<Vec<BotRecord>, StoreError>> {
@@ -255,7 +260,8 @@ impl Store for SqliteStore {
     }
 
     fn standing(&self, id: TaskId, sight: Sight) -> BoxFuture<'_, Result<Standing, StoreError>> {
-        self.readers.read(move |db| read::standing(db, id, &sight))
+        self.readers
+            .read_whole(move |db| read::standing(db, id, &sight))
     }
 
     fn prunable(&self, from: i64) -> BoxFuture<'_, Result<Prunable, StoreError>> {
@@ -265,7 +271,8 @@ impl Store for SqliteStore {
     }
 
     fn task_events(&self, id: TaskId) -> BoxFuture<'_, Result<Vec<Event>, StoreError>> {
-        self.readers.read(move |db| lists::task_events(db, id))
+        self.readers
+            .read_whole(move |db| lists::task_events(db, id))
     }
 
     fn next_due(&self) -> BoxFuture<'_, Result<Option<i64>, StoreError>> {
@@ -273,7 +280,7 @@ impl Store for SqliteStore {
     }
 
     fn queue(&self) -> BoxFuture<'_, Result<QueueStatus, StoreError>> {
-        self.readers.read(read::queue)
+        self.readers.read_whole(read::queue)
     }
 
     fn counts(&self) -> BoxFuture<'_, Result<StatusCounts, StoreError>> {

@@ -72,7 +72,7 @@ impl Scheduler {
             Err(error) => {
                 self.metrics.claims_failed.add(1);
                 // Of a full disk the store tells, once.
-                if !matches!(error, StoreError::Full) {
+                if !matches!(error, StoreError::Full(_)) {
                     tracing::warn!(%error, "claim failed; tried again");
                 }
                 for assignment in claimed.assigned {

@@ -17,6 +17,7 @@ where
         a_batch_may_depend_on_itself,
         twins_of_one_batch_are_waited_for_once,
         who_waits_no_more_takes_no_place,
+        a_task_that_cannot_wait_again_is_not_put_back,
         what_is_settled_is_not_due_any_more,
     );
 }
@@ -256,6 +257,31 @@ async fn who_waits_no_more_takes_no_place(ledger: Ledger) {
     ledger.apply(all_at_once(5)).await.unwrap();
     end(&ledger, parent, AttemptEnd::Succeeded).await;
     assert_eq!(counted(&ledger, TaskStatus::Queued).await, 5);
+}
+
+async fn a_task_that_cannot_wait_again_is_not_put_back(ledger: Ledger) {
+    let parent = submit_one(&ledger).await;
+    let child = || depending(&[parent], DependencyFailure::Fail);
+    let waiting = submit(&ledger, vec![child()]).await[0].id;
+    let cancel = |task| Command::Cancel {
+        task,
+        actor: "ada".into(),
+        only_waiting: false,
+    };
+    let retry = Command::Retry {
+        task: waiting,
+        actor: "ada".into(),
+        only_failed: false,
+    };
+    ledger.apply(cancel(waiting)).await.unwrap();
+    let others = submit(&ledger, vec![child(); 5]).await;
+    let full = Refusal::TooManyDependents { parent, limit: 5 };
+    assert_eq!(refused(&ledger, retry.clone()).await, full);
+    assert_eq!(status(&ledger, waiting).await, TaskStatus::Cancelled);
+
+    ledger.apply(cancel(others[0].id)).await.unwrap();
+    ledger.apply(retry).await.unwrap();
+    assert_eq!(stored(&ledger, waiting).await.waiting_for, 1);
 }
 
 async fn what_is_settled_is_not_due_any_more(ledger: Ledger) {

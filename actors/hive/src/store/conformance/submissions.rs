@@ -56,8 +56,8 @@ async fn a_submission_is_there_with_its_event(ledger: Ledger) {
     let events = ledger.events(0, 10).await.unwrap();
     assert_eq!(events.len(), 1);
     assert_eq!(
-        (events[0].action, events[0].actor.as_str()),
-        (Action::TaskSubmitted, "ada")
+        (events[0].action.known(), events[0].actor.as_str()),
+        (Some(Action::TaskSubmitted), "ada")
     );
     assert_eq!(events[0].target, task.id.to_string());
     assert_eq!(

@@ -56,6 +56,11 @@ CREATE TABLE results (
     exit_code   INTEGER
 ) STRICT;
 
+-- Tasks whose rows the running version cannot decode. Cleared by each start.
+CREATE TABLE unreadable (
+    seq INTEGER PRIMARY KEY
+) STRICT;
+
 CREATE TABLE task_counts (
     type     TEXT    NOT NULL,
     priority INTEGER NOT NULL,

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use rusqlite::{CachedStatement, OptionalExtension, Row, params};
+use rusqlite::{Row, params};
 
 use super::{
     rows,
@@ -78,9 +78,8 @@ pub(super) fn finish(tx: &mut Tx<'_>, reports: &[AttemptReport]) -> rusqlite::Re
     let mut find = tx.db.prepare_cached(&sql)?;
     let mut outcomes = Vec::with_capacity(reports.len());
     for report in reports {
-        let running = find
-            .query_row([report.task.as_bytes()], Running::read)
-            .optional()?;
+        let found = find.query_row([report.task.as_bytes()], Running::read);
+        let running = tx.found_or_aside(report.task, found)?;
         outcomes.push(match running {
             Some(running) if running.lease == report.lease && running.attempt == report.attempt => {
                 FinishOutcome::Recorded(end_attempt(tx, &running, report)?)
@@ -101,14 +100,13 @@ pub(super) struct Taken<'a> {
 
 pub(super) fn give_back(tx: &mut Tx<'_>, taken: &Taken<'_>) -> rusqlite::Result<Outcome> {
     let sql = format!("{SELECT_RUNNING} INDEXED BY tasks_running WHERE status = 2 AND bot = ?1");
-    let mut find = tx.db.prepare_cached(&sql)?;
     let mut count = 0;
     let is_newer = |running: &Running| {
         let started_before = taken.started_before;
         started_before.is_some_and(|before| running.started_at >= before)
     };
     for bot in taken.bots {
-        for running in running_of(&mut find, bot)? {
+        for running in tx.read_tasks(&sql, [bot.as_str()], Running::read)? {
             if is_newer(&running) {
                 continue;
             }
@@ -130,10 +128,6 @@ pub(super) fn give_back(tx: &mut Tx<'_>, taken: &Taken<'_>) -> rusqlite::Result<
         }
     }
     Ok(Outcome::Done(count))
-}
-
-fn running_of(find: &mut CachedStatement<'_>, bot: &BotName) -> rusqlite::Result<Vec<Running>> {
-    find.query_map([bot.as_str()], Running::read)?.collect()
 }
 
 /// Ends one attempt: the task's new status, its result when it is final, and
@@ -256,7 +250,8 @@ fn delay_before_next(
         .db
         .prepare_cached("SELECT extra FROM tasks WHERE seq = ?1")?
         .query_row([running.seq], |row| row.get(0))?;
-    let extra: Option<rows::Extra> = extra.map(|text| rows::from_json(0, &text)).transpose()?;
+    // One that cannot be read must not keep the end from being recorded.
+    let extra: Option<rows::Extra> = extra.and_then(|text| rows::from_json(0, &text).ok());
     let of_task = extra.and_then(|extra| extra.retry);
     let policy = tx.policy.retry_of(&running.task_type, of_task.as_ref());
     Ok(policy.delay(toll.failures, spread(&running.lease)))

@@ -15,8 +15,16 @@ pub(super) struct Checkpointer {
     limit_pages: u32,
     max_pages: u32,
     commits_since: u32,
+    /// Pages in the log.
     pages: u32,
+    /// How many of them are in the file already.
+    folded: u32,
+    /// How many there were when they were folded back last, as far as that went.
+    looked_at: u32,
 }
+
+/// Pages of the log of which a commit has told nothing new.
+pub(super) const UNCHANGED: u32 = u32::MAX;
 
 /// How long the log should be before an idle moment is used.
 const IDLE_SHARE: u32 = 8;
@@ -29,25 +37,56 @@ const PAGE_BYTES: u64 = 4_096;
 
 impl Checkpointer {
     pub(super) fn new(limit_pages: u32, max_bytes: u64) -> Self {
+        let max_pages = u32::try_from(max_bytes / FRAME_BYTES).unwrap_or(u32::MAX);
+        Self::new_with(limit_pages, max_pages)
+    }
+
+    /// With an empty log.
+    fn new_with(limit_pages: u32, max_pages: u32) -> Self {
         Self {
             limit_pages,
-            max_pages: u32::try_from(max_bytes / FRAME_BYTES).unwrap_or(u32::MAX),
+            max_pages,
             commits_since: 0,
             pages: 0,
+            folded: 0,
+            looked_at: 0,
         }
     }
 
-    /// Notes a commit that left the log with that many pages.
+    /// Notes a commit that left the log with that many pages; [`UNCHANGED`]: it
+    /// wrote nothing.
     pub(super) fn committed(&mut self, wal_pages: u32) {
+        if wal_pages == UNCHANGED {
+            return;
+        }
+        if wal_pages < self.pages {
+            // The log was begun anew.
+            self.folded = 0;
+            self.looked_at = 0;
+        }
         self.pages = wal_pages;
         self.commits_since += 1;
     }
 
-    /// Whether to checkpoint now.
+    /// Pages in the log.
+    pub(super) fn pages(&self) -> u32 {
+        self.pages
+    }
+
+    /// Whether to checkpoint now: `limit_pages` have come since the last time, be it
+    /// that readers kept some of those before from being folded back. A moment in
+    /// which nobody waits is used for less.
     pub(super) fn is_due(&self, idle: bool) -> bool {
+        let left = self.pages.saturating_sub(self.folded);
+        let new = self.pages.saturating_sub(self.looked_at);
         self.commits_since > 0
-            && (self.pages >= self.limit_pages
-                || (idle && self.pages >= self.limit_pages / IDLE_SHARE))
+            && (new >= self.limit_pages || (idle && left >= self.limit_pages / IDLE_SHARE))
+    }
+
+    fn ran(&mut self, log: i64, done: i64) {
+        let pages = |n: i64| u32::try_from(n).unwrap_or(0);
+        self.looked_at = pages(log);
+        self.folded = pages(done);
     }
 
     /// Checkpoints without waiting for readers. What could not be folded back
@@ -58,9 +97,7 @@ impl Checkpointer {
             return Ok(());
         }
         let [_, log, done] = checkpoint(db, "PRAGMA wal_checkpoint(PASSIVE)")?;
-        if done >= log && self.pages < self.max_pages {
-            self.pages = 0;
-        }
+        self.ran(log, done);
         Ok(())
     }
 
@@ -83,8 +120,7 @@ impl Checkpointer {
         if busy != 0 {
             return Ok(false);
         }
-        self.commits_since = 0;
-        self.pages = 0;
+        *self = Self::new_with(self.limit_pages, self.max_pages);
         Ok(true)
     }
 }
@@ -123,5 +159,41 @@ mod tests {
             checkpointer.committed(pages);
             assert_eq!(checkpointer.is_due(idle), due, "{pages} {idle}");
         }
+    }
+
+    #[test]
+    fn folded_pages_are_not_due_again() {
+        let mut checkpointer = Checkpointer::new(800, u64::MAX);
+        checkpointer.committed(900);
+        assert!(checkpointer.is_due(false));
+        checkpointer.ran(900, 900);
+        // (pages of the log, whether that is due, and in an idle moment)
+        for (pages, due, when_idle) in [
+            (UNCHANGED, false, false),
+            // A reader keeps the log from being begun anew: it grows.
+            (950, false, false),
+            (1_000, false, true),
+            (1_699, false, true),
+            (1_700, true, true),
+            // Begun anew.
+            (5, false, false),
+            (800, true, true),
+        ] {
+            checkpointer.committed(pages);
+            let found = (checkpointer.is_due(false), checkpointer.is_due(true));
+            assert_eq!(found, (due, when_idle), "{pages}");
+        }
+    }
+
+    #[test]
+    fn a_reader_in_the_way_is_not_asked_after_every_commit() {
+        let mut checkpointer = Checkpointer::new(800, u64::MAX);
+        checkpointer.committed(900);
+        checkpointer.ran(900, 10);
+        for (pages, due) in [(901, false), (1_699, false), (1_700, true)] {
+            checkpointer.committed(pages);
+            assert_eq!(checkpointer.is_due(false), due, "{pages}");
+        }
+        assert!(checkpointer.is_due(true));
     }
 }

@@ -1,6 +1,6 @@
 //! Ready tasks are given to bots.
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::params;
 
 use super::{
     rows,
@@ -20,7 +20,7 @@ pub(super) fn claim(tx: &mut Tx<'_>, claims: &[Claim]) -> rusqlite::Result<Outco
     let mut find = tx.db.prepare_cached(rows::SELECT_TASK_BY_ID)?;
     for claim in claims {
         let found = find.query_row([claim.task.as_bytes()], rows::stored_task);
-        let Some(mut stored) = found.optional()? else {
+        let Some(mut stored) = tx.found_or_aside(claim.task, found)? else {
             continue;
         };
         let (seq, task) = (stored.seq, &mut stored.task);

@@ -140,8 +140,13 @@ pub(super) fn add_edge(tx: &mut Tx<'_>, parent: &Parent, child: i64) -> rusqlite
 pub(super) fn settle(tx: &mut Tx<'_>, limit: u32) -> rusqlite::Result<u64> {
     let mut left = limit;
     while left > 0 {
-        let Some((parent, id, status)) = next_settled(tx.db)? else {
+        let Some(parent) = next_settled(tx.db)? else {
             return Ok(u64::from(limit - left));
+        };
+        let row = settled(tx.db, parent);
+        let Some((id, status)) = tx.or_aside(parent, row)? else {
+            left -= 1;
+            continue;
         };
         let children = waiting_for(tx.db, parent, left)?;
         let all = children.len() < left as usize;
@@ -159,20 +164,29 @@ pub(super) fn settle(tx: &mut Tx<'_>, limit: u32) -> rusqlite::Result<u64> {
     Ok(u64::from(limit))
 }
 
-fn next_settled(db: &Connection) -> rusqlite::Result<Option<(i64, TaskId, TaskStatus)>> {
+fn next_settled(db: &Connection) -> rusqlite::Result<Option<i64>> {
     db.prepare_cached(
-        "SELECT s.parent, t.id, t.status FROM settled s CROSS JOIN tasks t ON t.seq = s.parent LIMIT 1",
+        "SELECT s.parent FROM settled s CROSS JOIN tasks t ON t.seq = s.parent
+         WHERE s.parent NOT IN (SELECT seq FROM unreadable) LIMIT 1",
     )?
-    .query_row([], |row| {
-        Ok((row.get(0)?, rows::task_id(row, 1)?, rows::status(row, 2)?))
-    })
+    .query_row([], |row| row.get(0))
     .optional()
 }
 
+fn settled(db: &Connection, parent: i64) -> rusqlite::Result<(TaskId, TaskStatus)> {
+    db.prepare_cached("SELECT id, status FROM tasks WHERE seq = ?1")?
+        .query_row([parent], |row| {
+            Ok((rows::task_id(row, 0)?, rows::status(row, 1)?))
+        })
+}
+
 fn waiting_for(db: &Connection, parent: i64, limit: u32) -> rusqlite::Result<Vec<i64>> {
-    db.prepare_cached("SELECT child FROM dependencies WHERE parent = ?1 LIMIT ?2")?
-        .query_map(params![parent, limit], |row| row.get(0))?
-        .collect()
+    db.prepare_cached(
+        "SELECT child FROM dependencies WHERE parent = ?1
+         AND child NOT IN (SELECT seq FROM unreadable) LIMIT ?2",
+    )?
+    .query_map(params![parent, limit], |row| row.get(0))?
+    .collect()
 }
 
 fn settle_one(
@@ -182,8 +196,12 @@ fn settle_one(
     status: TaskStatus,
     child: i64,
 ) -> rusqlite::Result<()> {
-    let Some(task) = Waiting::by_seq(tx.db, child)? else {
-        return remove_edge(tx, parent, child);
+    let row = Waiting::by_seq(tx.db, child);
+    let task = match tx.or_aside(child, row)? {
+        Some(Some(task)) => task,
+        Some(None) => return remove_edge(tx, parent, child),
+        // It waits on; a start that can read it settles it.
+        None => return Ok(()),
     };
     let (status, reason) = match release(status, task.on_failure) {
         Release::Wait => return Ok(()),
@@ -249,21 +267,43 @@ pub(super) fn remove_edges_of(tx: &Tx<'_>, child: i64) -> rusqlite::Result<()> {
 
 /// Has a task that is put back wait again for those that it depends on and
 /// that have not ended. What has ended, well or not, does not hold it: whoever
-/// puts it back wants it to run. Answers for how many it waits.
+/// puts it back wants it to run. Answers for how many it waits. Refuses when one of
+/// them has all the dependents that it may have.
 pub(super) fn wait_again(
     tx: &mut Tx<'_>,
     child: i64,
     depends_on: &[TaskId],
-) -> rusqlite::Result<u32> {
-    let mut waits = 0;
+) -> Result<u32, ApplyError> {
+    let mut parents = Vec::with_capacity(depends_on.len());
     for id in depends_on {
-        if let Ok(Some(parent)) = parent(tx, *id, None, 0)?
-            && !parent.status.is_final()
-        {
-            waits += u32::from(add_edge(tx, &parent, child)?);
+        match unfinished(tx, *id)? {
+            Some((_, dependents)) if dependents >= tx.policy.max_dependents => {
+                return Err(Refusal::TooManyDependents {
+                    parent: *id,
+                    limit: tx.policy.max_dependents,
+                }
+                .into());
+            }
+            found => parents.extend(found.map(|(parent, _)| parent)),
         }
     }
+    let mut waits = 0;
+    for parent in parents {
+        waits += u32::from(add_edge(tx, &parent, child)?);
+    }
     Ok(waits)
+}
+
+/// A task that has not ended, with the number of those that wait for it.
+fn unfinished(tx: &Tx<'_>, id: TaskId) -> rusqlite::Result<Option<(Parent, u32)>> {
+    let found = tx
+        .db
+        .prepare_cached("SELECT seq, status, dependents FROM tasks WHERE id = ?1 AND status <= 2")?
+        .query_row([id.as_bytes()], |row| {
+            let (seq, status) = (row.get(0)?, rows::status(row, 1)?);
+            Ok((Parent { seq, id, status }, row.get(2)?))
+        });
+    found.optional()
 }
 
 /// The tasks that a task waits for, with their status.

@@ -2,11 +2,11 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::rows;
+use super::{rows, unreadable::lenient};
 use crate::{
     auth::Sight,
     model::{
-        Action, BotName, EndReason, Event, EventLevel, EventResult, Page, Task, TaskFilter, TaskId,
+        BotName, EndReason, Event, EventLevel, EventResult, Page, Task, TaskFilter, TaskId,
         TaskStatus, TaskType,
     },
 };
@@ -124,7 +124,9 @@ fn page(db: &Connection, mut list: List, look_at: usize) -> rusqlite::Result<Pag
     let (mut looked, mut last) = (0, None);
     let mut more = false;
     while let Some(row) = found.next()? {
-        let wanted = matches(row, &list.filter)?;
+        let Some(wanted) = lenient("tasks", row, |row| matches(row, &list.filter))? else {
+            continue;
+        };
         if only_wanted && !wanted {
             continue;
         }
@@ -134,7 +136,7 @@ fn page(db: &Connection, mut list: List, look_at: usize) -> rusqlite::Result<Pag
         }
         (looked, last) = (looked + 1, Some(rows::task_id(row, 1)?));
         if wanted {
-            items.push(without_content(row)?);
+            items.extend(lenient("tasks", row, without_content)?);
         }
     }
     Ok(Page {
@@ -229,13 +231,11 @@ pub(super) fn events(db: &Connection, after: u64, limit: u32) -> rusqlite::Resul
 }
 
 fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
-    let action: String = row.get(2)?;
     let details: Option<String> = row.get(7)?;
     Ok(Event {
         seq: row.get::<_, i64>(0)?.unsigned_abs(),
         at: rows::time(row, 1)?,
-        action: Action::parse(&action)
-            .ok_or_else(|| rows::broken(2, format!("{action} is no action")))?,
+        action: row.get::<_, String>(2)?.into(),
         level: match row.get::<_, u8>(3)? {
             0 => EventLevel::Info,
             1 => EventLevel::Warning,
@@ -248,10 +248,10 @@ fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
             1 => EventResult::Failure,
             _ => EventResult::Partial,
         },
-        details: details
-            .map(|text| rows::from_json(7, &text))
-            .transpose()?
-            .unwrap_or_default(),
+        // Text that is no JSON is better than a hole in the log.
+        details: details.map_or(serde_json::Value::Null, |text| {
+            serde_json::from_str(&text).unwrap_or(serde_json::Value::String(text))
+        }),
         trace_id: row.get(8)?,
     })
 }

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::json;
 
-use super::{apply::ApplyError, idempotency, rows, transaction::Tx};
+use super::{apply::ApplyError, idempotency, rows, transaction::Tx, unreadable};
 use crate::{
     ledger::{Dedup, Hint, LoginCommand, Outcome, Refusal},
     model::{
@@ -158,7 +158,8 @@ pub(super) fn all(db: &Connection) -> rusqlite::Result<Vec<LoginRecord>> {
                 ip_address, user_agent, basis
          FROM logins ORDER BY id",
     )?
-    .query_map([], record)?
+    .query_map([], |row| unreadable::lenient("logins", row, record))?
+    .filter_map(Result::transpose)
     .collect()
 }
 

@@ -2,13 +2,16 @@
 
 use std::{
     collections::HashMap,
+    fs::{File, OpenOptions},
+    io,
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
 use arc_swap::ArcSwapOption;
-use rusqlite::{Connection, OpenFlags, OptionalExtension};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, ffi};
 use uuid::Uuid;
 
 use super::{
@@ -16,13 +19,14 @@ use super::{
     errors::store_error,
     pool::ReaderPool,
     read,
+    reserve::Reserve,
     schema::{self, SchemaError},
 };
 use crate::{
     config::{Config, TypeSettings},
     ledger::{StoreError, TaskPolicy, TypePolicy},
     metrics::StoreMetrics,
-    model::{BotRecord, TaskType},
+    model::{BotRecord, TaskType, Timestamp},
 };
 
 /// SQLite before this one may corrupt the file when a WAL is reset.
@@ -50,6 +54,8 @@ pub struct SqliteOptions {
     pub checkpoint_pages: u32,
     /// Bytes that the write-ahead log may never be much longer than.
     pub wal_max_bytes: u64,
+    /// Bytes of disk that are held for what must be written when it is full.
+    pub reserve_bytes: u64,
     /// Page cache of the writer, in bytes.
     pub cache_bytes: u64,
     /// Rules that are applied to tasks.
@@ -69,6 +75,7 @@ impl SqliteOptions {
             read_timeout: config.store.read_timeout,
             checkpoint_pages: config.store.checkpoint_pages,
             wal_max_bytes: config.store.wal_max_bytes.as_u64(),
+            reserve_bytes: config.store.reserve_bytes.as_u64(),
             cache_bytes: config.store.cache_bytes.as_u64(),
             policy: TaskPolicy {
                 default_max_attempts: config.tasks.default_max_attempts,
@@ -143,8 +150,21 @@ impl SqliteStore {
         }
         let path = options.path.clone();
         let file_error = |source| OpenError::of_file(&path, source);
-        let mut db = writable(&options).map_err(file_error)?;
+        // SQLite says better what is wrong when that fails.
+        let _ = make_private(&path);
+        let mut db = match writable(&options) {
+            // Not even room for the index of the log.
+            Err(error)
+                if matches!(store_error(&error), StoreError::Full(_))
+                    && Reserve::of(&path).give_up() =>
+            {
+                writable(&options)
+            }
+            opened => opened,
+        }
+        .map_err(file_error)?;
         schema::migrate(&mut db).map_err(|source| OpenError::of_schema(&path, source))?;
+        warn_of_clock(&db).map_err(file_error)?;
         let hive_id = hive_id(&db).map_err(file_error)?;
         let running = meta(&db, "running").map_err(file_error)?;
         let previous_shutdown_clean = running.as_deref().is_none_or(|value| value == "no");
@@ -163,8 +183,7 @@ impl SqliteStore {
             thread: Default::default(),
             readers,
             own_readers,
-            sinks: Default::default(),
-            offers: Default::default(),
+            shared: Default::default(),
             options,
         })
     }
@@ -202,7 +221,7 @@ impl OpenError {
     fn of_file(path: &Path, source: rusqlite::Error) -> Self {
         let path = path.to_owned();
         match store_error(&source) {
-            StoreError::Full => Self::Full { path },
+            StoreError::Full(_) => Self::Full { path },
             _ => Self::File { path, source },
         }
     }
@@ -223,6 +242,14 @@ pub(super) fn writable(options: &SqliteOptions) -> rusqlite::Result<Connection> 
     let db = Connection::open(&options.path)?;
     db.pragma_update(None, "journal_mode", "WAL")?;
     db.pragma_update(None, "synchronous", "FULL")?;
+    let journal: String = db.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
+    let synchronous: i64 = db.pragma_query_value(None, "synchronous", |row| row.get(0))?;
+    if let Some(why) = not_durable(&journal, synchronous) {
+        return Err(rusqlite::Error::SqliteFailure(
+            ffi::Error::new(ffi::SQLITE_CANTOPEN),
+            Some(why),
+        ));
+    }
     db.pragma_update(None, "wal_autocheckpoint", 0)?;
     // A log that had to grow gives the room back when it is begun anew.
     db.pragma_update(
@@ -241,6 +268,38 @@ pub(super) fn writable(options: &SqliteOptions) -> rusqlite::Result<Connection> 
     Ok(db)
 }
 
+/// Value of `PRAGMA synchronous` for FULL.
+const SYNCHRONOUS_FULL: i64 = 2;
+
+/// Says why commits would not survive a power loss, if they would not. SQLite does
+/// not fail when it cannot do what a PRAGMA asks.
+fn not_durable(journal: &str, synchronous: i64) -> Option<String> {
+    if !journal.eq_ignore_ascii_case("wal") {
+        return Some(format!(
+            "the file system has no shared memory for a write-ahead log (journal_mode is {journal}): choose a local one for data_dir"
+        ));
+    }
+    (synchronous != SYNCHRONOUS_FULL).then(|| {
+        format!(
+            "synchronous is {synchronous}, not {SYNCHRONOUS_FULL}: commits would not be durable"
+        )
+    })
+}
+
+/// Makes the file when it is not there, for its owner only. SQLite gives its log and
+/// the log's index the mode of the file.
+fn make_private(path: &Path) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    match options.create_new(true).write(true).mode(0o600).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+        Ok(_) => match path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
+            Some(dir) => File::open(dir)?.sync_all(),
+            None => File::open(".")?.sync_all(),
+        },
+    }
+}
+
 /// A reader's connection.
 pub(super) fn readable(path: &Path) -> rusqlite::Result<Connection> {
     let db = Connection::open_with_flags(
@@ -251,6 +310,32 @@ pub(super) fn readable(path: &Path) -> rusqlite::Result<Connection> {
     db.busy_timeout(BUSY_TIMEOUT)?;
     db.set_prepared_statement_cache_capacity(64);
     Ok(db)
+}
+
+/// How far the newest events may be ahead of the clock without a warning.
+const CLOCK_SLACK: Duration = Duration::from_secs(60);
+
+/// How far the clock is behind the newest events, if that is worth a word.
+fn clock_behind(newest_event: i64, now: Timestamp) -> Option<Duration> {
+    let behind = u64::try_from(newest_event.saturating_sub(now.as_millis())).unwrap_or(0);
+    Some(Duration::from_millis(behind)).filter(|behind| *behind > CLOCK_SLACK)
+}
+
+/// Says so when the clock was ahead in an earlier run, or is behind now.
+fn warn_of_clock(db: &Connection) -> rusqlite::Result<()> {
+    // Events are in order of the log, not of time: the clock may be right again since.
+    let newest: Option<i64> = db.query_row(
+        "SELECT max(at) FROM (SELECT at FROM events ORDER BY seq DESC LIMIT 10000)",
+        [],
+        |row| row.get(0),
+    )?;
+    if let Some(behind) = newest.and_then(|at| clock_behind(at, Timestamp::now())) {
+        tracing::warn!(
+            behind_seconds = behind.as_secs(),
+            "the clock is behind events of an earlier run: check it; tasks of that time are kept, and retries due then wait, until it has caught up"
+        );
+    }
+    Ok(())
 }
 
 fn meta(db: &Connection, key: &str) -> rusqlite::Result<Option<String>> {
@@ -270,4 +355,39 @@ fn hive_id(db: &Connection) -> rusqlite::Result<String> {
         [&id],
     )?;
     Ok(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_well_behind_the_events_is_told_of() {
+        let now = Timestamp::from_millis(1_000_000);
+        for (newest, behind_ms) in [
+            (0, None),
+            (1_000_000, None),
+            (1_060_000, None),
+            (1_060_001, Some(60_001)),
+            (86_401_000_000, Some(86_400_000_000)),
+        ] {
+            let expected = behind_ms.map(Duration::from_millis);
+            assert_eq!(clock_behind(newest, now), expected, "{newest}");
+        }
+    }
+
+    #[test]
+    fn only_a_synced_write_ahead_log_is_durable() {
+        for (journal, synchronous, durable) in [
+            ("wal", 2, true),
+            ("WAL", 2, true),
+            ("wal", 1, false),
+            ("wal", 0, false),
+            ("delete", 2, false),
+            ("memory", 2, false),
+        ] {
+            let why = not_durable(journal, synchronous);
+            assert_eq!(why.is_none(), durable, "{journal} {synchronous}: {why:?}");
+        }
+    }
 }

@@ -1,10 +1,11 @@
 //! The queue is paused and resumed, whole or by type.
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Row, params};
 
 use super::{
     rows,
     transaction::{Entry, Tx},
+    unreadable,
 };
 use crate::{
     ledger::{Hint, Outcome},
@@ -74,17 +75,20 @@ fn told(
 /// What is paused, the whole queue first.
 pub(super) fn pauses(db: &Connection) -> rusqlite::Result<Vec<Pause>> {
     db.prepare_cached("SELECT type, since, actor, reason FROM pauses ORDER BY type")?
-        .query_map([], |row| {
-            let whole = row.get_ref(0)?.as_str().is_ok_and(str::is_empty);
-            Ok(Pause {
-                task_type: match whole {
-                    true => None,
-                    false => Some(rows::parsed(row, 0)?),
-                },
-                since: rows::time(row, 1)?,
-                by: row.get(2)?,
-                reason: row.get(3)?,
-            })
-        })?
+        .query_map([], |row| unreadable::lenient("pauses", row, record))?
+        .filter_map(Result::transpose)
         .collect()
+}
+
+fn record(row: &Row<'_>) -> rusqlite::Result<Pause> {
+    let whole = row.get_ref(0)?.as_str().is_ok_and(str::is_empty);
+    Ok(Pause {
+        task_type: match whole {
+            true => None,
+            false => Some(rows::parsed(row, 0)?),
+        },
+        since: rows::time(row, 1)?,
+        by: row.get(2)?,
+        reason: row.get(3)?,
+    })
 }

@@ -99,6 +99,23 @@ impl ReaderPool {
     }
 }
 
+impl ReaderPool {
+    /// As [`ReaderPool::read`], for what takes several statements: all of them see
+    /// the same commit.
+    pub(super) fn read_whole<T, F>(&self, read: F) -> BoxFuture<'_, Result<T, StoreError>>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    {
+        self.read(move |db| {
+            let snapshot = db.unchecked_transaction()?;
+            let came_to = read(&snapshot)?;
+            snapshot.commit()?;
+            Ok(came_to)
+        })
+    }
+}
+
 fn serve(db: &Connection, queue: &Mutex<mpsc::Receiver<Read>>, timeout: Option<Duration>) {
     loop {
         let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();

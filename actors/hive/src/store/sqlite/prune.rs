@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{rows, transaction::Tx};
+use super::{rows, transaction::Tx, unreadable};
 use crate::{
     config::Retention,
     ledger::{Outcome, Prunable},
@@ -39,25 +39,17 @@ pub(super) fn prunable(
 ) -> rusqlite::Result<Prunable> {
     let now = Timestamp::now();
     let mut found = Prunable::default();
-    let (mut looked, mut last) = (0, from);
-    let Retention {
-        completed,
-        failed,
-        cancelled,
-    } = *retention;
-    let shortest = completed.min(failed).min(cancelled);
-    let too_young = now.as_millis() - millis(shortest);
+    let mut look = Look::new(now, retention);
     let mut all = db.prepare_cached(
         "SELECT seq, id, status, completed_at, created_at FROM tasks WHERE seq > ?1 ORDER BY seq LIMIT ?2",
     )?;
     let mut rows = all.query(params![from, LOOK_AT])?;
     while let Some(row) = rows.next()? {
-        if row.get::<_, i64>(4)? >= too_young {
-            // So are all that came after it.
-            return Ok(found);
-        }
-        (looked, last) = (looked + 1, row.get(0)?);
-        let before = forget_before(rows::status(row, 2)?, retention, now);
+        look.saw(row.get(0)?, row.get(4)?);
+        let Some(status) = unreadable::lenient("tasks", row, |row| rows::status(row, 2))? else {
+            continue;
+        };
+        let before = forget_before(status, retention, now);
         let ended: Option<i64> = row.get(3)?;
         if before
             .zip(ended)
@@ -66,8 +58,48 @@ pub(super) fn prunable(
             found.tasks.push(rows::task_id(row, 1)?);
         }
     }
-    found.next = (looked == LOOK_AT).then_some(last);
+    found.next = look.next();
     Ok(found)
+}
+
+/// What one look at tasks in order of submission has come across.
+struct Look {
+    now: i64,
+    too_young: i64,
+    looked: u32,
+    last: i64,
+    goes_on: bool,
+}
+
+impl Look {
+    fn new(now: Timestamp, retention: &Retention) -> Self {
+        let Retention {
+            completed,
+            failed,
+            cancelled,
+        } = *retention;
+        let shortest = completed.min(failed).min(cancelled);
+        Self {
+            now: now.as_millis(),
+            too_young: now.as_millis() - millis(shortest),
+            looked: 0,
+            last: 0,
+            goes_on: false,
+        }
+    }
+
+    /// A young task is no sign that those after it are younger: the clock may have
+    /// been ahead when it came. A look of nothing but young tasks is.
+    fn saw(&mut self, seq: i64, created_at: i64) {
+        self.looked += 1;
+        self.last = seq;
+        self.goes_on |= created_at < self.too_young || created_at > self.now;
+    }
+
+    /// Where to look on; `None`: that was the end of what is old enough.
+    fn next(&self) -> Option<i64> {
+        (self.looked == LOOK_AT && self.goes_on).then_some(self.last)
+    }
 }
 
 /// Forgets those of the tasks that are past their retention and that no task
@@ -128,6 +160,7 @@ fn forget(tx: &mut Tx<'_>, id: TaskId) -> rusqlite::Result<bool> {
         "DELETE FROM contents WHERE seq = ?1",
         "DELETE FROM results WHERE seq = ?1",
         "DELETE FROM failed_attempts WHERE seq = ?1",
+        "DELETE FROM unreadable WHERE seq = ?1",
     ] {
         tx.db.prepare_cached(sql)?.execute([seq])?;
     }
@@ -138,6 +171,35 @@ fn forget(tx: &mut Tx<'_>, id: TaskId) -> rusqlite::Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_clock_that_was_ahead_does_not_end_a_look() {
+        let retention = Retention {
+            completed: Duration::from_millis(10),
+            failed: Duration::from_millis(20),
+            cancelled: Duration::from_millis(30),
+        };
+        let now = Timestamp::from_millis(1_000);
+        let (old, young, ahead) = (980, 995, 2_000);
+        let most = LOOK_AT as usize;
+        for (name, times, goes_on) in [
+            ("old", vec![old; most], true),
+            ("young", vec![young; most], false),
+            ("ahead", vec![ahead; most], true),
+            (
+                "one old among young",
+                [vec![young; most - 1], vec![old]].concat(),
+                true,
+            ),
+            ("few", vec![old; most - 1], false),
+        ] {
+            let mut look = Look::new(now, &retention);
+            for (seq, at) in (1..).zip(times) {
+                look.saw(seq, at);
+            }
+            assert_eq!(look.next(), goes_on.then_some(i64::from(LOOK_AT)), "{name}");
+        }
+    }
 
     #[test]
     fn each_status_has_its_retention() {

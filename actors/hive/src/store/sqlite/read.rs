@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{bots, dependencies, keys, pauses, rows};
+use super::{bots, dependencies, keys, pauses, rows, unreadable::lenient};
 use crate::{
     auth::Sight,
     ledger::{Cancelling, ReadyQuery, ReadyTask, Standing, TaskOutcome},
@@ -147,7 +147,8 @@ pub(super) fn outcome(db: &Connection, id: TaskId) -> rusqlite::Result<Option<Ta
 pub(super) fn bots(db: &Connection) -> rusqlite::Result<Vec<BotRecord>> {
     let sql = format!("{} ORDER BY name", bots::SELECT_BOT);
     db.prepare_cached(&sql)?
-        .query_map([], bots::record)?
+        .query_map([], |row| lenient("bots", row, bots::record))?
+        .filter_map(Result::transpose)
         .collect()
 }
 
@@ -160,7 +161,8 @@ pub(super) fn bot(db: &Connection, name: &BotName) -> rusqlite::Result<Option<Bo
 
 pub(super) fn bots_with_running_tasks(db: &Connection) -> rusqlite::Result<Vec<BotName>> {
     db.prepare_cached("SELECT DISTINCT bot FROM tasks INDEXED BY tasks_running WHERE status = 2 AND bot IS NOT NULL")?
-        .query_map([], |row| rows::parsed(row, 0))?
+        .query_map([], |row| lenient("tasks", row, |row| rows::parsed(row, 0)))?
+        .filter_map(Result::transpose)
         .collect()
 }
 
@@ -170,34 +172,42 @@ pub(super) fn cancelling(db: &Connection) -> rusqlite::Result<Vec<Cancelling>> {
          WHERE status = 2 AND bot IS NOT NULL AND cancel_requested_at IS NOT NULL",
     )?
     .query_map([], |row| {
-        Ok(Cancelling {
-            task: rows::task_id(row, 0)?,
-            attempt: row.get(1)?,
-            bot: rows::parsed(row, 2)?,
+        lenient("tasks", row, |row| {
+            Ok(Cancelling {
+                task: rows::task_id(row, 0)?,
+                attempt: row.get(1)?,
+                bot: rows::parsed(row, 2)?,
+            })
         })
     })?
+    .filter_map(Result::transpose)
     .collect()
 }
 
 pub(super) fn keys(db: &Connection) -> rusqlite::Result<Vec<KeyRecord>> {
     let sql = format!("{} ORDER BY k.id", keys::SELECT_KEY);
     db.prepare_cached(&sql)?
-        .query_map([], keys::record)?
+        .query_map([], |row| lenient("keys", row, keys::record))?
+        .filter_map(Result::transpose)
         .collect()
 }
 
 pub(super) fn ready_lanes(db: &Connection) -> rusqlite::Result<Vec<(TaskType, Priority)>> {
     db.prepare_cached("SELECT type, priority FROM task_counts WHERE status = 1 AND n > 0")?
         .query_map([], |row| {
-            Ok((rows::parsed(row, 0)?, rows::priority(row, 1)?))
+            lenient("task_counts", row, |row| {
+                Ok((rows::parsed(row, 0)?, rows::priority(row, 1)?))
+            })
         })?
+        .filter_map(Result::transpose)
         .collect()
 }
 
 pub(super) fn ready(db: &Connection, query: &ReadyQuery) -> rusqlite::Result<Vec<ReadyTask>> {
     db.prepare_cached(
         "SELECT seq, id, type, priority, run_at FROM tasks INDEXED BY tasks_ready
-         WHERE status = 1 AND type = ?1 AND priority = ?2 AND seq > ?3 ORDER BY seq LIMIT ?4",
+         WHERE status = 1 AND type = ?1 AND priority = ?2 AND seq > ?3
+         AND seq NOT IN (SELECT seq FROM unreadable) ORDER BY seq LIMIT ?4",
     )?
     .query_map(
         params![
@@ -206,8 +216,9 @@ pub(super) fn ready(db: &Connection, query: &ReadyQuery) -> rusqlite::Result<Vec
             query.after,
             query.limit
         ],
-        rows::ready_task,
+        |row| lenient("tasks", row, rows::ready_task),
     )?
+    .filter_map(Result::transpose)
     .collect()
 }
 
@@ -215,9 +226,12 @@ pub(super) fn next_due(db: &Connection) -> rusqlite::Result<Option<i64>> {
     db.prepare_cached(
         "SELECT min(at) FROM (
              SELECT min(run_at) AS at FROM tasks INDEXED BY tasks_due WHERE status = 0 AND blocked_by = 0
+                 AND seq NOT IN (SELECT seq FROM unreadable)
              UNION ALL SELECT min(expires_at) FROM tasks INDEXED BY tasks_expiry
                  WHERE expires_at IS NOT NULL AND status <= 1 AND attempt = 0
-             UNION ALL SELECT 0 WHERE EXISTS (SELECT 1 FROM settled))",
+                 AND seq NOT IN (SELECT seq FROM unreadable)
+             UNION ALL SELECT 0 WHERE EXISTS
+                 (SELECT 1 FROM settled WHERE parent NOT IN (SELECT seq FROM unreadable)))",
     )?
     .query_row([], |row| row.get(0))
 }
@@ -227,7 +241,9 @@ pub(super) fn counts(db: &Connection) -> rusqlite::Result<StatusCounts> {
     let mut all = db.prepare_cached("SELECT status, sum(n) FROM task_counts GROUP BY status")?;
     let mut found = all.query([])?;
     while let Some(row) = found.next()? {
-        *counts.slot(rows::status(row, 0)?) = row.get::<_, i64>(1)?.max(0).unsigned_abs();
+        if let Some(status) = lenient("task_counts", row, |row| rows::status(row, 0))? {
+            *counts.slot(status) = row.get::<_, i64>(1)?.max(0).unsigned_abs();
+        }
     }
     Ok(counts)
 }
@@ -240,7 +256,12 @@ pub(super) fn queue(db: &Connection) -> rusqlite::Result<QueueStatus> {
     )?;
     let mut found = all.query([])?;
     while let Some(row) = found.next()? {
-        let (task_type, priority): (TaskType, _) = (rows::parsed(row, 0)?, rows::priority(row, 1)?);
+        let lane = lenient("task_counts", row, |row| {
+            Ok((rows::parsed::<TaskType>(row, 0)?, rows::priority(row, 1)?))
+        })?;
+        let Some((task_type, priority)) = lane else {
+            continue;
+        };
         let same = |lane: &QueueLane| lane.task_type == task_type && lane.priority == priority;
         if !lanes.last().is_some_and(same) {
             lanes.push(QueueLane {

@@ -10,6 +10,8 @@ use rustix::{
     io::Errno,
 };
 
+use crate::ledger::Shortage;
+
 /// How much is written to find out whether there is room.
 const PROBE_BYTES: usize = 64 << 10;
 /// What a file that grows for the sake of order leaves to what must be written.
@@ -17,13 +19,27 @@ const LEFT_OVER_BYTES: u64 = 1 << 20;
 /// How often a disk that stays full is told of.
 const TELL_EVERY: Duration = Duration::from_secs(60);
 
+/// How much room the directory's file system has.
+pub(super) fn shortage(dir: &Path) -> Shortage {
+    let free_bytes =
+        rustix::fs::statvfs(or_here(dir)).map_or(0, |fs| fs.f_bavail.saturating_mul(fs.f_frsize));
+    Shortage {
+        dir: or_here(dir).to_owned(),
+        free_bytes,
+    }
+}
+
+fn or_here(dir: &Path) -> &Path {
+    match dir.as_os_str().is_empty() {
+        true => Path::new("."),
+        false => dir,
+    }
+}
+
 /// Whether this directory's file system takes nothing more, or the quota is
 /// used up. Asks by writing to a file without a name.
 pub(super) fn is_none_left(dir: &Path) -> bool {
-    let dir = match dir.as_os_str().is_empty() {
-        true => Path::new("."),
-        false => dir,
-    };
+    let dir = or_here(dir);
     let probe = || {
         let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
         let file = rustix::fs::open(dir, flags, Mode::RUSR | Mode::WUSR)?;
@@ -53,11 +69,13 @@ pub(super) struct FullDisk {
 
 impl FullDisk {
     /// Something found no room.
-    pub(super) fn seen(&mut self) {
+    pub(super) fn seen(&mut self, shortage: &Shortage) {
         if self.told.is_none_or(|told| told.elapsed() >= TELL_EVERY) {
             self.told = Some(Instant::now());
             tracing::error!(
-                "the disk is full: what cannot be written is refused, and results of bots are kept until there is room"
+                dir = %shortage.dir.display(),
+                free_bytes = shortage.free_bytes,
+                "the disk is full: writes are refused, and results of bots are kept until there is room"
             );
         }
     }
@@ -100,9 +118,9 @@ mod tests {
         let mut full = FullDisk::default();
         full.written();
         assert!(full.told.is_none());
-        full.seen();
+        full.seen(&Shortage::default());
         let told = full.told;
-        full.seen();
+        full.seen(&Shortage::default());
         full.written();
         assert!(told.is_some() && full.told == told);
     }

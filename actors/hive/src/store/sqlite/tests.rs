@@ -1,5 +1,8 @@
 //! The store, and what only a file of SQLite has to hold.
 
+mod faults;
+mod unreadable_rows;
+
 use super::*;
 use crate::store::conformance;
 
@@ -12,6 +15,7 @@ fn options(dir: &std::path::Path) -> SqliteOptions {
         read_timeout: std::time::Duration::from_secs(60),
         checkpoint_pages: 100,
         wal_max_bytes: 1 << 30,
+        reserve_bytes: 1 << 20,
         cache_bytes: 4 << 20,
         policy: conformance::policy(),
         metrics: Arc::default(),

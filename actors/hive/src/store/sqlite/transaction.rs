@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use rusqlite::{Connection, params};
 
-use super::rows;
+use super::{rows, unreadable};
 use crate::{
     ledger::{BotDelta, ClaimedTask, Flow, Hint, Offers, Seat, TaskPolicy},
     model::{Action, BotName, EventResult, NewEvent, Priority, TaskStatus, TaskType, Timestamp},
@@ -264,7 +264,10 @@ impl<'a> Tx<'a> {
         let empty = self
             .db
             .prepare_cached("SELECT type FROM task_counts GROUP BY type HAVING sum(n) = 0")?
-            .query_map([], |row| rows::parsed::<TaskType>(row, 0))?
+            .query_map([], |row| {
+                unreadable::lenient("task_counts", row, |row| rows::parsed::<TaskType>(row, 0))
+            })?
+            .filter_map(Result::transpose)
             .collect::<rusqlite::Result<Vec<_>>>()?;
         for task_type in empty
             .iter()

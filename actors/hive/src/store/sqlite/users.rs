@@ -3,7 +3,9 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::json;
 
-use super::{apply::ApplyError, idempotency, keys, logins, read, rows, transaction::Tx};
+use super::{
+    apply::ApplyError, idempotency, keys, logins, read, rows, transaction::Tx, unreadable::lenient,
+};
 use crate::{
     auth::Role,
     ledger::{AccessLimits, Dedup, Hint, Outcome, Refusal},
@@ -26,7 +28,10 @@ fn record(row: &Row<'_>) -> rusqlite::Result<User> {
 
 pub(super) fn all(db: &Connection) -> rusqlite::Result<Vec<User>> {
     let sql = format!("{SELECT_USER} ORDER BY name");
-    db.prepare_cached(&sql)?.query_map([], record)?.collect()
+    db.prepare_cached(&sql)?
+        .query_map([], |row| lenient("users", row, record))?
+        .filter_map(Result::transpose)
+        .collect()
 }
 
 pub(super) fn find(db: &Connection, name: &str) -> rusqlite::Result<Option<User>> {

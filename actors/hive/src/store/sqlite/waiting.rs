@@ -157,7 +157,7 @@ pub(super) fn promote(tx: &mut Tx<'_>, limit: u32) -> rusqlite::Result<Outcome> 
     let expired = due(
         tx,
         "INDEXED BY tasks_expiry WHERE expires_at IS NOT NULL AND status <= 1 AND attempt = 0 AND expires_at <= ?1
-         ORDER BY expires_at LIMIT ?2",
+         AND seq NOT IN (SELECT seq FROM unreadable) ORDER BY expires_at LIMIT ?2",
         limit,
     )?;
     for task in &expired {
@@ -166,7 +166,8 @@ pub(super) fn promote(tx: &mut Tx<'_>, limit: u32) -> rusqlite::Result<Outcome> 
     let settled = dependencies::settle(tx, limit)?;
     let ready = due(
         tx,
-        "INDEXED BY tasks_due WHERE status = 0 AND blocked_by = 0 AND run_at <= ?1 ORDER BY run_at LIMIT ?2",
+        "INDEXED BY tasks_due WHERE status = 0 AND blocked_by = 0 AND run_at <= ?1
+         AND seq NOT IN (SELECT seq FROM unreadable) ORDER BY run_at LIMIT ?2",
         limit,
     )?;
     for task in &ready {
@@ -177,12 +178,10 @@ pub(super) fn promote(tx: &mut Tx<'_>, limit: u32) -> rusqlite::Result<Outcome> 
     ))
 }
 
-fn due(tx: &Tx<'_>, which: &str, limit: u32) -> rusqlite::Result<Vec<Waiting>> {
+fn due(tx: &mut Tx<'_>, which: &str, limit: u32) -> rusqlite::Result<Vec<Waiting>> {
     let sql = format!("{SELECT_WAITING} {which}");
-    tx.db
-        .prepare_cached(&sql)?
-        .query_map(params![tx.now.as_millis(), limit], Waiting::read)?
-        .collect()
+    let now = tx.now.as_millis();
+    tx.read_tasks(&sql, params![now, limit], Waiting::read)
 }
 
 /// Fails a task that waited too long.

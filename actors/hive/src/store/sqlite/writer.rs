@@ -1,32 +1,34 @@
 //! The writer thread: drains its queue into one transaction, commits, answers.
 
+mod commit;
+
 use std::{
     collections::{HashSet, VecDeque},
     path::PathBuf,
     sync::{
-        Arc, Mutex, OnceLock, PoisonError,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicU32, Ordering},
         mpsc,
     },
     time::{Duration, Instant},
 };
 
-use rusqlite::Connection;
+use rusqlite::{Connection, config::DbConfig};
 use tokio::sync::oneshot;
 
 use super::{
     SqliteOptions,
-    apply::{ApplyError, apply},
-    checkpoint::Checkpointer,
-    errors::{is_fatal, is_io, store_error},
+    checkpoint::{Checkpointer, UNCHANGED},
+    errors::{CheckpointFault, checkpoint_fault, is_io, store_error},
     open::writable,
+    reserve::{self, Reserve},
     room::{self, FullDisk},
-    transaction::{Told, Tx},
+    rows, unreadable,
 };
 use crate::{
-    ledger::{AttemptReport, Command, Hint, HintSink, Offers, Outcome, StoreError, TaskPolicy},
+    ledger::{AttemptReport, Command, HintSink, Offers, Outcome, Shortage, StoreError, TaskPolicy},
     metrics::StoreMetrics,
-    model::{TaskType, Timestamp},
+    model::TaskType,
 };
 
 /// How long the writer waits for a command before it uses the pause.
@@ -56,6 +58,17 @@ struct Gate {
     again_at: Instant,
 }
 
+/// What a writer shares with the store that it serves.
+#[derive(Clone, Default)]
+pub(super) struct Shared {
+    /// Told of each commit.
+    pub(super) sinks: Arc<Mutex<Vec<HintSink>>>,
+    /// Asked for a bot when a task comes in.
+    pub(super) offers: Arc<OnceLock<Arc<dyn Offers>>>,
+    /// Why this process must not write the file any more.
+    pub(super) untrusted: Arc<OnceLock<String>>,
+}
+
 pub(super) struct Writer {
     db: Connection,
     dir: PathBuf,
@@ -63,8 +76,8 @@ pub(super) struct Writer {
     /// The task types that have counters.
     types: HashSet<TaskType>,
     group_commit_max: usize,
-    sinks: Arc<Mutex<Vec<HintSink>>>,
-    offers: Arc<OnceLock<Arc<dyn Offers>>>,
+    shared: Shared,
+    /// What the last commit made of the log; [`UNCHANGED`] when that was told.
     wal_pages: Arc<AtomicU32>,
     checkpointer: Checkpointer,
     metrics: Arc<StoreMetrics>,
@@ -74,16 +87,13 @@ pub(super) struct Writer {
     kept_max: usize,
     gate: Option<Gate>,
     full: FullDisk,
+    reserve: Reserve,
 }
 
 impl Writer {
-    pub(super) fn open(
-        options: &SqliteOptions,
-        sinks: Arc<Mutex<Vec<HintSink>>>,
-        offers: Arc<OnceLock<Arc<dyn Offers>>>,
-    ) -> rusqlite::Result<Self> {
+    pub(super) fn open(options: &SqliteOptions, shared: Shared) -> rusqlite::Result<Self> {
         let mut db = writable(options)?;
-        let wal_pages = Arc::new(AtomicU32::new(0));
+        let wal_pages = Arc::new(AtomicU32::new(UNCHANGED));
         let pages = wal_pages.clone();
         db.wal_hook(Some(
             move |_: &mut rusqlite::hooks::Wal, n: std::ffi::c_int| {
@@ -91,15 +101,17 @@ impl Writer {
                 Ok(())
             },
         ))?;
+        unreadable::readmit(&db);
         let types = known_types(&db)?;
+        let dir = options.path.parent().map(PathBuf::from).unwrap_or_default();
         Ok(Self {
             db,
             types,
-            dir: options.path.parent().map(PathBuf::from).unwrap_or_default(),
+            reserve: Reserve::open(&dir, options.reserve_bytes),
+            dir,
             policy: options.policy.clone(),
             group_commit_max: options.group_commit_max,
-            sinks,
-            offers,
+            shared,
             wal_pages,
             checkpointer: Checkpointer::new(options.checkpoint_pages, options.wal_max_bytes),
             metrics: options.metrics.clone(),
@@ -131,8 +143,10 @@ impl Writer {
             return reason;
         }
         // The next start is quicker without a log to read; it is not needed.
-        let _ = self.checkpointer.run(&self.db);
-        "closed".into()
+        match self.checkpoint() {
+            Ok(()) => "closed".into(),
+            Err(reason) => reason,
+        }
     }
 
     /// One group, from `first` on.
@@ -142,15 +156,18 @@ impl Writer {
             Some(error) => group
                 .into_iter()
                 .for_each(|job| self.refuse_or_keep(job, error.clone())),
-            None => self.commit_group(group)?,
+            None => {
+                let group = self.spare_reserve(group);
+                self.commit_group(group)?;
+            }
         }
-        self.checkpoint_if_due(false);
+        self.checkpoint_if_due(false)?;
         Ok(true)
     }
 
     /// Uses a pause, then waits. `false` when the queue is closed.
     fn idle(&mut self, queue: &mpsc::Receiver<Job>) -> Result<bool, String> {
-        self.checkpoint_if_due(true);
+        self.checkpoint_if_due(true)?;
         if self.look_at_gate()?.is_some() {
             return Ok(true);
         }
@@ -186,7 +203,10 @@ impl Writer {
             return Ok(Some(gate.error.clone()));
         }
         let error = match self.checkpointer.shorten_if_too_long(&self.db) {
-            Err(error) => Some(self.told(&error)),
+            Err(error) => {
+                self.checkpoint_failed(&error)?;
+                Some(self.told(&error))
+            }
             Ok(false) => {
                 if self.gate.is_none() {
                     tracing::warn!(
@@ -207,15 +227,35 @@ impl Writer {
     /// Applies kept commands as long as there is room for them.
     fn apply_kept(&mut self) -> Result<Option<StoreError>, String> {
         while let Some(job) = self.kept.pop_front() {
-            match self.transact(&[&job.command]) {
-                Err(error) if self.is_full(&error) => {
+            match self.try_alone(&job) {
+                Err(failure) if self.has_no_room(&failure) => {
                     self.kept.push_front(job);
-                    return Ok(Some(StoreError::Full));
+                    return Ok(Some(StoreError::Full(self.shortage())));
+                }
+                Err(failure) if failure.is_nothing_begun() => {
+                    self.kept.push_front(job);
+                    return Ok(Some(StoreError::Busy));
                 }
                 done => self.answer_one(job, done)?,
             }
         }
         Ok(None)
+    }
+
+    /// Leaves what is left of the reserve to those that may use it, and refuses
+    /// the others. The reserve is made again first, if there is room for it.
+    fn spare_reserve(&mut self, group: Vec<Job>) -> Vec<Job> {
+        if !self.reserve.is_in_use() || self.reserve.make_if_room() {
+            return group;
+        }
+        let (may, others): (Vec<Job>, Vec<Job>) = group
+            .into_iter()
+            .partition(|job| reserve::may_use(&job.command, job.patient));
+        for job in others {
+            let full = StoreError::Full(self.shortage());
+            self.refuse(job, full);
+        }
+        may
     }
 
     fn refuse_or_keep(&mut self, job: Job, error: StoreError) {
@@ -232,73 +272,13 @@ impl Writer {
         let _ = job.answer.send(Err(error));
     }
 
-    fn give_up(&self, group: Vec<Job>, error: &rusqlite::Error) -> String {
-        group
-            .into_iter()
-            .for_each(|job| self.refuse(job, store_error(error)));
-        error.to_string()
-    }
-
-    /// Commits the group; when that fails, each command on its own, so that
-    /// one that cannot be applied does not take the others with it.
-    fn commit_group(&mut self, group: Vec<Job>) -> Result<(), String> {
-        let commands: Vec<&Command> = group.iter().map(|job| &job.command).collect();
-        match self.transact(&commands) {
-            Ok(outcomes) => {
-                for (job, outcome) in group.into_iter().zip(outcomes) {
-                    // Who asked may have gone away; what they asked for is done.
-                    let _ = job.answer.send(outcome);
-                }
-                Ok(())
-            }
-            Err(error) if self.is_full(&error) || !is_fatal(&error) => {
-                self.commit_one_by_one(group)
-            }
-            Err(error) => Err(self.give_up(group, &error)),
-        }
-    }
-
-    fn commit_one_by_one(&mut self, group: Vec<Job>) -> Result<(), String> {
-        for job in group {
-            if !self.kept.is_empty() {
-                self.refuse_or_keep(job, StoreError::Full);
-                continue;
-            }
-            match self.transact(&[&job.command]) {
-                Err(error) if self.is_full(&error) => self.refuse_or_keep(job, StoreError::Full),
-                done => self.answer_one(job, done)?,
-            }
-        }
-        Ok(())
-    }
-
-    /// Answers one command that was tried on its own.
-    fn answer_one(
-        &self,
-        job: Job,
-        done: rusqlite::Result<Vec<Result<Outcome, StoreError>>>,
-    ) -> Result<(), String> {
-        let outcome = match done {
-            Ok(mut outcomes) => outcomes.pop().unwrap_or(Err(StoreError::Closed)),
-            Err(error) if is_fatal(&error) => return Err(self.give_up(vec![job], &error)),
-            Err(error) => {
-                tracing::error!(%error, "a command could not be applied");
-                let refusal = store_error(&error);
-                self.metrics.not_applied(&refusal);
-                Err(refusal)
-            }
-        };
-        let _ = job.answer.send(outcome);
-        Ok(())
-    }
-
     /// Whether there was no room. What SQLite takes for a broken disk may be a
     /// full one: then the disk itself is asked.
     fn is_full(&mut self, error: &rusqlite::Error) -> bool {
-        let full = matches!(store_error(error), StoreError::Full)
+        let full = matches!(store_error(error), StoreError::Full(_))
             || (is_io(error) && room::is_none_left(&self.dir));
         if full {
-            self.full.seen();
+            self.full.seen(&self.shortage());
         }
         if full && is_io(error) {
             self.overwrite_tail();
@@ -306,9 +286,14 @@ impl Writer {
         full
     }
 
+    /// How much room there is, for whoever is told that it is not enough.
+    fn shortage(&self) -> Shortage {
+        room::shortage(&self.dir)
+    }
+
     fn told(&mut self, error: &rusqlite::Error) -> StoreError {
         match self.is_full(error) {
-            true => StoreError::Full,
+            true => StoreError::Full(self.shortage()),
             false => store_error(error),
         }
     }
@@ -325,99 +310,61 @@ impl Writer {
         }
     }
 
-    /// One transaction: on disk when this returns `Ok`, nothing of it when `Err`.
-    fn transact(
-        &mut self,
-        commands: &[&Command],
-    ) -> rusqlite::Result<Vec<Result<Outcome, StoreError>>> {
-        let began = Instant::now();
-        self.db.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-        match self.apply_all(commands) {
-            Ok((outcomes, Told { hints, claimed, .. })) => {
-                let wal_pages = self.wal_pages.load(Ordering::Relaxed);
-                self.checkpointer.committed(wal_pages);
-                self.metrics
-                    .committed(commands, &outcomes, began, wal_pages);
-                crate::failpoint::hit("after_commit_before_answer");
-                self.full.written();
-                if let Some(offers) = self.offers.get().filter(|_| !claimed.is_empty()) {
-                    offers.claimed(claimed);
-                }
-                self.tell(&hints);
-                Ok(outcomes)
-            }
-            Err(error) => {
-                // After some errors SQLite has rolled back by itself.
-                if !self.db.is_autocommit() {
-                    let _ = self.db.execute_batch("ROLLBACK");
-                }
-                // What the lost transaction brought is not there; what it took away is.
-                if let Ok(types) = known_types(&self.db) {
-                    self.types = types;
-                }
-                Err(error)
-            }
+    fn checkpoint_if_due(&mut self, idle: bool) -> Result<(), String> {
+        match self.checkpointer.is_due(idle) {
+            true => self.checkpoint(),
+            false => Ok(()),
         }
     }
 
-    #[allow(
-        clippy::type_complexity,
-        reason = "a pair of what the only caller needs"
-    )]
-    fn apply_all(
-        &mut self,
-        commands: &[&Command],
-    ) -> rusqlite::Result<(Vec<Result<Outcome, StoreError>>, Told)> {
-        let offers = self.offers.get().map(AsRef::as_ref);
-        let now = Timestamp::now();
-        let mut tx = Tx::new(&self.db, &self.policy, &mut self.types, offers, now)?;
-        let mut outcomes = Vec::with_capacity(commands.len());
-        for command in commands {
-            match apply(&mut tx, command) {
-                Ok(outcome) => outcomes.push(Ok(outcome)),
-                Err(ApplyError::Refused(refusal)) => {
-                    outcomes.push(Err(StoreError::Refused(refusal)))
-                }
-                Err(ApplyError::Sqlite(error)) => return Err(error),
-            }
-        }
-        let mut written = tx.write_counters()?;
-        crate::failpoint::hit("before_commit");
-        self.db.prepare_cached("COMMIT")?.execute([])?;
-        Ok((outcomes, written.take()))
-    }
-
-    fn tell(&self, hints: &[Hint]) {
-        if !hints.is_empty() {
-            for sink in self
-                .sinks
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .iter()
-            {
-                sink(hints);
-            }
-        }
-    }
-
-    fn checkpoint_if_due(&mut self, idle: bool) {
-        if !self.checkpointer.is_due(idle) {
-            return;
-        }
+    fn checkpoint(&mut self) -> Result<(), String> {
         let run = self.checkpointer.run(&self.db);
         self.metrics.checkpointed(run.is_ok());
-        if let Err(error) = run
-            && !self.is_full(&error)
-        {
-            // The log stays and is folded back later; nothing is lost.
-            tracing::warn!(%error, "checkpoint failed");
+        match run {
+            Ok(()) => Ok(()),
+            Err(error) => self.checkpoint_failed(&error),
+        }
+    }
+
+    /// After an I/O error the pages of an earlier, partial checkpoint may be on no
+    /// disk, and the index of the log says that they need not be written again
+    /// (Linux reports a failed write-back once). All connections of this process
+    /// share that index: only the next process rebuilds it from the log.
+    fn checkpoint_failed(&mut self, error: &rusqlite::Error) -> Result<(), String> {
+        let full = self.is_full(error);
+        match checkpoint_fault(error, full) {
+            CheckpointFault::Full => Ok(()),
+            CheckpointFault::Later => {
+                // The log stays and is folded back later; nothing is lost.
+                tracing::warn!(%error, "checkpoint failed; retrying with the next one");
+                Ok(())
+            }
+            CheckpointFault::Untrusted => {
+                let file = self.db.path().unwrap_or_default().to_owned();
+                let reason = format!(
+                    "{file} could not be synced by a checkpoint ({error}): check the disk; the next start writes it anew from the write-ahead log"
+                );
+                tracing::error!(%error, file, "checkpoint failed; the process must end");
+                // The log is needed by the next start, whoever closes the file last.
+                let kept = self
+                    .db
+                    .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+                if let Err(error) = kept {
+                    tracing::error!(%error, "closing the store may checkpoint again");
+                }
+                let _ = self.shared.untrusted.set(reason.clone());
+                Err(reason)
+            }
         }
     }
 }
 
 fn known_types(db: &Connection) -> rusqlite::Result<HashSet<TaskType>> {
     db.prepare("SELECT DISTINCT type FROM task_counts")?
-        .query_map([], |row| super::rows::parsed(row, 0))?
+        .query_map([], |row| {
+            unreadable::lenient("task_counts", row, |row| rows::parsed(row, 0))
+        })?
+        .filter_map(Result::transpose)
         .collect()
 }
 

@@ -1,0 +1,257 @@
+//! Room that is kept for what must be written on a full disk.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use rustix::{fs::FallocateFlags, io::Errno};
+
+use super::room;
+use crate::ledger::{AccessCommand, Command, LoginCommand};
+use crate::model::{Action, BotDesired};
+
+/// Name of the file in the data directory.
+const FILE: &str = "reserve";
+/// How often is looked whether the reserve can be made again.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// Whether a command may use the reserve: it stops something, takes access away,
+/// or records an end. What brings work in, or starts it, may not.
+pub(super) fn may_use(command: &Command, has_happened: bool) -> bool {
+    has_happened
+        || match command {
+            Command::Cancel { .. }
+            | Command::Pause { .. }
+            | Command::Finish(_)
+            | Command::GiveBack { .. }
+            | Command::Drained(_)
+            | Command::MarkRunning(_)
+            | Command::Access(
+                AccessCommand::RevokeKey { .. } | AccessCommand::RecoverAdmin { .. },
+            )
+            | Command::Login(LoginCommand::End { .. } | LoginCommand::EndAll { .. }) => true,
+            Command::SetDesired { desired, .. } => *desired != BotDesired::Launched,
+            // Strangers can cause refusals without end.
+            Command::Record(events) => events.iter().all(|event| event.action != Action::ApiDenied),
+            Command::Submit { .. }
+            | Command::Claim(_)
+            | Command::Retry { .. }
+            | Command::Progress(_)
+            | Command::Promote { .. }
+            | Command::Resume { .. }
+            | Command::Prune { .. }
+            | Command::PutBot { .. }
+            | Command::DeleteBot { .. }
+            | Command::Access(_)
+            | Command::Login(_) => false,
+        }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// There never was room for it, or it is not wanted.
+    Absent,
+    /// Its blocks are held.
+    Whole,
+    /// Its blocks were given up. The empty file says so to the next start.
+    InUse,
+}
+
+/// A file whose blocks are given up when the disk is full.
+pub(super) struct Reserve {
+    path: PathBuf,
+    bytes: u64,
+    state: State,
+    looked: Option<Instant>,
+}
+
+impl Reserve {
+    /// Takes over what an earlier run left, and makes it if there is room.
+    pub(super) fn open(dir: &Path, bytes: u64) -> Self {
+        let path = dir.join(FILE);
+        let state = match path.metadata() {
+            // Blocks count 512 bytes, whatever the file system's are (stat(2)).
+            Ok(file) if file.blocks() * 512 >= bytes => State::Whole,
+            Ok(_) => State::InUse,
+            Err(_) => State::Absent,
+        };
+        let mut reserve = Self {
+            path,
+            bytes,
+            state,
+            looked: None,
+        };
+        if bytes == 0 {
+            // Whoever does not want it has its room.
+            let _ = std::fs::remove_file(&reserve.path);
+            reserve.state = State::Absent;
+        } else if !reserve.make_if_room() && state == State::Absent {
+            tracing::warn!(
+                reserve_bytes = bytes,
+                "no room for the reserve: on a full disk pause, cancel and stop may be refused"
+            );
+        }
+        reserve
+    }
+
+    /// Finds what an earlier run left beside that file, and makes nothing.
+    pub(super) fn of(database: &Path) -> Self {
+        let path = database.with_file_name(FILE);
+        let state = match path.metadata() {
+            Ok(file) if file.blocks() > 0 => State::Whole,
+            _ => State::Absent,
+        };
+        Self {
+            path,
+            bytes: 0,
+            state,
+            looked: None,
+        }
+    }
+
+    /// Whether it was given up, so that only those that may use it are applied.
+    pub(super) fn is_in_use(&self) -> bool {
+        self.state == State::InUse
+    }
+
+    /// Gives its blocks up. Returns `false` if there are none to give.
+    pub(super) fn give_up(&mut self) -> bool {
+        if self.state != State::Whole {
+            return false;
+        }
+        let emptied = File::options()
+            .write(true)
+            .open(&self.path)
+            .and_then(|file| file.set_len(0));
+        self.looked = Some(Instant::now());
+        match emptied {
+            Ok(()) => {
+                self.state = State::InUse;
+                tracing::warn!(
+                    reserve_bytes = self.bytes,
+                    "the disk is full: the reserve is given up for pause, cancel, stop and ends; everything else is refused until there is room"
+                );
+                true
+            }
+            Err(error) => {
+                tracing::error!(path = %self.path.display(), %error, "reserve cannot be given up");
+                self.state = State::Absent;
+                false
+            }
+        }
+    }
+
+    /// Makes it again when there is room for it and something more. Returns
+    /// whether it is whole; looks at the disk from time to time only.
+    pub(super) fn make_if_room(&mut self) -> bool {
+        if self.state == State::Whole {
+            return true;
+        }
+        if self.looked.is_some_and(|at| at.elapsed() < LOOK_EVERY) {
+            return false;
+        }
+        self.looked = Some(Instant::now());
+        let dir = self.path.parent().unwrap_or(Path::new("."));
+        if self.bytes == 0 || !room::is_enough_for(dir, self.bytes) {
+            return false;
+        }
+        if let Err(error) = self.allocate() {
+            tracing::debug!(%error, "the reserve cannot be made");
+            if let Ok(file) = File::options().write(true).open(&self.path) {
+                let _ = file.set_len(0);
+            }
+            return false;
+        }
+        if self.state == State::InUse {
+            tracing::info!(reserve_bytes = self.bytes, "the reserve is whole again");
+        }
+        self.state = State::Whole;
+        true
+    }
+
+    fn allocate(&self) -> io::Result<()> {
+        let mut file = OpenOptions::new()
+            .create(true)
+            .truncate(true)
+            .write(true)
+            .mode(0o600)
+            .open(&self.path)?;
+        match rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, self.bytes) {
+            // Not every file system can: then its blocks are written.
+            Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {
+                let piece = [0x5A; 64 << 10];
+                let mut left = self.bytes;
+                while left > 0 {
+                    let n = usize::try_from(left).map_or(piece.len(), |left| left.min(piece.len()));
+                    file.write_all(&piece[..n])?;
+                    left -= n as u64;
+                }
+                file.sync_all()
+            }
+            done => Ok(done?),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::NewEvent;
+
+    #[test]
+    fn blocks_are_held_given_up_and_remembered() {
+        let dir = tempfile::tempdir().unwrap();
+        let blocks = || dir.path().join(FILE).metadata().unwrap().blocks() * 512;
+        let mut reserve = Reserve::open(dir.path(), 1 << 20);
+        assert!(blocks() >= 1 << 20 && !reserve.is_in_use());
+        assert!(reserve.give_up());
+        assert!(reserve.is_in_use() && !reserve.give_up());
+        assert_eq!(blocks(), 0);
+        // The next start finds it given up, and makes it again.
+        assert!(!Reserve::open(dir.path(), u64::MAX >> 1).make_if_room());
+        assert!(Reserve::open(dir.path(), u64::MAX >> 1).is_in_use());
+        assert!(!Reserve::open(dir.path(), 1 << 20).is_in_use());
+        assert!(blocks() >= 1 << 20);
+    }
+
+    #[test]
+    fn none_is_kept_when_none_is_wanted_or_there_is_no_room() {
+        let dir = tempfile::tempdir().unwrap();
+        for bytes in [u64::MAX >> 1, 1 << 20, 0] {
+            let mut reserve = Reserve::open(dir.path(), bytes);
+            assert!(!reserve.is_in_use(), "{bytes}");
+            assert_eq!(reserve.give_up(), bytes == 1 << 20);
+            drop(reserve);
+            if bytes == 0 {
+                assert!(!dir.path().join(FILE).exists());
+            }
+        }
+    }
+
+    #[test]
+    fn only_what_stops_or_ends_something_may_use_it() {
+        let stop = |desired| Command::SetDesired {
+            name: "b".parse().unwrap(),
+            desired,
+            actor: "ada".into(),
+        };
+        let record = |action| Command::Record(vec![NewEvent::new(action, "ada", "x")]);
+        for (command, expected) in [
+            (stop(BotDesired::Stopped), true),
+            (stop(BotDesired::Draining), true),
+            (stop(BotDesired::Launched), false),
+            (Command::Finish(vec![]), true),
+            (Command::Claim(vec![]), false),
+            (Command::Promote { limit: 1 }, false),
+            (record(Action::RestartRequested), true),
+            (record(Action::ApiDenied), false),
+        ] {
+            assert_eq!(may_use(&command, false), expected, "{command:?}");
+            assert!(may_use(&command, true), "{command:?}");
+        }
+    }
+}

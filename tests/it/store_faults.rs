@@ -1,0 +1,130 @@
+//! A store that others have had in hand: rows of another version, a clock that
+//! was ahead, a data directory that is open to other users.
+
+use std::{
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt,
+    path::Path,
+};
+
+use serde_json::{Value, json};
+
+use crate::support::{TestApp, command, task};
+
+/// Changes the store behind the back of the hive that runs on it.
+fn sql(data_dir: &Path, sql: &str) {
+    let db = rusqlite::Connection::open(data_dir.join("deia.db")).unwrap();
+    db.busy_timeout(crate::support::PATIENCE).unwrap();
+    db.execute_batch(sql).unwrap();
+}
+
+fn simulated() -> Value {
+    json!({"kind": "simulated", "latency_ms": 1})
+}
+
+#[actix_rt::test]
+async fn rows_of_another_version_stop_nothing_else() {
+    let app = TestApp::start_with(&["bots.seed=[]", "scheduler.poll_interval=100ms"]).await;
+    app.bot("good", simulated(), &["general"]).await;
+    app.bot("other", simulated(), &["other"]).await;
+    app.post("/api/v1/queue/pause", &json!({})).await.is(200);
+    let tagged = json!({"type": "general", "content": "", "tags": ["t"]});
+    let broken = app.submit(&tagged).await;
+    let good = app.submit(&task("good")).await;
+    sql(
+        app.data_dir(),
+        r#"UPDATE tasks SET extra = '{' WHERE extra IS NOT NULL;
+           UPDATE events SET action = 'task.dreamt' WHERE action = 'task.submitted';
+           UPDATE bots SET spec = '{"executor":{"kind":"of_the_future"}}' WHERE name = 'other'"#,
+    );
+    let events = app
+        .get(&format!("/api/v1/tasks/{good}/events"))
+        .await
+        .is(200);
+    assert_eq!(events.body["items"][0]["action"], "task.dreamt");
+    let bots = app.get("/api/v1/bots").await.is(200).body;
+    assert_eq!(bots["items"].as_array().unwrap().len(), 1, "{bots:#}");
+
+    // The broken task is first in its lane, and claimed together with the other.
+    app.post("/api/v1/queue/resume", &json!({})).await.is(200);
+    assert_eq!(app.result(&good).await["success"], true);
+    let listed = app.get("/api/v1/tasks").await.is(200).body;
+    let listed = listed["items"].as_array().unwrap();
+    assert!(listed.len() == 1 && listed[0]["id"] == *good, "{listed:#?}");
+    app.get(&format!("/api/v1/tasks/{broken}")).await.is(500);
+    let metrics = app.get("/metrics").await.is(200).body;
+    let metrics = metrics.as_str().unwrap();
+    let count = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("deia_store_unreadable_rows_total "));
+    assert!(count.unwrap().parse::<u64>().unwrap() > 0, "{metrics}");
+    app.until("it is in the log", async |app| {
+        app.log().contains("cannot be read by this version")
+    })
+    .await;
+}
+
+#[actix_rt::test]
+async fn tasks_of_a_clock_that_was_ahead_do_not_stop_retention() {
+    let dir = tempfile::tempdir().unwrap();
+    let data_dir = dir.path().join("data");
+    let settings = ["bots.seed=[]", "tasks.retention.completed=1s"];
+    let mut app = TestApp::start_in(&data_dir, &settings).await;
+    app.bot("quick", simulated(), &["general"]).await;
+    let ahead = app.submit(&task("ahead")).await;
+    app.result(&ahead).await;
+    assert!(app.stop().success());
+    let year = 365 * 86_400_000_u64;
+    sql(
+        &data_dir,
+        &format!(
+            "UPDATE tasks SET created_at = created_at + {year}, completed_at = completed_at + {year};
+             UPDATE events SET at = at + {year}"
+        ),
+    );
+    let app = TestApp::start_in(&data_dir, &settings).await;
+    assert!(app.log().contains("the clock is behind"), "{}", app.log());
+    let right = app.submit(&task("right")).await;
+    app.result(&right).await;
+    app.until("it is forgotten", async |app| {
+        app.get(&format!("/api/v1/tasks/{right}")).await.status == 404
+    })
+    .await;
+    app.get(&format!("/api/v1/tasks/{ahead}")).await.is(200);
+}
+
+#[actix_rt::test]
+async fn a_data_directory_that_is_open_to_others_is_closed_and_said_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let data_dir = dir.path().join("data");
+    let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+    fs::create_dir(&data_dir).unwrap();
+    fs::set_permissions(&data_dir, Permissions::from_mode(0o755)).unwrap();
+    let check = || {
+        let out = command(&data_dir, &["bots.seed=[]"]).arg("check").output();
+        String::from_utf8(out.unwrap().stdout).unwrap()
+    };
+    assert!(check().contains("is open to other users"), "{}", check());
+    let app = TestApp::start_in(&data_dir, &["bots.seed=[]"]).await;
+    assert!(
+        app.log().contains("was open to other users"),
+        "{}",
+        app.log()
+    );
+    app.bot("quick", simulated(), &["general"]).await;
+    let id = app.submit(&task("x")).await;
+    app.result(&id).await;
+    assert_eq!(mode(&data_dir), 0o700);
+    for name in ["", "logs/bots"] {
+        for entry in fs::read_dir(data_dir.join(name)).unwrap() {
+            let path = entry.unwrap().path();
+            assert_eq!(mode(&path) & 0o077, 0, "{}", path.display());
+        }
+    }
+    assert!(data_dir.join("deia.db-wal").exists());
+    drop(app);
+    assert!(!check().contains("other users"), "{}", check());
+    // What deia makes itself need not be closed at the next start.
+    let app = TestApp::start_in(&data_dir, &["bots.seed=[]"]).await;
+    assert!(!app.log().contains("other users"), "{}", app.log());
+}
