@@ -19,8 +19,13 @@ pub(super) struct Put<'a> {
 }
 
 pub(super) fn put(tx: &mut Tx<'_>, put: &Put<'_>) -> Result<Outcome, ApplyError> {
-    let stored = read::bot(tx.db, put.name)?;
-    let actual = stored.as_ref().map_or(0, |bot| bot.version);
+    // A specification that cannot be read can still be replaced.
+    let stored: Option<i64> = tx
+        .db
+        .prepare_cached("SELECT version FROM bots WHERE name = ?1")?
+        .query_row([put.name.as_str()], |row| row.get(0))
+        .optional()?;
+    let actual = stored.map_or(0, i64::unsigned_abs);
     if let Some(expected) = put.if_version.filter(|expected| *expected != actual) {
         return Err(Refusal::VersionMismatch { expected, actual }.into());
     }
@@ -81,7 +86,12 @@ fn stored_bot(tx: &Tx<'_>, name: &BotName) -> Result<BotRecord, ApplyError> {
 }
 
 pub(super) fn delete(tx: &mut Tx<'_>, name: &BotName, actor: &str) -> Result<Outcome, ApplyError> {
-    let bot = stored_bot(tx, name)?;
+    let stored = tx
+        .db
+        .prepare_cached("SELECT launched FROM bots WHERE name = ?1")?
+        .query_row([name.as_str()], |row| desired(row, 0))
+        .optional()?
+        .ok_or_else(|| Refusal::NoSuchBot(name.clone()))?;
     let busy = tx
         .db
         .prepare_cached(
@@ -90,7 +100,7 @@ pub(super) fn delete(tx: &mut Tx<'_>, name: &BotName, actor: &str) -> Result<Out
         .query_row([name.as_str()], |_| Ok(()))
         .optional()?
         .is_some();
-    if busy || bot.desired != BotDesired::Stopped {
+    if busy || stored != BotDesired::Stopped {
         return Err(Refusal::BotInUse(name.clone()).into());
     }
     tx.db

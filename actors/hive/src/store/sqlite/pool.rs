@@ -108,11 +108,31 @@ impl ReaderPool {
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
         self.read(move |db| {
-            let snapshot = db.unchecked_transaction()?;
-            let came_to = read(&snapshot)?;
-            snapshot.commit()?;
-            Ok(came_to)
+            let _snapshot = Snapshot::begin(db)?;
+            read(db)
         })
+    }
+}
+
+/// A transaction that only reads. It ends when this is dropped, by a panic as well.
+struct Snapshot<'a>(&'a Connection);
+
+impl<'a> Snapshot<'a> {
+    fn begin(db: &'a Connection) -> rusqlite::Result<Self> {
+        db.prepare_cached("BEGIN")?.execute([])?;
+        Ok(Self(db))
+    }
+}
+
+impl Drop for Snapshot<'_> {
+    fn drop(&mut self) {
+        let ended = self
+            .0
+            .prepare_cached("COMMIT")
+            .and_then(|mut end| end.execute([]));
+        if let Err(error) = ended {
+            tracing::warn!(%error, "the end of a read failed");
+        }
     }
 }
 

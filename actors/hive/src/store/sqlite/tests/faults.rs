@@ -121,6 +121,58 @@ async fn a_panic_is_an_error_of_its_command_and_the_writer_lives() {
     assert_eq!(serving.await, "closed");
 }
 
+/// Offers with places without end, which counts them.
+#[derive(Default)]
+struct Places {
+    taken: std::sync::atomic::AtomicUsize,
+    given_back: std::sync::atomic::AtomicUsize,
+    claimed: Mutex<Vec<TaskId>>,
+}
+
+impl Offers for Places {
+    fn take(&self, task_type: &TaskType) -> Option<Seat> {
+        let wanted = task_type.as_str() == "general";
+        wanted.then(|| {
+            self.taken.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            Seat {
+                bot: "b".parse().unwrap(),
+                epoch: 1,
+                lease: crate::model::LeaseToken::new(),
+            }
+        })
+    }
+
+    fn claimed(&self, tasks: Vec<(Seat, ClaimedTask)>) {
+        let ids = tasks.iter().map(|(_, claimed)| claimed.task.id);
+        self.claimed.lock().unwrap().extend(ids);
+    }
+
+    fn release(&self, seats: Vec<Seat>) {
+        let order = std::sync::atomic::Ordering::SeqCst;
+        self.given_back.fetch_add(seats.len(), order);
+    }
+}
+
+#[tokio::test]
+async fn a_group_that_is_applied_again_takes_each_place_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(options(dir.path())).unwrap();
+    let places = Arc::new(Places::default());
+    store.offer_to(places.clone());
+    let _serving = store.serve().unwrap();
+    submit(&store, 1).await.unwrap();
+    break_type(dir.path());
+    let gate = Gate::of(&store);
+    let commands = ["general", "general", "broken", "general"];
+    let outcomes = gate.together(&store, commands.map(submission).into()).await;
+    assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 3);
+    let order = std::sync::atomic::Ordering::SeqCst;
+    let held = places.taken.load(order) - places.given_back.load(order);
+    let claimed = places.claimed.lock().unwrap().len();
+    assert_eq!((held, claimed), (4, 4));
+    assert_eq!(store.counts().await.unwrap().running, 4);
+}
+
 #[tokio::test]
 async fn a_store_that_is_locked_refuses_a_group_once() {
     let dir = tempfile::tempdir().unwrap();

@@ -213,16 +213,16 @@ async fn a_bot_that_cannot_be_read_hides_no_other() {
     let spec: BotSpec = serde_json::from_value(serde_json::json!({
         "executor": {"kind": "simulated"}, "capabilities": {"specializations": ["general"]}}))
     .unwrap();
+    let put = |name: &str| Command::PutBot {
+        name: name.parse().unwrap(),
+        spec: spec.clone(),
+        actor: "ada".into(),
+        if_version: None,
+        ports: (7_000, 8_000),
+        max_bots: 10,
+    };
     for name in ["a", "b", "c"] {
-        let put = Command::PutBot {
-            name: name.parse().unwrap(),
-            spec: spec.clone(),
-            actor: "ada".into(),
-            if_version: None,
-            ports: (7_000, 8_000),
-            max_bots: 10,
-        };
-        hive.store.apply(put).await.unwrap();
+        hive.store.apply(put(name)).await.unwrap();
     }
     hive.sql(
         r#"UPDATE bots SET spec = '{"executor":{"kind":"from_the_future"}}' WHERE name = 'b'"#,
@@ -242,6 +242,15 @@ async fn a_bot_that_cannot_be_read_hides_no_other() {
         actor: "ada".into(),
     };
     hive.store.apply(stop).await.unwrap();
+    // It can be replaced and removed all the same.
+    let delete = Command::DeleteBot {
+        name: "b".parse().unwrap(),
+        actor: "ada".into(),
+    };
+    hive.store.apply(put("b")).await.unwrap();
+    assert_eq!(hive.store.bots().await.unwrap().len(), 3);
+    hive.sql("UPDATE bots SET spec = '{' WHERE name = 'b'");
+    hive.store.apply(delete).await.unwrap();
 }
 
 #[tokio::test]
