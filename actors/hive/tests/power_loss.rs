@@ -255,9 +255,12 @@ async fn what_was_acknowledged_survives_a_power_loss_at_every_point() {
     for until in 0..=diary.ops.len() {
         let lost = (Unsynced::Lost, Syncs::Kept);
         lose_power(&diary, &promises, until, lost, 0).await.unwrap();
-        lose_power(&diary, &promises, until, random, until as u64)
-            .await
-            .unwrap();
+        for variant in 0..3 {
+            let seed = (until * 3 + variant) as u64;
+            lose_power(&diary, &promises, until, random, seed)
+                .await
+                .unwrap();
+        }
     }
 }
 

@@ -119,6 +119,8 @@ pub(crate) fn after_loss(
                     sync_dir(&mut files);
                 }
             }
+            // Linux tells of a failed write-back once, and does not try it again.
+            Op::SyncFailed(file) => state(&mut files, *file).pending.clear(),
             Op::Delete(file, synced) => {
                 state(&mut files, *file).renamed = Some(false);
                 if *synced && syncs == Syncs::Kept {
@@ -187,6 +189,9 @@ fn a_sync_keeps_what_came_before_it_and_nothing_else() {
         Op::Truncate(file, 1),
         Op::Sync(file),
         Op::Delete(file, false),
+        Op::Write(file, 0, vec![3; 9]),
+        Op::SyncFailed(file),
+        Op::Sync(file),
     ];
     let kept = (Unsynced::Lost, Syncs::Kept);
     for (until, expected) in [
@@ -195,6 +200,7 @@ fn a_sync_keeps_what_came_before_it_and_nothing_else() {
         (5, Some(vec![1, 1])),
         (6, Some(vec![1])),
         (7, Some(vec![1])),
+        (10, Some(vec![1])),
     ] {
         let left = after_loss(&diary, until, kept, &mut Draws(1));
         assert_eq!(left.get("x-wal").cloned(), expected, "{until}");

@@ -36,6 +36,8 @@ pub(crate) enum Op {
     Truncate(usize, u64),
     /// What came before is on disk.
     Sync(usize),
+    /// That failed.
+    SyncFailed(usize),
     /// It was removed; `true`: and its directory was synced.
     Delete(usize, bool),
     /// The caller was answered; the number tells which answer.
@@ -193,6 +195,7 @@ unsafe extern "C" fn sync(file: *mut sqlite3_file, _flags: c_int) -> c_int {
             let mut diary = lock(diary);
             let number = (*ours).number;
             if diary.failing_sync == Some(diary.files[number].as_str()) {
+                diary.ops.push(Op::SyncFailed(number));
                 return ffi::SQLITE_IOERR_FSYNC;
             }
             diary.ops.push(Op::Sync(number));

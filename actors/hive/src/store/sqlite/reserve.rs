@@ -73,11 +73,12 @@ impl Reserve {
     /// Takes over what an earlier run left, and makes it if there is room.
     pub(super) fn open(dir: &Path, bytes: u64) -> Self {
         let path = dir.join(FILE);
-        let state = match path.metadata() {
-            // Blocks count 512 bytes, whatever the file system's are (stat(2)).
-            Ok(file) if file.blocks() * 512 >= bytes => State::Whole,
-            Ok(_) => State::InUse,
-            Err(_) => State::Absent,
+        // Blocks count 512 bytes, whatever the file system's are (stat(2)).
+        let held = path.metadata().ok().map(|file| file.blocks() * 512);
+        let state = match held {
+            None => State::Absent,
+            Some(0) => State::InUse,
+            Some(_) => State::Whole,
         };
         let mut reserve = Self {
             path,
@@ -89,7 +90,7 @@ impl Reserve {
             // Whoever does not want it has its room.
             let _ = std::fs::remove_file(&reserve.path);
             reserve.state = State::Absent;
-        } else if !reserve.make_if_room() && state == State::Absent {
+        } else if held.is_none_or(|held| held < bytes) && !reserve.make() && held.is_none() {
             tracing::warn!(
                 reserve_bytes = bytes,
                 "no room for the reserve: on a full disk pause, cancel and stop may be refused"
@@ -154,6 +155,10 @@ impl Reserve {
         if self.looked.is_some_and(|at| at.elapsed() < LOOK_EVERY) {
             return false;
         }
+        self.make()
+    }
+
+    fn make(&mut self) -> bool {
         self.looked = Some(Instant::now());
         let dir = self.path.parent().unwrap_or(Path::new("."));
         if self.bytes == 0 || !room::is_enough_for(dir, self.bytes) {
@@ -163,6 +168,9 @@ impl Reserve {
             tracing::debug!(%error, "the reserve cannot be made");
             if let Ok(file) = File::options().write(true).open(&self.path) {
                 let _ = file.set_len(0);
+            }
+            if self.state == State::Whole {
+                self.state = State::InUse;
             }
             return false;
         }
@@ -216,6 +224,11 @@ mod tests {
         assert!(Reserve::open(dir.path(), u64::MAX >> 1).is_in_use());
         assert!(!Reserve::open(dir.path(), 1 << 20).is_in_use());
         assert!(blocks() >= 1 << 20);
+        // A greater one for which there is no room leaves it as it is.
+        assert!(!Reserve::open(dir.path(), u64::MAX >> 1).is_in_use());
+        assert!(blocks() >= 1 << 20);
+        assert!(!Reserve::open(dir.path(), 2 << 20).is_in_use());
+        assert!(blocks() >= 2 << 20);
     }
 
     #[test]

@@ -114,7 +114,9 @@ impl Writer {
     fn commit_one_by_one(&mut self, group: Vec<Job>) -> Result<(), String> {
         let mut left = group.into_iter();
         while let Some(job) = left.next() {
-            if !self.kept.is_empty() {
+            let others_first = !self.kept.is_empty();
+            let spared = self.reserve.is_in_use() && !reserve::may_use(&job.command, job.patient);
+            if others_first || spared {
                 let full = StoreError::Full(self.shortage());
                 self.refuse_or_keep(job, full);
                 continue;
