@@ -65,6 +65,40 @@ async fn rows_of_another_version_stop_nothing_else() {
 }
 
 #[actix_rt::test]
+async fn a_disk_that_fails_a_checkpoint_ends_the_hive_and_nothing_is_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let data_dir = dir.path().join("data");
+    let mut failing = command(&data_dir, &["bots.seed=[]", "store.checkpoint_pages=100"]);
+    failing.env("DEIA_FAILPOINT", "checkpoint_sync:2");
+    let mut app = TestApp::try_start(failing, &data_dir).await.unwrap();
+    let mut acknowledged = Vec::new();
+    loop {
+        let body = json!({"type": "general", "content": "x".repeat(2_000)});
+        let request = app.request_as(&app.admin, reqwest::Method::POST, "/api/v1/tasks/submit");
+        match request.json(&body).send().await {
+            Ok(answer) if answer.status() == 202 => {
+                let answer: Value = answer.json().await.unwrap();
+                acknowledged.push(answer["id"].as_str().unwrap().to_owned());
+            }
+            _ => break,
+        }
+        assert!(acknowledged.len() < 10_000, "no checkpoint ever fails");
+    }
+    let status = app.wait();
+    let log = app.log();
+    assert_eq!(status.code(), Some(1), "{log}");
+    assert!(log.contains("the process must end"), "{log}");
+    let report = fs::read_to_string(data_dir.join("crash-report.txt")).unwrap();
+    assert!(report.contains("could not be synced"), "{report}");
+
+    let app = TestApp::start_in(&data_dir, &["bots.seed=[]"]).await;
+    for id in &acknowledged {
+        app.get(&format!("/api/v1/tasks/{id}")).await.is(200);
+    }
+    assert!(!acknowledged.is_empty());
+}
+
+#[actix_rt::test]
 async fn tasks_of_a_clock_that_was_ahead_do_not_stop_retention() {
     let dir = tempfile::tempdir().unwrap();
     let data_dir = dir.path().join("data");

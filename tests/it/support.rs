@@ -270,6 +270,11 @@ impl TestApp {
         let _ = self.server.wait();
     }
 
+    /// Waits until it has ended by itself.
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        self.server.wait().unwrap()
+    }
+
     /// Asks it to stop and waits until it has.
     pub(crate) fn stop(&mut self) -> ExitStatus {
         kill(self.pid(), Signal::SIGTERM).unwrap();

@@ -6,6 +6,14 @@
 /// by default) ends the process the way `kill -9` does.
 #[cfg(any(test, feature = "testing"))]
 pub(crate) fn hit(name: &str) {
+    if fails(name) {
+        let _ = nix::sys::signal::kill(nix::unistd::Pid::this(), nix::sys::signal::Signal::SIGKILL);
+    }
+}
+
+/// Returns whether a named step is to fail: on the n-th pass, armed as for [`hit`].
+#[cfg(any(test, feature = "testing"))]
+pub(crate) fn fails(name: &str) -> bool {
     use std::sync::{
         LazyLock,
         atomic::{AtomicU64, Ordering},
@@ -15,15 +23,19 @@ pub(crate) fn hit(name: &str) {
         let (name, n) = spec.split_once(':').unwrap_or((&spec, "1"));
         Some((name.to_owned(), AtomicU64::new(n.parse().unwrap_or(1))))
     });
-    if let Some((armed, left)) = &*ARMED
-        && armed == name
-        && left.fetch_sub(1, Ordering::SeqCst) == 1
-    {
-        let _ = nix::sys::signal::kill(nix::unistd::Pid::this(), nix::sys::signal::Signal::SIGKILL);
-    }
+    ARMED
+        .as_ref()
+        .is_some_and(|(armed, left)| armed == name && left.fetch_sub(1, Ordering::SeqCst) == 1)
 }
 
 /// Passes a named point: nothing without the feature `testing`.
 #[cfg(not(any(test, feature = "testing")))]
 #[inline]
 pub(crate) fn hit(_name: &str) {}
+
+/// No step is to fail without the feature `testing`.
+#[cfg(not(any(test, feature = "testing")))]
+#[inline]
+pub(crate) fn fails(_name: &str) -> bool {
+    false
+}

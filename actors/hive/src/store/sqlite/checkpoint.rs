@@ -96,6 +96,10 @@ impl Checkpointer {
         if !has_room(db)? {
             return Ok(());
         }
+        if crate::failpoint::fails("checkpoint_sync") {
+            let failed = ffi::Error::new(ffi::SQLITE_IOERR_FSYNC);
+            return Err(rusqlite::Error::SqliteFailure(failed, None));
+        }
         let [_, log, done] = checkpoint(db, "PRAGMA wal_checkpoint(PASSIVE)")?;
         self.ran(log, done);
         Ok(())
