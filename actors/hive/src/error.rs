@@ -56,8 +56,8 @@ pub enum HiveError {
     /// The read took longer than it may.
     #[error("the read took longer than store.read_timeout")]
     ReadTimeout,
-    /// A new start would fail, so there is no restart.
-    #[error("a new start would fail: {0}")]
+    /// There is no restart: a new start would fail, or one is under way.
+    #[error("{0}")]
     RestartRefused(String),
     /// That is not done to this part of the tree, or not now.
     #[error("{0}")]

@@ -39,13 +39,14 @@ pub use queue::{Changed, Drained};
 pub use recover::{AdminKeyReset, reset_admin_key};
 pub use restart::RestartCheck;
 pub use start::HiveStartError;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use self::data_dir::DataDir;
 use crate::{
+    HiveError,
     actors::{
         bots::{Board, Launcher, Outputs},
-        scheduler::Scheduler,
+        scheduler::{Scheduler, SeatBook},
     },
     auth::{
         Denial, Denials, Denied, Issuers, Keyring, Logins, Principal, TokenError, Via,
@@ -117,8 +118,10 @@ struct Inner {
     meter: FlowMeter,
     tree: Arc<OnceLock<Tree>>,
     scheduler: Handle<Scheduler>,
+    seats: Arc<SeatBook>,
     launcher: Handle<Launcher>,
     state: AtomicU8,
+    state_changed: Notify,
     cpu: health::CpuMeter,
     metrics: metrics::RoomMetrics,
     restart: restart::Restart,
@@ -133,14 +136,31 @@ struct Inner {
 enum State {
     Starting,
     Ready,
+    /// It takes everything, but begins no attempt; soon it is another start.
+    Restarting,
     Stopping,
 }
 
 impl State {
+    fn of(number: u8) -> Self {
+        match number {
+            0 => Self::Starting,
+            1 => Self::Ready,
+            2 => Self::Restarting,
+            _ => Self::Stopping,
+        }
+    }
+
+    /// Whether submissions are accepted.
+    fn takes_work(self) -> bool {
+        matches!(self, Self::Ready | Self::Restarting)
+    }
+
     fn as_str(self) -> &'static str {
         match self {
             Self::Starting => "starting",
             Self::Ready => "ready",
+            Self::Restarting => "restarting",
             Self::Stopping => "stopping",
         }
     }
@@ -229,9 +249,37 @@ impl Hive {
         self.inner.denials.note(denial);
     }
 
-    /// Whether it takes work: started, and not stopping.
+    /// Whether it takes work: started, and not stopping. One that restarts takes
+    /// work for the start that follows.
     pub fn is_ready(&self) -> bool {
-        self.state() == State::Ready
+        self.state().takes_work()
+    }
+
+    /// Waits while the hive is starting, so that a request that came in early is
+    /// not refused.
+    ///
+    /// # Errors
+    /// [`HiveError::Unavailable`] when it is stopping, or does not get ready.
+    async fn takes_work(&self) -> Result<(), HiveError> {
+        if self.state() == State::Starting {
+            let started = async {
+                loop {
+                    let changed = self.inner.state_changed.notified();
+                    tokio::pin!(changed);
+                    changed.as_mut().enable();
+                    if self.state() != State::Starting {
+                        return;
+                    }
+                    changed.await;
+                }
+            };
+            // Whether it is over in time is looked at below.
+            let _ = tokio::time::timeout(self.config().server.max_wait, started).await;
+        }
+        match self.state() {
+            state if state.takes_work() => Ok(()),
+            state => Err(HiveError::Unavailable(state.as_str())),
+        }
     }
 
     /// The supervision tree, live. `None` before it is up.
@@ -245,14 +293,20 @@ impl Hive {
     }
 
     fn state(&self) -> State {
-        match self.inner.state.load(Ordering::Acquire) {
-            0 => State::Starting,
-            1 => State::Ready,
-            _ => State::Stopping,
-        }
+        State::of(self.inner.state.load(Ordering::Acquire))
     }
 
     fn set_state(&self, state: State) {
         self.inner.state.store(state as u8, Ordering::Release);
+        self.inner.state_changed.notify_waiters();
+    }
+
+    /// Goes from one state to another. Returns `false` if it is in a third one.
+    fn change_state(&self, from: State, to: State) -> bool {
+        let state = &self.inner.state;
+        let (from, to) = (from as u8, to as u8);
+        let changed = state.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire);
+        self.inner.state_changed.notify_waiters();
+        changed.is_ok()
     }
 }

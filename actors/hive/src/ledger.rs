@@ -22,7 +22,7 @@ pub use command::{
     ProgressReport, TaskPolicy, TypePolicy,
 };
 pub use flow::{Flow, Histogram};
-pub use hint::{Cancelling, Hint, ReadyTask};
+pub use hint::{Cancelling, Hint, ReadyLane, ReadyTask};
 pub use logins::LoginCommand;
 pub(crate) use meter::FlowMeter;
 pub use offers::{Offers, Seat};

@@ -73,6 +73,7 @@ pub(crate) struct Declared {
     pub(crate) spec: SupervisorSpec,
     pub(crate) ledger: Handle<LedgerWriter>,
     pub(crate) scheduler: Handle<Scheduler>,
+    pub(crate) seats: Arc<SeatBook>,
     pub(crate) launcher: Handle<Launcher>,
 }
 
@@ -90,11 +91,11 @@ pub(crate) fn declare(parts: &Parts) -> Declared {
             LedgerWriter::start(store.clone(), keyring.clone(), logins.clone(), first)
         })
     };
+    let seats = Arc::new(SeatBook::new(parts.scheduling.clone()));
+    parts.ledger.offer_to(seats.clone());
     let (scheduler_spec, scheduler) = {
         let (store, settings) = (parts.ledger.clone(), parts.config.scheduler.clone());
-        let metrics = parts.scheduling.clone();
-        let book = Arc::new(SeatBook::new(metrics.clone()));
-        store.offer_to(book.clone());
+        let (metrics, book) = (parts.scheduling.clone(), seats.clone());
         child("scheduler", move || {
             let built = Scheduler::new(
                 store.clone(),
@@ -160,6 +161,7 @@ pub(crate) fn declare(parts: &Parts) -> Declared {
         spec,
         ledger,
         scheduler,
+        seats,
         launcher,
     }
 }

@@ -14,19 +14,20 @@ use actix::{Actor, ActorFutureExt, AsyncContext, Handler, SpawnHandle, WrapFutur
 pub(crate) use book::SeatBook;
 use deia_supervision::Context;
 pub(crate) use messages::{
-    BookChanged, PausesChanged, Quiesce, SeatClosed, SeatOpened, SeatsFreed, TasksWaiting,
+    BookChanged, PausesChanged, SeatClosed, SeatOpened, SeatsFreed, TasksWaiting,
 };
 
 use self::{
     assign::{Ageing, Assignment, assign},
     book::Book,
     lanes::Lanes,
+    roster::Presence,
 };
 use crate::{
     config::SchedulerSettings,
-    ledger::{Command, Ledger, ReadyQuery, ReadyTask, StoreError},
+    ledger::{Command, Ledger, ReadyLane, ReadyQuery, ReadyTask, StoreError},
     metrics::SchedulerMetrics,
-    model::{BotName, Priority, TaskId, TaskType, Timestamp},
+    model::{TaskId, TaskType, Timestamp},
 };
 
 /// Tasks made ready in one command.
@@ -46,7 +47,6 @@ pub(crate) struct Scheduler {
     due_timer: Option<SpawnHandle>,
     /// Whether due tasks are being made ready: one command at a time.
     promoting: bool,
-    quiescing: bool,
     metrics: Arc<SchedulerMetrics>,
 }
 
@@ -66,16 +66,12 @@ impl Scheduler {
             next_due: None,
             due_timer: None,
             promoting: false,
-            quiescing: false,
             metrics,
         }
     }
 
     /// Assigns what can be assigned, and reads what runs low.
     fn schedule(&mut self, ctx: &mut Context<Self>) {
-        if self.quiescing {
-            return;
-        }
         let aged_ms = i64::try_from(self.settings.aged_after.as_millis()).unwrap_or(i64::MAX);
         let ageing = Ageing {
             before: Timestamp::now().as_millis().saturating_sub(aged_ms),
@@ -101,6 +97,9 @@ impl Scheduler {
     /// long as something waits, no newer task of its type is given away.
     fn assign(&mut self, ageing: Ageing) -> Vec<Assignment> {
         let mut book = self.book.lock();
+        if book.quiescing {
+            return Vec::new();
+        }
         let Book {
             roster,
             paused,
@@ -113,10 +112,6 @@ impl Scheduler {
         waiting.clear();
         waiting.extend(self.lanes.waiting().cloned());
         assigned
-    }
-
-    fn free(&self, bot: &BotName, epoch: u64, places: u32) {
-        self.book.lock().roster.free(bot, epoch, places);
     }
 
     fn tell_metrics(&self) {
@@ -177,7 +172,7 @@ impl Scheduler {
                 Ok(None) => {}
                 Err(error) => {
                     if !matches!(error, StoreError::Full(_)) {
-                        tracing::warn!(%error, "due tasks could not be made ready; tried again");
+                        tracing::warn!(%error, "due tasks could not be made ready; retrying");
                     }
                     this.promote_again(ctx);
                 }
@@ -211,14 +206,11 @@ impl Scheduler {
         }));
     }
 
-    fn polled(
-        &mut self,
-        lanes: Vec<(TaskType, Priority)>,
-        due: Option<i64>,
-        ctx: &mut Context<Self>,
-    ) {
-        for (task_type, priority) in lanes {
-            self.lanes.discover(priority, task_type);
+    fn polled(&mut self, lanes: Vec<ReadyLane>, due: Option<i64>, ctx: &mut Context<Self>) {
+        // Those that are being claimed are still counted as ready.
+        let claiming = self.claiming.len() as u64;
+        for lane in lanes {
+            self.lanes.discover(lane, claiming);
         }
         match due {
             // The clock may have jumped past it while a timer was running.
@@ -228,7 +220,9 @@ impl Scheduler {
         }
         self.schedule(ctx);
         // From now on it is known what waits.
-        self.book.lock().open = !self.quiescing;
+        let mut book = self.book.lock();
+        book.open = true;
+        book.look();
     }
 }
 
@@ -236,15 +230,7 @@ impl Actor for Scheduler {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        let mut book = self.book.lock();
-        // What an earlier scheduler could not hand over is still to be given back.
-        let undelivered = std::mem::take(&mut book.undelivered);
-        *book = Book {
-            undelivered,
-            scheduler: Some(ctx.handle()),
-            ..Book::default()
-        };
-        drop(book);
+        self.book.lock().begin(ctx.handle());
         self.poll(ctx);
         ctx.run_interval(self.settings.poll_interval, Self::poll);
     }
@@ -300,11 +286,16 @@ impl Handler<SeatOpened> for Scheduler {
 
     fn handle(&mut self, seat: SeatOpened, ctx: &mut Self::Context) {
         let mut book = self.book.lock();
-        if book.roster.epoch(&seat.bot) != Some(seat.epoch) {
-            book.bots.insert(seat.bot.clone(), seat.handle);
-            book.roster
-                .open(seat.bot, seat.epoch, seat.capabilities, seat.in_hand);
-            drop(book);
+        book.bots.insert(seat.bot.clone(), seat.handle);
+        let has_room_now = book.roster.open(Presence {
+            bot: seat.bot,
+            epoch: seat.epoch,
+            capabilities: seat.capabilities,
+            received: seat.received,
+            ended: seat.ended,
+        });
+        drop(book);
+        if has_room_now {
             self.schedule(ctx);
         }
     }
@@ -314,11 +305,7 @@ impl Handler<SeatClosed> for Scheduler {
     type Result = ();
 
     fn handle(&mut self, seat: SeatClosed, _: &mut Self::Context) {
-        let mut book = self.book.lock();
-        book.roster.close(&seat.bot, seat.epoch);
-        if book.roster.epoch(&seat.bot).is_none() {
-            book.bots.remove(&seat.bot);
-        }
+        self.book.lock().roster.close(&seat.bot, seat.epoch);
     }
 }
 
@@ -326,16 +313,9 @@ impl Handler<SeatsFreed> for Scheduler {
     type Result = ();
 
     fn handle(&mut self, freed: SeatsFreed, ctx: &mut Self::Context) {
-        self.free(&freed.bot, freed.epoch, freed.places);
+        let mut book = self.book.lock();
+        book.roster.ended(&freed.bot, freed.epoch, freed.ended);
+        drop(book);
         self.schedule(ctx);
-    }
-}
-
-impl Handler<Quiesce> for Scheduler {
-    type Result = ();
-
-    fn handle(&mut self, _: Quiesce, _: &mut Self::Context) {
-        self.quiescing = true;
-        self.book.lock().open = false;
     }
 }

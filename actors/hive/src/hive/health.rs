@@ -105,7 +105,7 @@ fn problems(
     tree: Option<&TreeStatus>,
 ) -> Vec<String> {
     let mut found = Vec::new();
-    if state != State::Ready {
+    if !state.takes_work() {
         found.push(format!("the hive is {}", state.as_str()));
     }
     if metrics.disk_percent > DISK_MAX_PERCENT {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use super::{Hive, State};
+use super::Hive;
 use crate::{
     HiveError,
     metrics::{
@@ -73,7 +73,7 @@ impl Hive {
             "release"
         };
         out.count(&table::BUILD, [env!("CARGO_PKG_VERSION"), profile], 1);
-        out.plain(&table::READY, u64::from(self.state() == State::Ready));
+        out.plain(&table::READY, u64::from(self.is_ready()));
         out.plain(
             &table::STORE_QUEUE_LIMIT,
             u64::from(self.config().store.queue_max),

@@ -1,7 +1,10 @@
 //! A restart that is asked for: checked first, carried out by whoever runs the
 //! hive.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{AtomicBool, Ordering},
+};
 
 use tokio::sync::watch;
 
@@ -18,6 +21,7 @@ pub type RestartCheck = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
 
 pub(super) struct Restart {
     check: OnceLock<RestartCheck>,
+    checking: AtomicBool,
     asked: watch::Sender<bool>,
 }
 
@@ -25,8 +29,24 @@ impl Default for Restart {
     fn default() -> Self {
         Self {
             check: OnceLock::new(),
+            checking: AtomicBool::new(false),
             asked: watch::Sender::new(false),
         }
+    }
+}
+
+/// One check at a time, as long as this lives.
+struct Turn<'a>(&'a AtomicBool);
+
+impl<'a> Turn<'a> {
+    fn take(checking: &'a AtomicBool) -> Option<Self> {
+        (!checking.swap(true, Ordering::AcqRel)).then_some(Self(checking))
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
     }
 }
 
@@ -46,26 +66,46 @@ impl Hive {
     }
 
     /// Asks for a restart. Running tasks get `server.drain_timeout` to end;
-    /// what still runs then goes back to the queue.
+    /// what still runs then goes back to the queue. Everything is accepted
+    /// meanwhile; only no attempt begins.
     ///
     /// # Errors
     /// [`HiveError::RestartRefused`] with the reason when a new start would
-    /// fail; nothing was changed then.
+    /// fail, or a restart is under way; nothing was changed then.
     pub async fn ask_for_restart(&self, who: &Principal) -> Result<(), HiveError> {
-        if self.state() != State::Ready {
-            return Err(HiveError::Unavailable(self.state().as_str()));
+        let refused = |reason: String| HiveError::RestartRefused(reason);
+        match self.state() {
+            State::Ready => {}
+            State::Restarting => return Err(refused(self.under_way())),
+            state => return Err(HiveError::Unavailable(state.as_str())),
         }
-        let refused = |reason: &str| HiveError::RestartRefused(reason.to_owned());
-        let check = self.inner.restart.check.get().cloned();
-        let check = check.ok_or_else(|| refused("this hive is not run by the deia server"))?;
+        let restart = &self.inner.restart;
+        let Some(_turn) = Turn::take(&restart.checking) else {
+            let reason = "another request for a restart is being checked; it will tell";
+            return Err(refused(reason.to_owned()));
+        };
+        let check = restart.check.get().cloned();
+        let check =
+            check.ok_or_else(|| refused("this hive is not run by the deia server".to_owned()))?;
         let checked = tokio::task::spawn_blocking(move || check()).await;
         checked
             .map_err(|error| HiveError::Internal(error.to_string()))?
-            .map_err(|reason| refused(&reason))?;
+            .map_err(|reason| refused(format!("a new start would fail: {reason}")))?;
         let ledger = &self.inner.ledger;
         let event = NewEvent::new(Action::RestartRequested, &*who.user, ledger.hive_id());
         ledger.apply(Command::Record(vec![event])).await?;
-        self.inner.restart.asked.send_replace(true);
+        if !self.change_state(State::Ready, State::Restarting) {
+            return Err(HiveError::Unavailable(self.state().as_str()));
+        }
+        restart.asked.send_replace(true);
         Ok(())
+    }
+
+    fn under_way(&self) -> String {
+        let limit = self.config().server.drain_timeout.as_secs();
+        format!(
+            "a restart is under way: {} tasks still run and had {limit} s to end when it began (server.drain_timeout)",
+            self.inner.board.running()
+        )
     }
 }

@@ -7,6 +7,7 @@ use std::{
 };
 
 use deia_supervision::{Handle, StartError, Tree};
+use tokio::sync::Notify;
 
 use super::{
     DataDirError, FrontFactory, Hive, Inner, State,
@@ -108,6 +109,7 @@ impl Hive {
             spec,
             ledger,
             scheduler,
+            seats,
             launcher,
         } = tree::declare(&parts);
         let hive = Self {
@@ -124,8 +126,10 @@ impl Hive {
                 meter: FlowMeter::default(),
                 tree: parts.tree,
                 scheduler,
+                seats,
                 launcher,
                 state: (State::Starting as u8).into(),
+                state_changed: Notify::new(),
                 cpu: CpuMeter::default(),
                 metrics,
                 restart: Restart::default(),

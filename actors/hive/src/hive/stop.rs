@@ -7,7 +7,7 @@ use tokio::{sync::oneshot, time::Instant};
 
 use super::{Hive, State};
 use crate::{
-    actors::{access::AccessNotes, bots::StopEverything, scheduler::Quiesce},
+    actors::{access::AccessNotes, bots::StopEverything},
     ledger::Command,
     model::{Action, NewEvent},
 };
@@ -20,28 +20,73 @@ const STOP_EXTRA: Duration = Duration::from_secs(10);
 const NOTES_WITHIN: Duration = Duration::from_secs(2);
 
 impl Hive {
-    /// Stops taking work, lets running tasks end for up to
+    /// Stops: takes no work any more, lets running tasks end for up to
     /// `server.drain_timeout`, gives the rest back, stops the tree in order.
+    /// Until then everything but submissions is answered.
     pub async fn shutdown(&self) {
+        self.refuse_work();
+        self.wind_down().await;
+    }
+
+    /// Makes way for the start that follows: as [`Hive::shutdown`], but everything
+    /// is accepted until the HTTP server has answered its last request.
+    pub async fn make_way(&self) {
+        self.wind_down().await;
+    }
+
+    /// Accepts no submissions any more. To be called when a restart becomes a stop.
+    pub fn refuse_work(&self) {
         self.set_state(State::Stopping);
+    }
+
+    /// The order matters: attempts end before their bots, requests before what
+    /// answers them, and the store is told last.
+    async fn wind_down(&self) {
         let inner = &self.inner;
         let event = NewEvent::new(Action::ShutdownInitiated, "deia", inner.ledger.hive_id());
         if let Err(error) = inner.ledger.apply(Command::Record(vec![event])).await {
             tracing::warn!(%error, "the stop could not be recorded");
         }
-        if inner.scheduler.tell(Quiesce).is_err() {
-            tracing::warn!("the scheduler takes no messages");
-        }
+        inner.seats.quiesce();
         self.drain().await;
-        let (done, stopped) = oneshot::channel();
-        if inner.launcher.tell(StopEverything(done)).is_ok() {
-            let limit = self.config().bots.term_grace + STOP_EXTRA;
-            if tokio::time::timeout(limit, stopped).await.is_err() {
-                tracing::warn!(
-                    "bots did not end in time; their tasks are given back at the next start"
-                );
-            }
+        self.stop_bots().await;
+        if let Some(tree) = inner.tree.get() {
+            tree.shutdown().await;
         }
+        self.write_notes().await;
+        if let Err(error) = inner.ledger.apply(Command::MarkRunning(false)).await {
+            tracing::error!(%error, "the clean stop could not be recorded");
+        }
+        inner.ledger.close().await;
+    }
+
+    /// Waits until no task runs, or the time for that is over.
+    async fn drain(&self) {
+        let deadline = Instant::now() + self.config().server.drain_timeout;
+        let runs = || self.inner.board.running() > 0 || self.inner.seats.pending() > 0;
+        while runs() && Instant::now() < deadline {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Ends what still runs, and the bots.
+    async fn stop_bots(&self) {
+        let (done, stopped) = oneshot::channel();
+        if self.inner.launcher.tell(StopEverything(done)).is_err() {
+            tracing::warn!("the launcher takes no messages; the bots end with the tree");
+            return;
+        }
+        let limit = self.config().bots.term_grace + STOP_EXTRA;
+        if tokio::time::timeout(limit, stopped).await.is_err() {
+            tracing::warn!(
+                "bots did not end in time; their tasks are given back at the next start"
+            );
+        }
+    }
+
+    /// Writes what requests have left: uses of keys, sessions, refusals.
+    async fn write_notes(&self) {
+        let inner = &self.inner;
         let notes = AccessNotes {
             ledger: inner.ledger.clone(),
             keyring: inner.keyring.clone(),
@@ -56,21 +101,6 @@ impl Hive {
         };
         if tokio::time::timeout(NOTES_WITHIN, writing).await.is_err() {
             tracing::warn!("the last refused requests could not be recorded");
-        }
-        if let Err(error) = inner.ledger.apply(Command::MarkRunning(false)).await {
-            tracing::error!(%error, "the clean stop could not be recorded");
-        }
-        if let Some(tree) = inner.tree.get() {
-            tree.shutdown().await;
-        }
-        inner.ledger.close().await;
-    }
-
-    /// Waits until no task runs, or the time for that is over.
-    async fn drain(&self) {
-        let deadline = Instant::now() + self.config().server.drain_timeout;
-        while self.inner.board.running() > 0 && Instant::now() < deadline {
-            tokio::time::sleep(LOOK_EVERY).await;
         }
     }
 

@@ -28,10 +28,7 @@ impl Hive {
         mut tasks: Vec<NewTask>,
         dedup: Option<Dedup>,
     ) -> Result<Submission, HiveError> {
-        match self.state() {
-            State::Ready => {}
-            other => return Err(HiveError::Unavailable(other.as_str())),
-        }
+        self.takes_work().await?;
         let violations = self.violations(&tasks);
         if !violations.is_empty() {
             return Err(HiveError::Invalid(violations));

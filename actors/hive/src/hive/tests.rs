@@ -458,6 +458,93 @@ fn claims_on_their_way_survive_the_scheduler() {
 }
 
 #[test]
+fn restarts_of_the_scheduler_under_load_give_no_task_back() {
+    with_hive(|hive, who| async move {
+        for bot in 0..20 {
+            let works = json!({"kind": "simulated", "latency_ms": 20});
+            launch(&hive, &who, &format!("b-{bot}"), works).await;
+        }
+        let task = NewTask::new("general".parse().unwrap(), "hello");
+        for _ in 0..8 {
+            let batch = vec![task.clone(); 500];
+            hive.submit(&who, batch, None).await.unwrap();
+        }
+        for _ in 0..6 {
+            until("claims to be under way", || async {
+                (hive.inner.board.running() > 20).then_some(())
+            })
+            .await;
+            tree(&hive)
+                .restart_path("hive/core/scheduler")
+                .await
+                .unwrap();
+        }
+        until("all tasks to be completed", || async {
+            let totals = hive.queue().await.unwrap().totals;
+            (totals.completed == 4_000).then_some(())
+        })
+        .await;
+        let (mut after, mut begun) = (0, 0);
+        loop {
+            let events = hive.inner.ledger.events(after, 10_000).await.unwrap();
+            let Some(last) = events.last() else { break };
+            after = last.seq;
+            for event in events {
+                begun += u32::from(event.action == Action::TaskStarted);
+                assert_ne!(event.action, Action::TaskRetrying, "{event:?}");
+            }
+        }
+        assert_eq!(begun, 4_000, "each task began once");
+    });
+}
+
+#[test]
+fn a_scheduler_that_restarts_while_the_hive_stops_begins_nothing() {
+    with_hive(|hive, who| async move {
+        launch(&hive, &who, "b", json!({"kind": "simulated"})).await;
+        hive.inner.seats.quiesce();
+        tree(&hive)
+            .restart_path("hive/core/scheduler")
+            .await
+            .unwrap();
+        let id = submit(&hive, &who).await;
+        // A bot that is launched now says that it takes tasks; the scheduler has polled.
+        launch(&hive, &who, "c", json!({"kind": "simulated"})).await;
+        until("the scheduler to hold the task", || async {
+            (hive.inner.metrics.scheduler.window.get() == 1).then_some(())
+        })
+        .await;
+        task_is(&hive, &who, id, TaskStatus::Queued).await;
+    });
+}
+
+#[test]
+fn acts_on_parts_are_recorded_before_they_are_done() {
+    with_hive(|hive, who| async move {
+        let path = "hive/core/scheduler";
+        hive.act_on_part(&who, path, PartAction::Restart)
+            .await
+            .unwrap();
+        let actions = actions_about(&hive, path).await;
+        assert_eq!(actions, [Action::PartRequested, Action::PartRestarted]);
+        // A part that goes down with what records it leaves a trace all the same.
+        let path = "hive/ledger";
+        hive.act_on_part(&who, path, PartAction::Restart)
+            .await
+            .unwrap();
+        let actions = until("the store to answer again", || async {
+            let events = hive.inner.ledger.events(0, 10_000).await.ok()?;
+            Some(events.into_iter().filter(|event| event.target == path))
+        })
+        .await;
+        assert_eq!(
+            actions.map(|e| e.action).next(),
+            Some(Action::PartRequested.into())
+        );
+    });
+}
+
+#[test]
 fn what_is_put_back_waits_again_for_what_it_depends_on() {
     with_hive(|hive, who| async move {
         let fails = json!({"kind": "simulated", "success_rate": 0});

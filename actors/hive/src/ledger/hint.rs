@@ -31,6 +31,17 @@ pub struct Cancelling {
     pub bot: BotName,
 }
 
+/// How many ready tasks of one type and priority there are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadyLane {
+    /// Their type.
+    pub task_type: TaskType,
+    /// Their priority.
+    pub priority: Priority,
+    /// How many.
+    pub tasks: u64,
+}
+
 /// Something that a commit has changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Hint {

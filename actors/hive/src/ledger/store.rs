@@ -2,7 +2,7 @@
 
 use std::{fmt, future::Future, path::PathBuf, pin::Pin, sync::Arc};
 
-use super::{Cancelling, Command, Hint, Offers, Outcome, ReadyTask, Refusal};
+use super::{Cancelling, Command, Hint, Offers, Outcome, ReadyLane, ReadyTask, Refusal};
 use crate::auth::Sight;
 use crate::model::{
     BotName, BotRecord, Event, KeyRecord, LoginRecord, Page, PageRequest, Pause, Priority,
@@ -199,8 +199,8 @@ pub trait Store: Send + Sync + 'static {
     /// All sessions in browsers, also those that are over, oldest first.
     fn logins(&self) -> BoxFuture<'_, Result<Vec<LoginRecord>, StoreError>>;
 
-    /// Which types and priorities have ready tasks.
-    fn ready_lanes(&self) -> BoxFuture<'_, Result<Vec<(TaskType, Priority)>, StoreError>>;
+    /// Which types and priorities have ready tasks, and how many.
+    fn ready_lanes(&self) -> BoxFuture<'_, Result<Vec<ReadyLane>, StoreError>>;
 
     /// Ready tasks of one type and priority.
     fn ready(&self, query: ReadyQuery) -> BoxFuture<'_, Result<Vec<ReadyTask>, StoreError>>;

@@ -101,6 +101,11 @@ actions! {
     ShutdownInitiated = "shutdown.initiated" Info,
     /// A restart of the server was asked for.
     RestartRequested = "restart.requested" Warning,
+    /// The new start of a restart failed, and the server went on as it was before.
+    RestartFailed = "restart.failed" Critical,
+    /// Somebody asked for a part of the supervision tree to be restarted, suspended
+    /// or resumed. Recorded before it is done.
+    PartRequested = "part.requested" Warning,
     /// A part of the supervision tree was restarted by hand.
     PartRestarted = "part.restarted" Warning,
     /// A part of the supervision tree was suspended by hand.

@@ -41,12 +41,12 @@ use self::{pool::ReaderPool, writer::Job};
 use crate::{
     auth::Sight,
     ledger::{
-        BoxFuture, Cancelling, Command, HintSink, Offers, Outcome, Prunable, ReadyQuery, ReadyTask,
-        Standing, Store, StoreError, TaskOutcome,
+        BoxFuture, Cancelling, Command, HintSink, Offers, Outcome, Prunable, ReadyLane, ReadyQuery,
+        ReadyTask, Standing, Store, StoreError, TaskOutcome,
     },
     model::{
-        BotName, BotRecord, Event, KeyRecord, LoginRecord, Page, PageRequest, Pause, Priority,
-        QueueStatus, StatusCounts, Task, TaskFilter, TaskId, TaskResult, TaskType, User,
+        BotName, BotRecord, Event, KeyRecord, LoginRecord, Page, PageRequest, Pause, QueueStatus,
+        StatusCounts, Task, TaskFilter, TaskId, TaskResult, User,
     },
 };
 
@@ -247,7 +247,7 @@ impl Store for SqliteStore {
         self.own_readers.read(logins::all)
     }
 
-    fn ready_lanes(&self) -> BoxFuture<'_, Result<Vec<(TaskType, Priority)>, StoreError>> {
+    fn ready_lanes(&self) -> BoxFuture<'_, Result<Vec<ReadyLane>, StoreError>> {
         self.own_readers.read(read::ready_lanes)
     }
 

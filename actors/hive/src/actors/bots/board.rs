@@ -16,12 +16,12 @@ use crate::model::{BotFault, BotName, Timestamp};
 
 /// All bots that were ever launched in this process.
 #[derive(Clone, Default)]
-pub(crate) struct Board(Arc<RwLock<HashMap<BotName, Arc<Card>>>>);
+pub(crate) struct Board(Arc<RwLock<HashMap<BotName, Arc<Card>>>>, Arc<AtomicU64>);
 
 /// What is observed of one bot.
 #[derive(Default)]
 pub(crate) struct Card {
-    epoch: AtomicU64,
+    begun: AtomicBool,
     up: AtomicBool,
     quarantined: AtomicBool,
     suspended: AtomicBool,
@@ -74,6 +74,12 @@ impl Board {
             .clone()
     }
 
+    /// A number for a start of a bot. No other start of any bot ever has it, so
+    /// what was meant for a bot that was removed reaches none of the same name.
+    pub(super) fn begin_epoch(&self) -> u64 {
+        self.1.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
     /// The bot is launched anew: that it was given up no longer counts.
     pub(crate) fn launched(&self, bot: &BotName) {
         self.card(bot).launched();
@@ -121,9 +127,9 @@ impl Board {
 }
 
 impl Card {
-    /// A new start of the bot; the answer counts them from 1.
-    pub(super) fn begin_epoch(&self) -> u64 {
-        self.epoch.fetch_add(1, Ordering::Relaxed) + 1
+    /// Notes a start of the bot. Returns `true` if there was one before.
+    pub(super) fn was_begun(&self) -> bool {
+        self.begun.swap(true, Ordering::Relaxed)
     }
 
     /// The bot takes tasks.
@@ -240,5 +246,23 @@ impl Card {
             fault: self.fault_slot().as_ref().and_then(|fault| fault.seen(now)),
             pids: self.pids.first(16),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_epoch_is_used_twice_even_when_a_bot_is_made_anew() {
+        let (board, bot) = (Board::default(), "b".parse().unwrap());
+        let first = board.begin_epoch();
+        assert!(!board.card(&bot).was_begun() && board.card(&bot).was_begun());
+        board.forget(&bot);
+        assert!(board.begin_epoch() > first);
+        assert!(
+            !board.card(&bot).was_begun(),
+            "another bot of the same name"
+        );
     }
 }

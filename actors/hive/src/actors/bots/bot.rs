@@ -58,9 +58,10 @@ pub(crate) struct BotActor {
     /// Cancellations that came before their attempts, and when.
     cancelled: HashMap<AttemptKey, Instant>,
     intake: Intake,
-    /// The places that the scheduler was last told of; `None` while the seat is
-    /// closed.
-    offered: Option<u32>,
+    /// Tasks that reached this incarnation of the bot.
+    received: u64,
+    /// Tasks of these that it has no more in hand.
+    ended: u64,
     stopped: Option<oneshot::Sender<()>>,
     /// Told when nothing is in hand any more.
     drained: Option<oneshot::Sender<()>>,
@@ -173,7 +174,8 @@ impl BotActor {
             sending: Vec::new(),
             cancelled: HashMap::new(),
             intake: Intake::new(parts.fault_policy, places),
-            offered: None,
+            received: 0,
+            ended: 0,
             stopped: None,
             drained: None,
             downfall: Downfall::Unexplained,
@@ -317,13 +319,18 @@ impl Handler<Run> for BotActor {
             self.send_back(&tasks, ctx);
             return;
         }
+        self.received += tasks.len() as u64;
         let room = match self.takes_none() {
             true => 0,
             false => self.places_left(),
         };
         let too_many = tasks.split_off(tasks.len().min(room));
-        self.send_back(&too_many, ctx);
-        self.free_places(too_many.len(), ctx);
+        if !too_many.is_empty() {
+            // Lest they come again at once: nothing more before the next heartbeat.
+            self.close_seat();
+            self.send_back(&too_many, ctx);
+            self.free_places(too_many.len());
+        }
         let (suspects, others): (Vec<_>, Vec<_>) = tasks
             .into_iter()
             .partition(|claimed| claimed.task.toll().runs_alone());

@@ -51,7 +51,6 @@ pub(crate) struct Launcher {
     resting: HashMap<BotName, Instant>,
     comparing: bool,
     again: bool,
-    stopping: bool,
 }
 
 impl Launcher {
@@ -63,13 +62,12 @@ impl Launcher {
             resting: HashMap::new(),
             comparing: false,
             again: false,
-            stopping: false,
         }
     }
 
     /// Reads what is wanted and what runs. One at a time; a call meanwhile is made up for.
     fn compare(&mut self, ctx: &mut Context<Self>) {
-        if self.comparing || self.stopping {
+        if self.comparing || self.deps.managed.are_stopping() {
             self.again = self.comparing;
             return;
         }
@@ -367,7 +365,7 @@ impl Handler<StopEverything> for Launcher {
     type Result = ();
 
     fn handle(&mut self, StopEverything(done): StopEverything, ctx: &mut Self::Context) {
-        self.stopping = true;
+        self.deps.managed.begin_stop();
         let deps = self.deps.clone();
         let managed: Vec<_> = self.deps.managed.lock().drain().collect();
         let stopping = async move {

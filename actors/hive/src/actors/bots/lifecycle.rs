@@ -2,7 +2,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -51,9 +54,19 @@ pub(crate) struct LauncherDeps {
 
 /// The bots that were started, kept where a new launcher finds them.
 #[derive(Clone, Default)]
-pub(crate) struct ManagedBots(Arc<Mutex<HashMap<BotName, Managed>>>);
+pub(crate) struct ManagedBots(Arc<Mutex<HashMap<BotName, Managed>>>, Arc<AtomicBool>);
 
 impl ManagedBots {
+    /// Notes that all bots are being ended: no launcher starts one any more.
+    pub(super) fn begin_stop(&self) {
+        self.1.store(true, Ordering::Release);
+    }
+
+    /// Whether all bots are being ended.
+    pub(super) fn are_stopping(&self) -> bool {
+        self.1.load(Ordering::Acquire)
+    }
+
     pub(super) fn lock(&self) -> MutexGuard<'_, HashMap<BotName, Managed>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -177,8 +190,8 @@ async fn build_bot(deps: LauncherDeps, seed: Seed) -> Result<BotActor, StartErro
         simulator,
     } = seed;
     let card = deps.board.card(&record.name);
-    let epoch = card.begin_epoch();
-    if epoch > 1 {
+    let epoch = deps.board.begin_epoch();
+    if card.was_begun() {
         // On a full disk it waits here, and uses up no restart.
         card.left
             .settle(&deps.ledger, &record.name, None)

@@ -78,8 +78,18 @@ pub(super) fn assign(
 mod tests {
     use proptest::prelude::*;
 
-    use super::*;
+    use super::{super::roster::Presence, *};
     use crate::model::{Capabilities, TaskId};
+
+    fn presence(bot: &str, epoch: u64, capabilities: Capabilities) -> Presence {
+        Presence {
+            bot: bot.parse().unwrap(),
+            epoch,
+            capabilities,
+            received: 0,
+            ended: 0,
+        }
+    }
 
     fn capabilities(types: &[&str], max: u32) -> Capabilities {
         Capabilities {
@@ -117,7 +127,7 @@ mod tests {
         lanes.push(task(3, "a", Priority::P1));
         lanes.push(task(4, "b", Priority::P1));
         let mut roster = Roster::default();
-        roster.open("bot".parse().unwrap(), 7, capabilities(&["a", "b"], 10), 0);
+        roster.open(presence("bot", 7, capabilities(&["a", "b"], 10)));
         let assigned = assign_all(&mut lanes, &mut roster, 10);
         assert_eq!(
             assigned.iter().map(|a| a.task.order).collect::<Vec<_>>(),
@@ -132,7 +142,7 @@ mod tests {
         let mut lanes = Lanes::new(16);
         (0..10).for_each(|i| lanes.push(task(i, "a", Priority::P2)));
         let mut roster = Roster::default();
-        roster.open("bot".parse().unwrap(), 1, capabilities(&[], 10), 0);
+        roster.open(presence("bot", 1, capabilities(&[], 10)));
         assert_eq!(assign_all(&mut lanes, &mut roster, 4).len(), 4);
         assert_eq!(lanes.len(), 6);
     }
@@ -143,7 +153,7 @@ mod tests {
         lanes.push(task(1, "a", Priority::P0));
         lanes.push(task(2, "b", Priority::P3));
         let mut roster = Roster::default();
-        roster.open("bot".parse().unwrap(), 1, capabilities(&[], 10), 0);
+        roster.open(presence("bot", 1, capabilities(&[], 10)));
         let assigned = assign(&mut lanes, &mut roster, 10, YOUNG, |t| t.as_str() == "a");
         assert_eq!(assigned.len(), 1);
         assert_eq!(assigned[0].task.order, 2);
@@ -157,7 +167,7 @@ mod tests {
         (0..aged).for_each(|order| lanes.push(task(order, "a", Priority::P3)));
         let mut roster = Roster::default();
         let bot: BotName = "bot".parse().unwrap();
-        roster.open(bot.clone(), 1, capabilities(&[], places), 0);
+        roster.open(presence("bot", 1, capabilities(&[], places)));
         let (mut given, mut left, mut next) = (0, aged, 1_000);
         while left > 0 {
             for _ in 0..places {
@@ -170,7 +180,7 @@ mod tests {
                     given += 1;
                 }
                 left -= i64::from(assignment.task.priority == Priority::P3);
-                roster.free(&bot, 1, 1);
+                roster.unseat(&bot, 1, 1);
             }
             assert!(given < 100_000, "P3 starves");
         }
@@ -199,7 +209,7 @@ mod tests {
             let mut roster = Roster::default();
             for (i, (special, max)) in bots.iter().enumerate() {
                 let special: Vec<&str> = types.iter().take(*special).copied().collect();
-                roster.open(format!("bot-{i}").parse().unwrap(), 1, capabilities(&special, *max), 0);
+                roster.open(presence(&format!("bot-{i}"), 1, capabilities(&special, *max)));
             }
             let assigned = assign_all(&mut lanes, &mut roster, 1_000);
             prop_assert_eq!(assigned.len() + lanes.len(), tasks.len());

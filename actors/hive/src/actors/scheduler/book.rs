@@ -36,8 +36,11 @@ pub(super) struct Book {
     pub(super) undelivered: Vec<ClaimedTask>,
     /// What came of claims, for the scheduler.
     pub(super) claimed: Vec<Claimed>,
-    /// Whether tasks may be given away: there is a scheduler, and it is not stopping.
+    /// Whether a scheduler knows what waits: tasks may be given away as they come.
     pub(super) open: bool,
+    /// Whether no attempt may begin any more: the hive is stopping. Kept here, so
+    /// that a scheduler that is restarted meanwhile does not forget it.
+    pub(super) quiescing: bool,
     /// Who is told when a place is free again.
     pub(super) scheduler: Option<Handle<super::Scheduler>>,
 }
@@ -50,6 +53,16 @@ impl SeatBook {
         }
     }
 
+    /// Begins no attempt any more. Claims that are under way still go to their bots.
+    pub(crate) fn quiesce(&self) {
+        self.lock().quiescing = true;
+    }
+
+    /// Tasks that were given to a bot and are on their way to it.
+    pub(crate) fn pending(&self) -> u64 {
+        self.lock().roster.pending()
+    }
+
     /// Opens it.
     pub(super) fn lock(&self) -> MutexGuard<'_, Book> {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
@@ -57,22 +70,46 @@ impl SeatBook {
 }
 
 impl Book {
+    /// Makes it the book of a new scheduler. Bots are offered nothing until they
+    /// have said that they still take tasks; what they have in hand, and what is
+    /// on its way to them, stays counted.
+    pub(super) fn begin(&mut self, scheduler: Handle<super::Scheduler>) {
+        self.roster.unconfirm();
+        self.waiting.clear();
+        self.paused.clear();
+        self.claimed.clear();
+        self.open = false;
+        self.scheduler = Some(scheduler);
+    }
+
+    /// Forgets bots that have been gone for long.
+    pub(super) fn look(&mut self) {
+        for bot in self.roster.look() {
+            self.bots.remove(&bot);
+        }
+    }
+
     /// Hands tasks to a bot in one message. What cannot be handed over is kept
-    /// for the scheduler, and its places are free again.
+    /// for the scheduler, and the bot gets nothing more before its next heartbeat.
     fn deliver(&mut self, bot: &BotName, epoch: u64, tasks: Vec<ClaimedTask>) {
+        let count = u32::try_from(tasks.len()).unwrap_or(u32::MAX);
         let run = Run { epoch, tasks };
-        let undelivered = match self.bots.get(bot) {
+        let handle = self.bots.get(bot);
+        let undelivered = match handle.filter(|_| self.roster.may_have(bot, epoch)) {
             Some(handle) => handle
                 .tell(run)
                 .err()
                 .map(deia_supervision::Refused::into_inner),
             None => Some(run),
         };
-        if let Some(Run { tasks, .. }) = undelivered {
-            let places = u32::try_from(tasks.len()).unwrap_or(u32::MAX);
-            self.roster.free(bot, epoch, places);
-            self.undelivered.extend(tasks);
-            self.wake();
+        match undelivered {
+            None => self.roster.delivered(bot, epoch, count),
+            Some(Run { tasks, .. }) => {
+                self.roster.close(bot, epoch);
+                self.roster.unseat(bot, epoch, count);
+                self.undelivered.extend(tasks);
+                self.wake();
+            }
         }
     }
 
@@ -100,6 +137,7 @@ impl Offers for SeatBook {
     fn take(&self, task_type: &TaskType) -> Option<Seat> {
         let mut book = self.lock();
         let held = !book.open
+            || book.quiescing
             || book.waiting.contains(task_type)
             || book.paused.iter().any(|pause| pause.holds(task_type));
         if held {
@@ -124,7 +162,7 @@ impl Offers for SeatBook {
     fn release(&self, seats: Vec<Seat>) {
         let mut book = self.lock();
         for Seat { bot, epoch, .. } in seats {
-            book.roster.free(&bot, epoch, 1);
+            book.roster.unseat(&bot, epoch, 1);
         }
         book.wake();
     }

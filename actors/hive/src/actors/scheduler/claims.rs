@@ -73,7 +73,7 @@ impl Scheduler {
                 self.metrics.claims_failed.add(1);
                 // Of a full disk the store tells, once.
                 if !matches!(error, StoreError::Full(_)) {
-                    tracing::warn!(%error, "claim failed; tried again");
+                    tracing::warn!(%error, "a claim failed; retrying");
                 }
                 for assignment in claimed.assigned {
                     self.lanes.push(assignment.task);
@@ -121,7 +121,7 @@ async fn carry_out(assigned: Vec<Assignment>, ledger: Ledger, book: Arc<SeatBook
         match tasks.next_if(|claimed| claimed.task.id == assignment.task.id) {
             Some(claimed) => delivered.push((assignment.epoch, claimed)),
             // It was no longer to be had.
-            None => book.roster.free(&assignment.bot, assignment.epoch, 1),
+            None => book.roster.unseat(&assignment.bot, assignment.epoch, 1),
         }
     }
     book.deliver_all(delivered);
@@ -141,7 +141,7 @@ async fn give_back(tasks: Vec<ClaimedTask>, ledger: Ledger, book: Arc<SeatBook>)
         .collect();
     let command = Command::Finish(reports);
     if let Err(error) = ledger.apply_when_there_is_room(command).await {
-        tracing::warn!(%error, "tasks could not be given back; tried again");
+        tracing::warn!(%error, "tasks could not be given back; retrying");
         book.lock().undelivered.extend(tasks);
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashSet, VecDeque};
 
 use crate::{
-    ledger::{ReadyQuery, ReadyTask},
+    ledger::{ReadyLane, ReadyQuery, ReadyTask},
     model::{Priority, TaskId, TaskType},
 };
 
@@ -28,7 +28,20 @@ struct Lane {
     /// Whether a task was left to the store while it was being read: what was
     /// read may be older than that task.
     rescan: bool,
+    /// Looks in a row that found more tasks in the store than here, though
+    /// nothing was known to wait there.
+    short_looks: u32,
+    /// Looks since the lane was last read from its beginning.
+    looks: u32,
+    /// Whether it is read even though it is well filled.
+    overdue: bool,
 }
+
+/// Looks in a row after which what the store has more is taken for lost news.
+const SHORT_LOOKS_MAX: u32 = 2;
+/// Looks after which a lane with a part in the store is read from its beginning:
+/// a task that was missed before its end would otherwise wait until it is empty.
+const LOOKS_MAX: u32 = 60;
 
 /// A ready task in its lane.
 #[derive(Clone, Copy, Debug)]
@@ -67,10 +80,24 @@ impl Lanes {
         }
     }
 
-    /// Notes that the store has ready tasks in this lane.
-    pub(super) fn discover(&mut self, priority: Priority, task_type: TaskType) {
-        let lane = self.lanes.entry((priority, task_type)).or_default();
-        lane.more |= lane.tasks.is_empty();
+    /// Takes in how many ready tasks the store has in a lane. `claiming` of them,
+    /// at most, are not held here because they are being claimed.
+    pub(super) fn discover(&mut self, found: ReadyLane, claiming: u64) {
+        let key = (found.priority, found.task_type);
+        let lane = self.lanes.entry(key).or_default();
+        if lane.tasks.is_empty() {
+            lane.more = true;
+            return;
+        }
+        let held = lane.tasks.len() as u64 + claiming;
+        let short = !lane.more && !lane.refilling && found.tasks > held;
+        lane.short_looks = if short { lane.short_looks + 1 } else { 0 };
+        lane.looks += 1;
+        if lane.short_looks >= SHORT_LOOKS_MAX || (lane.more && lane.looks >= LOOKS_MAX) {
+            lane.more = true;
+            lane.rescan = true;
+            lane.overdue = true;
+        }
     }
 
     /// What is to be read from the store now.
@@ -79,13 +106,18 @@ impl Lanes {
         let limit = u32::try_from(self.window).unwrap_or(u32::MAX);
         self.lanes
             .iter_mut()
-            .filter(|(_, lane)| lane.more && !lane.refilling && lane.tasks.len() <= low)
+            .filter(|(_, lane)| {
+                lane.more && !lane.refilling && (lane.overdue || lane.tasks.len() <= low)
+            })
             .map(|((priority, task_type), lane)| {
                 lane.refilling = true;
-                let after = match std::mem::take(&mut lane.rescan) {
-                    true => i64::MIN,
-                    false => lane.tasks.back().map_or(i64::MIN, |last| last.order),
-                };
+                lane.overdue = false;
+                let last = lane.tasks.back().map(|last| last.order);
+                let after = last.filter(|_| !std::mem::take(&mut lane.rescan));
+                let after = after.unwrap_or(i64::MIN);
+                if after == i64::MIN {
+                    (lane.looks, lane.short_looks) = (0, 0);
+                }
                 ReadyQuery {
                     task_type: task_type.clone(),
                     priority: *priority,
@@ -104,10 +136,9 @@ impl Lanes {
         found: Option<Vec<ReadyTask>>,
         claiming: &HashSet<TaskId>,
     ) {
-        let Some(lane) = self
-            .lanes
-            .get_mut(&(query.priority, query.task_type.clone()))
-        else {
+        let window = self.window;
+        let key = (query.priority, query.task_type.clone());
+        let Some(lane) = self.lanes.get_mut(&key) else {
             return;
         };
         lane.refilling = false;
@@ -121,6 +152,9 @@ impl Lanes {
                 lane.insert(Entry::of(&task));
             }
         }
+        // Read from its beginning while it was well filled.
+        lane.more |= lane.tasks.len() > 2 * window;
+        lane.tasks.truncate(2 * window);
     }
 
     /// The oldest task of that priority whose type is `wanted`.
@@ -217,6 +251,9 @@ impl Default for Lane {
             more: false,
             refilling: false,
             rescan: false,
+            short_looks: 0,
+            looks: 0,
+            overdue: false,
         }
     }
 }
@@ -277,6 +314,14 @@ mod tests {
             task_type: "a".parse().unwrap(),
             priority: Priority::P2,
             ready_at: order,
+        }
+    }
+
+    fn in_store(tasks: u64) -> ReadyLane {
+        ReadyLane {
+            task_type: "a".parse().unwrap(),
+            priority: Priority::P2,
+            tasks,
         }
     }
 
@@ -377,7 +422,7 @@ mod tests {
     #[test]
     fn what_is_being_claimed_does_not_come_back() {
         let mut lanes = Lanes::new(16);
-        lanes.discover(Priority::P2, "a".parse().unwrap());
+        lanes.discover(in_store(1), 0);
         let query = lanes.refills().remove(0);
         let (one, two) = (task(1), task(2));
         lanes.refilled(&query, Some(vec![one.clone(), two]), &[one.id].into());
@@ -387,7 +432,7 @@ mod tests {
     #[test]
     fn what_comes_while_the_store_is_read_is_not_forgotten() {
         let mut lanes = Lanes::new(16);
-        lanes.discover(Priority::P2, "a".parse().unwrap());
+        lanes.discover(in_store(1), 0);
         let query = lanes.refills().remove(0);
         // The read began before this task was there.
         lanes.push(task(7));
@@ -400,9 +445,48 @@ mod tests {
     }
 
     #[test]
+    fn a_lane_that_never_empties_is_read_anew_when_the_store_has_more() {
+        let mut lanes = Lanes::new(16);
+        (10..20).for_each(|order| lanes.push(task(order)));
+        // The news of task 5 were lost. One being claimed is not missing.
+        lanes.discover(in_store(11), 1);
+        lanes.discover(in_store(11), 1);
+        assert!(lanes.refills().is_empty());
+        lanes.discover(in_store(11), 0);
+        lanes.discover(in_store(10), 0);
+        lanes.discover(in_store(11), 0);
+        assert!(lanes.refills().is_empty(), "not twice in a row");
+        lanes.discover(in_store(11), 0);
+        let queries = lanes.refills();
+        assert_eq!((queries.len(), queries[0].after), (1, i64::MIN));
+        let found = std::iter::once(5).chain(10..20).map(task).collect();
+        lanes.refilled(&queries[0], Some(found), &HashSet::new());
+        assert_eq!(lanes.pop(Priority::P2, |_| true).unwrap().order, 5);
+        assert!(lanes.refills().is_empty());
+    }
+
+    #[test]
+    fn a_lane_with_a_part_in_the_store_is_read_anew_from_time_to_time() {
+        let mut lanes = Lanes::new(16);
+        (10..40).for_each(|order| lanes.push(task(order)));
+        for _ in 1..LOOKS_MAX {
+            lanes.discover(in_store(31), 0);
+        }
+        assert!(lanes.refills().is_empty());
+        lanes.discover(in_store(31), 0);
+        let queries = lanes.refills();
+        assert_eq!((queries.len(), queries[0].after), (1, i64::MIN));
+        let found = std::iter::once(5).chain(10..25).map(task).collect();
+        lanes.refilled(&queries[0], Some(found), &HashSet::new());
+        assert_eq!(lanes.pop(Priority::P2, |_| true).unwrap().order, 5);
+        lanes.discover(in_store(30), 0);
+        assert!(lanes.refills().is_empty(), "it begins anew");
+    }
+
+    #[test]
     fn a_failed_refill_is_tried_again() {
         let mut lanes = Lanes::new(16);
-        lanes.discover(Priority::P2, "a".parse().unwrap());
+        lanes.discover(in_store(1), 0);
         let query = lanes.refills().remove(0);
         lanes.refilled(&query, None, &HashSet::new());
         assert_eq!(lanes.refills(), [query]);

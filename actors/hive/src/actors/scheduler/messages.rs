@@ -19,8 +19,8 @@ pub(crate) struct TasksWaiting {
     pub(crate) due: Option<i64>,
 }
 
-/// A bot takes tasks. Sent when it begins and, lest a new scheduler know of no
-/// bots, from time to time.
+/// A bot takes tasks. Sent when it begins, and with every heartbeat: a new
+/// scheduler learns of it, and changed capabilities take effect.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct SeatOpened {
@@ -28,11 +28,14 @@ pub(crate) struct SeatOpened {
     /// Which start of the bot this is.
     pub(crate) epoch: u64,
     pub(crate) capabilities: Capabilities,
-    pub(crate) in_hand: u32,
+    /// Tasks that reached it since its epoch began.
+    pub(crate) received: u64,
+    /// Tasks of these that it has no more in hand.
+    pub(crate) ended: u64,
     pub(crate) handle: Handle<BotActor>,
 }
 
-/// A bot takes no more tasks.
+/// A bot takes no tasks until its next [`SeatOpened`].
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct SeatClosed {
@@ -40,19 +43,15 @@ pub(crate) struct SeatClosed {
     pub(crate) epoch: u64,
 }
 
-/// A bot has finished tasks.
+/// A bot has room again.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct SeatsFreed {
     pub(crate) bot: BotName,
     pub(crate) epoch: u64,
-    pub(crate) places: u32,
+    /// Tasks that it has no more in hand, since its epoch began.
+    pub(crate) ended: u64,
 }
-
-/// Assign nothing any more: the hive is stopping.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(crate) struct Quiesce;
 
 /// What is paused changed.
 #[derive(Message)]

@@ -17,55 +17,158 @@ pub(super) struct Roster {
     specialists: HashMap<TaskType, ByLoad>,
 }
 
+/// How a bot says that it stands.
+#[derive(Clone, Debug)]
+pub(super) struct Presence {
+    pub(super) bot: BotName,
+    /// Which start of the bot this is.
+    pub(super) epoch: u64,
+    pub(super) capabilities: Capabilities,
+    /// Tasks that reached it since its epoch began.
+    pub(super) received: u64,
+    /// Tasks of these that it has no more in hand.
+    pub(super) ended: u64,
+}
+
 #[derive(Debug)]
 struct Seat {
     capabilities: Capabilities,
     epoch: u64,
-    in_hand: u32,
+    standing: Standing,
+    /// Tasks whose claim is under way.
+    pending: u32,
+    /// Tasks that were handed over since the epoch began. They reach the bot or
+    /// the epoch ends: a mailbox keeps what it took.
+    delivered: u64,
+    /// Tasks of these that have ended.
+    ended: u64,
     /// Tasks it was given since its last turn for an aged one.
     since_aged: u32,
+    /// How often in a row it was looked at and took nothing.
+    idle_looks: u32,
 }
 
+/// Whether a bot may be given tasks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// It takes tasks.
+    Open,
+    /// It took tasks under an earlier scheduler; its next sign of life tells.
+    Unconfirmed,
+    /// It takes none until its next sign of life.
+    Closed,
+}
+
+/// Looks after which a seat that takes nothing is forgotten.
+const IDLE_LOOKS_MAX: u32 = 100;
+
 impl Seat {
+    fn in_hand(&self) -> u32 {
+        let with_bot = self.delivered.saturating_sub(self.ended);
+        let with_bot = u32::try_from(with_bot).unwrap_or(u32::MAX);
+        self.pending.saturating_add(with_bot)
+    }
+
     /// Share of its places that are taken, in millionths.
     fn load(&self) -> u32 {
         let places = u64::from(self.capabilities.max_concurrent_tasks.max(1));
-        u32::try_from(u64::from(self.in_hand) * 1_000_000 / places).unwrap_or(u32::MAX)
+        u32::try_from(u64::from(self.in_hand()) * 1_000_000 / places).unwrap_or(u32::MAX)
     }
 
     fn is_free(&self) -> bool {
-        self.in_hand < self.capabilities.max_concurrent_tasks
+        self.standing == Standing::Open && self.in_hand() < self.capabilities.max_concurrent_tasks
     }
 }
 
 impl Roster {
-    /// A bot takes tasks, or takes them anew.
-    pub(super) fn open(
-        &mut self,
-        bot: BotName,
-        epoch: u64,
-        capabilities: Capabilities,
-        in_hand: u32,
-    ) {
+    /// Takes in a sign of life. The counters are absolute, so that whatever the
+    /// roster missed is made up for. Returns `true` if the bot may have room that
+    /// it had not before.
+    pub(super) fn open(&mut self, presence: Presence) -> bool {
+        let Presence {
+            bot,
+            epoch,
+            capabilities,
+            received,
+            ended,
+        } = presence;
         self.unlist(&bot);
-        self.seats.insert(
-            bot.clone(),
-            Seat {
-                capabilities,
-                epoch,
-                in_hand,
-                since_aged: 0,
-            },
-        );
+        let known = self.seats.get_mut(&bot).filter(|seat| seat.epoch == epoch);
+        let had_room = known.as_ref().is_some_and(|seat| seat.is_free());
+        match known {
+            Some(seat) => {
+                seat.capabilities = capabilities;
+                seat.standing = Standing::Open;
+                seat.delivered = seat.delivered.max(received);
+                seat.ended = seat.ended.max(ended);
+                seat.idle_looks = 0;
+            }
+            None => {
+                let seat = Seat {
+                    capabilities,
+                    epoch,
+                    standing: Standing::Open,
+                    pending: 0,
+                    delivered: received,
+                    ended,
+                    since_aged: 0,
+                    idle_looks: 0,
+                };
+                self.seats.insert(bot.clone(), seat);
+            }
+        }
         self.list(&bot);
+        !had_room && self.seats.get(&bot).is_some_and(Seat::is_free)
     }
 
-    /// A bot takes no more. Of an earlier epoch: nothing happens.
+    /// The bot takes no more until its next sign of life. Of an earlier epoch:
+    /// nothing happens. The counters stay: claims may be under way.
     pub(super) fn close(&mut self, bot: &BotName, epoch: u64) {
         if self.epoch(bot) == Some(epoch) {
             self.unlist(bot);
-            self.seats.remove(bot);
+            if let Some(seat) = self.seats.get_mut(bot) {
+                seat.standing = Standing::Closed;
+            }
         }
+    }
+
+    /// Has every bot say anew that it takes tasks. What they have in hand stays
+    /// counted.
+    pub(super) fn unconfirm(&mut self) {
+        self.generalists.clear();
+        self.specialists.clear();
+        for seat in self.seats.values_mut() {
+            if seat.standing == Standing::Open {
+                seat.standing = Standing::Unconfirmed;
+            }
+        }
+    }
+
+    /// Forgets bots that have taken nothing for many looks, and returns them.
+    pub(super) fn look(&mut self) -> Vec<BotName> {
+        for seat in self.seats.values_mut() {
+            if seat.standing != Standing::Open {
+                seat.idle_looks += 1;
+            }
+        }
+        let gone = |seat: &Seat| seat.idle_looks > IDLE_LOOKS_MAX && seat.pending == 0;
+        let forgotten = self.seats.extract_if(|_, seat| gone(seat));
+        forgotten.map(|(bot, _)| bot).collect()
+    }
+
+    /// Whether a task that was claimed for this start of the bot may go to it.
+    pub(super) fn may_have(&self, bot: &BotName, epoch: u64) -> bool {
+        self.seats
+            .get(bot)
+            .is_some_and(|seat| seat.epoch == epoch && seat.standing != Standing::Closed)
+    }
+
+    /// Tasks whose claim is under way.
+    pub(super) fn pending(&self) -> u64 {
+        self.seats
+            .values()
+            .map(|seat| u64::from(seat.pending))
+            .sum()
     }
 
     /// Which start of the bot takes tasks.
@@ -112,16 +215,29 @@ impl Roster {
     /// Takes a place at the least loaded bot that takes that type.
     pub(super) fn seat(&mut self, task_type: &TaskType) -> Option<(BotName, u64)> {
         let bot = self.least_loaded(task_type)?.clone();
-        self.change(&bot, |in_hand| in_hand + 1);
         let epoch = self.epoch(&bot)?;
+        self.change(&bot, epoch, |seat| seat.pending += 1);
         Some((bot, epoch))
     }
 
-    /// Frees places. Of an earlier epoch: nothing happens.
-    pub(super) fn free(&mut self, bot: &BotName, epoch: u64, places: u32) {
-        if self.epoch(bot) == Some(epoch) {
-            self.change(bot, |in_hand| in_hand.saturating_sub(places));
-        }
+    /// Frees places whose claims came to nothing.
+    pub(super) fn unseat(&mut self, bot: &BotName, epoch: u64, places: u32) {
+        self.change(bot, epoch, |seat| {
+            seat.pending = seat.pending.saturating_sub(places);
+        });
+    }
+
+    /// Notes that claimed tasks were handed to the bot.
+    pub(super) fn delivered(&mut self, bot: &BotName, epoch: u64, tasks: u32) {
+        self.change(bot, epoch, |seat| {
+            seat.pending = seat.pending.saturating_sub(tasks);
+            seat.delivered += u64::from(tasks);
+        });
+    }
+
+    /// Notes how many tasks have ended since the epoch began.
+    pub(super) fn ended(&mut self, bot: &BotName, epoch: u64, ended: u64) {
+        self.change(bot, epoch, |seat| seat.ended = seat.ended.max(ended));
     }
 
     fn least_loaded(&self, task_type: &TaskType) -> Option<&BotName> {
@@ -133,12 +249,15 @@ impl Roster {
             .map(|(_, bot)| bot)
     }
 
-    fn change(&mut self, bot: &BotName, count: impl FnOnce(u32) -> u32) {
-        self.unlist(bot);
-        if let Some(seat) = self.seats.get_mut(bot) {
-            seat.in_hand = count(seat.in_hand);
+    /// Changes a seat. Of an earlier epoch: nothing happens.
+    fn change(&mut self, bot: &BotName, epoch: u64, change: impl FnOnce(&mut Seat)) {
+        if self.epoch(bot) == Some(epoch) {
+            self.unlist(bot);
+            if let Some(seat) = self.seats.get_mut(bot) {
+                change(seat);
+            }
+            self.list(bot);
         }
-        self.list(bot);
     }
 
     fn list(&mut self, bot: &BotName) {
@@ -176,71 +295,4 @@ impl Roster {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn bot(name: &str) -> BotName {
-        name.parse().unwrap()
-    }
-
-    fn takes(types: &[&str], max: u32) -> Capabilities {
-        Capabilities {
-            specializations: types.iter().map(|t| t.parse().unwrap()).collect(),
-            max_concurrent_tasks: max,
-            ..Capabilities::default()
-        }
-    }
-
-    fn seats(roster: &mut Roster, task_type: &str, n: usize) -> Vec<String> {
-        let task_type = task_type.parse().unwrap();
-        (0..n)
-            .filter_map(|_| roster.seat(&task_type))
-            .map(|(bot, _)| bot.to_string())
-            .collect()
-    }
-
-    #[test]
-    fn the_least_loaded_by_share_goes_first_and_none_is_overfilled() {
-        let mut roster = Roster::default();
-        roster.open(bot("big"), 1, takes(&[], 4), 0);
-        roster.open(bot("small"), 1, takes(&[], 2), 0);
-        assert_eq!(
-            seats(&mut roster, "x", 9),
-            ["big", "small", "big", "big", "small", "big"]
-        );
-        assert!(!roster.has_room());
-        roster.free(&bot("small"), 1, 1);
-        assert_eq!(seats(&mut roster, "x", 9), ["small"]);
-    }
-
-    #[test]
-    fn specialists_take_only_their_types() {
-        let mut roster = Roster::default();
-        roster.open(bot("s"), 1, takes(&["a", "b"], 2), 0);
-        assert!(seats(&mut roster, "x", 1).is_empty());
-        assert_eq!(seats(&mut roster, "a", 1), ["s"]);
-        roster.open(bot("g"), 1, takes(&[], 1), 0);
-        assert_eq!(seats(&mut roster, "b", 3), ["g", "s"]);
-        assert!(!roster.takes(&"a".parse().unwrap()));
-    }
-
-    #[test]
-    fn what_an_earlier_start_says_is_ignored() {
-        let mut roster = Roster::default();
-        roster.open(bot("b"), 1, takes(&[], 1), 0);
-        assert_eq!(seats(&mut roster, "x", 1).len(), 1);
-        roster.open(bot("b"), 2, takes(&[], 1), 0);
-        assert_eq!(
-            seats(&mut roster, "x", 1).len(),
-            1,
-            "begins anew with nothing in hand"
-        );
-        roster.free(&bot("b"), 1, 1);
-        roster.close(&bot("b"), 1);
-        assert!(seats(&mut roster, "x", 1).is_empty());
-        assert_eq!(roster.epoch(&bot("b")), Some(2));
-        roster.close(&bot("b"), 2);
-        assert_eq!(roster.epoch(&bot("b")), None);
-        assert!(roster.specialists.is_empty() && roster.generalists.is_empty());
-    }
-}
+mod tests;

@@ -128,13 +128,13 @@ async fn ready_tasks_come_in_order_of_submission(ledger: Ledger) {
         .await
         .unwrap()
         .into_iter()
-        .map(|(t, p)| (t.to_string(), p))
+        .map(|lane| (lane.task_type.to_string(), lane.priority, lane.tasks))
         .collect();
     assert_eq!(
         lanes,
         [
-            ("a".to_owned(), Priority::P2),
-            ("b".to_owned(), Priority::P2)
+            ("a".to_owned(), Priority::P2, 10),
+            ("b".to_owned(), Priority::P2, 10)
         ]
         .into()
     );

@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::{bots, dependencies, keys, pauses, rows, unreadable::lenient};
 use crate::{
     auth::Sight,
-    ledger::{Cancelling, ReadyQuery, ReadyTask, Standing, TaskOutcome},
+    ledger::{Cancelling, ReadyLane, ReadyQuery, ReadyTask, Standing, TaskOutcome},
     model::{
         BotName, BotRecord, FailedAttempt, KeyRecord, Priority, QueueLane, QueueStatus, Rates,
         StatusCounts, Task, TaskId, TaskResult, TaskStatus, TaskType, Timestamp, Waits,
@@ -192,11 +192,15 @@ pub(super) fn keys(db: &Connection) -> rusqlite::Result<Vec<KeyRecord>> {
         .collect()
 }
 
-pub(super) fn ready_lanes(db: &Connection) -> rusqlite::Result<Vec<(TaskType, Priority)>> {
-    db.prepare_cached("SELECT type, priority FROM task_counts WHERE status = 1 AND n > 0")?
+pub(super) fn ready_lanes(db: &Connection) -> rusqlite::Result<Vec<ReadyLane>> {
+    db.prepare_cached("SELECT type, priority, n FROM task_counts WHERE status = 1 AND n > 0")?
         .query_map([], |row| {
             lenient("task_counts", row, |row| {
-                Ok((rows::parsed(row, 0)?, rows::priority(row, 1)?))
+                Ok(ReadyLane {
+                    task_type: rows::parsed(row, 0)?,
+                    priority: rows::priority(row, 1)?,
+                    tasks: row.get::<_, i64>(2)?.unsigned_abs(),
+                })
             })
         })?
         .filter_map(Result::transpose)

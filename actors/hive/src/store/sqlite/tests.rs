@@ -4,7 +4,10 @@ mod faults;
 mod unreadable_rows;
 
 use super::*;
-use crate::store::conformance;
+use crate::{
+    model::{Priority, TaskType},
+    store::conformance,
+};
 
 fn options(dir: &std::path::Path) -> SqliteOptions {
     SqliteOptions {

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// How long to wait before a report that the store did not take is sent again.
-pub(super) const REPORT_AGAIN_AFTER: Duration = Duration::from_millis(200);
+const REPORT_AGAIN_AFTER: Duration = Duration::from_millis(200);
 
 impl BotActor {
     /// Leaves to the card the reports that are not recorded yet, and those of the
@@ -122,7 +122,7 @@ impl BotActor {
         match outcome {
             Ok(_) => {
                 let sent = std::mem::take(&mut self.sending);
-                self.free_places(sent.len(), ctx);
+                self.free_places(sent.len());
                 self.send_reports(ctx);
             }
             Err(error) => {

@@ -6,7 +6,7 @@ use std::time::Instant;
 use actix::AsyncContext;
 use deia_supervision::Context;
 
-use super::{BotActor, reports::REPORT_AGAIN_AFTER};
+use super::BotActor;
 use crate::{
     actors::{
         bots::attempt::{AttemptOutcome, FaultPhase},
@@ -22,10 +22,6 @@ impl BotActor {
         let Some(places) = self.intake.allowed().filter(|_| !self.takes_none()) else {
             return;
         };
-        if self.offered.is_some_and(|offered| offered != places) {
-            self.close_seat();
-        }
-        self.offered = Some(places);
         let _ = self.scheduler.tell(SeatOpened {
             bot: self.name.clone(),
             epoch: self.epoch,
@@ -33,7 +29,8 @@ impl BotActor {
                 max_concurrent_tasks: places,
                 ..self.capabilities.clone()
             },
-            in_hand: u32::try_from(self.in_hand()).unwrap_or(u32::MAX),
+            received: self.received,
+            ended: self.ended,
             handle: ctx.handle(),
         });
     }
@@ -41,7 +38,6 @@ impl BotActor {
     /// Tells the scheduler that this bot takes nothing more. Should the message
     /// find no room, what is handed over still goes back.
     pub(super) fn close_seat(&mut self) {
-        self.offered = None;
         let closed = SeatClosed {
             bot: self.name.clone(),
             epoch: self.epoch,
@@ -57,20 +53,15 @@ impl BotActor {
         allowed.saturating_sub(self.in_hand())
     }
 
-    /// Tells the scheduler that places are free again.
-    pub(super) fn free_places(&mut self, places: usize, ctx: &mut Context<Self>) {
-        if places == 0 {
-            return;
-        }
-        let places = u32::try_from(places).unwrap_or(u32::MAX);
-        let freed = SeatsFreed {
-            bot: self.name.clone(),
-            epoch: self.epoch,
-            places,
-        };
-        if self.scheduler.tell(freed).is_err() {
-            ctx.run_later(REPORT_AGAIN_AFTER, move |this, ctx| {
-                this.free_places(places as usize, ctx)
+    /// Tells the scheduler that there is room again. Should the message find no
+    /// room itself, the next heartbeat says the same.
+    pub(super) fn free_places(&mut self, places: usize) {
+        if places > 0 {
+            self.ended += places as u64;
+            let _ = self.scheduler.tell(SeatsFreed {
+                bot: self.name.clone(),
+                epoch: self.epoch,
+                ended: self.ended,
             });
         }
     }

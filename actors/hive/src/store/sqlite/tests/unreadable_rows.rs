@@ -171,6 +171,7 @@ async fn ends_are_recorded_beside_a_row_that_cannot_be_read() {
         let bots = hive.store.bots_with_running_tasks().await.unwrap();
         let give_back = Command::GiveBack {
             bots,
+            started_before: None,
             end: AttemptEnd::GivenBack,
             reason: "x".into(),
         };

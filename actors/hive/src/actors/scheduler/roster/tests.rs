@@ -1,0 +1,263 @@
+use super::*;
+
+fn bot(name: &str) -> BotName {
+    name.parse().unwrap()
+}
+
+fn takes(types: &[&str], max: u32) -> Capabilities {
+    Capabilities {
+        specializations: types.iter().map(|t| t.parse().unwrap()).collect(),
+        max_concurrent_tasks: max,
+        ..Capabilities::default()
+    }
+}
+
+/// A bot that has just begun.
+fn fresh(name: &str, epoch: u64, capabilities: Capabilities) -> Presence {
+    Presence {
+        bot: bot(name),
+        epoch,
+        capabilities,
+        received: 0,
+        ended: 0,
+    }
+}
+
+fn seats(roster: &mut Roster, task_type: &str, n: usize) -> Vec<String> {
+    let task_type = task_type.parse().unwrap();
+    (0..n)
+        .filter_map(|_| roster.seat(&task_type))
+        .map(|(bot, _)| bot.to_string())
+        .collect()
+}
+
+#[test]
+fn the_least_loaded_by_share_goes_first_and_none_is_overfilled() {
+    let mut roster = Roster::default();
+    roster.open(fresh("big", 1, takes(&[], 4)));
+    roster.open(fresh("small", 1, takes(&[], 2)));
+    assert_eq!(
+        seats(&mut roster, "x", 9),
+        ["big", "small", "big", "big", "small", "big"]
+    );
+    assert!(!roster.has_room());
+    roster.unseat(&bot("small"), 1, 1);
+    assert_eq!(seats(&mut roster, "x", 9), ["small"]);
+}
+
+#[test]
+fn specialists_take_only_their_types() {
+    let mut roster = Roster::default();
+    roster.open(fresh("s", 1, takes(&["a", "b"], 2)));
+    assert!(seats(&mut roster, "x", 1).is_empty());
+    assert_eq!(seats(&mut roster, "a", 1), ["s"]);
+    roster.open(fresh("g", 1, takes(&[], 1)));
+    assert_eq!(seats(&mut roster, "b", 3), ["g", "s"]);
+    assert!(!roster.takes(&"a".parse().unwrap()));
+}
+
+#[test]
+fn news_of_an_earlier_epoch_change_nothing() {
+    let mut roster = Roster::default();
+    roster.open(fresh("b", 1, takes(&[], 1)));
+    assert_eq!(seats(&mut roster, "x", 1).len(), 1);
+    roster.open(fresh("b", 2, takes(&[], 1)));
+    assert_eq!(
+        seats(&mut roster, "x", 1).len(),
+        1,
+        "begins anew with nothing in hand"
+    );
+    roster.unseat(&bot("b"), 1, 1);
+    roster.ended(&bot("b"), 1, 7);
+    roster.close(&bot("b"), 1);
+    assert!(roster.may_have(&bot("b"), 2) && !roster.may_have(&bot("b"), 1));
+    assert!(seats(&mut roster, "x", 1).is_empty());
+    roster.close(&bot("b"), 2);
+    assert!(!roster.may_have(&bot("b"), 2));
+    assert!(roster.specialists.is_empty() && roster.generalists.is_empty());
+}
+
+/// What can happen to one bot with three places.
+enum Happens {
+    Seated(u32),
+    Unseated(u32),
+    Delivered(u32),
+    Ended(u64),
+    Heard { received: u64, ended: u64 },
+    Shrunk(u32),
+    Closed,
+    NewScheduler,
+}
+
+#[test]
+fn places_are_counted_through_whatever_happens() {
+    use Happens::{Closed, Delivered, Ended, Heard, NewScheduler, Seated, Shrunk, Unseated};
+    for (name, happens, free) in [
+        ("nothing", vec![], 3),
+        ("a claim under way", vec![Seated(1)], 2),
+        (
+            "a claim that came to nothing",
+            vec![Seated(1), Unseated(1)],
+            3,
+        ),
+        ("a task in hand", vec![Seated(1), Delivered(1)], 2),
+        (
+            "a task that ended",
+            vec![Seated(1), Delivered(1), Ended(1)],
+            3,
+        ),
+        (
+            "an end that is told twice",
+            vec![Seated(2), Delivered(2), Ended(1), Ended(1)],
+            2,
+        ),
+        (
+            "ends that are told out of order",
+            vec![Seated(3), Delivered(3), Ended(3), Ended(1)],
+            3,
+        ),
+        (
+            "an end that was never told",
+            vec![
+                Seated(2),
+                Delivered(2),
+                Heard {
+                    received: 2,
+                    ended: 1,
+                },
+            ],
+            2,
+        ),
+        (
+            "a heartbeat from before a delivery",
+            vec![
+                Seated(2),
+                Delivered(2),
+                Heard {
+                    received: 0,
+                    ended: 0,
+                },
+            ],
+            1,
+        ),
+        (
+            "a delivery that the roster does not know of",
+            vec![Heard {
+                received: 2,
+                ended: 0,
+            }],
+            1,
+        ),
+        ("a new scheduler offers nothing", vec![NewScheduler], 0),
+        (
+            "a new scheduler, and claims of the old one under way",
+            vec![
+                Seated(2),
+                NewScheduler,
+                Heard {
+                    received: 0,
+                    ended: 0,
+                },
+            ],
+            1,
+        ),
+        (
+            "claims of the old scheduler that arrive under the new one",
+            vec![
+                Seated(2),
+                NewScheduler,
+                Heard {
+                    received: 0,
+                    ended: 0,
+                },
+                Delivered(2),
+                Heard {
+                    received: 2,
+                    ended: 0,
+                },
+            ],
+            1,
+        ),
+        (
+            "claims of the old scheduler that come to nothing",
+            vec![
+                Seated(2),
+                NewScheduler,
+                Unseated(2),
+                Heard {
+                    received: 0,
+                    ended: 0,
+                },
+            ],
+            3,
+        ),
+        ("a closed seat", vec![Closed], 0),
+        (
+            "a seat that is closed and opened in one epoch",
+            vec![
+                Seated(2),
+                Delivered(1),
+                Closed,
+                Heard {
+                    received: 1,
+                    ended: 1,
+                },
+            ],
+            2,
+        ),
+        ("fewer places", vec![Shrunk(1)], 1),
+        (
+            "fewer places than tasks in hand",
+            vec![Seated(2), Shrunk(1)],
+            0,
+        ),
+        ("more places again", vec![Shrunk(1), Shrunk(3)], 3),
+    ] {
+        let mut roster = Roster::default();
+        let b = bot("b");
+        let heard = |received, ended, places| Presence {
+            received,
+            ended,
+            ..fresh("b", 9, takes(&[], places))
+        };
+        roster.open(heard(0, 0, 3));
+        for what in happens {
+            match what {
+                Seated(n) => assert_eq!(seats(&mut roster, "x", n as usize).len(), n as usize),
+                Unseated(n) => roster.unseat(&b, 9, n),
+                Delivered(n) => roster.delivered(&b, 9, n),
+                Ended(n) => roster.ended(&b, 9, n),
+                Heard { received, ended } => drop(roster.open(heard(received, ended, 3))),
+                Shrunk(places) => drop(roster.open(heard(0, 0, places))),
+                Closed => roster.close(&b, 9),
+                NewScheduler => roster.unconfirm(),
+            }
+        }
+        assert_eq!(seats(&mut roster, "x", 9).len(), free, "{name}");
+    }
+}
+
+#[test]
+fn a_sign_of_life_says_whether_there_is_room_now() {
+    let mut roster = Roster::default();
+    assert!(roster.open(fresh("b", 1, takes(&[], 1))));
+    assert!(!roster.open(fresh("b", 1, takes(&[], 1))), "known already");
+    roster.unconfirm();
+    assert!(roster.may_have(&bot("b"), 1) && !roster.has_room());
+    assert!(roster.open(fresh("b", 1, takes(&[], 1))));
+    seats(&mut roster, "x", 1);
+    assert!(roster.open(fresh("b", 1, takes(&[], 2))), "more places");
+    assert_eq!(roster.pending(), 1);
+}
+
+#[test]
+fn bots_that_take_nothing_for_long_are_forgotten() {
+    let mut roster = Roster::default();
+    roster.open(fresh("gone", 1, takes(&[], 1)));
+    roster.open(fresh("here", 1, takes(&[], 1)));
+    roster.close(&bot("gone"), 1);
+    let forgotten: Vec<BotName> = (0..=IDLE_LOOKS_MAX).flat_map(|_| roster.look()).collect();
+    assert_eq!(forgotten, [bot("gone")]);
+    assert_eq!(roster.epoch(&bot("gone")), None);
+    assert_eq!(roster.epoch(&bot("here")), Some(1));
+}
