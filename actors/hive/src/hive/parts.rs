@@ -42,25 +42,48 @@ impl Hive {
         if let Some(reason) = refusal(&before, action) {
             return Err(HiveError::PartRefused(reason.to_owned()));
         }
+        // Recorded first: what an admin does leaves a trace, whatever comes of it.
+        let asked = NewEvent::new(Action::PartRequested, &*who.user, path)
+            .details(serde_json::json!({"action": action.as_str()}));
+        let ledger = &self.inner.ledger;
+        ledger.apply(Command::Record(vec![asked])).await?;
         let done = match action {
             PartAction::Restart => tree.restart_path(path).await,
             PartAction::Suspend => tree.suspend_path(path).await,
             PartAction::Resume => tree.resume_path(path).await,
         };
+        let mut event = NewEvent::new(action.event(), &*who.user, path);
+        if let Err(error) = &done {
+            event = event
+                .failure()
+                .details(serde_json::json!({"message": error.to_string()}));
+        }
+        // It is done, or it failed, whether or not this can be recorded.
+        if let Err(error) = ledger.apply(Command::Record(vec![event])).await {
+            tracing::warn!(
+                part = path,
+                action = action.as_str(),
+                %error,
+                "what was done to a part of the tree could not be recorded; that it was asked for is"
+            );
+        }
         done.map_err(|error| match error {
             ChildError::NotFound => missing(),
             other => HiveError::PartRefused(other.to_string()),
         })?;
-        let event = NewEvent::new(action.event(), &*who.user, path);
-        self.inner
-            .ledger
-            .apply(Command::Record(vec![event]))
-            .await?;
         tree.status_of(path).ok_or_else(missing)
     }
 }
 
 impl PartAction {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Restart => "restart",
+            Self::Suspend => "suspend",
+            Self::Resume => "resume",
+        }
+    }
+
     fn event(self) -> Action {
         match self {
             Self::Restart => Action::PartRestarted,
