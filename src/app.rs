@@ -5,11 +5,13 @@ mod admin_key;
 mod args;
 mod check;
 mod crash;
+mod handover;
 mod restart;
 
 use std::{
     io::{self, IsTerminal, Write},
     net::{SocketAddr, TcpListener},
+    panic::AssertUnwindSafe,
     process::ExitCode,
     sync::Arc,
 };
@@ -29,7 +31,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use self::{
     args::{Args, Command, SettingsArgs},
-    restart::Restart,
+    handover::Handover,
+    restart::{Restart, Running},
 };
 use crate::{
     http::{self, Tls},
@@ -52,13 +55,21 @@ pub fn main() -> ExitCode {
         telemetry::last_words(&format!("deia: signals cannot be reset: {error}"));
         return ExitCode::FAILURE;
     }
-    let args = Args::parse();
+    let args = Args::try_parse().unwrap_or_else(|error| {
+        if error.use_stderr() {
+            // An argument that this binary does not know is a start that fails, too.
+            Handover::take().go_back(&error.to_string());
+        }
+        error.exit()
+    });
     let done = match args.command {
         Some(Command::Guard { instance }) => deia_hive::guard::run(&instance)
             .map(|_| ExitCode::SUCCESS)
             .context("the guard of the hive's programs failed"),
         Some(Command::AdminKey { .. }) => admin_key::reset(&args.settings),
-        Some(Command::Check) => Ok(check::run(&args.settings)),
+        Some(Command::Check { for_restart }) => {
+            Ok(check::run(&args.settings, for_restart.as_deref()))
+        }
         Some(Command::Serve) | None => serve(args.settings),
     };
     done.unwrap_or_else(|error| {
@@ -67,13 +78,43 @@ pub fn main() -> ExitCode {
     })
 }
 
+/// Serves; a start that fails after a restart in place goes back to what ran before.
 fn serve(settings: SettingsArgs) -> anyhow::Result<ExitCode> {
-    let config = settings.load()?;
-    let restart = Arc::new(Restart::prepare(settings)?);
+    let mut handover = Handover::take();
+    let serving = AssertUnwindSafe(|| start(settings, &mut handover));
+    let served = match std::panic::catch_unwind(serving) {
+        Ok(served) => served,
+        Err(_) if handover.way_back.is_some() => Err(anyhow::anyhow!("it panicked")),
+        Err(panic) => std::panic::resume_unwind(panic),
+    };
+    let error = match served {
+        Err(error) => error,
+        ended => return ended,
+    };
+    let reason = format!("{error:#}");
+    match handover.go_back(&reason) {
+        None => Err(error),
+        Some(lost) => Err(error.context(format!("what ran before cannot be run again ({lost})"))),
+    }
+}
+
+fn start(settings: SettingsArgs, handover: &mut Handover) -> anyhow::Result<ExitCode> {
+    let file = match handover.settings.take() {
+        Some(file) => file,
+        None => settings.read_file()?,
+    };
+    let config = settings.load_with(&file)?;
+    let restart = Arc::new(Restart::prepare(settings, handover, &file)?);
     let telemetry = telemetry::start(&config.logging, &config.telemetry)?;
+    if let Some(reason) = &handover.failed {
+        tracing::error!(
+            reason,
+            "the restart failed: this is the binary that ran before, with the settings that it had"
+        );
+    }
     deia_supervision::install_panic_hook();
     prepare_host()?;
-    actix_rt::System::new().block_on(run(config, restart, &telemetry))
+    actix_rt::System::new().block_on(run(config, restart, handover, &telemetry))
 }
 
 /// Takes from the host what the hive needs.
@@ -115,28 +156,36 @@ async fn compare_descriptors(hive: &Hive) {
 async fn run(
     config: Config,
     restart: Arc<Restart>,
+    handover: &mut Handover,
     telemetry: &Telemetry,
 ) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::listen()?;
     crash::note_earlier(&config);
     let tls = Tls::load(&config.server.tls)?;
-    let listener = listen(config.server.bind)?;
+    let listener = listen(config.server.bind, handover)?;
     let address = listener.local_addr()?;
-    let kept = listener.try_clone()?;
+    let kept = Arc::new(listener.try_clone()?);
     if config.server.is_readable_outside() {
         tracing::warn!(%address, "HTTP without TLS on this address: keys are readable on the way");
     }
     actix_rt::spawn(reload_on_hangup(signals.hangup()?, tls.clone()));
-    let checked = restart.clone();
+    let checked = (restart.clone(), kept.clone());
     let front = move |hive: &Hive| {
         // Before anybody can ask for one.
-        hive.allow_restart(Arc::new(move || checked.check()));
+        allow_restart(hive, checked);
         http::front(hive, listener, tls)
     };
     let hive = tokio::select! {
         hive = Hive::start(config, Box::new(front)) => hive?,
-        () = signals.next() => anyhow::bail!("stopped while starting"),
+        () = signals.next() => {
+            handover.forget_way_back();
+            anyhow::bail!("stopped while starting")
+        }
     };
+    handover.forget_way_back();
+    if let Some(reason) = &handover.failed {
+        hive.record_failed_restart(reason).await;
+    }
     tracing::info!(%address, data_dir = %hive.config().data_dir.display(), "ready");
     announce(address, hive.config());
     compare_descriptors(&hive).await;
@@ -144,7 +193,7 @@ async fn run(
         reason = hive.ended() => reason,
         () = hive.restart_asked() => {
             tracing::info!("restarting");
-            let down = hive.shutdown();
+            let down = hive.make_way();
             tokio::pin!(down);
             let stop_instead = tokio::select! {
                 () = &mut down => false,
@@ -155,6 +204,7 @@ async fn run(
                 return Err(restart.carry_out(&kept));
             }
             tracing::info!("stopping instead; once more stops at once");
+            hive.refuse_work();
             tokio::select! {
                 () = down => None,
                 () = signals.next() => anyhow::bail!("stopped at once, without an orderly end"),
@@ -177,6 +227,19 @@ async fn run(
     }
 }
 
+/// Lets restarts be asked for that the binary says would succeed.
+fn allow_restart(hive: &Hive, (restart, socket): (Arc<Restart>, Arc<TcpListener>)) {
+    let data_dir = restart::absolute(&hive.config().data_dir);
+    let limit = hive.config().server.restart_check_timeout;
+    hive.allow_restart(Arc::new(move || {
+        restart.check(&Running {
+            data_dir: &data_dir,
+            socket: &socket,
+            limit,
+        })
+    }));
+}
+
 /// Reads the certificate anew whenever SIGHUP comes.
 async fn reload_on_hangup(mut hangup: Signal, tls: Option<Arc<Tls>>) {
     while hangup.recv().await.is_some() {
@@ -188,8 +251,8 @@ async fn reload_on_hangup(mut hangup: Signal, tls: Option<Arc<Tls>>) {
 }
 
 /// Binds the address once: a restart of the server keeps it, and refuses nobody.
-fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    if let Some(listener) = restart::inherited(address) {
+fn listen(address: SocketAddr, handover: &Handover) -> anyhow::Result<TcpListener> {
+    if let Some(listener) = handover.socket_for(address) {
         return Ok(listener);
     }
     let bind = || -> io::Result<TcpListener> {

@@ -14,6 +14,7 @@ mod catalogue;
 mod class;
 mod credentials;
 mod csrf;
+mod drain;
 mod dto;
 mod etag;
 mod exchange;

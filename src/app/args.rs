@@ -1,6 +1,7 @@
 //! The command line of `deia`.
 
 use std::{
+    ffi::OsString,
     net::SocketAddr,
     path::{Path, PathBuf},
 };
@@ -35,7 +36,13 @@ pub(super) enum Command {
     /// Serve until SIGTERM or SIGINT. The default.
     Serve,
     /// Find everything that would stop a start, without starting.
-    Check,
+    Check {
+        /// Check for a restart in place of the hive that runs on this data directory:
+        /// its lock, and the address of the socket on standard input, are its own.
+        /// `deia-admin system restart` has the binary to come run this.
+        #[arg(long, value_name = "DIR")]
+        for_restart: Option<PathBuf>,
+    },
     /// Replace a lost admin key, while the hive is stopped.
     ///
     /// The new key is written to <data_dir>/admin.key; the admin keys that the user
@@ -76,7 +83,29 @@ impl SettingsArgs {
     /// # Errors
     /// What is wrong with which of them, and what is allowed.
     pub(super) fn load(&self) -> anyhow::Result<Config> {
-        let loaded = self.layers()?.load();
+        self.load_with(&self.read_file()?)
+    }
+
+    /// The text of the settings file; empty when there is none.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub(super) fn read_file(&self) -> anyhow::Result<String> {
+        let Some(file) = self.file() else {
+            return Ok(String::new());
+        };
+        std::fs::read_to_string(&file).with_context(|| {
+            let file = file.display();
+            format!("the settings cannot be used (file {file}): it cannot be read")
+        })
+    }
+
+    /// The settings with that text in the place of the settings file.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub(super) fn load_with(&self, file: &str) -> anyhow::Result<Config> {
+        let loaded = self.layers(file)?.load();
         loaded.with_context(|| match self.file() {
             Some(file) => format!("the settings cannot be used (file {})", file.display()),
             None => "the settings cannot be used".to_owned(),
@@ -90,10 +119,34 @@ impl SettingsArgs {
         self.config.clone().or_else(found)
     }
 
-    fn layers(&self) -> anyhow::Result<Layers> {
+    /// These options as they are written on a command line.
+    pub(super) fn to_args(&self) -> Vec<OsString> {
+        let mut args = Vec::new();
+        let mut option = |name: &str, value: OsString| {
+            let mut arg = OsString::from(format!("--{name}="));
+            arg.push(value);
+            args.push(arg);
+        };
+        if let Some(file) = &self.config {
+            option("config", file.into());
+        }
+        if let Some(dir) = &self.data_dir {
+            option("data-dir", dir.into());
+        }
+        if let Some(address) = self.bind {
+            option("bind", address.to_string().into());
+        }
+        for (key, value) in &self.set {
+            option("set", format!("{key}={value}").into());
+        }
+        args
+    }
+
+    fn layers(&self, file: &str) -> anyhow::Result<Layers> {
         let mut layers = Layers::default();
-        if let Some(file) = self.file() {
-            layers = layers.file(file);
+        if !file.trim().is_empty() {
+            let place = self.file().unwrap_or_else(|| "the settings".into());
+            layers = layers.text(place, file);
         }
         layers = layers.environment();
         for (key, value) in &self.set {
@@ -159,6 +212,24 @@ mod tests {
                 .port(),
             9
         );
+    }
+
+    #[test]
+    fn options_are_written_as_they_were_read() {
+        let given = [
+            "deia",
+            "--bind=[::1]:9",
+            "--config=a b.yaml",
+            "--data-dir=x",
+            "--set=a=b=c",
+            "--set=d=",
+        ];
+        let settings = |args: &[OsString]| Args::try_parse_from(args).unwrap().settings;
+        let first = settings(&given.map(OsString::from));
+        let mut written = vec!["deia".into(), "serve".into()];
+        written.extend(first.to_args());
+        assert_eq!(format!("{first:?}"), format!("{:?}", settings(&written)));
+        assert_eq!(first.to_args().len(), given.len() - 1);
     }
 
     #[test]

@@ -3,9 +3,9 @@
 use std::{
     fs::{File, TryLockError},
     io::{self, Write},
-    net::TcpListener,
+    net::{SocketAddr, TcpListener},
     os::unix::fs::PermissionsExt,
-    path::Path,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
@@ -19,22 +19,47 @@ use deia_hive::{
 };
 use nix::unistd::{AccessFlags, access};
 
-use super::{args::SettingsArgs, unavailable};
+use super::{
+    args::SettingsArgs,
+    handover::{is_for, socket_on_stdin},
+    restart::{MARKER, absolute},
+    unavailable,
+};
 use crate::{http::Tls, telemetry};
 
 /// What was found out about one thing: how it is, or what stops a start.
 type Finding = Result<String, String>;
 
-/// Looks at everything, tells what it found, and fails when anything would stop a start.
-pub(super) fn run(settings: &SettingsArgs) -> ExitCode {
+/// What a start would find held by the hive that it replaces.
+struct Held {
+    data_dir: PathBuf,
+    /// Where that hive listens; `None` when nobody handed its socket over.
+    address: Option<SocketAddr>,
+}
+
+impl Held {
+    fn by_hive_on(data_dir: &Path) -> Self {
+        let socket = socket_on_stdin();
+        Self {
+            data_dir: absolute(data_dir),
+            address: socket.and_then(|socket| socket.local_addr().ok()),
+        }
+    }
+}
+
+/// Looks at everything, tells what it found, and fails when anything would stop a
+/// start; with `for_restart`, a start in place of the hive on that directory.
+pub(super) fn run(settings: &SettingsArgs, for_restart: Option<&Path>) -> ExitCode {
+    let held = for_restart.map(Held::by_hive_on);
+    let held = held.as_ref();
     let mut findings = Vec::new();
     match settings.load() {
         Err(error) => findings.push(("settings", Err(format!("{error:#}")))),
         Ok(config) => {
             findings.push(("settings", logging(settings, &config)));
-            findings.push(("data directory", data_dir(&config)));
-            findings.push(("store", store(&config)));
-            findings.push(("address", address(&config)));
+            findings.push(("data directory", data_dir(&config, held)));
+            findings.push(("store", store(&config, held)));
+            findings.push(("address", address(&config, held)));
             findings.push(("TLS", tls(&config)));
             findings.push(("admin key", admin_key(&config)));
             findings.push(("open files", open_files(&config)));
@@ -48,9 +73,14 @@ pub(super) fn run(settings: &SettingsArgs) -> ExitCode {
         };
         text += &format!("{verdict:<6} {what:<15} {detail}\n");
     }
+    let all_fine = findings.iter().all(|(_, finding)| finding.is_ok());
+    if all_fine && held.is_some() {
+        text += MARKER;
+        text.push('\n');
+    }
     // When nobody reads it, the exit code says it all.
     let _ = io::stdout().write_all(text.as_bytes());
-    match findings.iter().all(|(_, finding)| finding.is_ok()) {
+    match all_fine {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
     }
@@ -65,7 +95,7 @@ fn logging(settings: &SettingsArgs, config: &Config) -> Finding {
     })
 }
 
-fn data_dir(config: &Config) -> Finding {
+fn data_dir(config: &Config, held: Option<&Held>) -> Finding {
     let dir = &config.data_dir;
     let shown = dir.display();
     if !dir.exists() {
@@ -93,12 +123,13 @@ fn data_dir(config: &Config) -> Finding {
         }
     }
     let note = private(dir)?;
-    if runs_in(dir) {
-        return Err(format!(
+    match (runs_in(dir), is_held(dir, held)) {
+        (true, false) => Err(format!(
             "a hive runs in {shown}; a second one would be refused"
-        ));
+        )),
+        (true, true) => Ok(format!("{shown} (of the hive that restarts)")),
+        (false, _) => Ok(format!("{shown}{note}")),
     }
-    Ok(format!("{shown}{note}"))
 }
 
 /// Adds what a start changes; fails with what it cannot change.
@@ -113,6 +144,10 @@ fn private(dir: &Path) -> Finding {
         )),
         (None, None) => Ok(String::new()),
     }
+}
+
+fn is_held(dir: &Path, held: Option<&Held>) -> bool {
+    held.is_some_and(|held| held.data_dir == absolute(dir))
 }
 
 fn can_be_made(dir: &Path) -> Finding {
@@ -132,12 +167,13 @@ fn runs_in(dir: &Path) -> bool {
     lock.is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
 }
 
-fn store(config: &Config) -> Finding {
+fn store(config: &Config, held: Option<&Held>) -> Finding {
     let path = config.database_path();
     if !path.exists() {
         return Ok(format!("{} (will be made)", path.display()));
     }
-    if runs_in(&config.data_dir) {
+    let dir = &config.data_dir;
+    if runs_in(dir) && !is_held(dir, held) {
         return Ok(format!("{} (open in the hive that runs)", path.display()));
     }
     SqliteStore::check(&SqliteOptions::from_config(config))
@@ -145,8 +181,12 @@ fn store(config: &Config) -> Finding {
     Ok(path.display().to_string())
 }
 
-fn address(config: &Config) -> Finding {
+fn address(config: &Config, held: Option<&Held>) -> Finding {
     let address = config.server.bind;
+    let socket = held.and_then(|held| held.address);
+    if socket.is_some_and(|socket| is_for(socket, address)) {
+        return Ok(format!("{address} (of the hive that restarts)"));
+    }
     let bound = TcpListener::bind(address);
     bound.map_err(|error| format!("{}: {error}", unavailable(address)))?;
     Ok(match address.port() {

@@ -1,99 +1,253 @@
 //! A restart in place: the process goes on as a new start of the binary, with
 //! its id and its listening socket kept, so that no connection is refused.
 //!
-//! The socket is handed over as standard input, which deia does not read: no
-//! number of a file descriptor has to be trusted.
+//! The new binary itself is asked before whether it would start, with the
+//! settings as they are now. Should it fail to start all the same, it becomes the
+//! old image again ([`super::handover`]).
 
 use std::{
-    fs::File,
-    io,
-    net::{SocketAddr, TcpListener},
-    os::{fd::AsFd, unix::process::CommandExt},
-    path::PathBuf,
-    process::{Command, Stdio},
+    io::{self, Read},
+    net::TcpListener,
+    os::{fd::OwnedFd, unix::process::CommandExt},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::mpsc,
+    time::{Duration, Instant},
 };
 
 use anyhow::Context;
-use deia_hive::host::descriptors;
-use nix::{sys::wait::waitpid, unistd::Pid};
+use deia_hive::host::children;
+use rustix::process::{Pid, Signal, kill_process_group};
 
-use super::args::SettingsArgs;
-use crate::http::Tls;
+use super::{
+    args::SettingsArgs,
+    handover::{HANDED_OVER, Handover, Image},
+};
 
-/// Set for a process that was handed its socket; the value is of the children to be reaped.
-const HANDED_OVER: &str = "DEIA_HANDED_OVER";
-
-/// The socket that an earlier start of this process handed over, if it is for this address.
-pub(super) fn inherited(address: SocketAddr) -> Option<TcpListener> {
-    let children = std::env::var(HANDED_OVER).ok()?;
-    reap(&children);
-    let socket = io::stdin().as_fd().try_clone_to_owned().ok()?;
-    let null = File::open("/dev/null").ok()?;
-    rustix::stdio::dup2_stdin(&null).ok()?;
-    let listener = TcpListener::from(socket);
-    let bound = listener.local_addr().ok()?;
-    let same = bound.ip() == address.ip() && [0, bound.port()].contains(&address.port());
-    same.then_some(listener)
-}
-
-/// Waits for the children of the earlier start, which nobody else would.
-fn reap(children: &str) {
-    for pid in children.split(',').filter_map(|pid| pid.parse().ok()) {
-        std::thread::spawn(move || waitpid(Pid::from_raw(pid), None));
-    }
-}
+/// The line by which a check says that a restart would succeed, and that it
+/// means what this version means by it.
+pub(super) const MARKER: &str = "deia-restart-check 1 ok";
+/// Bytes of a check's answer that are read.
+const MAX_ANSWER: u64 = 64 << 10;
+/// How often is looked whether a check has ended.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// How long the rest of the answer may take once the check has ended.
+const REST_WITHIN: Duration = Duration::from_secs(1);
 
 /// What a restart runs: the binary where it was started from, which may be another by then.
 pub(super) struct Restart {
-    binary: PathBuf,
+    image: Image,
     settings: SettingsArgs,
 }
 
+/// What runs now, as a check has to know it.
+pub(super) struct Running<'a> {
+    pub(super) data_dir: &'a Path,
+    pub(super) socket: &'a TcpListener,
+    /// How long the check may take.
+    pub(super) limit: Duration,
+}
+
 impl Restart {
-    /// To be made before the binary can have been replaced.
-    pub(super) fn prepare(settings: SettingsArgs) -> anyhow::Result<Self> {
-        let binary = std::env::current_exe().context("the path of this program is not known")?;
-        Ok(Self { binary, settings })
+    /// To be made before the binary can have been replaced. `file` is the text of
+    /// the settings file as it was read.
+    pub(super) fn prepare(
+        settings: SettingsArgs,
+        handover: &Handover,
+        file: &str,
+    ) -> anyhow::Result<Self> {
+        let binary = match &handover.binary {
+            Some(binary) => binary.clone(),
+            None => std::env::current_exe().context("the path of this program is not known")?,
+        };
+        let image =
+            Image::own(binary, file).context("this program cannot be kept for a restart")?;
+        Ok(Self { image, settings })
     }
 
-    /// Why a new start would fail, if it would.
-    pub(super) fn check(&self) -> Result<(), String> {
-        let config = self.settings.load().map_err(|error| format!("{error:#}"))?;
-        Tls::load(&config.server.tls).map_err(|error| error.to_string())?;
-        let shown = self.binary.display();
-        let mut version = Command::new(&self.binary);
-        let version = version.arg("--version").stdin(Stdio::null()).output();
-        match version {
-            Ok(output) if output.status.success() => Ok(()),
-            Ok(output) => Err(format!("{shown} --version failed ({})", output.status)),
-            Err(error) => Err(format!("{shown} cannot be run: {error}")),
-        }
+    /// Says why a new start would fail, if it would. Blocks for as long as the new
+    /// binary takes to find out.
+    pub(super) fn check(&self, running: &Running<'_>) -> Result<(), String> {
+        let binary = self.image.binary().display();
+        let failed = |error: io::Error| format!("{binary} cannot be run: {error}");
+        let socket: OwnedFd = running.socket.try_clone().map_err(failed)?.into();
+        let mut check = Command::new(self.image.binary());
+        check
+            .arg("check")
+            .arg("--for-restart")
+            .arg(running.data_dir)
+            .args(self.settings.to_args())
+            .env_remove(HANDED_OVER)
+            .stdin(socket)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0);
+        let child = children::spawn(&mut check).map_err(failed)?;
+        let answer = Answer::of(child, running.limit).map_err(failed)?;
+        answer.judge(self.image.binary())
     }
 
-    /// Becomes the new start. Returns only when that fails.
-    pub(super) fn carry_out(&self, listener: &TcpListener) -> anyhow::Error {
-        if let Err(error) = rustix::stdio::dup2_stdin(listener) {
-            return anyhow::Error::new(error).context("the socket cannot be handed over");
-        }
-        // The next start finds the limit as this one did, and raises it itself.
-        descriptors::restore();
-        let error = Command::new(&self.binary)
-            .args(std::env::args_os().skip(1))
-            .env(HANDED_OVER, children())
-            .exec();
-        anyhow::Error::new(error).context(format!("{} cannot be run", self.binary.display()))
+    /// Becomes the new start, or, if that is not to be had, this one again. Returns
+    /// only when both fail.
+    pub(super) fn carry_out(&self, socket: &TcpListener) -> anyhow::Error {
+        let error = self.image.make_way(socket);
+        let reason = format!("{} cannot be run: {error}", self.image.binary().display());
+        tracing::error!(reason, "going back to the binary that ran until now");
+        let again = self.image.run_again(&reason, Some(socket));
+        anyhow::Error::new(again).context(reason)
     }
 }
 
-/// The children of this process, separated by commas.
-fn children() -> String {
-    let threads = std::fs::read_dir("/proc/self/task").into_iter().flatten();
-    let of_thread = |thread: io::Result<std::fs::DirEntry>| {
-        std::fs::read_to_string(thread.ok()?.path().join("children")).ok()
-    };
-    let all: Vec<String> = threads.filter_map(of_thread).collect();
-    all.join(" ")
-        .split_whitespace()
-        .collect::<Vec<_>>()
-        .join(",")
+/// What came of a check.
+struct Answer {
+    /// `None` when it took too long.
+    status: Option<ExitStatus>,
+    limit: Duration,
+    out: String,
+    err: String,
+}
+
+impl Answer {
+    fn of(mut child: Child, limit: Duration) -> io::Result<Self> {
+        let out = read(child.stdout.take());
+        let err = read(child.stderr.take());
+        let deadline = Instant::now() + limit;
+        let status = loop {
+            match children::try_reap(&mut child)? {
+                Some(status) => break Some(status),
+                None if Instant::now() >= deadline => break None,
+                None => std::thread::sleep(LOOK_EVERY),
+            }
+        };
+        // Also what the check has started and left.
+        let _ = kill_process_group(Pid::from_child(&child), Signal::KILL);
+        if status.is_none() {
+            children::reap(&mut child)?;
+        }
+        let text = |from: mpsc::Receiver<String>| from.recv_timeout(REST_WITHIN);
+        Ok(Self {
+            status,
+            limit,
+            out: text(out).unwrap_or_default(),
+            err: text(err).unwrap_or_default(),
+        })
+    }
+
+    fn judge(&self, binary: &Path) -> Result<(), String> {
+        let binary = binary.display();
+        let Some(status) = self.status else {
+            return Err(format!(
+                "{binary} check took longer than {} s (server.restart_check_timeout)",
+                self.limit.as_secs_f64()
+            ));
+        };
+        if status.success() {
+            return match self.out.lines().any(|line| line == MARKER) {
+                true => Ok(()),
+                false => Err(format!(
+                    "{binary} is not a deia that can take over: it did not answer `check --for-restart` with \"{MARKER}\""
+                )),
+            };
+        }
+        let errors = errors(&self.out);
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        let last = self.err.lines().rev().find(|line| !line.trim().is_empty());
+        Err(format!(
+            "{binary} check failed ({status}): {}",
+            last.unwrap_or("it did not say why")
+        ))
+    }
+}
+
+/// The findings of a check that stop a start; each may have several lines.
+fn errors(out: &str) -> String {
+    let mut errors = Vec::new();
+    let mut in_error = false;
+    for line in out.lines() {
+        let error = line.strip_prefix("error ");
+        in_error = error.is_some() || (in_error && !line.starts_with("ok "));
+        if in_error {
+            let words: Vec<&str> = error.unwrap_or(line).split_whitespace().collect();
+            errors.push(words.join(" "));
+        }
+    }
+    errors.join("; ")
+}
+
+/// Reads the beginning of a stream, and throws the rest away.
+fn read(from: Option<impl Read + Send + 'static>) -> mpsc::Receiver<String> {
+    let (read, text) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        if let Some(mut from) = from {
+            let _ = from.by_ref().take(MAX_ANSWER).read_to_end(&mut bytes);
+            let _ = read.send(String::from_utf8_lossy(&bytes).into_owned());
+            let _ = io::copy(&mut from, &mut io::sink());
+        }
+    });
+    text
+}
+
+/// The path as whoever runs elsewhere would have to name it.
+pub(super) fn absolute(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(script: &str, limit: Duration) -> Result<(), String> {
+        let child = Command::new("sh")
+            .args(["-c", script])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        Answer::of(child, limit).unwrap().judge(Path::new("deia"))
+    }
+
+    #[test]
+    fn only_a_marked_answer_lets_a_restart_happen() {
+        let ok = format!("echo 'ok     settings'; echo '{MARKER}'");
+        for (script, expected) in [
+            (ok.clone(), Ok(())),
+            (format!("{ok}; exit 1"), Err("check failed (exit status: 1)")),
+            ("echo deia 1.0.0".to_owned(), Err("is not a deia that can take over")),
+            ("true".to_owned(), Err("is not a deia that can take over")),
+            (
+                "echo 'deia-restart-check 2 ok'".to_owned(),
+                Err("is not a deia that can take over"),
+            ),
+            (
+                "echo 'error  address         in use'; echo '  on port 8'; echo 'ok     TLS'; echo ' no'; echo 'error  store           too new'; exit 1"
+                    .to_owned(),
+                Err("address in use; on port 8; store too new"),
+            ),
+            (
+                "echo; echo 'unexpected argument' >&2; echo >&2; exit 2".to_owned(),
+                Err("exit status: 2): unexpected argument"),
+            ),
+            ("kill -9 $$".to_owned(), Err("it did not say why")),
+        ] {
+            let judged = answer(&script, Duration::from_secs(60));
+            match (&judged, expected) {
+                (Ok(()), Ok(())) => {}
+                (Err(said), Err(part)) if said.contains(part) => {}
+                _ => panic!("{script}: {judged:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_check_that_hangs_is_ended_with_all_that_it_started() {
+        let begun = Instant::now();
+        let said = answer("sleep 1000 & sleep 1000", Duration::from_millis(50)).unwrap_err();
+        assert!(said.contains("server.restart_check_timeout"), "{said}");
+        assert!(begun.elapsed() < Duration::from_secs(500));
+    }
 }

@@ -164,9 +164,9 @@ catalogue! {
     /// The request opened its session already.
     SessionOpenedAlready = "session_opened_already" CONFLICT, "The session was opened already",
         "If its cookie was lost, log in again with a new Idempotency-Key; the session that detail names ends by itself, or with DELETE /api/v1/auth/sessions.";
-    /// A new start would fail.
-    RestartRefused = "restart_refused" CONFLICT, "A new start would fail",
-        "Mend what detail names, and ask again; the hive goes on as it was.";
+    /// A new start would fail, or a restart is under way.
+    RestartRefused = "restart_refused" CONFLICT, "The server does not restart",
+        "See what detail names. Nothing was changed.";
     /// That is not done to this part of the tree, or not now.
     PartRefused = "part_refused" CONFLICT, "That is not done to this part of the tree",
         "See detail, and deia-admin supervisors for how it stands.";

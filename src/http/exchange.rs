@@ -58,6 +58,11 @@ impl<'a> Exchange<'a> {
         }
     }
 
+    /// Whether the server is about to stop, so that this answer ends its connection.
+    pub(super) fn is_last_on_connection(&self) -> bool {
+        self.shared.connections.is_last_call()
+    }
+
     /// Who asks is known.
     pub(super) fn is_of(&mut self, who: &Principal) {
         if self.shared.access_log {

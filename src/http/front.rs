@@ -18,8 +18,13 @@ use super::{
 /// How long open requests have to end once the server stops.
 pub(super) const LAST_REQUESTS: Duration = Duration::from_secs(5);
 
-/// How long workers have to begin what was accepted before the server stops.
-const ACCEPTED: Duration = Duration::from_millis(50);
+/// How long answers end their connections before the server stops accepting. A
+/// client that sends the next request within this time never sees a connection
+/// closed under it.
+const LAST_CALL: Duration = Duration::from_millis(500);
+
+/// How long the acceptor has to notice that it is paused.
+const PAUSED: Duration = Duration::from_millis(100);
 
 /// Declares the server. It listens where `listener` is bound, also after a restart,
 /// under TLS if there is one.
@@ -31,7 +36,7 @@ pub fn front(hive: &Hive, listener: TcpListener, tls: Option<Arc<Tls>>) -> Child
     };
     let (spec, _) = child("front", factory);
     spec.criticality(Criticality::Critical)
-        .shutdown(Shutdown::Within(LAST_REQUESTS + Duration::from_secs(2)))
+        .shutdown(Shutdown::Within(LAST_REQUESTS + Duration::from_secs(5)))
 }
 
 /// Owns the running server.
@@ -82,20 +87,25 @@ impl Actor for Front {
         );
     }
 
-    /// Ends long polls at once, gives open requests a moment, and only then stops.
+    /// Closes connections so that no request on them fails: see [`super::drain`].
     fn stopping(&mut self, context: &mut Self::Context) -> Running {
         if self.stopped {
             return Running::Stop;
         }
         self.stopped = true;
-        self.stopping.send_replace(true);
-        let server = self.server.clone();
+        let (server, stopping) = (self.server.clone(), self.stopping.clone());
+        let connections = Arc::clone(&self.shared.connections);
         let stopped = wrap_future::<_, Self>(async move {
+            connections.last_call();
+            connections.closed(LAST_CALL).await;
             // What comes from now on waits for the next start, should there be one.
-            // A worker that stops drops what was accepted for it and not begun.
             server.pause().await;
-            tokio::time::sleep(ACCEPTED).await;
-            server.stop(true).await;
+            tokio::time::sleep(PAUSED).await;
+            connections.all_begun().await;
+            // Long polls, streams and idle connections end.
+            stopping.send_replace(true);
+            connections.closed(LAST_REQUESTS).await;
+            server.stop(false).await;
         });
         context.spawn(stopped.map(|(), _, context: &mut Context<Self>| context.stop()));
         Running::Continue

@@ -14,11 +14,11 @@ use actix_server::Server;
 use actix_service::{ServiceFactoryExt as _, fn_service, map_config};
 use actix_web::{App, dev::AppConfig};
 use deia_hive::config::ServerSettings;
+use tokio::sync::watch;
 
 use super::{
-    front::LAST_REQUESTS,
     route::{Shared, register},
-    shares::{NETWORKS, Share, Shares, network},
+    shares::{NETWORKS, Shares, network},
     table,
     tls::Tls,
     wire::{Connection, Stream, Timeouts, Transport},
@@ -42,12 +42,10 @@ pub(super) fn serve(
     };
     let connections = usize::try_from(settings.max_connections).unwrap_or(usize::MAX);
     let address = listener.local_addr()?;
-    let builder = Server::build()
+    let server = Server::build()
         .workers(workers)
         .max_concurrent_connections(connections.div_ceil(workers))
-        .shutdown_timeout(LAST_REQUESTS.as_secs())
         .disable_signals();
-    let stops = builder.graceful_shutdown_signal();
     let (shared, keep_alive) = (Arc::clone(shared), settings.keep_alive);
     let networks = Shares::new(NETWORKS, settings.max_connections_per_address as usize);
     let timeouts = Timeouts {
@@ -56,16 +54,14 @@ pub(super) fn serve(
         min_bytes_per_second: settings.min_bytes_per_second,
     };
     let connect = move || {
-        let stops = stops.clone();
         let shared = Arc::clone(&shared);
+        let (connections, stopping) = (Arc::clone(&shared.connections), shared.stopping.clone());
+        // This runs once on each worker.
+        actix_rt::spawn(Arc::clone(&connections).worker());
         let app = App::new()
             .app_data(Arc::clone(&shared))
             .configure(|config| register(table(), config));
         let http = HttpService::build()
-            .graceful_shutdown_signal(move || {
-                let stops = stops.clone();
-                async move { stops.notified().await }
-            })
             .keep_alive(keep_alive)
             // The guard of the stream has the better clock.
             .client_request_timeout(Duration::ZERO)
@@ -79,22 +75,29 @@ pub(super) fn serve(
         let accept = fn_service(move |tcp: TcpStream| {
             let peer = tcp.peer_addr().ok();
             let share = networks.of(&peer.map(|peer| network(peer.ip())));
-            let accepted = accept(tcp, share, tls.clone(), timeouts);
+            let connection = Connection {
+                share: Some(share),
+                open: Some(connections.open()),
+                ..Connection::default()
+            };
+            let accepted = accept(tcp, connection, tls.clone(), timeouts, stopping.clone());
             async move { Ok((accepted.await?, peer)) }
         });
         accept.and_then(http)
     };
-    Ok(builder.listen("api", listener, connect)?.run())
+    Ok(server.listen("api", listener, connect)?.run())
 }
 
 async fn accept(
     tcp: TcpStream,
-    mut share: Share,
+    mut connection: Connection,
     tls: Option<Arc<Tls>>,
     timeouts: Timeouts,
+    stopping: watch::Receiver<bool>,
 ) -> Result<Stream, DispatchError> {
     // Before anything is done for it: not even a handshake.
-    if !share.try_grow_to(1) {
+    let share = connection.share.as_mut();
+    if share.is_some_and(|share| !share.try_grow_to(1)) {
         too_many(tcp.peer_addr().ok());
         let error = io::Error::new(io::ErrorKind::QuotaExceeded, "too many of one address");
         return Err(DispatchError::Io(error));
@@ -102,24 +105,17 @@ async fn accept(
     // An answer in several pieces would wait for the other side to acknowledge the first.
     tcp.set_nodelay(true).map_err(DispatchError::Io)?;
     let Some(tls) = tls else {
-        let connection = Connection {
-            share: Some(share),
-            ..Connection::default()
-        };
-        return Ok(Stream::new(Transport::Plain(tcp), connection, timeouts));
+        let transport = Transport::Plain(tcp);
+        return Ok(Stream::new(transport, connection, timeouts, stopping));
     };
     let shaken = tokio::time::timeout(timeouts.head, tls.accept(tcp));
     let late = |_| io::Error::new(io::ErrorKind::TimedOut, "the handshake took too long");
     match shaken.await.map_err(late).flatten() {
         Ok((stream, shown)) => {
-            let connection = Connection {
-                secure: true,
-                shown,
-                share: Some(share),
-                ..Connection::default()
-            };
+            connection.secure = true;
+            connection.shown = shown;
             let transport = Transport::Tls(Box::new(stream));
-            Ok(Stream::new(transport, connection, timeouts))
+            Ok(Stream::new(transport, connection, timeouts, stopping))
         }
         Err(error) => {
             tracing::debug!(%error, "a TLS handshake failed");

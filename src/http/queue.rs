@@ -1,5 +1,7 @@
 //! The queue.
 
+use std::time::Duration;
+
 use deia_hive::{
     Changed, Drained,
     model::{Page, QueueStatus, Task, TaskFilter, TaskStatus, TaskType},
@@ -103,10 +105,14 @@ pub(super) async fn drain(mut call: Call) -> Answer {
     let wait = call
         .within_max_wait(body.wait_ms)
         .map_err(|detail| wrong("/wait_ms", detail))?;
-    let drained = call
-        .hive()
-        .drain_queue(&call.who, body.task_type, body.reason, wait)
-        .await?;
+    let (hive, who) = (call.hive(), &call.who);
+    let (task_type, reason) = (body.task_type, body.reason);
+    let drained = tokio::select! {
+        biased;
+        drained = hive.drain_queue(who, task_type.clone(), reason.clone(), wait) => drained?,
+        // The pause stays; only the waiting ends with the server.
+        () = call.stopping() => hive.drain_queue(who, task_type, reason, Duration::ZERO).await?,
+    };
     ok(&drained)
 }
 

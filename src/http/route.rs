@@ -22,6 +22,7 @@ use super::{
     call::Call,
     catalogue::Code,
     class::Class,
+    drain::ConnectionDrain,
     exchange::Exchange,
     json::BodyLimits,
     limit::{Limits, Standing},
@@ -52,6 +53,8 @@ pub(super) struct Shared {
     pub(super) streams: StreamPlaces,
     /// Turns `true` when the server stops: long polls and streams end then.
     pub(super) stopping: watch::Receiver<bool>,
+    /// The connections that requests come on.
+    pub(super) connections: Arc<ConnectionDrain>,
 }
 
 impl Shared {
@@ -82,6 +85,7 @@ impl Shared {
             max_wait: config.server.max_wait,
             streams: StreamPlaces::new(config.server.max_streams as usize),
             stopping,
+            connections: ConnectionDrain::new(),
             hive,
         }
     }
@@ -323,9 +327,12 @@ fn finish(
             problem.into_response(shown)
         }
     };
+    let is_last = exchange.is_last_on_connection();
     exchange.answered(response.status(), shown);
-    if standing.as_ref().is_some_and(Standing::is_of_stranger) {
-        // Who is no caller keeps no connection.
+    let is_stranger = standing.as_ref().is_some_and(Standing::is_of_stranger);
+    if is_stranger || is_last {
+        // Connections of unauthenticated clients, and all of a server that is
+        // about to stop, end with the answer.
         response
             .head_mut()
             .set_connection_type(ConnectionType::Close);

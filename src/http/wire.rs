@@ -27,7 +27,7 @@ pub use guard::{Guard, Passed, Rest};
 pub use head::{Framing, Head};
 pub(super) use stream::{Stream, Timeouts, Transport};
 
-use super::{catalogue::Code, shares::Share, tls::Shown};
+use super::{catalogue::Code, drain::OpenConnection, shares::Share, tls::Shown};
 
 /// Longer than the method of any request that is let pass.
 const REFUSED_METHOD: &str = "REFUSED-BY-THE-GUARD-OF-THE-STREAM";
@@ -121,4 +121,7 @@ pub(super) struct Connection {
     /// Its place among those of its address.
     #[allow(dead_code, reason = "held for its drop")]
     pub(super) share: Option<Share>,
+    /// Counts it among those that are open.
+    #[allow(dead_code, reason = "held for its drop")]
+    pub(super) open: Option<OpenConnection>,
 }

@@ -45,6 +45,8 @@ mod outputs;
 mod programs;
 mod replacements;
 mod restart;
+mod restart_drain;
+mod restart_failed;
 mod roles;
 mod schemas;
 mod secrets;

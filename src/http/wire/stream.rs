@@ -10,7 +10,10 @@ use std::{
 
 use actix_rt::net::TcpStream;
 use actix_web::web::{Buf, BytesMut};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    sync::watch,
+};
 use tokio_rustls::server::TlsStream;
 
 use super::{
@@ -28,6 +31,10 @@ const MAX_IGNORED_BYTES: usize = 256 << 10;
 const MAX_AHEAD_BYTES: usize = 4 << 10;
 /// How long reading goes on after the last answer.
 const LINGER: Duration = Duration::from_secs(1);
+/// How long the first request of a connection may take once the server stops.
+const FIRST_WHEN_STOPPING: Duration = Duration::from_secs(1);
+/// How long the next request of a connection may take then: it may be on its way.
+const NEXT_WHEN_STOPPING: Duration = Duration::from_millis(100);
 
 /// How long a client may take.
 #[derive(Clone, Copy, Debug)]
@@ -70,7 +77,34 @@ pub(crate) struct Stream {
     head: Pace,
     body: Pace,
     writes: Pace,
+    /// The next request, once the server stops.
+    last: Pace,
+    stopping: Stopping,
     connection: Rc<Connection>,
+}
+
+/// Whether the server stops: nothing but what is on its way is waited for then.
+enum Stopping {
+    NotAsked(watch::Receiver<bool>),
+    Waiting(Pin<Box<dyn Future<Output = ()>>>),
+    Stops,
+}
+
+impl Stopping {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Self::NotAsked(stopping) = self {
+            let mut stopping = stopping.clone();
+            *self = Self::Waiting(Box::pin(async move {
+                // A server that is gone has stopped.
+                let _ = stopping.wait_for(|stops| *stops).await;
+            }));
+        }
+        if let Self::Waiting(stops) = self {
+            ready!(stops.as_mut().poll(cx));
+            *self = Self::Stops;
+        }
+        Poll::Ready(())
+    }
 }
 
 /// What a reader gets after `ready`.
@@ -85,7 +119,12 @@ enum End {
 }
 
 impl Stream {
-    pub(crate) fn new(io: Transport, connection: Connection, timeouts: Timeouts) -> Self {
+    pub(crate) fn new(
+        io: Transport,
+        connection: Connection,
+        timeouts: Timeouts,
+        stopping: watch::Receiver<bool>,
+    ) -> Self {
         let rate = timeouts.min_bytes_per_second;
         // The handler that waits for the body is to be the first to notice a pause.
         let body = timeouts.head + Duration::from_secs(1);
@@ -99,6 +138,8 @@ impl Stream {
             head: Pace::new(timeouts.head, u64::MAX),
             body: Pace::new(body, rate),
             writes: Pace::new(timeouts.write, rate),
+            last: Pace::new(FIRST_WHEN_STOPPING, u64::MAX),
+            stopping: Stopping::NotAsked(stopping),
             connection: Rc::new(connection),
         }
     }
@@ -137,6 +178,7 @@ impl Stream {
         if self.connection.requests.replace(self.guard.requests()) != self.guard.requests() {
             // Each body has the time for its first bytes.
             self.body.reset();
+            self.last = Pace::new(NEXT_WHEN_STOPPING, u64::MAX);
         }
         if passed.bytes > 0 || self.held.is_empty() {
             self.head.reset();
@@ -211,6 +253,9 @@ impl Stream {
                 },
                 false,
             );
+        } else if self.stopping.poll(cx).is_ready() {
+            ready!(self.last.poll_over(cx));
+            self.end = End::Eof;
         } else if self.guard.requests() == 0 {
             ready!(self.head.poll_over(cx));
             self.end = End::Eof;

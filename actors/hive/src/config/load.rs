@@ -10,6 +10,8 @@ use super::{Config, ConfigError, document::DEFAULTS};
 #[derive(Clone, Debug, Default)]
 pub struct Layers {
     file: Option<PathBuf>,
+    /// What is in the file, should it not be read anew.
+    text: Option<String>,
     environment: bool,
     overrides: Vec<(String, String)>,
 }
@@ -20,6 +22,13 @@ impl Layers {
     pub fn file(mut self, path: impl AsRef<Path>) -> Self {
         self.file = Some(path.as_ref().to_owned());
         self
+    }
+
+    /// Adds the text of a YAML file, as it was when it was read.
+    #[must_use]
+    pub fn text(mut self, path: impl AsRef<Path>, text: impl Into<String>) -> Self {
+        self.text = Some(text.into());
+        self.file(path)
     }
 
     /// Adds the environment: `DEIA__SERVER__BIND` is `server.bind`.
@@ -60,7 +69,9 @@ impl Layers {
         let mut builder =
             config::Config::builder().add_source(File::from_str(DEFAULTS, FileFormat::Yaml));
         if let Some(path) = &self.file {
-            let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Unreadable {
+            let read = || std::fs::read_to_string(path);
+            let text = self.text.clone().map_or_else(read, Ok);
+            let text = text.map_err(|error| ConfigError::Unreadable {
                 path: path.clone(),
                 reason: error.to_string(),
             })?;

@@ -69,6 +69,8 @@ pub struct ServerSettings {
     pub max_wait: Duration,
     #[serde(with = "humantime_serde")]
     pub drain_timeout: Duration,
+    #[serde(with = "humantime_serde")]
+    pub restart_check_timeout: Duration,
 }
 
 /// The store.
@@ -307,6 +309,11 @@ impl ServerSettings {
             "server.drain_timeout",
             self.drain_timeout,
             Duration::ZERO..=HOUR,
+        );
+        check.duration(
+            "server.restart_check_timeout",
+            self.restart_check_timeout,
+            SECOND..=10 * MINUTE,
         );
     }
 }

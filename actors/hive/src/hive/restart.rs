@@ -101,6 +101,17 @@ impl Hive {
         Ok(())
     }
 
+    /// Records that the new start of a restart failed, and this one goes on.
+    pub async fn record_failed_restart(&self, reason: &str) {
+        let ledger = &self.inner.ledger;
+        let event = NewEvent::new(Action::RestartFailed, "deia", ledger.hive_id())
+            .failure()
+            .details(serde_json::json!({"message": reason}));
+        if let Err(error) = ledger.apply(Command::Record(vec![event])).await {
+            tracing::warn!(%error, "the failed restart could not be recorded");
+        }
+    }
+
     fn under_way(&self) -> String {
         let limit = self.config().server.drain_timeout.as_secs();
         format!(

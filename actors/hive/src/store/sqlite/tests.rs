@@ -133,7 +133,7 @@ impl SqliteStore {
     async fn ready_count(&self) -> u64 {
         let query = ReadyQuery {
             task_type: "general".parse().unwrap(),
-            priority: Priority::default(),
+            priority: crate::model::Priority::default(),
             after: 0,
             limit: 10_000,
         };

@@ -1,0 +1,337 @@
+//! What one image of the process hands to the next over `exec`: the listening
+//! socket, the children to be reaped, and the way back to the image before.
+//!
+//! The socket is handed over as standard input, which deia does not read. The
+//! other descriptors are opened anew by their numbers under `/proc/self/fd`.
+
+use std::{
+    ffi::{OsStr, OsString},
+    fs::File,
+    io::{self, Read, Seek, Write},
+    net::{SocketAddr, TcpListener},
+    os::{
+        fd::{AsFd, AsRawFd, OwnedFd},
+        unix::process::CommandExt,
+    },
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use deia_hive::host::descriptors;
+use nix::{sys::wait::waitpid, unistd::Pid};
+use rustix::{
+    fs::{MemfdFlags, Mode, OFlags, memfd_create},
+    io::{FdFlags, fcntl_setfd},
+};
+use serde::{Deserialize, Serialize};
+
+/// Set for an image that was handed something; the value is a [`Note`].
+pub(super) const HANDED_OVER: &str = "DEIA_HANDED_OVER";
+/// A reason is cut to that many characters: it goes through the environment.
+const MAX_REASON: usize = 2_000;
+
+/// What the next image is told. A field that it does not know is passed over:
+/// it may be of another version.
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+struct Note {
+    /// Children of the image before, which nobody else would reap.
+    children: Vec<i32>,
+    /// Where the binary was started from.
+    binary: PathBuf,
+    /// The descriptor of the image to go back to, should this one not start.
+    image: Option<i32>,
+    /// The descriptor of the [`Snapshot`] of that image.
+    snapshot: Option<i32>,
+    /// Why the start after this one failed: this is the image that was there before.
+    failed: Option<String>,
+}
+
+/// What an image was started with.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Snapshot {
+    args: Vec<OsString>,
+    /// The text of its settings file as it was read.
+    settings: String,
+}
+
+/// What was handed to this image.
+#[derive(Default)]
+pub(super) struct Handover {
+    socket: Option<TcpListener>,
+    /// The image to go back to.
+    pub(super) way_back: Option<Image>,
+    /// The settings file as it is to be taken, whatever it says now.
+    pub(super) settings: Option<String>,
+    /// Why the start after this one failed, if this is one that came back.
+    pub(super) failed: Option<String>,
+    /// Where the binary was started from.
+    pub(super) binary: Option<PathBuf>,
+}
+
+impl Handover {
+    /// Takes what was handed over. To be called once, before children are started.
+    pub(super) fn take() -> Self {
+        let Some(note) = std::env::var(HANDED_OVER)
+            .ok()
+            .and_then(|note| serde_json::from_str::<Note>(&note).ok())
+        else {
+            return Self::default();
+        };
+        reap(&note.children);
+        let image = note.image.and_then(|number| reopen(number, OFlags::PATH));
+        let kept = note
+            .snapshot
+            .and_then(|number| reopen(number, OFlags::RDONLY));
+        let snapshot = kept.as_ref().and_then(|kept| Snapshot::read(kept).ok());
+        let way_back = match (image, kept, &snapshot) {
+            (Some(exe), Some(kept), Some(snapshot)) => Some(Image {
+                exe,
+                kept,
+                args: snapshot.args.clone(),
+                binary: note.binary.clone(),
+            }),
+            _ => None,
+        };
+        let settings = snapshot.map(|snapshot| snapshot.settings);
+        Self {
+            socket: socket_on_stdin(),
+            way_back,
+            settings: settings.filter(|_| note.failed.is_some()),
+            failed: note.failed,
+            binary: Some(note.binary),
+        }
+    }
+
+    /// The socket that was handed over, if it is for this address. It stays open
+    /// here as well: whoever is gone back to needs it.
+    pub(super) fn socket_for(&self, address: SocketAddr) -> Option<TcpListener> {
+        let socket = self.socket.as_ref()?;
+        is_for(socket.local_addr().ok()?, address)
+            .then(|| socket.try_clone().ok())
+            .flatten()
+    }
+
+    /// Becomes the image before, for that reason. Returns when there is none, or
+    /// that fails.
+    pub(super) fn go_back(&self, reason: &str) -> Option<io::Error> {
+        let image = self.way_back.as_ref()?;
+        Some(image.run_again(reason, self.socket.as_ref()))
+    }
+
+    /// The hive is up, or asked to stop: nobody goes back any more.
+    pub(super) fn forget_way_back(&mut self) {
+        self.socket = None;
+        self.way_back = None;
+    }
+}
+
+/// Whether a socket that is bound to `bound` serves who wants `address`.
+pub(super) fn is_for(bound: SocketAddr, address: SocketAddr) -> bool {
+    bound.ip() == address.ip() && [0, bound.port()].contains(&address.port())
+}
+
+/// What an image needs to run again just as it was started.
+pub(super) struct Image {
+    exe: OwnedFd,
+    /// A [`Snapshot`], in memory.
+    kept: OwnedFd,
+    args: Vec<OsString>,
+    binary: PathBuf,
+}
+
+impl Image {
+    /// The image of this process, which read that settings file.
+    pub(super) fn own(binary: PathBuf, settings: &str) -> io::Result<Self> {
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        let exe = rustix::fs::open("/proc/self/exe", flags, Mode::empty())?;
+        let snapshot = Snapshot {
+            args: std::env::args_os().skip(1).collect(),
+            settings: settings.to_owned(),
+        };
+        Ok(Self {
+            exe,
+            kept: snapshot.keep()?,
+            args: snapshot.args,
+            binary,
+        })
+    }
+
+    /// Where the binary was started from. Another may be there by now.
+    pub(super) fn binary(&self) -> &Path {
+        &self.binary
+    }
+
+    /// Becomes what is at the place of the binary now, which may come back.
+    /// Returns only when that fails.
+    pub(super) fn make_way(&self, socket: &TcpListener) -> io::Error {
+        let note = Note {
+            image: Some(self.exe.as_raw_fd()),
+            snapshot: Some(self.kept.as_raw_fd()),
+            ..self.note()
+        };
+        self.become_image(self.binary.as_os_str(), &note, Some(socket))
+    }
+
+    /// Becomes this image again. Returns only when that fails.
+    pub(super) fn run_again(&self, reason: &str, socket: Option<&TcpListener>) -> io::Error {
+        let reason: String = reason.chars().filter(|c| *c != '\0').collect();
+        let note = Note {
+            snapshot: Some(self.kept.as_raw_fd()),
+            failed: Some(reason.chars().take(MAX_REASON).collect()),
+            ..self.note()
+        };
+        let exe = format!("/proc/self/fd/{}", self.exe.as_raw_fd());
+        self.become_image(OsStr::new(&exe), &note, socket)
+    }
+
+    fn note(&self) -> Note {
+        Note {
+            children: children(),
+            binary: self.binary.clone(),
+            ..Note::default()
+        }
+    }
+
+    fn become_image(
+        &self,
+        program: &OsStr,
+        note: &Note,
+        socket: Option<&TcpListener>,
+    ) -> io::Error {
+        let becoming = || -> io::Result<io::Error> {
+            if let Some(socket) = socket {
+                rustix::stdio::dup2_stdin(socket)?;
+            }
+            self.inherit(note, true)?;
+            // The next start finds the limit as this one did, and raises it itself.
+            descriptors::restore();
+            let note = serde_json::to_string(note)?;
+            Ok(Command::new(program)
+                .arg0(&self.binary)
+                .args(&self.args)
+                .env(HANDED_OVER, note)
+                .exec())
+        };
+        let error = becoming().unwrap_or_else(|error| error);
+        // Should this image go on, it does so with the limit that it had.
+        let _ = descriptors::raise();
+        // It goes on for a while: no child of this image is to have these.
+        let _ = self.inherit(note, false);
+        error
+    }
+
+    /// Lets the next image have the descriptors that the note names, or not.
+    fn inherit(&self, note: &Note, let_it: bool) -> io::Result<()> {
+        let flags = match let_it {
+            true => FdFlags::empty(),
+            false => FdFlags::CLOEXEC,
+        };
+        for (named, fd) in [(note.image, &self.exe), (note.snapshot, &self.kept)] {
+            if named.is_some() {
+                fcntl_setfd(fd, flags)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Opens what a descriptor that was inherited by its number refers to, for this
+/// image only, and closes that descriptor.
+fn reopen(number: i32, flags: OFlags) -> Option<OwnedFd> {
+    let path = format!("/proc/self/fd/{number}");
+    let opened = rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty());
+    // Standard input, output and error are nobody's to close.
+    if number > 2 {
+        let _ = nix::unistd::close(number);
+    }
+    opened.ok()
+}
+
+impl Snapshot {
+    fn keep(&self) -> io::Result<OwnedFd> {
+        let mut file = File::from(memfd_create("deia-snapshot", MemfdFlags::CLOEXEC)?);
+        file.write_all(&serde_json::to_vec(self)?)?;
+        Ok(file.into())
+    }
+
+    fn read(kept: &OwnedFd) -> io::Result<Self> {
+        let mut file = File::from(kept.try_clone()?);
+        let mut text = Vec::new();
+        file.rewind()?;
+        file.read_to_end(&mut text)?;
+        Ok(serde_json::from_slice(&text)?)
+    }
+}
+
+/// The listening socket on standard input, which is empty from now on.
+pub(super) fn socket_on_stdin() -> Option<TcpListener> {
+    let socket = TcpListener::from(io::stdin().as_fd().try_clone_to_owned().ok()?);
+    socket.local_addr().ok()?;
+    let null = File::open("/dev/null").ok()?;
+    rustix::stdio::dup2_stdin(&null).ok()?;
+    Some(socket)
+}
+
+/// Waits for the children of the image before, which nobody else would.
+fn reap(children: &[i32]) {
+    for &pid in children {
+        std::thread::spawn(move || waitpid(Pid::from_raw(pid), None));
+    }
+}
+
+/// The children of this process.
+fn children() -> Vec<i32> {
+    let threads = std::fs::read_dir("/proc/self/task").into_iter().flatten();
+    let of_thread = |thread: io::Result<std::fs::DirEntry>| {
+        std::fs::read_to_string(thread.ok()?.path().join("children")).ok()
+    };
+    let all: Vec<String> = threads.filter_map(of_thread).collect();
+    let pids = all.iter().flat_map(|pids| pids.split_whitespace());
+    pids.filter_map(|pid| pid.parse().ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_note_of_another_version_is_read() {
+        let note: Note =
+            serde_json::from_str(r#"{"children":[7],"colour":"red","snapshot":5}"#).unwrap();
+        let expected = Note {
+            children: vec![7],
+            snapshot: Some(5),
+            ..Note::default()
+        };
+        assert_eq!(note, expected);
+    }
+
+    #[test]
+    fn a_socket_serves_its_own_address_only() {
+        for (bound, wanted, expected) in [
+            ("127.0.0.1:8000", "127.0.0.1:8000", true),
+            ("127.0.0.1:8000", "127.0.0.1:0", true),
+            ("127.0.0.1:8000", "127.0.0.1:8001", false),
+            ("127.0.0.1:8000", "0.0.0.0:8000", false),
+            ("127.0.0.1:8000", "[::1]:8000", false),
+        ] {
+            let is = is_for(bound.parse().unwrap(), wanted.parse().unwrap());
+            assert_eq!(is, expected, "{bound} for {wanted}");
+        }
+    }
+
+    #[test]
+    fn an_image_is_kept_with_what_it_was_started_with() {
+        let image = Image::own("deia".into(), "tasks: {max_batch: 5}\n").unwrap();
+        let kept = Snapshot::read(&image.kept).unwrap();
+        assert_eq!(kept.settings, "tasks: {max_batch: 5}\n");
+        assert_eq!(kept.args, image.args);
+        let strange: OsString = std::os::unix::ffi::OsStringExt::from_vec(vec![b'a', 0xff]);
+        let snapshot = Snapshot {
+            args: vec![strange],
+            settings: String::new(),
+        };
+        assert_eq!(Snapshot::read(&snapshot.keep().unwrap()).unwrap(), snapshot);
+    }
+}
