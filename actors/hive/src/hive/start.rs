@@ -85,13 +85,16 @@ impl Hive {
             supervision: SupervisionMetrics::default(),
             flow: Arc::default(),
         };
-        let store = SqliteStore::open(options)?;
+        let store = SqliteStore::open_unmigrated(options)?;
         let (new, clean) = (store.is_new(), store.previous_shutdown_clean());
         let instance = data_dir.instance().to_owned();
         end_leftovers(instance.clone())
             .await
             .map_err(HiveStartError::Guard)?;
         let program = guardian_program(&instance).map_err(HiveStartError::Guard)?;
+        let guardian = Guardian::start(program).map_err(HiveStartError::Guard)?;
+        // Last: should anything before it fail, the binary before this one can go on.
+        store.migrate()?;
         let parts = Parts {
             ledger: Arc::new(store),
             keyring: Arc::new(Keyring::default()),
@@ -99,7 +102,7 @@ impl Hive {
             issuers: Arc::new(Issuers::new(&config.auth.issuers, &config.auth.jwt)),
             denials: Arc::new(Denials::new(&config.auth)),
             board: Board::default(),
-            guardian: Guardian::start(program).map_err(HiveStartError::Guard)?,
+            guardian,
             outputs: Outputs::of(&config.data_dir),
             config: Arc::new(config),
             tree: Arc::new(OnceLock::new()),

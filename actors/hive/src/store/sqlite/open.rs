@@ -145,6 +145,18 @@ impl SqliteStore {
     /// # Errors
     /// [`OpenError`].
     pub fn open(options: SqliteOptions) -> Result<Self, OpenError> {
+        let store = Self::open_unmigrated(options)?;
+        store.migrate()?;
+        Ok(store)
+    }
+
+    /// Opens the file and leaves the schema of one that is there as it is: the
+    /// binary before this one can still use it, should the start fail.
+    /// [`Self::migrate`] is to be called before anything is read.
+    ///
+    /// # Errors
+    /// [`OpenError`], also when [`Self::migrate`] would fail for the schema.
+    pub fn open_unmigrated(options: SqliteOptions) -> Result<Self, OpenError> {
         if rusqlite::version_number() < LEAST_SQLITE {
             return Err(OpenError::LibraryTooOld(rusqlite::version()));
         }
@@ -163,7 +175,12 @@ impl SqliteStore {
             opened => opened,
         }
         .map_err(file_error)?;
-        schema::migrate(&mut db).map_err(|source| OpenError::of_schema(&path, source))?;
+        // A new file is of no use to an older binary.
+        let prepared = match schema::is_new(&db).map_err(file_error)? {
+            true => schema::migrate(&mut db),
+            false => schema::verify(&db),
+        };
+        prepared.map_err(|source| OpenError::of_schema(&path, source))?;
         warn_of_clock(&db).map_err(file_error)?;
         let hive_id = hive_id(&db).map_err(file_error)?;
         let running = meta(&db, "running").map_err(file_error)?;
@@ -190,6 +207,16 @@ impl SqliteStore {
 }
 
 impl SqliteStore {
+    /// Brings the schema up to date, in one transaction.
+    ///
+    /// # Errors
+    /// [`OpenError`]; the schema is as it was then.
+    pub fn migrate(&self) -> Result<(), OpenError> {
+        let path = &self.options.path;
+        let mut db = writable(&self.options).map_err(|source| OpenError::of_file(path, source))?;
+        schema::migrate(&mut db).map_err(|source| OpenError::of_schema(path, source))
+    }
+
     /// Looks whether the file, if there is one, could be opened. Changes nothing.
     ///
     /// # Errors

@@ -38,12 +38,21 @@ pub enum SchemaError {
 
 /// Brings the schema up to date.
 pub(super) fn migrate(db: &mut Connection) -> Result<(), SchemaError> {
+    apply(db, MIGRATIONS)
+}
+
+/// Applies those migrations that were not applied, all or none.
+fn apply(db: &mut Connection, migrations: &[&str]) -> Result<(), SchemaError> {
     let tx = db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     tx.execute_batch(
         "CREATE TABLE IF NOT EXISTS schema_migrations (
              version INTEGER PRIMARY KEY, checksum BLOB NOT NULL, applied_at INTEGER NOT NULL) STRICT",
     )?;
-    for (i, sql) in MIGRATIONS.iter().enumerate().skip(applied(&tx)?) {
+    for (i, sql) in migrations
+        .iter()
+        .enumerate()
+        .skip(applied(&tx, migrations)?)
+    {
         tx.execute_batch(sql)?;
         tx.execute(
             "INSERT INTO schema_migrations (version, checksum, applied_at) VALUES (?1, ?2, ?3)",
@@ -55,6 +64,14 @@ pub(super) fn migrate(db: &mut Connection) -> Result<(), SchemaError> {
 
 /// Looks whether [`migrate`] would succeed, and changes nothing.
 pub(super) fn verify(db: &Connection) -> Result<(), SchemaError> {
+    match is_new(db)? {
+        true => Ok(()),
+        false => applied(db, MIGRATIONS).map(drop),
+    }
+}
+
+/// Whether no migration was ever applied.
+pub(super) fn is_new(db: &Connection) -> rusqlite::Result<bool> {
     let there = db
         .query_row(
             "SELECT 1 FROM sqlite_schema WHERE name = 'schema_migrations'",
@@ -62,24 +79,24 @@ pub(super) fn verify(db: &Connection) -> Result<(), SchemaError> {
             |_| Ok(()),
         )
         .optional()?;
-    there.map_or(Ok(()), |()| applied(db).map(drop))
+    Ok(there.is_none())
 }
 
 /// How many migrations were applied; each is the one in this binary.
-fn applied(db: &Connection) -> Result<usize, SchemaError> {
+fn applied(db: &Connection, migrations: &[&str]) -> Result<usize, SchemaError> {
     let mut all = db.prepare("SELECT checksum FROM schema_migrations ORDER BY version")?;
     let found = all
         .query_map([], |row| row.get::<_, Vec<u8>>(0))?
         .collect::<rusqlite::Result<Vec<_>>>()?;
-    if found.len() > MIGRATIONS.len() {
+    if found.len() > migrations.len() {
         return Err(SchemaError::Newer {
             found: found.len(),
-            known: MIGRATIONS.len(),
+            known: migrations.len(),
         });
     }
     let changed = found
         .iter()
-        .zip(MIGRATIONS)
+        .zip(migrations)
         .position(|(found, sql)| *found != checksum(sql));
     match changed {
         Some(i) => Err(SchemaError::Changed(i + 1)),
@@ -104,6 +121,32 @@ mod tests {
         migrate(&mut db).unwrap();
         migrate(&mut db).unwrap();
         verify(&db).unwrap();
+    }
+
+    #[test]
+    fn migrations_are_applied_all_or_none() {
+        let mut db = Connection::open_in_memory().unwrap();
+        let one = "CREATE TABLE a (x)";
+        apply(&mut db, &[one]).unwrap();
+        let fails = [one, "CREATE TABLE b (x)", "CREATE TABLE a (x)"];
+        assert!(apply(&mut db, &fails).is_err());
+        let tables = |db: &Connection| {
+            db.query_row(
+                "SELECT group_concat(name, ' ') FROM sqlite_schema WHERE type = 'table'",
+                [],
+                |row| row.get::<_, String>(0),
+            )
+            .unwrap()
+        };
+        assert_eq!(tables(&db), "schema_migrations a");
+        // The older binary still knows it; the newer one goes on from there.
+        assert_eq!(applied(&db, &[one]).unwrap(), 1);
+        apply(&mut db, &fails[..2]).unwrap();
+        assert_eq!(tables(&db), "schema_migrations a b");
+        assert!(matches!(
+            applied(&db, &[one]),
+            Err(SchemaError::Newer { found: 2, known: 1 })
+        ));
     }
 
     #[test]
