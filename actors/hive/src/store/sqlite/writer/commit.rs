@@ -172,7 +172,7 @@ impl Writer {
     }
 
     fn refuse_all(&mut self, group: Vec<Job>, error: &rusqlite::Error) {
-        tracing::warn!(%error, commands = group.len(), "another process keeps the store locked; commands are refused");
+        tracing::warn!(%error, commands = group.len(), "no transaction can be begun; commands are refused");
         for job in group {
             self.refuse_or_keep(job, store_error(error));
         }
