@@ -17,7 +17,10 @@ use std::{
 
 use anyhow::Context;
 use deia_hive::host::children;
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open},
+};
 
 use super::{
     args::SettingsArgs,
@@ -29,8 +32,6 @@ use super::{
 pub(super) const MARKER: &str = "deia-restart-check 1 ok";
 /// Bytes of a check's answer that are read.
 const MAX_ANSWER: u64 = 64 << 10;
-/// How often is looked whether a check has ended.
-const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// How long the rest of the answer may take once the check has ended.
 const REST_WITHIN: Duration = Duration::from_secs(1);
 
@@ -111,22 +112,14 @@ impl Answer {
     fn of(mut child: Child, limit: Duration) -> io::Result<Self> {
         let out = read(child.stdout.take());
         let err = read(child.stderr.take());
-        let deadline = Instant::now() + limit;
-        let status = loop {
-            match children::try_reap(&mut child)? {
-                Some(status) => break Some(status),
-                None if Instant::now() >= deadline => break None,
-                None => std::thread::sleep(LOOK_EVERY),
-            }
-        };
-        // Also what the check has started and left.
+        let ended = wait(&child, limit)?;
+        // Also what the check has started and left. It is not reaped yet, so the
+        // number of its group is nobody else's.
         let _ = kill_process_group(Pid::from_child(&child), Signal::KILL);
-        if status.is_none() {
-            children::reap(&mut child)?;
-        }
+        let status = children::reap(&mut child)?;
         let text = |from: mpsc::Receiver<String>| from.recv_timeout(REST_WITHIN);
         Ok(Self {
-            status,
+            status: ended.then_some(status),
             limit,
             out: text(out).unwrap_or_default(),
             err: text(err).unwrap_or_default(),
@@ -159,6 +152,18 @@ impl Answer {
             last.unwrap_or("it did not say why")
         ))
     }
+}
+
+/// Waits until a child has ended, which is not reaped; `false` if that takes too long.
+fn wait(child: &Child, limit: Duration) -> io::Result<bool> {
+    let pidfd = pidfd_open(Pid::from_child(child), PidfdFlags::empty())?;
+    let deadline = Instant::now() + limit;
+    let ready = rustix::io::retry_on_intr(|| {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let left = Timespec::try_from(left).unwrap_or_default();
+        poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&left))
+    })?;
+    Ok(ready > 0)
 }
 
 /// The findings of a check that stop a start; each may have several lines.

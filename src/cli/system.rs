@@ -30,8 +30,10 @@ pub(super) enum SystemCommand {
         #[command(flatten)]
         watch: WatchArgs,
     },
-    /// Restart the server in place: its process id stays, no connection is refused,
-    /// and the configuration is read anew. Refused when a new start would fail.
+    /// Restart the server in place: its process id stays, no request is refused or
+    /// fails, and the configuration is read anew. Tasks that run have
+    /// server.drain_timeout to end, and none begins meanwhile. Refused when a new
+    /// start would fail.
     #[command(before_help = "Examples:
   deia-admin system restart --wait
   deia-admin system restart --yes --wait 2m")]

@@ -20,7 +20,7 @@ pub(super) async fn live(_: Hive) -> Answer {
 
 #[utoipa::path(
     get, path = "/readyz", tag = "health", operation_id = "readyz", security(),
-    responses((status = 200, description = "The hive takes work", body = Probe))
+    responses((status = 200, description = "The hive takes work; also while it restarts in place, not while it stops", body = Probe))
 )]
 /// Tells whether the hive takes work.
 pub(super) async fn ready(hive: Hive) -> Answer {

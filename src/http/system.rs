@@ -31,7 +31,8 @@ pub(super) async fn health(call: Call) -> Answer {
     post, path = "/api/v1/system/restart", tag = "system", operation_id = "restart_system",
     responses((status = 202, description = "It restarts in place; `started_at` changes when it has", body = SystemStatus))
 )]
-/// Restarts the server in place, after it was checked that a new start would succeed.
+/// Restarts the server in place, after the binary to come has checked that it would
+/// start. No request is refused meanwhile; only no attempt begins.
 pub(super) async fn restart(mut call: Call) -> Answer {
     call.no_body().await?;
     let before = call.hive().system_status().await?;

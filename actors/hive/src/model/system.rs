@@ -11,7 +11,8 @@ pub struct SystemStatus {
     pub version: String,
     /// Names the data directory; stays through restarts.
     pub hive_id: String,
-    /// `starting`, `ready`, or `stopping`.
+    /// `starting`, `ready`, `restarting` (all is accepted, but no attempt begins) or
+    /// `stopping` (submissions are refused).
     pub state: String,
     /// Process id of the server.
     pub pid: u32,
