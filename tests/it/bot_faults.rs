@@ -84,9 +84,13 @@ async fn a_bot_whose_program_is_missing_eats_no_tasks() {
         let metrics = app.get("/metrics").await.is(200).body;
         let metrics = metrics.as_str().unwrap();
         assert!(metrics.contains("deia_bot_up{bot=\"hole\"} 0"), "{metrics}");
-        let task = app.get(&format!("/api/v1/tasks/{id}")).await.is(200).body;
-        assert_eq!(task["failures"], 0, "{task}");
-        assert_eq!(task["failed_attempts"][0]["outcome"], "bot_fault", "{task}");
+        let path = format!("/api/v1/tasks/{id}");
+        app.until("the bot tried it", async |app| {
+            let task = app.get(&path).await.body;
+            task["failed_attempts"][0]["outcome"] == "bot_fault"
+        })
+        .await;
+        assert_eq!(app.get(&path).await.body["failures"], 0);
     }
 }
 

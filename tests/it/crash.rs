@@ -102,6 +102,8 @@ fn armed(data_dir: &Path, point: Option<&str>) -> Command {
         "bots.seed=[]",
         "bots.restart.min=1ms",
         "bots.restart.restarts=1000",
+        // The endless task runs at each of the kills.
+        "tasks.poison_after_hive_deaths=100",
         "tasks.retry.min=1ms",
     ];
     let mut command = command(data_dir, &settings);

@@ -16,6 +16,8 @@ use std::{
 
 use uuid::Uuid;
 
+use super::data_dir::write_secret;
+
 /// The file in the data directory.
 const FILE: &str = "deia.instance";
 
@@ -49,9 +51,8 @@ pub(super) fn instance_of(dir: &Path, lock: &File) -> io::Result<String> {
         );
     }
     let instance = format!("instance-{}", Uuid::now_v7().simple());
-    let text = format!("{instance} {} {}\n", lock.device, lock.inode);
-    let draft = dir.join(format!("{FILE}.new"));
-    if let Err(error) = fs::write(&draft, text).and_then(|()| fs::rename(&draft, &path)) {
+    let text = format!("{instance} {} {}", lock.device, lock.inode);
+    if let Err(error) = write_secret(&path, &text) {
         // A full disk does not stop a start; the guard ends the programs all the same.
         tracing::warn!(
             path = %path.display(),

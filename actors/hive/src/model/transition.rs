@@ -79,10 +79,6 @@ pub struct Toll {
     pub hive_deaths: u32,
 }
 
-/// The hive may die for many reasons, so one such death makes no suspect: a task
-/// runs alone from this many on.
-const ALONE_AFTER_HIVE_DEATHS: u32 = 2;
-
 impl Toll {
     /// Returns the toll after one more attempt that ended so.
     pub fn after(self, end: AttemptEnd) -> Self {
@@ -101,9 +97,11 @@ impl Toll {
     }
 
     /// Returns whether the next attempt must have its bot to itself, so that a
-    /// further death of the bot tells whether this task is the cause.
+    /// further death of the bot tells whether this task is the cause. A task that
+    /// was running when the hive died needs no such proof: having a bot to itself
+    /// would say nothing of what takes down the hive.
     pub fn runs_alone(self) -> bool {
-        self.bot_deaths > 0 || self.suspicions > 0 || self.hive_deaths >= ALONE_AFTER_HIVE_DEATHS
+        self.suspicions > 0
     }
 }
 
@@ -265,10 +263,9 @@ mod tests {
     fn suspects_run_alone() {
         for (toll, alone) in [
             (toll(9, 0, 0, 0), false),
-            (toll(0, 1, 0, 0), true),
+            (toll(0, 2, 0, 0), false),
             (toll(0, 0, 1, 0), true),
-            (toll(0, 0, 0, 1), false),
-            (toll(0, 0, 0, 2), true),
+            (toll(0, 0, 0, 4), false),
         ] {
             assert_eq!(toll.runs_alone(), alone, "{toll:?}");
         }

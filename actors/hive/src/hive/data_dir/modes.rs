@@ -18,6 +18,7 @@ const FILES: &[&str] = &[
     "deia.db-wal",
     "deia.db-shm",
     "deia.lock",
+    "deia.instance",
     "admin.key",
     "reserve",
     "crash-report.txt",
