@@ -196,3 +196,109 @@ impl EventStream {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        fmt,
+        sync::{Mutex, PoisonError},
+    };
+
+    use tracing::{Level, Metadata, field::Field, span};
+
+    use super::*;
+
+    /// Keeps the level and the message of each event.
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<(Level, String)>>>);
+
+    impl tracing::Subscriber for Log {
+        fn enabled(&self, _: &Metadata<'_>) -> bool {
+            true
+        }
+
+        fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+            span::Id::from_u64(1)
+        }
+
+        fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+
+        fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+        fn event(&self, event: &tracing::Event<'_>) {
+            let mut message = String::new();
+            event.record(&mut |field: &Field, value: &dyn fmt::Debug| {
+                if field.name() == "message" {
+                    message = format!("{value:?}");
+                }
+            });
+            let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            lines.push((*event.metadata().level(), message));
+        }
+
+        fn enter(&self, _: &span::Id) {}
+
+        fn exit(&self, _: &span::Id) {}
+    }
+
+    #[test]
+    fn events_are_logged_although_nobody_subscribed() {
+        let exit = ExitReason::Failed("x".into());
+        let crashed = EventKind::Crashed {
+            incarnation: 2,
+            exit: exit.clone(),
+        };
+        let restarting = EventKind::Restarting {
+            delay: Duration::from_millis(200),
+            attempt: 1,
+        };
+        let cases = [
+            (crashed, Level::WARN, "child crashed"),
+            (restarting, Level::INFO, "child restarts in 200 ms"),
+            (
+                EventKind::Restarted { incarnation: 3 },
+                Level::INFO,
+                "child restarted",
+            ),
+            (
+                EventKind::Quarantined { exit: exit.clone() },
+                Level::ERROR,
+                "child quarantined",
+            ),
+            (
+                EventKind::Escalated { exit: exit.clone() },
+                Level::ERROR,
+                "supervisor gave up",
+            ),
+            (
+                EventKind::Stuck { message_type: None },
+                Level::ERROR,
+                "child blocks its arbiter",
+            ),
+            (EventKind::Suspended, Level::INFO, "child suspended"),
+            (
+                EventKind::Stopped { exit },
+                Level::INFO,
+                "child did not stop",
+            ),
+            (
+                EventKind::Started { incarnation: 1 },
+                Level::DEBUG,
+                "child started",
+            ),
+        ];
+        let log = Log::default();
+        let events = Events::new();
+        tracing::subscriber::with_default(log.clone(), || {
+            for (kind, ..) in cases.clone() {
+                events.emit(&"root/child".into(), kind);
+            }
+        });
+        let lines = log.0.lock().unwrap();
+        assert_eq!(lines.len(), cases.len(), "{lines:?}");
+        for ((level, message), (kind, expected, begins)) in lines.iter().zip(&cases) {
+            assert_eq!(level, expected, "{kind:?}");
+            assert!(message.starts_with(begins), "{kind:?}: {message}");
+        }
+    }
+}
