@@ -229,10 +229,13 @@ impl Roster {
 
     /// Notes that claimed tasks were handed to the bot.
     pub(super) fn delivered(&mut self, bot: &BotName, epoch: u64, tasks: u32) {
-        self.change(bot, epoch, |seat| {
+        let seat = self.seats.get_mut(bot);
+        if let Some(seat) = seat.filter(|seat| seat.epoch == epoch) {
+            // Of those under way they become those in hand: its load stays the same.
+            debug_assert!(seat.pending >= tasks, "what was not claimed is delivered");
             seat.pending = seat.pending.saturating_sub(tasks);
             seat.delivered += u64::from(tasks);
-        });
+        }
     }
 
     /// Notes how many tasks have ended since the epoch began.
