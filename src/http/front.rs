@@ -18,17 +18,13 @@ use super::{
 /// How long open requests have to end once the server stops.
 pub(super) const LAST_REQUESTS: Duration = Duration::from_secs(5);
 
-/// How long answers end their connections before the server stops accepting. A
-/// client that sends the next request within this time never sees a connection
-/// closed under it.
-const LAST_CALL: Duration = Duration::from_millis(500);
-
 /// How long the acceptor has to notice that it is paused.
 const PAUSED: Duration = Duration::from_millis(100);
 
 /// Declares the server. It listens where `listener` is bound, also after a restart,
 /// under TLS if there is one.
 pub fn front(hive: &Hive, listener: TcpListener, tls: Option<Arc<Tls>>) -> ChildSpec {
+    let close_notice = hive.config().server.close_notice;
     let (hive, listener) = (hive.clone(), Arc::new(listener));
     let factory = move || {
         let started = Front::start(hive.clone(), &listener, tls.clone());
@@ -36,7 +32,9 @@ pub fn front(hive: &Hive, listener: TcpListener, tls: Option<Arc<Tls>>) -> Child
     };
     let (spec, _) = child("front", factory);
     spec.criticality(Criticality::Critical)
-        .shutdown(Shutdown::Within(LAST_REQUESTS + Duration::from_secs(5)))
+        .shutdown(Shutdown::Within(
+            close_notice + LAST_REQUESTS + Duration::from_secs(5),
+        ))
 }
 
 /// Owns the running server.
@@ -44,6 +42,7 @@ struct Front {
     shared: Arc<Shared>,
     stopping: watch::Sender<bool>,
     server: ServerHandle,
+    close_notice: Duration,
     tls: Option<Arc<Tls>>,
     running: Option<JoinHandle<io::Result<()>>>,
     stopped: bool,
@@ -59,6 +58,7 @@ impl Front {
             shared,
             stopping,
             server: server.handle(),
+            close_notice: settings.close_notice,
             tls,
             running: Some(actix_web::rt::spawn(server)),
             stopped: false,
@@ -95,9 +95,10 @@ impl Actor for Front {
         self.stopped = true;
         let (server, stopping) = (self.server.clone(), self.stopping.clone());
         let connections = Arc::clone(&self.shared.connections);
+        let close_notice = self.close_notice;
         let stopped = wrap_future::<_, Self>(async move {
             connections.last_call();
-            connections.closed(LAST_CALL).await;
+            connections.closed(close_notice).await;
             // What comes from now on waits for the next start, should there be one.
             server.pause().await;
             tokio::time::sleep(PAUSED).await;

@@ -70,6 +70,8 @@ pub struct ServerSettings {
     #[serde(with = "humantime_serde")]
     pub drain_timeout: Duration,
     #[serde(with = "humantime_serde")]
+    pub close_notice: Duration,
+    #[serde(with = "humantime_serde")]
     pub restart_check_timeout: Duration,
 }
 
@@ -309,6 +311,11 @@ impl ServerSettings {
             "server.drain_timeout",
             self.drain_timeout,
             Duration::ZERO..=HOUR,
+        );
+        check.duration(
+            "server.close_notice",
+            self.close_notice,
+            Duration::ZERO..=MINUTE,
         );
         check.duration(
             "server.restart_check_timeout",
