@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     cli_support::CliHive,
+    full_disk::small_disk,
     support::{TestApp, command},
 };
 
@@ -154,6 +155,47 @@ async fn a_host_without_descriptors_costs_tasks_nothing() {
         let task = app.get(&format!("/api/v1/tasks/{id}")).await.is(200).body;
         assert_eq!(task["failures"], 0, "{task}");
     }
+}
+
+#[actix_rt::test]
+async fn an_output_that_finds_no_room_costs_the_task_nothing() {
+    let Some(disk) = small_disk("40m") else {
+        return;
+    };
+    let settings = [
+        QUICK.as_slice(),
+        &["store.reserve_bytes=4MiB", "tasks.max_output_bytes=64KiB"],
+    ]
+    .concat();
+    let app = disk.start(&settings).await.unwrap();
+    let gates = tempfile::tempdir().unwrap();
+    let gate = gates.path().join("gate");
+    let script = format!(
+        "until test -e '{}'; do sleep 0.02; done; head -c 2000000 /dev/zero",
+        gate.display()
+    );
+    let executor = json!({"kind": "command", "command": ["sh", "-c", script]});
+    put(&app, "prints", executor, 1).await;
+    let ids = submit_many(&app, 1).await;
+    let path = format!("/api/v1/tasks/{}", ids[0]);
+    app.until("it runs", async |app| {
+        app.get(&path).await.body["status"] == "running"
+    })
+    .await;
+    disk.fill();
+    std::fs::write(&gate, "").unwrap();
+    app.until("the attempt is given back", async |app| {
+        app.get(&path).await.body["failed_attempts"][0]["outcome"] == "bot_fault"
+    })
+    .await;
+    let task = app.get(&path).await.body;
+    assert_eq!(task["failures"], 0, "{task}");
+    let bot = status_of(&app, "prints").await;
+    let reason = bot["fault"]["reason"].as_str().unwrap();
+    assert!(reason.contains("cannot be kept"), "{bot}");
+    disk.make_room();
+    let result = app.result(&ids[0]).await;
+    assert_eq!(result["success"], true, "{result}");
 }
 
 #[test]

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use crate::support::{Answer, TestApp, command};
 
 /// A small file system, as long as this lives.
-struct SmallDisk {
+pub(crate) struct SmallDisk {
     holder: Child,
     dir: tempfile::TempDir,
     as_root: bool,
@@ -68,7 +68,7 @@ impl SmallDisk {
         root.join(self.inside().strip_prefix("/").unwrap())
     }
 
-    async fn start(&self, settings: &[&str]) -> Result<TestApp, String> {
+    pub(crate) async fn start(&self, settings: &[&str]) -> Result<TestApp, String> {
         let server = command(&self.inside(), settings);
         let mut entered = Command::new("nsenter");
         entered.args(["--target", &self.holder.id().to_string(), "--mount"]);
@@ -93,7 +93,7 @@ impl SmallDisk {
     }
 
     /// Takes all that is left, to the last byte.
-    fn fill(&self) {
+    pub(crate) fn fill(&self) {
         let path = self.outside().join("filler");
         let mut filler = std::fs::OpenOptions::new()
             .create(true)
@@ -113,7 +113,7 @@ impl SmallDisk {
         std::fs::write(self.outside().join("filler"), vec![0; bytes]).unwrap();
     }
 
-    fn make_room(&self) {
+    pub(crate) fn make_room(&self) {
         let filler = self.outside().join("filler");
         std::fs::remove_file(filler).unwrap();
     }
@@ -275,7 +275,7 @@ async fn status(app: &TestApp, id: &str) -> String {
 }
 
 /// `None`, after saying so, when a full disk cannot be tested here.
-fn small_disk(size: &str) -> Option<SmallDisk> {
+pub(crate) fn small_disk(size: &str) -> Option<SmallDisk> {
     let disk = SmallDisk::mount(size);
     if disk.is_none() {
         let must = std::env::var_os("DEIA_TEST_FULL_DISK").is_some();
