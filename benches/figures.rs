@@ -317,7 +317,33 @@ async fn backlog() -> Result<Value> {
     Ok(figure.into())
 }
 
-/// Start, run `true`, record.
+/// Starts programs and waits for them, as bare as it can be: for so many in a second.
+fn bare_spawns(count: u32, at_a_time: u32) -> Result<f64> {
+    let begun = Instant::now();
+    std::thread::scope(|scope| {
+        let spawning = |_| {
+            scope.spawn(|| -> Result<()> {
+                for _ in 0..count / at_a_time {
+                    let mut child = std::process::Command::new("true")
+                        .stdin(std::process::Stdio::null())
+                        .stdout(std::process::Stdio::piped())
+                        .stderr(std::process::Stdio::piped())
+                        .spawn()?;
+                    child.wait()?;
+                }
+                Ok(())
+            })
+        };
+        let threads: Vec<_> = (0..at_a_time).map(spawning).collect();
+        threads.into_iter().try_for_each(|thread| {
+            let spawned = thread.join();
+            spawned.unwrap_or_else(|_| anyhow::bail!("a thread that spawns has panicked"))
+        })
+    })?;
+    Ok(f64::from(count) / begun.elapsed().as_secs_f64())
+}
+
+/// Start, run `true`, record; beside a bare loop that spawns and waits.
 async fn command() -> Result<Value> {
     let (deia, _) = Server::deia(&data_dir("command")?).await?;
     deia.launch(
@@ -327,12 +353,18 @@ async fn command() -> Result<Value> {
         &["run"],
     )
     .await?;
-    let mut rates = Vec::new();
+    let (mut rates, mut bare) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
+        bare.push(tokio::task::spawn_blocking(|| bare_spawns(2_000, 8)).await??);
         let begun = Instant::now();
         deia.submit("run", 2_000).await?;
         deia.drained().await?;
         rates.push(2_000.0 / begun.elapsed().as_secs_f64());
     }
-    Ok(json!({"tasks_per_second": rounded(median(rates))}))
+    let (rate, bare) = (median(rates), median(bare));
+    Ok(json!({
+        "tasks_per_second": rounded(rate),
+        "bare_spawns_per_second": rounded(bare),
+        "of_bare": rate / bare,
+    }))
 }
