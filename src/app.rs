@@ -66,6 +66,9 @@ pub fn main() -> ExitCode {
         Some(Command::Guard { instance }) => deia_hive::guard::run(&instance)
             .map(|_| ExitCode::SUCCESS)
             .context("the guard of the hive's programs failed"),
+        Some(Command::Runner) => deia_hive::runner::run()
+            .map(|()| ExitCode::SUCCESS)
+            .context("the runner of a program failed"),
         Some(Command::AdminKey { .. }) => admin_key::reset(&args.settings),
         Some(Command::Check { for_restart }) => {
             Ok(check::run(&args.settings, for_restart.as_deref()))

@@ -96,6 +96,7 @@ pub fn table() -> Vec<Route> {
         route(GET,    "/api/v1/tasks/{id}/status",       Needs(P::TaskRead),   &[],          tasks::status),
         route(GET,    "/api/v1/tasks/{id}/result",       Needs(P::TaskRead),   &["wait_ms"], tasks::result),
         route(GET,    "/api/v1/tasks/{id}/output",       Needs(P::TaskRead),   &["offset", "attempt", "follow"], outputs::get),
+        route(GET,    "/api/v1/tasks/{id}/logs",         Needs(P::SysLogsRead), &["attempt", "lines"], logs::of_task),
         route(POST,   "/api/v1/tasks/{id}/cancel",       Needs(P::TaskCancel), &[],          tasks::cancel),
         route(POST,   "/api/v1/tasks/{id}/retry",        Needs(P::TaskSubmit), &[],          tasks::retry),
         route(GET,    "/api/v1/tasks/{id}/events",       Needs(P::TaskRead),   &[],          tasks::events),

@@ -58,6 +58,10 @@ pub(super) enum Command {
         /// The instance of the hive's data directory.
         instance: String,
     },
+    /// Starts the programs of bots, and ends all that they have started. deia
+    /// starts it itself.
+    #[command(hide = true)]
+    Runner,
 }
 
 /// Where settings come from.

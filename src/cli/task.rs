@@ -2,6 +2,7 @@
 
 mod batch;
 mod list;
+mod logs;
 mod output;
 mod submit;
 mod view;
@@ -13,7 +14,7 @@ use clap::{Args, Subcommand};
 use deia_hive::model::{TaskId, TaskResult};
 
 pub(super) use self::view::dead;
-use self::{list::ListArgs, output::OutputArgs, submit::SubmitArgs};
+use self::{list::ListArgs, logs::TaskLogArgs, output::OutputArgs, submit::SubmitArgs};
 use super::{context::Context, error::CliError, output::Output, parse, watch::WatchArgs};
 use crate::client::{Client, ClientError};
 
@@ -95,6 +96,12 @@ pub(super) enum TaskCommand {
   deia-admin task output task_01h455vb4pex5vsknk084sn02q > out.bin
   deia-admin task output task_01h455vb4pex5vsknk084sn02q --attempt 1 --offset 65536")]
     Output(OutputArgs),
+    /// Print what the logs of bots have about a task: standard error, and notes.
+    #[command(before_help = "Examples:
+  deia-admin task logs task_01h455vb4pex5vsknk084sn02q
+  deia-admin task logs task_01h455vb4pex5vsknk084sn02q --attempt 1
+  deia-admin task logs task_01h455vb4pex5vsknk084sn02q --follow")]
+    Logs(TaskLogArgs),
     /// Call a task off.
     #[command(before_help = "Examples:\n  deia-admin task cancel task_01h455vb4pex5vsknk084sn02q")]
     Cancel {
@@ -157,6 +164,7 @@ impl TaskCommand {
             Self::Watch { id } => watch::watch(context, id).await,
             Self::Result { id, wait } => show(out, &result(client, id, wait).await?),
             Self::Output(args) => args.run(context).await,
+            Self::Logs(args) => args.run(context).await,
             Self::Cancel { id } => {
                 let task = client.cancel_task(id).await?;
                 if !task.status.is_final() {

@@ -152,6 +152,7 @@ mod tests {
             last_exit: Some("exit code 1".into()),
             fault: None,
             warnings: Vec::new(),
+            containment: None,
         }
     }
 

@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-use deia_hive::model::{
-    Event, NewTask, Page, PageRequest, Submitted, Task, TaskExplanation, TaskFilter, TaskId,
-    TaskResult,
+use deia_hive::{
+    TaskLog,
+    model::{
+        Event, NewTask, Page, PageRequest, Submitted, Task, TaskExplanation, TaskFilter, TaskId,
+        TaskResult,
+    },
 };
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
@@ -27,6 +30,23 @@ struct Batch<'a> {
 }
 
 impl Client {
+    /// The last lines that the logs of bots have about a task, of one attempt or all.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn task_log(
+        &self,
+        id: TaskId,
+        attempt: Option<u32>,
+        lines: u32,
+    ) -> Result<TaskLog, ClientError> {
+        self.get(&["api", "v1", "tasks", &id.to_string(), "logs"])
+            .query("attempt", attempt)
+            .query("lines", Some(lines))
+            .answer()
+            .await
+    }
+
     /// Submits a task. It is on disk when this returns. With an idempotency key
     /// the call may be repeated: the task is submitted once.
     ///

@@ -101,6 +101,9 @@ catalogue! {
     /// No such thing, or the caller may not know of it.
     NotFound = "not_found" NOT_FOUND, "There is no such thing",
         "Check the id; things of other users are not visible to keys of the roles external and bot.";
+    /// What an attempt printed was not kept.
+    OutputMissing = "output_missing" NOT_FOUND, "The output was not kept",
+        "See detail for why; GET /api/v1/tasks/{id}/logs has what the program said on standard error.";
     /// No such route.
     RouteNotFound = "route_not_found" NOT_FOUND, "There is no such route",
         "GET /api/openapi.json describes every route.";
@@ -128,7 +131,7 @@ catalogue! {
     /// Too many tasks wait for one that the task depends on.
     TooManyDependents = "too_many_dependents" CONFLICT, "Too many tasks wait for one of its dependencies",
         "Put the task back when the one that detail names has ended, or raise tasks.max_dependents.";
-    /// There is no output of the task now.
+    /// The attempt has not begun, so there is no output.
     NoOutput = "no_output" CONFLICT, "There is no output of the task now",
         "Ask again when the task runs or has ended; without attempt for that of the last attempt.";
     /// The bot is launched or has tasks in hand.

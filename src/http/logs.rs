@@ -2,7 +2,10 @@
 
 use std::{fmt::Write as _, time::Duration};
 
-use deia_hive::{LogFollower, LogPiece, LogStart, model::BotName};
+use deia_hive::{
+    LogFollower, LogPiece, LogStart, TaskLog,
+    model::{BotName, TaskId},
+};
 
 use super::{
     call::Call,
@@ -45,6 +48,24 @@ pub(super) async fn get(call: Call) -> Answer {
         // Who does not read, and a server that stops, need not be told.
         let _ = follow(log, &mut sink).await;
     })
+}
+
+#[utoipa::path(
+    get, path = "/api/v1/tasks/{id}/logs", tag = "tasks", operation_id = "get_task_logs",
+    params(
+        ("id" = String, Path, description = "The task"),
+        ("attempt" = Option<u32>, Query, description = "Only of this attempt"),
+        ("lines" = Option<u32>, Query, description = "At most this many lines, 1 to 10,000; 100 when absent"),
+    ),
+    responses((status = 200, description = "The last lines about the task in the logs of its bots, as far as these were not rotated: what its programs said on standard error, and what deia notes about them. It needs the permission for bots' logs, since a program may tell of its machine there", body = TaskLog))
+)]
+/// Reads what the logs have about a task.
+pub(super) async fn of_task(call: Call) -> Answer {
+    let id: TaskId = call.id("task")?;
+    let attempt = call.query::<u32>("attempt")?;
+    let lines = call.number("lines", 1..=10_000, DEFAULT_LINES)?;
+    let lines = usize::try_from(lines).unwrap_or(usize::MAX);
+    ok(&call.hive().task_log(&call.who, id, attempt, lines).await?)
 }
 
 async fn follow(mut log: LogFollower, sink: &mut Sink) -> Result<(), Over> {

@@ -24,7 +24,7 @@ use super::{
         health::live, health::ready, health::healthy, metrics::metrics,
         tasks::submit, tasks::submit_batch, tasks::list, tasks::get, tasks::status, tasks::result,
         tasks::cancel, tasks::retry, tasks::events, tasks::explain,
-        outputs::get,
+        outputs::get, logs::of_task,
         bots::list, bots::get, bots::put, bots::delete, bots::launch, bots::stop, bots::drain, logs::get,
         queue::get, queue::pause, queue::resume, queue::drain, queue::purge, queue::dead, queue::requeue,
         system::status, system::health, system::restart,

@@ -20,10 +20,10 @@ const LENGTH: HeaderName = HeaderName::from_static("deia-output-length");
     params(
         ("id" = String, Path, description = "The task"),
         ("offset" = Option<u64>, Query, description = "From this byte on; 0 when absent"),
-        ("attempt" = Option<u32>, Query, description = "Only of this attempt (`Deia-Attempt` of an earlier answer): to go on where one has broken off"),
+        ("attempt" = Option<u32>, Query, description = "Of this attempt; of the last one when absent. Give `Deia-Attempt` of an earlier answer to go on where it has broken off"),
         ("follow" = Option<bool>, Query, description = "`false`: only what has been printed by now, however long the program still runs. `true` when absent"),
     ),
-    responses((status = 200, description = "The bytes that the task's program has printed on its standard output, and while it runs those that come, to its end. An answer that breaks off is not whole: go on with `offset` and `attempt`",
+    responses((status = 200, description = "The bytes that the task's program has printed on its standard output, and while it runs those that come, to its end. An answer that breaks off is not whole: go on with `offset` and `attempt`. Of an attempt that printed nothing the answer is empty, with `Deia-Output-Length: 0`; one whose output was not kept is 404 `output_missing`",
         content((String = "application/octet-stream")),
         headers(("Deia-Attempt" = u32, description = "The attempt whose output this is"),
                 ("Deia-Output-Length" = Option<u64>, description = "How long the whole output is, in bytes; absent while the program runs"))))

@@ -322,6 +322,7 @@ impl From<HiveError> for Problem {
             }
             HiveError::TaskNotFinished { .. } => Code::TaskNotFinished,
             HiveError::NoOutput(_) => Code::NoOutput,
+            HiveError::OutputMissing(_) => Code::OutputMissing,
             HiveError::BeyondOutput { .. } => Code::BeyondOutput,
             HiveError::BadCursor => Code::BadCursor,
             HiveError::RestartRefused(_) => Code::RestartRefused,

@@ -8,7 +8,10 @@ mod page;
 
 use std::sync::LazyLock;
 
-use deia_hive::model::{self, SCHEMA_VERSION, schema::Entity};
+use deia_hive::{
+    TaskLog,
+    model::{self, SCHEMA_VERSION, schema::Entity},
+};
 use serde_json::{Value, json};
 
 use super::{
@@ -51,12 +54,23 @@ pub fn summary(entity: &Entity) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
+fn task_log() -> Value {
+    json!({
+        "lines": [{
+            "at": "2026-11-20T08:30:00.110Z", "bot": "upper-1", "attempt": 1,
+            "stream": "stderr", "line": "no space left on device",
+        }],
+        "total": 1,
+    })
+}
+
 fn of_the_wire() -> Result<Vec<Entity>, serde_json::Error> {
     Ok(vec![
         Entity::of_input::<TaskState>("TaskState", &task_state())?,
         Entity::of_input::<TaskBatch>("TaskBatch", &task_batch())?,
         Entity::of_input::<BatchAccepted>("BatchAccepted", &batch_accepted())?,
         Entity::of_input::<LogLines>("LogLines", &json!({"lines": ["started", "ready"]}))?,
+        Entity::of_input::<TaskLog>("TaskLog", &task_log())?,
         Entity::of_input::<NewKeyBody>("NewKey", &new_key())?,
         Entity::of_input::<CreatedKey>("CreatedKey", &created_key())?,
         Entity::of_input::<WhoAmI>("WhoAmI", &who_am_i())?,

@@ -132,7 +132,8 @@ pub(super) async fn list(call: Call) -> Answer {
 )]
 /// Reads a task.
 pub(super) async fn get(call: Call) -> Answer {
-    ok(&call.hive().task(&call.who, call.id("task")?).await?)
+    let id = call.id("task")?;
+    ok(&call.hive().task_with_outputs(&call.who, id).await?)
 }
 
 #[utoipa::path(

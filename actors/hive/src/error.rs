@@ -35,6 +35,9 @@ pub enum HiveError {
     /// There is no output to be had of the task now.
     #[error("there is no output: {0}")]
     NoOutput(String),
+    /// What an attempt printed was not kept, and why.
+    #[error("{0}")]
+    OutputMissing(String),
     /// The output is not as long as that.
     #[error("the output is {length} bytes long")]
     BeyondOutput {

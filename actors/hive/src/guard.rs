@@ -7,14 +7,13 @@
 //! every process that carries the hive's instance in its environment, or descends
 //! from one that does.
 //!
-//! Two kinds of process get away: one that left its group, cleared its
-//! environment and lost its parents before deia went; and one that cleared its
-//! environment in the microseconds between its start and its announcement, when
-//! deia was killed in just these.
+//! It is the second line: the [runner](crate::runner) above each program ends what
+//! that has started. Should runners be killed, too, a process gets away that left its
+//! group, cleared its environment and lost its parents before deia went.
 //!
 //! Plain blocking code: it never runs on an arbiter.
 
-mod procs;
+pub(crate) mod procs;
 
 use std::{
     collections::BTreeSet,
@@ -241,7 +240,7 @@ fn sweep_until_clean(
 }
 
 /// Waits until all these processes have ended, or the deadline.
-fn wait_for_all(dying: &[OwnedFd], deadline: Instant) {
+pub(crate) fn wait_for_all(dying: &[OwnedFd], deadline: Instant) {
     for pidfd in dying {
         let rest = deadline.saturating_duration_since(Instant::now());
         let timeout = Timespec::try_from(rest).unwrap_or_default();
@@ -249,7 +248,8 @@ fn wait_for_all(dying: &[OwnedFd], deadline: Instant) {
     }
 }
 
-fn pause(time: Duration) {
+/// Waits so long, in a process that does nothing else.
+pub(crate) fn pause(time: Duration) {
     let timeout = Timespec::try_from(time).unwrap_or_default();
     let _ = poll(&mut [], Some(&timeout));
 }

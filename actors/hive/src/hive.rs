@@ -54,7 +54,7 @@ use crate::{
     },
     config::Config,
     ledger::{FlowMeter, Ledger, TaskWatch},
-    model::{Bot, KeyInfo, Submitted, Timestamp, User},
+    model::{Bot, ContainmentMeans, KeyInfo, Submitted, Timestamp, User},
 };
 
 /// What a submission came to.
@@ -114,6 +114,8 @@ struct Inner {
     logins: Arc<Logins>,
     board: Board,
     outputs: Outputs,
+    /// What ends the processes of attempts.
+    containment: ContainmentMeans,
     watch: TaskWatch,
     meter: FlowMeter,
     tree: Arc<OnceLock<Tree>>,

@@ -20,12 +20,13 @@ pub mod host;
 pub mod ledger;
 pub mod metrics;
 pub mod model;
+pub mod runner;
 pub mod store;
 pub mod trace;
 mod tree;
 
 pub use actors::bots::{
-    log::{LogFollower, LogPiece, LogStart},
+    log::{LogFollower, LogPiece, LogStart, TaskLog, TaskLogLine},
     output::TaskOutput,
 };
 pub use error::HiveError;

@@ -26,7 +26,10 @@ mod transition;
 mod user;
 
 pub use address::{AddressRange, AddressRangeError};
-pub use bot::{Bot, BotDesired, BotFault, BotRecord, BotSpec, BotStatus, Capabilities};
+pub use bot::{
+    Bot, BotDesired, BotFault, BotRecord, BotSpec, BotStatus, Capabilities, Containment,
+    ContainmentMeans,
+};
 pub use event::{Action, Event, EventAction, EventLevel, EventResult, NewEvent};
 pub use examples::entities;
 pub use executor::{

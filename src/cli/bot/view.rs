@@ -1,6 +1,6 @@
 //! Bots as tables.
 
-use deia_hive::model::{Bot, BotDesired, BotStatus, Executor};
+use deia_hive::model::{Bot, BotDesired, BotStatus, ContainmentMeans, Executor};
 
 use crate::cli::{
     human,
@@ -79,6 +79,14 @@ pub(super) fn details(bot: &Bot, look: &Look) -> String {
         table.field("faults in a row", fault.in_a_row);
         table.field("fault since", when(Some(fault.since)));
         table.field("tries again", when(fault.next_try_at));
+    }
+    if let Some(containment) = &bot.containment {
+        let means = match containment.means {
+            ContainmentMeans::Subreaper => "subreaper",
+            ContainmentMeans::EnvironmentMarks => "environment marks",
+        };
+        table.field("containment", means);
+        table.field("could escape", containment.escape.as_str());
     }
     table.render(look)
 }

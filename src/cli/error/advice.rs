@@ -35,7 +35,9 @@ impl CliError {
                 "see why: deia-admin bot logs {name}; deia-admin supervisors"
             )),
             Self::TaskFailed { id, .. } => {
-                Some(format!("all that is known: deia-admin task show {id}"))
+                Some(format!(
+                    "all it said: deia-admin task logs {id}; all that is known: deia-admin task show {id}"
+                ))
             }
             Self::TaskNotEnded { id, .. } => {
                 Some(format!("wait again: deia-admin task result {id} --wait"))
@@ -133,6 +135,9 @@ fn hint_of_problem(problem: &Problem) -> Option<String> {
         }
         (_, "task_not_finished") => Some("wait for it with --wait".into()),
         (_, "no_output") => Some("wait for it with task output --follow".into()),
+        (_, "output_missing") => {
+            Some("see what it said on standard error: deia-admin task logs ID".into())
+        }
         (_, "not_found") => {
             Some("see what there is: deia-admin bot list, task list, key list".into())
         }

@@ -32,7 +32,7 @@ pub(in crate::cli) struct OutputArgs {
     /// From this byte on.
     #[arg(long, value_name = "BYTE", default_value_t = 0)]
     offset: u64,
-    /// Only if this is the last attempt: to go on where you stopped reading.
+    /// Of this attempt; of the last one when absent.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     attempt: Option<u32>,
 }
@@ -199,7 +199,9 @@ fn show(out: &Output, at: &OutputPlace, text: &str) -> Result<(), CliError> {
         return Ok(());
     }
     if out.is_table() {
-        return out.bytes(human::printable(text).as_bytes());
+        // A progress bar overwrites its line: shown as a line for each version.
+        let lines = text.replace("\r\n", "\n").replace('\r', "\n");
+        return out.bytes(human::printable(&lines).as_bytes());
     }
     out.line(&Piece {
         attempt: at.attempt.unwrap_or_default(),
@@ -251,7 +253,9 @@ impl Follower<'_> {
                 self.place = OutputPlace::default();
                 Ok(Next::Read)
             }
-            Err(error) if error.has_code("no_output") => self.without(&state, error),
+            Err(error) if error.has_code("no_output") || error.has_code("output_missing") => {
+                self.without(&state, error)
+            }
             Err(error) => Err(error.into()),
         }
     }

@@ -95,6 +95,7 @@ fn attempts(attempts: &[FailedAttempt], look: &Look) -> String {
         Column::new("STARTED"),
         Column::new("TOOK").right(),
         Column::new("EXIT").right(),
+        Column::new("PRINTED").right(),
         Column::new("ERROR").flows(),
     ]);
     for attempt in attempts {
@@ -113,6 +114,7 @@ fn attempts(attempts: &[FailedAttempt], look: &Look) -> String {
             human::when(attempt.started_at, look.now).into(),
             human::millis(took).into(),
             or_dash(attempt.exit_code),
+            or_dash(attempt.output_bytes.map(human::bytes)),
             or_dash(attempt.error.as_deref().map(human::one_line)),
         ]);
     }
@@ -281,11 +283,15 @@ pub(super) fn how(result: &TaskResult) -> String {
         parts.push(human::millis(result.execution_time_ms));
         parts.push(format!("attempt {}", result.attempt));
     }
-    if let Some(code) = result.exit_code.filter(|code| *code != 0) {
-        parts.push(format!("exit code {code}"));
+    let error = result.error.as_deref().map(str::trim_end);
+    let code = result.exit_code.filter(|code| *code != 0);
+    // The error of a program that ended by itself begins with it.
+    let code = code.map(|code| format!("exit code {code}"));
+    if let Some(code) = code.filter(|code| error.is_none_or(|error| !error.starts_with(code))) {
+        parts.push(code);
     }
     let how = parts.join(", ");
-    match result.error.as_deref().map(str::trim_end) {
+    match error {
         None | Some("") => how,
         Some(error) if how.is_empty() => error.to_owned(),
         Some(error) => format!("{how}: {error}"),

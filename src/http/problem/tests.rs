@@ -20,6 +20,7 @@ fn errors_of_the_hive_have_their_codes() {
             Code::PermissionDenied,
         ),
         (HiveError::NoOutput("x".into()), Code::NoOutput),
+        (HiveError::OutputMissing("x".into()), Code::OutputMissing),
         (HiveError::BeyondOutput { length: 1 }, Code::BeyondOutput),
         (HiveError::PartRefused("x".into()), Code::PartRefused),
         (HiveError::RestartRefused("x".into()), Code::RestartRefused),

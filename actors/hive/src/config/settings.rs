@@ -103,6 +103,7 @@ pub struct BotSettings {
     #[serde(with = "humantime_serde")]
     pub term_grace: Duration,
     pub log_max_bytes: ByteSize,
+    pub idle_runners: u32,
     pub restart: BotRestart,
     pub fault: BotFaultSettings,
     pub seed: Vec<SeedBot>,
@@ -407,6 +408,7 @@ impl BotSettings {
             Duration::ZERO..=10 * MINUTE,
         );
         check.size("bots.log_max_bytes", self.log_max_bytes, 4 * KIB..=GIB);
+        check.number("bots.idle_runners", self.idle_runners, 0..=10_000);
         check.duration("bots.restart.min", self.restart.min, Duration::ZERO..=HOUR);
         check.duration(
             "bots.restart.max",

@@ -21,6 +21,7 @@ pub struct TaskSettings {
     pub max_content_bytes: ByteSize,
     pub max_output_bytes: ByteSize,
     pub max_output_file_bytes: ByteSize,
+    pub kept_outputs: u32,
     pub max_metadata_bytes: ByteSize,
     pub max_batch: u32,
     pub default_max_attempts: u32,
@@ -130,6 +131,7 @@ impl TaskSettings {
             self.max_output_file_bytes,
             self.max_output_bytes.as_u64()..=1_024 * GIB,
         );
+        check.number("tasks.kept_outputs", self.kept_outputs, 1..=100);
         check.size("tasks.max_metadata_bytes", self.max_metadata_bytes, 2..=MIB);
         check.number("tasks.max_batch", self.max_batch, 1..=10_000);
         check.number(

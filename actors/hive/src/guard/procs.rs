@@ -11,21 +11,21 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 /// One process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Process {
+pub(crate) struct Process {
     /// Its id.
-    pub(super) pid: i32,
+    pub(crate) pid: i32,
     /// Its parent's id.
-    pub(super) parent: i32,
+    pub(crate) parent: i32,
     /// Its process group.
-    pub(super) group: i32,
+    pub(crate) group: i32,
     /// Whether it has ended and was not reaped yet.
-    pub(super) zombie: bool,
+    pub(crate) zombie: bool,
     /// When it started, in clock ticks since boot.
-    pub(super) started: u64,
+    pub(crate) started: u64,
 }
 
 /// Reads `/proc/<pid>/stat`. The name, in parentheses, may hold anything.
-pub(super) fn parse_stat(stat: &str) -> Option<Process> {
+pub(crate) fn parse_stat(stat: &str) -> Option<Process> {
     let (pid, rest) = stat.split_once(' ')?;
     let (_, rest) = rest.rsplit_once(") ")?;
     let mut fields = rest.split(' ');
@@ -54,7 +54,7 @@ pub(super) fn read(pid: i32) -> Option<Process> {
 ///
 /// # Errors
 /// `/proc` cannot be read.
-pub(super) fn list() -> io::Result<Vec<Process>> {
+pub(crate) fn list() -> io::Result<Vec<Process>> {
     Ok(std::fs::read_dir("/proc")?
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
         .filter_map(read)
@@ -63,7 +63,7 @@ pub(super) fn list() -> io::Result<Vec<Process>> {
 
 /// Whether the environment of that process holds any of `marks`. One that
 /// cannot be read holds none.
-pub(super) fn is_marked(pid: i32, marks: &[Marks]) -> bool {
+pub(crate) fn is_marked(pid: i32, marks: &[Marks]) -> bool {
     std::fs::read(format!("/proc/{pid}/environ"))
         .is_ok_and(|environment| marks.iter().any(|marks| carries(&environment, marks)))
 }
@@ -81,7 +81,7 @@ fn carries(environment: &[u8], marks: &Marks) -> bool {
 /// `newcomers_since` is given, what descends from an unmarked process that
 /// started then or later: a hive that was started anew on the same data
 /// directory marks its programs with the same instance.
-pub(super) fn victims(
+pub(crate) fn victims(
     processes: &[Process],
     groups: &BTreeSet<i32>,
     marked: impl Fn(i32) -> bool,
@@ -111,6 +111,17 @@ pub(super) fn victims(
     processes.iter().filter(is_victim).copied().collect()
 }
 
+/// Returns the processes below `ancestor` that have not ended.
+pub(crate) fn descendants(processes: &[Process], ancestor: i32) -> Vec<Process> {
+    let family = Family::new(processes);
+    let descends = |process: &&Process| {
+        !process.zombie
+            && process.pid != ancestor
+            && family.line(process.pid).any(|above| above.pid == ancestor)
+    };
+    processes.iter().filter(descends).copied().collect()
+}
+
 /// Who descends from whom.
 struct Family<'a>(HashMap<i32, &'a Process>);
 
@@ -134,7 +145,7 @@ impl<'a> Family<'a> {
 
 /// Ends exactly this process, not one that got its id later. Gives what becomes
 /// readable when it has ended; `None` when there is nothing left to end.
-pub(super) fn end(process: &Process) -> Option<OwnedFd> {
+pub(crate) fn end(process: &Process) -> Option<OwnedFd> {
     let pidfd = pidfd_open(Pid::from_raw(process.pid)?, PidfdFlags::empty()).ok()?;
     if read(process.pid)?.started != process.started {
         return None;
@@ -216,6 +227,11 @@ mod tests {
             started,
         })
         .into();
+        let below = |pid| -> Vec<_> { descendants(&table, pid).iter().map(|p| p.pid).collect() };
+        assert_eq!(below(10), [11]);
+        assert_eq!(below(40), [41, 42]);
+        assert_eq!(below(20), [22], "not a zombie");
+        assert!(below(60).is_empty());
         let marked = |pid| [10, 30, 41, 50].contains(&pid);
         let chosen = |since| {
             victims(&table, &[20].into(), marked, 11, since)

@@ -1,12 +1,17 @@
 //! Bots.
 
+use std::collections::BTreeSet;
+
 use super::{Hive, PutBot, tasks::unexpected};
 use crate::{
-    HiveError, LogFollower, LogStart,
+    HiveError, LogFollower, LogStart, TaskLog,
     actors::bots::{command, log, observed_status},
     auth::Principal,
     ledger::{Command, Outcome},
-    model::{Bot, BotDesired, BotName, BotRecord, BotSpec, BotStatus, Executor, Timestamp},
+    model::{
+        Bot, BotDesired, BotName, BotRecord, BotSpec, BotStatus, Containment, Executor, TaskId,
+        Timestamp,
+    },
 };
 
 /// The most that is shown of a bot's log at once, in bytes.
@@ -184,6 +189,50 @@ impl Hive {
         Ok(LogFollower::new(self.config().bot_log_path(name), start))
     }
 
+    /// The last lines that the logs of its bots have about a task, of one attempt or
+    /// all: what its programs said on standard error, and notes about them.
+    ///
+    /// # Errors
+    /// [`HiveError::NotFound`], also when the task is not the caller's to see.
+    pub async fn task_log(
+        &self,
+        who: &Principal,
+        id: TaskId,
+        attempt: Option<u32>,
+        lines: usize,
+    ) -> Result<TaskLog, HiveError> {
+        let task = self.task(who, id).await?;
+        let failed = task
+            .failed_attempts
+            .iter()
+            .filter_map(|it| it.bot.parse().ok());
+        let bots: BTreeSet<BotName> = failed.chain(task.assigned_bot.clone()).collect();
+        let logs: Vec<_> = bots
+            .into_iter()
+            .map(|bot| (self.config().bot_log_path(&bot), bot))
+            .collect();
+        let reading = tokio::task::spawn_blocking(move || {
+            let (mut found, mut total) = (Vec::new(), 0);
+            for (path, bot) in logs {
+                let (lines, of_bot) = log::of_task(&path, &bot, id, attempt, lines)?;
+                found.extend(lines);
+                total += of_bot;
+            }
+            found.sort_by_key(|line| line.at);
+            found.drain(..found.len().saturating_sub(lines));
+            Ok::<_, std::io::Error>(TaskLog {
+                lines: found,
+                total,
+            })
+        });
+        let read = reading
+            .await
+            .map_err(|error| HiveError::Internal(error.to_string()))?;
+        read.map_err(|error| {
+            HiveError::Internal(format!("the logs of {id} cannot be read: {error}"))
+        })
+    }
+
     /// Makes the outside's view of a bot.
     #[allow(clippy::cast_precision_loss, reason = "counts to shares")]
     fn view(&self, record: BotRecord) -> Bot {
@@ -197,6 +246,7 @@ impl Hive {
         );
         let finished = record.tasks_completed + record.tasks_failed;
         let places = f64::from(record.spec.capabilities.max_concurrent_tasks.max(1));
+        let starts_programs = matches!(record.spec.executor, Executor::Command(_));
         Bot {
             id: record.name,
             executor: record.spec.executor.redacted(),
@@ -217,6 +267,7 @@ impl Hive {
             last_exit: seen.last_exit,
             fault: seen.fault,
             warnings: Vec::new(),
+            containment: starts_programs.then(|| Containment::by(self.inner.containment)),
         }
     }
 }

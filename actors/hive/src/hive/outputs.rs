@@ -8,7 +8,7 @@ use super::Hive;
 use crate::{
     HiveError, TaskOutput,
     auth::Principal,
-    model::{Task, TaskId, TaskResult, TaskStatus},
+    model::{Task, TaskId, TaskStatus},
 };
 
 /// How long a task that runs may take until its program does, or until its end
@@ -18,12 +18,13 @@ const BETWEEN_WITHIN: Duration = Duration::from_secs(2);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 impl Hive {
-    /// The output of a task from byte `offset` on: while a program runs, what it
-    /// has printed and what comes, and afterwards all of it. Of the last attempt,
-    /// which must be `attempt` when that is given.
+    /// The output of an attempt from byte `offset` on: while its program runs, what
+    /// it has printed and what comes, and afterwards all of it. Of the last attempt
+    /// unless another one is given.
     ///
     /// # Errors
-    /// [`HiveError::NotFound`], [`HiveError::NoOutput`] while there is none, and
+    /// [`HiveError::NotFound`], [`HiveError::NoOutput`] when the attempt has not
+    /// begun, [`HiveError::OutputMissing`] when what it printed was not kept, and
     /// [`HiveError::BeyondOutput`].
     pub async fn task_output(
         &self,
@@ -35,49 +36,80 @@ impl Hive {
         let deadline = Instant::now() + BETWEEN_WITHIN;
         let output = loop {
             let task = self.task(who, id).await?;
-            if let Some(running) = self.inner.outputs.running(id, offset) {
+            let wanted = attempt.unwrap_or(task.attempt);
+            if let Some(running) = self.inner.outputs.running(id, offset)
+                && attempt.is_none_or(|attempt| attempt == running.attempt())
+            {
                 break running;
             }
-            if task.status.is_final()
-                && let Some(result) = self.inner.ledger.result(id).await?
-            {
-                break self.recorded_output(result, offset).await?;
+            if wanted == 0 || wanted > task.attempt {
+                return Err(HiveError::NoOutput(not_begun(&task, wanted)));
             }
-            if task.status != TaskStatus::Running || Instant::now() >= deadline {
-                return Err(HiveError::NoOutput(not_yet(&task)));
+            if wanted < task.attempt || task.status != TaskStatus::Running {
+                break self.ended_output(&task, wanted, offset).await?;
+            }
+            if Instant::now() >= deadline {
+                let why = format!("task {id} is running on a bot that shows it only at its end");
+                return Err(HiveError::NoOutput(why));
             }
             tokio::time::sleep(LOOK_EVERY).await;
         };
-        if attempt.is_some_and(|attempt| attempt != output.attempt()) {
-            let now = output.attempt();
-            let why = format!("the last attempt of task {id} is {now}");
-            return Err(HiveError::NoOutput(why));
-        }
         match output.length() {
             length if offset > length => Err(HiveError::BeyondOutput { length }),
             _ => Ok(output),
         }
     }
 
-    async fn recorded_output(
+    /// The output of an attempt that is over: from its file, or the result.
+    async fn ended_output(
         &self,
-        result: TaskResult,
+        task: &Task,
+        attempt: u32,
         offset: u64,
     ) -> Result<TaskOutput, HiveError> {
-        let (id, attempt) = (result.task_id, result.attempt);
-        if result.output_bytes.is_none() {
-            let text = result.output.unwrap_or_default();
-            return Ok(TaskOutput::text(attempt, text, offset));
-        }
-        let path = self.inner.outputs.file(id, attempt);
+        let path = self.inner.outputs.file(task.id, attempt);
         let opening = spawn_blocking(move || TaskOutput::file(attempt, &path, offset)).await;
         let opened = opening.map_err(|error| HiveError::Internal(error.to_string()))?;
-        opened.map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => {
-                HiveError::NoOutput(format!("the file of task {id} was removed"))
+        match opened {
+            Ok(output) => return Ok(output),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => {
+                let id = task.id;
+                return Err(HiveError::Internal(format!(
+                    "the output of {id} cannot be read: {error}"
+                )));
             }
-            _ => HiveError::Internal(format!("the output of {id} cannot be read: {error}")),
-        })
+        }
+        let result = match task.status.is_final() && attempt == task.attempt {
+            true => self.inner.ledger.result(task.id).await?,
+            false => None,
+        };
+        let text = result
+            .filter(|result| result.output_bytes.is_none())
+            .and_then(|result| result.output);
+        match text {
+            Some(text) => Ok(TaskOutput::text(attempt, text, offset)),
+            None => {
+                let kept = self.config().tasks.kept_outputs;
+                Err(HiveError::OutputMissing(missing(task, attempt, kept)))
+            }
+        }
+    }
+
+    /// Adds to the failed attempts of a task how long their kept outputs are.
+    pub(super) async fn with_outputs(&self, mut task: Task) -> Task {
+        if task.failed_attempts.is_empty() {
+            return task;
+        }
+        let (outputs, id) = (self.inner.outputs.clone(), task.id);
+        let looking = spawn_blocking(move || outputs.attempts(id)).await;
+        // Without them the rest is shown.
+        let kept = looking.ok().and_then(Result::ok).unwrap_or_default();
+        for attempt in &mut task.failed_attempts {
+            let of_it = kept.iter().find(|(number, _)| *number == attempt.attempt);
+            attempt.output_bytes = of_it.map(|(_, bytes)| *bytes);
+        }
+        task
     }
 
     /// Removes files of outputs that no result tells of. Goes on while the hive
@@ -109,26 +141,54 @@ impl Hive {
         Ok(())
     }
 
-    /// Of a task that goes on the next attempt removes them.
+    /// Those of a task that is known are evidence, and go with it.
     async fn has_use_for_files(&self, id: TaskId) -> Result<bool, HiveError> {
-        let ledger = &self.inner.ledger;
-        match ledger.task(id).await? {
-            None => Ok(false),
-            Some(task) if !task.status.is_final() => Ok(true),
-            Some(_) => {
-                let result = ledger.result(id).await?;
-                Ok(result.is_some_and(|result| result.output_bytes.is_some()))
-            }
+        Ok(self.inner.ledger.task(id).await?.is_some())
+    }
+}
+
+fn not_begun(task: &Task, wanted: u32) -> String {
+    let (id, status, last) = (task.id, task.status.as_str(), task.attempt);
+    match last {
+        0 => format!("task {id} is {status}: no attempt has begun"),
+        _ => {
+            format!("task {id} is {status}: attempt {wanted} has not begun, the last one is {last}")
         }
     }
 }
 
-fn not_yet(task: &Task) -> String {
-    let (id, status) = (task.id, task.status.as_str());
-    match task.status {
-        TaskStatus::Running => {
-            format!("task {id} is running on a bot that shows it only at its end")
+/// Why there is nothing of an attempt that is over.
+fn missing(task: &Task, attempt: u32, kept: u32) -> String {
+    let id = task.id;
+    if attempt.saturating_add(kept) <= task.attempt {
+        return format!(
+            "the output of attempt {attempt} of task {id} was removed: the last {kept} are kept (tasks.kept_outputs)"
+        );
+    }
+    format!(
+        "the output of attempt {attempt} of task {id} was not kept: its bot or the hive was killed meanwhile, or it is a bot that answers only on success"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn missing_output_is_said_to_be_missing_and_why() {
+        let task = Task {
+            attempt: 5,
+            ..Task::sample()
+        };
+        for (attempt, expected) in [
+            (1, "was removed: the last 3 are kept"),
+            (2, "was removed"),
+            (3, "was not kept"),
+            (5, "was not kept"),
+        ] {
+            let why = missing(&task, attempt, 3);
+            assert!(why.contains(expected), "{attempt}: {why}");
         }
-        _ => format!("task {id} is {status}"),
+        assert!(not_begun(&task, 6).ends_with("the last one is 5"));
     }
 }

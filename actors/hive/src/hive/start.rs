@@ -91,7 +91,8 @@ impl Hive {
         end_leftovers(instance.clone())
             .await
             .map_err(HiveStartError::Guard)?;
-        let program = guardian_program(&instance).map_err(HiveStartError::Guard)?;
+        let mut program = guardian_program(&instance).map_err(HiveStartError::Guard)?;
+        program.runner.max_idle = config.bots.idle_runners as usize;
         let guardian = Guardian::start(program).map_err(HiveStartError::Guard)?;
         // Last: should anything before it fail, the binary before this one can go on.
         store.migrate()?;
@@ -125,6 +126,7 @@ impl Hive {
                 denials: parts.denials,
                 board: parts.board,
                 outputs: parts.outputs,
+                containment: parts.guardian.means(),
                 watch: TaskWatch::default(),
                 meter: FlowMeter::default(),
                 tree: parts.tree,

@@ -90,6 +90,15 @@ impl Hive {
         task.ok_or_else(|| not_found(id))
     }
 
+    /// The task as it stands, with how much output was kept of its failed attempts.
+    ///
+    /// # Errors
+    /// [`HiveError::NotFound`], also when it is not the caller's to see.
+    pub async fn task_with_outputs(&self, who: &Principal, id: TaskId) -> Result<Task, HiveError> {
+        let task = self.task(who, id).await?;
+        Ok(self.with_outputs(task).await)
+    }
+
     /// The recorded end of a task; waits up to `wait` for it (at most `server.max_wait`).
     ///
     /// # Errors

@@ -182,6 +182,9 @@ pub struct Bot {
     /// task now.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+    /// What ends the processes of its attempts; absent when it starts none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub containment: Option<Containment>,
 }
 
 /// A fault of a bot, not of its tasks: a program that cannot be started, or a host
@@ -201,6 +204,45 @@ pub struct BotFault {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub next_try_at: Option<Timestamp>,
+}
+
+/// How it is seen to that no process of an attempt outlives it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ContainmentMeans {
+    /// Each program is below a process that inherits all of its descendants and
+    /// ends them.
+    Subreaper,
+    /// Processes are found by the variables of their environment.
+    EnvironmentMarks,
+}
+
+/// What ends the processes of attempts on this machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Containment {
+    /// The means that holds.
+    pub means: ContainmentMeans,
+    /// Which processes could escape it.
+    #[schema(example = "what another service starts for a program (systemd-run, at, docker)")]
+    pub escape: String,
+}
+
+impl Containment {
+    /// What is said of this means.
+    pub fn by(means: ContainmentMeans) -> Self {
+        let escape = match means {
+            ContainmentMeans::Subreaper => {
+                "what another service starts for a program (systemd-run, at, docker), and a process that kills its runner, leaves its group and clears its environment"
+            }
+            ContainmentMeans::EnvironmentMarks => {
+                "a process that leaves its group and clears its environment, and what another service starts for a program"
+            }
+        };
+        Self {
+            means,
+            escape: escape.to_owned(),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -91,6 +91,7 @@ fn task() -> Value {
         "failed_attempts": [{
             "attempt": 1, "bot": "upper-1", "outcome": "failed",
             "error": "exit code 1: no space left on device", "exit_code": 1,
+            "output_bytes": 4096,
             "started_at": "2026-11-20T08:30:00.020Z", "ended_at": "2026-11-20T08:30:00.110Z",
         }],
     })
@@ -165,6 +166,10 @@ fn bot() -> Value {
             "next_try_at": "2026-11-20T08:29:02.000Z",
         },
         "warnings": ["the program \"agent\" was not found in PATH"],
+        "containment": {
+            "means": "subreaper",
+            "escape": "what another service starts for a program (systemd-run, at, docker)",
+        },
     })
 }
 

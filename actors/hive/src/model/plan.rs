@@ -226,6 +226,10 @@ pub struct FailedAttempt {
     /// Exit code of a program that ended by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
+    /// How long the output is that was kept of it, in bytes; absent when none was.
+    /// `GET /api/v1/tasks/{id}/output?attempt=` has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_bytes: Option<u64>,
     /// When it started.
     #[schema(value_type = String, format = DateTime)]
     pub started_at: Timestamp,

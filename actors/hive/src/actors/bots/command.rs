@@ -1,7 +1,7 @@
 //! The command executor: a program started for each task.
 //!
-//! [`run`] starts it in a process group of its own, feeds it, reads what it
-//! prints, and sees to it that the whole group is gone when the attempt is over,
+//! [`run`] starts it in a session of its own, feeds it, reads what it prints, and
+//! sees to it that all its processes are gone when the attempt is over,
 //! in whatever way: by itself, stopped, or because nobody waits for it any more.
 
 mod environment;
@@ -36,8 +36,8 @@ use super::{
     attempt::{AttemptOutcome, StopCause, StopSignal, stop_requested},
     board::Card,
     guardian::Guardian,
-    log::{BotLog, Stream},
-    output::{self, Fault, Keeper, Kept, OutputLimits, Outputs},
+    log::{BotLog, LoggedAttempt, Stream},
+    output::{Fault, Keeper, Kept, OutputLimits, Outputs},
     progress::Progress,
 };
 use crate::{
@@ -46,8 +46,8 @@ use crate::{
     model::{AttemptEnd, BotName, CommandExecutor},
 };
 
-/// How long the outputs may stay open after the program and its group are gone:
-/// a process that left the group may hold them.
+/// How long the outputs may stay open after all processes of the attempt are gone:
+/// one that cannot be ended may hold them.
 const EOF_WITHIN: Duration = Duration::from_secs(1);
 
 /// How often a group whose leader has ended is looked at during its grace.
@@ -70,6 +70,8 @@ pub(crate) struct CommandContext {
     pub(crate) outputs: Outputs,
     /// How much of it.
     pub(crate) output_limits: OutputLimits,
+    /// Of how many attempts of a task (`tasks.kept_outputs`).
+    pub(crate) kept_outputs: u32,
     /// Time between TERM and KILL (`bots.term_grace`).
     pub(crate) term_grace: Duration,
     /// Knows which programs live.
@@ -133,31 +135,37 @@ pub(crate) async fn run(
     verdict::cut(&mut outcome, cx.output_limits.memory);
     match (&outcome.end, &outcome.error) {
         (AttemptEnd::Succeeded, _) => {}
-        // What it printed is in the log already.
-        (_, Some(error)) => cx.note(claimed, error.split(": ").next().unwrap_or(error)),
+        // What it said on standard error is in the log already.
+        (_, Some(error)) => cx.note(claimed, verdict::without_stderr(error)),
         (end, None) => cx.note(claimed, &format!("stopped: {end:?}")),
     }
     outcome
 }
 
-/// What the program printed, on disk if need be, when it came to an end of its own.
+/// Keeps what the program printed, on disk if need be, however it ended.
 async fn keep(ending: Ending, keeper: Option<Keeper>) -> (Ending, Kept) {
-    let nothing = Kept {
-        bytes: Vec::new(),
-        in_file: None,
+    let Some(keeper) = keeper else {
+        return (ending, Kept::default());
     };
-    match (ending, keeper) {
-        (Ending::Exited(status), Some(keeper)) => match keeper.finish().await {
-            Ok(kept) => (Ending::Exited(status), kept),
-            Err(fault) => (Ending::NotKept(fault), nothing),
+    match keeper.finish(!ending.is_success()).await {
+        Ok(kept) => (ending, kept),
+        Err((fault, kept)) => match ending {
+            Ending::Exited(_) => (Ending::NotKept(fault), kept),
+            other => (other, kept),
         },
-        (other, _) => (other, nothing),
     }
 }
 
 impl CommandContext {
     fn note(&self, claimed: &ClaimedTask, text: &str) {
-        self.log.line(Some(claimed.task.id), Stream::Deia, text);
+        self.log.line(Some(logged(claimed)), Stream::Deia, text);
+    }
+}
+
+fn logged(claimed: &ClaimedTask) -> LoggedAttempt {
+    LoggedAttempt {
+        task: claimed.task.id,
+        attempt: claimed.task.attempt,
     }
 }
 
@@ -183,14 +191,15 @@ async fn start(cx: &CommandContext, claimed: &ClaimedTask) -> Result<(Program, P
         guardian: cx.guardian.clone(),
         pids: cx.pids.clone(),
     };
-    let earlier = (claimed.task.attempt > 1).then(|| cx.outputs.directory(claimed.task.id));
+    let (outputs, task) = (cx.outputs.clone(), claimed.task.id);
+    let too_old = claimed.task.attempt.saturating_sub(cx.kept_outputs);
     // When nobody waits for the start any more, its result is dropped, and with
     // it the program is killed.
     let started = tokio::task::spawn_blocking(move || {
-        if let Some(earlier) = earlier
-            && let Err(error) = output::remove_directory(&earlier)
+        if too_old > 0
+            && let Err(error) = outputs.remove_up_to(task, too_old)
         {
-            tracing::warn!(%error, "the output of an earlier attempt cannot be removed");
+            tracing::warn!(%task, %error, "outputs of earlier attempts cannot be removed");
         }
         let directory = launch.directory.clone();
         if make_directory {
@@ -236,7 +245,7 @@ async fn attend(
         cx.outputs.keep(task, attempt, cx.output_limits),
         progress,
         cx.log.clone(),
-        claimed.task.id,
+        logged(claimed),
     );
     let exit = watch_exit(&program);
     let (mut streams, exit) = match (streams, exit) {
@@ -255,19 +264,19 @@ async fn attend(
     }
     // The leader has ended, or dies now. It is not reaped yet: the group is its own.
     exited(&exit).await;
-    let left_behind = interruption.is_some().then(|| program.marks().clone());
-    let reaped = program.reap();
+    let ended = program.reap().await;
     let rest = timeout(EOF_WITHIN, streams.pump()).await;
     if rest.is_err() {
         cx.note(
             claimed,
-            "a process that left the group still holds the output; not waited for",
+            "a process that cannot be ended still holds the output; not waited for",
         );
     }
-    if let Some(marks) = left_behind {
-        cx.guardian.end_escaped(marks).await;
+    for note in ended.iter().flat_map(verdict::strays) {
+        cx.note(claimed, &note);
     }
-    let ending = match (interruption, reaped, rest) {
+    let status = ended.map(|ended| ended.status);
+    let ending = match (interruption, status, rest) {
         (Some(Interruption::Stop(cause)), ..) => Ending::Stopped(cause),
         (Some(Interruption::NotKept(fault)), ..) | (None, _, Ok(Err(fault))) => {
             Ending::NotKept(fault)

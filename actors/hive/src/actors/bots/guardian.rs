@@ -3,6 +3,7 @@
 //! nobody waits for any more.
 
 mod keeper;
+mod runners;
 
 use std::{
     collections::BTreeSet,
@@ -22,8 +23,12 @@ use rustix::{
 };
 use tokio::sync::oneshot;
 
-use self::keeper::{Guard, Keeper, RunningGuard};
-use crate::guard::Marks;
+pub(crate) use self::runners::{Ended, Lease, RunnerProgram};
+use self::{
+    keeper::{Guard, Keeper, RunningGuard},
+    runners::Pool,
+};
+use crate::{guard::Marks, model::ContainmentMeans, runner::Holds};
 
 /// How long a new guard may read nothing of what it is told. One that stalls is
 /// killed, and another is started.
@@ -40,6 +45,8 @@ pub(crate) struct GuardianProgram {
     pub(crate) args: Vec<OsString>,
     /// Its whole environment. Nothing in it may mark it as a program of the hive.
     pub(crate) env: Vec<(OsString, OsString)>,
+    /// The program that runs programs.
+    pub(crate) runner: RunnerProgram,
 }
 
 impl GuardianProgram {
@@ -50,15 +57,22 @@ impl GuardianProgram {
     #[cfg_attr(test, expect(dead_code, reason = "a test binary is no deia"))]
     pub(crate) fn this_program(instance: &str) -> io::Result<Self> {
         let path = std::env::current_exe()?;
+        // Replaced by a new version meanwhile: the kernel still has the old one.
+        let path = if path.exists() {
+            path
+        } else {
+            "/proc/self/exe".into()
+        };
         Ok(Self {
-            // Replaced by a new version meanwhile: the kernel still has the old one.
-            path: if path.exists() {
-                path
-            } else {
-                "/proc/self/exe".into()
+            runner: RunnerProgram {
+                path: path.clone(),
+                args: vec!["runner".into()],
+                env: Vec::new(),
+                max_idle: 0,
             },
             args: vec!["guard".into(), instance.into()],
             instance: instance.to_owned(),
+            path,
             env: Vec::new(),
         })
     }
@@ -73,20 +87,22 @@ struct Handle(Arc<Shared>);
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        self.0.lock().closing = true;
+        let mut state = self.0.lock();
+        state.closing = true;
+        state.orphans.extend(self.0.pool.close());
+        drop(state);
         self.0.wake();
     }
 }
 
-/// A program that nobody waits for any more: its group was killed, it is still
-/// to be reaped.
-pub(crate) struct Orphan {
-    /// The leader of the group.
-    pub(crate) child: Child,
+/// A runner that nobody needs any more: it ends by itself, and is still to be
+/// reaped.
+struct Orphan {
+    child: Child,
     /// Becomes readable when it has ended.
-    pub(crate) pidfd: Arc<OwnedFd>,
-    /// Marks of its environment, by which processes that left its group are found.
-    pub(crate) marks: Marks,
+    pidfd: OwnedFd,
+    /// The marks of what it ran, by which that is found should it be killed.
+    marks: Option<Marks>,
 }
 
 /// Processes that may have left their group, and who waits for their end.
@@ -97,6 +113,7 @@ struct Escaped {
 
 struct Shared {
     instance: String,
+    pool: Pool,
     state: Mutex<State>,
     /// Wakes the thread.
     wake: OwnedFd,
@@ -124,6 +141,7 @@ impl Guardian {
     pub(crate) fn start(program: GuardianProgram) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             instance: program.instance.clone(),
+            pool: Pool::start(program.runner.clone())?,
             state: Mutex::default(),
             wake: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
         });
@@ -155,8 +173,8 @@ impl Guardian {
         self.0.0.forget(group);
     }
 
-    /// Reaps a program when it has ended, and ends what left its group.
-    pub(crate) fn adopt(&self, orphan: Orphan) {
+    /// Reaps a runner when it has ended.
+    fn adopt(&self, orphan: Orphan) {
         self.0.0.lock().orphans.push(orphan);
         self.0.0.wake();
     }
@@ -169,6 +187,23 @@ impl Guardian {
         self.0.0.wake();
         // The keeper lives as long as this handle, and answers.
         let _ = wait.await;
+    }
+
+    /// What holds the descendants of a program on this machine.
+    pub(crate) fn holds(&self) -> Holds {
+        self.pool().holds()
+    }
+
+    /// The same as it is told to users.
+    pub(crate) fn means(&self) -> ContainmentMeans {
+        match self.holds().subreaper {
+            true => ContainmentMeans::Subreaper,
+            false => ContainmentMeans::EnvironmentMarks,
+        }
+    }
+
+    fn pool(&self) -> &Pool {
+        &self.0.0.pool
     }
 
     #[cfg(test)]

@@ -247,6 +247,7 @@ fn command_context(
             memory: config.tasks.max_output_bytes.as_u64(),
             file: config.tasks.max_output_file_bytes.as_u64(),
         },
+        kept_outputs: config.tasks.kept_outputs,
         term_grace: config.bots.term_grace,
         guardian: deps.guardian.clone(),
         log,

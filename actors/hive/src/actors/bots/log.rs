@@ -6,6 +6,7 @@
 //! count is written as soon as there is room.
 
 mod follow;
+mod of_task;
 mod positions;
 
 use std::{
@@ -22,7 +23,11 @@ use std::{
     },
 };
 
-pub use self::follow::{LogFollower, LogPiece, LogStart};
+pub(crate) use self::of_task::of_task;
+pub use self::{
+    follow::{LogFollower, LogPiece, LogStart},
+    of_task::{TaskLog, TaskLogLine},
+};
 use crate::{
     metrics::BOT_LOGS,
     model::{TaskId, Timestamp},
@@ -46,6 +51,19 @@ impl Stream {
             Self::Stderr => "stderr",
             Self::Deia => "deia",
         }
+    }
+}
+
+/// An attempt that a line of a log is about; written as `task_...#2`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LoggedAttempt {
+    pub(crate) task: TaskId,
+    pub(crate) attempt: u32,
+}
+
+impl std::fmt::Display for LoggedAttempt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}#{}", self.task, self.attempt)
     }
 }
 
@@ -84,14 +102,14 @@ impl BotLog {
         }))
     }
 
-    /// Adds a line: time, task, stream, text. Control characters are escaped.
-    pub(crate) fn line(&self, task: Option<TaskId>, stream: Stream, text: &str) {
+    /// Adds a line: time, attempt, stream, text. Control characters are escaped.
+    pub(crate) fn line(&self, of: Option<LoggedAttempt>, stream: Stream, text: &str) {
         let mut pending = self.0.lock();
         if pending.text.len() + text.len() > MAX_PENDING_BYTES {
             pending.dropped += 1;
             return;
         }
-        append_line(&mut pending.text, Timestamp::now(), task, stream, text);
+        append_line(&mut pending.text, Timestamp::now(), of, stream, text);
         if !std::mem::replace(&mut pending.scheduled, true) {
             drop(pending);
             schedule(&self.0);
@@ -178,11 +196,17 @@ fn schedule(log: &Arc<Shared>) {
     }
 }
 
-fn append_line(out: &mut String, at: Timestamp, task: Option<TaskId>, stream: Stream, text: &str) {
+fn append_line(
+    out: &mut String,
+    at: Timestamp,
+    of: Option<LoggedAttempt>,
+    stream: Stream,
+    text: &str,
+) {
     let stream = stream.as_str();
     // Writing to a string does not fail.
-    let _ = match task {
-        Some(task) => write!(out, "{at} {task} {stream} "),
+    let _ = match of {
+        Some(attempt) => write!(out, "{at} {attempt} {stream} "),
         None => write!(out, "{at} - {stream} "),
     };
     for c in text.chars() {

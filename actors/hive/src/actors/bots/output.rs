@@ -1,9 +1,11 @@
 //! What programs print: kept in memory up to a limit, and then in a file of the
 //! data directory; readable while it is printed.
 //!
-//! The files of a task are `outputs/<task>/<attempt>`. Only that of the recorded
-//! attempt is of use; what others left is removed when the next attempt begins,
-//! with the task, or by the [`sweep`] of the next start.
+//! The files of a task are `outputs/<task>/<attempt>`: of a success when its
+//! output is not all in the result, and of every other attempt, with nothing in it
+//! when nothing was printed. Those of the last attempts stay
+//! (`tasks.kept_outputs`); an attempt that begins removes older ones, by their
+//! numbers, so never that of a later attempt. All go with their task.
 
 mod keep;
 mod read;
@@ -104,7 +106,7 @@ impl Outputs {
     }
 
     /// Where the files of a task are.
-    pub(crate) fn directory(&self, task: TaskId) -> PathBuf {
+    fn directory(&self, task: TaskId) -> PathBuf {
         self.0.directory.join(task.to_string())
     }
 
@@ -115,6 +117,44 @@ impl Outputs {
     /// They are there and cannot be removed.
     pub(crate) fn remove(&self, task: TaskId) -> io::Result<()> {
         remove_directory(&self.directory(task))
+    }
+
+    /// Removes the files of the attempts up to `last`. Blocks: not for an arbiter.
+    ///
+    /// # Errors
+    /// They are there and cannot be removed.
+    pub(crate) fn remove_up_to(&self, task: TaskId, last: u32) -> io::Result<()> {
+        for (attempt, _) in self.attempts(task)? {
+            if attempt <= last {
+                std::fs::remove_file(self.file(task, attempt))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the attempts of a task that have a file, and its length in bytes.
+    /// Blocks: not for an arbiter.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    pub(crate) fn attempts(&self, task: TaskId) -> io::Result<Vec<(u32, u64)>> {
+        let entries = match std::fs::read_dir(self.directory(task)) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let mut found = Vec::new();
+        for entry in entries {
+            let entry = entry?;
+            let attempt = entry
+                .file_name()
+                .to_str()
+                .and_then(|name| name.parse().ok());
+            if let (Some(attempt), Ok(metadata)) = (attempt, entry.metadata()) {
+                found.push((attempt, metadata.len()));
+            }
+        }
+        Ok(found)
     }
 
     /// The tasks that have files. Blocks: not for an arbiter.
@@ -149,7 +189,7 @@ impl Outputs {
     }
 }
 
-pub(crate) fn remove_directory(path: &Path) -> io::Result<()> {
+fn remove_directory(path: &Path) -> io::Result<()> {
     match std::fs::remove_dir_all(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),

@@ -60,6 +60,7 @@ fn failed_attempts(db: &Connection, seq: i64) -> rusqlite::Result<Vec<FailedAtte
             outcome: rows::parsed(row, 2)?,
             error: row.get(3)?,
             exit_code: row.get(4)?,
+            output_bytes: None,
             started_at: rows::time(row, 5)?,
             ended_at: rows::time(row, 6)?,
         })

@@ -9,44 +9,88 @@ pub(super) struct Lines {
     partial: Vec<u8>,
     /// Bytes of this line that were left out.
     left_out: usize,
+    /// A carriage return came last: what follows is written over the line.
+    returned: bool,
+    /// The beginning of this line was given already.
+    shown: bool,
 }
 
 impl Lines {
-    /// Adds bytes, and gives every line that they end.
+    /// Adds bytes, and gives every line that they end. Of what a program writes
+    /// over itself (`\r`, a progress bar) the last version is the line.
     pub(super) fn push(&mut self, bytes: &[u8], mut emit: impl FnMut(&str)) {
-        let mut pieces = bytes.split(|byte| *byte == b'\n');
-        // `split` gives at least one piece; each further one follows a line's end.
-        self.extend(pieces.next().unwrap_or_default());
-        for piece in pieces {
-            self.emit(&mut emit);
-            self.extend(piece);
+        for piece in bytes.split_inclusive(|byte| matches!(byte, b'\n' | b'\r')) {
+            let text = piece
+                .strip_suffix(b"\n")
+                .or_else(|| piece.strip_suffix(b"\r"));
+            self.extend(text.unwrap_or(piece));
+            match piece.last() {
+                Some(b'\n') => self.end_line(&mut emit),
+                Some(b'\r') => self.returned = true,
+                _ => {}
+            }
         }
+    }
+
+    /// Gives what there is of a line that has no end yet, so that it is seen. The
+    /// rest becomes a line of its own.
+    pub(super) fn show_partial(&mut self, mut emit: impl FnMut(&str)) {
+        if self.has_news() {
+            self.emit(&mut emit);
+            self.shown = true;
+        }
+    }
+
+    /// Whether there is something of a line that was not given yet, and may be.
+    pub(super) fn has_news(&self) -> bool {
+        !self.partial.is_empty()
     }
 
     /// The stream has ended: gives the last line when it lacks its end.
     pub(super) fn end(&mut self, mut emit: impl FnMut(&str)) {
-        if !self.partial.is_empty() {
-            self.emit(&mut emit);
+        if self.has_news() || self.left_out > 0 {
+            self.end_line(&mut emit);
         }
     }
 
-    fn extend(&mut self, piece: &[u8]) {
-        let room = MAX_LINE_BYTES - self.partial.len();
-        let kept = piece.len().min(room);
-        self.partial.extend_from_slice(&piece[..kept]);
-        self.left_out += piece.len() - kept;
+    fn extend(&mut self, text: &[u8]) {
+        if text.is_empty() {
+            return;
+        }
+        if std::mem::replace(&mut self.returned, false) {
+            self.partial.clear();
+            self.left_out = 0;
+        }
+        // Of a line that is too long nothing more is given than its beginning.
+        let full = self.shown && self.left_out > 0;
+        let room = match full {
+            true => 0,
+            false => MAX_LINE_BYTES - self.partial.len(),
+        };
+        let kept = text.len().min(room);
+        self.partial.extend_from_slice(&text[..kept]);
+        self.left_out += text.len() - kept;
     }
 
+    fn end_line(&mut self, emit: &mut impl FnMut(&str)) {
+        let shown = std::mem::replace(&mut self.shown, false);
+        // All of it was given already, but for its end.
+        if !shown || self.has_news() || self.left_out > 0 {
+            self.emit(emit);
+        }
+        self.left_out = 0;
+        self.returned = false;
+    }
+
+    /// Gives what there is. What was left out is told at the end of the line.
     fn emit(&mut self, emit: &mut impl FnMut(&str)) {
-        let line = self.partial.strip_suffix(b"\r").unwrap_or(&self.partial);
-        let line = String::from_utf8_lossy(line);
+        let line = String::from_utf8_lossy(&self.partial);
         if self.left_out == 0 {
             emit(&line);
         } else {
             emit(&format!("{line} [{} bytes more]", self.left_out));
         }
         self.partial.clear();
-        self.left_out = 0;
     }
 }
 
@@ -72,9 +116,52 @@ mod tests {
             (vec![b"a", b"b\nc"], vec!["ab", "c"]),
             (vec![b"a\n", b"\n", b"b"], vec!["a", "", "b"]),
             (vec![b"a\r\nb\xff\n"], vec!["a", "b\u{fffd}"]),
+            (vec![b"a\r", b"\nb"], vec!["a", "b"]),
+            (vec![b"10%\r50%\r", b"100%\rdone\n"], vec!["done"]),
+            (vec![b"10%\r50%\r"], vec!["50%"]),
+            (vec![b"10%\r\r\n\nx"], vec!["10%", "", "x"]),
         ] {
             assert_eq!(split(&chunks), expected, "{chunks:?}");
         }
+    }
+
+    #[test]
+    fn unterminated_line_is_shown_once_and_goes_on() {
+        let mut lines = Lines::default();
+        let mut found = Vec::new();
+        let mut emit = |line: &str| found.push(line.to_owned());
+        lines.push(b"Password: ", &mut emit);
+        lines.show_partial(&mut emit);
+        lines.show_partial(&mut emit);
+        lines.push(b"\n10%\r20%", &mut emit);
+        lines.show_partial(&mut emit);
+        lines.push(b"\r30%", &mut emit);
+        lines.show_partial(&mut emit);
+        lines.push(b" more\nlast", &mut emit);
+        lines.end(&mut emit);
+        assert_eq!(found, ["Password: ", "20%", "30%", " more", "last"]);
+    }
+
+    #[test]
+    fn long_line_that_is_shown_early_takes_no_memory() {
+        let mut lines = Lines::default();
+        let mut found = Vec::new();
+        for _ in 0..1_000 {
+            lines.push(&[b'x'; 1_000], |line| found.push(line.to_owned()));
+            lines.show_partial(|line| found.push(line.to_owned()));
+        }
+        lines.push(b"\nshort\n", |line| found.push(line.to_owned()));
+        assert_eq!(found.len(), 1_001, "never too long, so all of it is shown");
+
+        let mut lines = Lines::default();
+        let mut found = Vec::new();
+        for _ in 0..10 {
+            lines.push(&[b'x'; 5_000], |line| found.push(line.to_owned()));
+            lines.show_partial(|line| found.push(line.to_owned()));
+        }
+        lines.push(b"\nshort\n", |line| found.push(line.to_owned()));
+        assert!(found[0].ends_with(" [904 bytes more]"), "{found:?}");
+        assert_eq!(found[1..], [" [45904 bytes more]", "short"]);
     }
 
     #[test]

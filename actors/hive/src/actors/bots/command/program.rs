@@ -4,25 +4,21 @@ use std::{
     collections::BTreeSet,
     ffi::OsString,
     io,
-    os::{
-        fd::{AsRawFd as _, OwnedFd},
-        unix::process::CommandExt as _,
-    },
+    os::fd::OwnedFd,
     path::PathBuf,
-    process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio},
+    process::{ChildStderr, ChildStdin, ChildStdout},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use rustix::{
-    io::{FdFlags, fcntl_setfd},
     pipe::{PipeFlags, pipe_with},
     process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open},
 };
 
 use crate::{
-    actors::bots::guardian::{Guardian, Orphan},
+    actors::bots::guardian::{Ended, Guardian, Lease},
     guard::Marks,
-    host::{children, descriptors},
+    runner::{PROGRESS_FD, Start},
 };
 
 /// The process ids of the programs that a bot runs now. Cheap to clone.
@@ -46,7 +42,7 @@ impl Pids {
 }
 
 /// Tells a program the number of the descriptor on which it may say how far it is.
-const PROGRESS_FD: &str = "DEIA_PROGRESS_FD";
+const PROGRESS_FD_VARIABLE: &str = "DEIA_PROGRESS_FD";
 
 /// All that is needed to start a program.
 pub(super) struct Launch {
@@ -63,17 +59,17 @@ pub(super) struct Launch {
 /// The ends of a program's standard streams.
 pub(super) struct Pipes {
     pub(super) stdin: Option<ChildStdin>,
-    pub(super) stdout: Option<ChildStdout>,
-    pub(super) stderr: Option<ChildStderr>,
+    pub(super) stdout: ChildStdout,
+    pub(super) stderr: ChildStderr,
     /// What it says of how far it is.
     pub(super) progress: OwnedFd,
 }
 
-/// A running program that leads a process group of its own. Dropping it kills
-/// the whole group at once; the guardian reaps it.
+/// A running program that leads a session and a process group of its own.
+/// Dropping it kills all that it has started; the guardian reaps its runner.
 pub(super) struct Program {
     /// Taken when it is reaped.
-    child: Option<Child>,
+    runner: Option<Lease>,
     group: Pid,
     pidfd: Arc<OwnedFd>,
     marks: Marks,
@@ -86,51 +82,39 @@ impl Launch {
     ///
     /// # Errors
     /// The program cannot be started.
-    pub(super) fn start(self) -> io::Result<(Program, Pipes)> {
-        let (progress, said) = pipe_with(PipeFlags::CLOEXEC)?;
-        let mut command = Command::new(&self.file);
-        // With an absolute file, no hook before `exec`, and a group that is asked
-        // for here, the standard library uses `posix_spawn`, which is cheap however
-        // much memory this process has.
-        command
-            .args(self.command.iter().skip(1))
-            .env_clear()
-            .envs(self.environment)
-            .env(PROGRESS_FD, said.as_raw_fd().to_string())
-            .current_dir(self.directory)
-            .process_group(0)
-            .stdin(if self.has_input {
-                Stdio::piped()
-            } else {
-                Stdio::null()
-            })
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        if let Some(name) = self.command.first() {
-            command.arg0(name);
+    pub(super) fn start(mut self) -> io::Result<(Program, Pipes)> {
+        let pipe = || pipe_with(PipeFlags::CLOEXEC);
+        let ((progress, said), (stdout, out), (stderr, err)) = (pipe()?, pipe()?, pipe()?);
+        let mut given = vec![out, err, said];
+        let mut stdin = None;
+        if self.has_input {
+            let (content, input) = pipe()?;
+            given.push(content);
+            stdin = Some(ChildStdin::from(input));
         }
-        let mut child = spawn_with(command, said)?;
-        let group = Pid::from_child(&child);
-        self.guardian.watch(group.as_raw_nonzero().get());
-        // Nobody else reaps it, so the id is still its own.
-        let pidfd = match pidfd_open(group, PidfdFlags::empty()) {
-            Ok(pidfd) => Arc::new(pidfd),
-            Err(error) => {
-                let _ = kill_process_group(group, Signal::KILL);
-                self.guardian.forget(group.as_raw_nonzero().get());
-                children::reap(&mut child)?;
-                return Err(error.into());
-            }
-        };
+        self.environment
+            .push((PROGRESS_FD_VARIABLE.into(), PROGRESS_FD.to_string().into()));
+        let start = Start::new(
+            &self.file,
+            &self.command,
+            &self.environment,
+            &self.directory,
+        )?;
+        let (runner, pid) = self.guardian.start_program(&start, &given, &self.marks)?;
+        drop(given);
+        let group = Pid::from_raw(pid).ok_or(io::ErrorKind::InvalidData)?;
+        // Its runner does not reap it before it is told to, so the id is its own.
+        let pidfd = Arc::new(pidfd_open(group, PidfdFlags::empty())?);
+        self.guardian.watch(pid);
+        self.pids.lock().insert(pid.unsigned_abs());
         let pipes = Pipes {
-            stdin: child.stdin.take(),
-            stdout: child.stdout.take(),
-            stderr: child.stderr.take(),
+            stdin,
+            stdout: stdout.into(),
+            stderr: stderr.into(),
             progress,
         };
-        self.pids.lock().insert(child.id());
         let program = Program {
-            child: Some(child),
+            runner: Some(runner),
             group,
             pidfd,
             marks: self.marks,
@@ -139,21 +123,6 @@ impl Launch {
         };
         Ok((program, pipes))
     }
-}
-
-/// Starts a program that inherits `given` under the same number. One at a time,
-/// so that no other program inherits it, too; the hook before `exec` that could
-/// do this in the child would cost the cheap way to start.
-fn spawn_with(mut command: Command, given: OwnedFd) -> io::Result<Child> {
-    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    fcntl_setfd(&given, FdFlags::empty())?;
-    let started = children::spawn(&mut command);
-    drop(given);
-    if let Ok(child) = &started {
-        descriptors::restore_for(Pid::from_child(child));
-    }
-    started
 }
 
 impl Program {
@@ -165,11 +134,6 @@ impl Program {
     /// The number of its group. Its own until it is reaped.
     pub(super) fn group(&self) -> i32 {
         self.group.as_raw_nonzero().get()
-    }
-
-    /// What its processes carry in their environment.
-    pub(super) fn marks(&self) -> &Marks {
-        &self.marks
     }
 
     /// Asks the whole group to end; stopped processes are continued, to hear it.
@@ -186,38 +150,40 @@ impl Program {
     fn signal(&self, signal: Signal) {
         // Until it is reaped the number of the group cannot be anybody else's.
         // That all have ended already is fine.
-        if self.child.is_some() {
+        if self.runner.is_some() {
             let _ = kill_process_group(self.group, signal);
         }
     }
 
-    /// Kills what is left of the group and reaps the program, which has ended.
+    /// Kills what is left of the group, ends every other process that the program
+    /// has started, and reaps the program, which has ended.
     ///
     /// # Errors
-    /// Its exit status is not known.
-    pub(super) fn reap(mut self) -> io::Result<ExitStatus> {
+    /// Its exit status is not known: its runner was killed.
+    pub(super) async fn reap(mut self) -> io::Result<Ended> {
+        let runner = self.let_go().ok_or(io::ErrorKind::NotConnected)?;
+        let ended = tokio::task::spawn_blocking(move || runner.end()).await;
+        let ended = ended.unwrap_or_else(|error| Err(io::Error::other(error)));
+        if ended.is_err() || !self.guardian.holds().subreaper {
+            self.guardian
+                .end_escaped(std::mem::take(&mut self.marks))
+                .await;
+        }
+        ended
+    }
+
+    /// Kills the group; nobody needs its number any more.
+    fn let_go(&mut self) -> Option<Lease> {
         self.kill();
+        let runner = self.runner.take()?;
         self.guardian.forget(self.group());
-        let mut child = self
-            .child
-            .take()
-            .ok_or_else(|| io::Error::other("reaped already"))?;
-        self.pids.lock().remove(&child.id());
-        // Does not block: it has ended.
-        children::reap(&mut child)
+        self.pids.lock().remove(&self.group().unsigned_abs());
+        Some(runner)
     }
 }
 
 impl Drop for Program {
     fn drop(&mut self) {
-        self.kill();
-        if let Some(child) = self.child.take() {
-            self.pids.lock().remove(&child.id());
-            self.guardian.adopt(Orphan {
-                child,
-                pidfd: Arc::clone(&self.pidfd),
-                marks: std::mem::take(&mut self.marks),
-            });
-        }
+        self.let_go();
     }
 }

@@ -1,22 +1,23 @@
 //! The standard streams of a running program: content in, result and log out,
 //! all within bounds.
 
-use std::{io, process};
+use std::{io, process, time::Duration};
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _},
     process::{ChildStderr, ChildStdin, ChildStdout},
+    time::Instant,
 };
 
 use super::{lines::Lines, program::Pipes};
-use crate::{
-    actors::bots::{
-        log::{BotLog, Stream},
-        output::{Fault, Keeper},
-        progress::{self, Progress},
-    },
-    model::TaskId,
+use crate::actors::bots::{
+    log::{BotLog, LoggedAttempt, Stream},
+    output::{Fault, Keeper},
+    progress::{self, Progress},
 };
+
+/// Time after which a line without an end is shown as far as it is.
+const SHOW_PARTIAL_AFTER: Duration = Duration::from_millis(500);
 
 /// Bytes of standard error that are kept for the error of a failed attempt.
 const STDERR_TAIL_BYTES: usize = 2 << 10;
@@ -49,7 +50,7 @@ impl Streams {
         keeper: Keeper,
         progress: Progress,
         log: BotLog,
-        task: TaskId,
+        of: LoggedAttempt,
     ) -> io::Result<Self> {
         let Pipes {
             stdin,
@@ -60,7 +61,7 @@ impl Streams {
         Ok(Self {
             input: Input::new(stdin, content)?,
             output: Output {
-                pipe: stdout.map(ChildStdout::from_std).transpose()?,
+                pipe: Some(ChildStdout::from_std(stdout)?),
                 piece: Vec::new(),
                 keeper,
             },
@@ -70,14 +71,15 @@ impl Streams {
                 progress,
                 garbage: false,
                 log: log.clone(),
-                task,
+                of,
             },
             errors: Errors {
-                pipe: stderr.map(ChildStderr::from_std).transpose()?,
+                pipe: Some(ChildStderr::from_std(stderr)?),
                 lines: Lines::default(),
+                partial_since: None,
                 tail: Vec::new(),
                 log,
-                task,
+                of,
             },
         })
     }
@@ -199,9 +201,11 @@ impl Output {
 struct Errors {
     pipe: Option<ChildStderr>,
     lines: Lines,
+    /// Since when there is something of a line that was not shown.
+    partial_since: Option<Instant>,
     tail: Vec<u8>,
     log: BotLog,
-    task: TaskId,
+    of: LoggedAttempt,
 }
 
 impl Errors {
@@ -209,7 +213,21 @@ impl Errors {
         let mut chunk = Vec::new();
         while let Some(pipe) = &mut self.pipe {
             chunk.clear();
-            if read_some(pipe, &mut chunk, CHUNK_BYTES).await {
+            let read = read_some(pipe, &mut chunk, CHUNK_BYTES);
+            let read = match self.partial_since {
+                None => read.await,
+                Some(since) => {
+                    let shown_at = since + SHOW_PARTIAL_AFTER;
+                    match tokio::time::timeout_at(shown_at, read).await {
+                        Ok(read) => read,
+                        Err(_) => {
+                            self.show_partial();
+                            continue;
+                        }
+                    }
+                }
+            };
+            if read {
                 self.take(&chunk);
             } else {
                 self.pipe = None;
@@ -219,20 +237,29 @@ impl Errors {
     }
 
     fn take(&mut self, chunk: &[u8]) {
-        let Self {
-            lines, log, task, ..
-        } = self;
-        lines.push(chunk, |line| log.line(Some(*task), Stream::Stderr, line));
+        let Self { lines, log, of, .. } = self;
+        lines.push(chunk, |line| log.line(Some(*of), Stream::Stderr, line));
         self.tail.extend_from_slice(chunk);
         let surplus = self.tail.len().saturating_sub(STDERR_TAIL_BYTES);
         self.tail.drain(..surplus);
+        match (self.lines.has_news(), self.partial_since) {
+            (false, _) => self.partial_since = None,
+            (true, None) => self.partial_since = Some(Instant::now()),
+            // A progress bar that never rests is shown, too.
+            (true, Some(since)) if since.elapsed() >= SHOW_PARTIAL_AFTER => self.show_partial(),
+            (true, Some(_)) => {}
+        }
+    }
+
+    fn show_partial(&mut self) {
+        let Self { lines, log, of, .. } = self;
+        lines.show_partial(|line| log.line(Some(*of), Stream::Stderr, line));
+        self.partial_since = None;
     }
 
     fn end(&mut self) {
-        let Self {
-            lines, log, task, ..
-        } = self;
-        lines.end(|line| log.line(Some(*task), Stream::Stderr, line));
+        let Self { lines, log, of, .. } = self;
+        lines.end(|line| log.line(Some(*of), Stream::Stderr, line));
     }
 }
 
@@ -244,7 +271,7 @@ struct Told {
     /// Whether it has said something else.
     garbage: bool,
     log: BotLog,
-    task: TaskId,
+    of: LoggedAttempt,
 }
 
 impl Told {
@@ -268,7 +295,7 @@ impl Told {
             progress,
             garbage,
             log,
-            task,
+            of,
             ..
         } = self;
         lines.push(piece, |line| match progress::parse(line) {
@@ -279,7 +306,7 @@ impl Told {
                 let said = format!(
                     "not a progress, and ignored with all that is none: {shown:?} (0 to 1, or a percentage, a line)"
                 );
-                log.line(Some(*task), Stream::Deia, &said);
+                log.line(Some(*of), Stream::Deia, &said);
             }
         });
     }

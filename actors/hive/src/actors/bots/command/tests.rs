@@ -41,6 +41,7 @@ impl Setup {
                 memory: 16 << 20,
                 file: 32 << 20,
             },
+            kept_outputs: 2,
             term_grace: DEADLINE,
             guardian: Guardian::start(guard_program(hive_id)).unwrap(),
             log: BotLog::open(dir.path().join("bot-1.log"), 8 << 20),
@@ -72,6 +73,15 @@ impl Setup {
             send.send_replace(Some(cause));
         };
         tokio::join!(run(&self.cx, &claimed, Progress::told(), stop), stopper).0
+    }
+
+    /// What was kept in the files of that attempt, of whatever task.
+    fn kept(&self, attempt: u32) -> String {
+        let tasks = self.cx.outputs.with_files().unwrap();
+        let kept = |task: &crate::model::TaskId| {
+            std::fs::read_to_string(self.cx.outputs.file(*task, attempt)).unwrap_or_default()
+        };
+        tasks.iter().map(kept).collect()
     }
 
     fn log(&self) -> String {
@@ -278,7 +288,7 @@ async fn too_much_output_fails_and_takes_no_memory() {
         error.contains("2097152 bytes") && error.contains("tasks.max_output_file_bytes"),
         "{error}"
     );
-    assert_eq!(outcome.output, None);
+    assert_eq!(outcome.output_bytes, Some(2_097_152), "what fits is kept");
 
     for (printed, end) in [(100, AttemptEnd::Succeeded), (101, AttemptEnd::Failed)] {
         let mut setup = Setup::shell(&format!("head -c {printed} /dev/zero"));
@@ -288,6 +298,63 @@ async fn too_much_output_fails_and_takes_no_memory() {
         };
         assert_eq!(setup.run("").await.end, end, "{printed}");
     }
+}
+
+#[tokio::test]
+async fn output_and_end_of_stderr_are_kept_however_it_ends() {
+    let script = "echo transcript; echo warn >&2; touch ready; exec sleep 1000";
+    for (cause, error) in [
+        (StopCause::Cancelled, None),
+        (StopCause::BotStopping, None),
+        (
+            StopCause::TimedOut { after_seconds: 3 },
+            Some("timed out after 3 s: warn"),
+        ),
+    ] {
+        let setup = Setup::shell(script);
+        let said = || setup.cx.work_dir.join("ready").exists();
+        let outcome = setup.run_and_stop(said, cause).await;
+        assert_eq!(outcome.output.as_deref(), Some("transcript\n"), "{cause:?}");
+        assert_eq!(outcome.error.as_deref(), error, "{cause:?}");
+        assert_eq!(setup.kept(2), "transcript\n", "{cause:?}");
+    }
+
+    let setup = Setup::shell(script);
+    // What it printed was read before that.
+    let said = || setup.log().contains(" stderr warn");
+    tokio::select! {
+        _ = setup.run("") => unreachable!("it ended by itself"),
+        () = until("it is ready", said) => {}
+    }
+    until("what it printed is there", || !setup.kept(2).is_empty()).await;
+}
+
+#[tokio::test]
+async fn outputs_of_the_last_attempts_are_kept_by_number() {
+    let setup = Setup::shell("echo $DEIA_ATTEMPT; exit 1");
+    let mut claimed = claimed("");
+    for attempt in 1..=4 {
+        claimed.task.attempt = attempt;
+        let (_keep, stop) = watch::channel(None);
+        run(&setup.cx, &claimed, Progress::told(), stop).await;
+    }
+    let mut kept = setup.cx.outputs.attempts(claimed.task.id).unwrap();
+    kept.sort_unstable();
+    assert_eq!(kept, [(3, 2), (4, 2)]);
+}
+
+#[tokio::test]
+async fn unterminated_line_of_stderr_is_in_the_log_while_it_runs() {
+    let setup = Setup::shell(
+        "printf 'Password: ' >&2; until [ -e go ]; do sleep 0.01; done; echo; echo ok >&2",
+    );
+    let shown = async {
+        until("it is shown", || setup.log().contains(" stderr Password: ")).await;
+        std::fs::write(setup.cx.work_dir.join("go"), "").unwrap();
+    };
+    let (outcome, ()) = tokio::join!(setup.run(""), shown);
+    assert_eq!(outcome.end, AttemptEnd::Succeeded);
+    assert!(setup.log().ends_with(" stderr ok\n"));
 }
 
 #[tokio::test]

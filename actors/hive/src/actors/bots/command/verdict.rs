@@ -10,6 +10,7 @@ use super::environment::Missing;
 use crate::{
     actors::bots::{
         attempt::{AttemptOutcome, FaultPhase, StopCause},
+        guardian::Ended,
         output::Fault,
     },
     model::AttemptEnd,
@@ -28,6 +29,13 @@ pub(super) enum Ending {
     Lost(io::Error),
 }
 
+impl Ending {
+    /// Whether the program did what was asked.
+    pub(super) fn is_success(&self) -> bool {
+        matches!(self, Self::Exited(status) if status.success())
+    }
+}
+
 /// What an attempt comes to. `stdout` is all that was printed, `stderr` the end
 /// of what went to the log. The second value says whether the result had bytes
 /// that are not UTF-8, which were replaced.
@@ -37,40 +45,73 @@ pub(super) fn verdict(
     stderr: &str,
     execution_time_ms: u64,
 ) -> (AttemptOutcome, bool) {
+    let (output, replaced) = text(stdout);
     let status = match ending {
         Ending::Exited(status) => status,
-        Ending::Stopped(cause) => {
-            return (AttemptOutcome::stopped(cause, execution_time_ms), false);
-        }
-        Ending::NotKept(Fault::TooMuch { max_bytes }) => {
-            let error = format!(
-                "printed more than {max_bytes} bytes, the limit of an output (tasks.max_output_file_bytes)"
-            );
-            return (AttemptOutcome::failed(error, execution_time_ms), false);
-        }
-        Ending::NotKept(Fault::Storage(reason)) => {
-            let error = format!("what it printed cannot be kept: {reason}");
-            let outcome = AttemptOutcome::bot_fault(FaultPhase::End, error, execution_time_ms);
-            return (outcome, false);
-        }
-        Ending::Lost(error) => {
-            let error = format!("the program was lost sight of: {error}");
-            let outcome = AttemptOutcome::bot_fault(FaultPhase::End, error, execution_time_ms);
-            return (outcome, false);
+        other => {
+            let mut outcome = broken_off(other, execution_time_ms);
+            outcome.output = Some(output).filter(|output| !output.is_empty());
+            add_stderr(&mut outcome, stderr);
+            return (outcome, replaced);
         }
     };
-    let (output, replaced) = text(stdout);
     let mut outcome = if status.success() {
         AttemptOutcome::succeeded(output, execution_time_ms)
     } else {
-        AttemptOutcome {
+        let mut outcome = AttemptOutcome {
             output: Some(output).filter(|output| !output.is_empty()),
-            ..AttemptOutcome::failed(why(status, stderr), execution_time_ms)
-        }
+            ..AttemptOutcome::failed(how(status), execution_time_ms)
+        };
+        add_stderr(&mut outcome, stderr);
+        outcome
     };
     outcome.exit_code = status.code();
     debug_assert_eq!(outcome.end == AttemptEnd::Succeeded, status.success());
     (outcome, replaced)
+}
+
+/// The outcome of a program that did not end by itself.
+fn broken_off(ending: Ending, execution_time_ms: u64) -> AttemptOutcome {
+    match ending {
+        Ending::Stopped(cause) => AttemptOutcome::stopped(cause, execution_time_ms),
+        Ending::NotKept(Fault::TooMuch { max_bytes }) => {
+            let error = format!(
+                "printed more than {max_bytes} bytes, the limit of an output (tasks.max_output_file_bytes)"
+            );
+            AttemptOutcome::failed(error, execution_time_ms)
+        }
+        Ending::NotKept(Fault::Storage(reason)) => {
+            let error = format!("what it printed cannot be kept: {reason}");
+            AttemptOutcome::bot_fault(FaultPhase::End, error, execution_time_ms)
+        }
+        Ending::Lost(error) => {
+            let error = format!("the program was lost sight of: {error}");
+            AttemptOutcome::bot_fault(FaultPhase::End, error, execution_time_ms)
+        }
+        Ending::Exited(status) => AttemptOutcome::failed(how(status), execution_time_ms),
+    }
+}
+
+/// How many lines of standard error are in the error of an attempt, at most.
+const STDERR_LINES: usize = 5;
+
+/// Between the reason of an error and what the program said.
+const SAID: &str = ": ";
+
+/// Adds the last lines of standard error to the error of an attempt that has one.
+fn add_stderr(outcome: &mut AttemptOutcome, stderr: &str) {
+    let lines: Vec<&str> = stderr.lines().collect();
+    let first = lines.len().saturating_sub(STDERR_LINES);
+    let end = lines[first..].join("\n");
+    if let Some(error) = outcome.error.as_mut().filter(|_| !end.is_empty()) {
+        error.push_str(SAID);
+        error.push_str(&end);
+    }
+}
+
+/// The reason in an error, without what the program said.
+pub(super) fn without_stderr(error: &str) -> &str {
+    error.split(SAID).next().unwrap_or(error)
 }
 
 /// How much of an output that is in a file is in the result as well, at most.
@@ -104,19 +145,14 @@ fn text(bytes: Vec<u8>) -> (String, bool) {
     }
 }
 
-fn why(status: ExitStatus, stderr: &str) -> String {
-    let how = match (status.code(), status.signal()) {
+fn how(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
         (Some(code), _) => format!("exit code {code}"),
         (None, Some(number)) => match Signal::try_from(number) {
             Ok(signal) => format!("ended by signal {number} ({})", signal.as_str()),
             Err(_) => format!("ended by signal {number}"),
         },
         (None, None) => "ended in an unknown way".to_owned(),
-    };
-    if stderr.is_empty() {
-        how
-    } else {
-        format!("{how}: {stderr}")
     }
 }
 
@@ -145,6 +181,24 @@ impl NotStarted {
             AttemptOutcome::bot_fault(FaultPhase::Start, self.reason, execution_time_ms)
         }
     }
+}
+
+/// Notes about processes that were outside of the program's group at its end.
+pub(super) fn strays(ended: &Ended) -> Vec<String> {
+    let processes = |n: u32| match n {
+        1 => "1 process".to_owned(),
+        n => format!("{n} processes"),
+    };
+    let mut notes = Vec::new();
+    if ended.strays > 0 {
+        let strays = processes(ended.strays);
+        notes.push(format!("ended {strays} that left the process group"));
+    }
+    if ended.left > 0 {
+        let left = processes(ended.left);
+        notes.push(format!("{left} cannot be ended: the kernel holds them"));
+    }
+    notes
 }
 
 /// Returns why the program of that name could not be started in that directory.
@@ -224,41 +278,55 @@ mod tests {
                 Some("ended by signal 40"),
             ),
             (
+                code(3),
+                "1\n2\n3\n4\n5\n6",
+                AttemptEnd::Failed,
+                Some("out"),
+                Some("exit code 3: 2\n3\n4\n5\n6"),
+            ),
+            (
+                Ending::Stopped(StopCause::TimedOut { after_seconds: 3 }),
+                "warn",
+                AttemptEnd::Failed,
+                Some("out"),
+                Some("timed out after 3 s: warn"),
+            ),
+            (
                 Ending::Stopped(StopCause::Cancelled),
                 "x",
                 AttemptEnd::Cancelled,
-                None,
+                Some("out"),
                 None,
             ),
             (
                 Ending::Stopped(StopCause::BotStopping),
                 "x",
                 AttemptEnd::GivenBack,
-                None,
+                Some("out"),
                 None,
             ),
             (
                 Ending::NotKept(Fault::TooMuch { max_bytes: 7 }),
                 "x",
                 AttemptEnd::Failed,
-                None,
+                Some("out"),
                 Some(
-                    "printed more than 7 bytes, the limit of an output (tasks.max_output_file_bytes)",
+                    "printed more than 7 bytes, the limit of an output (tasks.max_output_file_bytes): x",
                 ),
             ),
             (
                 Ending::NotKept(Fault::Storage("no room".into())),
                 "x",
                 AttemptEnd::BotFault,
-                None,
-                Some("what it printed cannot be kept: no room"),
+                Some("out"),
+                Some("what it printed cannot be kept: no room: x"),
             ),
             (
                 Ending::Lost(io::Error::other("why")),
                 "x",
                 AttemptEnd::BotFault,
-                None,
-                Some("the program was lost sight of: why"),
+                Some("out"),
+                Some("the program was lost sight of: why: x"),
             ),
         ] {
             let case = format!("{ending:?}");

@@ -105,6 +105,7 @@ impl Keeper {
         loop {
             let closing = self.look_around(guard.as_ref());
             self.end_what_is_left();
+            self.let_the_guard_go();
             let ended = |guard: &mut RunningGuard| {
                 !matches!(children::try_reap(&mut guard.child), Ok(None))
             };
@@ -131,11 +132,17 @@ impl Keeper {
             // It is ours and not reaped: the id is its own.
             let _ = kill_process(Pid::from_child(&guard.child), Signal::KILL);
         }
-        // An orphan may have escaped processes: the guard stays until it is reaped.
-        if state.closing && self.orphans.is_empty() && !state.stuck {
+        state.closing
+    }
+
+    /// Ends the guard when all is over. A runner that is an orphan may have
+    /// something to end: the guard stays until that is reaped.
+    fn let_the_guard_go(&self) {
+        let mut state = self.shared.lock();
+        let has_orphans = !(self.orphans.is_empty() && state.orphans.is_empty());
+        if state.closing && !has_orphans && !state.stuck {
             state.pipe = None;
         }
-        state.closing
     }
 
     /// Waits until something is to be done.
@@ -158,11 +165,10 @@ impl Keeper {
     /// Reaps the orphans that have ended; ends what left their groups, and the
     /// escaped, in one go.
     fn end_what_is_left(&mut self) {
-        let shared = &self.shared;
         let reaped = self
             .orphans
             .extract_if(.., |orphan| guard::has_ended(&orphan.pidfd))
-            .map(|orphan| reap(shared, orphan));
+            .filter_map(reap);
         let mut marks: Vec<Marks> = reaped.collect();
         let escaped = std::mem::take(&mut self.escaped);
         let (of_escaped, waiting): (Vec<_>, Vec<_>) =
@@ -216,12 +222,18 @@ impl Keeper {
     }
 }
 
-/// Reaps a program that has ended. Gives its marks.
-fn reap(shared: &Shared, mut orphan: Orphan) -> Marks {
-    let pid = Pid::from_child(&orphan.child).as_raw_nonzero().get();
-    shared.forget(pid);
-    if let Err(error) = children::reap(&mut orphan.child) {
-        tracing::warn!(pid, %error, "a program cannot be reaped");
+/// Reaps a runner that has ended. Returns the marks of what it ran when it was
+/// killed: nobody else has ended that.
+fn reap(mut orphan: Orphan) -> Option<Marks> {
+    match children::reap(&mut orphan.child) {
+        Ok(status) if status.success() => None,
+        Ok(status) => {
+            tracing::warn!(pid = orphan.child.id(), %status, "a runner was killed");
+            orphan.marks
+        }
+        Err(error) => {
+            tracing::warn!(pid = orphan.child.id(), %error, "a runner cannot be reaped");
+            orphan.marks
+        }
     }
-    orphan.marks
 }

@@ -18,6 +18,7 @@ use super::*;
 use crate::{actors::bots::command, guard};
 
 const GUARD_OF: &str = "DEIA_TEST_GUARD_OF";
+const RUNNER: &str = "DEIA_TEST_RUNNER";
 const SERVER_OF: &str = "DEIA_TEST_SERVER_OF";
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -28,6 +29,12 @@ pub(crate) fn guard_program(instance: &str) -> GuardianProgram {
         args: entry("guard_entry").map(OsString::from).into(),
         env: vec![(GUARD_OF.into(), instance.into())],
         instance: instance.to_owned(),
+        runner: RunnerProgram {
+            path: std::env::current_exe().unwrap(),
+            args: entry("runner_entry").map(OsString::from).into(),
+            env: vec![(RUNNER.into(), "1".into())],
+            max_idle: 4,
+        },
     }
 }
 
@@ -93,6 +100,14 @@ fn kill_process_by_id(pid: u32) {
 fn guard_entry() {
     if let Ok(hive_id) = std::env::var(GUARD_OF) {
         guard::run(&hive_id).unwrap();
+    }
+}
+
+/// Not a test: the main function of a runner.
+#[test]
+fn runner_entry() {
+    if std::env::var_os(RUNNER).is_some() {
+        crate::runner::run().unwrap();
     }
 }
 
@@ -283,13 +298,17 @@ fn the_guard_ends_with_the_last_guardian() {
 
 #[test]
 fn a_guard_that_cannot_be_started_is_an_error() {
-    let program = GuardianProgram {
-        instance: "instance-of-nobody".into(),
-        path: "/nonexistent/guard".into(),
-        args: Vec::new(),
-        env: Vec::new(),
-    };
-    assert!(Guardian::start(program).is_err());
+    let program = || guard_program(&unique_hive_id());
+    let mut without_guard = program();
+    without_guard.path = "/nonexistent/guard".into();
+    let mut without_runner = program();
+    without_runner.runner.path = "/nonexistent/runner".into();
+    // Starts, but is no runner.
+    let mut with_another = program();
+    with_another.runner.path = "/bin/true".into();
+    for program in [without_guard, without_runner, with_another] {
+        assert!(Guardian::start(program).is_err());
+    }
 }
 
 #[test]

@@ -18,13 +18,14 @@ fn a_line_says_when_which_task_and_where_from() {
     let dir = tempfile::tempdir().unwrap();
     let (log, path) = log(&dir, 1 << 20);
     let task = TaskId::new();
-    log.line(Some(task), Stream::Stderr, "a\tb\u{1b}[31m\r");
+    let attempt = LoggedAttempt { task, attempt: 2 };
+    log.line(Some(attempt), Stream::Stderr, "a\tb\u{1b}[31m\r");
     log.line(None, Stream::Deia, "started");
     assert!(log.flush(DEADLINE));
     let lines = all(&path);
     let (at, rest) = lines[0].split_once(' ').unwrap();
     assert!(at.parse::<jiff::Timestamp>().is_ok(), "{at}");
-    assert_eq!(rest, format!("{task} stderr a\tb\\u{{1b}}[31m\\u{{d}}"));
+    assert_eq!(rest, format!("{task}#2 stderr a\tb\\u{{1b}}[31m\\u{{d}}"));
     assert!(lines[1].ends_with(" - deia started"), "{}", lines[1]);
     assert_eq!((lines.len(), log.write_errors()), (2, 0));
 }

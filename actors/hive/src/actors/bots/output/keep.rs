@@ -29,7 +29,7 @@ pub(crate) enum Fault {
 }
 
 /// What was kept in the end.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Kept {
     /// All of it, or its beginning when there is more in the file.
     pub(crate) bytes: Vec<u8>,
@@ -37,7 +37,7 @@ pub(crate) struct Kept {
     pub(crate) in_file: Option<u64>,
 }
 
-/// Keeps what one attempt prints. Dropping it gives everything up.
+/// Keeps what one attempt prints. Dropping it leaves in a file what there is.
 pub(crate) struct Keeper {
     outputs: Outputs,
     task: TaskId,
@@ -83,8 +83,13 @@ impl Keeper {
     pub(crate) fn take(&mut self, piece: &[u8]) -> Result<(), Fault> {
         let from = self.length;
         let length = from + piece.len() as u64;
-        if length > self.limits.file.max(self.limits.memory) {
-            let max_bytes = self.limits.file.max(self.limits.memory);
+        let max_bytes = self.limits.file.max(self.limits.memory);
+        if length > max_bytes {
+            // What fits is kept.
+            let fits = usize::try_from(max_bytes - from).unwrap_or(usize::MAX);
+            if fits > 0 {
+                self.take(&piece[..fits])?;
+            }
             return Err(Fault::TooMuch { max_bytes });
         }
         self.length = length;
@@ -151,29 +156,39 @@ impl Keeper {
             .send_modify(|grown| grown.length = length);
     }
 
-    /// It is all there. What does not fit into a result, or is no text, is on disk
-    /// when this returns.
+    /// Nothing more comes. What does not fit into a result, or is no text, is on
+    /// disk when this returns. With `evidence` all of it is in a file: the attempt
+    /// came to nothing, and its result may be that of a later one.
     ///
     /// # Errors
-    /// [`Fault::Storage`]: everything is given up.
-    pub(crate) async fn finish(mut self) -> Result<Kept, Fault> {
-        self.settle().await?;
+    /// [`Fault::Storage`], and what could be kept in memory: not all of it.
+    pub(crate) async fn finish(mut self, evidence: bool) -> Result<Kept, (Fault, Kept)> {
+        // What was not taken since it is too much does not matter here.
+        if let Err(fault) = self.settle().await {
+            return Err((fault, self.end_with(None)));
+        }
         let is_text = || std::str::from_utf8(&self.running.lock().memory).is_ok();
-        let whole = if self.has_file {
-            None
-        } else if is_text() {
-            self.end();
-            return Ok(Kept {
-                bytes: self.take_memory(),
-                in_file: None,
-            });
-        } else {
-            // Its bytes are not to be had from the result.
-            let bytes = self.running.lock().memory.clone();
-            self.spill(Vec::new());
+        if self.has_file || !is_text() {
+            return match self.put_on_disk().await {
+                Ok(()) => {
+                    let length = self.length;
+                    Ok(self.end_with(Some(length)))
+                }
+                Err(fault) => Err((fault, self.end_with(None))),
+            };
+        }
+        if evidence && let Err(fault) = self.put_on_disk().await {
+            let task = self.task;
+            tracing::warn!(%task, ?fault, "what a failed attempt printed cannot be kept");
+        }
+        Ok(self.end_with(None))
+    }
+
+    async fn put_on_disk(&mut self) -> Result<(), Fault> {
+        if !self.has_file {
+            self.copy_to_file();
             self.settle().await?;
-            Some(bytes)
-        };
+        }
         let path = self.outputs.file(self.task, self.running.attempt);
         let file = self.running.lock().file.clone();
         let synced = spawn_blocking(move || match file {
@@ -183,12 +198,23 @@ impl Keeper {
         synced
             .await
             .unwrap_or_else(|error| Err(io::Error::other(error)))
-            .map_err(|error| Fault::Storage(error.to_string()))?;
+            .map_err(|error| Fault::Storage(error.to_string()))
+    }
+
+    /// Writes what is in memory to a file, and keeps it in memory as well.
+    fn copy_to_file(&mut self) {
+        let path = self.outputs.file(self.task, self.running.attempt);
+        let running = Arc::clone(&self.running);
+        self.writing = Some(spawn_blocking(move || write_whole(&running, &path)));
+    }
+
+    fn end_with(&mut self, in_file: Option<u64>) -> Kept {
+        let bytes = match self.has_file && self.running.lock().memory.is_empty() {
+            true => std::mem::take(&mut self.head),
+            false => self.take_memory(),
+        };
         self.end();
-        Ok(Kept {
-            bytes: whole.unwrap_or_else(|| std::mem::take(&mut self.head)),
-            in_file: Some(self.length),
-        })
+        Kept { bytes, in_file }
     }
 
     /// Readers keep what they read from.
@@ -208,26 +234,33 @@ impl Keeper {
     }
 }
 
+/// Nobody waits for the end of the attempt: what was printed by now stays.
 impl Drop for Keeper {
     fn drop(&mut self) {
         if self.over {
             return;
         }
         self.end();
-        if self.has_file
+        if !self.has_file
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
-            let file = self.outputs.file(self.task, self.running.attempt);
-            let writing = self.writing.take();
-            // Should this not be done, the next attempt or the next start does it.
-            runtime.spawn(async move {
-                if let Some(writing) = writing {
-                    let _ = writing.await;
+            let path = self.outputs.file(self.task, self.running.attempt);
+            let (task, running) = (self.task, Arc::clone(&self.running));
+            runtime.spawn_blocking(move || {
+                if let Err(error) = write_whole(&running, &path) {
+                    tracing::warn!(%task, %error, "what a broken-off attempt printed cannot be kept");
                 }
-                let _ = spawn_blocking(move || remove_file(&file)).await;
             });
         }
     }
+}
+
+fn write_whole(running: &Running, path: &Path) -> io::Result<()> {
+    let bytes = running.lock().memory.clone();
+    let file = create(path)?;
+    file.write_all_at(&bytes, 0)?;
+    running.lock().file = Some(Arc::new(file));
+    Ok(())
 }
 
 fn create(path: &Path) -> io::Result<File> {
@@ -248,12 +281,6 @@ fn create(path: &Path) -> io::Result<File> {
         io::ErrorKind::NotFound => open(),
         _ => Err(error),
     })
-}
-
-/// The file, and its directory when nothing else is in there.
-fn remove_file(path: &Path) -> io::Result<()> {
-    std::fs::remove_file(path)?;
-    path.parent().map_or(Ok(()), std::fs::remove_dir)
 }
 
 /// The file, its directory, and the directory of all of them.

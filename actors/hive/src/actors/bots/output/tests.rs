@@ -52,7 +52,7 @@ async fn a_small_output_stays_in_memory() {
     put(&mut keeper, b"world").await.unwrap();
     let reader = setup.outputs.running(setup.task, 6).unwrap();
     assert!(reader.goes_on() && reader.length() == 11 && reader.attempt() == 1);
-    let kept = keeper.finish().await.unwrap();
+    let kept = keeper.finish(false).await.unwrap();
     assert_eq!(
         (kept.bytes.as_slice(), kept.in_file),
         (&b"hello world"[..], None)
@@ -76,7 +76,7 @@ async fn a_large_output_goes_to_a_file_and_readers_miss_nothing() {
         expected.extend(piece);
         tokio::task::yield_now().await;
     }
-    let kept = keeper.finish().await.unwrap();
+    let kept = keeper.finish(false).await.unwrap();
     assert_eq!(kept.bytes, expected[..100]);
     assert_eq!(kept.in_file, Some(1_500));
     assert_eq!(reading.await.unwrap(), expected);
@@ -95,7 +95,7 @@ async fn what_is_no_text_is_kept_as_it_is() {
     let setup = setup();
     let mut keeper = setup.keep();
     put(&mut keeper, b"\xff\xfe").await.unwrap();
-    let kept = keeper.finish().await.unwrap();
+    let kept = keeper.finish(false).await.unwrap();
     assert_eq!(
         (kept.bytes.as_slice(), kept.in_file),
         (&b"\xff\xfe"[..], Some(2))
@@ -104,25 +104,62 @@ async fn what_is_no_text_is_kept_as_it_is() {
 }
 
 #[tokio::test]
-async fn more_than_a_file_may_have_is_refused_and_removed() {
+async fn output_over_the_limit_is_a_fault_and_what_fits_is_kept() {
     let setup = setup();
     let mut keeper = setup.keep();
     put(&mut keeper, &[b'x'; 9_999]).await.unwrap();
     let fault = put(&mut keeper, b"yz").await.unwrap_err();
     assert_eq!(fault, Fault::TooMuch { max_bytes: 10_000 });
     let reader = setup.outputs.running(setup.task, 9_990).unwrap();
-    drop(keeper);
-    assert_eq!(all(reader).await, b"xxxxxxxxx", "who reads it may go on");
+    let kept = keeper.finish(true).await.unwrap();
+    assert_eq!(kept.in_file, Some(10_000));
+    assert_eq!(all(reader).await, b"xxxxxxxxxy", "who reads it may go on");
     assert!(setup.outputs.running(setup.task, 0).is_none());
-    let removed = async {
-        while setup.file().exists() {
-            tokio::task::yield_now().await;
-        }
-    };
-    let within = std::time::Duration::from_secs(60);
-    tokio::time::timeout(within, removed)
-        .await
-        .expect("the file is still there");
+    assert!(std::fs::read(setup.file()).unwrap().ends_with(b"xxy"));
+}
+
+#[tokio::test]
+async fn output_of_an_attempt_that_came_to_nothing_is_in_a_file_also_when_empty() {
+    for printed in [&b"partial"[..], b""] {
+        let setup = setup();
+        let mut keeper = setup.keep();
+        put(&mut keeper, printed).await.unwrap();
+        let kept = keeper.finish(true).await.unwrap();
+        assert_eq!((kept.bytes.as_slice(), kept.in_file), (printed, None));
+        assert_eq!(std::fs::read(setup.file()).unwrap(), printed);
+    }
+}
+
+#[tokio::test]
+async fn output_of_an_attempt_that_breaks_off_is_left_in_its_file() {
+    for printed in [7, 500] {
+        let setup = setup();
+        let mut keeper = setup.keep();
+        put(&mut keeper, &vec![b'x'; printed]).await.unwrap();
+        drop(keeper);
+        let written = async {
+            while std::fs::read(setup.file()).map_or(0, |bytes| bytes.len()) != printed {
+                tokio::task::yield_now().await;
+            }
+        };
+        let within = std::time::Duration::from_secs(60);
+        tokio::time::timeout(within, written).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn old_outputs_are_removed_by_number_and_no_later_one() {
+    let setup = setup();
+    for attempt in [1, 2, 3, 10] {
+        let mut keeper = setup.outputs.keep(setup.task, attempt, LIMITS);
+        put(&mut keeper, b"x").await.unwrap();
+        keeper.finish(true).await.unwrap();
+    }
+    setup.outputs.remove_up_to(setup.task, 2).unwrap();
+    let mut left = setup.outputs.attempts(setup.task).unwrap();
+    left.sort_unstable();
+    assert_eq!(left, [(3, 1), (10, 1)]);
+    setup.outputs.remove_up_to(TaskId::new(), 2).unwrap();
 }
 
 #[tokio::test]

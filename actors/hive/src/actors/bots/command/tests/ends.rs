@@ -11,18 +11,107 @@ async fn what_is_left_of_the_group_goes_with_its_leader() {
     until("nothing is left", || sleeping(&seconds) == 0).await;
 }
 
+/// Ways to get away from the group. `@` stands for the number of seconds.
+const ESCAPES: [(&str, &str); 5] = [
+    ("own session", "setsid sleep @ >/dev/null 2>&1 &"),
+    ("own session, orphaned", "setsid -f sleep @"),
+    (
+        "empty environment",
+        "env -i setsid sleep @ >/dev/null 2>&1 &",
+    ),
+    (
+        "forked twice, empty environment",
+        "(env -i setsid sh -c 'sleep @ & exit' >/dev/null 2>&1 &)",
+    ),
+    (
+        "deaf to signals",
+        "setsid sh -c 'trap \"\" TERM HUP INT; sleep @; true' >/dev/null 2>&1 &",
+    ),
+];
+
 #[tokio::test]
-async fn a_process_that_left_the_group_with_the_output_is_not_waited_for() {
+async fn no_process_outlives_its_attempt_however_it_escapes() {
+    for (name, escape) in ESCAPES {
+        for (end, code) in [("exit 0", 0), ("exit 3", 3)] {
+            let seconds = unique_sleep();
+            let escape = escape.replace('@', &seconds);
+            // It ends only when the other is away.
+            let setup = Setup::shell(&format!(
+                "{escape}\nuntil pgrep -f 'sleep {seconds}' >/dev/null; do sleep 0.01; done; {end}"
+            ));
+            let outcome = setup.run("").await;
+            assert_eq!(outcome.exit_code, Some(code), "{name}: {outcome:?}");
+            assert_eq!(sleeping(&seconds), 0, "{name}");
+            let log = setup.log();
+            assert!(
+                log.contains(" that left the process group"),
+                "{name}: {log}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn stop_of_an_attempt_ends_what_escaped() {
+    for (name, escape) in ESCAPES {
+        for cause in [
+            StopCause::Cancelled,
+            StopCause::BotStopping,
+            StopCause::TimedOut { after_seconds: 1 },
+        ] {
+            let seconds = unique_sleep();
+            let escape = escape.replace('@', &seconds);
+            let setup = Setup::shell(&format!("{escape}\nexec sleep {seconds}"));
+            let ready = || sleeping(&seconds) == 2;
+            let outcome = setup.run_and_stop(ready, cause).await;
+            assert_ne!(outcome.end, AttemptEnd::Succeeded, "{name}");
+            assert_eq!(sleeping(&seconds), 0, "{name} {cause:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn attempt_that_nobody_waits_for_ends_with_what_escaped() {
+    for (name, escape) in ESCAPES {
+        let seconds = unique_sleep();
+        let escape = escape.replace('@', &seconds);
+        let setup = Setup::shell(&format!("{escape}\nexec sleep {seconds}"));
+        tokio::select! {
+            _ = setup.run("") => unreachable!("it ended by itself"),
+            () = until("all sleep", || sleeping(&seconds) == 2) => {}
+        }
+        until(name, || sleeping(&seconds) == 0).await;
+    }
+}
+
+#[tokio::test]
+async fn attempt_whose_runner_is_killed_is_lost_and_ended() {
     let seconds = unique_sleep();
     let setup = Setup::shell(&format!(
-        "setsid -f sh -c 'touch left; exec sleep {seconds}'
-         until [ -e left ]; do sleep 0.01; done; echo started"
+        "setsid -f sleep {seconds}; kill -9 $PPID; exec sleep {seconds}"
     ));
-    let outcome = timeout(DEADLINE, setup.run("")).await.unwrap();
-    assert_eq!(outcome.end, AttemptEnd::Succeeded, "{outcome:?}");
-    assert_eq!(outcome.output.as_deref(), Some("started\n"));
-    assert!(setup.log().contains("still holds the output"));
-    assert_eq!(guard::sweep(&setup.cx.hive_id).unwrap().ended, 1);
+    let run = setup.run_and_stop(|| sleeping(&seconds) == 2, StopCause::Cancelled);
+    let outcome = timeout(DEADLINE, run).await.unwrap();
+    assert_eq!(outcome.end, AttemptEnd::Cancelled, "{outcome:?}");
+    assert_eq!(sleeping(&seconds), 0);
+}
+
+#[tokio::test]
+async fn program_leads_a_session_without_a_terminal() {
+    let setup =
+        Setup::shell("ps -o sid=,pgid=,tty= -p $$ && echo $$ && (exec </dev/tty) 2>/dev/null");
+    let outcome = setup.run("").await;
+    assert_eq!(
+        outcome.end,
+        AttemptEnd::Failed,
+        "it has no terminal: {outcome:?}"
+    );
+    let output = outcome.output.unwrap();
+    let words: Vec<_> = output.split_whitespace().collect();
+    let [sid, pgid, tty, pid] = words[..] else {
+        panic!("{output}")
+    };
+    assert_eq!((sid, pgid, tty), (pid, pid, "?"));
 }
 
 #[tokio::test]

@@ -1,0 +1,260 @@
+//! The hive's end of the [runners](crate::runner): starts them, lends them to
+//! attempts, and keeps some ready for the next ones.
+
+use std::{
+    ffi::OsString,
+    io,
+    os::{
+        fd::{AsFd as _, BorrowedFd, OwnedFd},
+        unix::process::ExitStatusExt as _,
+    },
+    path::PathBuf,
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use rustix::{
+    net::{AddressFamily, SocketFlags, SocketType, socketpair},
+    process::{Pid, PidfdFlags, pidfd_open},
+};
+
+use super::{Guardian, Orphan};
+use crate::{
+    guard::Marks,
+    host::{children, descriptors},
+    runner::{self, Answer, Holds, Start},
+};
+
+/// The program that runs [`runner::run`].
+#[derive(Clone, Debug)]
+pub(crate) struct RunnerProgram {
+    /// Its path.
+    pub(crate) path: PathBuf,
+    /// Its arguments.
+    pub(crate) args: Vec<OsString>,
+    /// Its whole environment. Nothing in it may mark it as a program of the hive.
+    pub(crate) env: Vec<(OsString, OsString)>,
+    /// How many are kept ready when no attempt needs them.
+    pub(crate) max_idle: usize,
+}
+
+/// A runner that waits for something to do, or does it.
+struct Runner {
+    socket: OwnedFd,
+    child: Child,
+    pidfd: OwnedFd,
+}
+
+/// The runners that wait.
+pub(super) struct Pool {
+    program: RunnerProgram,
+    idle: Mutex<Vec<Runner>>,
+    holds: Holds,
+}
+
+/// A runner that is lent to an attempt. Dropping it ends everything that the
+/// attempt has started.
+pub(crate) struct Lease {
+    runner: Option<Runner>,
+    guardian: Guardian,
+    marks: Marks,
+}
+
+/// The end of a program and of all that it started.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ended {
+    pub(crate) status: ExitStatus,
+    /// Processes outside of the program's group that had to be ended.
+    pub(crate) strays: u32,
+    /// Processes that the kernel cannot end yet.
+    pub(crate) left: u32,
+}
+
+impl Runner {
+    /// Starts one, and waits until it is ready.
+    fn start(program: &RunnerProgram) -> io::Result<(Self, Holds)> {
+        let flags = SocketFlags::CLOEXEC;
+        let (socket, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+        let mut command = Command::new(&program.path);
+        command
+            .args(&program.args)
+            .env_clear()
+            .envs(program.env.iter().map(|(name, value)| (name, value)))
+            .current_dir("/")
+            .stdin(Stdio::from(theirs))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let mut child = children::spawn(&mut command)?;
+        // Its programs get the limit that deia itself was started with.
+        descriptors::restore_for(Pid::from_child(&child));
+        let pidfd = pidfd_open(Pid::from_child(&child), PidfdFlags::empty());
+        match (pidfd, runner::receive_answer(&socket)) {
+            (Ok(pidfd), Ok(Answer::Ready(holds))) => {
+                let runner = Self {
+                    socket,
+                    child,
+                    pidfd,
+                };
+                Ok((runner, holds))
+            }
+            (pidfd, _) => {
+                child.kill()?;
+                children::reap(&mut child)?;
+                Err(pidfd.err().map_or_else(
+                    || io::Error::other("the runner of a program does not start"),
+                    io::Error::from,
+                ))
+            }
+        }
+    }
+
+    fn ask(&self, start: &Start, fds: &[BorrowedFd<'_>]) -> io::Result<Answer> {
+        runner::send_start(&self.socket, start, fds)?;
+        runner::receive_answer(&self.socket)
+    }
+
+    fn into_orphan(self, marks: Option<Marks>) -> Orphan {
+        // Its socket is closed here: it ends.
+        Orphan {
+            child: self.child,
+            pidfd: self.pidfd,
+            marks,
+        }
+    }
+}
+
+impl Pool {
+    /// Starts the first runner, which tells what runners can do here.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub(super) fn start(program: RunnerProgram) -> io::Result<Self> {
+        let (runner, holds) = Runner::start(&program)?;
+        Ok(Self {
+            program,
+            idle: Mutex::new(vec![runner]),
+            holds,
+        })
+    }
+
+    /// What runners can do here.
+    pub(super) fn holds(&self) -> Holds {
+        self.holds
+    }
+
+    /// Ends those that wait. They are still to be reaped.
+    pub(super) fn close(&self) -> Vec<Orphan> {
+        let idle = std::mem::take(&mut *self.lock());
+        idle.into_iter()
+            .map(|runner| runner.into_orphan(None))
+            .collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Runner>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn give_back(&self, runner: Runner) -> Option<Runner> {
+        let mut idle = self.lock();
+        if idle.len() < self.program.max_idle {
+            idle.push(runner);
+            return None;
+        }
+        Some(runner)
+    }
+}
+
+impl Guardian {
+    /// Starts a program with these descriptors: standard output, standard error,
+    /// the pipe for progress, and standard input if it has any. Returns its
+    /// process id, too. Blocks until the kernel has loaded it.
+    ///
+    /// # Errors
+    /// The program, or a runner for it, cannot be started.
+    pub(crate) fn start_program(
+        &self,
+        start: &Start,
+        fds: &[OwnedFd],
+        marks: &Marks,
+    ) -> io::Result<(Lease, i32)> {
+        let fds: Vec<_> = fds.iter().map(|fd| fd.as_fd()).collect();
+        let pool = self.pool();
+        loop {
+            let waiting = pool.lock().pop();
+            let is_new = waiting.is_none();
+            let runner = match waiting {
+                Some(runner) => runner,
+                None => Runner::start(&pool.program)?.0,
+            };
+            let lease = Lease {
+                runner: Some(runner),
+                guardian: self.clone(),
+                marks: marks.clone(),
+            };
+            match lease.ask(start, &fds) {
+                Ok(Answer::Started { pid }) => return Ok((lease, pid)),
+                Ok(Answer::NotStarted { errno }) => {
+                    lease.give_back();
+                    return Err(io::Error::from_raw_os_error(errno));
+                }
+                Ok(_) => return Err(io::Error::other("a runner is not understood")),
+                Err(error) if is_new => return Err(error),
+                // It died while it waited: that is no matter of this program.
+                Err(_) => {}
+            }
+        }
+    }
+}
+
+impl Lease {
+    fn ask(&self, start: &Start, fds: &[BorrowedFd<'_>]) -> io::Result<Answer> {
+        let runner = self.runner.as_ref().ok_or(io::ErrorKind::NotConnected)?;
+        runner.ask(start, fds)
+    }
+
+    /// Ends everything that the attempt has started, and reaps it. Blocks until
+    /// the program has ended: call it when it has, or was killed.
+    ///
+    /// # Errors
+    /// The runner was killed; what it ran is then known only by its marks.
+    pub(crate) fn end(self) -> io::Result<Ended> {
+        let runner = self.runner.as_ref().ok_or(io::ErrorKind::NotConnected)?;
+        runner::send_end(&runner.socket)?;
+        match runner::receive_answer(&runner.socket)? {
+            Answer::Ended {
+                status,
+                strays,
+                left,
+            } => {
+                if left == 0 {
+                    self.give_back();
+                }
+                Ok(Ended {
+                    status: ExitStatus::from_raw(status),
+                    strays,
+                    left,
+                })
+            }
+            _ => Err(io::Error::other("a runner is not understood")),
+        }
+    }
+
+    /// Nothing runs any more.
+    fn give_back(mut self) {
+        let runner = self.runner.take();
+        if let Some(too_many) = runner.and_then(|runner| self.guardian.pool().give_back(runner)) {
+            self.guardian.adopt(too_many.into_orphan(None));
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if let Some(runner) = self.runner.take() {
+            // It is dead already, or ends everything and itself.
+            let _ = runner::send_end(&runner.socket);
+            let marks = std::mem::take(&mut self.marks);
+            self.guardian.adopt(runner.into_orphan(Some(marks)));
+        }
+    }
+}
