@@ -150,14 +150,48 @@ fn following_goes_on_with_the_next_attempt() {
     let (code, rest, err) = follower.ended();
     assert_eq!((code, rest), (Some(0), vec![]), "{err}");
     assert!(err.contains("attempt 2\n"), "{err}");
-    // Who left off in the first attempt is told that it is gone.
+    // The first attempt is kept: one who left off there goes on from there.
     let args = [&*id, "--attempt", "1", "--offset", "3"];
+    let (code, rest, err) = Follower::of(&hive, &args).ended();
+    assert_eq!((code, &*rest), (Some(0), &b" 1\ntry 2\n"[..]), "{err}");
+    let first = hive.admin(&["task", "output", &id, "--attempt", "1"]).ok();
+    assert_eq!(first.out, "try 1\n");
+    fs::remove_file(hive.path("data").join(format!("outputs/{id}/1"))).unwrap();
     let (code, rest, err) = Follower::of(&hive, &args).ended();
     assert_eq!((code, &*rest), (Some(0), &b"try 2\n"[..]), "{err}");
     assert!(
         err.contains("attempt 1 printed after byte 3 is gone"),
         "{err}"
     );
+    hive.admin(&["task", "output", &id, "--attempt", "1"])
+        .exits(4)
+        .only_tells("output_missing");
+}
+
+#[test]
+fn failure_is_told_once_with_the_end_of_stderr_and_where_the_rest_is() {
+    let hive = CliHive::start(&[]);
+    with_chatty(
+        &hive,
+        "for n in 1 2 3 4 5 6 7; do echo said $n >&2; done; exit 4",
+    );
+    let args = ["--type", "chatty", "--max-attempts", "1", "--wait=60s"];
+    let said = hive.admin(&[&["task", "submit", "x"][..], &args].concat());
+    assert_eq!(said.err.matches("exit code 4").count(), 1, "{said:?}");
+    assert!(
+        said.err.contains("said 3") && said.err.contains("said 7"),
+        "{said:?}"
+    );
+    assert!(!said.err.contains("said 2"), "{said:?}");
+    let id = said.err.split_once("task logs ").unwrap().1;
+    let id = id.split([';', '\n']).next().unwrap().to_owned();
+    let logs = hive.admin(&["task", "logs", &id]).ok();
+    assert!(logs.out.contains("attempt 1 stderr said 1\n"), "{logs:?}");
+    assert_eq!(logs.out.lines().count(), 8, "{logs:?}");
+    let followed = hive.admin(&["task", "logs", &id, "--follow", "--attempt", "1"]);
+    assert_eq!(followed.ok().out, logs.out);
+    let none = hive.admin(&["task", "logs", &id, "--attempt", "2"]).ok();
+    assert_eq!(none.out, "");
 }
 
 #[test]

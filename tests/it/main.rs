@@ -23,6 +23,7 @@ mod cli_tasks;
 mod copied_data;
 mod crash;
 mod deaths;
+mod evidence;
 mod full_disk;
 mod fuzz;
 mod guides;
