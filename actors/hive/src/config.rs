@@ -4,6 +4,7 @@
 //! every default: it is compiled in, so the two cannot differ.
 
 mod auth;
+mod bots;
 mod check;
 mod document;
 mod inspect;
@@ -15,6 +16,7 @@ mod tasks;
 mod tls;
 
 pub use auth::{AuthSettings, SessionSettings};
+pub use bots::{BotFaultSettings, BotRestart, BotSettings, SeedBot};
 pub use check::{ConfigError, Problem};
 pub use document::{Setting, page, schema, settings};
 pub use inspect::{differences, inspect};
@@ -22,8 +24,7 @@ pub use jwt::{IssuerSettings, JwtSettings};
 pub use limits::{AdmissionSettings, LimitSettings, Rate};
 pub use load::Layers;
 pub use settings::{
-    BotRestart, BotSettings, Config, LogFormat, LoggingSettings, SeedBot, ServerSettings,
-    StoreSettings, TelemetrySettings,
+    Config, LogFormat, LoggingSettings, ServerSettings, StoreSettings, TelemetrySettings,
 };
 pub use tasks::{Retention, SchedulerSettings, TaskSettings, TypeSettings};
 pub use tls::TlsSettings;

@@ -7,12 +7,13 @@ use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
 
-use super::{AdmissionSettings, LimitSettings, SchedulerSettings, TaskSettings, TlsSettings};
 use super::{
-    AuthSettings, ConfigError, Problem,
+    AdmissionSettings, AuthSettings, ConfigError, LimitSettings, Problem, SchedulerSettings,
+    TaskSettings, TlsSettings,
+    bots::BotSettings,
     check::{Checker, Rule},
 };
-use crate::model::{BotName, BotSpec};
+use crate::model::BotName;
 
 /// Every setting of deia.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -90,59 +91,6 @@ pub struct StoreSettings {
     pub wal_max_bytes: ByteSize,
     pub reserve_bytes: ByteSize,
     pub cache_bytes: ByteSize,
-}
-
-/// The bots.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[allow(missing_docs, reason = "documented key by key in config/deia.yaml")]
-pub struct BotSettings {
-    pub first_port: u16,
-    pub last_port: u16,
-    pub max_bots: u32,
-    #[serde(with = "humantime_serde")]
-    pub term_grace: Duration,
-    pub log_max_bytes: ByteSize,
-    pub idle_runners: u32,
-    pub restart: BotRestart,
-    pub fault: BotFaultSettings,
-    pub seed: Vec<SeedBot>,
-}
-
-/// How a bot that went down comes back.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[allow(missing_docs, reason = "documented key by key in config/deia.yaml")]
-pub struct BotRestart {
-    #[serde(with = "humantime_serde")]
-    pub min: Duration,
-    #[serde(with = "humantime_serde")]
-    pub max: Duration,
-    pub restarts: u32,
-    #[serde(with = "humantime_serde")]
-    pub period: Duration,
-}
-
-/// How a bot holds back that cannot carry out its tasks.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[allow(missing_docs, reason = "documented key by key in config/deia.yaml")]
-pub struct BotFaultSettings {
-    #[serde(with = "humantime_serde")]
-    pub min: Duration,
-    #[serde(with = "humantime_serde")]
-    pub max: Duration,
-    pub failing_after: u32,
-}
-
-/// A bot that a new data directory starts with.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct SeedBot {
-    /// Its name.
-    pub name: BotName,
-    /// What it is.
-    #[serde(flatten)]
-    pub spec: BotSpec,
 }
 
 /// Logs of deia itself.
@@ -394,61 +342,5 @@ impl TelemetrySettings {
             self.export_timeout,
             Duration::from_millis(100)..=MINUTE,
         );
-    }
-}
-
-impl BotSettings {
-    fn check(&self, check: &mut Checker) {
-        check.number("bots.first_port", self.first_port, 1..=65_535);
-        check.number("bots.last_port", self.last_port, self.first_port..=65_535);
-        check.number("bots.max_bots", self.max_bots, 1..=100_000);
-        check.duration(
-            "bots.term_grace",
-            self.term_grace,
-            Duration::ZERO..=10 * MINUTE,
-        );
-        check.size("bots.log_max_bytes", self.log_max_bytes, 4 * KIB..=GIB);
-        check.number("bots.idle_runners", self.idle_runners, 0..=10_000);
-        check.duration("bots.restart.min", self.restart.min, Duration::ZERO..=HOUR);
-        check.duration(
-            "bots.restart.max",
-            self.restart.max,
-            self.restart.min..=DAY.max(self.restart.min),
-        );
-        check.number("bots.restart.restarts", self.restart.restarts, 1..=1_000);
-        check.duration("bots.restart.period", self.restart.period, SECOND..=DAY);
-        check.duration(
-            "bots.fault.min",
-            self.fault.min,
-            Duration::from_millis(10)..=HOUR,
-        );
-        check.duration(
-            "bots.fault.max",
-            self.fault.max,
-            self.fault.min..=DAY.max(self.fault.min),
-        );
-        check.number(
-            "bots.fault.failing_after",
-            self.fault.failing_after,
-            1..=1_000,
-        );
-        let mut names = std::collections::HashSet::new();
-        for (i, bot) in self.seed.iter().enumerate() {
-            if !names.insert(&bot.name) {
-                check.refuse(
-                    format!("bots.seed[{i}].name"),
-                    &bot.name,
-                    "a name that no other bot of the list has",
-                );
-            }
-            for violation in bot.spec.violations() {
-                let place = violation.pointer.replace('/', ".");
-                check.refuse(
-                    format!("bots.seed[{i}]{place}"),
-                    "the given value",
-                    &violation.detail,
-                );
-            }
-        }
     }
 }

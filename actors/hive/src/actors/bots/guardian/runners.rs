@@ -84,7 +84,10 @@ impl Runner {
             .stdin(Stdio::from(theirs))
             .stdout(Stdio::null())
             .stderr(Stdio::null());
-        let mut child = children::spawn(&mut command)?;
+        let spawned = children::spawn(&mut command);
+        // The other end of the socket with it: one that dies is heard of.
+        drop(command);
+        let mut child = spawned?;
         // Its programs get the limit that deia itself was started with.
         descriptors::restore_for(Pid::from_child(&child));
         let pidfd = pidfd_open(Pid::from_child(&child), PidfdFlags::empty());
