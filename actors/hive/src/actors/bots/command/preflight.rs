@@ -1,9 +1,6 @@
 //! A look at a command before any task depends on it.
 
-use std::{
-    ffi::OsString,
-    path::{Path, PathBuf},
-};
+use std::{ffi::OsString, path::Path};
 
 use super::{environment, verdict};
 use crate::model::CommandExecutor;
@@ -35,7 +32,7 @@ pub(crate) fn preflight(spec: &CommandExecutor) -> Option<String> {
     }
 }
 
-fn unfit(word: &str, file: &PathBuf) -> Option<String> {
+fn unfit(word: &str, file: &Path) -> Option<String> {
     match environment::is_executable(file) {
         Some(true) => None,
         Some(false) => Some(verdict::not_found(word, environment::Missing::NotExecutable).reason),
