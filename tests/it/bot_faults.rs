@@ -60,6 +60,9 @@ async fn a_bot_whose_program_is_missing_eats_no_tasks() {
             let task = app.get(&format!("/api/v1/tasks/{id}")).await.is(200).body;
             assert_eq!(task["failures"], 0, "{task}");
         }
+        let health = app.get("/api/v1/system/health").await.body;
+        let named = health["problems"].to_string().contains("bot hole");
+        assert_eq!(named, status_of(&app, "hole").await["fault"].is_object());
         // Nothing is left to give it, so one task more at a time shows it failing.
         let stuck = json!({"type": "shared", "content": "x"});
         app.post("/api/v1/bots/good/stop", &Value::Null)

@@ -77,8 +77,12 @@ impl Hive {
     }
 }
 
+/// Counts the bots that carry out tasks.
 fn healthy(bots: &[Bot]) -> u32 {
-    let up = |bot: &&Bot| matches!(bot.status, BotStatus::Healthy | BotStatus::Degraded);
+    let up = |bot: &&Bot| {
+        let faulty = bot.fault.as_ref().is_some_and(|fault| fault.in_a_row > 0);
+        matches!(bot.status, BotStatus::Healthy | BotStatus::Degraded) && !faulty
+    };
     u32::try_from(bots.iter().filter(up).count()).unwrap_or(u32::MAX)
 }
 
@@ -117,22 +121,29 @@ fn problems(
     {
         found.push(format!("a task has waited for a bot for {} s", ms / 1_000));
     }
-    for bot in bots.iter().filter(|bot| bot.status == BotStatus::Failing) {
-        found.push(match &bot.fault {
-            Some(fault) => format!(
-                "bot {} cannot carry out its tasks: {}",
-                bot.id, fault.reason
-            ),
-            None => format!(
-                "bot {} crashed too often and stays down; see its log, then launch it again",
-                bot.id
-            ),
-        });
-    }
+    found.extend(bots.iter().filter_map(problem_of));
     if let Some(tree) = tree {
         down_in(tree, &mut found);
     }
     found
+}
+
+/// Returns what is wrong with a bot. A fault counts from the first one on: while it
+/// lasts nothing of the bot's work is done.
+fn problem_of(bot: &Bot) -> Option<String> {
+    let fault = bot.fault.as_ref().filter(|fault| fault.in_a_row > 0);
+    match (bot.status, fault) {
+        (BotStatus::Stopped | BotStatus::Offline, _) => None,
+        (_, Some(fault)) => Some(format!(
+            "bot {} cannot carry out its tasks: {}",
+            bot.id, fault.reason
+        )),
+        (BotStatus::Failing, None) => Some(format!(
+            "bot {} crashed too often and stays down; see its log, then launch it again",
+            bot.id
+        )),
+        _ => None,
+    }
 }
 
 /// Static parts of the tree that are not up. Bots have statuses of their own.

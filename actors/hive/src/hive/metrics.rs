@@ -146,8 +146,9 @@ fn bot_readings(bots: &[Bot], out: &mut Readings) {
             bot.status,
             BotStatus::Healthy | BotStatus::Degraded | BotStatus::Draining
         );
-        out.count(&table::BOT_UP, [id.clone()], u64::from(up));
         let faults = bot.fault.as_ref().map_or(0, |fault| fault.in_a_row);
+        let works = up && faults == 0;
+        out.count(&table::BOT_UP, [id.clone()], u64::from(works));
         out.count(&table::BOT_FAULTS, [id.clone()], u64::from(faults));
         for (end, count) in [
             ("completed", bot.tasks_completed),

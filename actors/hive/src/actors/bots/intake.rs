@@ -4,8 +4,8 @@
 //! A fault of the bot (a program that is missing, a host without descriptors) must
 //! not eat the queue: the bot that fails fastest is the least loaded, and would be
 //! given everything. So a fault closes the intake for a while that doubles. It
-//! opens again with one place more than the bot has tasks in hand, and widens as
-//! long as attempts start.
+//! opens again with as many places as worked beside the fault, or one more than the
+//! bot has tasks in hand, and widens in growing steps as long as attempts start.
 
 use std::time::{Duration, Instant};
 
@@ -24,6 +24,9 @@ pub(super) struct Intake {
     policy: FaultPolicy,
     places: u32,
     allowed: u32,
+    /// Places that the next widening adds. Doubles, so that a bot whose program is
+    /// back is soon at work, and one that meets a limit exceeds it by little.
+    step: u32,
     /// Faults since an attempt last got as far as the latest fault did not.
     faults: u32,
     phase: FaultPhase,
@@ -36,6 +39,7 @@ impl Intake {
             policy,
             places,
             allowed: places,
+            step: 1,
             faults: 0,
             phase: FaultPhase::Start,
             closed_until: None,
@@ -51,7 +55,8 @@ impl Intake {
         in_hand: u32,
         now: Instant,
     ) -> Option<Duration> {
-        self.allowed = self.allowed.min(in_hand.saturating_add(1));
+        self.allowed = self.allowed.min(in_hand.max(1));
+        self.step = 1;
         if self.closed_until.is_some() {
             return None;
         }
@@ -76,18 +81,18 @@ impl Intake {
         self.faults
     }
 
-    /// Opens the intake when its time has come, and widens it by a quarter, as
-    /// long as no fault is open. To be called from time to time.
+    /// Opens the intake when its time has come, and widens it as long as no fault
+    /// is open. To be called from time to time.
     pub(super) fn beat(&mut self, in_hand: u32, now: Instant) {
         match self.closed_until {
             Some(until) if now < until => return,
             Some(_) => {
                 self.closed_until = None;
-                self.allowed = in_hand.saturating_add(1);
+                self.allowed = self.allowed.max(in_hand.saturating_add(1));
             }
-            None if self.faults == 0 => {
-                let wider = self.allowed.saturating_add(1 + self.allowed / 4);
-                self.allowed = wider;
+            None if self.faults == 0 && self.allowed < self.places => {
+                self.allowed = self.allowed.saturating_add(self.step);
+                self.step = self.step.saturating_mul(2);
             }
             None => {}
         }
@@ -157,12 +162,27 @@ mod tests {
             intake.beat(5, now);
             allowed.extend(intake.allowed());
         }
-        assert_eq!(allowed, [8, 11, 14, 18, 20, 20]);
+        assert_eq!(allowed, [7, 9, 13, 20, 20, 20]);
         assert_eq!(
             intake.fault(FaultPhase::Start, 19, now),
             Some(2 * SECOND),
             "a start forgives earlier faults"
         );
+    }
+
+    #[test]
+    fn a_limit_of_the_host_is_met_again_with_as_many_as_worked() {
+        let (mut intake, now) = (intake(300), Instant::now());
+        // Of 300 begun at once the limit lets 38 start.
+        for others in (38..300).rev() {
+            intake.fault(FaultPhase::Start, others, now);
+        }
+        assert!(intake.works(FaultPhase::Start));
+        let now = now + 2 * SECOND;
+        intake.beat(0, now);
+        assert_eq!(intake.allowed(), Some(38), "the 38 have ended meanwhile");
+        intake.beat(38, now);
+        assert_eq!(intake.allowed(), Some(39));
     }
 
     #[test]
