@@ -7,6 +7,7 @@ mod check;
 mod crash;
 mod handover;
 mod restart;
+mod secrets;
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -30,7 +31,7 @@ use deia_hive::{
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use self::{
-    args::{Args, Command, SettingsArgs},
+    args::{Args, Command, SecretsCommand, SettingsArgs},
     handover::Handover,
     restart::{Restart, Running},
 };
@@ -70,6 +71,7 @@ pub fn main() -> ExitCode {
             .map(|()| ExitCode::SUCCESS)
             .context("the runner of a program failed"),
         Some(Command::AdminKey { .. }) => admin_key::reset(&args.settings),
+        Some(Command::Secrets(SecretsCommand::Rotate)) => secrets::rotate(&args.settings),
         Some(Command::Check { for_restart }) => {
             Ok(check::run(&args.settings, for_restart.as_deref()))
         }

@@ -23,6 +23,7 @@ mod queue;
 mod reference;
 mod root;
 mod schema;
+mod secret;
 mod supervisors;
 mod system;
 mod table;

@@ -28,6 +28,7 @@ mod error;
 mod keys;
 mod output;
 mod queue;
+mod secrets;
 mod stream;
 mod supervisors;
 mod system;

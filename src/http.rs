@@ -35,6 +35,7 @@ mod queue;
 mod request_id;
 mod route;
 pub mod schemas;
+mod secrets;
 mod secure;
 mod segment;
 mod sessions;
@@ -112,6 +113,10 @@ pub fn table() -> Vec<Route> {
         route(POST,   "/api/v1/bots/{id}/stop",          Needs(P::BotStop),    &[],          bots::stop),
         route(POST,   "/api/v1/bots/{id}/drain",         Needs(P::BotStop),    &[],          bots::drain),
         route(GET,    "/api/v1/bots/{id}/logs",          Needs(P::SysLogsRead), &["lines", "follow"], logs::get),
+
+        route(GET,    "/api/v1/secrets",                 Needs(P::AdminKeys),  &[],          secrets::list),
+        route(PUT,    "/api/v1/secrets/{id}",            Needs(P::AdminKeys),  &[],          secrets::put),
+        route(DELETE, "/api/v1/secrets/{id}",            Needs(P::AdminKeys),  &[],          secrets::delete),
 
         route(GET,    "/api/v1/queue",                   Needs(P::SysHealth),  &[],          queue::get),
         route(POST,   "/api/v1/queue/pause",             Needs(P::BotStop),    &[],          queue::pause),

@@ -20,7 +20,8 @@ use deia_hive::config::{Config, Layers};
   deia --data-dir /var/lib/deia --bind 127.0.0.1:9000
   deia --set server.workers=4 --set logging.filter=debug
   deia check                              find what would stop a start
-  deia admin-key --reset                  make a new admin key when the last one is lost",
+  deia admin-key --reset                  make a new admin key when the last one is lost
+  deia secrets rotate                     seal the stored secrets with a new key",
     after_help = "Settings are taken from the file, then from the environment (DEIA__SERVER__BIND is server.bind), then from these options.
 Exit codes: 0 ended as asked, 1 failed, 2 wrong usage."
 )]
@@ -52,6 +53,9 @@ pub(super) enum Command {
         #[arg(long, required = true)]
         reset: bool,
     },
+    /// Look after the keys of the secret store, while the hive is stopped.
+    #[command(subcommand)]
+    Secrets(SecretsCommand),
     /// Ends the programs of a hive when that hive is gone. deia starts it itself.
     #[command(hide = true)]
     Guard {
@@ -62,6 +66,15 @@ pub(super) enum Command {
     /// starts it itself.
     #[command(hide = true)]
     Runner,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum SecretsCommand {
+    /// Seal all stored secrets with a new key.
+    ///
+    /// The new key is written to <data_dir>/secrets.key first, and the old ones leave the
+    /// file when every secret is sealed with it. When this is cut short, run it again.
+    Rotate,
 }
 
 /// Where settings come from.
@@ -246,6 +259,7 @@ mod tests {
             &["serve", "extra"],
             &["guard"],
             &["admin-key"],
+            &["secrets"],
         ] {
             let args = [&["deia"], args].concat();
             assert_eq!(

@@ -10,7 +10,7 @@ use std::{
 };
 
 use deia_hive::{
-    Exposed,
+    Exposed, check_secrets_key,
     config::Config,
     exposed,
     host::descriptors::{self, DescriptorNeed},
@@ -62,6 +62,7 @@ pub(super) fn run(settings: &SettingsArgs, for_restart: Option<&Path>) -> ExitCo
             findings.push(("address", address(&config, held)));
             findings.push(("TLS", tls(&config)));
             findings.push(("admin key", admin_key(&config)));
+            findings.push(("secrets key", secrets_key(&config)));
             findings.push(("open files", open_files(&config)));
         }
     }
@@ -238,6 +239,15 @@ fn open_files(config: &Config) -> Finding {
         Some(detail) if need.without_clients() < limit => Ok(format!("too few: {detail}")),
         Some(detail) => Err(detail),
     }
+}
+
+fn secrets_key(config: &Config) -> Finding {
+    let path = config.secrets_key_path();
+    let note = match check_secrets_key(config).map_err(|error| error.to_string())? {
+        true => "",
+        false => " (will be made)",
+    };
+    Ok(format!("{}{note}", path.display()))
 }
 
 fn admin_key(config: &Config) -> Finding {

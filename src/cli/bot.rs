@@ -44,6 +44,7 @@ pub(super) enum BotCommand {
     #[command(before_help = "Examples:
   deia-admin bot add upper-2 --command tr a-z A-Z --launch
   deia-admin bot add shout --max-concurrent 4 -- sh -c 'tr a-z A-Z; echo !'
+  deia-admin bot add agent --secret API_KEY=file:/etc/deia/secrets/api -- /opt/agent
   deia-admin bot add sim-3 --simulated slow --specialize writing
   deia-admin bot add from-file --file spec.json --replace")]
     Add(Box<AddArgs>),

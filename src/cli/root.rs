@@ -17,6 +17,7 @@ use super::{
     profile::ProfileCommand,
     queue::QueueCommand,
     schema,
+    secret::SecretCommand,
     supervisors::{self, SupervisorsCommand},
     system::SystemCommand,
     task::TaskCommand,
@@ -120,6 +121,14 @@ enum HiveNoun {
   deia-admin task result task_01h455vb4pex5vsknk084sn02q --wait"
     )]
     Task(TaskCommand),
+    /// Keep the secrets that bots refer to.
+    #[command(
+        subcommand,
+        before_help = "Examples:
+  deia-admin secret put anthropic --from /run/secrets/anthropic
+  deia-admin secret list"
+    )]
+    Secret(SecretCommand),
     /// See how much work waits and where; hold it, let it go, and sort out what failed.
     #[command(
         subcommand,
@@ -250,6 +259,7 @@ async fn dispatch(noun: HiveNoun, context: &Context) -> Result<(), CliError> {
     match noun {
         HiveNoun::Bot(command) => command.run(context).await,
         HiveNoun::Task(command) => command.run(context).await,
+        HiveNoun::Secret(command) => command.run(context).await,
         HiveNoun::Queue(command) => command.run(context).await,
         HiveNoun::System(command) => command.run(context).await,
         HiveNoun::Health(command) => command.run(context).await,

@@ -140,6 +140,7 @@ mod tests {
             version: 1,
             port: 8001,
             pids: vec![],
+            secrets: Default::default(),
             capabilities: Capabilities::default(),
             success_rate: None,
             current_load: 0.0,

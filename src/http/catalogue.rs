@@ -124,7 +124,13 @@ catalogue! {
         "Cancel it by its id if it shall be ended.";
     /// The task has not ended.
     TaskIsUnfinished = "task_is_unfinished" CONFLICT, "The task has not ended",
-        "Wait for its end, or cancel it, before it is put back.";
+        "Wait for its end, or cancel it, before it is put back or erased.";
+    /// The content of the task was erased.
+    TaskIsErased = "task_is_erased" CONFLICT, "The content of the task was erased",
+        "Submit the task anew; its content is not kept any more.";
+    /// There are as many stored secrets as may be.
+    SecretLimitReached = "secret_limit_reached" CONFLICT, "There are as many secrets as may be",
+        "Remove secrets that nobody needs, or raise secrets.max.";
     /// Another unfinished task has its `dedup_key`.
     DedupKeyInUse = "dedup_key_in_use" CONFLICT, "An equal task is unfinished",
         "Wait for the end of the task that detail names, or cancel it.";

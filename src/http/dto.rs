@@ -3,8 +3,8 @@
 mod access;
 
 use deia_hive::model::{
-    BotName, BotSpec, Capabilities, CommandExecutor, Executor, NewTask, SimulatedExecutor, Task,
-    TaskId, TaskStatus, Timestamp, Violation, schema::Entity,
+    BotName, BotSpec, Capabilities, CommandExecutor, Executor, NewTask, SecretRefs,
+    SimulatedExecutor, Task, TaskId, TaskStatus, Timestamp, Violation, schema::Entity,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -98,6 +98,7 @@ impl From<Task> for TaskState {
 pub(super) struct BotSpecBody {
     executor: Map<String, Value>,
     capabilities: Option<Object<Capabilities>>,
+    secrets: Option<Map<String, Value>>,
 }
 
 impl TryFrom<BotSpecBody> for BotSpec {
@@ -108,6 +109,7 @@ impl TryFrom<BotSpecBody> for BotSpec {
         let BotSpecBody {
             mut executor,
             capabilities,
+            secrets,
         } = body;
         let kind = executor.remove("kind");
         let fields = Value::Object(executor);
@@ -126,6 +128,55 @@ impl TryFrom<BotSpecBody> for BotSpec {
         Ok(Self {
             executor,
             capabilities: capabilities.map(|object| object.0).unwrap_or_default(),
+            secrets: match secrets {
+                Some(secrets) => references(secrets)?,
+                None => SecretRefs::new(),
+            },
+        })
+    }
+}
+
+/// Reads references to secrets. What is none may be a secret itself, by mistake: it is
+/// not repeated.
+fn references(secrets: Map<String, Value>) -> Result<SecretRefs, Violation> {
+    let read = |(name, value): (String, Value)| {
+        match serde_json::from_value(value) {
+        Ok(reference) => Ok((name, reference)),
+        Err(_) => Err(Violation {
+            pointer: format!("/secrets/{}", name.replace('~', "~0").replace('/', "~1")),
+            detail: "must be {\"file\": PATH}, {\"env\": NAME} or {\"store\": NAME}: a reference, not the secret".into(),
+        }),
+    }
+    };
+    secrets.into_iter().map(read).collect()
+}
+
+/// The value of a secret that is put into the store.
+#[derive(ToSchema)]
+#[allow(
+    dead_code,
+    reason = "a schema; read by hand, so that no error repeats it"
+)]
+pub(super) struct SecretBody {
+    /// The value. It is answered, listed and logged nowhere.
+    #[schema(min_length = 1)]
+    value: String,
+}
+
+impl SecretBody {
+    /// Reads it. What is wrong with it is told without it.
+    pub(super) fn value_of(body: Value) -> Result<String, Violation> {
+        let only = |mut fields: Map<String, Value>| match fields.remove("value") {
+            Some(Value::String(value)) if fields.is_empty() => Some(value),
+            _ => None,
+        };
+        let value = match body {
+            Value::Object(fields) => only(fields),
+            _ => None,
+        };
+        value.ok_or_else(|| Violation {
+            pointer: "/value".into(),
+            detail: "must be a string, and all that the body has: {\"value\": \"...\"}".into(),
         })
     }
 }
@@ -269,6 +320,14 @@ mod tests {
             (r#"{"executor":{"kind":5}}"#, "/executor/kind"),
             (r#"{"executor":{}}"#, "/executor/kind"),
             (
+                r#"{"executor":{"kind":"command","command":["a"]},"secrets":{"A":{"value":"x"}}}"#,
+                "/secrets/A",
+            ),
+            (
+                r#"{"executor":{"kind":"command","command":["a"]},"secrets":{"A":"hunter2"}}"#,
+                "/secrets/A",
+            ),
+            (
                 r#"{"executor":{"kind":"simulated","latency_ms":"x"}}"#,
                 "/executor/latency_ms",
             ),
@@ -280,6 +339,7 @@ mod tests {
             let body: BotSpecBody = serde_json::from_str(body).unwrap();
             let violation = BotSpec::try_from(body).unwrap_err();
             assert_eq!(violation.pointer, expected, "{violation:?}");
+            assert!(!violation.detail.contains("hunter2"), "{violation:?}");
         }
         let body = r#"{"executor":{"kind":"command","command":["tr","a-z","A-Z"]}}"#;
         let body: BotSpecBody = serde_json::from_str(body).unwrap();

@@ -11,7 +11,7 @@ use utoipa::{
 
 use super::{
     auth::Access, bots, dto, health, keys, logs, meta, metrics, outputs, problem, queue, schemas,
-    sessions, supervisors, system, table, tasks, users, viewer,
+    secrets, sessions, supervisors, system, table, tasks, users, viewer,
 };
 
 #[derive(OpenApi)]
@@ -26,6 +26,7 @@ use super::{
         tasks::cancel, tasks::retry, tasks::events, tasks::explain,
         outputs::get, logs::of_task,
         bots::list, bots::get, bots::put, bots::delete, bots::launch, bots::stop, bots::drain, logs::get,
+        secrets::list, secrets::put, secrets::delete,
         queue::get, queue::pause, queue::resume, queue::drain, queue::purge, queue::dead, queue::requeue,
         system::status, system::health, system::restart,
         supervisors::tree, supervisors::node, supervisors::restart, supervisors::suspend, supervisors::resume,

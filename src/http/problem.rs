@@ -345,10 +345,13 @@ fn refusal_code(refusal: &Refusal) -> Code {
         Refusal::NoSuchTask(_)
         | Refusal::NoSuchBot(_)
         | Refusal::NoSuchKey(_)
-        | Refusal::NoSuchUser(_) => Code::NotFound,
+        | Refusal::NoSuchUser(_)
+        | Refusal::NoSuchSecret(_) => Code::NotFound,
         Refusal::TaskIsFinal { .. } => Code::TaskIsFinal,
         Refusal::TaskIsRunning(_) => Code::TaskIsRunning,
         Refusal::TaskIsUnfinished { .. } => Code::TaskIsUnfinished,
+        Refusal::TaskIsErased(_) => Code::TaskIsErased,
+        Refusal::TooManySecrets { .. } => Code::SecretLimitReached,
         Refusal::TooManyDependents { .. } => Code::TooManyDependents,
         Refusal::DedupKeyInUse(_) => Code::DedupKeyInUse,
         Refusal::IdempotencyMismatch => Code::IdempotencyMismatch,

@@ -212,19 +212,6 @@ async fn changes_are_made_on_the_version_that_was_read() {
 }
 
 #[tokio::test]
-async fn secrets_of_a_bot_are_not_shown() {
-    let app = TestApp::start().await;
-    let spec =
-        json!({"executor": {"kind": "command", "command": ["env"], "env": {"TOKEN": "hush-hush"}}});
-    let made = app.put("/api/v1/bots/b", &spec).await.is(201);
-    let read = app.get("/api/v1/bots/b").await.is(200);
-    let list = app.get("/api/v1/bots").await.is(200);
-    for body in [made.body, read.body, list.body] {
-        assert!(!body.to_string().contains("hush-hush"), "{body}");
-    }
-}
-
-#[tokio::test]
 async fn the_log_of_a_bot_is_read() {
     let app = TestApp::start().await;
     let script =

@@ -12,6 +12,7 @@ mod access_table;
 mod admin_key;
 mod admission;
 mod bot_faults;
+mod bot_secrets;
 mod cli_access;
 mod cli_bots;
 mod cli_comfort;

@@ -11,6 +11,7 @@ mod inspect;
 mod jwt;
 mod limits;
 mod load;
+mod secrets;
 mod settings;
 mod tasks;
 mod tls;
@@ -23,6 +24,7 @@ pub use inspect::{differences, inspect};
 pub use jwt::{IssuerSettings, JwtSettings};
 pub use limits::{AdmissionSettings, LimitSettings, Rate};
 pub use load::Layers;
+pub use secrets::SecretSettings;
 pub use settings::{
     Config, LogFormat, LoggingSettings, ServerSettings, StoreSettings, TelemetrySettings,
 };

@@ -106,6 +106,10 @@ impl From<Refusal> for HiveError {
                 kind: "user",
                 id: name,
             },
+            Refusal::NoSuchSecret(name) => Self::NotFound {
+                kind: "secret",
+                id: name.to_string(),
+            },
             Refusal::Invalid(violations) => Self::Invalid(violations),
             other => Self::Refused(other),
         }

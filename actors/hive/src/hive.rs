@@ -13,6 +13,7 @@ mod parts;
 mod queue;
 mod recover;
 mod restart;
+mod secrets;
 mod spans;
 mod start;
 mod stop;
@@ -38,6 +39,7 @@ pub use parts::PartAction;
 pub use queue::{Changed, Drained};
 pub use recover::{AdminKeyReset, reset_admin_key};
 pub use restart::RestartCheck;
+pub use secrets::{SecretRotation, check_secrets_key, rotate_secrets_key};
 pub use start::HiveStartError;
 use tokio::sync::{Notify, watch};
 
@@ -55,6 +57,7 @@ use crate::{
     config::Config,
     ledger::{FlowMeter, Ledger, TaskWatch},
     model::{Bot, ContainmentMeans, KeyInfo, Submitted, Timestamp, User},
+    secrets::{SealingKeys, SecretResolver},
 };
 
 /// What a submission came to.
@@ -116,6 +119,8 @@ struct Inner {
     outputs: Outputs,
     /// What ends the processes of attempts.
     containment: ContainmentMeans,
+    sealing: Arc<SealingKeys>,
+    resolver: Arc<SecretResolver>,
     watch: TaskWatch,
     meter: FlowMeter,
     tree: Arc<OnceLock<Tree>>,

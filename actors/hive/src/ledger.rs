@@ -13,6 +13,7 @@ mod logins;
 mod meter;
 mod offers;
 mod refusal;
+mod secrets;
 mod store;
 mod watch;
 
@@ -27,6 +28,7 @@ pub use logins::LoginCommand;
 pub(crate) use meter::FlowMeter;
 pub use offers::{Offers, Seat};
 pub use refusal::Refusal;
+pub use secrets::{Resealed, SecretCommand, StoredSecret};
 pub use store::{
     BoxFuture, HintSink, Ledger, Prunable, ReadyQuery, Shortage, Standing, Store, StoreError,
     TaskOutcome,

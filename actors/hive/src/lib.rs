@@ -21,6 +21,7 @@ pub mod ledger;
 pub mod metrics;
 pub mod model;
 pub mod runner;
+mod secrets;
 pub mod store;
 pub mod trace;
 mod tree;
@@ -32,6 +33,7 @@ pub use actors::bots::{
 pub use error::HiveError;
 pub use hive::{
     AdminKeyReset, Changed, DataDirError, Drained, Exposed, FrontFactory, Hive, HiveStartError,
-    KeyRotation, NewKey, NewUser, OpenedLogin, PartAction, PutBot, RestartCheck, Submission,
-    exposed, reset_admin_key,
+    KeyRotation, NewKey, NewUser, OpenedLogin, PartAction, PutBot, RestartCheck, SecretRotation,
+    Submission, check_secrets_key, exposed, reset_admin_key, rotate_secrets_key,
 };
+pub use secrets::SealError;

@@ -18,6 +18,7 @@ mod plan;
 mod queue;
 mod result;
 pub mod schema;
+mod secret;
 mod system;
 mod task;
 mod time;
@@ -47,6 +48,9 @@ pub use plan::{
 };
 pub use queue::{Pause, QueueLane, QueueStatus, Rates, StatusCounts, Waits};
 pub use result::TaskResult;
+pub use secret::{
+    BotSecret, SecretInfo, SecretName, SecretPlaces, SecretRef, SecretRefs, is_plain,
+};
 pub use system::{HealthMetrics, SystemStatus};
 pub use task::{Deployment, Priority, Submitted, Task, TaskFilter, TaskStatus, TaskType};
 pub use time::Timestamp;

@@ -39,6 +39,7 @@ use crate::{
     config::Config,
     ledger::Ledger,
     metrics::SchedulerMetrics,
+    secrets::SecretResolver,
 };
 
 /// What the parts of the tree have in common.
@@ -52,6 +53,7 @@ pub(crate) struct Parts {
     pub(crate) board: Board,
     pub(crate) guardian: crate::actors::bots::guardian::Guardian,
     pub(crate) outputs: Outputs,
+    pub(crate) secrets: Arc<SecretResolver>,
     pub(crate) tree: Arc<OnceLock<Tree>>,
     pub(crate) scheduling: Arc<SchedulerMetrics>,
 }
@@ -116,6 +118,7 @@ pub(crate) fn declare(parts: &Parts) -> Declared {
         board: parts.board.clone(),
         guardian: parts.guardian.clone(),
         outputs: parts.outputs.clone(),
+        secrets: parts.secrets.clone(),
         tree: parts.tree.clone(),
         managed: ManagedBots::default(),
     };

@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use clap::{ArgGroup, Args};
 use deia_hive::model::{
-    Behavior, BotName, BotSpec, Capabilities, CommandExecutor, Executor, SimulatedExecutor,
-    TaskType,
+    Behavior, BotName, BotSpec, Capabilities, CommandExecutor, Executor, SecretRef,
+    SimulatedExecutor, TaskType,
 };
 
 use crate::cli::{context, error::CliError, parse, wait::WaitArgs};
@@ -38,9 +38,14 @@ pub(in crate::cli) struct AddArgs {
     /// A file with the whole specification as JSON; `-` for standard input.
     #[arg(long, value_name = "FILE", group = "executor", conflicts_with_all = ["max_concurrent", "specialize", "bot_type"])]
     file: Option<PathBuf>,
-    /// An environment variable for the program. What is secret is better put in a --file.
+    /// An environment variable for the program, for what is not secret: the value is
+    /// stored and shown.
     #[arg(long, value_name = "NAME=VALUE", value_parser = parse::pair, conflicts_with_all = ["simulated", "file"])]
     env: Vec<(String, String)>,
+    /// A secret for the program: the environment variable, and where the value is:
+    /// file:PATH, env:NAME or store:NAME, as the settings of the hive allow it.
+    #[arg(long, value_name = "NAME=REFERENCE", conflicts_with_all = ["simulated", "file"])]
+    secret: Vec<String>,
     /// The directory that the program runs in, an absolute path.
     #[arg(long, value_name = "DIR", conflicts_with_all = ["simulated", "file"])]
     working_dir: Option<String>,
@@ -84,7 +89,7 @@ impl AddArgs {
             }),
             None => Executor::Command(CommandExecutor {
                 command: self.command.iter().chain(&self.program).cloned().collect(),
-                env: self.environment()?,
+                env: once("--env", &self.env)?,
                 working_dir: self.working_dir.clone(),
             }),
         };
@@ -95,21 +100,38 @@ impl AddArgs {
                 specializations: self.specialize.clone(),
                 max_concurrent_tasks: self.max_concurrent,
             },
+            secrets: once("--secret", &self.references()?)?,
         })
     }
+}
 
-    fn environment(&self) -> Result<BTreeMap<String, String>, CliError> {
-        let mut env = BTreeMap::new();
-        for (name, value) in &self.env {
-            if env.insert(name.clone(), value.clone()).is_some() {
-                return Err(CliError::Input {
-                    what: format!("--env {name}"),
-                    reason: "is given twice".into(),
-                });
-            }
-        }
-        Ok(env)
+impl AddArgs {
+    /// What is no reference may be a secret itself, by mistake: it is not repeated.
+    fn references(&self) -> Result<Vec<(String, SecretRef)>, CliError> {
+        let read = |text: &String| {
+            let pair = parse::pair(text).ok();
+            pair.and_then(|(name, reference)| Some((name, reference.parse().ok()?)))
+                .ok_or_else(|| CliError::Input {
+                    what: "--secret".into(),
+                    reason: "expected NAME=file:PATH, NAME=env:NAME or NAME=store:NAME".into(),
+                })
+        };
+        self.secret.iter().map(read).collect()
     }
+}
+
+/// Pairs as a map, each name once.
+fn once<T: Clone>(option: &str, pairs: &[(String, T)]) -> Result<BTreeMap<String, T>, CliError> {
+    let mut all = BTreeMap::new();
+    for (name, value) in pairs {
+        if all.insert(name.clone(), value.clone()).is_some() {
+            return Err(CliError::Input {
+                what: format!("{option} {name}"),
+                reason: "is given twice".into(),
+            });
+        }
+    }
+    Ok(all)
 }
 
 fn from_json(text: &str) -> Result<BotSpec, String> {
@@ -186,6 +208,9 @@ mod tests {
         }
         let twice = parse(&["--env", "A=1", "--env", "A=2", "--command", "x"]).unwrap();
         assert!(twice.spec().is_err());
+        let value = parse(&["--secret", "A=hunter2", "--command", "x"]).unwrap();
+        let told = value.spec().unwrap_err().to_string();
+        assert!(told.contains("NAME=file:PATH") && !told.contains("hunter2"));
     }
 
     #[test]

@@ -56,6 +56,13 @@ pub(super) fn details(bot: &Bot, look: &Look) -> String {
         },
     );
     table.field("executor", executor(&bot.executor));
+    if !bot.secrets.is_empty() {
+        let each = bot.secrets.iter();
+        let lines: Vec<_> = each
+            .map(|(name, place)| format!("{name} from {place}"))
+            .collect();
+        table.field("secrets", lines.join("\n"));
+    }
     table.field("takes", takes(bot));
     table.field("kind of bot", bot.capabilities.bot_type.as_str());
     table.field("tasks in hand", load(bot));
@@ -121,8 +128,8 @@ fn executor(executor: &Executor) -> String {
     match executor {
         Executor::Command(command) => {
             let mut text = format!("command: {}", command.command.join(" "));
-            for name in command.env.keys() {
-                text.push_str(&format!("\nwith {name} set"));
+            for (name, value) in &command.env {
+                text.push_str(&format!("\nwith {name}={}", human::one_line(value)));
             }
             if let Some(dir) = &command.working_dir {
                 text.push_str(&format!("\nin {dir}"));

@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     check::Checker,
+    secrets,
     settings::{DAY, GIB, HOUR, KIB, MINUTE, SECOND},
 };
-use crate::model::{BotName, BotSpec};
+use crate::model::{BotName, BotSpec, SecretPlaces};
 
 /// The bots.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -25,6 +26,8 @@ pub struct BotSettings {
     pub idle_runners: u32,
     pub restart: BotRestart,
     pub fault: BotFaultSettings,
+    pub secret_files: Vec<String>,
+    pub secret_env: Vec<String>,
     pub seed: Vec<SeedBot>,
 }
 
@@ -65,6 +68,14 @@ pub struct SeedBot {
 }
 
 impl BotSettings {
+    /// Returns where the secrets of bots may be.
+    pub fn secret_places(&self) -> SecretPlaces {
+        SecretPlaces {
+            files: self.secret_files.clone(),
+            env: self.secret_env.clone(),
+        }
+    }
+
     pub(super) fn check(&self, check: &mut Checker) {
         check.number("bots.first_port", self.first_port, 1..=65_535);
         check.number("bots.last_port", self.last_port, self.first_port..=65_535);
@@ -99,6 +110,7 @@ impl BotSettings {
             self.fault.failing_after,
             1..=1_000,
         );
+        secrets::check_places(&self.secret_places(), check);
         let mut names = std::collections::HashSet::new();
         for (i, bot) in self.seed.iter().enumerate() {
             if !names.insert(&bot.name) {
@@ -108,7 +120,8 @@ impl BotSettings {
                     "a name that no other bot of the list has",
                 );
             }
-            for violation in bot.spec.violations() {
+            let elsewhere = self.secret_places().violations(&bot.spec.secrets);
+            for violation in bot.spec.violations().into_iter().chain(elsewhere) {
                 let place = violation.pointer.replace('/', ".");
                 check.refuse(
                     format!("bots.seed[{i}]{place}"),

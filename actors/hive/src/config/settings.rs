@@ -9,7 +9,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::{
     AdmissionSettings, AuthSettings, ConfigError, LimitSettings, Problem, SchedulerSettings,
-    TaskSettings, TlsSettings,
+    SecretSettings, TaskSettings, TlsSettings,
     bots::BotSettings,
     check::{Checker, Rule},
 };
@@ -31,6 +31,8 @@ pub struct Config {
     pub scheduler: SchedulerSettings,
     /// The bots.
     pub bots: BotSettings,
+    /// The secret store.
+    pub secrets: SecretSettings,
     /// Users and keys.
     pub auth: AuthSettings,
     /// Rate limits.
@@ -158,6 +160,11 @@ impl Config {
         self.data_dir.join("admin.key")
     }
 
+    /// Where the keys are that seal the stored secrets.
+    pub fn secrets_key_path(&self) -> PathBuf {
+        self.data_dir.join("secrets.key")
+    }
+
     /// Where a bot's log is.
     pub fn bot_log_path(&self, bot: &BotName) -> PathBuf {
         self.data_dir.join("logs/bots").join(format!("{bot}.log"))
@@ -185,6 +192,7 @@ impl Config {
         self.tasks.check(&mut check);
         self.scheduler.check(&mut check);
         self.bots.check(&mut check);
+        self.secrets.check(&mut check);
         self.auth.check(&mut check);
         self.limits.check(&mut check);
         check.not_empty("data_dir", &self.data_dir.to_string_lossy());

@@ -30,11 +30,12 @@ impl Hive {
         spec: BotSpec,
         if_version: Option<u64>,
     ) -> Result<PutBot, HiveError> {
-        let violations = spec.violations();
+        let mut violations = spec.violations();
+        violations.extend(self.config().bots.secret_places().violations(&spec.secrets));
         if !violations.is_empty() {
             return Err(HiveError::Invalid(violations));
         }
-        let warnings = warnings(&spec).await;
+        let warnings = self.warnings(&spec).await;
         let settings = &self.config().bots;
         let command = Command::PutBot {
             name,
@@ -120,7 +121,7 @@ impl Hive {
         self.inner.board.launched(name);
         let record = self.record(name).await?;
         Ok(Bot {
-            warnings: warnings(&record.spec).await,
+            warnings: self.warnings(&record.spec).await,
             ..self.view(record)
         })
     }
@@ -249,7 +250,8 @@ impl Hive {
         let starts_programs = matches!(record.spec.executor, Executor::Command(_));
         Bot {
             id: record.name,
-            executor: record.spec.executor.redacted(),
+            executor: record.spec.executor,
+            secrets: record.spec.secrets,
             status,
             desired: record.desired,
             version: record.version,
@@ -270,14 +272,18 @@ impl Hive {
             containment: starts_programs.then(|| Containment::by(self.inner.containment)),
         }
     }
-}
 
-/// Returns why a bot of that specification could not carry out a task now.
-async fn warnings(spec: &BotSpec) -> Vec<String> {
-    let Executor::Command(command) = &spec.executor else {
-        return Vec::new();
-    };
-    let command = command.clone();
-    let looked = tokio::task::spawn_blocking(move || command::preflight(&command)).await;
-    looked.ok().flatten().into_iter().collect()
+    /// Returns why a bot of that specification could not carry out a task now.
+    async fn warnings(&self, spec: &BotSpec) -> Vec<String> {
+        let Executor::Command(command) = &spec.executor else {
+            return Vec::new();
+        };
+        let command = command.clone();
+        let looked = tokio::task::spawn_blocking(move || command::preflight(&command)).await;
+        let unresolved = self.inner.resolver.resolve(&spec.secrets).await.err();
+        let program = looked.ok().flatten().into_iter();
+        program
+            .chain(unresolved.map(|secret| secret.to_string()))
+            .collect()
+    }
 }

@@ -17,6 +17,7 @@ use super::{
     metrics::RoomMetrics,
     recover::ADMIN,
     restart::Restart,
+    secrets,
     users::limits,
 };
 use crate::{
@@ -37,6 +38,7 @@ use crate::{
     },
     metrics::SupervisionMetrics,
     model::{Action, AdminHold, BotDesired, KeyGrant, NewEvent, Timestamp, admin_hold},
+    secrets::SecretResolver,
     store::{OpenError, SqliteOptions, SqliteStore},
     tree::{self, Declared, Parts},
 };
@@ -56,6 +58,14 @@ pub enum HiveStartError {
     /// A part did not start.
     #[error("{0}")]
     Part(#[from] StartError),
+    /// The keys of the secret store cannot be read or made.
+    #[error("{path}: the keys of the secret store cannot be used: {reason}")]
+    SecretsKey {
+        /// Where they should be.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
     /// Programs cannot be guarded.
     #[error("the guard of the bots' programs cannot be started: {0}")]
     Guard(std::io::Error),
@@ -78,6 +88,7 @@ impl Hive {
     pub async fn start(config: Config, front: FrontFactory) -> Result<Self, HiveStartError> {
         let (started_at, started) = (Timestamp::now(), Instant::now());
         let data_dir = DataDir::open(&config.data_dir)?;
+        let sealing = Arc::new(secrets::load_or_make(&config)?);
         let options = SqliteOptions::from_config(&config);
         let metrics = RoomMetrics {
             store: options.metrics.clone(),
@@ -96,8 +107,16 @@ impl Hive {
         let guardian = Guardian::start(program).map_err(HiveStartError::Guard)?;
         // Last: should anything before it fail, the binary before this one can go on.
         store.migrate()?;
+        let ledger: Ledger = Arc::new(store);
+        let resolver = Arc::new(SecretResolver::new(
+            config.bots.secret_places(),
+            config.data_dir.clone(),
+            ledger.clone(),
+            sealing.clone(),
+        ));
         let parts = Parts {
-            ledger: Arc::new(store),
+            ledger,
+            secrets: resolver.clone(),
             keyring: Arc::new(Keyring::default()),
             logins: Arc::new(Logins::new(config.auth.sessions.idle_timeout)),
             issuers: Arc::new(Issuers::new(&config.auth.issuers, &config.auth.jwt)),
@@ -127,6 +146,8 @@ impl Hive {
                 board: parts.board,
                 outputs: parts.outputs,
                 containment: parts.guardian.means(),
+                sealing,
+                resolver,
                 watch: TaskWatch::default(),
                 meter: FlowMeter::default(),
                 tree: parts.tree,
@@ -161,6 +182,7 @@ impl Hive {
             seed_bots(ledger, self.config()).await?;
         }
         self.ensure_admin_key(new).await?;
+        self.look_for_lost_secrets().await?;
         let unclean = NewEvent::new(Action::ShutdownUnclean, "deia", ledger.hive_id()).failure();
         let mut commands = vec![Command::MarkRunning(true)];
         if !clean {
@@ -172,6 +194,20 @@ impl Hive {
         self.inner.logins.reload(ledger).await?;
         if self.inner.launcher.tell(Follow).is_err() {
             return Err(StartError::failed("the launcher takes no messages").into());
+        }
+        Ok(())
+    }
+
+    /// Says which stored secrets cannot be opened: the hive works without them, and
+    /// only somebody can bring the key or the secrets back.
+    async fn look_for_lost_secrets(&self) -> Result<(), HiveStartError> {
+        let lost = secrets::unopened(&self.inner.ledger, &self.inner.sealing).await?;
+        if let Some(first) = lost.first() {
+            tracing::error!(
+                secrets = lost.len(),
+                first = %first,
+                "stored secrets cannot be opened: add the lines of their keys to secrets.key, or put the secrets anew"
+            );
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use super::{AccessCommand, LoginCommand};
+use super::{AccessCommand, LoginCommand, SecretCommand};
 use crate::{
     config::Retention,
     model::{
@@ -260,6 +260,8 @@ pub enum Command {
     Access(AccessCommand),
     /// Something about sessions in browsers.
     Login(LoginCommand),
+    /// Do something about stored secrets.
+    Secret(SecretCommand),
     /// Record events that come with no other change.
     Record(Vec<NewEvent>),
     /// Note whether the hive is running (so that the next start knows how this run ended).

@@ -1,6 +1,6 @@
 //! Why commands are refused.
 
-use crate::model::{BotName, KeyId, LoginId, TaskId, TaskStatus, Violation};
+use crate::model::{BotName, KeyId, LoginId, SecretName, TaskId, TaskStatus, Violation};
 
 /// Why a command was refused. Nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,6 +32,18 @@ pub enum Refusal {
         task: TaskId,
         /// Its status.
         status: TaskStatus,
+    },
+    /// The content of the task was erased.
+    #[error("the content of task {0} was erased")]
+    TaskIsErased(TaskId),
+    /// No such secret.
+    #[error("there is no secret {0}")]
+    NoSuchSecret(SecretName),
+    /// As many secrets as are allowed.
+    #[error("there are {limit} secrets already (secrets.max)")]
+    TooManySecrets {
+        /// How many there may be.
+        limit: u32,
     },
     /// Too many tasks wait for one that it depends on.
     #[error(

@@ -2,11 +2,14 @@
 
 use std::{fmt, future::Future, path::PathBuf, pin::Pin, sync::Arc};
 
-use super::{Cancelling, Command, Hint, Offers, Outcome, ReadyLane, ReadyTask, Refusal};
+use super::{
+    Cancelling, Command, Hint, Offers, Outcome, ReadyLane, ReadyTask, Refusal, StoredSecret,
+};
 use crate::auth::Sight;
 use crate::model::{
     BotName, BotRecord, Event, KeyRecord, LoginRecord, Page, PageRequest, Pause, Priority,
-    QueueStatus, StatusCounts, Task, TaskFilter, TaskId, TaskResult, TaskStatus, TaskType, User,
+    QueueStatus, SecretName, StatusCounts, Task, TaskFilter, TaskId, TaskResult, TaskStatus,
+    TaskType, User,
 };
 
 /// A future that can be named.
@@ -198,6 +201,12 @@ pub trait Store: Send + Sync + 'static {
 
     /// All sessions in browsers, also those that are over, oldest first.
     fn logins(&self) -> BoxFuture<'_, Result<Vec<LoginRecord>, StoreError>>;
+
+    /// All stored secrets, by name.
+    fn secrets(&self) -> BoxFuture<'_, Result<Vec<StoredSecret>, StoreError>>;
+
+    /// One stored secret.
+    fn secret(&self, name: SecretName) -> BoxFuture<'_, Result<Option<StoredSecret>, StoreError>>;
 
     /// Which types and priorities have ready tasks, and how many.
     fn ready_lanes(&self) -> BoxFuture<'_, Result<Vec<ReadyLane>, StoreError>>;

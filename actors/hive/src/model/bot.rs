@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{BotName, Executor, TaskType, Timestamp, Violation};
+use super::{BotName, Executor, SecretRef, SecretRefs, TaskType, Timestamp, Violation, secret};
 
 /// What a bot can do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -49,6 +49,11 @@ pub struct BotSpec {
     /// What it can do.
     #[serde(default)]
     pub capabilities: Capabilities,
+    /// Secrets of its program: the environment variable of each, and where its value
+    /// is. The value is looked up at the start of each attempt.
+    #[serde(default, skip_serializing_if = "SecretRefs::is_empty")]
+    #[schema(value_type = BTreeMap<String, SecretRef>, example = json!({"API_KEY": {"file": "/etc/deia/api"}}))]
+    pub secrets: SecretRefs,
 }
 
 impl BotSpec {
@@ -74,7 +79,19 @@ impl BotSpec {
                 detail: "has more than 64 task types".into(),
             });
         }
+        found.extend(self.secret_violations());
         found
+    }
+
+    fn secret_violations(&self) -> Vec<Violation> {
+        match &self.executor {
+            Executor::Command(command) => secret::violations(&self.secrets, &command.env),
+            Executor::Simulated(_) if self.secrets.is_empty() => Vec::new(),
+            Executor::Simulated(_) => vec![Violation {
+                pointer: "/secrets".into(),
+                detail: "a simulated bot has no program that could use secrets".into(),
+            }],
+        }
     }
 }
 
@@ -140,8 +157,13 @@ pub struct Bot {
     /// Its name.
     #[schema(value_type = String, example = "upper-1")]
     pub id: BotName,
-    /// How it does its work. Values of `env` are not shown.
+    /// How it does its work. Values of `env` are shown: they are not secret.
     pub executor: Executor,
+    /// Secrets of its program: the environment variable of each, and where its value
+    /// is, never the value.
+    #[serde(default, skip_serializing_if = "SecretRefs::is_empty")]
+    #[schema(value_type = BTreeMap<String, SecretRef>)]
+    pub secrets: SecretRefs,
     /// How it is.
     pub status: BotStatus,
     /// Whether it is meant to run.

@@ -89,6 +89,14 @@ actions! {
     UserChanged = "user.changed" Warning,
     /// A user was removed, with all keys.
     UserDeleted = "user.deleted" Warning,
+    /// A secret was put into the secret store.
+    SecretCreated = "secret.created" Info,
+    /// A stored secret has another value.
+    SecretChanged = "secret.changed" Warning,
+    /// A stored secret was removed.
+    SecretDeleted = "secret.deleted" Warning,
+    /// All stored secrets were sealed with a new key.
+    SecretResealed = "secret.resealed" Warning,
     /// Requests were refused: without a valid key, or beyond what it may do.
     ApiDenied = "api.denied" Warning,
     /// A session in a browser was opened.

@@ -149,6 +149,7 @@ fn bot() -> Value {
         "version": 1,
         "port": 8001,
         "pids": [4711],
+        "secrets": {"API_KEY": {"file": "/etc/deia/secrets/api"}},
         "capabilities": {"bot_type": "general", "specializations": [], "max_concurrent_tasks": 4},
         "success_rate": 0.99,
         "current_load": 0.25,
@@ -176,6 +177,7 @@ fn bot() -> Value {
 fn bot_spec() -> Value {
     json!({
         "executor": {"kind": "command", "command": ["tr", "a-z", "A-Z"]},
+        "secrets": {"API_KEY": {"file": "/etc/deia/secrets/api"}},
         "capabilities": {"bot_type": "general", "specializations": ["general"], "max_concurrent_tasks": 4},
     })
 }

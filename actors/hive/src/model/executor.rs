@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::Violation;
+use super::{Violation, secret};
 
 /// How a bot does its work.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -32,17 +32,6 @@ impl Executor {
             Self::Simulated(simulated) => simulated.violations(at),
         }
     }
-
-    /// The same without the values of its environment, which may be secret.
-    #[must_use]
-    pub fn redacted(mut self) -> Self {
-        if let Self::Command(command) = &mut self {
-            for value in command.env.values_mut() {
-                *value = "***".into();
-            }
-        }
-        self
-    }
 }
 
 /// A program started for each task: content on its standard input, context in
@@ -54,13 +43,24 @@ pub struct CommandExecutor {
     /// Program and arguments; no shell is involved. The program is found by `PATH`.
     #[schema(example = json!(["tr", "a-z", "A-Z"]))]
     pub command: Vec<String>,
-    /// More environment variables. Of the server's own only `PATH`, `HOME`, `USER`,
+    /// More environment variables, for what is not secret: they are stored and shown
+    /// as they are. What looks like a secret belongs in `secrets`. Of the server's own only `PATH`, `HOME`, `USER`,
     /// `LANG`, `LC_ALL`, `TZ` and `TMPDIR` are passed on.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
     /// The directory it runs in; the data directory's `work/<bot>` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub working_dir: Option<String>,
+}
+
+/// What to do about a secret in the clear.
+const BELONGS_IN_SECRETS: &str =
+    "this is stored and shown as it is; put a reference into secrets instead";
+
+/// Returns what a variable of the environment looks like that is secret.
+fn clear_secret(name: &str, value: &str) -> Option<&'static str> {
+    let by_name = || secret::is_secret_name(name) && !value.is_empty();
+    secret::secret_shape(value).or_else(|| by_name().then_some("a secret, by its name"))
 }
 
 impl CommandExecutor {
@@ -84,6 +84,11 @@ impl CommandExecutor {
                     format!("{at}/command/{i}"),
                     "has a NUL character or is over 32768 bytes long",
                 );
+            } else if let Some(what) = secret::secret_shape(word) {
+                refuse(
+                    format!("{at}/command/{i}"),
+                    &format!("looks like {what}: {BELONGS_IN_SECRETS}"),
+                );
             }
         }
         if self.env.len() > 256 {
@@ -102,14 +107,23 @@ impl CommandExecutor {
                 );
             } else if value.len() > 32_768 {
                 refuse(format!("{at}/env"), "has a value over 32768 bytes long");
+            } else if let Some(what) = secret::secret_shape(name) {
+                refuse(
+                    format!("{at}/env"),
+                    &format!("has a name that looks like {what}"),
+                );
+            } else if let Some(what) = clear_secret(name, value) {
+                refuse(
+                    format!("{at}/env/{}", name.replace('~', "~0").replace('/', "~1")),
+                    &format!("looks like {what}: {BELONGS_IN_SECRETS}"),
+                );
             }
         }
-        if self
-            .working_dir
-            .as_deref()
-            .is_some_and(|dir| !dir.starts_with('/') || dir.contains('\0'))
-        {
+        let dir = self.working_dir.as_deref();
+        if dir.is_some_and(|dir| !dir.starts_with('/') || dir.contains('\0')) {
             refuse(format!("{at}/working_dir"), "must be an absolute path");
+        } else if let Some(what) = dir.and_then(secret::secret_shape) {
+            refuse(format!("{at}/working_dir"), &format!("looks like {what}"));
         }
         found
     }
@@ -265,6 +279,8 @@ impl SimulatedExecutor {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -326,14 +342,34 @@ mod tests {
     }
 
     #[test]
-    fn values_of_the_environment_are_not_shown() {
-        let executor: Executor =
-            serde_json::from_str(r#"{"kind":"command","command":["a"],"env":{"TOKEN":"s3cret"}}"#)
-                .unwrap();
-        let shown = serde_json::to_string(&executor.redacted()).unwrap();
-        assert!(
-            shown.contains("TOKEN") && !shown.contains("s3cret"),
-            "{shown}"
-        );
+    fn secrets_in_the_clear_are_refused_with_the_way_to_refer_to_them() {
+        let token = format!("ghp_{}", "1aB2".repeat(9));
+        for (executor, pointer) in [
+            (
+                json!({"kind": "command", "command": ["a"], "env": {"API_TOKEN": "x"}}),
+                "/env/API_TOKEN",
+            ),
+            (
+                json!({"kind": "command", "command": ["a"], "env": {"A/B": token}}),
+                "/env/A~1B",
+            ),
+            (
+                json!({"kind": "command", "command": ["a", format!("--with={token}")]}),
+                "/command/1",
+            ),
+            (
+                json!({"kind": "command", "command": ["a"], "working_dir": format!("/{token}")}),
+                "/working_dir",
+            ),
+        ] {
+            let executor: Executor = serde_json::from_value(executor).unwrap();
+            let found = executor.violations("");
+            assert_eq!(found.len(), 1, "{found:?}");
+            assert_eq!(found[0].pointer, pointer);
+            assert!(!found[0].detail.contains("ghp_1aB2"), "{found:?}");
+        }
+        let fine = json!({"kind": "command", "command": ["a"], "env": {"API_TOKEN": "", "TOKEN_FILE": "/x"}});
+        let fine: Executor = serde_json::from_value(fine).unwrap();
+        assert_eq!(fine.violations(""), vec![]);
     }
 }

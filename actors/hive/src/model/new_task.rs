@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Dependency, DependencyFailure, Priority, RetryOverride, TaskType, Timestamp};
+use super::{Dependency, DependencyFailure, Priority, RetryOverride, TaskType, Timestamp, secret};
 use crate::config::TaskSettings;
 
 /// What an integrator submits.
@@ -75,6 +75,9 @@ pub struct NewTask {
     pub traceparent: Option<String>,
 }
 
+/// Why a text that is shown in lists is refused.
+const HOLDS_KEY: &str = "has a key of deia in it; keys are for the Authorization header only";
+
 impl NewTask {
     /// One of that type with that content, all else by default.
     pub fn new(task_type: TaskType, content: impl Into<String>) -> Self {
@@ -140,11 +143,16 @@ impl NewTask {
                     &format!("/tags/{i}"),
                     format!("is {} bytes long; allowed are 1 to 128", tag.len()),
                 );
+            } else if secret::holds_key(tag) {
+                refuse(&format!("/tags/{i}"), HOLDS_KEY.into());
             }
         }
         let max_metadata = limits.max_metadata_bytes.as_u64();
-        let metadata_bytes =
-            serde_json::to_string(&self.metadata).map_or(u64::MAX, |text| text.len() as u64);
+        let metadata = serde_json::to_string(&self.metadata);
+        let metadata_bytes = metadata.as_ref().map_or(u64::MAX, |text| text.len() as u64);
+        if metadata.is_ok_and(|text| secret::holds_key(&text)) {
+            refuse("/metadata", HOLDS_KEY.into());
+        }
         if !self.metadata.is_empty() && metadata_bytes > max_metadata {
             refuse(
                 "/metadata",
@@ -188,6 +196,8 @@ impl NewTask {
         {
             let why = format!("is {len} bytes long; allowed are 1 to 256");
             refuse("/dedup_key".into(), why);
+        } else if self.dedup_key.as_deref().is_some_and(secret::holds_key) {
+            refuse("/dedup_key".into(), HOLDS_KEY.into());
         }
         let max = limits.max_dependencies as usize;
         if self.depends_on.len() > max {
@@ -246,6 +256,7 @@ mod tests {
         assert_eq!(ok.violations(&limits()), vec![]);
 
         let max = usize::try_from(limits().max_content_bytes.as_u64()).unwrap();
+        let key = crate::auth::ApiKey::generate().unwrap().reveal();
         let cases: Vec<(&str, NewTask)> = vec![
             (
                 "/content",
@@ -272,6 +283,34 @@ mod tests {
                 "/metadata",
                 NewTask {
                     metadata: [("k".to_owned(), "x".repeat(70_000).into())].into(),
+                    ..ok.clone()
+                },
+            ),
+            (
+                "/tags/0",
+                NewTask {
+                    tags: vec![format!("by {key}")],
+                    ..ok.clone()
+                },
+            ),
+            (
+                "/metadata",
+                NewTask {
+                    metadata: [("a".to_owned(), serde_json::json!([{"b": key}]))].into(),
+                    ..ok.clone()
+                },
+            ),
+            (
+                "/metadata",
+                NewTask {
+                    metadata: [(key.clone(), 1.into())].into(),
+                    ..ok.clone()
+                },
+            ),
+            (
+                "/dedup_key",
+                NewTask {
+                    dedup_key: Some(key),
                     ..ok.clone()
                 },
             ),

@@ -9,6 +9,7 @@ mod entities;
 mod logins;
 mod plans;
 mod queue;
+mod secrets;
 mod submissions;
 
 use std::{future::Future, sync::Arc, time::Duration};
@@ -80,6 +81,7 @@ where
     entities::run(&make).await;
     logins::run(&make).await;
     access::run(&make).await;
+    secrets::run(&make).await;
 }
 
 macro_rules! cases {

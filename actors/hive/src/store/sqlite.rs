@@ -22,6 +22,7 @@ mod retry;
 mod room;
 mod rows;
 mod schema;
+mod secrets;
 mod submit;
 #[cfg(test)]
 mod tests;
@@ -42,11 +43,11 @@ use crate::{
     auth::Sight,
     ledger::{
         BoxFuture, Cancelling, Command, HintSink, Offers, Outcome, Prunable, ReadyLane, ReadyQuery,
-        ReadyTask, Standing, Store, StoreError, TaskOutcome,
+        ReadyTask, Standing, Store, StoreError, StoredSecret, TaskOutcome,
     },
     model::{
         BotName, BotRecord, Event, KeyRecord, LoginRecord, Page, PageRequest, Pause, QueueStatus,
-        StatusCounts, Task, TaskFilter, TaskId, TaskResult, User,
+        SecretName, StatusCounts, Task, TaskFilter, TaskId, TaskResult, User,
     },
 };
 
@@ -245,6 +246,14 @@ impl Store for SqliteStore {
 
     fn logins(&self) -> BoxFuture<'_, Result<Vec<LoginRecord>, StoreError>> {
         self.own_readers.read(logins::all)
+    }
+
+    fn secrets(&self) -> BoxFuture<'_, Result<Vec<StoredSecret>, StoreError>> {
+        self.own_readers.read(secrets::all)
+    }
+
+    fn secret(&self, name: SecretName) -> BoxFuture<'_, Result<Option<StoredSecret>, StoreError>> {
+        self.own_readers.read(move |db| secrets::find(db, &name))
     }
 
     fn ready_lanes(&self) -> BoxFuture<'_, Result<Vec<ReadyLane>, StoreError>> {

@@ -44,6 +44,7 @@ use crate::{
     guard,
     ledger::ClaimedTask,
     model::{AttemptEnd, BotName, CommandExecutor},
+    secrets::BotSecrets,
 };
 
 /// How long the outputs may stay open after all processes of the attempt are gone:
@@ -62,6 +63,8 @@ pub(crate) struct CommandContext {
     pub(crate) bot: BotName,
     /// The TCP port on loopback that is the bot's own.
     pub(crate) port: u16,
+    /// What only its programs get to know.
+    pub(crate) secrets: BotSecrets,
     /// Names the hive: every program carries it.
     pub(crate) hive_id: String,
     /// Where programs run that have no `working_dir`; made when absent.
@@ -174,7 +177,10 @@ async fn start(cx: &CommandContext, claimed: &ClaimedTask) -> Result<(Program, P
     let Some(word) = cx.spec.command.first().cloned() else {
         return Err(NotStarted::bot("the command names no program"));
     };
-    let environment = environment::environment(cx, claimed, |name| std::env::var_os(name));
+    let secrets = cx.secrets.resolve().await;
+    let secrets = secrets.map_err(|error| NotStarted::bot(error.to_string()))?;
+    let mut environment = environment::environment(cx, claimed, |name| std::env::var_os(name));
+    environment.extend(secrets);
     let own_directory = cx.spec.working_dir.as_ref().map(PathBuf::from);
     let make_directory = own_directory.is_none();
     let mut launch = Launch {

@@ -31,6 +31,7 @@ use crate::{
     config::Config,
     ledger::Ledger,
     model::{BotName, BotRecord, CommandExecutor, Executor},
+    secrets::{BotSecrets, SecretResolver},
 };
 
 /// How long a bot may take to end its programs beyond their own grace.
@@ -48,6 +49,7 @@ pub(crate) struct LauncherDeps {
     pub(crate) board: Board,
     pub(crate) guardian: Guardian,
     pub(crate) outputs: Outputs,
+    pub(crate) secrets: Arc<SecretResolver>,
     pub(crate) tree: Arc<OnceLock<Tree>>,
     pub(crate) managed: ManagedBots,
 }
@@ -240,6 +242,7 @@ fn command_context(
         spec,
         bot: record.name.clone(),
         port: record.port,
+        secrets: BotSecrets::new(record.spec.secrets.clone(), deps.secrets.clone()),
         hive_id: deps.ledger.hive_id(),
         work_dir: config.bot_work_dir(&record.name),
         outputs: deps.outputs.clone(),

@@ -94,6 +94,7 @@ mod tests {
             spec: BotSpec {
                 executor: Executor::Simulated(SimulatedExecutor::default()),
                 capabilities: Capabilities::default(),
+                secrets: Default::default(),
             },
             desired,
             version,

@@ -22,6 +22,7 @@ fn spec(max_concurrent_tasks: u32) -> BotSpec {
     let mut spec = BotSpec {
         executor: Executor::Simulated(SimulatedExecutor::default()),
         capabilities: crate::model::Capabilities::default(),
+        secrets: Default::default(),
     };
     spec.capabilities.max_concurrent_tasks = max_concurrent_tasks;
     spec

@@ -91,6 +91,14 @@ CREATE TABLE idempotency (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX idempotency_age ON idempotency (created_at);
 
+-- Values are sealed with a key of secrets.key; the name is bound to them.
+CREATE TABLE secrets (
+    name       TEXT PRIMARY KEY,
+    sealed     BLOB    NOT NULL,
+    created_at INTEGER NOT NULL,
+    changed_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE bots (
     name            TEXT PRIMARY KEY,
     spec            TEXT    NOT NULL,

@@ -2,7 +2,8 @@
 //! that a refusal has changed nothing.
 
 use super::{
-    attempts, bots, claim, keys, logins, pauses, prune, retry, submit, transaction::Tx, waiting,
+    attempts, bots, claim, keys, logins, pauses, prune, retry, secrets, submit, transaction::Tx,
+    waiting,
 };
 use crate::ledger::{Command, Outcome, Refusal};
 
@@ -101,6 +102,7 @@ pub(super) fn apply(tx: &mut Tx<'_>, command: &Command) -> Result<Outcome, Apply
         } => bots::set_desired(tx, name, *desired, actor),
         Command::Drained(name) => bots::drained(tx, name),
         Command::Access(command) => keys::apply(tx, command),
+        Command::Secret(command) => secrets::apply(tx, command),
         Command::Login(command) => logins::apply(tx, command),
         Command::Record(events) => {
             for event in events {

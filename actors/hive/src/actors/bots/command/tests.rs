@@ -34,6 +34,7 @@ impl Setup {
             },
             bot: "bot-1".parse().unwrap(),
             port: 8_042,
+            secrets: BotSecrets::default(),
             hive_id: hive_id.to_owned(),
             work_dir: dir.path().join("work/bot-1"),
             outputs: Outputs::of(dir.path()),

@@ -1,0 +1,229 @@
+//! The secret store of the hive, and the keys that seal it.
+
+use std::{
+    io::{self, Read},
+    path::Path,
+};
+
+use rustix::fs::{Mode, OFlags};
+
+use super::{
+    Hive, HiveStartError,
+    data_dir::{DataDir, write_secret},
+    start::open_store,
+    tasks::unexpected,
+};
+use crate::{
+    HiveError,
+    auth::Principal,
+    config::Config,
+    ledger::{Command, Ledger, Outcome, Resealed, SecretCommand, StoreError},
+    model::{SecretInfo, SecretName, Violation},
+    secrets::{SealError, SealingKeys, SecretValue},
+};
+
+/// The greatest file of keys that is read, in bytes.
+const MAX_KEY_FILE_BYTES: u64 = 64 << 10;
+
+/// What came of sealing all secrets with a new key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecretRotation {
+    /// Names the new key.
+    pub key: String,
+    /// How many secrets were sealed with it.
+    pub resealed: u64,
+    /// Secrets that no key in the file opens. They stay as they are.
+    pub lost: Vec<SecretName>,
+}
+
+fn failed(path: &Path, reason: impl ToString) -> HiveStartError {
+    HiveStartError::SecretsKey {
+        path: path.to_owned(),
+        reason: reason.to_string(),
+    }
+}
+
+/// Reads the keys that secrets are sealed with. `None` when there is no file.
+fn load(path: &Path) -> Result<Option<SealingKeys>, HiveStartError> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = match rustix::fs::open(path, flags, Mode::empty()) {
+        Ok(file) => std::fs::File::from(file),
+        Err(rustix::io::Errno::NOENT) => return Ok(None),
+        Err(rustix::io::Errno::LOOP) => return Err(failed(path, "it is a symbolic link")),
+        Err(error) => return Err(failed(path, io::Error::from(error))),
+    };
+    let mut text = String::new();
+    file.take(MAX_KEY_FILE_BYTES)
+        .read_to_string(&mut text)
+        .map_err(|error| failed(path, error))?;
+    let keys = SealingKeys::parse(&text).map_err(|error| failed(path, error))?;
+    Ok(Some(keys))
+}
+
+/// Reads the keys that secrets are sealed with, and makes the first one when there
+/// is none. A file that cannot be read is never replaced.
+pub(super) fn load_or_make(config: &Config) -> Result<SealingKeys, HiveStartError> {
+    let path = config.secrets_key_path();
+    if let Some(keys) = load(&path)? {
+        return Ok(keys);
+    }
+    let keys = SealingKeys::generate().map_err(|error| failed(&path, error))?;
+    write_secret(&path, &keys.to_text()).map_err(|error| failed(&path, error))?;
+    Ok(keys)
+}
+
+/// Looks whether the keys that secrets are sealed with can be read. Returns `false` when
+/// a start would make the first one.
+///
+/// # Errors
+/// What would keep a hive from starting.
+pub fn check_secrets_key(config: &Config) -> Result<bool, HiveStartError> {
+    Ok(load(&config.secrets_key_path())?.is_some())
+}
+
+/// Finds the stored secrets that no key opens.
+pub(super) async fn unopened(
+    ledger: &Ledger,
+    keys: &SealingKeys,
+) -> Result<Vec<SecretName>, StoreError> {
+    let all = ledger.secrets().await?.into_iter();
+    let lost = all.filter(|stored| keys.open(&stored.info.name, &stored.sealed).is_err());
+    Ok(lost.map(|stored| stored.info.name).collect())
+}
+
+/// Seals all secrets of a hive that does not run with a new key, and gives the old
+/// ones up unless a secret needs them. One that is cut short can be repeated: until
+/// all are sealed anew, the file has the old keys as well.
+///
+/// # Errors
+/// A hive runs on the data directory, there is none in it, or it cannot be written.
+pub async fn rotate_secrets_key(config: &Config) -> Result<SecretRotation, HiveStartError> {
+    let path = config.secrets_key_path();
+    if !config.database_path().exists() {
+        return Err(failed(
+            &path,
+            "there is no hive yet; its first start makes it",
+        ));
+    }
+    let _locked = DataDir::open(&config.data_dir)?;
+    let known = load(&path)?.ok_or_else(|| failed(&path, "there is no such file"))?;
+    let keys = known.with_new_key().map_err(|error| failed(&path, error))?;
+    write_secret(&path, &keys.to_text()).map_err(|error| failed(&path, error))?;
+    let store = open_store(config)?;
+    let _serving = store.serve()?;
+    let done = reseal(&store, &keys).await;
+    store.close().await;
+    let (resealed, lost) = done?;
+    let kept = keys.only_current();
+    if lost.is_empty() {
+        write_secret(&path, &kept.to_text()).map_err(|error| failed(&path, error))?;
+    }
+    Ok(SecretRotation {
+        key: kept.current_id(),
+        resealed,
+        lost,
+    })
+}
+
+async fn reseal(
+    store: &Ledger,
+    keys: &SealingKeys,
+) -> Result<(u64, Vec<SecretName>), HiveStartError> {
+    let (mut secrets, mut lost) = (Vec::new(), Vec::new());
+    for stored in store.secrets().await? {
+        let name = stored.info.name;
+        let sealed = keys.open(&name, &stored.sealed);
+        match sealed.and_then(|value| keys.seal(&name, &value)) {
+            Ok(sealed) => secrets.push(Resealed {
+                name,
+                was: stored.sealed,
+                sealed,
+            }),
+            Err(_) => lost.push(name),
+        }
+    }
+    let command = SecretCommand::Reseal {
+        secrets,
+        actor: "deia".into(),
+    };
+    match store.apply(Command::Secret(command)).await? {
+        Outcome::Done(n) => Ok((n, lost)),
+        other => Err(StoreError::Failed(format!("answered with {other:?}")).into()),
+    }
+}
+
+impl Hive {
+    /// Puts a secret into the store, or another value into its place. Returns
+    /// whether it is new.
+    ///
+    /// # Errors
+    /// [`HiveError::Invalid`] when the value is empty or too long, or there is no
+    /// room for another.
+    pub async fn put_secret(
+        &self,
+        who: &Principal,
+        name: SecretName,
+        value: Vec<u8>,
+    ) -> Result<bool, HiveError> {
+        let limits = &self.config().secrets;
+        let max_bytes = limits.max_bytes.as_u64();
+        if value.is_empty() || value.len() as u64 > max_bytes {
+            let detail = format!(
+                "is {} bytes long; allowed are 1 to {max_bytes} (secrets.max_bytes)",
+                value.len()
+            );
+            return Err(HiveError::Invalid(vec![Violation {
+                pointer: "/value".into(),
+                detail,
+            }]));
+        }
+        let sealed = self.inner.sealing.seal(&name, &SecretValue::new(value));
+        let command = SecretCommand::Put {
+            name,
+            sealed: sealed.map_err(|error: SealError| HiveError::Internal(error.to_string()))?,
+            actor: who.user.to_string(),
+            max: limits.max,
+        };
+        match self.inner.ledger.apply(Command::Secret(command)).await? {
+            Outcome::Done(new) => Ok(new > 0),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Removes a secret from the store.
+    ///
+    /// # Errors
+    /// [`HiveError::NotFound`].
+    pub async fn delete_secret(&self, who: &Principal, name: SecretName) -> Result<(), HiveError> {
+        let command = SecretCommand::Delete {
+            name,
+            actor: who.user.to_string(),
+        };
+        self.inner.ledger.apply(Command::Secret(command)).await?;
+        Ok(())
+    }
+
+    /// The value of a stored secret, for the subsystem that it belongs to.
+    ///
+    /// # Errors
+    /// [`HiveError::NotFound`], or that it cannot be opened.
+    pub async fn secret(&self, name: &SecretName) -> Result<Vec<u8>, HiveError> {
+        let stored = self.inner.ledger.secret(name.clone()).await?;
+        let stored = stored.ok_or_else(|| HiveError::NotFound {
+            kind: "secret",
+            id: name.to_string(),
+        })?;
+        let opened = self.inner.sealing.open(name, &stored.sealed);
+        let value = opened.map_err(|error| HiveError::Internal(format!("{name}: {error}")))?;
+        Ok(value.into_bytes())
+    }
+
+    /// All stored secrets without their values, by name.
+    ///
+    /// # Errors
+    /// What keeps the store from reading.
+    pub async fn secrets(&self) -> Result<Vec<SecretInfo>, HiveError> {
+        let all = self.inner.ledger.secrets().await?.into_iter();
+        Ok(all.map(|stored| stored.info).collect())
+    }
+}

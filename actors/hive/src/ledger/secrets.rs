@@ -1,0 +1,54 @@
+//! Commands about stored secrets. Values are sealed before they come here.
+
+use crate::model::{SecretInfo, SecretName};
+
+/// A stored secret, sealed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredSecret {
+    /// What is told of it.
+    pub info: SecretInfo,
+    /// Its value, sealed.
+    pub sealed: Vec<u8>,
+}
+
+/// A secret that is sealed with another key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resealed {
+    /// Its name.
+    pub name: SecretName,
+    /// As it was sealed; one that was changed since is left as it is.
+    pub was: Vec<u8>,
+    /// As it is to be sealed.
+    pub sealed: Vec<u8>,
+}
+
+/// Something durable to do about stored secrets.
+#[derive(Clone, Debug)]
+pub enum SecretCommand {
+    /// Put a secret in place, or another value into its place. Answered with the
+    /// number of secrets that are new.
+    Put {
+        /// Its name.
+        name: SecretName,
+        /// Its value, sealed.
+        sealed: Vec<u8>,
+        /// Who asks.
+        actor: String,
+        /// Secrets at most.
+        max: u32,
+    },
+    /// Remove a secret.
+    Delete {
+        /// Its name.
+        name: SecretName,
+        /// Who asks.
+        actor: String,
+    },
+    /// Seal secrets with another key, all or none. Answered with how many were.
+    Reseal {
+        /// The secrets.
+        secrets: Vec<Resealed>,
+        /// Who asks.
+        actor: String,
+    },
+}

@@ -1,0 +1,450 @@
+//! Secrets: references to them, the names of stored ones, and what looks like one.
+
+use std::{collections::BTreeMap, fmt, path::Path, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Timestamp, Violation};
+use crate::auth::{ApiKey, LoginCookie};
+
+/// Secrets that one bot may have.
+const MAX_OF_BOT: usize = 64;
+
+/// A reference to a secret of a bot. The value is looked up at the start of each
+/// attempt and is nowhere in the specification.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SecretRef {
+    /// The content of a file, without the end of its last line. An absolute path,
+    /// in a place that `bots.secret_files` allows.
+    #[schema(example = "/etc/deia/anthropic")]
+    File(String),
+    /// A variable in the environment of the server, one that `bots.secret_env` allows.
+    #[schema(example = "ANTHROPIC_API_KEY")]
+    Env(String),
+    /// A secret that was put into the secret store of the hive, by its name.
+    #[schema(example = "anthropic")]
+    Store(String),
+}
+
+impl fmt::Display for SecretRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (kind, place) = match self {
+            Self::File(path) => ("file", path),
+            Self::Env(name) => ("env", name),
+            Self::Store(name) => ("store", name),
+        };
+        write!(f, "{kind}:{place}")
+    }
+}
+
+impl FromStr for SecretRef {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.split_once(':') {
+            Some(("file", path)) if !path.is_empty() => Ok(Self::File(path.to_owned())),
+            Some(("env", name)) if !name.is_empty() => Ok(Self::Env(name.to_owned())),
+            Some(("store", name)) if !name.is_empty() => Ok(Self::Store(name.to_owned())),
+            _ => Err("expected file:PATH, env:NAME or store:NAME"),
+        }
+    }
+}
+
+/// The secrets of a bot: the variable that its program finds each in, and where
+/// the value is.
+pub type SecretRefs = BTreeMap<String, SecretRef>;
+
+/// The places that the secrets of bots may be in (`bots.secret_files`,
+/// `bots.secret_env`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SecretPlaces {
+    /// Files, and directories of files.
+    pub files: Vec<String>,
+    /// Variables of the server's own environment.
+    pub env: Vec<String>,
+}
+
+impl SecretPlaces {
+    /// Returns the allowed file or directory that `path` is, or is below of, to the
+    /// letter. Links are not looked at.
+    pub fn place_of(&self, path: &str) -> Option<&str> {
+        let within = |place: &&String| is_plain(path) && Path::new(path).starts_with(place);
+        self.files.iter().find(within).map(String::as_str)
+    }
+
+    /// Returns what is wrong with these references; pointers are below `/secrets`.
+    pub fn violations(&self, secrets: &SecretRefs) -> Vec<Violation> {
+        let wrong = secrets.iter().filter_map(|(name, reference)| {
+            let detail = match reference {
+                SecretRef::File(path) if !is_plain(path) => {
+                    "must be an absolute path without . and ..".to_owned()
+                }
+                SecretRef::File(path) if self.place_of(path).is_none() => {
+                    format!("{reference} is in no place that bots.secret_files allows")
+                }
+                SecretRef::Env(variable) if !self.env.contains(variable) => {
+                    format!("{reference} is not a variable that bots.secret_env allows")
+                }
+                SecretRef::Store(stored) => SecretName::of_bots(stored).err()?.to_owned(),
+                SecretRef::File(_) | SecretRef::Env(_) => return None,
+            };
+            Some(Violation {
+                pointer: pointer(name),
+                detail,
+            })
+        });
+        wrong.collect()
+    }
+}
+
+/// Whether it is absolute and says where it leads.
+pub fn is_plain(path: &str) -> bool {
+    let dots = |part: &str| matches!(part, "." | "..");
+    path.starts_with('/') && !path.contains('\0') && !path.split('/').any(dots)
+}
+
+/// Returns what is wrong with the secrets of a bot that has these variables in the
+/// clear.
+pub(super) fn violations(secrets: &SecretRefs, env: &BTreeMap<String, String>) -> Vec<Violation> {
+    let mut found = Vec::new();
+    let mut refuse = |pointer: String, detail: &str| {
+        found.push(Violation {
+            pointer,
+            detail: detail.into(),
+        });
+    };
+    if secrets.len() > MAX_OF_BOT {
+        refuse("/secrets".into(), "has more than 64 secrets");
+    }
+    for (name, reference) in secrets {
+        if secret_shape(name).is_some() || secret_shape(&reference.to_string()).is_some() {
+            refuse(
+                "/secrets".into(),
+                "has a secret in the place of a reference to one",
+            );
+        } else if name.is_empty() || name.len() > 128 || name.contains(['=', '\0']) {
+            refuse(
+                "/secrets".into(),
+                "has a name that is empty, over 128 bytes long, or has a '=' or a NUL character",
+            );
+        } else if name.starts_with("DEIA_") {
+            refuse(
+                pointer(name),
+                "has a name that starts with DEIA_, which deia sets itself",
+            );
+        } else if env.contains_key(name) {
+            refuse(pointer(name), "is a variable of env as well");
+        }
+    }
+    found
+}
+
+fn pointer(name: &str) -> String {
+    format!("/secrets/{}", name.replace('~', "~0").replace('/', "~1"))
+}
+
+/// The name of a stored secret: `<scope>/<name>`. The scope says which subsystem it
+/// belongs to, so that no reference of a bot leads to the secret of another.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SecretName(String);
+
+impl SecretName {
+    const BOTS: &'static str = "bots";
+
+    /// Returns the stored secret that bots refer to by that name.
+    ///
+    /// # Errors
+    /// What a name must be like.
+    pub fn of_bots(name: &str) -> Result<Self, &'static str> {
+        format!("{}/{name}", Self::BOTS).parse()
+    }
+
+    /// Its text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Returns the name without its scope, if bots may refer to it.
+    pub fn for_bots(&self) -> Option<&str> {
+        self.0.strip_prefix(Self::BOTS)?.strip_prefix('/')
+    }
+}
+
+impl fmt::Display for SecretName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for SecretName {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let part = |part: &str| {
+            let word = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+            (1..=64).contains(&part.len())
+                && part.bytes().all(|b| word(b) || b"-_.".contains(&b))
+                && part.bytes().next().is_some_and(word)
+        };
+        match text.split_once('/') {
+            Some((scope, name)) if part(scope) && part(name) => Ok(Self(text.to_owned())),
+            _ => Err(
+                "the name of a stored secret must be 1 to 64 characters of a-z 0-9 - _ . and begin with a letter or a digit",
+            ),
+        }
+    }
+}
+
+/// What is told of a stored secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecretInfo {
+    /// Its name.
+    pub name: SecretName,
+    /// When it was put there first.
+    pub created_at: Timestamp,
+    /// When its value was put there.
+    pub changed_at: Timestamp,
+}
+
+/// A stored secret that bots may refer to, without its value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct BotSecret {
+    /// The name that bots refer to it by.
+    #[schema(example = "anthropic")]
+    pub name: String,
+    /// When it was put there first.
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Timestamp,
+    /// When its value was put there.
+    #[schema(value_type = String, format = DateTime)]
+    pub changed_at: Timestamp,
+}
+
+impl SecretInfo {
+    /// Returns what is told of it to those who refer to it, if bots may.
+    pub fn into_bot_secret(self) -> Option<BotSecret> {
+        Some(BotSecret {
+            name: self.name.for_bots()?.to_owned(),
+            created_at: self.created_at,
+            changed_at: self.changed_at,
+        })
+    }
+}
+
+/// Whether a key of a hive, or what proves a session in a browser, is somewhere in
+/// the text.
+pub(super) fn holds_key(text: &str) -> bool {
+    const COOKIE_BYTES: usize = "login_".len() + 26 + ".".len() + 43;
+    let is_cookie = |at: usize| {
+        let cookie = text.get(at..at + COOKIE_BYTES);
+        cookie.and_then(LoginCookie::parse).is_some()
+    };
+    ApiKey::is_within(text) || text.match_indices("login_").any(|(at, _)| is_cookie(at))
+}
+
+/// Words in the name of a variable that say that its value is secret.
+const SECRET_WORDS: [&str; 10] = [
+    "TOKEN",
+    "SECRET",
+    "SECRETS",
+    "PASSWORD",
+    "PASSWD",
+    "PASSPHRASE",
+    "CREDENTIAL",
+    "CREDENTIALS",
+    "APIKEY",
+    "PASS",
+];
+/// Last words of names that say where a secret is, or which one.
+const POINTING_WORDS: [&str; 10] = [
+    "FILE", "PATH", "DIR", "URL", "URI", "ID", "NAME", "TYPE", "TTL", "LIMIT",
+];
+
+/// Whether a variable of that name has a secret in it, by its name.
+pub(super) fn is_secret_name(name: &str) -> bool {
+    let upper = name.to_ascii_uppercase();
+    let words: Vec<&str> = upper.split(['_', '-', '.']).collect();
+    let last = words.last().copied().unwrap_or_default();
+    if POINTING_WORDS.contains(&last) || words.contains(&"PUBLIC") {
+        return false;
+    }
+    last == "KEY" || words.iter().any(|word| SECRET_WORDS.contains(word))
+}
+
+/// What secrets of well-known kinds begin with, how long they are at least, and
+/// what they are.
+const SHAPES: [(&str, usize, &str); 12] = [
+    ("sk-ant-", 24, "an API key"),
+    ("sk-proj-", 24, "an API key"),
+    ("ghp_", 30, "a GitHub token"),
+    ("gho_", 30, "a GitHub token"),
+    ("ghs_", 30, "a GitHub token"),
+    ("github_pat_", 30, "a GitHub token"),
+    ("glpat-", 20, "a GitLab token"),
+    ("xoxb-", 20, "a Slack token"),
+    ("xoxp-", 20, "a Slack token"),
+    ("AKIA", 20, "an AWS access key"),
+    ("whsec_", 20, "a webhook secret"),
+    ("eyJ", 60, "a JSON Web Token"),
+];
+
+/// Returns what kind of secret is somewhere in the text, by its shape.
+pub(super) fn secret_shape(text: &str) -> Option<&'static str> {
+    if holds_key(text) {
+        return Some("a key of deia");
+    }
+    if text.contains("-----BEGIN ") && text.contains("PRIVATE KEY-----") {
+        return Some("a private key");
+    }
+    let shape = |(prefix, least, what): &(&str, usize, &'static str)| {
+        text.match_indices(prefix).find_map(|(at, _)| {
+            let before = text[..at].chars().next_back();
+            let begins = before.is_none_or(|c| !c.is_ascii_alphanumeric());
+            let end = text[at..]
+                .find(|c: char| !c.is_ascii_alphanumeric() && !"_-.".contains(c))
+                .map_or(text.len(), |length| at + length);
+            let digits = text[at..end].bytes().filter(u8::is_ascii_digit).count();
+            (begins && end - at >= *least && digits >= 2).then_some(*what)
+        })
+    };
+    SHAPES
+        .iter()
+        .find_map(shape)
+        .or_else(|| has_password(text).then_some("a URL with a password"))
+}
+
+/// Whether there is a URL with a password in the text: `scheme://user:password@host`.
+fn has_password(text: &str) -> bool {
+    text.match_indices("://").any(|(at, found)| {
+        let rest = &text[at + found.len()..];
+        let end = rest.find(['/', '?', '#', ' ', '"', '\'']);
+        let authority = &rest[..end.unwrap_or(rest.len())];
+        let user = authority.rsplit_once('@').map(|(user, _)| user);
+        user.and_then(|user| user.split_once(':'))
+            .is_some_and(|(_, password)| !password.is_empty())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn references_are_written_as_they_are_read() {
+        for (text, json) in [
+            ("file:/etc/deia/a", r#"{"file":"/etc/deia/a"}"#),
+            ("env:API_KEY", r#"{"env":"API_KEY"}"#),
+            ("store:api", r#"{"store":"api"}"#),
+        ] {
+            let reference: SecretRef = text.parse().unwrap();
+            assert_eq!(reference.to_string(), text);
+            assert_eq!(serde_json::to_string(&reference).unwrap(), json);
+            assert_eq!(serde_json::from_str::<SecretRef>(json).unwrap(), reference);
+        }
+        for text in ["", "file", "file:", "hunter2", "vault:x"] {
+            assert!(text.parse::<SecretRef>().is_err(), "{text}");
+        }
+        for json in ["{}", r#"{"file":"/a","env":"B"}"#, r#"{"value":"x"}"#] {
+            assert!(serde_json::from_str::<SecretRef>(json).is_err(), "{json}");
+        }
+    }
+
+    #[test]
+    fn only_allowed_places_may_be_referred_to() {
+        let places = SecretPlaces {
+            files: vec!["/etc/deia/secrets".into(), "/run/one".into()],
+            env: vec!["API_KEY".into()],
+        };
+        for (reference, allowed) in [
+            ("file:/etc/deia/secrets/a", true),
+            ("file:/etc/deia/secrets/sub/a", true),
+            ("file:/run/one", true),
+            ("file:/etc/deia/secrets-of-others", false),
+            ("file:/etc/deia/secrets/../shadow", false),
+            ("file:/etc/deia/secrets/./a", false),
+            ("file:etc/deia/secrets/a", false),
+            ("file:/etc/shadow", false),
+            ("env:API_KEY", true),
+            ("env:HOME", false),
+            ("store:anthropic", true),
+            ("store:../webhooks/a", false),
+            ("store:A", false),
+        ] {
+            let secrets = [("X".to_owned(), reference.parse().unwrap())].into();
+            let found = places.violations(&secrets);
+            assert_eq!(found.is_empty(), allowed, "{reference}: {found:?}");
+            assert!(found.iter().all(|it| it.pointer == "/secrets/X"));
+        }
+    }
+
+    #[test]
+    fn names_of_secrets_are_told_by_their_words() {
+        for (name, expected) in [
+            ("ANTHROPIC_API_KEY", true),
+            ("GITHUB_TOKEN", true),
+            ("db_password", true),
+            ("AWS_SECRET_ACCESS_KEY", true),
+            ("APP_SECRET", true),
+            ("MAX_TOKENS", false),
+            ("KEYBOARD", false),
+            ("DEPLOY_KEY_FILE", false),
+            ("TOKEN_PATH", false),
+            ("AWS_ACCESS_KEY_ID", false),
+            ("SSH_PUBLIC_KEY", false),
+            ("COMPASS", false),
+            ("RUST_LOG", false),
+            ("", false),
+        ] {
+            assert_eq!(is_secret_name(name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_told_by_their_shape() {
+        let key = ApiKey::generate().unwrap().reveal();
+        let random = "1aB2".repeat(9);
+        for (text, expected) in [
+            (key.clone(), Some("a key of deia")),
+            (format!("--with={key}"), Some("a key of deia")),
+            (
+                format!("a={};", LoginCookie::generate().unwrap().reveal()),
+                Some("a key of deia"),
+            ),
+            (
+                format!("--header=Bearer sk-ant-{random}"),
+                Some("an API key"),
+            ),
+            (format!("ghp_{random}"), Some("a GitHub token")),
+            (format!("xghp_{random}"), None),
+            (
+                ["-----BEGIN RSA ", "PRIVATE KEY-----\nMII"].concat(),
+                Some("a private key"),
+            ),
+            (
+                "postgres://deia:hunter2@db/deia".into(),
+                Some("a URL with a password"),
+            ),
+            ("postgres://deia@db/deia".into(), None),
+            ("see https://example.com/a:b@c".into(), None),
+            ("sk-ant-".into(), None),
+            ("task-AKIAN".into(), None),
+            ("deia_hive::actors".into(), None),
+            (String::new(), None),
+        ] {
+            assert_eq!(secret_shape(&text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn stored_names_have_a_scope() {
+        let name = SecretName::of_bots("anthropic").unwrap();
+        assert_eq!(name.as_str(), "bots/anthropic");
+        assert_eq!(name.for_bots(), Some("anthropic"));
+        let other: SecretName = "webhooks/wh_1".parse().unwrap();
+        assert_eq!(other.for_bots(), None);
+        for text in ["", "a", "a/", "/a", "a/b/c", "a/B", "a/-b"] {
+            assert!(text.parse::<SecretName>().is_err(), "{text}");
+        }
+    }
+}
