@@ -100,6 +100,7 @@ pub fn table() -> Vec<Route> {
         route(GET,    "/api/v1/tasks/{id}/logs",         Needs(P::SysLogsRead), &["attempt", "lines"], logs::of_task),
         route(POST,   "/api/v1/tasks/{id}/cancel",       Needs(P::TaskCancel), &[],          tasks::cancel),
         route(POST,   "/api/v1/tasks/{id}/retry",        Needs(P::TaskSubmit), &[],          tasks::retry),
+        route(DELETE, "/api/v1/tasks/{id}/content",      Needs(P::TaskErase),  &[],          tasks::erase),
         route(GET,    "/api/v1/tasks/{id}/events",       Needs(P::TaskRead),   &[],          tasks::events),
         route(GET,    "/api/v1/tasks/{id}/explain",      Needs(P::TaskRead),   &[],          tasks::explain),
         route(GET,    "/api/v1/tasks/{id}",              Needs(P::TaskRead),   &[],          tasks::get),

@@ -15,7 +15,9 @@ use deia_hive::model::{TaskId, TaskResult};
 
 pub(super) use self::view::dead;
 use self::{list::ListArgs, logs::TaskLogArgs, output::OutputArgs, submit::SubmitArgs};
-use super::{context::Context, error::CliError, output::Output, parse, watch::WatchArgs};
+use super::{
+    confirm::Confirm, context::Context, error::CliError, output::Output, parse, watch::WatchArgs,
+};
 use crate::client::{Client, ClientError};
 
 #[derive(Debug, Subcommand)]
@@ -108,6 +110,17 @@ pub(super) enum TaskCommand {
         /// The task.
         id: TaskId,
     },
+    /// Erase the content of a task that has ended, its metadata, outputs and errors.
+    /// The record stays.
+    #[command(before_help = "Examples:
+  deia-admin task erase task_01h455vb4pex5vsknk084sn02q
+  deia-admin task erase task_01h455vb4pex5vsknk084sn02q --yes")]
+    Erase {
+        /// The task.
+        id: TaskId,
+        #[command(flatten)]
+        confirm: Confirm,
+    },
     /// Put a task that has ended back into the queue, with all its attempts.
     #[command(before_help = "Examples:\n  deia-admin task retry task_01h455vb4pex5vsknk084sn02q")]
     Retry {
@@ -171,6 +184,14 @@ impl TaskCommand {
                     out.note("its bot is ending it");
                 }
                 out.one(&task, |look| view::list(std::slice::from_ref(&task), look))
+            }
+            Self::Erase { id, confirm } => {
+                confirm.ask(&format!(
+                    "erase the content, outputs and errors of {id} for good"
+                ))?;
+                client.erase_task(id).await?;
+                out.note(&format!("the content of {id} is erased"));
+                Ok(())
             }
             Self::Retry { id } => {
                 let task = client.retry_task(id).await?;

@@ -9,6 +9,7 @@ use deia_hive::{
         TaskResult,
     },
 };
+use reqwest::Method;
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
@@ -162,6 +163,15 @@ impl Client {
         self.get(&["api", "v1", "tasks", &id.to_string(), "explain"])
             .answer()
             .await
+    }
+
+    /// Erases the content of a task that has ended, and all that came of it.
+    ///
+    /// # Errors
+    /// [`ClientError`]; a conflict while it has not ended.
+    pub async fn erase_task(&self, id: TaskId) -> Result<(), ClientError> {
+        let path = ["api", "v1", "tasks", &id.to_string(), "content"];
+        self.call(Method::DELETE, &path).done().await
     }
 
     /// Puts a task that has ended back into the queue, with all its attempts.

@@ -23,7 +23,7 @@ use super::{
     paths(
         health::live, health::ready, health::healthy, metrics::metrics,
         tasks::submit, tasks::submit_batch, tasks::list, tasks::get, tasks::status, tasks::result,
-        tasks::cancel, tasks::retry, tasks::events, tasks::explain,
+        tasks::cancel, tasks::retry, tasks::erase, tasks::events, tasks::explain,
         outputs::get, logs::of_task,
         bots::list, bots::get, bots::put, bots::delete, bots::launch, bots::stop, bots::drain, logs::get,
         secrets::list, secrets::put, secrets::delete,

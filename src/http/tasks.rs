@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use actix_web::http::{StatusCode, header::LOCATION};
+use actix_web::{
+    HttpResponse,
+    http::{StatusCode, header::LOCATION},
+};
 use deia_hive::{
     HiveError, Submission,
     model::{
@@ -191,6 +194,19 @@ pub(super) async fn cancel(mut call: Call) -> Answer {
 pub(super) async fn retry(mut call: Call) -> Answer {
     call.no_body().await?;
     ok(&call.hive().retry_task(&call.who, call.id("task")?).await?)
+}
+
+#[utoipa::path(
+    delete, path = "/api/v1/tasks/{id}/content", tag = "tasks", operation_id = "erase_task",
+    params(("id" = String, Path, description = "The task, which must have ended")),
+    responses((status = 204, description = "Erased: content, metadata, outputs and errors. The record stays, with `erased_at`"))
+)]
+/// Erases the content of a task that has ended, and all that came of it.
+pub(super) async fn erase(mut call: Call) -> Answer {
+    call.no_precondition()?;
+    call.no_body().await?;
+    call.hive().erase_task(&call.who, call.id("task")?).await?;
+    Ok(HttpResponse::NoContent().finish())
 }
 
 #[utoipa::path(

@@ -24,6 +24,7 @@ mod cli_tasks;
 mod copied_data;
 mod crash;
 mod deaths;
+mod erasure;
 mod evidence;
 mod full_disk;
 mod fuzz;

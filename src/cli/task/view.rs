@@ -222,6 +222,9 @@ fn fields(task: &Task, look: &Look) -> String {
     }
     table.field("started", or_dash(task.started_at.map(when)));
     table.field("ended", or_dash(task.completed_at.map(when)));
+    if let Some(at) = task.erased_at {
+        table.field("erased", when(at));
+    }
     if let Some(reason) = task.end_reason {
         table.field("ended because", because(reason));
     }

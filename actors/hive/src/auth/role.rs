@@ -53,6 +53,8 @@ permissions! {
     TaskRead = "task:read": Operator Viewer External Bot;
     /// Cancel tasks (external: its own).
     TaskCancel = "task:cancel": Operator External;
+    /// Erase the content of tasks that have ended (external: its own).
+    TaskErase = "task:erase": Operator External;
     /// List bots.
     BotList = "bot:list": Operator Viewer;
     /// Read a bot.

@@ -42,6 +42,9 @@ impl Hive {
             {
                 break running;
             }
+            if let Some(at) = task.erased_at {
+                return Err(HiveError::OutputMissing(format!("it was erased at {at}")));
+            }
             if wanted == 0 || wanted > task.attempt {
                 return Err(HiveError::NoOutput(not_begun(&task, wanted)));
             }
@@ -112,6 +115,19 @@ impl Hive {
         task
     }
 
+    /// Removes the files of a task.
+    ///
+    /// # Errors
+    /// [`HiveError::Internal`]: they are there and cannot be removed.
+    pub(super) async fn remove_outputs(&self, id: TaskId) -> Result<(), HiveError> {
+        let outputs = self.inner.outputs.clone();
+        let removing = spawn_blocking(move || outputs.remove(id)).await;
+        let removed = removing.map_err(|error| HiveError::Internal(error.to_string()))?;
+        removed.map_err(|error| {
+            HiveError::Internal(format!("the outputs of {id} cannot be removed: {error}"))
+        })
+    }
+
     /// Removes files of outputs that no result tells of. Goes on while the hive
     /// works; what it leaves, the next start removes.
     pub(super) fn sweep_outputs(&self) {
@@ -132,10 +148,8 @@ impl Hive {
             if self.has_use_for_files(id).await? {
                 continue;
             }
-            let outputs = self.inner.outputs.clone();
-            let removing = spawn_blocking(move || outputs.remove(id)).await;
-            if let Ok(Err(error)) = removing {
-                tracing::warn!(%error, task = %id, "the files of an output cannot be removed");
+            if let Err(error) = self.remove_outputs(id).await {
+                tracing::warn!(%error, "files of outputs stay behind");
             }
         }
         Ok(())

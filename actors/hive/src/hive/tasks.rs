@@ -182,6 +182,23 @@ impl Hive {
         }
     }
 
+    /// Erases the content, the metadata, the outputs and the errors of a task that has
+    /// ended. The record stays. Done again, it changes nothing.
+    ///
+    /// # Errors
+    /// [`HiveError::NotFound`], that it has not ended, or that its files stay for now.
+    pub async fn erase_task(&self, who: &Principal, id: TaskId) -> Result<(), HiveError> {
+        self.task(who, id).await?;
+        let command = Command::Erase {
+            task: id,
+            actor: who.user.to_string(),
+        };
+        self.inner.ledger.apply(command).await?;
+        // The record tells of no files any more: should this be cut short, the next
+        // start removes them.
+        self.remove_outputs(id).await
+    }
+
     /// The events of a task, oldest first, at most the last 1,000.
     ///
     /// # Errors

@@ -192,6 +192,14 @@ pub enum Command {
         /// Refuse if it did not fail: somebody else has put it back meanwhile.
         only_failed: bool,
     },
+    /// Erase the content of a task that has ended, and all that came of it; its
+    /// record stays. Answered with 0 when that was done before.
+    Erase {
+        /// The task.
+        task: TaskId,
+        /// Who asks.
+        actor: String,
+    },
     /// Note how far attempts are. What is stale is left out.
     Progress(Vec<ProgressReport>),
     /// Do what is due: make tasks ready whose time has come, fail those that
@@ -350,6 +358,7 @@ impl AttemptReport {
             attempt: self.attempt,
             tokens_used: self.tokens_used,
             cost_cents: self.cost_cents,
+            erased_at: None,
             exit_code: self.exit_code,
         };
         result.with_output_bytes(self.output_bytes)

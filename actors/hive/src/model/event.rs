@@ -49,6 +49,8 @@ actions! {
     TaskCancelled = "task.cancelled" Info,
     /// A task that had ended was put back into the queue by hand.
     TaskRequeued = "task.requeued" Info,
+    /// The content of a task that had ended was erased, and all that came of it.
+    TaskErased = "task.erased" Warning,
     /// Somebody asked for a running task to be cancelled.
     TaskCancelRequested = "task.cancel_requested" Info,
     /// A task was given up because it took its bots down with it.
@@ -140,6 +142,7 @@ impl Action {
             | A::TaskRetrying
             | A::TaskCancelled
             | A::TaskRequeued
+            | A::TaskErased
             | A::TaskCancelRequested
             | A::LoginOpened
             | A::LoginEnded

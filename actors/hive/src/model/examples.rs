@@ -68,6 +68,7 @@ fn task() -> Value {
         "expires_at": "2026-11-21T08:30:00.000Z",
         "dedup_key": "nightly-42",
         "idempotency_key": "a5f0-42",
+        "erased_at": "2026-11-27T08:30:00.000Z",
         "depends_on": [OTHER],
         "on_dependency_failure": "fail",
         "waiting_for": 0,
@@ -136,6 +137,7 @@ fn result() -> Value {
         "attempt": 1,
         "tokens_used": 1200,
         "cost_cents": 3,
+        "erased_at": "2026-11-27T08:30:00.000Z",
         "exit_code": 0,
     })
 }

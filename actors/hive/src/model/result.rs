@@ -45,6 +45,10 @@ pub struct TaskResult {
     pub tokens_used: Option<u64>,
     /// What it cost, in hundredths of the billing currency.
     pub cost_cents: Option<u64>,
+    /// When the output and the error were erased.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub erased_at: Option<Timestamp>,
     /// The exit code of a `command`; absent when a signal ended it.
     pub exit_code: Option<i32>,
 }

@@ -195,7 +195,7 @@ pub struct Task {
     pub status: TaskStatus,
     /// Who submitted it.
     pub submitter: String,
-    /// What the bot gets to work on; absent in lists.
+    /// What the bot gets to work on; absent in lists, and when it was erased.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<String>,
     /// Labels to find it by.
@@ -271,6 +271,10 @@ pub struct Task {
     /// What becomes of it when one of those fails.
     #[serde(default)]
     pub on_dependency_failure: DependencyFailure,
+    /// When its content was erased, and all that came of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub erased_at: Option<Timestamp>,
     /// How many of those it still waits for.
     pub waiting_for: u32,
     /// What it wants otherwise than the retry policy of its type.
@@ -361,6 +365,7 @@ impl Task {
             idempotency_key: None,
             depends_on: Vec::new(),
             on_dependency_failure: DependencyFailure::default(),
+            erased_at: None,
             waiting_for: 0,
             retry: None,
             failed_attempts: Vec::new(),

@@ -6,6 +6,7 @@ mod attempts;
 mod deaths;
 mod dependencies;
 mod entities;
+mod erasure;
 mod logins;
 mod plans;
 mod queue;
@@ -81,6 +82,7 @@ where
     entities::run(&make).await;
     logins::run(&make).await;
     access::run(&make).await;
+    erasure::run(&make).await;
     secrets::run(&make).await;
 }
 

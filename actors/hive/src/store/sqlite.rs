@@ -7,6 +7,7 @@ mod bots;
 mod checkpoint;
 mod claim;
 mod dependencies;
+mod erase;
 mod errors;
 mod idempotency;
 mod keys;

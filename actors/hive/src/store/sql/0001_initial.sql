@@ -28,7 +28,8 @@ CREATE TABLE tasks (
     lease               BLOB,
     execution_ms        INTEGER,
     cancel_requested_at INTEGER,
-    last_error          TEXT
+    last_error          TEXT,
+    erased_at           INTEGER           -- then content, output and errors were erased
 ) STRICT;
 
 CREATE UNIQUE INDEX tasks_id ON tasks (id);

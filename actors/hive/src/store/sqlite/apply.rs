@@ -2,8 +2,8 @@
 //! that a refusal has changed nothing.
 
 use super::{
-    attempts, bots, claim, keys, logins, pauses, prune, retry, secrets, submit, transaction::Tx,
-    waiting,
+    attempts, bots, claim, erase, keys, logins, pauses, prune, retry, secrets, submit,
+    transaction::Tx, waiting,
 };
 use crate::ledger::{Command, Outcome, Refusal};
 
@@ -65,6 +65,7 @@ pub(super) fn apply(tx: &mut Tx<'_>, command: &Command) -> Result<Outcome, Apply
             actor,
             only_failed,
         } => retry::retry(tx, *task, actor, *only_failed),
+        Command::Erase { task, actor } => erase::erase(tx, *task, actor),
         Command::Pause {
             task_type,
             actor,

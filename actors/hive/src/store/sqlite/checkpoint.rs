@@ -21,6 +21,8 @@ pub(super) struct Checkpointer {
     folded: u32,
     /// How many there were when they were folded back last, as far as that went.
     looked_at: u32,
+    /// The log may have what was erased: it is to be cut off, not only begun anew.
+    has_erased: bool,
 }
 
 /// Pages of the log of which a commit has told nothing new.
@@ -50,7 +52,13 @@ impl Checkpointer {
             pages: 0,
             folded: 0,
             looked_at: 0,
+            has_erased: false,
         }
+    }
+
+    /// Notes that the log may have what was erased.
+    pub(super) fn erased(&mut self) {
+        self.has_erased = true;
     }
 
     /// Notes a commit that left the log with that many pages; [`UNCHANGED`]: it
@@ -79,8 +87,10 @@ impl Checkpointer {
     pub(super) fn is_due(&self, idle: bool) -> bool {
         let left = self.pages.saturating_sub(self.folded);
         let new = self.pages.saturating_sub(self.looked_at);
-        self.commits_since > 0
-            && (new >= self.limit_pages || (idle && left >= self.limit_pages / IDLE_SHARE))
+        let erased = idle && self.has_erased;
+        erased
+            || self.commits_since > 0
+                && (new >= self.limit_pages || (idle && left >= self.limit_pages / IDLE_SHARE))
     }
 
     fn ran(&mut self, log: i64, done: i64) {
@@ -100,9 +110,25 @@ impl Checkpointer {
             let failed = ffi::Error::new(ffi::SQLITE_IOERR_FSYNC);
             return Err(rusqlite::Error::SqliteFailure(failed, None));
         }
+        if self.has_erased && self.cut_off(db)? {
+            return Ok(());
+        }
         let [_, log, done] = checkpoint(db, "PRAGMA wal_checkpoint(PASSIVE)")?;
         self.ran(log, done);
         Ok(())
+    }
+
+    /// Folds the whole log back and cuts it off; waits a moment for readers. `false`
+    /// when they keep it as it is.
+    fn cut_off(&mut self, db: &Connection) -> rusqlite::Result<bool> {
+        db.busy_timeout(READERS_WITHIN)?;
+        let done = checkpoint(db, "PRAGMA wal_checkpoint(TRUNCATE)");
+        db.busy_timeout(BUSY_TIMEOUT)?;
+        let [busy, ..] = done?;
+        if busy == 0 {
+            *self = Self::new_with(self.limit_pages, self.max_pages);
+        }
+        Ok(busy == 0)
     }
 
     /// Waits for readers, a moment only, when the log is longer than it may be.
@@ -117,15 +143,7 @@ impl Checkpointer {
                 None,
             ));
         }
-        db.busy_timeout(READERS_WITHIN)?;
-        let done = checkpoint(db, "PRAGMA wal_checkpoint(TRUNCATE)");
-        db.busy_timeout(BUSY_TIMEOUT)?;
-        let [busy, ..] = done?;
-        if busy != 0 {
-            return Ok(false);
-        }
-        *self = Self::new_with(self.limit_pages, self.max_pages);
-        Ok(true)
+        self.cut_off(db)
     }
 }
 
@@ -163,6 +181,17 @@ mod tests {
             checkpointer.committed(pages);
             assert_eq!(checkpointer.is_due(idle), due, "{pages} {idle}");
         }
+    }
+
+    #[test]
+    fn a_log_that_has_what_was_erased_is_due_in_the_next_idle_moment() {
+        let mut checkpointer = Checkpointer::new(800, u64::MAX);
+        checkpointer.committed(1);
+        checkpointer.erased();
+        assert!(!checkpointer.is_due(false) && checkpointer.is_due(true));
+        // A reader was in the way.
+        checkpointer.ran(1, 1);
+        assert!(checkpointer.is_due(true));
     }
 
     #[test]

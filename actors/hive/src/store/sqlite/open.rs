@@ -290,10 +290,17 @@ pub(super) fn writable(options: &SqliteOptions) -> rusqlite::Result<Connection> 
         -i64::try_from(options.cache_bytes / 1024).unwrap_or(i64::MAX),
     )?;
     db.pragma_update(None, "temp_store", "MEMORY")?;
+    db.pragma_update(None, "secure_delete", SECURE_DELETE)?;
     db.busy_timeout(BUSY_TIMEOUT)?;
     db.set_prepared_statement_cache_capacity(64);
     Ok(db)
 }
+
+/// Value of `PRAGMA secure_delete`: what is deleted is overwritten where its page is
+/// written anyway, so that old versions of a row are not left in pages in use.
+pub(super) const SECURE_DELETE: &str = "FAST";
+/// As [`SECURE_DELETE`], with pages that are given up as well.
+pub(super) const SECURE_DELETE_ALL: &str = "ON";
 
 /// Value of `PRAGMA synchronous` for FULL.
 const SYNCHRONOUS_FULL: i64 = 2;

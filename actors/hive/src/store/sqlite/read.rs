@@ -101,7 +101,7 @@ pub(super) fn standing(db: &Connection, id: TaskId, sight: &Sight) -> rusqlite::
 pub(super) fn result(db: &Connection, id: TaskId) -> rusqlite::Result<Option<TaskResult>> {
     db.prepare_cached(
         "SELECT t.bot, r.success, r.output, r.error, t.execution_ms, t.started_at, t.completed_at, t.attempt,
-                r.tokens_used, r.cost_cents, r.exit_code, r.output_bytes
+                r.tokens_used, r.cost_cents, r.exit_code, r.output_bytes, t.erased_at
          FROM tasks t JOIN results r USING (seq) WHERE t.id = ?1 AND t.status >= 3",
     )?
     .query_row([id.as_bytes()], |row| {
@@ -121,6 +121,7 @@ pub(super) fn result(db: &Connection, id: TaskId) -> rusqlite::Result<Option<Tas
             attempt: row.get(7)?,
             tokens_used: row.get::<_, Option<i64>>(8)?.map(i64::unsigned_abs),
             cost_cents: row.get::<_, Option<i64>>(9)?.map(i64::unsigned_abs),
+            erased_at: rows::optional_time(row, 12)?,
             exit_code: row.get(10)?,
         };
         let output_bytes = row.get::<_, Option<i64>>(11)?.map(i64::unsigned_abs);

@@ -40,6 +40,7 @@ pub(super) fn may_use(command: &Command, has_happened: bool) -> bool {
             Command::Submit { .. }
             | Command::Claim(_)
             | Command::Retry { .. }
+            | Command::Erase { .. }
             | Command::Secret(_)
             | Command::Progress(_)
             | Command::Promote { .. }

@@ -34,6 +34,9 @@ pub(super) fn retry(
         }
         .into());
     }
+    if task.erased_at.is_some() {
+        return Err(Refusal::TaskIsErased(id).into());
+    }
     if only_failed && task.status != TaskStatus::Failed {
         return Err(Refusal::TaskIsFinal {
             task: id,

@@ -27,13 +27,13 @@ pub(super) struct Stored {
 pub(super) const TASK_COLUMNS: &str = "seq, id, type, priority, status, submitter, content, extra, traceparent, created_at,
         run_at, started_at, completed_at, attempt, failures, max_attempts, bot_deaths, timeout_seconds, bot,
         execution_ms, cancel_requested_at, last_error, end_reason, expires_at, dedup_key, blocked_by, progress,
-        last_event, suspicions, hive_deaths";
+        last_event, suspicions, hive_deaths, erased_at";
 
 /// One task by its id.
 pub(super) const SELECT_TASK_BY_ID: &str = "SELECT seq, id, type, priority, status, submitter, content, extra, traceparent,
         created_at, run_at, started_at, completed_at, attempt, failures, max_attempts, bot_deaths, timeout_seconds, bot,
         execution_ms, cancel_requested_at, last_error, end_reason, expires_at, dedup_key, blocked_by, progress,
-        last_event, suspicions, hive_deaths FROM tasks WHERE id = ?1";
+        last_event, suspicions, hive_deaths, erased_at FROM tasks WHERE id = ?1";
 
 /// What most tasks do not have, in one column.
 #[derive(Default, Serialize, Deserialize)]
@@ -96,13 +96,17 @@ pub(super) fn stored_task(row: &Row<'_>) -> rusqlite::Result<Stored> {
         .unwrap_or_default();
     let status = status(row, 4)?;
     let execution_ms: Option<i64> = row.get(19)?;
+    let erased_at = optional_time(row, 30)?;
     let task = Task {
         id: task_id(row, 1)?,
         task_type: parsed(row, 2)?,
         priority: priority(row, 3)?,
         status,
         submitter: row.get(5)?,
-        content: row.get(6)?,
+        content: match erased_at {
+            None => row.get(6)?,
+            Some(_) => None,
+        },
         tags: extra.tags,
         metadata: extra.metadata,
         assigned_bot: optional_parsed(row, 18)?,
@@ -137,6 +141,7 @@ pub(super) fn stored_task(row: &Row<'_>) -> rusqlite::Result<Stored> {
         idempotency_key: extra.idempotency_key,
         depends_on: extra.depends_on,
         on_dependency_failure: extra.on_dependency_failure,
+        erased_at,
         waiting_for: row.get(25)?,
         retry: extra.retry,
         failed_attempts: Vec::new(),
@@ -197,6 +202,7 @@ impl NewRow<'_> {
             idempotency_key: self.extra.idempotency_key,
             depends_on: self.extra.depends_on,
             on_dependency_failure: self.extra.on_dependency_failure,
+            erased_at: None,
             waiting_for: 0,
             retry: self.extra.retry,
             failed_attempts: Vec::new(),

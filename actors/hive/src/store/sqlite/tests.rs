@@ -59,6 +59,57 @@ async fn the_next_start_knows_how_this_run_ended() {
 }
 
 #[tokio::test]
+async fn nothing_erased_is_left_in_the_file() {
+    const SAID: &str = "hunter2 was here";
+    let dir = tempfile::tempdir().unwrap();
+    let store: crate::ledger::Ledger = Arc::new(SqliteStore::open(options(dir.path())).unwrap());
+    let _serving = store.serve().unwrap();
+    let mut ids = Vec::new();
+    for copies in [1, 100, 10_000] {
+        let task = crate::model::NewTask::new("general".parse().unwrap(), SAID.repeat(copies));
+        let command = Command::Submit {
+            tasks: vec![task; 20],
+            submitter: "ada".into(),
+            confined: false,
+            dedup: None,
+        };
+        match store.apply(command).await.unwrap() {
+            Outcome::Submitted { tasks, .. } => ids.extend(tasks.iter().map(|task| task.id)),
+            other => panic!("{other:?}"),
+        }
+    }
+    for id in &ids {
+        let cancel = Command::Cancel {
+            task: *id,
+            actor: "ada".into(),
+            only_waiting: true,
+        };
+        store.apply(cancel).await.unwrap();
+    }
+    let holding = |file: &str| {
+        let bytes = std::fs::read(dir.path().join(file)).unwrap_or_default();
+        let places = bytes.windows(SAID.len()).enumerate();
+        let found = places.filter(|(_, at)| *at == SAID.as_bytes());
+        found.map(|(place, _)| place).collect::<Vec<_>>()
+    };
+    let both = ["deia.db", "deia.db-wal"];
+    assert!(both.into_iter().any(|file| !holding(file).is_empty()));
+    for id in ids {
+        let erase = Command::Erase {
+            task: id,
+            actor: "ada".into(),
+        };
+        store.apply(erase).await.unwrap();
+    }
+    store.close().await;
+    drop(store);
+    // The log goes with the last connection.
+    for file in both {
+        assert_eq!(holding(file), Vec::<usize>::new(), "places in {file}");
+    }
+}
+
+#[tokio::test]
 async fn the_log_is_folded_back() {
     let dir = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(options(dir.path())).unwrap();

@@ -103,6 +103,9 @@ impl Writer {
         ))?;
         unreadable::readmit(&db);
         let types = known_types(&db)?;
+        let mut checkpointer = Checkpointer::new(options.checkpoint_pages, options.wal_max_bytes);
+        // The run before may have ended before it cut off what it had erased.
+        checkpointer.erased();
         let dir = options.path.parent().map(PathBuf::from).unwrap_or_default();
         Ok(Self {
             db,
@@ -113,7 +116,7 @@ impl Writer {
             group_commit_max: options.group_commit_max,
             shared,
             wal_pages,
-            checkpointer: Checkpointer::new(options.checkpoint_pages, options.wal_max_bytes),
+            checkpointer,
             metrics: options.metrics.clone(),
             kept: VecDeque::new(),
             kept_max: options.queue_max,
@@ -152,6 +155,12 @@ impl Writer {
     /// One group, from `first` on.
     fn work(&mut self, first: Job, queue: &mpsc::Receiver<Job>) -> Result<bool, String> {
         let group = self.gather(first, queue);
+        if group
+            .iter()
+            .any(|job| matches!(job.command, Command::Erase { .. }))
+        {
+            self.checkpointer.erased();
+        }
         match self.look_at_gate()? {
             Some(error) => group
                 .into_iter()
