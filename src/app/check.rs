@@ -15,6 +15,7 @@ use deia_hive::{
     exposed,
     host::descriptors::{self, DescriptorNeed},
     model::BotDesired,
+    refuse_links,
     store::{SqliteOptions, SqliteStore},
 };
 use nix::unistd::{AccessFlags, access};
@@ -123,6 +124,7 @@ fn data_dir(config: &Config, held: Option<&Held>) -> Finding {
             ));
         }
     }
+    refuse_links(dir).map_err(|error| error.to_string())?;
     let note = private(dir)?;
     match (runs_in(dir), is_held(dir, held)) {
         (true, false) => Err(format!(

@@ -31,7 +31,7 @@ use std::{
     time::Instant,
 };
 
-pub use data_dir::{DataDirError, Exposed, exposed};
+pub use data_dir::{DataDirError, Exposed, exposed, refuse_links};
 use deia_supervision::{ChildSpec, Handle, Tree, TreeStatus};
 pub use keys::KeyRotation;
 pub use logins::OpenedLogin;

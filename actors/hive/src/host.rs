@@ -4,4 +4,5 @@
 
 pub mod children;
 pub mod descriptors;
+pub(crate) mod private_dir;
 pub mod signals;

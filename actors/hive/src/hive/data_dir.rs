@@ -24,6 +24,14 @@ pub enum DataDirError {
         /// Why.
         source: io::Error,
     },
+    /// A file of deia is a link to one elsewhere.
+    #[error(
+        "{path} is a symbolic link; deia keeps its data in the data directory only: put the file there, or make the directory itself the link (data_dir)"
+    )]
+    Link {
+        /// The link.
+        path: PathBuf,
+    },
     /// Another hive has it.
     #[error(
         "{path} is in use by another deia; stop that one, or give this one a directory of its own (--data-dir)"
@@ -53,6 +61,7 @@ impl DataDir {
         for dir in std::iter::once(path.to_owned()).chain(below) {
             make_durable_dir(&dir).map_err(io_error(&dir))?;
         }
+        refuse_links(path)?;
         let file = path.join("deia.lock");
         let lock = OpenOptions::new()
             .create(true)
@@ -81,6 +90,20 @@ impl DataDir {
     /// Returns what tells this directory from its copies.
     pub(super) fn instance(&self) -> &str {
         &self.instance
+    }
+}
+
+/// Refuses links in the place of the files that deia keeps its data in: who may read
+/// the file that one leads to, and whether it is on the same disk, is not known here.
+///
+/// # Errors
+/// [`DataDirError::Link`].
+pub fn refuse_links(data_dir: &Path) -> Result<(), DataDirError> {
+    let is_link = |path: &PathBuf| path.is_symlink();
+    let files = modes::DATA_FILES.iter().map(|name| data_dir.join(name));
+    match files.into_iter().find(is_link) {
+        Some(path) => Err(DataDirError::Link { path }),
+        None => Ok(()),
     }
 }
 
@@ -166,6 +189,28 @@ mod tests {
         drop(first);
         DataDir::open(&path).unwrap();
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o700);
+    }
+
+    #[test]
+    fn a_link_in_the_place_of_the_data_is_refused_and_a_linked_directory_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let theirs = dir.path().join("theirs");
+        fs::write(&theirs, "").unwrap();
+        for name in modes::DATA_FILES {
+            let data = dir.path().join(format!("of-{name}"));
+            fs::create_dir(&data).unwrap();
+            std::os::unix::fs::symlink(&theirs, data.join(name)).unwrap();
+            let error = DataDir::open(&data).unwrap_err();
+            let expected = data.join(name);
+            assert!(
+                matches!(&error, DataDirError::Link { path } if *path == expected),
+                "{error}"
+            );
+        }
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink(dir.path().join("data"), &link).unwrap();
+        fs::create_dir(dir.path().join("data")).unwrap();
+        DataDir::open(&link).unwrap();
     }
 
     #[test]

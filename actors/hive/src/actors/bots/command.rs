@@ -42,6 +42,7 @@ use super::{
 };
 use crate::{
     guard,
+    host::private_dir,
     ledger::ClaimedTask,
     model::{AttemptEnd, BotName, CommandExecutor},
     secrets::BotSecrets,
@@ -209,7 +210,7 @@ async fn start(cx: &CommandContext, claimed: &ClaimedTask) -> Result<(Program, P
         }
         let directory = launch.directory.clone();
         if make_directory {
-            std::fs::create_dir_all(&directory).map_err(|error| {
+            private_dir::make(&directory).map_err(|error| {
                 NotStarted::bot(format!(
                     "the working directory {} cannot be made: {error}",
                     directory.display()

@@ -12,6 +12,15 @@ const DIRECTORY: u32 = 0o700;
 const FILE: u32 = 0o600;
 /// Directories of deia below the data directory.
 const DIRECTORIES: &[&str] = &["logs", "logs/bots", "outputs", "work"];
+/// Files that deia keeps its data in.
+pub(super) const DATA_FILES: &[&str] = &[
+    "deia.db",
+    "deia.db-wal",
+    "deia.db-shm",
+    "deia.lock",
+    "deia.instance",
+    "secrets.key",
+];
 /// Files of deia in the data directory.
 const FILES: &[&str] = &[
     "deia.db",
@@ -20,6 +29,7 @@ const FILES: &[&str] = &[
     "deia.lock",
     "deia.instance",
     "admin.key",
+    "secrets.key",
     "reserve",
     "crash-report.txt",
     "crash-report.previous.txt",
@@ -34,7 +44,7 @@ pub struct Exposed {
     pub mode: u32,
     /// The permissions that it should have.
     pub wanted: u32,
-    /// Whether this process may change them.
+    /// Whether this process may change them: what a link leads to it leaves alone.
     pub is_ours: bool,
 }
 
@@ -55,11 +65,22 @@ fn wanted(mode: u32, is_dir: bool) -> Option<u32> {
 }
 
 fn look(path: PathBuf, found: &mut Vec<Exposed>) -> bool {
-    // A link has no permissions of its own, and may lead elsewhere.
     let Ok(metadata) = path.symlink_metadata() else {
         return false;
     };
-    look_at(path, &metadata, found)
+    if !metadata.is_symlink() {
+        return look_at(path, &metadata, found);
+    }
+    // A link has no permissions of its own, and what it leads to is not deia's to change.
+    let Some(target) = path.canonicalize().ok() else {
+        return false;
+    };
+    let known = found.len();
+    let open = target
+        .metadata()
+        .is_ok_and(|metadata| look_at(target, &metadata, found));
+    found[known..].iter_mut().for_each(|it| it.is_ours = false);
+    open
 }
 
 fn look_at(path: PathBuf, metadata: &Metadata, found: &mut Vec<Exposed>) -> bool {
@@ -114,6 +135,10 @@ fn look_below(dir: &Path, levels: u32, found: &mut Vec<Exposed>) {
 pub(super) fn make_private(data_dir: &Path) {
     let (mut changed, mut first) = (0_usize, None);
     for open in exposed(data_dir) {
+        if !open.is_ours {
+            tracing::warn!("{open}");
+            continue;
+        }
         match set(&open) {
             Ok(()) => {
                 changed += 1;
@@ -211,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn links_are_not_followed() {
+    fn what_a_link_leads_to_is_told_of_and_left_alone() {
         let dir = tempfile::tempdir().unwrap();
         let data = dir.path().join("data");
         fs::create_dir(&data).unwrap();
@@ -222,5 +247,9 @@ mod tests {
         std::os::unix::fs::symlink(&theirs, data.join("admin.key")).unwrap();
         make_private(&data);
         assert_eq!(theirs.metadata().unwrap().mode() & 0o777, 0o644);
+        let told = exposed(&data);
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert_eq!(told[0].path, theirs.canonicalize().unwrap());
+        assert!(!told[0].is_ours);
     }
 }

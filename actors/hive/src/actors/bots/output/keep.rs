@@ -11,7 +11,7 @@ use std::{
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::{Grown, OutputLimits, Outputs, Running};
-use crate::model::TaskId;
+use crate::{host::private_dir, model::TaskId};
 
 /// How much of an output that is in a file is in the result as well, at most.
 const HEAD_BYTES: usize = 64 << 10;
@@ -266,7 +266,7 @@ fn write_whole(running: &Running, path: &Path) -> io::Result<()> {
 fn create(path: &Path) -> io::Result<File> {
     let open = || {
         if let Some(directory) = path.parent() {
-            std::fs::create_dir_all(directory)?;
+            private_dir::make(directory)?;
         }
         OpenOptions::new()
             .read(true)

@@ -1,0 +1,33 @@
+//! Directories that are their owner's alone, whatever the umask is.
+
+use std::{fs::DirBuilder, io, os::unix::fs::DirBuilderExt as _, path::Path};
+
+/// Makes the directory and those above it that are missing, for their owner only.
+/// One that is there stays as it is.
+///
+/// # Errors
+/// It cannot be made, or is something else.
+pub(crate) fn make(path: &Path) -> io::Result<()> {
+    DirBuilder::new().mode(0o700).recursive(true).create(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn what_is_made_is_its_owners_alone_and_the_rest_is_left() {
+        let dir = tempfile::tempdir().unwrap();
+        let (above, below) = (dir.path().join("a"), dir.path().join("a/b"));
+        make(&below).unwrap();
+        make(&below).unwrap();
+        for made in [above, below] {
+            let mode = made.metadata().unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o700, "{}", made.display());
+        }
+        std::fs::write(dir.path().join("file"), "").unwrap();
+        assert!(make(&dir.path().join("file/x")).is_err());
+    }
+}
