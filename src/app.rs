@@ -56,13 +56,10 @@ pub fn main() -> ExitCode {
         telemetry::last_words(&format!("deia: signals cannot be reset: {error}"));
         return ExitCode::FAILURE;
     }
-    let args = Args::try_parse().unwrap_or_else(|error| {
-        if error.use_stderr() {
-            // An argument that this binary does not know is a start that fails, too.
-            Handover::take().go_back(&error.to_string());
-        }
-        error.exit()
-    });
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => return wrong_usage(&error),
+    };
     let done = match args.command {
         Some(Command::Guard { instance }) => deia_hive::guard::run(&instance)
             .map(|_| ExitCode::SUCCESS)
@@ -81,6 +78,17 @@ pub fn main() -> ExitCode {
         telemetry::last_words(&format!("deia: {error:#}"));
         ExitCode::FAILURE
     })
+}
+
+/// Tells what is wrong with the command line, or the help that was asked for.
+fn wrong_usage(error: &clap::Error) -> ExitCode {
+    if error.use_stderr() {
+        // An argument that this binary does not know is a start that fails, too.
+        Handover::take().go_back(&error.to_string());
+    }
+    // Where the reader of a help text has gone away nobody is left to tell.
+    let _ = telemetry::redact::print(error);
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }
 
 /// Serves; a start that fails after a restart in place goes back to what ran before.

@@ -26,7 +26,10 @@ use super::{
     restart::{MARKER, absolute},
     unavailable,
 };
-use crate::{http::Tls, telemetry};
+use crate::{
+    http::Tls,
+    telemetry::{self, redact::redact},
+};
 
 /// What was found out about one thing: how it is, or what stops a start.
 type Finding = Result<String, String>;
@@ -73,7 +76,7 @@ pub(super) fn run(settings: &SettingsArgs, for_restart: Option<&Path>) -> ExitCo
             Ok(detail) => ("ok", detail),
             Err(detail) => ("error", detail),
         };
-        text += &format!("{verdict:<6} {what:<15} {detail}\n");
+        text += &format!("{verdict:<6} {what:<15} {}\n", redact(detail));
     }
     let all_fine = findings.iter().all(|(_, finding)| finding.is_ok());
     if all_fine && held.is_some() {

@@ -7,7 +7,7 @@ use std::{io, path::PathBuf, time::Duration};
 
 use deia_hive::model::{BotName, TaskId};
 
-use crate::client::ClientError;
+use crate::{client::ClientError, telemetry::redact::redact};
 
 pub use self::exit::Exit;
 use super::human;
@@ -245,7 +245,8 @@ impl CliError {
         let exit = self.exit();
         if exit != Exit::Ok {
             for line in self.message() {
-                eprintln!("{}", human::printable(&line));
+                // A key in the wrong place of the command line comes back in errors.
+                eprintln!("{}", human::printable(&redact(&line)));
             }
         }
         exit

@@ -8,6 +8,7 @@ use deia_hive::model::{Page, Timestamp};
 use serde::Serialize;
 
 use super::{error::CliError, human, yaml};
+use crate::telemetry::redact::redact;
 
 /// How data is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize)]
@@ -171,7 +172,11 @@ impl Output {
     /// Tells the user something that is not data.
     pub(super) fn note(&self, message: &str) {
         // Where nobody listens there is nobody to tell.
-        let _ = writeln!(io::stderr().lock(), "{}", human::printable(message));
+        let _ = writeln!(
+            io::stderr().lock(),
+            "{}",
+            human::printable(&redact(message))
+        );
     }
 
     fn write(&self, text: &str) -> Result<(), CliError> {

@@ -24,6 +24,7 @@ use super::{
     user::UserCommand,
     watch::WatchArgs,
 };
+use crate::telemetry;
 
 /// Examples come before the options.
 const HELP: &str =
@@ -222,7 +223,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
         Ok(parsed) => parsed,
         Err(error) => {
             // Where the reader of a help text has gone away nobody is left to tell.
-            let _ = error.print();
+            let _ = telemetry::redact::print(&error);
             return if error.use_stderr() {
                 Exit::Usage
             } else {

@@ -5,6 +5,7 @@
 use std::{
     borrow::Cow,
     io::{self, Write},
+    ops::Range,
 };
 
 /// What stands for what was taken out.
@@ -26,10 +27,7 @@ pub(super) struct Redacting<W>(pub(super) W);
 
 impl<W: Write> Write for Redacting<W> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        match std::str::from_utf8(line) {
-            Ok(text) => self.0.write_all(redact(text).as_bytes())?,
-            Err(_) => self.0.write_all(line)?,
-        }
+        self.0.write_all(&redacted(line))?;
         Ok(line.len())
     }
 
@@ -38,39 +36,176 @@ impl<W: Write> Write for Redacting<W> {
     }
 }
 
-/// The text without what looks like a key of ours, a webhook secret or a bearer token.
-pub(crate) fn redact(text: &str) -> Cow<'_, str> {
-    let mut out = String::new();
-    let mut rest = text;
-    while let Some((start, end)) = first_secret(rest) {
-        out.push_str(&rest[..start]);
-        out.push_str(HIDDEN);
-        rest = &rest[end..];
+/// Prints what is said about a command line, which may have a key in the wrong place.
+///
+/// # Errors
+/// Standard output or error cannot be written.
+pub(crate) fn print(error: &clap::Error) -> io::Result<()> {
+    let plain = error.render().to_string();
+    match redact(&plain) {
+        Cow::Borrowed(_) => error.print(),
+        Cow::Owned(shown) if error.use_stderr() => io::stderr().write_all(shown.as_bytes()),
+        Cow::Owned(shown) => io::stdout().write_all(shown.as_bytes()),
     }
-    if out.is_empty() && rest.len() == text.len() {
+}
+
+/// The text without what looks like a key of ours, a webhook secret or a bearer token,
+/// also when some of its characters are percent-encoded.
+pub(crate) fn redact(text: &str) -> Cow<'_, str> {
+    match redacted(text.as_bytes()) {
+        Cow::Borrowed(_) => Cow::Borrowed(text),
+        Cow::Owned(bytes) => match String::from_utf8(bytes) {
+            Ok(text) => Cow::Owned(text),
+            // What is taken out is ASCII as it stands.
+            Err(_) => Cow::Borrowed(HIDDEN),
+        },
+    }
+}
+
+/// As [`redact`], of bytes.
+fn redacted(text: &[u8]) -> Cow<'_, [u8]> {
+    if is_plain(text) {
         return Cow::Borrowed(text);
     }
-    out.push_str(rest);
+    let mut found = secrets(text);
+    if text.contains(&b'%') {
+        let decoded = Decoded::of(text);
+        let places = secrets(&decoded.bytes);
+        found.extend(places.into_iter().map(|place| decoded.place(place)));
+        found.sort_by_key(|place| place.start);
+    }
+    let mut out = Vec::new();
+    let mut told = 0;
+    for place in &found {
+        if place.end <= told {
+            continue;
+        }
+        // One that overlaps the one before goes with it.
+        if place.start >= told {
+            out.extend_from_slice(&text[told..place.start]);
+            out.extend_from_slice(HIDDEN.as_bytes());
+        }
+        told = place.end;
+    }
+    if found.is_empty() {
+        return Cow::Borrowed(text);
+    }
+    out.extend_from_slice(&text[told..]);
     Cow::Owned(out)
 }
 
-/// Where the first secret is: after what it begins with, to its end.
-fn first_secret(text: &str) -> Option<(usize, usize)> {
-    let found = SECRETS.iter().filter_map(|(prefix, least)| {
-        text.match_indices(prefix).find_map(|(at, _)| {
+/// Whether there is not even the beginning of a secret: most lines are like that.
+fn is_plain(text: &[u8]) -> bool {
+    std::str::from_utf8(text).is_ok_and(|text| {
+        !text.contains('%') && !SECRETS.iter().any(|(prefix, _)| text.contains(prefix))
+    })
+}
+
+/// Where the secrets are: each after what it begins with, to its end.
+fn secrets(text: &[u8]) -> Vec<Range<usize>> {
+    let mut found = Vec::new();
+    let mut from = 0;
+    while let Some(place) = first_secret(text, from) {
+        from = place.end;
+        found.push(place);
+    }
+    found
+}
+
+fn first_secret(text: &[u8], from: usize) -> Option<Range<usize>> {
+    let of_kind = |(prefix, least): &(&str, usize)| {
+        let prefix = prefix.as_bytes();
+        let begins = |at: &usize| text[*at..].starts_with(prefix);
+        let mut places = (from..text.len()).filter(begins);
+        places.find_map(|at| {
             let start = at + prefix.len();
-            let end = text[start..]
-                .find(|c: char| !c.is_ascii_alphanumeric() && !"_-.~+/=".contains(c))
-                .map_or(text.len(), |len| start + len);
-            (end - at >= *least && looks_random(&text[start..end])).then_some((start, end))
+            let belongs = |b: &u8| b.is_ascii_alphanumeric() || b"_-.~+/=".contains(b);
+            let length = text[start..].iter().take_while(|b| belongs(b)).count();
+            let place = start..start + length;
+            let is_secret = place.end - at >= *least && looks_random(&text[place.clone()]);
+            is_secret.then_some(place)
         })
-    });
-    found.min()
+    };
+    SECRETS
+        .iter()
+        .filter_map(of_kind)
+        .min_by_key(|place| (place.start, place.end))
 }
 
 /// Names of modules and metrics are long as well, but have no digits to speak of.
-fn looks_random(text: &str) -> bool {
-    text.bytes().filter(u8::is_ascii_digit).count() >= 2
+fn looks_random(text: &[u8]) -> bool {
+    text.iter().filter(|b| b.is_ascii_digit()).count() >= 2
+}
+
+/// A text with its percent-encoding undone, however often it was done.
+struct Decoded {
+    bytes: Vec<u8>,
+    /// Where each byte began in the text, and at last where that ends.
+    from: Vec<usize>,
+}
+
+impl Decoded {
+    /// Rounds beyond which nobody encodes by mistake. A `%25` before another code, again
+    /// and again, counts for none.
+    const ROUNDS: usize = 8;
+
+    fn of(text: &[u8]) -> Self {
+        let mut decoded = Self {
+            bytes: text.to_vec(),
+            from: (0..=text.len()).collect(),
+        };
+        for _ in 0..Self::ROUNDS {
+            if !decoded.decode() {
+                break;
+            }
+        }
+        decoded
+    }
+
+    /// Undoes one round of it. Returns whether there was something to undo.
+    fn decode(&mut self) -> bool {
+        let (mut bytes, mut from) = (Vec::new(), Vec::new());
+        let mut at = 0;
+        while at < self.bytes.len() {
+            from.push(self.from[at]);
+            match code(&self.bytes[at..]) {
+                Some((byte, length)) => {
+                    bytes.push(byte);
+                    at += length;
+                }
+                None => {
+                    bytes.push(self.bytes[at]);
+                    at += 1;
+                }
+            }
+        }
+        from.extend(self.from.last());
+        let changed = bytes.len() < self.bytes.len();
+        (self.bytes, self.from) = (bytes, from);
+        changed
+    }
+
+    /// Where in the text that is.
+    fn place(&self, place: Range<usize>) -> Range<usize> {
+        self.from[place.start]..self.from[place.end]
+    }
+}
+
+/// The byte that a text begins with the code of, and how long that is. `%2541` is as
+/// `%41`: the sign may be encoded itself, again and again.
+fn code(text: &[u8]) -> Option<(u8, usize)> {
+    let hex = |at: usize| {
+        let digit = char::from(*text.get(at)?).to_digit(16)?;
+        u8::try_from(digit).ok()
+    };
+    if text.first() != Some(&b'%') {
+        return None;
+    }
+    let mut at = 1;
+    while text[at..].starts_with(b"25") && hex(at + 2).is_some() && hex(at + 3).is_some() {
+        at += 2;
+    }
+    Some((hex(at)? << 4 | hex(at + 1)?, at + 2))
 }
 
 #[cfg(test)]
@@ -113,5 +248,57 @@ mod tests {
         }
         let name = "deia_store_commit_duration_seconds_bucket_and_more_of_it";
         assert_eq!(redact(name), name);
+    }
+
+    #[test]
+    fn a_secret_is_found_in_every_percent_encoding() {
+        let key = deia_hive::auth::ApiKey::generate().unwrap().reveal();
+        let secret = key.split('_').nth(2).unwrap();
+        let every = |text: &str| -> String {
+            let codes = text.bytes().map(|byte| format!("%{byte:02X}"));
+            codes.collect()
+        };
+        let again = |text: &str| text.replace('%', "%25");
+        for text in [
+            key.replace('_', "%5f"),
+            key.replace('_', "%5F"),
+            every(&key),
+            key.replacen('d', "%64", 1),
+            again(&key.replace('_', "%5f")),
+            again(&again(&again(&every(&key)))),
+            key.replace('_', "%%35f"),
+            key.replacen('_', "%5f", 1),
+            format!("{key}%2f{}", key.replace('_', "%5f")),
+        ] {
+            let line = format!("GET /x/{text}?y HTTP/1.1");
+            let shown = redact(&line).into_owned();
+            let decoded =
+                String::from_utf8_lossy(&Decoded::of(shown.as_bytes()).bytes).into_owned();
+            assert!(!decoded.contains(secret), "{line} {shown}");
+            assert!(
+                shown.starts_with("GET /x/") && shown.ends_with("***?y HTTP/1.1"),
+                "{shown}"
+            );
+        }
+        for text in ["100 %", "%", "%4", "%25", "a%20b", "%zz", "%ff%00"] {
+            assert_eq!(redact(text), text);
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_redacted_as_well() {
+        let key = deia_hive::auth::ApiKey::generate().unwrap().reveal();
+        let mut out = Vec::new();
+        let line = [b"\xff ", key.as_bytes(), b" \xfe"].concat();
+        Redacting(&mut out).write_all(&line).unwrap();
+        assert_eq!(out, b"\xff deia_*** \xfe");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_redacted_without_a_panic(text: Vec<u8>, more in "[%25fF_deia ]{0,64}") {
+            let _ = redacted(&text);
+            let _ = redact(&more);
+        }
     }
 }

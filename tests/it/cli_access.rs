@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt};
 
-use crate::cli_support::CliHive;
+use crate::cli_support::{CliHive, run};
 
 #[test]
 fn users_are_operated_from_the_command_line() {
@@ -180,4 +180,88 @@ fn keys_are_narrowed_and_rotated_from_the_command_line() {
     hive.admin(&["key", "rotate", id])
         .exits(6)
         .only_tells("rotation_running");
+}
+
+#[test]
+fn a_key_in_the_wrong_place_is_never_printed() {
+    let hive = CliHive::start(&[]);
+    let key = deia_hive::auth::ApiKey::generate().unwrap().reveal();
+    let secret = key.split('_').nth(2).unwrap();
+    let settings = hive.path("wrong.yaml");
+    std::fs::write(&settings, format!("server:\n  bind: {key}\n  {key}: 1\n")).unwrap();
+    let settings = settings.to_str().unwrap();
+    let mut told = Vec::new();
+    for args in [
+        &["--key-file", &key, "whoami"][..],
+        &["--ca-file", &key, "whoami"],
+        &["--profile", &key, "whoami"],
+        &["--url", &key, "whoami"],
+        &["--url", &format!("http://{key}.invalid"), "whoami"],
+        &["--data-dir", &key, "whoami"],
+        &["--output", &key, "whoami"],
+        &[&key],
+        &["task", &key],
+        &["task", "show", &key],
+        &["task", "list", "--status", &key],
+        &["task", "submit", "x", "--priority", &key],
+        &["task", "submit", "x", "--tag", &key],
+        &["task", "submit", "x", "--metadata", &format!("k={key}")],
+        &["task", "submit", "--file", &key],
+        &["bot", "show", &key],
+        &[
+            "bot",
+            "add",
+            "b",
+            "--secret",
+            &format!("A={key}"),
+            "--",
+            "x",
+        ],
+        &["bot", "add", "b", "--env", &format!("A={key}"), "--", "x"],
+        &["bot", "add", "b", "--", "x", &key],
+        &["bot", "add", "b", "--file", &key],
+        &["secret", "put", &key, "--from", "/dev/null"],
+        &["secret", "put", "a", "--from", &key],
+        &["key", "revoke", &key, "--yes"],
+        &["user", "show", &key],
+        &["supervisors", "show", &key],
+        &["can-i", &key],
+        &["profile", "use", &key],
+        &["schema", &key],
+        &["config", "check", settings],
+        &["config", "check", &key],
+    ] {
+        let said = hive.admin(args);
+        assert!(said.code != 0, "{args:?}: {said:?}");
+        told.push((format!("{args:?}"), format!("{} {}", said.out, said.err)));
+    }
+    let mut by_environment = hive.command(&["whoami"]);
+    by_environment.env("DEIA_KEY_FILE", &key);
+    let said = run(by_environment, "");
+    assert!(said.err.contains("deia_***"), "{said:?}");
+    told.push(("DEIA_KEY_FILE".into(), format!("{} {}", said.out, said.err)));
+    let bind = format!("server.bind={key}");
+    let data = hive.path("other");
+    let data = data.to_str().unwrap();
+    for args in [
+        &["--bind", &key][..],
+        &["--config", &key],
+        &["check", "--config", &key],
+        &["check", "--data-dir", data, "--set", &bind],
+        &["--data-dir", data, "--set", &bind],
+        &["check", "--config", settings],
+        &[&key],
+    ] {
+        let server = std::process::Command::new(env!("CARGO_BIN_EXE_deia"));
+        let mut server = server;
+        server.args(args).current_dir(hive.path(""));
+        let said = run(server, "");
+        assert!(said.code != 0, "{args:?}: {said:?}");
+        told.push((format!("{args:?}"), format!("{} {}", said.out, said.err)));
+    }
+    let hidden = told.iter().filter(|(_, text)| text.contains("deia_***"));
+    assert!(hidden.count() > 20, "{told:#?}");
+    for (args, text) in told {
+        assert!(!text.contains(secret), "{args}: {text}");
+    }
 }
