@@ -311,6 +311,17 @@ async fn the_key_is_rotated_while_the_hive_is_stopped_and_secrets_stay() {
     assert_eq!(run(&app).await, expected(&format!("||{IN_STORE}")));
     assert!(app.stop().success());
 
+    // A rotation that was cut short has left a key that seals nothing yet.
+    let cut_short = after.replacen("deia-key ", &format!("{}\ndeia-key ", keys(&before)[0]), 1);
+    fs::write(&key_file, cut_short).unwrap();
+    let (done, said) = rotate(&data);
+    assert!(done && said.ends_with(": 1\n"), "{said}");
+    let after = fs::read_to_string(&key_file).unwrap();
+    assert_eq!(keys(&after).len(), 1);
+    let mut app = start(dir.path()).await;
+    assert_eq!(run(&app).await, expected(&format!("||{IN_STORE}")));
+    assert!(app.stop().success());
+
     // Another key does not open it: the hive works, and says what is lost.
     fs::write(&key_file, &before).unwrap();
     let (done, said) = rotate(&data);

@@ -86,9 +86,15 @@ pub(super) async fn unopened(
     ledger: &Ledger,
     keys: &SealingKeys,
 ) -> Result<Vec<SecretName>, StoreError> {
-    let all = ledger.secrets().await?.into_iter();
-    let lost = all.filter(|stored| keys.open(&stored.info.name, &stored.sealed).is_err());
-    Ok(lost.map(|stored| stored.info.name).collect())
+    let mut lost = Vec::new();
+    // One at a time: they may be many and long.
+    for SecretInfo { name, .. } in ledger.secrets().await? {
+        let stored = ledger.secret(name.clone()).await?;
+        if stored.is_some_and(|stored| keys.open(&name, &stored.sealed).is_err()) {
+            lost.push(name);
+        }
+    }
+    Ok(lost)
 }
 
 /// Seals all secrets of a hive that does not run with a new key, and gives the old
@@ -130,8 +136,10 @@ async fn reseal(
     keys: &SealingKeys,
 ) -> Result<(u64, Vec<SecretName>), HiveStartError> {
     let (mut secrets, mut lost) = (Vec::new(), Vec::new());
-    for stored in store.secrets().await? {
-        let name = stored.info.name;
+    for SecretInfo { name, .. } in store.secrets().await? {
+        let Some(stored) = store.secret(name.clone()).await? else {
+            continue;
+        };
         let sealed = keys.open(&name, &stored.sealed);
         match sealed.and_then(|value| keys.seal(&name, &value)) {
             Ok(sealed) => secrets.push(Resealed {
@@ -223,7 +231,6 @@ impl Hive {
     /// # Errors
     /// What keeps the store from reading.
     pub async fn secrets(&self) -> Result<Vec<SecretInfo>, HiveError> {
-        let all = self.inner.ledger.secrets().await?.into_iter();
-        Ok(all.map(|stored| stored.info).collect())
+        Ok(self.inner.ledger.secrets().await?)
     }
 }

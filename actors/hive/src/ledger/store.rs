@@ -8,8 +8,8 @@ use super::{
 use crate::auth::Sight;
 use crate::model::{
     BotName, BotRecord, Event, KeyRecord, LoginRecord, Page, PageRequest, Pause, Priority,
-    QueueStatus, SecretName, StatusCounts, Task, TaskFilter, TaskId, TaskResult, TaskStatus,
-    TaskType, User,
+    QueueStatus, SecretInfo, SecretName, StatusCounts, Task, TaskFilter, TaskId, TaskResult,
+    TaskStatus, TaskType, User,
 };
 
 /// A future that can be named.
@@ -202,8 +202,8 @@ pub trait Store: Send + Sync + 'static {
     /// All sessions in browsers, also those that are over, oldest first.
     fn logins(&self) -> BoxFuture<'_, Result<Vec<LoginRecord>, StoreError>>;
 
-    /// All stored secrets, by name.
-    fn secrets(&self) -> BoxFuture<'_, Result<Vec<StoredSecret>, StoreError>>;
+    /// What is told of all stored secrets, by name.
+    fn secrets(&self) -> BoxFuture<'_, Result<Vec<SecretInfo>, StoreError>>;
 
     /// One stored secret.
     fn secret(&self, name: SecretName) -> BoxFuture<'_, Result<Option<StoredSecret>, StoreError>>;

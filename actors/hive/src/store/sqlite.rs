@@ -48,7 +48,7 @@ use crate::{
     },
     model::{
         BotName, BotRecord, Event, KeyRecord, LoginRecord, Page, PageRequest, Pause, QueueStatus,
-        SecretName, StatusCounts, Task, TaskFilter, TaskId, TaskResult, User,
+        SecretInfo, SecretName, StatusCounts, Task, TaskFilter, TaskId, TaskResult, User,
     },
 };
 
@@ -249,7 +249,7 @@ impl Store for SqliteStore {
         self.own_readers.read(logins::all)
     }
 
-    fn secrets(&self) -> BoxFuture<'_, Result<Vec<StoredSecret>, StoreError>> {
+    fn secrets(&self) -> BoxFuture<'_, Result<Vec<SecretInfo>, StoreError>> {
         self.own_readers.read(secrets::all)
     }
 

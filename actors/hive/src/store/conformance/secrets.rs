@@ -54,9 +54,9 @@ async fn a_secret_is_put_changed_read_and_removed(ledger: Ledger) {
     }
     ledger.apply(put("a/z", b"three")).await.unwrap();
     let all = ledger.secrets().await.unwrap();
-    let names: Vec<_> = all.iter().map(|stored| stored.info.name.as_str()).collect();
+    let names: Vec<_> = all.iter().map(|secret| secret.name.as_str()).collect();
     assert_eq!(names, ["a/z", "bots/a"]);
-    assert!(all[1].info.created_at <= all[1].info.changed_at);
+    assert!(all[1].created_at <= all[1].changed_at);
     ledger.apply(delete("bots/a")).await.unwrap();
     assert_eq!(sealed(&ledger, "bots/a").await, None);
     let again = refused(&ledger, delete("bots/a")).await;

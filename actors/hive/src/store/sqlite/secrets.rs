@@ -9,8 +9,6 @@ use crate::{
     model::{Action, NewEvent, SecretInfo, SecretName},
 };
 
-const SELECT_SECRET: &str = "SELECT name, sealed, created_at, changed_at FROM secrets";
-
 pub(super) fn apply(tx: &mut Tx<'_>, command: &SecretCommand) -> Result<Outcome, ApplyError> {
     match command {
         SecretCommand::Put {
@@ -82,28 +80,28 @@ fn reseal(tx: &mut Tx<'_>, secrets: &[Resealed], actor: &str) -> rusqlite::Resul
     Ok(Outcome::Done(done))
 }
 
-pub(super) fn all(db: &Connection) -> rusqlite::Result<Vec<StoredSecret>> {
-    let sql = format!("{SELECT_SECRET} ORDER BY name");
-    db.prepare_cached(&sql)?
-        .query_map([], |row| lenient("secrets", row, stored))?
+pub(super) fn all(db: &Connection) -> rusqlite::Result<Vec<SecretInfo>> {
+    db.prepare_cached("SELECT name, created_at, changed_at FROM secrets ORDER BY name")?
+        .query_map([], |row| lenient("secrets", row, info))?
         .filter_map(Result::transpose)
         .collect()
 }
 
 pub(super) fn find(db: &Connection, name: &SecretName) -> rusqlite::Result<Option<StoredSecret>> {
-    let sql = format!("{SELECT_SECRET} WHERE name = ?1");
-    db.prepare_cached(&sql)?
-        .query_row([name.as_str()], stored)
+    db.prepare_cached("SELECT name, created_at, changed_at, sealed FROM secrets WHERE name = ?1")?
+        .query_row([name.as_str()], |row| {
+            Ok(StoredSecret {
+                info: info(row)?,
+                sealed: row.get(3)?,
+            })
+        })
         .optional()
 }
 
-fn stored(row: &Row<'_>) -> rusqlite::Result<StoredSecret> {
-    Ok(StoredSecret {
-        info: SecretInfo {
-            name: rows::parsed(row, 0)?,
-            created_at: rows::time(row, 2)?,
-            changed_at: rows::time(row, 3)?,
-        },
-        sealed: row.get(1)?,
+fn info(row: &Row<'_>) -> rusqlite::Result<SecretInfo> {
+    Ok(SecretInfo {
+        name: rows::parsed(row, 0)?,
+        created_at: rows::time(row, 1)?,
+        changed_at: rows::time(row, 2)?,
     })
 }
