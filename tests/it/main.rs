@@ -51,6 +51,7 @@ mod restart;
 mod restart_drain;
 mod restart_failed;
 mod roles;
+mod runners;
 mod schemas;
 mod secrets;
 mod sessions;

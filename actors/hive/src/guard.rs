@@ -25,7 +25,7 @@ use std::{
 use nix::sys::signal::{SigSet, Signal};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
-    process::{Pid, kill_process_group},
+    process::{Pid, kill_process, kill_process_group, pidfd_send_signal},
     time::{ClockId, clock_gettime},
 };
 
@@ -63,6 +63,7 @@ pub fn run(instance: &str) -> io::Result<Swept> {
     outlive_signals()?;
     let mut groups = BTreeSet::new();
     follow(BufReader::new(io::stdin().lock()), &mut groups);
+    continue_runners(&groups);
     let now = ticks_since_boot();
     let marks = [vec![mark(instance)]];
     sweep_until_clean(&groups, &marks, Some(now), SWEEP_LIMIT).inspect_err(|_| end_groups(&groups))
@@ -183,6 +184,27 @@ fn ticks_since_boot() -> u64 {
     let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
     let nanos = u64::try_from(now.tv_nsec).unwrap_or(0);
     seconds * per_second + nanos * per_second / 1_000_000_000
+}
+
+/// Continues the parents of these groups' leaders: a runner that its program has
+/// stopped does not see that deia is gone, and would stay for ever.
+fn continue_runners(groups: &BTreeSet<i32>) {
+    let parents = groups.iter().filter_map(|leader| procs::read(*leader));
+    for parent in parents.filter_map(|leader| Pid::from_raw(leader.parent)) {
+        if !parent.is_init() {
+            let _ = kill_process(parent, rustix::process::Signal::CONT);
+        }
+    }
+}
+
+/// Kills the descendants of a process, and then the process. A process that is
+/// stopped or hangs cannot do it itself.
+pub(crate) fn end_family(process: &OwnedFd, pid: i32) {
+    let processes = procs::list().unwrap_or_default();
+    for descendant in procs::descendants(&processes, pid) {
+        let _ = procs::end(&descendant);
+    }
+    let _ = pidfd_send_signal(process, rustix::process::Signal::KILL);
 }
 
 fn end_groups(groups: &BTreeSet<i32>) {

@@ -40,7 +40,7 @@ use crate::guard::procs;
 
 /// Time to end descendants before the rest is reported: only a process that the
 /// kernel cannot end (it waits for a dead disk, say) takes longer than milliseconds.
-const END_LIMIT: Duration = Duration::from_secs(10);
+pub(crate) const END_LIMIT: Duration = Duration::from_secs(10);
 
 /// Time for which ended processes of a hive that is gone keep their numbers: the
 /// guard ends the same groups by number.

@@ -289,7 +289,7 @@ async fn attend(
             Ending::NotKept(fault)
         }
         (None, Ok(status), _) => Ending::Exited(status),
-        (None, Err(error), _) => Ending::Lost(error),
+        (None, Err(_), _) => Ending::RunnerKilled,
     };
     let (keeper, stderr) = streams.finish();
     (ending, Some(keeper), stderr)

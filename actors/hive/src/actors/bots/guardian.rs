@@ -14,7 +14,7 @@ use std::{
     path::PathBuf,
     process::Child,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rustix::{
@@ -56,13 +56,10 @@ impl GuardianProgram {
     /// The path of this program is not known.
     #[cfg_attr(test, expect(dead_code, reason = "a test binary is no deia"))]
     pub(crate) fn this_program(instance: &str) -> io::Result<Self> {
-        let path = std::env::current_exe()?;
-        // Replaced by a new version meanwhile: the kernel still has the old one.
-        let path = if path.exists() {
-            path
-        } else {
-            "/proc/self/exe".into()
-        };
+        // The file may be replaced by a new version, or removed, while deia runs: the
+        // kernel still has the one that runs.
+        let path = PathBuf::from("/proc/self/exe");
+        path.try_exists()?;
         Ok(Self {
             runner: RunnerProgram {
                 path: path.clone(),
@@ -103,6 +100,8 @@ struct Orphan {
     pidfd: OwnedFd,
     /// The marks of what it ran, by which that is found should it be killed.
     marks: Option<Marks>,
+    /// When it is killed, should it not have ended by itself.
+    overdue_at: Instant,
 }
 
 /// Processes that may have left their group, and who waits for their end.

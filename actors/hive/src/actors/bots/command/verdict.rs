@@ -25,6 +25,9 @@ pub(super) enum Ending {
     Stopped(StopCause),
     /// It was killed because what it printed cannot be kept, or that failed at the end.
     NotKept(Fault),
+    /// Nobody knows: the process between deia and the program was killed, by the
+    /// program or by whoever kills in its place, or did not answer.
+    RunnerKilled,
     /// Nobody knows: something of deia's own failed.
     Lost(io::Error),
 }
@@ -84,6 +87,11 @@ fn broken_off(ending: Ending, execution_time_ms: u64) -> AttemptOutcome {
             let error = format!("what it printed cannot be kept: {reason}");
             AttemptOutcome::bot_fault(FaultPhase::End, error, execution_time_ms)
         }
+        // Counted: a program that kills its runner would be tried for ever.
+        Ending::RunnerKilled => AttemptOutcome::failed(
+            "the runner above the program was killed or stopped while it ran",
+            execution_time_ms,
+        ),
         Ending::Lost(error) => {
             let error = format!("the program was lost sight of: {error}");
             AttemptOutcome::bot_fault(FaultPhase::End, error, execution_time_ms)
@@ -320,6 +328,13 @@ mod tests {
                 AttemptEnd::BotFault,
                 Some("out"),
                 Some("what it printed cannot be kept: no room: x"),
+            ),
+            (
+                Ending::RunnerKilled,
+                "x",
+                AttemptEnd::Failed,
+                Some("out"),
+                Some("the runner above the program was killed or stopped while it ran: x"),
             ),
             (
                 Ending::Lost(io::Error::other("why")),

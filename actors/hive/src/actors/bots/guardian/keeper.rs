@@ -25,6 +25,9 @@ use crate::{
 /// The least time between two starts of a guard.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
+/// How long a killed runner may take to end before it is killed again.
+const KILLED_WITHIN: Duration = Duration::from_secs(5);
+
 /// Room asked for in the pipe to the guard: some 100,000 lines.
 const PIPE_BYTES: usize = 1 << 20;
 
@@ -45,6 +48,7 @@ impl Guard {
     pub(super) fn start(program: &GuardianProgram) -> io::Result<Self> {
         let mut command = Command::new(&program.path);
         command
+            .arg0("deia")
             .args(&program.args)
             .env_clear()
             .envs(program.env.iter().map(|(name, value)| (name, value)))
@@ -154,8 +158,13 @@ impl Keeper {
                 .iter()
                 .map(|orphan| PollFd::from_borrowed_fd(orphan.pidfd.as_fd(), PollFlags::IN)),
         );
-        let retry = (guard.is_none() && !closing)
-            .then(|| self.not_before.saturating_duration_since(Instant::now()))
+        let retry_at = (guard.is_none() && !closing).then_some(self.not_before);
+        let overdue_at = self.orphans.iter().map(|orphan| orphan.overdue_at).min();
+        let retry = retry_at
+            .into_iter()
+            .chain(overdue_at)
+            .min()
+            .map(|at| at.saturating_duration_since(Instant::now()))
             .and_then(|limit| Timespec::try_from(limit).ok());
         // Interrupted is as good as ready: everything is looked at anyway.
         let _ = poll(&mut fds, retry.as_ref());
@@ -165,6 +174,16 @@ impl Keeper {
     /// Reaps the orphans that have ended; ends what left their groups, and the
     /// escaped, in one go.
     fn end_what_is_left(&mut self) {
+        let now = Instant::now();
+        for orphan in self.orphans.iter_mut().filter(|it| it.overdue_at <= now) {
+            tracing::warn!(
+                pid = orphan.child.id(),
+                "a runner does not end; it is killed"
+            );
+            let pid = i32::try_from(orphan.child.id()).unwrap_or(i32::MAX);
+            guard::end_family(&orphan.pidfd, pid);
+            orphan.overdue_at = now + KILLED_WITHIN;
+        }
         let reaped = self
             .orphans
             .extract_if(.., |orphan| guard::has_ended(&orphan.pidfd))

@@ -6,24 +6,32 @@ use std::{
     io,
     os::{
         fd::{AsFd as _, BorrowedFd, OwnedFd},
-        unix::process::ExitStatusExt as _,
+        unix::process::{CommandExt as _, ExitStatusExt as _},
     },
     path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
 use rustix::{
-    net::{AddressFamily, SocketFlags, SocketType, socketpair},
-    process::{Pid, PidfdFlags, pidfd_open},
+    net::{
+        AddressFamily, SocketFlags, SocketType, socketpair,
+        sockopt::{Timeout, set_socket_timeout},
+    },
+    process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
 };
 
 use super::{Guardian, Orphan};
 use crate::{
-    guard::Marks,
+    guard::{self, Marks},
     host::{children, descriptors},
     runner::{self, Answer, Holds, Start},
 };
+
+/// How long a runner may take for an answer. Ending what a program has left takes
+/// it [`END_LIMIT`](runner::END_LIMIT) at most, so beyond this it is stopped, or hangs.
+const ANSWER_WITHIN: Duration = runner::END_LIMIT.saturating_add(Duration::from_secs(5));
 
 /// The program that runs [`runner::run`].
 #[derive(Clone, Debug)]
@@ -73,10 +81,20 @@ pub(crate) struct Ended {
 impl Runner {
     /// Starts one, and waits until it is ready.
     fn start(program: &RunnerProgram) -> io::Result<(Self, Holds)> {
+        // It must not be taken for an error of the program that is to run.
+        Self::try_start(program)
+            .map_err(|error| io::Error::other(format!("its runner cannot be started: {error}")))
+    }
+
+    fn try_start(program: &RunnerProgram) -> io::Result<(Self, Holds)> {
         let flags = SocketFlags::CLOEXEC;
         let (socket, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+        for direction in [Timeout::Recv, Timeout::Send] {
+            set_socket_timeout(&socket, direction, Some(ANSWER_WITHIN))?;
+        }
         let mut command = Command::new(&program.path);
         command
+            .arg0("deia")
             .args(&program.args)
             .env_clear()
             .envs(program.env.iter().map(|(name, value)| (name, value)))
@@ -104,7 +122,7 @@ impl Runner {
                 child.kill()?;
                 children::reap(&mut child)?;
                 Err(pidfd.err().map_or_else(
-                    || io::Error::other("the runner of a program does not start"),
+                    || io::Error::other("it does not say that it is ready"),
                     io::Error::from,
                 ))
             }
@@ -116,9 +134,21 @@ impl Runner {
         runner::receive_answer(&self.socket)
     }
 
+    fn pid(&self) -> i32 {
+        Pid::from_child(&self.child).as_raw_nonzero().get()
+    }
+
+    /// Has it end what it runs. A program may have stopped its runner.
+    fn ask_to_end(&self) -> io::Result<()> {
+        let _ = pidfd_send_signal(&self.pidfd, Signal::CONT);
+        runner::send_end(&self.socket)
+    }
+
     fn into_orphan(self, marks: Option<Marks>) -> Orphan {
+        let _ = pidfd_send_signal(&self.pidfd, Signal::CONT);
         // Its socket is closed here: it ends.
         Orphan {
+            overdue_at: Instant::now() + ANSWER_WITHIN,
             child: self.child,
             pidfd: self.pidfd,
             marks,
@@ -219,11 +249,13 @@ impl Lease {
     /// the program has ended: call it when it has, or was killed.
     ///
     /// # Errors
-    /// The runner was killed; what it ran is then known only by its marks.
+    /// The runner was killed, or did not answer in time and is killed; what it ran
+    /// is then known only by its marks.
     pub(crate) fn end(self) -> io::Result<Ended> {
         let runner = self.runner.as_ref().ok_or(io::ErrorKind::NotConnected)?;
-        runner::send_end(&runner.socket)?;
-        match runner::receive_answer(&runner.socket)? {
+        let asked = runner.ask_to_end();
+        let answer = asked.and_then(|()| runner::receive_answer(&runner.socket));
+        match answer.inspect_err(|_| guard::end_family(&runner.pidfd, runner.pid()))? {
             Answer::Ended {
                 status,
                 strays,
@@ -255,7 +287,7 @@ impl Drop for Lease {
     fn drop(&mut self) {
         if let Some(runner) = self.runner.take() {
             // It is dead already, or ends everything and itself.
-            let _ = runner::send_end(&runner.socket);
+            let _ = runner.ask_to_end();
             let marks = std::mem::take(&mut self.marks);
             self.guardian.adopt(runner.into_orphan(Some(marks)));
         }
