@@ -259,13 +259,14 @@ async fn a_user_takes_sessions_along() {
         app.send(request.json(&change))
     };
     change(json!({"active": false})).await.is(200);
-    browser
-        .get(&app, WHOAMI)
-        .await
-        .refuses(401, "user_inactive");
+    browser.get(&app, WHOAMI).await.refuses(401, "session_over");
+    app.get_as(&key, WHOAMI).await.refuses(401, "user_inactive");
     change(json!({"active": true, "role": "external"}))
         .await
         .is(200);
+    // The key is in force again, the session stays over.
+    browser.get(&app, WHOAMI).await.refuses(401, "session_over");
+    let browser = log_in(&app, &key).await;
     let me = browser.get(&app, WHOAMI).await.is(200).body;
     assert_eq!(me, app.get_as(&key, WHOAMI).await.body);
     assert_eq!(me["role"], "external");
@@ -534,6 +535,13 @@ async fn a_session_ends_with_what_its_token_rests_on() {
     .await;
     goes.get(&app, WHOAMI).await.refuses(401, "session_over");
     stays.get(&app, WHOAMI).await.is(200);
+    // Tokens are taken again when the key comes back, the session stays over.
+    issuer.publish(&[&kept, &withdrawn]);
+    app.until("the key is back", async |app| {
+        app.get_as(&withdrawn.token(&claims), WHOAMI).await.status == 200
+    })
+    .await;
+    goes.get(&app, WHOAMI).await.refuses(401, "session_over");
     assert!(app.stop().success());
 
     // After a restart it is open still, as soon as the keys are there.

@@ -149,10 +149,10 @@ pub(crate) fn declare(parts: &Parts) -> Declared {
         .child(permanent(retention_spec))
         .child(permanent(access_spec));
     if !parts.config.auth.issuers.is_empty() {
-        let (issuers, keyring) = (parts.issuers.clone(), parts.keyring.clone());
+        let notes = parts.access_notes();
         let jwt = parts.config.auth.jwt.clone();
         let (spec, _) = child("issuer-keys", move || {
-            KeyFetcher::start(issuers.clone(), keyring.clone(), jwt.clone())
+            KeyFetcher::start(notes.clone(), jwt.clone())
         });
         core = core.child(permanent(spec));
     }

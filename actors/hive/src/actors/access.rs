@@ -12,7 +12,7 @@ use deia_supervision::Context;
 use crate::{
     auth::{Denials, Issuers, Keyring, Logins},
     ledger::{AccessCommand, Command, Ledger, LoginCommand, StoreError},
-    model::{LoginEnd, LoginRecord, OpenedWith, Timestamp},
+    model::{LoginEnd, LoginId, LoginRecord, OpenedWith, Timestamp},
 };
 
 /// How often refusals are looked at.
@@ -75,14 +75,25 @@ impl AccessNotes {
             apply(LoginCommand::Seen(seen)).await?;
         }
         let over = self.logins.over(Timestamp::now());
+        self.end_logins(over, LoginEnd::Expired).await?;
+        self.end_baseless_logins().await
+    }
+
+    /// Ends the sessions whose tokens would not be taken any more, for good. No
+    /// look-up finds them when this returns.
+    pub(crate) async fn end_baseless_logins(&self) -> Result<(), StoreError> {
         let baseless = self.logins.those(|login| self.is_baseless(login));
-        for (logins, why) in [(over, LoginEnd::Expired), (baseless, LoginEnd::Withdrawn)] {
-            if !logins.is_empty() {
-                let actor = "deia".into();
-                apply(LoginCommand::End { logins, why, actor }).await?;
-            }
+        self.end_logins(baseless, LoginEnd::Withdrawn).await
+    }
+
+    async fn end_logins(&self, logins: Vec<LoginId>, why: LoginEnd) -> Result<(), StoreError> {
+        if logins.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        let actor = "deia".into();
+        let command = LoginCommand::End { logins, why, actor };
+        self.ledger.apply(Command::Login(command)).await?;
+        self.logins.reload(&self.ledger).await
     }
 
     /// Whether it was opened with a token that would not be taken any more.

@@ -1,39 +1,34 @@
 //! Keeps the keys of the issuers whose tokens are taken.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use actix::{Actor, AsyncContext, WrapFuture};
 use deia_supervision::{Context, StartError};
 
+use super::access::AccessNotes;
 use crate::{
-    auth::{Fetcher, Issuer, Issuers, Keyring},
+    auth::{Fetcher, Issuer},
     config::JwtSettings,
 };
+
+/// How long to wait before sessions are ended after that failed.
+const RETRY_AFTER: Duration = Duration::from_millis(500);
 
 /// Fetches the keys of issuers before they are old, and when they are asked for.
 /// What it has fetched outlives it.
 pub(crate) struct KeyFetcher {
-    issuers: Arc<Issuers>,
-    keyring: Arc<Keyring>,
+    notes: AccessNotes,
     fetcher: Fetcher,
 }
 
 impl KeyFetcher {
-    pub(crate) async fn start(
-        issuers: Arc<Issuers>,
-        keyring: Arc<Keyring>,
-        jwt: JwtSettings,
-    ) -> Result<Self, StartError> {
+    pub(crate) async fn start(notes: AccessNotes, jwt: JwtSettings) -> Result<Self, StartError> {
         // It reads the certificates that this machine trusts.
         let made = tokio::task::spawn_blocking(move || Fetcher::new(&jwt)).await;
         let fetcher = made
             .map_err(StartError::failed)?
             .map_err(StartError::failed)?;
-        Ok(Self {
-            issuers,
-            keyring,
-            fetcher,
-        })
+        Ok(Self { notes, fetcher })
     }
 }
 
@@ -41,15 +36,15 @@ impl Actor for KeyFetcher {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        for issuer in self.issuers.iter() {
-            let keeping = keep(issuer.clone(), self.keyring.clone(), self.fetcher.clone());
+        for issuer in self.notes.issuers.iter() {
+            let keeping = keep(issuer.clone(), self.notes.clone(), self.fetcher.clone());
             ctx.spawn(keeping.into_actor(self));
         }
     }
 }
 
 /// One issuer, for ever. Each has its own: one that hangs holds up no other.
-async fn keep(issuer: Arc<Issuer>, keyring: Arc<Keyring>, fetcher: Fetcher) {
+async fn keep(issuer: Arc<Issuer>, notes: AccessNotes, fetcher: Fetcher) {
     loop {
         issuer.due().await;
         let attempt = issuer.begin();
@@ -60,7 +55,8 @@ async fn keep(issuer: Arc<Issuer>, keyring: Arc<Keyring>, fetcher: Fetcher) {
                 if let Some(keys) = issuer.replace(set) {
                     tell(name, keys, is_cut);
                     // Who came with a key that is gone has to go.
-                    keyring.announce();
+                    notes.keyring.announce();
+                    end_baseless(name, &notes).await;
                 }
             }
             Err(error) => {
@@ -73,6 +69,20 @@ async fn keep(issuer: Arc<Issuer>, keyring: Arc<Keyring>, fetcher: Fetcher) {
             }
         }
         drop(attempt);
+    }
+}
+
+/// Ends the sessions that rest on a key that is gone, for good: the key must not come
+/// back before, so this is waited for.
+async fn end_baseless(issuer: &str, notes: &AccessNotes) {
+    while let Err(error) = notes.end_baseless_logins().await {
+        let retry_in_ms = RETRY_AFTER.as_millis();
+        tracing::warn!(
+            issuer,
+            %error,
+            "sessions that rest on withdrawn keys cannot be ended; retrying in {retry_in_ms} ms"
+        );
+        tokio::time::sleep(RETRY_AFTER).await;
     }
 }
 

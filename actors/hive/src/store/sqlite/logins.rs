@@ -127,7 +127,7 @@ pub(super) fn end_of_key(tx: &mut Tx<'_>, key: KeyId, actor: &str) -> rusqlite::
     end(tx, &logins, LoginEnd::Withdrawn, actor).map(drop)
 }
 
-/// Ends those of a user who is not there any more.
+/// Ends those of a user who is not there, or not active, any more.
 pub(super) fn end_of_user(tx: &mut Tx<'_>, user: &str, actor: &str) -> rusqlite::Result<()> {
     let logins = of_user(tx.db, user)?;
     end(tx, &logins, LoginEnd::Withdrawn, actor).map(drop)

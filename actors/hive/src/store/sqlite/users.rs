@@ -149,6 +149,10 @@ pub(super) fn change(
         "role": role, "active": active, "was": {"role": user.role, "active": user.active},
     });
     log(tx, Action::UserChanged, actor, name, details)?;
+    if user.active && !active {
+        // They do not come back with the user.
+        logins::end_of_user(tx, name, actor)?;
+    }
     Ok(Outcome::User(stored(tx, name)?))
 }
 
