@@ -193,11 +193,22 @@ fn not_after(certificate: &CertificateDer<'_>) -> u64 {
 fn bot_of(settings: &TlsSettings, certificate: &CertificateDer<'_>) -> Option<BotName> {
     let certificate = EndEntityCert::try_from(certificate).ok()?;
     let names = certificate.valid_dns_names().map(str::to_ascii_lowercase);
-    let names = names.chain(certificate.valid_uri_names().map(str::to_owned));
+    // A URI without a scheme is none, and would be taken for a DNS name.
+    let uris = certificate.valid_uri_names().filter(|uri| has_scheme(uri));
+    let names = names.chain(uris.map(str::to_owned));
     let mut bots = names.filter_map(|name| settings.client_bots.get(&name));
     let bot = bots.next()?;
     // One that stands for several stands for none.
     bots.all(|other| other == bot).then(|| bot.clone())
+}
+
+/// Returns whether a URI begins with a scheme (RFC 3986, 3.1).
+fn has_scheme(uri: &str) -> bool {
+    let Some((scheme, _)) = uri.split_once(':') else {
+        return false;
+    };
+    let rest = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
+    scheme.starts_with(|first: char| first.is_ascii_alphabetic()) && scheme.bytes().all(rest)
 }
 
 fn stamp(settings: &TlsSettings) -> Stamp {
@@ -310,6 +321,22 @@ mod tests {
         params.not_after = date_time_ymd(year, 1, 1);
         let key = KeyPair::generate().unwrap();
         params.self_signed(&key).unwrap().der().clone()
+    }
+
+    #[test]
+    fn uris_have_a_scheme() {
+        for (uri, expected) in [
+            ("spiffe://a/b", true),
+            ("urn:bot:7", true),
+            ("worker-7.example", false),
+            ("//worker-7.example", false),
+            (":worker", false),
+            ("7://worker", false),
+            ("wor/ker:7", false),
+            ("", false),
+        ] {
+            assert_eq!(has_scheme(uri), expected, "{uri}");
+        }
     }
 
     #[test]

@@ -313,13 +313,18 @@ async fn a_certificate_stands_for_a_bot() {
     let ca = files.path("ca.pem");
     let ca = format!("server.tls.client_ca_file={}", ca.display());
     let bots = "server.tls.client_bots={worker-7.example: upper-1, spiffe://a/b: upper-2}";
+    // Written as a URI in the certificate, but it is none.
+    const NO_URI: &str = "uri worker-7.example";
     let app = files.start(&[&ca, bots, "limits.address.burst=1000"]).await;
     let whoami = |names: &[&str], key: Option<&str>| {
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
         let (certificate, private) = issue(&files.authority, "worker", |params| {
-            let with_uri = |name: &String| match name.contains("://") {
-                true => SanType::URI(name.as_str().try_into().unwrap()),
-                false => SanType::DnsName(name.as_str().try_into().unwrap()),
+            let with_uri = |name: &String| match name
+                .strip_prefix("uri ")
+                .or(name.contains("://").then_some(name))
+            {
+                Some(uri) => SanType::URI(uri.try_into().unwrap()),
+                None => SanType::DnsName(name.as_str().try_into().unwrap()),
             };
             params.subject_alt_names = names.iter().map(with_uri).collect();
         });
@@ -336,6 +341,7 @@ async fn a_certificate_stands_for_a_bot() {
         (&["worker-7.example"][..], Some("upper-1")),
         (&["other", "WORKER-7.example"], Some("upper-1")),
         (&["spiffe://a/b"], Some("upper-2")),
+        (&[NO_URI], None),
         (&["worker-8.example"], None),
         (&["*.example"], None),
         (&["worker-7.example", "spiffe://a/b"], None),
