@@ -105,7 +105,7 @@ pub struct Standing {
     /// Ready tasks of its type and priority before it, counted up to 10,000; `None`:
     /// not counted, for whoever does not see all tasks.
     pub ahead: Option<u64>,
-    /// The tasks that it still waits for, the first 100, with their status.
+    /// Of the first 100 tasks that it still waits for, those that are seen.
     pub waits_for: Vec<(TaskId, TaskStatus)>,
 }
 

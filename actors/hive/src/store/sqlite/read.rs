@@ -68,6 +68,22 @@ fn failed_attempts(db: &Connection, seq: i64) -> rusqlite::Result<Vec<FailedAtte
     .collect()
 }
 
+/// Returns the tasks that a task waits for, of those that whoever has that sight
+/// sees: the role may have been narrowed since the task was submitted.
+fn seen_blockers(
+    db: &Connection,
+    child: i64,
+    sight: &Sight,
+) -> rusqlite::Result<Vec<(TaskId, TaskStatus)>> {
+    let mut seen = Vec::new();
+    for (id, status) in dependencies::blockers(db, child)? {
+        if is_seen(db, id, sight)? {
+            seen.push((id, status));
+        }
+    }
+    Ok(seen)
+}
+
 /// Where a waiting task stands.
 pub(super) fn standing(db: &Connection, id: TaskId, sight: &Sight) -> rusqlite::Result<Standing> {
     let found = db
@@ -94,7 +110,7 @@ pub(super) fn standing(db: &Connection, id: TaskId, sight: &Sight) -> rusqlite::
     };
     Ok(Standing {
         ahead: (*sight == Sight::All).then_some(ahead),
-        waits_for: dependencies::blockers(db, task.order)?,
+        waits_for: seen_blockers(db, task.order, sight)?,
     })
 }
 
