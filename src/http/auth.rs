@@ -5,7 +5,7 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 use actix_web::HttpRequest;
 use deia_hive::{
     Hive,
-    auth::{AuthError, Denied, LoginCookie, Permission, Principal},
+    auth::{AuthError, Denied, LoginCookie, Permission, Principal, Via},
     model::KeyId,
 };
 
@@ -95,6 +95,48 @@ pub(super) async fn admit(
         user: Some(who.user),
     };
     (standing, Err(refused))
+}
+
+/// Judges a caller who was let in anew, after a wait: returns who they are by now.
+/// What they do from here on is done with the access that they have then.
+///
+/// # Errors
+/// They would not be let in now, or lack the permission by now.
+pub(super) fn admit_again(
+    hive: &Hive,
+    request: &HttpRequest,
+    who: &Principal,
+    access: Access,
+) -> Result<Principal, Problem> {
+    if who.via == Via::Certificate && Connection::bot(request).is_none() {
+        return Err(credentials::missing(
+            "the certificate is not valid any more",
+        ));
+    }
+    let now = hive.still(who, address(request))?;
+    match access {
+        Access::Needs(permission) if !now.may(permission) => Err(Problem::denied(&now, permission)),
+        _ => Ok(now),
+    }
+}
+
+/// Refuses an answer that was made for a caller with other access than they have now.
+///
+/// # Errors
+/// As [`admit_again`], and [`Code::AccessChanged`].
+pub(super) fn is_unchanged(
+    hive: &Hive,
+    request: &HttpRequest,
+    who: &Principal,
+    access: Access,
+) -> Result<(), Problem> {
+    match admit_again(hive, request, who, access)? == *who {
+        true => Ok(()),
+        false => Err(Problem::new(
+            Code::AccessChanged,
+            "the access of the caller changed while the answer was made",
+        )),
+    }
 }
 
 /// Who asks. The one place where it is decided how each kind of credential is

@@ -9,6 +9,7 @@ use actix_web::{
 };
 use deia_hive::{
     HiveError,
+    auth::Permission,
     model::{Bot, BotName, BotSpec},
 };
 
@@ -109,7 +110,7 @@ pub(super) async fn delete(mut call: Call) -> Answer {
 pub(super) async fn launch(mut call: Call) -> Answer {
     call.no_body().await?;
     let bot = call.hive().launch_bot(&call.who, &call.id("bot")?).await?;
-    versioned(StatusCode::ACCEPTED, &bot)
+    accepted(&call, bot)
 }
 
 #[utoipa::path(
@@ -121,7 +122,7 @@ pub(super) async fn launch(mut call: Call) -> Answer {
 pub(super) async fn stop(mut call: Call) -> Answer {
     call.no_body().await?;
     let bot = call.hive().stop_bot(&call.who, &call.id("bot")?).await?;
-    versioned(StatusCode::ACCEPTED, &bot)
+    accepted(&call, bot)
 }
 
 #[utoipa::path(
@@ -133,6 +134,15 @@ pub(super) async fn stop(mut call: Call) -> Answer {
 pub(super) async fn drain(mut call: Call) -> Answer {
     call.no_body().await?;
     let bot = call.hive().drain_bot(&call.who, &call.id("bot")?).await?;
+    accepted(&call, bot)
+}
+
+/// Answers with a bot that was told what to do, as far as the caller may read it.
+fn accepted(call: &Call, bot: Bot) -> Answer {
+    let bot = match call.who.may(Permission::BotRead) {
+        true => bot,
+        false => bot.outline(),
+    };
     versioned(StatusCode::ACCEPTED, &bot)
 }
 

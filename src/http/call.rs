@@ -13,7 +13,7 @@ use actix_web::{
 };
 use deia_hive::{
     Hive,
-    auth::{LoginCookie, Principal, Via},
+    auth::{LoginCookie, Principal},
     ledger::Dedup,
     model::PageRequest,
 };
@@ -24,7 +24,7 @@ use tokio::sync::watch;
 
 use super::{
     admission::Place,
-    auth::address,
+    auth::{Access, address, admit_again, is_unchanged},
     bodies::Held,
     catalogue::Code,
     class::Class,
@@ -32,10 +32,9 @@ use super::{
     etag, json,
     metrics::HttpMetrics,
     problem::{Problem, is_secret},
-    route::Shared,
+    route::{Asked, Shared},
     segment,
     stream::StreamPlace,
-    wire::Connection,
 };
 
 /// A request of a caller who was let in.
@@ -47,6 +46,7 @@ pub(super) struct Call {
     payload: Payload,
     /// What its body takes up, until it is answered.
     held: Held,
+    access: Access,
     class: Class,
     /// Where it is worked on.
     place: Option<Place>,
@@ -79,15 +79,16 @@ impl Call {
         shared: Arc<Shared>,
         request: HttpRequest,
         payload: Payload,
-        (class, place): (Class, Place),
-        known: &'static [&'static str],
+        asked: Asked,
+        place: Place,
         traceparent: Option<String>,
     ) -> Result<Self, Problem> {
-        let query = parse_query(request.query_string(), known)?;
+        let query = parse_query(request.query_string(), asked.query)?;
         Ok(Self {
             held: shared.bodies.share(&who.budget()),
             who,
-            class,
+            access: asked.access,
+            class: asked.class,
             place: Some(place),
             shared,
             request,
@@ -102,14 +103,9 @@ impl Call {
         &self.shared.hive
     }
 
-    /// Whether the caller would be let in now, after a wait.
-    pub(super) fn still(&self) -> Result<(), Problem> {
-        if self.who.via == Via::Certificate && Connection::bot(&self.request).is_none() {
-            return Err(credentials::missing(
-                "the certificate does not stand any more",
-            ));
-        }
-        Ok(self.hive().still(&self.who, self.address()).map(drop)?)
+    /// Refuses to answer a caller whose access has changed during a wait.
+    pub(super) fn is_unchanged(&self) -> Result<(), Problem> {
+        is_unchanged(self.hive(), &self.request, &self.who, self.access)
     }
 
     /// What the HTTP server counts.
@@ -249,8 +245,19 @@ impl Call {
         self.read().await
     }
 
-    /// The body. Whoever is slow with it has no place meanwhile.
+    /// Reads the body. A caller who is slow with it has no place meanwhile, and is
+    /// judged anew after it: the access that counts is that at the effect.
     async fn read(&mut self) -> Result<Bytes, Problem> {
+        let body = self.receive().await?;
+        if self.place.is_none() {
+            self.place = Some(self.shared.admission.enter(self.class).await?);
+            self.who = admit_again(self.hive(), &self.request, &self.who, self.access)?;
+        }
+        Ok(body)
+    }
+
+    /// Receives the body; gives the place up for as long as it has to wait.
+    async fn receive(&mut self) -> Result<Bytes, Problem> {
         let limits = self.shared.body;
         let mut reading = pin!(json::read(
             &self.request,
@@ -269,9 +276,7 @@ impl Call {
                 "the body took longer than server.request_body_timeout",
             )
         };
-        let body = body.map_err(late).flatten()?;
-        self.place = Some(self.shared.admission.enter(self.class).await?);
-        Ok(body)
+        body.map_err(late).flatten()
     }
 
     /// The body, which is JSON or nothing.

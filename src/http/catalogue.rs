@@ -140,6 +140,9 @@ catalogue! {
     /// The attempt has not begun, so there is no output.
     NoOutput = "no_output" CONFLICT, "There is no output of the task now",
         "Ask again when the task runs or has ended; without attempt for that of the last attempt.";
+    /// The caller's access has changed since the request was let in.
+    AccessChanged = "access_changed" CONFLICT, "The caller's access has changed",
+        "Nothing was changed. Repeat the request: it is judged by the access that the caller has now.";
     /// The bot is launched or has tasks in hand.
     BotInUse = "bot_in_use" CONFLICT, "The bot is in use",
         "Stop the bot and try again when it is stopped.";

@@ -137,7 +137,7 @@ fn shown_once(made: NewKey) -> Answer {
 #[utoipa::path(
     post, path = "/api/v1/auth/keys/{id}/revoke", tag = "auth", operation_id = "revoke_key",
     params(("id" = String, Path, description = "The key")),
-    responses((status = 200, description = "Revoked; refused from the next request on", body = KeyInfo))
+    responses((status = 200, description = "Revoked; refused from the next effect on", body = KeyInfo))
 )]
 /// Revokes a key.
 pub(super) async fn revoke(mut call: Call) -> Answer {

@@ -320,6 +320,7 @@ impl From<HiveError> for Problem {
                 problem.0.permission = Some(permission);
                 return problem;
             }
+            HiveError::BeyondOwnKey(_) => Code::PermissionDenied,
             HiveError::TaskNotFinished { .. } => Code::TaskNotFinished,
             HiveError::NoOutput(_) => Code::NoOutput,
             HiveError::OutputMissing(_) => Code::OutputMissing,
@@ -365,6 +366,7 @@ fn refusal_code(refusal: &Refusal) -> Code {
         Refusal::RotationRunning(_) => Code::RotationRunning,
         Refusal::NoRoomForAccess(_) => Code::AccessLimitReached,
         Refusal::LastAdminKey | Refusal::LastAdmin(_) => Code::LastAdminKey,
+        Refusal::AccessChanged => Code::AccessChanged,
         Refusal::TooManyLogins => Code::SessionLimitReached,
         Refusal::LoginOpenedAlready(_) => Code::SessionOpenedAlready,
         Refusal::Invalid(_) => Code::InvalidInput,

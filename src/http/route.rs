@@ -12,12 +12,12 @@ use actix_web::{
     },
     web::{self, Payload, ServiceConfig},
 };
-use deia_hive::Hive;
+use deia_hive::{Hive, auth::Principal};
 use tokio::sync::watch;
 
 use super::{
     admission::Admission,
-    auth::{Access, address, admit, admit_probe},
+    auth::{Access, address, admit, admit_again, admit_probe, is_unchanged},
     bodies::ByteBudget,
     call::Call,
     catalogue::Code,
@@ -230,10 +230,10 @@ async fn refused(request: HttpRequest, payload: Payload, problem: Problem) -> Ht
 
 /// What a row asks of its requests.
 #[derive(Clone, Copy)]
-struct Asked {
-    access: Access,
-    query: &'static [&'static str],
-    class: Class,
+pub(super) struct Asked {
+    pub(super) access: Access,
+    pub(super) query: &'static [&'static str],
+    pub(super) class: Class,
 }
 
 async fn guarded<F, Fut>(
@@ -259,19 +259,10 @@ where
         Ok(who) => {
             exchange.is_of(&who);
             let (user, key, payer) = (Some(who.user.clone()), who.key(), who.budget());
-            let answer = match hold.admission.enter(what.class).await {
-                Err(problem) => Err(problem),
-                Ok(place) => {
-                    let (body, trace) = (payload.into_inner(), exchange.traceparent());
-                    let (at, asked) = ((what.class, place), &request);
-                    match Call::new(who, shared, asked.clone(), body, at, what.query, trace) {
-                        Err(problem) => Err(problem),
-                        Ok(call) => handler(call).await.and_then(|answer| {
-                            hold.answers.until_read(answer, asked.method(), &payer)
-                        }),
-                    }
-                }
-            };
+            let body = payload.into_inner();
+            let answer = handled(&exchange, &request, (shared, body), who, what, handler).await;
+            let answer =
+                answer.and_then(|answer| hold.answers.until_read(answer, request.method(), &payer));
             (user, key, answer)
         }
     };
@@ -279,6 +270,35 @@ where
         exchange.refused(problem, user.as_deref(), key);
     }
     finish(&request, exchange, standing, answer)
+}
+
+/// Has a request of a caller who was let in worked on, once it is its turn. A caller
+/// may have lost access while it waited, or while its answer was made: what is read
+/// is judged again before it is told. What is written is judged when it is written.
+async fn handled<F, Fut>(
+    exchange: &Exchange<'_>,
+    request: &HttpRequest,
+    (shared, body): (Arc<Shared>, actix_web::dev::Payload),
+    who: Principal,
+    what: Asked,
+    handler: F,
+) -> Answer
+where
+    F: Fn(Call) -> Fut,
+    Fut: Future<Output = Answer>,
+{
+    let place = shared.admission.enter(what.class).await?;
+    let hive = shared.hive.clone();
+    let who = admit_again(&hive, request, &who, what.access)?;
+    let trace = exchange.traceparent();
+    let reads = request.method().is_safe();
+    let told = who.clone();
+    let call = Call::new(who, shared, request.clone(), body, what, place, trace)?;
+    let answer = handler(call).await;
+    if reads {
+        is_unchanged(&hive, request, &told, what.access)?;
+    }
+    answer
 }
 
 async fn unguarded<F, Fut>(request: HttpRequest, id: RouteId, handler: F) -> HttpResponse

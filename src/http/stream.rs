@@ -6,7 +6,6 @@ use std::{
     hash::Hash,
     io,
     net::IpAddr,
-    pin::pin,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -20,6 +19,7 @@ use actix_web::{
 use deia_hive::{
     Hive,
     auth::{Principal, Via},
+    model::Timestamp,
 };
 use tokio::sync::{mpsc, watch};
 
@@ -120,6 +120,32 @@ impl Reader {
         }
     }
 
+    /// Resolves when they may have the right no longer: keys, users or sessions have
+    /// changed, or it ends by the clock.
+    ///
+    /// # Errors
+    /// [`Over::Stopping`] when there is no hive any more.
+    async fn doubt(&mut self) -> Result<(), Over> {
+        let until = self.hive.let_in_until(&self.who);
+        tokio::select! {
+            () = certificate_over(&mut self.shown) => Ok(()),
+            () = reached(until) => Ok(()),
+            changed = self.changes.changed() => changed.map_err(|_| Over::Stopping),
+        }
+    }
+
+    /// Resolves when they have the right no longer.
+    async fn lost(&mut self) -> Over {
+        loop {
+            if let Err(over) = self.may_go_on() {
+                return over;
+            }
+            if let Err(over) = self.doubt().await {
+                return over;
+            }
+        }
+    }
+
     /// Whether they have the right still. One that has changed in any way is not
     /// the one they were let in with.
     fn may_go_on(&self) -> Result<(), Over> {
@@ -131,6 +157,17 @@ impl Reader {
             _ => Err(Over::Refused),
         }
     }
+}
+
+/// Resolves at that time by the clock; never without one.
+async fn reached(time: Option<Timestamp>) {
+    let Some(time) = time else {
+        return std::future::pending().await;
+    };
+    let left = time.millis_since(Timestamp::now());
+    // The clock of the machine and that of the timer need not agree to the
+    // millisecond: the rest is waited for in another round.
+    tokio::time::sleep(Duration::from_millis(left.max(1))).await;
 }
 
 /// Resolves when the certificate does not stand any more; never without one.
@@ -165,22 +202,18 @@ impl Sink {
                 _ => Err(Over::Unread),
             },
             _ = self.stopping.wait_for(|stopping| *stopping) => Err(Over::Stopping),
+            over = self.reader.lost() => Err(over),
         }
     }
 
     /// Waits for that, or until there is nobody to wait for.
     pub(super) async fn wait<T>(&mut self, what: impl Future<Output = T>) -> Result<T, Over> {
-        let mut what = pin!(what);
-        loop {
-            self.reader.may_go_on()?;
-            tokio::select! {
-                biased;
-                () = self.pieces.closed() => return Err(Over::Unread),
-                _ = self.stopping.wait_for(|stopping| *stopping) => return Err(Over::Stopping),
-                () = certificate_over(&mut self.reader.shown) => {}
-                changed = self.reader.changes.changed() => changed.map_err(|_| Over::Stopping)?,
-                come = &mut what => return Ok(come),
-            }
+        tokio::select! {
+            biased;
+            () = self.pieces.closed() => Err(Over::Unread),
+            _ = self.stopping.wait_for(|stopping| *stopping) => Err(Over::Stopping),
+            over = self.reader.lost() => Err(over),
+            come = what => Ok(come),
         }
     }
 

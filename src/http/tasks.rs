@@ -169,15 +169,13 @@ pub(super) async fn result(call: Call) -> Answer {
         result = call.hive().task_result(&call.who, id, wait) => result?,
         () = call.stopping() => call.hive().task_result(&call.who, id, Duration::ZERO).await?,
     };
-    // A key may have been revoked while it waited.
-    call.still()?;
     ok(&result)
 }
 
 #[utoipa::path(
     post, path = "/api/v1/tasks/{id}/cancel", tag = "tasks", operation_id = "cancel_task",
     params(("id" = String, Path, description = "The task")),
-    responses((status = 200, description = "The task as it now stands; one that runs is `cancelled` once its bot has ended it", body = Task))
+    responses((status = 200, description = "The task as it now stands; one that runs is `cancelled` once its bot has ended it. Without `task:read`: without what was submitted with it and what came of it", body = Task))
 )]
 /// Calls a task off.
 pub(super) async fn cancel(mut call: Call) -> Answer {
@@ -188,7 +186,7 @@ pub(super) async fn cancel(mut call: Call) -> Answer {
 #[utoipa::path(
     post, path = "/api/v1/tasks/{id}/retry", tag = "tasks", operation_id = "retry_task",
     params(("id" = String, Path, description = "The task")),
-    responses((status = 200, description = "The task as it now stands", body = Task))
+    responses((status = 200, description = "The task as it now stands. Without `task:read`: without what was submitted with it and what came of it", body = Task))
 )]
 /// Puts a task that has ended back into the queue, with all its attempts.
 pub(super) async fn retry(mut call: Call) -> Answer {

@@ -213,6 +213,64 @@ async fn a_wrong_key_request_is_refused_with_its_places() {
 }
 
 #[tokio::test]
+async fn rotation_gives_no_more_than_the_caller_has() {
+    let app = TestApp::start().await;
+    let make = async |body: Value| {
+        let made = app.post("/api/v1/auth/keys", &body).await.is(201).body;
+        (
+            made["key"].as_str().unwrap().to_owned(),
+            format!("/api/v1/auth/keys/{}/rotate", made["id"].as_str().unwrap()),
+        )
+    };
+    let end = "2099-01-01T00:00:00Z";
+    let admin = json!({"user": "other", "role": "admin"});
+    let (_, endless) = make(admin.clone()).await;
+    let with = |name: &str, value: Value| {
+        let mut body = json!({"user": "eve", "role": "admin"});
+        body[name] = value;
+        body
+    };
+    let (expiring, itself) = make(with("expires_at", end.into())).await;
+    let (held, held_itself) = make(with("allow_ips", json!(["127.0.0.0/8"]))).await;
+
+    // Of another key, and of itself.
+    let later = json!({"expires_at": "2100-01-01T00:00:00Z"});
+    for (rotate, body) in [
+        (&endless, &Value::Null),
+        (&endless, &later),
+        (&itself, &later),
+    ] {
+        let refused = app.post_as(&expiring, rotate, body).await;
+        assert_eq!(
+            refused.refuses(422, "invalid_input").pointers(),
+            ["/expires_at"]
+        );
+    }
+    app.post_as(&held, &endless, &Value::Null)
+        .await
+        .refuses(403, "permission_denied");
+    // Nothing of it was done, and what stays within is.
+    let sooner = json!({"expires_at": "2098-01-01T00:00:00Z"});
+    app.post_as(&expiring, &endless, &sooner).await.is(201);
+    let again = app.post_as(&held, &held_itself, &Value::Null).await.is(201);
+    assert_eq!(again.body["allow_ips"], json!(["127.0.0.0/8"]));
+    // A key does not prolong itself; others may.
+    let renewed = app
+        .post_as(&expiring, &itself, &Value::Null)
+        .await
+        .is(201)
+        .body;
+    assert!(
+        renewed["expires_at"]
+            .as_str()
+            .unwrap()
+            .starts_with("2099-01-01T00:00:00")
+    );
+    let (_, short) = make(with("expires_at", end.into())).await;
+    app.post(&short, &later).await.is(201);
+}
+
+#[tokio::test]
 async fn a_repeated_request_makes_one_key_only() {
     let app = TestApp::start().await;
     let ask = async |user: &str| {

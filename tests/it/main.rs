@@ -50,6 +50,7 @@ mod replacements;
 mod restart;
 mod restart_drain;
 mod restart_failed;
+mod revocation;
 mod roles;
 mod runners;
 mod schemas;

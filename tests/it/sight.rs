@@ -1,7 +1,8 @@
 //! Who sees which tasks: what is another's is as if it were not there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use deia::http::table;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -9,19 +10,22 @@ use crate::support::{Answer, TestApp, silent, task, upper};
 
 const ABSENT: &str = "task_01h455vb4pex5vsknk084sn02q";
 
-/// Everything that can be asked about one task.
-const ABOUT_A_TASK: [(&str, &str); 10] = [
-    ("GET", ""),
-    ("GET", "/status"),
-    ("GET", "/result"),
-    ("GET", "/result?wait_ms=1000"),
-    ("GET", "/output"),
-    ("GET", "/events"),
-    ("GET", "/explain"),
-    ("POST", "/cancel"),
-    ("POST", "/retry"),
-    ("HEAD", "/status"),
-];
+/// Everything that can be asked about one task: every method on every path of the
+/// route table that names a task, also those that the path does not have.
+fn about_a_task() -> Vec<(&'static str, String)> {
+    let paths: BTreeSet<_> = table()
+        .iter()
+        .filter_map(|route| route.path.strip_prefix("/api/v1/tasks/{id}"))
+        .map(str::to_owned)
+        .chain(["/result?wait_ms=800", "/output?follow=false"].map(str::to_owned))
+        .collect();
+    assert!(paths.len() > 9, "{paths:?}");
+    let methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
+    let all = paths
+        .iter()
+        .flat_map(|path| methods.map(|method| (method, path.clone())));
+    all.collect()
+}
 
 /// Asks under a name that is the same each time, so that answers can be compared.
 async fn ask(app: &TestApp, key: &str, method: &str, path: &str, body: &Value) -> Answer {
@@ -48,12 +52,18 @@ fn comparable(answer: &Answer, id: &str) -> (u16, BTreeMap<String, String>, Stri
 /// Every route about a task says the same of this one as of one that is not there:
 /// that there is none, but for what the caller may do to no task at all.
 async fn is_as_if_absent(app: &TestApp, key: &str, id: &str, never: &[&str]) {
-    for (method, rest) in ABOUT_A_TASK {
+    for (method, rest) in about_a_task() {
         let about = |id: &str| format!("/api/v1/tasks/{id}{rest}");
         let hidden = ask(app, key, method, &about(id), &Value::Null).await;
         let absent = ask(app, key, method, &about(ABSENT), &Value::Null).await;
-        let expected = if never.contains(&rest) { 403 } else { 404 };
-        assert_eq!(hidden.status, expected, "{method} {rest}: {hidden:?}");
+        let expected = match never.contains(&rest.as_str()) {
+            true => &[403, 405][..],
+            false => &[404, 405],
+        };
+        assert!(
+            expected.contains(&hidden.status),
+            "{method} {rest}: {hidden:?}"
+        );
         let (hidden, absent) = (comparable(&hidden, id), comparable(&absent, ABSENT));
         assert_eq!(hidden, absent, "{method} {rest}");
     }
@@ -184,6 +194,130 @@ async fn what_holds_a_task_is_told_without_the_tasks_of_others() {
     assert_eq!(told["hold"], "bots_are_busy");
     assert_eq!((&told["ahead"], &told["bots"]), (&Value::Null, &json!([])));
     assert!(!told["detail"].as_str().unwrap().contains('4'), "{told}");
+}
+
+#[tokio::test]
+async fn awaited_tasks_of_others_are_not_told_after_a_role_was_narrowed() {
+    let app = TestApp::start().await;
+    let (ada, olga) = (
+        app.key("ada", "external").await,
+        app.key("olga", "operator").await,
+    );
+    let waiting = json!({"type": "nobody", "content": "x"});
+    let parent = submit_as(&app, &ada, &waiting).await;
+    let own = submit_as(&app, &olga, &waiting).await;
+    let child = json!({"type": "nobody", "content": "x", "depends_on": [parent, own]});
+    let id = submit_as(&app, &olga, &child).await;
+    let explain = format!("/api/v1/tasks/{id}/explain");
+    let awaited = async |key: &str| {
+        let told = app.get_as(key, &explain).await.is(200).body;
+        let awaited = told["waits_for"].as_array().unwrap().clone();
+        awaited
+            .iter()
+            .map(|one| one["id"].clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(awaited(&olga).await.len(), 2);
+    let request = app.request_as(&app.admin, Method::PATCH, "/api/v1/users/olga");
+    app.send(request.json(&json!({"role": "external"})))
+        .await
+        .is(200);
+    assert_eq!(awaited(&olga).await, [json!(own)]);
+}
+
+#[tokio::test]
+async fn activity_of_others_cannot_be_counted() {
+    let app = TestApp::start().await;
+    app.bot("up", upper(), &["general"]).await;
+    let ada = app.key("ada", "external").await;
+    let id = submit_as(&app, &ada, &task("x")).await;
+    app.result(&id).await;
+    let seqs = async |key: &str| {
+        let events = app.get_as(key, &format!("/api/v1/tasks/{id}/events")).await;
+        let events = events.is(200).body["items"].as_array().unwrap().clone();
+        events
+            .iter()
+            .map(|event| event["seq"].as_u64().unwrap())
+            .collect::<Vec<_>>()
+    };
+    let places = seqs(&app.admin).await;
+    assert!(
+        places[0] > 1,
+        "other things have happened before: {places:?}"
+    );
+    let count = u64::try_from(places.len()).unwrap();
+    assert_eq!(seqs(&ada).await, (1..=count).collect::<Vec<_>>());
+
+    // Nor do the ids of requests tell how many there were.
+    let mut ids = Vec::new();
+    for _ in 0..20 {
+        let answer = app.send(app.request(Method::GET, "/livez")).await;
+        let id = answer.header("x-request-id").strip_prefix("req-").unwrap();
+        ids.push(u128::from_str_radix(id, 16).unwrap());
+    }
+    for pair in ids.windows(2) {
+        let (high, low) = (pair[0] ^ pair[1], pair[0].abs_diff(pair[1]));
+        assert!(
+            high >> 64 != 0 && high & u128::from(u64::MAX) != 0,
+            "{ids:x?}"
+        );
+        assert!(low > 1 << 32, "{ids:x?}");
+    }
+}
+
+#[tokio::test]
+async fn who_may_change_a_task_is_not_told_what_is_in_it() {
+    let app = TestApp::start().await;
+    let secret = json!({"type": "nobody", "content": "top secret content", "dedup_key": "top secret key",
+        "metadata": {"a": "top secret metadata"}, "tags": ["top-secret-tag"]});
+    let id = app.submit(&secret).await;
+    for (scope, act) in [("task:cancel", "cancel"), ("task:submit", "retry")] {
+        let narrow = async |scopes: Value| {
+            let body = json!({"user": "olga", "role": "operator", "scopes": scopes});
+            let made = app.post("/api/v1/auth/keys", &body).await.is(201).body;
+            made["key"].as_str().unwrap().to_owned()
+        };
+        let (blind, seeing) = (
+            narrow(json!([scope])).await,
+            narrow(json!([scope, "task:read"])).await,
+        );
+        app.get_as(&blind, &format!("/api/v1/tasks/{id}"))
+            .await
+            .refuses(403, "permission_denied");
+        let path = |act: &str| format!("/api/v1/tasks/{id}/{act}");
+        let told = app
+            .post_as(&blind, &path(act), &Value::Null)
+            .await
+            .is(200)
+            .body;
+        assert_eq!(told["id"], json!(id));
+        let text = told.to_string();
+        assert!(
+            !text.contains("top secret") && !text.contains("top-secret"),
+            "{told:#}"
+        );
+        // Whoever may read it is told it.
+        let back = if act == "cancel" { "retry" } else { "cancel" };
+        app.post(&path(back), &Value::Null).await.is(200);
+        let told = app
+            .post_as(&seeing, &path(act), &Value::Null)
+            .await
+            .is(200)
+            .body;
+        assert_eq!(told["content"], secret["content"]);
+    }
+    // The same of bots and what they run.
+    let spec = json!({"executor": {"kind": "command", "command": ["top-secret-program"]}});
+    app.put("/api/v1/bots/b", &spec).await.is(201);
+    let body = json!({"user": "olga", "role": "operator", "scopes": ["bot:launch", "bot:stop"]});
+    let made = app.post("/api/v1/auth/keys", &body).await.is(201).body;
+    for act in ["launch", "drain", "stop"] {
+        let path = format!("/api/v1/bots/b/{act}");
+        let key = made["key"].as_str().unwrap();
+        let told = app.post_as(key, &path, &Value::Null).await.is(202).body;
+        assert_eq!(told["executor"]["kind"], "command");
+        assert!(!told.to_string().contains("top-secret"), "{told:#}");
+    }
 }
 
 #[tokio::test]

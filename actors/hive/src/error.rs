@@ -3,7 +3,7 @@
 use crate::{
     auth::{KeyError, Permission},
     ledger::{Refusal, Shortage, StoreError},
-    model::{TaskId, TaskStatus, Violation},
+    model::{KeyId, TaskId, TaskStatus, Violation},
 };
 
 /// Why the hive did not do what it was asked. Each variant has one stable code
@@ -21,6 +21,11 @@ pub enum HiveError {
     /// The caller would give away what they do not have.
     #[error("nobody gives what they do not have, and you do not have {}", .0.as_str())]
     MayNotGive(Permission),
+    /// The key may be used from addresses that the caller's key may not.
+    #[error(
+        "nobody gives what they do not have, and key {0} may be used from more addresses than yours"
+    )]
+    BeyondOwnKey(KeyId),
     /// The input is wrong, in these places.
     #[error("the input is not valid")]
     Invalid(Vec<Violation>),

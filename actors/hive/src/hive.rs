@@ -55,7 +55,7 @@ use crate::{
         looks_like_a_token,
     },
     config::Config,
-    ledger::{FlowMeter, Ledger, TaskWatch},
+    ledger::{Command, FlowMeter, Ledger, Outcome, Refusal, StoreError, TaskWatch},
     model::{Bot, ContainmentMeans, KeyInfo, Submitted, Timestamp, User},
     secrets::{SealingKeys, SecretResolver},
 };
@@ -237,6 +237,34 @@ impl Hive {
             // The listener knows how long it stands.
             Via::Certificate => Ok(who.clone()),
         }
+    }
+
+    /// Returns when the caller is let in no longer by the clock alone, as far as that
+    /// is known now: the end of a key, a token or a session.
+    pub fn let_in_until(&self, who: &Principal) -> Option<Timestamp> {
+        let key = who.key().and_then(|key| self.known_key(key));
+        let own = match &who.via {
+            Via::Token { expires_at, .. } => Some(*expires_at),
+            Via::Login { id, .. } => self.inner.logins.over_at(*id),
+            Via::Key(_) | Via::Certificate => None,
+        };
+        let of_key = key.and_then(|key| key.expires_at);
+        [own, of_key].into_iter().flatten().min()
+    }
+
+    /// Applies a command for a caller, unless their access has changed since they
+    /// were let in.
+    async fn apply_for(&self, who: &Principal, command: Command) -> Result<Outcome, StoreError> {
+        let by_token = matches!(who.via, Via::Token { .. } | Via::Login { key: None, .. });
+        // What the store cannot know: whether the issuer still stands by the token.
+        if by_token && self.still(who, None).is_err() {
+            return Err(StoreError::Refused(Refusal::AccessChanged));
+        }
+        let command = Command::For {
+            who: Box::new(who.clone()),
+            command: Box::new(command),
+        };
+        self.inner.ledger.apply(command).await
     }
 
     /// Is told whenever keys or users have changed.

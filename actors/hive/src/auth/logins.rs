@@ -234,6 +234,14 @@ impl Logins {
         is_open.then(|| entry.record())
     }
 
+    /// Returns when a session is over unless it is used until then.
+    pub fn over_at(&self, id: LoginId) -> Option<Timestamp> {
+        let open = self.open.load();
+        let entry = open.get(&id)?;
+        let idle = entry.last_seen().plus_millis(self.idle_timeout_ms);
+        Some(idle.min(entry.login.info.expires_at))
+    }
+
     /// The open sessions of a user, oldest first.
     pub fn of_user(&self, user: &str, now: Timestamp) -> Vec<Login> {
         let open = self.open.load();

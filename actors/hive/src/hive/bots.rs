@@ -45,7 +45,7 @@ impl Hive {
             ports: (settings.first_port, settings.last_port),
             max_bots: settings.max_bots,
         };
-        match self.inner.ledger.apply(command).await? {
+        match self.apply_for(who, command).await? {
             Outcome::Bot { record, created } => Ok(PutBot {
                 bot: Bot {
                     warnings,
@@ -97,7 +97,7 @@ impl Hive {
             name: name.clone(),
             actor: who.user.to_string(),
         };
-        self.inner.ledger.apply(command).await?;
+        self.apply_for(who, command).await?;
         self.inner.board.forget(name);
         Ok(())
     }
@@ -158,7 +158,7 @@ impl Hive {
             desired,
             actor: who.user.to_string(),
         };
-        match self.inner.ledger.apply(command).await? {
+        match self.apply_for(who, command).await? {
             Outcome::Bot { record, .. } => Ok(self.view(*record)),
             other => Err(unexpected(&other)),
         }

@@ -78,7 +78,7 @@ impl Hive {
             max: settings.max,
             dedup,
         };
-        self.login_command(command).await?;
+        self.login_command(who, command).await?;
         Ok(OpenedLogin { login, cookie })
     }
 
@@ -186,7 +186,7 @@ impl Hive {
             why: LoginEnd::LoggedOut,
             actor: who.user.to_string(),
         };
-        self.login_command(command).await.map(drop)
+        self.login_command(who, command).await.map(drop)
     }
 
     /// Ends every session of a user; how many there were.
@@ -198,11 +198,15 @@ impl Hive {
             user: user.to_owned(),
             actor: who.user.to_string(),
         };
-        self.login_command(command).await
+        self.login_command(who, command).await
     }
 
-    async fn login_command(&self, command: LoginCommand) -> Result<u64, HiveError> {
-        match self.inner.ledger.apply(Command::Login(command)).await? {
+    async fn login_command(
+        &self,
+        who: &Principal,
+        command: LoginCommand,
+    ) -> Result<u64, HiveError> {
+        match self.apply_for(who, Command::Login(command)).await? {
             Outcome::Done(n) => {
                 // It holds from the answer on.
                 self.inner.logins.reload(&self.inner.ledger).await?;

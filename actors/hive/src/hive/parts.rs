@@ -45,8 +45,8 @@ impl Hive {
         // Recorded first: what an admin does leaves a trace, whatever comes of it.
         let asked = NewEvent::new(Action::PartRequested, &*who.user, path)
             .details(serde_json::json!({"action": action.as_str()}));
+        self.apply_for(who, Command::Record(vec![asked])).await?;
         let ledger = &self.inner.ledger;
-        ledger.apply(Command::Record(vec![asked])).await?;
         let done = match action {
             PartAction::Restart => tree.restart_path(path).await,
             PartAction::Suspend => tree.suspend_path(path).await,

@@ -9,7 +9,7 @@ use super::{Hive, State, tasks::unexpected};
 use crate::{
     HiveError,
     auth::Principal,
-    ledger::{Command, Outcome},
+    ledger::{Command, Outcome, Refusal},
     model::{
         Page, PageRequest, QueueLane, QueueStatus, Task, TaskFilter, TaskId, TaskStatus, TaskType,
         Violation,
@@ -79,12 +79,12 @@ impl Hive {
             }]));
         }
         let actor = who.user.to_string();
-        self.count(Command::Pause {
+        let command = Command::Pause {
             task_type,
             actor,
             reason,
-        })
-        .await
+        };
+        self.count(who, command).await
     }
 
     /// Takes the pause of that type back, or that of the whole queue. Whether
@@ -98,7 +98,7 @@ impl Hive {
         task_type: Option<TaskType>,
     ) -> Result<bool, HiveError> {
         let actor = who.user.to_string();
-        self.count(Command::Resume { task_type, actor }).await
+        self.count(who, Command::Resume { task_type, actor }).await
     }
 
     /// Pauses the queue, or one type, and waits until nothing of it runs.
@@ -132,8 +132,8 @@ impl Hive {
         }
     }
 
-    async fn count(&self, command: Command) -> Result<bool, HiveError> {
-        match self.inner.ledger.apply(command).await? {
+    async fn count(&self, who: &Principal, command: Command) -> Result<bool, HiveError> {
+        match self.apply_for(who, command).await? {
             Outcome::Done(n) => Ok(n > 0),
             other => Err(unexpected(&other)),
         }
@@ -275,6 +275,7 @@ impl Hive {
         while let Some(outcome) = outcomes.next().await {
             match outcome {
                 Ok(()) => all.changed += 1,
+                Err(error @ HiveError::Refused(Refusal::AccessChanged)) => return Err(error),
                 Err(HiveError::NotFound { .. } | HiveError::Refused(_)) => all.skipped += 1,
                 Err(error) => return Err(error),
             }
@@ -296,7 +297,7 @@ impl Hive {
                 only_waiting: true,
             },
         };
-        match self.inner.ledger.apply(command).await? {
+        match self.apply_for(who, command).await? {
             Outcome::Task(_) => Ok(()),
             other => Err(unexpected(&other)),
         }

@@ -93,7 +93,8 @@ impl Hive {
             .map_err(|reason| refused(format!("a new start would fail: {reason}")))?;
         let ledger = &self.inner.ledger;
         let event = NewEvent::new(Action::RestartRequested, &*who.user, ledger.hive_id());
-        ledger.apply(Command::Record(vec![event])).await?;
+        // The check took its time: the event is not recorded for who may not ask now.
+        self.apply_for(who, Command::Record(vec![event])).await?;
         if !self.change_state(State::Ready, State::Restarting) {
             return Err(HiveError::Unavailable(self.state().as_str()));
         }

@@ -192,7 +192,7 @@ impl Hive {
             actor: who.user.to_string(),
             max: limits.max,
         };
-        match self.inner.ledger.apply(Command::Secret(command)).await? {
+        match self.apply_for(who, Command::Secret(command)).await? {
             Outcome::Done(new) => Ok(new > 0),
             other => Err(unexpected(&other)),
         }
@@ -207,7 +207,7 @@ impl Hive {
             name,
             actor: who.user.to_string(),
         };
-        self.inner.ledger.apply(Command::Secret(command)).await?;
+        self.apply_for(who, Command::Secret(command)).await?;
         Ok(())
     }
 

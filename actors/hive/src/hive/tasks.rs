@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::{Hive, State, Submission, spans::SubmitSpan};
 use crate::{
     HiveError,
-    auth::Principal,
+    auth::{Permission, Principal},
     ledger::{Command, Dedup, Outcome},
     model::{
         AwaitedTask, Bot, BotFit, Event, Facts, NewTask, Page, PageRequest, Task, TaskExplanation,
@@ -40,7 +40,7 @@ impl Hive {
             confined: who.is_confined(),
             dedup,
         };
-        let outcome = self.inner.ledger.apply(command).await;
+        let outcome = self.apply_for(who, command).await;
         span.end(outcome.as_ref().err());
         match outcome? {
             Outcome::Submitted { tasks, replayed } => Ok(Submission { tasks, replayed }),
@@ -149,17 +149,13 @@ impl Hive {
     /// [`HiveError::NotFound`], or that it has ended already.
     pub async fn cancel_task(&self, who: &Principal, id: TaskId) -> Result<Task, HiveError> {
         self.task(who, id).await?;
-        match self
-            .inner
-            .ledger
-            .apply(Command::Cancel {
-                task: id,
-                actor: who.user.to_string(),
-                only_waiting: false,
-            })
-            .await?
-        {
-            Outcome::Task(task) => Ok(*task),
+        let command = Command::Cancel {
+            task: id,
+            actor: who.user.to_string(),
+            only_waiting: false,
+        };
+        match self.apply_for(who, command).await? {
+            Outcome::Task(task) => Ok(shown(who, *task)),
             other => Err(unexpected(&other)),
         }
     }
@@ -176,8 +172,8 @@ impl Hive {
             actor: who.user.to_string(),
             only_failed: false,
         };
-        match self.inner.ledger.apply(command).await? {
-            Outcome::Task(task) => Ok(*task),
+        match self.apply_for(who, command).await? {
+            Outcome::Task(task) => Ok(shown(who, *task)),
             other => Err(unexpected(&other)),
         }
     }
@@ -193,19 +189,25 @@ impl Hive {
             task: id,
             actor: who.user.to_string(),
         };
-        self.inner.ledger.apply(command).await?;
+        self.apply_for(who, command).await?;
         // The record tells of no files any more: should this be cut short, the next
         // start removes them.
         self.remove_outputs(id).await
     }
 
-    /// The events of a task, oldest first, at most the last 1,000.
+    /// The events of a task, oldest first, at most the last 1,000. For a confined
+    /// caller they are numbered from 1: their places in the log tell how much
+    /// happened between them.
     ///
     /// # Errors
     /// [`HiveError::NotFound`].
     pub async fn task_events(&self, who: &Principal, id: TaskId) -> Result<Vec<Event>, HiveError> {
         self.task(who, id).await?;
-        Ok(self.inner.ledger.task_events(id).await?)
+        let events = self.inner.ledger.task_events(id).await?;
+        Ok(match who.is_confined() {
+            true => numbered(events),
+            false => events,
+        })
     }
 
     /// Why a task has not started, or where it is.
@@ -246,6 +248,21 @@ impl Hive {
             false => told,
         })
     }
+}
+
+/// Returns of a task what the caller may know who has just changed it.
+fn shown(who: &Principal, task: Task) -> Task {
+    match who.may(Permission::TaskRead) {
+        true => task,
+        false => task.outline(),
+    }
+}
+
+fn numbered(events: Vec<Event>) -> Vec<Event> {
+    let numbered = (1..).zip(events);
+    numbered
+        .map(|(seq, event)| Event { seq, ..event })
+        .collect()
 }
 
 fn not_found(id: TaskId) -> HiveError {

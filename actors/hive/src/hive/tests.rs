@@ -16,6 +16,8 @@ use crate::{
     },
 };
 
+mod stale_callers;
+
 const WAIT: Duration = Duration::from_secs(60);
 
 struct Front;

@@ -57,7 +57,7 @@ impl Hive {
             actor: who.user.to_string(),
             limits: limits(self.config()),
         };
-        match self.change_access(command).await? {
+        match self.change_access(who, command).await? {
             Outcome::NewUser { user, replayed } => Ok(NewUser { user, replayed }),
             other => Err(unexpected(&other)),
         }
@@ -76,19 +76,23 @@ impl Hive {
         if_version: Option<u64>,
     ) -> Result<User, HiveError> {
         // Who is active again has the role again.
-        let given = match (change.role, change.active) {
-            (Some(role), _) => Some(role),
-            (None, Some(true)) => Some(self.user(name).await?.role),
-            (None, _) => None,
+        let (given, seen) = match (change.role, change.active) {
+            (Some(role), _) => (Some(role), None),
+            (None, Some(true)) => {
+                let user = self.user(name).await?;
+                (Some(user.role), Some(user.version))
+            }
+            (None, _) => (None, None),
         };
         given.map_or(Ok(()), |role| may_give(who, role))?;
         let command = AccessCommand::ChangeUser {
             name: name.to_owned(),
             change,
-            if_version,
+            // Not with another role than was judged here.
+            if_version: if_version.or(seen),
             actor: who.user.to_string(),
         };
-        self.apply_to_user(command).await
+        self.apply_to_user(who, command).await
     }
 
     /// Removes a user with all keys. What they have submitted stays until it is past
@@ -108,11 +112,15 @@ impl Hive {
             if_version,
             actor: who.user.to_string(),
         };
-        self.apply_to_user(command).await
+        self.apply_to_user(who, command).await
     }
 
-    async fn apply_to_user(&self, command: AccessCommand) -> Result<User, HiveError> {
-        match self.change_access(command).await? {
+    async fn apply_to_user(
+        &self,
+        who: &Principal,
+        command: AccessCommand,
+    ) -> Result<User, HiveError> {
+        match self.change_access(who, command).await? {
             Outcome::User(user) => Ok(user),
             other => Err(unexpected(&other)),
         }

@@ -4,6 +4,7 @@ use std::{collections::HashMap, time::Duration};
 
 use super::{AccessCommand, LoginCommand, SecretCommand};
 use crate::{
+    auth::Principal,
     config::Retention,
     model::{
         AttemptEnd, BotDesired, BotName, BotRecord, BotSpec, KeyInfo, LeaseToken, NewEvent,
@@ -147,6 +148,16 @@ pub enum FinishOutcome {
 /// Something durable to do. Applied whole or not at all.
 #[derive(Clone, Debug)]
 pub enum Command {
+    /// Apply a command for a caller, unless the caller's access has changed since
+    /// they were let in: the key is no longer in force, the session is over, the
+    /// user is not active, or the rights are others. Checked in the transaction, so
+    /// that revocation holds from the next effect on.
+    For {
+        /// The caller, as they were let in.
+        who: Box<Principal>,
+        /// The command, which is not itself of this kind.
+        command: Box<Command>,
+    },
     /// Accept tasks, all or none.
     Submit {
         /// The tasks, already checked against the limits.

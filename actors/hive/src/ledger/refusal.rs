@@ -116,6 +116,9 @@ pub enum Refusal {
     /// Its cookie is not kept.
     #[error("this request opened the session {0} already, and its cookie was shown then only")]
     LoginOpenedAlready(LoginId),
+    /// The caller's access has changed since the request was let in.
+    #[error("the access of the caller changed while the request was under way")]
+    AccessChanged,
     /// The input cannot be stored as it is.
     #[error("the input is not valid")]
     Invalid(Vec<Violation>),

@@ -209,6 +209,21 @@ pub struct Bot {
     pub containment: Option<Containment>,
 }
 
+impl Bot {
+    /// Returns it without what it runs, for a caller who may start and stop it but not
+    /// read it.
+    #[must_use]
+    pub fn outline(self) -> Self {
+        Self {
+            executor: self.executor.outline(),
+            // Both may name its program.
+            fault: None,
+            warnings: Vec::new(),
+            ..self
+        }
+    }
+}
+
 /// A fault of a bot, not of its tasks: a program that cannot be started, or a host
 /// that has no descriptor, process or disk space left. Its tasks go back
 /// uncounted, and the bot takes none for a while.

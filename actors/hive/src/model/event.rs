@@ -283,7 +283,8 @@ impl NewEvent {
 /// An entry of the event log.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Event {
-    /// Its place in the log: strictly rising, never reused.
+    /// Its place in the log: strictly rising, never reused. For callers who see only
+    /// tasks of their own: its place in the answer, from 1.
     pub seq: u64,
     /// When it was recorded.
     #[schema(value_type = String, format = DateTime)]

@@ -32,6 +32,17 @@ impl Executor {
             Self::Simulated(simulated) => simulated.violations(at),
         }
     }
+
+    /// Returns no more than its kind, and how a simulated one behaves.
+    #[must_use]
+    pub fn outline(mut self) -> Self {
+        if let Self::Command(command) = &mut self {
+            command.command.clear();
+            command.env.clear();
+            command.working_dir = None;
+        }
+        self
+    }
 }
 
 /// A program started for each task: content on its standard input, context in

@@ -289,6 +289,24 @@ pub struct Task {
 }
 
 impl Task {
+    /// Returns it without what was submitted with it and what came of it, for a
+    /// caller who may change it but not read it.
+    #[must_use]
+    pub fn outline(self) -> Self {
+        Self {
+            content: None,
+            tags: Vec::new(),
+            metadata: BTreeMap::new(),
+            last_error: None,
+            dedup_key: None,
+            idempotency_key: None,
+            depends_on: Vec::new(),
+            failed_attempts: Vec::new(),
+            traceparent: None,
+            ..self
+        }
+    }
+
     /// Returns its record of attempts that came to nothing, by cause.
     pub fn toll(&self) -> Toll {
         Toll {

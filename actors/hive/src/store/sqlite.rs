@@ -4,6 +4,7 @@
 mod apply;
 mod attempts;
 mod bots;
+mod callers;
 mod checkpoint;
 mod claim;
 mod dependencies;

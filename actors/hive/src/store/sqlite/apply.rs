@@ -2,7 +2,7 @@
 //! that a refusal has changed nothing.
 
 use super::{
-    attempts, bots, claim, erase, keys, logins, pauses, prune, retry, secrets, submit,
+    attempts, bots, callers, claim, erase, keys, logins, pauses, prune, retry, secrets, submit,
     transaction::Tx, waiting,
 };
 use crate::ledger::{Command, Outcome, Refusal};
@@ -30,6 +30,10 @@ impl From<Refusal> for ApplyError {
 /// Applies one command.
 pub(super) fn apply(tx: &mut Tx<'_>, command: &Command) -> Result<Outcome, ApplyError> {
     match command {
+        Command::For { who, command } => {
+            callers::check(tx, who)?;
+            apply(tx, command)
+        }
         Command::Submit {
             tasks,
             submitter,
@@ -102,7 +106,11 @@ pub(super) fn apply(tx: &mut Tx<'_>, command: &Command) -> Result<Outcome, Apply
             actor,
         } => bots::set_desired(tx, name, *desired, actor),
         Command::Drained(name) => bots::drained(tx, name),
-        Command::Access(command) => keys::apply(tx, command),
+        Command::Access(command) => {
+            // What is decided here decides about the next command.
+            tx.vouched.clear();
+            keys::apply(tx, command)
+        }
         Command::Secret(command) => secrets::apply(tx, command),
         Command::Login(command) => logins::apply(tx, command),
         Command::Record(events) => {

@@ -24,6 +24,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 pub(super) fn may_use(command: &Command, has_happened: bool) -> bool {
     has_happened
         || match command {
+            Command::For { command, .. } => may_use(command, false),
             Command::Cancel { .. }
             | Command::Pause { .. }
             | Command::Finish(_)

@@ -7,6 +7,7 @@ use rusqlite::{Connection, params};
 
 use super::{rows, unreadable};
 use crate::{
+    auth::Principal,
     ledger::{BotDelta, ClaimedTask, Flow, Hint, Offers, Seat, TaskPolicy},
     model::{Action, BotName, EventResult, NewEvent, Priority, TaskStatus, TaskType, Timestamp},
 };
@@ -21,6 +22,8 @@ pub(super) struct Tx<'a> {
     pub(super) now: Timestamp,
     /// The task types that have counters.
     types: &'a mut HashSet<TaskType>,
+    /// The callers with keys that were found to have their access still.
+    pub(super) vouched: Vec<Principal>,
     offers: Option<&'a dyn Offers>,
     next_event: i64,
     told: Told,
@@ -136,6 +139,7 @@ impl<'a> Tx<'a> {
             policy,
             now,
             types,
+            vouched: Vec::new(),
             offers,
             next_event: last + 1,
             told: Told::default(),

@@ -379,6 +379,7 @@ fn known_types(db: &Connection) -> rusqlite::Result<HashSet<TaskType>> {
 
 fn weight_of(command: &Command) -> usize {
     match command {
+        Command::For { command, .. } => weight_of(command),
         Command::Submit { tasks, .. } => {
             let bytes: usize = tasks.iter().map(|task| task.content.len()).sum();
             tasks.len() + bytes / BYTES_PER_WEIGHT

@@ -1,0 +1,281 @@
+//! What a key may be made or rotated to. Pure: nothing is looked up here.
+
+use std::time::Duration;
+
+use crate::{
+    auth::{ApiKey, Role},
+    model::{AddressRange, KeyGrant, KeyInfo, Timestamp, User, Violation},
+};
+
+/// Addresses and ranges that a key may be held to.
+const ALLOW_IPS_MAX: usize = 64;
+const NAME_MAX: usize = 128;
+/// Where the body of a request names the addresses of a key.
+pub(super) const ALLOW_IPS: &str = "/allow_ips";
+
+/// Returns from when on the key is refused that takes the place of `old`. Unless the
+/// caller says, it lives as long as the old one was meant to; but a key does not
+/// prolong itself.
+pub(super) fn successor_expiry(
+    own: Option<&KeyInfo>,
+    old: &KeyInfo,
+    asked: Option<Timestamp>,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    let is_itself = own.is_some_and(|own| own.family == old.family);
+    let again = || match old.expires_at {
+        Some(at) if is_itself => Some(at),
+        Some(at) => Some(now.plus_millis(at.millis_since(old.created_at))),
+        None => None,
+    };
+    asked.or_else(again)
+}
+
+/// Returns what of a new key goes beyond the one that makes or rotates it: whoever
+/// finds that one shall not get more from it than it was made for.
+pub(super) fn beyond(
+    own: &KeyInfo,
+    expires_at: Option<Timestamp>,
+    allow_ips: &[AddressRange],
+) -> Vec<Violation> {
+    let mut found = Vec::new();
+    if let Some(at) = own.expires_at
+        && expires_at.is_none_or(|new| new > at)
+    {
+        found.push(Violation {
+            pointer: "/expires_at".into(),
+            detail: format!("must be at most {at}, when the key that makes it expires"),
+        });
+    }
+    let within = |new: &AddressRange| own.allow_ips.iter().any(|range| range.covers(new));
+    let anywhere = allow_ips.is_empty() || !allow_ips.iter().all(within);
+    if !own.allow_ips.is_empty() && anywhere {
+        found.push(Violation {
+            pointer: ALLOW_IPS.into(),
+            detail: "must be within those of the key that makes it".into(),
+        });
+    }
+    found
+}
+
+pub(super) fn violations(grant: &KeyGrant, now: Timestamp) -> Vec<Violation> {
+    let mut found = Vec::new();
+    let mut refuse = |pointer: String, detail: String| found.push(Violation { pointer, detail });
+    if let Some(fault) = User::name_fault(&grant.user) {
+        refuse("/user".into(), fault.into());
+    }
+    for (pointer, text) in [("/user", &grant.user), ("/name", &grant.name)] {
+        if ApiKey::is_within(text) {
+            refuse(pointer.into(), "has a key in it".into());
+        }
+    }
+    if grant.name.len() > NAME_MAX || grant.name.chars().any(char::is_control) {
+        let detail = format!("must be at most {NAME_MAX} bytes without control characters");
+        refuse("/name".into(), detail);
+    }
+    if grant.expires_at.is_some_and(|at| at <= now) {
+        refuse("/expires_at".into(), "is in the past".into());
+    }
+    if grant.allow_ips.len() > ALLOW_IPS_MAX {
+        let detail = format!(
+            "has {} places; allowed are {ALLOW_IPS_MAX}",
+            grant.allow_ips.len()
+        );
+        refuse("/allow_ips".into(), detail);
+    }
+    if grant.scopes.as_ref().is_some_and(Vec::is_empty) {
+        let detail = "must name a permission; leave it out for all of the role";
+        refuse("/scopes".into(), detail.into());
+    }
+    let of_role = grant.role.permissions();
+    for (i, scope) in grant.scopes.iter().flatten().enumerate() {
+        if !of_role.contains(*scope) {
+            let detail = format!("is not among the permissions of the role {}", grant.role);
+            refuse(format!("/scopes/{i}"), detail);
+        }
+    }
+    match (grant.role, &grant.bot) {
+        (Role::Bot, None) => refuse(
+            "/bot".into(),
+            "must name the bot whose tasks a key of the role bot works on".into(),
+        ),
+        (Role::Bot, Some(_)) | (_, None) => {}
+        (role, Some(_)) => refuse(
+            "/bot".into(),
+            format!("is for keys of the role bot, and this one has the role {role}"),
+        ),
+    }
+    found
+}
+
+pub(super) fn rotation_violations(
+    overlap: Duration,
+    most: Duration,
+    expires_at: Option<Timestamp>,
+    now: Timestamp,
+) -> Vec<Violation> {
+    let mut found = Vec::new();
+    if overlap > most {
+        let (is, most) = (overlap.as_secs(), most.as_secs());
+        found.push(Violation {
+            pointer: "/overlap_seconds".into(),
+            detail: format!("is {is}; allowed are 0 to {most} (auth.max_rotation_overlap)"),
+        });
+    }
+    if expires_at.is_some_and(|at| at <= now) {
+        found.push(Violation {
+            pointer: "/expires_at".into(),
+            detail: "is in the past".into(),
+        });
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{auth::Permission, model::BotName};
+
+    fn pointers(found: &[Violation]) -> Vec<&str> {
+        found.iter().map(|v| v.pointer.as_str()).collect()
+    }
+
+    #[test]
+    fn what_a_key_is_for_is_checked() {
+        let at = Timestamp::from_millis;
+        let grant = |change: fn(&mut KeyGrant)| {
+            let mut grant = KeyGrant::new("ada", Role::External);
+            change(&mut grant);
+            grant
+        };
+        let bot = || "upper-1".parse::<BotName>().ok();
+        for (grant, expected) in [
+            (grant(|_| {}), vec![]),
+            (
+                grant(|g| g.expires_at = Some(Timestamp::from_millis(3))),
+                vec![],
+            ),
+            (
+                grant(|g| g.expires_at = Some(Timestamp::from_millis(2))),
+                vec!["/expires_at"],
+            ),
+            (grant(|g| g.user = String::new()), vec!["/user"]),
+            (grant(|g| g.user = "a b".into()), vec!["/user"]),
+            (grant(|g| g.name = "nightly builds, ü".into()), vec![]),
+            (grant(|g| g.name = "a\nb".into()), vec!["/name"]),
+            (grant(|g| g.name = "x".repeat(129)), vec!["/name"]),
+            (
+                grant(|g| g.scopes = Some(vec![Permission::TaskRead])),
+                vec![],
+            ),
+            (
+                grant(|g| g.scopes = Some(vec![Permission::TaskRead, Permission::AdminKeys])),
+                vec!["/scopes/1"],
+            ),
+            (
+                grant(|g| g.allow_ips = vec!["::/0".parse().unwrap(); 65]),
+                vec!["/allow_ips"],
+            ),
+            (grant(|g| g.role = Role::Bot), vec!["/bot"]),
+            (
+                KeyGrant {
+                    bot: bot(),
+                    ..KeyGrant::new("ada", Role::Bot)
+                },
+                vec![],
+            ),
+            (
+                KeyGrant {
+                    bot: bot(),
+                    ..KeyGrant::new("ada", Role::Viewer)
+                },
+                vec!["/bot"],
+            ),
+        ] {
+            assert_eq!(pointers(&violations(&grant, at(2))), expected, "{grant:?}");
+        }
+    }
+
+    #[test]
+    fn a_key_makes_none_that_goes_beyond_it() {
+        let at = Timestamp::from_millis;
+        let of = |expires_at, ranges: &[&str]| KeyGrant {
+            expires_at,
+            allow_ips: ranges.iter().map(|range| range.parse().unwrap()).collect(),
+            ..KeyGrant::new("ada", Role::Admin)
+        };
+        let bound = of(Some(at(9)), &["10.0.0.0/8", "2001:db8::/32"]);
+        for (own, new, expected) in [
+            (&of(None, &[]), of(None, &[]), vec![]),
+            (&bound, of(Some(at(9)), &["10.1.0.0/16"]), vec![]),
+            (&bound, of(None, &["10.1.0.0/16"]), vec!["/expires_at"]),
+            (
+                &bound,
+                of(Some(at(10)), &[]),
+                vec!["/expires_at", "/allow_ips"],
+            ),
+            (&bound, of(Some(at(8)), &["10.0.0.0/7"]), vec!["/allow_ips"]),
+            (
+                &bound,
+                of(Some(at(8)), &["10.0.0.1", "192.0.2.1"]),
+                vec!["/allow_ips"],
+            ),
+        ] {
+            let own = ApiKey::generate().unwrap().record(own.clone()).info;
+            let found = beyond(&own, new.expires_at, &new.allow_ips);
+            assert_eq!(pointers(&found), expected, "{new:?}");
+        }
+    }
+
+    #[test]
+    fn successor_of_a_key_that_rotates_itself_lives_no_longer() {
+        let at = Timestamp::from_millis;
+        let key = |expires_at| {
+            let grant = KeyGrant {
+                expires_at,
+                ..KeyGrant::new("ada", Role::Admin)
+            };
+            let mut info = ApiKey::generate().unwrap().record(grant).info;
+            info.created_at = at(0);
+            info
+        };
+        let (ends, endless, other) = (key(Some(at(100))), key(None), key(Some(at(500))));
+        for (own, old, asked, expected) in [
+            (Some(&ends), &ends, None, Some(at(100))),
+            (Some(&ends), &ends, Some(at(7)), Some(at(7))),
+            (Some(&other), &ends, None, Some(at(190))),
+            (Some(&endless), &ends, None, Some(at(190))),
+            (None, &ends, None, Some(at(190))),
+            (Some(&endless), &endless, None, None),
+            (Some(&ends), &endless, None, None),
+        ] {
+            let found = successor_expiry(own, old, asked, at(90));
+            assert_eq!(found, expected, "{own:?} {old:?} {asked:?}");
+        }
+    }
+
+    #[test]
+    fn no_key_is_a_name() {
+        let key = ApiKey::generate().unwrap().reveal();
+        let grant = KeyGrant {
+            name: format!("the key {key}"),
+            ..KeyGrant::new(key, Role::External)
+        };
+        let found = violations(&grant, Timestamp::now());
+        assert_eq!(pointers(&found), ["/user", "/name"]);
+    }
+
+    #[test]
+    fn rotations_are_checked() {
+        let (hour, at) = (Duration::from_secs(3_600), Timestamp::from_millis);
+        for (overlap, expires_at, expected) in [
+            (Duration::ZERO, None, vec![]),
+            (hour, Some(at(3)), vec![]),
+            (hour * 2, None, vec!["/overlap_seconds"]),
+            (hour, Some(at(2)), vec!["/expires_at"]),
+        ] {
+            let found = rotation_violations(overlap, hour, expires_at, at(2));
+            assert_eq!(pointers(&found), expected);
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! Callers who were let in, and whose access has changed by the time of the effect.
+
+use super::*;
+use crate::{
+    HiveError,
+    hive::{KeyRotation, PartAction},
+    ledger::Refusal,
+    model::{PageRequest, UserChange},
+};
+
+fn is_refused<T>(what: &str, outcome: Result<T, HiveError>) {
+    match outcome {
+        Err(HiveError::Refused(Refusal::AccessChanged)) => {}
+        Err(other) => panic!("{what}: {other}"),
+        Ok(_) => panic!("{what} was done"),
+    }
+}
+
+/// A new admin, and who comes with their key.
+async fn another_admin(hive: &Hive, who: &Principal, user: &str) -> Principal {
+    let grant = KeyGrant::new(user, Role::Admin);
+    let key = hive.create_key(who, grant, None).await.unwrap();
+    hive.authenticate(&key.text, None).unwrap()
+}
+
+/// Everything that has an effect is refused.
+async fn can_do_nothing(hive: &Hive, admin: &Principal, stale: &Principal, id: TaskId) {
+    let task = || vec![NewTask::new("general".parse().unwrap(), "x")];
+    let own = stale.key().unwrap();
+    let spec: BotSpec = serde_json::from_value(json!({"executor": {"kind": "simulated"}})).unwrap();
+    let change = UserChange {
+        role: None,
+        active: Some(true),
+    };
+    let grant = KeyGrant::new("admin", Role::Admin);
+    let (zero, all) = (Duration::ZERO, TaskFilter::default());
+    is_refused("submit", hive.submit(stale, task(), None).await);
+    is_refused("cancel", hive.cancel_task(stale, id).await);
+    is_refused("retry", hive.retry_task(stale, id).await);
+    is_refused("pause", hive.pause_queue(stale, None, None).await);
+    is_refused("resume", hive.resume_queue(stale, None).await);
+    is_refused("drain", hive.drain_queue(stale, None, None, zero).await);
+    is_refused("purge", hive.purge_queue(stale, all).await);
+    is_refused("put", hive.put_bot(stale, name("x"), spec, None).await);
+    is_refused("stop", hive.stop_bot(stale, &name("b")).await);
+    is_refused("delete", hive.delete_bot(stale, &name("b")).await);
+    is_refused("key", hive.create_key(stale, grant, None).await);
+    let rotation = KeyRotation::default();
+    let other = admin.key().unwrap();
+    is_refused(
+        "rotate",
+        hive.rotate_key(stale, other, rotation, None).await,
+    );
+    is_refused("revoke", hive.revoke_key(stale, own).await);
+    let made = hive.create_user(stale, "new".into(), Role::Viewer, true, None);
+    is_refused("user", made.await);
+    is_refused(
+        "change",
+        hive.change_user(stale, "admin", change, None).await,
+    );
+    is_refused("remove", hive.delete_user(stale, "admin", None).await);
+    if matches!(stale.via, Via::Key(_)) {
+        is_refused("log in", hive.open_login(stale, None, None, None).await);
+    }
+    is_refused("log out", hive.end_logins_of(stale, "admin").await);
+    let part = "hive/core/retention";
+    let done = hive.act_on_part(stale, part, PartAction::Restart).await;
+    is_refused("part", done);
+}
+
+#[test]
+fn caller_whose_access_changed_has_no_effect() {
+    with_hive(|hive, admin| async move {
+        launch(&hive, &admin, "b", json!({"kind": "simulated"})).await;
+        hive.stop_bot(&admin, &name("b")).await.unwrap();
+        let id = submit(&hive, &admin).await;
+        let user = |role, active| UserChange { role, active };
+        for (who, change) in [
+            ("revoked", None),
+            ("inactive", Some(user(None, Some(false)))),
+            ("narrower", Some(user(Some(Role::Operator), None))),
+            ("other", Some(user(Some(Role::External), None))),
+        ] {
+            let stale = another_admin(&hive, &admin, who).await;
+            let fine = hive.task(&stale, id).await.unwrap();
+            match change {
+                None => {
+                    let key = stale.key().unwrap();
+                    hive.revoke_key(&admin, key).await.unwrap();
+                }
+                Some(change) => {
+                    let changed = hive.change_user(&admin, who, change, None).await;
+                    changed.unwrap();
+                }
+            }
+            can_do_nothing(&hive, &admin, &stale, id).await;
+            assert_eq!(hive.task(&admin, id).await.unwrap(), fine, "{who}");
+        }
+        let page = PageRequest {
+            limit: 10,
+            cursor: None,
+        };
+        let tasks = hive.tasks(&admin, TaskFilter::default(), page).await;
+        assert_eq!(tasks.unwrap().items.len(), 1);
+        assert_eq!(hive.queue().await.unwrap().paused, []);
+    });
+}
+
+#[test]
+fn caller_in_a_session_that_ended_has_no_effect() {
+    with_hive(|hive, admin| async move {
+        let ada = another_admin(&hive, &admin, "ada").await;
+        let opened = hive.open_login(&ada, None, None, None).await.unwrap();
+        let stale = hive.authenticate_login(&opened.cookie, None).unwrap();
+        submit(&hive, &stale).await;
+        hive.end_logins_of(&admin, "ada").await.unwrap();
+        let id = submit(&hive, &ada).await;
+        can_do_nothing(&hive, &admin, &stale, id).await;
+    });
+}
