@@ -287,6 +287,16 @@ pub enum Command {
     MarkRunning(bool),
 }
 
+impl Command {
+    /// Returns the command that changes something: the inner one of [`Self::For`].
+    pub fn effect(&self) -> &Self {
+        match self {
+            Self::For { command, .. } => command.effect(),
+            own => own,
+        }
+    }
+}
+
 /// What a command came to.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {

@@ -157,7 +157,7 @@ impl Writer {
         let group = self.gather(first, queue);
         if group
             .iter()
-            .any(|job| matches!(job.command, Command::Erase { .. }))
+            .any(|job| matches!(job.command.effect(), Command::Erase { .. }))
         {
             self.checkpointer.erased();
         }
