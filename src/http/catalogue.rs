@@ -215,6 +215,9 @@ catalogue! {
     /// Too many requests.
     RateLimited = "rate_limited" TOO_MANY_REQUESTS, "Too many requests",
         "Wait for as many seconds as Retry-After says.";
+    /// As much of the submitter waits as may.
+    QueueShareUsedUp = "queue_share_used_up" TOO_MANY_REQUESTS, "Too much of this submitter waits",
+        "Submit again after as many seconds as Retry-After says, when some of your tasks have started; or cancel what is not needed.";
     /// The head of the request is too large.
     HeadTooLarge = "head_too_large" REQUEST_HEADER_FIELDS_TOO_LARGE, "The head of the request is too large",
         "Send fewer or shorter headers: at most 64, and 32 KiB together with the first line.";
@@ -224,6 +227,9 @@ catalogue! {
     /// Too much waits already.
     Overloaded = "overloaded" SERVICE_UNAVAILABLE, "The hive has too much to do",
         "Try again after as many seconds as Retry-After says.";
+    /// As many tasks wait as may.
+    QueueFull = "queue_full" SERVICE_UNAVAILABLE, "The queue is full",
+        "Submit again after as many seconds as Retry-After says; an operator can launch more bots, purge what is not needed, or raise tasks.max_waiting.";
     /// The read took too long.
     ReadTimeout = "read_timeout" SERVICE_UNAVAILABLE, "The read took too long",
         "Ask for fewer items at a time, or filter by less common values; the limit is store.read_timeout.";

@@ -21,6 +21,8 @@ use crate::telemetry::redact::redact;
 
 /// How soon a refused request is worth repeating.
 const RETRY_OVERLOADED: Duration = Duration::from_secs(1);
+/// The queue has to become shorter first.
+const RETRY_QUEUE: Duration = Duration::from_secs(5);
 const RETRY_UNAVAILABLE: Duration = Duration::from_secs(2);
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
 const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"deia\"");
@@ -245,6 +247,7 @@ fn usual_header(code: Code) -> Option<(HeaderName, HeaderValue)> {
         | Code::TokenExpired
         | Code::UserInactive => Some((WWW_AUTHENTICATE, CHALLENGE_INVALID)),
         Code::Overloaded | Code::ReadTimeout => Some(retry_after(RETRY_OVERLOADED)),
+        Code::QueueShareUsedUp | Code::QueueFull => Some(retry_after(RETRY_QUEUE)),
         Code::Unavailable | Code::Unhealthy | Code::IssuerUnavailable => {
             Some(retry_after(RETRY_UNAVAILABLE))
         }
@@ -354,6 +357,8 @@ fn refusal_code(refusal: &Refusal) -> Code {
         Refusal::TaskIsErased(_) => Code::TaskIsErased,
         Refusal::TooManySecrets { .. } => Code::SecretLimitReached,
         Refusal::TooManyDependents { .. } => Code::TooManyDependents,
+        Refusal::QueueShareUsedUp { .. } => Code::QueueShareUsedUp,
+        Refusal::QueueFull { .. } => Code::QueueFull,
         Refusal::DedupKeyInUse(_) => Code::DedupKeyInUse,
         Refusal::IdempotencyMismatch => Code::IdempotencyMismatch,
         Refusal::VersionMismatch { .. } => Code::VersionMismatch,

@@ -28,5 +28,7 @@ pub use secrets::SecretSettings;
 pub use settings::{
     Config, LogFormat, LoggingSettings, ServerSettings, StoreSettings, TelemetrySettings,
 };
-pub use tasks::{Retention, SchedulerSettings, TaskSettings, TypeSettings};
+pub use tasks::{
+    PerSubmitter, Retention, SchedulerSettings, SubmitterLimits, TaskSettings, TypeSettings,
+};
 pub use tls::TlsSettings;

@@ -14,6 +14,7 @@ mod meter;
 mod offers;
 mod refusal;
 mod secrets;
+mod shares;
 mod store;
 mod watch;
 
@@ -29,6 +30,7 @@ pub(crate) use meter::FlowMeter;
 pub use offers::{Offers, Seat};
 pub use refusal::Refusal;
 pub use secrets::{Resealed, SecretCommand, StoredSecret};
+pub use shares::{Backlog, Load, TypeLimit, TypeRoom, admit};
 pub use store::{
     BoxFuture, HintSink, Ledger, Prunable, ReadyQuery, Shortage, Standing, Store, StoreError,
     TaskOutcome,

@@ -85,7 +85,7 @@ impl Recorded {
         let submit = Command::Submit {
             tasks: contents.iter().map(new).collect(),
             submitter: "ada".into(),
-            confined: false,
+            role: deia_hive::auth::Role::Operator,
             dedup: None,
         };
         let Outcome::Submitted { tasks, .. } = self.store.apply(submit).await? else {

@@ -16,6 +16,19 @@ fn errors_of_the_hive_have_their_codes() {
     let cases = [
         (HiveError::BadCursor, Code::BadCursor),
         (
+            HiveError::Refused(Refusal::QueueFull { limit: 1 }),
+            Code::QueueFull,
+        ),
+        (
+            HiveError::Refused(Refusal::QueueShareUsedUp {
+                what: "tasks",
+                waiting: 1,
+                limit: 1,
+                setting: "max_waiting",
+            }),
+            Code::QueueShareUsedUp,
+        ),
+        (
             HiveError::MayNotGive(Permission::TaskRead),
             Code::PermissionDenied,
         ),

@@ -9,7 +9,10 @@ use super::{
     check::Checker,
     settings::{DAY, GIB, KIB, MIB, MINUTE, SECOND},
 };
-use crate::model::{RetryOverride, RetryPolicy, TaskType};
+use crate::{
+    auth::Role,
+    model::{RetryOverride, RetryPolicy, TaskType},
+};
 
 /// Limits and defaults of tasks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -18,6 +21,8 @@ use crate::model::{RetryOverride, RetryPolicy, TaskType};
 pub struct TaskSettings {
     pub types: Vec<TaskType>,
     pub max_types: u32,
+    pub max_waiting: u64,
+    pub per_submitter: PerSubmitter,
     pub max_content_bytes: ByteSize,
     pub max_output_bytes: ByteSize,
     pub max_output_file_bytes: ByteSize,
@@ -39,7 +44,57 @@ pub struct TaskSettings {
     pub by_type: BTreeMap<TaskType, TypeSettings>,
     #[serde(with = "humantime_serde")]
     pub idempotency_retention: Duration,
+    pub max_idempotency_answers: u64,
+    pub max_idempotency_bytes: ByteSize,
     pub retention: Retention,
+}
+
+/// Limits of one submitter, by the role that the submitter acts with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "documented key by key in config/deia.yaml")]
+pub struct PerSubmitter {
+    pub external: SubmitterLimits,
+    pub operator: SubmitterLimits,
+    pub admin: SubmitterLimits,
+}
+
+/// What one submitter may have in the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "documented key by key in config/deia.yaml")]
+pub struct SubmitterLimits {
+    pub max_waiting: u64,
+    pub max_waiting_bytes: ByteSize,
+    pub max_types: u32,
+}
+
+impl PerSubmitter {
+    /// Returns the limits of that role. Roles that submit nothing have the narrowest.
+    pub fn of(&self, role: Role) -> &SubmitterLimits {
+        match role {
+            Role::Admin => &self.admin,
+            Role::Operator => &self.operator,
+            Role::External | Role::Viewer | Role::Bot => &self.external,
+        }
+    }
+
+    fn check(&self, check: &mut Checker) {
+        for (role, limits) in [
+            ("external", self.external),
+            ("operator", self.operator),
+            ("admin", self.admin),
+        ] {
+            let at = |key: &str| format!("tasks.per_submitter.{role}.{key}");
+            check.number(&at("max_waiting"), limits.max_waiting, 1..=100_000_000);
+            check.size(
+                &at("max_waiting_bytes"),
+                limits.max_waiting_bytes,
+                1..=1_024 * GIB,
+            );
+            check.number(&at("max_types"), limits.max_types, 1..=100_000);
+        }
+    }
 }
 
 /// How long tasks that have ended are kept.
@@ -116,6 +171,18 @@ impl TypeRetry {
 impl TaskSettings {
     pub(super) fn check(&self, check: &mut Checker) {
         check.number("tasks.max_types", self.max_types, 1..=100_000);
+        check.number("tasks.max_waiting", self.max_waiting, 1..=100_000_000);
+        self.per_submitter.check(check);
+        check.number(
+            "tasks.max_idempotency_answers",
+            self.max_idempotency_answers,
+            1..=100_000_000,
+        );
+        check.size(
+            "tasks.max_idempotency_bytes",
+            self.max_idempotency_bytes,
+            64 * KIB..=64 * GIB,
+        );
         check.size(
             "tasks.max_content_bytes",
             self.max_content_bytes,

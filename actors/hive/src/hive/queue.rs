@@ -28,7 +28,7 @@ const PAGES_MAX: usize = 2_000;
 pub struct Changed {
     /// Tasks that were changed.
     pub changed: u64,
-    /// Tasks that were not: they had changed meanwhile.
+    /// Tasks that were not: they had changed meanwhile, or no more may wait.
     pub skipped: u64,
     /// Whether it went over all that the filter names; otherwise ask again.
     pub complete: bool,
@@ -290,6 +290,7 @@ impl Hive {
                 task,
                 actor,
                 only_failed: true,
+                role: who.role,
             },
             Bulk::CancelWaiting => Command::Cancel {
                 task,

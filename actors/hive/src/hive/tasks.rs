@@ -37,7 +37,7 @@ impl Hive {
         let command = Command::Submit {
             tasks,
             submitter: who.user.to_string(),
-            confined: who.is_confined(),
+            role: who.role,
             dedup,
         };
         let outcome = self.apply_for(who, command).await;
@@ -171,6 +171,7 @@ impl Hive {
             task: id,
             actor: who.user.to_string(),
             only_failed: false,
+            role: who.role,
         };
         match self.apply_for(who, command).await? {
             Outcome::Task(task) => Ok(shown(who, *task)),

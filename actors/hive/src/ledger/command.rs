@@ -4,8 +4,8 @@ use std::{collections::HashMap, time::Duration};
 
 use super::{AccessCommand, LoginCommand, SecretCommand};
 use crate::{
-    auth::Principal,
-    config::Retention,
+    auth::{Principal, Role},
+    config::{PerSubmitter, Retention},
     model::{
         AttemptEnd, BotDesired, BotName, BotRecord, BotSpec, KeyInfo, LeaseToken, NewEvent,
         NewTask, RetryOverride, RetryPolicy, Submitted, Task, TaskId, TaskResult, TaskStatus,
@@ -32,6 +32,14 @@ pub struct TaskPolicy {
     pub idempotency_retention: Duration,
     /// What tasks of a type have otherwise.
     pub by_type: HashMap<TaskType, TypePolicy>,
+    /// Tasks that may wait.
+    pub max_waiting: u64,
+    /// What one submitter may have.
+    pub per_submitter: PerSubmitter,
+    /// Answers that are remembered for one submitter.
+    pub max_idempotency_answers: u64,
+    /// Bytes of these answers.
+    pub max_idempotency_bytes: u64,
     /// Different types at a time.
     pub max_types: u32,
     /// Tasks that may wait for one task.
@@ -164,8 +172,8 @@ pub enum Command {
         tasks: Vec<NewTask>,
         /// Who submits.
         submitter: String,
-        /// Whether they may depend only on tasks of the same submitter.
-        confined: bool,
+        /// The role that they act with.
+        role: Role,
         /// To make a repetition harmless.
         dedup: Option<Dedup>,
     },
@@ -202,6 +210,8 @@ pub enum Command {
         actor: String,
         /// Refuse if it did not fail: somebody else has put it back meanwhile.
         only_failed: bool,
+        /// The role that they act with.
+        role: Role,
     },
     /// Erase the content of a task that has ended, and all that came of it; its
     /// record stays. Answered with 0 when that was done before.

@@ -55,6 +55,26 @@ pub enum Refusal {
         /// How many may wait for it.
         limit: u32,
     },
+    /// As many tasks, or bytes, of the submitter wait as may.
+    #[error(
+        "{waiting} {what} of this submitter wait, and the limit is {limit} (tasks.per_submitter.*.{setting})"
+    )]
+    QueueShareUsedUp {
+        /// What is counted.
+        what: &'static str,
+        /// How much waits.
+        waiting: u64,
+        /// How much may.
+        limit: u64,
+        /// The key of the limit.
+        setting: &'static str,
+    },
+    /// As many tasks wait as may in all.
+    #[error("{limit} tasks wait, and that is the limit (tasks.max_waiting)")]
+    QueueFull {
+        /// How many may wait.
+        limit: u64,
+    },
     /// Another unfinished task has its `dedup_key`.
     #[error("the unfinished task {0} has the same dedup_key")]
     DedupKeyInUse(TaskId),

@@ -144,6 +144,15 @@ typed_id!(
     LeaseToken, "lease", Uuid::now_v7()
 );
 
+impl LeaseToken {
+    /// Returns a number in 0..1 from the random part: good enough to spread retries.
+    pub fn spread(&self) -> f64 {
+        let bytes = self.as_bytes();
+        let random = [bytes[12], bytes[13], bytes[14], bytes[15]];
+        f64::from(u32::from_be_bytes(random)) / f64::from(u32::MAX)
+    }
+}
+
 /// The name an operator gave a bot: `[a-z0-9][a-z0-9-]{0,62}`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]

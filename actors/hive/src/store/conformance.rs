@@ -11,13 +11,16 @@ mod logins;
 mod plans;
 mod queue;
 mod secrets;
+mod shares;
 mod submissions;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
+use bytesize::ByteSize;
+
 use crate::{
     auth::Sight,
-    config::Retention,
+    config::{PerSubmitter, Retention, SubmitterLimits},
     ledger::{
         AttemptReport, Cancelling, Claim, ClaimedTask, Command, FinishOutcome, Hint, Ledger,
         Outcome, ReadyQuery, Refusal, StoreError, TaskPolicy, TypePolicy,
@@ -30,6 +33,11 @@ use crate::{
 
 /// The policy that stores under test follow.
 pub fn policy() -> TaskPolicy {
+    let roomy = SubmitterLimits {
+        max_waiting: 5_000,
+        max_waiting_bytes: ByteSize::mib(64),
+        max_types: 20,
+    };
     TaskPolicy {
         default_max_attempts: 2,
         default_timeout_seconds: 60,
@@ -53,6 +61,18 @@ pub fn policy() -> TaskPolicy {
             },
         )]
         .into(),
+        max_waiting: 2_000,
+        per_submitter: PerSubmitter {
+            external: SubmitterLimits {
+                max_waiting: 4,
+                max_waiting_bytes: ByteSize::b(1_000),
+                max_types: 3,
+            },
+            operator: roomy,
+            admin: roomy,
+        },
+        max_idempotency_answers: 3,
+        max_idempotency_bytes: 1_000,
         max_types: 20,
         max_dependents: 5,
         claim_max_bytes: 1 << 20,
@@ -74,6 +94,7 @@ where
     Fut: Future<Output = Ledger>,
 {
     submissions::run(&make).await;
+    shares::run(&make).await;
     attempts::run(&make).await;
     deaths::run(&make).await;
     dependencies::run(&make).await;
@@ -108,7 +129,7 @@ async fn submit(ledger: &Ledger, tasks: Vec<NewTask>) -> Vec<Submitted> {
     let command = Command::Submit {
         tasks,
         submitter: "ada".into(),
-        confined: false,
+        role: crate::auth::Role::Operator,
         dedup: None,
     };
     match ledger.apply(command).await.unwrap() {

@@ -25,6 +25,7 @@ mod room;
 mod rows;
 mod schema;
 mod secrets;
+mod shares;
 mod submit;
 #[cfg(test)]
 mod tests;

@@ -154,19 +154,19 @@ async fn a_dependency_that_has_ended_already_counts(ledger: Ledger) {
 
 async fn what_cannot_be_depended_on_is_refused(ledger: Ledger) {
     let parent = submit_one(&ledger).await;
-    let by = |submitter: &str, confined, on: TaskId| Command::Submit {
+    let by = |submitter: &str, role, on: TaskId| Command::Submit {
         tasks: vec![
             task_of("general", "x"),
             depending(&[on], DependencyFailure::Fail),
         ],
         submitter: submitter.into(),
-        confined,
+        role,
         dedup: None,
     };
     let unknown = TaskId::new();
     for (command, on) in [
-        (by("ada", false, unknown), unknown),
-        (by("eve", true, parent), parent),
+        (by("ada", crate::auth::Role::Operator, unknown), unknown),
+        (by("eve", crate::auth::Role::External, parent), parent),
     ] {
         match refused(&ledger, command).await {
             Refusal::Invalid(found) => {
@@ -181,12 +181,18 @@ async fn what_cannot_be_depended_on_is_refused(ledger: Ledger) {
         1,
         "all or nothing"
     );
-    ledger.apply(by("ada", true, parent)).await.unwrap();
-    ledger.apply(by("eve", false, parent)).await.unwrap();
+    ledger
+        .apply(by("ada", crate::auth::Role::External, parent))
+        .await
+        .unwrap();
+    ledger
+        .apply(by("eve", crate::auth::Role::Operator, parent))
+        .await
+        .unwrap();
     for _ in 0..3 {
         submit(&ledger, vec![depending(&[parent], DependencyFailure::Fail)]).await;
     }
-    match refused(&ledger, by("ada", false, parent)).await {
+    match refused(&ledger, by("ada", crate::auth::Role::Operator, parent)).await {
         Refusal::Invalid(found) => assert!(found[0].detail.contains("max_dependents")),
         other => panic!("{other:?}"),
     }
@@ -244,7 +250,7 @@ async fn who_waits_no_more_takes_no_place(ledger: Ledger) {
     let all_at_once = |n| Command::Submit {
         tasks: vec![child(); n],
         submitter: "ada".into(),
-        confined: false,
+        role: crate::auth::Role::Operator,
         dedup: None,
     };
     match refused(&ledger, all_at_once(6)).await {
@@ -272,6 +278,7 @@ async fn a_task_that_cannot_wait_again_is_not_put_back(ledger: Ledger) {
         task: waiting,
         actor: "ada".into(),
         only_failed: false,
+        role: crate::auth::Role::Operator,
     };
     ledger.apply(cancel(waiting)).await.unwrap();
     let others = submit(&ledger, vec![child(); 5]).await;

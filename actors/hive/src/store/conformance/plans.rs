@@ -26,7 +26,7 @@ async fn an_equal_unfinished_task_is_not_accepted_twice(ledger: Ledger) {
     let other = Command::Submit {
         tasks: vec![task.clone()],
         submitter: "bob".into(),
-        confined: false,
+        role: crate::auth::Role::Operator,
         dedup: None,
     };
     match ledger.apply(other).await.unwrap() {
@@ -47,6 +47,7 @@ async fn an_equal_unfinished_task_is_not_accepted_twice(ledger: Ledger) {
         task: both[0].id,
         actor: "ada".into(),
         only_failed: false,
+        role: crate::auth::Role::Operator,
     };
     assert_eq!(
         refused(&ledger, retry).await,
@@ -94,6 +95,7 @@ async fn a_finished_task_can_be_put_back(ledger: Ledger) {
         task: id,
         actor: "ada".into(),
         only_failed,
+        role: crate::auth::Role::Operator,
     };
     let retry = || retry_if(false);
     assert_eq!(
@@ -153,7 +155,8 @@ async fn a_finished_task_can_be_put_back(ledger: Ledger) {
             Command::Retry {
                 task: TaskId::from_bytes([7; 16]),
                 actor: "ada".into(),
-                only_failed: true
+                only_failed: true,
+                role: crate::auth::Role::Operator,
             }
         )
         .await,
@@ -196,7 +199,7 @@ async fn no_more_types_than_allowed(ledger: Ledger) {
         let refused_whole = Command::Submit {
             tasks: new_types().chain([last]).collect(),
             submitter: "ada".into(),
-            confined: false,
+            role: crate::auth::Role::Operator,
             dedup: None,
         };
         refused(&ledger, refused_whole).await;
@@ -207,7 +210,7 @@ async fn no_more_types_than_allowed(ledger: Ledger) {
     let one_more = || Command::Submit {
         tasks: vec![task_of("type-0", ""), task_of("one-more", "")],
         submitter: "ada".into(),
-        confined: false,
+        role: crate::auth::Role::Operator,
         dedup: None,
     };
     match refused(&ledger, one_more()).await {

@@ -153,7 +153,7 @@ async fn a_repeated_submission_gives_the_same_answer(ledger: Ledger) {
     let command = |fingerprint: u8, submitter: &str| Command::Submit {
         tasks: vec![task_of("general", "x")],
         submitter: submitter.into(),
-        confined: false,
+        role: crate::auth::Role::Operator,
         dedup: Some(Dedup {
             key: "k".into(),
             fingerprint: [fingerprint; 32],

@@ -29,6 +29,7 @@ CREATE TABLE tasks (
     execution_ms        INTEGER,
     cancel_requested_at INTEGER,
     last_error          TEXT,
+    bytes               INTEGER NOT NULL DEFAULT 0, -- of content and metadata
     erased_at           INTEGER           -- then content, output and errors were erased
 ) STRICT;
 
@@ -70,6 +71,23 @@ CREATE TABLE task_counts (
     PRIMARY KEY (type, priority, status)
 ) STRICT, WITHOUT ROWID;
 
+-- Counters of each submitter that has any; the name '' stands for all submitters.
+CREATE TABLE submitters (
+    name          TEXT PRIMARY KEY,
+    waiting       INTEGER NOT NULL,       -- tasks that are pending or queued
+    waiting_bytes INTEGER NOT NULL,       -- of their content and metadata
+    types         INTEGER NOT NULL,       -- rows in submitter_types
+    answers       INTEGER NOT NULL,       -- rows in idempotency
+    answer_bytes  INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE submitter_types (
+    submitter TEXT    NOT NULL,
+    type      TEXT    NOT NULL,
+    tasks     INTEGER NOT NULL,
+    PRIMARY KEY (submitter, type)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE events (
     seq      INTEGER PRIMARY KEY,
     at       INTEGER NOT NULL,
@@ -91,6 +109,7 @@ CREATE TABLE idempotency (
     PRIMARY KEY (submitter, key)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX idempotency_age ON idempotency (created_at);
+CREATE INDEX idempotency_of  ON idempotency (submitter, created_at);
 
 -- Values are sealed with a key of secrets.key; the name is bound to them.
 CREATE TABLE secrets (

@@ -37,9 +37,15 @@ pub(super) fn apply(tx: &mut Tx<'_>, command: &Command) -> Result<Outcome, Apply
         Command::Submit {
             tasks,
             submitter,
-            confined,
+            role,
             dedup,
-        } => submit::submit(tx, tasks, submitter, *confined, dedup.as_ref()),
+        } => {
+            let by = submit::By {
+                submitter,
+                role: *role,
+            };
+            submit::submit(tx, tasks, by, dedup.as_ref())
+        }
         Command::Promote { limit } => Ok(waiting::promote(tx, *limit)?),
         Command::Prune { tasks } => Ok(prune::prune(tx, tasks)?),
         Command::Claim(claims) => Ok(claim::claim(tx, claims)?),
@@ -68,7 +74,15 @@ pub(super) fn apply(tx: &mut Tx<'_>, command: &Command) -> Result<Outcome, Apply
             task,
             actor,
             only_failed,
-        } => retry::retry(tx, *task, actor, *only_failed),
+            role,
+        } => {
+            let asked = retry::Asked {
+                actor,
+                role: *role,
+                only_failed: *only_failed,
+            };
+            retry::retry(tx, *task, asked)
+        }
         Command::Erase { task, actor } => erase::erase(tx, *task, actor),
         Command::Pause {
             task_type,

@@ -7,6 +7,7 @@ use rusqlite::{Row, params};
 
 use super::{
     rows,
+    shares::Counted,
     transaction::{Entry, Tx},
     waiting,
 };
@@ -36,12 +37,15 @@ struct Running {
     cancelled_by: Option<String>,
     dependents: u32,
     last_event: Option<i64>,
+    submitter: String,
+    bytes: i64,
 }
 
 const SELECT_RUNNING: &str =
     "SELECT seq, id, type, priority, attempt, lease, bot, failures, max_attempts, bot_deaths,
         cancel_requested_at IS NOT NULL, started_at, traceparent,
-        CASE WHEN cancel_requested_at IS NOT NULL THEN last_error END, dependents, last_event, suspicions, hive_deaths FROM tasks";
+        CASE WHEN cancel_requested_at IS NOT NULL THEN last_error END, dependents, last_event, suspicions, hive_deaths,
+        submitter, bytes FROM tasks";
 
 impl Running {
     fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
@@ -66,7 +70,18 @@ impl Running {
             cancelled_by: row.get(13)?,
             dependents: row.get(14)?,
             last_event: row.get(15)?,
+            submitter: row.get(18)?,
+            bytes: row.get(19)?,
         })
+    }
+
+    fn counted(&self) -> Counted<'_> {
+        Counted {
+            task_type: &self.task_type,
+            priority: self.priority,
+            submitter: &self.submitter,
+            bytes: self.bytes,
+        }
     }
 }
 
@@ -213,8 +228,8 @@ fn end_attempt(
     ) {
         tx.count_attempt(&running.bot, report.end == AttemptEnd::Succeeded);
     }
+    tx.count_task(running.counted(), Some(TaskStatus::Running), Some(status))?;
     let lane = tx.lane(&running.task_type, running.priority);
-    lane.moved(Some(TaskStatus::Running), status);
     lane.flow
         .attempt_ended(report.end, status, report.execution_time_ms);
     lane.flow.dead += u32::from(step == NextStep::GiveUpAsPoison);
@@ -254,7 +269,7 @@ fn delay_before_next(
     let extra: Option<rows::Extra> = extra.and_then(|text| rows::from_json(0, &text).ok());
     let of_task = extra.and_then(|extra| extra.retry);
     let policy = tx.policy.retry_of(&running.task_type, of_task.as_ref());
-    Ok(policy.delay(toll.failures, spread(&running.lease)))
+    Ok(policy.delay(toll.failures, running.lease.spread()))
 }
 
 /// Keeps the evidence of an attempt that came to nothing.
@@ -411,14 +426,6 @@ fn log_end(
             trace_id: running.traceparent.as_deref().and_then(rows::trace_id),
         },
     )
-}
-
-/// A number in 0..1 from the random part of a lease: good enough to spread retries.
-fn spread(lease: &LeaseToken) -> f64 {
-    let bytes = lease.as_bytes();
-    f64::from(u32::from_be_bytes([
-        bytes[12], bytes[13], bytes[14], bytes[15],
-    ])) / f64::from(u32::MAX)
 }
 
 /// Notes how far attempts are. What is stale is left out.

@@ -55,10 +55,16 @@ fn paused_types(tx: &Tx<'_>) -> rusqlite::Result<Vec<String>> {
 }
 
 fn take(tx: &mut Tx<'_>, stored: rows::Stored, claim: &Claim) -> rusqlite::Result<ClaimedTask> {
+    tx.count_task(
+        stored.counted(),
+        Some(TaskStatus::Queued),
+        Some(TaskStatus::Running),
+    )?;
     let rows::Stored {
         seq,
         last_event,
         mut task,
+        ..
     } = stored;
     tx.db
         .prepare_cached(
@@ -74,7 +80,6 @@ fn take(tx: &mut Tx<'_>, stored: rows::Stored, claim: &Claim) -> rusqlite::Resul
         ])?;
     let waited = tx.now.millis_since(task.run_at);
     let lane = tx.lane(&task.task_type, task.priority);
-    lane.moved(Some(TaskStatus::Queued), TaskStatus::Running);
     lane.flow.waits.record(waited);
     begun(tx, &mut task, &claim.bot, last_event)?;
     Ok(ClaimedTask {

@@ -21,6 +21,7 @@ pub(super) fn erase(tx: &mut Tx<'_>, id: TaskId, actor: &str) -> Result<Outcome,
         seq,
         last_event,
         task,
+        ..
     } = tx
         .db
         .prepare_cached(rows::SELECT_TASK_BY_ID)?

@@ -97,7 +97,7 @@ pub(super) fn apply(tx: &mut Tx<'_>, command: &AccessCommand) -> Result<Outcome,
 }
 
 /// The text of a key is not kept, so the answer cannot be given again.
-fn not_made_already(tx: &Tx<'_>, actor: &str, dedup: Option<&Dedup>) -> Result<(), ApplyError> {
+fn not_made_already(tx: &mut Tx<'_>, actor: &str, dedup: Option<&Dedup>) -> Result<(), ApplyError> {
     let made = dedup
         .map(|dedup| remembered(tx, actor, dedup))
         .transpose()?;
@@ -108,7 +108,7 @@ fn not_made_already(tx: &Tx<'_>, actor: &str, dedup: Option<&Dedup>) -> Result<(
 }
 
 fn remember_made(
-    tx: &Tx<'_>,
+    tx: &mut Tx<'_>,
     actor: &str,
     dedup: Option<&Dedup>,
     key: KeyId,

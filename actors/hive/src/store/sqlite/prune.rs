@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{rows, transaction::Tx, unreadable};
+use super::{idempotency, rows, shares::Counted, transaction::Tx, unreadable};
 use crate::{
     config::Retention,
     ledger::{Outcome, Prunable},
@@ -112,13 +112,7 @@ pub(super) fn prune(tx: &mut Tx<'_>, tasks: &[TaskId]) -> rusqlite::Result<Outco
         }
     }
     let oldest = tx.now.as_millis() - millis(tx.policy.idempotency_retention);
-    let keys = tx
-        .db
-        .prepare_cached(
-            "DELETE FROM idempotency WHERE (submitter, key) IN
-                 (SELECT submitter, key FROM idempotency INDEXED BY idempotency_age WHERE created_at <= ?1 LIMIT ?2)",
-        )?
-        .execute(params![oldest, KEYS_MAX])?;
+    let keys = idempotency::forget_before(tx, oldest, KEYS_MAX)?;
     tx.forget_empty_types()?;
     Ok(Outcome::Pruned {
         tasks: gone,
@@ -127,11 +121,11 @@ pub(super) fn prune(tx: &mut Tx<'_>, tasks: &[TaskId]) -> rusqlite::Result<Outco
 }
 
 fn forget(tx: &mut Tx<'_>, id: TaskId) -> rusqlite::Result<bool> {
-    type Found = (i64, TaskType, Priority, TaskStatus, Option<i64>);
+    type Found = (i64, TaskType, Priority, TaskStatus, Option<i64>, String);
     let found: Option<Found> = tx
         .db
         .prepare_cached(
-            "SELECT seq, type, priority, status, completed_at FROM tasks t WHERE id = ?1
+            "SELECT seq, type, priority, status, completed_at, submitter FROM tasks t WHERE id = ?1
              AND NOT EXISTS (SELECT 1 FROM dependencies WHERE parent = t.seq)
              AND NOT EXISTS (SELECT 1 FROM settled WHERE parent = t.seq)",
         )?
@@ -142,10 +136,11 @@ fn forget(tx: &mut Tx<'_>, id: TaskId) -> rusqlite::Result<bool> {
                 rows::priority(row, 2)?,
                 rows::status(row, 3)?,
                 row.get(4)?,
+                row.get(5)?,
             ))
         })
         .optional()?;
-    let Some((seq, task_type, priority, status, ended)) = found else {
+    let Some((seq, task_type, priority, status, ended, submitter)) = found else {
         return Ok(false);
     };
     let before = forget_before(status, &tx.policy.retention, tx.now);
@@ -164,7 +159,14 @@ fn forget(tx: &mut Tx<'_>, id: TaskId) -> rusqlite::Result<bool> {
     ] {
         tx.db.prepare_cached(sql)?.execute([seq])?;
     }
-    tx.lane(&task_type, priority).gone(status);
+    let counted = Counted {
+        task_type: &task_type,
+        priority,
+        submitter: &submitter,
+        // It has ended: its bytes are not counted any more.
+        bytes: 0,
+    };
+    tx.count_task(counted, Some(status), None)?;
     Ok(true)
 }
 

@@ -5,28 +5,41 @@ use rusqlite::{OptionalExtension, params};
 use super::{
     apply::ApplyError,
     dependencies, rows,
+    submit::backlog,
     transaction::{Entry, Tx},
 };
 use crate::{
-    ledger::{Hint, Outcome, ReadyTask, Refusal},
+    auth::Role,
+    ledger::{Hint, Load, Outcome, ReadyTask, Refusal, admit},
     model::{Action, EventResult, Task, TaskId, TaskStatus},
 };
 
-pub(super) fn retry(
-    tx: &mut Tx<'_>,
-    id: TaskId,
-    actor: &str,
-    only_failed: bool,
-) -> Result<Outcome, ApplyError> {
+/// A request to put a task back.
+pub(super) struct Asked<'a> {
+    pub(super) actor: &'a str,
+    /// The role that they act with.
+    pub(super) role: Role,
+    /// Refuse if it did not fail.
+    pub(super) only_failed: bool,
+}
+
+pub(super) fn retry(tx: &mut Tx<'_>, id: TaskId, asked: Asked<'_>) -> Result<Outcome, ApplyError> {
+    let Asked {
+        actor,
+        role,
+        only_failed,
+    } = asked;
     let mut find = tx.db.prepare_cached(rows::SELECT_TASK_BY_ID)?;
-    let rows::Stored {
-        seq,
-        last_event,
-        task,
-    } = find
+    let stored = find
         .query_row([id.as_bytes()], rows::stored_task)
         .optional()?
         .ok_or(Refusal::NoSuchTask(id))?;
+    let rows::Stored {
+        seq,
+        last_event,
+        ref task,
+        bytes,
+    } = stored;
     if !task.status.is_final() {
         return Err(Refusal::TaskIsUnfinished {
             task: id,
@@ -44,9 +57,15 @@ pub(super) fn retry(
         }
         .into());
     }
-    if let Some(other) = same_key(tx, &task)? {
+    if let Some(other) = same_key(tx, task)? {
         return Err(Refusal::DedupKeyInUse(other).into());
     }
+    let more = Load {
+        tasks: 1,
+        bytes: bytes.unsigned_abs(),
+    };
+    let limits = tx.policy.per_submitter.of(role);
+    admit(limits, backlog(tx, &task.submitter)?, more)?;
     let waits_for = dependencies::wait_again(tx, seq, &task.depends_on)?;
     let status = match waits_for {
         0 => TaskStatus::Queued,
@@ -69,8 +88,7 @@ pub(super) fn retry(
     tx.db
         .prepare_cached("DELETE FROM results WHERE seq = ?1")?
         .execute([seq])?;
-    tx.lane(&task.task_type, task.priority)
-        .moved(Some(task.status), status);
+    tx.count_task(stored.counted(), Some(task.status), Some(status))?;
     if status == TaskStatus::Queued {
         tx.hint(Hint::Ready(ReadyTask {
             id,

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, fmt::Display, str::FromStr};
 use rusqlite::{Connection, OptionalExtension, Row, types::Type};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+use super::shares::Counted;
 use crate::{
     ledger::ReadyTask,
     model::{
@@ -19,21 +20,35 @@ pub(super) struct Stored {
     pub(super) seq: i64,
     /// The newest of its events.
     pub(super) last_event: Option<i64>,
+    /// Bytes of its content and metadata.
+    pub(super) bytes: i64,
     /// The task, with its content if that is short.
     pub(super) task: Task,
+}
+
+impl Stored {
+    /// The task as it is counted.
+    pub(super) fn counted(&self) -> Counted<'_> {
+        Counted {
+            task_type: &self.task.task_type,
+            priority: self.task.priority,
+            submitter: &self.task.submitter,
+            bytes: self.bytes,
+        }
+    }
 }
 
 /// The columns that [`stored_task`] reads.
 pub(super) const TASK_COLUMNS: &str = "seq, id, type, priority, status, submitter, content, extra, traceparent, created_at,
         run_at, started_at, completed_at, attempt, failures, max_attempts, bot_deaths, timeout_seconds, bot,
         execution_ms, cancel_requested_at, last_error, end_reason, expires_at, dedup_key, blocked_by, progress,
-        last_event, suspicions, hive_deaths, erased_at";
+        last_event, suspicions, hive_deaths, erased_at, bytes";
 
 /// One task by its id.
 pub(super) const SELECT_TASK_BY_ID: &str = "SELECT seq, id, type, priority, status, submitter, content, extra, traceparent,
         created_at, run_at, started_at, completed_at, attempt, failures, max_attempts, bot_deaths, timeout_seconds, bot,
         execution_ms, cancel_requested_at, last_error, end_reason, expires_at, dedup_key, blocked_by, progress,
-        last_event, suspicions, hive_deaths, erased_at FROM tasks WHERE id = ?1";
+        last_event, suspicions, hive_deaths, erased_at, bytes FROM tasks WHERE id = ?1";
 
 /// What most tasks do not have, in one column.
 #[derive(Default, Serialize, Deserialize)]
@@ -149,6 +164,7 @@ pub(super) fn stored_task(row: &Row<'_>) -> rusqlite::Result<Stored> {
     Ok(Stored {
         seq: row.get(0)?,
         last_event: row.get(27)?,
+        bytes: row.get(31)?,
         task,
     })
 }

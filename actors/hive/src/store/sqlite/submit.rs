@@ -1,5 +1,7 @@
 //! Tasks come in.
 
+use std::collections::HashSet;
+
 use rusqlite::{OptionalExtension, params};
 use serde_json::json;
 
@@ -9,10 +11,12 @@ use super::{
     dependencies::{self, Parent},
     idempotency::{remember, remembered},
     rows::{self, Extra},
+    shares::Counted,
     transaction::{Entry, Tx},
 };
 use crate::{
-    ledger::{Dedup, Hint, Outcome, ReadyTask, Refusal},
+    auth::Role,
+    ledger::{Backlog, Dedup, Hint, Load, Outcome, ReadyTask, Refusal, TypeLimit, TypeRoom, admit},
     model::{
         Action, Dependency, EventResult, NewTask, Submitted, TaskId, TaskStatus, Timestamp,
         Violation,
@@ -22,13 +26,21 @@ use crate::{
 /// Content up to this many bytes is kept in the task's row.
 const INLINE_CONTENT: usize = 1_024;
 
+/// A submitter.
+#[derive(Clone, Copy)]
+pub(super) struct By<'a> {
+    pub(super) submitter: &'a str,
+    /// The role that they act with.
+    pub(super) role: Role,
+}
+
 pub(super) fn submit(
     tx: &mut Tx<'_>,
     tasks: &[NewTask],
-    submitter: &str,
-    confined: bool,
+    by: By<'_>,
     dedup: Option<&Dedup>,
 ) -> Result<Outcome, ApplyError> {
+    let submitter = by.submitter;
     if let Some(dedup) = dedup
         && let Some(tasks) = remembered(tx, submitter, dedup)?
     {
@@ -38,11 +50,13 @@ pub(super) fn submit(
         });
     }
     let parents = match tasks.iter().any(|task| !task.depends_on.is_empty()) {
-        true => dependencies::look_up(tx, tasks, submitter, confined)?,
+        true => dependencies::look_up(tx, tasks, submitter, by.role.sees_only_its_own())?,
         false => Vec::new(),
     };
+    let news = without_twins(tx, tasks, submitter)?;
+    admit_load(tx, &news, by)?;
     // Last, as it notes the new types: nothing is refused from here on.
-    admit_types(tx, tasks)?;
+    admit_types(tx, &news, by, tasks.len())?;
     let mut done: Vec<Parent> = Vec::new();
     let mut accepted = Vec::with_capacity(tasks.len());
     for (i, task) in tasks.iter().enumerate() {
@@ -72,19 +86,96 @@ pub(super) fn submit(
     })
 }
 
-/// Refuses types beyond `tasks.max_types`.
-fn admit_types(tx: &mut Tx<'_>, tasks: &[NewTask]) -> Result<(), Refusal> {
-    let Err(place) = tx.admit_types(tasks.iter().map(|task| &task.task_type)) else {
-        return Ok(());
+/// Returns the tasks, with their places, that will be inserted: those that are not
+/// answered with an unfinished task of the same key.
+fn without_twins<'t>(
+    tx: &Tx<'_>,
+    tasks: &'t [NewTask],
+    submitter: &str,
+) -> rusqlite::Result<Vec<(usize, &'t NewTask)>> {
+    let mut news = Vec::with_capacity(tasks.len());
+    let mut keys = HashSet::new();
+    for (place, task) in tasks.iter().enumerate() {
+        let is_new = match &task.dedup_key {
+            None => true,
+            Some(key) => keys.insert(key) && unfinished_twin(tx, task, submitter)?.is_none(),
+        };
+        if is_new {
+            news.push((place, task));
+        }
+    }
+    Ok(news)
+}
+
+/// Refuses task types beyond those of the submitter, and beyond those of all.
+fn admit_types(
+    tx: &mut Tx<'_>,
+    news: &[(usize, &NewTask)],
+    by: By<'_>,
+    tasks: usize,
+) -> Result<(), ApplyError> {
+    let limits = tx.policy.per_submitter.of(by.role);
+    let mut room = TypeRoom {
+        own: tx.types_of(by.submitter)?,
+        all: tx.types(),
+        max_own: limits.max_types.into(),
+        max_all: tx.policy.max_types.into(),
+        confined: by.role.sees_only_its_own(),
     };
-    let detail = format!(
-        "is a new type, and there are {} already (tasks.max_types)",
-        tx.policy.max_types
-    );
-    Err(Refusal::Invalid(vec![Violation {
-        pointer: pointer(tasks.len(), place, "/type"),
-        detail,
-    }]))
+    let mut seen = HashSet::new();
+    for (place, task) in news {
+        let task_type = &task.task_type;
+        if !seen.insert(task_type) || tx.has_type(by.submitter, task_type)? {
+            continue;
+        }
+        if let Err(limit) = room.admit(tx.knows_type(task_type)) {
+            return Err(too_many_types(pointer(tasks, *place, "/type"), limit).into());
+        }
+    }
+    for task_type in seen {
+        tx.note_type(task_type);
+    }
+    Ok(())
+}
+
+fn too_many_types(pointer: String, limit: TypeLimit) -> Refusal {
+    let detail = match limit {
+        TypeLimit::Own(limit) => format!(
+            "is a type that this submitter has no task of, and it has tasks of {limit} types already (tasks.per_submitter.*.max_types)"
+        ),
+        TypeLimit::All(limit) => {
+            format!("is a new type, and there are {limit} already (tasks.max_types)")
+        }
+    };
+    Refusal::Invalid(vec![Violation { pointer, detail }])
+}
+
+/// Refuses tasks beyond those that may wait.
+fn admit_load(tx: &mut Tx<'_>, news: &[(usize, &NewTask)], by: By<'_>) -> Result<(), ApplyError> {
+    let more = Load {
+        tasks: news.len() as u64,
+        bytes: news.iter().map(|(_, task)| bytes_of(task)).sum(),
+    };
+    let limits = tx.policy.per_submitter.of(by.role);
+    Ok(admit(limits, backlog(tx, by.submitter)?, more)?)
+}
+
+/// Returns the queue as a submission of that submitter finds it.
+pub(super) fn backlog(tx: &mut Tx<'_>, submitter: &str) -> rusqlite::Result<Backlog> {
+    Ok(Backlog {
+        own: tx.waiting_of(submitter)?,
+        all: tx.waiting_of_all()?.tasks,
+        max_all: tx.policy.max_waiting,
+    })
+}
+
+/// Returns the bytes that a task counts for.
+fn bytes_of(task: &NewTask) -> u64 {
+    let metadata = match task.metadata.is_empty() {
+        true => 0,
+        false => serde_json::to_string(&task.metadata).map_or(0, |text| text.len()),
+    };
+    (task.content.len() + metadata) as u64
 }
 
 /// Where something stands in a submission: `/tasks/<n>` is before it when there
@@ -154,6 +245,7 @@ fn insert(
     } else {
         TaskStatus::Queued
     };
+    let bytes = i64::try_from(bytes_of(task)).unwrap_or(i64::MAX);
     let inline = task.content.len() <= INLINE_CONTENT;
     let of_type = tx.policy.by_type.get(&task.task_type);
     let max_attempts = task
@@ -185,8 +277,8 @@ fn insert(
         .prepare_cached(
             "INSERT INTO tasks (id, type, priority, status, submitter, content, extra, traceparent, created_at, run_at,
                                 max_attempts, timeout_seconds, expires_at, dedup_key, blocked_by, last_event,
-                                attempt, bot, lease, started_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)",
+                                attempt, bot, lease, started_at, bytes)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)",
         )?
         .execute(params![
             id.as_bytes(),
@@ -209,6 +301,7 @@ fn insert(
             seat.as_ref().map(|seat| seat.bot.as_str()),
             seat.as_ref().map(|seat| seat.lease.as_bytes()),
             seat.is_some().then_some(tx.now.as_millis()),
+            bytes,
         ])?;
     let seq = tx.db.last_insert_rowid();
     if !inline {
@@ -219,9 +312,14 @@ fn insert(
     for parent in depends_on.iter().filter(waits) {
         dependencies::add_edge(tx, parent, seq)?;
     }
-    let lane = tx.lane(&task.task_type, task.priority);
-    lane.moved(None, stored_status);
-    lane.flow.submitted += 1;
+    let counted = Counted {
+        task_type: &task.task_type,
+        priority: task.priority,
+        submitter,
+        bytes,
+    };
+    tx.count_task(counted, None, Some(stored_status))?;
+    tx.lane(&task.task_type, task.priority).flow.submitted += 1;
     tx.log(&Entry {
         action: Action::TaskSubmitted,
         actor: submitter,

@@ -70,7 +70,7 @@ async fn nothing_erased_is_left_in_the_file() {
         let command = Command::Submit {
             tasks: vec![task; 20],
             submitter: "ada".into(),
-            confined: false,
+            role: crate::auth::Role::Admin,
             dedup: None,
         };
         match store.apply(command).await.unwrap() {
@@ -119,7 +119,7 @@ async fn the_log_is_folded_back() {
         let command = Command::Submit {
             tasks: vec![task.clone(); 20],
             submitter: "ada".into(),
-            confined: false,
+            role: crate::auth::Role::Operator,
             dedup: None,
         };
         store.apply(command).await.unwrap();
@@ -138,7 +138,7 @@ async fn submit(store: &SqliteStore, bytes: usize) -> Result<Outcome, StoreError
         )],
         submitter: "ada".into(),
         dedup: None,
-        confined: false,
+        role: crate::auth::Role::Operator,
     };
     store.apply(command).await
 }
@@ -241,4 +241,139 @@ async fn slow_reads_of_callers_end_in_time() {
     assert!(begun.elapsed() >= std::time::Duration::from_millis(400));
     // The connections are as good as before.
     assert_eq!(store.counts().await.unwrap().queued, 0);
+}
+
+/// A row of `submitters`.
+type Counters = (String, i64, i64, i64, i64, i64);
+
+/// Counters of all submitters as the tables say, and as they are counted anew.
+fn counted_twice(db: &rusqlite::Connection) -> [Vec<Counters>; 2] {
+    let all = |sql: &str| {
+        let mut statement = db.prepare(sql).unwrap();
+        let rows = statement.query_map([], |row| {
+            Ok((
+                row.get(0)?,
+                row.get(1)?,
+                row.get(2)?,
+                row.get(3)?,
+                row.get(4)?,
+                row.get(5)?,
+            ))
+        });
+        rows.unwrap().map(Result::unwrap).collect()
+    };
+    [
+        all("SELECT name, waiting, waiting_bytes, types, answers, answer_bytes FROM submitters
+             WHERE name <> '' ORDER BY name"),
+        all("SELECT name, (SELECT count(*) FROM tasks WHERE submitter = name AND status <= 1),
+                    (SELECT coalesce(sum(bytes), 0) FROM tasks WHERE submitter = name AND status <= 1),
+                    (SELECT count(DISTINCT type) FROM tasks WHERE submitter = name),
+                    (SELECT count(*) FROM idempotency WHERE submitter = name),
+                    (SELECT coalesce(sum(length(answer)), 0) FROM idempotency WHERE submitter = name)
+             FROM (SELECT submitter AS name FROM tasks UNION SELECT submitter FROM idempotency) ORDER BY name"),
+    ]
+}
+
+#[tokio::test]
+async fn counters_of_submitters_are_exact_after_every_command() {
+    use crate::{
+        auth::Role,
+        ledger::{AttemptReport, Claim, Dedup},
+        model::{AttemptEnd, LeaseToken, NewTask, TaskId, TaskStatus},
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(options(dir.path())).unwrap();
+    let _serving = store.serve().unwrap();
+    let db = rusqlite::Connection::open(dir.path().join("deia.db")).unwrap();
+    let ends = [
+        AttemptEnd::Succeeded,
+        AttemptEnd::Failed,
+        AttemptEnd::BotDied,
+        AttemptEnd::GivenBack,
+        AttemptEnd::Cancelled,
+    ];
+    let mut ids: Vec<TaskId> = Vec::new();
+    // A walk that is the same in every run and visits all transitions.
+    let mut state = 7_u64;
+    let mut pick = |n: usize| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        usize::try_from(state >> 33).unwrap() % n
+    };
+    for step in 0..600 {
+        let task = ids.get(pick(ids.len().max(1))).copied();
+        let task = task.unwrap_or_else(TaskId::new);
+        let command = match pick(7) {
+            0 | 1 => Command::Submit {
+                tasks: vec![
+                    NewTask::new(
+                        ["a", "b", "brief"][pick(3)].parse().unwrap(),
+                        "x".repeat(pick(3_000)),
+                    );
+                    1 + pick(3)
+                ],
+                submitter: ["ada", "bob"][pick(2)].into(),
+                role: Role::Operator,
+                dedup: (pick(2) == 0).then(|| Dedup {
+                    key: pick(9).to_string(),
+                    fingerprint: [0; 32],
+                }),
+            },
+            2 => Command::Cancel {
+                task,
+                actor: "ada".into(),
+                only_waiting: false,
+            },
+            3 => Command::Retry {
+                task,
+                actor: "ada".into(),
+                only_failed: false,
+                role: Role::Operator,
+            },
+            4 => Command::Promote { limit: 10 },
+            5 => Command::Prune {
+                tasks: store.prunable(0).await.unwrap().tasks,
+            },
+            _ => {
+                let (bot, lease) = ("b".parse().unwrap(), LeaseToken::new());
+                let claim = Claim { task, bot, lease };
+                let claimed = store.apply(Command::Claim(vec![claim])).await.unwrap();
+                let Outcome::Claimed { tasks, .. } = claimed else {
+                    panic!("another outcome");
+                };
+                let reports = tasks.iter().map(|claimed| AttemptReport {
+                    task,
+                    attempt: claimed.task.attempt,
+                    lease,
+                    end: ends[pick(ends.len())],
+                    output: None,
+                    output_bytes: None,
+                    error: None,
+                    exit_code: None,
+                    execution_time_ms: 1,
+                    tokens_used: None,
+                    cost_cents: None,
+                });
+                Command::Finish(reports.collect())
+            }
+        };
+        match store.apply(command).await {
+            Ok(Outcome::Submitted { tasks, .. }) => ids.extend(tasks.iter().map(|task| task.id)),
+            Ok(_) | Err(StoreError::Refused(_)) => {}
+            Err(error) => panic!("{error}"),
+        }
+        let [kept, counted] = counted_twice(&db);
+        assert_eq!(kept, counted, "after step {step}");
+        let all: i64 = counted.iter().map(|row| row.1).sum();
+        let kept_of_all = db.query_row(
+            "SELECT coalesce(sum(waiting), 0) FROM submitters WHERE name = ''",
+            [],
+            |row| row.get::<_, i64>(0),
+        );
+        assert_eq!(kept_of_all.unwrap(), all, "after step {step}");
+    }
+    let mut counts = store.counts().await.unwrap();
+    assert!(*counts.slot(TaskStatus::Queued) > 0 && ids.len() > 100);
+    store.close().await;
 }

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use rusqlite::{Connection, params};
 
-use super::{rows, unreadable};
+use super::{rows, shares::Shares, unreadable};
 use crate::{
     auth::Principal,
     ledger::{BotDelta, ClaimedTask, Flow, Hint, Offers, Seat, TaskPolicy},
@@ -28,6 +28,7 @@ pub(super) struct Tx<'a> {
     next_event: i64,
     told: Told,
     lanes: HashMap<TaskType, [Option<Box<Lane>>; Priority::ALL.len()]>,
+    pub(super) shares: Shares,
     bots: HashMap<BotName, BotDelta>,
 }
 
@@ -144,6 +145,7 @@ impl<'a> Tx<'a> {
             next_event: last + 1,
             told: Told::default(),
             lanes: HashMap::new(),
+            shares: Shares::default(),
             bots: HashMap::new(),
         })
     }
@@ -243,24 +245,21 @@ impl<'a> Tx<'a> {
         lanes[usize::from(priority.rank())].get_or_insert_default()
     }
 
-    /// Notes the types of tasks that come in, all or none: the place of the
-    /// first one that is too many.
-    pub(super) fn admit_types<'t>(
-        &mut self,
-        all: impl Iterator<Item = &'t TaskType>,
-    ) -> Result<(), usize> {
-        let mut new: Vec<&TaskType> = Vec::new();
-        for (place, task_type) in all.enumerate() {
-            if self.types.contains(task_type) || new.contains(&task_type) {
-                continue;
-            }
-            if self.types.len() + new.len() >= self.policy.max_types as usize {
-                return Err(place);
-            }
-            new.push(task_type);
+    /// Returns the number of types that there are tasks of.
+    pub(super) fn types(&self) -> u64 {
+        self.types.len() as u64
+    }
+
+    /// Returns whether there are tasks of that type.
+    pub(super) fn knows_type(&self, task_type: &TaskType) -> bool {
+        self.types.contains(task_type)
+    }
+
+    /// Notes a type that there are tasks of from now on.
+    pub(super) fn note_type(&mut self, task_type: &TaskType) {
+        if !self.types.contains(task_type) {
+            self.types.insert(task_type.clone());
         }
-        self.types.extend(new.into_iter().cloned());
-        Ok(())
     }
 
     /// Forgets the types that have no tasks any more.
@@ -318,6 +317,7 @@ impl<'a> Tx<'a> {
                 }
             }
         }
+        self.shares.write(self.db)?;
         if !self.bots.is_empty() {
             let mut add = self.db.prepare_cached(
                 "UPDATE bots SET tasks_completed = tasks_completed + ?2, tasks_failed = tasks_failed + ?3 WHERE name = ?1",

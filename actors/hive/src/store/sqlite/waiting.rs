@@ -6,6 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::{
     apply::ApplyError,
     dependencies, rows,
+    shares::Counted,
     transaction::{Entry, Tx},
 };
 use crate::{
@@ -29,11 +30,13 @@ pub(super) struct Waiting {
     pub(super) dependents: u32,
     pub(super) last_event: Option<i64>,
     pub(super) on_failure: DependencyFailure,
+    submitter: String,
+    bytes: i64,
 }
 
 const SELECT_WAITING: &str =
     "SELECT seq, id, type, priority, status, run_at, traceparent, blocked_by, dependents,
-        last_event, extra FROM tasks";
+        last_event, extra, submitter, bytes FROM tasks";
 
 impl Waiting {
     pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
@@ -54,6 +57,8 @@ impl Waiting {
             dependents: row.get(8)?,
             last_event: row.get(9)?,
             on_failure: extra.on_dependency_failure,
+            submitter: row.get(11)?,
+            bytes: row.get(12)?,
         })
     }
 
@@ -108,8 +113,14 @@ pub(super) fn end(tx: &mut Tx<'_>, task: &Waiting, end: &End<'_>) -> rusqlite::R
         dependencies::remove_edges_of(tx, task.seq)?;
     }
     settle_later(tx, task.seq, task.dependents)?;
+    let counted = Counted {
+        task_type: &task.task_type,
+        priority: task.priority,
+        submitter: &task.submitter,
+        bytes: task.bytes,
+    };
+    tx.count_task(counted, Some(task.status), Some(end.status))?;
     let lane = tx.lane(&task.task_type, task.priority);
-    lane.moved(Some(task.status), end.status);
     lane.flow.ended(end.status);
     tx.hint(Hint::Finished(task.id));
     let (action, result) = match cancelled {
@@ -206,6 +217,7 @@ pub(super) fn cancel(
         seq,
         task,
         last_event,
+        ..
     } = find
         .query_row([id.as_bytes()], rows::stored_task)
         .optional()?

@@ -18,7 +18,7 @@ fn submission(task_type: &str) -> Command {
         tasks: vec![crate::model::NewTask::new(task_type.parse().unwrap(), "x")],
         submitter: "ada".into(),
         dedup: None,
-        confined: false,
+        role: crate::auth::Role::Operator,
     }
 }
 

@@ -39,7 +39,7 @@ impl Hive {
             tasks,
             submitter: "ada".into(),
             dedup: None,
-            confined: false,
+            role: crate::auth::Role::Operator,
         };
         match self.store.apply(command).await.unwrap() {
             Outcome::Submitted { tasks, .. } => tasks.into_iter().map(|task| task.id).collect(),
