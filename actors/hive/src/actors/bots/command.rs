@@ -6,6 +6,7 @@
 
 mod environment;
 mod lines;
+mod metadata;
 mod preflight;
 mod program;
 mod streams;
@@ -26,12 +27,13 @@ use tokio::{
     time::timeout,
 };
 
-pub(crate) use self::{preflight::preflight, program::Pids};
 use self::{
+    metadata::Metadata,
     program::{Launch, Pipes, Program},
     streams::Streams,
     verdict::{Ending, NotStarted},
 };
+pub(crate) use self::{preflight::preflight, program::Pids};
 use super::{
     attempt::{AttemptOutcome, StopCause, StopSignal, stop_requested},
     board::Card,
@@ -118,7 +120,10 @@ pub(crate) async fn run(
     if let Some(cause) = already {
         return AttemptOutcome::stopped(cause, 0);
     }
-    let (program, pipes) = match start(cx, claimed).await {
+    // Its file is there until the attempt has ended.
+    let outputs = cx.outputs.directory(claimed.task.id);
+    let metadata = Arc::new(Metadata::of(&claimed.task, &outputs));
+    let (program, pipes) = match start(cx, claimed, &metadata).await {
         Ok(started) => started,
         Err(error) => {
             cx.note(claimed, &error.reason);
@@ -174,13 +179,18 @@ fn logged(claimed: &ClaimedTask) -> LoggedAttempt {
 }
 
 /// Starts the program, off the arbiter: loading it may wait for a disk.
-async fn start(cx: &CommandContext, claimed: &ClaimedTask) -> Result<(Program, Pipes), NotStarted> {
+async fn start(
+    cx: &CommandContext,
+    claimed: &ClaimedTask,
+    metadata: &Arc<Metadata>,
+) -> Result<(Program, Pipes), NotStarted> {
     let Some(word) = cx.spec.command.first().cloned() else {
         return Err(NotStarted::bot("the command names no program"));
     };
     let secrets = cx.secrets.resolve().await;
     let secrets = secrets.map_err(|error| NotStarted::bot(error.to_string()))?;
-    let mut environment = environment::environment(cx, claimed, |name| std::env::var_os(name));
+    let mut environment =
+        environment::environment(cx, claimed, metadata, |name| std::env::var_os(name));
     environment.extend(secrets);
     let own_directory = cx.spec.working_dir.as_ref().map(PathBuf::from);
     let make_directory = own_directory.is_none();
@@ -198,6 +208,7 @@ async fn start(cx: &CommandContext, claimed: &ClaimedTask) -> Result<(Program, P
         guardian: cx.guardian.clone(),
         pids: cx.pids.clone(),
     };
+    let metadata = metadata.clone();
     let (outputs, task) = (cx.outputs.clone(), claimed.task.id);
     let too_old = claimed.task.attempt.saturating_sub(cx.kept_outputs);
     // When nobody waits for the start any more, its result is dropped, and with
@@ -208,6 +219,9 @@ async fn start(cx: &CommandContext, claimed: &ClaimedTask) -> Result<(Program, P
         {
             tracing::warn!(%task, %error, "outputs of earlier attempts cannot be removed");
         }
+        metadata.write().map_err(|error| {
+            NotStarted::bot(format!("the metadata cannot be written to a file: {error}"))
+        })?;
         let directory = launch.directory.clone();
         if make_directory {
             private_dir::make(&directory).map_err(|error| {

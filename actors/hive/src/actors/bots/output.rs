@@ -106,7 +106,7 @@ impl Outputs {
     }
 
     /// Where the files of a task are.
-    fn directory(&self, task: TaskId) -> PathBuf {
+    pub(super) fn directory(&self, task: TaskId) -> PathBuf {
         self.0.directory.join(task.to_string())
     }
 

@@ -121,7 +121,7 @@ async fn what_was_erased_is_not_put_back(ledger: Ledger) {
         task: id,
         actor: "ada".into(),
         only_failed: false,
-        role: Role::Admin,
+        role: crate::auth::Role::Admin,
     };
     assert_eq!(refused(&ledger, retry).await, Refusal::TaskIsErased(id));
 }

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::CommandContext;
+use super::{CommandContext, metadata::Metadata};
 use crate::{
     guard::{self, Marks},
     ledger::ClaimedTask,
@@ -14,9 +14,6 @@ use crate::{
 
 /// What is passed on of the server's own environment.
 const PASSED_ON: [&str; 7] = ["PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR"];
-
-/// Metadata beyond this are left out: the kernel allows 128 KiB in one variable.
-const MAX_METADATA_BYTES: usize = 64 << 10;
 
 /// Where programs are sought when there is no `PATH`.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
@@ -26,6 +23,7 @@ const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 pub(super) fn environment(
     cx: &CommandContext,
     claimed: &ClaimedTask,
+    metadata: &Metadata,
     inherited: impl Fn(&str) -> Option<OsString>,
 ) -> Vec<(OsString, OsString)> {
     let task = &claimed.task;
@@ -45,12 +43,8 @@ pub(super) fn environment(
     set("DEIA_PRIORITY", format!("P{}", task.priority.rank()));
     set("DEIA_HIVE_ID", cx.hive_id.clone());
     set(guard::INSTANCE_VARIABLE, cx.guardian.instance().to_owned());
-    match serde_json::to_string(&task.metadata) {
-        Ok(metadata) if metadata.len() <= MAX_METADATA_BYTES => {
-            set("DEIA_TASK_METADATA", metadata);
-        }
-        _ => {}
-    }
+    let (name, value) = metadata.variable();
+    set(name, value);
     if let Some(traceparent) = &task.traceparent {
         set("TRACEPARENT", traceparent.clone());
     }

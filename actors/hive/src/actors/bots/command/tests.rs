@@ -197,14 +197,18 @@ async fn the_environment_is_what_is_promised_and_no_more() {
 }
 
 #[tokio::test]
-async fn metadata_that_the_kernel_would_refuse_are_left_out() {
-    let setup = Setup::new(&["env"]);
+async fn metadata_too_large_for_a_variable_come_in_a_file() {
+    let script = r#"test -z "$DEIA_TASK_METADATA" && cat "$DEIA_TASK_METADATA_FILE""#;
+    let setup = Setup::new(&["sh", "-c", script]);
     let mut claimed = claimed("");
     claimed.task.metadata = [("k".to_owned(), "x".repeat(200_000).into())].into();
     let (_keep, stop) = watch::channel(None);
     let outcome = run(&setup.cx, &claimed, Progress::told(), stop).await;
     assert_eq!(outcome.end, AttemptEnd::Succeeded, "{outcome:?}");
-    assert!(!outcome.output.unwrap().contains("DEIA_TASK_METADATA"));
+    let expected = serde_json::to_string(&claimed.task.metadata).unwrap();
+    assert_eq!(outcome.output.unwrap(), expected);
+    let left = setup.cx.outputs.directory(claimed.task.id);
+    assert!(!left.exists(), "the file is removed after the attempt");
 }
 
 #[tokio::test]
