@@ -10,3 +10,4 @@ pub mod cli;
 pub mod client;
 pub mod http;
 pub mod telemetry;
+mod text;

@@ -8,7 +8,7 @@ use std::{
 };
 
 use clap::{ArgMatches, Args, parser::ValueSource};
-use deia_hive::auth::ApiKey;
+use deia_hive::{auth::ApiKey, config::without_mark};
 
 use super::{
     error::CliError,
@@ -266,7 +266,7 @@ fn read_key(path: &Path) -> Result<Secret, CliError> {
         }
         read => read.map_err(failed)?,
     };
-    let key = text.trim();
+    let key = without_mark(&text).trim();
     if key.is_empty() || text.len() as u64 > MAX_KEY_BYTES || key.contains(char::is_whitespace) {
         return Err(refuse("must hold one key and nothing else".into()));
     }
@@ -303,7 +303,8 @@ pub(super) fn read_text(path: &Path, limit: u64) -> Result<String, CliError> {
             super::human::bytes(limit)
         )));
     }
-    String::from_utf8(bytes).map_err(|_| refuse("is not UTF-8 text".into()))
+    let text = String::from_utf8(bytes).map_err(|_| refuse("is not UTF-8 text".into()))?;
+    Ok(without_mark(&text).to_owned())
 }
 
 fn others_can_read(path: &Path) -> bool {

@@ -20,8 +20,9 @@ pub(super) struct FilterArgs {
     /// Only those with this label; give it again for those with all of them.
     #[arg(long, value_name = "TAG")]
     tag: Vec<String>,
-    /// Only those with this text in their metadata; give it again for more.
-    #[arg(long, value_name = "KEY=TEXT", value_parser = parse::pair)]
+    /// Only those with this text in their metadata; give it again for more. A = in
+    /// the key is written \=, a \ as \\.
+    #[arg(long, value_name = "KEY=TEXT", value_parser = parse::key_and_text)]
     metadata: Vec<(String, String)>,
     /// Only those with this key against duplicates.
     #[arg(long, value_name = "KEY")]

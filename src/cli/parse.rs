@@ -5,9 +5,14 @@ use std::{fmt::Display, str::FromStr, time::Duration};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use deia_hive::{
     auth::{Permission, Role},
-    model::{Behavior, DependencyFailure, EndReason, Priority, TaskStatus, Timestamp},
+    model::{
+        Behavior, DependencyFailure, EndReason, Priority, TaskStatus, Timestamp, Violation,
+        ambiguity,
+    },
 };
 use serde_json::Value;
+
+use crate::text::split_key;
 
 /// A span of time such as `500ms`, `30s`, `5m`, `1h 30m`, `7days`.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
@@ -58,8 +63,7 @@ pub(super) fn milliseconds(text: &str) -> Result<u64, String> {
 }
 
 fn rfc_3339(text: &str) -> Option<Timestamp> {
-    let at = text.parse::<jiff::Timestamp>().ok()?;
-    Some(Timestamp::from_millis(at.as_millisecond()))
+    text.parse().ok()
 }
 
 /// `NAME=VALUE`.
@@ -70,15 +74,26 @@ pub(super) fn pair(text: &str) -> Result<(String, String), String> {
     }
 }
 
+/// `KEY=TEXT`, with `\=` for a `=` in the key.
+pub(super) fn key_and_text(text: &str) -> Result<(String, String), String> {
+    split_key(text, '=').ok_or_else(|| "expected KEY=TEXT".to_owned())
+}
+
 /// `KEY=TEXT` or `KEY:=JSON`.
 pub(super) fn metadata(text: &str) -> Result<(String, Value), String> {
     let (name, value) = pair(text).map_err(|_| "expected KEY=TEXT or KEY:=JSON".to_owned())?;
     let Some(name) = name.strip_suffix(':') else {
         return Ok((name, value.into()));
     };
-    serde_json::from_str(&value)
-        .map(|value| (name.to_owned(), value))
-        .map_err(|error| format!("{name}:= expects JSON: {error}"))
+    let read =
+        serde_json::from_str(&value).map_err(|error| format!("{name}:= expects JSON: {error}"))?;
+    match ambiguity(&value) {
+        None => Ok((name.to_owned(), read)),
+        Some(Violation { pointer, detail }) if pointer.is_empty() => {
+            Err(format!("{name}:= {detail}"))
+        }
+        Some(Violation { pointer, detail }) => Err(format!("{name}:= {pointer} {detail}")),
+    }
 }
 
 /// A task status.

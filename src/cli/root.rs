@@ -205,6 +205,21 @@ pub fn command() -> Command {
     examples_first(Cli::command())
 }
 
+/// Takes variables of the environment that are set but empty for absent: scripts
+/// and container descriptions often cannot leave a variable out.
+fn ignoring_empty(command: Command) -> Command {
+    command.mut_args(|arg| {
+        let is_empty = arg
+            .get_env()
+            .and_then(std::env::var_os)
+            .is_some_and(|value| value.is_empty());
+        match is_empty {
+            true => arg.env(None::<&str>),
+            false => arg,
+        }
+    })
+}
+
 fn examples_first(command: Command) -> Command {
     command
         .help_template(HELP)
@@ -215,10 +230,12 @@ fn examples_first(command: Command) -> Command {
 /// Parses `args` (the program's name first), does what they say, prints what
 /// came of it, and says how the process should end.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
-    let parsed = command().try_get_matches_from(args).and_then(|matches| {
-        let cli = Cli::from_arg_matches(&matches)?;
-        Ok((Globals::new(cli.global, &matches), cli.noun))
-    });
+    let parsed = ignoring_empty(command())
+        .try_get_matches_from(args)
+        .and_then(|matches| {
+            let cli = Cli::from_arg_matches(&matches)?;
+            Ok((Globals::new(cli.global, &matches), cli.noun))
+        });
     let (globals, noun) = match parsed {
         Ok(parsed) => parsed,
         Err(error) => {

@@ -14,6 +14,7 @@ use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
 use super::{Client, ClientError, TaskState, transport::Call, wire::BatchIds};
+use crate::text::join_key;
 
 const TASKS: [&str; 3] = ["api", "v1", "tasks"];
 /// The longest single poll that is tried first; the hive's `server.max_wait` is not known here.
@@ -279,7 +280,7 @@ fn filtered<'c>(call: Call<'c>, filter: &TaskFilter) -> Call<'c> {
         call = call.query("tag", Some(tag));
     }
     for (key, value) in &filter.metadata {
-        call = call.query("metadata", Some(format!("{key}:{value}")));
+        call = call.query("metadata", Some(join_key(key, value, ':')));
     }
     call
 }

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::{call::Call, problem::Problem};
+use crate::text::split_key;
 
 /// What the query of a list may say besides `limit` and `cursor`.
 pub(super) fn from_query(call: &Call) -> Result<TaskFilter, Problem> {
@@ -46,11 +47,8 @@ fn priority(call: &Call) -> Result<Option<Priority>, Problem> {
 }
 
 fn key_and_text(pair: &str) -> Result<(String, String), Problem> {
-    let split = pair
-        .split_once(':')
-        .filter(|(key, _)| !key.is_empty())
-        .ok_or_else(|| Problem::parameter("metadata", "is not valid: expected key:value"));
-    split.map(|(key, text)| (key.to_owned(), text.to_owned()))
+    let wrong = "is not valid: expected key:value (a : in the key is written \\:, a \\ as \\\\)";
+    split_key(pair, ':').ok_or_else(|| Problem::parameter("metadata", wrong))
 }
 
 fn point_in_time(call: &Call, name: &'static str) -> Result<Option<Timestamp>, Problem> {
@@ -58,13 +56,14 @@ fn point_in_time(call: &Call, name: &'static str) -> Result<Option<Timestamp>, P
         return Ok(None);
     };
     // As in a body: one way to write a time.
-    let read = serde_json::from_value(serde_json::Value::String(text));
-    read.map(Some).map_err(|_| {
-        Problem::parameter(
+    match text.parse() {
+        Ok(at) => Ok(Some(at)),
+        Err(_) if text.replace(' ', "+").parse::<Timestamp>().is_ok() => Err(Problem::parameter(
             name,
-            "is not valid: expected a time such as 2026-11-20T08:30:00Z",
-        )
-    })
+            "is not valid: a + in a query stands for a blank; write %2B",
+        )),
+        Err(error) => Err(Problem::parameter(name, format!("is not valid: {error}"))),
+    }
 }
 
 /// The tasks that are meant by a request that changes many: all that fit
@@ -212,6 +211,11 @@ mod tests {
     fn pairs_are_split_at_the_first_colon() {
         assert_eq!(key_and_text("a:b:c").unwrap(), ("a".into(), "b:c".into()));
         assert_eq!(key_and_text("a:").unwrap(), ("a".into(), String::new()));
-        assert!(key_and_text(":b").is_err() && key_and_text("ab").is_err());
+        assert_eq!(key_and_text(":b").unwrap(), (String::new(), "b".into()));
+        assert_eq!(
+            key_and_text(r"a\:\\:b\").unwrap(),
+            (r"a:\".into(), r"b\".into())
+        );
+        assert!(key_and_text("ab").is_err() && key_and_text(r"a\:b").is_err());
     }
 }

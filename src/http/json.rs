@@ -9,7 +9,7 @@ use actix_web::{
     http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE},
     web::{Bytes, BytesMut},
 };
-use deia_hive::model::Violation;
+use deia_hive::model::{METADATA_LEVELS, Violation, ambiguity};
 use futures_util::StreamExt;
 use serde::{
     Deserialize, Deserializer,
@@ -149,9 +149,12 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
 /// [`Code::MalformedJson`] or [`Code::InvalidInput`] with the place.
 pub(super) fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     let decoded = serde_json::from_slice::<Object<T>>(body);
-    decoded
-        .map(|object| object.0)
-        .map_err(|error| refusal::<Object<T>>(body, &error))
+    let Object(decoded) = decoded.map_err(|error| refusal::<Object<T>>(body, &error))?;
+    let text = std::str::from_utf8(body).unwrap_or_default();
+    match ambiguity(text) {
+        None => Ok(decoded),
+        Some(found) => Err(Problem::invalid(vec![found])),
+    }
 }
 
 /// What is wrong with a body: first whether it is JSON at all, then the place.
@@ -159,6 +162,10 @@ pub(super) fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
 fn refusal<T: DeserializeOwned>(body: &[u8], error: &serde_json::Error) -> Problem {
     if body.is_empty() {
         return Problem::new(Code::MalformedJson, "the body is empty");
+    }
+    if body.starts_with("\u{feff}".as_bytes()) {
+        let detail = "the body begins with a byte order mark (U+FEFF), which JSON does not have";
+        return Problem::new(Code::MalformedJson, detail);
     }
     let syntax = match std::str::from_utf8(body) {
         Ok(text) => serde_json::from_str::<IgnoredAny>(text)
@@ -185,6 +192,9 @@ pub(super) fn decode_part<T: DeserializeOwned>(
     T::deserialize(&part).map_err(|error| place::<T, _>(&part, &error, at))
 }
 
+/// Parts of a pointer that lead to the field that is too deep, in a batch, too.
+const TOP_SEGMENTS: usize = 4;
+
 /// Where in the input `error` is. The input is read again, with its path noted.
 fn place<'de, T, D>(input: D, error: &serde_json::Error, at: &str) -> Violation
 where
@@ -197,6 +207,12 @@ where
             .path()
             .iter()
             .for_each(|segment| push(&mut pointer, segment));
+    }
+    if error.to_string().starts_with("recursion limit exceeded") {
+        let to_top = pointer.match_indices('/').nth(TOP_SEGMENTS);
+        pointer.truncate(to_top.map_or(pointer.len(), |(end, _)| end));
+        let detail = format!("is nested too deep; metadata may have {METADATA_LEVELS} levels");
+        return Violation { pointer, detail };
     }
     let detail = match without_position(&error.to_string()) {
         // An enum that gets a number is told as if that were not JSON.

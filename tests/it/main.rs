@@ -37,6 +37,7 @@ mod http_queue;
 mod http_server;
 mod http_streams;
 mod http_tasks;
+mod inputs;
 mod issuer;
 mod jwt;
 mod log_streams;

@@ -110,9 +110,9 @@ async fn tasks_of_another_user_are_as_if_they_were_not_there() {
     let waiting = submit_as(&app, &ada, &json!({"type": "nobody", "content": "ada's"})).await;
     for id in [&done, &failed] {
         app.result(id).await;
-        is_as_if_absent(&app, &eve, id, &[]).await;
+        is_as_if_absent(&app, &eve, id, &["/logs"]).await;
     }
-    is_as_if_absent(&app, &eve, &waiting, &[]).await;
+    is_as_if_absent(&app, &eve, &waiting, &["/logs"]).await;
 
     // Neither lists nor filters nor pages tell of them.
     for query in [
@@ -346,7 +346,7 @@ async fn a_bot_sees_the_tasks_that_it_was_given() {
         assert_eq!(found, [""; 0], "{query}");
     }
     for id in [&others, &nobodys] {
-        is_as_if_absent(&app, &key, id, &["/cancel", "/retry"]).await;
+        is_as_if_absent(&app, &key, id, &["/cancel", "/retry", "/content", "/logs"]).await;
     }
 }
 

@@ -23,7 +23,7 @@ pub use document::{Setting, page, schema, settings};
 pub use inspect::{differences, inspect};
 pub use jwt::{IssuerSettings, JwtSettings};
 pub use limits::{AdmissionSettings, LimitSettings, Rate};
-pub use load::Layers;
+pub use load::{Layers, readable_yaml, without_mark};
 pub use secrets::SecretSettings;
 pub use settings::{
     Config, LogFormat, LoggingSettings, ServerSettings, StoreSettings, TelemetrySettings,

@@ -6,6 +6,7 @@
 mod address;
 mod bot;
 mod event;
+mod exact;
 mod examples;
 mod executor;
 mod explain;
@@ -32,6 +33,7 @@ pub use bot::{
     ContainmentMeans,
 };
 pub use event::{Action, Event, EventAction, EventLevel, EventResult, NewEvent};
+pub use exact::{ambiguity, is_at_most_deep, is_exact};
 pub use examples::entities;
 pub use executor::{
     Behavior, CommandExecutor, Executor, LatencyMs, SimulatedExecutor, SimulatedProfile,
@@ -40,7 +42,7 @@ pub use explain::{AwaitedTask, BotFit, Facts, TaskExplanation, TaskHold, explain
 pub use id::{BotName, IdError, KeyId, LeaseToken, LoginId, TaskId};
 pub use key::{AdminHold, KeyGrant, KeyInfo, KeyOwner, KeyRecord, admin_hold};
 pub use login::{Login, LoginEnd, LoginRecord, OpenedWith};
-pub use new_task::{NewTask, Violation};
+pub use new_task::{METADATA_LEVELS, NewTask, Violation};
 pub use page::{Page, PageRequest};
 pub use plan::{
     AttemptOutcomeKind, Dependency, DependencyFailure, EndReason, FailedAttempt, Release,
@@ -53,7 +55,7 @@ pub use secret::{
 };
 pub use system::{HealthMetrics, SystemStatus};
 pub use task::{Deployment, Priority, Submitted, Task, TaskFilter, TaskStatus, TaskType};
-pub use time::Timestamp;
+pub use time::{NotATime, Timestamp};
 pub use trace::TraceContext;
 pub use transition::{AttemptEnd, NextStep, RetryPolicy, Toll, TollLimits, after_attempt};
 pub use user::{User, UserChange};

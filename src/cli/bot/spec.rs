@@ -3,9 +3,12 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use clap::{ArgGroup, Args};
-use deia_hive::model::{
-    Behavior, BotName, BotSpec, Capabilities, CommandExecutor, Executor, SecretRef,
-    SimulatedExecutor, TaskType,
+use deia_hive::{
+    config::without_mark,
+    model::{
+        Behavior, BotName, BotSpec, Capabilities, CommandExecutor, Executor, SecretRef,
+        SimulatedExecutor, TaskType, ambiguity,
+    },
 };
 
 use crate::cli::{context, error::CliError, parse, wait::WaitArgs};
@@ -135,6 +138,7 @@ fn once<T: Clone>(option: &str, pairs: &[(String, T)]) -> Result<BTreeMap<String
 }
 
 fn from_json(text: &str) -> Result<BotSpec, String> {
+    let text = without_mark(text);
     let mut reader = serde_json::Deserializer::from_str(text);
     let spec = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         match error.path().to_string().as_str() {
@@ -143,7 +147,10 @@ fn from_json(text: &str) -> Result<BotSpec, String> {
         }
     })?;
     reader.end().map_err(|error| error.to_string())?;
-    Ok(spec)
+    match ambiguity(text) {
+        None => Ok(spec),
+        Some(found) => Err(format!("{} {}", found.pointer, found.detail)),
+    }
 }
 
 #[cfg(test)]

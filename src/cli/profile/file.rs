@@ -9,6 +9,7 @@ use std::{
 };
 
 use clap::ValueEnum as _;
+use deia_hive::config::{readable_yaml, without_mark};
 use serde::Serialize;
 use yaml_rust2::{Yaml, YamlLoader};
 
@@ -133,7 +134,8 @@ fn write_whole(path: &Path, text: &str) -> io::Result<()> {
 }
 
 fn parse(text: &str, dir: &Path) -> Result<Profiles, String> {
-    let documents = YamlLoader::load_from_str(text).map_err(|error| error.to_string())?;
+    let documents = YamlLoader::load_from_str(without_mark(text))
+        .map_err(|error| readable_yaml(&error.to_string()))?;
     let mut found = Profiles::default();
     let top = match documents.as_slice() {
         [] => return Ok(found),

@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use deia_hive::model::{Dependency, NewTask, TaskId};
+use deia_hive::{
+    config::without_mark,
+    model::{Dependency, NewTask, TaskId, ambiguity},
+};
 use serde_json::json;
 use tokio::time::sleep;
 
@@ -219,11 +222,14 @@ impl<R: BufRead> Lines<R> {
                     let max = human::bytes(LINE_MAX_BYTES);
                     return Err(self.wrong(format!("is over {max} long")));
                 }
-                Ok(_) if bytes.trim_ascii().is_empty() => {}
+                Ok(_) if is_empty(&bytes) => {}
                 Ok(_) => {
                     let text = String::from_utf8(bytes);
-                    let refuse = |_| self.wrong("is not UTF-8 text".into());
-                    return text.map(Some).map_err(refuse);
+                    let text = text.map_err(|_| self.wrong("is not UTF-8 text".into()))?;
+                    return Ok(Some(match self.number {
+                        1 => without_mark(&text).to_owned(),
+                        _ => text,
+                    }));
                 }
             }
         }
@@ -235,6 +241,12 @@ impl<R: BufRead> Lines<R> {
             reason,
         }
     }
+}
+
+/// Returns whether there is no task in a line: it has a byte order mark at most.
+fn is_empty(line: &[u8]) -> bool {
+    let line = line.strip_prefix("\u{feff}".as_bytes()).unwrap_or(line);
+    line.trim_ascii().is_empty()
 }
 
 /// The task of a line, at that place of its batch. What it says of places in
@@ -250,6 +262,9 @@ fn task(text: &str, place: usize, before: &[TaskId]) -> Result<NewTask, String> 
             column => format!("{what} (column {column})"),
         }
     })?;
+    if let Some(found) = ambiguity(text) {
+        return Err(format!("{} {}", found.pointer, found.detail));
+    }
     for dependency in &mut task.depends_on {
         let Dependency::InBatch(n) = *dependency else {
             continue;

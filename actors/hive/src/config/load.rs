@@ -54,15 +54,65 @@ impl Layers {
         let merged = self.merge()?;
         let config: Config = serde_path_to_error::deserialize(merged).map_err(|error| {
             let path = error.path().to_string();
-            ConfigError::Malformed(match path.as_str() {
-                "." => error.into_inner().to_string(),
-                _ => format!("{path}: {}", error.into_inner()),
-            })
+            let at = if path == "." { "" } else { &path };
+            ConfigError::Malformed(self.told(at, &error.into_inner().to_string()))
         })?;
-        match config.problems() {
-            problems if problems.is_empty() => Ok(config),
-            problems => Err(ConfigError::Invalid(problems)),
+        let mut problems = config.problems();
+        if problems.is_empty() {
+            return Ok(config);
         }
+        for problem in &mut problems {
+            if let Some(source) = self.source_of(&problem.key) {
+                problem.allowed.push_str(&format!(" (set by {source})"));
+            }
+        }
+        Err(ConfigError::Invalid(problems))
+    }
+
+    /// Returns what is wrong at that key, with the layer that it comes from.
+    fn told(&self, at: &str, what: &str) -> String {
+        let name = what.strip_prefix("unknown field `");
+        let name = name.and_then(|rest| rest.split('`').next());
+        let Some(name) = name else {
+            let source = self.source_of(at).map(|source| format!("{source}: "));
+            let source = source.unwrap_or_default();
+            return if at.is_empty() {
+                what.to_owned()
+            } else {
+                format!("{source}{at}: {what}")
+            };
+        };
+        // The path has the name of an unknown field, unless it is of an enum.
+        let key = match at.rsplit_once('.').map_or(at, |(_, last)| last) {
+            last if last == name => at.to_owned(),
+            "" => name.to_owned(),
+            _ => format!("{at}.{name}"),
+        };
+        match self.source_of(&key) {
+            Some(source) => format!("{source}: {}", no_such_setting(&key)),
+            None if at.is_empty() => what.to_owned(),
+            None => format!("{at}: {what}"),
+        }
+    }
+
+    /// Returns the option or the variable that has set this key, or one below it.
+    fn source_of(&self, key: &str) -> Option<String> {
+        let is_it = |set: &str| {
+            set.strip_prefix(key)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        let option = self.overrides.iter().rev().find(|(set, _)| is_it(set));
+        if let Some((set, _)) = option {
+            return Some(format!("--set {set}"));
+        }
+        let variables = std::env::vars_os().filter(|(_, value)| !value.is_empty());
+        let named = variables.filter_map(|(name, _)| {
+            let name = name.into_string().ok()?;
+            let set = name.strip_prefix("DEIA__")?;
+            let set = set.replace("__", ".").to_lowercase();
+            is_it(&set).then(|| format!("environment {name}"))
+        });
+        named.take(usize::from(self.environment)).next()
     }
 
     fn merge(&self) -> Result<serde_json::Value, ConfigError> {
@@ -75,13 +125,14 @@ impl Layers {
                 path: path.clone(),
                 reason: error.to_string(),
             })?;
-            builder = builder.add_source(File::from_str(&text, FileFormat::Yaml));
+            builder = builder.add_source(File::from_str(without_mark(&text), FileFormat::Yaml));
         }
         if self.environment {
             builder = builder.add_source(
                 Environment::with_prefix("DEIA")
                     .prefix_separator("__")
                     .separator("__")
+                    .ignore_empty(true)
                     .try_parsing(true),
             );
         }
@@ -103,17 +154,52 @@ impl Layers {
         builder
             .build()
             .and_then(config::Config::try_deserialize)
-            .map_err(|error| ConfigError::Malformed(format!("{place}: {error}")))
+            .map_err(|error| {
+                ConfigError::Malformed(format!("{place}: {}", readable_yaml(&error.to_string())))
+            })
+    }
+}
+
+/// Returns that there is no such setting, and the one whose name is nearest.
+fn no_such_setting(key: &str) -> String {
+    let known = super::settings().unwrap_or_default();
+    let nearest = known
+        .iter()
+        .min_by_key(|setting| super::inspect::distance(key, &setting.key));
+    match nearest {
+        Some(nearest) => format!("no such setting; did you mean {}?", nearest.key),
+        None => "no such setting".to_owned(),
+    }
+}
+
+/// Returns the text without the byte order mark that some editors begin files with.
+pub fn without_mark(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
+}
+
+/// Returns what a YAML parser says of a key that stands twice, as people would say it.
+pub fn readable_yaml(said: &str) -> String {
+    let twice = said.split_once("\"): duplicated key in mapping");
+    let Some((before, place)) = twice else {
+        return said.to_owned();
+    };
+    let key = before.rsplit_once("(\"").map_or(before, |(_, key)| key);
+    let line = place.split_once(" line ").map(|(_, line)| line);
+    let line = line.and_then(|line| line.split(' ').next());
+    match line.and_then(|line| line.parse::<u64>().ok()) {
+        // The parser tells where it was when it had read the value.
+        Some(line) => format!("the key {key} is given twice, before line {line}"),
+        None => format!("the key {key} is given twice"),
     }
 }
 
 /// A settings file as it stands.
 pub(super) fn read_yaml(text: &str) -> Result<serde_json::Value, ConfigError> {
     config::Config::builder()
-        .add_source(File::from_str(text, FileFormat::Yaml))
+        .add_source(File::from_str(without_mark(text), FileFormat::Yaml))
         .build()
         .and_then(config::Config::try_deserialize)
-        .map_err(|error| ConfigError::Malformed(error.to_string()))
+        .map_err(|error| ConfigError::Malformed(readable_yaml(&error.to_string())))
 }
 
 /// The settings that these values are, unchecked.
@@ -183,7 +269,17 @@ mod tests {
                 "1.5",
                 "tasks.retry.jitter: 1.5 is not allowed; expected 0 to 1",
             ),
-            ("server.no_such_key", "1", "unknown field `no_such_key`"),
+            (
+                "server.no_such_key",
+                "1",
+                "--set server.no_such_key: no such setting; did you mean server.",
+            ),
+            (
+                "server.bnid",
+                "1",
+                "--set server.bnid: no such setting; did you mean server.bind?",
+            ),
+            ("zzz", "1", "--set zzz: no such setting"),
             (
                 "server.workers",
                 "many",
@@ -209,6 +305,24 @@ mod tests {
             .unwrap_err();
         assert!(
             matches!(&error, ConfigError::Invalid(found) if found.len() == 2),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn byte_order_marks_are_no_part_of_a_key() {
+        let text = "\u{feff}server:\n  workers: 3\n";
+        let config = Layers::default().text("f.yaml", text).load().unwrap();
+        assert_eq!(config.server.workers, 3);
+    }
+
+    #[test]
+    fn keys_that_stand_twice_are_told_with_their_file() {
+        let text = "server:\n  workers: 3\ntasks:\n  max_batch: 3\nserver:\n  workers: 3\n";
+        let error = Layers::default().text("f.yaml", text).load().unwrap_err();
+        let error = error.to_string();
+        assert!(
+            error.starts_with("f.yaml: the key server is given twice"),
             "{error}"
         );
     }

@@ -45,6 +45,11 @@ impl Executor {
     }
 }
 
+/// Bytes of arguments and environment with which a program can still be started.
+/// Linux allows a quarter of the stack limit, 2 MiB by default, and deia adds
+/// metadata and variables of its own.
+const MAX_START_BYTES: usize = 1 << 20;
+
 /// A program started for each task: content on its standard input, context in
 /// its environment (`DEIA_TASK_ID`, `DEIA_ATTEMPT`, ...), its standard output
 /// is the result, its standard error goes to the bot's log. Exit code 0 is success.
@@ -77,6 +82,7 @@ fn clear_secret(name: &str, value: &str) -> Option<&'static str> {
 impl CommandExecutor {
     fn violations(&self, at: &str) -> Vec<Violation> {
         let mut found = Vec::new();
+        let mut found_too_large = None;
         let mut refuse = |pointer: String, detail: &str| {
             found.push(Violation {
                 pointer,
@@ -101,6 +107,15 @@ impl CommandExecutor {
                     &format!("looks like {what}: {BELONGS_IN_SECRETS}"),
                 );
             }
+        }
+        let env = self
+            .env
+            .iter()
+            .map(|(name, value)| name.len() + value.len() + 2);
+        let words = self.command.iter().map(|word| word.len() + 1);
+        let bytes: usize = words.chain(env).sum();
+        if bytes > MAX_START_BYTES {
+            found_too_large = Some(bytes);
         }
         if self.env.len() > 256 {
             refuse(format!("{at}/env"), "has more than 256 variables");
@@ -136,6 +151,12 @@ impl CommandExecutor {
         } else if let Some(what) = dir.and_then(secret::secret_shape) {
             refuse(format!("{at}/working_dir"), &format!("looks like {what}"));
         }
+        found.extend(found_too_large.map(|bytes| Violation {
+            pointer: format!("{at}/command"),
+            detail: format!(
+                "and env are {bytes} bytes together; no more than {MAX_START_BYTES} can be handed to a program"
+            ),
+        }));
         found
     }
 }

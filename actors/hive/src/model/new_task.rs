@@ -4,8 +4,15 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Dependency, DependencyFailure, Priority, RetryOverride, TaskType, Timestamp, secret};
+use super::{
+    Dependency, DependencyFailure, Priority, RetryOverride, TaskType, Timestamp, is_at_most_deep,
+    secret,
+};
 use crate::config::TaskSettings;
+
+/// Levels of lists and objects in metadata, which is the first of them. Readers of
+/// JSON stop at some depth, and a list of tasks is deeper than a task.
+pub const METADATA_LEVELS: usize = 32;
 
 /// What an integrator submits.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -25,7 +32,8 @@ pub struct NewTask {
     /// Labels to find it by: at most 32, of 1 to 128 bytes each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
-    /// The submitter's own data, handed to the bot. Limit: `tasks.max_metadata_bytes`.
+    /// The submitter's own data, handed to the bot. At most 32 levels deep, no member
+    /// twice, no number that would lose digits. Limit: `tasks.max_metadata_bytes`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schema(value_type = Object)]
     pub metadata: BTreeMap<String, serde_json::Value>,
@@ -160,6 +168,15 @@ impl NewTask {
                     "is {metadata_bytes} bytes of JSON; the limit is {max_metadata} (tasks.max_metadata_bytes)"
                 ),
             );
+        }
+        for (key, value) in &self.metadata {
+            if !is_at_most_deep(value, METADATA_LEVELS - 1) {
+                let key = key.replace('~', "~0").replace('/', "~1");
+                refuse(
+                    &format!("/metadata/{key}"),
+                    format!("is nested more than {METADATA_LEVELS} deep"),
+                );
+            }
         }
         if let Some(n) = self.max_attempts.filter(|n| !(1..=100).contains(n)) {
             refuse("/max_attempts", format!("is {n}; allowed are 1 to 100"));
