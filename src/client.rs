@@ -25,6 +25,7 @@
 mod bots;
 mod builder;
 mod error;
+mod events;
 mod keys;
 mod output;
 mod queue;
@@ -40,6 +41,7 @@ mod wire;
 pub use bots::PutIf;
 pub use builder::{Client, ClientBuilder, DEFAULT_URL};
 pub use error::{ClientError, Problem};
+pub use events::EventQuery;
 pub use output::{OutputPlace, OutputStream};
 pub use queue::{Changed, Drained, Selection};
 pub use stream::{ServerEvent, ServerEvents};
@@ -47,6 +49,6 @@ pub use supervisors::{
     ExitCode, LastExit, NodeKind, NodeState, Strategy, SupervisorAction, SupervisorNode,
 };
 pub use wire::{
-    CanI, CreatedKey, LogLines, NewKeyRequest, NewUserRequest, RotateKeyRequest, Secret, TaskState,
-    UserChangeRequest, WhoAmI,
+    CanI, CreatedKey, LogLines, NewKeyRequest, NewUserRequest, RoleInfo, RotateKeyRequest, Secret,
+    TaskState, UserChangeRequest, WhoAmI,
 };

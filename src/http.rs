@@ -17,6 +17,7 @@ mod csrf;
 mod drain;
 mod dto;
 mod etag;
+mod events;
 mod exchange;
 mod filter;
 mod front;
@@ -105,6 +106,7 @@ pub fn table() -> Vec<Route> {
         route(GET,    "/api/v1/tasks/{id}/explain",      Needs(P::TaskRead),   &[],          tasks::explain),
         route(GET,    "/api/v1/tasks/{id}",              Needs(P::TaskRead),   &[],          tasks::get),
         route(GET,    "/api/v1/tasks",                   Needs(P::TaskRead),   FILTERS,      tasks::list),
+        route(GET,    "/api/v1/events",                  Needs(P::EventRead),  &["action", "target", "actor", "after", "before", "limit", "cursor"], events::list),
 
         route(GET,    "/api/v1/bots",                    Needs(P::BotList),    &[],          bots::list),
         route(GET,    "/api/v1/bots/{id}",               Needs(P::BotRead),    &[],          bots::get),

@@ -1,6 +1,14 @@
 //! Making a client: what is checked before anything is sent.
 
-use std::{fmt, net::IpAddr, time::Duration};
+use std::{
+    fmt,
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use reqwest::{Url, header::HeaderValue, redirect};
 
@@ -22,6 +30,7 @@ pub struct Client {
     pub(super) key: Option<HeaderValue>,
     pub(super) timeout: Duration,
     pub(super) max_body_bytes: usize,
+    pub(super) changing: Arc<AtomicBool>,
 }
 
 impl fmt::Debug for Client {
@@ -50,6 +59,12 @@ impl Client {
     /// The base URL, without a trailing slash.
     pub fn url(&self) -> &str {
         self.base.as_str().trim_end_matches('/')
+    }
+
+    /// Returns whether a request that changes something was sent, by this client or a
+    /// clone, and its answer has not come.
+    pub fn is_changing(&self) -> bool {
+        self.changing.load(Ordering::Relaxed)
     }
 
     /// Whether requests carry a key.
@@ -155,6 +170,7 @@ impl ClientBuilder {
             key,
             timeout: self.timeout,
             max_body_bytes: self.max_body_bytes,
+            changing: Arc::default(),
         })
     }
 }

@@ -7,7 +7,9 @@ use deia_hive::{
 
 use serde_json::json;
 
-use super::{CanI, Client, ClientError, CreatedKey, NewKeyRequest, RotateKeyRequest, WhoAmI};
+use super::{
+    CanI, Client, ClientError, CreatedKey, NewKeyRequest, RoleInfo, RotateKeyRequest, WhoAmI,
+};
 
 impl Client {
     /// Who the hive takes this client for.
@@ -39,6 +41,14 @@ impl Client {
     /// [`ClientError`].
     pub async fn keys(&self) -> Result<Page<KeyInfo>, ClientError> {
         self.get(&["api", "v1", "auth", "keys"]).answer().await
+    }
+
+    /// Lists the roles and what each includes.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn roles(&self) -> Result<Page<RoleInfo>, ClientError> {
+        self.get(&["api", "v1", "roles"]).answer().await
     }
 
     /// Makes a key. Its text is in the answer and nowhere else.

@@ -1,6 +1,6 @@
 //! One request, one answer: time-outs, limits, and what an error means.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use reqwest::{
     Method, StatusCode,
@@ -177,8 +177,11 @@ impl Call<'_> {
     async fn send(self) -> Result<Vec<u8>, ClientError> {
         let client = self.client;
         let after = client.timeout.saturating_add(self.wait);
+        let changes = self.method != Method::GET;
         let request = self.request(Some(after))?;
+        client.changing.store(changes, Ordering::Relaxed);
         let sent = client.http.execute(request).await;
+        client.changing.store(false, Ordering::Relaxed);
         let response = sent.map_err(|error| client.failed(&error, after))?;
         client.body(response, after).await
     }

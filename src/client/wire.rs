@@ -54,6 +54,17 @@ pub struct TaskState {
     pub more: Map<String, Value>,
 }
 
+/// A role, as `GET /api/v1/roles` lists it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoleInfo {
+    /// Its name.
+    pub role: String,
+    /// What it may do.
+    pub permissions: Vec<String>,
+    /// Whether it sees only its own tasks.
+    pub sees_only_its_own: bool,
+}
+
 /// What `GET /api/v1/bots/{id}/logs` answers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogLines {

@@ -181,7 +181,7 @@ catalogue! {
         "See what detail names. Nothing was changed.";
     /// That is not done to this part of the tree, or not now.
     PartRefused = "part_refused" CONFLICT, "That is not done to this part of the tree",
-        "See detail, and deia-admin supervisors for how it stands.";
+        "See detail, and deia supervisors for how it stands.";
     /// The stored version is another.
     VersionMismatch = "version_mismatch" PRECONDITION_FAILED, "It was changed meanwhile",
         "Get it again, look at what changed, and repeat the change with the new ETag.";

@@ -51,7 +51,7 @@ fn key_and_text(pair: &str) -> Result<(String, String), Problem> {
     split_key(pair, ':').ok_or_else(|| Problem::parameter("metadata", wrong))
 }
 
-fn point_in_time(call: &Call, name: &'static str) -> Result<Option<Timestamp>, Problem> {
+pub(super) fn point_in_time(call: &Call, name: &'static str) -> Result<Option<Timestamp>, Problem> {
     let Some(text) = call.query::<String>(name)? else {
         return Ok(None);
     };

@@ -1,4 +1,7 @@
 //! Probes: the only routes that need no key. They tell nothing but yes or no.
+//!
+//! The state of bots is no part of them: a process that is ended, or gets no more
+//! requests, for one bad bot helps nobody. `GET /api/v1/system/health` has it.
 
 use deia_hive::Hive;
 
@@ -11,18 +14,24 @@ use super::{
 
 #[utoipa::path(
     get, path = "/livez", tag = "health", operation_id = "livez", security(),
-    responses((status = 200, description = "The process answers", body = Probe))
+    responses((status = 200, description = "The process and the writer of its store make progress. When this fails for long, restart the process", body = Probe))
 )]
-/// Tells whether the process answers.
-pub(super) async fn live(_: Hive) -> Answer {
-    ok(&Probe { status: "alive" })
+/// Tells whether the process makes progress.
+pub(super) async fn live(hive: Hive) -> Answer {
+    match hive.makes_progress().await {
+        true => ok(&Probe { status: "alive" }),
+        false => Err(Problem::new(
+            Code::Unhealthy,
+            "the writer of the store makes no progress",
+        )),
+    }
 }
 
 #[utoipa::path(
     get, path = "/readyz", tag = "health", operation_id = "readyz", security(),
-    responses((status = 200, description = "The hive takes work; also while it restarts in place, not while it stops", body = Probe))
+    responses((status = 200, description = "The hive accepts work and can commit it; also while it restarts in place, not while it stops. When this fails, send requests elsewhere", body = Probe))
 )]
-/// Tells whether the hive takes work.
+/// Tells whether the hive accepts work.
 pub(super) async fn ready(hive: Hive) -> Answer {
     if !hive.is_ready() {
         return Err(Problem::new(
@@ -30,20 +39,20 @@ pub(super) async fn ready(hive: Hive) -> Answer {
             "the hive is starting or stopping",
         ));
     }
-    ok(&Probe { status: "ready" })
+    match hive.can_commit().await {
+        true => ok(&Probe { status: "ready" }),
+        false => Err(Problem::new(
+            Code::Unavailable,
+            "the store cannot commit; see GET /api/v1/system/health",
+        )),
+    }
 }
 
 #[utoipa::path(
     get, path = "/health", tag = "health", operation_id = "health", security(),
-    responses((status = 200, description = "Everything that must work does", body = Probe))
+    responses((status = 200, description = "The same as /readyz", body = Probe))
 )]
-/// Tells whether everything that must work does.
+/// Tells the same as `/readyz`.
 pub(super) async fn healthy(hive: Hive) -> Answer {
-    if !hive.health().await?.healthy {
-        return Err(Problem::new(
-            Code::Unhealthy,
-            "something that must work does not",
-        ));
-    }
-    ok(&Probe { status: "healthy" })
+    ready(hive).await
 }

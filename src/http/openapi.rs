@@ -10,8 +10,8 @@ use utoipa::{
 };
 
 use super::{
-    auth::Access, bots, dto, health, keys, logs, meta, metrics, outputs, problem, queue, schemas,
-    secrets, sessions, supervisors, system, table, tasks, users, viewer,
+    auth::Access, bots, dto, events, health, keys, logs, meta, metrics, outputs, problem, queue,
+    schemas, secrets, sessions, supervisors, system, table, tasks, users, viewer,
 };
 
 #[derive(OpenApi)]
@@ -23,7 +23,7 @@ use super::{
     paths(
         health::live, health::ready, health::healthy, metrics::metrics,
         tasks::submit, tasks::submit_batch, tasks::list, tasks::get, tasks::status, tasks::result,
-        tasks::cancel, tasks::retry, tasks::erase, tasks::events, tasks::explain,
+        tasks::cancel, tasks::retry, tasks::erase, tasks::events, tasks::explain, events::list,
         outputs::get, logs::of_task,
         bots::list, bots::get, bots::put, bots::delete, bots::launch, bots::stop, bots::drain, logs::get,
         secrets::list, secrets::put, secrets::delete,

@@ -10,6 +10,7 @@ mod logins;
 mod metrics;
 mod outputs;
 mod parts;
+mod probes;
 mod queue;
 mod recover;
 mod restart;

@@ -32,7 +32,7 @@ pub use bot::{
     Bot, BotDesired, BotFault, BotRecord, BotSpec, BotStatus, Capabilities, Containment,
     ContainmentMeans,
 };
-pub use event::{Action, Event, EventAction, EventLevel, EventResult, NewEvent};
+pub use event::{Action, Event, EventAction, EventFilter, EventLevel, EventResult, NewEvent};
 pub use exact::{ambiguity, is_at_most_deep, is_exact};
 pub use examples::entities;
 pub use executor::{

@@ -21,7 +21,7 @@ pub fn data_model_page() -> Result<String, &'static serde_json::Error> {
          Schema version {SCHEMA_VERSION}. Written from the types; a test fails when it is stale.\n\
          `DEIA_BLESS=1 cargo test --test it schemas` writes it and [`docs/schemas`](schemas) anew.\n\n\
          Each entity has a JSON Schema (2020-12): in [`docs/schemas`](schemas), from a running hive at\n\
-         `GET /api/schemas/{{name}}`, and from `deia-admin schema NAME`. Times are RFC 3339 in UTC;\n\
+         `GET /api/schemas/{{name}}`, and from `deia schema NAME`. Times are RFC 3339 in UTC;\n\
          durations are in the unit that the name of the field ends with; ids are a prefix that says\n\
          what they are of and a UUIDv7 in base32. What is taken refuses unknown fields; what is\n\
          answered may grow fields: readers ignore those they do not know. Within one major version\n\

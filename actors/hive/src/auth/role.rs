@@ -30,7 +30,7 @@ macro_rules! permissions {
             fn from_str(text: &str) -> Result<Self, Self::Err> {
                 match text {
                     $($name => Ok(Permission::$variant),)*
-                    _ => Err("expected a permission such as task:read; GET /api/v1/roles lists them"),
+                    _ => Err("expected a permission such as task:read; `deia roles` and GET /api/v1/roles list them"),
                 }
             }
         }
@@ -55,6 +55,8 @@ permissions! {
     TaskCancel = "task:cancel": Operator External;
     /// Erase the content of tasks that have ended (external: its own).
     TaskErase = "task:erase": Operator External;
+    /// Read the log of events (external and bot: of the tasks that they see).
+    EventRead = "event:read": Operator Viewer External Bot;
     /// List bots.
     BotList = "bot:list": Operator Viewer;
     /// Read a bot.

@@ -226,8 +226,8 @@ pub fn page() -> Result<String, ConfigError> {
         `DEIA_BLESS=1 cargo test -p deia-hive --lib config` writes it and\n\
         [`config/schema.json`](../config/schema.json) anew.\n\n\
         A file needs only the keys that differ. The environment overrides the file, `--set key=value`\n\
-        overrides both. `deia-admin config check FILE` names everything that is wrong with a file,\n\
-        `deia-admin config diff FILE` what it changes. Durations: `500ms`, `30s`, `5m`, `2h`, `1day`.\n\
+        overrides both. `deia config check FILE` names everything that is wrong with a file,\n\
+        `deia config diff FILE` what it changes. Durations: `500ms`, `30s`, `5m`, `2h`, `1day`.\n\
         Sizes: `64KiB`, `1MiB`, `2GiB`.\n"
         .to_owned();
     let mut room = String::new();

@@ -98,7 +98,7 @@ fn refusal(part: &TreeStatus, action: PartAction) -> Option<&'static str> {
     let carries_requests = !part.path.contains('/') || &*part.name == "front";
     match action {
         PartAction::Restart if carries_requests => {
-            Some("it carries this very request; restart the whole with `deia-admin system restart`")
+            Some("it carries this very request; restart the whole with `deia system restart`")
         }
         PartAction::Suspend if has_critical(part) => {
             Some("without it the hive cannot work: it may be restarted, but not suspended")

@@ -10,8 +10,8 @@ use crate::{
     auth::{Permission, Principal},
     ledger::{Command, Dedup, Outcome},
     model::{
-        AwaitedTask, Bot, BotFit, Event, Facts, NewTask, Page, PageRequest, Task, TaskExplanation,
-        TaskFilter, TaskId, TaskResult, Violation, explain,
+        AwaitedTask, Bot, BotFit, Event, EventFilter, Facts, NewTask, Page, PageRequest, Task,
+        TaskExplanation, TaskFilter, TaskId, TaskResult, Timestamp, Violation, explain,
     },
 };
 
@@ -29,7 +29,7 @@ impl Hive {
         dedup: Option<Dedup>,
     ) -> Result<Submission, HiveError> {
         self.takes_work().await?;
-        let violations = self.violations(&tasks);
+        let violations = self.violations(&mut tasks);
         if !violations.is_empty() {
             return Err(HiveError::Invalid(violations));
         }
@@ -48,10 +48,12 @@ impl Hive {
         }
     }
 
-    fn violations(&self, tasks: &[NewTask]) -> Vec<Violation> {
+    fn violations(&self, tasks: &mut [NewTask]) -> Vec<Violation> {
         let limits = &self.config().tasks;
-        let in_place = |place: usize, task: &NewTask| {
-            let mut found = task.violations(limits);
+        let now = Timestamp::now();
+        let in_place = |place: usize, task: &mut NewTask| {
+            let mut found = task.settle(now);
+            found.extend(task.violations(limits));
             found.extend(task.misplaced(place));
             found
         };
@@ -74,7 +76,7 @@ impl Hive {
             ..found
         };
         tasks
-            .iter()
+            .iter_mut()
             .enumerate()
             .flat_map(|(i, task)| in_place(i, task).into_iter().map(move |found| at(i, found)))
             .take(100)
@@ -209,6 +211,21 @@ impl Hive {
             true => numbered(events),
             false => events,
         })
+    }
+
+    /// Returns events that the caller may see, the newest first: of everything, or for
+    /// who sees only their own tasks, of those, task by task.
+    ///
+    /// # Errors
+    /// [`HiveError::BadCursor`].
+    pub async fn events_page(
+        &self,
+        who: &Principal,
+        filter: EventFilter,
+        page: PageRequest,
+    ) -> Result<Page<Event>, HiveError> {
+        let ledger = &self.inner.ledger;
+        Ok(ledger.events_page(who.sight(), filter, page).await?)
     }
 
     /// Why a task has not started, or where it is.

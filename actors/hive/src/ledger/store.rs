@@ -7,9 +7,9 @@ use super::{
 };
 use crate::auth::Sight;
 use crate::model::{
-    BotName, BotRecord, Event, KeyRecord, LoginRecord, Page, PageRequest, Pause, Priority,
-    QueueStatus, SecretInfo, SecretName, StatusCounts, Task, TaskFilter, TaskId, TaskResult,
-    TaskStatus, TaskType, User,
+    BotName, BotRecord, Event, EventFilter, KeyRecord, LoginRecord, Page, PageRequest, Pause,
+    Priority, QueueStatus, SecretInfo, SecretName, StatusCounts, Task, TaskFilter, TaskId,
+    TaskResult, TaskStatus, TaskType, User,
 };
 
 /// A future that can be named.
@@ -243,6 +243,15 @@ pub trait Store: Send + Sync + 'static {
 
     /// Events after that sequence number, in order.
     fn events(&self, after: u64, limit: u32) -> BoxFuture<'_, Result<Vec<Event>, StoreError>>;
+
+    /// Returns events that somebody with that sight may see, the newest first. With
+    /// less than [`Sight::All`] they are of tasks, task by task, and numbered within each.
+    fn events_page(
+        &self,
+        sight: Sight,
+        filter: EventFilter,
+        page: PageRequest,
+    ) -> BoxFuture<'_, Result<Page<Event>, StoreError>>;
 
     /// Sequence number of the newest event; 0 when there is none.
     fn last_event_seq(&self) -> BoxFuture<'_, Result<u64, StoreError>>;

@@ -308,6 +308,38 @@ pub struct Event {
     pub trace_id: Option<String>,
 }
 
+/// Which events are wanted; all of what is given must fit.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EventFilter {
+    /// An action such as `bot.crashed`, or a kind of them such as `bot`.
+    pub action: Option<String>,
+    /// What it was done to.
+    pub target: Option<String>,
+    /// Who did it.
+    pub actor: Option<String>,
+    /// Recorded then or later.
+    pub after: Option<Timestamp>,
+    /// Recorded before.
+    pub before: Option<Timestamp>,
+}
+
+impl EventFilter {
+    /// Returns whether an event is wanted.
+    pub fn matches(&self, event: &Event) -> bool {
+        let fits =
+            |wanted: &Option<String>, is: &str| wanted.as_ref().is_none_or(|wanted| wanted == is);
+        let action = event.action.as_str();
+        let kind = action.split('.').next().unwrap_or(action);
+        self.action
+            .as_ref()
+            .is_none_or(|wanted| wanted == action || wanted == kind)
+            && fits(&self.target, &event.target)
+            && fits(&self.actor, &event.actor)
+            && self.after.is_none_or(|at| event.at >= at)
+            && self.before.is_none_or(|at| event.at < at)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -320,6 +352,66 @@ mod tests {
             assert_eq!(serde_json::to_value(action).unwrap(), action.as_str());
         }
         assert_eq!(Action::parse("task.unheard_of"), None);
+    }
+
+    #[test]
+    fn all_of_a_filter_must_fit() {
+        let event = Event {
+            seq: 1,
+            at: Timestamp::from_millis(1_000),
+            action: Action::BotCrashed.into(),
+            level: EventLevel::Warning,
+            actor: "deia".into(),
+            target: "b-1".into(),
+            result: EventResult::Success,
+            details: serde_json::Value::Null,
+            trace_id: None,
+        };
+        let all = EventFilter::default();
+        let action = |name: &str| EventFilter {
+            action: Some(name.into()),
+            ..all.clone()
+        };
+        let at = |ms: i64| Some(Timestamp::from_millis(ms));
+        for (filter, expected) in [
+            (all.clone(), true),
+            (action("bot"), true),
+            (action("bot.crashed"), true),
+            (action("bot."), false),
+            (action("bo"), false),
+            (action("task"), false),
+            (
+                EventFilter {
+                    target: Some("b-2".into()),
+                    ..action("bot")
+                },
+                false,
+            ),
+            (
+                EventFilter {
+                    actor: Some("ada".into()),
+                    ..all.clone()
+                },
+                false,
+            ),
+            (
+                EventFilter {
+                    after: at(1_000),
+                    before: at(1_001),
+                    ..all.clone()
+                },
+                true,
+            ),
+            (
+                EventFilter {
+                    before: at(1_000),
+                    ..all
+                },
+                false,
+            ),
+        ] {
+            assert_eq!(filter.matches(&event), expected, "{filter:?}");
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{BotStatus, Pause, Task, TaskId, TaskStatus, Timestamp};
+use super::{BotStatus, EndReason, Pause, Task, TaskId, TaskStatus, Timestamp};
 
 /// What holds a task, or that nothing does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -162,7 +162,7 @@ fn detail(hold: TaskHold, facts: &Facts) -> String {
     let task = &facts.task;
     let task_type = &task.task_type;
     match hold {
-        TaskHold::Finished => format!("it is {}", task.status.as_str()),
+        TaskHold::Finished => ended(task),
         TaskHold::Running => match &task.assigned_bot {
             Some(bot) => format!("bot {bot} works on it, attempt {}", task.attempt),
             None => "a bot works on it".into(),
@@ -177,16 +177,16 @@ fn detail(hold: TaskHold, facts: &Facts) -> String {
             task.failures, task.max_attempts, task.run_at
         ),
         TaskHold::QueuePaused => {
-            "the queue is paused; `deia-admin queue resume` starts tasks again".into()
+            "the queue is paused; `deia queue resume` starts tasks again".into()
         }
         TaskHold::TypePaused => format!(
-            "tasks of type {task_type} are paused; `deia-admin queue resume --type {task_type}` starts them again"
+            "tasks of type {task_type} are paused; `deia queue resume --type {task_type}` starts them again"
         ),
         TaskHold::NoBotTakesIt => format!(
             "no bot takes tasks of type {task_type}; add one with this type among its specializations, or with none"
         ),
         TaskHold::BotsAreDown => format!(
-            "none of the bots that take tasks of type {task_type} is up; `deia-admin bot launch` starts one"
+            "none of the bots that take tasks of type {task_type} is up; `deia bot launch` starts one"
         ),
         TaskHold::BotsAreBusy if facts.ahead.is_none() => {
             format!("the bots that take tasks of type {task_type} are busy")
@@ -198,6 +198,42 @@ fn detail(hold: TaskHold, facts: &Facts) -> String {
             "nothing holds it; it starts when it is its turn".into()
         }
         TaskHold::AboutToStart => "nothing holds it; it is about to start".into(),
+    }
+}
+
+/// How a task came to its end.
+fn ended(task: &Task) -> String {
+    let how = match (task.status, task.end_reason) {
+        (TaskStatus::Completed, _) => return "it completed".into(),
+        (TaskStatus::Cancelled, Some(EndReason::Cancelled) | None) => "it was cancelled".into(),
+        (TaskStatus::Cancelled, Some(reason)) => format!("it was cancelled: {}", because(reason)),
+        (_, Some(EndReason::Attempts)) => {
+            let used = match task.failures {
+                1 => "its only attempt was".to_owned(),
+                n => format!("its {n} attempts were"),
+            };
+            format!("it failed: {used} used up")
+        }
+        (_, Some(reason)) => format!("it failed: {}", because(reason)),
+        (_, None) => "it failed".into(),
+    };
+    match task
+        .last_error
+        .as_deref()
+        .and_then(|error| error.lines().next())
+    {
+        None | Some("") => how,
+        Some(last) => format!("{how}; last: {last}"),
+    }
+}
+
+fn because(reason: EndReason) -> &'static str {
+    match reason {
+        EndReason::Attempts => "its attempts were used up",
+        EndReason::Poison => "it took too many bots down",
+        EndReason::Expired => "it did not start in time",
+        EndReason::Dependency => "a task that it depends on did not complete",
+        EndReason::Cancelled => "somebody cancelled it",
     }
 }
 

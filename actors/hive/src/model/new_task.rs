@@ -41,6 +41,10 @@ pub struct NewTask {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub run_at: Option<Timestamp>,
+    /// The same as a time from its acceptance on, in milliseconds: repeating a
+    /// request with an idempotency key does not change it. Not with `run_at`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delay_ms: Option<u64>,
     /// How many attempts may fail, 1 to 100; `tasks.default_max_attempts` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1, maximum = 100)]
@@ -61,6 +65,10 @@ pub struct NewTask {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub expires_at: Option<Timestamp>,
+    /// The same as a time from its acceptance on, in milliseconds. Not with `expires_at`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1)]
+    pub expires_in_ms: Option<u64>,
     /// While an unfinished task of the same user has this key, submitting
     /// answers with that task (`deduplicated`) and accepts nothing new. 1 to 256 bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -96,17 +104,48 @@ impl NewTask {
             tags: Vec::new(),
             metadata: BTreeMap::new(),
             run_at: None,
+            delay_ms: None,
             max_attempts: None,
             timeout_seconds: None,
             estimated_duration_seconds: None,
             retry: None,
             expires_at: None,
+            expires_in_ms: None,
             dedup_key: None,
             depends_on: Vec::new(),
             on_dependency_failure: DependencyFailure::default(),
             idempotency_key: None,
             traceparent: None,
         }
+    }
+
+    /// Turns the times that count from its acceptance on into points in time. Returns
+    /// what is wrong with them; pointers are relative to the task.
+    pub fn settle(&mut self, now: Timestamp) -> Vec<Violation> {
+        let mut found = Vec::new();
+        let mut settle = |span: Option<u64>, at: &mut Option<Timestamp>, names: [&str; 2]| {
+            let Some(span) = span else {
+                return;
+            };
+            if at.is_some() {
+                found.push(Violation {
+                    pointer: format!("/{}", names[0]),
+                    detail: format!("is given together with {}; give one of them", names[1]),
+                });
+            }
+            *at = Some(now.plus_millis(span));
+        };
+        settle(
+            self.delay_ms.take(),
+            &mut self.run_at,
+            ["delay_ms", "run_at"],
+        );
+        settle(
+            self.expires_in_ms.take(),
+            &mut self.expires_at,
+            ["expires_in_ms", "expires_at"],
+        );
+        found
     }
 
     /// What is wrong with it under these limits; pointers are relative to the task.
@@ -265,6 +304,24 @@ mod tests {
 
     fn limits() -> TaskSettings {
         crate::config::Config::defaults().unwrap().tasks
+    }
+
+    #[test]
+    fn times_from_now_on_are_settled_once() {
+        let now = Timestamp::from_millis(1_000);
+        let mut task = NewTask {
+            delay_ms: Some(500),
+            expires_in_ms: Some(900),
+            ..NewTask::new("general".parse().unwrap(), "x")
+        };
+        assert_eq!(task.settle(now), vec![]);
+        let at = |ms| Some(Timestamp::from_millis(ms));
+        assert_eq!((task.run_at, task.expires_at), (at(1_500), at(1_900)));
+        assert_eq!((task.delay_ms, task.expires_in_ms), (None, None));
+        task.delay_ms = Some(1);
+        task.expires_in_ms = Some(1);
+        let pointers: Vec<_> = task.settle(now).into_iter().map(|v| v.pointer).collect();
+        assert_eq!(pointers, ["/delay_ms", "/expires_in_ms"]);
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod claim;
 mod dependencies;
 mod erase;
 mod errors;
+mod event_pages;
 mod idempotency;
 mod keys;
 pub(super) mod lists;
@@ -49,8 +50,9 @@ use crate::{
         ReadyTask, Standing, Store, StoreError, StoredSecret, TaskOutcome,
     },
     model::{
-        BotName, BotRecord, Event, KeyRecord, LoginRecord, Page, PageRequest, Pause, QueueStatus,
-        SecretInfo, SecretName, StatusCounts, Task, TaskFilter, TaskId, TaskResult, User,
+        BotName, BotRecord, Event, EventFilter, KeyRecord, LoginRecord, Page, PageRequest, Pause,
+        QueueStatus, SecretInfo, SecretName, StatusCounts, Task, TaskFilter, TaskId, TaskResult,
+        User,
     },
 };
 
@@ -305,6 +307,28 @@ impl Store for SqliteStore {
 
     fn events(&self, after: u64, limit: u32) -> BoxFuture<'_, Result<Vec<Event>, StoreError>> {
         self.readers.read(move |db| lists::events(db, after, limit))
+    }
+
+    fn events_page(
+        &self,
+        sight: Sight,
+        filter: EventFilter,
+        page: PageRequest,
+    ) -> BoxFuture<'_, Result<Page<Event>, StoreError>> {
+        let cursor = page.cursor.as_deref();
+        let after = match cursor.map(|text| event_pages::Place::parse(text, &sight)) {
+            Some(None) => return Box::pin(async { Err(StoreError::BadCursor) }),
+            Some(Some(after)) => Some(after),
+            None => None,
+        };
+        let list = event_pages::List {
+            sight,
+            filter,
+            after,
+            limit: page.limit,
+        };
+        self.readers
+            .read_whole(move |db| event_pages::events(db, &list))
     }
 
     fn last_event_seq(&self) -> BoxFuture<'_, Result<u64, StoreError>> {

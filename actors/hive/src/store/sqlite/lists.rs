@@ -29,7 +29,7 @@ fn cursor_text(id: TaskId) -> String {
 
 /// The rows from which a list goes on are below this number. Ids are in order of
 /// submission, so the place of a task that was forgotten meanwhile is known, too.
-fn below(db: &Connection, after: Option<TaskId>) -> rusqlite::Result<i64> {
+pub(super) fn below(db: &Connection, after: Option<TaskId>) -> rusqlite::Result<i64> {
     let Some(id) = after else {
         return Ok(i64::MAX);
     };
@@ -218,7 +218,7 @@ pub(super) fn task_events(db: &Connection, id: TaskId) -> rusqlite::Result<Vec<E
     Ok(events)
 }
 
-const SELECT_EVENT: &str =
+pub(super) const SELECT_EVENT: &str =
     "SELECT seq, at, action, level, actor, target, result, details, trace_id, prev FROM events";
 
 /// Events after that sequence number, in order.
@@ -230,7 +230,7 @@ pub(super) fn events(db: &Connection, after: u64, limit: u32) -> rusqlite::Resul
         .collect()
 }
 
-fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
+pub(super) fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
     let details: Option<String> = row.get(7)?;
     Ok(Event {
         seq: row.get::<_, i64>(0)?.unsigned_abs(),
