@@ -48,9 +48,34 @@ pub fn command() -> clap::Command {
     Args::command()
 }
 
-/// `deia`: reads the command line, does what it says, and gives the exit code:
-/// 0 done, 1 failed, 2 wrong usage.
+/// `deia`: serves, unless the command line says otherwise. All that is asked of a
+/// running hive is a command of [`crate::cli`].
 pub fn main() -> ExitCode {
+    as_asked(args::Side::Server)
+}
+
+/// `deia-admin`: the same command line, which serves only when it is told to.
+pub fn admin() -> ExitCode {
+    as_asked(args::Side::Client)
+}
+
+/// Returns whether these arguments, without the program's name, are for the server.
+#[cfg(test)]
+pub(crate) fn is_of_server(words: &[std::ffi::OsString]) -> bool {
+    args::side(words).is_none_or(|side| side == args::Side::Server)
+}
+
+fn as_asked(by_default: args::Side) -> ExitCode {
+    let words: Vec<_> = std::env::args_os().skip(1).collect();
+    match args::side(&words).unwrap_or(by_default) {
+        args::Side::Server => server(),
+        args::Side::Client => crate::cli::run(std::env::args_os()).into(),
+    }
+}
+
+/// Does what the command line says on the side of the server. Exit codes: 0 done,
+/// 1 failed, 2 wrong usage.
+fn server() -> ExitCode {
     // Before any thread is started, and whatever is done then.
     if let Err(error) = host::signals::reset() {
         telemetry::last_words(&format!("deia: signals cannot be reset: {error}"));
@@ -298,10 +323,10 @@ fn announce(address: SocketAddr, config: &Config) {
     let mut text = format!("listening on {scheme}://{address}\n");
     if io::stdout().is_terminal() {
         let key = config.admin_key_path();
-        let admin = admin_command(std::env::var_os("CARGO").is_some());
         text += &format!(
-            "admin key: {key}\nnext:      DEIA_KEY_FILE={key} {admin} --url {scheme}://{address} task submit 'hello' --wait\n",
+            "admin key: {key}\nnext:      DEIA_KEY_FILE={key} {program} --url {scheme}://{address} task submit 'hello' --wait\n",
             key = key.display(),
+            program = program(std::env::args_os().next()),
         );
     }
     let telling = move || {
@@ -314,13 +339,10 @@ fn announce(address: SocketAddr, config: &Config) {
     }
 }
 
-/// How `deia-admin` is called by somebody who started `deia` with Cargo, or without.
-fn admin_command(with_cargo: bool) -> &'static str {
-    match (with_cargo, cfg!(debug_assertions)) {
-        (false, _) => "deia-admin",
-        (true, true) => "cargo run -q --bin deia-admin --",
-        (true, false) => "cargo run -q --release --bin deia-admin --",
-    }
+/// How this program was called: `cargo run` is not on the `PATH` as `deia`.
+fn program(called: Option<std::ffi::OsString>) -> String {
+    let called = called.and_then(|name| name.into_string().ok());
+    called.unwrap_or_else(|| "deia".to_owned())
 }
 
 /// SIGTERM and SIGINT.

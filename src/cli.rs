@@ -1,4 +1,4 @@
-//! `deia-admin`: the command line that operates a hive.
+//! The command line that operates a hive: `deia`, or by its second name `deia-admin`.
 //!
 //! A command is parsed, makes one or two calls of the [client](crate::client),
 //! and shows what came of them. Data goes to standard output in the format that
@@ -11,16 +11,21 @@ mod config;
 mod confirm;
 mod context;
 mod error;
+mod events;
 mod filter;
+mod flags;
 mod health;
 mod human;
+mod interrupt;
 mod key;
+mod line;
 mod man;
 mod output;
 mod parse;
 mod profile;
 mod queue;
 mod reference;
+mod roles;
 mod root;
 mod schema;
 mod secret;
@@ -34,6 +39,7 @@ mod wait;
 mod watch;
 mod yaml;
 
+pub(crate) use context::takes_value;
 pub use error::{CliError, Exit};
 pub use reference::reference;
 pub use root::{command, run};

@@ -36,7 +36,7 @@ pub(super) fn reset(settings: &SettingsArgs) -> anyhow::Result<ExitCode> {
 fn explain(error: HiveStartError) -> anyhow::Error {
     match error {
         HiveStartError::DataDir(DataDirError::InUse { path }) => anyhow!(
-            "a hive runs on {}: with an admin key, `deia-admin key create` makes another; \
+            "a hive runs on {}: with an admin key, `deia key create` makes another; \
              without one, stop the hive, run this again, and start it",
             path.display()
         ),

@@ -1,4 +1,5 @@
-//! The command line of `deia`.
+//! The part of the command line of `deia` that runs a hive here. Everything else
+//! is a call to a running hive: see [`crate::cli`].
 
 use std::{
     ffi::OsString,
@@ -7,7 +8,7 @@ use std::{
 };
 
 use anyhow::Context;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use deia_hive::config::{Config, Layers};
 
 /// Runs a hive: bots that work through a durable task queue.
@@ -35,12 +36,18 @@ pub(super) struct Args {
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Serve until SIGTERM or SIGINT. The default.
+    #[command(before_help = "Examples:
+  deia serve --data-dir /var/lib/deia
+  deia --bind 127.0.0.1:0")]
     Serve,
     /// Find everything that would stop a start, without starting.
+    #[command(before_help = "Examples:
+  deia check
+  deia check --config /etc/deia.yaml")]
     Check {
         /// Check for a restart in place of the hive that runs on this data directory:
         /// its lock, and the address of the socket on standard input, are its own.
-        /// `deia-admin system restart` has the binary to come run this.
+        /// `deia system restart` has the binary to come run this.
         #[arg(long, value_name = "DIR")]
         for_restart: Option<PathBuf>,
     },
@@ -48,6 +55,8 @@ pub(super) enum Command {
     ///
     /// The new key is written to <data_dir>/admin.key; the admin keys that the user
     /// admin had are revoked. The next start has a critical event of it.
+    #[command(before_help = "Examples:
+  deia admin-key --reset --data-dir /var/lib/deia")]
     AdminKey {
         /// Make a new key in the place of the lost one.
         #[arg(long, required = true)]
@@ -75,6 +84,46 @@ pub(super) enum SecretsCommand {
     /// The new key is written to <data_dir>/secrets.key first, and the old ones leave the
     /// file when every secret is sealed with it. When this is cut short, run it again.
     Rotate,
+}
+
+/// Which half of the command line is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    /// Runs a hive here.
+    Server,
+    /// Calls a hive that runs.
+    Client,
+}
+
+/// Returns the half that these arguments (without the program's name) are for;
+/// `None` when they name no command.
+///
+/// Decided by the first word that is no option, since the options before it may be
+/// of either half.
+pub(super) fn side(args: &[OsString]) -> Option<Side> {
+    let mut rest = args.iter().filter_map(|arg| arg.to_str());
+    while let Some(word) = rest.next() {
+        match word {
+            "--help" | "-h" | "--version" | "-V" => return Some(Side::Client),
+            "--" => return None,
+            _ if takes_value(word) => drop(rest.next()),
+            _ if word.starts_with('-') => {}
+            _ if is_server_command(word) => return Some(Side::Server),
+            _ => return Some(Side::Client),
+        }
+    }
+    None
+}
+
+/// Returns whether the word after this option is its value.
+fn takes_value(word: &str) -> bool {
+    let server = ["--config", "--data-dir", "--bind", "--set"];
+    server.contains(&word) || crate::cli::takes_value(word)
+}
+
+fn is_server_command(word: &str) -> bool {
+    let commands = Args::command();
+    commands.get_subcommands().any(|sub| sub.get_name() == word)
 }
 
 /// Where settings come from.
@@ -247,6 +296,35 @@ mod tests {
         written.extend(first.to_args());
         assert_eq!(format!("{first:?}"), format!("{:?}", settings(&written)));
         assert_eq!(first.to_args().len(), given.len() - 1);
+    }
+
+    #[test]
+    fn the_first_word_says_which_side_is_meant() {
+        let (server, client) = (Some(Side::Server), Some(Side::Client));
+        for (line, expected) in [
+            ("", None),
+            ("--data-dir x", None),
+            ("--data-dir task --bind 127.0.0.1:0", None),
+            ("--colour", None),
+            ("--bind=127.0.0.1:0 serve", server),
+            ("serve", server),
+            ("check --data-dir x", server),
+            ("admin-key --reset", server),
+            ("guard x", server),
+            ("runner", server),
+            ("--data-dir check task list", client),
+            ("--url serve task list", client),
+            ("-o json task list", client),
+            ("task submit serve", client),
+            ("config check deia.yaml", client),
+            ("key list", client),
+            ("serv", client),
+            ("--help", client),
+            ("--version", client),
+        ] {
+            let args: Vec<_> = line.split_whitespace().map(OsString::from).collect();
+            assert_eq!(side(&args), expected, "{line}");
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
-//! The operator's command line.
+//! The operator's command line: a second name of `deia`.
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    deia::cli::run(std::env::args_os()).into()
+    deia::app::admin()
 }

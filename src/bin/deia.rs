@@ -1,4 +1,4 @@
-//! The server.
+//! The server and its command line.
 
 use std::process::ExitCode;
 

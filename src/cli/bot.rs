@@ -1,4 +1,4 @@
-//! `deia-admin bot`.
+//! `deia bot`.
 
 mod logs;
 mod spec;
@@ -14,6 +14,7 @@ use super::{
     confirm::Confirm,
     context::Context,
     error::CliError,
+    interrupt::Stays,
     output::Output,
     wait::{Goal, WaitArgs},
     watch::WatchArgs,
@@ -23,17 +24,17 @@ use super::{
 pub(super) enum BotCommand {
     /// List all bots.
     #[command(before_help = "Examples:
-  deia-admin bot list
-  deia-admin bot list --watch 1s
-  deia-admin bot list --output jsonl | jq -r .id")]
+  deia bot list
+  deia bot list --watch 1s
+  deia bot list --output jsonl | jq -r .id")]
     List {
         #[command(flatten)]
         watch: WatchArgs,
     },
     /// Show everything about a bot.
     #[command(before_help = "Examples:
-  deia-admin bot show upper-1
-  deia-admin bot show upper-1 --watch")]
+  deia bot show upper-1
+  deia bot show upper-1 --watch")]
     Show {
         /// The bot.
         name: BotName,
@@ -42,16 +43,16 @@ pub(super) enum BotCommand {
     },
     /// Put a bot in place, or replace what it is made of.
     #[command(before_help = "Examples:
-  deia-admin bot add upper-2 --command tr a-z A-Z --launch
-  deia-admin bot add shout --max-concurrent 4 -- sh -c 'tr a-z A-Z; echo !'
-  deia-admin bot add agent --secret API_KEY=file:/etc/deia/secrets/api -- /opt/agent
-  deia-admin bot add sim-3 --simulated slow --specialize writing
-  deia-admin bot add from-file --file spec.json --replace")]
+  deia bot add upper-2 --command tr a-z A-Z --launch
+  deia bot add shout --max-concurrent 4 -- sh -c 'tr a-z A-Z; echo !'
+  deia bot add agent --secret API_KEY=file:/etc/deia/secrets/api -- /opt/agent
+  deia bot add sim-3 --simulated slow --specialize writing
+  deia bot add from-file --file spec.json --replace")]
     Add(Box<AddArgs>),
     /// Launch a bot.
     #[command(before_help = "Examples:
-  deia-admin bot launch upper-1
-  deia-admin bot launch upper-1 --wait 10s")]
+  deia bot launch upper-1
+  deia bot launch upper-1 --wait 10s")]
     Launch {
         /// The bot.
         name: BotName,
@@ -60,8 +61,8 @@ pub(super) enum BotCommand {
     },
     /// Stop a bot; what it has in hand goes back to the queue.
     #[command(before_help = "Examples:
-  deia-admin bot stop upper-1
-  deia-admin bot stop upper-1 --wait")]
+  deia bot stop upper-1
+  deia bot stop upper-1 --wait")]
     Stop {
         /// The bot.
         name: BotName,
@@ -70,18 +71,31 @@ pub(super) enum BotCommand {
     },
     /// Let a bot finish what it has in hand, take nothing new, and then stop.
     #[command(before_help = "Examples:
-  deia-admin bot drain upper-1
-  deia-admin bot drain upper-1 --wait 10m")]
+  deia bot drain upper-1
+  deia bot drain upper-1 --wait 10m")]
     Drain {
         /// The bot.
         name: BotName,
         #[command(flatten)]
         wait: WaitArgs,
     },
+    /// Stop a bot and launch it again; what it has in hand goes back to the queue.
+    #[command(before_help = "Examples:
+  deia bot restart upper-1
+  deia bot restart upper-1 --drain --wait=10m")]
+    Restart {
+        /// The bot.
+        name: BotName,
+        /// Let it finish what it has in hand first.
+        #[arg(long)]
+        drain: bool,
+        #[command(flatten)]
+        wait: WaitArgs,
+    },
     /// Remove a stopped bot.
     #[command(before_help = "Examples:
-  deia-admin bot remove upper-2
-  deia-admin bot remove upper-2 --yes")]
+  deia bot remove upper-2
+  deia bot remove upper-2 --yes")]
     Remove {
         /// The bot.
         name: BotName,
@@ -90,13 +104,18 @@ pub(super) enum BotCommand {
     },
     /// Print the last lines of a bot's log, and what comes.
     #[command(before_help = "Examples:
-  deia-admin bot logs upper-1
-  deia-admin bot logs upper-1 --lines 1000 | grep -i error
-  deia-admin bot logs upper-1 --follow")]
+  deia bot logs upper-1
+  deia bot logs upper-1 --lines 1000 | grep -i error
+  deia bot logs upper-1 --follow")]
     Logs(LogArgs),
 }
 
 impl BotCommand {
+    /// Returns whether what is sent was written in a file, not in options.
+    pub(super) fn is_from_file(&self) -> bool {
+        matches!(self, Self::Add(args) if args.is_from_file())
+    }
+
     pub(super) async fn run(self, context: &Context) -> Result<(), CliError> {
         let (client, out) = (&context.client, &context.out);
         match self {
@@ -112,14 +131,20 @@ impl BotCommand {
             Self::Launch { name, wait } => {
                 let bot = client.launch_bot(&name).await?;
                 warn(out, &bot);
+                context.interrupt.stays(Stays::Bot(name));
                 row(out, &wait.until(client, bot, Goal::Up).await?)
+            }
+            Self::Restart { name, drain, wait } => {
+                row(out, &restart(context, name, drain, wait).await?)
             }
             Self::Stop { name, wait } => {
                 let bot = client.stop_bot(&name).await?;
+                context.interrupt.stays(Stays::Bot(name));
                 row(out, &wait.until(client, bot, Goal::Down).await?)
             }
             Self::Drain { name, wait } => {
                 let bot = client.drain_bot(&name).await?;
+                context.interrupt.stays(Stays::Bot(name));
                 row(out, &wait.until(client, bot, Goal::Down).await?)
             }
             Self::Remove { name, confirm } => {
@@ -131,6 +156,25 @@ impl BotCommand {
             Self::Logs(args) => args.run(context).await,
         }
     }
+}
+
+async fn restart(
+    context: &Context,
+    name: BotName,
+    drain: bool,
+    wait: WaitArgs,
+) -> Result<Bot, CliError> {
+    let client = &context.client;
+    let bot = match drain {
+        true => client.drain_bot(&name).await?,
+        false => client.stop_bot(&name).await?,
+    };
+    context.interrupt.stays(Stays::BotStopped(name.clone()));
+    wait.or_default().until(client, bot, Goal::Down).await?;
+    let bot = client.launch_bot(&name).await?;
+    warn(&context.out, &bot);
+    context.interrupt.stays(Stays::Bot(name));
+    wait.until(client, bot, Goal::Up).await
 }
 
 async fn list(context: &Context, watch: WatchArgs) -> Result<(), CliError> {
@@ -162,7 +206,7 @@ async fn add(context: &Context, args: AddArgs) -> Result<(), CliError> {
         bot = client.launch_bot(&args.name).await?;
         bot = args.wait.until(client, bot, Goal::Up).await?;
     } else if bot.desired == BotDesired::Stopped {
-        out.note(&format!("launch it: deia-admin bot launch {}", bot.id));
+        out.note(&format!("launch it: deia bot launch {}", bot.id));
     }
     row(out, &bot)
 }

@@ -1,4 +1,4 @@
-//! `deia-admin completions`.
+//! `deia completions`.
 
 use std::io::{self, Write as _};
 
@@ -7,9 +7,9 @@ use clap_complete::Shell;
 use super::{error::CliError, root};
 
 /// Prints the completion script for that shell.
-pub(super) fn print(shell: Shell) -> Result<(), CliError> {
+pub(super) fn print(shell: Shell, name: &str) -> Result<(), CliError> {
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut root::command(), "deia-admin", &mut script);
+    clap_complete::generate(shell, &mut root::command(), name, &mut script);
     let mut out = io::stdout().lock();
     out.write_all(&script)
         .and_then(|()| out.flush())

@@ -1,4 +1,4 @@
-//! `deia-admin config`: needs no hive.
+//! `deia config`: needs no hive.
 
 use std::path::{Path, PathBuf};
 
@@ -23,22 +23,22 @@ const MAX_BYTES: u64 = 1 << 20;
 pub(super) enum ConfigCommand {
     /// Name everything that is wrong with a settings file; exit code 2 when something is.
     #[command(before_help = "Examples:
-  deia-admin config check deia.yaml
-  deia-admin config check - < deia.yaml")]
+  deia config check deia.yaml
+  deia config check - < deia.yaml")]
     Check {
         /// The file; `-` is standard input.
         file: PathBuf,
     },
     /// Show what a settings file has otherwise than the defaults.
     #[command(before_help = "Examples:
-  deia-admin config diff deia.yaml
-  deia-admin config diff deia.yaml --output json")]
+  deia config diff deia.yaml
+  deia config diff deia.yaml --output json")]
     Diff {
         /// The file; `-` is standard input.
         file: PathBuf,
     },
     /// Print the JSON Schema of a settings file.
-    #[command(before_help = "Examples:\n  deia-admin config schema > deia.schema.json")]
+    #[command(before_help = "Examples:\n  deia config schema > deia.schema.json")]
     Schema,
 }
 

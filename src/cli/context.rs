@@ -12,6 +12,7 @@ use deia_hive::{auth::ApiKey, config::without_mark};
 
 use super::{
     error::CliError,
+    interrupt::Interrupt,
     output::{Format, Output},
     parse,
     profile::{self, Profile, Profiles},
@@ -39,7 +40,7 @@ pub(super) struct GlobalArgs {
     /// come from, instead of those that this machine trusts.
     #[arg(long, global = true, env = "DEIA_CA_FILE", hide_env_values = true, value_name = "FILE", help_heading = HEADING)]
     ca_file: Option<PathBuf>,
-    /// The profile to use instead of the current one: see deia-admin profile.
+    /// The profile to use instead of the current one: see deia profile.
     #[arg(long, global = true, env = "DEIA_PROFILE", hide_env_values = true, value_name = "NAME", help_heading = HEADING)]
     profile: Option<String>,
     /// The data directory of a hive on this machine. Its admin.key is used when
@@ -49,6 +50,19 @@ pub(super) struct GlobalArgs {
     /// How long one request may take.
     #[arg(long, global = true, value_name = "DURATION", default_value = "30s", value_parser = parse::duration, help_heading = HEADING)]
     request_timeout: Duration,
+}
+
+/// Returns whether the word after this global option is its value.
+pub(crate) fn takes_value(word: &str) -> bool {
+    let options = GlobalArgs::augment_args(clap::Command::new("deia"));
+    let is = |arg: &clap::Arg| match word.strip_prefix("--") {
+        Some(name) => arg.get_long() == Some(name),
+        None => {
+            let short = arg.get_short().map(|short| format!("-{short}"));
+            short.as_deref() == Some(word)
+        }
+    };
+    options.get_arguments().any(is)
 }
 
 /// What was said for every command, and which of it on the command line itself.
@@ -153,6 +167,8 @@ pub(super) struct Context {
     pub(super) client: Client,
     /// Where data and messages go.
     pub(super) out: Output,
+    /// Where a command says what stays when it is interrupted.
+    pub(super) interrupt: Interrupt,
     key: Found,
 }
 
@@ -182,9 +198,15 @@ impl Context {
             }
             builder = builder.key(key.clone());
         }
+        let client = builder.build()?;
+        let interrupt = Interrupt::default();
+        interrupt
+            .listen(client.clone())
+            .map_err(CliError::Runtime)?;
         Ok(Self {
-            client: builder.build()?,
+            client,
             out,
+            interrupt,
             key,
         })
     }

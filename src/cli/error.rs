@@ -5,12 +5,12 @@ mod exit;
 
 use std::{io, path::PathBuf, time::Duration};
 
-use deia_hive::model::{BotName, TaskId};
+use deia_hive::model::{BotName, TaskId, TaskType};
 
 use crate::{client::ClientError, telemetry::redact::redact};
 
 pub use self::exit::Exit;
-use super::human;
+use super::{human, interrupt::Stays};
 
 /// Why a command did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -114,17 +114,19 @@ pub enum CliError {
         how: String,
     },
     /// A bot is not yet where it was sent.
-    #[error("bot {name} is still {status} after {}", human::duration(*after))]
+    #[error("bot {name} is still {status} after {}{}", human::duration(*after), in_hand(*running))]
     BotNotThere {
         /// The bot.
         name: BotName,
+        /// The tasks that it has in hand.
+        running: u32,
         /// Its status.
         status: &'static str,
         /// How long was waited.
         after: Duration,
     },
     /// A restart is not through in time.
-    #[error("the server is not ready again after {}; look with deia-admin system status", human::duration(*within))]
+    #[error("the server is not ready again after {}; look with deia system status", human::duration(*within))]
     NotRestarted {
         /// How long was waited.
         within: Duration,
@@ -140,6 +142,8 @@ pub enum CliError {
     /// Tasks still run after a drain.
     #[error("{} after {}", human::count(*running, "task still runs", "tasks still run"), human::duration(*after))]
     NotDrained {
+        /// The type that is paused, if it is not the whole queue.
+        task_type: Option<TaskType>,
         /// How many.
         running: u64,
         /// How long was waited.
@@ -174,10 +178,26 @@ pub enum CliError {
         offset: u64,
     },
     /// The user ended it.
-    #[error("interrupted; {id} goes on")]
+    #[error("interrupted{}", stays.told())]
     Interrupted {
-        /// The task that was watched.
-        id: TaskId,
+        /// What goes on without the command.
+        stays: Stays,
+    },
+    /// It was done, and its answer could not be written.
+    #[error("{done}, and that could not be shown: {error}")]
+    NotShown {
+        /// What was done, with the id of what was made.
+        done: String,
+        /// What to do about it.
+        next: String,
+        /// What the system said.
+        error: Box<CliError>,
+    },
+    /// The hive says no.
+    #[error("no: {reason}")]
+    No {
+        /// Why.
+        reason: String,
     },
     /// The hive says that it is not healthy.
     #[error("the hive is not healthy: {0}")]
@@ -231,6 +251,8 @@ impl CliError {
             Self::Unhealthy(_) => Exit::Unhealthy,
             Self::Stream { error, .. } if error.kind() == io::ErrorKind::BrokenPipe => Exit::Ok,
             Self::NotConfirmed
+            | Self::NotShown { .. }
+            | Self::No { .. }
             | Self::BotWentWrong { .. }
             | Self::TaskFailed { .. }
             | Self::File { .. }
@@ -250,6 +272,16 @@ impl CliError {
             }
         }
         exit
+    }
+}
+
+fn in_hand(running: u32) -> String {
+    match running {
+        0 => String::new(),
+        n => format!(
+            ": {}",
+            human::count(n.into(), "task still runs", "tasks still run")
+        ),
     }
 }
 
@@ -361,6 +393,7 @@ mod tests {
             (
                 CliError::BotNotThere {
                     name: name.clone(),
+                    running: 0,
                     status: "starting",
                     after,
                 },
@@ -388,6 +421,21 @@ mod tests {
                 },
                 8,
             ),
+            (
+                CliError::Interrupted {
+                    stays: Stays::Nothing,
+                },
+                130,
+            ),
+            (
+                CliError::NotShown {
+                    done: reason(),
+                    next: reason(),
+                    error: Box::new(broken(io::ErrorKind::BrokenPipe)),
+                },
+                1,
+            ),
+            (CliError::No { reason: reason() }, 1),
             (broken(io::ErrorKind::BrokenPipe), 0),
             (broken(io::ErrorKind::StorageFull), 1),
         ] {

@@ -1,4 +1,4 @@
-//! `deia-admin health`.
+//! `deia health`.
 
 use clap::Subcommand;
 use deia_hive::model::HealthMetrics;
@@ -16,9 +16,9 @@ use super::{
 pub(super) enum HealthCommand {
     /// Show what is wrong and the measurements behind it; exit code 3 when something is.
     #[command(before_help = "Examples:
-  deia-admin health check
-  deia-admin health check --watch
-  deia-admin health check --output json | jq -r '.problems[]'")]
+  deia health check
+  deia health check --watch
+  deia health check --output json | jq -r '.problems[]'")]
     Check {
         #[command(flatten)]
         watch: WatchArgs,

@@ -94,11 +94,35 @@ pub(super) fn printable(text: &str) -> String {
     for c in text.chars() {
         match c {
             '\n' | '\t' => out.push(c),
-            c if c.is_control() || reorders(c) => out.extend(c.escape_unicode()),
+            c if acts(c) => out.push_str(&escaped(c)),
             c => out.push(c),
         }
     }
     out
+}
+
+/// The same for a JSON document: another way to write the same values.
+pub(super) fn inert_json(document: &str) -> String {
+    let mut out = String::with_capacity(document.len());
+    for c in document.chars() {
+        match c {
+            // Between values; within texts they are escaped already.
+            '\n' => out.push(c),
+            c if acts(c) => out.push_str(&escaped(c)),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// As JSON has it. All of these are in the basic plane.
+fn escaped(c: char) -> String {
+    format!("\\u{:04x}", u32::from(c))
+}
+
+/// Whether a terminal would act on it rather than show it.
+pub(super) fn acts(c: char) -> bool {
+    c.is_control() || reorders(c)
 }
 
 /// The same on one line.
@@ -106,8 +130,20 @@ pub(super) fn one_line(text: &str) -> String {
     printable(text.trim_end()).replace(['\n', '\t'], " ")
 }
 
+/// Characters of a long text that a row of a table shows.
+const SHORT: usize = 160;
+
+/// The beginning of a text, on one line.
+pub(super) fn short(text: &str) -> String {
+    let line = one_line(text);
+    match line.char_indices().nth(SHORT) {
+        None => line,
+        Some((end, _)) => format!("{}...", &line[..end]),
+    }
+}
+
 fn reorders(c: char) -> bool {
-    matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]
@@ -176,8 +212,8 @@ mod tests {
 
     #[test]
     fn terminals_are_not_told_what_to_do() {
-        assert_eq!(printable("a\u{1b}[2Jb\r\n\tc"), "a\\u{1b}[2Jb\\u{d}\n\tc");
-        assert_eq!(printable("\u{9b}\u{202e}\u{7f}"), "\\u{9b}\\u{202e}\\u{7f}");
+        assert_eq!(printable("a\u{1b}[2Jb\r\n\tc"), "a\\u001b[2Jb\\u000d\n\tc");
+        assert_eq!(printable("\u{9b}\u{202e}\u{7f}"), "\\u009b\\u202e\\u007f");
         assert_eq!(one_line("a\nb\n"), "a b");
     }
 

@@ -1,4 +1,4 @@
-//! `deia-admin key` and `deia-admin whoami`.
+//! `deia key` and `deia whoami`.
 
 use std::{
     fs::{self, OpenOptions},
@@ -30,28 +30,28 @@ use crate::client::{ClientError, CreatedKey, NewKeyRequest, RotateKeyRequest, Wh
 pub(super) enum KeyCommand {
     /// Make a key. It is shown once.
     #[command(before_help = "Examples:
-  deia-admin key create --user ci --role external --to ci.key
-  deia-admin key create --user ada --role operator --expires +30days
-  deia-admin key create --user ci --role external --scope task:submit --allow-ip 192.0.2.0/24
-  deia-admin key create --user worker-1 --role bot --bot upper-1 --to worker.key")]
+  deia key create --user ci --role external --to ci.key
+  deia key create --user ada --role operator --expires +30days
+  deia key create --user ci --role external --scope task:submit --allow-ip 192.0.2.0/24
+  deia key create --user worker-1 --role bot --bot upper-1 --to worker.key")]
     Create(CreateArgs),
     /// List all keys, the oldest first. Secrets are not shown.
     #[command(before_help = "Examples:
-  deia-admin key list
-  deia-admin key list --output jsonl | jq -r 'select(.revoked_at == null) | .id'")]
+  deia key list
+  deia key list --output jsonl | jq -r 'select(.revoked_at == null) | .id'")]
     List,
     /// Put a new key in the place of one in force. It is shown once.
     ///
     /// The old key stays in force for a while, so that whoever uses it can be given
     /// the new one.
     #[command(before_help = "Examples:
-  deia-admin key rotate key_01h455vb4pex5vsknk084sn02q --to ci.key.new
-  deia-admin key rotate key_01h455vb4pex5vsknk084sn02q --overlap 0s")]
+  deia key rotate key_01h455vb4pex5vsknk084sn02q --to ci.key.new
+  deia key rotate key_01h455vb4pex5vsknk084sn02q --overlap 0s")]
     Rotate(RotateArgs),
     /// Revoke a key; it is refused from the next request on.
     #[command(before_help = "Examples:
-  deia-admin key revoke key_01h455vb4pex5vsknk084sn02q
-  deia-admin key revoke key_01h455vb4pex5vsknk084sn02q --yes")]
+  deia key revoke key_01h455vb4pex5vsknk084sn02q
+  deia key revoke key_01h455vb4pex5vsknk084sn02q --yes")]
     Revoke {
         /// The key's id, as `key list` shows it.
         id: KeyId,
@@ -147,7 +147,13 @@ pub(super) async fn can_i(
         table.field("allowed", Cell::new(verdict, tone));
         table.field("reason", answer.reason.as_str());
         table.render(look)
-    })
+    })?;
+    match answer.allowed {
+        true => Ok(()),
+        false => Err(CliError::No {
+            reason: answer.reason,
+        }),
+    }
 }
 
 async fn create(context: &Context, args: CreateArgs) -> Result<(), CliError> {
@@ -190,7 +196,8 @@ async fn hand_over(
     let Some(path) = to else {
         let created = making.await?;
         out.note("the key is shown this once; keep it where only its user can read it");
-        return out.one(&created, |look| shown(&created, look));
+        let shown = out.one(&created, |look| shown(&created, look));
+        return shown.map_err(|error| lost(created.info.id, error));
     };
     // The file comes first: a key that cannot be written down would be lost.
     let mut file = new_file(&path)?;
@@ -206,11 +213,21 @@ async fn hand_over(
         .map_err(|error| CliError::File {
             path: path.clone(),
             error,
-        })?;
+        })
+        .map_err(|error| lost(created.info.id, error))?;
     out.note(&format!("the key is in {}", path.display()));
     out.one(&created.info, |look| {
         list(std::slice::from_ref(&created.info), look)
     })
+}
+
+/// A key that was made, and that nobody will ever see.
+fn lost(id: KeyId, error: CliError) -> CliError {
+    CliError::NotShown {
+        done: format!("{id} is made"),
+        next: format!("revoke it, and make another: deia key revoke {id} --yes"),
+        error: Box::new(error),
+    }
 }
 
 fn new_file(path: &Path) -> Result<fs::File, CliError> {

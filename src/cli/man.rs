@@ -1,5 +1,4 @@
-//! `deia-admin man`: manual pages of both programs, from the definitions of
-//! their commands.
+//! `deia man`: manual pages, from the definitions of the commands.
 
 use std::{
     fs, io,
@@ -19,11 +18,11 @@ use super::{
     root,
 };
 
-/// Prints the page of `deia-admin`, or writes all pages into a directory.
+/// Prints the page of `deia`, or writes all pages into a directory.
 pub(super) fn run(out: &Output, dir: Option<&Path>) -> Result<(), CliError> {
     let pages = pages()?;
     let Some(dir) = dir else {
-        let page = pages.iter().find(|(name, _)| name == "deia-admin.1");
+        let page = pages.iter().find(|(name, _)| name == "deia.1");
         return print(page.map(|(_, text)| text.as_slice()).unwrap_or_default());
     };
     let failed = |path: PathBuf| move |error| CliError::File { path, error };
@@ -47,15 +46,30 @@ fn print(text: &[u8]) -> Result<(), CliError> {
 
 /// The name of each file and what is in it.
 fn pages() -> Result<Vec<(String, Vec<u8>)>, CliError> {
+    let failed = |error| CliError::Stream {
+        stream: "the manual",
+        error,
+    };
     let mut found = Vec::new();
-    for mut command in [crate::app::command(), root::command()] {
-        command.build();
-        collect(&command, None, &mut found).map_err(|error| CliError::Stream {
-            stream: "the manual",
-            error,
-        })?;
+    // These have options of their own, which the definition of the whole leaves out.
+    let mut server = crate::app::command();
+    server.build();
+    for sub in subcommands(&server) {
+        collect(sub, Some("deia"), &mut found).map_err(failed)?;
     }
+    let mut whole = root::command();
+    whole.build();
+    let mut all = Vec::new();
+    collect(&whole, None, &mut all).map_err(failed)?;
+    all.retain(|(name, _)| found.iter().all(|(other, _)| other != name));
+    found.extend(all);
+    found.push(("deia-admin.1".into(), b".so man1/deia.1\n".to_vec()));
     Ok(found)
+}
+
+fn subcommands(command: &Command) -> impl Iterator<Item = &Command> {
+    let subs = command.get_subcommands();
+    subs.filter(|sub| !sub.is_hide_set() && sub.get_name() != "help")
 }
 
 fn collect(
@@ -67,8 +81,7 @@ fn collect(
         Some(above) => format!("{above}-{}", command.get_name()),
         None => command.get_name().to_owned(),
     };
-    let subs = command.get_subcommands();
-    for sub in subs.filter(|sub| !sub.is_hide_set() && sub.get_name() != "help") {
+    for sub in subcommands(command) {
         collect(sub, Some(&name), found)?;
     }
     found.push((format!("{name}.1"), page(command, &name, above)?));
@@ -101,11 +114,10 @@ fn page(command: &Command, name: &str, above: Option<&str>) -> io::Result<Vec<u8
     if command.has_subcommands() {
         man.render_subcommands_section(&mut text)?;
     }
-    let admin = name.starts_with("deia-admin");
-    if admin {
-        exit_status().to_writer(&mut text)?;
+    exit_status().to_writer(&mut text)?;
+    if let Some(above) = above {
+        see_also(above).to_writer(&mut text)?;
     }
-    see_also(admin, above).to_writer(&mut text)?;
     Ok(text)
 }
 
@@ -120,12 +132,33 @@ fn exit_status() -> Roff {
     roff
 }
 
-fn see_also(admin: bool, above: Option<&str>) -> Roff {
-    let other = if admin { "deia" } else { "deia-admin" };
+fn see_also(above: &str) -> Roff {
     let mut roff = Roff::new();
     roff.control("SH", ["SEE ALSO"]);
-    let pages = above.into_iter().chain([other]);
-    let pages: Vec<_> = pages.map(|page| format!("{page}(1)")).collect();
-    roff.text([roman(pages.join(", "))]);
+    roff.text([roman(format!("{above}(1)"))]);
     roff
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn no_page_overwrites_another() {
+        let pages = pages().unwrap();
+        let names: BTreeSet<_> = pages.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names.len(), pages.len());
+        for name in ["deia-admin-key.1", "deia-key.1", "deia-serve.1", "deia.1"] {
+            assert!(names.contains(name), "{name}");
+        }
+        let text = |name: &str| {
+            let page = pages.iter().find(|(page, _)| page == name).unwrap();
+            String::from_utf8_lossy(&page.1).replace("\\-", "-")
+        };
+        assert!(text("deia-admin-key.1").contains("--reset"));
+        assert!(text("deia-serve.1").contains("--data-dir"));
+        assert!(text("deia-key.1").contains("rotate"));
+    }
 }

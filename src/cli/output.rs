@@ -1,7 +1,10 @@
 //! Data to standard output in the format that was asked for, messages to
 //! standard error.
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::{
+    cell::Cell,
+    io::{self, IsTerminal as _, Write as _},
+};
 
 use clap::ValueEnum;
 use deia_hive::model::{Page, Timestamp};
@@ -55,6 +58,8 @@ pub(super) struct Output {
     color: bool,
     width: Option<u16>,
     to_terminal: bool,
+    /// Whether the terminal is cleared before what is written next.
+    clears: Cell<bool>,
 }
 
 impl Output {
@@ -70,6 +75,7 @@ impl Output {
             color: to_terminal && !set("NO_COLOR") && !dumb,
             width: columns.or_else(|| to_terminal.then(terminal).flatten()),
             to_terminal,
+            clears: Cell::new(false),
         }
     }
 
@@ -143,11 +149,21 @@ impl Output {
             .map_err(broken)
     }
 
-    /// Clears a terminal for the next of many tables.
+    /// Clears a terminal for the next of many tables, together with its first words:
+    /// until there are any, what is there stays.
     pub(super) fn next_frame(&self) {
-        if self.to_terminal && self.is_table() {
-            // What comes next tells when the terminal has gone away.
-            let _ = write!(io::stdout().lock(), "\x1b[H\x1b[2J");
+        self.clears.set(self.to_terminal && self.is_table());
+    }
+
+    /// Keeps what is on the terminal.
+    pub(super) fn keep_frame(&self) {
+        self.clears.set(false);
+    }
+
+    fn begin(&self, out: &mut impl io::Write) -> io::Result<()> {
+        match self.clears.take() {
+            true => out.write_all(b"\x1b[H\x1b[2J"),
+            false => Ok(()),
         }
     }
 
@@ -172,6 +188,8 @@ impl Output {
     /// Tells the user something that is not data.
     pub(super) fn note(&self, message: &str) {
         // Where nobody listens there is nobody to tell.
+        let mut out = io::stdout().lock();
+        let _ = self.begin(&mut out).and_then(|()| out.flush());
         let _ = writeln!(
             io::stderr().lock(),
             "{}",
@@ -181,7 +199,8 @@ impl Output {
 
     fn write(&self, text: &str) -> Result<(), CliError> {
         let mut out = io::stdout().lock();
-        let written = out.write_all(text.as_bytes()).and_then(|()| {
+        let written = self.begin(&mut out).and_then(|()| {
+            out.write_all(text.as_bytes())?;
             if !text.is_empty() && !text.ends_with('\n') {
                 out.write_all(b"\n")?;
             }
@@ -191,7 +210,7 @@ impl Output {
     }
 }
 
-fn broken(error: io::Error) -> CliError {
+pub(super) fn broken(error: io::Error) -> CliError {
     CliError::Stream {
         stream: "standard output",
         error,
@@ -200,8 +219,10 @@ fn broken(error: io::Error) -> CliError {
 
 fn render<T: Serialize>(format: Format, value: &T) -> Result<String, CliError> {
     Ok(match format {
-        Format::Table | Format::Json => serde_json::to_string_pretty(value)? + "\n",
-        Format::Jsonl => serde_json::to_string(value)? + "\n",
+        Format::Table | Format::Json => {
+            human::inert_json(&serde_json::to_string_pretty(value)?) + "\n"
+        }
+        Format::Jsonl => human::inert_json(&serde_json::to_string(value)?) + "\n",
         Format::Yaml => yaml::from_json(&serde_json::to_string(value)?)?,
     })
 }
@@ -211,6 +232,21 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn no_format_has_what_a_terminal_would_act_on() {
+        let wild = "a\u{1b}[2J\u{7f}\u{9b}\u{202e}\u{61c}\u{2066}";
+        let value = json!({ wild: wild });
+        for format in [Format::Json, Format::Jsonl, Format::Yaml] {
+            let text = render(format, &value).unwrap();
+            let acts = |c: char| c != '\n' && human::acts(c);
+            assert!(!text.contains(acts), "{format:?} {text:?}");
+            if format != Format::Yaml {
+                let read: serde_json::Value = serde_json::from_str(&text).unwrap();
+                assert_eq!(read, value);
+            }
+        }
+    }
 
     #[test]
     fn each_format() {

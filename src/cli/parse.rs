@@ -40,8 +40,42 @@ pub(super) fn point_in_time(text: &str) -> Result<Timestamp, String> {
 }
 
 /// The point in time that long from now.
-pub(super) fn after(span: &str) -> Result<Timestamp, String> {
+fn after(span: &str) -> Result<Timestamp, String> {
     Ok(Timestamp::now().plus_millis(milliseconds(span)?))
+}
+
+/// A point in time, or a span that the hive counts from when it accepts a task: the
+/// same words make the same request, whenever they are said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum When {
+    /// Then.
+    At(Timestamp),
+    /// So many milliseconds later.
+    In(u64),
+}
+
+impl When {
+    pub(super) fn at(self) -> Option<Timestamp> {
+        match self {
+            Self::At(at) => Some(at),
+            Self::In(_) => None,
+        }
+    }
+
+    pub(super) fn span(self) -> Option<u64> {
+        match self {
+            Self::At(_) => None,
+            Self::In(ms) => Some(ms),
+        }
+    }
+}
+
+/// A point in time, or a span such as `+30m`.
+pub(super) fn time_or_span(text: &str) -> Result<When, String> {
+    match text.strip_prefix('+') {
+        Some(span) => milliseconds(span).map(When::In),
+        None => point_in_time(text).map(When::At),
+    }
 }
 
 /// A point in time: RFC 3339, or how long ago it was, such as `2h`.

@@ -1,4 +1,4 @@
-//! `deia-admin profile`: hives by name. Needs no hive.
+//! `deia profile`: hives by name. Needs no hive.
 
 mod file;
 
@@ -21,22 +21,22 @@ pub(super) use file::{Profile, Profiles, place};
 pub(super) enum ProfileCommand {
     /// List the profiles.
     #[command(before_help = "Examples:
-  deia-admin profile list
-  deia-admin profile list --output json")]
+  deia profile list
+  deia profile list --output json")]
     List,
     /// Show a profile, or the one in use.
     #[command(before_help = "Examples:
-  deia-admin profile show
-  deia-admin profile show prod")]
+  deia profile show
+  deia profile show prod")]
     Show {
         /// The profile; the one in use when it is absent.
         name: Option<String>,
     },
     /// Add a profile of what --url, --key-file and --output say.
     #[command(before_help = "Examples:
-  deia-admin profile add local --url http://127.0.0.1:8000
-  deia-admin profile add prod --url https://hive.example --key-file ~/.keys/prod.key --use
-  deia-admin profile add prod --url https://hive.example --replace")]
+  deia profile add local --url http://127.0.0.1:8000
+  deia profile add prod --url https://hive.example --key-file ~/.keys/prod.key --use
+  deia profile add prod --url https://hive.example --replace")]
     Add {
         /// How it is called.
         name: String,
@@ -48,15 +48,15 @@ pub(super) enum ProfileCommand {
         replace: bool,
     },
     /// Remove a profile. Its key file is left alone.
-    #[command(before_help = "Examples:\n  deia-admin profile remove prod")]
+    #[command(before_help = "Examples:\n  deia profile remove prod")]
     Remove {
         /// The profile.
         name: String,
     },
     /// Use a profile from now on, or none.
     #[command(before_help = "Examples:
-  deia-admin profile use prod
-  deia-admin profile use --none")]
+  deia profile use prod
+  deia profile use --none")]
     Use {
         /// The profile.
         #[arg(required_unless_present = "none")]

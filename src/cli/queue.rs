@@ -1,4 +1,4 @@
-//! `deia-admin queue`.
+//! `deia queue`.
 
 mod many;
 mod view;
@@ -11,24 +11,30 @@ use deia_hive::model::{QueueStatus, TaskType};
 use self::many::{DeadArgs, PurgeArgs, RequeueArgs};
 pub(super) use self::view::counts;
 use super::{
-    context::Context, error::CliError, output::Output, parse, table::Table, watch::WatchArgs,
+    context::Context,
+    error::CliError,
+    interrupt::{self, Stays},
+    output::Output,
+    parse,
+    table::Table,
+    watch::WatchArgs,
 };
 
 #[derive(Debug, Subcommand)]
 pub(super) enum QueueCommand {
     /// Show how many tasks are where, what is paused, how fast it goes, and how long tasks wait.
     #[command(before_help = "Examples:
-  deia-admin queue status
-  deia-admin queue status --watch
-  deia-admin queue status --output json | jq .totals.queued")]
+  deia queue status
+  deia queue status --watch
+  deia queue status --output json | jq .totals.queued")]
     Status {
         #[command(flatten)]
         watch: WatchArgs,
     },
     /// Start no more tasks; what runs goes on.
     #[command(before_help = "Examples:
-  deia-admin queue pause
-  deia-admin queue pause --type writing --reason 'the model is down'")]
+  deia queue pause
+  deia queue pause --type writing --reason 'the model is down'")]
     Pause {
         /// Only tasks of this type.
         #[arg(long = "type", value_name = "TYPE")]
@@ -39,8 +45,8 @@ pub(super) enum QueueCommand {
     },
     /// Start tasks again.
     #[command(before_help = "Examples:
-  deia-admin queue resume
-  deia-admin queue resume --type writing")]
+  deia queue resume
+  deia queue resume --type writing")]
     Resume {
         /// Take back the pause of this type, and not that of the whole queue.
         #[arg(long = "type", value_name = "TYPE")]
@@ -48,8 +54,8 @@ pub(super) enum QueueCommand {
     },
     /// Start no more tasks, and wait until those that run have ended.
     #[command(before_help = "Examples:
-  deia-admin queue drain --wait 10m --reason 'new version'
-  deia-admin queue drain --type writing --wait")]
+  deia queue drain --wait 10m --reason 'new version'
+  deia queue drain --type writing --wait")]
     Drain {
         /// Only tasks of this type.
         #[arg(long = "type", value_name = "TYPE")]
@@ -62,7 +68,7 @@ pub(super) enum QueueCommand {
         #[arg(
             long,
             value_name = "DURATION",
-            num_args = 0..=1,
+            num_args = 0..=1, require_equals = true,
             default_missing_value = "5m",
             value_parser = parse::duration
         )]
@@ -70,21 +76,21 @@ pub(super) enum QueueCommand {
     },
     /// Cancel waiting tasks, many at once. Running ones are left.
     #[command(before_help = "Examples:
-  deia-admin queue purge --tag nightly
-  deia-admin queue purge --type writing --until 1d --yes
-  deia-admin queue purge --all --yes")]
+  deia queue purge --tag nightly
+  deia queue purge --type writing --until 1d --yes
+  deia queue purge --all --yes")]
     Purge(Box<PurgeArgs>),
     /// List the tasks that failed for good, the newest first.
     #[command(before_help = "Examples:
-  deia-admin queue dead
-  deia-admin queue dead --reason poison --watch
-  deia-admin queue dead --type writing --since 1d --output jsonl | jq -r .id")]
+  deia queue dead
+  deia queue dead --reason poison --watch
+  deia queue dead --type writing --since 1d --output jsonl | jq -r .id")]
     Dead(Box<DeadArgs>),
     /// Put tasks that failed back into the queue, with all their attempts.
     #[command(before_help = "Examples:
-  deia-admin queue requeue task_01h455vb4pex5vsknk084sn02q
-  deia-admin queue requeue --reason expired --since 2h
-  deia-admin queue requeue --type writing --yes")]
+  deia queue requeue task_01h455vb4pex5vsknk084sn02q
+  deia queue requeue --reason expired --since 2h
+  deia queue requeue --type writing --yes")]
     Requeue(Box<RequeueArgs>),
 }
 
@@ -137,6 +143,7 @@ async fn drain(
 ) -> Result<(), CliError> {
     let (client, out) = (&context.client, &context.out);
     let within = wait.unwrap_or_default();
+    context.interrupt.stays(Stays::Paused(task_type.clone()));
     let drained = client
         .drain_queue(task_type.as_ref(), reason.as_deref(), within)
         .await?;
@@ -148,11 +155,13 @@ async fn drain(
     })?;
     match wait {
         Some(after) if !drained.drained => Err(CliError::NotDrained {
+            task_type,
             running: drained.running,
             after,
         }),
         None if !drained.drained => {
             out.note("what runs goes on; --wait waits for its end");
+            out.note(&interrupt::resume(task_type.as_ref()));
             Ok(())
         }
         _ => Ok(()),

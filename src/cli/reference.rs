@@ -5,10 +5,13 @@ use clap::{Arg, Command};
 use super::{error::Exit, root};
 
 const HEAD: &str = "\
-# deia-admin
+# The command line
 
 Written from the definitions of the commands; a test fails when it is stale.
 `DEIA_BLESS=1 cargo test --lib cli::reference` writes it anew.
+
+`deia` runs a hive and operates it. `deia-admin` is a second name that serves only
+when it is told to.
 
 Data goes to standard output, messages to standard error. `NO_COLOR` turns
 colours off; they are only used on a terminal.
@@ -30,8 +33,18 @@ pub fn reference() -> String {
     out.push_str("\n## Global options\n\nEvery command understands these.\n\n");
     let is_global = |arg: &&Arg| arg.is_global_set() && !arg.is_hide_set();
     options(&mut out, command.get_arguments().filter(is_global));
-    for noun in command.get_subcommands() {
-        write_command(&mut out, noun, "deia-admin", 2);
+    let mut server = crate::app::command();
+    server.build();
+    out.push_str("\n## Options of the server\n\n`deia`, `deia serve`, `deia check` and `deia admin-key` understand these.\n\n");
+    options(&mut out, server.get_arguments().filter(is_global));
+    let shown = |sub: &&Command| !sub.is_hide_set() && sub.get_name() != "help";
+    for sub in server.get_subcommands().filter(shown) {
+        write_command(&mut out, sub, "deia", 2);
+    }
+    let of_server = |name: &str| server.find_subcommand(name).is_some();
+    let nouns = command.get_subcommands();
+    for noun in nouns.filter(|noun| !of_server(noun.get_name())) {
+        write_command(&mut out, noun, "deia", 2);
     }
     out
 }

@@ -11,12 +11,16 @@ use super::{
     config::ConfigCommand,
     context::{Context, GlobalArgs, Globals},
     error::{CliError, Exit},
+    events::{self, EventsArgs},
+    flags,
     health::HealthCommand,
     key::{self, KeyCommand},
-    man, parse,
+    line, man,
+    output::Output,
+    parse,
     profile::ProfileCommand,
     queue::QueueCommand,
-    schema,
+    roles, schema,
     secret::SecretCommand,
     supervisors::{self, SupervisorsCommand},
     system::SystemCommand,
@@ -30,17 +34,19 @@ use crate::telemetry;
 const HELP: &str =
     "{about-with-newline}\n{before-help}{usage-heading} {usage}\n\n{all-args}{after-help}";
 
-/// Operate a deia hive: its bots, tasks, queue, users and keys.
+/// Run a hive of bots behind a durable task queue, and operate it.
 #[derive(Debug, Parser)]
 #[command(
-    name = "deia-admin",
+    name = "deia",
     version,
     before_help = "Examples:
-  deia-admin system status
-  deia-admin task submit 'hello' --wait
-  deia-admin bot list --output json
-  deia-admin health check",
-    after_help = "Exit codes: 0 ok, 1 failed, 2 usage, 3 unhealthy, 4 not found, 5 denied, 6 conflict, 7 unreachable, 8 timed out, 130 interrupted.",
+  deia                                    serve with ./deia.yaml, or else the defaults
+  deia check                              find what would stop a start
+  deia task submit 'hello' --wait
+  deia bot list --output json
+  deia health check",
+    after_help = "Without a command it serves; deia serve --help has the options of that. deia-admin is a second name that serves only when told to.
+Exit codes: 0 ok, 1 failed, 2 usage, 3 unhealthy, 4 not found, 5 denied, 6 conflict, 7 unreachable, 8 timed out, 130 interrupted.",
     subcommand_required = true,
     arg_required_else_help = true
 )]
@@ -59,32 +65,32 @@ enum Noun {
     #[command(
         subcommand,
         before_help = "Examples:
-  deia-admin profile add prod --url https://hive.example --key-file ~/.keys/prod.key
-  deia-admin profile use prod
-  deia-admin --profile prod task list"
+  deia profile add prod --url https://hive.example --key-file ~/.keys/prod.key
+  deia profile use prod
+  deia --profile prod task list"
     )]
     Profile(ProfileCommand),
     /// Look at settings files. Needs no hive.
     #[command(
         subcommand,
         before_help = "Examples:
-  deia-admin config check deia.yaml
-  deia-admin config diff deia.yaml"
+  deia config check deia.yaml
+  deia config diff deia.yaml"
     )]
     Config(ConfigCommand),
     /// Print the JSON Schema of what the API takes and answers. Needs no hive.
     #[command(before_help = "Examples:
-  deia-admin schema
-  deia-admin schema Task
-  deia-admin schema NewTask --output yaml")]
+  deia schema
+  deia schema Task
+  deia schema NewTask --output yaml")]
     Schema {
         /// The entity; all are listed when it is absent.
         name: Option<String>,
     },
-    /// Print the manual page of deia-admin, or write those of both programs.
+    /// Print the manual page of deia, or write those of all commands.
     #[command(before_help = "Examples:
-  deia-admin man | man -l -
-  deia-admin man --dir ~/.local/share/man/man1")]
+  deia man | man -l -
+  deia man --dir ~/.local/share/man/man1")]
     Man {
         /// Write all pages into this directory.
         #[arg(long, value_name = "DIR")]
@@ -92,70 +98,75 @@ enum Noun {
     },
     /// Print the completion script for a shell.
     #[command(before_help = "Examples:
-  deia-admin completions bash > ~/.local/share/bash-completion/completions/deia-admin
-  deia-admin completions zsh > ~/.zfunc/_deia-admin")]
+  deia completions bash > ~/.local/share/bash-completion/completions/deia
+  deia completions zsh > ~/.zfunc/_deia")]
     Completions {
         /// The shell.
         shell: clap_complete::Shell,
     },
+    /// Print the version of this program. Needs no hive.
+    #[command(before_help = "Examples:
+  deia version
+  deia system status --output json | jq -r .version")]
+    Version,
 }
 
 /// What is asked of a hive.
 #[derive(Debug, Subcommand)]
-enum HiveNoun {
+pub(super) enum HiveNoun {
     /// Put bots in place, launch, watch, stop and remove them.
     #[command(
         subcommand,
         before_help = "Examples:
-  deia-admin bot list
-  deia-admin bot add upper-2 --command tr a-z A-Z --launch
-  deia-admin bot logs upper-2 --lines 20"
+  deia bot list
+  deia bot add upper-2 --command tr a-z A-Z --launch
+  deia bot logs upper-2 --lines 20"
     )]
     Bot(BotCommand),
     /// Submit tasks and see what becomes of them.
     #[command(
         subcommand,
         before_help = "Examples:
-  deia-admin task submit 'hello' --wait
-  deia-admin task list --status failed
-  deia-admin task watch task_01h455vb4pex5vsknk084sn02q
-  deia-admin task result task_01h455vb4pex5vsknk084sn02q --wait"
+  deia task submit 'hello' --wait
+  deia task list --status failed
+  deia task watch task_01h455vb4pex5vsknk084sn02q
+  deia task result task_01h455vb4pex5vsknk084sn02q --wait"
     )]
     Task(TaskCommand),
     /// Keep the secrets that bots refer to.
     #[command(
         subcommand,
         before_help = "Examples:
-  deia-admin secret put anthropic --from /run/secrets/anthropic
-  deia-admin secret list"
+  deia secret put anthropic --from /run/secrets/anthropic
+  deia secret list"
     )]
     Secret(SecretCommand),
     /// See how much work waits and where; hold it, let it go, and sort out what failed.
     #[command(
         subcommand,
         before_help = "Examples:
-  deia-admin queue status
-  deia-admin queue pause --type writing --reason 'the model is down'
-  deia-admin queue dead --since 1d"
+  deia queue status
+  deia queue pause --type writing --reason 'the model is down'
+  deia queue dead --since 1d"
     )]
     Queue(QueueCommand),
     /// See how the whole hive stands.
-    #[command(subcommand, before_help = "Examples:\n  deia-admin system status")]
+    #[command(subcommand, before_help = "Examples:\n  deia system status")]
     System(SystemCommand),
     /// Find out whether everything that must work does.
     #[command(
         subcommand,
-        before_help = "Examples:\n  deia-admin health check || echo 'look into it'"
+        before_help = "Examples:\n  deia health check || echo 'look into it'"
     )]
     Health(HealthCommand),
     /// Show the supervision tree: what runs, what was restarted and why.
     #[command(
         args_conflicts_with_subcommands = true,
         before_help = "Examples:
-  deia-admin supervisors
-  deia-admin supervisors --watch
-  deia-admin supervisors show hive/core/bots/upper-1
-  deia-admin supervisors restart hive/core/scheduler"
+  deia supervisors
+  deia supervisors --watch
+  deia supervisors show hive/core/bots/upper-1
+  deia supervisors restart hive/core/scheduler"
     )]
     Supervisors {
         #[command(subcommand)]
@@ -167,25 +178,40 @@ enum HiveNoun {
     #[command(
         subcommand,
         before_help = "Examples:
-  deia-admin user list
-  deia-admin user add ada --role operator
-  deia-admin user change ada --inactive"
+  deia user list
+  deia user add ada --role operator
+  deia user change ada --inactive"
     )]
     User(UserCommand),
     /// Make, list, rotate and revoke API keys.
     #[command(
         subcommand,
         before_help = "Examples:
-  deia-admin key create --user ci --role external --to ci.key
-  deia-admin key list
-  deia-admin key rotate key_01h455vb4pex5vsknk084sn02q --to ci.key.new
-  deia-admin key revoke key_01h455vb4pex5vsknk084sn02q"
+  deia key create --user ci --role external --to ci.key
+  deia key list
+  deia key rotate key_01h455vb4pex5vsknk084sn02q --to ci.key.new
+  deia key revoke key_01h455vb4pex5vsknk084sn02q"
     )]
     Key(KeyCommand),
-    /// Find out whether you may do something. Nothing is done.
+    /// Show the roles and what each includes.
     #[command(before_help = "Examples:
-  deia-admin can-i task:submit
-  deia-admin can-i task:cancel task_01h455vb4pex5vsknk084sn02q")]
+  deia roles
+  deia roles --output json | jq -r '.items[] | select(.role == \"external\")'")]
+    Roles,
+    /// Read the log of events: what was done, by whom, to what.
+    ///
+    /// The newest first. Keys of the roles external and bot see only events of their
+    /// own tasks.
+    #[command(before_help = "Examples:
+  deia events
+  deia events --action key --since 1d
+  deia events --action bot.quarantined --output jsonl | jq -r .target
+  deia events --target bot:upper-1 --limit 20")]
+    Events(EventsArgs),
+    /// Find out whether you may do something; exit code 1 when not. Nothing is done.
+    #[command(before_help = "Examples:
+  deia can-i task:submit
+  deia can-i task:cancel task_01h455vb4pex5vsknk084sn02q")]
     CanI {
         /// The permission.
         #[arg(value_parser = parse::permission())]
@@ -195,14 +221,17 @@ enum HiveNoun {
     },
     /// Show who the hive takes you for.
     #[command(before_help = "Examples:
-  deia-admin whoami
-  deia-admin whoami --key-file ci.key")]
+  deia whoami
+  deia whoami --key-file ci.key")]
     Whoami,
 }
 
-/// The whole definition of the command line.
+/// The whole definition of the command line. The commands that run a hive here are
+/// in it to be found; [`crate::app`] parses them.
 pub fn command() -> Command {
-    examples_first(Cli::command())
+    let server = crate::app::command();
+    let commands = server.get_subcommands().filter(|sub| !sub.is_hide_set());
+    examples_first(Cli::command().subcommands(commands.cloned()))
 }
 
 /// Takes variables of the environment that are set but empty for absent: scripts
@@ -230,33 +259,60 @@ fn examples_first(command: Command) -> Command {
 /// Parses `args` (the program's name first), does what they say, prints what
 /// came of it, and says how the process should end.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
-    let parsed = ignoring_empty(command())
-        .try_get_matches_from(args)
-        .and_then(|matches| {
-            let cli = Cli::from_arg_matches(&matches)?;
-            Ok((Globals::new(cli.global, &matches), cli.noun))
-        });
+    let mut args = args.into_iter().peekable();
+    let name = called(args.peek());
+    let command = ignoring_empty(command().name(name).bin_name(name));
+    let parsed = line::parse(command, args).and_then(|matches| {
+        let cli = Cli::from_arg_matches(&matches)?;
+        Ok((Globals::new(cli.global, &matches), cli.noun))
+    });
     let (globals, noun) = match parsed {
         Ok(parsed) => parsed,
         Err(error) => {
-            // Where the reader of a help text has gone away nobody is left to tell.
-            let _ = telemetry::redact::print(&error);
-            return if error.use_stderr() {
-                Exit::Usage
-            } else {
-                Exit::Ok
-            };
+            return explain_usage(&error);
         }
     };
-    match execute(noun, &globals) {
+    match execute(noun, &globals, name) {
         Ok(()) => Exit::Ok,
         Err(error) => error.report(),
     }
 }
 
-fn execute(noun: Noun, globals: &Globals) -> Result<(), CliError> {
+/// The name that the program was called by.
+fn called(first: Option<&OsString>) -> &'static str {
+    let name = first
+        .map(std::path::Path::new)
+        .and_then(|path| path.file_name());
+    match name {
+        Some(name) if name == "deia-admin" => "deia-admin",
+        _ => "deia",
+    }
+}
+
+/// Shows a text of help, which is data, or how the command line is wrong.
+fn explain_usage(error: &clap::Error) -> Exit {
+    if error.use_stderr() {
+        // Where nobody listens there is nobody to tell.
+        let _ = telemetry::redact::print(error);
+        return Exit::Usage;
+    }
+    match error.print().map_err(super::output::broken) {
+        Ok(()) => Exit::Ok,
+        Err(error) => error.report(),
+    }
+}
+
+fn version(out: &Output) -> Result<(), CliError> {
+    let version = env!("CARGO_PKG_VERSION");
+    out.one(&serde_json::json!({ "version": version }), |_| {
+        format!("deia {version}\n")
+    })
+}
+
+fn execute(noun: Noun, globals: &Globals, name: &str) -> Result<(), CliError> {
     let noun = match noun {
-        Noun::Completions { shell } => return completions::print(shell),
+        Noun::Completions { shell } => return completions::print(shell, name),
+        Noun::Version => return version(&globals.output(None)),
         Noun::Man { dir } => return man::run(&globals.output(None), dir.as_deref()),
         Noun::Schema { name } => return schema::run(&globals.output(None), name.as_deref()),
         Noun::Profile(command) => return command.run(globals),
@@ -268,9 +324,10 @@ fn execute(noun: Noun, globals: &Globals) -> Result<(), CliError> {
         .build()
         .map_err(CliError::Runtime)?;
     let context = Context::new(globals)?;
+    let names = flags::of(&noun);
     runtime
         .block_on(dispatch(noun, &context))
-        .map_err(|error| context.explain(error))
+        .map_err(|error| context.explain(flags::name(error, names)))
 }
 
 async fn dispatch(noun: HiveNoun, context: &Context) -> Result<(), CliError> {
@@ -291,6 +348,8 @@ async fn dispatch(noun: HiveNoun, context: &Context) -> Result<(), CliError> {
         } => command.run(context).await,
         HiveNoun::Key(command) => command.run(context).await,
         HiveNoun::User(command) => command.run(context).await,
+        HiveNoun::Roles => roles::list(context).await,
+        HiveNoun::Events(args) => events::list(context, args).await,
         HiveNoun::CanI { permission, task } => key::can_i(context, permission, task).await,
         HiveNoun::Whoami => key::whoami(context).await,
     }
@@ -312,7 +371,7 @@ mod tests {
             assert!(command.get_about().is_some(), "{path} has no description");
             let examples = command.get_before_help().map(ToString::to_string);
             assert!(
-                examples.is_some_and(|text| text.starts_with("Examples:\n  deia-admin")),
+                examples.is_some_and(|text| text.starts_with("Examples:\n  deia")),
                 "{path} has no example"
             );
             for sub in command.get_subcommands() {
@@ -331,10 +390,14 @@ mod tests {
         }
         let mut all = Vec::new();
         lines(&command(), &mut all);
-        for line in all.iter().filter_map(|l| l.strip_prefix("  deia-admin ")) {
+        for line in all.iter().filter_map(|l| l.strip_prefix("  deia ")) {
+            let args: Vec<_> = line.split_whitespace().map(OsString::from).collect();
+            if crate::app::is_of_server(&args) {
+                continue;
+            }
             let words = crate::cli::parse::shell_words(line);
-            let args = std::iter::once("deia-admin".to_owned()).chain(words);
-            if let Err(error) = command().try_get_matches_from(args) {
+            let args = std::iter::once("deia".to_owned()).chain(words);
+            if let Err(error) = line::parse(command(), args.map(OsString::from)) {
                 panic!("{line}: {error}");
             }
         }

@@ -1,4 +1,4 @@
-//! `deia-admin schema`: needs no hive.
+//! `deia schema`: needs no hive.
 
 use deia_hive::model::{Page, schema::Entity};
 use serde::Serialize;

@@ -22,17 +22,17 @@ const MAX_SECRET_BYTES: u64 = 64 << 10;
 pub(super) enum SecretCommand {
     /// List the stored secrets that bots may refer to, without their values.
     #[command(before_help = "Examples:
-  deia-admin secret list
-  deia-admin secret list --output jsonl | jq -r .name")]
+  deia secret list
+  deia secret list --output jsonl | jq -r .name")]
     List,
     /// Put a secret into the store, or another value into its place.
     ///
     /// The value is never an argument: other users of the machine could see it. The end
     /// of its last line is left out.
     #[command(before_help = "Examples:
-  deia-admin secret put anthropic --from /run/secrets/anthropic
+  deia secret put anthropic --from /run/secrets/anthropic
   pass show anthropic | deia-admin secret put anthropic --from -
-  deia-admin bot add agent --secret ANTHROPIC_API_KEY=store:anthropic -- /opt/agent")]
+  deia bot add agent --secret ANTHROPIC_API_KEY=store:anthropic -- /opt/agent")]
     Put {
         /// The name that bots refer to it by.
         name: String,
@@ -42,8 +42,8 @@ pub(super) enum SecretCommand {
     },
     /// Remove a secret from the store.
     #[command(before_help = "Examples:
-  deia-admin secret remove anthropic
-  deia-admin secret remove anthropic --yes")]
+  deia secret remove anthropic
+  deia secret remove anthropic --yes")]
     Remove {
         /// The secret.
         name: String,

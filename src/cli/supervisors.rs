@@ -1,4 +1,4 @@
-//! `deia-admin supervisors`: the tree, drawn as one.
+//! `deia supervisors`: the tree, drawn as one.
 
 use clap::{Args, Subcommand};
 
@@ -17,8 +17,8 @@ use crate::client::{LastExit, NodeKind, NodeState, SupervisorAction, SupervisorN
 pub(super) enum SupervisorsCommand {
     /// Show one child with all below it, and its last exits with their causes.
     #[command(before_help = "Examples:
-  deia-admin supervisors show hive/core/bots/upper-1
-  deia-admin supervisors show hive/core --output json")]
+  deia supervisors show hive/core/bots/upper-1
+  deia supervisors show hive/core --output json")]
     Show {
         #[command(flatten)]
         part: Part,
@@ -27,15 +27,15 @@ pub(super) enum SupervisorsCommand {
     },
     /// Stop a child with all below it, and start it again.
     #[command(before_help = "Examples:
-  deia-admin supervisors restart hive/core/scheduler --yes")]
+  deia supervisors restart hive/core/scheduler --yes")]
     Restart(ActOn),
     /// Stop a child on purpose; its place is kept and it is not a failure.
     #[command(before_help = "Examples:
-  deia-admin supervisors suspend hive/core/bots/sim-1 --yes")]
+  deia supervisors suspend hive/core/bots/sim-1 --yes")]
     Suspend(ActOn),
     /// Start a suspended child again.
     #[command(before_help = "Examples:
-  deia-admin supervisors resume hive/core/bots/sim-1")]
+  deia supervisors resume hive/core/bots/sim-1")]
     Resume(Part),
 }
 

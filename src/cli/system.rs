@@ -1,4 +1,4 @@
-//! `deia-admin system`.
+//! `deia system`.
 
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use super::{
     context::Context,
     error::CliError,
     human,
+    interrupt::Stays,
     output::Look,
     parse, queue,
     table::{Cell, Table, Tone},
@@ -24,8 +25,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 pub(super) enum SystemCommand {
     /// Show what runs, since when, and how much work there is.
     #[command(before_help = "Examples:
-  deia-admin system status
-  deia-admin system status --output yaml")]
+  deia system status
+  deia system status --output yaml")]
     Status {
         #[command(flatten)]
         watch: WatchArgs,
@@ -35,8 +36,8 @@ pub(super) enum SystemCommand {
     /// server.drain_timeout to end, and none begins meanwhile. Refused when a new
     /// start would fail.
     #[command(before_help = "Examples:
-  deia-admin system restart --wait
-  deia-admin system restart --yes --wait 2m")]
+  deia system restart --wait
+  deia system restart --yes --wait 2m")]
     Restart {
         #[command(flatten)]
         confirm: Confirm,
@@ -44,7 +45,7 @@ pub(super) enum SystemCommand {
         #[arg(
             long,
             value_name = "DURATION",
-            num_args = 0..=1,
+            num_args = 0..=1, require_equals = true,
             default_missing_value = "1m",
             value_parser = parse::duration
         )]
@@ -66,6 +67,7 @@ impl SystemCommand {
             Self::Restart { confirm, wait } => {
                 confirm.ask("restart the server; tasks that do not end in time run again")?;
                 let before = context.client.restart().await?;
+                context.interrupt.stays(Stays::Restart);
                 let Some(within) = wait else {
                     context.out.note("the server restarts");
                     return Ok(());

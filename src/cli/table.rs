@@ -286,7 +286,7 @@ mod tests {
         let mut table = Table::new(&[Column::new("A")]);
         table.row(vec![Cell::new("x\u{1b}[31m", Tone::Bad)]);
         let plain = table.render(&look(None, false));
-        assert_eq!(plain, "A\nx\\u{1b}[31m\n");
+        assert_eq!(plain, "A\nx\\u001b[31m\n");
         let colored = table.render(&look(None, true));
         assert!(colored.contains("\u{1b}["), "{colored:?}");
         assert!(!colored.contains("x\u{1b}[31m"), "{colored:?}");

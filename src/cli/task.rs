@@ -1,4 +1,4 @@
-//! `deia-admin task`.
+//! `deia task`.
 
 mod batch;
 mod list;
@@ -11,12 +11,13 @@ mod watch;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use deia_hive::model::{TaskId, TaskResult};
+use deia_hive::model::{TaskHold, TaskId, TaskResult};
 
-pub(super) use self::view::dead;
+pub(super) use self::view::{all_events, dead};
 use self::{list::ListArgs, logs::TaskLogArgs, output::OutputArgs, submit::SubmitArgs};
 use super::{
-    confirm::Confirm, context::Context, error::CliError, output::Output, parse, watch::WatchArgs,
+    confirm::Confirm, context::Context, error::CliError, interrupt::Stays, output::Output, parse,
+    watch::WatchArgs,
 };
 use crate::client::{Client, ClientError};
 
@@ -24,26 +25,26 @@ use crate::client::{Client, ClientError};
 pub(super) enum TaskCommand {
     /// Submit a task, or a file of tasks.
     #[command(before_help = "Examples:
-  deia-admin task submit 'hello' --wait
-  deia-admin task submit - --type analysis --priority P1 --tag nightly < report.txt
-  deia-admin task submit 'later' --delay 30m --expires +2h --metadata ticket=42
-  deia-admin task submit 'after that' --depends-on task_01h455vb4pex5vsknk084sn02q
-  deia-admin task submit 'once at a time' --dedup-key nightly-report
-  deia-admin task submit --file tasks.jsonl --idempotency-key import-7")]
+  deia task submit 'hello' --wait
+  deia task submit - --type analysis --priority P1 --tag nightly < report.txt
+  deia task submit 'later' --delay 30m --expires +2h --metadata ticket=42
+  deia task submit 'after that' --depends-on task_01h455vb4pex5vsknk084sn02q
+  deia task submit 'once at a time' --dedup-key nightly-report
+  deia task submit --file tasks.jsonl --idempotency-key import-7")]
     Submit(Box<SubmitArgs>),
     /// List tasks, the newest first.
     #[command(before_help = "Examples:
-  deia-admin task list
-  deia-admin task list --status running --watch
-  deia-admin task list --status failed --type writing --limit 20
-  deia-admin task list --tag nightly --metadata ticket=42 --since 2h
-  deia-admin task list --reason expired --since 7days
-  deia-admin task list --output jsonl | jq -r .id")]
+  deia task list
+  deia task list --status running --watch
+  deia task list --status failed --type writing --limit 20
+  deia task list --tag nightly --metadata ticket=42 --since 2h
+  deia task list --reason expired --since 7days
+  deia task list --output jsonl | jq -r .id")]
     List(Box<ListArgs>),
     /// Show everything about a task: its content, and how its attempts failed.
     #[command(before_help = "Examples:
-  deia-admin task show task_01h455vb4pex5vsknk084sn02q
-  deia-admin task show task_01h455vb4pex5vsknk084sn02q --watch")]
+  deia task show task_01h455vb4pex5vsknk084sn02q
+  deia task show task_01h455vb4pex5vsknk084sn02q --watch")]
     Show {
         /// The task.
         id: TaskId,
@@ -52,8 +53,8 @@ pub(super) enum TaskCommand {
     },
     /// Print where a task is in its life, in one word.
     #[command(before_help = "Examples:
-  deia-admin task status task_01h455vb4pex5vsknk084sn02q
-  deia-admin task status task_01h455vb4pex5vsknk084sn02q --watch")]
+  deia task status task_01h455vb4pex5vsknk084sn02q
+  deia task status task_01h455vb4pex5vsknk084sn02q --watch")]
     Status {
         /// The task.
         id: TaskId,
@@ -61,31 +62,31 @@ pub(super) enum TaskCommand {
         watch: WatchArgs,
     },
     /// Say why a task has not started, or where it is.
-    #[command(before_help = "Examples:\n  deia-admin task why task_01h455vb4pex5vsknk084sn02q")]
+    #[command(before_help = "Examples:\n  deia task why task_01h455vb4pex5vsknk084sn02q")]
     Why {
         /// The task.
         id: TaskId,
     },
     /// Print what happened to a task, the oldest first.
     #[command(before_help = "Examples:
-  deia-admin task events task_01h455vb4pex5vsknk084sn02q
-  deia-admin task events task_01h455vb4pex5vsknk084sn02q --output jsonl | jq -r .action")]
+  deia task events task_01h455vb4pex5vsknk084sn02q
+  deia task events task_01h455vb4pex5vsknk084sn02q --output jsonl | jq -r .action")]
     Events {
         /// The task.
         id: TaskId,
     },
     /// Follow a task to its end: a line for each change, then the result.
     #[command(before_help = "Examples:
-  deia-admin task watch task_01h455vb4pex5vsknk084sn02q
-  deia-admin task watch task_01h455vb4pex5vsknk084sn02q --output jsonl")]
+  deia task watch task_01h455vb4pex5vsknk084sn02q
+  deia task watch task_01h455vb4pex5vsknk084sn02q --output jsonl")]
     Watch {
         /// The task.
         id: TaskId,
     },
     /// Print what came of a task.
     #[command(before_help = "Examples:
-  deia-admin task result task_01h455vb4pex5vsknk084sn02q
-  deia-admin task result task_01h455vb4pex5vsknk084sn02q --wait 1h > out.txt")]
+  deia task result task_01h455vb4pex5vsknk084sn02q
+  deia task result task_01h455vb4pex5vsknk084sn02q --wait 1h > out.txt")]
     Result {
         /// The task.
         id: TaskId,
@@ -94,18 +95,18 @@ pub(super) enum TaskCommand {
     },
     /// Print what the program of a task has printed by now, byte for byte.
     #[command(before_help = "Examples:
-  deia-admin task output task_01h455vb4pex5vsknk084sn02q --follow
-  deia-admin task output task_01h455vb4pex5vsknk084sn02q > out.bin
-  deia-admin task output task_01h455vb4pex5vsknk084sn02q --attempt 1 --offset 65536")]
+  deia task output task_01h455vb4pex5vsknk084sn02q --follow
+  deia task output task_01h455vb4pex5vsknk084sn02q > out.bin
+  deia task output task_01h455vb4pex5vsknk084sn02q --attempt 1 --offset 65536")]
     Output(OutputArgs),
     /// Print what the logs of bots have about a task: standard error, and notes.
     #[command(before_help = "Examples:
-  deia-admin task logs task_01h455vb4pex5vsknk084sn02q
-  deia-admin task logs task_01h455vb4pex5vsknk084sn02q --attempt 1
-  deia-admin task logs task_01h455vb4pex5vsknk084sn02q --follow")]
+  deia task logs task_01h455vb4pex5vsknk084sn02q
+  deia task logs task_01h455vb4pex5vsknk084sn02q --attempt 1
+  deia task logs task_01h455vb4pex5vsknk084sn02q --follow")]
     Logs(TaskLogArgs),
     /// Call a task off.
-    #[command(before_help = "Examples:\n  deia-admin task cancel task_01h455vb4pex5vsknk084sn02q")]
+    #[command(before_help = "Examples:\n  deia task cancel task_01h455vb4pex5vsknk084sn02q")]
     Cancel {
         /// The task.
         id: TaskId,
@@ -113,8 +114,8 @@ pub(super) enum TaskCommand {
     /// Erase the content of a task that has ended, its metadata, outputs and errors.
     /// The record stays.
     #[command(before_help = "Examples:
-  deia-admin task erase task_01h455vb4pex5vsknk084sn02q
-  deia-admin task erase task_01h455vb4pex5vsknk084sn02q --yes")]
+  deia task erase task_01h455vb4pex5vsknk084sn02q
+  deia task erase task_01h455vb4pex5vsknk084sn02q --yes")]
     Erase {
         /// The task.
         id: TaskId,
@@ -122,7 +123,7 @@ pub(super) enum TaskCommand {
         confirm: Confirm,
     },
     /// Put a task that has ended back into the queue, with all its attempts.
-    #[command(before_help = "Examples:\n  deia-admin task retry task_01h455vb4pex5vsknk084sn02q")]
+    #[command(before_help = "Examples:\n  deia task retry task_01h455vb4pex5vsknk084sn02q")]
     Retry {
         /// The task.
         id: TaskId,
@@ -137,7 +138,7 @@ pub(super) struct ResultWait {
     #[arg(
         long,
         value_name = "DURATION",
-        num_args = 0..=1,
+        num_args = 0..=1, require_equals = true,
         default_missing_value = "5m",
         value_parser = parse::duration
     )]
@@ -175,7 +176,12 @@ impl TaskCommand {
                 })
             }
             Self::Watch { id } => watch::watch(context, id).await,
-            Self::Result { id, wait } => show(out, &result(client, id, wait).await?),
+            Self::Result { id, wait } => {
+                if wait.wait.is_some() {
+                    context.interrupt.stays(Stays::Task(id));
+                }
+                show(out, &result(client, id, wait).await?)
+            }
             Self::Output(args) => args.run(context).await,
             Self::Logs(args) => args.run(context).await,
             Self::Cancel { id } => {
@@ -213,11 +219,39 @@ async fn submit(context: &Context, args: SubmitArgs) -> Result<(), CliError> {
     if accepted.deduplicated {
         out.note("an unfinished task has this --dedup-key; it is the one that is meant");
     }
+    context.interrupt.stays(Stays::Task(accepted.id));
+    if out.is_table() {
+        tell_hold(context, accepted.id).await;
+    }
     if args.wait.wait.is_none() {
-        return out.one(&accepted, |look| view::accepted(&accepted, look));
+        let shown = out.one(&accepted, |look| view::accepted(&accepted, look));
+        return shown.map_err(|error| CliError::NotShown {
+            done: format!("{} is accepted", accepted.id),
+            next: format!("see what becomes of it: deia task watch {}", accepted.id),
+            error: Box::new(error),
+        });
     }
     out.note(&format!("{} is accepted", accepted.id));
     show(out, &result(client, accepted.id, args.wait).await?)
+}
+
+/// Tells a person what will keep a task waiting until somebody does something.
+async fn tell_hold(context: &Context, id: TaskId) {
+    // The task is accepted: that this cannot be told is no failure.
+    let Ok(why) = context.client.explain_task(id).await else {
+        return;
+    };
+    if matches!(
+        why.hold,
+        TaskHold::NoBotTakesIt
+            | TaskHold::BotsAreDown
+            | TaskHold::QueuePaused
+            | TaskHold::TypePaused
+    ) {
+        context
+            .out
+            .note(&format!("note: {id} waits: {}", why.detail));
+    }
 }
 
 async fn result(client: &Client, id: TaskId, wait: ResultWait) -> Result<TaskResult, CliError> {

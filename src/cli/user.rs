@@ -1,4 +1,4 @@
-//! `deia-admin user`.
+//! `deia user`.
 
 use clap::{Args, Subcommand};
 use deia_hive::{auth::Role, model::User};
@@ -18,20 +18,20 @@ use crate::client::{NewUserRequest, PutIf, UserChangeRequest};
 pub(super) enum UserCommand {
     /// List all users.
     #[command(before_help = "Examples:
-  deia-admin user list
-  deia-admin user list --output jsonl | jq -r 'select(.active) | .id'")]
+  deia user list
+  deia user list --output jsonl | jq -r 'select(.active) | .id'")]
     List,
     /// Show a user.
     #[command(before_help = "Examples:
-  deia-admin user show ada")]
+  deia user show ada")]
     Show {
         /// The user.
         name: String,
     },
     /// Make a user, who has no key yet.
     #[command(before_help = "Examples:
-  deia-admin user add ada --role operator
-  deia-admin user add ci --role external")]
+  deia user add ada --role operator
+  deia user add ci --role external")]
     Add {
         /// The name: the submitter of tasks and the actor of events.
         name: String,
@@ -44,17 +44,17 @@ pub(super) enum UserCommand {
     },
     /// Change a user; it holds for all their keys from the next request on.
     #[command(before_help = "Examples:
-  deia-admin user change ada --role viewer
-  deia-admin user change ada --inactive
-  deia-admin user change ada --active --if-version 3")]
+  deia user change ada --role viewer
+  deia user change ada --inactive
+  deia user change ada --active --if-version 3")]
     Change(ChangeArgs),
     /// Remove a user with all keys. Their tasks stay.
     ///
     /// Nobody can be given the name before those tasks are forgotten: to lock
     /// somebody out for a while, make them inactive.
     #[command(before_help = "Examples:
-  deia-admin user remove ada
-  deia-admin user remove ada --yes")]
+  deia user remove ada
+  deia user remove ada --yes")]
     Remove {
         /// The user.
         name: String,

@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use clap::Args;
-use deia_hive::model::{Bot, BotDesired, BotName, BotStatus};
+use deia_hive::model::{Bot, BotDesired, BotStatus};
 use tokio::time::{Instant, sleep};
 
 use super::{error::CliError, parse};
 use crate::client::Client;
 
+/// As the help says.
+const DEFAULT: Duration = Duration::from_secs(30);
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
@@ -19,7 +21,7 @@ pub(super) struct WaitArgs {
     #[arg(
         long,
         value_name = "DURATION",
-        num_args = 0..=1,
+        num_args = 0..=1, require_equals = true,
         default_missing_value = "30s",
         value_parser = parse::duration
     )]
@@ -43,6 +45,13 @@ enum Progress {
 }
 
 impl WaitArgs {
+    /// Waits at least as long as without a word about how long.
+    pub(super) fn or_default(self) -> Self {
+        Self {
+            wait: self.wait.or(Some(DEFAULT)),
+        }
+    }
+
     /// Waits as long as was asked for; with no `--wait` not at all.
     ///
     /// # Errors
@@ -68,7 +77,7 @@ impl WaitArgs {
                     });
                 }
                 Progress::UnderWay if start.elapsed() >= within => {
-                    return Err(not_there(bot.id, bot.status, within));
+                    return Err(not_there(bot, within));
                 }
                 Progress::UnderWay => {}
             }
@@ -79,10 +88,11 @@ impl WaitArgs {
     }
 }
 
-fn not_there(name: BotName, status: BotStatus, after: Duration) -> CliError {
+fn not_there(bot: Bot, after: Duration) -> CliError {
     CliError::BotNotThere {
-        name,
-        status: status_name(status),
+        running: bot.running_tasks,
+        name: bot.id,
+        status: status_name(bot.status),
         after,
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::{error::CliError, output::Output, parse};
+use super::{error::CliError, human, output::Output, parse};
 
 const SHORTEST: Duration = Duration::from_millis(100);
 
@@ -17,6 +17,7 @@ pub(super) struct WatchArgs {
         long,
         value_name = "INTERVAL",
         num_args = 0..=1,
+        require_equals = true,
         default_missing_value = "2s",
         value_parser = interval_of
     )]
@@ -31,8 +32,11 @@ impl WatchArgs {
 
     /// Does it once, or again and again on a cleared terminal.
     ///
+    /// A hive that does not answer for a while, as in a restart, is asked again;
+    /// what was shown last stays.
+    ///
     /// # Errors
-    /// The first that `show` gives.
+    /// What `show` gives at first, and later what does not pass.
     pub(super) async fn show(
         self,
         out: &Output,
@@ -43,10 +47,25 @@ impl WatchArgs {
         };
         let mut ticks = interval(period);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut shown, mut lost) = (false, false);
         loop {
             ticks.tick().await;
             out.next_frame();
-            show().await?;
+            match show().await {
+                Ok(()) => (shown, lost) = (true, false),
+                Err(CliError::Client(error)) if shown && error.is_passing() => {
+                    out.keep_frame();
+                    if !std::mem::replace(&mut lost, true) {
+                        let error = CliError::from(error).message().swap_remove(0);
+                        let period = human::duration(period);
+                        out.note(&format!("{error}; looking again every {period}"));
+                    }
+                }
+                Err(error) => {
+                    out.keep_frame();
+                    return Err(error);
+                }
+            }
         }
     }
 }

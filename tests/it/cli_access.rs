@@ -118,7 +118,7 @@ fn keys_are_narrowed_and_rotated_from_the_command_line() {
     assert!(asked.out.contains("yes"), "{asked:?}");
     let asked = hive
         .admin_as(&file, &["can-i", "task:read", "--output", "json"])
-        .ok()
+        .exits(1)
         .parsed();
     assert_eq!(asked["allowed"], false);
     hive.admin(&[

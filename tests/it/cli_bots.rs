@@ -19,10 +19,7 @@ fn the_life_of_a_bot() {
         .admin(&[&["bot", "add", "upper-9"], &program[..]].concat())
         .ok();
     assert!(said.out.contains("offline"), "{said:?}");
-    assert!(
-        said.err.contains("deia-admin bot launch upper-9"),
-        "{said:?}"
-    );
+    assert!(said.err.contains("deia bot launch upper-9"), "{said:?}");
     let said = hive.admin(&["bot", "launch", "upper-9", "--wait"]).ok();
     assert!(said.out.contains("healthy"), "{said:?}");
 

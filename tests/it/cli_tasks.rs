@@ -224,10 +224,10 @@ fn what_does_not_fit_is_refused() {
     let long = "x".repeat(1_025);
     hive.admin(&["task", "submit", &long])
         .exits(2)
-        .only_tells("/content");
+        .only_tells("CONTENT");
     hive.admin_reading(&long, &["task", "submit", "-"])
         .exits(2)
-        .only_tells("/content");
+        .only_tells("CONTENT");
 
     let submit = |content| {
         [

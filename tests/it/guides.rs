@@ -53,6 +53,14 @@ fn is_there(program: &str) -> bool {
         .is_ok_and(|output| output.status.success())
 }
 
+/// Makes there what `cargo run --release` alone makes: `deia`, and nothing else.
+fn built(dir: &Path) {
+    if !dir.exists() {
+        std::fs::create_dir_all(dir).unwrap();
+        std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_deia"), dir.join("deia")).unwrap();
+    }
+}
+
 /// Runs a block in the directory above the data directory, as a user would.
 fn run(block: &str, app: &TestApp) -> String {
     let bin = Path::new(env!("CARGO_BIN_EXE_deia-admin"))
@@ -60,6 +68,7 @@ fn run(block: &str, app: &TestApp) -> String {
         .unwrap();
     let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
     let script = block.replace("http://127.0.0.1:8000", &app.url);
+    built(&app.data_dir().parent().unwrap().join("target/release"));
     let output = Command::new("sh")
         .args(["-e", "-c", &script])
         .current_dir(app.data_dir().parent().unwrap())

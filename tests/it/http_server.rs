@@ -13,7 +13,7 @@ async fn probes_answer_anybody() {
     for (path, status) in [
         ("/livez", "alive"),
         ("/readyz", "ready"),
-        ("/health", "healthy"),
+        ("/health", "ready"),
     ] {
         let answer = app.send(app.request(Method::GET, path)).await.is(200);
         assert_eq!(answer.body, json!({"status": status}));

@@ -20,10 +20,10 @@ const MAX_SPEC_BYTES: u64 = 64 << 20;
 #[command(
     group = ArgGroup::new("executor").required(true).multiple(true),
     override_usage = "\
-deia-admin bot add [OPTIONS] <NAME> --command <WORD>...
-       deia-admin bot add [OPTIONS] <NAME> -- <WORD>...
-       deia-admin bot add [OPTIONS] <NAME> --simulated <BEHAVIOR>
-       deia-admin bot add [OPTIONS] <NAME> --file <FILE>"
+deia bot add [OPTIONS] <NAME> --command <WORD>...
+       deia bot add [OPTIONS] <NAME> -- <WORD>...
+       deia bot add [OPTIONS] <NAME> --simulated <BEHAVIOR>
+       deia bot add [OPTIONS] <NAME> --file <FILE>"
 )]
 pub(in crate::cli) struct AddArgs {
     /// The bot's name: a-z, 0-9 and '-', at most 63 of them.
@@ -72,6 +72,11 @@ pub(in crate::cli) struct AddArgs {
 }
 
 impl AddArgs {
+    /// Returns whether the specification is in a file.
+    pub(super) fn is_from_file(&self) -> bool {
+        self.file.is_some()
+    }
+
     /// The specification that was meant.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use super::CliError;
 use crate::{
-    cli::human,
+    cli::{human, interrupt},
     client::{ClientError, Problem},
 };
 
@@ -29,23 +29,25 @@ impl CliError {
             }
             Self::CannotAsk { .. } => Some("give --yes to do it without being asked".into()),
             Self::BotExists { name, .. } => Some(format!(
-                "give --replace to change it, or look at it: deia-admin bot show {name}"
+                "give --replace to change it, or look at it: deia bot show {name}"
+            )),
+            Self::BotNotThere { name, running, .. } if *running > 0 => Some(format!(
+                "see what runs: deia task list --bot {name} --status running"
             )),
             Self::BotWentWrong { name, .. } | Self::BotNotThere { name, .. } => Some(format!(
-                "see why: deia-admin bot logs {name}; deia-admin supervisors"
+                "see why: deia bot show {name}; deia bot logs {name}"
             )),
-            Self::TaskFailed { id, .. } => {
-                Some(format!(
-                    "all it said: deia-admin task logs {id}; all that is known: deia-admin task show {id}"
-                ))
-            }
-            Self::TaskNotEnded { id, .. } => {
-                Some(format!("wait again: deia-admin task result {id} --wait"))
-            }
-            Self::NotDrained { .. } => Some(
-                "nothing new starts; wait again, or see what runs: deia-admin task list --status running"
-                    .into(),
-            ),
+            Self::TaskFailed { id, .. } => Some(format!(
+                "all it said: deia task logs {id}; all that is known: deia task show {id}"
+            )),
+            Self::TaskNotEnded { id, .. } => Some(format!(
+                "see why: deia task why {id}; wait again: deia task result {id} --wait"
+            )),
+            Self::NotDrained { task_type, .. } => Some(format!(
+                "see what runs: deia task list --status running; nothing new starts: wait again, or {}",
+                interrupt::resume(task_type.as_ref())
+            )),
+            Self::NotShown { next, .. } => Some(next.clone()),
             Self::SubmittedInPart {
                 accepted,
                 idempotency_key,
@@ -55,14 +57,15 @@ impl CliError {
                 human::count(*accepted as u64, "task is accepted", "tasks are accepted")
             )),
             Self::OutputInPart {
-                id, attempt, offset, ..
+                id,
+                attempt,
+                offset,
+                ..
             } => Some(format!(
-                "go on: deia-admin task output {id} --attempt {attempt} --offset {offset} --follow"
+                "go on: deia task output {id} --attempt {attempt} --offset {offset} --follow"
             )),
-            Self::Interrupted { id } => {
-                Some(format!("go on watching: deia-admin task watch {id}"))
-            }
-            Self::Unhealthy(_) => Some("look closer: deia-admin supervisors".into()),
+            Self::Interrupted { stays } => stays.next(),
+            Self::Unhealthy(_) => Some("look closer: deia supervisors".into()),
             _ => None,
         }
     }
@@ -136,11 +139,9 @@ fn hint_of_problem(problem: &Problem) -> Option<String> {
         (_, "task_not_finished") => Some("wait for it with --wait".into()),
         (_, "no_output") => Some("wait for it with task output --follow".into()),
         (_, "output_missing") => {
-            Some("see what it said on standard error: deia-admin task logs ID".into())
+            Some("see what it said on standard error: deia task logs ID".into())
         }
-        (_, "not_found") => {
-            Some("see what there is: deia-admin bot list, task list, key list".into())
-        }
+        (_, "not_found") => Some("see what there is: deia bot list, task list, key list".into()),
         _ => None,
     }
 }

@@ -15,7 +15,7 @@ use serde_json::json;
 use tokio::time::sleep;
 
 use crate::{
-    cli::{context::Context, error::CliError, human, output::Output},
+    cli::{context::Context, error::CliError, human, interrupt::Stays, output::Output},
     client::{Client, ClientError},
 };
 
@@ -68,9 +68,19 @@ pub(super) async fn submit(
         None => format!("file-{}", TaskId::new()),
     };
     let mut accepted = Accepted::default();
-    let ended = all(&context.client, &mut lines, size, &key, &mut accepted).await;
-    accepted.show(&context.out)?;
-    match ended {
+    let ended = all(context, &mut lines, size, &key, &mut accepted).await;
+    let shown = accepted
+        .show(&context.out)
+        .map_err(|error| CliError::NotShown {
+            done: human::count(
+                accepted.ids.len() as u64,
+                "task is accepted",
+                "tasks are accepted",
+            ),
+            next: "repeat the same: the ids are shown, and no task is submitted twice".into(),
+            error: Box::new(error),
+        });
+    match ended.and(shown) {
         Ok(()) if accepted.ids.is_empty() => {
             context.out.note(&format!("{} has no tasks", lines.name));
             Ok(())
@@ -91,7 +101,7 @@ pub(super) async fn submit(
 }
 
 async fn all<R: BufRead>(
-    client: &Client,
+    context: &Context,
     lines: &mut Lines<R>,
     size: usize,
     key: &str,
@@ -102,13 +112,32 @@ async fn all<R: BufRead>(
         if batch.tasks.is_empty() {
             break;
         }
-        let ids = one(client, &batch, &format!("{key}-{number}"))
+        let ids = one(&context.client, &batch, &batch_key(key, number))
             .await
             .map_err(|error| in_lines(error, &batch.lines, &lines.name))?;
         accepted.ids.extend(ids);
         accepted.lines.extend(batch.lines);
+        context.interrupt.stays(Stays::Batch {
+            accepted: accepted.ids.len(),
+            key: key.to_owned(),
+        });
     }
     Ok(())
+}
+
+/// The longest key that the API takes, in bytes.
+const KEY_MAX_BYTES: usize = 255;
+
+/// The key of one batch of a file: that of the file and the batch's number, or, where
+/// that would be too long, a digest of it.
+fn batch_key(key: &str, number: usize) -> String {
+    let whole = format!("{key}-{number}");
+    if whole.len() <= KEY_MAX_BYTES || key.len() > KEY_MAX_BYTES {
+        return whole;
+    }
+    let digest = ring::digest::digest(&ring::digest::SHA256, key.as_bytes());
+    let digest = data_encoding::HEXLOWER.encode(digest.as_ref());
+    format!("sha256-{digest}-{number}")
 }
 
 /// The key makes it safe to try again.
@@ -302,6 +331,20 @@ mod tests {
 
     fn line(content: &str, depends_on: &[&str]) -> String {
         json!({"type": "general", "content": content, "depends_on": depends_on}).to_string()
+    }
+
+    #[test]
+    fn each_batch_of_a_file_has_a_key_that_is_taken() {
+        for length in [1, 200, 253, 254, 255] {
+            let key = "k".repeat(length);
+            let keys = [batch_key(&key, 1), batch_key(&key, 10_000)];
+            assert!(keys.iter().all(|key| key.len() <= 255), "{length}");
+            assert_ne!(keys[0], keys[1]);
+            assert_eq!(keys[0], batch_key(&key, 1), "the same when it is repeated");
+            assert_ne!(keys[0], batch_key(&"l".repeat(length), 1));
+        }
+        let too_long = "k".repeat(256);
+        assert!(batch_key(&too_long, 1).len() > 255, "the hive refuses it");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use deia_hive::{TaskLog, TaskLogLine, model::TaskId};
 use tokio::time::sleep;
 
 use crate::{
-    cli::{context::Context, error::CliError, output::Output},
+    cli::{context::Context, error::CliError, interrupt::Stays, output::Output},
     client::Client,
 };
 
@@ -38,11 +38,8 @@ impl TaskLogArgs {
     pub(super) async fn run(self, context: &Context) -> Result<(), CliError> {
         let (client, out) = (&context.client, &context.out);
         if self.follow {
-            return tokio::select! {
-                biased;
-                ended = self.follow(client, out) => ended,
-                _ = tokio::signal::ctrl_c() => Err(CliError::Interrupted { id: self.id }),
-            };
+            context.interrupt.stays(Stays::Log(self.id));
+            return self.follow(client, out).await;
         }
         let log = client.task_log(self.id, self.attempt, self.lines).await?;
         if !out.is_table() && !out.is_jsonl() {

@@ -8,7 +8,14 @@ use serde::Serialize;
 use tokio::time::sleep;
 
 use crate::{
-    cli::{context::Context, error::CliError, human, output::Output, text::Decoder},
+    cli::{
+        context::Context,
+        error::CliError,
+        human,
+        interrupt::{Interrupt, Stays},
+        output::Output,
+        text::Decoder,
+    },
     client::{Client, ClientError, OutputPlace, OutputStream, TaskState},
 };
 
@@ -67,11 +74,19 @@ enum Next {
     Ended,
 }
 
+/// Where an output is shown.
+struct Screen<'a> {
+    out: &'a Output,
+    interrupt: &'a Interrupt,
+    id: TaskId,
+}
+
 /// Follows a task through its attempts.
 struct Follower<'a> {
     client: &'a Client,
     out: &'a Output,
     id: TaskId,
+    interrupt: &'a Interrupt,
     /// From where it goes on.
     place: OutputPlace,
     /// The last attempt of which nothing more comes.
@@ -90,37 +105,35 @@ impl OutputArgs {
             offset: self.offset,
         };
         if !self.follow {
-            return once(client, out, self.id, place).await;
+            return once(context, self.id, place).await;
         }
         let mut follower = Follower {
             client,
             out,
             id: self.id,
+            interrupt: &context.interrupt,
             place,
             over: 0,
             tries: 0,
             heard: false,
         };
-        let ended = tokio::select! {
-            biased;
-            ended = follower.until_it_ends() => ended,
-            _ = tokio::signal::ctrl_c() => Err(CliError::Interrupted { id: self.id }),
-        };
+        let ended = follower.until_it_ends().await;
         ended.map_err(|error| stopped(self.id, follower.place, error))
     }
 }
 
 /// What there is by now.
-async fn once(
-    client: &Client,
-    out: &Output,
-    id: TaskId,
-    from: OutputPlace,
-) -> Result<(), CliError> {
+async fn once(context: &Context, id: TaskId, from: OutputPlace) -> Result<(), CliError> {
+    let (client, out) = (&context.client, &context.out);
     let mut stream = client.task_output(id, from, false).await?;
     if out.is_table() || out.is_jsonl() {
         let mut shown = stream.place();
-        let ended = pass_on(&mut stream, out, &mut shown).await;
+        let screen = Screen {
+            out,
+            interrupt: &context.interrupt,
+            id,
+        };
+        let ended = pass_on(&mut stream, &screen, &mut shown).await;
         ended.map_err(|error| stopped(id, shown, error))?;
     } else {
         let document = document(&mut stream, id, from.offset).await?;
@@ -168,21 +181,26 @@ async fn document(
 /// Prints what comes until the stream ends; `shown` is how far that was.
 async fn pass_on(
     stream: &mut OutputStream,
-    out: &Output,
+    screen: &Screen<'_>,
     shown: &mut OutputPlace,
 ) -> Result<(), CliError> {
+    let out = screen.out;
     let mut text = Decoder::default();
     let mut ends_line = true;
     *shown = stream.place();
     while let Some(piece) = stream.next().await? {
         ends_line = piece.last().is_none_or(|last| *last == b'\n');
-        if out.takes_bytes() {
-            out.bytes(&piece)?;
-        } else {
-            show(out, shown, &text.push(&piece))?;
-        }
-        // What is no whole character yet is shown with the next piece.
-        shown.offset = stream.place().offset - text.kept() as u64;
+        screen.interrupt.during(|stays| {
+            if out.takes_bytes() {
+                out.bytes(&piece)?;
+            } else {
+                show(out, shown, &text.push(&piece))?;
+            }
+            // What is no whole character yet is shown with the next piece.
+            shown.offset = stream.place().offset - text.kept() as u64;
+            *stays = Stays::Output(screen.id, *shown);
+            Ok::<_, CliError>(())
+        })?;
     }
     if !out.takes_bytes() {
         show(out, shown, &text.end())?;
@@ -233,6 +251,7 @@ impl Follower<'_> {
 
     /// Looks how the task stands and reads what there is to read.
     async fn step(&mut self) -> Result<Next, CliError> {
+        self.interrupt.stays(Stays::Output(self.id, self.place));
         let state = self.client.task_status(self.id).await?;
         self.heard = true;
         let next = next(&state, self.over);
@@ -248,7 +267,12 @@ impl Follower<'_> {
             Ok(mut stream) => {
                 self.tries = 0;
                 self.begin(stream.place());
-                pass_on(&mut stream, self.out, &mut self.place).await?;
+                let screen = Screen {
+                    out: self.out,
+                    interrupt: self.interrupt,
+                    id: self.id,
+                };
+                pass_on(&mut stream, &screen, &mut self.place).await?;
                 self.over = self.place.attempt.unwrap_or_default();
                 self.place = OutputPlace::default();
                 Ok(Next::Read)

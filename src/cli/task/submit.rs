@@ -4,12 +4,16 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use deia_hive::model::{
-    Dependency, DependencyFailure, NewTask, Priority, RetryOverride, TaskId, TaskType, Timestamp,
+    Dependency, DependencyFailure, NewTask, Priority, RetryOverride, TaskId, TaskType,
 };
 use serde_json::Value;
 
 use super::ResultWait;
-use crate::cli::{context, error::CliError, parse};
+use crate::cli::{
+    context,
+    error::CliError,
+    parse::{self, When},
+};
 
 /// The most that `tasks.max_content_bytes` can allow.
 const MAX_CONTENT_BYTES: u64 = 64 << 20;
@@ -63,14 +67,14 @@ pub(in crate::cli) struct SubmitArgs {
     #[arg(long, value_name = "KEY=TEXT or KEY:=JSON", value_parser = parse::metadata)]
     metadata: Vec<(String, Value)>,
     /// Not before then: a time such as 2026-11-20T08:30:00Z, or a span such as +30m.
-    #[arg(long, value_name = "TIME", value_parser = parse::point_in_time)]
-    run_at: Option<Timestamp>,
+    #[arg(long, value_name = "TIME", value_parser = parse::time_or_span)]
+    run_at: Option<When>,
     /// Not before that long from now.
-    #[arg(long, value_name = "DURATION", value_parser = parse::after, conflicts_with = "run_at")]
-    delay: Option<Timestamp>,
+    #[arg(long, value_name = "DURATION", value_parser = parse::milliseconds, conflicts_with = "run_at")]
+    delay: Option<u64>,
     /// It fails unless it has started by then: a time, or a span such as +2h.
-    #[arg(long, value_name = "TIME", value_parser = parse::point_in_time)]
-    expires: Option<Timestamp>,
+    #[arg(long, value_name = "TIME", value_parser = parse::time_or_span)]
+    expires: Option<When>,
     /// How many attempts may fail.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
     max_attempts: Option<u32>,
@@ -127,8 +131,10 @@ impl SubmitArgs {
         let mut task = NewTask {
             priority: self.priority,
             tags: self.tag.clone(),
-            run_at: self.run_at.or(self.delay),
-            expires_at: self.expires,
+            run_at: self.run_at.and_then(When::at),
+            delay_ms: self.delay.or(self.run_at.and_then(When::span)),
+            expires_at: self.expires.and_then(When::at),
+            expires_in_ms: self.expires.and_then(When::span),
             max_attempts: self.max_attempts,
             timeout_seconds: self.timeout,
             estimated_duration_seconds: self.estimate,
@@ -245,17 +251,19 @@ mod tests {
         let wait = |words: &[&str]| parse(words).unwrap().wait.wait.map(|w| w.as_secs());
         assert_eq!(wait(&["x"]), None);
         assert_eq!(wait(&["x", "--wait"]), Some(300));
-        assert_eq!(wait(&["x", "--wait", "2s"]), Some(2));
+        assert_eq!(wait(&["x", "--wait=2s"]), Some(2));
         assert_eq!(wait(&["x", "--wait=1h"]), Some(3_600));
     }
 
     #[test]
-    fn a_delay_is_a_time_from_now() {
-        let task = parse(&["x", "--delay", "1h"]).unwrap().task().unwrap();
-        let ahead = task.run_at.unwrap().millis_since(Timestamp::now());
-        assert!((3_500_000..=3_600_000).contains(&ahead), "{ahead}");
-        let plain = parse(&["x"]).unwrap().task().unwrap();
-        assert_eq!((plain.run_at, plain.retry), (None, None));
+    fn spans_are_counted_by_the_hive() {
+        let task = |words: &[&str]| parse(words).unwrap().task().unwrap();
+        let delayed = task(&["x", "--delay", "1h", "--expires", "+2h"]);
+        assert_eq!((delayed.run_at, delayed.expires_at), (None, None));
+        assert_eq!(delayed.delay_ms, Some(3_600_000));
+        assert_eq!(delayed.expires_in_ms, Some(7_200_000));
+        assert_eq!(task(&["x", "--run-at", "+30m"]).delay_ms, Some(1_800_000));
+        assert_eq!(task(&["x"]).delay_ms, None);
     }
 
     #[test]
@@ -275,7 +283,7 @@ mod tests {
             &["x", "--timeout", "0s"],
             &["x", "--metadata", "k"],
             &["x", "--run-at", "soon"],
-            &["x", "--wait", "long"],
+            &["x", "--wait=long"],
             &["x", "y"],
             &["x", "--delay", "1h", "--run-at", "+1h"],
             &["x", "--delay", "soon"],

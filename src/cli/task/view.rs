@@ -1,8 +1,9 @@
 //! Tasks as tables.
 
 use deia_hive::model::{
-    AttemptOutcomeKind, DependencyFailure, EndReason, Event, EventLevel, FailedAttempt,
-    RetryOverride, Submitted, Task, TaskExplanation, TaskResult, TaskStatus,
+    AttemptOutcomeKind, DependencyFailure, EndReason, Event, EventLevel, EventResult,
+    FailedAttempt, RetryOverride, Submitted, Task, TaskExplanation, TaskResult, TaskStatus,
+    Timestamp,
 };
 
 use crate::cli::{
@@ -26,8 +27,9 @@ pub(super) fn list(tasks: &[Task], look: &Look) -> String {
         Column::new("PRI"),
         Column::new("BOT").flows(),
         Column::new("CREATED"),
+        Column::new("DONE").right(),
+        Column::new("TOOK").right(),
         Column::new("ATTEMPT").right().wide(),
-        Column::new("TOOK").right().wide(),
         Column::new("SUBMITTER").flows().wide(),
         Column::new("REASON").wide(),
         Column::new("LAST ERROR").flows().wide(),
@@ -40,11 +42,12 @@ pub(super) fn list(tasks: &[Task], look: &Look) -> String {
             format!("P{}", task.priority.rank()).into(),
             or_dash(task.assigned_bot.as_ref()),
             human::when(task.created_at, look.now).into(),
+            or_dash(progress(task)),
+            or_dash(took(task, look.now)),
             task.attempt.into(),
-            or_dash(took(task)),
             task.submitter.as_str().into(),
             or_dash(task.end_reason.map(EndReason::as_str)),
-            or_dash(task.last_error.as_deref().map(human::one_line)),
+            or_dash(task.last_error.as_deref().map(human::short)),
         ]);
     }
     table.render(look)
@@ -71,7 +74,7 @@ pub(in crate::cli) fn dead(tasks: &[Task], look: &Look) -> String {
             or_dash(task.completed_at.map(|at| human::when(at, look.now))),
             task.failures.into(),
             or_dash(task.assigned_bot.as_ref()),
-            or_dash(task.last_error.as_deref().map(human::one_line)),
+            or_dash(task.last_error.as_deref().map(human::short)),
         ]);
     }
     table.render(look)
@@ -163,6 +166,40 @@ pub(super) fn explanation(why: &TaskExplanation, look: &Look) -> String {
     text
 }
 
+/// What happened in the hive, a line each.
+pub(in crate::cli) fn all_events(events: &[Event], look: &Look) -> String {
+    let mut table = Table::new(&[
+        Column::new("AT"),
+        Column::new("WHAT"),
+        Column::new("TARGET").flows(),
+        Column::new("BY").flows(),
+        Column::new("MORE").flows(),
+    ]);
+    for event in events {
+        let failed = match event.result {
+            EventResult::Success => "",
+            EventResult::Failure => "failed ",
+            EventResult::Partial => "in part ",
+        };
+        table.row(vec![
+            event.at.into(),
+            Cell::new(event.action.as_str(), tone(event.level)),
+            event.target.as_str().into(),
+            event.actor.as_str().into(),
+            format!("{failed}{}", more(&event.details)).into(),
+        ]);
+    }
+    table.render(look)
+}
+
+fn tone(level: EventLevel) -> Tone {
+    match level {
+        EventLevel::Info => Tone::Plain,
+        EventLevel::Warning => Tone::Attention,
+        EventLevel::Critical => Tone::Bad,
+    }
+}
+
 /// What happened to a task, a line each.
 pub(super) fn events(events: &[Event], look: &Look) -> String {
     let mut table = Table::new(&[
@@ -172,14 +209,9 @@ pub(super) fn events(events: &[Event], look: &Look) -> String {
         Column::new("MORE").flows(),
     ]);
     for event in events {
-        let tone = match event.level {
-            EventLevel::Info => Tone::Plain,
-            EventLevel::Warning => Tone::Attention,
-            EventLevel::Critical => Tone::Bad,
-        };
         table.row(vec![
             event.at.into(),
-            Cell::new(event.action.as_str(), tone),
+            Cell::new(event.action.as_str(), tone(event.level)),
             event.actor.as_str().into(),
             more(&event.details).into(),
         ]);
@@ -231,7 +263,7 @@ fn fields(task: &Task, look: &Look) -> String {
     if let Some(at) = task.cancel_requested_at {
         table.field("called off", when(at));
     }
-    table.field("took", or_dash(took(task)));
+    table.field("took", or_dash(took(task, look.now)));
     table.field("attempt", task.attempt);
     table.field(
         "failures",
@@ -297,8 +329,26 @@ pub(super) fn how(result: &TaskResult) -> String {
     match error {
         None | Some("") => how,
         Some(error) if how.is_empty() => error.to_owned(),
-        Some(error) => format!("{how}: {error}"),
+        Some(error) => format!("{how}: {}", last_lines(error)),
     }
+}
+
+/// The lines of an error that are shown at the end of a command.
+const ERROR_LINES: usize = 6;
+
+/// The first line of an error, which says what happened, and its last ones.
+fn last_lines(error: &str) -> String {
+    let lines: Vec<_> = error.lines().collect();
+    if lines.len() <= ERROR_LINES {
+        return error.to_owned();
+    }
+    let left_out = lines.len() - ERROR_LINES;
+    let tail = &lines[lines.len() + 1 - ERROR_LINES..];
+    format!(
+        "{}\n({left_out} lines left out)\n{}",
+        lines[0],
+        tail.join("\n")
+    )
 }
 
 fn dependencies(task: &Task, table: &mut Table) {
@@ -344,7 +394,18 @@ fn retry(retry: &RetryOverride) -> String {
     parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
-fn took(task: &Task) -> Option<String> {
+/// How far a running task says it is.
+fn progress(task: &Task) -> Option<String> {
+    let tells = task.status == TaskStatus::Running && task.progress > 0.0;
+    tells.then(|| format!("{:.0} %", task.progress * 100.0))
+}
+
+/// How long a task took, or has been running by now.
+fn took(task: &Task, now: Timestamp) -> Option<String> {
+    if task.status == TaskStatus::Running {
+        let started = task.started_at?;
+        return Some(human::millis(now.millis_since(started)));
+    }
     let seconds = task.actual_duration_seconds.filter(|s| *s >= 0.0)?;
     let span = std::time::Duration::try_from_secs_f64(seconds).ok()?;
     Some(human::duration(span))

@@ -8,7 +8,7 @@ use tokio::time::sleep;
 
 use super::show;
 use crate::{
-    cli::{context::Context, error::CliError, human, output::Output},
+    cli::{context::Context, error::CliError, human, interrupt::Stays, output::Output},
     client::{Client, TaskState},
 };
 
@@ -40,13 +40,10 @@ struct Seen<'a> {
 /// Shows each change until the end, then the result.
 ///
 /// # Errors
-/// The task did not succeed, or the user interrupted it.
+/// The task did not succeed.
 pub(super) async fn watch(context: &Context, id: TaskId) -> Result<(), CliError> {
-    tokio::select! {
-        biased;
-        ended = to_its_end(&context.client, &context.out, id) => ended,
-        _ = tokio::signal::ctrl_c() => Err(CliError::Interrupted { id }),
-    }
+    context.interrupt.stays(Stays::Task(id));
+    to_its_end(&context.client, &context.out, id).await
 }
 
 async fn to_its_end(client: &Client, out: &Output, id: TaskId) -> Result<(), CliError> {

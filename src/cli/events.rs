@@ -1,0 +1,52 @@
+//! `deia events`: the log of what was done.
+
+use clap::Args;
+use deia_hive::model::Timestamp;
+
+use super::{context::Context, error::CliError, filter::PageArgs, parse, task, watch::WatchArgs};
+use crate::client::EventQuery;
+
+/// Which events are wanted.
+#[derive(Debug, Args)]
+pub(super) struct EventsArgs {
+    /// Only of this action (bot.crashed), or of this kind (bot).
+    #[arg(long)]
+    action: Option<String>,
+    /// Only about this: the id of a task, key or session, or the name of a bot or user.
+    #[arg(long)]
+    target: Option<String>,
+    /// Only by this actor: a user, a bot, or deia.
+    #[arg(long)]
+    actor: Option<String>,
+    /// Only recorded then or later: a time such as 2026-11-20T08:30:00Z, or how long
+    /// ago such as 2h.
+    #[arg(long, value_name = "TIME", value_parser = parse::time_past)]
+    since: Option<Timestamp>,
+    /// Only recorded before: a time, or how long ago.
+    #[arg(long, value_name = "TIME", value_parser = parse::time_past)]
+    until: Option<Timestamp>,
+    #[command(flatten)]
+    page: PageArgs,
+    #[command(flatten)]
+    watch: WatchArgs,
+}
+
+/// Lists events, the newest first.
+pub(super) async fn list(context: &Context, args: EventsArgs) -> Result<(), CliError> {
+    let (client, out) = (&context.client, &context.out);
+    let query = EventQuery {
+        action: args.action,
+        target: args.target,
+        actor: args.actor,
+        after: args.since,
+        before: args.until,
+    };
+    let part = args.page.request();
+    let once = async || {
+        let page = client.events(&query, &part).await?;
+        out.list(&page, "there are no such events", |look| {
+            task::all_events(&page.items, look)
+        })
+    };
+    args.watch.show(out, once).await
+}

@@ -1,0 +1,173 @@
+//! The words of the command line for places in what it sends.
+//!
+//! The API names what is wrong by a JSON pointer into the body of the request. Who
+//! typed options has never seen that body.
+
+use super::{error::CliError, root::HiveNoun};
+use crate::client::ClientError;
+
+/// A place in a request, by the beginning of its pointer, and what was typed for it.
+type Names = &'static [(&'static str, &'static str)];
+
+const TASK: Names = &[
+    ("/content", "CONTENT"),
+    ("/type", "--type"),
+    ("/priority", "--priority"),
+    ("/tags", "--tag"),
+    ("/metadata", "--metadata"),
+    ("/run_at", "--run-at"),
+    ("/delay_ms", "--delay"),
+    ("/expires_at", "--expires"),
+    ("/expires_in_ms", "--expires"),
+    ("/max_attempts", "--max-attempts"),
+    ("/timeout_seconds", "--timeout (in seconds)"),
+    ("/estimated_duration_seconds", "--estimate (in seconds)"),
+    ("/retry/min_ms", "--retry-min (in milliseconds)"),
+    ("/retry/max_ms", "--retry-max (in milliseconds)"),
+    ("/retry/factor", "--retry-factor"),
+    ("/retry/jitter", "--retry-jitter"),
+    ("/dedup_key", "--dedup-key"),
+    ("/depends_on", "--depends-on"),
+    ("/submitter", "--submitter"),
+    ("/created_after", "--since"),
+    ("/created_before", "--until"),
+    ("/bot", "--bot"),
+    ("/reason", "--reason"),
+];
+const BOT: Names = &[
+    ("/executor/command", "the program"),
+    ("/executor/env", "--env"),
+    ("/executor/working_dir", "--working-dir"),
+    ("/executor/behavior", "--simulated"),
+    ("/capabilities/max_concurrent_tasks", "--max-concurrent"),
+    ("/capabilities/specializations", "--specialize"),
+    ("/capabilities/bot_type", "--bot-type"),
+];
+const USER: Names = &[
+    ("/id", "NAME"),
+    ("/role", "--role"),
+    ("/active", "--inactive"),
+];
+const KEY: Names = &[
+    ("/user", "--user"),
+    ("/role", "--role"),
+    ("/name", "--name"),
+    ("/scopes", "--scope"),
+    ("/allow_ips", "--allow-ip"),
+    ("/bot", "--bot"),
+    ("/expires_at", "--expires"),
+    ("/overlap_seconds", "--overlap (in seconds)"),
+];
+const QUEUE: Names = &[
+    ("/type", "--type"),
+    ("/reason", "--reason"),
+    ("/end_reason", "--reason"),
+    ("/wait_ms", "--wait"),
+    ("/tags", "--tag"),
+    ("/metadata", "--metadata"),
+    ("/submitter", "--submitter"),
+    ("/dedup_key", "--dedup-key"),
+    ("/created_after", "--since"),
+    ("/created_before", "--until"),
+    ("/ids", "ID"),
+];
+
+/// Returns the words of a command for what it sends.
+pub(super) fn of(noun: &HiveNoun) -> Names {
+    match noun {
+        HiveNoun::Task(_) => TASK,
+        // Who wrote a file knows its fields.
+        HiveNoun::Bot(command) if command.is_from_file() => &[],
+        HiveNoun::Bot(_) => BOT,
+        HiveNoun::User(_) => USER,
+        HiveNoun::Key(_) => KEY,
+        HiveNoun::Queue(_) => QUEUE,
+        _ => &[],
+    }
+}
+
+/// Names what the hive refused by what was typed.
+pub(super) fn name(error: CliError, names: Names) -> CliError {
+    let CliError::Client(ClientError::Problem(mut problem)) = error else {
+        return error;
+    };
+    let mut renamed = false;
+    for violation in &mut problem.errors {
+        if let Some(words) = words(&violation.pointer, names) {
+            violation.pointer = words;
+            renamed = true;
+        }
+    }
+    if renamed {
+        problem.detail = Some(match problem.errors.as_slice() {
+            [only] => format!("{} {}", only.pointer, only.detail),
+            several => format!("{} arguments are not accepted", several.len()),
+        });
+    }
+    CliError::Client(ClientError::Problem(problem))
+}
+
+fn words(pointer: &str, names: Names) -> Option<String> {
+    names.iter().find_map(|(place, words)| {
+        let rest = pointer.strip_prefix(place)?;
+        match rest.strip_prefix('/') {
+            None if rest.is_empty() => Some((*words).to_owned()),
+            None => None,
+            Some(index) => match index.parse::<usize>() {
+                Ok(index) => Some(format!("{words}, number {}", index.saturating_add(1))),
+                Err(_) => Some(format!("{words} {}", unescaped(index))),
+            },
+        }
+    })
+}
+
+/// A part of a JSON pointer as it was (RFC 6901).
+fn unescaped(part: &str) -> String {
+    part.replace("~1", "/").replace("~0", "~")
+}
+
+#[cfg(test)]
+mod tests {
+    use deia_hive::model::Violation;
+
+    use super::*;
+    use crate::client::Problem;
+
+    fn told(pointers: &[&str]) -> Vec<String> {
+        let at = |pointer: &&str| Violation {
+            pointer: (*pointer).into(),
+            detail: format!("is wrong at {pointer}"),
+        };
+        let problem = Problem {
+            status: 422,
+            code: "invalid_input".into(),
+            title: "t".into(),
+            detail: Some("Correct the places that errors names by JSON pointer.".into()),
+            errors: pointers.iter().map(at).collect(),
+            request_id: None,
+            retry_after: None,
+        };
+        let error = CliError::Client(ClientError::Problem(Box::new(problem)));
+        name(error, TASK).message()
+    }
+
+    #[test]
+    fn refusals_name_what_was_typed() {
+        for (pointer, expected) in [
+            ("/timeout_seconds", "error: --timeout (in seconds) is wrong"),
+            ("/tags/1", "error: --tag, number 2 is wrong"),
+            ("/metadata/a~1b", "error: --metadata a/b is wrong"),
+            ("/content", "error: CONTENT is wrong"),
+            ("/typed", "error: Correct the places"),
+        ] {
+            let told = told(&[pointer]);
+            assert!(told[0].starts_with(expected), "{pointer} {told:?}");
+        }
+        let two = told(&["/type", "/retry/factor"]);
+        assert_eq!(
+            two[0],
+            "error: 2 arguments are not accepted (invalid_input)"
+        );
+        assert!(two[2].starts_with("  --retry-factor: is wrong"), "{two:?}");
+    }
+}

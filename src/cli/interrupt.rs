@@ -1,0 +1,169 @@
+//! Ctrl-C: one place that says what goes on without the command, and ends it
+//! with 130.
+
+use std::{
+    io,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError},
+    time::Duration,
+};
+
+use deia_hive::model::{BotName, TaskId, TaskType};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::sleep,
+};
+
+use super::error::CliError;
+use crate::client::{Client, OutputPlace};
+
+/// How often, and how many times, is looked whether what is under way is done.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+const LOOKS: u32 = 50;
+
+/// An effect that stays when the command that caused it is interrupted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Stays {
+    /// None: the command only reads.
+    #[default]
+    Nothing,
+    /// A request was sent that changes something, and its answer had not come.
+    Unknown,
+    /// The task goes on.
+    Task(TaskId),
+    /// The task goes on, and its output was shown up to there.
+    Output(TaskId, OutputPlace),
+    /// The task goes on, and its log was followed.
+    Log(TaskId),
+    /// Tasks were accepted; with this key the rest can be submitted.
+    Batch {
+        /// How many.
+        accepted: usize,
+        /// The idempotency key.
+        key: String,
+    },
+    /// The queue, or one type in it, is paused.
+    Paused(Option<TaskType>),
+    /// The bot goes where it was sent.
+    Bot(BotName),
+    /// The bot is stopped in order to be launched again.
+    BotStopped(BotName),
+    /// The server restarts.
+    Restart,
+}
+
+/// Ends the process when the user presses Ctrl-C, also while something blocks.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Interrupt(Arc<Mutex<Stays>>);
+
+impl Interrupt {
+    /// Listens for SIGINT from now on, until the process ends.
+    ///
+    /// # Errors
+    /// The system gave no means to.
+    pub(super) fn listen(&self, client: Client) -> io::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let mut interrupts = {
+            let _entered = runtime.enter();
+            signal(SignalKind::interrupt())?
+        };
+        let stays = self.clone();
+        let wait = move || {
+            let stays = runtime.block_on(async {
+                interrupts.recv().await;
+                stays.now(&client).await
+            });
+            let exit = CliError::Interrupted { stays }.report();
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "the main thread may be blocked, and has nothing left to put in order"
+            )]
+            std::process::exit(exit as i32)
+        };
+        let thread = std::thread::Builder::new().name("interrupt".into());
+        thread.spawn(wait).map(drop)
+    }
+
+    /// Says what stays from now on.
+    pub(super) fn stays(&self, stays: Stays) {
+        *self.lock() = stays;
+    }
+
+    /// Does something and says what stays after it: an interruption tells of both
+    /// or of neither.
+    pub(super) fn during<T>(&self, act: impl FnOnce(&mut Stays) -> T) -> T {
+        act(&mut self.lock())
+    }
+
+    async fn now(&self, client: &Client) -> Stays {
+        for _ in 0..LOOKS {
+            let stays = match self.0.try_lock() {
+                Ok(stays) => stays.clone(),
+                Err(TryLockError::Poisoned(stays)) => stays.into_inner().clone(),
+                Err(TryLockError::WouldBlock) => {
+                    sleep(LOOK_EVERY).await;
+                    continue;
+                }
+            };
+            return match stays {
+                Stays::Nothing if client.is_changing() => Stays::Unknown,
+                stays => stays,
+            };
+        }
+        // What it does blocks, as a write to a reader that has stopped.
+        Stays::Nothing
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Stays> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Stays {
+    /// In words, after "interrupted".
+    pub(super) fn told(&self) -> String {
+        match self {
+            Self::Nothing => String::new(),
+            Self::Unknown => "; the hive may have done it".into(),
+            Self::Task(id) | Self::Output(id, _) | Self::Log(id) => format!("; {id} goes on"),
+            Self::Batch { accepted, .. } => format!("; {accepted} tasks are accepted"),
+            Self::Paused(None) => "; the queue stays paused".into(),
+            Self::Paused(Some(task_type)) => format!("; type {task_type} stays paused"),
+            Self::Bot(name) => format!("; bot {name} goes on"),
+            Self::BotStopped(name) => format!("; bot {name} stays stopped"),
+            Self::Restart => "; the server goes on restarting".into(),
+        }
+    }
+
+    /// The next command.
+    pub(super) fn next(&self) -> Option<String> {
+        Some(match self {
+            Self::Nothing => return None,
+            Self::Unknown => "look before you repeat it".into(),
+            Self::Task(id) => format!("go on watching: deia task watch {id}"),
+            Self::Log(id) => format!("go on: deia task logs {id} --follow"),
+            Self::Output(id, OutputPlace { attempt, offset }) => match attempt {
+                None => format!("go on: deia task output {id} --follow"),
+                Some(attempt) => format!(
+                    "go on: deia task output {id} --attempt {attempt} --offset {offset} --follow"
+                ),
+            },
+            Self::Batch { key, .. } => {
+                format!("repeat the same with --idempotency-key {key}, and none is submitted twice")
+            }
+            Self::Paused(task_type) => resume(task_type.as_ref()),
+            Self::Bot(name) => format!("deia bot show {name}"),
+            Self::BotStopped(name) => format!("deia bot launch {name}"),
+            Self::Restart => "deia system status".into(),
+        })
+    }
+}
+
+/// The command that takes back a pause.
+pub(super) fn resume(task_type: Option<&TaskType>) -> String {
+    match task_type {
+        None => "start tasks again: deia queue resume".into(),
+        Some(task_type) => format!("start them again: deia queue resume --type {task_type}"),
+    }
+}

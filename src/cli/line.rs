@@ -1,0 +1,229 @@
+//! The words of a command line, before they are parsed.
+//!
+//! Two things that a parser of options alone would take wrongly: the word after an
+//! option whose value may be left out (`--wait hello`), and a value that begins
+//! with a dash (`--reason '-5 %'`, `task submit '- first item'`).
+
+use std::ffi::{OsStr, OsString};
+
+use clap::{Arg, Command};
+
+use super::parse;
+
+/// Parses the words (the program's name first) by that definition.
+///
+/// # Errors
+/// Wrong usage, or a request for help.
+pub(super) fn parse(
+    command: Command,
+    words: impl IntoIterator<Item = OsString>,
+) -> Result<clap::ArgMatches, clap::Error> {
+    let line = prepare(&command, words.into_iter().collect());
+    let command = match line.has_dashed_text {
+        true => with_dashed_text(command, &line.path),
+        false => command,
+    };
+    command.try_get_matches_from(line.words)
+}
+
+/// A command line whose values are joined to their options.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Line {
+    words: Vec<OsString>,
+    /// The commands that it names, from the root on.
+    path: Vec<String>,
+    /// Whether a text that begins with a dash, and can be no option, stands alone.
+    has_dashed_text: bool,
+}
+
+fn prepare(root: &Command, words: Vec<OsString>) -> Line {
+    let mut line = Line::default();
+    let mut words = words.into_iter().peekable();
+    line.words.extend(words.next());
+    let mut command = root;
+    while let Some(word) = words.next() {
+        if word == "--" {
+            line.words.push(word);
+            line.words.extend(words);
+            break;
+        }
+        if let Some(arg) = option_of(root, command, &word) {
+            let next = words.next_if(|next| is_value(root, command, arg, next));
+            push_with(&mut line.words, arg, word, next);
+            continue;
+        }
+        if is_dashed_text(&word) {
+            line.has_dashed_text = true;
+        } else if let Some(sub) = word.to_str().and_then(|name| command.find_subcommand(name)) {
+            line.path.push(sub.get_name().to_owned());
+            command = sub;
+        }
+        line.words.push(word);
+    }
+    line
+}
+
+/// Returns the option that this word names, if its value would be the next word.
+fn option_of<'a>(root: &'a Command, command: &'a Command, word: &OsStr) -> Option<&'a Arg> {
+    let word = word.to_str()?;
+    let args = command.get_arguments().chain(root.get_arguments());
+    let mut args = args.filter(|arg| arg.get_action().takes_values() && !arg.is_positional());
+    match word.strip_prefix("--") {
+        Some(name) => args.find(|arg| arg.get_long() == Some(name)),
+        None => {
+            let name = word.strip_prefix('-')?;
+            args.find(|arg| {
+                arg.get_short()
+                    .is_some_and(|short| name == short.to_string())
+            })
+        }
+    }
+}
+
+/// Returns whether the word after an option is its value.
+fn is_value(root: &Command, command: &Command, arg: &Arg, next: &OsStr) -> bool {
+    let range = arg.get_num_args().unwrap_or_default();
+    if range.min_values() == 0 {
+        // All of these are spans of time.
+        return next
+            .to_str()
+            .is_some_and(|text| parse::duration(text).is_ok());
+    }
+    range.max_values() == 1 && !is_known(root, command, next)
+}
+
+/// Returns whether a word is an option of this command.
+fn is_known(root: &Command, command: &Command, word: &OsStr) -> bool {
+    let Some(word) = word.to_str().filter(|word| word.starts_with('-')) else {
+        return false;
+    };
+    let args = || command.get_arguments().chain(root.get_arguments());
+    match word.strip_prefix("--") {
+        Some("" | "help" | "version") => true,
+        Some(rest) => {
+            let name = rest.split('=').next();
+            args().any(|arg| arg.get_long() == name)
+        }
+        None => word
+            .chars()
+            .nth(1)
+            .is_some_and(|c| c == 'h' || args().any(|arg| arg.get_short() == Some(c))),
+    }
+}
+
+fn push_with(words: &mut Vec<OsString>, arg: &Arg, word: OsString, value: Option<OsString>) {
+    let Some(value) = value else {
+        words.push(word);
+        return;
+    };
+    let dashed = value.as_encoded_bytes().starts_with(b"-");
+    let optional = arg
+        .get_num_args()
+        .is_some_and(|range| range.min_values() == 0);
+    if dashed || optional {
+        let mut joined = word;
+        joined.push("=");
+        joined.push(value);
+        words.push(joined);
+    } else {
+        words.extend([word, value]);
+    }
+}
+
+/// Returns whether a word begins with a dash and is no option all the same.
+fn is_dashed_text(word: &OsStr) -> bool {
+    let Some(rest) = word.to_str().and_then(|word| word.strip_prefix('-')) else {
+        return false;
+    };
+    let name = rest.strip_prefix('-').unwrap_or(rest);
+    let name = name.split('=').next().unwrap_or_default();
+    !rest.is_empty() && !name.starts_with(|c: char| c.is_ascii_alphabetic())
+        || name.contains(char::is_whitespace)
+}
+
+/// The definition with texts that begin with a dash allowed in one command.
+fn with_dashed_text(command: Command, path: &[String]) -> Command {
+    match path {
+        [] => command.mut_args(|arg| match arg.is_positional() && !arg.is_last_set() {
+            true => arg.allow_hyphen_values(true),
+            false => arg,
+        }),
+        [name, rest @ ..] => command.mut_subcommand(name, |sub| with_dashed_text(sub, rest)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::root;
+
+    fn words(line: &[&str]) -> Line {
+        let words = ["deia"].iter().chain(line).map(OsString::from).collect();
+        prepare(&root::command(), words)
+    }
+
+    #[test]
+    fn values_are_joined_to_their_options() {
+        for (line, expected) in [
+            (
+                &["task", "submit", "--wait", "hello"][..],
+                &["task", "submit", "--wait", "hello"][..],
+            ),
+            (
+                &["task", "submit", "--wait", "5s", "x"],
+                &["task", "submit", "--wait=5s", "x"],
+            ),
+            (
+                &["task", "show", "--watch", "ID"],
+                &["task", "show", "--watch", "ID"],
+            ),
+            (
+                &["bot", "list", "--watch", "1s"],
+                &["bot", "list", "--watch=1s"],
+            ),
+            (
+                &["queue", "pause", "--reason", "-5 %"],
+                &["queue", "pause", "--reason=-5 %"],
+            ),
+            (
+                &["queue", "pause", "--reason", "--type", "a"],
+                &["queue", "pause", "--reason", "--type", "a"],
+            ),
+            (
+                &["queue", "pause", "--reason", "why", "--type", "a"],
+                &["queue", "pause", "--reason", "why", "--type", "a"],
+            ),
+            (
+                &["-o", "json", "task", "list", "-n", "3"],
+                &["-o", "json", "task", "list", "-n", "3"],
+            ),
+            (&["task", "list", "-n", "-3"], &["task", "list", "-n=-3"]),
+            (
+                &["bot", "add", "b", "--", "--wait", "5s"],
+                &["bot", "add", "b", "--", "--wait", "5s"],
+            ),
+        ] {
+            let got = words(line).words.into_iter().skip(1);
+            let got: Vec<_> = got.map(|word| word.into_string().unwrap()).collect();
+            assert_eq!(got, expected, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn a_text_that_begins_with_a_dash_is_content_and_a_typo_is_not() {
+        for (content, taken) in [
+            ("- first item", true),
+            ("-5", true),
+            ("---\ntitle: x", true),
+            ("-", true),
+            ("--no such option", true),
+            ("--wati", false),
+            ("--wati=5s", false),
+            ("-x", false),
+        ] {
+            let words = ["deia", "task", "submit", content, "--type", "a"];
+            let parsed = parse(root::command(), words.map(OsString::from));
+            assert_eq!(parsed.is_ok(), taken, "{content}");
+        }
+    }
+}
