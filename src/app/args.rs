@@ -63,7 +63,11 @@ pub(super) enum Command {
         reset: bool,
     },
     /// Look after the keys of the secret store, while the hive is stopped.
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        before_help = "Examples:
+  deia secrets rotate --data-dir /var/lib/deia"
+    )]
     Secrets(SecretsCommand),
     /// Ends the programs of a hive when that hive is gone. deia starts it itself.
     #[command(hide = true)]
@@ -83,6 +87,8 @@ pub(super) enum SecretsCommand {
     ///
     /// The new key is written to <data_dir>/secrets.key first, and the old ones leave the
     /// file when every secret is sealed with it. When this is cut short, run it again.
+    #[command(before_help = "Examples:
+  deia secrets rotate --data-dir /var/lib/deia")]
     Rotate,
 }
 
