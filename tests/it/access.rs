@@ -216,7 +216,7 @@ async fn the_last_admin_cannot_be_locked_out() {
 async fn nobody_gives_what_they_do_not_have() {
     let app = TestApp::start().await;
     let scoped = json!({"user": "desk", "role": "admin",
-        "scopes": ["admin:keys", "task:submit", "task:read", "task:cancel", "task:erase"]});
+        "scopes": ["admin:keys", "task:submit", "task:read", "task:cancel", "task:erase", "event:read"]});
     let (desk, _) = key_of(&app, &app.admin, &scoped).await;
     let denied = |answer: Answer| {
         let refused = answer.refuses(403, "permission_denied");

@@ -223,7 +223,7 @@ fn what_stops_a_start_is_told_in_one_message() {
             vec!["--set", "server.colour=red"],
             &free,
             &data_arg,
-            "unknown field `colour`",
+            "--set server.colour: no such setting",
         ),
         (
             vec!["--set", "logging.filter=a=b=c"],

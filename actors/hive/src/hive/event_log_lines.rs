@@ -36,7 +36,7 @@ fn log_event(event: &NewEvent) {
             trace_id,
             attempt = number("attempt"),
             cause = text("error"),
-            "task given up as poison: it took down too many bots"
+            "task given up as poison: its bot, or the hive, went down with it too often"
         ),
         Action::ApiDenied => tracing::warn!(
             actor,
