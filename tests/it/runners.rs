@@ -96,3 +96,25 @@ async fn programs_are_started_when_the_executable_of_deia_is_gone() {
     let result = run(&app, "echo fine", 1).await;
     assert_eq!(result["output"], "fine\n", "{result}");
 }
+
+#[tokio::test]
+async fn programs_run_below_a_data_directory_that_is_named_relatively() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let server = command(&data, &QUICK);
+    let mut relative = Command::new(server.get_program());
+    relative
+        .args(server.get_args().map(|arg| match arg == data.as_os_str() {
+            true => std::ffi::OsStr::new("data"),
+            false => arg,
+        }))
+        .current_dir(dir.path())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let app = TestApp::try_start(relative, &data).await.unwrap();
+    shell(&app).await;
+    let result = run(&app, "pwd", 1).await;
+    let output = result["output"].as_str().unwrap_or_default();
+    assert!(output.ends_with("data/work/shell\n"), "{result}");
+}

@@ -85,8 +85,12 @@ impl Hive {
     /// # Errors
     /// What keeps it from starting: the data directory is in use or cannot be
     /// written, the store cannot be opened, a child of the tree fails to start.
-    pub async fn start(config: Config, front: FrontFactory) -> Result<Self, HiveStartError> {
+    pub async fn start(mut config: Config, front: FrontFactory) -> Result<Self, HiveStartError> {
         let (started_at, started) = (Timestamp::now(), Instant::now());
+        // Programs are started by runners, whose working directory is another.
+        if let Ok(absolute) = std::path::absolute(&config.data_dir) {
+            config.data_dir = absolute;
+        }
         let data_dir = DataDir::open(&config.data_dir)?;
         let sealing = Arc::new(secrets::load_or_make(&config)?);
         let options = SqliteOptions::from_config(&config);

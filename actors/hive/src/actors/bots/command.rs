@@ -192,7 +192,9 @@ async fn start(
     let mut environment =
         environment::environment(cx, claimed, metadata, |name| std::env::var_os(name));
     environment.extend(secrets);
+    // The runner that starts the program has another working directory.
     let own_directory = cx.spec.working_dir.as_ref().map(PathBuf::from);
+    let own_directory = own_directory.map(|it| std::path::absolute(&it).unwrap_or(it));
     let make_directory = own_directory.is_none();
     let mut launch = Launch {
         file: PathBuf::new(),
