@@ -40,7 +40,9 @@ async fn can_do_nothing(hive: &Hive, admin: &Principal, stale: &Principal, id: T
     is_refused("pause", hive.pause_queue(stale, None, None).await);
     is_refused("resume", hive.resume_queue(stale, None).await);
     is_refused("drain", hive.drain_queue(stale, None, None, zero).await);
-    is_refused("purge", hive.purge_queue(stale, all).await);
+    is_refused("purge", hive.purge_queue(stale, all.clone()).await);
+    // Nothing has failed: there is nothing to change, and it is refused nevertheless.
+    is_refused("requeue", hive.requeue_dead(stale, all).await);
     is_refused("put", hive.put_bot(stale, name("x"), spec, None).await);
     is_refused("stop", hive.stop_bot(stale, &name("b")).await);
     is_refused("delete", hive.delete_bot(stale, &name("b")).await);
