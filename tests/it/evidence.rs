@@ -121,6 +121,23 @@ async fn no_process_outlives_a_killed_hive() {
         .await;
 }
 
+/// A hive that is killed when this is dropped.
+struct Killed(nix::unistd::Pid);
+
+impl Killed {
+    async fn at_the_end(app: &TestApp) -> Self {
+        let status = app.get("/api/v1/system/status").await.is(200).body;
+        let pid = status["pid"].as_i64().unwrap();
+        Self(nix::unistd::Pid::from_raw(i32::try_from(pid).unwrap()))
+    }
+}
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = nix::sys::signal::kill(self.0, nix::sys::signal::Signal::SIGKILL);
+    }
+}
+
 /// Whether `script`, which gives a program a terminal, is installed.
 fn has_script() -> bool {
     Command::new("script").arg("--version").output().is_ok()
@@ -148,6 +165,8 @@ async fn program_that_opens_the_terminal_is_told_that_it_has_none() {
         .stdout(std::process::Stdio::piped())
         .stderr(std::process::Stdio::piped());
     let app = TestApp::try_start(in_terminal, &data_dir).await.unwrap();
+    // The hive is a child of `script` and outlives it.
+    let _hive = Killed::at_the_end(&app).await;
     let script = "read x </dev/tty; echo rc=$?; stty -echo </dev/tty; echo rc=$?";
     app.bot("tty", shell(script), &[]).await;
     let id = app.submit(&task("x")).await;
