@@ -183,7 +183,7 @@ fn errors(out: &str) -> String {
 
 /// Reads the beginning of a stream, and throws the rest away.
 fn read(from: Option<impl Read + Send + 'static>) -> mpsc::Receiver<String> {
-    let (read, text) = mpsc::channel();
+    let (read, text) = mpsc::sync_channel(1);
     std::thread::spawn(move || {
         let mut bytes = Vec::new();
         if let Some(mut from) = from {

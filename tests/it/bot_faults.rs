@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     cli_support::CliHive,
-    full_disk::small_disk,
+    full_disk::{reserved, small_disk},
     support::{TestApp, command},
 };
 
@@ -199,6 +199,59 @@ async fn an_output_that_finds_no_room_costs_the_task_nothing() {
     disk.make_room();
     let result = app.result(&ids[0]).await;
     assert_eq!(result["success"], true, "{result}");
+}
+
+#[actix_rt::test]
+async fn an_output_does_not_use_up_the_reserve() {
+    let Some(disk) = small_disk("40m") else {
+        return;
+    };
+    let settings = [
+        QUICK.as_slice(),
+        &["store.reserve_bytes=8MiB", "tasks.max_output_bytes=64KiB"],
+    ]
+    .concat();
+    let app = disk.start(&settings).await.unwrap();
+    let gates = tempfile::tempdir().unwrap();
+    let gate = gates.path().join("gate");
+    // A file of the output is there already when the disk fills.
+    let script = format!(
+        "head -c 200000 /dev/zero; until test -e '{}'; do sleep 0.02; done; head -c 4000000 /dev/zero",
+        gate.display()
+    );
+    let executor = json!({"kind": "command", "command": ["sh", "-c", script]});
+    put(&app, "prints", executor, 1).await;
+    let ids = submit_many(&app, 1).await;
+    let path = format!("/api/v1/tasks/{}", ids[0]);
+    app.until("it prints", async |_| {
+        let file = disk.outside().join("outputs").join(&ids[0]).join("1");
+        file.metadata().is_ok_and(|file| file.len() >= 200_000)
+    })
+    .await;
+    disk.fill();
+    let mut pauses = 0;
+    app.until("the reserve is given up", async |app| {
+        pauses += 1;
+        let pause = json!({"type": format!("type-{pauses}"), "reason": "x".repeat(200)});
+        app.post("/api/v1/queue/pause", &pause).await.is(200);
+        reserved(&disk) == 0
+    })
+    .await;
+    std::fs::write(&gate, "").unwrap();
+    app.until("the attempt is given back", async |app| {
+        app.get(&path).await.body["failed_attempts"][0]["outcome"] == "bot_fault"
+    })
+    .await;
+    let reason = &app.get(&path).await.body["failed_attempts"][0]["error"];
+    assert!(reason.as_str().unwrap().contains("reserve"), "{reason}");
+    let pause = json!({"reason": "the disk is full"});
+    app.post("/api/v1/queue/pause", &pause).await.is(200);
+    disk.make_room();
+    app.until("it is resumed", async |app| {
+        app.post("/api/v1/queue/resume", &json!({})).await.status == 200
+    })
+    .await;
+    assert_eq!(app.result(&ids[0]).await["success"], true);
 }
 
 #[test]

@@ -63,7 +63,7 @@ impl SmallDisk {
     }
 
     /// The same, as this process sees it.
-    fn outside(&self) -> PathBuf {
+    pub(crate) fn outside(&self) -> PathBuf {
         let root = PathBuf::from(format!("/proc/{}/root", self.holder.id()));
         root.join(self.inside().strip_prefix("/").unwrap())
     }
@@ -288,7 +288,7 @@ pub(crate) fn small_disk(size: &str) -> Option<SmallDisk> {
 }
 
 /// The blocks of the reserve, in bytes.
-fn reserved(disk: &SmallDisk) -> u64 {
+pub(crate) fn reserved(disk: &SmallDisk) -> u64 {
     let file = disk.outside().join("reserve");
     file.metadata().unwrap().blocks() * 512
 }

@@ -5,4 +5,5 @@
 pub mod children;
 pub mod descriptors;
 pub(crate) mod private_dir;
+pub(crate) mod reserve;
 pub mod signals;

@@ -24,7 +24,7 @@ use tokio::sync::watch;
 
 pub(crate) use self::keep::{Fault, Keeper, Kept};
 pub use self::read::TaskOutput;
-use crate::model::TaskId;
+use crate::{host::reserve, model::TaskId};
 
 /// How much of it may be where, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +41,7 @@ pub(crate) struct OutputLimits {
 pub(crate) struct Outputs(Arc<Inner>);
 
 struct Inner {
+    data_dir: PathBuf,
     directory: PathBuf,
     running: Mutex<HashMap<TaskId, Arc<Running>>>,
 }
@@ -78,6 +79,7 @@ impl Outputs {
     pub(crate) fn of(data_dir: &Path) -> Self {
         Self(Arc::new(Inner {
             directory: data_dir.join("outputs"),
+            data_dir: data_dir.to_owned(),
             running: Mutex::default(),
         }))
     }
@@ -98,6 +100,11 @@ impl Outputs {
     pub(crate) fn running(&self, task: TaskId, offset: u64) -> Option<TaskOutput> {
         let running = self.lock().get(&task).cloned()?;
         Some(TaskOutput::running(running, offset))
+    }
+
+    /// Refuses to write while only the reserve of a full disk is left.
+    fn check_room(&self) -> io::Result<()> {
+        reserve::leave_alone(&self.0.data_dir)
     }
 
     /// The file of an attempt.

@@ -11,11 +11,12 @@ use std::{
 use rustix::{fs::FallocateFlags, io::Errno};
 
 use super::room;
-use crate::ledger::{AccessCommand, Command, LoginCommand};
-use crate::model::{Action, BotDesired};
+use crate::{
+    host::reserve::FILE,
+    ledger::{AccessCommand, Command, LoginCommand},
+    model::{Action, BotDesired},
+};
 
-/// Name of the file in the data directory.
-const FILE: &str = "reserve";
 /// How often is looked whether the reserve can be made again.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 

@@ -100,8 +100,9 @@ impl Keeper {
         }
         let piece = piece.to_vec();
         if self.has_file {
-            let running = Arc::clone(&self.running);
+            let (running, outputs) = (Arc::clone(&self.running), self.outputs.clone());
             self.writing = Some(spawn_blocking(move || {
+                outputs.check_room()?;
                 let file = running.lock().file.clone();
                 file.ok_or_else(|| io::Error::other("the file is closed"))?
                     .write_all_at(&piece, from)
@@ -120,8 +121,9 @@ impl Keeper {
         let head = HEAD_BYTES.min(usize::try_from(self.limits.memory).unwrap_or(usize::MAX));
         self.head = so_far.iter().chain(&piece).take(head).copied().collect();
         let path = self.outputs.file(self.task, self.running.attempt);
-        let running = Arc::clone(&self.running);
+        let (running, outputs) = (Arc::clone(&self.running), self.outputs.clone());
         self.writing = Some(spawn_blocking(move || {
+            outputs.check_room()?;
             let file = create(&path)?;
             file.write_all_at(&so_far, 0)?;
             file.write_all_at(&piece, so_far.len() as u64)?;
@@ -204,8 +206,11 @@ impl Keeper {
     /// Writes what is in memory to a file, and keeps it in memory as well.
     fn copy_to_file(&mut self) {
         let path = self.outputs.file(self.task, self.running.attempt);
-        let running = Arc::clone(&self.running);
-        self.writing = Some(spawn_blocking(move || write_whole(&running, &path)));
+        let (running, outputs) = (Arc::clone(&self.running), self.outputs.clone());
+        self.writing = Some(spawn_blocking(move || {
+            outputs.check_room()?;
+            write_whole(&running, &path)
+        }));
     }
 
     fn end_with(&mut self, in_file: Option<u64>) -> Kept {
