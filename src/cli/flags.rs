@@ -28,6 +28,8 @@ const TASK: Names = &[
     ("/retry/jitter", "--retry-jitter"),
     ("/dedup_key", "--dedup-key"),
     ("/depends_on", "--depends-on"),
+    ("/on_dependency_failure", "--on-dependency-failure"),
+    ("/idempotency_key", "--idempotency-key"),
     ("/submitter", "--submitter"),
     ("/created_after", "--since"),
     ("/created_before", "--until"),
@@ -42,7 +44,9 @@ const BOT: Names = &[
     ("/capabilities/max_concurrent_tasks", "--max-concurrent"),
     ("/capabilities/specializations", "--specialize"),
     ("/capabilities/bot_type", "--bot-type"),
+    ("/secrets", "--secret"),
 ];
+const SECRET: Names = &[("/value", "--from")];
 const USER: Names = &[
     ("/id", "NAME"),
     ("/role", "--role"),
@@ -82,6 +86,7 @@ pub(super) fn of(noun: &HiveNoun) -> Names {
         HiveNoun::User(_) => USER,
         HiveNoun::Key(_) => KEY,
         HiveNoun::Queue(_) => QUEUE,
+        HiveNoun::Secret(_) => SECRET,
         _ => &[],
     }
 }
@@ -169,5 +174,18 @@ mod tests {
             "error: 2 arguments are not accepted (invalid_input)"
         );
         assert!(two[2].starts_with("  --retry-factor: is wrong"), "{two:?}");
+    }
+
+    #[test]
+    fn every_field_that_an_option_sends_has_its_words() {
+        let entities = deia_hive::model::entities().unwrap();
+        for (entity, names) in [("NewTask", TASK), ("BotSpec", BOT)] {
+            let entity = entities.iter().find(|it| it.name == entity).unwrap();
+            for field in &entity.fields {
+                let place = format!("/{field}");
+                let known = names.iter().any(|(at, _)| at.starts_with(&place));
+                assert!(known, "{}: {place} has no words", entity.name);
+            }
+        }
     }
 }
