@@ -126,6 +126,31 @@ async fn a_bot_recovers_by_itself_when_its_program_is_put_in_place() {
 }
 
 #[tokio::test]
+async fn an_idle_bot_recovers_when_its_program_is_put_in_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let program = dir.path().join("agent");
+    let app = TestApp::start_with(&QUICK).await;
+    let executor = json!({"kind": "command", "command": [program.to_str().unwrap()]});
+    put(&app, "late", executor, 1).await;
+    let id = submit_many(&app, 1).await.remove(0);
+    app.until("the bot has a fault", async |app| {
+        status_of(app, "late").await["fault"].is_object()
+    })
+    .await;
+    let cancel = format!("/api/v1/tasks/{id}/cancel");
+    app.post(&cancel, &Value::Null).await.is(200);
+    std::fs::write(&program, "#!/bin/sh\ncat\n").unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    // Nothing is submitted any more.
+    app.until("the bot is well again", async |app| {
+        status_of(app, "late").await["fault"]["in_a_row"] == 0
+    })
+    .await;
+    let health = app.get("/api/v1/system/health").await.body;
+    assert_eq!(health["healthy"], true, "{health}");
+}
+
+#[tokio::test]
 async fn a_host_without_descriptors_costs_tasks_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");

@@ -58,6 +58,8 @@ pub(crate) struct BotActor {
     /// Cancellations that came before their attempts, and when.
     cancelled: HashMap<AttemptKey, Instant>,
     intake: Intake,
+    /// Heartbeats since the bot last had something in hand.
+    idle_beats: u32,
     /// Tasks that reached this incarnation of the bot.
     received: u64,
     /// Tasks of these that it has no more in hand.
@@ -141,6 +143,7 @@ impl Actor for BotActor {
                 .retain(|_, at| at.elapsed() < EARLY_CANCEL_KEPT);
             this.note_progress(ctx);
             this.widen_intake();
+            this.look_whether_it_works(ctx);
             this.offer(ctx);
         });
         self.offer(ctx);
@@ -174,6 +177,7 @@ impl BotActor {
             sending: Vec::new(),
             cancelled: HashMap::new(),
             intake: Intake::new(parts.fault_policy, places),
+            idle_beats: 0,
             received: 0,
             ended: 0,
             stopped: None,

@@ -10,7 +10,10 @@ use super::{
     progress::Progress,
     simulated::{self, Fate, Played, SimulatedPlan, Simulator},
 };
-use crate::{ledger::ClaimedTask, model::SimulatedProfile};
+use crate::{
+    ledger::ClaimedTask,
+    model::{CommandExecutor, SimulatedProfile},
+};
 
 /// How this bot runs an attempt.
 pub(super) enum Work {
@@ -47,6 +50,14 @@ impl Work {
     /// Returns a simulated executor that goes on with the draws of `simulator`.
     pub(super) fn simulated(profile: SimulatedProfile, simulator: SharedSimulator) -> Self {
         Self::Simulated { simulator, profile }
+    }
+
+    /// Returns the command whose program can be looked at without a task.
+    pub(super) fn command(&self) -> Option<&CommandExecutor> {
+        match self {
+            Self::Command(cx) => Some(&cx.spec),
+            Self::Simulated { .. } => None,
+        }
     }
 
     /// Begins an attempt.

@@ -3,17 +3,23 @@
 
 use std::time::Instant;
 
-use actix::AsyncContext;
+use actix::{ActorFutureExt, AsyncContext, WrapFuture};
 use deia_supervision::Context;
 
 use super::BotActor;
 use crate::{
     actors::{
-        bots::attempt::{AttemptOutcome, FaultPhase},
+        bots::{
+            attempt::{AttemptOutcome, FaultPhase},
+            command::preflight,
+        },
         scheduler::{SeatClosed, SeatOpened, SeatsFreed},
     },
     model::{AttemptEnd, Capabilities},
 };
+
+/// Heartbeats that a bot with a fault is idle before its program is looked at.
+const IDLE_BEATS_BEFORE_A_LOOK: u32 = 5;
 
 impl BotActor {
     /// Tells the scheduler how many tasks this bot takes, if it takes any. Should
@@ -108,6 +114,27 @@ impl BotActor {
             self.card.recovered();
             tracing::info!(bot = %self.name, "bot carries out its tasks again");
         }
+    }
+
+    /// Looks at the program of a bot that had a fault and is given nothing: no task
+    /// will show that the cause is gone, and the bot would stay unhealthy.
+    pub(super) fn look_whether_it_works(&mut self, ctx: &mut Context<Self>) {
+        self.idle_beats = match self.in_hand() {
+            0 => self.idle_beats.saturating_add(1),
+            _ => 0,
+        };
+        let may_look = self.intake.faults() > 0
+            && self.intake.allowed().is_some()
+            && self.idle_beats % IDLE_BEATS_BEFORE_A_LOOK == IDLE_BEATS_BEFORE_A_LOOK - 1;
+        let Some(command) = self.work.command().filter(|_| may_look).cloned() else {
+            return;
+        };
+        let looking = tokio::task::spawn_blocking(move || preflight(&command).is_none());
+        ctx.spawn(looking.into_actor(self).map(|fine, this, _| {
+            if matches!(fine, Ok(true)) && this.in_hand() == 0 {
+                this.works(FaultPhase::Start);
+            }
+        }));
     }
 
     /// Opens or widens the intake when its time has come.
