@@ -37,7 +37,7 @@ async fn no_process_outlives_its_attempt_however_it_escapes() {
             let escape = escape.replace('@', &seconds);
             // It ends only when the other is away.
             let setup = Setup::shell(&format!(
-                "{escape}\nuntil pgrep -f 'sleep {seconds}' >/dev/null; do sleep 0.01; done; {end}"
+                "{escape}\nuntil pgrep -f '^sleep {seconds}' >/dev/null; do sleep 0.01; done; {end}"
             ));
             let outcome = setup.run("").await;
             assert_eq!(outcome.exit_code, Some(code), "{name}: {outcome:?}");
