@@ -28,6 +28,7 @@ mod error;
 mod events;
 mod keys;
 mod output;
+mod paging;
 mod queue;
 mod secrets;
 mod stream;

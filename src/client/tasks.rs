@@ -21,8 +21,6 @@ const TASKS: [&str; 3] = ["api", "v1", "tasks"];
 pub(super) const POLL: Duration = Duration::from_secs(20);
 /// The least that `server.max_wait` may be: a poll that no hive refuses.
 pub(super) const SHORT_POLL: Duration = Duration::from_secs(1);
-/// Items of one page, at most.
-const PAGE_MAX: u32 = 1_000;
 /// Before the next poll when the hive answered without waiting.
 pub(super) const PAUSE: Duration = Duration::from_millis(100);
 
@@ -94,7 +92,8 @@ impl Client {
         filter: &TaskFilter,
         page: &PageRequest,
     ) -> Result<Page<Task>, ClientError> {
-        self.gather(&TASKS, filter, page).await
+        self.gather(page, || filtered(self.get(&TASKS), filter))
+            .await
     }
 
     /// Tasks that failed and can be put back, as [`tasks`](Self::tasks). A
@@ -111,39 +110,10 @@ impl Client {
             status: None,
             ..filter.clone()
         };
-        self.gather(&["api", "v1", "queue", "dead"], &filter, page)
-            .await
-    }
-
-    /// Pages may be short, even empty, before the last one.
-    async fn gather(
-        &self,
-        path: &[&str],
-        filter: &TaskFilter,
-        page: &PageRequest,
-    ) -> Result<Page<Task>, ClientError> {
-        let wanted = page.limit as usize;
-        let mut all = Page {
-            items: Vec::new(),
-            next_cursor: page.cursor.clone(),
-        };
-        loop {
-            let left = wanted.saturating_sub(all.items.len());
-            let limit = u32::try_from(left).unwrap_or(u32::MAX).min(PAGE_MAX);
-            let more: Page<Task> = filtered(self.get(path), filter)
-                .query("limit", Some(limit))
-                .query("cursor", all.next_cursor.as_ref())
-                .answer()
-                .await?;
-            if more.next_cursor.is_some() && more.next_cursor == all.next_cursor {
-                return Err(self.protocol("its next page is the one that it answered".into()));
-            }
-            all.items.extend(more.items);
-            all.next_cursor = more.next_cursor;
-            if all.next_cursor.is_none() || all.items.len() >= wanted {
-                return Ok(all);
-            }
-        }
+        self.gather(page, || {
+            filtered(self.get(&["api", "v1", "queue", "dead"]), &filter)
+        })
+        .await
     }
 
     /// What happened to a task, the oldest first; the last 1,000 events.

@@ -22,12 +22,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nix::sys::signal::{SigSet, Signal};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     process::{Pid, kill_process, kill_process_group, pidfd_send_signal},
     time::{ClockId, clock_gettime},
 };
+
+use crate::host::signals;
 
 /// The variable that every program of a hive carries: the instance of its data
 /// directory. The hive's id would not do: a copy of the directory has it, too.
@@ -60,7 +61,7 @@ pub struct Swept {
 /// # Errors
 /// `/proc` cannot be read. The groups that deia named are ended nevertheless.
 pub fn run(instance: &str) -> io::Result<Swept> {
-    outlive_signals()?;
+    signals::for_all_processes().thread_block()?;
     let mut groups = BTreeSet::new();
     follow(BufReader::new(io::stdin().lock()), &mut groups);
     continue_runners(&groups);
@@ -129,21 +130,6 @@ pub(crate) fn has_ended(pidfd: &OwnedFd) -> bool {
 /// The mark of a hive's programs.
 pub(crate) fn mark(instance: &str) -> String {
     format!("{INSTANCE_VARIABLE}={instance}")
-}
-
-/// A guard ends when its pipe does. Signals that a service manager or a
-/// terminal sends to all processes at once do not end it before.
-fn outlive_signals() -> io::Result<()> {
-    let blocked: SigSet = [
-        Signal::SIGTERM,
-        Signal::SIGINT,
-        Signal::SIGHUP,
-        Signal::SIGQUIT,
-        Signal::SIGPIPE,
-    ]
-    .into_iter()
-    .collect();
-    blocked.thread_block().map_err(io::Error::from)
 }
 
 /// Reads what deia says until the end. What is not understood is passed over:

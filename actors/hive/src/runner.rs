@@ -36,7 +36,7 @@ use rustix::{
 
 pub(crate) use self::wire::{Answer, Holds, Start, receive_answer, send_end, send_start};
 use self::wire::{Request, answer, receive};
-use crate::guard::procs;
+use crate::{guard::procs, host::signals};
 
 /// Time to end descendants before the rest is reported: only a process that the
 /// kernel cannot end (it waits for a dead disk, say) takes longer than milliseconds.
@@ -81,15 +81,7 @@ pub fn run() -> io::Result<()> {
 /// the one that tells of ended children, which is read from what this returns.
 fn hold_signals_back() -> io::Result<SignalFd> {
     let ended: SigSet = [Signal::SIGCHLD].into_iter().collect();
-    let mut held: SigSet = [
-        Signal::SIGTERM,
-        Signal::SIGINT,
-        Signal::SIGHUP,
-        Signal::SIGQUIT,
-        Signal::SIGPIPE,
-    ]
-    .into_iter()
-    .collect();
+    let mut held = signals::for_all_processes();
     held.add(Signal::SIGCHLD);
     held.thread_block()?;
     Ok(SignalFd::with_flags(

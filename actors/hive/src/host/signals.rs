@@ -5,6 +5,20 @@ use std::io;
 use nix::sys::signal::{SigSet, Signal};
 use tokio::signal::unix::{SignalKind, signal};
 
+/// Returns the signals that a service manager or a terminal sends to all processes
+/// of the hive at once. The guard and the runners end with deia, not before.
+pub(crate) fn for_all_processes() -> SigSet {
+    [
+        Signal::SIGTERM,
+        Signal::SIGINT,
+        Signal::SIGHUP,
+        Signal::SIGQUIT,
+        Signal::SIGPIPE,
+    ]
+    .into_iter()
+    .collect()
+}
+
 /// Undoes what the parent set and what would break this process: signals that
 /// are blocked (deia would not hear SIGTERM, nor would the programs, which
 /// inherit the mask), and SIGCHLD being ignored (the kernel would then throw

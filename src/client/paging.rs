@@ -1,0 +1,46 @@
+//! Lists that are longer than a page, and pages that are shorter than was asked for.
+
+use deia_hive::model::{Page, PageRequest};
+use serde::de::DeserializeOwned;
+
+use super::{Client, ClientError, transport::Call};
+
+/// The most items that the hive gives in one page.
+const PAGE_MAX: u32 = 1_000;
+
+impl Client {
+    /// Follows pages until `page.limit` items are there or none are left: a page may
+    /// be short, even empty, before the last one. `list` makes the request, without
+    /// its `limit` and `cursor`.
+    ///
+    /// # Errors
+    /// [`ClientError`], also when a page leads to itself.
+    pub(super) async fn gather<'c, T: DeserializeOwned>(
+        &'c self,
+        page: &PageRequest,
+        list: impl Fn() -> Call<'c>,
+    ) -> Result<Page<T>, ClientError> {
+        let wanted = page.limit as usize;
+        let mut all = Page {
+            items: Vec::new(),
+            next_cursor: page.cursor.clone(),
+        };
+        loop {
+            let left = wanted.saturating_sub(all.items.len());
+            let limit = u32::try_from(left).unwrap_or(u32::MAX).min(PAGE_MAX);
+            let more: Page<T> = list()
+                .query("limit", Some(limit))
+                .query("cursor", all.next_cursor.as_ref())
+                .answer()
+                .await?;
+            if more.next_cursor.is_some() && more.next_cursor == all.next_cursor {
+                return Err(self.protocol("its next page is the one that it answered".into()));
+            }
+            all.items.extend(more.items);
+            all.next_cursor = more.next_cursor;
+            if all.next_cursor.is_none() || all.items.len() >= wanted {
+                return Ok(all);
+            }
+        }
+    }
+}
