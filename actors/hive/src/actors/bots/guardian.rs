@@ -10,9 +10,9 @@ use std::{
     ffi::OsString,
     fmt::Write as _,
     io,
-    os::fd::OwnedFd,
-    path::PathBuf,
-    process::Child,
+    os::{fd::OwnedFd, unix::process::CommandExt as _},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -90,6 +90,21 @@ impl Drop for Handle {
         drop(state);
         self.0.wake();
     }
+}
+
+/// Returns the command that starts a process of deia's own, with nothing of this
+/// one's environment, directory or streams.
+fn own_process(path: &Path, args: &[OsString], env: &[(OsString, OsString)]) -> Command {
+    let mut command = Command::new(path);
+    command
+        .arg0("deia")
+        .args(args)
+        .env_clear()
+        .envs(env.iter().map(|(name, value)| (name, value)))
+        .current_dir("/")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    command
 }
 
 /// A runner that nobody needs any more: it ends by itself, and is still to be

@@ -6,7 +6,7 @@ use std::{
         fd::{AsFd as _, OwnedFd},
         unix::process::CommandExt as _,
     },
-    process::{Child, Command, Stdio},
+    process::{Child, Stdio},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -16,7 +16,7 @@ use rustix::{
     process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open},
 };
 
-use super::{Escaped, GuardianProgram, Orphan, Shared};
+use super::{Escaped, GuardianProgram, Orphan, Shared, own_process};
 use crate::{
     guard::{self, Marks, Swept},
     host::children,
@@ -46,18 +46,9 @@ pub(super) struct RunningGuard {
 
 impl Guard {
     pub(super) fn start(program: &GuardianProgram) -> io::Result<Self> {
-        let mut command = Command::new(&program.path);
-        command
-            .arg0("deia")
-            .args(&program.args)
-            .env_clear()
-            .envs(program.env.iter().map(|(name, value)| (name, value)))
-            .current_dir("/")
-            // Ctrl-C in a terminal is not for it.
-            .process_group(0)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
+        let mut command = own_process(&program.path, &program.args, &program.env);
+        // Ctrl-C in a terminal is not for it.
+        command.process_group(0).stdin(Stdio::piped());
         let mut child = children::spawn(&mut command)?;
         let pidfd = pidfd_open(Pid::from_child(&child), PidfdFlags::empty());
         match (pidfd, child.stdin.take()) {

@@ -6,10 +6,10 @@ use std::{
     io,
     os::{
         fd::{AsFd as _, BorrowedFd, OwnedFd},
-        unix::process::{CommandExt as _, ExitStatusExt as _},
+        unix::process::ExitStatusExt as _,
     },
     path::PathBuf,
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, ExitStatus, Stdio},
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -22,7 +22,7 @@ use rustix::{
     process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
 };
 
-use super::{Guardian, Orphan};
+use super::{Guardian, Orphan, own_process};
 use crate::{
     guard::{self, Marks},
     host::{children, descriptors},
@@ -92,16 +92,8 @@ impl Runner {
         for direction in [Timeout::Recv, Timeout::Send] {
             set_socket_timeout(&socket, direction, Some(ANSWER_WITHIN))?;
         }
-        let mut command = Command::new(&program.path);
-        command
-            .arg0("deia")
-            .args(&program.args)
-            .env_clear()
-            .envs(program.env.iter().map(|(name, value)| (name, value)))
-            .current_dir("/")
-            .stdin(Stdio::from(theirs))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
+        let mut command = own_process(&program.path, &program.args, &program.env);
+        command.stdin(Stdio::from(theirs));
         let spawned = children::spawn(&mut command);
         // The other end of the socket with it: one that dies is heard of.
         drop(command);
