@@ -317,7 +317,7 @@ async fn backlog() -> Result<Value> {
     Ok(figure.into())
 }
 
-/// Starts programs and waits for them, as bare as it can be: for so many in a second.
+/// Starts programs and waits for them, in a bare loop. Returns the rate per second.
 fn bare_spawns(count: u32, at_a_time: u32) -> Result<f64> {
     let begun = Instant::now();
     std::thread::scope(|scope| {

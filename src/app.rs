@@ -111,7 +111,7 @@ fn wrong_usage(error: &clap::Error) -> ExitCode {
         // An argument that this binary does not know is a start that fails, too.
         Handover::take().go_back(&error.to_string());
     }
-    // Where the reader of a help text has gone away nobody is left to tell.
+    // Nobody is left to tell when the reader of a help text has gone away.
     let _ = telemetry::redact::print(error);
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }
@@ -265,7 +265,7 @@ async fn run(
     }
 }
 
-/// Lets restarts be asked for that the binary says would succeed.
+/// Accepts requests for a restart that a check by the binary finds to succeed.
 fn allow_restart(hive: &Hive, (restart, socket): (Arc<Restart>, Arc<TcpListener>)) {
     let data_dir = restart::absolute(&hive.config().data_dir);
     let limit = hive.config().server.restart_check_timeout;
@@ -314,7 +314,7 @@ fn unavailable(address: SocketAddr) -> String {
 }
 
 /// Tells where the hive is, and on a terminal what to do next. Does not wait for
-/// whoever reads standard output: a stalled or closed one changes nothing else.
+/// the reader of standard output: a stalled or closed one changes nothing else.
 fn announce(address: SocketAddr, config: &Config) {
     let scheme = match config.server.tls.is_on() {
         true => "https",
@@ -339,7 +339,8 @@ fn announce(address: SocketAddr, config: &Config) {
     }
 }
 
-/// How this program was called: `cargo run` is not on the `PATH` as `deia`.
+/// Returns the name by which this program was called: under `cargo run` there is no
+/// `deia` on the `PATH`.
 fn program(called: Option<std::ffi::OsString>) -> String {
     let called = called.and_then(|name| name.into_string().ok());
     called.unwrap_or_else(|| "deia".to_owned())

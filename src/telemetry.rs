@@ -31,7 +31,7 @@ use crate::http::ACCESS_TARGET;
 /// not speak HTTP, is for whoever asks for it in `logging.filter`.
 const QUIET: &str = "actix_server=warn,actix_http::h1::dispatcher=off";
 
-/// How long the end of the process may wait for the last log lines.
+/// Time that the end of the process may wait for the last log lines.
 const LAST_LINES_WITHIN: Duration = Duration::from_secs(1);
 /// Bytes that may wait while there are no settings yet.
 const EARLY_BYTES: usize = 64 << 10;

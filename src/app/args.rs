@@ -92,7 +92,7 @@ pub(super) enum SecretsCommand {
     Rotate,
 }
 
-/// Which half of the command line is meant.
+/// The half of the command line that is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Side {
     /// Runs a hive here.
@@ -138,10 +138,10 @@ pub(super) struct SettingsArgs {
     /// The settings. When absent: ./deia.yaml, or else ./config/deia.yaml, or else the defaults.
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Where everything is kept (data_dir).
+    /// Directory in which all data is kept (data_dir).
     #[arg(long, global = true, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// Where to listen (server.bind); port 0 picks a free one.
+    /// Address to listen on (server.bind); port 0 picks a free port.
     #[arg(long, global = true, value_name = "ADDR:PORT")]
     bind: Option<SocketAddr>,
     /// Any setting, such as tasks.max_batch=100. May be repeated.

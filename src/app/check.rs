@@ -34,10 +34,10 @@ use crate::{
 /// What was found out about one thing: how it is, or what stops a start.
 type Finding = Result<String, String>;
 
-/// What a start would find held by the hive that it replaces.
+/// Resources that the hive which a start would replace still holds.
 struct Held {
     data_dir: PathBuf,
-    /// Where that hive listens; `None` when nobody handed its socket over.
+    /// Address of that hive's socket; `None` when no socket was handed over.
     address: Option<SocketAddr>,
 }
 

@@ -1,4 +1,4 @@
-//! What one image of the process hands to the next over `exec`: the listening
+//! State that one image of the process hands to the next over `exec`: the listening
 //! socket, the children to be reaped, and the way back to the image before.
 //!
 //! The socket is handed over as standard input, which deia does not read. The
@@ -30,32 +30,32 @@ pub(super) const HANDED_OVER: &str = "DEIA_HANDED_OVER";
 /// A reason is cut to that many characters: it goes through the environment.
 const MAX_REASON: usize = 2_000;
 
-/// What the next image is told. A field that it does not know is passed over:
-/// it may be of another version.
+/// Message to the next image. Unknown fields are ignored: the image may be of another
+/// version.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 struct Note {
     /// Children of the image before, which nobody else would reap.
     children: Vec<i32>,
-    /// Where the binary was started from.
+    /// Path that the binary was started from.
     binary: PathBuf,
     /// The descriptor of the image to go back to, should this one not start.
     image: Option<i32>,
     /// The descriptor of the [`Snapshot`] of that image.
     snapshot: Option<i32>,
-    /// Why the start after this one failed: this is the image that was there before.
+    /// Reason why the start after this one failed: this is the image before it.
     failed: Option<String>,
 }
 
-/// What an image was started with.
+/// Arguments and settings that an image was started with.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Snapshot {
     args: Vec<OsString>,
-    /// The text of its settings file as it was read.
+    /// Text of its settings file when it was read.
     settings: String,
 }
 
-/// What was handed to this image.
+/// State that was handed to this image.
 #[derive(Default)]
 pub(super) struct Handover {
     socket: Option<TcpListener>,
@@ -63,9 +63,9 @@ pub(super) struct Handover {
     pub(super) way_back: Option<Image>,
     /// The settings file as it is to be taken, whatever it says now.
     pub(super) settings: Option<String>,
-    /// Why the start after this one failed, if this is one that came back.
+    /// Reason why the start after this one failed, if this image came back.
     pub(super) failed: Option<String>,
-    /// Where the binary was started from.
+    /// Path that the binary was started from.
     pub(super) binary: Option<PathBuf>,
 }
 
@@ -103,8 +103,8 @@ impl Handover {
         }
     }
 
-    /// The socket that was handed over, if it is for this address. It stays open
-    /// here as well: whoever is gone back to needs it.
+    /// Returns the socket that was handed over, if it is for this address. It stays open
+    /// here as well: the image before needs it if this start fails.
     pub(super) fn socket_for(&self, address: SocketAddr) -> Option<TcpListener> {
         let socket = self.socket.as_ref()?;
         is_for(socket.local_addr().ok()?, address)
@@ -126,12 +126,12 @@ impl Handover {
     }
 }
 
-/// Whether a socket that is bound to `bound` serves who wants `address`.
+/// Returns whether a socket that is bound to `bound` can serve `address`.
 pub(super) fn is_for(bound: SocketAddr, address: SocketAddr) -> bool {
     bound.ip() == address.ip() && [0, bound.port()].contains(&address.port())
 }
 
-/// What an image needs to run again just as it was started.
+/// Everything that an image needs to run again just as it was started.
 pub(super) struct Image {
     exe: OwnedFd,
     /// A [`Snapshot`], in memory.
@@ -157,12 +157,13 @@ impl Image {
         })
     }
 
-    /// Where the binary was started from. Another may be there by now.
+    /// Returns the path that the binary was started from. Another binary may be there
+    /// by now.
     pub(super) fn binary(&self) -> &Path {
         &self.binary
     }
 
-    /// Becomes what is at the place of the binary now, which may come back.
+    /// Becomes the program at the path of the binary, which may come back.
     /// Returns only when that fails.
     pub(super) fn make_way(&self, socket: &TcpListener) -> io::Error {
         let note = Note {
@@ -241,7 +242,7 @@ impl Image {
 fn reopen(number: i32, flags: OFlags) -> Option<OwnedFd> {
     let path = format!("/proc/self/fd/{number}");
     let opened = rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty());
-    // Standard input, output and error are nobody's to close.
+    // Standard input, output and error are never closed.
     if number > 2 {
         let _ = nix::unistd::close(number);
     }

@@ -32,7 +32,7 @@ use super::{
 pub(super) const MARKER: &str = "deia-restart-check 1 ok";
 /// Bytes of a check's answer that are read.
 const MAX_ANSWER: u64 = 64 << 10;
-/// How long the rest of the answer may take once the check has ended.
+/// Time that the rest of the answer may take once the check has ended.
 const REST_WITHIN: Duration = Duration::from_secs(1);
 
 /// What a restart runs: the binary where it was started from, which may be another by then.
@@ -41,11 +41,11 @@ pub(super) struct Restart {
     settings: SettingsArgs,
 }
 
-/// What runs now, as a check has to know it.
+/// State of the running hive that a check has to know.
 pub(super) struct Running<'a> {
     pub(super) data_dir: &'a Path,
     pub(super) socket: &'a TcpListener,
-    /// How long the check may take.
+    /// Time that the check may take.
     pub(super) limit: Duration,
 }
 
@@ -66,7 +66,7 @@ impl Restart {
         Ok(Self { image, settings })
     }
 
-    /// Says why a new start would fail, if it would. Blocks for as long as the new
+    /// Returns the reason why a new start would fail, if it would. Blocks for as long as the new
     /// binary takes to find out.
     pub(super) fn check(&self, running: &Running<'_>) -> Result<(), String> {
         let binary = self.image.binary().display();
@@ -99,7 +99,7 @@ impl Restart {
     }
 }
 
-/// What came of a check.
+/// Answer of a check.
 struct Answer {
     /// `None` when it took too long.
     status: Option<ExitStatus>,
@@ -195,7 +195,7 @@ fn read(from: Option<impl Read + Send + 'static>) -> mpsc::Receiver<String> {
     text
 }
 
-/// The path as whoever runs elsewhere would have to name it.
+/// Returns the path as a process in another directory has to write it.
 pub(super) fn absolute(path: &Path) -> PathBuf {
     path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }

@@ -211,7 +211,7 @@ async fn add(context: &Context, args: AddArgs) -> Result<(), CliError> {
     row(out, &bot)
 }
 
-/// Says why a bot could not carry out a task now.
+/// Prints the reasons why a bot could not carry out a task now.
 fn warn(out: &Output, bot: &Bot) {
     for warning in &bot.warnings {
         out.note(&format!(

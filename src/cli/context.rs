@@ -167,7 +167,7 @@ pub(super) struct Context {
     pub(super) client: Client,
     /// Where data and messages go.
     pub(super) out: Output,
-    /// Where a command says what stays when it is interrupted.
+    /// Record of effects that stay when the command is interrupted.
     pub(super) interrupt: Interrupt,
     key: Found,
 }

@@ -180,17 +180,17 @@ pub enum CliError {
     /// The user ended it.
     #[error("interrupted{}", stays.told())]
     Interrupted {
-        /// What goes on without the command.
+        /// Effects that go on without the command.
         stays: Stays,
     },
     /// It was done, and its answer could not be written.
     #[error("{done}, and that could not be shown: {error}")]
     NotShown {
-        /// What was done, with the id of what was made.
+        /// Effect of the command, with the id of the created object.
         done: String,
-        /// What to do about it.
+        /// Advice on how to proceed.
         next: String,
-        /// What the system said.
+        /// Error of the operating system.
         error: Box<CliError>,
     },
     /// The hive says no.

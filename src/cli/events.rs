@@ -6,7 +6,7 @@ use deia_hive::model::Timestamp;
 use super::{context::Context, error::CliError, filter::PageArgs, parse, task, watch::WatchArgs};
 use crate::client::EventQuery;
 
-/// Which events are wanted.
+/// Filter of events.
 #[derive(Debug, Args)]
 pub(super) struct EventsArgs {
     /// Only of this action (bot.crashed), or of this kind (bot).

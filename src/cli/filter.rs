@@ -36,13 +36,13 @@ pub(super) struct FilterArgs {
     until: Option<Timestamp>,
 }
 
-/// Which part of a list is wanted.
+/// Page of a list.
 #[derive(Clone, Debug, Args)]
 pub(super) struct PageArgs {
-    /// How many, at most.
+    /// Maximum number of entries.
     #[arg(long, short = 'n', value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     limit: u32,
-    /// Where the page before ended.
+    /// Cursor with which the previous page ended.
     #[arg(long)]
     cursor: Option<String>,
 }

@@ -1,7 +1,7 @@
 //! The words of the command line for places in what it sends.
 //!
-//! The API names what is wrong by a JSON pointer into the body of the request. Who
-//! typed options has never seen that body.
+//! The API names a faulty field by a JSON pointer into the body of the request. Users
+//! who typed options have never seen that body.
 
 use super::{error::CliError, root::HiveNoun};
 use crate::client::ClientError;
@@ -80,7 +80,7 @@ const QUEUE: Names = &[
 pub(super) fn of(noun: &HiveNoun) -> Names {
     match noun {
         HiveNoun::Task(_) => TASK,
-        // Who wrote a file knows its fields.
+        // The author of a file knows its fields.
         HiveNoun::Bot(command) if command.is_from_file() => &[],
         HiveNoun::Bot(_) => BOT,
         HiveNoun::User(_) => USER,
@@ -126,7 +126,7 @@ fn words(pointer: &str, names: Names) -> Option<String> {
     })
 }
 
-/// A part of a JSON pointer as it was (RFC 6901).
+/// Decodes a part of a JSON pointer (RFC 6901).
 fn unescaped(part: &str) -> String {
     part.replace("~1", "/").replace("~0", "~")
 }

@@ -120,7 +120,7 @@ fn escaped(c: char) -> String {
     format!("\\u{:04x}", u32::from(c))
 }
 
-/// Whether a terminal would act on it rather than show it.
+/// Returns whether a terminal would act on the character rather than show it.
 pub(super) fn acts(c: char) -> bool {
     c.is_control() || reorders(c)
 }

@@ -16,7 +16,7 @@ use tokio::{
 use super::error::CliError;
 use crate::client::{Client, OutputPlace};
 
-/// How often, and how many times, is looked whether what is under way is done.
+/// Interval and number of checks whether the command has reached a consistent state.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 const LOOKS: u32 = 50;
 
@@ -36,7 +36,7 @@ pub enum Stays {
     Log(TaskId),
     /// Tasks were accepted; with this key the rest can be submitted.
     Batch {
-        /// How many.
+        /// Number of accepted tasks.
         accepted: usize,
         /// The idempotency key.
         key: String,
@@ -85,7 +85,7 @@ impl Interrupt {
         thread.spawn(wait).map(drop)
     }
 
-    /// Says what stays from now on.
+    /// Sets the effects that stay from now on.
     pub(super) fn stays(&self, stays: Stays) {
         *self.lock() = stays;
     }
@@ -111,7 +111,7 @@ impl Interrupt {
                 stays => stays,
             };
         }
-        // What it does blocks, as a write to a reader that has stopped.
+        // The command blocks, as in a write to a reader that has stopped.
         Stays::Nothing
     }
 

@@ -32,7 +32,7 @@ struct Line {
     words: Vec<OsString>,
     /// The commands that it names, from the root on.
     path: Vec<String>,
-    /// Whether a text that begins with a dash, and can be no option, stands alone.
+    /// True if a text that begins with a dash, and can be no option, stands alone.
     has_dashed_text: bool,
 }
 

@@ -58,7 +58,7 @@ pub(super) struct Output {
     color: bool,
     width: Option<u16>,
     to_terminal: bool,
-    /// Whether the terminal is cleared before what is written next.
+    /// True if the terminal is to be cleared before the next write.
     clears: Cell<bool>,
 }
 

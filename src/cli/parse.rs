@@ -50,7 +50,7 @@ fn after(span: &str) -> Result<Timestamp, String> {
 pub(super) enum When {
     /// Then.
     At(Timestamp),
-    /// So many milliseconds later.
+    /// That many milliseconds later.
     In(u64),
 }
 

@@ -292,7 +292,7 @@ fn called(first: Option<&OsString>) -> &'static str {
 /// Shows a text of help, which is data, or how the command line is wrong.
 fn explain_usage(error: &clap::Error) -> Exit {
     if error.use_stderr() {
-        // Where nobody listens there is nobody to tell.
+        // Nobody is left to tell when the output has no reader.
         let _ = telemetry::redact::print(error);
         return Exit::Usage;
     }

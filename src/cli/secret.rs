@@ -15,7 +15,7 @@ use super::{
 };
 use crate::client::Secret;
 
-/// A secret is at most so long, in bytes.
+/// Maximum length of a secret, in bytes.
 const MAX_SECRET_BYTES: u64 = 64 << 10;
 
 #[derive(Debug, Subcommand)]

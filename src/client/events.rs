@@ -4,14 +4,14 @@ use deia_hive::model::{Event, Page, PageRequest, Timestamp};
 
 use super::{Client, ClientError};
 
-/// Which events are wanted; all of what is given must fit.
+/// A query for events. An event must match every field that is set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EventQuery {
     /// An action such as `bot.crashed`, or a kind of them such as `bot`.
     pub action: Option<String>,
-    /// What it was done to.
+    /// The event's target.
     pub target: Option<String>,
-    /// Who did it.
+    /// The event's actor.
     pub actor: Option<String>,
     /// Recorded then or later.
     pub after: Option<Timestamp>,

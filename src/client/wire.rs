@@ -57,11 +57,11 @@ pub struct TaskState {
 /// A role, as `GET /api/v1/roles` lists it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoleInfo {
-    /// Its name.
+    /// Name of the role.
     pub role: String,
-    /// What it may do.
+    /// Permissions of the role.
     pub permissions: Vec<String>,
-    /// Whether it sees only its own tasks.
+    /// True if its holders see only their own tasks.
     pub sees_only_its_own: bool,
 }
 

@@ -97,8 +97,8 @@ pub(super) async fn admit(
     (standing, Err(refused))
 }
 
-/// Judges a caller who was let in anew, after a wait: returns who they are by now.
-/// What they do from here on is done with the access that they have then.
+/// Judges a caller who was let in again, after a wait. Returns the caller as of now;
+/// the rest of the request uses that access.
 ///
 /// # Errors
 /// They would not be let in now, or lack the permission by now.

@@ -101,7 +101,7 @@ catalogue! {
     /// No such thing, or the caller may not know of it.
     NotFound = "not_found" NOT_FOUND, "There is no such thing",
         "Check the id; things of other users are not visible to keys of the roles external and bot.";
-    /// What an attempt printed was not kept.
+    /// The output of an attempt was not kept.
     OutputMissing = "output_missing" NOT_FOUND, "The output was not kept",
         "See detail for why; GET /api/v1/tasks/{id}/logs has what the program said on standard error.";
     /// No such route.

@@ -19,7 +19,7 @@ use tokio::{
     time::timeout,
 };
 
-/// How long a worker may take to begin what was accepted for it.
+/// Time that a worker may take to begin the connections accepted for it.
 const BARRIER_WITHIN: Duration = Duration::from_secs(1);
 /// Turns of a worker after which it has begun all that was accepted for it before.
 const TURNS: usize = 16;
@@ -79,7 +79,7 @@ impl ConnectionDrain {
         self.last_call.store(true, Ordering::Release);
     }
 
-    /// Whether an answer is to end its connection.
+    /// Returns whether an answer is to end its connection.
     pub(super) fn is_last_call(&self) -> bool {
         self.last_call.load(Ordering::Acquire)
     }
@@ -96,7 +96,7 @@ impl ConnectionDrain {
         let this = Worker(self);
         let mut barrier = this.0.barrier.subscribe();
         while barrier.changed().await.is_ok() {
-            // What was accepted before was queued before this.
+            // Connections accepted before were queued before this task.
             for _ in 0..TURNS {
                 yield_now().await;
             }

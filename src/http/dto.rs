@@ -136,8 +136,8 @@ impl TryFrom<BotSpecBody> for BotSpec {
     }
 }
 
-/// Reads references to secrets. What is none may be a secret itself, by mistake: it is
-/// not repeated.
+/// Reads references to secrets. A malformed one is not repeated in the error: it may be
+/// a secret itself.
 fn references(secrets: Map<String, Value>) -> Result<SecretRefs, Violation> {
     let read = |(name, value): (String, Value)| {
         match serde_json::from_value(value) {
@@ -164,7 +164,7 @@ pub(super) struct SecretBody {
 }
 
 impl SecretBody {
-    /// Reads it. What is wrong with it is told without it.
+    /// Reads the value. Errors describe the fault without repeating the value.
     pub(super) fn value_of(body: Value) -> Result<String, Violation> {
         let only = |mut fields: Map<String, Value>| match fields.remove("value") {
             Some(Value::String(value)) if fields.is_empty() => Some(value),

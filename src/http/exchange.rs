@@ -58,7 +58,8 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    /// Whether the server is about to stop, so that this answer ends its connection.
+    /// Returns whether the server is about to stop, so that this answer ends its
+    /// connection.
     pub(super) fn is_last_on_connection(&self) -> bool {
         self.shared.connections.is_last_call()
     }

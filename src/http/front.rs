@@ -18,7 +18,7 @@ use super::{
 /// How long open requests have to end once the server stops.
 pub(super) const LAST_REQUESTS: Duration = Duration::from_secs(5);
 
-/// How long the acceptor has to notice that it is paused.
+/// Time that the acceptor has to notice that it is paused.
 const PAUSED: Duration = Duration::from_millis(100);
 
 /// Declares the server. It listens where `listener` is bound, also after a restart,

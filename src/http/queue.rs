@@ -113,7 +113,7 @@ pub(super) async fn drain(mut call: Call) -> Answer {
         // The pause stays; only the waiting ends with the server.
         () = call.stopping() => hive.drain_queue(who, task_type, reason, Duration::ZERO).await?,
     };
-    // The pause stays, whoever made it.
+    // The pause stays, whether or not this request made it.
     call.is_unchanged()?;
     ok(&drained)
 }

@@ -272,9 +272,9 @@ where
     finish(&request, exchange, standing, answer)
 }
 
-/// Has a request of a caller who was let in worked on, once it is its turn. A caller
-/// may have lost access while it waited, or while its answer was made: what is read
-/// is judged again before it is told. What is written is judged when it is written.
+/// Handles a request of an authenticated caller, once it is its turn. A caller may lose
+/// access while the request waits, or while the answer is made: reads are judged again
+/// before they are answered, writes in the transaction that applies them.
 async fn handled<F, Fut>(
     exchange: &Exchange<'_>,
     request: &HttpRequest,

@@ -49,14 +49,14 @@ pub(crate) fn print(error: &clap::Error) -> io::Result<()> {
     }
 }
 
-/// The text without what looks like a key of ours, a webhook secret or a bearer token,
-/// also when some of its characters are percent-encoded.
+/// Returns the text without keys of deia, webhook secrets and bearer tokens, also when
+/// some of its characters are percent-encoded.
 pub(crate) fn redact(text: &str) -> Cow<'_, str> {
     match redacted(text.as_bytes()) {
         Cow::Borrowed(_) => Cow::Borrowed(text),
         Cow::Owned(bytes) => match String::from_utf8(bytes) {
             Ok(text) => Cow::Owned(text),
-            // What is taken out is ASCII as it stands.
+            // The secrets that are cut out are ASCII, so valid text stays valid.
             Err(_) => Cow::Borrowed(HIDDEN),
         },
     }
@@ -94,14 +94,14 @@ fn redacted(text: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(out)
 }
 
-/// Whether there is not even the beginning of a secret: most lines are like that.
+/// Returns whether there is not even the prefix of a secret: most lines are like that.
 fn is_plain(text: &[u8]) -> bool {
     std::str::from_utf8(text).is_ok_and(|text| {
         !text.contains('%') && !SECRETS.iter().any(|(prefix, _)| text.contains(prefix))
     })
 }
 
-/// Where the secrets are: each after what it begins with, to its end.
+/// Returns the ranges of the secrets: each from behind its prefix to its end.
 fn secrets(text: &[u8]) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     let mut from = 0;
@@ -140,7 +140,8 @@ fn looks_random(text: &[u8]) -> bool {
 /// A text with its percent-encoding undone, however often it was done.
 struct Decoded {
     bytes: Vec<u8>,
-    /// Where each byte began in the text, and at last where that ends.
+    /// Offset of each byte in the original text, and at the end the length of that
+    /// text.
     from: Vec<usize>,
 }
 
@@ -185,7 +186,7 @@ impl Decoded {
         changed
     }
 
-    /// Where in the text that is.
+    /// Returns the range in the original text.
     fn place(&self, place: Range<usize>) -> Range<usize> {
         self.from[place.start]..self.from[place.end]
     }

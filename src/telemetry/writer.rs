@@ -161,7 +161,7 @@ struct Output<W> {
     notice: Notice,
     /// The last line was written in part.
     cut_short: bool,
-    /// Dropped lines that no notice has told of.
+    /// Dropped lines that no notice has reported.
     untold: u64,
 }
 
@@ -219,7 +219,7 @@ impl<W: Write> Output<W> {
 }
 
 /// Standard error, without the lock that the standard library has on it: a
-/// stalled reader would hold up whoever else takes that lock. Waits for the
+/// stalled reader would hold up all others that take that lock. Waits for the
 /// reader even if another process has made the stream non-blocking.
 pub(super) struct Stderr;
 
@@ -319,7 +319,7 @@ mod tests {
             // Slow, but all of it.
             (vec![Some(1), Some(4), Some(1)], "a1\na2\nb\n", 0),
             (vec![None], "dropped 2\nb\n", 2),
-            // The notice fails with its batch; both are told of together.
+            // The notice fails with its batch; both are reported together.
             (vec![None, None], "dropped 3\n", 3),
             // Cut within the second line: the next text begins on a line of its own.
             (vec![Some(4), None], "a1\na\ndropped 1\nb\n", 1),

@@ -421,7 +421,7 @@ async fn nothing_in_the_data_directory_is_open_to_others_whatever_the_umask_is()
             left.extend(entries.map(|entry| entry.unwrap().path()));
         }
     };
-    // What comes and goes while it runs is looked at when it has stopped.
+    // Files that come and go while it runs are checked after its stop.
     assert!(data.join("outputs").join(&id).is_dir() && data.join("work/much").is_dir());
     assert!(app.stop().success());
     let mut left = vec![data];

@@ -1,4 +1,4 @@
-//! What is left of attempts: none of their processes, and all that they printed.
+//! Remains of attempts: none of their processes, and all of their output.
 
 use std::{path::Path, process::Command};
 
@@ -10,7 +10,7 @@ use crate::{
     support::{TestApp, command, store_in, task},
 };
 
-/// How many processes are exactly `sleep <seconds>`.
+/// Returns the number of processes that are exactly `sleep <seconds>`.
 fn sleeping(seconds: &str) -> usize {
     let expected = format!("sleep\0{seconds}\0");
     let sleeps = |entry: std::io::Result<std::fs::DirEntry>| {
@@ -138,7 +138,7 @@ impl Drop for Killed {
     }
 }
 
-/// Whether `script`, which gives a program a terminal, is installed.
+/// Returns whether `script`, which gives a program a terminal, is installed.
 fn has_script() -> bool {
     Command::new("script").arg("--version").output().is_ok()
 }

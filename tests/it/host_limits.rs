@@ -1,4 +1,4 @@
-//! What a host or a parent process imposes: few open files, signals that are
+//! Conditions set by a host or a parent process: few open files, signals that are
 //! ignored or blocked, and being the first process of a container.
 
 use std::{
@@ -139,7 +139,7 @@ async fn signals_that_a_parent_ignores_or_blocks_change_nothing() {
     assert!(app.stop().success());
 }
 
-/// How many zombies this process is the parent of.
+/// Returns the number of zombies whose parent is this process.
 fn zombies_of(parent: i32) -> usize {
     let processes = std::fs::read_dir("/proc").unwrap().flatten();
     let is_zombie = |process: &std::fs::DirEntry| {

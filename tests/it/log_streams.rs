@@ -1,5 +1,5 @@
-//! Whatever becomes of the server's standard error and output, the server works
-//! on and ends in order.
+//! The server works on and ends in order, whatever happens to its standard error and
+//! output.
 
 use std::{
     fs::File,

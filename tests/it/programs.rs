@@ -81,7 +81,7 @@ async fn programs_that_fail_fail_with_the_reason() {
         logged += file.unwrap().metadata().unwrap().len();
     }
     assert!(logged < 3 * 65_536, "{logged}");
-    // What each printed is kept, within its limit.
+    // The output of each is kept, within its limit.
     let outputs = std::fs::read_dir(app.data_dir().join("outputs")).unwrap();
     for task in outputs {
         let kept = std::fs::metadata(task.unwrap().path().join("1")).unwrap();

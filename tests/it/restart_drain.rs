@@ -1,5 +1,5 @@
-//! What clients see while a hive drains: nothing when it restarts in place, and
-//! refused submissions when it stops.
+//! A draining hive as clients see it: a restart in place goes unnoticed, a stop refuses
+//! submissions.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -32,7 +32,7 @@ impl Clients {
     }
 
     /// One client, which keeps its connections or makes a new one each time. It
-    /// repeats nothing: the first request that fails is told.
+    /// repeats nothing: the first failed request is reported.
     async fn run(&self, keeps: bool) -> Result<(), String> {
         let idle = if keeps { usize::MAX } else { 0 };
         let http = client().pool_max_idle_per_host(idle).build().unwrap();

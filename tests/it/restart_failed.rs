@@ -100,7 +100,8 @@ impl Site {
         after
     }
 
-    /// How many tasks there may be in a batch: what the settings in force say.
+    /// Checks the number of tasks that a batch may have, which shows the settings in
+    /// force.
     async fn takes_batches_of(&self, most: usize) {
         let batch = |n| json!({"tasks": vec![task("x"); n]});
         let path = "/api/v1/tasks/batch";

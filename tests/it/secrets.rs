@@ -114,7 +114,7 @@ async fn misplace(app: &TestApp, key: &str, heard: &mut Heard) {
     ] {
         heard.note("submit", app.post("/api/v1/tasks/submit", &body).await);
     }
-    // A token of somebody else's issuer is told from other text by nobody here.
+    // A token of a foreign issuer cannot be recognised here.
     if !key.starts_with("eyJ") {
         for (field, value, pointer) in [
             ("tags", json!(["a", format!("by {key}")]), "/tags/1"),

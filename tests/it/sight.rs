@@ -296,7 +296,7 @@ async fn who_may_change_a_task_is_not_told_what_is_in_it() {
             !text.contains("top secret") && !text.contains("top-secret"),
             "{told:#}"
         );
-        // Whoever may read it is told it.
+        // A caller who may read the task gets all of it.
         let back = if act == "cancel" { "retry" } else { "cancel" };
         app.post(&path(back), &Value::Null).await.is(200);
         let told = app

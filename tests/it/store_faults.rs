@@ -158,7 +158,7 @@ async fn a_data_directory_that_is_open_to_others_is_closed_and_said_so() {
     assert!(data_dir.join("deia.db-wal").exists());
     drop(app);
     assert!(!check().contains("other users"), "{}", check());
-    // What deia makes itself need not be closed at the next start.
+    // Files that deia makes itself are private from the beginning.
     let app = TestApp::start_in(&data_dir, &["bots.seed=[]"]).await;
     assert!(!app.log().contains("other users"), "{}", app.log());
 }

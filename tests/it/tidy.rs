@@ -1,4 +1,4 @@
-//! The rules of the house, checked: who may know whom, and how the rooms are kept.
+//! Checks of the project's rules: dependencies between modules, and sizes of files.
 
 use std::{
     fs,

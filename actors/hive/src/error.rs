@@ -40,7 +40,7 @@ pub enum HiveError {
     /// There is no output to be had of the task now.
     #[error("there is no output: {0}")]
     NoOutput(String),
-    /// What an attempt printed was not kept, and why.
+    /// The output of an attempt was not kept, with the reason.
     #[error("{0}")]
     OutputMissing(String),
     /// The output is not as long as that.

@@ -256,7 +256,7 @@ pub(crate) fn wait_for_all(dying: &[OwnedFd], deadline: Instant) {
     }
 }
 
-/// Waits so long, in a process that does nothing else.
+/// Blocks the process for that time; it does nothing else.
 pub(crate) fn pause(time: Duration) {
     let timeout = Timespec::try_from(time).unwrap_or_default();
     let _ = poll(&mut [], Some(&timeout));

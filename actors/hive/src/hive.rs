@@ -118,7 +118,7 @@ struct Inner {
     logins: Arc<Logins>,
     board: Board,
     outputs: Outputs,
-    /// What ends the processes of attempts.
+    /// Means by which the processes of attempts are ended.
     containment: ContainmentMeans,
     sealing: Arc<SealingKeys>,
     resolver: Arc<SecretResolver>,
@@ -159,7 +159,7 @@ impl State {
         }
     }
 
-    /// Whether submissions are accepted.
+    /// Returns whether submissions are accepted.
     fn takes_work(self) -> bool {
         matches!(self, Self::Ready | Self::Restarting)
     }
@@ -257,7 +257,7 @@ impl Hive {
     /// were let in.
     async fn apply_for(&self, who: &Principal, command: Command) -> Result<Outcome, StoreError> {
         let by_token = matches!(who.via, Via::Token { .. } | Via::Login { key: None, .. });
-        // What the store cannot know: whether the issuer still stands by the token.
+        // The store cannot know whether the issuer still vouches for the token.
         if by_token && self.still(who, None).is_err() {
             return Err(StoreError::Refused(Refusal::AccessChanged));
         }
@@ -285,8 +285,8 @@ impl Hive {
         self.inner.denials.note(denial);
     }
 
-    /// Whether it takes work: started, and not stopping. One that restarts takes
-    /// work for the start that follows.
+    /// Returns whether the hive accepts work: it has started and is not stopping. A
+    /// hive that restarts accepts work for the start that follows.
     pub fn is_ready(&self) -> bool {
         self.state().takes_work()
     }
@@ -309,7 +309,7 @@ impl Hive {
                     changed.await;
                 }
             };
-            // Whether it is over in time is looked at below.
+            // The state below tells whether it became ready in time.
             let _ = tokio::time::timeout(self.config().server.max_wait, started).await;
         }
         match self.state() {

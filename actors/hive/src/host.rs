@@ -1,4 +1,4 @@
-//! What this process has of its host: open files, children, signals.
+//! Resources that this process gets from its host: open files, children, signals.
 //!
 //! Plain blocking code: it never runs on an arbiter.
 

@@ -5,7 +5,7 @@
 //! terminal. The runner is the reaper of everything below it: a process whose
 //! parent has ended becomes the runner's child, not that of process 1, however
 //! it changed its session, group or environment. When the attempt is over, or
-//! the hive is gone, the runner ends all of its descendants. It is told so by
+//! the hive is gone, the runner ends all of its descendants. It learns that from
 //! the socket on its standard input, and outlives signals that are sent to all
 //! processes of a service.
 //!

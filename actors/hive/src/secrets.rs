@@ -1,4 +1,4 @@
-//! Secrets: how they are kept, and how the programs of bots come by them.
+//! Secrets: their storage, and their way to the programs of bots.
 
 mod resolve;
 mod seal;

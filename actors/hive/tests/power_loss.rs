@@ -1,4 +1,4 @@
-//! Power loss: what was acknowledged is there afterwards, whatever became of the
+//! Power loss: acknowledged commands are there afterwards, whatever happened to the
 //! writes that were not synced. `kill -9` keeps the page cache and proves less.
 //!
 //! The store runs on a VFS that keeps a diary (`vfs`); from it the files are made

@@ -1,4 +1,4 @@
-//! What happens in a tree, as it happens: logged, and sent to whoever subscribed.
+//! Events of a tree, as they happen: logged, and sent to all subscribers.
 
 use std::{sync::Arc, time::Duration};
 
@@ -35,7 +35,7 @@ pub enum EventKind {
     },
     /// It ended, or failed to start, although nobody had asked it to.
     Crashed {
-        /// Which run it was, counted from 1.
+        /// Number of the run that ended, from 1.
         incarnation: u64,
         /// Why.
         exit: ExitReason,

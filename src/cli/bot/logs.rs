@@ -21,7 +21,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 pub(in crate::cli) struct LogArgs {
     /// The bot.
     name: BotName,
-    /// How many lines, at most.
+    /// Maximum number of lines.
     #[arg(long, short = 'n', value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     lines: u32,
     /// Go on with each line that comes, until interrupted.

@@ -114,7 +114,8 @@ impl AddArgs {
 }
 
 impl AddArgs {
-    /// What is no reference may be a secret itself, by mistake: it is not repeated.
+    /// Reads the references of `--secret`. A malformed one is not repeated in the
+    /// error: it may be a secret itself.
     fn references(&self) -> Result<Vec<(String, SecretRef)>, CliError> {
         let read = |text: &String| {
             let pair = parse::pair(text).ok();

@@ -1,4 +1,4 @@
-//! What the logs of bots have about a task, printed and followed.
+//! Lines about a task in the logs of bots, printed and followed.
 
 use std::time::Duration;
 
@@ -11,9 +11,9 @@ use crate::{
     client::Client,
 };
 
-/// How often is looked for more.
+/// Interval between two looks for new lines.
 const PERIOD: Duration = Duration::from_millis(500);
-/// How often is tried to go on while the server cannot be reached.
+/// Number of attempts to reach a server that does not answer.
 const TRIES: u32 = 10;
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// The most lines of one look.
@@ -26,7 +26,7 @@ pub(in crate::cli) struct TaskLogArgs {
     /// Only of this attempt.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     attempt: Option<u32>,
-    /// How many lines, at most.
+    /// Maximum number of lines.
     #[arg(long, short = 'n', value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     lines: u32,
     /// Go on with what comes until the task has ended.

@@ -74,7 +74,7 @@ enum Next {
     Ended,
 }
 
-/// Where an output is shown.
+/// Destination of an output that is shown.
 struct Screen<'a> {
     out: &'a Output,
     interrupt: &'a Interrupt,
@@ -196,7 +196,7 @@ async fn pass_on(
             } else {
                 show(out, shown, &text.push(&piece))?;
             }
-            // What is no whole character yet is shown with the next piece.
+            // A character that is cut off here is shown with the next piece.
             shown.offset = stream.place().offset - text.kept() as u64;
             *stays = Stays::Output(screen.id, *shown);
             Ok::<_, CliError>(())

@@ -166,7 +166,7 @@ pub(super) fn explanation(why: &TaskExplanation, look: &Look) -> String {
     text
 }
 
-/// What happened in the hive, a line each.
+/// Renders events of the whole hive, one per line.
 pub(in crate::cli) fn all_events(events: &[Event], look: &Look) -> String {
     let mut table = Table::new(&[
         Column::new("AT"),
@@ -394,13 +394,13 @@ fn retry(retry: &RetryOverride) -> String {
     parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
-/// How far a running task says it is.
+/// Returns the progress that a running task reports.
 fn progress(task: &Task) -> Option<String> {
     let tells = task.status == TaskStatus::Running && task.progress > 0.0;
     tells.then(|| format!("{:.0} %", task.progress * 100.0))
 }
 
-/// How long a task took, or has been running by now.
+/// Returns the time that a task took, or has been running by now.
 fn took(task: &Task, now: Timestamp) -> Option<String> {
     if task.status == TaskStatus::Running {
         let started = task.started_at?;

@@ -31,9 +31,9 @@ const MAX_IGNORED_BYTES: usize = 256 << 10;
 const MAX_AHEAD_BYTES: usize = 4 << 10;
 /// How long reading goes on after the last answer.
 const LINGER: Duration = Duration::from_secs(1);
-/// How long the first request of a connection may take once the server stops.
+/// Time that the first request of a connection may take once the server stops.
 const FIRST_WHEN_STOPPING: Duration = Duration::from_secs(1);
-/// How long the next request of a connection may take then: it may be on its way.
+/// Time that the next request of a connection may take then: it may be on its way.
 const NEXT_WHEN_STOPPING: Duration = Duration::from_millis(100);
 
 /// How long a client may take.
@@ -83,7 +83,8 @@ pub(crate) struct Stream {
     connection: Rc<Connection>,
 }
 
-/// Whether the server stops: nothing but what is on its way is waited for then.
+/// Progress of a stop of the server, which waits only for requests that are on their
+/// way.
 enum Stopping {
     NotAsked(watch::Receiver<bool>),
     Waiting(Pin<Box<dyn Future<Output = ()>>>),

@@ -11,7 +11,7 @@ use crate::{
     config::JwtSettings,
 };
 
-/// How long to wait before sessions are ended after that failed.
+/// Time before a failed attempt to end sessions is repeated.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 
 /// Fetches the keys of issuers before they are old, and when they are asked for.

@@ -207,7 +207,7 @@ impl Scheduler {
     }
 
     fn polled(&mut self, lanes: Vec<ReadyLane>, due: Option<i64>, ctx: &mut Context<Self>) {
-        // Those that are being claimed are still counted as ready.
+        // Tasks that are being claimed are still counted as ready.
         let claiming = self.claiming.len() as u64;
         for lane in lanes {
             self.lanes.discover(lane, claiming);

@@ -31,7 +31,7 @@ pub struct BotSettings {
     pub seed: Vec<SeedBot>,
 }
 
-/// How a bot that went down comes back.
+/// Restart policy of bots.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[allow(missing_docs, reason = "documented key by key in config/deia.yaml")]
@@ -45,7 +45,7 @@ pub struct BotRestart {
     pub period: Duration,
 }
 
-/// How a bot holds back that cannot carry out its tasks.
+/// Back-off of a bot that cannot carry out its tasks.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[allow(missing_docs, reason = "documented key by key in config/deia.yaml")]
@@ -60,9 +60,9 @@ pub struct BotFaultSettings {
 /// A bot that a new data directory starts with.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SeedBot {
-    /// Its name.
+    /// Name of the bot.
     pub name: BotName,
-    /// What it is.
+    /// Specification of the bot.
     #[serde(flatten)]
     pub spec: BotSpec,
 }

@@ -10,7 +10,7 @@ use super::{Config, ConfigError, document::DEFAULTS};
 #[derive(Clone, Debug, Default)]
 pub struct Layers {
     file: Option<PathBuf>,
-    /// What is in the file, should it not be read anew.
+    /// Text of the file, if it was read before and must not be read anew.
     text: Option<String>,
     environment: bool,
     overrides: Vec<(String, String)>,
@@ -24,7 +24,7 @@ impl Layers {
         self
     }
 
-    /// Adds the text of a YAML file, as it was when it was read.
+    /// Adds the text of a YAML file that was read before.
     #[must_use]
     pub fn text(mut self, path: impl AsRef<Path>, text: impl Into<String>) -> Self {
         self.text = Some(text.into());
@@ -69,7 +69,7 @@ impl Layers {
         Err(ConfigError::Invalid(problems))
     }
 
-    /// Returns what is wrong at that key, with the layer that it comes from.
+    /// Returns the error at that key, with the layer that it comes from.
     fn told(&self, at: &str, what: &str) -> String {
         let name = what.strip_prefix("unknown field `");
         let name = name.and_then(|rest| rest.split('`').next());
@@ -177,7 +177,7 @@ pub fn without_mark(text: &str) -> &str {
     text.strip_prefix('\u{feff}').unwrap_or(text)
 }
 
-/// Returns what a YAML parser says of a key that stands twice, as people would say it.
+/// Rewords the error of a YAML parser about a duplicate key for people.
 pub fn readable_yaml(said: &str) -> String {
     let twice = said.split_once("\"): duplicated key in mapping");
     let Some((before, place)) = twice else {

@@ -160,7 +160,7 @@ impl Config {
         self.data_dir.join("admin.key")
     }
 
-    /// Where the keys are that seal the stored secrets.
+    /// Returns the path of the keys that seal the stored secrets.
     pub fn secrets_key_path(&self) -> PathBuf {
         self.data_dir.join("secrets.key")
     }

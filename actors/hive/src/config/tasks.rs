@@ -59,7 +59,7 @@ pub struct PerSubmitter {
     pub admin: SubmitterLimits,
 }
 
-/// What one submitter may have in the queue.
+/// Limits of one submitter's tasks in the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[allow(missing_docs, reason = "documented key by key in config/deia.yaml")]

@@ -87,14 +87,14 @@ impl DataDir {
 }
 
 impl DataDir {
-    /// Returns what tells this directory from its copies.
+    /// Returns the identity that distinguishes this directory from its copies.
     pub(super) fn instance(&self) -> &str {
         &self.instance
     }
 }
 
-/// Refuses links in the place of the files that deia keeps its data in: who may read
-/// the file that one leads to, and whether it is on the same disk, is not known here.
+/// Refuses links in the place of the files that deia keeps its data in: the permissions
+/// and the disk of their targets are not known here.
 ///
 /// # Errors
 /// [`DataDirError::Link`].

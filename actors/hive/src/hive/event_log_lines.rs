@@ -1,7 +1,8 @@
-//! What the server's own log tells of the event log.
+//! Lines in the server's own log about entries of the event log.
 //!
-//! One place, behind the commit: what is logged is stored, and whatever records
-//! an event has nothing else to do. [`Action::log_level`] chooses the events.
+//! Logging happens in one place, behind the commit: every logged event is stored, and
+//! code that records an event need not log it. [`Action::log_level`] chooses the
+//! events.
 
 use crate::{
     ledger::Hint,

@@ -128,8 +128,8 @@ fn problems(
     found
 }
 
-/// Returns what is wrong with a bot. A fault counts from the first one on: while it
-/// lasts nothing of the bot's work is done.
+/// Returns the problem of a bot. A fault counts from the first one on: while it
+/// lasts the bot does none of its work.
 fn problem_of(bot: &Bot) -> Option<String> {
     let fault = bot.fault.as_ref().filter(|fault| fault.in_a_row > 0);
     match (bot.status, fault) {

@@ -1,11 +1,11 @@
 //! The identity of a data directory, which no copy of it shares.
 //!
 //! The hive's id is in the store and so belongs to the data: a copy has it, too.
-//! What must not be confused with the copy's (the programs of this hive, which a
-//! start on the same directory ends) carries the instance instead. It is kept in
-//! a file beside the lock and is bound to the lock file's device and inode: the
-//! lock of a copy is another file, so that a start there makes an instance anew.
-//! A later start on the same directory finds the same one.
+//! Marks that must differ between the two carry the instance instead: those of the
+//! hive's programs, which a start on the same directory ends. It is kept in a file
+//! beside the lock and is bound to the lock file's device and inode: the lock of a copy
+//! is another file, so a start there makes a new instance. A later start on the same
+//! directory finds the same one.
 
 use std::{
     fs::{self, File},

@@ -18,13 +18,12 @@ const BETWEEN_WITHIN: Duration = Duration::from_secs(2);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 impl Hive {
-    /// The output of an attempt from byte `offset` on: while its program runs, what
-    /// it has printed and what comes, and afterwards all of it. Of the last attempt
-    /// unless another one is given.
+    /// Returns the output of an attempt from byte `offset` on, of the last attempt by
+    /// default. While the program runs, the stream continues with its further output.
     ///
     /// # Errors
     /// [`HiveError::NotFound`], [`HiveError::NoOutput`] when the attempt has not
-    /// begun, [`HiveError::OutputMissing`] when what it printed was not kept, and
+    /// begun, [`HiveError::OutputMissing`] when its output was not kept, and
     /// [`HiveError::BeyondOutput`].
     pub async fn task_output(
         &self,
@@ -63,7 +62,7 @@ impl Hive {
         }
     }
 
-    /// The output of an attempt that is over: from its file, or the result.
+    /// Returns the output of an attempt that is over, from its file or the result.
     async fn ended_output(
         &self,
         task: &Task,
@@ -99,7 +98,7 @@ impl Hive {
         }
     }
 
-    /// Adds to the failed attempts of a task how long their kept outputs are.
+    /// Adds the lengths of their kept outputs to the failed attempts of a task.
     pub(super) async fn with_outputs(&self, mut task: Task) -> Task {
         if task.failed_attempts.is_empty() {
             return task;
@@ -155,7 +154,8 @@ impl Hive {
         Ok(())
     }
 
-    /// Those of a task that is known are evidence, and go with it.
+    /// Returns whether the task is known: its files are evidence, and are removed with
+    /// it.
     async fn has_use_for_files(&self, id: TaskId) -> Result<bool, HiveError> {
         Ok(self.inner.ledger.task(id).await?.is_some())
     }
@@ -171,7 +171,7 @@ fn not_begun(task: &Task, wanted: u32) -> String {
     }
 }
 
-/// Why there is nothing of an attempt that is over.
+/// Returns the reason why there is no output of an attempt that is over.
 fn missing(task: &Task, attempt: u32, kept: u32) -> String {
     let id = task.id;
     if attempt.saturating_add(kept) <= task.attempt {

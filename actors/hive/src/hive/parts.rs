@@ -42,7 +42,7 @@ impl Hive {
         if let Some(reason) = refusal(&before, action) {
             return Err(HiveError::PartRefused(reason.to_owned()));
         }
-        // Recorded first: what an admin does leaves a trace, whatever comes of it.
+        // Recorded first: the request leaves a trace even if it fails.
         let asked = NewEvent::new(Action::PartRequested, &*who.user, path)
             .details(serde_json::json!({"action": action.as_str()}));
         self.apply_for(who, Command::Record(vec![asked])).await?;

@@ -7,10 +7,10 @@ use tokio::time::{sleep, timeout};
 use super::Hive;
 use crate::ledger::{Command, StoreError};
 
-/// How long the writer may take for nothing. Longer than any commit on a disk that
-/// works, shorter than a supervisor of processes waits for a probe.
+/// Time that the writer may take for an empty command. Longer than any commit on a disk
+/// that works, shorter than a supervisor of processes waits for a probe.
 const WRITER_MAX: Duration = Duration::from_secs(8);
-/// How often a writer that is being restarted is asked again.
+/// Interval at which a writer that is being restarted is asked again.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 impl Hive {

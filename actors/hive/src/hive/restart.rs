@@ -35,7 +35,7 @@ impl Default for Restart {
     }
 }
 
-/// One check at a time, as long as this lives.
+/// The permit of the only check under way, held as long as this lives.
 struct Turn<'a>(&'a AtomicBool);
 
 impl<'a> Turn<'a> {
@@ -93,7 +93,7 @@ impl Hive {
             .map_err(|reason| refused(format!("a new start would fail: {reason}")))?;
         let ledger = &self.inner.ledger;
         let event = NewEvent::new(Action::RestartRequested, &*who.user, ledger.hive_id());
-        // The check took its time: the event is not recorded for who may not ask now.
+        // The check took its time: the event is not recorded for a caller who may not ask now.
         self.apply_for(who, Command::Record(vec![event])).await?;
         if !self.change_state(State::Ready, State::Restarting) {
             return Err(HiveError::Unavailable(self.state().as_str()));

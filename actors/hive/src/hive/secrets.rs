@@ -22,15 +22,15 @@ use crate::{
     secrets::{SealError, SealingKeys, SecretValue},
 };
 
-/// The greatest file of keys that is read, in bytes.
+/// Maximum size of the file of keys, in bytes.
 const MAX_KEY_FILE_BYTES: u64 = 64 << 10;
 
-/// What came of sealing all secrets with a new key.
+/// Outcome of sealing all secrets with a new key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SecretRotation {
     /// Names the new key.
     pub key: String,
-    /// How many secrets were sealed with it.
+    /// Number of secrets that were sealed with the new key.
     pub resealed: u64,
     /// Secrets that no key in the file opens. They stay as they are.
     pub lost: Vec<SecretName>,
@@ -211,7 +211,7 @@ impl Hive {
         Ok(())
     }
 
-    /// The value of a stored secret, for the subsystem that it belongs to.
+    /// Returns the value of a stored secret, for the subsystem that it belongs to.
     ///
     /// # Errors
     /// [`HiveError::NotFound`], or that it cannot be opened.
@@ -226,7 +226,7 @@ impl Hive {
         Ok(value.into_bytes())
     }
 
-    /// All stored secrets without their values, by name.
+    /// Returns all stored secrets without their values, by name.
     ///
     /// # Errors
     /// What keeps the store from reading.

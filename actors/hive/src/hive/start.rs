@@ -61,7 +61,7 @@ pub enum HiveStartError {
     /// The keys of the secret store cannot be read or made.
     #[error("{path}: the keys of the secret store cannot be used: {reason}")]
     SecretsKey {
-        /// Where they should be.
+        /// Path of the file with the keys.
         path: PathBuf,
         /// Why.
         reason: String,

@@ -92,7 +92,7 @@ impl Hive {
         task.ok_or_else(|| not_found(id))
     }
 
-    /// The task as it stands, with how much output was kept of its failed attempts.
+    /// Returns the task, with the lengths of the outputs kept of its failed attempts.
     ///
     /// # Errors
     /// [`HiveError::NotFound`], also when it is not the caller's to see.
@@ -198,7 +198,7 @@ impl Hive {
         self.remove_outputs(id).await
     }
 
-    /// The events of a task, oldest first, at most the last 1,000. For a confined
+    /// Returns the events of a task, oldest first, at most the last 1,000. For a confined
     /// caller they are numbered from 1: their places in the log tell how much
     /// happened between them.
     ///
@@ -213,8 +213,8 @@ impl Hive {
         })
     }
 
-    /// Returns events that the caller may see, the newest first: of everything, or for
-    /// who sees only their own tasks, of those, task by task.
+    /// Returns events that the caller may see, the newest first: all of
+    /// them, or, for a caller confined to their own tasks, those of each task in turn.
     ///
     /// # Errors
     /// [`HiveError::BadCursor`].
@@ -268,7 +268,7 @@ impl Hive {
     }
 }
 
-/// Returns of a task what the caller may know who has just changed it.
+/// Returns the part of a task that the caller who has just changed it may see.
 fn shown(who: &Principal, task: Task) -> Task {
     match who.may(Permission::TaskRead) {
         true => task,

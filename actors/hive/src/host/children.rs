@@ -3,7 +3,7 @@
 //! As the first process of a PID namespace (a container without an init) or as
 //! a child subreaper, deia becomes the parent of orphaned processes. Nobody
 //! waits for these, so a thread reaps them when they have ended. It leaves
-//! alone what [`spawn`] started: the exit status belongs to whoever waits for it.
+//! alone what [`spawn`] started: the exit status belongs to the code that waits for it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,13 +23,13 @@ use rustix::{
 
 use crate::guard;
 
-/// How long a child that was not started by [`spawn`] stays a zombie at least. A
+/// Minimum time that a child that was not started by [`spawn`] stays a zombie. A
 /// library may start a process by itself and wait for it at once.
 const GRACE: Duration = Duration::from_secs(1);
 
 static OWN: Mutex<Own> = Mutex::new(Own::new());
 
-/// What is known of the children that somebody waits for.
+/// Children that a caller of [`reap`] or [`try_reap`] waits for.
 struct Own {
     pids: BTreeSet<i32>,
     /// Starts in progress, by their number: their children have no entry yet.
@@ -51,7 +51,7 @@ impl Own {
         OWN.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether all starts below this number are over.
+    /// Returns whether all starts below this number are over.
     fn has_started(&self, below: u64) -> bool {
         self.starting.first().is_none_or(|first| *first >= below)
     }
@@ -108,7 +108,7 @@ pub fn try_reap(child: &mut Child) -> io::Result<Option<ExitStatus>> {
     status
 }
 
-/// Whether orphaned processes become children of this one.
+/// Returns whether orphaned processes become children of this one.
 pub fn adopts_orphans() -> bool {
     std::process::id() == 1 || nix::sys::prctl::get_child_subreaper().unwrap_or(false)
 }
@@ -151,13 +151,13 @@ fn reap_for_ever() {
         seen_at = own.next_start;
         for pid in forgotten(&zombies, &own.pids, &mut seen) {
             let ended = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
-            // Whoever waited for it after all was faster.
+            // Fails if the code that started the child has waited for it meanwhile.
             let _ = Pid::from_raw(pid).map(|pid| waitid(WaitId::Pid(pid), ended));
         }
     }
 }
 
-/// Chooses the zombies to reap: those that were `seen` before and are nobody's.
+/// Chooses the zombies to reap: those that were `seen` before and that nobody waits for.
 /// Both are pairs of a process id and its start, which tells apart processes
 /// that had the same id. `seen` is what is here for the next look.
 fn forgotten(

@@ -1,4 +1,4 @@
-//! How many files this process may have open, and how many it needs.
+//! Limit of this process's open files, and the number that it needs.
 
 use std::{io, sync::OnceLock};
 
@@ -55,7 +55,7 @@ pub fn raise() -> io::Result<()> {
     Ok(())
 }
 
-/// Sets the limit back to what it was, for what this process becomes by `exec`.
+/// Restores the original limit for the program that this process becomes by `exec`.
 pub fn restore() {
     if let Some(original) = ORIGINAL.get() {
         // Lowering the soft limit is always allowed.
@@ -95,7 +95,7 @@ pub fn programs(executor: &Executor, capabilities: &Capabilities) -> u64 {
 }
 
 impl DescriptorNeed {
-    /// Returns the need of these settings with so many programs at once.
+    /// Returns the need of these settings with `programs` at once.
     pub fn of(config: &Config, programs: u64) -> Self {
         Self {
             connections: config.server.max_connections.into(),
@@ -115,7 +115,7 @@ impl DescriptorNeed {
         self.without_clients().saturating_add(self.connections)
     }
 
-    /// Returns what to do about `limit`, if it does not suffice.
+    /// Returns advice about `limit`, if it does not suffice.
     pub fn beyond(&self, limit: u64) -> Option<String> {
         (self.total() > limit).then(|| {
             format!(

@@ -19,7 +19,7 @@ pub(crate) fn for_all_processes() -> SigSet {
     .collect()
 }
 
-/// Undoes what the parent set and what would break this process: signals that
+/// Undoes settings of the parent that would break this process: signals that
 /// are blocked (deia would not hear SIGTERM, nor would the programs, which
 /// inherit the mask), and SIGCHLD being ignored (the kernel would then throw
 /// away how each program ended). To be called before any thread is started.
@@ -38,7 +38,7 @@ pub fn reset() -> io::Result<()> {
     Ok(())
 }
 
-/// Whether the status of a process (proc(5)) says that it ignores `signal`.
+/// Returns whether the status of a process (proc(5)) says that it ignores `signal`.
 fn is_ignored(signal: Signal, status: &str) -> bool {
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());

@@ -26,7 +26,7 @@ pub enum AccessCommand {
         new_user: bool,
         /// To make no second key when the request is repeated.
         dedup: Option<Dedup>,
-        /// Who asks.
+        /// Name of the caller.
         actor: String,
         /// How many there may be.
         limits: AccessLimits,
@@ -46,7 +46,7 @@ pub enum AccessCommand {
         overlap: Duration,
         /// To make no second key when the request is repeated.
         dedup: Option<Dedup>,
-        /// Who asks.
+        /// Name of the caller.
         actor: String,
         /// How many there may be.
         limits: AccessLimits,
@@ -55,7 +55,7 @@ pub enum AccessCommand {
     RevokeKey {
         /// The key.
         key: KeyId,
-        /// Who asks.
+        /// Name of the caller.
         actor: String,
     },
     /// Note when keys were used last. No event comes of it.
@@ -77,7 +77,7 @@ pub enum AccessCommand {
         active: bool,
         /// To give the same answer when the request is repeated.
         dedup: Option<Dedup>,
-        /// Who asks.
+        /// Name of the caller.
         actor: String,
         /// How many there may be.
         limits: AccessLimits,
@@ -90,7 +90,7 @@ pub enum AccessCommand {
         change: UserChange,
         /// Refuse unless the stored version is this one.
         if_version: Option<u64>,
-        /// Who asks.
+        /// Name of the caller.
         actor: String,
     },
     /// Remove a user with all keys. Their tasks stay.
@@ -99,7 +99,7 @@ pub enum AccessCommand {
         name: String,
         /// Refuse unless the stored version is this one.
         if_version: Option<u64>,
-        /// Who asks.
+        /// Name of the caller.
         actor: String,
     },
 }

@@ -34,7 +34,7 @@ pub struct TaskPolicy {
     pub by_type: HashMap<TaskType, TypePolicy>,
     /// Tasks that may wait.
     pub max_waiting: u64,
-    /// What one submitter may have.
+    /// Limits of one submitter.
     pub per_submitter: PerSubmitter,
     /// Answers that are remembered for one submitter.
     pub max_idempotency_answers: u64,
@@ -188,7 +188,7 @@ pub enum Command {
         /// Only attempts that started before then; later ones are those of a
         /// newer incarnation of the bot than the caller knows of.
         started_before: Option<Timestamp>,
-        /// How their attempts ended.
+        /// End of their attempts.
         end: AttemptEnd,
         /// Why, in a sentence.
         reason: String,
@@ -197,7 +197,7 @@ pub enum Command {
     Cancel {
         /// The task.
         task: TaskId,
-        /// Who asks.
+        /// Name of the caller.
         actor: String,
         /// Refuse if it runs.
         only_waiting: bool,
@@ -206,7 +206,7 @@ pub enum Command {
     Retry {
         /// The task.
         task: TaskId,
-        /// Who asks.
+        /// Name of the caller.
         actor: String,
         /// Refuse if it did not fail: somebody else has put it back meanwhile.
         only_failed: bool,
@@ -218,7 +218,7 @@ pub enum Command {
     Erase {
         /// The task.
         task: TaskId,
-        /// Who asks.
+        /// Name of the caller.
         actor: String,
     },
     /// Note how far attempts are. What is stale is left out.
@@ -233,7 +233,7 @@ pub enum Command {
     Pause {
         /// Of this type; `None`: at all.
         task_type: Option<TaskType>,
-        /// Who asks.
+        /// Name of the caller.
         actor: String,
         /// Why.
         reason: Option<String>,
@@ -242,7 +242,7 @@ pub enum Command {
     Resume {
         /// The pause of this type; `None`: that of the whole queue.
         task_type: Option<TaskType>,
-        /// Who asks.
+        /// Name of the caller.
         actor: String,
     },
     /// Forget these tasks if they are past their retention, and idempotency
@@ -257,7 +257,7 @@ pub enum Command {
         name: BotName,
         /// What it is.
         spec: BotSpec,
-        /// Who asks.
+        /// Name of the caller.
         actor: String,
         /// Refuse unless the stored version is this one.
         if_version: Option<u64>,
@@ -270,7 +270,7 @@ pub enum Command {
     DeleteBot {
         /// Its name.
         name: BotName,
-        /// Who asks.
+        /// Name of the caller.
         actor: String,
     },
     /// Say whether a bot is meant to run.
@@ -279,7 +279,7 @@ pub enum Command {
         name: BotName,
         /// Whether.
         desired: BotDesired,
-        /// Who asks.
+        /// Name of the caller.
         actor: String,
     },
     /// A draining bot has nothing in hand any more: it is stopped, unless

@@ -31,14 +31,14 @@ pub struct Cancelling {
     pub bot: BotName,
 }
 
-/// How many ready tasks of one type and priority there are.
+/// The number of ready tasks of one type and priority.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReadyLane {
     /// Their type.
     pub task_type: TaskType,
     /// Their priority.
     pub priority: Priority,
-    /// How many.
+    /// Number of tasks.
     pub tasks: u64,
 }
 

@@ -24,14 +24,14 @@ pub enum LoginCommand {
         logins: Vec<LoginId>,
         /// Why.
         why: LoginEnd,
-        /// Who asks.
+        /// Name of the caller.
         actor: String,
     },
     /// End all of a user.
     EndAll {
         /// The user.
         user: String,
-        /// Who asks.
+        /// Name of the caller.
         actor: String,
     },
     /// Note when they were used last. No event comes of it.

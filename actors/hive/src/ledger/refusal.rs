@@ -1,8 +1,8 @@
-//! Why commands are refused.
+//! Reasons why commands are refused.
 
 use crate::model::{BotName, KeyId, LoginId, SecretName, TaskId, TaskStatus, Violation};
 
-/// Why a command was refused. Nothing was changed.
+/// Reason why a command was refused. Nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// No such task.
@@ -19,7 +19,7 @@ pub enum Refusal {
     TaskIsFinal {
         /// The task.
         task: TaskId,
-        /// Its status.
+        /// Status of the task.
         status: TaskStatus,
     },
     /// The task runs.
@@ -30,7 +30,7 @@ pub enum Refusal {
     TaskIsUnfinished {
         /// The task.
         task: TaskId,
-        /// Its status.
+        /// Status of the task.
         status: TaskStatus,
     },
     /// The content of the task was erased.
@@ -42,7 +42,7 @@ pub enum Refusal {
     /// As many secrets as are allowed.
     #[error("there are {limit} secrets already (secrets.max)")]
     TooManySecrets {
-        /// How many there may be.
+        /// Maximum number of secrets.
         limit: u32,
     },
     /// Too many tasks wait for one that it depends on.
@@ -52,7 +52,7 @@ pub enum Refusal {
     TooManyDependents {
         /// The task that it depends on.
         parent: TaskId,
-        /// How many may wait for it.
+        /// Maximum number of tasks that may wait for it.
         limit: u32,
     },
     /// As many tasks, or bytes, of the submitter wait as may.
@@ -60,11 +60,11 @@ pub enum Refusal {
         "{waiting} {what} of this submitter wait, and the limit is {limit} (tasks.per_submitter.*.{setting})"
     )]
     QueueShareUsedUp {
-        /// What is counted.
+        /// Unit that is counted: tasks or bytes.
         what: &'static str,
-        /// How much waits.
+        /// Amount that waits.
         waiting: u64,
-        /// How much may.
+        /// Amount that may wait.
         limit: u64,
         /// The key of the limit.
         setting: &'static str,
@@ -72,7 +72,7 @@ pub enum Refusal {
     /// As many tasks wait as may in all.
     #[error("{limit} tasks wait, and that is the limit (tasks.max_waiting)")]
     QueueFull {
-        /// How many may wait.
+        /// Maximum number of tasks that may wait.
         limit: u64,
     },
     /// Another unfinished task has its `dedup_key`.
@@ -84,9 +84,9 @@ pub enum Refusal {
     /// The stored version is another.
     #[error("version {expected} was expected, {actual} is stored")]
     VersionMismatch {
-        /// What the caller expected; 0: nothing.
+        /// Version that the caller expected; 0: none.
         expected: u64,
-        /// What is stored; 0: nothing.
+        /// Version that is stored; 0: none.
         actual: u64,
     },
     /// The bot is meant to run, or has tasks in hand.
@@ -120,8 +120,8 @@ pub enum Refusal {
         "this is the last admin key in force, or the last that neither expires nor is held to addresses"
     )]
     LastAdminKey,
-    /// The same request, with the same idempotency key, made that key before. Its
-    /// text is not kept.
+    /// An earlier request with the same idempotency key made that key, whose text is
+    /// not kept.
     #[error("this request made the key {0} already, and its text was shown then only")]
     KeyMadeAlready(KeyId),
     /// It would leave no user who can make keys.
@@ -132,8 +132,8 @@ pub enum Refusal {
     /// As many sessions as are allowed.
     #[error("there are as many sessions as may be (auth.sessions.max)")]
     TooManyLogins,
-    /// The same request, with the same idempotency key, opened that session before.
-    /// Its cookie is not kept.
+    /// An earlier request with the same idempotency key opened that session, whose
+    /// cookie is not kept.
     #[error("this request opened the session {0} already, and its cookie was shown then only")]
     LoginOpenedAlready(LoginId),
     /// The caller's access has changed since the request was let in.

@@ -5,16 +5,16 @@ use crate::model::{SecretInfo, SecretName};
 /// A stored secret, sealed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredSecret {
-    /// What is told of it.
+    /// Description of the secret, without its value.
     pub info: SecretInfo,
-    /// Its value, sealed.
+    /// Sealed value.
     pub sealed: Vec<u8>,
 }
 
 /// A secret that is sealed with another key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resealed {
-    /// Its name.
+    /// Name of the secret.
     pub name: SecretName,
     /// As it was sealed; one that was changed since is left as it is.
     pub was: Vec<u8>,
@@ -28,27 +28,27 @@ pub enum SecretCommand {
     /// Put a secret in place, or another value into its place. Answered with the
     /// number of secrets that are new.
     Put {
-        /// Its name.
+        /// Name of the secret.
         name: SecretName,
-        /// Its value, sealed.
+        /// Sealed value.
         sealed: Vec<u8>,
-        /// Who asks.
+        /// Name of the caller.
         actor: String,
         /// Secrets at most.
         max: u32,
     },
     /// Remove a secret.
     Delete {
-        /// Its name.
+        /// Name of the secret.
         name: SecretName,
-        /// Who asks.
+        /// Name of the caller.
         actor: String,
     },
     /// Seal secrets with another key, all or none. Answered with how many were.
     Reseal {
         /// The secrets.
         secrets: Vec<Resealed>,
-        /// Who asks.
+        /// Name of the caller.
         actor: String,
     },
 }

@@ -67,7 +67,7 @@ pub struct TypeRoom {
     pub max_own: u64,
     /// Types that there may be.
     pub max_all: u64,
-    /// Whether the submitter may not learn which types others use.
+    /// True if the submitter may not learn which types others use.
     pub confined: bool,
 }
 
@@ -134,7 +134,7 @@ mod tests {
             ),
             ((0, 20), (1, 0), Err(Refusal::QueueFull { limit: 20 })),
             ((10, 20), (1, 0), share("tasks", 10, 10, "max_waiting")),
-            // What is there already may be beyond limits that were lowered.
+            // The backlog may exceed limits that were lowered.
             ((50, 99), (0, 0), Ok(())),
         ] {
             let backlog = Backlog {

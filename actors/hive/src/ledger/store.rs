@@ -18,12 +18,12 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// Is told of what each commit has changed. It must not block.
 pub type HintSink = Arc<dyn Fn(&[Hint]) + Send + Sync>;
 
-/// How much room there was when it was not enough.
+/// Free space at the time when there was too little.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Shortage {
     /// Directory whose file system it is; empty when that is not known.
     pub dir: PathBuf,
-    /// What the file system has left, in bytes.
+    /// Free space of the file system, in bytes.
     pub free_bytes: u64,
 }
 
@@ -202,13 +202,13 @@ pub trait Store: Send + Sync + 'static {
     /// All sessions in browsers, also those that are over, oldest first.
     fn logins(&self) -> BoxFuture<'_, Result<Vec<LoginRecord>, StoreError>>;
 
-    /// What is told of all stored secrets, by name.
+    /// Descriptions of all stored secrets, by name.
     fn secrets(&self) -> BoxFuture<'_, Result<Vec<SecretInfo>, StoreError>>;
 
     /// One stored secret.
     fn secret(&self, name: SecretName) -> BoxFuture<'_, Result<Option<StoredSecret>, StoreError>>;
 
-    /// Which types and priorities have ready tasks, and how many.
+    /// Numbers of ready tasks by type and priority.
     fn ready_lanes(&self) -> BoxFuture<'_, Result<Vec<ReadyLane>, StoreError>>;
 
     /// Ready tasks of one type and priority.

@@ -148,9 +148,9 @@ metrics! {
         BOTS_LAUNCHED = Gauge "deia_bots_launched" []
             "Bots that are meant to run";
         BOT_UP = Gauge "deia_bot_up" ["bot"]
-            "Whether a bot carries out tasks (1) or not (0): offline, starting, failing or stopped";
+            "1 if a bot carries out tasks, 0 if not: offline, starting, failing or stopped";
         BOT_FAULTS = Gauge "deia_bot_faults_in_a_row" ["bot"]
-            "How often in a row a bot could not carry out a task for a reason of its own or its host's";
+            "Tasks in a row that a bot could not carry out for a reason of its own or its host's";
         BOT_ATTEMPTS = Gauge "deia_bot_attempts" ["bot", "end"]
             "Attempts of a bot since it was put in place, by end: completed or failed";
         BOTS_IN_HAND = Gauge "deia_bots_tasks_in_hand" []

@@ -157,7 +157,7 @@ pub struct Bot {
     /// Its name.
     #[schema(value_type = String, example = "upper-1")]
     pub id: BotName,
-    /// How it does its work. Values of `env` are shown: they are not secret.
+    /// Kind of work it does. Values of `env` are shown: they are not secret.
     pub executor: Executor,
     /// Secrets of its program: the environment variable of each, and where its value
     /// is, never the value.
@@ -204,7 +204,8 @@ pub struct Bot {
     /// task now.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
-    /// What ends the processes of its attempts; absent when it starts none.
+    /// Means by which the processes of its attempts are ended; absent when it starts
+    /// none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub containment: Option<Containment>,
 }
@@ -224,15 +225,15 @@ impl Bot {
     }
 }
 
-/// A fault of a bot, not of its tasks: a program that cannot be started, or a host
-/// that has no descriptor, process or disk space left. Its tasks go back
-/// uncounted, and the bot takes none for a while.
+/// A fault of a bot, not of its tasks: a program that cannot be started, or a host that
+/// has no descriptor, process or disk space left. The bot's tasks go back without being
+/// counted as failed, and it takes none for a while.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct BotFault {
     /// Why, in a sentence.
     pub reason: String,
-    /// How often in a row; 0 once it carries out tasks again. At
-    /// `bots.fault.failing_after` the bot is `failing`.
+    /// Number of faults in a row; 0 once the bot carries out tasks again. At
+    /// `bots.fault.failing_after` its status is `failing`.
     pub in_a_row: u32,
     /// Since when.
     #[schema(value_type = String, format = DateTime)]
@@ -243,7 +244,7 @@ pub struct BotFault {
     pub next_try_at: Option<Timestamp>,
 }
 
-/// How it is seen to that no process of an attempt outlives it.
+/// Way in which the processes of an attempt are found and ended with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ContainmentMeans {
@@ -254,18 +255,18 @@ pub enum ContainmentMeans {
     EnvironmentMarks,
 }
 
-/// What ends the processes of attempts on this machine.
+/// Means by which the processes of attempts are ended on this machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Containment {
     /// The means that holds.
     pub means: ContainmentMeans,
-    /// Which processes could escape it.
+    /// Processes that could escape the means.
     #[schema(example = "what another service starts for a program (systemd-run, at, docker)")]
     pub escape: String,
 }
 
 impl Containment {
-    /// What is said of this means.
+    /// Returns the description of `means`.
     pub fn by(means: ContainmentMeans) -> Self {
         let escape = match means {
             ContainmentMeans::Subreaper => {

@@ -111,7 +111,7 @@ actions! {
     ShutdownInitiated = "shutdown.initiated" Info,
     /// A restart of the server was asked for.
     RestartRequested = "restart.requested" Warning,
-    /// The new start of a restart failed, and the server went on as it was before.
+    /// The new start of a restart failed, and the server went on with the previous binary.
     RestartFailed = "restart.failed" Critical,
     /// Somebody asked for a part of the supervision tree to be restarted, suspended
     /// or resumed. Recorded before it is done.
@@ -127,7 +127,7 @@ actions! {
 }
 
 impl Action {
-    /// Returns how loud the server's own log tells of it. `None` for what belongs
+    /// Returns its level in the server's own log. `None` for what belongs
     /// to every task, request or session, and for what the supervision tree logs
     /// with more detail.
     pub fn log_level(self) -> Option<EventLevel> {
@@ -283,8 +283,8 @@ impl NewEvent {
 /// An entry of the event log.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Event {
-    /// Its place in the log: strictly rising, never reused. For callers who see only
-    /// tasks of their own: its place in the answer, from 1.
+    /// Place of the event in the log: strictly rising, never reused. For callers who
+    /// see only tasks of their own: place in the answer, from 1.
     pub seq: u64,
     /// When it was recorded.
     #[schema(value_type = String, format = DateTime)]
@@ -308,14 +308,14 @@ pub struct Event {
     pub trace_id: Option<String>,
 }
 
-/// Which events are wanted; all of what is given must fit.
+/// A filter of events. An event must match every field that is set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EventFilter {
     /// An action such as `bot.crashed`, or a kind of them such as `bot`.
     pub action: Option<String>,
-    /// What it was done to.
+    /// The event's target.
     pub target: Option<String>,
-    /// Who did it.
+    /// The event's actor.
     pub actor: Option<String>,
     /// Recorded then or later.
     pub after: Option<Timestamp>,

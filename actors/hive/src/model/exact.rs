@@ -21,7 +21,7 @@ enum Open<'t> {
 pub fn ambiguity(json: &str) -> Option<Violation> {
     let bytes = json.as_bytes();
     let mut open: Vec<Open<'_>> = Vec::new();
-    // Whether the next string is the name of a member.
+    // True if the next string is the name of a member.
     let mut names_follow = false;
     let mut at = 0;
     while let Some(byte) = bytes.get(at) {
@@ -88,7 +88,7 @@ fn end_of_number(bytes: &[u8], start: usize) -> usize {
     start + bytes.iter().skip(start).take_while(is_part).count()
 }
 
-/// Returns what a string, with its quotes, stands for.
+/// Returns the text that a string, with its quotes, stands for.
 fn text(quoted: &str) -> Cow<'_, str> {
     if quoted.contains('\\') {
         return serde_json::from_str(quoted).map_or_else(|_| Cow::Borrowed(quoted), Cow::Owned);
@@ -96,7 +96,7 @@ fn text(quoted: &str) -> Cow<'_, str> {
     Cow::Borrowed(quoted.trim_matches('"'))
 }
 
-/// Bytes of a pointer that are told.
+/// Maximum length of a reported pointer, in bytes.
 const POINTER_MAX: usize = 200;
 
 fn violation(open: &[Open<'_>], detail: &str) -> Violation {

@@ -33,7 +33,7 @@ impl Executor {
         }
     }
 
-    /// Returns no more than its kind, and how a simulated one behaves.
+    /// Returns only its kind, and the behavior of a simulated one.
     #[must_use]
     pub fn outline(mut self) -> Self {
         if let Self::Command(command) = &mut self {
@@ -59,9 +59,10 @@ pub struct CommandExecutor {
     /// Program and arguments; no shell is involved. The program is found by `PATH`.
     #[schema(example = json!(["tr", "a-z", "A-Z"]))]
     pub command: Vec<String>,
-    /// More environment variables, for what is not secret: they are stored and shown
-    /// as they are. What looks like a secret belongs in `secrets`. Of the server's own only `PATH`, `HOME`, `USER`,
-    /// `LANG`, `LC_ALL`, `TZ` and `TMPDIR` are passed on.
+    /// Additional environment variables, for values that are not secret: they are
+    /// stored and shown as they are. Secrets belong in `secrets`. From the server's
+    /// environment only `PATH`, `HOME`, `USER`, `LANG`, `LC_ALL`, `TZ` and `TMPDIR` are
+    /// passed on.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
     /// The directory it runs in; the data directory's `work/<bot>` when absent.
@@ -69,11 +70,11 @@ pub struct CommandExecutor {
     pub working_dir: Option<String>,
 }
 
-/// What to do about a secret in the clear.
+/// Remedy for a secret in the clear.
 const BELONGS_IN_SECRETS: &str =
     "this is stored and shown as it is; put a reference into secrets instead";
 
-/// Returns what a variable of the environment looks like that is secret.
+/// Returns the kind of secret that a variable of the environment looks like.
 fn clear_secret(name: &str, value: &str) -> Option<&'static str> {
     let by_name = || secret::is_secret_name(name) && !value.is_empty();
     secret::secret_shape(value).or_else(|| by_name().then_some("a secret, by its name"))

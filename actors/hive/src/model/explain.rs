@@ -201,7 +201,7 @@ fn detail(hold: TaskHold, facts: &Facts) -> String {
     }
 }
 
-/// How a task came to its end.
+/// Explains the end of a task.
 fn ended(task: &Task) -> String {
     let how = match (task.status, task.end_reason) {
         (TaskStatus::Completed, _) => return "it completed".into(),

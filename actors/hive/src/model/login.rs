@@ -72,8 +72,9 @@ pub enum LoginEnd {
     Displaced,
     /// It was idle, or had its time.
     Expired,
-    /// What it was opened with is not valid any more: the key was revoked, its user
-    /// was made inactive, or the issuer of the token has withdrawn its key or has other settings.
+    /// The credential is no longer valid: the key was revoked, its user was made
+    /// inactive, or the issuer of the token has withdrawn its key or has other
+    /// settings.
     Withdrawn,
 }
 

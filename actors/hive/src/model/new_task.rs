@@ -91,7 +91,7 @@ pub struct NewTask {
     pub traceparent: Option<String>,
 }
 
-/// Why a text that is shown in lists is refused.
+/// Reason why a text that is shown in lists is refused.
 const HOLDS_KEY: &str = "has a key of deia in it; keys are for the Authorization header only";
 
 impl NewTask {

@@ -226,8 +226,8 @@ pub struct FailedAttempt {
     /// Exit code of a program that ended by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
-    /// How long the output is that was kept of it, in bytes; absent when none was.
-    /// `GET /api/v1/tasks/{id}/output?attempt=` has it.
+    /// Length of the output that was kept of it, in bytes; absent when none was kept.
+    /// `GET /api/v1/tasks/{id}/output?attempt=` returns the output.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output_bytes: Option<u64>,
     /// When it started.
@@ -244,15 +244,15 @@ pub struct FailedAttempt {
 pub enum AttemptOutcomeKind {
     /// It failed or ran out of time.
     Failed,
-    /// Its bot went down because of it.
+    /// The attempt took its bot down.
     BotDied,
-    /// Its bot went down while it ran beside others.
+    /// The bot went down while other attempts ran beside this one.
     Suspected,
     /// The hive went down while it ran.
     HiveDied,
     /// Its bot gave it back unharmed.
     GivenBack,
-    /// Its bot or the host could not carry it out; not counted as a failure.
+    /// The bot or its host could not carry it out; not counted as a failure.
     BotFault,
     /// It was cancelled.
     Cancelled,

@@ -1,4 +1,4 @@
-//! Secrets: references to them, the names of stored ones, and what looks like one.
+//! Secrets: references to them, the names of stored ones, and texts that look like one.
 
 use std::{collections::BTreeMap, fmt, path::Path, str::FromStr};
 
@@ -73,7 +73,7 @@ impl SecretPlaces {
         self.files.iter().find(within).map(String::as_str)
     }
 
-    /// Returns what is wrong with these references; pointers are below `/secrets`.
+    /// Returns the errors in these references; pointers are below `/secrets`.
     pub fn violations(&self, secrets: &SecretRefs) -> Vec<Violation> {
         let wrong = secrets.iter().filter_map(|(name, reference)| {
             let detail = match reference {
@@ -98,14 +98,13 @@ impl SecretPlaces {
     }
 }
 
-/// Whether it is absolute and says where it leads.
+/// Returns whether `path` is absolute and has no `.` or `..` parts.
 pub fn is_plain(path: &str) -> bool {
     let dots = |part: &str| matches!(part, "." | "..");
     path.starts_with('/') && !path.contains('\0') && !path.split('/').any(dots)
 }
 
-/// Returns what is wrong with the secrets of a bot that has these variables in the
-/// clear.
+/// Returns the errors in the secrets of a bot that has these variables in the clear.
 pub(super) fn violations(secrets: &SecretRefs, env: &BTreeMap<String, String>) -> Vec<Violation> {
     let mut found = Vec::new();
     let mut refuse = |pointer: String, detail: &str| {
@@ -160,7 +159,7 @@ impl SecretName {
         format!("{}/{name}", Self::BOTS).parse()
     }
 
-    /// Its text.
+    /// Returns the whole name, with its scope.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -196,10 +195,10 @@ impl FromStr for SecretName {
     }
 }
 
-/// What is told of a stored secret.
+/// A stored secret, without its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SecretInfo {
-    /// Its name.
+    /// Name of the secret.
     pub name: SecretName,
     /// When it was put there first.
     pub created_at: Timestamp,
@@ -222,7 +221,7 @@ pub struct BotSecret {
 }
 
 impl SecretInfo {
-    /// Returns what is told of it to those who refer to it, if bots may.
+    /// Returns its description for those who refer to it, if bots may.
     pub fn into_bot_secret(self) -> Option<BotSecret> {
         Some(BotSecret {
             name: self.name.for_bots()?.to_owned(),
@@ -232,8 +231,7 @@ impl SecretInfo {
     }
 }
 
-/// Whether a key of a hive, or what proves a session in a browser, is somewhere in
-/// the text.
+/// Returns whether the text contains a key of a hive or the cookie of a session.
 pub(super) fn holds_key(text: &str) -> bool {
     const COOKIE_BYTES: usize = "login_".len() + 26 + ".".len() + 43;
     let is_cookie = |at: usize| {
@@ -261,7 +259,7 @@ const POINTING_WORDS: [&str; 10] = [
     "FILE", "PATH", "DIR", "URL", "URI", "ID", "NAME", "TYPE", "TTL", "LIMIT",
 ];
 
-/// Whether a variable of that name has a secret in it, by its name.
+/// Returns whether the name of a variable says that its value is secret.
 pub(super) fn is_secret_name(name: &str) -> bool {
     let upper = name.to_ascii_uppercase();
     let words: Vec<&str> = upper.split(['_', '-', '.']).collect();
@@ -272,8 +270,8 @@ pub(super) fn is_secret_name(name: &str) -> bool {
     last == "KEY" || words.iter().any(|word| SECRET_WORDS.contains(word))
 }
 
-/// What secrets of well-known kinds begin with, how long they are at least, and
-/// what they are.
+/// Prefixes of secrets of well-known kinds, with their minimum length and a
+/// description.
 const SHAPES: [(&str, usize, &str); 12] = [
     ("sk-ant-", 24, "an API key"),
     ("sk-proj-", 24, "an API key"),
@@ -314,7 +312,7 @@ pub(super) fn secret_shape(text: &str) -> Option<&'static str> {
         .or_else(|| has_password(text).then_some("a URL with a password"))
 }
 
-/// Whether there is a URL with a password in the text: `scheme://user:password@host`.
+/// Returns whether the text has a URL with a password: `scheme://user:password@host`.
 fn has_password(text: &str) -> bool {
     text.match_indices("://").any(|(at, found)| {
         let rest = &text[at + found.len()..];

@@ -195,7 +195,7 @@ pub struct Task {
     pub status: TaskStatus,
     /// Who submitted it.
     pub submitter: String,
-    /// What the bot gets to work on; absent in lists, and when it was erased.
+    /// Input of the task; absent in lists, and when it was erased.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<String>,
     /// Labels to find it by.
@@ -224,13 +224,14 @@ pub struct Task {
     pub failures: u32,
     /// How many attempts may fail.
     pub max_attempts: u32,
-    /// How many bots went down because of it; at `tasks.poison_after` it is given up.
+    /// Number of bots that went down because of it; at `tasks.poison_after` it is given
+    /// up.
     pub bot_deaths: u32,
-    /// How many bots went down while it ran beside other tasks. A suspect has its
-    /// bot to itself from then on.
+    /// Number of bots that went down while it ran beside other tasks. From the first on
+    /// it runs on a bot alone.
     #[serde(default)]
     pub suspicions: u32,
-    /// How often the hive itself went down while it ran; at
+    /// Number of unclean ends of the hive while it ran; at
     /// `tasks.poison_after_hive_deaths` it is given up.
     #[serde(default)]
     pub hive_deaths: u32,
@@ -271,7 +272,7 @@ pub struct Task {
     /// What becomes of it when one of those fails.
     #[serde(default)]
     pub on_dependency_failure: DependencyFailure,
-    /// When its content was erased, and all that came of it.
+    /// When its content and its outcome were erased.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub erased_at: Option<Timestamp>,
@@ -289,8 +290,8 @@ pub struct Task {
 }
 
 impl Task {
-    /// Returns it without what was submitted with it and what came of it, for a
-    /// caller who may change it but not read it.
+    /// Returns it without its input and its outcome, for a caller who may change it but
+    /// not read it.
     #[must_use]
     pub fn outline(self) -> Self {
         Self {
@@ -307,7 +308,7 @@ impl Task {
         }
     }
 
-    /// Returns its record of attempts that came to nothing, by cause.
+    /// Returns its counts of unsuccessful attempts, by cause.
     pub fn toll(&self) -> Toll {
         Toll {
             failures: self.failures,

@@ -65,8 +65,7 @@ impl AttemptEnd {
     }
 }
 
-/// A task's record of attempts that came to nothing, by cause. Each counts
-/// against its own limit.
+/// A task's counts of unsuccessful attempts, by cause. Each has its own limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Toll {
     /// Attempts that failed or timed out.
@@ -162,7 +161,7 @@ impl RetryPolicy {
     }
 }
 
-/// Decides what becomes of a task whose attempt ended.
+/// Decides how a task goes on whose attempt ended.
 ///
 /// `toll` counts this attempt already. A requested cancellation wins over
 /// everything but a success; see [`AttemptEnd::judged`] for a cancelled attempt

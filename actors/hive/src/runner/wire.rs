@@ -60,7 +60,7 @@ pub(crate) enum Answer {
     Ended { status: i32, strays: u32, left: u32 },
 }
 
-/// What a runner can do about processes that leave their group.
+/// Means of a runner to end processes that leave their group.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Holds {
     /// It inherits every process whose parent has ended.

@@ -21,7 +21,7 @@ use crate::{
     model::{SecretName, SecretPlaces, SecretRef, SecretRefs},
 };
 
-/// The greatest secret, in bytes: the kernel allows 128 KiB in one variable.
+/// Maximum size of a secret, in bytes: the kernel allows 128 KiB in one variable.
 const MAX_BYTES: u64 = 64 << 10;
 
 /// The reason why a program does not get one of its secrets. The value is not in it.
@@ -127,7 +127,7 @@ impl SecretResolver {
     }
 }
 
-/// What a variable of a program can be.
+/// Returns the value if a program's environment can hold it.
 fn fit(bytes: Vec<u8>) -> Result<SecretValue, String> {
     match bytes.is_empty() {
         true => Err("it is empty".into()),

@@ -24,7 +24,7 @@ const PREAMBLE: &str = "\
 # Without this file the stored secrets are lost. Keep a copy apart from those of deia.db.
 ";
 
-/// Why a secret cannot be sealed or opened. Nothing secret is in it.
+/// Reason why a secret cannot be sealed or opened. Contains nothing secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SealError {
     /// The system gave no random numbers.
@@ -122,7 +122,7 @@ impl fmt::Debug for SealingKeys {
 }
 
 impl SealingKeys {
-    /// One fresh key.
+    /// Makes a ring of one fresh key.
     ///
     /// # Errors
     /// [`SealError::NoRandom`].
@@ -150,7 +150,7 @@ impl SealingKeys {
         }
     }
 
-    /// The text of the file of keys.
+    /// Returns the text of the file of keys.
     pub(crate) fn to_text(&self) -> String {
         let line = |key: &SealingKey| {
             let (id, bytes) = (HEXLOWER.encode(&key.id), BASE64.encode(&key.bytes));
@@ -167,7 +167,7 @@ impl SealingKeys {
             .map_or_else(String::new, |key| HEXLOWER.encode(&key.id))
     }
 
-    /// The same with a fresh key that seals from now on.
+    /// Returns these keys with a fresh one that seals from now on.
     ///
     /// # Errors
     /// [`SealError::NoRandom`].
@@ -177,7 +177,7 @@ impl SealingKeys {
         Ok(keys)
     }
 
-    /// The key that seals, alone.
+    /// Returns the key that seals, alone.
     pub(crate) fn only_current(&self) -> Self {
         Self(self.0.iter().take(1).cloned().collect())
     }

@@ -1,4 +1,4 @@
-//! What a power loss leaves of a directory.
+//! The state of a directory after a power loss.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -20,7 +20,7 @@ impl Draws {
     }
 }
 
-/// What becomes of writes that were not synced.
+/// Fate of writes that were not synced.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Unsynced {
     /// None is on disk.
@@ -29,7 +29,7 @@ pub(crate) enum Unsynced {
     Random,
 }
 
-/// How a disk, or what stands between it and us, takes a sync.
+/// Behaviour of a disk, or of a layer above it, when asked for a sync.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Syncs {
     /// As it should.
@@ -42,7 +42,7 @@ pub(crate) enum Syncs {
 struct State<'a> {
     /// On disk for certain.
     bytes: Vec<u8>,
-    /// Its name is on disk for certain.
+    /// The name of the file is on disk for certain.
     is_there: bool,
     /// Written since the last sync.
     pending: Vec<&'a Op>,

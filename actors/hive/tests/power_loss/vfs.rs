@@ -1,4 +1,4 @@
-//! A VFS of SQLite that keeps a diary of what it is told to write and to sync.
+//! A VFS of SQLite that keeps a diary of all writes and syncs.
 //!
 //! It stands before the default VFS and passes everything on, but real syncs:
 //! nothing here depends on a real disk. From the diary [`super::disk`] makes what a
@@ -25,7 +25,7 @@ use rusqlite::ffi::{
     self, SQLITE_OK, sqlite3_file, sqlite3_int64, sqlite3_io_methods, sqlite3_vfs,
 };
 
-/// What was done to the files of a directory.
+/// An operation on the files of a directory.
 #[derive(Clone, Debug)]
 pub(crate) enum Op {
     /// A file came to be.
@@ -34,9 +34,9 @@ pub(crate) enum Op {
     Write(usize, u64, Vec<u8>),
     /// It was cut or grown to that length.
     Truncate(usize, u64),
-    /// What came before is on disk.
+    /// The file was synced: all writes before are on disk.
     Sync(usize),
-    /// That failed.
+    /// The sync failed.
     SyncFailed(usize),
     /// It was removed; `true`: and its directory was synced.
     Delete(usize, bool),
@@ -49,7 +49,7 @@ pub(crate) enum Op {
 pub(crate) struct Diary {
     /// Names of the files that [`Op`] counts.
     pub(crate) files: Vec<String>,
-    /// What was done, in order.
+    /// Operations in their order.
     pub(crate) ops: Vec<Op>,
     /// Syncs of the file of this name fail.
     pub(crate) failing_sync: Option<&'static str>,

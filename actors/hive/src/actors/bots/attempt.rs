@@ -30,7 +30,7 @@ pub(crate) async fn stop_requested(stop: &mut StopSignal) -> StopCause {
     }
 }
 
-/// How far an attempt got before a fault of the bot ended it.
+/// Stage in which a fault of the bot ended an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum FaultPhase {
     /// It could not be started.
@@ -58,7 +58,8 @@ pub(crate) struct AttemptOutcome {
     pub(crate) tokens_used: Option<u64>,
     /// Cost, in hundredths of the billing currency.
     pub(crate) cost_cents: Option<u64>,
-    /// How far it got, when a fault of the bot ended it.
+    /// Stage in which a fault of the bot ended the attempt; `None` without such a
+    /// fault.
     pub(crate) fault: Option<FaultPhase>,
 }
 

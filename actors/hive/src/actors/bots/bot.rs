@@ -33,7 +33,7 @@ use crate::{
     model::{AttemptEnd, BotName, Capabilities, LeaseToken, TaskId},
 };
 
-/// How long a cancellation waits for its attempt: both may be under way at once.
+/// Time that a cancellation waits for its attempt: both may be under way at once.
 const EARLY_CANCEL_KEPT: Duration = Duration::from_secs(10);
 /// How often a bot gives a sign of life.
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(1);
@@ -117,7 +117,7 @@ pub(crate) struct Run {
 pub(super) struct CancelAttempt(pub(super) AttemptKey);
 
 /// Take nothing new (the card says so, too); tells when what was in hand has
-/// ended. Sent again from time to time: the last sender is told.
+/// ended. Sent again from time to time; only the last sender is answered.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(super) struct Drain(pub(super) oneshot::Sender<()>);

@@ -50,8 +50,8 @@ use crate::{
     secrets::BotSecrets,
 };
 
-/// How long the outputs may stay open after all processes of the attempt are gone:
-/// one that cannot be ended may hold them.
+/// Time that the outputs may stay open after all processes of the attempt are gone: a
+/// process that cannot be ended may hold them.
 const EOF_WITHIN: Duration = Duration::from_secs(1);
 
 /// How often a group whose leader has ended is looked at during its grace.
@@ -66,7 +66,7 @@ pub(crate) struct CommandContext {
     pub(crate) bot: BotName,
     /// The TCP port on loopback that is the bot's own.
     pub(crate) port: u16,
-    /// What only its programs get to know.
+    /// Secrets that only the bot's programs receive.
     pub(crate) secrets: BotSecrets,
     /// Names the hive: every program carries it.
     pub(crate) hive_id: String,
@@ -76,7 +76,7 @@ pub(crate) struct CommandContext {
     pub(crate) outputs: Outputs,
     /// How much of it.
     pub(crate) output_limits: OutputLimits,
-    /// Of how many attempts of a task (`tasks.kept_outputs`).
+    /// Attempts of a task whose output is kept (`tasks.kept_outputs`).
     pub(crate) kept_outputs: u32,
     /// Time between TERM and KILL (`bots.term_grace`).
     pub(crate) term_grace: Duration,
@@ -86,7 +86,7 @@ pub(crate) struct CommandContext {
     pub(crate) log: BotLog,
     /// The bot's running programs, for display.
     pub(crate) pids: Pids,
-    /// Told when a program has started.
+    /// Notified when a program has started.
     pub(crate) started: Started,
 }
 
@@ -120,7 +120,7 @@ pub(crate) async fn run(
     if let Some(cause) = already {
         return AttemptOutcome::stopped(cause, 0);
     }
-    // Its file is there until the attempt has ended.
+    // The file of the task exists until the attempt has ended.
     let outputs = cx.outputs.directory(claimed.task.id);
     let metadata = Arc::new(Metadata::of(&claimed.task, &outputs));
     let (program, pipes) = match start(cx, claimed, &metadata).await {
@@ -144,7 +144,7 @@ pub(crate) async fn run(
     verdict::cut(&mut outcome, cx.output_limits.memory);
     match (&outcome.end, &outcome.error) {
         (AttemptEnd::Succeeded, _) => {}
-        // What it said on standard error is in the log already.
+        // The program's standard error is in the log already.
         (_, Some(error)) => cx.note(claimed, verdict::without_stderr(error)),
         (end, None) => cx.note(claimed, &format!("stopped: {end:?}")),
     }

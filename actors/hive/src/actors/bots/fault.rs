@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::model::{BotFault, Timestamp};
 
-/// How long a fault that is over is still shown, in milliseconds.
+/// Time for which a fault that is over is still shown, in milliseconds.
 const SHOWN_FOR_MS: u64 = 60_000;
 /// The most of a fault's reason that is kept, in characters.
 const MAX_REASON_CHARS: usize = 1_000;
@@ -43,7 +43,7 @@ impl Fault {
         self.in_a_row = 0;
     }
 
-    /// Returns the fault as the outside sees it; `None` once it is over for long.
+    /// Returns the fault as the outside sees it; `None` once it has been over for a minute.
     pub(super) fn seen(&self, now: Timestamp) -> Option<BotFault> {
         let shown = self.in_a_row > 0 || now.millis_since(self.last) < SHOWN_FOR_MS;
         shown.then(|| BotFault {

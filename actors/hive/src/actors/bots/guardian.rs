@@ -30,8 +30,8 @@ use self::{
 };
 use crate::{guard::Marks, model::ContainmentMeans, runner::Holds};
 
-/// How long a new guard may read nothing of what it is told. One that stalls is
-/// killed, and another is started.
+/// Time that a new guard may leave its pipe unread. A guard that stalls longer is
+/// killed and replaced.
 const READ_WITHIN: Duration = Duration::from_secs(5);
 
 /// The program that runs [`guard::run`](crate::guard::run).
@@ -113,9 +113,9 @@ struct Orphan {
     child: Child,
     /// Becomes readable when it has ended.
     pidfd: OwnedFd,
-    /// The marks of what it ran, by which that is found should it be killed.
+    /// Marks of the processes it ran, to find them should the runner be killed.
     marks: Option<Marks>,
-    /// When it is killed, should it not have ended by itself.
+    /// Time at which it is killed, should it not have ended by itself.
     overdue_at: Instant,
 }
 
@@ -203,12 +203,12 @@ impl Guardian {
         let _ = wait.await;
     }
 
-    /// What holds the descendants of a program on this machine.
+    /// Returns the means by which descendants of a program are held on this machine.
     pub(crate) fn holds(&self) -> Holds {
         self.pool().holds()
     }
 
-    /// The same as it is told to users.
+    /// Returns the means of [`Self::holds`] as users see it.
     pub(crate) fn means(&self) -> ContainmentMeans {
         match self.holds().subreaper {
             true => ContainmentMeans::Subreaper,

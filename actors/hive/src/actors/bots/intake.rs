@@ -1,4 +1,4 @@
-//! How many tasks a bot may be given: all that it has places for, fewer after it
+//! Number of tasks that a bot may be given: as many as it has places, fewer after it
 //! could not carry some out, none while it holds back. Pure.
 //!
 //! A fault of the bot (a program that is missing, a host without descriptors) must

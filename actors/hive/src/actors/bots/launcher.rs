@@ -25,7 +25,7 @@ use crate::{
 /// How often is compared even when nobody told of a change.
 const COMPARE_EVERY: Duration = Duration::from_secs(5);
 
-/// How long a bot that did not start is left alone.
+/// Time before a bot that failed to start is started again.
 const START_AGAIN_AFTER: Duration = Duration::from_secs(2);
 
 /// The bots as the tree and the store know them, read one after the other.

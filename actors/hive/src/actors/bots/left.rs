@@ -1,9 +1,9 @@
 //! Reports that an incarnation of a bot left behind when it ended.
 //!
-//! A bot goes down in many ways: by itself, by hand, by its supervisor, with the
-//! hive. Whichever it is, the ends of its attempts are recorded first, and only
-//! then is given back what it had not begun. Recording goes through one place,
-//! one caller at a time, so the order holds whoever comes first.
+//! A bot goes down in many ways: by itself, by hand, by its supervisor, with the hive.
+//! In every case the ends of its attempts are recorded first, and the tasks that it had
+//! not begun are given back after that. Both go through one place, one caller at a
+//! time, so the order holds for every caller.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -66,7 +66,7 @@ impl Left {
         let command = Command::Finish(reports.clone());
         let recorded = ledger.apply_when_there_is_room(command).await;
         if recorded.is_err() {
-            // Those that were recorded after all are stale next time.
+            // Some may be recorded after all: those are stale next time.
             self.lock().extend(reports);
         }
         recorded.map(drop)

@@ -64,7 +64,7 @@ impl ManagedBots {
         self.1.store(true, Ordering::Release);
     }
 
-    /// Whether all bots are being ended.
+    /// Returns whether all bots are being ended.
     pub(super) fn are_stopping(&self) -> bool {
         self.1.load(Ordering::Acquire)
     }

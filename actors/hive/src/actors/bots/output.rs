@@ -1,11 +1,11 @@
 //! What programs print: kept in memory up to a limit, and then in a file of the
 //! data directory; readable while it is printed.
 //!
-//! The files of a task are `outputs/<task>/<attempt>`: of a success when its
-//! output is not all in the result, and of every other attempt, with nothing in it
-//! when nothing was printed. Those of the last attempts stay
-//! (`tasks.kept_outputs`); an attempt that begins removes older ones, by their
-//! numbers, so never that of a later attempt. All go with their task.
+//! An attempt keeps its output in `outputs/<task>/<attempt>`: a success when its result
+//! cannot hold all of the output, every other attempt always, as an empty file when
+//! nothing was printed. The files of the last attempts stay (`tasks.kept_outputs`); an
+//! attempt that begins removes older ones by their numbers, so never that of a later
+//! attempt. All files of a task are removed with the task.
 
 mod keep;
 mod read;

@@ -1,4 +1,4 @@
-//! The status of a bot, from what is wanted and what is seen. Pure.
+//! The status of a bot, from its desired and its observed state. Pure.
 
 use super::board::Observation;
 use crate::model::{BotDesired, BotStatus, Timestamp};
@@ -6,8 +6,8 @@ use crate::model::{BotDesired, BotStatus, Timestamp};
 /// A bot that was restarted within this time is `degraded`, in
 /// milliseconds.
 const RECENT_RESTART_MS: u64 = 60_000;
-/// Derives the status of a bot from its desired state and what is seen of it. A
-/// bot fails after `failing_after` faults in a row.
+/// Derives the status of a bot from its desired and its observed state. A bot fails
+/// after `failing_after` faults in a row.
 pub(crate) fn observed_status(
     desired: BotDesired,
     launched_at: Option<Timestamp>,

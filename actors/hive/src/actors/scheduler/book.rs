@@ -36,10 +36,10 @@ pub(super) struct Book {
     pub(super) undelivered: Vec<ClaimedTask>,
     /// What came of claims, for the scheduler.
     pub(super) claimed: Vec<Claimed>,
-    /// Whether a scheduler knows what waits: tasks may be given away as they come.
+    /// True once a scheduler has read the queue: tasks may be given away as they come.
     pub(super) open: bool,
-    /// Whether no attempt may begin any more: the hive is stopping. Kept here, so
-    /// that a scheduler that is restarted meanwhile does not forget it.
+    /// True once the hive stops and no attempt may begin any more. Kept here, so that a
+    /// scheduler that is restarted meanwhile does not forget it.
     pub(super) quiescing: bool,
     /// Who is told when a place is free again.
     pub(super) scheduler: Option<Handle<super::Scheduler>>,

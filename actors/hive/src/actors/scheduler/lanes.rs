@@ -33,11 +33,11 @@ struct Lane {
     short_looks: u32,
     /// Looks since the lane was last read from its beginning.
     looks: u32,
-    /// Whether it is read even though it is well filled.
+    /// True if the lane is to be read from the store even though it is well filled.
     overdue: bool,
 }
 
-/// Looks in a row after which what the store has more is taken for lost news.
+/// Looks in a row after which additional tasks in the store count as missed.
 const SHORT_LOOKS_MAX: u32 = 2;
 /// Looks after which a lane with a part in the store is read from its beginning:
 /// a task that was missed before its end would otherwise wait until it is empty.

@@ -17,11 +17,11 @@ pub(super) struct Roster {
     specialists: HashMap<TaskType, ByLoad>,
 }
 
-/// How a bot says that it stands.
+/// A bot's report of its epoch, capabilities and tasks.
 #[derive(Clone, Debug)]
 pub(super) struct Presence {
     pub(super) bot: BotName,
-    /// Which start of the bot this is.
+    /// Number of the bot's start.
     pub(super) epoch: u64,
     pub(super) capabilities: Capabilities,
     /// Tasks that reached it since its epoch began.
@@ -44,11 +44,11 @@ struct Seat {
     ended: u64,
     /// Tasks it was given since its last turn for an aged one.
     since_aged: u32,
-    /// How often in a row it was looked at and took nothing.
+    /// Looks in a row at which the bot took no tasks.
     idle_looks: u32,
 }
 
-/// Whether a bot may be given tasks.
+/// Readiness of a bot to be given tasks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Standing {
     /// It takes tasks.
@@ -132,8 +132,7 @@ impl Roster {
         }
     }
 
-    /// Has every bot say anew that it takes tasks. What they have in hand stays
-    /// counted.
+    /// Requires every bot to confirm that it takes tasks. Tasks in hand stay counted.
     pub(super) fn unconfirm(&mut self) {
         self.generalists.clear();
         self.specialists.clear();
@@ -156,7 +155,7 @@ impl Roster {
         forgotten.map(|(bot, _)| bot).collect()
     }
 
-    /// Whether a task that was claimed for this start of the bot may go to it.
+    /// Returns whether a task that was claimed for this start of the bot may go to it.
     pub(super) fn may_have(&self, bot: &BotName, epoch: u64) -> bool {
         self.seats
             .get(bot)
@@ -220,7 +219,7 @@ impl Roster {
         Some((bot, epoch))
     }
 
-    /// Frees places whose claims came to nothing.
+    /// Frees places whose claims failed.
     pub(super) fn unseat(&mut self, bot: &BotName, epoch: u64, places: u32) {
         self.change(bot, epoch, |seat| {
             seat.pending = seat.pending.saturating_sub(places);

@@ -19,7 +19,7 @@ pub(super) const MAX_KID_BYTES: usize = 256;
 /// Bytes of an RSA modulus: 8192 bits.
 const MAX_MODULUS_BYTES: usize = 1024;
 
-/// Why a document is no set of keys.
+/// Reason why a document is no set of keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JwksError {
     /// Not an object with an array `keys`.
@@ -27,8 +27,8 @@ pub enum JwksError {
     Malformed,
 }
 
-/// What is signed and taken rests on: the key and the settings of its issuer, as a
-/// hash. Whoever has others has another.
+/// Hash of a key and of the settings of its issuer, on which an accepted token rests.
+/// Different keys or settings never share one.
 pub type Basis = [u8; 32];
 
 /// The keys of an issuer that can verify signatures.
@@ -122,7 +122,7 @@ impl KeySet {
     }
 }
 
-/// What a token rests on.
+/// Returns the basis of tokens that a key with this thumbprint signs.
 pub(super) fn basis(settings: &[u8; 32], thumbprint: &[u8; 32]) -> Basis {
     hash(&[settings, thumbprint])
 }
@@ -173,7 +173,7 @@ impl Key {
     }
 }
 
-/// What can be used of a JWK here.
+/// Returns the key in a JWK, if it can be used here.
 fn key(jwk: &Map<String, Value>) -> Option<Key> {
     let text = |name: &str| jwk.get(name).and_then(Value::as_str);
     let private = jwk.contains_key("d") || jwk.contains_key("k");

@@ -19,7 +19,7 @@ const MAX_USER_BYTES: usize = 200;
 /// Of several roles, the first in this order is had.
 const BY_POWER: [Role; 4] = [Role::Admin, Role::Operator, Role::Viewer, Role::External];
 
-/// What a token of an issuer is checked against.
+/// Rules that a token of an issuer is checked against.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rules<'a> {
     /// Of its issuer.
@@ -30,7 +30,7 @@ pub(super) struct Rules<'a> {
     pub(super) jwt: &'a JwtSettings,
 }
 
-/// Who comes with a good token.
+/// The identity that a valid token proves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Verified {
     /// The user, called after the issuer: no user of the hive has a `:` in its name.
@@ -45,8 +45,8 @@ pub(super) struct Verified {
 
 /// Checks a token whose `iss` is that issuer, with the keys of that issuer.
 ///
-/// What is allowed comes first, then the signature: of what a token claims, only
-/// those are told who have one that their issuer made.
+/// The algorithm is checked first, then the signature: errors describe claims only
+/// to callers whose token their issuer made.
 ///
 /// # Errors
 /// [`TokenError`]
@@ -95,7 +95,7 @@ fn check_audience(token: &Token<'_>, ours: &[String]) -> Result<(), TokenError> 
     }
 }
 
-/// From when on it is refused.
+/// Returns the time from which on it is refused.
 fn check_times(
     token: &Token<'_>,
     jwt: &JwtSettings,

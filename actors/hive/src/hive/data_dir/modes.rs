@@ -1,4 +1,4 @@
-//! Who may read a data directory: its owner, and nobody else.
+//! Permissions of a data directory: only its owner may read it.
 
 use std::{
     fmt,
@@ -40,11 +40,12 @@ const FILES: &[&str] = &[
 pub struct Exposed {
     /// The file or directory.
     pub path: PathBuf,
-    /// Its permissions.
+    /// Current permissions.
     pub mode: u32,
     /// The permissions that it should have.
     pub wanted: u32,
-    /// Whether this process may change them: what a link leads to it leaves alone.
+    /// True if this process may change the permissions: it leaves the target of a link
+    /// alone.
     pub is_ours: bool,
 }
 
@@ -99,7 +100,7 @@ fn look_at(path: PathBuf, metadata: &Metadata, found: &mut Vec<Exposed>) -> bool
     true
 }
 
-/// Lists what is open to other users. Outputs are looked through only when
+/// Lists files and directories that are open to other users. Outputs are looked through only when
 /// one of the directories above them is open: there may be very many.
 pub fn exposed(data_dir: &Path) -> Vec<Exposed> {
     let mut found = Vec::new();

@@ -1,4 +1,4 @@
-//! What a key may be made or rotated to. Pure: nothing is looked up here.
+//! Rules for the grant of a new or rotated key. Pure: nothing is looked up here.
 
 use std::time::Duration;
 
@@ -10,12 +10,11 @@ use crate::{
 /// Addresses and ranges that a key may be held to.
 const ALLOW_IPS_MAX: usize = 64;
 const NAME_MAX: usize = 128;
-/// Where the body of a request names the addresses of a key.
+/// Pointer to the addresses of a key in the body of a request.
 pub(super) const ALLOW_IPS: &str = "/allow_ips";
 
-/// Returns from when on the key is refused that takes the place of `old`. Unless the
-/// caller says, it lives as long as the old one was meant to; but a key does not
-/// prolong itself.
+/// Returns the expiry of the key that replaces `old`. By default it lives as long as
+/// the old one was meant to; but a key does not prolong itself.
 pub(super) fn successor_expiry(
     own: Option<&KeyInfo>,
     old: &KeyInfo,
@@ -31,8 +30,8 @@ pub(super) fn successor_expiry(
     asked.or_else(again)
 }
 
-/// Returns what of a new key goes beyond the one that makes or rotates it: whoever
-/// finds that one shall not get more from it than it was made for.
+/// Returns the part of a new key's grant that exceeds the key that makes or rotates
+/// it: a leaked key must not give more than it was made for.
 pub(super) fn beyond(
     own: &KeyInfo,
     expires_at: Option<Timestamp>,

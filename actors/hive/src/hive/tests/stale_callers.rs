@@ -16,7 +16,7 @@ fn is_refused<T>(what: &str, outcome: Result<T, HiveError>) {
     }
 }
 
-/// A new admin, and who comes with their key.
+/// A new admin, and the caller who presents their key.
 async fn another_admin(hive: &Hive, who: &Principal, user: &str) -> Principal {
     let grant = KeyGrant::new(user, Role::Admin);
     let key = hive.create_key(who, grant, None).await.unwrap();

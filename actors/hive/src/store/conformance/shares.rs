@@ -1,5 +1,5 @@
-//! What one submitter may have. The policy lets a submitter of role `external`
-//! have 4 waiting tasks, 1,000 bytes of them, 3 types, and 3 remembered answers.
+//! Limits of one submitter. The policy lets a submitter of role `external` have 4
+//! waiting tasks, 1,000 bytes of them, 3 types, and 3 remembered answers.
 
 use std::collections::BTreeSet;
 

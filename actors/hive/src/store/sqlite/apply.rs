@@ -121,7 +121,7 @@ pub(super) fn apply(tx: &mut Tx<'_>, command: &Command) -> Result<Outcome, Apply
         } => bots::set_desired(tx, name, *desired, actor),
         Command::Drained(name) => bots::drained(tx, name),
         Command::Access(command) => {
-            // What is decided here decides about the next command.
+            // The next command must be checked against the access that this one leaves.
             tx.vouched.clear();
             keys::apply(tx, command)
         }

@@ -105,7 +105,7 @@ pub(super) fn finish(tx: &mut Tx<'_>, reports: &[AttemptReport]) -> rusqlite::Re
     Ok(Outcome::Finished(outcomes))
 }
 
-/// Tasks to take from bots, and why.
+/// Tasks to take from bots, with the reason.
 pub(super) struct Taken<'a> {
     pub(super) bots: &'a [BotName],
     pub(super) started_before: Option<Timestamp>,

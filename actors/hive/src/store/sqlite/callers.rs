@@ -52,7 +52,7 @@ fn key_stands(tx: &mut Tx<'_>, key: KeyId, who: &Principal) -> rusqlite::Result<
     Ok(stands)
 }
 
-/// Returns whether the key still gives the caller what it gave when they were let in.
+/// Returns whether the key still gives the caller the same access as at admission.
 fn is_unchanged(key: &KeyRecord, who: &Principal, now: Timestamp) -> bool {
     let info = &key.info;
     let same = *who.user == *info.user

@@ -17,15 +17,15 @@ pub(super) struct Checkpointer {
     commits_since: u32,
     /// Pages in the log.
     pages: u32,
-    /// How many of them are in the file already.
+    /// Pages of the log that are in the file already.
     folded: u32,
-    /// How many there were when they were folded back last, as far as that went.
+    /// Pages that the log had at the last checkpoint, folded back or not.
     looked_at: u32,
     /// The log may have what was erased: it is to be cut off, not only begun anew.
     has_erased: bool,
 }
 
-/// Pages of the log of which a commit has told nothing new.
+/// Length of the log after a commit that wrote nothing.
 pub(super) const UNCHANGED: u32 = u32::MAX;
 
 /// How long the log should be before an idle moment is used.
@@ -81,9 +81,9 @@ impl Checkpointer {
         self.pages
     }
 
-    /// Whether to checkpoint now: `limit_pages` have come since the last time, be it
-    /// that readers kept some of those before from being folded back. A moment in
-    /// which nobody waits is used for less.
+    /// Returns whether to checkpoint now: `limit_pages` were written since the last
+    /// checkpoint, even if readers kept it from folding back all pages before. In a
+    /// moment in which nobody waits fewer pages are enough.
     pub(super) fn is_due(&self, idle: bool) -> bool {
         let left = self.pages.saturating_sub(self.folded);
         let new = self.pages.saturating_sub(self.looked_at);
@@ -118,8 +118,8 @@ impl Checkpointer {
         Ok(())
     }
 
-    /// Folds the whole log back and cuts it off; waits a moment for readers. `false`
-    /// when they keep it as it is.
+    /// Folds the whole log back and cuts it off; waits a moment for readers. Returns
+    /// `false` when they keep the log.
     fn cut_off(&mut self, db: &Connection) -> rusqlite::Result<bool> {
         db.busy_timeout(READERS_WITHIN)?;
         let done = checkpoint(db, "PRAGMA wal_checkpoint(TRUNCATE)");

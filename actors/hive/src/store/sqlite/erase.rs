@@ -74,7 +74,7 @@ fn overwrite(db: &Connection, seq: i64, last_event: Option<i64>, now: i64) -> ru
     ] {
         db.prepare_cached(sql)?.execute([seq])?;
     }
-    // What a program said at its end is in the events of its attempts as well.
+    // Events of attempts repeat the end of standard error.
     db.prepare_cached(
         "WITH RECURSIVE chain (link) AS (
              VALUES (?1) UNION SELECT prev FROM chain JOIN events ON seq = link WHERE prev IS NOT NULL)

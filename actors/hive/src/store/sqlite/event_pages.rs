@@ -1,8 +1,8 @@
 //! Reads of the event log, page by page, the newest first.
 //!
-//! Who sees everything is led through the log itself. Who sees only some tasks is led
-//! through those, and through the events of each: neither a number, nor a cursor, nor
-//! the length of a page tells how much else happens (decision 12).
+//! Callers who see everything page through the log itself. Callers who see only some
+//! tasks page through those, and through the events of each: neither a number, nor a
+//! cursor, nor the length of a page tells how much else happens (decision 12).
 
 use rusqlite::{Connection, params};
 
@@ -19,12 +19,12 @@ use crate::{
 /// instead of slow ones.
 const LOOK_AT: usize = 50_000;
 
-/// Where a page goes on.
+/// The place where a page continues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
     /// Before this event of the log.
     Log(i64),
-    /// Within this task, with so many of its oldest events left.
+    /// Within this task, with that number of its oldest events left.
     Task(TaskId, usize),
 }
 
@@ -41,7 +41,7 @@ impl Place {
             _ => return None,
         };
         let of_log = matches!(place, Self::Log(_));
-        // Of the ways to write a place one is that of a cursor.
+        // Only the canonical encoding of a place is a cursor.
         (of_log == (*sight == Sight::All) && place.text() == text).then_some(place)
     }
 
@@ -54,7 +54,7 @@ impl Place {
     }
 }
 
-/// Which events are read.
+/// A query for one page of events.
 pub(super) struct List {
     pub(super) sight: Sight,
     pub(super) filter: EventFilter,

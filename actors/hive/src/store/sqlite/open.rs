@@ -54,7 +54,7 @@ pub struct SqliteOptions {
     pub checkpoint_pages: u32,
     /// Bytes that the write-ahead log may never be much longer than.
     pub wal_max_bytes: u64,
-    /// Bytes of disk that are held for what must be written when it is full.
+    /// Bytes of disk that are held for writes that must succeed when it is full.
     pub reserve_bytes: u64,
     /// Page cache of the writer, in bytes.
     pub cache_bytes: u64,
@@ -214,7 +214,7 @@ impl SqliteStore {
     /// Brings the schema up to date, in one transaction.
     ///
     /// # Errors
-    /// [`OpenError`]; the schema is as it was then.
+    /// [`OpenError`]; the schema is unchanged then.
     pub fn migrate(&self) -> Result<(), OpenError> {
         let path = &self.options.path;
         let mut db = writable(&self.options).map_err(|source| OpenError::of_file(path, source))?;
@@ -309,7 +309,7 @@ pub(super) const SECURE_DELETE_ALL: &str = "ON";
 /// Value of `PRAGMA synchronous` for FULL.
 const SYNCHRONOUS_FULL: i64 = 2;
 
-/// Says why commits would not survive a power loss, if they would not. SQLite does
+/// Returns the reason why commits would not survive a power loss, if any. SQLite does
 /// not fail when it cannot do what a PRAGMA asks.
 fn not_durable(journal: &str, synchronous: i64) -> Option<String> {
     if !journal.eq_ignore_ascii_case("wal") {
@@ -350,10 +350,10 @@ pub(super) fn readable(path: &Path) -> rusqlite::Result<Connection> {
     Ok(db)
 }
 
-/// How far the newest events may be ahead of the clock without a warning.
+/// Lead of the newest events over the clock below which there is no warning.
 const CLOCK_SLACK: Duration = Duration::from_secs(60);
 
-/// How far the clock is behind the newest events, if that is worth a word.
+/// Returns the lag of the clock behind the newest events if it exceeds [`CLOCK_SLACK`].
 fn clock_behind(newest_event: i64, now: Timestamp) -> Option<Duration> {
     let behind = u64::try_from(newest_event.saturating_sub(now.as_millis())).unwrap_or(0);
     Some(Duration::from_millis(behind)).filter(|behind| *behind > CLOCK_SLACK)

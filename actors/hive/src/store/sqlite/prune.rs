@@ -62,7 +62,7 @@ pub(super) fn prunable(
     Ok(found)
 }
 
-/// What one look at tasks in order of submission has come across.
+/// Progress of one look at tasks in order of submission.
 struct Look {
     now: i64,
     too_young: i64,
@@ -96,7 +96,8 @@ impl Look {
         self.goes_on |= created_at < self.too_young || created_at > self.now;
     }
 
-    /// Where to look on; `None`: that was the end of what is old enough.
+    /// Returns the place where the next look continues; `None` at the end of tasks old
+    /// enough.
     fn next(&self) -> Option<i64> {
         (self.looked == LOOK_AT && self.goes_on).then_some(self.last)
     }

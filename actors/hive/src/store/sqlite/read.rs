@@ -68,8 +68,8 @@ fn failed_attempts(db: &Connection, seq: i64) -> rusqlite::Result<Vec<FailedAtte
     .collect()
 }
 
-/// Returns the tasks that a task waits for, of those that whoever has that sight
-/// sees: the role may have been narrowed since the task was submitted.
+/// Returns the tasks that a task waits for, as far as a caller with that sight sees
+/// them: the role may have been narrowed since the task was submitted.
 fn seen_blockers(
     db: &Connection,
     child: i64,

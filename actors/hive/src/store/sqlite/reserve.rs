@@ -1,4 +1,4 @@
-//! Room that is kept for what must be written on a full disk.
+//! Room that is kept for writes that must succeed on a full disk.
 
 use std::{
     fs::{File, OpenOptions},
@@ -17,11 +17,11 @@ use crate::{
     model::{Action, BotDesired},
 };
 
-/// How often is looked whether the reserve can be made again.
+/// Minimum time between two attempts to restore the reserve.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// Whether a command may use the reserve: it stops something, takes access away,
-/// or records an end. What brings work in, or starts it, may not.
+/// Returns whether a command may use the reserve: it stops something, takes access
+/// away, or records an end. Commands that bring work in, or start it, may not.
 pub(super) fn may_use(command: &Command, has_happened: bool) -> bool {
     has_happened
         || match command {
@@ -59,9 +59,9 @@ pub(super) fn may_use(command: &Command, has_happened: bool) -> bool {
 enum State {
     /// There never was room for it, or it is not wanted.
     Absent,
-    /// Its blocks are held.
+    /// The blocks are allocated.
     Whole,
-    /// Its blocks were given up. The empty file says so to the next start.
+    /// The blocks were given up. The empty file says so to the next start.
     InUse,
 }
 
@@ -91,7 +91,7 @@ impl Reserve {
             looked: None,
         };
         if bytes == 0 {
-            // Whoever does not want it has its room.
+            // A reserve that is switched off gives its room back.
             let _ = std::fs::remove_file(&reserve.path);
             reserve.state = State::Absent;
         } else if held.is_none_or(|held| held < bytes) && !reserve.make() && held.is_none() {
@@ -118,7 +118,8 @@ impl Reserve {
         }
     }
 
-    /// Whether it was given up, so that only those that may use it are applied.
+    /// Returns whether the blocks were given up, so that only commands that may use the
+    /// reserve are applied.
     pub(super) fn is_in_use(&self) -> bool {
         self.state == State::InUse
     }

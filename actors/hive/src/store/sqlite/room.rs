@@ -19,7 +19,7 @@ const LEFT_OVER_BYTES: u64 = 1 << 20;
 /// How often a disk that stays full is told of.
 const TELL_EVERY: Duration = Duration::from_secs(60);
 
-/// How much room the directory's file system has.
+/// Returns the free space of the directory's file system.
 pub(super) fn shortage(dir: &Path) -> Shortage {
     let free_bytes =
         rustix::fs::statvfs(or_here(dir)).map_or(0, |fs| fs.f_bavail.saturating_mul(fs.f_frsize));

@@ -70,7 +70,7 @@ pub(super) fn verify(db: &Connection) -> Result<(), SchemaError> {
     }
 }
 
-/// Whether no migration was ever applied.
+/// Returns whether no migration was ever applied.
 pub(super) fn is_new(db: &Connection) -> rusqlite::Result<bool> {
     let there = db
         .query_row(

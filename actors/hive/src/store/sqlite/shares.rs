@@ -213,7 +213,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Returns what waits of this submitter.
+    /// Returns the backlog of this submitter.
     pub(super) fn waiting_of(&mut self, submitter: &str) -> rusqlite::Result<Load> {
         let counts = self.shares.of(self.db, submitter)?.now;
         Ok(Load {
@@ -222,7 +222,7 @@ impl Tx<'_> {
         })
     }
 
-    /// Returns what waits of all submitters.
+    /// Returns the backlog of all submitters.
     pub(super) fn waiting_of_all(&mut self) -> rusqlite::Result<Load> {
         self.waiting_of(ALL)
     }

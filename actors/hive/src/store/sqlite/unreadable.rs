@@ -1,5 +1,5 @@
 //! Rows that this version cannot decode. An upgrade or a downgrade leaves such
-//! rows; each is left out, so that it stops nothing else, and is told of.
+//! rows; each is logged and left out, so that it stops nothing else.
 
 use std::{
     collections::HashSet,
@@ -15,7 +15,7 @@ use crate::{
     model::{Action, NewEvent, TaskId},
 };
 
-/// Rows that are told of in the log, once each; beyond, they are only counted.
+/// Maximum number of rows that are logged, once each; beyond, they are only counted.
 const TOLD_MAX: usize = 1_000;
 
 static TOLD: Mutex<Option<HashSet<String>>> = Mutex::new(None);
@@ -147,8 +147,8 @@ impl Tx<'_> {
     }
 }
 
-/// Lets a new run try all rows again: it may be of a version that can read them.
-/// What waits for ended tasks is settled again, as its end may have been passed over.
+/// Lets a new run try all rows again: it may be of a version that can read them. Tasks
+/// that wait for ended tasks are settled again, as that end may have been passed over.
 pub(super) fn readmit(db: &Connection) {
     let readmitted = db
         .query_row("SELECT EXISTS (SELECT 1 FROM unreadable)", params![], |row| {

@@ -58,14 +58,14 @@ struct Gate {
     again_at: Instant,
 }
 
-/// What a writer shares with the store that it serves.
+/// State that a writer shares with the store that it serves.
 #[derive(Clone, Default)]
 pub(super) struct Shared {
-    /// Told of each commit.
+    /// Receivers of the hints of each commit.
     pub(super) sinks: Arc<Mutex<Vec<HintSink>>>,
     /// Asked for a bot when a task comes in.
     pub(super) offers: Arc<OnceLock<Arc<dyn Offers>>>,
-    /// Why this process must not write the file any more.
+    /// Reason why this process must not write the file any more.
     pub(super) untrusted: Arc<OnceLock<String>>,
 }
 
@@ -77,7 +77,8 @@ pub(super) struct Writer {
     types: HashSet<TaskType>,
     group_commit_max: usize,
     shared: Shared,
-    /// What the last commit made of the log; [`UNCHANGED`] when that was told.
+    /// Length of the log after the last commit, in pages; [`UNCHANGED`] once it was
+    /// read.
     wal_pages: Arc<AtomicU32>,
     checkpointer: Checkpointer,
     metrics: Arc<StoreMetrics>,
@@ -295,7 +296,7 @@ impl Writer {
         full
     }
 
-    /// How much room there is, for whoever is told that it is not enough.
+    /// Returns the free space, for callers whose command found too little.
     fn shortage(&self) -> Shortage {
         room::shortage(&self.dir)
     }
@@ -354,7 +355,7 @@ impl Writer {
                     "{file} could not be synced by a checkpoint ({error}): check the disk; the next start writes it anew from the write-ahead log"
                 );
                 tracing::error!(%error, file, "checkpoint failed; the process must end");
-                // The log is needed by the next start, whoever closes the file last.
+                // The next start needs the log, even if another process closes the file last.
                 let kept = self
                     .db
                     .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);

@@ -1,4 +1,4 @@
-//! Which of the attempts in hand is charged when a bot goes down. Pure.
+//! Choice of the attempts that are charged when a bot goes down. Pure.
 
 use super::AttemptKey;
 use crate::model::AttemptEnd;
@@ -28,8 +28,8 @@ impl Downfall {
     }
 
     /// Returns how an attempt ends that was running, as one of `running`, when the
-    /// bot went down. A death is charged to who is known to be guilty; an
-    /// unexplained one to an attempt that ran alone; several are suspects.
+    /// bot went down. A death is charged to the attempt that is known to have
+    /// caused it; an unexplained one to an attempt that ran alone; several are suspects.
     pub(super) fn end_of(self, attempt: AttemptKey, running: usize) -> AttemptEnd {
         match self {
             Self::Stopped => AttemptEnd::GivenBack,

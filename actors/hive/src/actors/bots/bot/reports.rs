@@ -13,7 +13,7 @@ use crate::{
     model::{AttemptEnd, LeaseToken},
 };
 
-/// How long to wait before a report that the store did not take is sent again.
+/// Time before a report that the store did not take is sent again.
 const REPORT_AGAIN_AFTER: Duration = Duration::from_millis(200);
 
 impl BotActor {
@@ -37,7 +37,8 @@ impl BotActor {
     }
 
     fn last_reports(&mut self) -> Vec<AttemptReport> {
-        // Those on their way may have arrived: then they are stale and change nothing.
+        // Reports on their way may have arrived: then they are stale and change
+        // nothing.
         let mut reports = std::mem::take(&mut self.sending);
         self.return_suspects();
         reports.append(&mut self.reports);

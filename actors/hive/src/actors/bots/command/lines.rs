@@ -41,7 +41,7 @@ impl Lines {
         }
     }
 
-    /// Whether there is something of a line that was not given yet, and may be.
+    /// Returns whether the current line has bytes that were not emitted yet.
     pub(super) fn has_news(&self) -> bool {
         !self.partial.is_empty()
     }
@@ -82,7 +82,7 @@ impl Lines {
         self.returned = false;
     }
 
-    /// Gives what there is. What was left out is told at the end of the line.
+    /// Emits the pending bytes, followed by the number of bytes left out of the line.
     fn emit(&mut self, emit: &mut impl FnMut(&str)) {
         let line = String::from_utf8_lossy(&self.partial);
         if self.left_out == 0 {

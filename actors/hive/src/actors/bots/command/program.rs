@@ -103,7 +103,7 @@ impl Launch {
         let (runner, pid) = self.guardian.start_program(&start, &given, &self.marks)?;
         drop(given);
         let group = Pid::from_raw(pid).ok_or(io::ErrorKind::InvalidData)?;
-        // Its runner does not reap it before it is told to, so the id is its own.
+        // The runner reaps the program only when asked, so its id cannot be reused yet.
         let pidfd = Arc::new(pidfd_open(group, PidfdFlags::empty())?);
         self.guardian.watch(pid);
         self.pids.lock().insert(pid.unsigned_abs());
@@ -172,7 +172,7 @@ impl Program {
         ended
     }
 
-    /// Kills the group; nobody needs its number any more.
+    /// Kills the group, whose number is not needed any more.
     fn let_go(&mut self) -> Option<Lease> {
         self.kill();
         let runner = self.runner.take()?;

@@ -76,7 +76,7 @@ impl Setup {
         tokio::join!(run(&self.cx, &claimed, Progress::told(), stop), stopper).0
     }
 
-    /// What was kept in the files of that attempt, of whatever task.
+    /// Returns the output files of that attempt number, of all tasks together.
     fn kept(&self, attempt: u32) -> String {
         let tasks = self.cx.outputs.with_files().unwrap();
         let kept = |task: &crate::model::TaskId| {
@@ -325,7 +325,7 @@ async fn output_and_end_of_stderr_are_kept_however_it_ends() {
     }
 
     let setup = Setup::shell(script);
-    // What it printed was read before that.
+    // Standard output was read before this line of standard error.
     let said = || setup.log().contains(" stderr warn");
     tokio::select! {
         _ = setup.run("") => unreachable!("it ended by itself"),

@@ -25,15 +25,15 @@ pub(super) enum Ending {
     Stopped(StopCause),
     /// It was killed because what it printed cannot be kept, or that failed at the end.
     NotKept(Fault),
-    /// Nobody knows: the process between deia and the program was killed, by the
-    /// program or by whoever kills in its place, or did not answer.
+    /// The end is not known: the process between deia and the program was killed, by
+    /// the program or from outside, or did not answer.
     RunnerKilled,
     /// Nobody knows: something of deia's own failed.
     Lost(io::Error),
 }
 
 impl Ending {
-    /// Whether the program did what was asked.
+    /// Returns whether the program exited with status 0.
     pub(super) fn is_success(&self) -> bool {
         matches!(self, Self::Exited(status) if status.success())
     }
@@ -73,7 +73,7 @@ pub(super) fn verdict(
     (outcome, replaced)
 }
 
-/// The outcome of a program that did not end by itself.
+/// Returns the outcome of a program that did not end by itself.
 fn broken_off(ending: Ending, execution_time_ms: u64) -> AttemptOutcome {
     match ending {
         Ending::Stopped(cause) => AttemptOutcome::stopped(cause, execution_time_ms),
@@ -100,10 +100,10 @@ fn broken_off(ending: Ending, execution_time_ms: u64) -> AttemptOutcome {
     }
 }
 
-/// How many lines of standard error are in the error of an attempt, at most.
+/// Maximum number of lines of standard error in the error of an attempt.
 const STDERR_LINES: usize = 5;
 
-/// Between the reason of an error and what the program said.
+/// Separator between the reason of an error and the program's standard error.
 const SAID: &str = ": ";
 
 /// Adds the last lines of standard error to the error of an attempt that has one.
@@ -117,7 +117,7 @@ fn add_stderr(outcome: &mut AttemptOutcome, stderr: &str) {
     }
 }
 
-/// The reason in an error, without what the program said.
+/// Returns the reason of an error, without the program's standard error.
 pub(super) fn without_stderr(error: &str) -> &str {
     error.split(SAID).next().unwrap_or(error)
 }

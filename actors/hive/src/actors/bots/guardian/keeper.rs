@@ -25,7 +25,7 @@ use crate::{
 /// The least time between two starts of a guard.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// How long a killed runner may take to end before it is killed again.
+/// Time that a killed runner may take to end before it is killed again.
 const KILLED_WITHIN: Duration = Duration::from_secs(5);
 
 /// Room asked for in the pipe to the guard: some 100,000 lines.

@@ -29,20 +29,21 @@ use crate::{
     runner::{self, Answer, Holds, Start},
 };
 
-/// How long a runner may take for an answer. Ending what a program has left takes
-/// it [`END_LIMIT`](runner::END_LIMIT) at most, so beyond this it is stopped, or hangs.
+/// Time that a runner may take for an answer. It needs [`END_LIMIT`](runner::END_LIMIT)
+/// at most to end what a program has left; beyond that it is stopped, or hangs.
 const ANSWER_WITHIN: Duration = runner::END_LIMIT.saturating_add(Duration::from_secs(5));
 
 /// The program that runs [`runner::run`].
 #[derive(Clone, Debug)]
 pub(crate) struct RunnerProgram {
-    /// Its path.
+    /// Path of the program.
     pub(crate) path: PathBuf,
-    /// Its arguments.
+    /// Arguments of the program.
     pub(crate) args: Vec<OsString>,
-    /// Its whole environment. Nothing in it may mark it as a program of the hive.
+    /// Complete environment of the program. Nothing in it may mark it as a program of
+    /// the hive.
     pub(crate) env: Vec<(OsString, OsString)>,
-    /// How many are kept ready when no attempt needs them.
+    /// Number of runners kept ready when no attempt needs them.
     pub(crate) max_idle: usize,
 }
 
@@ -98,7 +99,7 @@ impl Runner {
         // The other end of the socket with it: one that dies is heard of.
         drop(command);
         let mut child = spawned?;
-        // Its programs get the limit that deia itself was started with.
+        // Programs get the limit that deia itself was started with.
         descriptors::restore_for(Pid::from_child(&child));
         let pidfd = pidfd_open(Pid::from_child(&child), PidfdFlags::empty());
         match (pidfd, runner::receive_answer(&socket)) {
@@ -138,7 +139,7 @@ impl Runner {
 
     fn into_orphan(self, marks: Option<Marks>) -> Orphan {
         let _ = pidfd_send_signal(&self.pidfd, Signal::CONT);
-        // Its socket is closed here: it ends.
+        // Dropping the socket here tells the runner to end.
         Orphan {
             overdue_at: Instant::now() + ANSWER_WITHIN,
             child: self.child,
@@ -162,7 +163,8 @@ impl Pool {
         })
     }
 
-    /// What runners can do here.
+    /// Returns what runners can do on this machine about processes that leave their
+    /// group.
     pub(super) fn holds(&self) -> Holds {
         self.holds
     }

@@ -15,7 +15,7 @@ use crate::model::{BotName, TaskId, Timestamp};
 /// A line about a task.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct TaskLogLine {
-    /// When it was said.
+    /// Time at which it was written.
     #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
     /// The bot in whose log it is.
@@ -29,12 +29,12 @@ pub struct TaskLogLine {
     pub line: String,
 }
 
-/// What the logs of bots have about a task.
+/// Lines about one task in the log of its bot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct TaskLog {
     /// The last lines, the oldest first.
     pub lines: Vec<TaskLogLine>,
-    /// How many lines there are in all.
+    /// Number of lines about the task in all.
     pub total: u64,
 }
 

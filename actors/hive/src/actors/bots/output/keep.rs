@@ -37,7 +37,7 @@ pub(crate) struct Kept {
     pub(crate) in_file: Option<u64>,
 }
 
-/// Keeps what one attempt prints. Dropping it leaves in a file what there is.
+/// Keeps the output of one attempt. Dropping it leaves the output so far in a file.
 pub(crate) struct Keeper {
     outputs: Outputs,
     task: TaskId,
@@ -85,7 +85,7 @@ impl Keeper {
         let length = from + piece.len() as u64;
         let max_bytes = self.limits.file.max(self.limits.memory);
         if length > max_bytes {
-            // What fits is kept.
+            // The part below the limit is kept.
             let fits = usize::try_from(max_bytes - from).unwrap_or(usize::MAX);
             if fits > 0 {
                 self.take(&piece[..fits])?;
@@ -158,14 +158,14 @@ impl Keeper {
             .send_modify(|grown| grown.length = length);
     }
 
-    /// Nothing more comes. What does not fit into a result, or is no text, is on
-    /// disk when this returns. With `evidence` all of it is in a file: the attempt
-    /// came to nothing, and its result may be that of a later one.
+    /// Ends the output. Output that does not fit into a result, or is no text, is on
+    /// disk when this returns. With `evidence` all of it is in a file: the attempt did
+    /// not succeed, and the task's result may come from a later one.
     ///
     /// # Errors
-    /// [`Fault::Storage`], and what could be kept in memory: not all of it.
+    /// [`Fault::Storage`], with the part that could be kept in memory.
     pub(crate) async fn finish(mut self, evidence: bool) -> Result<Kept, (Fault, Kept)> {
-        // What was not taken since it is too much does not matter here.
+        // Bytes beyond the limit were refused already and do not matter here.
         if let Err(fault) = self.settle().await {
             return Err((fault, self.end_with(None)));
         }

@@ -77,7 +77,7 @@ fn news_of_an_earlier_epoch_change_nothing() {
     assert!(roster.specialists.is_empty() && roster.generalists.is_empty());
 }
 
-/// What can happen to one bot with three places.
+/// An event in the life of one bot with three places.
 enum Happens {
     Seated(u32),
     Unseated(u32),

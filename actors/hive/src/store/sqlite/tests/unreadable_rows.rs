@@ -66,7 +66,7 @@ impl Hive {
         ready.into_iter().map(|task| task.id).collect()
     }
 
-    /// What the scheduler's claim of all of these comes to.
+    /// Claims all of these tasks as the scheduler does.
     async fn claim(&self, tasks: &[TaskId]) -> Vec<crate::ledger::ClaimedTask> {
         let claim = |task: &TaskId| Claim {
             task: *task,
@@ -118,7 +118,7 @@ async fn promotions_leave_out_what_cannot_be_read() {
         hive.sql(&format!("UPDATE tasks SET {broken} WHERE seq = 1"));
         assert_eq!(hive.promote().await, 2, "{broken}");
         assert_eq!(hive.ready().await, ids[1..]);
-        // It is not due again and again, and is told of once.
+        // It is not due again and again, and is logged once.
         assert_eq!(hive.store.next_due().await.unwrap(), None);
         assert_eq!(hive.promote().await, 0);
         assert_eq!(hive.errors_about(ids[0]).await, 1);

@@ -24,10 +24,10 @@ use crate::{
     model::Timestamp,
 };
 
-/// What came of each command of a transaction that was committed.
+/// Outcomes of the commands of a committed transaction, in their order.
 type Outcomes = Vec<Result<Outcome, StoreError>>;
 
-/// Why a transaction was rolled back.
+/// Reason why a transaction was rolled back.
 pub(super) enum Failure {
     /// It was never begun: another connection is in the way.
     Begin(rusqlite::Error),
@@ -51,7 +51,7 @@ impl Failure {
         self.error().is_some_and(is_fatal)
     }
 
-    /// Whether the same commands can be applied later as they are.
+    /// Returns whether the same commands can be applied later as they are.
     pub(super) fn is_nothing_begun(&self) -> bool {
         matches!(self, Self::Begin(error) if !is_fatal(error))
     }
@@ -213,7 +213,8 @@ impl Writer {
                 if !self.db.is_autocommit() {
                     let _ = self.db.execute_batch("ROLLBACK");
                 }
-                // What the lost transaction brought is not there; what it took away is.
+                // Types that the lost transaction added do not exist; those that it
+                // removed do.
                 if let Ok(types) = known_types(&self.db) {
                     self.types = types;
                 }
