@@ -142,7 +142,7 @@ fn ctrl_c_says_what_stays_and_how_to_go_on() {
 }
 
 #[test]
-fn what_is_made_and_cannot_be_shown_is_named() {
+fn created_id_is_named_when_the_answer_cannot_be_shown() {
     let hive = CliHive::start(&[]);
     let keys = || {
         hive.json(&["key", "list"])["items"]

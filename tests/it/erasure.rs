@@ -22,7 +22,7 @@ fn said(task_type: &str) -> Value {
 }
 
 #[tokio::test]
-async fn what_was_said_is_gone_and_the_record_stays() {
+async fn erasure_removes_content_and_output_and_keeps_the_record() {
     let settings = [
         "bots.seed=[]",
         "tasks.max_output_bytes=1KiB",
@@ -119,7 +119,7 @@ async fn what_was_said_is_gone_and_the_record_stays() {
 }
 
 #[tokio::test]
-async fn only_what_has_ended_is_erased_by_who_may() {
+async fn erasure_needs_an_ended_task_and_permission() {
     let app = TestApp::start().await;
     let submitted = app
         .post("/api/v1/tasks/submit", &said("general"))

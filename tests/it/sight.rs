@@ -266,7 +266,7 @@ async fn activity_of_others_cannot_be_counted() {
 }
 
 #[tokio::test]
-async fn who_may_change_a_task_is_not_told_what_is_in_it() {
+async fn caller_without_read_access_gets_no_content_of_a_changed_task() {
     let app = TestApp::start().await;
     let secret = json!({"type": "nobody", "content": "top secret content", "dedup_key": "top secret key",
         "metadata": {"a": "top secret metadata"}, "tags": ["top-secret-tag"]});

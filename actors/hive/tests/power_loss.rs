@@ -245,7 +245,7 @@ async fn small_workload(dir: &Path) -> (Diary, Vec<Promise>) {
 }
 
 #[tokio::test]
-async fn what_was_acknowledged_survives_a_power_loss_at_every_point() {
+async fn acknowledged_commands_survive_a_power_loss_at_every_point() {
     let dir = tempfile::tempdir().unwrap();
     let (diary, promises) = small_workload(dir.path()).await;
     let syncs = diary.ops.iter().filter(|op| matches!(op, Op::Sync(_)));
@@ -279,7 +279,7 @@ async fn without_syncs_the_same_test_finds_loss() {
 }
 
 #[tokio::test]
-async fn what_was_acknowledged_survives_a_power_loss_under_load() {
+async fn acknowledged_commands_survive_a_power_loss_under_load() {
     let dir = tempfile::tempdir().unwrap();
     let hive = Recorded::open(dir.path(), Diary::of(dir.path()));
     let client = async |n: usize| {

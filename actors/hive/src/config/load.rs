@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_stand_twice_are_told_with_their_file() {
+    fn duplicate_keys_are_reported_with_their_file() {
         let text = "server:\n  workers: 3\ntasks:\n  max_batch: 3\nserver:\n  workers: 3\n";
         let error = Layers::default().text("f.yaml", text).load().unwrap_err();
         let error = error.to_string();

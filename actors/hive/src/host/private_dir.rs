@@ -18,7 +18,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_made_is_its_owners_alone_and_the_rest_is_left() {
+    fn new_directories_are_private_and_existing_ones_keep_their_mode() {
         let dir = tempfile::tempdir().unwrap();
         let (above, below) = (dir.path().join("a"), dir.path().join("a/b"));
         make(&below).unwrap();

@@ -377,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_secrets_are_told_by_their_words() {
+    fn secret_names_are_recognised_by_their_words() {
         for (name, expected) in [
             ("ANTHROPIC_API_KEY", true),
             ("GITHUB_TOKEN", true),
@@ -399,7 +399,7 @@ mod tests {
     }
 
     #[test]
-    fn secrets_are_told_by_their_shape() {
+    fn secrets_are_recognised_by_their_shape() {
         let key = ApiKey::generate().unwrap().reveal();
         let random = "1aB2".repeat(9);
         for (text, expected) in [

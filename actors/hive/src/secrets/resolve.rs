@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_variable_can_be_is_refused_without_the_value() {
+    fn value_unfit_for_a_variable_is_refused_without_repeating_it() {
         for (bytes, expected) in [
             (&b""[..], Some("empty")),
             (b"hunter2\0", Some("NUL")),

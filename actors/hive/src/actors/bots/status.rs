@@ -38,7 +38,7 @@ mod tests {
     use crate::model::BotFault;
 
     #[test]
-    fn status_from_what_is_wanted_and_seen() {
+    fn status_follows_desired_and_observed_state() {
         let now = Timestamp::from_millis(1_000_000);
         let launched = Some(Timestamp::from_millis(1));
         let up = Observation {

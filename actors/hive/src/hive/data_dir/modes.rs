@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_link_leads_to_is_told_of_and_left_alone() {
+    fn link_target_is_reported_and_left_alone() {
         let dir = tempfile::tempdir().unwrap();
         let data = dir.path().join("data");
         fs::create_dir(&data).unwrap();

@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_key_is_for_is_checked() {
+    fn grant_of_a_new_key_is_checked() {
         let at = Timestamp::from_millis;
         let grant = |change: fn(&mut KeyGrant)| {
             let mut grant = KeyGrant::new("ada", Role::External);

@@ -400,7 +400,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_clock_well_behind_the_events_is_told_of() {
+    fn clock_well_behind_the_events_is_reported() {
         let now = Timestamp::from_millis(1_000_000);
         for (newest, behind_ms) in [
             (0, None),

@@ -47,7 +47,7 @@ mod tests {
     use crate::model::TaskId;
 
     #[test]
-    fn only_the_guilty_and_those_who_ran_alone_are_charged() {
+    fn known_cause_or_sole_attempt_is_charged() {
         let attempt = AttemptKey {
             task: TaskId::new(),
             number: 1,

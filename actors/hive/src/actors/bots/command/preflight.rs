@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_started_is_said() {
+    fn unstartable_program_is_reported_before_any_task() {
         let dir = tempfile::tempdir().unwrap();
         let here = dir.path().to_str().unwrap();
         let plain = dir.path().join("plain");

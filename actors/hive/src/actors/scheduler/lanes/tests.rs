@@ -115,7 +115,7 @@ fn a_full_window_leaves_the_rest_to_the_store() {
 }
 
 #[test]
-fn what_is_being_claimed_does_not_come_back() {
+fn tasks_being_claimed_are_not_offered_again() {
     let mut lanes = Lanes::new(16);
     lanes.discover(in_store(1), 0);
     let query = lanes.refills().remove(0);
@@ -125,7 +125,7 @@ fn what_is_being_claimed_does_not_come_back() {
 }
 
 #[test]
-fn what_comes_while_the_store_is_read_is_not_forgotten() {
+fn tasks_that_arrive_during_a_read_are_kept() {
     let mut lanes = Lanes::new(16);
     lanes.discover(in_store(1), 0);
     let query = lanes.refills().remove(0);

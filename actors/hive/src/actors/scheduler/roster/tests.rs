@@ -90,7 +90,7 @@ enum Happens {
 }
 
 #[test]
-fn places_are_counted_through_whatever_happens() {
+fn places_are_counted_through_every_sequence_of_events() {
     use Happens::{Closed, Delivered, Ended, Heard, NewScheduler, Seated, Shrunk, Unseated};
     for (name, happens, free) in [
         ("nothing", vec![], 3),
