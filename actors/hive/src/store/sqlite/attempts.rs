@@ -1,92 +1,25 @@
-//! Attempts end. What becomes of a task is decided by [`after_attempt`]; here
-//! it is written down.
+//! Ends of attempts, and their progress. [`after_attempt`] decides how a task goes
+//! on; [`record`] writes it down.
+
+mod record;
+mod running;
 
 use std::time::Duration;
 
-use rusqlite::{Row, params};
+use rusqlite::params;
 
-use super::{
-    rows,
-    shares::Counted,
-    transaction::{Entry, Tx},
-    waiting,
+use self::{
+    record::{StatusChange, log_end, note_failed_attempt, write_result, write_status},
+    running::{Running, SELECT_RUNNING},
 };
+use super::{rows, transaction::Tx, waiting};
 use crate::{
     ledger::{AttemptReport, FinishOutcome, Hint, Outcome, ProgressReport, ReadyTask},
     model::{
-        Action, AttemptEnd, AttemptOutcomeKind, BotName, EndReason, EventResult, LeaseToken,
-        NextStep, Priority, TaskId, TaskStatus, TaskType, Timestamp, Toll, TollLimits,
+        Action, AttemptEnd, BotName, EndReason, NextStep, TaskStatus, Timestamp, Toll, TollLimits,
         after_attempt,
     },
 };
-
-/// What must be known of a running task to end its attempt.
-struct Running {
-    seq: i64,
-    id: TaskId,
-    task_type: TaskType,
-    priority: Priority,
-    attempt: u32,
-    lease: LeaseToken,
-    bot: BotName,
-    toll: Toll,
-    max_attempts: u32,
-    cancel_requested: bool,
-    started_at: Timestamp,
-    traceparent: Option<String>,
-    cancelled_by: Option<String>,
-    dependents: u32,
-    last_event: Option<i64>,
-    submitter: String,
-    bytes: i64,
-}
-
-const SELECT_RUNNING: &str =
-    "SELECT seq, id, type, priority, attempt, lease, bot, failures, max_attempts, bot_deaths,
-        cancel_requested_at IS NOT NULL, started_at, traceparent,
-        CASE WHEN cancel_requested_at IS NOT NULL THEN last_error END, dependents, last_event, suspicions, hive_deaths,
-        submitter, bytes FROM tasks";
-
-impl Running {
-    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
-        Ok(Self {
-            seq: row.get(0)?,
-            id: rows::task_id(row, 1)?,
-            task_type: rows::parsed(row, 2)?,
-            priority: rows::priority(row, 3)?,
-            attempt: row.get(4)?,
-            lease: LeaseToken::from_bytes(row.get(5)?),
-            bot: rows::parsed(row, 6)?,
-            toll: Toll {
-                failures: row.get(7)?,
-                bot_deaths: row.get(9)?,
-                suspicions: row.get(16)?,
-                hive_deaths: row.get(17)?,
-            },
-            max_attempts: row.get(8)?,
-            cancel_requested: row.get(10)?,
-            started_at: Timestamp::from_millis(row.get(11)?),
-            traceparent: row.get(12)?,
-            cancelled_by: row.get(13)?,
-            dependents: row.get(14)?,
-            last_event: row.get(15)?,
-            submitter: row.get(18)?,
-            bytes: row.get(19)?,
-        })
-    }
-
-    fn counted(&self) -> Counted<'_> {
-        Counted {
-            task_type: &self.task_type,
-            priority: self.priority,
-            submitter: &self.submitter,
-            bytes: self.bytes,
-        }
-    }
-}
-
-/// Failed attempts that are kept of a task.
-const EVIDENCE_MAX: i64 = 100;
 
 pub(super) fn finish(tx: &mut Tx<'_>, reports: &[AttemptReport]) -> rusqlite::Result<Outcome> {
     let sql = format!("{SELECT_RUNNING} WHERE id = ?1 AND status = 2");
@@ -270,162 +203,6 @@ fn delay_before_next(
     let of_task = extra.and_then(|extra| extra.retry);
     let policy = tx.policy.retry_of(&running.task_type, of_task.as_ref());
     Ok(policy.delay(toll.failures, running.lease.spread()))
-}
-
-/// Keeps the evidence of an attempt that came to nothing.
-fn note_failed_attempt(
-    tx: &Tx<'_>,
-    running: &Running,
-    report: &AttemptReport,
-) -> rusqlite::Result<()> {
-    let Some(outcome) = AttemptOutcomeKind::of(report.end) else {
-        return Ok(());
-    };
-    tx.db
-        .prepare_cached(
-            "INSERT OR REPLACE INTO failed_attempts (seq, attempt, bot, outcome, error, exit_code, started_at, ended_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-        )?
-        .execute(params![
-            running.seq,
-            running.attempt,
-            running.bot.as_str(),
-            outcome.as_str(),
-            report.error,
-            report.exit_code,
-            running.started_at.as_millis(),
-            tx.now.as_millis(),
-        ])?;
-    // A task may be given back without end; its evidence may not grow so.
-    tx.db
-        .prepare_cached("DELETE FROM failed_attempts WHERE seq = ?1 AND attempt <= ?2")?
-        .execute(params![
-            running.seq,
-            i64::from(running.attempt) - EVIDENCE_MAX
-        ])?;
-    Ok(())
-}
-
-/// New state of a task whose attempt ended.
-struct StatusChange {
-    status: TaskStatus,
-    reason: Option<EndReason>,
-    run_at: Timestamp,
-    toll: Toll,
-}
-
-fn write_status(
-    tx: &Tx<'_>,
-    running: &Running,
-    report: &AttemptReport,
-    change: StatusChange,
-) -> rusqlite::Result<()> {
-    let StatusChange {
-        status,
-        reason,
-        run_at,
-        toll,
-    } = change;
-    let execution_ms = i64::try_from(report.execution_time_ms).unwrap_or(i64::MAX);
-    if status == TaskStatus::Completed {
-        tx.db
-            .prepare_cached(
-                "UPDATE tasks SET status = 3, completed_at = ?2, execution_ms = ?3, lease = NULL,
-                                  last_error = NULL, last_event = ?4 WHERE seq = ?1",
-            )?
-            .execute(params![
-                running.seq,
-                tx.now.as_millis(),
-                execution_ms,
-                tx.next_event()
-            ])?;
-        return Ok(());
-    }
-    tx.db
-        .prepare_cached(
-            "UPDATE tasks SET status = ?2, completed_at = ?3, execution_ms = ?4, lease = NULL, run_at = ?5,
-                              failures = ?6, bot_deaths = ?7, last_error = ?8, end_reason = ?9, last_event = ?10,
-                              suspicions = ?11, hive_deaths = ?12 WHERE seq = ?1",
-        )?
-        .execute(params![
-            running.seq,
-            rows::status_code(status),
-            status.is_final().then_some(tx.now.as_millis()),
-            execution_ms,
-            run_at.as_millis(),
-            toll.failures,
-            toll.bot_deaths,
-            report.error,
-            reason.map(EndReason::as_str),
-            tx.next_event(),
-            toll.suspicions,
-            toll.hive_deaths,
-        ])?;
-    Ok(())
-}
-
-fn write_result(
-    tx: &Tx<'_>,
-    seq: i64,
-    report: &AttemptReport,
-    success: bool,
-) -> rusqlite::Result<()> {
-    tx.db
-        .prepare_cached(
-            "INSERT OR REPLACE INTO results (seq, success, output, error, tokens_used, cost_cents, exit_code, output_bytes)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-        )?
-        .execute(params![
-            seq,
-            success,
-            report.output,
-            report.error,
-            report.tokens_used.map(|n| i64::try_from(n).unwrap_or(i64::MAX)),
-            report.cost_cents.map(|n| i64::try_from(n).unwrap_or(i64::MAX)),
-            report.exit_code,
-            report.output_bytes.map(|n| i64::try_from(n).unwrap_or(i64::MAX)),
-        ])?;
-    Ok(())
-}
-
-fn log_end(
-    tx: &mut Tx<'_>,
-    running: &Running,
-    report: &AttemptReport,
-    action: Action,
-    run_at: Timestamp,
-) -> rusqlite::Result<()> {
-    let details = match action {
-        Action::TaskCompleted => {
-            format!(
-                "{{\"attempt\":{},\"execution_time_ms\":{}}}",
-                running.attempt, report.execution_time_ms
-            )
-        }
-        Action::TaskRetrying => serde_json::json!({
-            "attempt": running.attempt, "error": report.error, "retry_at": run_at,
-        })
-        .to_string(),
-        _ => serde_json::json!({
-            "attempt": running.attempt, "error": report.error, "exit_code": report.exit_code,
-        })
-        .to_string(),
-    };
-    tx.log_after(
-        running.last_event,
-        &Entry {
-            action,
-            actor: running.bot.as_str(),
-            target: &running.id.to_string(),
-            result: if action == Action::TaskCompleted {
-                EventResult::Success
-            } else {
-                EventResult::Failure
-            },
-            details: Some(&details),
-            trace_id: running.traceparent.as_deref().and_then(rows::trace_id),
-        },
-    )
 }
 
 /// Notes how far attempts are. What is stale is left out.
