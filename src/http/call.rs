@@ -259,12 +259,13 @@ impl Call {
     /// Receives the body; gives the place up for as long as it has to wait.
     async fn receive(&mut self) -> Result<Bytes, Problem> {
         let limits = self.shared.body;
-        let mut reading = pin!(json::read(
-            &self.request,
-            &mut self.payload,
-            limits,
-            &mut self.held
-        ));
+        let arrived = json::arrived(&mut self.payload).await;
+        let body = json::Body {
+            request: &self.request,
+            payload: &mut self.payload,
+            arrived,
+        };
+        let mut reading = pin!(json::read(body, limits, &mut self.held));
         if let Some(read) = reading.as_mut().now_or_never() {
             return read;
         }

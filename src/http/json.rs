@@ -10,12 +10,13 @@ use actix_web::{
     web::{Bytes, BytesMut},
 };
 use deia_hive::model::{METADATA_LEVELS, Violation, ambiguity};
-use futures_util::StreamExt;
+use futures_util::{FutureExt as _, StreamExt as _};
 use serde::{
     Deserialize, Deserializer,
     de::{DeserializeOwned, IgnoredAny, MapAccess, Visitor, value::MapAccessDeserializer},
 };
 use serde_path_to_error::Segment;
+use tokio::task::yield_now;
 
 use super::{bodies::Held, catalogue::Code, problem::Problem};
 
@@ -27,20 +28,50 @@ pub(super) struct BodyLimits {
     pub(super) max_time: Duration,
 }
 
+type Chunk = Result<Bytes, PayloadError>;
+
+/// A body that is to be read.
+pub(super) struct Body<'r> {
+    pub(super) request: &'r HttpRequest,
+    pub(super) payload: &'r mut Payload,
+    /// The answer of [`arrived`].
+    pub(super) arrived: Option<Option<Chunk>>,
+}
+
+/// Returns the first chunk, or the end of the body, if it has come with the head. The
+/// server hands it over after its first poll of a handler: a second poll finds it,
+/// and no timer is set for the bodies that are there.
+pub(super) async fn arrived(payload: &mut Payload) -> Option<Option<Chunk>> {
+    let first = payload.next().now_or_never();
+    if first.is_some() {
+        return first;
+    }
+    yield_now().await;
+    payload.next().now_or_never()
+}
+
 /// Reads the whole body. What memory it takes counts as `held`: that of what has
 /// come, whatever was announced.
 pub(super) async fn read(
-    request: &HttpRequest,
-    payload: &mut Payload,
+    body: Body<'_>,
     limits: BodyLimits,
     held: &mut Held,
 ) -> Result<Bytes, Problem> {
+    let Body {
+        request,
+        payload,
+        arrived,
+    } = body;
     let announced = request.headers().get(CONTENT_LENGTH);
     let announced: Option<usize> = announced.and_then(|v| v.to_str().ok()?.parse().ok());
     if announced.is_some_and(|bytes| bytes > limits.max_bytes) {
         return Err(too_large(limits));
     }
-    let Some(first) = next(payload, limits).await? else {
+    let first = match arrived {
+        Some(first) => taken(first, limits)?,
+        None => next(payload, limits).await?,
+    };
+    let Some(first) = first else {
         return Ok(Bytes::new());
     };
     if first.len() > limits.max_bytes {
@@ -73,10 +104,15 @@ pub(super) async fn read(
 async fn next(payload: &mut Payload, limits: BodyLimits) -> Result<Option<Bytes>, Problem> {
     match tokio::time::timeout(limits.max_pause, payload.next()).await {
         Err(_) => Err(Problem::new(Code::RequestTimeout, "the body broke off")),
-        Ok(None) => Ok(None),
-        Ok(Some(Ok(chunk))) => Ok(Some(chunk)),
-        Ok(Some(Err(PayloadError::Overflow))) => Err(too_large(limits)),
-        Ok(Some(Err(error))) => Err(Problem::new(Code::BodyIncomplete, error.to_string())),
+        Ok(chunk) => taken(chunk, limits),
+    }
+}
+
+fn taken(chunk: Option<Chunk>, limits: BodyLimits) -> Result<Option<Bytes>, Problem> {
+    match chunk.transpose() {
+        Ok(chunk) => Ok(chunk),
+        Err(PayloadError::Overflow) => Err(too_large(limits)),
+        Err(error) => Err(Problem::new(Code::BodyIncomplete, error.to_string())),
     }
 }
 

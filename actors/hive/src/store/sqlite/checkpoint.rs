@@ -4,7 +4,7 @@ use std::{path::Path, time::Duration};
 
 use rusqlite::{Connection, ffi};
 
-use super::{open::BUSY_TIMEOUT, room};
+use super::{connection::BUSY_TIMEOUT, room};
 
 /// Keeps the write-ahead log from growing without end. A checkpoint happens on
 /// the writer thread: when the log is long and nobody waits, or when it is

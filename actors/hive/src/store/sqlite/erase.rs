@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
     apply::ApplyError,
-    open::{SECURE_DELETE, SECURE_DELETE_ALL},
+    connection::{SECURE_DELETE, SECURE_DELETE_ALL},
     rows,
     transaction::{Entry, Tx},
 };

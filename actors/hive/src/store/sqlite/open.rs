@@ -1,4 +1,4 @@
-//! Opening the file, and the connections to it.
+//! Opening the file.
 
 use std::{
     collections::HashMap,
@@ -11,11 +11,12 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
-use rusqlite::{Connection, OpenFlags, OptionalExtension, ffi};
+use rusqlite::{Connection, OptionalExtension};
 use uuid::Uuid;
 
 use super::{
     SqliteStore,
+    connection::{readable, writable},
     errors::store_error,
     pool::ReaderPool,
     read,
@@ -32,8 +33,6 @@ use crate::{
 /// SQLite before this one may corrupt the file when a WAL is reset.
 const LEAST_SQLITE: i32 = 3_051_003;
 
-/// How long a connection waits for another that is in its way.
-pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Threads that serve the hive's own reads.
 const OWN_READERS: usize = 2;
 
@@ -268,62 +267,6 @@ impl OpenError {
     }
 }
 
-/// The writer's connection: durable before it answers, checkpoints by its own hand.
-pub(super) fn writable(options: &SqliteOptions) -> rusqlite::Result<Connection> {
-    let db = Connection::open(&options.path)?;
-    db.pragma_update(None, "journal_mode", "WAL")?;
-    db.pragma_update(None, "synchronous", "FULL")?;
-    let journal: String = db.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
-    let synchronous: i64 = db.pragma_query_value(None, "synchronous", |row| row.get(0))?;
-    if let Some(why) = not_durable(&journal, synchronous) {
-        return Err(rusqlite::Error::SqliteFailure(
-            ffi::Error::new(ffi::SQLITE_CANTOPEN),
-            Some(why),
-        ));
-    }
-    db.pragma_update(None, "wal_autocheckpoint", 0)?;
-    // A log that had to grow gives the room back when it is begun anew.
-    db.pragma_update(
-        None,
-        "journal_size_limit",
-        u64::from(options.checkpoint_pages) * 2 * 4_096,
-    )?;
-    db.pragma_update(
-        None,
-        "cache_size",
-        -i64::try_from(options.cache_bytes / 1024).unwrap_or(i64::MAX),
-    )?;
-    db.pragma_update(None, "temp_store", "MEMORY")?;
-    db.pragma_update(None, "secure_delete", SECURE_DELETE)?;
-    db.busy_timeout(BUSY_TIMEOUT)?;
-    db.set_prepared_statement_cache_capacity(64);
-    Ok(db)
-}
-
-/// Value of `PRAGMA secure_delete`: what is deleted is overwritten where its page is
-/// written anyway, so that old versions of a row are not left in pages in use.
-pub(super) const SECURE_DELETE: &str = "FAST";
-/// As [`SECURE_DELETE`], with pages that are given up as well.
-pub(super) const SECURE_DELETE_ALL: &str = "ON";
-
-/// Value of `PRAGMA synchronous` for FULL.
-const SYNCHRONOUS_FULL: i64 = 2;
-
-/// Returns the reason why commits would not survive a power loss, if any. SQLite does
-/// not fail when it cannot do what a PRAGMA asks.
-fn not_durable(journal: &str, synchronous: i64) -> Option<String> {
-    if !journal.eq_ignore_ascii_case("wal") {
-        return Some(format!(
-            "the file system has no shared memory for a write-ahead log (journal_mode is {journal}): choose a local one for data_dir"
-        ));
-    }
-    (synchronous != SYNCHRONOUS_FULL).then(|| {
-        format!(
-            "synchronous is {synchronous}, not {SYNCHRONOUS_FULL}: commits would not be durable"
-        )
-    })
-}
-
 /// Makes the file when it is not there, for its owner only. SQLite gives its log and
 /// the log's index the mode of the file.
 fn make_private(path: &Path) -> io::Result<()> {
@@ -336,18 +279,6 @@ fn make_private(path: &Path) -> io::Result<()> {
             None => File::open(".")?.sync_all(),
         },
     }
-}
-
-/// A reader's connection.
-pub(super) fn readable(path: &Path) -> rusqlite::Result<Connection> {
-    let db = Connection::open_with_flags(
-        path,
-        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
-    )?;
-    db.pragma_update(None, "cache_size", -2_048)?;
-    db.busy_timeout(BUSY_TIMEOUT)?;
-    db.set_prepared_statement_cache_capacity(64);
-    Ok(db)
 }
 
 /// Lead of the newest events over the clock below which there is no warning.
@@ -411,21 +342,6 @@ mod tests {
         ] {
             let expected = behind_ms.map(Duration::from_millis);
             assert_eq!(clock_behind(newest, now), expected, "{newest}");
-        }
-    }
-
-    #[test]
-    fn only_a_synced_write_ahead_log_is_durable() {
-        for (journal, synchronous, durable) in [
-            ("wal", 2, true),
-            ("WAL", 2, true),
-            ("wal", 1, false),
-            ("wal", 0, false),
-            ("delete", 2, false),
-            ("memory", 2, false),
-        ] {
-            let why = not_durable(journal, synchronous);
-            assert_eq!(why.is_none(), durable, "{journal} {synchronous}: {why:?}");
         }
     }
 }

@@ -12,7 +12,7 @@ use std::{
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::{errors::store_error, open::readable};
+use super::{connection::readable, errors::store_error};
 use crate::{
     ledger::{BoxFuture, StoreError},
     metrics::StoreMetrics,

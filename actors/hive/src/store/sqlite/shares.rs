@@ -2,11 +2,9 @@
 //! count: waiting tasks, task types, remembered answers. A row is read and written
 //! once a transaction, whatever number of commands there are.
 
-use std::collections::HashMap;
-
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::transaction::Tx;
+use super::{memo::Memo, transaction::Tx};
 use crate::{
     ledger::Load,
     model::{Priority, TaskStatus, TaskType},
@@ -38,12 +36,15 @@ struct Share {
     stored: Counts,
     now: Counts,
     /// Tasks of each type that this transaction came across.
-    types: HashMap<TaskType, Count>,
+    types: Memo<TaskType, Count>,
 }
 
 /// Counters of the submitters that this transaction came across.
 #[derive(Default)]
-pub(super) struct Shares(HashMap<String, Share>);
+pub(super) struct Shares {
+    all: Option<Share>,
+    by_submitter: Memo<String, Share>,
+}
 
 /// A task whose status changes.
 #[derive(Clone, Copy)]
@@ -65,21 +66,28 @@ fn unsigned(n: i64) -> u64 {
 
 impl Shares {
     fn of(&mut self, db: &Connection, submitter: &str) -> rusqlite::Result<&mut Share> {
-        if !self.0.contains_key(submitter) {
-            let share = read(db, submitter)?;
-            self.0.insert(submitter.to_owned(), share);
+        self.by_submitter.get_or_make(submitter, || {
+            Ok((submitter.to_owned(), read(db, submitter)?))
+        })
+    }
+
+    fn of_all(&mut self, db: &Connection) -> rusqlite::Result<&mut Share> {
+        if self.all.is_none() {
+            self.all = Some(read(db, ALL)?);
         }
-        Ok(self.0.entry(submitter.to_owned()).or_default())
+        Ok(self.all.get_or_insert_default())
     }
 
     /// Writes what has changed. A row of nothing but zeros is removed.
     pub(super) fn write(&self, db: &Connection) -> rusqlite::Result<()> {
-        for (submitter, share) in &self.0 {
+        let all = self.all.iter().map(|share| (ALL, share));
+        let each = self.by_submitter.entries().iter();
+        for (submitter, share) in all.chain(each.map(|(name, share)| (name.as_str(), share))) {
             if share.now != share.stored {
                 write_counts(db, submitter, share.now)?;
             }
-            let changed = share.types.iter().filter(|(_, n)| n.now != n.stored);
-            for (task_type, count) in changed {
+            let types = share.types.entries().iter();
+            for (task_type, count) in types.filter(|(_, n)| n.now != n.stored) {
                 write_type(db, submitter, task_type, count.now)?;
             }
         }
@@ -88,13 +96,25 @@ impl Shares {
 }
 
 impl Share {
+    fn count_waiting(&mut self, more: i64, bytes: i64) {
+        self.now.waiting += more;
+        self.now.waiting_bytes += more * bytes;
+    }
+
+    fn waiting(&self) -> Load {
+        Load {
+            tasks: unsigned(self.now.waiting),
+            bytes: unsigned(self.now.waiting_bytes),
+        }
+    }
+
     fn type_count(
         &mut self,
         db: &Connection,
         submitter: &str,
         task_type: &TaskType,
     ) -> rusqlite::Result<&mut Count> {
-        if !self.types.contains_key(task_type) {
+        self.types.get_or_make(task_type, || {
             let stored = db
                 .prepare_cached(
                     "SELECT tasks FROM submitter_types WHERE submitter = ?1 AND type = ?2",
@@ -106,9 +126,8 @@ impl Share {
                 stored,
                 now: stored,
             };
-            self.types.insert(task_type.clone(), count);
-        }
-        Ok(self.types.entry(task_type.clone()).or_default())
+            Ok((task_type.clone(), count))
+        })
     }
 }
 
@@ -131,7 +150,7 @@ fn read(db: &Connection, submitter: &str) -> rusqlite::Result<Share> {
     Ok(Share {
         stored: counts,
         now: counts,
-        types: HashMap::new(),
+        types: Memo::default(),
     })
 }
 
@@ -194,11 +213,10 @@ impl Tx<'_> {
         }
         let more = i64::from(waits(to)) - i64::from(waits(from));
         if more != 0 {
-            for submitter in [ALL, task.submitter] {
-                let counts = &mut self.shares.of(self.db, submitter)?.now;
-                counts.waiting += more;
-                counts.waiting_bytes += more * task.bytes;
-            }
+            let all = self.shares.of_all(self.db)?;
+            all.count_waiting(more, task.bytes);
+            let own = self.shares.of(self.db, task.submitter)?;
+            own.count_waiting(more, task.bytes);
         }
         Ok(())
     }
@@ -215,16 +233,12 @@ impl Tx<'_> {
 
     /// Returns the backlog of this submitter.
     pub(super) fn waiting_of(&mut self, submitter: &str) -> rusqlite::Result<Load> {
-        let counts = self.shares.of(self.db, submitter)?.now;
-        Ok(Load {
-            tasks: unsigned(counts.waiting),
-            bytes: unsigned(counts.waiting_bytes),
-        })
+        Ok(self.shares.of(self.db, submitter)?.waiting())
     }
 
     /// Returns the backlog of all submitters.
     pub(super) fn waiting_of_all(&mut self) -> rusqlite::Result<Load> {
-        self.waiting_of(ALL)
+        Ok(self.shares.of_all(self.db)?.waiting())
     }
 
     /// Returns the number of types that this submitter has tasks of.

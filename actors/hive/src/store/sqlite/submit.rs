@@ -122,17 +122,17 @@ fn admit_types(
         max_all: tx.policy.max_types.into(),
         confined: by.role.sees_only_its_own(),
     };
-    let mut seen = HashSet::new();
+    let mut new_types = HashSet::new();
     for (place, task) in news {
         let task_type = &task.task_type;
-        if !seen.insert(task_type) || tx.has_type(by.submitter, task_type)? {
+        if tx.has_type(by.submitter, task_type)? || !new_types.insert(task_type) {
             continue;
         }
         if let Err(limit) = room.admit(tx.knows_type(task_type)) {
             return Err(too_many_types(pointer(tasks, *place, "/type"), limit).into());
         }
     }
-    for task_type in seen {
+    for task_type in new_types {
         tx.note_type(task_type);
     }
     Ok(())

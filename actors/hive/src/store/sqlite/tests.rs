@@ -9,7 +9,7 @@ use crate::{
     store::conformance,
 };
 
-fn options(dir: &std::path::Path) -> SqliteOptions {
+pub(super) fn options(dir: &std::path::Path) -> SqliteOptions {
     SqliteOptions {
         path: dir.join("deia.db"),
         group_commit_max: 64,
@@ -154,7 +154,7 @@ async fn a_log_that_a_reader_holds_is_not_written_without_end() {
     let store = SqliteStore::open(options).unwrap();
     let _serving = store.serve().unwrap();
     submit(&store, 10).await.unwrap();
-    let reader = open::readable(&dir.path().join("deia.db")).unwrap();
+    let reader = connection::readable(&dir.path().join("deia.db")).unwrap();
     reader
         .execute_batch("BEGIN; SELECT count(*) FROM tasks")
         .unwrap();

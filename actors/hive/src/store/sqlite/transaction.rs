@@ -1,11 +1,14 @@
 //! What one transaction gathers beside the rows it writes: events, counters,
 //! flows, hints.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    convert::Infallible,
+};
 
 use rusqlite::{Connection, params};
 
-use super::{rows, shares::Shares, unreadable};
+use super::{memo::Memo, rows, shares::Shares, unreadable};
 use crate::{
     auth::Principal,
     ledger::{BotDelta, ClaimedTask, Flow, Hint, Offers, Seat, TaskPolicy},
@@ -27,7 +30,7 @@ pub(super) struct Tx<'a> {
     offers: Option<&'a dyn Offers>,
     next_event: i64,
     told: Told,
-    lanes: HashMap<TaskType, [Option<Box<Lane>>; Priority::ALL.len()]>,
+    lanes: Memo<TaskType, [Option<Box<Lane>>; Priority::ALL.len()]>,
     pub(super) shares: Shares,
     bots: HashMap<BotName, BotDelta>,
 }
@@ -144,7 +147,7 @@ impl<'a> Tx<'a> {
             offers,
             next_event: last + 1,
             told: Told::default(),
-            lanes: HashMap::new(),
+            lanes: Memo::default(),
             shares: Shares::default(),
             bots: HashMap::new(),
         })
@@ -241,7 +244,10 @@ impl<'a> Tx<'a> {
 
     /// The lane of that type and priority.
     pub(super) fn lane(&mut self, task_type: &TaskType, priority: Priority) -> &mut Lane {
-        let lanes = self.lanes.entry(task_type.clone()).or_default();
+        let lanes: Result<_, Infallible> = self
+            .lanes
+            .get_or_make(task_type, || Ok((task_type.clone(), Default::default())));
+        let Ok(lanes) = lanes;
         lanes[usize::from(priority.rank())].get_or_insert_default()
     }
 
@@ -274,7 +280,7 @@ impl<'a> Tx<'a> {
             .collect::<rusqlite::Result<Vec<_>>>()?;
         for task_type in empty
             .iter()
-            .filter(|task_type| !self.lanes.contains_key(*task_type))
+            .filter(|task_type| !self.lanes.contains(*task_type))
         {
             self.db
                 .prepare_cached("DELETE FROM task_counts WHERE type = ?1")?
@@ -305,7 +311,7 @@ impl<'a> Tx<'a> {
                 "INSERT INTO task_counts (type, priority, status, n) VALUES (?1, ?2, ?3, ?4)
                  ON CONFLICT DO UPDATE SET n = n + excluded.n",
             )?;
-            for (task_type, lanes) in std::mem::take(&mut self.lanes) {
+            for (task_type, lanes) in self.lanes.take() {
                 for (priority, lane) in Priority::ALL.into_iter().zip(lanes) {
                     let Some(lane) = lane else { continue };
                     for (status, n) in lane.change.iter().enumerate().filter(|(_, n)| **n != 0) {

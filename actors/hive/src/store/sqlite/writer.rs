@@ -19,8 +19,8 @@ use tokio::sync::oneshot;
 use super::{
     SqliteOptions,
     checkpoint::{Checkpointer, UNCHANGED},
+    connection::writable,
     errors::{CheckpointFault, checkpoint_fault, is_io, store_error},
-    open::writable,
     reserve::{self, Reserve},
     room::{self, FullDisk},
     rows, unreadable,

@@ -201,7 +201,7 @@ async fn a_store_that_is_locked_refuses_a_group_once() {
         assert!(matches!(refused, Err(StoreError::Busy)), "{refused:?}");
     }
     // Once for all of them, not 21 times.
-    assert!(begun.elapsed() < open::BUSY_TIMEOUT * 8);
+    assert!(begun.elapsed() < connection::BUSY_TIMEOUT * 8);
     assert_eq!(metrics.commits(), 2);
     shell.execute_batch("COMMIT").unwrap();
     end.await.unwrap();
