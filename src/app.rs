@@ -137,6 +137,8 @@ fn serve(settings: SettingsArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn start(settings: SettingsArgs, handover: &mut Handover) -> anyhow::Result<ExitCode> {
+    let inherited = descriptors::take_inherited();
+    let inherited = inherited.context("the descriptors of this process cannot be listed")?;
     let file = match handover.settings.take() {
         Some(file) => file,
         None => settings.read_file()?,
@@ -151,12 +153,18 @@ fn start(settings: SettingsArgs, handover: &mut Handover) -> anyhow::Result<Exit
         );
     }
     deia_supervision::install_panic_hook();
-    prepare_host()?;
+    prepare_host(inherited)?;
     actix_rt::System::new().block_on(run(config, restart, handover, &telemetry))
 }
 
 /// Takes from the host what the hive needs.
-fn prepare_host() -> anyhow::Result<()> {
+fn prepare_host(inherited: usize) -> anyhow::Result<()> {
+    if inherited > 0 {
+        tracing::info!(
+            descriptors = inherited,
+            "files that the parent process left open are kept from programs"
+        );
+    }
     let before = descriptors::limit();
     match descriptors::raise() {
         Ok(()) if before.soft < before.hard => tracing::info!(

@@ -33,6 +33,19 @@ async fn run(app: &TestApp, script: &str) -> String {
     result["output"].as_str().unwrap().trim_end().to_owned()
 }
 
+async fn restart_in_place(app: &TestApp) {
+    let before = app.get("/api/v1/system/status").await.is(200).body;
+    let restart = "/api/v1/system/restart";
+    app.post(restart, &serde_json::Value::Null).await.is(202);
+    app.until("it has restarted", async |app| {
+        let now = app.get("/api/v1/system/status").await;
+        now.status == 200
+            && now.body["started_at"] != before["started_at"]
+            && now.body["state"] == "ready"
+    })
+    .await;
+}
+
 #[actix_rt::test]
 async fn soft_limit_of_open_files_is_raised_and_given_back_to_programs() {
     let dir = tempfile::tempdir().unwrap();
@@ -59,18 +72,44 @@ async fn soft_limit_of_open_files_is_raised_and_given_back_to_programs() {
     assert!(!app.log().contains("at most 700"), "{}", app.log());
 
     // A restart in place hands on what the first start was given.
-    let before = app.get("/api/v1/system/status").await.is(200).body;
-    let restart = "/api/v1/system/restart";
-    app.post(restart, &serde_json::Value::Null).await.is(202);
-    app.until("it has restarted", async |app| {
-        let now = app.get("/api/v1/system/status").await;
-        now.status == 200
-            && now.body["started_at"] != before["started_at"]
-            && now.body["state"] == "ready"
-    })
-    .await;
+    restart_in_place(&app).await;
     assert_eq!(run(&app, limit).await, "100\n700");
     assert!(app.stop().success());
+}
+
+/// The descriptors of a program that lists its own, beyond the standard streams and that
+/// for progress.
+const LISTING: &str = "for fd in /proc/self/fd/*; do n=${fd##*/}; \
+     [ \"$n\" -le 2 ] || [ \"$n\" = \"$DEIA_PROGRESS_FD\" ] || readlink \"/proc/$$/fd/$n\"; done; true";
+
+#[actix_rt::test]
+async fn programs_get_no_descriptor_that_a_parent_left_open() {
+    let dir = tempfile::tempdir().unwrap();
+    let data_dir = dir.path().join("data");
+    let lock = dir.path().join("lock");
+    let open = format!(
+        "exec 7>{0}; flock -n 7; exec 9<{0}; exec \"$0\" \"$@\"",
+        lock.display()
+    );
+    let server = started_by(&["sh", "-c", &open], &data_dir, &["bots.seed=[]"]);
+    let mut app = TestApp::try_start(server, &data_dir).await.unwrap();
+    let shell = json!({"kind": "command", "command": ["sh"]});
+    app.bot("shell", shell, &["general"]).await;
+    let is_held = || {
+        let taken = Command::new("flock")
+            .args(["-n", lock.to_str().unwrap(), "true"])
+            .status();
+        !taken.unwrap().success()
+    };
+    assert_eq!(run(&app, LISTING).await, "");
+    assert!(is_held(), "the lock of the parent stays with deia");
+    assert!(app.log().contains("left open"), "{}", app.log());
+
+    restart_in_place(&app).await;
+    assert_eq!(run(&app, LISTING).await, "");
+    assert!(is_held(), "also through a restart in place");
+    assert!(app.stop().success());
+    assert!(!is_held(), "nothing outlives deia with it");
 }
 
 #[test]

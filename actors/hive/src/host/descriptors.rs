@@ -1,8 +1,15 @@
 //! Limit of this process's open files, and the number that it needs.
 
-use std::{io, sync::OnceLock};
+use std::{io, os::fd::OwnedFd, sync::OnceLock};
 
-use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, setrlimit};
+use rustix::{
+    fs::OFlags,
+    io::{FdFlags, fcntl_setfd},
+    process::{
+        Pid, PidfdFlags, PidfdGetfdFlags, Resource, Rlimit, getrlimit, pidfd_getfd, pidfd_open,
+        prlimit, setrlimit,
+    },
+};
 
 use crate::{
     config::Config,
@@ -20,6 +27,8 @@ const RESERVE: u64 = 256;
 
 /// The limit that this process was started with.
 static ORIGINAL: OnceLock<Rlimit> = OnceLock::new();
+/// Descriptors that a parent process left open.
+static INHERITED: OnceLock<Vec<OwnedFd>> = OnceLock::new();
 
 /// Open files that are allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +54,8 @@ pub fn limit() -> DescriptorLimit {
 /// # Errors
 /// The kernel refuses.
 pub fn raise() -> io::Result<()> {
+    // After an `exec` that failed this process goes on.
+    hand_on_inherited(false);
     let original = getrlimit(Resource::Nofile);
     let raised = Rlimit {
         current: original.maximum,
@@ -55,8 +66,10 @@ pub fn raise() -> io::Result<()> {
     Ok(())
 }
 
-/// Restores the original limit for the program that this process becomes by `exec`.
+/// Restores the original limit and the inherited descriptors for the program that this
+/// process becomes by `exec`.
 pub fn restore() {
+    hand_on_inherited(true);
     if let Some(original) = ORIGINAL.get() {
         // Lowering the soft limit is always allowed.
         let _ = setrlimit(Resource::Nofile, *original);
@@ -70,6 +83,57 @@ pub(crate) fn restore_for(program: Pid) {
     if let Some(original) = ORIGINAL.get() {
         // Fails for a program that has changed its user; it keeps the raised limit.
         let _ = prlimit(Some(program), Resource::Nofile, *original);
+    }
+}
+
+/// Takes the descriptors from 3 on that a parent process left open, so that no program of
+/// a bot gets them. They stay open, since the parent may rely on that, as on a lock.
+/// Returns how many there are.
+///
+/// To be called once, at the start, before this process opens anything that another
+/// program is to have.
+///
+/// # Errors
+/// The table of descriptors cannot be read.
+pub fn take_inherited() -> io::Result<usize> {
+    let mut numbers = Vec::new();
+    for entry in std::fs::read_dir("/proc/self/fdinfo")? {
+        let entry = entry?;
+        // That of the listing itself is gone by now.
+        let info = std::fs::read_to_string(entry.path()).unwrap_or_default();
+        let number = entry.file_name().to_str().and_then(|it| it.parse().ok());
+        numbers.extend(number.filter(|number| is_inherited(*number, &info)));
+    }
+    let kept: Vec<_> = numbers.iter().filter_map(|number| own(*number)).collect();
+    let _ = INHERITED.set(kept);
+    Ok(numbers.len())
+}
+
+/// Returns whether a descriptor with this entry of `fdinfo` was inherited: all that this
+/// process opens is closed when another program begins.
+fn is_inherited(number: i32, info: &str) -> bool {
+    let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
+    let flags = flags.and_then(|flags| u32::from_str_radix(flags.trim(), 8).ok());
+    number > 2 && flags.is_some_and(|flags| flags & OFlags::CLOEXEC.bits() == 0)
+}
+
+/// Puts a descriptor of this process that is closed on `exec` in the place of an inherited
+/// one. Where the kernel has no means to (before Linux 5.6), that one is closed.
+fn own(number: i32) -> Option<OwnedFd> {
+    let this = pidfd_open(rustix::process::getpid(), PidfdFlags::empty());
+    let own = this.and_then(|this| pidfd_getfd(this, number, PidfdGetfdFlags::empty()));
+    let _ = nix::unistd::close(number);
+    own.ok()
+}
+
+/// Lets the image that this process becomes by `exec` inherit them again, or not.
+fn hand_on_inherited(let_it: bool) {
+    let flags = match let_it {
+        true => FdFlags::empty(),
+        false => FdFlags::CLOEXEC,
+    };
+    for fd in INHERITED.get().into_iter().flatten() {
+        let _ = fcntl_setfd(fd, flags);
     }
 }
 
@@ -135,6 +199,20 @@ impl DescriptorNeed {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn inherited_descriptors_are_told_from_ones_own() {
+        for (number, info, expected) in [
+            (7, "pos:\t0\nflags:\t0100001\nmnt_id:\t23\n", true),
+            (7, "pos:\t0\nflags:\t02100001\nmnt_id:\t23\n", false),
+            (0, "pos:\t0\nflags:\t0100002\n", false),
+            (2, "flags:\t01\n", false),
+            (3, "", false),
+            (3, "flags:\tx\n", false),
+        ] {
+            assert_eq!(is_inherited(number, info), expected, "{number} {info:?}");
+        }
+    }
 
     #[test]
     fn need_is_compared_with_the_limit() {
