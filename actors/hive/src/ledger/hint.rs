@@ -29,6 +29,8 @@ pub struct Cancelling {
     pub attempt: u32,
     /// The bot that has it.
     pub bot: BotName,
+    /// The words of the task about it, such as `cancelled by ada`.
+    pub words: String,
 }
 
 /// The number of ready tasks of one type and priority.

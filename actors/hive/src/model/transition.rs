@@ -63,6 +63,20 @@ impl AttemptEnd {
             Self::BotFault => "bot_fault",
         }
     }
+
+    /// Returns what a person reads of an attempt that ended so, without a reason of
+    /// its own.
+    pub fn told(self) -> &'static str {
+        match self {
+            Self::Succeeded => "the task is completed",
+            Self::Failed => "the attempt failed",
+            Self::Cancelled => "the task was cancelled",
+            Self::BotDied | Self::Suspected => "the bot went down",
+            Self::HiveDied => "the hive went down",
+            Self::GivenBack => "the bot was stopped; the task goes back to the queue",
+            Self::BotFault => "the bot could not begin it; the task goes back to the queue",
+        }
+    }
 }
 
 /// A task's counts of unsuccessful attempts, by cause. Each has its own limit.

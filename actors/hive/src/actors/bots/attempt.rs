@@ -1,14 +1,16 @@
 //! One attempt at a task, as its executor sees it.
 
+use std::sync::Arc;
+
 use tokio::sync::watch;
 
 use crate::model::AttemptEnd;
 
 /// Why a running attempt is to end before its time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum StopCause {
-    /// The task was called off.
-    Cancelled,
+    /// The task was cancelled, with the words of the task about that.
+    Cancelled(Arc<str>),
     /// It took longer than it may.
     TimedOut {
         /// How long it may take, in seconds.
@@ -25,7 +27,7 @@ pub(crate) type StopSignal = watch::Receiver<Option<StopCause>>;
 /// Waits until the attempt is to end. May be dropped and called again.
 pub(crate) async fn stop_requested(stop: &mut StopSignal) -> StopCause {
     match stop.wait_for(Option::is_some).await {
-        Ok(cause) => cause.unwrap_or(StopCause::BotStopping),
+        Ok(cause) => cause.clone().unwrap_or(StopCause::BotStopping),
         Err(_) => StopCause::BotStopping,
     }
 }
@@ -112,7 +114,7 @@ impl AttemptOutcome {
     /// What an attempt comes to that was ended for this cause.
     pub(crate) fn stopped(cause: StopCause, execution_time_ms: u64) -> Self {
         match cause {
-            StopCause::Cancelled => Self::bare(AttemptEnd::Cancelled, execution_time_ms),
+            StopCause::Cancelled(_) => Self::bare(AttemptEnd::Cancelled, execution_time_ms),
             StopCause::TimedOut { after_seconds } => Self::failed(
                 format!("timed out after {after_seconds} s"),
                 execution_time_ms,
@@ -129,7 +131,11 @@ mod tests {
     #[test]
     fn each_cause_has_its_end() {
         for (cause, end, error) in [
-            (StopCause::Cancelled, AttemptEnd::Cancelled, None),
+            (
+                StopCause::Cancelled("cancelled by ada".into()),
+                AttemptEnd::Cancelled,
+                None,
+            ),
             (
                 StopCause::TimedOut { after_seconds: 7 },
                 AttemptEnd::Failed,
@@ -137,7 +143,7 @@ mod tests {
             ),
             (StopCause::BotStopping, AttemptEnd::GivenBack, None),
         ] {
-            let outcome = AttemptOutcome::stopped(cause, 12);
+            let outcome = AttemptOutcome::stopped(cause.clone(), 12);
             assert_eq!(outcome.end, end, "{cause:?}");
             assert_eq!(outcome.error.as_deref(), error, "{cause:?}");
             assert_eq!(outcome.execution_time_ms, 12, "{cause:?}");
@@ -147,9 +153,15 @@ mod tests {
     #[tokio::test]
     async fn the_signal_is_seen_before_and_after_it_is_given() {
         let (send, mut stop) = watch::channel(None);
-        send.send_replace(Some(StopCause::Cancelled));
-        assert_eq!(stop_requested(&mut stop).await, StopCause::Cancelled);
-        assert_eq!(stop_requested(&mut stop).await, StopCause::Cancelled);
+        send.send_replace(Some(StopCause::Cancelled("cancelled by ada".into())));
+        assert_eq!(
+            stop_requested(&mut stop).await,
+            StopCause::Cancelled("cancelled by ada".into())
+        );
+        assert_eq!(
+            stop_requested(&mut stop).await,
+            StopCause::Cancelled("cancelled by ada".into())
+        );
 
         let (send, mut stop) = watch::channel(None);
         drop(send);

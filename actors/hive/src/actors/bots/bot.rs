@@ -56,7 +56,7 @@ pub(crate) struct BotActor {
     /// Reports on their way to the store.
     sending: Vec<AttemptReport>,
     /// Cancellations that came before their attempts, and when.
-    cancelled: HashMap<AttemptKey, Instant>,
+    cancelled: HashMap<AttemptKey, (Instant, Arc<str>)>,
     intake: Intake,
     /// Heartbeats since the bot last had something in hand.
     idle_beats: u32,
@@ -114,7 +114,11 @@ pub(crate) struct Run {
 /// End that attempt: its task was cancelled.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(super) struct CancelAttempt(pub(super) AttemptKey);
+pub(super) struct CancelAttempt {
+    pub(super) key: AttemptKey,
+    /// The words of the task about it, such as `cancelled by ada`.
+    pub(super) words: Arc<str>,
+}
 
 /// Take nothing new (the card says so, too); tells when what was in hand has
 /// ended. Sent again from time to time; only the last sender is answered.
@@ -140,7 +144,7 @@ impl Actor for BotActor {
         ctx.run_interval(HEARTBEAT_EVERY, |this, ctx| {
             this.card.beat();
             this.cancelled
-                .retain(|_, at| at.elapsed() < EARLY_CANCEL_KEPT);
+                .retain(|_, (at, _)| at.elapsed() < EARLY_CANCEL_KEPT);
             this.note_progress(ctx);
             this.widen_intake();
             this.look_whether_it_works(ctx);
@@ -203,8 +207,8 @@ impl BotActor {
         let key = AttemptKey::of(&claimed);
         let lease = claimed.lease;
         let after_seconds = claimed.task.timeout_seconds;
-        let cancelled =
-            self.cancelled.remove(&key).is_some() || claimed.task.cancel_requested_at.is_some();
+        let earlier = self.cancelled.remove(&key).map(|(_, words)| words);
+        let cancelled = earlier.or_else(|| words_of_cancellation(&claimed));
         let span = AttemptSpan::begin(&mut claimed);
         match self.work.begin(claimed, stopping) {
             Begun::Ended(outcome) => {
@@ -215,8 +219,8 @@ impl BotActor {
                 let time_out = ctx.run_later(Duration::from_secs(after_seconds), move |this, _| {
                     this.stop_attempt(key, StopCause::TimedOut { after_seconds });
                 });
-                if cancelled {
-                    stop.send_replace(Some(StopCause::Cancelled));
+                if let Some(words) = cancelled {
+                    stop.send_replace(Some(StopCause::Cancelled(words)));
                 }
                 self.attempts.insert(
                     key,
@@ -292,6 +296,13 @@ impl BotActor {
     }
 }
 
+/// Returns the words about a cancellation that the task came with.
+fn words_of_cancellation(claimed: &ClaimedTask) -> Option<Arc<str>> {
+    claimed.task.cancel_requested_at?;
+    let words = claimed.task.last_error.as_deref();
+    Some(words.unwrap_or("cancelled").into())
+}
+
 impl AttemptKey {
     fn of(claimed: &ClaimedTask) -> Self {
         Self {
@@ -354,9 +365,10 @@ impl Handler<Run> for BotActor {
 impl Handler<CancelAttempt> for BotActor {
     type Result = ();
 
-    fn handle(&mut self, CancelAttempt(key): CancelAttempt, ctx: &mut Self::Context) {
+    fn handle(&mut self, cancel: CancelAttempt, ctx: &mut Self::Context) {
+        let CancelAttempt { key, words } = cancel;
         if self.attempts.contains_key(&key) {
-            self.stop_attempt(key, StopCause::Cancelled);
+            self.stop_attempt(key, StopCause::Cancelled(words));
         } else if let Some(at) = self.alone.iter().position(|it| AttemptKey::of(it) == key) {
             if let Some(claimed) = self.alone.remove(at) {
                 let outcome = AttemptOutcome::bare(AttemptEnd::Cancelled, 0);
@@ -365,7 +377,7 @@ impl Handler<CancelAttempt> for BotActor {
             }
             self.send_reports(ctx);
         } else {
-            self.cancelled.insert(key, Instant::now());
+            self.cancelled.insert(key, (Instant::now(), words));
         }
     }
 }

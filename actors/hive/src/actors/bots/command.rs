@@ -116,7 +116,7 @@ pub(crate) async fn run(
 ) -> AttemptOutcome {
     let began = Instant::now();
     let elapsed_ms = || u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let already = *stop.borrow();
+    let already = stop.borrow().clone();
     if let Some(cause) = already {
         return AttemptOutcome::stopped(cause, 0);
     }
@@ -133,6 +133,7 @@ pub(crate) async fn run(
     (cx.started.0)();
     let (ending, keeper, stderr) = attend(cx, claimed, program, (pipes, progress), &mut stop).await;
     let (ending, kept) = keep(ending, keeper).await;
+    let ended = ending.told();
     let (mut outcome, replaced) = verdict::verdict(ending, kept.bytes, &stderr, elapsed_ms());
     if replaced {
         cx.note(
@@ -146,7 +147,10 @@ pub(crate) async fn run(
         (AttemptEnd::Succeeded, _) => {}
         // The program's standard error is in the log already.
         (_, Some(error)) => cx.note(claimed, verdict::without_stderr(error)),
-        (end, None) => cx.note(claimed, &format!("stopped: {end:?}")),
+        (end, None) => {
+            let told = ended.as_deref().unwrap_or(end.told());
+            cx.note(claimed, &format!("ended: {told}"));
+        }
     }
     outcome
 }

@@ -181,8 +181,9 @@ impl Launcher {
             task: cancelling.task,
             number: cancelling.attempt,
         };
+        let words = cancelling.words.as_str().into();
         if let Some(managed) = managed
-            && managed.handle.tell(CancelAttempt(key)).is_err()
+            && managed.handle.tell(CancelAttempt { key, words }).is_err()
         {
             let Cancelling { task, bot, .. } = cancelling;
             tracing::warn!(%bot, %task, "bot has no room for a cancellation; telling it again within seconds");

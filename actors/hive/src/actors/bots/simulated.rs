@@ -123,7 +123,7 @@ pub(crate) async fn play(
 ) -> Played {
     let began = Instant::now();
     let elapsed_ms = || u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let already = *stop.borrow();
+    let already = stop.borrow().clone();
     if let Some(cause) = already {
         return Played::Done(AttemptOutcome::stopped(cause, 0));
     }

@@ -262,6 +262,7 @@ async fn running_tasks_are_cancelled_through_their_bot(ledger: Ledger) {
         task: id,
         attempt: 1,
         bot: bot_name("b"),
+        words: "cancelled by ada".into(),
     };
     let told = Hint::CancelRequested(cancelling.clone());
     assert!(hints.lock().unwrap().contains(&told));

@@ -186,7 +186,7 @@ pub(super) fn bots_with_running_tasks(db: &Connection) -> rusqlite::Result<Vec<B
 
 pub(super) fn cancelling(db: &Connection) -> rusqlite::Result<Vec<Cancelling>> {
     db.prepare_cached(
-        "SELECT id, attempt, bot FROM tasks INDEXED BY tasks_running
+        "SELECT id, attempt, bot, last_error FROM tasks INDEXED BY tasks_running
          WHERE status = 2 AND bot IS NOT NULL AND cancel_requested_at IS NOT NULL",
     )?
     .query_map([], |row| {
@@ -195,6 +195,7 @@ pub(super) fn cancelling(db: &Connection) -> rusqlite::Result<Vec<Cancelling>> {
                 task: rows::task_id(row, 0)?,
                 attempt: row.get(1)?,
                 bot: rows::parsed(row, 2)?,
+                words: row.get::<_, Option<String>>(3)?.unwrap_or_default(),
             })
         })
     })?

@@ -257,6 +257,7 @@ pub(super) fn cancel(
                 task: id,
                 attempt: task.attempt,
                 bot,
+                words: reason,
             }));
         }
     } else if let Some(waiting) = Waiting::by_seq(tx.db, seq)? {

@@ -309,7 +309,7 @@ async fn too_much_output_fails_and_takes_no_memory() {
 async fn output_and_end_of_stderr_are_kept_however_it_ends() {
     let script = "echo transcript; echo warn >&2; touch ready; exec sleep 1000";
     for (cause, error) in [
-        (StopCause::Cancelled, None),
+        (StopCause::Cancelled("cancelled by ada".into()), None),
         (StopCause::BotStopping, None),
         (
             StopCause::TimedOut { after_seconds: 3 },
@@ -318,7 +318,7 @@ async fn output_and_end_of_stderr_are_kept_however_it_ends() {
     ] {
         let setup = Setup::shell(script);
         let said = || setup.cx.work_dir.join("ready").exists();
-        let outcome = setup.run_and_stop(said, cause).await;
+        let outcome = setup.run_and_stop(said, cause.clone()).await;
         assert_eq!(outcome.output.as_deref(), Some("transcript\n"), "{cause:?}");
         assert_eq!(outcome.error.as_deref(), error, "{cause:?}");
         assert_eq!(setup.kept(2), "transcript\n", "{cause:?}");

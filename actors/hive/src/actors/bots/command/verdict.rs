@@ -37,6 +37,15 @@ impl Ending {
     pub(super) fn is_success(&self) -> bool {
         matches!(self, Self::Exited(status) if status.success())
     }
+
+    /// Returns what is told of it where the attempt has no error, if that is more than
+    /// its end says.
+    pub(super) fn told(&self) -> Option<String> {
+        match self {
+            Self::Stopped(StopCause::Cancelled(words)) => Some(format!("the task was {words}")),
+            _ => None,
+        }
+    }
 }
 
 /// What an attempt comes to. `stdout` is all that was printed, `stderr` the end
@@ -300,7 +309,7 @@ mod tests {
                 Some("timed out after 3 s: warn"),
             ),
             (
-                Ending::Stopped(StopCause::Cancelled),
+                Ending::Stopped(StopCause::Cancelled("cancelled by ada".into())),
                 "x",
                 AttemptEnd::Cancelled,
                 Some("out"),

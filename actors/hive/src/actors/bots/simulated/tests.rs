@@ -164,7 +164,7 @@ async fn memory_is_held_and_cpu_is_burnt() {
             assert!(Instant::now() < deadline, "no memory held or no CPU burnt");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        send.send_replace(Some(StopCause::Cancelled));
+        send.send_replace(Some(StopCause::Cancelled("cancelled by ada".into())));
     };
     let (Played::Done(outcome), ()) = tokio::join!(attempt, observer) else {
         panic!("no crash was planned");

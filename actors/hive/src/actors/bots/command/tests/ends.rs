@@ -55,7 +55,7 @@ async fn no_process_outlives_its_attempt_however_it_escapes() {
 async fn stop_of_an_attempt_ends_what_escaped() {
     for (name, escape) in ESCAPES {
         for cause in [
-            StopCause::Cancelled,
+            StopCause::Cancelled("cancelled by ada".into()),
             StopCause::BotStopping,
             StopCause::TimedOut { after_seconds: 1 },
         ] {
@@ -63,7 +63,7 @@ async fn stop_of_an_attempt_ends_what_escaped() {
             let escape = escape.replace('@', &seconds);
             let setup = Setup::shell(&format!("{escape}\nexec sleep {seconds}"));
             let ready = || sleeping(&seconds) == 2;
-            let outcome = setup.run_and_stop(ready, cause).await;
+            let outcome = setup.run_and_stop(ready, cause.clone()).await;
             assert_ne!(outcome.end, AttemptEnd::Succeeded, "{name}");
             assert_eq!(sleeping(&seconds), 0, "{name} {cause:?}");
         }
@@ -90,7 +90,10 @@ async fn attempt_whose_runner_is_killed_is_lost_and_ended() {
     let setup = Setup::shell(&format!(
         "setsid -f sleep {seconds}; kill -9 $PPID; exec sleep {seconds}"
     ));
-    let run = setup.run_and_stop(|| sleeping(&seconds) == 2, StopCause::Cancelled);
+    let run = setup.run_and_stop(
+        || sleeping(&seconds) == 2,
+        StopCause::Cancelled("cancelled by ada".into()),
+    );
     let outcome = timeout(DEADLINE, run).await.unwrap();
     assert_eq!(outcome.end, AttemptEnd::Cancelled, "{outcome:?}");
     assert_eq!(sleeping(&seconds), 0);
@@ -121,7 +124,9 @@ async fn a_stop_ends_all_of_it_also_what_left_the_group() {
         "setsid -f sleep {seconds}; sleep {seconds} & sleep {seconds}"
     ));
     let ready = || sleeping(&seconds) == 3;
-    let outcome = setup.run_and_stop(ready, StopCause::Cancelled).await;
+    let outcome = setup
+        .run_and_stop(ready, StopCause::Cancelled("cancelled by ada".into()))
+        .await;
     assert_eq!(outcome.end, AttemptEnd::Cancelled);
     assert_eq!(sleeping(&seconds), 0);
     assert!(setup.cx.pids.first(16).is_empty());
@@ -166,7 +171,9 @@ async fn a_program_that_was_halted_hears_that_it_is_to_end() {
         let stat = |pid| std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
         pids.first().is_some_and(|pid| stat(pid).contains(") T "))
     };
-    let outcome = setup.run_and_stop(halted, StopCause::Cancelled).await;
+    let outcome = setup
+        .run_and_stop(halted, StopCause::Cancelled("cancelled by ada".into()))
+        .await;
     assert_eq!(outcome.end, AttemptEnd::Cancelled);
     assert!(setup.cx.work_dir.join("heard").exists());
 }
@@ -190,7 +197,7 @@ async fn the_end_of_the_program_goes_before_a_later_stop() {
         std::fs::read_to_string(&stat).unwrap().contains(") Z ")
     })
     .await;
-    send.send_replace(Some(StopCause::Cancelled));
+    send.send_replace(Some(StopCause::Cancelled("cancelled by ada".into())));
     let outcome = running.await;
     assert_eq!(
         (outcome.end, outcome.exit_code),
@@ -246,7 +253,7 @@ async fn at_whatever_moment_it_is_stopped_or_dropped_nothing_is_left() {
         if after_us % 200 == 0 {
             drop(running);
         } else {
-            send.send_replace(Some(StopCause::Cancelled));
+            send.send_replace(Some(StopCause::Cancelled("cancelled by ada".into())));
             assert_eq!(running.await.end, AttemptEnd::Cancelled);
         }
     }
