@@ -32,6 +32,7 @@ use super::{
     secure,
     shares::network,
     stream::StreamPlaces,
+    viewer,
     wire::Connection,
 };
 
@@ -194,6 +195,9 @@ pub(super) fn register(table: Vec<Route>, config: &mut ServiceConfig) {
 async fn nowhere(request: HttpRequest, payload: Payload) -> HttpResponse {
     if let Some(refusal) = Connection::stands_for(&request) {
         return unreadable(&request, refusal.into());
+    }
+    if viewer::is_for_front(&request) {
+        return unguarded(request, RouteId::NONE, viewer::front).await;
     }
     let shown: String = request.path().chars().take(128).collect();
     let problem = Problem::new(Code::RouteNotFound, format!("there is no route {shown}"));

@@ -1,15 +1,18 @@
-//! A page that shows the description of the API to people.
+//! Pages for people: one that shows the description of the API, and one at `/` that
+//! says where that is.
 //!
-//! The page is open, as a browser has no key to send when it opens an address;
-//! nothing of the hive is in it. It asks for a key, keeps it in memory, and reads
+//! Both are open, as a browser has no key to send when it opens an address;
+//! nothing of the hive is in them. The first asks for a key, keeps it in memory, and reads
 //! `/api/openapi.json` with it. It loads nothing from elsewhere: style and script
 //! are in the page, and its policy allows these two and no others.
 
 use std::sync::LazyLock;
 
 use actix_web::{
-    HttpResponse,
-    http::header::{CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, REFERRER_POLICY},
+    HttpRequest, HttpResponse,
+    http::header::{
+        ACCEPT, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, REFERRER_POLICY, VARY,
+    },
 };
 use deia_hive::Hive;
 use ring::digest::{SHA256, digest};
@@ -19,12 +22,23 @@ use super::route::{Answer, with_header};
 const STYLE: &str = include_str!("viewer/page.css");
 const SCRIPT: &str = include_str!("viewer/page.js");
 const PAGE: &str = include_str!("viewer/page.html");
+const FRONT: &str = include_str!("viewer/front.html");
 const HTML: &str = "text/html; charset=utf-8";
 const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
 
 static DOCUMENT: LazyLock<String> = LazyLock::new(|| {
     PAGE.replace("/*STYLE*/", STYLE)
         .replace("/*SCRIPT*/", SCRIPT)
+});
+
+static FRONT_DOCUMENT: LazyLock<String> = LazyLock::new(|| FRONT.replace("/*STYLE*/", STYLE));
+
+static FRONT_POLICY: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "default-src 'none'; style-src '{}'; base-uri 'none'; form-action 'none'; \
+         frame-ancestors 'none'",
+        source(STYLE)
+    )
 });
 
 static POLICY: LazyLock<String> = LazyLock::new(|| {
@@ -49,12 +63,34 @@ fn source(text: &str) -> String {
 )]
 /// Shows the description of the API in a browser.
 pub(super) async fn page(_: Hive) -> Answer {
+    html(&DOCUMENT, &POLICY)
+}
+
+/// Answers a browser that opens the address of the hive.
+pub(super) async fn front(_: Hive) -> Answer {
+    let answer = html(&FRONT_DOCUMENT, &FRONT_POLICY)?;
+    with_header(answer, VARY, "accept")
+}
+
+/// Returns whether a request at `/` is that of a browser, which asks for a page.
+pub(super) fn is_for_front(request: &HttpRequest) -> bool {
+    let accepted = request.headers().get_all(ACCEPT);
+    let mut types = accepted
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(|range| range.split(';').next().unwrap_or_default().trim());
+    request.path() == "/"
+        && request.method().is_safe()
+        && types.any(|it| it.eq_ignore_ascii_case("text/html"))
+}
+
+fn html(document: &'static str, policy: &str) -> Answer {
     let answer = HttpResponse::Ok()
         .content_type(HTML)
         .insert_header((REFERRER_POLICY, HeaderValue::from_static("no-referrer")))
         .insert_header((OPENER_POLICY, HeaderValue::from_static("same-origin")))
-        .body(DOCUMENT.as_str());
-    with_header(answer, CONTENT_SECURITY_POLICY, &POLICY)
+        .body(document);
+    with_header(answer, CONTENT_SECURITY_POLICY, policy)
 }
 
 #[cfg(test)]
@@ -62,8 +98,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_page_is_small_and_loads_nothing() {
-        assert!(DOCUMENT.len() < 40_000, "{} bytes", DOCUMENT.len());
+    fn pages_are_small_and_load_nothing() {
+        let both = format!("{}{}", *DOCUMENT, *FRONT_DOCUMENT);
+        assert!(both.len() < 50_000, "{} bytes", both.len());
         for word in [
             "http://",
             "https://",
@@ -75,7 +112,7 @@ mod tests {
             "Storage",
             "cookie",
         ] {
-            assert!(!DOCUMENT.contains(word), "{word}");
+            assert!(!both.contains(word), "{word}");
         }
         for slot in ["/*STYLE*/", "/*SCRIPT*/"] {
             assert_eq!(PAGE.matches(slot).count(), 1, "{slot}");
