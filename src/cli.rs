@@ -20,6 +20,7 @@ mod interrupt;
 mod key;
 mod line;
 mod man;
+mod nearest;
 mod output;
 mod parse;
 mod profile;

@@ -41,7 +41,7 @@ mod wire;
 
 pub use bots::PutIf;
 pub use builder::{Client, ClientBuilder, DEFAULT_URL};
-pub use error::{ClientError, Problem};
+pub use error::{ClientError, Missing, Problem};
 pub use events::EventQuery;
 pub use output::{OutputPlace, OutputStream};
 pub use queue::{Changed, Drained, Selection};

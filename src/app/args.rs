@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::Context;
 use clap::{CommandFactory as _, Parser, Subcommand};
-use deia_hive::config::{Config, Layers};
+use deia_hive::config::{Config, Layers, socket_address};
 
 /// Runs a hive: bots that work through a durable task queue.
 #[derive(Debug, Parser)]
@@ -142,7 +142,7 @@ pub(super) struct SettingsArgs {
     #[arg(long, global = true, value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// Address to listen on (server.bind); port 0 picks a free port.
-    #[arg(long, global = true, value_name = "ADDR:PORT")]
+    #[arg(long, global = true, value_name = "ADDR:PORT", value_parser = socket_address)]
     bind: Option<SocketAddr>,
     /// Any setting, such as tasks.max_batch=100. May be repeated.
     #[arg(long, global = true, value_name = "KEY=VALUE", value_parser = key_and_value)]

@@ -7,7 +7,10 @@ use std::{io, path::PathBuf, time::Duration};
 
 use deia_hive::model::{BotName, TaskId, TaskType};
 
-use crate::{client::ClientError, telemetry::redact::redact};
+use crate::{
+    client::{ClientError, Problem},
+    telemetry::redact::redact,
+};
 
 pub use self::exit::Exit;
 use super::{human, interrupt::Stays};
@@ -80,6 +83,12 @@ pub enum CliError {
         /// What would be done.
         action: String,
     },
+    /// It would end the access of the key that is used, and nobody said that it may.
+    #[error("this would {action}: the access that this command uses itself")]
+    OwnAccess {
+        /// What would be done.
+        action: String,
+    },
     /// The answer was no.
     #[error("nothing was done")]
     NotConfirmed,
@@ -132,10 +141,12 @@ pub enum CliError {
         within: Duration,
     },
     /// A task has not ended yet.
-    #[error("{id} has not ended after {}", human::duration(*after))]
+    #[error("{id} has not ended after {}{}", human::duration(*after), because(why.as_deref()))]
     TaskNotEnded {
         /// The task.
         id: TaskId,
+        /// What holds it, if that is known.
+        why: Option<String>,
         /// How long was waited.
         after: Duration,
     },
@@ -149,11 +160,21 @@ pub enum CliError {
         /// How long was waited.
         after: Duration,
     },
+    /// The hive has nothing of that name.
+    #[error("{problem}")]
+    NotThere {
+        /// What the hive said.
+        problem: Box<Problem>,
+        /// Names like it that there are.
+        nearest: Vec<String>,
+    },
     /// Some of the tasks that were named were left as they are.
-    #[error("{skipped} of the tasks could not be put back: only what has failed can")]
+    #[error("{} not put back", human::count(*skipped, "task was", "tasks were"))]
     SomeSkipped {
         /// How many.
         skipped: u64,
+        /// Reasons, each with its task.
+        reasons: Vec<String>,
     },
     /// A file of tasks was submitted in part.
     #[error("{error}")]
@@ -234,11 +255,12 @@ impl CliError {
             Self::Input { .. }
             | Self::Settings { .. }
             | Self::KeyFile { .. }
+            | Self::OwnAccess { .. }
             | Self::CannotAsk { .. } => Exit::Usage,
             Self::NoKey { .. } | Self::KeyRefused { .. } | Self::KeyFileDenied { .. } => {
                 Exit::Denied
             }
-            Self::NoSuch { .. } => Exit::NotFound,
+            Self::NoSuch { .. } | Self::NotThere { .. } => Exit::NotFound,
             Self::BotExists { .. } | Self::ProfileExists { .. } | Self::SomeSkipped { .. } => {
                 Exit::Conflict
             }
@@ -285,10 +307,14 @@ fn in_hand(running: u32) -> String {
     }
 }
 
+fn because(why: Option<&str>) -> String {
+    why.map(|why| format!(": {why}")).unwrap_or_default()
+}
+
 fn exit_of(error: &ClientError) -> Exit {
     match error {
         ClientError::Invalid { .. } => Exit::Usage,
-        ClientError::Unreachable { .. } => Exit::Unreachable,
+        ClientError::Unreachable { .. } | ClientError::WrongScheme { .. } => Exit::Unreachable,
         ClientError::TimedOut { .. } => Exit::TimedOut,
         ClientError::Protocol { .. } => Exit::Failed,
         ClientError::Problem(problem) => exit_of_status(problem.status),
@@ -307,139 +333,4 @@ fn exit_of_status(status: u16) -> Exit {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::client::Problem;
-
-    fn problem(status: u16, code: &str) -> ClientError {
-        ClientError::Problem(Box::new(Problem {
-            status,
-            code: code.into(),
-            title: "Title".into(),
-            detail: Some("what is wrong".into()),
-            errors: vec![],
-            request_id: None,
-            retry_after: None,
-        }))
-    }
-
-    #[test]
-    fn the_table_of_exit_codes() {
-        for (status, expected) in [
-            (400, Exit::Usage),
-            (413, Exit::Usage),
-            (416, Exit::Usage),
-            (422, Exit::Usage),
-            (401, Exit::Denied),
-            (403, Exit::Denied),
-            (404, Exit::NotFound),
-            (409, Exit::Conflict),
-            (412, Exit::Conflict),
-            (429, Exit::Failed),
-            (500, Exit::Failed),
-            (503, Exit::Failed),
-            (504, Exit::TimedOut),
-            (507, Exit::Failed),
-        ] {
-            let error = CliError::Client(problem(status, "x"));
-            assert_eq!(error.exit(), expected, "{status}");
-        }
-        let url = || "http://h".to_owned();
-        let reason = || "r".to_owned();
-        let after = Duration::from_secs(1);
-        for (error, expected) in [
-            (
-                ClientError::Invalid {
-                    what: url(),
-                    reason: reason(),
-                },
-                2,
-            ),
-            (
-                ClientError::Unreachable {
-                    url: url(),
-                    reason: reason(),
-                },
-                7,
-            ),
-            (ClientError::TimedOut { what: url(), after }, 8),
-            (
-                ClientError::Protocol {
-                    url: url(),
-                    reason: reason(),
-                },
-                1,
-            ),
-        ] {
-            assert_eq!(CliError::Client(error).exit() as u8, expected);
-        }
-        let name: BotName = "b-1".parse().unwrap();
-        let broken = |kind: io::ErrorKind| CliError::Stream {
-            stream: "standard output",
-            error: kind.into(),
-        };
-        for (error, expected) in [
-            (CliError::CannotAsk { action: reason() }, 2),
-            (CliError::NotConfirmed, 1),
-            (CliError::Unhealthy(reason()), 3),
-            (
-                CliError::NoKey {
-                    url: url(),
-                    reason: reason(),
-                },
-                5,
-            ),
-            (CliError::BotExists { name: name.clone() }, 6),
-            (
-                CliError::BotNotThere {
-                    name: name.clone(),
-                    running: 0,
-                    status: "starting",
-                    after,
-                },
-                8,
-            ),
-            (
-                CliError::BotWentWrong {
-                    name,
-                    status: "failing",
-                    reason: reason(),
-                },
-                1,
-            ),
-            (
-                CliError::TaskFailed {
-                    id: TaskId::new(),
-                    how: reason(),
-                },
-                1,
-            ),
-            (
-                CliError::TaskNotEnded {
-                    id: TaskId::new(),
-                    after,
-                },
-                8,
-            ),
-            (
-                CliError::Interrupted {
-                    stays: Stays::Nothing,
-                },
-                130,
-            ),
-            (
-                CliError::NotShown {
-                    done: reason(),
-                    next: reason(),
-                    error: Box::new(broken(io::ErrorKind::BrokenPipe)),
-                },
-                1,
-            ),
-            (CliError::No { reason: reason() }, 1),
-            (broken(io::ErrorKind::BrokenPipe), 0),
-            (broken(io::ErrorKind::StorageFull), 1),
-        ] {
-            assert_eq!(error.exit() as u8, expected, "{error:?}");
-        }
-    }
-}
+mod tests;

@@ -3,7 +3,7 @@
 //! The API names a faulty field by a JSON pointer into the body of the request. Users
 //! who typed options have never seen that body.
 
-use super::{error::CliError, root::HiveNoun};
+use super::{error::CliError, human, root::HiveNoun};
 use crate::client::ClientError;
 
 /// A place in a request, by the beginning of its pointer, and what was typed for it.
@@ -20,10 +20,10 @@ const TASK: Names = &[
     ("/expires_at", "--expires"),
     ("/expires_in_ms", "--expires"),
     ("/max_attempts", "--max-attempts"),
-    ("/timeout_seconds", "--timeout (in seconds)"),
-    ("/estimated_duration_seconds", "--estimate (in seconds)"),
-    ("/retry/min_ms", "--retry-min (in milliseconds)"),
-    ("/retry/max_ms", "--retry-max (in milliseconds)"),
+    ("/timeout_seconds", "--timeout"),
+    ("/estimated_duration_seconds", "--estimate"),
+    ("/retry/min_ms", "--retry-min"),
+    ("/retry/max_ms", "--retry-max"),
     ("/retry/factor", "--retry-factor"),
     ("/retry/jitter", "--retry-jitter"),
     ("/dedup_key", "--dedup-key"),
@@ -60,7 +60,7 @@ const KEY: Names = &[
     ("/allow_ips", "--allow-ip"),
     ("/bot", "--bot"),
     ("/expires_at", "--expires"),
-    ("/overlap_seconds", "--overlap (in seconds)"),
+    ("/overlap_seconds", "--overlap"),
 ];
 const QUEUE: Names = &[
     ("/type", "--type"),
@@ -99,6 +99,9 @@ pub(super) fn name(error: CliError, names: Names) -> CliError {
     let mut renamed = false;
     for violation in &mut problem.errors {
         if let Some(words) = words(&violation.pointer, names) {
+            if let Some(unit_ms) = unit_ms(&violation.pointer) {
+                violation.detail = in_spans(&violation.detail, unit_ms);
+            }
             violation.pointer = words;
             renamed = true;
         }
@@ -126,6 +129,31 @@ fn words(pointer: &str, names: Names) -> Option<String> {
     })
 }
 
+/// Returns the unit of a field that holds a span of time, in milliseconds: the API names
+/// it at the end of the field, and the command line takes spans such as `30s`.
+fn unit_ms(pointer: &str) -> Option<u64> {
+    if pointer.ends_with("_seconds") {
+        return Some(1_000);
+    }
+    pointer.ends_with("_ms").then_some(1)
+}
+
+/// Writes the numbers of a text as spans of time.
+fn in_spans(text: &str, unit_ms: u64) -> String {
+    let span = |word: &str| {
+        let digits = word.trim_end_matches([',', ';', '.']);
+        let number: u64 = digits.parse().ok()?;
+        let rest = &word[digits.len()..];
+        Some(format!(
+            "{}{rest}",
+            human::millis(number.saturating_mul(unit_ms))
+        ))
+    };
+    let words = text.split(' ');
+    let words = words.map(|word| span(word).unwrap_or_else(|| word.to_owned()));
+    words.collect::<Vec<_>>().join(" ")
+}
+
 /// Decodes a part of a JSON pointer (RFC 6901).
 fn unescaped(part: &str) -> String {
     part.replace("~1", "/").replace("~0", "~")
@@ -149,8 +177,7 @@ mod tests {
             title: "t".into(),
             detail: Some("Correct the places that errors names by JSON pointer.".into()),
             errors: pointers.iter().map(at).collect(),
-            request_id: None,
-            retry_after: None,
+            ..Problem::default()
         };
         let error = CliError::Client(ClientError::Problem(Box::new(problem)));
         name(error, TASK).message()
@@ -159,7 +186,7 @@ mod tests {
     #[test]
     fn refusals_name_what_was_typed() {
         for (pointer, expected) in [
-            ("/timeout_seconds", "error: --timeout (in seconds) is wrong"),
+            ("/timeout_seconds", "error: --timeout is wrong"),
             ("/tags/1", "error: --tag, number 2 is wrong"),
             ("/metadata/a~1b", "error: --metadata a/b is wrong"),
             ("/content", "error: CONTENT is wrong"),
@@ -174,6 +201,26 @@ mod tests {
             "error: 2 arguments are not accepted (invalid_input)"
         );
         assert!(two[2].starts_with("  --retry-factor: is wrong"), "{two:?}");
+    }
+
+    #[test]
+    fn spans_are_told_as_they_are_typed() {
+        for (pointer, detail, expected) in [
+            (
+                "/timeout_seconds",
+                "is 8640000; allowed are 1 to 604800 (tasks.max_timeout)",
+                "is 100d; allowed are 1s to 7d (tasks.max_timeout)",
+            ),
+            (
+                "/retry/min_ms",
+                "is 5, allowed is 1000.",
+                "is 5ms, allowed is 1s.",
+            ),
+        ] {
+            let unit_ms = unit_ms(pointer).unwrap();
+            assert_eq!(in_spans(detail, unit_ms), expected);
+        }
+        assert_eq!(unit_ms("/max_attempts"), None);
     }
 
     #[test]

@@ -133,9 +133,10 @@ pub(super) fn one_line(text: &str) -> String {
 /// Characters of a long text that a row of a table shows.
 const SHORT: usize = 160;
 
-/// The beginning of a text, on one line.
-pub(super) fn short(text: &str) -> String {
-    let line = one_line(text);
+/// An error in a row of a table: what happened and the last of what a program said, on
+/// one line, and no more than its beginning.
+pub(super) fn short(error: &str) -> String {
+    let line = one_line(&deia_hive::model::summary(error));
     match line.char_indices().nth(SHORT) {
         None => line,
         Some((end, _)) => format!("{}...", &line[..end]),

@@ -6,7 +6,10 @@
 
 use std::ffi::{OsStr, OsString};
 
-use clap::{Arg, Command};
+use clap::{
+    Arg, Command,
+    error::{ContextKind, ContextValue},
+};
 
 use super::parse;
 
@@ -19,11 +22,33 @@ pub(super) fn parse(
     words: impl IntoIterator<Item = OsString>,
 ) -> Result<clap::ArgMatches, clap::Error> {
     let line = prepare(&command, words.into_iter().collect());
-    let command = match line.has_dashed_text {
+    let mut command = match line.has_dashed_text {
         true => with_dashed_text(command, &line.path),
         false => command,
     };
-    command.try_get_matches_from(line.words)
+    let parsed = command.try_get_matches_from_mut(line.words);
+    parsed.map_err(|error| with_own_usage(error, &mut command, &line.path))
+}
+
+/// Shows the usage of the command alone. That of the parser names every option that has
+/// a value, also one from the environment, as if it were needed.
+fn with_own_usage(
+    mut error: clap::Error,
+    mut command: &mut Command,
+    path: &[String],
+) -> clap::Error {
+    if error.get(ContextKind::Usage).is_none() {
+        return error;
+    }
+    for name in path {
+        match command.find_subcommand_mut(name) {
+            Some(sub) => command = sub,
+            None => return error,
+        }
+    }
+    let usage = command.render_usage();
+    error.insert(ContextKind::Usage, ContextValue::StyledStr(usage));
+    error
 }
 
 /// A command line whose values are joined to their options.
@@ -206,6 +231,28 @@ mod tests {
             let got = words(line).words.into_iter().skip(1);
             let got: Vec<_> = got.map(|word| word.into_string().unwrap()).collect();
             assert_eq!(got, expected, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn usage_names_no_option_that_is_not_needed() {
+        for (words, expected) in [
+            (
+                &["--url", "http://h", "--data-dir", "d", "task", "show"][..],
+                "Usage: deia task show [OPTIONS] <ID>",
+            ),
+            (
+                &["--url", "http://h", "bot", "launch", "--wait"],
+                "Usage: deia bot launch [OPTIONS] <NAME>",
+            ),
+            (
+                &["--url", "http://h", "tsk"],
+                "Usage: deia [OPTIONS] <COMMAND>",
+            ),
+        ] {
+            let words = ["deia"].iter().chain(words).map(OsString::from);
+            let error = parse(root::command(), words).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
         }
     }
 

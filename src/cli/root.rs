@@ -15,7 +15,7 @@ use super::{
     flags,
     health::HealthCommand,
     key::{self, KeyCommand},
-    line, man,
+    line, man, nearest,
     output::Output,
     parse,
     profile::ProfileCommand,
@@ -325,9 +325,15 @@ fn execute(noun: Noun, globals: &Globals, name: &str) -> Result<(), CliError> {
         .map_err(CliError::Runtime)?;
     let context = Context::new(globals)?;
     let names = flags::of(&noun);
-    runtime
-        .block_on(dispatch(noun, &context))
-        .map_err(|error| context.explain(flags::name(error, names)))
+    runtime.block_on(async {
+        match dispatch(noun, &context).await {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                let error = nearest::name(&context, flags::name(error, names)).await;
+                Err(context.explain(error))
+            }
+        }
+    })
 }
 
 async fn dispatch(noun: HiveNoun, context: &Context) -> Result<(), CliError> {

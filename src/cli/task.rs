@@ -259,7 +259,11 @@ async fn result(client: &Client, id: TaskId, wait: ResultWait) -> Result<TaskRes
         return Ok(client.task_result(id, Duration::ZERO).await?);
     };
     match client.wait_for_result(id, within).await {
-        Err(ClientError::TimedOut { .. }) => Err(CliError::TaskNotEnded { id, after: within }),
+        Err(ClientError::TimedOut { .. }) => Err(CliError::TaskNotEnded {
+            id,
+            why: client.explain_task(id).await.ok().map(|why| why.detail),
+            after: within,
+        }),
         other => Ok(other?),
     }
 }

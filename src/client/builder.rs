@@ -212,6 +212,11 @@ fn bearer(key: &Secret) -> Result<HeaderValue, ClientError> {
 }
 
 fn parse_base(text: &str) -> Result<Url, ClientError> {
+    if !text.contains("://") {
+        let reason =
+            "is not complete; put http:// or https:// in front, as in http://127.0.0.1:8000";
+        return Err(invalid_url(text, reason));
+    }
     let url: Url = text
         .parse()
         .map_err(|error| invalid_url(text, &format!("is not a URL: {error}")))?;

@@ -24,6 +24,17 @@ pub enum ClientError {
         /// What the network said.
         reason: String,
     },
+    /// What listens there speaks another protocol: HTTP instead of TLS, or the other way
+    /// round.
+    #[error("what listens at {url} does not speak {expected}")]
+    WrongScheme {
+        /// The base URL that was tried.
+        url: String,
+        /// The protocol of that URL.
+        expected: &'static str,
+        /// The same URL with the other scheme.
+        instead: String,
+    },
     /// There was no answer in time. What was asked for may still happen.
     #[error("{what} within {after:?}")]
     TimedOut {
@@ -58,7 +69,7 @@ impl ClientError {
         match self {
             Self::Unreachable { .. } | Self::TimedOut { .. } => true,
             Self::Problem(problem) => matches!(problem.status, 429 | 503),
-            Self::Invalid { .. } | Self::Protocol { .. } => false,
+            Self::Invalid { .. } | Self::Protocol { .. } | Self::WrongScheme { .. } => false,
         }
     }
 
@@ -72,7 +83,7 @@ impl ClientError {
 }
 
 /// A refusal as the hive words it: RFC 9457 with a stable `code`.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 pub struct Problem {
     /// The HTTP status.
     pub status: u16,
@@ -86,12 +97,27 @@ pub struct Problem {
     /// The places in the input that are wrong.
     #[serde(default)]
     pub errors: Vec<Violation>,
+    /// The permission that the key lacks.
+    #[serde(default)]
+    pub permission: Option<String>,
+    /// The thing that is not there.
+    #[serde(default)]
+    pub missing: Option<Missing>,
     /// Names the request in the log of the server.
     #[serde(default)]
     pub request_id: Option<String>,
     /// When it is worth trying again, from the `Retry-After` header.
     #[serde(skip)]
     pub retry_after: Option<Duration>,
+}
+
+/// A thing that a request names and that is not there, or not for its caller.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+pub struct Missing {
+    /// The kind of thing, such as `bot`.
+    pub kind: String,
+    /// Its name or id, as the request has it.
+    pub id: String,
 }
 
 impl fmt::Display for Problem {

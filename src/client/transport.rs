@@ -1,6 +1,6 @@
 //! One request, one answer: time-outs, limits, and what an error means.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::{io, sync::atomic::Ordering, time::Duration};
 
 use reqwest::{
     Method, StatusCode,
@@ -66,12 +66,35 @@ impl Client {
             };
         }
         let mut cause: &dyn std::error::Error = error;
+        let mut other_scheme = self.is_other_scheme(cause);
         while let Some(deeper) = cause.source() {
             cause = deeper;
+            other_scheme |= self.is_other_scheme(cause);
+        }
+        if other_scheme {
+            let (expected, instead) = match self.base.scheme() {
+                "https" => ("TLS", self.url().replacen("https", "http", 1)),
+                _ => ("HTTP without TLS", self.url().replacen("http", "https", 1)),
+            };
+            return ClientError::WrongScheme {
+                url: self.url().to_owned(),
+                expected,
+                instead,
+            };
         }
         ClientError::Unreachable {
             url: self.url().to_owned(),
             reason: cause.to_string(),
+        }
+    }
+
+    /// Returns whether an error says that the other side speaks TLS where HTTP was
+    /// spoken, or the other way round: an answer that is no record of TLS, or one that
+    /// is an alert of TLS instead of HTTP.
+    fn is_other_scheme(&self, error: &(dyn std::error::Error + 'static)) -> bool {
+        match self.base.scheme() {
+            "https" => is_no_tls(error),
+            _ => error.to_string() == "invalid HTTP version parsed",
         }
     }
 
@@ -233,6 +256,22 @@ impl Call<'_> {
     }
 }
 
+/// Returns whether an error of TLS says that what came is no record of TLS. Errors of
+/// input and output do not name what they wrap as their source.
+fn is_no_tls(mut error: &(dyn std::error::Error + 'static)) -> bool {
+    use rustls::{Error, InvalidMessage};
+    while let Some(inner) = error
+        .downcast_ref::<io::Error>()
+        .and_then(io::Error::get_ref)
+    {
+        error = inner;
+    }
+    matches!(
+        error.downcast_ref(),
+        Some(Error::InvalidMessage(InvalidMessage::InvalidContentType))
+    )
+}
+
 fn refusal(
     client: &Client,
     status: StatusCode,
@@ -346,6 +385,34 @@ mod tests {
             assert!(matches!(error, ClientError::Protocol { .. }), "{error:?}");
             assert!(error.to_string().contains(expected), "{error}");
             assert!(!format!("{error:?}").contains("k3y"));
+        }
+    }
+
+    #[tokio::test]
+    async fn the_other_scheme_is_named() {
+        for (scheme, answer, instead) in [
+            ("https", http("400 Bad Request", "", ""), "http"),
+            // An alert of TLS: fatal, decode error.
+            (
+                "http",
+                "\u{15}\u{3}\u{3}\0\u{2}\u{2}\u{32}".to_owned(),
+                "https",
+            ),
+        ] {
+            let (url, thread) = server(answer);
+            let to = |scheme: &str| url.replacen("http", scheme, 1);
+            let client = Client::builder(to(scheme)).build().unwrap();
+            let error = client.ready().await.unwrap_err();
+            let ClientError::WrongScheme {
+                url,
+                instead: try_it,
+                ..
+            } = error
+            else {
+                panic!("{error:?}");
+            };
+            assert_eq!((url, try_it), (to(scheme), to(instead)));
+            thread.join().unwrap();
         }
     }
 

@@ -81,7 +81,7 @@ async fn expected_version(call: &Call, name: &BotName) -> Result<Option<u64>, Pr
             Ok(bot) => Ok(Some(bot.version)),
             Err(HiveError::NotFound { .. }) => Err(Problem::new(
                 Code::VersionMismatch,
-                format!("there is no bot {name}"),
+                format!("there is no bot \"{name}\""),
             )),
             Err(other) => Err(other.into()),
         },

@@ -100,7 +100,7 @@ catalogue! {
         "Use the key from one of the addresses that it is held to, or ask the administrator of the hive for another.";
     /// No such thing, or the caller may not know of it.
     NotFound = "not_found" NOT_FOUND, "There is no such thing",
-        "Check the id; things of other users are not visible to keys of the roles external and bot.";
+        "Check the name or id.";
     /// The output of an attempt was not kept.
     OutputMissing = "output_missing" NOT_FOUND, "The output was not kept",
         "See detail for why; GET /api/v1/tasks/{id}/logs has what the program said on standard error.";
@@ -139,7 +139,7 @@ catalogue! {
         "Put the task back when the one that detail names has ended, or raise tasks.max_dependents.";
     /// The attempt has not begun, so there is no output.
     NoOutput = "no_output" CONFLICT, "There is no output of the task now",
-        "Ask again when the task runs or has ended; without attempt for that of the last attempt.";
+        "Ask again when the task runs or has ended, or leave attempt out for the output of the last one.";
     /// The caller's access has changed since the request was let in.
     AccessChanged = "access_changed" CONFLICT, "The caller's access has changed",
         "Nothing was changed. Repeat the request: it is judged by the access that the caller has now.";

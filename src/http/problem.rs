@@ -41,9 +41,21 @@ struct Facts {
     errors: Vec<Violation>,
     parameter: Option<String>,
     permission: Option<Permission>,
+    missing: Option<Missing>,
     header: Option<(HeaderName, HeaderValue)>,
     /// For the log only.
     cause: Option<String>,
+}
+
+/// A thing that a request names and that is not there for its caller.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub(super) struct Missing {
+    /// The kind of thing, such as `bot`.
+    #[schema(example = "bot")]
+    kind: String,
+    /// Its name or id, as the request has it.
+    #[schema(example = "uper-1")]
+    id: String,
 }
 
 /// The body of every answer that is not a success.
@@ -76,6 +88,9 @@ pub(super) struct ProblemBody<'a> {
     /// The permission that the key lacks.
     #[serde(skip_serializing_if = "Option::is_none")]
     permission: Option<&'static str>,
+    /// The thing that is not there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    missing: Option<&'a Missing>,
 }
 
 /// Whether there is a secret in a text that would be kept and shown: a key, a
@@ -104,6 +119,7 @@ impl Problem {
             errors: Vec::new(),
             parameter: None,
             permission: None,
+            missing: None,
             header: usual_header(code),
             cause: None,
         }))
@@ -162,7 +178,21 @@ impl Problem {
     /// There is no such thing.
     pub fn not_found(kind: &str, id: &str) -> Self {
         let shown: String = id.chars().take(128).collect();
-        Self::new(Code::NotFound, format!("there is no {kind} {shown}"))
+        let mut problem = Self::new(Code::NotFound, format!("there is no {kind} {shown:?}"));
+        problem.0.missing = Some(Missing {
+            kind: kind.to_owned(),
+            id: redact(&shown).into_owned(),
+        });
+        problem
+    }
+
+    /// Adds what only callers of this kind have to know.
+    pub fn told_to(mut self, who: &Principal) -> Self {
+        if self.0.code == Code::NotFound && who.is_confined() {
+            let (detail, role) = (&self.0.detail, who.role);
+            self.0.detail = format!("{detail} that a key of the role {role} sees").into();
+        }
+        self
     }
 
     /// Too many requests; the next one is taken after `wait`.
@@ -221,6 +251,7 @@ impl Problem {
             errors: &facts.errors,
             parameter: facts.parameter.as_deref(),
             permission: facts.permission.map(Permission::as_str),
+            missing: facts.missing.as_ref(),
         };
         // Strings and numbers only: this serialisation cannot fail.
         let bytes = serde_json::to_vec(&body).unwrap_or_default();
@@ -260,11 +291,16 @@ fn retry_after(wait: Duration) -> (HeaderName, HeaderValue) {
     (RETRY_AFTER, HeaderValue::from(seconds.max(1)))
 }
 
-/// `detail` as a sentence, followed by the hint.
+/// `detail` as a sentence, followed by the hint. A name at its beginning, such as that
+/// of a setting, stays as it is.
 fn sentence(detail: &str, hint: &str) -> String {
     let mut text = String::with_capacity(detail.len() + hint.len() + 2);
+    let first = detail.split(' ').next().unwrap_or_default();
+    let is_word = first.chars().all(|c| c.is_ascii_lowercase() || c == ',');
     let mut rest = detail.chars();
-    text.extend(rest.next().into_iter().flat_map(char::to_uppercase));
+    if is_word {
+        text.extend(rest.next().into_iter().flat_map(char::to_uppercase));
+    }
     text.push_str(rest.as_str());
     text.push_str(". ");
     text.push_str(hint);
@@ -283,7 +319,7 @@ impl From<Denied> for Problem {
             AuthError::Malformed(_) => Code::KeyMalformed,
             AuthError::Unknown => Code::KeyUnknown,
             AuthError::Revoked => Code::KeyRevoked,
-            AuthError::Expired => Code::KeyExpired,
+            AuthError::Expired | AuthError::Replaced { .. } => Code::KeyExpired,
             AuthError::SessionOver => Code::SessionOver,
             AuthError::Token(error) => token_code(error),
             AuthError::UserInactive => Code::UserInactive,

@@ -298,7 +298,7 @@ where
     let reads = request.method().is_safe();
     let told = who.clone();
     let call = Call::new(who, shared, request.clone(), body, what, place, trace)?;
-    let answer = handler(call).await;
+    let answer = handler(call).await.map_err(|it| it.told_to(&told));
     if reads {
         is_unchanged(&hive, request, &told, what.access)?;
     }

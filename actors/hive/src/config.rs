@@ -20,13 +20,14 @@ pub use auth::{AuthSettings, SessionSettings};
 pub use bots::{BotFaultSettings, BotRestart, BotSettings, SeedBot};
 pub use check::{ConfigError, Problem};
 pub use document::{Setting, page, schema, settings};
-pub use inspect::{differences, inspect};
+pub use inspect::{differences, distance, inspect};
 pub use jwt::{IssuerSettings, JwtSettings};
 pub use limits::{AdmissionSettings, LimitSettings, Rate};
 pub use load::{Layers, readable_yaml, without_mark};
 pub use secrets::SecretSettings;
 pub use settings::{
     Config, LogFormat, LoggingSettings, ServerSettings, StoreSettings, TelemetrySettings,
+    socket_address,
 };
 pub use tasks::{
     PerSubmitter, Retention, SchedulerSettings, SubmitterLimits, TaskSettings, TypeSettings,

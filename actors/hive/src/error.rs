@@ -11,7 +11,7 @@ use crate::{
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum HiveError {
     /// There is no such thing, or the caller may not know of it.
-    #[error("there is no {kind} {id}")]
+    #[error("there is no {kind} {id:?}")]
     NotFound {
         /// What kind of thing.
         kind: &'static str,

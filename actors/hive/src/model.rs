@@ -38,7 +38,7 @@ pub use examples::entities;
 pub use executor::{
     Behavior, CommandExecutor, Executor, LatencyMs, SimulatedExecutor, SimulatedProfile,
 };
-pub use explain::{AwaitedTask, BotFit, Facts, TaskExplanation, TaskHold, explain};
+pub use explain::{AwaitedTask, BotFit, Facts, TaskExplanation, TaskHold, explain, summary};
 pub use id::{BotName, IdError, KeyId, LeaseToken, LoginId, TaskId};
 pub use key::{AdminHold, KeyGrant, KeyInfo, KeyOwner, KeyRecord, admin_hold};
 pub use login::{Login, LoginEnd, LoginRecord, OpenedWith};

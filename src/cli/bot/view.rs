@@ -1,6 +1,6 @@
 //! Bots as tables.
 
-use deia_hive::model::{Bot, BotDesired, BotStatus, ContainmentMeans, Executor};
+use deia_hive::model::{Bot, BotDesired, BotStatus, ContainmentMeans, Executor, SimulatedProfile};
 
 use crate::cli::{
     human,
@@ -36,8 +36,8 @@ pub(super) fn list(bots: &[Bot], look: &Look) -> String {
             or_dash(bot.launched_at.map(|at| human::when(at, look.now))),
             bot.version.into(),
             takes(bot).into(),
-            or_dash(bot.fault.as_ref().map(|it| human::one_line(&it.reason))),
-            or_dash(bot.last_exit.as_deref().map(human::one_line)),
+            or_dash(bot.fault.as_ref().map(|it| human::short(&it.reason))),
+            or_dash(bot.last_exit.as_deref().map(human::short)),
         ]);
     }
     table.render(look)
@@ -138,14 +138,51 @@ fn executor(executor: &Executor) -> String {
         }
         Executor::Simulated(simulated) => {
             let profile = simulated.profile();
-            format!(
-                "simulated: {} to {}, {} succeed, {} crash, {} hang",
-                human::millis(profile.latency_min_ms),
-                human::millis(profile.latency_max_ms),
-                human::share(profile.success_rate),
-                human::share(profile.crash_rate),
-                human::share(profile.hang_rate),
-            )
+            let latency = (profile.latency_min_ms, profile.latency_max_ms);
+            let (from, to) = (human::millis(latency.0), human::millis(latency.1));
+            format!("simulated: {from} to {to}, {}", fates(&profile))
+        }
+    }
+}
+
+/// Shares of what becomes of simulated attempts, as they are drawn.
+fn fates(profile: &SimulatedProfile) -> String {
+    let hang = profile.hang_rate.min(1.0);
+    let crash = profile.crash_rate.min(1.0 - hang);
+    let succeed = profile.success_rate.min(1.0 - hang - crash);
+    let shares = [
+        (succeed, "succeed"),
+        (1.0 - hang - crash - succeed, "fail"),
+        (crash, "crash"),
+        (hang, "hang"),
+    ];
+    let drawn = shares.into_iter().filter(|(share, _)| *share >= 0.000_5);
+    let words = drawn.map(|(share, fate)| format!("{} {fate}", human::share(share)));
+    words.collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use deia_hive::model::SimulatedExecutor;
+
+    use super::*;
+
+    #[test]
+    fn simulated_fates_are_those_that_are_drawn() {
+        for (success_rate, crash_rate, hang_rate, expected) in [
+            (0.7, 0.05, 0.0, "70.0 % succeed, 25.0 % fail, 5.0 % crash"),
+            (1.0, 1.0, 0.0, "100.0 % crash"),
+            (1.0, 0.0, 0.0, "100.0 % succeed"),
+            (0.0, 0.0, 0.0, "100.0 % fail"),
+            (0.9, 0.2, 0.1, "70.0 % succeed, 20.0 % crash, 10.0 % hang"),
+        ] {
+            let profile = SimulatedProfile {
+                success_rate,
+                crash_rate,
+                hang_rate,
+                ..SimulatedExecutor::default().profile()
+            };
+            assert_eq!(fates(&profile), expected);
         }
     }
 }

@@ -1,9 +1,12 @@
 //! What the user is told: what was wrong, where, and what to do next.
 
+use deia_hive::auth::{Permission, Role};
+
 use super::CliError;
 use crate::{
     cli::{human, interrupt},
     client::{ClientError, Problem},
+    http::Code,
 };
 
 impl CliError {
@@ -17,15 +20,19 @@ impl CliError {
                     .into(),
             ),
             Self::KeyRefused { path, .. } => Some(format!(
-                "the key came from {}; give another with --key-file, or the hive's own --data-dir",
+                "the key came from {}; give another with --key-file, or the hive's own --data-dir; an admin makes keys: deia key create",
                 path.display()
             )),
+            Self::NotThere { problem, nearest } => Some(see_what_there_is(problem, nearest)),
             Self::KeyFileDenied { .. } => {
                 Some("run as the user that the hive runs as, or give another --key-file".into())
             }
             Self::ProfileExists { .. } => Some("give --replace to change it".into()),
             Self::NoSuch { known, .. } if !known.is_empty() => {
                 Some(format!("there is: {}", known.join(", ")))
+            }
+            Self::OwnAccess { .. } => {
+                Some("give --own as well if that is meant, or use another key: --key-file".into())
             }
             Self::CannotAsk { .. } => Some("give --yes to do it without being asked".into()),
             Self::BotExists { name, .. } => Some(format!(
@@ -34,14 +41,17 @@ impl CliError {
             Self::BotNotThere { name, running, .. } if *running > 0 => Some(format!(
                 "see what runs: deia task list --bot {name} --status running"
             )),
-            Self::BotWentWrong { name, .. } | Self::BotNotThere { name, .. } => Some(format!(
+            Self::BotWentWrong { name, .. } => Some(format!(
+                "see why: deia bot show {name}; deia bot logs {name}; then deia bot launch {name}"
+            )),
+            Self::BotNotThere { name, .. } => Some(format!(
                 "see why: deia bot show {name}; deia bot logs {name}"
             )),
             Self::TaskFailed { id, .. } => Some(format!(
                 "all it said: deia task logs {id}; all that is known: deia task show {id}"
             )),
             Self::TaskNotEnded { id, .. } => Some(format!(
-                "see why: deia task why {id}; wait again: deia task result {id} --wait"
+                "wait again: deia task result {id} --wait; more: deia task why {id}"
             )),
             Self::NotDrained { task_type, .. } => Some(format!(
                 "see what runs: deia task list --status running; nothing new starts: wait again, or {}",
@@ -76,6 +86,7 @@ impl CliError {
             Self::SubmittedInPart { error, .. } => error.message(),
             Self::OutputInPart { error, .. } => error.message().drain(..1).collect(),
             Self::Client(ClientError::Problem(problem))
+            | Self::NotThere { problem, .. }
             | Self::KeyRefused {
                 error: ClientError::Problem(problem),
                 ..
@@ -83,12 +94,8 @@ impl CliError {
             Self::Client(ClientError::Unreachable { url, reason }) => {
                 vec![format!("error: no hive answers at {url} ({reason})")]
             }
-            Self::Settings { problems, .. } => {
-                let lines = problems.iter().map(|problem| format!("  {problem}"));
-                std::iter::once(format!("error: {self}"))
-                    .chain(lines)
-                    .collect()
-            }
+            Self::Settings { problems, .. } => under(self, problems),
+            Self::SomeSkipped { reasons, .. } => under(self, reasons),
             other => vec![format!("error: {other}")],
         };
         lines.extend(self.hint().map(|hint| format!("  next: {hint}")));
@@ -96,12 +103,19 @@ impl CliError {
     }
 }
 
+fn under(error: &CliError, reasons: &[String]) -> Vec<String> {
+    let lines = reasons.iter().map(|reason| format!("  {reason}"));
+    std::iter::once(format!("error: {error}"))
+        .chain(lines)
+        .collect()
+}
+
 fn refusal(problem: &Problem) -> Vec<String> {
+    let (said, _) = parts(problem);
     let mut lines = vec![match &problem.request_id {
-        Some(id) if problem.status >= 500 => format!("error: {problem} ({}, {id})", problem.code),
-        _ => format!("error: {problem} ({})", problem.code),
+        Some(id) if problem.status >= 500 => format!("error: {said} ({}, {id})", problem.code),
+        _ => format!("error: {said} ({})", problem.code),
     }];
-    let said = problem.to_string();
     let new = problem.errors.iter().filter(|v| !said.contains(&v.detail));
     lines.extend(new.map(|violation| {
         let place = match violation.pointer.as_str() {
@@ -113,11 +127,24 @@ fn refusal(problem: &Problem) -> Vec<String> {
     lines
 }
 
+/// Splits the text of a refusal into what is wrong, and the advice of the catalogue,
+/// which speaks to callers of the API.
+fn parts(problem: &Problem) -> (String, Option<Code>) {
+    let text = problem.to_string();
+    let code = Code::parse(&problem.code);
+    let said = code.and_then(|code| text.strip_suffix(code.hint()));
+    match said.map(|said| said.trim_end().trim_end_matches('.')) {
+        None | Some("") => (text, None),
+        Some(said) => (said.to_owned(), code),
+    }
+}
+
 fn hint_of(error: &ClientError) -> Option<String> {
     match error {
         ClientError::Unreachable { .. } => {
             Some("start a hive with `deia`, or say where one is with --url or DEIA_URL".into())
         }
+        ClientError::WrongScheme { instead, .. } => Some(format!("try --url {instead}")),
         ClientError::TimedOut { .. } => Some(
             "look before you repeat it, it may have been done; --request-timeout waits longer"
                 .into(),
@@ -129,20 +156,133 @@ fn hint_of(error: &ClientError) -> Option<String> {
 }
 
 fn hint_of_problem(problem: &Problem) -> Option<String> {
-    if let Some(after) = problem.retry_after {
-        return Some(format!("try again in {}", human::duration(after)));
+    if let Some(permission) = &problem.permission {
+        return Some(who_may(permission));
     }
-    match (problem.status, problem.code.as_str()) {
-        (403, _) => {
-            Some("see what the key is for with whoami; an admin makes keys: key create".into())
+    let code = Code::parse(&problem.code);
+    if let Some(after) = problem.retry_after {
+        let more = code.map(besides_waiting).unwrap_or_default();
+        return Some(format!("try again in {}{more}", human::duration(after)));
+    }
+    match (code, parts(problem).1) {
+        (Some(Code::NotFound), _) => Some(see_what_there_is(problem, &[])),
+        (Some(code), advised) => match words(code) {
+            Words::Own(words) => Some(words.to_owned()),
+            // In the text, unless that is of a hive with another catalogue.
+            Words::OfCatalogue => advised.map(|code| continued(code.hint())),
+            Words::None => None,
+        },
+        (None, _) => None,
+    }
+}
+
+/// Advice of the catalogue as the end of a line.
+fn continued(hint: &str) -> String {
+    let hint = hint.trim_end_matches('.');
+    let mut rest = hint.chars();
+    let first = rest.next().map(|c| c.to_ascii_lowercase());
+    first.into_iter().chain(rest).collect()
+}
+
+/// Advice on a permission that is lacking.
+fn who_may(permission: &str) -> String {
+    let known = permission.parse::<Permission>().ok();
+    let roles = known.map(|permission| Role::ALL.into_iter().filter(move |it| it.may(permission)));
+    let roles: Vec<_> = roles.into_iter().flatten().map(Role::as_str).collect();
+    let of = match roles.as_slice() {
+        [] => "of no role that this program knows".to_owned(),
+        [only] => format!("of the role {only}"),
+        [rest @ .., last] => format!("of the roles {} and {last}", rest.join(", ")),
+    };
+    format!(
+        "{permission} is {of}; ask an admin for a key that has it. deia whoami shows what yours may do, deia roles what each role may"
+    )
+}
+
+/// Advice on a thing that is not there.
+fn see_what_there_is(problem: &Problem, nearest: &[String]) -> String {
+    let kind = problem.missing.as_ref().map(|missing| &*missing.kind);
+    let list = match kind {
+        Some("bot") => "deia bot list",
+        Some("task") => "deia task list",
+        Some("key") => "deia key list",
+        Some("user") => "deia user list",
+        Some("secret") => "deia secret list",
+        Some("supervised child") => "deia supervisors",
+        _ => "deia bot list, deia task list",
+    };
+    let made_by = match kind {
+        Some("user") => "; make one: deia user add, or --new-user of deia key create",
+        _ => "",
+    };
+    match nearest {
+        [] => format!("see what there is: {list}{made_by}"),
+        names => {
+            let names = names.join(", ");
+            format!("see what there is: {list} (nearest: {names}){made_by}")
         }
-        (_, "task_not_finished") => Some("wait for it with --wait".into()),
-        (_, "no_output") => Some("wait for it with task output --follow".into()),
-        (_, "output_missing") => {
-            Some("see what it said on standard error: deia task logs ID".into())
+    }
+}
+
+/// Where the words of the command line for a code come from.
+enum Words {
+    Own(&'static str),
+    OfCatalogue,
+    None,
+}
+
+/// Advice in words of the command line, for codes whose advice in the catalogue is about
+/// HTTP.
+fn words(code: Code) -> Words {
+    Words::Own(match code {
+        // The places are listed.
+        Code::InvalidInput => return Words::None,
+        Code::TaskNotFinished => "wait for it with --wait",
+        Code::NoOutput => {
+            "leave --attempt out for the output of the last attempt, or wait for it with --follow"
         }
-        (_, "not_found") => Some("see what there is: deia bot list, task list, key list".into()),
-        _ => None,
+        Code::OutputMissing => "see what it said on standard error: deia task logs ID",
+        Code::TaskIsFinal => "see how it ended: deia task result ID",
+        Code::BotInUse => "deia bot stop NAME --wait, and then again",
+        Code::RestartRefused => "nothing was changed; see to what is named, and try again",
+        Code::PartRefused => "see how it stands: deia supervisors",
+        Code::VersionMismatch => "look at what has changed, and repeat with the new --if-version",
+        Code::BadCursor => "start from the first page, without --cursor, with the same filters",
+        Code::IdempotencyMismatch => {
+            "give a new --idempotency-key for something new, and the same words when repeating"
+        }
+        Code::KeyMissing | Code::SessionOver => "give a key with --key-file or DEIA_KEY_FILE",
+        Code::RateLimited
+        | Code::Overloaded
+        | Code::Unavailable
+        | Code::IssuerUnavailable
+        | Code::QueueShareUsedUp
+        | Code::QueueFull => "try again in a moment",
+        Code::KeyMadeAlready => "if its text is lost, revoke that key and make another",
+        Code::SessionOpenedAlready => "log in again",
+        Code::CrossSite => "use a key",
+        Code::PermissionDenied => "ask an admin for a key that has the permission: deia roles",
+        Code::RouteNotFound | Code::MethodNotAllowed => {
+            "the hive is of another version: compare deia version and deia system status"
+        }
+        Code::UnsupportedMediaType | Code::ExpectationFailed => {
+            "check --url: is there a proxy between?"
+        }
+        Code::Unhealthy => "deia health check",
+        _ => return Words::OfCatalogue,
+    })
+}
+
+/// Advice other than to wait.
+fn besides_waiting(code: Code) -> &'static str {
+    match code {
+        Code::QueueShareUsedUp => {
+            ", when some of your tasks have started; or cancel what is not needed"
+        }
+        Code::QueueFull => {
+            "; an operator can launch more bots, purge what is not needed, or raise tasks.max_waiting"
+        }
+        _ => "",
     }
 }
 
@@ -160,9 +300,7 @@ mod tests {
             code: code.into(),
             title: "Title".into(),
             detail: Some("what is wrong".into()),
-            errors: vec![],
-            request_id: None,
-            retry_after: None,
+            ..Problem::default()
         }))
     }
 
@@ -202,5 +340,90 @@ mod tests {
         }
         let lines = CliError::Client(busy).message();
         assert_eq!(lines[1], "  next: try again in 3s");
+    }
+
+    #[test]
+    fn advice_speaks_of_the_command_line_for_every_code() {
+        for code in Code::ALL {
+            let mut error = problem(code.status().as_u16(), code.as_str());
+            if let ClientError::Problem(problem) = &mut error {
+                problem.detail = Some(format!("It is wrong. {}", code.hint()));
+            }
+            let told = CliError::Client(error).message();
+            let first = format!("error: It is wrong ({})", code.as_str());
+            assert_eq!(told[0], first, "the advice is in a line of its own");
+            for word in [
+                "GET ",
+                "POST ",
+                "DELETE ",
+                "JSON pointer",
+                "ETag",
+                "Idempotency-Key",
+                "Authorization",
+                "Retry-After",
+                "wait_ms",
+                "Content-Type",
+                "errors names",
+            ] {
+                assert!(!told.join(" ").contains(word), "{word}: {told:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn advice_names_the_roles_that_have_a_permission() {
+        for (permission, expected) in [
+            (
+                "bot:list",
+                "bot:list is of the roles admin, operator and viewer;",
+            ),
+            ("admin:keys", "admin:keys is of the role admin;"),
+            ("new:one", "new:one is of no role that this program knows;"),
+        ] {
+            let mut error = problem(403, "permission_denied");
+            if let ClientError::Problem(problem) = &mut error {
+                problem.permission = Some(permission.into());
+            }
+            let told = CliError::Client(error).message();
+            assert!(
+                told[1].starts_with(&format!("  next: {expected}")),
+                "{told:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn advice_on_a_missing_thing_names_its_list_and_the_nearest() {
+        for (kind, nearest, expected) in [
+            ("bot", &["upper-1"][..], "deia bot list (nearest: upper-1)"),
+            (
+                "user",
+                &[],
+                "deia user list; make one: deia user add, or --new-user of deia key create",
+            ),
+            ("task", &[], "deia task list"),
+        ] {
+            let problem = Problem {
+                status: 404,
+                code: "not_found".into(),
+                detail: Some(format!(
+                    "There is no {kind} \"x\". {}",
+                    Code::NotFound.hint()
+                )),
+                missing: Some(crate::client::Missing {
+                    kind: kind.into(),
+                    id: "x".into(),
+                }),
+                ..Problem::default()
+            };
+            let nearest = nearest.iter().map(ToString::to_string).collect();
+            let problem = Box::new(problem);
+            let told = CliError::NotThere { problem, nearest }.message();
+            assert_eq!(
+                told[0],
+                format!("error: There is no {kind} \"x\" (not_found)")
+            );
+            assert_eq!(told[1], format!("  next: see what there is: {expected}"));
+        }
     }
 }

@@ -22,6 +22,8 @@ use crate::{
 
 /// No more are counted before it is asked.
 const COUNT_MAX: u32 = 1_000;
+/// No more tasks are looked at to tell why they were left as they are.
+const LOOKED_AT: usize = 100;
 /// Tasks that one request names.
 const IDS_AT_ONCE: usize = 1_000;
 
@@ -89,7 +91,7 @@ impl PurgeArgs {
             status: self.status,
             ..self.filter.filter()?
         };
-        let which = selection(filter.clone(), self.all, "--all for all that wait")?;
+        let which = selection(filter.clone(), self.all, "for all that wait")?;
         if self.confirm.asks() {
             let count = waiting(client, &filter).await?;
             self.confirm
@@ -125,11 +127,14 @@ impl RequeueArgs {
         };
         if !self.ids.is_empty() {
             if self.all || filter != TaskFilter::default() {
-                return Err(wrong("ids and a filter are not taken together"));
+                return Err(CliError::Input {
+                    what: "ID".into(),
+                    reason: "is not taken together with a filter".into(),
+                });
             }
             return these(client, out, &self.ids).await;
         }
-        let which = selection(filter.clone(), self.all, "--all for all that failed")?;
+        let which = selection(filter.clone(), self.all, "for all that failed")?;
         if self.confirm.asks() {
             let page = client.dead_tasks(&filter, &first()).await?;
             let count = Count::of(page.items.len(), page.next_cursor.is_some());
@@ -157,30 +162,52 @@ async fn these(client: &Client, out: &Output, ids: &[TaskId]) -> Result<(), CliE
     tell(out, "requeued", all)?;
     match all.skipped {
         0 => Ok(()),
-        skipped => Err(CliError::SomeSkipped { skipped }),
+        skipped => Err(CliError::SomeSkipped {
+            skipped,
+            reasons: reasons(client, ids).await,
+        }),
     }
+}
+
+/// Returns why tasks were left as they are, for the first of those that were named.
+async fn reasons(client: &Client, ids: &[TaskId]) -> Vec<String> {
+    let mut reasons = Vec::new();
+    for id in ids.iter().take(LOOKED_AT) {
+        reasons.extend(match client.task_status(*id).await {
+            Ok(state) => left_alone(*id, state.status),
+            Err(error) if error.has_code("not_found") => Some(format!("there is no task \"{id}\"")),
+            Err(_) => None,
+        });
+    }
+    reasons
+}
+
+/// Returns why a task in this status is not put back. One that waits or runs may be
+/// one that was put back just now.
+fn left_alone(id: TaskId, status: TaskStatus) -> Option<String> {
+    let is_final = matches!(status, TaskStatus::Completed | TaskStatus::Cancelled);
+    is_final.then(|| {
+        let status = status.as_str();
+        format!("{id} is {status}, not failed; run it again with deia task retry {id}")
+    })
 }
 
 /// # Errors
 /// Nothing is said of which tasks are meant.
-fn selection(filter: TaskFilter, all: bool, how_all: &str) -> Result<Selection, CliError> {
+fn selection(filter: TaskFilter, all: bool, all_of: &str) -> Result<Selection, CliError> {
     let which = Selection {
         all,
         ..Selection::from(filter)
     };
     if which.is_empty() {
-        return Err(wrong(&format!(
-            "say which tasks are meant, or give {how_all}"
-        )));
+        return Err(CliError::Input {
+            what: "no tasks are named".into(),
+            reason: format!(
+                "say which: --type, --tag, --metadata, --submitter, --since, ... or --all {all_of}"
+            ),
+        });
     }
     Ok(which)
-}
-
-fn wrong(reason: &str) -> CliError {
-    CliError::Input {
-        what: "the tasks that are meant".into(),
-        reason: reason.into(),
-    }
 }
 
 fn tell(out: &Output, what: &str, changed: Changed) -> Result<(), CliError> {

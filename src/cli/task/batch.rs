@@ -11,7 +11,7 @@ use deia_hive::{
     config::without_mark,
     model::{Dependency, NewTask, TaskId, ambiguity},
 };
-use serde_json::json;
+use serde_json::{error::Category, json};
 use tokio::time::sleep;
 
 use crate::{
@@ -278,19 +278,28 @@ fn is_empty(line: &[u8]) -> bool {
     line.trim_ascii().is_empty()
 }
 
+/// Returns what is wrong with a line that is no task.
+fn unreadable(error: &serde_json::Error) -> String {
+    let said = error.to_string();
+    let what = said
+        .rsplit_once(" at line ")
+        .map_or(&*said, |(what, _)| what);
+    let place = match error.column() {
+        0 => String::new(),
+        column => format!(" (column {column})"),
+    };
+    match error.classify() {
+        Category::Data => format!("{what}{place}"),
+        Category::Syntax | Category::Eof | Category::Io => {
+            format!("is not JSON: {what}{place}")
+        }
+    }
+}
+
 /// The task of a line, at that place of its batch. What it says of places in
 /// the file becomes places in the batch, or the ids of those `before` it.
 fn task(text: &str, place: usize, before: &[TaskId]) -> Result<NewTask, String> {
-    let mut task: NewTask = serde_json::from_str(text).map_err(|error| {
-        let said = error.to_string();
-        let what = said
-            .rsplit_once(" at line ")
-            .map_or(&*said, |(what, _)| what);
-        match error.column() {
-            0 => what.to_owned(),
-            column => format!("{what} (column {column})"),
-        }
-    })?;
+    let mut task: NewTask = serde_json::from_str(text).map_err(|error| unreadable(&error))?;
     if let Some(found) = ambiguity(text) {
         return Err(format!("{} {}", found.pointer, found.detail));
     }
@@ -387,7 +396,7 @@ mod tests {
     #[test]
     fn what_is_wrong_is_told_with_its_line() {
         for (text, expected) in [
-            ("{", "t.jsonl, line 2: EOF while parsing"),
+            ("{", "t.jsonl, line 2: is not JSON: EOF while parsing"),
             ("{\"type\":\"general\"}", "line 2: missing field `content`"),
             (
                 "{\"type\":\"a\",\"content\":\"x\",\"colour\":1}",
@@ -419,8 +428,7 @@ mod tests {
             title: "t".into(),
             detail: Some("/tasks/1/content is wrong".into()),
             errors: vec![at("/tasks/1/content"), at("/tasks/0"), at("/other")],
-            request_id: None,
-            retry_after: None,
+            ..Problem::default()
         };
         let error = in_lines(ClientError::Problem(Box::new(problem)), &[3, 7], "t.jsonl");
         assert_eq!(

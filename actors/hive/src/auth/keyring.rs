@@ -38,6 +38,14 @@ pub enum AuthError {
     /// The key has expired.
     #[error("the key has expired")]
     Expired,
+    /// The key was rotated, and has expired.
+    #[error("the key was replaced by {by} at {at}")]
+    Replaced {
+        /// The key that was put in its place.
+        by: KeyId,
+        /// When that key was made.
+        at: Timestamp,
+    },
     /// The user of the key may not act.
     #[error("the user of the key is not active")]
     UserInactive,
@@ -88,6 +96,8 @@ struct Entry {
     user: Arc<str>,
     role: Role,
     permissions: Permissions,
+    /// The key that a rotation has put in its place, and when.
+    successor: Option<(KeyId, Timestamp)>,
     /// Shared with the entries before it, in milliseconds; 0: never.
     used: Arc<Use>,
 }
@@ -112,6 +122,7 @@ impl Keyring {
     /// Replaces all keys. Holds from the next look-up.
     pub fn replace(&self, records: Vec<KeyRecord>) {
         let before = self.keys.load();
+        let successors = successors(&records);
         let entry = |record: KeyRecord| {
             let (role, permissions) = rights(&record);
             let used = before.get(&record.info.id).map(|entry| entry.used.clone());
@@ -119,6 +130,7 @@ impl Keyring {
                 user: record.info.user.as_str().into(),
                 role,
                 permissions,
+                successor: successors.get(&record.info.id).copied(),
                 used: used.unwrap_or_else(|| Use::of(&record.info)),
                 record,
             };
@@ -259,7 +271,10 @@ impl Entry {
         if info.revoked_at.is_some() {
             refuse(AuthError::Revoked)
         } else if !info.is_in_force(now) {
-            refuse(AuthError::Expired)
+            refuse(match self.successor {
+                Some((by, at)) => AuthError::Replaced { by, at },
+                None => AuthError::Expired,
+            })
         } else if !self.record.owner.active {
             refuse(AuthError::UserInactive)
         } else if !comes_from(info, from) {
@@ -274,6 +289,19 @@ impl Entry {
             })
         }
     }
+}
+
+/// Returns for each key that was rotated the next key of its family, and when it was made.
+fn successors(records: &[KeyRecord]) -> HashMap<KeyId, (KeyId, Timestamp)> {
+    let mut keys: Vec<_> = records.iter().map(|record| &record.info).collect();
+    // Ids are in order of time.
+    keys.sort_unstable_by_key(|info| (info.family, info.created_at, info.id));
+    let pairs = keys
+        .windows(2)
+        .filter(|pair| pair[0].family == pair[1].family);
+    pairs
+        .map(|pair| (pair[0].id, (pair[1].id, pair[1].created_at)))
+        .collect()
 }
 
 /// An address that cannot be told is in no list.

@@ -116,7 +116,7 @@ fn set(root: &mut Value, key: &str, value: Value) {
 }
 
 /// How many characters must be added, removed or replaced (Levenshtein 1966).
-pub(super) fn distance(a: &str, b: &str) -> usize {
+pub fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, x) in a.chars().enumerate() {

@@ -252,7 +252,7 @@ mod tests {
             (
                 "server.bind",
                 "nonsense",
-                "server.bind: invalid socket address",
+                "server.bind: \"nonsense\" is not allowed; expected an IP address and a port",
             ),
             (
                 "tasks.default_timeout",

@@ -4,7 +4,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use bytesize::ByteSize;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::Error as _};
 use tracing_subscriber::EnvFilter;
 
 use super::{
@@ -43,11 +43,27 @@ pub struct Config {
     pub telemetry: TelemetrySettings,
 }
 
+/// Reads an IP address with a port.
+///
+/// # Errors
+/// It is something else; the text says what is expected.
+pub fn socket_address(text: &str) -> Result<SocketAddr, String> {
+    let expected = "expected an IP address and a port, such as 127.0.0.1:8000";
+    text.parse()
+        .map_err(|_| format!("{text:?} is not allowed; {expected}"))
+}
+
+fn socket_address_of<'de, D: serde::Deserializer<'de>>(from: D) -> Result<SocketAddr, D::Error> {
+    let text = String::deserialize(from)?;
+    socket_address(&text).map_err(D::Error::custom)
+}
+
 /// The HTTP front.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[allow(missing_docs, reason = "documented key by key in config/deia.yaml")]
 pub struct ServerSettings {
+    #[serde(deserialize_with = "socket_address_of")]
     pub bind: SocketAddr,
     pub allow_plain_http: bool,
     pub tls: TlsSettings,

@@ -11,7 +11,7 @@ use rustix::fs::statvfs;
 use super::{Hive, State};
 use crate::{
     HiveError,
-    model::{Bot, BotDesired, BotStatus, HealthMetrics, StatusCounts, SystemStatus},
+    model::{Bot, BotDesired, BotStatus, HealthMetrics, StatusCounts, SystemStatus, summary},
 };
 
 /// A queued task that waits this long without a bot is a problem, in milliseconds.
@@ -138,10 +138,14 @@ fn problem_of(bot: &Bot) -> Option<String> {
             "bot {} cannot carry out its tasks: {}",
             bot.id, fault.reason
         )),
-        (BotStatus::Failing, None) => Some(format!(
-            "bot {} crashed too often and stays down; see its log, then launch it again",
-            bot.id
-        )),
+        (BotStatus::Failing, None) => {
+            let (id, last) = (&bot.id, bot.last_exit.as_deref().unwrap_or("not known"));
+            Some(format!(
+                "bot {id} crashed too often and stays down, last exit: {}; \
+                 look at it with deia bot show {id}, then deia bot launch {id}",
+                summary(last)
+            ))
+        }
         _ => None,
     }
 }

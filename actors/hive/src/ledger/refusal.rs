@@ -6,13 +6,13 @@ use crate::model::{BotName, KeyId, LoginId, SecretName, TaskId, TaskStatus, Viol
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// No such task.
-    #[error("there is no task {0}")]
+    #[error("there is no task \"{0}\"")]
     NoSuchTask(TaskId),
     /// No such bot.
-    #[error("there is no bot {0}")]
+    #[error("there is no bot \"{0}\"")]
     NoSuchBot(BotName),
     /// No such key.
-    #[error("there is no key {0}")]
+    #[error("there is no key \"{0}\"")]
     NoSuchKey(KeyId),
     /// The task has its final status already.
     #[error("task {0} is {1} already", task, status.as_str())]
@@ -37,7 +37,7 @@ pub enum Refusal {
     #[error("the content of task {0} was erased")]
     TaskIsErased(TaskId),
     /// No such secret.
-    #[error("there is no secret {0}")]
+    #[error("there is no secret \"{0}\"")]
     NoSuchSecret(SecretName),
     /// As many secrets as are allowed.
     #[error("there are {limit} secrets already (secrets.max)")]
@@ -90,20 +90,20 @@ pub enum Refusal {
         actual: u64,
     },
     /// The bot is meant to run, or has tasks in hand.
-    #[error("bot {0} is launched or has tasks in hand; stop it first")]
+    #[error("bot \"{0}\" is launched or has tasks in hand; stop it first")]
     BotInUse(BotName),
     /// As many bots as are allowed, or no port left.
     #[error("there is room for no more bots: {0}")]
     NoRoomForBot(String),
     /// No such user.
-    #[error("there is no user {0}")]
+    #[error("there is no user {0:?}")]
     NoSuchUser(String),
     /// There is such a user.
-    #[error("there is a user {0} already")]
+    #[error("there is a user {0:?} already")]
     UserExists(String),
     /// There are tasks of a user of that name who was removed.
     #[error(
-        "there are tasks of an earlier user {0}, which a new one would see; choose another name, or cancel those that wait and try again when all are past their retention"
+        "there are tasks of an earlier user {0:?}, which a new one would see; choose another name, or cancel those that wait and try again when all are past their retention"
     )]
     NameHasTasks(String),
     /// The key was revoked or has expired.
@@ -126,7 +126,7 @@ pub enum Refusal {
     KeyMadeAlready(KeyId),
     /// It would leave no user who can make keys.
     #[error(
-        "{0} has the last admin key in force, or the last that neither expires nor is held to addresses"
+        "the user {0:?} has the last admin key in force, or the last that neither expires nor is held to addresses"
     )]
     LastAdmin(String),
     /// As many sessions as are allowed.

@@ -205,7 +205,13 @@ fn detail(hold: TaskHold, facts: &Facts) -> String {
 fn ended(task: &Task) -> String {
     let how = match (task.status, task.end_reason) {
         (TaskStatus::Completed, _) => return "it completed".into(),
-        (TaskStatus::Cancelled, Some(EndReason::Cancelled) | None) => "it was cancelled".into(),
+        (TaskStatus::Cancelled, Some(EndReason::Cancelled) | None) => {
+            let by = task
+                .last_error
+                .as_deref()
+                .and_then(|it| it.strip_prefix("cancelled"));
+            return format!("it was cancelled{}", by.unwrap_or_default());
+        }
         (TaskStatus::Cancelled, Some(reason)) => format!("it was cancelled: {}", because(reason)),
         (_, Some(EndReason::Attempts)) => {
             let used = match task.failures {
@@ -217,13 +223,21 @@ fn ended(task: &Task) -> String {
         (_, Some(reason)) => format!("it failed: {}", because(reason)),
         (_, None) => "it failed".into(),
     };
-    match task
-        .last_error
-        .as_deref()
-        .and_then(|error| error.lines().next())
-    {
+    match task.last_error.as_deref().map(summary).as_deref() {
         None | Some("") => how,
         Some(last) => format!("{how}; last: {last}"),
+    }
+}
+
+/// Returns an error in one line. Of one that ends with the last lines of a program's
+/// standard error, that is what happened, and the very last of these lines.
+pub fn summary(error: &str) -> String {
+    let mut lines = error.lines().filter(|line| !line.trim().is_empty());
+    let (first, last) = (lines.next().unwrap_or_default(), lines.next_back());
+    match (first.split_once(": "), last) {
+        (_, None) => first.trim_end().to_owned(),
+        (Some((happened, _)), Some(last)) => format!("{happened}: {}", last.trim()),
+        (None, Some(last)) => format!("{}: {}", first.trim_end(), last.trim()),
     }
 }
 
