@@ -11,7 +11,7 @@ use std::{
 use clap::{Args, Subcommand};
 use deia_hive::{
     auth::{Permission, Role},
-    model::{AddressRange, BotName, KeyId, KeyInfo, TaskId, Timestamp},
+    model::{AddressRange, BotName, KeyId, KeyInfo, TaskId, Timestamp, Violation},
 };
 use serde_json::Value;
 
@@ -20,17 +20,17 @@ use super::{
     context::Context,
     error::CliError,
     human,
-    output::Look,
+    output::{Look, Output},
     parse,
     table::{Cell, Column, Table, Tone, or_dash},
 };
-use crate::client::{ClientError, CreatedKey, NewKeyRequest, RotateKeyRequest, WhoAmI};
+use crate::client::{ClientError, CreatedKey, Missing, NewKeyRequest, RotateKeyRequest, WhoAmI};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum KeyCommand {
     /// Make a key. It is shown once.
     #[command(before_help = "Examples:
-  deia key create --user ci --role external --to ci.key
+  deia key create --user ci --new-user --role external --to ci.key
   deia key create --user ada --role operator --expires +30days
   deia key create --user ci --role external --scope task:submit --allow-ip 192.0.2.0/24
   deia key create --user worker-1 --role bot --bot upper-1 --to worker.key")]
@@ -56,6 +56,8 @@ pub(super) enum KeyCommand {
         /// The key's id, as `key list` shows it.
         id: KeyId,
         #[command(flatten)]
+        own: OwnAccess,
+        #[command(flatten)]
         confirm: Confirm,
     },
 }
@@ -66,6 +68,9 @@ pub(super) struct CreateArgs {
     /// Who acts with it: the submitter of tasks and the actor of events.
     #[arg(long)]
     user: String,
+    /// Make the user, with the role of the key, if there is none of that name.
+    #[arg(long)]
+    new_user: bool,
     /// What it may do.
     #[arg(long, value_parser = parse::role())]
     role: Role,
@@ -118,12 +123,70 @@ impl KeyCommand {
                 let page = client.keys().await?;
                 out.list(&page, "there are no keys", |look| list(&page.items, look))
             }
-            Self::Revoke { id, confirm } => {
-                confirm.ask(&format!("revoke key {id} for good"))?;
+            Self::Revoke { id, own, confirm } => {
+                let action = format!("revoke key {id} for good");
+                own.ask(context, confirm, &action, |me| is_key(me, id))
+                    .await?;
                 let key = client.revoke_key(id).await?;
                 out.one(&key, |look| list(std::slice::from_ref(&key), look))
             }
         }
+    }
+}
+
+/// Consent to a change that ends the access that the command itself uses.
+#[derive(Clone, Copy, Debug, Args)]
+pub(super) struct OwnAccess {
+    /// Do it also if it ends the access of this command's own key.
+    #[arg(long)]
+    own: bool,
+}
+
+/// Returns whether that is the key that the caller uses.
+fn is_key(me: &WhoAmI, id: KeyId) -> bool {
+    let own = me.more.get("key_id").and_then(Value::as_str);
+    own == Some(&id.to_string())
+}
+
+impl OwnAccess {
+    /// Refuses a change of the caller's own user without `--own`.
+    ///
+    /// # Errors
+    /// [`CliError::OwnAccess`].
+    pub(super) async fn allow(
+        self,
+        context: &Context,
+        action: &str,
+        user: &str,
+    ) -> Result<(), CliError> {
+        if self.own || context.client.whoami().await?.user != user {
+            return Ok(());
+        }
+        Err(CliError::OwnAccess {
+            action: action.to_owned(),
+        })
+    }
+
+    /// Asks whether to do that. `--yes` alone is no consent to lose one's own access.
+    ///
+    /// # Errors
+    /// Those of [`Confirm::ask`]; that `--own` is missing.
+    pub(super) async fn ask(
+        self,
+        context: &Context,
+        confirm: Confirm,
+        action: &str,
+        is_own: impl FnOnce(&WhoAmI) -> bool,
+    ) -> Result<(), CliError> {
+        if self.own || !is_own(&context.client.whoami().await?) {
+            return confirm.ask(action);
+        }
+        if !confirm.asks() {
+            return Err(CliError::OwnAccess {
+                action: action.to_owned(),
+            });
+        }
+        confirm.ask(&format!("{action}: the access that you are using now"))
     }
 }
 
@@ -165,8 +228,12 @@ async fn create(context: &Context, args: CreateArgs) -> Result<(), CliError> {
         allow_ips: args.allow_ips,
         bot: args.bot,
         expires_at: args.expires,
+        new_user: Some(args.new_user),
     };
-    let making = context.client.create_key(&request);
+    let making = async {
+        let made = context.client.create_key(&request).await;
+        made.map_err(|error| no_such_user(error, &request.user))
+    };
     hand_over(context, making, args.to).await
 }
 
@@ -195,6 +262,7 @@ async fn hand_over(
     let out = &context.out;
     let Some(path) = to else {
         let created = making.await?;
+        tell_of_new_user(out, &created);
         out.note("the key is shown this once; keep it where only its user can read it");
         let shown = out.one(&created, |look| shown(&created, look));
         return shown.map_err(|error| lost(created.info.id, error));
@@ -215,10 +283,35 @@ async fn hand_over(
             error,
         })
         .map_err(|error| lost(created.info.id, error))?;
+    tell_of_new_user(out, &created);
     out.note(&format!("the key is in {}", path.display()));
     out.one(&created.info, |look| {
         list(std::slice::from_ref(&created.info), look)
     })
+}
+
+/// Words the refusal of a key for a user who is not there.
+fn no_such_user(error: ClientError, user: &str) -> ClientError {
+    let ClientError::Problem(mut problem) = error else {
+        return error;
+    };
+    let is_it = |at: &Violation| at.pointer == "/user" && at.detail.starts_with("names no user");
+    if problem.errors.iter().any(is_it) {
+        problem.errors.clear();
+        problem.detail = Some(format!("there is no user {user:?}"));
+        problem.missing = Some(Missing {
+            kind: "user".into(),
+            id: user.into(),
+        });
+    }
+    ClientError::Problem(problem)
+}
+
+fn tell_of_new_user(out: &Output, created: &CreatedKey) {
+    if created.user_created {
+        let KeyInfo { user, role, .. } = &created.info;
+        out.note(&format!("the user {user:?} is new, with the role {role}"));
+    }
 }
 
 /// A key that was made, and that nobody will ever see.

@@ -187,7 +187,7 @@ pub(super) enum HiveNoun {
     #[command(
         subcommand,
         before_help = "Examples:
-  deia key create --user ci --role external --to ci.key
+  deia key create --user ci --new-user --role external --to ci.key
   deia key list
   deia key rotate key_01h455vb4pex5vsknk084sn02q --to ci.key.new
   deia key revoke key_01h455vb4pex5vsknk084sn02q"

@@ -8,6 +8,7 @@ use super::{
     context::Context,
     error::CliError,
     human,
+    key::OwnAccess,
     output::Look,
     parse,
     table::{Cell, Column, Table, Tone},
@@ -59,6 +60,8 @@ pub(super) enum UserCommand {
         /// The user.
         name: String,
         #[command(flatten)]
+        own: OwnAccess,
+        #[command(flatten)]
         confirm: Confirm,
     },
 }
@@ -70,6 +73,8 @@ pub(super) struct ChangeArgs {
     name: String,
     #[command(flatten)]
     changes: Changes,
+    #[command(flatten)]
+    own: OwnAccess,
     /// Only if the user still has this version, as `user show` tells it.
     #[arg(long, value_name = "VERSION", value_parser = clap::value_parser!(u64).range(1..))]
     if_version: Option<u64>,
@@ -117,6 +122,10 @@ impl UserCommand {
                     active,
                     inactive,
                 } = args.changes;
+                if inactive || role.is_some() {
+                    let action = format!("take access from the user {:?}", args.name);
+                    args.own.allow(context, &action, &args.name).await?;
+                }
                 let request = UserChangeRequest {
                     role,
                     active: (active || inactive).then_some(active),
@@ -125,8 +134,10 @@ impl UserCommand {
                 let user = client.change_user(&args.name, &request, when).await?;
                 one(context, &user)
             }
-            Self::Remove { name, confirm } => {
-                confirm.ask(&format!("remove the user {name} with all keys"))?;
+            Self::Remove { name, own, confirm } => {
+                let action = format!("remove the user {name:?} with all keys");
+                own.ask(context, confirm, &action, |me| me.user == name)
+                    .await?;
                 client.delete_user(&name).await?;
                 out.note(&format!("user {name} is removed"));
                 Ok(())

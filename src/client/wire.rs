@@ -94,6 +94,9 @@ pub struct NewKeyRequest {
     /// From when on it is refused; never when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
+    /// Whether a user who is not there is made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub new_user: Option<bool>,
 }
 
 /// What `POST /api/v1/auth/keys/{id}/rotate` takes.
@@ -146,6 +149,9 @@ pub struct CreatedKey {
     pub info: KeyInfo,
     /// The key itself.
     pub key: Secret,
+    /// Whether its user was made with it.
+    #[serde(default)]
+    pub user_created: bool,
 }
 
 /// What `GET /api/v1/auth/whoami` answers.

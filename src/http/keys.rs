@@ -52,7 +52,7 @@ async fn may(call: &Call, body: &CanIBody) -> Result<(bool, String), Problem> {
     };
     match call.hive().task(&call.who, task).await {
         Ok(_) => Ok((true, format!("the role {role} has it, and sees the task"))),
-        Err(HiveError::NotFound { .. }) => Ok((false, format!("there is no task {task}"))),
+        Err(HiveError::NotFound { .. }) => Ok((false, format!("there is no task \"{task}\""))),
         Err(other) => Err(other.into()),
     }
 }
@@ -91,7 +91,7 @@ pub(super) async fn get(call: Call) -> Answer {
     post, path = "/api/v1/auth/keys", tag = "auth", operation_id = "create_key",
     params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters: the same key and body make one key only. Its text is shown once, so a repetition is answered with 409 and the id of the key")),
     request_body = NewKeyBody,
-    responses((status = 201, description = "Made; the key itself is shown this once. A user who is not there is made with the role of the key, by who may make users", body = CreatedKey))
+    responses((status = 201, description = "Made; the key itself is shown this once. A user who is not there is made with the role of the key, if the caller may make users; an admin only with new_user: true", body = CreatedKey))
 )]
 /// Makes a key.
 pub(super) async fn create(mut call: Call) -> Answer {
@@ -100,9 +100,9 @@ pub(super) async fn create(mut call: Call) -> Answer {
     let body: NewKeyBody = decode(&bytes)?;
     refuse_secret("/user", Some(&body.user))?;
     refuse_secret("/name", Some(&body.name))?;
+    let (hive, new_user) = (call.hive(), body.new_user);
     shown_once(
-        call.hive()
-            .create_key(&call.who, body.into(), dedup)
+        hive.create_key(&call.who, body.into(), new_user, dedup)
             .await?,
     )
 }
@@ -130,6 +130,7 @@ fn shown_once(made: NewKey) -> Answer {
     let body = CreatedKey {
         info: made.info,
         key: made.text,
+        user_created: made.user_created,
     };
     json(StatusCode::CREATED, &body)
 }

@@ -103,7 +103,7 @@ fn new_key() -> Value {
     json!({
         "user": "ci", "role": "external", "name": "nightly builds",
         "scopes": ["task:submit", "task:read"], "allow_ips": ["192.0.2.7", "2001:db8::/32"],
-        "bot": null, "expires_at": "2027-11-20T08:00:00.000Z",
+        "bot": null, "expires_at": "2027-11-20T08:00:00.000Z", "new_user": true,
     })
 }
 
@@ -114,6 +114,7 @@ fn created_key() -> Value {
         "created_at": "2026-11-20T08:00:00.000Z", "expires_at": null, "revoked_at": null,
         "last_used_at": null,
         "key": "deia_01h455vb4pex5vsknk084sn02q_abcdefghijklmnopqrstuvwxyz234567_89abcdef",
+        "user_created": true,
     })
 }
 

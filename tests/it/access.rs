@@ -181,7 +181,7 @@ async fn the_last_admin_cannot_be_locked_out() {
     // One that will expire is none to rely on.
     app.post(
         KEYS,
-        &json!({"user": "eve", "role": "admin", "expires_at": soon}),
+        &json!({"user": "eve", "role": "admin", "new_user": true, "expires_at": soon}),
     )
     .await
     .is(201);
@@ -203,7 +203,12 @@ async fn the_last_admin_cannot_be_locked_out() {
         .refuses(409, "last_admin_key");
     app.get(WHOAMI).await.is(200);
     // Beside another it may go.
-    let (other, _) = key_of(&app, &app.admin, &json!({"user": "ada", "role": "admin"})).await;
+    let (other, _) = key_of(
+        &app,
+        &app.admin,
+        &json!({"user": "ada", "role": "admin", "new_user": true}),
+    )
+    .await;
     app.post_as(&other, &format!("{KEYS}/{admins}/revoke"), &Value::Null)
         .await
         .is(200);
@@ -215,14 +220,14 @@ async fn the_last_admin_cannot_be_locked_out() {
 #[tokio::test]
 async fn nobody_gives_what_they_do_not_have() {
     let app = TestApp::start().await;
-    let scoped = json!({"user": "desk", "role": "admin",
+    let scoped = json!({"user": "desk", "role": "admin", "new_user": true,
         "scopes": ["admin:keys", "task:submit", "task:read", "task:cancel", "task:erase", "event:read"]});
     let (desk, _) = key_of(&app, &app.admin, &scoped).await;
     let denied = |answer: Answer| {
         let refused = answer.refuses(403, "permission_denied");
         refused.body["permission"].as_str().unwrap().to_owned()
     };
-    let admin = json!({"user": "desk", "role": "admin"});
+    let admin = json!({"user": "desk", "role": "admin", "new_user": true});
     assert_eq!(denied(app.post_as(&desk, KEYS, &admin).await), "bot:list");
     let first = app.get(KEYS).await.body["items"][0]["id"]
         .as_str()
@@ -255,7 +260,7 @@ async fn nobody_gives_what_they_do_not_have() {
     let (people, _) = key_of(
         &app,
         &app.admin,
-        &json!({"user": "people", "role": "admin", "scopes": ["admin:users"]}),
+        &json!({"user": "people", "role": "admin", "new_user": true, "scopes": ["admin:users"]}),
     )
     .await;
     let request = app.request_as(&people, Method::PATCH, "/api/v1/users/new");

@@ -38,7 +38,7 @@ async fn callers(app: &TestApp, issuer: &TestIssuer, signer: &Signer) -> Vec<Cal
     // An admin's key for one thing that no route asks for yet.
     let scoped = made(
         app,
-        json!({"user": "scoped", "role": "admin", "scopes": ["sys:config:write"]}),
+        json!({"user": "scoped", "role": "admin", "new_user": true, "scopes": ["sys:config:write"]}),
     )
     .await;
     add("scoped", Some(scoped.0), "permission_denied");
@@ -54,7 +54,7 @@ async fn callers(app: &TestApp, issuer: &TestIssuer, signer: &Signer) -> Vec<Cal
     let soon = deia_hive::model::Timestamp::now().plus_millis(500);
     let expired = made(
         app,
-        json!({"user": "expired", "role": "admin", "expires_at": soon}),
+        json!({"user": "expired", "role": "admin", "new_user": true, "expires_at": soon}),
     )
     .await;
     app.until("the key has expired", async |app| {
@@ -63,19 +63,27 @@ async fn callers(app: &TestApp, issuer: &TestIssuer, signer: &Signer) -> Vec<Cal
     .await;
     add("expired", Some(expired.0), "key_expired");
 
-    let revoked = made(app, json!({"user": "revoked", "role": "admin"})).await;
+    let revoked = made(
+        app,
+        json!({"user": "revoked", "role": "admin", "new_user": true}),
+    )
+    .await;
     let path = format!("/api/v1/auth/keys/{}/revoke", revoked.1);
     app.post(&path, &Value::Null).await.is(200);
     add("revoked", Some(revoked.0), "key_revoked");
 
-    let inactive = made(app, json!({"user": "inactive", "role": "admin"})).await;
+    let inactive = made(
+        app,
+        json!({"user": "inactive", "role": "admin", "new_user": true}),
+    )
+    .await;
     let request = app.request_as(&app.admin, Method::PATCH, "/api/v1/users/inactive");
     app.send(request.json(&json!({"active": false})))
         .await
         .is(200);
     add("inactive", Some(inactive.0), "user_inactive");
 
-    let elsewhere = json!({"user": "elsewhere", "role": "admin", "allow_ips": ["192.0.2.0/24"]});
+    let elsewhere = json!({"user": "elsewhere", "role": "admin", "new_user": true, "allow_ips": ["192.0.2.0/24"]});
     add(
         "elsewhere",
         Some(made(app, elsewhere).await.0),

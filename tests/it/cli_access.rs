@@ -74,7 +74,7 @@ fn users_are_operated_from_the_command_line() {
         said.out.contains("USER") && said.out.contains("ada"),
         "{said:?}"
     );
-    hive.admin(&["user", "remove", "admin", "--yes"])
+    hive.admin(&["user", "remove", "admin", "--yes", "--own"])
         .exits(6)
         .only_tells("last_admin_key");
     hive.admin(&["user", "remove", "ada"])
@@ -96,6 +96,7 @@ fn keys_are_narrowed_and_rotated_from_the_command_line() {
         "create",
         "--user",
         "ci",
+        "--new-user",
         "--role",
         "external",
         "--name",

@@ -151,7 +151,15 @@ fn created_id_is_named_when_the_answer_cannot_be_shown() {
             .len()
     };
     let before = keys();
-    let create = ["key", "create", "--user", "ci", "--role", "external"];
+    let create = [
+        "key",
+        "create",
+        "--user",
+        "ci",
+        "--new-user",
+        "--role",
+        "external",
+    ];
     let made = on_full_disk(&hive, &create).exits(1);
     assert_eq!(keys(), before + 1);
     let list = hive.json(&["key", "list"]);
@@ -217,7 +225,7 @@ fn refusals_name_what_was_typed() {
     let said = hive
         .admin(&["task", "submit", "x", "--timeout", "100000days"])
         .exits(2);
-    said.only_tells("--timeout (in seconds) is");
+    said.only_tells("--timeout is 100000d; allowed are 1s to 7d");
     let said = hive
         .admin(&["task", "submit", "x", "--type", "nobody-takes-this"])
         .ok();
@@ -227,7 +235,16 @@ fn refusals_name_what_was_typed() {
         "{said:?}"
     );
     let viewer = hive.path("viewer.key");
-    let create = ["key", "create", "--user", "v", "--role", "viewer", "--to"];
+    let create = [
+        "key",
+        "create",
+        "--user",
+        "v",
+        "--new-user",
+        "--role",
+        "viewer",
+        "--to",
+    ];
     hive.admin(&[&create[..], &[viewer.to_str().unwrap()]].concat())
         .ok();
     hive.admin_as(&viewer, &["can-i", "task:read"]).ok();

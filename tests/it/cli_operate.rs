@@ -115,7 +115,15 @@ fn keys_are_made_used_and_revoked() {
     let file = hive.path("viewer.key");
     let create = |role, file: &str| {
         hive.admin(&[
-            "key", "create", "--user", "vera", "--role", role, "--to", file,
+            "key",
+            "create",
+            "--user",
+            "vera",
+            "--new-user",
+            "--role",
+            role,
+            "--to",
+            file,
         ])
     };
     let said = create("viewer", file.to_str().unwrap()).ok();
@@ -150,6 +158,7 @@ fn keys_are_made_used_and_revoked() {
         "create",
         "--user",
         "ada",
+        "--new-user",
         "--role",
         "external",
         "--expires",
@@ -234,7 +243,7 @@ fn a_hive_that_does_not_speak_tls_is_exit_code_7() {
     let url = hive.url().replace("http://", "https://");
     hive.admin(&["--url", &url, "system", "status"])
         .exits(7)
-        .only_tells("no hive answers at https://");
+        .only_tells("does not speak TLS\n  next: try --url http://");
 }
 
 #[test]

@@ -77,7 +77,10 @@ async fn no_route_but_the_probes_answers_without_a_key() {
     ])
     .await;
     let made = app
-        .post("/api/v1/auth/keys", &json!({"user": "x", "role": "admin"}))
+        .post(
+            "/api/v1/auth/keys",
+            &json!({"user": "x", "role": "admin", "new_user": true}),
+        )
         .await
         .is(201);
     let (revoked, id) = (
@@ -221,10 +224,10 @@ async fn rotation_gives_no_more_than_the_caller_has() {
         )
     };
     let end = "2099-01-01T00:00:00Z";
-    let admin = json!({"user": "other", "role": "admin"});
+    let admin = json!({"user": "other", "role": "admin", "new_user": true});
     let (_, endless) = make(admin.clone()).await;
     let with = |name: &str, value: Value| {
-        let mut body = json!({"user": "eve", "role": "admin"});
+        let mut body = json!({"user": "eve", "role": "admin", "new_user": true});
         body[name] = value;
         body
     };

@@ -17,6 +17,7 @@ mod cli_access;
 mod cli_bots;
 mod cli_comfort;
 mod cli_front;
+mod cli_messages;
 mod cli_operate;
 mod cli_outputs;
 mod cli_queue;

@@ -17,7 +17,7 @@ struct Key {
 }
 
 async fn key(app: &TestApp, user: &str, role: &str) -> Key {
-    let body = json!({"user": user, "role": role});
+    let body = json!({"user": user, "role": role, "new_user": true});
     let made = app.post("/api/v1/auth/keys", &body).await.is(201).body;
     let text = |name: &str| made[name].as_str().unwrap().to_owned();
     Key {

@@ -238,7 +238,7 @@ async fn no_secret_is_anywhere_but_where_it_belongs() {
     let mut heard = Heard::default();
     let mut keys = vec![app.admin.clone()];
     for role in ["admin", "operator", "external"] {
-        let body = json!({"user": format!("a-{role}"), "role": role});
+        let body = json!({"user": format!("a-{role}"), "role": role, "new_user": true});
         let made = app.post("/api/v1/auth/keys", &body).await.is(201).body;
         keys.push(made["key"].as_str().unwrap().to_owned());
         let rotate = format!("/api/v1/auth/keys/{}/rotate", made["id"].as_str().unwrap());

@@ -202,7 +202,7 @@ impl TestApp {
 
     /// A new key of that role.
     pub(crate) async fn key(&self, user: &str, role: &str) -> String {
-        let body = json!({"user": user, "role": role});
+        let body = json!({"user": user, "role": role, "new_user": true});
         let made = self.post("/api/v1/auth/keys", &body).await.is(201);
         made.body["key"].as_str().unwrap().to_owned()
     }

@@ -142,10 +142,11 @@ async fn everything_goes_under_tls() {
 async fn the_command_line_speaks_tls() {
     let files = Files::new();
     let app = files.start(&[]).await;
-    let admin = |ca: Option<&Path>| {
+    let plain = app.url.replacen("https", "http", 1);
+    let admin_at = |url: &str, ca: Option<&Path>| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_deia-admin"));
         command
-            .args(["--url", &app.url, "--data-dir"])
+            .args(["--url", url, "--data-dir"])
             .arg(app.data_dir());
         command
             .env_remove("DEIA_CA_FILE")
@@ -158,6 +159,11 @@ async fn the_command_line_speaks_tls() {
             .output()
             .unwrap()
     };
+    let admin = |ca: Option<&Path>| admin_at(&app.url, ca);
+    let other = admin_at(&plain, None);
+    let said = String::from_utf8_lossy(&other.stderr);
+    assert_eq!(other.status.code(), Some(7), "{said}");
+    assert!(said.contains(&format!("try --url {}", app.url)), "{said}");
     let told = admin(Some(&files.path("ca.pem")));
     assert!(
         told.status.success(),

@@ -95,6 +95,8 @@ pub struct NewKey {
     pub info: KeyInfo,
     /// The key itself.
     pub text: String,
+    /// Whether its user was made with it.
+    pub user_created: bool,
 }
 
 /// Makes the last child of the tree, which serves the hive to the outside.

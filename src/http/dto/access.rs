@@ -40,6 +40,11 @@ pub(in crate::http) struct NewKeyBody {
     #[serde(default)]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub(in crate::http) expires_at: Option<Timestamp>,
+    /// Whether a user who is not there is made, with the role of the key. When absent:
+    /// yes, but not with the role admin.
+    #[serde(default)]
+    #[schema(example = true)]
+    pub(in crate::http) new_user: Option<bool>,
 }
 
 impl From<NewKeyBody> for KeyGrant {
@@ -67,6 +72,8 @@ pub(in crate::http) struct CreatedKey {
         example = "deia_01h455vb4pex5vsknk084sn02q_abcdefghijklmnopqrstuvwxyz234567_89abcdef"
     )]
     pub(in crate::http) key: String,
+    /// Whether its user was made with it.
+    pub(in crate::http) user_created: bool,
 }
 
 /// The session in a browser that one is in.

@@ -24,8 +24,9 @@ pub struct KeyRotation {
 }
 
 impl Hive {
-    /// Makes a key. Its text is in the answer and nowhere else. A user who is
-    /// not there is made, if the caller may make users.
+    /// Makes a key. Its text is in the answer and nowhere else. A user who is not
+    /// there is made if the caller may make users and `new_user` does not forbid it;
+    /// with a key of the role admin only if it says so.
     ///
     /// # Errors
     /// [`HiveError::Invalid`] with a pointer to each fault; [`HiveError::MayNotGive`]
@@ -35,6 +36,7 @@ impl Hive {
         &self,
         who: &Principal,
         mut grant: KeyGrant,
+        new_user: Option<bool>,
         dedup: Option<Dedup>,
     ) -> Result<NewKey, HiveError> {
         if grant.role == Role::Bot && grant.bot.is_none() {
@@ -54,9 +56,10 @@ impl Hive {
             return Err(HiveError::MayNotGive(lacking));
         }
         let key = ApiKey::generate()?;
+        let grant_role = grant.role;
         let command = AccessCommand::AddKey {
             key: key.record(grant),
-            new_user: may_make_user,
+            new_user: may_make_user && new_user.unwrap_or(grant_role != Role::Admin),
             dedup,
             actor: who.user.to_string(),
             limits: limits(self.config()),
@@ -128,9 +131,15 @@ impl Hive {
         key: &ApiKey,
         command: AccessCommand,
     ) -> Result<NewKey, HiveError> {
+        let (info, user_created) = match self.change_access(who, command).await? {
+            Outcome::Key(info) => (info, false),
+            Outcome::KeyOfNewUser(info) => (info, true),
+            other => return Err(unexpected(&other)),
+        };
         Ok(NewKey {
-            info: self.change_key(who, command).await?,
+            info: *info,
             text: key.reveal(),
+            user_created,
         })
     }
 
@@ -171,14 +180,6 @@ impl Hive {
             key: id,
             actor: who.user.to_string(),
         };
-        self.change_key(who, command).await
-    }
-
-    async fn change_key(
-        &self,
-        who: &Principal,
-        command: AccessCommand,
-    ) -> Result<KeyInfo, HiveError> {
         match self.change_access(who, command).await? {
             Outcome::Key(info) => Ok(*info),
             other => Err(unexpected(&other)),

@@ -696,7 +696,7 @@ fn who_is_confined_sees_only_its_own() {
             let (hive, who) = (hive.clone(), who.clone());
             async move {
                 let grant = KeyGrant::new(user, Role::External);
-                let key = hive.create_key(&who, grant, None).await.unwrap();
+                let key = hive.create_key(&who, grant, None, None).await.unwrap();
                 hive.authenticate(&key.text, None).unwrap()
             }
         };
@@ -747,7 +747,7 @@ fn who_is_confined_sees_only_its_own() {
 fn a_revoked_key_is_refused_from_the_next_request_on() {
     with_hive(|hive, who| async move {
         let grant = KeyGrant::new("ada", Role::Operator);
-        let key = hive.create_key(&who, grant, None).await.unwrap();
+        let key = hive.create_key(&who, grant, None, None).await.unwrap();
         let authenticate = || hive.authenticate(&key.text, None);
         assert_eq!(authenticate().unwrap().role, Role::Operator);
         hive.revoke_key(&who, key.info.id).await.unwrap();

@@ -337,6 +337,8 @@ pub enum Outcome {
     },
     /// Of what adds, rotates or revokes a key: the new one, or the one it was.
     Key(Box<KeyInfo>),
+    /// Of what adds a key: the new one, whose user was made with it.
+    KeyOfNewUser(Box<KeyInfo>),
     /// Of what adds a user.
     NewUser {
         /// As it was made.

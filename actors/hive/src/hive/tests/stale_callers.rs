@@ -19,7 +19,7 @@ fn is_refused<T>(what: &str, outcome: Result<T, HiveError>) {
 /// A new admin, and the caller who presents their key.
 async fn another_admin(hive: &Hive, who: &Principal, user: &str) -> Principal {
     let grant = KeyGrant::new(user, Role::Admin);
-    let key = hive.create_key(who, grant, None).await.unwrap();
+    let key = hive.create_key(who, grant, Some(true), None).await.unwrap();
     hive.authenticate(&key.text, None).unwrap()
 }
 
@@ -46,7 +46,7 @@ async fn can_do_nothing(hive: &Hive, admin: &Principal, stale: &Principal, id: T
     is_refused("put", hive.put_bot(stale, name("x"), spec, None).await);
     is_refused("stop", hive.stop_bot(stale, &name("b")).await);
     is_refused("delete", hive.delete_bot(stale, &name("b")).await);
-    is_refused("key", hive.create_key(stale, grant, None).await);
+    is_refused("key", hive.create_key(stale, grant, Some(true), None).await);
     let rotation = KeyRotation::default();
     let other = admin.key().unwrap();
     is_refused(

@@ -56,7 +56,7 @@ fn add(key: KeyRecord, new_user: bool) -> Command {
 
 async fn key_of(ledger: &Ledger, command: Command) -> KeyInfo {
     match ledger.apply(command).await.unwrap() {
-        Outcome::Key(info) => *info,
+        Outcome::Key(info) | Outcome::KeyOfNewUser(info) => *info,
         other => panic!("{other:?}"),
     }
 }

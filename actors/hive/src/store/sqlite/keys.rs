@@ -142,7 +142,11 @@ fn add(
         "allow_ips": info.allow_ips, "bot": info.bot, "expires_at": info.expires_at,
     });
     log(tx, Action::KeyCreated, actor, info.id, details)?;
-    Ok(Outcome::Key(Box::new(info.clone())))
+    let info = Box::new(info.clone());
+    Ok(match owner {
+        Some(_) => Outcome::Key(info),
+        None => Outcome::KeyOfNewUser(info),
+    })
 }
 
 /// Why that user may not have such a key, if so.
@@ -155,7 +159,10 @@ fn owner_fault(owner: Option<&User>, key: &KeyInfo, new_user: bool) -> Option<Vi
     };
     match owner {
         None if new_user => None,
-        None => at("/user", "names no user; make the user first".into()),
+        None => at(
+            "/user",
+            "names no user; make the user first, or say new_user: true".into(),
+        ),
         Some(user) if user.role.covers(key.role) => None,
         Some(user) => at(
             "/role",
