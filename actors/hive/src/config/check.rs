@@ -120,7 +120,7 @@ impl Checker {
         value: Duration,
         allowed: RangeInclusive<Duration>,
     ) {
-        let show = |d: Duration| humantime_serde::re::humantime::format_duration(d).to_string();
+        let show = in_days;
         let text = format!("{} to {}", show(*allowed.start()), show(*allowed.end()));
         self.rule(key, Kind::Duration, &text);
         if !allowed.contains(&value) {
@@ -151,5 +151,36 @@ impl Checker {
             least: serde_json::Value::Null,
             most: serde_json::Value::Null,
         });
+    }
+}
+
+/// Writes a duration as people write settings: long ones in days, since the months and
+/// years of the usual form are of no exact length.
+fn in_days(duration: Duration) -> String {
+    use humantime_serde::re::humantime::format_duration;
+    const DAY: u64 = 86_400;
+    let (days, rest) = (duration.as_secs() / DAY, duration.as_secs() % DAY);
+    let rest = Duration::new(rest, duration.subsec_nanos());
+    match (days, rest.is_zero()) {
+        (0, _) => format_duration(duration).to_string(),
+        (1, true) => "1day".to_owned(),
+        (days, true) => format!("{days}days"),
+        (1, false) => format!("1day {}", format_duration(rest)),
+        (days, false) => format!("{days}days {}", format_duration(rest)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_told_in_days() {
+        for text in [
+            "0s", "10ms", "1h 30m", "1day", "1day 1h", "7days", "365days", "3650days",
+        ] {
+            let duration = humantime_serde::re::humantime::parse_duration(text).unwrap();
+            assert_eq!(in_days(duration), text);
+        }
     }
 }
