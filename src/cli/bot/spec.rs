@@ -61,7 +61,8 @@ pub(in crate::cli) struct AddArgs {
     /// What kind of bot it is, for people.
     #[arg(long, value_name = "KIND", default_value = "general")]
     bot_type: String,
-    /// Replace the specification if the bot exists already.
+    /// Replace the specification if the bot exists already. What it has in hand goes
+    /// back to the queue: bot drain first lets that end.
     #[arg(long)]
     pub(super) replace: bool,
     /// Launch it, too.

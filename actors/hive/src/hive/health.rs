@@ -141,8 +141,8 @@ fn problem_of(bot: &Bot) -> Option<String> {
         (BotStatus::Failing, None) => {
             let (id, last) = (&bot.id, bot.last_exit.as_deref().unwrap_or("not known"));
             Some(format!(
-                "bot {id} crashed too often and stays down, last exit: {}; \
-                 look at it with deia bot show {id}, then deia bot launch {id}",
+                "bot {id} is failing: quarantined after too many crashes, last exit: {}; \
+                 see deia bot show {id}, then deia bot launch {id}",
                 summary(last)
             ))
         }
