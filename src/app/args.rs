@@ -305,6 +305,28 @@ mod tests {
     }
 
     #[test]
+    fn commands_of_the_unit_and_the_image_in_the_guide_parse() {
+        let guide = include_str!("../../docs/OPERATIONS.md");
+        let unit = guide
+            .lines()
+            .filter_map(|line| line.strip_prefix("ExecStart")?.split_once('='))
+            .map(|(_, command)| command.split_whitespace().map(OsString::from).collect());
+        let image = guide.lines().filter_map(|line| {
+            let words: Vec<String> =
+                serde_json::from_str(line.strip_prefix("ENTRYPOINT ")?).unwrap();
+            Some(words.into_iter().map(OsString::from).collect())
+        });
+        let commands: Vec<Vec<OsString>> = unit.chain(image).collect();
+        assert_eq!(commands.len(), 3, "{commands:?}");
+        for words in commands {
+            assert_eq!(side(&words[1..]), Some(Side::Server), "{words:?}");
+            if let Err(error) = Args::try_parse_from(&words) {
+                panic!("{words:?}: {error}");
+            }
+        }
+    }
+
+    #[test]
     fn the_first_word_says_which_side_is_meant() {
         let (server, client) = (Some(Side::Server), Some(Side::Client));
         for (line, expected) in [

@@ -1,6 +1,6 @@
 //! A copy of a data directory that is started harms nothing of the original.
 
-use std::process::Command;
+use std::{os::unix::fs::PermissionsExt as _, path::Path, process::Command};
 
 use serde_json::json;
 
@@ -71,4 +71,61 @@ async fn hive_on_a_copied_directory_leaves_the_programs_of_the_original_alone() 
         "a start on the same directory ends what was left"
     );
     assert!(original.stop().success());
+}
+
+/// The command by which the guide makes a backup, with these directories.
+fn backup_of_the_guide(data_dir: &Path, backup: &Path) -> String {
+    let guide = include_str!("../../docs/OPERATIONS.md");
+    let line = guide
+        .lines()
+        .find(|line| line.starts_with("cp -a /var/lib/deia "));
+    let line = line.expect("the guide makes a backup");
+    line.replace("/var/lib/deia", data_dir.to_str().unwrap())
+        .replace("/var/backups/deia-2026-11-28", backup.to_str().unwrap())
+}
+
+#[actix_rt::test]
+async fn offline_copy_of_the_guide_is_a_whole_backup() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data_dir, backup) = (dir.path().join("data"), dir.path().join("backup"));
+    let mut app = TestApp::start_in(&data_dir, &["bots.seed=[]"]).await;
+    let shell = json!({"kind": "command", "command": ["sh"]});
+    app.bot("shell", shell, &["general"]).await;
+    let done = app.submit(&task("echo before")).await;
+    assert_eq!(app.result(&done).await["output"], "before\n");
+    let later = json!({"type": "general", "content": "echo later", "delay_ms": 3_600_000});
+    let later = app.submit(&later).await;
+    let secret = json!({"value": "s3cret"});
+    app.put("/api/v1/secrets/api", &secret).await;
+    let viewer = app.key("vic", "viewer").await;
+    assert!(app.stop().success());
+
+    let run = |script: &str| {
+        let done = Command::new("sh").args(["-e", "-c", script]).status();
+        assert!(done.unwrap().success(), "{script}");
+    };
+    run(&backup_of_the_guide(&data_dir, &backup));
+    let mut app = TestApp::start_in(&data_dir, &["bots.seed=[]"]).await;
+    let after = app.submit(&task("echo after")).await;
+    app.result(&after).await;
+    assert!(app.stop().success());
+    let (data, old) = (data_dir.display(), backup.display());
+    run(&format!("mv {data} {data}.aside && cp -a {old} {data}"));
+
+    let mut app = TestApp::start_in(&data_dir, &["bots.seed=[]"]).await;
+    assert_eq!(app.result(&done).await["output"], "before\n");
+    let waits = app.get(&format!("/api/v1/tasks/{later}/status")).await;
+    assert_eq!(waits.is(200).body["status"], "pending");
+    app.get(&format!("/api/v1/tasks/{after}")).await.is(404);
+    app.get_as(&viewer, "/api/v1/bots/shell").await.is(200);
+    let secrets = app.get("/api/v1/secrets").await.is(200).body;
+    assert_eq!(secrets["items"][0]["name"], "api", "{secrets}");
+    for (path, mode) in [("", 0o700), ("deia.db", 0o600), ("secrets.key", 0o600)] {
+        let found = std::fs::metadata(data_dir.join(path))
+            .unwrap()
+            .permissions();
+        assert_eq!(found.mode() & 0o777, mode, "{path}");
+    }
+    assert!(!app.log().contains("do not open"), "{}", app.log());
+    assert!(app.stop().success());
 }
