@@ -175,6 +175,8 @@ pub enum CliError {
         skipped: u64,
         /// Reasons, each with its task.
         reasons: Vec<String>,
+        /// True if that is all because there are no such tasks.
+        all_missing: bool,
     },
     /// A file of tasks was submitted in part.
     #[error("{error}")]
@@ -260,7 +262,11 @@ impl CliError {
             Self::NoKey { .. } | Self::KeyRefused { .. } | Self::KeyFileDenied { .. } => {
                 Exit::Denied
             }
-            Self::NoSuch { .. } | Self::NotThere { .. } => Exit::NotFound,
+            Self::NoSuch { .. }
+            | Self::NotThere { .. }
+            | Self::SomeSkipped {
+                all_missing: true, ..
+            } => Exit::NotFound,
             Self::BotExists { .. } | Self::ProfileExists { .. } | Self::SomeSkipped { .. } => {
                 Exit::Conflict
             }

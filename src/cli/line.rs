@@ -27,7 +27,41 @@ pub(super) fn parse(
         false => command,
     };
     let parsed = command.try_get_matches_from_mut(line.words);
-    parsed.map_err(|error| with_own_usage(error, &mut command, &line.path))
+    parsed.map_err(|mut error| {
+        suggest(&mut error, &line.path);
+        with_own_usage(error, &mut command, &line.path)
+    })
+}
+
+/// What people type that is no command, and the commands that do it.
+const MEANT: [(&[&str], &str, &str); 5] = [
+    (&[], "logs", "deia bot logs NAME or deia task logs ID"),
+    (&[], "status", "deia system status"),
+    (&[], "stop", STOP),
+    (&["system"], "stop", STOP),
+    (
+        &["system"],
+        "logs",
+        "the server's log goes to its standard error",
+    ),
+];
+const STOP: &str = "SIGTERM stops the server in order: kill its process id in deia system status, or systemctl stop deia";
+
+/// Adds the command that a word stands for which is none.
+fn suggest(error: &mut clap::Error, path: &[String]) {
+    let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) else {
+        return;
+    };
+    let meant = MEANT
+        .iter()
+        .find(|(at, name, _)| word == name && path.iter().eq(at.iter()));
+    if let Some((_, _, meant)) = meant {
+        error.insert(
+            ContextKind::Suggested,
+            ContextValue::StyledStrs(vec![(*meant).into()]),
+        );
+        error.remove(ContextKind::SuggestedSubcommand);
+    }
 }
 
 /// Shows the usage of the command alone. That of the parser names every option that has
@@ -231,6 +265,20 @@ mod tests {
             let got = words(line).words.into_iter().skip(1);
             let got: Vec<_> = got.map(|word| word.into_string().unwrap()).collect();
             assert_eq!(got, expected, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn words_that_are_no_commands_lead_to_those_that_are_meant() {
+        for (words, tip) in [
+            (&["logs"][..], "deia bot logs NAME or deia task logs ID"),
+            (&["--data-dir", "d", "system", "stop"], "SIGTERM stops"),
+            (&["task", "sbmit"], "'submit'"),
+        ] {
+            let words = ["deia"].iter().chain(words).map(OsString::from);
+            let error = parse(root::command(), words).unwrap_err().to_string();
+            assert!(error.contains(tip), "{error}");
+            assert_eq!(error.matches("tip:").count(), 1, "{error}");
         }
     }
 

@@ -59,7 +59,7 @@ fn what_is_missing_is_quoted_with_the_nearest_names_that_the_caller_may_see() {
         ),
         (
             &["queue", "requeue", unknown],
-            6,
+            4,
             &[
                 "1 task was not put back\n",
                 "there is no task \"task_01h455vb4pex5vsknk084sn02q\"",

@@ -162,34 +162,42 @@ async fn these(client: &Client, out: &Output, ids: &[TaskId]) -> Result<(), CliE
     tell(out, "requeued", all)?;
     match all.skipped {
         0 => Ok(()),
-        skipped => Err(CliError::SomeSkipped {
-            skipped,
-            reasons: reasons(client, ids).await,
-        }),
+        skipped => {
+            let left = left_alone(client, ids).await;
+            let missing = left.iter().filter(|(_, why)| why.is_none());
+            Err(CliError::SomeSkipped {
+                skipped,
+                all_missing: missing.count() as u64 == skipped,
+                reasons: left.into_iter().map(|(id, why)| reason(id, why)).collect(),
+            })
+        }
     }
 }
 
-/// Returns why tasks were left as they are, for the first of those that were named.
-async fn reasons(client: &Client, ids: &[TaskId]) -> Vec<String> {
-    let mut reasons = Vec::new();
+/// Returns the first of these tasks that are not put back: those that are not there, and
+/// those that ended otherwise. One that waits or runs may have been put back just now.
+async fn left_alone(client: &Client, ids: &[TaskId]) -> Vec<(TaskId, Option<TaskStatus>)> {
+    let mut left = Vec::new();
     for id in ids.iter().take(LOOKED_AT) {
-        reasons.extend(match client.task_status(*id).await {
-            Ok(state) => left_alone(*id, state.status),
-            Err(error) if error.has_code("not_found") => Some(format!("there is no task \"{id}\"")),
-            Err(_) => None,
-        });
+        match client.task_status(*id).await {
+            Ok(state) if matches!(state.status, TaskStatus::Completed | TaskStatus::Cancelled) => {
+                left.push((*id, Some(state.status)));
+            }
+            Err(error) if error.has_code("not_found") => left.push((*id, None)),
+            Ok(_) | Err(_) => {}
+        }
     }
-    reasons
+    left
 }
 
-/// Returns why a task in this status is not put back. One that waits or runs may be
-/// one that was put back just now.
-fn left_alone(id: TaskId, status: TaskStatus) -> Option<String> {
-    let is_final = matches!(status, TaskStatus::Completed | TaskStatus::Cancelled);
-    is_final.then(|| {
-        let status = status.as_str();
-        format!("{id} is {status}, not failed; run it again with deia task retry {id}")
-    })
+/// Returns why a task in this status, or one that is not there, is not put back.
+fn reason(id: TaskId, status: Option<TaskStatus>) -> String {
+    match status.map(TaskStatus::as_str) {
+        None => format!("there is no task \"{id}\""),
+        Some(status) => {
+            format!("{id} is {status}, not failed; run it again with deia task retry {id}")
+        }
+    }
 }
 
 /// # Errors

@@ -167,7 +167,7 @@ fn owner_fault(owner: Option<&User>, key: &KeyInfo, new_user: bool) -> Option<Vi
         Some(user) => at(
             "/role",
             format!(
-                "is more than the user {} may: the role {}",
+                "is more than the user {:?} may: the role {}",
                 user.id, user.role
             ),
         ),
