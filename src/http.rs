@@ -31,6 +31,7 @@ mod meta;
 mod metrics;
 pub mod openapi;
 mod outputs;
+mod parameters;
 mod problem;
 mod queue;
 mod request_id;

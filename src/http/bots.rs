@@ -17,6 +17,7 @@ use super::{
     call::{Call, Precondition},
     catalogue::Code,
     dto::{BotSpecBody, Items},
+    parameters::{Any, ETagOrAny},
     problem::Problem,
     route::{Answer, json, ok, with_header},
 };
@@ -33,7 +34,7 @@ pub(super) async fn list(call: Call) -> Answer {
 
 #[utoipa::path(
     get, path = "/api/v1/bots/{id}", tag = "bots", operation_id = "get_bot",
-    params(("id" = String, Path, description = "The bot")),
+    params(("id" = BotName, Path, description = "The bot")),
     responses((status = 200, description = "The bot", body = Bot,
         headers(("ETag" = String, description = "The version of its specification"))))
 )]
@@ -46,9 +47,9 @@ pub(super) async fn get(call: Call) -> Answer {
 #[utoipa::path(
     put, path = "/api/v1/bots/{id}", tag = "bots", operation_id = "put_bot",
     params(
-        ("id" = String, Path, description = "The bot: 1 to 63 of `a-z 0-9 -`, the first a letter or a digit"),
-        ("If-Match" = Option<String>, Header, description = "The ETag on which the change is made; `*`: the bot must be there"),
-        ("If-None-Match" = Option<String>, Header, description = "`*`: the bot must not be there"),
+        ("id" = BotName, Path, description = "The bot: 1 to 63 of `a-z 0-9 -`, the first a letter or a digit"),
+        ("If-Match" = Option<ETagOrAny>, Header, description = "The ETag on which the change is made; `*`: the bot must be there"),
+        ("If-None-Match" = Option<Any>, Header, description = "`*`: the bot must not be there"),
     ),
     request_body = BotSpec,
     responses(
@@ -62,9 +63,10 @@ pub(super) async fn get(call: Call) -> Answer {
 /// Puts a bot in place, or replaces its specification.
 pub(super) async fn put(mut call: Call) -> Answer {
     let name: BotName = call.new_id()?;
+    let precondition = call.precondition()?;
     let body: BotSpecBody = call.body().await?;
     let spec = BotSpec::try_from(body).map_err(|violation| Problem::invalid(vec![violation]))?;
-    let version = expected_version(&call, &name).await?;
+    let version = expected_version(&call, &name, precondition).await?;
     let put = call.hive().put_bot(&call.who, name, spec, version).await?;
     if !put.created {
         return versioned(StatusCode::OK, &put.bot);
@@ -73,8 +75,12 @@ pub(super) async fn put(mut call: Call) -> Answer {
     with_header(answer, LOCATION, &format!("/api/v1/bots/{}", put.bot.id))
 }
 
-async fn expected_version(call: &Call, name: &BotName) -> Result<Option<u64>, Problem> {
-    match call.precondition()? {
+async fn expected_version(
+    call: &Call,
+    name: &BotName,
+    precondition: Precondition,
+) -> Result<Option<u64>, Problem> {
+    match precondition {
         Precondition::None => Ok(None),
         Precondition::Version(version) => Ok(Some(version)),
         Precondition::Exists => match call.hive().bot(name).await {
@@ -90,50 +96,54 @@ async fn expected_version(call: &Call, name: &BotName) -> Result<Option<u64>, Pr
 
 #[utoipa::path(
     delete, path = "/api/v1/bots/{id}", tag = "bots", operation_id = "delete_bot",
-    params(("id" = String, Path, description = "The bot")),
+    params(("id" = BotName, Path, description = "The bot")),
     responses((status = 204, description = "Removed"))
 )]
 /// Removes a stopped bot.
 pub(super) async fn delete(mut call: Call) -> Answer {
     call.no_precondition()?;
+    let name = call.id("bot")?;
     call.no_body().await?;
-    call.hive().delete_bot(&call.who, &call.id("bot")?).await?;
+    call.hive().delete_bot(&call.who, &name).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
 #[utoipa::path(
     post, path = "/api/v1/bots/{id}/launch", tag = "bots", operation_id = "launch_bot",
-    params(("id" = String, Path, description = "The bot")),
+    params(("id" = BotName, Path, description = "The bot")),
     responses((status = 202, description = "It is meant to run; its status follows", body = Bot))
 )]
 /// Launches a bot.
 pub(super) async fn launch(mut call: Call) -> Answer {
+    let name = call.id("bot")?;
     call.no_body().await?;
-    let bot = call.hive().launch_bot(&call.who, &call.id("bot")?).await?;
+    let bot = call.hive().launch_bot(&call.who, &name).await?;
     accepted(&call, bot)
 }
 
 #[utoipa::path(
     post, path = "/api/v1/bots/{id}/stop", tag = "bots", operation_id = "stop_bot",
-    params(("id" = String, Path, description = "The bot")),
+    params(("id" = BotName, Path, description = "The bot")),
     responses((status = 202, description = "It is not meant to run; what it has in hand is given back", body = Bot))
 )]
 /// Stops a bot.
 pub(super) async fn stop(mut call: Call) -> Answer {
+    let name = call.id("bot")?;
     call.no_body().await?;
-    let bot = call.hive().stop_bot(&call.who, &call.id("bot")?).await?;
+    let bot = call.hive().stop_bot(&call.who, &name).await?;
     accepted(&call, bot)
 }
 
 #[utoipa::path(
     post, path = "/api/v1/bots/{id}/drain", tag = "bots", operation_id = "drain_bot",
-    params(("id" = String, Path, description = "The bot")),
+    params(("id" = BotName, Path, description = "The bot")),
     responses((status = 202, description = "It takes nothing new, finishes what it has in hand, and is stopped then; its status follows. One that is stopped stays so", body = Bot))
 )]
 /// Drains a bot: it finishes what it has in hand, and stops.
 pub(super) async fn drain(mut call: Call) -> Answer {
+    let name = call.id("bot")?;
     call.no_body().await?;
-    let bot = call.hive().drain_bot(&call.who, &call.id("bot")?).await?;
+    let bot = call.hive().drain_bot(&call.who, &name).await?;
     accepted(&call, bot)
 }
 

@@ -35,6 +35,7 @@ use super::{
     route::{Asked, Shared},
     segment,
     stream::StreamPlace,
+    wire::Connection,
 };
 
 /// A request of a caller who was let in.
@@ -193,9 +194,9 @@ impl Call {
 
     /// How long the caller wants to wait (`wait_ms`).
     pub(super) fn wait(&self) -> Result<Duration, Problem> {
-        let most = u64::try_from(self.shared.max_wait.as_millis()).unwrap_or(u64::MAX);
-        self.number("wait_ms", 0..=most, 0)
-            .map(Duration::from_millis)
+        let wait_ms = self.query::<u64>("wait_ms")?.unwrap_or(0);
+        self.within_max_wait(wait_ms)
+            .map_err(|why| Problem::parameter("wait_ms", why))
     }
 
     /// That many milliseconds, unless that is longer than `server.max_wait`.
@@ -270,6 +271,7 @@ impl Call {
             return read;
         }
         self.place = None;
+        Connection::invite(&self.request);
         let body = tokio::time::timeout(limits.max_time, reading).await;
         let late = |_| {
             Problem::new(
@@ -282,6 +284,9 @@ impl Call {
 
     /// The body, which is JSON or nothing.
     pub(super) async fn optional_bytes(&mut self) -> Result<Bytes, Problem> {
+        if json::is_announced(&self.request) {
+            json::expect_json(&self.request)?;
+        }
         let body = self.read().await?;
         if !body.is_empty() {
             json::expect_json(&self.request)?;

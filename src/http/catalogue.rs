@@ -101,8 +101,8 @@ catalogue! {
     /// No such thing, or the caller may not know of it.
     NotFound = "not_found" NOT_FOUND, "There is no such thing",
         "Check the name or id.";
-    /// The output of an attempt was not kept.
-    OutputMissing = "output_missing" NOT_FOUND, "The output was not kept",
+    /// There was no such attempt, or its output was not kept.
+    OutputMissing = "output_missing" NOT_FOUND, "There is no output of the attempt",
         "See detail for why; GET /api/v1/tasks/{id}/logs has what the program said on standard error.";
     /// No such route.
     RouteNotFound = "route_not_found" NOT_FOUND, "There is no such route",

@@ -17,7 +17,7 @@ pub(super) use access::{
 
 use super::{
     catalogue::Code,
-    json::{Object, decode_part},
+    json::{Object, decode_part, given},
     schemas::summary,
 };
 
@@ -26,7 +26,7 @@ use super::{
 #[serde(deny_unknown_fields)]
 pub(super) struct TaskBatch {
     /// 1 to `tasks.max_batch` of them.
-    #[schema(value_type = Vec<NewTask>)]
+    #[schema(value_type = Vec<NewTask>, min_items = 1)]
     pub(super) tasks: Vec<Object<NewTask>>,
 }
 
@@ -34,7 +34,6 @@ pub(super) struct TaskBatch {
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct BatchAccepted {
     /// One for each task, in order.
-    #[schema(value_type = Vec<String>)]
     pub(super) ids: Vec<TaskId>,
 }
 
@@ -42,7 +41,6 @@ pub(super) struct BatchAccepted {
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct TaskState {
     /// The task.
-    #[schema(value_type = String, example = "task_01h455vb4pex5vsknk084sn02q")]
     id: TaskId,
     /// Where it is in its life.
     status: TaskStatus,
@@ -53,7 +51,6 @@ pub(super) struct TaskState {
     /// How many attempts may fail.
     max_attempts: u32,
     /// The bot that has it, or had it last.
-    #[schema(value_type = Option<String>, example = "upper-1")]
     assigned_bot: Option<BotName>,
     /// When it was accepted.
     #[schema(value_type = String, format = DateTime)]
@@ -97,7 +94,9 @@ impl From<Task> for TaskState {
 #[serde(deny_unknown_fields)]
 pub(super) struct BotSpecBody {
     executor: Map<String, Value>,
+    #[serde(default, deserialize_with = "given")]
     capabilities: Option<Object<Capabilities>>,
+    #[serde(default, deserialize_with = "given")]
     secrets: Option<Map<String, Value>>,
 }
 
@@ -152,7 +151,8 @@ fn references(secrets: Map<String, Value>) -> Result<SecretRefs, Violation> {
 }
 
 /// The value of a secret that is put into the store.
-#[derive(ToSchema)]
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 #[allow(
     dead_code,
     reason = "a schema; read by hand, so that no error repeats it"
@@ -186,6 +186,20 @@ impl SecretBody {
 pub(super) struct LogLines {
     /// The last lines, the oldest first.
     pub(super) lines: Vec<String>,
+}
+
+/// An event of a log that is followed.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "a schema; events are written by hand")]
+pub(super) struct LogEvent {
+    /// The position in the log after it; absent from an `error`.
+    id: Option<String>,
+    /// Absent: a line. `gap`: lines are not there any more. `error`: the log cannot be
+    /// read.
+    #[schema(example = "gap")]
+    event: Option<String>,
+    /// The line; of a `gap` an object with `position` and `missed_bytes`, as text.
+    data: String,
 }
 
 /// An entry of the catalogue of errors.

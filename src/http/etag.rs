@@ -3,11 +3,11 @@
 /// The number in an `ETag` of ours.
 pub(super) fn version(tag: &str) -> Option<u64> {
     let digits = tag.strip_prefix('"')?.strip_suffix('"')?;
-    let plain = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
-    plain
-        .then(|| digits.parse().ok())
-        .flatten()
-        .filter(|version| *version > 0)
+    let digit = |b: u8| b.is_ascii_digit();
+    let plain = (1..=19).contains(&digits.len()) && digits.bytes().all(digit);
+    // An ETag is compared to the letter: `"03"` was never given out.
+    let given_out = plain && !digits.starts_with('0');
+    given_out.then(|| digits.parse().ok()).flatten()
 }
 
 #[cfg(test)]
@@ -31,6 +31,8 @@ mod tests {
         for (tag, expected) in [
             ("\"3\"", Some(3)),
             ("\"0\"", None),
+            ("\"03\"", None),
+            ("\"12345678901234567890\"", None),
             ("3", None),
             ("W/\"3\"", None),
             ("\"\"", None),

@@ -14,9 +14,9 @@ use super::{
         ("action" = Option<String>, Query, description = "Only of this action, such as `bot.crashed`, or of this kind, such as `bot`"),
         ("target" = Option<String>, Query, description = "Only about this: the id of a task, key or session, or the name of a bot or user"),
         ("actor" = Option<String>, Query, description = "Only by this actor: a user, a bot, or `deia`"),
-        ("after" = Option<String>, Query, description = "Only recorded then or later"),
-        ("before" = Option<String>, Query, description = "Only recorded before"),
-        ("limit" = Option<u32>, Query, description = "At most this many, 1 to 1,000; 100 when absent"),
+        ("after" = Option<String>, Query, format = DateTime, description = "Only recorded then or later"),
+        ("before" = Option<String>, Query, format = DateTime, description = "Only recorded before"),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "At most this many, 1 to 1,000; 100 when absent"),
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
     ),
     responses((status = 200, description = "Events, newest first. A page may be short, or empty, and have a `next_cursor` all the same. A caller who sees only its own tasks gets the events of those alone, task by task, the newest task first, and `seq` counts within the task", body = Page<Event>))

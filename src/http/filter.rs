@@ -6,10 +6,23 @@ use std::collections::BTreeMap;
 use deia_hive::model::{
     BotName, EndReason, Priority, TaskFilter, TaskId, TaskStatus, TaskType, Timestamp, Violation,
 };
-use serde::Deserialize;
-use utoipa::ToSchema;
+use serde::{
+    Deserialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
+use utoipa::{
+    ToSchema,
+    openapi::{
+        Schema,
+        schema::{ObjectBuilder, Type},
+    },
+};
 
-use super::{call::Call, problem::Problem};
+use super::{
+    call::Call,
+    json::{self, given},
+    problem::Problem,
+};
 use crate::text::split_key;
 
 /// What the query of a list may say besides `limit` and `cursor`.
@@ -66,102 +79,206 @@ pub(super) fn point_in_time(call: &Call, name: &'static str) -> Result<Option<Ti
     }
 }
 
-/// The tasks that are meant by a request that changes many: all that fit
-/// everything that is said, or those that are named.
-#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+/// The tasks that are meant by a request that changes many: those that are named, or all
+/// that fit everything that is said. `S` is the statuses that tasks may be changed in.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(untagged, bound = "S: Deserialize<'de>")]
+pub(super) enum Selection<S: ToSchema> {
+    /// These.
+    These(These),
+    /// All that fit.
+    Fitting(Filters<S>),
+}
+
+/// Tasks that are meant by their ids.
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Selection {
-    /// These, and nothing else may be said. At most 1,000.
-    #[serde(default)]
-    #[schema(value_type = Option<Vec<String>>)]
-    ids: Option<Vec<TaskId>>,
+pub(super) struct These {
+    /// The tasks.
+    #[schema(min_items = 1, max_items = 1000)]
+    ids: Vec<TaskId>,
+}
+
+/// The tasks that fit everything that is said; something must be.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, bound = "S: Deserialize<'de>")]
+#[schema(min_properties = 1)]
+pub(super) struct Filters<S: ToSchema> {
     /// In this status.
-    #[serde(default)]
-    status: Option<TaskStatus>,
+    #[serde(default = "nothing", deserialize_with = "given")]
+    #[schema(nullable = false)]
+    status: Option<S>,
     /// Of this type.
-    #[serde(rename = "type", default)]
-    #[schema(value_type = Option<String>, example = "general")]
+    #[serde(rename = "type", default, deserialize_with = "given")]
+    #[schema(nullable = false)]
     task_type: Option<TaskType>,
     /// Of this priority.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "given")]
+    #[schema(nullable = false)]
     priority: Option<Priority>,
     /// Submitted by this user.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "given")]
+    #[schema(nullable = false)]
     submitter: Option<String>,
     /// That failed for this reason.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "given")]
+    #[schema(nullable = false)]
     reason: Option<EndReason>,
     /// With all of these tags.
-    #[serde(default)]
-    tags: Vec<String>,
+    #[serde(default, deserialize_with = "given")]
+    #[schema(nullable = false, min_items = 1)]
+    tags: Option<Vec<String>>,
     /// With these values, as text, in its metadata.
-    #[serde(default)]
-    #[schema(value_type = Object)]
-    metadata: BTreeMap<String, String>,
+    #[serde(default, deserialize_with = "given")]
+    #[schema(schema_with = some_metadata)]
+    metadata: Option<BTreeMap<String, String>>,
     /// With this `dedup_key`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "given")]
+    #[schema(nullable = false)]
     dedup_key: Option<String>,
     /// Accepted at this time or later.
-    #[serde(default)]
-    #[schema(value_type = Option<String>, format = DateTime)]
+    #[serde(default, deserialize_with = "given")]
+    #[schema(nullable = false, value_type = Option<String>, format = DateTime)]
     created_after: Option<Timestamp>,
     /// Accepted before this time.
-    #[serde(default)]
-    #[schema(value_type = Option<String>, format = DateTime)]
+    #[serde(default, deserialize_with = "given")]
+    #[schema(nullable = false, value_type = Option<String>, format = DateTime)]
     created_before: Option<Timestamp>,
     /// All of them: needed when nothing else is said.
-    #[serde(default)]
-    all: bool,
+    #[serde(default, deserialize_with = "given")]
+    #[schema(schema_with = only_true)]
+    all: Option<bool>,
 }
 
-/// The tasks that a request may mean.
-pub(super) enum Meant {
-    /// These.
-    These(Vec<TaskId>),
-    /// All that fit.
-    Fitting(TaskFilter),
+/// The statuses of tasks that wait.
+#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Waiting {
+    /// Scheduled for later, or waiting for the next attempt.
+    Pending,
+    /// Ready to run.
+    Queued,
 }
 
-/// The ids that one request may name.
-const IDS_MAX: usize = 1_000;
+impl From<Waiting> for TaskStatus {
+    fn from(status: Waiting) -> Self {
+        match status {
+            Waiting::Pending => Self::Pending,
+            Waiting::Queued => Self::Queued,
+        }
+    }
+}
 
-impl Selection {
-    /// What is meant.
+/// The status of tasks that failed.
+#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Failed {
+    /// Ended badly, no attempt left.
+    Failed,
+}
+
+impl From<Failed> for TaskStatus {
+    fn from(Failed::Failed: Failed) -> Self {
+        Self::Failed
+    }
+}
+
+/// The schema of a flag that is set or left out.
+fn only_true() -> Schema {
+    ObjectBuilder::new()
+        .schema_type(Type::Boolean)
+        .description(Some(
+            "All of them: needed when nothing else is said. `true`, or left out.",
+        ))
+        .enum_values(Some([true]))
+        .into()
+}
+
+/// The schema of the metadata that is asked for.
+fn some_metadata() -> Schema {
+    ObjectBuilder::new()
+        .schema_type(Type::Object)
+        .description(Some("With these values, as text, in its metadata."))
+        .additional_properties(Some(ObjectBuilder::new().schema_type(Type::String)))
+        .min_properties(Some(1))
+        .into()
+}
+
+/// A default without one for `T`.
+fn nothing<T>() -> Option<T> {
+    None
+}
+
+impl<S: ToSchema + DeserializeOwned> Selection<S> {
+    /// Reads which tasks are meant: those in `ids` when there is such a member.
     ///
     /// # Errors
-    /// Nothing is said, ids and more, or more ids than are allowed.
-    pub(super) fn meant(self) -> Result<Meant, Problem> {
-        let (all, ids) = (self.all, self.ids.clone());
+    /// As [`json::decode`].
+    pub(super) fn read(body: &[u8]) -> Result<Self, Problem> {
+        let members = serde_json::from_slice::<BTreeMap<String, IgnoredAny>>(body);
+        match members.is_ok_and(|members| members.contains_key("ids")) {
+            true => json::decode(body).map(Self::These),
+            false => json::decode(body).map(Self::Fitting),
+        }
+    }
+}
+
+const IDS_MAX: usize = 1_000;
+
+impl These {
+    /// Returns the tasks.
+    ///
+    /// # Errors
+    /// None is named, or more than are allowed.
+    pub(super) fn meant(self) -> Result<Vec<TaskId>, Problem> {
+        match self.ids.len() {
+            1..=IDS_MAX => Ok(self.ids),
+            n => Err(wrong(
+                "/ids",
+                format!("has {n} ids; allowed are 1 to {IDS_MAX}"),
+            )),
+        }
+    }
+}
+
+impl<S: ToSchema + Into<TaskStatus>> Filters<S> {
+    /// Returns the filter.
+    ///
+    /// # Errors
+    /// Nothing is said, or a member says nothing.
+    pub(super) fn meant(self) -> Result<TaskFilter, Problem> {
+        let says_nothing = [
+            ("/tags", self.tags.as_ref().is_some_and(Vec::is_empty)),
+            (
+                "/metadata",
+                self.metadata.as_ref().is_some_and(BTreeMap::is_empty),
+            ),
+            ("/all", self.all == Some(false)),
+        ];
+        if let Some((pointer, _)) = says_nothing.into_iter().find(|(_, empty)| *empty) {
+            return Err(wrong(pointer, "says nothing; leave it out".into()));
+        }
+        let all = self.all.is_some();
         let filter = self.into_filter();
-        let empty = filter == TaskFilter::default();
-        match ids {
-            Some(ids) if !empty || all => Err(wrong(
-                "/ids",
-                format!("names {} tasks; nothing else may be said then", ids.len()),
-            )),
-            Some(ids) if ids.is_empty() || ids.len() > IDS_MAX => Err(wrong(
-                "/ids",
-                format!("has {} ids; allowed are 1 to {IDS_MAX}", ids.len()),
-            )),
-            Some(ids) => Ok(Meant::These(ids)),
-            None if empty && !all => Err(wrong(
+        match filter == TaskFilter::default() && !all {
+            true => Err(wrong(
                 "",
                 "says nothing of which tasks are meant; \"all\": true means all".into(),
             )),
-            None => Ok(Meant::Fitting(filter)),
+            false => Ok(filter),
         }
     }
 
     fn into_filter(self) -> TaskFilter {
         TaskFilter {
-            status: self.status,
+            status: self.status.map(Into::into),
             task_type: self.task_type,
             priority: self.priority,
             bot: None,
             submitter: self.submitter,
             end_reason: self.reason,
-            tags: self.tags,
-            metadata: self.metadata.into_iter().collect(),
+            tags: self.tags.unwrap_or_default(),
+            metadata: self.metadata.into_iter().flatten().collect(),
             dedup_key: self.dedup_key,
             created_after: self.created_after,
             created_before: self.created_before,
@@ -187,23 +304,40 @@ mod tests {
     fn something_must_be_said() {
         let id = TaskId::new();
         for (body, expected) in [
-            (json!({}), Err(())),
+            (json!({}), Err("")),
             (json!({"all": true}), Ok(0)),
+            (json!({"all": false}), Err("/all")),
+            (json!({"all": true, "type": "general"}), Ok(0)),
             (json!({"type": "general"}), Ok(0)),
+            (json!({"type": null}), Err("/type")),
+            (json!({"status": "failed"}), Ok(0)),
+            (json!({"status": "queued"}), Err("/status")),
             (json!({"tags": ["a"]}), Ok(0)),
+            (json!({"tags": []}), Err("/tags")),
+            (json!({"metadata": {}}), Err("/metadata")),
             (json!({"ids": [id]}), Ok(1)),
-            (json!({"ids": []}), Err(())),
-            (json!({"ids": [id], "all": true}), Err(())),
-            (json!({"ids": [id], "priority": "P1"}), Err(())),
-            (json!({"ids": vec![id; 1_001]}), Err(())),
+            (json!({"ids": null}), Err("/ids")),
+            (json!({"ids": []}), Err("/ids")),
+            (json!({"ids": [id], "all": true}), Err("/all")),
+            (json!({"ids": [id], "priority": "P1"}), Err("/priority")),
+            (json!({"ids": vec![id; 1_001]}), Err("/ids")),
         ] {
-            let selection: Selection = serde_json::from_value(body.clone()).unwrap();
-            let ids = match selection.meant() {
-                Ok(Meant::These(ids)) => Ok(ids.len()),
-                Ok(Meant::Fitting(_)) => Ok(0),
-                Err(_) => Err(()),
-            };
-            assert_eq!(ids, expected, "{body}");
+            let read = Selection::<Failed>::read(body.to_string().as_bytes());
+            let ids = read.and_then(|selection| match selection {
+                Selection::These(these) => these.meant().map(|ids| ids.len()),
+                Selection::Fitting(filters) => filters.meant().map(|_| 0),
+            });
+            match (ids, expected) {
+                (Ok(ids), Ok(expected)) => assert_eq!(ids, expected, "{body}"),
+                (Err(problem), Err(pointer)) => {
+                    let told = format!("{problem:?}");
+                    assert!(
+                        told.contains(&format!("pointer: {pointer:?}")),
+                        "{body}: {told}"
+                    );
+                }
+                (ids, _) => panic!("{body}: {ids:?}"),
+            }
         }
     }
 

@@ -15,8 +15,8 @@ use super::{
     tls::{self, Tls},
 };
 
-/// How long open requests have to end once the server stops.
-pub(super) const LAST_REQUESTS: Duration = Duration::from_secs(5);
+/// Time that the rest of a stop may take.
+const REST_OF_STOP: Duration = Duration::from_secs(5);
 
 /// Time that the acceptor has to notice that it is paused.
 const PAUSED: Duration = Duration::from_millis(100);
@@ -24,7 +24,8 @@ const PAUSED: Duration = Duration::from_millis(100);
 /// Declares the server. It listens where `listener` is bound, also after a restart,
 /// under TLS if there is one.
 pub fn front(hive: &Hive, listener: TcpListener, tls: Option<Arc<Tls>>) -> ChildSpec {
-    let close_notice = hive.config().server.close_notice;
+    let server = &hive.config().server;
+    let stops_within = server.close_notice + server.close_timeout + REST_OF_STOP;
     let (hive, listener) = (hive.clone(), Arc::new(listener));
     let factory = move || {
         let started = Front::start(hive.clone(), &listener, tls.clone());
@@ -32,9 +33,7 @@ pub fn front(hive: &Hive, listener: TcpListener, tls: Option<Arc<Tls>>) -> Child
     };
     let (spec, _) = child("front", factory);
     spec.criticality(Criticality::Critical)
-        .shutdown(Shutdown::Within(
-            close_notice + LAST_REQUESTS + Duration::from_secs(5),
-        ))
+        .shutdown(Shutdown::Within(stops_within))
 }
 
 /// Owns the running server.
@@ -43,6 +42,7 @@ struct Front {
     stopping: watch::Sender<bool>,
     server: ServerHandle,
     close_notice: Duration,
+    close_timeout: Duration,
     tls: Option<Arc<Tls>>,
     running: Option<JoinHandle<io::Result<()>>>,
     stopped: bool,
@@ -59,6 +59,7 @@ impl Front {
             stopping,
             server: server.handle(),
             close_notice: settings.close_notice,
+            close_timeout: settings.close_timeout,
             tls,
             running: Some(actix_web::rt::spawn(server)),
             stopped: false,
@@ -95,7 +96,7 @@ impl Actor for Front {
         self.stopped = true;
         let (server, stopping) = (self.server.clone(), self.stopping.clone());
         let connections = Arc::clone(&self.shared.connections);
-        let close_notice = self.close_notice;
+        let (close_notice, close_timeout) = (self.close_notice, self.close_timeout);
         let stopped = wrap_future::<_, Self>(async move {
             connections.last_call();
             connections.closed(close_notice).await;
@@ -105,7 +106,7 @@ impl Actor for Front {
             connections.all_begun().await;
             // Long polls, streams and idle connections end.
             stopping.send_replace(true);
-            connections.closed(LAST_REQUESTS).await;
+            connections.closed(close_timeout).await;
             server.stop(false).await;
         });
         context.spawn(stopped.map(|(), _, context: &mut Context<Self>| context.stop()));

@@ -1,6 +1,6 @@
 //! Reading a JSON body: once when it is right, a second time for the exact place when it is not.
 
-use std::{fmt, marker::PhantomData, time::Duration};
+use std::time::Duration;
 
 use actix_web::{
     HttpRequest,
@@ -9,11 +9,11 @@ use actix_web::{
     http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE},
     web::{Bytes, BytesMut},
 };
-use deia_hive::model::{METADATA_LEVELS, Violation, ambiguity};
+use deia_hive::model::{METADATA_LEVELS, Violation, ambiguity, from_object};
 use futures_util::{FutureExt as _, StreamExt as _};
 use serde::{
     Deserialize, Deserializer,
-    de::{DeserializeOwned, IgnoredAny, MapAccess, Visitor, value::MapAccessDeserializer},
+    de::{DeserializeOwned, IgnoredAny},
 };
 use serde_path_to_error::Segment;
 use tokio::task::yield_now;
@@ -123,6 +123,12 @@ fn too_large(limits: BodyLimits) -> Problem {
     )
 }
 
+/// Whether the head of a request says that its body is not empty.
+pub(super) fn is_announced(request: &HttpRequest) -> bool {
+    let length = request.headers().get(CONTENT_LENGTH);
+    length.is_some_and(|length| length != "0")
+}
+
 /// Refuses a body that does not say that it is plain JSON.
 pub(super) fn expect_json(request: &HttpRequest) -> Result<(), Problem> {
     let headers = request.headers();
@@ -154,29 +160,22 @@ fn is_json(value: &[u8]) -> bool {
         || (essence.starts_with(b"application/") && essence.ends_with(b"+json"))
 }
 
-/// A `T` that comes as an object. (What derives `Deserialize` would also be
-/// taken from a list of its fields, in order.)
+/// A `T` that comes as an object; see [`from_object`].
 #[derive(Debug)]
 pub(super) struct Object<T>(pub(super) T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct FromMap<T>(PhantomData<T>);
-
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for FromMap<T> {
-            type Value = Object<T>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-                T::deserialize(MapAccessDeserializer::new(map)).map(Object)
-            }
-        }
-
-        deserializer.deserialize_map(FromMap(PhantomData))
+        from_object(deserializer).map(Self)
     }
+}
+
+/// Reads a member that is there: what does not say anything is left out, not
+/// `null`.
+pub(super) fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    from: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(from).map(Some)
 }
 
 /// Reads `body`, which is an object, as a `T`.

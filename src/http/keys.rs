@@ -4,13 +4,14 @@ use actix_web::http::StatusCode;
 use deia_hive::{
     HiveError, NewKey,
     auth::{Principal, Role},
-    model::KeyInfo,
+    model::{KeyId, KeyInfo},
 };
 
 use super::{
     call::Call,
     dto::{CanIAnswer, CanIBody, CreatedKey, Items, NewKeyBody, RoleInfo, RotateKeyBody, WhoAmI},
     json::decode,
+    parameters::IdempotencyKey,
     problem::{Problem, refuse_secret},
     route::{Answer, json, ok},
 };
@@ -79,17 +80,17 @@ pub(super) async fn list(call: Call) -> Answer {
 
 #[utoipa::path(
     get, path = "/api/v1/auth/keys/{id}", tag = "auth", operation_id = "get_key",
-    params(("id" = String, Path, description = "The key")),
+    params(("id" = KeyId, Path, description = "The key")),
     responses((status = 200, description = "The key, without its secret", body = KeyInfo))
 )]
 /// Reads a key.
 pub(super) async fn get(call: Call) -> Answer {
-    ok(&call.hive().key(call.id("key")?).await?)
+    ok(&call.hive().key(call.id::<KeyId>("key")?).await?)
 }
 
 #[utoipa::path(
     post, path = "/api/v1/auth/keys", tag = "auth", operation_id = "create_key",
-    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters: the same key and body make one key only. Its text is shown once, so a repetition is answered with 409 and the id of the key")),
+    params(("Idempotency-Key" = Option<IdempotencyKey>, Header, description = "1 to 255 visible ASCII characters: the same key and body make one key only. Its text is shown once, so a repetition is answered with 409 and the id of the key")),
     request_body = NewKeyBody,
     responses((status = 201, description = "Made; the key itself is shown this once. A user who is not there is made with the role of the key, if the caller may make users; an admin only with new_user: true", body = CreatedKey))
 )]
@@ -109,13 +110,13 @@ pub(super) async fn create(mut call: Call) -> Answer {
 
 #[utoipa::path(
     post, path = "/api/v1/auth/keys/{id}/rotate", tag = "auth", operation_id = "rotate_key",
-    params(("id" = String, Path, description = "The key in force"), ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters: the same key and body make one key only. Its text is shown once, so a repetition is answered with 409 and the id of the key")),
+    params(("id" = KeyId, Path, description = "The key in force"), ("Idempotency-Key" = Option<IdempotencyKey>, Header, description = "1 to 255 visible ASCII characters: the same key and body make one key only. Its text is shown once, so a repetition is answered with 409 and the id of the key")),
     request_body = Option<RotateKeyBody>,
     responses((status = 201, description = "The new key, shown this once; the old one goes on for the overlap, and is refused from then on", body = CreatedKey))
 )]
 /// Puts a new key in the place of one in force.
 pub(super) async fn rotate(mut call: Call) -> Answer {
-    let id = call.id("key")?;
+    let id = call.id::<KeyId>("key")?;
     let bytes = call.optional_bytes().await?;
     let dedup = call.dedup(&bytes)?;
     let body: RotateKeyBody = match bytes.is_empty() {
@@ -137,11 +138,12 @@ fn shown_once(made: NewKey) -> Answer {
 
 #[utoipa::path(
     post, path = "/api/v1/auth/keys/{id}/revoke", tag = "auth", operation_id = "revoke_key",
-    params(("id" = String, Path, description = "The key")),
+    params(("id" = KeyId, Path, description = "The key")),
     responses((status = 200, description = "Revoked; refused from the next effect on", body = KeyInfo))
 )]
 /// Revokes a key.
 pub(super) async fn revoke(mut call: Call) -> Answer {
+    let id = call.id::<KeyId>("key")?;
     call.no_body().await?;
-    ok(&call.hive().revoke_key(&call.who, call.id("key")?).await?)
+    ok(&call.hive().revoke_key(&call.who, id).await?)
 }

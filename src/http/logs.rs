@@ -9,7 +9,7 @@ use deia_hive::{
 
 use super::{
     call::Call,
-    dto::LogLines,
+    dto::{LogEvent, LogLines},
     route::{Answer, ok},
     stream::{Over, Sink, streamed},
 };
@@ -22,24 +22,26 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 #[utoipa::path(
     get, path = "/api/v1/bots/{id}/logs", tag = "bots", operation_id = "get_bot_logs",
     params(
-        ("id" = String, Path, description = "The bot"),
-        ("lines" = Option<u32>, Query, description = "At most this many lines, 1 to 10,000; 100 when absent"),
+        ("id" = BotName, Path, description = "The bot"),
+        ("lines" = Option<u32>, Query, minimum = 1, maximum = 10000, description = "At most this many lines, 1 to 10,000; 100 when absent"),
         ("follow" = Option<bool>, Query, description = "`true`: Server-Sent Events, first those lines, then each that comes. The id of an event is the position in the log after it, which holds through rotations. An event `gap` tells of lines that are not there any more"),
         ("Last-Event-ID" = Option<u64>, Header, description = "With `follow`: go on after this position instead of the last lines"),
     ),
     responses((status = 200, description = "The end of its log, at most 1 MiB; or a stream of it",
-        content((LogLines = "application/json"), (String = "text/event-stream"))))
+        content((LogLines = "application/json"), (LogEvent = "text/event-stream"))))
 )]
 /// Reads the end of a bot's log, or follows it.
 pub(super) async fn get(call: Call) -> Answer {
     let lines = call.number("lines", 1..=10_000, DEFAULT_LINES)?;
     let lines = usize::try_from(lines).unwrap_or(usize::MAX);
     let bot: BotName = call.id("bot")?;
+    // Read in any case: a header that is not valid is refused, also where it says nothing.
+    let last_event_id = call.last_event_id()?;
     if !call.query("follow")?.unwrap_or(false) {
         let lines = call.hive().bot_log(&bot, lines).await?;
         return ok(&LogLines { lines });
     }
-    let start = match call.last_event_id()? {
+    let start = match last_event_id {
         Some(position) => LogStart::Position(position),
         None => LogStart::Lines(lines),
     };
@@ -53,9 +55,9 @@ pub(super) async fn get(call: Call) -> Answer {
 #[utoipa::path(
     get, path = "/api/v1/tasks/{id}/logs", tag = "tasks", operation_id = "get_task_logs",
     params(
-        ("id" = String, Path, description = "The task"),
+        ("id" = TaskId, Path, description = "The task"),
         ("attempt" = Option<u32>, Query, description = "Only of this attempt"),
-        ("lines" = Option<u32>, Query, description = "At most this many lines, 1 to 10,000; 100 when absent"),
+        ("lines" = Option<u32>, Query, minimum = 1, maximum = 10000, description = "At most this many lines, 1 to 10,000; 100 when absent"),
     ),
     responses((status = 200, description = "The last lines about the task in the logs of its bots, as far as these were not rotated: what its programs said on standard error, and what deia notes about them. It needs the permission for bots' logs, since a program may tell of its machine there", body = TaskLog))
 )]

@@ -2,7 +2,10 @@
 
 use std::sync::LazyLock;
 
-use deia_hive::model::{Event, schema::merge_all_of};
+use deia_hive::model::{
+    Event,
+    schema::{bound_integers, merge_all_of, relate},
+};
 use serde_json::{Value, json};
 use utoipa::{
     Modify, OpenApi,
@@ -10,8 +13,8 @@ use utoipa::{
 };
 
 use super::{
-    auth::Access, bots, dto, events, health, keys, logs, meta, metrics, outputs, problem, queue,
-    schemas, secrets, sessions, supervisors, system, table, tasks, users, viewer,
+    auth::Access, bots, dto, events, health, keys, logs, meta, metrics, outputs, parameters,
+    problem, queue, schemas, secrets, sessions, supervisors, system, table, tasks, users, viewer,
 };
 
 #[derive(OpenApi)]
@@ -36,7 +39,8 @@ use super::{
         meta::openapi, meta::errors, meta::error,
         schemas::list, schemas::get, viewer::page,
     ),
-    components(schemas(problem::ProblemBody<'static>, dto::SupervisorNode, Event)),
+    components(schemas(problem::ProblemBody<'static>, dto::SupervisorNode, Event,
+        parameters::IdempotencyKey, parameters::ETagOrAny, parameters::Any, parameters::KeyAndText, parameters::SecretName)),
     security(("key" = [])),
     modifiers(&KeyScheme),
 )]
@@ -61,6 +65,16 @@ pub fn document() -> Result<Value, serde_json::Error> {
     let mut document = serde_json::to_value(Api::openapi())?;
     let as_derived = document.clone();
     merge_all_of(&mut document["components"], &as_derived);
+    if let Some(schemas) = document.pointer_mut("/components/schemas") {
+        relate(schemas);
+    }
+    if let Some(paths) = document["paths"].as_object_mut() {
+        let operations = paths.values_mut().filter_map(Value::as_object_mut);
+        operations
+            .flat_map(serde_json::Map::values_mut)
+            .for_each(without_null);
+    }
+    bound_integers(&mut document);
     for route in table() {
         let path = route.path.replace(":.*}", "}");
         let method = route.method.as_str().to_ascii_lowercase();
@@ -71,6 +85,37 @@ pub fn document() -> Result<Value, serde_json::Error> {
         }
     }
     Ok(document)
+}
+
+/// Takes `null` out of what is optional: a parameter or a body may be left out, and is
+/// never `null`.
+fn without_null(operation: &mut Value) {
+    let parameters = operation
+        .get_mut("parameters")
+        .and_then(Value::as_array_mut);
+    for parameter in parameters.into_iter().flatten() {
+        not_null(&mut parameter["schema"]);
+    }
+    let bodies = operation.pointer_mut("/requestBody/content");
+    let bodies = bodies.and_then(Value::as_object_mut).into_iter().flatten();
+    for (_, body) in bodies {
+        not_null(&mut body["schema"]);
+    }
+}
+
+fn not_null(schema: &mut Value) {
+    if let Some(types) = schema.get_mut("type").and_then(Value::as_array_mut) {
+        types.retain(|one| one != "null");
+        if let [only] = types.as_slice() {
+            schema["type"] = only.clone();
+        }
+    }
+    if let Some(alternatives) = schema.get_mut("oneOf").and_then(Value::as_array_mut) {
+        alternatives.retain(|one| one["type"] != "null");
+        if let [only] = alternatives.as_slice() {
+            *schema = only.clone();
+        }
+    }
 }
 
 fn describe(operation: &mut Value, access: Access) {

@@ -18,7 +18,7 @@ const LENGTH: HeaderName = HeaderName::from_static("deia-output-length");
 #[utoipa::path(
     get, path = "/api/v1/tasks/{id}/output", tag = "tasks", operation_id = "get_task_output",
     params(
-        ("id" = String, Path, description = "The task"),
+        ("id" = TaskId, Path, description = "The task"),
         ("offset" = Option<u64>, Query, description = "From this byte on; 0 when absent"),
         ("attempt" = Option<u32>, Query, description = "Of this attempt; of the last one when absent. Give `Deia-Attempt` of an earlier answer to go on where it has broken off"),
         ("follow" = Option<bool>, Query, description = "`false`: only what has been printed by now, however long the program still runs. `true` when absent"),

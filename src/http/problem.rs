@@ -21,8 +21,6 @@ use crate::telemetry::redact::redact;
 
 /// How soon a refused request is worth repeating.
 const RETRY_OVERLOADED: Duration = Duration::from_secs(1);
-/// The queue has to become shorter first.
-const RETRY_QUEUE: Duration = Duration::from_secs(5);
 const RETRY_UNAVAILABLE: Duration = Duration::from_secs(2);
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
 const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"deia\"");
@@ -278,11 +276,20 @@ fn usual_header(code: Code) -> Option<(HeaderName, HeaderValue)> {
         | Code::TokenExpired
         | Code::UserInactive => Some((WWW_AUTHENTICATE, CHALLENGE_INVALID)),
         Code::Overloaded | Code::ReadTimeout => Some(retry_after(RETRY_OVERLOADED)),
-        Code::QueueShareUsedUp | Code::QueueFull => Some(retry_after(RETRY_QUEUE)),
         Code::Unavailable | Code::Unhealthy | Code::IssuerUnavailable => {
             Some(retry_after(RETRY_UNAVAILABLE))
         }
         _ => None,
+    }
+}
+
+impl Problem {
+    /// Says when to come back, where that is a setting.
+    pub(super) fn with_retry_after(mut self, queue: Duration) -> Self {
+        if matches!(self.0.code, Code::QueueShareUsedUp | Code::QueueFull) {
+            self.0.header = Some(retry_after(queue));
+        }
+        self
     }
 }
 

@@ -4,16 +4,17 @@ use std::time::Duration;
 
 use deia_hive::{
     Changed, Drained,
-    model::{Page, QueueStatus, Task, TaskFilter, TaskStatus, TaskType},
+    model::{BotName, EndReason, Page, Priority, QueueStatus, Task, TaskType},
 };
 use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::{
     call::Call,
-    filter::{self, Meant, Selection, wrong},
+    filter::{self, Failed, Filters, Selection, Waiting, wrong},
     json::Object,
-    problem::{Problem, refuse_secret},
+    parameters::KeyAndText,
+    problem::refuse_secret,
     route::{Answer, ok},
 };
 
@@ -23,10 +24,10 @@ use super::{
 pub(super) struct PauseBody {
     /// Only tasks of this type; all when absent.
     #[serde(rename = "type", default)]
-    #[schema(value_type = Option<String>, example = "general")]
     task_type: Option<TaskType>,
-    /// Why, for whoever looks at the queue: at most 1,024 bytes.
+    /// Why, for whoever looks at the queue: at most 1,024 characters.
     #[serde(default)]
+    #[schema(max_length = 1024)]
     reason: Option<String>,
 }
 
@@ -36,7 +37,6 @@ pub(super) struct PauseBody {
 pub(super) struct ResumeBody {
     /// The pause of this type; that of the whole queue when absent.
     #[serde(rename = "type", default)]
-    #[schema(value_type = Option<String>, example = "general")]
     task_type: Option<TaskType>,
 }
 
@@ -46,10 +46,10 @@ pub(super) struct ResumeBody {
 pub(super) struct DrainBody {
     /// Only tasks of this type; all when absent.
     #[serde(rename = "type", default)]
-    #[schema(value_type = Option<String>, example = "general")]
     task_type: Option<TaskType>,
-    /// Why, for whoever looks at the queue: at most 1,024 bytes.
+    /// Why, for whoever looks at the queue: at most 1,024 characters.
     #[serde(default)]
+    #[schema(max_length = 1024)]
     reason: Option<String>,
     /// How long to wait for running tasks to end, in milliseconds, up to
     /// `server.max_wait`.
@@ -120,44 +120,29 @@ pub(super) async fn drain(mut call: Call) -> Answer {
 
 #[utoipa::path(
     post, path = "/api/v1/queue/purge", tag = "queue", operation_id = "purge_queue",
-    request_body = Selection,
+    request_body = Filters<Waiting>,
     responses((status = 200, description = "How many waiting tasks were cancelled", body = Changed))
 )]
-/// Cancels the waiting tasks that are meant. Running ones are left.
+/// Cancels waiting tasks.
 pub(super) async fn purge(mut call: Call) -> Answer {
-    let Object(selection) = call.body::<Object<Selection>>().await?;
-    let Meant::Fitting(filter) = selection.meant()? else {
-        let why = "is not taken here; cancel single tasks by their id";
-        return Err(wrong("/ids", why.into()));
-    };
-    check_waiting(&filter)?;
-    ok(&call.hive().purge_queue(&call.who, filter).await?)
-}
-
-fn check_waiting(filter: &TaskFilter) -> Result<(), Problem> {
-    match filter.status {
-        None | Some(TaskStatus::Pending | TaskStatus::Queued) => Ok(()),
-        Some(other) => Err(wrong(
-            "/status",
-            format!("is {}; only pending and queued tasks wait", other.as_str()),
-        )),
-    }
+    let Object(filters) = call.body::<Object<Filters<Waiting>>>().await?;
+    ok(&call.hive().purge_queue(&call.who, filters.meant()?).await?)
 }
 
 #[utoipa::path(
     get, path = "/api/v1/queue/dead", tag = "queue", operation_id = "list_dead_tasks",
     params(
-        ("type" = Option<String>, Query, description = "Only those of this type"),
-        ("priority" = Option<String>, Query, description = "Only those of this priority"),
-        ("bot" = Option<String>, Query, description = "Only those that this bot had last"),
+        ("type" = Option<TaskType>, Query, description = "Only those of this type"),
+        ("priority" = Option<Priority>, Query, description = "Only those of this priority"),
+        ("bot" = Option<BotName>, Query, description = "Only those that this bot had last"),
         ("submitter" = Option<String>, Query, description = "Only those that this user submitted"),
-        ("reason" = Option<String>, Query, description = "Only those that failed for this reason: `attempts`, `poison`, `expired`, `dependency`"),
-        ("tag" = Option<String>, Query, description = "Only those with this tag; may be there more than once"),
-        ("metadata" = Option<String>, Query, description = "Only those with this `key:value` in their metadata; may be there more than once"),
+        ("reason" = Option<EndReason>, Query, description = "Only those that failed for this reason: `attempts`, `poison`, `expired`, `dependency`"),
+        ("tag" = Option<Vec<String>>, Query, description = "Only those with this tag; may be there more than once"),
+        ("metadata" = Option<Vec<KeyAndText>>, Query, description = "Only those with this `key:value` in their metadata; may be there more than once"),
         ("dedup_key" = Option<String>, Query, description = "Only those with this `dedup_key`"),
-        ("created_after" = Option<String>, Query, description = "Only those accepted then or later"),
-        ("created_before" = Option<String>, Query, description = "Only those accepted before"),
-        ("limit" = Option<u32>, Query, description = "At most this many, 1 to 1,000; 100 when absent"),
+        ("created_after" = Option<String>, Query, format = DateTime, description = "Only those accepted then or later"),
+        ("created_before" = Option<String>, Query, format = DateTime, description = "Only those accepted before"),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "At most this many, 1 to 1,000; 100 when absent"),
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
     ),
     responses((status = 200, description = "Failed tasks without their content, newest first. A page may be short, or empty, and have a `next_cursor` all the same", body = Page<Task>))
@@ -170,18 +155,19 @@ pub(super) async fn dead(call: Call) -> Answer {
 
 #[utoipa::path(
     post, path = "/api/v1/queue/dead/requeue", tag = "queue", operation_id = "requeue_dead_tasks",
-    request_body = Selection,
+    request_body = Selection<Failed>,
     responses((status = 200, description = "How many failed tasks were put back into the queue", body = Changed))
 )]
 /// Puts the failed tasks that are meant back into the queue, with all their attempts.
 pub(super) async fn requeue(mut call: Call) -> Answer {
-    let Object(selection) = call.body::<Object<Selection>>().await?;
-    let changed = match selection.meant()? {
-        Meant::These(ids) => call.hive().requeue_these(&call.who, ids).await?,
-        Meant::Fitting(filter) if filter.status.is_some_and(|s| s != TaskStatus::Failed) => {
-            return Err(wrong("/status", "may only be failed here".into()));
+    let body = call.bytes().await?;
+    let changed = match Selection::<Failed>::read(&body)? {
+        Selection::These(these) => call.hive().requeue_these(&call.who, these.meant()?).await?,
+        Selection::Fitting(filters) => {
+            call.hive()
+                .requeue_dead(&call.who, filters.meant()?)
+                .await?
         }
-        Meant::Fitting(filter) => call.hive().requeue_dead(&call.who, filter).await?,
     };
     ok(&changed)
 }

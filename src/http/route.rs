@@ -265,6 +265,8 @@ where
             let (user, key, payer) = (Some(who.user.clone()), who.key(), who.budget());
             let body = payload.into_inner();
             let answer = handled(&exchange, &request, (shared, body), who, what, handler).await;
+            let queue = hold.hive.config().tasks.retry_after;
+            let answer = answer.map_err(|problem| problem.with_retry_after(queue));
             let answer =
                 answer.and_then(|answer| hold.answers.until_read(answer, request.method(), &payer));
             (user, key, answer)

@@ -9,6 +9,7 @@ use super::{
     call::Call,
     dto::{Items, SecretBody},
     json::decode,
+    parameters,
     problem::Problem,
     route::{Answer, ok},
 };
@@ -45,7 +46,7 @@ pub(super) async fn list(call: Call) -> Answer {
 
 #[utoipa::path(
     put, path = "/api/v1/secrets/{id}", tag = "secrets", operation_id = "put_secret",
-    params(("id" = String, Path, description = "The name: 1 to 64 of `a-z 0-9 - _ .`, the first a letter or a digit")),
+    params(("id" = parameters::SecretName, Path, description = "The name: 1 to 64 of `a-z 0-9 - _ .`, the first a letter or a digit")),
     request_body = SecretBody,
     responses((status = 204, description = "Sealed and on disk. Attempts that start from now on get this value"))
 )]
@@ -65,14 +66,14 @@ pub(super) async fn put(mut call: Call) -> Answer {
 
 #[utoipa::path(
     delete, path = "/api/v1/secrets/{id}", tag = "secrets", operation_id = "delete_secret",
-    params(("id" = String, Path, description = "The name of the secret")),
+    params(("id" = parameters::SecretName, Path, description = "The name of the secret")),
     responses((status = 204, description = "Removed. Bots that refer to it cannot start attempts any more"))
 )]
 /// Removes a secret from the store.
 pub(super) async fn delete(mut call: Call) -> Answer {
     call.no_precondition()?;
-    call.no_body().await?;
     let name: InPath = call.id("secret")?;
+    call.no_body().await?;
     call.hive().delete_secret(&call.who, name.0).await?;
     Ok(HttpResponse::NoContent().finish())
 }

@@ -19,6 +19,7 @@ use super::{
     catalogue::Code,
     credentials::SESSION_COOKIE,
     dto::{EndedSessions, Items, SessionView},
+    parameters::IdempotencyKey,
     problem::Problem,
     route::{Answer, json, ok, with_header},
 };
@@ -26,7 +27,7 @@ use crate::telemetry::redact::redact;
 
 #[utoipa::path(
     post, path = "/api/v1/auth/session", tag = "auth", operation_id = "open_session",
-    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters: the same key opens one session only. Its cookie is shown once, so a repetition is answered with 409 and the id of the session")),
+    params(("Idempotency-Key" = Option<IdempotencyKey>, Header, description = "1 to 255 visible ASCII characters: the same key opens one session only. Its cookie is shown once, so a repetition is answered with 409 and the id of the session")),
     responses((status = 201, description = "Opened; the cookie that stands for the key from now on is in Set-Cookie", body = SessionView))
 )]
 /// Opens a session in a browser, for a key or a token.

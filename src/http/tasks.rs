@@ -9,8 +9,8 @@ use actix_web::{
 use deia_hive::{
     HiveError, Submission,
     model::{
-        Event, NewTask, Page, Priority, Submitted, Task, TaskExplanation, TaskId, TaskResult,
-        TaskStatus, Violation,
+        BotName, EndReason, Event, NewTask, Page, Priority, Submitted, Task, TaskExplanation,
+        TaskId, TaskResult, TaskStatus, TaskType, Violation,
     },
 };
 
@@ -19,6 +19,7 @@ use super::{
     dto::{BatchAccepted, Items, TaskBatch, TaskState},
     filter,
     json::decode,
+    parameters::{IdempotencyKey, KeyAndText},
     problem::Problem,
     route::{Answer, json, ok, with_header, with_replayed},
 };
@@ -26,7 +27,7 @@ use super::{
 #[utoipa::path(
     post, path = "/api/v1/tasks/submit", tag = "tasks", operation_id = "submit_task",
     params(
-        ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters: the same key and body give the same answer, once"),
+        ("Idempotency-Key" = Option<IdempotencyKey>, Header, description = "1 to 255 visible ASCII characters: the same key and body give the same answer, once"),
         ("traceparent" = Option<String>, Header, description = "W3C trace context, stored with the task"),
     ),
     request_body = NewTask,
@@ -52,7 +53,7 @@ pub(super) async fn submit(mut call: Call) -> Answer {
 #[utoipa::path(
     post, path = "/api/v1/tasks/batch", tag = "tasks", operation_id = "submit_tasks",
     params(
-        ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters: the same key and body give the same answer, once"),
+        ("Idempotency-Key" = Option<IdempotencyKey>, Header, description = "1 to 255 visible ASCII characters: the same key and body give the same answer, once"),
         ("traceparent" = Option<String>, Header, description = "W3C trace context, stored with each task"),
     ),
     request_body = TaskBatch,
@@ -107,17 +108,17 @@ fn in_batch_of_one(error: HiveError) -> Problem {
     get, path = "/api/v1/tasks", tag = "tasks", operation_id = "list_tasks",
     params(
         ("status" = Option<TaskStatus>, Query, description = "Only those in this status"),
-        ("type" = Option<String>, Query, description = "Only those of this type"),
+        ("type" = Option<TaskType>, Query, description = "Only those of this type"),
         ("priority" = Option<Priority>, Query, description = "Only those of this priority"),
-        ("bot" = Option<String>, Query, description = "Only those that this bot has, or had last"),
+        ("bot" = Option<BotName>, Query, description = "Only those that this bot has, or had last"),
         ("submitter" = Option<String>, Query, description = "Only those that this user submitted"),
-        ("reason" = Option<String>, Query, description = "Only those that failed or were called off for this reason: `attempts`, `poison`, `expired`, `dependency`, `cancelled`"),
-        ("tag" = Option<String>, Query, description = "Only those with this tag; may be there more than once"),
-        ("metadata" = Option<String>, Query, description = "Only those with this `key:value` in their metadata; may be there more than once"),
+        ("reason" = Option<EndReason>, Query, description = "Only those that failed or were called off for this reason: `attempts`, `poison`, `expired`, `dependency`, `cancelled`"),
+        ("tag" = Option<Vec<String>>, Query, description = "Only those with this tag; may be there more than once"),
+        ("metadata" = Option<Vec<KeyAndText>>, Query, description = "Only those with this `key:value` in their metadata; may be there more than once"),
         ("dedup_key" = Option<String>, Query, description = "Only those with this `dedup_key`"),
-        ("created_after" = Option<String>, Query, description = "Only those accepted then or later"),
-        ("created_before" = Option<String>, Query, description = "Only those accepted before"),
-        ("limit" = Option<u32>, Query, description = "At most this many, 1 to 1,000; 100 when absent"),
+        ("created_after" = Option<String>, Query, format = DateTime, description = "Only those accepted then or later"),
+        ("created_before" = Option<String>, Query, format = DateTime, description = "Only those accepted before"),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "At most this many, 1 to 1,000; 100 when absent"),
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
     ),
     responses((status = 200, description = "Tasks without their content, newest first. A page may be short, or empty, and have a `next_cursor` all the same", body = Page<Task>))
@@ -130,7 +131,7 @@ pub(super) async fn list(call: Call) -> Answer {
 
 #[utoipa::path(
     get, path = "/api/v1/tasks/{id}", tag = "tasks", operation_id = "get_task",
-    params(("id" = String, Path, description = "The task")),
+    params(("id" = TaskId, Path, description = "The task")),
     responses((status = 200, description = "The task, content included", body = Task))
 )]
 /// Reads a task.
@@ -141,7 +142,7 @@ pub(super) async fn get(call: Call) -> Answer {
 
 #[utoipa::path(
     get, path = "/api/v1/tasks/{id}/status", tag = "tasks", operation_id = "get_task_status",
-    params(("id" = String, Path, description = "The task")),
+    params(("id" = TaskId, Path, description = "The task")),
     responses((status = 200, description = "Where the task is in its life", body = TaskState))
 )]
 /// Reads where a task is in its life.
@@ -153,7 +154,7 @@ pub(super) async fn status(call: Call) -> Answer {
 #[utoipa::path(
     get, path = "/api/v1/tasks/{id}/result", tag = "tasks", operation_id = "get_task_result",
     params(
-        ("id" = String, Path, description = "The task"),
+        ("id" = TaskId, Path, description = "The task"),
         ("wait_ms" = Option<u64>, Query, description = "How long to wait for the end of the task, in milliseconds, up to `server.max_wait`; 0 when absent"),
     ),
     responses((status = 200, description = "What came of the task", body = TaskResult))
@@ -174,42 +175,45 @@ pub(super) async fn result(call: Call) -> Answer {
 
 #[utoipa::path(
     post, path = "/api/v1/tasks/{id}/cancel", tag = "tasks", operation_id = "cancel_task",
-    params(("id" = String, Path, description = "The task")),
+    params(("id" = TaskId, Path, description = "The task")),
     responses((status = 200, description = "The task as it now stands; one that runs is `cancelled` once its bot has ended it. Without `task:read`: without what was submitted with it and what came of it", body = Task))
 )]
 /// Calls a task off.
 pub(super) async fn cancel(mut call: Call) -> Answer {
+    let id = call.id("task")?;
     call.no_body().await?;
-    ok(&call.hive().cancel_task(&call.who, call.id("task")?).await?)
+    ok(&call.hive().cancel_task(&call.who, id).await?)
 }
 
 #[utoipa::path(
     post, path = "/api/v1/tasks/{id}/retry", tag = "tasks", operation_id = "retry_task",
-    params(("id" = String, Path, description = "The task")),
+    params(("id" = TaskId, Path, description = "The task")),
     responses((status = 200, description = "The task as it now stands. Without `task:read`: without what was submitted with it and what came of it", body = Task))
 )]
 /// Puts a task that has ended back into the queue, with all its attempts.
 pub(super) async fn retry(mut call: Call) -> Answer {
+    let id = call.id("task")?;
     call.no_body().await?;
-    ok(&call.hive().retry_task(&call.who, call.id("task")?).await?)
+    ok(&call.hive().retry_task(&call.who, id).await?)
 }
 
 #[utoipa::path(
     delete, path = "/api/v1/tasks/{id}/content", tag = "tasks", operation_id = "erase_task",
-    params(("id" = String, Path, description = "The task, which must have ended")),
+    params(("id" = TaskId, Path, description = "The task, which must have ended")),
     responses((status = 204, description = "Erased: content, metadata, outputs and errors. The record stays, with `erased_at`"))
 )]
 /// Erases the content of a task that has ended, and all that came of it.
 pub(super) async fn erase(mut call: Call) -> Answer {
     call.no_precondition()?;
+    let id = call.id("task")?;
     call.no_body().await?;
-    call.hive().erase_task(&call.who, call.id("task")?).await?;
+    call.hive().erase_task(&call.who, id).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
 #[utoipa::path(
     get, path = "/api/v1/tasks/{id}/events", tag = "tasks", operation_id = "list_task_events",
-    params(("id" = String, Path, description = "The task")),
+    params(("id" = TaskId, Path, description = "The task")),
     responses((status = 200, description = "What happened to the task, oldest first, at most the last 1,000 events", body = Items<Event>))
 )]
 /// Reads what happened to a task.
@@ -220,7 +224,7 @@ pub(super) async fn events(call: Call) -> Answer {
 
 #[utoipa::path(
     get, path = "/api/v1/tasks/{id}/explain", tag = "tasks", operation_id = "explain_task",
-    params(("id" = String, Path, description = "The task")),
+    params(("id" = TaskId, Path, description = "The task")),
     responses((status = 200, description = "What holds the task, if anything does", body = TaskExplanation))
 )]
 /// Says why a task has not started, or where it is.

@@ -17,6 +17,7 @@ use super::{
     catalogue::Code,
     dto::{Items, NewUserBody, UserChangeBody},
     json::decode,
+    parameters::{ETagOrAny, IdempotencyKey},
     problem::{Problem, refuse_secret},
     route::{Answer, json, ok, with_header, with_replayed},
 };
@@ -33,7 +34,7 @@ pub(super) async fn list(call: Call) -> Answer {
 
 #[utoipa::path(
     post, path = "/api/v1/users", tag = "auth", operation_id = "create_user",
-    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters: the same key and body give the same answer, once")),
+    params(("Idempotency-Key" = Option<IdempotencyKey>, Header, description = "1 to 255 visible ASCII characters: the same key and body give the same answer, once")),
     request_body = NewUserBody,
     responses((status = 201, description = "Made; the user has no key yet", body = User,
         headers(("ETag" = String, description = "The version of the user"),
@@ -69,7 +70,7 @@ pub(super) async fn get(call: Call) -> Answer {
     patch, path = "/api/v1/users/{id}", tag = "auth", operation_id = "change_user",
     params(
         ("id" = String, Path, description = "The user"),
-        ("If-Match" = Option<String>, Header, description = "The ETag on which the change is made; `*`: any"),
+        ("If-Match" = Option<ETagOrAny>, Header, description = "The ETag on which the change is made; `*`: any"),
     ),
     request_body = UserChangeBody,
     responses((status = 200, description = "Changed; holds for all keys of the user from the next request on", body = User,
@@ -89,7 +90,7 @@ pub(super) async fn change(mut call: Call) -> Answer {
     delete, path = "/api/v1/users/{id}", tag = "auth", operation_id = "delete_user",
     params(
         ("id" = String, Path, description = "The user"),
-        ("If-Match" = Option<String>, Header, description = "The ETag on which the user is removed; `*`: any"),
+        ("If-Match" = Option<ETagOrAny>, Header, description = "The ETag on which the user is removed; `*`: any"),
     ),
     responses((status = 204, description = "Removed with all keys, which are refused from the next request on; the tasks of the user stay, and nobody gets the name while there are any"))
 )]

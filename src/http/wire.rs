@@ -94,6 +94,15 @@ impl Connection {
         self.reader.replace(Some(reader.clone()));
     }
 
+    /// Tells the client of a request, if it waits for that, to send the body.
+    pub(super) fn invite(request: &HttpRequest) {
+        if let Some(connection) = request.conn_data::<Rc<Self>>()
+            && connection.expects.take()
+        {
+            connection.invited.set(true);
+        }
+    }
+
     /// Why the guard put this request in the place of another.
     pub(super) fn stands_for(request: &HttpRequest) -> Option<Refusal> {
         let stands = request.method().as_str() == REFUSED_METHOD;
@@ -112,6 +121,10 @@ pub(super) struct Connection {
     pub(super) answered: Cell<u64>,
     /// Who waits for that.
     pub(super) reader: RefCell<Option<Waker>>,
+    /// The client of the request in hand waits for `100 Continue`.
+    pub(super) expects: Cell<bool>,
+    /// It is to get that.
+    pub(super) invited: Cell<bool>,
     /// Whether it is under TLS.
     pub(super) secure: bool,
     /// The certificate of the client that stands for a bot.

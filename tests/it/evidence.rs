@@ -248,9 +248,10 @@ async fn output_and_log_of_each_attempt_are_to_be_had_and_a_missing_one_is_missi
     let removed = removed.refuses(404, "output_missing");
     let why = removed.body["detail"].as_str().unwrap();
     assert!(why.contains("the last 2 are kept"), "{why}");
-    app.get(&format!("{path}/output?attempt=4"))
-        .await
-        .refuses(409, "no_output");
+    let never = app.get(&format!("{path}/output?attempt=4")).await;
+    let never = never.refuses(404, "output_missing");
+    let why = never.body["detail"].as_str().unwrap();
+    assert!(why.contains("it had no attempt 4"), "{why}");
 
     let log = app
         .get(&format!("{path}/logs?attempt=2"))

@@ -179,6 +179,38 @@ async fn commands_that_no_kernel_starts_are_refused() {
 }
 
 #[tokio::test]
+async fn external_submitters_together_leave_types_to_the_others() {
+    let settings = [
+        "bots.seed=[]",
+        "tasks.max_types=4",
+        "tasks.max_types_external=2",
+        "tasks.retry_after=7s",
+        "tasks.per_submitter.external.max_waiting=2",
+    ];
+    let app = TestApp::start_with(&settings).await;
+    let of_type = |name: &str| json!({"type": name, "content": "x"});
+    let path = "/api/v1/tasks/submit";
+    let eve = app.key("eve", "external").await;
+    let bob = app.key("bob", "external").await;
+    app.post_as(&eve, path, &of_type("a")).await.is(202);
+    app.post_as(&bob, path, &of_type("b")).await.is(202);
+    let refused = app.post_as(&bob, path, &of_type("c")).await;
+    let refused = refused.refuses(422, "invalid_input");
+    let told = refused.body["errors"][0]["detail"].as_str().unwrap();
+    assert!(told.contains("tasks.max_types_external"), "{told}");
+    for name in ["c", "d"] {
+        app.post(path, &of_type(name)).await.is(202);
+    }
+    app.post(path, &of_type("e"))
+        .await
+        .refuses(422, "invalid_input");
+    app.post_as(&bob, path, &of_type("b")).await.is(202);
+    let full = app.post_as(&bob, path, &of_type("b")).await;
+    let full = full.refuses(429, "queue_share_used_up");
+    assert_eq!(full.header("retry-after"), "7");
+}
+
+#[tokio::test]
 async fn full_shares_answer_429_and_a_full_queue_503_with_retry_after() {
     let settings = [
         "bots.seed=[]",

@@ -83,6 +83,38 @@ async fn tokens_by_each_kind_of_key_are_taken() {
 }
 
 #[tokio::test]
+async fn keys_that_are_made_with_a_token_have_a_limited_life() {
+    let signer = Signer::ed25519("d");
+    let issuer = TestIssuer::start(&[&signer]).await;
+    let settings = ["auth.token_key_lifetime=2h"];
+    let app = hive(&[issuer.settings("idp")], &settings).await;
+    let root = signer.token(&issuer.claims("eve", "root"));
+    let keys = "/api/v1/auth/keys";
+    let new = json!({"user": "ci", "role": "external"});
+    let made = app.post_as(&root, keys, &new).await.is(201).body;
+    let expires_at = made["expires_at"].as_str().unwrap().to_owned();
+    // Two hours have minutes in common: nothing here depends on how fast it is.
+    let year = |text: &str| text[..4].parse::<u32>().unwrap();
+    assert!(year(&expires_at) < 2999);
+    let late = changed(&new, "expires_at", json!("2999-01-01T00:00:00Z"));
+    let refused = app.post_as(&root, keys, &late).await;
+    let refused = refused.refuses(422, "invalid_input");
+    assert_eq!(refused.pointers(), ["/expires_at"]);
+    // Neither by the rotation of a key that never expires.
+    let unlimited = app.post(keys, &new).await.is(201).body;
+    assert_eq!(unlimited["expires_at"], Value::Null);
+    let rotate = format!("{keys}/{}/rotate", unlimited["id"].as_str().unwrap());
+    let late = json!({"expires_at": "2999-01-01T00:00:00Z"});
+    let refused = app.post_as(&root, &rotate, &late).await;
+    refused.refuses(422, "invalid_input");
+    let rotated = app.post_as(&root, &rotate, &json!({})).await.is(201).body;
+    assert!(rotated["expires_at"].is_string(), "{rotated}");
+    // A key of the hive gives what it has.
+    let again = app.post(keys, &new).await.is(201).body;
+    assert_eq!(again["expires_at"], Value::Null);
+}
+
+#[tokio::test]
 async fn the_keys_are_found_by_discovery() {
     let signer = Signer::ed25519("d");
     let issuer = TestIssuer::start(&[&signer]).await;

@@ -14,6 +14,7 @@ mod id;
 mod key;
 mod login;
 mod new_task;
+mod object;
 mod page;
 mod plan;
 mod queue;
@@ -22,6 +23,7 @@ pub mod schema;
 mod secret;
 mod system;
 mod task;
+pub mod text;
 mod time;
 mod trace;
 mod transition;
@@ -36,13 +38,15 @@ pub use event::{Action, Event, EventAction, EventFilter, EventLevel, EventResult
 pub use exact::{ambiguity, is_at_most_deep, is_exact};
 pub use examples::entities;
 pub use executor::{
-    Behavior, CommandExecutor, Executor, LatencyMs, SimulatedExecutor, SimulatedProfile,
+    Behavior, CommandExecutor, Executor, LatencyMs, LatencyRange, SimulatedExecutor,
+    SimulatedProfile,
 };
 pub use explain::{AwaitedTask, BotFit, Facts, TaskExplanation, TaskHold, explain, summary};
 pub use id::{BotName, IdError, KeyId, LeaseToken, LoginId, TaskId};
 pub use key::{AdminHold, KeyGrant, KeyInfo, KeyOwner, KeyRecord, admin_hold};
 pub use login::{Login, LoginEnd, LoginRecord, OpenedWith};
 pub use new_task::{METADATA_LEVELS, NewTask, Violation};
+pub use object::{from_object, from_object_or_null};
 pub use page::{Page, PageRequest};
 pub use plan::{
     AttemptOutcomeKind, Dependency, DependencyFailure, EndReason, FailedAttempt, Release,

@@ -5,7 +5,9 @@ use std::{net::IpAddr, time::Duration};
 use deia_hive::{
     KeyRotation,
     auth::{Permission, Permissions, Principal, Role},
-    model::{AddressRange, BotName, KeyGrant, KeyId, KeyInfo, Login, TaskId, Timestamp},
+    model::{
+        AddressRange, BotName, KeyGrant, KeyId, KeyInfo, Login, TaskId, Timestamp, text::UserName,
+    },
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -15,26 +17,29 @@ use utoipa::ToSchema;
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct NewKeyBody {
     /// Who acts with it: the submitter of tasks and the actor of events.
-    #[schema(example = "ci")]
+    #[schema(value_type = UserName)]
     pub(in crate::http) user: String,
     /// What it may do.
     pub(in crate::http) role: Role,
-    /// What it is for, in your words: at most 128 bytes.
+    /// What it is for, in your words: at most 128 characters.
     #[serde(default)]
-    #[schema(example = "nightly builds")]
+    #[schema(
+        example = "nightly builds",
+        max_length = 128,
+        pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$"
+    )]
     pub(in crate::http) name: String,
     /// The only permissions of the role that it has; all of them when absent.
     #[serde(default)]
-    #[schema(value_type = Option<Vec<String>>, example = json!(["task:submit", "task:read"]))]
+    #[schema(min_items = 1, example = json!(["task:submit", "task:read"]))]
     pub(in crate::http) scopes: Option<Vec<Permission>>,
     /// The only addresses and ranges that it may come from, up to 64; empty: any.
     #[serde(default)]
-    #[schema(value_type = Vec<String>, example = json!(["192.0.2.7", "2001:db8::/32"]))]
+    #[schema(max_items = 64, example = json!(["192.0.2.7", "2001:db8::/32"]))]
     pub(in crate::http) allow_ips: Vec<AddressRange>,
     /// Of a key of the role `bot`: the bot whose tasks it works on; that of the
     /// user's name when absent.
     #[serde(default)]
-    #[schema(value_type = Option<String>, example = "upper-1")]
     pub(in crate::http) bot: Option<BotName>,
     /// From when on it is refused; never when absent.
     #[serde(default)]
@@ -127,7 +132,7 @@ impl From<RotateKeyBody> for KeyRotation {
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct NewUserBody {
     /// Names the user: 1 to 128 of `a-z A-Z 0-9 . _ @ -`.
-    #[schema(example = "ada")]
+    #[schema(value_type = UserName)]
     pub(in crate::http) id: String,
     /// What any of their keys may do at most.
     pub(in crate::http) role: Role,
@@ -157,11 +162,9 @@ pub(in crate::http) struct UserChangeBody {
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct CanIBody {
     /// The permission.
-    #[schema(value_type = String, example = "task:read")]
     pub(in crate::http) permission: Permission,
     /// A task that it is about.
     #[serde(default)]
-    #[schema(value_type = Option<String>, example = "task_01h455vb4pex5vsknk084sn02q")]
     pub(in crate::http) task: Option<TaskId>,
 }
 
@@ -183,7 +186,6 @@ pub(in crate::http) struct WhoAmI {
     /// What they may do, in one word.
     role: Role,
     /// The key; `null` when they came without one of the hive.
-    #[schema(value_type = Option<String>, example = "key_01h455vb4pex5vsknk084sn02q")]
     key_id: Option<KeyId>,
     /// What they may do.
     #[schema(example = json!(["task:submit", "task:read", "task:cancel"]))]
@@ -191,7 +193,6 @@ pub(in crate::http) struct WhoAmI {
     /// Whether they see only their own tasks.
     sees_only_its_own: bool,
     /// Of the role `bot`: the bot whose tasks they see.
-    #[schema(value_type = Option<String>, example = "upper-1")]
     bot: Option<BotName>,
     /// The address that they come from, as this server sees it.
     #[schema(value_type = Option<String>, example = "192.0.2.7")]

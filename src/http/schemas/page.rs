@@ -128,9 +128,17 @@ fn description(field: &Value) -> String {
 
 fn range(field: &Value) -> String {
     match (&field["minimum"], &field["maximum"]) {
+        (Value::Number(_), Value::Number(max)) if max.as_u64().is_some_and(is_of_type) => {
+            String::new()
+        }
         (Value::Number(min), Value::Number(max)) => format!(" {min} to {max}."),
         _ => String::new(),
     }
+}
+
+/// Whether a maximum is only that of the type.
+fn is_of_type(max: u64) -> bool {
+    [u8::MAX.into(), u16::MAX.into(), u32::MAX.into(), u64::MAX].contains(&max)
 }
 
 fn type_of(schema: &Value) -> String {

@@ -15,6 +15,8 @@ pub struct Guard {
     /// The request in hand is the last one.
     last: bool,
     requests: u64,
+    /// The client of the request in hand waits for `100 Continue`.
+    expects: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -59,6 +61,7 @@ impl Default for Guard {
             at: BETWEEN,
             last: false,
             requests: 0,
+            expects: false,
         }
     }
 }
@@ -74,6 +77,11 @@ impl Guard {
     /// Whether the next byte is one of a body.
     pub fn in_body(&self) -> bool {
         matches!(self.at, At::Length(_) | At::Chunks(_))
+    }
+
+    /// Whether the client of the request in hand waits for `100 Continue`.
+    pub(super) fn expects(&self) -> bool {
+        self.expects
     }
 
     /// Whether nothing of the next request was looked at yet.
@@ -203,6 +211,7 @@ impl Guard {
         let head = Head::parse(&head[begin..end])?;
         self.requests += 1;
         self.last = head.last;
+        self.expects = head.expects;
         match head.framing {
             Framing::Length(length) => self.body_left(length),
             Framing::Chunked => self.at = At::Chunks(Chunks::new()),

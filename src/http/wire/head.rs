@@ -29,6 +29,8 @@ pub struct Head {
     pub framing: Framing,
     /// Whether it is the last request of the connection.
     pub last: bool,
+    /// Whether the client waits for `100 Continue` before it sends the body.
+    pub expects: bool,
 }
 
 impl Head {
@@ -58,6 +60,23 @@ impl Head {
     }
 }
 
+/// Takes the expectations out of a head, so that no parser behind answers them: the value
+/// of each is replaced by one that means nothing.
+pub(super) fn hide_expectations(head: &mut [u8]) {
+    const EXPECT: &[u8] = b"\nexpect:";
+    let mut at = 0;
+    while let Some(found) = head[at..]
+        .windows(EXPECT.len())
+        .position(|bytes| bytes.eq_ignore_ascii_case(EXPECT))
+    {
+        let value = at + found + EXPECT.len();
+        let end = head[value..].iter().position(|byte| *byte == b'\r');
+        let end = end.map_or(head.len(), |end| value + end);
+        head[value..end].fill(b'-');
+        at = end;
+    }
+}
+
 /// The lines of a head, without their ends.
 fn lines(head: &[u8]) -> impl Iterator<Item = &[u8]> {
     head.split(|byte| *byte == b'\n')
@@ -72,6 +91,7 @@ struct Fields<'a> {
     chunked: bool,
     close: bool,
     keep_alive: bool,
+    expects: bool,
 }
 
 impl<'a> Fields<'a> {
@@ -109,7 +129,10 @@ impl<'a> Fields<'a> {
                 }
             }
             6 if is("expect") => match value.eq_ignore_ascii_case(b"100-continue") {
-                true => Ok(()),
+                true => {
+                    self.expects = true;
+                    Ok(())
+                }
                 false => Err(Refusal {
                     code: Code::ExpectationFailed,
                     detail: "nothing but 100-continue can be expected",
@@ -177,6 +200,8 @@ impl<'a> Fields<'a> {
         Ok(Head {
             framing,
             last: self.close || !(is_1_1 || self.keep_alive),
+            // HTTP/1.0 has no interim answers (RFC 9110, 10.1.1).
+            expects: self.expects && is_1_1,
         })
     }
 }

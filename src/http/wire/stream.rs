@@ -19,9 +19,12 @@ use tokio_rustls::server::TlsStream;
 use super::{
     Connection, REFUSED_METHOD, Refusal,
     guard::{Guard, Passed, Rest},
+    head::hide_expectations,
     pace::Pace,
 };
 use crate::http::catalogue::Code;
+
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// Bytes that are still read, and thrown away, after the last request, so that
 /// the answer is not lost to a reset of the connection.
@@ -77,6 +80,8 @@ pub(crate) struct Stream {
     head: Pace,
     body: Pace,
     writes: Pace,
+    /// What is left to write of an interim answer.
+    interim: &'static [u8],
     /// The next request, once the server stops.
     last: Pace,
     stopping: Stopping,
@@ -139,6 +144,7 @@ impl Stream {
             head: Pace::new(timeouts.head, u64::MAX),
             body: Pace::new(body, rate),
             writes: Pace::new(timeouts.write, rate),
+            interim: &[],
             last: Pace::new(FIRST_WHEN_STOPPING, u64::MAX),
             stopping: Stopping::NotAsked(stopping),
             connection: Rc::new(connection),
@@ -159,7 +165,10 @@ impl Stream {
             buf.set_filled(before);
             return self.inspect_held();
         }
-        let passed = self.guard.pass(&buf.filled()[before..]);
+        let (begun, passed) = self.pass(&buf.filled()[before..]);
+        if begun {
+            hide_expectations(&mut buf.filled_mut()[before..before + passed.bytes]);
+        }
         if passed.rest == Rest::Held {
             self.held
                 .extend_from_slice(&buf.filled()[before + passed.bytes..]);
@@ -170,9 +179,43 @@ impl Stream {
 
     /// The same of what is held.
     fn inspect_held(&mut self) {
-        let passed = self.guard.pass(&self.held);
+        let held = std::mem::take(&mut self.held);
+        let (begun, passed) = self.pass(&held);
+        self.held = held;
         self.ready = self.held.split_to(passed.bytes);
+        if begun {
+            hide_expectations(&mut self.ready);
+        }
         self.follow(passed);
+    }
+
+    /// Passes a piece through the guard. Returns whether a request with an expectation
+    /// begins in it: that is met when its body is wanted (see [`Connection::invite`]).
+    fn pass(&mut self, piece: &[u8]) -> (bool, Passed) {
+        let before = self.guard.requests();
+        let passed = self.guard.pass(piece);
+        let begun = self.guard.requests() != before;
+        if begun {
+            self.connection.expects.set(self.guard.expects());
+        }
+        (begun && self.guard.expects(), passed)
+    }
+
+    /// Writes what is left of an interim answer. It is asked for when all before it is
+    /// written: the parser flushes only then.
+    fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // A body that has come needs no invitation.
+        if self.connection.invited.take() && self.guard.in_body() {
+            self.interim = CONTINUE;
+        }
+        while !self.interim.is_empty() {
+            let interim = self.interim;
+            match ready!(either!(&mut self.io, io => Pin::new(io).poll_write(cx, interim)))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                bytes => self.interim = &interim[bytes..],
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn follow(&mut self, passed: Passed) {
@@ -365,12 +408,20 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = either!(&mut self.io, io => Pin::new(io).poll_write(cx, bytes));
+        // An answer does not begin within an interim one.
+        let written = match self.poll_interim(cx) {
+            Poll::Ready(Ok(())) => either!(&mut self.io, io => Pin::new(io).poll_write(cx, bytes)),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => Poll::Pending,
+        };
         self.poll_written(cx, written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flushed = either!(&mut self.io, io => Pin::new(io).poll_flush(cx));
+        let flushed = match self.poll_interim(cx) {
+            Poll::Ready(Ok(())) => either!(&mut self.io, io => Pin::new(io).poll_flush(cx)),
+            other => other,
+        };
         let flushed = flushed.map(|done| done.map(|()| 0));
         self.poll_written(cx, flushed).map(|done| done.map(|_| ()))
     }

@@ -22,6 +22,8 @@ pub struct AuthSettings {
     #[serde(with = "humantime_serde")]
     pub max_rotation_overlap: Duration,
     #[serde(with = "humantime_serde")]
+    pub token_key_lifetime: Duration,
+    #[serde(with = "humantime_serde")]
     pub last_used_every: Duration,
     pub denied_events_per_minute: u32,
     pub denied_callers_max: u32,
@@ -56,6 +58,11 @@ impl AuthSettings {
             "auth.rotation_overlap",
             self.rotation_overlap,
             Duration::ZERO..=self.max_rotation_overlap,
+        );
+        check.duration(
+            "auth.token_key_lifetime",
+            self.token_key_lifetime,
+            HOUR..=3_650 * DAY,
         );
         check.duration("auth.last_used_every", self.last_used_every, SECOND..=HOUR);
         check.number(

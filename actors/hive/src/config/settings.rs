@@ -92,6 +92,10 @@ pub struct ServerSettings {
     pub close_notice: Duration,
     #[serde(with = "humantime_serde")]
     pub restart_check_timeout: Duration,
+    #[serde(with = "humantime_serde")]
+    pub close_timeout: Duration,
+    #[serde(with = "humantime_serde")]
+    pub probe_timeout: Duration,
 }
 
 /// The store.
@@ -295,6 +299,12 @@ impl ServerSettings {
             self.restart_check_timeout,
             SECOND..=10 * MINUTE,
         );
+        check.duration(
+            "server.close_timeout",
+            self.close_timeout,
+            SECOND..=10 * MINUTE,
+        );
+        check.duration("server.probe_timeout", self.probe_timeout, SECOND..=MINUTE);
     }
 }
 

@@ -21,7 +21,10 @@ use crate::{
 pub struct TaskSettings {
     pub types: Vec<TaskType>,
     pub max_types: u32,
+    pub max_types_external: u32,
     pub max_waiting: u64,
+    #[serde(with = "humantime_serde")]
+    pub retry_after: Duration,
     pub per_submitter: PerSubmitter,
     pub max_content_bytes: ByteSize,
     pub max_output_bytes: ByteSize,
@@ -171,6 +174,12 @@ impl TypeRetry {
 impl TaskSettings {
     pub(super) fn check(&self, check: &mut Checker) {
         check.number("tasks.max_types", self.max_types, 1..=100_000);
+        check.number(
+            "tasks.max_types_external",
+            self.max_types_external,
+            1..=100_000,
+        );
+        check.duration("tasks.retry_after", self.retry_after, SECOND..=10 * MINUTE);
         check.number("tasks.max_waiting", self.max_waiting, 1..=100_000_000);
         self.per_submitter.check(check);
         check.number(

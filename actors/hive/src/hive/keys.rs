@@ -4,7 +4,7 @@ mod rules;
 
 use std::time::Duration;
 
-use self::rules::{ALLOW_IPS, beyond, rotation_violations, successor_expiry, violations};
+use self::rules::{ALLOW_IPS, beyond, capped, rotation_violations, successor_expiry, violations};
 use super::{Hive, NewKey, tasks::unexpected, users::limits};
 use crate::{
     HiveError,
@@ -43,6 +43,10 @@ impl Hive {
             grant.bot = grant.user.parse().ok();
         }
         let mut violations = violations(&grant, Timestamp::now());
+        match capped(grant.expires_at, self.life_of_keys_by(who)) {
+            Ok(expires_at) => grant.expires_at = expires_at,
+            Err(violation) => violations.push(violation),
+        }
         if let Some(own) = who.key().and_then(|own| self.known_key(own)) {
             violations.extend(beyond(&own, grant.expires_at, &grant.allow_ips));
         }
@@ -99,7 +103,16 @@ impl Hive {
             return Err(HiveError::MayNotGive(lacking));
         }
         let own = who.key().and_then(|own| self.known_key(own));
-        let expires_at = successor_expiry(own.as_ref(), old, rotation.expires_at, Timestamp::now());
+        let until = self.life_of_keys_by(who);
+        let expires_at =
+            match successor_expiry(own.as_ref(), old, rotation.expires_at, Timestamp::now()) {
+                // What the old key was meant to be is no wish of the caller.
+                again if rotation.expires_at.is_none() => match (again, until) {
+                    (Some(again), Some(until)) => Some(again.min(until)),
+                    (again, until) => again.or(until),
+                },
+                asked => capped(asked, until).map_err(|found| HiveError::Invalid(vec![found]))?,
+            };
         if let Some(own) = &own {
             let (addresses, expiry): (Vec<_>, Vec<_>) = beyond(own, expires_at, &old.allow_ips)
                 .into_iter()
@@ -123,6 +136,15 @@ impl Hive {
             limits: limits(self.config()),
         };
         self.new_key(who, &key, command).await
+    }
+
+    /// Returns until when a key lives at most that this caller makes; `None`: for ever, as
+    /// far as the caller's own key does.
+    fn life_of_keys_by(&self, who: &Principal) -> Option<Timestamp> {
+        let lifetime = self.config().auth.token_key_lifetime;
+        let millis = u64::try_from(lifetime.as_millis()).unwrap_or(u64::MAX);
+        let by_key = who.key().is_some();
+        (!by_key).then(|| Timestamp::now().plus_millis(millis))
     }
 
     async fn new_key(

@@ -23,7 +23,8 @@ impl Hive {
     ///
     /// # Errors
     /// [`HiveError::NotFound`], [`HiveError::NoOutput`] when the attempt has not
-    /// begun, [`HiveError::OutputMissing`] when its output was not kept, and
+    /// begun, [`HiveError::OutputMissing`] when it never will or its output was not
+    /// kept, and
     /// [`HiveError::BeyondOutput`].
     pub async fn task_output(
         &self,
@@ -43,6 +44,9 @@ impl Hive {
             }
             if let Some(at) = task.erased_at {
                 return Err(HiveError::OutputMissing(format!("it was erased at {at}")));
+            }
+            if (wanted == 0 || wanted > task.attempt) && task.status.is_final() {
+                return Err(HiveError::OutputMissing(never_begun(&task, wanted)));
             }
             if wanted == 0 || wanted > task.attempt {
                 return Err(HiveError::NoOutput(not_begun(&task, wanted)));
@@ -168,6 +172,15 @@ fn not_begun(task: &Task, wanted: u32) -> String {
         _ => {
             format!("task {id} is {status}: attempt {wanted} has not begun, the last one is {last}")
         }
+    }
+}
+
+/// Returns the reason why there never will be an output of that attempt.
+fn never_begun(task: &Task, wanted: u32) -> String {
+    let (id, status, last) = (task.id, task.status.as_str(), task.attempt);
+    match last {
+        0 => format!("task {id} is {status}: it had no attempt"),
+        _ => format!("task {id} is {status}: it had no attempt {wanted}, the last one was {last}"),
     }
 }
 

@@ -7,9 +7,6 @@ use tokio::time::{sleep, timeout};
 use super::Hive;
 use crate::ledger::{Command, StoreError};
 
-/// Time that the writer may take for an empty command. Longer than any commit on a disk
-/// that works, shorter than a supervisor of processes waits for a probe.
-const WRITER_MAX: Duration = Duration::from_secs(8);
 /// Interval at which a writer that is being restarted is asked again.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
@@ -25,7 +22,8 @@ impl Hive {
         self.is_ready() && matches!(self.writer_answers().await, Some(Ok(())))
     }
 
-    /// Sends the writer a command that changes nothing.
+    /// Sends the writer a command that changes nothing. `None`: no answer within
+    /// `server.probe_timeout`.
     async fn writer_answers(&self) -> Option<Result<(), StoreError>> {
         let asking = async {
             loop {
@@ -36,6 +34,7 @@ impl Hive {
                 }
             }
         };
-        timeout(WRITER_MAX, asking).await.ok()
+        let within = self.config().server.probe_timeout;
+        timeout(within, asking).await.ok()
     }
 }

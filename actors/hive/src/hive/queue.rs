@@ -43,6 +43,9 @@ pub struct Drained {
     pub running: u64,
 }
 
+/// Characters of the reason of a pause.
+const REASON_MAX: usize = 1_024;
+
 /// What is done to each of many tasks.
 #[derive(Clone, Copy)]
 enum Bulk {
@@ -72,10 +75,11 @@ impl Hive {
         task_type: Option<TaskType>,
         reason: Option<String>,
     ) -> Result<bool, HiveError> {
-        if let Some(len) = reason.as_ref().map(String::len).filter(|len| *len > 1_024) {
+        let length = reason.as_ref().map(|reason| reason.chars().count());
+        if let Some(length) = length.filter(|length| *length > REASON_MAX) {
             return Err(HiveError::Invalid(vec![Violation {
                 pointer: "/reason".into(),
-                detail: format!("is {len} bytes long; the limit is 1024"),
+                detail: format!("is {length} characters long; the limit is {REASON_MAX}"),
             }]));
         }
         let actor = who.user.to_string();

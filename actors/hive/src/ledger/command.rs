@@ -42,6 +42,8 @@ pub struct TaskPolicy {
     pub max_idempotency_bytes: u64,
     /// Different types at a time.
     pub max_types: u32,
+    /// Types from which on an external submitter gets no other one.
+    pub max_types_external: u32,
     /// Tasks that may wait for one task.
     pub max_dependents: u32,
     /// Bytes of content that one `Claim` may bring.

@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{BotName, Executor, SecretRef, SecretRefs, TaskType, Timestamp, Violation, secret};
+use super::{
+    BotName, Executor, SecretRefs, TaskType, Timestamp, Violation, secret,
+    text::SecretRefs as SecretRefsText,
+};
 
 /// What a bot can do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -10,11 +13,11 @@ use super::{BotName, Executor, SecretRef, SecretRefs, TaskType, Timestamp, Viola
 pub struct Capabilities {
     /// What kind of bot it is, for people.
     #[serde(default = "general")]
-    #[schema(example = "general")]
+    #[schema(example = "general", min_length = 1, max_length = 63)]
     pub bot_type: String,
     /// The task types it takes; empty for any.
     #[serde(default)]
-    #[schema(value_type = Vec<String>)]
+    #[schema(max_items = 64)]
     pub specializations: Vec<TaskType>,
     /// How many tasks it works on at a time, 1 to 10,000.
     #[serde(default = "one")]
@@ -52,7 +55,7 @@ pub struct BotSpec {
     /// Secrets of its program: the environment variable of each, and where its value
     /// is. The value is looked up at the start of each attempt.
     #[serde(default, skip_serializing_if = "SecretRefs::is_empty")]
-    #[schema(value_type = BTreeMap<String, SecretRef>, example = json!({"API_KEY": {"file": "/etc/deia/api"}}))]
+    #[schema(value_type = SecretRefsText)]
     pub secrets: SecretRefs,
 }
 
@@ -67,10 +70,10 @@ impl BotSpec {
                 detail: format!("is {n}; allowed are 1 to 10000"),
             });
         }
-        if self.capabilities.bot_type.is_empty() || self.capabilities.bot_type.len() > 63 {
+        if !(1..=63).contains(&self.capabilities.bot_type.chars().count()) {
             found.push(Violation {
                 pointer: "/capabilities/bot_type".into(),
-                detail: "must be 1 to 63 bytes long".into(),
+                detail: "must be 1 to 63 characters long".into(),
             });
         }
         if self.capabilities.specializations.len() > 64 {
@@ -155,14 +158,13 @@ pub struct BotRecord {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Bot {
     /// Its name.
-    #[schema(value_type = String, example = "upper-1")]
     pub id: BotName,
     /// Kind of work it does. Values of `env` are shown: they are not secret.
     pub executor: Executor,
     /// Secrets of its program: the environment variable of each, and where its value
     /// is, never the value.
     #[serde(default, skip_serializing_if = "SecretRefs::is_empty")]
-    #[schema(value_type = BTreeMap<String, SecretRef>)]
+    #[schema(value_type = SecretRefsText)]
     pub secrets: SecretRefs,
     /// How it is.
     pub status: BotStatus,

@@ -3,8 +3,15 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use utoipa::openapi::{
+    Schema,
+    schema::{ArrayBuilder, ObjectBuilder, Type},
+};
 
-use super::{Violation, secret};
+use super::{
+    Violation, from_object, secret,
+    text::{Latency, NO_NUL, VARIABLE},
+};
 
 /// How a bot does its work.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -50,6 +57,11 @@ impl Executor {
 /// metadata and variables of its own.
 const MAX_START_BYTES: usize = 1 << 20;
 
+/// Words of a command; variables of its environment; characters of one of either.
+const MAX_WORDS: usize = 256;
+const MAX_VARIABLES: usize = 256;
+const MAX_WORD: usize = 32_768;
+
 /// A program started for each task: content on its standard input, context in
 /// its environment (`DEIA_TASK_ID`, `DEIA_ATTEMPT`, ...), its standard output
 /// is the result, its standard error goes to the bot's log. Exit code 0 is success.
@@ -57,17 +69,59 @@ const MAX_START_BYTES: usize = 1 << 20;
 #[serde(deny_unknown_fields)]
 pub struct CommandExecutor {
     /// Program and arguments; no shell is involved. The program is found by `PATH`.
-    #[schema(example = json!(["tr", "a-z", "A-Z"]))]
+    #[schema(schema_with = words)]
     pub command: Vec<String>,
     /// Additional environment variables, for values that are not secret: they are
     /// stored and shown as they are. Secrets belong in `secrets`. From the server's
     /// environment only `PATH`, `HOME`, `USER`, `LANG`, `LC_ALL`, `TZ` and `TMPDIR` are
     /// passed on.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(schema_with = variables)]
     pub env: BTreeMap<String, String>,
     /// The directory it runs in; the data directory's `work/<bot>` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(pattern = r"^/[^\u0000]*$")]
     pub working_dir: Option<String>,
+}
+
+/// The schema of a program and its arguments.
+fn words() -> Schema {
+    let word = || {
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .pattern(Some(NO_NUL))
+            .max_length(Some(MAX_WORD))
+    };
+    ArrayBuilder::new()
+        .description(Some(
+            "Program and arguments; no shell is involved. The program is found by `PATH`.",
+        ))
+        .prefix_items([word().min_length(Some(1))])
+        .items(word())
+        .min_items(Some(1))
+        .max_items(Some(MAX_WORDS))
+        .examples([serde_json::json!(["tr", "a-z", "A-Z"])])
+        .into()
+}
+
+/// The schema of variables of the environment.
+fn variables() -> Schema {
+    let name = ObjectBuilder::new()
+        .schema_type(Type::String)
+        .pattern(Some(VARIABLE));
+    let value = ObjectBuilder::new()
+        .schema_type(Type::String)
+        .pattern(Some(NO_NUL))
+        .max_length(Some(MAX_WORD));
+    ObjectBuilder::new()
+        .schema_type(Type::Object)
+        .description(Some(
+            "Additional environment variables, for values that are not secret: they are stored and shown as they are. Secrets belong in `secrets`. From the server's environment only `PATH`, `HOME`, `USER`, `LANG`, `LC_ALL`, `TZ` and `TMPDIR` are passed on.",
+        ))
+        .property_names(Some(name))
+        .additional_properties(Some(value))
+        .max_properties(Some(MAX_VARIABLES))
+        .into()
 }
 
 /// Remedy for a secret in the clear.
@@ -93,14 +147,14 @@ impl CommandExecutor {
         if self.command.first().is_none_or(String::is_empty) {
             refuse(format!("{at}/command"), "must name a program");
         }
-        if self.command.len() > 256 {
+        if self.command.len() > MAX_WORDS {
             refuse(format!("{at}/command"), "has more than 256 words");
         }
         for (i, word) in self.command.iter().enumerate() {
-            if word.contains('\0') || word.len() > 32_768 {
+            if word.contains('\0') || word.chars().count() > MAX_WORD {
                 refuse(
                     format!("{at}/command/{i}"),
-                    "has a NUL character or is over 32768 bytes long",
+                    "has a NUL character or is over 32768 characters long",
                 );
             } else if let Some(what) = secret::secret_shape(word) {
                 refuse(
@@ -118,7 +172,7 @@ impl CommandExecutor {
         if bytes > MAX_START_BYTES {
             found_too_large = Some(bytes);
         }
-        if self.env.len() > 256 {
+        if self.env.len() > MAX_VARIABLES {
             refuse(format!("{at}/env"), "has more than 256 variables");
         }
         for (name, value) in &self.env {
@@ -132,8 +186,11 @@ impl CommandExecutor {
                     format!("{at}/env"),
                     "has a name that starts with DEIA_, which deia sets itself",
                 );
-            } else if value.len() > 32_768 {
-                refuse(format!("{at}/env"), "has a value over 32768 bytes long");
+            } else if value.chars().count() > MAX_WORD {
+                refuse(
+                    format!("{at}/env"),
+                    "has a value over 32768 characters long",
+                );
             } else if let Some(what) = secret::secret_shape(name) {
                 refuse(
                     format!("{at}/env"),
@@ -168,14 +225,22 @@ impl CommandExecutor {
 #[serde(untagged)]
 pub enum LatencyMs {
     /// Always this long.
+    #[schema(value_type = Latency)]
     Fixed(u64),
     /// Evenly spread.
-    Range {
-        /// At least.
-        min: u64,
-        /// At most.
-        max: u64,
-    },
+    Range(#[serde(deserialize_with = "from_object")] LatencyRange),
+}
+
+/// How long a simulated task takes at least and at most, in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LatencyRange {
+    /// At least; not above `max`.
+    #[schema(maximum = 86_400_000)]
+    pub min: u64,
+    /// At most.
+    #[schema(maximum = 86_400_000)]
+    pub max: u64,
 }
 
 /// A named set of simulated behaviour.
@@ -208,18 +273,23 @@ pub struct SimulatedExecutor {
     pub latency_ms: Option<LatencyMs>,
     /// Share of the attempts that succeed, 0 to 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 0, maximum = 1)]
     pub success_rate: Option<f64>,
     /// Share of the attempts that take the bot down, 0 to 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 0, maximum = 1)]
     pub crash_rate: Option<f64>,
     /// Share of the attempts that never end by themselves, 0 to 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 0, maximum = 1)]
     pub hang_rate: Option<f64>,
     /// Memory held while a task runs, in bytes, up to 1 GiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(maximum = 1_073_741_824)]
     pub memory_bytes: Option<u64>,
     /// CPU time burnt for a task, in milliseconds, up to 60,000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(maximum = 60_000)]
     pub cpu_ms: Option<u64>,
     /// Makes the run repeatable: the same seed gives the same draws in the same order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -262,7 +332,7 @@ impl SimulatedExecutor {
         let (latency_min_ms, latency_max_ms) = match self.latency_ms {
             None => latency,
             Some(LatencyMs::Fixed(ms)) => (ms, ms),
-            Some(LatencyMs::Range { min, max }) => (min, max),
+            Some(LatencyMs::Range(LatencyRange { min, max })) => (min, max),
         };
         SimulatedProfile {
             latency_min_ms,
@@ -311,98 +381,4 @@ impl SimulatedExecutor {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn fields_override_the_preset() {
-        let executor: SimulatedExecutor = serde_json::from_str(
-            r#"{"behavior":"unreliable","latency_ms":{"min":1,"max":2},"crash_rate":0}"#,
-        )
-        .unwrap();
-        let profile = executor.profile();
-        assert_eq!((profile.latency_min_ms, profile.latency_max_ms), (1, 2));
-        assert_eq!((profile.success_rate, profile.crash_rate), (0.70, 0.0));
-    }
-
-    #[test]
-    fn every_limit_is_checked() {
-        for (json, pointer) in [
-            (
-                r#"{"kind":"simulated","latency_ms":{"min":3,"max":2}}"#,
-                "/latency_ms",
-            ),
-            (
-                r#"{"kind":"simulated","latency_ms":86400001}"#,
-                "/latency_ms",
-            ),
-            (
-                r#"{"kind":"simulated","success_rate":1.5}"#,
-                "/success_rate",
-            ),
-            (r#"{"kind":"simulated","crash_rate":-0.1}"#, "/crash_rate"),
-            (r#"{"kind":"simulated","hang_rate":2}"#, "/hang_rate"),
-            (
-                r#"{"kind":"simulated","memory_bytes":1073741825}"#,
-                "/memory_bytes",
-            ),
-            (r#"{"kind":"simulated","cpu_ms":60001}"#, "/cpu_ms"),
-            (r#"{"kind":"command","command":[""]}"#, "/command"),
-            (
-                r#"{"kind":"command","command":["a","\u0000"]}"#,
-                "/command/1",
-            ),
-            (
-                r#"{"kind":"command","command":["a"],"env":{"A=B":"c"}}"#,
-                "/env",
-            ),
-            (
-                r#"{"kind":"command","command":["a"],"env":{"DEIA_TASK_ID":"c"}}"#,
-                "/env",
-            ),
-            (
-                r#"{"kind":"command","command":["a"],"working_dir":"relative"}"#,
-                "/working_dir",
-            ),
-        ] {
-            let executor: Executor = serde_json::from_str(json).unwrap();
-            let found = executor.violations("");
-            assert_eq!(found.len(), 1, "{json}: {found:?}");
-            assert_eq!(found[0].pointer, pointer, "{json}");
-        }
-    }
-
-    #[test]
-    fn secrets_in_the_clear_are_refused_with_the_way_to_refer_to_them() {
-        let token = format!("ghp_{}", "1aB2".repeat(9));
-        for (executor, pointer) in [
-            (
-                json!({"kind": "command", "command": ["a"], "env": {"API_TOKEN": "x"}}),
-                "/env/API_TOKEN",
-            ),
-            (
-                json!({"kind": "command", "command": ["a"], "env": {"A/B": token}}),
-                "/env/A~1B",
-            ),
-            (
-                json!({"kind": "command", "command": ["a", format!("--with={token}")]}),
-                "/command/1",
-            ),
-            (
-                json!({"kind": "command", "command": ["a"], "working_dir": format!("/{token}")}),
-                "/working_dir",
-            ),
-        ] {
-            let executor: Executor = serde_json::from_value(executor).unwrap();
-            let found = executor.violations("");
-            assert_eq!(found.len(), 1, "{found:?}");
-            assert_eq!(found[0].pointer, pointer);
-            assert!(!found[0].detail.contains("ghp_1aB2"), "{found:?}");
-        }
-        let fine = json!({"kind": "command", "command": ["a"], "env": {"API_TOKEN": "", "TOKEN_FILE": "/x"}});
-        let fine: Executor = serde_json::from_value(fine).unwrap();
-        assert_eq!(fine.violations(""), vec![]);
-    }
-}
+mod tests;

@@ -49,7 +49,6 @@ pub struct BotFit {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct AwaitedTask {
     /// The task.
-    #[schema(value_type = String)]
     pub id: TaskId,
     /// Where it is in its life.
     pub status: TaskStatus,
@@ -59,7 +58,6 @@ pub struct AwaitedTask {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct TaskExplanation {
     /// The task.
-    #[schema(value_type = String)]
     pub task_id: TaskId,
     /// Where it is in its life.
     pub status: TaskStatus,

@@ -29,7 +29,6 @@ pub struct KeyOwner {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct KeyInfo {
     /// Names the key; not secret.
-    #[schema(value_type = String, example = "key_01h455vb4pex5vsknk084sn02q")]
     pub id: KeyId,
     /// What it is for, in its maker's words.
     #[serde(default)]
@@ -41,18 +40,16 @@ pub struct KeyInfo {
     pub role: Role,
     /// The only permissions of the role that it has; `null`: all of them.
     #[serde(default)]
-    #[schema(value_type = Option<Vec<String>>, example = json!(["task:submit", "task:read"]))]
+    #[schema(example = json!(["task:submit", "task:read"]))]
     pub scopes: Option<Vec<Permission>>,
     /// The only addresses that it may come from; empty: any.
     #[serde(default)]
-    #[schema(value_type = Vec<String>, example = json!(["192.0.2.7", "2001:db8::/32"]))]
+    #[schema(example = json!(["192.0.2.7", "2001:db8::/32"]))]
     pub allow_ips: Vec<AddressRange>,
     /// Of a key of the role `bot`: the bot whose tasks it sees.
     #[serde(default)]
-    #[schema(value_type = Option<String>, example = "upper-1")]
     pub bot: Option<BotName>,
     /// The first key of its rotation: itself, or the one that was rotated first.
-    #[schema(value_type = String, example = "key_01h455vb4pex5vsknk084sn02q")]
     pub family: KeyId,
     /// When it was made.
     #[schema(value_type = String, format = DateTime)]

@@ -21,7 +21,6 @@ pub struct LoginRecord {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Login {
     /// Names it; not secret.
-    #[schema(value_type = String, example = "login_01h455vb4pex5vsknk084sn02q")]
     pub id: LoginId,
     /// Who acts in it.
     pub user: String,
@@ -49,7 +48,6 @@ pub struct Login {
 pub enum OpenedWith {
     /// A key; the session can what the key can at that moment.
     #[serde(rename = "key_id")]
-    #[schema(value_type = String)]
     Key(KeyId),
     /// A token of an issuer.
     #[serde(rename = "token")]

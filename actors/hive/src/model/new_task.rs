@@ -3,16 +3,38 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use utoipa::openapi::{
+    Schema,
+    schema::{ArrayBuilder, ObjectBuilder, Type},
+};
 
 use super::{
-    Dependency, DependencyFailure, Priority, RetryOverride, TaskType, Timestamp, is_at_most_deep,
-    secret,
+    Dependency, DependencyFailure, Priority, RetryOverride, TaskType, Timestamp,
+    from_object_or_null, is_at_most_deep, secret,
 };
 use crate::config::TaskSettings;
 
 /// Levels of lists and objects in metadata, which is the first of them. Readers of
 /// JSON stop at some depth, and a list of tasks is deeper than a task.
 pub const METADATA_LEVELS: usize = 32;
+
+const MAX_TAGS: usize = 32;
+const MAX_TAG: usize = 128;
+
+/// The schema of the tags of a task.
+fn tags() -> Schema {
+    let tag = ObjectBuilder::new()
+        .schema_type(Type::String)
+        .min_length(Some(1))
+        .max_length(Some(MAX_TAG));
+    ArrayBuilder::new()
+        .description(Some(
+            "Labels to find it by: at most 32, of 1 to 128 characters each.",
+        ))
+        .items(tag)
+        .max_items(Some(MAX_TAGS))
+        .into()
+}
 
 /// What an integrator submits.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -21,7 +43,6 @@ pub struct NewTask {
     /// What kind of work it is: `development`, `analysis`, `writing`, `planning`,
     /// `general`, or another name of 1 to 63 characters of `a-z 0-9 _ - .`.
     #[serde(rename = "type")]
-    #[schema(value_type = String, example = "general")]
     pub task_type: TaskType,
     /// What the bot gets to work on. Limit: `tasks.max_content_bytes`.
     #[schema(example = "hello")]
@@ -29,8 +50,9 @@ pub struct NewTask {
     /// How urgent it is.
     #[serde(default)]
     pub priority: Priority,
-    /// Labels to find it by: at most 32, of 1 to 128 bytes each.
+    /// Labels to find it by: at most 32, of 1 to 128 characters each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(schema_with = tags)]
     pub tags: Vec<String>,
     /// The submitter's own data, handed to the bot. At most 32 levels deep, no member
     /// twice, no number that would lose digits. Limit: `tasks.max_metadata_bytes`.
@@ -52,13 +74,18 @@ pub struct NewTask {
     /// How long one attempt may take, in seconds; `tasks.default_timeout` when absent,
     /// at most `tasks.max_timeout`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1)]
     pub timeout_seconds: Option<u64>,
     /// How long the submitter thinks it takes, in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub estimated_duration_seconds: Option<u64>,
     /// When failed attempts are followed by others, where that shall differ
     /// from `tasks.retry` and what `tasks.by_type` says of its type.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "from_object_or_null",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub retry: Option<RetryOverride>,
     /// It fails with `end_reason` `expired` unless it has started by then; it is
     /// after `run_at`. `expires_after` of its type when absent.
@@ -70,7 +97,7 @@ pub struct NewTask {
     #[schema(minimum = 1)]
     pub expires_in_ms: Option<u64>,
     /// While an unfinished task of the same user has this key, submitting
-    /// answers with that task (`deduplicated`) and accepts nothing new. 1 to 256 bytes.
+    /// answers with that task (`deduplicated`) and accepts nothing new. 1 to 256 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(min_length = 1, max_length = 256)]
     pub dedup_key: Option<String>,
@@ -78,7 +105,6 @@ pub struct NewTask {
     /// n-th task of the same batch, counted from 0, which stands before this
     /// one. At most `tasks.max_dependencies`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schema(value_type = Vec<String>)]
     pub depends_on: Vec<Dependency>,
     /// What becomes of it when one of those fails or is cancelled.
     #[serde(default, skip_serializing_if = "DependencyFailure::is_default")]
@@ -123,6 +149,12 @@ impl NewTask {
     /// what is wrong with them; pointers are relative to the task.
     pub fn settle(&mut self, now: Timestamp) -> Vec<Violation> {
         let mut found = Vec::new();
+        if self.expires_in_ms == Some(0) {
+            found.push(Violation {
+                pointer: "/expires_in_ms".into(),
+                detail: "is 0; allowed is 1 or more".into(),
+            });
+        }
         let mut settle = |span: Option<u64>, at: &mut Option<Timestamp>, names: [&str; 2]| {
             let Some(span) = span else {
                 return;
@@ -178,17 +210,20 @@ impl NewTask {
                 ),
             );
         }
-        if self.tags.len() > 32 {
+        if self.tags.len() > MAX_TAGS {
             refuse(
                 "/tags",
-                format!("has {} tags; the limit is 32", self.tags.len()),
+                format!("has {} tags; the limit is {MAX_TAGS}", self.tags.len()),
             );
         }
         for (i, tag) in self.tags.iter().enumerate() {
-            if tag.is_empty() || tag.len() > 128 {
+            if !(1..=MAX_TAG).contains(&tag.chars().count()) {
                 refuse(
                     &format!("/tags/{i}"),
-                    format!("is {} bytes long; allowed are 1 to 128", tag.len()),
+                    format!(
+                        "is {} characters long; allowed are 1 to {MAX_TAG}",
+                        tag.chars().count()
+                    ),
                 );
             } else if secret::holds_key(tag) {
                 refuse(&format!("/tags/{i}"), HOLDS_KEY.into());
@@ -247,10 +282,10 @@ impl NewTask {
             let why = format!("is {expires_at}; it must be later than run_at ({run_at})");
             refuse("/expires_at".into(), why);
         }
-        if let Some(len) = self.dedup_key.as_ref().map(String::len)
+        if let Some(len) = self.dedup_key.as_ref().map(|key| key.chars().count())
             && !(1..=256).contains(&len)
         {
-            let why = format!("is {len} bytes long; allowed are 1 to 256");
+            let why = format!("is {len} characters long; allowed are 1 to 256");
             refuse("/dedup_key".into(), why);
         } else if self.dedup_key.as_deref().is_some_and(secret::holds_key) {
             refuse("/dedup_key".into(), HOLDS_KEY.into());

@@ -13,15 +13,19 @@ use super::{AttemptEnd, RetryPolicy, TaskId, TaskStatus, Timestamp};
 pub struct RetryOverride {
     /// Delay before the first retry, in milliseconds, at most 30 days.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(maximum = 2_592_000_000_u64)]
     pub min_ms: Option<u64>,
     /// The delay never grows beyond this, in milliseconds, at most 30 days.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(maximum = 2_592_000_000_u64)]
     pub max_ms: Option<u64>,
     /// By how much each delay is longer than the one before, 1 to 100.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 100)]
     pub factor: Option<f64>,
     /// The delay is spread evenly by this share up and down, 0 to 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 0, maximum = 1)]
     pub jitter: Option<f64>,
 }
 

@@ -69,7 +69,6 @@ pub struct Waits {
 pub struct QueueLane {
     /// The task type.
     #[serde(rename = "type")]
-    #[schema(value_type = String, example = "general")]
     pub task_type: TaskType,
     /// The priority.
     pub priority: Priority,
@@ -95,7 +94,6 @@ pub struct QueueLane {
 pub struct Pause {
     /// Of this type only; absent: of any.
     #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, example = "general")]
     pub task_type: Option<TaskType>,
     /// Since when.
     #[schema(value_type = String, format = DateTime)]

@@ -8,10 +8,8 @@ use super::{BotName, TaskId, Timestamp};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct TaskResult {
     /// The task.
-    #[schema(value_type = String, example = "task_01h455vb4pex5vsknk084sn02q")]
     pub task_id: TaskId,
     /// The bot of the last attempt; absent when no bot ever had it.
-    #[schema(value_type = Option<String>, example = "upper-1")]
     pub bot_id: Option<BotName>,
     /// Whether it did what was asked.
     pub success: bool,

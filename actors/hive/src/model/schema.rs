@@ -4,7 +4,7 @@
 //! description: schemas of OpenAPI 3.1 are JSON Schema. What is done here is to
 //! make each of them stand alone.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -13,7 +13,7 @@ use utoipa::{
     openapi::{RefOr, Schema},
 };
 
-use super::SCHEMA_VERSION;
+use super::{SCHEMA_VERSION, text::BOT_NAME};
 
 const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
 const COMPONENTS: &str = "#/components/schemas/";
@@ -63,14 +63,17 @@ impl Entity {
         let mut found = Vec::new();
         T::schemas(&mut found);
         found.push((T::name().into_owned(), root.clone()));
-        let mut parts = BTreeMap::new();
+        let mut parts = Map::new();
         for (part, schema) in found {
             parts.insert(part, serde_json::to_value(schema)?);
         }
+        let mut parts = Value::Object(parts);
+        relate(&mut parts);
+        bound_integers(&mut parts);
         Ok(Self {
             name,
             fields: field_names(&root),
-            schema: self_contained(name, &serde_json::to_value(root)?, &parts),
+            schema: self_contained(name, &parts[&*T::name()], &parts),
             example,
         })
     }
@@ -84,13 +87,13 @@ fn field_names(schema: &RefOr<Schema>) -> Vec<String> {
 }
 
 /// The schema of the entity `name`, with those of `parts` that it refers to.
-fn self_contained(name: &str, root: &Value, parts: &BTreeMap<String, Value>) -> Value {
+fn self_contained(name: &str, root: &Value, parts: &Value) -> Value {
     let components = json!({ "components": { "schemas": parts } });
     let mut document = adapted(root.clone(), &components);
     let mut defs = Map::new();
     let mut left: Vec<String> = references(&document).into_iter().collect();
     while let Some(part) = left.pop() {
-        if let (false, Some(schema)) = (defs.contains_key(&part), parts.get(&part)) {
+        if let (false, Some(schema)) = (defs.contains_key(&part), parts.get(part.as_str())) {
             let schema = adapted(schema.clone(), &components);
             left.extend(references(&schema));
             defs.insert(part, schema);
@@ -136,6 +139,64 @@ fn references(schema: &Value) -> BTreeSet<String> {
         found.extend(to.and_then(|to| to.strip_prefix(DEFS)).map(str::to_owned));
     });
     found
+}
+
+/// Adds to components, by their names, the relations between their fields, which cannot
+/// be derived from types.
+pub fn relate(components: &mut Value) {
+    let both = |one: &str, other: &str| {
+        json!({
+            "required": [one, other],
+            "properties": {one: {"not": {"type": "null"}}, other: {"not": {"type": "null"}}},
+        })
+    };
+    let secrets_of_simulated = json!({
+        "required": ["executor", "secrets"],
+        "properties": {
+            "executor": {"required": ["kind"], "properties": {"kind": {"const": "simulated"}}},
+            "secrets": {"minProperties": 1},
+        },
+    });
+    let a_bot = json!({"required": ["bot"], "properties": {"bot": {"type": "string"}}});
+    let is_bot = json!({"properties": {"role": {"const": "bot"}}});
+    let named_as_bot = json!({"properties": {"user": {"pattern": BOT_NAME}}});
+    let bot_of_key = json!({
+        "anyOf": [
+            {"allOf": [a_bot, {"not": is_bot}]},
+            // A key of the role bot is of the bot that its user is called as, or names one.
+            {"allOf": [is_bot, {"not": a_bot}, {"not": named_as_bot}]},
+        ],
+    });
+    for (name, refused) in [
+        (
+            "NewTask",
+            json!({"anyOf": [both("run_at", "delay_ms"), both("expires_at", "expires_in_ms")]}),
+        ),
+        ("BotSpec", secrets_of_simulated),
+        ("NewKeyBody", bot_of_key),
+    ] {
+        if let Some(schema) = components.get_mut(name) {
+            schema["not"] = refused;
+        }
+    }
+}
+
+/// Says of integers how great they may be, which the formats of OpenAPI leave open, and
+/// names these as the registry of OpenAPI does (`uint32`; derived is `u-int32`).
+pub fn bound_integers(schema: &mut Value) {
+    walk(schema, &mut |fields| {
+        let format = fields.get("format").and_then(Value::as_str);
+        let Some(bits) = format.and_then(|format| format.strip_prefix("u-int")) else {
+            return;
+        };
+        let most = match bits.parse::<u32>() {
+            Ok(bits @ 1..=64) => u64::MAX >> (64 - bits),
+            _ => return,
+        };
+        let format = format!("uint{bits}");
+        fields.insert("format".into(), format.into());
+        fields.entry("maximum").or_insert_with(|| most.into());
+    });
 }
 
 /// Makes one object of each `allOf` of objects. Where one of them is closed

@@ -10,22 +10,21 @@ pub(super) use self::recognise::{holds_key, is_secret_name, secret_shape};
 use super::{Timestamp, Violation};
 
 /// Secrets that one bot may have.
-const MAX_OF_BOT: usize = 64;
+pub(super) const MAX_OF_BOT: usize = 64;
+/// Characters of the name of a variable.
+pub(super) const MAX_NAME: usize = 128;
 
 /// A reference to a secret of a bot. The value is looked up at the start of each
 /// attempt and is nowhere in the specification.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SecretRef {
     /// The content of a file, without the end of its last line. An absolute path,
     /// in a place that `bots.secret_files` allows.
-    #[schema(example = "/etc/deia/anthropic")]
     File(String),
     /// A variable in the environment of the server, one that `bots.secret_env` allows.
-    #[schema(example = "ANTHROPIC_API_KEY")]
     Env(String),
     /// A secret that was put into the secret store of the hive, by its name.
-    #[schema(example = "anthropic")]
     Store(String),
 }
 
@@ -124,10 +123,10 @@ pub(super) fn violations(secrets: &SecretRefs, env: &BTreeMap<String, String>) -
                 "/secrets".into(),
                 "has a secret in the place of a reference to one",
             );
-        } else if name.is_empty() || name.len() > 128 || name.contains(['=', '\0']) {
+        } else if name.is_empty() || name.chars().count() > MAX_NAME || name.contains(['=', '\0']) {
             refuse(
                 "/secrets".into(),
-                "has a name that is empty, over 128 bytes long, or has a '=' or a NUL character",
+                "has a name that is empty, over 128 characters long, or has a '=' or a NUL character",
             );
         } else if name.starts_with("DEIA_") {
             refuse(

@@ -166,7 +166,6 @@ pub enum Deployment {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Submitted {
     /// The new task.
-    #[schema(value_type = String, example = "task_01h455vb4pex5vsknk084sn02q")]
     pub id: TaskId,
     /// `queued`, or `pending` when it is to run later.
     pub status: TaskStatus,
@@ -183,11 +182,9 @@ pub struct Submitted {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Task {
     /// Its id.
-    #[schema(value_type = String, example = "task_01h455vb4pex5vsknk084sn02q")]
     pub id: TaskId,
     /// What kind of work it is.
     #[serde(rename = "type")]
-    #[schema(value_type = String, example = "general")]
     pub task_type: TaskType,
     /// How urgent it is.
     pub priority: Priority,
@@ -204,7 +201,6 @@ pub struct Task {
     #[schema(value_type = Object)]
     pub metadata: BTreeMap<String, serde_json::Value>,
     /// The bot that has it, or had it last.
-    #[schema(value_type = Option<String>)]
     pub assigned_bot: Option<BotName>,
     /// When it was accepted.
     #[schema(value_type = String, format = DateTime)]
@@ -267,7 +263,6 @@ pub struct Task {
     pub idempotency_key: Option<String>,
     /// Tasks that must be completed before it starts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schema(value_type = Vec<String>)]
     pub depends_on: Vec<TaskId>,
     /// What becomes of it when one of those fails.
     #[serde(default)]

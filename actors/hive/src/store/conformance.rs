@@ -74,6 +74,7 @@ pub fn policy() -> TaskPolicy {
         max_idempotency_answers: 3,
         max_idempotency_bytes: 1_000,
         max_types: 20,
+        max_types_external: 20,
         max_dependents: 5,
         claim_max_bytes: 1 << 20,
         retention: Retention {

@@ -57,6 +57,27 @@ pub(super) fn beyond(
     found
 }
 
+/// Returns the expiry of a key that is made or rotated without a key of the hive, at most
+/// `until`: the issuer of a token cannot take back what was made with it.
+///
+/// # Errors
+/// A later one is asked for.
+pub(super) fn capped(
+    asked: Option<Timestamp>,
+    until: Option<Timestamp>,
+) -> Result<Option<Timestamp>, Violation> {
+    match (asked, until) {
+        (Some(at), Some(until)) if at > until => Err(Violation {
+            pointer: "/expires_at".into(),
+            detail: format!(
+                "must be at most {until}: a key that is made with a token has a limited life (auth.token_key_lifetime)"
+            ),
+        }),
+        (None, until) => Ok(until),
+        (asked, _) => Ok(asked),
+    }
+}
+
 pub(super) fn violations(grant: &KeyGrant, now: Timestamp) -> Vec<Violation> {
     let mut found = Vec::new();
     let mut refuse = |pointer: String, detail: String| found.push(Violation { pointer, detail });
@@ -68,8 +89,8 @@ pub(super) fn violations(grant: &KeyGrant, now: Timestamp) -> Vec<Violation> {
             refuse(pointer.into(), "has a key in it".into());
         }
     }
-    if grant.name.len() > NAME_MAX || grant.name.chars().any(char::is_control) {
-        let detail = format!("must be at most {NAME_MAX} bytes without control characters");
+    if grant.name.chars().count() > NAME_MAX || grant.name.chars().any(char::is_control) {
+        let detail = format!("must be at most {NAME_MAX} characters without control characters");
         refuse("/name".into(), detail);
     }
     if grant.expires_at.is_some_and(|at| at <= now) {
@@ -137,6 +158,25 @@ mod tests {
 
     fn pointers(found: &[Violation]) -> Vec<&str> {
         found.iter().map(|v| v.pointer.as_str()).collect()
+    }
+
+    #[test]
+    fn a_key_that_is_made_with_a_token_expires() {
+        let at = |ms| Some(Timestamp::from_millis(ms));
+        for (asked, until, expected) in [
+            (None, None, Ok(None)),
+            (at(9), None, Ok(at(9))),
+            (None, at(5), Ok(at(5))),
+            (at(4), at(5), Ok(at(4))),
+            (at(5), at(5), Ok(at(5))),
+            (at(6), at(5), Err("/expires_at")),
+        ] {
+            let capped = capped(asked, until);
+            let told = capped
+                .as_ref()
+                .map_err(|violation| violation.pointer.as_str());
+            assert_eq!(told.copied(), expected, "{asked:?} {until:?}");
+        }
     }
 
     #[test]

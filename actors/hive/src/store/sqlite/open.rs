@@ -90,6 +90,7 @@ impl SqliteOptions {
                 max_idempotency_answers: config.tasks.max_idempotency_answers,
                 max_idempotency_bytes: config.tasks.max_idempotency_bytes.as_u64(),
                 max_types: config.tasks.max_types,
+                max_types_external: config.tasks.max_types_external,
                 max_dependents: config.tasks.max_dependents,
                 claim_max_bytes: config.scheduler.claim_max_bytes.as_u64(),
                 retention: config.tasks.retention,

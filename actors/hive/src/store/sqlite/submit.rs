@@ -16,7 +16,10 @@ use super::{
 };
 use crate::{
     auth::Role,
-    ledger::{Backlog, Dedup, Hint, Load, Outcome, ReadyTask, Refusal, TypeLimit, TypeRoom, admit},
+    ledger::{
+        Backlog, Dedup, Hint, Load, Outcome, ReadyTask, Refusal, TaskPolicy, TypeLimit, TypeRoom,
+        admit,
+    },
     model::{
         Action, Dependency, EventResult, NewTask, Submitted, TaskId, TaskStatus, Timestamp,
         Violation,
@@ -115,11 +118,12 @@ fn admit_types(
     tasks: usize,
 ) -> Result<(), ApplyError> {
     let limits = tx.policy.per_submitter.of(by.role);
+    let (max_all, setting) = types_for(by.role, tx.policy);
     let mut room = TypeRoom {
         own: tx.types_of(by.submitter)?,
         all: tx.types(),
         max_own: limits.max_types.into(),
-        max_all: tx.policy.max_types.into(),
+        max_all: max_all.into(),
         confined: by.role.sees_only_its_own(),
     };
     let mut new_types = HashSet::new();
@@ -129,7 +133,7 @@ fn admit_types(
             continue;
         }
         if let Err(limit) = room.admit(tx.knows_type(task_type)) {
-            return Err(too_many_types(pointer(tasks, *place, "/type"), limit).into());
+            return Err(too_many_types(pointer(tasks, *place, "/type"), limit, setting).into());
         }
     }
     for task_type in new_types {
@@ -138,13 +142,24 @@ fn admit_types(
     Ok(())
 }
 
-fn too_many_types(pointer: String, limit: TypeLimit) -> Refusal {
+/// Returns the types that there may be when that role submits a new one, and the setting
+/// that says so. External submitters together do not use up what all need.
+fn types_for(role: Role, policy: &TaskPolicy) -> (u32, &'static str) {
+    let external = policy.max_types_external;
+    match role {
+        Role::Admin | Role::Operator => (policy.max_types, "max_types"),
+        _ if external >= policy.max_types => (policy.max_types, "max_types"),
+        _ => (external, "max_types_external"),
+    }
+}
+
+fn too_many_types(pointer: String, limit: TypeLimit, setting: &str) -> Refusal {
     let detail = match limit {
         TypeLimit::Own(limit) => format!(
             "is a type that this submitter has no task of, and it has tasks of {limit} types already (tasks.per_submitter.*.max_types)"
         ),
         TypeLimit::All(limit) => {
-            format!("is a new type, and there are {limit} already (tasks.max_types)")
+            format!("is a new type, and there are {limit} already (tasks.{setting})")
         }
     };
     Refusal::Invalid(vec![Violation { pointer, detail }])

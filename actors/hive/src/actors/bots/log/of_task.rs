@@ -19,7 +19,6 @@ pub struct TaskLogLine {
     #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
     /// The bot in whose log it is.
-    #[schema(value_type = String, example = "upper-1")]
     pub bot: BotName,
     /// The attempt that it is about.
     pub attempt: u32,

@@ -1,0 +1,338 @@
+//! Schemas of what is written as text: one pattern for each kind, which accepts what
+//! its parser accepts.
+
+use std::borrow::Cow;
+
+use serde_json::json;
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{
+        Ref, RefOr, Schema,
+        schema::{
+            AdditionalProperties, AnyOfBuilder, KnownFormat, ObjectBuilder, OneOfBuilder,
+            SchemaFormat, Type,
+        },
+    },
+};
+
+use super::{
+    AddressRange, BotName, Dependency, KeyId, LeaseToken, LoginId, SecretRef, TaskId, TaskType,
+    secret,
+};
+use crate::auth::Permission;
+
+/// What follows the prefix of an id: 26 characters carry 130 bits, so the first has
+/// three of its five.
+macro_rules! id_pattern {
+    ($prefix:literal) => {
+        concat!("^", $prefix, "_[0-7][0-9a-hjkmnp-tv-z]{25}$")
+    };
+}
+
+/// A whole text without NUL, which no argument and no variable of a program can have.
+pub(super) const NO_NUL: &str = r"^[^\u0000]*$";
+
+/// A name of a variable of a program's environment; those of deia begin with `DEIA_`.
+pub(super) const VARIABLE: &str = r"^(?!DEIA_)[^=\u0000]+$";
+
+/// The schema of the secrets of a bot. No value has this type.
+pub struct SecretRefs;
+
+/// The schema of a latency that is always the same. No value has this type.
+pub struct Latency;
+
+/// The schema of the name of a user; see [`super::User::name_fault`]. No value has this
+/// type.
+pub struct UserName;
+
+/// A name of a bot.
+pub const BOT_NAME: &str = "^[a-z0-9][a-z0-9-]{0,62}$";
+
+/// A name of a stored secret, as bots refer to it.
+pub const SECRET_NAME: &str = r"^[a-z0-9][a-z0-9._-]{0,63}$";
+
+/// The schema of a text.
+pub fn text(description: &str, pattern: &str, example: &str) -> RefOr<Schema> {
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .description(Some(description))
+        .pattern(Some(pattern))
+        .examples([json!(example)])
+        .into()
+}
+
+macro_rules! written_as_text {
+    ($($name:ident: $description:literal, $pattern:expr, $example:literal;)*) => {$(
+        impl PartialSchema for $name {
+            fn schema() -> RefOr<Schema> {
+                text($description, $pattern, $example)
+            }
+        }
+
+        impl ToSchema for $name {
+            fn name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+        }
+    )*};
+}
+
+written_as_text! {
+    TaskId: "The id of a task.", id_pattern!("task"), "task_01h455vb4pex5vsknk084sn02q";
+    KeyId: "The id of a key; not secret.", id_pattern!("key"), "key_01h455vb4pex5vsknk084sn02q";
+    LoginId: "The id of a session in a browser; not secret.", id_pattern!("login"), "login_01h455vb4pex5vsknk084sn02q";
+    LeaseToken: "The lease on one attempt.", id_pattern!("lease"), "lease_01h455vb4pex5vsknk084sn02q";
+    BotName: "The name of a bot.", BOT_NAME, "upper-1";
+    TaskType: "The kind of work that a task is.", "^[a-z0-9_.-]{1,63}$", "general";
+    UserName: "The name of a user; not `deia`.", r"^(?!deia$|\.{1,2}$)[A-Za-z0-9._@-]{1,128}$", "ada";
+    Dependency: "The id of a task, or `@<n>` for the n-th task of the same batch, counted from 0.", "^(?:@[0-9]{1,9}|task_[0-7][0-9a-hjkmnp-tv-z]{25})$", "@0";
+}
+
+impl PartialSchema for Permission {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .description(Some("A permission."))
+            .enum_values(Some(Self::ALL.iter().map(|one| one.as_str())))
+            .into()
+    }
+}
+
+impl ToSchema for Permission {
+    fn name() -> Cow<'static, str> {
+        "Permission".into()
+    }
+}
+
+impl PartialSchema for AddressRange {
+    fn schema() -> RefOr<Schema> {
+        let address = |format| {
+            ObjectBuilder::new()
+                .schema_type(Type::String)
+                .format(Some(SchemaFormat::KnownFormat(format)))
+        };
+        let range = text(
+            "All addresses that begin as this one does, without bits beyond the prefix (CIDR).",
+            "^[0-9A-Fa-f.:]{2,45}/(?:0|[1-9][0-9]{0,2})$",
+            "192.0.2.0/24",
+        );
+        AnyOfBuilder::new()
+            .description(Some("An address, or a range of addresses."))
+            .item(address(KnownFormat::Ipv4))
+            .item(address(KnownFormat::Ipv6))
+            .item(range)
+            .into()
+    }
+}
+
+impl ToSchema for AddressRange {
+    fn name() -> Cow<'static, str> {
+        "AddressRange".into()
+    }
+}
+
+/// Written out because what derives `ToSchema` leaves the variants of an enum open,
+/// and a reference has one member.
+impl PartialSchema for SecretRef {
+    fn schema() -> RefOr<Schema> {
+        const ABSOLUTE: &str = r"^(?![^\u0000]*/\.{1,2}(?:/|$))/[^\u0000]*$";
+        let variants = [
+            (
+                "file",
+                "The content of a file, without the end of its last line. An absolute path, in a place that `bots.secret_files` allows.",
+                ABSOLUTE,
+                "/etc/deia/anthropic",
+            ),
+            (
+                "env",
+                "A variable in the environment of the server, one that `bots.secret_env` allows.",
+                NO_NUL,
+                "ANTHROPIC_API_KEY",
+            ),
+            (
+                "store",
+                "A secret that was put into the secret store of the hive, by its name.",
+                SECRET_NAME,
+                "anthropic",
+            ),
+        ];
+        let variant = |(name, description, pattern, example)| {
+            ObjectBuilder::new()
+                .description(Some(description))
+                .property(name, text(description, pattern, example))
+                .required(name)
+                .additional_properties(Some(AdditionalProperties::<Schema>::FreeForm(false)))
+        };
+        let all = OneOfBuilder::new().description(Some(
+            "A reference to a secret of a bot. The value is looked up at the start of each attempt and is nowhere in the specification.",
+        ));
+        let all = variants
+            .map(variant)
+            .into_iter()
+            .fold(all, OneOfBuilder::item);
+        all.into()
+    }
+}
+
+impl ToSchema for SecretRef {
+    fn name() -> Cow<'static, str> {
+        "SecretRef".into()
+    }
+}
+
+impl PartialSchema for SecretRefs {
+    fn schema() -> RefOr<Schema> {
+        let name = ObjectBuilder::new()
+            .schema_type(Type::String)
+            .pattern(Some(VARIABLE))
+            .max_length(Some(secret::MAX_NAME));
+        ObjectBuilder::new()
+            .description(Some(
+                "Secrets of a program: the environment variable of each, and where its value is.",
+            ))
+            .property_names(Some(name))
+            .additional_properties(Some(Ref::from_schema_name("SecretRef")))
+            .max_properties(Some(secret::MAX_OF_BOT))
+            .examples([json!({"API_KEY": {"store": "anthropic"}})])
+            .into()
+    }
+}
+
+impl ToSchema for SecretRefs {
+    fn name() -> Cow<'static, str> {
+        "SecretRefs".into()
+    }
+
+    fn schemas(all: &mut Vec<(String, RefOr<Schema>)>) {
+        all.push((SecretRef::name().into_owned(), SecretRef::schema()));
+    }
+}
+
+impl PartialSchema for Latency {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(Type::Integer)
+            .description(Some("A latency, in milliseconds."))
+            .minimum(Some(0))
+            .maximum(Some(86_400_000))
+            .into()
+    }
+}
+
+impl ToSchema for Latency {
+    fn name() -> Cow<'static, str> {
+        "Latency".into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::str::FromStr;
+
+    use serde_json::Value;
+
+    use super::*;
+    use crate::model::{SecretName, User};
+
+    fn reads<T: FromStr>(text: &str) -> bool {
+        text.parse::<T>().is_ok()
+    }
+
+    fn fits(schema: RefOr<Schema>, text: &str) -> bool {
+        let schema = serde_json::to_value(schema).unwrap();
+        fits_json(&schema, text)
+    }
+
+    fn fits_json(schema: &Value, text: &str) -> bool {
+        let options = jsonschema::options().should_validate_formats(true);
+        options.build(schema).unwrap().is_valid(&text.into())
+    }
+
+    #[test]
+    fn patterns_accept_what_parsers_accept() {
+        let id = "task_01h455vb4pex5vsknk084sn02q";
+        let texts = [
+            "",
+            "a",
+            "A",
+            "a-",
+            "-a",
+            "a_b",
+            "a.b",
+            ".",
+            "..",
+            "...",
+            "a b",
+            "a\n",
+            "\n",
+            "ä",
+            "deia",
+            "deia2",
+            "a@b",
+            "a/b",
+            "a\0",
+            "@",
+            "@0",
+            "@12",
+            "@x",
+            "@-1",
+            id,
+            "task_81h455vb4pex5vsknk084sn02q",
+            "task_01h455vb4pex5vsknk084sn02u",
+            "key_01h455vb4pex5vsknk084sn02q",
+            "task_01h455vb4pex5vsknk084sn02",
+            "TASK_01h455vb4pex5vsknk084sn02q",
+            "task:read",
+            "task:",
+            "bot:kill",
+            "192.0.2.7",
+            "192.0.2.256",
+            "192.0.2.0/24",
+            "192.0.2.0/024",
+            "192.0.2.0/",
+            "::1",
+            "2001:db8::/32",
+            "::/0",
+            "1.2.3",
+            "fe80::1%eth0",
+        ];
+        let long: Vec<String> = [63, 64, 65, 128, 129].map(|n| "a".repeat(n)).into();
+        for text in texts.into_iter().chain(long.iter().map(String::as_str)) {
+            for (name, schema, read) in [
+                (
+                    "UserName",
+                    UserName::schema(),
+                    User::name_fault(text).is_none(),
+                ),
+                ("TaskId", TaskId::schema(), reads::<TaskId>(text)),
+                ("KeyId", KeyId::schema(), reads::<KeyId>(text)),
+                ("LoginId", LoginId::schema(), reads::<LoginId>(text)),
+                ("BotName", BotName::schema(), reads::<BotName>(text)),
+                ("TaskType", TaskType::schema(), reads::<TaskType>(text)),
+                (
+                    "Dependency",
+                    Dependency::schema(),
+                    reads::<Dependency>(text),
+                ),
+                (
+                    "Permission",
+                    Permission::schema(),
+                    reads::<Permission>(text),
+                ),
+                (
+                    "AddressRange",
+                    AddressRange::schema(),
+                    reads::<AddressRange>(text),
+                ),
+            ] {
+                assert_eq!(fits(schema, text), read, "{name}: {text:?}");
+            }
+            let stored = json!({"type": "string", "pattern": SECRET_NAME});
+            assert_eq!(
+                fits_json(&stored, text),
+                SecretName::of_bots(text).is_ok(),
+                "{text:?}"
+            );
+        }
+    }
+}
