@@ -30,6 +30,7 @@ mod erasure;
 mod events;
 mod evidence;
 mod expectations;
+mod forgeries;
 mod full_disk;
 mod fuzz;
 mod guides;
