@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::{
     issuer::{Signer, TestIssuer, encode, now, unsigned},
     support::TestApp,
-    wire::{answers, connect, read_to_end},
+    wire::{connect, read_to_end},
 };
 
 const WHOAMI: &str = "/api/v1/auth/whoami";
@@ -146,7 +146,6 @@ fn claims(rsa: &Signer, good: &Value) -> Vec<(String, String)> {
         ("sub", json!("")),
         ("sub", json!(7)),
         ("sub", json!(["ada"])),
-        ("sub", json!("a/b")),
         ("sub", json!("a\u{0}")),
         ("sub", json!("x".repeat(300))),
     ] {
@@ -271,7 +270,10 @@ fn status(app: &TestApp, first: &str, fields: &str) -> u16 {
     let mut stream = connect(app);
     let text = format!("{first} HTTP/1.1\r\nHost: deia\r\n{fields}Connection: close\r\n\r\n");
     stream.write_all(text.as_bytes()).unwrap();
-    answers(&read_to_end(&mut stream))[0].status
+    // The answer to HEAD has a length and no body.
+    let answer = read_to_end(&mut stream);
+    let status = answer.split(' ').nth(1).map(str::parse);
+    status.unwrap().unwrap()
 }
 
 #[tokio::test]
