@@ -10,8 +10,8 @@ use std::{
 
 use nix::sys::signal::{Signal, kill};
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair,
-    SanType, date_time_ymd,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyPair, SanType, date_time_ymd,
 };
 use reqwest::{Method, header::HeaderMap};
 use serde_json::json;
@@ -39,6 +39,13 @@ fn issue(by: &Authority, name: &str, change: impl Fn(&mut CertificateParams)) ->
     let key = KeyPair::generate().unwrap();
     let certificate = params.signed_by(&key, by).unwrap();
     (certificate.pem(), key.serialize_pem())
+}
+
+/// A certificate for that name which its own key has signed.
+fn self_signed(name: &str) -> (String, String) {
+    let key = KeyPair::generate().unwrap();
+    let params = CertificateParams::new([name.to_owned()]).unwrap();
+    (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
 }
 
 /// A directory with the files of a server.
@@ -299,15 +306,35 @@ async fn clients_show_certificates_of_the_right_authority_only() {
             .unwrap(),
         200
     );
-    assert!(
-        showing(issue(&authority(), "worker", |_| {}))
-            .await
-            .is_err()
-    );
-    let expired = issue(&files.authority, "worker", |params| {
-        params.not_after = date_time_ymd(2020, 1, 1);
-    });
-    assert!(showing(expired).await.is_err());
+    let ours = &files.authority;
+    let of_ours = |change: fn(&mut CertificateParams)| issue(ours, "worker", change);
+    for (what, shown) in [
+        // Authorities made here have the same name, and other keys.
+        ("another authority", issue(&authority(), "worker", |_| {})),
+        ("self-signed", self_signed("worker")),
+        (
+            "expired",
+            of_ours(|params| params.not_after = date_time_ymd(2020, 1, 1)),
+        ),
+        (
+            "of the future",
+            of_ours(|params| params.not_before = date_time_ymd(2999, 1, 1)),
+        ),
+        (
+            "for servers only",
+            of_ours(|params| {
+                params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth]
+            }),
+        ),
+        (
+            "for something else",
+            of_ours(|params| {
+                params.extended_key_usages = vec![ExtendedKeyUsagePurpose::CodeSigning]
+            }),
+        ),
+    ] {
+        assert!(showing(shown).await.is_err(), "{what}");
+    }
     // None is fine: then it is the key that counts.
     app.send(app.request(Method::GET, "/livez")).await.is(200);
     app.get("/api/v1/auth/whoami").await.is(200);
@@ -332,7 +359,13 @@ async fn a_certificate_stands_for_a_bot() {
                 Some(uri) => SanType::URI(uri.try_into().unwrap()),
                 None => SanType::DnsName(name.as_str().try_into().unwrap()),
             };
-            params.subject_alt_names = names.iter().map(with_uri).collect();
+            let (common, others): (Vec<_>, Vec<_>) =
+                names.iter().partition(|name| name.starts_with("cn "));
+            params.subject_alt_names = others.into_iter().map(with_uri).collect();
+            for name in common {
+                let name = name.trim_start_matches("cn ");
+                params.distinguished_name.push(DnType::CommonName, name);
+            }
         });
         let pem = format!("{certificate}{private}");
         let identity = reqwest::Identity::from_pem(pem.as_bytes()).unwrap();
@@ -350,6 +383,16 @@ async fn a_certificate_stands_for_a_bot() {
         (&[NO_URI], None),
         (&["worker-8.example"], None),
         (&["*.example"], None),
+        (&["*"], None),
+        (&["example"], None),
+        (&["sub.worker-7.example"], None),
+        (&["spiffe://a/B"], None),
+        (&["spiffe://a/b/"], None),
+        (&["http://a/b"], None),
+        (&["worker-7.example\0"], None),
+        (&["worker-7.example\0.other"], None),
+        // A common name is no name of a host, as for every TLS server.
+        (&["cn worker-7.example"], None),
         (&["worker-7.example", "spiffe://a/b"], None),
     ] {
         let answer = whoami(names, None).await;
