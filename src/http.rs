@@ -33,6 +33,7 @@ pub mod openapi;
 mod outputs;
 mod parameters;
 mod problem;
+mod query;
 mod queue;
 mod request_id;
 mod route;

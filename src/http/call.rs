@@ -9,7 +9,7 @@ use actix_web::{
     HttpRequest,
     dev::Payload,
     http::header::{IF_MATCH, IF_NONE_MATCH},
-    web::{Bytes, Query},
+    web::Bytes,
 };
 use deia_hive::{
     Hive,
@@ -32,6 +32,7 @@ use super::{
     etag, json,
     metrics::HttpMetrics,
     problem::{Problem, is_secret},
+    query,
     route::{Asked, Shared},
     segment,
     stream::StreamPlace,
@@ -66,8 +67,6 @@ pub(super) enum Precondition {
     Exists,
 }
 
-/// Query parameters that may be there more than once.
-const REPEATED: [&str; 2] = ["tag", "metadata"];
 /// Items of a page when nothing is said.
 const DEFAULT_PAGE: u64 = 100;
 
@@ -84,7 +83,7 @@ impl Call {
         place: Place,
         traceparent: Option<String>,
     ) -> Result<Self, Problem> {
-        let query = parse_query(request.query_string(), asked.query)?;
+        let query = query::parse(request.query_string(), asked.query)?;
         Ok(Self {
             held: shared.bodies.share(&who.budget()),
             who,
@@ -386,66 +385,6 @@ impl Call {
                 name,
                 "has characters other than visible ASCII",
             )),
-        }
-    }
-}
-
-fn parse_query(text: &str, known: &[&str]) -> Result<Vec<(String, String)>, Problem> {
-    if text.is_empty() || known == Call::ANY_QUERY {
-        return Ok(Vec::new());
-    }
-    let pairs = Query::<Vec<(String, String)>>::from_query(text)
-        .map_err(|error| {
-            Problem::new(
-                Code::InvalidParameter,
-                format!("the query is not valid: {error}"),
-            )
-        })?
-        .into_inner();
-    for (i, (name, _)) in pairs.iter().enumerate() {
-        let shown: String = name.chars().take(64).collect();
-        if !known.contains(&name.as_str()) {
-            let why = match known {
-                [] => "is not known; this route takes none".to_owned(),
-                some => format!("is not known; this route takes {}", some.join(", ")),
-            };
-            return Err(Problem::parameter(&shown, why));
-        }
-        let once = !REPEATED.contains(&name.as_str());
-        if once && pairs[..i].iter().any(|(earlier, _)| earlier == name) {
-            return Err(Problem::parameter(&shown, "is there more than once"));
-        }
-    }
-    Ok(pairs)
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    proptest! {
-        #[test]
-        fn any_query_is_read_without_a_panic(text: String) {
-            let _ = parse_query(&text, &["limit", "cursor"]);
-        }
-    }
-
-    #[test]
-    fn query_parameters_are_known_and_single() {
-        let known = &["limit", "cursor"];
-        assert_eq!(parse_query("", &[]).unwrap(), vec![]);
-        assert_eq!(
-            parse_query("limit=5&cursor=a%20b", known).unwrap(),
-            vec![
-                ("limit".into(), "5".into()),
-                ("cursor".into(), "a b".into())
-            ]
-        );
-        for text in ["x=1", "limit=1&limit=2", "key=deia_secret", "=", "limit&x"] {
-            let problem = parse_query(text, known).unwrap_err();
-            assert_eq!(problem.code(), Code::InvalidParameter, "{text}");
         }
     }
 }

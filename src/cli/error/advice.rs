@@ -241,7 +241,9 @@ fn words(code: Code) -> Words {
         Code::NoOutput => {
             "leave --attempt out for the output of the last attempt, or wait for it with --follow"
         }
-        Code::OutputMissing => "see what it said on standard error: deia task logs ID",
+        Code::OutputMissing => {
+            "leave --attempt out for the last output that was kept, or read deia task logs ID"
+        }
         Code::TaskIsFinal => "see how it ended: deia task result ID",
         Code::BotInUse => "deia bot stop NAME --wait, and then again",
         Code::RestartRefused => "nothing was changed; see to what is named, and try again",

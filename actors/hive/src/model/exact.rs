@@ -129,7 +129,34 @@ pub fn is_exact(number: &str) -> bool {
         return false;
     }
     let read = number.parse::<f64>().ok().filter(|value| value.is_finite());
-    read.is_some_and(|value| decimal(&format!("{value:e}")) == decimal(number))
+    read.is_some_and(|value| {
+        decimal(&format!("{value:e}")) == decimal(number) || is_half_way(number, value)
+    })
+}
+
+/// Digits that any double can be told from its neighbours by.
+const DOUBLE_DIGITS: usize = 17;
+
+/// Returns whether the double lies half way between `number` and the next number of
+/// as many digits. Both then stand for it, and writers differ in the one they choose.
+fn is_half_way(number: &str, value: f64) -> bool {
+    let Some((_, digits, power)) = decimal(number) else {
+        return false;
+    };
+    if digits.len() > DOUBLE_DIGITS {
+        return false;
+    }
+    let Some((_, exact, exact_power)) = decimal(&format!("{value:.40e}")) else {
+        return false;
+    };
+    // One digit more than `number` has, and that is a 5.
+    let Some(kept) = exact.strip_suffix('5').filter(|_| exact_power == power - 1) else {
+        return false;
+    };
+    match (kept.parse::<u64>(), digits.parse::<u64>()) {
+        (Ok(down), Ok(given)) => given == down || given == down + 1,
+        _ => false,
+    }
 }
 
 /// Significant digits and the power of ten that they are multiplied with.
@@ -195,6 +222,8 @@ mod tests {
             ("12.50e-3", true),
             ("0.30000000000000004", true),
             ("0.1000000000000000055511151231257827", false),
+            ("756915334460253.2", true),
+            ("756915334460253.3", true),
             ("9007199254740993.0", false),
             ("1e400", false),
             ("1e-400", false),
