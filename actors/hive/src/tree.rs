@@ -22,8 +22,8 @@ use std::{
 };
 
 use deia_supervision::{
-    Backoff, ChildSpec, Criticality, DynamicOptions, Handle, Intensity, Shutdown, StartError,
-    Strategy, SupervisorSpec, Tree, child, dynamic,
+    Backoff, ChildSpec, Criticality, Handle, Intensity, Shutdown, StartError, Strategy,
+    SupervisorSpec, Tree, child,
 };
 
 use crate::{
@@ -109,7 +109,8 @@ pub(crate) fn declare(parts: &Parts) -> Declared {
         })
     };
     let max_bots = parts.config.bots.max_bots as usize;
-    let (bots_spec, bots) = dynamic("bots", DynamicOptions::default().max_children(max_bots));
+    let bots_spec = SupervisorSpec::dynamic("bots").max_children(max_bots);
+    let bots = bots_spec.handle();
     let deps = LauncherDeps {
         config: parts.config.clone(),
         ledger: parts.ledger.clone(),
@@ -144,7 +145,7 @@ pub(crate) fn declare(parts: &Parts) -> Declared {
         .intensity(Intensity::new(10, Duration::from_secs(60)))
         .criticality(Criticality::Critical)
         .child(permanent(scheduler_spec))
-        .supervisor(bots_spec)
+        .child(bots_spec)
         .child(permanent(launcher_spec))
         .child(permanent(retention_spec))
         .child(permanent(access_spec));
@@ -159,7 +160,7 @@ pub(crate) fn declare(parts: &Parts) -> Declared {
     let spec = SupervisorSpec::new("hive", Strategy::RestForOne)
         .intensity(Intensity::new(5, Duration::from_secs(60)))
         .child(permanent(ledger_spec))
-        .supervisor(core);
+        .child(core);
     Declared {
         spec,
         ledger,

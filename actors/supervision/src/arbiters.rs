@@ -14,17 +14,17 @@ use actix_rt::{Arbiter, ArbiterHandle};
 use futures_util::task::AtomicWaker;
 
 /// Names an arbiter within its tree.
-pub(crate) type PostId = u64;
+pub(crate) type SlotId = u64;
 
 /// The arbiter that started the tree.
-pub(crate) const HERE: PostId = 0;
+pub(crate) const HERE: SlotId = 0;
 
 /// One arbiter, as the tree knows it.
-pub(crate) struct Post {
-    pub(crate) id: PostId,
+pub(crate) struct ArbiterSlot {
+    pub(crate) id: SlotId,
     /// `None` for the one that started the tree: it is not ours to stop.
     arbiter: Option<ArbiterHandle>,
-    pulse: Pulse,
+    heartbeat: Heartbeat,
     tenants: AtomicUsize,
     retired: AtomicBool,
 }
@@ -32,18 +32,18 @@ pub(crate) struct Post {
 /// Answers whenever the arbiter gets around to it. The clock that asks is the watchdog's, so that
 /// nothing here depends on a clock that a test may have paused.
 #[derive(Default)]
-struct Pulse {
+struct Heartbeat {
     waker: AtomicWaker,
     asked: AtomicU64,
     answered: AtomicU64,
 }
 
-impl Post {
-    fn new(id: PostId, arbiter: Option<ArbiterHandle>) -> Arc<Self> {
+impl ArbiterSlot {
+    fn new(id: SlotId, arbiter: Option<ArbiterHandle>) -> Arc<Self> {
         Arc::new(Self {
             id,
             arbiter,
-            pulse: Pulse::default(),
+            heartbeat: Heartbeat::default(),
             tenants: AtomicUsize::new(0),
             retired: AtomicBool::new(false),
         })
@@ -52,9 +52,9 @@ impl Post {
     /// Answers for ever; to be spawned on this arbiter.
     pub(crate) async fn answer(self: Arc<Self>) {
         poll_fn(|cx| {
-            self.pulse.waker.register(cx.waker());
-            let asked = self.pulse.asked.load(Ordering::Acquire);
-            self.pulse.answered.store(asked, Ordering::Release);
+            self.heartbeat.waker.register(cx.waker());
+            let asked = self.heartbeat.asked.load(Ordering::Acquire);
+            self.heartbeat.answered.store(asked, Ordering::Release);
             Poll::<()>::Pending
         })
         .await;
@@ -62,11 +62,11 @@ impl Post {
 
     /// Whether the last question was answered. If so, asks the next.
     pub(crate) fn is_alive(&self) -> bool {
-        let asked = self.pulse.asked.load(Ordering::Acquire);
-        let alive = self.pulse.answered.load(Ordering::Acquire) == asked;
+        let asked = self.heartbeat.asked.load(Ordering::Acquire);
+        let alive = self.heartbeat.answered.load(Ordering::Acquire) == asked;
         if alive {
-            self.pulse.asked.store(asked + 1, Ordering::Release);
-            self.pulse.waker.wake();
+            self.heartbeat.asked.store(asked + 1, Ordering::Release);
+            self.heartbeat.waker.wake();
         }
         alive
     }
@@ -95,16 +95,16 @@ impl Post {
 }
 
 /// A child's place on an arbiter.
-pub(crate) struct Seat(Arc<Post>);
+pub(crate) struct SlotGuard(Arc<ArbiterSlot>);
 
-impl Seat {
-    pub(crate) fn on(post: &Arc<Post>) -> Self {
-        post.tenants.fetch_add(1, Ordering::SeqCst);
-        Self(Arc::clone(post))
+impl SlotGuard {
+    pub(crate) fn on(slot: &Arc<ArbiterSlot>) -> Self {
+        slot.tenants.fetch_add(1, Ordering::SeqCst);
+        Self(Arc::clone(slot))
     }
 }
 
-impl Drop for Seat {
+impl Drop for SlotGuard {
     fn drop(&mut self) {
         let last = self.0.tenants.fetch_sub(1, Ordering::SeqCst) == 1;
         if last && self.0.retired.load(Ordering::SeqCst) {
@@ -116,85 +116,85 @@ impl Drop for Seat {
 /// The arbiters of a tree: the one that started it, the pool for
 /// [`Placement::RoundRobin`](crate::Placement::RoundRobin), made when first used, and those that
 /// children have for themselves.
-pub(crate) struct Pool {
+pub(crate) struct ArbiterPool {
     size: usize,
-    here: Arc<Post>,
-    inner: Mutex<Members>,
+    here: Arc<ArbiterSlot>,
+    inner: Mutex<PoolState>,
 }
 
 #[derive(Default)]
-struct Members {
-    members: Vec<Arc<Post>>,
-    turn: usize,
-    last: PostId,
+struct PoolState {
+    members: Vec<Arc<ArbiterSlot>>,
+    next: usize,
+    last: SlotId,
     /// Which member took the place of one that was blocked.
-    successors: HashMap<PostId, Arc<Post>>,
-    own: Vec<Weak<Post>>,
+    successors: HashMap<SlotId, Arc<ArbiterSlot>>,
+    own: Vec<Weak<ArbiterSlot>>,
 }
 
-impl Members {
-    fn open(&mut self) -> Arc<Post> {
+impl PoolState {
+    fn open(&mut self) -> Arc<ArbiterSlot> {
         self.last += 1;
-        let post = Post::new(self.last, Some(Arbiter::new().handle()));
-        let answering = Arc::clone(&post);
-        post.run(move || drop(actix_rt::spawn(answering.answer())));
-        post
+        let slot = ArbiterSlot::new(self.last, Some(Arbiter::new().handle()));
+        let answering = Arc::clone(&slot);
+        slot.run(move || drop(actix_rt::spawn(answering.answer())));
+        slot
     }
 }
 
-impl Pool {
+impl ArbiterPool {
     pub(crate) fn new(size: Option<usize>) -> Self {
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             size: size.unwrap_or_else(cores),
-            here: Post::new(HERE, None),
+            here: ArbiterSlot::new(HERE, None),
             inner: Mutex::default(),
         }
     }
 
-    fn inner(&self) -> MutexGuard<'_, Members> {
+    fn inner(&self) -> MutexGuard<'_, PoolState> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The arbiter that started the tree.
-    pub(crate) fn here(&self) -> &Arc<Post> {
+    pub(crate) fn here(&self) -> &Arc<ArbiterSlot> {
         &self.here
     }
 
     /// The arbiter whose turn it is.
-    pub(crate) fn next(&self) -> Arc<Post> {
+    pub(crate) fn next(&self) -> Arc<ArbiterSlot> {
         let inner = &mut *self.inner();
-        let index = inner.turn % self.size;
-        inner.turn += 1;
+        let index = inner.next % self.size;
+        inner.next += 1;
         if index >= inner.members.len() {
-            let post = inner.open();
-            inner.members.push(post);
+            let slot = inner.open();
+            inner.members.push(slot);
         }
         Arc::clone(&inner.members[index.min(inner.members.len() - 1)])
     }
 
     /// A new arbiter for one child.
-    pub(crate) fn own(&self) -> Arc<Post> {
+    pub(crate) fn own(&self) -> Arc<ArbiterSlot> {
         let inner = &mut *self.inner();
-        let post = inner.open();
-        inner.own.retain(|post| post.strong_count() > 0);
-        inner.own.push(Arc::downgrade(&post));
-        post
+        let slot = inner.open();
+        inner.own.retain(|slot| slot.strong_count() > 0);
+        inner.own.push(Arc::downgrade(&slot));
+        slot
     }
 
     /// A fresh arbiter for those that were on `blocked`, the same one for all of them. `blocked`
     /// gets no new children any more.
-    pub(crate) fn successor(&self, blocked: PostId) -> Arc<Post> {
+    pub(crate) fn successor(&self, blocked: SlotId) -> Arc<ArbiterSlot> {
         let inner = &mut *self.inner();
         let mut id = blocked;
         let mut latest = None;
-        while let Some(post) = inner.successors.get(&id) {
-            id = post.id;
-            latest = Some(Arc::clone(post));
+        while let Some(slot) = inner.successors.get(&id) {
+            id = slot.id;
+            latest = Some(Arc::clone(slot));
         }
-        let index = inner.members.iter().position(|post| post.id == id);
-        if let (Some(post), Some(_)) = (&latest, index) {
-            return Arc::clone(post);
+        let index = inner.members.iter().position(|slot| slot.id == id);
+        if let (Some(slot), Some(_)) = (&latest, index) {
+            return Arc::clone(slot);
         }
         let fresh = inner.open();
         inner.successors.insert(id, Arc::clone(&fresh));
@@ -209,17 +209,17 @@ impl Pool {
     }
 
     /// All that are in use, for the watchdog.
-    pub(crate) fn posts(&self) -> Vec<Arc<Post>> {
+    pub(crate) fn slots(&self) -> Vec<Arc<ArbiterSlot>> {
         let inner = self.inner();
         let own = inner.own.iter().filter_map(Weak::upgrade);
-        let mut posts: Vec<_> = inner.members.iter().cloned().chain(own).collect();
-        posts.push(Arc::clone(&self.here));
-        posts
+        let mut slots: Vec<_> = inner.members.iter().cloned().chain(own).collect();
+        slots.push(Arc::clone(&self.here));
+        slots
     }
 
     pub(crate) fn stop(&self) {
-        for post in self.inner().members.drain(..) {
-            post.stop();
+        for slot in self.inner().members.drain(..) {
+            slot.stop();
         }
     }
 }

@@ -62,16 +62,16 @@ impl Backoff {
         self
     }
 
-    /// The delay before restart number `attempt` (from 0) in a row. `unit` in `0.0..1.0` picks
-    /// the point within the jitter.
-    pub(crate) fn delay(&self, attempt: u32, unit: f64) -> Duration {
+    /// The delay before restart number `attempt` (from 0) in a row. `random_fraction` in `0.0..1.0`
+    /// picks the point within the jitter.
+    pub(crate) fn delay(&self, attempt: u32, random_fraction: f64) -> Duration {
         if self.max.is_zero() {
             return Duration::ZERO;
         }
         let exponent = i32::try_from(attempt).unwrap_or(i32::MAX);
         let raw = self.min.as_secs_f64() * self.factor.powi(exponent);
         let capped = raw.min(self.max.as_secs_f64());
-        let spread = 1.0 + self.jitter * (2.0 * unit - 1.0);
+        let spread = 1.0 + self.jitter * (2.0 * random_fraction - 1.0);
         Duration::try_from_secs_f64(capped * spread).unwrap_or(self.max)
     }
 

@@ -6,14 +6,8 @@ use actix::Actor;
 use tokio::task::JoinHandle;
 
 use crate::{
-    context::Context,
-    driver::{Driver, Link},
-    error::StartError,
-    handle::Handle,
-    node::Node,
-    panic::drop_quietly,
-    spec::ChildSpec,
-    tenure::Tenant,
+    context::Context, error::StartError, fence::FencedTask, handle::Handle, panic::drop_quietly,
+    record::ChildRecord, signal::SupervisorLine, spec::ChildSpec, worker_task::WorkerTask,
 };
 
 pub(crate) type Built<A> = Pin<Box<dyn Future<Output = Result<A, StartError>>>>;
@@ -35,8 +29,8 @@ where
     B: Future<Output = Result<A, E>> + 'static,
     E: Into<StartError>,
 {
-    let node = Node::worker(name.into());
-    let handle = Handle::new(Arc::clone(&node));
+    let record = ChildRecord::worker(name.into());
+    let handle = Handle::new(Arc::clone(&record));
     let worker = Worker {
         factory: Box::new(move || {
             let building = factory();
@@ -44,7 +38,7 @@ where
         }),
         handle: handle.clone(),
     };
-    (ChildSpec::worker(node, Arc::new(worker)), handle)
+    (ChildSpec::worker(record, Arc::new(worker)), handle)
 }
 
 /// What belongs to a child, whoever runs it.
@@ -55,36 +49,36 @@ pub(crate) struct Worker<A: Actor> {
 
 /// A worker whose actor type is forgotten.
 pub(crate) trait WorkerBody: Send + Sync {
-    /// Runs a driver of the child on the current arbiter, until its link is cut or its lease is
-    /// taken away.
-    fn run(self: Arc<Self>, link: Link) -> JoinHandle<()>;
+    /// Runs a worker task of the child on the current arbiter, until its line is cut or its lease
+    /// is taken away.
+    fn run(self: Arc<Self>, line: SupervisorLine) -> JoinHandle<()>;
     /// Takes no more messages and drops those that are left.
     fn close(&self);
     /// The message in hand on whichever thread, if it is one.
-    fn in_hand(&self) -> Option<&'static str>;
+    fn current_message(&self) -> Option<&'static str>;
 }
 
 impl<A: Actor<Context = Context<A>>> WorkerBody for Worker<A> {
-    fn run(self: Arc<Self>, link: Link) -> JoinHandle<()> {
-        let lease = link.lease.clone();
-        actix_rt::spawn(Tenant::new(Driver::new(self, link).run(), lease))
+    fn run(self: Arc<Self>, line: SupervisorLine) -> JoinHandle<()> {
+        let lease = line.lease.clone();
+        actix_rt::spawn(FencedTask::new(WorkerTask::new(self, line).run(), lease))
     }
 
     fn close(&self) {
-        for envelope in self.handle.mailbox().close(self.handle.node()) {
+        for envelope in self.handle.mailbox().close(self.handle.record()) {
             let _ = drop_quietly(envelope);
         }
     }
 
-    fn in_hand(&self) -> Option<&'static str> {
-        self.handle.mailbox().in_hand()
+    fn current_message(&self) -> Option<&'static str> {
+        self.handle.mailbox().current_message()
     }
 }
 
 impl<A: Actor> Drop for Worker<A> {
     /// It never got into a tree, or is gone from it.
     fn drop(&mut self) {
-        for envelope in self.handle.mailbox().close(self.handle.node()) {
+        for envelope in self.handle.mailbox().close(self.handle.record()) {
             let _ = drop_quietly(envelope);
         }
     }

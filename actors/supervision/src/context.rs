@@ -7,8 +7,8 @@ use actix::{Actor, ActorContext, ActorState, Addr, AsyncContext, SpawnHandle, fu
 use crate::{
     exit::ExitReason,
     handle::Handle,
-    jobs::{Job, Spawned},
     mailbox::Mailbox,
+    spawned::{BoxedFuture, PendingFuture},
 };
 
 /// The execution context of a supervised actor.
@@ -34,13 +34,13 @@ pub struct Context<A: Actor<Context = Self>> {
     pub(crate) exit: Option<ExitReason>,
     /// A stop from above cannot be turned into another reason by the actor.
     pub(crate) asked_to_stop: bool,
-    pub(crate) jobs: Vec<Spawned<A>>,
-    pub(crate) waits: Vec<Job<A>>,
+    pub(crate) spawned: Vec<PendingFuture<A>>,
+    pub(crate) waits: Vec<BoxedFuture<A>>,
     pub(crate) cancelled: Vec<SpawnHandle>,
     /// Never reset: a handle from an earlier incarnation matches nothing in this one.
-    last_job: SpawnHandle,
-    pub(crate) current_job: SpawnHandle,
-    in_hand: Option<&'static str>,
+    last_handle: SpawnHandle,
+    pub(crate) current_future: SpawnHandle,
+    current_message: Option<&'static str>,
 }
 
 impl<A: Actor<Context = Self>> Context<A> {
@@ -50,12 +50,12 @@ impl<A: Actor<Context = Self>> Context<A> {
             state: ActorState::Started,
             exit: None,
             asked_to_stop: false,
-            jobs: Vec::new(),
+            spawned: Vec::new(),
             waits: Vec::new(),
             cancelled: Vec::new(),
-            last_job: SpawnHandle::default(),
-            current_job: SpawnHandle::default(),
-            in_hand: None,
+            last_handle: SpawnHandle::default(),
+            current_future: SpawnHandle::default(),
+            current_message: None,
         }
     }
 
@@ -77,7 +77,7 @@ impl<A: Actor<Context = Self>> Context<A> {
     /// Handle of the future being polled; `SpawnHandle::default()` outside of one.
     #[must_use]
     pub fn current_job(&self) -> SpawnHandle {
-        self.current_job
+        self.current_future
     }
 
     pub(crate) fn reset(&mut self) {
@@ -85,8 +85,8 @@ impl<A: Actor<Context = Self>> Context<A> {
         self.exit = None;
         self.asked_to_stop = false;
         self.cancelled.clear();
-        self.current_job = SpawnHandle::default();
-        self.in_hand = None;
+        self.current_future = SpawnHandle::default();
+        self.current_message = None;
     }
 
     pub(crate) fn ask_to_stop(&mut self) {
@@ -114,25 +114,25 @@ impl<A: Actor<Context = Self>> Context<A> {
     }
 
     #[inline]
-    pub(crate) fn take_in_hand(&mut self, message_type: &'static str) {
-        self.in_hand = Some(message_type);
+    pub(crate) fn set_running(&mut self, message_type: &'static str) {
+        self.current_message = Some(message_type);
     }
 
     #[inline]
     pub(crate) fn put_down(&mut self) {
-        self.in_hand = None;
+        self.current_message = None;
     }
 
     /// What is worked on is a future that this message left behind, if it was a message.
     pub(crate) fn resume(&mut self, message_type: Option<&'static str>) {
-        let was = std::mem::replace(&mut self.in_hand, message_type);
+        let was = std::mem::replace(&mut self.current_message, message_type);
         if message_type.is_some() || was.is_some() {
-            self.mailbox().set_in_hand(message_type);
+            self.mailbox().set_current_message(message_type);
         }
     }
 
-    pub(crate) fn in_hand(&self) -> Option<&'static str> {
-        self.in_hand
+    pub(crate) fn current_message(&self) -> Option<&'static str> {
+        self.current_message
     }
 
     pub(crate) fn mailbox(&self) -> &Mailbox<A> {
@@ -160,27 +160,27 @@ impl<A: Actor<Context = Self>> ActorContext for Context<A> {
 
 impl<A: Actor<Context = Self>> AsyncContext<A> for Context<A> {
     fn address(&self) -> Addr<A> {
-        Addr::new(self.handle.foreign_or_new().sender())
+        Addr::new(self.handle.addr_mail_or_new().sender())
     }
 
-    fn spawn<F>(&mut self, job: F) -> SpawnHandle
+    fn spawn<F>(&mut self, future: F) -> SpawnHandle
     where
         F: ActorFuture<A, Output = ()> + 'static,
     {
-        self.last_job = self.last_job.next();
-        self.jobs.push(Spawned {
-            handle: self.last_job,
-            message_type: self.in_hand,
-            job: Box::pin(job),
+        self.last_handle = self.last_handle.next();
+        self.spawned.push(PendingFuture {
+            handle: self.last_handle,
+            message_type: self.current_message,
+            future: Box::pin(future),
         });
-        self.last_job
+        self.last_handle
     }
 
-    fn wait<F>(&mut self, job: F)
+    fn wait<F>(&mut self, future: F)
     where
         F: ActorFuture<A, Output = ()> + 'static,
     {
-        self.waits.push(Box::pin(job));
+        self.waits.push(Box::pin(future));
     }
 
     fn waiting(&self) -> bool {

@@ -1,4 +1,4 @@
-//! The line from a supervisor to one child.
+//! The channel from a supervisor to one child.
 //!
 //! A channel of its own, because there is one for every child and it is looked at on every poll:
 //! it costs one relaxed load when there is nothing to hear, and no block of memory.
@@ -15,9 +15,9 @@ use std::{
 
 use futures_util::task::AtomicWaker;
 
-use crate::{spec::Shutdown, tenure::Lease};
+use crate::{fence::Lease, spec::Shutdown};
 
-/// What a supervisor tells a child. When the line is cut, the child is removed.
+/// What a supervisor tells a child. When the channel is cut, the child is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Control {
     Start { incarnation: u64 },
@@ -25,9 +25,9 @@ pub(crate) enum Control {
 }
 
 #[derive(Default)]
-struct Line {
-    /// Set after something was queued or the line was cut.
-    news: AtomicBool,
+struct ControlChannel {
+    /// Set after something was queued or the channel was cut.
+    dirty: AtomicBool,
     waker: AtomicWaker,
     queue: Mutex<Queue>,
 }
@@ -39,36 +39,36 @@ struct Queue {
     receiver_gone: bool,
 }
 
-impl Line {
+impl ControlChannel {
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn announce(&self) {
-        self.news.store(true, Ordering::Release);
+    fn notify(&self) {
+        self.dirty.store(true, Ordering::Release);
         self.waker.wake();
     }
 }
 
-pub(crate) struct ControlSender(Arc<Line>);
+pub(crate) struct ControlSender(Arc<ControlChannel>);
 
 pub(crate) struct ControlReceiver {
-    line: Arc<Line>,
+    channel: Arc<ControlChannel>,
     lease: Lease,
-    /// Whether the waker is in place. A driver is one task with one waker, so it need not be
+    /// Whether the waker is in place. A worker task is one task with one waker, so it need not be
     /// renewed until it has been used.
-    armed: bool,
+    waker_set: bool,
 }
 
-/// A line to the driver that holds `lease`.
-pub(crate) fn line(lease: Lease) -> (ControlSender, ControlReceiver) {
-    let line = Arc::new(Line::default());
+/// A channel to the worker task that holds `lease`.
+pub(crate) fn channel(lease: Lease) -> (ControlSender, ControlReceiver) {
+    let channel = Arc::new(ControlChannel::default());
     let receiver = ControlReceiver {
-        line: Arc::clone(&line),
+        channel: Arc::clone(&channel),
         lease,
-        armed: false,
+        waker_set: false,
     };
-    (ControlSender(line), receiver)
+    (ControlSender(channel), receiver)
 }
 
 impl ControlSender {
@@ -81,24 +81,24 @@ impl ControlSender {
             }
             queue.commands.push_back(command);
         }
-        self.0.announce();
+        self.0.notify();
         true
     }
 
-    /// Connects the line to another driver, which holds `lease` now. What was not heard yet is
-    /// forgotten.
+    /// Connects the channel to another worker task, which holds `lease` now. What was not heard yet
+    /// is forgotten.
     pub(crate) fn renew(&self, lease: Lease) -> ControlReceiver {
         {
             let mut queue = self.0.queue();
             queue.commands.clear();
             queue.receiver_gone = false;
         }
-        // The driver that was there learns that it is over, if its thread ever comes back.
+        // The worker task that was there learns that it is over, if its thread ever comes back.
         self.0.waker.wake();
         ControlReceiver {
-            line: Arc::clone(&self.0),
+            channel: Arc::clone(&self.0),
             lease,
-            armed: false,
+            waker_set: false,
         }
     }
 }
@@ -106,34 +106,34 @@ impl ControlSender {
 impl Drop for ControlSender {
     fn drop(&mut self) {
         self.0.queue().sender_gone = true;
-        self.0.announce();
+        self.0.notify();
     }
 }
 
 impl ControlReceiver {
-    /// The next command; `None` once the line is cut and everything has been heard.
+    /// The next command; `None` once the channel is cut and everything has been heard.
     #[inline]
     pub(crate) fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Control>> {
-        if self.armed && !self.line.news.load(Ordering::Acquire) {
+        if self.waker_set && !self.channel.dirty.load(Ordering::Acquire) {
             return Poll::Pending;
         }
         self.poll_slowly(cx)
     }
 
     fn poll_slowly(&mut self, cx: &mut Context<'_>) -> Poll<Option<Control>> {
-        self.line.waker.register(cx.waker());
-        self.armed = true;
-        self.line.news.store(false, Ordering::Release);
-        let mut queue = self.line.queue();
+        self.channel.waker.register(cx.waker());
+        self.waker_set = true;
+        self.channel.dirty.store(false, Ordering::Release);
+        let mut queue = self.channel.queue();
         if !self.lease.is_held() {
             return Poll::Pending;
         }
         if let Some(command) = queue.commands.pop_front() {
-            self.armed = false; // there may be more
+            self.waker_set = false; // there may be more
             return Poll::Ready(Some(command));
         }
         if queue.sender_gone {
-            self.armed = false;
+            self.waker_set = false;
             return Poll::Ready(None);
         }
         Poll::Pending
@@ -146,7 +146,7 @@ impl ControlReceiver {
 
 impl Drop for ControlReceiver {
     fn drop(&mut self) {
-        let mut queue = self.line.queue();
+        let mut queue = self.channel.queue();
         if self.lease.is_held() {
             queue.receiver_gone = true;
             queue.commands.clear();
@@ -159,10 +159,10 @@ mod tests {
     use futures_util::task::noop_waker;
 
     use super::*;
-    use crate::node::Node;
+    use crate::record::ChildRecord;
 
-    fn line() -> (ControlSender, ControlReceiver) {
-        super::line(Lease::of(&Node::worker("a".to_owned())))
+    fn channel() -> (ControlSender, ControlReceiver) {
+        super::channel(Lease::of(&ChildRecord::worker("a".to_owned())))
     }
 
     const START: Control = Control::Start { incarnation: 1 };
@@ -172,7 +172,7 @@ mod tests {
     fn commands_arrive_in_order_and_then_the_end() {
         let waker = noop_waker();
         let cx = &mut Context::from_waker(&waker);
-        let (sender, mut receiver) = line();
+        let (sender, mut receiver) = channel();
         assert_eq!(receiver.poll_recv(cx), Poll::Pending);
         assert!(sender.send(STOP) && sender.send(START));
         assert_eq!(receiver.poll_recv(cx), Poll::Ready(Some(STOP)));
@@ -187,7 +187,7 @@ mod tests {
 
     #[test]
     fn nobody_hears_it() {
-        let (sender, receiver) = line();
+        let (sender, receiver) = channel();
         drop(receiver);
         assert!(!sender.send(START));
     }

@@ -73,7 +73,7 @@ fn handle<A, M>(
     A: Actor<Context = Context<A>> + Handler<M>,
     M: Message,
 {
-    ctx.take_in_hand(type_name::<M>());
+    ctx.set_running(type_name::<M>());
     <A as Handler<M>>::handle(actor, message, ctx).handle(ctx, answer);
     ctx.put_down();
 }
@@ -103,9 +103,9 @@ where
 }
 
 /// For messages sent through a bare [`actix::Addr`], which knows no bound.
-struct Foreign<M: Message>(Option<M>, Option<OneshotSender<M::Result>>);
+struct AddrMessage<M: Message>(Option<M>, Option<OneshotSender<M::Result>>);
 
-impl<A, M> EnvelopeProxy<A> for Foreign<M>
+impl<A, M> EnvelopeProxy<A> for AddrMessage<M>
 where
     A: Actor<Context = Context<A>> + Handler<M>,
     M: Message + Send + 'static,
@@ -116,7 +116,7 @@ where
             return;
         }
         if let Some(message) = self.0.take() {
-            ctx.mailbox().set_in_hand(Some(type_name::<M>()));
+            ctx.mailbox().set_current_message(Some(type_name::<M>()));
             handle(message, answer, actor, ctx);
         }
     }
@@ -129,6 +129,6 @@ where
     M::Result: Send,
 {
     fn pack(message: M, answer: Option<OneshotSender<M::Result>>) -> actix::dev::Envelope<A> {
-        actix::dev::Envelope::with_proxy(Box::new(Foreign(Some(message), answer)))
+        actix::dev::Envelope::with_proxy(Box::new(AddrMessage(Some(message), answer)))
     }
 }

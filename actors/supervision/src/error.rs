@@ -223,14 +223,14 @@ pub enum ChildError {
 }
 
 /// A message that was not taken; it is handed back.
-pub enum Refused<M> {
+pub enum TellError<M> {
     /// The mailbox holds as many messages as it may.
     Full(M),
     /// The child was removed or its tree ended.
     Gone(M),
 }
 
-impl<M> Refused<M> {
+impl<M> TellError<M> {
     /// The message.
     pub fn into_inner(self) -> M {
         match self {
@@ -244,7 +244,7 @@ impl<M> Refused<M> {
     }
 }
 
-impl<M> fmt::Debug for Refused<M> {
+impl<M> fmt::Debug for TellError<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Full(_) => "Full(..)",
@@ -253,7 +253,7 @@ impl<M> fmt::Debug for Refused<M> {
     }
 }
 
-impl<M> fmt::Display for Refused<M> {
+impl<M> fmt::Display for TellError<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Full(_) => "the mailbox is full",
@@ -262,7 +262,7 @@ impl<M> fmt::Display for Refused<M> {
     }
 }
 
-impl<M> std::error::Error for Refused<M> {}
+impl<M> std::error::Error for TellError<M> {}
 
 /// Why a question got no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 use tokio::sync::broadcast;
 
-use crate::exit::ExitReason;
+use crate::{event_stream::EventStream, exit::ExitReason};
 
 const EVENTS_KEPT: usize = 4_096;
 
@@ -104,7 +104,7 @@ impl Events {
     }
 
     pub(crate) fn subscribe(&self) -> EventStream {
-        EventStream(self.0.subscribe())
+        EventStream::new(self.0.subscribe())
     }
 
     /// Logs an event, and sends it if anybody listens.
@@ -160,39 +160,6 @@ impl EventKind {
                 tracing::info!(path, cause = %exit, "child did not stop in order");
             }
             Self::Stopped { exit } => tracing::debug!(path, cause = exit.code(), "child stopped"),
-        }
-    }
-}
-
-/// The events of a tree from [`Tree::subscribe`](crate::Tree::subscribe) on; the last 4,096 are
-/// kept for a slow reader.
-pub struct EventStream(broadcast::Receiver<Event>);
-
-/// What [`EventStream::recv`] returns.
-#[derive(Clone, Debug)]
-pub enum Received {
-    /// The next event.
-    Event(Event),
-    /// The reader was too slow and missed this many events.
-    Lagged(u64),
-}
-
-impl EventStream {
-    /// Waits for the next event. `None` once the tree is gone.
-    pub async fn recv(&mut self) -> Option<Received> {
-        match self.0.recv().await {
-            Ok(event) => Some(Received::Event(event)),
-            Err(broadcast::error::RecvError::Lagged(missed)) => Some(Received::Lagged(missed)),
-            Err(broadcast::error::RecvError::Closed) => None,
-        }
-    }
-
-    /// The next event if there is one now.
-    pub fn try_recv(&mut self) -> Option<Received> {
-        match self.0.try_recv() {
-            Ok(event) => Some(Received::Event(event)),
-            Err(broadcast::error::TryRecvError::Lagged(missed)) => Some(Received::Lagged(missed)),
-            Err(_) => None,
         }
     }
 }

@@ -18,11 +18,11 @@ use tokio::sync::oneshot;
 use crate::{
     context::Context,
     envelope::{Ask as AskEnvelope, Tell as TellEnvelope, recover_ask, recover_tell},
-    error::{AskError, Refused},
+    error::{AskError, TellError},
     exit::ExitReason,
+    fence::Lease,
     mailbox::{Mailbox, NotTaken},
-    node::Node,
-    tenure::Lease,
+    record::ChildRecord,
 };
 
 /// The address of a child. Cheap to clone, usable from any thread, and good from the declaration
@@ -34,17 +34,17 @@ pub struct Handle<A: Actor> {
 
 struct Inner<A: Actor> {
     mailbox: Mailbox<A>,
-    node: Arc<Node>,
+    record: Arc<ChildRecord>,
     /// Mail through bare addresses, made when the first one is asked for.
-    foreign: OnceLock<Box<Foreign<A>>>,
+    addr_mail: OnceLock<Box<AddrMail<A>>>,
 }
 
 impl<A: Actor<Context = Context<A>>> Handle<A> {
-    pub(crate) fn new(node: Arc<Node>) -> Self {
+    pub(crate) fn new(record: Arc<ChildRecord>) -> Self {
         let inner = Arc::new(Inner {
             mailbox: Mailbox::new(),
-            node,
-            foreign: OnceLock::new(),
+            record,
+            addr_mail: OnceLock::new(),
         });
         Self { inner }
     }
@@ -54,7 +54,7 @@ impl<A: Actor<Context = Context<A>>> Handle<A> {
     /// # Errors
     /// Gives the message back if the mailbox is full or the child is gone.
     #[inline]
-    pub fn tell<M>(&self, message: M) -> Result<(), Refused<M>>
+    pub fn tell<M>(&self, message: M) -> Result<(), TellError<M>>
     where
         A: Handler<M>,
         M: Message + Send + 'static,
@@ -62,10 +62,10 @@ impl<A: Actor<Context = Context<A>>> Handle<A> {
     {
         let inner = &*self.inner;
         let envelope = Box::new(TellEnvelope(message));
-        match inner.mailbox.push(envelope, &inner.node) {
+        match inner.mailbox.push(envelope, &inner.record) {
             Ok(()) => Ok(()),
-            Err(NotTaken::Full(envelope)) => Err(Refused::Full(recover_tell(envelope))),
-            Err(NotTaken::Closed(envelope)) => Err(Refused::Gone(recover_tell(envelope))),
+            Err(NotTaken::Full(envelope)) => Err(TellError::Full(recover_tell(envelope))),
+            Err(NotTaken::Closed(envelope)) => Err(TellError::Gone(recover_tell(envelope))),
         }
     }
 
@@ -97,7 +97,7 @@ impl<A: Actor<Context = Context<A>>> Handle<A> {
     /// # Errors
     /// As [`tell`](Self::tell).
     #[inline]
-    pub fn try_ask<M>(&self, message: M) -> Result<Ask<M::Result>, Refused<M>>
+    pub fn try_ask<M>(&self, message: M) -> Result<Ask<M::Result>, TellError<M>>
     where
         A: Handler<M>,
         M: Message + Send + 'static,
@@ -106,13 +106,13 @@ impl<A: Actor<Context = Context<A>>> Handle<A> {
         let inner = &*self.inner;
         let (answer, answered) = oneshot::channel();
         let envelope = Box::new(AskEnvelope(message, answer));
-        match inner.mailbox.push(envelope, &inner.node) {
+        match inner.mailbox.push(envelope, &inner.record) {
             Ok(()) => Ok(Ask(AskState::Waiting {
                 answered,
-                node: Arc::clone(&inner.node),
+                record: Arc::clone(&inner.record),
             })),
-            Err(NotTaken::Full(envelope)) => Err(Refused::Full(recover_ask(envelope))),
-            Err(NotTaken::Closed(envelope)) => Err(Refused::Gone(recover_ask(envelope))),
+            Err(NotTaken::Full(envelope)) => Err(TellError::Full(recover_ask(envelope))),
+            Err(NotTaken::Closed(envelope)) => Err(TellError::Gone(recover_ask(envelope))),
         }
     }
 
@@ -133,17 +133,17 @@ impl<A: Actor> Handle<A> {
         &self.inner.mailbox
     }
 
-    pub(crate) fn node(&self) -> &Arc<Node> {
-        &self.inner.node
+    pub(crate) fn record(&self) -> &Arc<ChildRecord> {
+        &self.inner.record
     }
 
     /// Mail through bare addresses, if there are any.
-    pub(crate) fn foreign(&self) -> Option<&Foreign<A>> {
-        self.inner.foreign.get().map(|foreign| &**foreign)
+    pub(crate) fn addr_mail(&self) -> Option<&AddrMail<A>> {
+        self.inner.addr_mail.get().map(|addr_mail| &**addr_mail)
     }
 
-    pub(crate) fn foreign_or_new(&self) -> &Foreign<A> {
-        self.inner.foreign.get_or_init(Box::default)
+    pub(crate) fn addr_mail_or_new(&self) -> &AddrMail<A> {
+        self.inner.addr_mail.get_or_init(Box::default)
     }
 
     /// Resolves when the child's current (or next) run ends, with the reason.
@@ -151,7 +151,7 @@ impl<A: Actor> Handle<A> {
     pub fn monitor(&self) -> Monitor {
         let (sender, receiver) = oneshot::channel();
         if !self.is_gone() {
-            let mut history = self.inner.node.history();
+            let mut history = self.inner.record.history();
             history.monitors.retain(|monitor| !monitor.is_closed());
             history.monitors.push(sender);
         }
@@ -161,7 +161,7 @@ impl<A: Actor> Handle<A> {
     /// Messages waiting.
     #[must_use]
     pub fn depth(&self) -> usize {
-        self.inner.node.depth()
+        self.inner.record.depth()
     }
 
     /// Whether the child was removed or its tree ended: nothing will be taken any more.
@@ -173,17 +173,17 @@ impl<A: Actor> Handle<A> {
     /// The child's path in its tree; its bare name before the tree is started.
     #[must_use]
     pub fn path(&self) -> &str {
-        self.inner.node.path()
+        self.inner.record.path()
     }
 }
 
 /// Mail through bare addresses. It belongs to the child, as its mailbox does.
-pub(crate) struct Foreign<A: Actor> {
+pub(crate) struct AddrMail<A: Actor> {
     sender: Mutex<AddressSender<A>>,
     receiver: Mutex<AddressReceiver<A>>,
 }
 
-impl<A: Actor> Default for Foreign<A> {
+impl<A: Actor> Default for AddrMail<A> {
     fn default() -> Self {
         // The capacity of an actix channel bounds nothing that is sent with `do_send`.
         let (sender, receiver) = channel(16);
@@ -194,7 +194,7 @@ impl<A: Actor> Default for Foreign<A> {
     }
 }
 
-impl<A: Actor> Foreign<A> {
+impl<A: Actor> AddrMail<A> {
     pub(crate) fn sender(&self) -> AddressSender<A> {
         let sender = self.sender.lock();
         sender.unwrap_or_else(PoisonError::into_inner).clone()
@@ -229,14 +229,14 @@ impl<A: Actor> fmt::Debug for Handle<A> {
 }
 
 /// The answer to come: see [`Handle::ask`].
-#[must_use = "the answer is lost if this is dropped"]
+#[must_use = "the answer is record_lost_run if this is dropped"]
 pub struct Ask<R>(AskState<R>);
 
 enum AskState<R> {
     Refused(AskError),
     Waiting {
         answered: oneshot::Receiver<R>,
-        node: Arc<Node>,
+        record: Arc<ChildRecord>,
     },
 }
 
@@ -246,9 +246,9 @@ impl<R> Future for Ask<R> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<Self::Output> {
         match &mut self.0 {
             AskState::Refused(error) => Poll::Ready(Err(*error)),
-            AskState::Waiting { answered, node } => {
+            AskState::Waiting { answered, record } => {
                 let answer = ready!(Pin::new(answered).poll(cx));
-                Poll::Ready(answer.map_err(|_| match node.state() {
+                Poll::Ready(answer.map_err(|_| match record.state() {
                     crate::ChildState::Removed => AskError::Gone,
                     _ => AskError::Crashed,
                 }))
@@ -270,7 +270,7 @@ impl Future for Monitor {
 }
 
 trait Receive<M: Message>: Send + Sync {
-    fn tell(&self, message: M) -> Result<(), Refused<M>>;
+    fn tell(&self, message: M) -> Result<(), TellError<M>>;
     fn ask(&self, message: M) -> Ask<M::Result>;
 }
 
@@ -280,7 +280,7 @@ where
     M: Message + Send + 'static,
     M::Result: Send,
 {
-    fn tell(&self, message: M) -> Result<(), Refused<M>> {
+    fn tell(&self, message: M) -> Result<(), TellError<M>> {
         Handle::tell(self, message)
     }
 
@@ -297,7 +297,7 @@ impl<M: Message> Recipient<M> {
     ///
     /// # Errors
     /// Gives the message back if the mailbox is full or the child is gone.
-    pub fn tell(&self, message: M) -> Result<(), Refused<M>> {
+    pub fn tell(&self, message: M) -> Result<(), TellError<M>> {
         self.0.tell(message)
     }
 

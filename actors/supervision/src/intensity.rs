@@ -15,9 +15,6 @@ pub struct Intensity {
     pub(crate) slow: Option<Limit>,
 }
 
-/// The same rule applied to one child: see [`ChildSpec::budget`](crate::ChildSpec::budget).
-pub type Budget = Intensity;
-
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Limit {
     pub(crate) max_restarts: u32,

@@ -5,7 +5,7 @@
 //! ```
 //! use actix::prelude::*;
 //! use deia_supervision::{
-//!     Backoff, Context, Intensity, Restart, StartError, Strategy, SupervisorSpec, Tree, child,
+//!     Backoff, Context, Intensity, Restart, StartError, SupervisorSpec, Tree, child,
 //! };
 //! use std::time::Duration;
 //!
@@ -39,7 +39,7 @@
 //!         .backoff(Backoff::new(Duration::from_millis(1), Duration::from_secs(1)));
 //!
 //!     // Trees are values until they are started.
-//!     let root = SupervisorSpec::new("example", Strategy::OneForOne)
+//!     let root = SupervisorSpec::one_for_one("example")
 //!         .intensity(Intensity::new(3, Duration::from_secs(5)))
 //!         .child(counter);
 //!     let tree = Tree::start(root).await.expect("all children start");
@@ -62,31 +62,31 @@
 //! # How it works
 //!
 //! A worker is an ordinary actix actor whose `Context` is this crate's [`Context`]. Behind it
-//! stands one task, the *driver*, that lives as long as the declaration: it holds the mailbox,
+//! stands one task, the *worker task*, that lives as long as the declaration: it holds the mailbox,
 //! builds the actor from its factory, polls it inside `catch_unwind`, and is parked while the
 //! child is down. So an incarnation can end in any way without taking address or mailbox along.
 //! Supervisors are tasks, too; they never wait for a child. They send *start* and *stop*, and
 //! hear *started* and *exited*; what to do about it is decided by pure functions.
 //!
-//! The engine that polls an actor is not actix's `ContextFut`, although it keeps its order of
+//! What polls an actor is not actix's `ContextFut`, although it keeps its order of
 //! things. `ContextFut` keeps the mailbox across a restart only for actors that implement
 //! `Supervised`, it matches cancelled futures of one incarnation against those of the next, it
 //! polls once more when it is dropped (a second panic then aborts the process), and it has no
 //! budget: an actor that always has something to do never lets its neighbours run.
 //!
-//! What belongs to a child (mailbox, control line, factory) is shared between its driver and its
-//! supervisor; the driver has a *lease* on it. When an actor blocks its thread, the
+//! What belongs to a child (mailbox, control channel, factory) is shared between its worker task
+//! and its supervisor; the worker task has a *lease* on it. When an actor blocks its thread, the
 //! [watchdog](SupervisorSpec::watchdog) sees it from a thread of its own, and the supervisor takes
-//! the leases of all drivers there away and has others go on elsewhere. A thread cannot be killed:
-//! the call that blocks it goes on until it returns, and nothing of that run after it.
+//! the leases of all worker tasks there away and has others go on elsewhere. A thread cannot be
+//! killed: the call that blocks it goes on until it returns, and nothing of that run after it.
 //!
 //! # Where it differs from OTP, on purpose
 //!
 //! - A restarted child keeps its address and its mailbox; only the message in hand is lost.
 //! - A child may wait before its restart ([`Backoff`]). Meanwhile it can be terminated, deleted,
 //!   suspended, and its supervisor shut down.
-//! - A child with a [`Budget`] of its own does not use up its siblings' budget, and may be
-//!   [quarantined](Exhausted::Quarantine) instead of taking its supervisor down.
+//! - A child with a [budget](ChildSpec::budget) of its own does not use up its siblings' budget,
+//!   and may be [quarantined](OnExhausted::Quarantine) instead of taking its supervisor down.
 //! - A supervisor that gives up ends *abnormally* ([`ExitReason::GaveUp`]), so that a transient
 //!   supervisor is restarted then; in OTP it ends with `shutdown`.
 //! - A child that was terminated, suspended or quarantined is not started by the restart of a
@@ -104,45 +104,50 @@ mod backoff;
 mod child;
 mod context;
 mod control;
-mod driver;
-mod engine;
 mod envelope;
 mod error;
+mod event_stream;
 mod events;
 mod exit;
+mod fence;
 mod handle;
+mod incarnation;
 mod intensity;
-mod jobs;
 mod mailbox;
-mod node;
 mod panic;
 mod plan;
+mod record;
+mod signal;
+mod spawned;
 mod spec;
+mod state;
 mod status;
 mod supervisor;
-mod tenure;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod tree;
 mod validate;
 mod watchdog;
+mod worker_task;
 
 pub use crate::{
     backoff::Backoff,
     child::child,
     context::Context,
-    error::{AskError, ChildError, Refused, SpecError, StartChildError, StartError},
-    events::{Event, EventKind, EventStream, Received},
+    error::{AskError, ChildError, SpecError, StartChildError, StartError, TellError},
+    event_stream::{EventStream, Lagged},
+    events::{Event, EventKind},
     exit::{ExitReason, GaveUp},
     handle::{Ask, Handle, Monitor, Recipient},
-    intensity::{Budget, Intensity},
-    node::{ChildState, ExitRecord, Kind},
+    intensity::Intensity,
     panic::{Panic, PanicLocation, install_panic_hook},
+    record::ExitRecord,
     spec::{
-        AutoShutdown, ChildSpec, Criticality, DynamicOptions, Exhausted, Placement, Restart,
-        Shutdown, Strategy, SupervisorSpec, dynamic,
+        AutoShutdown, ChildSpec, Criticality, OnExhausted, Placement, Restart, Shutdown, Strategy,
+        SupervisorSpec,
     },
+    state::{ChildState, Kind},
     status::TreeStatus,
-    supervisor::admin::{ChildCounts, ChildInfo, DynamicSupervisor, SupervisorHandle},
+    supervisor::handle::{ChildCounts, ChildInfo, SupervisorHandle},
     tree::Tree,
 };

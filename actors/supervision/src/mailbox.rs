@@ -1,7 +1,7 @@
 //! The messages that wait for a child.
 //!
 //! A queue of its own rather than a channel, because it belongs to the child and not to one task:
-//! when an arbiter is blocked, another driver goes on with it elsewhere. The bound is exact.
+//! when an arbiter is blocked, another worker task goes on with it elsewhere. The bound is exact.
 
 use std::{
     collections::VecDeque,
@@ -11,17 +11,17 @@ use std::{
 
 use actix::Actor;
 
-use crate::{envelope::Envelope, node::Node, tenure::Lease};
+use crate::{envelope::Envelope, fence::Lease, record::ChildRecord};
 
 pub(crate) struct Mailbox<A: Actor>(Mutex<Queue<A>>);
 
 struct Queue<A: Actor> {
     messages: VecDeque<Envelope<A>>,
-    /// Of the driver, when it has found nothing.
+    /// Of the worker task, when it has found nothing.
     waker: Option<Waker>,
     closed: bool,
     /// The type of the message that was taken last, for who asks from outside.
-    in_hand: Option<&'static str>,
+    current_message: Option<&'static str>,
 }
 
 /// Why a message was not taken.
@@ -36,7 +36,7 @@ impl<A: Actor> Mailbox<A> {
             messages: VecDeque::new(),
             waker: None,
             closed: false,
-            in_hand: None,
+            current_message: None,
         }))
     }
 
@@ -44,19 +44,23 @@ impl<A: Actor> Mailbox<A> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts a message at the end. The depth and the bound are the node's.
+    /// Puts a message at the end. The depth and the bound are the record's.
     #[inline]
-    pub(crate) fn push(&self, envelope: Envelope<A>, node: &Node) -> Result<(), NotTaken<A>> {
+    pub(crate) fn push(
+        &self,
+        envelope: Envelope<A>,
+        record: &ChildRecord,
+    ) -> Result<(), NotTaken<A>> {
         let waker = {
             let mut queue = self.queue();
             if queue.closed {
                 return Err(NotTaken::Closed(envelope));
             }
-            if queue.messages.len() >= node.bound() {
+            if queue.messages.len() >= record.bound() {
                 return Err(NotTaken::Full(envelope));
             }
             queue.messages.push_back(envelope);
-            node.set_depth(queue.messages.len());
+            record.set_depth(queue.messages.len());
             queue.waker.take()
         };
         if let Some(waker) = waker {
@@ -65,12 +69,12 @@ impl<A: Actor> Mailbox<A> {
         Ok(())
     }
 
-    /// The next message, for the driver that holds the lease.
+    /// The next message, for the worker task that holds the lease.
     #[inline]
     pub(crate) fn poll_pop(
         &self,
         lease: &Lease,
-        node: &Node,
+        record: &ChildRecord,
         cx: &mut Context<'_>,
     ) -> Poll<Envelope<A>> {
         let mut queue = self.queue();
@@ -78,7 +82,7 @@ impl<A: Actor> Mailbox<A> {
             return Poll::Pending;
         }
         let Some(envelope) = queue.messages.pop_front() else {
-            queue.in_hand = None;
+            queue.current_message = None;
             if !queue
                 .waker
                 .as_ref()
@@ -88,18 +92,18 @@ impl<A: Actor> Mailbox<A> {
             }
             return Poll::Pending;
         };
-        queue.in_hand = Some(envelope.message_type());
-        node.set_depth(queue.messages.len());
+        queue.current_message = Some(envelope.message_type());
+        record.set_depth(queue.messages.len());
         Poll::Ready(envelope)
     }
 
     /// Says what is worked on now, if it was not just taken out.
-    pub(crate) fn set_in_hand(&self, message_type: Option<&'static str>) {
-        self.queue().in_hand = message_type;
+    pub(crate) fn set_current_message(&self, message_type: Option<&'static str>) {
+        self.queue().current_message = message_type;
     }
 
-    pub(crate) fn in_hand(&self) -> Option<&'static str> {
-        self.queue().in_hand
+    pub(crate) fn current_message(&self) -> Option<&'static str> {
+        self.queue().current_message
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -107,12 +111,12 @@ impl<A: Actor> Mailbox<A> {
     }
 
     /// Takes no more messages; those that are left are given back, to be dropped.
-    pub(crate) fn close(&self, node: &Node) -> VecDeque<Envelope<A>> {
+    pub(crate) fn close(&self, record: &ChildRecord) -> VecDeque<Envelope<A>> {
         let mut queue = self.queue();
         queue.closed = true;
         queue.waker = None;
-        queue.in_hand = None;
-        node.set_depth(0);
+        queue.current_message = None;
+        record.set_depth(0);
         std::mem::take(&mut queue.messages)
     }
 }

@@ -8,12 +8,12 @@ use crate::{
     backoff::Backoff,
     exit::ExitReason,
     intensity::{Intensity, Limit, Window},
-    node::ChildId,
-    spec::{AutoShutdown, Exhausted, Restart, Strategy},
+    record::ChildId,
+    spec::{AutoShutdown, OnExhausted, Restart, Strategy},
 };
 
 /// What is known when a child has ended by itself, or has failed to start.
-pub(crate) struct Facts<'a> {
+pub(crate) struct ExitFacts<'a> {
     pub(crate) strategy: Strategy,
     pub(crate) child: ChildId,
     pub(crate) restart: Restart,
@@ -22,7 +22,7 @@ pub(crate) struct Facts<'a> {
     /// Significant siblings that have not ended.
     pub(crate) significant_left: usize,
     pub(crate) auto_shutdown: AutoShutdown,
-    pub(crate) exhausted: Exhausted,
+    pub(crate) exhausted: OnExhausted,
     pub(crate) backoff: &'a Backoff,
     /// Restarts in a row before this one.
     pub(crate) attempt: u32,
@@ -30,17 +30,17 @@ pub(crate) struct Facts<'a> {
     pub(crate) ran: Duration,
     pub(crate) now: Instant,
     /// In `0.0..1.0`: where in the jitter the delay falls.
-    pub(crate) unit: f64,
+    pub(crate) random_fraction: f64,
 }
 
 /// The restart budget that pays for this child: its own, or its supervisor's.
-pub(crate) struct Account<'a> {
+pub(crate) struct BudgetInUse<'a> {
     pub(crate) intensity: &'a Intensity,
     pub(crate) window: &'a mut Window,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Step {
+pub(crate) enum Decision {
     /// Remove it and its specification.
     Forget,
     /// Leave it down; its specification is kept.
@@ -68,19 +68,19 @@ pub(crate) enum Scope {
 }
 
 /// What to do about it.
-pub(crate) fn after_exit(facts: &Facts<'_>, account: Account<'_>) -> Vec<Step> {
+pub(crate) fn after_exit(facts: &ExitFacts<'_>, budget: BudgetInUse<'_>) -> Vec<Decision> {
     if restarts(facts.restart, facts.reason) {
-        return vec![again(facts, account)];
+        return vec![restart_or_give_up(facts, budget)];
     }
-    let mut steps = vec![if is_forgotten(facts) {
-        Step::Forget
+    let mut decisions = vec![if is_forgotten(facts) {
+        Decision::Forget
     } else {
-        Step::Leave
+        Decision::Leave
     }];
     if ends_supervisor(facts) {
-        steps.push(Step::ShutDown);
+        decisions.push(Decision::ShutDown);
     }
-    steps
+    decisions
 }
 
 /// The table of restart types and exits.
@@ -93,11 +93,11 @@ pub(crate) fn restarts(restart: Restart, reason: &ExitReason) -> bool {
 
 /// A child that ended for good leaves nothing behind if it is temporary, or if there may be any
 /// number of its kind.
-fn is_forgotten(facts: &Facts<'_>) -> bool {
+fn is_forgotten(facts: &ExitFacts<'_>) -> bool {
     facts.restart == Restart::Temporary || facts.strategy == Strategy::Dynamic
 }
 
-fn ends_supervisor(facts: &Facts<'_>) -> bool {
+fn ends_supervisor(facts: &ExitFacts<'_>) -> bool {
     facts.significant
         && match facts.auto_shutdown {
             AutoShutdown::Never => false,
@@ -106,17 +106,17 @@ fn ends_supervisor(facts: &Facts<'_>) -> bool {
         }
 }
 
-fn again(facts: &Facts<'_>, account: Account<'_>) -> Step {
-    if let Some(limit) = account.window.count(account.intensity, facts.now) {
+fn restart_or_give_up(facts: &ExitFacts<'_>, budget: BudgetInUse<'_>) -> Decision {
+    if let Some(limit) = budget.window.count(budget.intensity, facts.now) {
         return match facts.exhausted {
-            Exhausted::Escalate => Step::GiveUp(limit),
-            Exhausted::Quarantine => Step::Quarantine,
+            OnExhausted::Escalate => Decision::GiveUp(limit),
+            OnExhausted::Quarantine => Decision::Quarantine,
         };
     }
     let attempt = facts.backoff.next_attempt(facts.attempt, facts.ran);
-    Step::Restart {
+    Decision::Restart {
         scope: scope(facts.strategy, facts.child),
-        delay: facts.backoff.delay(attempt, facts.unit),
+        delay: facts.backoff.delay(attempt, facts.random_fraction),
         attempt,
     }
 }
@@ -133,9 +133,9 @@ fn scope(strategy: Strategy, child: ChildId) -> Scope {
 mod tests {
     use super::*;
 
-    fn facts(reason: &ExitReason) -> Facts<'_> {
+    fn facts(reason: &ExitReason) -> ExitFacts<'_> {
         static NONE: std::sync::LazyLock<Backoff> = std::sync::LazyLock::new(Backoff::none);
-        Facts {
+        ExitFacts {
             strategy: Strategy::OneForOne,
             child: 7,
             restart: Restart::Permanent,
@@ -143,22 +143,22 @@ mod tests {
             significant: false,
             significant_left: 0,
             auto_shutdown: AutoShutdown::Never,
-            exhausted: Exhausted::Escalate,
+            exhausted: OnExhausted::Escalate,
             backoff: &NONE,
             attempt: 0,
             ran: Duration::from_secs(1),
             now: Instant::now(),
-            unit: 0.5,
+            random_fraction: 0.5,
         }
     }
 
-    fn plan(facts: &Facts<'_>, intensity: &Intensity) -> Vec<Step> {
+    fn plan(facts: &ExitFacts<'_>, intensity: &Intensity) -> Vec<Decision> {
         let window = &mut Window::default();
-        after_exit(facts, Account { intensity, window })
+        after_exit(facts, BudgetInUse { intensity, window })
     }
 
-    fn restart(scope: Scope) -> Vec<Step> {
-        vec![Step::Restart {
+    fn restart(scope: Scope) -> Vec<Decision> {
+        vec![Decision::Restart {
             scope,
             delay: Duration::ZERO,
             attempt: 0,
@@ -174,19 +174,19 @@ mod tests {
             (Permanent, ExitReason::Normal, one.clone()),
             (Permanent, ExitReason::Shutdown, one.clone()),
             (Permanent, failed.clone(), one.clone()),
-            (Transient, ExitReason::Normal, vec![Step::Leave]),
-            (Transient, ExitReason::Shutdown, vec![Step::Leave]),
+            (Transient, ExitReason::Normal, vec![Decision::Leave]),
+            (Transient, ExitReason::Shutdown, vec![Decision::Leave]),
             (Transient, failed.clone(), one.clone()),
             (Transient, ExitReason::Killed, one),
-            (Temporary, ExitReason::Normal, vec![Step::Forget]),
-            (Temporary, ExitReason::Shutdown, vec![Step::Forget]),
-            (Temporary, failed, vec![Step::Forget]),
+            (Temporary, ExitReason::Normal, vec![Decision::Forget]),
+            (Temporary, ExitReason::Shutdown, vec![Decision::Forget]),
+            (Temporary, failed, vec![Decision::Forget]),
         ];
         for (restart, reason, expected) in cases {
             let mut facts = facts(&reason);
             facts.restart = restart;
-            let steps = plan(&facts, &Intensity::unlimited());
-            assert_eq!(steps, expected, "{restart:?} {reason}");
+            let decisions = plan(&facts, &Intensity::unlimited());
+            assert_eq!(decisions, expected, "{restart:?} {reason}");
         }
     }
 
@@ -210,9 +210,9 @@ mod tests {
         let none = Intensity::new(0, Duration::from_secs(1));
         let mut facts = facts(&ExitReason::Killed);
         let limit = none.fast.unwrap();
-        assert_eq!(plan(&facts, &none), [Step::GiveUp(limit)]);
-        facts.exhausted = Exhausted::Quarantine;
-        assert_eq!(plan(&facts, &none), [Step::Quarantine]);
+        assert_eq!(plan(&facts, &none), [Decision::GiveUp(limit)]);
+        facts.exhausted = OnExhausted::Quarantine;
+        assert_eq!(plan(&facts, &none), [Decision::Quarantine]);
     }
 
     #[test]
@@ -220,7 +220,7 @@ mod tests {
         let mut facts = facts(&ExitReason::Normal);
         facts.restart = Restart::Transient;
         facts.strategy = Strategy::Dynamic;
-        assert_eq!(plan(&facts, &Intensity::default()), [Step::Forget]);
+        assert_eq!(plan(&facts, &Intensity::default()), [Decision::Forget]);
     }
 
     #[test]
@@ -239,8 +239,8 @@ mod tests {
             facts.significant = significant;
             facts.auto_shutdown = auto_shutdown;
             facts.significant_left = significant_left;
-            let steps = plan(&facts, &Intensity::default());
-            assert_eq!(steps.contains(&Step::ShutDown), ends);
+            let decisions = plan(&facts, &Intensity::default());
+            assert_eq!(decisions.contains(&Decision::ShutDown), ends);
         }
     }
 
@@ -252,8 +252,8 @@ mod tests {
         let mut facts = facts(&ExitReason::Killed);
         facts.backoff = &backoff;
         facts.attempt = 3;
-        let delay = |facts: &Facts<'_>| match plan(facts, &Intensity::unlimited())[..] {
-            [Step::Restart { delay, attempt, .. }] => (delay.as_millis(), attempt),
+        let delay = |facts: &ExitFacts<'_>| match plan(facts, &Intensity::unlimited())[..] {
+            [Decision::Restart { delay, attempt, .. }] => (delay.as_millis(), attempt),
             _ => unreachable!(),
         };
         assert_eq!(delay(&facts), (80, 3));

@@ -9,13 +9,10 @@ use std::{sync::Arc, time::Duration};
 use serde::Serialize;
 use tokio::sync::mpsc;
 
-pub use self::supervisor::{DynamicOptions, SupervisorSpec, dynamic};
+pub use self::supervisor::SupervisorSpec;
 use crate::{
-    backoff::Backoff,
-    child::WorkerBody,
-    intensity::{Budget, Intensity},
-    node::Node,
-    supervisor::admin::Admin,
+    backoff::Backoff, child::WorkerBody, intensity::Intensity, record::ChildRecord,
+    supervisor::handle::Request,
 };
 
 /// When a child that ended is started again.
@@ -59,7 +56,7 @@ pub enum Strategy {
 /// What happens when a restart budget is exhausted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Exhausted {
+pub enum OnExhausted {
     /// The supervisor gives up: it stops its children and fails towards its own supervisor.
     #[default]
     Escalate,
@@ -114,8 +111,8 @@ pub(crate) struct Policy {
     pub(crate) restart: Restart,
     pub(crate) shutdown: Shutdown,
     pub(crate) backoff: Backoff,
-    pub(crate) budget: Option<Budget>,
-    pub(crate) exhausted: Exhausted,
+    pub(crate) budget: Option<Intensity>,
+    pub(crate) exhausted: OnExhausted,
     pub(crate) criticality: Criticality,
     pub(crate) significant: bool,
     pub(crate) placement: Placement,
@@ -128,7 +125,7 @@ impl Policy {
             shutdown,
             backoff: Backoff::none(),
             budget: None,
-            exhausted: Exhausted::default(),
+            exhausted: OnExhausted::default(),
             criticality: Criticality::default(),
             significant: false,
             placement: Placement::default(),
@@ -144,7 +141,7 @@ pub(crate) enum Body {
 pub(crate) struct SupervisorBody {
     pub(crate) options: Options,
     pub(crate) children: Vec<ChildSpec>,
-    pub(crate) admin: mpsc::Receiver<Admin>,
+    pub(crate) requests: mpsc::Receiver<Request>,
 }
 
 #[derive(Clone, Debug)]
@@ -160,7 +157,7 @@ pub(crate) struct Options {
 /// The declaration of a child: made by [`child`](crate::child()), or from a [`SupervisorSpec`].
 pub struct ChildSpec {
     pub(crate) policy: Policy,
-    pub(crate) node: Arc<Node>,
+    pub(crate) record: Arc<ChildRecord>,
     pub(crate) body: Body,
 }
 
@@ -171,7 +168,7 @@ impl ChildSpec {
     /// [`Handle`](crate::Handle). Default: 10,000.
     #[must_use]
     pub fn mailbox(self, messages: usize) -> Self {
-        self.node.set_bound(messages);
+        self.record.set_bound(messages);
         self
     }
 
@@ -185,7 +182,7 @@ impl ChildSpec {
     /// The name, unique among its siblings.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.node.name
+        &self.record.name
     }
 
     /// See [`restart`](Self::restart).
@@ -208,13 +205,13 @@ impl ChildSpec {
 
     /// See [`budget`](Self::budget).
     #[must_use]
-    pub fn get_budget(&self) -> Option<&Budget> {
+    pub fn get_budget(&self) -> Option<&Intensity> {
         self.policy.budget.as_ref()
     }
 
     /// See [`on_exhausted`](Self::on_exhausted).
     #[must_use]
-    pub fn get_on_exhausted(&self) -> Exhausted {
+    pub fn get_on_exhausted(&self) -> OnExhausted {
         self.policy.exhausted
     }
 
@@ -233,7 +230,7 @@ impl ChildSpec {
     /// See [`mailbox`](Self::mailbox).
     #[must_use]
     pub fn get_mailbox(&self) -> usize {
-        self.node.bound()
+        self.record.bound()
     }
 
     /// See [`placement`](Self::placement).
@@ -242,10 +239,10 @@ impl ChildSpec {
         self.policy.placement
     }
 
-    pub(crate) fn worker(node: Arc<Node>, body: Arc<dyn WorkerBody>) -> Self {
+    pub(crate) fn worker(record: Arc<ChildRecord>, body: Arc<dyn WorkerBody>) -> Self {
         Self {
             policy: Policy::new(Shutdown::Within(Duration::from_secs(5))),
-            node,
+            record,
             body: Body::Worker(body),
         }
     }

@@ -8,8 +8,9 @@ use tokio::time::Instant;
 use crate::{
     events::text,
     intensity::Limit,
-    node::{ChildState, ExitRecord, Kind, Node},
+    record::{ChildRecord, ExitRecord},
     spec::{Criticality, Restart, Strategy},
+    state::{ChildState, Kind},
 };
 
 /// One child and all below it, at one moment. Cheap enough to take ten times a second with
@@ -48,7 +49,8 @@ pub struct TreeStatus {
     pub mailbox_bound: usize,
     /// Messages handled since the tree was started.
     pub handled: u64,
-    /// Time spent working since the tree was started. An estimate, from a sample of one poll in eight.
+    /// Time spent working since the tree was started. An estimate, from a sample of one poll in
+    /// eight.
     pub busy_ms: u64,
     /// How much of the time since its last start it has spent working, 0 to 1. An estimate.
     pub busy_share: f64,
@@ -61,17 +63,17 @@ pub struct TreeStatus {
     pub children: Vec<TreeStatus>,
 }
 
-pub(crate) fn of(node: &Node, now: Instant) -> TreeStatus {
-    let children = node.children();
-    let place = node.place();
-    let worker = node.kind == Kind::Worker;
-    let busy_ns = node.busy_ns();
-    let history = node.history();
+pub(crate) fn of(record: &ChildRecord, now: Instant) -> TreeStatus {
+    let children = record.children();
+    let registration = record.registration();
+    let worker = record.kind == Kind::Worker;
+    let busy_ns = record.busy_ns();
+    let history = record.history();
     let busy_since_start_ns = busy_ns.saturating_sub(history.busy_before_ns);
     let uptime = history
         .started_at
         .map(|since| now.saturating_duration_since(since));
-    let window = place.and_then(|place| place.window);
+    let window = registration.and_then(|registration| registration.window);
     let restarts_in_window = history
         .restarts
         .iter()
@@ -81,22 +83,24 @@ pub(crate) fn of(node: &Node, now: Instant) -> TreeStatus {
     let exits: Vec<ExitRecord> = history.exits.iter().cloned().collect();
     drop(history);
     TreeStatus {
-        name: Arc::clone(&node.name),
-        path: Arc::clone(node.path()),
-        kind: node.kind,
-        strategy: node.supervisor.as_ref().map(|part| part.strategy),
-        state: node.state(),
-        restart: place.map(|place| place.policy.restart).unwrap_or_default(),
-        criticality: place
-            .map(|place| place.policy.criticality)
+        name: Arc::clone(&record.name),
+        path: Arc::clone(record.path()),
+        kind: record.kind,
+        strategy: record.supervisor.as_ref().map(|part| part.strategy),
+        state: record.state(),
+        restart: registration
+            .map(|registration| registration.policy.restart)
             .unwrap_or_default(),
-        incarnation: node.incarnation(),
+        criticality: registration
+            .map(|registration| registration.policy.criticality)
+            .unwrap_or_default(),
+        incarnation: record.incarnation(),
         uptime_ms: uptime.map(|up| u64::try_from(up.as_millis()).unwrap_or(u64::MAX)),
-        restarts: node.restarts(),
+        restarts: record.restarts(),
         restarts_in_window,
-        mailbox_depth: node.depth(),
-        mailbox_bound: if worker { node.bound() } else { 0 },
-        handled: node.handled(),
+        mailbox_depth: record.depth(),
+        mailbox_bound: if worker { record.bound() } else { 0 },
+        handled: record.handled(),
         busy_ms: busy_ns / 1_000_000,
         busy_share: share(busy_since_start_ns, uptime),
         last_exit: exits.last().cloned(),

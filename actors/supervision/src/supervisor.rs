@@ -1,15 +1,59 @@
 //! The task behind a supervisor: carries out what `plan` decides, and decides nothing itself.
 //!
-//! It never waits for a child: starting and stopping are requests, and the children's notes say
+//! It never waits for a child: starting and stopping are requests, and the children's signals say
 //! when they are done. So it can be asked, and stopped, at any time.
+//!
+//! # Phases of a child
+//!
+//! [`ChildPhase`] says what a child is doing, [`StartCause`] why it is being started (and who waits
+//! for the answer), [`AfterStop`] what follows once it has stopped.
+//!
+//! ```text
+//!                start_child                 Started
+//! Down(state) ----------------> Starting ---------------> Up
+//!    ^  ^                        |    |                   |  |
+//!    |  |  StartFailed, Ignored  |    | stop_child        |  |
+//!    |  +------------------------+    v        stop_child |  |
+//!    |                              Stopping <------------+  |
+//!    |  finish_stop(Down)              |                     | Exited by itself:
+//!    +---------------------------------+                     | plan::after_exit
+//!    |                                 | finish_stop(Restart)|
+//!    |                                 v                     |
+//!    |                              Restarting <-------------+
+//!    |                                 | its timer, or its turn in the group: start_child
+//!    |                                 +--------------------------> Starting
+//!    |  Leave, Quarantine, GiveUp                            |
+//!    +-------------------------------------------------------+
+//! ```
+//!
+//! A child leaves the table (`remove`) after `AfterStop::Remove` and `Decision::Forget`, and when
+//! it is deleted. `AfterStop::Bounce` goes through `Down(Terminated)` to `Starting` again.
+//!
+//! # Stages of a group
+//!
+//! A [`Group`] restarts the children at or after one of them, step by step: `step_group` does
+//! whatever can be done now, and each signal and alarm calls it again.
+//!
+//! ```text
+//!  restart_group(from, due)                                 begin (first start of all)
+//!          |                                                          |
+//!          v     all down             due            one after other  v
+//!      Stopping ----------> Waiting ----------------------------> Starting ---> no group
+//!          ^  last one first                                          |  all up
+//!          |                                                          |
+//!          +---------------- one of the group fails ------------------+
+//! ```
+//!
+//! While a group is `Stopping` or `Waiting`, the exit of a child in it counts against no budget:
+//! it would have been stopped anyway.
 
-pub(crate) mod admin;
-mod blocked;
+mod attach;
+mod children;
+mod evacuate;
 mod group;
-mod kids;
-mod members;
-mod notes;
-mod operate;
+pub(crate) mod handle;
+mod requests;
+mod signals;
 
 use std::{
     collections::BTreeSet,
@@ -24,19 +68,20 @@ use tokio::{
 };
 
 use self::{
-    admin::Admin,
+    children::{AfterStop, ChildPhase, Children, StartCause},
     group::Group,
-    kids::{After, Kids, Phase, Why},
+    handle::Request,
 };
 use crate::{
-    arbiters::Pool,
+    arbiters::ArbiterPool,
     control::Control,
-    driver::{Link, News, Note},
     events::{EventKind, Events},
     exit::ExitReason,
     intensity::Window,
-    node::{ChildId, ChildState},
+    record::ChildId,
+    signal::{ChildSignal, SignalKind, SupervisorLine},
     spec::{Options, Placement, Shutdown, Strategy, SupervisorBody},
+    state::ChildState,
 };
 
 /// How much longer than its time-out a child on another arbiter may take to report its end before
@@ -46,36 +91,36 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// What the supervisors of a tree share.
 pub(crate) struct Shared {
     pub(crate) events: Events,
-    pub(crate) pool: Pool,
+    pub(crate) pool: ArbiterPool,
 }
 
 pub(crate) struct Supervisor {
-    link: Link,
+    line: SupervisorLine,
     shared: Arc<Shared>,
     options: Options,
-    kids: Kids,
-    life: Life,
+    children: Children,
+    state: SupervisorState,
     group: Option<Group>,
     window: Window,
     timers: BTreeSet<(Instant, Alarm)>,
-    admin: mpsc::Receiver<Admin>,
-    notes: UnboundedReceiver<Note>,
-    notes_sender: UnboundedSender<Note>,
+    requests: mpsc::Receiver<Request>,
+    signals: UnboundedReceiver<ChildSignal>,
+    signal_sender: UnboundedSender<ChildSignal>,
     incarnation: u64,
     random: u64,
 }
 
-enum Life {
+enum SupervisorState {
     /// Down; waits to be started.
-    Parked,
+    Idle,
     /// Brings its children up for the first time in this incarnation.
     Starting,
     Up,
-    Stopping(Ending),
+    Stopping(ShuttingDown),
 }
 
-struct Ending {
-    news: News,
+struct ShuttingDown {
+    kind: SignalKind,
     /// Children at or after it are down.
     cursor: ChildId,
 }
@@ -97,24 +142,24 @@ async fn until(alarm: Option<Instant>) {
 }
 
 impl Supervisor {
-    pub(crate) fn new(link: Link, body: SupervisorBody, shared: Arc<Shared>) -> Self {
-        let (notes_sender, notes) = mpsc::unbounded_channel();
-        if let Some(part) = &link.node.supervisor {
-            let _ = part.notes.set(notes_sender.clone());
+    pub(crate) fn new(line: SupervisorLine, body: SupervisorBody, shared: Arc<Shared>) -> Self {
+        let (signal_sender, signals) = mpsc::unbounded_channel();
+        if let Some(part) = &line.record.supervisor {
+            let _ = part.signals.set(signal_sender.clone());
         }
         let mut supervisor = Self {
-            random: RandomState::new().hash_one(link.id) | 1,
-            link,
+            random: RandomState::new().hash_one(line.id) | 1,
+            line,
             shared,
             options: body.options,
-            kids: Kids::default(),
-            life: Life::Parked,
+            children: Children::default(),
+            state: SupervisorState::Idle,
             group: None,
             window: Window::default(),
             timers: BTreeSet::new(),
-            admin: body.admin,
-            notes,
-            notes_sender,
+            requests: body.requests,
+            signals,
+            signal_sender,
             incarnation: 0,
         };
         for spec in body.children {
@@ -123,38 +168,38 @@ impl Supervisor {
         supervisor
     }
 
-    /// Runs until its link is cut.
+    /// Runs until its line is cut.
     pub(crate) async fn run(mut self) {
         loop {
             let alarm = self.timers.first().map(|(at, _)| *at);
-            let takes_requests = matches!(self.life, Life::Up);
+            let takes_requests = matches!(self.state, SupervisorState::Up);
             tokio::select! {
                 biased;
-                control = self.link.control.recv() => match control {
+                control = self.line.control.recv() => match control {
                     Some(control) => self.on_control(control),
                     None => break,
                 },
-                Some(note) = self.notes.recv() => self.on_note(note),
-                Some(request) = self.admin.recv(), if takes_requests => self.on_request(request),
+                Some(signal) = self.signals.recv() => self.on_signal(signal),
+                Some(request) = self.requests.recv(), if takes_requests => self.on_request(request),
                 () = until(alarm) => self.on_alarm(),
             }
-            self.advance();
+            self.step_group();
         }
-        for id in self.kids.ids() {
+        for id in self.children.ids() {
             self.remove(id);
         }
-        self.link.node.set_state(ChildState::Removed);
+        self.line.record.set_state(ChildState::Removed);
     }
 
     fn on_control(&mut self, control: Control) {
-        match (control, &self.life) {
-            (Control::Start { incarnation }, Life::Parked) => self.begin(incarnation),
-            (Control::Stop(how), Life::Starting | Life::Up) => {
-                self.end(News::Exited(ExitReason::Shutdown));
+        match (control, &self.state) {
+            (Control::Start { incarnation }, SupervisorState::Idle) => self.begin(incarnation),
+            (Control::Stop(how), SupervisorState::Starting | SupervisorState::Up) => {
+                self.begin_shutdown(SignalKind::Exited(ExitReason::Shutdown));
                 self.limit_stop(how);
             }
-            (Control::Stop(how), Life::Stopping(_)) => self.limit_stop(how),
-            (Control::Start { .. }, _) | (Control::Stop(_), Life::Parked) => {}
+            (Control::Stop(how), SupervisorState::Stopping(_)) => self.limit_stop(how),
+            (Control::Start { .. }, _) | (Control::Stop(_), SupervisorState::Idle) => {}
         }
     }
 
@@ -172,61 +217,69 @@ impl Supervisor {
     fn begin(&mut self, incarnation: u64) {
         self.incarnation = incarnation;
         self.window.clear();
-        self.life = Life::Starting;
-        for id in self.kids.ids() {
-            if let Some(child) = self.kids.get_mut(id) {
+        self.state = SupervisorState::Starting;
+        for id in self.children.ids() {
+            if let Some(child) = self.children.get_mut(id) {
                 child.window.clear();
                 child.attempt = 0;
-                if !matches!(child.phase(), Phase::Down(ChildState::Suspended)) {
-                    self.kids.set(id, Phase::Restarting);
+                if !matches!(child.phase(), ChildPhase::Down(ChildState::Suspended)) {
+                    self.children.set(id, ChildPhase::Restarting);
                 }
             }
         }
         self.group = Some(Group::starting());
     }
 
-    /// Stops all children and then reports `news`.
-    fn end(&mut self, news: News) {
-        let news = match (&self.life, news) {
-            (Life::Starting, News::Exited(reason)) if reason.is_abnormal() => {
-                News::StartFailed(reason)
+    /// Stops all children and then reports `kind`.
+    fn begin_shutdown(&mut self, kind: SignalKind) {
+        let kind = match (&self.state, kind) {
+            (SupervisorState::Starting, SignalKind::Exited(reason)) if reason.is_abnormal() => {
+                SignalKind::StartFailed(reason)
             }
-            (_, news) => news,
+            (_, kind) => kind,
         };
         self.group = None;
-        self.life = Life::Stopping(Ending {
-            news,
+        self.state = SupervisorState::Stopping(ShuttingDown {
+            kind,
             cursor: ChildId::MAX,
         });
         if self.options.strategy == Strategy::Dynamic {
-            for id in self.kids.ids() {
-                self.stop_child(id, After::Down(ChildState::Declared));
+            for id in self.children.ids() {
+                self.stop_child(id, AfterStop::Down(ChildState::Declared));
             }
         }
     }
 
     fn kill_all(&mut self) {
-        for id in self.kids.ids() {
-            let Some(child) = self.kids.get(id) else {
+        for id in self.children.ids() {
+            let Some(child) = self.children.get(id) else {
                 continue;
             };
             match child.phase() {
-                Phase::Stopping(_) => {
+                ChildPhase::Stopping(_) => {
                     child.control.send(Control::Stop(Shutdown::Brutal));
                 }
                 phase if phase.is_active() => {
-                    self.stop_child_how(id, After::Down(ChildState::Declared), Shutdown::Brutal);
+                    self.stop_child_how(
+                        id,
+                        AfterStop::Down(ChildState::Declared),
+                        Shutdown::Brutal,
+                    );
                 }
                 _ => {}
             }
         }
     }
 
-    fn start_child(&mut self, id: ChildId, why: Why) {
-        if self.kids.get(id).is_some_and(|c| c.staff.is_unseated()) {
-            self.seat_again(id);
+    fn start_child(&mut self, id: ChildId, why: StartCause) {
+        if self
+            .children
+            .get(id)
+            .is_some_and(|c| c.assignment.is_unassigned())
+        {
+            self.reassign(id);
         }
-        let Some(child) = self.kids.get_mut(id) else {
+        let Some(child) = self.children.get_mut(id) else {
             return;
         };
         if let Some(at) = child.timer.take() {
@@ -234,32 +287,32 @@ impl Supervisor {
         }
         child.incarnation += 1;
         let incarnation = child.incarnation;
-        child.node.set_incarnation(incarnation);
+        child.record.set_incarnation(incarnation);
         if !child.control.send(Control::Start { incarnation }) {
             let reason = ExitReason::StartFailed("its arbiter is gone".into());
-            let _ = self.notes_sender.send(Note {
+            let _ = self.signal_sender.send(ChildSignal {
                 id,
                 incarnation,
-                news: News::StartFailed(reason),
+                kind: SignalKind::StartFailed(reason),
             });
         }
-        self.kids.set(id, Phase::Starting(why));
+        self.children.set(id, ChildPhase::Starting(why));
     }
 
-    fn stop_child(&mut self, id: ChildId, after: After) {
-        if let Some(child) = self.kids.get(id) {
+    fn stop_child(&mut self, id: ChildId, after: AfterStop) {
+        if let Some(child) = self.children.get(id) {
             let how = child.policy.shutdown;
             self.stop_child_how(id, after, how);
         }
     }
 
     /// Asks an active child to stop; one that is not active gets to its end at once.
-    fn stop_child_how(&mut self, id: ChildId, after: After, how: Shutdown) {
-        let Some(child) = self.kids.get(id) else {
+    fn stop_child_how(&mut self, id: ChildId, after: AfterStop, how: Shutdown) {
+        let Some(child) = self.children.get(id) else {
             return;
         };
         match child.phase() {
-            Phase::Starting(_) | Phase::Up => {
+            ChildPhase::Starting(_) | ChildPhase::Up => {
                 child.control.send(Control::Stop(how));
                 // One on this arbiter cannot be late without this task being late, too.
                 let limit = match (child.policy.placement, how) {
@@ -267,71 +320,81 @@ impl Supervisor {
                     (_, Shutdown::Brutal) => Some(PATIENCE),
                     (_, Shutdown::Within(limit)) => Some(limit + PATIENCE),
                 };
-                if let Some(Phase::Starting(why)) = self.kids.set(id, Phase::Stopping(after)) {
+                if let Some(ChildPhase::Starting(why)) =
+                    self.children.set(id, ChildPhase::Stopping(after))
+                {
                     why.stopped();
                 }
                 if let Some(limit) = limit {
                     self.set_timer(id, Instant::now() + limit);
                 }
             }
-            Phase::Stopping(_) => {
-                self.kids.set(id, Phase::Stopping(after));
+            ChildPhase::Stopping(_) => {
+                self.children.set(id, ChildPhase::Stopping(after));
             }
-            Phase::Restarting => self.settle(id, after),
-            Phase::Down(_) => {}
+            ChildPhase::Restarting => self.finish_stop(id, after),
+            ChildPhase::Down(_) => {}
         }
     }
 
     /// A child is down, and meant to be: puts it where it belongs.
-    fn settle(&mut self, id: ChildId, after: After) {
+    fn finish_stop(&mut self, id: ChildId, after: AfterStop) {
         self.clear_timer(id);
         let phase = match after {
-            After::Remove => return self.remove(id),
-            After::Restart => Phase::Restarting,
-            After::Cycle if matches!(self.life, Life::Stopping(_)) => {
-                Phase::Down(ChildState::Declared)
+            AfterStop::Remove => return self.remove(id),
+            AfterStop::Restart => ChildPhase::Restarting,
+            AfterStop::Bounce if matches!(self.state, SupervisorState::Stopping(_)) => {
+                ChildPhase::Down(ChildState::Declared)
             }
-            After::Cycle => return self.start_cycled(id),
-            After::Down(state) => Phase::Down(state),
+            AfterStop::Bounce => return self.start_bounced(id),
+            AfterStop::Down(state) => ChildPhase::Down(state),
         };
-        self.kids.set(id, phase);
-        let Some(child) = self.kids.get_mut(id) else {
+        self.children.set(id, phase);
+        let Some(child) = self.children.get_mut(id) else {
             return;
         };
-        if after != After::Restart
-            && let Some(why) = child.turn.take()
+        if after != AfterStop::Restart
+            && let Some(why) = child.deferred_start.take()
         {
             why.stopped();
         }
         for reply in std::mem::take(&mut child.stop_replies) {
             let _ = reply.send(Ok(()));
         }
-        if after == After::Down(ChildState::Suspended) {
+        if after == AfterStop::Down(ChildState::Suspended) {
             self.shared
                 .events
-                .emit(child.node.path(), EventKind::Suspended);
+                .emit(child.record.path(), EventKind::Suspended);
         }
     }
 
-    /// The second half of [`Operation::Cycle`](admin::Operation::Cycle).
-    fn start_cycled(&mut self, id: ChildId) {
-        self.kids.set(id, Phase::Down(ChildState::Terminated));
-        let turn = self.kids.get_mut(id).and_then(|child| child.turn.take());
-        if let Some(why) = turn {
-            self.start_in_turn(id, why);
+    /// The second half of [`Operation::Bounce`](handle::Operation::Bounce).
+    fn start_bounced(&mut self, id: ChildId) {
+        self.children
+            .set(id, ChildPhase::Down(ChildState::Terminated));
+        let deferred = self
+            .children
+            .get_mut(id)
+            .and_then(|child| child.deferred_start.take());
+        if let Some(why) = deferred {
+            self.start_or_defer(id, why);
         }
     }
 
     fn set_timer(&mut self, id: ChildId, at: Instant) {
         self.clear_timer(id);
-        if let Some(child) = self.kids.get_mut(id) {
+        if let Some(child) = self.children.get_mut(id) {
             child.timer = Some(at);
             self.timers.insert((at, Alarm::Child(id)));
         }
     }
 
     fn clear_timer(&mut self, id: ChildId) {
-        if let Some(at) = self.kids.get_mut(id).and_then(|child| child.timer.take()) {
+        if let Some(at) = self
+            .children
+            .get_mut(id)
+            .and_then(|child| child.timer.take())
+        {
             self.timers.remove(&(at, Alarm::Child(id)));
         }
     }
@@ -351,23 +414,23 @@ impl Supervisor {
     }
 
     fn on_child_alarm(&mut self, id: ChildId) {
-        let Some(child) = self.kids.get_mut(id) else {
+        let Some(child) = self.children.get_mut(id) else {
             return;
         };
         child.timer = None;
         match child.phase() {
-            Phase::Restarting => self.start_child(id, Why::Again),
-            Phase::Stopping(_) => {
-                let (incarnation, path) = (child.incarnation, Arc::clone(child.node.path()));
-                let message_type = self.give_up_driver(id);
+            ChildPhase::Restarting => self.start_child(id, StartCause::Again),
+            ChildPhase::Stopping(_) => {
+                let (incarnation, path) = (child.incarnation, Arc::clone(child.record.path()));
+                let message_type = self.abandon_task(id);
                 let reason = ExitReason::Stuck { message_type };
                 self.shared
                     .events
                     .emit(&path, EventKind::Stuck { message_type });
-                self.on_note(Note {
+                self.on_signal(ChildSignal {
                     id,
                     incarnation,
-                    news: News::Exited(reason),
+                    kind: SignalKind::Exited(reason),
                 });
             }
             _ => {}
@@ -375,7 +438,7 @@ impl Supervisor {
     }
 
     /// A number in `0.0..1.0` (xorshift); only spreads delays.
-    fn unit(&mut self) -> f64 {
+    fn random_fraction(&mut self) -> f64 {
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;
         self.random ^= self.random << 17;

@@ -3,14 +3,14 @@
 //!
 //! ```
 //! use deia_supervision::{
-//!     EventKind, Intensity, Strategy, SupervisorSpec, Tree,
+//!     EventKind, Intensity, SupervisorSpec, Tree,
 //!     testing::{self, Crash, Incarnation},
 //! };
 //! use std::time::Duration;
 //!
 //! testing::run(async {
 //!     let (spec, handle) = testing::crasher("a");
-//!     let root = SupervisorSpec::new("root", Strategy::OneForOne);
+//!     let root = SupervisorSpec::one_for_one("root");
 //!     let tree = Tree::start(root.intensity(Intensity::unlimited()).child(spec)).await.unwrap();
 //!     let mut events = tree.subscribe();
 //!     handle.tell(Crash).unwrap();
@@ -33,7 +33,7 @@ use std::{
 use actix::{Actor, ActorContext as _, Handler, Message};
 use thiserror::Error;
 
-use crate::{ChildSpec, Context, Event, EventStream, Handle, Received, StartError, child};
+use crate::{ChildSpec, Context, Event, EventStream, Handle, StartError, child};
 
 /// Longer than any test takes, in the time of a paused clock.
 const FOR_EVER: Duration = Duration::from_secs(1_000_000);
@@ -97,7 +97,7 @@ pub async fn wait_for(
     let waiting = async {
         loop {
             match events.recv().await {
-                Some(Received::Event(event)) if wanted(&event) => return Ok(event),
+                Some(Ok(event)) if wanted(&event) => return Ok(event),
                 Some(_) => {}
                 None => return Err(NotSeen::Ended),
             }

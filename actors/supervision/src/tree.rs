@@ -8,20 +8,22 @@ use tokio::{
 };
 
 use crate::{
-    arbiters::Pool,
+    arbiters::ArbiterPool,
     control::{self, Control, ControlSender},
-    driver::{Link, News, Note},
     error::{ChildError, StartError},
-    events::{EventKind, EventStream, Events},
+    event_stream::EventStream,
+    events::{EventKind, Events},
     exit::ExitReason,
-    node::{ChildState, Node, Place},
+    fence::Lease,
+    record::{ChildRecord, Registration},
+    signal::{ChildSignal, SignalKind, SupervisorLine},
     spec::{Body, ChildSpec, Shutdown, SupervisorSpec},
+    state::ChildState,
     status::{self, TreeStatus},
     supervisor::{
         Shared, Supervisor,
-        admin::{Operation, SupervisorHandle},
+        handle::{Operation, SupervisorHandle},
     },
-    tenure::Lease,
     validate, watchdog,
 };
 
@@ -29,7 +31,7 @@ use crate::{
 /// does not stop it: call [`shutdown`](Tree::shutdown).
 #[derive(Clone)]
 pub struct Tree {
-    root: Arc<Node>,
+    root: Arc<ChildRecord>,
     shared: Arc<Shared>,
     control: Arc<ControlSender>,
     exited: watch::Receiver<Option<ExitReason>>,
@@ -45,44 +47,48 @@ impl Tree {
     pub async fn start(spec: SupervisorSpec) -> Result<Self, StartError> {
         let spec = ChildSpec::from(spec);
         validate::root(&spec)?;
-        let ChildSpec { policy, node, body } = spec;
+        let ChildSpec {
+            policy,
+            record,
+            body,
+        } = spec;
         let Body::Supervisor(body) = body else {
             return Err(StartError::failed("the root is not a supervisor"));
         };
-        node.attach(Place {
-            path: Arc::clone(&node.name),
+        record.attach(Registration {
+            path: Arc::clone(&record.name),
             policy: Arc::new(policy),
             window: None,
         });
         let shared = Arc::new(Shared {
             events: Events::new(),
-            pool: Pool::new(body.options.pool),
+            pool: ArbiterPool::new(body.options.pool),
         });
         let watchdog = body
             .options
             .watchdog
-            .map(|limit| watchdog::start(limit, &node, &shared));
+            .map(|limit| watchdog::start(limit, &record, &shared));
         let here = actix_rt::spawn(Arc::clone(shared.pool.here()).answer());
-        let lease = Lease::of(&node);
-        let (control, control_receiver) = control::line(lease.clone());
+        let lease = Lease::of(&record);
+        let (control, control_receiver) = control::channel(lease.clone());
         let control = Arc::new(control);
-        let (notes, mut news) = mpsc::unbounded_channel();
-        let link = Link {
+        let (signal_sender, mut signals) = mpsc::unbounded_channel();
+        let line = SupervisorLine {
             id: 0,
-            node: Arc::clone(&node),
+            record: Arc::clone(&record),
             control: control_receiver,
             lease,
-            notes,
+            signals: signal_sender,
         };
-        let supervisor = Supervisor::new(link, *body, Arc::clone(&shared));
+        let supervisor = Supervisor::new(line, *body, Arc::clone(&shared));
         let running = actix_rt::spawn(supervisor.run());
-        node.set_incarnation(1);
-        node.set_state(ChildState::Starting);
+        record.set_incarnation(1);
+        record.set_state(ChildState::Starting);
         control.send(Control::Start { incarnation: 1 });
         let (exit, exited) = watch::channel(None);
         let (up, is_up) = oneshot::channel();
-        let keeper = Keeper {
-            node: Arc::clone(&node),
+        let owner = RootOwner {
+            record: Arc::clone(&record),
             shared: Arc::clone(&shared),
             control: Arc::clone(&control),
             exit,
@@ -90,16 +96,16 @@ impl Tree {
         };
         actix_rt::spawn(async move {
             let mut up = Some(up);
-            let reason = keeper.keep(&mut news, &mut up).await;
+            let reason = owner.supervise(&mut signals, &mut up).await;
             // Ends the root's task, and with it everything below.
             running.abort();
             drop(running.await);
             here.abort();
-            keeper.end(reason, up);
+            owner.end(reason, up);
         });
         match is_up.await {
             Ok(Ok(())) => Ok(Self {
-                root: node,
+                root: record,
                 shared,
                 control,
                 exited,
@@ -158,7 +164,7 @@ impl Tree {
     /// If there is no such child, it is the root, it is suspended, it is being stopped, or it does
     /// not start.
     pub async fn restart_path(&self, path: &str) -> Result<(), ChildError> {
-        self.operate(path, Operation::Cycle).await
+        self.operate(path, Operation::Bounce).await
     }
 
     async fn operate(&self, path: &str, operation: Operation) -> Result<(), ChildError> {
@@ -189,12 +195,12 @@ impl Tree {
         }
     }
 
-    fn find(&self, path: &str) -> Option<Arc<Node>> {
+    fn find(&self, path: &str) -> Option<Arc<ChildRecord>> {
         let mut parts = path.split('/');
         if parts.next()? != &*self.root.name {
             return None;
         }
-        parts.try_fold(Arc::clone(&self.root), |node, name| node.find(name))
+        parts.try_fold(Arc::clone(&self.root), |record, name| record.find(name))
     }
 }
 
@@ -205,49 +211,49 @@ impl fmt::Debug for Tree {
 }
 
 /// Stands in for the supervisor the root does not have.
-struct Keeper {
-    node: Arc<Node>,
+struct RootOwner {
+    record: Arc<ChildRecord>,
     shared: Arc<Shared>,
     control: Arc<ControlSender>,
     exit: watch::Sender<Option<ExitReason>>,
     _watchdog: Option<watchdog::Guard>,
 }
 
-impl Keeper {
-    async fn keep(
+impl RootOwner {
+    async fn supervise(
         &self,
-        news: &mut mpsc::UnboundedReceiver<Note>,
+        signals: &mut mpsc::UnboundedReceiver<ChildSignal>,
         up: &mut Option<oneshot::Sender<Result<(), StartError>>>,
     ) -> ExitReason {
-        while let Some(note) = news.recv().await {
-            return match note.news {
-                News::Started => {
-                    self.node.set_state(ChildState::Running);
-                    self.node.note_up(Instant::now());
-                    let incarnation = note.incarnation;
+        while let Some(signal) = signals.recv().await {
+            return match signal.kind {
+                SignalKind::Started => {
+                    self.record.set_state(ChildState::Running);
+                    self.record.record_start(Instant::now());
+                    let incarnation = signal.incarnation;
                     self.shared
                         .events
-                        .emit(self.node.path(), EventKind::Started { incarnation });
+                        .emit(self.record.path(), EventKind::Started { incarnation });
                     if up.take().is_some_and(|up| up.send(Ok(())).is_err()) {
                         // Nobody waited for it: nobody could ever stop it.
                         self.control.send(Control::Stop(Shutdown::Infinity));
                     }
                     continue;
                 }
-                News::Blocked(_) => continue,
-                News::Ignored => ExitReason::Normal,
-                News::StartFailed(reason) | News::Exited(reason) => reason,
+                SignalKind::Blocked(_) => continue,
+                SignalKind::Ignored => ExitReason::Normal,
+                SignalKind::StartFailed(reason) | SignalKind::Exited(reason) => reason,
             };
         }
         ExitReason::Killed
     }
 
     fn end(&self, reason: ExitReason, up: Option<oneshot::Sender<Result<(), StartError>>>) {
-        self.node.note_exit(&reason);
-        self.node.set_state(ChildState::Ended);
+        self.record.record_exit(&reason);
+        self.record.set_state(ChildState::Ended);
         self.shared.pool.stop();
         self.shared.events.emit(
-            self.node.path(),
+            self.record.path(),
             EventKind::Stopped {
                 exit: reason.clone(),
             },

@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use crate::{
     error::SpecError,
     intensity::Intensity,
-    node::Kind,
     spec::{AutoShutdown, Body, ChildSpec, Policy, Restart, Shutdown, Strategy, SupervisorBody},
+    state::Kind,
 };
 
 /// Checks the root of a tree and all below it.
@@ -44,7 +44,7 @@ fn check(spec: &ChildSpec, parent: &str, auto_shutdown: AutoShutdown) -> Result<
     }
     policy(&spec.policy, &path, auto_shutdown)?;
     match &spec.body {
-        Body::Worker(_) if spec.node.kind == Kind::Worker && spec.node.bound() == 0 => {
+        Body::Worker(_) if spec.record.kind == Kind::Worker && spec.record.bound() == 0 => {
             Err(SpecError::ZeroMailbox { path })
         }
         Body::Worker(_) => Ok(()),

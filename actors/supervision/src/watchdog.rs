@@ -12,12 +12,13 @@ use std::{
 };
 
 use crate::{
-    arbiters::{HERE, Post, PostId},
-    driver::{Blocked, Culprit, News, Note},
+    arbiters::{ArbiterSlot, HERE, SlotId},
     events::EventKind,
-    node::{ChildId, Kind, Node},
+    fence::FenceSnapshot,
+    record::{ChildId, ChildRecord},
+    signal::{Blocked, BlockedBy, ChildSignal, SignalKind},
+    state::Kind,
     supervisor::Shared,
-    tenure::Seen,
 };
 
 /// Rounds of silence after which an arbiter is blocked.
@@ -29,7 +30,7 @@ pub(crate) struct Guard {
 }
 
 /// Starts a watchdog over the tree below `root`.
-pub(crate) fn start(limit: Duration, root: &Arc<Node>, shared: &Arc<Shared>) -> Guard {
+pub(crate) fn start(limit: Duration, root: &Arc<ChildRecord>, shared: &Arc<Shared>) -> Guard {
     let (end, ended) = mpsc::channel();
     let mut watchdog = Watchdog {
         root: Arc::downgrade(root),
@@ -46,15 +47,15 @@ pub(crate) fn start(limit: Duration, root: &Arc<Node>, shared: &Arc<Shared>) -> 
         }
     });
     if let Err(error) = running {
-        tracing::error!(%error, "no thread for the watchdog: blocked arbiters are not seen");
+        tracing::error!(%error, "no thread for the watchdog: blocked arbiters are not snapshot");
     }
     Guard { _end: end }
 }
 
 struct Watchdog {
-    root: Weak<Node>,
+    root: Weak<ChildRecord>,
     shared: Weak<Shared>,
-    silent: HashMap<PostId, Silence>,
+    silent: HashMap<SlotId, Silence>,
 }
 
 /// Of one arbiter.
@@ -62,22 +63,22 @@ struct Silence {
     rounds: u32,
     suspect: Option<Suspect>,
     /// Whose blocking was reported.
-    reported: Option<Arc<Node>>,
+    reported: Option<Arc<ChildRecord>>,
 }
 
 /// A child inside a poll.
 #[derive(Clone)]
 struct Suspect {
-    supervisor: Arc<Node>,
+    supervisor: Arc<ChildRecord>,
     id: ChildId,
-    node: Arc<Node>,
-    seen: Seen,
+    record: Arc<ChildRecord>,
+    snapshot: FenceSnapshot,
 }
 
 impl Silence {
     /// One more silent round, in which `suspect` was seen. Whether the arbiter is blocked now.
     fn goes_on(&mut self, suspect: Option<Suspect>) -> bool {
-        let poll = |suspect: &Option<Suspect>| suspect.as_ref().map(|s| (s.id, s.seen));
+        let poll = |suspect: &Option<Suspect>| suspect.as_ref().map(|s| (s.id, s.snapshot));
         if poll(&suspect) == poll(&self.suspect) {
             self.rounds += 1;
         } else {
@@ -95,54 +96,54 @@ impl Watchdog {
         let (Some(root), Some(shared)) = (self.root.upgrade(), self.shared.upgrade()) else {
             return false;
         };
-        let posts = shared.pool.posts();
+        let slots = shared.pool.slots();
         self.silent
-            .retain(|id, _| posts.iter().any(|post| post.id == *id));
-        for post in posts {
-            self.look_at(&post, &root, &shared);
+            .retain(|id, _| slots.iter().any(|slot| slot.id == *id));
+        for slot in slots {
+            self.look_at(&slot, &root, &shared);
         }
         true
     }
 
-    fn look_at(&mut self, post: &Post, root: &Arc<Node>, shared: &Shared) {
-        if post.is_alive() {
-            let silence = self.silent.remove(&post.id);
-            if let Some(node) = silence.and_then(|silence| silence.reported) {
-                node.set_stuck(false);
-                shared.events.emit(node.path(), EventKind::Recovered);
+    fn look_at(&mut self, slot: &ArbiterSlot, root: &Arc<ChildRecord>, shared: &Shared) {
+        if slot.is_alive() {
+            let silence = self.silent.remove(&slot.id);
+            if let Some(record) = silence.and_then(|silence| silence.reported) {
+                record.set_stuck(false);
+                shared.events.emit(record.path(), EventKind::Recovered);
             }
             return;
         }
-        let silence = self.silent.entry(post.id).or_insert(Silence {
+        let silence = self.silent.entry(slot.id).or_insert(Silence {
             rounds: 0,
             suspect: None,
             reported: None,
         });
-        if silence.reported.is_some() || !silence.goes_on(suspect(root, post.id)) {
+        if silence.reported.is_some() || !silence.goes_on(suspect(root, slot.id)) {
             return;
         }
         let blamed = silence.suspect.as_ref();
-        silence.reported = Some(report(post.id, blamed, root, shared));
+        silence.reported = Some(report(slot.id, blamed, root, shared));
     }
 }
 
 /// The child on this arbiter that is being polled.
-fn suspect(supervisor: &Arc<Node>, post: PostId) -> Option<Suspect> {
-    for (id, node) in supervisor.children_by_id() {
-        if node.kind == Kind::Supervisor {
-            let found = suspect(&node, post);
+fn suspect(supervisor: &Arc<ChildRecord>, slot: SlotId) -> Option<Suspect> {
+    for (id, record) in supervisor.children_by_id() {
+        if record.kind == Kind::Supervisor {
+            let found = suspect(&record, slot);
             if found.is_some() {
                 return found;
             }
-        } else if node.post() == post {
-            let seen = node.tenure.seen();
-            if seen.is_inside() {
+        } else if record.slot() == slot {
+            let snapshot = record.fence.snapshot();
+            if snapshot.is_inside() {
                 let supervisor = Arc::clone(supervisor);
                 return Some(Suspect {
                     supervisor,
                     id,
-                    node,
-                    seen,
+                    record,
+                    snapshot,
                 });
             }
         }
@@ -151,49 +152,54 @@ fn suspect(supervisor: &Arc<Node>, post: PostId) -> Option<Suspect> {
 }
 
 /// Says who blocks the arbiter, and has its children moved; who was blamed.
-fn report(post: PostId, blamed: Option<&Suspect>, root: &Arc<Node>, shared: &Shared) -> Arc<Node> {
-    let node = blamed.map_or(root, |suspect| &suspect.node);
-    let message_type = blamed.and_then(|suspect| suspect.node.in_hand());
-    node.set_stuck(true);
+fn report(
+    slot: SlotId,
+    blamed: Option<&Suspect>,
+    root: &Arc<ChildRecord>,
+    shared: &Shared,
+) -> Arc<ChildRecord> {
+    let record = blamed.map_or(root, |suspect| &suspect.record);
+    let message_type = blamed.and_then(|suspect| suspect.record.current_message());
+    record.set_stuck(true);
     shared
         .events
-        .emit(node.path(), EventKind::Stuck { message_type });
-    if post != HERE {
-        tell(root, post, blamed, message_type);
+        .emit(record.path(), EventKind::Stuck { message_type });
+    if slot != HERE {
+        tell(root, slot, blamed, message_type);
     }
-    Arc::clone(node)
+    Arc::clone(record)
 }
 
 /// Tells all supervisors with children on the arbiter.
 fn tell(
-    supervisor: &Arc<Node>,
-    post: PostId,
+    supervisor: &Arc<ChildRecord>,
+    slot: SlotId,
     blamed: Option<&Suspect>,
     message_type: Option<&'static str>,
 ) {
     let mut concerned = false;
-    for (_, node) in supervisor.children_by_id() {
-        match node.kind {
-            Kind::Supervisor => tell(&node, post, blamed, message_type),
-            Kind::Worker => concerned |= node.post() == post,
+    for (_, record) in supervisor.children_by_id() {
+        match record.kind {
+            Kind::Supervisor => tell(&record, slot, blamed, message_type),
+            Kind::Worker => concerned |= record.slot() == slot,
         }
     }
-    let notes = supervisor.supervisor.as_ref();
-    let Some(notes) = notes.and_then(|part| part.notes.get()) else {
+    let signals = supervisor.supervisor.as_ref();
+    let Some(signals) = signals.and_then(|part| part.signals.get()) else {
         return;
     };
     if concerned {
-        let culprit = blamed
+        let blocked_by = blamed
             .filter(|suspect| Arc::ptr_eq(&suspect.supervisor, supervisor))
-            .map(|suspect| Culprit {
+            .map(|suspect| BlockedBy {
                 id: suspect.id,
-                seen: suspect.seen,
+                snapshot: suspect.snapshot,
                 message_type,
             });
-        let _ = notes.send(Note {
+        let _ = signals.send(ChildSignal {
             id: 0,
             incarnation: 0,
-            news: News::Blocked(Blocked { post, culprit }),
+            kind: SignalKind::Blocked(Blocked { slot, blocked_by }),
         });
     }
 }
@@ -201,24 +207,24 @@ fn tell(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tenure::Tenure;
+    use crate::fence::Fence;
 
     #[test]
     fn only_one_and_the_same_poll_is_stuck() {
-        let node = Node::worker("a".to_owned());
-        let tenure = Tenure::default();
-        let asleep = tenure.seen();
-        let suspect = |id, seen| {
-            let (supervisor, node) = (Arc::clone(&node), Arc::clone(&node));
+        let record = ChildRecord::worker("a".to_owned());
+        let fence = Fence::default();
+        let asleep = fence.snapshot();
+        let suspect = |id, snapshot| {
+            let (supervisor, record) = (Arc::clone(&record), Arc::clone(&record));
             Some(Suspect {
                 supervisor,
                 id,
-                node,
-                seen,
+                record,
+                snapshot,
             })
         };
-        tenure.take_away(asleep);
-        let (one, other) = (asleep, tenure.seen());
+        fence.revoke(asleep);
+        let (one, other) = (asleep, fence.snapshot());
         // What each round sees, and in which the arbiter is found to be blocked.
         let cases = [
             (vec![suspect(1, one); 4], Some(3)),
@@ -231,7 +237,7 @@ mod tests {
                 [one, other]
                     .repeat(4)
                     .iter()
-                    .map(|seen| suspect(1, *seen))
+                    .map(|snapshot| suspect(1, *snapshot))
                     .collect(),
                 None,
             ),
@@ -251,7 +257,9 @@ mod tests {
                 suspect: None,
                 reported: None,
             };
-            let found = rounds.into_iter().position(|seen| silence.goes_on(seen));
+            let found = rounds
+                .into_iter()
+                .position(|snapshot| silence.goes_on(snapshot));
             assert_eq!(found, expected);
         }
     }

@@ -5,7 +5,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use deia_supervision::{Event, EventKind, EventStream, Received, TreeStatus};
+use deia_supervision::{Event, EventKind, EventStream, Lagged, TreeStatus};
 
 use super::{Readings, table};
 
@@ -61,8 +61,8 @@ impl Seen {
         };
         while let Some(received) = events.try_recv() {
             match received {
-                Received::Event(event) => self.count(&event),
-                Received::Lagged(missed) => self.missed += missed,
+                Ok(event) => self.count(&event),
+                Err(Lagged { missed }) => self.missed += missed,
             }
         }
         self.events = Some(events);

@@ -5,8 +5,7 @@ use std::time::{Duration, Instant};
 
 use actix::{Actor, AsyncContext};
 use deia_supervision::{
-    Backoff, Context, DynamicOptions, Intensity, StartError, Strategy, SupervisorSpec, Tree, child,
-    dynamic,
+    Backoff, Context, Intensity, StartError, Strategy, SupervisorSpec, Tree, child,
 };
 
 use crate::Figures;
@@ -27,9 +26,10 @@ impl Actor for Crasher {
 
 pub(crate) fn measure(figures: &mut Figures) {
     actix::System::new().block_on(async {
-        let (spec, workers) = dynamic("workers", DynamicOptions::default());
+        let spec = SupervisorSpec::dynamic("workers");
+        let workers = spec.handle();
         let spec = SupervisorSpec::new("root", Strategy::OneForOne)
-            .supervisor(spec.intensity(Intensity::unlimited()));
+            .child(spec.intensity(Intensity::unlimited()));
         let tree = Tree::start(spec).await.unwrap();
         for i in 0..CHILDREN {
             let (spec, _) = child(i.to_string(), || async { Ok::<_, StartError>(Crasher) });

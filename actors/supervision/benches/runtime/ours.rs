@@ -2,8 +2,8 @@
 
 use actix::prelude::{Actor, Handler, Message};
 use deia_supervision::{
-    Context, DynamicOptions, DynamicSupervisor, Handle, Intensity, StartError, Strategy,
-    SupervisorSpec, Tree, TreeStatus, child, dynamic,
+    Context, Handle, Intensity, StartError, Strategy, SupervisorHandle, SupervisorSpec, Tree,
+    TreeStatus, child,
 };
 
 use super::Contestant;
@@ -49,7 +49,7 @@ impl Handler<Crash> for Counter {
 
 #[derive(Default)]
 pub(crate) struct Ours {
-    tree: Option<(Tree, DynamicSupervisor)>,
+    tree: Option<(Tree, SupervisorHandle)>,
     spawned: u64,
 }
 
@@ -67,9 +67,10 @@ impl Contestant for Ours {
 
     async fn spawn(&mut self) -> Self::Actor {
         if self.tree.is_none() {
-            let (spec, workers) = dynamic("workers", DynamicOptions::default());
+            let spec = SupervisorSpec::dynamic("workers");
+            let workers = spec.handle();
             let spec = SupervisorSpec::new("root", Strategy::OneForOne)
-                .supervisor(spec.intensity(Intensity::unlimited()));
+                .child(spec.intensity(Intensity::unlimited()));
             self.tree = Some((Tree::start(spec).await.unwrap(), workers));
         }
         self.spawned += 1;

@@ -27,15 +27,15 @@ macro_rules! policy_methods {
         /// A restart budget of its own, instead of its share of the supervisor's: it then cannot
         /// use up what its siblings may need. Default: none.
         #[must_use]
-        pub fn budget(mut self, budget: Budget) -> Self {
+        pub fn budget(mut self, budget: Intensity) -> Self {
             self.$($path)+.budget = Some(budget);
             self
         }
 
         /// What happens when the budget its restarts count against is exhausted. Default:
-        /// [`Exhausted::Escalate`].
+        /// [`OnExhausted::Escalate`].
         #[must_use]
-        pub fn on_exhausted(mut self, exhausted: Exhausted) -> Self {
+        pub fn on_exhausted(mut self, exhausted: OnExhausted) -> Self {
             self.$($path)+.exhausted = exhausted;
             self
         }

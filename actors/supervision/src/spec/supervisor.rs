@@ -3,14 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    AutoShutdown, Body, ChildSpec, Criticality, Exhausted, Options, Policy, Restart, Shutdown,
+    AutoShutdown, Body, ChildSpec, Criticality, OnExhausted, Options, Policy, Restart, Shutdown,
     Strategy, SupervisorBody,
 };
 use crate::{
-    backoff::Backoff,
-    intensity::{Budget, Intensity},
-    node::{Kind, Node},
-    supervisor::admin::SupervisorHandle,
+    backoff::Backoff, intensity::Intensity, record::ChildRecord, state::Kind,
+    supervisor::handle::SupervisorHandle,
 };
 
 /// How long a child may block its arbiter, unless the root says otherwise.
@@ -19,45 +17,43 @@ const WATCHDOG: Duration = Duration::from_secs(10);
 /// The declaration of a supervisor and all that is below it.
 pub struct SupervisorSpec {
     pub(crate) policy: Policy,
-    pub(crate) node: Arc<Node>,
+    pub(crate) record: Arc<ChildRecord>,
     pub(crate) body: SupervisorBody,
     handle: SupervisorHandle,
 }
 
-/// Options of a dynamic supervisor: see [`dynamic`].
-#[derive(Clone, Debug, Default)]
-pub struct DynamicOptions {
-    max_children: Option<usize>,
-}
-
-impl DynamicOptions {
-    /// How many children it may have at a time; at least 1. Default: no limit.
-    #[must_use]
-    pub fn max_children(mut self, max: usize) -> Self {
-        self.max_children = Some(max);
-        self
-    }
-}
-
-/// Declares a supervisor whose children are added at run time, and the handle to do so. The
-/// handle works from now on: what is asked of it before the tree is started waits until it is.
-#[must_use]
-pub fn dynamic(
-    name: impl Into<String>,
-    options: DynamicOptions,
-) -> (SupervisorSpec, SupervisorHandle) {
-    let mut spec = SupervisorSpec::new(name, Strategy::Dynamic);
-    spec.body.options.max_children = options.max_children;
-    let handle = spec.handle();
-    (spec, handle)
-}
-
 impl SupervisorSpec {
+    /// A supervisor that restarts a failed child alone: see [`Strategy::OneForOne`].
+    #[must_use]
+    pub fn one_for_one(name: impl Into<String>) -> Self {
+        Self::new(name, Strategy::OneForOne)
+    }
+
+    /// A supervisor that restarts all children when one fails: see [`Strategy::OneForAll`].
+    #[must_use]
+    pub fn one_for_all(name: impl Into<String>) -> Self {
+        Self::new(name, Strategy::OneForAll)
+    }
+
+    /// A supervisor that restarts a failed child and those declared after it: see
+    /// [`Strategy::RestForOne`].
+    #[must_use]
+    pub fn rest_for_one(name: impl Into<String>) -> Self {
+        Self::new(name, Strategy::RestForOne)
+    }
+
+    /// A supervisor whose children are added at run time, through its
+    /// [`handle`](Self::handle): see [`Strategy::Dynamic`].
+    #[must_use]
+    pub fn dynamic(name: impl Into<String>) -> Self {
+        Self::new(name, Strategy::Dynamic)
+    }
+
     /// A supervisor without children, with OTP's default intensity of 1 restart in 5 s.
     #[must_use]
     pub fn new(name: impl Into<String>, strategy: Strategy) -> Self {
-        let (node, admin) = Node::supervisor(name.into(), strategy);
-        let handle = SupervisorHandle::new(&node);
+        let (record, requests) = ChildRecord::supervisor(name.into(), strategy);
+        let handle = SupervisorHandle::new(&record);
         let options = Options {
             strategy,
             intensity: Intensity::default(),
@@ -68,11 +64,11 @@ impl SupervisorSpec {
         };
         Self {
             policy: Policy::new(Shutdown::Infinity),
-            node,
+            record,
             body: SupervisorBody {
                 options,
                 children: Vec::new(),
-                admin,
+                requests,
             },
             handle,
         }
@@ -94,15 +90,17 @@ impl SupervisorSpec {
         self
     }
 
-    /// How many children it may have at a time (dynamic supervisors only; at least 1).
+    /// How many children it may have at a time (dynamic supervisors only; at least 1). Default: no
+    /// limit.
     #[must_use]
     pub fn max_children(mut self, max: usize) -> Self {
         self.body.options.max_children = Some(max);
         self
     }
 
-    /// On the root of a tree: how many arbiters [`Placement::RoundRobin`](crate::Placement::RoundRobin) uses (at least 1).
-    /// Default: one for each core.
+    /// On the root of a tree: how many arbiters
+    /// [`Placement::RoundRobin`](crate::Placement::RoundRobin) uses (at least 1). Default: one for
+    /// each core.
     #[must_use]
     pub fn arbiters(mut self, arbiters: usize) -> Self {
         self.body.options.pool = Some(arbiters.max(1));
@@ -121,10 +119,10 @@ impl SupervisorSpec {
     ///   [`ExitReason::Stuck`](crate::ExitReason::Stuck), an abnormal exit like any other, and what
     ///   is rebuilt of it is rebuilt on a fresh arbiter. So are its neighbours there
     ///   ([`Moved`](crate::EventKind::Moved)): addresses and mailboxes stay, their restart counts
-    ///   against no budget, their supervisors' strategies hold, and a temporary one ends. No hook of
-    ///   a run that is abandoned is called; its actor is dropped on its thread, if that ever comes
-    ///   back. Nothing but the call that blocks runs on there; *that* cannot be taken back: when it
-    ///   returns, its handler runs to its end beside the next incarnation.
+    ///   against no budget, their supervisors' strategies hold, and a temporary one ends. No hook
+    ///   of a run that is abandoned is called; its actor is dropped on its thread, if that ever
+    ///   comes back. Nothing but the call that blocks runs on there; *that* cannot be taken back:
+    ///   when it returns, its handler runs to its end beside the next incarnation.
     /// - On the arbiter on which the tree was started ([`Placement::Here`](crate::Placement::Here))
     ///   nothing can be moved, because the supervisors themselves are blocked. The event and
     ///   [`ChildState::Stuck`](crate::ChildState::Stuck) say so, until it
@@ -138,26 +136,22 @@ impl SupervisorSpec {
         self
     }
 
-    /// Adds a child; children start in the order in which they were added.
+    /// Adds a child, a worker or a supervisor; children start in the order in which they were
+    /// added.
     #[must_use]
     pub fn child(mut self, spec: impl Into<ChildSpec>) -> Self {
         self.body.children.push(spec.into());
         self
     }
 
-    /// Adds a supervisor as a child.
-    #[must_use]
-    pub fn supervisor(self, spec: SupervisorSpec) -> Self {
-        self.child(spec)
-    }
-
     /// The name, unique among its siblings.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.node.name
+        &self.record.name
     }
 
-    /// The handle through which children are added and operated at run time.
+    /// The handle through which children are added and operated at run time. It works from now
+    /// on: what is asked of it before the tree is started waits until it is.
     #[must_use]
     pub fn handle(&self) -> SupervisorHandle {
         self.handle.clone()
@@ -166,10 +160,10 @@ impl SupervisorSpec {
 
 impl From<SupervisorSpec> for ChildSpec {
     fn from(spec: SupervisorSpec) -> Self {
-        debug_assert!(spec.node.kind == Kind::Supervisor);
+        debug_assert!(spec.record.kind == Kind::Supervisor);
         Self {
             policy: spec.policy,
-            node: spec.node,
+            record: spec.record,
             body: Body::Supervisor(Box::new(spec.body)),
         }
     }

@@ -3,13 +3,10 @@
 use tokio::time::Instant;
 
 use super::{
-    Alarm, Ending, Life, Supervisor,
-    kids::{After, Phase, Why},
+    Alarm, ShuttingDown, Supervisor, SupervisorState,
+    children::{AfterStop, ChildPhase, StartCause},
 };
-use crate::{
-    driver::News,
-    node::{ChildId, ChildState},
-};
+use crate::{record::ChildId, signal::SignalKind, state::ChildState};
 
 /// A restart of several children: first those at or after `from` are stopped, the last one first,
 /// then they are started in order.
@@ -51,12 +48,12 @@ impl Supervisor {
             _ => from,
         };
         let mut next = from;
-        while let Some((id, child)) = self.kids.at_or_after(next) {
+        while let Some((id, child)) = self.children.at_or_after(next) {
             next = id + 1;
             match child.phase() {
-                Phase::Restarting => self.clear_timer(id),
-                Phase::Down(ChildState::Ended | ChildState::Ignored) => {
-                    self.kids.set(id, Phase::Restarting);
+                ChildPhase::Restarting => self.clear_timer(id),
+                ChildPhase::Down(ChildState::Ended | ChildState::Ignored) => {
+                    self.children.set(id, ChildPhase::Restarting);
                 }
                 _ => {}
             }
@@ -78,7 +75,7 @@ impl Supervisor {
     }
 
     /// Starts a child that is down, in its turn if those before it are being restarted.
-    pub(super) fn start_in_turn(&mut self, id: ChildId, why: Why) {
+    pub(super) fn start_or_defer(&mut self, id: ChildId, why: StartCause) {
         let waits = match &self.group {
             None => false,
             Some(Group { from, stage }) => match stage {
@@ -89,16 +86,16 @@ impl Supervisor {
         if !waits {
             return self.start_child(id, why);
         }
-        self.kids.set(id, Phase::Restarting);
-        if let Some(child) = self.kids.get_mut(id) {
-            child.turn = Some(why);
+        self.children.set(id, ChildPhase::Restarting);
+        if let Some(child) = self.children.get_mut(id) {
+            child.deferred_start = Some(why);
         }
     }
 
-    /// Does whatever can be done now; everything else waits for a note or an alarm.
-    pub(super) fn advance(&mut self) {
-        if matches!(self.life, Life::Stopping(_)) {
-            self.advance_end();
+    /// Does whatever can be done now; everything else waits for a signal or an alarm.
+    pub(super) fn step_group(&mut self) {
+        if matches!(self.state, SupervisorState::Stopping(_)) {
+            self.step_shutdown();
             return;
         }
         while let Some(group) = self.group.take() {
@@ -121,96 +118,105 @@ impl Supervisor {
     }
 
     fn stop_next(&mut self, from: ChildId, cursor: ChildId, due: Instant) -> (Option<Stage>, bool) {
-        let Some((id, child)) = self.kids.last_in(from, cursor) else {
+        let Some((id, child)) = self.children.last_in(from, cursor) else {
             if due > Instant::now() {
                 self.timers.insert((due, Alarm::Group));
             }
             return (Some(Stage::Waiting { due }), true);
         };
         match child.phase() {
-            Phase::Starting(_) | Phase::Up => {
-                let after = After::in_group(child.policy.restart);
+            ChildPhase::Starting(_) | ChildPhase::Up => {
+                let after = AfterStop::in_group(child.policy.restart);
                 self.stop_child(id, after);
                 (Some(Stage::Stopping { cursor, due }), false)
             }
-            Phase::Stopping(_) => (Some(Stage::Stopping { cursor, due }), false),
-            Phase::Restarting | Phase::Down(_) => (Some(Stage::Stopping { cursor: id, due }), true),
+            ChildPhase::Stopping(_) => (Some(Stage::Stopping { cursor, due }), false),
+            ChildPhase::Restarting | ChildPhase::Down(_) => {
+                (Some(Stage::Stopping { cursor: id, due }), true)
+            }
         }
     }
 
     fn start_next(&mut self, cursor: ChildId) -> (Option<Stage>, bool) {
-        let Some((id, child)) = self.kids.at_or_after(cursor) else {
+        let Some((id, child)) = self.children.at_or_after(cursor) else {
             return (None, true);
         };
         match child.phase() {
-            Phase::Restarting => {
-                let turn = self.kids.get_mut(id).and_then(|child| child.turn.take());
-                let why = turn.unwrap_or(match self.life {
-                    Life::Starting => Why::Initial,
-                    _ => Why::Again,
+            ChildPhase::Restarting => {
+                let deferred_start = self
+                    .children
+                    .get_mut(id)
+                    .and_then(|child| child.deferred_start.take());
+                let why = deferred_start.unwrap_or(match self.state {
+                    SupervisorState::Starting => StartCause::Initial,
+                    _ => StartCause::Again,
                 });
                 self.start_child(id, why);
                 (Some(Stage::Starting { cursor: id }), false)
             }
-            Phase::Starting(_) | Phase::Stopping(_) => {
+            ChildPhase::Starting(_) | ChildPhase::Stopping(_) => {
                 (Some(Stage::Starting { cursor: id }), false)
             }
-            Phase::Up | Phase::Down(_) => (Some(Stage::Starting { cursor: id + 1 }), true),
+            ChildPhase::Up | ChildPhase::Down(_) => {
+                (Some(Stage::Starting { cursor: id + 1 }), true)
+            }
         }
     }
 
     fn on_group_up(&mut self) {
-        if matches!(self.life, Life::Starting) {
-            self.life = Life::Up;
-            self.link.report(self.incarnation, News::Started);
+        if matches!(self.state, SupervisorState::Starting) {
+            self.state = SupervisorState::Up;
+            self.line.report(self.incarnation, SignalKind::Started);
         }
     }
 
     /// Stops the children, the last one first (a dynamic supervisor has asked them all at once).
-    fn advance_end(&mut self) {
+    fn step_shutdown(&mut self) {
         loop {
-            let Life::Stopping(Ending { cursor, .. }) = &self.life else {
+            let SupervisorState::Stopping(ShuttingDown { cursor, .. }) = &self.state else {
                 return;
             };
-            if self.kids.active() == 0 {
-                return self.finish();
+            if self.children.active() == 0 {
+                return self.shutdown_done();
             }
-            let Some((id, child)) = self.kids.last_in(0, *cursor) else {
+            let Some((id, child)) = self.children.last_in(0, *cursor) else {
                 return;
             };
             match child.phase() {
-                Phase::Starting(_) | Phase::Up => {
-                    return self.stop_child(id, After::Down(ChildState::Declared));
+                ChildPhase::Starting(_) | ChildPhase::Up => {
+                    return self.stop_child(id, AfterStop::Down(ChildState::Declared));
                 }
-                Phase::Stopping(_) => return,
+                ChildPhase::Stopping(_) => return,
                 // It must not come up behind the cursor when its time has come.
-                Phase::Restarting => self.settle(id, After::Down(ChildState::Declared)),
-                Phase::Down(_) => {}
+                ChildPhase::Restarting => {
+                    self.finish_stop(id, AfterStop::Down(ChildState::Declared))
+                }
+                ChildPhase::Down(_) => {}
             }
-            if let Life::Stopping(ending) = &mut self.life {
-                ending.cursor = id;
+            if let SupervisorState::Stopping(shutting_down) = &mut self.state {
+                shutting_down.cursor = id;
             }
         }
     }
 
     /// All children are down: forgets those that were added at run time, reports, and parks.
-    fn finish(&mut self) {
+    fn shutdown_done(&mut self) {
         self.timers.clear();
-        for id in self.kids.ids() {
-            let Some(child) = self.kids.get_mut(id) else {
+        for id in self.children.ids() {
+            let Some(child) = self.children.get_mut(id) else {
                 continue;
             };
             child.timer = None;
-            let suspended = matches!(child.phase(), Phase::Down(ChildState::Suspended));
+            let suspended = matches!(child.phase(), ChildPhase::Down(ChildState::Suspended));
             if !child.declared {
                 self.remove(id);
             } else if !suspended {
-                self.settle(id, After::Down(ChildState::Declared));
+                self.finish_stop(id, AfterStop::Down(ChildState::Declared));
             }
         }
-        let life = std::mem::replace(&mut self.life, Life::Parked);
-        if let Life::Stopping(ending) = life {
-            self.link.report(self.incarnation, ending.news);
+        let state = std::mem::replace(&mut self.state, SupervisorState::Idle);
+        if let SupervisorState::Stopping(shutting_down) = state {
+            self.line.report(self.incarnation, shutting_down.kind);
         }
     }
 }

@@ -3,8 +3,8 @@
 use std::{sync::atomic::Ordering::SeqCst, time::Duration};
 
 use deia_supervision::{
-    Backoff, ChildCounts, ChildError, ChildState, DynamicOptions, ExitReason, Restart,
-    StartChildError, Strategy, SupervisorHandle, Tree, dynamic,
+    Backoff, ChildCounts, ChildError, ChildState, ExitReason, Restart, StartChildError, Strategy,
+    SupervisorHandle, SupervisorSpec, Tree,
 };
 
 use crate::common::{Crash, Log, Stop, idle, patient, probe, run, start, state};
@@ -60,8 +60,9 @@ fn child_adm() {
 #[test]
 fn child_adm_dynamic() {
     run(async {
-        let (spec, workers) = dynamic("workers", DynamicOptions::default());
-        let tree = start(patient("root", Strategy::OneForOne).supervisor(spec)).await;
+        let spec = SupervisorSpec::dynamic("workers");
+        let workers = spec.handle();
+        let tree = start(patient("root", Strategy::OneForOne).child(spec)).await;
         administer(&tree, &workers).await;
     });
 }
@@ -70,8 +71,9 @@ fn child_adm_dynamic() {
 fn max_children() {
     run(async {
         let log = Log::default();
-        let (spec, workers) = dynamic("workers", DynamicOptions::default().max_children(2));
-        let tree = start(patient("root", Strategy::OneForOne).supervisor(spec)).await;
+        let spec = SupervisorSpec::dynamic("workers").max_children(2);
+        let workers = spec.handle();
+        let tree = start(patient("root", Strategy::OneForOne).child(spec)).await;
         workers.start_child(probe("a", &log).0).await.unwrap();
         workers.start_child(probe("b", &log).0).await.unwrap();
         let full = workers.start_child(probe("c", &log).0).await;
@@ -86,11 +88,12 @@ fn max_children() {
 #[test]
 fn a_request_before_the_start_waits() {
     run(async {
-        let (spec, workers) = dynamic("workers", DynamicOptions::default());
+        let spec = SupervisorSpec::dynamic("workers");
+        let workers = spec.handle();
         let (a, handle, _) = probe("a", &Log::default());
         let asked = actix::spawn(async move { workers.start_child(a).await });
         idle().await;
-        let tree = start(patient("root", Strategy::OneForOne).supervisor(spec)).await;
+        let tree = start(patient("root", Strategy::OneForOne).child(spec)).await;
         asked.await.unwrap().unwrap();
         assert_eq!(handle.path(), "root/workers/a");
         tree.shutdown().await;
@@ -102,8 +105,9 @@ fn which_children_and_count_children_agree() {
     for size in [1_000, 2_000] {
         run(async {
             let log = Log::default();
-            let (spec, workers) = dynamic("workers", DynamicOptions::default());
-            let tree = start(patient("root", Strategy::OneForOne).supervisor(spec)).await;
+            let spec = SupervisorSpec::dynamic("workers");
+            let workers = spec.handle();
+            let tree = start(patient("root", Strategy::OneForOne).child(spec)).await;
             for index in 0..size {
                 let (spec, ..) = probe(&index.to_string(), &log);
                 workers.start_child(spec).await.unwrap();
@@ -155,8 +159,9 @@ fn count_restarting_children() {
 #[test]
 fn dynamic_children_that_are_done_leave_nothing_behind() {
     run(async {
-        let (spec, workers) = dynamic("workers", DynamicOptions::default());
-        let tree = start(patient("root", Strategy::OneForOne).supervisor(spec)).await;
+        let spec = SupervisorSpec::dynamic("workers");
+        let workers = spec.handle();
+        let tree = start(patient("root", Strategy::OneForOne).child(spec)).await;
         let (a, handle, script) = probe("a", &Log::default());
         workers
             .start_child(a.restart(Restart::Transient))

@@ -122,7 +122,7 @@ fn significant_escalation() {
             .child(a.restart(Restart::Transient).significant(true));
         let root = patient("root", Strategy::OneForOne)
             .auto_shutdown(AnySignificant)
-            .supervisor(inner);
+            .child(inner);
         let tree = start(root).await;
         handle.tell(Stop).unwrap();
         assert_eq!(tree.exited().await, ExitReason::Shutdown);

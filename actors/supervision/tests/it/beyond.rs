@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use deia_supervision::{
-    AskError, Backoff, Budget, ChildState, DynamicOptions, Exhausted, ExitReason, Intensity,
-    Received, Refused, Strategy, dynamic,
+    AskError, Backoff, ChildState, ExitReason, Intensity, Lagged, OnExhausted, Strategy,
+    SupervisorSpec, TellError,
 };
 use tokio::time::{Instant, sleep};
 
@@ -26,7 +26,7 @@ fn address_survives_restart() {
         tree.shutdown().await;
         idle().await;
         assert_eq!(handle.ask(Ping).await, Err(AskError::Gone));
-        assert!(matches!(recipient.tell(Ping), Err(Refused::Gone(Ping))));
+        assert!(matches!(recipient.tell(Ping), Err(TellError::Gone(Ping))));
     });
 }
 
@@ -95,7 +95,7 @@ fn bounded_mailbox_refuses_and_returns_the_message() {
             handle.tell(Say(number)).unwrap();
         }
         match handle.tell(Say(99)) {
-            Err(Refused::Full(Say(number))) => assert_eq!(number, 99),
+            Err(TellError::Full(Say(number))) => assert_eq!(number, 99),
             other => panic!("{other:?}"),
         }
         assert_eq!(handle.ask(Ping).await, Err(AskError::Full));
@@ -143,7 +143,7 @@ fn per_child_budget_spares_siblings() {
         let log = Log::default();
         let (sick, sick_handle, _) = probe("sick", &log);
         let (sound, sound_handle, _) = probe("sound", &log);
-        let sick = sick.budget(Budget::new(100, Duration::from_secs(10)));
+        let sick = sick.budget(Intensity::new(100, Duration::from_secs(10)));
         let tree = start(
             tolerant("root", Strategy::OneForOne, 1)
                 .child(sick)
@@ -185,8 +185,8 @@ fn quarantine_instead_of_escalation() {
         let (sick, handle, _) = probe("sick", &log);
         let (other, other_handle, _) = probe("other", &log);
         let sick = sick
-            .budget(Budget::new(2, Duration::from_secs(10)))
-            .on_exhausted(Exhausted::Quarantine);
+            .budget(Intensity::new(2, Duration::from_secs(10)))
+            .on_exhausted(OnExhausted::Quarantine);
         let tree = start(
             tolerant("root", Strategy::OneForOne, 0)
                 .child(sick)
@@ -244,7 +244,7 @@ fn events_in_order() {
         let log = Log::default();
         let (a, handle, script) = probe("a", &log);
         let inner = tolerant("inner", Strategy::OneForOne, 1).child(a);
-        let tree = start(tolerant("root", Strategy::OneForOne, 1).supervisor(inner)).await;
+        let tree = start(tolerant("root", Strategy::OneForOne, 1).child(inner)).await;
         let mut stream = tree.subscribe();
         handle.tell(Crash).unwrap();
         idle().await;
@@ -289,7 +289,7 @@ fn a_slow_subscriber_is_told_what_it_missed() {
         }
         idle().await;
         match stream.recv().await {
-            Some(Received::Lagged(missed)) => assert!(missed >= 15_000 - 4_096),
+            Some(Err(Lagged { missed })) => assert!(missed >= 15_000 - 4_096),
             other => panic!("{other:?}"),
         }
         tree.shutdown().await;
@@ -319,8 +319,9 @@ fn monitor_hears_the_reason() {
 #[test]
 fn ten_thousand_children_status_is_cheap() {
     run(async {
-        let (spec, workers) = dynamic("workers", DynamicOptions::default());
-        let tree = start(patient("root", Strategy::OneForOne).supervisor(spec)).await;
+        let spec = SupervisorSpec::dynamic("workers");
+        let workers = spec.handle();
+        let tree = start(patient("root", Strategy::OneForOne).child(spec)).await;
         let script = std::sync::Arc::new(Script::default());
         for index in 0..10_000 {
             let (spec, _) = scripted(&index.to_string(), &Log::default(), &script);

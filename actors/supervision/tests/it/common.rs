@@ -10,7 +10,7 @@ use std::{
 
 use actix::prelude::{Actor, ActorContext, AsyncContext, Handler, Message, Running};
 use deia_supervision::{
-    ChildSpec, ChildState, Context, EventStream, Handle, Intensity, Received, StartError, Strategy,
+    ChildSpec, ChildState, Context, EventStream, Handle, Intensity, StartError, Strategy,
     SupervisorSpec, Tree, child,
 };
 
@@ -223,7 +223,7 @@ pub(crate) fn state(tree: &Tree, path: &str) -> Option<ChildState> {
 /// The names of events and the last parts of their paths, as far as they have come.
 pub(crate) fn events(stream: &mut EventStream) -> Vec<String> {
     let mut names = Vec::new();
-    while let Some(Received::Event(event)) = stream.try_recv() {
+    while let Some(Ok(event)) = stream.try_recv() {
         let json = serde_json::to_value(&event).unwrap();
         let child = event.path.rsplit('/').next().unwrap();
         names.push(format!("{} {child}", json["event"].as_str().unwrap()));

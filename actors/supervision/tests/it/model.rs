@@ -8,8 +8,8 @@ use std::{
 };
 
 use deia_supervision::{
-    Backoff, ChildState, EventKind, EventStream, ExitReason, Handle, Intensity, Received, Restart,
-    Strategy, SupervisorSpec, Tree, TreeStatus,
+    Backoff, ChildState, EventKind, EventStream, ExitReason, Handle, Intensity, Restart, Strategy,
+    SupervisorSpec, Tree, TreeStatus,
 };
 use proptest::{prelude::*, strategy::Strategy as _};
 use tokio::time::Instant;
@@ -114,7 +114,7 @@ impl Built {
                     spec.child(child.restart(*restart).backoff(Backoff::new(pause, pause)))
                 }
                 Shape::Supervisor { strategy, children } => {
-                    spec.supervisor(self.supervisor(&path, *strategy, children))
+                    spec.child(self.supervisor(&path, *strategy, children))
                 }
             };
         }
@@ -172,7 +172,7 @@ fn check_order(status: &TreeStatus) {
 async fn watch(mut events: EventStream) {
     let mut restarts: BTreeMap<String, Vec<Instant>> = BTreeMap::new();
     while let Some(received) = events.recv().await {
-        let Received::Event(event) = received else {
+        let Ok(event) = received else {
             continue; // what was missed could only be restarts of long ago
         };
         // On a paused clock, what is received now has happened now.

@@ -91,7 +91,7 @@ fn permanent_and_transient_shutdown() {
                 .auto_shutdown(AutoShutdown::AnySignificant)
                 .restart(restart)
                 .child(spec.restart(Restart::Transient).significant(true));
-            let tree = start(patient("root", Strategy::OneForOne).supervisor(inner)).await;
+            let tree = start(patient("root", Strategy::OneForOne).child(inner)).await;
             handle.tell(Stop).unwrap();
             idle().await;
             assert_eq!(script.built(), built, "{restart:?}");

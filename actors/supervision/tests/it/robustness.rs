@@ -4,8 +4,8 @@ use std::{sync::atomic::Ordering::SeqCst, time::Duration};
 
 use actix::prelude::{Actor, AsyncContext, Handler, Message};
 use deia_supervision::{
-    Backoff, ChildError, ChildState, Context, DynamicOptions, ExitReason, Intensity, Restart,
-    StartChildError, StartError, Strategy, child, dynamic,
+    Backoff, ChildError, ChildState, Context, ExitReason, Intensity, Restart, StartChildError,
+    StartError, Strategy, SupervisorSpec, child,
 };
 
 use crate::common::{
@@ -17,13 +17,14 @@ fn tree() {
     run(async {
         let log = Log::default();
         let (leaf, leaf_handle, leaf_script) = probe("leaf", &log);
-        let (bots, bots_handle) = dynamic("bots", DynamicOptions::default());
+        let bots = SupervisorSpec::dynamic("bots");
+        let bots_handle = bots.handle();
         let (front, _, front_script) = probe("front", &log);
         let core = tolerant("core", Strategy::OneForOne, 1)
             .child(leaf)
-            .supervisor(bots);
+            .child(bots);
         let root = tolerant("root", Strategy::OneForOne, 1)
-            .supervisor(core)
+            .child(core)
             .child(front);
         let tree = start(root).await;
         let (bot, bot_handle, bot_script) = probe("bot", &log);
@@ -56,15 +57,16 @@ fn hanging_restart_loop(strategy: Strategy) {
         let spec = spec.backoff(Backoff::new(pause, pause));
         let root = patient("root", Strategy::OneForOne);
         let (tree, supervisor) = if strategy == Strategy::Dynamic {
-            let (workers, workers_handle) = dynamic("s", DynamicOptions::default());
+            let workers = SupervisorSpec::dynamic("s");
+            let workers_handle = workers.handle();
             let workers = workers.intensity(Intensity::unlimited());
-            let tree = start(root.supervisor(workers)).await;
+            let tree = start(root.child(workers)).await;
             workers_handle.start_child(spec).await.unwrap();
             (tree, workers_handle)
         } else {
             let (other, ..) = probe("other", &log);
             let inner = patient("s", strategy).child(spec).child(other);
-            let tree = start(root.supervisor(inner)).await;
+            let tree = start(root.child(inner)).await;
             let supervisor = tree.supervisor("root/s").unwrap();
             (tree, supervisor)
         };
@@ -196,8 +198,9 @@ fn temporary_specs_not_saved() {
 /// How long it takes to start and stop so many dynamic children.
 async fn start_and_stop(size: usize) -> Duration {
     let begin = std::time::Instant::now();
-    let (spec, workers) = dynamic("workers", DynamicOptions::default());
-    let tree = start(patient("root", Strategy::OneForOne).supervisor(spec)).await;
+    let spec = SupervisorSpec::dynamic("workers");
+    let workers = spec.handle();
+    let tree = start(patient("root", Strategy::OneForOne).child(spec)).await;
     let script = std::sync::Arc::new(Script::default());
     for index in 0..size {
         let (spec, _) = scripted(&index.to_string(), &Log::default(), &script);
@@ -220,8 +223,9 @@ fn scale_start_stop_many_children() {
 #[test]
 fn scale_many_temporary_children() {
     run(async {
-        let (spec, workers) = dynamic("workers", DynamicOptions::default());
-        let tree = start(patient("root", Strategy::OneForOne).supervisor(spec)).await;
+        let spec = SupervisorSpec::dynamic("workers");
+        let workers = spec.handle();
+        let tree = start(patient("root", Strategy::OneForOne).child(spec)).await;
         let script = std::sync::Arc::new(Script::default());
         for index in 0..10_000 {
             let (spec, handle) = scripted(&index.to_string(), &Log::default(), &script);

@@ -3,9 +3,9 @@
 use std::{sync::atomic::Ordering::SeqCst, time::Duration};
 
 use deia_supervision::{
-    AutoShutdown, Backoff, Budget, ChildError, ChildState, Criticality, DynamicOptions, Exhausted,
-    ExitReason, Intensity, Placement, Restart, Shutdown, SpecError, StartChildError, StartError,
-    Strategy, SupervisorSpec, Tree, dynamic,
+    AutoShutdown, Backoff, ChildError, ChildState, Criticality, ExitReason, Intensity, OnExhausted,
+    Placement, Restart, Shutdown, SpecError, StartChildError, StartError, Strategy, SupervisorSpec,
+    Tree,
 };
 
 use crate::common::{Log, Ping, patient, probe, run, start, state};
@@ -28,7 +28,7 @@ fn start_in_order_each_ready_before_the_next() {
         let (c, ..) = probe("c", &log);
         let core = patient("core", Strategy::OneForOne).child(b);
         let root = patient("root", Strategy::OneForOne);
-        let tree = start(root.child(a).supervisor(core).child(c)).await;
+        let tree = start(root.child(a).child(core).child(c)).await;
         assert_eq!(log.take(), ["+a", "+b", "+c"]);
         tree.shutdown().await;
         assert_eq!(log.take(), ["-c", "-b", "-a"]);
@@ -74,7 +74,7 @@ async fn fails_to_start(set_up: impl Fn(&crate::common::Script), code: &str) {
     set_up(&b_script);
     let core = patient("core", Strategy::OneForOne).child(b);
     let root = patient("root", Strategy::OneForOne);
-    let failed = Tree::start(root.child(a).supervisor(core).child(c)).await;
+    let failed = Tree::start(root.child(a).child(core).child(c)).await;
     let Err(StartError::Child { path, reason }) = failed else {
         panic!("{failed:?}");
     };
@@ -156,17 +156,17 @@ fn start_defaults() {
     );
     assert_eq!(spec.get_backoff(), &Backoff::none());
     assert_eq!(spec.get_budget(), None);
-    assert_eq!(spec.get_on_exhausted(), Exhausted::Escalate);
+    assert_eq!(spec.get_on_exhausted(), OnExhausted::Escalate);
     assert_eq!(spec.get_criticality(), Criticality::Important);
     assert_eq!(spec.get_mailbox(), 10_000);
     assert_eq!(spec.get_placement(), Placement::Here);
     assert!(!spec.is_significant());
-    let budget = Budget::new(2, Duration::from_secs(1));
+    let budget = Intensity::new(2, Duration::from_secs(1));
     let spec = spec
         .restart(Restart::Transient)
         .shutdown(Shutdown::Brutal)
         .budget(budget.clone())
-        .on_exhausted(Exhausted::Quarantine)
+        .on_exhausted(OnExhausted::Quarantine)
         .criticality(Criticality::Critical)
         .mailbox(3)
         .placement(Placement::Own)
@@ -174,7 +174,7 @@ fn start_defaults() {
     assert_eq!(spec.get_restart(), Restart::Transient);
     assert_eq!(spec.get_shutdown(), Shutdown::Brutal);
     assert_eq!(spec.get_budget(), Some(&budget));
-    assert_eq!(spec.get_on_exhausted(), Exhausted::Quarantine);
+    assert_eq!(spec.get_on_exhausted(), OnExhausted::Quarantine);
     assert_eq!(spec.get_criticality(), Criticality::Critical);
     assert_eq!(spec.get_mailbox(), 3);
     assert_eq!(spec.get_placement(), Placement::Own);
@@ -189,7 +189,7 @@ fn faulty_specs() {
         let root = || SupervisorSpec::new("root", Strategy::OneForOne);
         let second = Duration::from_secs(1);
         let path = || "root/a".to_owned();
-        let (spec, _) = dynamic("d", DynamicOptions::default().max_children(0));
+        let spec = SupervisorSpec::dynamic("d").max_children(0);
         let cases = [
             (
                 root().child(child("")),
@@ -223,7 +223,7 @@ fn faulty_specs() {
                 },
             ),
             (
-                root().child(child("a").budget(Budget::new(1, Duration::ZERO))),
+                root().child(child("a").budget(Intensity::new(1, Duration::ZERO))),
                 SpecError::ZeroPeriod { path: path() },
             ),
             (
@@ -241,7 +241,7 @@ fn faulty_specs() {
                 },
             ),
             (
-                root().supervisor(spec),
+                root().child(spec),
                 SpecError::ZeroMaxChildren {
                     path: "root/d".into(),
                 },

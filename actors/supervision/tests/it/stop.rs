@@ -2,9 +2,7 @@
 
 use std::{sync::atomic::Ordering::SeqCst, time::Duration};
 
-use deia_supervision::{
-    Backoff, DynamicOptions, ExitReason, Restart, Shutdown, Strategy, SupervisorSpec, dynamic,
-};
+use deia_supervision::{Backoff, ExitReason, Restart, Shutdown, Strategy, SupervisorSpec};
 use tokio::time::Instant;
 
 use crate::common::{Crash, Log, Script, Stop, patient, probe, run, start};
@@ -22,8 +20,9 @@ async fn stop_both(
     set_up(&script);
     let sleeper = sleeper.shutdown(shutdown);
     let tree = if dynamically {
-        let (spec, workers) = dynamic("workers", DynamicOptions::default());
-        let tree = start(patient("root", Strategy::OneForOne).supervisor(spec)).await;
+        let spec = SupervisorSpec::dynamic("workers");
+        let workers = spec.handle();
+        let tree = start(patient("root", Strategy::OneForOne).child(spec)).await;
         workers.start_child(sleeper).await.unwrap();
         workers.start_child(other).await.unwrap();
         tree
@@ -82,7 +81,8 @@ fn stop_race() {
     for dynamically in [false, true] {
         run(async {
             let log = Log::default();
-            let (spec, workers) = dynamic("workers", DynamicOptions::default());
+            let spec = SupervisorSpec::dynamic("workers");
+            let workers = spec.handle();
             let mut root = patient("root", Strategy::OneForOne);
             let mut handles = Vec::new();
             let mut specs = Vec::new();
@@ -94,7 +94,7 @@ fn stop_race() {
             if !dynamically {
                 root = specs.drain(..).fold(root, SupervisorSpec::child);
             }
-            let tree = start(root.supervisor(spec)).await;
+            let tree = start(root.child(spec)).await;
             for child in specs {
                 workers.start_child(child).await.unwrap();
             }
@@ -132,7 +132,7 @@ fn a_supervisor_out_of_time_kills_what_is_left() {
         let core = patient("core", Strategy::OneForOne)
             .shutdown(Shutdown::Within(limit))
             .child(child.shutdown(Shutdown::Infinity));
-        let tree = start(patient("root", Strategy::OneForOne).supervisor(core)).await;
+        let tree = start(patient("root", Strategy::OneForOne).child(core)).await;
         let ended = handle.monitor();
         let begin = Instant::now();
         tree.shutdown().await;

@@ -3,8 +3,7 @@
 use std::{sync::atomic::Ordering::SeqCst, time::Duration};
 
 use deia_supervision::{
-    DynamicOptions, DynamicSupervisor, ExitReason, Handle, Shutdown, Strategy, SupervisorSpec,
-    Tree, dynamic,
+    ExitReason, Handle, Shutdown, Strategy, SupervisorHandle, SupervisorSpec, Tree,
 };
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -88,8 +87,9 @@ fn every_strategy_escalates() {
 #[test]
 fn dynamic_escalation() {
     run(async {
-        let (spec, workers) = dynamic("workers", DynamicOptions::default());
-        let tree = start(tolerant("root", Strategy::OneForOne, 0).supervisor(spec)).await;
+        let spec = SupervisorSpec::dynamic("workers");
+        let workers = spec.handle();
+        let tree = start(tolerant("root", Strategy::OneForOne, 0).child(spec)).await;
         let (a, handle, _) = probe("a", &Log::default());
         workers.start_child(a).await.unwrap();
         handle.tell(Crash).unwrap();
@@ -185,11 +185,11 @@ fn a_group_waits_for_the_backoff_of_the_child_that_failed() {
     });
 }
 
-async fn dynamic_tree() -> (Tree, DynamicSupervisor) {
-    let (spec, workers) = dynamic("workers", DynamicOptions::default());
+async fn dynamic_tree() -> (Tree, SupervisorHandle) {
+    let spec = SupervisorSpec::dynamic("workers");
+    let workers = spec.handle();
     let root = patient("root", Strategy::OneForOne);
-    let tree =
-        start(root.supervisor(spec.intensity(deia_supervision::Intensity::unlimited()))).await;
+    let tree = start(root.child(spec.intensity(deia_supervision::Intensity::unlimited()))).await;
     (tree, workers)
 }
 

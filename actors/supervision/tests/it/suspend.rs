@@ -16,7 +16,7 @@ fn suspend_resume_keeps_place() {
         let (c, ..) = probe("c", &log);
         let edge = patient("edge", Strategy::OneForOne).child(b);
         let root = patient("root", Strategy::RestForOne);
-        let tree = start(root.child(a).supervisor(edge).child(c)).await;
+        let tree = start(root.child(a).child(edge).child(c)).await;
         tree.suspend_path("root/edge").await.unwrap();
         assert_eq!(state(&tree, "root/edge"), Some(ChildState::Suspended));
         assert_eq!(b_script.alive.load(SeqCst), 0);

@@ -124,7 +124,7 @@ fn watchdog_moves_neighbours() {
             .child(on_pool(a))
             .child(on_pool(b))
             .child(d)
-            .supervisor(inner);
+            .child(inner);
         let tree = start(root).await;
         let mut events = tree.subscribe();
         let thread = a_handle.ask(Where).await.unwrap();
@@ -231,7 +231,7 @@ fn moving_keeps_to_the_strategy() {
         let (t, t_handle, _) = probe("t", &log);
         let group = group.child(on_pool(t.restart(Restart::Temporary)));
         let root = patient("root", Strategy::OneForOne).child(on_pool(x));
-        let tree = start(root.supervisor(group)).await;
+        let tree = start(root.child(group)).await;
         log.take();
         let mut events = tree.subscribe();
         let release = block(&x_handle);

@@ -7,7 +7,7 @@ use std::{
 };
 
 use actix::{Actor, ActorFutureExt, AsyncContext, Handler, Message, WrapFuture};
-use deia_supervision::{ChildInfo, ChildState, Context, Event, EventKind, Received};
+use deia_supervision::{ChildInfo, ChildState, Context, Event, EventKind, Lagged};
 use futures_util::future::join_all;
 use tokio::sync::oneshot;
 
@@ -250,11 +250,7 @@ impl Launcher {
         let Some(tree) = self.deps.tree.get() else {
             return;
         };
-        let events = tree.subscribe();
-        let stream = futures_util::stream::unfold(events, |mut events| async move {
-            Some((events.recv().await?, events))
-        });
-        ctx.add_stream(stream);
+        ctx.add_stream(tree.subscribe());
         self.compare(ctx);
     }
 
@@ -307,11 +303,11 @@ impl Actor for Launcher {
     }
 }
 
-impl actix::StreamHandler<Received> for Launcher {
-    fn handle(&mut self, received: Received, ctx: &mut Self::Context) {
+impl actix::StreamHandler<Result<Event, Lagged>> for Launcher {
+    fn handle(&mut self, received: Result<Event, Lagged>, ctx: &mut Self::Context) {
         match received {
-            Received::Event(event) => self.note(&event, ctx),
-            Received::Lagged(missed) => tracing::warn!(missed, "events of bots were missed"),
+            Ok(event) => self.note(&event, ctx),
+            Err(Lagged { missed }) => tracing::warn!(missed, "events of bots were missed"),
         }
     }
 

@@ -10,7 +10,7 @@ use std::{
 };
 
 use deia_supervision::{
-    Backoff, Budget, ChildSpec, DynamicSupervisor, Exhausted, Handle, StartError, Tree, child,
+    Backoff, ChildSpec, Handle, Intensity, OnExhausted, StartError, SupervisorHandle, Tree, child,
 };
 use tokio::sync::oneshot;
 
@@ -45,7 +45,7 @@ pub(crate) struct LauncherDeps {
     pub(crate) config: Arc<Config>,
     pub(crate) ledger: Ledger,
     pub(crate) scheduler: Handle<Scheduler>,
-    pub(crate) bots: DynamicSupervisor,
+    pub(crate) bots: SupervisorHandle,
     pub(crate) board: Board,
     pub(crate) guardian: Guardian,
     pub(crate) outputs: Outputs,
@@ -169,8 +169,8 @@ fn bot_child(
                 .jitter(0.2)
                 .reset_after(restart.period),
         )
-        .budget(Budget::new(restart.restarts, restart.period))
-        .on_exhausted(Exhausted::Quarantine)
+        .budget(Intensity::new(restart.restarts, restart.period))
+        .on_exhausted(OnExhausted::Quarantine)
         .mailbox(mailbox);
     (spec, handle)
 }

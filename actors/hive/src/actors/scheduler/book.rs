@@ -99,7 +99,7 @@ impl Book {
             Some(handle) => handle
                 .tell(run)
                 .err()
-                .map(deia_supervision::Refused::into_inner),
+                .map(deia_supervision::TellError::into_inner),
             None => Some(run),
         };
         match undelivered {

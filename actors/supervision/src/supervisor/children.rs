@@ -7,25 +7,26 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::admin::{ChildReply, StartReply};
+use super::handle::{ChildReply, StartReply};
 use crate::{
-    arbiters::Seat,
+    arbiters::SlotGuard,
     child::WorkerBody,
     control::ControlSender,
     intensity::Window,
-    node::{ChildId, ChildState, Node},
     panic::drop_quietly,
+    record::{ChildId, ChildRecord},
     spec::{Policy, Restart},
+    state::ChildState,
 };
 
 pub(super) struct Child {
-    pub(super) node: Arc<Node>,
+    pub(super) record: Arc<ChildRecord>,
     pub(super) policy: Arc<Policy>,
     pub(super) control: ControlSender,
-    pub(super) staff: Staff,
+    pub(super) assignment: Assignment,
     /// Declared with its supervisor, rather than added at run time.
     pub(super) declared: bool,
-    phase: Phase,
+    phase: ChildPhase,
     pub(super) incarnation: u64,
     pub(super) window: Window,
     /// Restarts in a row.
@@ -34,50 +35,50 @@ pub(super) struct Child {
     /// When its own timer fires: its restart, or the end of patience with its stop.
     pub(super) timer: Option<Instant>,
     /// Why it is to be started when its turn comes, if not to restart it.
-    pub(super) turn: Option<Why>,
+    pub(super) deferred_start: Option<StartCause>,
     /// Who waits for it to be down.
     pub(super) stop_replies: Vec<ChildReply>,
 }
 
 /// Who runs a worker, and where. A supervisor runs itself.
 #[derive(Default)]
-pub(super) struct Staff {
+pub(super) struct Assignment {
     pub(super) worker: Option<Arc<dyn WorkerBody>>,
-    pub(super) seat: Option<Seat>,
+    pub(super) slot_guard: Option<SlotGuard>,
 }
 
-impl Staff {
-    /// Its driver was given up, and it needs another to start.
-    pub(super) fn is_unseated(&self) -> bool {
-        self.worker.is_some() && self.seat.is_none()
+impl Assignment {
+    /// Its worker task was given up, and it needs another to start.
+    pub(super) fn is_unassigned(&self) -> bool {
+        self.worker.is_some() && self.slot_guard.is_none()
     }
 
-    pub(super) fn unseat(&mut self) {
-        self.seat = None;
+    pub(super) fn unassign(&mut self) {
+        self.slot_guard = None;
     }
 }
 
-impl Drop for Staff {
+impl Drop for Assignment {
     fn drop(&mut self) {
-        if self.is_unseated()
+        if self.is_unassigned()
             && let Some(worker) = &self.worker
         {
-            worker.close(); // there is no driver that would
+            worker.close(); // there is no worker task that would
         }
         let _ = drop_quietly(self.worker.take());
     }
 }
 
-pub(super) enum Phase {
+pub(super) enum ChildPhase {
     Down(ChildState),
     Restarting,
-    Starting(Why),
+    Starting(StartCause),
     Up,
-    Stopping(After),
+    Stopping(AfterStop),
 }
 
 /// Why a child is being started.
-pub(super) enum Why {
+pub(super) enum StartCause {
     Initial,
     Added(StartReply),
     Manual(ChildReply),
@@ -87,15 +88,15 @@ pub(super) enum Why {
 
 /// What becomes of a child once it has stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum After {
+pub(super) enum AfterStop {
     Restart,
     /// Somebody asked for it to be stopped and started: its `turn` says who.
-    Cycle,
+    Bounce,
     Down(ChildState),
     Remove,
 }
 
-impl After {
+impl AfterStop {
     /// What becomes of a child that is stopped because of a sibling.
     pub(super) fn in_group(restart: Restart) -> Self {
         match restart {
@@ -107,35 +108,35 @@ impl After {
 
 impl Child {
     pub(super) fn new(
-        node: Arc<Node>,
+        record: Arc<ChildRecord>,
         policy: Arc<Policy>,
         control: ControlSender,
-        staff: Staff,
+        assignment: Assignment,
         declared: bool,
     ) -> Self {
         Self {
-            node,
+            record,
             policy,
             control,
-            staff,
+            assignment,
             declared,
-            phase: Phase::Down(ChildState::Declared),
+            phase: ChildPhase::Down(ChildState::Declared),
             incarnation: 0,
             window: Window::default(),
             attempt: 0,
             up_since: None,
             timer: None,
-            turn: None,
+            deferred_start: None,
             stop_replies: Vec::new(),
         }
     }
 
-    pub(super) fn phase(&self) -> &Phase {
+    pub(super) fn phase(&self) -> &ChildPhase {
         &self.phase
     }
 }
 
-impl Phase {
+impl ChildPhase {
     fn state(&self) -> ChildState {
         match self {
             Self::Down(state) => *state,
@@ -151,16 +152,16 @@ impl Phase {
     }
 }
 
-/// Ordered by id, which is the order of starting. (Names are found in the node's `Branch`.)
+/// Ordered by id, which is the order of starting. (Names are found in the record's `ChildIndex`.)
 #[derive(Default)]
-pub(super) struct Kids {
+pub(super) struct Children {
     by_id: BTreeMap<ChildId, Child>,
     last: ChildId,
     active: usize,
     significant: usize,
 }
 
-impl Kids {
+impl Children {
     pub(super) fn next_id(&mut self) -> ChildId {
         self.last += 1;
         self.last
@@ -187,12 +188,12 @@ impl Kids {
     }
 
     /// Puts a child into another phase; the phase it was in.
-    pub(super) fn set(&mut self, id: ChildId, phase: Phase) -> Option<Phase> {
+    pub(super) fn set(&mut self, id: ChildId, phase: ChildPhase) -> Option<ChildPhase> {
         let child = self.by_id.get_mut(&id)?;
         let was_over = is_over(child);
         self.active -= usize::from(child.phase.is_active());
         self.active += usize::from(phase.is_active());
-        child.node.set_state(phase.state());
+        child.record.set_state(phase.state());
         let old = std::mem::replace(&mut child.phase, phase);
         let now_over = is_over(child);
         if child.policy.significant {
@@ -243,5 +244,5 @@ impl Kids {
 }
 
 fn is_over(child: &Child) -> bool {
-    matches!(child.phase, Phase::Down(ChildState::Ended))
+    matches!(child.phase, ChildPhase::Down(ChildState::Ended))
 }

@@ -5,21 +5,22 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use super::{
-    Life, Supervisor,
-    kids::{After, Phase, Why},
+    Supervisor, SupervisorState,
+    children::{AfterStop, ChildPhase, StartCause},
 };
 use crate::{
-    driver::{News, Note},
     error::{ChildError, StartChildError},
     events::EventKind,
     exit::{ExitReason, GaveUp},
     intensity::Limit,
-    node::{ChildId, ChildState},
-    plan::{self, Account, Facts, Scope, Step},
+    plan::{self, BudgetInUse, Decision, ExitFacts, Scope},
+    record::ChildId,
+    signal::{ChildSignal, SignalKind},
     spec::Restart,
+    state::ChildState,
 };
 
-impl Why {
+impl StartCause {
     /// It is stopped before it is up.
     pub(super) fn stopped(self) {
         match self {
@@ -33,53 +34,53 @@ impl Why {
 }
 
 impl Supervisor {
-    pub(super) fn on_note(&mut self, note: Note) {
-        if let News::Blocked(blocked) = note.news {
+    pub(super) fn on_signal(&mut self, signal: ChildSignal) {
+        if let SignalKind::Blocked(blocked) = signal.kind {
             return self.on_blocked(blocked);
         }
-        let Some(child) = self.kids.get(note.id) else {
+        let Some(child) = self.children.get(signal.id) else {
             return;
         };
-        if child.incarnation != note.incarnation {
+        if child.incarnation != signal.incarnation {
             return; // from a run that was given up
         }
-        match note.news {
-            News::Started => self.on_started(note.id),
-            News::Ignored => self.on_ignored(note.id),
-            News::StartFailed(reason) => self.on_start_failed(note.id, reason),
-            News::Exited(reason) => self.on_exited(note.id, reason),
-            News::Blocked(_) => {} // concerns no single child
+        match signal.kind {
+            SignalKind::Started => self.on_started(signal.id),
+            SignalKind::Ignored => self.on_ignored(signal.id),
+            SignalKind::StartFailed(reason) => self.on_start_failed(signal.id, reason),
+            SignalKind::Exited(reason) => self.on_exited(signal.id, reason),
+            SignalKind::Blocked(_) => {} // concerns no single child
         }
     }
 
     fn on_started(&mut self, id: ChildId) {
-        let Some(child) = self.kids.get_mut(id) else {
+        let Some(child) = self.children.get_mut(id) else {
             return;
         };
-        if !matches!(child.phase(), Phase::Starting(_)) {
+        if !matches!(child.phase(), ChildPhase::Starting(_)) {
             return; // it is being stopped
         }
         let now = Instant::now();
         child.up_since = Some(now);
-        child.node.note_up(now);
-        let path = Arc::clone(child.node.path());
+        child.record.record_start(now);
+        let path = Arc::clone(child.record.path());
         let incarnation = child.incarnation;
-        let Some(Phase::Starting(why)) = self.kids.set(id, Phase::Up) else {
+        let Some(ChildPhase::Starting(why)) = self.children.set(id, ChildPhase::Up) else {
             return;
         };
         let events = &self.shared.events;
         match why {
-            Why::Again => events.emit(&path, EventKind::Restarted { incarnation }),
-            Why::Resumed(reply) => {
+            StartCause::Again => events.emit(&path, EventKind::Restarted { incarnation }),
+            StartCause::Resumed(reply) => {
                 events.emit(&path, EventKind::Resumed);
                 let _ = reply.send(Ok(()));
             }
-            Why::Initial => events.emit(&path, EventKind::Started { incarnation }),
-            Why::Added(reply) => {
+            StartCause::Initial => events.emit(&path, EventKind::Started { incarnation }),
+            StartCause::Added(reply) => {
                 events.emit(&path, EventKind::Started { incarnation });
                 let _ = reply.send(Ok(()));
             }
-            Why::Manual(reply) => {
+            StartCause::Manual(reply) => {
                 events.emit(&path, EventKind::Started { incarnation });
                 let _ = reply.send(Ok(()));
             }
@@ -87,38 +88,38 @@ impl Supervisor {
     }
 
     fn on_ignored(&mut self, id: ChildId) {
-        let Some(child) = self.kids.get(id) else {
+        let Some(child) = self.children.get(id) else {
             return;
         };
         let temporary = child.policy.restart == Restart::Temporary;
         let after = match child.phase() {
-            Phase::Stopping(after) => *after,
-            _ if temporary => After::Remove,
-            _ => After::Down(ChildState::Ignored),
+            ChildPhase::Stopping(after) => *after,
+            _ if temporary => AfterStop::Remove,
+            _ => AfterStop::Down(ChildState::Ignored),
         };
-        match self.kids.set(id, Phase::Down(ChildState::Ignored)) {
-            Some(Phase::Starting(Why::Added(reply))) => drop(reply.send(Ok(()))),
-            Some(Phase::Starting(Why::Manual(reply) | Why::Resumed(reply))) => {
+        match self.children.set(id, ChildPhase::Down(ChildState::Ignored)) {
+            Some(ChildPhase::Starting(StartCause::Added(reply))) => drop(reply.send(Ok(()))),
+            Some(ChildPhase::Starting(StartCause::Manual(reply) | StartCause::Resumed(reply))) => {
                 let _ = reply.send(Ok(()));
             }
             _ => {}
         }
-        self.settle(id, after);
+        self.finish_stop(id, after);
     }
 
     pub(super) fn on_start_failed(&mut self, id: ChildId, reason: ExitReason) {
-        let Some(child) = self.kids.get_mut(id) else {
+        let Some(child) = self.children.get_mut(id) else {
             return;
         };
         child.up_since = None;
-        child.node.note_exit(&reason);
-        let (path, incarnation) = (Arc::clone(child.node.path()), child.incarnation);
-        if let Phase::Stopping(after) = child.phase() {
+        child.record.record_exit(&reason);
+        let (path, incarnation) = (Arc::clone(child.record.path()), child.incarnation);
+        if let ChildPhase::Stopping(after) = child.phase() {
             let after = *after;
             self.shared
                 .events
                 .emit(&path, EventKind::Stopped { exit: reason });
-            return self.settle(id, after);
+            return self.finish_stop(id, after);
         }
         self.shared.events.emit(
             &path,
@@ -127,8 +128,10 @@ impl Supervisor {
                 exit: reason.clone(),
             },
         );
-        let phase = self.kids.set(id, Phase::Down(ChildState::Terminated));
-        let Some(Phase::Starting(why)) = phase else {
+        let phase = self
+            .children
+            .set(id, ChildPhase::Down(ChildState::Terminated));
+        let Some(ChildPhase::Starting(why)) = phase else {
             return;
         };
         let error = || ChildError::StartFailed {
@@ -136,16 +139,17 @@ impl Supervisor {
             reason: reason.clone(),
         };
         match why {
-            Why::Again => self.decide(id, &reason),
-            Why::Initial => self.give_up_start(path, reason),
-            Why::Added(reply) => {
+            StartCause::Again => self.decide(id, &reason),
+            StartCause::Initial => self.give_up_start(path, reason),
+            StartCause::Added(reply) => {
                 self.remove(id);
                 let child = path;
                 let _ = reply.send(Err(StartChildError::StartFailed { child, reason }));
             }
-            Why::Manual(reply) => drop(reply.send(Err(error()))),
-            Why::Resumed(reply) => {
-                self.kids.set(id, Phase::Down(ChildState::Suspended));
+            StartCause::Manual(reply) => drop(reply.send(Err(error()))),
+            StartCause::Resumed(reply) => {
+                self.children
+                    .set(id, ChildPhase::Down(ChildState::Suspended));
                 let _ = reply.send(Err(error()));
             }
         }
@@ -161,17 +165,17 @@ impl Supervisor {
                 cause: Arc::new(cause),
             },
         };
-        self.end(News::StartFailed(reason));
+        self.begin_shutdown(SignalKind::StartFailed(reason));
     }
 
     pub(super) fn on_exited(&mut self, id: ChildId, reason: ExitReason) {
-        let Some(child) = self.kids.get_mut(id) else {
+        let Some(child) = self.children.get_mut(id) else {
             return;
         };
-        child.node.note_exit(&reason);
-        let path = Arc::clone(child.node.path());
-        let asked = matches!(child.phase(), Phase::Stopping(_));
-        let after = After::in_group(child.policy.restart);
+        child.record.record_exit(&reason);
+        let path = Arc::clone(child.record.path());
+        let asked = matches!(child.phase(), ChildPhase::Stopping(_));
+        let after = AfterStop::in_group(child.policy.restart);
         let (incarnation, exit) = (child.incarnation, reason.clone());
         let crashed = !asked && exit.is_abnormal();
         let kind = match crashed {
@@ -180,42 +184,42 @@ impl Supervisor {
         };
         self.shared.events.emit(&path, kind);
         match child.phase() {
-            Phase::Stopping(after) => {
+            ChildPhase::Stopping(after) => {
                 let after = *after;
                 child.up_since = None;
-                self.settle(id, after);
+                self.finish_stop(id, after);
             }
-            Phase::Starting(_) | Phase::Up => {
-                let was = self.kids.set(id, Phase::Down(ChildState::Ended));
-                if let Some(Phase::Starting(why)) = was {
+            ChildPhase::Starting(_) | ChildPhase::Up => {
+                let was = self.children.set(id, ChildPhase::Down(ChildState::Ended));
+                if let Some(ChildPhase::Starting(why)) = was {
                     why.stopped();
                 }
                 match self.is_going_down(id) {
                     // It would have been stopped anyway, and counts once with the others.
-                    true => self.settle(id, after),
+                    true => self.finish_stop(id, after),
                     false => self.decide(id, &reason),
                 }
             }
-            Phase::Down(_) | Phase::Restarting => {}
+            ChildPhase::Down(_) | ChildPhase::Restarting => {}
         }
     }
 
     /// A child ended by itself: has the plan made, and carries it out.
     fn decide(&mut self, id: ChildId, reason: &ExitReason) {
-        if matches!(self.life, Life::Stopping(_)) {
+        if matches!(self.state, SupervisorState::Stopping(_)) {
             return;
         }
-        let unit = self.unit();
+        let random_fraction = self.random_fraction();
         let now = Instant::now();
-        let significant_left = self.kids.significant();
-        let Some(child) = self.kids.get_mut(id) else {
+        let significant_left = self.children.significant();
+        let Some(child) = self.children.get_mut(id) else {
             return;
         };
         let ran = match child.up_since.take() {
             Some(since) => now.duration_since(since),
             None => Duration::ZERO,
         };
-        let facts = Facts {
+        let facts = ExitFacts {
             strategy: self.options.strategy,
             child: id,
             restart: child.policy.restart,
@@ -228,31 +232,31 @@ impl Supervisor {
             attempt: child.attempt,
             ran,
             now,
-            unit,
+            random_fraction,
         };
-        let account = match &child.policy.budget {
-            Some(intensity) => Account {
+        let budget = match &child.policy.budget {
+            Some(intensity) => BudgetInUse {
                 intensity,
                 window: &mut child.window,
             },
-            None => Account {
+            None => BudgetInUse {
                 intensity: &self.options.intensity,
                 window: &mut self.window,
             },
         };
-        for step in plan::after_exit(&facts, account) {
-            self.carry_out(id, reason, now, step);
+        for decision in plan::after_exit(&facts, budget) {
+            self.carry_out(id, reason, now, decision);
         }
     }
 
-    fn carry_out(&mut self, id: ChildId, reason: &ExitReason, now: Instant, step: Step) {
-        match step {
-            Step::Forget => self.remove(id),
-            Step::Leave => self.settle(id, After::Down(ChildState::Ended)),
-            Step::Quarantine => self.quarantine(id, reason),
-            Step::GiveUp(limit) => self.give_up(id, reason, limit),
-            Step::ShutDown => self.end(News::Exited(ExitReason::Shutdown)),
-            Step::Restart {
+    fn carry_out(&mut self, id: ChildId, reason: &ExitReason, now: Instant, decision: Decision) {
+        match decision {
+            Decision::Forget => self.remove(id),
+            Decision::Leave => self.finish_stop(id, AfterStop::Down(ChildState::Ended)),
+            Decision::Quarantine => self.quarantine(id, reason),
+            Decision::GiveUp(limit) => self.give_up(id, reason, limit),
+            Decision::ShutDown => self.begin_shutdown(SignalKind::Exited(ExitReason::Shutdown)),
+            Decision::Restart {
                 scope,
                 delay,
                 attempt,
@@ -261,17 +265,18 @@ impl Supervisor {
     }
 
     fn restart(&mut self, id: ChildId, scope: Scope, delay: Duration, attempt: u32, now: Instant) {
-        self.kids.set(id, Phase::Restarting);
-        let Some(child) = self.kids.get_mut(id) else {
+        self.children.set(id, ChildPhase::Restarting);
+        let Some(child) = self.children.get_mut(id) else {
             return;
         };
         child.attempt = attempt.saturating_add(1);
-        child.node.note_restart(now);
-        self.shared
-            .events
-            .emit(child.node.path(), EventKind::Restarting { delay, attempt });
+        child.record.record_restart(now);
+        self.shared.events.emit(
+            child.record.path(),
+            EventKind::Restarting { delay, attempt },
+        );
         match scope {
-            Scope::One(_) if delay.is_zero() => self.start_child(id, Why::Again),
+            Scope::One(_) if delay.is_zero() => self.start_child(id, StartCause::Again),
             Scope::One(_) => self.set_timer(id, now + delay),
             Scope::From(from) => self.restart_group(from, now + delay),
             Scope::All => self.restart_group(0, now + delay),
@@ -279,10 +284,10 @@ impl Supervisor {
     }
 
     fn quarantine(&mut self, id: ChildId, reason: &ExitReason) {
-        self.settle(id, After::Down(ChildState::Quarantined));
-        if let Some(child) = self.kids.get(id) {
+        self.finish_stop(id, AfterStop::Down(ChildState::Quarantined));
+        if let Some(child) = self.children.get(id) {
             self.shared.events.emit(
-                child.node.path(),
+                child.record.path(),
                 EventKind::Quarantined {
                     exit: reason.clone(),
                 },
@@ -291,21 +296,21 @@ impl Supervisor {
     }
 
     fn give_up(&mut self, id: ChildId, reason: &ExitReason, limit: Limit) {
-        let Some(child) = self.kids.get(id) else {
+        let Some(child) = self.children.get(id) else {
             return;
         };
         // The innermost failure is the one to name.
         let exit = ExitReason::GaveUp(Arc::new(GaveUp {
-            child: Arc::clone(child.node.path()),
+            child: Arc::clone(child.record.path()),
             max_restarts: limit.max_restarts,
             period: limit.period,
             cause: reason.clone(),
         }));
-        self.settle(id, After::Down(ChildState::Declared));
+        self.finish_stop(id, AfterStop::Down(ChildState::Declared));
         self.shared.events.emit(
-            self.link.node.path(),
+            self.line.record.path(),
             EventKind::Escalated { exit: exit.clone() },
         );
-        self.end(News::Exited(exit));
+        self.begin_shutdown(SignalKind::Exited(exit));
     }
 }

@@ -1,4 +1,4 @@
-//! One run of an actor: hooks, mailbox, spawned futures. Polled by the driver, inside a guard.
+//! One run of an actor: hooks, mailbox, spawned futures. Polled by the worker task, inside a guard.
 //!
 //! The order of things is that of `actix::dev::ContextFut`; what differs is that a poll has a
 //! budget, so that no actor starves its neighbours on the arbiter, and that nothing happens on
@@ -11,35 +11,35 @@ use actix::{Actor, ActorState, AsyncContext, Running, SpawnHandle, dev::Envelope
 use crate::{
     context::Context,
     exit::ExitReason,
+    fence::Lease,
     handle::Handle,
-    jobs::{Job, Jobs},
-    tenure::Lease,
+    spawned::{BoxedFuture, SpawnedFutures},
 };
 
 /// Messages per poll, and polls of spawned futures, after which the neighbours get their turn.
-const FUEL: u32 = 128;
+const REDUCTIONS: u32 = 128;
 
-pub(crate) struct Engine<A: Actor<Context = Context<A>>> {
+pub(crate) struct Incarnation<A: Actor<Context = Context<A>>> {
     actor: A,
-    jobs: Jobs<A>,
-    waits: Vec<Job<A>>,
+    spawned: SpawnedFutures<A>,
+    waits: Vec<BoxedFuture<A>>,
     started: bool,
     ready: bool,
-    fuel: u32,
-    /// Apart from `fuel`, so that a full mailbox and many futures do not starve each other.
-    job_fuel: u32,
+    reductions: u32,
+    /// Apart from `reductions`, so that a full mailbox and many futures do not starve each other.
+    future_reductions: u32,
 }
 
-impl<A: Actor<Context = Context<A>>> Engine<A> {
+impl<A: Actor<Context = Context<A>>> Incarnation<A> {
     pub(crate) fn new(actor: A) -> Self {
         Self {
             actor,
-            jobs: Jobs::new(),
+            spawned: SpawnedFutures::new(),
             waits: Vec::new(),
             started: false,
             ready: false,
-            fuel: FUEL,
-            job_fuel: FUEL,
+            reductions: REDUCTIONS,
+            future_reductions: REDUCTIONS,
         }
     }
 
@@ -55,8 +55,8 @@ impl<A: Actor<Context = Context<A>>> Engine<A> {
         lease: &Lease,
         cx: &mut TaskContext<'_>,
     ) -> Poll<ExitReason> {
-        self.fuel = FUEL;
-        self.job_fuel = FUEL;
+        self.reductions = REDUCTIONS;
+        self.future_reductions = REDUCTIONS;
         if !self.started {
             ctx.state = ActorState::Running;
             self.actor.started(ctx);
@@ -69,23 +69,23 @@ impl<A: Actor<Context = Context<A>>> Engine<A> {
             }
             self.ready |= !ctx.halting();
             self.poll_mail(ctx, child, lease, cx);
-            self.poll_foreign_mail(ctx, child, lease, cx);
+            self.poll_addr_mail(ctx, child, lease, cx);
             if !self.waits.is_empty() && !ctx.halting() {
                 continue;
             }
-            self.poll_jobs(ctx, lease, cx);
+            self.poll_spawned(ctx, lease, cx);
             if !lease.is_held() {
                 return Poll::Pending; // it goes on elsewhere
             }
             if self.adopt(ctx) && !ctx.halting() {
-                if self.fuel > 0 && self.job_fuel > 0 {
+                if self.reductions > 0 && self.future_reductions > 0 {
                     continue;
                 }
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
             if !ctx.halting() {
-                if self.fuel == 0 || self.jobs.has_turn() {
+                if self.reductions == 0 || self.spawned.has_queued() {
                     cx.waker().wake_by_ref();
                 }
                 return Poll::Pending;
@@ -123,78 +123,79 @@ impl<A: Actor<Context = Context<A>>> Engine<A> {
         lease: &Lease,
         cx: &mut TaskContext<'_>,
     ) {
-        let mut in_hand = false;
-        while self.fuel > 0 && ctx.waits.is_empty() && !ctx.halting() {
-            let Poll::Ready(envelope) = child.mailbox().poll_pop(lease, child.node(), cx) else {
-                in_hand = false;
+        let mut current_message = false;
+        while self.reductions > 0 && ctx.waits.is_empty() && !ctx.halting() {
+            let Poll::Ready(envelope) = child.mailbox().poll_pop(lease, child.record(), cx) else {
+                current_message = false;
                 break;
             };
-            in_hand = true;
-            self.fuel -= 1;
-            child.node().add_handled(1);
+            current_message = true;
+            self.reductions -= 1;
+            child.record().add_handled(1);
             envelope.run(&mut self.actor, ctx);
         }
-        if in_hand {
-            child.mailbox().set_in_hand(None);
+        if current_message {
+            child.mailbox().set_current_message(None);
         }
         self.adopt_waits(ctx);
     }
 
-    fn poll_foreign_mail(
+    fn poll_addr_mail(
         &mut self,
         ctx: &mut Context<A>,
         child: &Handle<A>,
         lease: &Lease,
         cx: &mut TaskContext<'_>,
     ) {
-        let Some(mail) = child.foreign() else {
+        let Some(mail) = child.addr_mail() else {
             return;
         };
-        while self.fuel > 0 && ctx.waits.is_empty() && self.waits.is_empty() && !ctx.halting() {
+        while self.reductions > 0 && ctx.waits.is_empty() && self.waits.is_empty() && !ctx.halting()
+        {
             let Poll::Ready(Some(mut envelope)) = mail.poll_pop(lease, cx) else {
                 break;
             };
-            self.fuel -= 1;
-            child.node().add_handled(1);
+            self.reductions -= 1;
+            child.record().add_handled(1);
             envelope.handle(&mut self.actor, ctx);
-            child.mailbox().set_in_hand(None);
+            child.mailbox().set_current_message(None);
         }
         self.adopt_waits(ctx);
     }
 
     /// Polls the spawned futures that were woken, each at most once.
-    fn poll_jobs(&mut self, ctx: &mut Context<A>, lease: &Lease, cx: &mut TaskContext<'_>) {
-        self.jobs.collect(cx);
-        while self.job_fuel > 0
+    fn poll_spawned(&mut self, ctx: &mut Context<A>, lease: &Lease, cx: &mut TaskContext<'_>) {
+        self.spawned.collect(cx);
+        while self.future_reductions > 0
             && !ctx.halting()
             && ctx.waits.is_empty()
             && lease.is_held()
-            && let Some((handle, message_type)) = self.jobs.next()
+            && let Some((handle, message_type)) = self.spawned.next()
         {
-            self.job_fuel -= 1;
-            ctx.current_job = handle;
+            self.future_reductions -= 1;
+            ctx.current_future = handle;
             ctx.resume(message_type);
-            let polled = self.jobs.poll(handle, &mut self.actor, ctx);
+            let polled = self.spawned.poll(handle, &mut self.actor, ctx);
             ctx.resume(None);
             match polled {
                 Poll::Ready(done) => {
-                    self.fuel = self.fuel.saturating_sub(1);
+                    self.reductions = self.reductions.saturating_sub(1);
                     drop(done);
                 }
                 // Streams that see that the context waits return without having left a waker.
-                Poll::Pending if ctx.waiting() => self.jobs.again(handle),
+                Poll::Pending if ctx.waiting() => self.spawned.requeue(handle),
                 Poll::Pending => {}
             }
             if !ctx.cancelled.is_empty() {
                 self.cancel(ctx);
             }
         }
-        ctx.current_job = SpawnHandle::default();
+        ctx.current_future = SpawnHandle::default();
     }
 
     /// Ends the futures that are left, one by one.
-    pub(crate) fn drain(&mut self) -> Vec<Job<A>> {
-        let mut left = self.jobs.drain();
+    pub(crate) fn drain(&mut self) -> Vec<BoxedFuture<A>> {
+        let mut left = self.spawned.drain();
         left.append(&mut self.waits);
         left
     }
@@ -204,9 +205,9 @@ impl<A: Actor<Context = Context<A>>> Engine<A> {
         if !ctx.cancelled.is_empty() {
             self.cancel(ctx);
         }
-        let new = !ctx.jobs.is_empty() || !ctx.waits.is_empty();
-        for job in ctx.jobs.drain(..) {
-            self.jobs.push(job);
+        let new = !ctx.spawned.is_empty() || !ctx.waits.is_empty();
+        for future in ctx.spawned.drain(..) {
+            self.spawned.push(future);
         }
         self.adopt_waits(ctx);
         new
@@ -220,8 +221,8 @@ impl<A: Actor<Context = Context<A>>> Engine<A> {
 
     fn cancel(&mut self, ctx: &mut Context<A>) {
         for handle in std::mem::take(&mut ctx.cancelled) {
-            drop(self.jobs.remove(handle));
-            ctx.jobs.retain(|spawned| spawned.handle != handle);
+            drop(self.spawned.remove(handle));
+            ctx.spawned.retain(|spawned| spawned.handle != handle);
         }
     }
 }

@@ -16,54 +16,54 @@ use std::{
 use actix::{SpawnHandle, fut::ActorFuture};
 use futures_util::task::AtomicWaker;
 
-pub(crate) type Job<A> = Pin<Box<dyn ActorFuture<A, Output = ()>>>;
+pub(crate) type BoxedFuture<A> = Pin<Box<dyn ActorFuture<A, Output = ()>>>;
 
-/// A future on its way from the context to the engine.
-pub(crate) struct Spawned<A: actix::Actor> {
+/// A future on its way from the context to the incarnation.
+pub(crate) struct PendingFuture<A: actix::Actor> {
     pub(crate) handle: SpawnHandle,
     /// The message whose handler spawned it.
     pub(crate) message_type: Option<&'static str>,
-    pub(crate) job: Job<A>,
+    pub(crate) future: BoxedFuture<A>,
 }
 
 /// Who has been woken since it was last polled, in the order of waking.
 #[derive(Default)]
-struct Ready {
+struct WokenList {
     woken: Mutex<Vec<SpawnHandle>>,
-    /// Wakes the driver.
-    driver: AtomicWaker,
+    /// Wakes the task.
+    task: AtomicWaker,
 }
 
-impl Ready {
+impl WokenList {
     fn woken(&self) -> MutexGuard<'_, Vec<SpawnHandle>> {
         self.woken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-struct Bell {
+struct FutureWaker {
     handle: SpawnHandle,
-    ready: Arc<Ready>,
+    list: Arc<WokenList>,
     /// Whether it waits to be polled.
-    rung: AtomicBool,
+    is_woken: AtomicBool,
 }
 
-impl Wake for Bell {
+impl Wake for FutureWaker {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        if !self.rung.swap(true, Ordering::AcqRel) {
-            self.ready.woken().push(self.handle);
-            self.ready.driver.wake();
+        if !self.is_woken.swap(true, Ordering::AcqRel) {
+            self.list.woken().push(self.handle);
+            self.list.task.wake();
         }
     }
 }
 
 struct Entry<A: actix::Actor> {
-    job: Job<A>,
+    future: BoxedFuture<A>,
     message_type: Option<&'static str>,
-    bell: Arc<Bell>,
+    wakeup: Arc<FutureWaker>,
     waker: Waker,
 }
 
@@ -88,67 +88,67 @@ impl Hasher for HandleHasher {
     }
 }
 
-pub(crate) struct Jobs<A: actix::Actor> {
+pub(crate) struct SpawnedFutures<A: actix::Actor> {
     entries: HashMap<SpawnHandle, Entry<A>, BuildHasherDefault<HandleHasher>>,
-    ready: Arc<Ready>,
+    list: Arc<WokenList>,
     /// To be polled next, the first first.
-    turn: VecDeque<SpawnHandle>,
+    run_queue: VecDeque<SpawnHandle>,
 }
 
-impl<A: actix::Actor> Jobs<A> {
+impl<A: actix::Actor> SpawnedFutures<A> {
     pub(crate) fn new() -> Self {
         Self {
             entries: HashMap::default(),
-            ready: Arc::default(),
-            turn: VecDeque::new(),
+            list: Arc::default(),
+            run_queue: VecDeque::new(),
         }
     }
 
     /// Takes a future in; it is polled when its turn comes.
-    pub(crate) fn push(&mut self, spawned: Spawned<A>) {
-        let Spawned {
+    pub(crate) fn push(&mut self, spawned: PendingFuture<A>) {
+        let PendingFuture {
             handle,
             message_type,
-            job,
+            future,
         } = spawned;
-        let bell = Arc::new(Bell {
+        let wakeup = Arc::new(FutureWaker {
             handle,
-            ready: Arc::clone(&self.ready),
-            rung: AtomicBool::new(true),
+            list: Arc::clone(&self.list),
+            is_woken: AtomicBool::new(true),
         });
         let entry = Entry {
-            job,
+            future,
             message_type,
-            waker: Waker::from(Arc::clone(&bell)),
-            bell,
+            waker: Waker::from(Arc::clone(&wakeup)),
+            wakeup,
         };
         self.entries.insert(handle, entry);
-        self.turn.push_back(handle);
+        self.run_queue.push_back(handle);
     }
 
     /// Takes a future out, polled or not.
-    pub(crate) fn remove(&mut self, handle: SpawnHandle) -> Option<Job<A>> {
-        self.entries.remove(&handle).map(|entry| entry.job)
+    pub(crate) fn remove(&mut self, handle: SpawnHandle) -> Option<BoxedFuture<A>> {
+        self.entries.remove(&handle).map(|entry| entry.future)
     }
 
-    /// Puts those woken since the last time in line. From now on, a wake wakes the driver.
+    /// Puts those woken since the last time in line. From now on, a wake wakes the task.
     pub(crate) fn collect(&mut self, cx: &Context<'_>) {
         if self.entries.is_empty() {
-            self.turn.clear();
+            self.run_queue.clear();
             return;
         }
-        self.ready.driver.register(cx.waker());
-        self.turn.extend(self.ready.woken().drain(..));
+        self.list.task.register(cx.waker());
+        self.run_queue.extend(self.list.woken().drain(..));
     }
 
-    /// Whether any is in line. (One that is woken after `collect` wakes the driver.)
-    pub(crate) fn has_turn(&self) -> bool {
-        !self.turn.is_empty()
+    /// Whether any is in line. (One that is woken after `collect` wakes the task.)
+    pub(crate) fn has_queued(&self) -> bool {
+        !self.run_queue.is_empty()
     }
 
     /// Which is next, and the message that spawned it.
     pub(crate) fn next(&mut self) -> Option<(SpawnHandle, Option<&'static str>)> {
-        while let Some(handle) = self.turn.pop_front() {
+        while let Some(handle) = self.run_queue.pop_front() {
             if let Some(entry) = self.entries.get(&handle) {
                 return Some((handle, entry.message_type));
             }
@@ -162,31 +162,34 @@ impl<A: actix::Actor> Jobs<A> {
         handle: SpawnHandle,
         actor: &mut A,
         ctx: &mut A::Context,
-    ) -> Poll<Option<Job<A>>> {
+    ) -> Poll<Option<BoxedFuture<A>>> {
         let Some(entry) = self.entries.get_mut(&handle) else {
             return Poll::Ready(None);
         };
         // From here on, a wake is news.
-        entry.bell.rung.swap(false, Ordering::AcqRel);
+        entry.wakeup.is_woken.swap(false, Ordering::AcqRel);
         let mut cx = Context::from_waker(&entry.waker);
-        match entry.job.as_mut().poll(actor, ctx, &mut cx) {
+        match entry.future.as_mut().poll(actor, ctx, &mut cx) {
             Poll::Ready(()) => Poll::Ready(self.remove(handle)),
             Poll::Pending => Poll::Pending,
         }
     }
 
     /// Puts one back in line although nothing has woken it.
-    pub(crate) fn again(&mut self, handle: SpawnHandle) {
+    pub(crate) fn requeue(&mut self, handle: SpawnHandle) {
         if let Some(entry) = self.entries.get(&handle)
-            && !entry.bell.rung.swap(true, Ordering::AcqRel)
+            && !entry.wakeup.is_woken.swap(true, Ordering::AcqRel)
         {
-            self.turn.push_back(handle);
+            self.run_queue.push_back(handle);
         }
     }
 
     /// All of them, to be dropped one by one.
-    pub(crate) fn drain(&mut self) -> Vec<Job<A>> {
-        self.turn.clear();
-        self.entries.drain().map(|(_, entry)| entry.job).collect()
+    pub(crate) fn drain(&mut self) -> Vec<BoxedFuture<A>> {
+        self.run_queue.clear();
+        self.entries
+            .drain()
+            .map(|(_, entry)| entry.future)
+            .collect()
     }
 }

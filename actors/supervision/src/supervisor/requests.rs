@@ -1,28 +1,29 @@
 //! Requests: adding children, operating them, counting them.
 
 use super::{
-    Life, Supervisor,
-    admin::{Admin, ChildCounts, ChildInfo, ChildReply, Operation, StartReply},
-    kids::{After, Child, Phase, Why},
+    Supervisor, SupervisorState,
+    children::{AfterStop, Child, ChildPhase, StartCause},
+    handle::{ChildCounts, ChildInfo, ChildReply, Operation, Request, StartReply},
 };
 use crate::{
     error::{ChildError, StartChildError},
-    node::{ChildId, ChildState, Kind},
+    record::ChildId,
     spec::{ChildSpec, Restart},
+    state::{ChildState, Kind},
     validate,
 };
 
 impl Supervisor {
-    pub(super) fn on_request(&mut self, request: Admin) {
-        debug_assert!(matches!(self.life, Life::Up));
+    pub(super) fn on_request(&mut self, request: Request) {
+        debug_assert!(matches!(self.state, SupervisorState::Up));
         match request {
-            Admin::Start(spec, reply) => self.add(*spec, reply),
-            Admin::On(name, operation, reply) => match self.find(&name) {
+            Request::Start(spec, reply) => self.add(*spec, reply),
+            Request::On(name, operation, reply) => match self.find(&name) {
                 Some(id) => self.operate(id, operation, reply),
                 None => drop(reply.send(Err(ChildError::NotFound))),
             },
-            Admin::Which(reply) => drop(reply.send(self.which())),
-            Admin::Count(reply) => drop(reply.send(self.count())),
+            Request::Which(reply) => drop(reply.send(self.which())),
+            Request::Count(reply) => drop(reply.send(self.count())),
         }
     }
 
@@ -32,24 +33,24 @@ impl Supervisor {
             return;
         }
         let id = self.attach(spec, false);
-        self.start_in_turn(id, Why::Added(reply));
+        self.start_or_defer(id, StartCause::Added(reply));
     }
 
     fn find(&self, name: &str) -> Option<ChildId> {
-        self.link.node.branch()?.by_name.get(name).copied()
+        self.line.record.child_index()?.by_name.get(name).copied()
     }
 
     fn may_add(&self, spec: &ChildSpec) -> Result<(), StartChildError> {
-        validate::child(spec, self.link.node.path(), self.options.auto_shutdown)?;
+        validate::child(spec, self.line.record.path(), self.options.auto_shutdown)?;
         if let Some(id) = self.find(spec.name()) {
             let active = |child: &Child| child.phase().is_active();
-            return Err(match self.kids.get(id).is_some_and(active) {
+            return Err(match self.children.get(id).is_some_and(active) {
                 true => StartChildError::AlreadyStarted,
                 false => StartChildError::AlreadyPresent,
             });
         }
         match self.options.max_children {
-            Some(max) if self.kids.len() >= max => Err(StartChildError::MaxChildren { max }),
+            Some(max) if self.children.len() >= max => Err(StartChildError::MaxChildren { max }),
             _ => Ok(()),
         }
     }
@@ -60,12 +61,12 @@ impl Supervisor {
             Operation::Suspend => self.terminate(id, ChildState::Suspended, reply),
             Operation::Restart => match self.is_down(id) {
                 Ok(ChildState::Suspended) => drop(reply.send(Err(ChildError::Suspended))),
-                Ok(_) => self.start_in_turn(id, Why::Manual(reply)),
+                Ok(_) => self.start_or_defer(id, StartCause::Manual(reply)),
                 Err(error) => drop(reply.send(Err(error))),
             },
-            Operation::Cycle => self.cycle(id, reply),
+            Operation::Bounce => self.bounce(id, reply),
             Operation::Resume => match self.is_down(id) {
-                Ok(ChildState::Suspended) => self.start_in_turn(id, Why::Resumed(reply)),
+                Ok(ChildState::Suspended) => self.start_or_defer(id, StartCause::Resumed(reply)),
                 _ => drop(reply.send(Err(ChildError::NotSuspended))),
             },
             Operation::Delete => match self.is_down(id) {
@@ -78,24 +79,24 @@ impl Supervisor {
         }
     }
 
-    fn cycle(&mut self, id: ChildId, reply: ChildReply) {
-        let Some(child) = self.kids.get_mut(id) else {
+    fn bounce(&mut self, id: ChildId, reply: ChildReply) {
+        let Some(child) = self.children.get_mut(id) else {
             return;
         };
         match child.phase() {
-            Phase::Down(ChildState::Suspended) => drop(reply.send(Err(ChildError::Suspended))),
-            Phase::Restarting if child.turn.is_none() => {
+            ChildPhase::Down(ChildState::Suspended) => drop(reply.send(Err(ChildError::Suspended))),
+            ChildPhase::Restarting if child.deferred_start.is_none() => {
                 child.attempt = 0;
                 self.clear_timer(id);
-                self.start_in_turn(id, Why::Manual(reply));
+                self.start_or_defer(id, StartCause::Manual(reply));
             }
-            Phase::Down(_) => self.start_in_turn(id, Why::Manual(reply)),
-            Phase::Starting(_) | Phase::Up => {
+            ChildPhase::Down(_) => self.start_or_defer(id, StartCause::Manual(reply)),
+            ChildPhase::Starting(_) | ChildPhase::Up => {
                 child.attempt = 0;
-                child.turn = Some(Why::Manual(reply));
-                self.stop_child(id, After::Cycle);
+                child.deferred_start = Some(StartCause::Manual(reply));
+                self.stop_child(id, AfterStop::Bounce);
             }
-            Phase::Stopping(_) | Phase::Restarting => {
+            ChildPhase::Stopping(_) | ChildPhase::Restarting => {
                 let _ = reply.send(Err(ChildError::Restarting));
             }
         }
@@ -103,56 +104,56 @@ impl Supervisor {
 
     /// How it is down, or why it is not.
     fn is_down(&self, id: ChildId) -> Result<ChildState, ChildError> {
-        match self.kids.get(id).map(Child::phase) {
+        match self.children.get(id).map(Child::phase) {
             None => Err(ChildError::NotFound),
-            Some(Phase::Down(state)) => Ok(*state),
-            Some(Phase::Up) => Err(ChildError::Running),
-            Some(Phase::Starting(_) | Phase::Stopping(_) | Phase::Restarting) => {
+            Some(ChildPhase::Down(state)) => Ok(*state),
+            Some(ChildPhase::Up) => Err(ChildError::Running),
+            Some(ChildPhase::Starting(_) | ChildPhase::Stopping(_) | ChildPhase::Restarting) => {
                 Err(ChildError::Restarting)
             }
         }
     }
 
     fn terminate(&mut self, id: ChildId, state: ChildState, reply: ChildReply) {
-        let Some(child) = self.kids.get_mut(id) else {
+        let Some(child) = self.children.get_mut(id) else {
             return;
         };
         let suspend = state == ChildState::Suspended;
         let after = match child.policy.restart {
-            Restart::Temporary if !suspend => After::Remove,
-            _ => After::Down(state),
+            Restart::Temporary if !suspend => AfterStop::Remove,
+            _ => AfterStop::Down(state),
         };
         child.attempt = 0;
         child.stop_replies.push(reply);
         match child.phase() {
             // Terminating what is down changes nothing; suspending it marks it as such.
-            Phase::Down(was) => {
+            ChildPhase::Down(was) => {
                 let state = if suspend { state } else { *was };
-                self.settle(id, After::Down(state));
+                self.finish_stop(id, AfterStop::Down(state));
             }
             _ => self.stop_child(id, after),
         }
     }
 
     fn which(&self) -> Vec<ChildInfo> {
-        self.kids
+        self.children
             .iter()
             .map(|child| ChildInfo {
-                name: child.node.name.to_string(),
-                kind: child.node.kind,
-                state: child.node.state(),
+                name: child.record.name.to_string(),
+                kind: child.record.kind,
+                state: child.record.state(),
                 restart: child.policy.restart,
             })
             .collect()
     }
 
     fn count(&self) -> ChildCounts {
-        let specs = self.kids.len();
-        let is_supervisor = |child: &&Child| child.node.kind == Kind::Supervisor;
-        let supervisors = self.kids.iter().filter(is_supervisor).count();
+        let specs = self.children.len();
+        let is_supervisor = |child: &&Child| child.record.kind == Kind::Supervisor;
+        let supervisors = self.children.iter().filter(is_supervisor).count();
         ChildCounts {
             specs,
-            active: self.kids.active(),
+            active: self.children.active(),
             supervisors,
             workers: specs - supervisors,
         }

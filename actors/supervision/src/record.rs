@@ -1,9 +1,8 @@
 //! What the runtime and its observers share about one child: written by its supervisor and its
-//! driver, read from any thread.
+//! worker task, read from any thread.
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
-    fmt,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
         atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed},
@@ -18,14 +17,15 @@ use tokio::{
 };
 
 use crate::{
-    arbiters::{HERE, PostId},
+    arbiters::{HERE, SlotId},
     child::WorkerBody,
-    driver::Note,
     exit::ExitReason,
+    fence::Fence,
     intensity::Limit,
+    signal::ChildSignal,
     spec::{Policy, Strategy},
-    supervisor::admin::{ADMIN_QUEUE, Admin},
-    tenure::Tenure,
+    state::{ChildState, Kind},
+    supervisor::handle::{REQUEST_QUEUE, Request},
 };
 
 /// Past exits kept of each child.
@@ -35,90 +35,6 @@ const RESTARTS_KEPT: usize = 128;
 const DEFAULT_MAILBOX: usize = 10_000;
 
 pub(crate) type ChildId = u64;
-
-/// Worker or supervisor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Kind {
-    /// Runs an actor.
-    Worker,
-    /// Runs children.
-    Supervisor,
-}
-
-/// What a child is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-#[repr(u8)]
-pub enum ChildState {
-    /// Declared, not started yet; or its supervisor is down.
-    Declared,
-    /// Being built; not ready yet.
-    Starting,
-    /// Up.
-    Running,
-    /// Asked to stop.
-    Stopping,
-    /// Ended, waiting for its restart.
-    Restarting,
-    /// Terminated on request; its specification is kept.
-    Terminated,
-    /// Ended by itself, and its restart type says to leave it so.
-    Ended,
-    /// Its factory declined.
-    Ignored,
-    /// Stopped on purpose, to be resumed.
-    Suspended,
-    /// Used up its restart budget and was left down.
-    Quarantined,
-    /// Removed.
-    Removed,
-    /// It blocks its arbiter; its supervisor has not dealt with it yet, or cannot because it runs
-    /// on the same arbiter.
-    Stuck,
-}
-
-impl ChildState {
-    /// A stable, machine-readable code, the same as in JSON: `running`, `restarting`, ...
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Declared => "declared",
-            Self::Starting => "starting",
-            Self::Running => "running",
-            Self::Stopping => "stopping",
-            Self::Restarting => "restarting",
-            Self::Terminated => "terminated",
-            Self::Ended => "ended",
-            Self::Ignored => "ignored",
-            Self::Suspended => "suspended",
-            Self::Quarantined => "quarantined",
-            Self::Removed => "removed",
-            Self::Stuck => "stuck",
-        }
-    }
-}
-
-impl fmt::Display for ChildState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-const STATES: [ChildState; 12] = [
-    ChildState::Declared,
-    ChildState::Starting,
-    ChildState::Running,
-    ChildState::Stopping,
-    ChildState::Restarting,
-    ChildState::Terminated,
-    ChildState::Ended,
-    ChildState::Ignored,
-    ChildState::Suspended,
-    ChildState::Quarantined,
-    ChildState::Removed,
-    ChildState::Stuck,
-];
 
 /// One past exit.
 #[derive(Clone, Debug, Serialize)]
@@ -143,37 +59,37 @@ pub(crate) struct History {
 }
 
 /// Set once, when the child is attached to a tree.
-pub(crate) struct Place {
+pub(crate) struct Registration {
     pub(crate) path: Arc<str>,
     pub(crate) policy: Arc<Policy>,
     pub(crate) window: Option<Limit>,
 }
 
 #[derive(Default)]
-pub(crate) struct Branch {
-    pub(crate) by_id: BTreeMap<ChildId, Arc<Node>>,
+pub(crate) struct ChildIndex {
+    pub(crate) by_id: BTreeMap<ChildId, Arc<ChildRecord>>,
     pub(crate) by_name: HashMap<Arc<str>, ChildId>,
 }
 
 pub(crate) struct SupervisorPart {
     pub(crate) strategy: Strategy,
-    pub(crate) branch: Mutex<Branch>,
-    pub(crate) admin: mpsc::Sender<Admin>,
+    pub(crate) index: Mutex<ChildIndex>,
+    pub(crate) requests: mpsc::Sender<Request>,
     /// What the watchdog tells the supervisor.
-    pub(crate) notes: OnceLock<mpsc::UnboundedSender<Note>>,
+    pub(crate) signals: OnceLock<mpsc::UnboundedSender<ChildSignal>>,
 }
 
-pub(crate) struct Node {
+pub(crate) struct ChildRecord {
     pub(crate) name: Arc<str>,
     pub(crate) kind: Kind,
     pub(crate) supervisor: Option<SupervisorPart>,
     /// Who runs it.
-    pub(crate) tenure: Tenure,
+    pub(crate) fence: Fence,
     /// What runs there, for the watchdog.
     pub(crate) worker: OnceLock<Weak<dyn WorkerBody>>,
-    post: AtomicU64,
+    slot: AtomicU64,
     stuck: AtomicBool,
-    place: OnceLock<Place>,
+    registration: OnceLock<Registration>,
     state: AtomicU8,
     incarnation: AtomicU64,
     restarts: AtomicU64,
@@ -184,7 +100,7 @@ pub(crate) struct Node {
     history: Mutex<History>,
 }
 
-impl Node {
+impl ChildRecord {
     pub(crate) fn worker(name: String) -> Arc<Self> {
         Arc::new(Self::new(name, Kind::Worker, None))
     }
@@ -192,16 +108,16 @@ impl Node {
     pub(crate) fn supervisor(
         name: String,
         strategy: Strategy,
-    ) -> (Arc<Self>, mpsc::Receiver<Admin>) {
-        let (admin, commands) = mpsc::channel(ADMIN_QUEUE);
+    ) -> (Arc<Self>, mpsc::Receiver<Request>) {
+        let (requests, commands) = mpsc::channel(REQUEST_QUEUE);
         let part = SupervisorPart {
             strategy,
-            branch: Mutex::default(),
-            admin,
-            notes: OnceLock::new(),
+            index: Mutex::default(),
+            requests,
+            signals: OnceLock::new(),
         };
-        let node = Self::new(name, Kind::Supervisor, Some(part));
-        (Arc::new(node), commands)
+        let record = Self::new(name, Kind::Supervisor, Some(part));
+        (Arc::new(record), commands)
     }
 
     fn new(name: String, kind: Kind, supervisor: Option<SupervisorPart>) -> Self {
@@ -209,11 +125,11 @@ impl Node {
             name: name.into(),
             kind,
             supervisor,
-            tenure: Tenure::default(),
+            fence: Fence::default(),
             worker: OnceLock::new(),
-            post: AtomicU64::new(HERE),
+            slot: AtomicU64::new(HERE),
             stuck: AtomicBool::new(false),
-            place: OnceLock::new(),
+            registration: OnceLock::new(),
             state: AtomicU8::new(ChildState::Declared as u8),
             incarnation: AtomicU64::new(0),
             restarts: AtomicU64::new(0),
@@ -231,7 +147,7 @@ impl Node {
         self.depth.store(messages, Relaxed);
     }
 
-    /// Only the driver writes these two, so they need no read-modify-write.
+    /// Only the worker task writes these two, so they need no read-modify-write.
     #[inline]
     pub(crate) fn add_handled(&self, messages: u64) {
         self.handled
@@ -262,26 +178,27 @@ impl Node {
         self.bound.store(messages, Relaxed);
     }
 
-    pub(crate) fn attach(&self, place: Place) {
-        // A node is attached once: its specification is consumed by its supervisor.
-        let _ = self.place.set(place);
+    pub(crate) fn attach(&self, registration: Registration) {
+        // A record is attached once: its specification is consumed by its supervisor.
+        let _ = self.registration.set(registration);
     }
 
-    pub(crate) fn place(&self) -> Option<&Place> {
-        self.place.get()
+    pub(crate) fn registration(&self) -> Option<&Registration> {
+        self.registration.get()
     }
 
     /// The path within the tree; the bare name as long as there is no tree.
     pub(crate) fn path(&self) -> &Arc<str> {
-        self.place.get().map_or(&self.name, |place| &place.path)
+        self.registration
+            .get()
+            .map_or(&self.name, |registration| &registration.path)
     }
 
     pub(crate) fn state(&self) -> ChildState {
         if self.stuck.load(Relaxed) {
             return ChildState::Stuck;
         }
-        let state = usize::from(self.state.load(Relaxed));
-        STATES.get(state).copied().unwrap_or(ChildState::Removed)
+        ChildState::from_u8(self.state.load(Relaxed))
     }
 
     pub(crate) fn set_stuck(&self, stuck: bool) {
@@ -289,17 +206,17 @@ impl Node {
     }
 
     /// The arbiter it was placed on.
-    pub(crate) fn post(&self) -> PostId {
-        self.post.load(Relaxed)
+    pub(crate) fn slot(&self) -> SlotId {
+        self.slot.load(Relaxed)
     }
 
-    pub(crate) fn set_post(&self, post: PostId) {
-        self.post.store(post, Relaxed);
+    pub(crate) fn set_slot(&self, slot: SlotId) {
+        self.slot.store(slot, Relaxed);
     }
 
     /// The message in hand on whichever thread, if it is one.
-    pub(crate) fn in_hand(&self) -> Option<&'static str> {
-        self.worker.get()?.upgrade()?.in_hand()
+    pub(crate) fn current_message(&self) -> Option<&'static str> {
+        self.worker.get()?.upgrade()?.current_message()
     }
 
     pub(crate) fn set_state(&self, state: ChildState) {
@@ -322,18 +239,18 @@ impl Node {
         self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn branch(&self) -> Option<MutexGuard<'_, Branch>> {
+    pub(crate) fn child_index(&self) -> Option<MutexGuard<'_, ChildIndex>> {
         let part = self.supervisor.as_ref()?;
-        Some(part.branch.lock().unwrap_or_else(PoisonError::into_inner))
+        Some(part.index.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    pub(crate) fn note_up(&self, now: Instant) {
+    pub(crate) fn record_start(&self, now: Instant) {
         let mut history = self.history();
         history.started_at = Some(now);
         history.busy_before_ns = self.busy_ns();
     }
 
-    pub(crate) fn note_restart(&self, now: Instant) {
+    pub(crate) fn record_restart(&self, now: Instant) {
         self.restarts.fetch_add(1, Relaxed);
         let mut history = self.history();
         if history.restarts.len() == RESTARTS_KEPT {
@@ -342,7 +259,7 @@ impl Node {
         history.restarts.push_back(now);
     }
 
-    pub(crate) fn note_exit(&self, reason: &ExitReason) {
+    pub(crate) fn record_exit(&self, reason: &ExitReason) {
         let record = ExitRecord {
             reason: reason.clone(),
             at: Timestamp::now(),
@@ -363,22 +280,24 @@ impl Node {
     }
 
     pub(crate) fn children(&self) -> Vec<Arc<Self>> {
-        self.branch()
-            .map(|branch| branch.by_id.values().cloned().collect())
+        self.child_index()
+            .map(|index| index.by_id.values().cloned().collect())
             .unwrap_or_default()
     }
 
     pub(crate) fn children_by_id(&self) -> Vec<(ChildId, Arc<Self>)> {
-        let all = |branch: MutexGuard<'_, Branch>| {
-            let children = branch.by_id.iter();
-            children.map(|(id, node)| (*id, Arc::clone(node))).collect()
+        let all = |index: MutexGuard<'_, ChildIndex>| {
+            let children = index.by_id.iter();
+            children
+                .map(|(id, record)| (*id, Arc::clone(record)))
+                .collect()
         };
-        self.branch().map(all).unwrap_or_default()
+        self.child_index().map(all).unwrap_or_default()
     }
 
     pub(crate) fn find(&self, name: &str) -> Option<Arc<Self>> {
-        let branch = self.branch()?;
-        let id = branch.by_name.get(name)?;
-        branch.by_id.get(id).cloned()
+        let index = self.child_index()?;
+        let id = index.by_name.get(name)?;
+        index.by_id.get(id).cloned()
     }
 }

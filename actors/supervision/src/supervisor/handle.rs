@@ -7,18 +7,19 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     error::{ChildError, StartChildError},
-    node::{ChildState, Kind, Node},
+    record::ChildRecord,
     spec::{ChildSpec, Restart},
+    state::{ChildState, Kind},
 };
 
 /// Requests that may wait at a supervisor; who asks more waits to be let in.
-pub(crate) const ADMIN_QUEUE: usize = 256;
+pub(crate) const REQUEST_QUEUE: usize = 256;
 
 pub(crate) type Reply<T> = oneshot::Sender<T>;
 pub(crate) type ChildReply = Reply<Result<(), ChildError>>;
 pub(crate) type StartReply = Reply<Result<(), StartChildError>>;
 
-pub(crate) enum Admin {
+pub(crate) enum Request {
     Start(Box<ChildSpec>, StartReply),
     On(String, Operation, ChildReply),
     Which(Reply<Vec<ChildInfo>>),
@@ -33,7 +34,7 @@ pub(crate) enum Operation {
     Suspend,
     Resume,
     /// Stop it, if it is running, and start it.
-    Cycle,
+    Bounce,
 }
 
 /// One child, as [`SupervisorHandle::which_children`] reports it.
@@ -66,24 +67,21 @@ pub struct ChildCounts {
 /// declaration on; what is asked before the supervisor is up waits until it is.
 #[derive(Clone)]
 pub struct SupervisorHandle {
-    node: Arc<Node>,
-    admin: mpsc::Sender<Admin>,
+    record: Arc<ChildRecord>,
+    requests: mpsc::Sender<Request>,
 }
 
-/// The handle of a supervisor made by [`dynamic`](crate::dynamic()).
-pub type DynamicSupervisor = SupervisorHandle;
-
 impl SupervisorHandle {
-    pub(crate) fn of(node: &Arc<Node>) -> Option<Self> {
-        let admin = node.supervisor.as_ref()?.admin.clone();
+    pub(crate) fn of(record: &Arc<ChildRecord>) -> Option<Self> {
+        let requests = record.supervisor.as_ref()?.requests.clone();
         Some(Self {
-            node: Arc::clone(node),
-            admin,
+            record: Arc::clone(record),
+            requests,
         })
     }
 
-    pub(crate) fn new(node: &Arc<Node>) -> Self {
-        match Self::of(node) {
+    pub(crate) fn new(record: &Arc<ChildRecord>) -> Self {
+        match Self::of(record) {
             Some(handle) => handle,
             None => unreachable!("made for supervisors only"),
         }
@@ -97,7 +95,7 @@ impl SupervisorHandle {
     /// start; in each case the specification is discarded.
     pub async fn start_child(&self, spec: impl Into<ChildSpec>) -> Result<(), StartChildError> {
         let spec = Box::new(spec.into());
-        self.request(|reply| Admin::Start(spec, reply))
+        self.request(|reply| Request::Start(spec, reply))
             .await
             .unwrap_or(Err(StartChildError::Gone))
     }
@@ -148,36 +146,36 @@ impl SupervisorHandle {
 
     /// The children in their order. Empty if the supervisor is gone.
     pub async fn which_children(&self) -> Vec<ChildInfo> {
-        self.request(Admin::Which).await.unwrap_or_default()
+        self.request(Request::Which).await.unwrap_or_default()
     }
 
     /// How many children there are. Zeros if the supervisor is gone.
     pub async fn count_children(&self) -> ChildCounts {
-        self.request(Admin::Count).await.unwrap_or_default()
+        self.request(Request::Count).await.unwrap_or_default()
     }
 
     /// Whether the supervisor was removed or its tree ended.
     #[must_use]
     pub fn is_gone(&self) -> bool {
-        self.admin.is_closed()
+        self.requests.is_closed()
     }
 
     /// The supervisor's path in its tree; its bare name before the tree is started.
     #[must_use]
     pub fn path(&self) -> &str {
-        self.node.path()
+        self.record.path()
     }
 
     pub(crate) async fn operate(&self, name: &str, operation: Operation) -> Result<(), ChildError> {
         let name = name.to_owned();
-        self.request(|reply| Admin::On(name, operation, reply))
+        self.request(|reply| Request::On(name, operation, reply))
             .await
             .unwrap_or(Err(ChildError::Gone))
     }
 
-    async fn request<T>(&self, request: impl FnOnce(Reply<T>) -> Admin) -> Option<T> {
+    async fn request<T>(&self, request: impl FnOnce(Reply<T>) -> Request) -> Option<T> {
         let (reply, answer) = oneshot::channel();
-        self.admin.send(request(reply)).await.ok()?;
+        self.requests.send(request(reply)).await.ok()?;
         answer.await.ok()
     }
 }

@@ -10,111 +10,44 @@ use std::{
 };
 
 use actix::Actor;
-use tokio::{
-    sync::mpsc::UnboundedSender,
-    time::{Sleep, sleep},
-};
+use tokio::time::{Sleep, sleep};
 
 use crate::{
-    arbiters::PostId,
     child::{Worker, WorkerBody as _},
     context::Context,
-    control::{Control, ControlReceiver},
-    engine::Engine,
+    control::Control,
     error::StartError,
     exit::ExitReason,
-    node::{ChildId, ChildState, Node},
+    incarnation::Incarnation,
     panic::{Guarded, Panic, drop_quietly, guard},
+    signal::{SignalKind, SupervisorLine},
     spec::Shutdown,
-    tenure::{Lease, Seen},
+    state::ChildState,
 };
 
 /// Of this many polls one is timed, and stands for all: a clock read costs as much as a message.
 const TIMED_POLLS: u32 = 8;
 
-/// What a child tells its supervisor.
-pub(crate) struct Note {
-    pub(crate) id: ChildId,
-    pub(crate) incarnation: u64,
-    pub(crate) news: News,
-}
-
-pub(crate) enum News {
-    Started,
-    Ignored,
-    StartFailed(ExitReason),
-    Exited(ExitReason),
-    /// From the watchdog: an arbiter with children of this supervisor makes no progress.
-    Blocked(Blocked),
-}
-
-/// An arbiter that makes no progress.
-#[derive(Clone, Copy)]
-pub(crate) struct Blocked {
-    pub(crate) post: PostId,
-    /// Who blocks it, if it is a child of the supervisor that hears of it.
-    pub(crate) culprit: Option<Culprit>,
-}
-
-#[derive(Clone, Copy)]
-pub(crate) struct Culprit {
-    pub(crate) id: ChildId,
-    pub(crate) seen: Seen,
-    pub(crate) message_type: Option<&'static str>,
-}
-
-/// A child's connection to its supervisor.
-pub(crate) struct Link {
-    pub(crate) id: ChildId,
-    pub(crate) node: Arc<Node>,
-    pub(crate) control: ControlReceiver,
-    pub(crate) lease: Lease,
-    pub(crate) notes: UnboundedSender<Note>,
-}
-
-impl Link {
-    pub(crate) fn report(&self, incarnation: u64, news: News) {
-        if !self.lease.is_held() {
-            return;
-        }
-        // If the supervisor is gone, the cut control line says so, too.
-        let _ = self.notes.send(Note {
-            id: self.id,
-            incarnation,
-            news,
-        });
-    }
-}
-
-impl Drop for Link {
-    /// Nothing more comes of this child, whichever way its task ended.
-    fn drop(&mut self) {
-        if self.lease.is_held() {
-            self.node.set_state(ChildState::Removed);
-        }
-    }
-}
-
-pub(crate) struct Driver<A: Actor<Context = Context<A>>> {
+pub(crate) struct WorkerTask<A: Actor<Context = Context<A>>> {
     worker: Arc<Worker<A>>,
     ctx: Context<A>,
-    link: Link,
+    line: SupervisorLine,
     polls: u32,
 }
 
 enum Outcome {
     /// The run is over; report and park.
-    Parked,
+    Idle,
     /// The child was removed.
     Removed,
 }
 
-impl<A: Actor<Context = Context<A>>> Driver<A> {
-    pub(crate) fn new(worker: Arc<Worker<A>>, link: Link) -> Self {
+impl<A: Actor<Context = Context<A>>> WorkerTask<A> {
+    pub(crate) fn new(worker: Arc<Worker<A>>, line: SupervisorLine) -> Self {
         Self {
             ctx: Context::new(worker.handle.clone()),
             worker,
-            link,
+            line,
             polls: 0,
         }
     }
@@ -131,7 +64,7 @@ impl<A: Actor<Context = Context<A>>> Driver<A> {
     }
 
     async fn work(&mut self) {
-        while let Some(control) = self.link.control.recv().await {
+        while let Some(control) = self.line.control.recv().await {
             let Control::Start { incarnation } = control else {
                 continue; // it had ended before it was asked to
             };
@@ -143,62 +76,62 @@ impl<A: Actor<Context = Context<A>>> Driver<A> {
 
     /// Builds the actor and runs it to its end.
     async fn incarnate(&mut self, incarnation: u64) -> Outcome {
-        let news = match self.build().await {
+        let kind = match self.build().await {
             Ok(actor) => self.drive(actor, incarnation).await,
-            Err(news) => Some(news),
+            Err(kind) => Some(kind),
         };
-        match news {
-            Some(news) => {
-                self.link.report(incarnation, news);
-                Outcome::Parked
+        match kind {
+            Some(kind) => {
+                self.line.report(incarnation, kind);
+                Outcome::Idle
             }
             None => Outcome::Removed,
         }
     }
 
-    async fn build(&mut self) -> Result<A, News> {
+    async fn build(&mut self) -> Result<A, SignalKind> {
         let building = match guard(|| (self.worker.factory)()) {
             Ok(building) => building,
-            Err(panic) => return Err(News::StartFailed(panicked(panic, None))),
+            Err(panic) => return Err(SignalKind::StartFailed(panicked(panic, None))),
         };
         let mut building = Guarded::new(building);
-        let control = &mut self.link.control;
+        let control = &mut self.line.control;
         tokio::select! {
             biased;
-            _ = control.recv() => Err(News::Exited(ExitReason::Shutdown)),
+            _ = control.recv() => Err(SignalKind::Exited(ExitReason::Shutdown)),
             built = &mut building => match built {
                 Ok(Ok(actor)) => Ok(actor),
-                Ok(Err(StartError::Ignore)) => Err(News::Ignored),
+                Ok(Err(StartError::Ignore)) => Err(SignalKind::Ignored),
                 Ok(Err(error)) => {
-                    Err(News::StartFailed(ExitReason::StartFailed(error.to_string().into())))
+                    Err(SignalKind::StartFailed(ExitReason::StartFailed(error.to_string().into())))
                 }
-                Err(panic) => Err(News::StartFailed(panicked(panic, None))),
+                Err(panic) => Err(SignalKind::StartFailed(panicked(panic, None))),
             },
         }
     }
 
     /// Runs an actor; `None` if the child was removed meanwhile.
-    async fn drive(&mut self, actor: A, incarnation: u64) -> Option<News> {
+    async fn drive(&mut self, actor: A, incarnation: u64) -> Option<SignalKind> {
         self.ctx.reset();
         let mut run = Run {
-            engine: Engine::new(actor),
+            incarnation: Incarnation::new(actor),
             limit: None,
             deadline: None,
             ready: false,
         };
         let end = poll_fn(|cx| self.poll_run(&mut run, incarnation, cx)).await;
-        let ready = run.engine.is_ready();
+        let ready = run.incarnation.is_ready();
         if ready && !run.ready {
-            self.link.report(incarnation, News::Started);
+            self.line.report(incarnation, SignalKind::Started);
         }
         // A panicking destructor changes nothing any more: the reason is known.
         let mut after = Ok(());
-        for job in run.engine.drain() {
-            after = after.and(drop_quietly(job));
+        for future in run.incarnation.drain() {
+            after = after.and(drop_quietly(future));
         }
-        after = after.and(drop_quietly(run.engine));
-        for spawned in self.ctx.jobs.drain(..) {
-            after = after.and(drop_quietly(spawned.job));
+        after = after.and(drop_quietly(run.incarnation));
+        for spawned in self.ctx.spawned.drain(..) {
+            after = after.and(drop_quietly(spawned.future));
         }
         for wait in self.ctx.waits.drain(..) {
             after = after.and(drop_quietly(wait));
@@ -208,12 +141,12 @@ impl<A: Actor<Context = Context<A>>> Driver<A> {
             (reason, _) => reason,
         };
         if ready {
-            Some(News::Exited(reason))
+            Some(SignalKind::Exited(reason))
         } else if reason.is_abnormal() {
-            Some(News::StartFailed(reason))
+            Some(SignalKind::StartFailed(reason))
         } else {
-            self.link.report(incarnation, News::Started);
-            Some(News::Exited(reason))
+            self.line.report(incarnation, SignalKind::Started);
+            Some(SignalKind::Exited(reason))
         }
     }
 
@@ -223,7 +156,7 @@ impl<A: Actor<Context = Context<A>>> Driver<A> {
         incarnation: u64,
         cx: &mut TaskContext<'_>,
     ) -> Poll<Option<ExitReason>> {
-        while let Poll::Ready(control) = self.link.control.poll_recv(cx) {
+        while let Poll::Ready(control) = self.line.control.poll_recv(cx) {
             match control {
                 None => return Poll::Ready(None),
                 Some(Control::Stop(Shutdown::Brutal)) => {
@@ -237,10 +170,10 @@ impl<A: Actor<Context = Context<A>>> Driver<A> {
                 Some(Control::Start { .. }) => {}
             }
         }
-        let polled = self.poll_engine(run, cx);
-        if !run.ready && run.engine.is_ready() {
+        let polled = self.poll_incarnation(run, cx);
+        if !run.ready && run.incarnation.is_ready() {
             run.ready = true;
-            self.link.report(incarnation, News::Started);
+            self.line.report(incarnation, SignalKind::Started);
         }
         if polled.is_pending() && run.is_out_of_time(cx) {
             return Poll::Ready(Some(ExitReason::Killed));
@@ -248,29 +181,29 @@ impl<A: Actor<Context = Context<A>>> Driver<A> {
         polled.map(Some)
     }
 
-    fn poll_engine(&mut self, run: &mut Run<A>, cx: &mut TaskContext<'_>) -> Poll<ExitReason> {
+    fn poll_incarnation(&mut self, run: &mut Run<A>, cx: &mut TaskContext<'_>) -> Poll<ExitReason> {
         self.polls = self.polls.wrapping_add(1);
         let timed = self.polls.is_multiple_of(TIMED_POLLS).then(Instant::now);
         let Self {
-            ctx, worker, link, ..
+            ctx, worker, line, ..
         } = self;
-        let polled = guard(|| run.engine.poll(ctx, &worker.handle, &link.lease, cx));
+        let polled = guard(|| run.incarnation.poll(ctx, &worker.handle, &line.lease, cx));
         if let Some(begin) = timed {
             let ns = u64::try_from(begin.elapsed().as_nanos()).unwrap_or(u64::MAX);
-            link.node
+            line.record
                 .add_busy(ns.saturating_mul(u64::from(TIMED_POLLS)));
         }
-        polled.unwrap_or_else(|panic| Poll::Ready(panicked(panic, ctx.in_hand())))
+        polled.unwrap_or_else(|panic| Poll::Ready(panicked(panic, ctx.current_message())))
     }
 }
 
-impl<A: Actor<Context = Context<A>>> Drop for Driver<A> {
+impl<A: Actor<Context = Context<A>>> Drop for WorkerTask<A> {
     /// The child was removed, or its arbiter was stopped. (If the lease was taken away, the child
     /// goes on elsewhere.)
     fn drop(&mut self) {
-        if self.link.lease.is_held() {
+        if self.line.lease.is_held() {
             // First, so that whoever waits for an answer sees that the child is gone.
-            self.link.node.set_state(ChildState::Removed);
+            self.line.record.set_state(ChildState::Removed);
             self.worker.close();
         }
     }
@@ -278,7 +211,7 @@ impl<A: Actor<Context = Context<A>>> Drop for Driver<A> {
 
 /// What belongs to one run.
 struct Run<A: Actor<Context = Context<A>>> {
-    engine: Engine<A>,
+    incarnation: Incarnation<A>,
     /// It was asked to stop, and has this long. Most children need no time at all, so the timer
     /// is made only for one that does.
     limit: Option<Duration>,

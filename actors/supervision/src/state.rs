@@ -1,0 +1,95 @@
+//! Kinds of children, and what a child may be doing.
+
+use std::fmt;
+
+use serde::Serialize;
+
+/// Worker or supervisor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Runs an actor.
+    Worker,
+    /// Runs children.
+    Supervisor,
+}
+
+/// What a child is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[repr(u8)]
+pub enum ChildState {
+    /// Declared, not started yet; or its supervisor is down.
+    Declared,
+    /// Being built; not ready yet.
+    Starting,
+    /// Up.
+    Running,
+    /// Asked to stop.
+    Stopping,
+    /// Ended, waiting for its restart.
+    Restarting,
+    /// Terminated on request; its specification is kept.
+    Terminated,
+    /// Ended by itself, and its restart type says to leave it so.
+    Ended,
+    /// Its factory declined.
+    Ignored,
+    /// Stopped on purpose, to be resumed.
+    Suspended,
+    /// Used up its restart budget and was left down.
+    Quarantined,
+    /// Removed.
+    Removed,
+    /// It blocks its arbiter; its supervisor has not dealt with it yet, or cannot because it runs
+    /// on the same arbiter.
+    Stuck,
+}
+
+impl ChildState {
+    /// A stable, machine-readable code, the same as in JSON: `running`, `restarting`, ...
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Declared => "declared",
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Stopping => "stopping",
+            Self::Restarting => "restarting",
+            Self::Terminated => "terminated",
+            Self::Ended => "ended",
+            Self::Ignored => "ignored",
+            Self::Suspended => "suspended",
+            Self::Quarantined => "quarantined",
+            Self::Removed => "removed",
+            Self::Stuck => "stuck",
+        }
+    }
+
+    /// The state stored as `number`, by `as u8`.
+    pub(crate) fn from_u8(number: u8) -> Self {
+        let state = STATES.get(usize::from(number));
+        state.copied().unwrap_or(Self::Removed)
+    }
+}
+
+impl fmt::Display for ChildState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+const STATES: [ChildState; 12] = [
+    ChildState::Declared,
+    ChildState::Starting,
+    ChildState::Running,
+    ChildState::Stopping,
+    ChildState::Restarting,
+    ChildState::Terminated,
+    ChildState::Ended,
+    ChildState::Ignored,
+    ChildState::Suspended,
+    ChildState::Quarantined,
+    ChildState::Removed,
+    ChildState::Stuck,
+];

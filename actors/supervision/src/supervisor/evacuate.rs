@@ -1,0 +1,161 @@
+//! What becomes of the children on an arbiter that makes no progress.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::{
+    Supervisor, SupervisorState,
+    children::{AfterStop, ChildPhase, StartCause},
+};
+use crate::{
+    events::EventKind,
+    exit::ExitReason,
+    record::ChildId,
+    signal::{Blocked, BlockedBy},
+    spec::{Restart, Strategy},
+    state::ChildState,
+};
+
+impl Supervisor {
+    /// Takes the children away from there. The one that blocks it has failed; the others are
+    /// rebuilt on a fresh arbiter, which counts as nobody's failure.
+    pub(super) fn on_blocked(&mut self, blocked: Blocked) {
+        if let Some(blocked_by) = blocked.blocked_by
+            && !self.revoke(blocked_by.id, Some(blocked_by))
+        {
+            return; // it came back in time
+        }
+        let is_culprit = |id| {
+            blocked
+                .blocked_by
+                .is_some_and(|blocked_by| blocked_by.id == id)
+        };
+        let mut rebuilt = Vec::new();
+        for id in self.children.ids() {
+            let there = |record: &crate::record::ChildRecord| record.slot() == blocked.slot;
+            let concerned = self
+                .children
+                .get(id)
+                .is_some_and(|child| there(&child.record));
+            if concerned && !is_culprit(id) && self.revoke(id, None) && self.evacuate(id) {
+                rebuilt.push(id);
+            }
+        }
+        self.rebuild(&rebuilt);
+        if let Some(blocked_by) = blocked.blocked_by {
+            self.on_stuck(blocked_by);
+        }
+    }
+
+    /// Ends the lease of a child's worker task: of one that is stuck in the poll that was seen, or
+    /// of one that is not being polled.
+    fn revoke(&mut self, id: ChildId, stuck: Option<BlockedBy>) -> bool {
+        let Some(child) = self.children.get_mut(id) else {
+            return false;
+        };
+        if child.assignment.is_unassigned() {
+            return false;
+        }
+        let snapshot = stuck.map_or_else(
+            || child.record.fence.snapshot(),
+            |blocked_by| blocked_by.snapshot,
+        );
+        if (stuck.is_none() && snapshot.is_inside()) || !child.record.fence.revoke(snapshot) {
+            return false;
+        }
+        child.assignment.unassign();
+        child.record.set_stuck(false);
+        true
+    }
+
+    /// A sibling of the one that is stuck lost its run. Whether it is to be rebuilt together with
+    /// others.
+    fn evacuate(&mut self, id: ChildId) -> bool {
+        let Some(child) = self.children.get(id) else {
+            return false;
+        };
+        let (path, restart) = (Arc::clone(child.record.path()), child.policy.restart);
+        match child.phase() {
+            ChildPhase::Down(_) | ChildPhase::Restarting => false,
+            ChildPhase::Starting(_) => {
+                if let Some(ChildPhase::Starting(why)) =
+                    self.children.set(id, ChildPhase::Restarting)
+                {
+                    self.start_child(id, why);
+                }
+                false
+            }
+            ChildPhase::Stopping(after) => {
+                let after = *after;
+                self.record_lost_run(id);
+                let exit = ExitReason::Killed;
+                self.shared.events.emit(&path, EventKind::Stopped { exit });
+                self.finish_stop(id, after);
+                false
+            }
+            ChildPhase::Up => {
+                self.record_lost_run(id);
+                self.shared.events.emit(&path, EventKind::Moved);
+                if matches!(self.state, SupervisorState::Stopping(_)) {
+                    self.finish_stop(id, AfterStop::Down(ChildState::Declared));
+                    return false;
+                }
+                self.finish_stop(id, AfterStop::in_group(restart));
+                restart != Restart::Temporary && !self.is_going_down(id)
+            }
+        }
+    }
+
+    fn record_lost_run(&mut self, id: ChildId) {
+        if let Some(child) = self.children.get_mut(id) {
+            child.up_since = None;
+            child.record.record_exit(&ExitReason::Killed);
+        }
+    }
+
+    /// Starts those that lost their run, and whoever is restarted together with them.
+    fn rebuild(&mut self, ids: &[ChildId]) {
+        let Some(first) = ids.first() else {
+            return;
+        };
+        match self.options.strategy {
+            Strategy::OneForOne | Strategy::Dynamic => {
+                for id in ids {
+                    self.start_child(*id, StartCause::Again);
+                }
+            }
+            Strategy::RestForOne => self.restart_group(*first, Instant::now()),
+            Strategy::OneForAll => self.restart_group(0, Instant::now()),
+        }
+    }
+
+    fn on_stuck(&mut self, blocked_by: BlockedBy) {
+        let reason = ExitReason::Stuck {
+            message_type: blocked_by.message_type,
+        };
+        match self
+            .children
+            .get(blocked_by.id)
+            .map(super::children::Child::phase)
+        {
+            Some(ChildPhase::Starting(_)) => self.on_start_failed(blocked_by.id, reason),
+            Some(ChildPhase::Up | ChildPhase::Stopping(_)) => self.on_exited(blocked_by.id, reason),
+            Some(ChildPhase::Down(_) | ChildPhase::Restarting) | None => {}
+        }
+    }
+
+    /// A child did not end although its time was up: whatever runs it is given up.
+    pub(super) fn abandon_task(&mut self, id: ChildId) -> Option<&'static str> {
+        let child = self.children.get_mut(id)?;
+        let snapshot = child.record.fence.snapshot();
+        let message_type = match snapshot.is_inside() {
+            true => child.record.current_message(),
+            false => None,
+        };
+        if child.record.fence.revoke(snapshot) {
+            child.assignment.unassign();
+        }
+        message_type
+    }
+}
