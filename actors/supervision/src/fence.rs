@@ -66,6 +66,17 @@ impl Fence {
         self.swap(snapshot, snapshot.next_lease())
     }
 
+    /// Ends the valid lease, whatever its holder does meanwhile. Returns what was seen at that
+    /// moment.
+    pub(crate) fn end_lease(&self) -> FenceSnapshot {
+        loop {
+            let snapshot = self.snapshot();
+            if self.revoke(snapshot) {
+                return snapshot;
+            }
+        }
+    }
+
     /// Begins a poll, if this lease is valid.
     #[inline]
     fn enter(&self, lease: u32) -> bool {
@@ -188,6 +199,19 @@ mod tests {
             FenceSnapshot(0),
             "the count wraps within its half"
         );
+    }
+
+    /// A holder that is polled all the time must not keep its lease.
+    #[test]
+    fn a_lease_can_be_ended_at_any_moment() {
+        for _ in 0..1_000 {
+            let fence = Fence::default();
+            std::thread::scope(|scope| {
+                scope.spawn(|| while fence.enter(0) && fence.leave(0) {});
+                fence.end_lease();
+            });
+            assert_eq!(fence.snapshot().lease(), 1);
+        }
     }
 
     /// Whatever the moment: once the lease was taken from one who was not inside, nothing of the

@@ -80,7 +80,7 @@ use crate::{
     intensity::Window,
     record::ChildId,
     signal::{ChildSignal, SignalKind, SupervisorLine},
-    spec::{Options, Placement, Shutdown, Strategy, SupervisorBody},
+    spec::{Options, Shutdown, Strategy, SupervisorBody},
     state::ChildState,
 };
 
@@ -258,6 +258,7 @@ impl Supervisor {
             match child.phase() {
                 ChildPhase::Stopping(_) => {
                     child.control.send(Control::Stop(Shutdown::Brutal));
+                    self.limit_patience(id, Shutdown::Brutal);
                 }
                 phase if phase.is_active() => {
                     self.stop_child_how(
@@ -314,26 +315,37 @@ impl Supervisor {
         match child.phase() {
             ChildPhase::Starting(_) | ChildPhase::Up => {
                 child.control.send(Control::Stop(how));
-                // One on this arbiter cannot be late without this task being late, too.
-                let limit = match (child.policy.placement, how) {
-                    (Placement::Here, _) | (_, Shutdown::Infinity) => None,
-                    (_, Shutdown::Brutal) => Some(PATIENCE),
-                    (_, Shutdown::Within(limit)) => Some(limit + PATIENCE),
-                };
                 if let Some(ChildPhase::Starting(why)) =
                     self.children.set(id, ChildPhase::Stopping(after))
                 {
                     why.stopped();
                 }
-                if let Some(limit) = limit {
-                    self.set_timer(id, Instant::now() + limit);
-                }
+                self.limit_patience(id, how);
             }
             ChildPhase::Stopping(_) => {
                 self.children.set(id, ChildPhase::Stopping(after));
             }
             ChildPhase::Restarting => self.finish_stop(id, after),
             ChildPhase::Down(_) => {}
+        }
+    }
+
+    /// Sets the time at which a child that was told to stop is given up as stuck.
+    fn limit_patience(&mut self, id: ChildId, how: Shutdown) {
+        // One on this arbiter cannot be late without this task being late, too.
+        let Some(child) = self.children.get(id).filter(|child| child.is_elsewhere()) else {
+            return;
+        };
+        let limit = match how {
+            Shutdown::Infinity => return,
+            Shutdown::Brutal => PATIENCE,
+            Shutdown::Within(limit) => limit.saturating_add(PATIENCE),
+        };
+        let due = Instant::now().checked_add(limit);
+        if let Some(due) = due
+            && child.timer.is_none_or(|timer| due < timer)
+        {
+            self.set_timer(id, due);
         }
     }
 

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::handle::{ChildReply, StartReply};
 use crate::{
-    arbiters::SlotGuard,
+    arbiters::{HERE, SlotGuard},
     child::WorkerBody,
     control::ControlSender,
     intensity::Window,
@@ -133,6 +133,11 @@ impl Child {
 
     pub(super) fn phase(&self) -> &ChildPhase {
         &self.phase
+    }
+
+    /// Whether it runs on another arbiter than its supervisor.
+    pub(super) fn is_elsewhere(&self) -> bool {
+        self.record.slot() != HERE
     }
 }
 

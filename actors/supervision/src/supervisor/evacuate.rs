@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::{
     Supervisor, SupervisorState,
-    children::{AfterStop, ChildPhase, StartCause},
+    children::{AfterStop, Child, ChildPhase, StartCause},
 };
 use crate::{
     events::EventKind,
@@ -18,34 +18,25 @@ use crate::{
 };
 
 impl Supervisor {
-    /// Takes the children away from there. The one that blocks it has failed; the others are
-    /// rebuilt on a fresh arbiter, which counts as nobody's failure.
+    /// Takes the children away from a blocked arbiter. The one that blocks it has failed; the
+    /// others are rebuilt elsewhere, which counts as nobody's failure.
     pub(super) fn on_blocked(&mut self, blocked: Blocked) {
-        if let Some(blocked_by) = blocked.blocked_by
-            && !self.revoke(blocked_by.id, Some(blocked_by))
-        {
-            return; // it came back in time
+        if let Some(blocked_by) = blocked.blocked_by {
+            if !self.revoke(blocked_by.id, Some(blocked_by)) {
+                return; // it came back in time
+            }
+            // First, so that it is paid for before a group is opened on behalf of the others.
+            self.on_stuck(blocked_by);
         }
-        let is_culprit = |id| {
-            blocked
-                .blocked_by
-                .is_some_and(|blocked_by| blocked_by.id == id)
-        };
         let mut rebuilt = Vec::new();
         for id in self.children.ids() {
-            let there = |record: &crate::record::ChildRecord| record.slot() == blocked.slot;
-            let concerned = self
-                .children
-                .get(id)
-                .is_some_and(|child| there(&child.record));
-            if concerned && !is_culprit(id) && self.revoke(id, None) && self.evacuate(id) {
+            let is_there = |child: &Child| child.record.slot() == blocked.slot;
+            let is_concerned = self.children.get(id).is_some_and(is_there);
+            if is_concerned && self.revoke(id, None) && self.evacuate(id) {
                 rebuilt.push(id);
             }
         }
         self.rebuild(&rebuilt);
-        if let Some(blocked_by) = blocked.blocked_by {
-            self.on_stuck(blocked_by);
-        }
     }
 
     /// Ends the lease of a child's worker task: of one that is stuck in the poll that was seen, or
@@ -134,11 +125,7 @@ impl Supervisor {
         let reason = ExitReason::Stuck {
             message_type: blocked_by.message_type,
         };
-        match self
-            .children
-            .get(blocked_by.id)
-            .map(super::children::Child::phase)
-        {
+        match self.children.get(blocked_by.id).map(Child::phase) {
             Some(ChildPhase::Starting(_)) => self.on_start_failed(blocked_by.id, reason),
             Some(ChildPhase::Up | ChildPhase::Stopping(_)) => self.on_exited(blocked_by.id, reason),
             Some(ChildPhase::Down(_) | ChildPhase::Restarting) | None => {}
@@ -148,14 +135,12 @@ impl Supervisor {
     /// A child did not end although its time was up: whatever runs it is given up.
     pub(super) fn abandon_task(&mut self, id: ChildId) -> Option<&'static str> {
         let child = self.children.get_mut(id)?;
-        let snapshot = child.record.fence.snapshot();
-        let message_type = match snapshot.is_inside() {
-            true => child.record.current_message(),
-            false => None,
-        };
-        if child.record.fence.revoke(snapshot) {
-            child.assignment.unassign();
+        let snapshot = child.record.fence.end_lease();
+        child.assignment.unassign();
+        if snapshot.is_inside() {
+            child.record.current_message()
+        } else {
+            None
         }
-        message_type
     }
 }

@@ -1,9 +1,14 @@
 //! Children on other threads.
 
-use std::sync::{Mutex, mpsc};
+use std::{
+    sync::{Mutex, mpsc},
+    time::Duration,
+};
 
 use actix::prelude::{Actor, Handler, Message};
-use deia_supervision::{AskError, Context, ExitReason, Placement, StartError, Strategy, child};
+use deia_supervision::{
+    AskError, Context, ExitReason, Placement, Shutdown, StartError, Strategy, child,
+};
 
 use crate::common::{Crash, Log, Ping, Say, patient, probe, start, unlimited};
 
@@ -80,6 +85,29 @@ fn shutdown_ends_although_a_child_is_stuck() {
         assert_eq!(tree.shutdown().await, ExitReason::Shutdown);
         assert_eq!(exit.await.unwrap().code(), "stuck");
         assert_eq!(log.take(), ["+a", "-a"]);
+    });
+    drop(release);
+}
+
+/// The limit of a supervisor holds for children that were already being stopped without one.
+#[test]
+fn supervisors_time_out_although_a_child_is_stuck_while_stopping() {
+    let (release, released) = mpsc::channel();
+    let (blocked, is_blocked) = mpsc::channel();
+    unlimited(async {
+        let (blocker, handle) = child("blocker", || async { Ok::<_, StartError>(Blocker) });
+        let blocker = blocker.placement(Placement::Own);
+        let inner = patient("inner", Strategy::OneForOne)
+            .shutdown(Shutdown::Within(Duration::from_secs(2)))
+            .child(blocker.shutdown(Shutdown::Infinity));
+        let root = patient("root", Strategy::OneForOne).watchdog(None);
+        let tree = start(root.child(inner)).await;
+        let exit = handle.monitor();
+        handle.tell(Block(Mutex::new(released), blocked)).unwrap();
+        is_blocked.recv().unwrap();
+        let stopped = tokio::time::timeout(Duration::from_secs(60), tree.shutdown());
+        assert_eq!(stopped.await.unwrap(), ExitReason::Shutdown);
+        assert_eq!(exit.await.unwrap().code(), "stuck");
     });
     drop(release);
 }

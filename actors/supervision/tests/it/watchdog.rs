@@ -200,21 +200,30 @@ fn a_stuck_child_on_its_own_arbiter_is_restarted_on_another() {
     });
 }
 
+/// Under every strategy, with siblings before and after it on the same arbiter.
 #[test]
 fn a_stuck_child_counts_against_the_budget() {
-    actix::System::new().block_on(async {
-        let (a, handle) = blocker("a", &Log::default());
-        let (b, b_handle, _) = probe("b", &Log::default());
-        let root = tolerant("root", Strategy::OneForOne, 0).child(on_pool(b));
-        let tree = start(root.child(on_pool(a))).await;
-        let release = block(&handle);
-        let ExitReason::GaveUp(gave_up) = tree.exited().await else {
-            panic!("it should have given up");
-        };
-        assert_eq!(gave_up.cause.code(), "stuck");
-        until(|| handle.is_gone() && b_handle.is_gone()).await;
-        drop(release);
-    });
+    for strategy in [
+        Strategy::OneForOne,
+        Strategy::OneForAll,
+        Strategy::RestForOne,
+    ] {
+        actix::System::new().block_on(async {
+            let (a, handle) = blocker("a", &Log::default());
+            let (b, b_handle, _) = probe("b", &Log::default());
+            let (c, c_handle, _) = probe("c", &Log::default());
+            let root = tolerant("root", strategy, 0).child(on_pool(b));
+            let tree = start(root.child(on_pool(a)).child(on_pool(c))).await;
+            let release = block(&handle);
+            let exited = tokio::time::timeout(Duration::from_secs(60), tree.exited());
+            let ExitReason::GaveUp(gave_up) = exited.await.unwrap() else {
+                panic!("it should have given up under {strategy:?}");
+            };
+            assert_eq!(gave_up.cause.code(), "stuck");
+            until(|| handle.is_gone() && b_handle.is_gone() && c_handle.is_gone()).await;
+            drop(release);
+        });
+    }
 }
 
 /// A strategy binds those that are moved, too; a temporary neighbour ends.
