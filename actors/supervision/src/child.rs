@@ -18,7 +18,9 @@ pub(crate) type Factory<A> = Box<dyn Fn() -> Built<A> + Send + Sync>;
 ///
 /// `factory` runs on the arbiter on which the actor will live, once for each incarnation, so that
 /// no state survives a crash except what the factory hands on. It may take its time, and it may
-/// fail; with [`StartError::Ignore`] it declines and the child stays down.
+/// fail; with [`StartError::Ignore`] it declines and the child stays down. A stop while the actor
+/// is being built drops the future of the factory at once, whatever
+/// [`ChildSpec::shutdown`] says: that future must be safe to cancel at each of its `await`s.
 ///
 /// The child is *ready*, and the next one starts, when the factory has resolved, `started` has
 /// returned, and all that `started` told its context to `wait` for has completed.

@@ -8,6 +8,7 @@ use crate::{
     exit::ExitReason,
     handle::Handle,
     mailbox::Mailbox,
+    panic::{Panic, drop_each_quietly},
     spawned::{BoxedFuture, PendingFuture},
 };
 
@@ -89,6 +90,13 @@ impl<A: Actor<Context = Self>> Context<A> {
         self.current_message = None;
     }
 
+    /// Drops the futures that nobody has taken over; the first panic of a destructor, if any.
+    pub(crate) fn drop_futures(&mut self) -> Result<(), Panic> {
+        let spawned = self.spawned.drain(..).map(|pending| pending.future);
+        let spawned = drop_each_quietly(spawned);
+        spawned.and(drop_each_quietly(self.waits.drain(..)))
+    }
+
     pub(crate) fn ask_to_stop(&mut self) {
         self.asked_to_stop = true;
         self.exit.get_or_insert(ExitReason::Shutdown);
@@ -135,8 +143,22 @@ impl<A: Actor<Context = Self>> Context<A> {
         self.current_message
     }
 
+    pub(crate) fn begin_addr_message(&self, message_type: &'static str) {
+        let handle = &self.handle;
+        handle
+            .mailbox()
+            .begin_addr_message(message_type, handle.record());
+    }
+
     pub(crate) fn mailbox(&self) -> &Mailbox<A> {
         self.handle.mailbox()
+    }
+}
+
+impl<A: Actor<Context = Self>> Drop for Context<A> {
+    /// One by one: two destructors that panic would end the process.
+    fn drop(&mut self) {
+        let _ = self.drop_futures();
     }
 }
 

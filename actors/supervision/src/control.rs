@@ -121,13 +121,15 @@ impl ControlReceiver {
     }
 
     fn poll_slowly(&mut self, cx: &mut Context<'_>) -> Poll<Option<Control>> {
-        self.channel.waker.register(cx.waker());
-        self.waker_set = true;
-        self.channel.dirty.store(false, Ordering::Release);
         let mut queue = self.channel.queue();
+        // Under the lock, so that `renew` comes before or after all of this: a receiver that has
+        // lost its lease must touch neither the waker nor the flag, which are its successor's.
         if !self.lease.is_held() {
             return Poll::Pending;
         }
+        self.channel.waker.register(cx.waker());
+        self.waker_set = true;
+        self.channel.dirty.store(false, Ordering::Release);
         if let Some(command) = queue.commands.pop_front() {
             self.waker_set = false; // there may be more
             return Poll::Ready(Some(command));
@@ -137,6 +139,16 @@ impl ControlReceiver {
             return Poll::Ready(None);
         }
         Poll::Pending
+    }
+
+    /// Whether there may be something to hear.
+    pub(crate) fn is_signalled(&self) -> bool {
+        self.channel.dirty.load(Ordering::Acquire)
+    }
+
+    /// Whether the supervisor has let go of the child.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.channel.queue().sender_gone
     }
 
     pub(crate) async fn recv(&mut self) -> Option<Control> {
@@ -156,6 +168,11 @@ impl Drop for ControlReceiver {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        sync::atomic::AtomicUsize,
+        task::{Wake, Waker},
+    };
+
     use futures_util::task::noop_waker;
 
     use super::*;
@@ -183,6 +200,42 @@ mod tests {
         assert_eq!(receiver.poll_recv(cx), Poll::Ready(Some(STOP)));
         assert_eq!(receiver.poll_recv(cx), Poll::Ready(None));
         assert_eq!(receiver.poll_recv(cx), Poll::Ready(None));
+    }
+
+    /// A thread that was blocked comes back after its lease went to another.
+    #[test]
+    fn a_receiver_without_lease_takes_nothing_from_its_successor() {
+        let record = ChildRecord::worker("a".to_owned());
+        let (sender, mut old) = super::channel(Lease::of(&record));
+        record.fence.end_lease();
+        let mut new = sender.renew(Lease::of(&record));
+        let (count, waker) = counting_waker();
+        let cx = &mut Context::from_waker(&waker);
+        assert_eq!(new.poll_recv(cx), Poll::Pending);
+        let idle = noop_waker();
+        assert_eq!(
+            old.poll_recv(&mut Context::from_waker(&idle)),
+            Poll::Pending
+        );
+        assert!(sender.send(STOP));
+        assert_eq!(
+            old.poll_recv(&mut Context::from_waker(&idle)),
+            Poll::Pending
+        );
+        assert_eq!(count.load(Ordering::Relaxed), 1, "the successor is woken");
+        assert_eq!(new.poll_recv(cx), Poll::Ready(Some(STOP)));
+    }
+
+    /// A waker that counts.
+    fn counting_waker() -> (Arc<AtomicUsize>, Waker) {
+        struct Count(Arc<AtomicUsize>);
+        impl Wake for Count {
+            fn wake(self: Arc<Self>) {
+                self.0.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        let count = Arc::new(AtomicUsize::new(0));
+        (Arc::clone(&count), Waker::from(Arc::new(Count(count))))
     }
 
     #[test]

@@ -116,7 +116,7 @@ where
             return;
         }
         if let Some(message) = self.0.take() {
-            ctx.mailbox().set_current_message(Some(type_name::<M>()));
+            ctx.begin_addr_message(type_name::<M>());
             handle(message, answer, actor, ctx);
         }
     }

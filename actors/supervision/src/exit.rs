@@ -33,7 +33,8 @@ pub enum ExitReason {
     },
     /// A supervisor's restart budget was exhausted.
     GaveUp(Arc<GaveUp>),
-    /// It did not stop within its time-out, or was to be stopped brutally.
+    /// It did not stop within its time-out, or was to be stopped brutally, or its arbiter was
+    /// stopped.
     Killed,
     /// It blocked its arbiter, so that it could not even be killed: see
     /// [`SupervisorSpec::watchdog`](crate::SupervisorSpec::watchdog). Or it did not end although

@@ -32,7 +32,7 @@ pub(crate) struct FenceSnapshot(u64);
 const POLLS: u64 = 0xffff_ffff;
 
 impl FenceSnapshot {
-    fn lease(self) -> u32 {
+    pub(crate) fn lease(self) -> u32 {
         u32::try_from(self.0 >> 32).unwrap_or(u32::MAX)
     }
 
@@ -110,6 +110,17 @@ impl Lease {
         Self {
             record: Arc::clone(record),
             number: record.fence.snapshot().lease(),
+        }
+    }
+
+    /// Ends this lease, if it is valid; the number of the one that is valid then.
+    pub(crate) fn give_up(&self) -> u32 {
+        let fence = &self.record.fence;
+        loop {
+            let snapshot = fence.snapshot();
+            if snapshot.lease() != self.number || fence.revoke(snapshot) {
+                return fence.snapshot().lease();
+            }
         }
     }
 
@@ -208,6 +219,9 @@ mod tests {
             let fence = Fence::default();
             std::thread::scope(|scope| {
                 scope.spawn(|| while fence.enter(0) && fence.leave(0) {});
+                while fence.snapshot().0 == 0 {
+                    std::hint::spin_loop();
+                }
                 fence.end_lease();
             });
             assert_eq!(fence.snapshot().lease(), 1);

@@ -9,15 +9,14 @@ use std::task::{Context as TaskContext, Poll};
 use actix::{Actor, ActorState, AsyncContext, Running, SpawnHandle, dev::EnvelopeProxy};
 
 use crate::{
+    allowance::Allowance,
     context::Context,
     exit::ExitReason,
     fence::Lease,
     handle::Handle,
+    panic::{Panic, drop_each_quietly},
     spawned::{BoxedFuture, SpawnedFutures},
 };
-
-/// Messages per poll, and polls of spawned futures, after which the neighbours get their turn.
-const REDUCTIONS: u32 = 128;
 
 pub(crate) struct Incarnation<A: Actor<Context = Context<A>>> {
     actor: A,
@@ -25,9 +24,31 @@ pub(crate) struct Incarnation<A: Actor<Context = Context<A>>> {
     waits: Vec<BoxedFuture<A>>,
     started: bool,
     ready: bool,
-    reductions: u32,
-    /// Apart from `reductions`, so that a full mailbox and many futures do not starve each other.
-    future_reductions: u32,
+    allowances: Allowances,
+}
+
+/// What one poll may do. Each kind of work has its own allowance, so that none starves another.
+struct Allowances {
+    mail: Allowance,
+    addr_mail: Allowance,
+    futures: Allowance,
+    waits: Allowance,
+}
+
+impl Allowances {
+    fn new() -> Self {
+        Self {
+            mail: Allowance::new(),
+            addr_mail: Allowance::new(),
+            futures: Allowance::new(),
+            waits: Allowance::new(),
+        }
+    }
+
+    /// Whether something may have been left undone for which no waker was registered.
+    fn is_any_used_up(&self) -> bool {
+        self.mail.is_used_up() || self.addr_mail.is_used_up() || self.futures.is_used_up()
+    }
 }
 
 impl<A: Actor<Context = Context<A>>> Incarnation<A> {
@@ -38,8 +59,7 @@ impl<A: Actor<Context = Context<A>>> Incarnation<A> {
             waits: Vec::new(),
             started: false,
             ready: false,
-            reductions: REDUCTIONS,
-            future_reductions: REDUCTIONS,
+            allowances: Allowances::new(),
         }
     }
 
@@ -55,16 +75,18 @@ impl<A: Actor<Context = Context<A>>> Incarnation<A> {
         lease: &Lease,
         cx: &mut TaskContext<'_>,
     ) -> Poll<ExitReason> {
-        self.reductions = REDUCTIONS;
-        self.future_reductions = REDUCTIONS;
+        self.allowances = Allowances::new();
         if !self.started {
+            if !lease.is_held() {
+                return Poll::Pending; // its factory blocked for too long
+            }
             ctx.state = ActorState::Running;
             self.actor.started(ctx);
             self.started = true;
             self.adopt(ctx);
         }
         loop {
-            if self.poll_waits(ctx, cx).is_pending() {
+            if self.poll_waits(ctx, lease, cx).is_pending() {
                 return Poll::Pending;
             }
             self.ready |= !ctx.halting();
@@ -78,14 +100,14 @@ impl<A: Actor<Context = Context<A>>> Incarnation<A> {
                 return Poll::Pending; // it goes on elsewhere
             }
             if self.adopt(ctx) && !ctx.halting() {
-                if self.reductions > 0 && self.future_reductions > 0 {
+                if !self.allowances.is_any_used_up() {
                     continue;
                 }
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
             if !ctx.halting() {
-                if self.reductions == 0 || self.spawned.has_queued() {
+                if self.allowances.is_any_used_up() || self.spawned.has_queued() {
                     cx.waker().wake_by_ref();
                 }
                 return Poll::Pending;
@@ -95,6 +117,9 @@ impl<A: Actor<Context = Context<A>>> Incarnation<A> {
                 self.adopt(ctx);
                 continue;
             }
+            if !lease.is_held() {
+                return Poll::Pending;
+            }
             ctx.state = ActorState::Stopped;
             self.actor.stopped(ctx);
             return Poll::Ready(ctx.exit.take().unwrap_or(ExitReason::Normal));
@@ -102,10 +127,23 @@ impl<A: Actor<Context = Context<A>>> Incarnation<A> {
     }
 
     /// What it was told to wait for, the latest first. Nothing else happens meanwhile.
-    fn poll_waits(&mut self, ctx: &mut Context<A>, cx: &mut TaskContext<'_>) -> Poll<()> {
+    fn poll_waits(
+        &mut self,
+        ctx: &mut Context<A>,
+        lease: &Lease,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<()> {
         while !ctx.halting()
             && let Some(wait) = self.waits.last_mut()
         {
+            if !lease.is_held() {
+                return Poll::Pending;
+            }
+            if self.allowances.waits.is_used_up() {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            self.allowances.waits.use_one();
             let polled = wait.as_mut().poll(&mut self.actor, ctx, cx);
             if polled.is_pending() && !ctx.halting() {
                 return Poll::Pending;
@@ -124,14 +162,13 @@ impl<A: Actor<Context = Context<A>>> Incarnation<A> {
         cx: &mut TaskContext<'_>,
     ) {
         let mut current_message = false;
-        while self.reductions > 0 && ctx.waits.is_empty() && !ctx.halting() {
+        while !self.allowances.mail.is_used_up() && ctx.waits.is_empty() && !ctx.halting() {
             let Poll::Ready(envelope) = child.mailbox().poll_pop(lease, child.record(), cx) else {
                 current_message = false;
                 break;
             };
             current_message = true;
-            self.reductions -= 1;
-            child.record().add_handled(1);
+            self.allowances.mail.use_one();
             envelope.run(&mut self.actor, ctx);
         }
         if current_message {
@@ -150,13 +187,15 @@ impl<A: Actor<Context = Context<A>>> Incarnation<A> {
         let Some(mail) = child.addr_mail() else {
             return;
         };
-        while self.reductions > 0 && ctx.waits.is_empty() && self.waits.is_empty() && !ctx.halting()
+        while !self.allowances.addr_mail.is_used_up()
+            && ctx.waits.is_empty()
+            && self.waits.is_empty()
+            && !ctx.halting()
         {
             let Poll::Ready(Some(mut envelope)) = mail.poll_pop(lease, cx) else {
                 break;
             };
-            self.reductions -= 1;
-            child.record().add_handled(1);
+            self.allowances.addr_mail.use_one();
             envelope.handle(&mut self.actor, ctx);
             child.mailbox().set_current_message(None);
         }
@@ -166,22 +205,19 @@ impl<A: Actor<Context = Context<A>>> Incarnation<A> {
     /// Polls the spawned futures that were woken, each at most once.
     fn poll_spawned(&mut self, ctx: &mut Context<A>, lease: &Lease, cx: &mut TaskContext<'_>) {
         self.spawned.collect(cx);
-        while self.future_reductions > 0
+        while !self.allowances.futures.is_used_up()
             && !ctx.halting()
             && ctx.waits.is_empty()
             && lease.is_held()
             && let Some((handle, message_type)) = self.spawned.next()
         {
-            self.future_reductions -= 1;
+            self.allowances.futures.use_one();
             ctx.current_future = handle;
             ctx.resume(message_type);
             let polled = self.spawned.poll(handle, &mut self.actor, ctx);
             ctx.resume(None);
             match polled {
-                Poll::Ready(done) => {
-                    self.reductions = self.reductions.saturating_sub(1);
-                    drop(done);
-                }
+                Poll::Ready(done) => drop(done),
                 // Streams that see that the context waits return without having left a waker.
                 Poll::Pending if ctx.waiting() => self.spawned.requeue(handle),
                 Poll::Pending => {}
@@ -193,11 +229,10 @@ impl<A: Actor<Context = Context<A>>> Incarnation<A> {
         ctx.current_future = SpawnHandle::default();
     }
 
-    /// Ends the futures that are left, one by one.
-    pub(crate) fn drain(&mut self) -> Vec<BoxedFuture<A>> {
-        let mut left = self.spawned.drain();
-        left.append(&mut self.waits);
-        left
+    /// Drops all futures that are left, one by one; the first panic of a destructor, if any.
+    pub(crate) fn drop_futures(&mut self) -> Result<(), Panic> {
+        let spawned = drop_each_quietly(self.spawned.drain());
+        spawned.and(drop_each_quietly(self.waits.drain(..)))
     }
 
     /// Takes over what the context collected; whether there is anything new to poll.
@@ -224,5 +259,13 @@ impl<A: Actor<Context = Context<A>>> Incarnation<A> {
             drop(self.spawned.remove(handle));
             ctx.spawned.retain(|spawned| spawned.handle != handle);
         }
+    }
+}
+
+impl<A: Actor<Context = Context<A>>> Drop for Incarnation<A> {
+    /// It is dropped as a whole if its arbiter was stopped or its lease was lost. The actor is the
+    /// only thing left that can panic then: a second panic while unwinding would end the process.
+    fn drop(&mut self) {
+        let _ = self.drop_futures();
     }
 }

@@ -99,6 +99,7 @@
 //!   along: its neighbours on that thread are rebuilt on another, at nobody's expense.
 //! - Children of one group that fail at the same time count once.
 
+mod allowance;
 mod arbiters;
 mod backoff;
 mod child;
@@ -117,6 +118,7 @@ mod mailbox;
 mod panic;
 mod plan;
 mod record;
+mod sampler;
 mod signal;
 mod spawned;
 mod spec;

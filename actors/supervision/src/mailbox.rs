@@ -17,11 +17,26 @@ pub(crate) struct Mailbox<A: Actor>(Mutex<Queue<A>>);
 
 struct Queue<A: Actor> {
     messages: VecDeque<Envelope<A>>,
+    /// Most messages that waited since it was empty the last time.
+    peak: usize,
     /// Of the worker task, when it has found nothing.
     waker: Option<Waker>,
     closed: bool,
     /// The type of the message that was taken last, for who asks from outside.
     current_message: Option<&'static str>,
+}
+
+/// Room for this many messages is kept, whether they come or not.
+const KEPT: usize = 1_024;
+
+impl<A: Actor> Queue<A> {
+    /// It is empty: gives the memory of an earlier burst back. Bursts that repeat keep their room.
+    fn shrink(&mut self) {
+        let peak = std::mem::take(&mut self.peak);
+        if self.messages.capacity() > KEPT && peak < self.messages.capacity() / 4 {
+            self.messages.shrink_to(KEPT.max(2 * peak));
+        }
+    }
 }
 
 /// Why a message was not taken.
@@ -34,6 +49,7 @@ impl<A: Actor> Mailbox<A> {
     pub(crate) fn new() -> Self {
         Self(Mutex::new(Queue {
             messages: VecDeque::new(),
+            peak: 0,
             waker: None,
             closed: false,
             current_message: None,
@@ -60,7 +76,9 @@ impl<A: Actor> Mailbox<A> {
                 return Err(NotTaken::Full(envelope));
             }
             queue.messages.push_back(envelope);
-            record.set_depth(queue.messages.len());
+            let depth = queue.messages.len();
+            queue.peak = queue.peak.max(depth);
+            record.set_depth(depth);
             queue.waker.take()
         };
         if let Some(waker) = waker {
@@ -83,6 +101,7 @@ impl<A: Actor> Mailbox<A> {
         }
         let Some(envelope) = queue.messages.pop_front() else {
             queue.current_message = None;
+            queue.shrink();
             if !queue
                 .waker
                 .as_ref()
@@ -94,7 +113,15 @@ impl<A: Actor> Mailbox<A> {
         };
         queue.current_message = Some(envelope.message_type());
         record.set_depth(queue.messages.len());
+        record.add_handled();
         Poll::Ready(envelope)
+    }
+
+    /// Counts a message that came through a bare address, which is worked on now.
+    pub(crate) fn begin_addr_message(&self, message_type: &'static str, record: &ChildRecord) {
+        let mut queue = self.queue();
+        queue.current_message = Some(message_type);
+        record.add_handled();
     }
 
     /// Says what is worked on now, if it was not just taken out.
@@ -118,5 +145,55 @@ impl<A: Actor> Mailbox<A> {
         queue.current_message = None;
         record.set_depth(0);
         std::mem::take(&mut queue.messages)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use actix::{Handler, Message};
+    use futures_util::task::noop_waker;
+
+    use super::*;
+    use crate::{context::Context as ActorContext, envelope::Tell};
+
+    struct Nobody;
+
+    impl Actor for Nobody {
+        type Context = ActorContext<Self>;
+    }
+
+    struct Nothing;
+
+    impl Message for Nothing {
+        type Result = ();
+    }
+
+    impl Handler<Nothing> for Nobody {
+        type Result = ();
+        fn handle(&mut self, _: Nothing, _: &mut Self::Context) {}
+    }
+
+    /// Puts in and takes out so many messages; the room that is kept.
+    fn burst(mailbox: &Mailbox<Nobody>, record: &Arc<ChildRecord>, messages: usize) -> usize {
+        record.set_bound(usize::MAX);
+        for _ in 0..messages {
+            assert!(mailbox.push(Box::new(Tell(Nothing)), record).is_ok());
+        }
+        let (waker, lease) = (noop_waker(), Lease::of(record));
+        let mut cx = Context::from_waker(&waker);
+        while mailbox.poll_pop(&lease, record, &mut cx).is_ready() {}
+        mailbox.queue().messages.capacity()
+    }
+
+    #[test]
+    fn memory_of_a_burst_is_given_back() {
+        let (mailbox, record) = (Mailbox::new(), ChildRecord::worker("a".to_owned()));
+        let room = burst(&mailbox, &record, 60_000);
+        assert!(room >= 60_000);
+        assert_eq!(burst(&mailbox, &record, 50_000), room, "bursts that repeat");
+        assert!(burst(&mailbox, &record, 1) <= 2 * KEPT);
+        assert_eq!(record.handled(), 110_001);
     }
 }

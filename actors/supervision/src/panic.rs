@@ -103,6 +103,15 @@ pub(crate) fn drop_quietly<T>(value: T) -> Result<(), Panic> {
     guard(|| drop(value))
 }
 
+/// Drops each item, whatever the destructors of the others do; the first panic, if any.
+pub(crate) fn drop_each_quietly<T>(items: impl IntoIterator<Item = T>) -> Result<(), Panic> {
+    let mut result = Ok(());
+    for item in items {
+        result = result.and(drop_quietly(item));
+    }
+    result
+}
+
 #[cold]
 fn describe(payload: Box<dyn Any + Send>) -> Panic {
     let message = match payload.downcast_ref::<&'static str>() {

@@ -22,6 +22,7 @@ use crate::{
     exit::ExitReason,
     fence::Fence,
     intensity::Limit,
+    panic::drop_quietly,
     signal::ChildSignal,
     spec::{Policy, Strategy},
     state::{ChildState, Kind},
@@ -147,15 +148,14 @@ impl ChildRecord {
         self.depth.store(messages, Relaxed);
     }
 
-    /// Only the worker task writes these two, so they need no read-modify-write.
+    /// Written under the lock of the mailbox, so it needs no read-modify-write.
     #[inline]
-    pub(crate) fn add_handled(&self, messages: u64) {
-        self.handled
-            .store(self.handled.load(Relaxed) + messages, Relaxed);
+    pub(crate) fn add_handled(&self) {
+        self.handled.store(self.handled.load(Relaxed) + 1, Relaxed);
     }
 
     pub(crate) fn add_busy(&self, ns: u64) {
-        self.busy_ns.store(self.busy_ns.load(Relaxed) + ns, Relaxed);
+        self.busy_ns.fetch_add(ns, Relaxed);
     }
 
     pub(crate) fn depth(&self) -> usize {
@@ -216,7 +216,11 @@ impl ChildRecord {
 
     /// The message in hand on whichever thread, if it is one.
     pub(crate) fn current_message(&self) -> Option<&'static str> {
-        self.worker.get()?.upgrade()?.current_message()
+        let worker = self.worker.get()?.upgrade()?;
+        let message_type = worker.current_message();
+        // This may be the last owner, and its destructors are the user's.
+        let _ = drop_quietly(worker);
+        message_type
     }
 
     pub(crate) fn set_state(&self, state: ChildState) {

@@ -10,7 +10,7 @@ use crate::{
     exit::ExitReason,
     fence::{FenceSnapshot, Lease},
     record::{ChildId, ChildRecord},
-    state::ChildState,
+    state::{ChildState, Kind},
 };
 
 /// What a child tells its supervisor.
@@ -25,6 +25,11 @@ pub(crate) enum SignalKind {
     Ignored,
     StartFailed(ExitReason),
     Exited(ExitReason),
+    /// The task of a worker ended without having been told to: its arbiter was stopped.
+    TaskLost {
+        /// The lease that is valid since.
+        lease: u32,
+    },
     /// From the watchdog: an arbiter with children of this supervisor makes no progress.
     Blocked(Blocked),
 }
@@ -59,19 +64,33 @@ impl SupervisorLine {
             return;
         }
         // If the supervisor is gone, the cut control channel says so, too.
-        let _ = self.signals.send(ChildSignal {
+        self.send(incarnation, kind);
+    }
+
+    fn send(&self, incarnation: u64, kind: SignalKind) -> bool {
+        let signal = ChildSignal {
             id: self.id,
             incarnation,
             kind,
-        });
+        };
+        self.signals.send(signal).is_ok()
     }
 }
 
 impl Drop for SupervisorLine {
-    /// Nothing more comes of this child, whichever way its task ended.
+    /// Nothing more comes of this task, whichever way it ended. A worker whose supervisor still
+    /// holds the other end goes on in another task: the arbiter of this one was stopped.
     fn drop(&mut self) {
-        if self.lease.is_held() {
-            self.record.set_state(ChildState::Removed);
+        if !self.lease.is_held() {
+            return;
         }
+        if self.record.kind == Kind::Worker && !self.control.is_cut() {
+            let lease = self.lease.give_up();
+            let kind = SignalKind::TaskLost { lease };
+            if self.send(self.record.incarnation(), kind) {
+                return;
+            }
+        }
+        self.record.set_state(ChildState::Removed);
     }
 }

@@ -240,7 +240,7 @@ impl RootOwner {
                     }
                     continue;
                 }
-                SignalKind::Blocked(_) => continue,
+                SignalKind::Blocked(_) | SignalKind::TaskLost { .. } => continue,
                 SignalKind::Ignored => ExitReason::Normal,
                 SignalKind::StartFailed(reason) | SignalKind::Exited(reason) => reason,
             };

@@ -15,6 +15,7 @@ use crate::{
     arbiters::{ArbiterSlot, HERE, SlotId},
     events::EventKind,
     fence::FenceSnapshot,
+    panic::guard,
     record::{ChildId, ChildRecord},
     signal::{Blocked, BlockedBy, ChildSignal, SignalKind},
     state::Kind,
@@ -41,8 +42,11 @@ pub(crate) fn start(limit: Duration, root: &Arc<ChildRecord>, shared: &Arc<Share
     let thread = std::thread::Builder::new().name("supervision-watchdog".to_owned());
     let running = thread.spawn(move || {
         while ended.recv_timeout(pause) == Err(mpsc::RecvTimeoutError::Timeout) {
-            if !watchdog.round() {
-                break;
+            // A panic (of a subscriber to the log, say) must not end the watchdog.
+            match guard(|| watchdog.round()) {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(panic) => tracing::error!(error = panic.message, "watchdog round failed"),
             }
         }
     });

@@ -10,6 +10,7 @@ use std::{
 };
 
 use actix::Actor;
+use futures_util::FutureExt as _;
 use tokio::time::{Sleep, sleep};
 
 use crate::{
@@ -20,19 +21,17 @@ use crate::{
     exit::ExitReason,
     incarnation::Incarnation,
     panic::{Guarded, Panic, drop_quietly, guard},
+    sampler::{POLLS_PER_SAMPLE, Sampler},
     signal::{SignalKind, SupervisorLine},
     spec::Shutdown,
     state::ChildState,
 };
 
-/// Of this many polls one is timed, and stands for all: a clock read costs as much as a message.
-const TIMED_POLLS: u32 = 8;
-
 pub(crate) struct WorkerTask<A: Actor<Context = Context<A>>> {
     worker: Arc<Worker<A>>,
     ctx: Context<A>,
     line: SupervisorLine,
-    polls: u32,
+    sampler: Sampler,
 }
 
 enum Outcome {
@@ -44,11 +43,12 @@ enum Outcome {
 
 impl<A: Actor<Context = Context<A>>> WorkerTask<A> {
     pub(crate) fn new(worker: Arc<Worker<A>>, line: SupervisorLine) -> Self {
+        let sampler = Sampler::new(Arc::as_ptr(&line.record).addr() as u64);
         Self {
             ctx: Context::new(worker.handle.clone()),
             worker,
             line,
-            polls: 0,
+            sampler,
         }
     }
 
@@ -96,17 +96,20 @@ impl<A: Actor<Context = Context<A>>> WorkerTask<A> {
         };
         let mut building = Guarded::new(building);
         let control = &mut self.line.control;
+        if !self.line.lease.is_held() {
+            // The factory blocked for too long, and another runs elsewhere. Nobody hears this.
+            return Err(SignalKind::Exited(ExitReason::Killed));
+        }
+        // Most factories are ready at once, and then nothing has to be waited for.
+        if !control.is_signalled()
+            && let Poll::Ready(built) = poll_fn(|cx| Poll::Ready(building.poll_unpin(cx))).await
+        {
+            return into_actor(built);
+        }
         tokio::select! {
             biased;
             _ = control.recv() => Err(SignalKind::Exited(ExitReason::Shutdown)),
-            built = &mut building => match built {
-                Ok(Ok(actor)) => Ok(actor),
-                Ok(Err(StartError::Ignore)) => Err(SignalKind::Ignored),
-                Ok(Err(error)) => {
-                    Err(SignalKind::StartFailed(ExitReason::StartFailed(error.to_string().into())))
-                }
-                Err(panic) => Err(SignalKind::StartFailed(panicked(panic, None))),
-            },
+            built = &mut building => into_actor(built),
         }
     }
 
@@ -125,17 +128,9 @@ impl<A: Actor<Context = Context<A>>> WorkerTask<A> {
             self.line.report(incarnation, SignalKind::Started);
         }
         // A panicking destructor changes nothing any more: the reason is known.
-        let mut after = Ok(());
-        for future in run.incarnation.drain() {
-            after = after.and(drop_quietly(future));
-        }
+        let mut after = run.incarnation.drop_futures();
         after = after.and(drop_quietly(run.incarnation));
-        for spawned in self.ctx.spawned.drain(..) {
-            after = after.and(drop_quietly(spawned.future));
-        }
-        for wait in self.ctx.waits.drain(..) {
-            after = after.and(drop_quietly(wait));
-        }
+        after = after.and(self.ctx.drop_futures());
         let reason = match (end?, after) {
             (ExitReason::Normal | ExitReason::Shutdown, Err(panic)) => panicked(panic, None),
             (reason, _) => reason,
@@ -182,26 +177,28 @@ impl<A: Actor<Context = Context<A>>> WorkerTask<A> {
     }
 
     fn poll_incarnation(&mut self, run: &mut Run<A>, cx: &mut TaskContext<'_>) -> Poll<ExitReason> {
-        self.polls = self.polls.wrapping_add(1);
-        let timed = self.polls.is_multiple_of(TIMED_POLLS).then(Instant::now);
+        let timed = self.sampler.pick().then(Instant::now);
         let Self {
             ctx, worker, line, ..
         } = self;
         let polled = guard(|| run.incarnation.poll(ctx, &worker.handle, &line.lease, cx));
-        if let Some(begin) = timed {
+        // One that was found stuck is not what others are like.
+        if let Some(begin) = timed
+            && line.lease.is_held()
+        {
             let ns = u64::try_from(begin.elapsed().as_nanos()).unwrap_or(u64::MAX);
             line.record
-                .add_busy(ns.saturating_mul(u64::from(TIMED_POLLS)));
+                .add_busy(ns.saturating_mul(u64::from(POLLS_PER_SAMPLE)));
         }
         polled.unwrap_or_else(|panic| Poll::Ready(panicked(panic, ctx.current_message())))
     }
 }
 
 impl<A: Actor<Context = Context<A>>> Drop for WorkerTask<A> {
-    /// The child was removed, or its arbiter was stopped. (If the lease was taken away, the child
-    /// goes on elsewhere.)
+    /// Closes the mailbox if the child was removed. Otherwise the child goes on elsewhere: its lease
+    /// was taken away, or its arbiter was stopped, of which the line tells the supervisor.
     fn drop(&mut self) {
-        if self.line.lease.is_held() {
+        if self.line.lease.is_held() && self.line.control.is_cut() {
             // First, so that whoever waits for an answer sees that the child is gone.
             self.line.record.set_state(ChildState::Removed);
             self.worker.close();
@@ -227,6 +224,18 @@ impl<A: Actor<Context = Context<A>>> Run<A> {
         self.deadline
             .as_mut()
             .is_some_and(|deadline| deadline.as_mut().poll(cx).is_ready())
+    }
+}
+
+fn into_actor<A>(built: Result<Result<A, StartError>, Panic>) -> Result<A, SignalKind> {
+    match built {
+        Ok(Ok(actor)) => Ok(actor),
+        Ok(Err(StartError::Ignore)) => Err(SignalKind::Ignored),
+        Ok(Err(error)) => {
+            let reason = ExitReason::StartFailed(error.to_string().into());
+            Err(SignalKind::StartFailed(reason))
+        }
+        Err(panic) => Err(SignalKind::StartFailed(panicked(panic, None))),
     }
 }
 

@@ -121,6 +121,23 @@ impl Supervisor {
         }
     }
 
+    /// The arbiter of a child was stopped, by something that is not this runtime. What was running
+    /// there was dropped; the next run is on another.
+    pub(super) fn on_task_lost(&mut self, id: ChildId, lease: u32) {
+        let Some(child) = self.children.get_mut(id) else {
+            return;
+        };
+        if child.record.fence.snapshot().lease() != lease || child.assignment.is_unassigned() {
+            return; // it is run by another task already
+        }
+        child.assignment.unassign();
+        match child.phase() {
+            ChildPhase::Starting(_) => self.on_start_failed(id, ExitReason::Killed),
+            ChildPhase::Up | ChildPhase::Stopping(_) => self.on_exited(id, ExitReason::Killed),
+            ChildPhase::Down(_) | ChildPhase::Restarting => {}
+        }
+    }
+
     fn on_stuck(&mut self, blocked_by: BlockedBy) {
         let reason = ExitReason::Stuck {
             message_type: blocked_by.message_type,

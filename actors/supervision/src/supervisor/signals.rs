@@ -35,8 +35,10 @@ impl StartCause {
 
 impl Supervisor {
     pub(super) fn on_signal(&mut self, signal: ChildSignal) {
-        if let SignalKind::Blocked(blocked) = signal.kind {
-            return self.on_blocked(blocked);
+        match signal.kind {
+            SignalKind::Blocked(blocked) => return self.on_blocked(blocked),
+            SignalKind::TaskLost { lease } => return self.on_task_lost(signal.id, lease),
+            _ => {}
         }
         let Some(child) = self.children.get(signal.id) else {
             return;
@@ -49,7 +51,7 @@ impl Supervisor {
             SignalKind::Ignored => self.on_ignored(signal.id),
             SignalKind::StartFailed(reason) => self.on_start_failed(signal.id, reason),
             SignalKind::Exited(reason) => self.on_exited(signal.id, reason),
-            SignalKind::Blocked(_) => {} // concerns no single child
+            SignalKind::Blocked(_) | SignalKind::TaskLost { .. } => {} // see above
         }
     }
 

@@ -6,6 +6,7 @@ mod administration;
 mod auto_shutdown;
 mod beyond;
 mod common;
+mod fairness;
 mod futures;
 mod model;
 mod panics;

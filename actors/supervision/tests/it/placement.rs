@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use actix::prelude::{Actor, Handler, Message};
+use actix::prelude::{Actor, AsyncContext, Handler, Message, WrapFuture};
 use deia_supervision::{
     AskError, Context, ExitReason, Placement, Shutdown, StartError, Strategy, child,
 };
@@ -110,6 +110,72 @@ fn supervisors_time_out_although_a_child_is_stuck_while_stopping() {
         assert_eq!(exit.await.unwrap().code(), "stuck");
     });
     drop(release);
+}
+
+/// Panics when it is dropped, and so do its futures.
+struct Explosive;
+
+impl Drop for Explosive {
+    fn drop(&mut self) {
+        panic!("in a destructor");
+    }
+}
+
+struct Suicidal(Option<Explosive>);
+
+impl Actor for Suicidal {
+    type Context = Context<Self>;
+}
+
+/// Stops the arbiter on which it is handled.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct StopArbiter;
+
+impl Handler<StopArbiter> for Suicidal {
+    type Result = ();
+    fn handle(&mut self, _: StopArbiter, ctx: &mut Self::Context) {
+        self.0 = Some(Explosive);
+        for _ in 0..2 {
+            let explosive = Explosive;
+            let never = async move {
+                std::future::pending::<()>().await;
+                drop(explosive);
+            };
+            ctx.spawn(never.into_actor(self));
+        }
+        actix_rt::Arbiter::current().stop();
+    }
+}
+
+impl Handler<Ping> for Suicidal {
+    type Result = usize;
+    fn handle(&mut self, _: Ping, _: &mut Self::Context) -> usize {
+        0
+    }
+}
+
+/// User code stops an arbiter of the tree while several destructors of the run panic: a failure of
+/// that child, which goes on elsewhere with its mailbox.
+#[test]
+fn a_child_whose_arbiter_was_stopped_is_restarted_on_another() {
+    for placement in [Placement::Own, Placement::RoundRobin] {
+        actix::System::new().block_on(async {
+            let (spec, handle) = child("a", || async { Ok::<_, StartError>(Suicidal(None)) });
+            let root = patient("root", Strategy::OneForOne).arbiters(1);
+            let tree = start(root.child(spec.placement(placement))).await;
+            for round in 1..=3 {
+                let exit = handle.monitor();
+                handle.tell(StopArbiter).unwrap();
+                let exit = tokio::time::timeout(Duration::from_secs(60), exit);
+                assert_eq!(exit.await.unwrap().unwrap().code(), "killed");
+                assert_eq!(handle.ask(Ping).await, Ok(0));
+                let status = tree.status_of("root/a").unwrap();
+                assert_eq!((status.incarnation, status.restarts), (round + 1, round));
+            }
+            assert_eq!(tree.shutdown().await, ExitReason::Shutdown);
+        });
+    }
 }
 
 /// Four threads send while the child crashes now and then: what was taken is handled, once, and

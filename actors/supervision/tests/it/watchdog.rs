@@ -111,6 +111,15 @@ async fn until(what: impl Fn() -> bool) {
     }
 }
 
+async fn until_some<T>(mut what: impl FnMut() -> Option<T>) -> T {
+    loop {
+        if let Some(found) = what() {
+            return found;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
 #[test]
 fn watchdog_moves_neighbours() {
     actix::System::new().block_on(async {
@@ -301,6 +310,61 @@ fn a_factory_that_blocks_is_a_failed_start() {
         assert_eq!(builds.load(SeqCst), 3);
         assert_eq!(tree.shutdown().await, ExitReason::Shutdown);
         drop(release);
+    });
+}
+
+/// Says when it is started and dropped.
+struct Late(Log);
+
+impl Actor for Late {
+    type Context = Context<Self>;
+
+    fn started(&mut self, _: &mut Self::Context) {
+        self.0.add("started");
+    }
+}
+
+impl Drop for Late {
+    fn drop(&mut self) {
+        self.0.add("dropped");
+    }
+}
+
+/// The thread comes back while another run is up elsewhere: the abandoned one does nothing any
+/// more, and its successor still hears its supervisor.
+#[test]
+fn a_factory_that_comes_back_does_not_disturb_its_successor() {
+    actix::System::new().block_on(async {
+        let (release, released) = mpsc::channel::<()>();
+        let released = Mutex::new(Some(released));
+        let builds = AtomicUsize::new(0);
+        let log = Log::default();
+        let given = log.clone();
+        let (spec, handle) = child("a", move || {
+            if builds.fetch_add(1, SeqCst) == 1 {
+                let _ = released.lock().unwrap().take().unwrap().recv();
+            }
+            let late = Late(given.clone());
+            async { Ok::<_, StartError>(late) }
+        });
+        let tree = start(patient("root", Strategy::OneForOne).child(on_pool(spec))).await;
+        assert!(tree.restart_path("root/a").await.is_err(), "it is stuck");
+        let root = tree.supervisor("root").unwrap();
+        root.restart_child("a").await.unwrap();
+        assert_eq!(log.take(), ["started", "dropped", "started"]);
+
+        drop(release);
+        let mut seen = Vec::new();
+        until_some(|| {
+            seen.extend(log.take());
+            (!seen.is_empty()).then_some(())
+        })
+        .await;
+        assert_eq!(seen, ["dropped"], "the abandoned run");
+        let exit = handle.monitor();
+        let stopped = tokio::time::timeout(Duration::from_secs(60), tree.shutdown());
+        assert_eq!(stopped.await.unwrap(), ExitReason::Shutdown);
+        assert_eq!(exit.await.unwrap().code(), "shutdown");
     });
 }
 
