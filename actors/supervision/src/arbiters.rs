@@ -1,159 +1,110 @@
-//! The threads of a tree.
+//! The threads of a tree, by group.
+
+mod slot;
 
 use std::{
-    collections::HashMap,
-    future::poll_fn,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
-    },
-    task::Poll,
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
-use actix_rt::{Arbiter, ArbiterHandle};
-use futures_util::task::AtomicWaker;
+use actix_rt::Arbiter;
+
+pub(crate) use self::slot::{ArbiterSlot, SlotGuard};
 
 /// Names an arbiter within its tree.
 pub(crate) type SlotId = u64;
 
 /// The arbiter that started the tree.
 pub(crate) const HERE: SlotId = 0;
+/// Of a worker that has no task.
+pub(crate) const NOWHERE: SlotId = SlotId::MAX;
 
-/// One arbiter, as the tree knows it.
-pub(crate) struct ArbiterSlot {
-    pub(crate) id: SlotId,
-    /// `None` for the one that started the tree: it is not ours to stop.
-    arbiter: Option<ArbiterHandle>,
-    heartbeat: Heartbeat,
-    tenants: AtomicUsize,
-    retired: AtomicBool,
-}
+/// The group behind [`Placement::Pool`](crate::Placement::Pool).
+pub(crate) const POOL: &str = "pool";
 
-/// Answers whenever the arbiter gets around to it. The clock that asks is the watchdog's, so that
-/// nothing here depends on a clock that a test may have paused.
-#[derive(Default)]
-struct Heartbeat {
-    waker: AtomicWaker,
-    asked: AtomicU64,
-    answered: AtomicU64,
-}
+/// How many arbiters each group has.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct GroupSizes(BTreeMap<Arc<str>, usize>);
 
-impl ArbiterSlot {
-    fn new(id: SlotId, arbiter: Option<ArbiterHandle>) -> Arc<Self> {
-        Arc::new(Self {
-            id,
-            arbiter,
-            heartbeat: Heartbeat::default(),
-            tenants: AtomicUsize::new(0),
-            retired: AtomicBool::new(false),
-        })
+impl GroupSizes {
+    pub(crate) fn set(&mut self, group: Arc<str>, arbiters: usize) {
+        self.0.insert(group, arbiters);
     }
 
-    /// Answers for ever; to be spawned on this arbiter.
-    pub(crate) async fn answer(self: Arc<Self>) {
-        poll_fn(|cx| {
-            self.heartbeat.waker.register(cx.waker());
-            let asked = self.heartbeat.asked.load(Ordering::Acquire);
-            self.heartbeat.answered.store(asked, Ordering::Release);
-            Poll::<()>::Pending
-        })
-        .await;
+    /// How many arbiters `group` has, if it is known. The pool need not be declared.
+    pub(crate) fn of(&self, group: &str) -> Option<usize> {
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        let declared = self.0.get(group).copied();
+        declared.or_else(|| (group == POOL).then(cores))
     }
 
-    /// Whether the last question was answered. If so, asks the next.
-    pub(crate) fn is_alive(&self) -> bool {
-        let asked = self.heartbeat.asked.load(Ordering::Acquire);
-        let alive = self.heartbeat.answered.load(Ordering::Acquire) == asked;
-        if alive {
-            self.heartbeat.asked.store(asked + 1, Ordering::Release);
-            self.heartbeat.waker.wake();
-        }
-        alive
-    }
-
-    /// Runs `task` on this arbiter.
-    pub(crate) fn run(&self, task: impl FnOnce() + Send + 'static) {
-        match &self.arbiter {
-            Some(arbiter) => drop(arbiter.spawn_fn(task)),
-            None => task(),
-        }
-    }
-
-    fn stop(&self) {
-        if let Some(arbiter) = &self.arbiter {
-            arbiter.stop();
-        }
-    }
-
-    /// No new children; it is stopped when the last one has left.
-    fn retire(&self) {
-        self.retired.store(true, Ordering::SeqCst);
-        if self.tenants.load(Ordering::SeqCst) == 0 {
-            self.stop();
-        }
+    /// A group without arbiters, if there is one.
+    pub(crate) fn empty(&self) -> Option<&Arc<str>> {
+        let mut empty = self.0.iter().filter(|(_, arbiters)| **arbiters == 0);
+        empty.next().map(|(group, _)| group)
     }
 }
 
-/// A child's place on an arbiter.
-pub(crate) struct SlotGuard(Arc<ArbiterSlot>);
-
-impl SlotGuard {
-    pub(crate) fn on(slot: &Arc<ArbiterSlot>) -> Self {
-        slot.tenants.fetch_add(1, Ordering::SeqCst);
-        Self(Arc::clone(slot))
-    }
-}
-
-impl Drop for SlotGuard {
-    fn drop(&mut self) {
-        let last = self.0.tenants.fetch_sub(1, Ordering::SeqCst) == 1;
-        if last && self.0.retired.load(Ordering::SeqCst) {
-            self.0.stop();
-        }
-    }
-}
-
-/// The arbiters of a tree: the one that started it, the pool for
-/// [`Placement::RoundRobin`](crate::Placement::RoundRobin), made when first used, and those that
-/// children have for themselves.
+/// The arbiters of a tree: the one that started it, the groups, whose members are made when first
+/// used, and those that children have for themselves.
 pub(crate) struct ArbiterPool {
-    size: usize,
+    sizes: GroupSizes,
     here: Arc<ArbiterSlot>,
-    inner: Mutex<PoolState>,
+    state: Mutex<PoolState>,
 }
 
 #[derive(Default)]
 struct PoolState {
-    members: Vec<Arc<ArbiterSlot>>,
-    next: usize,
     last: SlotId,
-    /// Which member took the place of one that was blocked.
-    successors: HashMap<SlotId, Arc<ArbiterSlot>>,
-    own: Vec<Weak<ArbiterSlot>>,
+    groups: HashMap<Arc<str>, Vec<Arc<ArbiterSlot>>>,
+    /// Those that get no new children: own ones, and members that were blocked.
+    retired: Vec<Weak<ArbiterSlot>>,
 }
 
 impl PoolState {
-    fn open(&mut self) -> Arc<ArbiterSlot> {
+    /// Starts an arbiter; a thread may not be had.
+    fn open(&mut self, group: &Arc<str>) -> Result<Arc<ArbiterSlot>, String> {
+        let arbiter = Arbiter::try_new().map_err(|error| format!("no arbiter for it: {error}"))?;
         self.last += 1;
-        let slot = ArbiterSlot::new(self.last, Some(Arbiter::new().handle()));
-        let answering = Arc::clone(&slot);
-        slot.run(move || drop(actix_rt::spawn(answering.answer())));
-        slot
+        Ok(ArbiterSlot::open(self.last, group, arbiter.handle()))
+    }
+
+    fn retire(&mut self, slot: &Arc<ArbiterSlot>) {
+        self.retired.retain(|slot| {
+            let slot = slot.upgrade();
+            slot.is_some_and(|slot| slot.children() > 0)
+        });
+        self.retired.push(Arc::downgrade(slot));
+        slot.retire();
+    }
+
+    /// Takes the members of a group that make no progress out of it.
+    fn retire_unusable(&mut self, group: &str) {
+        let Some(members) = self.groups.get_mut(group) else {
+            return;
+        };
+        let unusable: Vec<_> = members.extract_if(.., |slot| !slot.is_usable()).collect();
+        for slot in unusable {
+            self.retire(&slot);
+        }
     }
 }
 
 impl ArbiterPool {
-    pub(crate) fn new(size: Option<usize>) -> Self {
-        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    pub(crate) fn new(sizes: GroupSizes) -> Self {
         Self {
-            size: size.unwrap_or_else(cores),
-            here: ArbiterSlot::new(HERE, None),
-            inner: Mutex::default(),
+            sizes,
+            here: ArbiterSlot::here(),
+            state: Mutex::default(),
         }
     }
 
-    fn inner(&self) -> MutexGuard<'_, PoolState> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, PoolState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn sizes(&self) -> &GroupSizes {
+        &self.sizes
     }
 
     /// The arbiter that started the tree.
@@ -161,64 +112,59 @@ impl ArbiterPool {
         &self.here
     }
 
-    /// The arbiter whose turn it is.
-    pub(crate) fn next(&self) -> Arc<ArbiterSlot> {
-        let inner = &mut *self.inner();
-        let index = inner.next % self.size;
-        inner.next += 1;
-        if index >= inner.members.len() {
-            let slot = inner.open();
-            inner.members.push(slot);
-        }
-        Arc::clone(&inner.members[index.min(inner.members.len() - 1)])
-    }
-
-    /// A new arbiter for one child.
-    pub(crate) fn own(&self) -> Arc<ArbiterSlot> {
-        let inner = &mut *self.inner();
-        let slot = inner.open();
-        inner.own.retain(|slot| slot.strong_count() > 0);
-        inner.own.push(Arc::downgrade(&slot));
-        slot
-    }
-
-    /// A fresh arbiter for those that were on `blocked`, the same one for all of them. `blocked`
-    /// gets no new children any more.
-    pub(crate) fn successor(&self, blocked: SlotId) -> Arc<ArbiterSlot> {
-        let inner = &mut *self.inner();
-        let mut id = blocked;
-        let mut latest = None;
-        while let Some(slot) = inner.successors.get(&id) {
-            id = slot.id;
-            latest = Some(Arc::clone(slot));
-        }
-        let index = inner.members.iter().position(|slot| slot.id == id);
-        if let (Some(slot), Some(_)) = (&latest, index) {
-            return Arc::clone(slot);
-        }
-        let fresh = inner.open();
-        inner.successors.insert(id, Arc::clone(&fresh));
-        match index {
-            Some(index) => {
-                let old = std::mem::replace(&mut inner.members[index], Arc::clone(&fresh));
-                old.retire();
+    /// Assigns one more child to the least loaded arbiter of a group. One that is blocked is
+    /// replaced: whoever is placed on it would wait for ever.
+    pub(crate) fn of_group(&self, group: &Arc<str>) -> Result<SlotGuard, String> {
+        let unknown = || format!("there is no group of arbiters named {group}");
+        let size = self.sizes.of(group).ok_or_else(unknown)?;
+        let state = &mut *self.state();
+        state.retire_unusable(group);
+        let members = state.groups.entry(Arc::clone(group)).or_default();
+        let least = members.iter().min_by_key(|slot| slot.load()).cloned();
+        let has_room = members.len() < size;
+        match least {
+            Some(slot) if slot.children() == 0 || !has_room => Ok(SlotGuard::on(&slot)),
+            _ => {
+                let slot = state.open(group)?;
+                let guard = SlotGuard::on(&slot);
+                let members = state.groups.entry(Arc::clone(group)).or_default();
+                members.push(slot);
+                Ok(guard)
             }
-            None => inner.members.push(Arc::clone(&fresh)),
         }
-        fresh
     }
 
-    /// All that are in use, for the watchdog.
+    /// Starts an arbiter for one child. It is stopped when that has left.
+    pub(crate) fn own(&self) -> Result<SlotGuard, String> {
+        let state = &mut *self.state();
+        let slot = state.open(&"own".into())?;
+        let guard = SlotGuard::on(&slot);
+        state.retire(&slot);
+        Ok(guard)
+    }
+
+    /// The arbiter of that number, if it can take another child.
+    pub(crate) fn usable(&self, id: SlotId) -> Option<Arc<ArbiterSlot>> {
+        let mut slots = self.slots().into_iter();
+        slots.find(|slot| slot.id == id && slot.is_usable())
+    }
+
+    /// All that are in use, in the order in which they were opened.
     pub(crate) fn slots(&self) -> Vec<Arc<ArbiterSlot>> {
-        let inner = self.inner();
-        let own = inner.own.iter().filter_map(Weak::upgrade);
-        let mut slots: Vec<_> = inner.members.iter().cloned().chain(own).collect();
+        let state = self.state();
+        let retired = state.retired.iter().filter_map(Weak::upgrade);
+        let retired = retired.filter(|slot| slot.children() > 0);
+        let members = state.groups.values().flatten().cloned();
+        let mut slots: Vec<_> = members.chain(retired).collect();
         slots.push(Arc::clone(&self.here));
+        slots.sort_by_key(|slot| slot.id);
         slots
     }
 
+    /// Stops all members of groups. Others are stopped by the last child that leaves.
     pub(crate) fn stop(&self) {
-        for slot in self.inner().members.drain(..) {
+        let groups = std::mem::take(&mut self.state().groups);
+        for slot in groups.into_values().flatten() {
             slot.stop();
         }
     }

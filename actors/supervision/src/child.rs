@@ -3,11 +3,11 @@
 use std::{future::Future, pin::Pin, sync::Arc};
 
 use actix::Actor;
-use tokio::task::JoinHandle;
 
 use crate::{
-    context::Context, error::StartError, fence::FencedTask, handle::Handle, panic::drop_quietly,
-    record::ChildRecord, signal::SupervisorLine, spec::ChildSpec, worker_task::WorkerTask,
+    arbiters::ArbiterSlot, context::Context, error::StartError, fence::FencedTask, handle::Handle,
+    panic::drop_quietly, record::ChildRecord, signal::SupervisorLine, spec::ChildSpec,
+    worker_task::WorkerTask,
 };
 
 pub(crate) type Built<A> = Pin<Box<dyn Future<Output = Result<A, StartError>>>>;
@@ -51,9 +51,9 @@ pub(crate) struct Worker<A: Actor> {
 
 /// A worker whose actor type is forgotten.
 pub(crate) trait WorkerBody: Send + Sync {
-    /// Runs a worker task of the child on the current arbiter, until its line is cut or its lease
-    /// is taken away.
-    fn run(self: Arc<Self>, line: SupervisorLine) -> JoinHandle<()>;
+    /// Runs a task of the child on the current arbiter, which is `slot`, until its line is cut or
+    /// its lease is taken away. It starts as that incarnation.
+    fn run(self: Arc<Self>, line: SupervisorLine, slot: Arc<ArbiterSlot>, incarnation: u64);
     /// Takes no more messages and drops those that are left.
     fn close(&self);
     /// The message in hand on whichever thread, if it is one.
@@ -61,9 +61,10 @@ pub(crate) trait WorkerBody: Send + Sync {
 }
 
 impl<A: Actor<Context = Context<A>>> WorkerBody for Worker<A> {
-    fn run(self: Arc<Self>, line: SupervisorLine) -> JoinHandle<()> {
+    fn run(self: Arc<Self>, line: SupervisorLine, slot: Arc<ArbiterSlot>, incarnation: u64) {
         let lease = line.lease.clone();
-        actix_rt::spawn(FencedTask::new(WorkerTask::new(self, line).run(), lease))
+        let task = WorkerTask::new(self, line, slot).run(incarnation);
+        actix_rt::spawn(FencedTask::new(task, lease));
     }
 
     fn close(&self) {

@@ -60,18 +60,14 @@ pub(crate) struct ControlReceiver {
     waker_set: bool,
 }
 
-/// A channel to the worker task that holds `lease`.
-pub(crate) fn channel(lease: Lease) -> (ControlSender, ControlReceiver) {
-    let channel = Arc::new(ControlChannel::default());
-    let receiver = ControlReceiver {
-        channel: Arc::clone(&channel),
-        lease,
-        waker_set: false,
-    };
-    (ControlSender(channel), receiver)
-}
-
 impl ControlSender {
+    /// The end of a supervisor. Nobody hears it until it is [connected](Self::connect).
+    pub(crate) fn new() -> Self {
+        let channel = ControlChannel::default();
+        channel.queue().receiver_gone = true;
+        Self(Arc::new(channel))
+    }
+
     /// Whether anybody is there to hear it.
     pub(crate) fn send(&self, command: Control) -> bool {
         {
@@ -85,21 +81,27 @@ impl ControlSender {
         true
     }
 
-    /// Connects the channel to another worker task, which holds `lease` now. What was not heard yet
-    /// is forgotten.
-    pub(crate) fn renew(&self, lease: Lease) -> ControlReceiver {
+    /// Connects the channel to the worker task that holds `lease` now. What another has not heard
+    /// yet is forgotten.
+    pub(crate) fn connect(&self, lease: Lease) -> ControlReceiver {
         {
             let mut queue = self.0.queue();
             queue.commands.clear();
             queue.receiver_gone = false;
         }
-        // The worker task that was there learns that it is over, if its thread ever comes back.
-        self.0.waker.wake();
+        self.wake();
         ControlReceiver {
             channel: Arc::clone(&self.0),
             lease,
             waker_set: false,
         }
+    }
+}
+
+impl ControlSender {
+    /// Has a worker task that lost its lease learn that it is over, if its thread ever comes back.
+    pub(crate) fn wake(&self) {
+        self.0.waker.wake();
     }
 }
 
@@ -122,7 +124,7 @@ impl ControlReceiver {
 
     fn poll_slowly(&mut self, cx: &mut Context<'_>) -> Poll<Option<Control>> {
         let mut queue = self.channel.queue();
-        // Under the lock, so that `renew` comes before or after all of this: a receiver that has
+        // Under the lock, so that `connect` comes before or after all of this: a receiver that has
         // lost its lease must touch neither the waker nor the flag, which are its successor's.
         if !self.lease.is_held() {
             return Poll::Pending;
@@ -179,7 +181,13 @@ mod tests {
     use crate::record::ChildRecord;
 
     fn channel() -> (ControlSender, ControlReceiver) {
-        super::channel(Lease::of(&ChildRecord::worker("a".to_owned())))
+        connected(&ChildRecord::worker("a".to_owned()))
+    }
+
+    fn connected(record: &Arc<ChildRecord>) -> (ControlSender, ControlReceiver) {
+        let sender = ControlSender::new();
+        let receiver = sender.connect(Lease::of(record));
+        (sender, receiver)
     }
 
     const START: Control = Control::Start { incarnation: 1 };
@@ -206,9 +214,9 @@ mod tests {
     #[test]
     fn a_receiver_without_lease_takes_nothing_from_its_successor() {
         let record = ChildRecord::worker("a".to_owned());
-        let (sender, mut old) = super::channel(Lease::of(&record));
+        let (sender, mut old) = connected(&record);
         record.fence.end_lease();
-        let mut new = sender.renew(Lease::of(&record));
+        let mut new = sender.connect(Lease::of(&record));
         let (count, waker) = counting_waker();
         let cx = &mut Context::from_waker(&waker);
         assert_eq!(new.poll_recv(cx), Poll::Pending);

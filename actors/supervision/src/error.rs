@@ -78,6 +78,26 @@ pub enum SpecError {
         /// Path of the supervisor.
         path: String,
     },
+    /// A watchdog that would act at once.
+    #[error("the watchdog of `{path}` has no time to wait")]
+    ZeroWatchdog {
+        /// Path of the root.
+        path: String,
+    },
+    /// A group of arbiters, or the pool, without any.
+    #[error("the group of arbiters `{group}` is empty")]
+    EmptyGroup {
+        /// Name of the group.
+        group: Arc<str>,
+    },
+    /// A placement in a group that the root does not declare.
+    #[error("`{path}` is placed in `{group}`, which is no group of arbiters of this tree")]
+    UnknownGroup {
+        /// Path of the child or supervisor.
+        path: String,
+        /// Name of the group.
+        group: Arc<str>,
+    },
     /// A dynamic supervisor gets its children at run time only.
     #[error("`{path}` is dynamic and cannot declare children")]
     DynamicWithChildren {
@@ -203,6 +223,15 @@ pub enum ChildError {
     /// It is not suspended.
     #[error("the child is not suspended")]
     NotSuspended,
+    /// Supervisors run where their tree was started.
+    #[error("the child is a supervisor and cannot be moved")]
+    NotAWorker,
+    /// The root declares no such group.
+    #[error("there is no group of arbiters named `{group}`")]
+    UnknownGroup {
+        /// Name of the group.
+        group: Arc<str>,
+    },
     /// It did not start. Its specification is kept.
     #[error("`{child}` did not start: {reason}")]
     StartFailed {

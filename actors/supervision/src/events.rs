@@ -67,17 +67,30 @@ pub enum EventKind {
     Suspended,
     /// It was resumed.
     Resumed,
-    /// Another child blocked its arbiter: its run there was abandoned, and it is rebuilt on a
-    /// fresh one. Not a failure; `Restarted` follows, unless it is temporary.
+    /// It goes on on another arbiter. Either it was moved on request, or its arbiter was blocked:
+    /// its run there was abandoned, and `Restarted` follows, unless it is temporary. Not a failure.
     Moved,
-    /// Its arbiter makes progress again after it was `Stuck`.
+    /// Its arbiter makes progress again after it was `Stuck`, and it has not been moved.
     Recovered,
-    /// It blocks its arbiter. Comes from the watchdog, so that it is heard even if the arbiter
-    /// is the one on which the tree runs. The path is that of the root if what blocks the arbiter
-    /// is not a child.
+    /// It blocks its arbiter. Comes from the watchdog, so that it is heard even if the arbiter is
+    /// the one on which the tree runs. The path is that of the root if what blocks that one is not
+    /// a child.
     Stuck {
         /// Rust type name of the message in hand, if known.
         message_type: Option<&'static str>,
+    },
+    /// An arbiter other than that of the tree is blocked by something that is not a child. The path
+    /// is that of the root.
+    ArbiterBlocked {
+        /// Its name: see [`ArbiterStatus`](crate::ArbiterStatus).
+        #[serde(serialize_with = "text")]
+        arbiter: Arc<str>,
+    },
+    /// An arbiter that was `ArbiterBlocked` makes progress again before it was given up.
+    ArbiterRecovered {
+        /// Its name.
+        #[serde(serialize_with = "text")]
+        arbiter: Arc<str>,
     },
     /// It ended because it was asked to, or its work was done.
     Stopped {
@@ -88,6 +101,13 @@ pub enum EventKind {
 
 pub(crate) fn text<S: Serializer>(text: &Arc<str>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(text)
+}
+
+pub(crate) fn optional_text<S: Serializer>(
+    text: &Option<Arc<str>>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.serialize_some(&text.as_deref())
 }
 
 fn milliseconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
@@ -152,7 +172,15 @@ impl EventKind {
                 tracing::error!(path, message_type, "child blocks its arbiter");
             }
             Self::Recovered => tracing::info!(path, "arbiter of the child makes progress again"),
-            Self::Moved => tracing::warn!(path, "child moved away from a blocked arbiter"),
+            Self::Moved => tracing::warn!(path, "child moves to another arbiter"),
+            Self::ArbiterBlocked { arbiter } => tracing::error!(
+                path,
+                %arbiter,
+                "arbiter blocked by something that is not a child; its children are moved"
+            ),
+            Self::ArbiterRecovered { arbiter } => {
+                tracing::info!(path, %arbiter, "arbiter makes progress again");
+            }
             Self::Suspended => tracing::info!(path, "child suspended"),
             Self::Resumed => tracing::info!(path, "child resumed"),
             Self::Started { incarnation } => tracing::debug!(path, incarnation, "child started"),

@@ -149,7 +149,7 @@ pub use crate::{
         SupervisorSpec,
     },
     state::{ChildState, Kind},
-    status::TreeStatus,
+    status::{ArbiterStatus, TreeStatus},
     supervisor::handle::{ChildCounts, ChildInfo, SupervisorHandle},
     tree::Tree,
 };

@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use crate::{
-    arbiters::{HERE, SlotId},
+    arbiters::{HERE, NOWHERE, SlotId},
     child::WorkerBody,
     exit::ExitReason,
     fence::Fence,
@@ -122,13 +122,17 @@ impl ChildRecord {
     }
 
     fn new(name: String, kind: Kind, supervisor: Option<SupervisorPart>) -> Self {
+        let slot = match kind {
+            Kind::Supervisor => HERE,
+            Kind::Worker => NOWHERE,
+        };
         Self {
             name: name.into(),
             kind,
             supervisor,
             fence: Fence::default(),
             worker: OnceLock::new(),
-            slot: AtomicU64::new(HERE),
+            slot: AtomicU64::new(slot),
             stuck: AtomicBool::new(false),
             registration: OnceLock::new(),
             state: AtomicU8::new(ChildState::Declared as u8),
@@ -201,11 +205,16 @@ impl ChildRecord {
         ChildState::from_u8(self.state.load(Relaxed))
     }
 
-    pub(crate) fn set_stuck(&self, stuck: bool) {
-        self.stuck.store(stuck, Relaxed);
+    pub(crate) fn set_stuck(&self) {
+        self.stuck.store(true, Relaxed);
     }
 
-    /// The arbiter it was placed on.
+    /// Whether it was stuck.
+    pub(crate) fn clear_stuck(&self) -> bool {
+        self.stuck.swap(false, Relaxed)
+    }
+
+    /// The arbiter on which it has a task.
     pub(crate) fn slot(&self) -> SlotId {
         self.slot.load(Relaxed)
     }
@@ -297,6 +306,15 @@ impl ChildRecord {
                 .collect()
         };
         self.child_index().map(all).unwrap_or_default()
+    }
+
+    /// The record at `path`, whose first part is this one.
+    pub(crate) fn descendant(self: &Arc<Self>, path: &str) -> Option<Arc<Self>> {
+        let mut parts = path.split('/');
+        if parts.next()? != &*self.name {
+            return None;
+        }
+        parts.try_fold(Arc::clone(self), |record, name| record.find(name))
     }
 
     pub(crate) fn find(&self, name: &str) -> Option<Arc<Self>> {

@@ -2,6 +2,7 @@
 
 #[macro_use]
 mod builder;
+mod placement;
 mod supervisor;
 
 use std::{sync::Arc, time::Duration};
@@ -9,10 +10,10 @@ use std::{sync::Arc, time::Duration};
 use serde::Serialize;
 use tokio::sync::mpsc;
 
-pub use self::supervisor::SupervisorSpec;
+pub use self::{placement::Placement, supervisor::SupervisorSpec};
 use crate::{
-    backoff::Backoff, child::WorkerBody, intensity::Intensity, record::ChildRecord,
-    supervisor::handle::Request,
+    arbiters::GroupSizes, backoff::Backoff, child::WorkerBody, intensity::Intensity,
+    record::ChildRecord, supervisor::handle::Request,
 };
 
 /// When a child that ended is started again.
@@ -90,21 +91,6 @@ pub enum AutoShutdown {
     AllSignificant,
 }
 
-/// On which thread a worker runs. Supervisors always run where the tree was started. What may block
-/// is better placed elsewhere: only there can the [watchdog](SupervisorSpec::watchdog) spare its
-/// neighbours.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Placement {
-    /// The arbiter that started the tree.
-    #[default]
-    Here,
-    /// The next arbiter of the tree's pool.
-    RoundRobin,
-    /// An arbiter (a thread) of its own.
-    Own,
-}
-
 /// What the parent needs to know about a child, worker or supervisor.
 #[derive(Clone, Debug)]
 pub(crate) struct Policy {
@@ -115,7 +101,8 @@ pub(crate) struct Policy {
     pub(crate) exhausted: OnExhausted,
     pub(crate) criticality: Criticality,
     pub(crate) significant: bool,
-    pub(crate) placement: Placement,
+    /// Of a supervisor: of the workers below it. `None`: as its supervisor says.
+    pub(crate) placement: Option<Placement>,
 }
 
 impl Policy {
@@ -128,7 +115,7 @@ impl Policy {
             exhausted: OnExhausted::default(),
             criticality: Criticality::default(),
             significant: false,
-            placement: Placement::default(),
+            placement: None,
         }
     }
 }
@@ -150,7 +137,7 @@ pub(crate) struct Options {
     pub(crate) intensity: Intensity,
     pub(crate) auto_shutdown: AutoShutdown,
     pub(crate) max_children: Option<usize>,
-    pub(crate) pool: Option<usize>,
+    pub(crate) groups: GroupSizes,
     pub(crate) watchdog: Option<Duration>,
 }
 
@@ -169,13 +156,6 @@ impl ChildSpec {
     #[must_use]
     pub fn mailbox(self, messages: usize) -> Self {
         self.record.set_bound(messages);
-        self
-    }
-
-    /// On which thread it runs. Default: [`Placement::Here`]. Ignored for supervisors.
-    #[must_use]
-    pub fn placement(mut self, placement: Placement) -> Self {
-        self.policy.placement = placement;
         self
     }
 
@@ -233,10 +213,10 @@ impl ChildSpec {
         self.record.bound()
     }
 
-    /// See [`placement`](Self::placement).
+    /// See [`placement`](Self::placement); `None` if it is inherited.
     #[must_use]
-    pub fn get_placement(&self) -> Placement {
-        self.policy.placement
+    pub fn get_placement(&self) -> Option<&Placement> {
+        self.policy.placement.as_ref()
     }
 
     pub(crate) fn worker(record: Arc<ChildRecord>, body: Arc<dyn WorkerBody>) -> Self {

@@ -1,12 +1,14 @@
 //! A snapshot of a tree, for whoever looks after it.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
+use jiff::Timestamp;
 use serde::Serialize;
 use tokio::time::Instant;
 
 use crate::{
-    events::text,
+    arbiters::SlotId,
+    events::{optional_text, text},
     intensity::Limit,
     record::{ChildRecord, ExitRecord},
     spec::{Criticality, Restart, Strategy},
@@ -54,6 +56,12 @@ pub struct TreeStatus {
     pub busy_ms: u64,
     /// How much of the time since its last start it has spent working, 0 to 1. An estimate.
     pub busy_share: f64,
+    /// The arbiter on which a worker runs: see [`Tree::arbiters`](crate::Tree::arbiters).
+    #[serde(
+        serialize_with = "optional_text",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub arbiter: Option<Arc<str>>,
     /// Its last exit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_exit: Option<ExitRecord>,
@@ -63,7 +71,39 @@ pub struct TreeStatus {
     pub children: Vec<TreeStatus>,
 }
 
-pub(crate) fn of(record: &ChildRecord, now: Instant) -> TreeStatus {
+/// One arbiter of a tree.
+#[derive(Clone, Debug, Serialize)]
+pub struct ArbiterStatus {
+    /// Name within the tree: `tree` for the one that started it, else that of its group and a
+    /// number.
+    #[serde(serialize_with = "text")]
+    pub name: Arc<str>,
+    /// Its group: that of a [`Placement`](crate::Placement), or `own`.
+    #[serde(
+        serialize_with = "optional_text",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub group: Option<Arc<str>>,
+    /// Workers that run there, or are down and will be started there.
+    pub children: usize,
+    /// How much of the time since somebody looked, at least of the last second, its workers have
+    /// worked, 0 to 1. An estimate. Supervisors are not counted.
+    pub busy_share: f64,
+    /// Since when it has given the watchdog no sign of life.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub silent_since: Option<Timestamp>,
+    /// Whether that has been too long. No child is placed there then.
+    pub blocked: bool,
+}
+
+/// What a snapshot is taken with.
+pub(crate) struct Moment {
+    pub(crate) now: Instant,
+    pub(crate) arbiters: HashMap<SlotId, Arc<str>>,
+}
+
+pub(crate) fn of(record: &ChildRecord, moment: &Moment) -> TreeStatus {
+    let now = moment.now;
     let children = record.children();
     let registration = record.registration();
     let worker = record.kind == Kind::Worker;
@@ -103,9 +143,12 @@ pub(crate) fn of(record: &ChildRecord, now: Instant) -> TreeStatus {
         handled: record.handled(),
         busy_ms: busy_ns / 1_000_000,
         busy_share: share(busy_since_start_ns, uptime),
+        arbiter: worker
+            .then(|| moment.arbiters.get(&record.slot()).cloned())
+            .flatten(),
         last_exit: exits.last().cloned(),
         exits,
-        children: children.iter().map(|child| of(child, now)).collect(),
+        children: children.iter().map(|child| of(child, moment)).collect(),
     }
 }
 

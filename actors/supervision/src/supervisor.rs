@@ -78,9 +78,9 @@ use crate::{
     events::{EventKind, Events},
     exit::ExitReason,
     intensity::Window,
-    record::ChildId,
+    record::{ChildId, ChildRecord},
     signal::{ChildSignal, SignalKind, SupervisorLine},
-    spec::{Options, Shutdown, Strategy, SupervisorBody},
+    spec::{Options, Placement, Shutdown, Strategy, SupervisorBody},
     state::ChildState,
 };
 
@@ -92,12 +92,15 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(crate) struct Shared {
     pub(crate) events: Events,
     pub(crate) pool: ArbiterPool,
+    pub(crate) root: Arc<ChildRecord>,
 }
 
 pub(crate) struct Supervisor {
     line: SupervisorLine,
     shared: Arc<Shared>,
     options: Options,
+    /// Of workers that do not say where they run.
+    placement: Placement,
     children: Children,
     state: SupervisorState,
     group: Option<Group>,
@@ -142,7 +145,12 @@ async fn until(alarm: Option<Instant>) {
 }
 
 impl Supervisor {
-    pub(crate) fn new(line: SupervisorLine, body: SupervisorBody, shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(
+        line: SupervisorLine,
+        body: SupervisorBody,
+        placement: Placement,
+        shared: Arc<Shared>,
+    ) -> Self {
         let (signal_sender, signals) = mpsc::unbounded_channel();
         if let Some(part) = &line.record.supervisor {
             let _ = part.signals.set(signal_sender.clone());
@@ -152,6 +160,7 @@ impl Supervisor {
             line,
             shared,
             options: body.options,
+            placement,
             children: Children::default(),
             state: SupervisorState::Idle,
             group: None,
@@ -273,24 +282,27 @@ impl Supervisor {
     }
 
     fn start_child(&mut self, id: ChildId, why: StartCause) {
-        if self
-            .children
-            .get(id)
-            .is_some_and(|c| c.assignment.is_unassigned())
-        {
-            self.reassign(id);
-        }
         let Some(child) = self.children.get_mut(id) else {
             return;
         };
         if let Some(at) = child.timer.take() {
             self.timers.remove(&(at, Alarm::Child(id)));
         }
+        if std::mem::take(&mut child.is_moving) {
+            child.release();
+        }
         child.incarnation += 1;
         let incarnation = child.incarnation;
         child.record.set_incarnation(incarnation);
-        if !child.control.send(Control::Start { incarnation }) {
-            let reason = ExitReason::StartFailed("its arbiter is gone".into());
+        let started = if child.assignment.is_unassigned() {
+            self.assign(id)
+        } else if child.control.send(Control::Start { incarnation }) {
+            Ok(())
+        } else {
+            Err("its task is gone".to_owned())
+        };
+        if let Err(error) = started {
+            let reason = ExitReason::StartFailed(error.into());
             let _ = self.signal_sender.send(ChildSignal {
                 id,
                 incarnation,

@@ -9,7 +9,7 @@ use tokio::{
 
 use crate::{
     arbiters::ArbiterPool,
-    control::{self, Control, ControlSender},
+    control::{Control, ControlSender},
     error::{ChildError, StartError},
     event_stream::EventStream,
     events::{EventKind, Events},
@@ -17,9 +17,9 @@ use crate::{
     fence::Lease,
     record::{ChildRecord, Registration},
     signal::{ChildSignal, SignalKind, SupervisorLine},
-    spec::{Body, ChildSpec, Shutdown, SupervisorSpec},
+    spec::{Body, ChildSpec, Placement, Shutdown, SupervisorSpec},
     state::ChildState,
-    status::{self, TreeStatus},
+    status::{self, ArbiterStatus, Moment, TreeStatus},
     supervisor::{
         Shared, Supervisor,
         handle::{Operation, SupervisorHandle},
@@ -46,7 +46,9 @@ impl Tree {
     /// that did are stopped again, and the error names that child and why.
     pub async fn start(spec: SupervisorSpec) -> Result<Self, StartError> {
         let spec = ChildSpec::from(spec);
-        validate::root(&spec)?;
+        if let Body::Supervisor(body) = &spec.body {
+            validate::root(&spec, &body.options)?;
+        }
         let ChildSpec {
             policy,
             record,
@@ -55,6 +57,7 @@ impl Tree {
         let Body::Supervisor(body) = body else {
             return Err(StartError::failed("the root is not a supervisor"));
         };
+        let placement = policy.placement.clone().unwrap_or_default();
         record.attach(Registration {
             path: Arc::clone(&record.name),
             policy: Arc::new(policy),
@@ -62,7 +65,8 @@ impl Tree {
         });
         let shared = Arc::new(Shared {
             events: Events::new(),
-            pool: ArbiterPool::new(body.options.pool),
+            pool: ArbiterPool::new(body.options.groups.clone()),
+            root: Arc::clone(&record),
         });
         let watchdog = body
             .options
@@ -70,17 +74,16 @@ impl Tree {
             .map(|limit| watchdog::start(limit, &record, &shared));
         let here = actix_rt::spawn(Arc::clone(shared.pool.here()).answer());
         let lease = Lease::of(&record);
-        let (control, control_receiver) = control::channel(lease.clone());
-        let control = Arc::new(control);
+        let control = Arc::new(ControlSender::new());
         let (signal_sender, mut signals) = mpsc::unbounded_channel();
         let line = SupervisorLine {
             id: 0,
             record: Arc::clone(&record),
-            control: control_receiver,
+            control: control.connect(lease.clone()),
             lease,
             signals: signal_sender,
         };
-        let supervisor = Supervisor::new(line, *body, Arc::clone(&shared));
+        let supervisor = Supervisor::new(line, *body, placement, Arc::clone(&shared));
         let running = actix_rt::spawn(supervisor.run());
         record.set_incarnation(1);
         record.set_state(ChildState::Starting);
@@ -118,13 +121,23 @@ impl Tree {
     /// What everything is doing now. Never waits for the tree.
     #[must_use]
     pub fn status(&self) -> TreeStatus {
-        status::of(&self.root, Instant::now())
+        status::of(&self.root, &self.moment())
     }
 
     /// The same for the child at `path` (`root/child/...`) and all below it.
     #[must_use]
     pub fn status_of(&self, path: &str) -> Option<TreeStatus> {
-        Some(status::of(&*self.find(path)?, Instant::now()))
+        Some(status::of(&*self.root.descendant(path)?, &self.moment()))
+    }
+
+    fn moment(&self) -> Moment {
+        let slots = self.shared.pool.slots().into_iter();
+        Moment {
+            now: Instant::now(),
+            arbiters: slots
+                .map(|slot| (slot.id, Arc::clone(&slot.name)))
+                .collect(),
+        }
     }
 
     /// The events from now on.
@@ -136,7 +149,7 @@ impl Tree {
     /// The handle of the supervisor at `path`.
     #[must_use]
     pub fn supervisor(&self, path: &str) -> Option<SupervisorHandle> {
-        SupervisorHandle::of(&self.find(path)?)
+        SupervisorHandle::of(&self.root.descendant(path)?)
     }
 
     /// Stops the child at `path` and all below it on purpose, until it is resumed. See
@@ -167,6 +180,21 @@ impl Tree {
         self.operate(path, Operation::Bounce).await
     }
 
+    /// Has the worker at `path` run on another arbiter: see [`SupervisorHandle::move_child`].
+    ///
+    /// # Errors
+    /// As there; and if it is the root.
+    pub async fn move_child(&self, path: &str, placement: Placement) -> Result<(), ChildError> {
+        self.operate(path, Operation::Move(placement)).await
+    }
+
+    /// The arbiters of the tree, the one that started it first.
+    #[must_use]
+    pub fn arbiters(&self) -> Vec<ArbiterStatus> {
+        let slots = self.shared.pool.slots();
+        slots.iter().map(|slot| slot.status()).collect()
+    }
+
     async fn operate(&self, path: &str, operation: Operation) -> Result<(), ChildError> {
         let Some((parent, name)) = path.rsplit_once('/') else {
             return Err(if path == &*self.root.name {
@@ -193,14 +221,6 @@ impl Tree {
             Ok(reason) => reason.clone().unwrap_or(ExitReason::Killed),
             Err(_) => ExitReason::Killed, // its arbiter was stopped
         }
-    }
-
-    fn find(&self, path: &str) -> Option<Arc<ChildRecord>> {
-        let mut parts = path.split('/');
-        if parts.next()? != &*self.root.name {
-            return None;
-        }
-        parts.try_fold(Arc::clone(&self.root), |record, name| record.find(name))
     }
 }
 

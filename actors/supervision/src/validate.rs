@@ -1,26 +1,43 @@
 //! Faults of a specification, found before anything is started.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use crate::{
+    arbiters::GroupSizes,
     error::SpecError,
     intensity::Intensity,
-    spec::{AutoShutdown, Body, ChildSpec, Policy, Restart, Shutdown, Strategy, SupervisorBody},
+    spec::{
+        AutoShutdown, Body, ChildSpec, Options, Placement, Policy, Restart, Shutdown, Strategy,
+        SupervisorBody,
+    },
     state::Kind,
 };
 
 /// Checks the root of a tree and all below it.
-pub(crate) fn root(spec: &ChildSpec) -> Result<(), SpecError> {
-    check(spec, "", AutoShutdown::Never)
+pub(crate) fn root(spec: &ChildSpec, options: &Options) -> Result<(), SpecError> {
+    if options.watchdog == Some(Duration::ZERO) {
+        let path = spec.name().to_owned();
+        return Err(SpecError::ZeroWatchdog { path });
+    }
+    if let Some(group) = options.groups.empty() {
+        let group = Arc::clone(group);
+        return Err(SpecError::EmptyGroup { group });
+    }
+    let surroundings = Surroundings {
+        parent: "",
+        auto_shutdown: AutoShutdown::Never,
+        groups: &options.groups,
+    };
+    child(spec, surroundings)
 }
 
-/// Checks a child of the supervisor at `parent` and all below it.
-pub(crate) fn child(
-    spec: &ChildSpec,
-    parent: &str,
-    auto_shutdown: AutoShutdown,
-) -> Result<(), SpecError> {
-    check(spec, parent, auto_shutdown)
+/// What a specification is checked against.
+#[derive(Clone, Copy)]
+pub(crate) struct Surroundings<'a> {
+    /// Path of the supervisor.
+    pub(crate) parent: &'a str,
+    pub(crate) auto_shutdown: AutoShutdown,
+    pub(crate) groups: &'a GroupSizes,
 }
 
 pub(crate) fn join(parent: &str, name: &str) -> String {
@@ -31,8 +48,9 @@ pub(crate) fn join(parent: &str, name: &str) -> String {
     }
 }
 
-fn check(spec: &ChildSpec, parent: &str, auto_shutdown: AutoShutdown) -> Result<(), SpecError> {
-    let name = spec.name();
+/// Checks a child and all below it.
+pub(crate) fn child(spec: &ChildSpec, surroundings: Surroundings<'_>) -> Result<(), SpecError> {
+    let (name, parent) = (spec.name(), surroundings.parent);
     if name.is_empty() {
         return Err(SpecError::EmptyName {
             parent: parent.to_owned(),
@@ -42,13 +60,19 @@ fn check(spec: &ChildSpec, parent: &str, auto_shutdown: AutoShutdown) -> Result<
     if name.contains('/') {
         return Err(SpecError::SlashInName { path });
     }
-    policy(&spec.policy, &path, auto_shutdown)?;
+    policy(&spec.policy, &path, surroundings.auto_shutdown)?;
+    if let Some(Placement::Group(group)) = &spec.policy.placement
+        && surroundings.groups.of(group).is_none()
+    {
+        let group = Arc::clone(group);
+        return Err(SpecError::UnknownGroup { path, group });
+    }
     match &spec.body {
         Body::Worker(_) if spec.record.kind == Kind::Worker && spec.record.bound() == 0 => {
             Err(SpecError::ZeroMailbox { path })
         }
         Body::Worker(_) => Ok(()),
-        Body::Supervisor(body) => supervisor(body, path),
+        Body::Supervisor(body) => supervisor(body, path, surroundings.groups),
     }
 }
 
@@ -60,7 +84,7 @@ fn policy(policy: &Policy, path: &str, auto_shutdown: AutoShutdown) -> Result<()
             fault,
         });
     }
-    if policy.shutdown == Shutdown::Within(std::time::Duration::ZERO) {
+    if policy.shutdown == Shutdown::Within(Duration::ZERO) {
         return Err(SpecError::ZeroShutdown { path: path() });
     }
     if policy.budget.as_ref().is_some_and(has_zero_period) {
@@ -75,7 +99,7 @@ fn policy(policy: &Policy, path: &str, auto_shutdown: AutoShutdown) -> Result<()
     }
 }
 
-fn supervisor(body: &SupervisorBody, path: String) -> Result<(), SpecError> {
+fn supervisor(body: &SupervisorBody, path: String, groups: &GroupSizes) -> Result<(), SpecError> {
     let options = &body.options;
     if has_zero_period(&options.intensity) {
         return Err(SpecError::ZeroPeriod { path });
@@ -91,7 +115,12 @@ fn supervisor(body: &SupervisorBody, path: String) -> Result<(), SpecError> {
     }
     let mut names = HashSet::new();
     for spec in &body.children {
-        check(spec, &path, options.auto_shutdown)?;
+        let surroundings = Surroundings {
+            parent: &path,
+            auto_shutdown: options.auto_shutdown,
+            groups,
+        };
+        child(spec, surroundings)?;
         if !names.insert(spec.name()) {
             return Err(SpecError::DuplicateName {
                 path: join(&path, spec.name()),

@@ -63,11 +63,19 @@ struct Watchdog {
 }
 
 /// Of one arbiter.
+#[derive(Default)]
 struct Silence {
     rounds: u32,
     suspect: Option<Suspect>,
-    /// Whose blocking was reported.
-    reported: Option<Arc<ChildRecord>>,
+    reported: Option<Reported>,
+}
+
+/// What was said of an arbiter.
+enum Reported {
+    /// This child blocks it. (The root stands for whatever else blocks the tree's own arbiter.)
+    Child(Arc<ChildRecord>),
+    /// Something else does.
+    Arbiter,
 }
 
 /// A child inside a poll.
@@ -79,18 +87,42 @@ struct Suspect {
     snapshot: FenceSnapshot,
 }
 
+impl Suspect {
+    fn is_same_poll(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.record, &other.record) && self.snapshot == other.snapshot
+    }
+}
+
 impl Silence {
-    /// One more silent round, in which `suspect` was seen. Whether the arbiter is blocked now.
+    /// One more silent round, in which `suspect` was seen. Whether the arbiter is blocked now; if
+    /// so, counting starts again.
     fn goes_on(&mut self, suspect: Option<Suspect>) -> bool {
-        let poll = |suspect: &Option<Suspect>| suspect.as_ref().map(|s| (s.id, s.snapshot));
-        if poll(&suspect) == poll(&self.suspect) {
+        let is_same = match (&self.suspect, &suspect) {
+            (Some(before), Some(now)) => before.is_same_poll(now),
+            (None, None) => true,
+            _ => false,
+        };
+        if is_same {
             self.rounds += 1;
         } else {
             // Another poll, so it did make progress.
             self.rounds = 1;
             self.suspect = suspect;
         }
-        self.rounds >= ROUNDS
+        let is_blocked = self.rounds >= ROUNDS;
+        if is_blocked {
+            self.rounds = 0;
+        }
+        is_blocked
+    }
+
+    /// The child that was reported is the one that is suspected still.
+    fn is_reported(&self) -> bool {
+        match (&self.reported, &self.suspect) {
+            (None, _) => false,
+            (Some(Reported::Child(record)), Some(suspect)) => Arc::ptr_eq(record, &suspect.record),
+            (Some(_), _) => true,
+        }
     }
 }
 
@@ -101,8 +133,13 @@ impl Watchdog {
             return false;
         };
         let slots = shared.pool.slots();
-        self.silent
-            .retain(|id, _| slots.iter().any(|slot| slot.id == *id));
+        self.silent.retain(|id, silence| {
+            let is_used = slots.iter().any(|slot| slot.id == *id);
+            if !is_used && let Some(Reported::Child(record)) = &silence.reported {
+                record.clear_stuck(); // it has left
+            }
+            is_used
+        });
         for slot in slots {
             self.look_at(&slot, &root, &shared);
         }
@@ -112,22 +149,30 @@ impl Watchdog {
     fn look_at(&mut self, slot: &ArbiterSlot, root: &Arc<ChildRecord>, shared: &Shared) {
         if slot.is_alive() {
             let silence = self.silent.remove(&slot.id);
-            if let Some(record) = silence.and_then(|silence| silence.reported) {
-                record.set_stuck(false);
-                shared.events.emit(record.path(), EventKind::Recovered);
+            if let Some(reported) = silence.and_then(|silence| silence.reported) {
+                slot.set_blocked(false);
+                recovered(&reported, slot, root, shared);
             }
             return;
         }
-        let silence = self.silent.entry(slot.id).or_insert(Silence {
-            rounds: 0,
-            suspect: None,
-            reported: None,
-        });
-        if silence.reported.is_some() || !silence.goes_on(suspect(root, slot.id)) {
+        let silence = self.silent.entry(slot.id).or_default();
+        if !silence.goes_on(suspect(root, slot.id)) {
             return;
         }
-        let blamed = silence.suspect.as_ref();
-        silence.reported = Some(report(slot.id, blamed, root, shared));
+        if slot.id != HERE {
+            // First, so that nobody else is placed there.
+            slot.set_blocked(true);
+        }
+        if !silence.is_reported() {
+            if let Some(reported) = &silence.reported {
+                recovered(reported, slot, root, shared);
+            }
+            silence.reported = Some(report(slot, silence.suspect.as_ref(), root, shared));
+        }
+        if slot.id != HERE {
+            // Again and again: a child may have been placed there since.
+            tell(root, slot.id, silence.suspect.as_ref());
+        }
     }
 }
 
@@ -155,51 +200,63 @@ fn suspect(supervisor: &Arc<ChildRecord>, slot: SlotId) -> Option<Suspect> {
     None
 }
 
-/// Says who blocks the arbiter, and has its children moved; who was blamed.
+/// Says who or what blocks the arbiter.
 fn report(
-    slot: SlotId,
+    slot: &ArbiterSlot,
     blamed: Option<&Suspect>,
     root: &Arc<ChildRecord>,
     shared: &Shared,
-) -> Arc<ChildRecord> {
-    let record = blamed.map_or(root, |suspect| &suspect.record);
-    let message_type = blamed.and_then(|suspect| suspect.record.current_message());
-    record.set_stuck(true);
-    shared
-        .events
-        .emit(record.path(), EventKind::Stuck { message_type });
-    if slot != HERE {
-        tell(root, slot, blamed, message_type);
-    }
-    Arc::clone(record)
+) -> Reported {
+    let record = match blamed {
+        Some(suspect) => &suspect.record,
+        None if slot.id == HERE => root,
+        None => {
+            let arbiter = Arc::clone(&slot.name);
+            let kind = EventKind::ArbiterBlocked { arbiter };
+            shared.events.emit(root.path(), kind);
+            return Reported::Arbiter;
+        }
+    };
+    let message_type = record.current_message();
+    record.set_stuck();
+    let kind = EventKind::Stuck { message_type };
+    shared.events.emit(record.path(), kind);
+    Reported::Child(Arc::clone(record))
+}
+
+/// The arbiter makes progress. A child that was moved meanwhile has nothing to do with it.
+fn recovered(reported: &Reported, slot: &ArbiterSlot, root: &ChildRecord, shared: &Shared) {
+    let (path, kind) = match reported {
+        Reported::Child(record) if record.clear_stuck() => (record.path(), EventKind::Recovered),
+        Reported::Child(_) => return,
+        Reported::Arbiter => {
+            let arbiter = Arc::clone(&slot.name);
+            (root.path(), EventKind::ArbiterRecovered { arbiter })
+        }
+    };
+    shared.events.emit(path, kind);
 }
 
 /// Tells all supervisors with children on the arbiter.
-fn tell(
-    supervisor: &Arc<ChildRecord>,
-    slot: SlotId,
-    blamed: Option<&Suspect>,
-    message_type: Option<&'static str>,
-) {
-    let mut concerned = false;
+fn tell(supervisor: &Arc<ChildRecord>, slot: SlotId, blamed: Option<&Suspect>) {
+    let mut is_concerned = false;
     for (_, record) in supervisor.children_by_id() {
         match record.kind {
-            Kind::Supervisor => tell(&record, slot, blamed, message_type),
-            Kind::Worker => concerned |= record.slot() == slot,
+            Kind::Supervisor => tell(&record, slot, blamed),
+            Kind::Worker => is_concerned |= record.slot() == slot,
         }
     }
-    let signals = supervisor.supervisor.as_ref();
-    let Some(signals) = signals.and_then(|part| part.signals.get()) else {
+    let part = supervisor.supervisor.as_ref();
+    let Some(signals) = part.and_then(|part| part.signals.get()) else {
         return;
     };
-    if concerned {
-        let blocked_by = blamed
-            .filter(|suspect| Arc::ptr_eq(&suspect.supervisor, supervisor))
-            .map(|suspect| BlockedBy {
-                id: suspect.id,
-                snapshot: suspect.snapshot,
-                message_type,
-            });
+    if is_concerned {
+        let blamed = blamed.filter(|suspect| Arc::ptr_eq(&suspect.supervisor, supervisor));
+        let blocked_by = blamed.map(|suspect| BlockedBy {
+            id: suspect.id,
+            snapshot: suspect.snapshot,
+            message_type: suspect.record.current_message(),
+        });
         let _ = signals.send(ChildSignal {
             id: 0,
             incarnation: 0,
@@ -215,55 +272,46 @@ mod tests {
 
     #[test]
     fn only_one_and_the_same_poll_is_stuck() {
-        let record = ChildRecord::worker("a".to_owned());
+        let (a, b) = (
+            ChildRecord::worker("a".to_owned()),
+            ChildRecord::worker("b".to_owned()),
+        );
         let fence = Fence::default();
-        let asleep = fence.snapshot();
-        let suspect = |id, snapshot| {
-            let (supervisor, record) = (Arc::clone(&record), Arc::clone(&record));
+        let one = fence.snapshot();
+        fence.revoke(one);
+        let other = fence.snapshot();
+        // Numbers of children are those of their supervisors: they tell nobody apart.
+        let suspect = |record: &Arc<ChildRecord>, snapshot| {
             Some(Suspect {
-                supervisor,
-                id,
-                record,
+                supervisor: Arc::clone(&a),
+                id: 1,
+                record: Arc::clone(record),
                 snapshot,
             })
         };
-        fence.revoke(asleep);
-        let (one, other) = (asleep, fence.snapshot());
+        let alternating = |one: &Option<Suspect>, other: &Option<Suspect>| {
+            vec![vec![one.clone(), other.clone()]; 4].concat()
+        };
+        let (a_one, a_other) = (suspect(&a, one), suspect(&a, other));
+        let b_one = suspect(&b, one);
         // What each round sees, and in which the arbiter is found to be blocked.
         let cases = [
-            (vec![suspect(1, one); 4], Some(3)),
-            (vec![None; 4], Some(3)),
-            (
-                vec![suspect(1, one), suspect(1, one), suspect(1, one)],
-                None,
-            ),
-            (
-                [one, other]
-                    .repeat(4)
-                    .iter()
-                    .map(|snapshot| suspect(1, *snapshot))
-                    .collect(),
-                None,
-            ),
-            (
-                [1, 2]
-                    .repeat(4)
-                    .iter()
-                    .map(|id| suspect(*id, one))
-                    .collect(),
-                None,
-            ),
-            ([vec![None; 3], vec![suspect(1, one); 4]].concat(), Some(6)),
+            (vec![a_one.clone(); 4], vec![3]),
+            (vec![a_one.clone(); 9], vec![3, 7]),
+            (vec![None; 4], vec![3]),
+            (vec![a_one.clone(); 3], vec![]),
+            (alternating(&a_one, &a_other), vec![]),
+            (alternating(&a_one, &b_one), vec![]),
+            ([vec![None; 3], vec![a_one.clone(); 4]].concat(), vec![6]),
         ];
         for (rounds, expected) in cases {
-            let mut silence = Silence {
-                rounds: 0,
-                suspect: None,
-                reported: None,
-            };
-            let found = rounds
-                .into_iter()
-                .position(|snapshot| silence.goes_on(snapshot));
+            let mut silence = Silence::default();
+            let mut found = Vec::new();
+            for (round, seen) in rounds.into_iter().enumerate() {
+                if silence.goes_on(seen) {
+                    found.push(round);
+                }
+            }
             assert_eq!(found, expected);
         }
     }

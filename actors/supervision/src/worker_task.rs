@@ -14,6 +14,7 @@ use futures_util::FutureExt as _;
 use tokio::time::{Sleep, sleep};
 
 use crate::{
+    arbiters::ArbiterSlot,
     child::{Worker, WorkerBody as _},
     context::Context,
     control::Control,
@@ -31,6 +32,7 @@ pub(crate) struct WorkerTask<A: Actor<Context = Context<A>>> {
     worker: Arc<Worker<A>>,
     ctx: Context<A>,
     line: SupervisorLine,
+    slot: Arc<ArbiterSlot>,
     sampler: Sampler,
 }
 
@@ -42,12 +44,17 @@ enum Outcome {
 }
 
 impl<A: Actor<Context = Context<A>>> WorkerTask<A> {
-    pub(crate) fn new(worker: Arc<Worker<A>>, line: SupervisorLine) -> Self {
+    pub(crate) fn new(
+        worker: Arc<Worker<A>>,
+        line: SupervisorLine,
+        slot: Arc<ArbiterSlot>,
+    ) -> Self {
         let sampler = Sampler::new(Arc::as_ptr(&line.record).addr() as u64);
         Self {
             ctx: Context::new(worker.handle.clone()),
             worker,
             line,
+            slot,
             sampler,
         }
     }
@@ -56,14 +63,17 @@ impl<A: Actor<Context = Context<A>>> WorkerTask<A> {
         clippy::manual_async_fn,
         reason = "an `async fn` keeps its argument twice, for every child"
     )]
-    pub(crate) fn run(mut self) -> impl Future<Output = ()> {
+    pub(crate) fn run(mut self, incarnation: u64) -> impl Future<Output = ()> {
         async move {
-            self.work().await;
+            self.work(incarnation).await;
             let _ = drop_quietly(self);
         }
     }
 
-    async fn work(&mut self) {
+    async fn work(&mut self, first: u64) {
+        if let Outcome::Removed = self.incarnate(first).await {
+            return;
+        }
         while let Some(control) = self.line.control.recv().await {
             let Control::Start { incarnation } = control else {
                 continue; // it had ended before it was asked to
@@ -179,7 +189,11 @@ impl<A: Actor<Context = Context<A>>> WorkerTask<A> {
     fn poll_incarnation(&mut self, run: &mut Run<A>, cx: &mut TaskContext<'_>) -> Poll<ExitReason> {
         let timed = self.sampler.pick().then(Instant::now);
         let Self {
-            ctx, worker, line, ..
+            ctx,
+            worker,
+            line,
+            slot,
+            ..
         } = self;
         let polled = guard(|| run.incarnation.poll(ctx, &worker.handle, &line.lease, cx));
         // One that was found stuck is not what others are like.
@@ -187,8 +201,9 @@ impl<A: Actor<Context = Context<A>>> WorkerTask<A> {
             && line.lease.is_held()
         {
             let ns = u64::try_from(begin.elapsed().as_nanos()).unwrap_or(u64::MAX);
-            line.record
-                .add_busy(ns.saturating_mul(u64::from(POLLS_PER_SAMPLE)));
+            let ns = ns.saturating_mul(u64::from(POLLS_PER_SAMPLE));
+            line.record.add_busy(ns);
+            slot.add_busy(ns);
         }
         polled.unwrap_or_else(|panic| Poll::Ready(panicked(panic, ctx.current_message())))
     }

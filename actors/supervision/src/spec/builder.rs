@@ -40,6 +40,14 @@ macro_rules! policy_methods {
             self
         }
 
+        /// On which arbiter it runs; of a supervisor, on which the workers below it do. Default:
+        /// that of its supervisor; at the root, [`Placement::Here`].
+        #[must_use]
+        pub fn placement(mut self, placement: Placement) -> Self {
+            self.$($path)+.placement = Some(placement);
+            self
+        }
+
         /// How much it matters. Default: [`Criticality::Important`].
         #[must_use]
         pub fn criticality(mut self, criticality: Criticality) -> Self {

@@ -3,11 +3,15 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    AutoShutdown, Body, ChildSpec, Criticality, OnExhausted, Options, Policy, Restart, Shutdown,
-    Strategy, SupervisorBody,
+    AutoShutdown, Body, ChildSpec, Criticality, OnExhausted, Options, Placement, Policy, Restart,
+    Shutdown, Strategy, SupervisorBody,
 };
 use crate::{
-    backoff::Backoff, intensity::Intensity, record::ChildRecord, state::Kind,
+    arbiters::{GroupSizes, POOL},
+    backoff::Backoff,
+    intensity::Intensity,
+    record::ChildRecord,
+    state::Kind,
     supervisor::handle::SupervisorHandle,
 };
 
@@ -59,7 +63,7 @@ impl SupervisorSpec {
             intensity: Intensity::default(),
             auto_shutdown: AutoShutdown::Never,
             max_children: None,
-            pool: None,
+            groups: GroupSizes::default(),
             watchdog: Some(WATCHDOG),
         };
         Self {
@@ -98,24 +102,29 @@ impl SupervisorSpec {
         self
     }
 
-    /// On the root of a tree: how many arbiters
-    /// [`Placement::RoundRobin`](crate::Placement::RoundRobin) uses (at least 1). Default: one for
-    /// each core.
+    /// On the root of a tree: how many arbiters [`Placement::Pool`] uses (at least 1). Default: one
+    /// for each core.
     #[must_use]
-    pub fn arbiters(mut self, arbiters: usize) -> Self {
-        self.body.options.pool = Some(arbiters.max(1));
+    pub fn arbiters(self, arbiters: usize) -> Self {
+        self.group(POOL, arbiters)
+    }
+
+    /// On the root of a tree: declares a group of arbiters (at least 1) for [`Placement::Group`].
+    #[must_use]
+    pub fn group(mut self, name: impl Into<Arc<str>>, arbiters: usize) -> Self {
+        self.body.options.groups.set(name.into(), arbiters);
         self
     }
 
     /// On the root of a tree: how long a child may block its arbiter (a thread) before the
-    /// watchdog acts. Default: 10 s. `None`: never; no thread is started for it.
+    /// watchdog acts; more than zero. Default: 10 s. `None`: never; no thread is started for it.
     ///
     /// The watchdog runs on a thread of its own. When an arbiter has made no progress for this
     /// long (up to a quarter more), the child that blocks it is reported as
     /// [`Stuck`](crate::EventKind::Stuck), with the type of the message in hand. What follows
-    /// depends on its [`Placement`](crate::Placement):
+    /// depends on its [`Placement`]:
     ///
-    /// - On an arbiter of the pool or of its own, its run ends with
+    /// - On an arbiter of a group or of its own, its run ends with
     ///   [`ExitReason::Stuck`](crate::ExitReason::Stuck), an abnormal exit like any other, and what
     ///   is rebuilt of it is rebuilt on a fresh arbiter. So are its neighbours there
     ///   ([`Moved`](crate::EventKind::Moved)): addresses and mailboxes stay, their restart counts
@@ -123,10 +132,14 @@ impl SupervisorSpec {
     ///   of a run that is abandoned is called; its actor is dropped on its thread, if that ever
     ///   comes back. Nothing but the call that blocks runs on there; *that* cannot be taken back:
     ///   when it returns, its handler runs to its end beside the next incarnation.
-    /// - On the arbiter on which the tree was started ([`Placement::Here`](crate::Placement::Here))
+    /// - On the arbiter on which the tree was started ([`Placement::Here`])
     ///   nothing can be moved, because the supervisors themselves are blocked. The event and
     ///   [`ChildState::Stuck`](crate::ChildState::Stuck) say so, until it
     ///   [recovers](crate::EventKind::Recovered).
+    ///
+    /// An arbiter that is blocked by something else than a child is reported as
+    /// [`ArbiterBlocked`](crate::EventKind::ArbiterBlocked), and its children are moved likewise. No
+    /// child is placed on a blocked arbiter: its group gets another in its place.
     ///
     /// Tasks that children spawned on a blocked arbiter without their context (`actix_rt::spawn`)
     /// end with it.

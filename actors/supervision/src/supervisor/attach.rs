@@ -7,9 +7,8 @@ use super::{
     children::{Assignment, Child},
 };
 use crate::{
-    arbiters::{ArbiterSlot, HERE, SlotGuard},
-    child::WorkerBody,
-    control::{self, ControlReceiver},
+    arbiters::{POOL, SlotGuard},
+    control::ControlSender,
     fence::Lease,
     record::{ChildId, ChildRecord, Registration},
     signal::SupervisorLine,
@@ -17,37 +16,11 @@ use crate::{
     state::ChildState,
     validate::join,
 };
-use actix_rt::{Arbiter, System};
-
-/// Has a new worker task run the child there.
-fn assign(
-    worker: &Arc<dyn WorkerBody>,
-    line: SupervisorLine,
-    slot: &Arc<ArbiterSlot>,
-    placement: Placement,
-) -> SlotGuard {
-    line.record.set_slot(slot.id);
-    let slot_guard = SlotGuard::on(slot);
-    let worker = Arc::clone(worker);
-    if slot.id == HERE {
-        drop(worker.run(line));
-        return slot_guard;
-    }
-    let own = placement == Placement::Own;
-    slot.run(move || {
-        let running = worker.run(line);
-        if own {
-            actix_rt::spawn(async move {
-                let _ = running.await;
-                Arbiter::current().stop();
-            });
-        }
-    });
-    slot_guard
-}
+use actix_rt::System;
 
 impl Supervisor {
-    /// Takes a child in: gives it its place and its task, but does not start it.
+    /// Takes a child in: registers it, but does not start it. A worker gets its task when it is
+    /// started.
     pub(super) fn attach(&mut self, spec: ChildSpec, declared: bool) -> ChildId {
         let id = self.children.next_id();
         let ChildSpec {
@@ -66,76 +39,86 @@ impl Supervisor {
             index.by_name.insert(Arc::clone(&record.name), id);
             index.by_id.insert(id, Arc::clone(&record));
         }
-        let lease = Lease::of(&record);
-        let (control_sender, control) = control::channel(lease.clone());
-        let line = self.line_to(id, &record, control, lease);
+        let control = ControlSender::new();
         let assignment = match body {
             Body::Supervisor(body) => {
-                let supervisor = Self::new(line, *body, Arc::clone(&self.shared));
+                let placement = policy.placement.as_ref().unwrap_or(&self.placement).clone();
+                let line = self.line_to(id, &record, &control);
+                let supervisor = Self::new(line, *body, placement, Arc::clone(&self.shared));
                 actix_rt::spawn(supervisor.run());
                 Assignment::default()
             }
             Body::Worker(worker) => {
                 let _ = record.worker.set(Arc::downgrade(&worker));
-                let slot = self.slot(policy.placement);
-                let slot_guard = Some(assign(&worker, line, &slot, policy.placement));
-                let worker = Some(worker);
-                Assignment { worker, slot_guard }
+                Assignment {
+                    worker: Some(worker),
+                    slot_guard: None,
+                }
             }
         };
-        let child = Child::new(record, policy, control_sender, assignment, declared);
+        let child = Child::new(record, policy, control, assignment, declared);
         self.children.insert(id, child);
         id
     }
 
-    /// Gives a child whose worker task was given up another one, on another arbiter.
-    pub(super) fn reassign(&mut self, id: ChildId) {
+    /// Gives a worker a task, which starts it as its current incarnation.
+    pub(super) fn assign(&mut self, id: ChildId) -> Result<(), String> {
         let Some(child) = self.children.get(id) else {
-            return;
+            return Ok(());
         };
         let Some(worker) = child.assignment.worker.clone() else {
-            return;
+            return Ok(());
         };
-        let (record, placement) = (Arc::clone(&child.record), child.policy.placement);
-        let slot = match placement {
-            Placement::RoundRobin => self.shared.pool.successor(record.slot()),
-            placement => self.slot(placement),
-        };
-        let lease = Lease::of(&record);
-        let control = child.control.renew(lease.clone());
-        let line = self.line_to(id, &record, control, lease);
-        let slot_guard = assign(&worker, line, &slot, placement);
+        let placement = child.moved_to.as_ref().or(child.policy.placement.as_ref());
+        let slot_guard = self.acquire(placement.unwrap_or(&self.placement))?;
+        let slot = Arc::clone(slot_guard.slot());
+        child.record.set_slot(slot.id);
+        let line = self.line_to(id, &child.record, &child.control);
+        let incarnation = child.incarnation;
         if let Some(child) = self.children.get_mut(id) {
             child.assignment.slot_guard = Some(slot_guard);
         }
+        let task_slot = Arc::clone(&slot);
+        slot.run(move || worker.run(line, task_slot, incarnation));
+        Ok(())
     }
 
     fn line_to(
         &self,
         id: ChildId,
         record: &Arc<ChildRecord>,
-        control: ControlReceiver,
-        lease: Lease,
+        control: &ControlSender,
     ) -> SupervisorLine {
+        let lease = Lease::of(record);
         SupervisorLine {
             id,
             record: Arc::clone(record),
-            control,
+            control: control.connect(lease.clone()),
             lease,
             signals: self.signal_sender.clone(),
         }
     }
 
-    fn slot(&self, placement: Placement) -> Arc<ArbiterSlot> {
+    /// A place on the arbiter that `placement` says.
+    fn acquire(&self, placement: &Placement) -> Result<SlotGuard, String> {
         let pool = &self.shared.pool;
-        if placement != Placement::Here && System::try_current().is_none() {
+        if *placement == Placement::Here {
+            return Ok(SlotGuard::on(pool.here()));
+        }
+        if System::try_current().is_none() {
             tracing::warn!("no actix system on this thread: all children run on it");
-            return Arc::clone(pool.here());
+            return Ok(SlotGuard::on(pool.here()));
         }
         match placement {
-            Placement::Here => Arc::clone(pool.here()),
-            Placement::RoundRobin => pool.next(),
+            Placement::Here => Ok(SlotGuard::on(pool.here())),
+            Placement::Pool => pool.of_group(&POOL.into()),
+            Placement::Group(group) => pool.of_group(group),
             Placement::Own => pool.own(),
+            Placement::With(path) => {
+                let other = self.shared.root.descendant(path);
+                let slot = other.and_then(|other| pool.usable(other.slot()));
+                Ok(SlotGuard::on(slot.as_ref().unwrap_or_else(|| pool.here())))
+            }
         }
     }
 

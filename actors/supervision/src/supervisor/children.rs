@@ -9,13 +9,13 @@ use tokio::time::Instant;
 
 use super::handle::{ChildReply, StartReply};
 use crate::{
-    arbiters::{HERE, SlotGuard},
+    arbiters::{HERE, NOWHERE, SlotGuard},
     child::WorkerBody,
     control::ControlSender,
     intensity::Window,
     panic::drop_quietly,
     record::{ChildId, ChildRecord},
-    spec::{Policy, Restart},
+    spec::{Placement, Policy, Restart},
     state::ChildState,
 };
 
@@ -32,6 +32,10 @@ pub(super) struct Child {
     /// Restarts in a row.
     pub(super) attempt: u32,
     pub(super) up_since: Option<Instant>,
+    /// Where it was moved to, whatever its specification says.
+    pub(super) moved_to: Option<Placement>,
+    /// It is to get another task before it is started again.
+    pub(super) is_moving: bool,
     /// When its own timer fires: its restart, or the end of patience with its stop.
     pub(super) timer: Option<Instant>,
     /// Why it is to be started when its turn comes, if not to restart it.
@@ -48,13 +52,9 @@ pub(super) struct Assignment {
 }
 
 impl Assignment {
-    /// Its worker task was given up, and it needs another to start.
+    /// It has no worker task, and needs one to start.
     pub(super) fn is_unassigned(&self) -> bool {
         self.worker.is_some() && self.slot_guard.is_none()
-    }
-
-    pub(super) fn unassign(&mut self) {
-        self.slot_guard = None;
     }
 }
 
@@ -125,6 +125,8 @@ impl Child {
             window: Window::default(),
             attempt: 0,
             up_since: None,
+            moved_to: None,
+            is_moving: false,
             timer: None,
             deferred_start: None,
             stop_replies: Vec::new(),
@@ -138,6 +140,21 @@ impl Child {
     /// Whether it runs on another arbiter than its supervisor.
     pub(super) fn is_elsewhere(&self) -> bool {
         self.record.slot() != HERE
+    }
+
+    /// Takes its task away; the next start gives it another. The lease has been ended.
+    pub(super) fn unassign(&mut self) {
+        self.record.set_slot(NOWHERE);
+        self.assignment.slot_guard = None;
+    }
+
+    /// Ends what its task may do, and takes it away. For one that is down.
+    pub(super) fn release(&mut self) {
+        if !self.assignment.is_unassigned() {
+            self.record.fence.end_lease();
+            self.unassign();
+            self.control.wake();
+        }
     }
 }
 

@@ -55,8 +55,8 @@ impl Supervisor {
         if (stuck.is_none() && snapshot.is_inside()) || !child.record.fence.revoke(snapshot) {
             return false;
         }
-        child.assignment.unassign();
-        child.record.set_stuck(false);
+        child.unassign();
+        child.record.clear_stuck();
         true
     }
 
@@ -130,7 +130,7 @@ impl Supervisor {
         if child.record.fence.snapshot().lease() != lease || child.assignment.is_unassigned() {
             return; // it is run by another task already
         }
-        child.assignment.unassign();
+        child.unassign();
         match child.phase() {
             ChildPhase::Starting(_) => self.on_start_failed(id, ExitReason::Killed),
             ChildPhase::Up | ChildPhase::Stopping(_) => self.on_exited(id, ExitReason::Killed),
@@ -153,7 +153,7 @@ impl Supervisor {
     pub(super) fn abandon_task(&mut self, id: ChildId) -> Option<&'static str> {
         let child = self.children.get_mut(id)?;
         let snapshot = child.record.fence.end_lease();
-        child.assignment.unassign();
+        child.unassign();
         if snapshot.is_inside() {
             child.record.current_message()
         } else {

@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::{
     error::{ChildError, StartChildError},
     record::ChildRecord,
-    spec::{ChildSpec, Restart},
+    spec::{ChildSpec, Placement, Restart},
     state::{ChildState, Kind},
 };
 
@@ -26,7 +26,7 @@ pub(crate) enum Request {
     Count(Reply<ChildCounts>),
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Operation {
     Terminate,
     Restart,
@@ -35,6 +35,8 @@ pub(crate) enum Operation {
     Resume,
     /// Stop it, if it is running, and start it.
     Bounce,
+    /// Have it run on another arbiter.
+    Move(Placement),
 }
 
 /// One child, as [`SupervisorHandle::which_children`] reports it.
@@ -142,6 +144,17 @@ impl SupervisorHandle {
     /// suspended).
     pub async fn resume_child(&self, name: &str) -> Result<(), ChildError> {
         self.operate(name, Operation::Resume).await
+    }
+
+    /// Has a worker run on another arbiter from now on, whatever its specification says. One that
+    /// is running is stopped and started there, in its place; that is not counted as a failure, and
+    /// address and mailbox stay. Returns when it is ready.
+    ///
+    /// # Errors
+    /// If there is no such child or no such group, it is a supervisor, it is being stopped, or it
+    /// does not start.
+    pub async fn move_child(&self, name: &str, placement: Placement) -> Result<(), ChildError> {
+        self.operate(name, Operation::Move(placement)).await
     }
 
     /// The children in their order. Empty if the supervisor is gone.

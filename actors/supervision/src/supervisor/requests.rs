@@ -1,5 +1,7 @@
 //! Requests: adding children, operating them, counting them.
 
+use std::sync::Arc;
+
 use super::{
     Supervisor, SupervisorState,
     children::{AfterStop, Child, ChildPhase, StartCause},
@@ -7,10 +9,11 @@ use super::{
 };
 use crate::{
     error::{ChildError, StartChildError},
+    events::EventKind,
     record::ChildId,
-    spec::{ChildSpec, Restart},
+    spec::{ChildSpec, Placement, Restart},
     state::{ChildState, Kind},
-    validate,
+    validate::{self, Surroundings},
 };
 
 impl Supervisor {
@@ -41,7 +44,12 @@ impl Supervisor {
     }
 
     fn may_add(&self, spec: &ChildSpec) -> Result<(), StartChildError> {
-        validate::child(spec, self.line.record.path(), self.options.auto_shutdown)?;
+        let surroundings = Surroundings {
+            parent: self.line.record.path(),
+            auto_shutdown: self.options.auto_shutdown,
+            groups: self.shared.pool.sizes(),
+        };
+        validate::child(spec, surroundings)?;
         if let Some(id) = self.find(spec.name()) {
             let active = |child: &Child| child.phase().is_active();
             return Err(match self.children.get(id).is_some_and(active) {
@@ -65,6 +73,7 @@ impl Supervisor {
                 Err(error) => drop(reply.send(Err(error))),
             },
             Operation::Bounce => self.bounce(id, reply),
+            Operation::Move(placement) => self.move_child(id, placement, reply),
             Operation::Resume => match self.is_down(id) {
                 Ok(ChildState::Suspended) => self.start_or_defer(id, StartCause::Resumed(reply)),
                 _ => drop(reply.send(Err(ChildError::NotSuspended))),
@@ -99,6 +108,37 @@ impl Supervisor {
             ChildPhase::Stopping(_) | ChildPhase::Restarting => {
                 let _ = reply.send(Err(ChildError::Restarting));
             }
+        }
+    }
+
+    fn move_child(&mut self, id: ChildId, placement: Placement, reply: ChildReply) {
+        if let Placement::Group(group) = &placement
+            && self.shared.pool.sizes().of(group).is_none()
+        {
+            let group = Arc::clone(group);
+            return drop(reply.send(Err(ChildError::UnknownGroup { group })));
+        }
+        let Some(child) = self.children.get_mut(id) else {
+            return;
+        };
+        if child.record.kind == Kind::Supervisor {
+            return drop(reply.send(Err(ChildError::NotAWorker)));
+        }
+        match child.phase() {
+            ChildPhase::Down(_) | ChildPhase::Restarting => {
+                child.moved_to = Some(placement);
+                child.release();
+                let _ = reply.send(Ok(()));
+            }
+            ChildPhase::Starting(_) | ChildPhase::Up => {
+                child.moved_to = Some(placement);
+                child.is_moving = true;
+                child.deferred_start = Some(StartCause::Manual(reply));
+                let path = Arc::clone(child.record.path());
+                self.shared.events.emit(&path, EventKind::Moved);
+                self.stop_child(id, AfterStop::Bounce);
+            }
+            ChildPhase::Stopping(_) => drop(reply.send(Err(ChildError::Restarting))),
         }
     }
 

@@ -7,10 +7,11 @@ use std::{
 
 use actix::prelude::{Actor, AsyncContext, Handler, Message, WrapFuture};
 use deia_supervision::{
-    AskError, Context, ExitReason, Placement, Shutdown, StartError, Strategy, child,
+    AskError, ChildError, Context, ExitReason, Placement, Shutdown, StartError, Strategy,
+    SupervisorSpec, Tree, TreeStatus, child,
 };
 
-use crate::common::{Crash, Log, Ping, Say, patient, probe, start, unlimited};
+use crate::common::{self, Crash, Log, Ping, Say, patient, probe, start, tolerant, unlimited};
 
 #[test]
 fn children_on_other_arbiters() {
@@ -21,9 +22,9 @@ fn children_on_other_arbiters() {
         let mut handles = Vec::new();
         for (index, placement) in [
             Placement::Here,
-            Placement::RoundRobin,
-            Placement::RoundRobin,
-            Placement::RoundRobin,
+            Placement::Pool,
+            Placement::Pool,
+            Placement::Pool,
             Placement::Own,
         ]
         .into_iter()
@@ -46,6 +47,112 @@ fn children_on_other_arbiters() {
             }
             assert_eq!(handle.ask(Ping).await, Err(AskError::Gone));
         }
+    });
+}
+
+/// Where each child runs, and how many run on each arbiter.
+fn arbiters(tree: &Tree) -> (Vec<String>, Vec<(String, usize)>) {
+    fn collect(status: &TreeStatus, names: &mut Vec<String>) {
+        names.extend(status.arbiter.as_ref().map(ToString::to_string));
+        for child in &status.children {
+            collect(child, names);
+        }
+    }
+    let mut names = Vec::new();
+    collect(&tree.status(), &mut names);
+    let counts = tree.arbiters().into_iter();
+    let counts = counts.map(|arbiter| (arbiter.name.to_string(), arbiter.children));
+    (names, counts.collect())
+}
+
+#[test]
+fn workers_inherit_their_placement_and_groups_share_the_load() {
+    actix::System::new().block_on(async {
+        let log = Log::default();
+        let child = |name: &str| probe(name, &log).0;
+        let deep = SupervisorSpec::one_for_one("deep").child(child("a"));
+        let bots = SupervisorSpec::one_for_one("bots")
+            .placement(Placement::group("bots"))
+            .child(child("a"))
+            .child(child("b"))
+            .child(deep)
+            .child(child("c").placement(Placement::Here))
+            .child(child("d").placement(Placement::with("root/bots/b")));
+        let root = SupervisorSpec::one_for_one("root").group("bots", 2);
+        let tree = start(root.child(child("z")).child(bots)).await;
+        let (names, counts) = arbiters(&tree);
+        let expected = ["tree", "bots-1", "bots-2", "bots-1", "tree", "bots-2"];
+        assert_eq!(names, expected);
+        let expected = [("tree", 2), ("bots-1", 2), ("bots-2", 2)];
+        assert_eq!(
+            counts,
+            expected.map(|(name, count)| (name.to_owned(), count))
+        );
+        let groups: Vec<_> = tree.arbiters().into_iter().map(|it| it.group).collect();
+        assert_eq!(groups, [None, Some("bots".into()), Some("bots".into())]);
+
+        // One that leaves makes room for the next.
+        let bots = tree.supervisor("root/bots").unwrap();
+        bots.terminate_child("a").await.unwrap();
+        bots.delete_child("a").await.unwrap();
+        bots.start_child(child("e")).await.unwrap();
+        let status = tree.status_of("root/bots/e").unwrap();
+        assert_eq!(status.arbiter.as_deref(), Some("bots-1"));
+        assert_eq!(tree.shutdown().await, ExitReason::Shutdown);
+    });
+}
+
+/// Moving is no failure: address and mailbox stay, no budget is touched, and what is down stays so.
+#[test]
+fn a_child_is_moved_with_its_mailbox() {
+    actix::System::new().block_on(async {
+        let log = Log::default();
+        let (a, a_handle, script) = probe("a", &log);
+        let (b, b_handle, _) = probe("b", &log);
+        let inner = SupervisorSpec::one_for_one("inner");
+        let root = tolerant("root", Strategy::OneForAll, 0).group("bots", 1);
+        let tree = start(root.child(a).child(b).child(inner)).await;
+        let mut events = tree.subscribe();
+        for number in 0..100 {
+            a_handle.tell(Say(number)).unwrap();
+        }
+        tree.move_child("root/a", Placement::group("bots"))
+            .await
+            .unwrap();
+        assert_eq!(a_handle.ask(Ping).await, Ok(2));
+        let numbers = |log: &Log| {
+            log.take()
+                .iter()
+                .filter(|line| line.parse::<u8>().is_ok())
+                .count()
+        };
+        assert_eq!(numbers(&log), 100);
+        let status = tree.status_of("root/a").unwrap();
+        assert_eq!(
+            (status.arbiter.as_deref(), status.restarts),
+            (Some("bots-1"), 0)
+        );
+        assert_eq!(b_handle.ask(Ping).await, Ok(1));
+        assert_eq!(common::events(&mut events)[..2], ["moved a", "stopped a"]);
+        // It stays there across restarts.
+        let terminated = tree.supervisor("root").unwrap();
+        terminated.terminate_child("a").await.unwrap();
+        terminated.restart_child("a").await.unwrap();
+        let status = tree.status_of("root/a").unwrap();
+        assert_eq!(status.arbiter.as_deref(), Some("bots-1"));
+        // What is down only changes where it will run.
+        tree.suspend_path("root/a").await.unwrap();
+        tree.move_child("root/a", Placement::Here).await.unwrap();
+        assert_eq!(script.built(), 3);
+        tree.resume_path("root/a").await.unwrap();
+        let status = tree.status_of("root/a").unwrap();
+        assert_eq!(status.arbiter.as_deref(), Some("tree"));
+
+        let unknown = tree.move_child("root/a", Placement::group("none")).await;
+        assert!(matches!(unknown, Err(ChildError::UnknownGroup { .. })));
+        let supervisor = tree.move_child("root/inner", Placement::Here).await;
+        assert!(matches!(supervisor, Err(ChildError::NotAWorker)));
+        assert_eq!(tree.shutdown().await, ExitReason::Shutdown);
     });
 }
 
@@ -159,7 +266,7 @@ impl Handler<Ping> for Suicidal {
 /// that child, which goes on elsewhere with its mailbox.
 #[test]
 fn a_child_whose_arbiter_was_stopped_is_restarted_on_another() {
-    for placement in [Placement::Own, Placement::RoundRobin] {
+    for placement in [Placement::Own, Placement::Pool] {
         actix::System::new().block_on(async {
             let (spec, handle) = child("a", || async { Ok::<_, StartError>(Suicidal(None)) });
             let root = patient("root", Strategy::OneForOne).arbiters(1);

@@ -159,7 +159,7 @@ fn start_defaults() {
     assert_eq!(spec.get_on_exhausted(), OnExhausted::Escalate);
     assert_eq!(spec.get_criticality(), Criticality::Important);
     assert_eq!(spec.get_mailbox(), 10_000);
-    assert_eq!(spec.get_placement(), Placement::Here);
+    assert_eq!(spec.get_placement(), None);
     assert!(!spec.is_significant());
     let budget = Intensity::new(2, Duration::from_secs(1));
     let spec = spec
@@ -177,7 +177,7 @@ fn start_defaults() {
     assert_eq!(spec.get_on_exhausted(), OnExhausted::Quarantine);
     assert_eq!(spec.get_criticality(), Criticality::Critical);
     assert_eq!(spec.get_mailbox(), 3);
-    assert_eq!(spec.get_placement(), Placement::Own);
+    assert_eq!(spec.get_placement(), Some(&Placement::Own));
     assert!(spec.is_significant());
 }
 
@@ -244,6 +244,27 @@ fn faulty_specs() {
                 root().child(spec),
                 SpecError::ZeroMaxChildren {
                     path: "root/d".into(),
+                },
+            ),
+            (
+                root().watchdog(Duration::ZERO),
+                SpecError::ZeroWatchdog {
+                    path: "root".into(),
+                },
+            ),
+            (
+                root().arbiters(0),
+                SpecError::EmptyGroup {
+                    group: "pool".into(),
+                },
+            ),
+            (
+                root()
+                    .group("bots", 1)
+                    .child(child("a").placement(Placement::group("b"))),
+                SpecError::UnknownGroup {
+                    path: path(),
+                    group: "b".into(),
                 },
             ),
             (

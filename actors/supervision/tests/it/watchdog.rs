@@ -102,7 +102,7 @@ async fn stuck(events: &mut EventStream) -> (String, Option<&'static str>) {
 }
 
 fn on_pool(spec: ChildSpec) -> ChildSpec {
-    spec.placement(Placement::RoundRobin)
+    spec.placement(Placement::Pool)
 }
 
 async fn until(what: impl Fn() -> bool) {
@@ -231,6 +231,98 @@ fn a_stuck_child_counts_against_the_budget() {
             assert_eq!(gave_up.cause.code(), "stuck");
             until(|| handle.is_gone() && b_handle.is_gone() && c_handle.is_gone()).await;
             drop(release);
+        });
+    }
+}
+
+/// The child that blocked the only arbiter of the pool is gone for good, so nobody had to leave.
+#[test]
+fn a_blocked_arbiter_is_given_to_no_other_child() {
+    actix::System::new().block_on(async {
+        let (a, handle) = blocker("a", &Log::default());
+        let root = patient("root", Strategy::OneForOne);
+        let tree = start(root.child(on_pool(a).restart(Restart::Temporary))).await;
+        let mut events = tree.subscribe();
+        let release = block(&handle);
+        assert_eq!(stuck(&mut events).await.0, "root/a");
+        until(|| tree.status_of("root/a").is_none()).await;
+        let is_blocked = |tree: &Tree| tree.arbiters().iter().any(|arbiter| arbiter.blocked);
+        assert!(is_blocked(&tree));
+        let (b, b_handle, _) = probe("b", &Log::default());
+        let root = tree.supervisor("root").unwrap();
+        let started = tokio::time::timeout(Duration::from_secs(60), root.start_child(on_pool(b)));
+        started.await.unwrap().unwrap();
+        assert_eq!(b_handle.ask(Ping).await, Ok(1));
+        assert!(!is_blocked(&tree), "it was replaced");
+        drop(release);
+        assert_eq!(tree.shutdown().await, ExitReason::Shutdown);
+    });
+}
+
+/// A future that blocks its arbiter, and is no child.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct BlockBeside(mpsc::Receiver<()>);
+
+impl Handler<BlockBeside> for Blocker {
+    type Result = actix::ResponseFuture<()>;
+    fn handle(&mut self, message: BlockBeside, _: &mut Self::Context) -> Self::Result {
+        Box::pin(async move {
+            let _ = message.0.recv();
+        })
+    }
+}
+
+#[test]
+fn an_arbiter_that_no_child_blocks_is_not_the_fault_of_the_root() {
+    actix::System::new().block_on(async {
+        let (a, handle) = blocker("a", &Log::default());
+        let (b, b_handle, _) = probe("b", &Log::default());
+        let root = tolerant("root", Strategy::OneForOne, 0);
+        let tree = start(root.child(on_pool(a)).child(on_pool(b))).await;
+        let mut events = tree.subscribe();
+        let (release, released) = mpsc::channel();
+        handle.tell(BlockBeside(released)).unwrap();
+        let is_blocked = |event: &Event| matches!(event.kind, EventKind::ArbiterBlocked { .. });
+        let event = wait_for(&mut events, FOR_EVER, is_blocked).await.unwrap();
+        assert_eq!(&*event.path, "root");
+        assert_eq!(b_handle.ask(Ping).await, Ok(2));
+        assert!(handle.ask(Where).await.is_ok());
+        assert_eq!(tree.status().state, ChildState::Running);
+        drop(release);
+        // What comes back is not waited for any more, and nothing is said of it.
+        tokio::time::sleep(2 * LIMIT).await;
+        let mut told = std::iter::from_fn(|| events.try_recv());
+        assert!(told.all(|event| !event.unwrap().path.ends_with("root")));
+        assert_eq!(tree.status().state, ChildState::Running);
+        assert_eq!(tree.shutdown().await, ExitReason::Shutdown);
+    });
+}
+
+/// A thread that comes back after its child was moved is no news, whichever kind it was of.
+#[test]
+fn a_moved_child_does_not_recover() {
+    for placement in [Placement::Pool, Placement::Own] {
+        actix::System::new().block_on(async {
+            let log = Log::default();
+            let (a, handle) = blocker("a", &log);
+            let root = patient("root", Strategy::OneForOne);
+            let tree = start(root.child(a.placement(placement.clone()))).await;
+            let mut events = tree.subscribe();
+            let release = block(&handle);
+            handle.ask(Where).await.unwrap();
+            drop(release);
+            until_some(|| (log.take() == ["returned"]).then_some(())).await;
+            tokio::time::sleep(2 * LIMIT).await;
+            let told: Vec<_> = std::iter::from_fn(|| events.try_recv()).collect();
+            let names = |kind: &EventKind| matches!(kind, EventKind::Recovered);
+            assert!(
+                !told
+                    .iter()
+                    .any(|event| names(&event.as_ref().unwrap().kind))
+            );
+            assert_eq!(tree.status_of("root/a").unwrap().state, ChildState::Running);
+            assert_eq!(tree.shutdown().await, ExitReason::Shutdown);
         });
     }
 }

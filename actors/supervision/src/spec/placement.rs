@@ -1,0 +1,48 @@
+//! On which arbiter a child runs.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::events::text;
+
+/// On which arbiter (a thread) a worker runs. Workers inherit it from their supervisor; supervisors
+/// themselves always run where the tree was started. Work that may block is better placed
+/// elsewhere: only there can the [watchdog](crate::SupervisorSpec::watchdog) spare its neighbours.
+///
+/// A group has a fixed number of arbiters, made when they are first used. A child is assigned to
+/// the one with the fewest children when it is started for the first time, stays there across
+/// restarts, and leaves it when that is blocked, or when it is
+/// [moved](crate::SupervisorHandle::move_child).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Placement {
+    /// The arbiter that started the tree: messages between children there need no thread to be
+    /// woken.
+    #[default]
+    Here,
+    /// The tree's pool, a group of [as many arbiters](crate::SupervisorSpec::arbiters) as there are
+    /// cores.
+    Pool,
+    /// A group that the root [declares](crate::SupervisorSpec::group).
+    Group(#[serde(serialize_with = "text")] Arc<str>),
+    /// An arbiter of its own.
+    Own,
+    /// The arbiter of the child at this path, if that runs when this one is assigned; else that of
+    /// the tree. For children that talk to each other a lot.
+    With(#[serde(serialize_with = "text")] Arc<str>),
+}
+
+impl Placement {
+    /// The group of that name: see [`Placement::Group`].
+    #[must_use]
+    pub fn group(name: impl Into<Arc<str>>) -> Self {
+        Self::Group(name.into())
+    }
+
+    /// The arbiter of the child at `path`: see [`Placement::With`].
+    #[must_use]
+    pub fn with(path: impl Into<Arc<str>>) -> Self {
+        Self::With(path.into())
+    }
+}
