@@ -1,0 +1,144 @@
+//! Stopping children, and limiting how long that may take.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{
+    Alarm, Supervisor, SupervisorState,
+    children::{AfterStop, ChildPhase},
+};
+use crate::{
+    control::Control, events::EventKind, record::ChildId, spec::Shutdown, state::ChildState,
+};
+
+/// How much longer than its time-out a child on another arbiter may take to report its end before
+/// it is given up as stuck.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+impl Supervisor {
+    pub(super) fn limit_stop(&mut self, how: Shutdown) {
+        match how {
+            Shutdown::Brutal => self.kill_all(),
+            Shutdown::Within(limit) => {
+                self.timers.insert((Instant::now() + limit, Alarm::Kill));
+            }
+            Shutdown::Infinity => {}
+        }
+    }
+
+    pub(super) fn kill_all(&mut self) {
+        for id in self.children.ids() {
+            let Some(child) = self.children.get(id) else {
+                continue;
+            };
+            match child.phase() {
+                ChildPhase::Stopping(_) => {
+                    child.control.send(Control::Stop(Shutdown::Brutal));
+                    self.limit_patience(id, Shutdown::Brutal);
+                }
+                phase if phase.is_active() => {
+                    self.stop_child_how(
+                        id,
+                        AfterStop::Down(ChildState::Declared),
+                        Shutdown::Brutal,
+                    );
+                }
+                _ => {}
+            }
+        }
+    }
+
+    pub(super) fn stop_child(&mut self, id: ChildId, after: AfterStop) {
+        if let Some(child) = self.children.get(id) {
+            let how = child.policy.shutdown;
+            self.stop_child_how(id, after, how);
+        }
+    }
+
+    /// Asks an active child to stop; one that is not active gets to its end at once.
+    pub(super) fn stop_child_how(&mut self, id: ChildId, after: AfterStop, how: Shutdown) {
+        let Some(child) = self.children.get(id) else {
+            return;
+        };
+        match child.phase() {
+            ChildPhase::Starting(_) | ChildPhase::Up => {
+                child.control.send(Control::Stop(how));
+                if let Some(ChildPhase::Starting(why)) =
+                    self.children.set(id, ChildPhase::Stopping(after))
+                {
+                    why.stopped();
+                }
+                self.limit_patience(id, how);
+            }
+            ChildPhase::Stopping(_) => {
+                self.children.set(id, ChildPhase::Stopping(after));
+            }
+            ChildPhase::Restarting => self.finish_stop(id, after),
+            ChildPhase::Down(_) => {}
+        }
+    }
+
+    /// Sets the time at which a child that was told to stop is given up as stuck.
+    pub(super) fn limit_patience(&mut self, id: ChildId, how: Shutdown) {
+        // One on this arbiter cannot be late without this task being late, too.
+        let Some(child) = self.children.get(id).filter(|child| child.is_elsewhere()) else {
+            return;
+        };
+        let limit = match how {
+            Shutdown::Infinity => return,
+            Shutdown::Brutal => PATIENCE,
+            Shutdown::Within(limit) => limit.saturating_add(PATIENCE),
+        };
+        let due = Instant::now().checked_add(limit);
+        if let Some(due) = due
+            && child.timer.is_none_or(|timer| due < timer)
+        {
+            self.set_timer(id, due);
+        }
+    }
+
+    /// A child is down, and meant to be: puts it where it belongs.
+    pub(super) fn finish_stop(&mut self, id: ChildId, after: AfterStop) {
+        self.clear_timer(id);
+        let phase = match after {
+            AfterStop::Remove => return self.remove(id),
+            AfterStop::Restart => ChildPhase::Restarting,
+            AfterStop::Bounce if matches!(self.state, SupervisorState::Stopping(_)) => {
+                ChildPhase::Down(ChildState::Declared)
+            }
+            AfterStop::Bounce => return self.start_bounced(id),
+            AfterStop::Down(state) => ChildPhase::Down(state),
+        };
+        self.children.set(id, phase);
+        let Some(child) = self.children.get_mut(id) else {
+            return;
+        };
+        if after != AfterStop::Restart
+            && let Some(why) = child.deferred_start.take()
+        {
+            why.stopped();
+        }
+        for reply in std::mem::take(&mut child.stop_replies) {
+            let _ = reply.send(Ok(()));
+        }
+        if after == AfterStop::Down(ChildState::Suspended) {
+            self.shared
+                .events
+                .emit(child.record.path(), EventKind::Suspended);
+        }
+    }
+
+    /// The second half of [`Operation::Bounce`](handle::Operation::Bounce).
+    pub(super) fn start_bounced(&mut self, id: ChildId) {
+        self.children
+            .set(id, ChildPhase::Down(ChildState::Terminated));
+        let deferred = self
+            .children
+            .get_mut(id)
+            .and_then(|child| child.deferred_start.take());
+        if let Some(why) = deferred {
+            self.start_or_defer(id, why);
+        }
+    }
+}
