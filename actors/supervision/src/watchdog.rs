@@ -268,7 +268,46 @@ fn tell(supervisor: &Arc<ChildRecord>, slot: SlotId, blamed: Option<&Suspect>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fence::Fence;
+    use crate::{
+        arbiters::{ArbiterPool, GroupSizes},
+        events::Events,
+        fence::Fence,
+        spec::Strategy,
+        state::ChildState,
+    };
+
+    /// Its thread may come back long after, or never.
+    #[test]
+    fn a_child_that_was_moved_does_not_recover() {
+        let (root, _) = ChildRecord::supervisor("root".to_owned(), Strategy::OneForOne);
+        let shared = Shared {
+            events: Events::new(),
+            pool: ArbiterPool::new(GroupSizes::default()),
+            root: Arc::clone(&root),
+        };
+        for is_moved in [true, false] {
+            let mut events = shared.events.subscribe();
+            let record = ChildRecord::worker("a".to_owned());
+            let suspect = Suspect {
+                supervisor: Arc::clone(&root),
+                id: 1,
+                snapshot: record.fence.snapshot(),
+                record: Arc::clone(&record),
+            };
+            let reported = report(shared.pool.here(), Some(&suspect), &root, &shared);
+            assert_eq!(record.state(), ChildState::Stuck);
+            if is_moved {
+                record.clear_stuck();
+            }
+            recovered(&reported, shared.pool.here(), &root, &shared);
+            assert_eq!(record.state(), ChildState::Declared);
+            let told = std::iter::from_fn(|| events.try_recv()).map(|event| event.unwrap().kind);
+            let stuck = EventKind::Stuck { message_type: None };
+            let expected = [stuck, EventKind::Recovered];
+            let expected = &expected[..if is_moved { 1 } else { 2 }];
+            assert_eq!(told.collect::<Vec<_>>(), expected);
+        }
+    }
 
     #[test]
     fn only_one_and_the_same_poll_is_stuck() {
