@@ -6,16 +6,15 @@
 use std::{
     collections::VecDeque,
     future::poll_fn,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
-    task::{Context, Poll},
+    sync::Arc,
+    task::{Context, Poll, Waker},
 };
 
-use futures_util::task::AtomicWaker;
-
-use crate::{fence::Lease, spec::Shutdown};
+use crate::{
+    fence::Lease,
+    spec::Shutdown,
+    sync::{AtomicBool, Mutex, MutexGuard, Ordering, PoisonError},
+};
 
 /// What a supervisor tells a child. When the channel is cut, the child is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,17 +23,19 @@ pub(crate) enum Control {
     Stop(Shutdown),
 }
 
-#[derive(Default)]
 struct ControlChannel {
-    /// Set after something was queued or the channel was cut.
+    /// Whether the receiver has to look. Written under the lock only: as long as it is not set,
+    /// there is nothing to hear *and* the waker is in place. (Apart, they would not do: a waker
+    /// that is used for what has been heard already would be missing for what comes next.)
     dirty: AtomicBool,
-    waker: AtomicWaker,
     queue: Mutex<Queue>,
 }
 
 #[derive(Default)]
 struct Queue {
     commands: VecDeque<Control>,
+    /// Of the receiver, when it has found nothing.
+    waker: Option<Waker>,
     sender_gone: bool,
     receiver_gone: bool,
 }
@@ -44,9 +45,18 @@ impl ControlChannel {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn notify(&self) {
-        self.dirty.store(true, Ordering::Release);
-        self.waker.wake();
+    /// Changes something of which the receiver is to hear, if there is one.
+    fn notify(&self, change: impl FnOnce(&mut Queue)) -> bool {
+        let (waker, is_heard) = {
+            let mut queue = self.queue();
+            change(&mut queue);
+            self.dirty.store(true, Ordering::Release);
+            (queue.waker.take(), !queue.receiver_gone)
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        is_heard
     }
 }
 
@@ -55,68 +65,61 @@ pub(crate) struct ControlSender(Arc<ControlChannel>);
 pub(crate) struct ControlReceiver {
     channel: Arc<ControlChannel>,
     lease: Lease,
-    /// Whether the waker is in place. A worker task is one task with one waker, so it need not be
-    /// renewed until it has been used.
-    waker_set: bool,
 }
 
 impl ControlSender {
     /// The end of a supervisor. Nobody hears it until it is [connected](Self::connect).
     pub(crate) fn new() -> Self {
-        let channel = ControlChannel::default();
-        channel.queue().receiver_gone = true;
-        Self(Arc::new(channel))
+        let queue = Queue {
+            receiver_gone: true,
+            ..Queue::default()
+        };
+        Self(Arc::new(ControlChannel {
+            dirty: AtomicBool::new(true),
+            queue: Mutex::new(queue),
+        }))
     }
 
     /// Whether anybody is there to hear it.
     pub(crate) fn send(&self, command: Control) -> bool {
-        {
-            let mut queue = self.0.queue();
-            if queue.receiver_gone {
-                return false;
+        self.0.notify(|queue| {
+            if !queue.receiver_gone {
+                queue.commands.push_back(command);
             }
-            queue.commands.push_back(command);
-        }
-        self.0.notify();
-        true
+        })
     }
 
     /// Connects the channel to the worker task that holds `lease` now. What another has not heard
-    /// yet is forgotten.
+    /// yet is forgotten, and it is woken: it learns that it is over, if its thread ever comes back.
     pub(crate) fn connect(&self, lease: Lease) -> ControlReceiver {
-        {
-            let mut queue = self.0.queue();
+        self.0.notify(|queue| {
             queue.commands.clear();
             queue.receiver_gone = false;
-        }
-        self.wake();
+        });
         ControlReceiver {
             channel: Arc::clone(&self.0),
             lease,
-            waker_set: false,
         }
     }
-}
 
-impl ControlSender {
-    /// Has a worker task that lost its lease learn that it is over, if its thread ever comes back.
+    /// Has a worker task that lost its lease learn that it is over.
     pub(crate) fn wake(&self) {
-        self.0.waker.wake();
+        self.0.notify(|_| {});
     }
 }
 
 impl Drop for ControlSender {
     fn drop(&mut self) {
-        self.0.queue().sender_gone = true;
-        self.0.notify();
+        self.0.notify(|queue| queue.sender_gone = true);
     }
 }
 
 impl ControlReceiver {
-    /// The next command; `None` once the channel is cut and everything has been heard.
+    /// The next command; `None` once the channel is cut and everything has been heard. To be polled
+    /// by one task, whose waker stays the same.
     #[inline]
     pub(crate) fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Control>> {
-        if self.waker_set && !self.channel.dirty.load(Ordering::Acquire) {
+        if !self.channel.dirty.load(Ordering::Acquire) {
             return Poll::Pending;
         }
         self.poll_slowly(cx)
@@ -129,23 +132,15 @@ impl ControlReceiver {
         if !self.lease.is_held() {
             return Poll::Pending;
         }
-        self.channel.waker.register(cx.waker());
-        self.waker_set = true;
-        self.channel.dirty.store(false, Ordering::Release);
         if let Some(command) = queue.commands.pop_front() {
-            self.waker_set = false; // there may be more
             return Poll::Ready(Some(command));
         }
         if queue.sender_gone {
-            self.waker_set = false;
             return Poll::Ready(None);
         }
+        queue.waker = Some(cx.waker().clone());
+        self.channel.dirty.store(false, Ordering::Release);
         Poll::Pending
-    }
-
-    /// Whether there may be something to hear.
-    pub(crate) fn is_signalled(&self) -> bool {
-        self.channel.dirty.load(Ordering::Acquire)
     }
 
     /// Whether the supervisor has let go of the child.

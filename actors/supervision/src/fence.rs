@@ -11,14 +11,15 @@
 use std::{
     future::Future,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
     task::{Context, Poll},
 };
 
-use crate::{panic::drop_quietly, record::ChildRecord};
+use crate::{
+    panic::drop_quietly,
+    record::ChildRecord,
+    sync::{AtomicU64, Ordering},
+};
 
 /// Upper half: which lease is valid. Lower half: counts the beginnings and ends of polls, so that
 /// it is odd while the worker task is being polled.
@@ -113,13 +114,16 @@ impl Lease {
         }
     }
 
-    /// Ends this lease, if it is valid; the number of the one that is valid then.
-    pub(crate) fn give_up(&self) -> u32 {
+    /// Ends this lease, unless it was taken away; the number of the one that is valid then.
+    pub(crate) fn give_up(&self) -> Option<u32> {
         let fence = &self.record.fence;
         loop {
             let snapshot = fence.snapshot();
-            if snapshot.lease() != self.number || fence.revoke(snapshot) {
-                return fence.snapshot().lease();
+            if snapshot.lease() != self.number {
+                return None;
+            }
+            if fence.revoke(snapshot) {
+                return Some(snapshot.next_lease().lease());
             }
         }
     }

@@ -125,6 +125,7 @@ mod spec;
 mod state;
 mod status;
 mod supervisor;
+mod sync;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod tree;

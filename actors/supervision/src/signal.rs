@@ -85,7 +85,9 @@ impl Drop for SupervisorLine {
             return;
         }
         if self.record.kind == Kind::Worker && !self.control.is_cut() {
-            let lease = self.lease.give_up();
+            let Some(lease) = self.lease.give_up() else {
+                return; // just taken away
+            };
             let kind = SignalKind::TaskLost { lease };
             if self.send(self.record.incarnation(), kind) {
                 return;

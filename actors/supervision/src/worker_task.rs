@@ -10,7 +10,6 @@ use std::{
 };
 
 use actix::Actor;
-use futures_util::FutureExt as _;
 use tokio::time::{Sleep, sleep};
 
 use crate::{
@@ -109,12 +108,6 @@ impl<A: Actor<Context = Context<A>>> WorkerTask<A> {
         if !self.line.lease.is_held() {
             // The factory blocked for too long, and another runs elsewhere. Nobody hears this.
             return Err(SignalKind::Exited(ExitReason::Killed));
-        }
-        // Most factories are ready at once, and then nothing has to be waited for.
-        if !control.is_signalled()
-            && let Poll::Ready(built) = poll_fn(|cx| Poll::Ready(building.poll_unpin(cx))).await
-        {
-            return into_actor(built);
         }
         tokio::select! {
             biased;
