@@ -66,6 +66,12 @@ pub enum SpecError {
         /// Path of the child.
         path: String,
     },
+    /// A child that would be stalled as soon as it has mail.
+    #[error("`{path}` has no time to handle its mail before it is stalled")]
+    ZeroStall {
+        /// Path of the child or supervisor.
+        path: String,
+    },
     /// A dynamic supervisor with room for no child.
     #[error("`{path}` may have no children at all")]
     ZeroMaxChildren {

@@ -70,7 +70,8 @@ pub enum EventKind {
     /// It goes on on another arbiter. Either it was moved on request, or its arbiter was blocked:
     /// its run there was abandoned, and `Restarted` follows, unless it is temporary. Not a failure.
     Moved,
-    /// Its arbiter makes progress again after it was `Stuck`, and it has not been moved.
+    /// Its arbiter makes progress again after it was `Stuck`, and it has not been moved; or it
+    /// makes progress again, or was stopped, after it was `Stalled`.
     Recovered,
     /// It blocks its arbiter. Comes from the watchdog, so that it is heard even if the arbiter is
     /// the one on which the tree runs. The path is that of the root if what blocks that one is not
@@ -91,6 +92,12 @@ pub enum EventKind {
         /// Its name.
         #[serde(serialize_with = "text")]
         arbiter: Arc<str>,
+    },
+    /// It has mail and has handled none of it for too long, although its arbiter lives: see
+    /// [`ChildSpec::stalled_after`](crate::ChildSpec::stalled_after). Comes from the watchdog.
+    Stalled {
+        /// Messages waiting.
+        waiting: usize,
     },
     /// It ended because it was asked to, or its work was done.
     Stopped {
@@ -171,7 +178,10 @@ impl EventKind {
             Self::Stuck { message_type } => {
                 tracing::error!(path, message_type, "child blocks its arbiter");
             }
-            Self::Recovered => tracing::info!(path, "arbiter of the child makes progress again"),
+            Self::Recovered => tracing::info!(path, "child makes progress again"),
+            Self::Stalled { waiting } => {
+                tracing::error!(path, waiting, "child has mail and handles none of it");
+            }
             Self::Moved => tracing::warn!(path, "child moves to another arbiter"),
             Self::ArbiterBlocked { arbiter } => tracing::error!(
                 path,

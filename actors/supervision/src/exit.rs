@@ -43,6 +43,9 @@ pub enum ExitReason {
         /// Rust type name of the message being handled.
         message_type: Option<&'static str>,
     },
+    /// It had mail and handled none of it for too long: see
+    /// [`ChildSpec::stalled_after`](crate::ChildSpec::stalled_after).
+    Stalled,
 }
 
 /// What made a supervisor give up.
@@ -66,7 +69,7 @@ impl ExitReason {
     }
 
     /// A stable, machine-readable code: `normal`, `shutdown`, `panicked`, `failed`,
-    /// `start_failed`, `gave_up`, `killed` or `stuck`.
+    /// `start_failed`, `gave_up`, `killed`, `stuck` or `stalled`.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
@@ -78,6 +81,7 @@ impl ExitReason {
             Self::GaveUp(_) => "gave_up",
             Self::Killed => "killed",
             Self::Stuck { .. } => "stuck",
+            Self::Stalled => "stalled",
         }
     }
 
@@ -85,7 +89,9 @@ impl ExitReason {
     #[must_use]
     pub fn message(&self) -> Option<String> {
         match self {
-            Self::Normal | Self::Shutdown | Self::Killed | Self::Stuck { .. } => None,
+            Self::Normal | Self::Shutdown | Self::Killed | Self::Stuck { .. } | Self::Stalled => {
+                None
+            }
             Self::Panicked(panic) => Some(panic.message.clone()),
             Self::Failed(text) | Self::StartFailed(text) => Some(text.to_string()),
             Self::ChildStart { child, cause } => Some(format!("{child} did not start: {cause}")),

@@ -62,9 +62,9 @@
 //! # How it works
 //!
 //! A worker is an ordinary actix actor whose `Context` is this crate's [`Context`]. Behind it
-//! stands one task, the *worker task*, that lives as long as the declaration: it holds the mailbox,
-//! builds the actor from its factory, polls it inside `catch_unwind`, and is parked while the
-//! child is down. So an incarnation can end in any way without taking address or mailbox along.
+//! stands one task, the *worker task*, that lives from the first start of the child until it is
+//! removed: it builds the actor from its factory, polls it inside `catch_unwind`, and is parked
+//! while the child is down. So an incarnation can end in any way without taking address or mailbox along.
 //! Supervisors are tasks, too; they never wait for a child. They send *start* and *stop*, and
 //! hear *started* and *exited*; what to do about it is decided by pure functions.
 //!
@@ -95,6 +95,7 @@
 //!   are not. A declared temporary child that has ended by itself does not come back.
 //! - A child of a dynamic supervisor that was terminated keeps its specification until it is
 //!   deleted; one that ended for good by itself is forgotten, whatever its restart type.
+//! - A child runs on one thread of the group that its [`Placement`] names, and is not preempted.
 //! - A child that blocks its thread is found out, ends as [`ExitReason::Stuck`], and takes nobody
 //!   along: its neighbours on that thread are rebuilt on another, at nobody's expense.
 //! - Children of one group that fail at the same time count once.
@@ -146,8 +147,8 @@ pub use crate::{
     panic::{Panic, PanicLocation, install_panic_hook},
     record::ExitRecord,
     spec::{
-        AutoShutdown, ChildSpec, Criticality, OnExhausted, Placement, Restart, Shutdown, Strategy,
-        SupervisorSpec,
+        AutoShutdown, ChildSpec, Criticality, OnExhausted, OnStall, Placement, Restart, Shutdown,
+        Strategy, SupervisorSpec,
     },
     state::{ChildState, Kind},
     status::{ArbiterStatus, TreeStatus},

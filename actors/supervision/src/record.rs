@@ -24,7 +24,7 @@ use crate::{
     intensity::Limit,
     panic::drop_quietly,
     signal::ChildSignal,
-    spec::{Policy, Strategy},
+    spec::{Policy, StallLimit, Strategy},
     state::{ChildState, Kind},
     supervisor::handle::{REQUEST_QUEUE, Request},
 };
@@ -64,6 +64,7 @@ pub(crate) struct Registration {
     pub(crate) path: Arc<str>,
     pub(crate) policy: Arc<Policy>,
     pub(crate) window: Option<Limit>,
+    pub(crate) stall: Option<StallLimit>,
 }
 
 #[derive(Default)]
@@ -90,6 +91,7 @@ pub(crate) struct ChildRecord {
     pub(crate) worker: OnceLock<Weak<dyn WorkerBody>>,
     slot: AtomicU64,
     stuck: AtomicBool,
+    stalled: AtomicBool,
     registration: OnceLock<Registration>,
     state: AtomicU8,
     incarnation: AtomicU64,
@@ -134,6 +136,7 @@ impl ChildRecord {
             worker: OnceLock::new(),
             slot: AtomicU64::new(slot),
             stuck: AtomicBool::new(false),
+            stalled: AtomicBool::new(false),
             registration: OnceLock::new(),
             state: AtomicU8::new(ChildState::Declared as u8),
             incarnation: AtomicU64::new(0),
@@ -207,6 +210,14 @@ impl ChildRecord {
 
     pub(crate) fn set_stuck(&self) {
         self.stuck.store(true, Relaxed);
+    }
+
+    pub(crate) fn set_stalled(&self, stalled: bool) {
+        self.stalled.store(stalled, Relaxed);
+    }
+
+    pub(crate) fn is_stalled(&self) -> bool {
+        self.stalled.load(Relaxed)
     }
 
     /// Whether it was stuck.

@@ -30,6 +30,8 @@ pub(crate) enum SignalKind {
         /// The lease that is valid since.
         lease: u32,
     },
+    /// From the watchdog: a worker has mail and handles none of it, and is to be restarted.
+    Stalled,
     /// From the watchdog: an arbiter with children of this supervisor makes no progress.
     Blocked(Blocked),
 }

@@ -2,6 +2,7 @@
 
 #[macro_use]
 mod builder;
+mod defaults;
 mod placement;
 mod supervisor;
 
@@ -10,7 +11,8 @@ use std::{sync::Arc, time::Duration};
 use serde::Serialize;
 use tokio::sync::mpsc;
 
-pub use self::{placement::Placement, supervisor::SupervisorSpec};
+pub(crate) use self::defaults::{Defaults, StallLimit};
+pub use self::{defaults::OnStall, placement::Placement, supervisor::SupervisorSpec};
 use crate::{
     arbiters::GroupSizes, backoff::Backoff, child::WorkerBody, intensity::Intensity,
     record::ChildRecord, supervisor::handle::Request,
@@ -103,6 +105,8 @@ pub(crate) struct Policy {
     pub(crate) significant: bool,
     /// Of a supervisor: of the workers below it. `None`: as its supervisor says.
     pub(crate) placement: Option<Placement>,
+    pub(crate) stalled_after: Option<Duration>,
+    pub(crate) on_stall: Option<OnStall>,
 }
 
 impl Policy {
@@ -116,6 +120,8 @@ impl Policy {
             criticality: Criticality::default(),
             significant: false,
             placement: None,
+            stalled_after: None,
+            on_stall: None,
         }
     }
 }

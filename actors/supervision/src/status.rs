@@ -32,6 +32,9 @@ pub struct TreeStatus {
     pub strategy: Option<Strategy>,
     /// What it is doing.
     pub state: ChildState,
+    /// Whether it has mail and handles none of it: see
+    /// [`ChildSpec::stalled_after`](crate::ChildSpec::stalled_after).
+    pub stalled: bool,
     /// When it is started again.
     pub restart: Restart,
     /// How much it matters.
@@ -128,6 +131,7 @@ pub(crate) fn of(record: &ChildRecord, moment: &Moment) -> TreeStatus {
         kind: record.kind,
         strategy: record.supervisor.as_ref().map(|part| part.strategy),
         state: record.state(),
+        stalled: record.is_stalled(),
         restart: registration
             .map(|registration| registration.policy.restart)
             .unwrap_or_default(),

@@ -59,7 +59,7 @@ mod stop;
 use std::{
     collections::BTreeSet,
     hash::{BuildHasher, RandomState},
-    sync::Arc,
+    sync::{Arc, atomic::AtomicBool},
 };
 
 use tokio::{
@@ -80,7 +80,7 @@ use crate::{
     intensity::Window,
     record::{ChildId, ChildRecord},
     signal::{ChildSignal, SignalKind, SupervisorLine},
-    spec::{Options, Placement, Strategy, SupervisorBody},
+    spec::{Defaults, Options, Strategy, SupervisorBody},
     state::ChildState,
 };
 
@@ -89,14 +89,16 @@ pub(crate) struct Shared {
     pub(crate) events: Events,
     pub(crate) pool: ArbiterPool,
     pub(crate) root: Arc<ChildRecord>,
+    /// Whether the watchdog has to look for workers that are stalled.
+    pub(crate) has_stall_limits: AtomicBool,
 }
 
 pub(crate) struct Supervisor {
     line: SupervisorLine,
     shared: Arc<Shared>,
     options: Options,
-    /// Of workers that do not say where they run.
-    placement: Placement,
+    /// Of workers that say nothing else.
+    defaults: Defaults,
     children: Children,
     state: SupervisorState,
     group: Option<Group>,
@@ -144,7 +146,7 @@ impl Supervisor {
     pub(crate) fn new(
         line: SupervisorLine,
         body: SupervisorBody,
-        placement: Placement,
+        defaults: Defaults,
         shared: Arc<Shared>,
     ) -> Self {
         let (signal_sender, signals) = mpsc::unbounded_channel();
@@ -156,7 +158,7 @@ impl Supervisor {
             line,
             shared,
             options: body.options,
-            placement,
+            defaults,
             children: Children::default(),
             state: SupervisorState::Idle,
             group: None,
@@ -255,6 +257,7 @@ impl Supervisor {
         if std::mem::take(&mut child.is_moving) {
             child.release();
         }
+        child.is_stalled = false;
         child.incarnation += 1;
         let incarnation = child.incarnation;
         child.record.set_incarnation(incarnation);

@@ -1,6 +1,9 @@
 //! A running tree.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, atomic::AtomicBool},
+};
 
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -17,7 +20,7 @@ use crate::{
     fence::Lease,
     record::{ChildRecord, Registration},
     signal::{ChildSignal, SignalKind, SupervisorLine},
-    spec::{Body, ChildSpec, Placement, Shutdown, SupervisorSpec},
+    spec::{Body, ChildSpec, Defaults, Placement, Shutdown, SupervisorSpec},
     state::ChildState,
     status::{self, ArbiterStatus, Moment, TreeStatus},
     supervisor::{
@@ -57,16 +60,18 @@ impl Tree {
         let Body::Supervisor(body) = body else {
             return Err(StartError::failed("the root is not a supervisor"));
         };
-        let placement = policy.placement.clone().unwrap_or_default();
+        let defaults = Defaults::default().for_those_below(&policy);
         record.attach(Registration {
             path: Arc::clone(&record.name),
             policy: Arc::new(policy),
             window: None,
+            stall: None,
         });
         let shared = Arc::new(Shared {
             events: Events::new(),
             pool: ArbiterPool::new(body.options.groups.clone()),
             root: Arc::clone(&record),
+            has_stall_limits: AtomicBool::new(false),
         });
         let watchdog = body
             .options
@@ -83,7 +88,7 @@ impl Tree {
             lease,
             signals: signal_sender,
         };
-        let supervisor = Supervisor::new(line, *body, placement, Arc::clone(&shared));
+        let supervisor = Supervisor::new(line, *body, defaults, Arc::clone(&shared));
         let running = actix_rt::spawn(supervisor.run());
         record.set_incarnation(1);
         record.set_state(ChildState::Starting);
@@ -260,7 +265,9 @@ impl RootOwner {
                     }
                     continue;
                 }
-                SignalKind::Blocked(_) | SignalKind::TaskLost { .. } => continue,
+                SignalKind::Blocked(_) | SignalKind::TaskLost { .. } | SignalKind::Stalled => {
+                    continue;
+                }
                 SignalKind::Ignored => ExitReason::Normal,
                 SignalKind::StartFailed(reason) | SignalKind::Exited(reason) => reason,
             };

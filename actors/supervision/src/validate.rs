@@ -87,6 +87,9 @@ fn policy(policy: &Policy, path: &str, auto_shutdown: AutoShutdown) -> Result<()
     if policy.shutdown == Shutdown::Within(Duration::ZERO) {
         return Err(SpecError::ZeroShutdown { path: path() });
     }
+    if policy.stalled_after == Some(Duration::ZERO) {
+        return Err(SpecError::ZeroStall { path: path() });
+    }
     if policy.budget.as_ref().is_some_and(has_zero_period) {
         return Err(SpecError::ZeroPeriod { path: path() });
     }

@@ -5,12 +5,15 @@
 //! else blocks it) is *blocked*. Time is counted in the watchdog's own rounds, so that a process
 //! that was stopped as a whole is not taken for a blocked one.
 
+mod stalls;
+
 use std::{
     collections::HashMap,
     sync::{Arc, Weak, mpsc},
     time::Duration,
 };
 
+use self::stalls::{Round, Stalls};
 use crate::{
     arbiters::{ArbiterSlot, HERE, SlotId},
     events::EventKind,
@@ -33,12 +36,14 @@ pub(crate) struct Guard {
 /// Starts a watchdog over the tree below `root`.
 pub(crate) fn start(limit: Duration, root: &Arc<ChildRecord>, shared: &Arc<Shared>) -> Guard {
     let (end, ended) = mpsc::channel();
+    let pause = (limit / ROUNDS).max(Duration::from_millis(1));
     let mut watchdog = Watchdog {
         root: Arc::downgrade(root),
         shared: Arc::downgrade(shared),
         silent: HashMap::new(),
+        stalls: Stalls::default(),
+        pause,
     };
-    let pause = (limit / ROUNDS).max(Duration::from_millis(1));
     let thread = std::thread::Builder::new().name("supervision-watchdog".to_owned());
     let running = thread.spawn(move || {
         while ended.recv_timeout(pause) == Err(mpsc::RecvTimeoutError::Timeout) {
@@ -60,6 +65,9 @@ struct Watchdog {
     root: Weak<ChildRecord>,
     shared: Weak<Shared>,
     silent: HashMap<SlotId, Silence>,
+    stalls: Stalls,
+    /// How long a round takes.
+    pause: Duration,
 }
 
 /// Of one arbiter.
@@ -143,6 +151,13 @@ impl Watchdog {
         for slot in slots {
             self.look_at(&slot, &root, &shared);
         }
+        let silent = &self.silent;
+        let round = Round {
+            shared: &shared,
+            pause: self.pause,
+            is_silent: &|slot| silent.contains_key(&slot),
+        };
+        self.stalls.look_at_all(&root, &round);
         true
     }
 
@@ -267,6 +282,8 @@ fn tell(supervisor: &Arc<ChildRecord>, slot: SlotId, blamed: Option<&Suspect>) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicBool;
+
     use super::*;
     use crate::{
         arbiters::{ArbiterPool, GroupSizes},
@@ -284,6 +301,7 @@ mod tests {
             events: Events::new(),
             pool: ArbiterPool::new(GroupSizes::default()),
             root: Arc::clone(&root),
+            has_stall_limits: AtomicBool::new(false),
         };
         for is_moved in [true, false] {
             let mut events = shared.events.subscribe();

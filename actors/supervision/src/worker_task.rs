@@ -1,5 +1,5 @@
-//! The task behind a worker. It lives as long as the declaration: it holds the mailbox, and is
-//! parked while the child is down.
+//! The task behind a worker. It lives from the first start of the child until that is removed or
+//! moved, and is parked while the child is down.
 
 use std::{
     future::{Future, poll_fn},

@@ -48,6 +48,25 @@ macro_rules! policy_methods {
             self
         }
 
+        /// How long it may have mail and handle none of it, although its arbiter lives and it is
+        /// not suspended, before it is reported as [`Stalled`](crate::EventKind::Stalled); more
+        /// than zero. The [watchdog](SupervisorSpec::watchdog) looks after that, so it is reported
+        /// up to a quarter of the watchdog's limit later, and not at all without a watchdog. Of a
+        /// supervisor: of the workers below it. Default: that of its supervisor; at the root, never.
+        #[must_use]
+        pub fn stalled_after(mut self, limit: Duration) -> Self {
+            self.$($path)+.stalled_after = Some(limit);
+            self
+        }
+
+        /// What is done about it when it is stalled; of a supervisor, about the workers below it.
+        /// Default: as its supervisor says; at the root, [`OnStall::Report`].
+        #[must_use]
+        pub fn on_stall(mut self, on_stall: OnStall) -> Self {
+            self.$($path)+.on_stall = Some(on_stall);
+            self
+        }
+
         /// How much it matters. Default: [`Criticality::Important`].
         #[must_use]
         pub fn criticality(mut self, criticality: Criticality) -> Self {

@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    AutoShutdown, Body, ChildSpec, Criticality, OnExhausted, Options, Placement, Policy, Restart,
-    Shutdown, Strategy, SupervisorBody,
+    AutoShutdown, Body, ChildSpec, Criticality, OnExhausted, OnStall, Options, Placement, Policy,
+    Restart, Shutdown, Strategy, SupervisorBody,
 };
 use crate::{
     arbiters::{GroupSizes, POOL},

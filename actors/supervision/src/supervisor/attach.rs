@@ -1,6 +1,6 @@
 //! Taking children in, and letting them go.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use super::{
     Supervisor,
@@ -13,7 +13,7 @@ use crate::{
     record::{ChildId, ChildRecord, Registration},
     signal::SupervisorLine,
     spec::{Body, ChildSpec, Placement},
-    state::ChildState,
+    state::{ChildState, Kind},
     validate::join,
 };
 use actix_rt::System;
@@ -30,10 +30,16 @@ impl Supervisor {
         } = spec;
         let policy = Arc::new(policy);
         let budget = policy.budget.as_ref().unwrap_or(&self.options.intensity);
+        let stall = self.defaults.for_those_below(&policy).stall();
+        if stall.is_some() {
+            let has_stall_limits = &self.shared.has_stall_limits;
+            has_stall_limits.store(true, Ordering::Relaxed);
+        }
         record.attach(Registration {
             path: join(self.line.record.path(), &record.name).into(),
             policy: Arc::clone(&policy),
             window: budget.fast,
+            stall: stall.filter(|_| record.kind == Kind::Worker),
         });
         if let Some(mut index) = self.line.record.child_index() {
             index.by_name.insert(Arc::clone(&record.name), id);
@@ -42,9 +48,9 @@ impl Supervisor {
         let control = ControlSender::new();
         let assignment = match body {
             Body::Supervisor(body) => {
-                let placement = policy.placement.as_ref().unwrap_or(&self.placement).clone();
+                let defaults = self.defaults.for_those_below(&policy);
                 let line = self.line_to(id, &record, &control);
-                let supervisor = Self::new(line, *body, placement, Arc::clone(&self.shared));
+                let supervisor = Self::new(line, *body, defaults, Arc::clone(&self.shared));
                 actix_rt::spawn(supervisor.run());
                 Assignment::default()
             }
@@ -70,7 +76,7 @@ impl Supervisor {
             return Ok(());
         };
         let placement = child.moved_to.as_ref().or(child.policy.placement.as_ref());
-        let slot_guard = self.acquire(placement.unwrap_or(&self.placement))?;
+        let slot_guard = self.acquire(placement.unwrap_or(&self.defaults.placement))?;
         let slot = Arc::clone(slot_guard.slot());
         child.record.set_slot(slot.id);
         let line = self.line_to(id, &child.record, &child.control);

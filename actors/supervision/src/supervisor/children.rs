@@ -34,6 +34,8 @@ pub(super) struct Child {
     pub(super) up_since: Option<Instant>,
     /// Where it was moved to, whatever its specification says.
     pub(super) moved_to: Option<Placement>,
+    /// It was told to die, because it handled nothing.
+    pub(super) is_stalled: bool,
     /// It is to get another task before it is started again.
     pub(super) is_moving: bool,
     /// When its own timer fires: its restart, or the end of patience with its stop.
@@ -126,6 +128,7 @@ impl Child {
             attempt: 0,
             up_since: None,
             moved_to: None,
+            is_stalled: false,
             is_moving: false,
             timer: None,
             deferred_start: None,

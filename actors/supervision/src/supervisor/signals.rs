@@ -9,6 +9,7 @@ use super::{
     children::{AfterStop, ChildPhase, StartCause},
 };
 use crate::{
+    control::Control,
     error::{ChildError, StartChildError},
     events::EventKind,
     exit::{ExitReason, GaveUp},
@@ -16,7 +17,7 @@ use crate::{
     plan::{self, BudgetInUse, Decision, ExitFacts, Scope},
     record::ChildId,
     signal::{ChildSignal, SignalKind},
-    spec::Restart,
+    spec::{Restart, Shutdown},
     state::ChildState,
 };
 
@@ -51,6 +52,7 @@ impl Supervisor {
             SignalKind::Ignored => self.on_ignored(signal.id),
             SignalKind::StartFailed(reason) => self.on_start_failed(signal.id, reason),
             SignalKind::Exited(reason) => self.on_exited(signal.id, reason),
+            SignalKind::Stalled => self.on_stalled(signal.id),
             SignalKind::Blocked(_) | SignalKind::TaskLost { .. } => {} // see above
         }
     }
@@ -170,9 +172,24 @@ impl Supervisor {
         self.begin_shutdown(SignalKind::StartFailed(reason));
     }
 
+    /// A child handles none of its mail: kills it. What follows is up to its exit, which nobody
+    /// has asked for.
+    fn on_stalled(&mut self, id: ChildId) {
+        if let Some(child) = self.children.get_mut(id)
+            && matches!(child.phase(), ChildPhase::Up)
+        {
+            child.is_stalled = true;
+            child.control.send(Control::Stop(Shutdown::Brutal));
+        }
+    }
+
     pub(super) fn on_exited(&mut self, id: ChildId, reason: ExitReason) {
         let Some(child) = self.children.get_mut(id) else {
             return;
+        };
+        let reason = match (std::mem::take(&mut child.is_stalled), reason) {
+            (true, ExitReason::Killed) => ExitReason::Stalled,
+            (_, reason) => reason,
         };
         child.record.record_exit(&reason);
         let path = Arc::clone(child.record.path());

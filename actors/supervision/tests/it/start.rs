@@ -253,6 +253,10 @@ fn faulty_specs() {
                 },
             ),
             (
+                root().child(child("a").stalled_after(Duration::ZERO)),
+                SpecError::ZeroStall { path: path() },
+            ),
+            (
                 root().arbiters(0),
                 SpecError::EmptyGroup {
                     group: "pool".into(),

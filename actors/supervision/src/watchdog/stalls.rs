@@ -1,0 +1,226 @@
+//! Sees workers that have mail and handle none of it although their arbiter lives: a handler that
+//! waits for what never comes.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use crate::{
+    arbiters::SlotId,
+    events::EventKind,
+    record::{ChildId, ChildRecord},
+    signal::{ChildSignal, SignalKind},
+    spec::OnStall,
+    state::{ChildState, Kind},
+    supervisor::Shared,
+};
+
+/// All workers that have mail and must be watched, by the addresses of their records.
+#[derive(Default)]
+pub(super) struct Stalls {
+    waiting: HashMap<usize, Waiting>,
+    round: u64,
+}
+
+struct Waiting {
+    record: Arc<ChildRecord>,
+    progress: Progress,
+    /// When it was looked at last.
+    round: u64,
+}
+
+/// What a worker has done so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Done {
+    incarnation: u64,
+    handled: u64,
+}
+
+/// Of a worker that has mail.
+struct Progress {
+    done: Done,
+    rounds: u32,
+    is_reported: bool,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    AsBefore,
+    Stalled,
+    Recovered,
+}
+
+impl Progress {
+    fn new(done: Done) -> Self {
+        Self {
+            done,
+            rounds: 0,
+            is_reported: false,
+        }
+    }
+
+    /// One more round in which it had mail.
+    fn look(&mut self, done: Done, rounds_allowed: u32) -> Verdict {
+        if self.done != done {
+            let was_reported = self.is_reported;
+            *self = Self::new(done);
+            return if was_reported {
+                Verdict::Recovered
+            } else {
+                Verdict::AsBefore
+            };
+        }
+        self.rounds = self.rounds.saturating_add(1);
+        if self.is_reported || self.rounds < rounds_allowed {
+            return Verdict::AsBefore;
+        }
+        self.is_reported = true;
+        Verdict::Stalled
+    }
+}
+
+/// What one round needs to know.
+pub(super) struct Round<'a> {
+    pub(super) shared: &'a Shared,
+    /// How long a round takes.
+    pub(super) pause: Duration,
+    pub(super) is_silent: &'a dyn Fn(SlotId) -> bool,
+}
+
+impl Stalls {
+    /// Looks at all workers once.
+    pub(super) fn look_at_all(&mut self, root: &Arc<ChildRecord>, round: &Round<'_>) {
+        if !round.shared.has_stall_limits.load(Ordering::Relaxed) {
+            return;
+        }
+        self.round += 1;
+        self.look_below(root, round);
+        let this_round = self.round;
+        self.waiting.retain(|_, waiting| {
+            let is_waiting = waiting.round == this_round;
+            if !is_waiting && waiting.progress.is_reported {
+                recovered(&waiting.record, round.shared);
+            }
+            is_waiting
+        });
+    }
+
+    fn look_below(&mut self, supervisor: &Arc<ChildRecord>, round: &Round<'_>) {
+        for (id, record) in supervisor.children_by_id() {
+            match record.kind {
+                Kind::Supervisor => self.look_below(&record, round),
+                Kind::Worker => self.look_at(supervisor, id, record, round),
+            }
+        }
+    }
+
+    fn look_at(
+        &mut self,
+        supervisor: &ChildRecord,
+        id: ChildId,
+        record: Arc<ChildRecord>,
+        round: &Round<'_>,
+    ) {
+        let Some(limit) = record.registration().and_then(|it| it.stall) else {
+            return;
+        };
+        let is_waiting = record.depth() > 0 && record.state() == ChildState::Running;
+        if !is_waiting || (round.is_silent)(record.slot()) {
+            return;
+        }
+        let done = Done {
+            incarnation: record.incarnation(),
+            handled: record.handled(),
+        };
+        let waiting = self.waiting.entry(Arc::as_ptr(&record).addr());
+        let waiting = waiting.or_insert_with(|| Waiting {
+            record: Arc::clone(&record),
+            progress: Progress::new(done),
+            round: 0,
+        });
+        waiting.round = self.round;
+        let rounds_allowed = limit.after.div_duration_f64(round.pause).ceil() as u32;
+        match waiting.progress.look(done, rounds_allowed) {
+            Verdict::AsBefore => {}
+            Verdict::Recovered => recovered(&record, round.shared),
+            Verdict::Stalled => {
+                record.set_stalled(true);
+                let waiting = record.depth();
+                let events = &round.shared.events;
+                events.emit(record.path(), EventKind::Stalled { waiting });
+                if limit.action == OnStall::Restart {
+                    tell(supervisor, id, done.incarnation);
+                }
+            }
+        }
+    }
+}
+
+fn recovered(record: &ChildRecord, shared: &Shared) {
+    record.set_stalled(false);
+    shared.events.emit(record.path(), EventKind::Recovered);
+}
+
+fn tell(supervisor: &ChildRecord, id: ChildId, incarnation: u64) {
+    let part = supervisor.supervisor.as_ref();
+    if let Some(signals) = part.and_then(|part| part.signals.get()) {
+        let kind = SignalKind::Stalled;
+        let _ = signals.send(ChildSignal {
+            id,
+            incarnation,
+            kind,
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Verdict::*, *};
+
+    #[test]
+    fn only_a_child_that_handles_nothing_for_long_enough_is_stalled() {
+        let done = |incarnation, handled| Done {
+            incarnation,
+            handled,
+        };
+        // What each round sees, and what follows; three rounds are allowed.
+        let cases: [&[(Done, Verdict)]; 4] = [
+            &[
+                (done(1, 5), AsBefore),
+                (done(1, 5), AsBefore),
+                (done(1, 5), Stalled),
+                (done(1, 5), AsBefore),
+                (done(1, 6), Recovered),
+                (done(1, 6), AsBefore),
+            ],
+            &[
+                (done(1, 5), AsBefore),
+                (done(1, 5), AsBefore),
+                (done(1, 6), AsBefore),
+                (done(1, 6), AsBefore),
+                (done(1, 6), AsBefore),
+                (done(1, 6), Stalled),
+            ],
+            &[
+                (done(1, 5), AsBefore),
+                (done(1, 5), AsBefore),
+                (done(2, 5), AsBefore),
+                (done(2, 5), AsBefore),
+            ],
+            &[
+                (done(1, 5), AsBefore),
+                (done(1, 5), AsBefore),
+                (done(1, 5), Stalled),
+                (done(2, 5), Recovered),
+            ],
+        ];
+        for rounds in cases {
+            let mut progress = Progress::new(done(1, 5));
+            for (index, (done, expected)) in rounds.iter().enumerate() {
+                assert_eq!(progress.look(*done, 3), *expected, "round {index}");
+            }
+        }
+    }
+}
