@@ -43,6 +43,10 @@ pub(crate) trait Contestant {
     fn ask(&self, actor: &Self::Actor) -> impl Future<Output = u64>;
     /// Crashes the actor; returns when its successor has answered.
     fn crash(&mut self, actor: &mut Self::Actor) -> impl Future<Output = ()>;
+    /// The same without a panic, if there is such a way: the difference is what the panic costs.
+    fn fail(&mut self, _: &mut Self::Actor) -> Option<impl Future<Output = ()>> {
+        None::<std::future::Ready<()>>
+    }
     fn stop(&mut self, actors: Vec<Self::Actor>) -> impl Future<Output = ()>;
 }
 
@@ -111,6 +115,10 @@ fn run<C: Contestant + Default>(figures: &mut Figures) {
             let (p50, p99) = crashes(&mut contestant, &mut actor).await;
             put("crash_to_answer_p50_us", p50);
             put("crash_to_answer_p99_us", p99);
+        }
+        if let Some((p50, p99)) = fails(&mut contestant, &mut actor).await {
+            put("fail_to_answer_p50_us", p50);
+            put("fail_to_answer_p99_us", p99);
         }
         contestant.stop(vec![actor]).await;
     });
@@ -192,6 +200,20 @@ async fn crashes<C: Contestant>(contestant: &mut C, actor: &mut C::Actor) -> (f6
         contestant.crash(actor).await;
         times.push(begin.elapsed().as_secs_f64() * 1e6);
     }
+    p50_and_p99(times)
+}
+
+async fn fails<C: Contestant>(contestant: &mut C, actor: &mut C::Actor) -> Option<(f64, f64)> {
+    let mut times = Vec::new();
+    for _ in 0..CRASHES {
+        let begin = Instant::now();
+        contestant.fail(actor)?.await;
+        times.push(begin.elapsed().as_secs_f64() * 1e6);
+    }
+    Some(p50_and_p99(times))
+}
+
+fn p50_and_p99(mut times: Vec<f64>) -> (f64, f64) {
     times.sort_by(f64::total_cmp);
     (times[times.len() / 2], times[times.len() * 99 / 100])
 }

@@ -20,6 +20,10 @@ struct Ask;
 #[rtype(result = "()")]
 struct Crash;
 
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Fail;
+
 pub(crate) struct Counter(u64);
 
 impl Actor for Counter {
@@ -44,6 +48,13 @@ impl Handler<Crash> for Counter {
     type Result = ();
     fn handle(&mut self, _: Crash, _: &mut Self::Context) {
         panic!("told to");
+    }
+}
+
+impl Handler<Fail> for Counter {
+    type Result = ();
+    fn handle(&mut self, _: Fail, ctx: &mut Self::Context) {
+        ctx.fail("told to");
     }
 }
 
@@ -93,6 +104,14 @@ impl Contestant for Ours {
     async fn crash(&mut self, actor: &mut Self::Actor) {
         actor.tell(Crash).unwrap();
         actor.ask(Ask).await.unwrap();
+    }
+
+    fn fail(&mut self, actor: &mut Self::Actor) -> Option<impl Future<Output = ()>> {
+        let actor = actor.clone();
+        Some(async move {
+            actor.tell(Fail).unwrap();
+            actor.ask(Ask).await.unwrap();
+        })
     }
 
     async fn stop(&mut self, actors: Vec<Self::Actor>) {
