@@ -175,3 +175,35 @@ fn dynamic_children_that_are_done_leave_nothing_behind() {
         tree.shutdown().await;
     });
 }
+
+/// Supervisors are counted apart from workers, and their own children not at all.
+#[test]
+fn count_children_supervisor() {
+    run(async {
+        let log = Log::default();
+        let (a, ..) = probe("a", &log);
+        let (b, ..) = probe("b", &log);
+        let (c, ..) = probe("c", &log);
+        let inner = patient("inner", Strategy::OneForOne).child(b).child(c);
+        let root = patient("root", Strategy::OneForOne).child(a).child(inner);
+        let tree = start(root).await;
+        let root = tree.supervisor("root").unwrap();
+        let counts = |active, workers, supervisors| ChildCounts {
+            specs: workers + supervisors,
+            active,
+            supervisors,
+            workers,
+        };
+        assert_eq!(root.count_children().await, counts(2, 1, 1));
+        let inner = tree.supervisor("root/inner").unwrap();
+        assert_eq!(inner.count_children().await, counts(2, 2, 0));
+        root.terminate_child("inner").await.unwrap();
+        assert_eq!(root.count_children().await, counts(1, 1, 1));
+        root.delete_child("inner").await.unwrap();
+        assert_eq!(root.count_children().await, counts(1, 1, 0));
+        let other = patient("other", Strategy::OneForOne).child(probe("d", &log).0);
+        root.start_child(other).await.unwrap();
+        assert_eq!(root.count_children().await, counts(2, 1, 1));
+        tree.shutdown().await;
+    });
+}

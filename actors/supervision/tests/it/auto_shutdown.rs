@@ -128,3 +128,68 @@ fn significant_escalation() {
         assert_eq!(tree.exited().await, ExitReason::Shutdown);
     });
 }
+
+/// `significant_simple`: children of a dynamic supervisor can be significant, too.
+#[test]
+fn significant_simple() {
+    for (auto_shutdown, ends_with_the_first) in [(AnySignificant, true), (AllSignificant, false)] {
+        run(async {
+            let log = Log::default();
+            let root = patient("root", Strategy::Dynamic).auto_shutdown(auto_shutdown);
+            let tree = start(root).await;
+            let root = tree.supervisor("root").unwrap();
+            let mut handles = Vec::new();
+            for (name, restart) in [("a", Restart::Transient), ("b", Restart::Temporary)] {
+                let (spec, handle, _) = probe(name, &log);
+                let spec = spec.restart(restart).significant(true);
+                root.start_child(spec).await.unwrap();
+                handles.push(handle);
+            }
+            handles[0].tell(Stop).unwrap();
+            idle().await;
+            assert_eq!(has_ended(&tree).await, ends_with_the_first);
+            let _ = handles[1].tell(Stop);
+            idle().await;
+            assert!(has_ended(&tree).await);
+        });
+    }
+}
+
+/// Only children that run or wait for their restart count: one that was terminated, declined or
+/// was quarantined does not hold the shutdown up (in OTP, `pid = undefined`).
+#[test]
+fn all_significant_does_not_wait_for_those_that_are_down() {
+    for way in ["terminated", "ignored", "quarantined"] {
+        run(async {
+            let log = Log::default();
+            let (a, a_handle, a_script) = probe("a", &log);
+            let (b, b_handle, _) = probe("b", &log);
+            let significant = |spec: deia_supervision::ChildSpec| {
+                spec.restart(Restart::Transient).significant(true)
+            };
+            let a = significant(a)
+                .budget(deia_supervision::Intensity::new(0, Duration::from_secs(1)))
+                .on_exhausted(deia_supervision::OnExhausted::Quarantine);
+            if way == "ignored" {
+                a_script
+                    .ignore_builds
+                    .store(1, std::sync::atomic::Ordering::SeqCst);
+            }
+            let root = patient("root", Strategy::OneForOne).auto_shutdown(AllSignificant);
+            let tree = start(root.child(a).child(significant(b))).await;
+            match way {
+                "terminated" => {
+                    let root = tree.supervisor("root").unwrap();
+                    root.terminate_child("a").await.unwrap();
+                }
+                "quarantined" => a_handle.tell(Crash).unwrap(),
+                _ => {}
+            }
+            idle().await;
+            assert!(!has_ended(&tree).await, "{way}: b still runs");
+            b_handle.tell(Stop).unwrap();
+            idle().await;
+            assert!(has_ended(&tree).await, "{way}");
+        });
+    }
+}

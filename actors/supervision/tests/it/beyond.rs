@@ -315,7 +315,8 @@ fn monitor_hears_the_reason() {
     });
 }
 
-/// How much time that takes is measured by the benchmark; here, that it says the right things.
+/// Cheap, because it asks nobody: it is complete although the thread of the tree does nothing else
+/// meanwhile. How long it takes is measured by the benchmark.
 #[test]
 fn ten_thousand_children_status_is_cheap() {
     run(async {
@@ -327,12 +328,17 @@ fn ten_thousand_children_status_is_cheap() {
             let (spec, _) = scripted(&index.to_string(), &Log::default(), &script);
             workers.start_child(spec).await.unwrap();
         }
-        let begin = std::time::Instant::now();
-        let status = tree.status();
-        let took = begin.elapsed();
-        assert_eq!(status.children[0].children.len(), 10_000);
-        assert_eq!(status.children[0].children[9_999].name.as_ref(), "9999");
-        println!("status of 10,000 children: {took:?}");
+        let asking = std::thread::spawn({
+            let tree = tree.clone();
+            move || tree.status()
+        });
+        let status = asking.join().unwrap(); // blocks the tree
+        let children = &status.children[0].children;
+        assert_eq!(children.len(), 10_000);
+        for (index, child) in children.iter().enumerate() {
+            assert_eq!(*child.name, *index.to_string());
+            assert_eq!(child.state, ChildState::Running);
+        }
         tree.shutdown().await;
     });
 }

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering::SeqCst},
+        atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst},
     },
     time::Duration,
 };
@@ -34,6 +34,10 @@ pub(crate) struct Script {
     pub(crate) panic_in_stopped: AtomicUsize,
     pub(crate) panic_in_drop: AtomicUsize,
     pub(crate) stop_in_started: AtomicUsize,
+    /// How long each factory takes.
+    pub(crate) slow_build_ms: AtomicU64,
+    /// How long it refuses to stop once it was asked to.
+    pub(crate) slow_stop_ms: AtomicU64,
 }
 
 impl Script {
@@ -53,6 +57,7 @@ pub(crate) struct Probe {
     pub(crate) name: String,
     pub(crate) log: Log,
     pub(crate) script: Arc<Script>,
+    took_its_time: bool,
 }
 
 impl Actor for Probe {
@@ -68,9 +73,16 @@ impl Actor for Probe {
         self.log.add(format!("+{}", self.name));
     }
 
-    fn stopping(&mut self, _: &mut Self::Context) -> Running {
+    fn stopping(&mut self, ctx: &mut Self::Context) -> Running {
         if used(&self.script.panic_in_stopping) {
             panic!("{} in stopping", self.name);
+        }
+        let slow_stop_ms = self.script.slow_stop_ms.load(SeqCst);
+        if slow_stop_ms > 0 && !self.took_its_time {
+            self.took_its_time = true;
+            let pause = Duration::from_millis(slow_stop_ms);
+            ctx.run_later(pause, |_, ctx| ctx.stop());
+            return Running::Continue;
         }
         if used(&self.script.refuse_stop) {
             Running::Continue
@@ -186,6 +198,10 @@ pub(crate) fn labelled(
     child(name, move || {
         let (name, log, script) = (name_.clone(), log.clone(), Arc::clone(&script));
         async move {
+            let slow_build_ms = script.slow_build_ms.load(SeqCst);
+            if slow_build_ms > 0 {
+                tokio::time::sleep(Duration::from_millis(slow_build_ms)).await;
+            }
             if used(&script.ignore_builds) {
                 return Err(StartError::Ignore);
             }
@@ -197,7 +213,12 @@ pub(crate) fn labelled(
             }
             script.built.fetch_add(1, SeqCst);
             script.alive.fetch_add(1, SeqCst);
-            Ok(Probe { name, log, script })
+            Ok(Probe {
+                name,
+                log,
+                script,
+                took_its_time: false,
+            })
         }
     })
 }

@@ -1,133 +1,149 @@
-//! Random trees under random crashes, stops and suspensions on a paused clock, checked against
-//! what must always hold.
+//! Random trees under random crashes, stops, suspensions and requests on a paused clock, checked
+//! against what must always hold. Children take their time to start and to stop, and what is done
+//! to them overlaps.
+
+mod budgets;
+mod shapes;
 
 use std::{
+    cell::RefCell,
     collections::BTreeMap,
+    rc::Rc,
     sync::{Arc, atomic::Ordering::SeqCst},
     time::Duration,
 };
 
 use deia_supervision::{
-    Backoff, ChildState, EventKind, EventStream, ExitReason, Handle, Intensity, Restart, Strategy,
-    SupervisorSpec, Tree, TreeStatus,
+    AutoShutdown, Backoff, ChildSpec, ChildState, ExitReason, Handle, Intensity, OnExhausted,
+    Restart, Shutdown, StartError, Strategy, SupervisorSpec, Tree, TreeStatus,
 };
-use proptest::{prelude::*, strategy::Strategy as _};
-use tokio::time::Instant;
+use proptest::{prelude::*, sample::Index};
+use tokio::time::timeout;
 
-use crate::common::{Crash, Fail, Log, Probe, Script, Stop, idle, labelled, run};
+use self::{
+    budgets::watch,
+    shapes::{Act, Shape, Worker, act, shape, supervisor},
+};
+use crate::common::{Crash, Fail, Log, Probe, Script, Stop, labelled, run};
 
-/// What every supervisor tolerates.
+/// What every supervisor tolerates, and every child that has a budget of its own.
 const RESTARTS: u32 = 3;
 const PERIOD: Duration = Duration::from_millis(100);
 
-#[derive(Clone, Debug)]
-enum Shape {
-    Worker {
-        restart: Restart,
-        backoff_ms: u64,
-    },
-    Supervisor {
-        strategy: Strategy,
-        children: Vec<Shape>,
-    },
-}
+/// Longer than any start, stop or backoff below.
+const LONG: Duration = Duration::from_secs(10);
 
-#[derive(Clone, Debug)]
-enum Act {
-    Crash(prop::sample::Index),
-    Fail(prop::sample::Index),
-    Stop(prop::sample::Index),
-    FailToStart(prop::sample::Index),
-    Suspend(prop::sample::Index),
-    Resume(prop::sample::Index),
-    Pass(u64),
-}
-
-fn restart() -> impl proptest::strategy::Strategy<Value = Restart> {
-    prop_oneof![
-        3 => Just(Restart::Permanent),
-        2 => Just(Restart::Transient),
-        1 => Just(Restart::Temporary),
-    ]
-}
-
-fn strategy() -> impl proptest::strategy::Strategy<Value = Strategy> {
-    prop_oneof![
-        Just(Strategy::OneForOne),
-        Just(Strategy::OneForAll),
-        Just(Strategy::RestForOne),
-    ]
-}
-
-fn shape() -> impl proptest::strategy::Strategy<Value = Shape> {
-    let worker = (restart(), prop_oneof![Just(0), 1_u64..50]).prop_map(|(restart, backoff_ms)| {
-        Shape::Worker {
-            restart,
-            backoff_ms,
-        }
-    });
-    worker.prop_recursive(3, 12, 4, |inner| {
-        (strategy(), prop::collection::vec(inner, 0..4))
-            .prop_map(|(strategy, children)| Shape::Supervisor { strategy, children })
-    })
-}
-
-fn act() -> impl proptest::strategy::Strategy<Value = Act> {
-    let index = any::<prop::sample::Index>;
-    prop_oneof![
-        4 => index().prop_map(Act::Crash),
-        1 => index().prop_map(Act::Fail),
-        1 => index().prop_map(Act::Stop),
-        1 => index().prop_map(Act::FailToStart),
-        1 => index().prop_map(Act::Suspend),
-        1 => index().prop_map(Act::Resume),
-        3 => (0_u64..200).prop_map(Act::Pass),
-    ]
+/// A worker of the tree, whether it is still there or not.
+#[derive(Clone)]
+struct Known {
+    path: String,
+    handle: Handle<Probe>,
+    script: Arc<Script>,
+    restart: Restart,
+    quarantine: bool,
 }
 
 #[derive(Default)]
 struct Built {
     log: Log,
-    workers: Vec<(String, Handle<Probe>, Arc<Script>)>,
+    workers: Vec<Known>,
+    /// How many of them were declared, rather than added later.
+    declared: usize,
+    /// Of all children, and of all supervisors.
     paths: Vec<String>,
+    supervisors: Vec<(String, AutoShutdown)>,
 }
 
 impl Built {
-    fn supervisor(&mut self, path: &str, strategy: Strategy, children: &[Shape]) -> SupervisorSpec {
+    fn supervisor(&mut self, path: &str, shape: &Shape) -> SupervisorSpec {
+        let Shape::Supervisor {
+            strategy,
+            auto_shutdown,
+            children,
+        } = shape
+        else {
+            unreachable!("not a supervisor");
+        };
         let name = path.rsplit('/').next().unwrap();
-        let limit = Intensity::new(RESTARTS, PERIOD);
-        let mut spec = SupervisorSpec::new(name, strategy).intensity(limit);
+        self.supervisors.push((path.to_owned(), *auto_shutdown));
+        let mut spec = SupervisorSpec::new(name, *strategy)
+            .intensity(Intensity::new(RESTARTS, PERIOD))
+            .auto_shutdown(*auto_shutdown);
         for (index, child) in children.iter().enumerate() {
             let path = format!("{path}/{index}");
-            self.paths.push(path.clone());
             spec = match child {
-                Shape::Worker {
-                    restart,
-                    backoff_ms,
-                } => {
-                    // The log gets whole paths, the tree gets names.
-                    let script = Arc::new(Script::default());
-                    let name = index.to_string();
-                    let (child, handle) = labelled(&name, &path, &self.log, &script);
-                    self.workers.push((path, handle, script));
-                    let pause = Duration::from_millis(*backoff_ms);
-                    spec.child(child.restart(*restart).backoff(Backoff::new(pause, pause)))
-                }
-                Shape::Supervisor { strategy, children } => {
-                    spec.child(self.supervisor(&path, *strategy, children))
+                Shape::Worker(worker) => spec.child(self.worker(path, worker, *auto_shutdown)),
+                Shape::Supervisor { .. } => {
+                    self.paths.push(path.clone());
+                    spec.child(self.supervisor(&path, child))
                 }
             };
         }
         spec
     }
 
-    /// No child runs twice; whoever is said to run, does.
+    fn worker(&mut self, path: String, worker: &Worker, auto_shutdown: AutoShutdown) -> ChildSpec {
+        let script = Arc::new(Script::default());
+        script.slow_build_ms.store(worker.build_ms, SeqCst);
+        script.slow_stop_ms.store(worker.stop_ms, SeqCst);
+        // The log gets whole paths, the tree gets names.
+        let name = path.rsplit('/').next().unwrap();
+        let (spec, handle) = labelled(name, &path, &self.log, &script);
+        let mut spec =
+            spec.restart(worker.restart)
+                .shutdown(Shutdown::Within(Duration::from_millis(
+                    worker.stop_within_ms,
+                )));
+        if worker.backoff_ms > 0 {
+            let pause = Duration::from_millis(worker.backoff_ms);
+            spec = spec.backoff(Backoff::new(pause, pause));
+        }
+        if worker.quarantine {
+            spec = spec
+                .budget(Intensity::new(RESTARTS, PERIOD))
+                .on_exhausted(OnExhausted::Quarantine);
+        }
+        if worker.significant
+            && worker.restart != Restart::Permanent
+            && auto_shutdown != AutoShutdown::Never
+        {
+            spec = spec.significant(true);
+        }
+        self.paths.push(path.clone());
+        self.workers.push(Known {
+            path,
+            handle,
+            script,
+            restart: worker.restart,
+            quarantine: worker.quarantine,
+        });
+        spec
+    }
+
+    fn path(&self, index: Index) -> Option<String> {
+        (!self.paths.is_empty()).then(|| self.paths[index.index(self.paths.len())].clone())
+    }
+
+    fn known(&self, index: Index) -> Option<Known> {
+        (!self.workers.is_empty()).then(|| self.workers[index.index(self.workers.len())].clone())
+    }
+
+    /// No child runs twice, whatever is going on.
+    fn check_alive(&self) {
+        for known in &self.workers {
+            let alive = known.script.alive.load(SeqCst);
+            assert!(alive <= 1, "{} runs {alive} times", known.path);
+        }
+    }
+
+    /// Whoever is said to run does, and nobody else. Holds when nothing more happens at this moment.
     fn check(&self, tree: &Tree) {
-        let mut states = BTreeMap::new();
-        collect(&tree.status(), &mut states);
-        for (path, _, script) in &self.workers {
-            let alive = script.alive.load(SeqCst);
-            assert!(alive <= 1, "{path} runs {alive} times");
+        self.check_alive();
+        let status = tree.status();
+        check_order(&status);
+        let states = states(&status);
+        for known in &self.workers {
+            let (path, alive) = (&known.path, known.script.alive.load(SeqCst));
             match states.get(path) {
                 Some(ChildState::Running) => assert_eq!(alive, 1, "{path} should run"),
                 Some(ChildState::Starting | ChildState::Stopping) => {}
@@ -135,146 +151,230 @@ impl Built {
             }
         }
     }
+
+    /// Nothing is on its way any more.
+    fn check_settled(&self, tree: &Tree) {
+        self.check(tree);
+        let status = tree.status();
+        let states = states(&status);
+        for (path, state) in &states {
+            let parent = path
+                .rsplit_once('/')
+                .and_then(|(parent, _)| states.get(parent));
+            if parent != Some(&ChildState::Running) {
+                continue;
+            }
+            let known = self.workers.iter().find(|known| known.path == *path);
+            let may_be = match state {
+                ChildState::Running
+                | ChildState::Suspended
+                | ChildState::Terminated
+                | ChildState::Ignored => true,
+                ChildState::Quarantined => known.is_some_and(|known| known.quarantine),
+                ChildState::Ended => known.is_some_and(|known| known.restart == Restart::Transient),
+                _ => false,
+            };
+            assert!(may_be, "{path} is left {state}: {status:#?}");
+        }
+    }
 }
 
-fn collect(status: &TreeStatus, states: &mut BTreeMap<String, ChildState>) {
-    states.insert(status.path.to_string(), status.state);
-    for child in &status.children {
-        collect(child, states);
-    }
+fn states(status: &TreeStatus) -> BTreeMap<String, ChildState> {
+    let mut states = BTreeMap::from([(status.path.to_string(), status.state)]);
+    status
+        .children
+        .iter()
+        .map(self::states)
+        .for_each(|below| states.extend(below));
+    states
 }
 
 /// Children of a running supervisor are up from the first on: nobody runs after one of the same
-/// `rest_for_one` or `one_for_all` group that is still waiting for its restart.
+/// `rest_for_one` or `one_for_all` group that is still waiting for its restart (once all of the
+/// group are down).
 fn check_order(status: &TreeStatus) {
-    if status.state == ChildState::Running
-        && matches!(
-            status.strategy,
-            Some(Strategy::RestForOne | Strategy::OneForAll)
-        )
-    {
+    let grouped = matches!(
+        status.strategy,
+        Some(Strategy::RestForOne | Strategy::OneForAll)
+    );
+    let is = |child: &TreeStatus, state| child.state == state;
+    let children = &status.children;
+    let goes_down = children.iter().any(|child| is(child, ChildState::Stopping));
+    if status.state == ChildState::Running && grouped && !goes_down {
         let mut waiting = false;
-        for child in &status.children {
+        for child in children {
             assert!(
-                !(waiting && child.state == ChildState::Running),
+                !(waiting && is(child, ChildState::Running)),
                 "{} runs although one before it does not",
                 child.path
             );
-            waiting |= child.state == ChildState::Restarting;
+            waiting |= is(child, ChildState::Restarting);
         }
     }
     assert!(status.restarts_in_window <= 128);
-    status.children.iter().for_each(check_order);
+    children.iter().for_each(check_order);
 }
 
-/// Follows the events of a tree to its end: a supervisor gives up at the restart that is one too
-/// many within the period, and at no other.
-async fn watch(mut events: EventStream) {
-    let mut restarts: BTreeMap<String, Vec<Instant>> = BTreeMap::new();
-    while let Some(received) = events.recv().await {
-        let Ok(event) = received else {
-            continue; // what was missed could only be restarts of long ago
-        };
-        // On a paused clock, what is received now has happened now.
-        let now = Instant::now();
-        let (path, parent) = (event.path.to_string(), event.path.rsplit_once('/'));
-        let recent = |of: &str| {
-            let times = restarts.get(of).map(Vec::as_slice).unwrap_or_default();
-            times.iter().filter(|then| now - **then <= PERIOD).count()
-        };
-        match &event.kind {
-            EventKind::Restarting { .. } => {
-                let (parent, _) = parent.unwrap();
-                assert!(
-                    recent(parent) < RESTARTS as usize,
-                    "{path} was restarted too often"
-                );
-                restarts.entry(parent.to_owned()).or_default().push(now);
+/// Lets everything happen that can happen at this moment, and a millisecond pass.
+async fn settle() {
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+}
+
+fn split(path: &str) -> (&str, &str) {
+    path.rsplit_once('/').unwrap()
+}
+
+async fn perform(tree: Tree, built: Rc<RefCell<Built>>, act: Act) {
+    match act {
+        Act::Pass(ms) => tokio::time::sleep(Duration::from_millis(ms)).await,
+        Act::Crash(index) | Act::Fail(index) | Act::Stop(index) => {
+            let Some(known) = built.borrow().known(index) else {
+                return;
+            };
+            let _ = match act {
+                Act::Crash(_) => known.handle.tell(Crash).is_ok(),
+                Act::Fail(_) => known.handle.tell(Fail).is_ok(),
+                _ => known.handle.tell(Stop).is_ok(),
+            };
+        }
+        Act::FailToStart(index) | Act::Decline(index) => {
+            let Some(known) = built.borrow().known(index) else {
+                return;
+            };
+            match act {
+                Act::Decline(_) => known.script.ignore_builds.store(1, SeqCst),
+                _ => known.script.fail_builds.store(1, SeqCst),
             }
-            EventKind::Escalated { .. } => {
-                assert_eq!(recent(&path), RESTARTS as usize, "{path} gave up too early");
-            }
-            // If it was a supervisor, its next run has a budget of its own.
-            EventKind::Crashed { .. } | EventKind::Stopped { .. } => {
-                restarts.remove(&path);
-            }
-            _ => {}
+        }
+        Act::Add(index, worker) => add(&tree, &built, index, &worker).await,
+        Act::Suspend(index)
+        | Act::Resume(index)
+        | Act::RestartPath(index)
+        | Act::Terminate(index)
+        | Act::Restart(index)
+        | Act::Delete(index) => {
+            let Some(path) = built.borrow().path(index) else {
+                return;
+            };
+            operate(&tree, &path, &act).await;
         }
     }
 }
 
-async fn perform(tree: &Tree, built: &Built, act: Act) {
-    let count = built.workers.len();
-    let worker = |index: &prop::sample::Index| &built.workers[index.index(count)];
-    match &act {
-        Act::Pass(ms) => tokio::time::sleep(Duration::from_millis(*ms)).await,
-        _ if count == 0 => {}
-        Act::Crash(index) => drop(worker(index).1.tell(Crash)),
-        Act::Fail(index) => drop(worker(index).1.tell(Fail)),
-        Act::Stop(index) => drop(worker(index).1.tell(Stop)),
-        Act::FailToStart(index) => worker(index).2.fail_builds.store(1, SeqCst),
-        Act::Suspend(index) => {
-            let path = &built.paths[index.index(built.paths.len())];
-            let suspended = tree.suspend_path(path).await.is_ok();
-            let state = tree.status_of(path).map(|status| status.state);
-            if suspended && let Some(state) = state {
-                // Unless all has come to an end at the same moment.
-                assert!(
-                    matches!(state, ChildState::Suspended | ChildState::Removed),
-                    "{path} is {state:?}"
-                );
-            }
-        }
-        Act::Resume(index) => {
-            let path = &built.paths[index.index(built.paths.len())];
-            let resumed = tokio::time::timeout(Duration::from_secs(60), tree.resume_path(path));
-            let _ = resumed.await;
-        }
-    }
-}
-
-async fn holds(root: Strategy, children: Vec<Shape>, acts: Vec<Act>) {
-    let mut built = Built::default();
-    let spec = built.supervisor("root", root, &children);
-    let tree = Tree::start(spec).await.unwrap();
-    built.check(&tree);
-    let all = |sign| {
-        built
-            .workers
-            .iter()
-            .map(move |worker| format!("{sign}{}", worker.0))
+async fn add(tree: &Tree, built: &RefCell<Built>, index: Index, worker: &Worker) {
+    let (spec, supervisor) = {
+        let mut built = built.borrow_mut();
+        let (parent, auto_shutdown) =
+            built.supervisors[index.index(built.supervisors.len())].clone();
+        let Some(supervisor) = tree.supervisor(&parent) else {
+            return;
+        };
+        let path = format!("{parent}/added-{}", built.workers.len());
+        (built.worker(path, worker, auto_shutdown), supervisor)
     };
-    assert_eq!(
-        built.log.take(),
-        all('+').collect::<Vec<_>>(),
-        "order of starting"
-    );
-    let budgets = tokio::task::spawn_local(watch(tree.subscribe()));
-    for act in acts {
+    let _ = supervisor.start_child(spec).await;
+}
+
+async fn operate(tree: &Tree, path: &str, act: &Act) {
+    let (parent, name) = split(path);
+    let Some(supervisor) = tree.supervisor(parent) else {
+        return;
+    };
+    let _ = match act {
+        Act::Suspend(_) => tree.suspend_path(path).await,
+        Act::Resume(_) => tree.resume_path(path).await,
+        Act::RestartPath(_) => tree.restart_path(path).await,
+        Act::Terminate(_) => supervisor.terminate_child(name).await,
+        Act::Restart(_) => supervisor.restart_child(name).await,
+        _ => supervisor.delete_child(name).await,
+    };
+}
+
+/// Performs all acts; those that do not wait overlap with what follows.
+async fn perform_all(tree: &Tree, built: &Rc<RefCell<Built>>, acts: Vec<(Act, bool)>) {
+    let mut overlapping = Vec::new();
+    for (act, waits) in acts {
+        let performing = perform(tree.clone(), Rc::clone(built), act);
+        if !waits {
+            overlapping.push(tokio::task::spawn_local(performing));
+            tokio::task::yield_now().await;
+            built.borrow().check_alive();
+            continue;
+        }
         // A supervisor that is down answers no request until it is up; the tree may have ended.
-        let performed = perform(&tree, &built, act);
-        let _ = tokio::time::timeout(Duration::from_secs(60), performed).await;
-        idle().await;
-        built.check(&tree);
-        check_order(&tree.status());
+        let _ = timeout(Duration::from_secs(60), performing).await;
+        settle().await;
+        built.borrow().check(tree);
     }
-    built.log.take();
-    let ended = tokio::time::timeout(Duration::from_secs(600), tree.shutdown()).await;
+    tokio::time::sleep(LONG).await;
+    for performing in overlapping {
+        performing.abort();
+    }
+    settle().await;
+    built.borrow().check_settled(tree);
+}
+
+/// A start that fails names the child, and leaves nothing behind.
+async fn fails(spec: SupervisorSpec, built: &Built, failing: &Known) {
+    failing.script.fail_builds.store(1, SeqCst);
+    match Tree::start(spec).await {
+        Err(StartError::Child { path, reason }) => {
+            assert_eq!((&*path, reason.code()), (&*failing.path, "start_failed"));
+        }
+        other => panic!("{other:?}"),
+    }
+    settle().await;
+    nothing_is_left(built);
+}
+
+fn nothing_is_left(built: &Built) {
+    for known in &built.workers {
+        let path = &known.path;
+        assert_eq!(known.script.alive.load(SeqCst), 0, "{path} survived");
+        assert!(known.handle.is_gone(), "{path} can still be spoken to");
+    }
+}
+
+async fn holds(shape: Shape, failing: Option<Index>, acts: Vec<(Act, bool)>) {
+    let mut built = Built::default();
+    let spec = built.supervisor("root", &shape);
+    built.declared = built.workers.len();
+    if let Some(failing) = failing.and_then(|index| built.known(index)) {
+        return fails(spec, &built, &failing).await;
+    }
+    let tree = Tree::start(spec).await.unwrap();
+    settle().await;
+    built.check(&tree);
+    let declared = built.workers[..built.declared].to_vec();
+    let all = |sign| {
+        declared
+            .iter()
+            .map(move |known| format!("{sign}{}", known.path))
+    };
+    let started = all('+').collect::<Vec<_>>();
+    assert_eq!(built.log.take(), started, "order of starting");
+
+    let built = Rc::new(RefCell::new(built));
+    let watching = watch(tree.subscribe(), Rc::clone(&built));
+    let budgets = tokio::task::spawn_local(watching);
+    perform_all(&tree, &built, acts).await;
+
+    let log = built.borrow().log.clone();
+    log.take();
+    let ended = timeout(Duration::from_secs(600), tree.shutdown()).await;
     let reason = ended.expect("shutdown always ends");
     assert!(
         matches!(reason, ExitReason::Shutdown | ExitReason::GaveUp(_)),
         "{reason}"
     );
-    idle().await;
-    for (path, handle, script) in &built.workers {
-        assert_eq!(script.alive.load(SeqCst), 0, "{path} survived");
-        assert!(handle.is_gone(), "{path} can still be spoken to");
-    }
-    // A restart that was due at the moment of the shutdown has an order of its own.
-    let lines = built.log.take();
-    let undisturbed = lines.iter().all(|line| line.starts_with('-'));
+    settle().await;
+    nothing_is_left(&built.borrow());
+    let lines = log.take();
     let mut backwards = all('-').rev();
-    for line in lines.iter().filter(|_| undisturbed) {
+    for line in lines.iter().filter(|line| !line.contains("added")) {
         let in_order = backwards.any(|stop| stop == *line);
         assert!(in_order, "{line} is out of order: {lines:?}");
     }
@@ -283,12 +383,13 @@ async fn holds(root: Strategy, children: Vec<Shape>, acts: Vec<Act>) {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { cases: 1_000, max_shrink_iters: 4_096, ..ProptestConfig::default() })]
     #[test]
     fn what_must_always_hold(
-        root in strategy(),
-        children in prop::collection::vec(shape(), 0..5),
-        acts in prop::collection::vec(act(), 0..40),
+        root in supervisor(prop::collection::vec(shape(), 0..5)),
+        failing in prop::option::weighted(0.1, any::<Index>()),
+        acts in prop::collection::vec((act(), prop::bool::weighted(0.6)), 0..40),
     ) {
-        run(holds(root, children, acts));
+        run(holds(root, failing, acts));
     }
 }

@@ -82,9 +82,14 @@ fn transient_normal_can_be_restarted_by_hand() {
 
 /// `shutdown` as an exit reason comes from a supervisor that ends itself: see `auto_shutdown`.
 #[test]
-fn permanent_and_transient_shutdown() {
+fn permanent_transient_and_temporary_shutdown() {
     use deia_supervision::{AutoShutdown, SupervisorSpec};
-    for (restart, built) in [(Restart::Permanent, 2), (Restart::Transient, 1)] {
+    let cases = [
+        (Restart::Permanent, 2, Some(ChildState::Running)),
+        (Restart::Transient, 1, Some(ChildState::Ended)),
+        (Restart::Temporary, 1, None),
+    ];
+    for (restart, built, expected) in cases {
         run(async {
             let (spec, handle, script) = probe("a", &Log::default());
             let inner = SupervisorSpec::new("inner", Strategy::OneForOne)
@@ -95,8 +100,10 @@ fn permanent_and_transient_shutdown() {
             handle.tell(Stop).unwrap();
             idle().await;
             assert_eq!(script.built(), built, "{restart:?}");
-            let inner = tree.status_of("root/inner").unwrap();
-            assert_eq!(inner.last_exit.unwrap().reason.code(), "shutdown");
+            assert_eq!(state(&tree, "root/inner"), expected, "{restart:?}");
+            if let Some(inner) = tree.status_of("root/inner") {
+                assert_eq!(inner.last_exit.unwrap().reason.code(), "shutdown");
+            }
             tree.shutdown().await;
         });
     }

@@ -46,25 +46,6 @@ fn messages_sent_before_the_start_wait() {
     });
 }
 
-#[test]
-fn start_ignore_child() {
-    run(async {
-        let log = Log::default();
-        let (p, _, p_script) = probe("p", &log);
-        let (x, _, x_script) = probe("x", &log);
-        p_script.ignore_builds.store(1, SeqCst);
-        x_script.ignore_builds.store(1, SeqCst);
-        let root = patient("root", Strategy::OneForOne);
-        let tree = start(root.child(p).child(x.restart(Restart::Temporary))).await;
-        assert_eq!(state(&tree, "root/p"), Some(ChildState::Ignored));
-        assert_eq!(state(&tree, "root/x"), None);
-        let root = tree.supervisor("root").unwrap();
-        root.restart_child("p").await.unwrap();
-        assert_eq!(state(&tree, "root/p"), Some(ChildState::Running));
-        tree.shutdown().await;
-    });
-}
-
 /// A failed start names the child and why, and everything that ran is stopped again.
 async fn fails_to_start(set_up: impl Fn(&crate::common::Script), code: &str) {
     let log = Log::default();
@@ -299,5 +280,47 @@ fn faulty_specs() {
                 .is_err()
         );
         assert!(log.take().is_empty(), "something was started");
+    });
+}
+
+/// A child that is added later is checked as one that was declared, before anything of it starts.
+#[test]
+fn faulty_specs_are_refused_by_start_child() {
+    run(async {
+        let log = Log::default();
+        let tree = start(patient("root", Strategy::OneForOne)).await;
+        let root = tree.supervisor("root").unwrap();
+        let child = |name: &str| probe(name, &log).0;
+        let inner = || SupervisorSpec::new("inner", Strategy::OneForOne);
+        let cases: [(deia_supervision::ChildSpec, &str); 5] = [
+            (child(""), "empty name"),
+            (child("a").mailbox(0), "mailbox"),
+            (
+                child("a").shutdown(Shutdown::Within(Duration::ZERO)),
+                "shutdown",
+            ),
+            (
+                inner().child(child("b")).child(child("b")).into(),
+                "`root/inner/b` is declared twice",
+            ),
+            (
+                inner()
+                    .child(child("first"))
+                    .intensity(Intensity::new(1, Duration::from_secs(1)).slow(2, Duration::ZERO))
+                    .into(),
+                "period of `root/inner` is zero",
+            ),
+        ];
+        for (spec, expected) in cases {
+            match root.start_child(spec).await {
+                Err(StartChildError::Spec(error)) => {
+                    assert!(error.to_string().contains(expected), "{error}");
+                }
+                other => panic!("{expected}: {other:?}"),
+            }
+        }
+        assert!(log.take().is_empty(), "something was started");
+        assert!(root.which_children().await.is_empty());
+        tree.shutdown().await;
     });
 }

@@ -2,10 +2,10 @@
 
 use std::{sync::atomic::Ordering::SeqCst, time::Duration};
 
-use deia_supervision::{Backoff, ExitReason, Restart, Shutdown, Strategy, SupervisorSpec};
+use deia_supervision::{Backoff, ExitReason, Shutdown, Strategy, SupervisorSpec};
 use tokio::time::Instant;
 
-use crate::common::{Crash, Log, Script, Stop, patient, probe, run, start};
+use crate::common::{Crash, Log, Script, patient, probe, run, start};
 
 /// Runs a tree of `sleeper` and `other`, static and dynamic, and returns how long it took to
 /// stop, why both ended, and what was logged meanwhile.
@@ -46,10 +46,15 @@ async fn stop_both(
 
 #[test]
 fn stop_infinity() {
+    const HOUR: Duration = Duration::from_secs(3_600);
     for dynamically in [false, true] {
-        let (_, reasons, log) = run(stop_both(dynamically, Shutdown::Infinity, |_| {}));
+        let (took, reasons, log) = run(stop_both(dynamically, Shutdown::Infinity, |script| {
+            let ms = u64::try_from(HOUR.as_millis()).unwrap();
+            script.slow_stop_ms.store(ms, SeqCst);
+        }));
         assert_eq!(reasons, [ExitReason::Shutdown, ExitReason::Shutdown]);
-        assert_eq!(log.len(), 2);
+        assert_eq!(log, ["-other", "-sleeper"]);
+        assert!(took >= HOUR, "{took:?}");
     }
 }
 
@@ -73,52 +78,6 @@ fn stop_brutal_kill() {
         assert_eq!(reasons, [ExitReason::Killed, ExitReason::Shutdown]);
         assert_eq!(log, ["-other"], "no hook runs");
         assert!(took < Duration::from_millis(10));
-    }
-}
-
-#[test]
-fn stop_race() {
-    for dynamically in [false, true] {
-        run(async {
-            let log = Log::default();
-            let spec = SupervisorSpec::dynamic("workers");
-            let workers = spec.handle();
-            let mut root = patient("root", Strategy::OneForOne);
-            let mut handles = Vec::new();
-            let mut specs = Vec::new();
-            for index in 0..10 {
-                let (child, handle, _) = probe(&index.to_string(), &log);
-                handles.push(handle);
-                specs.push(child.restart(Restart::Permanent));
-            }
-            if !dynamically {
-                root = specs.drain(..).fold(root, SupervisorSpec::child);
-            }
-            let tree = start(root.child(spec)).await;
-            for child in specs {
-                workers.start_child(child).await.unwrap();
-            }
-            let monitors: Vec<_> = handles.iter().map(|handle| handle.monitor()).collect();
-            let shutdown = tree.shutdown();
-            for (index, handle) in handles.iter().enumerate() {
-                match index % 3 {
-                    0 => handle.tell(Crash).unwrap(),
-                    1 => handle.tell(Stop).unwrap(),
-                    _ => {}
-                }
-            }
-            assert_eq!(shutdown.await, ExitReason::Shutdown);
-            for (index, monitor) in monitors.into_iter().enumerate() {
-                let reason = monitor.await.unwrap();
-                let expected: &[&str] = match index % 3 {
-                    // Either what it did by itself, or what was done to it: never anything else.
-                    0 => &["panicked", "shutdown"],
-                    1 => &["normal", "shutdown"],
-                    _ => &["shutdown"],
-                };
-                assert!(expected.contains(&reason.code()), "{index}: {reason}");
-            }
-        });
     }
 }
 
