@@ -81,6 +81,7 @@ impl<A: Actor<Context = Context<A>>> WorkerBody for Worker<A> {
 impl<A: Actor> Drop for Worker<A> {
     /// It never got into a tree, or is gone from it.
     fn drop(&mut self) {
+        self.handle.record().set_removed();
         for envelope in self.handle.mailbox().close(self.handle.record()) {
             let _ = drop_quietly(envelope);
         }

@@ -19,8 +19,23 @@ use crate::{
 /// What a supervisor tells a child. When the channel is cut, the child is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Control {
-    Start { incarnation: u64 },
+    Start {
+        incarnation: u64,
+    },
     Stop(Shutdown),
+    /// Stop, and keep children that were added at run time: they are started again with the
+    /// others. To a worker the same as `Stop`.
+    Suspend(Shutdown),
+    /// To a supervisor that is down: it, or one above it, stays so until somebody changes that.
+    Park(Parked),
+}
+
+/// Why a supervisor is down for longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Parked {
+    Suspended,
+    /// Terminated, quarantined, ended by itself.
+    Down,
 }
 
 struct ControlChannel {

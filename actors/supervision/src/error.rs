@@ -205,6 +205,12 @@ pub enum StartChildError {
     /// It was terminated or its supervisor stopped before it was up.
     #[error("stopped while starting")]
     Stopped,
+    /// The supervisor, or one above it, is suspended; resume it.
+    #[error("the supervisor is suspended")]
+    Suspended,
+    /// The supervisor, or one above it, is down, and stays so until somebody starts it.
+    #[error("the supervisor is down")]
+    Down,
     /// The supervisor is gone.
     #[error("the supervisor is gone")]
     Gone,
@@ -223,9 +229,12 @@ pub enum ChildError {
     /// It is about to be restarted (or starting, or stopping).
     #[error("the child is restarting")]
     Restarting,
-    /// It is suspended; resume it.
+    /// It is suspended, or its supervisor or one above it is; resume that.
     #[error("the child is suspended")]
     Suspended,
+    /// Its supervisor, or one above it, is down, and stays so until somebody starts it.
+    #[error("the supervisor is down")]
+    Down,
     /// It is not suspended.
     #[error("the child is not suspended")]
     NotSuspended,

@@ -136,7 +136,12 @@ impl Events {
 
     /// Logs an event, and sends it if anybody listens.
     pub(crate) fn emit(&self, path: &Arc<str>, kind: EventKind) {
-        kind.log(path);
+        self.emit_of(path, None, kind);
+    }
+
+    /// The same for one run of a child.
+    pub(crate) fn emit_of(&self, path: &Arc<str>, incarnation: Option<u64>, kind: EventKind) {
+        kind.log(path, incarnation);
         if self.0.receiver_count() == 0 {
             return;
         }
@@ -149,9 +154,9 @@ impl Events {
 }
 
 impl EventKind {
-    /// Logs it: as an error if somebody must act, as a warning if the supervisor
-    /// does, else as part of the life cycle.
-    fn log(&self, path: &str) {
+    /// Logs it, whoever subscribes: as an error if somebody must act, as a warning if the
+    /// supervisor does, else as part of the life cycle.
+    fn log(&self, path: &str, incarnation: Option<u64>) {
         match self {
             Self::Crashed { incarnation, exit } => tracing::warn!(
                 path,
@@ -167,16 +172,32 @@ impl EventKind {
                 tracing::info!(path, attempt, delay_ms, "child restarts in {delay_ms} ms");
             }
             Self::Restarted { incarnation } => tracing::info!(path, incarnation, "child restarted"),
-            Self::Escalated { exit } => {
-                tracing::error!(path, cause = %exit, "supervisor gave up and escalates");
-            }
+            Self::Escalated { exit } => tracing::error!(
+                path,
+                incarnation,
+                cause = exit.code(),
+                error = exit.message(),
+                location = exit.location().map(ToString::to_string),
+                message_type = exit.message_type(),
+                "supervisor gave up and escalates"
+            ),
             Self::Quarantined { exit } => tracing::error!(
                 path,
-                cause = %exit,
+                incarnation,
+                cause = exit.code(),
+                error = exit.message(),
+                location = exit.location().map(ToString::to_string),
+                message_type = exit.message_type(),
                 "child quarantined: its restart budget is used up; it stays down until it is started by hand"
             ),
             Self::Stuck { message_type } => {
-                tracing::error!(path, message_type, "child blocks its arbiter");
+                tracing::error!(
+                    path,
+                    incarnation,
+                    cause = "stuck",
+                    message_type,
+                    "child blocks its arbiter"
+                );
             }
             Self::Recovered => tracing::info!(path, "child makes progress again"),
             Self::Stalled { waiting } => {

@@ -149,13 +149,7 @@ impl<A: Actor> Handle<A> {
     /// Resolves when the child's current (or next) run ends, with the reason.
     #[must_use]
     pub fn monitor(&self) -> Monitor {
-        let (sender, receiver) = oneshot::channel();
-        if !self.is_gone() {
-            let mut history = self.inner.record.history();
-            history.monitors.retain(|monitor| !monitor.is_closed());
-            history.monitors.push(sender);
-        }
-        Monitor(receiver)
+        Monitor(self.inner.record.monitor())
     }
 
     /// Messages waiting.
@@ -257,8 +251,8 @@ impl<R> Future for Ask<R> {
     }
 }
 
-/// The end of a child's run: see [`Handle::monitor`]. Resolves to `None` if the child is removed
-/// without having run.
+/// The end of a child's run: see [`Handle::monitor`]. Resolves to `None` if the child is removed,
+/// or its tree ends, before it runs again.
 pub struct Monitor(oneshot::Receiver<ExitReason>);
 
 impl Future for Monitor {

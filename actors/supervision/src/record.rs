@@ -56,6 +56,8 @@ pub(crate) struct History {
     pub(crate) busy_before_ns: u64,
     pub(crate) exits: VecDeque<ExitRecord>,
     pub(crate) restarts: VecDeque<Instant>,
+    /// Restarts of children that counted against this supervisor's budget.
+    pub(crate) paid: VecDeque<Instant>,
     pub(crate) monitors: Vec<oneshot::Sender<ExitReason>>,
 }
 
@@ -75,6 +77,8 @@ pub(crate) struct ChildIndex {
 
 pub(crate) struct SupervisorPart {
     pub(crate) strategy: Strategy,
+    /// Of its restart budget, known once it is attached.
+    pub(crate) limit: OnceLock<Limit>,
     pub(crate) index: Mutex<ChildIndex>,
     pub(crate) requests: mpsc::Sender<Request>,
     /// What the watchdog tells the supervisor.
@@ -115,6 +119,7 @@ impl ChildRecord {
         let (requests, commands) = mpsc::channel(REQUEST_QUEUE);
         let part = SupervisorPart {
             strategy,
+            limit: OnceLock::new(),
             index: Mutex::default(),
             requests,
             signals: OnceLock::new(),
@@ -245,6 +250,47 @@ impl ChildRecord {
 
     pub(crate) fn set_state(&self, state: ChildState) {
         self.state.store(state as u8, Relaxed);
+    }
+
+    /// Nothing more comes of this child: whoever monitors it is told so.
+    pub(crate) fn set_removed(&self) {
+        let monitors = {
+            let mut history = self.history();
+            self.set_state(ChildState::Removed);
+            std::mem::take(&mut history.monitors)
+        };
+        drop(monitors);
+    }
+
+    /// Is told the reason of the next exit, or closed when there can be none.
+    pub(crate) fn monitor(&self) -> oneshot::Receiver<ExitReason> {
+        let (sender, receiver) = oneshot::channel();
+        let mut history = self.history();
+        // Under the lock that `set_removed` takes, so that none is forgotten.
+        if ChildState::from_u8(self.state.load(Relaxed)) != ChildState::Removed {
+            history.monitors.retain(|monitor| !monitor.is_closed());
+            history.monitors.push(sender);
+        }
+        receiver
+    }
+
+    /// Restarts of this child count against no budget any more.
+    pub(crate) fn forget_restarts(&self) {
+        self.history().restarts.clear();
+    }
+
+    /// Restarts of its children count against its budget no more.
+    pub(crate) fn forget_payments(&self) {
+        self.history().paid.clear();
+    }
+
+    /// This supervisor's budget paid for the restart of a child.
+    pub(crate) fn record_payment(&self, now: Instant) {
+        let mut history = self.history();
+        if history.paid.len() == RESTARTS_KEPT {
+            history.paid.pop_front();
+        }
+        history.paid.push_back(now);
     }
 
     pub(crate) fn incarnation(&self) -> u64 {

@@ -1,6 +1,6 @@
 //! The signals that a child, or the watchdog, sends to a supervisor.
 
-use std::sync::Arc;
+use std::{cell::Cell, sync::Arc};
 
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -10,7 +10,7 @@ use crate::{
     exit::ExitReason,
     fence::{FenceSnapshot, Lease},
     record::{ChildId, ChildRecord},
-    state::{ChildState, Kind},
+    state::Kind,
 };
 
 /// What a child tells its supervisor.
@@ -36,6 +36,16 @@ pub(crate) enum SignalKind {
     Blocked(Blocked),
 }
 
+impl SignalKind {
+    /// Whether it says that a run has ended.
+    fn is_end(&self) -> bool {
+        match self {
+            Self::Ignored | Self::StartFailed(_) | Self::Exited(_) => true,
+            Self::Started | Self::Stalled | Self::Blocked(_) | Self::TaskLost { .. } => false,
+        }
+    }
+}
+
 /// An arbiter that makes no progress.
 #[derive(Clone, Copy)]
 pub(crate) struct Blocked {
@@ -58,10 +68,20 @@ pub(crate) struct SupervisorLine {
     pub(crate) control: ControlReceiver,
     pub(crate) lease: Lease,
     pub(crate) signals: UnboundedSender<ChildSignal>,
+    /// Of a supervisor: the incarnation that has begun and whose end was not reported yet.
+    pub(crate) in_run: Cell<Option<u64>>,
 }
 
 impl SupervisorLine {
+    /// From now on, the supervisor hears of an end, whatever happens.
+    pub(crate) fn begin(&self, incarnation: u64) {
+        self.in_run.set(Some(incarnation));
+    }
+
     pub(crate) fn report(&self, incarnation: u64, kind: SignalKind) {
+        if kind.is_end() {
+            self.in_run.set(None);
+        }
         if !self.lease.is_held() {
             return;
         }
@@ -81,7 +101,8 @@ impl SupervisorLine {
 
 impl Drop for SupervisorLine {
     /// Nothing more comes of this task, whichever way it ended. A worker whose supervisor still
-    /// holds the other end goes on in another task: the arbiter of this one was stopped.
+    /// holds the other end goes on in another task: the arbiter of this one was stopped. The end of
+    /// a supervisor's task that was not meant to end is a crash of that supervisor.
     fn drop(&mut self) {
         if !self.lease.is_held() {
             return;
@@ -95,6 +116,9 @@ impl Drop for SupervisorLine {
                 return;
             }
         }
-        self.record.set_state(ChildState::Removed);
+        if let Some(incarnation) = self.in_run.take() {
+            self.report(incarnation, SignalKind::Exited(ExitReason::Killed));
+        }
+        self.record.set_removed();
     }
 }

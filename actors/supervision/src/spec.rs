@@ -18,6 +18,9 @@ use crate::{
     record::ChildRecord, supervisor::handle::Request,
 };
 
+/// How long a worker may take to be ready, unless it says otherwise.
+const START_WITHIN: Duration = Duration::from_secs(300);
+
 /// When a child that ended is started again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -97,6 +100,7 @@ pub enum AutoShutdown {
 #[derive(Clone, Debug)]
 pub(crate) struct Policy {
     pub(crate) restart: Restart,
+    pub(crate) start_within: Option<Duration>,
     pub(crate) shutdown: Shutdown,
     pub(crate) backoff: Backoff,
     pub(crate) budget: Option<Intensity>,
@@ -113,6 +117,7 @@ impl Policy {
     fn new(shutdown: Shutdown) -> Self {
         Self {
             restart: Restart::default(),
+            start_within: None,
             shutdown,
             backoff: Backoff::none(),
             budget: None,
@@ -177,6 +182,12 @@ impl ChildSpec {
         self.policy.restart
     }
 
+    /// See [`start_within`](Self::start_within).
+    #[must_use]
+    pub fn get_start_within(&self) -> Option<Duration> {
+        self.policy.start_within
+    }
+
     /// See [`shutdown`](Self::shutdown).
     #[must_use]
     pub fn get_shutdown(&self) -> Shutdown {
@@ -227,7 +238,10 @@ impl ChildSpec {
 
     pub(crate) fn worker(record: Arc<ChildRecord>, body: Arc<dyn WorkerBody>) -> Self {
         Self {
-            policy: Policy::new(Shutdown::Within(Duration::from_secs(5))),
+            policy: Policy {
+                start_within: Some(START_WITHIN),
+                ..Policy::new(Shutdown::Within(Duration::from_secs(5)))
+            },
             record,
             body: Body::Worker(body),
         }

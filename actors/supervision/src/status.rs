@@ -1,6 +1,9 @@
 //! A snapshot of a tree, for whoever looks after it.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -48,6 +51,12 @@ pub struct TreeStatus {
     pub restarts: u64,
     /// Those that still count against its budget (at most 128 are told apart).
     pub restarts_in_window: usize,
+    /// Of a supervisor: restarts of its children that count against its budget now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub budget_used: Option<usize>,
+    /// Of a supervisor: restarts of its children allowed within its period; none if unlimited.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub budget: Option<u32>,
     /// Messages waiting. 0 for supervisors, as are the next four.
     pub mailbox_depth: usize,
     /// How many may wait.
@@ -117,12 +126,10 @@ pub(crate) fn of(record: &ChildRecord, moment: &Moment) -> TreeStatus {
         .started_at
         .map(|since| now.saturating_duration_since(since));
     let window = registration.and_then(|registration| registration.window);
-    let restarts_in_window = history
-        .restarts
-        .iter()
-        .rev()
-        .take_while(|&&at| counts(at, now, window))
-        .count();
+    let restarts_in_window = within(&history.restarts, now, window);
+    let own = record.supervisor.as_ref();
+    let limit = own.and_then(|part| part.limit.get().copied());
+    let budget_used = own.map(|_| within(&history.paid, now, limit));
     let exits: Vec<ExitRecord> = history.exits.iter().cloned().collect();
     drop(history);
     TreeStatus {
@@ -142,6 +149,8 @@ pub(crate) fn of(record: &ChildRecord, moment: &Moment) -> TreeStatus {
         uptime_ms: uptime.map(|up| u64::try_from(up.as_millis()).unwrap_or(u64::MAX)),
         restarts: record.restarts(),
         restarts_in_window,
+        budget_used,
+        budget: limit.map(|limit| limit.max_restarts),
         mailbox_depth: record.depth(),
         mailbox_bound: if worker { record.bound() } else { 0 },
         handled: record.handled(),
@@ -156,8 +165,12 @@ pub(crate) fn of(record: &ChildRecord, moment: &Moment) -> TreeStatus {
     }
 }
 
-fn counts(at: Instant, now: Instant, window: Option<Limit>) -> bool {
-    window.is_none_or(|limit| now.saturating_duration_since(at) <= limit.period)
+/// How many of these times, the latest last, lie within the window.
+fn within(times: &VecDeque<Instant>, now: Instant, window: Option<Limit>) -> usize {
+    let counts = |at: &&Instant| {
+        window.is_none_or(|limit| now.saturating_duration_since(**at) <= limit.period)
+    };
+    times.iter().rev().take_while(counts).count()
 }
 
 #[expect(clippy::cast_precision_loss, reason = "an estimate")]

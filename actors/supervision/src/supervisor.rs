@@ -55,6 +55,7 @@ pub(crate) mod handle;
 mod requests;
 mod signals;
 mod stop;
+mod turn;
 
 use std::{
     collections::BTreeSet,
@@ -64,23 +65,24 @@ use std::{
 
 use tokio::{
     sync::mpsc::{self, UnboundedReceiver, UnboundedSender},
-    time::{Instant, sleep_until},
+    time::Instant,
 };
 
 use self::{
     children::{AfterStop, ChildPhase, Children, StartCause},
     group::Group,
     handle::Request,
+    turn::{Turns, later},
 };
 use crate::{
     arbiters::ArbiterPool,
-    control::Control,
+    control::{Control, Parked},
     events::{EventKind, Events},
     exit::ExitReason,
     intensity::Window,
     record::{ChildId, ChildRecord},
     signal::{ChildSignal, SignalKind, SupervisorLine},
-    spec::{Defaults, Options, Strategy, SupervisorBody},
+    spec::{Defaults, Options, Shutdown, Strategy, SupervisorBody},
     state::ChildState,
 };
 
@@ -107,7 +109,10 @@ pub(crate) struct Supervisor {
     requests: mpsc::Receiver<Request>,
     signals: UnboundedReceiver<ChildSignal>,
     signal_sender: UnboundedSender<ChildSignal>,
+    turns: Turns,
     incarnation: u64,
+    /// It is down for longer, and says so to whoever asks it for something.
+    parked: Option<Parked>,
     random: u64,
 }
 
@@ -122,6 +127,8 @@ enum SupervisorState {
 
 struct ShuttingDown {
     kind: SignalKind,
+    /// Children that were added at run time are kept.
+    keeps_added: bool,
     /// Children at or after it are down.
     cursor: ChildId,
 }
@@ -134,14 +141,6 @@ enum Alarm {
     Kill,
 }
 
-/// Makes a timer only if there is something to wait for.
-async fn until(alarm: Option<Instant>) {
-    match alarm {
-        Some(at) => sleep_until(at).await,
-        None => std::future::pending().await,
-    }
-}
-
 impl Supervisor {
     pub(crate) fn new(
         line: SupervisorLine,
@@ -152,6 +151,9 @@ impl Supervisor {
         let (signal_sender, signals) = mpsc::unbounded_channel();
         if let Some(part) = &line.record.supervisor {
             let _ = part.signals.set(signal_sender.clone());
+            if let Some(limit) = body.options.intensity.fast {
+                let _ = part.limit.set(limit);
+            }
         }
         let mut supervisor = Self {
             random: RandomState::new().hash_one(line.id) | 1,
@@ -167,7 +169,9 @@ impl Supervisor {
             requests: body.requests,
             signals,
             signal_sender,
+            turns: Turns::new(),
             incarnation: 0,
+            parked: None,
         };
         for spec in body.children {
             supervisor.attach(spec, true);
@@ -175,49 +179,38 @@ impl Supervisor {
         supervisor
     }
 
-    /// Runs until its line is cut.
-    pub(crate) async fn run(mut self) {
-        loop {
-            let alarm = self.timers.first().map(|(at, _)| *at);
-            let takes_requests = matches!(self.state, SupervisorState::Up);
-            tokio::select! {
-                biased;
-                control = self.line.control.recv() => match control {
-                    Some(control) => self.on_control(control),
-                    None => break,
-                },
-                Some(signal) = self.signals.recv() => self.on_signal(signal),
-                Some(request) = self.requests.recv(), if takes_requests => self.on_request(request),
-                () = until(alarm) => self.on_alarm(),
-            }
-            self.step_group();
-        }
-        for id in self.children.ids() {
-            self.remove(id);
-        }
-        self.line.record.set_state(ChildState::Removed);
-    }
-
     fn on_control(&mut self, control: Control) {
         match (control, &self.state) {
             (Control::Start { incarnation }, SupervisorState::Idle) => self.begin(incarnation),
-            (Control::Stop(how), SupervisorState::Starting | SupervisorState::Up) => {
-                self.begin_shutdown(SignalKind::Exited(ExitReason::Shutdown));
+            (
+                Control::Stop(how) | Control::Suspend(how),
+                SupervisorState::Starting | SupervisorState::Up,
+            ) => {
+                let keeps_added = matches!(control, Control::Suspend(_));
+                self.stop_all(SignalKind::Exited(ExitReason::Shutdown), keeps_added);
                 self.limit_stop(how);
             }
-            (Control::Stop(how), SupervisorState::Stopping(_)) => self.limit_stop(how),
-            (Control::Start { .. }, _) | (Control::Stop(_), SupervisorState::Idle) => {}
+            (Control::Stop(how) | Control::Suspend(how), SupervisorState::Stopping(_)) => {
+                self.limit_stop(how);
+            }
+            (Control::Park(parked), SupervisorState::Idle) => self.park(parked),
+            (Control::Start { .. } | Control::Park(_), _)
+            | (Control::Stop(_) | Control::Suspend(_), SupervisorState::Idle) => {}
         }
     }
 
     /// Starts a new incarnation: all declared children in order, except those suspended.
     fn begin(&mut self, incarnation: u64) {
         self.incarnation = incarnation;
+        self.parked = None;
+        self.line.begin(incarnation);
         self.window.clear();
+        self.line.record.forget_payments();
         self.state = SupervisorState::Starting;
         for id in self.children.ids() {
             if let Some(child) = self.children.get_mut(id) {
                 child.window.clear();
+                child.record.forget_restarts();
                 child.attempt = 0;
                 if !matches!(child.phase(), ChildPhase::Down(ChildState::Suspended)) {
                     self.children.set(id, ChildPhase::Restarting);
@@ -229,6 +222,10 @@ impl Supervisor {
 
     /// Stops all children and then reports `kind`.
     fn begin_shutdown(&mut self, kind: SignalKind) {
+        self.stop_all(kind, false);
+    }
+
+    fn stop_all(&mut self, kind: SignalKind, keeps_added: bool) {
         let kind = match (&self.state, kind) {
             (SupervisorState::Starting, SignalKind::Exited(reason)) if reason.is_abnormal() => {
                 SignalKind::StartFailed(reason)
@@ -238,6 +235,7 @@ impl Supervisor {
         self.group = None;
         self.state = SupervisorState::Stopping(ShuttingDown {
             kind,
+            keeps_added,
             cursor: ChildId::MAX,
         });
         if self.options.strategy == Strategy::Dynamic {
@@ -258,6 +256,8 @@ impl Supervisor {
             child.release();
         }
         child.is_stalled = false;
+        child.start_timed_out = false;
+        let limit = child.policy.start_within;
         child.incarnation += 1;
         let incarnation = child.incarnation;
         child.record.set_incarnation(incarnation);
@@ -277,6 +277,43 @@ impl Supervisor {
             });
         }
         self.children.set(id, ChildPhase::Starting(why));
+        if let Some(limit) = limit {
+            self.set_timer(id, later(Instant::now(), limit));
+        }
+    }
+
+    /// A child is not ready in time: it is stopped, and has failed to start. One that cannot even
+    /// be stopped is given up.
+    fn on_start_too_slow(&mut self, id: ChildId) {
+        let Some(child) = self.children.get_mut(id) else {
+            return;
+        };
+        if !child.start_timed_out {
+            child.start_timed_out = true;
+            child.control.send(Control::Stop(Shutdown::Brutal));
+            return self.limit_patience(id, Shutdown::Brutal);
+        }
+        let path = Arc::clone(child.record.path());
+        let message_type = self.abandon_task(id);
+        self.shared
+            .events
+            .emit(&path, EventKind::Stuck { message_type });
+        self.on_start_failed(id, ExitReason::Stuck { message_type });
+    }
+
+    /// Says to whoever waits, and to all supervisors below, that it stays down.
+    fn park(&mut self, parked: Parked) {
+        self.parked = Some(parked);
+        self.children.park_all(parked);
+    }
+
+    fn takes_requests(&self) -> bool {
+        match self.state {
+            SupervisorState::Starting | SupervisorState::Up => true,
+            // One that is about to be started is worth waiting for.
+            SupervisorState::Idle => self.parked.is_some(),
+            SupervisorState::Stopping(_) => false,
+        }
     }
 
     fn set_timer(&mut self, id: ChildId, at: Instant) {
@@ -318,6 +355,7 @@ impl Supervisor {
         child.timer = None;
         match child.phase() {
             ChildPhase::Restarting => self.start_child(id, StartCause::Again),
+            ChildPhase::Starting(_) => self.on_start_too_slow(id),
             ChildPhase::Stopping(_) => {
                 let (incarnation, path) = (child.incarnation, Arc::clone(child.record.path()));
                 let message_type = self.abandon_task(id);

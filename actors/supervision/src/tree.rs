@@ -1,6 +1,7 @@
 //! A running tree.
 
 use std::{
+    cell::Cell,
     fmt,
     sync::{Arc, atomic::AtomicBool},
 };
@@ -87,6 +88,7 @@ impl Tree {
             control: control.connect(lease.clone()),
             lease,
             signals: signal_sender,
+            in_run: Cell::new(None),
         };
         let supervisor = Supervisor::new(line, *body, defaults, Arc::clone(&shared));
         let running = actix_rt::spawn(supervisor.run());
@@ -290,6 +292,10 @@ impl RootOwner {
                 ExitReason::ChildStart { child, cause } => StartError::Child {
                     path: Arc::clone(child),
                     reason: cause.as_ref().clone(),
+                },
+                ExitReason::GaveUp(gave_up) => StartError::Child {
+                    path: Arc::clone(&gave_up.child),
+                    reason: reason.clone(),
                 },
                 _ => StartError::Stopped,
             }));

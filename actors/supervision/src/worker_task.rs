@@ -24,7 +24,6 @@ use crate::{
     sampler::{POLLS_PER_SAMPLE, Sampler},
     signal::{SignalKind, SupervisorLine},
     spec::Shutdown,
-    state::ChildState,
 };
 
 pub(crate) struct WorkerTask<A: Actor<Context = Context<A>>> {
@@ -157,15 +156,20 @@ impl<A: Actor<Context = Context<A>>> WorkerTask<A> {
         while let Poll::Ready(control) = self.line.control.poll_recv(cx) {
             match control {
                 None => return Poll::Ready(None),
-                Some(Control::Stop(Shutdown::Brutal)) => {
+                Some(Control::Stop(Shutdown::Brutal) | Control::Suspend(Shutdown::Brutal)) => {
                     return Poll::Ready(Some(ExitReason::Killed));
                 }
-                Some(Control::Stop(Shutdown::Within(limit))) => {
+                Some(
+                    Control::Stop(Shutdown::Within(limit))
+                    | Control::Suspend(Shutdown::Within(limit)),
+                ) => {
                     self.ctx.ask_to_stop();
                     run.limit = Some(limit);
                 }
-                Some(Control::Stop(Shutdown::Infinity)) => self.ctx.ask_to_stop(),
-                Some(Control::Start { .. }) => {}
+                Some(Control::Stop(Shutdown::Infinity) | Control::Suspend(Shutdown::Infinity)) => {
+                    self.ctx.ask_to_stop();
+                }
+                Some(Control::Start { .. } | Control::Park(_)) => {}
             }
         }
         let polled = self.poll_incarnation(run, cx);
@@ -208,7 +212,7 @@ impl<A: Actor<Context = Context<A>>> Drop for WorkerTask<A> {
     fn drop(&mut self) {
         if self.line.lease.is_held() && self.line.control.is_cut() {
             // First, so that whoever waits for an answer sees that the child is gone.
-            self.line.record.set_state(ChildState::Removed);
+            self.line.record.set_removed();
             self.worker.close();
         }
     }

@@ -9,6 +9,16 @@ macro_rules! policy_methods {
             self
         }
 
+        /// How long it may take to be ready. One that takes longer is stopped, and has failed to
+        /// start: see [`ExitReason::StartFailed`](crate::ExitReason::StartFailed). `None`: as long
+        /// as it wants. Default: 5 minutes for a worker; no limit for a supervisor, whose children
+        /// have theirs.
+        #[must_use]
+        pub fn start_within(mut self, limit: impl Into<Option<Duration>>) -> Self {
+            self.$($path)+.start_within = limit.into();
+            self
+        }
+
         /// How it is stopped. Default: within 5 s for a worker, [`Shutdown::Infinity`] for a
         /// supervisor.
         #[must_use]

@@ -1,6 +1,9 @@
 //! Taking children in, and letting them go.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    cell::Cell,
+    sync::{Arc, atomic::Ordering},
+};
 
 use super::{
     Supervisor,
@@ -13,7 +16,7 @@ use crate::{
     record::{ChildId, ChildRecord, Registration},
     signal::SupervisorLine,
     spec::{Body, ChildSpec, Placement},
-    state::{ChildState, Kind},
+    state::Kind,
     validate::join,
 };
 use actix_rt::System;
@@ -102,6 +105,7 @@ impl Supervisor {
             control: control.connect(lease.clone()),
             lease,
             signals: self.signal_sender.clone(),
+            in_run: Cell::new(None),
         }
     }
 
@@ -137,8 +141,10 @@ impl Supervisor {
         for reply in child.stop_replies {
             let _ = reply.send(Ok(()));
         }
-        child.record.set_state(ChildState::Removed);
-        child.record.history().monitors.clear();
+        if let Some(why) = child.deferred_start {
+            why.stopped();
+        }
+        child.record.set_removed();
         if let Some(mut index) = self.line.record.child_index() {
             index.by_id.remove(&id);
             index.by_name.remove(&child.record.name);

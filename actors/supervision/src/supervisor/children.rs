@@ -11,12 +11,12 @@ use super::handle::{ChildReply, StartReply};
 use crate::{
     arbiters::{HERE, NOWHERE, SlotGuard},
     child::WorkerBody,
-    control::ControlSender,
+    control::{Control, ControlSender, Parked},
     intensity::Window,
     panic::drop_quietly,
     record::{ChildId, ChildRecord},
     spec::{Placement, Policy, Restart},
-    state::ChildState,
+    state::{ChildState, Kind},
 };
 
 pub(super) struct Child {
@@ -44,6 +44,10 @@ pub(super) struct Child {
     pub(super) deferred_start: Option<StartCause>,
     /// Who waits for it to be down.
     pub(super) stop_replies: Vec<ChildReply>,
+    /// It was not ready in time, and was told to stop.
+    pub(super) start_timed_out: bool,
+    /// What it was told last of why it is down, if it is a supervisor.
+    parked: Option<Parked>,
 }
 
 /// Who runs a worker, and where. A supervisor runs itself.
@@ -133,6 +137,8 @@ impl Child {
             timer: None,
             deferred_start: None,
             stop_replies: Vec::new(),
+            start_timed_out: false,
+            parked: None,
         }
     }
 
@@ -172,6 +178,20 @@ impl ChildPhase {
         }
     }
 
+    /// Why it stays down, if it does.
+    fn parked(&self) -> Option<Parked> {
+        match self {
+            Self::Down(ChildState::Suspended) => Some(Parked::Suspended),
+            Self::Down(
+                ChildState::Terminated
+                | ChildState::Ended
+                | ChildState::Ignored
+                | ChildState::Quarantined,
+            ) => Some(Parked::Down),
+            _ => None,
+        }
+    }
+
     pub(super) fn is_active(&self) -> bool {
         matches!(self, Self::Starting(_) | Self::Up | Self::Stopping(_))
     }
@@ -184,6 +204,9 @@ pub(super) struct Children {
     last: ChildId,
     active: usize,
     significant: usize,
+    supervisors: usize,
+    /// Supervisors among them whose phase has changed in this turn.
+    changed: Vec<ChildId>,
 }
 
 impl Children {
@@ -194,12 +217,14 @@ impl Children {
 
     pub(super) fn insert(&mut self, id: ChildId, child: Child) {
         self.significant += usize::from(child.policy.significant);
+        self.supervisors += usize::from(child.record.kind == Kind::Supervisor);
         self.by_id.insert(id, child);
     }
 
     pub(super) fn remove(&mut self, id: ChildId) -> Option<Child> {
         let child = self.by_id.remove(&id)?;
         self.active -= usize::from(child.phase.is_active());
+        self.supervisors -= usize::from(child.record.kind == Kind::Supervisor);
         self.significant -= usize::from(child.policy.significant && !is_over(&child));
         Some(child)
     }
@@ -221,6 +246,9 @@ impl Children {
         child.record.set_state(phase.state());
         let old = std::mem::replace(&mut child.phase, phase);
         let now_over = is_over(child);
+        if child.record.kind == Kind::Supervisor {
+            self.changed.push(id);
+        }
         if child.policy.significant {
             self.significant += usize::from(was_over);
             self.significant -= usize::from(now_over);
@@ -233,9 +261,40 @@ impl Children {
         self.active
     }
 
-    /// Significant children that have not ended by themselves.
+    /// Significant children that run, or are about to.
     pub(super) fn significant(&self) -> usize {
         self.significant
+    }
+
+    /// Tells the supervisors that went down in this turn if they stay so. (Not at once: one that
+    /// has ended may be about to be restarted.)
+    pub(super) fn park_changed(&mut self) {
+        for id in std::mem::take(&mut self.changed) {
+            let Some(child) = self.by_id.get_mut(&id) else {
+                continue;
+            };
+            let parked = child.phase.parked();
+            if std::mem::replace(&mut child.parked, parked) != parked
+                && let Some(parked) = parked
+            {
+                child.control.send(Control::Park(parked));
+            }
+        }
+    }
+
+    /// Tells all supervisors that they stay down.
+    pub(super) fn park_all(&mut self, parked: Parked) {
+        for child in self.by_id.values_mut() {
+            if child.record.kind == Kind::Supervisor {
+                child.parked = Some(parked);
+                child.control.send(Control::Park(parked));
+            }
+        }
+    }
+
+    /// Children that are supervisors.
+    pub(super) fn supervisors(&self) -> usize {
+        self.supervisors
     }
 
     pub(super) fn len(&self) -> usize {
@@ -268,6 +327,16 @@ impl Children {
     }
 }
 
+/// Whether an automatic shutdown need not wait for it: it has ended, and nobody is about to start
+/// it. (One that is suspended is to be resumed.)
 fn is_over(child: &Child) -> bool {
-    matches!(child.phase, ChildPhase::Down(ChildState::Ended))
+    matches!(
+        child.phase,
+        ChildPhase::Down(
+            ChildState::Ended
+                | ChildState::Terminated
+                | ChildState::Ignored
+                | ChildState::Quarantined
+        )
+    )
 }

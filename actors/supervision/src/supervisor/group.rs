@@ -76,6 +76,13 @@ impl Supervisor {
 
     /// Starts a child that is down, in its turn if those before it are being restarted.
     pub(super) fn start_or_defer(&mut self, id: ChildId, why: StartCause) {
+        if let Some(child) = self.children.get_mut(id)
+            && child.policy.budget.is_some()
+        {
+            // Somebody thinks that it is well: it gets its whole budget.
+            child.window.clear();
+            child.record.forget_restarts();
+        }
         let waits = match &self.group {
             None => false,
             Some(Group { from, stage }) => match stage {
@@ -143,12 +150,14 @@ impl Supervisor {
         };
         match child.phase() {
             ChildPhase::Restarting => {
+                let declared = child.declared;
                 let deferred_start = self
                     .children
                     .get_mut(id)
                     .and_then(|child| child.deferred_start.take());
+                // One that was added later does not keep its supervisor from starting.
                 let why = deferred_start.unwrap_or(match self.state {
-                    SupervisorState::Starting => StartCause::Initial,
+                    SupervisorState::Starting if declared => StartCause::Initial,
                     _ => StartCause::Again,
                 });
                 self.start_child(id, why);
@@ -202,13 +211,17 @@ impl Supervisor {
     /// All children are down: forgets those that were added at run time, reports, and parks.
     fn shutdown_done(&mut self) {
         self.timers.clear();
+        let keeps_added = match &self.state {
+            SupervisorState::Stopping(shutting_down) => shutting_down.keeps_added,
+            _ => false,
+        };
         for id in self.children.ids() {
             let Some(child) = self.children.get_mut(id) else {
                 continue;
             };
             child.timer = None;
             let suspended = matches!(child.phase(), ChildPhase::Down(ChildState::Suspended));
-            if !child.declared {
+            if !child.declared && !keeps_added {
                 self.remove(id);
             } else if !suspended {
                 self.finish_stop(id, AfterStop::Down(ChildState::Declared));

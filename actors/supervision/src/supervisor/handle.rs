@@ -24,6 +24,9 @@ pub(crate) enum Request {
     On(String, Operation, ChildReply),
     Which(Reply<Vec<ChildInfo>>),
     Count(Reply<ChildCounts>),
+    /// Has the supervisor itself panic.
+    #[cfg(test)]
+    Panic,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -184,6 +187,11 @@ impl SupervisorHandle {
         self.request(|reply| Request::On(name, operation, reply))
             .await
             .unwrap_or(Err(ChildError::Gone))
+    }
+
+    #[cfg(test)]
+    pub(crate) async fn tell(&self, request: Request) {
+        let _ = self.requests.send(request).await;
     }
 
     async fn request<T>(&self, request: impl FnOnce(Reply<T>) -> Request) -> Option<T> {

@@ -8,32 +8,66 @@ use super::{
     handle::{ChildCounts, ChildInfo, ChildReply, Operation, Request, StartReply},
 };
 use crate::{
+    control::Parked,
     error::{ChildError, StartChildError},
     events::EventKind,
+    panic::drop_quietly,
     record::ChildId,
     spec::{ChildSpec, Placement, Restart},
     state::{ChildState, Kind},
     validate::{self, Surroundings},
 };
 
+/// Gives a specification up. What its factory has captured may panic when it is dropped.
+fn refuse(spec: ChildSpec, reply: StartReply, error: StartChildError) {
+    let _ = drop_quietly(spec);
+    let _ = reply.send(Err(error));
+}
+
+impl From<Parked> for StartChildError {
+    fn from(parked: Parked) -> Self {
+        match parked {
+            Parked::Suspended => Self::Suspended,
+            Parked::Down => Self::Down,
+        }
+    }
+}
+
+impl From<Parked> for ChildError {
+    fn from(parked: Parked) -> Self {
+        match parked {
+            Parked::Suspended => Self::Suspended,
+            Parked::Down => Self::Down,
+        }
+    }
+}
+
 impl Supervisor {
     pub(super) fn on_request(&mut self, request: Request) {
-        debug_assert!(matches!(self.state, SupervisorState::Up));
+        let parked = match self.state {
+            SupervisorState::Idle => self.parked,
+            _ => None,
+        };
         match request {
-            Request::Start(spec, reply) => self.add(*spec, reply),
-            Request::On(name, operation, reply) => match self.find(&name) {
-                Some(id) => self.operate(id, operation, reply),
-                None => drop(reply.send(Err(ChildError::NotFound))),
+            Request::Start(spec, reply) => match parked {
+                None => self.add(*spec, reply),
+                Some(parked) => refuse(*spec, reply, parked.into()),
+            },
+            Request::On(name, operation, reply) => match (parked, self.find(&name)) {
+                (Some(parked), _) => drop(reply.send(Err(parked.into()))),
+                (None, Some(id)) => self.operate(id, operation, reply),
+                (None, None) => drop(reply.send(Err(ChildError::NotFound))),
             },
             Request::Which(reply) => drop(reply.send(self.which())),
             Request::Count(reply) => drop(reply.send(self.count())),
+            #[cfg(test)]
+            Request::Panic => panic!("told to panic"),
         }
     }
 
     fn add(&mut self, spec: ChildSpec, reply: StartReply) {
         if let Err(error) = self.may_add(&spec) {
-            let _ = reply.send(Err(error));
-            return;
+            return refuse(spec, reply, error);
         }
         let id = self.attach(spec, false);
         self.start_or_defer(id, StartCause::Added(reply));
@@ -188,9 +222,7 @@ impl Supervisor {
     }
 
     fn count(&self) -> ChildCounts {
-        let specs = self.children.len();
-        let is_supervisor = |child: &&Child| child.record.kind == Kind::Supervisor;
-        let supervisors = self.children.iter().filter(is_supervisor).count();
+        let (specs, supervisors) = (self.children.len(), self.children.supervisors());
         ChildCounts {
             specs,
             active: self.children.active(),

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use super::{
     Supervisor, SupervisorState,
     children::{AfterStop, ChildPhase, StartCause},
+    turn::later,
 };
 use crate::{
     control::Control,
@@ -17,7 +18,7 @@ use crate::{
     plan::{self, BudgetInUse, Decision, ExitFacts, Scope},
     record::ChildId,
     signal::{ChildSignal, SignalKind},
-    spec::{Restart, Shutdown},
+    spec::{Restart, Shutdown, Strategy},
     state::ChildState,
 };
 
@@ -61,10 +62,14 @@ impl Supervisor {
         let Some(child) = self.children.get_mut(id) else {
             return;
         };
-        if !matches!(child.phase(), ChildPhase::Starting(_)) {
+        if !matches!(child.phase(), ChildPhase::Starting(_)) || child.start_timed_out {
             return; // it is being stopped
         }
         let now = Instant::now();
+        self.clear_timer(id);
+        let Some(child) = self.children.get_mut(id) else {
+            return;
+        };
         child.up_since = Some(now);
         child.record.record_start(now);
         let path = Arc::clone(child.record.path());
@@ -92,13 +97,16 @@ impl Supervisor {
     }
 
     fn on_ignored(&mut self, id: ChildId) {
+        self.clear_timer(id);
         let Some(child) = self.children.get(id) else {
             return;
         };
-        let temporary = child.policy.restart == Restart::Temporary;
+        // As when it ends for good: see `plan::is_forgotten`.
+        let forgotten = child.policy.restart == Restart::Temporary
+            || self.options.strategy == Strategy::Dynamic;
         let after = match child.phase() {
             ChildPhase::Stopping(after) => *after,
-            _ if temporary => AfterStop::Remove,
+            _ if forgotten => AfterStop::Remove,
             _ => AfterStop::Down(ChildState::Ignored),
         };
         match self.children.set(id, ChildPhase::Down(ChildState::Ignored)) {
@@ -112,6 +120,7 @@ impl Supervisor {
     }
 
     pub(super) fn on_start_failed(&mut self, id: ChildId, reason: ExitReason) {
+        self.clear_timer(id);
         let Some(child) = self.children.get_mut(id) else {
             return;
         };
@@ -184,6 +193,7 @@ impl Supervisor {
     }
 
     pub(super) fn on_exited(&mut self, id: ChildId, reason: ExitReason) {
+        self.clear_timer(id);
         let Some(child) = self.children.get_mut(id) else {
             return;
         };
@@ -191,6 +201,11 @@ impl Supervisor {
             (true, ExitReason::Killed) => ExitReason::Stalled,
             (_, reason) => reason,
         };
+        if child.start_timed_out && matches!(child.phase(), ChildPhase::Starting(_)) {
+            let limit = child.policy.start_within.unwrap_or_default();
+            let text = format!("not ready within {limit:?}");
+            return self.on_start_failed(id, ExitReason::StartFailed(text.into()));
+        }
         child.record.record_exit(&reason);
         let path = Arc::clone(child.record.path());
         let asked = matches!(child.phase(), ChildPhase::Stopping(_));
@@ -238,6 +253,7 @@ impl Supervisor {
             Some(since) => now.duration_since(since),
             None => Duration::ZERO,
         };
+        let pays = child.policy.budget.is_none();
         let facts = ExitFacts {
             strategy: self.options.strategy,
             child: id,
@@ -264,6 +280,9 @@ impl Supervisor {
             },
         };
         for decision in plan::after_exit(&facts, budget) {
+            if pays && matches!(decision, Decision::Restart { .. }) {
+                self.line.record.record_payment(now);
+            }
             self.carry_out(id, reason, now, decision);
         }
     }
@@ -296,17 +315,18 @@ impl Supervisor {
         );
         match scope {
             Scope::One(_) if delay.is_zero() => self.start_child(id, StartCause::Again),
-            Scope::One(_) => self.set_timer(id, now + delay),
-            Scope::From(from) => self.restart_group(from, now + delay),
-            Scope::All => self.restart_group(0, now + delay),
+            Scope::One(_) => self.set_timer(id, later(now, delay)),
+            Scope::From(from) => self.restart_group(from, later(now, delay)),
+            Scope::All => self.restart_group(0, later(now, delay)),
         }
     }
 
     fn quarantine(&mut self, id: ChildId, reason: &ExitReason) {
         self.finish_stop(id, AfterStop::Down(ChildState::Quarantined));
         if let Some(child) = self.children.get(id) {
-            self.shared.events.emit(
+            self.shared.events.emit_of(
                 child.record.path(),
+                Some(child.incarnation),
                 EventKind::Quarantined {
                     exit: reason.clone(),
                 },
@@ -326,8 +346,9 @@ impl Supervisor {
             cause: reason.clone(),
         }));
         self.finish_stop(id, AfterStop::Down(ChildState::Declared));
-        self.shared.events.emit(
+        self.shared.events.emit_of(
             self.line.record.path(),
+            Some(self.incarnation),
             EventKind::Escalated { exit: exit.clone() },
         );
         self.begin_shutdown(SignalKind::Exited(exit));

@@ -5,8 +5,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{
-    Alarm, Supervisor, SupervisorState,
+    Alarm, ShuttingDown, Supervisor, SupervisorState,
     children::{AfterStop, ChildPhase},
+    turn::later,
 };
 use crate::{
     control::Control, events::EventKind, record::ChildId, spec::Shutdown, state::ChildState,
@@ -21,7 +22,8 @@ impl Supervisor {
         match how {
             Shutdown::Brutal => self.kill_all(),
             Shutdown::Within(limit) => {
-                self.timers.insert((Instant::now() + limit, Alarm::Kill));
+                let at = later(Instant::now(), limit);
+                self.timers.insert((at, Alarm::Kill));
             }
             Shutdown::Infinity => {}
         }
@@ -63,7 +65,19 @@ impl Supervisor {
         };
         match child.phase() {
             ChildPhase::Starting(_) | ChildPhase::Up => {
-                child.control.send(Control::Stop(how));
+                let suspends = matches!(after, AfterStop::Down(ChildState::Suspended))
+                    || matches!(
+                        self.state,
+                        SupervisorState::Stopping(ShuttingDown {
+                            keeps_added: true,
+                            ..
+                        })
+                    );
+                child.control.send(match suspends {
+                    true => Control::Suspend(how),
+                    false => Control::Stop(how),
+                });
+                self.clear_timer(id);
                 if let Some(ChildPhase::Starting(why)) =
                     self.children.set(id, ChildPhase::Stopping(after))
                 {

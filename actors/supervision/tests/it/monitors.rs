@@ -111,7 +111,7 @@ fn monitors_taken_while_a_child_is_removed_end() {
         let root = tree.supervisor("root").unwrap();
         for _ in 0..200 {
             let (a, handle, _) = probe("a", &Log::default());
-            root.start_child(a.placement(Placement::RoundRobin))
+            root.start_child(a.placement(Placement::Pool))
                 .await
                 .unwrap();
             root.terminate_child("a").await.unwrap();

@@ -185,7 +185,11 @@ fn shutdown_ends_although_a_child_is_stuck() {
         let (a, ..) = probe("a", &log);
         let (blocker, handle) = child("blocker", || async { Ok::<_, StartError>(Blocker) });
         let root = patient("root", Strategy::OneForOne);
-        let tree = start(root.child(a).child(blocker.placement(Placement::Own))).await;
+        let tree = start(
+            root.child(a)
+                .child(blocker.placement(Placement::Own).start_within(None)),
+        )
+        .await;
         let exit = handle.monitor();
         handle.tell(Block(Mutex::new(released), blocked)).unwrap();
         is_blocked.recv().unwrap();
@@ -203,7 +207,7 @@ fn supervisors_time_out_although_a_child_is_stuck_while_stopping() {
     let (blocked, is_blocked) = mpsc::channel();
     unlimited(async {
         let (blocker, handle) = child("blocker", || async { Ok::<_, StartError>(Blocker) });
-        let blocker = blocker.placement(Placement::Own);
+        let blocker = blocker.placement(Placement::Own).start_within(None);
         let inner = patient("inner", Strategy::OneForOne)
             .shutdown(Shutdown::Within(Duration::from_secs(2)))
             .child(blocker.shutdown(Shutdown::Infinity));

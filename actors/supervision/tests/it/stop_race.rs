@@ -149,7 +149,7 @@ fn stop_race_between_threads() {
             let mut handles = Vec::new();
             for index in 0..CHILDREN {
                 let (spec, handle, _) = probe(&index.to_string(), &log);
-                root = root.child(spec.placement(Placement::RoundRobin));
+                root = root.child(spec.placement(Placement::Pool));
                 handles.push(handle);
             }
             let tree = start(root).await;

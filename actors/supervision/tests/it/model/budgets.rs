@@ -47,7 +47,9 @@ pub(super) async fn watch(mut events: EventStream, built: Rc<RefCell<Built>>) {
                     RESTARTS as usize,
                     "{path} was quarantined too early"
                 );
-                // It comes back only by hand, and starts afresh then.
+            }
+            // By hand, with a whole budget.
+            EventKind::Started { .. } | EventKind::Resumed => {
                 restarts.remove(&own);
             }
             // If it was a supervisor, its next run has a budget of its own, and so have its
