@@ -1,6 +1,6 @@
 //! Declaring a worker.
 
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::{any::Any, future::Future, pin::Pin, sync::Arc};
 
 use actix::Actor;
 
@@ -56,6 +56,12 @@ pub(crate) trait WorkerBody: Send + Sync {
     fn run(self: Arc<Self>, line: SupervisorLine, slot: Arc<ArbiterSlot>, incarnation: u64);
     /// Takes no more messages and drops those that are left.
     fn close(&self);
+    /// Drops the messages that wait.
+    fn drop_mail(&self);
+    /// Whoever waits for room looks again.
+    fn wake_senders(&self);
+    /// A `Handle<A>` to it.
+    fn handle(&self) -> Box<dyn Any + Send>;
     /// The message in hand on whichever thread, if it is one.
     fn current_message(&self) -> Option<&'static str>;
 }
@@ -68,9 +74,22 @@ impl<A: Actor<Context = Context<A>>> WorkerBody for Worker<A> {
     }
 
     fn close(&self) {
-        for envelope in self.handle.mailbox().close(self.handle.record()) {
+        self.handle.close();
+    }
+
+    fn drop_mail(&self) {
+        let mailbox = self.handle.mailbox();
+        for envelope in mailbox.take_out(self.handle.record(), |_| true) {
             let _ = drop_quietly(envelope);
         }
+    }
+
+    fn wake_senders(&self) {
+        self.handle.mailbox().wake_senders();
+    }
+
+    fn handle(&self) -> Box<dyn Any + Send> {
+        Box::new(self.handle.clone())
     }
 
     fn current_message(&self) -> Option<&'static str> {
@@ -82,8 +101,6 @@ impl<A: Actor> Drop for Worker<A> {
     /// It never got into a tree, or is gone from it.
     fn drop(&mut self) {
         self.handle.record().set_removed();
-        for envelope in self.handle.mailbox().close(self.handle.record()) {
-            let _ = drop_quietly(envelope);
-        }
+        self.handle.close();
     }
 }

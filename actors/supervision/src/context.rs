@@ -7,8 +7,10 @@ use actix::{Actor, ActorContext, ActorState, Addr, AsyncContext, SpawnHandle, fu
 use crate::{
     exit::ExitReason,
     handle::Handle,
+    health::Health,
     mailbox::Mailbox,
     panic::{Panic, drop_each_quietly},
+    signal::{Reporter, SignalKind},
     spawned::{BoxedFuture, PendingFuture},
 };
 
@@ -30,6 +32,8 @@ use crate::{
 /// the mailbox and not counted in its depth. Prefer [`handle`](Self::handle).
 pub struct Context<A: Actor<Context = Self>> {
     handle: Handle<A>,
+    reporter: Reporter,
+    incarnation: u64,
     pub(crate) state: ActorState,
     /// Why it ends, once that is settled.
     pub(crate) exit: Option<ExitReason>,
@@ -45,9 +49,11 @@ pub struct Context<A: Actor<Context = Self>> {
 }
 
 impl<A: Actor<Context = Self>> Context<A> {
-    pub(crate) fn new(handle: Handle<A>) -> Self {
+    pub(crate) fn new(handle: Handle<A>, reporter: Reporter) -> Self {
         Self {
             handle,
+            reporter,
+            incarnation: 0,
             state: ActorState::Started,
             exit: None,
             asked_to_stop: false,
@@ -69,6 +75,16 @@ impl<A: Actor<Context = Self>> Context<A> {
         self.begin_stop();
     }
 
+    /// Says how this actor is: seen in [`TreeStatus::health`](crate::TreeStatus::health), and as an
+    /// event ([`HealthChanged`](crate::EventKind::HealthChanged)) when it is something else than
+    /// before. A new run begins healthy.
+    pub fn set_health(&mut self, health: Health) {
+        if self.handle.record().set_health(&health) {
+            let kind = SignalKind::Health(health);
+            self.reporter.report(self.incarnation, kind);
+        }
+    }
+
     /// The address of this actor, good across restarts.
     #[must_use]
     pub fn handle(&self) -> Handle<A> {
@@ -81,7 +97,8 @@ impl<A: Actor<Context = Self>> Context<A> {
         self.current_future
     }
 
-    pub(crate) fn reset(&mut self) {
+    pub(crate) fn reset(&mut self, incarnation: u64) {
+        self.incarnation = incarnation;
         self.state = ActorState::Started;
         self.exit = None;
         self.asked_to_stop = false;

@@ -1,6 +1,12 @@
 //! Messages on their way.
 
-use std::any::{Any, type_name};
+use std::{
+    any::{Any, type_name},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use actix::{
     Actor, Handler, Message,
@@ -16,6 +22,12 @@ pub(crate) type Envelope<A> = Box<dyn Work<A>>;
 pub(crate) trait Work<A: Actor>: Send {
     fn run(self: Box<Self>, actor: &mut A, ctx: &mut A::Context);
     fn message_type(&self) -> &'static str;
+    /// Nobody wants the answer any more.
+    fn is_withdrawn(&self) -> bool {
+        false
+    }
+    /// The worker task with this lease works on it from now on.
+    fn set_taken_by(&self, _lease: u32) {}
     fn into_any(self: Box<Self>) -> Box<dyn Any>;
 }
 
@@ -39,7 +51,28 @@ where
     }
 }
 
-pub(crate) struct Ask<M: Message>(pub(crate) M, pub(crate) oneshot::Sender<M::Result>);
+pub(crate) struct Ask<M: Message> {
+    pub(crate) message: M,
+    pub(crate) answer: oneshot::Sender<M::Result>,
+    /// Who works on it, if the child may lose its lease.
+    pub(crate) taken_by: Option<TakenBy>,
+}
+
+/// The lease of the worker task that has taken a question.
+#[derive(Clone, Default)]
+pub(crate) struct TakenBy(Arc<AtomicU64>);
+
+impl TakenBy {
+    fn set(&self, lease: u32) {
+        self.0.store(u64::from(lease) + 1, Ordering::Release);
+    }
+
+    /// Whether it was taken by another than the one that holds the valid lease.
+    pub(crate) fn is_lost(&self, valid: u32) -> bool {
+        let taken_by = self.0.load(Ordering::Acquire);
+        taken_by != 0 && taken_by != u64::from(valid) + 1
+    }
+}
 
 impl<A, M> Work<A> for Ask<M>
 where
@@ -48,7 +81,9 @@ where
     M::Result: Send,
 {
     fn run(self: Box<Self>, actor: &mut A, ctx: &mut Context<A>) {
-        let Self(message, answer) = *self;
+        let Self {
+            message, answer, ..
+        } = *self;
         if !answer.is_closed() {
             handle(message, Some(answer), actor, ctx);
         }
@@ -56,6 +91,16 @@ where
 
     fn message_type(&self) -> &'static str {
         type_name::<M>()
+    }
+
+    fn is_withdrawn(&self) -> bool {
+        self.answer.is_closed()
+    }
+
+    fn set_taken_by(&self, lease: u32) {
+        if let Some(taken_by) = &self.taken_by {
+            taken_by.set(lease);
+        }
     }
 
     fn into_any(self: Box<Self>) -> Box<dyn Any> {
@@ -97,7 +142,7 @@ where
     M: Message + Send + 'static,
 {
     match envelope.into_any().downcast::<Ask<M>>() {
-        Ok(ask) => ask.0,
+        Ok(ask) => ask.message,
         Err(_) => unreachable!("a refused envelope is the one that was sent"),
     }
 }

@@ -270,6 +270,8 @@ pub enum ChildError {
 pub enum TellError<M> {
     /// The mailbox holds as many messages as it may.
     Full(M),
+    /// The child is suspended, and its specification says that it takes no mail meanwhile.
+    Suspended(M),
     /// The child was removed or its tree ended.
     Gone(M),
 }
@@ -278,7 +280,7 @@ impl<M> TellError<M> {
     /// The message.
     pub fn into_inner(self) -> M {
         match self {
-            Self::Full(message) | Self::Gone(message) => message,
+            Self::Full(message) | Self::Suspended(message) | Self::Gone(message) => message,
         }
     }
 
@@ -292,6 +294,7 @@ impl<M> fmt::Debug for TellError<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Full(_) => "Full(..)",
+            Self::Suspended(_) => "Suspended(..)",
             Self::Gone(_) => "Gone(..)",
         })
     }
@@ -301,12 +304,23 @@ impl<M> fmt::Display for TellError<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Full(_) => "the mailbox is full",
+            Self::Suspended(_) => "the child is suspended",
             Self::Gone(_) => "the child is gone",
         })
     }
 }
 
 impl<M> std::error::Error for TellError<M> {}
+
+impl<M> From<TellError<M>> for AskError {
+    fn from(refused: TellError<M>) -> Self {
+        match refused {
+            TellError::Full(_) => Self::Full,
+            TellError::Suspended(_) => Self::Suspended,
+            TellError::Gone(_) => Self::Gone,
+        }
+    }
+}
 
 /// Why a question got no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -317,7 +331,14 @@ pub enum AskError {
     /// The child was removed or its tree ended.
     #[error("the child is gone")]
     Gone,
-    /// The child ended, or dropped the question, while it was working on it.
+    /// The child is suspended, and its specification says that it takes no mail meanwhile.
+    #[error("the child is suspended")]
+    Suspended,
+    /// There was no answer in time: see [`Handle::ask_within`](crate::Handle::ask_within).
+    #[error("no answer in time")]
+    TimedOut,
+    /// The child ended, dropped the question, or was found to block its thread, while it was
+    /// working on it.
     #[error("the child crashed while working on it")]
     Crashed,
 }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 use tokio::sync::broadcast;
 
-use crate::{event_stream::EventStream, exit::ExitReason};
+use crate::{event_stream::EventStream, exit::ExitReason, health::Health};
 
 const EVENTS_KEPT: usize = 4_096;
 
@@ -65,6 +65,19 @@ pub enum EventKind {
     },
     /// It was stopped, to be resumed.
     Suspended,
+    /// What it says of itself has changed.
+    HealthChanged {
+        /// What it says now.
+        health: Health,
+    },
+    /// Runs in a row had crashed on messages of one type: those that still waited were dropped.
+    /// See [`ChildSpec::poison_after`](crate::ChildSpec::poison_after).
+    PoisonMail {
+        /// Rust type name of the messages.
+        message_type: &'static str,
+        /// How many were dropped.
+        dropped: usize,
+    },
     /// It was resumed.
     Resumed,
     /// It goes on on another arbiter. Either it was moved on request, or its arbiter was blocked:
@@ -212,6 +225,19 @@ impl EventKind {
             Self::ArbiterRecovered { arbiter } => {
                 tracing::info!(path, %arbiter, "arbiter makes progress again");
             }
+            Self::HealthChanged { health } if health.is_healthy() => {
+                tracing::info!(path, "child is healthy again");
+            }
+            Self::HealthChanged { health } => tracing::warn!(path, %health, "child is not healthy"),
+            Self::PoisonMail {
+                message_type,
+                dropped,
+            } => tracing::error!(
+                path,
+                message_type,
+                dropped,
+                "dropped {dropped} messages of a type that crashed the child again and again"
+            ),
             Self::Suspended => tracing::info!(path, "child suspended"),
             Self::Resumed => tracing::info!(path, "child resumed"),
             Self::Started { incarnation } => tracing::debug!(path, incarnation, "child started"),

@@ -128,6 +128,10 @@ impl Lease {
         }
     }
 
+    pub(crate) fn number(&self) -> u32 {
+        self.number
+    }
+
     #[inline]
     pub(crate) fn is_held(&self) -> bool {
         self.record.fence.snapshot().lease() == self.number

@@ -2,26 +2,23 @@
 
 use std::{
     fmt,
-    future::Future,
-    pin::Pin,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
-    task::{Poll, ready},
+    hash::{Hash, Hasher},
+    sync::{Arc, OnceLock},
+    time::Duration,
 };
 
-use actix::{
-    Actor, Handler, Message,
-    dev::channel::{AddressReceiver, AddressSender, channel},
-};
-use futures_util::Stream;
-use tokio::sync::oneshot;
+use actix::{Actor, Handler, Message};
+use futures_util::future::BoxFuture;
+use tokio::{sync::oneshot, time::timeout};
 
 use crate::{
+    addr_mail::AddrMail,
+    ask::{Ask, Asking, Monitor},
     context::Context,
     envelope::{Ask as AskEnvelope, Tell as TellEnvelope, recover_ask, recover_tell},
     error::{AskError, TellError},
-    exit::ExitReason,
-    fence::Lease,
     mailbox::{Mailbox, NotTaken},
+    panic::drop_quietly,
     record::ChildRecord,
 };
 
@@ -65,17 +62,45 @@ impl<A: Actor<Context = Context<A>>> Handle<A> {
         match inner.mailbox.push(envelope, &inner.record) {
             Ok(()) => Ok(()),
             Err(NotTaken::Full(envelope)) => Err(TellError::Full(recover_tell(envelope))),
+            Err(NotTaken::Suspended(envelope)) => Err(TellError::Suspended(recover_tell(envelope))),
             Err(NotTaken::Closed(envelope)) => Err(TellError::Gone(recover_tell(envelope))),
         }
     }
 
-    /// Sends `message` at once and returns a future of the answer, which may outlive the handle.
-    /// Dropping the future withdraws a question that is still waiting. There is no time-out:
-    /// wrap it in `tokio::time::timeout` where one is wanted.
+    /// Sends `message` without waiting for an answer; while the mailbox is full, waits for room.
+    /// There is no time-out: wrap it in `tokio::time::timeout` where one is wanted. Dropping the
+    /// future drops the message.
     ///
     /// # Errors
-    /// The future resolves to [`AskError::Full`] or [`AskError::Gone`] if the question was not
-    /// taken, and to [`AskError::Crashed`] if the child crashed while working on it.
+    /// Gives the message back if the child is gone, or takes no mail while it is suspended.
+    pub async fn send<M>(&self, message: M) -> Result<(), TellError<M>>
+    where
+        A: Handler<M>,
+        M: Message + Send + 'static,
+        M::Result: Send,
+    {
+        let mut message = match self.tell(message) {
+            Err(TellError::Full(message)) => Some(message),
+            told => return told,
+        };
+        let try_again = || match self.tell(message.take()?) {
+            Err(TellError::Full(refused)) => {
+                message = Some(refused);
+                None
+            }
+            told => Some(told),
+        };
+        self.inner.mailbox.wait_for_room(try_again).await
+    }
+
+    /// Sends `message` at once and returns a future of the answer, which may outlive the handle.
+    /// Dropping the future withdraws a question that is still waiting. There is no time-out: see
+    /// [`ask_within`](Self::ask_within).
+    ///
+    /// # Errors
+    /// The future resolves to [`AskError::Full`], [`AskError::Suspended`] or [`AskError::Gone`] if
+    /// the question was not taken, and to [`AskError::Crashed`] if the child crashed, or was found
+    /// to block its thread, while working on it.
     #[inline]
     pub fn ask<M>(&self, message: M) -> Ask<M::Result>
     where
@@ -83,13 +108,22 @@ impl<A: Actor<Context = Context<A>>> Handle<A> {
         M: Message + Send + 'static,
         M::Result: Send,
     {
-        self.try_ask(message).unwrap_or_else(|refused| {
-            Ask(AskState::Refused(if refused.is_full() {
-                AskError::Full
-            } else {
-                AskError::Gone
-            }))
-        })
+        self.try_ask(message)
+            .unwrap_or_else(|refused| Ask::refused(refused.into()))
+    }
+
+    /// Like [`ask`](Self::ask), and withdraws the question when there is no answer within `limit`.
+    ///
+    /// # Errors
+    /// As [`ask`](Self::ask), and [`AskError::TimedOut`].
+    pub async fn ask_within<M>(&self, message: M, limit: Duration) -> Result<M::Result, AskError>
+    where
+        A: Handler<M>,
+        M: Message + Send + 'static,
+        M::Result: Send,
+    {
+        let answered = timeout(limit, self.ask(message)).await;
+        answered.unwrap_or(Err(AskError::TimedOut))
     }
 
     /// Like [`ask`](Self::ask), but gives a message that is not taken back at once.
@@ -105,13 +139,16 @@ impl<A: Actor<Context = Context<A>>> Handle<A> {
     {
         let inner = &*self.inner;
         let (answer, answered) = oneshot::channel();
-        let envelope = Box::new(AskEnvelope(message, answer));
+        let asking = Asking::of(&inner.record);
+        let envelope = Box::new(AskEnvelope {
+            message,
+            answer,
+            taken_by: asking.taken_by(),
+        });
         match inner.mailbox.push(envelope, &inner.record) {
-            Ok(()) => Ok(Ask(AskState::Waiting {
-                answered,
-                record: Arc::clone(&inner.record),
-            })),
+            Ok(()) => Ok(Ask::waiting(answered, Arc::clone(&inner.record), asking)),
             Err(NotTaken::Full(envelope)) => Err(TellError::Full(recover_ask(envelope))),
+            Err(NotTaken::Suspended(envelope)) => Err(TellError::Suspended(recover_ask(envelope))),
             Err(NotTaken::Closed(envelope)) => Err(TellError::Gone(recover_ask(envelope))),
         }
     }
@@ -133,6 +170,17 @@ impl<A: Actor> Handle<A> {
         &self.inner.mailbox
     }
 
+    /// Takes no more messages and drops those that are left.
+    pub(crate) fn close(&self) {
+        for envelope in self.mailbox().close(self.record()) {
+            let _ = drop_quietly(envelope);
+        }
+        // One that is asked for from now on is closed at once.
+        if let Some(addr_mail) = self.addr_mail() {
+            addr_mail.close();
+        }
+    }
+
     pub(crate) fn record(&self) -> &Arc<ChildRecord> {
         &self.inner.record
     }
@@ -143,7 +191,11 @@ impl<A: Actor> Handle<A> {
     }
 
     pub(crate) fn addr_mail_or_new(&self) -> &AddrMail<A> {
-        self.inner.addr_mail.get_or_init(Box::default)
+        let addr_mail = self.inner.addr_mail.get_or_init(Box::default);
+        if self.is_gone() {
+            addr_mail.close();
+        }
+        addr_mail
     }
 
     /// Resolves when the child's current (or next) run ends, with the reason.
@@ -164,47 +216,16 @@ impl<A: Actor> Handle<A> {
         self.inner.mailbox.is_closed()
     }
 
+    /// The child's name, unique among its siblings.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.inner.record.name
+    }
+
     /// The child's path in its tree; its bare name before the tree is started.
     #[must_use]
     pub fn path(&self) -> &str {
         self.inner.record.path()
-    }
-}
-
-/// Mail through bare addresses. It belongs to the child, as its mailbox does.
-pub(crate) struct AddrMail<A: Actor> {
-    sender: Mutex<AddressSender<A>>,
-    receiver: Mutex<AddressReceiver<A>>,
-}
-
-impl<A: Actor> Default for AddrMail<A> {
-    fn default() -> Self {
-        // The capacity of an actix channel bounds nothing that is sent with `do_send`.
-        let (sender, receiver) = channel(16);
-        Self {
-            sender: Mutex::new(sender),
-            receiver: Mutex::new(receiver),
-        }
-    }
-}
-
-impl<A: Actor> AddrMail<A> {
-    pub(crate) fn sender(&self) -> AddressSender<A> {
-        let sender = self.sender.lock();
-        sender.unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    pub(crate) fn poll_pop(
-        &self,
-        lease: &Lease,
-        cx: &mut std::task::Context<'_>,
-    ) -> Poll<Option<actix::dev::Envelope<A>>> {
-        let receiver = self.receiver.lock();
-        let mut receiver = receiver.unwrap_or_else(PoisonError::into_inner);
-        match lease.is_held() {
-            true => Pin::new(&mut *receiver).poll_next(cx),
-            false => Poll::Pending,
-        }
     }
 }
 
@@ -216,56 +237,33 @@ impl<A: Actor> Clone for Handle<A> {
     }
 }
 
+/// Handles are equal if they stand for the same child.
+impl<A: Actor> PartialEq for Handle<A> {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+    }
+}
+
+impl<A: Actor> Eq for Handle<A> {}
+
+impl<A: Actor> Hash for Handle<A> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        Arc::as_ptr(&self.inner).hash(state);
+    }
+}
+
 impl<A: Actor> fmt::Debug for Handle<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Handle").field(&self.path()).finish()
     }
 }
 
-/// The answer to come: see [`Handle::ask`].
-#[must_use = "the answer is record_lost_run if this is dropped"]
-pub struct Ask<R>(AskState<R>);
-
-enum AskState<R> {
-    Refused(AskError),
-    Waiting {
-        answered: oneshot::Receiver<R>,
-        record: Arc<ChildRecord>,
-    },
-}
-
-impl<R> Future for Ask<R> {
-    type Output = Result<R, AskError>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<Self::Output> {
-        match &mut self.0 {
-            AskState::Refused(error) => Poll::Ready(Err(*error)),
-            AskState::Waiting { answered, record } => {
-                let answer = ready!(Pin::new(answered).poll(cx));
-                Poll::Ready(answer.map_err(|_| match record.state() {
-                    crate::ChildState::Removed => AskError::Gone,
-                    _ => AskError::Crashed,
-                }))
-            }
-        }
-    }
-}
-
-/// The end of a child's run: see [`Handle::monitor`]. Resolves to `None` if the child is removed,
-/// or its tree ends, before it runs again.
-pub struct Monitor(oneshot::Receiver<ExitReason>);
-
-impl Future for Monitor {
-    type Output = Option<ExitReason>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.0).poll(cx).map(Result::ok)
-    }
-}
-
 trait Receive<M: Message>: Send + Sync {
     fn tell(&self, message: M) -> Result<(), TellError<M>>;
+    fn send(&self, message: M) -> BoxFuture<'_, Result<(), TellError<M>>>;
     fn ask(&self, message: M) -> Ask<M::Result>;
+    fn record(&self) -> &ChildRecord;
+    fn is_gone(&self) -> bool;
 }
 
 impl<A, M> Receive<M> for Handle<A>
@@ -278,8 +276,20 @@ where
         Handle::tell(self, message)
     }
 
+    fn send(&self, message: M) -> BoxFuture<'_, Result<(), TellError<M>>> {
+        Box::pin(Handle::send(self, message))
+    }
+
     fn ask(&self, message: M) -> Ask<M::Result> {
         Handle::ask(self, message)
+    }
+
+    fn record(&self) -> &ChildRecord {
+        &self.inner.record
+    }
+
+    fn is_gone(&self) -> bool {
+        Handle::is_gone(self)
     }
 }
 
@@ -290,19 +300,51 @@ impl<M: Message> Recipient<M> {
     /// See [`Handle::tell`].
     ///
     /// # Errors
-    /// Gives the message back if the mailbox is full or the child is gone.
+    /// Gives the message back if it is not taken.
     pub fn tell(&self, message: M) -> Result<(), TellError<M>> {
         self.0.tell(message)
+    }
+
+    /// See [`Handle::send`].
+    ///
+    /// # Errors
+    /// Gives the message back if it is not taken.
+    pub async fn send(&self, message: M) -> Result<(), TellError<M>> {
+        self.0.send(message).await
     }
 
     /// See [`Handle::ask`].
     pub fn ask(&self, message: M) -> Ask<M::Result> {
         self.0.ask(message)
     }
+
+    /// See [`Handle::path`].
+    #[must_use]
+    pub fn path(&self) -> &str {
+        self.0.record().path()
+    }
+
+    /// See [`Handle::depth`].
+    #[must_use]
+    pub fn depth(&self) -> usize {
+        self.0.record().depth()
+    }
+
+    /// See [`Handle::is_gone`].
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        self.0.is_gone()
+    }
 }
 
 impl<M: Message> Clone for Recipient<M> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
+    }
+}
+
+impl<M: Message> fmt::Debug for Recipient<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Recipient").field(&self.path()).finish()
     }
 }

@@ -100,8 +100,10 @@
 //!   along: its neighbours on that thread are rebuilt on another, at nobody's expense.
 //! - Children of one group that fail at the same time count once.
 
+mod addr_mail;
 mod allowance;
 mod arbiters;
+mod ask;
 mod backoff;
 mod child;
 mod context;
@@ -113,6 +115,7 @@ mod events;
 mod exit;
 mod fence;
 mod handle;
+mod health;
 mod incarnation;
 mod intensity;
 mod mailbox;
@@ -120,6 +123,7 @@ mod panic;
 mod plan;
 mod record;
 mod sampler;
+mod shedding;
 mod signal;
 mod spawned;
 mod spec;
@@ -129,12 +133,14 @@ mod supervisor;
 mod sync;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod totals;
 mod tree;
 mod validate;
 mod watchdog;
 mod worker_task;
 
 pub use crate::{
+    ask::{Ask, Monitor},
     backoff::Backoff,
     child::child,
     context::Context,
@@ -142,16 +148,19 @@ pub use crate::{
     event_stream::{EventStream, Lagged},
     events::{Event, EventKind},
     exit::{ExitReason, GaveUp},
-    handle::{Ask, Handle, Monitor, Recipient},
+    handle::{Handle, Recipient},
+    health::Health,
     intensity::Intensity,
     panic::{Panic, PanicLocation, install_panic_hook},
     record::ExitRecord,
+    shedding::Suspended,
     spec::{
-        AutoShutdown, ChildSpec, Criticality, OnExhausted, OnStall, Placement, Restart, Shutdown,
-        Strategy, SupervisorSpec,
+        AutoShutdown, ChildSpec, Criticality, MailOnEscalation, MailWhileSuspended, OnExhausted,
+        OnStall, Placement, Restart, Shutdown, Strategy, SupervisorSpec,
     },
     state::{ChildState, Kind},
     status::{ArbiterStatus, TreeStatus},
     supervisor::handle::{ChildCounts, ChildInfo, SupervisorHandle},
-    tree::Tree,
+    totals::TreeSummary,
+    tree::{Change, Tree},
 };

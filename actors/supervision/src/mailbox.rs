@@ -5,15 +5,25 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Mutex, MutexGuard, PoisonError},
+    pin::pin,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll, Waker},
 };
 
 use actix::Actor;
+use tokio::sync::Notify;
 
-use crate::{envelope::Envelope, fence::Lease, record::ChildRecord};
+use crate::{envelope::Envelope, fence::Lease, panic::drop_quietly, record::ChildRecord};
 
-pub(crate) struct Mailbox<A: Actor>(Mutex<Queue<A>>);
+pub(crate) struct Mailbox<A: Actor> {
+    queue: Mutex<Queue<A>>,
+    /// Senders that wait for room.
+    senders: AtomicUsize,
+    has_room: Notify,
+}
 
 struct Queue<A: Actor> {
     messages: VecDeque<Envelope<A>>,
@@ -29,7 +39,50 @@ struct Queue<A: Actor> {
 /// Room for this many messages is kept, whether they come or not.
 const KEPT: usize = 1_024;
 
+/// One who waits for room.
+struct WaitingSender<'a>(&'a AtomicUsize);
+
+impl<'a> WaitingSender<'a> {
+    fn new(senders: &'a AtomicUsize) -> Self {
+        senders.fetch_add(1, Ordering::SeqCst);
+        Self(senders)
+    }
+}
+
+impl Drop for WaitingSender<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 impl<A: Actor> Queue<A> {
+    /// It is full: takes out questions that nobody wants answered any more, if there are enough of
+    /// them to be worth looking at all messages.
+    fn sweep(&mut self, record: &ChildRecord) -> Vec<Envelope<A>> {
+        let worth_it = (self.messages.len() / 64).max(1);
+        if !record.take_withdrawn(worth_it) {
+            return Vec::new();
+        }
+        self.take_out(record, |envelope| envelope.is_withdrawn())
+    }
+
+    fn take_out(
+        &mut self,
+        record: &ChildRecord,
+        wanted: impl Fn(&Envelope<A>) -> bool,
+    ) -> Vec<Envelope<A>> {
+        let mut taken = Vec::new();
+        for envelope in std::mem::take(&mut self.messages) {
+            if wanted(&envelope) {
+                taken.push(envelope);
+            } else {
+                self.messages.push_back(envelope);
+            }
+        }
+        record.set_depth(self.messages.len());
+        taken
+    }
+
     /// It is empty: gives the memory of an earlier burst back. Bursts that repeat keep their room.
     fn shrink(&mut self) {
         let peak = std::mem::take(&mut self.peak);
@@ -42,22 +95,29 @@ impl<A: Actor> Queue<A> {
 /// Why a message was not taken.
 pub(crate) enum NotTaken<A: Actor> {
     Full(Envelope<A>),
+    /// It refuses mail while it is suspended.
+    Suspended(Envelope<A>),
     Closed(Envelope<A>),
 }
 
 impl<A: Actor> Mailbox<A> {
     pub(crate) fn new() -> Self {
-        Self(Mutex::new(Queue {
+        let queue = Mutex::new(Queue {
             messages: VecDeque::new(),
             peak: 0,
             waker: None,
             closed: false,
             current_message: None,
-        }))
+        });
+        Self {
+            queue,
+            senders: AtomicUsize::new(0),
+            has_room: Notify::new(),
+        }
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue<A>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Puts a message at the end. The depth and the bound are the record's.
@@ -67,13 +127,21 @@ impl<A: Actor> Mailbox<A> {
         envelope: Envelope<A>,
         record: &ChildRecord,
     ) -> Result<(), NotTaken<A>> {
+        // Dropped after the lock: a destructor may do anything.
+        let mut swept = Vec::new();
         let waker = {
             let mut queue = self.queue();
             if queue.closed {
                 return Err(NotTaken::Closed(envelope));
             }
-            if queue.messages.len() >= record.bound() {
-                return Err(NotTaken::Full(envelope));
+            if queue.messages.len() >= record.room() {
+                if record.refuses_mail() {
+                    return Err(NotTaken::Suspended(envelope));
+                }
+                swept = queue.sweep(record);
+                if queue.messages.len() >= record.room() {
+                    return Err(NotTaken::Full(envelope));
+                }
             }
             queue.messages.push_back(envelope);
             let depth = queue.messages.len();
@@ -84,7 +152,43 @@ impl<A: Actor> Mailbox<A> {
         if let Some(waker) = waker {
             waker.wake();
         }
+        for envelope in swept {
+            let _ = drop_quietly(envelope);
+        }
         Ok(())
+    }
+
+    /// Waits, once `try_again` has been refused for want of room, until there may be some.
+    pub(crate) async fn wait_for_room<T>(&self, mut try_again: impl FnMut() -> Option<T>) -> T {
+        let _waiting = WaitingSender::new(&self.senders);
+        loop {
+            let mut has_room = pin!(self.has_room.notified());
+            // From here on, no message that is taken out goes unnoticed.
+            has_room.as_mut().enable();
+            if let Some(done) = try_again() {
+                return done;
+            }
+            has_room.await;
+        }
+    }
+
+    /// All who wait for room look again.
+    pub(crate) fn wake_senders(&self) {
+        self.has_room.notify_waiters();
+    }
+
+    /// Takes out what is waiting and is `wanted`, to be dropped.
+    pub(crate) fn take_out(
+        &self,
+        record: &ChildRecord,
+        wanted: impl Fn(&Envelope<A>) -> bool,
+    ) -> Vec<Envelope<A>> {
+        let taken = {
+            let mut queue = self.queue();
+            queue.take_out(record, wanted)
+        };
+        self.wake_senders();
+        taken
     }
 
     /// The next message, for the worker task that holds the lease.
@@ -111,6 +215,12 @@ impl<A: Actor> Mailbox<A> {
             }
             return Poll::Pending;
         };
+        if !record.is_here() {
+            envelope.set_taken_by(lease.number());
+        }
+        if self.senders.load(Ordering::Relaxed) > 0 {
+            self.has_room.notify_one();
+        }
         queue.current_message = Some(envelope.message_type());
         record.set_depth(queue.messages.len());
         record.add_handled();
@@ -144,6 +254,7 @@ impl<A: Actor> Mailbox<A> {
         queue.waker = None;
         queue.current_message = None;
         record.set_depth(0);
+        self.wake_senders();
         std::mem::take(&mut queue.messages)
     }
 }

@@ -12,7 +12,7 @@ use std::{
 use jiff::Timestamp;
 use serde::Serialize;
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{Notify, mpsc, oneshot},
     time::Instant,
 };
 
@@ -21,12 +21,15 @@ use crate::{
     child::WorkerBody,
     exit::ExitReason,
     fence::Fence,
+    health::Health,
     intensity::Limit,
     panic::drop_quietly,
+    shedding::Suspended,
     signal::ChildSignal,
     spec::{Policy, StallLimit, Strategy},
     state::{ChildState, Kind},
     supervisor::handle::{REQUEST_QUEUE, Request},
+    totals::Totals,
 };
 
 /// Past exits kept of each child.
@@ -59,6 +62,10 @@ pub(crate) struct History {
     /// Restarts of children that counted against this supervisor's budget.
     pub(crate) paid: VecDeque<Instant>,
     pub(crate) monitors: Vec<oneshot::Sender<ExitReason>>,
+    /// Why it is suspended, if it is.
+    pub(crate) suspended: Option<Suspended>,
+    /// What it said of itself in this run.
+    pub(crate) health: Option<Health>,
 }
 
 /// Set once, when the child is attached to a tree.
@@ -67,6 +74,7 @@ pub(crate) struct Registration {
     pub(crate) policy: Arc<Policy>,
     pub(crate) window: Option<Limit>,
     pub(crate) stall: Option<StallLimit>,
+    pub(crate) totals: Arc<Totals>,
 }
 
 #[derive(Default)]
@@ -94,6 +102,8 @@ pub(crate) struct ChildRecord {
     /// What runs there, for the watchdog.
     pub(crate) worker: OnceLock<Weak<dyn WorkerBody>>,
     slot: AtomicU64,
+    /// Its supervisor has failed and is restarted: see `MailOnEscalation`.
+    after_failure: AtomicBool,
     stuck: AtomicBool,
     stalled: AtomicBool,
     registration: OnceLock<Registration>,
@@ -101,6 +111,13 @@ pub(crate) struct ChildRecord {
     incarnation: AtomicU64,
     restarts: AtomicU64,
     bound: AtomicUsize,
+    /// How many messages it takes now: its bound, or none while it refuses mail.
+    room: AtomicUsize,
+    refuses_mail: AtomicBool,
+    /// Questions that nobody wants answered any more, and that may still be waiting.
+    withdrawn: AtomicUsize,
+    /// Woken when a lease is taken away, made when somebody waits for it.
+    revoked: OnceLock<Arc<Notify>>,
     depth: AtomicUsize,
     handled: AtomicU64,
     busy_ns: AtomicU64,
@@ -140,6 +157,7 @@ impl ChildRecord {
             fence: Fence::default(),
             worker: OnceLock::new(),
             slot: AtomicU64::new(slot),
+            after_failure: AtomicBool::new(false),
             stuck: AtomicBool::new(false),
             stalled: AtomicBool::new(false),
             registration: OnceLock::new(),
@@ -147,6 +165,10 @@ impl ChildRecord {
             incarnation: AtomicU64::new(0),
             restarts: AtomicU64::new(0),
             bound: AtomicUsize::new(DEFAULT_MAILBOX),
+            room: AtomicUsize::new(DEFAULT_MAILBOX),
+            refuses_mail: AtomicBool::new(false),
+            withdrawn: AtomicUsize::new(0),
+            revoked: OnceLock::new(),
             depth: AtomicUsize::new(0),
             handled: AtomicU64::new(0),
             busy_ns: AtomicU64::new(0),
@@ -188,11 +210,66 @@ impl ChildRecord {
 
     pub(crate) fn set_bound(&self, messages: usize) {
         self.bound.store(messages, Relaxed);
+        self.room.store(messages, Relaxed);
+    }
+
+    /// How many messages may wait now.
+    #[inline]
+    pub(crate) fn room(&self) -> usize {
+        self.room.load(Relaxed)
+    }
+
+    pub(crate) fn set_after_failure(&self) {
+        self.after_failure.store(true, Relaxed);
+    }
+
+    pub(crate) fn take_after_failure(&self) -> bool {
+        self.after_failure.swap(false, Relaxed)
+    }
+
+    pub(crate) fn refuses_mail(&self) -> bool {
+        self.refuses_mail.load(Relaxed)
+    }
+
+    pub(crate) fn set_refuses_mail(&self, refuses: bool) {
+        self.refuses_mail.store(refuses, Relaxed);
+        let room = if refuses { 0 } else { self.bound() };
+        self.room.store(room, Relaxed);
+    }
+
+    pub(crate) fn withdraw_question(&self) {
+        self.withdrawn.fetch_add(1, Relaxed);
+    }
+
+    /// How many may be waiting; from now on none, because they are removed.
+    pub(crate) fn take_withdrawn(&self, at_least: usize) -> bool {
+        self.withdrawn.load(Relaxed) >= at_least && self.withdrawn.swap(0, Relaxed) > 0
+    }
+
+    /// To be woken when the lease on it is taken away.
+    pub(crate) fn revoked(&self) -> &Arc<Notify> {
+        self.revoked.get_or_init(Arc::default)
+    }
+
+    /// The lease on it was taken away: who waits for an answer of that run hears it.
+    pub(crate) fn notify_revoked(&self) {
+        if let Some(revoked) = self.revoked.get() {
+            revoked.notify_waiters();
+        }
+    }
+
+    /// Whether it runs on the arbiter that started the tree.
+    pub(crate) fn is_here(&self) -> bool {
+        self.slot() == HERE
     }
 
     pub(crate) fn attach(&self, registration: Registration) {
         // A record is attached once: its specification is consumed by its supervisor.
-        let _ = self.registration.set(registration);
+        if self.registration.set(registration).is_ok()
+            && let Some(registration) = self.registration.get()
+        {
+            registration.totals.add(self.settled_state());
+        }
     }
 
     pub(crate) fn registration(&self) -> Option<&Registration> {
@@ -210,6 +287,11 @@ impl ChildRecord {
         if self.stuck.load(Relaxed) {
             return ChildState::Stuck;
         }
+        ChildState::from_u8(self.state.load(Relaxed))
+    }
+
+    /// What its supervisor says it is doing.
+    fn settled_state(&self) -> ChildState {
         ChildState::from_u8(self.state.load(Relaxed))
     }
 
@@ -249,7 +331,13 @@ impl ChildRecord {
     }
 
     pub(crate) fn set_state(&self, state: ChildState) {
-        self.state.store(state as u8, Relaxed);
+        let was = ChildState::from_u8(self.state.swap(state as u8, Relaxed));
+        if let Some(registration) = self.registration.get()
+            && was != state
+        {
+            registration.totals.remove(was);
+            registration.totals.add(state);
+        }
     }
 
     /// Nothing more comes of this child: whoever monitors it is told so.
@@ -267,7 +355,7 @@ impl ChildRecord {
         let (sender, receiver) = oneshot::channel();
         let mut history = self.history();
         // Under the lock that `set_removed` takes, so that none is forgotten.
-        if ChildState::from_u8(self.state.load(Relaxed)) != ChildState::Removed {
+        if self.settled_state() != ChildState::Removed {
             history.monitors.retain(|monitor| !monitor.is_closed());
             history.monitors.push(sender);
         }
@@ -320,8 +408,22 @@ impl ChildRecord {
         history.busy_before_ns = self.busy_ns();
     }
 
+    pub(crate) fn set_suspended(&self, suspended: Option<Suspended>) {
+        self.history().suspended = suspended;
+    }
+
+    /// Whether it was something else before.
+    pub(crate) fn set_health(&self, health: &Health) -> bool {
+        let mut history = self.history();
+        let was = history.health.replace(health.clone());
+        was.unwrap_or_default() != *health
+    }
+
     pub(crate) fn record_restart(&self, now: Instant) {
         self.restarts.fetch_add(1, Relaxed);
+        if let Some(registration) = self.registration.get() {
+            registration.totals.add_restart();
+        }
         let mut history = self.history();
         if history.restarts.len() == RESTARTS_KEPT {
             history.restarts.pop_front();
@@ -338,6 +440,7 @@ impl ChildRecord {
         let monitors = {
             let mut history = self.history();
             history.started_at = None;
+            history.health = None;
             if history.exits.len() == EXITS_KEPT {
                 history.exits.pop_front();
             }

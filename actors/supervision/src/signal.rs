@@ -9,6 +9,7 @@ use crate::{
     control::ControlReceiver,
     exit::ExitReason,
     fence::{FenceSnapshot, Lease},
+    health::Health,
     record::{ChildId, ChildRecord},
     state::Kind,
 };
@@ -32,16 +33,37 @@ pub(crate) enum SignalKind {
     },
     /// From the watchdog: a worker has mail and handles none of it, and is to be restarted.
     Stalled,
+    /// What it says of itself has changed.
+    Health(Health),
+    /// Messages that crashed it again and again were dropped.
+    PoisonMail {
+        message_type: &'static str,
+        dropped: usize,
+    },
     /// From the watchdog: an arbiter with children of this supervisor makes no progress.
     Blocked(Blocked),
 }
 
 impl SignalKind {
+    /// Whether it says that a run has failed.
+    pub(crate) fn is_failure(&self) -> bool {
+        match self {
+            Self::StartFailed(_) => true,
+            Self::Exited(reason) => reason.is_abnormal(),
+            _ => false,
+        }
+    }
+
     /// Whether it says that a run has ended.
     fn is_end(&self) -> bool {
         match self {
             Self::Ignored | Self::StartFailed(_) | Self::Exited(_) => true,
-            Self::Started | Self::Stalled | Self::Blocked(_) | Self::TaskLost { .. } => false,
+            Self::Started
+            | Self::Stalled
+            | Self::Health(_)
+            | Self::PoisonMail { .. }
+            | Self::Blocked(_)
+            | Self::TaskLost { .. } => false,
         }
     }
 }
@@ -61,6 +83,25 @@ pub(crate) struct BlockedBy {
     pub(crate) message_type: Option<&'static str>,
 }
 
+/// Tells a supervisor something, as long as the lease is held.
+pub(crate) struct Reporter {
+    id: ChildId,
+    lease: Lease,
+    signals: UnboundedSender<ChildSignal>,
+}
+
+impl Reporter {
+    pub(crate) fn report(&self, incarnation: u64, kind: SignalKind) {
+        if self.lease.is_held() {
+            let _ = self.signals.send(ChildSignal {
+                id: self.id,
+                incarnation,
+                kind,
+            });
+        }
+    }
+}
+
 /// A child's connection to its supervisor.
 pub(crate) struct SupervisorLine {
     pub(crate) id: ChildId,
@@ -73,6 +114,14 @@ pub(crate) struct SupervisorLine {
 }
 
 impl SupervisorLine {
+    pub(crate) fn reporter(&self) -> Reporter {
+        Reporter {
+            id: self.id,
+            lease: self.lease.clone(),
+            signals: self.signals.clone(),
+        }
+    }
+
     /// From now on, the supervisor hears of an end, whatever happens.
     pub(crate) fn begin(&self, incarnation: u64) {
         self.in_run.set(Some(incarnation));

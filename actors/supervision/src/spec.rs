@@ -70,7 +70,33 @@ pub enum OnExhausted {
     Quarantine,
 }
 
-/// How much a child matters. Reported in the status; the runtime itself does not act on it.
+/// What becomes of the messages that wait for a worker when its supervisor, or one above it, has
+/// failed and is restarted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum MailOnEscalation {
+    /// They are kept, as over any restart.
+    #[default]
+    Keep,
+    /// They are dropped, as in OTP: whatever made all this fail may be among them.
+    Drop,
+}
+
+/// Whether a worker that is suspended, or whose supervisor is, takes messages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum MailWhileSuspended {
+    /// They wait until it is resumed, up to the bound of its mailbox.
+    #[default]
+    Keep,
+    /// They are refused: [`TellError::Suspended`](crate::TellError::Suspended). Those that waited
+    /// before are kept.
+    Refuse,
+}
+
+/// How much a child matters: see [`Tree::shed`](crate::Tree::shed).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Criticality {
@@ -106,6 +132,10 @@ pub(crate) struct Policy {
     pub(crate) budget: Option<Intensity>,
     pub(crate) exhausted: OnExhausted,
     pub(crate) criticality: Criticality,
+    pub(crate) features: Vec<Arc<str>>,
+    pub(crate) mail_on_escalation: MailOnEscalation,
+    pub(crate) mail_while_suspended: MailWhileSuspended,
+    pub(crate) poison_after: Option<u32>,
     pub(crate) significant: bool,
     /// Of a supervisor: of the workers below it. `None`: as its supervisor says.
     pub(crate) placement: Option<Placement>,
@@ -123,6 +153,10 @@ impl Policy {
             budget: None,
             exhausted: OnExhausted::default(),
             criticality: Criticality::default(),
+            features: Vec::new(),
+            mail_on_escalation: MailOnEscalation::default(),
+            mail_while_suspended: MailWhileSuspended::default(),
+            poison_after: None,
             significant: false,
             placement: None,
             stalled_after: None,
@@ -167,6 +201,31 @@ impl ChildSpec {
     #[must_use]
     pub fn mailbox(self, messages: usize) -> Self {
         self.record.set_bound(messages);
+        self
+    }
+
+    /// What becomes of waiting messages when its supervisor has failed and is restarted. Default:
+    /// [`MailOnEscalation::Keep`].
+    #[must_use]
+    pub fn mail_on_escalation(mut self, mail: MailOnEscalation) -> Self {
+        self.policy.mail_on_escalation = mail;
+        self
+    }
+
+    /// Whether it takes messages while it is suspended. Default: [`MailWhileSuspended::Keep`].
+    #[must_use]
+    pub fn mail_while_suspended(mut self, mail: MailWhileSuspended) -> Self {
+        self.policy.mail_while_suspended = mail;
+        self
+    }
+
+    /// Drops poison mail: once this many runs in a row (at least 1) have crashed on the very first
+    /// message they took, all of one type, the messages of that type that still wait are dropped,
+    /// with an event ([`PoisonMail`](crate::EventKind::PoisonMail)); whoever waits for an answer
+    /// to one is told. Default: never.
+    #[must_use]
+    pub fn poison_after(mut self, crashes: u32) -> Self {
+        self.policy.poison_after = Some(crashes.max(1));
         self
     }
 
@@ -216,6 +275,29 @@ impl ChildSpec {
     #[must_use]
     pub fn get_criticality(&self) -> Criticality {
         self.policy.criticality
+    }
+
+    /// See [`feature`](Self::feature).
+    pub fn get_features(&self) -> impl Iterator<Item = &str> {
+        self.policy.features.iter().map(|feature| &**feature)
+    }
+
+    /// See [`mail_on_escalation`](Self::mail_on_escalation).
+    #[must_use]
+    pub fn get_mail_on_escalation(&self) -> MailOnEscalation {
+        self.policy.mail_on_escalation
+    }
+
+    /// See [`mail_while_suspended`](Self::mail_while_suspended).
+    #[must_use]
+    pub fn get_mail_while_suspended(&self) -> MailWhileSuspended {
+        self.policy.mail_while_suspended
+    }
+
+    /// See [`poison_after`](Self::poison_after).
+    #[must_use]
+    pub fn get_poison_after(&self) -> Option<u32> {
+        self.policy.poison_after
     }
 
     /// See [`significant`](Self::significant).

@@ -67,6 +67,8 @@ impl ChildState {
     }
 
     /// The state stored as `number`, by `as u8`.
+    pub(crate) const COUNT: usize = STATES.len();
+
     pub(crate) fn from_u8(number: u8) -> Self {
         let state = STATES.get(usize::from(number));
         state.copied().unwrap_or(Self::Removed)

@@ -12,8 +12,10 @@ use tokio::time::Instant;
 use crate::{
     arbiters::SlotId,
     events::{optional_text, text},
+    health::Health,
     intensity::Limit,
     record::{ChildRecord, ExitRecord},
+    shedding::Suspended,
     spec::{Criticality, Restart, Strategy},
     state::{ChildState, Kind},
 };
@@ -74,6 +76,12 @@ pub struct TreeStatus {
         skip_serializing_if = "Option::is_none"
     )]
     pub arbiter: Option<Arc<str>>,
+    /// Why it is suspended, if it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub suspended: Option<Suspended>,
+    /// What it says of itself, if it has said anything since it was started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub health: Option<Health>,
     /// Its last exit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_exit: Option<ExitRecord>,
@@ -130,6 +138,12 @@ pub(crate) fn of(record: &ChildRecord, moment: &Moment) -> TreeStatus {
     let own = record.supervisor.as_ref();
     let limit = own.and_then(|part| part.limit.get().copied());
     let budget_used = own.map(|_| within(&history.paid, now, limit));
+    let state = record.state();
+    let suspended = match state {
+        ChildState::Suspended => history.suspended.clone(),
+        _ => None,
+    };
+    let health = history.health.clone();
     let exits: Vec<ExitRecord> = history.exits.iter().cloned().collect();
     drop(history);
     TreeStatus {
@@ -137,7 +151,7 @@ pub(crate) fn of(record: &ChildRecord, moment: &Moment) -> TreeStatus {
         path: Arc::clone(record.path()),
         kind: record.kind,
         strategy: record.supervisor.as_ref().map(|part| part.strategy),
-        state: record.state(),
+        state,
         stalled: record.is_stalled(),
         restart: registration
             .map(|registration| registration.policy.restart)
@@ -159,6 +173,8 @@ pub(crate) fn of(record: &ChildRecord, moment: &Moment) -> TreeStatus {
         arbiter: worker
             .then(|| moment.arbiters.get(&record.slot()).cloned())
             .flatten(),
+        suspended,
+        health,
         last_exit: exits.last().cloned(),
         exits,
         children: children.iter().map(|child| of(child, moment)).collect(),

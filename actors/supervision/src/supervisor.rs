@@ -55,6 +55,7 @@ pub(crate) mod handle;
 mod requests;
 mod signals;
 mod stop;
+mod suspend;
 mod turn;
 
 use std::{
@@ -81,14 +82,19 @@ use crate::{
     exit::ExitReason,
     intensity::Window,
     record::{ChildId, ChildRecord},
+    shedding::Rules,
     signal::{ChildSignal, SignalKind, SupervisorLine},
     spec::{Defaults, Options, Shutdown, Strategy, SupervisorBody},
     state::ChildState,
+    totals::Totals,
 };
 
 /// What the supervisors of a tree share.
 pub(crate) struct Shared {
     pub(crate) events: Events,
+    /// What is suspended as a whole.
+    pub(crate) rules: Rules,
+    pub(crate) totals: Arc<Totals>,
     pub(crate) pool: ArbiterPool,
     pub(crate) root: Arc<ChildRecord>,
     /// Whether the watchdog has to look for workers that are stalled.
@@ -113,6 +119,8 @@ pub(crate) struct Supervisor {
     incarnation: u64,
     /// It is down for longer, and says so to whoever asks it for something.
     parked: Option<Parked>,
+    /// Its last incarnation has failed.
+    failed: bool,
     random: u64,
 }
 
@@ -172,6 +180,7 @@ impl Supervisor {
             turns: Turns::new(),
             incarnation: 0,
             parked: None,
+            failed: false,
         };
         for spec in body.children {
             supervisor.attach(spec, true);
@@ -204,6 +213,9 @@ impl Supervisor {
         self.incarnation = incarnation;
         self.parked = None;
         self.line.begin(incarnation);
+        if std::mem::take(&mut self.failed) | self.line.record.take_after_failure() {
+            self.after_failure();
+        }
         self.window.clear();
         self.line.record.forget_payments();
         self.state = SupervisorState::Starting;
@@ -212,9 +224,12 @@ impl Supervisor {
                 child.window.clear();
                 child.record.forget_restarts();
                 child.attempt = 0;
-                if !matches!(child.phase(), ChildPhase::Down(ChildState::Suspended)) {
-                    self.children.set(id, ChildPhase::Restarting);
-                }
+                // What is suspended as part of something may not be so any more.
+                let phase = match child.suspended_by_hand {
+                    None => ChildPhase::Restarting,
+                    Some(_) => ChildPhase::Down(ChildState::Suspended),
+                };
+                self.children.set(id, phase);
             }
         }
         self.group = Some(Group::starting());
@@ -232,6 +247,7 @@ impl Supervisor {
             }
             (_, kind) => kind,
         };
+        self.failed = kind.is_failure();
         self.group = None;
         self.state = SupervisorState::Stopping(ShuttingDown {
             kind,
@@ -246,6 +262,9 @@ impl Supervisor {
     }
 
     fn start_child(&mut self, id: ChildId, why: StartCause) {
+        if let Some(suspended) = self.rule_for(id) {
+            return self.hold(id, why, suspended);
+        }
         let Some(child) = self.children.get_mut(id) else {
             return;
         };
@@ -257,6 +276,7 @@ impl Supervisor {
         }
         child.is_stalled = false;
         child.start_timed_out = false;
+        child.record.set_suspended(None);
         let limit = child.policy.start_within;
         child.incarnation += 1;
         let incarnation = child.incarnation;
@@ -299,21 +319,6 @@ impl Supervisor {
             .events
             .emit(&path, EventKind::Stuck { message_type });
         self.on_start_failed(id, ExitReason::Stuck { message_type });
-    }
-
-    /// Says to whoever waits, and to all supervisors below, that it stays down.
-    fn park(&mut self, parked: Parked) {
-        self.parked = Some(parked);
-        self.children.park_all(parked);
-    }
-
-    fn takes_requests(&self) -> bool {
-        match self.state {
-            SupervisorState::Starting | SupervisorState::Up => true,
-            // One that is about to be started is worth waiting for.
-            SupervisorState::Idle => self.parked.is_some(),
-            SupervisorState::Stopping(_) => false,
-        }
     }
 
     fn set_timer(&mut self, id: ChildId, at: Instant) {

@@ -1,11 +1,15 @@
 //! A running tree.
 
+mod features;
+
 use std::{
     cell::Cell,
     fmt,
     sync::{Arc, atomic::AtomicBool},
+    time::Duration,
 };
 
+use actix::Actor;
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::Instant,
@@ -13,13 +17,17 @@ use tokio::{
 
 use crate::{
     arbiters::ArbiterPool,
+    ask::Monitor,
+    context::Context,
     control::{Control, ControlSender},
     error::{ChildError, StartError},
     event_stream::EventStream,
     events::{EventKind, Events},
     exit::ExitReason,
     fence::Lease,
+    handle::Handle,
     record::{ChildRecord, Registration},
+    shedding::{Rules, Suspended},
     signal::{ChildSignal, SignalKind, SupervisorLine},
     spec::{Body, ChildSpec, Defaults, Placement, Shutdown, SupervisorSpec},
     state::ChildState,
@@ -28,8 +36,11 @@ use crate::{
         Shared, Supervisor,
         handle::{Operation, SupervisorHandle},
     },
+    totals::{Totals, TreeSummary},
     validate, watchdog,
 };
+
+pub use self::features::Change;
 
 /// A running tree. Clones stand for the same tree and are usable from any thread. Dropping them
 /// does not stop it: call [`shutdown`](Tree::shutdown).
@@ -62,14 +73,18 @@ impl Tree {
             return Err(StartError::failed("the root is not a supervisor"));
         };
         let defaults = Defaults::default().for_those_below(&policy);
+        let totals = Arc::<Totals>::default();
         record.attach(Registration {
             path: Arc::clone(&record.name),
             policy: Arc::new(policy),
             window: None,
             stall: None,
+            totals: Arc::clone(&totals),
         });
         let shared = Arc::new(Shared {
             events: Events::new(),
+            rules: Rules::default(),
+            totals: Arc::clone(&totals),
             pool: ArbiterPool::new(body.options.groups.clone()),
             root: Arc::clone(&record),
             has_stall_limits: AtomicBool::new(false),
@@ -107,6 +122,8 @@ impl Tree {
         actix_rt::spawn(async move {
             let mut up = Some(up);
             let reason = owner.supervise(&mut signals, &mut up).await;
+            // Whoever monitors the root hears why it ended, not that it is gone.
+            owner.record.record_exit(&reason);
             // Ends the root's task, and with it everything below.
             running.abort();
             drop(running.await);
@@ -165,7 +182,22 @@ impl Tree {
     /// # Errors
     /// If there is no such child, or it is the root.
     pub async fn suspend_path(&self, path: &str) -> Result<(), ChildError> {
-        self.operate(path, Operation::Suspend).await
+        let suspended = Suspended::now(None, None);
+        self.operate(path, Operation::Suspend(suspended)).await
+    }
+
+    /// The same, and says who does it and why: see [`TreeStatus::suspended`].
+    ///
+    /// # Errors
+    /// As [`suspend_path`](Self::suspend_path).
+    pub async fn suspend_path_as(
+        &self,
+        path: &str,
+        by: impl Into<String>,
+        why: impl Into<String>,
+    ) -> Result<(), ChildError> {
+        let suspended = Suspended::now(Some(by.into()), Some(why.into()));
+        self.operate(path, Operation::Suspend(suspended)).await
     }
 
     /// Starts a suspended child again, in its place.
@@ -215,10 +247,39 @@ impl Tree {
     }
 
     /// Stops everything in reverse order, each child within its time-out, and returns when all is
-    /// down. Returns at once if the tree has ended.
+    /// down. Returns at once if the tree has ended. It takes as long as the children's time-outs
+    /// allow: see [`shutdown_within`](Self::shutdown_within).
     pub async fn shutdown(&self) -> ExitReason {
         self.control.send(Control::Stop(Shutdown::Infinity));
         self.exited().await
+    }
+
+    /// The same, and kills what is left after `limit`.
+    pub async fn shutdown_within(&self, limit: Duration) -> ExitReason {
+        self.control.send(Control::Stop(Shutdown::Within(limit)));
+        self.exited().await
+    }
+
+    /// The typed address of the worker at `path`; `None` if there is none, or it runs another
+    /// actor.
+    #[must_use]
+    pub fn handle<A: Actor<Context = Context<A>>>(&self, path: &str) -> Option<Handle<A>> {
+        let worker = self.root.descendant(path)?.worker.get()?.upgrade()?;
+        let handle = worker.handle().downcast::<Handle<A>>();
+        handle.ok().map(|handle| *handle)
+    }
+
+    /// Resolves when the current (or next) run of the child at `path`, a worker or a supervisor,
+    /// ends, with the reason. `None` if there is no such child.
+    #[must_use]
+    pub fn monitor(&self, path: &str) -> Option<Monitor> {
+        Some(Monitor(self.root.descendant(path)?.monitor()))
+    }
+
+    /// The tree in a few numbers. Costs the same however large the tree is.
+    #[must_use]
+    pub fn status_summary(&self) -> TreeSummary {
+        self.shared.totals.summary()
     }
 
     /// Resolves when the root has ended: it gave up, or was shut down.
@@ -267,9 +328,11 @@ impl RootOwner {
                     }
                     continue;
                 }
-                SignalKind::Blocked(_) | SignalKind::TaskLost { .. } | SignalKind::Stalled => {
-                    continue;
-                }
+                SignalKind::Health(_)
+                | SignalKind::PoisonMail { .. }
+                | SignalKind::Blocked(_)
+                | SignalKind::TaskLost { .. }
+                | SignalKind::Stalled => continue,
                 SignalKind::Ignored => ExitReason::Normal,
                 SignalKind::StartFailed(reason) | SignalKind::Exited(reason) => reason,
             };
@@ -278,7 +341,6 @@ impl RootOwner {
     }
 
     fn end(&self, reason: ExitReason, up: Option<oneshot::Sender<Result<(), StartError>>>) {
-        self.record.record_exit(&reason);
         self.record.set_state(ChildState::Ended);
         self.shared.pool.stop();
         self.shared.events.emit(

@@ -298,6 +298,8 @@ mod tests {
     fn a_child_that_was_moved_does_not_recover() {
         let (root, _) = ChildRecord::supervisor("root".to_owned(), Strategy::OneForOne);
         let shared = Shared {
+            rules: crate::shedding::Rules::default(),
+            totals: Arc::default(),
             events: Events::new(),
             pool: ArbiterPool::new(GroupSizes::default()),
             root: Arc::clone(&root),

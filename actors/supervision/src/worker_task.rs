@@ -17,6 +17,7 @@ use crate::{
     child::{Worker, WorkerBody as _},
     context::Context,
     control::Control,
+    envelope::Envelope,
     error::StartError,
     exit::ExitReason,
     incarnation::Incarnation,
@@ -32,6 +33,8 @@ pub(crate) struct WorkerTask<A: Actor<Context = Context<A>>> {
     line: SupervisorLine,
     slot: Arc<ArbiterSlot>,
     sampler: Sampler,
+    /// The type of message that crashed the last runs with their first message, and how many.
+    poison: Option<(&'static str, u32)>,
 }
 
 enum Outcome {
@@ -49,10 +52,11 @@ impl<A: Actor<Context = Context<A>>> WorkerTask<A> {
     ) -> Self {
         let sampler = Sampler::new(Arc::as_ptr(&line.record).addr() as u64);
         Self {
-            ctx: Context::new(worker.handle.clone()),
+            ctx: Context::new(worker.handle.clone(), line.reporter()),
             worker,
             line,
             slot,
+            poison: None,
             sampler,
         }
     }
@@ -117,7 +121,8 @@ impl<A: Actor<Context = Context<A>>> WorkerTask<A> {
 
     /// Runs an actor; `None` if the child was removed meanwhile.
     async fn drive(&mut self, actor: A, incarnation: u64) -> Option<SignalKind> {
-        self.ctx.reset();
+        self.ctx.reset(incarnation);
+        let handled_before = self.line.record.handled();
         let mut run = Run {
             incarnation: Incarnation::new(actor),
             limit: None,
@@ -137,6 +142,8 @@ impl<A: Actor<Context = Context<A>>> WorkerTask<A> {
             (ExitReason::Normal | ExitReason::Shutdown, Err(panic)) => panicked(panic, None),
             (reason, _) => reason,
         };
+        let handled = self.line.record.handled().wrapping_sub(handled_before);
+        self.drop_poison(incarnation, &reason, handled == 1);
         if ready {
             Some(SignalKind::Exited(reason))
         } else if reason.is_abnormal() {
@@ -144,6 +151,43 @@ impl<A: Actor<Context = Context<A>>> WorkerTask<A> {
         } else {
             self.line.report(incarnation, SignalKind::Started);
             Some(SignalKind::Exited(reason))
+        }
+    }
+
+    /// Drops messages of a type that crashes each run with its first message.
+    fn drop_poison(&mut self, incarnation: u64, reason: &ExitReason, on_its_first: bool) {
+        let policy = self.line.record.registration().map(|place| &place.policy);
+        let Some(limit) = policy.and_then(|policy| policy.poison_after) else {
+            return;
+        };
+        let message_type = match reason {
+            ExitReason::Panicked(panic) if on_its_first => panic.message_type,
+            _ => None,
+        };
+        let Some(message_type) = message_type else {
+            self.poison = None;
+            return;
+        };
+        let crashes = match self.poison {
+            Some((suspect, crashes)) if suspect == message_type => crashes + 1,
+            _ => 1,
+        };
+        self.poison = Some((message_type, crashes));
+        if crashes < limit {
+            return;
+        }
+        let handle = &self.worker.handle;
+        let is_poison = |envelope: &Envelope<A>| envelope.message_type() == message_type;
+        let dropped = handle.mailbox().take_out(handle.record(), is_poison);
+        if !dropped.is_empty() {
+            let kind = SignalKind::PoisonMail {
+                message_type,
+                dropped: dropped.len(),
+            };
+            self.line.report(incarnation, kind);
+        }
+        for envelope in dropped {
+            let _ = drop_quietly(envelope);
         }
     }
 

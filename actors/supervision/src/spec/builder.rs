@@ -84,6 +84,14 @@ macro_rules! policy_methods {
             self
         }
 
+        /// Tags it as part of a feature; a child may have several tags. What carries a tag can be
+        /// suspended as one: see [`Tree::suspend_feature`](crate::Tree::suspend_feature).
+        #[must_use]
+        pub fn feature(mut self, feature: impl Into<std::sync::Arc<str>>) -> Self {
+            self.$($path)+.features.push(feature.into());
+            self
+        }
+
         /// Whether its end may end its supervisor: see [`AutoShutdown`]. Default: no.
         #[must_use]
         pub fn significant(mut self, significant: bool) -> Self {

@@ -43,6 +43,7 @@ impl Supervisor {
             policy: Arc::clone(&policy),
             window: budget.fast,
             stall: stall.filter(|_| record.kind == Kind::Worker),
+            totals: Arc::clone(&self.shared.totals),
         });
         if let Some(mut index) = self.line.record.child_index() {
             index.by_name.insert(Arc::clone(&record.name), id);

@@ -15,7 +15,8 @@ use crate::{
     intensity::Window,
     panic::drop_quietly,
     record::{ChildId, ChildRecord},
-    spec::{Placement, Policy, Restart},
+    shedding::Suspended,
+    spec::{MailWhileSuspended, Placement, Policy, Restart},
     state::{ChildState, Kind},
 };
 
@@ -46,6 +47,8 @@ pub(super) struct Child {
     pub(super) stop_replies: Vec<ChildReply>,
     /// It was not ready in time, and was told to stop.
     pub(super) start_timed_out: bool,
+    /// It was suspended by its path, not as part of something: only by its path is it resumed.
+    pub(super) suspended_by_hand: Option<Suspended>,
     /// What it was told last of why it is down, if it is a supervisor.
     parked: Option<Parked>,
 }
@@ -138,7 +141,23 @@ impl Child {
             deferred_start: None,
             stop_replies: Vec::new(),
             start_timed_out: false,
+            suspended_by_hand: None,
             parked: None,
+        }
+    }
+
+    /// Supervisors answer requests accordingly; some workers refuse mail while they are suspended.
+    fn is_told_why_it_is_down(&self) -> bool {
+        let refuses = self.policy.mail_while_suspended == MailWhileSuspended::Refuse;
+        self.record.kind == Kind::Supervisor || refuses
+    }
+
+    fn refuse_mail(&self, refuses: bool) {
+        if self.record.refuses_mail() != refuses {
+            self.record.set_refuses_mail(refuses);
+            if let Some(worker) = &self.assignment.worker {
+                worker.wake_senders();
+            }
         }
     }
 
@@ -205,7 +224,7 @@ pub(super) struct Children {
     active: usize,
     significant: usize,
     supervisors: usize,
-    /// Supervisors among them whose phase has changed in this turn.
+    /// Those who are told why they are down, and whose phase has changed in this turn.
     changed: Vec<ChildId>,
 }
 
@@ -246,7 +265,7 @@ impl Children {
         child.record.set_state(phase.state());
         let old = std::mem::replace(&mut child.phase, phase);
         let now_over = is_over(child);
-        if child.record.kind == Kind::Supervisor {
+        if child.is_told_why_it_is_down() {
             self.changed.push(id);
         }
         if child.policy.significant {
@@ -266,14 +285,18 @@ impl Children {
         self.significant
     }
 
-    /// Tells the supervisors that went down in this turn if they stay so. (Not at once: one that
-    /// has ended may be about to be restarted.)
+    /// Tells those that went down in this turn if they stay so. (Not at once: one that has ended may
+    /// be about to be restarted.)
     pub(super) fn park_changed(&mut self) {
         for id in std::mem::take(&mut self.changed) {
             let Some(child) = self.by_id.get_mut(&id) else {
                 continue;
             };
             let parked = child.phase.parked();
+            if child.record.kind == Kind::Worker {
+                child.refuse_mail(parked == Some(Parked::Suspended));
+                continue;
+            }
             if std::mem::replace(&mut child.parked, parked) != parked
                 && let Some(parked) = parked
             {
@@ -282,12 +305,14 @@ impl Children {
         }
     }
 
-    /// Tells all supervisors that they stay down.
+    /// Tells all that they stay down, because their supervisor does.
     pub(super) fn park_all(&mut self, parked: Parked) {
         for child in self.by_id.values_mut() {
             if child.record.kind == Kind::Supervisor {
                 child.parked = Some(parked);
                 child.control.send(Control::Park(parked));
+            } else if child.is_told_why_it_is_down() {
+                child.refuse_mail(parked == Parked::Suspended);
             }
         }
     }

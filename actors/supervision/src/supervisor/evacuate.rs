@@ -55,6 +55,7 @@ impl Supervisor {
         if (stuck.is_none() && snapshot.is_inside()) || !child.record.fence.revoke(snapshot) {
             return false;
         }
+        child.record.notify_revoked();
         child.unassign();
         child.record.clear_stuck();
         true

@@ -4,7 +4,7 @@ use tokio::time::Instant;
 
 use super::{
     Alarm, ShuttingDown, Supervisor, SupervisorState,
-    children::{AfterStop, ChildPhase, StartCause},
+    children::{AfterStop, Child, ChildPhase, StartCause},
 };
 use crate::{record::ChildId, signal::SignalKind, state::ChildState};
 
@@ -161,7 +161,10 @@ impl Supervisor {
                     _ => StartCause::Again,
                 });
                 self.start_child(id, why);
-                (Some(Stage::Starting { cursor: id }), false)
+                // Unless it was held back, because it is part of something suspended.
+                let is_starting = |child: &Child| child.phase().is_active();
+                let waits = self.children.get(id).is_some_and(is_starting);
+                (Some(Stage::Starting { cursor: id }), !waits)
             }
             ChildPhase::Starting(_) | ChildPhase::Stopping(_) => {
                 (Some(Stage::Starting { cursor: id }), false)

@@ -7,7 +7,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     error::{ChildError, StartChildError},
+    events::text,
     record::ChildRecord,
+    shedding::Suspended,
     spec::{ChildSpec, Placement, Restart},
     state::{ChildState, Kind},
 };
@@ -34,8 +36,13 @@ pub(crate) enum Operation {
     Terminate,
     Restart,
     Delete,
-    Suspend,
+    /// Because of itself.
+    Suspend(Suspended),
     Resume,
+    /// Suspend it if it is part of something that is suspended.
+    Enforce,
+    /// Resume it if it was suspended as part of something, and is not any more.
+    Release,
     /// Stop it, if it is running, and start it.
     Bounce,
     /// Have it run on another arbiter.
@@ -46,7 +53,8 @@ pub(crate) enum Operation {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ChildInfo {
     /// Name among its siblings.
-    pub name: String,
+    #[serde(serialize_with = "text")]
+    pub name: Arc<str>,
     /// Worker or supervisor.
     pub kind: Kind,
     /// What it is doing.
@@ -137,7 +145,8 @@ impl SupervisorHandle {
     /// # Errors
     /// [`ChildError::NotFound`], or [`ChildError::Gone`].
     pub async fn suspend_child(&self, name: &str) -> Result<(), ChildError> {
-        self.operate(name, Operation::Suspend).await
+        let suspended = Suspended::now(None, None);
+        self.operate(name, Operation::Suspend(suspended)).await
     }
 
     /// Starts a suspended child in its place. Returns when it is ready.

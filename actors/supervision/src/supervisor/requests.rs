@@ -13,7 +13,7 @@ use crate::{
     events::EventKind,
     panic::drop_quietly,
     record::ChildId,
-    spec::{ChildSpec, Placement, Restart},
+    spec::{ChildSpec, Placement},
     state::{ChildState, Kind},
     validate::{self, Surroundings},
 };
@@ -100,7 +100,9 @@ impl Supervisor {
     fn operate(&mut self, id: ChildId, operation: Operation, reply: ChildReply) {
         match operation {
             Operation::Terminate => self.terminate(id, ChildState::Terminated, reply),
-            Operation::Suspend => self.terminate(id, ChildState::Suspended, reply),
+            Operation::Suspend(suspended) => self.suspend(id, suspended, reply),
+            Operation::Enforce => self.enforce_rules(id, reply),
+            Operation::Release => self.release(id, reply),
             Operation::Restart => match self.is_down(id) {
                 Ok(ChildState::Suspended) => drop(reply.send(Err(ChildError::Suspended))),
                 Ok(_) => self.start_or_defer(id, StartCause::Manual(reply)),
@@ -108,10 +110,7 @@ impl Supervisor {
             },
             Operation::Bounce => self.bounce(id, reply),
             Operation::Move(placement) => self.move_child(id, placement, reply),
-            Operation::Resume => match self.is_down(id) {
-                Ok(ChildState::Suspended) => self.start_or_defer(id, StartCause::Resumed(reply)),
-                _ => drop(reply.send(Err(ChildError::NotSuspended))),
-            },
+            Operation::Resume => self.resume(id, reply),
             Operation::Delete => match self.is_down(id) {
                 Ok(_) => {
                     self.remove(id);
@@ -177,7 +176,7 @@ impl Supervisor {
     }
 
     /// How it is down, or why it is not.
-    fn is_down(&self, id: ChildId) -> Result<ChildState, ChildError> {
+    pub(super) fn is_down(&self, id: ChildId) -> Result<ChildState, ChildError> {
         match self.children.get(id).map(Child::phase) {
             None => Err(ChildError::NotFound),
             Some(ChildPhase::Down(state)) => Ok(*state),
@@ -188,32 +187,11 @@ impl Supervisor {
         }
     }
 
-    fn terminate(&mut self, id: ChildId, state: ChildState, reply: ChildReply) {
-        let Some(child) = self.children.get_mut(id) else {
-            return;
-        };
-        let suspend = state == ChildState::Suspended;
-        let after = match child.policy.restart {
-            Restart::Temporary if !suspend => AfterStop::Remove,
-            _ => AfterStop::Down(state),
-        };
-        child.attempt = 0;
-        child.stop_replies.push(reply);
-        match child.phase() {
-            // Terminating what is down changes nothing; suspending it marks it as such.
-            ChildPhase::Down(was) => {
-                let state = if suspend { state } else { *was };
-                self.finish_stop(id, AfterStop::Down(state));
-            }
-            _ => self.stop_child(id, after),
-        }
-    }
-
     fn which(&self) -> Vec<ChildInfo> {
         self.children
             .iter()
             .map(|child| ChildInfo {
-                name: child.record.name.to_string(),
+                name: Arc::clone(&child.record.name),
                 kind: child.record.kind,
                 state: child.record.state(),
                 restart: child.policy.restart,

@@ -54,6 +54,22 @@ impl Supervisor {
             SignalKind::StartFailed(reason) => self.on_start_failed(signal.id, reason),
             SignalKind::Exited(reason) => self.on_exited(signal.id, reason),
             SignalKind::Stalled => self.on_stalled(signal.id),
+            SignalKind::Health(health) => {
+                let path = Arc::clone(child.record.path());
+                let kind = EventKind::HealthChanged { health };
+                self.shared.events.emit(&path, kind);
+            }
+            SignalKind::PoisonMail {
+                message_type,
+                dropped,
+            } => {
+                let path = Arc::clone(child.record.path());
+                let kind = EventKind::PoisonMail {
+                    message_type,
+                    dropped,
+                };
+                self.shared.events.emit(&path, kind);
+            }
             SignalKind::Blocked(_) | SignalKind::TaskLost { .. } => {} // see above
         }
     }
@@ -71,6 +87,7 @@ impl Supervisor {
             return;
         };
         child.up_since = Some(now);
+        child.suspended_by_hand = None;
         child.record.record_start(now);
         let path = Arc::clone(child.record.path());
         let incarnation = child.incarnation;

@@ -137,6 +137,11 @@ impl Supervisor {
             let _ = reply.send(Ok(()));
         }
         if after == AfterStop::Down(ChildState::Suspended) {
+            let suspended = self.suspension_of(id);
+            let Some(child) = self.children.get_mut(id) else {
+                return;
+            };
+            child.record.set_suspended(suspended);
             self.shared
                 .events
                 .emit(child.record.path(), EventKind::Suspended);

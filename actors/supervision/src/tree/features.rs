@@ -1,0 +1,108 @@
+//! Suspending parts of a tree as a whole.
+
+use std::sync::Arc;
+
+use super::Tree;
+use crate::{
+    error::ChildError,
+    record::ChildRecord,
+    shedding::{Rule, Suspended},
+    spec::Criticality,
+    supervisor::handle::Operation,
+};
+
+/// A child that was suspended or resumed, or why it was not.
+pub type Change = (Arc<str>, Result<(), ChildError>);
+
+impl Tree {
+    /// Suspends everything that carries the tag `feature` (see
+    /// [`ChildSpec::feature`](crate::ChildSpec::feature)), the last one started first, and returns
+    /// what was done to each. The tree remembers it: it outlives restarts and escalations, and
+    /// holds for children that are added later, which come up suspended.
+    ///
+    /// A feature that is suspended already keeps its cause.
+    pub async fn suspend_feature(
+        &self,
+        feature: &str,
+        by: impl Into<String>,
+        why: impl Into<String>,
+    ) -> Vec<Change> {
+        let suspended = Suspended::now(Some(by.into()), Some(why.into()));
+        self.apply(Rule::Feature(feature.into()), suspended).await
+    }
+
+    /// Resumes what was suspended as part of `feature`, in the order of starting. What was also
+    /// suspended for itself, or as part of something else, stays suspended.
+    pub async fn resume_feature(&self, feature: &str) -> Vec<Change> {
+        self.lift(&Rule::Feature(feature.into())).await
+    }
+
+    /// The features that are suspended, and why.
+    #[must_use]
+    pub fn suspended_features(&self) -> Vec<(Arc<str>, Suspended)> {
+        self.shared.rules.features()
+    }
+
+    /// Suspends all workers that matter no more than `level`, the last one started first, and those
+    /// that are added later. Workers that are [`Critical`](Criticality::Critical) are never shed.
+    pub async fn shed(
+        &self,
+        level: Criticality,
+        by: impl Into<String>,
+        why: impl Into<String>,
+    ) -> Vec<Change> {
+        let suspended = Suspended::now(Some(by.into()), Some(why.into()));
+        self.apply(Rule::UpTo(level), suspended).await
+    }
+
+    /// Resumes all that was [shed](Self::shed), in the order of starting.
+    pub async fn unshed(&self) -> Vec<Change> {
+        let mut changes = Vec::new();
+        for level in self.shared.rules.levels() {
+            changes.append(&mut self.lift(&Rule::UpTo(level)).await);
+        }
+        changes
+    }
+
+    async fn apply(&self, rule: Rule, suspended: Suspended) -> Vec<Change> {
+        // From here on, nothing that it applies to starts any more.
+        self.shared.rules.set(rule.clone(), suspended);
+        let mut children = Vec::new();
+        collect(&self.root, &rule, &mut children);
+        children.reverse();
+        self.change(children, &Operation::Enforce).await
+    }
+
+    async fn lift(&self, rule: &Rule) -> Vec<Change> {
+        self.shared.rules.remove(rule);
+        let mut children = Vec::new();
+        collect(&self.root, rule, &mut children);
+        self.change(children, &Operation::Release).await
+    }
+
+    async fn change(&self, children: Vec<Arc<str>>, operation: &Operation) -> Vec<Change> {
+        let mut changes = Vec::new();
+        for path in children {
+            let changed = match self.operate(&path, operation.clone()).await {
+                // Its supervisor is down; when that starts, it looks at the rules.
+                Err(ChildError::Suspended | ChildError::Down) => Ok(()),
+                // It has ended meanwhile.
+                Err(ChildError::NotFound | ChildError::Gone) => continue,
+                changed => changed,
+            };
+            changes.push((path, changed));
+        }
+        changes
+    }
+}
+
+/// The paths of all children to which the rule applies, in the order of starting.
+fn collect(parent: &ChildRecord, rule: &Rule, into: &mut Vec<Arc<str>>) {
+    for child in parent.children() {
+        let policy = child.registration().map(|place| &place.policy);
+        if policy.is_some_and(|policy| rule.applies_to(policy, child.kind)) {
+            into.push(Arc::clone(child.path()));
+        }
+        collect(&child, rule, into);
+    }
+}
