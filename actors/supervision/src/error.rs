@@ -136,6 +136,9 @@ pub enum StartError {
     /// It was stopped before it was up.
     #[error("stopped while starting")]
     Stopped,
+    /// There is nothing here that a tree could run on.
+    #[error("a tree needs an actix system or a `LocalSet`: use `#[actix::main]` or `System::new`")]
+    NoLocalSet,
 }
 
 impl StartError {
@@ -267,6 +270,7 @@ pub enum ChildError {
 }
 
 /// A message that was not taken; it is handed back.
+#[non_exhaustive]
 pub enum TellError<M> {
     /// The mailbox holds as many messages as it may.
     Full(M),
@@ -324,6 +328,7 @@ impl<M> From<TellError<M>> for AskError {
 
 /// Why a question got no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum AskError {
     /// The mailbox holds as many messages as it may; the question was not taken.
     #[error("the mailbox is full")]

@@ -12,6 +12,7 @@ const EVENTS_KEPT: usize = 4_096;
 
 /// Something that happened to one child.
 #[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
 pub struct Event {
     /// Path of the child, from the root: `hive/core/scheduler`.
     #[serde(serialize_with = "text")]

@@ -50,6 +50,7 @@ pub enum ExitReason {
 
 /// What made a supervisor give up.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct GaveUp {
     /// Path of the child whose restart was one too many.
     pub child: Arc<str>,
@@ -149,6 +150,16 @@ impl fmt::Display for ExitReason {
             }
         }
         Ok(())
+    }
+}
+
+impl std::error::Error for ExitReason {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::GaveUp(gave_up) => Some(&gave_up.cause),
+            Self::ChildStart { cause, .. } => Some(cause),
+            _ => None,
+        }
     }
 }
 

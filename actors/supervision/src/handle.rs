@@ -199,7 +199,6 @@ impl<A: Actor> Handle<A> {
     }
 
     /// Resolves when the child's current (or next) run ends, with the reason.
-    #[must_use]
     pub fn monitor(&self) -> Monitor {
         Monitor(self.inner.record.monitor())
     }

@@ -1,63 +1,4 @@
-//! Supervision trees on [actix], with the semantics of Erlang/OTP's supervisors and what those
-//! lack: restarts that keep address and mailbox, backoff, budgets of a child's own, quarantine,
-//! suspension, live status with the causes of past exits, and events.
-//!
-//! ```
-//! use actix::prelude::*;
-//! use deia_supervision::{
-//!     Backoff, Context, Intensity, Restart, StartError, SupervisorSpec, Tree, child,
-//! };
-//! use std::time::Duration;
-//!
-//! /// Counts. Forgets when it crashes: what must survive belongs into a store.
-//! struct Counter(u64);
-//!
-//! impl Actor for Counter {
-//!     type Context = Context<Self>;
-//! }
-//!
-//! #[derive(Message)]
-//! #[rtype(result = "u64")]
-//! struct Add(u64);
-//!
-//! impl Handler<Add> for Counter {
-//!     type Result = u64;
-//!     fn handle(&mut self, Add(number): Add, _: &mut Context<Self>) -> u64 {
-//!         self.0 += number;
-//!         assert!(self.0 < 10, "too much");
-//!         self.0
-//!     }
-//! }
-//!
-//! # fn main() {
-//! # deia_supervision::install_panic_hook();
-//! actix::System::new().block_on(async {
-//!     // A declaration, and a handle that works from now on.
-//!     let (counter, handle) = child("counter", || async { Ok::<_, StartError>(Counter(0)) });
-//!     let counter = counter
-//!         .restart(Restart::Permanent)
-//!         .backoff(Backoff::new(Duration::from_millis(1), Duration::from_secs(1)));
-//!
-//!     // Trees are values until they are started.
-//!     let root = SupervisorSpec::one_for_one("example")
-//!         .intensity(Intensity::new(3, Duration::from_secs(5)))
-//!         .child(counter);
-//!     let tree = Tree::start(root).await.expect("all children start");
-//!
-//!     assert_eq!(handle.ask(Add(3)).await, Ok(3));
-//!     // This crashes it. Who asked gets an error; everybody else notices nothing.
-//!     assert!(handle.ask(Add(100)).await.is_err());
-//!     assert_eq!(handle.ask(Add(4)).await, Ok(4));
-//!
-//!     let status = tree.status_of("example/counter").expect("it is there");
-//!     assert_eq!(status.incarnation, 2);
-//!     let exit = status.last_exit.expect("it crashed once").reason;
-//!     assert_eq!((exit.code(), exit.message().as_deref()), ("panicked", Some("too much")));
-//!
-//!     tree.shutdown().await;
-//! });
-//! # }
-//! ```
+#![doc = include_str!("../README.md")]
 //!
 //! # How it works
 //!
@@ -121,7 +62,9 @@ mod intensity;
 mod mailbox;
 mod panic;
 mod plan;
+pub mod prelude;
 mod record;
+mod respond;
 mod sampler;
 mod shedding;
 mod signal;
@@ -139,6 +82,8 @@ mod validate;
 mod watchdog;
 mod worker_task;
 
+pub use actix;
+
 pub use crate::{
     ask::{Ask, Monitor},
     backoff::Backoff,
@@ -153,10 +98,12 @@ pub use crate::{
     intensity::Intensity,
     panic::{Panic, PanicLocation, install_panic_hook},
     record::ExitRecord,
+    respond::{respond, respond_with},
     shedding::Suspended,
     spec::{
         AutoShutdown, ChildSpec, Criticality, MailOnEscalation, MailWhileSuspended, OnExhausted,
-        OnStall, Placement, Restart, Shutdown, Strategy, SupervisorSpec,
+        OnStall, Placement, Restart, Shutdown, Strategy, SupervisorSpec, WorkerSpec, worker,
+        worker_async,
     },
     state::{ChildState, Kind},
     status::{ArbiterStatus, TreeStatus},

@@ -14,6 +14,7 @@ use std::{
 
 /// A caught panic.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Panic {
     /// What was passed to `panic!`; a fixed text if it was not a string.
     pub message: String,
@@ -28,6 +29,7 @@ pub struct Panic {
 
 /// Where a panic happened. Displays as `file:line:column`.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PanicLocation {
     /// Source file, as the compiler was given it.
     pub file: Arc<str>,

@@ -1,6 +1,9 @@
 //! What the runtime and its observers share about one child: written by its supervisor and its
 //! worker task, read from any thread.
 
+mod history;
+mod mail;
+
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     sync::{
@@ -42,6 +45,7 @@ pub(crate) type ChildId = u64;
 
 /// One past exit.
 #[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
 pub struct ExitRecord {
     /// Why.
     #[serde(flatten)]
@@ -213,56 +217,6 @@ impl ChildRecord {
         self.room.store(messages, Relaxed);
     }
 
-    /// How many messages may wait now.
-    #[inline]
-    pub(crate) fn room(&self) -> usize {
-        self.room.load(Relaxed)
-    }
-
-    pub(crate) fn set_after_failure(&self) {
-        self.after_failure.store(true, Relaxed);
-    }
-
-    pub(crate) fn take_after_failure(&self) -> bool {
-        self.after_failure.swap(false, Relaxed)
-    }
-
-    pub(crate) fn refuses_mail(&self) -> bool {
-        self.refuses_mail.load(Relaxed)
-    }
-
-    pub(crate) fn set_refuses_mail(&self, refuses: bool) {
-        self.refuses_mail.store(refuses, Relaxed);
-        let room = if refuses { 0 } else { self.bound() };
-        self.room.store(room, Relaxed);
-    }
-
-    pub(crate) fn withdraw_question(&self) {
-        self.withdrawn.fetch_add(1, Relaxed);
-    }
-
-    /// How many may be waiting; from now on none, because they are removed.
-    pub(crate) fn take_withdrawn(&self, at_least: usize) -> bool {
-        self.withdrawn.load(Relaxed) >= at_least && self.withdrawn.swap(0, Relaxed) > 0
-    }
-
-    /// To be woken when the lease on it is taken away.
-    pub(crate) fn revoked(&self) -> &Arc<Notify> {
-        self.revoked.get_or_init(Arc::default)
-    }
-
-    /// The lease on it was taken away: who waits for an answer of that run hears it.
-    pub(crate) fn notify_revoked(&self) {
-        if let Some(revoked) = self.revoked.get() {
-            revoked.notify_waiters();
-        }
-    }
-
-    /// Whether it runs on the arbiter that started the tree.
-    pub(crate) fn is_here(&self) -> bool {
-        self.slot() == HERE
-    }
-
     pub(crate) fn attach(&self, registration: Registration) {
         // A record is attached once: its specification is consumed by its supervisor.
         if self.registration.set(registration).is_ok()
@@ -400,56 +354,6 @@ impl ChildRecord {
     pub(crate) fn child_index(&self) -> Option<MutexGuard<'_, ChildIndex>> {
         let part = self.supervisor.as_ref()?;
         Some(part.index.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    pub(crate) fn record_start(&self, now: Instant) {
-        let mut history = self.history();
-        history.started_at = Some(now);
-        history.busy_before_ns = self.busy_ns();
-    }
-
-    pub(crate) fn set_suspended(&self, suspended: Option<Suspended>) {
-        self.history().suspended = suspended;
-    }
-
-    /// Whether it was something else before.
-    pub(crate) fn set_health(&self, health: &Health) -> bool {
-        let mut history = self.history();
-        let was = history.health.replace(health.clone());
-        was.unwrap_or_default() != *health
-    }
-
-    pub(crate) fn record_restart(&self, now: Instant) {
-        self.restarts.fetch_add(1, Relaxed);
-        if let Some(registration) = self.registration.get() {
-            registration.totals.add_restart();
-        }
-        let mut history = self.history();
-        if history.restarts.len() == RESTARTS_KEPT {
-            history.restarts.pop_front();
-        }
-        history.restarts.push_back(now);
-    }
-
-    pub(crate) fn record_exit(&self, reason: &ExitReason) {
-        let record = ExitRecord {
-            reason: reason.clone(),
-            at: Timestamp::now(),
-            incarnation: self.incarnation(),
-        };
-        let monitors = {
-            let mut history = self.history();
-            history.started_at = None;
-            history.health = None;
-            if history.exits.len() == EXITS_KEPT {
-                history.exits.pop_front();
-            }
-            history.exits.push_back(record);
-            std::mem::take(&mut history.monitors)
-        };
-        for monitor in monitors {
-            let _ = monitor.send(reason.clone());
-        }
     }
 
     pub(crate) fn children(&self) -> Vec<Arc<Self>> {

@@ -5,6 +5,7 @@ mod builder;
 mod defaults;
 mod placement;
 mod supervisor;
+mod worker;
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,7 +13,12 @@ use serde::Serialize;
 use tokio::sync::mpsc;
 
 pub(crate) use self::defaults::{Defaults, StallLimit};
-pub use self::{defaults::OnStall, placement::Placement, supervisor::SupervisorSpec};
+pub use self::{
+    defaults::OnStall,
+    placement::Placement,
+    supervisor::SupervisorSpec,
+    worker::{WorkerSpec, worker, worker_async},
+};
 use crate::{
     arbiters::GroupSizes, backoff::Backoff, child::WorkerBody, intensity::Intensity,
     record::ChildRecord, supervisor::handle::Request,
@@ -24,6 +30,7 @@ const START_WITHIN: Duration = Duration::from_secs(300);
 /// When a child that ended is started again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Restart {
     /// Always.
     #[default]
@@ -36,6 +43,7 @@ pub enum Restart {
 
 /// How a child is stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Shutdown {
     /// At once: dropped, no hook runs.
     Brutal,
@@ -48,6 +56,7 @@ pub enum Shutdown {
 /// What happens to the siblings of a child that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Strategy {
     /// Nothing.
     OneForOne,
@@ -62,6 +71,7 @@ pub enum Strategy {
 /// What happens when a restart budget is exhausted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum OnExhausted {
     /// The supervisor gives up: it stops its children and fails towards its own supervisor.
     #[default]
@@ -99,6 +109,7 @@ pub enum MailWhileSuspended {
 /// How much a child matters: see [`Tree::shed`](crate::Tree::shed).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Criticality {
     /// May be shed first.
     Optional,
@@ -112,6 +123,7 @@ pub enum Criticality {
 /// Whether a supervisor ends when its significant children have ended by themselves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum AutoShutdown {
     /// No.
     #[default]
@@ -195,127 +207,13 @@ pub struct ChildSpec {
 
 impl ChildSpec {
     policy_methods!(policy);
-
-    /// How many messages may wait for it; the bound holds for everything sent through its
-    /// [`Handle`](crate::Handle). Default: 10,000.
-    #[must_use]
-    pub fn mailbox(self, messages: usize) -> Self {
-        self.record.set_bound(messages);
-        self
-    }
-
-    /// What becomes of waiting messages when its supervisor has failed and is restarted. Default:
-    /// [`MailOnEscalation::Keep`].
-    #[must_use]
-    pub fn mail_on_escalation(mut self, mail: MailOnEscalation) -> Self {
-        self.policy.mail_on_escalation = mail;
-        self
-    }
-
-    /// Whether it takes messages while it is suspended. Default: [`MailWhileSuspended::Keep`].
-    #[must_use]
-    pub fn mail_while_suspended(mut self, mail: MailWhileSuspended) -> Self {
-        self.policy.mail_while_suspended = mail;
-        self
-    }
-
-    /// Drops poison mail: once this many runs in a row (at least 1) have crashed on the very first
-    /// message they took, all of one type, the messages of that type that still wait are dropped,
-    /// with an event ([`PoisonMail`](crate::EventKind::PoisonMail)); whoever waits for an answer
-    /// to one is told. Default: never.
-    #[must_use]
-    pub fn poison_after(mut self, crashes: u32) -> Self {
-        self.policy.poison_after = Some(crashes.max(1));
-        self
-    }
+    policy_getters!(policy);
+    worker_methods!(policy; record);
 
     /// The name, unique among its siblings.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.record.name
-    }
-
-    /// See [`restart`](Self::restart).
-    #[must_use]
-    pub fn get_restart(&self) -> Restart {
-        self.policy.restart
-    }
-
-    /// See [`start_within`](Self::start_within).
-    #[must_use]
-    pub fn get_start_within(&self) -> Option<Duration> {
-        self.policy.start_within
-    }
-
-    /// See [`shutdown`](Self::shutdown).
-    #[must_use]
-    pub fn get_shutdown(&self) -> Shutdown {
-        self.policy.shutdown
-    }
-
-    /// See [`backoff`](Self::backoff).
-    #[must_use]
-    pub fn get_backoff(&self) -> &Backoff {
-        &self.policy.backoff
-    }
-
-    /// See [`budget`](Self::budget).
-    #[must_use]
-    pub fn get_budget(&self) -> Option<&Intensity> {
-        self.policy.budget.as_ref()
-    }
-
-    /// See [`on_exhausted`](Self::on_exhausted).
-    #[must_use]
-    pub fn get_on_exhausted(&self) -> OnExhausted {
-        self.policy.exhausted
-    }
-
-    /// See [`criticality`](Self::criticality).
-    #[must_use]
-    pub fn get_criticality(&self) -> Criticality {
-        self.policy.criticality
-    }
-
-    /// See [`feature`](Self::feature).
-    pub fn get_features(&self) -> impl Iterator<Item = &str> {
-        self.policy.features.iter().map(|feature| &**feature)
-    }
-
-    /// See [`mail_on_escalation`](Self::mail_on_escalation).
-    #[must_use]
-    pub fn get_mail_on_escalation(&self) -> MailOnEscalation {
-        self.policy.mail_on_escalation
-    }
-
-    /// See [`mail_while_suspended`](Self::mail_while_suspended).
-    #[must_use]
-    pub fn get_mail_while_suspended(&self) -> MailWhileSuspended {
-        self.policy.mail_while_suspended
-    }
-
-    /// See [`poison_after`](Self::poison_after).
-    #[must_use]
-    pub fn get_poison_after(&self) -> Option<u32> {
-        self.policy.poison_after
-    }
-
-    /// See [`significant`](Self::significant).
-    #[must_use]
-    pub fn is_significant(&self) -> bool {
-        self.policy.significant
-    }
-
-    /// See [`mailbox`](Self::mailbox).
-    #[must_use]
-    pub fn get_mailbox(&self) -> usize {
-        self.record.bound()
-    }
-
-    /// See [`placement`](Self::placement); `None` if it is inherited.
-    #[must_use]
-    pub fn get_placement(&self) -> Option<&Placement> {
-        self.policy.placement.as_ref()
     }
 
     pub(crate) fn worker(record: Arc<ChildRecord>, body: Arc<dyn WorkerBody>) -> Self {

@@ -7,6 +7,7 @@ use serde::Serialize;
 /// Worker or supervisor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Kind {
     /// Runs an actor.
     Worker,
@@ -18,6 +19,7 @@ pub enum Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[repr(u8)]
+#[non_exhaustive]
 pub enum ChildState {
     /// Declared, not started yet; or its supervisor is down.
     Declared,

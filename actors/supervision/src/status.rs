@@ -23,6 +23,7 @@ use crate::{
 /// One child and all below it, at one moment. Cheap enough to take ten times a second with
 /// 10,000 children.
 #[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
 pub struct TreeStatus {
     /// Name among its siblings.
     #[serde(serialize_with = "text")]
@@ -93,6 +94,7 @@ pub struct TreeStatus {
 
 /// One arbiter of a tree.
 #[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
 pub struct ArbiterStatus {
     /// Name within the tree: `tree` for the one that started it, else that of its group and a
     /// number.

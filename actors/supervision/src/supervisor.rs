@@ -224,6 +224,7 @@ impl Supervisor {
                 child.window.clear();
                 child.record.forget_restarts();
                 child.attempt = 0;
+                child.has_been_up = false;
                 // What is suspended as part of something may not be so any more.
                 let phase = match child.suspended_by_hand {
                     None => ChildPhase::Restarting,

@@ -26,6 +26,7 @@ use crate::{
     exit::ExitReason,
     fence::Lease,
     handle::Handle,
+    panic::guard,
     record::{ChildRecord, Registration},
     shedding::{Rules, Suspended},
     signal::{ChildSignal, SignalKind, SupervisorLine},
@@ -60,6 +61,10 @@ impl Tree {
     /// A faulty specification is refused before anything starts. If a child does not start, those
     /// that did are stopped again, and the error names that child and why.
     pub async fn start(spec: SupervisorSpec) -> Result<Self, StartError> {
+        // There is no asking whether tasks can be spawned here.
+        if guard(|| drop(tokio::task::spawn_local(async {}))).is_err() {
+            return Err(StartError::NoLocalSet);
+        }
         let spec = ChildSpec::from(spec);
         if let Body::Supervisor(body) = &spec.body {
             validate::root(&spec, &body.options)?;

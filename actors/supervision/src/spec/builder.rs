@@ -100,3 +100,142 @@ macro_rules! policy_methods {
         }
     };
 }
+
+/// What can be read back.
+macro_rules! policy_getters {
+    ($($path:tt)+) => {
+        /// See [`restart`](Self::restart).
+        #[must_use]
+        pub fn get_restart(&self) -> Restart {
+            self.$($path)+.restart
+        }
+
+        /// See [`start_within`](Self::start_within).
+        #[must_use]
+        pub fn get_start_within(&self) -> Option<Duration> {
+            self.$($path)+.start_within
+        }
+
+        /// See [`shutdown`](Self::shutdown).
+        #[must_use]
+        pub fn get_shutdown(&self) -> Shutdown {
+            self.$($path)+.shutdown
+        }
+
+        /// See [`backoff`](Self::backoff).
+        #[must_use]
+        pub fn get_backoff(&self) -> &Backoff {
+            &self.$($path)+.backoff
+        }
+
+        /// See [`budget`](Self::budget).
+        #[must_use]
+        pub fn get_budget(&self) -> Option<&Intensity> {
+            self.$($path)+.budget.as_ref()
+        }
+
+        /// See [`on_exhausted`](Self::on_exhausted).
+        #[must_use]
+        pub fn get_on_exhausted(&self) -> OnExhausted {
+            self.$($path)+.exhausted
+        }
+
+        /// See [`stalled_after`](Self::stalled_after); `None` if it is inherited.
+        #[must_use]
+        pub fn get_stalled_after(&self) -> Option<Duration> {
+            self.$($path)+.stalled_after
+        }
+
+        /// See [`on_stall`](Self::on_stall); `None` if it is inherited.
+        #[must_use]
+        pub fn get_on_stall(&self) -> Option<OnStall> {
+            self.$($path)+.on_stall
+        }
+
+        /// See [`placement`](Self::placement); `None` if it is inherited.
+        #[must_use]
+        pub fn get_placement(&self) -> Option<&Placement> {
+            self.$($path)+.placement.as_ref()
+        }
+
+        /// See [`criticality`](Self::criticality).
+        #[must_use]
+        pub fn get_criticality(&self) -> Criticality {
+            self.$($path)+.criticality
+        }
+
+        /// See [`feature`](Self::feature).
+        pub fn get_features(&self) -> impl Iterator<Item = &str> {
+            self.$($path)+.features.iter().map(|feature| &**feature)
+        }
+
+        /// See [`significant`](Self::significant).
+        #[must_use]
+        pub fn is_significant(&self) -> bool {
+            self.$($path)+.significant
+        }
+    };
+}
+
+/// What can be said of a worker only, and read back.
+macro_rules! worker_methods {
+    ($($policy:ident).+; $($record:ident).+) => {
+        /// How many messages may wait for it; the bound holds for everything sent through its
+        /// [`Handle`](crate::Handle). Default: 10,000. Ignored for supervisors, as are the next
+        /// three.
+        #[must_use]
+        pub fn mailbox(self, messages: usize) -> Self {
+            self.$($record).+.set_bound(messages);
+            self
+        }
+
+        /// What becomes of waiting messages when its supervisor has failed and is restarted.
+        /// Default: [`MailOnEscalation::Keep`].
+        #[must_use]
+        pub fn mail_on_escalation(mut self, mail: MailOnEscalation) -> Self {
+            self.$($policy).+.mail_on_escalation = mail;
+            self
+        }
+
+        /// Whether it takes messages while it is suspended. Default: [`MailWhileSuspended::Keep`].
+        #[must_use]
+        pub fn mail_while_suspended(mut self, mail: MailWhileSuspended) -> Self {
+            self.$($policy).+.mail_while_suspended = mail;
+            self
+        }
+
+        /// Drops poison mail: once this many runs in a row (at least 1) have crashed on the very
+        /// first message they took, all of one type, the messages of that type that still wait are
+        /// dropped, with an event ([`PoisonMail`](crate::EventKind::PoisonMail)); whoever waits
+        /// for an answer to one is told. Default: never.
+        #[must_use]
+        pub fn poison_after(mut self, crashes: u32) -> Self {
+            self.$($policy).+.poison_after = Some(crashes.max(1));
+            self
+        }
+
+        /// See [`mailbox`](Self::mailbox).
+        #[must_use]
+        pub fn get_mailbox(&self) -> usize {
+            self.$($record).+.bound()
+        }
+
+        /// See [`mail_on_escalation`](Self::mail_on_escalation).
+        #[must_use]
+        pub fn get_mail_on_escalation(&self) -> MailOnEscalation {
+            self.$($policy).+.mail_on_escalation
+        }
+
+        /// See [`mail_while_suspended`](Self::mail_while_suspended).
+        #[must_use]
+        pub fn get_mail_while_suspended(&self) -> MailWhileSuspended {
+            self.$($policy).+.mail_while_suspended
+        }
+
+        /// See [`poison_after`](Self::poison_after).
+        #[must_use]
+        pub fn get_poison_after(&self) -> Option<u32> {
+            self.$($policy).+.poison_after
+        }
+    };
+}

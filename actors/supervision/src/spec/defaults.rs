@@ -10,6 +10,7 @@ use super::{Placement, Policy};
 /// [`ChildSpec::stalled_after`](crate::ChildSpec::stalled_after).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum OnStall {
     /// It is reported, and goes on.
     #[default]

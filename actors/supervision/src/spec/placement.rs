@@ -16,6 +16,7 @@ use crate::events::text;
 /// [moved](crate::SupervisorHandle::move_child).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Placement {
     /// The arbiter that started the tree: messages between children there need no thread to be
     /// woken.

@@ -79,6 +79,7 @@ impl SupervisorSpec {
     }
 
     policy_methods!(policy);
+    policy_getters!(policy);
 
     /// How many restarts of its children it tolerates. Default: 1 in 5 s.
     #[must_use]
@@ -161,6 +162,42 @@ impl SupervisorSpec {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.record.name
+    }
+
+    /// See [`Strategy`].
+    #[must_use]
+    pub fn get_strategy(&self) -> Strategy {
+        self.body.options.strategy
+    }
+
+    /// See [`intensity`](Self::intensity).
+    #[must_use]
+    pub fn get_intensity(&self) -> &Intensity {
+        &self.body.options.intensity
+    }
+
+    /// See [`auto_shutdown`](Self::auto_shutdown).
+    #[must_use]
+    pub fn get_auto_shutdown(&self) -> AutoShutdown {
+        self.body.options.auto_shutdown
+    }
+
+    /// See [`max_children`](Self::max_children).
+    #[must_use]
+    pub fn get_max_children(&self) -> Option<usize> {
+        self.body.options.max_children
+    }
+
+    /// See [`watchdog`](Self::watchdog).
+    #[must_use]
+    pub fn get_watchdog(&self) -> Option<Duration> {
+        self.body.options.watchdog
+    }
+
+    /// The children declared so far, in their order.
+    #[must_use]
+    pub fn get_children(&self) -> &[ChildSpec] {
+        &self.body.children
     }
 
     /// The handle through which children are added and operated at run time. It works from now

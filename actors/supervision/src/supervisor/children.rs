@@ -47,6 +47,8 @@ pub(super) struct Child {
     pub(super) stop_replies: Vec<ChildReply>,
     /// It was not ready in time, and was told to stop.
     pub(super) start_timed_out: bool,
+    /// It has been up since its supervisor began.
+    pub(super) has_been_up: bool,
     /// It was suspended by its path, not as part of something: only by its path is it resumed.
     pub(super) suspended_by_hand: Option<Suspended>,
     /// What it was told last of why it is down, if it is a supervisor.
@@ -141,6 +143,7 @@ impl Child {
             deferred_start: None,
             stop_replies: Vec::new(),
             start_timed_out: false,
+            has_been_up: false,
             suspended_by_hand: None,
             parked: None,
         }

@@ -76,13 +76,6 @@ impl Supervisor {
 
     /// Starts a child that is down, in its turn if those before it are being restarted.
     pub(super) fn start_or_defer(&mut self, id: ChildId, why: StartCause) {
-        if let Some(child) = self.children.get_mut(id)
-            && child.policy.budget.is_some()
-        {
-            // Somebody thinks that it is well: it gets its whole budget.
-            child.window.clear();
-            child.record.forget_restarts();
-        }
         let waits = match &self.group {
             None => false,
             Some(Group { from, stage }) => match stage {
@@ -150,14 +143,15 @@ impl Supervisor {
         };
         match child.phase() {
             ChildPhase::Restarting => {
-                let declared = child.declared;
+                let is_first_start = child.declared && !child.has_been_up;
                 let deferred_start = self
                     .children
                     .get_mut(id)
                     .and_then(|child| child.deferred_start.take());
-                // One that was added later does not keep its supervisor from starting.
+                // One that was added later, or has been up, does not keep its supervisor from
+                // starting.
                 let why = deferred_start.unwrap_or(match self.state {
-                    SupervisorState::Starting if declared => StartCause::Initial,
+                    SupervisorState::Starting if is_first_start => StartCause::Initial,
                     _ => StartCause::Again,
                 });
                 self.start_child(id, why);

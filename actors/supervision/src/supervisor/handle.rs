@@ -51,6 +51,7 @@ pub(crate) enum Operation {
 
 /// One child, as [`SupervisorHandle::which_children`] reports it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct ChildInfo {
     /// Name among its siblings.
     #[serde(serialize_with = "text")]
@@ -65,6 +66,7 @@ pub struct ChildInfo {
 
 /// How many children there are, as [`SupervisorHandle::count_children`] reports it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct ChildCounts {
     /// All specifications, running or not.
     pub specs: usize,

@@ -88,7 +88,17 @@ impl Supervisor {
         };
         child.up_since = Some(now);
         child.suspended_by_hand = None;
+        child.has_been_up = true;
         child.record.record_start(now);
+        let by_hand = matches!(
+            child.phase(),
+            ChildPhase::Starting(StartCause::Manual(_) | StartCause::Resumed(_))
+        );
+        if by_hand && child.policy.budget.is_some() {
+            // Somebody thinks that it is well: it gets its whole budget.
+            child.window.clear();
+            child.record.forget_restarts();
+        }
         let path = Arc::clone(child.record.path());
         let incarnation = child.incarnation;
         let Some(ChildPhase::Starting(why)) = self.children.set(id, ChildPhase::Up) else {

@@ -188,11 +188,12 @@ fn count_children_supervisor() {
         let root = patient("root", Strategy::OneForOne).child(a).child(inner);
         let tree = start(root).await;
         let root = tree.supervisor("root").unwrap();
-        let counts = |active, workers, supervisors| ChildCounts {
-            specs: workers + supervisors,
-            active,
-            supervisors,
-            workers,
+        let counts = |active, workers, supervisors| {
+            let mut counts = ChildCounts::default();
+            counts.specs = workers + supervisors;
+            counts.active = active;
+            (counts.workers, counts.supervisors) = (workers, supervisors);
+            counts
         };
         assert_eq!(root.count_children().await, counts(2, 1, 1));
         let inner = tree.supervisor("root/inner").unwrap();

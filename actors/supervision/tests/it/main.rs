@@ -3,9 +3,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod administration;
+mod askers;
 mod auto_shutdown;
 mod beyond;
 mod common;
+mod declaring;
 mod dynamic;
 mod fairness;
 mod futures;

@@ -33,13 +33,13 @@ impl Actor for Victim {
 
 #[derive(Clone, Copy, Message)]
 #[rtype(result = "()")]
-enum Panic {
-    InStream,
-    InStreamHandler,
-    InWait,
-    InSpawnedDestructor,
-    InWaitDestructor,
-    InAnswer,
+enum Act {
+    Stream,
+    StreamHandler,
+    Wait,
+    SpawnedDestructor,
+    WaitDestructor,
+    Answer,
 }
 
 impl StreamHandler<bool> for Victim {
@@ -48,31 +48,31 @@ impl StreamHandler<bool> for Victim {
     }
 }
 
-impl Handler<Panic> for Victim {
+impl Handler<Act> for Victim {
     type Result = ();
-    fn handle(&mut self, message: Panic, ctx: &mut Self::Context) {
+    fn handle(&mut self, message: Act, ctx: &mut Self::Context) {
         match message {
-            Panic::InStream => {
+            Act::Stream => {
                 ctx.add_stream(stream::iter([false]).map(|_| -> bool { panic!("in a stream") }));
             }
-            Panic::InStreamHandler => {
+            Act::StreamHandler => {
                 ctx.add_stream(stream::iter([false, true]));
             }
-            Panic::InWait => {
+            Act::Wait => {
                 let pause = tokio::time::sleep(Duration::from_millis(1));
                 ctx.wait(pause.into_actor(self).map(|(), _, _| panic!("in a wait")));
             }
-            Panic::InSpawnedDestructor => {
+            Act::SpawnedDestructor => {
                 let bomb = Bomb("a spawned future's destructor");
                 let held = async move { drop(bomb) };
                 ctx.spawn(held.into_actor(self));
             }
-            Panic::InWaitDestructor => {
+            Act::WaitDestructor => {
                 let bomb = Bomb("a wait's destructor");
                 let held = async move { drop(bomb) };
                 ctx.wait(held.into_actor(self));
             }
-            Panic::InAnswer => unreachable!("asked for"),
+            Act::Answer => unreachable!("asked for"),
         }
     }
 }
@@ -94,7 +94,7 @@ fn victim() -> (ChildSpec, Handle<Victim>) {
 }
 
 /// It crashes with `text`, is rebuilt, and its neighbour does not notice.
-fn assert_contained(act: Panic, text: &str) {
+fn assert_contained(act: Act, text: &str) {
     run(async {
         let (spec, handle) = victim();
         let (other, other_handle, _) = probe("other", &Log::default());
@@ -105,7 +105,7 @@ fn assert_contained(act: Panic, text: &str) {
         )
         .await;
         match act {
-            Panic::InAnswer => drop(handle.ask(Answer).await),
+            Act::Answer => drop(handle.ask(Answer).await),
             act => handle.tell(act).unwrap(),
         }
         idle().await;
@@ -121,20 +121,20 @@ fn assert_contained(act: Panic, text: &str) {
 
 #[test]
 fn panic_in_stream() {
-    assert_contained(Panic::InStream, "in a stream");
-    assert_contained(Panic::InStreamHandler, "in a stream handler");
+    assert_contained(Act::Stream, "in a stream");
+    assert_contained(Act::StreamHandler, "in a stream handler");
 }
 
 #[test]
 fn panic_in_wait() {
-    assert_contained(Panic::InWait, "in a wait");
+    assert_contained(Act::Wait, "in a wait");
 }
 
 #[test]
 fn panic_in_destructor_of_a_future() {
-    assert_contained(Panic::InSpawnedDestructor, "a spawned future's destructor");
-    assert_contained(Panic::InWaitDestructor, "a wait's destructor");
-    assert_contained(Panic::InAnswer, "an answer's destructor");
+    assert_contained(Act::SpawnedDestructor, "a spawned future's destructor");
+    assert_contained(Act::WaitDestructor, "a wait's destructor");
+    assert_contained(Act::Answer, "an answer's destructor");
 }
 
 /// What a child holds when it is stopped or deleted may panic when it is dropped; the supervisor
@@ -205,7 +205,7 @@ fn panic_in_destructor_of_a_factorys_future() {
             }
         });
         let tree = start(patient("root", Strategy::OneForOne).child(spec)).await;
-        handle.tell(Panic::InWait).unwrap();
+        handle.tell(Act::Wait).unwrap();
         tokio::time::sleep(Duration::from_millis(10)).await;
         assert_eq!(state(&tree, "root/victim"), Some(ChildState::Starting));
         survives(&tree, "victim").await;

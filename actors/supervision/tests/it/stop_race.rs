@@ -37,11 +37,9 @@ async fn race(dynamically: bool) -> (Vec<ExitReason>, Duration) {
             let pause_ms = u64::try_from(PAUSE.as_millis()).unwrap();
             script.slow_stop_ms.store(pause_ms, SeqCst);
         }
-        (
-            handles.push(handle),
-            scripts.push(script),
-            specs.push(child),
-        );
+        handles.push(handle);
+        scripts.push(script);
+        specs.push(child);
     }
     if !dynamically {
         root = specs.drain(..).fold(root, SupervisorSpec::child);

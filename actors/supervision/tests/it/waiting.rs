@@ -358,3 +358,24 @@ fn restarts_in_the_window_are_those_that_count() {
         tree.shutdown().await;
     });
 }
+
+/// Found by the model: a child that crashed while others were still starting was started as if for
+/// the first time, so that a restart that failed took the whole tree along.
+#[test]
+fn a_restart_that_fails_while_others_start_is_tried_again() {
+    run(async {
+        let log = Log::default();
+        let (a, handle, script) = probe("a", &log);
+        let (b, _, b_script) = probe("b", &log);
+        b_script.slow_build_ms.store(1_000, SeqCst);
+        let root = patient("root", Strategy::OneForAll).child(a).child(b);
+        let starting = actix::spawn(Tree::start(root));
+        idle().await;
+        script.fail_builds.store(1, SeqCst);
+        handle.tell(Crash).unwrap();
+        let tree = starting.await.unwrap().unwrap();
+        assert_eq!(handle.ask(Ping).await, Ok(2));
+        assert_eq!(tree.status_of("root/a").unwrap().restarts, 2);
+        tree.shutdown().await;
+    });
+}

@@ -1,0 +1,61 @@
+//! What has happened to a child.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use super::{ChildRecord, EXITS_KEPT, ExitRecord, RESTARTS_KEPT};
+use crate::{exit::ExitReason, health::Health, shedding::Suspended};
+
+impl ChildRecord {
+    pub(crate) fn record_start(&self, now: Instant) {
+        let mut history = self.history();
+        history.started_at = Some(now);
+        history.busy_before_ns = self.busy_ns();
+    }
+
+    pub(crate) fn set_suspended(&self, suspended: Option<Suspended>) {
+        self.history().suspended = suspended;
+    }
+
+    /// Whether it was something else before.
+    pub(crate) fn set_health(&self, health: &Health) -> bool {
+        let mut history = self.history();
+        let was = history.health.replace(health.clone());
+        was.unwrap_or_default() != *health
+    }
+
+    pub(crate) fn record_restart(&self, now: Instant) {
+        self.restarts.fetch_add(1, Relaxed);
+        if let Some(registration) = self.registration.get() {
+            registration.totals.add_restart();
+        }
+        let mut history = self.history();
+        if history.restarts.len() == RESTARTS_KEPT {
+            history.restarts.pop_front();
+        }
+        history.restarts.push_back(now);
+    }
+
+    pub(crate) fn record_exit(&self, reason: &ExitReason) {
+        let record = ExitRecord {
+            reason: reason.clone(),
+            at: Timestamp::now(),
+            incarnation: self.incarnation(),
+        };
+        let monitors = {
+            let mut history = self.history();
+            history.started_at = None;
+            history.health = None;
+            if history.exits.len() == EXITS_KEPT {
+                history.exits.pop_front();
+            }
+            history.exits.push_back(record);
+            std::mem::take(&mut history.monitors)
+        };
+        for monitor in monitors {
+            let _ = monitor.send(reason.clone());
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! What a child takes, and who waits for its answers.
+
+use std::sync::{Arc, atomic::Ordering::Relaxed};
+
+use tokio::sync::Notify;
+
+use super::{ChildRecord, HERE};
+
+impl ChildRecord {
+    /// How many messages may wait now.
+    #[inline]
+    pub(crate) fn room(&self) -> usize {
+        self.room.load(Relaxed)
+    }
+
+    pub(crate) fn set_after_failure(&self) {
+        self.after_failure.store(true, Relaxed);
+    }
+
+    pub(crate) fn take_after_failure(&self) -> bool {
+        self.after_failure.swap(false, Relaxed)
+    }
+
+    pub(crate) fn refuses_mail(&self) -> bool {
+        self.refuses_mail.load(Relaxed)
+    }
+
+    pub(crate) fn set_refuses_mail(&self, refuses: bool) {
+        self.refuses_mail.store(refuses, Relaxed);
+        let room = if refuses { 0 } else { self.bound() };
+        self.room.store(room, Relaxed);
+    }
+
+    pub(crate) fn withdraw_question(&self) {
+        self.withdrawn.fetch_add(1, Relaxed);
+    }
+
+    /// How many may be waiting; from now on none, because they are removed.
+    pub(crate) fn take_withdrawn(&self, at_least: usize) -> bool {
+        self.withdrawn.load(Relaxed) >= at_least && self.withdrawn.swap(0, Relaxed) > 0
+    }
+
+    /// To be woken when the lease on it is taken away.
+    pub(crate) fn revoked(&self) -> &Arc<Notify> {
+        self.revoked.get_or_init(Arc::default)
+    }
+
+    /// The lease on it was taken away: who waits for an answer of that run hears it.
+    pub(crate) fn notify_revoked(&self) {
+        if let Some(revoked) = self.revoked.get() {
+            revoked.notify_waiters();
+        }
+    }
+
+    /// Whether it runs on the arbiter that started the tree.
+    pub(crate) fn is_here(&self) -> bool {
+        self.slot() == HERE
+    }
+}
