@@ -112,6 +112,8 @@ pub(crate) struct Supervisor {
     group: Option<Group>,
     window: Window,
     timers: BTreeSet<(Instant, Alarm)>,
+    /// When the next start may have taken too long.
+    starts_due: Option<Instant>,
     requests: mpsc::Receiver<Request>,
     signals: UnboundedReceiver<ChildSignal>,
     signal_sender: UnboundedSender<ChildSignal>,
@@ -145,6 +147,8 @@ struct ShuttingDown {
 enum Alarm {
     Child(ChildId),
     Group,
+    /// A child may have taken too long to start.
+    Starts,
     /// The supervisor's own time to stop is up.
     Kill,
 }
@@ -174,6 +178,7 @@ impl Supervisor {
             group: None,
             window: Window::default(),
             timers: BTreeSet::new(),
+            starts_due: None,
             requests: body.requests,
             signals,
             signal_sender,
@@ -277,6 +282,7 @@ impl Supervisor {
         }
         child.is_stalled = false;
         child.start_timed_out = false;
+        child.start_due = None;
         child.record.set_suspended(None);
         let limit = child.policy.start_within;
         child.incarnation += 1;
@@ -299,7 +305,34 @@ impl Supervisor {
         }
         self.children.set(id, ChildPhase::Starting(why));
         if let Some(limit) = limit {
-            self.set_timer(id, later(Instant::now(), limit));
+            self.limit_start(id, later(Instant::now(), limit));
+        }
+    }
+
+    /// One alarm stands for all starts, because hardly any takes long enough to need one.
+    fn limit_start(&mut self, id: ChildId, due: Instant) {
+        if let Some(child) = self.children.get_mut(id) {
+            child.start_due = Some(due);
+        }
+        if self.starts_due.is_none_or(|earliest| due < earliest) {
+            self.starts_due = Some(due);
+            self.timers.insert((due, Alarm::Starts));
+        }
+    }
+
+    fn on_starts_alarm(&mut self, now: Instant) {
+        self.starts_due = None;
+        for id in self.children.ids() {
+            let Some(child) = self.children.get(id) else {
+                continue;
+            };
+            match (child.phase(), child.start_due) {
+                (ChildPhase::Starting(_), Some(due)) if due > now => self.limit_start(id, due),
+                (ChildPhase::Starting(_), Some(_)) if !child.start_timed_out => {
+                    self.on_start_too_slow(id);
+                }
+                _ => {}
+            }
         }
     }
 
@@ -349,6 +382,7 @@ impl Supervisor {
             match alarm {
                 Alarm::Child(id) => self.on_child_alarm(id),
                 Alarm::Group => {} // `advance` looks at the clock
+                Alarm::Starts => self.on_starts_alarm(now),
                 Alarm::Kill => self.kill_all(),
             }
         }

@@ -47,6 +47,8 @@ pub(super) struct Child {
     pub(super) stop_replies: Vec<ChildReply>,
     /// It was not ready in time, and was told to stop.
     pub(super) start_timed_out: bool,
+    /// By when it is to be ready, if it is starting and there is a limit.
+    pub(super) start_due: Option<Instant>,
     /// It has been up since its supervisor began.
     pub(super) has_been_up: bool,
     /// It was suspended by its path, not as part of something: only by its path is it resumed.
@@ -143,6 +145,7 @@ impl Child {
             deferred_start: None,
             stop_replies: Vec::new(),
             start_timed_out: false,
+            start_due: None,
             has_been_up: false,
             suspended_by_hand: None,
             parked: None,

@@ -208,6 +208,7 @@ impl Supervisor {
     /// All children are down: forgets those that were added at run time, reports, and parks.
     fn shutdown_done(&mut self) {
         self.timers.clear();
+        self.starts_due = None;
         let keeps_added = match &self.state {
             SupervisorState::Stopping(shutting_down) => shutting_down.keeps_added,
             _ => false,

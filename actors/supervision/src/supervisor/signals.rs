@@ -82,10 +82,6 @@ impl Supervisor {
             return; // it is being stopped
         }
         let now = Instant::now();
-        self.clear_timer(id);
-        let Some(child) = self.children.get_mut(id) else {
-            return;
-        };
         child.up_since = Some(now);
         child.suspended_by_hand = None;
         child.has_been_up = true;
@@ -220,7 +216,6 @@ impl Supervisor {
     }
 
     pub(super) fn on_exited(&mut self, id: ChildId, reason: ExitReason) {
-        self.clear_timer(id);
         let Some(child) = self.children.get_mut(id) else {
             return;
         };
