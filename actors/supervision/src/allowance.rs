@@ -6,49 +6,56 @@ use std::time::{Duration, Instant};
 const REDUCTIONS: u32 = 128;
 /// Time for them. A limit by count alone would let 128 slow handlers run in a row.
 const SLICE: Duration = Duration::from_micros(500);
-/// The clock is read after so many steps: a clock read costs as much as a message.
-const STEPS_BETWEEN_READS: u32 = 8;
+/// Most steps after which the clock is read again: a clock read costs as much as a message.
+const STEPS_BETWEEN_READS: u32 = 32;
 
 /// What one poll may still do of one kind of work.
 pub(crate) struct Allowance {
+    /// Steps until something is to be looked at; 0 if it is used up.
+    until_look: u32,
+    /// Steps, when those are done.
     steps: u32,
     since: Option<Instant>,
-    is_used_up: bool,
 }
 
 impl Allowance {
     pub(crate) fn new() -> Self {
         Self {
-            steps: 0,
+            until_look: 2,
+            steps: 2,
             since: None,
-            is_used_up: false,
         }
     }
 
     #[inline]
     pub(crate) fn is_used_up(&self) -> bool {
-        self.is_used_up
+        self.until_look == 0
     }
 
-    /// Counts one message, or one poll of a future.
+    /// Counts one message, or one poll of a future. For one that is not used up.
     #[inline]
     pub(crate) fn use_one(&mut self) {
         self.count(Instant::now);
     }
 
-    /// Most polls handle one message: those read no clock. In others, time runs from the second
-    /// step on, and is looked at early once, so that very slow handlers are found out soon.
     #[inline]
     fn count(&mut self, now: impl FnOnce() -> Instant) {
-        self.steps += 1;
-        match self.since {
-            None if self.steps == 2 => self.since = Some(now()),
-            Some(since) if self.steps == 4 || self.steps.is_multiple_of(STEPS_BETWEEN_READS) => {
-                self.is_used_up = now().duration_since(since) >= SLICE;
-            }
-            _ => {}
+        self.until_look -= 1;
+        if self.until_look == 0 {
+            self.look(now());
         }
-        self.is_used_up |= self.steps >= REDUCTIONS;
+    }
+
+    /// Most polls handle one message: those read no clock. In others, time runs from the second
+    /// step on, and is looked at soon after that, so that very slow handlers are found out.
+    #[cold]
+    fn look(&mut self, now: Instant) {
+        let since = *self.since.get_or_insert(now);
+        if self.steps >= REDUCTIONS || now.duration_since(since) >= SLICE {
+            return;
+        }
+        self.until_look = self.steps.min(STEPS_BETWEEN_READS);
+        self.steps += self.until_look;
     }
 }
 
@@ -60,11 +67,14 @@ mod tests {
     fn steps(step: Duration) -> u32 {
         let mut now = Instant::now();
         let mut allowance = Allowance::new();
-        while !allowance.is_used_up() {
+        for steps in 1.. {
             now += step;
             allowance.count(|| now);
+            if allowance.is_used_up() {
+                return steps;
+            }
         }
-        allowance.steps
+        unreachable!("there is a limit")
     }
 
     #[test]

@@ -109,6 +109,9 @@ impl<A: Actor<Context = Self>> Context<A> {
 
     /// Drops the futures that nobody has taken over; the first panic of a destructor, if any.
     pub(crate) fn drop_futures(&mut self) -> Result<(), Panic> {
+        if self.spawned.is_empty() && self.waits.is_empty() {
+            return Ok(());
+        }
         let spawned = self.spawned.drain(..).map(|pending| pending.future);
         let spawned = drop_each_quietly(spawned);
         spawned.and(drop_each_quietly(self.waits.drain(..)))

@@ -4,6 +4,10 @@ use std::{
     fmt,
     future::{Future, poll_fn},
     pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll},
 };
 
@@ -27,7 +31,19 @@ pub struct Lagged {
 /// The events of a tree from [`Tree::subscribe`](crate::Tree::subscribe) on: a [`Stream`] that
 /// ends with the tree. The last 4,096 events are kept for a slow reader; one that misses some is
 /// told how many, and goes on with those that are left.
-pub struct EventStream(State);
+pub struct EventStream {
+    state: State,
+    _counted: Counted,
+}
+
+/// One of the streams of a tree.
+struct Counted(Arc<AtomicUsize>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
 
 type Waiting = Pin<Box<dyn Future<Output = (Result<Event, RecvError>, Receiver<Event>)> + Send>>;
 
@@ -38,8 +54,12 @@ enum State {
 }
 
 impl EventStream {
-    pub(crate) fn new(receiver: Receiver<Event>) -> Self {
-        Self(State::Idle(receiver))
+    pub(crate) fn new(receiver: Receiver<Event>, streams: &Arc<AtomicUsize>) -> Self {
+        streams.fetch_add(1, Ordering::SeqCst);
+        Self {
+            state: State::Idle(receiver),
+            _counted: Counted(Arc::clone(streams)),
+        }
     }
 
     /// Waits for the next event. `None` once the tree has ended.
@@ -57,7 +77,7 @@ impl EventStream {
             Ok(event) => Some(Ok(event)),
             Err(RecvError::Lagged(missed)) => Some(Err(Lagged { missed })),
             Err(RecvError::Closed) => {
-                self.0 = State::Ended;
+                self.state = State::Ended;
                 None
             }
         }
@@ -69,7 +89,7 @@ impl Stream for EventStream {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         loop {
-            match std::mem::replace(&mut self.0, State::Ended) {
+            match std::mem::replace(&mut self.state, State::Ended) {
                 State::Ended => return Poll::Ready(None),
                 State::Idle(mut receiver) => {
                     // What is there already needs no future, and no memory for one.
@@ -78,22 +98,22 @@ impl Stream for EventStream {
                         Err(TryRecvError::Lagged(missed)) => Err(RecvError::Lagged(missed)),
                         Err(TryRecvError::Closed) => Err(RecvError::Closed),
                         Err(TryRecvError::Empty) => {
-                            self.0 = State::Waiting(Box::pin(async move {
+                            self.state = State::Waiting(Box::pin(async move {
                                 let received = receiver.recv().await;
                                 (received, receiver)
                             }));
                             continue;
                         }
                     };
-                    self.0 = State::Idle(receiver);
+                    self.state = State::Idle(receiver);
                     return Poll::Ready(self.ready(received));
                 }
                 State::Waiting(mut waiting) => {
                     let Poll::Ready((received, receiver)) = waiting.as_mut().poll(cx) else {
-                        self.0 = State::Waiting(waiting);
+                        self.state = State::Waiting(waiting);
                         return Poll::Pending;
                     };
-                    self.0 = State::Idle(receiver);
+                    self.state = State::Idle(receiver);
                     return Poll::Ready(self.ready(received));
                 }
             }

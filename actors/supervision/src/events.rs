@@ -1,6 +1,12 @@
 //! Events of a tree, as they happen: logged, and sent to all subscribers.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
@@ -137,15 +143,22 @@ fn milliseconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::
 
 /// Where events go. Sending never waits: whoever does not keep up is told how much was missed.
 #[derive(Clone)]
-pub(crate) struct Events(broadcast::Sender<Event>);
+pub(crate) struct Events {
+    sender: broadcast::Sender<Event>,
+    /// How many streams there are: the channel would take a lock to tell.
+    streams: Arc<AtomicUsize>,
+}
 
 impl Events {
     pub(crate) fn new() -> Self {
-        Self(broadcast::Sender::new(EVENTS_KEPT))
+        Self {
+            sender: broadcast::Sender::new(EVENTS_KEPT),
+            streams: Arc::default(),
+        }
     }
 
     pub(crate) fn subscribe(&self) -> EventStream {
-        EventStream::new(self.0.subscribe())
+        EventStream::new(self.sender.subscribe(), &self.streams)
     }
 
     /// Logs an event, and sends it if anybody listens.
@@ -156,10 +169,10 @@ impl Events {
     /// The same for one run of a child.
     pub(crate) fn emit_of(&self, path: &Arc<str>, incarnation: Option<u64>, kind: EventKind) {
         kind.log(path, incarnation);
-        if self.0.receiver_count() == 0 {
+        if self.streams.load(Ordering::SeqCst) == 0 {
             return;
         }
-        let _ = self.0.send(Event {
+        let _ = self.sender.send(Event {
             path: Arc::clone(path),
             at: Timestamp::now(),
             kind,

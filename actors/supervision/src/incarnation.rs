@@ -231,6 +231,9 @@ impl<A: Actor<Context = Context<A>>> Incarnation<A> {
 
     /// Drops all futures that are left, one by one; the first panic of a destructor, if any.
     pub(crate) fn drop_futures(&mut self) -> Result<(), Panic> {
+        if self.spawned.is_empty() && self.waits.is_empty() {
+            return Ok(());
+        }
         let spawned = drop_each_quietly(self.spawned.drain());
         spawned.and(drop_each_quietly(self.waits.drain(..)))
     }

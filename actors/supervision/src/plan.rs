@@ -67,20 +67,20 @@ pub(crate) enum Scope {
     All,
 }
 
-/// What to do about it.
-pub(crate) fn after_exit(facts: &ExitFacts<'_>, budget: BudgetInUse<'_>) -> Vec<Decision> {
+/// What to do about it: one thing, and perhaps another after that.
+pub(crate) fn after_exit(
+    facts: &ExitFacts<'_>,
+    budget: BudgetInUse<'_>,
+) -> (Decision, Option<Decision>) {
     if restarts(facts.restart, facts.reason) {
-        return vec![restart_or_give_up(facts, budget)];
+        return (restart_or_give_up(facts, budget), None);
     }
-    let mut decisions = vec![if is_forgotten(facts) {
+    let child = if is_forgotten(facts) {
         Decision::Forget
     } else {
         Decision::Leave
-    }];
-    if ends_supervisor(facts) {
-        decisions.push(Decision::ShutDown);
-    }
-    decisions
+    };
+    (child, ends_supervisor(facts).then_some(Decision::ShutDown))
 }
 
 /// The table of restart types and exits.
@@ -154,7 +154,8 @@ mod tests {
 
     fn plan(facts: &ExitFacts<'_>, intensity: &Intensity) -> Vec<Decision> {
         let window = &mut Window::default();
-        after_exit(facts, BudgetInUse { intensity, window })
+        let (first, next) = after_exit(facts, BudgetInUse { intensity, window });
+        std::iter::once(first).chain(next).collect()
     }
 
     fn restart(scope: Scope) -> Vec<Decision> {

@@ -84,7 +84,7 @@ pub(crate) struct Registration {
 #[derive(Default)]
 pub(crate) struct ChildIndex {
     pub(crate) by_id: BTreeMap<ChildId, Arc<ChildRecord>>,
-    pub(crate) by_name: HashMap<Arc<str>, ChildId>,
+    pub(crate) by_name: HashMap<Arc<str>, ChildId, foldhash::quality::RandomState>,
 }
 
 pub(crate) struct SupervisorPart {
@@ -100,7 +100,8 @@ pub(crate) struct SupervisorPart {
 pub(crate) struct ChildRecord {
     pub(crate) name: Arc<str>,
     pub(crate) kind: Kind,
-    pub(crate) supervisor: Option<SupervisorPart>,
+    /// Apart, because most children are workers.
+    pub(crate) supervisor: Option<Box<SupervisorPart>>,
     /// Who runs it.
     pub(crate) fence: Fence,
     /// What runs there, for the watchdog.
@@ -145,11 +146,11 @@ impl ChildRecord {
             requests,
             signals: OnceLock::new(),
         };
-        let record = Self::new(name, Kind::Supervisor, Some(part));
+        let record = Self::new(name, Kind::Supervisor, Some(Box::new(part)));
         (Arc::new(record), commands)
     }
 
-    fn new(name: String, kind: Kind, supervisor: Option<SupervisorPart>) -> Self {
+    fn new(name: String, kind: Kind, supervisor: Option<Box<SupervisorPart>>) -> Self {
         let slot = match kind {
             Kind::Supervisor => HERE,
             Kind::Worker => NOWHERE,

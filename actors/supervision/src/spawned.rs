@@ -90,7 +90,8 @@ impl Hasher for HandleHasher {
 
 pub(crate) struct SpawnedFutures<A: actix::Actor> {
     entries: HashMap<SpawnHandle, Entry<A>, BuildHasherDefault<HandleHasher>>,
-    list: Arc<WokenList>,
+    /// Made with the first future: most actors spawn none.
+    list: Option<Arc<WokenList>>,
     /// To be polled next, the first first.
     run_queue: VecDeque<SpawnHandle>,
 }
@@ -99,9 +100,13 @@ impl<A: actix::Actor> SpawnedFutures<A> {
     pub(crate) fn new() -> Self {
         Self {
             entries: HashMap::default(),
-            list: Arc::default(),
+            list: None,
             run_queue: VecDeque::new(),
         }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
     }
 
     /// Takes a future in; it is polled when its turn comes.
@@ -113,7 +118,7 @@ impl<A: actix::Actor> SpawnedFutures<A> {
         } = spawned;
         let wakeup = Arc::new(FutureWaker {
             handle,
-            list: Arc::clone(&self.list),
+            list: Arc::clone(self.list.get_or_insert_default()),
             is_woken: AtomicBool::new(true),
         });
         let entry = Entry {
@@ -137,8 +142,11 @@ impl<A: actix::Actor> SpawnedFutures<A> {
             self.run_queue.clear();
             return;
         }
-        self.list.task.register(cx.waker());
-        self.run_queue.extend(self.list.woken().drain(..));
+        let Some(list) = &self.list else {
+            return;
+        };
+        list.task.register(cx.waker());
+        self.run_queue.extend(list.woken().drain(..));
     }
 
     /// Whether any is in line. (One that is woken after `collect` wakes the task.)

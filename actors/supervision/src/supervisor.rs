@@ -70,6 +70,7 @@ use tokio::{
 };
 
 use self::{
+    attach::Assigner,
     children::{AfterStop, ChildPhase, Children, StartCause},
     group::Group,
     handle::Request,
@@ -124,6 +125,8 @@ pub(crate) struct Supervisor {
     /// Its last incarnation has failed.
     failed: bool,
     random: u64,
+    /// Room to build paths in.
+    scratch: String,
 }
 
 enum SupervisorState {
@@ -186,6 +189,7 @@ impl Supervisor {
             incarnation: 0,
             parked: None,
             failed: false,
+            scratch: String::new(),
         };
         for spec in body.children {
             supervisor.attach(spec, true);
@@ -271,7 +275,7 @@ impl Supervisor {
         if let Some(suspended) = self.rule_for(id) {
             return self.hold(id, why, suspended);
         }
-        let Some(child) = self.children.get_mut(id) else {
+        let Some(mut child) = self.children.entry(id) else {
             return;
         };
         if let Some(at) = child.timer.take() {
@@ -289,12 +293,18 @@ impl Supervisor {
         let incarnation = child.incarnation;
         child.record.set_incarnation(incarnation);
         let started = if child.assignment.is_unassigned() {
-            self.assign(id)
+            let assigner = Assigner {
+                shared: &self.shared,
+                defaults: &self.defaults,
+                signals: &self.signal_sender,
+            };
+            assigner.assign(id, &mut child)
         } else if child.control.send(Control::Start { incarnation }) {
             Ok(())
         } else {
             Err("its task is gone".to_owned())
         };
+        child.set(ChildPhase::Starting(why));
         if let Err(error) = started {
             let reason = ExitReason::StartFailed(error.into());
             let _ = self.signal_sender.send(ChildSignal {
@@ -303,7 +313,6 @@ impl Supervisor {
                 kind: SignalKind::StartFailed(reason),
             });
         }
-        self.children.set(id, ChildPhase::Starting(why));
         if let Some(limit) = limit {
             self.limit_start(id, later(Instant::now(), limit));
         }

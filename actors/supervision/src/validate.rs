@@ -40,7 +40,7 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) groups: &'a GroupSizes,
 }
 
-pub(crate) fn join(parent: &str, name: &str) -> String {
+fn join(parent: &str, name: &str) -> String {
     if parent.is_empty() {
         name.to_owned()
     } else {
@@ -56,28 +56,32 @@ pub(crate) fn child(spec: &ChildSpec, surroundings: Surroundings<'_>) -> Result<
             parent: parent.to_owned(),
         });
     }
-    let path = join(parent, name);
+    // Paths are for errors only.
+    let path = || join(parent, name);
     if name.contains('/') {
-        return Err(SpecError::SlashInName { path });
+        return Err(SpecError::SlashInName { path: path() });
     }
-    policy(&spec.policy, &path, surroundings.auto_shutdown)?;
+    policy(&spec.policy, path, surroundings.auto_shutdown)?;
     if let Some(Placement::Group(group)) = &spec.policy.placement
         && surroundings.groups.of(group).is_none()
     {
-        let group = Arc::clone(group);
+        let (path, group) = (path(), Arc::clone(group));
         return Err(SpecError::UnknownGroup { path, group });
     }
     match &spec.body {
         Body::Worker(_) if spec.record.kind == Kind::Worker && spec.record.bound() == 0 => {
-            Err(SpecError::ZeroMailbox { path })
+            Err(SpecError::ZeroMailbox { path: path() })
         }
         Body::Worker(_) => Ok(()),
-        Body::Supervisor(body) => supervisor(body, path, surroundings.groups),
+        Body::Supervisor(body) => supervisor(body, path(), surroundings.groups),
     }
 }
 
-fn policy(policy: &Policy, path: &str, auto_shutdown: AutoShutdown) -> Result<(), SpecError> {
-    let path = || path.to_owned();
+fn policy(
+    policy: &Policy,
+    path: impl Fn() -> String,
+    auto_shutdown: AutoShutdown,
+) -> Result<(), SpecError> {
     if let Some(fault) = policy.backoff.fault() {
         return Err(SpecError::Backoff {
             path: path(),

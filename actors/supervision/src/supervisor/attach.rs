@@ -5,8 +5,11 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
+use actix_rt::System;
+use tokio::sync::mpsc::UnboundedSender;
+
 use super::{
-    Supervisor,
+    Shared, Supervisor,
     children::{Assignment, Child},
 };
 use crate::{
@@ -14,12 +17,10 @@ use crate::{
     control::ControlSender,
     fence::Lease,
     record::{ChildId, ChildRecord, Registration},
-    signal::SupervisorLine,
-    spec::{Body, ChildSpec, Placement},
+    signal::{ChildSignal, SupervisorLine},
+    spec::{Body, ChildSpec, Defaults, Placement},
     state::Kind,
-    validate::join,
 };
-use actix_rt::System;
 
 impl Supervisor {
     /// Takes a child in: registers it, but does not start it. A worker gets its task when it is
@@ -31,6 +32,7 @@ impl Supervisor {
             record,
             body,
         } = spec;
+        let path = self.path_of(&record.name);
         let policy = Arc::new(policy);
         let budget = policy.budget.as_ref().unwrap_or(&self.options.intensity);
         let stall = self.defaults.for_those_below(&policy).stall();
@@ -39,7 +41,7 @@ impl Supervisor {
             has_stall_limits.store(true, Ordering::Relaxed);
         }
         record.attach(Registration {
-            path: join(self.line.record.path(), &record.name).into(),
+            path,
             policy: Arc::clone(&policy),
             window: budget.fast,
             stall: stall.filter(|_| record.kind == Kind::Worker),
@@ -71,26 +73,12 @@ impl Supervisor {
         id
     }
 
-    /// Gives a worker a task, which starts it as its current incarnation.
-    pub(super) fn assign(&mut self, id: ChildId) -> Result<(), String> {
-        let Some(child) = self.children.get(id) else {
-            return Ok(());
-        };
-        let Some(worker) = child.assignment.worker.clone() else {
-            return Ok(());
-        };
-        let placement = child.moved_to.as_ref().or(child.policy.placement.as_ref());
-        let slot_guard = self.acquire(placement.unwrap_or(&self.defaults.placement))?;
-        let slot = Arc::clone(slot_guard.slot());
-        child.record.set_slot(slot.id);
-        let line = self.line_to(id, &child.record, &child.control);
-        let incarnation = child.incarnation;
-        if let Some(child) = self.children.get_mut(id) {
-            child.assignment.slot_guard = Some(slot_guard);
-        }
-        let task_slot = Arc::clone(&slot);
-        slot.run(move || worker.run(line, task_slot, incarnation));
-        Ok(())
+    fn path_of(&mut self, name: &str) -> Arc<str> {
+        self.scratch.clear();
+        self.scratch.push_str(self.line.record.path());
+        self.scratch.push('/');
+        self.scratch.push_str(name);
+        Arc::from(self.scratch.as_str())
     }
 
     fn line_to(
@@ -99,15 +87,68 @@ impl Supervisor {
         record: &Arc<ChildRecord>,
         control: &ControlSender,
     ) -> SupervisorLine {
-        let lease = Lease::of(record);
-        SupervisorLine {
-            id,
-            record: Arc::clone(record),
-            control: control.connect(lease.clone()),
-            lease,
-            signals: self.signal_sender.clone(),
-            in_run: Cell::new(None),
+        line(id, record, control, &self.signal_sender)
+    }
+
+    /// Removes a child that is down; its task ends, its handle is gone.
+    pub(super) fn remove(&mut self, id: ChildId) {
+        self.clear_timer(id);
+        let Some(child) = self.children.remove(id) else {
+            return;
+        };
+        for reply in child.stop_replies {
+            let _ = reply.send(Ok(()));
         }
+        if let Some(why) = child.deferred_start {
+            why.stopped();
+        }
+        child.record.set_removed();
+        if let Some(mut index) = self.line.record.child_index() {
+            index.by_id.remove(&id);
+            index.by_name.remove(&child.record.name);
+        }
+    }
+}
+
+fn line(
+    id: ChildId,
+    record: &Arc<ChildRecord>,
+    control: &ControlSender,
+    signals: &UnboundedSender<ChildSignal>,
+) -> SupervisorLine {
+    let lease = Lease::of(record);
+    SupervisorLine {
+        id,
+        record: Arc::clone(record),
+        control: control.connect(lease.clone()),
+        lease,
+        signals: signals.clone(),
+        in_run: Cell::new(None),
+    }
+}
+
+/// What a worker gets its task from.
+pub(super) struct Assigner<'a> {
+    pub(super) shared: &'a Shared,
+    pub(super) defaults: &'a Defaults,
+    pub(super) signals: &'a UnboundedSender<ChildSignal>,
+}
+
+impl Assigner<'_> {
+    /// Gives a worker a task, which starts it as its current incarnation.
+    pub(super) fn assign(&self, id: ChildId, child: &mut Child) -> Result<(), String> {
+        let Some(worker) = child.assignment.worker.clone() else {
+            return Ok(());
+        };
+        let placement = child.moved_to.as_ref().or(child.policy.placement.as_ref());
+        let slot_guard = self.acquire(placement.unwrap_or(&self.defaults.placement))?;
+        let slot = Arc::clone(slot_guard.slot());
+        child.record.set_slot(slot.id);
+        child.assignment.slot_guard = Some(slot_guard);
+        let line = line(id, &child.record, &child.control, self.signals);
+        let (task_slot, incarnation) = (Arc::clone(&slot), child.incarnation);
+        slot.run(move || worker.run(line, task_slot, incarnation));
+        Ok(())
     }
 
     /// A place on the arbiter that `placement` says.
@@ -130,25 +171,6 @@ impl Supervisor {
                 let slot = other.and_then(|other| pool.usable(other.slot()));
                 Ok(SlotGuard::on(slot.as_ref().unwrap_or_else(|| pool.here())))
             }
-        }
-    }
-
-    /// Removes a child that is down; its task ends, its handle is gone.
-    pub(super) fn remove(&mut self, id: ChildId) {
-        self.clear_timer(id);
-        let Some(child) = self.children.remove(id) else {
-            return;
-        };
-        for reply in child.stop_replies {
-            let _ = reply.send(Ok(()));
-        }
-        if let Some(why) = child.deferred_start {
-            why.stopped();
-        }
-        child.record.set_removed();
-        if let Some(mut index) = self.line.record.child_index() {
-            index.by_id.remove(&id);
-            index.by_name.remove(&child.record.name);
         }
     }
 }

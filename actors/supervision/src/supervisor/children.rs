@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, btree_map},
+    ops::{Deref, DerefMut},
     sync::Arc,
 };
 
@@ -227,11 +228,58 @@ impl ChildPhase {
 pub(super) struct Children {
     by_id: BTreeMap<ChildId, Child>,
     last: ChildId,
+    counts: Counts,
+    /// Those who are told why they are down, and whose phase has changed in this turn.
+    changed: Vec<ChildId>,
+}
+
+#[derive(Default)]
+struct Counts {
     active: usize,
     significant: usize,
     supervisors: usize,
-    /// Those who are told why they are down, and whose phase has changed in this turn.
-    changed: Vec<ChildId>,
+}
+
+/// One child in the table.
+pub(super) struct ChildEntry<'a> {
+    id: ChildId,
+    child: &'a mut Child,
+    counts: &'a mut Counts,
+    changed: &'a mut Vec<ChildId>,
+}
+
+impl ChildEntry<'_> {
+    /// Puts it into another phase; the phase it was in.
+    pub(super) fn set(&mut self, phase: ChildPhase) -> ChildPhase {
+        let (child, counts) = (&mut *self.child, &mut *self.counts);
+        let was_over = is_over(child);
+        counts.active -= usize::from(child.phase.is_active());
+        counts.active += usize::from(phase.is_active());
+        child.record.set_state(phase.state());
+        let old = std::mem::replace(&mut child.phase, phase);
+        let now_over = is_over(child);
+        if child.is_told_why_it_is_down() {
+            self.changed.push(self.id);
+        }
+        if child.policy.significant {
+            counts.significant += usize::from(was_over);
+            counts.significant -= usize::from(now_over);
+        }
+        old
+    }
+}
+
+impl Deref for ChildEntry<'_> {
+    type Target = Child;
+    fn deref(&self) -> &Child {
+        self.child
+    }
+}
+
+impl DerefMut for ChildEntry<'_> {
+    fn deref_mut(&mut self) -> &mut Child {
+        self.child
+    }
 }
 
 impl Children {
@@ -241,16 +289,16 @@ impl Children {
     }
 
     pub(super) fn insert(&mut self, id: ChildId, child: Child) {
-        self.significant += usize::from(child.policy.significant);
-        self.supervisors += usize::from(child.record.kind == Kind::Supervisor);
+        self.counts.significant += usize::from(child.policy.significant);
+        self.counts.supervisors += usize::from(child.record.kind == Kind::Supervisor);
         self.by_id.insert(id, child);
     }
 
     pub(super) fn remove(&mut self, id: ChildId) -> Option<Child> {
         let child = self.by_id.remove(&id)?;
-        self.active -= usize::from(child.phase.is_active());
-        self.supervisors -= usize::from(child.record.kind == Kind::Supervisor);
-        self.significant -= usize::from(child.policy.significant && !is_over(&child));
+        self.counts.active -= usize::from(child.phase.is_active());
+        self.counts.supervisors -= usize::from(child.record.kind == Kind::Supervisor);
+        self.counts.significant -= usize::from(child.policy.significant && !is_over(&child));
         Some(child)
     }
 
@@ -262,33 +310,30 @@ impl Children {
         self.by_id.get_mut(&id)
     }
 
+    /// A child, to be looked at and changed without looking it up again.
+    pub(super) fn entry(&mut self, id: ChildId) -> Option<ChildEntry<'_>> {
+        let child = self.by_id.get_mut(&id)?;
+        Some(ChildEntry {
+            id,
+            child,
+            counts: &mut self.counts,
+            changed: &mut self.changed,
+        })
+    }
+
     /// Puts a child into another phase; the phase it was in.
     pub(super) fn set(&mut self, id: ChildId, phase: ChildPhase) -> Option<ChildPhase> {
-        let child = self.by_id.get_mut(&id)?;
-        let was_over = is_over(child);
-        self.active -= usize::from(child.phase.is_active());
-        self.active += usize::from(phase.is_active());
-        child.record.set_state(phase.state());
-        let old = std::mem::replace(&mut child.phase, phase);
-        let now_over = is_over(child);
-        if child.is_told_why_it_is_down() {
-            self.changed.push(id);
-        }
-        if child.policy.significant {
-            self.significant += usize::from(was_over);
-            self.significant -= usize::from(now_over);
-        }
-        Some(old)
+        Some(self.entry(id)?.set(phase))
     }
 
     /// Children that are up, coming up or going down.
     pub(super) fn active(&self) -> usize {
-        self.active
+        self.counts.active
     }
 
     /// Significant children that run, or are about to.
     pub(super) fn significant(&self) -> usize {
-        self.significant
+        self.counts.significant
     }
 
     /// Tells those that went down in this turn if they stay so. (Not at once: one that has ended may
@@ -325,7 +370,7 @@ impl Children {
 
     /// Children that are supervisors.
     pub(super) fn supervisors(&self) -> usize {
-        self.supervisors
+        self.counts.supervisors
     }
 
     pub(super) fn len(&self) -> usize {

@@ -75,7 +75,7 @@ impl Supervisor {
     }
 
     fn on_started(&mut self, id: ChildId) {
-        let Some(child) = self.children.get_mut(id) else {
+        let Some(mut child) = self.children.entry(id) else {
             return;
         };
         if !matches!(child.phase(), ChildPhase::Starting(_)) || child.start_timed_out {
@@ -97,7 +97,7 @@ impl Supervisor {
         }
         let path = Arc::clone(child.record.path());
         let incarnation = child.incarnation;
-        let Some(ChildPhase::Starting(why)) = self.children.set(id, ChildPhase::Up) else {
+        let ChildPhase::Starting(why) = child.set(ChildPhase::Up) else {
             return;
         };
         let events = &self.shared.events;
@@ -216,7 +216,7 @@ impl Supervisor {
     }
 
     pub(super) fn on_exited(&mut self, id: ChildId, reason: ExitReason) {
-        let Some(child) = self.children.get_mut(id) else {
+        let Some(mut child) = self.children.entry(id) else {
             return;
         };
         let reason = match (std::mem::take(&mut child.is_stalled), reason) {
@@ -246,8 +246,8 @@ impl Supervisor {
                 self.finish_stop(id, after);
             }
             ChildPhase::Starting(_) | ChildPhase::Up => {
-                let was = self.children.set(id, ChildPhase::Down(ChildState::Ended));
-                if let Some(ChildPhase::Starting(why)) = was {
+                let was = child.set(ChildPhase::Down(ChildState::Ended));
+                if let ChildPhase::Starting(why) = was {
                     why.stopped();
                 }
                 match self.is_going_down(id) {
@@ -301,11 +301,13 @@ impl Supervisor {
                 window: &mut self.window,
             },
         };
-        for decision in plan::after_exit(&facts, budget) {
-            if pays && matches!(decision, Decision::Restart { .. }) {
-                self.line.record.record_payment(now);
-            }
-            self.carry_out(id, reason, now, decision);
+        let (decision, next) = plan::after_exit(&facts, budget);
+        if pays && matches!(decision, Decision::Restart { .. }) {
+            self.line.record.record_payment(now);
+        }
+        self.carry_out(id, reason, now, decision);
+        if let Some(next) = next {
+            self.carry_out(id, reason, now, next);
         }
     }
 
@@ -325,10 +327,10 @@ impl Supervisor {
     }
 
     fn restart(&mut self, id: ChildId, scope: Scope, delay: Duration, attempt: u32, now: Instant) {
-        self.children.set(id, ChildPhase::Restarting);
-        let Some(child) = self.children.get_mut(id) else {
+        let Some(mut child) = self.children.entry(id) else {
             return;
         };
+        child.set(ChildPhase::Restarting);
         child.attempt = attempt.saturating_add(1);
         child.record.record_restart(now);
         self.shared.events.emit(
