@@ -1,9 +1,6 @@
 //! Children on other threads.
 
-use std::{
-    sync::{Mutex, mpsc},
-    time::Duration,
-};
+use std::time::Duration;
 
 use actix::prelude::{Actor, AsyncContext, Handler, Message, WrapFuture};
 use deia_supervision::{
@@ -11,7 +8,10 @@ use deia_supervision::{
     SupervisorSpec, Tree, TreeStatus, child,
 };
 
-use crate::common::{self, Crash, Log, Ping, Say, patient, probe, start, tolerant, unlimited};
+use crate::{
+    blocking::{block, blocker},
+    common::{self, Crash, Log, Ping, Say, patient, probe, start, tolerant, unlimited},
+};
 
 #[test]
 fn children_on_other_arbiters() {
@@ -156,34 +156,13 @@ fn a_child_is_moved_with_its_mailbox() {
     });
 }
 
-/// Blocks its thread until it is released.
-struct Blocker;
-
-impl Actor for Blocker {
-    type Context = Context<Self>;
-}
-
-#[derive(Message)]
-#[rtype(result = "()")]
-struct Block(Mutex<mpsc::Receiver<()>>, mpsc::Sender<()>);
-
-impl Handler<Block> for Blocker {
-    type Result = ();
-    fn handle(&mut self, message: Block, _: &mut Self::Context) {
-        message.1.send(()).unwrap();
-        let _ = message.0.lock().unwrap().recv();
-    }
-}
-
 /// A child that cannot even be killed is given up as stuck; everything else stops in order.
 #[test]
 fn shutdown_ends_although_a_child_is_stuck() {
     let log = Log::default();
-    let (release, released) = mpsc::channel();
-    let (blocked, is_blocked) = mpsc::channel();
-    unlimited(async {
+    let release = unlimited(async {
         let (a, ..) = probe("a", &log);
-        let (blocker, handle) = child("blocker", || async { Ok::<_, StartError>(Blocker) });
+        let (blocker, handle) = blocker("blocker", &log);
         let root = patient("root", Strategy::OneForOne);
         let tree = start(
             root.child(a)
@@ -191,11 +170,11 @@ fn shutdown_ends_although_a_child_is_stuck() {
         )
         .await;
         let exit = handle.monitor();
-        handle.tell(Block(Mutex::new(released), blocked)).unwrap();
-        is_blocked.recv().unwrap();
+        let release = block(&handle);
         assert_eq!(tree.shutdown().await, ExitReason::Shutdown);
         assert_eq!(exit.await.unwrap().code(), "stuck");
         assert_eq!(log.take(), ["+a", "-a"]);
+        release
     });
     drop(release);
 }
@@ -203,10 +182,8 @@ fn shutdown_ends_although_a_child_is_stuck() {
 /// The limit of a supervisor holds for children that were already being stopped without one.
 #[test]
 fn supervisors_time_out_although_a_child_is_stuck_while_stopping() {
-    let (release, released) = mpsc::channel();
-    let (blocked, is_blocked) = mpsc::channel();
-    unlimited(async {
-        let (blocker, handle) = child("blocker", || async { Ok::<_, StartError>(Blocker) });
+    let release = unlimited(async {
+        let (blocker, handle) = blocker("blocker", &Log::default());
         let blocker = blocker.placement(Placement::Own).start_within(None);
         let inner = patient("inner", Strategy::OneForOne)
             .shutdown(Shutdown::Within(Duration::from_secs(2)))
@@ -214,11 +191,11 @@ fn supervisors_time_out_although_a_child_is_stuck_while_stopping() {
         let root = patient("root", Strategy::OneForOne).watchdog(None);
         let tree = start(root.child(inner)).await;
         let exit = handle.monitor();
-        handle.tell(Block(Mutex::new(released), blocked)).unwrap();
-        is_blocked.recv().unwrap();
+        let release = block(&handle);
         let stopped = tokio::time::timeout(Duration::from_secs(60), tree.shutdown());
         assert_eq!(stopped.await.unwrap(), ExitReason::Shutdown);
         assert_eq!(exit.await.unwrap().code(), "stuck");
+        release
     });
     drop(release);
 }

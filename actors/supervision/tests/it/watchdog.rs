@@ -1,127 +1,29 @@
 //! Children that block their arbiter. Threads and the watchdog's clock are real here.
 
 use std::{
+    cell::RefCell,
     collections::BTreeSet,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering::SeqCst},
         mpsc,
     },
-    thread::ThreadId,
     time::Duration,
 };
 
-use actix::prelude::{Actor, AsyncContext, Handler, Message, WrapFuture};
+use actix::prelude::{Actor, Handler, Message};
 use deia_supervision::{
-    AskError, ChildSpec, ChildState, Context, Event, EventKind, EventStream, ExitReason, Handle,
-    OnStall, Placement, Restart, StartError, Strategy, SupervisorSpec, Tree, child,
-    testing::wait_for,
+    AskError, ChildState, Context, Event, EventKind, ExitReason, Placement, Restart, StartError,
+    Strategy, Tree, child, testing::wait_for,
 };
 
-use crate::common::{Crash, Log, Ping, Say, patient, probe, tolerant};
-
-/// Short, because tests wait for it; nothing else here takes that long.
-const LIMIT: Duration = Duration::from_millis(300);
-
-/// Machines are shared.
-const FOR_EVER: Duration = Duration::from_secs(600);
-
-/// Blocks its thread until it is released.
-struct Blocker(Log);
-
-impl Actor for Blocker {
-    type Context = Context<Self>;
-}
-
-#[derive(Message)]
-#[rtype(result = "()")]
-struct Block(Mutex<mpsc::Receiver<()>>, mpsc::Sender<()>);
-
-impl Handler<Block> for Blocker {
-    type Result = ();
-    fn handle(&mut self, message: Block, _: &mut Self::Context) {
-        message.1.send(()).unwrap();
-        let _ = message.0.lock().unwrap().recv();
-        self.0.add("returned");
-    }
-}
-
-#[derive(Message)]
-#[rtype(result = "ThreadId")]
-struct Where;
-
-impl Handler<Where> for Blocker {
-    type Result = actix::MessageResult<Where>;
-    fn handle(&mut self, _: Where, _: &mut Self::Context) -> Self::Result {
-        actix::MessageResult(std::thread::current().id())
-    }
-}
-
-impl Handler<Say> for Blocker {
-    type Result = ();
-    fn handle(&mut self, message: Say, _: &mut Self::Context) {
-        self.0.add(message.0.to_string());
-    }
-}
-
-fn blocker(name: &str, log: &Log) -> (ChildSpec, Handle<Blocker>) {
-    let log = log.clone();
-    child(name, move || {
-        let actor = Blocker(log.clone());
-        async move { Ok::<_, StartError>(actor) }
-    })
-}
-
-/// Blocks the child's thread; what releases it again.
-fn block(handle: &Handle<Blocker>) -> mpsc::Sender<()> {
-    let (release, released) = mpsc::channel();
-    let (blocked, is_blocked) = mpsc::channel();
-    handle.tell(Block(Mutex::new(released), blocked)).unwrap();
-    is_blocked.recv().unwrap();
-    release
-}
-
-async fn start(root: SupervisorSpec) -> Tree {
-    Tree::start(root.arbiters(1).watchdog(LIMIT)).await.unwrap()
-}
-
-/// The next event of the child at `path`.
-async fn next(events: &mut EventStream, path: &str) -> EventKind {
-    let of_it = |event: &Event| *event.path == *path;
-    wait_for(events, FOR_EVER, of_it).await.unwrap().kind
-}
-
-/// Waits until the child at `path` is reported; on a busy machine, others may be, too.
-async fn stuck(events: &mut EventStream, path: &str) -> Option<&'static str> {
-    let is_stuck = |event: &Event| {
-        let is_it = matches!(event.kind, EventKind::Stuck { .. });
-        is_it && *event.path == *path
-    };
-    let event = wait_for(events, FOR_EVER, is_stuck).await.unwrap();
-    match event.kind {
-        EventKind::Stuck { message_type } => message_type,
-        _ => None,
-    }
-}
-
-fn on_pool(spec: ChildSpec) -> ChildSpec {
-    spec.placement(Placement::Pool)
-}
-
-async fn until(what: impl Fn() -> bool) {
-    while !what() {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-}
-
-async fn until_some<T>(mut what: impl FnMut() -> Option<T>) -> T {
-    loop {
-        if let Some(found) = what() {
-            return found;
-        }
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-}
+use crate::{
+    blocking::{
+        Blocker, FOR_EVER, LIMIT, Where, block, blocker, next, on_pool, start, stuck, until,
+        until_some,
+    },
+    common::{Crash, Log, Ping, Say, patient, probe, tolerant},
+};
 
 #[test]
 fn watchdog_moves_neighbours() {
@@ -465,76 +367,69 @@ fn a_tree_that_is_blocked_itself_is_reported() {
     assert_eq!(running.join().unwrap(), ExitReason::Shutdown);
 }
 
-/// Waits for what never comes.
+/// Counts the threads on which it was handled, as long as they live.
 #[derive(Message)]
 #[rtype(result = "()")]
-struct Hang;
+struct CountThread(Arc<AtomicUsize>);
 
-impl Handler<Hang> for Blocker {
-    type Result = ();
-    fn handle(&mut self, _: Hang, ctx: &mut Self::Context) {
-        ctx.wait(std::future::pending().into_actor(self));
+struct Counted(Arc<AtomicUsize>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, SeqCst);
     }
 }
 
-/// Its thread lives, so only its mail tells.
-#[test]
-fn a_child_that_handles_no_mail_is_stalled_and_restarted_if_that_is_wanted() {
-    for on_stall in [OnStall::Report, OnStall::Restart] {
-        actix::System::new().block_on(async {
-            let log = Log::default();
-            let (a, handle) = blocker("a", &log);
-            let root = patient("root", Strategy::OneForOne);
-            let tree = start(root.child(a).stalled_after(LIMIT).on_stall(on_stall)).await;
-            let status = || tree.status_of("root/a").unwrap();
-            let mut events = tree.subscribe();
-            let is_kind = |kind: &'static str| {
-                move |event: &Event| serde_json::to_value(event).unwrap()["event"] == kind
-            };
-            handle.tell(Hang).unwrap();
-            handle.tell(Say(1)).unwrap();
-            let stalled = wait_for(&mut events, FOR_EVER, is_kind("stalled")).await;
-            let stalled = stalled.unwrap();
-            assert_eq!(&*stalled.path, "root/a");
-            assert_eq!(stalled.kind, EventKind::Stalled { waiting: 1 });
-            if on_stall == OnStall::Report {
-                assert_eq!(
-                    (status().state, status().stalled),
-                    (ChildState::Running, true)
-                );
-                tree.restart_path("root/a").await.unwrap();
-            } else {
-                wait_for(&mut events, FOR_EVER, is_kind("restarted"))
-                    .await
-                    .unwrap();
-                assert_eq!((status().incarnation, status().restarts), (2, 1));
-                assert_eq!(status().last_exit.unwrap().reason.code(), "stalled");
-            }
-            assert!(handle.ask(Where).await.is_ok());
-            assert_eq!(log.take(), ["1"]);
-            until(|| !status().stalled).await;
-            assert_eq!(tree.shutdown().await, ExitReason::Shutdown);
+thread_local! {
+    static COUNTED: RefCell<Option<Counted>> = const { RefCell::new(None) };
+}
+
+impl Handler<CountThread> for Blocker {
+    type Result = ();
+    fn handle(&mut self, message: CountThread, _: &mut Self::Context) {
+        COUNTED.with_borrow_mut(|counted| {
+            counted.get_or_insert_with(|| {
+                message.0.fetch_add(1, SeqCst);
+                Counted(message.0)
+            });
         });
     }
 }
 
-/// One that waits has no mail, the other is suspended with its mail.
+/// Members of groups, arbiters of single children, and those that were blocked and replaced.
 #[test]
-fn a_child_without_mail_or_on_leave_is_not_stalled() {
+fn all_threads_end_with_the_tree_or_when_they_come_back() {
     actix::System::new().block_on(async {
-        let (a, a_handle) = blocker("a", &Log::default());
-        let (b, b_handle) = blocker("b", &Log::default());
-        let root = patient("root", Strategy::OneForOne).child(a).child(b);
-        let limit = Duration::from_millis(1);
-        let tree = start(root.stalled_after(limit).on_stall(OnStall::Restart)).await;
-        a_handle.tell(Hang).unwrap();
-        tree.suspend_path("root/b").await.unwrap();
-        b_handle.tell(Say(1)).unwrap();
-        tokio::time::sleep(2 * LIMIT).await;
-        let status = |path| tree.status_of(path).unwrap();
-        assert!(!status("root/a").stalled && !status("root/b").stalled);
-        assert_eq!(status("root/a").incarnation, 1);
+        let threads = Arc::new(AtomicUsize::new(0));
+        let mut root = patient("root", Strategy::OneForOne);
+        let mut handles = Vec::new();
+        for index in 0..6 {
+            let (spec, handle) = blocker(&index.to_string(), &Log::default());
+            let placement = if index < 3 {
+                Placement::Own
+            } else {
+                Placement::Pool
+            };
+            root = root.child(spec.placement(placement));
+            handles.push(handle);
+        }
+        let tree = Tree::start(root.arbiters(2).watchdog(LIMIT)).await.unwrap();
+        let count = async || {
+            for handle in &handles {
+                handle.ask(CountThread(Arc::clone(&threads))).await.unwrap();
+            }
+            threads.load(SeqCst)
+        };
+        assert_eq!(count().await, 5);
+        // One of the pool and one of its own block: another takes the place of each.
+        let releases = [block(&handles[0]), block(&handles[5])];
+        assert_eq!(count().await, 7);
+        tree.move_child("root/1", Placement::Pool).await.unwrap();
+        until(|| threads.load(SeqCst) == 6).await;
+        drop(releases);
+        until(|| threads.load(SeqCst) == 4).await;
         assert_eq!(tree.shutdown().await, ExitReason::Shutdown);
+        until(|| threads.load(SeqCst) == 0).await;
     });
 }
 
