@@ -47,7 +47,8 @@ pub use output::{OutputPlace, OutputStream};
 pub use queue::{Changed, Drained, Selection};
 pub use stream::{ServerEvent, ServerEvents};
 pub use supervisors::{
-    ExitCode, LastExit, NodeKind, NodeState, Strategy, SupervisorAction, SupervisorNode,
+    Arbiter, ExitCode, LastExit, NodeKind, NodeState, Strategy, SupervisorAction, SupervisorNode,
+    Suspended,
 };
 pub use wire::{
     CanI, CreatedKey, LogLines, NewKeyRequest, NewUserRequest, RoleInfo, RotateKeyRequest, Secret,

@@ -133,6 +133,7 @@ pub fn table() -> Vec<Route> {
         route(GET,    "/api/v1/system/status",           Needs(P::SysHealth),  &[],          system::status),
         route(GET,    "/api/v1/system/health",           Needs(P::SysHealth),  &[],          system::health),
         route(POST,   "/api/v1/system/restart",          Needs(P::AdminRestart), &[],        system::restart),
+        route(GET,    "/api/v1/arbiters",                Needs(P::SysHealth),  &[],          supervisors::arbiters),
         route(GET,    "/api/v1/supervisors",             Needs(P::SysHealth),  &[],          supervisors::tree),
         route(POST,   "/api/v1/supervisors/{path:.*}/restart", Needs(P::AdminRestart), &[],  supervisors::restart),
         route(POST,   "/api/v1/supervisors/{path:.*}/suspend", Needs(P::AdminRestart), &[],  supervisors::suspend),

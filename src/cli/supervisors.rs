@@ -11,7 +11,7 @@ use super::{
     table::{Cell, Column, Table, Tone, or_dash},
     watch::WatchArgs,
 };
-use crate::client::{LastExit, NodeKind, NodeState, SupervisorAction, SupervisorNode};
+use crate::client::{Arbiter, LastExit, NodeKind, NodeState, SupervisorAction, SupervisorNode};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum SupervisorsCommand {
@@ -31,12 +31,25 @@ pub(super) enum SupervisorsCommand {
     Restart(ActOn),
     /// Stop a child on purpose; its place is kept and it is not a failure.
     #[command(before_help = "Examples:
-  deia supervisors suspend hive/core/bots/sim-1 --yes")]
-    Suspend(ActOn),
+  deia supervisors suspend hive/core/bots/sim-1 --yes --reason 'too slow'")]
+    Suspend {
+        #[command(flatten)]
+        on: ActOn,
+        /// Why, for whoever looks at the tree.
+        #[arg(long)]
+        reason: Option<String>,
+    },
     /// Start a suspended child again.
     #[command(before_help = "Examples:
   deia supervisors resume hive/core/bots/sim-1")]
     Resume(Part),
+    /// List the threads that actors run on, and how busy they are.
+    #[command(before_help = "Examples:
+  deia supervisors arbiters --watch")]
+    Arbiters {
+        #[command(flatten)]
+        watch: WatchArgs,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -67,9 +80,21 @@ impl SupervisorsCommand {
                 on.confirm.ask(&format!("restart {}", on.part.path))?;
                 (on.part, SupervisorAction::Restart)
             }
-            Self::Suspend(on) => {
+            Self::Suspend { on, reason } => {
                 on.confirm.ask(&format!("suspend {}", on.part.path))?;
-                (on.part, SupervisorAction::Suspend)
+                let client = &context.client;
+                let path = &on.part.path;
+                let node = client.suspend_supervisor(path, reason.as_deref()).await?;
+                return context.out.one(&node, |look| draw(&node, look));
+            }
+            Self::Arbiters { watch } => {
+                let once = async || {
+                    let arbiters = context.client.arbiters().await?;
+                    context
+                        .out
+                        .one(&arbiters, |look| draw_arbiters(&arbiters, look))
+                };
+                return watch.show(&context.out, once).await;
             }
             Self::Resume(part) => (part, SupervisorAction::Resume),
         };
@@ -95,6 +120,7 @@ fn draw(root: &SupervisorNode, look: &Look) -> String {
         Column::new("MAILBOX").right(),
         Column::new("HANDLED").right().wide(),
         Column::new("STRATEGY").wide(),
+        Column::new("THREAD").wide(),
         Column::new("LAST EXIT").flows(),
     ]);
     add(&mut table, root, "", Place::Root, look);
@@ -135,7 +161,8 @@ fn add(table: &mut Table, node: &SupervisorNode, trunk: &str, place: Place, look
         or_dash(worker.then_some(node.mailbox_depth)),
         or_dash(worker.then_some(node.handled)),
         or_dash(node.strategy.map(|strategy| strategy.as_str())),
-        or_dash(node.last_exit.as_ref().map(|exit| exit_text(exit, look))),
+        or_dash(node.arbiter.as_deref().map(human::one_line)),
+        or_dash(cause(node, look)),
     ]);
     let trunk = format!("{trunk}{below}");
     for (i, child) in node.children.iter().enumerate() {
@@ -146,6 +173,45 @@ fn add(table: &mut Table, node: &SupervisorNode, trunk: &str, place: Place, look
         };
         add(table, child, &trunk, place, look);
     }
+}
+
+/// Returns why a child is down on purpose, or how it last ended.
+fn cause(node: &SupervisorNode, look: &Look) -> Option<String> {
+    if node.stalled {
+        return Some("stalled: messages wait and none is handled".to_owned());
+    }
+    if let Some(suspended) = &node.suspended {
+        let by = suspended.by.as_deref().unwrap_or("unknown");
+        let why = suspended.why.as_deref().unwrap_or("no reason given");
+        let since = human::when(suspended.since, look.now);
+        return Some(human::one_line(&format!("suspended by {by}: {why} ({since})")).into());
+    }
+    node.last_exit.as_ref().map(|exit| exit_text(exit, look))
+}
+
+fn draw_arbiters(arbiters: &[Arbiter], look: &Look) -> String {
+    let mut table = Table::new(&[
+        Column::new("THREAD"),
+        Column::new("STATE"),
+        Column::new("ACTORS").right(),
+        Column::new("BUSY").right(),
+    ]);
+    for arbiter in arbiters {
+        let state = match arbiter.silent_since.filter(|_| arbiter.blocked) {
+            None => Cell::new("running", Tone::Good),
+            Some(since) => {
+                let text = format!("blocked since {}", human::when(since, look.now));
+                Cell::new(text, Tone::Bad)
+            }
+        };
+        table.row(vec![
+            human::one_line(&arbiter.name).into(),
+            state,
+            arbiter.children.to_string().into(),
+            format!("{:.0} %", arbiter.busy_share * 100.0).into(),
+        ]);
+    }
+    table.render(look)
 }
 
 fn state(state: NodeState) -> Cell {

@@ -229,7 +229,7 @@ fn is_refused_input(error: &ClientError) -> bool {
 }
 
 /// An absent field is left out.
-fn without_nulls(mut body: serde_json::Value) -> serde_json::Value {
+pub(super) fn without_nulls(mut body: serde_json::Value) -> serde_json::Value {
     if let Some(fields) = body.as_object_mut() {
         fields.retain(|_, value| !value.is_null());
     }

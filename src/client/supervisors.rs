@@ -31,6 +31,15 @@ pub struct SupervisorNode {
     /// Messages handled since the tree was started.
     #[serde(default)]
     pub handled: u64,
+    /// The thread that a worker runs on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arbiter: Option<String>,
+    /// True if it has messages waiting and handles none of them.
+    #[serde(default)]
+    pub stalled: bool,
+    /// Who suspended it, and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspended: Option<Suspended>,
     /// Its last exit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_exit: Option<LastExit>,
@@ -45,13 +54,43 @@ pub struct SupervisorNode {
     pub children: Vec<SupervisorNode>,
 }
 
+/// The cause of a suspension.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Suspended {
+    /// Who suspended it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// A thread that actors run on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Arbiter {
+    /// `tree` for that of the supervisors, else that of its group and a number.
+    pub name: String,
+    /// The group that it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// Actors that run there.
+    pub children: u64,
+    /// Share of the last second or more that they have worked, 0 to 1.
+    pub busy_share: f64,
+    /// Since when it has given no sign of life.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silent_since: Option<Timestamp>,
+    /// True if that has been too long.
+    pub blocked: bool,
+}
+
 /// What can be done to a child of the tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SupervisorAction {
     /// Stop it and start it again.
     Restart,
-    /// Stop it on purpose; its place is kept.
-    Suspend,
     /// Start it again after it was suspended.
     Resume,
 }
@@ -61,7 +100,6 @@ impl SupervisorAction {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Restart => "restart",
-            Self::Suspend => "suspend",
             Self::Resume => "resume",
         }
     }

@@ -2,7 +2,15 @@
 
 use deia_hive::model::{HealthMetrics, SystemStatus};
 
-use super::{Client, ClientError, SupervisorAction, SupervisorNode};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{Arbiter, Client, ClientError, SupervisorAction, SupervisorNode, queue::without_nulls};
+
+#[derive(Deserialize)]
+struct List<T> {
+    items: Vec<T>,
+}
 
 impl Client {
     /// How the whole hive stands.
@@ -48,7 +56,32 @@ impl Client {
         self.get(&supervisor_path(path, None)).answer().await
     }
 
-    /// Restarts, suspends or resumes (`action`) a child of the supervision tree.
+    /// The threads that actors run on, that of the supervisors first.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn arbiters(&self) -> Result<Vec<Arbiter>, ClientError> {
+        let list = self.get(&["api", "v1", "arbiters"]);
+        let List { items } = list.answer().await?;
+        Ok(items)
+    }
+
+    /// Suspends a child of the supervision tree; the reason is shown for as long.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn suspend_supervisor(
+        &self,
+        path: &str,
+        reason: Option<&str>,
+    ) -> Result<SupervisorNode, ClientError> {
+        self.post(&supervisor_path(path, Some("suspend")))
+            .json(&without_nulls(json!({ "reason": reason })))?
+            .answer()
+            .await
+    }
+
+    /// Restarts or resumes (`action`) a child of the supervision tree.
     ///
     /// # Errors
     /// [`ClientError`].

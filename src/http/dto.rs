@@ -276,6 +276,30 @@ pub(super) struct Items<T> {
     pub(super) items: Vec<T>,
 }
 
+/// A thread that actors run on.
+#[derive(Debug, Serialize, ToSchema)]
+#[allow(
+    dead_code,
+    reason = "a schema; its status is serialised by the supervision runtime"
+)]
+pub(super) struct Arbiter {
+    /// `tree` for that of the supervisors, else that of its group and a number.
+    #[schema(example = "bots-1")]
+    name: String,
+    /// The group that it belongs to; absent for that of the supervisors.
+    #[schema(example = "bots")]
+    group: Option<String>,
+    /// Actors that run there.
+    children: u64,
+    /// Share of the last second or more that they have worked, 0 to 1. An estimate.
+    busy_share: f64,
+    /// Since when it has given no sign of life; absent while it does.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    silent_since: Option<String>,
+    /// Whether that has been too long: no actor is placed there any more.
+    blocked: bool,
+}
+
 /// One child of the supervision tree and all below it, at one moment. There is
 /// more in it than is named here.
 #[derive(Debug, Serialize, ToSchema)]
@@ -306,6 +330,14 @@ pub(super) struct SupervisorNode {
     mailbox_depth: u64,
     /// Messages handled since the tree was started.
     handled: u64,
+    /// The thread that a worker runs on: see `GET /api/v1/arbiters`.
+    #[schema(example = "bots-1")]
+    arbiter: Option<String>,
+    /// Whether it has messages waiting and handles none of them.
+    stalled: bool,
+    /// Who suspended it, why, and since when; absent unless it is suspended.
+    #[schema(value_type = Option<Object>)]
+    suspended: Option<Value>,
     /// Why and when it last went down.
     #[schema(value_type = Option<Object>)]
     last_exit: Option<Value>,

@@ -32,7 +32,7 @@ use super::{
         secrets::list, secrets::put, secrets::delete,
         queue::get, queue::pause, queue::resume, queue::drain, queue::purge, queue::dead, queue::requeue,
         system::status, system::health, system::restart,
-        supervisors::tree, supervisors::node, supervisors::restart, supervisors::suspend, supervisors::resume,
+        supervisors::arbiters, supervisors::tree, supervisors::node, supervisors::restart, supervisors::suspend, supervisors::resume,
         keys::whoami, keys::can_i, keys::roles, keys::list, keys::get, keys::create, keys::rotate, keys::revoke,
         sessions::open, sessions::get, sessions::end, sessions::list, sessions::end_all, sessions::end_of_user,
         users::list, users::create, users::get, users::change, users::delete,

@@ -130,7 +130,8 @@ fn supervisor_node() -> Value {
     json!({
         "name": "scheduler", "path": "hive/core/scheduler", "kind": "worker", "strategy": null,
         "state": "running", "incarnation": 1, "uptime_ms": 21000, "restarts": 0,
-        "mailbox_depth": 0, "handled": 68, "last_exit": null, "children": [],
+        "mailbox_depth": 0, "handled": 68, "arbiter": "tree", "stalled": false,
+        "suspended": null, "last_exit": null, "children": [],
     })
 }
 

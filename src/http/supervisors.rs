@@ -1,14 +1,38 @@
 //! The supervision tree.
 
 use deia_hive::PartAction;
+use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::{
     call::Call,
     catalogue::Code,
-    dto::SupervisorNode,
-    problem::Problem,
+    dto::{Arbiter, Items, SupervisorNode},
+    json::decode,
+    problem::{Problem, refuse_secret},
     route::{Answer, ok},
 };
+
+/// The reason why something is suspended.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SuspendBody {
+    /// Why, for whoever looks at the tree: at most 1,024 characters.
+    #[serde(default)]
+    #[schema(max_length = 1024)]
+    reason: Option<String>,
+}
+
+#[utoipa::path(
+    get, path = "/api/v1/arbiters", tag = "supervisors", operation_id = "list_arbiters",
+    responses((status = 200, description = "The threads that actors run on, that of the supervisors first", body = Items<Arbiter>))
+)]
+/// Lists the threads that actors run on.
+pub(super) async fn arbiters(call: Call) -> Answer {
+    ok(&Items {
+        items: call.hive().arbiters(),
+    })
+}
 
 #[utoipa::path(
     get, path = "/api/v1/supervisors", tag = "supervisors", operation_id = "get_supervisors",
@@ -45,11 +69,22 @@ pub(super) async fn restart(call: Call) -> Answer {
 #[utoipa::path(
     post, path = "/api/v1/supervisors/{path}/suspend", tag = "supervisors", operation_id = "suspend_supervisor",
     params(("path" = String, Path, description = "Names from the root on, separated by `/`, such as `hive/core/scheduler`")),
+    request_body(content = SuspendBody, description = "None, or the reason"),
     responses((status = 200, description = "It is stopped on purpose; its place is kept", body = SupervisorNode))
 )]
 /// Suspends one child of the supervision tree.
-pub(super) async fn suspend(call: Call) -> Answer {
-    act(call, PartAction::Suspend).await
+pub(super) async fn suspend(mut call: Call) -> Answer {
+    let body = call.optional_bytes().await?;
+    let SuspendBody { reason } = match body.is_empty() {
+        true => SuspendBody::default(),
+        false => decode(&body)?,
+    };
+    refuse_secret("/reason", reason.as_deref())?;
+    let path = &call.segment("path");
+    let hive = call.hive();
+    ok(&hive
+        .act_on_part(&call.who, path, PartAction::Suspend, reason)
+        .await?)
 }
 
 #[utoipa::path(
@@ -65,5 +100,8 @@ pub(super) async fn resume(call: Call) -> Answer {
 async fn act(mut call: Call, action: PartAction) -> Answer {
     call.no_body().await?;
     let path = &call.segment("path");
-    ok(&call.hive().act_on_part(&call.who, path, action).await?)
+    ok(&call
+        .hive()
+        .act_on_part(&call.who, path, action, None)
+        .await?)
 }

@@ -64,6 +64,16 @@ fn the_tree_and_the_state_of_things() {
     ] {
         assert!(tree.contains(part), "{part}: {tree}");
     }
+    let threads = hive.admin(&["supervisors", "arbiters"]).ok().out;
+    for part in ["THREAD", "tree", "bots-1", "running", "BUSY"] {
+        assert!(threads.contains(part), "{part}: {threads}");
+    }
+    let path = "hive/core/bots/upper-1";
+    let suspend = ["supervisors", "suspend", path, "--yes", "--reason"];
+    let suspended = hive.admin(&[&suspend[..], &["too slow"]].concat()).ok();
+    let cause = "suspended by admin: too slow";
+    assert!(suspended.out.contains(cause), "{suspended:?}");
+    hive.admin(&["supervisors", "resume", path]).ok();
     let queue = hive.admin(&["queue", "status"]).ok().out;
     assert!(queue.contains("quiet") && queue.contains("P1"), "{queue}");
     let queue = hive.json(&["queue", "status"]);

@@ -43,6 +43,50 @@ async fn a_part_is_restarted_and_the_work_goes_on() {
 }
 
 #[actix_rt::test]
+async fn a_suspension_says_who_why_and_since_when_until_it_ends() {
+    let app = TestApp::start().await;
+    app.bot("upper-1", upper(), &["general"]).await;
+    let path = "hive/core/bots/upper-1";
+    for (reason, pointer) in [(json!("x".repeat(1_025)), "/reason"), (json!(7), "/reason")] {
+        let refused = app
+            .post(&at(path, "suspend"), &json!({"reason": reason}))
+            .await
+            .is(422);
+        assert_eq!(refused.body["errors"][0]["pointer"], pointer);
+        assert_eq!(node(&app, path).await["state"], "running");
+    }
+    app.post(&at(path, "suspend"), &json!({"reason": "too slow"}))
+        .await
+        .is(200);
+    let suspended = node(&app, path).await["suspended"].clone();
+    assert_eq!(
+        (&suspended["by"], &suspended["why"]),
+        (&json!("admin"), &json!("too slow"))
+    );
+    assert!(suspended["since"].is_string(), "{suspended:#}");
+    app.post(&at(path, "resume"), &Value::Null).await.is(200);
+    assert_eq!(node(&app, path).await.get("suspended"), None);
+}
+
+#[actix_rt::test]
+async fn threads_are_listed_with_the_actors_on_them() {
+    let app = TestApp::start().await;
+    app.bot("upper-1", upper(), &["general"]).await;
+    let arbiters = app.get("/api/v1/arbiters").await.is(200).body;
+    let items = arbiters["items"].as_array().unwrap();
+    assert_eq!(items[0]["name"], "tree");
+    let bot = node(&app, "hive/core/bots/upper-1").await;
+    let of_bots = items
+        .iter()
+        .find(|item| item["name"] == bot["arbiter"])
+        .unwrap();
+    assert_eq!(
+        (&of_bots["group"], &of_bots["blocked"]),
+        (&json!("bots"), &json!(false))
+    );
+}
+
+#[actix_rt::test]
 async fn a_bot_is_suspended_and_resumed_and_that_is_no_failure() {
     let app = TestApp::start().await;
     app.bot("upper-1", upper(), &["general"]).await;

@@ -33,7 +33,7 @@ use std::{
 };
 
 pub use data_dir::{DataDirError, Exposed, exposed, refuse_links};
-use deia_supervision::{ChildSpec, Handle, Tree, TreeStatus};
+use deia_supervision::{ArbiterStatus, ChildSpec, Handle, Tree, TreeStatus};
 pub use keys::KeyRotation;
 pub use logins::OpenedLogin;
 pub use parts::PartAction;
@@ -323,6 +323,16 @@ impl Hive {
     /// The supervision tree, live. `None` before it is up.
     pub fn supervisors(&self) -> Option<TreeStatus> {
         self.inner.tree.get().map(Tree::status)
+    }
+
+    /// Returns the threads that the actors run on, that of the supervisors first; none
+    /// before the tree is up.
+    pub fn arbiters(&self) -> Vec<ArbiterStatus> {
+        self.inner
+            .tree
+            .get()
+            .map(Tree::arbiters)
+            .unwrap_or_default()
     }
 
     /// One child of the tree and all below it; `path` as in `hive/core/scheduler`.

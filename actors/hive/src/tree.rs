@@ -14,15 +14,17 @@
 //! ```
 
 use std::{
+    num::NonZero,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
+    thread,
     time::Duration,
 };
 
 use deia_supervision::{
-    Backoff, ChildSpec, Criticality, Handle, Intensity, Shutdown, StartError, Strategy,
+    Backoff, ChildSpec, Criticality, Handle, Intensity, Placement, Shutdown, StartError, Strategy,
     SupervisorSpec, Tree, child,
 };
 
@@ -82,6 +84,14 @@ pub(crate) struct Declared {
 /// Messages that a busy part may have waiting.
 const MAILBOX: usize = 65_536;
 
+/// Name of the arbiters that bots run on.
+const BOT_ARBITERS: &str = "bots";
+
+/// Returns the number of CPUs that this process may use.
+fn cpus() -> usize {
+    thread::available_parallelism().map_or(1, NonZero::get)
+}
+
 /// Declares the tree. Nothing runs yet; the addresses work from now on.
 pub(crate) fn declare(parts: &Parts) -> Declared {
     let (ledger_spec, ledger) = {
@@ -109,7 +119,10 @@ pub(crate) fn declare(parts: &Parts) -> Declared {
         })
     };
     let max_bots = parts.config.bots.max_bots as usize;
-    let bots_spec = SupervisorSpec::dynamic("bots").max_children(max_bots);
+    // An actor of a bot that blocks delays other bots, never what schedules them.
+    let bots_spec = SupervisorSpec::dynamic("bots")
+        .max_children(max_bots)
+        .placement(Placement::group(BOT_ARBITERS));
     let bots = bots_spec.handle();
     let deps = LauncherDeps {
         config: parts.config.clone(),
@@ -159,6 +172,7 @@ pub(crate) fn declare(parts: &Parts) -> Declared {
     }
     let spec = SupervisorSpec::new("hive", Strategy::RestForOne)
         .intensity(Intensity::new(5, Duration::from_secs(60)))
+        .group(BOT_ARBITERS, parts.config.bots.arbiters_of(cpus()))
         .child(permanent(ledger_spec))
         .child(core);
     Declared {

@@ -20,6 +20,7 @@ pub struct BotSettings {
     pub first_port: u16,
     pub last_port: u16,
     pub max_bots: u32,
+    pub arbiters: u16,
     #[serde(with = "humantime_serde")]
     pub term_grace: Duration,
     pub log_max_bytes: ByteSize,
@@ -76,10 +77,19 @@ impl BotSettings {
         }
     }
 
+    /// Returns the number of threads that bots run on, on a machine with so many CPUs.
+    pub(crate) fn arbiters_of(&self, cpus: usize) -> usize {
+        match self.arbiters {
+            0 => (cpus / 4).max(1),
+            arbiters => arbiters.into(),
+        }
+    }
+
     pub(super) fn check(&self, check: &mut Checker) {
         check.number("bots.first_port", self.first_port, 1..=65_535);
         check.number("bots.last_port", self.last_port, self.first_port..=65_535);
         check.number("bots.max_bots", self.max_bots, 1..=100_000);
+        check.number("bots.arbiters", self.arbiters, 0..=256);
         check.duration(
             "bots.term_grace",
             self.term_grace,

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use deia_supervision::{ChildState, TreeStatus};
+use deia_supervision::{ArbiterStatus, ChildState, Health, TreeStatus};
 use rustix::fs::statvfs;
 
 use super::{Hive, State};
@@ -72,6 +72,9 @@ impl Hive {
             failures_24h: ledger.failures_24h().await?,
         };
         metrics.problems = problems(&metrics, self.state(), &bots, self.supervisors().as_ref());
+        metrics
+            .problems
+            .extend(self.arbiters().iter().filter_map(blocked));
         metrics.healthy = metrics.problems.is_empty();
         Ok(metrics)
     }
@@ -150,10 +153,29 @@ fn problem_of(bot: &Bot) -> Option<String> {
     }
 }
 
+/// Returns the problem of a thread that a call blocks.
+fn blocked(arbiter: &ArbiterStatus) -> Option<String> {
+    let since = arbiter.silent_since.filter(|_| arbiter.blocked)?;
+    let name = &arbiter.name;
+    Some(format!(
+        "thread {name} has been blocked since {since}; see the log for the actor that blocks it"
+    ))
+}
+
 /// Static parts of the tree that are not up. Bots have statuses of their own.
 fn down_in(status: &TreeStatus, found: &mut Vec<String>) {
     if status.state != ChildState::Running {
         found.push(format!("{} is {}", status.path, status.state.as_str()));
+    }
+    if status.stalled {
+        let (path, mail) = (&status.path, status.mailbox_depth);
+        found.push(format!(
+            "{path} has {mail} messages waiting and handles none"
+        ));
+    }
+    match &status.health {
+        None | Some(Health::Healthy) => {}
+        Some(health) => found.push(format!("{} is {health}", status.path)),
     }
     if &*status.name != "bots" {
         status

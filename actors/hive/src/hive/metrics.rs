@@ -59,7 +59,10 @@ impl Hive {
         inner.metrics.store.write(&mut out);
         inner.metrics.scheduler.write(&mut out);
         let tree = self.supervisors();
-        inner.metrics.supervision.write(tree.as_ref(), &mut out);
+        inner
+            .metrics
+            .supervision
+            .write(tree.as_ref(), &self.arbiters(), &mut out);
         BOT_LOGS.write(&mut out);
         out.plain(&table::STORE_UNREADABLE, UNREADABLE_ROWS.get());
         let database = self.config().database_path();

@@ -2,7 +2,7 @@
 
 use deia_supervision::{ChildError, Criticality, TreeStatus};
 
-use super::Hive;
+use super::{Hive, queue::reason_fits};
 use crate::{
     HiveError,
     auth::Principal,
@@ -22,17 +22,20 @@ pub enum PartAction {
 }
 
 impl Hive {
-    /// Restarts, suspends or resumes a child of the tree, with all below it;
-    /// how it stands then.
+    /// Restarts, suspends or resumes a child of the tree, with all below it, and returns
+    /// its status then. `why` is shown for as long as it is suspended.
     ///
     /// # Errors
-    /// [`HiveError::NotFound`], or [`HiveError::PartRefused`] with the reason.
+    /// [`HiveError::NotFound`], [`HiveError::PartRefused`] with the reason, or
+    /// [`HiveError::Invalid`] if `why` is too long.
     pub async fn act_on_part(
         &self,
         who: &Principal,
         path: &str,
         action: PartAction,
+        why: Option<String>,
     ) -> Result<TreeStatus, HiveError> {
+        reason_fits(why.as_deref())?;
         let missing = || HiveError::NotFound {
             kind: "supervised child",
             id: path.to_owned(),
@@ -44,12 +47,15 @@ impl Hive {
         }
         // Recorded first: the request leaves a trace even if it fails.
         let asked = NewEvent::new(Action::PartRequested, &*who.user, path)
-            .details(serde_json::json!({"action": action.as_str()}));
+            .details(asked_for(action, why.as_deref()));
         self.apply_for(who, Command::Record(vec![asked])).await?;
         let ledger = &self.inner.ledger;
         let done = match action {
             PartAction::Restart => tree.restart_path(path).await,
-            PartAction::Suspend => tree.suspend_path(path).await,
+            PartAction::Suspend => {
+                let why = why.unwrap_or_else(|| "by hand".to_owned());
+                tree.suspend_path_as(path, &*who.user, why).await
+            }
             PartAction::Resume => tree.resume_path(path).await,
         };
         let mut event = NewEvent::new(action.event(), &*who.user, path);
@@ -72,6 +78,13 @@ impl Hive {
             other => HiveError::PartRefused(other.to_string()),
         })?;
         tree.status_of(path).ok_or_else(missing)
+    }
+}
+
+fn asked_for(action: PartAction, why: Option<&str>) -> serde_json::Value {
+    match why {
+        Some(why) => serde_json::json!({"action": action.as_str(), "reason": why}),
+        None => serde_json::json!({"action": action.as_str()}),
     }
 }
 

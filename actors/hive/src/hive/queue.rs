@@ -43,8 +43,23 @@ pub struct Drained {
     pub running: u64,
 }
 
-/// Characters of the reason of a pause.
+/// Maximum length of the reason of a pause or a suspension, in characters.
 const REASON_MAX: usize = 1_024;
+
+/// Refuses a reason that is longer than anybody reads.
+///
+/// # Errors
+/// [`HiveError::Invalid`].
+pub(super) fn reason_fits(reason: Option<&str>) -> Result<(), HiveError> {
+    let length = reason.map_or(0, |reason| reason.chars().count());
+    if length <= REASON_MAX {
+        return Ok(());
+    }
+    Err(HiveError::Invalid(vec![Violation {
+        pointer: "/reason".into(),
+        detail: format!("is {length} characters long; the limit is {REASON_MAX}"),
+    }]))
+}
 
 /// What is done to each of many tasks.
 #[derive(Clone, Copy)]
@@ -75,13 +90,7 @@ impl Hive {
         task_type: Option<TaskType>,
         reason: Option<String>,
     ) -> Result<bool, HiveError> {
-        let length = reason.as_ref().map(|reason| reason.chars().count());
-        if let Some(length) = length.filter(|length| *length > REASON_MAX) {
-            return Err(HiveError::Invalid(vec![Violation {
-                pointer: "/reason".into(),
-                detail: format!("is {length} characters long; the limit is {REASON_MAX}"),
-            }]));
-        }
+        reason_fits(reason.as_deref())?;
         let actor = who.user.to_string();
         let command = Command::Pause {
             task_type,

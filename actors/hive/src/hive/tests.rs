@@ -16,6 +16,7 @@ use crate::{
     },
 };
 
+mod blocked_bots;
 mod stale_callers;
 
 const WAIT: Duration = Duration::from_secs(60);
@@ -524,14 +525,14 @@ fn a_scheduler_that_restarts_while_the_hive_stops_begins_nothing() {
 fn acts_on_parts_are_recorded_before_they_are_done() {
     with_hive(|hive, who| async move {
         let path = "hive/core/scheduler";
-        hive.act_on_part(&who, path, PartAction::Restart)
+        hive.act_on_part(&who, path, PartAction::Restart, None)
             .await
             .unwrap();
         let actions = actions_about(&hive, path).await;
         assert_eq!(actions, [Action::PartRequested, Action::PartRestarted]);
         // A part that goes down with what records it leaves a trace all the same.
         let path = "hive/ledger";
-        hive.act_on_part(&who, path, PartAction::Restart)
+        hive.act_on_part(&who, path, PartAction::Restart, None)
             .await
             .unwrap();
         let actions = until("the store to answer again", || async {

@@ -5,7 +5,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use deia_supervision::{Event, EventKind, EventStream, Lagged, TreeStatus};
+use deia_supervision::{ArbiterStatus, Event, EventKind, EventStream, Lagged, TreeStatus};
 
 use super::{Readings, table};
 
@@ -33,9 +33,20 @@ impl SupervisionMetrics {
         self.lock().events = Some(events);
     }
 
-    pub(crate) fn write(&self, tree: Option<&TreeStatus>, out: &mut Readings) {
+    pub(crate) fn write(
+        &self,
+        tree: Option<&TreeStatus>,
+        arbiters: &[ArbiterStatus],
+        out: &mut Readings,
+    ) {
         if let Some(tree) = tree {
             standing(tree, out);
+        }
+        for arbiter in arbiters {
+            let label = || [arbiter.name.to_string()];
+            out.number(&table::ARBITER_BUSY, label(), arbiter.busy_share);
+            out.count(&table::ARBITER_CHILDREN, label(), arbiter.children as u64);
+            out.count(&table::ARBITER_BLOCKED, label(), arbiter.blocked.into());
         }
         let mut seen = self.lock();
         seen.catch_up();

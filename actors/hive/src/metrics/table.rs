@@ -169,6 +169,12 @@ metrics! {
             "Messages that wait for a child";
         CHILD_BUSY = Gauge "deia_supervision_busy_ratio" ["path"]
             "Share of the time since its start that a child has spent working, an estimate; of bots the busiest";
+        ARBITER_BUSY = Gauge "deia_supervision_arbiter_busy_ratio" ["arbiter"]
+            "Share of the last second or more that the actors on a thread have spent working, an estimate";
+        ARBITER_CHILDREN = Gauge "deia_supervision_arbiter_children" ["arbiter"]
+            "Actors that run on a thread";
+        ARBITER_BLOCKED = Gauge "deia_supervision_arbiter_blocked" ["arbiter"]
+            "1 while a call blocks a thread for longer than the watchdog allows";
         CHILD_RESTARTS = Counter "deia_supervision_restarts_total" ["path"]
             "Restarts of a child after it had ended by itself";
         CHILD_EXITS = Counter "deia_supervision_exits_total" ["path", "reason"]

@@ -66,7 +66,9 @@ async fn can_do_nothing(hive: &Hive, admin: &Principal, stale: &Principal, id: T
     }
     is_refused("log out", hive.end_logins_of(stale, "admin").await);
     let part = "hive/core/retention";
-    let done = hive.act_on_part(stale, part, PartAction::Restart).await;
+    let done = hive
+        .act_on_part(stale, part, PartAction::Restart, None)
+        .await;
     is_refused("part", done);
 }
 
