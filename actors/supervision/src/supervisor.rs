@@ -235,11 +235,10 @@ impl Supervisor {
                 child.attempt = 0;
                 child.has_been_up = false;
                 // What is suspended as part of something may not be so any more.
-                let phase = match child.suspended_by_hand {
-                    None => ChildPhase::Restarting,
-                    Some(_) => ChildPhase::Down(ChildState::Suspended),
-                };
-                self.children.set(id, phase);
+                match child.suspended_by_hand.clone() {
+                    Some(suspended) => self.keep_suspended(id, suspended),
+                    None => drop(self.children.set(id, ChildPhase::Restarting)),
+                }
             }
         }
         self.group = Some(Group::starting());

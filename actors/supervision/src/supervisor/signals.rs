@@ -184,9 +184,12 @@ impl Supervisor {
             }
             StartCause::Manual(reply) => drop(reply.send(Err(error()))),
             StartCause::Resumed(reply) => {
-                self.children
-                    .set(id, ChildPhase::Down(ChildState::Suspended));
                 let _ = reply.send(Err(error()));
+                match self.suspension_of(id) {
+                    Some(suspended) => self.keep_suspended(id, suspended),
+                    // It is to run again, so this is a failure like any other.
+                    None => self.decide(id, &reason),
+                }
             }
         }
     }

@@ -9,9 +9,7 @@ use super::{
     children::{AfterStop, ChildPhase},
     turn::later,
 };
-use crate::{
-    control::Control, events::EventKind, record::ChildId, spec::Shutdown, state::ChildState,
-};
+use crate::{control::Control, record::ChildId, spec::Shutdown, state::ChildState};
 
 /// How much longer than its time-out a child on another arbiter may take to report its end before
 /// it is given up as stuck.
@@ -137,14 +135,7 @@ impl Supervisor {
             let _ = reply.send(Ok(()));
         }
         if after == AfterStop::Down(ChildState::Suspended) {
-            let suspended = self.suspension_of(id);
-            let Some(child) = self.children.get_mut(id) else {
-                return;
-            };
-            child.record.set_suspended(suspended);
-            self.shared
-                .events
-                .emit(child.record.path(), EventKind::Suspended);
+            self.finish_suspension(id);
         }
     }
 

@@ -52,6 +52,32 @@ impl Supervisor {
         }
     }
 
+    /// It did not come up when it was resumed.
+    pub(super) fn keep_suspended(&mut self, id: ChildId, suspended: Suspended) {
+        if let Some(child) = self.children.get(id) {
+            child.record.set_suspended(Some(suspended));
+        }
+        self.children
+            .set(id, ChildPhase::Down(ChildState::Suspended));
+    }
+
+    /// It is down because it was to be suspended.
+    pub(super) fn finish_suspension(&mut self, id: ChildId) {
+        let suspended = self.suspension_of(id);
+        let Some(child) = self.children.get(id) else {
+            return;
+        };
+        let is_over = suspended.is_none();
+        child.record.set_suspended(suspended);
+        self.shared
+            .events
+            .emit(child.record.path(), EventKind::Suspended);
+        // What it is part of was resumed while it was stopping.
+        if is_over && !matches!(self.state, SupervisorState::Stopping(_)) {
+            self.start_or_defer(id, StartCause::Again);
+        }
+    }
+
     /// Suspends a child for itself.
     pub(super) fn suspend(&mut self, id: ChildId, suspended: Suspended, reply: ChildReply) {
         if let Some(child) = self.children.get_mut(id) {

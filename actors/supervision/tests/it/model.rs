@@ -30,6 +30,8 @@ use crate::common::{Crash, Fail, Log, Probe, Script, Stop, labelled, run};
 const RESTARTS: u32 = 3;
 const PERIOD: Duration = Duration::from_millis(100);
 
+const FEATURE: &str = "feature";
+
 /// Longer than any start, stop or backoff below.
 const LONG: Duration = Duration::from_secs(10);
 
@@ -41,6 +43,7 @@ struct Known {
     script: Arc<Script>,
     restart: Restart,
     quarantine: bool,
+    tagged: bool,
 }
 
 #[derive(Default)]
@@ -109,6 +112,9 @@ impl Built {
         {
             spec = spec.significant(true);
         }
+        if worker.tagged {
+            spec = spec.feature(FEATURE);
+        }
         self.paths.push(path.clone());
         self.workers.push(Known {
             path,
@@ -116,6 +122,7 @@ impl Built {
             script,
             restart: worker.restart,
             quarantine: worker.quarantine,
+            tagged: worker.tagged,
         });
         spec
     }
@@ -157,6 +164,7 @@ impl Built {
         self.check(tree);
         let status = tree.status();
         let states = states(&status);
+        let is_off = !tree.suspended_features().is_empty();
         for (path, state) in &states {
             let parent = path
                 .rsplit_once('/')
@@ -165,6 +173,17 @@ impl Built {
                 continue;
             }
             let known = self.workers.iter().find(|known| known.path == *path);
+            if is_off && known.is_some_and(|known| known.tagged) {
+                let runs = known.map(|known| known.script.alive.load(SeqCst));
+                assert_eq!(runs, Some(0), "{path} is switched off");
+            }
+            if *state == ChildState::Suspended {
+                // Nothing is left behind when all reasons are gone.
+                let reason = find(&status, path).and_then(|status| status.suspended.clone());
+                let reason = reason.unwrap_or_else(|| panic!("{path} has no reason to be down"));
+                let by_rule = reason.by.is_some();
+                assert!(!by_rule || is_off, "{path} is switched off no more");
+            }
             let may_be = match state {
                 ChildState::Running
                 | ChildState::Suspended
@@ -176,6 +195,13 @@ impl Built {
             };
             assert!(may_be, "{path} is left {state}: {status:#?}");
         }
+    }
+}
+
+fn find<'a>(status: &'a TreeStatus, path: &str) -> Option<&'a TreeStatus> {
+    match *status.path == *path {
+        true => Some(status),
+        false => status.children.iter().find_map(|below| find(below, path)),
     }
 }
 
@@ -249,6 +275,8 @@ async fn perform(tree: Tree, built: Rc<RefCell<Built>>, act: Act) {
                 _ => known.script.fail_builds.store(1, SeqCst),
             }
         }
+        Act::SwitchOff => drop(tree.suspend_feature(FEATURE, "model", "test").await),
+        Act::SwitchOn => drop(tree.resume_feature(FEATURE).await),
         Act::Add(index, worker) => add(&tree, &built, index, &worker).await,
         Act::Suspend(index)
         | Act::Resume(index)

@@ -364,3 +364,47 @@ fn a_shutdown_can_be_limited() {
         assert_eq!(script.alive.load(SeqCst), 0);
     });
 }
+
+/// Found by the model: it used to stay down for no reason that anybody could lift.
+#[test]
+fn a_feature_resumed_while_its_child_still_stops_runs_again() {
+    run(async {
+        let log = Log::default();
+        let (a, handle, script) = probe("a", &log);
+        let tree = start(patient("root", Strategy::OneForOne).child(a.feature("f"))).await;
+        script.slow_stop_ms.store(1_000, SeqCst);
+        let other = tree.clone();
+        let suspending =
+            actix::spawn(async move { other.suspend_feature("f", "me", "test").await });
+        idle().await;
+        assert_eq!(state(&tree, "root/a"), Some(ChildState::Stopping));
+        tree.resume_feature("f").await;
+        suspending.await.unwrap();
+        assert_eq!(handle.ask(Ping).await, Ok(2));
+        let status = tree.status_of("root/a").unwrap();
+        assert_eq!((status.restarts, status.suspended), (0, None));
+        tree.shutdown().await;
+    });
+}
+
+/// One that does not come up when its feature is resumed has failed, as at any other restart.
+#[test]
+fn a_child_that_fails_when_its_feature_is_resumed_is_restarted() {
+    run(async {
+        let (a, handle, script) = probe("a", &Log::default());
+        let tree = start(patient("root", Strategy::OneForOne).child(a.feature("f"))).await;
+        tree.suspend_feature("f", "me", "test").await;
+        script.fail_builds.store(1, SeqCst);
+        let changes = tree.resume_feature("f").await;
+        assert!(matches!(changes[0].1, Err(ChildError::StartFailed { .. })));
+        assert_eq!(handle.ask(Ping).await, Ok(2));
+        // For itself, it stays suspended, with its reason.
+        tree.suspend_path_as("root/a", "me", "test").await.unwrap();
+        script.fail_builds.store(1, SeqCst);
+        assert!(tree.resume_path("root/a").await.is_err());
+        let status = tree.status_of("root/a").unwrap();
+        assert_eq!(status.state, ChildState::Suspended);
+        assert_eq!(status.suspended.unwrap().by.as_deref(), Some("me"));
+        tree.shutdown().await;
+    });
+}

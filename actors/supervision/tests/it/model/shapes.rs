@@ -14,6 +14,8 @@ pub(super) struct Worker {
     /// Has a budget of its own, and is quarantined when it is used up.
     pub(super) quarantine: bool,
     pub(super) significant: bool,
+    /// Part of the feature that is switched off and on.
+    pub(super) tagged: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -40,6 +42,8 @@ pub(super) enum Act {
     Restart(Index),
     Delete(Index),
     Add(Index, Worker),
+    SwitchOff,
+    SwitchOn,
     Pass(u64),
 }
 
@@ -50,9 +54,20 @@ pub(super) fn worker() -> impl proptest::strategy::Strategy<Value = Worker> {
         1 => Just(Restart::Temporary),
     ];
     let ms = |max| prop_oneof![2 => Just(0), 1 => 1_u64..max];
-    let flags = (prop::bool::weighted(0.3), prop::bool::weighted(0.2));
+    let flags = (
+        prop::bool::weighted(0.3),
+        prop::bool::weighted(0.2),
+        prop::bool::weighted(0.3),
+    );
     (restart, ms(50), ms(30), ms(30), 1_u64..100, flags).prop_map(
-        |(restart, backoff_ms, build_ms, stop_ms, stop_within_ms, (quarantine, significant))| {
+        |(
+            restart,
+            backoff_ms,
+            build_ms,
+            stop_ms,
+            stop_within_ms,
+            (quarantine, significant, tagged),
+        )| {
             Worker {
                 restart,
                 backoff_ms,
@@ -61,6 +76,7 @@ pub(super) fn worker() -> impl proptest::strategy::Strategy<Value = Worker> {
                 stop_within_ms,
                 quarantine,
                 significant,
+                tagged,
             }
         },
     )
@@ -120,6 +136,8 @@ pub(super) fn act() -> impl proptest::strategy::Strategy<Value = Act> {
         1 => index().prop_map(Act::Restart),
         1 => index().prop_map(Act::Delete),
         1 => (index(), worker()).prop_map(|(index, worker)| Act::Add(index, worker)),
+        1 => Just(Act::SwitchOff),
+        1 => Just(Act::SwitchOn),
         3 => (0_u64..200).prop_map(Act::Pass),
     ]
 }
