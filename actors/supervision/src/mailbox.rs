@@ -16,7 +16,7 @@ use std::{
 use actix::Actor;
 use tokio::sync::Notify;
 
-use crate::{envelope::Envelope, fence::Lease, panic::drop_quietly, record::ChildRecord};
+use crate::{envelope::Envelope, fence::Lease, panic::drop_each_quietly, record::ChildRecord};
 
 pub(crate) struct Mailbox<A: Actor> {
     queue: Mutex<Queue<A>>,
@@ -56,6 +56,16 @@ impl Drop for WaitingSender<'_> {
 }
 
 impl<A: Actor> Queue<A> {
+    /// Puts a message at the end; who is to be woken.
+    #[inline]
+    fn push(&mut self, envelope: Envelope<A>, record: &ChildRecord) -> Option<Waker> {
+        self.messages.push_back(envelope);
+        let depth = self.messages.len();
+        self.peak = self.peak.max(depth);
+        record.set_depth(depth);
+        self.waker.take()
+    }
+
     /// It is full: takes out questions that nobody wants answered any more, if there are enough of
     /// them to be worth looking at all messages.
     fn sweep(&mut self, record: &ChildRecord) -> Vec<Envelope<A>> {
@@ -127,34 +137,52 @@ impl<A: Actor> Mailbox<A> {
         envelope: Envelope<A>,
         record: &ChildRecord,
     ) -> Result<(), NotTaken<A>> {
-        // Dropped after the lock: a destructor may do anything.
-        let mut swept = Vec::new();
         let waker = {
             let mut queue = self.queue();
             if queue.closed {
                 return Err(NotTaken::Closed(envelope));
             }
             if queue.messages.len() >= record.room() {
-                if record.refuses_mail() {
-                    return Err(NotTaken::Suspended(envelope));
-                }
-                swept = queue.sweep(record);
-                if queue.messages.len() >= record.room() {
-                    return Err(NotTaken::Full(envelope));
-                }
+                drop(queue);
+                return self.push_without_room(envelope, record);
             }
-            queue.messages.push_back(envelope);
-            let depth = queue.messages.len();
-            queue.peak = queue.peak.max(depth);
-            record.set_depth(depth);
-            queue.waker.take()
+            queue.push(envelope, record)
         };
         if let Some(waker) = waker {
             waker.wake();
         }
-        for envelope in swept {
-            let _ = drop_quietly(envelope);
+        Ok(())
+    }
+
+    /// There was no room a moment ago: makes some, if it may.
+    #[cold]
+    fn push_without_room(
+        &self,
+        envelope: Envelope<A>,
+        record: &ChildRecord,
+    ) -> Result<(), NotTaken<A>> {
+        let (swept, waker) = {
+            let mut queue = self.queue();
+            if queue.closed {
+                return Err(NotTaken::Closed(envelope));
+            }
+            let mut swept = Vec::new();
+            if queue.messages.len() >= record.room() {
+                if record.refuses_mail() {
+                    return Err(NotTaken::Suspended(envelope));
+                }
+                swept = queue.sweep(record);
+            }
+            if queue.messages.len() >= record.room() {
+                return Err(NotTaken::Full(envelope));
+            }
+            (swept, queue.push(envelope, record))
+        };
+        if let Some(waker) = waker {
+            waker.wake();
         }
+        // After the lock: a destructor may do anything.
+        let _ = drop_each_quietly(swept);
         Ok(())
     }
 

@@ -1,6 +1,12 @@
 //! What a supervisor does next.
 
-use std::{future::poll_fn, pin::Pin, sync::Arc, task::Poll, time::Duration};
+use std::{
+    future::{Future as _, poll_fn},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use tokio::time::{Instant, Sleep, sleep};
 
@@ -41,6 +47,8 @@ pub(super) struct Turns {
     clock: Pin<Box<Sleep>>,
     /// What the clock is set to.
     set_to: Option<Instant>,
+    /// It has the waker of this task, which stays the same.
+    clock_is_armed: bool,
 }
 
 impl Turns {
@@ -50,7 +58,17 @@ impl Turns {
             since_alarm: 0,
             clock: Box::pin(sleep(Duration::ZERO)),
             set_to: None,
+            clock_is_armed: false,
         }
+    }
+
+    /// Whether the time has come to which the clock is set.
+    fn is_time(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.clock_is_armed {
+            return self.clock.is_elapsed();
+        }
+        self.clock_is_armed = true;
+        self.clock.as_mut().poll(cx).is_ready()
     }
 
     fn set_clock(&mut self, at: Option<Instant>) {
@@ -58,6 +76,7 @@ impl Turns {
             && self.set_to != Some(at)
         {
             self.clock.as_mut().reset(at);
+            self.clock_is_armed = false;
         }
         self.set_to = at;
     }
@@ -98,10 +117,7 @@ impl Supervisor {
                 return Poll::Ready(control.map_or(Turn::Removed, Turn::Control));
             }
             let turns = &mut self.turns;
-            if alarm.is_some()
-                && turns.since_alarm >= PATIENCE
-                && turns.clock.as_mut().poll(cx).is_ready()
-            {
+            if alarm.is_some() && turns.since_alarm >= PATIENCE && turns.is_time(cx) {
                 return Poll::Ready(Turn::Alarm);
             }
             if takes_requests
@@ -116,7 +132,7 @@ impl Supervisor {
             if takes_requests && let Poll::Ready(Some(request)) = self.requests.poll_recv(cx) {
                 return Poll::Ready(Turn::Request(request));
             }
-            if alarm.is_some() && turns.clock.as_mut().poll(cx).is_ready() {
+            if alarm.is_some() && turns.is_time(cx) {
                 return Poll::Ready(Turn::Alarm);
             }
             Poll::Pending
