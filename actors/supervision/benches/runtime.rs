@@ -5,7 +5,8 @@
 //! which the contestants take turns. Writes `target/deia-bench/supervision.json`. With
 //! `cargo bench -p deia-supervision --bench runtime -- growth` it shows, in one round, how the cost
 //! grows with the number of children and of futures in flight, and writes
-//! `supervision-growth.json`.
+//! `supervision-growth.json`. With `-- soak` it disturbs 100,000 children for a minute and shows
+//! what is left behind.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
@@ -17,6 +18,8 @@ mod loops;
 mod others;
 #[path = "runtime/ours.rs"]
 mod ours;
+#[path = "runtime/soak.rs"]
+mod soak;
 
 use std::{
     collections::BTreeMap,
@@ -58,6 +61,9 @@ fn main() {
     }
     std::panic::set_hook(Box::new(|_| {}));
     deia_supervision::install_panic_hook();
+    if std::env::args().any(|arg| arg == "soak") {
+        return soak::run();
+    }
     let mut figures = Figures::new();
     if std::env::args().any(|arg| arg == "growth") {
         growth::measure(&mut figures);
