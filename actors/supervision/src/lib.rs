@@ -33,9 +33,15 @@
 //! - A child that was terminated, suspended or quarantined is not started by the restart of a
 //!   sibling. The restart of its supervisor starts it, unless it is suspended.
 //! - When a supervisor is restarted, its declared children are rebuilt, those added at run time
-//!   are not. A declared temporary child that has ended by itself does not come back.
+//!   are not, unless it was suspended. A declared temporary child that has ended by itself does
+//!   not come back.
 //! - A child of a dynamic supervisor that was terminated keeps its specification until it is
-//!   deleted; one that ended for good by itself is forgotten, whatever its restart type.
+//!   deleted; one that ended for good by itself, or whose factory declines, is forgotten, whatever
+//!   its restart type.
+//! - A child with a budget of its own that is started by hand gets its whole budget.
+//! - A supervisor that is starting serves requests. One that is suspended, or down for longer for
+//!   another reason, answers them at once with an error, even if the reason is further up.
+//! - Workers have five minutes to start ([`start_within`](ChildSpec::start_within)).
 //! - A child runs on one thread of the group that its [`Placement`] names, and is not preempted.
 //! - A child that blocks its thread is found out, ends as [`ExitReason::Stuck`], and takes nobody
 //!   along: its neighbours on that thread are rebuilt on another, at nobody's expense.

@@ -53,7 +53,8 @@ pub fn run<F: Future>(test: F) -> F::Output {
 }
 
 /// Like [`run`], but without that limit, for tests with other threads: the clock of this one jumps
-/// to its next timer whenever it has nothing to do but wait for them.
+/// to its next timer whenever it has nothing to do but wait for them. Limits on what happens there
+/// pass at once: say [`start_within(None)`](ChildSpec::start_within) for children that start there.
 ///
 /// # Panics
 /// If there is no runtime to be had.

@@ -60,9 +60,10 @@ macro_rules! policy_methods {
 
         /// How long it may have mail and handle none of it, although its arbiter lives and it is
         /// not suspended, before it is reported as [`Stalled`](crate::EventKind::Stalled); more
-        /// than zero. The [watchdog](SupervisorSpec::watchdog) looks after that, so it is reported
-        /// up to a quarter of the watchdog's limit later, and not at all without a watchdog. Of a
-        /// supervisor: of the workers below it. Default: that of its supervisor; at the root, never.
+        /// than zero. The [watchdog](crate::SupervisorSpec::watchdog) looks after that, so it is
+        /// reported up to a quarter of the watchdog's limit later, and not at all without a
+        /// watchdog. Of a supervisor: of the workers below it. Default: that of its supervisor; at
+        /// the root, never.
         #[must_use]
         pub fn stalled_after(mut self, limit: Duration) -> Self {
             self.$($path)+.stalled_after = Some(limit);
@@ -92,7 +93,8 @@ macro_rules! policy_methods {
             self
         }
 
-        /// Whether its end may end its supervisor: see [`AutoShutdown`]. Default: no.
+        /// Whether its end may end its supervisor: see [`AutoShutdown`](crate::AutoShutdown).
+        /// Default: no.
         #[must_use]
         pub fn significant(mut self, significant: bool) -> Self {
             self.$($path)+.significant = significant;

@@ -10,6 +10,7 @@ mod blocking;
 mod common;
 mod declaring;
 mod dynamic;
+mod endurance;
 mod fairness;
 mod futures;
 mod ignoring;
