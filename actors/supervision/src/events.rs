@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 use tokio::sync::broadcast;
 
-use crate::{event_stream::EventStream, exit::ExitReason, health::Health};
+use crate::{event_stream::EventStream, exit::ExitReason, health::Health, shedding::Suspended};
 
 const EVENTS_KEPT: usize = 4_096;
 
@@ -71,7 +71,11 @@ pub enum EventKind {
         exit: ExitReason,
     },
     /// It was stopped, to be resumed.
-    Suspended,
+    Suspended {
+        /// Who suspended it, why, and since when.
+        #[serde(flatten)]
+        cause: Suspended,
+    },
     /// What it says of itself has changed.
     HealthChanged {
         /// What it says now.
@@ -252,7 +256,9 @@ impl EventKind {
                 dropped,
                 "dropped {dropped} messages of a type that crashed the child again and again"
             ),
-            Self::Suspended => tracing::info!(path, "child suspended"),
+            Self::Suspended { cause } => {
+                tracing::info!(path, by = cause.by, why = cause.why, "child suspended")
+            }
             Self::Resumed => tracing::info!(path, "child resumed"),
             Self::Started { incarnation } => tracing::debug!(path, incarnation, "child started"),
             Self::Stopped { exit } if exit.is_abnormal() => {
@@ -341,7 +347,13 @@ mod tests {
                 Level::ERROR,
                 "child blocks its arbiter",
             ),
-            (EventKind::Suspended, Level::INFO, "child suspended"),
+            (
+                EventKind::Suspended {
+                    cause: Suspended::now(None, None),
+                },
+                Level::INFO,
+                "child suspended",
+            ),
             (
                 EventKind::Stopped { exit },
                 Level::INFO,

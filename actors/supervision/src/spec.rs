@@ -7,7 +7,7 @@ mod placement;
 mod supervisor;
 mod worker;
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use serde::Serialize;
 use tokio::sync::mpsc;
@@ -203,6 +203,16 @@ pub struct ChildSpec {
     pub(crate) policy: Policy,
     pub(crate) record: Arc<ChildRecord>,
     pub(crate) body: Body,
+}
+
+impl fmt::Debug for ChildSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("ChildSpec");
+        debug.field("name", &self.name());
+        debug.field("kind", &self.record.kind);
+        debug.field("restart", &self.policy.restart);
+        debug.finish_non_exhaustive()
+    }
 }
 
 impl ChildSpec {

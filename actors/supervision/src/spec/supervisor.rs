@@ -1,6 +1,6 @@
 //! The declaration of a supervisor.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use super::{
     AutoShutdown, Body, ChildSpec, Criticality, OnExhausted, OnStall, Options, Placement, Policy,
@@ -24,6 +24,16 @@ pub struct SupervisorSpec {
     pub(crate) record: Arc<ChildRecord>,
     pub(crate) body: SupervisorBody,
     handle: SupervisorHandle,
+}
+
+impl fmt::Debug for SupervisorSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("SupervisorSpec");
+        debug.field("name", &self.name());
+        debug.field("strategy", &self.body.options.strategy);
+        debug.field("children", &self.body.children);
+        debug.finish_non_exhaustive()
+    }
 }
 
 impl SupervisorSpec {

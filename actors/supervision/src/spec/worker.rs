@@ -1,6 +1,6 @@
 //! The declaration of a worker whose type is known.
 
-use std::{future::Future, time::Duration};
+use std::{fmt, future::Future, time::Duration};
 
 use actix::Actor;
 
@@ -68,6 +68,12 @@ where
     E: Into<StartError>,
 {
     WorkerSpec::new(child(name, move || build(deps.clone())))
+}
+
+impl<A: Actor<Context = Context<A>>> fmt::Debug for WorkerSpec<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("WorkerSpec").field(&self.spec).finish()
+    }
 }
 
 impl<A: Actor<Context = Context<A>>> WorkerSpec<A> {

@@ -37,11 +37,12 @@ impl Supervisor {
         let Some(child) = self.children.get_mut(id) else {
             return;
         };
-        child.record.set_suspended(Some(suspended));
+        child.record.set_suspended(Some(suspended.clone()));
         let path = Arc::clone(child.record.path());
         self.children
             .set(id, ChildPhase::Down(ChildState::Suspended));
-        self.shared.events.emit(&path, EventKind::Suspended);
+        let kind = EventKind::Suspended { cause: suspended };
+        self.shared.events.emit(&path, kind);
         match why {
             // It is there, and that is what was asked for.
             StartCause::Added(reply) => drop(reply.send(Ok(()))),
@@ -67,13 +68,13 @@ impl Supervisor {
         let Some(child) = self.children.get(id) else {
             return;
         };
-        let is_over = suspended.is_none();
-        child.record.set_suspended(suspended);
-        self.shared
-            .events
-            .emit(child.record.path(), EventKind::Suspended);
+        child.record.set_suspended(suspended.clone());
+        if let Some(cause) = suspended {
+            let kind = EventKind::Suspended { cause };
+            return self.shared.events.emit(child.record.path(), kind);
+        }
         // What it is part of was resumed while it was stopping.
-        if is_over && !matches!(self.state, SupervisorState::Stopping(_)) {
+        if !matches!(self.state, SupervisorState::Stopping(_)) {
             self.start_or_defer(id, StartCause::Again);
         }
     }

@@ -193,6 +193,10 @@ fn start_defaults_of_every_kind() {
     assert_eq!(spec.get_features().collect::<Vec<_>>(), ["one"]);
     let spec = SupervisorSpec::one_for_all("root").child(worker("a", adder));
     assert_eq!(spec.get_children()[0].name(), "a");
+    let text = format!("{spec:?} {:?}", worker("b", adder));
+    for part in ["\"root\"", "OneForAll", "\"a\"", "Worker", "\"b\""] {
+        assert!(text.contains(part), "{text}");
+    }
 }
 
 /// Outside of an actix system and a `LocalSet`, there is an error rather than a panic.

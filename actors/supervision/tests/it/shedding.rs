@@ -45,6 +45,7 @@ fn a_feature_is_suspended_backwards_and_resumed_in_order() {
     run(async {
         let log = Log::default();
         let (tree, handles) = tree(&log).await;
+        let mut events = tree.subscribe();
         let changes = tree
             .suspend_feature("hooks", "controller", "disk is full")
             .await;
@@ -58,6 +59,22 @@ fn a_feature_is_suspended_backwards_and_resumed_in_order() {
         assert!(json["suspended"]["since"].is_string());
         let features = tree.suspended_features();
         assert_eq!((features.len(), &*features[0].0), (1, "hooks"));
+        let (mut seen, mut causes) = (Vec::new(), 0);
+        while let Some(Ok(event)) = events.try_recv() {
+            let json = serde_json::to_value(&event).unwrap();
+            if let EventKind::Suspended { cause } = event.kind {
+                seen.push(event.path.to_string());
+                causes += usize::from(cause.why.as_deref() == Some("disk is full"));
+                assert_eq!(
+                    (&json["event"], &json["by"]),
+                    (&"suspended".into(), &"controller".into())
+                );
+            }
+        }
+        assert_eq!(
+            (seen, causes),
+            (vec!["root/c".to_owned(), "root/edge".to_owned()], 2)
+        );
         // Nothing but the feature brings it back.
         assert!(matches!(
             tree.resume_path("root/c").await,

@@ -267,7 +267,7 @@ impl Launcher {
         let card = self.deps.board.card(&name);
         let out_of_work = matches!(
             event.kind,
-            EventKind::Quarantined { .. } | EventKind::Suspended
+            EventKind::Quarantined { .. } | EventKind::Suspended { .. }
         );
         let news = news_of(&event.kind, &name, &card);
         let (ledger, since) = (self.deps.ledger.clone(), Timestamp::now());

@@ -27,7 +27,7 @@ pub(super) fn news_of(kind: &EventKind, name: &BotName, card: &Card) -> Option<N
                     .details(serde_json::json!({"cause": exit.to_string()})),
             )
         }
-        EventKind::Suspended => {
+        EventKind::Suspended { .. } => {
             card.set_suspended(true);
             None
         }
