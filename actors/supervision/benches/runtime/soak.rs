@@ -1,6 +1,11 @@
 //! 100,000 children on four arbiters for a minute, under crashes, failures, blocked arbiters,
 //! suspensions and moves: what leaks, and how quickly the tree says how it is.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "arbiters are to be blocked, and other threads have no clock of tokio's"
+)]
+
 use std::{
     sync::{
         Arc,
