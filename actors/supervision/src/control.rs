@@ -27,7 +27,8 @@ pub(crate) enum Control {
     /// others. To a worker the same as `Stop`.
     Suspend(Shutdown),
     /// To a supervisor that is down: it, or one above it, stays so until somebody changes that.
-    Park(Parked),
+    /// `None`: not any more, because it is about to be started.
+    Park(Option<Parked>),
 }
 
 /// Why a supervisor is down for longer.

@@ -159,12 +159,27 @@ impl Child {
         self.record.kind == Kind::Supervisor || refuses
     }
 
-    fn refuse_mail(&self, refuses: bool) {
-        if self.record.refuses_mail() != refuses {
-            self.record.set_refuses_mail(refuses);
-            if let Some(worker) = &self.assignment.worker {
-                worker.wake_senders();
-            }
+    /// `inherited`: why its supervisor stays down, if it does.
+    fn tell_why_it_is_down(&mut self, inherited: Option<Parked>) {
+        if !self.is_told_why_it_is_down() {
+            return;
+        }
+        let parked = match (self.phase.parked(), inherited) {
+            (Some(Parked::Suspended), _) => Some(Parked::Suspended),
+            (own, None) => own,
+            (_, inherited) => inherited,
+        };
+        if std::mem::replace(&mut self.parked, parked) == parked {
+            return;
+        }
+        if self.record.kind == Kind::Supervisor {
+            self.control.send(Control::Park(parked));
+            return;
+        }
+        let refuses = parked == Some(Parked::Suspended);
+        self.record.set_refuses_mail(refuses);
+        if let Some(worker) = &self.assignment.worker {
+            worker.wake_senders();
         }
     }
 
@@ -338,33 +353,19 @@ impl Children {
 
     /// Tells those that went down in this turn if they stay so. (Not at once: one that has ended may
     /// be about to be restarted.)
-    pub(super) fn park_changed(&mut self) {
+    pub(super) fn park_changed(&mut self, inherited: Option<Parked>) {
         for id in std::mem::take(&mut self.changed) {
             let Some(child) = self.by_id.get_mut(&id) else {
                 continue;
             };
-            let parked = child.phase.parked();
-            if child.record.kind == Kind::Worker {
-                child.refuse_mail(parked == Some(Parked::Suspended));
-                continue;
-            }
-            if std::mem::replace(&mut child.parked, parked) != parked
-                && let Some(parked) = parked
-            {
-                child.control.send(Control::Park(parked));
-            }
+            child.tell_why_it_is_down(inherited);
         }
     }
 
-    /// Tells all that they stay down, because their supervisor does.
-    pub(super) fn park_all(&mut self, parked: Parked) {
+    /// Tells all why their supervisor stays down, or that it does not any more.
+    pub(super) fn park_all(&mut self, inherited: Option<Parked>) {
         for child in self.by_id.values_mut() {
-            if child.record.kind == Kind::Supervisor {
-                child.parked = Some(parked);
-                child.control.send(Control::Park(parked));
-            } else if child.is_told_why_it_is_down() {
-                child.refuse_mail(parked == Parked::Suspended);
-            }
+            child.tell_why_it_is_down(inherited);
         }
     }
 

@@ -143,9 +143,9 @@ impl Supervisor {
         }
     }
 
-    /// Says to whoever waits, and to all below, that it stays down.
-    pub(super) fn park(&mut self, parked: Parked) {
-        self.parked = Some(parked);
+    /// It stays down, and says so to whoever waits, and to all below; or it does not any more.
+    pub(super) fn park(&mut self, parked: Option<Parked>) {
+        self.parked = parked;
         self.children.park_all(parked);
     }
 

@@ -158,7 +158,7 @@ impl Supervisor {
             Turn::Removed => {}
         }
         self.step_group();
-        self.children.park_changed();
+        self.children.park_changed(self.parked);
     }
 
     /// A panic in the supervisor itself, which is a defect of this crate or of a destructor that

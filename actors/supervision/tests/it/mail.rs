@@ -333,3 +333,31 @@ fn handles_are_equal_if_they_stand_for_the_same_child() {
     let set = std::collections::HashSet::from([one.clone(), one, other]);
     assert_eq!(set.len(), 2);
 }
+
+/// Suspended for itself, it refuses mail whatever becomes of its supervisor.
+#[test]
+fn a_suspended_child_refuses_mail_while_its_supervisor_is_down_too() {
+    run(async {
+        let (a, handle, _) = probe("a", &Log::default());
+        let a = a.mail_while_suspended(MailWhileSuspended::Refuse);
+        let inner = patient("inner", Strategy::OneForOne).child(a);
+        let tree = start(patient("root", Strategy::OneForOne).child(inner)).await;
+        let root = tree.supervisor("root").unwrap();
+        tree.suspend_path("root/inner/a").await.unwrap();
+        let refused =
+            |handle: &Handle<Probe>| matches!(handle.tell(Say(1)), Err(TellError::Suspended(_)));
+        assert!(refused(&handle));
+        root.terminate_child("inner").await.unwrap();
+        idle().await;
+        assert!(refused(&handle));
+        root.restart_child("inner").await.unwrap();
+        assert!(refused(&handle));
+        tree.resume_path("root/inner/a").await.unwrap();
+        assert!(!refused(&handle));
+        // One that is down for another reason takes it.
+        root.terminate_child("inner").await.unwrap();
+        idle().await;
+        assert!(!refused(&handle));
+        tree.shutdown().await;
+    });
+}

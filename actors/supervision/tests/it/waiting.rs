@@ -379,3 +379,30 @@ fn a_restart_that_fails_while_others_start_is_tried_again() {
         tree.shutdown().await;
     });
 }
+
+/// One that waits for its turn to start, after what it is part of was resumed, is worth waiting for.
+#[test]
+fn requests_to_a_supervisor_that_waits_for_its_turn_wait() {
+    run(async {
+        let log = Log::default();
+        let (a, _, a_script) = probe("a", &log);
+        let (b, ..) = probe("b", &log);
+        let deep = patient("deep", Strategy::OneForOne).child(b);
+        let inner = patient("inner", Strategy::OneForOne).child(deep);
+        let outer = patient("outer", Strategy::OneForOne).child(a).child(inner);
+        let tree = start(patient("root", Strategy::OneForOne).child(outer)).await;
+        let deep = tree.supervisor("root/outer/inner/deep").unwrap();
+        tree.suspend_path("root/outer").await.unwrap();
+        let refused = deep.restart_child("b").await;
+        assert!(matches!(refused, Err(ChildError::Suspended)), "{refused:?}");
+        a_script.slow_build_ms.store(1_000, SeqCst);
+        let other = tree.clone();
+        let resuming = actix::spawn(async move { other.resume_path("root/outer").await });
+        idle().await;
+        let begin = Instant::now();
+        deep.start_child(probe("c", &log).0).await.unwrap();
+        assert!(begin.elapsed() > SECOND / 2);
+        resuming.await.unwrap().unwrap();
+        tree.shutdown().await;
+    });
+}
