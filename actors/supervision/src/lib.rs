@@ -5,9 +5,9 @@
 //! A worker is an ordinary actix actor whose `Context` is this crate's [`Context`]. Behind it
 //! stands one task, the *worker task*, that lives from the first start of the child until it is
 //! removed: it builds the actor from its factory, polls it inside `catch_unwind`, and is parked
-//! while the child is down. So an incarnation can end in any way without taking address or mailbox along.
-//! Supervisors are tasks, too; they never wait for a child. They send *start* and *stop*, and
-//! hear *started* and *exited*; what to do about it is decided by pure functions.
+//! while the child is down. So an incarnation can end in any way without taking address or mailbox
+//! along. Supervisors are tasks, too; they never wait for a child. They send *start* and *stop*,
+//! and hear *started* and *exited*; what to do about it is decided by pure functions.
 //!
 //! What polls an actor is not actix's `ContextFut`, although it keeps its order of
 //! things. `ContextFut` keeps the mailbox across a restart only for actors that implement
