@@ -77,13 +77,16 @@ fn workers_inherit_their_placement_and_groups_share_the_load() {
             .child(child("b"))
             .child(deep)
             .child(child("c").placement(Placement::Here))
-            .child(child("d").placement(Placement::with("root/bots/b")));
+            .child(child("d").placement(Placement::with("root/bots/b")))
+            .child(child("f").placement(Placement::with("root/none")));
         let root = SupervisorSpec::one_for_one("root").group("bots", 2);
         let tree = start(root.child(child("z")).child(bots)).await;
         let (names, counts) = arbiters(&tree);
-        let expected = ["tree", "bots-1", "bots-2", "bots-1", "tree", "bots-2"];
+        let expected = [
+            "tree", "bots-1", "bots-2", "bots-1", "tree", "bots-2", "tree",
+        ];
         assert_eq!(names, expected);
-        let expected = [("tree", 2), ("bots-1", 2), ("bots-2", 2)];
+        let expected = [("tree", 3), ("bots-1", 2), ("bots-2", 2)];
         assert_eq!(
             counts,
             expected.map(|(name, count)| (name.to_owned(), count))
