@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::{StreamExt, stream};
 use tokio::time::Instant;
 
-use super::{Hive, State, tasks::unexpected};
+use super::{Hive, tasks::unexpected};
 use crate::{
     HiveError,
     auth::Principal,
@@ -136,8 +136,7 @@ impl Hive {
                 .filter(of_it)
                 .map(|lane| lane.running)
                 .sum();
-            let over = Instant::now() >= deadline || self.state() == State::Stopping;
-            if running == 0 || over {
+            if running == 0 || Instant::now() >= deadline {
                 let drained = running == 0;
                 return Ok(Drained { drained, running });
             }
