@@ -101,7 +101,13 @@ pub(super) async fn start_bot(deps: &LauncherDeps, record: &BotRecord) -> bool {
     remove_child(deps, &record.name).await;
     let started = deps.bots.start_child(spec).await;
     if let Err(error) = &started {
-        tracing::error!(bot = %record.name, %error, "bot did not start; retrying within seconds");
+        match deps.managed.are_stopping() {
+            // A start that a stop or a restart of the hive has overtaken.
+            true => tracing::info!(bot = %record.name, %error, "bot did not start: all bots end"),
+            false => {
+                tracing::error!(bot = %record.name, %error, "bot did not start; retrying within seconds");
+            }
+        }
         deps.board.card(&record.name).crashed(error.to_string());
         deps.managed.lock().remove(&record.name);
     }
