@@ -205,8 +205,9 @@ fn spawn(start: &Start, fds: &[OwnedFd]) -> Result<i32, Errno> {
     files.add_dup2(progress.as_raw_fd(), PROGRESS_FD)?;
     let mut attributes = PosixSpawnAttr::init()?;
     attributes.set_sigmask(&SigSet::empty())?;
-    // The standard library ignores it; programs do not expect that.
-    attributes.set_sigdefault(&[Signal::SIGPIPE].into_iter().collect())?;
+    // The standard library ignores SIGPIPE, and whoever started deia may ignore any: a
+    // program expects none of that, and most cannot undo it.
+    attributes.set_sigdefault(&SigSet::all())?;
     attributes.set_flags(
         PosixSpawnFlags::from_bits_retain(POSIX_SPAWN_SETSID)
             | PosixSpawnFlags::POSIX_SPAWN_SETSIGDEF
