@@ -86,7 +86,7 @@ fn server() -> ExitCode {
         Err(error) => return wrong_usage(&error),
     };
     let done = match args.command {
-        Some(Command::Guard { instance }) => deia_hive::guard::run(&instance)
+        Some(Command::Guard { instance, run }) => deia_hive::guard::run(&instance, &run)
             .map(|_| ExitCode::SUCCESS)
             .context("the guard of the hive's programs failed"),
         Some(Command::Runner) => deia_hive::runner::run()

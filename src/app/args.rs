@@ -74,6 +74,8 @@ pub(super) enum Command {
     Guard {
         /// The instance of the hive's data directory.
         instance: String,
+        /// The run of the hive.
+        run: String,
     },
     /// Starts the programs of bots, and ends all that they have started. deia
     /// starts it itself.

@@ -25,7 +25,6 @@ use std::{
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     process::{Pid, kill_process, kill_process_group, pidfd_send_signal},
-    time::{ClockId, clock_gettime},
 };
 
 use crate::host::signals;
@@ -33,6 +32,10 @@ use crate::host::signals;
 /// The variable that every program of a hive carries: the instance of its data
 /// directory. The hive's id would not do: a copy of the directory has it, too.
 pub(crate) const INSTANCE_VARIABLE: &str = "DEIA_INSTANCE_ID";
+
+/// The variable that distinguishes the programs of one run of a hive from those of the
+/// next: a guard may be late, and ends those of its own run only.
+pub(crate) const RUN_VARIABLE: &str = "DEIA_RUN_ID";
 
 /// How long programs are sought and ended. Only a process that the kernel
 /// cannot end (it waits for a dead disk, say) makes it take longer than milliseconds.
@@ -54,20 +57,19 @@ pub struct Swept {
     pub left: usize,
 }
 
-/// The main function of the guard of the hive of this instance: reads standard
-/// input to its end, then ends what deia left behind. To be called first thing
-/// in the process, before any thread is started.
+/// The main function of the guard of this run of the hive of this instance: reads
+/// standard input to its end, then ends what deia left behind. To be called first
+/// thing in the process, before any thread is started.
 ///
 /// # Errors
 /// `/proc` cannot be read. The groups that deia named are ended nevertheless.
-pub fn run(instance: &str) -> io::Result<Swept> {
+pub fn run(instance: &str, run: &str) -> io::Result<Swept> {
     signals::for_all_processes().thread_block()?;
     let mut groups = BTreeSet::new();
     follow(BufReader::new(io::stdin().lock()), &mut groups);
     continue_runners(&groups);
-    let now = ticks_since_boot();
-    let marks = [vec![mark(instance)]];
-    sweep_until_clean(&groups, &marks, Some(now), SWEEP_LIMIT).inspect_err(|_| end_groups(&groups))
+    let marks = [vec![mark(instance), run_mark(run)]];
+    sweep_until_clean(&groups, &marks, SWEEP_LIMIT).inspect_err(|_| end_groups(&groups))
 }
 
 /// Ends every process that an earlier run of the hive of this instance left behind.
@@ -77,7 +79,7 @@ pub fn run(instance: &str) -> io::Result<Swept> {
 /// # Errors
 /// `/proc` cannot be read.
 pub fn sweep(instance: &str) -> io::Result<Swept> {
-    sweep_until_clean(&BTreeSet::new(), &[vec![mark(instance)]], None, SWEEP_LIMIT)
+    sweep_until_clean(&BTreeSet::new(), &[vec![mark(instance)]], SWEEP_LIMIT)
 }
 
 /// Ends every process that carries any of these marks, and what descends from it. Blocks, usually for some 30 ms.
@@ -85,7 +87,7 @@ pub fn sweep(instance: &str) -> io::Result<Swept> {
 /// # Errors
 /// `/proc` cannot be read.
 pub(crate) fn sweep_marked(marks: &[Marks]) -> io::Result<Swept> {
-    sweep_until_clean(&BTreeSet::new(), marks, None, Duration::from_secs(2))
+    sweep_until_clean(&BTreeSet::new(), marks, Duration::from_secs(2))
 }
 
 /// Whether a process of this group lives (a zombie does not). Blocks for a scan.
@@ -132,6 +134,11 @@ pub(crate) fn mark(instance: &str) -> String {
     format!("{INSTANCE_VARIABLE}={instance}")
 }
 
+/// The mark of the programs of one run.
+pub(crate) fn run_mark(run: &str) -> String {
+    format!("{RUN_VARIABLE}={run}")
+}
+
 /// Reads what deia says until the end. What is not understood is passed over:
 /// a line cut short by the death of deia, for one.
 fn follow(mut input: impl BufRead, groups: &mut BTreeSet<i32>) {
@@ -161,15 +168,6 @@ fn note(line: &[u8], groups: &mut BTreeSet<i32>) {
         }
         _ => {}
     }
-}
-
-/// Clock ticks since boot, the unit in which `/proc` says when a process started.
-fn ticks_since_boot() -> u64 {
-    let now = clock_gettime(ClockId::Boottime);
-    let per_second = rustix::param::clock_ticks_per_second();
-    let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
-    let nanos = u64::try_from(now.tv_nsec).unwrap_or(0);
-    seconds * per_second + nanos * per_second / 1_000_000_000
 }
 
 /// Continues the parents of these groups' leaders: a runner that its program has
@@ -207,7 +205,6 @@ fn end_groups(groups: &BTreeSet<i32>) {
 fn sweep_until_clean(
     groups: &BTreeSet<i32>,
     marks: &[Marks],
-    newcomers_since: Option<u64>,
     limit: Duration,
 ) -> io::Result<Swept> {
     let deadline = Instant::now() + limit;
@@ -223,7 +220,7 @@ fn sweep_until_clean(
         let now = groups.take().unwrap_or(&none);
         let marked = |pid| procs::is_marked(pid, marks);
         // The scan comes first: ended parents no longer lead to their children.
-        let victims = procs::victims(&processes, now, marked, own, newcomers_since);
+        let victims = procs::victims(&processes, now, marked, own);
         end_groups(now);
         let dying: Vec<OwnedFd> = victims.iter().filter_map(procs::end).collect();
         swept.ended += dying.len();

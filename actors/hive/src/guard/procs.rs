@@ -77,16 +77,12 @@ fn carries(environment: &[u8], marks: &Marks) -> bool {
 }
 
 /// Which processes are to be ended: members of `groups`, marked ones, and the
-/// descendants of either. Never `own`, its ancestors, or a zombie. Nor, when
-/// `newcomers_since` is given, what descends from an unmarked process that
-/// started then or later: a hive that was started anew on the same data
-/// directory marks its programs with the same instance.
+/// descendants of either. Never `own`, its ancestors, or a zombie.
 pub(crate) fn victims(
     processes: &[Process],
     groups: &BTreeSet<i32>,
     marked: impl Fn(i32) -> bool,
     own: i32,
-    newcomers_since: Option<u64>,
 ) -> Vec<Process> {
     let family = Family::new(processes);
     let spared: HashSet<i32> = family.line(own).map(|p| p.pid).chain([own, 1]).collect();
@@ -97,16 +93,10 @@ pub(crate) fn victims(
         .map(|p| p.pid)
         .collect();
     let is_victim = |process: &&Process| {
-        let topmost = family
-            .line(process.pid)
-            .filter(|p| belongs.contains(&p.pid))
-            .last();
-        topmost.is_some_and(|topmost| {
-            let above = family.line(topmost.parent).next();
-            let of_a_newcomer =
-                newcomers_since.is_some_and(|since| above.is_some_and(|p| p.started >= since));
-            !of_a_newcomer && !process.zombie && !spared.contains(&process.pid)
-        })
+        let mut line = family.line(process.pid);
+        line.any(|above| belongs.contains(&above.pid))
+            && !process.zombie
+            && !spared.contains(&process.pid)
     };
     processes.iter().filter(is_victim).copied().collect()
 }
@@ -216,7 +206,7 @@ mod tests {
             (40, 1, 40, false, 100),  // a new server
             (41, 40, 41, false, 101), // its program, marked
             (42, 41, 42, false, 102), // the program's child
-            (50, 1, 50, false, 103),  // marked, late, but nobody's new program
+            (50, 1, 50, false, 103),  // marked, and nobody's child
             (60, 1, 60, false, 104),  // none of ours
         ]
         .map(|(pid, parent, group, zombie, started)| Process {
@@ -233,13 +223,8 @@ mod tests {
         assert_eq!(below(20), [22], "not a zombie");
         assert!(below(60).is_empty());
         let marked = |pid| [10, 30, 41, 50].contains(&pid);
-        let chosen = |since| {
-            victims(&table, &[20].into(), marked, 11, since)
-                .into_iter()
-                .map(|p| p.pid)
-                .collect::<Vec<_>>()
-        };
-        assert_eq!(chosen(Some(90)), [20, 22, 30, 31, 50]);
-        assert_eq!(chosen(None), [20, 22, 30, 31, 41, 42, 50]);
+        let chosen = victims(&table, &[20].into(), marked, 11);
+        let chosen: Vec<_> = chosen.into_iter().map(|p| p.pid).collect();
+        assert_eq!(chosen, [20, 22, 30, 31, 41, 42, 50]);
     }
 }

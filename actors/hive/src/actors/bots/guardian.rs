@@ -22,6 +22,7 @@ use rustix::{
     io::{Errno, retry_on_intr},
 };
 use tokio::sync::oneshot;
+use uuid::Uuid;
 
 pub(crate) use self::runners::{Ended, Lease, RunnerProgram};
 use self::{
@@ -39,6 +40,8 @@ const READ_WITHIN: Duration = Duration::from_secs(5);
 pub(crate) struct GuardianProgram {
     /// The instance whose programs it guards: see [`guard::mark`](crate::guard::mark).
     pub(crate) instance: String,
+    /// The run whose programs it guards: see [`guard::run_mark`](crate::guard::run_mark).
+    pub(crate) run: String,
     /// Its path.
     pub(crate) path: PathBuf,
     /// Its arguments.
@@ -50,7 +53,7 @@ pub(crate) struct GuardianProgram {
 }
 
 impl GuardianProgram {
-    /// This very program, as `<program> guard <instance>`.
+    /// This very program, as `<program> guard <instance> <run>`.
     ///
     /// # Errors
     /// The path of this program is not known.
@@ -60,6 +63,7 @@ impl GuardianProgram {
         // kernel still has the one that runs.
         let path = PathBuf::from("/proc/self/exe");
         path.try_exists()?;
+        let run = new_run();
         Ok(Self {
             runner: RunnerProgram {
                 path: path.clone(),
@@ -67,8 +71,9 @@ impl GuardianProgram {
                 env: Vec::new(),
                 max_idle: 0,
             },
-            args: vec!["guard".into(), instance.into()],
+            args: vec!["guard".into(), instance.into(), run.clone().into()],
             instance: instance.to_owned(),
+            run,
             path,
             env: Vec::new(),
         })
@@ -125,8 +130,14 @@ struct Escaped {
     ended: oneshot::Sender<()>,
 }
 
+/// Returns a name that no other run has.
+fn new_run() -> String {
+    format!("run-{}", Uuid::now_v7().simple())
+}
+
 struct Shared {
     instance: String,
+    run: String,
     pool: Pool,
     state: Mutex<State>,
     /// Wakes the thread.
@@ -155,6 +166,7 @@ impl Guardian {
     pub(crate) fn start(program: GuardianProgram) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             instance: program.instance.clone(),
+            run: program.run.clone(),
             pool: Pool::start(program.runner.clone())?,
             state: Mutex::default(),
             wake: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
@@ -172,6 +184,11 @@ impl Guardian {
     /// Returns the instance whose programs are guarded.
     pub(crate) fn instance(&self) -> &str {
         &self.0.0.instance
+    }
+
+    /// Returns the run whose programs are guarded.
+    pub(crate) fn run(&self) -> &str {
+        &self.0.0.run
     }
 
     /// This group lives from now on. To be called right after its start.

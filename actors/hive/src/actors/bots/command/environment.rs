@@ -43,6 +43,7 @@ pub(super) fn environment(
     set("DEIA_PRIORITY", format!("P{}", task.priority.rank()));
     set("DEIA_HIVE_ID", cx.hive_id.clone());
     set(guard::INSTANCE_VARIABLE, cx.guardian.instance().to_owned());
+    set(guard::RUN_VARIABLE, cx.guardian.run().to_owned());
     let (name, value) = metadata.variable();
     set(name, value);
     if let Some(traceparent) = &task.traceparent {

@@ -173,6 +173,7 @@ async fn the_environment_is_what_is_promised_and_no_more() {
             "DEIA_INSTANCE_ID",
             "DEIA_PRIORITY",
             "DEIA_PROGRESS_FD",
+            "DEIA_RUN_ID",
             "DEIA_TASK_ID",
             "DEIA_TASK_METADATA",
             "DEIA_TASK_TYPE",

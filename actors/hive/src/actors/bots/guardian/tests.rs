@@ -18,16 +18,22 @@ use super::*;
 use crate::{actors::bots::command, guard};
 
 const GUARD_OF: &str = "DEIA_TEST_GUARD_OF";
+const GUARD_OF_RUN: &str = "DEIA_TEST_GUARD_OF_RUN";
 const RUNNER: &str = "DEIA_TEST_RUNNER";
 const SERVER_OF: &str = "DEIA_TEST_SERVER_OF";
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// This test binary as guard.
 pub(crate) fn guard_program(instance: &str) -> GuardianProgram {
+    let run = new_run();
     GuardianProgram {
         path: std::env::current_exe().unwrap(),
         args: entry("guard_entry").map(OsString::from).into(),
-        env: vec![(GUARD_OF.into(), instance.into())],
+        env: vec![
+            (GUARD_OF.into(), instance.into()),
+            (GUARD_OF_RUN.into(), run.clone().into()),
+        ],
+        run,
         instance: instance.to_owned(),
         runner: RunnerProgram {
             path: std::env::current_exe().unwrap(),
@@ -99,7 +105,7 @@ fn kill_process_by_id(pid: u32) {
 #[test]
 fn guard_entry() {
     if let Ok(hive_id) = std::env::var(GUARD_OF) {
-        guard::run(&hive_id).unwrap();
+        guard::run(&hive_id, &std::env::var(GUARD_OF_RUN).unwrap()).unwrap();
     }
 }
 
