@@ -377,7 +377,7 @@ impl From<HiveError> for Problem {
             HiveError::StorageFull(_) => Code::StorageFull,
             HiveError::Overloaded => Code::Overloaded,
             HiveError::ReadTimeout => Code::ReadTimeout,
-            HiveError::Unavailable(_) => Code::Unavailable,
+            HiveError::Unavailable(_) | HiveError::DataGone(_) => Code::Unavailable,
             HiveError::Refused(ref refusal) => refusal_code(refusal),
         };
         match error {

@@ -202,7 +202,6 @@ async fn try_every_write(app: &TestApp, task: &str) {
 async fn reads_go_on(app: &TestApp, task: &str) {
     for path in [
         "/livez".into(),
-        "/readyz".into(),
         "/api/v1/system/status".into(),
         "/api/v1/system/health".into(),
         "/api/v1/queue".into(),

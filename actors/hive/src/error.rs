@@ -58,6 +58,9 @@ pub enum HiveError {
     /// The disk is full.
     #[error("the disk is full{0}; nothing was changed")]
     StorageFull(Shortage),
+    /// The files of the hive are no longer where they were opened.
+    #[error("{0}")]
+    DataGone(String),
     /// Too much waits already.
     #[error("the hive has too much to do already")]
     Overloaded,
@@ -83,6 +86,7 @@ impl From<StoreError> for HiveError {
         match error {
             StoreError::Refused(refusal) => refusal.into(),
             StoreError::Full(shortage) => Self::StorageFull(shortage),
+            StoreError::Gone(adrift) => Self::DataGone(adrift.to_string()),
             StoreError::Busy => Self::Overloaded,
             StoreError::ReadTimeout => Self::ReadTimeout,
             StoreError::Closed => Self::Unavailable("starting or stopping"),

@@ -32,7 +32,7 @@ use std::{
     time::Instant,
 };
 
-pub use data_dir::{DataDirError, Exposed, exposed, refuse_links};
+pub use data_dir::{DataDirError, Exposed, exposed, is_in_use, refuse_links};
 use deia_supervision::{ArbiterStatus, ChildSpec, Handle, Tree, TreeStatus};
 pub use keys::KeyRotation;
 pub use logins::OpenedLogin;
@@ -56,6 +56,7 @@ use crate::{
         looks_like_a_token,
     },
     config::Config,
+    host::anchor::Anchor,
     ledger::{Command, FlowMeter, Ledger, Outcome, Refusal, StoreError, TaskWatch},
     model::{Bot, ContainmentMeans, KeyInfo, Submitted, Timestamp, User},
     secrets::{SealingKeys, SecretResolver},
@@ -137,8 +138,11 @@ struct Inner {
     restart: restart::Restart,
     started_at: Timestamp,
     started: Instant,
+    probe: probes::Probe,
     /// Locked as long as the hive lives.
-    _data_dir: DataDir,
+    data_dir: DataDir,
+    /// The file of the store.
+    database: Anchor,
 }
 
 /// What the hive is doing.

@@ -34,6 +34,7 @@ pub use error::HiveError;
 pub use hive::{
     AdminKeyReset, Changed, DataDirError, Drained, Exposed, FrontFactory, Hive, HiveStartError,
     KeyRotation, NewKey, NewUser, OpenedLogin, PartAction, PutBot, RestartCheck, SecretRotation,
-    Submission, check_secrets_key, exposed, refuse_links, reset_admin_key, rotate_secrets_key,
+    Submission, check_secrets_key, exposed, is_in_use, refuse_links, reset_admin_key,
+    rotate_secrets_key,
 };
 pub use secrets::SealError;

@@ -57,7 +57,7 @@ pub use result::TaskResult;
 pub use secret::{
     BotSecret, SecretInfo, SecretName, SecretPlaces, SecretRef, SecretRefs, is_plain,
 };
-pub use system::{HealthMetrics, SystemStatus};
+pub use system::{HealthMetrics, LastRestart, SystemStatus};
 pub use task::{Deployment, Priority, Submitted, Task, TaskFilter, TaskStatus, TaskType};
 pub use time::{NotATime, Timestamp};
 pub use trace::TraceContext;

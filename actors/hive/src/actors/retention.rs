@@ -18,6 +18,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const REST: Duration = Duration::from_secs(10);
 /// Tasks forgotten in one command: it must not keep the others waiting.
 const FORGET_MAX: usize = 500;
+/// Tasks forgotten in one command while the disk is full: each takes room in the log
+/// before it makes some.
+const FORGET_ON_FULL_DISK: usize = 8;
 
 /// Forgets what is past its time, in small steps.
 pub(crate) struct Retention {
@@ -25,6 +28,8 @@ pub(crate) struct Retention {
     outputs: Outputs,
     /// Where to look on.
     from: i64,
+    /// Tasks forgotten in one command.
+    at_once: usize,
 }
 
 impl Retention {
@@ -33,12 +38,14 @@ impl Retention {
             ledger,
             outputs,
             from: i64::MIN,
+            at_once: FORGET_MAX,
         }
     }
 
     fn step(&mut self, ctx: &mut Context<Self>) {
-        let (ledger, outputs, from) = (self.ledger.clone(), self.outputs.clone(), self.from);
-        let looking = async move { sweep(&ledger, &outputs, from).await };
+        let (ledger, outputs) = (self.ledger.clone(), self.outputs.clone());
+        let (from, at_once) = (self.from, self.at_once);
+        let looking = async move { sweep(&ledger, &outputs, from, at_once).await };
         ctx.spawn(looking.into_actor(self).map(|swept, this, ctx| {
             let wait = match swept {
                 Ok(Swept {
@@ -54,10 +61,14 @@ impl Retention {
                 }
                 Ok(Swept { next: None, .. }) => {
                     this.from = i64::MIN;
+                    this.at_once = FORGET_MAX;
                     REST
                 }
+                Err(StoreError::Full(_)) => {
+                    this.at_once = FORGET_ON_FULL_DISK;
+                    LOOK_EVERY
+                }
                 Err(error) => {
-                    // On a full disk nothing can be forgotten either; the caller of a write is told.
                     tracing::debug!(%error, "nothing could be forgotten; tried again");
                     REST
                 }
@@ -77,10 +88,15 @@ struct Swept {
 
 /// Forgets what is past its time among the next tasks, and at the end of a round
 /// all idempotency keys past theirs.
-async fn sweep(ledger: &Ledger, outputs: &Outputs, from: i64) -> Result<Swept, StoreError> {
+async fn sweep(
+    ledger: &Ledger,
+    outputs: &Outputs,
+    from: i64,
+    at_once: usize,
+) -> Result<Swept, StoreError> {
     let found = ledger.prunable(from).await?;
     let mut forgotten = 0;
-    for tasks in found.tasks.chunks(FORGET_MAX) {
+    for tasks in found.tasks.chunks(at_once) {
         forgotten += forget(ledger, outputs, tasks.to_vec()).await?.tasks;
     }
     if found.next.is_none() {
@@ -102,31 +118,49 @@ struct Forgotten {
 }
 
 /// Forgets tasks, and removes what they had put out into files. A file that
-/// stays behind goes with the next start.
+/// stays behind goes with the next start. On a disk so full that not even that can
+/// be committed the files go first: they are past their time.
 async fn forget(
     ledger: &Ledger,
     outputs: &Outputs,
     tasks: Vec<TaskId>,
 ) -> Result<Forgotten, StoreError> {
-    let (gone, more_keys) = match ledger.apply(Command::Prune { tasks }).await? {
-        Outcome::Pruned { tasks, more_keys } => (tasks, more_keys),
-        other => return Err(StoreError::Failed(format!("answered with {other:?}"))),
+    let prune = Command::Prune {
+        tasks: tasks.clone(),
     };
-    let (n, outputs) = (gone.len(), outputs.clone());
+    let (gone, more_keys) = match ledger.apply(prune).await {
+        Ok(Outcome::Pruned { tasks, more_keys }) => (tasks, more_keys),
+        Ok(other) => return Err(StoreError::Failed(format!("answered with {other:?}"))),
+        Err(error) => {
+            if matches!(error, StoreError::Full(_)) {
+                remove_outputs(outputs, tasks).await;
+            }
+            return Err(error);
+        }
+    };
+    let n = gone.len();
+    remove_outputs(outputs, gone).await;
+    Ok(Forgotten {
+        tasks: n,
+        more_keys,
+    })
+}
+
+async fn remove_outputs(outputs: &Outputs, tasks: Vec<TaskId>) {
+    if tasks.is_empty() {
+        return;
+    }
+    let outputs = outputs.clone();
     let removing = move || {
-        for task in gone {
+        for task in tasks {
             if let Err(error) = outputs.remove(task) {
                 tracing::warn!(%task, %error, "an output file could not be removed");
             }
         }
     };
-    if n > 0 && tokio::task::spawn_blocking(removing).await.is_err() {
+    if tokio::task::spawn_blocking(removing).await.is_err() {
         tracing::warn!("removing output files broke off");
     }
-    Ok(Forgotten {
-        tasks: n,
-        more_keys,
-    })
 }
 
 impl Actor for Retention {

@@ -12,6 +12,7 @@ use std::{
 pub use modes::{Exposed, exposed};
 
 use super::instance::instance_of;
+use crate::host::anchor::{Adrift, Anchor};
 
 /// Why a data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +48,10 @@ pub enum DataDirError {
 #[derive(Debug)]
 pub(super) struct DataDir {
     _lock: File,
+    /// The directory, locked as well: who removes the lock's file does not let in
+    /// another hive.
+    _dir: Option<File>,
+    anchor: Anchor,
     instance: String,
 }
 
@@ -70,26 +75,49 @@ impl DataDir {
             .mode(0o600)
             .open(&file)
             .map_err(io_error(&file))?;
+        let in_use = || DataDirError::InUse {
+            path: path.to_owned(),
+        };
         match lock.try_lock() {
-            Ok(()) => {
-                modes::make_private(path);
-                Ok(Self {
-                    instance: instance_of(path, &lock).map_err(io_error(&file))?,
-                    _lock: lock,
-                })
-            }
-            Err(TryLockError::WouldBlock) => Err(DataDirError::InUse {
-                path: path.to_owned(),
-            }),
-            Err(TryLockError::Error(source)) => Err(io_error(&file)(source)),
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(in_use()),
+            Err(TryLockError::Error(source)) => return Err(io_error(&file)(source)),
         }
+        let dir = File::open(path).map_err(io_error(path))?;
+        let dir = match dir.try_lock() {
+            Ok(()) => Some(dir),
+            Err(TryLockError::WouldBlock) => return Err(in_use()),
+            // Network file systems may lock files only.
+            Err(TryLockError::Error(_)) => None,
+        };
+        modes::make_private(path);
+        Ok(Self {
+            instance: instance_of(path, &lock).map_err(io_error(&file))?,
+            anchor: Anchor::at(&file).map_err(io_error(&file))?,
+            _lock: lock,
+            _dir: dir,
+        })
     }
+}
+
+/// Returns whether a hive has locked the directory.
+pub fn is_in_use(data_dir: &Path) -> bool {
+    let locked = |path: &Path| {
+        let file = File::open(path);
+        file.is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+    };
+    locked(&data_dir.join("deia.lock")) || locked(data_dir)
 }
 
 impl DataDir {
     /// Returns the identity that distinguishes this directory from its copies.
     pub(super) fn instance(&self) -> &str {
         &self.instance
+    }
+
+    /// Looks whether the directory with the lock is still at its path.
+    pub(super) fn holds(&self) -> Result<(), Adrift> {
+        self.anchor.holds()
     }
 }
 
@@ -186,7 +214,15 @@ mod tests {
             DataDir::open(&path),
             Err(DataDirError::InUse { .. })
         ));
+        // Nor when somebody has tidied the lock away.
+        fs::remove_file(path.join("deia.lock")).unwrap();
+        assert!(is_in_use(&path) && first.holds().is_err());
+        assert!(matches!(
+            DataDir::open(&path),
+            Err(DataDirError::InUse { .. })
+        ));
         drop(first);
+        assert!(!is_in_use(&path));
         DataDir::open(&path).unwrap();
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o700);
     }

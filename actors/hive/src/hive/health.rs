@@ -37,6 +37,7 @@ impl Hive {
             started_at: self.inner.started_at,
             uptime_seconds: self.inner.started.elapsed().as_secs(),
             previous_shutdown_clean: ledger.previous_shutdown_clean(),
+            last_restart: self.last_restart(),
             bots_healthy: healthy(&bots),
             bots_launched: launched(&bots),
             tasks: ledger.counts().await?,
@@ -75,6 +76,7 @@ impl Hive {
         metrics
             .problems
             .extend(self.arbiters().iter().filter_map(blocked));
+        metrics.problems.extend(self.write_problem().await);
         metrics.healthy = metrics.problems.is_empty();
         Ok(metrics)
     }

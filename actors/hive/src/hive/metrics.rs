@@ -76,7 +76,7 @@ impl Hive {
             "release"
         };
         out.count(&table::BUILD, [env!("CARGO_PKG_VERSION"), profile], 1);
-        out.plain(&table::READY, u64::from(self.is_ready()));
+        out.plain(&table::READY, u64::from(self.can_commit().await));
         out.plain(
             &table::STORE_QUEUE_LIMIT,
             u64::from(self.config().store.queue_max),

@@ -1,34 +1,95 @@
 //! Probes: whether the process lives, and whether it takes work.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tokio::time::{sleep, timeout};
+use tokio::{
+    sync::Mutex,
+    time::{sleep, timeout},
+};
 
 use super::Hive;
-use crate::ledger::{Command, StoreError};
+use crate::{
+    host::reserve,
+    ledger::{Command, StoreError},
+};
 
 /// Interval at which a writer that is being restarted is asked again.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// Time for which a page that could be written is believed to be possible again:
+/// anybody may ask, and each look costs a sync of the disk.
+const BELIEVED_FOR: Duration = Duration::from_millis(500);
+
+/// When a page was written last for the sake of a probe.
+#[derive(Default)]
+pub(super) struct Probe(Mutex<Option<Instant>>);
 
 impl Hive {
     /// Returns whether the process and the writer of the store make progress. A full
     /// disk is an answer, too: a restart of the process would not mend it.
     pub async fn makes_progress(&self) -> bool {
-        self.writer_answers().await.is_some()
+        // Writes nothing.
+        let nothing = Command::Record(Vec::new());
+        self.writer_answers(nothing).await.is_some()
     }
 
     /// Returns whether submissions are accepted and can be committed.
     pub async fn can_commit(&self) -> bool {
-        self.is_ready() && matches!(self.writer_answers().await, Some(Ok(())))
+        self.is_ready() && self.commits().await.is_ok()
     }
 
-    /// Sends the writer a command that changes nothing. `None`: no answer within
-    /// `server.probe_timeout`.
-    async fn writer_answers(&self) -> Option<Result<(), StoreError>> {
+    /// Looks whether the data directory and the store are still where they were opened.
+    ///
+    /// # Errors
+    /// A sentence that says what is not.
+    pub fn data_holds(&self) -> Result<(), String> {
+        let inner = &self.inner;
+        let held = inner.data_dir.holds().and_then(|()| inner.database.holds());
+        held.map_err(|adrift| adrift.to_string())
+    }
+
+    /// Returns what keeps the hive from writing, or soon will, in a sentence.
+    pub(super) async fn write_problem(&self) -> Option<String> {
+        if !self.is_ready() {
+            return None;
+        }
+        match self.commits().await {
+            Err(problem) => Some(problem),
+            Ok(()) => self.data_holds().err(),
+        }
+    }
+
+    /// Writes a page, unless that was possible just now.
+    async fn commits(&self) -> Result<(), String> {
+        let mut last = self.inner.probe.0.lock().await;
+        if last.is_some_and(|at| at.elapsed() < BELIEVED_FOR) {
+            return Ok(());
+        }
+        *last = None;
+        match self.writer_answers(Command::Probe).await {
+            Some(Ok(())) => {
+                *last = Some(Instant::now());
+                Ok(())
+            }
+            Some(Err(StoreError::Full(shortage))) => {
+                let dir = &self.config().data_dir;
+                let reserve = match reserve::leave_alone(dir) {
+                    Err(_) => "; the reserve (store.reserve_bytes) is in use",
+                    Ok(()) => "",
+                };
+                Err(format!(
+                    "the disk is full{shortage}: only what stops work or makes room is done until there is room{reserve}"
+                ))
+            }
+            Some(Err(error)) => Err(format!("the store takes no writes: {error}")),
+            None => Err("the store does not answer in time (server.probe_timeout)".to_owned()),
+        }
+    }
+
+    /// Sends the writer a command. `None`: no answer within `server.probe_timeout`.
+    async fn writer_answers(&self, command: Command) -> Option<Result<(), StoreError>> {
         let asking = async {
             loop {
-                let nothing = Command::Record(Vec::new());
-                match self.inner.ledger.apply(nothing).await {
+                match self.inner.ledger.apply(command.clone()).await {
                     Err(StoreError::Closed | StoreError::Busy) => sleep(LOOK_EVERY).await,
                     answer => return answer.map(drop),
                 }

@@ -13,7 +13,7 @@ use crate::{
     HiveError,
     auth::Principal,
     ledger::Command,
-    model::{Action, NewEvent},
+    model::{Action, LastRestart, NewEvent},
 };
 
 /// Says why a new start would fail, if it would. May block.
@@ -23,6 +23,8 @@ pub(super) struct Restart {
     check: OnceLock<RestartCheck>,
     checking: AtomicBool,
     asked: watch::Sender<bool>,
+    /// What came of the restart that led to this start.
+    last: OnceLock<LastRestart>,
 }
 
 impl Default for Restart {
@@ -31,6 +33,7 @@ impl Default for Restart {
             check: OnceLock::new(),
             checking: AtomicBool::new(false),
             asked: watch::Sender::new(false),
+            last: OnceLock::new(),
         }
     }
 }
@@ -57,6 +60,21 @@ impl Hive {
         let _ = self.inner.restart.check.set(check);
     }
 
+    /// Notes that this start follows a restart in place, and what came of it: an error
+    /// is the reason why the new start failed. The first call counts.
+    pub fn note_restart(&self, outcome: Result<(), String>) {
+        let reason = outcome.err();
+        let _ = self.inner.restart.last.set(LastRestart {
+            at: self.inner.started_at,
+            succeeded: reason.is_none(),
+            reason,
+        });
+    }
+
+    pub(super) fn last_restart(&self) -> Option<LastRestart> {
+        self.inner.restart.last.get().cloned()
+    }
+
     /// Resolves when a restart was asked for and would succeed as far as can be told.
     pub async fn restart_asked(&self) {
         let mut asked = self.inner.restart.asked.subscribe();
@@ -79,6 +97,7 @@ impl Hive {
             State::Restarting => return Err(refused(self.under_way())),
             state => return Err(HiveError::Unavailable(state.as_str())),
         }
+        self.data_holds().map_err(refused)?;
         let restart = &self.inner.restart;
         let Some(_turn) = Turn::take(&restart.checking) else {
             let reason = "another request for a restart is being checked; it will tell";

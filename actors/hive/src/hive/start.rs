@@ -15,6 +15,7 @@ use super::{
     event_log_lines,
     health::CpuMeter,
     metrics::RoomMetrics,
+    probes::Probe,
     recover::ADMIN,
     restart::Restart,
     secrets,
@@ -33,6 +34,7 @@ use crate::{
     auth::{ApiKey, Denials, Issuers, Keyring, Logins, Role},
     config::Config,
     guard,
+    host::anchor::Anchor,
     ledger::{
         AccessCommand, Command, FlowMeter, Hint, Ledger, Refusal, Store, StoreError, TaskWatch,
     },
@@ -101,6 +103,11 @@ impl Hive {
             flow: Arc::default(),
         };
         let store = SqliteStore::open_unmigrated(options)?;
+        let database = config.database_path();
+        let database = Anchor::at(&database).map_err(|source| DataDirError::Io {
+            path: database,
+            source,
+        })?;
         let (new, clean) = (store.is_new(), store.previous_shutdown_clean());
         let instance = data_dir.instance().to_owned();
         end_leftovers(instance.clone())
@@ -165,7 +172,9 @@ impl Hive {
                 restart: Restart::default(),
                 started_at,
                 started,
-                _data_dir: data_dir,
+                probe: Probe::default(),
+                data_dir,
+                database,
             }),
         };
         hive.listen_to_commits(&ledger);

@@ -295,6 +295,8 @@ pub enum Command {
     Secret(SecretCommand),
     /// Record events that come with no other change.
     Record(Vec<NewEvent>),
+    /// Write a page that says nothing: a submission could be committed as well.
+    Probe,
     /// Note whether the hive is running (so that the next start knows how this run ended).
     MarkRunning(bool),
 }

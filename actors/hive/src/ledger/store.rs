@@ -6,6 +6,7 @@ use super::{
     Cancelling, Command, Hint, Offers, Outcome, ReadyLane, ReadyTask, Refusal, StoredSecret,
 };
 use crate::auth::Sight;
+use crate::host::anchor::Adrift;
 use crate::model::{
     BotName, BotRecord, Event, EventFilter, KeyRecord, LoginRecord, Page, PageRequest, Pause,
     Priority, QueueStatus, SecretInfo, SecretName, StatusCounts, Task, TaskFilter, TaskId,
@@ -50,6 +51,9 @@ pub enum StoreError {
     /// The disk, or what the store may use of it, is full. Nothing was changed.
     #[error("the disk is full{0}; nothing was changed")]
     Full(Shortage),
+    /// The file of the store is no longer where it was opened. Nothing was changed.
+    #[error(transparent)]
+    Gone(#[from] Adrift),
     /// Too many commands wait already. Nothing was changed.
     #[error("the store has too much to do already")]
     Busy,

@@ -186,7 +186,7 @@ metrics! {
         BUILD = Info "deia_build_info" ["version", "profile"]
             "What runs";
         READY = Gauge "deia_ready" []
-            "1 while the hive takes work, 0 while it starts or stops";
+            "1 while the hive takes work and can commit it, as /readyz says; else 0";
         LOG_DROPPED = Counter "deia_log_lines_dropped_total" []
             "Lines of the server's log that were dropped: more waited than logging.max_pending_bytes, or standard error failed";
         DISK_FREE = Gauge "deia_data_dir_free_bytes" []

@@ -253,6 +253,11 @@ fn system_status() -> Value {
         "started_at": "2026-11-20T08:00:00.000Z",
         "uptime_seconds": 1800,
         "previous_shutdown_clean": true,
+        "last_restart": {
+            "at": "2026-11-20T08:00:00.000Z",
+            "succeeded": false,
+            "reason": "logging.filter: invalid filter directive",
+        },
         "bots_healthy": 3,
         "bots_launched": 3,
         "tasks": status_counts(),

@@ -23,6 +23,9 @@ pub struct SystemStatus {
     pub uptime_seconds: u64,
     /// Whether the run before this one ended in an orderly way.
     pub previous_shutdown_clean: bool,
+    /// What came of the restart in place that led to this start, if one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_restart: Option<LastRestart>,
     /// Bots by name that are healthy now.
     pub bots_healthy: u32,
     /// Bots that are meant to run.
@@ -31,6 +34,20 @@ pub struct SystemStatus {
     pub tasks: StatusCounts,
     /// Sequence number of the newest event.
     pub last_event_seq: u64,
+}
+
+/// Result of a restart in place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct LastRestart {
+    /// When the start that followed it began.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Timestamp,
+    /// Whether the new start came up. Otherwise this is the start before it again, with
+    /// the binary and the settings that it had.
+    pub succeeded: bool,
+    /// Reason why the new start failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// What `GET /api/v1/system/health` answers.

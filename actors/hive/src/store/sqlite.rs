@@ -110,6 +110,10 @@ impl Store for SqliteStore {
         if let Some(reason) = self.shared.untrusted.get() {
             return Err(StoreError::Failed(reason.clone()));
         }
+        // Opening it would make a new one.
+        if let Some(anchor) = self.shared.anchor.get() {
+            anchor.holds()?;
+        }
         let (jobs, queue) = mpsc::sync_channel(self.options.queue_max);
         let (ended, end) = oneshot::channel();
         let writer = writer::Writer::open(&self.options, self.shared.clone())

@@ -22,9 +22,11 @@ use super::{
     read,
     reserve::Reserve,
     schema::{self, SchemaError},
+    writer::Shared,
 };
 use crate::{
     config::{Config, TypeSettings},
+    host::anchor::Anchor,
     ledger::{StoreError, TaskPolicy, TypePolicy},
     metrics::StoreMetrics,
     model::{BotRecord, TaskType, Timestamp},
@@ -179,6 +181,10 @@ impl SqliteStore {
             opened => opened,
         }
         .map_err(file_error)?;
+        let shared = Shared::default();
+        if let Ok(anchor) = Anchor::at(&path) {
+            let _ = shared.anchor.set(anchor);
+        }
         // A new file is of no use to an older binary.
         let prepared = match schema::is_new(&db).map_err(file_error)? {
             true => schema::migrate(&mut db),
@@ -204,7 +210,7 @@ impl SqliteStore {
             thread: Default::default(),
             readers,
             own_readers,
-            shared: Default::default(),
+            shared,
             options,
         })
     }

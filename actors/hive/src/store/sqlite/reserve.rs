@@ -20,39 +20,52 @@ use crate::{
 /// Minimum time between two attempts to restore the reserve.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// Returns whether a command may use the reserve: it stops something, takes access
-/// away, or records an end. Commands that bring work in, or start it, may not.
-pub(super) fn may_use(command: &Command, has_happened: bool) -> bool {
-    has_happened
-        || match command {
-            Command::For { command, .. } => may_use(command, false),
-            Command::Cancel { .. }
-            | Command::Pause { .. }
-            | Command::Finish(_)
-            | Command::GiveBack { .. }
-            | Command::Drained(_)
-            | Command::MarkRunning(_)
-            | Command::Access(
-                AccessCommand::RevokeKey { .. } | AccessCommand::RecoverAdmin { .. },
-            )
-            | Command::Login(LoginCommand::End { .. } | LoginCommand::EndAll { .. }) => true,
-            Command::SetDesired { desired, .. } => *desired != BotDesired::Launched,
-            // Strangers can cause refusals without end.
-            Command::Record(events) => events.iter().all(|event| event.action != Action::ApiDenied),
-            Command::Submit { .. }
-            | Command::Claim(_)
-            | Command::Retry { .. }
-            | Command::Erase { .. }
-            | Command::Secret(_)
-            | Command::Progress(_)
-            | Command::Promote { .. }
-            | Command::Resume { .. }
-            | Command::Prune { .. }
-            | Command::PutBot { .. }
-            | Command::DeleteBot { .. }
-            | Command::Access(_)
-            | Command::Login(_) => false,
+/// Part of the reserve that a command may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Share {
+    /// All of it: the command stops something, takes access away, or records an end.
+    Whole,
+    /// What is beyond the second half: the command makes room in the end, but takes
+    /// some first, in the log. It must not keep work from being stopped.
+    Half,
+    /// Nothing: the command brings work in, or starts it.
+    Nothing,
+}
+
+/// Returns the part of the reserve that a command may use.
+pub(super) fn share_of(command: &Command, has_happened: bool) -> Share {
+    let whole = |may: bool| if may { Share::Whole } else { Share::Nothing };
+    if has_happened {
+        return Share::Whole;
+    }
+    match command {
+        Command::For { command, .. } => share_of(command, false),
+        Command::Cancel { .. }
+        | Command::Pause { .. }
+        | Command::Finish(_)
+        | Command::GiveBack { .. }
+        | Command::Drained(_)
+        | Command::MarkRunning(_)
+        | Command::Access(AccessCommand::RevokeKey { .. } | AccessCommand::RecoverAdmin { .. })
+        | Command::Login(LoginCommand::End { .. } | LoginCommand::EndAll { .. }) => Share::Whole,
+        Command::SetDesired { desired, .. } => whole(*desired != BotDesired::Launched),
+        // Strangers can cause refusals without end.
+        Command::Record(events) => {
+            whole(events.iter().all(|event| event.action != Action::ApiDenied))
         }
+        Command::Erase { .. } | Command::Prune { .. } | Command::DeleteBot { .. } => Share::Half,
+        Command::Submit { .. }
+        | Command::Claim(_)
+        | Command::Retry { .. }
+        | Command::Secret(_)
+        | Command::Progress(_)
+        | Command::Promote { .. }
+        | Command::Resume { .. }
+        | Command::PutBot { .. }
+        | Command::Probe
+        | Command::Access(_)
+        | Command::Login(_) => Share::Nothing,
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,6 +137,16 @@ impl Reserve {
         self.state == State::InUse
     }
 
+    /// Returns whether a command with this share may be applied while the reserve is
+    /// in use and that much of the disk is free.
+    pub(super) fn lets(&self, share: Share, free_bytes: u64) -> bool {
+        match share {
+            Share::Whole => true,
+            Share::Half => free_bytes >= self.bytes / 2,
+            Share::Nothing => false,
+        }
+    }
+
     /// Gives its blocks up. Returns `false` if there are none to give.
     pub(super) fn give_up(&mut self) -> bool {
         if self.state != State::Whole {
@@ -139,7 +162,7 @@ impl Reserve {
                 self.state = State::InUse;
                 tracing::warn!(
                     reserve_bytes = self.bytes,
-                    "the disk is full: the reserve is given up for pause, cancel, stop and ends; everything else is refused until there is room"
+                    "the disk is full: the reserve is given up for pause, cancel, stop and ends; what does not make room is refused until there is some"
                 );
                 true
             }
@@ -251,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_stops_or_ends_something_may_use_it() {
+    fn what_stops_something_may_use_it_and_what_makes_room_half_of_it() {
         let stop = |desired| Command::SetDesired {
             name: "b".parse().unwrap(),
             desired,
@@ -259,17 +282,29 @@ mod tests {
         };
         let record = |action| Command::Record(vec![NewEvent::new(action, "ada", "x")]);
         for (command, expected) in [
-            (stop(BotDesired::Stopped), true),
-            (stop(BotDesired::Draining), true),
-            (stop(BotDesired::Launched), false),
-            (Command::Finish(vec![]), true),
-            (Command::Claim(vec![]), false),
-            (Command::Promote { limit: 1 }, false),
-            (record(Action::RestartRequested), true),
-            (record(Action::ApiDenied), false),
+            (stop(BotDesired::Stopped), Share::Whole),
+            (stop(BotDesired::Draining), Share::Whole),
+            (stop(BotDesired::Launched), Share::Nothing),
+            (Command::Finish(vec![]), Share::Whole),
+            (Command::Claim(vec![]), Share::Nothing),
+            (Command::Promote { limit: 1 }, Share::Nothing),
+            (Command::Probe, Share::Nothing),
+            (Command::Prune { tasks: vec![] }, Share::Half),
+            (record(Action::RestartRequested), Share::Whole),
+            (record(Action::ApiDenied), Share::Nothing),
         ] {
-            assert_eq!(may_use(&command, false), expected, "{command:?}");
-            assert!(may_use(&command, true), "{command:?}");
+            assert_eq!(share_of(&command, false), expected, "{command:?}");
+            assert_eq!(share_of(&command, true), Share::Whole, "{command:?}");
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let reserve = Reserve::open(dir.path(), 1 << 20);
+        for (share, free, lets) in [
+            (Share::Whole, 0, true),
+            (Share::Half, (1 << 19) - 1, false),
+            (Share::Half, 1 << 19, true),
+            (Share::Nothing, u64::MAX, false),
+        ] {
+            assert_eq!(reserve.lets(share, free), lets, "{share:?} {free}");
         }
     }
 }

@@ -21,11 +21,12 @@ use super::{
     checkpoint::{Checkpointer, UNCHANGED},
     connection::writable,
     errors::{CheckpointFault, checkpoint_fault, is_io, store_error},
-    reserve::{self, Reserve},
+    reserve::{self, Reserve, Share},
     room::{self, FullDisk},
     rows, unreadable,
 };
 use crate::{
+    host::anchor::{Adrift, Anchor},
     ledger::{AttemptReport, Command, HintSink, Offers, Outcome, Shortage, StoreError, TaskPolicy},
     metrics::StoreMetrics,
     model::TaskType,
@@ -65,6 +66,8 @@ pub(super) struct Shared {
     pub(super) sinks: Arc<Mutex<Vec<HintSink>>>,
     /// Asked for a bot when a task comes in.
     pub(super) offers: Arc<OnceLock<Arc<dyn Offers>>>,
+    /// The file, as it was opened first.
+    pub(super) anchor: Arc<OnceLock<Anchor>>,
     /// Reason why this process must not write the file any more.
     pub(super) untrusted: Arc<OnceLock<String>>,
 }
@@ -89,6 +92,10 @@ pub(super) struct Writer {
     gate: Option<Gate>,
     full: FullDisk,
     reserve: Reserve,
+    log_path: PathBuf,
+    /// The write-ahead log, once it is there.
+    log: Option<Anchor>,
+    is_adrift: bool,
 }
 
 impl Writer {
@@ -123,6 +130,9 @@ impl Writer {
             kept_max: options.queue_max,
             gate: None,
             full: FullDisk::default(),
+            log: None,
+            log_path: options.path.with_extension("db-wal"),
+            is_adrift: false,
         })
     }
 
@@ -160,6 +170,10 @@ impl Writer {
             .iter()
             .any(|job| matches!(job.command.effect(), Command::Erase { .. }))
         {
+            self.checkpointer.erased();
+        }
+        if self.reserve.is_in_use() && group.iter().any(|job| share(job) == Share::Half) {
+            // What they take in the log is to be free again soon.
             self.checkpointer.erased();
         }
         match self.look_at_gate()? {
@@ -212,6 +226,9 @@ impl Writer {
         {
             return Ok(Some(gate.error.clone()));
         }
+        if let Err(adrift) = self.hold() {
+            return Ok(Some(self.close_gate(StoreError::Gone(adrift))));
+        }
         let error = match self.checkpointer.shorten_if_too_long(&self.db) {
             Err(error) => {
                 self.checkpoint_failed(&error)?;
@@ -227,11 +244,39 @@ impl Writer {
             }
             Ok(true) => self.apply_kept()?,
         };
-        self.gate = error.clone().map(|error| Gate {
-            error,
+        self.gate = None;
+        Ok(error.map(|error| self.close_gate(error)))
+    }
+
+    fn close_gate(&mut self, error: StoreError) -> StoreError {
+        self.gate = Some(Gate {
+            error: error.clone(),
             again_at: Instant::now() + AGAIN_AFTER,
         });
-        Ok(error)
+        error
+    }
+
+    /// Looks whether the file and its log are still at their paths: what is committed
+    /// to files that were removed is lost, and nobody may be told otherwise.
+    fn hold(&mut self) -> Result<(), Adrift> {
+        let database = self.shared.anchor.get();
+        let held = database
+            .into_iter()
+            .chain(&self.log)
+            .try_for_each(Anchor::holds);
+        if self.log.is_none() {
+            self.log = Anchor::at(&self.log_path).ok();
+        }
+        match &held {
+            Err(adrift) if !std::mem::replace(&mut self.is_adrift, true) => {
+                tracing::error!(%adrift, "the store takes no writes");
+            }
+            Ok(()) if std::mem::take(&mut self.is_adrift) => {
+                tracing::info!("the store is where it was, and takes writes again");
+            }
+            _ => {}
+        }
+        held
     }
 
     /// Applies kept commands as long as there is room for them.
@@ -258,14 +303,18 @@ impl Writer {
         if !self.reserve.is_in_use() || self.reserve.make_if_room() {
             return group;
         }
-        let (may, others): (Vec<Job>, Vec<Job>) = group
-            .into_iter()
-            .partition(|job| reserve::may_use(&job.command, job.patient));
+        let (may, others): (Vec<Job>, Vec<Job>) =
+            group.into_iter().partition(|job| self.may_use_reserve(job));
         for job in others {
             let full = StoreError::Full(self.shortage());
             self.refuse(job, full);
         }
         may
+    }
+
+    /// Returns whether the reserve is for this command, too, as much as is left of it.
+    fn may_use_reserve(&self, job: &Job) -> bool {
+        self.reserve.lets(share(job), self.shortage().free_bytes)
     }
 
     fn refuse_or_keep(&mut self, job: Job, error: StoreError) {
@@ -367,6 +416,10 @@ impl Writer {
             }
         }
     }
+}
+
+fn share(job: &Job) -> Share {
+    reserve::share_of(&job.command, job.patient)
 }
 
 fn known_types(db: &Connection) -> rusqlite::Result<HashSet<TaskType>> {

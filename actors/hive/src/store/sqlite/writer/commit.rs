@@ -14,10 +14,10 @@ use super::{
         apply::{ApplyError, apply},
         checkpoint::UNCHANGED,
         errors::{is_fatal, store_error},
-        reserve,
+        reserve::Share,
         transaction::{Told, Tx},
     },
-    Job, Writer, known_types,
+    Job, Writer, known_types, share,
 };
 use crate::{
     ledger::{Command, Hint, Outcome, StoreError},
@@ -115,7 +115,7 @@ impl Writer {
         let mut left = group.into_iter();
         while let Some(job) = left.next() {
             let others_first = !self.kept.is_empty();
-            let spared = self.reserve.is_in_use() && !reserve::may_use(&job.command, job.patient);
+            let spared = self.reserve.is_in_use() && !self.may_use_reserve(&job);
             if others_first || spared {
                 let full = StoreError::Full(self.shortage());
                 self.refuse_or_keep(job, full);
@@ -142,7 +142,7 @@ impl Writer {
         match self.transact(&[&job.command]) {
             Err(failure)
                 if self.has_no_room(&failure)
-                    && reserve::may_use(&job.command, job.patient)
+                    && share(job) != Share::Nothing
                     && self.reserve.give_up() =>
             {
                 self.transact(&[&job.command])
