@@ -10,9 +10,11 @@ mod restart;
 mod secrets;
 
 use std::{
+    any::Any,
     io::{self, IsTerminal, Write},
     net::{SocketAddr, TcpListener},
     panic::AssertUnwindSafe,
+    path::Path,
     process::ExitCode,
     sync::Arc,
 };
@@ -85,6 +87,12 @@ fn server() -> ExitCode {
         Ok(args) => args,
         Err(error) => return wrong_usage(&error),
     };
+    if !matches!(args.command, Some(Command::Serve) | None)
+        && let Err(error) = host::signals::let_through()
+    {
+        telemetry::last_words(&format!("deia: signals cannot be reset: {error}"));
+        return ExitCode::FAILURE;
+    }
     let done = match args.command {
         Some(Command::Guard { instance, run }) => deia_hive::guard::run(&instance, &run)
             .map(|_| ExitCode::SUCCESS)
@@ -122,7 +130,9 @@ fn serve(settings: SettingsArgs) -> anyhow::Result<ExitCode> {
     let serving = AssertUnwindSafe(|| start(settings, &mut handover));
     let served = match std::panic::catch_unwind(serving) {
         Ok(served) => served,
-        Err(_) if handover.way_back.is_some() => Err(anyhow::anyhow!("it panicked")),
+        Err(panic) if handover.way_back.is_some() => {
+            Err(anyhow::anyhow!("it panicked: {}", message_of(&*panic)))
+        }
         Err(panic) => std::panic::resume_unwind(panic),
     };
     let error = match served {
@@ -134,6 +144,13 @@ fn serve(settings: SettingsArgs) -> anyhow::Result<ExitCode> {
         None => Err(error),
         Some(lost) => Err(error.context(format!("what ran before cannot be run again ({lost})"))),
     }
+}
+
+/// Returns the message of a panic.
+fn message_of(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("without a message")
 }
 
 fn start(settings: SettingsArgs, handover: &mut Handover) -> anyhow::Result<ExitCode> {
@@ -205,7 +222,7 @@ async fn run(
     handover: &mut Handover,
     telemetry: &Telemetry,
 ) -> anyhow::Result<ExitCode> {
-    let mut signals = Signals::listen()?;
+    let (mut signals, hangup) = Signals::listen()?;
     crash::note_earlier(&config);
     let tls = Tls::load(&config.server.tls)?;
     let listener = listen(config.server.bind, handover)?;
@@ -214,10 +231,14 @@ async fn run(
     if config.server.is_readable_outside() {
         tracing::warn!(%address, "HTTP without TLS on this address: keys are readable on the way");
     }
-    actix_rt::spawn(reload_on_hangup(signals.hangup()?, tls.clone()));
+    actix_rt::spawn(reload_on_hangup(hangup, tls.clone()));
     let checked = (restart.clone(), kept.clone());
+    let restarted = handover.outcome();
     let front = move |hive: &Hive| {
         // Before anybody can ask for one.
+        if let Some(outcome) = restarted {
+            hive.note_restart(outcome);
+        }
         allow_restart(hive, checked);
         http::front(hive, listener, tls)
     };
@@ -225,7 +246,8 @@ async fn run(
         hive = Hive::start(config, Box::new(front)) => hive?,
         () = signals.next() => {
             handover.forget_way_back();
-            anyhow::bail!("stopped while starting")
+            tracing::info!("stopped while starting");
+            return Ok(ExitCode::SUCCESS);
         }
     };
     handover.forget_way_back();
@@ -247,7 +269,12 @@ async fn run(
             };
             if !stop_instead {
                 telemetry.flush();
-                return Err(restart.carry_out(&kept));
+                if let Err(adrift) = hive.data_holds() {
+                    // A start, also of this image, would begin an empty hive.
+                    anyhow::bail!("cannot restart: {adrift}");
+                }
+                let data_dir = restart::absolute(&hive.config().data_dir);
+                return Err(restart.carry_out(&running(&hive, &data_dir, &kept)));
             }
             tracing::info!("stopping instead; once more stops at once");
             hive.refuse_work();
@@ -284,6 +311,14 @@ fn allow_restart(hive: &Hive, (restart, socket): (Arc<Restart>, Arc<TcpListener>
             limit,
         })
     }));
+}
+
+fn running<'a>(hive: &Hive, data_dir: &'a Path, socket: &'a TcpListener) -> Running<'a> {
+    Running {
+        data_dir,
+        socket,
+        limit: hive.config().server.restart_check_timeout,
+    }
 }
 
 /// Reads the certificate anew whenever SIGHUP comes.
@@ -361,23 +396,40 @@ struct Signals {
 }
 
 impl Signals {
-    fn listen() -> anyhow::Result<Self> {
+    /// Handles signals from now on; the other one is SIGHUP.
+    fn listen() -> anyhow::Result<(Self, Signal)> {
         let to = |kind| signal(kind).context("signals cannot be handled");
-        Ok(Self {
+        let signals = Self {
             terminate: to(SignalKind::terminate())?,
             interrupt: to(SignalKind::interrupt())?,
-        })
-    }
-
-    /// SIGHUP, which ends the process no longer.
-    fn hangup(&self) -> anyhow::Result<Signal> {
-        signal(SignalKind::hangup()).context("signals cannot be handled")
+        };
+        let hangup = to(SignalKind::hangup())?;
+        host::signals::let_through().context("signals cannot be handled")?;
+        Ok((signals, hangup))
     }
 
     async fn next(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn message_of_a_panic_is_found() {
+        let panics: [(fn(), &str); 3] = [
+            (|| panic!("plain"), "plain"),
+            (|| panic!("with {}", 1), "with 1"),
+            (|| std::panic::panic_any(7), "without a message"),
+        ];
+        for (panics, expected) in panics {
+            let panic = std::panic::catch_unwind(panics).unwrap_err();
+            assert_eq!(message_of(&*panic), expected);
         }
     }
 }

@@ -1,7 +1,8 @@
 //! `deia check`: everything that would stop a start, without starting.
 
 use std::{
-    fs::{File, TryLockError},
+    fmt::Display,
+    fs,
     io::{self, Write},
     net::{SocketAddr, TcpListener},
     os::unix::fs::PermissionsExt,
@@ -14,6 +15,7 @@ use deia_hive::{
     config::Config,
     exposed,
     host::descriptors::{self, DescriptorNeed},
+    is_in_use,
     model::BotDesired,
     refuse_links,
     store::{SqliteOptions, SqliteStore},
@@ -67,7 +69,7 @@ pub(super) fn run(settings: &SettingsArgs, for_restart: Option<&Path>) -> ExitCo
             findings.push(("TLS", tls(&config)));
             findings.push(("admin key", admin_key(&config)));
             findings.push(("secrets key", secrets_key(&config)));
-            findings.push(("open files", open_files(&config)));
+            findings.push(("open files", open_files(&config, held)));
         }
     }
     let mut text = String::new();
@@ -104,7 +106,12 @@ fn data_dir(config: &Config, held: Option<&Held>) -> Finding {
     let dir = &config.data_dir;
     let shown = dir.display();
     if !dir.exists() {
-        return can_be_made(dir);
+        return match held {
+            None => can_be_made(dir),
+            Some(_) => Err(format!(
+                "{shown} is not there; a restart in place begins no hive anew: bring the directory back, or make it first"
+            )),
+        };
     }
     if !dir.is_dir() {
         return Err(format!(
@@ -128,8 +135,8 @@ fn data_dir(config: &Config, held: Option<&Held>) -> Finding {
         }
     }
     refuse_links(dir).map_err(|error| error.to_string())?;
-    let note = private(dir)?;
-    match (runs_in(dir), is_held(dir, held)) {
+    let note = private(dir, held)?;
+    match (is_in_use(dir), is_held(dir, held)) {
         (true, false) => Err(format!(
             "a hive runs in {shown}; a second one would be refused"
         )),
@@ -138,11 +145,13 @@ fn data_dir(config: &Config, held: Option<&Held>) -> Finding {
     }
 }
 
-/// Adds what a start changes; fails with what it cannot change.
-fn private(dir: &Path) -> Finding {
+/// Adds what a start changes; fails with what it cannot change. A restart goes on with
+/// it, as a start does, which only warns.
+fn private(dir: &Path, held: Option<&Held>) -> Finding {
     let (ours, theirs): (Vec<Exposed>, Vec<Exposed>) =
         exposed(dir).into_iter().partition(|open| open.is_ours);
     match (theirs.first(), ours.first()) {
+        (Some(open), _) if held.is_some() => Ok(format!(" ({open})")),
         (Some(open), _) => Err(open.to_string()),
         (None, Some(open)) => Ok(format!(
             " ({} is open to other users; a start makes it private)",
@@ -162,15 +171,15 @@ fn can_be_made(dir: &Path) -> Finding {
         .filter(|path| !path.as_os_str().is_empty())
         .unwrap_or(Path::new("."));
     let shown = dir.display();
-    access(above, AccessFlags::W_OK | AccessFlags::X_OK)
-        .map_err(|error| format!("{shown} cannot be made in {}: {error}", above.display()))?;
+    let failed =
+        |error: &dyn Display| format!("{shown} cannot be made in {}: {error}", above.display());
+    access(above, AccessFlags::W_OK | AccessFlags::X_OK).map_err(|error| failed(&error))?;
+    // The permissions allow root everything, also in /proc: only doing it tells.
+    let draft = above.join(format!(".deia-check-{}", std::process::id()));
+    fs::create_dir(&draft)
+        .and_then(|()| fs::remove_dir(&draft))
+        .map_err(|error| failed(&error))?;
     Ok(format!("{shown} (will be made)"))
-}
-
-/// Whether a hive has locked the directory.
-fn runs_in(dir: &Path) -> bool {
-    let lock = File::open(dir.join("deia.lock"));
-    lock.is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
 }
 
 fn store(config: &Config, held: Option<&Held>) -> Finding {
@@ -179,7 +188,7 @@ fn store(config: &Config, held: Option<&Held>) -> Finding {
         return Ok(format!("{} (will be made)", path.display()));
     }
     let dir = &config.data_dir;
-    if runs_in(dir) && !is_held(dir, held) {
+    if is_in_use(dir) && !is_held(dir, held) {
         return Ok(format!("{} (open in the hive that runs)", path.display()));
     }
     SqliteStore::check(&SqliteOptions::from_config(config))
@@ -221,9 +230,9 @@ fn tls(config: &Config) -> Finding {
     })
 }
 
-/// Compares the limit of this shell with what the settings and the bots need. A
-/// limit that leaves no room for clients stops no start, but does not work.
-fn open_files(config: &Config) -> Finding {
+/// Compares the limit of this shell with what the settings and the bots need. Too low
+/// a limit stops no start, but does not work; a hive that restarts has it already.
+fn open_files(config: &Config, held: Option<&Held>) -> Finding {
     let options = SqliteOptions::from_config(config);
     // A store that cannot be read is a finding of its own.
     let stored = SqliteStore::bots_of(&options).unwrap_or_default();
@@ -241,7 +250,9 @@ fn open_files(config: &Config) -> Finding {
             "{limit} allowed, {} needed at full load",
             need.total()
         )),
-        Some(detail) if need.without_clients() < limit => Ok(format!("too few: {detail}")),
+        Some(detail) if held.is_some() || need.without_clients() < limit => {
+            Ok(format!("too few: {detail}"))
+        }
         Some(detail) => Err(detail),
     }
 }

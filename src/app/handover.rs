@@ -5,20 +5,23 @@
 //! other descriptors are opened anew by their numbers under `/proc/self/fd`.
 
 use std::{
-    ffi::{OsStr, OsString},
+    convert::Infallible,
+    ffi::{CString, OsStr, OsString},
     fs::File,
     io::{self, Read, Seek, Write},
     net::{SocketAddr, TcpListener},
     os::{
         fd::{AsFd, AsRawFd, OwnedFd},
-        unix::process::CommandExt,
+        unix::ffi::OsStrExt,
     },
     path::{Path, PathBuf},
-    process::Command,
 };
 
-use deia_hive::host::descriptors;
-use nix::{sys::wait::waitpid, unistd::Pid};
+use deia_hive::host::{descriptors, signals};
+use nix::{
+    sys::wait::waitpid,
+    unistd::{Pid, execve},
+};
 use rustix::{
     fs::{MemfdFlags, Mode, OFlags, memfd_create},
     io::{FdFlags, fcntl_setfd},
@@ -119,6 +122,15 @@ impl Handover {
         Some(image.run_again(reason, self.socket.as_ref()))
     }
 
+    /// Returns what came of the restart that led here, if one did.
+    pub(super) fn outcome(&self) -> Option<Result<(), String>> {
+        self.binary.as_ref()?;
+        Some(match &self.failed {
+            None => Ok(()),
+            Some(reason) => Err(reason.clone()),
+        })
+    }
+
     /// The hive is up, or asked to stop: nobody goes back any more.
     pub(super) fn forget_way_back(&mut self) {
         self.socket = None;
@@ -207,15 +219,14 @@ impl Image {
             self.inherit(note, true)?;
             // The next start finds the limit as this one did, and raises it itself.
             descriptors::restore();
+            // A hangup that comes before the next image handles it waits for that.
+            signals::hold_back()?;
             let note = serde_json::to_string(note)?;
-            Ok(Command::new(program)
-                .arg0(&self.binary)
-                .args(&self.args)
-                .env(HANDED_OVER, note)
-                .exec())
+            Ok(exec(program, &self.binary, &self.args, &note))
         };
         let error = becoming().unwrap_or_else(|error| error);
         // Should this image go on, it does so with the limit that it had.
+        let _ = signals::let_through();
         let _ = descriptors::raise();
         // It goes on for a while: no child of this image is to have these.
         let _ = self.inherit(note, false);
@@ -234,6 +245,28 @@ impl Image {
             }
         }
         Ok(())
+    }
+}
+
+/// Becomes that program. Unlike the functions that search the `PATH`, which those of the
+/// standard library are, it does not give a file that is no program to a shell.
+/// Returns only when that fails.
+fn exec(program: &OsStr, name: &Path, args: &[OsString], note: &str) -> io::Error {
+    let text = |bytes: &[u8]| CString::new(bytes).map_err(io::Error::from);
+    let becoming = || -> io::Result<Infallible> {
+        let mut argv = vec![text(name.as_os_str().as_bytes())?];
+        for arg in args {
+            argv.push(text(arg.as_bytes())?);
+        }
+        let mut env = vec![text(format!("{HANDED_OVER}={note}").as_bytes())?];
+        for (name, value) in std::env::vars_os().filter(|(name, _)| name != HANDED_OVER) {
+            env.push(text(&[name.as_bytes(), b"=", value.as_bytes()].concat())?);
+        }
+        Ok(execve(&text(program.as_bytes())?, &argv, &env)?)
+    };
+    match becoming() {
+        Err(error) => error,
+        Ok(never) => match never {},
     }
 }
 

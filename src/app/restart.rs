@@ -8,10 +8,13 @@
 use std::{
     io::{self, Read},
     net::TcpListener,
-    os::{fd::OwnedFd, unix::process::CommandExt},
+    os::{
+        fd::OwnedFd,
+        unix::{fs::MetadataExt, process::CommandExt},
+    },
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
-    sync::mpsc,
+    sync::{Mutex, MutexGuard, PoisonError, mpsc},
     time::{Duration, Instant},
 };
 
@@ -39,6 +42,31 @@ const REST_WITHIN: Duration = Duration::from_secs(1);
 pub(super) struct Restart {
     image: Image,
     settings: SettingsArgs,
+    /// The binary that the last check found to be one that starts.
+    checked: Mutex<Option<Stamp>>,
+}
+
+/// State by which a file is known to be unchanged since an earlier look.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Stamp {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    fn of(path: &Path) -> io::Result<Self> {
+        let file = path.metadata()?;
+        Ok(Self {
+            device: file.dev(),
+            inode: file.ino(),
+            size: file.size(),
+            modified: (file.mtime(), file.mtime_nsec()),
+            changed: (file.ctime(), file.ctime_nsec()),
+        })
+    }
 }
 
 /// State of the running hive that a check has to know.
@@ -63,7 +91,11 @@ impl Restart {
         };
         let image =
             Image::own(binary, file).context("this program cannot be kept for a restart")?;
-        Ok(Self { image, settings })
+        Ok(Self {
+            image,
+            settings,
+            checked: Mutex::default(),
+        })
     }
 
     /// Returns the reason why a new start would fail, if it would. Blocks for as long as the new
@@ -71,6 +103,8 @@ impl Restart {
     pub(super) fn check(&self, running: &Running<'_>) -> Result<(), String> {
         let binary = self.image.binary().display();
         let failed = |error: io::Error| format!("{binary} cannot be run: {error}");
+        // Taken before: what is written while the check runs was not checked.
+        let stamp = Stamp::of(self.image.binary()).map_err(failed)?;
         let socket: OwnedFd = running.socket.try_clone().map_err(failed)?.into();
         let mut check = Command::new(self.image.binary());
         check
@@ -85,14 +119,36 @@ impl Restart {
             .process_group(0);
         let child = children::spawn(&mut check).map_err(failed)?;
         let answer = Answer::of(child, running.limit).map_err(failed)?;
-        answer.judge(self.image.binary())
+        answer.judge(self.image.binary())?;
+        *self.checked() = Some(stamp);
+        Ok(())
+    }
+
+    fn checked(&self) -> MutexGuard<'_, Option<Stamp>> {
+        self.checked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Checks again if the binary is another than the one that was checked: tasks may
+    /// have taken long to end, and an update may just be copied.
+    fn check_if_changed(&self, running: &Running<'_>) -> Result<(), String> {
+        let now = Stamp::of(self.image.binary()).ok();
+        match now.is_some() && *self.checked() == now {
+            true => Ok(()),
+            false => self.check(running),
+        }
     }
 
     /// Becomes the new start, or, if that is not to be had, this one again. Returns
     /// only when both fail.
-    pub(super) fn carry_out(&self, socket: &TcpListener) -> anyhow::Error {
-        let error = self.image.make_way(socket);
-        let reason = format!("{} cannot be run: {error}", self.image.binary().display());
+    pub(super) fn carry_out(&self, running: &Running<'_>) -> anyhow::Error {
+        let socket = running.socket;
+        let reason = match self.check_if_changed(running) {
+            Err(reason) => reason,
+            Ok(()) => {
+                let error = self.image.make_way(socket);
+                format!("{} cannot be run: {error}", self.image.binary().display())
+            }
+        };
         tracing::error!(reason, "going back to the binary that ran until now");
         let again = self.image.run_again(&reason, Some(socket));
         anyhow::Error::new(again).context(reason)

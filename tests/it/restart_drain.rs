@@ -167,6 +167,11 @@ async fn a_hive_that_stops_refuses_submissions_and_does_all_else() {
         .await
         .refuses(503, "unavailable");
     app.send(app.request(Method::GET, "/livez")).await.is(200);
+    // A long poll is one: who gets an answer at once asks again at once.
+    let asked = std::time::Instant::now();
+    let polled = app.get(&format!("{path}/result?wait_ms=300")).await;
+    polled.refuses(409, "task_not_finished");
+    assert!(asked.elapsed() >= std::time::Duration::from_millis(300));
     // A write: and with it, nothing runs any more.
     app.post(&format!("{path}/cancel"), &Value::Null)
         .await

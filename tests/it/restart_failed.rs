@@ -12,7 +12,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::{TestApp, all_events, client, command, store_in, task};
+use crate::support::{TestApp, all_events, client, command, silent, store_in, task};
 
 const RESTART: &str = "/api/v1/system/restart";
 const REAL: &str = env!("CARGO_BIN_EXE_deia");
@@ -242,6 +242,103 @@ async fn a_new_binary_that_fails_to_start_goes_back_to_the_old_one() {
     for (reason, expected) in reasons.iter().zip(["logging.filter", "/none", "--colour"]) {
         assert!(reason.contains(expected), "{reasons:?}");
     }
+}
+
+#[actix_rt::test]
+async fn binary_that_is_replaced_while_tasks_end_is_checked_again() {
+    let mut site = Site::start().await;
+    let whole = fs::read(REAL).unwrap();
+    let shell = format!("touch {}", site.dir.path().join("shell").display());
+    site.app.bot("silent", silent(), &["general"]).await;
+    for (file, comes_up) in [
+        (shell.as_bytes(), false),
+        (&whole[..64 << 10], false),
+        (&whole[..], true),
+    ] {
+        let id = site.app.submit(&task("x")).await;
+        let path = format!("/api/v1/tasks/{id}");
+        site.app
+            .until("it runs", async |app| {
+                app.get(&path).await.body["status"] == "running"
+            })
+            .await;
+        let before = site.app.post(RESTART, &Value::Null).await.is(202).body;
+        let draft = site.dir.path().join("draft");
+        fs::write(&draft, file).unwrap();
+        fs::set_permissions(&draft, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::rename(&draft, site.binary()).unwrap();
+        let cancel = format!("{path}/cancel");
+        site.app.post(&cancel, &Value::Null).await.is(200);
+        site.app
+            .until("it has restarted", async |app| {
+                let now = app.get("/api/v1/system/status").await;
+                now.status == 200
+                    && now.body["started_at"] != before["started_at"]
+                    && now.body["state"] == "ready"
+            })
+            .await;
+        let last = site.status().await["last_restart"].clone();
+        assert_eq!(last["succeeded"], comes_up, "{last:#}");
+        install(&site.binary());
+        site.restart().await;
+    }
+    assert!(!site.dir.path().join("shell").exists());
+    assert!(site.app.stop().success());
+}
+
+#[actix_rt::test]
+async fn command_that_waits_for_a_restart_fails_when_that_goes_back() {
+    let mut site = Site::start().await;
+    let restart = |site: &Site| {
+        let mut restart = Command::new(REAL);
+        restart.args([
+            "--url",
+            &site.app.url,
+            "system",
+            "restart",
+            "--yes",
+            "--wait=60s",
+        ]);
+        restart.env("DEIA_KEY_FILE", site.app.data_dir().join("admin.key"));
+        restart.output().unwrap()
+    };
+    assert_eq!(site.status().await["last_restart"], Value::Null);
+    let out = restart(&site);
+    assert!(out.status.success(), "{out:?}");
+    site.script(&format!(
+        "case \"$1\" in check) exec {REAL} \"$@\";; *) exec {REAL} \"$@\" --colour;; esac"
+    ));
+    let out = restart(&site);
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert_eq!(out.status.code(), Some(1), "{said}");
+    assert!(said.contains("--colour"), "{said}");
+    let last = site.status().await["last_restart"].clone();
+    assert_eq!(last["succeeded"], false);
+    assert!(last["reason"].as_str().unwrap().contains("--colour"));
+    assert!(site.app.stop().success());
+}
+
+#[actix_rt::test]
+async fn signals_while_the_new_binary_starts_are_heard_when_it_can() {
+    let mut site = Site::start().await;
+    let signalled = |signal: &str| {
+        format!("case \"$1\" in check) ;; *) kill -{signal} $$;; esac; exec {REAL} \"$@\"")
+    };
+    site.script(&signalled("HUP"));
+    site.restart().await;
+    assert_eq!(site.status().await["last_restart"]["succeeded"], true);
+    site.app
+        .until("it was heard", async |app| app.log().contains("SIGHUP"))
+        .await;
+    let masks = json!({"kind": "command", "command": ["grep", "SigBlk", "/proc/self/status"]});
+    site.app.bot("masks", masks, &["general"]).await;
+    let id = site.app.submit(&task("x")).await;
+    let seen = site.app.result(&id).await;
+    assert_eq!(seen["output"], "SigBlk:\t0000000000000000\n");
+
+    site.script(&signalled("TERM"));
+    site.app.post(RESTART, &Value::Null).await.is(202);
+    assert_eq!(site.app.wait().code(), Some(0), "{}", site.app.log());
 }
 
 #[actix_rt::test]

@@ -19,16 +19,42 @@ pub(crate) fn for_all_processes() -> SigSet {
     .collect()
 }
 
+/// Returns the signals that a server handles once it is set up.
+fn of_server() -> SigSet {
+    [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP]
+        .into_iter()
+        .collect()
+}
+
+/// Holds back the signals that a server handles until [`let_through`]: without a handler
+/// they end the process, in the middle of a start or a restart in place. To be
+/// called while there is one thread, or right before `exec`.
+///
+/// # Errors
+/// The mask of this thread cannot be changed.
+pub fn hold_back() -> io::Result<()> {
+    Ok(of_server().thread_block()?)
+}
+
+/// Lets the signals through that [`hold_back`] held back, to handlers that are there by now.
+///
+/// # Errors
+/// The mask of this thread cannot be changed.
+pub fn let_through() -> io::Result<()> {
+    Ok(of_server().thread_unblock()?)
+}
+
 /// Undoes settings of the parent that would break this process: signals that
 /// are blocked (deia would not hear SIGTERM, nor would the programs, which
 /// inherit the mask), and SIGCHLD being ignored (the kernel would then throw
 /// away how each program ended). To be called before any thread is started.
-/// SIGPIPE is ignored by Rust's start already; programs get it back.
+/// SIGPIPE is ignored by Rust's start already; programs get it back. The signals of
+/// [`hold_back`] are held back when this returns.
 ///
 /// # Errors
 /// The settings cannot be changed.
 pub fn reset() -> io::Result<()> {
-    SigSet::empty().thread_set_mask()?;
+    of_server().thread_set_mask()?;
     if is_ignored(
         Signal::SIGCHLD,
         &std::fs::read_to_string("/proc/self/status")?,
