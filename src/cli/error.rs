@@ -134,6 +134,12 @@ pub enum CliError {
         /// How long was waited.
         after: Duration,
     },
+    /// The new start of a restart failed, and the one before goes on.
+    #[error("the restart failed, and the server goes on as it was: {reason}")]
+    RestartFailed {
+        /// Why it failed.
+        reason: String,
+    },
     /// A restart is not through in time.
     #[error("the server is not ready again after {}; look with deia system status", human::duration(*within))]
     NotRestarted {
@@ -282,6 +288,7 @@ impl CliError {
             | Self::NotShown { .. }
             | Self::No { .. }
             | Self::BotWentWrong { .. }
+            | Self::RestartFailed { .. }
             | Self::TaskFailed { .. }
             | Self::File { .. }
             | Self::Stream { .. }

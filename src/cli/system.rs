@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Subcommand;
-use deia_hive::model::SystemStatus;
+use deia_hive::model::{LastRestart, SystemStatus};
 
 use super::{
     confirm::Confirm,
@@ -75,6 +75,13 @@ impl SystemCommand {
                 let restarted = restarted(&context.client, &before);
                 let after = tokio::time::timeout(within, restarted).await;
                 let after = after.map_err(|_| CliError::NotRestarted { within })?;
+                if let Some(LastRestart {
+                    reason: Some(reason),
+                    ..
+                }) = after.last_restart
+                {
+                    return Err(CliError::RestartFailed { reason });
+                }
                 let url = context.client.url();
                 context.out.one(&after, |look| status(&after, url, look))
             }
@@ -116,6 +123,13 @@ fn status(system: &SystemStatus, url: &str, look: &Look) -> String {
             Cell::new("not orderly: it crashed or was killed", Tone::Attention)
         },
     );
+    if let Some(last) = &system.last_restart {
+        let how = match &last.reason {
+            None => Cell::from("succeeded"),
+            Some(reason) => Cell::new(format!("failed: {reason}"), Tone::Attention),
+        };
+        table.field("last restart", how);
+    }
     table.field(
         "bots",
         format!(
