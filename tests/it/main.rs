@@ -46,6 +46,7 @@ mod http_tasks;
 mod inputs;
 mod issuer;
 mod jwt;
+mod late_guard;
 mod log_streams;
 mod logs;
 mod lost_data;
