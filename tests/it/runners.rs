@@ -70,6 +70,14 @@ async fn a_program_that_kills_its_runner_uses_up_its_attempts() {
     );
     let error = result["error"].as_str().unwrap();
     assert!(error.contains("runner"), "{result}");
+    // Also when that comes before the runner has said that the program runs.
+    for _ in 0..20 {
+        let result = run(&app, "kill -KILL $PPID; exit", 1).await;
+        let error = result["error"].as_str().unwrap();
+        assert!(error.contains("the runner above"), "{result}");
+        let result = run(&app, "kill -STOP $PPID; echo hi", 1).await;
+        assert_eq!(result["output"], "hi\n", "{result}");
+    }
     let bot = app.get("/api/v1/bots/shell").await.body;
     assert_eq!(bot["status"], "healthy", "{bot}");
     assert_eq!(run(&app, "echo fine", 1).await["output"], "fine\n");

@@ -82,6 +82,9 @@ pub(super) fn verdict(
     (outcome, replaced)
 }
 
+/// Error of an attempt whose runner was lost.
+const RUNNER_KILLED: &str = "the runner above the program was killed or stopped while it ran";
+
 /// Returns the outcome of a program that did not end by itself.
 fn broken_off(ending: Ending, execution_time_ms: u64) -> AttemptOutcome {
     match ending {
@@ -97,10 +100,7 @@ fn broken_off(ending: Ending, execution_time_ms: u64) -> AttemptOutcome {
             AttemptOutcome::bot_fault(FaultPhase::End, error, execution_time_ms)
         }
         // Counted: a program that kills its runner would be tried for ever.
-        Ending::RunnerKilled => AttemptOutcome::failed(
-            "the runner above the program was killed or stopped while it ran",
-            execution_time_ms,
-        ),
+        Ending::RunnerKilled => AttemptOutcome::failed(RUNNER_KILLED, execution_time_ms),
         Ending::Lost(error) => {
             let error = format!("the program was lost sight of: {error}");
             AttemptOutcome::bot_fault(FaultPhase::End, error, execution_time_ms)
@@ -177,7 +177,8 @@ fn how(status: ExitStatus) -> String {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct NotStarted {
     pub(super) reason: String,
-    /// The task brought what no kernel can start: another bot could not either.
+    /// The task brought what no kernel can start, or its program did harm at once:
+    /// another bot could not do better.
     task_is_at_fault: bool,
 }
 
@@ -221,6 +222,12 @@ pub(super) fn strays(ended: &Ended) -> Vec<String> {
 /// Returns why the program of that name could not be started in that directory.
 pub(super) fn not_started(program: &str, directory: &Path, error: &io::Error) -> NotStarted {
     let reason = match error.kind() {
+        io::ErrorKind::ConnectionAborted => {
+            return NotStarted {
+                reason: RUNNER_KILLED.to_owned(),
+                task_is_at_fault: true,
+            };
+        }
         io::ErrorKind::NotFound if !directory.is_dir() => {
             return NotStarted::bot(format!(
                 "the working directory {} does not exist",

@@ -15,6 +15,7 @@ use std::{
 };
 
 use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
     net::{
         AddressFamily, SocketFlags, SocketType, socketpair,
         sockopt::{Timeout, set_socket_timeout},
@@ -32,6 +33,17 @@ use crate::{
 /// Time that a runner may take for an answer. It needs [`END_LIMIT`](runner::END_LIMIT)
 /// at most to end what a program has left; beyond that it is stopped, or hangs.
 const ANSWER_WITHIN: Duration = runner::END_LIMIT.saturating_add(Duration::from_secs(5));
+
+/// Interval at which a runner that does not answer is continued.
+const CONTINUE_EVERY: Duration = Duration::from_millis(100);
+
+/// Why a runner did not say what came of a start.
+enum Unanswered {
+    /// It died before it read what to start.
+    NotTaken(io::Error),
+    /// It died, or hangs, with the program in hand, which may run, and may be the reason.
+    Taken,
+}
 
 /// The program that runs [`runner::run`].
 #[derive(Clone, Debug)]
@@ -122,9 +134,25 @@ impl Runner {
         }
     }
 
-    fn ask(&self, start: &Start, fds: &[BorrowedFd<'_>]) -> io::Result<Answer> {
-        runner::send_start(&self.socket, start, fds)?;
-        runner::receive_answer(&self.socket)
+    fn ask(&self, start: &Start, fds: &[BorrowedFd<'_>]) -> Result<Answer, Unanswered> {
+        runner::send_start(&self.socket, start, fds).map_err(Unanswered::NotTaken)?;
+        self.await_answer();
+        runner::receive_answer(&self.socket).map_err(|error| match error.kind() {
+            // The kernel says so when there is something that it never read.
+            io::ErrorKind::ConnectionReset => Unanswered::NotTaken(error),
+            _ => Unanswered::Taken,
+        })
+    }
+
+    /// Waits for an answer, or that it is time to give it up. A program may stop its
+    /// runner before that has said that the program runs.
+    fn await_answer(&self) {
+        let deadline = Instant::now() + ANSWER_WITHIN;
+        let look_every = Timespec::try_from(CONTINUE_EVERY).unwrap_or_default();
+        let mut fds = [PollFd::new(&self.socket, PollFlags::IN)];
+        while Instant::now() < deadline && poll(&mut fds, Some(&look_every)) == Ok(0) {
+            let _ = pidfd_send_signal(&self.pidfd, Signal::CONT);
+        }
     }
 
     fn pid(&self) -> i32 {
@@ -197,7 +225,8 @@ impl Guardian {
     /// process id, too. Blocks until the kernel has loaded it.
     ///
     /// # Errors
-    /// The program, or a runner for it, cannot be started.
+    /// The program, or a runner for it, cannot be started;
+    /// [`io::ErrorKind::ConnectionAborted`] when the runner was lost with the program.
     pub(crate) fn start_program(
         &self,
         start: &Start,
@@ -225,18 +254,19 @@ impl Guardian {
                     return Err(io::Error::from_raw_os_error(errno));
                 }
                 Ok(_) => return Err(io::Error::other("a runner is not understood")),
-                Err(error) if is_new => return Err(error),
+                Err(Unanswered::Taken) => return Err(io::ErrorKind::ConnectionAborted.into()),
+                Err(Unanswered::NotTaken(error)) if is_new => return Err(error),
                 // It died while it waited: that is no matter of this program.
-                Err(_) => {}
+                Err(Unanswered::NotTaken(_)) => {}
             }
         }
     }
 }
 
 impl Lease {
-    fn ask(&self, start: &Start, fds: &[BorrowedFd<'_>]) -> io::Result<Answer> {
-        let runner = self.runner.as_ref().ok_or(io::ErrorKind::NotConnected)?;
-        runner.ask(start, fds)
+    fn ask(&self, start: &Start, fds: &[BorrowedFd<'_>]) -> Result<Answer, Unanswered> {
+        let gone = || Unanswered::NotTaken(io::ErrorKind::NotConnected.into());
+        self.runner.as_ref().ok_or_else(gone)?.ask(start, fds)
     }
 
     /// Ends everything that the attempt has started, and reaps it. Blocks until

@@ -368,3 +368,35 @@ fn pipe_that_nobody_reads_is_not_waited_for_without_end() {
     drop(writer);
     assert!(reading.join().unwrap().ends_with(&text));
 }
+
+/// Has a shell play a runner that takes a start, and then does this.
+fn start_with_runner(then: &str) -> io::Result<i32> {
+    let ready = r"printf 'R\001\000\000\000\000\000\000\000\000\000\000\000' >&0";
+    let taken = "dd of=/dev/null bs=65536 count=1 2>/dev/null";
+    let mut program = guard_program(&unique_hive_id());
+    program.runner.path = "/bin/sh".into();
+    program.runner.args = ["-c".into(), format!("{ready}; {taken}; {then}").into()].into();
+    let guardian = Guardian::start(program).unwrap();
+    let start = crate::runner::Start::new(
+        Path::new("/bin/true"),
+        &["true".to_owned()],
+        &[],
+        Path::new("/"),
+    );
+    let pipe = || rustix::pipe::pipe().unwrap().1;
+    let started = guardian.start_program(&start.unwrap(), &[pipe(), pipe(), pipe()], &Marks::new());
+    started.map(|(_, pid)| pid)
+}
+
+#[test]
+fn runner_lost_with_a_program_in_hand_is_told_from_one_that_cannot_start() {
+    let lost = start_with_runner("exit 0").unwrap_err();
+    assert_eq!(lost.kind(), io::ErrorKind::ConnectionAborted);
+}
+
+#[test]
+fn runner_that_is_stopped_before_it_answers_is_continued() {
+    let answer = r"printf 'S\052\000\000\000\000\000\000\000\000\000\000\000' >&0";
+    let started = start_with_runner(&format!("kill -STOP $$; {answer}"));
+    assert_eq!(started.unwrap(), 42);
+}
