@@ -1,6 +1,7 @@
 //! The writer thread: drains its queue into one transaction, commits, answers.
 
 mod commit;
+mod hold;
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -26,7 +27,7 @@ use super::{
     rows, unreadable,
 };
 use crate::{
-    host::anchor::{Adrift, Anchor},
+    host::anchor::Anchor,
     ledger::{AttemptReport, Command, HintSink, Offers, Outcome, Shortage, StoreError, TaskPolicy},
     metrics::StoreMetrics,
     model::TaskType,
@@ -254,29 +255,6 @@ impl Writer {
             again_at: Instant::now() + AGAIN_AFTER,
         });
         error
-    }
-
-    /// Looks whether the file and its log are still at their paths: what is committed
-    /// to files that were removed is lost, and nobody may be told otherwise.
-    fn hold(&mut self) -> Result<(), Adrift> {
-        let database = self.shared.anchor.get();
-        let held = database
-            .into_iter()
-            .chain(&self.log)
-            .try_for_each(Anchor::holds);
-        if self.log.is_none() {
-            self.log = Anchor::at(&self.log_path).ok();
-        }
-        match &held {
-            Err(adrift) if !std::mem::replace(&mut self.is_adrift, true) => {
-                tracing::error!(%adrift, "the store takes no writes");
-            }
-            Ok(()) if std::mem::take(&mut self.is_adrift) => {
-                tracing::info!("the store is where it was, and takes writes again");
-            }
-            _ => {}
-        }
-        held
     }
 
     /// Applies kept commands as long as there is room for them.
