@@ -1,6 +1,7 @@
 //! How attempts begin and end.
 
 use super::*;
+use crate::model::Timestamp;
 
 pub(super) async fn run<F, Fut>(make: &F)
 where
@@ -18,6 +19,7 @@ where
         running_tasks_are_cancelled_through_their_bot,
         cancellation_survives_a_give_back,
         counters_of_the_queue_are_exact,
+        waiting_goes_on_for_a_task_that_is_given_back,
     );
 }
 
@@ -312,4 +314,24 @@ async fn counters_of_the_queue_are_exact(ledger: Ledger) {
     );
     assert!(queue.oldest_queued_ms.is_some());
     assert_eq!(ledger.counts().await.unwrap(), totals);
+}
+
+async fn waiting_goes_on_for_a_task_that_is_given_back(ledger: Ledger) {
+    let age = async || ledger.queue().await.unwrap().oldest_queued_ms;
+    let id = submit_one(&ledger).await;
+    while age().await.unwrap() < 100 {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    for _ in 0..2 {
+        claim(&ledger, id, "b").await.unwrap();
+        assert_eq!(age().await, None);
+        give_back(&ledger, "b", AttemptEnd::GivenBack).await;
+        assert!(age().await.unwrap() >= 100);
+    }
+    // An attempt that counts ends the wait.
+    claim(&ledger, id, "b").await.unwrap();
+    let before = Timestamp::now();
+    give_back(&ledger, "b", AttemptEnd::BotDied).await;
+    let waiting = age().await.unwrap();
+    assert!(waiting <= Timestamp::now().millis_since(before));
 }

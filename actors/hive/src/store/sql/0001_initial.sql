@@ -17,6 +17,7 @@ CREATE TABLE tasks (
     traceparent         TEXT,
     created_at          INTEGER NOT NULL,
     run_at              INTEGER NOT NULL,
+    ready_since         INTEGER,          -- NULL: run_at, as no attempt was given back since
     started_at          INTEGER,
     completed_at        INTEGER,
     attempt             INTEGER NOT NULL DEFAULT 0,

@@ -326,7 +326,8 @@ pub(super) fn queue(db: &Connection) -> rusqlite::Result<QueueStatus> {
 }
 
 /// How long the longest waiting of the first in line has been ready: one that
-/// was put back stands before others that have waited longer.
+/// was put back stands before others that have waited longer. The time of one that was
+/// given back without a counted attempt goes on.
 fn oldest_queued_ms(
     db: &Connection,
     task_type: &TaskType,
@@ -334,8 +335,8 @@ fn oldest_queued_ms(
 ) -> rusqlite::Result<Option<u64>> {
     let ready_at: Option<i64> = db
         .prepare_cached(
-            "SELECT min(run_at) FROM
-                 (SELECT run_at FROM tasks INDEXED BY tasks_ready WHERE status = 1 AND type = ?1 AND priority = ?2
+            "SELECT min(coalesce(ready_since, run_at)) FROM
+                 (SELECT ready_since, run_at FROM tasks INDEXED BY tasks_ready WHERE status = 1 AND type = ?1 AND priority = ?2
                   ORDER BY seq LIMIT 64)",
         )?
         .query_row(params![task_type.as_str(), priority.rank()], |row| row.get(0))?;

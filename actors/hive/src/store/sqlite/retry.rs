@@ -74,7 +74,7 @@ pub(super) fn retry(tx: &mut Tx<'_>, id: TaskId, asked: Asked<'_>) -> Result<Out
     // It may have expired: whoever puts it back wants it to run all the same.
     tx.db
         .prepare_cached(
-            "UPDATE tasks SET status = ?2, run_at = ?3, failures = 0, bot_deaths = 0, suspicions = 0, hive_deaths = 0, completed_at = NULL,
+            "UPDATE tasks SET status = ?2, run_at = ?3, ready_since = NULL, failures = 0, bot_deaths = 0, suspicions = 0, hive_deaths = 0, completed_at = NULL,
                               cancel_requested_at = NULL, end_reason = NULL, expires_at = NULL, progress = NULL,
                               execution_ms = NULL, blocked_by = ?4, last_event = ?5 WHERE seq = ?1",
         )?

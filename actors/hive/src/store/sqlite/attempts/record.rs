@@ -89,7 +89,9 @@ pub(super) fn write_status(
         .prepare_cached(
             "UPDATE tasks SET status = ?2, completed_at = ?3, execution_ms = ?4, lease = NULL, run_at = ?5,
                               failures = ?6, bot_deaths = ?7, last_error = ?8, end_reason = ?9, last_event = ?10,
-                              suspicions = ?11, hive_deaths = ?12 WHERE seq = ?1",
+                              suspicions = ?11, hive_deaths = ?12,
+                              ready_since = CASE WHEN ?13 THEN NULL ELSE coalesce(ready_since, run_at) END
+             WHERE seq = ?1",
         )?
         .execute(params![
             running.seq,
@@ -104,6 +106,8 @@ pub(super) fn write_status(
             tx.next_event(),
             toll.suspicions,
             toll.hive_deaths,
+            // An attempt that does not count does not end the wait for one that does.
+            toll != running.toll,
         ])?;
     Ok(())
 }
