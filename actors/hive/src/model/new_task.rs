@@ -109,6 +109,10 @@ pub struct NewTask {
     /// What becomes of it when one of those fails or is cancelled.
     #[serde(default, skip_serializing_if = "DependencyFailure::is_default")]
     pub on_dependency_failure: DependencyFailure,
+    /// True if `expires_at` was past when it came. The ledger refuses it then, unless it
+    /// repeats a submission that was accepted.
+    #[serde(skip)]
+    pub came_expired: bool,
     /// The `Idempotency-Key` of the request.
     #[serde(skip)]
     pub idempotency_key: Option<String>,
@@ -140,6 +144,7 @@ impl NewTask {
             dedup_key: None,
             depends_on: Vec::new(),
             on_dependency_failure: DependencyFailure::default(),
+            came_expired: false,
             idempotency_key: None,
             traceparent: None,
         }
@@ -149,6 +154,7 @@ impl NewTask {
     /// what is wrong with them; pointers are relative to the task.
     pub fn settle(&mut self, now: Timestamp) -> Vec<Violation> {
         let mut found = Vec::new();
+        self.came_expired = self.expires_at.is_some_and(|at| at <= now);
         if self.expires_in_ms == Some(0) {
             found.push(Violation {
                 pointer: "/expires_in_ms".into(),

@@ -57,6 +57,7 @@ pub(super) fn submit(
         false => Vec::new(),
     };
     let news = without_twins(tx, tasks, submitter)?;
+    admit_times(&news, tasks.len())?;
     admit_load(tx, &news, by)?;
     // Last, as it notes the new types: nothing is refused from here on.
     admit_types(tx, &news, by, tasks.len())?;
@@ -108,6 +109,21 @@ fn without_twins<'t>(
         }
     }
     Ok(news)
+}
+
+/// Refuses tasks that could never start.
+fn admit_times(news: &[(usize, &NewTask)], tasks: usize) -> Result<(), Refusal> {
+    let late = news.iter().filter(|(_, task)| task.came_expired);
+    let late = late.filter_map(|(place, task)| Some((*place, task.expires_at?)));
+    let of = |(place, at): (usize, Timestamp)| Violation {
+        pointer: pointer(tasks, place, "/expires_at"),
+        detail: format!("is {at}, which is in the past; it would never start"),
+    };
+    let found: Vec<_> = late.map(of).collect();
+    match found.is_empty() {
+        true => Ok(()),
+        false => Err(Refusal::Invalid(found)),
+    }
 }
 
 /// Refuses task types beyond those of the submitter, and beyond those of all.
