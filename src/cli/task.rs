@@ -156,14 +156,14 @@ impl TaskCommand {
                     let task = client.task(id).await?;
                     out.one(&task, |look| view::details(&task, look))
                 };
-                watch.show(out, once).await
+                watch.show(context, once).await
             }
             Self::Status { id, watch } => {
                 let once = async || {
                     let state = client.task_status(id).await?;
                     out.one(&state, |_| state.status.as_str().to_owned())
                 };
-                watch.show(out, once).await
+                watch.show(context, once).await
             }
             Self::Why { id } => {
                 let why = client.explain_task(id).await?;
@@ -245,6 +245,8 @@ async fn tell_hold(context: &Context, id: TaskId) {
         why.hold,
         TaskHold::NoBotTakesIt
             | TaskHold::BotsAreDown
+            | TaskHold::BotsAreAtFault
+            | TaskHold::HiveRestarts
             | TaskHold::QueuePaused
             | TaskHold::TypePaused
     ) {

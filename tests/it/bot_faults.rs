@@ -78,6 +78,20 @@ async fn a_bot_whose_program_is_missing_eats_no_tasks() {
             status_of(app, "hole").await["status"] == "failing"
         })
         .await;
+        let mut why = Value::Null;
+        app.until("the task waits for the bot", async |app| {
+            why = app
+                .get(&format!("/api/v1/tasks/{id}/explain"))
+                .await
+                .is(200)
+                .body;
+            why["hold"] == "bots_are_at_fault"
+        })
+        .await;
+        let detail = why["detail"].as_str().unwrap();
+        for part in ["bot hole", "tries again at", "deia bot show hole"] {
+            assert!(detail.contains(part), "{why}");
+        }
         let bot = status_of(&app, "hole").await;
         assert_eq!(bot["tasks_failed"], 0, "{bot}");
         assert!(bot["fault"]["in_a_row"].as_u64() >= Some(3), "{bot}");

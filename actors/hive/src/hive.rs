@@ -297,6 +297,12 @@ impl Hive {
         self.state().takes_work()
     }
 
+    /// Returns whether it makes way for its next start: it accepts everything, and no
+    /// attempt begins.
+    pub(crate) fn is_restarting(&self) -> bool {
+        self.state() == State::Restarting
+    }
+
     /// Waits while the hive is starting, so that a request that came in early is
     /// not refused.
     ///

@@ -151,6 +151,7 @@ pub(super) fn explanation(why: &TaskExplanation, look: &Look) -> String {
             Column::new("STATUS"),
             Column::new("IN HAND").right(),
             Column::new("PLACES").right(),
+            Column::new("FAULT").flows(),
         ]);
         for bot in &why.bots {
             bots.row(vec![
@@ -158,6 +159,7 @@ pub(super) fn explanation(why: &TaskExplanation, look: &Look) -> String {
                 status_name(bot.status).into(),
                 bot.in_hand.into(),
                 bot.places.into(),
+                or_dash(bot.fault.as_ref().map(|it| human::short(&it.reason))),
             ]);
         }
         text.push('\n');

@@ -250,6 +250,7 @@ impl Hive {
             status: bot.status,
             in_hand: self.inner.board.observe(&bot.id).running,
             places: bot.capabilities.max_concurrent_tasks,
+            fault: bot.fault.filter(|fault| fault.in_a_row > 0),
         };
         let bots = self.bots().await?.into_iter().filter(fits);
         let awaited = standing.waits_for.into_iter();
@@ -260,6 +261,7 @@ impl Hive {
             waits_for: awaited
                 .map(|(id, status)| AwaitedTask { id, status })
                 .collect(),
+            restarting: self.is_restarting(),
             task,
         });
         Ok(match who.is_confined() {

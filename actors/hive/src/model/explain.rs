@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{BotStatus, EndReason, Pause, Task, TaskId, TaskStatus, Timestamp};
+use super::{BotFault, BotStatus, EndReason, Pause, Task, TaskId, TaskStatus, Timestamp};
 
 /// What holds a task, or that nothing does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -26,6 +26,10 @@ pub enum TaskHold {
     NoBotTakesIt,
     /// Bots take its type, but none of them is up.
     BotsAreDown,
+    /// Bots take its type, but those that are up cannot carry out tasks now.
+    BotsAreAtFault,
+    /// The hive restarts, and no attempt begins until it is back.
+    HiveRestarts,
     /// The bots that take its type have all places taken.
     BotsAreBusy,
     /// Nothing: it is about to start, or to be its turn.
@@ -43,6 +47,19 @@ pub struct BotFit {
     pub in_hand: u32,
     /// Tasks it can have in hand.
     pub places: u32,
+    /// Why it cannot carry out tasks now; absent while it can.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<BotFault>,
+}
+
+impl BotFit {
+    fn is_up(&self) -> bool {
+        matches!(self.status, BotStatus::Healthy | BotStatus::Degraded) && self.fault.is_none()
+    }
+
+    fn is_off(&self) -> bool {
+        matches!(self.status, BotStatus::Stopped | BotStatus::Offline)
+    }
 }
 
 /// A task that another one waits for.
@@ -90,6 +107,17 @@ pub struct Facts {
     pub ahead: Option<u64>,
     /// The tasks that it waits for.
     pub waits_for: Vec<AwaitedTask>,
+    /// True while the hive makes way for its next start.
+    pub restarting: bool,
+}
+
+impl Facts {
+    /// Returns the bot at fault that tries again first.
+    fn faulty(&self) -> Option<(&BotFit, &BotFault)> {
+        let faulty = self.bots.iter().filter(|bot| !bot.is_off());
+        let faulty = faulty.filter_map(|bot| Some((bot, bot.fault.as_ref()?)));
+        faulty.min_by_key(|(_, fault)| fault.next_try_at)
+    }
 }
 
 /// Says what holds a task.
@@ -127,12 +155,17 @@ fn hold(facts: &Facts) -> (TaskHold, Option<Timestamp>) {
         TaskStatus::Pending if task.waiting_for > 0 => (TaskHold::WaitsForTasks, None),
         TaskStatus::Pending if task.failures > 0 => (TaskHold::WaitsForRetry, Some(task.run_at)),
         TaskStatus::Pending => (TaskHold::ScheduledForLater, Some(task.run_at)),
-        TaskStatus::Queued => (queued(facts), None),
+        TaskStatus::Queued => match queued(facts) {
+            TaskHold::BotsAreAtFault => {
+                let at = facts.faulty().and_then(|(_, fault)| fault.next_try_at);
+                (TaskHold::BotsAreAtFault, at)
+            }
+            hold => (hold, None),
+        },
     }
 }
 
 fn queued(facts: &Facts) -> TaskHold {
-    let up = |bot: &&BotFit| matches!(bot.status, BotStatus::Healthy | BotStatus::Degraded);
     let task_type = &facts.task.task_type;
     let mut pauses = facts.paused.iter();
     if pauses.clone().any(|pause| pause.task_type.is_none()) {
@@ -141,12 +174,19 @@ fn queued(facts: &Facts) -> TaskHold {
         TaskHold::TypePaused
     } else if facts.bots.is_empty() {
         TaskHold::NoBotTakesIt
-    } else if !facts.bots.iter().any(|bot| up(&bot)) {
+    } else if facts.bots.iter().all(BotFit::is_off) {
         TaskHold::BotsAreDown
+    } else if facts.restarting {
+        TaskHold::HiveRestarts
+    } else if !facts.bots.iter().any(BotFit::is_up) {
+        match facts.faulty() {
+            Some(_) => TaskHold::BotsAreAtFault,
+            None => TaskHold::BotsAreDown,
+        }
     } else if facts
         .bots
         .iter()
-        .filter(up)
+        .filter(|bot| bot.is_up())
         .all(|bot| bot.in_hand >= bot.places)
         || facts.ahead.is_some_and(|ahead| ahead > 0)
     {
@@ -186,6 +226,8 @@ fn detail(hold: TaskHold, facts: &Facts) -> String {
         TaskHold::BotsAreDown => format!(
             "none of the bots that take tasks of type {task_type} is up; `deia bot launch` starts one"
         ),
+        TaskHold::BotsAreAtFault => at_fault(facts),
+        TaskHold::HiveRestarts => "the hive restarts; it starts afterwards".into(),
         TaskHold::BotsAreBusy if facts.ahead.is_none() => {
             format!("the bots that take tasks of type {task_type} are busy")
         }
@@ -197,6 +239,25 @@ fn detail(hold: TaskHold, facts: &Facts) -> String {
         }
         TaskHold::AboutToStart => "nothing holds it; it is about to start".into(),
     }
+}
+
+/// Explains a wait for bots that cannot carry out tasks. Outsiders are not told of bots.
+fn at_fault(facts: &Facts) -> String {
+    let (Some((bot, fault)), Some(_)) = (facts.faulty(), facts.ahead) else {
+        let task_type = &facts.task.task_type;
+        return format!(
+            "the bots that take tasks of type {task_type} cannot carry out tasks now; they try again by themselves"
+        );
+    };
+    let again = match fault.next_try_at {
+        Some(at) => format!("it tries again at {at}"),
+        None => "it tries again by itself".into(),
+    };
+    format!(
+        "bot {id} takes it and cannot carry out tasks: {reason}; {again}; see `deia bot show {id}`",
+        id = bot.id,
+        reason = summary(&fault.reason),
+    )
 }
 
 /// Explains the end of a task.
@@ -259,6 +320,7 @@ mod tests {
             status: BotStatus::Healthy,
             in_hand: 0,
             places: 1,
+            fault: None,
         };
         Facts {
             task,
@@ -266,7 +328,41 @@ mod tests {
             bots: vec![bot],
             ahead: Some(0),
             waits_for: vec![],
+            restarting: false,
         }
+    }
+
+    fn fault() -> Option<BotFault> {
+        Some(BotFault {
+            reason: "the program /x is not there".into(),
+            in_a_row: 3,
+            since: Timestamp::from_millis(0),
+            next_try_at: Some(Timestamp::from_millis(60_000)),
+        })
+    }
+
+    #[test]
+    fn fault_of_the_bot_is_named_with_its_next_try_but_not_to_outsiders() {
+        let mut of = facts(Task::sample());
+        of.bots[0].status = BotStatus::Failing;
+        of.bots[0].fault = fault();
+        of.bots[0].in_hand = 0;
+        let told = explain(of);
+        for part in [
+            "bot b",
+            "the program /x is not there",
+            "1970-01-01T00:01:00",
+            "deia bot show b",
+        ] {
+            assert!(told.detail.contains(part), "{part}: {}", told.detail);
+        }
+        assert_eq!(told.until, Some(Timestamp::from_millis(60_000)));
+        let mut of = facts(Task::sample());
+        of.bots[0].fault = fault();
+        of.ahead = None;
+        let told = explain(of).for_outsiders();
+        assert_eq!(told.hold, TaskHold::BotsAreAtFault);
+        assert!(!told.detail.contains("/x") && !told.detail.contains("bot b"));
     }
 
     fn pause(task_type: Option<&str>) -> Pause {
@@ -281,7 +377,7 @@ mod tests {
     #[test]
     fn each_hold_has_its_facts() {
         type Case = (TaskHold, fn(&mut Facts));
-        let cases: [Case; 13] = [
+        let cases: [Case; 17] = [
             (TaskHold::AboutToStart, |_| ()),
             (TaskHold::Finished, |f| f.task.status = TaskStatus::Failed),
             (TaskHold::Running, |f| f.task.status = TaskStatus::Running),
@@ -306,6 +402,17 @@ mod tests {
             (TaskHold::BotsAreDown, |f| {
                 f.bots[0].status = BotStatus::Stopped;
             }),
+            (TaskHold::BotsAreAtFault, |f| f.bots[0].fault = fault()),
+            (TaskHold::BotsAreDown, |f| {
+                f.bots[0].fault = fault();
+                f.bots[0].status = BotStatus::Stopped;
+            }),
+            (TaskHold::AboutToStart, |f| {
+                let mut other = f.bots[0].clone();
+                other.fault = fault();
+                f.bots.push(other);
+            }),
+            (TaskHold::HiveRestarts, |f| f.restarting = true),
             (TaskHold::BotsAreBusy, |f| f.bots[0].in_hand = 1),
             (TaskHold::BotsAreBusy, |f| f.ahead = Some(5)),
             (TaskHold::AboutToStart, |f| f.ahead = None),
