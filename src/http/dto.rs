@@ -159,7 +159,7 @@ fn references(secrets: Map<String, Value>) -> Result<SecretRefs, Violation> {
 )]
 pub(super) struct SecretBody {
     /// The value. It is answered, listed and logged nowhere.
-    #[schema(min_length = 1)]
+    #[schema(min_length = 1, example = "the value of the secret")]
     value: String,
 }
 

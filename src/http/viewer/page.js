@@ -49,7 +49,8 @@
     if (schema.minimum !== undefined && (schema.minimum !== 0 || schema.maximum !== undefined)) found.push(`at least ${schema.minimum}`);
     if (schema.maximum !== undefined) found.push(`at most ${schema.maximum}`);
     if (schema.default !== undefined) found.push(`default ${JSON.stringify(schema.default)}`);
-    if (schema.example !== undefined) found.push(`such as ${JSON.stringify(schema.example)}`);
+    const such = schema.example ?? (schema.examples || [])[0];
+    if (such !== undefined) found.push(`such as ${JSON.stringify(such)}`);
     return found.length ? ` (${found.join(", ")})` : "";
   };
 
@@ -97,6 +98,7 @@
   const example = (schema, depth = 0, required = false) => {
     const real = resolve(schema);
     if (real.example !== undefined) return real.example;
+    if (real.examples && real.examples.length) return real.examples[0];
     if (real.default !== undefined) return real.default;
     if (real.enum) return real.enum[0];
     if (depth > DEPTH) return null;
@@ -119,7 +121,8 @@
   const tryIt = (method, path, operation) => {
     const fields = (operation.parameters || []).map((parameter) => {
       const id = `${operation.operationId}-${parameter.name}`;
-      const hint = parameter.example ?? (parameter.schema || {}).example ?? "";
+      const real = resolve(parameter.schema);
+      const hint = parameter.example ?? real.example ?? (real.examples || [])[0] ?? "";
       const input = el("input", { id, placeholder: hint, required: parameter.required, spellcheck: "false" });
       return { parameter, input, row: el("div", { class: "row" }, el("label", { for: id }, parameter.name, parameter.required ? " *" : ""), input) };
     });
