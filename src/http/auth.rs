@@ -154,7 +154,7 @@ async fn principal(
         }
         Credentials::Nothing => match Connection::bot(request) {
             Some(bot) => Ok(Principal::of_certificate(bot)),
-            None => Err(credentials::missing("the request has no Authorization header").into()),
+            None => Err(credentials::missing(Connection::missing(request)).into()),
         },
         Credentials::Session(text) => {
             let over = || Denied::stranger(AuthError::SessionOver);

@@ -58,8 +58,8 @@ struct Files {
 /// A certificate that a client has shown, and that stands for a bot.
 #[derive(Clone, Debug)]
 pub(super) struct Shown {
-    /// The bot.
-    pub(super) bot: BotName,
+    /// The bot that it stands for, if it stands for one.
+    pub(super) bot: Option<BotName>,
     /// From when on it is not valid, in seconds of Unix time.
     not_after: u64,
     /// It was verified when the authorities had changed so often.
@@ -68,7 +68,7 @@ pub(super) struct Shown {
 }
 
 impl Shown {
-    /// Whether it stands for the bot still. A connection may be older than the
+    /// Whether it counts still. A connection may be older than the
     /// authorities, and outlive the certificate.
     pub(super) fn stands(&self) -> bool {
         *self.changes.borrow() == self.verified && UnixTime::now().as_secs() <= self.not_after
@@ -152,12 +152,12 @@ impl Tls {
         Ok((stream, shown))
     }
 
-    /// The certificate of the client, if it has one that stands for a bot.
+    /// The certificate of the client, if it has one.
     fn shown(&self, stream: &TlsStream<TcpStream>, verified: u64) -> Option<Shown> {
         // Of the chain, which was verified, the first is the client's own.
         let chain = stream.get_ref().1.peer_certificates()?;
         Some(Shown {
-            bot: bot_of(&self.settings, chain.first()?)?,
+            bot: bot_of(&self.settings, chain.first()?),
             not_after: chain.iter().map(not_after).min()?,
             verified,
             changes: self.changes.subscribe(),
@@ -350,7 +350,7 @@ mod tests {
     async fn a_certificate_stands_until_its_end_or_a_change_of_the_authorities() {
         let changes = watch::Sender::new(0);
         let shown = |year| Shown {
-            bot: "upper-1".parse().unwrap(),
+            bot: Some("upper-1".parse().unwrap()),
             not_after: not_after(&certificate(year)),
             verified: 0,
             changes: changes.subscribe(),

@@ -61,8 +61,7 @@ impl Connection {
         connection.is_some_and(|connection| connection.secure)
     }
 
-    /// The certificate which came with the connection of a request, if it stands
-    /// for a bot.
+    /// The certificate which came with the connection of a request.
     pub(super) fn shown(request: &HttpRequest) -> Option<Shown> {
         request.conn_data::<Rc<Self>>()?.shown.clone()
     }
@@ -70,7 +69,21 @@ impl Connection {
     /// The bot that it stands for now.
     pub(super) fn bot(request: &HttpRequest) -> Option<BotName> {
         let shown = request.conn_data::<Rc<Self>>()?.shown.as_ref()?;
-        shown.stands().then(|| shown.bot.clone())
+        shown.bot.clone().filter(|_| shown.stands())
+    }
+
+    /// Returns what is missing when neither the request nor its connection proves who asks.
+    pub(super) fn missing(request: &HttpRequest) -> &'static str {
+        let connection = request.conn_data::<Rc<Self>>();
+        match connection.and_then(|connection| connection.shown.as_ref()) {
+            None => "the request has no Authorization header",
+            Some(shown) if shown.bot.is_none() => {
+                "the client certificate stands for no bot (server.tls.client_bots), and the request has no Authorization header"
+            }
+            Some(_) => {
+                "the client certificate has expired or its authority is no longer trusted, and the request has no Authorization header"
+            }
+        }
     }
 
     /// The connection ends with the answer to this request.
