@@ -12,7 +12,8 @@ pub(super) struct EventsArgs {
     /// Only of this action (bot.crashed), or of this kind (bot).
     #[arg(long)]
     action: Option<String>,
-    /// Only about this: the id of a task, key or session, or the name of a bot or user.
+    /// Only about this: the id of a task, key or session, or the name of a bot or user;
+    /// with or without its kind before it (bot:upper-1).
     #[arg(long)]
     target: Option<String>,
     /// Only by this actor: a user, a bot, or deia.
@@ -48,5 +49,5 @@ pub(super) async fn list(context: &Context, args: EventsArgs) -> Result<(), CliE
             task::all_events(&page.items, look)
         })
     };
-    args.watch.show(out, once).await
+    args.watch.show(context, once).await
 }

@@ -12,7 +12,7 @@ use super::{
     get, path = "/api/v1/events", tag = "events", operation_id = "list_events",
     params(
         ("action" = Option<String>, Query, description = "Only of this action, such as `bot.crashed`, or of this kind, such as `bot`"),
-        ("target" = Option<String>, Query, description = "Only about this: the id of a task, key or session, or the name of a bot or user"),
+        ("target" = Option<String>, Query, description = "Only about this: the id of a task, key or session, or the name of a bot or user, with or without its kind before it: `upper-1` or `bot:upper-1`"),
         ("actor" = Option<String>, Query, description = "Only by this actor: a user, a bot, or `deia`"),
         ("after" = Option<String>, Query, format = DateTime, description = "Only recorded then or later"),
         ("before" = Option<String>, Query, format = DateTime, description = "Only recorded before"),
@@ -25,7 +25,7 @@ use super::{
 pub(super) async fn list(call: Call) -> Answer {
     let filter = EventFilter {
         action: call.query::<String>("action")?,
-        target: call.query::<String>("target")?,
+        target: call.query::<String>("target")?.map(without_kind),
         actor: call.query::<String>("actor")?,
         after: point_in_time(&call, "after")?,
         before: point_in_time(&call, "before")?,
@@ -34,4 +34,30 @@ pub(super) async fn list(call: Call) -> Answer {
         .hive()
         .events_page(&call.who, filter, call.page()?)
         .await?)
+}
+
+/// Returns a target without the kind before it: names and ids of targets have no colon.
+fn without_kind(target: String) -> String {
+    const KINDS: [&str; 7] = ["bot", "task", "user", "key", "session", "login", "secret"];
+    match target.split_once(':') {
+        Some((kind, name)) if KINDS.contains(&kind) => name.to_owned(),
+        _ => target,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_are_found_with_and_without_their_kind() {
+        for (given, expected) in [
+            ("upper-1", "upper-1"),
+            ("bot:upper-1", "upper-1"),
+            ("user:ada", "ada"),
+            ("other:ada", "other:ada"),
+        ] {
+            assert_eq!(without_kind(given.into()), expected, "{given}");
+        }
+    }
 }
