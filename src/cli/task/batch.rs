@@ -1,6 +1,7 @@
 //! Submits the tasks of a file, batch by batch.
 
 use std::{
+    collections::VecDeque,
     fs,
     io::{self, BufRead, BufReader, Read as _},
     path::Path,
@@ -33,6 +34,8 @@ struct Lines<R> {
     from: R,
     name: String,
     number: usize,
+    /// Lines that were read, and come again.
+    again: VecDeque<(usize, String)>,
 }
 
 /// Tasks that are submitted together, all or none.
@@ -41,6 +44,8 @@ struct Batch {
     tasks: Vec<NewTask>,
     /// On which line each stands.
     lines: Vec<usize>,
+    /// The text of each.
+    texts: Vec<String>,
 }
 
 /// What is accepted so far, in the order of the file.
@@ -103,18 +108,28 @@ pub(super) async fn submit(
 async fn all<R: BufRead>(
     context: &Context,
     lines: &mut Lines<R>,
-    size: usize,
+    mut size: usize,
     key: &str,
     accepted: &mut Accepted,
 ) -> Result<(), CliError> {
-    for number in 1.. {
+    let mut number = 1;
+    loop {
         let batch = lines.batch(size, &accepted.ids)?;
         if batch.tasks.is_empty() {
             break;
         }
-        let ids = one(&context.client, &batch, &batch_key(key, number))
-            .await
-            .map_err(|error| in_lines(error, &batch.lines, &lines.name))?;
+        let ids = match one(&context.client, &batch, &batch_key(key, number)).await {
+            Ok(ids) => ids,
+            Err(error) => match largest(&error).filter(|max| *max < batch.tasks.len()) {
+                Some(max) => {
+                    size = max;
+                    lines.put_back(batch);
+                    continue;
+                }
+                None => return Err(in_lines(error, &batch.lines, &lines.name)),
+            },
+        };
+        number += 1;
         accepted.ids.extend(ids);
         accepted.lines.extend(batch.lines);
         context.interrupt.stays(Stays::Batch {
@@ -123,6 +138,16 @@ async fn all<R: BufRead>(
         });
     }
     Ok(())
+}
+
+/// Returns how many tasks the hive takes at once, if it refused a batch for having more
+/// (tasks.max_batch).
+fn largest(error: &ClientError) -> Option<usize> {
+    let mut found = error.problem()?.errors.iter();
+    let of_batch = found.find(|violation| violation.pointer == "/tasks")?;
+    let (_, range) = of_batch.detail.split_once("allowed are 1 to ")?;
+    let max = range.split(' ').next()?.parse().ok()?;
+    (max > 0).then_some(max)
 }
 
 /// The longest key that the API takes, in bytes.
@@ -218,6 +243,7 @@ impl Lines<Box<dyn BufRead>> {
             from,
             name,
             number: 0,
+            again: VecDeque::new(),
         })
     }
 }
@@ -234,11 +260,23 @@ impl<R: BufRead> Lines<R> {
             let task = task(&text, batch.tasks.len(), before).map_err(|why| self.wrong(why))?;
             batch.tasks.push(task);
             batch.lines.push(self.number);
+            batch.texts.push(text);
         }
         Ok(batch)
     }
 
+    /// Has the lines of a batch come again.
+    fn put_back(&mut self, batch: Batch) {
+        let lines = batch.lines.into_iter().zip(batch.texts);
+        let later = std::mem::take(&mut self.again);
+        self.again = lines.chain(later).collect();
+    }
+
     fn next(&mut self) -> Result<Option<String>, CliError> {
+        if let Some((number, text)) = self.again.pop_front() {
+            self.number = number;
+            return Ok(Some(text));
+        }
         loop {
             let mut bytes = Vec::new();
             let limited = &mut (&mut self.from).take(LINE_MAX_BYTES + 1);
@@ -335,6 +373,7 @@ mod tests {
             from: text.as_bytes(),
             name: "t.jsonl".into(),
             number: 0,
+            again: VecDeque::new(),
         }
     }
 
@@ -412,6 +451,7 @@ mod tests {
             from: &[0xff, b'\n'][..],
             name: "b".into(),
             number: 0,
+            again: VecDeque::new(),
         };
         assert!(binary.batch(1, &[]).is_err());
     }
