@@ -116,11 +116,20 @@ pub(super) fn side(args: &[OsString]) -> Option<Side> {
             "--" => return None,
             _ if takes_value(word) => drop(rest.next()),
             _ if word.starts_with('-') => {}
+            // The stored secrets of a running hive are `secret`; that side says so.
+            "secrets" if rest.clone().any(is_of_secret) => return Some(Side::Client),
             _ if is_server_command(word) => return Some(Side::Server),
             _ => return Some(Side::Client),
         }
     }
     None
+}
+
+fn is_of_secret(word: &str) -> bool {
+    [
+        "list", "show", "put", "set", "create", "add", "remove", "delete", "rm",
+    ]
+    .contains(&word)
 }
 
 /// Returns whether the word after this option is its value.
@@ -340,6 +349,8 @@ mod tests {
             ("serve", server),
             ("check --data-dir x", server),
             ("admin-key --reset", server),
+            ("secrets rotate", server),
+            ("secrets list", client),
             ("guard x", server),
             ("runner", server),
             ("--data-dir check task list", client),

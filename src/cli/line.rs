@@ -11,6 +11,8 @@ use clap::{
     error::{ContextKind, ContextValue},
 };
 
+use deia_hive::config::distance;
+
 use super::parse;
 
 /// Parses the words (the program's name first) by that definition.
@@ -34,17 +36,154 @@ pub(super) fn parse(
 }
 
 /// What people type that is no command, and the commands that do it.
-const MEANT: [(&[&str], &str, &str); 5] = [
-    (&[], "logs", "deia bot logs NAME or deia task logs ID"),
-    (&[], "status", "deia system status"),
-    (&[], "stop", STOP),
-    (&["system"], "stop", STOP),
+const MEANT: &[(&[&str], &[&str], &str)] = &[
+    (
+        &[],
+        &["logs", "log"],
+        "deia bot logs NAME or deia task logs ID",
+    ),
+    (&[], &["status", "info"], "deia system status"),
+    (&[], &["stop", "shutdown"], STOP),
+    (
+        &[],
+        &["restart", "reload"],
+        "deia system restart, or deia bot restart NAME",
+    ),
+    (&[], &["start", "run", "up", "server", "daemon"], START),
+    (
+        &[],
+        &["ps", "ls", "list", "top"],
+        "deia bot list or deia task list --status running",
+    ),
+    (&[], &["submit"], "deia task submit CONTENT"),
+    (
+        &[],
+        &["login", "auth"],
+        "deia profile add NAME --url URL --key-file FILE, and then deia profile use NAME",
+    ),
+    (&[], &["logout"], "deia profile use --none"),
+    (&[], &["backup", "restore", "export"], BACKUP),
+    (
+        &[],
+        &["metrics", "stats"],
+        "deia system status; for Prometheus: GET /metrics with a key",
+    ),
+    (&[], &["audit", "event"], "deia events"),
+    (
+        &[],
+        &["permissions"],
+        "deia whoami, deia roles or deia can-i PERMISSION",
+    ),
+    (&["system"], &["stop", "shutdown"], STOP),
+    (&["system"], &["start"], START),
     (
         &["system"],
-        "logs",
+        &["logs", "log"],
         "the server's log goes to its standard error",
     ),
+    (&["system"], &["health"], "deia health check"),
+    (&["bot"], &["kill", "down"], "deia bot stop NAME"),
+    (&["bot"], &["start", "run", "up"], "deia bot launch NAME"),
+    (&["bot"], &["delete", "rm"], "deia bot remove NAME"),
+    (&["bot"], &["create", "new"], "deia bot add NAME"),
+    (
+        &["bot"],
+        &["get", "status", "describe"],
+        "deia bot show NAME",
+    ),
+    (
+        &["bot"],
+        &["scale"],
+        "deia bot add NAME --replace --max-concurrent N, or add another bot",
+    ),
+    (
+        &["bot"],
+        &["update", "edit", "change"],
+        "deia bot add NAME --replace",
+    ),
+    (
+        &["task"],
+        &["delete", "remove", "rm"],
+        "deia task cancel ID, or deia task erase ID",
+    ),
+    (
+        &["task"],
+        &["create", "add", "new", "run"],
+        "deia task submit CONTENT",
+    ),
+    (&["task"], &["get", "describe"], "deia task show ID"),
+    (&["task"], &["kill", "stop"], "deia task cancel ID"),
+    (&["task"], &["retry"], "deia queue requeue ID"),
+    (&["task"], &["wait"], "deia task result ID --wait"),
+    (&["key"], &["delete", "remove", "rm"], "deia key revoke ID"),
+    (
+        &["key"],
+        &["add", "new", "make"],
+        "deia key create --user NAME --role ROLE",
+    ),
+    (
+        &["user"],
+        &["create", "new"],
+        "deia user add NAME --role ROLE",
+    ),
+    (&["user"], &["delete", "rm"], "deia user remove NAME"),
+    (&["user"], &["update", "edit"], "deia user change NAME"),
+    (
+        &["secret"],
+        &["set", "create", "add"],
+        "deia secret put NAME --from FILE",
+    ),
+    (&["secret"], &["delete", "rm"], "deia secret remove NAME"),
+    (
+        &["secret"],
+        &["get", "show"],
+        "values are never shown; deia secret list has the names",
+    ),
+    (&["secrets"], &["list", "show"], "deia secret list"),
+    (
+        &["secrets"],
+        &["put", "set", "create", "add"],
+        "deia secret put NAME --from FILE",
+    ),
+    (
+        &["secrets"],
+        &["remove", "delete", "rm"],
+        "deia secret remove NAME",
+    ),
+    (
+        &["config"],
+        &["show", "get", "list"],
+        "deia config diff FILE has what a file changes; deia config schema has every key",
+    ),
+    (
+        &["config"],
+        &["set", "edit"],
+        "settings are in the file: deia config check FILE",
+    ),
+    (
+        &["queue"],
+        &["list", "show"],
+        "deia task list --status queued",
+    ),
+    (
+        &["queue"],
+        &["clear", "empty", "flush", "delete"],
+        "deia queue purge",
+    ),
+    (&["queue"], &["start", "unpause"], "deia queue resume"),
+    (&["queue"], &["stop", "hold"], "deia queue pause"),
+    (&["queue"], &["retry"], "deia queue requeue ID"),
+    (
+        &["profile"],
+        &["create", "set", "new"],
+        "deia profile add NAME --url URL",
+    ),
+    (&["profile"], &["delete", "rm"], "deia profile remove NAME"),
 ];
+const START: &str =
+    "deia serve runs a hive here; deia bot launch NAME starts a bot of one that runs";
+const BACKUP: &str =
+    "there is no such command; docs/OPERATIONS.md has how to copy the data directory";
 const STOP: &str = "SIGTERM stops the server in order: kill its process id in deia system status, or systemctl stop deia";
 
 /// Adds the command that a word stands for which is none.
@@ -54,7 +193,16 @@ fn suggest(error: &mut clap::Error, path: &[String]) {
     };
     let meant = MEANT
         .iter()
-        .find(|(at, name, _)| word == name && path.iter().eq(at.iter()));
+        .find(|(at, names, _)| names.contains(&&**word) && path.iter().eq(at.iter()));
+    let word = word.clone();
+    if let Some(ContextValue::Strings(similar)) = error.get(ContextKind::SuggestedSubcommand) {
+        let mut similar = similar.clone();
+        similar.sort_by_key(|other| distance(&word, other));
+        error.insert(
+            ContextKind::SuggestedSubcommand,
+            ContextValue::Strings(similar),
+        );
+    }
     if let Some((_, _, meant)) = meant {
         error.insert(
             ContextKind::Suggested,
@@ -100,6 +248,9 @@ fn prepare(root: &Command, words: Vec<OsString>) -> Line {
     let mut words = words.into_iter().peekable();
     line.words.extend(words.next());
     let mut command = root;
+    let mut help = false;
+    // Where the word `health` ends, while nothing but options comes after it.
+    let mut health = None;
     while let Some(word) = words.next() {
         if word == "--" {
             line.words.push(word);
@@ -113,11 +264,33 @@ fn prepare(root: &Command, words: Vec<OsString>) -> Line {
         }
         if is_dashed_text(&word) {
             line.has_dashed_text = true;
+        } else if word == "help"
+            && command.has_subcommands()
+            && command.find_subcommand("help").is_none()
+        {
+            help = true;
+            continue;
         } else if let Some(sub) = word.to_str().and_then(|name| command.find_subcommand(name)) {
             line.path.push(sub.get_name().to_owned());
             command = sub;
+            health = (line.path == ["health"]).then_some(line.words.len() + 1);
+        } else if !word.as_encoded_bytes().starts_with(b"-") {
+            health = None;
         }
+        help |= word == "--help" || word == "-h";
         line.words.push(word);
+    }
+    match health {
+        Some(at) if !help => line.words.insert(at, "check".into()),
+        _ => {}
+    }
+    if help
+        && !line
+            .words
+            .iter()
+            .any(|word| word == "--help" || word == "-h")
+    {
+        line.words.push("--help".into());
     }
     line
 }
@@ -274,12 +447,83 @@ mod tests {
             (&["logs"][..], "deia bot logs NAME or deia task logs ID"),
             (&["--data-dir", "d", "system", "stop"], "SIGTERM stops"),
             (&["task", "sbmit"], "'submit'"),
+            (&["bot", "kill"], "deia bot stop NAME"),
+            (&["secrets", "list"], "deia secret list"),
+            (&["queue", "clear", "--type", "x"], "deia queue purge"),
         ] {
             let words = ["deia"].iter().chain(words).map(OsString::from);
             let error = parse(root::command(), words).unwrap_err().to_string();
             assert!(error.contains(tip), "{error}");
             assert_eq!(error.matches("tip:").count(), 1, "{error}");
         }
+    }
+
+    #[test]
+    fn words_that_lead_elsewhere_are_no_commands_and_lead_to_commands() {
+        for (at, names, meant) in MEANT {
+            let mut command = &root::command();
+            for name in *at {
+                command = command.find_subcommand(name).unwrap();
+            }
+            for name in *names {
+                assert!(command.find_subcommand(name).is_none(), "{at:?} {name}");
+            }
+            let root = root::command();
+            for advised in meant.split("deia ").skip(1) {
+                let mut at = &root;
+                for word in advised.split([' ', ',', ';']) {
+                    match at.find_subcommand(word) {
+                        Some(sub) => at = sub,
+                        None => break,
+                    }
+                }
+                assert!(!at.has_subcommands(), "{meant}");
+            }
+        }
+    }
+
+    #[test]
+    fn help_is_a_word_as_well() {
+        for (line, expected) in [
+            (&["help"][..], "deia task submit"),
+            (&["help", "task"], "Usage: deia task"),
+            (&["bot", "help"], "Usage: deia bot"),
+            (&["bot", "help", "add"], "Usage: deia bot add"),
+            (&["help", "serve"], "Usage: deia serve"),
+            (&["help", "nosuch"], "unrecognized subcommand"),
+        ] {
+            let words = ["deia"].iter().chain(line).map(OsString::from);
+            let shown = parse(root::command(), words).unwrap_err().to_string();
+            assert!(shown.contains(expected), "{line:?}: {shown}");
+        }
+        let content = words(&["task", "submit", "help"]).words;
+        assert_eq!(content.last().unwrap(), "help");
+    }
+
+    #[test]
+    fn health_alone_is_its_check() {
+        for (line, expected) in [
+            (&["health"][..], &["health", "check"][..]),
+            (
+                &["-o", "json", "health", "--watch"],
+                &["-o", "json", "health", "check", "--watch"],
+            ),
+            (&["health", "check"], &["health", "check"]),
+            (&["health", "--help"], &["health", "--help"]),
+            (&["health", "chekc"], &["health", "chekc"]),
+        ] {
+            let got = words(line).words.split_off(1);
+            assert_eq!(got, expected, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn nearest_command_comes_first() {
+        let words = ["deia", "serv"].map(OsString::from);
+        let error = parse(root::command(), words).unwrap_err().to_string();
+        let tip = error.lines().find(|line| line.contains("tip:")).unwrap();
+        let (first, _) = tip.split_once("',").unwrap_or((tip, ""));
+        assert!(first.contains("'serve"), "{tip}");
     }
 
     #[test]
