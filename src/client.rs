@@ -40,6 +40,7 @@ mod users;
 mod wire;
 
 pub use bots::PutIf;
+pub(crate) use builder::is_local;
 pub use builder::{Client, ClientBuilder, DEFAULT_URL};
 pub use error::{ClientError, Missing, Problem};
 pub use events::EventQuery;

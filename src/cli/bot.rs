@@ -125,7 +125,7 @@ impl BotCommand {
                     let bot = client.bot(&name).await?;
                     out.one(&bot, |look| view::details(&bot, look))
                 };
-                watch.show(out, once).await
+                watch.show(context, once).await
             }
             Self::Add(args) => add(context, *args).await,
             Self::Launch { name, wait } => {
@@ -183,7 +183,7 @@ async fn list(context: &Context, watch: WatchArgs) -> Result<(), CliError> {
         let table = |look: &_| view::list(&page.items, look);
         context.out.list(&page, "there are no bots", table)
     };
-    watch.show(&context.out, once).await
+    watch.show(context, once).await
 }
 
 async fn add(context: &Context, args: AddArgs) -> Result<(), CliError> {

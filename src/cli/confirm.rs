@@ -26,21 +26,29 @@ impl Confirm {
     /// [`CliError::CannotAsk`] without a terminal, [`CliError::NotConfirmed`]
     /// when the answer is not yes.
     pub(super) fn ask(self, action: &str) -> Result<(), CliError> {
+        self.ask_or(action, "--yes")
+    }
+
+    /// As [`Self::ask`]; these options would spare the question.
+    ///
+    /// # Errors
+    /// As [`Self::ask`].
+    pub(super) fn ask_or(self, action: &str, options: &'static str) -> Result<(), CliError> {
         if self.yes {
             return Ok(());
         }
         if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
             return Err(CliError::CannotAsk {
                 action: action.to_owned(),
+                options,
             });
         }
         let failed = |error| CliError::Stream {
             stream: "the terminal",
             error,
         };
-        let mut terminal = io::stderr().lock();
-        write!(terminal, "This will {action}. Go on? [y/N] ").map_err(failed)?;
-        terminal.flush().map_err(failed)?;
+        // The lock of standard error must not outlive the question: Ctrl-C is told there.
+        write!(io::stderr(), "This will {action}. Go on? [y/N] ").map_err(failed)?;
         let mut answer = String::new();
         io::stdin().read_line(&mut answer).map_err(failed)?;
         if is_yes(&answer) {

@@ -56,7 +56,7 @@ impl Context {
         let client = builder.build()?;
         let interrupt = Interrupt::default();
         interrupt
-            .listen(client.clone())
+            .listen(Some(client.clone()))
             .map_err(CliError::Runtime)?;
         Ok(Self {
             client,

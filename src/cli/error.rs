@@ -82,6 +82,8 @@ pub enum CliError {
     CannotAsk {
         /// What would be done.
         action: String,
+        /// The options that do it without being asked.
+        options: &'static str,
     },
     /// It would end the access of the key that is used, and nobody said that it may.
     #[error("this would {action}: the access that this command uses itself")]
@@ -300,7 +302,8 @@ impl CliError {
     /// Tells the user on standard error.
     pub(super) fn report(&self) -> Exit {
         let exit = self.exit();
-        if exit != Exit::Ok {
+        let silent = matches!(self, Self::Interrupted { stays } if *stays == Stays::Watching);
+        if exit != Exit::Ok && !silent {
             for line in self.message() {
                 // A key in the wrong place of the command line comes back in errors.
                 eprintln!("{}", human::printable(&redact(&line)));
@@ -327,7 +330,9 @@ fn because(why: Option<&str>) -> String {
 fn exit_of(error: &ClientError) -> Exit {
     match error {
         ClientError::Invalid { .. } => Exit::Usage,
-        ClientError::Unreachable { .. } | ClientError::WrongScheme { .. } => Exit::Unreachable,
+        ClientError::Unreachable { .. }
+        | ClientError::WrongScheme { .. }
+        | ClientError::Untrusted { .. } => Exit::Unreachable,
         ClientError::TimedOut { .. } => Exit::TimedOut,
         ClientError::Protocol { .. } => Exit::Failed,
         ClientError::Problem(problem) => exit_of_status(problem.status),

@@ -37,7 +37,7 @@ impl HealthCommand {
                     }
                     other => other,
                 };
-                watch.show(&context.out, once).await
+                watch.show(context, once).await
             }
             Self::Check { .. } => check(context).await,
         }

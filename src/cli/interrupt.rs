@@ -2,7 +2,7 @@
 //! with 130.
 
 use std::{
-    io,
+    io::{self, IsTerminal as _},
     sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError},
     time::Duration,
 };
@@ -23,9 +23,13 @@ const LOOKS: u32 = 50;
 /// An effect that stays when the command that caused it is interrupted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Stays {
-    /// None: the command only reads.
+    /// None: nothing that changes anything was sent.
     #[default]
     Nothing,
+    /// None, and the end was expected: the command shows something until it is ended.
+    Watching,
+    /// A change was answered, and the command was about to show that.
+    Done,
     /// A request was sent that changes something, and its answer had not come.
     Unknown,
     /// The task goes on.
@@ -56,11 +60,12 @@ pub enum Stays {
 pub(super) struct Interrupt(Arc<Mutex<Stays>>);
 
 impl Interrupt {
-    /// Listens for SIGINT from now on, until the process ends.
+    /// Listens for SIGINT from now on, until the process ends. The client is the one that
+    /// sends what the command changes, if it changes anything.
     ///
     /// # Errors
     /// The system gave no means to.
-    pub(super) fn listen(&self, client: Client) -> io::Result<()> {
+    pub(super) fn listen(&self, client: Option<Client>) -> io::Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
@@ -72,8 +77,12 @@ impl Interrupt {
         let wait = move || {
             let stays = runtime.block_on(async {
                 interrupts.recv().await;
-                stays.now(&client).await
+                stays.now(client.as_ref()).await
             });
+            if io::stdin().is_terminal() && io::stderr().is_terminal() {
+                // The terminal has shown ^C, maybe behind a question.
+                eprintln!();
+            }
             let exit = CliError::Interrupted { stays }.report();
             #[expect(
                 clippy::disallowed_methods,
@@ -96,7 +105,7 @@ impl Interrupt {
         act(&mut self.lock())
     }
 
-    async fn now(&self, client: &Client) -> Stays {
+    async fn now(&self, client: Option<&Client>) -> Stays {
         for _ in 0..LOOKS {
             let stays = match self.0.try_lock() {
                 Ok(stays) => stays.clone(),
@@ -107,12 +116,13 @@ impl Interrupt {
                 }
             };
             return match stays {
-                Stays::Nothing if client.is_changing() => Stays::Unknown,
+                Stays::Nothing if client.is_some_and(Client::is_changing) => Stays::Unknown,
+                Stays::Nothing if client.is_some_and(Client::has_changed) => Stays::Done,
                 stays => stays,
             };
         }
         // The command blocks, as in a write to a reader that has stopped.
-        Stays::Nothing
+        Stays::Done
     }
 
     fn lock(&self) -> MutexGuard<'_, Stays> {
@@ -124,7 +134,8 @@ impl Stays {
     /// In words, after "interrupted".
     pub(super) fn told(&self) -> String {
         match self {
-            Self::Nothing => String::new(),
+            Self::Nothing => "; nothing was done".into(),
+            Self::Watching | Self::Done => String::new(),
             Self::Unknown => "; the hive may have done it".into(),
             Self::Task(id) | Self::Output(id, _) | Self::Log(id) => format!("; {id} goes on"),
             Self::Batch { accepted, .. } => format!("; {accepted} tasks are accepted"),
@@ -139,7 +150,7 @@ impl Stays {
     /// The next command.
     pub(super) fn next(&self) -> Option<String> {
         Some(match self {
-            Self::Nothing => return None,
+            Self::Nothing | Self::Watching | Self::Done => return None,
             Self::Unknown => "look before you repeat it".into(),
             Self::Task(id) => format!("go on watching: deia task watch {id}"),
             Self::Log(id) => format!("go on: deia task logs {id} --follow"),

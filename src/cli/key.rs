@@ -186,7 +186,8 @@ impl OwnAccess {
                 action: action.to_owned(),
             });
         }
-        confirm.ask(&format!("{action}: the access that you are using now"))
+        let action = format!("{action}: the access that you are using now");
+        confirm.ask_or(&action, "--yes --own")
     }
 }
 
@@ -234,7 +235,31 @@ async fn create(context: &Context, args: CreateArgs) -> Result<(), CliError> {
         let made = context.client.create_key(&request).await;
         made.map_err(|error| no_such_user(error, &request.user))
     };
-    hand_over(context, making, args.to).await
+    hand_over(context, making, args.to).await?;
+    tell_of_missing_bot(context, &request).await;
+    Ok(())
+}
+
+/// Tells that the bot of a new key is not there, if that can be seen.
+async fn tell_of_missing_bot(context: &Context, request: &NewKeyRequest) {
+    if request.role != Role::Bot {
+        return;
+    }
+    let of_user = || request.user.parse().ok();
+    let Some(bot) = request.bot.clone().or_else(of_user) else {
+        return;
+    };
+    let is_missing = |error: &ClientError| error.problem().is_some_and(|p| p.status == 404);
+    if context
+        .client
+        .bot(&bot)
+        .await
+        .is_err_and(|error| is_missing(&error))
+    {
+        context.out.note(&format!(
+            "note: there is no bot {bot} yet: deia bot add {bot}"
+        ));
+    }
 }
 
 async fn rotate(context: &Context, args: RotateArgs) -> Result<(), CliError> {

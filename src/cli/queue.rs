@@ -103,7 +103,7 @@ impl QueueCommand {
                     let queue = client.queue().await?;
                     out.one(&queue, |look| view::status(&queue, look))
                 };
-                watch.show(out, once).await
+                watch.show(context, once).await
             }
             Self::Pause { task_type, reason } => {
                 let pause = client.pause_queue(task_type.as_ref(), reason.as_deref());

@@ -14,6 +14,7 @@ use super::{
     events::{self, EventsArgs},
     flags,
     health::HealthCommand,
+    interrupt::Interrupt,
     key::{self, KeyCommand},
     line, man, nearest,
     output::Output,
@@ -316,7 +317,12 @@ fn execute(noun: Noun, globals: &Globals, name: &str) -> Result<(), CliError> {
         Noun::Man { dir } => return man::run(&globals.output(None), dir.as_deref()),
         Noun::Schema { name } => return schema::run(&globals.output(None), name.as_deref()),
         Noun::Profile(command) => return command.run(globals),
-        Noun::Config(command) => return command.run(&globals.output(None)),
+        Noun::Config(command) => {
+            // It may read standard input for as long as that is open.
+            let listening = Interrupt::default().listen(None);
+            listening.map_err(CliError::Runtime)?;
+            return command.run(&globals.output(None));
+        }
         Noun::OfHive(noun) => noun,
     };
     let runtime = tokio::runtime::Builder::new_current_thread()

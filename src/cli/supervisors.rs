@@ -74,7 +74,7 @@ impl SupervisorsCommand {
                     let node = context.client.supervisor(&part.path).await?;
                     context.out.one(&node, |look| draw_with_exits(&node, look))
                 };
-                return watch.show(&context.out, once).await;
+                return watch.show(context, once).await;
             }
             Self::Restart(on) => {
                 on.confirm.ask(&format!("restart {}", on.part.path))?;
@@ -94,7 +94,7 @@ impl SupervisorsCommand {
                         .out
                         .one(&arbiters, |look| draw_arbiters(&arbiters, look))
                 };
-                return watch.show(&context.out, once).await;
+                return watch.show(context, once).await;
             }
             Self::Resume(part) => (part, SupervisorAction::Resume),
         };
@@ -108,7 +108,7 @@ pub(super) async fn show(context: &Context, watch: WatchArgs) -> Result<(), CliE
         let root = context.client.supervisors().await?;
         context.out.one(&root, |look| draw(&root, look))
     };
-    watch.show(&context.out, once).await
+    watch.show(context, once).await
 }
 
 fn draw(root: &SupervisorNode, look: &Look) -> String {

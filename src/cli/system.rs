@@ -62,7 +62,7 @@ impl SystemCommand {
                     let url = context.client.url();
                     context.out.one(&system, |look| status(&system, url, look))
                 };
-                watch.show(&context.out, once).await
+                watch.show(context, once).await
             }
             Self::Restart { confirm, wait } => {
                 confirm.ask("restart the server; tasks that do not end in time run again")?;

@@ -5,14 +5,14 @@ use std::time::Duration;
 use clap::Args;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::{error::CliError, human, output::Output, parse};
+use super::{context::Context, error::CliError, human, interrupt::Stays, parse};
 
 const SHORTEST: Duration = Duration::from_millis(100);
 
 /// What a command that can watch understands.
 #[derive(Clone, Copy, Debug, Args)]
 pub(super) struct WatchArgs {
-    /// Show it again every 2 s, or as often as is said, until interrupted.
+    /// Show it again every 2 s, or as often as is said, until Ctrl-C ends it (with 130).
     #[arg(
         long,
         value_name = "INTERVAL",
@@ -39,12 +39,14 @@ impl WatchArgs {
     /// What `show` gives at first, and later what does not pass.
     pub(super) async fn show(
         self,
-        out: &Output,
+        context: &Context,
         mut show: impl AsyncFnMut() -> Result<(), CliError>,
     ) -> Result<(), CliError> {
         let Some(period) = self.watch else {
             return show().await;
         };
+        let out = &context.out;
+        context.interrupt.stays(Stays::Watching);
         let mut ticks = interval(period);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut shown, mut lost) = (false, false);

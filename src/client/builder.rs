@@ -31,6 +31,7 @@ pub struct Client {
     pub(super) timeout: Duration,
     pub(super) max_body_bytes: usize,
     pub(super) changing: Arc<AtomicBool>,
+    pub(super) changed: Arc<AtomicBool>,
 }
 
 impl fmt::Debug for Client {
@@ -65,6 +66,12 @@ impl Client {
     /// clone, and its answer has not come.
     pub fn is_changing(&self) -> bool {
         self.changing.load(Ordering::Relaxed)
+    }
+
+    /// Returns whether a request that changes something was ever sent, by this client or a
+    /// clone.
+    pub fn has_changed(&self) -> bool {
+        self.changed.load(Ordering::Relaxed)
     }
 
     /// Whether requests carry a key.
@@ -123,7 +130,7 @@ impl ClientBuilder {
 
     /// Whether the URL names this machine itself.
     pub fn is_local(&self) -> bool {
-        parse_base(&self.url).is_ok_and(|url| is_this_machine(&url))
+        is_local(&self.url)
     }
 
     /// The client. Nothing is connected yet.
@@ -171,6 +178,7 @@ impl ClientBuilder {
             timeout: self.timeout,
             max_body_bytes: self.max_body_bytes,
             changing: Arc::default(),
+            changed: Arc::default(),
         })
     }
 }
@@ -241,6 +249,11 @@ fn invalid_url(url: &str, reason: &str) -> ClientError {
         what: format!("the URL {url:?}"),
         reason: reason.into(),
     }
+}
+
+/// Returns whether a base URL names this machine itself.
+pub(crate) fn is_local(url: &str) -> bool {
+    parse_base(url).is_ok_and(|url| is_this_machine(&url))
 }
 
 fn is_this_machine(url: &Url) -> bool {

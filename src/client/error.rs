@@ -35,6 +35,14 @@ pub enum ClientError {
         /// The same URL with the other scheme.
         instead: String,
     },
+    /// The certificate of the server does not stand for that hive. Nothing was sent.
+    #[error("the certificate of {url} is not trusted: {reason}")]
+    Untrusted {
+        /// The base URL that was tried.
+        url: String,
+        /// What is wrong with the certificate.
+        reason: String,
+    },
     /// There was no answer in time. What was asked for may still happen.
     #[error("{what} within {after:?}")]
     TimedOut {
@@ -69,7 +77,10 @@ impl ClientError {
         match self {
             Self::Unreachable { .. } | Self::TimedOut { .. } => true,
             Self::Problem(problem) => matches!(problem.status, 429 | 503),
-            Self::Invalid { .. } | Self::Protocol { .. } | Self::WrongScheme { .. } => false,
+            Self::Invalid { .. }
+            | Self::Protocol { .. }
+            | Self::WrongScheme { .. }
+            | Self::Untrusted { .. } => false,
         }
     }
 

@@ -67,9 +67,17 @@ impl Client {
         }
         let mut cause: &dyn std::error::Error = error;
         let mut other_scheme = self.is_other_scheme(cause);
+        let mut distrust = None;
         while let Some(deeper) = cause.source() {
             cause = deeper;
             other_scheme |= self.is_other_scheme(cause);
+            distrust = distrust.or_else(|| of_tls(cause).and_then(distrusted));
+        }
+        if let Some(reason) = distrust {
+            return ClientError::Untrusted {
+                url: self.url().to_owned(),
+                reason,
+            };
         }
         if other_scheme {
             let (expected, instead) = match self.base.scheme() {
@@ -203,6 +211,7 @@ impl Call<'_> {
         let changes = self.method != Method::GET;
         let request = self.request(Some(after))?;
         client.changing.store(changes, Ordering::Relaxed);
+        client.changed.fetch_or(changes, Ordering::Relaxed);
         let sent = client.http.execute(request).await;
         client.changing.store(false, Ordering::Relaxed);
         let response = sent.map_err(|error| client.failed(&error, after))?;
@@ -256,20 +265,43 @@ impl Call<'_> {
     }
 }
 
-/// Returns whether an error of TLS says that what came is no record of TLS. Errors of
-/// input and output do not name what they wrap as their source.
-fn is_no_tls(mut error: &(dyn std::error::Error + 'static)) -> bool {
-    use rustls::{Error, InvalidMessage};
+/// Returns the error of TLS that this one is or wraps. Errors of input and output do not
+/// name what they wrap as their source.
+fn of_tls<'e>(mut error: &'e (dyn std::error::Error + 'static)) -> Option<&'e rustls::Error> {
     while let Some(inner) = error
         .downcast_ref::<io::Error>()
         .and_then(io::Error::get_ref)
     {
         error = inner;
     }
+    error.downcast_ref()
+}
+
+/// Returns whether an error of TLS says that what came is no record of TLS.
+fn is_no_tls(error: &(dyn std::error::Error + 'static)) -> bool {
+    use rustls::{Error, InvalidMessage};
     matches!(
-        error.downcast_ref(),
+        of_tls(error),
         Some(Error::InvalidMessage(InvalidMessage::InvalidContentType))
     )
+}
+
+/// Returns what is wrong with the certificate of the server, if that is the error.
+fn distrusted(error: &rustls::Error) -> Option<String> {
+    use rustls::{CertificateError as Fault, Error};
+    let Error::InvalidCertificate(fault) = error else {
+        return None;
+    };
+    Some(match fault {
+        Fault::UnknownIssuer => "unknown issuer".into(),
+        Fault::Expired | Fault::ExpiredContext { .. } => "it has expired".into(),
+        Fault::NotValidYet | Fault::NotValidYetContext { .. } => "it is not valid yet".into(),
+        Fault::NotValidForName | Fault::NotValidForNameContext { .. } => {
+            "it is for another name".into()
+        }
+        Fault::Revoked => "it was revoked".into(),
+        other => other.to_string(),
+    })
 }
 
 fn refusal(

@@ -139,7 +139,7 @@ impl Drop for Killed {
 }
 
 /// Returns whether `script`, which gives a program a terminal, is installed.
-fn has_script() -> bool {
+pub(crate) fn has_script() -> bool {
     Command::new("script").arg("--version").output().is_ok()
 }
 

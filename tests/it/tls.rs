@@ -177,11 +177,33 @@ async fn the_command_line_speaks_tls() {
         "{}",
         String::from_utf8_lossy(&told.stderr)
     );
-    assert_eq!(
-        admin(None).status.code(),
-        Some(7),
-        "an authority that nobody trusts"
-    );
+    let by_number = app.url.replacen("localhost", "127.0.0.1", 1);
+    let right = files.path("ca.pem");
+    for (url, ca, parts) in [
+        (
+            &*app.url,
+            None,
+            ["is not trusted: unknown issuer", "--ca-file FILE"],
+        ),
+        (
+            &by_number,
+            Some(&*right),
+            ["is not trusted: it is for another name", "--url"],
+        ),
+        (
+            "https://no-such-hive.invalid",
+            None,
+            ["no hive answers at", "check the name and port"],
+        ),
+    ] {
+        let told = admin_at(url, ca);
+        let said = String::from_utf8_lossy(&told.stderr);
+        assert_eq!(told.status.code(), Some(7), "{said}");
+        for part in parts {
+            assert!(said.contains(part), "{part}: {said}");
+        }
+        assert!(!said.contains("start a hive"), "{said}");
+    }
     assert_eq!(admin(Some(&files.path("key.pem"))).status.code(), Some(2));
     assert_eq!(admin(Some(&files.path("nowhere"))).status.code(), Some(2));
 }
@@ -402,7 +424,11 @@ async fn a_certificate_stands_for_a_bot() {
                 assert_eq!(who["user"], format!("bot:{bot}"), "{who:#}");
                 assert_eq!(who["role"], "bot", "{who:#}");
             }
-            None => drop(answer.refuses(401, "key_missing")),
+            None => {
+                let refused = answer.refuses(401, "key_missing");
+                let detail = refused.body["detail"].as_str().unwrap();
+                assert!(detail.contains("stands for no bot"), "{detail}");
+            }
         }
     }
     let named = &["worker-7.example"];

@@ -8,7 +8,7 @@ use serde::Serialize;
 use tokio::time::sleep;
 
 use crate::{
-    cli::{context::Context, error::CliError, output::Output},
+    cli::{context::Context, error::CliError, interrupt::Stays, output::Output},
     client::{Client, ClientError, LogLines, ServerEvent},
 };
 
@@ -40,6 +40,7 @@ impl LogArgs {
     pub(super) async fn run(self, context: &Context) -> Result<(), CliError> {
         let (client, out) = (&context.client, &context.out);
         if self.follow {
+            context.interrupt.stays(Stays::Watching);
             return self.follow(client, out).await;
         }
         print(out, &client.bot_log(&self.name, self.lines).await?)

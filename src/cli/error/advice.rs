@@ -5,7 +5,7 @@ use deia_hive::auth::{Permission, Role};
 use super::CliError;
 use crate::{
     cli::{human, interrupt},
-    client::{ClientError, Problem},
+    client::{self, ClientError, Problem},
     http::Code,
 };
 
@@ -34,7 +34,9 @@ impl CliError {
             Self::OwnAccess { .. } => {
                 Some("give --own as well if that is meant, or use another key: --key-file".into())
             }
-            Self::CannotAsk { .. } => Some("give --yes to do it without being asked".into()),
+            Self::CannotAsk { options, .. } => {
+                Some(format!("give {options} to do it without being asked"))
+            }
             Self::BotExists { name, .. } => Some(format!(
                 "give --replace to change it, or look at it: deia bot show {name}"
             )),
@@ -141,6 +143,18 @@ fn parts(problem: &Problem) -> (String, Option<Code>) {
 
 fn hint_of(error: &ClientError) -> Option<String> {
     match error {
+        ClientError::Unreachable { url, .. } if !client::is_local(url) => Some(
+            "check the name and port of --url or DEIA_URL, and that the hive runs there".into(),
+        ),
+        ClientError::Untrusted { reason, .. } => Some(match reason.as_str() {
+            "it has expired" | "it is not valid yet" => {
+                "renew the certificate of the hive (server.tls), or look at the clock of this machine".into()
+            }
+            "it is for another name" => {
+                "give --url with a name that the certificate has".into()
+            }
+            _ => "--ca-file FILE with its authority, or DEIA_CA_FILE".into(),
+        }),
         ClientError::Unreachable { .. } => {
             Some("start a hive with `deia`, or say where one is with --url or DEIA_URL".into())
         }

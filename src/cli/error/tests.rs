@@ -66,7 +66,13 @@ fn the_table_of_exit_codes() {
         error: kind.into(),
     };
     for (error, expected) in [
-        (CliError::CannotAsk { action: reason() }, 2),
+        (
+            CliError::CannotAsk {
+                action: reason(),
+                options: "--yes",
+            },
+            2,
+        ),
         (CliError::NotConfirmed, 1),
         (CliError::Unhealthy(reason()), 3),
         (

@@ -114,7 +114,7 @@ impl DeadArgs {
             let table = |look: &_| task::dead(&page.items, look);
             out.list(&page, "no such tasks have failed", table)
         };
-        self.watch.show(out, once).await
+        self.watch.show(context, once).await
     }
 }
 

@@ -45,6 +45,6 @@ impl ListArgs {
             let table = |look: &_| view::list(&page.items, look);
             out.list(&page, "there are no such tasks", table)
         };
-        self.watch.show(out, once).await
+        self.watch.show(context, once).await
     }
 }
