@@ -23,7 +23,7 @@ use anyhow::Context;
 use clap::{CommandFactory as _, Parser};
 use deia_hive::{
     Hive,
-    config::Config,
+    config::{Config, ConfigError},
     host::{
         self, children,
         descriptors::{self, DescriptorNeed},
@@ -76,7 +76,7 @@ fn as_asked(by_default: args::Side) -> ExitCode {
 }
 
 /// Does what the command line says on the side of the server. Exit codes: 0 done,
-/// 1 failed, 2 wrong usage.
+/// 1 failed, 2 wrong usage or settings.
 fn server() -> ExitCode {
     // Before any thread is started, and whatever is done then.
     if let Err(error) = host::signals::reset() {
@@ -109,7 +109,10 @@ fn server() -> ExitCode {
     };
     done.unwrap_or_else(|error| {
         telemetry::last_words(&format!("deia: {error:#}"));
-        ExitCode::FAILURE
+        match error.downcast_ref::<ConfigError>() {
+            Some(_) => ExitCode::from(2),
+            None => ExitCode::FAILURE,
+        }
     })
 }
 

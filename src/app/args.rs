@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::Context;
 use clap::{CommandFactory as _, Parser, Subcommand};
-use deia_hive::config::{Config, Layers, socket_address};
+use deia_hive::config::{Config, ConfigError, Layers, socket_address};
 
 /// Runs a hive: bots that work through a durable task queue.
 #[derive(Debug, Parser)]
@@ -24,7 +24,7 @@ use deia_hive::config::{Config, Layers, socket_address};
   deia admin-key --reset                  make a new admin key when the last one is lost
   deia secrets rotate                     seal the stored secrets with a new key",
     after_help = "Settings are taken from the file, then from the environment (DEIA__SERVER__BIND is server.bind), then from these options.
-Exit codes: 0 ended as asked, 1 failed, 2 wrong usage."
+Exit codes: 0 ended as asked, 1 failed, 2 wrong usage or settings."
 )]
 pub(super) struct Args {
     #[command(subcommand)]
@@ -177,10 +177,13 @@ impl SettingsArgs {
         let Some(file) = self.file() else {
             return Ok(String::new());
         };
-        std::fs::read_to_string(&file).with_context(|| {
-            let file = file.display();
-            format!("the settings cannot be used (file {file}): it cannot be read")
-        })
+        let read = std::fs::read_to_string(&file);
+        let unreadable = |error: std::io::Error| ConfigError::Unreadable {
+            reason: format!("it cannot be read: {error}"),
+            path: file,
+        };
+        read.map_err(unreadable)
+            .context("the settings cannot be used")
     }
 
     /// The settings with that text in the place of the settings file.
@@ -189,10 +192,7 @@ impl SettingsArgs {
     /// As [`Self::load`].
     pub(super) fn load_with(&self, file: &str) -> anyhow::Result<Config> {
         let loaded = self.layers(file)?.load();
-        loaded.with_context(|| match self.file() {
-            Some(file) => format!("the settings cannot be used (file {})", file.display()),
-            None => "the settings cannot be used".to_owned(),
-        })
+        loaded.context("the settings cannot be used")
     }
 
     /// The file that settings are read from, if there is one.

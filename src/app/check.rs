@@ -12,7 +12,7 @@ use std::{
 
 use deia_hive::{
     Exposed, check_secrets_key,
-    config::Config,
+    config::{Config, ConfigError},
     exposed,
     host::descriptors::{self, DescriptorNeed},
     is_in_use,
@@ -60,7 +60,10 @@ pub(super) fn run(settings: &SettingsArgs, for_restart: Option<&Path>) -> ExitCo
     let held = held.as_ref();
     let mut findings = Vec::new();
     match settings.load() {
-        Err(error) => findings.push(("settings", Err(format!("{error:#}")))),
+        Err(error) => {
+            let faults = faults_of_settings(&error).into_iter();
+            findings.extend(faults.map(|fault| ("settings", Err(fault))));
+        }
         Ok(config) => {
             findings.push(("settings", logging(settings, &config)));
             findings.push(("data directory", data_dir(&config, held)));
@@ -90,6 +93,15 @@ pub(super) fn run(settings: &SettingsArgs, for_restart: Option<&Path>) -> ExitCo
     match all_fine {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
+    }
+}
+
+/// Returns what is wrong with the settings, one fault each.
+fn faults_of_settings(error: &anyhow::Error) -> Vec<String> {
+    match error.downcast_ref() {
+        Some(ConfigError::Invalid(problems)) => problems.iter().map(ToString::to_string).collect(),
+        Some(other) => vec![other.to_string()],
+        None => vec![format!("{error:#}")],
     }
 }
 

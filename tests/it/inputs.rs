@@ -331,7 +331,7 @@ fn empty_variables_are_taken_for_absent() {
         (
             "DEIA__SERVER__WORKERS",
             "many",
-            "environment DEIA__SERVER__WORKERS: server.workers: ",
+            "(set by environment DEIA__SERVER__WORKERS)",
         ),
         (
             "DEIA__SERVER__WORKERS",

@@ -142,7 +142,7 @@ async fn settings_that_a_start_would_not_take_refuse_a_restart() {
         ("logging: {filter: \"deia=loud\"}", "logging.filter"),
         (&*taken, "cannot listen on"),
         ("tasks: {max_batch: 0}", "tasks.max_batch: 0"),
-        ("tasks: {colour: red}", "unknown field `colour`"),
+        ("tasks: {colour: red}", "tasks.colour: no such setting"),
         ("tasks: [", "deia.yaml"),
         (
             "server: {bind: \"127.0.0.1:0\", tls: {cert_file: /none, key_file: /none}}",
@@ -353,6 +353,6 @@ async fn an_old_image_that_fails_as_well_ends() {
         .output()
         .unwrap();
     let said = String::from_utf8(out.stderr).unwrap();
-    assert_eq!(out.status.code(), Some(1), "{said}");
+    assert_eq!(out.status.code(), Some(2), "{said}");
     assert!(said.contains("logging.filter"), "{said}");
 }

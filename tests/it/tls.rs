@@ -177,7 +177,17 @@ async fn the_command_line_speaks_tls() {
         "{}",
         String::from_utf8_lossy(&told.stderr)
     );
-    let by_number = app.url.replacen("localhost", "127.0.0.1", 1);
+    assert_eq!(admin(Some(&files.path("key.pem"))).status.code(), Some(2));
+    assert_eq!(admin(Some(&files.path("nowhere"))).status.code(), Some(2));
+    files.write(&issue(&files.authority, "localhost", |params| {
+        let other = "elsewhere.example".try_into().unwrap();
+        params.subject_alt_names = vec![SanType::DnsName(other)];
+    }));
+    kill(app.pid(), Signal::SIGHUP).unwrap();
+    app.until("the files are read", async |app| {
+        app.log().contains("was read anew")
+    })
+    .await;
     let right = files.path("ca.pem");
     for (url, ca, parts) in [
         (
@@ -186,7 +196,7 @@ async fn the_command_line_speaks_tls() {
             ["is not trusted: unknown issuer", "--ca-file FILE"],
         ),
         (
-            &by_number,
+            &app.url,
             Some(&*right),
             ["is not trusted: it is for another name", "--url"],
         ),
@@ -204,8 +214,6 @@ async fn the_command_line_speaks_tls() {
         }
         assert!(!said.contains("start a hive"), "{said}");
     }
-    assert_eq!(admin(Some(&files.path("key.pem"))).status.code(), Some(2));
-    assert_eq!(admin(Some(&files.path("nowhere"))).status.code(), Some(2));
 }
 
 #[tokio::test]

@@ -9,19 +9,35 @@ use bytesize::ByteSize;
 pub struct Problem {
     /// The key, dotted.
     pub key: String,
-    /// The value that was given.
-    pub value: String,
-    /// What is allowed.
+    /// The value that was given; `None` when there is no such key.
+    pub value: Option<String>,
+    /// What is allowed. For a key that there is not: the one that is meant, if any is
+    /// like it.
     pub allowed: String,
+    /// The option, variable or file that it comes from, if that is known.
+    pub source: Option<String>,
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}: {} is not allowed; expected {}",
-            self.key, self.value, self.allowed
-        )
+        let Self {
+            key,
+            value,
+            allowed,
+            source,
+        } = self;
+        if let Some(value) = value {
+            write!(f, "{key}: {value} is not allowed; expected {allowed}")?;
+            return match source {
+                Some(source) => write!(f, " (set by {source})"),
+                None => Ok(()),
+            };
+        }
+        write!(f, "{}: no such setting", source.as_ref().unwrap_or(key))?;
+        match allowed.as_str() {
+            "" => Ok(()),
+            meant => write!(f, "; did you mean {meant}?"),
+        }
     }
 }
 
@@ -80,8 +96,9 @@ impl Checker {
     ) {
         self.problems.push(Problem {
             key: key.into(),
-            value: value.to_string(),
+            value: Some(value.to_string()),
             allowed: allowed.into(),
+            source: None,
         });
     }
 

@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use super::{
     Config, ConfigError, Problem,
-    document::leaves,
-    load::{read_yaml, typed},
+    document::{Setting, leaves, settings},
+    load::{Untyped, read_yaml, typed},
 };
 
 /// Everything that is wrong with the settings in `text`; `Ok` of what they come to.
@@ -13,19 +13,28 @@ use super::{
 /// # Errors
 /// All problems at once, unknown keys among them; or it is not YAML.
 pub fn inspect(text: &str) -> Result<Config, ConfigError> {
-    let given = read_yaml(text)?;
+    judge(&read_yaml(text)?)
+}
+
+/// Returns the settings that these values come to; those that are absent are as by
+/// default.
+///
+/// # Errors
+/// All problems at once, unknown keys among them.
+pub(super) fn judge(given: &Value) -> Result<Config, ConfigError> {
     let defaults = to_value(&Config::defaults()?)?;
+    let known = settings()?;
     let mut merged = defaults.clone();
     let mut problems = Vec::new();
-    for (key, value) in given_keys(&given, &defaults, "", &mut problems) {
+    for (key, value) in given_keys(given, &defaults, "", &known, &mut problems) {
         let mut only = defaults.clone();
         set(&mut only, &key, value.clone());
         match typed(only) {
             Ok(_) => set(&mut merged, &key, value),
-            Err(error) => problems.push(wrong(key, &value, &error.to_string())),
+            Err(error) => problems.push(wrong(&key, &value, &error, &known)),
         }
     }
-    let config = typed(merged)?;
+    let config = typed(merged).map_err(|error| ConfigError::Malformed(error.said))?;
     problems.extend(config.problems());
     match problems.is_empty() {
         true => Ok(config),
@@ -59,6 +68,7 @@ fn given_keys(
     given: &Value,
     defaults: &Value,
     above: &str,
+    known: &[Setting],
     problems: &mut Vec<Problem>,
 ) -> Vec<(String, Value)> {
     let mut found = Vec::new();
@@ -69,9 +79,9 @@ fn given_keys(
             format!("{above}.{name}")
         };
         match defaults.get(name) {
-            None => problems.push(unknown(key, value, name, defaults)),
+            None => problems.push(unknown(key, known)),
             Some(Value::Object(below)) if !below.is_empty() && value.is_object() => {
-                found.extend(given_keys(value, &defaults[name], &key, problems));
+                found.extend(given_keys(value, &defaults[name], &key, known, problems));
             }
             Some(_) => found.push((key, value.clone())),
         }
@@ -79,31 +89,121 @@ fn given_keys(
     found
 }
 
-fn unknown(key: String, value: &Value, name: &str, siblings: &Value) -> Problem {
-    let names = siblings
-        .as_object()
-        .into_iter()
-        .flat_map(|fields| fields.keys());
-    let nearest = names.min_by_key(|other| distance(name, other));
-    let allowed = match nearest {
-        Some(nearest) => format!("a known key; the nearest is {nearest}"),
-        None => "a known key".into(),
-    };
+fn unknown(key: String, known: &[Setting]) -> Problem {
     Problem {
+        allowed: nearest(&key, known).unwrap_or_default(),
+        value: None,
+        source: None,
         key,
-        value: value.to_string(),
-        allowed,
     }
 }
 
-fn wrong(key: String, value: &Value, error: &str) -> Problem {
-    let allowed = error
-        .rsplit_once("expected ")
-        .map_or(error, |(_, after)| after);
+/// Returns the setting that is meant by a key that there is not, if one is like it: by
+/// its name below other keys, or but for a few letters.
+fn nearest(key: &str, known: &[Setting]) -> Option<String> {
+    let last = |key: &str| key.rsplit('.').next().unwrap_or_default().to_owned();
+    let keys = || known.iter().map(|setting| setting.key.as_str());
+    let near = keys().min_by_key(|other| distance(key, other))?;
+    if distance(key, near) <= (last(key).chars().count() / 3).max(2) {
+        return Some(near.to_owned());
+    }
+    let mut same = keys().filter(|other| last(other) == last(key));
+    match (same.next(), same.next()) {
+        (Some(only), None) => Some(only.to_owned()),
+        _ => None,
+    }
+}
+
+fn wrong(key: &str, value: &Value, error: &Untyped, known: &[Setting]) -> Problem {
+    let said = error.said.as_str();
+    // A part of a list or of names with values.
+    let is_inner = error.at.len() > key.len() && error.at.starts_with(key);
+    if is_inner {
+        return inner(&error.at, value, key, said, known);
+    }
+    let of_kind = said.starts_with("invalid type") || said.starts_with("invalid value");
+    let setting = known.iter().find(|setting| setting.key == key);
+    let expected = said.rsplit_once("expected ").map(|(_, after)| after);
+    let allowed = match (setting, expected) {
+        (None, _) => {
+            let mut below = known.iter().map(|setting| &setting.key);
+            let first = below.find(|other| other.starts_with(&format!("{key}.")));
+            format!(
+                "settings below it, such as {}",
+                first.map_or(key, |key| key)
+            )
+        }
+        (Some(setting), _) if of_kind => of_setting(setting),
+        (_, Some(expected)) => in_words(expected),
+        (Some(_), None) => said.to_owned(),
+    };
     Problem {
-        key,
-        value: value.to_string(),
-        allowed: allowed.to_owned(),
+        key: key.to_owned(),
+        value: Some(value.to_string()),
+        allowed,
+        source: None,
+    }
+}
+
+/// Returns what is wrong with a part of the value of a key.
+fn inner(at: &str, value: &Value, key: &str, said: &str, known: &[Setting]) -> Problem {
+    let unknown = said.strip_prefix("unknown field `");
+    if let Some(name) = unknown.and_then(|rest| rest.split('`').next()) {
+        let is_it = at.rsplit('.').next() == Some(name);
+        let key = match is_it {
+            true => at.to_owned(),
+            false => format!("{at}.{name}"),
+        };
+        return self::unknown(key, known);
+    }
+    let pointer = at[key.len()..].replace('[', ".").replace(']', "");
+    let part = value.pointer(&pointer.replace('.', "/")).unwrap_or(value);
+    let allowed = match said.rsplit_once("expected ") {
+        Some((_, expected)) => in_words(expected),
+        None => match said.strip_prefix("missing field ") {
+            Some(field) => format!("{field} in it"),
+            None => said.to_owned(),
+        },
+    };
+    Problem {
+        key: at.to_owned(),
+        value: Some(part.to_string()),
+        allowed,
+        source: None,
+    }
+}
+
+fn of_setting(setting: &Setting) -> String {
+    let kind = match setting.kind.as_str() {
+        "duration" => "a duration such as 30s",
+        "size" => "a size such as 64KiB",
+        "boolean" => "true or false",
+        "integer" => "a whole number",
+        "number" => "a number",
+        "list" => "a list",
+        "map" => "names with values",
+        "address" => "an IP address and a port",
+        _ => "a text",
+    };
+    match &setting.allowed {
+        Some(allowed) => format!("{kind}, {allowed}"),
+        None => kind.to_owned(),
+    }
+}
+
+/// Returns the type that a deserializer expects, in the words of the documentation.
+fn in_words(expected: &str) -> String {
+    match expected {
+        "u8" | "u16" | "u32" | "u64" | "usize" | "i64" => "a whole number, 0 or more".to_owned(),
+        "f32" | "f64" => "a number".to_owned(),
+        "a boolean" => "true or false".to_owned(),
+        "a sequence" => "a list".to_owned(),
+        "a map" => "names with values".to_owned(),
+        "a string" | "path string" | "a borrowed string" => "a text".to_owned(),
+        of if of.starts_with("struct ") || of.contains("tagged enum") => {
+            "settings below it".to_owned()
+        }
+        other => other.to_owned(),
     }
 }
 
@@ -138,17 +238,63 @@ mod tests {
     #[test]
     fn every_problem_is_told_at_once() {
         let text = "server: { workers: 300, keep_alive: soon, bnid: x }\ntasks: { max_batch: many }\nzzz: 1\n";
-        let error = inspect(text).unwrap_err().to_string();
+        let error = inspect(text).unwrap_err().to_string() + "\n";
         for expected in [
             "server.workers: 300 is not allowed; expected 0 to 256",
             "server.keep_alive: \"soon\" is not allowed",
-            "server.bnid: \"x\" is not allowed; expected a known key; the nearest is bind",
-            "tasks.max_batch: \"many\" is not allowed; expected u32",
-            "zzz: 1 is not allowed",
+            "server.bnid: no such setting; did you mean server.bind?",
+            "tasks.max_batch: \"many\" is not allowed; expected a whole number, 1 to ",
+            "zzz: no such setting\n",
         ] {
             assert!(error.contains(expected), "{expected}: {error}");
         }
         assert_eq!(error.lines().count(), 5, "{error}");
+    }
+
+    #[test]
+    fn values_of_a_wrong_type_are_told_in_words() {
+        for (text, expected) in [
+            (
+                "server: 3",
+                "server: 3 is not allowed; expected settings below it, such as server.",
+            ),
+            (
+                "server: { tls: { client_ca_file: [] } }",
+                "server.tls.client_ca_file: [] is not allowed; expected a text",
+            ),
+            (
+                "tasks: { types: 3 }",
+                "tasks.types: 3 is not allowed; expected a list",
+            ),
+            (
+                "tasks: { max_batch: -1 }",
+                "tasks.max_batch: -1 is not allowed; expected a whole number, 1 to",
+            ),
+            (
+                "server: { keep_alive: [] }",
+                "server.keep_alive: [] is not allowed; expected a duration such as 30s",
+            ),
+            (
+                "max_batch: 3",
+                "max_batch: no such setting; did you mean tasks.max_batch?",
+            ),
+            ("foo: 3", "foo: no such setting"),
+            ("bots: { seed: [{ name: 3 }] }", "bots.seed[0]"),
+            (
+                "tasks: { by_type: { a: { colour: 1 } } }",
+                "tasks.by_type.a.colour: no such setting",
+            ),
+        ] {
+            let error = inspect(text).unwrap_err().to_string();
+            assert!(error.starts_with(expected), "{text}: {error}");
+            for word in ["u32", "u16", "struct", "sequence", "null"] {
+                assert!(!error.contains(word), "{text}: {error}");
+            }
+        }
+        assert_eq!(
+            inspect("foo: 3").unwrap_err().to_string(),
+            "foo: no such setting"
+        );
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use config::{Environment, File, FileFormat};
 
-use super::{Config, ConfigError, document::DEFAULTS};
+use super::{Config, ConfigError, Problem, document::DEFAULTS, inspect::judge};
 
 /// Where settings come from; each layer overrides the ones before.
 #[derive(Clone, Debug, Default)]
@@ -52,47 +52,28 @@ impl Layers {
     /// each error names the key, the value and what is allowed.
     pub fn load(&self) -> Result<Config, ConfigError> {
         let merged = self.merge()?;
-        let config: Config = serde_path_to_error::deserialize(merged).map_err(|error| {
-            let path = error.path().to_string();
-            let at = if path == "." { "" } else { &path };
-            ConfigError::Malformed(self.told(at, &error.into_inner().to_string()))
-        })?;
-        let mut problems = config.problems();
-        if problems.is_empty() {
-            return Ok(config);
-        }
-        for problem in &mut problems {
-            if let Some(source) = self.source_of(&problem.key) {
-                problem.allowed.push_str(&format!(" (set by {source})"));
-            }
-        }
-        Err(ConfigError::Invalid(problems))
-    }
-
-    /// Returns the error at that key, with the layer that it comes from.
-    fn told(&self, at: &str, what: &str) -> String {
-        let name = what.strip_prefix("unknown field `");
-        let name = name.and_then(|rest| rest.split('`').next());
-        let Some(name) = name else {
-            let source = self.source_of(at).map(|source| format!("{source}: "));
-            let source = source.unwrap_or_default();
-            return if at.is_empty() {
-                what.to_owned()
-            } else {
-                format!("{source}{at}: {what}")
-            };
+        let problems = match typed(merged.clone()) {
+            Ok(config) => match config.problems() {
+                problems if problems.is_empty() => return Ok(config),
+                problems => problems,
+            },
+            Err(_) => match judge(&merged) {
+                Err(ConfigError::Invalid(problems)) => problems,
+                other => return other,
+            },
         };
-        // The path has the name of an unknown field, unless it is of an enum.
-        let key = match at.rsplit_once('.').map_or(at, |(_, last)| last) {
-            last if last == name => at.to_owned(),
-            "" => name.to_owned(),
-            _ => format!("{at}.{name}"),
+        let with_source = |problem: Problem| Problem {
+            source: self.source_of(&problem.key).or_else(|| {
+                let file = self.file.as_ref()?.display();
+                Some(match problem.value {
+                    Some(_) => file.to_string(),
+                    None => format!("{file}: {}", problem.key),
+                })
+            }),
+            ..problem
         };
-        match self.source_of(&key) {
-            Some(source) => format!("{source}: {}", no_such_setting(&key)),
-            None if at.is_empty() => what.to_owned(),
-            None => format!("{at}: {what}"),
-        }
+        let problems = problems.into_iter().map(with_source);
+        Err(ConfigError::Invalid(problems.collect()))
     }
 
     /// Returns the option or the variable that has set this key, or one below it.
@@ -137,6 +118,11 @@ impl Layers {
             );
         }
         for (key, value) in &self.overrides {
+            // Nothing is the empty text, which is the default of many keys.
+            let value = match value.trim() {
+                "" => "''",
+                _ => value,
+            };
             let text = format!("value: {value}");
             let parsed = config::Config::builder()
                 .add_source(File::from_str(&text, FileFormat::Yaml))
@@ -157,18 +143,6 @@ impl Layers {
             .map_err(|error| {
                 ConfigError::Malformed(format!("{place}: {}", readable_yaml(&error.to_string())))
             })
-    }
-}
-
-/// Returns that there is no such setting, and the one whose name is nearest.
-fn no_such_setting(key: &str) -> String {
-    let known = super::settings().unwrap_or_default();
-    let nearest = known
-        .iter()
-        .min_by_key(|setting| super::inspect::distance(key, &setting.key));
-    match nearest {
-        Some(nearest) => format!("no such setting; did you mean {}?", nearest.key),
-        None => "no such setting".to_owned(),
     }
 }
 
@@ -202,10 +176,20 @@ pub(super) fn read_yaml(text: &str) -> Result<serde_json::Value, ConfigError> {
         .map_err(|error| ConfigError::Malformed(readable_yaml(&error.to_string())))
 }
 
+/// Values that are not settings, by the first fault that was found.
+pub(super) struct Untyped {
+    /// The key, and the place within its value.
+    pub(super) at: String,
+    /// What the deserializer says.
+    pub(super) said: String,
+}
+
 /// The settings that these values are, unchecked.
-pub(super) fn typed(values: serde_json::Value) -> Result<Config, ConfigError> {
-    serde_path_to_error::deserialize(values)
-        .map_err(|error| ConfigError::Malformed(error.into_inner().to_string()))
+pub(super) fn typed(values: serde_json::Value) -> Result<Config, Untyped> {
+    serde_path_to_error::deserialize(values).map_err(|error| Untyped {
+        at: error.path().to_string(),
+        said: error.into_inner().to_string(),
+    })
 }
 
 #[cfg(test)]
@@ -272,7 +256,7 @@ mod tests {
             (
                 "server.no_such_key",
                 "1",
-                "--set server.no_such_key: no such setting; did you mean server.",
+                "--set server.no_such_key: no such setting",
             ),
             (
                 "server.bnid",
@@ -283,7 +267,7 @@ mod tests {
             (
                 "server.workers",
                 "many",
-                "server.workers: invalid type: string \"many\", expected u16",
+                "server.workers: \"many\" is not allowed; expected a whole number, 0 to 256 (set by --set server.workers)",
             ),
             ("store.url", "postgres://h/d", "expected `sqlite`"),
         ] {
@@ -306,6 +290,24 @@ mod tests {
         assert!(
             matches!(&error, ConfigError::Invalid(found) if found.len() == 2),
             "{error}"
+        );
+    }
+
+    #[test]
+    fn nothing_is_the_empty_text() {
+        let layers = Layers::default().set("server.tls.client_ca_file", "");
+        let config = layers.load().unwrap();
+        assert_eq!(config.server.tls.client_ca_file.as_os_str(), "");
+    }
+
+    #[test]
+    fn problems_of_a_file_name_it_once() {
+        let text = "server: { workers: 300, bnid: 1 }\n";
+        let error = Layers::default().text("f.yaml", text).load().unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "f.yaml: server.bnid: no such setting; did you mean server.bind?\n\
+             server.workers: 300 is not allowed; expected 0 to 256 (set by f.yaml)"
         );
     }
 
