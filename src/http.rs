@@ -51,6 +51,7 @@ mod tls;
 mod users;
 mod viewer;
 pub mod wire;
+mod words;
 
 use actix_web::http::Method;
 use deia_hive::auth::Permission as P;

@@ -154,7 +154,7 @@ catalogue! {
         "Change the user that is there, or choose another name.";
     /// There are tasks of a user of that name who was removed.
     NameHasTasks = "name_has_tasks" CONFLICT, "There are tasks of an earlier user of that name",
-        "Choose another name; or cancel the tasks of that submitter that wait, and try again when all are forgotten (tasks.retention).";
+        "Choose another name; or cancel the tasks of that submitter that wait, and try again when all are forgotten (tasks.retention.*).";
     /// The key was revoked or has expired.
     KeyNotInForce = "key_not_in_force" CONFLICT, "The key is not in force",
         "Make a new key.";
@@ -235,7 +235,7 @@ catalogue! {
         "Ask for fewer items at a time, or filter by less common values; the limit is store.read_timeout.";
     /// The hive is starting or stopping.
     Unavailable = "unavailable" SERVICE_UNAVAILABLE, "The hive does not take work",
-        "It is starting or stopping; try again after as many seconds as Retry-After says.";
+        "Try again after as many seconds as Retry-After says.";
     /// Something that must work does not.
     Unhealthy = "unhealthy" SERVICE_UNAVAILABLE, "The hive is not healthy",
         "GET /api/v1/system/health with a key that has sys:health tells what is wrong.";

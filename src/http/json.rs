@@ -18,7 +18,7 @@ use serde::{
 use serde_path_to_error::Segment;
 use tokio::task::yield_now;
 
-use super::{bodies::Held, catalogue::Code, problem::Problem};
+use super::{bodies::Held, catalogue::Code, problem::Problem, words::in_words};
 
 /// How much of a body is taken, how long a pause in it may be, and how long all of it.
 #[derive(Clone, Copy, Debug)]
@@ -249,15 +249,12 @@ where
         let detail = format!("is nested too deep; metadata may have {METADATA_LEVELS} levels");
         return Violation { pointer, detail };
     }
-    let detail = match without_position(&error.to_string()) {
-        // An enum that gets a number is told as if that were not JSON.
-        told if told == "expected value" => "has the wrong type".to_owned(),
-        told => told,
-    };
+    let said = without_position(&error.to_string());
     // A field that is not there has no path of its own.
-    if let Some(field) = quoted_after(&detail, "missing field `") {
+    if let Some(field) = quoted_after(&said, "missing field `") {
         push_key(&mut pointer, field);
     }
+    let detail = in_words(&said);
     Violation { pointer, detail }
 }
 

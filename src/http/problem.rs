@@ -207,7 +207,10 @@ impl Problem {
     pub fn method_not_allowed(allow: HeaderValue) -> Self {
         let mut problem = Self::new(
             Code::MethodNotAllowed,
-            "this route does not have that method",
+            format!(
+                "this route does not have that method; it has {}",
+                allow.to_str().unwrap_or_default()
+            ),
         );
         problem.0.header = Some((ALLOW, allow));
         problem

@@ -15,6 +15,8 @@ use tracing_subscriber::{
 
 /// What stands beside the message when it is known; the rest is in `fields`.
 const KNOWN: [&str; 4] = ["request_id", "trace_id", "task", "bot"];
+/// The field of what is known of an event besides.
+const DETAILS: &str = "details";
 /// Where events come from that libraries log without `tracing`.
 const FOREIGN: &str = "log";
 
@@ -88,7 +90,12 @@ impl Visit for Fields {
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.set(field, value);
+        // The details of an event are written as JSON already.
+        let of_event = (field.name() == DETAILS).then(|| serde_json::from_str(value));
+        match of_event {
+            Some(Ok(Value::Object(details))) => self.set(field, details),
+            _ => self.set(field, value),
+        }
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {

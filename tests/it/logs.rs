@@ -80,6 +80,14 @@ async fn every_line_is_json_and_none_has_a_secret() {
         assert_eq!(found, None, "a secret is in the log");
     }
     assert!(log.contains("/nowhere/deia_***"), "{log}");
+    let details = lines
+        .iter()
+        .filter_map(|line| line["fields"].get("details"));
+    let details: Vec<&Value> = details.collect();
+    assert!(
+        !details.is_empty() && details.iter().all(|it| it.is_object()),
+        "{details:?}"
+    );
     let access: Vec<&Value> = lines
         .iter()
         .filter(|l| l["target"] == "deia::access")
