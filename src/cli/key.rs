@@ -48,7 +48,7 @@ pub(super) enum KeyCommand {
   deia key rotate key_01h455vb4pex5vsknk084sn02q --to ci.key.new
   deia key rotate key_01h455vb4pex5vsknk084sn02q --overlap 0s")]
     Rotate(RotateArgs),
-    /// Revoke a key; it is refused from the next request on.
+    /// Revoke a key; it is refused from the next effect on, also in requests that have begun.
     #[command(before_help = "Examples:
   deia key revoke key_01h455vb4pex5vsknk084sn02q
   deia key revoke key_01h455vb4pex5vsknk084sn02q --yes")]

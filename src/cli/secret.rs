@@ -31,7 +31,7 @@ pub(super) enum SecretCommand {
     /// of its last line is left out.
     #[command(before_help = "Examples:
   deia secret put anthropic --from /run/secrets/anthropic
-  pass show anthropic | deia-admin secret put anthropic --from -
+  pass show anthropic | deia secret put anthropic --from -
   deia bot add agent --secret ANTHROPIC_API_KEY=store:anthropic -- /opt/agent")]
     Put {
         /// The name that bots refer to it by.

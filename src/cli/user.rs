@@ -43,7 +43,7 @@ pub(super) enum UserCommand {
         #[arg(long)]
         inactive: bool,
     },
-    /// Change a user; it holds for all their keys from the next request on.
+    /// Change a user; it holds for all their keys from the next effect on.
     #[command(before_help = "Examples:
   deia user change ada --role viewer
   deia user change ada --inactive

@@ -69,7 +69,7 @@ pub(super) async fn get(call: Call) -> Answer {
 
 #[utoipa::path(
     delete, path = "/api/v1/auth/session", tag = "auth", operation_id = "end_session",
-    responses((status = 204, description = "Ended: its cookie is refused from the next request on"))
+    responses((status = 204, description = "Ended: its cookie is refused from the next effect on"))
 )]
 /// Logs out.
 pub(super) async fn end(mut call: Call) -> Answer {

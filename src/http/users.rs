@@ -73,7 +73,7 @@ pub(super) async fn get(call: Call) -> Answer {
         ("If-Match" = Option<ETagOrAny>, Header, description = "The ETag on which the change is made; `*`: any"),
     ),
     request_body = UserChangeBody,
-    responses((status = 200, description = "Changed; holds for all keys of the user from the next request on", body = User,
+    responses((status = 200, description = "Changed; holds for all keys of the user from the next effect on", body = User,
         headers(("ETag" = String, description = "The version of the user"))))
 )]
 /// Changes a user's role, or whether they may act.
@@ -92,7 +92,7 @@ pub(super) async fn change(mut call: Call) -> Answer {
         ("id" = String, Path, description = "The user"),
         ("If-Match" = Option<ETagOrAny>, Header, description = "The ETag on which the user is removed; `*`: any"),
     ),
-    responses((status = 204, description = "Removed with all keys, which are refused from the next request on; the tasks of the user stay, and nobody gets the name while there are any"))
+    responses((status = 204, description = "Removed with all keys, which are refused from the next effect on; the tasks of the user stay, and nobody gets the name while there are any"))
 )]
 /// Removes a user with all keys.
 pub(super) async fn delete(mut call: Call) -> Answer {

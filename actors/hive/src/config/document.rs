@@ -111,11 +111,15 @@ fn kind_of(key: &str, rule: Option<&Rule>, default: &Value) -> &'static str {
 fn comments(text: &str) -> Vec<(String, String)> {
     let mut path: Vec<(usize, String)> = Vec::new();
     let mut found: Vec<(String, String)> = Vec::new();
-    let mut said: Vec<&str> = Vec::new();
+    let mut said: Vec<String> = Vec::new();
     for line in text.lines() {
         let code = line.trim_start();
         if let Some(comment) = code.strip_prefix('#') {
-            said.push(comment.trim());
+            // What is indented is an example, and keeps its lines.
+            match comment.strip_prefix("   ") {
+                Some(example) => said.push(format!("\n{}", example.trim_end())),
+                None => said.push(comment.trim().to_owned()),
+            }
             continue;
         }
         let name = code.split(':').next().unwrap_or_default();
@@ -128,7 +132,7 @@ fn comments(text: &str) -> Vec<(String, String)> {
         path.retain(|(other, _)| *other < indent);
         path.push((indent, name.to_owned()));
         let names: Vec<_> = path.iter().map(|(_, name)| name.as_str()).collect();
-        found.push((names.join("."), said.join(" ")));
+        found.push((names.join("."), said.join(" ").replace(" \n", "\n")));
         said.clear();
     }
     found
@@ -254,10 +258,22 @@ pub fn page() -> Result<String, ConfigError> {
             setting.variable(),
             setting.kind,
             cell(allowed),
-            cell(&setting.doc)
+            cell(&in_cell(&setting.doc))
         );
     }
     Ok(out)
+}
+
+/// Writes what a setting means into one line of a table, its examples line by line.
+fn in_cell(doc: &str) -> String {
+    let mut lines = doc.split('\n');
+    let mut out = lines.next().unwrap_or_default().to_owned();
+    for line in lines {
+        let code = line.trim_start();
+        let indent = "&nbsp;".repeat(line.len() - code.len());
+        out += &format!("<br>{indent}`{code}`");
+    }
+    out
 }
 
 #[cfg(test)]
