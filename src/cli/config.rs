@@ -68,7 +68,7 @@ impl ConfigCommand {
 }
 
 fn read(file: &Path) -> Result<Config, CliError> {
-    config::inspect(&read_text(file, MAX_BYTES)?).map_err(refused(file))
+    config::inspect(&read_text("", file, MAX_BYTES)?).map_err(refused(file))
 }
 
 fn refused(file: &Path) -> impl FnOnce(ConfigError) -> CliError {

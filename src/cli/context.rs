@@ -25,6 +25,8 @@ pub(super) struct Context {
     /// Record of effects that stay when the command is interrupted.
     pub(super) interrupt: Interrupt,
     key: Found,
+    /// The variables that the URL and the key file come from.
+    variables: [Option<&'static str>; 2],
 }
 
 impl Context {
@@ -37,13 +39,15 @@ impl Context {
         let profile = globals.profile()?;
         let out = globals.output(profile.as_ref());
         let to = globals.destination(profile.as_ref());
+        let variables = globals.variables(&to);
         let args = &globals.args;
         let mut builder = Client::builder(to.url).timeout(args.request_timeout);
         if let Some(path) = &args.ca_file {
-            let pem = read_text(path, MAX_CA_BYTES)?;
+            let pem = read_text("--ca-file", path, MAX_CA_BYTES)?;
             builder = builder.authorities(pem.into_bytes());
         }
-        let key = find_key(to.key_file.as_deref(), &args.data_dir, builder.is_local())?;
+        let key = find_key(to.key_file.as_deref(), &args.data_dir, builder.is_local());
+        let key = key.map_err(|error| of_variable(error, variables[1]))?;
         if let Found::Key { key, path } = &key {
             if others_can_read(path) {
                 let path = path.display();
@@ -63,6 +67,7 @@ impl Context {
             out,
             interrupt,
             key,
+            variables,
         })
     }
 
@@ -70,10 +75,26 @@ impl Context {
     /// refuses it.
     pub(super) fn explain(&self, error: CliError) -> CliError {
         let refused = |error: &ClientError| error.problem().is_some_and(|p| p.status == 401);
+        let [url_from, key_from] = self.variables;
         match (error, &self.key) {
+            (CliError::Client(ClientError::Unreachable { url, reason }), _) => {
+                let from = url_from.map(|name| format!("; the URL is that of {name}"));
+                let reason = reason + &from.unwrap_or_default();
+                ClientError::Unreachable { url, reason }.into()
+            }
+            (CliError::Client(error), _)
+                if error.has_code("route_not_found") && self.client.has_path() =>
+            {
+                ClientError::Invalid {
+                    what: format!("the URL {}", self.client.url()),
+                    reason: "has a path below which there is no hive; leave the path out".into(),
+                }
+                .into()
+            }
             (CliError::Client(error), Found::Key { path, .. }) if refused(&error) => {
                 CliError::KeyRefused {
                     path: path.clone(),
+                    variable: key_from,
                     error,
                 }
             }
@@ -88,11 +109,22 @@ impl Context {
     }
 }
 
-/// Returns the text in a file, or of standard input when the path is `-`.
+/// Adds the variable that the path of a key file comes from to what is wrong with it.
+fn of_variable(error: CliError, variable: Option<&str>) -> CliError {
+    match (error, variable) {
+        (CliError::KeyFile { path, reason }, Some(name)) => CliError::KeyFile {
+            path,
+            reason: format!("{reason} (the path is that of {name})"),
+        },
+        (error, _) => error,
+    }
+}
+
+/// Returns the text in the file of an option, or of standard input when the path is `-`.
 ///
 /// # Errors
 /// It cannot be read, is longer than `limit` bytes, or is not UTF-8.
-pub(super) fn read_text(path: &Path, limit: u64) -> Result<String, CliError> {
+pub(super) fn read_text(option: &str, path: &Path, limit: u64) -> Result<String, CliError> {
     let from_stdin = path == Path::new("-");
     let mut bytes = Vec::new();
     let read = if from_stdin {
@@ -102,7 +134,9 @@ pub(super) fn read_text(path: &Path, limit: u64) -> Result<String, CliError> {
     };
     let name = || match from_stdin {
         true => "standard input".to_owned(),
-        false => path.display().to_string(),
+        false => format!("{option} {}", path.display())
+            .trim_start()
+            .to_owned(),
     };
     let refuse = |reason: String| CliError::Input {
         what: name(),

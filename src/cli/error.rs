@@ -34,6 +34,8 @@ pub enum CliError {
     KeyRefused {
         /// Where it came from.
         path: PathBuf,
+        /// The variable that names that file, if one does.
+        variable: Option<&'static str>,
         /// What the hive said.
         error: ClientError,
     },
@@ -233,6 +235,16 @@ pub enum CliError {
     /// The hive says that it is not healthy.
     #[error("the hive is not healthy: {0}")]
     Unhealthy(String),
+    /// The file of an option could not be written.
+    #[error("{option} {path}: {error}")]
+    FileOf {
+        /// The option.
+        option: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
     /// A file could not be read or written.
     #[error("{path}: {error}")]
     File {
@@ -293,6 +305,7 @@ impl CliError {
             | Self::RestartFailed { .. }
             | Self::TaskFailed { .. }
             | Self::File { .. }
+            | Self::FileOf { .. }
             | Self::Stream { .. }
             | Self::Render(_)
             | Self::Runtime(_) => Exit::Failed,

@@ -1,7 +1,10 @@
 //! `deia events`: the log of what was done.
 
 use clap::Args;
-use deia_hive::model::Timestamp;
+use deia_hive::{
+    config::distance,
+    model::{Action, Timestamp},
+};
 
 use super::{context::Context, error::CliError, filter::PageArgs, parse, task, watch::WatchArgs};
 use crate::client::EventQuery;
@@ -32,6 +35,15 @@ pub(super) struct EventsArgs {
     watch: WatchArgs,
 }
 
+/// Returns whether this is an action, or a kind of actions.
+fn is_known(action: &str) -> bool {
+    let mut all = Action::ALL.iter().map(|action| action.as_str());
+    all.any(|known| {
+        let rest = known.strip_prefix(action);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    })
+}
+
 /// Lists events, the newest first.
 pub(super) async fn list(context: &Context, args: EventsArgs) -> Result<(), CliError> {
     let (client, out) = (&context.client, &context.out);
@@ -42,6 +54,18 @@ pub(super) async fn list(context: &Context, args: EventsArgs) -> Result<(), CliE
         after: args.since,
         before: args.until,
     };
+    task::tell_of_span(out, query.after, query.before);
+    if let Some(action) = &query.action
+        && !is_known(action)
+    {
+        let all = Action::ALL.iter().map(|action| action.as_str());
+        let nearest = all
+            .min_by_key(|known| distance(action, known))
+            .unwrap_or_default();
+        out.note(&format!(
+            "note: there is no action {action}; nearest: {nearest}"
+        ));
+    }
     let part = args.page.request();
     let once = async || {
         let page = client.events(&query, &part).await?;

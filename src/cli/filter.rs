@@ -40,7 +40,7 @@ pub(super) struct FilterArgs {
 #[derive(Clone, Debug, Args)]
 pub(super) struct PageArgs {
     /// Maximum number of entries.
-    #[arg(long, short = 'n', value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 50, value_parser = parse::whole(1..=100_000_u32))]
     limit: u32,
     /// Cursor with which the previous page ended.
     #[arg(long)]

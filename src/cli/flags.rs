@@ -102,17 +102,36 @@ pub(super) fn name(error: CliError, names: Names) -> CliError {
             if let Some(unit_ms) = unit_ms(&violation.pointer) {
                 violation.detail = in_spans(&violation.detail, unit_ms);
             }
+            violation.detail = in_options(&violation.detail, names);
             violation.pointer = words;
             renamed = true;
         }
     }
     if renamed {
         problem.detail = Some(match problem.errors.as_slice() {
+            [only] if only.detail.starts_with("there ") => {
+                format!("{}: {}", only.pointer, only.detail)
+            }
             [only] => format!("{} {}", only.pointer, only.detail),
             several => format!("{} arguments are not accepted", several.len()),
         });
     }
     CliError::Client(ClientError::Problem(problem))
+}
+
+/// Writes the names of other fields in a text as the options that they come from.
+fn in_options(text: &str, names: Names) -> String {
+    let option = |word: &str| {
+        let name = word.trim_matches(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        let of_field = |(place, _): &&(&str, &str)| place.rsplit('/').next() == Some(name);
+        let is_field = name.contains('_');
+        let found = names.iter().find(of_field).filter(|_| is_field)?;
+        Some(word.replace(name, found.1))
+    };
+    let words = text
+        .split(' ')
+        .map(|word| option(word).unwrap_or_else(|| word.to_owned()));
+    words.collect::<Vec<_>>().join(" ")
 }
 
 fn words(pointer: &str, names: Names) -> Option<String> {

@@ -209,7 +209,10 @@ pub(super) async fn can_i(
             false => ("no", Tone::Bad),
         };
         table.field("allowed", Cell::new(verdict, tone));
-        table.field("reason", answer.reason.as_str());
+        if answer.allowed {
+            // A refusal is told with its reason as the error.
+            table.field("reason", answer.reason.as_str());
+        }
         table.render(look)
     })?;
     match answer.allowed {
@@ -303,7 +306,8 @@ async fn hand_over(
     };
     writeln!(file, "{}", created.key.reveal())
         .and_then(|()| file.sync_all())
-        .map_err(|error| CliError::File {
+        .map_err(|error| CliError::FileOf {
+            option: "--to",
             path: path.clone(),
             error,
         })
@@ -354,7 +358,8 @@ fn new_file(path: &Path) -> Result<fs::File, CliError> {
         .create_new(true)
         .mode(0o600)
         .open(path)
-        .map_err(|error| CliError::File {
+        .map_err(|error| CliError::FileOf {
+            option: "--to",
             path: path.to_owned(),
             error,
         })
@@ -455,6 +460,8 @@ fn who(me: &WhoAmI, look: &Look) -> String {
 fn plain(value: &Value) -> String {
     match value {
         Value::Null => "-".into(),
+        Value::Bool(true) => "yes".into(),
+        Value::Bool(false) => "no".into(),
         Value::String(text) => text.clone(),
         Value::Array(items) => items.iter().map(plain).collect::<Vec<_>>().join(", "),
         other => other.to_string(),

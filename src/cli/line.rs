@@ -113,7 +113,6 @@ const MEANT: &[(&[&str], &[&str], &str)] = &[
     ),
     (&["task"], &["get", "describe"], "deia task show ID"),
     (&["task"], &["kill", "stop"], "deia task cancel ID"),
-    (&["task"], &["retry"], "deia queue requeue ID"),
     (&["task"], &["wait"], "deia task result ID --wait"),
     (&["key"], &["delete", "remove", "rm"], "deia key revoke ID"),
     (

@@ -66,7 +66,11 @@ fn nearest(wanted: &str, names: Vec<String>) -> Vec<String> {
         .into_iter()
         .map(|name| (distance(wanted, &name), name))
         .filter(|(distance, name)| {
-            *distance <= far || wanted.len() >= 3 && name.starts_with(wanted)
+            let is_end = || {
+                name.strip_suffix(wanted)
+                    .is_some_and(|rest| rest.ends_with('/'))
+            };
+            *distance <= far || wanted.len() >= 3 && (name.starts_with(wanted) || is_end())
         })
         .collect();
     near.sort_unstable();
@@ -80,13 +84,21 @@ mod tests {
 
     #[test]
     fn names_that_are_near() {
-        let all = ["upper-1", "upper-2", "sim-1", "sim-2", "wc-1"];
+        let all = [
+            "upper-1",
+            "upper-2",
+            "sim-1",
+            "sim-2",
+            "wc-1",
+            "hive/core/scheduler",
+        ];
         for (wanted, expected) in [
             ("uper-1", &["upper-1", "upper-2"][..]),
             ("upper", &["upper-1", "upper-2"]),
             ("sim-11", &["sim-1", "sim-2"]),
             ("si", &[]),
             ("wc1", &["wc-1"]),
+            ("scheduler", &["hive/core/scheduler"]),
             ("nothing-like-it", &[]),
             ("", &[]),
         ] {

@@ -1,6 +1,6 @@
 //! Reads the values of arguments.
 
-use std::{fmt::Display, str::FromStr, time::Duration};
+use std::{fmt::Display, ops::RangeInclusive, str::FromStr, time::Duration};
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use deia_hive::{
@@ -18,6 +18,51 @@ use crate::text::split_key;
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text)
         .map_err(|_| "expected a duration such as 500ms, 30s, 5m or 2h".into())
+}
+
+/// A span of time that is not zero.
+pub(super) fn some_duration(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        Duration::ZERO => Err("expected more than nothing, such as 30s".into()),
+        span => Ok(span),
+    }
+}
+
+/// Whole numbers in a range.
+pub(super) fn whole<N>(
+    range: RangeInclusive<N>,
+) -> impl Fn(&str) -> Result<N, String> + Clone + Send + Sync + 'static
+where
+    N: FromStr + Display + PartialOrd + Bounded + Clone + Send + Sync + 'static,
+{
+    move |text| {
+        // The type has room for far more than the range, but not for a sign.
+        let number: N = text.parse().map_err(|_| "expected a whole number")?;
+        match range.contains(&number) {
+            true => Ok(number),
+            false if *range.end() == N::MAX => Err(format!("allowed is {} or more", range.start())),
+            false => Err(format!("allowed are {} to {}", range.start(), range.end())),
+        }
+    }
+}
+
+/// A type with a largest number.
+pub(super) trait Bounded: Sized {
+    const MAX: Self;
+}
+
+impl Bounded for u32 {
+    const MAX: Self = u32::MAX;
+}
+
+impl Bounded for u64 {
+    const MAX: Self = u64::MAX;
+}
+
+/// A number with or without a fraction.
+pub(super) fn number(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number: &f64| number.is_finite());
+    number.ok_or_else(|| "expected a number such as 1.5".into())
 }
 
 /// The same in whole seconds, at least one.

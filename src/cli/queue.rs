@@ -110,6 +110,7 @@ impl QueueCommand {
                 paused(out, &pause.await?)
             }
             Self::Resume { task_type } => {
+                tell_if_not_paused(context, task_type.as_ref()).await;
                 paused(out, &client.resume_queue(task_type.as_ref()).await?)
             }
             Self::Drain {
@@ -121,6 +122,23 @@ impl QueueCommand {
             Self::Dead(args) => args.run(context).await,
             Self::Requeue(args) => args.run(context).await,
         }
+    }
+}
+
+/// Tells that a type is not paused itself, if that can be seen.
+async fn tell_if_not_paused(context: &Context, task_type: Option<&TaskType>) {
+    let Some(task_type) = task_type else { return };
+    let Ok(queue) = context.client.queue().await else {
+        return;
+    };
+    let paused = queue
+        .paused
+        .iter()
+        .any(|pause| pause.task_type.as_ref() == Some(task_type));
+    if !paused {
+        context
+            .out
+            .note(&format!("note: type {task_type} was not paused"));
     }
 }
 

@@ -63,7 +63,7 @@ impl SecretCommand {
                 })
             }
             Self::Put { name, from } => {
-                let text = context::read_text(&from, MAX_SECRET_BYTES)?;
+                let text = context::read_text("--from", &from, MAX_SECRET_BYTES)?;
                 let value = text.strip_suffix('\n').unwrap_or(&text);
                 let value = value.strip_suffix('\r').unwrap_or(value);
                 client.put_secret(&name, &Secret::new(value)).await?;

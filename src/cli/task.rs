@@ -13,8 +13,11 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use deia_hive::model::{TaskHold, TaskId, TaskResult};
 
-pub(super) use self::view::{all_events, dead};
 use self::{list::ListArgs, logs::TaskLogArgs, output::OutputArgs, submit::SubmitArgs};
+pub(super) use self::{
+    list::tell_of_span,
+    view::{all_events, dead},
+};
 use super::{
     confirm::Confirm, context::Context, error::CliError, interrupt::Stays, output::Output, parse,
     watch::WatchArgs,

@@ -76,7 +76,7 @@ pub(super) struct ChangeArgs {
     #[command(flatten)]
     own: OwnAccess,
     /// Only if the user still has this version, as `user show` tells it.
-    #[arg(long, value_name = "VERSION", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "VERSION", value_parser = parse::whole(1..=u64::MAX))]
     if_version: Option<u64>,
 }
 

@@ -62,6 +62,11 @@ impl Client {
         self.base.as_str().trim_end_matches('/')
     }
 
+    /// Returns whether the base URL has a path, below which the routes are looked for.
+    pub fn has_path(&self) -> bool {
+        !matches!(self.base.path(), "" | "/")
+    }
+
     /// Returns whether a request that changes something was sent, by this client or a
     /// clone, and its answer has not come.
     pub fn is_changing(&self) -> bool {

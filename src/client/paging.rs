@@ -38,7 +38,19 @@ impl Client {
             }
             all.items.extend(more.items);
             all.next_cursor = more.next_cursor;
-            if all.next_cursor.is_none() || all.items.len() >= wanted {
+            if all.next_cursor.is_none() {
+                return Ok(all);
+            }
+            if all.items.len() >= wanted {
+                // A page that is full has a cursor, also when nothing comes after it.
+                let next: Page<serde_json::Value> = list()
+                    .query("limit", Some(1))
+                    .query("cursor", all.next_cursor.as_ref())
+                    .answer()
+                    .await?;
+                if next.items.is_empty() && next.next_cursor.is_none() {
+                    all.next_cursor = None;
+                }
                 return Ok(all);
             }
         }

@@ -118,3 +118,166 @@ fn key_for_a_bot_that_is_not_there_comes_with_a_note() {
     let said = hive.admin(&[&create[..], &["upper-1"]].concat()).ok();
     assert!(!said.err.contains("yet"), "{said:?}");
 }
+
+#[test]
+fn faults_name_the_option_and_what_is_allowed() {
+    let hive = CliHive::start(&[]);
+    let task = "task_01h455vb4pex5vsknk084sn02q";
+    let missing = "No such file or directory\n";
+    for (args, parts) in [
+        (
+            &["bot", "add", "b", "--file", "/no/such"][..],
+            &["--file /no/such: ", missing][..],
+        ),
+        (
+            &["--ca-file", "/no/such", "whoami"],
+            &["--ca-file /no/such: ", missing],
+        ),
+        (
+            &["secret", "put", "x", "--from", "/no/such"],
+            &["--from /no/such: ", missing],
+        ),
+        (
+            &["task", "submit", "--file", "/no/such"],
+            &["--file /no/such: ", missing],
+        ),
+        (
+            &[
+                "key",
+                "create",
+                "--user",
+                "admin",
+                "--role",
+                "viewer",
+                "--to",
+                "/no/such/x",
+            ],
+            &["--to /no/such/x: ", missing],
+        ),
+        (
+            &["--request-timeout", "0s", "whoami"],
+            &["--request-timeout"],
+        ),
+        (
+            &["task", "submit", "x", "--max-attempts", "many"],
+            &["expected a whole number"],
+        ),
+        (
+            &["task", "submit", "x", "--max-attempts", "101"],
+            &["allowed are 1 to 100"],
+        ),
+        (
+            &["task", "submit", "x", "--retry-factor", "much"],
+            &["expected a number such as"],
+        ),
+        (
+            &[
+                "task",
+                "submit",
+                "x",
+                "--retry-min",
+                "5m",
+                "--retry-max",
+                "1s",
+            ],
+            &["--retry-max", "--retry-min"],
+        ),
+        (
+            &["task", "submit", "x", "--depends-on", task],
+            &["--depends-on, number 1: there is no task"],
+        ),
+        (
+            &["queue", "requeue", task, "--type", "x"],
+            &["give ids or filters, not both"],
+        ),
+        (
+            &["supervisors", "restart", "scheduler", "--yes"],
+            &["nearest: hive/core/scheduler"],
+        ),
+        (&["profile", "use", "nope"], &["deia profile list"]),
+        (
+            &["--data-dir", "/etc/passwd", "whoami"],
+            &["--data-dir /etc/passwd: is not a directory"],
+        ),
+    ] {
+        let said = hive.admin(args);
+        assert_ne!(said.code, 0, "{args:?}: {said:?}");
+        tells(&said, parts);
+        for word in ["os error", "invalid digit", "1..=", "min_ms", "max_ms"] {
+            assert!(!said.err.contains(word), "{word}: {said:?}");
+        }
+    }
+    let mut elsewhere = crate::cli_support::admin_command(&["whoami"]);
+    elsewhere.env("DEIA_URL", "http://127.0.0.1:9");
+    let said = crate::cli_support::run(elsewhere, "").exits(7);
+    tells(&said, &["the URL is that of DEIA_URL"]);
+    let mut below = hive.command(&["whoami"]);
+    below.env("DEIA_URL", format!("{}/api/v1", hive.url()));
+    let said = crate::cli_support::run(below, "").exits(2);
+    tells(&said, &["leave the path out"]);
+}
+
+#[test]
+fn filters_that_can_match_nothing_come_with_a_note() {
+    let hive = CliHive::start(&[]);
+    for (args, note) in [
+        (
+            &["events", "--action", "bot.crahsed"][..],
+            "there is no action bot.crahsed; nearest: bot.crashed",
+        ),
+        (
+            &["task", "list", "--bot", "nosuch"],
+            "there is no bot nosuch",
+        ),
+        (
+            &["task", "list", "--since", "1h", "--until", "2h"],
+            "--since is not before --until",
+        ),
+        (
+            &["events", "--since", "1h", "--until", "2h"],
+            "--since is not before --until",
+        ),
+        (
+            &["queue", "resume", "--type", "nosuch"],
+            "type nosuch was not paused",
+        ),
+    ] {
+        tells(&hive.admin(args).ok(), &[note]);
+    }
+    let known = hive.admin(&["events", "--action", "bot"]).ok();
+    assert!(!known.err.contains("no action"), "{known:?}");
+}
+
+#[test]
+fn more_is_promised_only_where_there_is_more() {
+    let hive = CliHive::start(&[]);
+    hive.submit(&["a"]);
+    hive.submit(&["b"]);
+    let list = |limit: &str| hive.admin(&["task", "list", "-n", limit]).ok().err;
+    assert!(list("1").contains("there is more"));
+    assert!(!list("2").contains("there is more"));
+}
+
+#[test]
+fn answers_are_yes_or_no_and_reasons_told_once() {
+    let hive = CliHive::start(&[]);
+    let me = hive.admin(&["whoami"]).ok().out;
+    assert!(!me.contains("true") && !me.contains("false"), "{me}");
+    let key = hive.path("v.key");
+    let to = key.to_str().unwrap();
+    let create = [
+        "key",
+        "create",
+        "--user",
+        "v",
+        "--new-user",
+        "--role",
+        "viewer",
+        "--to",
+        to,
+    ];
+    hive.admin(&create).ok();
+    let said = hive.admin_as(&key, &["can-i", "task:submit"]).exits(1);
+    let all = format!("{}{}", said.out, said.err);
+    assert_eq!(all.matches("does not have it").count(), 1, "{all}");
+}

@@ -8,7 +8,7 @@ use serde::Serialize;
 use tokio::time::sleep;
 
 use crate::{
-    cli::{context::Context, error::CliError, interrupt::Stays, output::Output},
+    cli::{context::Context, error::CliError, interrupt::Stays, output::Output, parse},
     client::{Client, ClientError, LogLines, ServerEvent},
 };
 
@@ -22,7 +22,7 @@ pub(in crate::cli) struct LogArgs {
     /// The bot.
     name: BotName,
     /// Maximum number of lines.
-    #[arg(long, short = 'n', value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 100, value_parser = parse::whole(1..=10_000_u32))]
     lines: u32,
     /// Go on with each line that comes, until interrupted.
     #[arg(long, short)]

@@ -53,7 +53,7 @@ pub(in crate::cli) struct AddArgs {
     #[arg(long, value_name = "DIR", conflicts_with_all = ["simulated", "file"])]
     working_dir: Option<String>,
     /// Tasks that it works on at a time.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = parse::whole(1..=10_000_u32))]
     max_concurrent: u32,
     /// A task type that it takes; give it again for more. Without any it takes all.
     #[arg(long, value_name = "TYPE")]
@@ -85,7 +85,7 @@ impl AddArgs {
     pub(super) fn spec(&self) -> Result<BotSpec, CliError> {
         if let Some(path) = &self.file {
             let what = || format!("the specification in {}", path.display());
-            let text = context::read_text(path, MAX_SPEC_BYTES)?;
+            let text = context::read_text("--file", path, MAX_SPEC_BYTES)?;
             return from_json(&text).map_err(|reason| CliError::Input {
                 what: what(),
                 reason,

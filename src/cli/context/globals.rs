@@ -45,7 +45,7 @@ pub(in crate::cli) struct GlobalArgs {
     #[arg(long, global = true, env = "DEIA_DATA_DIR", hide_env_values = true, value_name = "DIR", default_value = "data", help_heading = HEADING)]
     pub(super) data_dir: PathBuf,
     /// How long one request may take.
-    #[arg(long, global = true, value_name = "DURATION", default_value = "30s", value_parser = parse::duration, help_heading = HEADING)]
+    #[arg(long, global = true, value_name = "DURATION", default_value = "30s", value_parser = parse::some_duration, help_heading = HEADING)]
     pub(super) request_timeout: Duration,
 }
 
@@ -99,6 +99,15 @@ impl Globals {
     pub(in crate::cli) fn output(&self, profile: Option<&Profile>) -> Output {
         let preferred = || profile.and_then(|profile| profile.output);
         Output::of_this_process(self.args.output.or_else(preferred).unwrap_or_default())
+    }
+
+    /// Returns the variables of the environment that the destination comes from: that of
+    /// its URL and that of its key file.
+    pub(super) fn variables(&self, to: &Destination) -> [Option<&'static str>; 2] {
+        let url = !self.typed.url && self.args.url.as_ref() == Some(&to.url);
+        let key =
+            !self.typed.key_file && to.key_file.is_some() && self.args.key_file == to.key_file;
+        [url.then_some("DEIA_URL"), key.then_some("DEIA_KEY_FILE")]
     }
 
     /// `--url`, if it was said on the command line.

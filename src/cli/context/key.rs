@@ -28,6 +28,12 @@ pub(super) fn find_key(
 ) -> Result<Found, CliError> {
     let path = match named {
         Some(path) => path.to_owned(),
+        None if local && data_dir.exists() && !data_dir.is_dir() => {
+            return Err(CliError::Input {
+                what: format!("--data-dir {}", data_dir.display()),
+                reason: "is not a directory".into(),
+            });
+        }
         None if local => data_dir.join("admin.key"),
         None => {
             return Ok(Found::None {

@@ -19,9 +19,12 @@ impl CliError {
                  --data-dir DIR, where its admin.key is"
                     .into(),
             ),
-            Self::KeyRefused { path, .. } => Some(format!(
-                "the key came from {}; give another with --key-file, or the hive's own --data-dir; an admin makes keys: deia key create",
-                path.display()
+            Self::KeyRefused { path, variable, .. } => Some(format!(
+                "the key came from {}{}; give another with --key-file, or the hive's own --data-dir; an admin makes keys: deia key create",
+                path.display(),
+                variable
+                    .map(|name| format!(" ({name})"))
+                    .unwrap_or_default()
             )),
             Self::NotThere { problem, nearest } => Some(see_what_there_is(problem, nearest)),
             Self::KeyFileDenied { .. } => {
@@ -30,6 +33,9 @@ impl CliError {
             Self::ProfileExists { .. } => Some("give --replace to change it".into()),
             Self::NoSuch { known, .. } if !known.is_empty() => {
                 Some(format!("there is: {}", known.join(", ")))
+            }
+            Self::NoSuch { what, .. } if what.starts_with("profile") => {
+                Some("see what there is: deia profile list; make one: deia profile add".into())
             }
             Self::OwnAccess { .. } => {
                 Some("give --own as well if that is meant, or use another key: --key-file".into())
@@ -101,8 +107,18 @@ impl CliError {
             other => vec![format!("error: {other}")],
         };
         lines.extend(self.hint().map(|hint| format!("  next: {hint}")));
-        lines
+        lines.iter().map(|line| without_numbers(line)).collect()
     }
+}
+
+/// Returns a line without the numbers that the system has for its errors.
+fn without_numbers(line: &str) -> String {
+    let mut parts = line.split(" (os error ");
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        out += part.split_once(')').map_or("", |(_, rest)| rest);
+    }
+    out
 }
 
 fn under(error: &CliError, reasons: &[String]) -> Vec<String> {
@@ -181,12 +197,32 @@ fn hint_of_problem(problem: &Problem) -> Option<String> {
     match (code, parts(problem).1) {
         (Some(Code::NotFound), _) => Some(see_what_there_is(problem, &[])),
         (Some(code), advised) => match words(code) {
-            Words::Own(words) => Some(words.to_owned()),
+            Words::Own(words) => Some(filled(words, &problem.to_string())),
             // In the text, unless that is of a hive with another catalogue.
             Words::OfCatalogue => advised.map(|code| continued(code.hint())),
             Words::None => None,
         },
         (None, _) => None,
+    }
+}
+
+/// Returns advice with the id or name that the refusal is about in its place.
+fn filled(words: &str, said: &str) -> String {
+    let is_of_id = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let mut tokens = said.split(|c| !is_of_id(c));
+    let id = tokens.find(|token| token.len() > 25 && token.contains('_'));
+    let is_of_name = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    let bot = said
+        .split_once("bot ")
+        .map(|(_, rest)| rest.trim_start_matches('"'));
+    let bot = bot.and_then(|rest| rest.split(|c| !is_of_name(c)).next());
+    let mut words = words.to_owned();
+    if let Some(id) = id {
+        words = words.replace(" ID", &format!(" {id}"));
+    }
+    match bot.filter(|name| !name.is_empty()) {
+        Some(name) => words.replace(" NAME", &format!(" {name}")),
+        None => words,
     }
 }
 
@@ -384,6 +420,41 @@ mod tests {
                 assert!(!told.join(" ").contains(word), "{word}: {told:?}");
             }
         }
+    }
+
+    #[test]
+    fn advice_has_the_id_or_name_that_it_is_about() {
+        let id = "task_01h455vb4pex5vsknk084sn02q";
+        for (words, said, expected) in [
+            (
+                "deia task result ID",
+                format!("task {id} is completed already"),
+                format!("deia task result {id}"),
+            ),
+            (
+                "deia bot stop NAME --wait",
+                "bot upper-1 is launched".into(),
+                "deia bot stop upper-1 --wait".into(),
+            ),
+            (
+                "deia bot stop NAME --wait",
+                "the bot \"b\" is used".into(),
+                "deia bot stop b --wait".into(),
+            ),
+            (
+                "deia task logs ID",
+                "there is none".into(),
+                "deia task logs ID".into(),
+            ),
+        ] {
+            assert_eq!(filled(words, &said), expected);
+        }
+    }
+
+    #[test]
+    fn numbers_of_the_system_are_left_out() {
+        let line = "x: No such file or directory (os error 2); next";
+        assert_eq!(without_numbers(line), "x: No such file or directory; next");
     }
 
     #[test]

@@ -128,8 +128,8 @@ impl RequeueArgs {
         if !self.ids.is_empty() {
             if self.all || filter != TaskFilter::default() {
                 return Err(CliError::Input {
-                    what: "ID".into(),
-                    reason: "is not taken together with a filter".into(),
+                    what: "ID and a filter".into(),
+                    reason: "give ids or filters, not both".into(),
                 });
             }
             return these(client, out, &self.ids).await;

@@ -234,7 +234,7 @@ impl Lines<Box<dyn BufRead>> {
         } else {
             let name = file.display().to_string();
             let opened = fs::File::open(file).map_err(|error| CliError::Input {
-                what: name.clone(),
+                what: format!("--file {name}"),
                 reason: error.to_string(),
             })?;
             (Box::new(BufReader::new(opened)), name)

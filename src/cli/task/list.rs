@@ -1,15 +1,19 @@
 //! Which tasks are listed.
 
 use clap::Args;
-use deia_hive::model::{BotName, EndReason, TaskFilter, TaskStatus};
+use deia_hive::model::{BotName, EndReason, TaskFilter, TaskStatus, Timestamp};
 
 use super::view;
-use crate::cli::{
-    context::Context,
-    error::CliError,
-    filter::{FilterArgs, PageArgs},
-    parse,
-    watch::WatchArgs,
+use crate::{
+    cli::{
+        context::Context,
+        error::CliError,
+        filter::{FilterArgs, PageArgs},
+        output::Output,
+        parse,
+        watch::WatchArgs,
+    },
+    client::ClientError,
 };
 
 #[derive(Debug, Args)]
@@ -39,12 +43,43 @@ impl ListArgs {
             end_reason: self.reason,
             ..self.filter.filter()?
         };
+        let bot = filter.bot.clone();
+        tell_of_span(&context.out, filter.created_after, filter.created_before);
         let (client, out, part) = (&context.client, &context.out, self.page.request());
         let once = async || {
             let page = client.tasks(&filter, &part).await?;
+            if let Some(bot) = bot.as_ref().filter(|_| page.items.is_empty()) {
+                tell_of_missing(context, bot).await;
+            }
             let table = |look: &_| view::list(&page.items, look);
             out.list(&page, "there are no such tasks", table)
         };
         self.watch.show(context, once).await
+    }
+}
+
+/// Tells that there is no bot of that name, if that can be seen.
+async fn tell_of_missing(context: &Context, bot: &BotName) {
+    let is_missing = |error: &ClientError| error.problem().is_some_and(|p| p.status == 404);
+    if context
+        .client
+        .bot(bot)
+        .await
+        .is_err_and(|error| is_missing(&error))
+    {
+        context.out.note(&format!("note: there is no bot {bot}"));
+    }
+}
+
+/// Tells that nothing can be within a span of time that ends before it begins.
+pub(in crate::cli) fn tell_of_span(
+    out: &Output,
+    since: Option<Timestamp>,
+    until: Option<Timestamp>,
+) {
+    if let (Some(since), Some(until)) = (since, until)
+        && since >= until
+    {
+        out.note("note: --since is not before --until, so nothing is within");
     }
 }

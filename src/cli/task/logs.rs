@@ -7,7 +7,7 @@ use deia_hive::{TaskLog, TaskLogLine, model::TaskId};
 use tokio::time::sleep;
 
 use crate::{
-    cli::{context::Context, error::CliError, interrupt::Stays, output::Output},
+    cli::{context::Context, error::CliError, interrupt::Stays, output::Output, parse},
     client::Client,
 };
 
@@ -24,10 +24,10 @@ pub(in crate::cli) struct TaskLogArgs {
     /// The task.
     id: TaskId,
     /// Only of this attempt.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = parse::whole(1..=u32::MAX))]
     attempt: Option<u32>,
     /// Maximum number of lines.
-    #[arg(long, short = 'n', value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 1_000, value_parser = parse::whole(1..=10_000_u32))]
     lines: u32,
     /// Go on with what comes until the task has ended.
     #[arg(long, short)]

@@ -14,6 +14,7 @@ use crate::{
         human,
         interrupt::{Interrupt, Stays},
         output::Output,
+        parse,
         text::Decoder,
     },
     client::{Client, ClientError, OutputPlace, OutputStream, TaskState},
@@ -37,10 +38,10 @@ pub(in crate::cli) struct OutputArgs {
     #[arg(long, short)]
     follow: bool,
     /// From this byte on.
-    #[arg(long, value_name = "BYTE", default_value_t = 0)]
+    #[arg(long, value_name = "BYTE", default_value_t = 0, value_parser = parse::whole(0..=u64::MAX))]
     offset: u64,
     /// Of this attempt; of the last one when absent.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = parse::whole(1..=u32::MAX))]
     attempt: Option<u32>,
 }
 

@@ -52,7 +52,7 @@ pub(in crate::cli) struct SubmitArgs {
     #[arg(long, value_name = "FILE", conflicts_with_all = ONE_TASK)]
     pub(super) file: Option<PathBuf>,
     /// How many tasks of the file are submitted at once, all or none of them.
-    #[arg(long, value_name = "N", requires = "file", conflicts_with_all = ONE_TASK, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, value_name = "N", requires = "file", conflicts_with_all = ONE_TASK, default_value_t = 1_000, value_parser = parse::whole(1..=10_000_u32))]
     batch_size: u32,
     /// What kind of work it is.
     #[arg(long = "type", value_name = "TYPE", default_value = "general")]
@@ -76,7 +76,7 @@ pub(in crate::cli) struct SubmitArgs {
     #[arg(long, value_name = "TIME", value_parser = parse::time_or_span)]
     expires: Option<When>,
     /// How many attempts may fail.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
+    #[arg(long, value_name = "N", value_parser = parse::whole(1..=100_u32))]
     max_attempts: Option<u32>,
     /// How long one attempt may take, in whole seconds or more.
     #[arg(long, value_name = "DURATION", value_parser = parse::whole_seconds)]
@@ -91,10 +91,10 @@ pub(in crate::cli) struct SubmitArgs {
     #[arg(long, value_name = "DURATION", value_parser = parse::milliseconds)]
     retry_max: Option<u64>,
     /// By how much each delay is longer than the one before, 1 to 100.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = parse::number)]
     retry_factor: Option<f64>,
     /// By which share up and down the delay is spread, 0 to 1.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = parse::number)]
     retry_jitter: Option<f64>,
     /// While an unfinished task of yours has this key, that one is meant and
     /// nothing new is submitted.
@@ -125,7 +125,7 @@ impl SubmitArgs {
     /// Standard input that is too long or not text, a metadata key given twice.
     pub(super) fn task(&self) -> Result<NewTask, CliError> {
         let content = match self.content.as_deref().unwrap_or_default() {
-            "-" => context::read_text(Path::new("-"), MAX_CONTENT_BYTES)?,
+            "-" => context::read_text("", Path::new("-"), MAX_CONTENT_BYTES)?,
             content => content.to_owned(),
         };
         let mut task = NewTask {
