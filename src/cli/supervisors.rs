@@ -184,7 +184,9 @@ fn cause(node: &SupervisorNode, look: &Look) -> Option<String> {
         let by = suspended.by.as_deref().unwrap_or("unknown");
         let why = suspended.why.as_deref().unwrap_or("no reason given");
         let since = human::when(suspended.since, look.now);
-        return Some(human::one_line(&format!("suspended by {by}: {why} ({since})")));
+        return Some(human::one_line(&format!(
+            "suspended by {by}: {why} ({since})"
+        )));
     }
     node.last_exit.as_ref().map(|exit| exit_text(exit, look))
 }

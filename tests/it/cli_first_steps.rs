@@ -94,9 +94,9 @@ fn task_that_could_never_start_is_refused_unless_it_was_accepted_before() {
         "k",
     ];
     let first = hive.json(&submit);
-    while deia_hive::model::Timestamp::now().to_string() <= soon {
-        std::thread::sleep(std::time::Duration::from_millis(50));
-    }
+    // It ends when it has expired.
+    let watched = hive.admin(&["task", "watch", first["id"].as_str().unwrap()]);
+    tells(&watched, &["expired"]);
     assert_eq!(hive.json(&submit)["id"], first["id"]);
 }
 
