@@ -1,5 +1,7 @@
 //! `deia key` and `deia whoami`.
 
+mod view;
+
 use std::{
     fs::{self, OpenOptions},
     io::Write as _,
@@ -19,10 +21,9 @@ use super::{
     confirm::Confirm,
     context::Context,
     error::CliError,
-    human,
-    output::{Look, Output},
+    output::Output,
     parse,
-    table::{Cell, Column, Table, Tone, or_dash},
+    table::{Cell, Table, Tone},
 };
 use crate::client::{ClientError, CreatedKey, Missing, NewKeyRequest, RotateKeyRequest, WhoAmI};
 
@@ -121,14 +122,16 @@ impl KeyCommand {
             Self::Rotate(args) => rotate(context, args).await,
             Self::List => {
                 let page = client.keys().await?;
-                out.list(&page, "there are no keys", |look| list(&page.items, look))
+                out.list(&page, "there are no keys", |look| {
+                    view::list(&page.items, look)
+                })
             }
             Self::Revoke { id, own, confirm } => {
                 let action = format!("revoke key {id} for good");
                 own.ask(context, confirm, &action, |me| is_key(me, id))
                     .await?;
                 let key = client.revoke_key(id).await?;
-                out.one(&key, |look| list(std::slice::from_ref(&key), look))
+                out.one(&key, |look| view::list(std::slice::from_ref(&key), look))
             }
         }
     }
@@ -193,7 +196,7 @@ impl OwnAccess {
 
 pub(super) async fn whoami(context: &Context) -> Result<(), CliError> {
     let me = context.client.whoami().await?;
-    context.out.one(&me, |look| who(&me, look))
+    context.out.one(&me, |look| view::who(&me, look))
 }
 
 pub(super) async fn can_i(
@@ -292,7 +295,7 @@ async fn hand_over(
         let created = making.await?;
         tell_of_new_user(out, &created);
         out.note("the key is shown this once; keep it where only its user can read it");
-        let shown = out.one(&created, |look| shown(&created, look));
+        let shown = out.one(&created, |look| view::shown(&created, look));
         return shown.map_err(|error| lost(created.info.id, error));
     };
     // The file comes first: a key that cannot be written down would be lost.
@@ -315,7 +318,7 @@ async fn hand_over(
     tell_of_new_user(out, &created);
     out.note(&format!("the key is in {}", path.display()));
     out.one(&created.info, |look| {
-        list(std::slice::from_ref(&created.info), look)
+        view::list(std::slice::from_ref(&created.info), look)
     })
 }
 
@@ -363,107 +366,4 @@ fn new_file(path: &Path) -> Result<fs::File, CliError> {
             path: path.to_owned(),
             error,
         })
-}
-
-fn shown(created: &CreatedKey, look: &Look) -> String {
-    let mut table = Table::fields();
-    table.field("key", created.key.reveal());
-    table.field("id", created.info.id);
-    table.field("user", created.info.user.as_str());
-    table.field("role", created.info.role);
-    if let Some(scopes) = &created.info.scopes {
-        table.field("scopes", listed(scopes.iter().map(|scope| scope.as_str())));
-    }
-    if !created.info.allow_ips.is_empty() {
-        table.field("allowed from", listed(&created.info.allow_ips));
-    }
-    if let Some(bot) = &created.info.bot {
-        table.field("bot", bot);
-    }
-    let expires = created.info.expires_at;
-    table.field(
-        "expires",
-        or_dash(expires.map(|at| human::when_exactly(at, look.now))),
-    );
-    // A wrapped key cannot be copied.
-    table.render(&Look {
-        width: None,
-        ..*look
-    })
-}
-
-fn listed(items: impl IntoIterator<Item: ToString>) -> String {
-    let items: Vec<_> = items.into_iter().map(|item| item.to_string()).collect();
-    items.join(", ")
-}
-
-fn list(keys: &[KeyInfo], look: &Look) -> String {
-    let mut table = Table::new(&[
-        Column::new("ID"),
-        Column::new("USER").flows(),
-        Column::new("ROLE"),
-        Column::new("STATE"),
-        Column::new("CREATED"),
-        Column::new("EXPIRES"),
-        Column::new("USED"),
-        Column::new("NAME").wide().flows(),
-        Column::new("NARROWED TO").wide().flows(),
-    ]);
-    for key in keys {
-        table.row(vec![
-            key.id.into(),
-            key.user.as_str().into(),
-            key.role.into(),
-            state(key, look.now),
-            human::when(key.created_at, look.now).into(),
-            or_dash(key.expires_at.map(|at| human::when(at, look.now))),
-            or_dash(key.last_used_at.map(|at| human::when(at, look.now))),
-            human::printable(&key.name).into(),
-            narrowed(key).into(),
-        ]);
-    }
-    table.render(look)
-}
-
-/// What it has less than its role.
-fn narrowed(key: &KeyInfo) -> String {
-    let scopes = key
-        .scopes
-        .iter()
-        .flatten()
-        .map(|scope| scope.as_str().to_owned());
-    let addresses = key.allow_ips.iter().map(|range| format!("from {range}"));
-    let bot = key.bot.iter().map(|bot| format!("bot {bot}"));
-    listed(scopes.chain(addresses).chain(bot))
-}
-
-fn state(key: &KeyInfo, now: Timestamp) -> Cell {
-    if key.revoked_at.is_some() {
-        Cell::new("revoked", Tone::Faint)
-    } else if key.expires_at.is_some_and(|at| at <= now) {
-        Cell::new("expired", Tone::Faint)
-    } else {
-        Cell::new("in force", Tone::Good)
-    }
-}
-
-fn who(me: &WhoAmI, look: &Look) -> String {
-    let mut table = Table::fields();
-    table.field("user", me.user.as_str());
-    table.field("role", me.role);
-    for (name, value) in me.more.iter().filter(|(_, value)| !value.is_object()) {
-        table.field(&name.replace('_', " "), plain(value));
-    }
-    table.render(look)
-}
-
-fn plain(value: &Value) -> String {
-    match value {
-        Value::Null => "-".into(),
-        Value::Bool(true) => "yes".into(),
-        Value::Bool(false) => "no".into(),
-        Value::String(text) => text.clone(),
-        Value::Array(items) => items.iter().map(plain).collect::<Vec<_>>().join(", "),
-        other => other.to_string(),
-    }
 }

@@ -82,7 +82,8 @@ fn task_that_could_never_start_is_refused_unless_it_was_accepted_before() {
     // A span that is over before it is recorded is no mistake.
     hive.admin(&["task", "submit", "x", "--expires", "+1ms"])
         .ok();
-    let soon = deia_hive::model::Timestamp::now().plus_millis(2_000);
+    hive.admin(&["queue", "pause"]).ok();
+    let soon = deia_hive::model::Timestamp::now().plus_millis(5_000);
     let soon = soon.to_string();
     let submit = [
         "task",
@@ -94,9 +95,9 @@ fn task_that_could_never_start_is_refused_unless_it_was_accepted_before() {
         "k",
     ];
     let first = hive.json(&submit);
-    // It ends when it has expired.
-    let watched = hive.admin(&["task", "watch", first["id"].as_str().unwrap()]);
-    tells(&watched, &["expired"]);
+    let id = first["id"].as_str().unwrap();
+    let ended = hive.admin(&["task", "result", id, "--wait"]).exits(1);
+    tells(&ended, &["did not start before it expired"]);
     assert_eq!(hive.json(&submit)["id"], first["id"]);
 }
 
@@ -215,6 +216,36 @@ fn faults_name_the_option_and_what_is_allowed() {
     below.env("DEIA_URL", format!("{}/api/v1", hive.url()));
     let said = crate::cli_support::run(below, "").exits(2);
     tells(&said, &["leave the path out"]);
+}
+
+#[test]
+fn task_without_an_output_says_why_and_where_to_look() {
+    let hive = CliHive::start(&[]);
+    let id = hive.submit(&["x", "--delay", "1h"]);
+    let told = |part: &str, next: &str| {
+        let said = hive.admin(&["task", "output", &id]);
+        assert_ne!(said.code, 0, "{said:?}");
+        tells(&said, &[part, &format!("{next} {id}")]);
+    };
+    told("no attempt has begun", "deia task why");
+    hive.admin(&["task", "cancel", &id]).ok();
+    told("it had no attempt", "deia task why");
+    hive.admin(&["task", "erase", &id, "--yes"]).ok();
+    told("were erased at", "deia task show");
+    let said = hive
+        .admin(&["secret", "remove", "nosuch", "--yes"])
+        .exits(4);
+    tells(&said, &["There is no secret \"nosuch\""]);
+    let create = [
+        "key", "create", "--user", "admin", "--role", "external", "--scope",
+    ];
+    let said = hive
+        .admin(&[&create[..], &["admin:keys"]].concat())
+        .exits(2);
+    tells(
+        &said,
+        &["--scope, number 1 is admin:keys, which is not among"],
+    );
 }
 
 #[test]

@@ -117,7 +117,8 @@ impl From<Refusal> for HiveError {
             },
             Refusal::NoSuchSecret(name) => Self::NotFound {
                 kind: "secret",
-                id: name.to_string(),
+                // As its user calls it: without the scope.
+                id: name.for_bots().unwrap_or(name.as_str()).to_owned(),
             },
             Refusal::Invalid(violations) => Self::Invalid(violations),
             other => Self::Refused(other),

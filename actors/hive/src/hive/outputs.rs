@@ -43,7 +43,9 @@ impl Hive {
                 break running;
             }
             if let Some(at) = task.erased_at {
-                return Err(HiveError::OutputMissing(format!("it was erased at {at}")));
+                return Err(HiveError::OutputMissing(format!(
+                    "the outputs of task {id} were erased at {at}"
+                )));
             }
             if (wanted == 0 || wanted > task.attempt) && task.status.is_final() {
                 return Err(HiveError::OutputMissing(never_begun(&task, wanted)));

@@ -110,7 +110,11 @@ pub(super) fn violations(grant: &KeyGrant, now: Timestamp) -> Vec<Violation> {
     let of_role = grant.role.permissions();
     for (i, scope) in grant.scopes.iter().flatten().enumerate() {
         if !of_role.contains(*scope) {
-            let detail = format!("is not among the permissions of the role {}", grant.role);
+            let detail = format!(
+                "is {}, which is not among the permissions of the role {}",
+                scope.as_str(),
+                grant.role
+            );
             refuse(format!("/scopes/{i}"), detail);
         }
     }
