@@ -196,8 +196,14 @@ fn hint_of_problem(problem: &Problem) -> Option<String> {
     }
     match (code, parts(problem).1) {
         (Some(Code::NotFound), _) => Some(see_what_there_is(problem, &[])),
-        (Some(Code::NoOutput | Code::OutputMissing), _) if of_no_attempt(&problem.to_string()) => {
-            Some(filled("see why: deia task why ID", &problem.to_string()))
+        (Some(code @ (Code::NoOutput | Code::OutputMissing)), _)
+            if of_no_attempt(&problem.to_string()) =>
+        {
+            let words = match code {
+                Code::NoOutput => "wait for it with --follow, or see why: deia task why ID",
+                _ => "see why: deia task why ID",
+            };
+            Some(filled(words, &problem.to_string()))
         }
         (Some(Code::OutputMissing), _) if problem.to_string().contains("were erased at") => {
             let words = "what is kept of it: deia task show ID";
