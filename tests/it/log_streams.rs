@@ -198,7 +198,7 @@ fn failing_start_ends_although_nobody_reads_why() {
     let (reader, stalled) = stalled_pipe();
     let mut server = command(&dir.path().join("data"), &["server.workers=300"]);
     let server = server.stderr(stalled).spawn().unwrap();
-    assert_eq!(ended(server).code(), Some(1));
+    assert_eq!(ended(server).code(), Some(2));
     drop(reader);
 }
 

@@ -17,7 +17,7 @@ RULES = [
     (r"/secrets/.*", r"bots\.secret_(?:files|env) allows$"),
     # JSON Schema takes 1.0 for an integer. The hive takes what is written as one: it does not
     # guess what a fraction is meant to be.
-    (r".*", r"invalid type: floating point `[^`]*`, expected u(?:32|64)$"),
+    (r".*", r"has the wrong type: it is -?\d+\.0+, and must be a whole number"),
     # A time against the clock, or against another time.
     (r"/expires_at", r"is in the past$"),
     (r"(?:/tasks/\d+)?/expires_at", r"must be later than run_at"),
