@@ -84,6 +84,10 @@ pub(crate) struct Declared {
 /// Messages that a busy part may have waiting.
 const MAILBOX: usize = 65_536;
 
+/// Time for which an actor may have messages waiting and handle none before the health
+/// check names it. Each handler takes milliseconds; what takes longer runs beside it.
+const STALLED_AFTER: Duration = Duration::from_secs(60);
+
 /// Name of the arbiters that bots run on.
 const BOT_ARBITERS: &str = "bots";
 
@@ -172,6 +176,7 @@ pub(crate) fn declare(parts: &Parts) -> Declared {
     }
     let spec = SupervisorSpec::new("hive", Strategy::RestForOne)
         .intensity(Intensity::new(5, Duration::from_secs(60)))
+        .stalled_after(STALLED_AFTER)
         .group(BOT_ARBITERS, parts.config.bots.arbiters_of(cpus()))
         .child(permanent(ledger_spec))
         .child(core);
