@@ -98,9 +98,10 @@ impl<A: Actor<Context = Context<A>>> Handle<A> {
     /// [`ask_within`](Self::ask_within).
     ///
     /// # Errors
-    /// The future resolves to [`AskError::Full`], [`AskError::Suspended`] or [`AskError::Gone`] if
-    /// the question was not taken, and to [`AskError::Crashed`] if the child crashed, or was found
-    /// to block its thread, while working on it.
+    /// The future resolves to [`AskError::Full`] or [`AskError::Suspended`] if the question was not
+    /// taken; to [`AskError::Crashed`] if the child crashed, or was found to block its thread, while
+    /// working on it; and to [`AskError::Gone`] if the child is removed by the time that is looked
+    /// at: it may have worked on the question before.
     #[inline]
     pub fn ask<M>(&self, message: M) -> Ask<M::Result>
     where

@@ -251,7 +251,11 @@ impl<A: Actor> Mailbox<A> {
         }
         queue.current_message = Some(envelope.message_type());
         record.set_depth(queue.messages.len());
-        record.add_handled();
+        // No handler sees a question that was withdrawn: it is no progress, and cannot be the
+        // first message of a run that poison ends.
+        if !envelope.is_withdrawn() {
+            record.add_handled();
+        }
         Poll::Ready(envelope)
     }
 

@@ -207,6 +207,26 @@ fn poison_mail_is_dropped_with_an_event() {
     });
 }
 
+#[test]
+fn withdrawn_questions_are_not_handled_and_hide_no_poison() {
+    run(async {
+        let log = Log::default();
+        let (a, handle, script) = probe("a", &log);
+        for _ in 0..6 {
+            drop(handle.ask(Ping));
+            handle.tell(Crash).unwrap();
+        }
+        handle.tell(Say(1)).unwrap();
+        let root = patient("root", Strategy::OneForOne).child(a.poison_after(2));
+        let tree = start(root).await;
+        idle().await;
+        assert_eq!(script.built(), 3, "two crashes, and then none");
+        let handled = tree.status_of("root/a").unwrap().handled;
+        assert_eq!(handled, 3, "two that crashed, and the last");
+        tree.shutdown().await;
+    });
+}
+
 /// One bad message among many good ones of its type is no poison.
 #[test]
 fn mail_that_is_handled_now_and_then_is_no_poison() {
