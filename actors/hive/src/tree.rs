@@ -31,7 +31,7 @@ use deia_supervision::{
 use crate::{
     actors::{
         access::{AccessClerk, AccessNotes},
-        bots::{Board, Launcher, LauncherDeps, ManagedBots, Outputs},
+        bots::{Board, Clerk, Launcher, LauncherDeps, ManagedBots, Outputs},
         issuers::KeyFetcher,
         ledger::LedgerWriter,
         retention::Retention,
@@ -139,6 +139,11 @@ pub(crate) fn declare(parts: &Parts) -> Declared {
         secrets: parts.secrets.clone(),
         tree: parts.tree.clone(),
         managed: ManagedBots::default(),
+        clerk: Clerk {
+            runtime: tokio::runtime::Handle::current(),
+            ledger: parts.ledger.clone(),
+            guardian: parts.guardian.clone(),
+        },
     };
     let (launcher_spec, launcher) = child("launcher", move || {
         let built = Launcher::new(deps.clone());

@@ -4,6 +4,7 @@ pub(crate) mod attempt;
 mod attempt_span;
 mod board;
 mod bot;
+mod clerk;
 pub(crate) mod command;
 mod fault;
 pub(crate) mod guardian;
@@ -22,6 +23,7 @@ mod work;
 
 pub(crate) use board::Board;
 pub(crate) use bot::{BotActor, Run};
+pub(crate) use clerk::Clerk;
 pub(crate) use launcher::{BotsChanged, Follow, Launcher, StopEverything, TaskCancelled};
 pub(crate) use lifecycle::{LauncherDeps, ManagedBots};
 pub(crate) use output::Outputs;

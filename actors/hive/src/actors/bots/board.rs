@@ -21,7 +21,8 @@ pub(crate) struct Board(Arc<RwLock<HashMap<BotName, Arc<Card>>>>, Arc<AtomicU64>
 /// What is observed of one bot.
 #[derive(Default)]
 pub(crate) struct Card {
-    begun: AtomicBool,
+    /// The epoch of the incarnation that the observations are of; 0: none was started.
+    epoch: AtomicU64,
     up: AtomicBool,
     quarantined: AtomicBool,
     suspended: AtomicBool,
@@ -128,19 +129,34 @@ impl Board {
 
 impl Card {
     /// Notes a start of the bot. Returns `true` if there was one before.
-    pub(super) fn was_begun(&self) -> bool {
-        self.begun.swap(true, Ordering::Relaxed)
+    pub(super) fn begin(&self, epoch: u64) -> bool {
+        let before = self.epoch.swap(epoch, Ordering::SeqCst);
+        self.up.store(false, Ordering::Relaxed);
+        self.running.store(0, Ordering::Relaxed);
+        before != 0
     }
 
-    /// The bot takes tasks.
-    pub(super) fn set_up(&self, up: bool) {
+    /// The epoch of the incarnation that was started last.
+    pub(super) fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::SeqCst)
+    }
+
+    /// The bot takes tasks, or none any more. An incarnation that was replaced while its
+    /// thread was blocked says so late, and changes nothing.
+    pub(super) fn set_up(&self, epoch: u64, up: bool) {
+        if self.epoch() != epoch {
+            return;
+        }
         self.up.store(up, Ordering::Relaxed);
         self.running.store(0, Ordering::Relaxed);
         self.beat();
     }
 
     /// It has that many tasks in hand.
-    pub(super) fn set_running(&self, running: usize) {
+    pub(super) fn set_running(&self, epoch: u64, running: usize) {
+        if self.epoch() != epoch {
+            return;
+        }
         self.running.store(
             u32::try_from(running).unwrap_or(u32::MAX),
             Ordering::Relaxed,
@@ -257,12 +273,9 @@ mod tests {
     fn no_epoch_is_used_twice_even_when_a_bot_is_made_anew() {
         let (board, bot) = (Board::default(), "b".parse().unwrap());
         let first = board.begin_epoch();
-        assert!(!board.card(&bot).was_begun() && board.card(&bot).was_begun());
+        assert!(!board.card(&bot).begin(1) && board.card(&bot).begin(2));
         board.forget(&bot);
         assert!(board.begin_epoch() > first);
-        assert!(
-            !board.card(&bot).was_begun(),
-            "another bot of the same name"
-        );
+        assert!(!board.card(&bot).begin(3), "another bot of the same name");
     }
 }

@@ -22,6 +22,7 @@ use super::{
     attempt::{AttemptOutcome, StopCause},
     attempt_span::AttemptSpan,
     board::Card,
+    clerk::Clerk,
     intake::{FaultPolicy, Intake},
     progress::Progress,
     simulated::Played,
@@ -46,6 +47,7 @@ pub(crate) struct BotActor {
     work: Work,
     card: Arc<Card>,
     pub(super) ledger: Ledger,
+    clerk: Clerk,
     scheduler: Handle<Scheduler>,
     pub(super) attempts: HashMap<AttemptKey, Attempt>,
     /// Suspects that wait until the bot has nothing else in hand.
@@ -80,6 +82,7 @@ pub(super) struct BotParts {
     pub(super) ledger: Ledger,
     pub(super) scheduler: Handle<Scheduler>,
     pub(super) fault_policy: FaultPolicy,
+    pub(super) clerk: Clerk,
 }
 
 /// One attempt at a task. The same task may come back to the bot while an
@@ -140,7 +143,7 @@ impl Actor for BotActor {
     }
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        self.card.set_up(true);
+        self.card.set_up(self.epoch, true);
         ctx.run_interval(HEARTBEAT_EVERY, |this, ctx| {
             this.card.beat();
             this.cancelled
@@ -157,7 +160,7 @@ impl Actor for BotActor {
 /// However a bot ends, its tasks go back at once.
 impl Drop for BotActor {
     fn drop(&mut self) {
-        self.card.set_up(false);
+        self.card.set_up(self.epoch, false);
         self.close_seat();
         self.leave_reports();
     }
@@ -173,6 +176,7 @@ impl BotActor {
             work: parts.work,
             card: parts.card,
             ledger: parts.ledger,
+            clerk: parts.clerk,
             scheduler: parts.scheduler,
             attempts: HashMap::new(),
             alone: VecDeque::new(),

@@ -86,6 +86,8 @@ pub(crate) struct CommandContext {
     pub(crate) log: BotLog,
     /// The bot's running programs, for display.
     pub(crate) pids: Pids,
+    /// The incarnation of the bot.
+    pub(crate) epoch: u64,
     /// Notified when a program has started.
     pub(crate) started: Started,
 }
@@ -213,6 +215,7 @@ async fn start(
         marks: environment::marks(cx, claimed),
         guardian: cx.guardian.clone(),
         pids: cx.pids.clone(),
+        epoch: cx.epoch,
     };
     let metadata = metadata.clone();
     let (outputs, task) = (cx.outputs.clone(), claimed.task.id);

@@ -13,13 +13,14 @@ use tokio::sync::oneshot;
 
 use super::{
     bot::{AttemptKey, CancelAttempt, Drain},
+    clerk::Settling,
     lifecycle::{LauncherDeps, start_bot, stop_bot},
     news::news_of,
     reconcile::{Running, Step, reconcile},
 };
 use crate::{
     ledger::{Cancelling, Command, StoreError},
-    model::{BotName, BotRecord, Timestamp},
+    model::{AttemptEnd, BotName, BotRecord, Timestamp},
 };
 
 /// How often is compared even when nobody told of a change.
@@ -165,7 +166,15 @@ impl Launcher {
             let (deps, since) = (self.deps.clone(), seen.since);
             let giving = async move {
                 let card = deps.board.card(&bot);
-                card.left.settle(&deps.ledger, &bot, Some(since)).await
+                deps.clerk
+                    .settle(Settling {
+                        bot,
+                        up_to: card.epoch(),
+                        card,
+                        started_before: Some(since),
+                        end: AttemptEnd::GivenBack,
+                    })
+                    .await
             };
             ctx.spawn(giving.into_actor(self).map(|given, _, _| {
                 if let Err(error) = given {
@@ -270,11 +279,18 @@ impl Launcher {
             EventKind::Quarantined { .. } | EventKind::Suspended { .. }
         );
         let news = news_of(&event.kind, &name, &card);
-        let (ledger, since) = (self.deps.ledger.clone(), Timestamp::now());
+        let (ledger, clerk) = (self.deps.ledger.clone(), self.deps.clerk.clone());
+        let settling = out_of_work.then(|| Settling {
+            bot: name,
+            up_to: card.epoch(),
+            card,
+            started_before: Some(Timestamp::now()),
+            end: AttemptEnd::GivenBack,
+        });
         ctx.spawn(
             async move {
-                if out_of_work {
-                    card.left.settle(&ledger, &name, Some(since)).await?;
+                if let Some(settling) = settling {
+                    clerk.settle(settling).await?;
                 }
                 match news {
                     Some(news) => {

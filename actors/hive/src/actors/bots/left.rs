@@ -46,14 +46,18 @@ impl Left {
         ledger: &Ledger,
         bot: &BotName,
         started_before: Option<Timestamp>,
+        end: AttemptEnd,
     ) -> Result<(), StoreError> {
         let _turn = self.turn.lock().await;
         self.record_in_turn(ledger).await?;
         let command = Command::GiveBack {
             bots: vec![bot.clone()],
             started_before,
-            end: AttemptEnd::GivenBack,
-            reason: format!("bot {bot} went down before it began the task"),
+            end,
+            reason: match end {
+                AttemptEnd::Suspected => format!("bot {bot} blocked its thread with it in hand"),
+                _ => format!("bot {bot} went down before it began the task"),
+            },
         };
         ledger.apply_when_there_is_room(command).await.map(drop)
     }

@@ -10,13 +10,15 @@ use std::{
 };
 
 use deia_supervision::{
-    Backoff, ChildSpec, Handle, Intensity, OnExhausted, StartError, SupervisorHandle, Tree, child,
+    Backoff, ChildSpec, ExitReason, Handle, Intensity, OnExhausted, StartError, SupervisorHandle,
+    Tree, child,
 };
 use tokio::sync::oneshot;
 
 use super::{
     board::{Board, Card},
     bot::{BotActor, BotParts, StopAll},
+    clerk::{Clerk, Settling},
     command::{CommandContext, Started},
     guardian::Guardian,
     intake::FaultPolicy,
@@ -30,7 +32,7 @@ use crate::{
     actors::scheduler::Scheduler,
     config::Config,
     ledger::Ledger,
-    model::{BotName, BotRecord, CommandExecutor, Executor},
+    model::{AttemptEnd, BotName, BotRecord, CommandExecutor, Executor},
     secrets::{BotSecrets, SecretResolver},
 };
 
@@ -52,6 +54,7 @@ pub(crate) struct LauncherDeps {
     pub(crate) secrets: Arc<SecretResolver>,
     pub(crate) tree: Arc<OnceLock<Tree>>,
     pub(crate) managed: ManagedBots,
+    pub(crate) clerk: Clerk,
 }
 
 /// The bots that were started, kept where a new launcher finds them.
@@ -137,7 +140,14 @@ pub(super) async fn stop_bot(deps: &LauncherDeps, name: &BotName, managed: &Mana
     }
     remove_child(deps, name).await;
     let card = deps.board.card(name);
-    if let Err(error) = card.left.settle(&deps.ledger, name, None).await {
+    let settling = Settling {
+        bot: name.clone(),
+        up_to: card.epoch(),
+        card,
+        started_before: None,
+        end: AttemptEnd::GivenBack,
+    };
+    if let Err(error) = deps.clerk.settle(settling).await {
         tracing::error!(bot = %name, %error, "tasks of a stopped bot could not be given back; retrying within seconds");
     }
     let log = managed.log.clone();
@@ -199,12 +209,17 @@ async fn build_bot(deps: LauncherDeps, seed: Seed) -> Result<BotActor, StartErro
     } = seed;
     let card = deps.board.card(&record.name);
     let epoch = deps.board.begin_epoch();
-    if card.was_begun() {
+    if card.begin(epoch) {
         // On a full disk it waits here, and uses up no restart.
-        card.left
-            .settle(&deps.ledger, &record.name, None)
-            .await
-            .map_err(StartError::failed)?;
+        let settling = Settling {
+            bot: record.name.clone(),
+            card: card.clone(),
+            up_to: epoch - 1,
+            started_before: None,
+            end: end_of_last_run(&deps, &record.name),
+        };
+        let settled = deps.clerk.settle(settling).await;
+        settled.map_err(StartError::failed)?;
     }
     let work = match &record.spec.executor {
         Executor::Command(spec) => Work::Command(Box::new(command_context(
@@ -212,6 +227,7 @@ async fn build_bot(deps: LauncherDeps, seed: Seed) -> Result<BotActor, StartErro
             &record,
             spec.clone(),
             card.clone(),
+            epoch,
             log,
         ))),
         Executor::Simulated(simulated) => {
@@ -229,6 +245,7 @@ async fn build_bot(deps: LauncherDeps, seed: Seed) -> Result<BotActor, StartErro
         card,
         ledger: deps.ledger,
         scheduler: deps.scheduler,
+        clerk: deps.clerk,
         fault_policy: FaultPolicy {
             min: fault.min,
             max: fault.max,
@@ -236,11 +253,23 @@ async fn build_bot(deps: LauncherDeps, seed: Seed) -> Result<BotActor, StartErro
     }))
 }
 
+/// Returns the end of what the last run of the bot had in hand and could not report. One
+/// of these tasks may be what blocked the thread: each is suspected of it.
+fn end_of_last_run(deps: &LauncherDeps, bot: &BotName) -> AttemptEnd {
+    let path = format!("{}/{bot}", deps.bots.path());
+    let status = deps.tree.get().and_then(|tree| tree.status_of(&path));
+    match status.and_then(|status| status.last_exit) {
+        Some(exit) if matches!(exit.reason, ExitReason::Stuck { .. }) => AttemptEnd::Suspected,
+        _ => AttemptEnd::GivenBack,
+    }
+}
+
 fn command_context(
     deps: &LauncherDeps,
     record: &BotRecord,
     spec: CommandExecutor,
     card: Arc<Card>,
+    epoch: u64,
     log: BotLog,
 ) -> CommandContext {
     let config = &deps.config;
@@ -261,6 +290,7 @@ fn command_context(
         guardian: deps.guardian.clone(),
         log,
         pids: card.pids.clone(),
+        epoch,
         started: Started::on(card),
     }
 }

@@ -26,14 +26,7 @@ impl BotActor {
             return;
         }
         self.card.left.add(reports);
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            let (card, ledger) = (self.card.clone(), self.ledger.clone());
-            runtime.spawn(async move {
-                if let Err(error) = card.left.record(&ledger).await {
-                    tracing::debug!(%error, "last reports of a bot are left to its next start");
-                }
-            });
-        }
+        self.clerk.record(&self.card);
     }
 
     fn last_reports(&mut self) -> Vec<AttemptReport> {
@@ -97,7 +90,7 @@ impl BotActor {
 
     /// Sends the reports that have gathered, all in one command.
     pub(super) fn send_reports(&mut self, ctx: &mut Context<Self>) {
-        self.card.set_running(self.in_hand());
+        self.card.set_running(self.epoch, self.in_hand());
         if self.sending.is_empty() && !self.reports.is_empty() {
             self.sending = std::mem::take(&mut self.reports);
             self.send(ctx);

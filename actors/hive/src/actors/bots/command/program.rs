@@ -1,7 +1,7 @@
 //! One program, its process group, and the end of both.
 
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
     ffi::OsString,
     io,
     os::fd::OwnedFd,
@@ -23,20 +23,45 @@ use crate::{
 
 /// The process ids of the programs that a bot runs now. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Pids(Arc<Mutex<BTreeSet<u32>>>);
+pub(crate) struct Pids(Arc<Mutex<Running>>);
+
+#[derive(Debug, Default)]
+struct Running {
+    programs: BTreeMap<u32, (u64, Marks)>,
+    /// Incarnations up to this epoch start no program any more.
+    retired: u64,
+}
 
 impl Pids {
     /// The lowest of them, at most `limit`.
     pub(crate) fn first(&self, limit: usize) -> Vec<u32> {
-        self.lock().iter().take(limit).copied().collect()
+        self.lock().programs.keys().take(limit).copied().collect()
     }
 
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
-        self.lock().len()
+        self.lock().programs.len()
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeSet<u32>> {
+    /// Forbids incarnations up to this epoch to start programs, and returns the marks of
+    /// those that they still run. An incarnation whose thread is blocked cannot end its
+    /// programs itself.
+    pub(crate) fn retire(&self, up_to: u64) -> Vec<Marks> {
+        let mut running = self.lock();
+        running.retired = running.retired.max(up_to);
+        let left = running.programs.values();
+        let left = left.filter(|(epoch, _)| *epoch <= up_to);
+        left.map(|(_, marks)| marks.clone()).collect()
+    }
+
+    /// Adds a program. Returns `false` if its incarnation is retired.
+    fn add(&self, pid: u32, epoch: u64, marks: &Marks) -> bool {
+        let mut running = self.lock();
+        running.programs.insert(pid, (epoch, marks.clone()));
+        epoch > running.retired
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Running> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -54,6 +79,8 @@ pub(super) struct Launch {
     pub(super) marks: Marks,
     pub(super) guardian: Guardian,
     pub(super) pids: Pids,
+    /// The incarnation of the bot that starts it.
+    pub(super) epoch: u64,
 }
 
 /// The ends of a program's standard streams.
@@ -106,7 +133,7 @@ impl Launch {
         // The runner reaps the program only when asked, so its id cannot be reused yet.
         let pidfd = Arc::new(pidfd_open(group, PidfdFlags::empty())?);
         self.guardian.watch(pid);
-        self.pids.lock().insert(pid.unsigned_abs());
+        let is_wanted = self.pids.add(pid.unsigned_abs(), self.epoch, &self.marks);
         let pipes = Pipes {
             stdin,
             stdout: stdout.into(),
@@ -121,7 +148,11 @@ impl Launch {
             guardian: self.guardian,
             pids: self.pids,
         };
-        Ok((program, pipes))
+        match is_wanted {
+            true => Ok((program, pipes)),
+            // The program ends as it is dropped.
+            false => Err(io::Error::other("the bot was started anew meanwhile")),
+        }
     }
 }
 
@@ -177,7 +208,10 @@ impl Program {
         self.kill();
         let runner = self.runner.take()?;
         self.guardian.forget(self.group());
-        self.pids.lock().remove(&self.group().unsigned_abs());
+        self.pids
+            .lock()
+            .programs
+            .remove(&self.group().unsigned_abs());
         Some(runner)
     }
 }

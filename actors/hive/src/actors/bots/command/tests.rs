@@ -47,6 +47,7 @@ impl Setup {
             guardian: Guardian::start(guard_program(hive_id)).unwrap(),
             log: BotLog::open(dir.path().join("bot-1.log"), 8 << 20),
             pids: Pids::default(),
+            epoch: 1,
             started: Started::unheard(),
         };
         Self { cx, dir }
