@@ -14,9 +14,11 @@ use crate::panic::{Panic, PanicLocation};
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum ExitReason {
-    /// The actor called [`Context::stop`](crate::Context): its work is done.
+    /// The actor called [`ActorContext::stop`](actix::ActorContext::stop) on its context: its work
+    /// is done.
     Normal,
-    /// Its supervisor asked it to stop, or the supervisor shut itself down on purpose.
+    /// Its supervisor asked it to stop (shutdown, termination, suspension, or a sibling's restart),
+    /// or it is a supervisor that shut itself down on purpose.
     Shutdown,
     /// A panic in a handler, a life-cycle hook, a spawned future or the factory.
     Panicked(Arc<Panic>),
@@ -127,9 +129,13 @@ impl ExitReason {
 
 impl fmt::Display for GaveUp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let restarts = match self.max_restarts {
+            1 => "restart",
+            _ => "restarts",
+        };
         write!(
             f,
-            "{} needed more than {} restarts in {:?}; last: {}",
+            "{} exceeded the budget of {} {restarts} in {:?}; last: {}",
             self.child, self.max_restarts, self.period, self.cause
         )
     }
@@ -184,6 +190,24 @@ impl Serialize for ExitReason {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn exceeded_budget_is_told_in_grammatical_numbers() {
+        let told = |max_restarts| {
+            let gave_up = GaveUp {
+                child: "app/store".into(),
+                max_restarts,
+                period: Duration::from_secs(5),
+                cause: ExitReason::Killed,
+            };
+            gave_up.to_string()
+        };
+        let text =
+            |budget| format!("app/store exceeded the budget of {budget} in 5s; last: killed");
+        assert_eq!(told(0), text("0 restarts"));
+        assert_eq!(told(1), text("1 restart"));
+        assert_eq!(told(2), text("2 restarts"));
+    }
 
     #[test]
     fn only_normal_and_shutdown_are_not_failures() {
