@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use deia_supervision::{Criticality, prelude::*};
+use deia_supervision::prelude::*;
 
 struct Part(&'static str);
 
@@ -48,6 +48,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Under load, what matters least goes first; what is critical never goes.
     tree.shed(Criticality::Optional, "controller", "busy for a minute")
         .await;
+    // `suspended: 3` are `reports`, `mailer` and `search`; `down: 1` is `daily`, which is not
+    // suspended itself, but below a supervisor that is.
     println!("{:?}", tree.status_summary());
 
     tree.unshed().await;

@@ -12,8 +12,9 @@ pub use actix::{
 };
 
 pub use crate::{
-    AskError, Backoff, ChildSpec, ChildState, Context, Event, EventKind, ExitReason, Handle,
-    Health, Intensity, OnExhausted, Placement, Recipient, Restart, Shutdown, StartError, Strategy,
-    SupervisorHandle, SupervisorSpec, TellError, Tree, WorkerSpec, child, respond, respond_with,
-    worker, worker_async,
+    AskError, AutoShutdown, Backoff, ChildError, ChildSpec, ChildState, Context, Criticality,
+    Event, EventKind, ExitReason, Handle, Health, Intensity, MailWhileSuspended, Monitor,
+    OnExhausted, Placement, Recipient, Restart, Shutdown, StartChildError, StartError, Strategy,
+    SupervisorHandle, SupervisorSpec, TellError, Tree, TreeStatus, WorkerSpec, child, respond,
+    respond_with, worker, worker_async,
 };
