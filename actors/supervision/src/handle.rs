@@ -24,7 +24,8 @@ use crate::{
 
 /// The address of a child. Cheap to clone, usable from any thread, and good from the declaration
 /// of the child until it is removed or its tree ends: across restarts it stays the same, and
-/// messages sent meanwhile wait.
+/// messages sent meanwhile wait, unless the child
+/// [refuses mail while suspended](crate::MailWhileSuspended::Refuse).
 pub struct Handle<A: Actor> {
     inner: Arc<Inner<A>>,
 }
@@ -49,7 +50,9 @@ impl<A: Actor<Context = Context<A>>> Handle<A> {
     /// Sends `message` without waiting for an answer. Never blocks.
     ///
     /// # Errors
-    /// Gives the message back if the mailbox is full or the child is gone.
+    /// Gives the message back: [`TellError::Full`] if the mailbox is full,
+    /// [`TellError::Suspended`] if the child takes no mail while it is suspended, and
+    /// [`TellError::Gone`] if it was removed or its tree ended.
     #[inline]
     pub fn tell<M>(&self, message: M) -> Result<(), TellError<M>>
     where
@@ -127,7 +130,7 @@ impl<A: Actor<Context = Context<A>>> Handle<A> {
         answered.unwrap_or(Err(AskError::TimedOut))
     }
 
-    /// Like [`ask`](Self::ask), but gives a message that is not taken back at once.
+    /// Like [`ask`](Self::ask), but hands the message back at once if it is not taken.
     ///
     /// # Errors
     /// As [`tell`](Self::tell).
@@ -199,12 +202,13 @@ impl<A: Actor> Handle<A> {
         addr_mail
     }
 
-    /// Resolves when the child's current (or next) run ends, with the reason.
+    /// Resolves when the child's current (or next) run ends, with the reason; to `None` if the child
+    /// is removed, or its tree ends, before it runs again.
     pub fn monitor(&self) -> Monitor {
         Monitor(self.inner.record.monitor())
     }
 
-    /// Messages waiting.
+    /// Messages waiting. Withdrawn questions count until their room is needed.
     #[must_use]
     pub fn depth(&self) -> usize {
         self.inner.record.depth()

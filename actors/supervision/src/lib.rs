@@ -18,8 +18,9 @@
 //! What belongs to a child (mailbox, control channel, factory) is shared between its worker task
 //! and its supervisor; the worker task has a *lease* on it. When an actor blocks its thread, the
 //! [watchdog](SupervisorSpec::watchdog) sees it from a thread of its own, and the supervisor takes
-//! the leases of all worker tasks there away and has others go on elsewhere. A thread cannot be
-//! killed: the call that blocks it goes on until it returns, and nothing of that run after it.
+//! away the leases of all worker tasks there and starts new worker tasks on another arbiter. A
+//! thread cannot be killed: the call that blocks it goes on until it returns, and nothing of that
+//! run after it.
 //!
 //! # Where it differs from OTP, on purpose
 //!
@@ -40,7 +41,7 @@
 //!   its restart type.
 //! - A child with a budget of its own that is started by hand gets its whole budget.
 //! - A supervisor that is starting serves requests. One that is suspended, or down for longer for
-//!   another reason, answers them at once with an error, even if the reason is further up.
+//!   another reason, refuses to add or operate children at once, even if the reason is further up.
 //! - Workers have five minutes to start ([`start_within`](ChildSpec::start_within)).
 //! - A child runs on one thread of the group that its [`Placement`] names, and is not preempted.
 //! - A child that blocks its thread is found out, ends as [`ExitReason::Stuck`], and takes nobody

@@ -67,8 +67,9 @@ thread_local! {
 
 /// Installs a process-wide panic hook that remembers location and backtrace of panics inside
 /// supervised children, and keeps them off stderr: they are reported as
-/// [`ExitReason::Panicked`](crate::ExitReason::Panicked) instead. All other panics go to the hook
-/// that was there before.
+/// [`ExitReason::Panicked`](crate::ExitReason::Panicked) instead, and logged through `tracing`,
+/// which shows nothing before a subscriber is installed. All other panics go to the hook that was
+/// there before.
 ///
 /// Opt-in, because the hook is global: a library must not take it. Calling it again has no effect.
 pub fn install_panic_hook() {

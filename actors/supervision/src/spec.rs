@@ -37,7 +37,8 @@ pub enum Restart {
     Permanent,
     /// Only after an abnormal exit.
     Transient,
-    /// Never; its specification is forgotten when it ends.
+    /// Never; its specification is forgotten when it ends, also when a sibling's failure stops it
+    /// ([`Strategy::OneForAll`], [`Strategy::RestForOne`]).
     Temporary,
 }
 
@@ -53,18 +54,20 @@ pub enum Shutdown {
     Infinity,
 }
 
-/// What happens to the siblings of a child that failed.
+/// The treatment of the siblings of a child that failed and is restarted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Strategy {
-    /// Nothing.
+    /// The others go on.
     OneForOne,
-    /// All are stopped in reverse order, and all are started again in order.
+    /// All are stopped in reverse order and started again in order.
     OneForAll,
-    /// Those declared after it are, likewise.
+    /// Those after it are stopped in reverse order and started again in order; those before it go
+    /// on.
     RestForOne,
-    /// `OneForOne` over children added at run time; they are stopped in parallel.
+    /// The others go on, as with `OneForOne`. All children are added at run time, and stopped in
+    /// parallel.
     Dynamic,
 }
 

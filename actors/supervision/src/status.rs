@@ -60,16 +60,17 @@ pub struct TreeStatus {
     /// Of a supervisor: restarts of its children allowed within its period; none if unlimited.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub budget: Option<u32>,
-    /// Messages waiting. 0 for supervisors, as are the next four.
+    /// Messages waiting; withdrawn questions count until their room is needed. 0 for supervisors.
     pub mailbox_depth: usize,
-    /// How many may wait.
+    /// How many may wait. 0 for supervisors.
     pub mailbox_bound: usize,
-    /// Messages handled since the tree was started.
+    /// Messages handled since the tree was started. 0 for supervisors.
     pub handled: u64,
     /// Time spent working since the tree was started. An estimate, from a sample of one poll in
-    /// eight.
+    /// eight. 0 for supervisors.
     pub busy_ms: u64,
-    /// How much of the time since its last start it has spent working, 0 to 1. An estimate.
+    /// How much of the time since its last start it has spent working, 0 to 1. An estimate. 0 for
+    /// supervisors.
     pub busy_share: f64,
     /// The arbiter on which a worker runs: see [`Tree::arbiters`](crate::Tree::arbiters).
     #[serde(

@@ -153,7 +153,8 @@ impl Tree {
         status::of(&self.root, &self.moment())
     }
 
-    /// The same for the child at `path` (`root/child/...`) and all below it.
+    /// The [status](Self::status) of the child at `path` (`root/child/...`) and all below it.
+    /// `None` if there is no such child.
     #[must_use]
     pub fn status_of(&self, path: &str) -> Option<TreeStatus> {
         Some(status::of(&*self.root.descendant(path)?, &self.moment()))
@@ -185,13 +186,15 @@ impl Tree {
     /// [`SupervisorHandle::suspend_child`].
     ///
     /// # Errors
-    /// If there is no such child, or it is the root.
+    /// If there is no such child, it is the root, or its supervisor, or one above that, is
+    /// suspended or down ([`ChildError::Suspended`], [`ChildError::Down`]).
     pub async fn suspend_path(&self, path: &str) -> Result<(), ChildError> {
         let suspended = Suspended::now(None, None);
         self.operate(path, Operation::Suspend(suspended)).await
     }
 
-    /// The same, and says who does it and why: see [`TreeStatus::suspended`].
+    /// Like [`suspend_path`](Self::suspend_path), and says who does it and why: see
+    /// [`TreeStatus::suspended`].
     ///
     /// # Errors
     /// As [`suspend_path`](Self::suspend_path).
@@ -208,7 +211,7 @@ impl Tree {
     /// Starts a suspended child again, in its place.
     ///
     /// # Errors
-    /// See [`SupervisorHandle::resume_child`].
+    /// As [`SupervisorHandle::resume_child`]; and if it is the root.
     pub async fn resume_path(&self, path: &str) -> Result<(), ChildError> {
         self.operate(path, Operation::Resume).await
     }
@@ -218,8 +221,9 @@ impl Tree {
     /// as a failure. One that waits for its restart is started at once.
     ///
     /// # Errors
-    /// If there is no such child, it is the root, it is suspended, it is being stopped, or it does
-    /// not start.
+    /// If there is no such child, it is the root, it is being stopped, it does not start, or it is
+    /// suspended. [`ChildError::Suspended`] or [`ChildError::Down`] also if its supervisor, or one
+    /// above that, is suspended or down.
     pub async fn restart_path(&self, path: &str) -> Result<(), ChildError> {
         self.operate(path, Operation::Bounce).await
     }
@@ -227,7 +231,7 @@ impl Tree {
     /// Has the worker at `path` run on another arbiter: see [`SupervisorHandle::move_child`].
     ///
     /// # Errors
-    /// As there; and if it is the root.
+    /// As [`SupervisorHandle::move_child`]; and if it is the root.
     pub async fn move_child(&self, path: &str, placement: Placement) -> Result<(), ChildError> {
         self.operate(path, Operation::Move(placement)).await
     }
@@ -259,7 +263,7 @@ impl Tree {
         self.exited().await
     }
 
-    /// The same, and kills what is left after `limit`.
+    /// Like [`shutdown`](Self::shutdown), and kills what is left after `limit`.
     pub async fn shutdown_within(&self, limit: Duration) -> ExitReason {
         self.control.send(Control::Stop(Shutdown::Within(limit)));
         self.exited().await
@@ -275,7 +279,8 @@ impl Tree {
     }
 
     /// Resolves when the current (or next) run of the child at `path`, a worker or a supervisor,
-    /// ends, with the reason. `None` if there is no such child.
+    /// ends, with the reason. `None` instead of a monitor if there is no such child; a monitor that
+    /// resolves to `None` says that the child was removed, or its tree ended, before it ran again.
     #[must_use]
     pub fn monitor(&self, path: &str) -> Option<Monitor> {
         Some(Monitor(self.root.descendant(path)?.monitor()))

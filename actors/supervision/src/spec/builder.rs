@@ -183,8 +183,7 @@ macro_rules! policy_getters {
 macro_rules! worker_methods {
     ($($policy:ident).+; $($record:ident).+) => {
         /// How many messages may wait for it; the bound holds for everything sent through its
-        /// [`Handle`](crate::Handle). Default: 10,000. Ignored for supervisors, as are the next
-        /// three.
+        /// [`Handle`](crate::Handle). Default: 10,000. Ignored for supervisors.
         #[must_use]
         pub fn mailbox(self, messages: usize) -> Self {
             self.$($record).+.set_bound(messages);
@@ -192,7 +191,7 @@ macro_rules! worker_methods {
         }
 
         /// What becomes of waiting messages when its supervisor has failed and is restarted.
-        /// Default: [`MailOnEscalation::Keep`].
+        /// Default: [`MailOnEscalation::Keep`]. Ignored for supervisors.
         #[must_use]
         pub fn mail_on_escalation(mut self, mail: MailOnEscalation) -> Self {
             self.$($policy).+.mail_on_escalation = mail;
@@ -200,6 +199,7 @@ macro_rules! worker_methods {
         }
 
         /// Whether it takes messages while it is suspended. Default: [`MailWhileSuspended::Keep`].
+        /// Ignored for supervisors.
         #[must_use]
         pub fn mail_while_suspended(mut self, mail: MailWhileSuspended) -> Self {
             self.$($policy).+.mail_while_suspended = mail;
@@ -209,7 +209,7 @@ macro_rules! worker_methods {
         /// Drops poison mail: once this many runs in a row (at least 1) have crashed on the very
         /// first message they took, all of one type, the messages of that type that still wait are
         /// dropped, with an event ([`PoisonMail`](crate::EventKind::PoisonMail)); whoever waits
-        /// for an answer to one is told. Default: never.
+        /// for an answer to one is told. Default: never. Ignored for supervisors.
         #[must_use]
         pub fn poison_after(mut self, crashes: u32) -> Self {
             self.$($policy).+.poison_after = Some(crashes.max(1));

@@ -106,11 +106,17 @@ impl SupervisorHandle {
     }
 
     /// Adds a child (a worker or a whole subtree) after those already there and starts it; returns
-    /// when it is ready. A child whose factory declines is kept, unless it is temporary.
+    /// when it is ready. Take its [`handle`](crate::WorkerSpec::handle) before: the specification
+    /// is consumed.
+    ///
+    /// If its factory declines, this is `Ok` and the child does not run: it is kept, unless it is
+    /// temporary or the supervisor is dynamic. A child that is part of a suspended feature, or of
+    /// what is [shed](crate::Tree::shed), is added suspended, and this is `Ok`, too.
     ///
     /// # Errors
-    /// If the name is taken, there is no room, the specification is faulty, or the child does not
-    /// start; in each case the specification is discarded.
+    /// If the name is taken, there is no room, the specification is faulty, the child does not
+    /// start, or this supervisor, or one above it, is suspended or down; in each case the
+    /// specification is discarded.
     pub async fn start_child(&self, spec: impl Into<ChildSpec>) -> Result<(), StartChildError> {
         let spec = Box::new(spec.into());
         self.request(|reply| Request::Start(spec, reply))
@@ -122,7 +128,8 @@ impl SupervisorHandle {
     /// one that is down already; one that waits for its restart is not restarted.
     ///
     /// # Errors
-    /// [`ChildError::NotFound`], or [`ChildError::Gone`].
+    /// [`ChildError::NotFound`]; [`ChildError::Suspended`] or [`ChildError::Down`] if this
+    /// supervisor, or one above it, is suspended or down; [`ChildError::Gone`] if it was removed.
     pub async fn terminate_child(&self, name: &str) -> Result<(), ChildError> {
         self.operate(name, Operation::Terminate).await
     }
@@ -130,8 +137,9 @@ impl SupervisorHandle {
     /// Starts a child again that is down: terminated, ended, quarantined.
     ///
     /// # Errors
-    /// If there is no such child, it is running or about to, it is suspended, or it does not
-    /// start (its specification is kept).
+    /// If there is no such child, it is running or about to, it does not start (its specification
+    /// is kept), or it is suspended. [`ChildError::Suspended`] or [`ChildError::Down`] also if this
+    /// supervisor, or one above it, is suspended or down.
     pub async fn restart_child(&self, name: &str) -> Result<(), ChildError> {
         self.operate(name, Operation::Restart).await
     }
@@ -139,7 +147,8 @@ impl SupervisorHandle {
     /// Removes a child that is down.
     ///
     /// # Errors
-    /// If there is no such child, or it is running or about to.
+    /// If there is no such child, or it is running or about to. [`ChildError::Suspended`] or
+    /// [`ChildError::Down`] if this supervisor, or one above it, is suspended or down.
     pub async fn delete_child(&self, name: &str) -> Result<(), ChildError> {
         self.operate(name, Operation::Delete).await
     }
@@ -148,7 +157,8 @@ impl SupervisorHandle {
     /// restart of a sibling or of this supervisor. Returns when it has stopped.
     ///
     /// # Errors
-    /// [`ChildError::NotFound`], or [`ChildError::Gone`].
+    /// [`ChildError::NotFound`]; [`ChildError::Suspended`] or [`ChildError::Down`] if this
+    /// supervisor, or one above it, is suspended or down; [`ChildError::Gone`] if it was removed.
     pub async fn suspend_child(&self, name: &str) -> Result<(), ChildError> {
         let suspended = Suspended::now(None, None);
         self.operate(name, Operation::Suspend(suspended)).await
@@ -158,7 +168,9 @@ impl SupervisorHandle {
     ///
     /// # Errors
     /// If there is no such child, it is not suspended, or it does not start (it then stays
-    /// suspended).
+    /// suspended). [`ChildError::Suspended`] if it is also part of something that is suspended.
+    /// [`ChildError::Suspended`] or [`ChildError::Down`] if this supervisor, or one above it, is
+    /// suspended or down.
     pub async fn resume_child(&self, name: &str) -> Result<(), ChildError> {
         self.operate(name, Operation::Resume).await
     }
@@ -169,7 +181,8 @@ impl SupervisorHandle {
     ///
     /// # Errors
     /// If there is no such child or no such group, it is a supervisor, it is being stopped, or it
-    /// does not start.
+    /// does not start. [`ChildError::Suspended`] or [`ChildError::Down`] if this supervisor, or one
+    /// above it, is suspended or down.
     pub async fn move_child(&self, name: &str, placement: Placement) -> Result<(), ChildError> {
         self.operate(name, Operation::Move(placement)).await
     }

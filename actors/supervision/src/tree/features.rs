@@ -20,7 +20,9 @@ impl Tree {
     /// what was done to each. The tree remembers it: it outlives restarts and escalations, and
     /// holds for children that are added later, which come up suspended.
     ///
-    /// A feature that is suspended already keeps its cause.
+    /// A feature that is suspended already keeps its cause. A tag that no child carries is no
+    /// error: the list is empty, and the tag stays suspended for children added later, until
+    /// [`resume_feature`](Self::resume_feature).
     pub async fn suspend_feature(
         &self,
         feature: &str,
