@@ -1,6 +1,10 @@
 //! How to test what a tree does when something fails: on a paused clock, with actors that crash on
 //! demand, without a single real pause.
 //!
+//! ```text
+//! cargo run --example testing_a_strategy --features testing
+//! ```
+//!
 //! In your crate, this goes into a test; `deia-supervision` with the feature `testing` goes into
 //! `[dev-dependencies]`.
 

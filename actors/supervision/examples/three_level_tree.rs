@@ -77,16 +77,14 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         Duration::from_millis(10),
         Duration::from_secs(1),
     ));
-    let cache = worker_async("cache", connection.handle(), |connection| async move {
-        Ok::<_, StartError>(Cache {
-            connection,
-            hits: 0,
-        })
+    let connection_handle = connection.handle();
+    let cache = worker("cache", move || Cache {
+        connection: connection_handle.clone(),
+        hits: 0,
     });
     let cache_handle = cache.handle();
-    let greeter = worker_async("greeter", cache.handle(), |cache| async move {
-        Ok::<_, StartError>(Greeter(cache))
-    });
+    let front_cache = cache.handle();
+    let greeter = worker("greeter", move || Greeter(front_cache.clone()));
     let storage = SupervisorSpec::rest_for_one("storage")
         .intensity(Intensity::new(3, Duration::from_secs(10)))
         .child(connection)
@@ -97,9 +95,21 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .child(front);
     let tree = Tree::start(root).await?;
 
+    // The outer result says whether the cache answered, the inner one whether the connection did.
     println!("{:?}", cache_handle.ask(Look("a")).await?);
-    // The connection crashes. The cache, which depends on it, is rebuilt after it.
+
+    // A handle can be looked up by path and type of actor. `send` waits for room in the mailbox.
+    let path = "app/storage/connection";
+    let found = tree.handle::<Connection>(path).ok_or("it is there")?;
+    found.send(Get("a")).await?;
+
+    // The connection crashes, and the cache answers with that: `Ok(Err(Crashed))`. The cache, which
+    // depends on it, is rebuilt after it.
+    let ended = tree.monitor(path).ok_or("it is there")?;
     println!("{:?}", cache_handle.ask(Look("poison")).await);
+    if let Some(reason) = ended.await {
+        println!("the connection ended: {reason}");
+    }
     println!("{:?}", cache_handle.ask(Look("b")).await?);
 
     for path in [
@@ -113,6 +123,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             println!("  ended last: {}", exit.reason);
         }
     }
+    let front = tree.status_of("app/front").ok_or("it is there")?;
+    println!("{}", serde_json::to_string_pretty(&front)?);
     println!("the tree ended: {}", tree.shutdown().await);
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! A pool of workers that are added at run time, on arbiters of their own. One that fails again and
-//! again is quarantined, and spares the others.
+//! A pool of workers that are added at run time, on the tree's pool of arbiters. One that fails
+//! again and again is quarantined, and spares the others.
 
 use std::time::Duration;
 
