@@ -85,6 +85,69 @@ fn blocked_bot_delays_neither_requests_nor_the_scheduler_nor_other_bots_for_long
     });
 }
 
+/// Has the actor of a bot block its thread, until the returned gate opens.
+fn block(hive: &Hive, bot: &str) -> std::sync::mpsc::Sender<()> {
+    let (open, gate) = channel();
+    let path = format!("hive/core/bots/{bot}");
+    let handle = tree(hive).handle::<BotActor>(&path).unwrap();
+    let gave_up = Arc::default();
+    handle.tell(Block { gate, gave_up }).map_err(drop).unwrap();
+    open
+}
+
+#[test]
+fn program_of_a_bot_on_a_blocked_thread_ends_before_its_task_starts_again() {
+    with_hive(|hive, who| async move {
+        let dir = tempfile::tempdir().unwrap();
+        let (lock, log) = (dir.path().join("lock"), dir.path().join("log"));
+        // Two that run at the same time cannot both have the lock.
+        let script = format!(
+            "exec 9>{}; flock -n 9 || {{ echo overlap >> {log}; exit 0; }}; echo run >> {log}; exec sleep 600",
+            lock.display(),
+            log = log.display(),
+        );
+        let worker = json!({"kind": "command", "command": ["sh", "-c", script]});
+        launch(&hive, &who, "worker", worker).await;
+        let id = submit(&hive, &who).await;
+        let runs = |wanted: &'static str| {
+            let log = log.clone();
+            async move {
+                until(wanted, || async {
+                    let said = std::fs::read_to_string(&log).unwrap_or_default();
+                    (said == wanted).then_some(())
+                })
+                .await;
+            }
+        };
+        runs("run\n").await;
+        // The thread is blocked by another bot, so that the worker is moved.
+        let spec = json!({"executor": {"kind": "simulated"}, "capabilities": {"specializations": ["none"]}});
+        let spec: BotSpec = serde_json::from_value(spec).unwrap();
+        hive.put_bot(&who, name("blocked"), spec, None)
+            .await
+            .unwrap();
+        hive.launch_bot(&who, &name("blocked")).await.unwrap();
+        bot_is(&hive, "blocked", BotStatus::Healthy).await;
+        let open = block(&hive, "blocked");
+        runs("run\nrun\n").await;
+        assert!(hive.task(&who, id).await.unwrap().attempt > 1);
+        assert_eq!(
+            hive.bot(&name("worker")).await.unwrap().pids.len(),
+            2,
+            "one is not reaped yet"
+        );
+        // The late end of the old incarnation changes nothing of the new one.
+        open.send(()).unwrap();
+        until("the old incarnation to end", || async {
+            (hive.bot(&name("worker")).await.unwrap().pids.len() == 1).then_some(())
+        })
+        .await;
+        let bot = hive.bot(&name("worker")).await.unwrap();
+        assert_eq!(bot.running_tasks, 1);
+        assert!(bot.status != BotStatus::Starting, "{bot:?}");
+    });
+}
+
 #[test]
 fn bots_run_on_threads_of_their_own() {
     with_hive(|hive, who| async move {
