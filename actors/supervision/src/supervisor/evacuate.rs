@@ -154,6 +154,9 @@ impl Supervisor {
     pub(super) fn abandon_task(&mut self, id: ChildId) -> Option<&'static str> {
         let child = self.children.get_mut(id)?;
         let snapshot = child.record.fence.end_lease();
+        // Whoever asked what it works on gets no answer from it any more.
+        child.record.notify_revoked();
+        child.record.clear_stuck();
         child.unassign();
         if snapshot.is_inside() {
             child.record.current_message()

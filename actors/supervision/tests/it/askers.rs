@@ -158,3 +158,28 @@ fn askers_of_abandoned_runs_are_told() {
         tree.shutdown().await;
     });
 }
+
+/// A supervisor gives up a child that does not stop in its time, without the watchdog.
+#[test]
+fn asker_of_a_child_that_is_given_up_is_told() {
+    actix::System::new().block_on(async {
+        let (a, handle) = child("a", || async { Ok::<_, StartError>(Blocker) });
+        let a = a
+            .placement(Placement::Pool)
+            .shutdown(deia_supervision::Shutdown::Within(Duration::from_millis(
+                50,
+            )));
+        let root = patient("root", Strategy::OneForOne).watchdog(None);
+        let tree = start(root.child(a)).await;
+        let (release, released) = mpsc::channel();
+        let (blocked, is_blocked) = mpsc::channel();
+        let asked = handle.ask(Block(Mutex::new(released), blocked));
+        is_blocked.recv().unwrap();
+        let supervisor = tree.supervisor("root").unwrap();
+        supervisor.terminate_child("a").await.unwrap();
+        let told = timeout(Duration::from_secs(60), asked).await;
+        assert_eq!(told.expect("it hangs"), Err(AskError::Crashed));
+        drop(release);
+        tree.shutdown().await;
+    });
+}
