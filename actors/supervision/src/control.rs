@@ -16,7 +16,7 @@ use crate::{
     sync::{AtomicBool, Mutex, MutexGuard, Ordering, PoisonError},
 };
 
-/// What a supervisor tells a child. When the channel is cut, the child is removed.
+/// Command of a supervisor to a child. When the channel is cut, the child is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Control {
     Start {
@@ -40,7 +40,7 @@ pub(crate) enum Parked {
 }
 
 struct ControlChannel {
-    /// Whether the receiver has to look. Written under the lock only: as long as it is not set,
+    /// True if the receiver has to look. Written under the lock only: as long as it is not set,
     /// there is nothing to hear *and* the waker is in place. (Apart, they would not do: a waker
     /// that is used for what has been heard already would be missing for what comes next.)
     dirty: AtomicBool,
@@ -96,7 +96,7 @@ impl ControlSender {
         }))
     }
 
-    /// Whether anybody is there to hear it.
+    /// Returns whether anybody is there to hear it.
     pub(crate) fn send(&self, command: Control) -> bool {
         self.0.notify(|queue| {
             if !queue.receiver_gone {
@@ -159,7 +159,7 @@ impl ControlReceiver {
         Poll::Pending
     }
 
-    /// Whether the supervisor has let go of the child.
+    /// Returns whether the supervisor has let go of the child.
     pub(crate) fn is_cut(&self) -> bool {
         self.channel.queue().sender_gone
     }

@@ -67,7 +67,7 @@ impl TakenBy {
         self.0.store(u64::from(lease) + 1, Ordering::Release);
     }
 
-    /// Whether it was taken by another than the one that holds the valid lease.
+    /// Returns whether it was taken by another than the one that holds the valid lease.
     pub(crate) fn is_lost(&self, valid: u32) -> bool {
         let taken_by = self.0.load(Ordering::Acquire);
         taken_by != 0 && taken_by != u64::from(valid) + 1

@@ -288,7 +288,7 @@ impl<M> TellError<M> {
         }
     }
 
-    /// Whether the mailbox was full.
+    /// Returns whether the mailbox was full.
     pub fn is_full(&self) -> bool {
         matches!(self, Self::Full(_))
     }

@@ -65,7 +65,7 @@ pub struct GaveUp {
 }
 
 impl ExitReason {
-    /// Whether this exit counts as a failure.
+    /// Returns whether this exit counts as a failure.
     #[must_use]
     pub fn is_abnormal(&self) -> bool {
         !matches!(self, Self::Normal | Self::Shutdown)

@@ -1,4 +1,4 @@
-//! Who runs a child.
+//! Assignment of a child to the task that runs it.
 //!
 //! A child is run by one worker task at a time, the one that holds its *lease*. All that must
 //! outlive a worker task (mailbox, control channel, factory) is shared; when the arbiter of a
@@ -26,7 +26,7 @@ use crate::{
 #[derive(Default)]
 pub(crate) struct Fence(AtomicU64);
 
-/// What [`Fence`] said at one moment.
+/// Snapshot of a [`Fence`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FenceSnapshot(u64);
 
@@ -37,7 +37,7 @@ impl FenceSnapshot {
         u32::try_from(self.0 >> 32).unwrap_or(u32::MAX)
     }
 
-    /// Whether the worker task is being polled.
+    /// Returns whether the worker task is being polled.
     pub(crate) fn is_inside(self) -> bool {
         self.0 & 1 == 1
     }

@@ -214,7 +214,7 @@ impl<A: Actor> Handle<A> {
         self.inner.record.depth()
     }
 
-    /// Whether the child was removed or its tree ended: nothing will be taken any more.
+    /// Returns whether the child was removed or its tree ended: nothing will be taken any more.
     #[must_use]
     pub fn is_gone(&self) -> bool {
         self.inner.mailbox.is_closed()

@@ -1,4 +1,4 @@
-//! What a child says about itself.
+//! Health that a child reports of itself.
 
 use std::fmt;
 
@@ -38,7 +38,7 @@ impl Health {
         Self::Unhealthy { why }
     }
 
-    /// Whether nothing is wrong.
+    /// Returns whether nothing is wrong.
     #[must_use]
     pub fn is_healthy(&self) -> bool {
         matches!(self, Self::Healthy)

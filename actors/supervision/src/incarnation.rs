@@ -45,7 +45,7 @@ impl Allowances {
         }
     }
 
-    /// Whether something may have been left undone for which no waker was registered.
+    /// Returns whether something may have been left undone for which no waker was registered.
     fn is_any_used_up(&self) -> bool {
         self.mail.is_used_up() || self.addr_mail.is_used_up() || self.futures.is_used_up()
     }

@@ -93,7 +93,7 @@ pub(crate) struct SupervisorPart {
     pub(crate) limit: OnceLock<Limit>,
     pub(crate) index: Mutex<ChildIndex>,
     pub(crate) requests: mpsc::Sender<Request>,
-    /// What the watchdog tells the supervisor.
+    /// Report of the watchdog to the supervisor.
     pub(crate) signals: OnceLock<mpsc::UnboundedSender<ChildSignal>>,
 }
 
@@ -102,7 +102,7 @@ pub(crate) struct ChildRecord {
     pub(crate) kind: Kind,
     /// Apart, because most children are workers.
     pub(crate) supervisor: Option<Box<SupervisorPart>>,
-    /// Who runs it.
+    /// Task that runs it.
     pub(crate) fence: Fence,
     /// What runs there, for the watchdog.
     pub(crate) worker: OnceLock<Weak<dyn WorkerBody>>,
@@ -262,7 +262,7 @@ impl ChildRecord {
         self.stalled.load(Relaxed)
     }
 
-    /// Whether it was stuck.
+    /// Returns whether it was stuck.
     pub(crate) fn clear_stuck(&self) -> bool {
         self.stuck.swap(false, Relaxed)
     }

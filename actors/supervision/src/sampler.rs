@@ -22,7 +22,7 @@ impl Sampler {
         sampler
     }
 
-    /// Whether this poll is to be timed.
+    /// Returns whether this poll is to be timed.
     #[inline]
     pub(crate) fn pick(&mut self) -> bool {
         self.left -= 1;

@@ -20,7 +20,7 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Suspended {
-    /// Who suspended it, if that was said.
+    /// Name of the one who suspended it, if that was said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
     /// Why, if that was said.
@@ -37,7 +37,7 @@ impl Suspended {
     }
 }
 
-/// What is to be suspended.
+/// Rule for what is to be suspended.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Rule {
     /// Everything that carries this tag.
@@ -64,7 +64,7 @@ impl Rule {
 #[derive(Default)]
 pub(crate) struct Rules {
     rules: Mutex<BTreeMap<Rule, Suspended>>,
-    /// Whether there are any: a start must not cost a lock.
+    /// True if there are any: a start must not cost a lock.
     any: AtomicBool,
 }
 

@@ -14,7 +14,7 @@ use crate::{
     state::Kind,
 };
 
-/// What a child tells its supervisor.
+/// Signal of a child to its supervisor.
 pub(crate) struct ChildSignal {
     pub(crate) id: ChildId,
     pub(crate) incarnation: u64,
@@ -45,7 +45,7 @@ pub(crate) enum SignalKind {
 }
 
 impl SignalKind {
-    /// Whether it says that a run has failed.
+    /// Returns whether it says that a run has failed.
     pub(crate) fn is_failure(&self) -> bool {
         match self {
             Self::StartFailed(_) => true,
@@ -54,7 +54,7 @@ impl SignalKind {
         }
     }
 
-    /// Whether it says that a run has ended.
+    /// Returns whether it says that a run has ended.
     fn is_end(&self) -> bool {
         match self {
             Self::Ignored | Self::StartFailed(_) | Self::Exited(_) => true,

@@ -43,7 +43,7 @@ impl WokenList {
 struct FutureWaker {
     handle: SpawnHandle,
     list: Arc<WokenList>,
-    /// Whether it waits to be polled.
+    /// True if it waits to be polled.
     is_woken: AtomicBool,
 }
 
@@ -149,7 +149,7 @@ impl<A: actix::Actor> SpawnedFutures<A> {
         self.run_queue.extend(list.woken().drain(..));
     }
 
-    /// Whether any is in line. (One that is woken after `collect` wakes the task.)
+    /// Returns whether any is in line. (One that is woken after `collect` wakes the task.)
     pub(crate) fn has_queued(&self) -> bool {
         !self.run_queue.is_empty()
     }

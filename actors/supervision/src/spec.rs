@@ -96,7 +96,7 @@ pub enum MailOnEscalation {
     Drop,
 }
 
-/// Whether a worker that is suspended, or whose supervisor is, takes messages.
+/// True if a worker that is suspended, or whose supervisor is, takes messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -123,7 +123,7 @@ pub enum Criticality {
     Critical,
 }
 
-/// Whether a supervisor ends when its significant children have ended by themselves.
+/// True if a supervisor ends when its significant children have ended by themselves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]

@@ -15,7 +15,7 @@ pub enum Kind {
     Supervisor,
 }
 
-/// What a child is doing.
+/// State of a child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[repr(u8)]

@@ -38,7 +38,7 @@ pub struct TreeStatus {
     pub strategy: Option<Strategy>,
     /// What it is doing.
     pub state: ChildState,
-    /// Whether it has mail and handles none of it: see
+    /// True if it has mail and handles none of it: see
     /// [`ChildSpec::stalled_after`](crate::ChildSpec::stalled_after).
     pub stalled: bool,
     /// When it is started again.
@@ -115,11 +115,11 @@ pub struct ArbiterStatus {
     /// Since when it has given the watchdog no sign of life.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub silent_since: Option<Timestamp>,
-    /// Whether that has been too long. No child is placed there then.
+    /// True if that has been too long. No child is placed there then.
     pub blocked: bool,
 }
 
-/// What a snapshot is taken with.
+/// Inputs of a snapshot.
 pub(crate) struct Moment {
     pub(crate) now: Instant,
     pub(crate) arbiters: HashMap<SlotId, Arc<str>>,

@@ -98,7 +98,7 @@ pub(crate) struct Shared {
     pub(crate) totals: Arc<Totals>,
     pub(crate) pool: ArbiterPool,
     pub(crate) root: Arc<ChildRecord>,
-    /// Whether the watchdog has to look for workers that are stalled.
+    /// True if the watchdog has to look for workers that are stalled.
     pub(crate) has_stall_limits: AtomicBool,
 }
 

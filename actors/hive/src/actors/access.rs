@@ -96,7 +96,7 @@ impl AccessNotes {
         self.logins.reload(&self.ledger).await
     }
 
-    /// Whether it was opened with a token that would not be taken any more.
+    /// Returns whether it was opened with a token that would not be taken any more.
     fn is_baseless(&self, login: &LoginRecord) -> bool {
         match &login.info.opened_with {
             OpenedWith::Key(_) => false,

@@ -82,7 +82,7 @@ impl Retention {
 struct Swept {
     /// Where to look on; `None`: all that is old enough was looked at.
     next: Option<i64>,
-    /// Whether there was something to forget.
+    /// True if there was something to forget.
     some: bool,
 }
 

@@ -45,7 +45,7 @@ pub(crate) struct Scheduler {
     claiming: HashSet<TaskId>,
     next_due: Option<i64>,
     due_timer: Option<SpawnHandle>,
-    /// Whether due tasks are being made ready: one command at a time.
+    /// True if due tasks are being made ready: one command at a time.
     promoting: bool,
     metrics: Arc<SchedulerMetrics>,
 }

@@ -105,7 +105,7 @@ impl ArbiterSlot {
         .await;
     }
 
-    /// Whether the last question was answered. If so, asks the next.
+    /// Returns whether the last question was answered. If so, asks the next.
     pub(crate) fn is_alive(&self) -> bool {
         let asked = self.heartbeat.asked.load(Ordering::Acquire);
         let alive = self.heartbeat.answered.load(Ordering::Acquire) == asked;
@@ -126,7 +126,7 @@ impl ArbiterSlot {
         self.blocked.store(blocked, Ordering::SeqCst);
     }
 
-    /// Whether a child that is placed here will run.
+    /// Returns whether a child that is placed here will run.
     pub(crate) fn is_usable(&self) -> bool {
         let is_stopped = self.arbiter.as_ref().is_some_and(|it| !it.alive());
         !is_stopped && !self.blocked.load(Ordering::SeqCst)

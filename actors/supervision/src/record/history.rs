@@ -1,4 +1,4 @@
-//! What has happened to a child.
+//! History of a child.
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -19,7 +19,7 @@ impl ChildRecord {
         self.history().suspended = suspended;
     }
 
-    /// Whether it was something else before.
+    /// Returns whether it was something else before.
     pub(crate) fn set_health(&self, health: &Health) -> bool {
         let mut history = self.history();
         let was = history.health.replace(health.clone());

@@ -52,7 +52,7 @@ impl ChildRecord {
         }
     }
 
-    /// Whether it runs on the arbiter that started the tree.
+    /// Returns whether it runs on the arbiter that started the tree.
     pub(crate) fn is_here(&self) -> bool {
         self.slot() == HERE
     }

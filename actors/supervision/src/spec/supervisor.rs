@@ -98,7 +98,7 @@ impl SupervisorSpec {
         self
     }
 
-    /// Whether the end of significant children ends it. Default: never.
+    /// Returns whether the end of significant children ends it. Default: never.
     #[must_use]
     pub fn auto_shutdown(mut self, auto_shutdown: AutoShutdown) -> Self {
         self.body.options.auto_shutdown = auto_shutdown;

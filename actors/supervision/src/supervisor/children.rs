@@ -100,7 +100,7 @@ pub(super) enum StartCause {
     Again,
 }
 
-/// What becomes of a child once it has stopped.
+/// Next step of a child once it has stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AfterStop {
     Restart,
@@ -187,7 +187,7 @@ impl Child {
         &self.phase
     }
 
-    /// Whether it runs on another arbiter than its supervisor.
+    /// Returns whether it runs on another arbiter than its supervisor.
     pub(super) fn is_elsewhere(&self) -> bool {
         self.record.slot() != HERE
     }

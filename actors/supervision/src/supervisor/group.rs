@@ -67,7 +67,7 @@ impl Supervisor {
         });
     }
 
-    /// Whether a restart under way is about to stop this child.
+    /// Returns whether a restart under way is about to stop this child.
     pub(super) fn is_going_down(&self, id: ChildId) -> bool {
         self.group
             .as_ref()

@@ -197,7 +197,7 @@ impl SupervisorHandle {
         self.request(Request::Count).await.unwrap_or_default()
     }
 
-    /// Whether the supervisor was removed or its tree ended.
+    /// Returns whether the supervisor was removed or its tree ended.
     #[must_use]
     pub fn is_gone(&self) -> bool {
         self.requests.is_closed()

@@ -1,4 +1,4 @@
-//! What a supervisor does next.
+//! Choice of what a supervisor does next.
 
 use std::{
     future::{Future as _, poll_fn},
@@ -62,7 +62,7 @@ impl Turns {
         }
     }
 
-    /// Whether the time has come to which the clock is set.
+    /// Returns whether the time has come to which the clock is set.
     fn is_time(&mut self, cx: &mut Context<'_>) -> bool {
         if self.clock_is_armed {
             return self.clock.is_elapsed();

@@ -81,7 +81,7 @@ impl Progress {
     }
 }
 
-/// What one round needs to know.
+/// Inputs of one round.
 pub(super) struct Round<'a> {
     pub(super) shared: &'a Shared,
     /// How long a round takes.

@@ -202,7 +202,7 @@ impl Card {
         self.draining.store(draining, Ordering::Relaxed);
     }
 
-    /// Whether it shall take nothing new.
+    /// Returns whether it shall take nothing new.
     pub(super) fn draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
     }

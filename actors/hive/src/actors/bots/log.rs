@@ -84,7 +84,7 @@ struct Pending {
     text: String,
     /// Lines that did not fit since the last write.
     dropped: u64,
-    /// Whether the writer knows of this log, or is at it.
+    /// True if the writer knows of this log, or is at it.
     scheduled: bool,
 }
 

@@ -24,7 +24,7 @@ impl Generation {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Running {
     pub(super) generation: Generation,
-    /// Whether it knows that it shall take nothing new.
+    /// True if it knows that it shall take nothing new.
     pub(super) draining: bool,
 }
 

@@ -22,10 +22,10 @@ struct Lane {
     /// None of them has been ready for longer than since then, in milliseconds
     /// since the epoch.
     ready_since: i64,
-    /// Whether the store may hold more behind these.
+    /// True if the store may hold more behind these.
     more: bool,
     refilling: bool,
-    /// Whether a task was left to the store while it was being read: what was
+    /// True if a task was left to the store while it was being read: what was
     /// read may be older than that task.
     rescan: bool,
     /// Looks in a row that found more tasks in the store than here, though
@@ -184,7 +184,7 @@ impl Lanes {
             .map(|((_, task_type), _)| task_type)
     }
 
-    /// Whether some task here has been ready since before then.
+    /// Returns whether some task here has been ready since before then.
     pub(super) fn has_aged(&mut self, before: i64) -> bool {
         self.lanes
             .values_mut()

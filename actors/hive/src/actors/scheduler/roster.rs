@@ -175,17 +175,17 @@ impl Roster {
         self.seats.get(bot).map(|seat| seat.epoch)
     }
 
-    /// Whether some bot has a place for that type.
+    /// Returns whether some bot has a place for that type.
     pub(super) fn takes(&self, task_type: &TaskType) -> bool {
         self.least_loaded(task_type).is_some()
     }
 
-    /// Whether any bot has a place at all.
+    /// Returns whether any bot has a place at all.
     pub(super) fn has_room(&self) -> bool {
         !self.generalists.is_empty() || !self.specialists.is_empty()
     }
 
-    /// Whether it is this bot's turn to be given an aged task: it was given
+    /// Returns whether it is this bot's turn to be given an aged task: it was given
     /// `every - 1` others since the last one.
     pub(super) fn is_aged_turn(&self, bot: &BotName, every: u32) -> bool {
         let seat = self.seats.get(bot);
@@ -203,7 +203,7 @@ impl Roster {
         }
     }
 
-    /// Whether that bot takes tasks of that type.
+    /// Returns whether that bot takes tasks of that type.
     pub(super) fn bot_takes(&self, bot: &BotName, task_type: &TaskType) -> bool {
         self.seats.get(bot).is_some_and(|seat| {
             let types = &seat.capabilities.specializations;

@@ -99,7 +99,7 @@ pub(super) fn resolve(
     Err(missing)
 }
 
-/// Whether this is a file that somebody may execute; `None` when it is no file.
+/// Returns whether this is a file that somebody may execute; `None` when it is no file.
 pub(super) fn is_executable(file: &Path) -> Option<bool> {
     let metadata = std::fs::metadata(file).ok().filter(|m| m.is_file())?;
     Some(metadata.permissions().mode() & 0o111 != 0)

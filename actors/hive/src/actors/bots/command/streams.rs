@@ -268,7 +268,7 @@ struct Told {
     pipe: Option<ChildStdout>,
     lines: Lines,
     progress: Progress,
-    /// Whether it has said something else.
+    /// True if it has said something else.
     garbage: bool,
     log: BotLog,
     of: LoggedAttempt,

@@ -88,7 +88,7 @@ fn exists(pid: u32) -> bool {
     std::path::Path::new(&format!("/proc/{pid}")).exists()
 }
 
-/// Whether it has ended; whoever has inherited it may take his time to reap it.
+/// Returns whether it has ended; whoever has inherited it may take his time to reap it.
 fn has_ended(pid: u32) -> bool {
     std::fs::read_to_string(format!("/proc/{pid}/stat")).map_or(true, |stat| stat.contains(") Z "))
 }

@@ -71,7 +71,7 @@ impl Keeper {
         }
     }
 
-    /// Whether what comes goes into a file, so that greater pieces are better.
+    /// Returns whether what comes goes into a file, so that greater pieces are better.
     pub(crate) fn has_file(&self) -> bool {
         self.has_file
     }
@@ -298,7 +298,7 @@ fn sync(file: &File, path: &Path) -> io::Result<()> {
 }
 
 impl Grown {
-    /// Whether there is something after that many bytes, or never will be.
+    /// Returns whether there is something after that many bytes, or never will be.
     pub(super) fn has_news(self, position: u64) -> bool {
         self.over || self.length > position
     }

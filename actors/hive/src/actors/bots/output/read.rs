@@ -83,7 +83,7 @@ impl TaskOutput {
         }
     }
 
-    /// Whether more may come than [`length`](Self::length) says.
+    /// Returns whether more may come than [`length`](Self::length) says.
     pub fn goes_on(&self) -> bool {
         matches!(&self.source, Source::Running { grown, .. } if !grown.borrow().over)
     }
