@@ -12,7 +12,8 @@ use deia::http::{
     Code, Problem,
     wire::{Guard, Head, Rest},
 };
-use deia_hive::{auth::ApiKey, model::TraceContext, store::task_cursor};
+use deia_hive::store::task_cursor;
+use deia_model::{ApiKey, TraceContext};
 use tokio_util::codec::Decoder as _;
 
 /// A target, and inputs from which others are made.

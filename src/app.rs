@@ -24,12 +24,10 @@ use clap::{CommandFactory as _, Parser};
 use deia_hive::{
     Hive,
     config::{Config, ConfigError},
-    host::{
-        self, children,
-        descriptors::{self, DescriptorNeed},
-    },
-    model::BotDesired,
+    host,
+    host::{children, descriptors, descriptors::DescriptorNeed},
 };
+use deia_model::BotDesired;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use self::{

@@ -8,7 +8,7 @@
 //! ```no_run
 //! # async fn example() -> Result<(), deia::client::ClientError> {
 //! use deia::client::{Client, Secret};
-//! use deia_hive::model::NewTask;
+//! use deia_model::NewTask;
 //!
 //! # let key_text = String::new();
 //! # let general = "general".parse().expect("a task type");

@@ -53,18 +53,16 @@ mod viewer;
 pub mod wire;
 mod words;
 
-use actix_web::http::Method;
-use deia_hive::auth::Permission as P;
-
 use Access::{AnyKey, Needs};
-use route::{open, route};
-
+use actix_web::http::Method;
 pub use auth::Access;
 pub use catalogue::{Code, catalogue_page};
+use deia_model::Permission as P;
 pub use exchange::ACCESS_TARGET;
 pub use front::front;
 pub use problem::Problem;
 pub use route::Route;
+use route::{open, route};
 pub use tls::{Tls, TlsError};
 
 const FILTERS: &[&str] = &[

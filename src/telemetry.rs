@@ -17,8 +17,8 @@ use std::{
 use deia_hive::{
     config::{LogFormat, LoggingSettings, TelemetrySettings},
     metrics::{Readings, table},
-    model::Timestamp,
 };
+use deia_model::Timestamp;
 use tracing_subscriber::EnvFilter;
 
 use self::{

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::Result;
 use deia::http::wire::Guard;
-use deia_hive::auth::ApiKey;
+use deia_model::ApiKey;
 use serde_json::{Value, json};
 
 use crate::{

@@ -14,12 +14,11 @@ use deia_hive::{
     Exposed, check_secrets_key,
     config::{Config, ConfigError},
     exposed,
-    host::descriptors::{self, DescriptorNeed},
-    is_in_use,
-    model::BotDesired,
-    refuse_links,
+    host::{descriptors, descriptors::DescriptorNeed},
+    is_in_use, refuse_links,
     store::{SqliteOptions, SqliteStore},
 };
+use deia_model::BotDesired;
 use nix::unistd::{AccessFlags, access};
 
 use super::{

@@ -7,7 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use deia_hive::{Hive, config::Config, model::Timestamp};
+use deia_hive::{Hive, config::Config};
+use deia_model::Timestamp;
 
 /// Where the report is left.
 fn path(data_dir: &Path) -> PathBuf {

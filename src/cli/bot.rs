@@ -5,9 +5,7 @@ mod spec;
 mod view;
 
 use clap::Subcommand;
-use deia_hive::model::{Bot, BotDesired, BotName};
-
-use crate::client::PutIf;
+use deia_model::{Bot, BotDesired, BotName};
 
 use self::{logs::LogArgs, spec::AddArgs};
 use super::{
@@ -19,6 +17,7 @@ use super::{
     wait::{Goal, WaitArgs},
     watch::WatchArgs,
 };
+use crate::client::PutIf;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum BotCommand {

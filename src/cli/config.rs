@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use deia_hive::{
-    config::{self, Config, ConfigError},
-    model::Page,
+    config,
+    config::{Config, ConfigError},
 };
+use deia_model::Page;
 use serde::Serialize;
 use serde_json::Value;
 

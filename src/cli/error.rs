@@ -5,15 +5,14 @@ mod exit;
 
 use std::{io, path::PathBuf, time::Duration};
 
-use deia_hive::model::{BotName, TaskId, TaskType};
+use deia_model::{BotName, TaskId, TaskType};
 
+pub use self::exit::Exit;
+use super::{human, interrupt::Stays};
 use crate::{
     client::{ClientError, Problem},
     telemetry::redact::redact,
 };
-
-pub use self::exit::Exit;
-use super::{human, interrupt::Stays};
 
 /// Why a command did not do what was asked.
 #[derive(Debug, thiserror::Error)]

@@ -1,7 +1,7 @@
 //! Which of many tasks are meant: the same words for every command.
 
 use clap::Args;
-use deia_hive::model::{PageRequest, Priority, TaskFilter, TaskType, Timestamp};
+use deia_model::{PageRequest, Priority, TaskFilter, TaskType, Timestamp};
 
 use super::{error::CliError, parse};
 

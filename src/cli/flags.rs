@@ -180,7 +180,7 @@ fn unescaped(part: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use deia_hive::model::Violation;
+    use deia_model::Violation;
 
     use super::*;
     use crate::client::Problem;
@@ -244,7 +244,7 @@ mod tests {
 
     #[test]
     fn every_field_that_an_option_sends_has_its_words() {
-        let entities = deia_hive::model::entities().unwrap();
+        let entities = deia_model::entities().unwrap();
         for (entity, names) in [("NewTask", TASK), ("BotSpec", BOT)] {
             let entity = entities.iter().find(|it| it.name == entity).unwrap();
             for field in &entity.fields {

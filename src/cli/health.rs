@@ -1,7 +1,7 @@
 //! `deia health`.
 
 use clap::Subcommand;
-use deia_hive::model::HealthMetrics;
+use deia_model::HealthMetrics;
 
 use super::{
     context::Context,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use deia_hive::model::Timestamp;
+use deia_model::Timestamp;
 
 const UNITS_MS: [(u64, &str); 4] = [
     (86_400_000, "d"),
@@ -136,7 +136,7 @@ const SHORT: usize = 160;
 /// An error in a row of a table: what happened and the last of what a program said, on
 /// one line, and no more than its beginning.
 pub(super) fn short(error: &str) -> String {
-    let line = one_line(&deia_hive::model::summary(error));
+    let line = one_line(&deia_model::summary(error));
     match line.char_indices().nth(SHORT) {
         None => line,
         Some((end, _)) => format!("{}...", &line[..end]),

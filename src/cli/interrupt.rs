@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use deia_hive::model::{BotName, TaskId, TaskType};
+use deia_model::{BotName, TaskId, TaskType};
 use tokio::{
     signal::unix::{SignalKind, signal},
     time::sleep,

@@ -11,9 +11,8 @@ use std::{
 };
 
 use clap::{Args, Subcommand};
-use deia_hive::{
-    auth::{Permission, Role},
-    model::{AddressRange, BotName, KeyId, KeyInfo, TaskId, Timestamp, Violation},
+use deia_model::{
+    AddressRange, BotName, KeyId, KeyInfo, Permission, Role, TaskId, Timestamp, Violation,
 };
 use serde_json::Value;
 

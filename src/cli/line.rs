@@ -10,7 +10,6 @@ use clap::{
     Arg, Command,
     error::{ContextKind, ContextValue},
 };
-
 use deia_hive::config::distance;
 
 use super::parse;

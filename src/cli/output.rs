@@ -7,7 +7,7 @@ use std::{
 };
 
 use clap::ValueEnum;
-use deia_hive::model::{Page, Timestamp};
+use deia_model::{Page, Timestamp};
 use serde::Serialize;
 
 use super::{error::CliError, human, yaml};

@@ -3,12 +3,9 @@
 use std::{fmt::Display, ops::RangeInclusive, str::FromStr, time::Duration};
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use deia_hive::{
-    auth::{Permission, Role},
-    model::{
-        Behavior, DependencyFailure, EndReason, Priority, TaskStatus, Timestamp, Violation,
-        ambiguity,
-    },
+use deia_model::{
+    Behavior, DependencyFailure, EndReason, Permission, Priority, Role, TaskStatus, Timestamp,
+    Violation, ambiguity,
 };
 use serde_json::Value;
 

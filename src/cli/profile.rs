@@ -5,7 +5,8 @@ mod file;
 use std::path::PathBuf;
 
 use clap::Subcommand;
-use deia_hive::model::Page;
+use deia_model::Page;
+pub(super) use file::{Profile, Profiles, place};
 use serde::Serialize;
 
 use super::{
@@ -14,8 +15,6 @@ use super::{
     output::Output,
     table::{Cell, Column, Table, Tone, or_dash},
 };
-
-pub(super) use file::{Profile, Profiles, place};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ProfileCommand {

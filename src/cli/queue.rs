@@ -6,7 +6,7 @@ mod view;
 use std::time::Duration;
 
 use clap::Subcommand;
-use deia_hive::model::{QueueStatus, TaskType};
+use deia_model::{QueueStatus, TaskType};
 
 use self::many::{DeadArgs, PurgeArgs, RequeueArgs};
 pub(super) use self::view::counts;

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand};
-use deia_hive::{auth::Permission, model::TaskId};
+use deia_model::{Permission, TaskId};
 
 use super::{
     bot::BotCommand,

@@ -1,6 +1,6 @@
 //! `deia schema`: needs no hive.
 
-use deia_hive::model::{Page, schema::Entity};
+use deia_model::{Page, schema::Entity};
 use serde::Serialize;
 
 use super::{

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Subcommand;
-use deia_hive::model::BotSecret;
+use deia_model::BotSecret;
 
 use super::{
     confirm::Confirm,

@@ -253,7 +253,7 @@ fn exit_text(exit: &LastExit, look: &Look) -> String {
 
 #[cfg(test)]
 mod tests {
-    use deia_hive::model::Timestamp;
+    use deia_model::Timestamp;
     use serde_json::json;
 
     use super::*;

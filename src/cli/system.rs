@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Subcommand;
-use deia_hive::model::{LastRestart, SystemStatus};
+use deia_model::{LastRestart, SystemStatus};
 
 use super::{
     confirm::Confirm,

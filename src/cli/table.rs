@@ -228,7 +228,7 @@ fn styled(cell: &Cell, look: &Look) -> ComfyCell {
 
 #[cfg(test)]
 mod tests {
-    use deia_hive::model::Timestamp;
+    use deia_model::Timestamp;
 
     use super::*;
 

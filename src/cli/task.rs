@@ -11,7 +11,7 @@ mod watch;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use deia_hive::model::{TaskHold, TaskId, TaskResult};
+use deia_model::{TaskHold, TaskId, TaskResult};
 
 use self::{list::ListArgs, logs::TaskLogArgs, output::OutputArgs, submit::SubmitArgs};
 pub(super) use self::{

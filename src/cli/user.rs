@@ -1,7 +1,7 @@
 //! `deia user`.
 
 use clap::{Args, Subcommand};
-use deia_hive::{auth::Role, model::User};
+use deia_model::{Role, User};
 
 use super::{
     confirm::Confirm,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use deia_hive::model::{Bot, BotDesired, BotStatus};
+use deia_model::{Bot, BotDesired, BotStatus};
 use tokio::time::{Instant, sleep};
 
 use super::{error::CliError, parse};
@@ -137,7 +137,7 @@ pub(super) fn status_name(status: BotStatus) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use deia_hive::model::{Capabilities, Executor, SimulatedExecutor, Timestamp};
+    use deia_model::{Capabilities, Executor, SimulatedExecutor, Timestamp};
 
     use super::*;
 

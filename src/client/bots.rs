@@ -1,6 +1,6 @@
 //! Bots.
 
-use deia_hive::model::{Bot, BotName, BotSpec, Page};
+use deia_model::{Bot, BotName, BotSpec, Page};
 use reqwest::Method;
 
 use super::{Client, ClientError, LogLines};

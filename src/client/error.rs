@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use deia_hive::model::Violation;
+use deia_model::Violation;
 use serde::Deserialize;
 
 /// Why a call did not give what was asked for.

@@ -1,6 +1,6 @@
 //! The log of events.
 
-use deia_hive::model::{Event, Page, PageRequest, Timestamp};
+use deia_model::{Event, Page, PageRequest, Timestamp};
 
 use super::{Client, ClientError};
 

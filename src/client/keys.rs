@@ -1,10 +1,6 @@
 //! Keys, and who one is.
 
-use deia_hive::{
-    auth::Permission,
-    model::{KeyId, KeyInfo, Page, TaskId},
-};
-
+use deia_model::{KeyId, KeyInfo, Page, Permission, TaskId};
 use serde_json::json;
 
 use super::{

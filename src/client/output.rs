@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use deia_hive::model::TaskId;
+use deia_model::TaskId;
 use reqwest::{
     Response,
     header::{HeaderMap, HeaderName},

@@ -1,6 +1,6 @@
 //! Lists that are longer than a page, and pages that are shorter than was asked for.
 
-use deia_hive::model::{Page, PageRequest};
+use deia_model::{Page, PageRequest};
 use serde::de::DeserializeOwned;
 
 use super::{Client, ClientError, transport::Call};

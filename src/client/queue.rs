@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use deia_hive::model::{
+use deia_model::{
     EndReason, Priority, QueueStatus, TaskFilter, TaskId, TaskStatus, TaskType, Timestamp,
 };
 use serde::{Deserialize, Serialize};

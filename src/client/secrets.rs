@@ -1,6 +1,6 @@
 //! Stored secrets that bots refer to.
 
-use deia_hive::model::{BotSecret, Page};
+use deia_model::{BotSecret, Page};
 use reqwest::Method;
 use serde_json::json;
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use deia_hive::model::BotName;
+use deia_model::BotName;
 use reqwest::Response;
 
 use super::{Client, ClientError};

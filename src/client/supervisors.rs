@@ -1,6 +1,6 @@
 //! The supervision tree as the API shows it.
 
-use deia_hive::model::Timestamp;
+use deia_model::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 

@@ -1,7 +1,6 @@
 //! The hive as a whole.
 
-use deia_hive::model::{HealthMetrics, SystemStatus};
-
+use deia_model::{HealthMetrics, SystemStatus};
 use serde::Deserialize;
 use serde_json::json;
 

@@ -2,12 +2,10 @@
 
 use std::time::Duration;
 
-use deia_hive::{
-    TaskLog,
-    model::{
-        Event, NewTask, Page, PageRequest, Submitted, Task, TaskExplanation, TaskFilter, TaskId,
-        TaskResult,
-    },
+use deia_hive::TaskLog;
+use deia_model::{
+    Event, NewTask, Page, PageRequest, Submitted, Task, TaskExplanation, TaskFilter, TaskId,
+    TaskResult,
 };
 use reqwest::Method;
 use serde::Serialize;

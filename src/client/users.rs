@@ -1,6 +1,6 @@
 //! Users.
 
-use deia_hive::model::{Page, User};
+use deia_model::{Page, User};
 use reqwest::Method;
 
 use super::{Client, ClientError, NewUserRequest, PutIf, UserChangeRequest};

@@ -2,10 +2,7 @@
 
 use std::fmt;
 
-use deia_hive::{
-    auth::{Permission, Role},
-    model::{AddressRange, BotName, KeyInfo, TaskId, TaskStatus, Timestamp},
-};
+use deia_model::{AddressRange, BotName, KeyInfo, Permission, Role, TaskId, TaskStatus, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 

@@ -5,9 +5,9 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 use actix_web::HttpRequest;
 use deia_hive::{
     Hive,
-    auth::{AuthError, Denied, LoginCookie, Permission, Principal, Via},
-    model::KeyId,
+    auth::{AuthError, Denied},
 };
+use deia_model::{KeyId, LoginCookie, Permission, Principal, Via};
 
 use super::{
     catalogue::Code,

@@ -7,11 +7,8 @@ use actix_web::{
         header::{ETAG, LOCATION},
     },
 };
-use deia_hive::{
-    HiveError,
-    auth::Permission,
-    model::{Bot, BotName, BotSpec},
-};
+use deia_hive::HiveError;
+use deia_model::{Bot, BotName, BotSpec, Permission};
 
 use super::{
     call::{Call, Precondition},

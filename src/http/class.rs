@@ -3,7 +3,7 @@
 //! of another.
 
 use actix_web::http::Method;
-use deia_hive::auth::Permission;
+use deia_model::Permission;
 
 use super::auth::Access;
 

@@ -2,18 +2,17 @@
 
 mod access;
 
-use deia_hive::model::{
+pub(super) use access::{
+    CanIAnswer, CanIBody, CreatedKey, EndedSessions, NewKeyBody, NewUserBody, RoleInfo,
+    RotateKeyBody, SessionView, UserChangeBody, WhoAmI,
+};
+use deia_model::{
     BotName, BotSpec, Capabilities, CommandExecutor, Executor, NewTask, SecretRefs,
     SimulatedExecutor, Task, TaskId, TaskStatus, Timestamp, Violation, schema::Entity,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
-
-pub(super) use access::{
-    CanIAnswer, CanIBody, CreatedKey, EndedSessions, NewKeyBody, NewUserBody, RoleInfo,
-    RotateKeyBody, SessionView, UserChangeBody, WhoAmI,
-};
 
 use super::{
     catalogue::Code,

@@ -1,6 +1,6 @@
 //! The log of events.
 
-use deia_hive::model::{Event, EventFilter, Page};
+use deia_model::{Event, EventFilter, Page};
 
 use super::{
     call::Call,

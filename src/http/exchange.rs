@@ -2,10 +2,11 @@
 
 use actix_web::{HttpRequest, http::StatusCode};
 use deia_hive::{
-    auth::{Denial, Principal},
-    model::{KeyId, TraceContext},
-    trace::{self, OpenSpan, SpanKind},
+    auth::Denial,
+    trace,
+    trace::{OpenSpan, SpanKind},
 };
+use deia_model::{KeyId, Principal, TraceContext};
 
 use super::{
     auth::address,

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use deia_hive::model::{
+use deia_model::{
     BotName, EndReason, Priority, TaskFilter, TaskId, TaskStatus, TaskType, Timestamp, Violation,
 };
 use serde::{

@@ -9,7 +9,7 @@ use actix_web::{
     http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE},
     web::{Bytes, BytesMut},
 };
-use deia_hive::model::{METADATA_LEVELS, Violation, ambiguity, from_object};
+use deia_model::{METADATA_LEVELS, Violation, ambiguity, from_object};
 use futures_util::{FutureExt as _, StreamExt as _};
 use serde::{
     Deserialize, Deserializer,
@@ -284,7 +284,7 @@ fn without_position(message: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use deia_hive::model::NewTask;
+    use deia_model::NewTask;
     use serde::Deserialize;
 
     use super::*;

@@ -1,11 +1,8 @@
 //! Keys, roles, and who one is.
 
 use actix_web::http::StatusCode;
-use deia_hive::{
-    HiveError, NewKey,
-    auth::{Principal, Role},
-    model::{KeyId, KeyInfo},
-};
+use deia_hive::{HiveError, NewKey};
+use deia_model::{KeyId, KeyInfo, Principal, Role};
 
 use super::{
     call::Call,

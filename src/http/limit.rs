@@ -141,10 +141,8 @@ impl Standing {
 
 #[cfg(test)]
 mod tests {
-    use deia_hive::{
-        config::{Config, Rate},
-        model::KeyId,
-    };
+    use deia_hive::config::{Config, Rate};
+    use deia_model::KeyId;
 
     use super::*;
 

@@ -2,10 +2,8 @@
 
 use std::{fmt::Write as _, time::Duration};
 
-use deia_hive::{
-    LogFollower, LogPiece, LogStart, TaskLog,
-    model::{BotName, TaskId},
-};
+use deia_hive::{LogFollower, LogPiece, LogStart, TaskLog};
+use deia_model::{BotName, TaskId};
 
 use super::{
     call::Call,

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use deia_hive::model::{
+use deia_model::{
     Event,
     schema::{bound_integers, merge_all_of, relate},
 };

@@ -4,7 +4,8 @@ use actix_web::{
     HttpResponse,
     http::header::{HeaderName, HeaderValue},
 };
-use deia_hive::{TaskOutput, model::TaskId};
+use deia_hive::TaskOutput;
+use deia_model::TaskId;
 
 use super::{
     call::Call,

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use deia_hive::model::text::{SECRET_NAME, text};
+use deia_model::text::{SECRET_NAME, text};
 use utoipa::{
     PartialSchema, ToSchema,
     openapi::{RefOr, Schema, schema::AnyOfBuilder},

@@ -10,10 +10,10 @@ use actix_web::{
 };
 use deia_hive::{
     HiveError,
-    auth::{AuthError, Denied, Permission, Principal, TokenError},
+    auth::{AuthError, Denied, TokenError},
     ledger::Refusal,
-    model::Violation,
 };
+use deia_model::{Permission, Principal, Violation};
 use serde::Serialize;
 
 use super::{catalogue::Code, wire};

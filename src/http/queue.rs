@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use deia_hive::{
-    Changed, Drained,
-    model::{BotName, EndReason, Page, Priority, QueueStatus, Task, TaskType},
-};
+use deia_hive::{Changed, Drained};
+use deia_model::{BotName, EndReason, Page, Priority, QueueStatus, Task, TaskType};
 use serde::Deserialize;
 use utoipa::ToSchema;
 

@@ -12,7 +12,8 @@ use actix_web::{
     },
     web::{self, Payload, ServiceConfig},
 };
-use deia_hive::{Hive, auth::Principal};
+use deia_hive::Hive;
+use deia_model::Principal;
 use tokio::sync::watch;
 
 use super::{

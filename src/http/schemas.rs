@@ -8,10 +8,9 @@ mod page;
 
 use std::sync::LazyLock;
 
-use deia_hive::{
-    TaskLog,
-    model::{self, SCHEMA_VERSION, schema::Entity},
-};
+use deia_hive::TaskLog;
+use deia_model::{SCHEMA_VERSION, schema::Entity};
+pub use page::data_model_page;
 use serde_json::{Value, json};
 
 use super::{
@@ -24,15 +23,13 @@ use super::{
     route::{Answer, ok},
 };
 
-pub use page::data_model_page;
-
 /// Everything that the outside sees, with its schema and an example.
 ///
 /// # Errors
 /// None that a test has not ruled out.
 pub fn entities() -> Result<&'static [Entity], &'static serde_json::Error> {
     static ALL: LazyLock<Result<Vec<Entity>, serde_json::Error>> = LazyLock::new(|| {
-        let mut all = model::entities()?;
+        let mut all = deia_model::entities()?;
         all.extend(of_the_wire()?);
         Ok(all)
     });

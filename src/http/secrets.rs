@@ -3,7 +3,7 @@
 use std::{fmt, str::FromStr};
 
 use actix_web::HttpResponse;
-use deia_hive::model::{BotSecret, SecretName};
+use deia_model::{BotSecret, SecretName};
 
 use super::{
     call::Call,
@@ -38,7 +38,7 @@ impl fmt::Display for InPath {
 /// Lists stored secrets.
 pub(super) async fn list(call: Call) -> Answer {
     let all = call.hive().secrets().await?.into_iter();
-    let items = all.filter_map(deia_hive::model::SecretInfo::into_bot_secret);
+    let items = all.filter_map(deia_model::SecretInfo::into_bot_secret);
     ok(&Items {
         items: items.collect::<Vec<BotSecret>>(),
     })

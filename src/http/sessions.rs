@@ -9,10 +9,7 @@ use actix_web::{
         header::{LOCATION, SET_COOKIE, USER_AGENT},
     },
 };
-use deia_hive::{
-    auth::{LoginCookie, Via},
-    model::Login,
-};
+use deia_model::{Login, LoginCookie, Via};
 
 use super::{
     call::Call,

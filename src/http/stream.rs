@@ -16,11 +16,8 @@ use actix_web::{
     http::header::{CONTENT_TYPE, HeaderValue},
     web::Bytes,
 };
-use deia_hive::{
-    Hive,
-    auth::{Principal, Via},
-    model::Timestamp,
-};
+use deia_hive::Hive;
+use deia_model::{Principal, Timestamp, Via};
 use tokio::sync::{mpsc, watch};
 
 use super::{

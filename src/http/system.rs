@@ -1,8 +1,7 @@
 //! The hive as a whole.
 
-use deia_hive::model::{HealthMetrics, SystemStatus};
-
 use actix_web::http::StatusCode;
+use deia_model::{HealthMetrics, SystemStatus};
 
 use super::{
     call::Call,

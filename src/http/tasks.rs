@@ -6,12 +6,10 @@ use actix_web::{
     HttpResponse,
     http::{StatusCode, header::LOCATION},
 };
-use deia_hive::{
-    HiveError, Submission,
-    model::{
-        BotName, EndReason, Event, NewTask, Page, Priority, Submitted, Task, TaskExplanation,
-        TaskId, TaskResult, TaskStatus, TaskType, Violation,
-    },
+use deia_hive::{HiveError, Submission};
+use deia_model::{
+    BotName, EndReason, Event, NewTask, Page, Priority, Submitted, Task, TaskExplanation, TaskId,
+    TaskResult, TaskStatus, TaskType, Violation,
 };
 
 use super::{

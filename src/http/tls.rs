@@ -13,7 +13,8 @@ use std::{
 
 use actix_rt::net::TcpStream;
 use arc_swap::ArcSwap;
-use deia_hive::{config::TlsSettings, model::BotName};
+use deia_hive::config::TlsSettings;
+use deia_model::BotName;
 use rustls::{
     RootCertStore, ServerConfig,
     pki_types::{CertificateDer, PrivateKeyDer, UnixTime, pem::PemObject},

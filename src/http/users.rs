@@ -7,10 +7,8 @@ use actix_web::{
         header::{ETAG, LOCATION},
     },
 };
-use deia_hive::{
-    NewUser,
-    model::{User, UserChange},
-};
+use deia_hive::NewUser;
+use deia_model::{User, UserChange};
 
 use super::{
     call::{Call, Precondition},

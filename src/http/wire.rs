@@ -21,8 +21,7 @@ use std::{
 };
 
 use actix_web::HttpRequest;
-use deia_hive::model::BotName;
-
+use deia_model::BotName;
 pub use guard::{Guard, Passed, Rest};
 pub use head::{Framing, Head};
 pub(super) use stream::{Stream, Timeouts, Transport};

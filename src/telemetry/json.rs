@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use deia_hive::model::Timestamp;
+use deia_model::Timestamp;
 use serde_json::{Map, Value};
 use tracing::{
     Event, Subscriber,

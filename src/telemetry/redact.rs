@@ -215,9 +215,9 @@ mod tests {
 
     #[test]
     fn secrets_are_taken_out_and_the_rest_is_kept() {
-        let key = deia_hive::auth::ApiKey::generate().unwrap().reveal();
+        let key = deia_model::ApiKey::generate().unwrap().reveal();
         let jwt = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJhZGEifQ.DtEhU3ljbEg8L38VWAfUAqOyKAM6";
-        let cookie = deia_hive::auth::LoginCookie::generate().unwrap().reveal();
+        let cookie = deia_model::LoginCookie::generate().unwrap().reveal();
         for (text, expected) in [
             (
                 format!("GET /x/{key} and {key}"),
@@ -253,7 +253,7 @@ mod tests {
 
     #[test]
     fn a_secret_is_found_in_every_percent_encoding() {
-        let key = deia_hive::auth::ApiKey::generate().unwrap().reveal();
+        let key = deia_model::ApiKey::generate().unwrap().reveal();
         let secret = key.split('_').nth(2).unwrap();
         let every = |text: &str| -> String {
             let codes = text.bytes().map(|byte| format!("%{byte:02X}"));
@@ -288,7 +288,7 @@ mod tests {
 
     #[test]
     fn bytes_that_are_no_text_are_redacted_as_well() {
-        let key = deia_hive::auth::ApiKey::generate().unwrap().reveal();
+        let key = deia_model::ApiKey::generate().unwrap().reveal();
         let mut out = Vec::new();
         let line = [b"\xff ", key.as_bytes(), b" \xfe"].concat();
         Redacting(&mut out).write_all(&line).unwrap();

@@ -1,6 +1,6 @@
 //! Users and keys: their life, and what is recorded of it.
 
-use deia_hive::model::{Event, Timestamp};
+use deia_model::{Event, Timestamp};
 use reqwest::Method;
 use serde_json::{Value, json};
 

@@ -48,10 +48,10 @@ async fn callers(app: &TestApp, issuer: &TestIssuer, signer: &Signer) -> Vec<Cal
         Some(format!("{}x", app.admin)),
         "key_malformed",
     );
-    let unknown = deia_hive::auth::ApiKey::generate().unwrap().reveal();
+    let unknown = deia_model::ApiKey::generate().unwrap().reveal();
     add("unknown", Some(unknown), "key_unknown");
 
-    let soon = deia_hive::model::Timestamp::now().plus_millis(500);
+    let soon = deia_model::Timestamp::now().plus_millis(500);
     let expired = made(
         app,
         json!({"user": "expired", "role": "admin", "new_user": true, "expires_at": soon}),

@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt};
 
-use deia_hive::model::EventLevel;
+use deia_model::EventLevel;
 use serde_json::json;
 
 use crate::support::{TestApp, all_events, command, store_in};

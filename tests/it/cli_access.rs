@@ -186,7 +186,7 @@ fn keys_are_narrowed_and_rotated_from_the_command_line() {
 #[test]
 fn a_key_in_the_wrong_place_is_never_printed() {
     let hive = CliHive::start(&[]);
-    let key = deia_hive::auth::ApiKey::generate().unwrap().reveal();
+    let key = deia_model::ApiKey::generate().unwrap().reveal();
     let secret = key.split('_').nth(2).unwrap();
     let settings = hive.path("wrong.yaml");
     std::fs::write(&settings, format!("server:\n  bind: {key}\n  {key}: 1\n")).unwrap();

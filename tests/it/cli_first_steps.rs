@@ -83,7 +83,7 @@ fn task_that_could_never_start_is_refused_unless_it_was_accepted_before() {
     hive.admin(&["task", "submit", "x", "--expires", "+1ms"])
         .ok();
     hive.admin(&["queue", "pause"]).ok();
-    let soon = deia_hive::model::Timestamp::now().plus_millis(5_000);
+    let soon = deia_model::Timestamp::now().plus_millis(5_000);
     let soon = soon.to_string();
     let submit = [
         "task",

@@ -12,12 +12,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use deia_hive::{
-    auth::Sight,
-    ledger::Store,
-    model::{Action, PageRequest, Task, TaskFilter, TaskStatus},
-    store::SqliteStore,
-};
+use deia_hive::{ledger::Store, store::SqliteStore};
+use deia_model::{Action, PageRequest, Sight, Task, TaskFilter, TaskStatus};
 use nix::sys::signal::{Signal, kill};
 use reqwest::Method;
 use serde_json::{Value, json};

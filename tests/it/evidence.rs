@@ -271,7 +271,7 @@ async fn output_and_log_of_each_attempt_are_to_be_had_and_a_missing_one_is_missi
     app.get_as(&external, &format!("{path}/logs"))
         .await
         .refuses(403, "permission_denied");
-    let unknown = deia_hive::model::TaskId::new();
+    let unknown = deia_model::TaskId::new();
     app.get(&format!("/api/v1/tasks/{unknown}/logs"))
         .await
         .refuses(404, "not_found");

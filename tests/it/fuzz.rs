@@ -69,7 +69,7 @@ fn the_targets_are_those_that_are_fuzzed() {
 #[test]
 fn every_key_reads_back() {
     for _ in 0..100 {
-        let key = deia_hive::auth::ApiKey::generate().unwrap();
+        let key = deia_model::ApiKey::generate().unwrap();
         targets::key(key.reveal().as_bytes());
     }
 }

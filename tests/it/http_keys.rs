@@ -1,7 +1,7 @@
 //! Who may do what.
 
 use deia::http::{Access, table};
-use deia_hive::auth::Role;
+use deia_model::Role;
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
@@ -133,7 +133,7 @@ async fn no_route_but_the_probes_answers_without_a_key() {
 
 /// A key that is well made and known nowhere.
 fn other_hives_key() -> String {
-    deia_hive::auth::ApiKey::generate().unwrap().reveal()
+    deia_model::ApiKey::generate().unwrap().reveal()
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ fn lines(log: &str) -> Vec<Value> {
             "{line}"
         );
         let time = object["time"].as_str().unwrap();
-        serde_json::from_value::<deia_hive::model::Timestamp>(time.into()).unwrap();
+        serde_json::from_value::<deia_model::Timestamp>(time.into()).unwrap();
         for name in object.keys() {
             let known = [
                 "time",

@@ -135,7 +135,7 @@ async fn no_request_fails_through_a_restart_however_long_it_drains() {
     assert_eq!(app.stop().code(), Some(0));
     let mut ends = std::collections::HashMap::new();
     for event in all_events(&store_in(app.data_dir())).await {
-        if event.action == deia_hive::model::Action::TaskCompleted {
+        if event.action == deia_model::Action::TaskCompleted {
             *ends.entry(event.target).or_insert(0) += 1;
         }
     }

@@ -236,7 +236,7 @@ async fn a_new_binary_that_fails_to_start_goes_back_to_the_old_one() {
     let events = all_events(&store_in(site.app.data_dir())).await;
     let failed = events
         .iter()
-        .filter(|event| event.action == deia_hive::model::Action::RestartFailed);
+        .filter(|event| event.action == deia_model::Action::RestartFailed);
     let reasons: Vec<String> = failed.map(|event| event.details.to_string()).collect();
     assert_eq!(reasons.len(), 3, "{reasons:?}");
     for (reason, expected) in reasons.iter().zip(["logging.filter", "/none", "--colour"]) {

@@ -260,7 +260,7 @@ async fn stream_of_a_key_ends_when_the_key_expires() {
     let app = TestApp::start_with(&["bots.seed=[]", "server.max_streams=4"]).await;
     let slow = json!({"kind": "command", "command": ["sh", "-c", "echo begun; sleep 600"]});
     app.bot("slow", slow, &[]).await;
-    let soon = deia_hive::model::Timestamp::now().plus_millis(3_000);
+    let soon = deia_model::Timestamp::now().plus_millis(3_000);
     let body = json!({"user": "ada", "role": "operator", "expires_at": soon});
     let made = app.post("/api/v1/auth/keys", &body).await.is(201).body;
     let key = made["key"].as_str().unwrap();

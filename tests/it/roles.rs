@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt::Write as _, fs, path::PathBuf};
 
 use deia::http::{Access, table};
-use deia_hive::auth::{Permission, Role};
+use deia_model::{Permission, Role};
 
 const BEGIN: &str = "<!-- roles: written by DEIA_BLESS=1 cargo test --test it roles -->\n";
 const END: &str = "<!-- end of roles -->";

@@ -16,9 +16,9 @@ use std::{
 use deia_hive::{
     config::Layers,
     ledger::Store as _,
-    model::Event,
     store::{SqliteOptions, SqliteStore},
 };
+use deia_model::Event;
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,

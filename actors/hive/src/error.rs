@@ -1,10 +1,8 @@
 //! Why the hive did not do what it was asked.
 
-use crate::{
-    auth::{KeyError, Permission},
-    ledger::{Refusal, Shortage, StoreError},
-    model::{KeyId, TaskId, TaskStatus, Violation},
-};
+use deia_model::{KeyError, KeyId, Permission, TaskId, TaskStatus, Violation};
+
+use crate::ledger::{Refusal, Shortage, StoreError};
 
 /// Why the hive did not do what it was asked. Each variant has one stable code
 /// in the catalogue of errors.

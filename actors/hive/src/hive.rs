@@ -33,6 +33,7 @@ use std::{
 };
 
 pub use data_dir::{DataDirError, Exposed, exposed, is_in_use, refuse_links};
+use deia_model::{Bot, ContainmentMeans, KeyInfo, Principal, Submitted, Timestamp, User, Via};
 use deia_supervision::{ArbiterStatus, ChildSpec, Handle, Tree, TreeStatus};
 pub use keys::KeyRotation;
 pub use logins::OpenedLogin;
@@ -51,14 +52,10 @@ use crate::{
         bots::{Board, Launcher, Outputs},
         scheduler::{Scheduler, SeatBook},
     },
-    auth::{
-        Denial, Denials, Denied, Issuers, Keyring, Logins, Principal, TokenError, Via,
-        looks_like_a_token,
-    },
+    auth::{Denial, Denials, Denied, Issuers, Keyring, Logins, TokenError, looks_like_a_token},
     config::Config,
     host::anchor::Anchor,
     ledger::{Command, FlowMeter, Ledger, Outcome, Refusal, StoreError, TaskWatch},
-    model::{Bot, ContainmentMeans, KeyInfo, Submitted, Timestamp, User},
     secrets::{SealingKeys, SecretResolver},
 };
 

@@ -6,9 +6,6 @@
 //! the events that it causes; actors hold nothing that cannot be rebuilt from
 //! there.
 
-// The examples of the entities are deep for `json!`.
-#![recursion_limit = "256"]
-
 mod actors;
 pub mod auth;
 pub mod config;
@@ -19,7 +16,6 @@ mod hive;
 pub mod host;
 pub mod ledger;
 pub mod metrics;
-pub mod model;
 pub mod runner;
 mod secrets;
 pub mod store;

@@ -10,9 +10,8 @@ use std::{
     time::SystemTime,
 };
 
+use deia_model::TraceContext;
 use ring::rand::{SecureRandom, SystemRandom};
-
-use crate::model::TraceContext;
 
 /// Takes spans that have ended. It must not block.
 pub trait Recorder: Send + Sync + 'static {

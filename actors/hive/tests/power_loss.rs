@@ -22,9 +22,9 @@ use std::{path::Path, sync::Mutex, time::SystemTime};
 use deia_hive::{
     config::{Config, Layers},
     ledger::{AttemptReport, Claim, Command, Outcome, Store, StoreError},
-    model::{AttemptEnd, LeaseToken, NewTask, TaskId, TaskStatus},
     store::{SqliteOptions, SqliteStore},
 };
+use deia_model::{AttemptEnd, LeaseToken, NewTask, TaskId, TaskStatus};
 use disk::{Draws, Syncs, Unsynced, after_loss, put};
 use vfs::{Diary, Op, Shared};
 
@@ -85,7 +85,7 @@ impl Recorded {
         let submit = Command::Submit {
             tasks: contents.iter().map(new).collect(),
             submitter: "ada".into(),
-            role: deia_hive::auth::Role::Operator,
+            role: deia_model::Role::Operator,
             dedup: None,
         };
         let Outcome::Submitted { tasks, .. } = self.store.apply(submit).await? else {

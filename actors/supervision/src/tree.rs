@@ -15,6 +15,7 @@ use tokio::{
     time::Instant,
 };
 
+pub use self::features::Change;
 use crate::{
     arbiters::ArbiterPool,
     ask::Monitor,
@@ -40,8 +41,6 @@ use crate::{
     totals::{Totals, TreeSummary},
     validate, watchdog,
 };
-
-pub use self::features::Change;
 
 /// A running tree. Clones stand for the same tree and are usable from any thread. Dropping them
 /// does not stop it: call [`shutdown`](Tree::shutdown).

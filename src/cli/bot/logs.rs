@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use deia_hive::model::BotName;
+use deia_model::BotName;
 use serde::Serialize;
 use tokio::time::sleep;
 

@@ -3,12 +3,10 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use clap::{ArgGroup, Args};
-use deia_hive::{
-    config::without_mark,
-    model::{
-        Behavior, BotName, BotSpec, Capabilities, CommandExecutor, Executor, SecretRef,
-        SimulatedExecutor, TaskType, ambiguity,
-    },
+use deia_hive::config::without_mark;
+use deia_model::{
+    Behavior, BotName, BotSpec, Capabilities, CommandExecutor, Executor, SecretRef,
+    SimulatedExecutor, TaskType, ambiguity,
 };
 
 use crate::cli::{context, error::CliError, parse, wait::WaitArgs};

@@ -1,6 +1,6 @@
 //! Bots as tables.
 
-use deia_hive::model::{Bot, BotDesired, BotStatus, ContainmentMeans, Executor, SimulatedProfile};
+use deia_model::{Bot, BotDesired, BotStatus, ContainmentMeans, Executor, SimulatedProfile};
 
 use crate::cli::{
     human,
@@ -163,7 +163,7 @@ fn fates(profile: &SimulatedProfile) -> String {
 
 #[cfg(test)]
 mod tests {
-    use deia_hive::model::SimulatedExecutor;
+    use deia_model::SimulatedExecutor;
 
     use super::*;
 

@@ -6,7 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use deia_hive::{auth::ApiKey, config::without_mark};
+use deia_hive::config::without_mark;
+use deia_model::ApiKey;
 
 use crate::{cli::error::CliError, client::Secret};
 

@@ -1,6 +1,6 @@
 //! What the user is told: what was wrong, where, and what to do next.
 
-use deia_hive::auth::{Permission, Role};
+use deia_model::{Permission, Role};
 
 use super::CliError;
 use crate::{

@@ -1,6 +1,6 @@
 //! Keys and callers as tables.
 
-use deia_hive::model::{KeyInfo, Timestamp};
+use deia_model::{KeyInfo, Timestamp};
 use serde_json::Value;
 
 use crate::{

@@ -1,9 +1,7 @@
 //! Many tasks at once: those that failed, and those that wait.
 
 use clap::Args;
-use deia_hive::model::{
-    BotName, EndReason, PageRequest, QueueStatus, TaskFilter, TaskId, TaskStatus,
-};
+use deia_model::{BotName, EndReason, PageRequest, QueueStatus, TaskFilter, TaskId, TaskStatus};
 
 use crate::{
     cli::{
@@ -311,7 +309,7 @@ impl Count {
 
 #[cfg(test)]
 mod tests {
-    use deia_hive::model::{Priority, QueueLane, Rates, Waits};
+    use deia_model::{Priority, QueueLane, Rates, Waits};
 
     use super::*;
 

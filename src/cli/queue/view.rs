@@ -1,6 +1,6 @@
 //! The queue as tables.
 
-use deia_hive::model::{Pause, QueueStatus, Rates, StatusCounts, TaskStatus, Waits};
+use deia_model::{Pause, QueueStatus, Rates, StatusCounts, TaskStatus, Waits};
 
 use crate::cli::{
     human,
@@ -126,7 +126,7 @@ fn lanes(queue: &QueueStatus, look: &Look) -> String {
 
 #[cfg(test)]
 mod tests {
-    use deia_hive::model::{Priority, QueueLane, Timestamp};
+    use deia_model::{Priority, QueueLane, Timestamp};
 
     use super::*;
 

@@ -8,10 +8,8 @@ use std::{
     time::Duration,
 };
 
-use deia_hive::{
-    config::without_mark,
-    model::{Dependency, NewTask, TaskId, ambiguity},
-};
+use deia_hive::config::without_mark;
+use deia_model::{Dependency, NewTask, TaskId, ambiguity};
 use serde_json::{error::Category, json};
 use tokio::time::sleep;
 

@@ -1,7 +1,7 @@
 //! Which tasks are listed.
 
 use clap::Args;
-use deia_hive::model::{BotName, EndReason, TaskFilter, TaskStatus, Timestamp};
+use deia_model::{BotName, EndReason, TaskFilter, TaskStatus, Timestamp};
 
 use super::view;
 use crate::{

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use clap::Args;
-use deia_hive::{TaskLog, TaskLogLine, model::TaskId};
+use deia_hive::{TaskLog, TaskLogLine};
+use deia_model::TaskId;
 use tokio::time::sleep;
 
 use crate::{
@@ -112,7 +113,7 @@ fn show(out: &Output, line: &TaskLogLine) -> Result<(), CliError> {
 
 #[cfg(test)]
 mod tests {
-    use deia_hive::model::Timestamp;
+    use deia_model::Timestamp;
 
     use super::*;
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use deia_hive::model::TaskId;
+use deia_model::TaskId;
 use serde::Serialize;
 use tokio::time::sleep;
 
@@ -335,7 +335,7 @@ fn next(state: &TaskState, over: u32) -> Next {
 
 #[cfg(test)]
 mod tests {
-    use deia_hive::model::TaskStatus;
+    use deia_model::TaskStatus;
 
     use super::*;
 

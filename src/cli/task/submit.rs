@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use deia_hive::model::{
+use deia_model::{
     Dependency, DependencyFailure, NewTask, Priority, RetryOverride, TaskId, TaskType,
 };
 use serde_json::Value;

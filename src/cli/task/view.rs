@@ -1,6 +1,6 @@
 //! Tasks as tables.
 
-use deia_hive::model::{
+use deia_model::{
     AttemptOutcomeKind, DependencyFailure, EndReason, Event, EventLevel, EventResult,
     FailedAttempt, RetryOverride, Submitted, Task, TaskExplanation, TaskResult, TaskStatus,
     Timestamp,

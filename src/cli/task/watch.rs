@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use deia_hive::model::{BotName, TaskId, TaskStatus, Timestamp};
+use deia_model::{BotName, TaskId, TaskStatus, Timestamp};
 use serde::Serialize;
 use tokio::time::sleep;
 

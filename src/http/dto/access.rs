@@ -2,12 +2,10 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use deia_hive::{
-    KeyRotation,
-    auth::{Permission, Permissions, Principal, Role},
-    model::{
-        AddressRange, BotName, KeyGrant, KeyId, KeyInfo, Login, TaskId, Timestamp, text::UserName,
-    },
+use deia_hive::KeyRotation;
+use deia_model::{
+    AddressRange, BotName, KeyGrant, KeyId, KeyInfo, Login, Permission, Permissions, Principal,
+    Role, TaskId, Timestamp, text::UserName,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

@@ -1,5 +1,6 @@
 use actix_web::http::StatusCode;
-use deia_hive::{auth::KeyError, ledger::Shortage};
+use deia_hive::ledger::Shortage;
+use deia_model::KeyError;
 use proptest::prelude::*;
 use serde_json::Value;
 
@@ -7,12 +8,9 @@ use super::*;
 
 #[test]
 fn errors_of_the_hive_have_their_codes() {
-    let bot = "b".parse::<deia_hive::model::BotName>().unwrap();
-    let (task, key) = (
-        deia_hive::model::TaskId::new(),
-        deia_hive::model::KeyId::new(),
-    );
-    let status = deia_hive::model::TaskStatus::Completed;
+    let bot = "b".parse::<deia_model::BotName>().unwrap();
+    let (task, key) = (deia_model::TaskId::new(), deia_model::KeyId::new());
+    let status = deia_model::TaskStatus::Completed;
     let cases = [
         (HiveError::BadCursor, Code::BadCursor),
         (
@@ -95,7 +93,7 @@ fn errors_of_the_hive_have_their_codes() {
             Code::UserExists,
         ),
         (
-            HiveError::Refused(Refusal::LoginOpenedAlready(deia_hive::model::LoginId::new())),
+            HiveError::Refused(Refusal::LoginOpenedAlready(deia_model::LoginId::new())),
             Code::SessionOpenedAlready,
         ),
         (
@@ -202,7 +200,7 @@ proptest! {
 
     #[test]
     fn no_key_is_told_wherever_it_stands(before in "[ -~]{0,20}", after in "[ /?&=\"]?[ -~]{0,20}") {
-        let key = deia_hive::auth::ApiKey::generate().unwrap().reveal();
+        let key = deia_model::ApiKey::generate().unwrap().reveal();
         let secret = key.split('_').nth(2).unwrap();
         let text = format!("{before}{key}{after}");
         for problem in [

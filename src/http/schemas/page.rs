@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use deia_hive::model::{SCHEMA_VERSION, schema::Entity};
+use deia_model::{SCHEMA_VERSION, schema::Entity};
 use serde_json::Value;
 
 use super::{entities, summary};

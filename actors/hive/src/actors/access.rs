@@ -7,12 +7,12 @@ use std::{
 };
 
 use actix::{Actor, ActorFutureExt, AsyncContext, WrapFuture};
+use deia_model::{LoginEnd, LoginId, LoginRecord, OpenedWith, Timestamp};
 use deia_supervision::Context;
 
 use crate::{
     auth::{Denials, Issuers, Keyring, Logins},
     ledger::{AccessCommand, Command, Ledger, LoginCommand, StoreError},
-    model::{LoginEnd, LoginId, LoginRecord, OpenedWith, Timestamp},
 };
 
 /// How often refusals are looked at.

@@ -3,12 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use actix::{Actor, ActorFutureExt, AsyncContext, Handler, Message, WrapFuture};
+use deia_model::AttemptEnd;
 use deia_supervision::{Context, StartError};
 
 use crate::{
     auth::{Keyring, Logins},
     ledger::{BoxFuture, Command, Ledger, StoreError},
-    model::AttemptEnd,
 };
 
 /// Keeps the store's writer running: fails when the writer does, so that all

@@ -12,6 +12,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use actix::{Actor, ActorFutureExt, AsyncContext, Handler, SpawnHandle, WrapFuture};
 pub(crate) use book::SeatBook;
+use deia_model::{TaskId, TaskType, Timestamp};
 use deia_supervision::Context;
 pub(crate) use messages::{
     BookChanged, PausesChanged, SeatClosed, SeatOpened, SeatsFreed, TasksWaiting,
@@ -27,7 +28,6 @@ use crate::{
     config::SchedulerSettings,
     ledger::{Command, Ledger, ReadyLane, ReadyQuery, ReadyTask, StoreError},
     metrics::SchedulerMetrics,
-    model::{TaskId, TaskType, Timestamp},
 };
 
 /// Tasks made ready in one command.

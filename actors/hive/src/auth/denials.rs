@@ -12,13 +12,10 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+use deia_model::{Action, AddressRange, KeyId, NewEvent, Permission, Timestamp};
 use serde_json::{Map, Value};
 
-use super::Permission;
-use crate::{
-    config::AuthSettings,
-    model::{Action, AddressRange, KeyId, NewEvent, Timestamp},
-};
+use crate::config::AuthSettings;
 
 const WINDOW_MS: u64 = 60_000;
 /// Stand for the callers beyond the number that are told apart: strangers, and

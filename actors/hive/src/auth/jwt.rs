@@ -15,5 +15,5 @@ pub use algorithm::Algorithm;
 pub(crate) use fetch::Fetcher;
 pub(crate) use issuers::Issuer;
 pub use issuers::Issuers;
-pub use jwks::{Basis, JwksError, KeySet};
+pub use jwks::{JwksError, KeySet};
 pub use token::{MAX_TOKEN_BYTES, TokenError, looks_like_a_token};

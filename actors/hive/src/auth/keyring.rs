@@ -10,14 +10,15 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use deia_model::{
+    ApiKey, KeyError, KeyId, KeyInfo, KeyRecord, Permissions, Principal, Role, Timestamp, Via,
+    rights,
+};
 use subtle::ConstantTimeEq;
 use tokio::sync::watch;
 
-use super::{ApiKey, KeyError, Permissions, Principal, Role, TokenError, Via, rights};
-use crate::{
-    ledger::{Ledger, StoreError},
-    model::{KeyId, KeyInfo, KeyRecord, Timestamp},
-};
+use super::TokenError;
+use crate::ledger::{Ledger, StoreError};
 
 /// How exact the last use of a key is, in milliseconds: a busy key is not
 /// written to by every request.
@@ -329,8 +330,9 @@ impl Use {
 
 #[cfg(test)]
 mod tests {
+    use deia_model::KeyGrant;
+
     use super::*;
-    use crate::model::KeyGrant;
 
     fn record(key: &ApiKey) -> KeyRecord {
         key.record(KeyGrant {

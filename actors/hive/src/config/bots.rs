@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use deia_model::{BotName, BotSpec, SecretPlaces};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -10,7 +11,6 @@ use super::{
     secrets,
     settings::{DAY, GIB, HOUR, KIB, MINUTE, SECOND},
 };
-use crate::model::{BotName, BotSpec, SecretPlaces};
 
 /// The bots.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

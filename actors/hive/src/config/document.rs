@@ -164,7 +164,7 @@ pub fn schema() -> Result<Value, ConfigError> {
         insert(&mut root, &setting.key, leaf_schema(&setting));
     }
     root["$schema"] = "https://json-schema.org/draft/2020-12/schema".into();
-    root["$id"] = format!("urn:deia:schema:{}:Config", crate::model::SCHEMA_VERSION).into();
+    root["$id"] = format!("urn:deia:schema:{}:Config", deia_model::SCHEMA_VERSION).into();
     root["title"] = "deia.yaml".into();
     Ok(root)
 }

@@ -3,13 +3,14 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use bytesize::ByteSize;
+use deia_model::Role;
 use serde::{Deserialize, Serialize};
 
 use super::{
     check::Checker,
     settings::{DAY, HOUR, KIB, MIB, MINUTE, SECOND},
 };
-use crate::auth::{Algorithm, Role};
+use crate::auth::Algorithm;
 
 /// How tokens are checked, and how the keys of issuers are fetched.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

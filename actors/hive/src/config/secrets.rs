@@ -1,10 +1,10 @@
 //! The secret store, and where secrets of bots may be.
 
 use bytesize::ByteSize;
+use deia_model::{SecretPlaces, is_plain};
 use serde::{Deserialize, Serialize};
 
 use super::{check::Checker, settings::KIB};
-use crate::model::{SecretPlaces, is_plain};
 
 /// The secret store.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

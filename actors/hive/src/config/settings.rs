@@ -4,6 +4,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use bytesize::ByteSize;
+use deia_model::BotName;
 use serde::{Deserialize, Serialize, de::Error as _};
 use tracing_subscriber::EnvFilter;
 
@@ -13,7 +14,6 @@ use super::{
     bots::BotSettings,
     check::{Checker, Rule},
 };
-use crate::model::BotName;
 
 /// Every setting of deia.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

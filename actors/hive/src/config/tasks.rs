@@ -3,15 +3,12 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use bytesize::ByteSize;
+use deia_model::{RetryOverride, RetryPolicy, Role, TaskLimits, TaskType};
 use serde::{Deserialize, Serialize};
 
 use super::{
     check::Checker,
     settings::{DAY, GIB, KIB, MIB, MINUTE, SECOND},
-};
-use crate::{
-    auth::Role,
-    model::{RetryOverride, RetryPolicy, TaskType},
 };
 
 /// Limits and defaults of tasks.
@@ -172,6 +169,17 @@ impl TypeRetry {
 }
 
 impl TaskSettings {
+    /// Returns what the model holds a new task to.
+    pub fn limits(&self) -> TaskLimits<'_> {
+        TaskLimits {
+            types: &self.types,
+            max_content_bytes: self.max_content_bytes.as_u64(),
+            max_metadata_bytes: self.max_metadata_bytes.as_u64(),
+            max_timeout_seconds: self.max_timeout.as_secs(),
+            max_dependencies: self.max_dependencies,
+        }
+    }
+
     pub(super) fn check(&self, check: &mut Checker) {
         check.number("tasks.max_types", self.max_types, 1..=100_000);
         check.number(

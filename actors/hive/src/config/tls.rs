@@ -2,10 +2,10 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
+use deia_model::BotName;
 use serde::{Deserialize, Serialize};
 
 use super::check::Checker;
-use crate::model::BotName;
 
 /// TLS of the listener; off while there is no certificate.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,8 +6,9 @@ use std::{
     os::fd::OwnedFd,
 };
 
-use super::Marks;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+use super::Marks;
 
 /// One process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,16 +2,16 @@
 
 use std::collections::BTreeSet;
 
+use deia_model::{
+    Bot, BotDesired, BotName, BotRecord, BotSpec, BotStatus, Containment, Executor, Principal,
+    TaskId, Timestamp,
+};
+
 use super::{Hive, PutBot, tasks::unexpected};
 use crate::{
     HiveError, LogFollower, LogStart, TaskLog,
     actors::bots::{command, log, observed_status},
-    auth::Principal,
     ledger::{Command, Outcome},
-    model::{
-        Bot, BotDesired, BotName, BotRecord, BotSpec, BotStatus, Containment, Executor, TaskId,
-        Timestamp,
-    },
 };
 
 /// The most that is shown of a bot's log at once, in bytes.

@@ -5,14 +5,12 @@ use std::{
     time::Duration,
 };
 
+use deia_model::{Bot, BotDesired, BotStatus, HealthMetrics, StatusCounts, SystemStatus, summary};
 use deia_supervision::{ArbiterStatus, ChildState, Health, TreeStatus};
 use rustix::fs::statvfs;
 
 use super::{Hive, State};
-use crate::{
-    HiveError,
-    model::{Bot, BotDesired, BotStatus, HealthMetrics, StatusCounts, SystemStatus, summary},
-};
+use crate::HiveError;
 
 /// A queued task that waits this long without a bot is a problem, in milliseconds.
 const OLDEST_QUEUED_MAX_MS: u64 = 300_000;

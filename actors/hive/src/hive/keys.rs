@@ -4,13 +4,15 @@ mod rules;
 
 use std::time::Duration;
 
+use deia_model::{
+    ApiKey, KeyGrant, KeyId, KeyInfo, Permission, Principal, Role, Timestamp, within_scopes,
+};
+
 use self::rules::{ALLOW_IPS, beyond, capped, rotation_violations, successor_expiry, violations};
 use super::{Hive, NewKey, tasks::unexpected, users::limits};
 use crate::{
     HiveError,
-    auth::{ApiKey, Permission, Principal, Role, within_scopes},
     ledger::{AccessCommand, Command, Dedup, Outcome, Refusal},
-    model::{KeyGrant, KeyId, KeyInfo, Timestamp},
 };
 
 /// How a key is rotated.

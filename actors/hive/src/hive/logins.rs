@@ -2,12 +2,15 @@
 
 use std::{net::IpAddr, sync::Arc};
 
+use deia_model::{
+    Login, LoginCookie, LoginEnd, LoginId, LoginRecord, OpenedWith, Principal, Timestamp, Via,
+};
+
 use super::{Hive, tasks::unexpected};
 use crate::{
     HiveError,
-    auth::{AuthError, Denied, LoginCookie, Principal, Via},
+    auth::{AuthError, Denied},
     ledger::{Command, Dedup, LoginCommand, Outcome},
-    model::{Login, LoginEnd, LoginId, LoginRecord, OpenedWith, Timestamp},
 };
 
 /// Characters of what a browser says of itself.

@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use deia_model::{Bot, BotDesired, BotStatus, QueueStatus, StatusCounts};
+
 use super::Hive;
 use crate::{
     HiveError,
@@ -9,7 +11,6 @@ use crate::{
         BOT_LOGS, FlowMetrics, ProcessReading, Readings, SchedulerMetrics, StoreMetrics,
         SupervisionMetrics, UNREADABLE_ROWS, table,
     },
-    model::{Bot, BotDesired, BotStatus, QueueStatus, StatusCounts},
 };
 
 /// How long the store may take to tell how the queue and the bots stand. The

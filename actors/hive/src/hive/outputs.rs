@@ -2,14 +2,11 @@
 
 use std::time::Duration;
 
+use deia_model::{Principal, Task, TaskId, TaskStatus};
 use tokio::{task::spawn_blocking, time::Instant};
 
 use super::Hive;
-use crate::{
-    HiveError, TaskOutput,
-    auth::Principal,
-    model::{Task, TaskId, TaskStatus},
-};
+use crate::{HiveError, TaskOutput};
 
 /// How long a task that runs may take until its program does, or until its end
 /// is recorded when the program has ended.

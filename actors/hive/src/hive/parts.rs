@@ -1,14 +1,10 @@
 //! Parts of the supervision tree, restarted, suspended and resumed by hand.
 
+use deia_model::{Action, NewEvent, Principal};
 use deia_supervision::{ChildError, Criticality, TreeStatus};
 
 use super::{Hive, queue::reason_fits};
-use crate::{
-    HiveError,
-    auth::Principal,
-    ledger::Command,
-    model::{Action, NewEvent},
-};
+use crate::{HiveError, ledger::Command};
 
 /// What to do to a part of the tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

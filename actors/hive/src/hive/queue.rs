@@ -2,18 +2,17 @@
 
 use std::time::Duration;
 
+use deia_model::{
+    Page, PageRequest, Principal, QueueLane, QueueStatus, Task, TaskFilter, TaskId, TaskStatus,
+    TaskType, Violation,
+};
 use futures_util::{StreamExt, stream};
 use tokio::time::Instant;
 
 use super::{Hive, tasks::unexpected};
 use crate::{
     HiveError,
-    auth::Principal,
     ledger::{Command, Outcome, Refusal},
-    model::{
-        Page, PageRequest, QueueLane, QueueStatus, Task, TaskFilter, TaskId, TaskStatus, TaskType,
-        Violation,
-    },
 };
 
 /// Tasks of one page when many are changed at once; their commands share commits.

@@ -2,16 +2,16 @@
 
 use std::path::PathBuf;
 
+use deia_model::{ApiKey, KeyGrant, KeyId, Role, Timestamp};
+
 use super::{
     HiveStartError,
     data_dir::{DataDir, SecretDraft},
     start::open_store,
 };
 use crate::{
-    auth::{ApiKey, Role},
     config::Config,
     ledger::{AccessCommand, Command, Outcome, StoreError},
-    model::{KeyGrant, KeyId, Timestamp},
 };
 
 /// The user that the keys of the hive's own machine belong to.
@@ -75,7 +75,7 @@ async fn replace(config: &Config, key: &ApiKey) -> Result<Vec<KeyId>, HiveStartE
     }
     let now = Timestamp::now();
     let in_force = |id: &KeyId| {
-        let was = |key: &&crate::model::KeyRecord| key.info.id == *id;
+        let was = |key: &&deia_model::KeyRecord| key.info.id == *id;
         before
             .iter()
             .find(was)

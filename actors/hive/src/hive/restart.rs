@@ -6,15 +6,11 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
+use deia_model::{Action, LastRestart, NewEvent, Principal};
 use tokio::sync::watch;
 
 use super::{Hive, State};
-use crate::{
-    HiveError,
-    auth::Principal,
-    ledger::Command,
-    model::{Action, LastRestart, NewEvent},
-};
+use crate::{HiveError, ledger::Command};
 
 /// Says why a new start would fail, if it would. May block.
 pub type RestartCheck = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;

@@ -5,6 +5,7 @@ use std::{
     path::Path,
 };
 
+use deia_model::{Principal, SecretInfo, SecretName, Violation};
 use rustix::fs::{Mode, OFlags};
 
 use super::{
@@ -15,10 +16,8 @@ use super::{
 };
 use crate::{
     HiveError,
-    auth::Principal,
     config::Config,
     ledger::{Command, Ledger, Outcome, Resealed, SecretCommand, StoreError},
-    model::{SecretInfo, SecretName, Violation},
     secrets::{SealError, SealingKeys, SecretValue},
 };
 

@@ -1,9 +1,11 @@
 //! The trace of a submission.
 
+use deia_model::{NewTask, TraceContext};
+
 use crate::{
     ledger::StoreError,
-    model::{NewTask, TraceContext},
-    trace::{self, OpenSpan, SpanKind},
+    trace,
+    trace::{OpenSpan, SpanKind},
 };
 
 /// The span of a submission: from the request to the disk.

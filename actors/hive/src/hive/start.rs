@@ -6,6 +6,9 @@ use std::{
     time::Instant,
 };
 
+use deia_model::{
+    Action, AdminHold, ApiKey, BotDesired, KeyGrant, NewEvent, Role, Timestamp, admin_hold,
+};
 use deia_supervision::{Handle, StartError, Tree};
 use tokio::sync::Notify;
 
@@ -31,7 +34,7 @@ use crate::{
         ledger::{KeysChanged, LedgerWriter, LoginsChanged, write_or_leave_waiting},
         scheduler::{PausesChanged, TasksWaiting},
     },
-    auth::{ApiKey, Denials, Issuers, Keyring, Logins, Role},
+    auth::{Denials, Issuers, Keyring, Logins},
     config::Config,
     guard,
     host::anchor::Anchor,
@@ -39,10 +42,10 @@ use crate::{
         AccessCommand, Command, FlowMeter, Hint, Ledger, Refusal, Store, StoreError, TaskWatch,
     },
     metrics::SupervisionMetrics,
-    model::{Action, AdminHold, BotDesired, KeyGrant, NewEvent, Timestamp, admin_hold},
     secrets::SecretResolver,
     store::{OpenError, SqliteOptions, SqliteStore},
-    tree::{self, Declared, Parts},
+    tree,
+    tree::{Declared, Parts},
 };
 
 /// What keeps a hive from starting.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use deia_model::{Action, NewEvent};
 use deia_supervision::ExitReason;
 use tokio::{sync::oneshot, time::Instant};
 
@@ -9,7 +10,6 @@ use super::{Hive, State};
 use crate::{
     actors::{access::AccessNotes, bots::StopEverything},
     ledger::Command,
-    model::{Action, NewEvent},
 };
 
 /// How often is looked whether the bots have finished.

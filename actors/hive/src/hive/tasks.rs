@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
+use deia_model::{
+    AwaitedTask, Bot, BotFit, Event, EventFilter, Facts, NewTask, Page, PageRequest, Permission,
+    Principal, Task, TaskExplanation, TaskFilter, TaskId, TaskResult, Timestamp, Violation,
+    explain,
+};
 use tokio::time::Instant;
 
 use super::{Hive, Submission, spans::SubmitSpan};
 use crate::{
     HiveError,
-    auth::{Permission, Principal},
     ledger::{Command, Dedup, Outcome},
-    model::{
-        AwaitedTask, Bot, BotFit, Event, EventFilter, Facts, NewTask, Page, PageRequest, Task,
-        TaskExplanation, TaskFilter, TaskId, TaskResult, Timestamp, Violation, explain,
-    },
 };
 
 impl Hive {
@@ -49,7 +49,7 @@ impl Hive {
     }
 
     fn violations(&self, tasks: &mut [NewTask]) -> Vec<Violation> {
-        let limits = &self.config().tasks;
+        let limits = &self.config().tasks.limits();
         let now = Timestamp::now();
         let in_place = |place: usize, task: &mut NewTask| {
             let mut found = task.settle(now);
@@ -60,7 +60,7 @@ impl Hive {
         if let [task] = tasks {
             return in_place(0, task);
         }
-        let max = limits.max_batch as usize;
+        let max = self.config().tasks.max_batch as usize;
         if tasks.is_empty() || tasks.len() > max {
             let detail = format!(
                 "has {} tasks; allowed are 1 to {max} (tasks.max_batch)",

@@ -3,18 +3,15 @@
 use std::{future::Future, time::Duration};
 
 use actix::Actor;
+use deia_model::{
+    Action, BotName, BotSpec, BotStatus, Dependency, Event, KeyGrant, NewTask, Role, Task,
+    TaskFilter, TaskId, TaskStatus,
+};
 use deia_supervision::{Context, StartError, Tree, child};
 use serde_json::json;
 
 use super::*;
-use crate::{
-    auth::{AuthError, Role},
-    config::Layers,
-    model::{
-        Action, BotName, BotSpec, BotStatus, Dependency, Event, KeyGrant, NewTask, Task,
-        TaskFilter, TaskId, TaskStatus,
-    },
-};
+use crate::{auth::AuthError, config::Layers};
 
 mod blocked_bots;
 mod stale_callers;
@@ -713,7 +710,7 @@ fn who_is_confined_sees_only_its_own() {
             hive.cancel_task(&eve, id).await,
             Err(crate::HiveError::NotFound { .. })
         ));
-        let page = || crate::model::PageRequest {
+        let page = || deia_model::PageRequest {
             limit: 10,
             cursor: None,
         };
@@ -733,7 +730,7 @@ fn who_is_confined_sees_only_its_own() {
                 .len(),
             0
         );
-        let filter = crate::model::TaskFilter {
+        let filter = deia_model::TaskFilter {
             submitter: Some("ada".into()),
             ..Default::default()
         };

@@ -1,12 +1,12 @@
 //! Users.
 
+use deia_model::{ApiKey, Principal, Role, User, UserChange, Violation};
+
 use super::{Hive, NewUser, tasks::unexpected};
 use crate::{
     HiveError,
-    auth::{ApiKey, Principal, Role},
     config::Config,
     ledger::{AccessCommand, AccessLimits, Dedup, Outcome, Refusal},
-    model::{User, UserChange, Violation},
 };
 
 impl Hive {

@@ -2,6 +2,7 @@
 
 use std::{io, os::fd::OwnedFd, sync::OnceLock};
 
+use deia_model::{Capabilities, Executor};
 use rustix::{
     fs::OFlags,
     io::{FdFlags, fcntl_setfd},
@@ -11,10 +12,7 @@ use rustix::{
     },
 };
 
-use crate::{
-    config::Config,
-    model::{Capabilities, Executor},
-};
+use crate::config::Config;
 
 /// Descriptors that deia holds for one running program: three standard streams,
 /// progress, the process itself, a file for its output; some more for a moment

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use deia_model::{KeyId, KeyRecord, Role, Timestamp, UserChange};
+
 use super::Dedup;
-use crate::auth::Role;
-use crate::model::{KeyId, KeyRecord, Timestamp, UserChange};
 
 /// How many users and keys there may be. Taken from `auth.*`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

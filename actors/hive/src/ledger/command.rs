@@ -2,16 +2,14 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use super::{AccessCommand, LoginCommand, SecretCommand};
-use crate::{
-    auth::{Principal, Role},
-    config::{PerSubmitter, Retention},
-    model::{
-        AttemptEnd, BotDesired, BotName, BotRecord, BotSpec, KeyInfo, LeaseToken, NewEvent,
-        NewTask, RetryOverride, RetryPolicy, Submitted, Task, TaskId, TaskResult, TaskStatus,
-        TaskType, Timestamp, User,
-    },
+use deia_model::{
+    AttemptEnd, BotDesired, BotName, BotRecord, BotSpec, KeyInfo, LeaseToken, NewEvent, NewTask,
+    Principal, RetryOverride, RetryPolicy, Role, Submitted, Task, TaskId, TaskResult, TaskStatus,
+    TaskType, Timestamp, User,
 };
+
+use super::{AccessCommand, LoginCommand, SecretCommand};
+use crate::config::{PerSubmitter, Retention};
 
 /// Defaults and rules that the store applies to tasks. Taken from `tasks.*`.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,6 +1,6 @@
 //! What flowed through the queue in one commit, added up.
 
-use crate::model::{AttemptEnd, TaskStatus};
+use deia_model::{AttemptEnd, TaskStatus};
 
 /// Counts by powers of two: slot `n` has the values below `2^n` that are in no
 /// earlier slot, the last one all the rest.

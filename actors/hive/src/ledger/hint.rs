@@ -1,8 +1,9 @@
 //! What a store tells right after a commit. Hints may be lost, so whoever acts
 //! on one also looks at the store from time to time.
 
+use deia_model::{BotName, NewEvent, Priority, TaskId, TaskType};
+
 use super::Flow;
-use crate::model::{BotName, NewEvent, Priority, TaskId, TaskType};
 
 /// A ready task, as small as the scheduler needs it.
 #[derive(Clone, Debug, PartialEq, Eq)]

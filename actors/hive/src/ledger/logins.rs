@@ -1,7 +1,8 @@
 //! Commands about sessions in browsers.
 
+use deia_model::{LoginEnd, LoginId, LoginRecord, Timestamp};
+
 use super::Dedup;
-use crate::model::{LoginEnd, LoginId, LoginRecord, Timestamp};
 
 /// Something durable to do about sessions in browsers.
 #[derive(Clone, Debug)]

@@ -6,8 +6,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use deia_model::{Priority, QueueStatus, Rates, TaskType, Waits};
+
 use super::{Flow, Hint};
-use crate::model::{Priority, QueueStatus, Rates, TaskType, Waits};
 
 /// The last minute is kept in this many parts.
 const PARTS: usize = 6;

@@ -1,7 +1,8 @@
 //! Whom a task goes to in the transaction that makes it ready.
 
+use deia_model::{BotName, LeaseToken, TaskType};
+
 use super::ClaimedTask;
-use crate::model::{BotName, LeaseToken, TaskType};
 
 /// A place that was taken for a task.
 #[derive(Clone, Debug, PartialEq, Eq)]

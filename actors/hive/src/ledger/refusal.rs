@@ -1,6 +1,6 @@
 //! Reasons why commands are refused.
 
-use crate::model::{BotName, KeyId, LoginId, SecretName, TaskId, TaskStatus, Violation};
+use deia_model::{BotName, KeyId, LoginId, SecretName, TaskId, TaskStatus, Violation};
 
 /// Reason why a command was refused. Nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,6 +1,6 @@
 //! Commands about stored secrets. Values are sealed before they come here.
 
-use crate::model::{SecretInfo, SecretName};
+use deia_model::{SecretInfo, SecretName};
 
 /// A stored secret, sealed.
 #[derive(Clone, Debug, PartialEq, Eq)]

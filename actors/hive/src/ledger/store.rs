@@ -2,16 +2,16 @@
 
 use std::{fmt, future::Future, path::PathBuf, pin::Pin, sync::Arc};
 
+use deia_model::{
+    BotName, BotRecord, Event, EventFilter, KeyRecord, LoginRecord, Page, PageRequest, Pause,
+    Priority, QueueStatus, SecretInfo, SecretName, Sight, StatusCounts, Task, TaskFilter, TaskId,
+    TaskResult, TaskStatus, TaskType, User,
+};
+
 use super::{
     Cancelling, Command, Hint, Offers, Outcome, ReadyLane, ReadyTask, Refusal, StoredSecret,
 };
-use crate::auth::Sight;
 use crate::host::anchor::Adrift;
-use crate::model::{
-    BotName, BotRecord, Event, EventFilter, KeyRecord, LoginRecord, Page, PageRequest, Pause,
-    Priority, QueueStatus, SecretInfo, SecretName, StatusCounts, Task, TaskFilter, TaskId,
-    TaskResult, TaskStatus, TaskType, User,
-};
 
 /// A future that can be named.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -6,10 +6,10 @@ use std::{
     time::Duration,
 };
 
+use deia_model::TaskId;
 use tokio::sync::Notify;
 
 use super::Hint;
-use crate::model::TaskId;
 
 /// How long a waiter sleeps before it looks itself: a hint may be lost.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(1);

@@ -5,10 +5,12 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+use deia_model::{QueueLane, TaskType};
+
 use super::{Readings, histogram::Snapshot, table};
 use crate::{
-    ledger::{self, Flow, Hint},
-    model::{QueueLane, TaskType},
+    ledger,
+    ledger::{Flow, Hint},
 };
 
 /// Types that have series of their own. There may be many more
@@ -170,8 +172,9 @@ impl Sizes {
 
 #[cfg(test)]
 mod tests {
+    use deia_model::Priority;
+
     use super::*;
-    use crate::model::Priority;
 
     fn flow() -> Flow {
         let mut flow = Flow {

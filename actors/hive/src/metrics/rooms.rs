@@ -5,11 +5,10 @@ use std::{
     time::Instant,
 };
 
+use deia_model::AttemptEnd;
+
 use super::{Histogram, Readings, readings::NO_LABELS, table};
-use crate::{
-    ledger::{Command, FinishOutcome, Outcome, StoreError},
-    model::AttemptEnd,
-};
+use crate::ledger::{Command, FinishOutcome, Outcome, StoreError};
 
 /// A number that many add to.
 #[derive(Debug, Default)]
@@ -280,8 +279,9 @@ impl BotLogMetrics {
 
 #[cfg(test)]
 mod tests {
+    use deia_model::{LeaseToken, TaskId};
+
     use super::*;
-    use crate::model::{LeaseToken, TaskId};
 
     #[test]
     fn every_end_has_its_place() {
@@ -312,7 +312,7 @@ mod tests {
         ]);
         let outcomes = [
             Ok(Outcome::Finished(vec![
-                FinishOutcome::Recorded(crate::model::TaskStatus::Completed),
+                FinishOutcome::Recorded(deia_model::TaskStatus::Completed),
                 FinishOutcome::Stale,
             ])),
             Err(StoreError::Refused(crate::ledger::Refusal::LastAdminKey)),

@@ -7,12 +7,11 @@
 use std::fmt;
 
 use data_encoding::{BASE64, HEXLOWER};
+use deia_model::SecretName;
 use ring::{
     aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
     rand::{SecureRandom, SystemRandom},
 };
-
-use crate::model::SecretName;
 
 const FORMAT: u8 = 1;
 const KEY_BYTES: usize = 32;

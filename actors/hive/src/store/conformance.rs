@@ -17,17 +17,16 @@ mod submissions;
 use std::{future::Future, sync::Arc, time::Duration};
 
 use bytesize::ByteSize;
+use deia_model::{
+    Action, AttemptEnd, AttemptOutcomeKind, BotName, EndReason, LeaseToken, NewTask, Priority,
+    RetryOverride, RetryPolicy, Sight, Submitted, Task, TaskId, TaskStatus, Toll,
+};
 
 use crate::{
-    auth::Sight,
     config::{PerSubmitter, Retention, SubmitterLimits},
     ledger::{
         AttemptReport, Cancelling, Claim, ClaimedTask, Command, FinishOutcome, Hint, Ledger,
         Outcome, ReadyQuery, Refusal, StoreError, TaskPolicy, TypePolicy,
-    },
-    model::{
-        Action, AttemptEnd, AttemptOutcomeKind, BotName, EndReason, LeaseToken, NewTask, Priority,
-        RetryOverride, RetryPolicy, Submitted, Task, TaskId, TaskStatus, Toll,
     },
 };
 
@@ -130,7 +129,7 @@ async fn submit(ledger: &Ledger, tasks: Vec<NewTask>) -> Vec<Submitted> {
     let command = Command::Submit {
         tasks,
         submitter: "ada".into(),
-        role: crate::auth::Role::Operator,
+        role: deia_model::Role::Operator,
         dedup: None,
     };
     match ledger.apply(command).await.unwrap() {

@@ -41,21 +41,18 @@ mod writer;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
 use arc_swap::ArcSwapOption;
+use deia_model::{
+    BotName, BotRecord, Event, EventFilter, KeyRecord, LoginRecord, Page, PageRequest, Pause,
+    QueueStatus, SecretInfo, SecretName, Sight, StatusCounts, Task, TaskFilter, TaskId, TaskResult,
+    User,
+};
 pub use open::{OpenError, SqliteOptions};
 use tokio::sync::oneshot;
 
 use self::{pool::ReaderPool, writer::Job};
-use crate::{
-    auth::Sight,
-    ledger::{
-        BoxFuture, Cancelling, Command, HintSink, Offers, Outcome, Prunable, ReadyLane, ReadyQuery,
-        ReadyTask, Standing, Store, StoreError, StoredSecret, TaskOutcome,
-    },
-    model::{
-        BotName, BotRecord, Event, EventFilter, KeyRecord, LoginRecord, Page, PageRequest, Pause,
-        QueueStatus, SecretInfo, SecretName, StatusCounts, Task, TaskFilter, TaskId, TaskResult,
-        User,
-    },
+use crate::ledger::{
+    BoxFuture, Cancelling, Command, HintSink, Offers, Outcome, Prunable, ReadyLane, ReadyQuery,
+    ReadyTask, Standing, Store, StoreError, StoredSecret, TaskOutcome,
 };
 
 /// The hive's data in one SQLite file.

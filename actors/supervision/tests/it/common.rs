@@ -9,12 +9,11 @@ use std::{
 };
 
 use actix::prelude::{Actor, ActorContext, AsyncContext, Handler, Message, Running};
+pub(crate) use deia_supervision::testing::{idle, run, run_with_threads as unlimited};
 use deia_supervision::{
     ChildSpec, ChildState, Context, EventStream, Handle, Intensity, StartError, Strategy,
     SupervisorSpec, Tree, child,
 };
-
-pub(crate) use deia_supervision::testing::{idle, run, run_with_threads as unlimited};
 
 /// What happened to the probes of a test, in order.
 pub(crate) type Log = deia_supervision::testing::Recording<String>;

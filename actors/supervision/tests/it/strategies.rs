@@ -1,11 +1,13 @@
 //! Who else is restarted.
 
-use std::{sync::atomic::Ordering::SeqCst, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering::SeqCst},
+    time::Duration,
+};
 
 use deia_supervision::{
     ExitReason, Handle, Shutdown, Strategy, SupervisorHandle, SupervisorSpec, Tree,
 };
-use std::sync::Arc;
 use tokio::time::Instant;
 
 use crate::common::{Crash, Log, Probe, Script, idle, patient, probe, run, start, tolerant};

@@ -49,11 +49,12 @@ mod spec {
 }
 
 mod sync {
+    pub(crate) use std::sync::PoisonError;
+
     pub(crate) use loom::sync::{
         Mutex, MutexGuard,
         atomic::{AtomicBool, AtomicU64, Ordering},
     };
-    pub(crate) use std::sync::PoisonError;
 }
 
 const MODELS: [(&str, fn()); 5] = [

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use deia_hive::model::Violation;
+use deia_model::Violation;
 
 use super::*;
 

@@ -1,4 +1,4 @@
-use deia_hive::model::Violation;
+use deia_model::Violation;
 
 use super::*;
 use crate::client::Problem;

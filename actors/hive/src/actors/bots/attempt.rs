@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
+use deia_model::AttemptEnd;
 use tokio::sync::watch;
-
-use crate::model::AttemptEnd;
 
 /// Why a running attempt is to end before its time.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,11 +2,13 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use deia_model::{AttemptEnd, Timestamp, TraceContext};
+
 use super::attempt::AttemptOutcome;
 use crate::{
     ledger::ClaimedTask,
-    model::{AttemptEnd, Timestamp, TraceContext},
-    trace::{self, Attribute, OpenSpan, SpanKind},
+    trace,
+    trace::{Attribute, OpenSpan, SpanKind},
 };
 
 /// The span of an attempt that goes on.

@@ -11,8 +11,9 @@ use std::{
     time::Duration,
 };
 
+use deia_model::{BotFault, BotName, Timestamp};
+
 use super::{command::Pids, fault::Fault, left::Left};
-use crate::model::{BotFault, BotName, Timestamp};
 
 /// All bots that were ever launched in this process.
 #[derive(Clone, Default)]

@@ -14,6 +14,7 @@ use std::{
 use actix::{
     Actor, ActorFutureExt, AsyncContext, Handler, Message, Running, SpawnHandle, WrapFuture,
 };
+use deia_model::{AttemptEnd, BotName, Capabilities, LeaseToken, TaskId};
 use deia_supervision::{Context, Handle};
 use tokio::sync::{oneshot, watch};
 
@@ -31,7 +32,6 @@ use super::{
 use crate::{
     actors::scheduler::Scheduler,
     ledger::{AttemptReport, ClaimedTask, Ledger},
-    model::{AttemptEnd, BotName, Capabilities, LeaseToken, TaskId},
 };
 
 /// Time that a cancellation waits for its attempt: both may be under way at once.

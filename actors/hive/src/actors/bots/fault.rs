@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::model::{BotFault, Timestamp};
+use deia_model::{BotFault, Timestamp};
 
 /// Time for which a fault that is over is still shown, in milliseconds.
 const SHOWN_FOR_MS: u64 = 60_000;

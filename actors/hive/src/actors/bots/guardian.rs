@@ -17,6 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use deia_model::ContainmentMeans;
 use rustix::{
     event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll},
     io::{Errno, retry_on_intr},
@@ -29,7 +30,7 @@ use self::{
     keeper::{Guard, Keeper, RunningGuard},
     runners::Pool,
 };
-use crate::{guard::Marks, model::ContainmentMeans, runner::Holds};
+use crate::{guard::Marks, runner::Holds};
 
 /// Time that a new guard may leave its pipe unread. A guard that stalls longer is
 /// killed and replaced.

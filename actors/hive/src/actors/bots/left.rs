@@ -7,10 +7,9 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use crate::{
-    ledger::{AttemptReport, Command, Ledger, StoreError},
-    model::{AttemptEnd, BotName, Timestamp},
-};
+use deia_model::{AttemptEnd, BotName, Timestamp};
+
+use crate::ledger::{AttemptReport, Command, Ledger, StoreError};
 
 /// Reports that are still to be recorded.
 #[derive(Default)]

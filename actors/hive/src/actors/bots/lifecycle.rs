@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use deia_model::{AttemptEnd, BotName, BotRecord, CommandExecutor, Executor};
 use deia_supervision::{
     Backoff, ChildSpec, ExitReason, Handle, Intensity, OnExhausted, StartError, SupervisorHandle,
     Tree, child,
@@ -32,7 +33,6 @@ use crate::{
     actors::scheduler::Scheduler,
     config::Config,
     ledger::Ledger,
-    model::{AttemptEnd, BotName, BotRecord, CommandExecutor, Executor},
     secrets::{BotSecrets, SecretResolver},
 };
 

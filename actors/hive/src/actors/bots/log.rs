@@ -23,15 +23,14 @@ use std::{
     },
 };
 
+use deia_model::{TaskId, Timestamp};
+
 pub(crate) use self::of_task::of_task;
 pub use self::{
     follow::{LogFollower, LogPiece, LogStart},
     of_task::{TaskLog, TaskLogLine},
 };
-use crate::{
-    metrics::BOT_LOGS,
-    model::{TaskId, Timestamp},
-};
+use crate::metrics::BOT_LOGS;
 
 /// Bytes that may wait to be written, of one log.
 const MAX_PENDING_BYTES: usize = 256 << 10;

@@ -1,9 +1,9 @@
 //! What happens to bots in the tree, as events of the log.
 
+use deia_model::{Action, BotName, NewEvent};
 use deia_supervision::EventKind;
 
 use super::board::Card;
-use crate::model::{Action, BotName, NewEvent};
 
 /// The event that tells of it, if any; what is seen goes onto the card.
 pub(super) fn news_of(kind: &EventKind, name: &BotName, card: &Card) -> Option<NewEvent> {

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::model::{BotDesired, BotName, BotRecord, Timestamp};
+use deia_model::{BotDesired, BotName, BotRecord, Timestamp};
 
 /// Which specification of a bot runs, and from which launch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,8 +85,9 @@ pub(super) fn reconcile(
 
 #[cfg(test)]
 mod tests {
+    use deia_model::{BotSpec, Capabilities, Executor, SimulatedExecutor};
+
     use super::*;
-    use crate::model::{BotSpec, Capabilities, Executor, SimulatedExecutor};
 
     fn record(name: &str, desired: BotDesired, version: u64, launched_at: i64) -> BotRecord {
         BotRecord {

@@ -1,7 +1,8 @@
 //! The status of a bot, from its desired and its observed state. Pure.
 
+use deia_model::{BotDesired, BotStatus, Timestamp};
+
 use super::board::Observation;
-use crate::model::{BotDesired, BotStatus, Timestamp};
 
 /// A bot that was restarted within this time is `degraded`, in
 /// milliseconds.
@@ -34,8 +35,9 @@ pub(crate) fn observed_status(
 
 #[cfg(test)]
 mod tests {
+    use deia_model::BotFault;
+
     use super::*;
-    use crate::model::BotFault;
 
     #[test]
     fn status_follows_desired_and_observed_state() {

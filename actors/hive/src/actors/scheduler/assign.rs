@@ -1,10 +1,9 @@
 //! Which bot gets which task: a function of what waits and who has room.
 
+use deia_model::{BotName, Priority, TaskType};
+
 use super::{lanes::Lanes, roster::Roster};
-use crate::{
-    ledger::ReadyTask,
-    model::{BotName, Priority, TaskType},
-};
+use crate::ledger::ReadyTask;
 
 /// A task that a bot shall have.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,10 +75,10 @@ pub(super) fn assign(
 
 #[cfg(test)]
 mod tests {
+    use deia_model::{Capabilities, TaskId};
     use proptest::prelude::*;
 
     use super::{super::roster::Presence, *};
-    use crate::model::{Capabilities, TaskId};
 
     fn presence(bot: &str, epoch: u64, capabilities: Capabilities) -> Presence {
         Presence {

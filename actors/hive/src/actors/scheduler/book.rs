@@ -6,6 +6,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use deia_model::{BotName, LeaseToken, Pause, TaskType};
 use deia_supervision::Handle;
 
 use super::{BookChanged, claims::Claimed, roster::Roster};
@@ -14,7 +15,6 @@ use crate::{
     failpoint,
     ledger::{ClaimedTask, Offers, Seat},
     metrics::SchedulerMetrics,
-    model::{BotName, LeaseToken, Pause, TaskType},
 };
 
 /// The bots with their places. Locked for moments only, never across I/O.

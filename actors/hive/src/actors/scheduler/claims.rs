@@ -7,13 +7,13 @@
 use std::{collections::HashSet, sync::Arc};
 
 use actix::AsyncContext;
+use deia_model::{AttemptEnd, LeaseToken, TaskId};
 use deia_supervision::Context;
 
 use super::{RETRY_AFTER, Scheduler, assign::Assignment, book::SeatBook};
 use crate::{
     failpoint,
     ledger::{AttemptReport, Claim, ClaimedTask, Command, Ledger, Outcome, StoreError},
-    model::{AttemptEnd, LeaseToken, TaskId},
 };
 
 /// What came of claims, for the scheduler.

@@ -3,10 +3,9 @@
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 
-use crate::{
-    ledger::{ReadyLane, ReadyQuery, ReadyTask},
-    model::{Priority, TaskId, TaskType},
-};
+use deia_model::{Priority, TaskId, TaskType};
+
+use crate::ledger::{ReadyLane, ReadyQuery, ReadyTask};
 
 /// All lanes.
 #[derive(Debug)]

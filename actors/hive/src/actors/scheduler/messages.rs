@@ -1,13 +1,10 @@
 //! What the scheduler is told.
 
 use actix::Message;
+use deia_model::{BotName, Capabilities};
 use deia_supervision::Handle;
 
-use crate::{
-    actors::bots::BotActor,
-    ledger::ReadyTask,
-    model::{BotName, Capabilities},
-};
+use crate::{actors::bots::BotActor, ledger::ReadyTask};
 
 /// Tasks became ready, or will be.
 #[derive(Message)]

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use crate::model::{BotName, Capabilities, TaskType};
+use deia_model::{BotName, Capabilities, TaskType};
 
 /// Least loaded first; ties by name, so that decisions repeat.
 type ByLoad = BTreeSet<(u32, BotName)>;

@@ -5,10 +5,10 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+use deia_model::Timestamp;
 use ring::digest::{SHA256, digest};
 
 use super::verify::Verified;
-use crate::model::Timestamp;
 
 /// A good token.
 #[derive(Clone, Debug, PartialEq)]
@@ -65,8 +65,9 @@ impl Cache {
 
 #[cfg(test)]
 mod tests {
+    use deia_model::Role;
+
     use super::*;
-    use crate::auth::Role;
 
     #[test]
     fn it_forgets_what_is_over_and_stays_within_its_bound() {

@@ -13,19 +13,16 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
+use deia_model::{Basis, Principal, Timestamp, Via};
 use tokio::sync::{Notify, Semaphore, watch};
 
 use super::{
     cache::{Cache, Known, fingerprint},
-    jwks::{Basis, KeySet, hash},
+    jwks::{KeySet, hash},
     token::{Token, TokenError},
     verify::{Rules, Verified, verify},
 };
-use crate::{
-    auth::{Principal, Via},
-    config::{IssuerSettings, JwtSettings},
-    model::Timestamp,
-};
+use crate::config::{IssuerSettings, JwtSettings};
 
 /// Requests that may wait for the keys of one issuer.
 const MAX_WAITING: usize = 64;

@@ -1,6 +1,7 @@
 //! The public keys of an issuer: a JWK Set (RFC 7517).
 
 use data_encoding::BASE64URL_NOPAD;
+use deia_model::Basis;
 use ring::{
     digest::{Context, SHA256},
     signature::{RsaPublicKeyComponents, UnparsedPublicKey},
@@ -26,10 +27,6 @@ pub enum JwksError {
     #[error("it is not a JWK Set")]
     Malformed,
 }
-
-/// Hash of a key and of the settings of its issuer, on which an accepted token rests.
-/// Different keys or settings never share one.
-pub type Basis = [u8; 32];
 
 /// The keys of an issuer that can verify signatures.
 #[derive(Clone, Debug, PartialEq, Eq)]

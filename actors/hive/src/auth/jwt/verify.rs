@@ -2,17 +2,14 @@
 
 use std::sync::Arc;
 
+use deia_model::{Basis, Role, Timestamp};
 use serde_json::Value;
 
 use super::{
-    jwks::{Basis, KeySet, basis},
+    jwks::{KeySet, basis},
     token::{Token, TokenError},
 };
-use crate::{
-    auth::Role,
-    config::{IssuerSettings, JwtSettings},
-    model::Timestamp,
-};
+use crate::config::{IssuerSettings, JwtSettings};
 
 /// Bytes of a user's name in a token.
 const MAX_USER_BYTES: usize = 200;

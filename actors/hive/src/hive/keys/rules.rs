@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{
-    auth::{ApiKey, Role},
-    model::{AddressRange, KeyGrant, KeyInfo, Timestamp, User, Violation},
-};
+use deia_model::{AddressRange, ApiKey, KeyGrant, KeyInfo, Role, Timestamp, User, Violation};
 
 /// Addresses and ranges that a key may be held to.
 const ALLOW_IPS_MAX: usize = 64;
@@ -157,8 +154,9 @@ pub(super) fn rotation_violations(
 
 #[cfg(test)]
 mod tests {
+    use deia_model::{BotName, Permission};
+
     use super::*;
-    use crate::{auth::Permission, model::BotName};
 
     fn pointers(found: &[Violation]) -> Vec<&str> {
         found.iter().map(|v| v.pointer.as_str()).collect()

@@ -2,14 +2,13 @@
 
 mod names;
 
+use deia_model::{
+    ApiKey, KeyGrant, KeyId, KeyInfo, KeyRecord, Permission, Role, Timestamp, User, UserChange,
+};
 use names::{a_name_comes_with_nothing_of_who_had_it, a_repeated_request_makes_one_user};
 
 use super::*;
-use crate::{
-    auth::{ApiKey, Permission, Role},
-    ledger::{AccessCommand, AccessLimits, Dedup},
-    model::{KeyGrant, KeyId, KeyInfo, KeyRecord, Timestamp, User, UserChange},
-};
+use crate::ledger::{AccessCommand, AccessLimits, Dedup};
 
 pub(super) async fn run<F, Fut>(make: &F)
 where
@@ -336,7 +335,7 @@ async fn an_admin_key_is_recovered(ledger: Ledger) {
     let events = ledger.events(0, 100).await.unwrap();
     let told = events.last().unwrap();
     assert_eq!(told.action, Action::KeyRecovered);
-    assert_eq!(told.level, crate::model::EventLevel::Critical);
+    assert_eq!(told.level, deia_model::EventLevel::Critical);
     assert_eq!(told.details["revoked"], serde_json::json!([lost.id]));
 }
 

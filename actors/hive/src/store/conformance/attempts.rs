@@ -1,7 +1,8 @@
 //! How attempts begin and end.
 
+use deia_model::Timestamp;
+
 use super::*;
-use crate::model::Timestamp;
 
 pub(super) async fn run<F, Fut>(make: &F)
 where

@@ -50,7 +50,7 @@ async fn a_task_that_takes_down_the_hive_is_given_up(ledger: Ledger) {
         task: id,
         actor: "ada".into(),
         only_failed: true,
-        role: crate::auth::Role::Operator,
+        role: deia_model::Role::Operator,
     };
     ledger.apply(retry).await.unwrap();
     assert_eq!(stored(&ledger, id).await.toll(), Toll::default());

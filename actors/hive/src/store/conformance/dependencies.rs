@@ -1,7 +1,8 @@
 //! Tasks that depend on others.
 
+use deia_model::{Dependency, DependencyFailure, EndReason};
+
 use super::*;
-use crate::model::{Dependency, DependencyFailure, EndReason};
 
 pub(super) async fn run<F, Fut>(make: &F)
 where
@@ -165,8 +166,8 @@ async fn what_cannot_be_depended_on_is_refused(ledger: Ledger) {
     };
     let unknown = TaskId::new();
     for (command, on) in [
-        (by("ada", crate::auth::Role::Operator, unknown), unknown),
-        (by("eve", crate::auth::Role::External, parent), parent),
+        (by("ada", deia_model::Role::Operator, unknown), unknown),
+        (by("eve", deia_model::Role::External, parent), parent),
     ] {
         match refused(&ledger, command).await {
             Refusal::Invalid(found) => {
@@ -182,17 +183,17 @@ async fn what_cannot_be_depended_on_is_refused(ledger: Ledger) {
         "all or nothing"
     );
     ledger
-        .apply(by("ada", crate::auth::Role::External, parent))
+        .apply(by("ada", deia_model::Role::External, parent))
         .await
         .unwrap();
     ledger
-        .apply(by("eve", crate::auth::Role::Operator, parent))
+        .apply(by("eve", deia_model::Role::Operator, parent))
         .await
         .unwrap();
     for _ in 0..3 {
         submit(&ledger, vec![depending(&[parent], DependencyFailure::Fail)]).await;
     }
-    match refused(&ledger, by("ada", crate::auth::Role::Operator, parent)).await {
+    match refused(&ledger, by("ada", deia_model::Role::Operator, parent)).await {
         Refusal::Invalid(found) => assert!(found[0].detail.contains("max_dependents")),
         other => panic!("{other:?}"),
     }
@@ -250,7 +251,7 @@ async fn who_waits_no_more_takes_no_place(ledger: Ledger) {
     let all_at_once = |n| Command::Submit {
         tasks: vec![child(); n],
         submitter: "ada".into(),
-        role: crate::auth::Role::Operator,
+        role: deia_model::Role::Operator,
         dedup: None,
     };
     match refused(&ledger, all_at_once(6)).await {
@@ -278,7 +279,7 @@ async fn a_task_that_cannot_wait_again_is_not_put_back(ledger: Ledger) {
         task: waiting,
         actor: "ada".into(),
         only_failed: false,
-        role: crate::auth::Role::Operator,
+        role: deia_model::Role::Operator,
     };
     ledger.apply(cancel(waiting)).await.unwrap();
     let others = submit(&ledger, vec![child(); 5]).await;

@@ -1,7 +1,8 @@
 //! Bots, and events.
 
+use deia_model::{BotDesired, BotRecord, BotSpec, Executor, NewEvent, SimulatedExecutor};
+
 use super::*;
-use crate::model::{BotDesired, BotRecord, BotSpec, Executor, NewEvent, SimulatedExecutor};
 
 pub(super) async fn run<F, Fut>(make: &F)
 where
@@ -21,7 +22,7 @@ where
 fn spec(max_concurrent_tasks: u32) -> BotSpec {
     let mut spec = BotSpec {
         executor: Executor::Simulated(SimulatedExecutor::default()),
-        capabilities: crate::model::Capabilities::default(),
+        capabilities: deia_model::Capabilities::default(),
         secrets: Default::default(),
     };
     spec.capabilities.max_concurrent_tasks = max_concurrent_tasks;

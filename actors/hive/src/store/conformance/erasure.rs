@@ -2,16 +2,14 @@
 
 use std::future::Future;
 
+use deia_model::{Action, AttemptEnd, NewTask, TaskId, TaskStatus};
 use serde_json::json;
 
 use super::{
     actions, cases, claim, end, finish, promote, refused, report, stored, submit, submit_one,
     task_of,
 };
-use crate::{
-    ledger::{AttemptReport, Command, Ledger, Outcome, Refusal},
-    model::{Action, AttemptEnd, NewTask, TaskId, TaskStatus},
-};
+use crate::ledger::{AttemptReport, Command, Ledger, Outcome, Refusal};
 
 pub(super) async fn run<F, Fut>(make: &F)
 where
@@ -58,7 +56,7 @@ async fn everything_that_was_said_is_erased_and_the_record_stays(ledger: Ledger)
             promote(&ledger).await;
         }
         let before = stored(&ledger, id).await;
-        let all = |events: &Vec<crate::model::Event>| serde_json::to_string(events).unwrap();
+        let all = |events: &Vec<deia_model::Event>| serde_json::to_string(events).unwrap();
         let events = ledger.task_events(id).await.unwrap();
         assert!(all(&events).contains(SAID), "it was there");
 
@@ -121,7 +119,7 @@ async fn what_was_erased_is_not_put_back(ledger: Ledger) {
         task: id,
         actor: "ada".into(),
         only_failed: false,
-        role: crate::auth::Role::Admin,
+        role: deia_model::Role::Admin,
     };
     assert_eq!(refused(&ledger, retry).await, Refusal::TaskIsErased(id));
 }

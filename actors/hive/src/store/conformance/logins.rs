@@ -2,12 +2,12 @@
 
 use std::future::Future;
 
-use super::{actions, cases, hints_of, refused};
-use crate::{
-    auth::Role,
-    ledger::{Command, Dedup, Hint, Ledger, LoginCommand, Outcome, Refusal},
-    model::{Action, KeyId, Login, LoginEnd, LoginId, LoginRecord, OpenedWith, Timestamp},
+use deia_model::{
+    Action, KeyId, Login, LoginEnd, LoginId, LoginRecord, OpenedWith, Role, Timestamp,
 };
+
+use super::{actions, cases, hints_of, refused};
+use crate::ledger::{Command, Dedup, Hint, Ledger, LoginCommand, Outcome, Refusal};
 
 pub(super) async fn run<F, Fut>(make: &F)
 where

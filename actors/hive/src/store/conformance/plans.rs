@@ -1,7 +1,8 @@
 //! When tasks may start: expiry, deduplication, retries by hand, types.
 
+use deia_model::{Dependency, EndReason, Timestamp};
+
 use super::*;
-use crate::model::{Dependency, EndReason, Timestamp};
 
 pub(super) async fn run<F, Fut>(make: &F)
 where
@@ -26,7 +27,7 @@ async fn an_equal_unfinished_task_is_not_accepted_twice(ledger: Ledger) {
     let other = Command::Submit {
         tasks: vec![task.clone()],
         submitter: "bob".into(),
-        role: crate::auth::Role::Operator,
+        role: deia_model::Role::Operator,
         dedup: None,
     };
     match ledger.apply(other).await.unwrap() {
@@ -47,7 +48,7 @@ async fn an_equal_unfinished_task_is_not_accepted_twice(ledger: Ledger) {
         task: both[0].id,
         actor: "ada".into(),
         only_failed: false,
-        role: crate::auth::Role::Operator,
+        role: deia_model::Role::Operator,
     };
     assert_eq!(
         refused(&ledger, retry).await,
@@ -95,7 +96,7 @@ async fn a_finished_task_can_be_put_back(ledger: Ledger) {
         task: id,
         actor: "ada".into(),
         only_failed,
-        role: crate::auth::Role::Operator,
+        role: deia_model::Role::Operator,
     };
     let retry = || retry_if(false);
     assert_eq!(
@@ -156,7 +157,7 @@ async fn a_finished_task_can_be_put_back(ledger: Ledger) {
                 task: TaskId::from_bytes([7; 16]),
                 actor: "ada".into(),
                 only_failed: true,
-                role: crate::auth::Role::Operator,
+                role: deia_model::Role::Operator,
             }
         )
         .await,
@@ -199,7 +200,7 @@ async fn no_more_types_than_allowed(ledger: Ledger) {
         let refused_whole = Command::Submit {
             tasks: new_types().chain([last]).collect(),
             submitter: "ada".into(),
-            role: crate::auth::Role::Operator,
+            role: deia_model::Role::Operator,
             dedup: None,
         };
         refused(&ledger, refused_whole).await;
@@ -210,14 +211,14 @@ async fn no_more_types_than_allowed(ledger: Ledger) {
     let one_more = || Command::Submit {
         tasks: vec![task_of("type-0", ""), task_of("one-more", "")],
         submitter: "ada".into(),
-        role: crate::auth::Role::Operator,
+        role: deia_model::Role::Operator,
         dedup: None,
     };
     match refused(&ledger, one_more()).await {
         Refusal::Invalid(found) => assert_eq!(found[0].pointer, "/tasks/1/type"),
         other => panic!("{other:?}"),
     }
-    let page = crate::model::PageRequest {
+    let page = deia_model::PageRequest {
         limit: 1,
         cursor: None,
     };
@@ -242,7 +243,7 @@ async fn no_more_types_than_allowed(ledger: Ledger) {
         }
     }
     // The page goes on after a task that is there no more.
-    let page = crate::model::PageRequest {
+    let page = deia_model::PageRequest {
         limit: 20,
         cursor: first_page.next_cursor,
     };

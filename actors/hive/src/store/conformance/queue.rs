@@ -1,10 +1,9 @@
 //! The queue as a whole: pauses, progress, retention, what flows.
 
+use deia_model::{EndReason, PageRequest, TaskFilter};
+
 use super::*;
-use crate::{
-    ledger::{Flow, ProgressReport, Prunable, Seat},
-    model::{EndReason, PageRequest, TaskFilter},
-};
+use crate::ledger::{Flow, ProgressReport, Prunable, Seat};
 
 pub(super) async fn run<F, Fut>(make: &F)
 where
@@ -359,7 +358,7 @@ struct Places {
 }
 
 impl crate::ledger::Offers for Places {
-    fn take(&self, task_type: &crate::model::TaskType) -> Option<Seat> {
+    fn take(&self, task_type: &deia_model::TaskType) -> Option<Seat> {
         let mut free = self.free.lock().unwrap();
         if *free == 0 || task_type.as_str() != "a" {
             return None;

@@ -2,11 +2,10 @@
 
 use std::future::Future;
 
+use deia_model::{Action, SecretName};
+
 use super::{actions, cases, refused};
-use crate::{
-    ledger::{Command, Ledger, Outcome, Refusal, Resealed, SecretCommand},
-    model::{Action, SecretName},
-};
+use crate::ledger::{Command, Ledger, Outcome, Refusal, Resealed, SecretCommand};
 
 pub(super) async fn run<F, Fut>(make: &F)
 where

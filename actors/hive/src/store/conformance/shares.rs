@@ -3,12 +3,10 @@
 
 use std::collections::BTreeSet;
 
+use deia_model::{Dependency, Role, Timestamp};
+
 use super::*;
-use crate::{
-    auth::Role,
-    ledger::Dedup,
-    model::{Dependency, Timestamp},
-};
+use crate::ledger::Dedup;
 
 pub(super) async fn run<F, Fut>(make: &F)
 where

@@ -2,11 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use deia_model::{PageRequest, TaskFilter, Timestamp};
+
 use super::*;
-use crate::{
-    ledger::Dedup,
-    model::{PageRequest, TaskFilter, Timestamp},
-};
+use crate::ledger::Dedup;
 
 pub(super) async fn run<F, Fut>(make: &F)
 where
@@ -153,7 +152,7 @@ async fn a_repeated_submission_gives_the_same_answer(ledger: Ledger) {
     let command = |fingerprint: u8, submitter: &str| Command::Submit {
         tasks: vec![task_of("general", "x")],
         submitter: submitter.into(),
-        role: crate::auth::Role::Operator,
+        role: deia_model::Role::Operator,
         dedup: Some(Dedup {
             key: "k".into(),
             fingerprint: [fingerprint; 32],

@@ -6,6 +6,10 @@ mod running;
 
 use std::time::Duration;
 
+use deia_model::{
+    Action, AttemptEnd, BotName, EndReason, NextStep, TaskStatus, Timestamp, Toll, TollLimits,
+    after_attempt,
+};
 use rusqlite::params;
 
 use self::{
@@ -13,13 +17,7 @@ use self::{
     running::{Running, SELECT_RUNNING},
 };
 use super::{rows, transaction::Tx, waiting};
-use crate::{
-    ledger::{AttemptReport, FinishOutcome, Hint, Outcome, ProgressReport, ReadyTask},
-    model::{
-        Action, AttemptEnd, BotName, EndReason, NextStep, TaskStatus, Timestamp, Toll, TollLimits,
-        after_attempt,
-    },
-};
+use crate::ledger::{AttemptReport, FinishOutcome, Hint, Outcome, ProgressReport, ReadyTask};
 
 pub(super) fn finish(tx: &mut Tx<'_>, reports: &[AttemptReport]) -> rusqlite::Result<Outcome> {
     let sql = format!("{SELECT_RUNNING} WHERE id = ?1 AND status = 2");

@@ -1,13 +1,11 @@
 //! Bots: what is meant to be there.
 
+use deia_model::{Action, BotDesired, BotName, BotRecord, BotSpec, NewEvent};
 use rusqlite::{OptionalExtension, params};
 use serde_json::json;
 
 use super::{apply::ApplyError, read, rows, transaction::Tx};
-use crate::{
-    ledger::{Hint, Outcome, Refusal},
-    model::{Action, BotDesired, BotName, BotRecord, BotSpec, NewEvent},
-};
+use crate::ledger::{Hint, Outcome, Refusal};
 
 pub(super) struct Put<'a> {
     pub(super) name: &'a BotName,

@@ -1,14 +1,11 @@
 //! Callers for whom commands are applied: whether they still have the access that
 //! they were let in with.
 
+use deia_model::{KeyId, KeyRecord, LoginId, Principal, Timestamp, Via, rights};
 use rusqlite::{Connection, OptionalExtension};
 
 use super::{apply::ApplyError, keys, transaction::Tx};
-use crate::{
-    auth::{Principal, Via, rights},
-    ledger::Refusal,
-    model::{KeyId, KeyRecord, LoginId, Timestamp},
-};
+use crate::ledger::Refusal;
 
 /// Refuses with [`Refusal::AccessChanged`] unless the caller would be let in now,
 /// with the same rights. Addresses are not looked at: those of a key never change.
@@ -73,11 +70,9 @@ fn is_open(db: &Connection, login: LoginId, now: Timestamp) -> rusqlite::Result<
 
 #[cfg(test)]
 mod tests {
+    use deia_model::{ApiKey, KeyGrant, Permission, Role};
+
     use super::*;
-    use crate::{
-        auth::{ApiKey, Permission, Role},
-        model::KeyGrant,
-    };
 
     #[test]
     fn any_change_of_a_key_or_its_user_is_noticed() {

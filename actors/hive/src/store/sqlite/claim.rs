@@ -1,5 +1,6 @@
 //! Ready tasks are given to bots.
 
+use deia_model::{Action, BotName, EventResult, Task, TaskStatus, TaskType};
 use rusqlite::params;
 
 use super::{
@@ -7,10 +8,7 @@ use super::{
     transaction::{Entry, Tx},
     waiting::{self, Waiting},
 };
-use crate::{
-    ledger::{Claim, ClaimedTask, Outcome, Seat},
-    model::{Action, BotName, EventResult, Task, TaskStatus, TaskType},
-};
+use crate::ledger::{Claim, ClaimedTask, Outcome, Seat};
 
 pub(super) fn claim(tx: &mut Tx<'_>, claims: &[Claim]) -> rusqlite::Result<Outcome> {
     let mut tasks = Vec::with_capacity(claims.len());

@@ -3,6 +3,9 @@
 
 use std::collections::HashMap;
 
+use deia_model::{
+    Dependency, EndReason, NewTask, Release, TaskId, TaskStatus, Timestamp, Violation, release,
+};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
@@ -11,12 +14,7 @@ use super::{
     transaction::Tx,
     waiting::{self, End, Waiting},
 };
-use crate::{
-    ledger::{Hint, Refusal},
-    model::{
-        Dependency, EndReason, NewTask, Release, TaskId, TaskStatus, Timestamp, Violation, release,
-    },
-};
+use crate::ledger::{Hint, Refusal};
 
 /// A task that another one depends on.
 #[derive(Clone, Copy)]

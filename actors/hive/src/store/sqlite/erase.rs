@@ -1,5 +1,6 @@
 //! The content of a task is erased, and all that came of it.
 
+use deia_model::{Action, EventResult, TaskId};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
@@ -8,10 +9,7 @@ use super::{
     rows,
     transaction::{Entry, Tx},
 };
-use crate::{
-    ledger::{Outcome, Refusal},
-    model::{Action, EventResult, TaskId},
-};
+use crate::ledger::{Outcome, Refusal};
 
 /// Erases what the task was given and what came of it. The record stays, with its
 /// tags and keys. The pages that are given up are overwritten, which is otherwise

@@ -4,15 +4,12 @@
 //! tasks page through those, and through the events of each: neither a number, nor a
 //! cursor, nor the length of a page tells how much else happens (decision 12).
 
+use deia_model::{Event, EventFilter, Page, Sight, TaskId};
 use rusqlite::{Connection, params};
 
 use super::{
     lists::{SELECT_EVENT, below, event, task_events},
     rows,
-};
-use crate::{
-    auth::Sight,
-    model::{Event, EventFilter, Page, TaskId},
 };
 
 /// Events that one page looks at. A filter that matches little gives short pages

@@ -1,5 +1,9 @@
 //! API keys.
 
+use deia_model::{
+    Action, KeyId, KeyInfo, KeyOwner, KeyRecord, NewEvent, Role, Timestamp, User, Violation,
+    admin_hold,
+};
 use rusqlite::{Row, params};
 use serde_json::json;
 
@@ -10,14 +14,7 @@ use super::{
     transaction::Tx,
     users,
 };
-use crate::{
-    auth::Role,
-    ledger::{AccessCommand, AccessLimits, Dedup, Hint, Outcome, Refusal},
-    model::{
-        Action, KeyId, KeyInfo, KeyOwner, KeyRecord, NewEvent, Timestamp, User, Violation,
-        admin_hold,
-    },
-};
+use crate::ledger::{AccessCommand, AccessLimits, Dedup, Hint, Outcome, Refusal};
 
 /// What takes the place of a key.
 pub(super) struct Rotation<'a> {

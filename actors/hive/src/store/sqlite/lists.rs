@@ -1,15 +1,12 @@
 //! Reads of lists, page by page.
 
+use deia_model::{
+    BotName, EndReason, Event, EventLevel, EventResult, Page, Sight, Task, TaskFilter, TaskId,
+    TaskStatus, TaskType,
+};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{rows, unreadable::lenient};
-use crate::{
-    auth::Sight,
-    model::{
-        BotName, EndReason, Event, EventLevel, EventResult, Page, Task, TaskFilter, TaskId,
-        TaskStatus, TaskType,
-    },
-};
 
 /// What a cursor of the list of tasks stands for; `None` when it is none. It is the id of
 /// a task: a number of the row would tell how many tasks of others there are.

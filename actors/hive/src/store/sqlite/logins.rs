@@ -1,15 +1,13 @@
 //! Sessions in browsers.
 
+use deia_model::{
+    Action, KeyId, Login, LoginEnd, LoginId, LoginRecord, NewEvent, OpenedWith, Timestamp,
+};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::json;
 
 use super::{apply::ApplyError, idempotency, rows, transaction::Tx, unreadable};
-use crate::{
-    ledger::{Dedup, Hint, LoginCommand, Outcome, Refusal},
-    model::{
-        Action, KeyId, Login, LoginEnd, LoginId, LoginRecord, NewEvent, OpenedWith, Timestamp,
-    },
-};
+use crate::ledger::{Dedup, Hint, LoginCommand, Outcome, Refusal};
 
 /// Applies one command about sessions.
 pub(super) fn apply(tx: &mut Tx<'_>, command: &LoginCommand) -> Result<Outcome, ApplyError> {

@@ -11,6 +11,7 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
+use deia_model::{BotRecord, TaskType, Timestamp};
 use rusqlite::{Connection, OptionalExtension};
 use uuid::Uuid;
 
@@ -29,7 +30,6 @@ use crate::{
     host::anchor::Anchor,
     ledger::{StoreError, TaskPolicy, TypePolicy},
     metrics::StoreMetrics,
-    model::{BotRecord, TaskType, Timestamp},
 };
 
 /// SQLite before this one may corrupt the file when a WAL is reset.

@@ -1,5 +1,6 @@
 //! The queue is paused and resumed, whole or by type.
 
+use deia_model::{Action, EventResult, Pause, TaskType};
 use rusqlite::{Connection, Row, params};
 
 use super::{
@@ -7,10 +8,7 @@ use super::{
     transaction::{Entry, Tx},
     unreadable,
 };
-use crate::{
-    ledger::{Hint, Outcome},
-    model::{Action, EventResult, Pause, TaskType},
-};
+use crate::ledger::{Hint, Outcome};
 
 /// How the whole queue is called in an event.
 const WHOLE: &str = "queue";

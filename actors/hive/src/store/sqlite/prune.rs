@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
+use deia_model::{Priority, TaskId, TaskStatus, TaskType, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{idempotency, rows, shares::Counted, transaction::Tx, unreadable};
 use crate::{
     config::Retention,
     ledger::{Outcome, Prunable},
-    model::{Priority, TaskId, TaskStatus, TaskType, Timestamp},
 };
 
 /// Rows that one look for prunable tasks reads.

@@ -1,16 +1,13 @@
 //! Reads of single things and of the whole.
 
+use deia_model::{
+    BotName, BotRecord, FailedAttempt, KeyRecord, Priority, QueueLane, QueueStatus, Rates, Sight,
+    StatusCounts, Task, TaskId, TaskResult, TaskStatus, TaskType, Timestamp, Waits,
+};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{bots, dependencies, keys, pauses, rows, unreadable::lenient};
-use crate::{
-    auth::Sight,
-    ledger::{Cancelling, ReadyLane, ReadyQuery, ReadyTask, Standing, TaskOutcome},
-    model::{
-        BotName, BotRecord, FailedAttempt, KeyRecord, Priority, QueueLane, QueueStatus, Rates,
-        StatusCounts, Task, TaskId, TaskResult, TaskStatus, TaskType, Timestamp, Waits,
-    },
-};
+use crate::ledger::{Cancelling, ReadyLane, ReadyQuery, ReadyTask, Standing, TaskOutcome};
 
 pub(super) fn task(db: &Connection, id: TaskId) -> rusqlite::Result<Option<Task>> {
     let found = db

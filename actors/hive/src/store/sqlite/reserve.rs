@@ -8,13 +8,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use deia_model::{Action, BotDesired};
 use rustix::{fs::FallocateFlags, io::Errno};
 
 use super::room;
 use crate::{
     host::reserve::FILE,
     ledger::{AccessCommand, Command, LoginCommand},
-    model::{Action, BotDesired},
 };
 
 /// Minimum time between two attempts to restore the reserve.
@@ -235,8 +235,9 @@ impl Reserve {
 
 #[cfg(test)]
 mod tests {
+    use deia_model::NewEvent;
+
     use super::*;
-    use crate::model::NewEvent;
 
     #[test]
     fn blocks_are_held_given_up_and_remembered() {

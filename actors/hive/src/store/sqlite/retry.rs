@@ -1,5 +1,6 @@
 //! Tasks that have ended are put back into the queue by hand.
 
+use deia_model::{Action, EventResult, Role, Task, TaskId, TaskStatus};
 use rusqlite::{OptionalExtension, params};
 
 use super::{
@@ -8,11 +9,7 @@ use super::{
     submit::backlog,
     transaction::{Entry, Tx},
 };
-use crate::{
-    auth::Role,
-    ledger::{Hint, Load, Outcome, ReadyTask, Refusal, admit},
-    model::{Action, EventResult, Task, TaskId, TaskStatus},
-};
+use crate::ledger::{Hint, Load, Outcome, ReadyTask, Refusal, admit};
 
 /// A request to put a task back.
 pub(super) struct Asked<'a> {

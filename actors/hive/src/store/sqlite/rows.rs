@@ -2,17 +2,15 @@
 
 use std::{collections::BTreeMap, fmt::Display, str::FromStr};
 
+use deia_model::{
+    DependencyFailure, Deployment, EventLevel, EventResult, NewTask, Priority, RetryOverride, Task,
+    TaskFilter, TaskId, TaskStatus, Timestamp,
+};
 use rusqlite::{Connection, OptionalExtension, Row, types::Type};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::shares::Counted;
-use crate::{
-    ledger::ReadyTask,
-    model::{
-        DependencyFailure, Deployment, EventLevel, EventResult, NewTask, Priority, RetryOverride,
-        Task, TaskFilter, TaskId, TaskStatus, Timestamp,
-    },
-};
+use crate::ledger::ReadyTask;
 
 /// A task as it is stored.
 pub(super) struct Stored {

@@ -1,9 +1,8 @@
 //! Forward migrations, compiled in and recorded with a checksum.
 
+use deia_model::Timestamp;
 use ring::digest;
 use rusqlite::{Connection, OptionalExtension, params};
-
-use crate::model::Timestamp;
 
 const MIGRATIONS: &[&str] = &[
     include_str!("../sql/0001_initial.sql"),

@@ -1,13 +1,11 @@
 //! Stored secrets. Their values come sealed, and are never looked into here.
 
+use deia_model::{Action, NewEvent, SecretInfo, SecretName};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::json;
 
 use super::{apply::ApplyError, rows, transaction::Tx, unreadable::lenient};
-use crate::{
-    ledger::{Outcome, Refusal, Resealed, SecretCommand, StoredSecret},
-    model::{Action, NewEvent, SecretInfo, SecretName},
-};
+use crate::ledger::{Outcome, Refusal, Resealed, SecretCommand, StoredSecret};
 
 pub(super) fn apply(tx: &mut Tx<'_>, command: &SecretCommand) -> Result<Outcome, ApplyError> {
     match command {

@@ -2,13 +2,11 @@
 //! count: waiting tasks, task types, remembered answers. A row is read and written
 //! once a transaction, whatever number of commands there are.
 
+use deia_model::{Priority, TaskStatus, TaskType};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{memo::Memo, transaction::Tx};
-use crate::{
-    ledger::Load,
-    model::{Priority, TaskStatus, TaskType},
-};
+use crate::ledger::Load;
 
 /// The row that counts the tasks of all submitters. No user has that name.
 const ALL: &str = "";

@@ -2,6 +2,10 @@
 
 use std::collections::HashSet;
 
+use deia_model::{
+    Action, Dependency, EventResult, NewTask, Role, Submitted, TaskId, TaskStatus, Timestamp,
+    Violation,
+};
 use rusqlite::{OptionalExtension, params};
 use serde_json::json;
 
@@ -14,16 +18,8 @@ use super::{
     shares::Counted,
     transaction::{Entry, Tx},
 };
-use crate::{
-    auth::Role,
-    ledger::{
-        Backlog, Dedup, Hint, Load, Outcome, ReadyTask, Refusal, TaskPolicy, TypeLimit, TypeRoom,
-        admit,
-    },
-    model::{
-        Action, Dependency, EventResult, NewTask, Submitted, TaskId, TaskStatus, Timestamp,
-        Violation,
-    },
+use crate::ledger::{
+    Backlog, Dedup, Hint, Load, Outcome, ReadyTask, Refusal, TaskPolicy, TypeLimit, TypeRoom, admit,
 };
 
 /// Content up to this many bytes is kept in the task's row.

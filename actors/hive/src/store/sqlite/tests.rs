@@ -3,11 +3,10 @@
 mod faults;
 mod unreadable_rows;
 
+use deia_model::{Priority, TaskType};
+
 use super::*;
-use crate::{
-    model::{Priority, TaskType},
-    store::conformance,
-};
+use crate::store::conformance;
 
 pub(super) fn options(dir: &std::path::Path) -> SqliteOptions {
     SqliteOptions {
@@ -66,11 +65,11 @@ async fn nothing_erased_is_left_in_the_file() {
     let _serving = store.serve().unwrap();
     let mut ids = Vec::new();
     for copies in [1, 100, 10_000] {
-        let task = crate::model::NewTask::new("general".parse().unwrap(), SAID.repeat(copies));
+        let task = deia_model::NewTask::new("general".parse().unwrap(), SAID.repeat(copies));
         let command = Command::Submit {
             tasks: vec![task; 20],
             submitter: "ada".into(),
-            role: crate::auth::Role::Admin,
+            role: deia_model::Role::Admin,
             dedup: None,
         };
         match store.apply(command).await.unwrap() {
@@ -114,12 +113,12 @@ async fn the_log_is_folded_back() {
     let dir = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(options(dir.path())).unwrap();
     let _serving = store.serve().unwrap();
-    let task = crate::model::NewTask::new("general".parse().unwrap(), "x".repeat(1_000));
+    let task = deia_model::NewTask::new("general".parse().unwrap(), "x".repeat(1_000));
     for _ in 0..60 {
         let command = Command::Submit {
             tasks: vec![task.clone(); 20],
             submitter: "ada".into(),
-            role: crate::auth::Role::Operator,
+            role: deia_model::Role::Operator,
             dedup: None,
         };
         store.apply(command).await.unwrap();
@@ -132,13 +131,13 @@ async fn the_log_is_folded_back() {
 async fn submit(store: &SqliteStore, bytes: usize) -> Result<Outcome, StoreError> {
     let content = "x".repeat(bytes);
     let command = Command::Submit {
-        tasks: vec![crate::model::NewTask::new(
+        tasks: vec![deia_model::NewTask::new(
             "general".parse().unwrap(),
             content,
         )],
         submitter: "ada".into(),
         dedup: None,
-        role: crate::auth::Role::Operator,
+        role: deia_model::Role::Operator,
     };
     store.apply(command).await
 }
@@ -184,7 +183,7 @@ impl SqliteStore {
     async fn ready_count(&self) -> u64 {
         let query = ReadyQuery {
             task_type: "general".parse().unwrap(),
-            priority: crate::model::Priority::default(),
+            priority: deia_model::Priority::default(),
             after: 0,
             limit: 10_000,
         };
@@ -276,11 +275,9 @@ fn counted_twice(db: &rusqlite::Connection) -> [Vec<Counters>; 2] {
 
 #[tokio::test]
 async fn counters_of_submitters_are_exact_after_every_command() {
-    use crate::{
-        auth::Role,
-        ledger::{AttemptReport, Claim, Dedup},
-        model::{AttemptEnd, LeaseToken, NewTask, TaskId, TaskStatus},
-    };
+    use deia_model::{AttemptEnd, LeaseToken, NewTask, Role, TaskId, TaskStatus};
+
+    use crate::ledger::{AttemptReport, Claim, Dedup};
     let dir = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(options(dir.path())).unwrap();
     let _serving = store.serve().unwrap();

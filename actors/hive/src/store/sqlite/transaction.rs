@@ -6,14 +6,13 @@ use std::{
     convert::Infallible,
 };
 
+use deia_model::{
+    Action, BotName, EventResult, NewEvent, Principal, Priority, TaskStatus, TaskType, Timestamp,
+};
 use rusqlite::{Connection, params};
 
 use super::{memo::Memo, rows, shares::Shares, unreadable};
-use crate::{
-    auth::Principal,
-    ledger::{BotDelta, ClaimedTask, Flow, Hint, Offers, Seat, TaskPolicy},
-    model::{Action, BotName, EventResult, NewEvent, Priority, TaskStatus, TaskType, Timestamp},
-};
+use crate::ledger::{BotDelta, ClaimedTask, Flow, Hint, Offers, Seat, TaskPolicy};
 
 /// The transaction that is being built.
 pub(super) struct Tx<'a> {

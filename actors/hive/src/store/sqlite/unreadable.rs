@@ -6,14 +6,12 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+use deia_model::{Action, NewEvent, TaskId};
 use rusqlite::{Connection, OptionalExtension, Params, Row, params, types::ValueRef};
 use serde_json::json;
 
 use super::{rows, transaction::Tx};
-use crate::{
-    metrics::UNREADABLE_ROWS,
-    model::{Action, NewEvent, TaskId},
-};
+use crate::metrics::UNREADABLE_ROWS;
 
 /// Maximum number of rows that are logged, once each; beyond, they are only counted.
 const TOLD_MAX: usize = 1_000;

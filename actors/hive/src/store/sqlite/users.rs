@@ -1,16 +1,13 @@
 //! Users.
 
+use deia_model::{Action, KeyRecord, NewEvent, Role, User, UserChange, admin_hold};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::json;
 
 use super::{
     apply::ApplyError, idempotency, keys, logins, read, rows, transaction::Tx, unreadable::lenient,
 };
-use crate::{
-    auth::Role,
-    ledger::{AccessLimits, Dedup, Hint, Outcome, Refusal},
-    model::{Action, KeyRecord, NewEvent, User, UserChange, admin_hold},
-};
+use crate::ledger::{AccessLimits, Dedup, Hint, Outcome, Refusal};
 
 const SELECT_USER: &str = "SELECT name, role, active, version, created_at, changed_at FROM users";
 

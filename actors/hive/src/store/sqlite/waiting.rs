@@ -1,6 +1,10 @@
 //! What happens to tasks that no bot has: they are called off, expire, or end
 //! because of a task that they depend on.
 
+use deia_model::{
+    Action, DependencyFailure, EndReason, EventResult, Priority, TaskId, TaskStatus, TaskType,
+    Timestamp,
+};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
@@ -9,13 +13,7 @@ use super::{
     shares::Counted,
     transaction::{Entry, Tx},
 };
-use crate::{
-    ledger::{Cancelling, Hint, Outcome, ReadyTask, Refusal},
-    model::{
-        Action, DependencyFailure, EndReason, EventResult, Priority, TaskId, TaskStatus, TaskType,
-        Timestamp,
-    },
-};
+use crate::ledger::{Cancelling, Hint, Outcome, ReadyTask, Refusal};
 
 /// What must be known of a waiting task to end it or to make it ready.
 pub(super) struct Waiting {

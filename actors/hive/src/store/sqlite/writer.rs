@@ -14,6 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use deia_model::TaskType;
 use rusqlite::{Connection, config::DbConfig};
 use tokio::sync::oneshot;
 
@@ -30,7 +31,6 @@ use crate::{
     host::anchor::Anchor,
     ledger::{AttemptReport, Command, HintSink, Offers, Outcome, Shortage, StoreError, TaskPolicy},
     metrics::StoreMetrics,
-    model::TaskType,
 };
 
 /// How long the writer waits for a command before it uses the pause.

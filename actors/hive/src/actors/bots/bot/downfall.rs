@@ -1,7 +1,8 @@
 //! Choice of the attempts that are charged when a bot goes down. Pure.
 
+use deia_model::AttemptEnd;
+
 use super::AttemptKey;
-use crate::model::AttemptEnd;
 
 /// Why a bot goes down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,8 +44,9 @@ impl Downfall {
 
 #[cfg(test)]
 mod tests {
+    use deia_model::TaskId;
+
     use super::*;
-    use crate::model::TaskId;
 
     #[test]
     fn known_cause_or_sole_attempt_is_charged() {

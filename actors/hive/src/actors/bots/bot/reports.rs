@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use actix::{ActorFutureExt, AsyncContext, WrapFuture};
+use deia_model::{AttemptEnd, LeaseToken};
 use deia_supervision::Context;
 
 use super::{AttemptKey, BotActor};
@@ -10,7 +11,6 @@ use crate::{
     actors::bots::{attempt::AttemptOutcome, attempt_span::AttemptSpan},
     failpoint,
     ledger::{AttemptReport, ClaimedTask, Command, Outcome, StoreError},
-    model::{AttemptEnd, LeaseToken},
 };
 
 /// Time before a report that the store did not take is sent again.

@@ -4,18 +4,16 @@
 use std::time::Instant;
 
 use actix::{ActorFutureExt, AsyncContext, WrapFuture};
+use deia_model::{AttemptEnd, Capabilities};
 use deia_supervision::Context;
 
 use super::BotActor;
-use crate::{
-    actors::{
-        bots::{
-            attempt::{AttemptOutcome, FaultPhase},
-            command::preflight,
-        },
-        scheduler::{SeatClosed, SeatOpened, SeatsFreed},
+use crate::actors::{
+    bots::{
+        attempt::{AttemptOutcome, FaultPhase},
+        command::preflight,
     },
-    model::{AttemptEnd, Capabilities},
+    scheduler::{SeatClosed, SeatOpened, SeatsFreed},
 };
 
 /// Heartbeats that a bot with a fault is idle before its program is looked at.

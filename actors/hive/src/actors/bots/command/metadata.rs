@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::model::Task;
+use deia_model::Task;
 
 /// Bytes of metadata that go into the environment: the kernel allows 128 KiB in one
 /// variable.

@@ -2,8 +2,9 @@
 
 use std::{ffi::OsString, path::Path};
 
+use deia_model::CommandExecutor;
+
 use super::{environment, verdict};
-use crate::model::CommandExecutor;
 
 /// Returns why the program of a command could not be started now, as far as that
 /// can be seen without starting it. It may be put in place later, so this is a

@@ -4,15 +4,13 @@ mod ends;
 
 use std::collections::BTreeMap;
 
+use deia_model::{LeaseToken, Priority, Task, TaskStatus, Timestamp};
 use tokio::sync::watch;
 
 use super::*;
-use crate::{
-    actors::bots::guardian::{
-        Guardian,
-        tests::{guard_program, sleeping, unique_hive_id, unique_sleep},
-    },
-    model::{LeaseToken, Priority, Task, TaskStatus, Timestamp},
+use crate::actors::bots::guardian::{
+    Guardian,
+    tests::{guard_program, sleeping, unique_hive_id, unique_sleep},
 };
 
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -80,7 +78,7 @@ impl Setup {
     /// Returns the output files of that attempt number, of all tasks together.
     fn kept(&self, attempt: u32) -> String {
         let tasks = self.cx.outputs.with_files().unwrap();
-        let kept = |task: &crate::model::TaskId| {
+        let kept = |task: &deia_model::TaskId| {
             std::fs::read_to_string(self.cx.outputs.file(*task, attempt)).unwrap_or_default()
         };
         tasks.iter().map(kept).collect()

@@ -4,16 +4,14 @@ use std::{
     borrow::Cow, io, os::unix::process::ExitStatusExt as _, path::Path, process::ExitStatus,
 };
 
+use deia_model::AttemptEnd;
 use nix::sys::signal::Signal;
 
 use super::environment::Missing;
-use crate::{
-    actors::bots::{
-        attempt::{AttemptOutcome, FaultPhase, StopCause},
-        guardian::Ended,
-        output::Fault,
-    },
-    model::AttemptEnd,
+use crate::actors::bots::{
+    attempt::{AttemptOutcome, FaultPhase, StopCause},
+    guardian::Ended,
+    output::Fault,
 };
 
 /// How a program came to its end.

@@ -7,10 +7,10 @@ use std::{
     path::Path,
 };
 
+use deia_model::{BotName, TaskId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::older;
-use crate::model::{BotName, TaskId, Timestamp};
 
 /// A line about a task.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]

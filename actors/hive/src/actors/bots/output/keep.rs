@@ -8,10 +8,11 @@ use std::{
     sync::Arc,
 };
 
+use deia_model::TaskId;
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::{Grown, OutputLimits, Outputs, Running};
-use crate::{host::private_dir, model::TaskId};
+use crate::host::private_dir;
 
 /// How much of an output that is in a file is in the result as well, at most.
 const HEAD_BYTES: usize = 64 << 10;

@@ -1,10 +1,8 @@
+use deia_model::{AttemptEnd, Behavior, SimulatedExecutor};
 use tokio::sync::watch;
 
 use super::*;
-use crate::{
-    actors::bots::command::tests::claimed,
-    model::{AttemptEnd, Behavior, SimulatedExecutor},
-};
+use crate::actors::bots::command::tests::claimed;
 
 fn perfect() -> SimulatedProfile {
     SimulatedExecutor::default().profile()

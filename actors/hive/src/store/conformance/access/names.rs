@@ -10,7 +10,7 @@ pub(super) async fn a_name_comes_with_nothing_of_who_had_it(ledger: Ledger) {
     let submit = |byte| Command::Submit {
         tasks: vec![NewTask::new("general".parse().unwrap(), "x".to_owned())],
         submitter: ADA.into(),
-        role: crate::auth::Role::External,
+        role: deia_model::Role::External,
         dedup: Some(once(byte)),
     };
     user_of(&ledger, add_user(ADA, Role::External, None)).await;

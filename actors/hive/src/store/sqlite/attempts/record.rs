@@ -1,12 +1,12 @@
 //! The record of an attempt that ended: the task's new status, its result, the
 //! evidence of a failure, and the event.
 
+use deia_model::{Action, AttemptOutcomeKind, EndReason, EventResult, TaskStatus, Timestamp, Toll};
 use rusqlite::params;
 
 use super::running::Running;
 use crate::{
     ledger::AttemptReport,
-    model::{Action, AttemptOutcomeKind, EndReason, EventResult, TaskStatus, Timestamp, Toll},
     store::sqlite::{
         rows,
         transaction::{Entry, Tx},

@@ -1,11 +1,9 @@
 //! The rows of running tasks.
 
+use deia_model::{BotName, LeaseToken, Priority, TaskId, TaskType, Timestamp, Toll};
 use rusqlite::Row;
 
-use crate::{
-    model::{BotName, LeaseToken, Priority, TaskId, TaskType, Timestamp, Toll},
-    store::sqlite::{rows, shares::Counted},
-};
+use crate::store::sqlite::{rows, shares::Counted};
 
 /// The part of a running task that is needed to end its attempt.
 pub(super) struct Running {

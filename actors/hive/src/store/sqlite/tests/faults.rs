@@ -15,10 +15,10 @@ fn break_type(dir: &std::path::Path) {
 
 fn submission(task_type: &str) -> Command {
     Command::Submit {
-        tasks: vec![crate::model::NewTask::new(task_type.parse().unwrap(), "x")],
+        tasks: vec![deia_model::NewTask::new(task_type.parse().unwrap(), "x")],
         submitter: "ada".into(),
         dedup: None,
-        role: crate::auth::Role::Operator,
+        role: deia_model::Role::Operator,
     }
 }
 
@@ -137,7 +137,7 @@ impl Offers for Places {
             Seat {
                 bot: "b".parse().unwrap(),
                 epoch: 1,
-                lease: crate::model::LeaseToken::new(),
+                lease: deia_model::LeaseToken::new(),
             }
         })
     }

@@ -1,13 +1,12 @@
 //! Rows that this version cannot decode, as another version may have left them.
 
-use super::*;
-use crate::{
-    ledger::{AttemptReport, Claim, FinishOutcome},
-    model::{
-        Action, AttemptEnd, BotDesired, BotSpec, Dependency, EventAction, LeaseToken, NewTask,
-        TaskStatus, Timestamp,
-    },
+use deia_model::{
+    Action, AttemptEnd, BotDesired, BotSpec, Dependency, EventAction, LeaseToken, NewTask,
+    TaskStatus, Timestamp,
 };
+
+use super::*;
+use crate::ledger::{AttemptReport, Claim, FinishOutcome};
 
 struct Hive {
     dir: tempfile::TempDir,
@@ -39,7 +38,7 @@ impl Hive {
             tasks,
             submitter: "ada".into(),
             dedup: None,
-            role: crate::auth::Role::Operator,
+            role: deia_model::Role::Operator,
         };
         match self.store.apply(command).await.unwrap() {
             Outcome::Submitted { tasks, .. } => tasks.into_iter().map(|task| task.id).collect(),

@@ -7,6 +7,7 @@ use std::{
     time::Instant,
 };
 
+use deia_model::Timestamp;
 use rusqlite::Connection;
 
 use super::{
@@ -19,10 +20,7 @@ use super::{
     },
     Job, Writer, known_types, share,
 };
-use crate::{
-    ledger::{Command, Hint, Outcome, StoreError},
-    model::Timestamp,
-};
+use crate::ledger::{Command, Hint, Outcome, StoreError};
 
 /// Outcomes of the commands of a committed transaction, in their order.
 type Outcomes = Vec<Result<Outcome, StoreError>>;

@@ -2,8 +2,14 @@
 
 use super::*;
 
-fn limits() -> TaskSettings {
-    crate::config::Config::defaults().unwrap().tasks
+fn limits() -> TaskLimits<'static> {
+    TaskLimits {
+        types: &[],
+        max_content_bytes: 1 << 20,
+        max_metadata_bytes: 64 << 10,
+        max_timeout_seconds: 86_400,
+        max_dependencies: 100,
+    }
 }
 
 #[test]
@@ -29,8 +35,8 @@ fn violations_name_the_place_and_the_range() {
     let ok = NewTask::new("general".parse().unwrap(), "hello");
     assert_eq!(ok.violations(&limits()), vec![]);
 
-    let max = usize::try_from(limits().max_content_bytes.as_u64()).unwrap();
-    let key = crate::auth::ApiKey::generate().unwrap().reveal();
+    let max = usize::try_from(limits().max_content_bytes).unwrap();
+    let key = crate::ApiKey::generate().unwrap().reveal();
     let cases: Vec<(&str, NewTask)> = vec![
         (
             "/content",
@@ -186,7 +192,8 @@ fn in_a_batch_only_earlier_tasks_can_be_waited_for() {
 #[test]
 fn only_configured_types_when_types_are_configured() {
     let mut limits = limits();
-    limits.types = vec!["general".parse().unwrap()];
+    let types = ["general".parse().unwrap()];
+    limits.types = &types;
     let task = NewTask::new("writing".parse().unwrap(), "");
     assert_eq!(task.violations(&limits)[0].pointer, "/type");
 }

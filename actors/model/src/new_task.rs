@@ -12,7 +12,6 @@ use super::{
     Dependency, DependencyFailure, Priority, RetryOverride, TaskType, Timestamp,
     from_object_or_null, is_at_most_deep, secret,
 };
-use crate::config::TaskSettings;
 
 /// Levels of lists and objects in metadata, which is the first of them. Readers of
 /// JSON stop at some depth, and a list of tasks is deeper than a task.
@@ -124,6 +123,21 @@ pub struct NewTask {
 /// Reason why a text that is shown in lists is refused.
 const HOLDS_KEY: &str = "has a key of deia in it; keys are for the Authorization header only";
 
+/// Limits of one task, from the settings of the hive.
+#[derive(Clone, Copy, Debug)]
+pub struct TaskLimits<'a> {
+    /// Types that may be submitted (`tasks.types`); empty: any.
+    pub types: &'a [TaskType],
+    /// Bytes of its content (`tasks.max_content_bytes`).
+    pub max_content_bytes: u64,
+    /// Bytes of its metadata as JSON (`tasks.max_metadata_bytes`).
+    pub max_metadata_bytes: u64,
+    /// Seconds of one attempt (`tasks.max_timeout`).
+    pub max_timeout_seconds: u64,
+    /// Tasks that it may depend on (`tasks.max_dependencies`).
+    pub max_dependencies: u32,
+}
+
 impl NewTask {
     /// One of that type with that content, all else by default.
     pub fn new(task_type: TaskType, content: impl Into<String>) -> Self {
@@ -187,7 +201,7 @@ impl NewTask {
     }
 
     /// What is wrong with it under these limits; pointers are relative to the task.
-    pub fn violations(&self, limits: &TaskSettings) -> Vec<Violation> {
+    pub fn violations(&self, limits: &TaskLimits<'_>) -> Vec<Violation> {
         let mut found = Vec::new();
         self.check_plan(limits, &mut found);
         let mut refuse = |pointer: &str, detail: String| {
@@ -196,7 +210,7 @@ impl NewTask {
                 detail,
             });
         };
-        let max_content = limits.max_content_bytes.as_u64();
+        let max_content = limits.max_content_bytes;
         if self.content.len() as u64 > max_content {
             refuse(
                 "/content",
@@ -235,7 +249,7 @@ impl NewTask {
                 refuse(&format!("/tags/{i}"), HOLDS_KEY.into());
             }
         }
-        let max_metadata = limits.max_metadata_bytes.as_u64();
+        let max_metadata = limits.max_metadata_bytes;
         let metadata = serde_json::to_string(&self.metadata);
         let metadata_bytes = metadata.as_ref().map_or(u64::MAX, |text| text.len() as u64);
         if metadata.is_ok_and(|text| secret::holds_key(&text)) {
@@ -261,7 +275,7 @@ impl NewTask {
         if let Some(n) = self.max_attempts.filter(|n| !(1..=100).contains(n)) {
             refuse("/max_attempts", format!("is {n}; allowed are 1 to 100"));
         }
-        let max_timeout = limits.max_timeout.as_secs();
+        let max_timeout = limits.max_timeout_seconds;
         if let Some(n) = self
             .timeout_seconds
             .filter(|n| !(1..=max_timeout).contains(n))
@@ -275,7 +289,7 @@ impl NewTask {
     }
 
     /// When it may start, and what it waits for.
-    fn check_plan(&self, limits: &TaskSettings, found: &mut Vec<Violation>) {
+    fn check_plan(&self, limits: &TaskLimits<'_>, found: &mut Vec<Violation>) {
         let mut refuse = |pointer: String, detail: String| {
             found.push(Violation { pointer, detail });
         };

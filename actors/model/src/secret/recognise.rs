@@ -1,9 +1,9 @@
 //! Recognition of secrets in the clear: by their shape, and by the names of variables.
 
-use crate::auth::{ApiKey, LoginCookie};
+use crate::{ApiKey, LoginCookie};
 
 /// Returns whether the text contains a key of a hive or the cookie of a session.
-pub(in crate::model) fn holds_key(text: &str) -> bool {
+pub(crate) fn holds_key(text: &str) -> bool {
     const COOKIE_BYTES: usize = "login_".len() + 26 + ".".len() + 43;
     let is_cookie = |at: usize| {
         let cookie = text.get(at..at + COOKIE_BYTES);
@@ -31,7 +31,7 @@ const POINTING_WORDS: [&str; 10] = [
 ];
 
 /// Returns whether the name of a variable says that its value is secret.
-pub(in crate::model) fn is_secret_name(name: &str) -> bool {
+pub(crate) fn is_secret_name(name: &str) -> bool {
     let upper = name.to_ascii_uppercase();
     let words: Vec<&str> = upper.split(['_', '-', '.']).collect();
     let last = words.last().copied().unwrap_or_default();
@@ -59,7 +59,7 @@ const SHAPES: [(&str, usize, &str); 12] = [
 ];
 
 /// Returns what kind of secret is somewhere in the text, by its shape.
-pub(in crate::model) fn secret_shape(text: &str) -> Option<&'static str> {
+pub(crate) fn secret_shape(text: &str) -> Option<&'static str> {
     if holds_key(text) {
         return Some("a key of deia");
     }

@@ -19,7 +19,7 @@ use super::{
     AddressRange, BotName, Dependency, KeyId, LeaseToken, LoginId, SecretRef, TaskId, TaskType,
     secret,
 };
-use crate::auth::Permission;
+use crate::Permission;
 
 /// What follows the prefix of an id: 26 characters carry 130 bits, so the first has
 /// three of its five.
@@ -232,7 +232,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::model::{SecretName, User};
+    use crate::{SecretName, User};
 
     fn reads<T: FromStr>(text: &str) -> bool {
         text.parse::<T>().is_ok()

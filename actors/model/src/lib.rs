@@ -3,7 +3,11 @@
 //! Pure: nothing in here knows of actors, SQL or HTTP. Every type that the
 //! outside sees serialises to the shape of schema version [`SCHEMA_VERSION`].
 
+// The examples of the entities are deep for `json!`.
+#![recursion_limit = "256"]
+
 mod address;
+mod api_key;
 mod bot;
 mod event;
 mod exact;
@@ -13,12 +17,16 @@ mod explain;
 mod id;
 mod key;
 mod login;
+mod login_cookie;
 mod new_task;
 mod object;
 mod page;
+mod permissions;
 mod plan;
+mod principal;
 mod queue;
 mod result;
+mod role;
 pub mod schema;
 mod secret;
 mod system;
@@ -30,6 +38,7 @@ mod transition;
 mod user;
 
 pub use address::{AddressRange, AddressRangeError};
+pub use api_key::{ApiKey, KeyError};
 pub use bot::{
     Bot, BotDesired, BotFault, BotRecord, BotSpec, BotStatus, Capabilities, Containment,
     ContainmentMeans,
@@ -45,15 +54,19 @@ pub use explain::{AwaitedTask, BotFit, Facts, TaskExplanation, TaskHold, explain
 pub use id::{BotName, IdError, KeyId, LeaseToken, LoginId, TaskId};
 pub use key::{AdminHold, KeyGrant, KeyInfo, KeyOwner, KeyRecord, admin_hold};
 pub use login::{Login, LoginEnd, LoginRecord, OpenedWith};
-pub use new_task::{METADATA_LEVELS, NewTask, Violation};
+pub use login_cookie::LoginCookie;
+pub use new_task::{METADATA_LEVELS, NewTask, TaskLimits, Violation};
 pub use object::{from_object, from_object_or_null};
 pub use page::{Page, PageRequest};
+pub use permissions::Permissions;
 pub use plan::{
     AttemptOutcomeKind, Dependency, DependencyFailure, EndReason, FailedAttempt, Release,
     RetryOverride, release,
 };
+pub use principal::{Basis, Budget, Principal, Sight, Via, rights, within_scopes};
 pub use queue::{Pause, QueueLane, QueueStatus, Rates, StatusCounts, Waits};
 pub use result::TaskResult;
+pub use role::{Permission, Role};
 pub use secret::{
     BotSecret, SecretInfo, SecretName, SecretPlaces, SecretRef, SecretRefs, is_plain,
 };

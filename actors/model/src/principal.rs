@@ -2,8 +2,13 @@
 
 use std::sync::Arc;
 
-use super::{Basis, Permission, Permissions, Role};
-use crate::model::{BotName, KeyId, KeyRecord, LoginId, TaskFilter, Timestamp};
+use crate::{
+    BotName, KeyId, KeyRecord, LoginId, Permission, Permissions, Role, TaskFilter, Timestamp,
+};
+
+/// Hash of a key and of the settings of its issuer, on which an accepted token rests.
+/// Different keys or settings never share one.
+pub type Basis = [u8; 32];
 
 /// Who is asking.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -178,7 +183,7 @@ pub fn rights(key: &KeyRecord) -> (Role, Permissions) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{auth::ApiKey, model::KeyGrant};
+    use crate::{ApiKey, KeyGrant};
 
     fn key(role: Role, user_role: Role, scopes: Option<Vec<Permission>>) -> KeyRecord {
         let grant = KeyGrant {

@@ -64,7 +64,7 @@ pub fn from_object_or_null<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
 
 #[cfg(test)]
 mod tests {
-    use crate::model::{NewTask, SimulatedExecutor};
+    use crate::{NewTask, SimulatedExecutor};
 
     #[test]
     fn lists_are_not_taken_for_objects() {

@@ -13,7 +13,7 @@ use ring::{
     rand::{SecureRandom, SystemRandom},
 };
 
-use crate::model::{KeyGrant, KeyId, KeyRecord};
+use crate::{KeyGrant, KeyId, KeyRecord};
 
 const SECRET_BYTES: usize = 20;
 

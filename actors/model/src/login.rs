@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{KeyId, LoginId, Timestamp};
-use crate::auth::Role;
+use crate::Role;
 
 /// A session in a browser as it is stored. The secret of its cookie is not.
 #[derive(Clone, Debug, PartialEq, Eq)]

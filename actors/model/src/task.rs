@@ -15,7 +15,7 @@ pub struct TaskType(Arc<str>);
 
 impl TaskType {
     /// The least of all in order; no task has it.
-    pub(crate) fn least() -> Self {
+    pub fn least() -> Self {
         Self("".into())
     }
 
@@ -341,10 +341,10 @@ pub struct TaskFilter {
     pub created_before: Option<Timestamp>,
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "testing"))]
 impl Task {
     /// A queued one, for tests.
-    pub(crate) fn sample() -> Self {
+    pub fn sample() -> Self {
         let at = Timestamp::from_millis(1_700_000_000_000);
         Self {
             id: TaskId::new(),

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{AddressRange, BotName, KeyId, Timestamp};
-use crate::auth::{Permission, Role};
+use crate::{Permission, Role};
 
 /// A stored key.
 #[derive(Clone, Debug, PartialEq, Eq)]
