@@ -12,7 +12,7 @@ use deia::http::{
     Code, Problem,
     wire::{Guard, Head, Rest},
 };
-use deia_hive::store::task_cursor;
+use deia_ledger::store::task_cursor;
 use deia_model::{ApiKey, TraceContext};
 use tokio_util::codec::Decoder as _;
 

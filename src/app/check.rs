@@ -16,8 +16,8 @@ use deia_hive::{
     exposed,
     host::{descriptors, descriptors::DescriptorNeed},
     is_in_use, refuse_links,
-    store::{SqliteOptions, SqliteStore},
 };
+use deia_ledger::store::SqliteStore;
 use deia_model::BotDesired;
 use nix::unistd::{AccessFlags, access};
 
@@ -202,7 +202,7 @@ fn store(config: &Config, held: Option<&Held>) -> Finding {
     if is_in_use(dir) && !is_held(dir, held) {
         return Ok(format!("{} (open in the hive that runs)", path.display()));
     }
-    SqliteStore::check(&SqliteOptions::from_config(config))
+    SqliteStore::check(&deia_hive::store_options(config))
         .map_err(|error| format!("the store cannot be opened: {error}"))?;
     Ok(path.display().to_string())
 }
@@ -244,7 +244,7 @@ fn tls(config: &Config) -> Finding {
 /// Compares the limit of this shell with what the settings and the bots need. Too low
 /// a limit stops no start, but does not work; a hive that restarts has it already.
 fn open_files(config: &Config, held: Option<&Held>) -> Finding {
-    let options = SqliteOptions::from_config(config);
+    let options = deia_hive::store_options(config);
     // A store that cannot be read is a finding of its own.
     let stored = SqliteStore::bots_of(&options).unwrap_or_default();
     let stored = stored

@@ -11,7 +11,8 @@ use actix_web::{
     http::header::{IF_MATCH, IF_NONE_MATCH},
     web::Bytes,
 };
-use deia_hive::{Hive, ledger::Dedup};
+use deia_hive::Hive;
+use deia_ledger::Dedup;
 use deia_model::{LoginCookie, PageRequest, Principal};
 use futures_util::FutureExt as _;
 use ring::digest::{Context, SHA256};

@@ -9,7 +9,8 @@ use actix_web::{
     HttpResponse,
     http::{Method, StatusCode, header::HeaderValue},
 };
-use deia_hive::metrics::{CONTENT_TYPE, Histogram, Readings, table as rows};
+use deia_hive::metrics::{CONTENT_TYPE, Readings, table as rows};
+use deia_ledger::metrics::Histogram;
 
 use super::{
     call::Call,

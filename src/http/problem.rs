@@ -11,8 +11,8 @@ use actix_web::{
 use deia_hive::{
     HiveError,
     auth::{AuthError, Denied, TokenError},
-    ledger::Refusal,
 };
+use deia_ledger::Refusal;
 use deia_model::{Permission, Principal, Violation};
 use serde::Serialize;
 

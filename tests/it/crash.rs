@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use deia_hive::{ledger::Store, store::SqliteStore};
+use deia_ledger::{Store, store::SqliteStore};
 use deia_model::{Action, PageRequest, Sight, Task, TaskFilter, TaskStatus};
 use nix::sys::signal::{Signal, kill};
 use reqwest::Method;

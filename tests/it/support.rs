@@ -13,10 +13,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use deia_hive::{
-    config::Layers,
-    ledger::Store as _,
-    store::{SqliteOptions, SqliteStore},
+use deia_hive::config::Layers;
+use deia_ledger::{
+    Store as _,
+    store::{SqliteStore},
 };
 use deia_model::Event;
 use nix::{
@@ -420,7 +420,7 @@ pub(crate) fn store_in(data_dir: &Path) -> SqliteStore {
         .set("data_dir", data_dir.display().to_string())
         .load()
         .unwrap();
-    SqliteStore::open(SqliteOptions::from_config(&config)).unwrap()
+    SqliteStore::open(deia_hive::store_options(&config)).unwrap()
 }
 
 /// The whole event log.

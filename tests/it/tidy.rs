@@ -97,10 +97,10 @@ fn the_model_is_pure() {
         "actix::",
         "rusqlite",
         "tokio::",
-        "crate::store",
+        "deia_ledger::store",
         "crate::actors",
         "crate::hive",
-        "crate::ledger",
+        "deia_ledger",
     ];
     forbid(&model, &words, "the model knows of actors, SQL or HTTP");
 }
@@ -144,7 +144,7 @@ fn ledger_and_store_know_no_actor() {
     let ledger = below(rust_files("actors/hive/src"), &["actors/hive/src/ledger"]);
     forbid(
         &ledger,
-        &["crate::store"],
+        &["deia_ledger::store"],
         "the ledger knows its implementations",
     );
 }
@@ -154,7 +154,7 @@ fn neither_http_nor_cli_touches_the_store() {
     let front = below(rust_files("src"), &["src/http", "src/cli", "src/client"]);
     forbid(
         &front,
-        &["deia_hive::store", "SqliteStore", "dyn Store"],
+        &["deia_ledger::store", "SqliteStore", "dyn Store"],
         "the front touches the store",
     );
     let cli = below(rust_files("src"), &["src/cli", "src/client"]);

@@ -29,7 +29,5 @@ pub use settings::{
     Config, LogFormat, LoggingSettings, ServerSettings, StoreSettings, TelemetrySettings,
     socket_address,
 };
-pub use tasks::{
-    PerSubmitter, Retention, SchedulerSettings, SubmitterLimits, TaskSettings, TypeSettings,
-};
+pub use tasks::{SchedulerSettings, TaskSettings, TypeSettings};
 pub use tls::TlsSettings;

@@ -1,8 +1,7 @@
 //! Why the hive did not do what it was asked.
 
+use deia_ledger::{Refusal, Shortage, StoreError};
 use deia_model::{KeyError, KeyId, Permission, TaskId, TaskStatus, Violation};
-
-use crate::ledger::{Refusal, Shortage, StoreError};
 
 /// Why the hive did not do what it was asked. Each variant has one stable code
 /// in the catalogue of errors.

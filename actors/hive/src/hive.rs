@@ -7,6 +7,7 @@ mod health;
 mod instance;
 mod keys;
 mod logins;
+mod meter;
 mod metrics;
 mod outputs;
 mod parts;
@@ -18,6 +19,8 @@ mod secrets;
 mod spans;
 mod start;
 mod stop;
+mod store_options;
+mod task_watch;
 mod tasks;
 #[cfg(test)]
 mod tests;
@@ -33,6 +36,7 @@ use std::{
 };
 
 pub use data_dir::{DataDirError, Exposed, exposed, is_in_use, refuse_links};
+use deia_ledger::{Command, Ledger, Outcome, Refusal, StoreError, anchor::Anchor};
 use deia_model::{Bot, ContainmentMeans, KeyInfo, Principal, Submitted, Timestamp, User, Via};
 use deia_supervision::{ArbiterStatus, ChildSpec, Handle, Tree, TreeStatus};
 pub use keys::KeyRotation;
@@ -43,6 +47,7 @@ pub use recover::{AdminKeyReset, reset_admin_key};
 pub use restart::RestartCheck;
 pub use secrets::{SecretRotation, check_secrets_key, rotate_secrets_key};
 pub use start::HiveStartError;
+pub use store_options::store_options;
 use tokio::sync::{Notify, watch};
 
 use self::data_dir::DataDir;
@@ -54,8 +59,7 @@ use crate::{
     },
     auth::{Denial, Denials, Denied, Issuers, Keyring, Logins, TokenError, looks_like_a_token},
     config::Config,
-    host::anchor::Anchor,
-    ledger::{Command, FlowMeter, Ledger, Outcome, Refusal, StoreError, TaskWatch},
+    hive::{meter::FlowMeter, task_watch::TaskWatch},
     secrets::{SealingKeys, SecretResolver},
 };
 

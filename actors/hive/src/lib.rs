@@ -2,7 +2,7 @@
 //! actor under a supervisor.
 //!
 //! [`Hive`] is the only door. Behind it, a request becomes a command to the
-//! [`ledger`], which applies it in one transaction together with
+//! [`deia_ledger`], which applies it in one transaction together with
 //! the events that it causes; actors hold nothing that cannot be rebuilt from
 //! there.
 
@@ -10,15 +10,12 @@ mod actors;
 pub mod auth;
 pub mod config;
 mod error;
-mod failpoint;
 pub mod guard;
 mod hive;
 pub mod host;
-pub mod ledger;
 pub mod metrics;
 pub mod runner;
 mod secrets;
-pub mod store;
 pub mod trace;
 mod tree;
 
@@ -31,6 +28,6 @@ pub use hive::{
     AdminKeyReset, Changed, DataDirError, Drained, Exposed, FrontFactory, Hive, HiveStartError,
     KeyRotation, NewKey, NewUser, OpenedLogin, PartAction, PutBot, RestartCheck, SecretRotation,
     Submission, check_secrets_key, exposed, is_in_use, refuse_links, reset_admin_key,
-    rotate_secrets_key,
+    rotate_secrets_key, store_options,
 };
 pub use secrets::SealError;

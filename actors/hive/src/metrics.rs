@@ -5,7 +5,6 @@
 //! text is made when somebody asks for it.
 
 mod flow;
-mod histogram;
 mod process;
 mod readings;
 mod rooms;
@@ -13,9 +12,7 @@ mod supervision;
 pub mod table;
 
 pub(crate) use flow::FlowMetrics;
-pub use histogram::Histogram;
 pub(crate) use process::ProcessReading;
 pub use readings::{CONTENT_TYPE, Readings};
-pub use rooms::StoreMetrics;
-pub(crate) use rooms::{BOT_LOGS, SchedulerMetrics, UNREADABLE_ROWS};
+pub(crate) use rooms::{BOT_LOGS, SchedulerMetrics, write_store};
 pub(crate) use supervision::SupervisionMetrics;

@@ -23,6 +23,7 @@ use std::{
     time::Duration,
 };
 
+use deia_ledger::Ledger;
 use deia_supervision::{
     Backoff, ChildSpec, Criticality, Handle, Intensity, Placement, Shutdown, StartError, Strategy,
     SupervisorSpec, Tree, child,
@@ -39,7 +40,6 @@ use crate::{
     },
     auth::{Denials, Issuers, Keyring, Logins},
     config::Config,
-    ledger::Ledger,
     metrics::SchedulerMetrics,
     secrets::SecretResolver,
 };

@@ -1,5 +1,5 @@
 use actix_web::http::StatusCode;
-use deia_hive::ledger::Shortage;
+use deia_ledger::Shortage;
 use deia_model::KeyError;
 use proptest::prelude::*;
 use serde_json::Value;

@@ -7,13 +7,11 @@ use std::{
 };
 
 use actix::{Actor, ActorFutureExt, AsyncContext, WrapFuture};
+use deia_ledger::{AccessCommand, Command, Ledger, LoginCommand, StoreError};
 use deia_model::{LoginEnd, LoginId, LoginRecord, OpenedWith, Timestamp};
 use deia_supervision::Context;
 
-use crate::{
-    auth::{Denials, Issuers, Keyring, Logins},
-    ledger::{AccessCommand, Command, Ledger, LoginCommand, StoreError},
-};
+use crate::auth::{Denials, Issuers, Keyring, Logins};
 
 /// How often refusals are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);

@@ -3,13 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use actix::{Actor, ActorFutureExt, AsyncContext, Handler, Message, WrapFuture};
+use deia_ledger::{BoxFuture, Command, Ledger, StoreError};
 use deia_model::AttemptEnd;
 use deia_supervision::{Context, StartError};
 
-use crate::{
-    auth::{Keyring, Logins},
-    ledger::{BoxFuture, Command, Ledger, StoreError},
-};
+use crate::auth::{Keyring, Logins};
 
 /// Keeps the store's writer running: fails when the writer does, so that all
 /// that stands on it is rebuilt.

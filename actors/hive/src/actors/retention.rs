@@ -4,11 +4,11 @@
 use std::time::Duration;
 
 use actix::{Actor, ActorFutureExt, AsyncContext, WrapFuture};
+use deia_ledger::{Command, Ledger, Outcome, StoreError};
 use deia_model::TaskId;
 use deia_supervision::Context;
 
 use super::bots::Outputs;
-use crate::ledger::{Command, Ledger, Outcome, StoreError};
 
 /// How often some thousands of tasks are looked at that are all to be kept.
 const LOOK_EVERY: Duration = Duration::from_secs(1);

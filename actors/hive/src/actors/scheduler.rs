@@ -12,6 +12,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use actix::{Actor, ActorFutureExt, AsyncContext, Handler, SpawnHandle, WrapFuture};
 pub(crate) use book::SeatBook;
+use deia_ledger::{Command, Ledger, ReadyLane, ReadyQuery, ReadyTask, StoreError};
 use deia_model::{TaskId, TaskType, Timestamp};
 use deia_supervision::Context;
 pub(crate) use messages::{
@@ -24,11 +25,7 @@ use self::{
     lanes::Lanes,
     roster::Presence,
 };
-use crate::{
-    config::SchedulerSettings,
-    ledger::{Command, Ledger, ReadyLane, ReadyQuery, ReadyTask, StoreError},
-    metrics::SchedulerMetrics,
-};
+use crate::{config::SchedulerSettings, metrics::SchedulerMetrics};
 
 /// Tasks made ready in one command.
 const PROMOTE_MAX: u32 = 1_000;

@@ -10,6 +10,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use deia_ledger::{Ledger, StoreError};
 use deia_model::{
     ApiKey, KeyError, KeyId, KeyInfo, KeyRecord, Permissions, Principal, Role, Timestamp, Via,
     rights,
@@ -18,7 +19,6 @@ use subtle::ConstantTimeEq;
 use tokio::sync::watch;
 
 use super::TokenError;
-use crate::ledger::{Ledger, StoreError};
 
 /// How exact the last use of a key is, in milliseconds: a busy key is not
 /// written to by every request.

@@ -11,11 +11,11 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use deia_ledger::{Ledger, StoreError};
 use deia_model::{Login, LoginCookie, LoginId, LoginRecord, Timestamp};
 use subtle::ConstantTimeEq;
 
 use super::AuthError;
-use crate::ledger::{Ledger, StoreError};
 
 /// How exact the last use of a session is: a busy one is not written to by every
 /// request.

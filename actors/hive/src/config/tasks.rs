@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use bytesize::ByteSize;
-use deia_model::{RetryOverride, RetryPolicy, Role, TaskLimits, TaskType};
+use deia_ledger::{PerSubmitter, Retention};
+use deia_model::{RetryOverride, RetryPolicy, TaskLimits, TaskType};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -47,67 +48,6 @@ pub struct TaskSettings {
     pub max_idempotency_answers: u64,
     pub max_idempotency_bytes: ByteSize,
     pub retention: Retention,
-}
-
-/// Limits of one submitter, by the role that the submitter acts with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[allow(missing_docs, reason = "documented key by key in config/deia.yaml")]
-pub struct PerSubmitter {
-    pub external: SubmitterLimits,
-    pub operator: SubmitterLimits,
-    pub admin: SubmitterLimits,
-}
-
-/// Limits of one submitter's tasks in the queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[allow(missing_docs, reason = "documented key by key in config/deia.yaml")]
-pub struct SubmitterLimits {
-    pub max_waiting: u64,
-    pub max_waiting_bytes: ByteSize,
-    pub max_types: u32,
-}
-
-impl PerSubmitter {
-    /// Returns the limits of that role. Roles that submit nothing have the narrowest.
-    pub fn of(&self, role: Role) -> &SubmitterLimits {
-        match role {
-            Role::Admin => &self.admin,
-            Role::Operator => &self.operator,
-            Role::External | Role::Viewer | Role::Bot => &self.external,
-        }
-    }
-
-    fn check(&self, check: &mut Checker) {
-        for (role, limits) in [
-            ("external", self.external),
-            ("operator", self.operator),
-            ("admin", self.admin),
-        ] {
-            let at = |key: &str| format!("tasks.per_submitter.{role}.{key}");
-            check.number(&at("max_waiting"), limits.max_waiting, 1..=100_000_000);
-            check.size(
-                &at("max_waiting_bytes"),
-                limits.max_waiting_bytes,
-                1..=1_024 * GIB,
-            );
-            check.number(&at("max_types"), limits.max_types, 1..=100_000);
-        }
-    }
-}
-
-/// How long tasks that have ended are kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[allow(missing_docs, reason = "documented key by key in config/deia.yaml")]
-pub struct Retention {
-    #[serde(with = "humantime_serde")]
-    pub completed: Duration,
-    #[serde(with = "humantime_serde")]
-    pub failed: Duration,
-    #[serde(with = "humantime_serde")]
-    pub cancelled: Duration,
 }
 
 /// What tasks of one type have otherwise; what is absent is as for all.
@@ -189,7 +129,7 @@ impl TaskSettings {
         );
         check.duration("tasks.retry_after", self.retry_after, SECOND..=10 * MINUTE);
         check.number("tasks.max_waiting", self.max_waiting, 1..=100_000_000);
-        self.per_submitter.check(check);
+        check_submitters(&self.per_submitter, check);
         check.number(
             "tasks.max_idempotency_answers",
             self.max_idempotency_answers,
@@ -267,6 +207,23 @@ impl TaskSettings {
         check.duration("tasks.retention.completed", completed, allowed.clone());
         check.duration("tasks.retention.failed", failed, allowed.clone());
         check.duration("tasks.retention.cancelled", cancelled, allowed);
+    }
+}
+
+fn check_submitters(of: &PerSubmitter, check: &mut Checker) {
+    for (role, limits) in [
+        ("external", of.external),
+        ("operator", of.operator),
+        ("admin", of.admin),
+    ] {
+        let at = |key: &str| format!("tasks.per_submitter.{role}.{key}");
+        check.number(&at("max_waiting"), limits.max_waiting, 1..=100_000_000);
+        check.size(
+            &at("max_waiting_bytes"),
+            limits.max_waiting_bytes,
+            1..=1_024 * GIB,
+        );
+        check.number(&at("max_types"), limits.max_types, 1..=100_000);
     }
 }
 

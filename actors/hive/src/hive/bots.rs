@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use deia_ledger::{Command, Outcome};
 use deia_model::{
     Bot, BotDesired, BotName, BotRecord, BotSpec, BotStatus, Containment, Executor, Principal,
     TaskId, Timestamp,
@@ -11,7 +12,6 @@ use super::{Hive, PutBot, tasks::unexpected};
 use crate::{
     HiveError, LogFollower, LogStart, TaskLog,
     actors::bots::{command, log, observed_status},
-    ledger::{Command, Outcome},
 };
 
 /// The most that is shown of a bot's log at once, in bytes.

@@ -9,10 +9,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use deia_ledger::anchor::{Adrift, Anchor};
 pub use modes::{Exposed, exposed};
 
 use super::instance::instance_of;
-use crate::host::anchor::{Adrift, Anchor};
 
 /// Why a data directory cannot be used.
 #[derive(Debug, thiserror::Error)]

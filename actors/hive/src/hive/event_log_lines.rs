@@ -4,9 +4,8 @@
 //! code that records an event need not log it. [`Action::log_level`] chooses the
 //! events.
 
+use deia_ledger::Hint;
 use deia_model::{Action, EventLevel, NewEvent};
-
-use crate::ledger::Hint;
 
 /// Logs the events of a commit that are worth a line. Runs on the store's own
 /// thread; the log never blocks it.

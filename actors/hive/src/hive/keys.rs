@@ -4,16 +4,14 @@ mod rules;
 
 use std::time::Duration;
 
+use deia_ledger::{AccessCommand, Command, Dedup, Outcome, Refusal};
 use deia_model::{
     ApiKey, KeyGrant, KeyId, KeyInfo, Permission, Principal, Role, Timestamp, within_scopes,
 };
 
 use self::rules::{ALLOW_IPS, beyond, capped, rotation_violations, successor_expiry, violations};
 use super::{Hive, NewKey, tasks::unexpected, users::limits};
-use crate::{
-    HiveError,
-    ledger::{AccessCommand, Command, Dedup, Outcome, Refusal},
-};
+use crate::HiveError;
 
 /// How a key is rotated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

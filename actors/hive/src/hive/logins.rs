@@ -2,6 +2,7 @@
 
 use std::{net::IpAddr, sync::Arc};
 
+use deia_ledger::{Command, Dedup, LoginCommand, Outcome};
 use deia_model::{
     Login, LoginCookie, LoginEnd, LoginId, LoginRecord, OpenedWith, Principal, Timestamp, Via,
 };
@@ -10,7 +11,6 @@ use super::{Hive, tasks::unexpected};
 use crate::{
     HiveError,
     auth::{AuthError, Denied},
-    ledger::{Command, Dedup, LoginCommand, Outcome},
 };
 
 /// Characters of what a browser says of itself.

@@ -2,14 +2,15 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use deia_ledger::metrics::{StoreMetrics, UNREADABLE_ROWS};
 use deia_model::{Bot, BotDesired, BotStatus, QueueStatus, StatusCounts};
 
 use super::Hive;
 use crate::{
     HiveError,
     metrics::{
-        BOT_LOGS, FlowMetrics, ProcessReading, Readings, SchedulerMetrics, StoreMetrics,
-        SupervisionMetrics, UNREADABLE_ROWS, table,
+        BOT_LOGS, FlowMetrics, ProcessReading, Readings, SchedulerMetrics, SupervisionMetrics,
+        table, write_store,
     },
 };
 
@@ -57,7 +58,7 @@ impl Hive {
     pub async fn metrics(&self) -> Readings {
         let mut out = Readings::default();
         let inner = &self.inner;
-        inner.metrics.store.write(&mut out);
+        write_store(&inner.metrics.store, &mut out);
         inner.metrics.scheduler.write(&mut out);
         let tree = self.supervisors();
         inner

@@ -1,10 +1,11 @@
 //! Parts of the supervision tree, restarted, suspended and resumed by hand.
 
+use deia_ledger::Command;
 use deia_model::{Action, NewEvent, Principal};
 use deia_supervision::{ChildError, Criticality, TreeStatus};
 
 use super::{Hive, queue::reason_fits};
-use crate::{HiveError, ledger::Command};
+use crate::HiveError;
 
 /// What to do to a part of the tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,16 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use deia_ledger::{Command, StoreError, reserve};
 use tokio::{
     sync::Mutex,
     time::{sleep, timeout},
 };
 
 use super::Hive;
-use crate::{
-    host::reserve,
-    ledger::{Command, StoreError},
-};
 
 /// Interval at which a writer that is being restarted is asked again.
 const LOOK_EVERY: Duration = Duration::from_millis(20);

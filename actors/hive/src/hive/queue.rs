@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use deia_ledger::{Command, Outcome, Refusal};
 use deia_model::{
     Page, PageRequest, Principal, QueueLane, QueueStatus, Task, TaskFilter, TaskId, TaskStatus,
     TaskType, Violation,
@@ -10,10 +11,7 @@ use futures_util::{StreamExt, stream};
 use tokio::time::Instant;
 
 use super::{Hive, tasks::unexpected};
-use crate::{
-    HiveError,
-    ledger::{Command, Outcome, Refusal},
-};
+use crate::HiveError;
 
 /// Tasks of one page when many are changed at once; their commands share commits.
 const AT_ONCE: u32 = 500;

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use deia_ledger::{AccessCommand, Command, Outcome, StoreError};
 use deia_model::{ApiKey, KeyGrant, KeyId, Role, Timestamp};
 
 use super::{
@@ -9,10 +10,7 @@ use super::{
     data_dir::{DataDir, SecretDraft},
     start::open_store,
 };
-use crate::{
-    config::Config,
-    ledger::{AccessCommand, Command, Outcome, StoreError},
-};
+use crate::config::Config;
 
 /// The user that the keys of the hive's own machine belong to.
 pub(super) const ADMIN: &str = "admin";

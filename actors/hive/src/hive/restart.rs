@@ -6,11 +6,12 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
+use deia_ledger::Command;
 use deia_model::{Action, LastRestart, NewEvent, Principal};
 use tokio::sync::watch;
 
 use super::{Hive, State};
-use crate::{HiveError, ledger::Command};
+use crate::HiveError;
 
 /// Says why a new start would fail, if it would. May block.
 pub type RestartCheck = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;

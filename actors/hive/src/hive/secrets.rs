@@ -5,6 +5,7 @@ use std::{
     path::Path,
 };
 
+use deia_ledger::{Command, Ledger, Outcome, Resealed, SecretCommand, StoreError};
 use deia_model::{Principal, SecretInfo, SecretName, Violation};
 use rustix::fs::{Mode, OFlags};
 
@@ -17,7 +18,6 @@ use super::{
 use crate::{
     HiveError,
     config::Config,
-    ledger::{Command, Ledger, Outcome, Resealed, SecretCommand, StoreError},
     secrets::{SealError, SealingKeys, SecretValue},
 };
 

@@ -1,9 +1,9 @@
 //! The trace of a submission.
 
+use deia_ledger::StoreError;
 use deia_model::{NewTask, TraceContext};
 
 use crate::{
-    ledger::StoreError,
     trace,
     trace::{OpenSpan, SpanKind},
 };

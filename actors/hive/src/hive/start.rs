@@ -6,6 +6,11 @@ use std::{
     time::Instant,
 };
 
+use deia_ledger::{
+    AccessCommand, Command, Hint, Ledger, Refusal, Store, StoreError,
+    anchor::Anchor,
+    store::{OpenError, SqliteStore},
+};
 use deia_model::{
     Action, AdminHold, ApiKey, BotDesired, KeyGrant, NewEvent, Role, Timestamp, admin_hold,
 };
@@ -22,6 +27,7 @@ use super::{
     recover::ADMIN,
     restart::Restart,
     secrets,
+    store_options::store_options,
     users::limits,
 };
 use crate::{
@@ -37,13 +43,9 @@ use crate::{
     auth::{Denials, Issuers, Keyring, Logins},
     config::Config,
     guard,
-    host::anchor::Anchor,
-    ledger::{
-        AccessCommand, Command, FlowMeter, Hint, Ledger, Refusal, Store, StoreError, TaskWatch,
-    },
+    hive::{meter::FlowMeter, task_watch::TaskWatch},
     metrics::SupervisionMetrics,
     secrets::SecretResolver,
-    store::{OpenError, SqliteOptions, SqliteStore},
     tree,
     tree::{Declared, Parts},
 };
@@ -98,7 +100,7 @@ impl Hive {
         }
         let data_dir = DataDir::open(&config.data_dir)?;
         let sealing = Arc::new(secrets::load_or_make(&config)?);
-        let options = SqliteOptions::from_config(&config);
+        let options = store_options(&config);
         let metrics = RoomMetrics {
             store: options.metrics.clone(),
             scheduler: Arc::default(),
@@ -345,7 +347,7 @@ async fn end_leftovers(instance: String) -> std::io::Result<()> {
 
 /// The store of a hive that does not run.
 pub(super) fn open_store(config: &Config) -> Result<Ledger, HiveStartError> {
-    let store = SqliteStore::open(SqliteOptions::from_config(config))?;
+    let store = SqliteStore::open(store_options(config))?;
     Ok(Arc::new(store))
 }
 

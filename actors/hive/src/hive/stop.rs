@@ -2,15 +2,13 @@
 
 use std::time::Duration;
 
+use deia_ledger::Command;
 use deia_model::{Action, NewEvent};
 use deia_supervision::ExitReason;
 use tokio::{sync::oneshot, time::Instant};
 
 use super::{Hive, State};
-use crate::{
-    actors::{access::AccessNotes, bots::StopEverything},
-    ledger::Command,
-};
+use crate::actors::{access::AccessNotes, bots::StopEverything};
 
 /// How often is looked whether the bots have finished.
 const LOOK_EVERY: Duration = Duration::from_millis(20);

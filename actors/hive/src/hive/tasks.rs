@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use deia_ledger::{Command, Dedup, Outcome};
 use deia_model::{
     AwaitedTask, Bot, BotFit, Event, EventFilter, Facts, NewTask, Page, PageRequest, Permission,
     Principal, Task, TaskExplanation, TaskFilter, TaskId, TaskResult, Timestamp, Violation,
@@ -10,10 +11,7 @@ use deia_model::{
 use tokio::time::Instant;
 
 use super::{Hive, Submission, spans::SubmitSpan};
-use crate::{
-    HiveError,
-    ledger::{Command, Dedup, Outcome},
-};
+use crate::HiveError;
 
 impl Hive {
     /// Accepts tasks, all or none; they are on disk when this returns.

@@ -754,7 +754,7 @@ fn a_revoked_key_is_refused_from_the_next_request_on() {
         assert!(matches!(
             last,
             Err(crate::HiveError::Refused(
-                crate::ledger::Refusal::LastAdminKey
+                deia_ledger::Refusal::LastAdminKey
             ))
         ));
     });

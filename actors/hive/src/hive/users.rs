@@ -1,13 +1,10 @@
 //! Users.
 
+use deia_ledger::{AccessCommand, AccessLimits, Dedup, Outcome, Refusal};
 use deia_model::{ApiKey, Principal, Role, User, UserChange, Violation};
 
 use super::{Hive, NewUser, tasks::unexpected};
-use crate::{
-    HiveError,
-    config::Config,
-    ledger::{AccessCommand, AccessLimits, Dedup, Outcome, Refusal},
-};
+use crate::{HiveError, config::Config};
 
 impl Hive {
     /// All users, by name.

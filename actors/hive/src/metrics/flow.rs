@@ -5,13 +5,10 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+use deia_ledger::{self, Flow, Hint, metrics::Snapshot};
 use deia_model::{QueueLane, TaskType};
 
-use super::{Readings, histogram::Snapshot, table};
-use crate::{
-    ledger,
-    ledger::{Flow, Hint},
-};
+use super::{Readings, table};
 
 /// Types that have series of their own. There may be many more
 /// (`tasks.max_types`): all of those are counted as [`OTHER`].
@@ -46,7 +43,7 @@ struct Counts {
 
 #[derive(Clone, Copy, Default)]
 struct Sizes {
-    slots: [u64; ledger::Histogram::SLOTS],
+    slots: [u64; deia_ledger::Histogram::SLOTS],
     sum_ms: u64,
 }
 
@@ -148,7 +145,7 @@ fn priority(rank: u8) -> String {
 }
 
 impl Sizes {
-    fn add(&mut self, more: &ledger::Histogram) {
+    fn add(&mut self, more: &deia_ledger::Histogram) {
         for (slot, (_, n)) in self.slots.iter_mut().zip(more.slots()) {
             *slot += u64::from(n);
         }
@@ -158,7 +155,7 @@ impl Sizes {
     #[allow(clippy::cast_precision_loss, reason = "milliseconds to seconds")]
     fn snapshot(&self) -> Snapshot {
         let seconds = |ms: u64| ms as f64 / 1_000.0;
-        let bounds = ledger::Histogram::default();
+        let bounds = deia_ledger::Histogram::default();
         let bounds = bounds
             .slots()
             .map(|(bound, _)| bound.map_or(f64::INFINITY, seconds));

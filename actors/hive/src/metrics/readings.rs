@@ -2,6 +2,7 @@
 
 use std::{borrow::Cow, collections::HashMap, fmt};
 
+use deia_ledger::metrics::{Histogram, Snapshot};
 use prometheus_client::{
     collector::Collector,
     encoding::{
@@ -11,10 +12,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use super::{
-    histogram::{Histogram, Snapshot},
-    table::{self, Kind, Metric},
-};
+use super::table::{self, Kind, Metric};
 
 /// What the text is, for the header `Content-Type`.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";

@@ -13,11 +13,11 @@ use std::{
     sync::Arc,
 };
 
+use deia_ledger::Ledger;
 use deia_model::{SecretName, SecretPlaces, SecretRef, SecretRefs};
 use rustix::fs::{Mode, OFlags};
 
 use super::{SealingKeys, SecretValue};
-use crate::ledger::Ledger;
 
 /// Maximum size of a secret, in bytes: the kernel allows 128 KiB in one variable.
 const MAX_BYTES: u64 = 64 << 10;

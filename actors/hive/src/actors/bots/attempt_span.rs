@@ -2,11 +2,11 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use deia_ledger::ClaimedTask;
 use deia_model::{AttemptEnd, Timestamp, TraceContext};
 
 use super::attempt::AttemptOutcome;
 use crate::{
-    ledger::ClaimedTask,
     trace,
     trace::{Attribute, OpenSpan, SpanKind},
 };

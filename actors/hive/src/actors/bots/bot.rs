@@ -14,6 +14,7 @@ use std::{
 use actix::{
     Actor, ActorFutureExt, AsyncContext, Handler, Message, Running, SpawnHandle, WrapFuture,
 };
+use deia_ledger::{AttemptReport, ClaimedTask, Ledger};
 use deia_model::{AttemptEnd, BotName, Capabilities, LeaseToken, TaskId};
 use deia_supervision::{Context, Handle};
 use tokio::sync::{oneshot, watch};
@@ -29,10 +30,7 @@ use super::{
     simulated::Played,
     work::{Begun, Work},
 };
-use crate::{
-    actors::scheduler::Scheduler,
-    ledger::{AttemptReport, ClaimedTask, Ledger},
-};
+use crate::actors::scheduler::Scheduler;
 
 /// Time that a cancellation waits for its attempt: both may be under way at once.
 const EARLY_CANCEL_KEPT: Duration = Duration::from_secs(10);

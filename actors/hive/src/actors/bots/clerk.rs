@@ -5,11 +5,11 @@
 
 use std::sync::Arc;
 
+use deia_ledger::{Ledger, StoreError};
 use deia_model::{AttemptEnd, BotName, Timestamp};
 use tokio::runtime::Handle;
 
 use super::{board::Card, guardian::Guardian};
-use crate::ledger::{Ledger, StoreError};
 
 /// Settles what incarnations of bots left, on the thread of the tree.
 #[derive(Clone)]

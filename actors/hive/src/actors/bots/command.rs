@@ -22,6 +22,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use deia_ledger::ClaimedTask;
 use deia_model::{AttemptEnd, BotName, CommandExecutor};
 use tokio::{
     io::{Interest, unix::AsyncFd},
@@ -43,7 +44,7 @@ use super::{
     output::{Fault, Keeper, Kept, OutputLimits, Outputs},
     progress::Progress,
 };
-use crate::{guard, host::private_dir, ledger::ClaimedTask, secrets::BotSecrets};
+use crate::{guard, host::private_dir, secrets::BotSecrets};
 
 /// Time that the outputs may stay open after all processes of the attempt are gone: a
 /// process that cannot be ended may hold them.

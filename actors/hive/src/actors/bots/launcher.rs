@@ -7,6 +7,7 @@ use std::{
 };
 
 use actix::{Actor, ActorFutureExt, AsyncContext, Handler, Message, WrapFuture};
+use deia_ledger::{Cancelling, Command, StoreError};
 use deia_model::{AttemptEnd, BotName, BotRecord, Timestamp};
 use deia_supervision::{ChildInfo, ChildState, Context, Event, EventKind, Lagged};
 use futures_util::future::join_all;
@@ -19,7 +20,6 @@ use super::{
     news::news_of,
     reconcile::{Running, Step, reconcile},
 };
-use crate::ledger::{Cancelling, Command, StoreError};
 
 /// How often is compared even when nobody told of a change.
 const COMPARE_EVERY: Duration = Duration::from_secs(5);

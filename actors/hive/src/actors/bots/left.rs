@@ -7,9 +7,8 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use deia_ledger::{AttemptReport, Command, Ledger, StoreError};
 use deia_model::{AttemptEnd, BotName, Timestamp};
-
-use crate::ledger::{AttemptReport, Command, Ledger, StoreError};
 
 /// Reports that are still to be recorded.
 #[derive(Default)]

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use deia_ledger::Ledger;
 use deia_model::{AttemptEnd, BotName, BotRecord, CommandExecutor, Executor};
 use deia_supervision::{
     Backoff, ChildSpec, ExitReason, Handle, Intensity, OnExhausted, StartError, SupervisorHandle,
@@ -32,7 +33,6 @@ use super::{
 use crate::{
     actors::scheduler::Scheduler,
     config::Config,
-    ledger::Ledger,
     secrets::{BotSecrets, SecretResolver},
 };
 

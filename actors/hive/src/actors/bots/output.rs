@@ -20,12 +20,12 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use deia_ledger::reserve;
 use deia_model::TaskId;
 use tokio::sync::watch;
 
 pub(crate) use self::keep::{Fault, Keeper, Kept};
 pub use self::read::TaskOutput;
-use crate::host::reserve;
 
 /// How much of it may be where, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,10 +9,10 @@ use std::{
 };
 
 use actix::{ActorFutureExt, AsyncContext, WrapFuture};
+use deia_ledger::{Command, ProgressReport};
 use deia_supervision::Context;
 
 use super::bot::{Attempt, AttemptKey, BotActor};
-use crate::ledger::{Command, ProgressReport};
 
 /// Where an attempt says how far it is. Cheap to clone.
 #[derive(Clone, Debug)]

@@ -8,11 +8,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use deia_ledger::ClaimedTask;
 use deia_model::SimulatedProfile;
 use rustix::time::{ClockId, clock_gettime};
 
 use super::attempt::{AttemptOutcome, FaultPhase, StopCause, StopSignal, stop_requested};
-use crate::ledger::ClaimedTask;
 
 /// How much of a task's content is echoed.
 const ECHO_CHARS: usize = 64;

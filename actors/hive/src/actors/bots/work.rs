@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use deia_ledger::ClaimedTask;
 use deia_model::{CommandExecutor, SimulatedProfile};
 use futures_util::FutureExt;
 
@@ -11,7 +12,6 @@ use super::{
     progress::Progress,
     simulated::{self, Fate, Played, SimulatedPlan, Simulator},
 };
-use crate::ledger::ClaimedTask;
 
 /// How this bot runs an attempt.
 pub(super) enum Work {

@@ -1,9 +1,9 @@
 //! Which bot gets which task: a function of what waits and who has room.
 
+use deia_ledger::ReadyTask;
 use deia_model::{BotName, Priority, TaskType};
 
 use super::{lanes::Lanes, roster::Roster};
-use crate::ledger::ReadyTask;
 
 /// A task that a bot shall have.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,14 +6,13 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use deia_ledger::{ClaimedTask, Offers, Seat, failpoint};
 use deia_model::{BotName, LeaseToken, Pause, TaskType};
 use deia_supervision::Handle;
 
 use super::{BookChanged, claims::Claimed, roster::Roster};
 use crate::{
     actors::bots::{BotActor, Run},
-    failpoint,
-    ledger::{ClaimedTask, Offers, Seat},
     metrics::SchedulerMetrics,
 };
 

@@ -7,14 +7,13 @@
 use std::{collections::HashSet, sync::Arc};
 
 use actix::AsyncContext;
-use deia_model::{AttemptEnd, LeaseToken, TaskId};
+use deia_ledger::{
+    AttemptReport, Claim, ClaimedTask, Command, Ledger, Outcome, StoreError, failpoint,
+};
+use deia_model::{LeaseToken, TaskId};
 use deia_supervision::Context;
 
 use super::{RETRY_AFTER, Scheduler, assign::Assignment, book::SeatBook};
-use crate::{
-    failpoint,
-    ledger::{AttemptReport, Claim, ClaimedTask, Command, Ledger, Outcome, StoreError},
-};
 
 /// What came of claims, for the scheduler.
 pub(super) struct Claimed {
@@ -143,24 +142,5 @@ async fn give_back(tasks: Vec<ClaimedTask>, ledger: Ledger, book: Arc<SeatBook>)
     if let Err(error) = ledger.apply_when_there_is_room(command).await {
         tracing::warn!(%error, "tasks could not be given back; retrying");
         book.lock().undelivered.extend(tasks);
-    }
-}
-
-impl AttemptReport {
-    /// That a task goes back unharmed.
-    pub(crate) fn given_back(claimed: &ClaimedTask, reason: &str) -> Self {
-        Self {
-            task: claimed.task.id,
-            attempt: claimed.task.attempt,
-            lease: claimed.lease,
-            end: AttemptEnd::GivenBack,
-            output: None,
-            output_bytes: None,
-            error: Some(reason.to_owned()),
-            exit_code: None,
-            execution_time_ms: 0,
-            tokens_used: None,
-            cost_cents: None,
-        }
     }
 }

@@ -3,9 +3,8 @@
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 
+use deia_ledger::{ReadyLane, ReadyQuery, ReadyTask};
 use deia_model::{Priority, TaskId, TaskType};
-
-use crate::ledger::{ReadyLane, ReadyQuery, ReadyTask};
 
 /// All lanes.
 #[derive(Debug)]

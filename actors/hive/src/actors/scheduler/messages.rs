@@ -1,10 +1,11 @@
 //! What the scheduler is told.
 
 use actix::Message;
+use deia_ledger::ReadyTask;
 use deia_model::{BotName, Capabilities};
 use deia_supervision::Handle;
 
-use crate::{actors::bots::BotActor, ledger::ReadyTask};
+use crate::actors::bots::BotActor;
 
 /// Tasks became ready, or will be.
 #[derive(Message)]

@@ -1,12 +1,12 @@
 //! Callers who were let in, and whose access has changed by the time of the effect.
 
+use deia_ledger::Refusal;
 use deia_model::{PageRequest, UserChange};
 
 use super::*;
 use crate::{
     HiveError,
     hive::{KeyRotation, PartAction},
-    ledger::Refusal,
 };
 
 fn is_refused<T>(what: &str, outcome: Result<T, HiveError>) {

@@ -3,15 +3,12 @@
 use std::time::Duration;
 
 use actix::{ActorFutureExt, AsyncContext, WrapFuture};
+use deia_ledger::{AttemptReport, ClaimedTask, Command, Outcome, StoreError, failpoint};
 use deia_model::{AttemptEnd, LeaseToken};
 use deia_supervision::Context;
 
 use super::{AttemptKey, BotActor};
-use crate::{
-    actors::bots::{attempt::AttemptOutcome, attempt_span::AttemptSpan},
-    failpoint,
-    ledger::{AttemptReport, ClaimedTask, Command, Outcome, StoreError},
-};
+use crate::actors::bots::{attempt::AttemptOutcome, attempt_span::AttemptSpan};
 
 /// Time before a report that the store did not take is sent again.
 const REPORT_AGAIN_AFTER: Duration = Duration::from_millis(200);

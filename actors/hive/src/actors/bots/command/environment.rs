@@ -6,11 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use deia_ledger::ClaimedTask;
+
 use super::{CommandContext, metadata::Metadata};
-use crate::{
-    guard::{self, Marks},
-    ledger::ClaimedTask,
-};
+use crate::{guard, guard::Marks};
 
 /// What is passed on of the server's own environment.
 const PASSED_ON: [&str; 7] = ["PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR"];

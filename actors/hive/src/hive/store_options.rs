@@ -1,0 +1,55 @@
+//! The store as the settings want it.
+
+use std::{collections::HashMap, sync::Arc};
+
+use deia_ledger::{TaskPolicy, TypePolicy, store::SqliteOptions};
+use deia_model::TaskType;
+
+use crate::config::{Config, TypeSettings};
+
+/// Returns what the settings say of the store and of the rules that it applies.
+pub fn store_options(config: &Config) -> SqliteOptions {
+    SqliteOptions {
+        path: config.database_path(),
+        group_commit_max: config.store.group_commit_max as usize,
+        queue_max: config.store.queue_max as usize,
+        readers: usize::from(config.store.readers),
+        read_timeout: config.store.read_timeout,
+        checkpoint_pages: config.store.checkpoint_pages,
+        wal_max_bytes: config.store.wal_max_bytes.as_u64(),
+        reserve_bytes: config.store.reserve_bytes.as_u64(),
+        cache_bytes: config.store.cache_bytes.as_u64(),
+        policy: TaskPolicy {
+            default_max_attempts: config.tasks.default_max_attempts,
+            default_timeout_seconds: config.tasks.default_timeout.as_secs(),
+            poison_after: config.tasks.poison_after,
+            poison_after_hive_deaths: config.tasks.poison_after_hive_deaths,
+            bot_fault_delay: config.tasks.bot_fault_delay,
+            retry: config.tasks.retry,
+            idempotency_retention: config.tasks.idempotency_retention,
+            by_type: by_type(config),
+            max_waiting: config.tasks.max_waiting,
+            per_submitter: config.tasks.per_submitter,
+            max_idempotency_answers: config.tasks.max_idempotency_answers,
+            max_idempotency_bytes: config.tasks.max_idempotency_bytes.as_u64(),
+            max_types: config.tasks.max_types,
+            max_types_external: config.tasks.max_types_external,
+            max_dependents: config.tasks.max_dependents,
+            claim_max_bytes: config.scheduler.claim_max_bytes.as_u64(),
+            retention: config.tasks.retention,
+        },
+        metrics: Arc::default(),
+    }
+}
+
+fn by_type(config: &Config) -> HashMap<TaskType, TypePolicy> {
+    let policy = |settings: &TypeSettings| TypePolicy {
+        max_attempts: settings.max_attempts,
+        timeout_seconds: settings.timeout.map(|timeout| timeout.as_secs()),
+        expires_after: settings.expires_after,
+        retry: settings.retry.as_override(),
+    };
+    let all = config.tasks.by_type.iter();
+    all.map(|(task_type, settings)| (task_type.clone(), policy(settings)))
+        .collect()
+}

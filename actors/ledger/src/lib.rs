@@ -1,0 +1,41 @@
+//! The ledger: the only way in which anything durable changes.
+//!
+//! A [`Command`] is applied in one transaction together with the events it
+//! causes, and nobody is answered before that transaction is on disk. How that
+//! is done is the business of the [`Store`]; nothing here assumes one node, a
+//! file, or a thread.
+
+mod access;
+pub mod anchor;
+mod command;
+pub mod failpoint;
+mod flow;
+mod hint;
+mod logins;
+pub mod metrics;
+mod offers;
+mod policy;
+mod refusal;
+pub mod reserve;
+mod secrets;
+mod shares;
+pub mod store;
+mod traits;
+
+pub use access::{AccessCommand, AccessLimits};
+pub use command::{
+    AttemptReport, BotDelta, Claim, ClaimedTask, Command, Dedup, FinishOutcome, Outcome,
+    ProgressReport,
+};
+pub use flow::{Flow, Histogram};
+pub use hint::{Cancelling, Hint, ReadyLane, ReadyTask};
+pub use logins::LoginCommand;
+pub use offers::{Offers, Seat};
+pub use policy::{PerSubmitter, Retention, SubmitterLimits, TaskPolicy, TypePolicy};
+pub use refusal::Refusal;
+pub use secrets::{Resealed, SecretCommand, StoredSecret};
+pub use shares::{Backlog, Load, TypeLimit, TypeRoom, admit};
+pub use traits::{
+    BoxFuture, HintSink, Ledger, Prunable, ReadyQuery, Shortage, Standing, Store, StoreError,
+    TaskOutcome,
+};

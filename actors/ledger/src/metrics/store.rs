@@ -1,0 +1,237 @@
+//! What a store counts as it works.
+
+use std::time::Instant;
+
+use deia_model::AttemptEnd;
+
+use super::{Count, Histogram};
+use crate::{Command, FinishOutcome, Outcome, StoreError};
+
+/// Rows of the stores of this process that could not be decoded.
+pub static UNREADABLE_ROWS: Count = Count::new();
+
+/// What a store counts.
+#[derive(Debug)]
+pub struct StoreMetrics {
+    /// Commands that were applied.
+    pub applied: Count,
+    /// Commands that were refused.
+    pub refused: Count,
+    /// Commands that found a full disk.
+    pub full: Count,
+    /// Commands that found the queue full.
+    pub busy: Count,
+    /// Commands that failed otherwise.
+    pub failed: Count,
+    waiting: Count,
+    /// Commands in one commit.
+    pub group: Histogram,
+    /// Durations of commits.
+    pub commit: Histogram,
+    /// Pages of the write-ahead log.
+    pub wal_pages: Count,
+    /// Checkpoints that were done.
+    pub checkpoints: Count,
+    /// Checkpoints that failed.
+    pub checkpoints_failed: Count,
+    /// Reads that were answered.
+    pub reads: Count,
+    /// Reads that found too many others waiting.
+    pub reads_busy: Count,
+    /// Reads that failed.
+    pub reads_failed: Count,
+    /// Durations of reads.
+    pub read: Histogram,
+    /// Ends of attempts, in the order of [`AttemptEnd::ALL`].
+    pub ends: [Count; AttemptEnd::ALL.len()],
+    /// Reports of attempts that no lease covered any more.
+    pub stale: Count,
+}
+
+impl Default for StoreMetrics {
+    fn default() -> Self {
+        Self {
+            applied: Count::new(),
+            refused: Count::new(),
+            full: Count::new(),
+            busy: Count::new(),
+            failed: Count::new(),
+            waiting: Count::new(),
+            group: Histogram::of_counts(),
+            commit: Histogram::of_durations(),
+            wal_pages: Count::new(),
+            checkpoints: Count::new(),
+            checkpoints_failed: Count::new(),
+            reads: Count::new(),
+            reads_busy: Count::new(),
+            reads_failed: Count::new(),
+            read: Histogram::of_durations(),
+            ends: Default::default(),
+            stale: Count::new(),
+        }
+    }
+}
+
+impl StoreMetrics {
+    /// A command waits for the writer.
+    pub fn queued(&self) {
+        self.waiting.add(1);
+    }
+
+    /// A new writer starts with an empty queue.
+    pub fn queue_is_empty(&self) {
+        self.waiting.set(0);
+    }
+
+    /// Returns the commands that wait. Whoever finds no writer may still count while a
+    /// new one starts from 0.
+    pub fn waiting(&self) -> u64 {
+        u64::try_from(self.waiting.get().cast_signed()).unwrap_or(0)
+    }
+
+    /// Commands were taken by the writer, or found no room after all.
+    pub fn unqueued(&self, commands: usize) {
+        self.waiting.sub(commands as u64);
+    }
+
+    /// A group was committed, in that time from its begin.
+    pub fn committed(
+        &self,
+        commands: &[&Command],
+        outcomes: &[Result<Outcome, StoreError>],
+        began: Instant,
+        wal_pages: u32,
+    ) {
+        self.commit.observe(began.elapsed());
+        self.group.observe_count(commands.len());
+        self.wal_pages.set(u64::from(wal_pages));
+        let refused = outcomes.iter().filter(|outcome| outcome.is_err()).count() as u64;
+        self.refused.add(refused);
+        self.applied.add(outcomes.len() as u64 - refused);
+        let mut ends = [0; AttemptEnd::ALL.len()];
+        let mut stale = 0;
+        for (command, outcome) in commands.iter().zip(outcomes) {
+            match (command, outcome) {
+                (Command::Finish(reports), Ok(Outcome::Finished(finished))) => {
+                    for (report, came_to) in reports.iter().zip(finished) {
+                        if *came_to == FinishOutcome::Stale {
+                            stale += 1;
+                            continue;
+                        }
+                        ends[place(report.end)] += 1;
+                    }
+                }
+                (Command::GiveBack { end, .. }, Ok(Outcome::Done(n))) => ends[place(*end)] += n,
+                _ => {}
+            }
+        }
+        for (count, n) in self.ends.iter().zip(ends).filter(|(_, n)| *n > 0) {
+            count.add(n);
+        }
+        self.stale.add(stale);
+    }
+
+    /// A command was not applied.
+    pub fn not_applied(&self, error: &StoreError) {
+        match error {
+            StoreError::Refused(_) => self.refused.add(1),
+            StoreError::Full(_) => self.full.add(1),
+            StoreError::Busy => self.busy.add(1),
+            _ => self.failed.add(1),
+        }
+    }
+
+    /// The log was folded back, or that failed.
+    pub fn checkpointed(&self, done: bool) {
+        match done {
+            true => self.checkpoints.add(1),
+            false => self.checkpoints_failed.add(1),
+        }
+    }
+
+    /// A read that was asked for then has ended.
+    pub fn read(&self, asked: Instant, done: bool) {
+        self.read.observe(asked.elapsed());
+        match done {
+            true => self.reads.add(1),
+            false => self.reads_failed.add(1),
+        }
+    }
+
+    /// A read found too many others waiting.
+    pub fn read_refused(&self) {
+        self.reads_busy.add(1);
+    }
+
+    /// Transactions that were committed.
+    #[cfg(test)]
+    pub fn commits(&self) -> u64 {
+        self.commit.snapshot().count
+    }
+}
+
+fn place(end: AttemptEnd) -> usize {
+    match end {
+        AttemptEnd::Succeeded => 0,
+        AttemptEnd::Failed => 1,
+        AttemptEnd::Cancelled => 2,
+        AttemptEnd::BotDied => 3,
+        AttemptEnd::Suspected => 4,
+        AttemptEnd::HiveDied => 5,
+        AttemptEnd::GivenBack => 6,
+        AttemptEnd::BotFault => 7,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use deia_model::{LeaseToken, TaskId};
+
+    use super::*;
+
+    #[test]
+    fn every_end_has_its_place() {
+        for (i, end) in AttemptEnd::ALL.iter().enumerate() {
+            assert_eq!(place(*end), i);
+        }
+    }
+
+    #[test]
+    fn a_commit_is_counted_by_what_came_of_it() {
+        let metrics = StoreMetrics::default();
+        let report = |end| crate::AttemptReport {
+            task: TaskId::new(),
+            attempt: 1,
+            lease: LeaseToken::new(),
+            end,
+            output: None,
+            output_bytes: None,
+            error: None,
+            exit_code: None,
+            execution_time_ms: 5,
+            tokens_used: None,
+            cost_cents: None,
+        };
+        let finish = Command::Finish(vec![
+            report(AttemptEnd::Succeeded),
+            report(AttemptEnd::Failed),
+        ]);
+        let outcomes = [
+            Ok(Outcome::Finished(vec![
+                FinishOutcome::Recorded(deia_model::TaskStatus::Completed),
+                FinishOutcome::Stale,
+            ])),
+            Err(StoreError::Refused(crate::Refusal::LastAdminKey)),
+        ];
+        metrics.committed(
+            &[&finish, &Command::Prune { tasks: vec![] }],
+            &outcomes,
+            Instant::now(),
+            9,
+        );
+        let ends: Vec<u64> = metrics.ends.iter().map(Count::get).collect();
+        assert_eq!(ends, [1, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!((metrics.stale.get(), metrics.wal_pages.get()), (1, 9));
+        assert_eq!((metrics.applied.get(), metrics.refused.get()), (1, 1));
+    }
+}

@@ -1,0 +1,125 @@
+//! The content of a task is erased, and all that came of it.
+
+use std::future::Future;
+
+use deia_model::{Action, AttemptEnd, NewTask, TaskId, TaskStatus};
+use serde_json::json;
+
+use super::{
+    actions, cases, claim, end, finish, promote, refused, report, stored, submit, submit_one,
+    task_of,
+};
+use crate::{AttemptReport, Command, Ledger, Outcome, Refusal};
+
+pub(super) async fn run<F, Fut>(make: &F)
+where
+    F: Fn() -> Fut,
+    Fut: Future<Output = Ledger>,
+{
+    cases!(make;
+        everything_that_was_said_is_erased_and_the_record_stays,
+        only_what_has_ended_is_erased_and_only_once,
+        what_was_erased_is_not_put_back,
+    );
+}
+
+fn erase(task: TaskId) -> Command {
+    Command::Erase {
+        task,
+        actor: "bob".into(),
+    }
+}
+
+async fn everything_that_was_said_is_erased_and_the_record_stays(ledger: Ledger) {
+    const SAID: &str = "hunter2";
+    for (content, last) in [
+        (SAID.to_owned(), AttemptEnd::Failed),
+        (SAID.repeat(20_000), AttemptEnd::Failed),
+        (SAID.to_owned(), AttemptEnd::Succeeded),
+    ] {
+        let task = NewTask {
+            tags: vec!["kept".into()],
+            metadata: [(format!("{SAID}-key"), json!({"a": SAID}))].into(),
+            dedup_key: Some("kept too".into()),
+            ..task_of("general", &content)
+        };
+        let id = submit(&ledger, vec![task]).await[0].id;
+        for end in [AttemptEnd::Failed, last] {
+            let claimed = claim(&ledger, id, "b").await.unwrap();
+            let said = AttemptReport {
+                output: Some(SAID.into()),
+                output_bytes: Some(1_000),
+                error: (end == AttemptEnd::Failed).then(|| SAID.into()),
+                ..report(&claimed, end)
+            };
+            finish(&ledger, said).await;
+            promote(&ledger).await;
+        }
+        let before = stored(&ledger, id).await;
+        let all = |events: &Vec<deia_model::Event>| serde_json::to_string(events).unwrap();
+        let events = ledger.task_events(id).await.unwrap();
+        assert!(all(&events).contains(SAID), "it was there");
+
+        assert_eq!(ledger.apply(erase(id)).await.unwrap(), Outcome::Done(1));
+        let task = stored(&ledger, id).await;
+        let result = ledger.result(id).await.unwrap().unwrap();
+        let after = ledger.task_events(id).await.unwrap();
+        let texts = [
+            serde_json::to_string(&task).unwrap(),
+            serde_json::to_string(&result).unwrap(),
+            all(&after),
+        ];
+        for text in texts {
+            assert!(!text.contains(SAID), "{text}");
+        }
+        assert!(task.erased_at.is_some() && result.erased_at == task.erased_at);
+        assert_eq!((task.content, result.output_bytes), (None, None));
+        assert!(task.metadata.is_empty());
+        assert_eq!(
+            (task.status, task.tags, task.dedup_key, task.attempt),
+            (before.status, before.tags, before.dedup_key, 2)
+        );
+        assert_eq!(task.failed_attempts.len(), before.failed_attempts.len());
+        assert_eq!(after.len(), events.len() + 1);
+        let last = after.last().unwrap();
+        assert_eq!(
+            (&last.action, last.actor.as_str()),
+            (&Action::TaskErased.into(), "bob")
+        );
+    }
+}
+
+async fn only_what_has_ended_is_erased_and_only_once(ledger: Ledger) {
+    let unknown = TaskId::new();
+    let refusal = refused(&ledger, erase(unknown)).await;
+    assert_eq!(refusal, Refusal::NoSuchTask(unknown));
+    let id = submit_one(&ledger).await;
+    for status in [TaskStatus::Queued, TaskStatus::Running] {
+        if status == TaskStatus::Running {
+            claim(&ledger, id, "b").await.unwrap();
+        }
+        let refusal = refused(&ledger, erase(id)).await;
+        assert_eq!(refusal, Refusal::TaskIsUnfinished { task: id, status });
+    }
+    let other = submit_one(&ledger).await;
+    end(&ledger, other, AttemptEnd::Succeeded).await;
+    let before = actions(&ledger).await.len();
+    for expected in [1, 0, 0] {
+        let done = ledger.apply(erase(other)).await.unwrap();
+        assert_eq!(done, Outcome::Done(expected));
+    }
+    assert_eq!(actions(&ledger).await.len(), before + 1);
+}
+
+async fn what_was_erased_is_not_put_back(ledger: Ledger) {
+    let id = submit_one(&ledger).await;
+    end(&ledger, id, AttemptEnd::Failed).await;
+    ledger.apply(erase(id)).await.unwrap();
+    let retry = Command::Retry {
+        task: id,
+        actor: "ada".into(),
+        only_failed: false,
+        role: deia_model::Role::Admin,
+    };
+    assert_eq!(refused(&ledger, retry).await, Refusal::TaskIsErased(id));
+}

@@ -1,0 +1,440 @@
+//! The queue as a whole: pauses, progress, retention, what flows.
+
+use deia_model::{EndReason, PageRequest, TaskFilter};
+
+use super::*;
+use crate::{Flow, ProgressReport, Prunable, Seat};
+
+pub(super) async fn run<F, Fut>(make: &F)
+where
+    F: Fn() -> Fut,
+    Fut: Future<Output = Ledger>,
+{
+    cases!(make;
+        nothing_that_is_paused_is_started,
+        a_claim_brings_a_bounded_number_of_bytes,
+        progress_is_noted_for_the_lease_only,
+        ended_tasks_are_forgotten_when_their_time_has_come,
+        each_commit_tells_what_flowed,
+        tags_metadata_and_reasons_filter,
+        a_waiting_task_only_can_be_asked_for,
+        poison_leaves_its_evidence,
+        a_task_may_start_in_the_transaction_that_brings_it,
+    );
+}
+
+fn pause(task_type: Option<&str>) -> Command {
+    Command::Pause {
+        task_type: task_type.map(|t| t.parse().unwrap()),
+        actor: "ada".into(),
+        reason: Some("repairs".into()),
+    }
+}
+
+fn resume(task_type: Option<&str>) -> Command {
+    Command::Resume {
+        task_type: task_type.map(|t| t.parse().unwrap()),
+        actor: "ada".into(),
+    }
+}
+
+async fn done(ledger: &Ledger, command: Command) -> u64 {
+    match ledger.apply(command).await.unwrap() {
+        Outcome::Done(n) => n,
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn nothing_that_is_paused_is_started(ledger: Ledger) {
+    let ids: Vec<_> = submit(&ledger, vec![task_of("a", ""), task_of("b", "")])
+        .await
+        .iter()
+        .map(|task| task.id)
+        .collect();
+    let hints = hints_of(&ledger);
+    assert_eq!(done(&ledger, pause(Some("a"))).await, 1);
+    assert_eq!(done(&ledger, pause(Some("a"))).await, 0, "it is already");
+    assert_eq!(*hints.lock().unwrap(), [Hint::PausesChanged]);
+    let claims = |bot: &str| {
+        let claim = |id: &TaskId| Claim {
+            task: *id,
+            bot: bot_name(bot),
+            lease: LeaseToken::new(),
+        };
+        Command::Claim(ids.iter().map(claim).collect())
+    };
+    match ledger.apply(claims("x")).await.unwrap() {
+        Outcome::Claimed { tasks, deferred } => {
+            assert_eq!((tasks.len(), deferred), (1, vec![ids[0]]));
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(done(&ledger, pause(None)).await, 1);
+    let paused = ledger.pauses().await.unwrap();
+    assert_eq!(paused.len(), 2);
+    assert_eq!(paused[0].task_type, None);
+    assert_eq!(
+        (paused[1].by.as_str(), paused[1].reason.as_deref()),
+        ("ada", Some("repairs"))
+    );
+    assert!(ledger.queue().await.unwrap().lanes.iter().all(|l| l.paused));
+    assert_eq!(done(&ledger, resume(Some("a"))).await, 1);
+    assert!(claim(&ledger, ids[0], "x").await.is_none(), "all is paused");
+    assert_eq!(done(&ledger, resume(None)).await, 1);
+    assert_eq!(done(&ledger, resume(None)).await, 0);
+    assert!(claim(&ledger, ids[0], "x").await.is_some());
+    let told = actions(&ledger).await;
+    let count = |action| told.iter().filter(|a| **a == action).count();
+    assert_eq!(
+        (count(Action::QueuePaused), count(Action::QueueResumed)),
+        (2, 2)
+    );
+}
+
+async fn a_claim_brings_a_bounded_number_of_bytes(ledger: Ledger) {
+    let large = task_of("general", &"x".repeat(600_000));
+    let ids: Vec<_> = submit(&ledger, vec![large; 4])
+        .await
+        .iter()
+        .map(|task| task.id)
+        .collect();
+    let claim = |id: &TaskId| Claim {
+        task: *id,
+        bot: bot_name("b"),
+        lease: LeaseToken::new(),
+    };
+    let claims = Command::Claim(ids.iter().map(claim).collect());
+    match ledger.apply(claims).await.unwrap() {
+        Outcome::Claimed { tasks, deferred } => {
+            assert_eq!(tasks.len(), 2, "until the limit is reached");
+            assert_eq!(deferred, ids[2..]);
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(counted(&ledger, TaskStatus::Queued).await, 2);
+}
+
+async fn progress_is_noted_for_the_lease_only(ledger: Ledger) {
+    let id = submit_one(&ledger).await;
+    let claimed = claim(&ledger, id, "b").await.unwrap();
+    let note = |lease, progress| {
+        Command::Progress(vec![ProgressReport {
+            task: id,
+            attempt: 1,
+            lease,
+            progress,
+        }])
+    };
+    assert_eq!(done(&ledger, note(claimed.lease, 0.25)).await, 1);
+    assert_eq!(done(&ledger, note(LeaseToken::new(), 0.75)).await, 0);
+    assert!((stored(&ledger, id).await.progress - 0.25).abs() < 1e-9);
+    finish(&ledger, report(&claimed, AttemptEnd::GivenBack)).await;
+    assert_eq!(done(&ledger, note(claimed.lease, 0.5)).await, 0);
+    let again = claim(&ledger, id, "b").await.unwrap();
+    assert!(
+        stored(&ledger, id).await.progress < 1e-9,
+        "a new attempt begins anew"
+    );
+    finish(&ledger, report(&again, AttemptEnd::Succeeded)).await;
+    assert!((stored(&ledger, id).await.progress - 1.0).abs() < 1e-9);
+}
+
+async fn ended_tasks_are_forgotten_when_their_time_has_come(ledger: Ledger) {
+    let (ended, waiting) = (submit_one(&ledger).await, submit_one(&ledger).await);
+    let claimed = claim(&ledger, ended, "b").await.unwrap();
+    finish(&ledger, report(&claimed, AttemptEnd::Succeeded)).await;
+    let found = loop {
+        let found = ledger.prunable(i64::MIN).await.unwrap();
+        if !found.tasks.is_empty() {
+            break found;
+        }
+        tokio::task::yield_now().await;
+    };
+    assert_eq!(
+        found,
+        Prunable {
+            tasks: vec![ended],
+            next: None
+        }
+    );
+    let prune = Command::Prune {
+        tasks: vec![ended, waiting],
+    };
+    let pruned = ledger.apply(prune).await.unwrap();
+    let only_that = matches!(pruned, Outcome::Pruned { tasks, .. } if tasks == [ended]);
+    assert!(only_that, "what waits stays");
+    assert!(ledger.task(ended).await.unwrap().is_none());
+    assert!(ledger.result(ended).await.unwrap().is_none());
+    assert_eq!(counted(&ledger, TaskStatus::Completed).await, 0);
+    assert_eq!(stored(&ledger, waiting).await.status, TaskStatus::Queued);
+}
+
+async fn each_commit_tells_what_flowed(ledger: Ledger) {
+    let hints = flows_of(&ledger);
+    let id = submit(&ledger, vec![task_of("a", ""); 3]).await[0].id;
+    let first = claim(&ledger, id, "b").await.unwrap();
+    finish(&ledger, report(&first, AttemptEnd::Failed)).await;
+    promote(&ledger).await;
+    let second = claim(&ledger, id, "b").await.unwrap();
+    finish(&ledger, report(&second, AttemptEnd::Failed)).await;
+    let mut all = Flow::default();
+    for hint in hints.lock().unwrap().iter() {
+        if let Hint::Flow(flows) = hint {
+            for (task_type, priority, flow) in flows {
+                assert_eq!((task_type.as_str(), *priority), ("a", Priority::P2));
+                all.merge(flow);
+            }
+        }
+    }
+    assert_eq!(
+        (all.submitted, all.started, all.retried, all.failed),
+        (3, 2, 1, 1)
+    );
+    assert_eq!((all.waits.count(), all.runs.count()), (2, 2));
+}
+
+async fn tags_metadata_and_reasons_filter(ledger: Ledger) {
+    let mut tagged = task_of("general", "x");
+    tagged.tags = vec!["red".into(), "blue".into()];
+    tagged.metadata = [
+        ("team".to_owned(), "core".into()),
+        ("n".to_owned(), 7.into()),
+    ]
+    .into();
+    tagged.dedup_key = Some("k".into());
+    let ids: Vec<_> = submit(&ledger, vec![tagged, task_of("general", "y")])
+        .await
+        .iter()
+        .map(|task| task.id)
+        .collect();
+    let cancel = Command::Cancel {
+        task: ids[1],
+        actor: "ada".into(),
+        only_waiting: true,
+    };
+    ledger.apply(cancel).await.unwrap();
+    let created = stored(&ledger, ids[0]).await.created_at;
+    let text = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
+        let owned = |(k, v): &(&str, &str)| ((*k).to_owned(), (*v).to_owned());
+        pairs.iter().map(owned).collect()
+    };
+    let all = TaskFilter::default;
+    let cases = [
+        (
+            TaskFilter {
+                tags: vec!["red".into()],
+                ..all()
+            },
+            1,
+        ),
+        (
+            TaskFilter {
+                tags: vec!["red".into(), "blue".into()],
+                ..all()
+            },
+            1,
+        ),
+        (
+            TaskFilter {
+                tags: vec!["red".into(), "green".into()],
+                ..all()
+            },
+            0,
+        ),
+        (
+            TaskFilter {
+                metadata: text(&[("team", "core"), ("n", "7")]),
+                ..all()
+            },
+            1,
+        ),
+        (
+            TaskFilter {
+                metadata: text(&[("team", "edge")]),
+                ..all()
+            },
+            0,
+        ),
+        (
+            TaskFilter {
+                dedup_key: Some("k".into()),
+                ..all()
+            },
+            1,
+        ),
+        (
+            TaskFilter {
+                end_reason: Some(EndReason::Cancelled),
+                ..all()
+            },
+            1,
+        ),
+        (
+            TaskFilter {
+                end_reason: Some(EndReason::Poison),
+                ..all()
+            },
+            0,
+        ),
+        (
+            TaskFilter {
+                created_after: Some(created),
+                ..all()
+            },
+            2,
+        ),
+        (
+            TaskFilter {
+                created_before: Some(created),
+                ..all()
+            },
+            0,
+        ),
+        (
+            TaskFilter {
+                status: Some(TaskStatus::Cancelled),
+                ..all()
+            },
+            1,
+        ),
+    ];
+    for (filter, expected) in cases {
+        let page = PageRequest {
+            limit: 10,
+            cursor: None,
+        };
+        let found = ledger
+            .tasks(Sight::All, filter.clone(), page)
+            .await
+            .unwrap();
+        assert_eq!(found.items.len(), expected, "{filter:?}");
+        assert!(found.next_cursor.is_none());
+    }
+}
+
+async fn a_waiting_task_only_can_be_asked_for(ledger: Ledger) {
+    let id = submit_one(&ledger).await;
+    claim(&ledger, id, "b").await.unwrap();
+    let cancel = Command::Cancel {
+        task: id,
+        actor: "ada".into(),
+        only_waiting: true,
+    };
+    assert_eq!(refused(&ledger, cancel).await, Refusal::TaskIsRunning(id));
+    assert!(stored(&ledger, id).await.cancel_requested_at.is_none());
+}
+
+async fn poison_leaves_its_evidence(ledger: Ledger) {
+    let told = seen(&ledger, |hint| matches!(hint, Hint::Logged(_)));
+    let id = submit_one(&ledger).await;
+    for bot in ["one", "two"] {
+        let claimed = claim(&ledger, id, bot).await.unwrap();
+        finish(&ledger, report(&claimed, AttemptEnd::BotDied)).await;
+    }
+    let task = stored(&ledger, id).await;
+    assert_eq!(
+        (task.status, task.end_reason),
+        (TaskStatus::Failed, Some(EndReason::Poison))
+    );
+    let bots: Vec<_> = task
+        .failed_attempts
+        .iter()
+        .map(|attempt| attempt.bot.as_str())
+        .collect();
+    assert_eq!(bots, ["one", "two"]);
+    // Of all its events this one is for the server's log.
+    let told = told.lock().unwrap();
+    let [Hint::Logged(event)] = told.as_slice() else {
+        panic!("{told:?}");
+    };
+    assert_eq!((event.action, &*event.actor), (Action::TaskDead, "two"));
+}
+
+/// Offers places, and notes what becomes of them.
+#[derive(Default)]
+struct Places {
+    free: std::sync::Mutex<u32>,
+    claimed: std::sync::Mutex<Vec<ClaimedTask>>,
+}
+
+impl crate::Offers for Places {
+    fn take(&self, task_type: &deia_model::TaskType) -> Option<Seat> {
+        let mut free = self.free.lock().unwrap();
+        if *free == 0 || task_type.as_str() != "a" {
+            return None;
+        }
+        *free -= 1;
+        Some(Seat {
+            bot: bot_name("b"),
+            epoch: 1,
+            lease: LeaseToken::new(),
+        })
+    }
+
+    fn claimed(&self, tasks: Vec<(Seat, ClaimedTask)>) {
+        let tasks = tasks.into_iter().map(|(_, task)| task);
+        self.claimed.lock().unwrap().extend(tasks);
+    }
+
+    fn release(&self, seats: Vec<Seat>) {
+        *self.free.lock().unwrap() += u32::try_from(seats.len()).unwrap();
+    }
+}
+
+async fn a_task_may_start_in_the_transaction_that_brings_it(ledger: Ledger) {
+    let places = Arc::new(Places::default());
+    ledger.offer_to(places.clone());
+    let hints = hints_of(&ledger);
+    *places.free.lock().unwrap() = 2;
+    done(&ledger, pause(Some("a"))).await;
+    let paused = submit(&ledger, vec![task_of("a", "x")]).await[0].id;
+    assert_eq!(stored(&ledger, paused).await.status, TaskStatus::Queued);
+    assert_eq!(*places.free.lock().unwrap(), 2, "the place is given back");
+    done(&ledger, resume(Some("a"))).await;
+    hints.lock().unwrap().clear();
+    let large = "y".repeat(5_000);
+    let submitted = submit(
+        &ledger,
+        vec![
+            task_of("a", &large),
+            task_of("b", "x"),
+            task_of("a", "x"),
+            task_of("a", "x"),
+        ],
+    )
+    .await;
+    let taken = std::mem::take(&mut *places.claimed.lock().unwrap());
+    let ids: Vec<_> = taken.iter().map(|claimed| claimed.task.id).collect();
+    assert_eq!(ids, [submitted[0].id, submitted[2].id]);
+    let ready = hints.lock().unwrap().len();
+    assert_eq!(ready, 2, "the others wait");
+    for claimed in &taken {
+        let mut now = stored(&ledger, claimed.task.id).await;
+        assert_eq!(now.status, TaskStatus::Running);
+        now.content.clone_from(&claimed.task.content);
+        assert_eq!(now, claimed.task, "what the bot has is what is stored");
+    }
+    assert_eq!(taken[0].task.content.as_deref(), Some(large.as_str()));
+    assert!(claim(&ledger, taken[0].task.id, "c").await.is_none());
+    assert_eq!(counted(&ledger, TaskStatus::Running).await, 2);
+    let outcome = finish(&ledger, report(&taken[0], AttemptEnd::Succeeded)).await;
+    assert_eq!(
+        outcome,
+        crate::FinishOutcome::Recorded(TaskStatus::Completed)
+    );
+    let told: Vec<_> = ledger
+        .task_events(taken[0].task.id)
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|event| event.action)
+        .collect();
+    assert_eq!(
+        told,
+        [
+            Action::TaskSubmitted,
+            Action::TaskStarted,
+            Action::TaskCompleted
+        ]
+    );
+}

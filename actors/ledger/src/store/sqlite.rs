@@ -1,0 +1,348 @@
+//! SQLite, embedded: one writer thread that drains its queue into one
+//! transaction at a time, and a few threads that read.
+
+mod apply;
+mod attempts;
+mod bots;
+mod callers;
+mod checkpoint;
+mod claim;
+mod connection;
+mod dependencies;
+mod erase;
+mod errors;
+mod event_pages;
+mod idempotency;
+mod keys;
+pub(super) mod lists;
+mod logins;
+mod memo;
+mod open;
+mod pauses;
+mod pool;
+mod prune;
+mod read;
+mod reserve;
+mod retry;
+mod room;
+mod rows;
+mod schema;
+mod secrets;
+mod shares;
+mod submit;
+#[cfg(test)]
+mod tests;
+mod transaction;
+mod unreadable;
+mod users;
+mod waiting;
+mod writer;
+
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+
+use arc_swap::ArcSwapOption;
+use deia_model::{
+    BotName, BotRecord, Event, EventFilter, KeyRecord, LoginRecord, Page, PageRequest, Pause,
+    QueueStatus, SecretInfo, SecretName, Sight, StatusCounts, Task, TaskFilter, TaskId, TaskResult,
+    User,
+};
+pub use open::{OpenError, SqliteOptions};
+use tokio::sync::oneshot;
+
+use self::{pool::ReaderPool, writer::Job};
+use crate::{
+    BoxFuture, Cancelling, Command, HintSink, Offers, Outcome, Prunable, ReadyLane, ReadyQuery,
+    ReadyTask, Standing, Store, StoreError, StoredSecret, TaskOutcome,
+};
+
+/// The hive's data in one SQLite file.
+pub struct SqliteStore {
+    options: SqliteOptions,
+    hive_id: String,
+    previous_shutdown_clean: bool,
+    is_new: bool,
+    writer: ArcSwapOption<mpsc::SyncSender<Job>>,
+    thread: Mutex<Option<std::thread::JoinHandle<()>>>,
+    /// For what callers ask.
+    readers: ReaderPool,
+    /// For what the hive itself wants to know: no list of a caller makes it wait.
+    own_readers: ReaderPool,
+    shared: writer::Shared,
+}
+
+impl SqliteStore {
+    /// Whether the file was made just now.
+    pub fn is_new(&self) -> bool {
+        self.is_new
+    }
+
+    fn send(
+        &self,
+        command: Command,
+        patient: bool,
+    ) -> Result<oneshot::Receiver<Result<Outcome, StoreError>>, StoreError> {
+        let writer = self.writer.load();
+        let writer = writer.as_ref().ok_or(StoreError::Closed)?;
+        let (answer, answered) = oneshot::channel();
+        let metrics = &self.options.metrics;
+        metrics.queued();
+        let job = Job {
+            command,
+            patient,
+            answer,
+        };
+        let refusal = match writer.try_send(job) {
+            Ok(()) => return Ok(answered),
+            Err(mpsc::TrySendError::Full(_)) => StoreError::Busy,
+            Err(mpsc::TrySendError::Disconnected(_)) => StoreError::Closed,
+        };
+        metrics.unqueued(1);
+        metrics.not_applied(&refusal);
+        Err(refusal)
+    }
+}
+
+impl Store for SqliteStore {
+    fn serve(&self) -> Result<BoxFuture<'static, String>, StoreError> {
+        if let Some(reason) = self.shared.untrusted.get() {
+            return Err(StoreError::Failed(reason.clone()));
+        }
+        // Opening it would make a new one.
+        if let Some(anchor) = self.shared.anchor.get() {
+            anchor.holds()?;
+        }
+        let (jobs, queue) = mpsc::sync_channel(self.options.queue_max);
+        let (ended, end) = oneshot::channel();
+        let writer = writer::Writer::open(&self.options, self.shared.clone())
+            .map_err(|error| StoreError::Failed(error.to_string()))?;
+        let thread = std::thread::Builder::new()
+            .name("deia-ledger".into())
+            .spawn(move || {
+                // The receiver of `ended` may be gone; then nobody wants to know.
+                let _ = ended.send(writer.run(&queue));
+            })
+            .map_err(|error| StoreError::Failed(error.to_string()))?;
+        self.options.metrics.queue_is_empty();
+        self.writer.store(Some(Arc::new(jobs)));
+        *self.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
+        Ok(Box::pin(async move {
+            end.await
+                .unwrap_or_else(|_| "the writer thread panicked".into())
+        }))
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        // Dropping the last sender lets the writer finish what it has accepted.
+        self.writer.store(None);
+        let thread = self
+            .thread
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        Box::pin(async move {
+            if let Some(thread) = thread {
+                let (done, joined) = oneshot::channel();
+                std::thread::spawn(move || {
+                    let _ = done.send(thread.join().is_ok());
+                });
+                let _ = joined.await;
+            }
+        })
+    }
+
+    fn apply(&self, command: Command) -> BoxFuture<'_, Result<Outcome, StoreError>> {
+        let sent = self.send(command, false);
+        Box::pin(async move { sent?.await.unwrap_or(Err(StoreError::Closed)) })
+    }
+
+    fn apply_when_there_is_room(
+        &self,
+        command: Command,
+    ) -> BoxFuture<'_, Result<Outcome, StoreError>> {
+        let sent = self.send(command, true);
+        Box::pin(async move { sent?.await.unwrap_or(Err(StoreError::Closed)) })
+    }
+
+    fn subscribe(&self, sink: HintSink) {
+        self.shared
+            .sinks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(sink);
+    }
+
+    fn offer_to(&self, offers: Arc<dyn Offers>) {
+        // Only the first counts: a store serves one hive.
+        let _ = self.shared.offers.set(offers);
+    }
+
+    fn task_seen(
+        &self,
+        id: TaskId,
+        sight: Sight,
+    ) -> BoxFuture<'_, Result<Option<Task>, StoreError>> {
+        self.readers
+            .read_whole(move |db| match read::is_seen(db, id, &sight)? {
+                true => read::task(db, id),
+                false => Ok(None),
+            })
+    }
+
+    fn result(&self, id: TaskId) -> BoxFuture<'_, Result<Option<TaskResult>, StoreError>> {
+        self.readers.read(move |db| read::result(db, id))
+    }
+
+    fn outcome(
+        &self,
+        id: TaskId,
+        sight: Sight,
+    ) -> BoxFuture<'_, Result<Option<TaskOutcome>, StoreError>> {
+        self.readers
+            .read_whole(move |db| match read::is_seen(db, id, &sight)? {
+                true => read::outcome(db, id),
+                false => Ok(None),
+            })
+    }
+
+    fn tasks(
+        &self,
+        sight: Sight,
+        filter: TaskFilter,
+        page: PageRequest,
+    ) -> BoxFuture<'_, Result<Page<Task>, StoreError>> {
+        let after = match page.cursor.as_deref().map(lists::cursor) {
+            Some(None) => return Box::pin(async { Err(StoreError::BadCursor) }),
+            Some(Some(after)) => Some(after),
+            None => None,
+        };
+        let list = lists::List {
+            sight,
+            filter,
+            after,
+            limit: page.limit,
+        };
+        self.readers.read_whole(move |db| lists::tasks(db, list))
+    }
+
+    fn bots(&self) -> BoxFuture<'_, Result<Vec<BotRecord>, StoreError>> {
+        self.readers.read(read::bots)
+    }
+
+    fn bot(&self, name: BotName) -> BoxFuture<'_, Result<Option<BotRecord>, StoreError>> {
+        self.readers.read(move |db| read::bot(db, &name))
+    }
+
+    fn bots_with_running_tasks(&self) -> BoxFuture<'_, Result<Vec<BotName>, StoreError>> {
+        self.own_readers.read(read::bots_with_running_tasks)
+    }
+
+    fn cancelling(&self) -> BoxFuture<'_, Result<Vec<Cancelling>, StoreError>> {
+        self.own_readers.read(read::cancelling)
+    }
+
+    fn users(&self) -> BoxFuture<'_, Result<Vec<User>, StoreError>> {
+        self.own_readers.read(users::all)
+    }
+
+    fn user(&self, name: String) -> BoxFuture<'_, Result<Option<User>, StoreError>> {
+        self.own_readers.read(move |db| users::find(db, &name))
+    }
+
+    fn keys(&self) -> BoxFuture<'_, Result<Vec<KeyRecord>, StoreError>> {
+        self.own_readers.read(read::keys)
+    }
+
+    fn logins(&self) -> BoxFuture<'_, Result<Vec<LoginRecord>, StoreError>> {
+        self.own_readers.read(logins::all)
+    }
+
+    fn secrets(&self) -> BoxFuture<'_, Result<Vec<SecretInfo>, StoreError>> {
+        self.own_readers.read(secrets::all)
+    }
+
+    fn secret(&self, name: SecretName) -> BoxFuture<'_, Result<Option<StoredSecret>, StoreError>> {
+        self.own_readers.read(move |db| secrets::find(db, &name))
+    }
+
+    fn ready_lanes(&self) -> BoxFuture<'_, Result<Vec<ReadyLane>, StoreError>> {
+        self.own_readers.read(read::ready_lanes)
+    }
+
+    fn ready(&self, query: ReadyQuery) -> BoxFuture<'_, Result<Vec<ReadyTask>, StoreError>> {
+        self.own_readers.read(move |db| read::ready(db, &query))
+    }
+
+    fn pauses(&self) -> BoxFuture<'_, Result<Vec<Pause>, StoreError>> {
+        self.own_readers.read(pauses::pauses)
+    }
+
+    fn standing(&self, id: TaskId, sight: Sight) -> BoxFuture<'_, Result<Standing, StoreError>> {
+        self.readers
+            .read_whole(move |db| read::standing(db, id, &sight))
+    }
+
+    fn prunable(&self, from: i64) -> BoxFuture<'_, Result<Prunable, StoreError>> {
+        let retention = self.options.policy.retention;
+        self.own_readers
+            .read(move |db| prune::prunable(db, &retention, from))
+    }
+
+    fn task_events(&self, id: TaskId) -> BoxFuture<'_, Result<Vec<Event>, StoreError>> {
+        self.readers
+            .read_whole(move |db| lists::task_events(db, id))
+    }
+
+    fn next_due(&self) -> BoxFuture<'_, Result<Option<i64>, StoreError>> {
+        self.own_readers.read(read::next_due)
+    }
+
+    fn queue(&self) -> BoxFuture<'_, Result<QueueStatus, StoreError>> {
+        self.readers.read_whole(read::queue)
+    }
+
+    fn counts(&self) -> BoxFuture<'_, Result<StatusCounts, StoreError>> {
+        self.readers.read(read::counts)
+    }
+
+    fn failures_24h(&self) -> BoxFuture<'_, Result<u64, StoreError>> {
+        self.readers.read(read::failures_24h)
+    }
+
+    fn events(&self, after: u64, limit: u32) -> BoxFuture<'_, Result<Vec<Event>, StoreError>> {
+        self.readers.read(move |db| lists::events(db, after, limit))
+    }
+
+    fn events_page(
+        &self,
+        sight: Sight,
+        filter: EventFilter,
+        page: PageRequest,
+    ) -> BoxFuture<'_, Result<Page<Event>, StoreError>> {
+        let cursor = page.cursor.as_deref();
+        let after = match cursor.map(|text| event_pages::Place::parse(text, &sight)) {
+            Some(None) => return Box::pin(async { Err(StoreError::BadCursor) }),
+            Some(Some(after)) => Some(after),
+            None => None,
+        };
+        let list = event_pages::List {
+            sight,
+            filter,
+            after,
+            limit: page.limit,
+        };
+        self.readers
+            .read_whole(move |db| event_pages::events(db, &list))
+    }
+
+    fn last_event_seq(&self) -> BoxFuture<'_, Result<u64, StoreError>> {
+        self.readers.read(read::last_event_seq)
+    }
+
+    fn hive_id(&self) -> String {
+        self.hive_id.clone()
+    }
+
+    fn previous_shutdown_clean(&self) -> bool {
+        self.previous_shutdown_clean
+    }
+}

@@ -1,0 +1,221 @@
+//! Ends of attempts, and their progress. [`after_attempt`] decides how a task goes
+//! on; [`record`] writes it down.
+
+mod record;
+mod running;
+
+use std::time::Duration;
+
+use deia_model::{
+    Action, AttemptEnd, BotName, EndReason, NextStep, TaskStatus, Timestamp, Toll, TollLimits,
+    after_attempt,
+};
+use rusqlite::params;
+
+use self::{
+    record::{StatusChange, log_end, note_failed_attempt, write_result, write_status},
+    running::{Running, SELECT_RUNNING},
+};
+use super::{rows, transaction::Tx, waiting};
+use crate::{AttemptReport, FinishOutcome, Hint, Outcome, ProgressReport, ReadyTask};
+
+pub(super) fn finish(tx: &mut Tx<'_>, reports: &[AttemptReport]) -> rusqlite::Result<Outcome> {
+    let sql = format!("{SELECT_RUNNING} WHERE id = ?1 AND status = 2");
+    let mut find = tx.db.prepare_cached(&sql)?;
+    let mut outcomes = Vec::with_capacity(reports.len());
+    for report in reports {
+        let found = find.query_row([report.task.as_bytes()], Running::read);
+        let running = tx.found_or_aside(report.task, found)?;
+        outcomes.push(match running {
+            Some(running) if running.lease == report.lease && running.attempt == report.attempt => {
+                FinishOutcome::Recorded(end_attempt(tx, &running, report)?)
+            }
+            _ => FinishOutcome::Stale,
+        });
+    }
+    Ok(Outcome::Finished(outcomes))
+}
+
+/// Tasks to take from bots, with the reason.
+pub(super) struct Taken<'a> {
+    pub(super) bots: &'a [BotName],
+    pub(super) started_before: Option<Timestamp>,
+    pub(super) end: AttemptEnd,
+    pub(super) reason: &'a str,
+}
+
+pub(super) fn give_back(tx: &mut Tx<'_>, taken: &Taken<'_>) -> rusqlite::Result<Outcome> {
+    let sql = format!("{SELECT_RUNNING} INDEXED BY tasks_running WHERE status = 2 AND bot = ?1");
+    let mut count = 0;
+    let is_newer = |running: &Running| {
+        let started_before = taken.started_before;
+        started_before.is_some_and(|before| running.started_at >= before)
+    };
+    for bot in taken.bots {
+        for running in tx.read_tasks(&sql, [bot.as_str()], Running::read)? {
+            if is_newer(&running) {
+                continue;
+            }
+            let report = AttemptReport {
+                task: running.id,
+                attempt: running.attempt,
+                lease: running.lease,
+                end: taken.end,
+                output: None,
+                output_bytes: None,
+                error: Some(taken.reason.to_owned()),
+                exit_code: None,
+                execution_time_ms: tx.now.millis_since(running.started_at),
+                tokens_used: None,
+                cost_cents: None,
+            };
+            end_attempt(tx, &running, &report)?;
+            count += 1;
+        }
+    }
+    Ok(Outcome::Done(count))
+}
+
+/// Ends one attempt: the task's new status, its result when it is final, and
+/// the event that tells of it.
+fn end_attempt(
+    tx: &mut Tx<'_>,
+    running: &Running,
+    report: &AttemptReport,
+) -> rusqlite::Result<TaskStatus> {
+    let judged;
+    let report = match report.end.judged(running.cancel_requested) {
+        end if end == report.end => report,
+        end => {
+            judged = AttemptReport {
+                end,
+                ..report.clone()
+            };
+            &judged
+        }
+    };
+    let toll = running.toll.after(report.end);
+    let limits = TollLimits {
+        failures: running.max_attempts,
+        bot_deaths: tx.policy.poison_after,
+        hive_deaths: tx.policy.poison_after_hive_deaths,
+    };
+    let delay = delay_before_next(tx, running, report.end, toll)?;
+    let step = after_attempt(report.end, running.cancel_requested, toll, limits, delay);
+    let (status, action, reason) = match step {
+        NextStep::Complete => (TaskStatus::Completed, Action::TaskCompleted, None),
+        NextStep::Fail => (
+            TaskStatus::Failed,
+            Action::TaskFailed,
+            Some(EndReason::Attempts),
+        ),
+        NextStep::GiveUpAsPoison => (
+            TaskStatus::Failed,
+            Action::TaskDead,
+            Some(EndReason::Poison),
+        ),
+        NextStep::Cancel => (
+            TaskStatus::Cancelled,
+            Action::TaskCancelled,
+            Some(EndReason::Cancelled),
+        ),
+        NextStep::RetryAfter(_) => (TaskStatus::Pending, Action::TaskRetrying, None),
+        NextStep::Requeue => (TaskStatus::Queued, Action::TaskRetrying, None),
+    };
+    let run_at = match step {
+        NextStep::RetryAfter(delay) => tx
+            .now
+            .plus_millis(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX)),
+        _ => tx.now,
+    };
+    if step != NextStep::Complete {
+        note_failed_attempt(tx, running, report)?;
+    }
+    let cancelled;
+    let report = if step == NextStep::Cancel {
+        let error = running.cancelled_by.clone();
+        cancelled = AttemptReport {
+            error: error.or_else(|| report.error.clone()),
+            ..report.clone()
+        };
+        &cancelled
+    } else {
+        report
+    };
+    let change = StatusChange {
+        status,
+        reason,
+        run_at,
+        toll,
+    };
+    write_status(tx, running, report, change)?;
+    if status.is_final() {
+        write_result(tx, running.seq, report, step == NextStep::Complete)?;
+        waiting::settle_later(tx, running.seq, running.dependents)?;
+    }
+    if matches!(
+        report.end,
+        AttemptEnd::Succeeded | AttemptEnd::Failed | AttemptEnd::BotDied
+    ) {
+        tx.count_attempt(&running.bot, report.end == AttemptEnd::Succeeded);
+    }
+    tx.count_task(running.counted(), Some(TaskStatus::Running), Some(status))?;
+    let lane = tx.lane(&running.task_type, running.priority);
+    lane.flow
+        .attempt_ended(report.end, status, report.execution_time_ms);
+    lane.flow.dead += u32::from(step == NextStep::GiveUpAsPoison);
+    log_end(tx, running, report, action, run_at)?;
+    tx.hint(match status {
+        TaskStatus::Pending => Hint::Due(run_at.as_millis()),
+        TaskStatus::Queued => Hint::Ready(ReadyTask {
+            id: running.id,
+            order: running.seq,
+            task_type: running.task_type.clone(),
+            priority: running.priority,
+            ready_at: run_at.as_millis(),
+        }),
+        _ => Hint::Finished(running.id),
+    });
+    Ok(status)
+}
+
+/// Returns the wait before the next attempt, should there be one.
+fn delay_before_next(
+    tx: &Tx<'_>,
+    running: &Running,
+    end: AttemptEnd,
+    toll: Toll,
+) -> rusqlite::Result<Duration> {
+    match end {
+        AttemptEnd::Failed => {}
+        // The bot holds back for longer than this, so another one comes first.
+        AttemptEnd::BotFault => return Ok(tx.policy.bot_fault_delay),
+        _ => return Ok(Duration::ZERO),
+    }
+    let extra: Option<String> = tx
+        .db
+        .prepare_cached("SELECT extra FROM tasks WHERE seq = ?1")?
+        .query_row([running.seq], |row| row.get(0))?;
+    // One that cannot be read must not keep the end from being recorded.
+    let extra: Option<rows::Extra> = extra.and_then(|text| rows::from_json(0, &text).ok());
+    let of_task = extra.and_then(|extra| extra.retry);
+    let policy = tx.policy.retry_of(&running.task_type, of_task.as_ref());
+    Ok(policy.delay(toll.failures, running.lease.spread()))
+}
+
+/// Notes how far attempts are. What is stale is left out.
+pub(super) fn progress(tx: &Tx<'_>, reports: &[ProgressReport]) -> rusqlite::Result<Outcome> {
+    let mut note = tx.db.prepare_cached(
+        "UPDATE tasks SET progress = ?4 WHERE id = ?1 AND status = 2 AND attempt = ?2 AND lease = ?3",
+    )?;
+    let mut noted = 0;
+    for report in reports {
+        noted += note.execute(params![
+            report.task.as_bytes(),
+            report.attempt,
+            report.lease.as_bytes(),
+            report.progress.clamp(0.0, 1.0),
+        ])? as u64;
+    }
+    Ok(Outcome::Done(noted))
+}

@@ -1,0 +1,177 @@
+//! The record of an attempt that ended: the task's new status, its result, the
+//! evidence of a failure, and the event.
+
+use deia_model::{Action, AttemptOutcomeKind, EndReason, EventResult, TaskStatus, Timestamp, Toll};
+use rusqlite::params;
+
+use super::running::Running;
+use crate::{
+    AttemptReport,
+    store::sqlite::{
+        rows,
+        transaction::{Entry, Tx},
+    },
+};
+
+/// Failed attempts that are kept of a task.
+const EVIDENCE_MAX: i64 = 100;
+
+/// Keeps the evidence of an attempt that did not succeed.
+pub(super) fn note_failed_attempt(
+    tx: &Tx<'_>,
+    running: &Running,
+    report: &AttemptReport,
+) -> rusqlite::Result<()> {
+    let Some(outcome) = AttemptOutcomeKind::of(report.end) else {
+        return Ok(());
+    };
+    tx.db
+        .prepare_cached(
+            "INSERT OR REPLACE INTO failed_attempts (seq, attempt, bot, outcome, error, exit_code, started_at, ended_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        )?
+        .execute(params![
+            running.seq,
+            running.attempt,
+            running.bot.as_str(),
+            outcome.as_str(),
+            report.error,
+            report.exit_code,
+            running.started_at.as_millis(),
+            tx.now.as_millis(),
+        ])?;
+    // A task may be given back without end; its evidence may not grow so.
+    tx.db
+        .prepare_cached("DELETE FROM failed_attempts WHERE seq = ?1 AND attempt <= ?2")?
+        .execute(params![
+            running.seq,
+            i64::from(running.attempt) - EVIDENCE_MAX
+        ])?;
+    Ok(())
+}
+
+/// New state of a task whose attempt ended.
+pub(super) struct StatusChange {
+    pub(super) status: TaskStatus,
+    pub(super) reason: Option<EndReason>,
+    pub(super) run_at: Timestamp,
+    pub(super) toll: Toll,
+}
+
+pub(super) fn write_status(
+    tx: &Tx<'_>,
+    running: &Running,
+    report: &AttemptReport,
+    change: StatusChange,
+) -> rusqlite::Result<()> {
+    let StatusChange {
+        status,
+        reason,
+        run_at,
+        toll,
+    } = change;
+    let execution_ms = i64::try_from(report.execution_time_ms).unwrap_or(i64::MAX);
+    if status == TaskStatus::Completed {
+        tx.db
+            .prepare_cached(
+                "UPDATE tasks SET status = 3, completed_at = ?2, execution_ms = ?3, lease = NULL,
+                                  last_error = NULL, last_event = ?4 WHERE seq = ?1",
+            )?
+            .execute(params![
+                running.seq,
+                tx.now.as_millis(),
+                execution_ms,
+                tx.next_event()
+            ])?;
+        return Ok(());
+    }
+    tx.db
+        .prepare_cached(
+            "UPDATE tasks SET status = ?2, completed_at = ?3, execution_ms = ?4, lease = NULL, run_at = ?5,
+                              failures = ?6, bot_deaths = ?7, last_error = ?8, end_reason = ?9, last_event = ?10,
+                              suspicions = ?11, hive_deaths = ?12,
+                              ready_since = CASE WHEN ?13 THEN NULL ELSE coalesce(ready_since, run_at) END
+             WHERE seq = ?1",
+        )?
+        .execute(params![
+            running.seq,
+            rows::status_code(status),
+            status.is_final().then_some(tx.now.as_millis()),
+            execution_ms,
+            run_at.as_millis(),
+            toll.failures,
+            toll.bot_deaths,
+            report.error,
+            reason.map(EndReason::as_str),
+            tx.next_event(),
+            toll.suspicions,
+            toll.hive_deaths,
+            // An attempt that does not count does not end the wait for one that does.
+            toll != running.toll,
+        ])?;
+    Ok(())
+}
+
+pub(super) fn write_result(
+    tx: &Tx<'_>,
+    seq: i64,
+    report: &AttemptReport,
+    success: bool,
+) -> rusqlite::Result<()> {
+    tx.db
+        .prepare_cached(
+            "INSERT OR REPLACE INTO results (seq, success, output, error, tokens_used, cost_cents, exit_code, output_bytes)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        )?
+        .execute(params![
+            seq,
+            success,
+            report.output,
+            report.error,
+            report.tokens_used.map(|n| i64::try_from(n).unwrap_or(i64::MAX)),
+            report.cost_cents.map(|n| i64::try_from(n).unwrap_or(i64::MAX)),
+            report.exit_code,
+            report.output_bytes.map(|n| i64::try_from(n).unwrap_or(i64::MAX)),
+        ])?;
+    Ok(())
+}
+
+pub(super) fn log_end(
+    tx: &mut Tx<'_>,
+    running: &Running,
+    report: &AttemptReport,
+    action: Action,
+    run_at: Timestamp,
+) -> rusqlite::Result<()> {
+    let details = match action {
+        Action::TaskCompleted => {
+            format!(
+                "{{\"attempt\":{},\"execution_time_ms\":{}}}",
+                running.attempt, report.execution_time_ms
+            )
+        }
+        Action::TaskRetrying => serde_json::json!({
+            "attempt": running.attempt, "error": report.error, "retry_at": run_at,
+        })
+        .to_string(),
+        _ => serde_json::json!({
+            "attempt": running.attempt, "error": report.error, "exit_code": report.exit_code,
+        })
+        .to_string(),
+    };
+    tx.log_after(
+        running.last_event,
+        &Entry {
+            action,
+            actor: running.bot.as_str(),
+            target: &running.id.to_string(),
+            result: if action == Action::TaskCompleted {
+                EventResult::Success
+            } else {
+                EventResult::Failure
+            },
+            details: Some(&details),
+            trace_id: running.traceparent.as_deref().and_then(rows::trace_id),
+        },
+    )
+}

@@ -1,0 +1,200 @@
+//! Bots: what is meant to be there.
+
+use deia_model::{Action, BotDesired, BotName, BotRecord, BotSpec, NewEvent};
+use rusqlite::{OptionalExtension, params};
+use serde_json::json;
+
+use super::{apply::ApplyError, read, rows, transaction::Tx};
+use crate::{Hint, Outcome, Refusal};
+
+pub(super) struct Put<'a> {
+    pub(super) name: &'a BotName,
+    pub(super) spec: &'a BotSpec,
+    pub(super) actor: &'a str,
+    pub(super) if_version: Option<u64>,
+    pub(super) ports: (u16, u16),
+    pub(super) max_bots: u32,
+}
+
+pub(super) fn put(tx: &mut Tx<'_>, put: &Put<'_>) -> Result<Outcome, ApplyError> {
+    // A specification that cannot be read can still be replaced.
+    let stored: Option<i64> = tx
+        .db
+        .prepare_cached("SELECT version FROM bots WHERE name = ?1")?
+        .query_row([put.name.as_str()], |row| row.get(0))
+        .optional()?;
+    let actual = stored.map_or(0, i64::unsigned_abs);
+    if let Some(expected) = put.if_version.filter(|expected| *expected != actual) {
+        return Err(Refusal::VersionMismatch { expected, actual }.into());
+    }
+    let spec = json!(put.spec).to_string();
+    let created = stored.is_none();
+    if created {
+        let port = free_port(tx, put)?;
+        tx.db
+            .prepare_cached("INSERT INTO bots (name, spec, version, port, created_at) VALUES (?1, ?2, 1, ?3, ?4)")?
+            .execute(params![put.name.as_str(), spec, port, tx.now.as_millis()])?;
+    } else {
+        tx.db
+            .prepare_cached("UPDATE bots SET spec = ?2, version = version + 1 WHERE name = ?1")?
+            .execute(params![put.name.as_str(), spec])?;
+    }
+    let action = if created {
+        Action::BotCreated
+    } else {
+        Action::BotChanged
+    };
+    let details = json!({"kind": put.spec.executor.kind(), "version": actual + 1});
+    tx.log_event(&NewEvent::new(action, put.actor, put.name.as_str()).details(details))?;
+    tx.hint(Hint::BotsChanged);
+    Ok(Outcome::Bot {
+        record: Box::new(stored_bot(tx, put.name)?),
+        created,
+    })
+}
+
+/// The lowest port of the range that no bot has.
+fn free_port(tx: &Tx<'_>, put: &Put<'_>) -> Result<u16, ApplyError> {
+    let mut all = tx
+        .db
+        .prepare_cached("SELECT port FROM bots ORDER BY port")?;
+    let taken = all
+        .query_map([], |row| row.get(0))?
+        .collect::<rusqlite::Result<Vec<u16>>>()?;
+    if taken.len() >= put.max_bots as usize {
+        return Err(Refusal::NoRoomForBot(format!(
+            "there are {} already (bots.max_bots)",
+            taken.len()
+        ))
+        .into());
+    }
+    let (first, last) = put.ports;
+    (first..=last)
+        .find(|port| taken.binary_search(port).is_err())
+        .ok_or_else(|| {
+            Refusal::NoRoomForBot(format!(
+                "every port from {first} to {last} is taken (bots.first_port, bots.last_port)"
+            ))
+            .into()
+        })
+}
+
+fn stored_bot(tx: &Tx<'_>, name: &BotName) -> Result<BotRecord, ApplyError> {
+    Ok(read::bot(tx.db, name)?.ok_or_else(|| Refusal::NoSuchBot(name.clone()))?)
+}
+
+pub(super) fn delete(tx: &mut Tx<'_>, name: &BotName, actor: &str) -> Result<Outcome, ApplyError> {
+    let stored = tx
+        .db
+        .prepare_cached("SELECT launched FROM bots WHERE name = ?1")?
+        .query_row([name.as_str()], |row| desired(row, 0))
+        .optional()?
+        .ok_or_else(|| Refusal::NoSuchBot(name.clone()))?;
+    let busy = tx
+        .db
+        .prepare_cached(
+            "SELECT 1 FROM tasks INDEXED BY tasks_running WHERE status = 2 AND bot = ?1 LIMIT 1",
+        )?
+        .query_row([name.as_str()], |_| Ok(()))
+        .optional()?
+        .is_some();
+    if busy || stored != BotDesired::Stopped {
+        return Err(Refusal::BotInUse(name.clone()).into());
+    }
+    tx.db
+        .prepare_cached("DELETE FROM bots WHERE name = ?1")?
+        .execute([name.as_str()])?;
+    tx.log_event(&NewEvent::new(Action::BotDeleted, actor, name.as_str()))?;
+    tx.hint(Hint::BotsChanged);
+    Ok(Outcome::Done(1))
+}
+
+pub(super) fn set_desired(
+    tx: &mut Tx<'_>,
+    name: &BotName,
+    desired: BotDesired,
+    actor: &str,
+) -> Result<Outcome, ApplyError> {
+    let bot = stored_bot(tx, name)?;
+    let event = match (bot.desired, desired) {
+        // Nothing is in hand of one that is stopped.
+        (BotDesired::Stopped, BotDesired::Draining)
+        | (BotDesired::Draining, BotDesired::Draining) => None,
+        (BotDesired::Launched, BotDesired::Draining) => Some(Action::BotDraining),
+        // It goes on as it was: this is no new launch.
+        (BotDesired::Draining, BotDesired::Launched) => None,
+        (_, BotDesired::Launched) => {
+            tx.db
+                .prepare_cached("UPDATE bots SET launched_at = ?2 WHERE name = ?1")?
+                .execute(params![name.as_str(), tx.now.as_millis()])?;
+            None
+        }
+        (BotDesired::Stopped, BotDesired::Stopped) => None,
+        (_, BotDesired::Stopped) => Some(Action::BotStopped),
+    };
+    if (bot.desired, desired) != (BotDesired::Stopped, BotDesired::Draining) {
+        write_desired(tx, name, desired)?;
+    }
+    if let Some(action) = event {
+        tx.log_event(&NewEvent::new(action, actor, name.as_str()))?;
+    }
+    tx.hint(Hint::BotsChanged);
+    Ok(Outcome::Bot {
+        record: Box::new(stored_bot(tx, name)?),
+        created: false,
+    })
+}
+
+/// A bot that drains is stopped; of any other nothing changes.
+pub(super) fn drained(tx: &mut Tx<'_>, name: &BotName) -> Result<Outcome, ApplyError> {
+    let stored = read::bot(tx.db, name)?;
+    if stored.is_none_or(|bot| bot.desired != BotDesired::Draining) {
+        return Ok(Outcome::Done(0));
+    }
+    write_desired(tx, name, BotDesired::Stopped)?;
+    let details = json!({"cause": "it has drained"});
+    tx.log_event(&NewEvent::new(Action::BotStopped, "deia", name.as_str()).details(details))?;
+    tx.hint(Hint::BotsChanged);
+    Ok(Outcome::Done(1))
+}
+
+fn write_desired(tx: &Tx<'_>, name: &BotName, desired: BotDesired) -> rusqlite::Result<usize> {
+    let launched = match desired {
+        BotDesired::Stopped => 0,
+        BotDesired::Launched => 1,
+        BotDesired::Draining => 2,
+    };
+    tx.db
+        .prepare_cached("UPDATE bots SET launched = ?2 WHERE name = ?1")?
+        .execute(params![name.as_str(), launched])
+}
+
+/// `launched` of a row: absent when it never was.
+pub(super) fn desired(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<BotDesired> {
+    Ok(match row.get::<_, Option<i64>>(column)? {
+        Some(1) => BotDesired::Launched,
+        Some(2) => BotDesired::Draining,
+        _ => BotDesired::Stopped,
+    })
+}
+
+/// A row of `bots` in the order of [`SELECT_BOT`].
+pub(super) fn record(row: &rusqlite::Row<'_>) -> rusqlite::Result<BotRecord> {
+    let spec: String = row.get(1)?;
+    Ok(BotRecord {
+        name: rows::parsed(row, 0)?,
+        spec: rows::from_json(1, &spec)?,
+        desired: desired(row, 2)?,
+        version: row.get::<_, i64>(3)?.unsigned_abs(),
+        port: row.get(4)?,
+        created_at: rows::time(row, 5)?,
+        launched_at: rows::optional_time(row, 6)?,
+        tasks_completed: row.get::<_, i64>(7)?.unsigned_abs(),
+        tasks_failed: row.get::<_, i64>(8)?.unsigned_abs(),
+    })
+}
+
+/// The columns that [`record`] reads.
+pub(super) const SELECT_BOT: &str =
+    "SELECT name, spec, launched, version, port, created_at, launched_at,
+        tasks_completed, tasks_failed FROM bots";

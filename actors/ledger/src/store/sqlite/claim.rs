@@ -1,0 +1,145 @@
+//! Ready tasks are given to bots.
+
+use deia_model::{Action, BotName, EventResult, Task, TaskStatus, TaskType};
+use rusqlite::params;
+
+use super::{
+    rows,
+    transaction::{Entry, Tx},
+    waiting::{self, Waiting},
+};
+use crate::{Claim, ClaimedTask, Outcome, Seat};
+
+pub(super) fn claim(tx: &mut Tx<'_>, claims: &[Claim]) -> rusqlite::Result<Outcome> {
+    let mut tasks = Vec::with_capacity(claims.len());
+    let mut deferred = Vec::new();
+    let mut bytes = 0;
+    let paused = paused_types(tx)?;
+    let mut find = tx.db.prepare_cached(rows::SELECT_TASK_BY_ID)?;
+    for claim in claims {
+        let found = find.query_row([claim.task.as_bytes()], rows::stored_task);
+        let Some(mut stored) = tx.found_or_aside(claim.task, found)? else {
+            continue;
+        };
+        let (seq, task) = (stored.seq, &mut stored.task);
+        if task.status != TaskStatus::Queued {
+            continue;
+        }
+        let held = |paused: &String| paused.is_empty() || paused == task.task_type.as_str();
+        if bytes >= tx.policy.claim_max_bytes || paused.iter().any(held) {
+            deferred.push(task.id);
+            continue;
+        }
+        if task.attempt == 0 && task.expires_at.is_some_and(|at| at <= tx.now) {
+            if let Some(waiting) = Waiting::by_seq(tx.db, seq)? {
+                waiting::expire(tx, &waiting)?;
+            }
+            continue;
+        }
+        if task.content.is_none() {
+            task.content = rows::stored_content(tx.db, seq)?;
+        }
+        bytes += task.content.as_ref().map_or(0, String::len) as u64;
+        tasks.push(take(tx, stored, claim)?);
+    }
+    Ok(Outcome::Claimed { tasks, deferred })
+}
+
+fn paused_types(tx: &Tx<'_>) -> rusqlite::Result<Vec<String>> {
+    tx.db
+        .prepare_cached("SELECT type FROM pauses")?
+        .query_map([], |row| row.get(0))?
+        .collect()
+}
+
+fn take(tx: &mut Tx<'_>, stored: rows::Stored, claim: &Claim) -> rusqlite::Result<ClaimedTask> {
+    tx.count_task(
+        stored.counted(),
+        Some(TaskStatus::Queued),
+        Some(TaskStatus::Running),
+    )?;
+    let rows::Stored {
+        seq,
+        last_event,
+        mut task,
+        ..
+    } = stored;
+    tx.db
+        .prepare_cached(
+            "UPDATE tasks SET status = 2, attempt = attempt + 1, bot = ?2, lease = ?3, started_at = ?4,
+                              execution_ms = NULL, progress = NULL, last_event = ?5 WHERE seq = ?1",
+        )?
+        .execute(params![
+            seq,
+            claim.bot.as_str(),
+            claim.lease.as_bytes(),
+            tx.now.as_millis(),
+            tx.next_event()
+        ])?;
+    let waited = tx.now.millis_since(task.run_at);
+    let lane = tx.lane(&task.task_type, task.priority);
+    lane.flow.waits.record(waited);
+    begun(tx, &mut task, &claim.bot, last_event)?;
+    Ok(ClaimedTask {
+        task,
+        bot: claim.bot.clone(),
+        lease: claim.lease,
+    })
+}
+
+/// Notes in the task, the flows and the events that an attempt begins.
+fn begun(
+    tx: &mut Tx<'_>,
+    task: &mut Task,
+    bot: &BotName,
+    last_event: Option<i64>,
+) -> rusqlite::Result<()> {
+    task.status = TaskStatus::Running;
+    task.attempt += 1;
+    task.assigned_bot = Some(bot.clone());
+    task.started_at = Some(tx.now);
+    task.progress = 0.0;
+    tx.lane(&task.task_type, task.priority).flow.started += 1;
+    tx.log_after(
+        last_event,
+        &Entry {
+            action: Action::TaskStarted,
+            actor: bot.as_str(),
+            target: &task.id.to_string(),
+            result: EventResult::Success,
+            details: Some(&format!("{{\"attempt\":{}}}", task.attempt)),
+            trace_id: task.traceparent.as_deref().and_then(rows::trace_id),
+        },
+    )
+}
+
+/// A place for a task of that type that comes in and may start at once.
+pub(super) fn seat_for(tx: &mut Tx<'_>, task_type: &TaskType) -> rusqlite::Result<Option<Seat>> {
+    let Some(seat) = tx.take_seat(task_type) else {
+        return Ok(None);
+    };
+    let held = |paused: &String| paused.is_empty() || paused == task_type.as_str();
+    if paused_types(tx)?.iter().any(held) {
+        tx.leave_seat();
+        return Ok(None);
+    }
+    Ok(Some(seat))
+}
+
+/// A task that comes in starts in the same transaction.
+pub(super) fn start_at_once(
+    tx: &mut Tx<'_>,
+    mut task: Task,
+    seat: Seat,
+    submitted_event: i64,
+) -> rusqlite::Result<()> {
+    tx.lane(&task.task_type, task.priority).flow.waits.record(0);
+    begun(tx, &mut task, &seat.bot, Some(submitted_event))?;
+    let claimed = ClaimedTask {
+        task,
+        bot: seat.bot.clone(),
+        lease: seat.lease,
+    };
+    tx.hand_over(seat, claimed);
+    Ok(())
+}

@@ -1,0 +1,319 @@
+//! Tasks that wait for others: who waits for whom, and what the end of one
+//! means for those that wait ([`release`] decides).
+
+use std::collections::HashMap;
+
+use deia_model::{
+    Dependency, EndReason, NewTask, Release, TaskId, TaskStatus, Timestamp, Violation, release,
+};
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::{
+    apply::ApplyError,
+    rows,
+    transaction::Tx,
+    waiting::{self, End, Waiting},
+};
+use crate::{Hint, Refusal};
+
+/// A task that another one depends on.
+#[derive(Clone, Copy)]
+pub(super) struct Parent {
+    pub(super) seq: i64,
+    pub(super) id: TaskId,
+    pub(super) status: TaskStatus,
+}
+
+/// What each task of a submission depends on, as far as it is there already;
+/// what stands in the same batch is `None`.
+pub(super) type Parents = Vec<Vec<Option<Parent>>>;
+
+/// Looks up what the tasks depend on, and refuses what is not there, is not
+/// the submitter's to see, or has too many dependents. Changes nothing.
+pub(super) fn look_up(
+    tx: &Tx<'_>,
+    tasks: &[NewTask],
+    submitter: &str,
+    confined: bool,
+) -> Result<Parents, ApplyError> {
+    let mut violations = Vec::new();
+    let mut parents = Vec::with_capacity(tasks.len());
+    let mut more = HashMap::new();
+    for (place, task) in tasks.iter().enumerate() {
+        let mut of_task = Vec::with_capacity(task.depends_on.len());
+        for (i, dependency) in task.depends_on.iter().enumerate() {
+            let more: &mut u32 = more.entry(*dependency).or_default();
+            let found = match dependency {
+                Dependency::Task(id) => parent(tx, *id, confined.then_some(submitter), *more)?,
+                Dependency::InBatch(n) => has_room(tx, 0, *more, || format!("@{n}")).map(|()| None),
+            };
+            *more += 1;
+            match found {
+                Ok(parent) => of_task.push(parent),
+                Err(detail) => violations.push(Violation {
+                    pointer: super::submit::pointer(
+                        tasks.len(),
+                        place,
+                        &format!("/depends_on/{i}"),
+                    ),
+                    detail,
+                }),
+            }
+        }
+        parents.push(of_task);
+    }
+    match violations.is_empty() {
+        true => Ok(parents),
+        false => Err(Refusal::Invalid(violations).into()),
+    }
+}
+
+/// A task on which `more` tasks of this submission depend so far.
+fn parent(
+    tx: &Tx<'_>,
+    id: TaskId,
+    only_of: Option<&str>,
+    more: u32,
+) -> rusqlite::Result<Result<Option<Parent>, String>> {
+    let found: Option<(Parent, String, u32)> = tx
+        .db
+        .prepare_cached("SELECT seq, status, submitter, dependents FROM tasks WHERE id = ?1")?
+        .query_row([id.as_bytes()], |row| {
+            let parent = Parent {
+                seq: row.get(0)?,
+                id,
+                status: rows::status(row, 1)?,
+            };
+            Ok((parent, row.get(2)?, row.get(3)?))
+        })
+        .optional()?;
+    let seen = found.filter(|(_, owner, _)| only_of.is_none_or(|only| only == owner));
+    Ok(match seen {
+        None => Err(format!("there is no task {id}")),
+        Some((parent, _, dependents)) => {
+            has_room(tx, dependents, more, || id.to_string()).map(|()| Some(parent))
+        }
+    })
+}
+
+/// Refuses one more task that waits for another one, beyond the limit.
+fn has_room(
+    tx: &Tx<'_>,
+    dependents: u32,
+    more: u32,
+    name: impl FnOnce() -> String,
+) -> Result<(), String> {
+    let (all, max) = (dependents + more, tx.policy.max_dependents);
+    match all < max {
+        true => Ok(()),
+        false => Err(format!(
+            "{all} tasks depend on {} already; the limit is {max} (tasks.max_dependents)",
+            name()
+        )),
+    }
+}
+
+/// Whether an end is known already that lets the child go on.
+pub(super) fn is_satisfied(task: &NewTask, parent: &Parent) -> bool {
+    release(parent.status, task.on_dependency_failure) == Release::Satisfied
+}
+
+/// Notes that `child` waits for `parent`. Whether that is new.
+pub(super) fn add_edge(tx: &mut Tx<'_>, parent: &Parent, child: i64) -> rusqlite::Result<bool> {
+    let new = tx
+        .db
+        .prepare_cached("INSERT OR IGNORE INTO dependencies (parent, child) VALUES (?1, ?2)")?
+        .execute([parent.seq, child])?;
+    tx.db
+        .prepare_cached("UPDATE tasks SET dependents = dependents + ?2 WHERE seq = ?1")?
+        .execute(params![parent.seq, new])?;
+    if parent.status.is_final() {
+        waiting::settle_later(tx, parent.seq, 1)?;
+    }
+    Ok(new > 0)
+}
+
+/// Works off what ended tasks mean for those that wait for them, at most
+/// `limit` of these. Answers how many.
+pub(super) fn settle(tx: &mut Tx<'_>, limit: u32) -> rusqlite::Result<u64> {
+    let mut left = limit;
+    while left > 0 {
+        let Some(parent) = next_settled(tx.db)? else {
+            return Ok(u64::from(limit - left));
+        };
+        let row = settled(tx.db, parent);
+        let Some((id, status)) = tx.or_aside(parent, row)? else {
+            left -= 1;
+            continue;
+        };
+        let children = waiting_for(tx.db, parent, left)?;
+        let all = children.len() < left as usize;
+        for child in children {
+            left -= 1;
+            settle_one(tx, parent, id, status, child)?;
+        }
+        if all || !status.is_final() {
+            tx.db
+                .prepare_cached("DELETE FROM settled WHERE parent = ?1")?
+                .execute([parent])?;
+        }
+    }
+    tx.hint_due_now();
+    Ok(u64::from(limit))
+}
+
+fn next_settled(db: &Connection) -> rusqlite::Result<Option<i64>> {
+    db.prepare_cached(
+        "SELECT s.parent FROM settled s CROSS JOIN tasks t ON t.seq = s.parent
+         WHERE s.parent NOT IN (SELECT seq FROM unreadable) LIMIT 1",
+    )?
+    .query_row([], |row| row.get(0))
+    .optional()
+}
+
+fn settled(db: &Connection, parent: i64) -> rusqlite::Result<(TaskId, TaskStatus)> {
+    db.prepare_cached("SELECT id, status FROM tasks WHERE seq = ?1")?
+        .query_row([parent], |row| {
+            Ok((rows::task_id(row, 0)?, rows::status(row, 1)?))
+        })
+}
+
+fn waiting_for(db: &Connection, parent: i64, limit: u32) -> rusqlite::Result<Vec<i64>> {
+    db.prepare_cached(
+        "SELECT child FROM dependencies WHERE parent = ?1
+         AND child NOT IN (SELECT seq FROM unreadable) LIMIT ?2",
+    )?
+    .query_map(params![parent, limit], |row| row.get(0))?
+    .collect()
+}
+
+fn settle_one(
+    tx: &mut Tx<'_>,
+    parent: i64,
+    parent_id: TaskId,
+    status: TaskStatus,
+    child: i64,
+) -> rusqlite::Result<()> {
+    let row = Waiting::by_seq(tx.db, child);
+    let task = match tx.or_aside(child, row)? {
+        Some(Some(task)) => task,
+        Some(None) => return remove_edge(tx, parent, child),
+        // It waits on; a start that can read it settles it.
+        None => return Ok(()),
+    };
+    let (status, reason) = match release(status, task.on_failure) {
+        Release::Wait => return Ok(()),
+        Release::Satisfied => return unblock(tx, parent, task),
+        Release::Fail => (TaskStatus::Failed, EndReason::Dependency),
+        Release::Cancel => (TaskStatus::Cancelled, EndReason::Dependency),
+    };
+    remove_edge(tx, parent, child)?;
+    if task.status == TaskStatus::Pending {
+        let fate = End {
+            status,
+            reason,
+            actor: "deia",
+            error: &format!("{parent_id}, which it depends on, did not complete"),
+        };
+        waiting::end(tx, &task, &fate)?;
+    }
+    Ok(())
+}
+
+fn unblock(tx: &mut Tx<'_>, parent: i64, mut task: Waiting) -> rusqlite::Result<()> {
+    remove_edge(tx, parent, task.seq)?;
+    let left = task.blocked_by.saturating_sub(1);
+    tx.db
+        .prepare_cached("UPDATE tasks SET blocked_by = ?2 WHERE seq = ?1")?
+        .execute(params![task.seq, left])?;
+    if left > 0 || task.status != TaskStatus::Pending {
+        return Ok(());
+    }
+    if task.run_at > tx.now {
+        tx.hint(Hint::Due(task.run_at.as_millis()));
+        return Ok(());
+    }
+    // It is ready as of now, not since it was submitted.
+    task.run_at = tx.now;
+    waiting::make_ready(tx, &task)
+}
+
+fn remove_edge(tx: &Tx<'_>, parent: i64, child: i64) -> rusqlite::Result<()> {
+    let gone = tx
+        .db
+        .prepare_cached("DELETE FROM dependencies WHERE parent = ?1 AND child = ?2")?
+        .execute([parent, child])?;
+    tx.db
+        .prepare_cached("UPDATE tasks SET dependents = max(dependents - ?2, 0) WHERE seq = ?1")?
+        .execute(params![parent, gone])?;
+    Ok(())
+}
+
+/// Has a task wait for nothing any more.
+pub(super) fn remove_edges_of(tx: &Tx<'_>, child: i64) -> rusqlite::Result<()> {
+    tx.db
+        .prepare_cached(
+            "UPDATE tasks SET dependents = max(dependents - 1, 0)
+             WHERE seq IN (SELECT parent FROM dependencies WHERE child = ?1)",
+        )?
+        .execute([child])?;
+    tx.db
+        .prepare_cached("DELETE FROM dependencies WHERE child = ?1")?
+        .execute([child])?;
+    Ok(())
+}
+
+/// Has a task that is put back wait again for those that it depends on and
+/// that have not ended. What has ended, well or not, does not hold it: whoever
+/// puts it back wants it to run. Answers for how many it waits. Refuses when one of
+/// them has all the dependents that it may have.
+pub(super) fn wait_again(
+    tx: &mut Tx<'_>,
+    child: i64,
+    depends_on: &[TaskId],
+) -> Result<u32, ApplyError> {
+    let mut parents = Vec::with_capacity(depends_on.len());
+    for id in depends_on {
+        match unfinished(tx, *id)? {
+            Some((_, dependents)) if dependents >= tx.policy.max_dependents => {
+                return Err(Refusal::TooManyDependents {
+                    parent: *id,
+                    limit: tx.policy.max_dependents,
+                }
+                .into());
+            }
+            found => parents.extend(found.map(|(parent, _)| parent)),
+        }
+    }
+    let mut waits = 0;
+    for parent in parents {
+        waits += u32::from(add_edge(tx, &parent, child)?);
+    }
+    Ok(waits)
+}
+
+/// A task that has not ended, with the number of those that wait for it.
+fn unfinished(tx: &Tx<'_>, id: TaskId) -> rusqlite::Result<Option<(Parent, u32)>> {
+    let found = tx
+        .db
+        .prepare_cached("SELECT seq, status, dependents FROM tasks WHERE id = ?1 AND status <= 2")?
+        .query_row([id.as_bytes()], |row| {
+            let (seq, status) = (row.get(0)?, rows::status(row, 1)?);
+            Ok((Parent { seq, id, status }, row.get(2)?))
+        });
+    found.optional()
+}
+
+/// The tasks that a task waits for, with their status.
+pub(super) fn blockers(db: &Connection, child: i64) -> rusqlite::Result<Vec<(TaskId, TaskStatus)>> {
+    db.prepare_cached(
+        "SELECT t.id, t.status FROM dependencies d JOIN tasks t ON t.seq = d.parent WHERE d.child = ?1 LIMIT 100",
+    )?
+    .query_map([child], |row| Ok((rows::task_id(row, 0)?, rows::status(row, 1)?)))?
+    .collect()
+}
+
+/// When it is ready that depends on nothing: its time, or now.
+pub(super) fn ready_at(task: &NewTask, now: Timestamp) -> Timestamp {
+    task.run_at.filter(|at| *at > now).unwrap_or(now)
+}

@@ -1,0 +1,84 @@
+//! The content of a task is erased, and all that came of it.
+
+use deia_model::{Action, EventResult, TaskId};
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::{
+    apply::ApplyError,
+    connection::{SECURE_DELETE, SECURE_DELETE_ALL},
+    rows,
+    transaction::{Entry, Tx},
+};
+use crate::{Outcome, Refusal};
+
+/// Erases what the task was given and what came of it. The record stays, with its
+/// tags and keys. The pages that are given up are overwritten, which is otherwise
+/// done only where it costs no write.
+pub(super) fn erase(tx: &mut Tx<'_>, id: TaskId, actor: &str) -> Result<Outcome, ApplyError> {
+    let rows::Stored {
+        seq,
+        last_event,
+        task,
+        ..
+    } = tx
+        .db
+        .prepare_cached(rows::SELECT_TASK_BY_ID)?
+        .query_row([id.as_bytes()], rows::stored_task)
+        .optional()?
+        .ok_or(Refusal::NoSuchTask(id))?;
+    if !task.status.is_final() {
+        return Err(Refusal::TaskIsUnfinished {
+            task: id,
+            status: task.status,
+        }
+        .into());
+    }
+    if task.erased_at.is_some() {
+        return Ok(Outcome::Done(0));
+    }
+    let now = tx.now.as_millis();
+    tx.db
+        .pragma_update(None, "secure_delete", SECURE_DELETE_ALL)?;
+    let erased = overwrite(tx.db, seq, last_event, now);
+    tx.db.pragma_update(None, "secure_delete", SECURE_DELETE)?;
+    erased?;
+    tx.db
+        .prepare_cached("UPDATE tasks SET last_event = ?2 WHERE seq = ?1")?
+        .execute(params![seq, tx.next_event()])?;
+    tx.log_after(
+        last_event,
+        &Entry {
+            action: Action::TaskErased,
+            actor,
+            target: &id.to_string(),
+            result: EventResult::Success,
+            details: None,
+            trace_id: task.traceparent.as_deref().and_then(rows::trace_id),
+        },
+    )?;
+    Ok(Outcome::Done(1))
+}
+
+fn overwrite(db: &Connection, seq: i64, last_event: Option<i64>, now: i64) -> rusqlite::Result<()> {
+    db.prepare_cached(
+        "UPDATE tasks SET content = '', extra = json_remove(extra, '$.metadata'), last_error = NULL, erased_at = ?2
+         WHERE seq = ?1",
+    )?
+    .execute([seq, now])?;
+    for sql in [
+        "DELETE FROM contents WHERE seq = ?1",
+        "UPDATE results SET output = NULL, output_bytes = NULL, error = NULL WHERE seq = ?1",
+        "UPDATE failed_attempts SET error = NULL WHERE seq = ?1",
+    ] {
+        db.prepare_cached(sql)?.execute([seq])?;
+    }
+    // Events of attempts repeat the end of standard error.
+    db.prepare_cached(
+        "WITH RECURSIVE chain (link) AS (
+             VALUES (?1) UNION SELECT prev FROM chain JOIN events ON seq = link WHERE prev IS NOT NULL)
+         UPDATE events SET details = json_remove(details, '$.error')
+         WHERE seq IN (SELECT link FROM chain) AND details IS NOT NULL",
+    )?
+    .execute([last_event])?;
+    Ok(())
+}

@@ -1,0 +1,319 @@
+//! Opening the file.
+
+use std::{
+    fs::{File, OpenOptions},
+    io,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use arc_swap::ArcSwapOption;
+use deia_model::{BotRecord, Timestamp};
+use rusqlite::{Connection, OptionalExtension};
+use uuid::Uuid;
+
+use super::{
+    SqliteStore,
+    connection::{readable, writable},
+    errors::store_error,
+    pool::ReaderPool,
+    read,
+    reserve::Reserve,
+    schema::{self, SchemaError},
+    writer::Shared,
+};
+use crate::{StoreError, TaskPolicy, anchor::Anchor, metrics::StoreMetrics};
+
+/// SQLite before this one may corrupt the file when a WAL is reset.
+const LEAST_SQLITE: i32 = 3_051_003;
+
+/// Threads that serve the hive's own reads.
+const OWN_READERS: usize = 2;
+
+/// How the store is to work.
+#[derive(Clone, Debug)]
+pub struct SqliteOptions {
+    /// The file.
+    pub path: PathBuf,
+    /// Commands that share one commit.
+    pub group_commit_max: usize,
+    /// Commands that may wait.
+    pub queue_max: usize,
+    /// Threads that read what callers ask for. The hive's own reads have others.
+    pub readers: usize,
+    /// How long a read that a caller asks for may take.
+    pub read_timeout: Duration,
+    /// Pages of the write-ahead log before a checkpoint is due.
+    pub checkpoint_pages: u32,
+    /// Bytes that the write-ahead log may never be much longer than.
+    pub wal_max_bytes: u64,
+    /// Bytes of disk that are held for writes that must succeed when it is full.
+    pub reserve_bytes: u64,
+    /// Page cache of the writer, in bytes.
+    pub cache_bytes: u64,
+    /// Rules that are applied to tasks.
+    pub policy: TaskPolicy,
+    /// What is counted.
+    pub metrics: Arc<StoreMetrics>,
+}
+
+#[cfg(any(test, feature = "testing"))]
+impl SqliteOptions {
+    /// Returns a small store in `dir`, for tests.
+    pub fn for_tests(dir: &Path) -> Self {
+        Self {
+            path: dir.join("deia.db"),
+            group_commit_max: 64,
+            queue_max: 1_024,
+            readers: 2,
+            read_timeout: Duration::from_secs(60),
+            checkpoint_pages: 100,
+            wal_max_bytes: 1 << 30,
+            reserve_bytes: 1 << 20,
+            cache_bytes: 4 << 20,
+            policy: crate::store::conformance::policy(),
+            metrics: Arc::default(),
+        }
+    }
+}
+
+/// Why the store cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The library is too old to be trusted.
+    #[error("SQLite {0} has a bug that can corrupt the store; 3.51.3 or newer is needed")]
+    LibraryTooOld(&'static str),
+    /// The schema is not one that this binary can use.
+    #[error("{path}: {source}")]
+    Schema {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: SchemaError,
+    },
+    /// There is not even room for the index of the write-ahead log.
+    #[error("{path}: the disk is full; make some room on its file system")]
+    Full {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file cannot be opened.
+    #[error("{path}: {source}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: rusqlite::Error,
+    },
+}
+
+impl SqliteStore {
+    /// Opens the file, creating it when it is not there. Commands are applied
+    /// only after [`crate::Store::serve`].
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub fn open(options: SqliteOptions) -> Result<Self, OpenError> {
+        let store = Self::open_unmigrated(options)?;
+        store.migrate()?;
+        Ok(store)
+    }
+
+    /// Opens the file and leaves the schema of one that is there as it is: the
+    /// binary before this one can still use it, should the start fail.
+    /// [`Self::migrate`] is to be called before anything is read.
+    ///
+    /// # Errors
+    /// [`OpenError`], also when [`Self::migrate`] would fail for the schema.
+    pub fn open_unmigrated(options: SqliteOptions) -> Result<Self, OpenError> {
+        if rusqlite::version_number() < LEAST_SQLITE {
+            return Err(OpenError::LibraryTooOld(rusqlite::version()));
+        }
+        let path = options.path.clone();
+        let file_error = |source| OpenError::of_file(&path, source);
+        // SQLite says better what is wrong when that fails.
+        let _ = make_private(&path);
+        let mut db = match writable(&options) {
+            // Not even room for the index of the log.
+            Err(error)
+                if matches!(store_error(&error), StoreError::Full(_))
+                    && Reserve::of(&path).give_up() =>
+            {
+                writable(&options)
+            }
+            opened => opened,
+        }
+        .map_err(file_error)?;
+        let shared = Shared::default();
+        if let Ok(anchor) = Anchor::at(&path) {
+            let _ = shared.anchor.set(anchor);
+        }
+        // A new file is of no use to an older binary.
+        let prepared = match schema::is_new(&db).map_err(file_error)? {
+            true => schema::migrate(&mut db),
+            false => schema::verify(&db),
+        };
+        prepared.map_err(|source| OpenError::of_schema(&path, source))?;
+        warn_of_clock(&db).map_err(file_error)?;
+        let hive_id = hive_id(&db).map_err(file_error)?;
+        let running = meta(&db, "running").map_err(file_error)?;
+        let previous_shutdown_clean = running.as_deref().is_none_or(|value| value == "no");
+        let pool = |name, threads, timeout| {
+            let metrics = options.metrics.clone();
+            ReaderPool::start(name, &path, (threads, options.queue_max), timeout, metrics)
+                .map_err(file_error)
+        };
+        let readers = pool("deia-read", options.readers, Some(options.read_timeout))?;
+        let own_readers = pool("deia-own", OWN_READERS, None)?;
+        Ok(Self {
+            hive_id,
+            previous_shutdown_clean,
+            is_new: running.is_none(),
+            writer: ArcSwapOption::empty(),
+            thread: Default::default(),
+            readers,
+            own_readers,
+            shared,
+            options,
+        })
+    }
+}
+
+impl SqliteStore {
+    /// Brings the schema up to date, in one transaction.
+    ///
+    /// # Errors
+    /// [`OpenError`]; the schema is unchanged then.
+    pub fn migrate(&self) -> Result<(), OpenError> {
+        let path = &self.options.path;
+        let mut db = writable(&self.options).map_err(|source| OpenError::of_file(path, source))?;
+        schema::migrate(&mut db).map_err(|source| OpenError::of_schema(path, source))
+    }
+
+    /// Looks whether the file, if there is one, could be opened. Changes nothing.
+    ///
+    /// # Errors
+    /// [`OpenError`], as [`SqliteStore::open`] would.
+    pub fn check(options: &SqliteOptions) -> Result<(), OpenError> {
+        let path = options.path.clone();
+        if !path.exists() {
+            return Ok(());
+        }
+        let db = readable(&path).map_err(|source| OpenError::of_file(&path, source))?;
+        schema::verify(&db).map_err(|source| OpenError::of_schema(&path, source))
+    }
+
+    /// Returns the bots in the file; none when it is not there. Changes nothing.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn bots_of(options: &SqliteOptions) -> Result<Vec<BotRecord>, OpenError> {
+        let path = options.path.clone();
+        if !path.exists() {
+            return Ok(Vec::new());
+        }
+        let found = readable(&path).and_then(|db| read::bots(&db));
+        found.map_err(|source| OpenError::of_file(&path, source))
+    }
+}
+
+impl OpenError {
+    fn of_file(path: &Path, source: rusqlite::Error) -> Self {
+        let path = path.to_owned();
+        match store_error(&source) {
+            StoreError::Full(_) => Self::Full { path },
+            _ => Self::File { path, source },
+        }
+    }
+
+    fn of_schema(path: &Path, source: SchemaError) -> Self {
+        match source {
+            SchemaError::Sqlite(source) => Self::of_file(path, source),
+            source => Self::Schema {
+                path: path.to_owned(),
+                source,
+            },
+        }
+    }
+}
+
+/// Makes the file when it is not there, for its owner only. SQLite gives its log and
+/// the log's index the mode of the file.
+fn make_private(path: &Path) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    match options.create_new(true).write(true).mode(0o600).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+        Ok(_) => match path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
+            Some(dir) => File::open(dir)?.sync_all(),
+            None => File::open(".")?.sync_all(),
+        },
+    }
+}
+
+/// Lead of the newest events over the clock below which there is no warning.
+const CLOCK_SLACK: Duration = Duration::from_secs(60);
+
+/// Returns the lag of the clock behind the newest events if it exceeds [`CLOCK_SLACK`].
+fn clock_behind(newest_event: i64, now: Timestamp) -> Option<Duration> {
+    let behind = u64::try_from(newest_event.saturating_sub(now.as_millis())).unwrap_or(0);
+    Some(Duration::from_millis(behind)).filter(|behind| *behind > CLOCK_SLACK)
+}
+
+/// Says so when the clock was ahead in an earlier run, or is behind now.
+fn warn_of_clock(db: &Connection) -> rusqlite::Result<()> {
+    // Events are in order of the log, not of time: the clock may be right again since.
+    let newest: Option<i64> = db.query_row(
+        "SELECT max(at) FROM (SELECT at FROM events ORDER BY seq DESC LIMIT 10000)",
+        [],
+        |row| row.get(0),
+    )?;
+    if let Some(behind) = newest.and_then(|at| clock_behind(at, Timestamp::now())) {
+        tracing::warn!(
+            behind_seconds = behind.as_secs(),
+            "the clock is behind events of an earlier run: check it; tasks of that time are kept, and retries due then wait, until it has caught up"
+        );
+    }
+    Ok(())
+}
+
+fn meta(db: &Connection, key: &str) -> rusqlite::Result<Option<String>> {
+    db.query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| {
+        row.get(0)
+    })
+    .optional()
+}
+
+fn hive_id(db: &Connection) -> rusqlite::Result<String> {
+    if let Some(id) = meta(db, "hive_id")? {
+        return Ok(id);
+    }
+    let id = format!("hive-{}", Uuid::now_v7().simple());
+    db.execute(
+        "INSERT INTO meta (key, value) VALUES ('hive_id', ?1)",
+        [&id],
+    )?;
+    Ok(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clock_well_behind_the_events_is_reported() {
+        let now = Timestamp::from_millis(1_000_000);
+        for (newest, behind_ms) in [
+            (0, None),
+            (1_000_000, None),
+            (1_060_000, None),
+            (1_060_001, Some(60_001)),
+            (86_401_000_000, Some(86_400_000_000)),
+        ] {
+            let expected = behind_ms.map(Duration::from_millis);
+            assert_eq!(clock_behind(newest, now), expected, "{newest}");
+        }
+    }
+}

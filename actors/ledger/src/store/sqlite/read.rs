@@ -1,0 +1,352 @@
+//! Reads of single things and of the whole.
+
+use deia_model::{
+    BotName, BotRecord, FailedAttempt, KeyRecord, Priority, QueueLane, QueueStatus, Rates, Sight,
+    StatusCounts, Task, TaskId, TaskResult, TaskStatus, TaskType, Timestamp, Waits,
+};
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::{bots, dependencies, keys, pauses, rows, unreadable::lenient};
+use crate::{Cancelling, ReadyLane, ReadyQuery, ReadyTask, Standing, TaskOutcome};
+
+pub(super) fn task(db: &Connection, id: TaskId) -> rusqlite::Result<Option<Task>> {
+    let found = db
+        .prepare_cached(rows::SELECT_TASK_BY_ID)?
+        .query_row([id.as_bytes()], rows::stored_task)
+        .optional()?;
+    let Some(rows::Stored { seq, mut task, .. }) = found else {
+        return Ok(None);
+    };
+    if task.content.is_none() {
+        task.content = rows::stored_content(db, seq)?;
+    }
+    if task.attempt > 0 {
+        task.failed_attempts = failed_attempts(db, seq)?;
+    }
+    Ok(Some(task))
+}
+
+/// Whether whoever has that sight sees the task. What is not there and what is
+/// not seen take the same read.
+pub(super) fn is_seen(db: &Connection, id: TaskId, sight: &Sight) -> rusqlite::Result<bool> {
+    let (sql, whose) = match sight {
+        Sight::All => return Ok(true),
+        Sight::Nothing => return Ok(false),
+        Sight::SubmittedBy(user) => (
+            "SELECT 1 FROM tasks WHERE id = ?1 AND submitter = ?2",
+            &**user,
+        ),
+        Sight::AssignedTo(bot) => (
+            "SELECT 1 FROM tasks WHERE id = ?1 AND bot = ?2",
+            bot.as_str(),
+        ),
+    };
+    db.prepare_cached(sql)?
+        .exists(params![id.as_bytes(), whose])
+}
+
+fn failed_attempts(db: &Connection, seq: i64) -> rusqlite::Result<Vec<FailedAttempt>> {
+    db.prepare_cached(
+        "SELECT attempt, bot, outcome, error, exit_code, started_at, ended_at FROM failed_attempts
+         WHERE seq = ?1 ORDER BY attempt",
+    )?
+    .query_map([seq], |row| {
+        Ok(FailedAttempt {
+            attempt: row.get(0)?,
+            bot: row.get(1)?,
+            outcome: rows::parsed(row, 2)?,
+            error: row.get(3)?,
+            exit_code: row.get(4)?,
+            output_bytes: None,
+            started_at: rows::time(row, 5)?,
+            ended_at: rows::time(row, 6)?,
+        })
+    })?
+    .collect()
+}
+
+/// Returns the tasks that a task waits for, as far as a caller with that sight sees
+/// them: the role may have been narrowed since the task was submitted.
+fn seen_blockers(
+    db: &Connection,
+    child: i64,
+    sight: &Sight,
+) -> rusqlite::Result<Vec<(TaskId, TaskStatus)>> {
+    let mut seen = Vec::new();
+    for (id, status) in dependencies::blockers(db, child)? {
+        if is_seen(db, id, sight)? {
+            seen.push((id, status));
+        }
+    }
+    Ok(seen)
+}
+
+/// Where a waiting task stands.
+pub(super) fn standing(db: &Connection, id: TaskId, sight: &Sight) -> rusqlite::Result<Standing> {
+    let found = db
+        .prepare_cached("SELECT seq, id, type, priority, run_at, status FROM tasks WHERE id = ?1")?
+        .query_row([id.as_bytes()], |row| {
+            Ok((rows::ready_task(row)?, rows::status(row, 5)?))
+        })
+        .optional()?;
+    let Some((task, status)) = found else {
+        return Ok(Standing::default());
+    };
+    let ahead = match (sight, status) {
+        (Sight::All, TaskStatus::Queued) => db
+            .prepare_cached(
+                "SELECT count(*) FROM (SELECT 1 FROM tasks INDEXED BY tasks_ready
+                 WHERE status = 1 AND type = ?1 AND priority = ?2 AND seq < ?3 LIMIT 10000)",
+            )?
+            .query_row(
+                params![task.task_type.as_str(), task.priority.rank(), task.order],
+                |row| row.get::<_, i64>(0),
+            )?
+            .unsigned_abs(),
+        _ => 0,
+    };
+    Ok(Standing {
+        ahead: (*sight == Sight::All).then_some(ahead),
+        waits_for: seen_blockers(db, task.order, sight)?,
+    })
+}
+
+pub(super) fn result(db: &Connection, id: TaskId) -> rusqlite::Result<Option<TaskResult>> {
+    db.prepare_cached(
+        "SELECT t.bot, r.success, r.output, r.error, t.execution_ms, t.started_at, t.completed_at, t.attempt,
+                r.tokens_used, r.cost_cents, r.exit_code, r.output_bytes, t.erased_at
+         FROM tasks t JOIN results r USING (seq) WHERE t.id = ?1 AND t.status >= 3",
+    )?
+    .query_row([id.as_bytes()], |row| {
+        let bot: Option<String> = row.get(0)?;
+        let result = TaskResult {
+            task_id: id,
+            bot_id: bot.map(|name| name.parse().map_err(|error| rows::broken(0, error))).transpose()?,
+            success: row.get(1)?,
+            output: row.get(2)?,
+            output_bytes: None,
+            output_truncated: false,
+            output_url: None,
+            error: row.get(3)?,
+            execution_time_ms: row.get::<_, Option<i64>>(4)?.unwrap_or(0).unsigned_abs(),
+            started_at: rows::optional_time(row, 5)?,
+            completed_at: rows::time(row, 6)?,
+            attempt: row.get(7)?,
+            tokens_used: row.get::<_, Option<i64>>(8)?.map(i64::unsigned_abs),
+            cost_cents: row.get::<_, Option<i64>>(9)?.map(i64::unsigned_abs),
+            erased_at: rows::optional_time(row, 12)?,
+            exit_code: row.get(10)?,
+        };
+        let output_bytes = row.get::<_, Option<i64>>(11)?.map(i64::unsigned_abs);
+        Ok(result.with_output_bytes(output_bytes))
+    })
+    .optional()
+}
+
+/// Where a task is, and its end if it has one.
+pub(super) fn outcome(db: &Connection, id: TaskId) -> rusqlite::Result<Option<TaskOutcome>> {
+    let found = db
+        .prepare_cached("SELECT status FROM tasks WHERE id = ?1")?
+        .query_row([id.as_bytes()], |row| rows::status(row, 0))
+        .optional()?;
+    let Some(status) = found else {
+        return Ok(None);
+    };
+    let result = match status.is_final() {
+        true => result(db, id)?,
+        false => None,
+    };
+    Ok(Some(TaskOutcome { status, result }))
+}
+
+pub(super) fn bots(db: &Connection) -> rusqlite::Result<Vec<BotRecord>> {
+    let sql = format!("{} ORDER BY name", bots::SELECT_BOT);
+    db.prepare_cached(&sql)?
+        .query_map([], |row| lenient("bots", row, bots::record))?
+        .filter_map(Result::transpose)
+        .collect()
+}
+
+pub(super) fn bot(db: &Connection, name: &BotName) -> rusqlite::Result<Option<BotRecord>> {
+    let sql = format!("{} WHERE name = ?1", bots::SELECT_BOT);
+    db.prepare_cached(&sql)?
+        .query_row([name.as_str()], bots::record)
+        .optional()
+}
+
+pub(super) fn bots_with_running_tasks(db: &Connection) -> rusqlite::Result<Vec<BotName>> {
+    db.prepare_cached("SELECT DISTINCT bot FROM tasks INDEXED BY tasks_running WHERE status = 2 AND bot IS NOT NULL")?
+        .query_map([], |row| lenient("tasks", row, |row| rows::parsed(row, 0)))?
+        .filter_map(Result::transpose)
+        .collect()
+}
+
+pub(super) fn cancelling(db: &Connection) -> rusqlite::Result<Vec<Cancelling>> {
+    db.prepare_cached(
+        "SELECT id, attempt, bot, last_error FROM tasks INDEXED BY tasks_running
+         WHERE status = 2 AND bot IS NOT NULL AND cancel_requested_at IS NOT NULL",
+    )?
+    .query_map([], |row| {
+        lenient("tasks", row, |row| {
+            Ok(Cancelling {
+                task: rows::task_id(row, 0)?,
+                attempt: row.get(1)?,
+                bot: rows::parsed(row, 2)?,
+                words: row.get::<_, Option<String>>(3)?.unwrap_or_default(),
+            })
+        })
+    })?
+    .filter_map(Result::transpose)
+    .collect()
+}
+
+pub(super) fn keys(db: &Connection) -> rusqlite::Result<Vec<KeyRecord>> {
+    let sql = format!("{} ORDER BY k.id", keys::SELECT_KEY);
+    db.prepare_cached(&sql)?
+        .query_map([], |row| lenient("keys", row, keys::record))?
+        .filter_map(Result::transpose)
+        .collect()
+}
+
+pub(super) fn ready_lanes(db: &Connection) -> rusqlite::Result<Vec<ReadyLane>> {
+    db.prepare_cached("SELECT type, priority, n FROM task_counts WHERE status = 1 AND n > 0")?
+        .query_map([], |row| {
+            lenient("task_counts", row, |row| {
+                Ok(ReadyLane {
+                    task_type: rows::parsed(row, 0)?,
+                    priority: rows::priority(row, 1)?,
+                    tasks: row.get::<_, i64>(2)?.unsigned_abs(),
+                })
+            })
+        })?
+        .filter_map(Result::transpose)
+        .collect()
+}
+
+pub(super) fn ready(db: &Connection, query: &ReadyQuery) -> rusqlite::Result<Vec<ReadyTask>> {
+    db.prepare_cached(
+        "SELECT seq, id, type, priority, run_at FROM tasks INDEXED BY tasks_ready
+         WHERE status = 1 AND type = ?1 AND priority = ?2 AND seq > ?3
+         AND seq NOT IN (SELECT seq FROM unreadable) ORDER BY seq LIMIT ?4",
+    )?
+    .query_map(
+        params![
+            query.task_type.as_str(),
+            query.priority.rank(),
+            query.after,
+            query.limit
+        ],
+        |row| lenient("tasks", row, rows::ready_task),
+    )?
+    .filter_map(Result::transpose)
+    .collect()
+}
+
+pub(super) fn next_due(db: &Connection) -> rusqlite::Result<Option<i64>> {
+    db.prepare_cached(
+        "SELECT min(at) FROM (
+             SELECT min(run_at) AS at FROM tasks INDEXED BY tasks_due WHERE status = 0 AND blocked_by = 0
+                 AND seq NOT IN (SELECT seq FROM unreadable)
+             UNION ALL SELECT min(expires_at) FROM tasks INDEXED BY tasks_expiry
+                 WHERE expires_at IS NOT NULL AND status <= 1 AND attempt = 0
+                 AND seq NOT IN (SELECT seq FROM unreadable)
+             UNION ALL SELECT 0 WHERE EXISTS
+                 (SELECT 1 FROM settled WHERE parent NOT IN (SELECT seq FROM unreadable)))",
+    )?
+    .query_row([], |row| row.get(0))
+}
+
+pub(super) fn counts(db: &Connection) -> rusqlite::Result<StatusCounts> {
+    let mut counts = StatusCounts::default();
+    let mut all = db.prepare_cached("SELECT status, sum(n) FROM task_counts GROUP BY status")?;
+    let mut found = all.query([])?;
+    while let Some(row) = found.next()? {
+        if let Some(status) = lenient("task_counts", row, |row| rows::status(row, 0))? {
+            *counts.slot(status) = row.get::<_, i64>(1)?.max(0).unsigned_abs();
+        }
+    }
+    Ok(counts)
+}
+
+pub(super) fn queue(db: &Connection) -> rusqlite::Result<QueueStatus> {
+    let paused = pauses::pauses(db)?;
+    let mut lanes: Vec<QueueLane> = Vec::new();
+    let mut all = db.prepare_cached(
+        "SELECT type, priority, status, n FROM task_counts WHERE status <= 2 AND n > 0 ORDER BY 1, 2, 3",
+    )?;
+    let mut found = all.query([])?;
+    while let Some(row) = found.next()? {
+        let lane = lenient("task_counts", row, |row| {
+            Ok((rows::parsed::<TaskType>(row, 0)?, rows::priority(row, 1)?))
+        })?;
+        let Some((task_type, priority)) = lane else {
+            continue;
+        };
+        let same = |lane: &QueueLane| lane.task_type == task_type && lane.priority == priority;
+        if !lanes.last().is_some_and(same) {
+            lanes.push(QueueLane {
+                pending: 0,
+                queued: 0,
+                running: 0,
+                oldest_queued_ms: oldest_queued_ms(db, &task_type, priority)?,
+                paused: paused.iter().any(|pause| pause.holds(&task_type)),
+                rates: Rates::default(),
+                waits: Waits::default(),
+                task_type,
+                priority,
+            });
+        }
+        let count = row.get::<_, i64>(3)?.unsigned_abs();
+        if let Some(lane) = lanes.last_mut() {
+            match rows::status(row, 2)? {
+                TaskStatus::Pending => lane.pending = count,
+                TaskStatus::Queued => lane.queued = count,
+                _ => lane.running = count,
+            }
+        }
+    }
+    let running_by_bot = db
+        .prepare_cached(
+            "SELECT bot, count(*) FROM tasks INDEXED BY tasks_running WHERE status = 2 AND bot IS NOT NULL GROUP BY bot",
+        )?
+        .query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs())))?
+        .collect::<rusqlite::Result<_>>()?;
+    Ok(QueueStatus {
+        totals: counts(db)?,
+        paused,
+        oldest_queued_ms: lanes.iter().filter_map(|lane| lane.oldest_queued_ms).max(),
+        rates: Rates::default(),
+        waits: Waits::default(),
+        lanes,
+        running_by_bot,
+    })
+}
+
+/// How long the longest waiting of the first in line has been ready: one that
+/// was put back stands before others that have waited longer. The time of one that was
+/// given back without a counted attempt goes on.
+fn oldest_queued_ms(
+    db: &Connection,
+    task_type: &TaskType,
+    priority: Priority,
+) -> rusqlite::Result<Option<u64>> {
+    let ready_at: Option<i64> = db
+        .prepare_cached(
+            "SELECT min(coalesce(ready_since, run_at)) FROM
+                 (SELECT ready_since, run_at FROM tasks INDEXED BY tasks_ready WHERE status = 1 AND type = ?1 AND priority = ?2
+                  ORDER BY seq LIMIT 64)",
+        )?
+        .query_row(params![task_type.as_str(), priority.rank()], |row| row.get(0))?;
+    Ok(ready_at.map(|at| Timestamp::now().millis_since(Timestamp::from_millis(at))))
+}
+
+pub(super) fn failures_24h(db: &Connection) -> rusqlite::Result<u64> {
+    let since = Timestamp::now().as_millis() - 86_400_000;
+    db.prepare_cached("SELECT count(*) FROM tasks INDEXED BY tasks_failed WHERE status = 4 AND completed_at >= ?1")?
+        .query_row([since], |row| Ok(row.get::<_, i64>(0)?.unsigned_abs()))
+}
+
+pub(super) fn last_event_seq(db: &Connection) -> rusqlite::Result<u64> {
+    db.prepare_cached("SELECT coalesce(max(seq), 0) FROM events")?
+        .query_row([], |row| Ok(row.get::<_, i64>(0)?.unsigned_abs()))
+}

@@ -1,0 +1,126 @@
+//! Tasks that have ended are put back into the queue by hand.
+
+use deia_model::{Action, EventResult, Role, Task, TaskId, TaskStatus};
+use rusqlite::{OptionalExtension, params};
+
+use super::{
+    apply::ApplyError,
+    dependencies, rows,
+    submit::backlog,
+    transaction::{Entry, Tx},
+};
+use crate::{Hint, Load, Outcome, ReadyTask, Refusal, admit};
+
+/// A request to put a task back.
+pub(super) struct Asked<'a> {
+    pub(super) actor: &'a str,
+    /// The role that they act with.
+    pub(super) role: Role,
+    /// Refuse if it did not fail.
+    pub(super) only_failed: bool,
+}
+
+pub(super) fn retry(tx: &mut Tx<'_>, id: TaskId, asked: Asked<'_>) -> Result<Outcome, ApplyError> {
+    let Asked {
+        actor,
+        role,
+        only_failed,
+    } = asked;
+    let mut find = tx.db.prepare_cached(rows::SELECT_TASK_BY_ID)?;
+    let stored = find
+        .query_row([id.as_bytes()], rows::stored_task)
+        .optional()?
+        .ok_or(Refusal::NoSuchTask(id))?;
+    let rows::Stored {
+        seq,
+        last_event,
+        ref task,
+        bytes,
+    } = stored;
+    if !task.status.is_final() {
+        return Err(Refusal::TaskIsUnfinished {
+            task: id,
+            status: task.status,
+        }
+        .into());
+    }
+    if task.erased_at.is_some() {
+        return Err(Refusal::TaskIsErased(id).into());
+    }
+    if only_failed && task.status != TaskStatus::Failed {
+        return Err(Refusal::TaskIsFinal {
+            task: id,
+            status: task.status,
+        }
+        .into());
+    }
+    if let Some(other) = same_key(tx, task)? {
+        return Err(Refusal::DedupKeyInUse(other).into());
+    }
+    let more = Load {
+        tasks: 1,
+        bytes: bytes.unsigned_abs(),
+    };
+    let limits = tx.policy.per_submitter.of(role);
+    admit(limits, backlog(tx, &task.submitter)?, more)?;
+    let waits_for = dependencies::wait_again(tx, seq, &task.depends_on)?;
+    let status = match waits_for {
+        0 => TaskStatus::Queued,
+        _ => TaskStatus::Pending,
+    };
+    // It may have expired: whoever puts it back wants it to run all the same.
+    tx.db
+        .prepare_cached(
+            "UPDATE tasks SET status = ?2, run_at = ?3, ready_since = NULL, failures = 0, bot_deaths = 0, suspicions = 0, hive_deaths = 0, completed_at = NULL,
+                              cancel_requested_at = NULL, end_reason = NULL, expires_at = NULL, progress = NULL,
+                              execution_ms = NULL, blocked_by = ?4, last_event = ?5 WHERE seq = ?1",
+        )?
+        .execute(params![
+            seq,
+            rows::status_code(status),
+            tx.now.as_millis(),
+            waits_for,
+            tx.next_event()
+        ])?;
+    tx.db
+        .prepare_cached("DELETE FROM results WHERE seq = ?1")?
+        .execute([seq])?;
+    tx.count_task(stored.counted(), Some(task.status), Some(status))?;
+    if status == TaskStatus::Queued {
+        tx.hint(Hint::Ready(ReadyTask {
+            id,
+            order: seq,
+            task_type: task.task_type.clone(),
+            priority: task.priority,
+            ready_at: tx.now.as_millis(),
+        }));
+    }
+    let was = serde_json::json!({"was": task.status, "reason": task.end_reason}).to_string();
+    tx.log_after(
+        last_event,
+        &Entry {
+            action: Action::TaskRequeued,
+            actor,
+            target: &id.to_string(),
+            result: EventResult::Success,
+            details: Some(&was),
+            trace_id: task.traceparent.as_deref().and_then(rows::trace_id),
+        },
+    )?;
+    let now = find.query_row([id.as_bytes()], rows::stored_task)?;
+    Ok(Outcome::Task(Box::new(now.task)))
+}
+
+/// Another unfinished task with the same key.
+fn same_key(tx: &Tx<'_>, task: &Task) -> rusqlite::Result<Option<TaskId>> {
+    let Some(key) = &task.dedup_key else {
+        return Ok(None);
+    };
+    tx.db
+        .prepare_cached(
+            "SELECT id FROM tasks INDEXED BY tasks_dedup
+             WHERE submitter = ?1 AND dedup_key = ?2 AND dedup_key IS NOT NULL AND status <= 2",
+        )?
+        .query_row([&task.submitter, key], |row| rows::task_id(row, 0))
+        .optional()
+}

@@ -1,0 +1,209 @@
+//! Commands that cannot be applied, and what becomes of the others.
+
+use super::*;
+use crate::{ClaimedTask, Seat};
+
+/// Has SQLite refuse tasks of the type `broken`, as a full index or a bug would.
+fn break_type(dir: &std::path::Path) {
+    let db = rusqlite::Connection::open(dir.join("deia.db")).unwrap();
+    db.execute_batch(
+        "CREATE TRIGGER broken BEFORE INSERT ON tasks WHEN new.type = 'broken'
+         BEGIN SELECT RAISE(ABORT, 'this is broken'); END",
+    )
+    .unwrap();
+}
+
+fn submission(task_type: &str) -> Command {
+    Command::Submit {
+        tasks: vec![deia_model::NewTask::new(task_type.parse().unwrap(), "x")],
+        submitter: "ada".into(),
+        dedup: None,
+        role: deia_model::Role::Operator,
+    }
+}
+
+/// Keeps the writer at the end of a commit until the gate is opened.
+struct Gate {
+    open: mpsc::Sender<()>,
+    at: mpsc::Receiver<()>,
+}
+
+impl Gate {
+    fn of(store: &SqliteStore) -> Self {
+        let (open, opened) = mpsc::channel::<()>();
+        let (arrive, at) = mpsc::channel();
+        let opened = Mutex::new(opened);
+        store.subscribe(Arc::new(move |_| {
+            let _ = arrive.send(());
+            let _ = opened.lock().unwrap().recv();
+        }));
+        Self { open, at }
+    }
+
+    /// Has all of these wait for the writer, so that they are one group.
+    async fn together(
+        self,
+        store: &SqliteStore,
+        commands: Vec<Command>,
+    ) -> Vec<Result<Outcome, StoreError>> {
+        let first = store.apply(submission("first"));
+        self.at.recv().unwrap();
+        let waiting: Vec<_> = commands.into_iter().map(|c| store.apply(c)).collect();
+        drop(self.open);
+        first.await.unwrap();
+        futures_util::future::join_all(waiting).await
+    }
+}
+
+#[tokio::test]
+async fn a_command_that_cannot_be_applied_is_set_aside_from_its_group() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = options(dir.path());
+    let metrics = options.metrics.clone();
+    let store = SqliteStore::open(options).unwrap();
+    let _serving = store.serve().unwrap();
+    submit(&store, 1).await.unwrap();
+    break_type(dir.path());
+    let commands = (0..30)
+        .map(|n| submission(if n % 10 == 7 { "broken" } else { "general" }))
+        .collect();
+    let gate = Gate::of(&store);
+    let outcomes = gate.together(&store, commands).await;
+    for (n, outcome) in outcomes.iter().enumerate() {
+        match outcome {
+            Err(StoreError::Failed(why)) if n % 10 == 7 => {
+                assert!(why.contains("this is broken"), "{why}");
+            }
+            other => assert!(other.is_ok() && n % 10 != 7, "{n}: {other:?}"),
+        }
+    }
+    // The one before, the first, and all others in one.
+    assert_eq!(metrics.commits(), 3);
+    assert_eq!(store.counts().await.unwrap().queued, 1 + 1 + 27);
+}
+
+/// Offers that panic for one type, as a bug in what is asked by a command would.
+struct Panics;
+
+impl Offers for Panics {
+    fn take(&self, task_type: &TaskType) -> Option<Seat> {
+        assert_ne!(task_type.as_str(), "panics");
+        None
+    }
+
+    fn claimed(&self, _: Vec<(Seat, ClaimedTask)>) {}
+
+    fn release(&self, _: Vec<Seat>) {}
+}
+
+#[tokio::test]
+async fn a_panic_is_an_error_of_its_command_and_the_writer_lives() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(options(dir.path())).unwrap();
+    store.offer_to(Arc::new(Panics));
+    let serving = store.serve().unwrap();
+    for round in 0..10 {
+        let gate = Gate::of(&store);
+        let commands = ["general", "panics", "general"].map(submission).into();
+        let outcomes = gate.together(&store, commands).await;
+        assert!(outcomes[0].is_ok() && outcomes[2].is_ok(), "{outcomes:?}");
+        assert!(
+            matches!(&outcomes[1], Err(StoreError::Failed(why)) if why.contains("panicked")),
+            "{outcomes:?}"
+        );
+        assert_eq!(store.counts().await.unwrap().queued, 3 * (round + 1));
+    }
+    // Types that came with a lost transaction take no place (tasks.max_types).
+    for n in 0..17 {
+        store.apply(submission(&format!("t{n}"))).await.unwrap();
+    }
+    store.close().await;
+    assert_eq!(serving.await, "closed");
+}
+
+/// Offers with places without end, which counts them.
+#[derive(Default)]
+struct Places {
+    taken: std::sync::atomic::AtomicUsize,
+    given_back: std::sync::atomic::AtomicUsize,
+    claimed: Mutex<Vec<TaskId>>,
+}
+
+impl Offers for Places {
+    fn take(&self, task_type: &TaskType) -> Option<Seat> {
+        let wanted = task_type.as_str() == "general";
+        wanted.then(|| {
+            self.taken.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            Seat {
+                bot: "b".parse().unwrap(),
+                epoch: 1,
+                lease: deia_model::LeaseToken::new(),
+            }
+        })
+    }
+
+    fn claimed(&self, tasks: Vec<(Seat, ClaimedTask)>) {
+        let ids = tasks.iter().map(|(_, claimed)| claimed.task.id);
+        self.claimed.lock().unwrap().extend(ids);
+    }
+
+    fn release(&self, seats: Vec<Seat>) {
+        let order = std::sync::atomic::Ordering::SeqCst;
+        self.given_back.fetch_add(seats.len(), order);
+    }
+}
+
+#[tokio::test]
+async fn a_group_that_is_applied_again_takes_each_place_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(options(dir.path())).unwrap();
+    let places = Arc::new(Places::default());
+    store.offer_to(places.clone());
+    let _serving = store.serve().unwrap();
+    submit(&store, 1).await.unwrap();
+    break_type(dir.path());
+    let gate = Gate::of(&store);
+    let commands = ["general", "general", "broken", "general"];
+    let outcomes = gate.together(&store, commands.map(submission).into()).await;
+    assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 3);
+    let order = std::sync::atomic::Ordering::SeqCst;
+    let held = places.taken.load(order) - places.given_back.load(order);
+    let claimed = places.claimed.lock().unwrap().len();
+    assert_eq!((held, claimed), (4, 4));
+    assert_eq!(store.counts().await.unwrap().running, 4);
+}
+
+#[tokio::test]
+async fn a_store_that_is_locked_refuses_a_group_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = options(dir.path());
+    let metrics = options.metrics.clone();
+    let store = SqliteStore::open(options).unwrap();
+    let _serving = store.serve().unwrap();
+    submit(&store, 1).await.unwrap();
+    let shell = rusqlite::Connection::open(dir.path().join("deia.db")).unwrap();
+    shell
+        .busy_timeout(std::time::Duration::from_secs(60))
+        .unwrap();
+    let gate = Gate::of(&store);
+    let first = store.apply(submission("first"));
+    gate.at.recv().unwrap();
+    shell.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let begun = std::time::Instant::now();
+    let waiting: Vec<_> = (0..20)
+        .map(|_| store.apply(submission("general")))
+        .collect();
+    // An end that was reported is kept, not refused.
+    let end = store.apply_when_there_is_room(Command::MarkRunning(true));
+    drop(gate.open);
+    first.await.unwrap();
+    for refused in futures_util::future::join_all(waiting).await {
+        assert!(matches!(refused, Err(StoreError::Busy)), "{refused:?}");
+    }
+    // Once for all of them, not 21 times.
+    assert!(begun.elapsed() < connection::BUSY_TIMEOUT * 8);
+    assert_eq!(metrics.commits(), 2);
+    shell.execute_batch("COMMIT").unwrap();
+    end.await.unwrap();
+    submit(&store, 1).await.unwrap();
+}

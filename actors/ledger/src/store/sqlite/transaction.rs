@@ -1,0 +1,342 @@
+//! What one transaction gathers beside the rows it writes: events, counters,
+//! flows, hints.
+
+use std::{
+    collections::{HashMap, HashSet},
+    convert::Infallible,
+};
+
+use deia_model::{
+    Action, BotName, EventResult, NewEvent, Principal, Priority, TaskStatus, TaskType, Timestamp,
+};
+use rusqlite::{Connection, params};
+
+use super::{memo::Memo, rows, shares::Shares, unreadable};
+use crate::{BotDelta, ClaimedTask, Flow, Hint, Offers, Seat, TaskPolicy};
+
+/// The transaction that is being built.
+pub(super) struct Tx<'a> {
+    /// The writer's connection, inside `BEGIN`.
+    pub(super) db: &'a Connection,
+    /// Rules that are applied to tasks.
+    pub(super) policy: &'a TaskPolicy,
+    /// The time of everything in this transaction.
+    pub(super) now: Timestamp,
+    /// The task types that have counters.
+    types: &'a mut HashSet<TaskType>,
+    /// The callers with keys that were found to have their access still.
+    pub(super) vouched: Vec<Principal>,
+    offers: Option<&'a dyn Offers>,
+    next_event: i64,
+    told: Told,
+    lanes: Memo<TaskType, [Option<Box<Lane>>; Priority::ALL.len()]>,
+    pub(super) shares: Shares,
+    bots: HashMap<BotName, BotDelta>,
+}
+
+/// What is told after the commit. Dropped before that, it gives back the
+/// places that were taken for tasks.
+#[derive(Default)]
+pub(super) struct Told {
+    /// What changed.
+    pub(super) hints: Vec<Hint>,
+    /// Tasks that bots have from the moment they came in.
+    pub(super) claimed: Vec<(Seat, ClaimedTask)>,
+    /// The places that were taken for these.
+    taken: Vec<Seat>,
+}
+
+/// A transaction with nothing left but the commit.
+pub(super) struct Written<'a> {
+    told: Told,
+    offers: Option<&'a dyn Offers>,
+}
+
+impl Written<'_> {
+    /// It is on disk.
+    pub(super) fn take(&mut self) -> Told {
+        self.told.taken.clear();
+        std::mem::take(&mut self.told)
+    }
+}
+
+impl Drop for Written<'_> {
+    fn drop(&mut self) {
+        release(self.offers, &mut self.told);
+    }
+}
+
+impl Drop for Tx<'_> {
+    fn drop(&mut self) {
+        release(self.offers, &mut self.told);
+    }
+}
+
+/// The transaction did not come to be.
+fn release(offers: Option<&dyn Offers>, told: &mut Told) {
+    if let Some(offers) = offers.filter(|_| !told.taken.is_empty()) {
+        offers.release(std::mem::take(&mut told.taken));
+    }
+}
+
+/// What happened in one lane.
+#[derive(Default)]
+pub(super) struct Lane {
+    change: [i64; TaskStatus::ALL.len()],
+    /// What flowed.
+    pub(super) flow: Flow,
+}
+
+impl Lane {
+    /// Counts a task that went from one status to another; `None`: it is new.
+    pub(super) fn moved(&mut self, from: Option<TaskStatus>, to: TaskStatus) {
+        if let Some(from) = from {
+            self.change[from as usize] -= 1;
+        }
+        self.change[to as usize] += 1;
+    }
+
+    /// Counts a task that is forgotten.
+    pub(super) fn gone(&mut self, from: TaskStatus) {
+        self.change[from as usize] -= 1;
+    }
+}
+
+/// An event with little text, for the hot path.
+pub(super) struct Entry<'a> {
+    pub(super) action: Action,
+    pub(super) actor: &'a str,
+    pub(super) target: &'a str,
+    pub(super) result: EventResult,
+    pub(super) details: Option<&'a str>,
+    pub(super) trace_id: Option<&'a str>,
+}
+
+impl Entry<'_> {
+    fn to_event(&self) -> NewEvent {
+        let details = self.details.map(serde_json::from_str);
+        NewEvent {
+            action: self.action,
+            actor: self.actor.to_owned(),
+            target: self.target.to_owned(),
+            result: self.result,
+            details: details.and_then(Result::ok).unwrap_or_default(),
+            trace_id: self.trace_id.map(str::to_owned),
+        }
+    }
+}
+
+impl<'a> Tx<'a> {
+    pub(super) fn new(
+        db: &'a Connection,
+        policy: &'a TaskPolicy,
+        types: &'a mut HashSet<TaskType>,
+        offers: Option<&'a dyn Offers>,
+        now: Timestamp,
+    ) -> rusqlite::Result<Self> {
+        let last: i64 = db
+            .prepare_cached("SELECT coalesce(max(seq), 0) FROM events")?
+            .query_row([], |row| row.get(0))?;
+        Ok(Self {
+            db,
+            policy,
+            now,
+            types,
+            vouched: Vec::new(),
+            offers,
+            next_event: last + 1,
+            told: Told::default(),
+            lanes: Memo::default(),
+            shares: Shares::default(),
+            bots: HashMap::new(),
+        })
+    }
+
+    /// The number that the next event will have.
+    pub(super) fn next_event(&self) -> i64 {
+        self.next_event
+    }
+
+    /// Appends to the event log. `prev` is the event before of the same task.
+    pub(super) fn log_after(
+        &mut self,
+        prev: Option<i64>,
+        entry: &Entry<'_>,
+    ) -> rusqlite::Result<()> {
+        self.db
+            .prepare_cached(
+                "INSERT INTO events (seq, at, action, level, actor, target, result, details, trace_id, prev)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+            )?
+            .execute(params![
+                self.next_event,
+                self.now.as_millis(),
+                entry.action.as_str(),
+                rows::level_code(entry.action.level()),
+                entry.actor,
+                entry.target,
+                rows::result_code(entry.result),
+                entry.details,
+                entry.trace_id,
+                prev,
+            ])?;
+        self.next_event += 1;
+        if entry.action.log_level().is_some() {
+            self.hint(Hint::Logged(Box::new(entry.to_event())));
+        }
+        Ok(())
+    }
+
+    /// Appends an event that is not of a task.
+    pub(super) fn log(&mut self, entry: &Entry<'_>) -> rusqlite::Result<()> {
+        self.log_after(None, entry)
+    }
+
+    /// Appends an event that somebody else put together.
+    pub(super) fn log_event(&mut self, event: &NewEvent) -> rusqlite::Result<()> {
+        let details = (!event.details.is_null()).then(|| event.details.to_string());
+        self.log(&Entry {
+            action: event.action,
+            actor: &event.actor,
+            target: &event.target,
+            result: event.result,
+            details: details.as_deref(),
+            trace_id: event.trace_id.as_deref(),
+        })
+    }
+
+    /// Has this told after the commit.
+    pub(super) fn hint(&mut self, hint: Hint) {
+        self.told.hints.push(hint);
+    }
+
+    /// Has this told after the commit, once.
+    pub(super) fn hint_once(&mut self, hint: Hint) {
+        if !self.told.hints.contains(&hint) {
+            self.told.hints.push(hint);
+        }
+    }
+
+    /// Takes a place for a task of that type that may start at once.
+    pub(super) fn take_seat(&mut self, task_type: &TaskType) -> Option<Seat> {
+        let seat = self.offers?.take(task_type)?;
+        self.told.taken.push(seat.clone());
+        Some(seat)
+    }
+
+    /// Leaves the place that was taken last.
+    pub(super) fn leave_seat(&mut self) {
+        if let (Some(offers), Some(seat)) = (self.offers, self.told.taken.pop()) {
+            offers.release(vec![seat]);
+        }
+    }
+
+    /// Has the task handed to the bot after the commit.
+    pub(super) fn hand_over(&mut self, seat: Seat, task: ClaimedTask) {
+        self.told.claimed.push((seat, task));
+    }
+
+    /// Has the scheduler look at once for what is due.
+    pub(super) fn hint_due_now(&mut self) {
+        self.told.hints.push(Hint::Due(self.now.as_millis()));
+    }
+
+    /// The lane of that type and priority.
+    pub(super) fn lane(&mut self, task_type: &TaskType, priority: Priority) -> &mut Lane {
+        let lanes: Result<_, Infallible> = self
+            .lanes
+            .get_or_make(task_type, || Ok((task_type.clone(), Default::default())));
+        let Ok(lanes) = lanes;
+        lanes[usize::from(priority.rank())].get_or_insert_default()
+    }
+
+    /// Returns the number of types that there are tasks of.
+    pub(super) fn types(&self) -> u64 {
+        self.types.len() as u64
+    }
+
+    /// Returns whether there are tasks of that type.
+    pub(super) fn knows_type(&self, task_type: &TaskType) -> bool {
+        self.types.contains(task_type)
+    }
+
+    /// Notes a type that there are tasks of from now on.
+    pub(super) fn note_type(&mut self, task_type: &TaskType) {
+        if !self.types.contains(task_type) {
+            self.types.insert(task_type.clone());
+        }
+    }
+
+    /// Forgets the types that have no tasks any more.
+    pub(super) fn forget_empty_types(&mut self) -> rusqlite::Result<()> {
+        let empty = self
+            .db
+            .prepare_cached("SELECT type FROM task_counts GROUP BY type HAVING sum(n) = 0")?
+            .query_map([], |row| {
+                unreadable::lenient("task_counts", row, |row| rows::parsed::<TaskType>(row, 0))
+            })?
+            .filter_map(Result::transpose)
+            .collect::<rusqlite::Result<Vec<_>>>()?;
+        for task_type in empty
+            .iter()
+            .filter(|task_type| !self.lanes.contains(*task_type))
+        {
+            self.db
+                .prepare_cached("DELETE FROM task_counts WHERE type = ?1")?
+                .execute([task_type.as_str()])?;
+            self.types.remove(task_type);
+        }
+        Ok(())
+    }
+
+    /// Counts an attempt for its bot.
+    pub(super) fn count_attempt(&mut self, bot: &BotName, succeeded: bool) {
+        let delta = match self.bots.get_mut(bot) {
+            Some(delta) => delta,
+            None => self.bots.entry(bot.clone()).or_default(),
+        };
+        if succeeded {
+            delta.completed += 1;
+        } else {
+            delta.failed += 1;
+        }
+    }
+
+    /// Writes the counters; what is left is the commit.
+    pub(super) fn write_counters(mut self) -> rusqlite::Result<Written<'a>> {
+        let mut flows = Vec::new();
+        {
+            let mut add = self.db.prepare_cached(
+                "INSERT INTO task_counts (type, priority, status, n) VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT DO UPDATE SET n = n + excluded.n",
+            )?;
+            for (task_type, lanes) in self.lanes.take() {
+                for (priority, lane) in Priority::ALL.into_iter().zip(lanes) {
+                    let Some(lane) = lane else { continue };
+                    for (status, n) in lane.change.iter().enumerate().filter(|(_, n)| **n != 0) {
+                        add.execute(params![task_type.as_str(), priority.rank(), status, n])?;
+                    }
+                    if lane.flow != Flow::default() {
+                        flows.push((task_type.clone(), priority, lane.flow));
+                    }
+                }
+            }
+        }
+        self.shares.write(self.db)?;
+        if !self.bots.is_empty() {
+            let mut add = self.db.prepare_cached(
+                "UPDATE bots SET tasks_completed = tasks_completed + ?2, tasks_failed = tasks_failed + ?3 WHERE name = ?1",
+            )?;
+            for (bot, delta) in &self.bots {
+                add.execute(params![bot.as_str(), delta.completed, delta.failed])?;
+            }
+        }
+        if !flows.is_empty() {
+            self.told.hints.push(Hint::Flow(flows));
+        }
+        Ok(Written {
+            told: std::mem::take(&mut self.told),
+            offers: self.offers,
+        })
+    }
+}

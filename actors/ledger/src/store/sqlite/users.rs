@@ -1,0 +1,231 @@
+//! Users.
+
+use deia_model::{Action, KeyRecord, NewEvent, Role, User, UserChange, admin_hold};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use serde_json::json;
+
+use super::{
+    apply::ApplyError, idempotency, keys, logins, read, rows, transaction::Tx, unreadable::lenient,
+};
+use crate::{AccessLimits, Dedup, Hint, Outcome, Refusal};
+
+const SELECT_USER: &str = "SELECT name, role, active, version, created_at, changed_at FROM users";
+
+/// A row in the order of [`SELECT_USER`].
+fn record(row: &Row<'_>) -> rusqlite::Result<User> {
+    Ok(User {
+        id: row.get(0)?,
+        role: rows::parsed(row, 1)?,
+        active: row.get(2)?,
+        version: row.get::<_, i64>(3)?.unsigned_abs(),
+        created_at: rows::time(row, 4)?,
+        changed_at: rows::time(row, 5)?,
+    })
+}
+
+pub(super) fn all(db: &Connection) -> rusqlite::Result<Vec<User>> {
+    let sql = format!("{SELECT_USER} ORDER BY name");
+    db.prepare_cached(&sql)?
+        .query_map([], |row| lenient("users", row, record))?
+        .filter_map(Result::transpose)
+        .collect()
+}
+
+pub(super) fn find(db: &Connection, name: &str) -> rusqlite::Result<Option<User>> {
+    let sql = format!("{SELECT_USER} WHERE name = ?1");
+    db.prepare_cached(&sql)?
+        .query_row([name], record)
+        .optional()
+}
+
+fn stored(tx: &Tx<'_>, name: &str) -> Result<User, ApplyError> {
+    let found = find(tx.db, name)?;
+    Ok(found.ok_or_else(|| Refusal::NoSuchUser(name.to_owned()))?)
+}
+
+pub(super) fn add(
+    tx: &mut Tx<'_>,
+    name: &str,
+    (role, active): (Role, bool),
+    dedup: Option<&Dedup>,
+    (actor, limits): (&str, AccessLimits),
+) -> Result<Outcome, ApplyError> {
+    if let Some(dedup) = dedup
+        && let Some(user) = idempotency::remembered(tx, actor, dedup)?
+    {
+        let replayed = true;
+        return Ok(Outcome::NewUser { user, replayed });
+    }
+    if find(tx.db, name)?.is_some() {
+        return Err(Refusal::UserExists(name.to_owned()).into());
+    }
+    make_room(tx, name, limits)?;
+    insert(tx, name, (role, active), actor)?;
+    let user = stored(tx, name)?;
+    if let Some(dedup) = dedup {
+        idempotency::remember(tx, actor, dedup, &user)?;
+    }
+    let replayed = false;
+    Ok(Outcome::NewUser { user, replayed })
+}
+
+/// Refuses when there is no room for one more, or when the name would come with
+/// the tasks of who had it before.
+pub(super) fn make_room(tx: &Tx<'_>, name: &str, limits: AccessLimits) -> Result<(), ApplyError> {
+    let has_tasks = tx
+        .db
+        .prepare_cached(
+            "SELECT 1 FROM tasks INDEXED BY tasks_submitter WHERE submitter = ?1 LIMIT 1",
+        )?
+        .exists([name])?;
+    if has_tasks {
+        return Err(Refusal::NameHasTasks(name.to_owned()).into());
+    }
+    let count: u32 = tx
+        .db
+        .prepare_cached("SELECT count(*) FROM users")?
+        .query_row([], |row| row.get(0))?;
+    match count < limits.max_users {
+        true => Ok(()),
+        false => Err(Refusal::NoRoomForAccess(
+            "there are as many users as may be (auth.max_users)",
+        )
+        .into()),
+    }
+}
+
+pub(super) fn insert(
+    tx: &mut Tx<'_>,
+    name: &str,
+    (role, active): (Role, bool),
+    actor: &str,
+) -> rusqlite::Result<()> {
+    idempotency::forget(tx, name)?;
+    tx.db
+        .prepare_cached(
+            "INSERT INTO users (name, role, active, version, created_at, changed_at) VALUES (?1, ?2, ?3, 1, ?4, ?4)",
+        )?
+        .execute(params![name, role.as_str(), active, tx.now.as_millis()])?;
+    let details = json!({"role": role, "active": active});
+    log(tx, Action::UserCreated, actor, name, details)
+}
+
+fn log(
+    tx: &mut Tx<'_>,
+    action: Action,
+    actor: &str,
+    name: &str,
+    details: serde_json::Value,
+) -> rusqlite::Result<()> {
+    tx.log_event(&NewEvent::new(action, actor, name).details(details))?;
+    tx.hint_once(Hint::KeysChanged);
+    Ok(())
+}
+
+pub(super) fn change(
+    tx: &mut Tx<'_>,
+    name: &str,
+    change: UserChange,
+    if_version: Option<u64>,
+    actor: &str,
+) -> Result<Outcome, ApplyError> {
+    let user = stored(tx, name)?;
+    check_version(&user, if_version)?;
+    let role = change.role.unwrap_or(user.role);
+    let active = change.active.unwrap_or(user.active);
+    if (role, active) == (user.role, user.active) {
+        return Ok(Outcome::User(user));
+    }
+    keep_an_admin(tx, name, |key| {
+        key.owner.role = role;
+        key.owner.active = active;
+        true
+    })?;
+    write(tx, name, (role, active))?;
+    let details = json!({
+        "role": role, "active": active, "was": {"role": user.role, "active": user.active},
+    });
+    log(tx, Action::UserChanged, actor, name, details)?;
+    if user.active && !active {
+        // They do not come back with the user.
+        logins::end_of_user(tx, name, actor)?;
+    }
+    Ok(Outcome::User(stored(tx, name)?))
+}
+
+fn write(tx: &Tx<'_>, name: &str, (role, active): (Role, bool)) -> rusqlite::Result<()> {
+    tx.db
+        .prepare_cached(
+            "UPDATE users SET role = ?2, active = ?3, version = version + 1, changed_at = ?4 WHERE name = ?1",
+        )?
+        .execute(params![name, role.as_str(), active, tx.now.as_millis()])?;
+    Ok(())
+}
+
+pub(super) fn delete(
+    tx: &mut Tx<'_>,
+    name: &str,
+    if_version: Option<u64>,
+    actor: &str,
+) -> Result<Outcome, ApplyError> {
+    let user = stored(tx, name)?;
+    check_version(&user, if_version)?;
+    keep_an_admin(tx, name, |_| false)?;
+    let keys = read::keys(tx.db)?;
+    for key in keys.iter().filter(|key| key.info.user == name) {
+        if key.info.is_in_force(tx.now) {
+            keys::mark_revoked(tx, &key.info, actor)?;
+        }
+    }
+    tx.db
+        .prepare_cached("DELETE FROM keys WHERE user = ?1")?
+        .execute([name])?;
+    tx.db
+        .prepare_cached("DELETE FROM users WHERE name = ?1")?
+        .execute([name])?;
+    idempotency::forget(tx, name)?;
+    let details = json!({"role": user.role, "active": user.active});
+    log(tx, Action::UserDeleted, actor, name, details)?;
+    logins::end_of_user(tx, name, actor)?;
+    Ok(Outcome::User(user))
+}
+
+fn check_version(user: &User, expected: Option<u64>) -> Result<(), Refusal> {
+    let actual = user.version;
+    match expected.filter(|expected| *expected != actual) {
+        Some(expected) => Err(Refusal::VersionMismatch { expected, actual }),
+        None => Ok(()),
+    }
+}
+
+/// Refuses what would leave nobody who can make keys. `change` says what becomes
+/// of a key of that user; `false`: it goes.
+fn keep_an_admin(
+    tx: &Tx<'_>,
+    user: &str,
+    change: impl Fn(&mut KeyRecord) -> bool,
+) -> Result<(), ApplyError> {
+    let before = read::keys(tx.db)?;
+    let mut after = before.clone();
+    after.retain_mut(|key| key.info.user != user || change(key));
+    match admin_hold(&after, tx.now) < admin_hold(&before, tx.now) {
+        true => Err(Refusal::LastAdmin(user.to_owned()).into()),
+        false => Ok(()),
+    }
+}
+
+/// Makes the user, or makes an active admin of it.
+pub(super) fn make_admin(tx: &mut Tx<'_>, name: &str, actor: &str) -> rusqlite::Result<()> {
+    let admin = (Role::Admin, true);
+    match find(tx.db, name)? {
+        None => insert(tx, name, admin, actor),
+        Some(user) if (user.role, user.active) == admin => Ok(()),
+        Some(user) => {
+            write(tx, name, admin)?;
+            let details = json!({
+                "role": Role::Admin, "active": true, "was": {"role": user.role, "active": user.active},
+            });
+            log(tx, Action::UserChanged, actor, name, details)
+        }
+    }
+}

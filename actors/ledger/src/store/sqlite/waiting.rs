@@ -1,0 +1,272 @@
+//! What happens to tasks that no bot has: they are called off, expire, or end
+//! because of a task that they depend on.
+
+use deia_model::{
+    Action, DependencyFailure, EndReason, EventResult, Priority, TaskId, TaskStatus, TaskType,
+    Timestamp,
+};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::{
+    apply::ApplyError,
+    dependencies, rows,
+    shares::Counted,
+    transaction::{Entry, Tx},
+};
+use crate::{Cancelling, Hint, Outcome, ReadyTask, Refusal};
+
+/// What must be known of a waiting task to end it or to make it ready.
+pub(super) struct Waiting {
+    pub(super) seq: i64,
+    pub(super) id: TaskId,
+    pub(super) task_type: TaskType,
+    pub(super) priority: Priority,
+    pub(super) status: TaskStatus,
+    pub(super) run_at: Timestamp,
+    pub(super) traceparent: Option<String>,
+    pub(super) blocked_by: u32,
+    pub(super) dependents: u32,
+    pub(super) last_event: Option<i64>,
+    pub(super) on_failure: DependencyFailure,
+    submitter: String,
+    bytes: i64,
+}
+
+const SELECT_WAITING: &str =
+    "SELECT seq, id, type, priority, status, run_at, traceparent, blocked_by, dependents,
+        last_event, extra, submitter, bytes FROM tasks";
+
+impl Waiting {
+    pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        let extra: rows::Extra = row
+            .get::<_, Option<String>>(10)?
+            .map(|text| rows::from_json(10, &text))
+            .transpose()?
+            .unwrap_or_default();
+        Ok(Self {
+            seq: row.get(0)?,
+            id: rows::task_id(row, 1)?,
+            task_type: rows::parsed(row, 2)?,
+            priority: rows::priority(row, 3)?,
+            status: rows::status(row, 4)?,
+            run_at: rows::time(row, 5)?,
+            traceparent: row.get(6)?,
+            blocked_by: row.get(7)?,
+            dependents: row.get(8)?,
+            last_event: row.get(9)?,
+            on_failure: extra.on_dependency_failure,
+            submitter: row.get(11)?,
+            bytes: row.get(12)?,
+        })
+    }
+
+    /// The task of that number.
+    pub(super) fn by_seq(db: &Connection, seq: i64) -> rusqlite::Result<Option<Self>> {
+        let sql = format!("{SELECT_WAITING} WHERE seq = ?1");
+        db.prepare_cached(&sql)?
+            .query_row([seq], Self::read)
+            .optional()
+    }
+
+    pub(super) fn ready(&self) -> ReadyTask {
+        ReadyTask {
+            id: self.id,
+            order: self.seq,
+            task_type: self.task_type.clone(),
+            priority: self.priority,
+            ready_at: self.run_at.as_millis(),
+        }
+    }
+}
+
+/// Why and how a waiting task ends.
+pub(super) struct End<'a> {
+    pub(super) status: TaskStatus,
+    pub(super) reason: EndReason,
+    pub(super) actor: &'a str,
+    pub(super) error: &'a str,
+}
+
+/// Ends a task that no bot has.
+pub(super) fn end(tx: &mut Tx<'_>, task: &Waiting, end: &End<'_>) -> rusqlite::Result<()> {
+    let cancelled = end.status == TaskStatus::Cancelled;
+    tx.db
+        .prepare_cached(
+            "UPDATE tasks SET status = ?2, completed_at = ?3, cancel_requested_at = ?4, last_error = ?5,
+                              end_reason = ?6, blocked_by = 0, last_event = ?7 WHERE seq = ?1",
+        )?
+        .execute(params![
+            task.seq,
+            rows::status_code(end.status),
+            tx.now.as_millis(),
+            cancelled.then_some(tx.now.as_millis()),
+            end.error,
+            end.reason.as_str(),
+            tx.next_event(),
+        ])?;
+    tx.db
+        .prepare_cached("INSERT OR REPLACE INTO results (seq, success, error) VALUES (?1, 0, ?2)")?
+        .execute(params![task.seq, end.error])?;
+    if task.blocked_by > 0 {
+        dependencies::remove_edges_of(tx, task.seq)?;
+    }
+    settle_later(tx, task.seq, task.dependents)?;
+    let counted = Counted {
+        task_type: &task.task_type,
+        priority: task.priority,
+        submitter: &task.submitter,
+        bytes: task.bytes,
+    };
+    tx.count_task(counted, Some(task.status), Some(end.status))?;
+    let lane = tx.lane(&task.task_type, task.priority);
+    lane.flow.ended(end.status);
+    tx.hint(Hint::Finished(task.id));
+    let (action, result) = match cancelled {
+        true => (Action::TaskCancelled, EventResult::Success),
+        false => (Action::TaskFailed, EventResult::Failure),
+    };
+    let details = serde_json::json!({"reason": end.reason, "error": end.error}).to_string();
+    tx.log_after(
+        task.last_event,
+        &Entry {
+            action,
+            actor: end.actor,
+            target: &task.id.to_string(),
+            result,
+            details: Some(&details),
+            trace_id: task.traceparent.as_deref().and_then(rows::trace_id),
+        },
+    )
+}
+
+/// Has what depends on an ended task settled, if there is any.
+pub(super) fn settle_later(tx: &mut Tx<'_>, seq: i64, dependents: u32) -> rusqlite::Result<()> {
+    if dependents > 0 {
+        tx.db
+            .prepare_cached("INSERT OR IGNORE INTO settled (parent) VALUES (?1)")?
+            .execute([seq])?;
+        tx.hint_due_now();
+    }
+    Ok(())
+}
+
+/// Makes a pending task ready.
+pub(super) fn make_ready(tx: &mut Tx<'_>, task: &Waiting) -> rusqlite::Result<()> {
+    tx.db
+        .prepare_cached("UPDATE tasks SET status = 1, run_at = ?2 WHERE seq = ?1")?
+        .execute(params![task.seq, task.run_at.as_millis()])?;
+    tx.lane(&task.task_type, task.priority)
+        .moved(Some(TaskStatus::Pending), TaskStatus::Queued);
+    tx.hint(Hint::Ready(task.ready()));
+    Ok(())
+}
+
+/// Does what is due, at most `limit` of each kind.
+pub(super) fn promote(tx: &mut Tx<'_>, limit: u32) -> rusqlite::Result<Outcome> {
+    let expired = due(
+        tx,
+        "INDEXED BY tasks_expiry WHERE expires_at IS NOT NULL AND status <= 1 AND attempt = 0 AND expires_at <= ?1
+         AND seq NOT IN (SELECT seq FROM unreadable) ORDER BY expires_at LIMIT ?2",
+        limit,
+    )?;
+    for task in &expired {
+        expire(tx, task)?;
+    }
+    let settled = dependencies::settle(tx, limit)?;
+    let ready = due(
+        tx,
+        "INDEXED BY tasks_due WHERE status = 0 AND blocked_by = 0 AND run_at <= ?1
+         AND seq NOT IN (SELECT seq FROM unreadable) ORDER BY run_at LIMIT ?2",
+        limit,
+    )?;
+    for task in &ready {
+        make_ready(tx, task)?;
+    }
+    Ok(Outcome::Done(
+        expired.len() as u64 + settled + ready.len() as u64,
+    ))
+}
+
+fn due(tx: &mut Tx<'_>, which: &str, limit: u32) -> rusqlite::Result<Vec<Waiting>> {
+    let sql = format!("{SELECT_WAITING} {which}");
+    let now = tx.now.as_millis();
+    tx.read_tasks(&sql, params![now, limit], Waiting::read)
+}
+
+/// Fails a task that waited too long.
+pub(super) fn expire(tx: &mut Tx<'_>, task: &Waiting) -> rusqlite::Result<()> {
+    let fate = End {
+        status: TaskStatus::Failed,
+        reason: EndReason::Expired,
+        actor: "deia",
+        error: "it did not start before it expired",
+    };
+    end(tx, task, &fate)
+}
+
+pub(super) fn cancel(
+    tx: &mut Tx<'_>,
+    id: TaskId,
+    actor: &str,
+    only_waiting: bool,
+) -> Result<Outcome, ApplyError> {
+    let mut find = tx.db.prepare_cached(rows::SELECT_TASK_BY_ID)?;
+    let rows::Stored {
+        seq,
+        task,
+        last_event,
+        ..
+    } = find
+        .query_row([id.as_bytes()], rows::stored_task)
+        .optional()?
+        .ok_or(Refusal::NoSuchTask(id))?;
+    let reason = format!("cancelled by {actor}");
+    if task.status.is_final() {
+        return Err(Refusal::TaskIsFinal {
+            task: id,
+            status: task.status,
+        }
+        .into());
+    }
+    if task.status == TaskStatus::Running {
+        if only_waiting {
+            return Err(Refusal::TaskIsRunning(id).into());
+        }
+        if task.cancel_requested_at.is_none() {
+            tx.db
+                .prepare_cached(
+                    "UPDATE tasks SET cancel_requested_at = ?2, last_error = ?3, last_event = ?4 WHERE seq = ?1",
+                )?
+                .execute(params![seq, tx.now.as_millis(), reason, tx.next_event()])?;
+            tx.log_after(
+                last_event,
+                &Entry {
+                    action: Action::TaskCancelRequested,
+                    actor,
+                    target: &id.to_string(),
+                    result: EventResult::Success,
+                    details: None,
+                    trace_id: task.traceparent.as_deref().and_then(rows::trace_id),
+                },
+            )?;
+        }
+        if let Some(bot) = task.assigned_bot {
+            tx.hint(Hint::CancelRequested(Cancelling {
+                task: id,
+                attempt: task.attempt,
+                bot,
+                words: reason,
+            }));
+        }
+    } else if let Some(waiting) = Waiting::by_seq(tx.db, seq)? {
+        let called_off = End {
+            status: TaskStatus::Cancelled,
+            reason: EndReason::Cancelled,
+            actor,
+            error: &reason,
+        };
+        end(tx, &waiting, &called_off)?;
+    }
+    let now = find.query_row([id.as_bytes()], rows::stored_task)?;
+    Ok(Outcome::Task(Box::new(now.task)))
+}
