@@ -1,6 +1,6 @@
 //! The command line that operates a hive: `deia`, or by its second name `deia-admin`.
 //!
-//! A command is parsed, makes one or two calls of the [client](crate::client),
+//! A command is parsed, makes one or two calls of the [client](deia_client),
 //! and shows what came of them. Data goes to standard output in the format that
 //! was asked for, messages go to standard error, and the exit code says what
 //! happened ([`Exit`]).

@@ -5,6 +5,7 @@ mod spec;
 mod view;
 
 use clap::Subcommand;
+use deia_client::PutIf;
 use deia_model::{Bot, BotDesired, BotName};
 
 use self::{logs::LogArgs, spec::AddArgs};
@@ -17,7 +18,6 @@ use super::{
     wait::{Goal, WaitArgs},
     watch::WatchArgs,
 };
-use crate::client::PutIf;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum BotCommand {

@@ -5,13 +5,13 @@ mod key;
 
 use std::{fs, io, io::Read as _, path::Path};
 
+use deia_client::{Client, ClientError};
 use deia_hive::config::without_mark;
 
 pub(crate) use self::globals::takes_value;
 pub(super) use self::globals::{GlobalArgs, Globals};
 use self::key::{Found, find_key, others_can_read};
 use super::{error::CliError, interrupt::Interrupt, output::Output};
-use crate::client::{Client, ClientError};
 
 const MAX_CA_BYTES: u64 = 4 << 20;
 

@@ -5,14 +5,12 @@ mod exit;
 
 use std::{io, path::PathBuf, time::Duration};
 
+use deia_client::{ClientError, Problem};
 use deia_model::{BotName, TaskId, TaskType};
 
 pub use self::exit::Exit;
 use super::{human, interrupt::Stays};
-use crate::{
-    client::{ClientError, Problem},
-    telemetry::redact::redact,
-};
+use crate::telemetry::redact::redact;
 
 /// Why a command did not do what was asked.
 #[derive(Debug, thiserror::Error)]

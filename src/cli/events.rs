@@ -1,11 +1,11 @@
 //! `deia events`: the log of what was done.
 
 use clap::Args;
+use deia_client::EventQuery;
 use deia_hive::config::distance;
 use deia_model::{Action, Timestamp};
 
 use super::{context::Context, error::CliError, filter::PageArgs, parse, task, watch::WatchArgs};
-use crate::client::EventQuery;
 
 /// Filter of events.
 #[derive(Debug, Args)]

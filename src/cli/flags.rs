@@ -3,8 +3,9 @@
 //! The API names a faulty field by a JSON pointer into the body of the request. Users
 //! who typed options have never seen that body.
 
+use deia_client::ClientError;
+
 use super::{error::CliError, human, root::HiveNoun};
-use crate::client::ClientError;
 
 /// A place in a request, by the beginning of its pointer, and what was typed for it.
 type Names = &'static [(&'static str, &'static str)];
@@ -180,10 +181,10 @@ fn unescaped(part: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use deia_client::Problem;
     use deia_model::Violation;
 
     use super::*;
-    use crate::client::Problem;
 
     fn told(pointers: &[&str]) -> Vec<String> {
         let at = |pointer: &&str| Violation {

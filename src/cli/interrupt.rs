@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use deia_client::{Client, OutputPlace};
 use deia_model::{BotName, TaskId, TaskType};
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -14,7 +15,6 @@ use tokio::{
 };
 
 use super::error::CliError;
-use crate::client::{Client, OutputPlace};
 
 /// Interval and number of checks whether the command has reached a consistent state.
 const LOOK_EVERY: Duration = Duration::from_millis(10);

@@ -11,10 +11,10 @@ use std::{
 };
 
 use clap::{Args, Subcommand};
+use deia_client::{ClientError, CreatedKey, Missing, NewKeyRequest, RotateKeyRequest, WhoAmI};
 use deia_model::{
     AddressRange, BotName, KeyId, KeyInfo, Permission, Role, TaskId, Timestamp, Violation,
 };
-use serde_json::Value;
 
 use super::{
     confirm::Confirm,
@@ -24,7 +24,6 @@ use super::{
     parse,
     table::{Cell, Table, Tone},
 };
-use crate::client::{ClientError, CreatedKey, Missing, NewKeyRequest, RotateKeyRequest, WhoAmI};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum KeyCommand {
@@ -146,8 +145,7 @@ pub(super) struct OwnAccess {
 
 /// Returns whether that is the key that the caller uses.
 fn is_key(me: &WhoAmI, id: KeyId) -> bool {
-    let own = me.more.get("key_id").and_then(Value::as_str);
-    own == Some(&id.to_string())
+    me.key_id == Some(id)
 }
 
 impl OwnAccess {

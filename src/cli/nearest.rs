@@ -1,9 +1,9 @@
 //! Names like one that the hive does not have.
 
+use deia_client::{ClientError, SupervisorNode};
 use deia_hive::config::distance;
 
 use super::{context::Context, error::CliError};
-use crate::client::{ClientError, SupervisorNode};
 
 /// Names that are shown.
 const MAX_SHOWN: usize = 3;

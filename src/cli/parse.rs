@@ -5,11 +5,9 @@ use std::{fmt::Display, ops::RangeInclusive, str::FromStr, time::Duration};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use deia_model::{
     Behavior, DependencyFailure, EndReason, Permission, Priority, Role, TaskStatus, Timestamp,
-    Violation, ambiguity,
+    Violation, ambiguity, split_key,
 };
 use serde_json::Value;
-
-use crate::text::split_key;
 
 /// A span of time such as `500ms`, `30s`, `5m`, `1h 30m`, `7days`.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {

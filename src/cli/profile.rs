@@ -117,7 +117,7 @@ fn new(globals: &Globals, out: &Output) -> Result<Profile, CliError> {
     let url = globals
         .typed_url()
         .ok_or_else(|| refuse("--url", "say where the hive of the new profile is"))?;
-    crate::client::Client::builder(url).build()?;
+    deia_client::Client::builder(url).build()?;
     file::no_user_in(url).map_err(|reason| refuse("--url", reason))?;
     let key_file = match globals.typed_key_file() {
         None => None,

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Subcommand;
+use deia_client::Secret;
 use deia_model::BotSecret;
 
 use super::{
@@ -13,7 +14,6 @@ use super::{
     output::Look,
     table::{Column, Table},
 };
-use crate::client::Secret;
 
 /// Maximum length of a secret, in bytes.
 const MAX_SECRET_BYTES: u64 = 64 << 10;

@@ -1,6 +1,7 @@
 //! `deia supervisors`: the tree, drawn as one.
 
 use clap::{Args, Subcommand};
+use deia_client::{Arbiter, LastExit, NodeKind, NodeState, SupervisorAction, SupervisorNode};
 
 use super::{
     confirm::Confirm,
@@ -11,7 +12,6 @@ use super::{
     table::{Cell, Column, Table, Tone, or_dash},
     watch::WatchArgs,
 };
-use crate::client::{Arbiter, LastExit, NodeKind, NodeState, SupervisorAction, SupervisorNode};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum SupervisorsCommand {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::Subcommand;
+use deia_client::Client;
 use deia_model::{LastRestart, SystemStatus};
 
 use super::{
@@ -16,7 +17,6 @@ use super::{
     table::{Cell, Table, Tone},
     watch::WatchArgs,
 };
-use crate::client::Client;
 
 /// How often is looked whether a restart is through.
 const LOOK_EVERY: Duration = Duration::from_millis(50);

@@ -11,6 +11,7 @@ mod watch;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use deia_client::{Client, ClientError};
 use deia_model::{TaskHold, TaskId, TaskResult};
 
 use self::{list::ListArgs, logs::TaskLogArgs, output::OutputArgs, submit::SubmitArgs};
@@ -22,7 +23,6 @@ use super::{
     confirm::Confirm, context::Context, error::CliError, interrupt::Stays, output::Output, parse,
     watch::WatchArgs,
 };
-use crate::client::{Client, ClientError};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum TaskCommand {

@@ -1,6 +1,7 @@
 //! `deia user`.
 
 use clap::{Args, Subcommand};
+use deia_client::{NewUserRequest, PutIf, UserChangeRequest};
 use deia_model::{Role, User};
 
 use super::{
@@ -13,7 +14,6 @@ use super::{
     parse,
     table::{Cell, Column, Table, Tone},
 };
-use crate::client::{NewUserRequest, PutIf, UserChangeRequest};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum UserCommand {

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use clap::Args;
+use deia_client::Client;
 use deia_model::{Bot, BotDesired, BotStatus};
 use tokio::time::{Instant, sleep};
 
 use super::{error::CliError, parse};
-use crate::client::Client;
 
 /// As the help says.
 const DEFAULT: Duration = Duration::from_secs(30);

@@ -7,13 +7,14 @@ use actix_web::{
         header::{ETAG, LOCATION},
     },
 };
+use deia_client::Items;
 use deia_hive::HiveError;
 use deia_model::{Bot, BotName, BotSpec, Permission};
 
 use super::{
     call::{Call, Precondition},
     catalogue::Code,
-    dto::{BotSpecBody, Items},
+    dto::BotSpecBody,
     parameters::{Any, ETagOrAny},
     problem::Problem,
     route::{Answer, json, ok, with_header},

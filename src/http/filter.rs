@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use deia_model::{
     BotName, EndReason, Priority, TaskFilter, TaskId, TaskStatus, TaskType, Timestamp, Violation,
+    split_key,
 };
 use serde::{
     Deserialize,
@@ -23,7 +24,6 @@ use super::{
     json::{self, given},
     problem::Problem,
 };
-use crate::text::split_key;
 
 /// What the query of a list may say besides `limit` and `cursor`.
 pub(super) fn from_query(call: &Call) -> Result<TaskFilter, Problem> {

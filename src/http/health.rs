@@ -3,11 +3,11 @@
 //! The state of bots is no part of them: a process that is ended, or gets no more
 //! requests, for one bad bot helps nobody. `GET /api/v1/system/health` has it.
 
+use deia_client::Probe;
 use deia_hive::Hive;
 
 use super::{
     catalogue::Code,
-    dto::Probe,
     problem::Problem,
     route::{Answer, ok},
 };
@@ -19,7 +19,9 @@ use super::{
 /// Tells whether the process makes progress.
 pub(super) async fn live(hive: Hive) -> Answer {
     match hive.makes_progress().await {
-        true => ok(&Probe { status: "alive" }),
+        true => ok(&Probe {
+            status: "alive".into(),
+        }),
         false => Err(Problem::new(
             Code::Unhealthy,
             "the writer of the store makes no progress",
@@ -40,7 +42,9 @@ pub(super) async fn ready(hive: Hive) -> Answer {
         ));
     }
     match hive.can_commit().await {
-        true => ok(&Probe { status: "ready" }),
+        true => ok(&Probe {
+            status: "ready".into(),
+        }),
         false => Err(Problem::new(
             Code::Unavailable,
             "the store cannot commit; see GET /api/v1/system/health",

@@ -1,12 +1,16 @@
 //! Keys, roles, and who one is.
 
+use std::time::Duration;
+
 use actix_web::http::StatusCode;
-use deia_hive::{HiveError, NewKey};
+use deia_client::{
+    CanI, CanIRequest, CreatedKey, Items, NewKeyRequest, RoleInfo, RotateKeyRequest, Secret, WhoAmI,
+};
+use deia_hive::{HiveError, KeyRotation, NewKey};
 use deia_model::{KeyId, KeyInfo, Principal, Role};
 
 use super::{
     call::Call,
-    dto::{CanIAnswer, CanIBody, CreatedKey, Items, NewKeyBody, RoleInfo, RotateKeyBody, WhoAmI},
     json::decode,
     parameters::IdempotencyKey,
     problem::{Problem, refuse_secret},
@@ -26,17 +30,17 @@ pub(super) async fn whoami(call: Call) -> Answer {
 
 #[utoipa::path(
     post, path = "/api/v1/auth/can-i", tag = "auth", operation_id = "can_i",
-    request_body = CanIBody,
-    responses((status = 200, description = "Whether the caller may do that", body = CanIAnswer))
+    request_body = CanIRequest,
+    responses((status = 200, description = "Whether the caller may do that", body = CanI))
 )]
 /// Tells whether the caller may do something. Nothing is done.
 pub(super) async fn can_i(mut call: Call) -> Answer {
-    let body: CanIBody = call.body().await?;
+    let body: CanIRequest = call.body().await?;
     let (allowed, reason) = may(&call, &body).await?;
-    ok(&CanIAnswer { allowed, reason })
+    ok(&CanI { allowed, reason })
 }
 
-async fn may(call: &Call, body: &CanIBody) -> Result<(bool, String), Problem> {
+async fn may(call: &Call, body: &CanIRequest) -> Result<(bool, String), Problem> {
     let Principal { role, .. } = call.who;
     if !role.may(body.permission) {
         return Ok((false, format!("the role {role} does not have it")));
@@ -88,14 +92,14 @@ pub(super) async fn get(call: Call) -> Answer {
 #[utoipa::path(
     post, path = "/api/v1/auth/keys", tag = "auth", operation_id = "create_key",
     params(("Idempotency-Key" = Option<IdempotencyKey>, Header, description = "1 to 255 visible ASCII characters: the same key and body make one key only. Its text is shown once, so a repetition is answered with 409 and the id of the key")),
-    request_body = NewKeyBody,
+    request_body = NewKeyRequest,
     responses((status = 201, description = "Made; the key itself is shown this once. A user who is not there is made with the role of the key, if the caller may make users; an admin only with new_user: true", body = CreatedKey))
 )]
 /// Makes a key.
 pub(super) async fn create(mut call: Call) -> Answer {
     let bytes = call.bytes().await?;
     let dedup = call.dedup(&bytes)?;
-    let body: NewKeyBody = decode(&bytes)?;
+    let body: NewKeyRequest = decode(&bytes)?;
     refuse_secret("/user", Some(&body.user))?;
     refuse_secret("/name", Some(&body.name))?;
     let (hive, new_user) = (call.hive(), body.new_user);
@@ -108,7 +112,7 @@ pub(super) async fn create(mut call: Call) -> Answer {
 #[utoipa::path(
     post, path = "/api/v1/auth/keys/{id}/rotate", tag = "auth", operation_id = "rotate_key",
     params(("id" = KeyId, Path, description = "The key in force"), ("Idempotency-Key" = Option<IdempotencyKey>, Header, description = "1 to 255 visible ASCII characters: the same key and body make one key only. Its text is shown once, so a repetition is answered with 409 and the id of the key")),
-    request_body = Option<RotateKeyBody>,
+    request_body = Option<RotateKeyRequest>,
     responses((status = 201, description = "The new key, shown this once; the old one goes on for the overlap, and is refused from then on", body = CreatedKey))
 )]
 /// Puts a new key in the place of one in force.
@@ -116,18 +120,25 @@ pub(super) async fn rotate(mut call: Call) -> Answer {
     let id = call.id::<KeyId>("key")?;
     let bytes = call.optional_bytes().await?;
     let dedup = call.dedup(&bytes)?;
-    let body: RotateKeyBody = match bytes.is_empty() {
-        true => RotateKeyBody::default(),
+    let body: RotateKeyRequest = match bytes.is_empty() {
+        true => RotateKeyRequest::default(),
         false => decode(&bytes)?,
     };
-    let (hive, rotation) = (call.hive(), body.into());
+    let (hive, rotation) = (call.hive(), rotation(body));
     shown_once(hive.rotate_key(&call.who, id, rotation, dedup).await?)
+}
+
+fn rotation(body: RotateKeyRequest) -> KeyRotation {
+    KeyRotation {
+        overlap: body.overlap_seconds.map(Duration::from_secs),
+        expires_at: body.expires_at,
+    }
 }
 
 fn shown_once(made: NewKey) -> Answer {
     let body = CreatedKey {
         info: made.info,
-        key: made.text,
+        key: Secret::new(made.text),
         user_created: made.user_created,
     };
     json(StatusCode::CREATED, &body)

@@ -2,12 +2,13 @@
 
 use std::{fmt::Write as _, time::Duration};
 
-use deia_hive::{LogFollower, LogPiece, LogStart, TaskLog};
-use deia_model::{BotName, TaskId};
+use deia_client::LogLines;
+use deia_hive::{LogFollower, LogPiece, LogStart};
+use deia_model::{BotName, TaskId, TaskLog};
 
 use super::{
     call::Call,
-    dto::{LogEvent, LogLines},
+    dto::LogEvent,
     route::{Answer, ok},
     stream::{Over, Sink, streamed},
 };

@@ -1,11 +1,12 @@
 //! The API about itself.
 
 use actix_web::HttpResponse;
+use deia_client::Items;
 
 use super::{
     call::Call,
     catalogue::Code,
-    dto::{ErrorEntry, Items},
+    dto::ErrorEntry,
     openapi,
     problem::Problem,
     route::{Answer, ok},

@@ -13,8 +13,8 @@ use utoipa::{
 };
 
 use super::{
-    auth::Access, bots, dto, events, health, keys, logs, meta, metrics, outputs, parameters,
-    problem, queue, schemas, secrets, sessions, supervisors, system, table, tasks, users, viewer,
+    auth::Access, bots, events, health, keys, logs, meta, metrics, outputs, parameters, problem,
+    queue, schemas, secrets, sessions, supervisors, system, table, tasks, users, viewer,
 };
 
 #[derive(OpenApi)]
@@ -39,7 +39,7 @@ use super::{
         meta::openapi, meta::errors, meta::error,
         schemas::list, schemas::get, viewer::page,
     ),
-    components(schemas(problem::ProblemBody<'static>, dto::SupervisorNode, Event,
+    components(schemas(problem::ProblemBody<'static>, deia_client::SupervisorNode, Event,
         parameters::IdempotencyKey, parameters::ETagOrAny, parameters::Any, parameters::KeyAndText, parameters::SecretName)),
     security(("key" = [])),
     modifiers(&KeyScheme),

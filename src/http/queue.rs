@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use deia_hive::{Changed, Drained};
-use deia_model::{BotName, EndReason, Page, Priority, QueueStatus, Task, TaskType};
+use deia_model::{
+    BotName, Changed, Drained, EndReason, Page, Priority, QueueStatus, Task, TaskType,
+};
 use serde::Deserialize;
 use utoipa::ToSchema;
 

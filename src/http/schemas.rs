@@ -8,17 +8,17 @@ mod page;
 
 use std::sync::LazyLock;
 
-use deia_hive::TaskLog;
-use deia_model::{SCHEMA_VERSION, schema::Entity};
+use deia_client::{
+    BatchAccepted, CreatedKey, LogLines, NewKeyRequest, SchemaEntry, SchemaList, SupervisorNode,
+    TaskState, WhoAmI,
+};
+use deia_model::{SCHEMA_VERSION, TaskLog, schema::Entity};
 pub use page::data_model_page;
 use serde_json::{Value, json};
 
 use super::{
     call::Call,
-    dto::{
-        BatchAccepted, CreatedKey, LogLines, NewKeyBody, SchemaEntry, SchemaList, SupervisorNode,
-        TaskBatch, TaskState, WhoAmI,
-    },
+    dto::TaskBatch,
     problem::{Problem, ProblemBody},
     route::{Answer, ok},
 };
@@ -68,7 +68,7 @@ fn of_the_wire() -> Result<Vec<Entity>, serde_json::Error> {
         Entity::of_input::<BatchAccepted>("BatchAccepted", &batch_accepted())?,
         Entity::of_input::<LogLines>("LogLines", &json!({"lines": ["started", "ready"]}))?,
         Entity::of_input::<TaskLog>("TaskLog", &task_log())?,
-        Entity::of_input::<NewKeyBody>("NewKey", &new_key())?,
+        Entity::of_input::<NewKeyRequest>("NewKey", &new_key())?,
         Entity::of_input::<CreatedKey>("CreatedKey", &created_key())?,
         Entity::of_input::<WhoAmI>("WhoAmI", &who_am_i())?,
         Entity::of_input::<SupervisorNode>("SupervisorNode", &supervisor_node())?,
@@ -150,8 +150,8 @@ fn problem() -> Value {
 pub(super) async fn list(_: Call) -> Answer {
     let entities = entities().map_err(|error| Problem::internal(error.to_string()))?;
     ok(&SchemaList {
-        schema_version: SCHEMA_VERSION,
-        items: entities.iter().map(SchemaEntry::from).collect(),
+        schema_version: SCHEMA_VERSION.into(),
+        items: entities.iter().map(entry).collect(),
     })
 }
 
@@ -172,6 +172,14 @@ pub(super) async fn get(call: Call) -> Answer {
         actix_web::http::header::HeaderValue::from_static("application/schema+json"),
     );
     Ok(answer)
+}
+
+fn entry(entity: &Entity) -> SchemaEntry {
+    SchemaEntry {
+        name: entity.name.into(),
+        description: summary(entity),
+        url: format!("/api/schemas/{}", entity.name),
+    }
 }
 
 #[cfg(test)]

@@ -3,11 +3,12 @@
 use std::{fmt, str::FromStr};
 
 use actix_web::HttpResponse;
+use deia_client::Items;
 use deia_model::{BotSecret, SecretName};
 
 use super::{
     call::Call,
-    dto::{Items, SecretBody},
+    dto::SecretBody,
     json::decode,
     parameters,
     problem::Problem,

@@ -9,13 +9,13 @@ use actix_web::{
         header::{LOCATION, SET_COOKIE, USER_AGENT},
     },
 };
+use deia_client::{EndedSessions, Items, SessionView};
 use deia_model::{Login, LoginCookie, Via};
 
 use super::{
     call::Call,
     catalogue::Code,
     credentials::SESSION_COOKIE,
-    dto::{EndedSessions, Items, SessionView},
     parameters::IdempotencyKey,
     problem::Problem,
     route::{Answer, json, ok, with_header},

@@ -1,5 +1,6 @@
 //! The supervision tree.
 
+use deia_client::{Arbiter, Items, SupervisorNode};
 use deia_hive::PartAction;
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -7,7 +8,6 @@ use utoipa::ToSchema;
 use super::{
     call::Call,
     catalogue::Code,
-    dto::{Arbiter, Items, SupervisorNode},
     json::decode,
     problem::{Problem, refuse_secret},
     route::{Answer, ok},

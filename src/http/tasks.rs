@@ -6,6 +6,7 @@ use actix_web::{
     HttpResponse,
     http::{StatusCode, header::LOCATION},
 };
+use deia_client::{BatchAccepted, Items, TaskState};
 use deia_hive::{HiveError, Submission};
 use deia_model::{
     BotName, EndReason, Event, NewTask, Page, Priority, Submitted, Task, TaskExplanation, TaskId,
@@ -14,7 +15,7 @@ use deia_model::{
 
 use super::{
     call::Call,
-    dto::{BatchAccepted, Items, TaskBatch, TaskState},
+    dto::TaskBatch,
     filter,
     json::decode,
     parameters::{IdempotencyKey, KeyAndText},

@@ -7,13 +7,13 @@ use actix_web::{
         header::{ETAG, LOCATION},
     },
 };
+use deia_client::{Items, NewUserRequest, UserChangeRequest};
 use deia_hive::NewUser;
 use deia_model::{User, UserChange};
 
 use super::{
     call::{Call, Precondition},
     catalogue::Code,
-    dto::{Items, NewUserBody, UserChangeBody},
     json::decode,
     parameters::{ETagOrAny, IdempotencyKey},
     problem::{Problem, refuse_secret},
@@ -33,7 +33,7 @@ pub(super) async fn list(call: Call) -> Answer {
 #[utoipa::path(
     post, path = "/api/v1/users", tag = "auth", operation_id = "create_user",
     params(("Idempotency-Key" = Option<IdempotencyKey>, Header, description = "1 to 255 visible ASCII characters: the same key and body give the same answer, once")),
-    request_body = NewUserBody,
+    request_body = NewUserRequest,
     responses((status = 201, description = "Made; the user has no key yet", body = User,
         headers(("ETag" = String, description = "The version of the user"),
                 ("Location" = String, description = "The user"),
@@ -43,7 +43,7 @@ pub(super) async fn list(call: Call) -> Answer {
 pub(super) async fn create(mut call: Call) -> Answer {
     let bytes = call.bytes().await?;
     let dedup = call.dedup(&bytes)?;
-    let NewUserBody { id, role, active } = decode(&bytes)?;
+    let NewUserRequest { id, role, active } = decode(&bytes)?;
     refuse_secret("/id", Some(&id))?;
     let (hive, who) = (call.hive(), &call.who);
     let NewUser { user, replayed } = hive.create_user(who, id, role, active, dedup).await?;
@@ -70,13 +70,13 @@ pub(super) async fn get(call: Call) -> Answer {
         ("id" = String, Path, description = "The user"),
         ("If-Match" = Option<ETagOrAny>, Header, description = "The ETag on which the change is made; `*`: any"),
     ),
-    request_body = UserChangeBody,
+    request_body = UserChangeRequest,
     responses((status = 200, description = "Changed; holds for all keys of the user from the next effect on", body = User,
         headers(("ETag" = String, description = "The version of the user"))))
 )]
 /// Changes a user's role, or whether they may act.
 pub(super) async fn change(mut call: Call) -> Answer {
-    let UserChangeBody { role, active } = call.body().await?;
+    let UserChangeRequest { role, active } = call.body().await?;
     let version = expected_version(&call).await?;
     let change = UserChange { role, active };
     let (hive, name) = (call.hive(), &call.segment("id"));

@@ -49,6 +49,7 @@ mod inputs;
 mod issuer;
 mod jwt;
 mod late_guard;
+mod layers;
 mod log_streams;
 mod logs;
 mod lost_data;

@@ -14,10 +14,7 @@ use std::{
 };
 
 use deia_hive::config::Layers;
-use deia_ledger::{
-    Store as _,
-    store::{SqliteStore},
-};
+use deia_ledger::{Store as _, store::SqliteStore};
 use deia_model::Event;
 use nix::{
     sys::signal::{Signal, kill},

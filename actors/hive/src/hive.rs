@@ -42,7 +42,6 @@ use deia_supervision::{ArbiterStatus, ChildSpec, Handle, Tree, TreeStatus};
 pub use keys::KeyRotation;
 pub use logins::OpenedLogin;
 pub use parts::PartAction;
-pub use queue::{Changed, Drained};
 pub use recover::{AdminKeyReset, reset_admin_key};
 pub use restart::RestartCheck;
 pub use secrets::{SecretRotation, check_secrets_key, rotate_secrets_key};

@@ -20,14 +20,14 @@ pub mod trace;
 mod tree;
 
 pub use actors::bots::{
-    log::{LogFollower, LogPiece, LogStart, TaskLog, TaskLogLine},
+    log::{LogFollower, LogPiece, LogStart},
     output::TaskOutput,
 };
 pub use error::HiveError;
 pub use hive::{
-    AdminKeyReset, Changed, DataDirError, Drained, Exposed, FrontFactory, Hive, HiveStartError,
-    KeyRotation, NewKey, NewUser, OpenedLogin, PartAction, PutBot, RestartCheck, SecretRotation,
-    Submission, check_secrets_key, exposed, is_in_use, refuse_links, reset_admin_key,
-    rotate_secrets_key, store_options,
+    AdminKeyReset, DataDirError, Exposed, FrontFactory, Hive, HiveStartError, KeyRotation, NewKey,
+    NewUser, OpenedLogin, PartAction, PutBot, RestartCheck, SecretRotation, Submission,
+    check_secrets_key, exposed, is_in_use, refuse_links, reset_admin_key, rotate_secrets_key,
+    store_options,
 };
 pub use secrets::SealError;

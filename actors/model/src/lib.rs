@@ -21,6 +21,7 @@ mod login_cookie;
 mod new_task;
 mod object;
 mod page;
+mod pair;
 mod permissions;
 mod plan;
 mod principal;
@@ -31,6 +32,7 @@ pub mod schema;
 mod secret;
 mod system;
 mod task;
+mod task_log;
 pub mod text;
 mod time;
 mod trace;
@@ -58,13 +60,14 @@ pub use login_cookie::LoginCookie;
 pub use new_task::{METADATA_LEVELS, NewTask, TaskLimits, Violation};
 pub use object::{from_object, from_object_or_null};
 pub use page::{Page, PageRequest};
+pub use pair::{join_key, split_key};
 pub use permissions::Permissions;
 pub use plan::{
     AttemptOutcomeKind, Dependency, DependencyFailure, EndReason, FailedAttempt, Release,
     RetryOverride, release,
 };
 pub use principal::{Basis, Budget, Principal, Sight, Via, rights, within_scopes};
-pub use queue::{Pause, QueueLane, QueueStatus, Rates, StatusCounts, Waits};
+pub use queue::{Changed, Drained, Pause, QueueLane, QueueStatus, Rates, StatusCounts, Waits};
 pub use result::TaskResult;
 pub use role::{Permission, Role};
 pub use secret::{
@@ -72,6 +75,7 @@ pub use secret::{
 };
 pub use system::{HealthMetrics, LastRestart, SystemStatus};
 pub use task::{Deployment, Priority, Submitted, Task, TaskFilter, TaskStatus, TaskType};
+pub use task_log::{TaskLog, TaskLogLine};
 pub use time::{NotATime, Timestamp};
 pub use trace::TraceContext;
 pub use transition::{AttemptEnd, NextStep, RetryPolicy, Toll, TollLimits, after_attempt};

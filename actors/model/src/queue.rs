@@ -134,6 +134,35 @@ pub struct QueueStatus {
     pub running_by_bot: BTreeMap<String, u64>,
 }
 
+/// What came of changing many tasks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Changed {
+    /// Tasks that were changed.
+    pub changed: u64,
+    /// Tasks that were not: they had changed meanwhile, or no more may wait.
+    pub skipped: u64,
+    /// Whether it went over all that the filter names; otherwise ask again.
+    pub complete: bool,
+}
+
+impl Changed {
+    /// Adds what came of more tasks.
+    pub fn add(&mut self, more: Self) {
+        self.changed += more.changed;
+        self.skipped += more.skipped;
+        self.complete &= more.complete;
+    }
+}
+
+/// What came of draining the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Drained {
+    /// Whether nothing of it runs any more.
+    pub drained: bool,
+    /// How many tasks still run.
+    pub running: u64,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

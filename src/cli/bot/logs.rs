@@ -3,14 +3,12 @@
 use std::time::Duration;
 
 use clap::Args;
+use deia_client::{Client, ClientError, LogLines, ServerEvent};
 use deia_model::BotName;
 use serde::Serialize;
 use tokio::time::sleep;
 
-use crate::{
-    cli::{context::Context, error::CliError, interrupt::Stays, output::Output, parse},
-    client::{Client, ClientError, LogLines, ServerEvent},
-};
+use crate::cli::{context::Context, error::CliError, interrupt::Stays, output::Output, parse};
 
 /// How often it is tried to go on after a stream has broken off (the server may
 /// be restarting), and how long is waited before each.

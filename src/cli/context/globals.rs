@@ -7,15 +7,13 @@ use std::{
 };
 
 use clap::{ArgMatches, Args, parser::ValueSource};
+use deia_client::DEFAULT_URL;
 
-use crate::{
-    cli::{
-        error::CliError,
-        output::{Format, Output},
-        parse,
-        profile::{self, Profile, Profiles},
-    },
-    client::DEFAULT_URL,
+use crate::cli::{
+    error::CliError,
+    output::{Format, Output},
+    parse, profile,
+    profile::{Profile, Profiles},
 };
 
 const HEADING: &str = "Global options";

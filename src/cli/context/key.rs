@@ -6,10 +6,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use deia_client::Secret;
 use deia_hive::config::without_mark;
 use deia_model::ApiKey;
 
-use crate::{cli::error::CliError, client::Secret};
+use crate::cli::error::CliError;
 
 const MAX_KEY_BYTES: u64 = 16 << 10;
 

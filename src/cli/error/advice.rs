@@ -1,11 +1,11 @@
 //! What the user is told: what was wrong, where, and what to do next.
 
+use deia_client::{self, ClientError, Problem};
 use deia_model::{Permission, Role};
 
 use super::CliError;
 use crate::{
     cli::{human, interrupt},
-    client::{self, ClientError, Problem},
     http::Code,
 };
 
@@ -159,7 +159,7 @@ fn parts(problem: &Problem) -> (String, Option<Code>) {
 
 fn hint_of(error: &ClientError) -> Option<String> {
     match error {
-        ClientError::Unreachable { url, .. } if !client::is_local(url) => Some(
+        ClientError::Unreachable { url, .. } if !deia_client::is_local(url) => Some(
             "check the name and port of --url or DEIA_URL, and that the hive runs there".into(),
         ),
         ClientError::Untrusted { reason, .. } => Some(match reason.as_str() {

@@ -1,15 +1,13 @@
 //! Keys and callers as tables.
 
+use deia_client::{CreatedKey, WhoAmI};
 use deia_model::{KeyInfo, Timestamp};
 use serde_json::Value;
 
-use crate::{
-    cli::{
-        human,
-        output::Look,
-        table::{Cell, Column, Table, Tone, or_dash},
-    },
-    client::{CreatedKey, WhoAmI},
+use crate::cli::{
+    human,
+    output::Look,
+    table::{Cell, Column, Table, Tone, or_dash},
 };
 
 pub(super) fn shown(created: &CreatedKey, look: &Look) -> String {
@@ -98,8 +96,12 @@ pub(super) fn who(me: &WhoAmI, look: &Look) -> String {
     let mut table = Table::fields();
     table.field("user", me.user.as_str());
     table.field("role", me.role);
-    for (name, value) in me.more.iter().filter(|(_, value)| !value.is_object()) {
-        table.field(&name.replace('_', " "), plain(value));
+    // Members of a newer hive are shown as well.
+    let members = serde_json::to_value(me).unwrap_or_default();
+    for (name, value) in members.as_object().into_iter().flatten() {
+        if !value.is_object() && !["user", "role"].contains(&name.as_str()) {
+            table.field(&name.replace('_', " "), plain(value));
+        }
     }
     table.render(look)
 }

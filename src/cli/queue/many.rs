@@ -1,21 +1,19 @@
 //! Many tasks at once: those that failed, and those that wait.
 
 use clap::Args;
+use deia_client::{Changed, Client, Selection};
 use deia_model::{BotName, EndReason, PageRequest, QueueStatus, TaskFilter, TaskId, TaskStatus};
 
-use crate::{
-    cli::{
-        confirm::Confirm,
-        context::Context,
-        error::CliError,
-        filter::{FilterArgs, PageArgs},
-        output::Output,
-        parse,
-        table::Table,
-        task,
-        watch::WatchArgs,
-    },
-    client::{Changed, Client, Selection},
+use crate::cli::{
+    confirm::Confirm,
+    context::Context,
+    error::CliError,
+    filter::{FilterArgs, PageArgs},
+    output::Output,
+    parse,
+    table::Table,
+    task,
+    watch::WatchArgs,
 };
 
 /// No more are counted before it is asked.

@@ -8,15 +8,13 @@ use std::{
     time::Duration,
 };
 
+use deia_client::{Client, ClientError};
 use deia_hive::config::without_mark;
 use deia_model::{Dependency, NewTask, TaskId, ambiguity};
 use serde_json::{error::Category, json};
 use tokio::time::sleep;
 
-use crate::{
-    cli::{context::Context, error::CliError, human, interrupt::Stays, output::Output},
-    client::{Client, ClientError},
-};
+use crate::cli::{context::Context, error::CliError, human, interrupt::Stays, output::Output};
 
 /// No line is longer: the most that `tasks.max_content_bytes` can allow.
 const LINE_MAX_BYTES: u64 = 64 << 20;

@@ -1,19 +1,17 @@
 //! Which tasks are listed.
 
 use clap::Args;
+use deia_client::ClientError;
 use deia_model::{BotName, EndReason, TaskFilter, TaskStatus, Timestamp};
 
 use super::view;
-use crate::{
-    cli::{
-        context::Context,
-        error::CliError,
-        filter::{FilterArgs, PageArgs},
-        output::Output,
-        parse,
-        watch::WatchArgs,
-    },
-    client::ClientError,
+use crate::cli::{
+    context::Context,
+    error::CliError,
+    filter::{FilterArgs, PageArgs},
+    output::Output,
+    parse,
+    watch::WatchArgs,
 };
 
 #[derive(Debug, Args)]

@@ -3,14 +3,11 @@
 use std::time::Duration;
 
 use clap::Args;
-use deia_hive::{TaskLog, TaskLogLine};
-use deia_model::TaskId;
+use deia_client::Client;
+use deia_model::{TaskId, TaskLog, TaskLogLine};
 use tokio::time::sleep;
 
-use crate::{
-    cli::{context::Context, error::CliError, interrupt::Stays, output::Output, parse},
-    client::Client,
-};
+use crate::cli::{context::Context, error::CliError, interrupt::Stays, output::Output, parse};
 
 /// Interval between two looks for new lines.
 const PERIOD: Duration = Duration::from_millis(500);
@@ -76,7 +73,7 @@ impl TaskLogArgs {
                     sleep(PERIOD).await;
                 }
                 Err(error) => {
-                    let error: crate::client::ClientError = error;
+                    let error: deia_client::ClientError = error;
                     if !error.is_passing() || tries >= TRIES {
                         return Err(error.into());
                     }

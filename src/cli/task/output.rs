@@ -3,21 +3,19 @@
 use std::time::Duration;
 
 use clap::Args;
+use deia_client::{Client, ClientError, OutputPlace, OutputStream, TaskState};
 use deia_model::TaskId;
 use serde::Serialize;
 use tokio::time::sleep;
 
-use crate::{
-    cli::{
-        context::Context,
-        error::CliError,
-        human,
-        interrupt::{Interrupt, Stays},
-        output::Output,
-        parse,
-        text::Decoder,
-    },
-    client::{Client, ClientError, OutputPlace, OutputStream, TaskState},
+use crate::cli::{
+    context::Context,
+    error::CliError,
+    human,
+    interrupt::{Interrupt, Stays},
+    output::Output,
+    parse,
+    text::Decoder,
 };
 
 /// How often is looked whether another attempt has begun.
@@ -335,7 +333,7 @@ fn next(state: &TaskState, over: u32) -> Next {
 
 #[cfg(test)]
 mod tests {
-    use deia_model::TaskStatus;
+    use deia_model::{Task, TaskStatus};
 
     use super::*;
 
@@ -353,14 +351,11 @@ mod tests {
             (Running, 2, 1, Next::Read),
             (Failed, 2, 2, Next::Ended),
         ] {
-            let state = TaskState {
-                id: TaskId::new(),
+            let state = TaskState::from(Task {
                 status,
                 attempt,
-                progress: 0.0,
-                assigned_bot: None,
-                more: serde_json::Map::new(),
-            };
+                ..Task::sample()
+            });
             assert_eq!(next(&state, over), expected, "{status:?} {attempt} {over}");
         }
     }

@@ -2,15 +2,13 @@
 
 use std::time::Duration;
 
+use deia_client::{Client, TaskState};
 use deia_model::{BotName, TaskId, TaskStatus, Timestamp};
 use serde::Serialize;
 use tokio::time::sleep;
 
 use super::show;
-use crate::{
-    cli::{context::Context, error::CliError, human, interrupt::Stays, output::Output},
-    client::{Client, TaskState},
-};
+use crate::cli::{context::Context, error::CliError, human, interrupt::Stays, output::Output};
 
 /// How often it is looked at.
 const PERIOD: Duration = Duration::from_millis(200);

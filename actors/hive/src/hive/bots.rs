@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use deia_ledger::{Command, Outcome};
 use deia_model::{
     Bot, BotDesired, BotName, BotRecord, BotSpec, BotStatus, Containment, Executor, Principal,
-    TaskId, Timestamp,
+    TaskId, TaskLog, Timestamp,
 };
 
 use super::{Hive, PutBot, tasks::unexpected};
 use crate::{
-    HiveError, LogFollower, LogStart, TaskLog,
+    HiveError, LogFollower, LogStart,
     actors::bots::{command, log, observed_status},
 };
 

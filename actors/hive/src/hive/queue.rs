@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use deia_ledger::{Command, Outcome, Refusal};
 use deia_model::{
-    Page, PageRequest, Principal, QueueLane, QueueStatus, Task, TaskFilter, TaskId, TaskStatus,
-    TaskType, Violation,
+    Changed, Drained, Page, PageRequest, Principal, QueueLane, QueueStatus, Task, TaskFilter,
+    TaskId, TaskStatus, TaskType, Violation,
 };
 use futures_util::{StreamExt, stream};
 use tokio::time::Instant;
@@ -19,26 +19,6 @@ const AT_ONCE: u32 = 500;
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Pages that one such call looks at. What is left is told.
 const PAGES_MAX: usize = 2_000;
-
-/// What came of changing many tasks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
-pub struct Changed {
-    /// Tasks that were changed.
-    pub changed: u64,
-    /// Tasks that were not: they had changed meanwhile, or no more may wait.
-    pub skipped: u64,
-    /// Whether it went over all that the filter names; otherwise ask again.
-    pub complete: bool,
-}
-
-/// What came of draining the queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
-pub struct Drained {
-    /// Whether nothing of it runs any more.
-    pub drained: bool,
-    /// How many tasks still run.
-    pub running: u64,
-}
 
 /// Maximum length of the reason of a pause or a suspension, in characters.
 const REASON_MAX: usize = 1_024;
@@ -315,13 +295,5 @@ impl Hive {
             Outcome::Task(_) => Ok(()),
             other => Err(unexpected(&other)),
         }
-    }
-}
-
-impl Changed {
-    fn add(&mut self, more: Self) {
-        self.changed += more.changed;
-        self.skipped += more.skipped;
-        self.complete &= more.complete;
     }
 }

@@ -155,7 +155,7 @@ fn advice_on_a_missing_thing_names_its_list_and_the_nearest() {
                 "There is no {kind} \"x\". {}",
                 Code::NotFound.hint()
             )),
-            missing: Some(crate::client::Missing {
+            missing: Some(deia_client::Missing {
                 kind: kind.into(),
                 id: "x".into(),
             }),

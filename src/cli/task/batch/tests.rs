@@ -1,7 +1,7 @@
+use deia_client::Problem;
 use deia_model::Violation;
 
 use super::*;
-use crate::client::Problem;
 
 fn lines(text: &str) -> Lines<&[u8]> {
     Lines {

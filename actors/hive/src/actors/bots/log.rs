@@ -25,11 +25,8 @@ use std::{
 
 use deia_model::{TaskId, Timestamp};
 
+pub use self::follow::{LogFollower, LogPiece, LogStart};
 pub(crate) use self::of_task::of_task;
-pub use self::{
-    follow::{LogFollower, LogPiece, LogStart},
-    of_task::{TaskLog, TaskLogLine},
-};
 use crate::metrics::BOT_LOGS;
 
 /// Bytes that may wait to be written, of one log.

@@ -7,35 +7,9 @@ use std::{
     path::Path,
 };
 
-use deia_model::{BotName, TaskId, Timestamp};
-use serde::{Deserialize, Serialize};
+use deia_model::{BotName, TaskId, TaskLogLine, Timestamp};
 
 use super::older;
-
-/// A line about a task.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-pub struct TaskLogLine {
-    /// Time at which it was written.
-    #[schema(value_type = String, format = DateTime)]
-    pub at: Timestamp,
-    /// The bot in whose log it is.
-    pub bot: BotName,
-    /// The attempt that it is about.
-    pub attempt: u32,
-    /// `stderr`: the program's standard error; `deia`: a note about the program.
-    pub stream: String,
-    /// The line. Control characters are escaped.
-    pub line: String,
-}
-
-/// Lines about one task in the log of its bot.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-pub struct TaskLog {
-    /// The last lines, the oldest first.
-    pub lines: Vec<TaskLogLine>,
-    /// Number of lines about the task in all.
-    pub total: u64,
-}
 
 /// Returns the last `max` lines about a task in the log at `path`, of one attempt
 /// or all, and how many there are. Blocks: not for an arbiter.

@@ -3,7 +3,7 @@
 /// Splits `pair` at the first `separator` that has no `\\` before it. In the key
 /// `\\` stands before a separator or a `\\` that belongs to the key, so that every
 /// key can be written.
-pub(crate) fn split_key(pair: &str, separator: char) -> Option<(String, String)> {
+pub fn split_key(pair: &str, separator: char) -> Option<(String, String)> {
     let mut key = String::new();
     let mut rest = pair.char_indices();
     while let Some((at, c)) = rest.next() {
@@ -21,7 +21,7 @@ pub(crate) fn split_key(pair: &str, separator: char) -> Option<(String, String)>
 }
 
 /// Writes a pair so that [`split_key`] reads it.
-pub(crate) fn join_key(key: &str, text: &str, separator: char) -> String {
+pub fn join_key(key: &str, text: &str, separator: char) -> String {
     let key = key.replace('\\', "\\\\");
     let key = key.replace(separator, &format!("\\{separator}"));
     format!("{key}{separator}{text}")

@@ -2,17 +2,15 @@
 
 use std::time::Duration;
 
-use deia_hive::TaskLog;
 use deia_model::{
     Event, NewTask, Page, PageRequest, Submitted, Task, TaskExplanation, TaskFilter, TaskId,
-    TaskResult,
+    TaskLog, TaskResult, join_key,
 };
 use reqwest::Method;
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
-use super::{Client, ClientError, TaskState, transport::Call, wire::BatchIds};
-use crate::text::join_key;
+use super::{Client, ClientError, TaskState, transport::Call, wire::BatchAccepted};
 
 const TASKS: [&str; 3] = ["api", "v1", "tasks"];
 /// The longest single poll that is tried first; the hive's `server.max_wait` is not known here.
@@ -71,7 +69,7 @@ impl Client {
         tasks: &[NewTask],
         idempotency_key: Option<&str>,
     ) -> Result<Vec<TaskId>, ClientError> {
-        let accepted: BatchIds = self
+        let accepted: BatchAccepted = self
             .post(&["api", "v1", "tasks", "batch"])
             .idempotency_key(idempotency_key)?
             .json(&Batch { tasks })?

@@ -3,12 +3,17 @@
 use deia_model::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 /// One child of the supervision tree and all below it, at one moment.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct SupervisorNode {
     /// Name among its siblings.
     pub name: String,
+    /// Names from the root on, separated by `/`.
+    #[serde(default)]
+    #[schema(example = "hive/core/scheduler")]
+    pub path: String,
     /// Worker or supervisor.
     pub kind: NodeKind,
     /// Of a supervisor: what happens to the siblings of a child that failed.
@@ -48,14 +53,16 @@ pub struct SupervisorNode {
     pub exits: Vec<LastExit>,
     /// Whatever else the hive says of it.
     #[serde(flatten)]
+    #[schema(ignore)]
     pub more: Map<String, Value>,
     /// In the order of their start.
     #[serde(default)]
+    #[schema(no_recursion)]
     pub children: Vec<SupervisorNode>,
 }
 
 /// The cause of a suspension.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Suspended {
     /// Who suspended it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -64,11 +71,12 @@ pub struct Suspended {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
     /// Since when.
+    #[schema(value_type = String, format = DateTime)]
     pub since: Timestamp,
 }
 
 /// A thread that actors run on.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Arbiter {
     /// `tree` for that of the supervisors, else that of its group and a number.
     pub name: String,
@@ -81,6 +89,7 @@ pub struct Arbiter {
     pub busy_share: f64,
     /// Since when it has given no sign of life.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub silent_since: Option<Timestamp>,
     /// True if that has been too long.
     pub blocked: bool,
@@ -106,7 +115,7 @@ impl SupervisorAction {
 }
 
 /// Worker or supervisor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum NodeKind {
     /// Runs an actor.
@@ -116,7 +125,7 @@ pub enum NodeKind {
 }
 
 /// What happens to the siblings of a child that failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Strategy {
     /// Nothing.
@@ -142,7 +151,7 @@ impl Strategy {
 }
 
 /// What a child is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum NodeState {
     /// Declared, not started yet; or its supervisor is down.
@@ -192,7 +201,7 @@ impl NodeState {
 }
 
 /// One past exit.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct LastExit {
     /// Why.
     pub reason: ExitCode,
@@ -200,14 +209,16 @@ pub struct LastExit {
     #[serde(default)]
     pub message: Option<String>,
     /// When, by the wall clock of the server.
+    #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
     /// Whatever else the hive says of it.
     #[serde(flatten)]
+    #[schema(ignore)]
     pub more: Map<String, Value>,
 }
 
 /// Why a child ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ExitCode {
     /// Its work was done.

@@ -6,8 +6,8 @@
 //! with it), and shows the key nowhere.
 //!
 //! ```no_run
-//! # async fn example() -> Result<(), deia::client::ClientError> {
-//! use deia::client::{Client, Secret};
+//! # async fn example() -> Result<(), deia_client::ClientError> {
+//! use deia_client::{Client, Secret};
 //! use deia_model::NewTask;
 //!
 //! # let key_text = String::new();
@@ -32,7 +32,6 @@ mod paging;
 mod queue;
 mod secrets;
 mod stream;
-mod supervisors;
 mod system;
 mod tasks;
 mod transport;
@@ -40,18 +39,15 @@ mod users;
 mod wire;
 
 pub use bots::PutIf;
-pub(crate) use builder::is_local;
-pub use builder::{Client, ClientBuilder, DEFAULT_URL};
+pub use builder::{Client, ClientBuilder, DEFAULT_URL, is_local};
 pub use error::{ClientError, Missing, Problem};
 pub use events::EventQuery;
 pub use output::{OutputPlace, OutputStream};
-pub use queue::{Changed, Drained, Selection};
+pub use queue::Selection;
 pub use stream::{ServerEvent, ServerEvents};
-pub use supervisors::{
-    Arbiter, ExitCode, LastExit, NodeKind, NodeState, Strategy, SupervisorAction, SupervisorNode,
-    Suspended,
-};
 pub use wire::{
-    CanI, CreatedKey, LogLines, NewKeyRequest, NewUserRequest, RoleInfo, RotateKeyRequest, Secret,
-    TaskState, UserChangeRequest, WhoAmI,
+    Arbiter, BatchAccepted, CanI, CanIRequest, Changed, CreatedKey, Drained, EndedSessions,
+    ExitCode, Items, LastExit, LogLines, NewKeyRequest, NewUserRequest, NodeKind, NodeState, Probe,
+    RoleInfo, RotateKeyRequest, SchemaEntry, SchemaList, Secret, SessionView, Strategy,
+    SupervisorAction, SupervisorNode, Suspended, TaskState, UserChangeRequest, WhoAmI,
 };

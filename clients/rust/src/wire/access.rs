@@ -1,57 +1,59 @@
 //! Shapes of users, keys and roles.
 
-use std::{net::IpAddr, time::Duration};
+use std::net::IpAddr;
 
-use deia_hive::KeyRotation;
 use deia_model::{
     AddressRange, BotName, KeyGrant, KeyId, KeyInfo, Login, Permission, Permissions, Principal,
     Role, TaskId, Timestamp, text::UserName,
 };
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
+use super::Secret;
+
 /// A key to be made.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(in crate::http) struct NewKeyBody {
+pub struct NewKeyRequest {
     /// Who acts with it: the submitter of tasks and the actor of events.
     #[schema(value_type = UserName)]
-    pub(in crate::http) user: String,
+    pub user: String,
     /// What it may do.
-    pub(in crate::http) role: Role,
+    pub role: Role,
     /// What it is for, in your words: at most 128 characters.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schema(
         example = "nightly builds",
         max_length = 128,
         pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$"
     )]
-    pub(in crate::http) name: String,
+    pub name: String,
     /// The only permissions of the role that it has; all of them when absent.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(min_items = 1, example = json!(["task:submit", "task:read"]))]
-    pub(in crate::http) scopes: Option<Vec<Permission>>,
+    pub scopes: Option<Vec<Permission>>,
     /// The only addresses and ranges that it may come from, up to 64; empty: any.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(max_items = 64, example = json!(["192.0.2.7", "2001:db8::/32"]))]
-    pub(in crate::http) allow_ips: Vec<AddressRange>,
+    pub allow_ips: Vec<AddressRange>,
     /// Of a key of the role `bot`: the bot whose tasks it works on; that of the
     /// user's name when absent.
-    #[serde(default)]
-    pub(in crate::http) bot: Option<BotName>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bot: Option<BotName>,
     /// From when on it is refused; never when absent.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
-    pub(in crate::http) expires_at: Option<Timestamp>,
+    pub expires_at: Option<Timestamp>,
     /// Whether a user who is not there is made, with the role of the key. When absent:
     /// yes, but not with the role admin.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = true)]
-    pub(in crate::http) new_user: Option<bool>,
+    pub new_user: Option<bool>,
 }
 
-impl From<NewKeyBody> for KeyGrant {
-    fn from(body: NewKeyBody) -> Self {
+impl From<NewKeyRequest> for KeyGrant {
+    fn from(body: NewKeyRequest) -> Self {
         Self {
             user: body.user,
             role: body.role,
@@ -65,78 +67,71 @@ impl From<NewKeyBody> for KeyGrant {
 }
 
 /// A new key: the only time that its text is seen.
-#[derive(Serialize, ToSchema)]
-pub(in crate::http) struct CreatedKey {
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CreatedKey {
     /// What listings show of it.
     #[serde(flatten)]
-    pub(in crate::http) info: KeyInfo,
+    pub info: KeyInfo,
     /// The key itself. Keep it: it is not shown again.
     #[schema(
+        value_type = String,
         example = "deia_01h455vb4pex5vsknk084sn02q_abcdefghijklmnopqrstuvwxyz234567_89abcdef"
     )]
-    pub(in crate::http) key: String,
+    pub key: Secret,
     /// Whether its user was made with it.
-    pub(in crate::http) user_created: bool,
+    #[serde(default)]
+    pub user_created: bool,
 }
 
 /// The session in a browser that one is in.
-#[derive(Debug, Serialize, ToSchema)]
-pub(in crate::http) struct SessionView {
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct SessionView {
     /// The session.
     #[serde(flatten)]
-    pub(in crate::http) login: Login,
+    pub login: Login,
     /// What one may do in it, in one word.
-    pub(in crate::http) role: Role,
+    pub role: Role,
     /// After so many seconds without a request it is over.
-    pub(in crate::http) idle_timeout_seconds: u64,
+    pub idle_timeout_seconds: u64,
     /// What requests that change something have to send in X-CSRF-Token.
-    pub(in crate::http) csrf_token: String,
+    pub csrf_token: String,
 }
 
 /// How many sessions have ended.
-#[derive(Debug, Serialize, ToSchema)]
-pub(in crate::http) struct EndedSessions {
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct EndedSessions {
     /// So many.
-    pub(in crate::http) ended: u64,
+    pub ended: u64,
 }
 
 /// How a key is rotated. An empty body takes the defaults.
-#[derive(Debug, Default, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(in crate::http) struct RotateKeyBody {
+pub struct RotateKeyRequest {
     /// How long the old key stays in force beside the new one, in seconds;
     /// `auth.rotation_overlap` when absent. 0: the old one is refused at once.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = 3600)]
-    pub(in crate::http) overlap_seconds: Option<u64>,
+    pub overlap_seconds: Option<u64>,
     /// From when on the new key is refused; when absent, it lives as long as the
     /// old one was meant to.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
-    pub(in crate::http) expires_at: Option<Timestamp>,
-}
-
-impl From<RotateKeyBody> for KeyRotation {
-    fn from(body: RotateKeyBody) -> Self {
-        Self {
-            overlap: body.overlap_seconds.map(Duration::from_secs),
-            expires_at: body.expires_at,
-        }
-    }
+    pub expires_at: Option<Timestamp>,
 }
 
 /// A user to be made.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(in crate::http) struct NewUserBody {
+pub struct NewUserRequest {
     /// Names the user: 1 to 128 of `a-z A-Z 0-9 . _ @ -`.
     #[schema(value_type = UserName)]
-    pub(in crate::http) id: String,
+    pub id: String,
     /// What any of their keys may do at most.
-    pub(in crate::http) role: Role,
+    pub role: Role,
     /// Whether they may act.
     #[serde(default = "yes")]
-    pub(in crate::http) active: bool,
+    pub active: bool,
 }
 
 fn yes() -> bool {
@@ -144,67 +139,68 @@ fn yes() -> bool {
 }
 
 /// What shall be different about a user; what is absent stays.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(in crate::http) struct UserChangeBody {
+pub struct UserChangeRequest {
     /// What any of their keys may do at most.
-    #[serde(default)]
-    pub(in crate::http) role: Option<Role>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<Role>,
     /// Whether they may act.
-    #[serde(default)]
-    pub(in crate::http) active: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub active: Option<bool>,
 }
 
 /// What one wants to know whether one may do it.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(in crate::http) struct CanIBody {
+pub struct CanIRequest {
     /// The permission.
-    pub(in crate::http) permission: Permission,
+    pub permission: Permission,
     /// A task that it is about.
-    #[serde(default)]
-    pub(in crate::http) task: Option<TaskId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<TaskId>,
 }
 
 /// Whether one may.
-#[derive(Debug, Serialize, ToSchema)]
-pub(in crate::http) struct CanIAnswer {
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct CanI {
     /// Whether the caller may do that.
-    pub(in crate::http) allowed: bool,
+    pub allowed: bool,
     /// Why, or why not.
     #[schema(example = "the role external does not have it")]
-    pub(in crate::http) reason: String,
+    pub reason: String,
 }
 
 /// Who the caller is.
-#[derive(Debug, Serialize, ToSchema)]
-pub(in crate::http) struct WhoAmI {
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct WhoAmI {
     /// The user that acts.
-    user: String,
+    pub user: String,
     /// What they may do, in one word.
-    role: Role,
+    pub role: Role,
     /// The key; `null` when they came without one of the hive.
-    key_id: Option<KeyId>,
+    pub key_id: Option<KeyId>,
     /// What they may do.
     #[schema(example = json!(["task:submit", "task:read", "task:cancel"]))]
-    permissions: Vec<&'static str>,
+    pub permissions: Vec<String>,
     /// Whether they see only their own tasks.
-    sees_only_its_own: bool,
+    pub sees_only_its_own: bool,
     /// Of the role `bot`: the bot whose tasks they see.
-    bot: Option<BotName>,
+    pub bot: Option<BotName>,
     /// The address that they come from, as this server sees it.
     #[schema(value_type = Option<String>, example = "192.0.2.7")]
-    address: Option<IpAddr>,
+    pub address: Option<IpAddr>,
     /// What is known of the key.
-    key: Option<KeyInfo>,
+    pub key: Option<KeyInfo>,
+    /// Members that a newer server adds.
+    #[serde(flatten)]
+    #[schema(ignore)]
+    pub more: Map<String, Value>,
 }
 
 impl WhoAmI {
-    pub(in crate::http) fn new(
-        who: Principal,
-        address: Option<IpAddr>,
-        key: Option<KeyInfo>,
-    ) -> Self {
+    /// Returns what is said of `who`.
+    pub fn new(who: Principal, address: Option<IpAddr>, key: Option<KeyInfo>) -> Self {
         Self {
             user: who.user.to_string(),
             permissions: names(who.permissions),
@@ -214,20 +210,21 @@ impl WhoAmI {
             bot: who.bot,
             address,
             key,
+            more: Map::new(),
         }
     }
 }
 
 /// A role and what it includes.
-#[derive(Debug, Serialize, ToSchema)]
-pub(in crate::http) struct RoleInfo {
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct RoleInfo {
     /// The role.
-    role: Role,
+    pub role: Role,
     /// What it may do.
-    permissions: Vec<&'static str>,
+    pub permissions: Vec<String>,
     /// Whether it sees only its own tasks: those that its user submitted, or of
     /// the role `bot` those that its bot was given.
-    sees_only_its_own: bool,
+    pub sees_only_its_own: bool,
 }
 
 impl From<Role> for RoleInfo {
@@ -240,6 +237,7 @@ impl From<Role> for RoleInfo {
     }
 }
 
-fn names(permissions: Permissions) -> Vec<&'static str> {
-    permissions.iter().map(Permission::as_str).collect()
+fn names(permissions: Permissions) -> Vec<String> {
+    let names = permissions.iter().map(Permission::as_str);
+    names.map(String::from).collect()
 }

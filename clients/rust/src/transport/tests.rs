@@ -7,7 +7,7 @@ use std::{
 use serde_json::{Value, json};
 
 use super::*;
-use crate::client::Secret;
+use crate::Secret;
 
 /// Answers one connection with this text and gives back what it was asked.
 fn server(answer: String) -> (String, JoinHandle<String>) {

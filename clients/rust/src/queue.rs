@@ -5,12 +5,12 @@ use std::{collections::BTreeMap, time::Duration};
 use deia_model::{
     EndReason, Priority, QueueStatus, TaskFilter, TaskId, TaskStatus, TaskType, Timestamp,
 };
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use super::{
-    Client, ClientError,
+    Changed, Client, ClientError, Drained,
     tasks::{PAUSE, POLL, SHORT_POLL},
 };
 
@@ -54,26 +54,6 @@ pub struct Selection {
     /// All tasks are meant.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub all: bool,
-}
-
-/// What came of changing many tasks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Changed {
-    /// Tasks that were changed.
-    pub changed: u64,
-    /// Tasks that were not: they had changed meanwhile, or are not there.
-    pub skipped: u64,
-    /// Whether it went over all that was named; otherwise ask again.
-    pub complete: bool,
-}
-
-/// How far a drain is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Drained {
-    /// Whether nothing runs any more.
-    pub drained: bool,
-    /// How many tasks still run.
-    pub running: u64,
 }
 
 impl Selection {

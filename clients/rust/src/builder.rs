@@ -257,7 +257,7 @@ fn invalid_url(url: &str, reason: &str) -> ClientError {
 }
 
 /// Returns whether a base URL names this machine itself.
-pub(crate) fn is_local(url: &str) -> bool {
+pub fn is_local(url: &str) -> bool {
     parse_base(url).is_ok_and(|url| is_this_machine(&url))
 }
 

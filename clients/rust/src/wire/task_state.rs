@@ -1,0 +1,62 @@
+//! The state of a task without its content.
+
+use deia_model::{BotName, Task, TaskId, TaskStatus, Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+
+/// Where a task is in its life.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct TaskState {
+    /// The task.
+    pub id: TaskId,
+    /// Where it is in its life.
+    pub status: TaskStatus,
+    /// How far it is, 0 to 1.
+    pub progress: f64,
+    /// The number of the last attempt, from 1; 0 before the first.
+    pub attempt: u32,
+    /// How many attempts may fail.
+    pub max_attempts: u32,
+    /// The bot that has it, or had it last.
+    pub assigned_bot: Option<BotName>,
+    /// When it was accepted.
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Timestamp,
+    /// Not before then.
+    #[schema(value_type = String, format = DateTime)]
+    pub run_at: Timestamp,
+    /// When the last attempt started.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub started_at: Option<Timestamp>,
+    /// When its end was recorded.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub completed_at: Option<Timestamp>,
+    /// When its cancellation was asked for while it ran.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub cancel_requested_at: Option<Timestamp>,
+    /// Members that a newer server adds.
+    #[serde(flatten)]
+    #[schema(ignore)]
+    pub more: Map<String, Value>,
+}
+
+impl From<Task> for TaskState {
+    fn from(task: Task) -> Self {
+        Self {
+            id: task.id,
+            status: task.status,
+            progress: task.progress,
+            attempt: task.attempt,
+            max_attempts: task.max_attempts,
+            assigned_bot: task.assigned_bot,
+            created_at: task.created_at,
+            run_at: task.run_at,
+            started_at: task.started_at,
+            completed_at: task.completed_at,
+            cancel_requested_at: task.cancel_requested_at,
+            more: Map::new(),
+        }
+    }
+}

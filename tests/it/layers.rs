@@ -1,0 +1,189 @@
+//! The layers: which crate may know which, and what each must not know.
+//!
+//! A crate cannot import what it does not depend on, so the manifests are the
+//! architecture; these tests keep the manifests.
+
+use std::{collections::BTreeSet, fs};
+
+use crate::tidy::{all_sources, below, forbid, not_below, product_part, root, rust_files};
+
+/// A crate of the workspace.
+struct Layer {
+    manifest: &'static str,
+    /// Other crates of the workspace that it may use.
+    may_use: &'static [&'static str],
+    /// Crates of others that it must not use, and why.
+    never: &'static [&'static str],
+}
+
+const LAYERS: [Layer; 5] = [
+    Layer {
+        manifest: "actors/model/Cargo.toml",
+        may_use: &[],
+        never: &[
+            "actix",
+            "actix-rt",
+            "actix-web",
+            "config",
+            "reqwest",
+            "rusqlite",
+            "tokio",
+            "tracing",
+        ],
+    },
+    Layer {
+        manifest: "actors/ledger/Cargo.toml",
+        may_use: &["deia-model"],
+        never: &[
+            "actix",
+            "actix-rt",
+            "actix-web",
+            "config",
+            "prometheus-client",
+            "reqwest",
+        ],
+    },
+    Layer {
+        manifest: "actors/supervision/Cargo.toml",
+        may_use: &[],
+        never: &["actix-web", "config", "reqwest", "rusqlite"],
+    },
+    Layer {
+        manifest: "actors/hive/Cargo.toml",
+        may_use: &["deia-ledger", "deia-model", "deia-supervision"],
+        never: &["actix-web", "clap", "rusqlite"],
+    },
+    Layer {
+        manifest: "clients/rust/Cargo.toml",
+        may_use: &["deia-model"],
+        never: &["actix", "actix-web", "clap", "config", "rusqlite"],
+    },
+];
+
+/// Names of the crates in the section `[dependencies]`.
+fn dependencies(manifest: &str) -> BTreeSet<String> {
+    let mut section = "";
+    let mut found = BTreeSet::new();
+    for line in manifest.lines() {
+        if line.starts_with('[') {
+            section = line;
+        } else if section == "[dependencies]"
+            && let Some(name) = line.split(['.', ' ', '=']).next()
+            && !name.is_empty()
+            && !name.starts_with('#')
+        {
+            found.insert(name.to_owned());
+        }
+    }
+    found
+}
+
+/// Returns what a layer uses and must not.
+fn out_of_place(layer: &Layer, manifest: &str) -> Vec<String> {
+    let used = dependencies(manifest);
+    let wrong = |name: &&String| match name.starts_with("deia") {
+        true => !layer.may_use.contains(&name.as_str()),
+        false => layer.never.contains(&name.as_str()),
+    };
+    used.iter().filter(wrong).cloned().collect()
+}
+
+#[test]
+fn layers_depend_downwards_only() {
+    for layer in &LAYERS {
+        let manifest = fs::read_to_string(root().join(layer.manifest)).unwrap();
+        assert!(!dependencies(&manifest).is_empty(), "{}", layer.manifest);
+        assert_eq!(
+            out_of_place(layer, &manifest),
+            [""; 0],
+            "{}",
+            layer.manifest
+        );
+    }
+}
+
+#[test]
+fn a_dependency_upwards_is_found() {
+    let [model, ledger, ..] = &LAYERS;
+    let manifest = "[dependencies]\ndeia-hive.workspace = true\nserde = \"1\"\ntokio = { workspace = true }\n[dev-dependencies]\nactix = \"0\"\n";
+    assert_eq!(out_of_place(model, manifest), ["deia-hive", "tokio"]);
+    assert_eq!(out_of_place(ledger, manifest), ["deia-hive"]);
+}
+
+#[test]
+fn sql_is_in_the_store_only() {
+    let elsewhere = not_below(all_sources(), &["actors/ledger/src/store"]);
+    forbid(
+        &elsewhere,
+        &["rusqlite", "SELECT ", "INSERT INTO", "UPDATE tasks"],
+        "SQL outside the store",
+    );
+    let composition = [
+        "actors/hive/src/hive/start.rs",
+        "actors/hive/src/hive/store_options.rs",
+        "src/app",
+    ];
+    forbid(
+        &not_below(elsewhere, &composition),
+        &["SqliteStore", "SqliteOptions"],
+        "a concrete store is named outside the place where the hive is composed",
+    );
+    forbid(
+        &not_below(
+            rust_files("actors/ledger/src"),
+            &["actors/ledger/src/store"],
+        ),
+        &["crate::store"],
+        "the ledger knows its implementations",
+    );
+}
+
+#[test]
+fn neither_http_nor_cli_touches_the_store() {
+    let front = below(rust_files("src"), &["src/http", "src/cli"]);
+    forbid(
+        &front,
+        &["deia_ledger::store", "SqliteStore", "dyn Store"],
+        "the front touches the store",
+    );
+    let cli = below(rust_files("src"), &["src/cli"]);
+    forbid(
+        &cli,
+        &[
+            "deia_hive::Hive",
+            "Hive::",
+            "actix",
+            "deia_ledger",
+            "crate::http",
+        ],
+        "the command line does not go through HTTP",
+    );
+}
+
+#[test]
+fn a_room_shows_others_only_what_its_door_does() {
+    for room in ["bots", "scheduler", "ledger"] {
+        let others = below(rust_files("actors/hive/src"), &["actors/hive/src/actors/"]);
+        let others = not_below(others, &[&format!("actors/hive/src/actors/{room}")]);
+        for (name, text) in &others {
+            for line in product_part(text).lines() {
+                let through = [
+                    format!("super::{room}::"),
+                    format!("crate::actors::{room}::"),
+                    format!("actors::{room}::"),
+                ];
+                for path in through
+                    .iter()
+                    .filter_map(|prefix| line.split_once(prefix.as_str()))
+                    .map(|(_, rest)| rest)
+                {
+                    let first = path.chars().next().unwrap_or('{');
+                    assert!(
+                        first.is_uppercase() || first == '{',
+                        "{name} reaches into {room}: {line}"
+                    );
+                }
+            }
+        }
+    }
+}
