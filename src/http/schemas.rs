@@ -128,7 +128,7 @@ fn supervisor_node() -> Value {
         "name": "scheduler", "path": "hive/core/scheduler", "kind": "worker", "strategy": null,
         "state": "running", "incarnation": 1, "uptime_ms": 21000, "restarts": 0,
         "mailbox_depth": 0, "handled": 68, "arbiter": "tree", "stalled": false,
-        "suspended": null, "last_exit": null, "children": [],
+        "suspended": null, "last_exit": null, "exits": [], "children": [],
     })
 }
 

@@ -138,8 +138,11 @@ fn parents_hold_no_logic() {
         "clients/rust/src/wire",
     ] {
         let text = fs::read_to_string(root().join(format!("{name}.rs"))).unwrap();
+        let mut code = product_part(&text)
+            .lines()
+            .filter(|line| !line.starts_with("//"));
         assert!(
-            !product_part(&text).contains("fn "),
+            !code.any(|line| line.contains("fn ")),
             "{name}.rs holds logic"
         );
     }

@@ -173,7 +173,7 @@ pub fn relate(components: &mut Value) {
             json!({"anyOf": [both("run_at", "delay_ms"), both("expires_at", "expires_in_ms")]}),
         ),
         ("BotSpec", secrets_of_simulated),
-        ("NewKeyBody", bot_of_key),
+        ("NewKeyRequest", bot_of_key),
     ] {
         if let Some(schema) = components.get_mut(name) {
             schema["not"] = refused;

@@ -7,8 +7,8 @@ fn limits() -> TaskLimits<'static> {
         types: &[],
         max_content_bytes: 1 << 20,
         max_metadata_bytes: 64 << 10,
-        max_timeout_seconds: 86_400,
-        max_dependencies: 100,
+        max_timeout_seconds: 7 * 86_400,
+        max_dependencies: 64,
     }
 }
 

@@ -79,7 +79,6 @@ pub struct CreatedKey {
     )]
     pub key: Secret,
     /// Whether its user was made with it.
-    #[serde(default)]
     pub user_created: bool,
 }
 

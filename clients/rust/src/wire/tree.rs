@@ -5,58 +5,53 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-/// One child of the supervision tree and all below it, at one moment.
+/// One child of the supervision tree and all below it, at one moment. There is
+/// more in it than is named here.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct SupervisorNode {
     /// Name among its siblings.
     pub name: String,
     /// Names from the root on, separated by `/`.
-    #[serde(default)]
     #[schema(example = "hive/core/scheduler")]
     pub path: String,
-    /// Worker or supervisor.
+    /// `worker` or `supervisor`.
     pub kind: NodeKind,
-    /// Of a supervisor: what happens to the siblings of a child that failed.
+    /// Of a supervisor: `one_for_one`, `one_for_all`, `rest_for_one` or `dynamic`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub strategy: Option<Strategy>,
     /// What it is doing.
+    #[schema(example = "running")]
     pub state: NodeState,
     /// Counts its runs, from 1; 0 if it has never been started.
-    #[serde(default)]
     pub incarnation: u64,
     /// How long it has been up, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uptime_ms: Option<u64>,
     /// Automatic restarts since the tree was started.
-    #[serde(default)]
     pub restarts: u64,
     /// Messages waiting.
-    #[serde(default)]
     pub mailbox_depth: u64,
     /// Messages handled since the tree was started.
-    #[serde(default)]
     pub handled: u64,
-    /// The thread that a worker runs on.
+    /// The thread that a worker runs on: see `GET /api/v1/arbiters`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "bots-1")]
     pub arbiter: Option<String>,
     /// True if it has messages waiting and handles none of them.
-    #[serde(default)]
     pub stalled: bool,
-    /// Who suspended it, and why.
+    /// Who suspended it, why, and since when; absent unless it is suspended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspended: Option<Suspended>,
-    /// Its last exit.
+    /// Why and when it last went down.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_exit: Option<LastExit>,
     /// Its last 16 exits, the oldest first.
-    #[serde(default)]
     pub exits: Vec<LastExit>,
     /// Whatever else the hive says of it.
     #[serde(flatten)]
     #[schema(ignore)]
     pub more: Map<String, Value>,
     /// In the order of their start.
-    #[serde(default)]
     #[schema(no_recursion)]
     pub children: Vec<SupervisorNode>,
 }
@@ -80,18 +75,19 @@ pub struct Suspended {
 pub struct Arbiter {
     /// `tree` for that of the supervisors, else that of its group and a number.
     pub name: String,
-    /// The group that it belongs to.
+    /// The group that it belongs to; absent for that of the supervisors.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "bots")]
     pub group: Option<String>,
     /// Actors that run there.
     pub children: u64,
-    /// Share of the last second or more that they have worked, 0 to 1.
+    /// Share of the last second or more that it has worked, 0 to 1. An estimate.
     pub busy_share: f64,
-    /// Since when it has given no sign of life.
+    /// Since when it has given no sign of life; absent while it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub silent_since: Option<Timestamp>,
-    /// True if that has been too long.
+    /// True if that has been too long: no actor is placed there any more.
     pub blocked: bool,
 }
 
