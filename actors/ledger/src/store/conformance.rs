@@ -1,18 +1,18 @@
-//! One suite that every store passes. A backend calls [`run`] with a way to
-//! make an empty store that follows [`policy`].
+//! One suite that every store passes. A backend calls [`conformance_tests`] with a
+//! way to make an empty store that follows [`policy`], and has one test for each case.
 
-mod access;
-mod attempts;
-mod deaths;
-mod dependencies;
-mod entities;
-mod erasure;
-mod logins;
-mod plans;
-mod queue;
-mod secrets;
-mod shares;
-mod submissions;
+pub(crate) mod access;
+pub(crate) mod attempts;
+pub(crate) mod deaths;
+pub(crate) mod dependencies;
+pub(crate) mod entities;
+pub(crate) mod erasure;
+pub(crate) mod logins;
+pub(crate) mod plans;
+pub(crate) mod queue;
+pub(crate) mod secrets;
+pub(crate) mod shares;
+pub(crate) mod submissions;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -82,42 +82,159 @@ pub fn policy() -> TaskPolicy {
     }
 }
 
-/// Runs every case, each on a store of its own.
+/// Runs one case on a store that it has alone.
 ///
 /// # Panics
 /// When the store does not conform.
-pub async fn run<F, Fut>(make: F)
+pub(crate) async fn check<Case, Done>(ledger: Ledger, case: Case)
 where
-    F: Fn() -> Fut,
-    Fut: Future<Output = Ledger>,
+    Case: FnOnce(Ledger) -> Done,
+    Done: Future<Output = ()>,
 {
-    submissions::run(&make).await;
-    shares::run(&make).await;
-    attempts::run(&make).await;
-    deaths::run(&make).await;
-    dependencies::run(&make).await;
-    plans::run(&make).await;
-    queue::run(&make).await;
-    entities::run(&make).await;
-    logins::run(&make).await;
-    access::run(&make).await;
-    erasure::run(&make).await;
-    secrets::run(&make).await;
+    // Serving ends with the store; here nobody waits for it.
+    let _serving = ledger.serve().unwrap();
+    case(ledger.clone()).await;
+    ledger.close().await;
 }
 
-macro_rules! cases {
-    ($make:expr; $($case:ident),* $(,)?) => {
-        $(
-            eprintln!("conformance: {}", stringify!($case));
-            let ledger = $make().await;
-            // Serving ends with the store; here nobody waits for it.
-            let _serving = ledger.serve().unwrap();
-            $case(ledger.clone()).await;
-            ledger.close().await;
-        )*
+/// Declares the cases. The tests of a backend are made from this list, so that each
+/// runs, fails and is called alone; a case that is not listed is dead code.
+macro_rules! suite {
+    ($d:tt $($module:ident { $($case:ident),* $(,)? })*) => {
+        /// Makes one test of each case. `$make` makes an empty store that follows
+        /// [`policy`], and a guard that is held while the case runs.
+        macro_rules! conformance_tests {
+            ($d make:path) => {
+                $(
+                    mod $module {
+                        use $d crate::store::conformance::{self, $module as cases};
+
+                        $(
+                            #[tokio::test]
+                            async fn $case() {
+                                let (ledger, _guard) = $d make();
+                                conformance::check(ledger, cases::$case).await;
+                            }
+                        )*
+                    }
+                )*
+            };
+        }
+        pub(crate) use conformance_tests;
     };
 }
-pub(crate) use cases;
+
+suite! { $
+    submissions {
+        a_submission_is_there_with_its_event,
+        large_content_is_kept_whole,
+        a_later_task_becomes_ready_when_due,
+        ready_tasks_come_in_order_of_submission,
+        a_repeated_submission_gives_the_same_answer,
+        concurrent_submissions_all_land,
+        lists_filter_and_page,
+        commands_after_close_are_refused,
+    }
+    shares {
+        each_way_out_of_the_queue_makes_room_for_one,
+        tasks_that_come_back_take_room_again,
+        bytes_that_wait_are_limited,
+        a_share_is_of_one_submitter,
+        the_whole_queue_has_a_limit,
+        a_submitter_has_so_many_types_until_they_are_forgotten,
+        types_of_others_are_no_secret_to_be_found_out,
+        duplicates_take_neither_types_nor_room,
+        the_oldest_answers_of_a_submitter_are_forgotten,
+    }
+    attempts {
+        a_task_is_claimed_once,
+        a_completion_is_recorded_exactly_once,
+        a_stale_lease_changes_nothing,
+        a_failure_is_retried_until_no_attempt_is_left,
+        a_dead_bot_gives_back_at_once_and_poison_is_given_up,
+        given_back_unharmed_costs_nothing,
+        waiting_tasks_are_cancelled_at_once,
+        running_tasks_are_cancelled_through_their_bot,
+        cancellation_survives_a_give_back,
+        counters_of_the_queue_are_exact,
+        waiting_goes_on_for_a_task_that_is_given_back,
+    }
+    deaths {
+        each_death_is_charged_to_its_own_count,
+        a_task_that_takes_down_the_hive_is_given_up,
+        a_fault_of_the_bot_costs_the_task_a_delay_and_nothing_else,
+        a_cancelled_end_without_a_cancellation_is_given_back,
+        a_give_back_leaves_attempts_that_started_later,
+    }
+    dependencies {
+        a_task_waits_for_those_it_depends_on,
+        what_a_failed_dependency_means_is_chosen,
+        a_failure_goes_down_the_chain,
+        a_dependency_that_has_ended_already_counts,
+        what_cannot_be_depended_on_is_refused,
+        a_batch_may_depend_on_itself,
+        twins_of_one_batch_are_waited_for_once,
+        who_waits_no_more_takes_no_place,
+        a_task_that_cannot_wait_again_is_not_put_back,
+        what_is_settled_is_not_due_any_more,
+    }
+    plans {
+        an_equal_unfinished_task_is_not_accepted_twice,
+        a_task_that_waits_too_long_expires,
+        a_finished_task_can_be_put_back,
+        a_type_has_its_own_defaults,
+        no_more_types_than_allowed,
+    }
+    queue {
+        nothing_that_is_paused_is_started,
+        a_claim_brings_a_bounded_number_of_bytes,
+        progress_is_noted_for_the_lease_only,
+        ended_tasks_are_forgotten_when_their_time_has_come,
+        each_commit_tells_what_flowed,
+        tags_metadata_and_reasons_filter,
+        a_waiting_task_only_can_be_asked_for,
+        poison_leaves_its_evidence,
+        a_task_may_start_in_the_transaction_that_brings_it,
+    }
+    entities {
+        a_bot_is_put_changed_and_removed,
+        bots_get_ports_of_their_own,
+        a_bot_counts_its_attempts,
+        a_bot_in_use_stays,
+        a_draining_bot_is_stopped_when_it_has_drained,
+        events_of_their_own_are_recorded,
+    }
+    logins {
+        sessions_are_opened_used_and_ended,
+        a_user_has_so_many_sessions_and_all_have_so_many,
+        a_repeated_request_opens_one_session,
+    }
+    access {
+        keys_are_added_and_revoked,
+        a_key_needs_a_user_who_has_its_role,
+        a_key_is_stored_whole,
+        uses_of_keys_are_noted,
+        keys_are_rotated,
+        users_are_added_changed_and_removed,
+        a_name_comes_with_nothing_of_who_had_it,
+        a_repeated_request_makes_one_user,
+        the_last_admin_stays,
+        an_admin_key_is_recovered,
+        there_is_room_for_so_many,
+        nobody_sees_more_than_their_own,
+        an_outcome_is_read_whole,
+    }
+    erasure {
+        everything_that_was_said_is_erased_and_the_record_stays,
+        only_what_has_ended_is_erased_and_only_once,
+        what_was_erased_is_not_put_back,
+    }
+    secrets {
+        a_secret_is_put_changed_read_and_removed,
+        there_are_so_many_secrets,
+        only_what_was_not_changed_meanwhile_is_resealed,
+    }
+}
 
 fn task_of(task_type: &str, content: &str) -> NewTask {
     NewTask::new(task_type.parse().unwrap(), content)

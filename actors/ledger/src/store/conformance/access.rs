@@ -5,32 +5,12 @@ mod names;
 use deia_model::{
     ApiKey, KeyGrant, KeyId, KeyInfo, KeyRecord, Permission, Role, Timestamp, User, UserChange,
 };
-use names::{a_name_comes_with_nothing_of_who_had_it, a_repeated_request_makes_one_user};
+pub(crate) use names::{
+    a_name_comes_with_nothing_of_who_had_it, a_repeated_request_makes_one_user,
+};
 
 use super::*;
 use crate::{AccessCommand, AccessLimits, Dedup};
-
-pub(super) async fn run<F, Fut>(make: &F)
-where
-    F: Fn() -> Fut,
-    Fut: Future<Output = Ledger>,
-{
-    cases!(make;
-        keys_are_added_and_revoked,
-        a_key_needs_a_user_who_has_its_role,
-        a_key_is_stored_whole,
-        uses_of_keys_are_noted,
-        keys_are_rotated,
-        users_are_added_changed_and_removed,
-        a_name_comes_with_nothing_of_who_had_it,
-        a_repeated_request_makes_one_user,
-        the_last_admin_stays,
-        an_admin_key_is_recovered,
-        there_is_room_for_so_many,
-        nobody_sees_more_than_their_own,
-        an_outcome_is_read_whole,
-    );
-}
 
 const LIMITS: AccessLimits = AccessLimits {
     max_users: 10,
@@ -138,7 +118,7 @@ fn delete(name: &str, if_version: Option<u64>) -> Command {
     })
 }
 
-async fn keys_are_added_and_revoked(ledger: Ledger) {
+pub(crate) async fn keys_are_added_and_revoked(ledger: Ledger) {
     let hints = hints_of(&ledger);
     let info = add_key(&ledger, Role::External, Some(Timestamp::from_millis(5))).await;
     assert_eq!(ledger.keys().await.unwrap()[0].info, info);
@@ -157,7 +137,7 @@ async fn keys_are_added_and_revoked(ledger: Ledger) {
     );
 }
 
-async fn a_key_needs_a_user_who_has_its_role(ledger: Ledger) {
+pub(crate) async fn a_key_needs_a_user_who_has_its_role(ledger: Ledger) {
     let fault = |refusal: Refusal| match refusal {
         Refusal::Invalid(found) => found[0].pointer.clone(),
         other => panic!("{other:?}"),
@@ -172,7 +152,7 @@ async fn a_key_needs_a_user_who_has_its_role(ledger: Ledger) {
     assert_eq!(ledger.keys().await.unwrap().len(), 2);
 }
 
-async fn a_key_is_stored_whole(ledger: Ledger) {
+pub(crate) async fn a_key_is_stored_whole(ledger: Ledger) {
     let grant = KeyGrant {
         name: "nightly, \u{fc}".into(),
         scopes: Some(vec![Permission::TaskRead]),
@@ -189,7 +169,7 @@ async fn a_key_is_stored_whole(ledger: Ledger) {
     assert_eq!(ledger.keys().await.unwrap(), [key]);
 }
 
-async fn uses_of_keys_are_noted(ledger: Ledger) {
+pub(crate) async fn uses_of_keys_are_noted(ledger: Ledger) {
     let id = add_key(&ledger, Role::External, None).await.id;
     let hints = hints_of(&ledger);
     for (at, expected) in [(7_000, 7_000), (5_000, 7_000), (9_000, 9_000)] {
@@ -204,7 +184,7 @@ async fn uses_of_keys_are_noted(ledger: Ledger) {
     assert!(hints.lock().unwrap().is_empty());
 }
 
-async fn keys_are_rotated(ledger: Ledger) {
+pub(crate) async fn keys_are_rotated(ledger: Ledger) {
     let hour = Duration::from_secs(3_600);
     let old = add_key(&ledger, Role::External, None).await;
     let new = key_of(&ledger, rotate(old.id, None, hour)).await;
@@ -238,7 +218,7 @@ async fn keys_are_rotated(ledger: Ledger) {
     assert_eq!(refusal, Refusal::NoSuchKey(unknown));
 }
 
-async fn users_are_added_changed_and_removed(ledger: Ledger) {
+pub(crate) async fn users_are_added_changed_and_removed(ledger: Ledger) {
     let add_user = || add_user(ADA, Role::Operator, None);
     let user = user_of(&ledger, add_user()).await;
     assert_eq!(
@@ -288,7 +268,7 @@ async fn users_are_added_changed_and_removed(ledger: Ledger) {
     );
 }
 
-async fn the_last_admin_stays(ledger: Ledger) {
+pub(crate) async fn the_last_admin_stays(ledger: Ledger) {
     let later = Timestamp::now().plus_millis(3_600_000);
     let first = add_key(&ledger, Role::Admin, None).await;
     add_key(&ledger, Role::Admin, Some(Timestamp::from_millis(5))).await;
@@ -312,7 +292,7 @@ async fn the_last_admin_stays(ledger: Ledger) {
     );
 }
 
-async fn an_admin_key_is_recovered(ledger: Ledger) {
+pub(crate) async fn an_admin_key_is_recovered(ledger: Ledger) {
     let lost = add_key(&ledger, Role::Admin, None).await;
     let kept = add_key(&ledger, Role::Viewer, None).await;
     ledger
@@ -339,7 +319,7 @@ async fn an_admin_key_is_recovered(ledger: Ledger) {
     assert_eq!(told.details["revoked"], serde_json::json!([lost.id]));
 }
 
-async fn there_is_room_for_so_many(ledger: Ledger) {
+pub(crate) async fn there_is_room_for_so_many(ledger: Ledger) {
     let first = add_key(&ledger, Role::External, None).await;
     for _ in 1..LIMITS.max_keys {
         add_key(&ledger, Role::External, None).await;
@@ -372,7 +352,7 @@ async fn there_is_room_for_so_many(ledger: Ledger) {
     );
 }
 
-async fn nobody_sees_more_than_their_own(ledger: Ledger) {
+pub(crate) async fn nobody_sees_more_than_their_own(ledger: Ledger) {
     let id = submit_one(&ledger).await;
     let by = |user: &str| Sight::SubmittedBy(user.into());
     let of = |bot: &str| Sight::AssignedTo(bot_name(bot));
@@ -390,7 +370,7 @@ async fn nobody_sees_more_than_their_own(ledger: Ledger) {
     assert_eq!(absent, None);
 }
 
-async fn an_outcome_is_read_whole(ledger: Ledger) {
+pub(crate) async fn an_outcome_is_read_whole(ledger: Ledger) {
     let outcome = |id| ledger.outcome(id, Sight::All);
     assert_eq!(outcome(TaskId::new()).await.unwrap(), None);
     let id = submit_one(&ledger).await;

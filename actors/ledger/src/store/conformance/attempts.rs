@@ -4,27 +4,7 @@ use deia_model::Timestamp;
 
 use super::*;
 
-pub(super) async fn run<F, Fut>(make: &F)
-where
-    F: Fn() -> Fut,
-    Fut: Future<Output = Ledger>,
-{
-    cases!(make;
-        a_task_is_claimed_once,
-        a_completion_is_recorded_exactly_once,
-        a_stale_lease_changes_nothing,
-        a_failure_is_retried_until_no_attempt_is_left,
-        a_dead_bot_gives_back_at_once_and_poison_is_given_up,
-        given_back_unharmed_costs_nothing,
-        waiting_tasks_are_cancelled_at_once,
-        running_tasks_are_cancelled_through_their_bot,
-        cancellation_survives_a_give_back,
-        counters_of_the_queue_are_exact,
-        waiting_goes_on_for_a_task_that_is_given_back,
-    );
-}
-
-async fn a_task_is_claimed_once(ledger: Ledger) {
+pub(crate) async fn a_task_is_claimed_once(ledger: Ledger) {
     let id = submit_one(&ledger).await;
     let claims = ["a", "b"].map(|bot| Claim {
         task: id,
@@ -56,7 +36,7 @@ async fn a_task_is_claimed_once(ledger: Ledger) {
     );
 }
 
-async fn a_completion_is_recorded_exactly_once(ledger: Ledger) {
+pub(crate) async fn a_completion_is_recorded_exactly_once(ledger: Ledger) {
     let id = submit_one(&ledger).await;
     let claimed = claim(&ledger, id, "b").await.unwrap();
     let done = report(&claimed, AttemptEnd::Succeeded);
@@ -87,7 +67,7 @@ async fn a_completion_is_recorded_exactly_once(ledger: Ledger) {
     assert_eq!(task.actual_duration_seconds, Some(0.007));
 }
 
-async fn a_stale_lease_changes_nothing(ledger: Ledger) {
+pub(crate) async fn a_stale_lease_changes_nothing(ledger: Ledger) {
     let id = submit_one(&ledger).await;
     let claimed = claim(&ledger, id, "b").await.unwrap();
     let good = report(&claimed, AttemptEnd::Succeeded);
@@ -116,7 +96,7 @@ async fn a_stale_lease_changes_nothing(ledger: Ledger) {
     );
 }
 
-async fn a_failure_is_retried_until_no_attempt_is_left(ledger: Ledger) {
+pub(crate) async fn a_failure_is_retried_until_no_attempt_is_left(ledger: Ledger) {
     let id = submit_one(&ledger).await;
     let first = claim(&ledger, id, "b").await.unwrap();
     let hints = hints_of(&ledger);
@@ -163,7 +143,7 @@ pub(super) async fn give_back(ledger: &Ledger, bot: &str, end: AttemptEnd) -> u6
     }
 }
 
-async fn a_dead_bot_gives_back_at_once_and_poison_is_given_up(ledger: Ledger) {
+pub(crate) async fn a_dead_bot_gives_back_at_once_and_poison_is_given_up(ledger: Ledger) {
     let id = submit_one(&ledger).await;
     claim(&ledger, id, "b").await.unwrap();
     assert_eq!(give_back(&ledger, "other", AttemptEnd::BotDied).await, 0);
@@ -185,7 +165,7 @@ async fn a_dead_bot_gives_back_at_once_and_poison_is_given_up(ledger: Ledger) {
     );
 }
 
-async fn given_back_unharmed_costs_nothing(ledger: Ledger) {
+pub(crate) async fn given_back_unharmed_costs_nothing(ledger: Ledger) {
     let id = submit_one(&ledger).await;
     for attempt in 1..=5 {
         assert_eq!(claim(&ledger, id, "b").await.unwrap().task.attempt, attempt);
@@ -213,7 +193,7 @@ async fn cancel(ledger: &Ledger, id: TaskId) -> Task {
     }
 }
 
-async fn waiting_tasks_are_cancelled_at_once(ledger: Ledger) {
+pub(crate) async fn waiting_tasks_are_cancelled_at_once(ledger: Ledger) {
     let hints = hints_of(&ledger);
     let id = submit_one(&ledger).await;
     let task = cancel(&ledger, id).await;
@@ -251,7 +231,7 @@ async fn waiting_tasks_are_cancelled_at_once(ledger: Ledger) {
     assert_eq!(refusal, Refusal::NoSuchTask(unknown));
 }
 
-async fn running_tasks_are_cancelled_through_their_bot(ledger: Ledger) {
+pub(crate) async fn running_tasks_are_cancelled_through_their_bot(ledger: Ledger) {
     let hints = hints_of(&ledger);
     let id = submit_one(&ledger).await;
     let claimed = claim(&ledger, id, "b").await.unwrap();
@@ -280,7 +260,7 @@ async fn running_tasks_are_cancelled_through_their_bot(ledger: Ledger) {
     );
 }
 
-async fn cancellation_survives_a_give_back(ledger: Ledger) {
+pub(crate) async fn cancellation_survives_a_give_back(ledger: Ledger) {
     let id = submit_one(&ledger).await;
     claim(&ledger, id, "b").await.unwrap();
     cancel(&ledger, id).await;
@@ -288,7 +268,7 @@ async fn cancellation_survives_a_give_back(ledger: Ledger) {
     assert_eq!(stored(&ledger, id).await.status, TaskStatus::Cancelled);
 }
 
-async fn counters_of_the_queue_are_exact(ledger: Ledger) {
+pub(crate) async fn counters_of_the_queue_are_exact(ledger: Ledger) {
     let ids: Vec<_> = submit(&ledger, vec![task_of("general", ""); 6])
         .await
         .into_iter()
@@ -317,7 +297,7 @@ async fn counters_of_the_queue_are_exact(ledger: Ledger) {
     assert_eq!(ledger.counts().await.unwrap(), totals);
 }
 
-async fn waiting_goes_on_for_a_task_that_is_given_back(ledger: Ledger) {
+pub(crate) async fn waiting_goes_on_for_a_task_that_is_given_back(ledger: Ledger) {
     let age = async || ledger.queue().await.unwrap().oldest_queued_ms;
     let id = submit_one(&ledger).await;
     while age().await.unwrap() < 100 {

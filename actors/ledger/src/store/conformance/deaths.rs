@@ -2,21 +2,7 @@
 
 use super::{attempts::give_back, *};
 
-pub(super) async fn run<F, Fut>(make: &F)
-where
-    F: Fn() -> Fut,
-    Fut: Future<Output = Ledger>,
-{
-    cases!(make;
-        each_death_is_charged_to_its_own_count,
-        a_task_that_takes_down_the_hive_is_given_up,
-        a_fault_of_the_bot_costs_the_task_a_delay_and_nothing_else,
-        a_cancelled_end_without_a_cancellation_is_given_back,
-        a_give_back_leaves_attempts_that_started_later,
-    );
-}
-
-async fn each_death_is_charged_to_its_own_count(ledger: Ledger) {
+pub(crate) async fn each_death_is_charged_to_its_own_count(ledger: Ledger) {
     let id = submit_one(&ledger).await;
     for (end, expected) in [
         (AttemptEnd::Suspected, (0, 1, 0)),
@@ -37,7 +23,7 @@ async fn each_death_is_charged_to_its_own_count(ledger: Ledger) {
     assert!(claimed.task.toll().runs_alone(), "its executor is told");
 }
 
-async fn a_task_that_takes_down_the_hive_is_given_up(ledger: Ledger) {
+pub(crate) async fn a_task_that_takes_down_the_hive_is_given_up(ledger: Ledger) {
     let id = submit_one(&ledger).await;
     for _ in 0..3 {
         claim(&ledger, id, "b").await.unwrap();
@@ -56,7 +42,7 @@ async fn a_task_that_takes_down_the_hive_is_given_up(ledger: Ledger) {
     assert_eq!(stored(&ledger, id).await.toll(), Toll::default());
 }
 
-async fn a_fault_of_the_bot_costs_the_task_a_delay_and_nothing_else(ledger: Ledger) {
+pub(crate) async fn a_fault_of_the_bot_costs_the_task_a_delay_and_nothing_else(ledger: Ledger) {
     let id = submit_one(&ledger).await;
     let claimed = claim(&ledger, id, "b").await.unwrap();
     let outcome = finish(&ledger, report(&claimed, AttemptEnd::BotFault)).await;
@@ -69,7 +55,7 @@ async fn a_fault_of_the_bot_costs_the_task_a_delay_and_nothing_else(ledger: Ledg
     assert_eq!(failed, 0);
 }
 
-async fn a_cancelled_end_without_a_cancellation_is_given_back(ledger: Ledger) {
+pub(crate) async fn a_cancelled_end_without_a_cancellation_is_given_back(ledger: Ledger) {
     let id = submit_one(&ledger).await;
     let claimed = claim(&ledger, id, "b").await.unwrap();
     let outcome = finish(&ledger, report(&claimed, AttemptEnd::Cancelled)).await;
@@ -78,7 +64,7 @@ async fn a_cancelled_end_without_a_cancellation_is_given_back(ledger: Ledger) {
     assert_eq!(evidence.outcome, AttemptOutcomeKind::GivenBack);
 }
 
-async fn a_give_back_leaves_attempts_that_started_later(ledger: Ledger) {
+pub(crate) async fn a_give_back_leaves_attempts_that_started_later(ledger: Ledger) {
     let id = submit_one(&ledger).await;
     let claimed = claim(&ledger, id, "b").await.unwrap();
     let started = claimed.task.started_at.unwrap();

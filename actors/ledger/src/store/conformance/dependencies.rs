@@ -4,25 +4,6 @@ use deia_model::{Dependency, DependencyFailure, EndReason};
 
 use super::*;
 
-pub(super) async fn run<F, Fut>(make: &F)
-where
-    F: Fn() -> Fut,
-    Fut: Future<Output = Ledger>,
-{
-    cases!(make;
-        a_task_waits_for_those_it_depends_on,
-        what_a_failed_dependency_means_is_chosen,
-        a_failure_goes_down_the_chain,
-        a_dependency_that_has_ended_already_counts,
-        what_cannot_be_depended_on_is_refused,
-        a_batch_may_depend_on_itself,
-        twins_of_one_batch_are_waited_for_once,
-        who_waits_no_more_takes_no_place,
-        a_task_that_cannot_wait_again_is_not_put_back,
-        what_is_settled_is_not_due_any_more,
-    );
-}
-
 fn depending(on: &[TaskId], policy: DependencyFailure) -> NewTask {
     let mut task = task_of("general", "child");
     task.depends_on = on.iter().copied().map(Dependency::Task).collect();
@@ -30,7 +11,7 @@ fn depending(on: &[TaskId], policy: DependencyFailure) -> NewTask {
     task
 }
 
-async fn a_task_waits_for_those_it_depends_on(ledger: Ledger) {
+pub(crate) async fn a_task_waits_for_those_it_depends_on(ledger: Ledger) {
     let (one, two) = (submit_one(&ledger).await, submit_one(&ledger).await);
     let hints = hints_of(&ledger);
     let child = depending(&[one, two], DependencyFailure::Fail);
@@ -61,7 +42,7 @@ async fn a_task_waits_for_those_it_depends_on(ledger: Ledger) {
     assert!(claim(&ledger, child.id, "b").await.is_some());
 }
 
-async fn what_a_failed_dependency_means_is_chosen(ledger: Ledger) {
+pub(crate) async fn what_a_failed_dependency_means_is_chosen(ledger: Ledger) {
     for (policy, parent_end, expected, reason) in [
         (
             DependencyFailure::Fail,
@@ -105,7 +86,7 @@ async fn what_a_failed_dependency_means_is_chosen(ledger: Ledger) {
     }
 }
 
-async fn a_failure_goes_down_the_chain(ledger: Ledger) {
+pub(crate) async fn a_failure_goes_down_the_chain(ledger: Ledger) {
     let first = submit_one(&ledger).await;
     let mut last = first;
     let mut chain = Vec::new();
@@ -131,7 +112,7 @@ async fn a_failure_goes_down_the_chain(ledger: Ledger) {
     assert_eq!(counted(&ledger, TaskStatus::Failed).await, 4);
 }
 
-async fn a_dependency_that_has_ended_already_counts(ledger: Ledger) {
+pub(crate) async fn a_dependency_that_has_ended_already_counts(ledger: Ledger) {
     let (good, bad) = (submit_one(&ledger).await, submit_one(&ledger).await);
     end(&ledger, good, AttemptEnd::Succeeded).await;
     end(&ledger, bad, AttemptEnd::Failed).await;
@@ -153,7 +134,7 @@ async fn a_dependency_that_has_ended_already_counts(ledger: Ledger) {
     assert_eq!(status(&ledger, submitted[2].id).await, TaskStatus::Failed);
 }
 
-async fn what_cannot_be_depended_on_is_refused(ledger: Ledger) {
+pub(crate) async fn what_cannot_be_depended_on_is_refused(ledger: Ledger) {
     let parent = submit_one(&ledger).await;
     let by = |submitter: &str, role, on: TaskId| Command::Submit {
         tasks: vec![
@@ -199,7 +180,7 @@ async fn what_cannot_be_depended_on_is_refused(ledger: Ledger) {
     }
 }
 
-async fn a_batch_may_depend_on_itself(ledger: Ledger) {
+pub(crate) async fn a_batch_may_depend_on_itself(ledger: Ledger) {
     let mut second = task_of("general", "second");
     second.depends_on = vec![Dependency::InBatch(0)];
     let mut third = task_of("general", "third");
@@ -214,7 +195,7 @@ async fn a_batch_may_depend_on_itself(ledger: Ledger) {
     }
 }
 
-async fn twins_of_one_batch_are_waited_for_once(ledger: Ledger) {
+pub(crate) async fn twins_of_one_batch_are_waited_for_once(ledger: Ledger) {
     let mut twin = task_of("general", "twin");
     twin.dedup_key = Some("nightly".into());
     let mut child = task_of("general", "child");
@@ -236,7 +217,7 @@ async fn twins_of_one_batch_are_waited_for_once(ledger: Ledger) {
     }
 }
 
-async fn who_waits_no_more_takes_no_place(ledger: Ledger) {
+pub(crate) async fn who_waits_no_more_takes_no_place(ledger: Ledger) {
     let parent = submit_one(&ledger).await;
     let child = || depending(&[parent], DependencyFailure::Fail);
     for _ in 0..7 {
@@ -266,7 +247,7 @@ async fn who_waits_no_more_takes_no_place(ledger: Ledger) {
     assert_eq!(counted(&ledger, TaskStatus::Queued).await, 5);
 }
 
-async fn a_task_that_cannot_wait_again_is_not_put_back(ledger: Ledger) {
+pub(crate) async fn a_task_that_cannot_wait_again_is_not_put_back(ledger: Ledger) {
     let parent = submit_one(&ledger).await;
     let child = || depending(&[parent], DependencyFailure::Fail);
     let waiting = submit(&ledger, vec![child()]).await[0].id;
@@ -292,7 +273,7 @@ async fn a_task_that_cannot_wait_again_is_not_put_back(ledger: Ledger) {
     assert_eq!(stored(&ledger, waiting).await.waiting_for, 1);
 }
 
-async fn what_is_settled_is_not_due_any_more(ledger: Ledger) {
+pub(crate) async fn what_is_settled_is_not_due_any_more(ledger: Ledger) {
     let parent = submit_one(&ledger).await;
     submit(&ledger, vec![depending(&[parent], DependencyFailure::Fail)]).await;
     let claimed = claim(&ledger, parent, "b").await.unwrap();

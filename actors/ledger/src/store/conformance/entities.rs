@@ -4,21 +4,6 @@ use deia_model::{BotDesired, BotRecord, BotSpec, Executor, NewEvent, SimulatedEx
 
 use super::*;
 
-pub(super) async fn run<F, Fut>(make: &F)
-where
-    F: Fn() -> Fut,
-    Fut: Future<Output = Ledger>,
-{
-    cases!(make;
-        a_bot_is_put_changed_and_removed,
-        bots_get_ports_of_their_own,
-        a_bot_counts_its_attempts,
-        a_bot_in_use_stays,
-        a_draining_bot_is_stopped_when_it_has_drained,
-        events_of_their_own_are_recorded,
-    );
-}
-
 fn spec(max_concurrent_tasks: u32) -> BotSpec {
     let mut spec = BotSpec {
         executor: Executor::Simulated(SimulatedExecutor::default()),
@@ -56,7 +41,7 @@ async fn set_desired(ledger: &Ledger, name: &str, desired: BotDesired) {
     ledger.apply(command).await.unwrap();
 }
 
-async fn a_bot_is_put_changed_and_removed(ledger: Ledger) {
+pub(crate) async fn a_bot_is_put_changed_and_removed(ledger: Ledger) {
     let hints = hints_of(&ledger);
     let (record, created) = put(&ledger, "b", spec(1)).await;
     assert!(created && record.launched_at.is_none());
@@ -117,7 +102,7 @@ async fn a_bot_is_put_changed_and_removed(ledger: Ledger) {
     assert_eq!(actions(&ledger).await, expected);
 }
 
-async fn bots_get_ports_of_their_own(ledger: Ledger) {
+pub(crate) async fn bots_get_ports_of_their_own(ledger: Ledger) {
     for (name, port) in [("x", 9_001), ("y", 9_002), ("z", 9_003)] {
         assert_eq!(put(&ledger, name, spec(1)).await.0.port, port);
     }
@@ -139,7 +124,7 @@ async fn bots_get_ports_of_their_own(ledger: Ledger) {
     );
 }
 
-async fn a_bot_counts_its_attempts(ledger: Ledger) {
+pub(crate) async fn a_bot_counts_its_attempts(ledger: Ledger) {
     put(&ledger, "b", spec(1)).await;
     for end in [
         AttemptEnd::Succeeded,
@@ -155,7 +140,7 @@ async fn a_bot_counts_its_attempts(ledger: Ledger) {
     assert_eq!((bot.tasks_completed, bot.tasks_failed), (1, 2));
 }
 
-async fn a_bot_in_use_stays(ledger: Ledger) {
+pub(crate) async fn a_bot_in_use_stays(ledger: Ledger) {
     put(&ledger, "b", spec(1)).await;
     set_desired(&ledger, "b", BotDesired::Launched).await;
     assert!(
@@ -200,7 +185,7 @@ async fn a_bot_in_use_stays(ledger: Ledger) {
     );
 }
 
-async fn a_draining_bot_is_stopped_when_it_has_drained(ledger: Ledger) {
+pub(crate) async fn a_draining_bot_is_stopped_when_it_has_drained(ledger: Ledger) {
     put(&ledger, "b", spec(1)).await;
     let is = async |desired| {
         let bot = ledger.bot(bot_name("b")).await.unwrap().unwrap();
@@ -253,7 +238,7 @@ async fn a_draining_bot_is_stopped_when_it_has_drained(ledger: Ledger) {
     );
 }
 
-async fn events_of_their_own_are_recorded(ledger: Ledger) {
+pub(crate) async fn events_of_their_own_are_recorded(ledger: Ledger) {
     let event = NewEvent::new(Action::BotCrashed, "deia", "b")
         .failure()
         .details(serde_json::json!({"cause": "x"}));

@@ -1,27 +1,12 @@
 //! The content of a task is erased, and all that came of it.
 
-use std::future::Future;
-
 use deia_model::{Action, AttemptEnd, NewTask, TaskId, TaskStatus};
 use serde_json::json;
 
 use super::{
-    actions, cases, claim, end, finish, promote, refused, report, stored, submit, submit_one,
-    task_of,
+    actions, claim, end, finish, promote, refused, report, stored, submit, submit_one, task_of,
 };
 use crate::{AttemptReport, Command, Ledger, Outcome, Refusal};
-
-pub(super) async fn run<F, Fut>(make: &F)
-where
-    F: Fn() -> Fut,
-    Fut: Future<Output = Ledger>,
-{
-    cases!(make;
-        everything_that_was_said_is_erased_and_the_record_stays,
-        only_what_has_ended_is_erased_and_only_once,
-        what_was_erased_is_not_put_back,
-    );
-}
 
 fn erase(task: TaskId) -> Command {
     Command::Erase {
@@ -30,7 +15,7 @@ fn erase(task: TaskId) -> Command {
     }
 }
 
-async fn everything_that_was_said_is_erased_and_the_record_stays(ledger: Ledger) {
+pub(crate) async fn everything_that_was_said_is_erased_and_the_record_stays(ledger: Ledger) {
     const SAID: &str = "hunter2";
     for (content, last) in [
         (SAID.to_owned(), AttemptEnd::Failed),
@@ -89,7 +74,7 @@ async fn everything_that_was_said_is_erased_and_the_record_stays(ledger: Ledger)
     }
 }
 
-async fn only_what_has_ended_is_erased_and_only_once(ledger: Ledger) {
+pub(crate) async fn only_what_has_ended_is_erased_and_only_once(ledger: Ledger) {
     let unknown = TaskId::new();
     let refusal = refused(&ledger, erase(unknown)).await;
     assert_eq!(refusal, Refusal::NoSuchTask(unknown));
@@ -111,7 +96,7 @@ async fn only_what_has_ended_is_erased_and_only_once(ledger: Ledger) {
     assert_eq!(actions(&ledger).await.len(), before + 1);
 }
 
-async fn what_was_erased_is_not_put_back(ledger: Ledger) {
+pub(crate) async fn what_was_erased_is_not_put_back(ledger: Ledger) {
     let id = submit_one(&ledger).await;
     end(&ledger, id, AttemptEnd::Failed).await;
     ledger.apply(erase(id)).await.unwrap();

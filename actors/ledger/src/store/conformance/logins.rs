@@ -1,25 +1,11 @@
 //! Sessions in browsers.
 
-use std::future::Future;
-
 use deia_model::{
     Action, KeyId, Login, LoginEnd, LoginId, LoginRecord, OpenedWith, Role, Timestamp,
 };
 
-use super::{actions, cases, hints_of, refused};
+use super::{actions, hints_of, refused};
 use crate::{Command, Dedup, Hint, Ledger, LoginCommand, Outcome, Refusal};
-
-pub(super) async fn run<F, Fut>(make: &F)
-where
-    F: Fn() -> Fut,
-    Fut: Future<Output = Ledger>,
-{
-    cases!(make;
-        sessions_are_opened_used_and_ended,
-        a_user_has_so_many_sessions_and_all_have_so_many,
-        a_repeated_request_opens_one_session,
-    );
-}
 
 fn login(user: &str, opened_with: OpenedWith, last_seen: i64) -> LoginRecord {
     let at = Timestamp::from_millis;
@@ -52,7 +38,7 @@ fn open(login: &LoginRecord) -> Command {
     })
 }
 
-async fn a_repeated_request_opens_one_session(ledger: Ledger) {
+pub(crate) async fn a_repeated_request_opens_one_session(ledger: Ledger) {
     let once = |login: &LoginRecord, byte| {
         Command::Login(LoginCommand::Open {
             login: Box::new(login.clone()),
@@ -80,7 +66,7 @@ async fn ids(ledger: &Ledger) -> Vec<LoginId> {
     all.into_iter().map(|login| login.info.id).collect()
 }
 
-async fn sessions_are_opened_used_and_ended(ledger: Ledger) {
+pub(crate) async fn sessions_are_opened_used_and_ended(ledger: Ledger) {
     let hints = hints_of(&ledger);
     let token = OpenedWith::Token {
         issuer: "idp".into(),
@@ -115,7 +101,7 @@ async fn sessions_are_opened_used_and_ended(ledger: Ledger) {
     );
 }
 
-async fn a_user_has_so_many_sessions_and_all_have_so_many(ledger: Ledger) {
+pub(crate) async fn a_user_has_so_many_sessions_and_all_have_so_many(ledger: Ledger) {
     let (first, second, third) = (by_key("ada", 5), by_key("ada", 3), by_key("ada", 4));
     for login in [&first, &second, &third] {
         ledger.apply(open(login)).await.unwrap();

@@ -4,21 +4,7 @@ use deia_model::{Dependency, EndReason, Timestamp};
 
 use super::*;
 
-pub(super) async fn run<F, Fut>(make: &F)
-where
-    F: Fn() -> Fut,
-    Fut: Future<Output = Ledger>,
-{
-    cases!(make;
-        an_equal_unfinished_task_is_not_accepted_twice,
-        a_task_that_waits_too_long_expires,
-        a_finished_task_can_be_put_back,
-        a_type_has_its_own_defaults,
-        no_more_types_than_allowed,
-    );
-}
-
-async fn an_equal_unfinished_task_is_not_accepted_twice(ledger: Ledger) {
+pub(crate) async fn an_equal_unfinished_task_is_not_accepted_twice(ledger: Ledger) {
     let mut task = task_of("general", "x");
     task.dedup_key = Some("nightly".into());
     let both = submit(&ledger, vec![task.clone(), task.clone()]).await;
@@ -57,7 +43,7 @@ async fn an_equal_unfinished_task_is_not_accepted_twice(ledger: Ledger) {
     assert_eq!(counted(&ledger, TaskStatus::Queued).await, 2);
 }
 
-async fn a_task_that_waits_too_long_expires(ledger: Ledger) {
+pub(crate) async fn a_task_that_waits_too_long_expires(ledger: Ledger) {
     let soon = Timestamp::now().plus_millis(20);
     let mut expiring = task_of("general", "x");
     expiring.expires_at = Some(soon);
@@ -90,7 +76,7 @@ async fn a_task_that_waits_too_long_expires(ledger: Ledger) {
     }
 }
 
-async fn a_finished_task_can_be_put_back(ledger: Ledger) {
+pub(crate) async fn a_finished_task_can_be_put_back(ledger: Ledger) {
     let id = submit_one(&ledger).await;
     let retry_if = |only_failed| Command::Retry {
         task: id,
@@ -165,7 +151,7 @@ async fn a_finished_task_can_be_put_back(ledger: Ledger) {
     );
 }
 
-async fn a_type_has_its_own_defaults(ledger: Ledger) {
+pub(crate) async fn a_type_has_its_own_defaults(ledger: Ledger) {
     let plain = submit(&ledger, vec![task_of("brief", "x")]).await[0].id;
     let task = stored(&ledger, plain).await;
     assert_eq!((task.max_attempts, task.timeout_seconds), (7, 9));
@@ -192,7 +178,7 @@ async fn a_type_has_its_own_defaults(ledger: Ledger) {
     );
 }
 
-async fn no_more_types_than_allowed(ledger: Ledger) {
+pub(crate) async fn no_more_types_than_allowed(ledger: Ledger) {
     let new_types = || (0..20).map(|i| task_of(&format!("never-{i}"), ""));
     let mut orphan = task_of("never-0", "");
     orphan.depends_on = vec![Dependency::Task(TaskId::new())];

@@ -5,24 +5,6 @@ use deia_model::{EndReason, PageRequest, TaskFilter};
 use super::*;
 use crate::{Flow, ProgressReport, Prunable, Seat};
 
-pub(super) async fn run<F, Fut>(make: &F)
-where
-    F: Fn() -> Fut,
-    Fut: Future<Output = Ledger>,
-{
-    cases!(make;
-        nothing_that_is_paused_is_started,
-        a_claim_brings_a_bounded_number_of_bytes,
-        progress_is_noted_for_the_lease_only,
-        ended_tasks_are_forgotten_when_their_time_has_come,
-        each_commit_tells_what_flowed,
-        tags_metadata_and_reasons_filter,
-        a_waiting_task_only_can_be_asked_for,
-        poison_leaves_its_evidence,
-        a_task_may_start_in_the_transaction_that_brings_it,
-    );
-}
-
 fn pause(task_type: Option<&str>) -> Command {
     Command::Pause {
         task_type: task_type.map(|t| t.parse().unwrap()),
@@ -45,7 +27,7 @@ async fn done(ledger: &Ledger, command: Command) -> u64 {
     }
 }
 
-async fn nothing_that_is_paused_is_started(ledger: Ledger) {
+pub(crate) async fn nothing_that_is_paused_is_started(ledger: Ledger) {
     let ids: Vec<_> = submit(&ledger, vec![task_of("a", ""), task_of("b", "")])
         .await
         .iter()
@@ -91,7 +73,7 @@ async fn nothing_that_is_paused_is_started(ledger: Ledger) {
     );
 }
 
-async fn a_claim_brings_a_bounded_number_of_bytes(ledger: Ledger) {
+pub(crate) async fn a_claim_brings_a_bounded_number_of_bytes(ledger: Ledger) {
     let large = task_of("general", &"x".repeat(600_000));
     let ids: Vec<_> = submit(&ledger, vec![large; 4])
         .await
@@ -114,7 +96,7 @@ async fn a_claim_brings_a_bounded_number_of_bytes(ledger: Ledger) {
     assert_eq!(counted(&ledger, TaskStatus::Queued).await, 2);
 }
 
-async fn progress_is_noted_for_the_lease_only(ledger: Ledger) {
+pub(crate) async fn progress_is_noted_for_the_lease_only(ledger: Ledger) {
     let id = submit_one(&ledger).await;
     let claimed = claim(&ledger, id, "b").await.unwrap();
     let note = |lease, progress| {
@@ -139,7 +121,7 @@ async fn progress_is_noted_for_the_lease_only(ledger: Ledger) {
     assert!((stored(&ledger, id).await.progress - 1.0).abs() < 1e-9);
 }
 
-async fn ended_tasks_are_forgotten_when_their_time_has_come(ledger: Ledger) {
+pub(crate) async fn ended_tasks_are_forgotten_when_their_time_has_come(ledger: Ledger) {
     let (ended, waiting) = (submit_one(&ledger).await, submit_one(&ledger).await);
     let claimed = claim(&ledger, ended, "b").await.unwrap();
     finish(&ledger, report(&claimed, AttemptEnd::Succeeded)).await;
@@ -169,7 +151,7 @@ async fn ended_tasks_are_forgotten_when_their_time_has_come(ledger: Ledger) {
     assert_eq!(stored(&ledger, waiting).await.status, TaskStatus::Queued);
 }
 
-async fn each_commit_tells_what_flowed(ledger: Ledger) {
+pub(crate) async fn each_commit_tells_what_flowed(ledger: Ledger) {
     let hints = flows_of(&ledger);
     let id = submit(&ledger, vec![task_of("a", ""); 3]).await[0].id;
     let first = claim(&ledger, id, "b").await.unwrap();
@@ -193,7 +175,7 @@ async fn each_commit_tells_what_flowed(ledger: Ledger) {
     assert_eq!((all.waits.count(), all.runs.count()), (2, 2));
 }
 
-async fn tags_metadata_and_reasons_filter(ledger: Ledger) {
+pub(crate) async fn tags_metadata_and_reasons_filter(ledger: Ledger) {
     let mut tagged = task_of("general", "x");
     tagged.tags = vec!["red".into(), "blue".into()];
     tagged.metadata = [
@@ -312,7 +294,7 @@ async fn tags_metadata_and_reasons_filter(ledger: Ledger) {
     }
 }
 
-async fn a_waiting_task_only_can_be_asked_for(ledger: Ledger) {
+pub(crate) async fn a_waiting_task_only_can_be_asked_for(ledger: Ledger) {
     let id = submit_one(&ledger).await;
     claim(&ledger, id, "b").await.unwrap();
     let cancel = Command::Cancel {
@@ -324,7 +306,7 @@ async fn a_waiting_task_only_can_be_asked_for(ledger: Ledger) {
     assert!(stored(&ledger, id).await.cancel_requested_at.is_none());
 }
 
-async fn poison_leaves_its_evidence(ledger: Ledger) {
+pub(crate) async fn poison_leaves_its_evidence(ledger: Ledger) {
     let told = seen(&ledger, |hint| matches!(hint, Hint::Logged(_)));
     let id = submit_one(&ledger).await;
     for bot in ["one", "two"] {
@@ -381,7 +363,7 @@ impl crate::Offers for Places {
     }
 }
 
-async fn a_task_may_start_in_the_transaction_that_brings_it(ledger: Ledger) {
+pub(crate) async fn a_task_may_start_in_the_transaction_that_brings_it(ledger: Ledger) {
     let places = Arc::new(Places::default());
     ledger.offer_to(places.clone());
     let hints = hints_of(&ledger);

@@ -1,23 +1,9 @@
 //! Stored secrets: sealed values under names.
 
-use std::future::Future;
-
 use deia_model::{Action, SecretName};
 
-use super::{actions, cases, refused};
+use super::{actions, refused};
 use crate::{Command, Ledger, Outcome, Refusal, Resealed, SecretCommand};
-
-pub(super) async fn run<F, Fut>(make: &F)
-where
-    F: Fn() -> Fut,
-    Fut: Future<Output = Ledger>,
-{
-    cases!(make;
-        a_secret_is_put_changed_read_and_removed,
-        there_are_so_many_secrets,
-        only_what_was_not_changed_meanwhile_is_resealed,
-    );
-}
 
 fn name(text: &str) -> SecretName {
     text.parse().unwrap()
@@ -44,7 +30,7 @@ async fn sealed(ledger: &Ledger, text: &str) -> Option<Vec<u8>> {
     found.map(|stored| stored.sealed)
 }
 
-async fn a_secret_is_put_changed_read_and_removed(ledger: Ledger) {
+pub(crate) async fn a_secret_is_put_changed_read_and_removed(ledger: Ledger) {
     assert_eq!(sealed(&ledger, "bots/a").await, None);
     for (bytes, new) in [(&[0, 255][..], 1), (b"two", 0)] {
         let done = ledger.apply(put("bots/a", bytes)).await.unwrap();
@@ -74,7 +60,7 @@ async fn a_secret_is_put_changed_read_and_removed(ledger: Ledger) {
     }
 }
 
-async fn there_are_so_many_secrets(ledger: Ledger) {
+pub(crate) async fn there_are_so_many_secrets(ledger: Ledger) {
     for text in ["a/1", "a/2", "a/2"] {
         ledger.apply(put(text, b"x")).await.unwrap();
     }
@@ -84,7 +70,7 @@ async fn there_are_so_many_secrets(ledger: Ledger) {
     ledger.apply(put("a/3", b"x")).await.unwrap();
 }
 
-async fn only_what_was_not_changed_meanwhile_is_resealed(ledger: Ledger) {
+pub(crate) async fn only_what_was_not_changed_meanwhile_is_resealed(ledger: Ledger) {
     for text in ["a/1", "a/2"] {
         ledger.apply(put(text, b"old")).await.unwrap();
     }

@@ -8,24 +8,6 @@ use deia_model::{Dependency, Role, Timestamp};
 use super::*;
 use crate::Dedup;
 
-pub(super) async fn run<F, Fut>(make: &F)
-where
-    F: Fn() -> Fut,
-    Fut: Future<Output = Ledger>,
-{
-    cases!(make;
-        each_way_out_of_the_queue_makes_room_for_one,
-        tasks_that_come_back_take_room_again,
-        bytes_that_wait_are_limited,
-        a_share_is_of_one_submitter,
-        the_whole_queue_has_a_limit,
-        a_submitter_has_so_many_types_until_they_are_forgotten,
-        types_of_others_are_no_secret_to_be_found_out,
-        duplicates_take_neither_types_nor_room,
-        the_oldest_answers_of_a_submitter_are_forgotten,
-    );
-}
-
 fn by(role: Role, submitter: &str, tasks: Vec<NewTask>) -> Command {
     Command::Submit {
         tasks,
@@ -79,7 +61,7 @@ async fn cancel(ledger: &Ledger, task: TaskId) {
     ledger.apply(command).await.unwrap();
 }
 
-async fn each_way_out_of_the_queue_makes_room_for_one(ledger: Ledger) {
+pub(crate) async fn each_way_out_of_the_queue_makes_room_for_one(ledger: Ledger) {
     let mut later = task_of("general", "x");
     later.run_at = Some(Timestamp::now().plus_millis(3_600_000));
     let mut brief = task_of("brief", "x");
@@ -110,7 +92,7 @@ async fn each_way_out_of_the_queue_makes_room_for_one(ledger: Ledger) {
     has_room_for(&ledger, 4, "the other was cancelled").await;
 }
 
-async fn tasks_that_come_back_take_room_again(ledger: Ledger) {
+pub(crate) async fn tasks_that_come_back_take_room_again(ledger: Ledger) {
     let ids = submit_as(&ledger, "eve", some(3)).await.unwrap();
     let claimed = claim(&ledger, ids[0], "b").await.unwrap();
     has_room_for(&ledger, 2, "one runs").await;
@@ -150,7 +132,7 @@ async fn tasks_that_come_back_take_room_again(ledger: Ledger) {
     );
 }
 
-async fn bytes_that_wait_are_limited(ledger: Ledger) {
+pub(crate) async fn bytes_that_wait_are_limited(ledger: Ledger) {
     let mut with_metadata = task_of("general", &"x".repeat(500));
     with_metadata.metadata = [("k".to_owned(), serde_json::json!("x".repeat(400)))].into();
     let ids = submit_as(&ledger, "eve", vec![with_metadata]).await;
@@ -173,7 +155,7 @@ async fn bytes_that_wait_are_limited(ledger: Ledger) {
     more().await.unwrap();
 }
 
-async fn a_share_is_of_one_submitter(ledger: Ledger) {
+pub(crate) async fn a_share_is_of_one_submitter(ledger: Ledger) {
     submit_as(&ledger, "eve", some(4)).await.unwrap();
     has_room_for(&ledger, 0, "all is used up").await;
     submit_as(&ledger, "bob", some(4)).await.unwrap();
@@ -182,7 +164,7 @@ async fn a_share_is_of_one_submitter(ledger: Ledger) {
     ledger.apply(more).await.unwrap();
 }
 
-async fn the_whole_queue_has_a_limit(ledger: Ledger) {
+pub(crate) async fn the_whole_queue_has_a_limit(ledger: Ledger) {
     for submitter in ["ada", "bob"] {
         let command = by(Role::Operator, submitter, some(1_000));
         ledger.apply(command).await.unwrap();
@@ -214,7 +196,7 @@ async fn is_refused_at(ledger: &Ledger, submitter: &str, types: &[&str]) -> Opti
     }
 }
 
-async fn a_submitter_has_so_many_types_until_they_are_forgotten(ledger: Ledger) {
+pub(crate) async fn a_submitter_has_so_many_types_until_they_are_forgotten(ledger: Ledger) {
     let refused = is_refused_at(&ledger, "eve", &["a", "b", "c", "d"]).await;
     assert!(refused.unwrap().starts_with("/tasks/3/type "));
     let ids = submit_as(&ledger, "eve", of_types(&["a", "b", "c"])).await;
@@ -234,7 +216,7 @@ async fn a_submitter_has_so_many_types_until_they_are_forgotten(ledger: Ledger) 
     }
 }
 
-async fn types_of_others_are_no_secret_to_be_found_out(ledger: Ledger) {
+pub(crate) async fn types_of_others_are_no_secret_to_be_found_out(ledger: Ledger) {
     let types: Vec<String> = (0..20).map(|n| format!("of-ada-{n}")).collect();
     let types: Vec<&str> = types.iter().map(String::as_str).collect();
     submit(&ledger, of_types(&types)).await;
@@ -246,7 +228,7 @@ async fn types_of_others_are_no_secret_to_be_found_out(ledger: Ledger) {
     submit(&ledger, of_types(&["of-ada-1"])).await;
 }
 
-async fn duplicates_take_neither_types_nor_room(ledger: Ledger) {
+pub(crate) async fn duplicates_take_neither_types_nor_room(ledger: Ledger) {
     let keyed = |task_type: &str| {
         let mut task = task_of(task_type, "x");
         task.dedup_key = Some("k".into());
@@ -267,7 +249,7 @@ async fn duplicates_take_neither_types_nor_room(ledger: Ledger) {
     assert_eq!(types, ["a".to_owned()].into());
 }
 
-async fn the_oldest_answers_of_a_submitter_are_forgotten(ledger: Ledger) {
+pub(crate) async fn the_oldest_answers_of_a_submitter_are_forgotten(ledger: Ledger) {
     let keyed = |submitter: &str, key: &str, tasks: usize| Command::Submit {
         tasks: some(tasks),
         submitter: submitter.into(),

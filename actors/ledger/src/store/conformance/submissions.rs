@@ -7,24 +7,7 @@ use deia_model::{PageRequest, TaskFilter, Timestamp};
 use super::*;
 use crate::Dedup;
 
-pub(super) async fn run<F, Fut>(make: &F)
-where
-    F: Fn() -> Fut,
-    Fut: Future<Output = Ledger>,
-{
-    cases!(make;
-        a_submission_is_there_with_its_event,
-        large_content_is_kept_whole,
-        a_later_task_becomes_ready_when_due,
-        ready_tasks_come_in_order_of_submission,
-        a_repeated_submission_gives_the_same_answer,
-        concurrent_submissions_all_land,
-        lists_filter_and_page,
-        commands_after_close_are_refused,
-    );
-}
-
-async fn a_submission_is_there_with_its_event(ledger: Ledger) {
+pub(crate) async fn a_submission_is_there_with_its_event(ledger: Ledger) {
     let hints = hints_of(&ledger);
     let mut new = task_of("general", "hello");
     new.tags = vec!["t".into()];
@@ -68,7 +51,7 @@ async fn a_submission_is_there_with_its_event(ledger: Ledger) {
     assert!(ledger.task(TaskId::new()).await.unwrap().is_none());
 }
 
-async fn large_content_is_kept_whole(ledger: Ledger) {
+pub(crate) async fn large_content_is_kept_whole(ledger: Ledger) {
     let content = "ä\u{0}\u{1F41D}".repeat(50_000);
     let id = submit(&ledger, vec![task_of("general", &content)]).await[0].id;
     assert_eq!(
@@ -79,7 +62,7 @@ async fn large_content_is_kept_whole(ledger: Ledger) {
     assert_eq!(claimed.task.content.as_deref(), Some(content.as_str()));
 }
 
-async fn a_later_task_becomes_ready_when_due(ledger: Ledger) {
+pub(crate) async fn a_later_task_becomes_ready_when_due(ledger: Ledger) {
     let due = Timestamp::now().plus_millis(30);
     let mut later = task_of("general", "x");
     later.run_at = Some(due);
@@ -107,7 +90,7 @@ async fn a_later_task_becomes_ready_when_due(ledger: Ledger) {
     assert_eq!(counted(&ledger, TaskStatus::Pending).await, 1);
 }
 
-async fn ready_tasks_come_in_order_of_submission(ledger: Ledger) {
+pub(crate) async fn ready_tasks_come_in_order_of_submission(ledger: Ledger) {
     let mut ids = Vec::new();
     for i in 0..20 {
         ids.push(
@@ -148,7 +131,7 @@ async fn ready_tasks_come_in_order_of_submission(ledger: Ledger) {
     assert_eq!((first.len(), rest.len()), (3, 7));
 }
 
-async fn a_repeated_submission_gives_the_same_answer(ledger: Ledger) {
+pub(crate) async fn a_repeated_submission_gives_the_same_answer(ledger: Ledger) {
     let command = |fingerprint: u8, submitter: &str| Command::Submit {
         tasks: vec![task_of("general", "x")],
         submitter: submitter.into(),
@@ -188,7 +171,7 @@ async fn a_repeated_submission_gives_the_same_answer(ledger: Ledger) {
     );
 }
 
-async fn concurrent_submissions_all_land(ledger: Ledger) {
+pub(crate) async fn concurrent_submissions_all_land(ledger: Ledger) {
     let submissions = (0..200).map(|i| {
         let ledger = ledger.clone();
         async move { submit(&ledger, vec![task_of("general", &i.to_string())]).await[0].id }
@@ -213,7 +196,7 @@ async fn concurrent_submissions_all_land(ledger: Ledger) {
     );
 }
 
-async fn lists_filter_and_page(ledger: Ledger) {
+pub(crate) async fn lists_filter_and_page(ledger: Ledger) {
     for i in 0..10 {
         submit(
             &ledger,
@@ -310,7 +293,7 @@ async fn lists_filter_and_page(ledger: Ledger) {
     assert!(matches!(bad, Err(StoreError::BadCursor)));
 }
 
-async fn commands_after_close_are_refused(ledger: Ledger) {
+pub(crate) async fn commands_after_close_are_refused(ledger: Ledger) {
     let id = submit_one(&ledger).await;
     ledger.close().await;
     assert!(matches!(

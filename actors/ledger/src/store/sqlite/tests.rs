@@ -12,16 +12,14 @@ pub(super) fn options(dir: &std::path::Path) -> SqliteOptions {
     SqliteOptions::for_tests(dir)
 }
 
-#[tokio::test]
-async fn it_conforms() {
-    let dirs = Mutex::new(Vec::new());
-    conformance::run(|| async {
-        let dir = tempfile::tempdir().unwrap();
-        let store: crate::Ledger = Arc::new(SqliteStore::open(options(dir.path())).unwrap());
-        dirs.lock().unwrap().push(dir);
-        store
-    })
-    .await;
+fn empty_store() -> (crate::Ledger, tempfile::TempDir) {
+    let dir = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(options(dir.path())).unwrap();
+    (Arc::new(store), dir)
+}
+
+mod conforms {
+    crate::store::conformance::conformance_tests!(crate::store::sqlite::tests::empty_store);
 }
 
 #[tokio::test]

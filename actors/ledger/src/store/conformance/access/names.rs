@@ -2,7 +2,7 @@
 
 use super::*;
 
-pub(super) async fn a_name_comes_with_nothing_of_who_had_it(ledger: Ledger) {
+pub(crate) async fn a_name_comes_with_nothing_of_who_had_it(ledger: Ledger) {
     let once = |byte| Dedup {
         key: "once".into(),
         fingerprint: [byte; 32],
@@ -54,7 +54,7 @@ pub(super) async fn a_name_comes_with_nothing_of_who_had_it(ledger: Ledger) {
     ));
 }
 
-pub(super) async fn a_repeated_request_makes_one_user(ledger: Ledger) {
+pub(crate) async fn a_repeated_request_makes_one_user(ledger: Ledger) {
     let ask = |name: &str, byte| {
         let dedup = Dedup {
             key: "once".into(),
