@@ -1,8 +1,12 @@
 //! One suite that every store passes. A backend calls [`conformance_tests`] with a
 //! way to make an empty store that follows [`policy`], and has one test for each case.
+//! Cases take one handle of the store, or two that act at the same time.
 
 pub(crate) mod access;
 pub(crate) mod attempts;
+pub(crate) mod concurrent_access;
+pub(crate) mod concurrent_pages;
+pub(crate) mod concurrent_tasks;
 pub(crate) mod deaths;
 pub(crate) mod dependencies;
 pub(crate) mod entities;
@@ -82,27 +86,93 @@ pub fn policy() -> TaskPolicy {
     }
 }
 
+/// Two handles of one empty store. A backend that several processes may share gives
+/// two connections of their own; one that a single process has to itself gives the
+/// same handle twice.
+pub(crate) struct Handles {
+    /// One handle.
+    pub a: Ledger,
+    /// The other.
+    pub b: Ledger,
+}
+
+impl Handles {
+    /// Takes one store for both.
+    pub(crate) fn same(ledger: Ledger) -> Self {
+        Self {
+            a: ledger.clone(),
+            b: ledger,
+        }
+    }
+}
+
+impl From<Handles> for Ledger {
+    fn from(handles: Handles) -> Self {
+        handles.a
+    }
+}
+
 /// Runs one case on a store that it has alone.
 ///
 /// # Panics
 /// When the store does not conform.
-pub(crate) async fn check<Case, Done>(ledger: Ledger, case: Case)
+pub(crate) async fn check<Given, Case, Done>(handles: Handles, case: Case)
 where
-    Case: FnOnce(Ledger) -> Done,
+    Given: From<Handles>,
+    Case: FnOnce(Given) -> Done,
     Done: Future<Output = ()>,
 {
+    let Handles { a, b } = handles;
+    let shared = Arc::ptr_eq(&a, &b);
     // Serving ends with the store; here nobody waits for it.
-    let _serving = ledger.serve().unwrap();
-    case(ledger.clone()).await;
-    ledger.close().await;
+    let _serving = a.serve().unwrap();
+    let _serving_too = (!shared).then(|| b.serve().unwrap());
+    let (one, other) = (a.clone(), b.clone());
+    case(Handles { a, b }.into()).await;
+    one.close().await;
+    if !shared {
+        other.close().await;
+    }
+}
+
+/// Times that two commands are sent at once: each goes first in half of them.
+const ROUNDS: usize = 20;
+
+/// Runs both at the same time; which begins first alternates with the round.
+async fn race<A, B>(
+    round: usize,
+    one: impl Future<Output = A>,
+    other: impl Future<Output = B>,
+) -> (A, B) {
+    if round.is_multiple_of(2) {
+        tokio::join!(one, other)
+    } else {
+        let (b, a) = tokio::join!(other, one);
+        (a, b)
+    }
+}
+
+/// Returns how the command that was refused was refused.
+///
+/// # Panics
+/// When not exactly one of both was refused.
+fn one_refused<T: std::fmt::Debug>(
+    both: (Result<T, StoreError>, Result<T, StoreError>),
+) -> Refusal {
+    match both {
+        (Ok(_), Err(StoreError::Refused(refusal))) | (Err(StoreError::Refused(refusal)), Ok(_)) => {
+            refusal
+        }
+        other => panic!("not exactly one was refused: {other:?}"),
+    }
 }
 
 /// Declares the cases. The tests of a backend are made from this list, so that each
 /// runs, fails and is called alone; a case that is not listed is dead code.
 macro_rules! suite {
     ($d:tt $($module:ident { $($case:ident),* $(,)? })*) => {
-        /// Makes one test of each case. `$make` makes an empty store that follows
-        /// [`policy`], and a guard that is held while the case runs.
+        /// Makes one test of each case. `$make` makes two handles of an empty store that
+        /// follows [`policy`], and a guard that is held while the case runs.
         macro_rules! conformance_tests {
             ($d make:path) => {
                 $(
@@ -112,8 +182,8 @@ macro_rules! suite {
                         $(
                             #[tokio::test]
                             async fn $case() {
-                                let (ledger, _guard) = $d make();
-                                conformance::check(ledger, cases::$case).await;
+                                let (handles, _guard) = $d make();
+                                conformance::check(handles, cases::$case).await;
                             }
                         )*
                     }
@@ -228,6 +298,38 @@ suite! { $
         everything_that_was_said_is_erased_and_the_record_stays,
         only_what_has_ended_is_erased_and_only_once,
         what_was_erased_is_not_put_back,
+    }
+    concurrent_tasks {
+        two_claimers_never_get_the_same_task,
+        submission_repeated_at_once_is_accepted_once,
+        idempotency_key_used_at_once_for_two_requests_is_refused_to_one,
+        dedup_key_used_at_once_makes_one_task,
+        last_places_of_a_submitter_go_to_one_of_two,
+        lease_reported_by_both_ends_its_attempt_once,
+        stale_lease_changes_nothing_while_the_new_one_is_reported,
+        attempt_given_back_while_it_is_reported_ends_once,
+        claim_during_a_pause_gets_the_task_before_it_or_not_at_all,
+        task_cancelled_while_it_is_claimed_ends_cancelled_either_way,
+        waiting_task_is_cancelled_or_claimed_but_not_both,
+        failed_task_is_put_back_once,
+        dependent_submitted_while_its_task_ends_does_not_wait_for_ever,
+    }
+    concurrent_access {
+        two_last_admin_keys_revoked_at_once_leave_one,
+        two_last_admins_deleted_at_once_leave_one,
+        key_revoked_by_both_is_revoked_once,
+        key_rotated_by_both_has_one_successor,
+        caller_revoked_meanwhile_has_no_effect_after_the_answer,
+        bot_put_from_both_takes_one_of_two_changes,
+        user_added_by_both_is_added_once,
+    }
+    concurrent_pages {
+        commit_of_one_handle_is_read_by_the_other,
+        task_pages_read_during_writes_miss_and_repeat_nothing,
+        task_pages_read_during_deletions_miss_nothing_that_stays,
+        event_pages_read_during_writes_miss_and_repeat_nothing,
+        events_followed_during_writes_have_no_gap_and_no_late_arrival,
+        cursors_of_one_handle_are_taken_by_the_other,
     }
     secrets {
         a_secret_is_put_changed_read_and_removed,

@@ -19,11 +19,11 @@ const LIMITS: AccessLimits = AccessLimits {
 
 const ADA: &str = "ada";
 
-fn record(grant: KeyGrant) -> KeyRecord {
+pub(super) fn record(grant: KeyGrant) -> KeyRecord {
     ApiKey::generate().unwrap().record(grant)
 }
 
-fn add(key: KeyRecord, new_user: bool) -> Command {
+pub(super) fn add(key: KeyRecord, new_user: bool) -> Command {
     Command::Access(AccessCommand::AddKey {
         key,
         new_user,
@@ -33,14 +33,14 @@ fn add(key: KeyRecord, new_user: bool) -> Command {
     })
 }
 
-async fn key_of(ledger: &Ledger, command: Command) -> KeyInfo {
+pub(super) async fn key_of(ledger: &Ledger, command: Command) -> KeyInfo {
     match ledger.apply(command).await.unwrap() {
         Outcome::Key(info) | Outcome::KeyOfNewUser(info) => *info,
         other => panic!("{other:?}"),
     }
 }
 
-async fn user_of(ledger: &Ledger, command: Command) -> User {
+pub(super) async fn user_of(ledger: &Ledger, command: Command) -> User {
     match ledger.apply(command).await.unwrap() {
         Outcome::User(user) | Outcome::NewUser { user, .. } => user,
         other => panic!("{other:?}"),
@@ -55,14 +55,14 @@ async fn add_key(ledger: &Ledger, role: Role, expires_at: Option<Timestamp>) -> 
     key_of(ledger, add(record(grant), true)).await
 }
 
-fn revoke(key: KeyId) -> Command {
+pub(super) fn revoke(key: KeyId) -> Command {
     Command::Access(AccessCommand::RevokeKey {
         key,
         actor: "deia".into(),
     })
 }
 
-fn rotate(old: KeyId, expires_at: Option<Timestamp>, overlap: Duration) -> Command {
+pub(super) fn rotate(old: KeyId, expires_at: Option<Timestamp>, overlap: Duration) -> Command {
     let key = ApiKey::generate().unwrap();
     Command::Access(AccessCommand::RotateKey {
         old,
@@ -76,7 +76,7 @@ fn rotate(old: KeyId, expires_at: Option<Timestamp>, overlap: Duration) -> Comma
     })
 }
 
-fn add_user(name: &str, role: Role, dedup: Option<Dedup>) -> Command {
+pub(super) fn add_user(name: &str, role: Role, dedup: Option<Dedup>) -> Command {
     Command::Access(AccessCommand::AddUser {
         name: name.into(),
         role,
@@ -110,7 +110,7 @@ fn to_active(active: bool) -> UserChange {
     }
 }
 
-fn delete(name: &str, if_version: Option<u64>) -> Command {
+pub(super) fn delete(name: &str, if_version: Option<u64>) -> Command {
     Command::Access(AccessCommand::DeleteUser {
         name: name.into(),
         if_version,

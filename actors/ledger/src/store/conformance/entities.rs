@@ -4,7 +4,7 @@ use deia_model::{BotDesired, BotRecord, BotSpec, Executor, NewEvent, SimulatedEx
 
 use super::*;
 
-fn spec(max_concurrent_tasks: u32) -> BotSpec {
+pub(super) fn spec(max_concurrent_tasks: u32) -> BotSpec {
     let mut spec = BotSpec {
         executor: Executor::Simulated(SimulatedExecutor::default()),
         capabilities: deia_model::Capabilities::default(),
@@ -14,7 +14,7 @@ fn spec(max_concurrent_tasks: u32) -> BotSpec {
     spec
 }
 
-fn put_command(name: &str, spec: BotSpec, if_version: Option<u64>) -> Command {
+pub(super) fn put_command(name: &str, spec: BotSpec, if_version: Option<u64>) -> Command {
     Command::PutBot {
         name: bot_name(name),
         spec,

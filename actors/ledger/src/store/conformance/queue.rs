@@ -5,7 +5,7 @@ use deia_model::{EndReason, PageRequest, TaskFilter};
 use super::*;
 use crate::{Flow, ProgressReport, Prunable, Seat};
 
-fn pause(task_type: Option<&str>) -> Command {
+pub(super) fn pause(task_type: Option<&str>) -> Command {
     Command::Pause {
         task_type: task_type.map(|t| t.parse().unwrap()),
         actor: "ada".into(),
@@ -13,14 +13,14 @@ fn pause(task_type: Option<&str>) -> Command {
     }
 }
 
-fn resume(task_type: Option<&str>) -> Command {
+pub(super) fn resume(task_type: Option<&str>) -> Command {
     Command::Resume {
         task_type: task_type.map(|t| t.parse().unwrap()),
         actor: "ada".into(),
     }
 }
 
-async fn done(ledger: &Ledger, command: Command) -> u64 {
+pub(super) async fn done(ledger: &Ledger, command: Command) -> u64 {
     match ledger.apply(command).await.unwrap() {
         Outcome::Done(n) => n,
         other => panic!("{other:?}"),

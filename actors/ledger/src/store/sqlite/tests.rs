@@ -12,10 +12,11 @@ pub(super) fn options(dir: &std::path::Path) -> SqliteOptions {
     SqliteOptions::for_tests(dir)
 }
 
-fn empty_store() -> (crate::Ledger, tempfile::TempDir) {
+/// One process has the file to itself: both handles are of one store.
+fn empty_store() -> (conformance::Handles, tempfile::TempDir) {
     let dir = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(options(dir.path())).unwrap();
-    (Arc::new(store), dir)
+    (conformance::Handles::same(Arc::new(store)), dir)
 }
 
 mod conforms {
