@@ -16,6 +16,8 @@ pub mod host;
 pub mod metrics;
 pub mod runner;
 mod secrets;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod trace;
 mod tree;
 

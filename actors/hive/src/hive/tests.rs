@@ -1,112 +1,22 @@
 //! The hive as a whole, without HTTP: what happens when parts of it fail.
 
-use std::{future::Future, time::Duration};
+use std::time::Duration;
 
-use actix::Actor;
 use deia_model::{
-    Action, BotName, BotSpec, BotStatus, Dependency, Event, KeyGrant, NewTask, Role, Task,
-    TaskFilter, TaskId, TaskStatus,
+    Action, BotSpec, BotStatus, Dependency, Event, KeyGrant, NewTask, Role, TaskFilter, TaskId,
+    TaskStatus,
 };
-use deia_supervision::{Context, StartError, Tree, child};
+use deia_supervision::Tree;
 use serde_json::json;
 
 use super::*;
-use crate::{auth::AuthError, config::Layers};
+use crate::{
+    auth::AuthError,
+    testing::{PATIENCE, TestHive, bot_name, bot_spec, until, with_hive},
+};
 
 mod blocked_bots;
 mod stale_callers;
-
-const WAIT: Duration = Duration::from_secs(60);
-
-struct Front;
-
-impl Actor for Front {
-    type Context = Context<Self>;
-}
-
-/// A hive of its own in a directory of its own, with no bots.
-fn with_hive<F>(test: impl FnOnce(Hive, Principal) -> F)
-where
-    F: Future<Output = ()>,
-{
-    let dir = tempfile::tempdir().unwrap();
-    actix_rt::System::new().block_on(async {
-        let hive = start(dir.path()).await;
-        let who = admin(&hive);
-        test(hive.clone(), who).await;
-        hive.shutdown().await;
-        assert_eq!(hive.ended().await, None, "an orderly end");
-    });
-}
-
-async fn start(dir: &std::path::Path) -> Hive {
-    let config = Layers::default()
-        .set("data_dir", dir.display().to_string())
-        .set("bots.seed", "[]")
-        .set("bots.restart.min", "1ms")
-        .set("server.drain_timeout", "0s")
-        .set("tasks.retry.min", "1ms")
-        .load()
-        .unwrap();
-    let front = child("front", || async { Ok::<_, StartError>(Front) }).0;
-    Hive::start(config, Box::new(|_| front)).await.unwrap()
-}
-
-fn admin(hive: &Hive) -> Principal {
-    let key = std::fs::read_to_string(hive.config().admin_key_path()).unwrap();
-    hive.authenticate(key.trim(), None).unwrap()
-}
-
-fn name(text: &str) -> BotName {
-    text.parse().unwrap()
-}
-
-/// Waits until `look` finds it.
-async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut look: impl FnMut() -> F) -> T {
-    let found = tokio::time::timeout(WAIT, async {
-        loop {
-            match look().await {
-                Some(found) => return found,
-                None => tokio::time::sleep(Duration::from_millis(2)).await,
-            }
-        }
-    });
-    found
-        .await
-        .unwrap_or_else(|_| panic!("waited in vain for {what}"))
-}
-
-async fn launch(hive: &Hive, who: &Principal, bot: &str, executor: serde_json::Value) {
-    let spec = json!({"executor": executor, "capabilities": {"max_concurrent_tasks": 4}});
-    let spec: BotSpec = serde_json::from_value(spec).unwrap();
-    hive.put_bot(who, name(bot), spec, None).await.unwrap();
-    hive.launch_bot(who, &name(bot)).await.unwrap();
-    bot_is(hive, bot, BotStatus::Healthy).await;
-}
-
-async fn bot_is(hive: &Hive, bot: &str, status: BotStatus) {
-    until(&format!("{bot} to be {status:?}"), || async {
-        (hive.bot(&name(bot)).await.unwrap().status == status).then_some(())
-    })
-    .await;
-}
-
-async fn submit(hive: &Hive, who: &Principal) -> TaskId {
-    submit_with(hive, who, |_| {}).await
-}
-
-async fn submit_with(hive: &Hive, who: &Principal, change: impl FnOnce(&mut NewTask)) -> TaskId {
-    let mut task = NewTask::new("general".parse().unwrap(), "hello");
-    change(&mut task);
-    hive.submit(who, vec![task], None).await.unwrap().tasks[0].id
-}
-
-async fn task_is(hive: &Hive, who: &Principal, id: TaskId, status: TaskStatus) -> Task {
-    until(&format!("{id} to be {status:?}"), || async {
-        Some(hive.task(who, id).await.unwrap()).filter(|task| task.status == status)
-    })
-    .await
-}
 
 async fn events_about(hive: &Hive, target: &str) -> Vec<Event> {
     let events = hive.inner.ledger.events(0, 10_000).await.unwrap();
@@ -130,12 +40,12 @@ fn tree(hive: &Hive) -> &Tree {
 
 #[test]
 fn a_task_is_done_and_everyone_is_told() {
-    with_hive(|hive, who| async move {
-        launch(&hive, &who, "b", json!({"kind": "simulated"})).await;
-        let id = submit(&hive, &who).await;
-        let result = hive.task_result(&who, id, WAIT).await.unwrap();
+    with_hive(async |hive| {
+        hive.simulated("b").await;
+        let id = hive.submit_one().await;
+        let result = hive.result(id).await;
         assert!(
-            result.success && result.bot_id == Some(name("b")),
+            result.success && result.bot_id == Some(bot_name("b")),
             "{result:?}"
         );
         let expected = [
@@ -144,16 +54,15 @@ fn a_task_is_done_and_everyone_is_told() {
             Action::TaskCompleted,
         ];
         assert_eq!(actions_about(&hive, &id.to_string()).await, expected);
-        until("the counters of the bot", || async {
-            let bot = hive.bot(&name("b")).await.unwrap();
-            (bot.tasks_completed == 1 && bot.running_tasks == 0).then_some(())
+        until("the counters of the bot", async || {
+            let bot = hive.bot(&bot_name("b")).await.unwrap();
+            bot.tasks_completed == 1 && bot.running_tasks == 0
         })
         .await;
-        until("the start of the bot to be recorded", || async {
+        until("the start of the bot to be recorded", async || {
             actions_about(&hive, "b")
                 .await
                 .contains(&Action::BotStarted)
-                .then_some(())
         })
         .await;
     });
@@ -161,16 +70,10 @@ fn a_task_is_done_and_everyone_is_told() {
 
 #[test]
 fn a_real_program_does_a_task() {
-    with_hive(|hive, who| async move {
-        launch(
-            &hive,
-            &who,
-            "b",
-            json!({"kind": "command", "command": ["tr", "a-z", "A-Z"]}),
-        )
-        .await;
-        let id = submit(&hive, &who).await;
-        let result = hive.task_result(&who, id, WAIT).await.unwrap();
+    with_hive(async |hive| {
+        hive.command("b", &["tr", "a-z", "A-Z"]).await;
+        let id = hive.submit_one().await;
+        let result = hive.result(id).await;
         assert_eq!(
             (result.output.as_deref(), result.exit_code),
             (Some("HELLO"), Some(0))
@@ -180,16 +83,11 @@ fn a_real_program_does_a_task() {
 
 #[test]
 fn failures_are_retried_and_then_final() {
-    with_hive(|hive, who| async move {
-        launch(
-            &hive,
-            &who,
-            "b",
-            json!({"kind": "simulated", "success_rate": 0}),
-        )
-        .await;
-        let id = submit_with(&hive, &who, |task| task.max_attempts = Some(3)).await;
-        let result = hive.task_result(&who, id, WAIT).await.unwrap();
+    with_hive(async |hive| {
+        let who = hive.admin.clone();
+        hive.simulated_with("b", json!({"success_rate": 0})).await;
+        let id = hive.submit_with(|task| task.max_attempts = Some(3)).await;
+        let result = hive.result(id).await;
         assert_eq!((result.success, result.attempt), (false, 3));
         assert_eq!(hive.task(&who, id).await.unwrap().failures, 3);
     });
@@ -197,31 +95,27 @@ fn failures_are_retried_and_then_final() {
 
 #[test]
 fn a_delayed_task_runs_when_it_is_due_and_not_before() {
-    with_hive(|hive, who| async move {
-        launch(&hive, &who, "b", json!({"kind": "simulated"})).await;
+    with_hive(async |hive| {
+        let who = hive.admin.clone();
+        hive.simulated("b").await;
         let due = Timestamp::now().plus_millis(300);
-        let id = submit_with(&hive, &who, |task| task.run_at = Some(due)).await;
+        let id = hive.submit_with(|task| task.run_at = Some(due)).await;
         assert_eq!(
             hive.task(&who, id).await.unwrap().status,
             TaskStatus::Pending
         );
-        let result = hive.task_result(&who, id, WAIT).await.unwrap();
+        let result = hive.result(id).await;
         assert!(result.started_at.unwrap() >= due, "{result:?}");
     });
 }
 
 #[test]
 fn tasks_of_a_dying_bot_go_back_at_once_and_poison_is_given_up() {
-    with_hive(|hive, who| async move {
-        launch(
-            &hive,
-            &who,
-            "b",
-            json!({"kind": "simulated", "crash_rate": 1}),
-        )
-        .await;
-        let id = submit(&hive, &who).await;
-        let result = hive.task_result(&who, id, WAIT).await.unwrap();
+    with_hive(async |hive| {
+        let who = hive.admin.clone();
+        hive.simulated_with("b", json!({"crash_rate": 1})).await;
+        let id = hive.submit_one().await;
+        let result = hive.result(id).await;
         assert!(!result.success);
         let task = hive.task(&who, id).await.unwrap();
         assert_eq!(
@@ -232,7 +126,7 @@ fn tasks_of_a_dying_bot_go_back_at_once_and_poison_is_given_up() {
             actions_about(&hive, &id.to_string()).await.last(),
             Some(&Action::TaskDead)
         );
-        let crash = until("a crash to be recorded", || async {
+        let crash = until("a crash to be recorded", async || {
             events_about(&hive, "b")
                 .await
                 .into_iter()
@@ -245,35 +139,22 @@ fn tasks_of_a_dying_bot_go_back_at_once_and_poison_is_given_up() {
 
 #[test]
 fn a_bot_that_crashes_too_often_is_quarantined_and_can_be_launched_again() {
-    with_hive(|hive, who| async move {
-        launch(
-            &hive,
-            &who,
-            "b",
-            json!({"kind": "simulated", "crash_rate": 1}),
-        )
-        .await;
-        launch(
-            &hive,
-            &who,
-            "other",
-            json!({"kind": "simulated", "behavior": "offline"}),
-        )
-        .await;
-        until("b to be quarantined", || async {
-            submit(&hive, &who).await;
-            (hive.bot(&name("b")).await.unwrap().status == BotStatus::Failing).then_some(())
+    with_hive(async |hive| {
+        hive.simulated_with("b", json!({"crash_rate": 1})).await;
+        hive.simulated_with("other", json!({"behavior": "offline"}))
+            .await;
+        until("b to be quarantined", async || {
+            hive.submit_one().await;
+            hive.bot_status("b").await == BotStatus::Failing
         })
         .await;
         assert!(!hive.health().await.unwrap().healthy);
-        bot_is(&hive, "other", BotStatus::Healthy).await;
-        let spec: BotSpec =
-            serde_json::from_value(json!({"executor": {"kind": "simulated"}})).unwrap();
-        hive.put_bot(&who, name("b"), spec, None).await.unwrap();
-        hive.launch_bot(&who, &name("b")).await.unwrap();
-        until("b to take tasks again", || async {
-            let bot = hive.bot(&name("b")).await.unwrap();
-            matches!(bot.status, BotStatus::Healthy | BotStatus::Degraded).then_some(())
+        hive.bot_is("other", BotStatus::Healthy).await;
+        let spec = bot_spec(json!({"kind": "simulated"}));
+        hive.put_and_launch("b", spec).await;
+        until("b to take tasks again", async || {
+            let bot = hive.bot(&bot_name("b")).await.unwrap();
+            matches!(bot.status, BotStatus::Healthy | BotStatus::Degraded)
         })
         .await;
     });
@@ -281,25 +162,25 @@ fn a_bot_that_crashes_too_often_is_quarantined_and_can_be_launched_again() {
 
 #[test]
 fn a_bot_that_goes_down_for_good_keeps_no_task() {
-    with_hive(|hive, who| async move {
+    with_hive(async |hive| {
+        let who = hive.admin.clone();
         let crashing = json!({"kind": "simulated", "crash_rate": 1});
-        let spec: BotSpec = serde_json::from_value(json!({"executor": crashing})).unwrap();
-        hive.put_bot(&who, name("b"), spec, None).await.unwrap();
-        hive.launch_bot(&who, &name("b")).await.unwrap();
-        until("b to be quarantined", || async {
-            submit(&hive, &who).await;
-            (hive.bot(&name("b")).await.unwrap().status == BotStatus::Failing).then_some(())
+        let spec = bot_spec(crashing);
+        hive.put_and_launch("b", spec).await;
+        until("b to be quarantined", async || {
+            hive.submit_one().await;
+            hive.bot_status("b").await == BotStatus::Failing
         })
         .await;
-        until("no task to be with it", || async {
+        until("no task to be with it", async || {
             let totals = hive.queue().await.unwrap().totals;
-            (totals.running == 0).then_some(())
+            totals.running == 0
         })
         .await;
-        let relaunched = hive.launch_bot(&who, &name("b")).await.unwrap();
+        let relaunched = hive.launch_bot(&who, &bot_name("b")).await.unwrap();
         assert_ne!(relaunched.status, BotStatus::Failing);
-        until("b to take tasks again", || async {
-            (hive.bot(&name("b")).await.unwrap().status != BotStatus::Starting).then_some(())
+        until("b to take tasks again", async || {
+            hive.bot_status("b").await != BotStatus::Starting
         })
         .await;
     });
@@ -307,50 +188,36 @@ fn a_bot_that_goes_down_for_good_keeps_no_task() {
 
 #[test]
 fn a_task_that_takes_too_long_is_ended() {
-    with_hive(|hive, who| async move {
-        launch(
-            &hive,
-            &who,
-            "b",
-            json!({"kind": "simulated", "behavior": "offline"}),
-        )
-        .await;
-        let id = submit_with(&hive, &who, |task| {
-            task.timeout_seconds = Some(1);
-            task.max_attempts = Some(1);
-        })
-        .await;
-        let result = hive.task_result(&who, id, WAIT).await.unwrap();
+    with_hive(async |hive| {
+        hive.simulated_with("b", json!({"behavior": "offline"}))
+            .await;
+        let id = hive
+            .submit_with(|task| {
+                task.timeout_seconds = Some(1);
+                task.max_attempts = Some(1);
+            })
+            .await;
+        let result = hive.result(id).await;
         assert_eq!(result.error.as_deref(), Some("timed out after 1 s"));
     });
 }
 
 #[test]
 fn a_running_task_is_cancelled() {
-    with_hive(|hive, who| async move {
-        launch(
-            &hive,
-            &who,
-            "b",
-            json!({"kind": "command", "command": ["sleep", "1000"]}),
-        )
-        .await;
-        let id = submit(&hive, &who).await;
-        task_is(&hive, &who, id, TaskStatus::Running).await;
+    with_hive(async |hive| {
+        let who = hive.admin.clone();
+        hive.command("b", &["sleep", "1000"]).await;
+        let id = hive.submit_one().await;
+        hive.task_is(id, TaskStatus::Running).await;
         let task = hive.cancel_task(&who, id).await.unwrap();
         assert!(task.cancel_requested_at.is_some());
-        assert!(!hive.task_result(&who, id, WAIT).await.unwrap().success);
+        assert!(!hive.result(id).await.success);
         assert_eq!(
             hive.task(&who, id).await.unwrap().status,
             TaskStatus::Cancelled
         );
-        until("its program to be gone", || async {
-            hive.bot(&name("b"))
-                .await
-                .unwrap()
-                .pids
-                .is_empty()
-                .then_some(())
+        until("its program to be gone", async || {
+            hive.bot(&bot_name("b")).await.unwrap().pids.is_empty()
         })
         .await;
     });
@@ -358,25 +225,24 @@ fn a_running_task_is_cancelled() {
 
 #[test]
 fn a_stopped_bot_gives_its_tasks_to_another() {
-    with_hive(|hive, who| async move {
-        launch(
-            &hive,
-            &who,
-            "slow",
-            json!({"kind": "simulated", "behavior": "offline"}),
-        )
-        .await;
-        let id = submit(&hive, &who).await;
-        task_is(&hive, &who, id, TaskStatus::Running).await;
-        hive.stop_bot(&who, &name("slow")).await.unwrap();
-        let task = task_is(&hive, &who, id, TaskStatus::Queued).await;
+    with_hive(async |hive| {
+        let who = hive.admin.clone();
+        hive.simulated_with("slow", json!({"behavior": "offline"}))
+            .await;
+        let id = hive.submit_one().await;
+        hive.task_is(id, TaskStatus::Running).await;
+        hive.stop_bot(&who, &bot_name("slow")).await.unwrap();
+        let task = hive.task_is(id, TaskStatus::Queued).await;
         assert_eq!((task.bot_deaths, task.failures), (0, 0));
-        launch(&hive, &who, "quick", json!({"kind": "simulated"})).await;
-        let result = hive.task_result(&who, id, WAIT).await.unwrap();
-        assert_eq!((result.bot_id, result.attempt), (Some(name("quick")), 2));
-        hive.delete_bot(&who, &name("slow")).await.unwrap();
+        hive.simulated("quick").await;
+        let result = hive.result(id).await;
+        assert_eq!(
+            (result.bot_id, result.attempt),
+            (Some(bot_name("quick")), 2)
+        );
+        hive.delete_bot(&who, &bot_name("slow")).await.unwrap();
         assert!(matches!(
-            hive.bot(&name("slow")).await,
+            hive.bot(&bot_name("slow")).await,
             Err(crate::HiveError::NotFound { .. })
         ));
     });
@@ -384,27 +250,22 @@ fn a_stopped_bot_gives_its_tasks_to_another() {
 
 #[test]
 fn a_changed_bot_works_by_its_new_specification() {
-    with_hive(|hive, who| async move {
-        launch(
-            &hive,
-            &who,
-            "b",
-            json!({"kind": "command", "command": ["tr", "a-z", "A-Z"]}),
-        )
-        .await;
+    with_hive(async |hive| {
+        let who = hive.admin.clone();
+        hive.command("b", &["tr", "a-z", "A-Z"]).await;
         let spec = json!({"executor": {"kind": "command", "command": ["tr", "l", "L"]}});
         hive.put_bot(
             &who,
-            name("b"),
+            bot_name("b"),
             serde_json::from_value(spec).unwrap(),
             Some(1),
         )
         .await
         .unwrap();
-        until("the new specification to be in use", || async {
-            let id = submit(&hive, &who).await;
-            let result = hive.task_result(&who, id, WAIT).await.unwrap();
-            (result.output.as_deref() == Some("heLLo")).then_some(())
+        until("the new specification to be in use", async || {
+            let id = hive.submit_one().await;
+            let result = hive.result(id).await;
+            result.output.as_deref() == Some("heLLo")
         })
         .await;
     });
@@ -412,22 +273,17 @@ fn a_changed_bot_works_by_its_new_specification() {
 
 #[test]
 fn a_new_scheduler_learns_of_bots_and_tasks() {
-    with_hive(|hive, who| async move {
-        launch(
-            &hive,
-            &who,
-            "b",
-            json!({"kind": "simulated", "hang_rate": 1}),
-        )
-        .await;
-        let hanging = submit(&hive, &who).await;
-        task_is(&hive, &who, hanging, TaskStatus::Running).await;
+    with_hive(async |hive| {
+        let who = hive.admin.clone();
+        hive.simulated_with("b", json!({"hang_rate": 1})).await;
+        let hanging = hive.submit_one().await;
+        hive.task_is(hanging, TaskStatus::Running).await;
         tree(&hive)
             .restart_path("hive/core/scheduler")
             .await
             .unwrap();
-        let second = submit(&hive, &who).await;
-        task_is(&hive, &who, second, TaskStatus::Running).await;
+        let second = hive.submit_one().await;
+        hive.task_is(second, TaskStatus::Running).await;
         assert_eq!(
             hive.task(&who, hanging).await.unwrap().attempt,
             1,
@@ -438,8 +294,9 @@ fn a_new_scheduler_learns_of_bots_and_tasks() {
 
 #[test]
 fn claims_on_their_way_survive_the_scheduler() {
-    with_hive(|hive, who| async move {
-        launch(&hive, &who, "b", json!({"kind": "simulated"})).await;
+    with_hive(async |hive| {
+        let who = hive.admin.clone();
+        hive.simulated("b").await;
         let task = NewTask::new("general".parse().unwrap(), "hello");
         for _ in 0..10 {
             let batch = vec![task.clone(); 200];
@@ -449,9 +306,9 @@ fn claims_on_their_way_survive_the_scheduler() {
                 .await
                 .unwrap();
         }
-        until("all tasks to be completed", || async {
+        until("all tasks to be completed", async || {
             let totals = hive.queue().await.unwrap().totals;
-            (totals.completed == 2_000).then_some(())
+            totals.completed == 2_000
         })
         .await;
     });
@@ -459,10 +316,11 @@ fn claims_on_their_way_survive_the_scheduler() {
 
 #[test]
 fn restarts_of_the_scheduler_under_load_give_no_task_back() {
-    with_hive(|hive, who| async move {
+    with_hive(async |hive| {
+        let who = hive.admin.clone();
         for bot in 0..20 {
-            let works = json!({"kind": "simulated", "latency_ms": 20});
-            launch(&hive, &who, &format!("b-{bot}"), works).await;
+            let latency = json!({"latency_ms": 20});
+            hive.simulated_with(&format!("b-{bot}"), latency).await;
         }
         let task = NewTask::new("general".parse().unwrap(), "hello");
         for _ in 0..8 {
@@ -470,8 +328,8 @@ fn restarts_of_the_scheduler_under_load_give_no_task_back() {
             hive.submit(&who, batch, None).await.unwrap();
         }
         for _ in 0..6 {
-            until("claims to be under way", || async {
-                (hive.inner.board.running() > 20).then_some(())
+            until("claims to be under way", async || {
+                hive.inner.board.running() > 20
             })
             .await;
             tree(&hive)
@@ -479,9 +337,9 @@ fn restarts_of_the_scheduler_under_load_give_no_task_back() {
                 .await
                 .unwrap();
         }
-        until("all tasks to be completed", || async {
+        until("all tasks to be completed", async || {
             let totals = hive.queue().await.unwrap().totals;
-            (totals.completed == 4_000).then_some(())
+            totals.completed == 4_000
         })
         .await;
         let (mut after, mut begun) = (0, 0);
@@ -500,27 +358,28 @@ fn restarts_of_the_scheduler_under_load_give_no_task_back() {
 
 #[test]
 fn a_scheduler_that_restarts_while_the_hive_stops_begins_nothing() {
-    with_hive(|hive, who| async move {
-        launch(&hive, &who, "b", json!({"kind": "simulated"})).await;
+    with_hive(async |hive| {
+        hive.simulated("b").await;
         hive.inner.seats.quiesce();
         tree(&hive)
             .restart_path("hive/core/scheduler")
             .await
             .unwrap();
-        let id = submit(&hive, &who).await;
+        let id = hive.submit_one().await;
         // A bot that is launched now says that it takes tasks; the scheduler has polled.
-        launch(&hive, &who, "c", json!({"kind": "simulated"})).await;
-        until("the scheduler to hold the task", || async {
-            (hive.inner.metrics.scheduler.window.get() == 1).then_some(())
+        hive.simulated("c").await;
+        until("the scheduler to hold the task", async || {
+            hive.inner.metrics.scheduler.window.get() == 1
         })
         .await;
-        task_is(&hive, &who, id, TaskStatus::Queued).await;
+        hive.task_is(id, TaskStatus::Queued).await;
     });
 }
 
 #[test]
 fn acts_on_parts_are_recorded_before_they_are_done() {
-    with_hive(|hive, who| async move {
+    with_hive(async |hive| {
+        let who = hive.admin.clone();
         let path = "hive/core/scheduler";
         hive.act_on_part(&who, path, PartAction::Restart, None)
             .await
@@ -532,7 +391,7 @@ fn acts_on_parts_are_recorded_before_they_are_done() {
         hive.act_on_part(&who, path, PartAction::Restart, None)
             .await
             .unwrap();
-        let actions = until("the store to answer again", || async {
+        let actions = until("the store to answer again", async || {
             let events = hive.inner.ledger.events(0, 10_000).await.ok()?;
             Some(events.into_iter().filter(|event| event.target == path))
         })
@@ -546,9 +405,9 @@ fn acts_on_parts_are_recorded_before_they_are_done() {
 
 #[test]
 fn what_is_put_back_waits_again_for_what_it_depends_on() {
-    with_hive(|hive, who| async move {
-        let fails = json!({"kind": "simulated", "success_rate": 0});
-        launch(&hive, &who, "b", fails).await;
+    with_hive(async |hive| {
+        let who = hive.admin.clone();
+        hive.simulated_with("b", json!({"success_rate": 0})).await;
         let mut batch = vec![NewTask::new("general".parse().unwrap(), "hello"); 3];
         for (place, task) in batch.iter_mut().enumerate() {
             task.max_attempts = Some(1);
@@ -560,7 +419,7 @@ fn what_is_put_back_waits_again_for_what_it_depends_on() {
         }
         let submitted = hive.submit(&who, batch, None).await.unwrap().tasks;
         for task in &submitted {
-            task_is(&hive, &who, task.id, TaskStatus::Failed).await;
+            hive.task_is(task.id, TaskStatus::Failed).await;
         }
         hive.pause_queue(&who, None, None).await.unwrap();
         let by_filter = hive
@@ -579,30 +438,30 @@ fn what_is_put_back_waits_again_for_what_it_depends_on() {
             .unwrap();
         assert_eq!((again.changed, again.skipped), (0, 0));
         hive.resume_queue(&who, None).await.unwrap();
-        task_is(&hive, &who, submitted[2].id, TaskStatus::Failed).await;
+        hive.task_is(submitted[2].id, TaskStatus::Failed).await;
         hive.pause_queue(&who, None, None).await.unwrap();
         let ids = submitted.iter().rev().map(|task| task.id).collect();
         let by_id = hive.requeue_these(&who, ids).await.unwrap();
         assert_eq!(by_id.changed, 3);
-        task_is(&hive, &who, submitted[2].id, TaskStatus::Pending).await;
+        hive.task_is(submitted[2].id, TaskStatus::Pending).await;
     });
 }
 
 #[test]
 fn a_new_launcher_still_knows_its_bots() {
-    with_hive(|hive, who| async move {
-        launch(&hive, &who, "b", json!({"kind": "simulated"})).await;
+    with_hive(async |hive| {
+        let who = hive.admin.clone();
+        hive.simulated("b").await;
         tree(&hive)
             .restart_path("hive/core/launcher")
             .await
             .unwrap();
-        hive.stop_bot(&who, &name("b")).await.unwrap();
-        until("b to be gone from the tree", || async {
+        hive.stop_bot(&who, &bot_name("b")).await.unwrap();
+        until("b to be gone from the tree", async || {
             hive.supervisor("hive/core/bots")
                 .unwrap()
                 .children
                 .is_empty()
-                .then_some(())
         })
         .await;
     });
@@ -610,22 +469,17 @@ fn a_new_launcher_still_knows_its_bots() {
 
 #[test]
 fn everything_is_rebuilt_on_a_new_writer() {
-    with_hive(|hive, who| async move {
-        launch(
-            &hive,
-            &who,
-            "b",
-            json!({"kind": "simulated", "latency_ms": 50}),
-        )
-        .await;
+    with_hive(async |hive| {
+        let who = hive.admin.clone();
+        hive.simulated_with("b", json!({"latency_ms": 50})).await;
         let mut ids = Vec::new();
         for _ in 0..8 {
-            ids.push(submit(&hive, &who).await);
+            ids.push(hive.submit_one().await);
         }
         tree(&hive).restart_path("hive/ledger").await.unwrap();
         for id in ids {
-            let result = until("the store to answer again", || async {
-                hive.task_result(&who, id, WAIT).await.ok()
+            let result = until("the store to answer again", async || {
+                hive.task_result(&who, id, PATIENCE).await.ok()
             })
             .await;
             assert!(result.success, "{result:?}");
@@ -635,19 +489,13 @@ fn everything_is_rebuilt_on_a_new_writer() {
 
 #[test]
 fn a_stop_and_a_start_keep_everything() {
-    let dir = tempfile::tempdir().unwrap();
     actix_rt::System::new().block_on(async {
-        let hive = start(dir.path()).await;
-        let who = admin(&hive);
-        launch(
-            &hive,
-            &who,
-            "b",
-            json!({"kind": "simulated", "behavior": "offline"}),
-        )
-        .await;
-        let id = submit(&hive, &who).await;
-        task_is(&hive, &who, id, TaskStatus::Running).await;
+        let hive = TestHive::start().await;
+        let who = hive.admin.clone();
+        hive.simulated_with("b", json!({"behavior": "offline"}))
+            .await;
+        let id = hive.submit_one().await;
+        hive.task_is(id, TaskStatus::Running).await;
         hive.shutdown().await;
         let refused = hive
             .submit(
@@ -660,13 +508,12 @@ fn a_stop_and_a_start_keep_everything() {
             refused,
             Err(crate::HiveError::Unavailable("stopping"))
         ));
-        drop(hive);
 
-        let hive = start(dir.path()).await;
+        let hive = hive.start_again().await;
         assert!(hive.system_status().await.unwrap().previous_shutdown_clean);
-        assert_eq!(admin(&hive), who, "the key is still in force");
-        bot_is(&hive, "b", BotStatus::Healthy).await;
-        let task = task_is(&hive, &who, id, TaskStatus::Running).await;
+        assert_eq!(hive.admin, who, "the key is still in force");
+        hive.bot_is("b", BotStatus::Healthy).await;
+        let task = hive.task_is(id, TaskStatus::Running).await;
         assert_eq!((task.attempt, task.failures, task.bot_deaths), (2, 0, 0));
         hive.shutdown().await;
     });
@@ -674,9 +521,8 @@ fn a_stop_and_a_start_keep_everything() {
 
 #[test]
 fn a_second_hive_on_the_same_directory_is_refused() {
-    with_hive(|hive, _| async move {
-        let front = child("front", || async { Ok::<_, StartError>(Front) }).0;
-        let second = Hive::start(hive.config().clone(), Box::new(|_| front))
+    with_hive(async |hive| {
+        let second = TestHive::try_start(hive.config().clone())
             .await
             .err()
             .unwrap();
@@ -689,7 +535,8 @@ fn a_second_hive_on_the_same_directory_is_refused() {
 
 #[test]
 fn who_is_confined_sees_only_its_own() {
-    with_hive(|hive, who| async move {
+    with_hive(async |hive| {
+        let who = hive.admin.clone();
         let outsider = |user: &'static str| {
             let (hive, who) = (hive.clone(), who.clone());
             async move {
@@ -699,7 +546,7 @@ fn who_is_confined_sees_only_its_own() {
             }
         };
         let (ada, eve) = (outsider("ada").await, outsider("eve").await);
-        let id = submit(&hive, &ada).await;
+        let id = hive.submit_as(&ada).await;
         assert!(hive.task(&ada, id).await.is_ok());
         assert!(hive.task(&who, id).await.is_ok());
         assert!(matches!(
@@ -743,7 +590,8 @@ fn who_is_confined_sees_only_its_own() {
 
 #[test]
 fn a_revoked_key_is_refused_from_the_next_request_on() {
-    with_hive(|hive, who| async move {
+    with_hive(async |hive| {
+        let who = hive.admin.clone();
         let grant = KeyGrant::new("ada", Role::Operator);
         let key = hive.create_key(&who, grant, None, None).await.unwrap();
         let authenticate = || hive.authenticate(&key.text, None);

@@ -10,6 +10,7 @@ use std::{
 };
 
 use actix::{Handler, Message};
+use deia_supervision::Context;
 
 use super::*;
 use crate::actors::bots::BotActor;
@@ -39,9 +40,10 @@ impl Handler<Block> for BotActor {
 
 #[test]
 fn blocked_bot_delays_neither_requests_nor_the_scheduler_nor_other_bots_for_long() {
-    with_hive(|hive, who| async move {
+    with_hive(async |hive| {
+        let who = hive.admin.clone();
         for bot in ["blocked", "neighbour"] {
-            launch(&hive, &who, bot, json!({"kind": "simulated"})).await;
+            hive.simulated(bot).await;
         }
         let (open, gate) = channel();
         let gave_up = Arc::new(AtomicBool::new(false));
@@ -63,7 +65,7 @@ fn blocked_bot_delays_neither_requests_nor_the_scheduler_nor_other_bots_for_long
         };
         while !first_is_done(&ids).await {
             let begun = Instant::now();
-            ids.push(submit(&hive, &who).await);
+            ids.push(hive.submit_one().await);
             assert!(hive.supervisors().is_some());
             let scheduler = tree(&hive).supervisor("hive/core").unwrap();
             assert!(scheduler.count_children().await.active > 0);
@@ -74,9 +76,9 @@ fn blocked_bot_delays_neither_requests_nor_the_scheduler_nor_other_bots_for_long
         assert!(!gave_up.load(Ordering::SeqCst), "the tasks waited it out");
 
         // The bot itself is up again (degraded, as it has crashed) beside the call that still blocks, and has lost nothing.
-        bot_is(&hive, "blocked", BotStatus::Degraded).await;
+        hive.bot_is("blocked", BotStatus::Degraded).await;
         for id in ids {
-            task_is(&hive, &who, id, TaskStatus::Completed).await;
+            hive.task_is(id, TaskStatus::Completed).await;
         }
         let status = hive.supervisor(path).unwrap();
         let exit = status.last_exit.expect("it was stuck");
@@ -97,7 +99,8 @@ fn block(hive: &Hive, bot: &str) -> std::sync::mpsc::Sender<()> {
 
 #[test]
 fn program_of_a_bot_on_a_blocked_thread_ends_before_its_task_starts_again() {
-    with_hive(|hive, who| async move {
+    with_hive(async |hive| {
+        let who = hive.admin.clone();
         let dir = tempfile::tempdir().unwrap();
         let (lock, log) = (dir.path().join("lock"), dir.path().join("log"));
         // Two that run at the same time cannot both have the lock.
@@ -106,15 +109,14 @@ fn program_of_a_bot_on_a_blocked_thread_ends_before_its_task_starts_again() {
             lock.display(),
             log = log.display(),
         );
-        let worker = json!({"kind": "command", "command": ["sh", "-c", script]});
-        launch(&hive, &who, "worker", worker).await;
-        let id = submit(&hive, &who).await;
+        hive.command("worker", &["sh", "-c", &script]).await;
+        let id = hive.submit_one().await;
         let runs = |wanted: &'static str| {
             let log = log.clone();
             async move {
-                until(wanted, || async {
+                until(wanted, async || {
                     let said = std::fs::read_to_string(&log).unwrap_or_default();
-                    (said == wanted).then_some(())
+                    said == wanted
                 })
                 .await;
             }
@@ -123,26 +125,23 @@ fn program_of_a_bot_on_a_blocked_thread_ends_before_its_task_starts_again() {
         // The thread is blocked by another bot, so that the worker is moved.
         let spec = json!({"executor": {"kind": "simulated"}, "capabilities": {"specializations": ["none"]}});
         let spec: BotSpec = serde_json::from_value(spec).unwrap();
-        hive.put_bot(&who, name("blocked"), spec, None)
-            .await
-            .unwrap();
-        hive.launch_bot(&who, &name("blocked")).await.unwrap();
-        bot_is(&hive, "blocked", BotStatus::Healthy).await;
+        hive.put_and_launch("blocked", spec).await;
+        hive.bot_is("blocked", BotStatus::Healthy).await;
         let open = block(&hive, "blocked");
         runs("run\nrun\n").await;
         assert!(hive.task(&who, id).await.unwrap().attempt > 1);
         assert_eq!(
-            hive.bot(&name("worker")).await.unwrap().pids.len(),
+            hive.bot(&bot_name("worker")).await.unwrap().pids.len(),
             2,
             "one is not reaped yet"
         );
         // The late end of the old incarnation changes nothing of the new one.
         open.send(()).unwrap();
-        until("the old incarnation to end", || async {
-            (hive.bot(&name("worker")).await.unwrap().pids.len() == 1).then_some(())
+        until("the old incarnation to end", async || {
+            hive.bot(&bot_name("worker")).await.unwrap().pids.len() == 1
         })
         .await;
-        let bot = hive.bot(&name("worker")).await.unwrap();
+        let bot = hive.bot(&bot_name("worker")).await.unwrap();
         assert_eq!(bot.running_tasks, 1);
         assert!(bot.status != BotStatus::Starting, "{bot:?}");
     });
@@ -150,8 +149,8 @@ fn program_of_a_bot_on_a_blocked_thread_ends_before_its_task_starts_again() {
 
 #[test]
 fn bots_run_on_threads_of_their_own() {
-    with_hive(|hive, who| async move {
-        launch(&hive, &who, "b", json!({"kind": "simulated"})).await;
+    with_hive(async |hive| {
+        hive.simulated("b").await;
         let on = |path| hive.supervisor(path).unwrap().arbiter;
         let (scheduler, bot) = (on("hive/core/scheduler"), on("hive/core/bots/b"));
         assert_eq!(scheduler.as_deref(), Some("tree"));

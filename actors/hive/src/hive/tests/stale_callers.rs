@@ -28,7 +28,7 @@ async fn another_admin(hive: &Hive, who: &Principal, user: &str) -> Principal {
 async fn can_do_nothing(hive: &Hive, admin: &Principal, stale: &Principal, id: TaskId) {
     let task = || vec![NewTask::new("general".parse().unwrap(), "x")];
     let own = stale.key().unwrap();
-    let spec: BotSpec = serde_json::from_value(json!({"executor": {"kind": "simulated"}})).unwrap();
+    let spec = bot_spec(json!({"kind": "simulated"}));
     let change = UserChange {
         role: None,
         active: Some(true),
@@ -44,9 +44,9 @@ async fn can_do_nothing(hive: &Hive, admin: &Principal, stale: &Principal, id: T
     is_refused("purge", hive.purge_queue(stale, all.clone()).await);
     // Nothing has failed: there is nothing to change, and it is refused nevertheless.
     is_refused("requeue", hive.requeue_dead(stale, all).await);
-    is_refused("put", hive.put_bot(stale, name("x"), spec, None).await);
-    is_refused("stop", hive.stop_bot(stale, &name("b")).await);
-    is_refused("delete", hive.delete_bot(stale, &name("b")).await);
+    is_refused("put", hive.put_bot(stale, bot_name("x"), spec, None).await);
+    is_refused("stop", hive.stop_bot(stale, &bot_name("b")).await);
+    is_refused("delete", hive.delete_bot(stale, &bot_name("b")).await);
     is_refused("key", hive.create_key(stale, grant, Some(true), None).await);
     let rotation = KeyRotation::default();
     let other = admin.key().unwrap();
@@ -75,10 +75,11 @@ async fn can_do_nothing(hive: &Hive, admin: &Principal, stale: &Principal, id: T
 
 #[test]
 fn caller_whose_access_changed_has_no_effect() {
-    with_hive(|hive, admin| async move {
-        launch(&hive, &admin, "b", json!({"kind": "simulated"})).await;
-        hive.stop_bot(&admin, &name("b")).await.unwrap();
-        let id = submit(&hive, &admin).await;
+    with_hive(async |hive| {
+        let admin = hive.admin.clone();
+        hive.simulated("b").await;
+        hive.stop_bot(&admin, &bot_name("b")).await.unwrap();
+        let id = hive.submit_one().await;
         let user = |role, active| UserChange { role, active };
         for (who, change) in [
             ("revoked", None),
@@ -113,13 +114,14 @@ fn caller_whose_access_changed_has_no_effect() {
 
 #[test]
 fn caller_in_a_session_that_ended_has_no_effect() {
-    with_hive(|hive, admin| async move {
+    with_hive(async |hive| {
+        let admin = hive.admin.clone();
         let ada = another_admin(&hive, &admin, "ada").await;
         let opened = hive.open_login(&ada, None, None, None).await.unwrap();
         let stale = hive.authenticate_login(&opened.cookie, None).unwrap();
-        submit(&hive, &stale).await;
+        hive.submit_as(&stale).await;
         hive.end_logins_of(&admin, "ada").await.unwrap();
-        let id = submit(&hive, &ada).await;
+        let id = hive.submit_as(&ada).await;
         can_do_nothing(&hive, &admin, &stale, id).await;
     });
 }

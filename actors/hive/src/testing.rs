@@ -1,0 +1,282 @@
+//! For the tests of this crate and of those that build on it: a real hive in a directory
+//! of its own, and waiting for what happens. Behind the feature `testing`.
+//!
+//! The guard and the runners of a hive are its own program, started again: outside of
+//! this crate only a program that can be both can run one.
+//!
+//! ```no_run
+//! use deia_hive::testing::with_hive;
+//!
+//! with_hive(async |hive| {
+//!     hive.simulated("b").await;
+//!     let id = hive.submit_one().await;
+//!     assert!(hive.result(id).await.success);
+//! });
+//! ```
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::missing_panics_doc,
+    reason = "a test fails by panicking"
+)]
+
+use std::{
+    future::Future,
+    ops::Deref,
+    panic::Location,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use actix::Actor;
+use deia_model::{
+    BotName, BotSpec, BotStatus, NewTask, Principal, Task, TaskId, TaskResult, TaskStatus,
+};
+use deia_supervision::{Context, StartError, child};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::{
+    FrontFactory, Hive, HiveStartError,
+    config::{Config, Layers},
+};
+
+/// Longest that a test waits for anything. Machines are shared: it is generous.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Pause between two looks at what is waited for.
+const LOOK_EVERY: Duration = Duration::from_millis(2);
+
+/// The answer of one look: it is there, or not yet.
+pub trait Look {
+    /// What is there.
+    type Found;
+
+    /// Returns what is there; `None`: not yet.
+    fn found(self) -> Option<Self::Found>;
+}
+
+impl Look for bool {
+    type Found = ();
+
+    fn found(self) -> Option<()> {
+        self.then_some(())
+    }
+}
+
+impl<T> Look for Option<T> {
+    type Found = T;
+
+    fn found(self) -> Option<T> {
+        self
+    }
+}
+
+/// Waits until `look` finds it, and returns what it found.
+///
+/// # Panics
+/// With the name of what was awaited, after [`PATIENCE`] on the real clock.
+#[track_caller]
+pub fn until<'a, L: Look>(
+    what: &'a str,
+    mut look: impl AsyncFnMut() -> L + 'a,
+) -> impl Future<Output = L::Found> + 'a {
+    let place = Location::caller();
+    async move {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(found) = look().await.found() {
+                return found;
+            }
+            assert!(Instant::now() < deadline, "{place}: never: {what}");
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+}
+
+/// As [`until`], on a thread that may block.
+///
+/// # Panics
+/// As [`until`].
+#[track_caller]
+pub fn block_until<L: Look>(what: &str, mut look: impl FnMut() -> L) -> L::Found {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look().found() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "never: {what}");
+        std::thread::park_timeout(LOOK_EVERY);
+    }
+}
+
+/// The name of a bot.
+pub fn bot_name(text: &str) -> BotName {
+    text.parse().unwrap()
+}
+
+/// The specification of a bot with that executor.
+pub fn bot_spec(executor: Value) -> BotSpec {
+    serde_json::from_value(json!({ "executor": executor })).unwrap()
+}
+
+/// In the place of the HTTP server.
+struct Front;
+
+impl Actor for Front {
+    type Context = Context<Self>;
+}
+
+/// Returns the factory of a front that does nothing.
+pub fn no_front() -> FrontFactory {
+    Box::new(|_| child("front", || async { Ok::<_, StartError>(Front) }).0)
+}
+
+/// A running hive without HTTP, in a directory of its own that goes with the last clone.
+#[derive(Clone)]
+pub struct TestHive {
+    hive: Hive,
+    /// The admin of the first start.
+    pub admin: Principal,
+    dir: Arc<TempDir>,
+}
+
+impl Deref for TestHive {
+    type Target = Hive;
+
+    fn deref(&self) -> &Hive {
+        &self.hive
+    }
+}
+
+/// Runs `test` on a hive without bots, and stops that in an orderly way.
+pub fn with_hive<F: Future<Output = ()>>(test: impl FnOnce(TestHive) -> F) {
+    actix_rt::System::new().block_on(async {
+        let hive = TestHive::start().await;
+        test(hive.clone()).await;
+        hive.shutdown().await;
+        assert_eq!(hive.ended().await, None, "an orderly end");
+    });
+}
+
+impl TestHive {
+    /// Starts one without bots, in a new directory.
+    pub async fn start() -> Self {
+        Self::start_in(Arc::new(tempfile::tempdir().unwrap())).await
+    }
+
+    /// Starts another on the same directory, once this one has stopped.
+    pub async fn start_again(self) -> Self {
+        let Self { hive, dir, .. } = self;
+        drop(hive);
+        Self::start_in(dir).await
+    }
+
+    async fn start_in(dir: Arc<TempDir>) -> Self {
+        let hive = Self::try_start(Self::settings(&dir)).await.unwrap();
+        let key = std::fs::read_to_string(hive.config().admin_key_path()).unwrap();
+        let admin = hive.authenticate(key.trim(), None).unwrap();
+        Self { hive, admin, dir }
+    }
+
+    /// Starts a hive with these settings and no front.
+    ///
+    /// # Errors
+    /// As [`Hive::start`].
+    pub async fn try_start(config: Config) -> Result<Hive, HiveStartError> {
+        Hive::start(config, no_front()).await
+    }
+
+    fn settings(dir: &TempDir) -> Config {
+        Layers::default()
+            .set("data_dir", dir.path().display().to_string())
+            .set("bots.seed", "[]")
+            .set("bots.restart.min", "1ms")
+            .set("server.drain_timeout", "0s")
+            .set("tasks.retry.min", "1ms")
+            .load()
+            .unwrap()
+    }
+
+    /// Launches a simulated bot that does every task well and at once.
+    pub async fn simulated(&self, bot: &str) {
+        self.simulated_with(bot, json!({})).await;
+    }
+
+    /// Launches a simulated bot with these settings of its executor.
+    pub async fn simulated_with(&self, bot: &str, settings: Value) {
+        let mut executor = settings;
+        executor["kind"] = "simulated".into();
+        self.launch(bot, executor).await;
+    }
+
+    /// Launches a bot that runs that program.
+    pub async fn command(&self, bot: &str, command: &[&str]) {
+        self.launch(bot, json!({"kind": "command", "command": command}))
+            .await;
+    }
+
+    /// Puts a bot with four places, launches it, and waits until it is healthy.
+    async fn launch(&self, bot: &str, executor: Value) {
+        let mut spec = bot_spec(executor);
+        spec.capabilities.max_concurrent_tasks = 4;
+        self.put_and_launch(bot, spec).await;
+        self.bot_is(bot, BotStatus::Healthy).await;
+    }
+
+    /// Puts a bot and launches it.
+    pub async fn put_and_launch(&self, bot: &str, spec: BotSpec) {
+        let bot = bot_name(bot);
+        let put = self.put_bot(&self.admin, bot.clone(), spec, None).await;
+        put.unwrap();
+        self.launch_bot(&self.admin, &bot).await.unwrap();
+    }
+
+    /// Waits until the bot has that status.
+    pub async fn bot_is(&self, bot: &str, status: BotStatus) {
+        let what = format!("{bot} is {status:?}");
+        until(&what, async || self.bot_status(bot).await == status).await;
+    }
+
+    /// Returns the status of a bot.
+    pub async fn bot_status(&self, bot: &str) -> BotStatus {
+        self.bot(&bot_name(bot)).await.unwrap().status
+    }
+
+    /// Submits one task.
+    pub async fn submit_one(&self) -> TaskId {
+        self.submit_with(|_| {}).await
+    }
+
+    /// Submits one task for that caller.
+    pub async fn submit_as(&self, who: &Principal) -> TaskId {
+        self.submit_task(who, |_| {}).await
+    }
+
+    /// Submits one task that differs by `change`.
+    pub async fn submit_with(&self, change: impl FnOnce(&mut NewTask)) -> TaskId {
+        self.submit_task(&self.admin, change).await
+    }
+
+    async fn submit_task(&self, who: &Principal, change: impl FnOnce(&mut NewTask)) -> TaskId {
+        let mut task = NewTask::new("general".parse().unwrap(), "hello");
+        change(&mut task);
+        let submitted = self.submit(who, vec![task], None).await;
+        submitted.unwrap().tasks[0].id
+    }
+
+    /// Waits until the task has that status, and returns it.
+    pub async fn task_is(&self, id: TaskId, status: TaskStatus) -> Task {
+        let what = format!("{id} is {status:?}");
+        until(&what, async || {
+            Some(self.task(&self.admin, id).await.unwrap()).filter(|task| task.status == status)
+        })
+        .await
+    }
+
+    /// Waits for the recorded end of the task.
+    pub async fn result(&self, id: TaskId) -> TaskResult {
+        let ended = self.task_result(&self.admin, id, PATIENCE).await;
+        ended.unwrap()
+    }
+}
