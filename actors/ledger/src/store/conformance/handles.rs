@@ -1,0 +1,86 @@
+//! Handles of the store under test, and races between them.
+
+use std::{future::Future, sync::Arc};
+
+use crate::{Ledger, Refusal, StoreError};
+
+/// Two handles of one empty store. A backend that several processes may share gives
+/// two connections of their own; one that a single process has to itself gives the
+/// same handle twice.
+pub(crate) struct Handles {
+    /// One handle.
+    pub a: Ledger,
+    /// The other.
+    pub b: Ledger,
+}
+
+impl Handles {
+    /// Takes one store for both.
+    pub(crate) fn same(ledger: Ledger) -> Self {
+        Self {
+            a: ledger.clone(),
+            b: ledger,
+        }
+    }
+}
+
+impl From<Handles> for Ledger {
+    fn from(handles: Handles) -> Self {
+        handles.a
+    }
+}
+
+/// Runs one case on a store that it has alone.
+///
+/// # Panics
+/// When the store does not conform.
+pub(crate) async fn check<Given, Case, Done>(handles: Handles, case: Case)
+where
+    Given: From<Handles>,
+    Case: FnOnce(Given) -> Done,
+    Done: Future<Output = ()>,
+{
+    let Handles { a, b } = handles;
+    let shared = Arc::ptr_eq(&a, &b);
+    // Serving ends with the store; here nobody waits for it.
+    let _serving = a.serve().unwrap();
+    let _serving_too = (!shared).then(|| b.serve().unwrap());
+    let (one, other) = (a.clone(), b.clone());
+    case(Handles { a, b }.into()).await;
+    one.close().await;
+    if !shared {
+        other.close().await;
+    }
+}
+
+/// Times that two commands are sent at once: each goes first in half of them.
+pub(super) const ROUNDS: usize = 20;
+
+/// Runs both at the same time; which begins first alternates with the round.
+pub(super) async fn race<A, B>(
+    round: usize,
+    one: impl Future<Output = A>,
+    other: impl Future<Output = B>,
+) -> (A, B) {
+    if round.is_multiple_of(2) {
+        tokio::join!(one, other)
+    } else {
+        let (b, a) = tokio::join!(other, one);
+        (a, b)
+    }
+}
+
+/// Returns how the command that was refused was refused.
+///
+/// # Panics
+/// When not exactly one of both was refused.
+pub(super) fn one_refused<T: std::fmt::Debug>(
+    both: (Result<T, StoreError>, Result<T, StoreError>),
+) -> Refusal {
+    match both {
+        (Ok(_), Err(StoreError::Refused(refusal))) | (Err(StoreError::Refused(refusal)), Ok(_)) => {
+            refusal
+        }
+        other => panic!("not exactly one was refused: {other:?}"),
+    }
+}
