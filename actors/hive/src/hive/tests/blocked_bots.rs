@@ -59,19 +59,18 @@ fn blocked_bot_delays_neither_requests_nor_the_scheduler_nor_other_bots_for_long
         // the neighbour run once the watchdog has moved it.
         let mut ids = Vec::new();
         let mut slowest = Duration::ZERO;
-        let first_is_done = async |ids: &[TaskId]| {
-            let Some(id) = ids.first() else { return false };
-            hive.task(&who, *id).await.unwrap().status == TaskStatus::Completed
-        };
-        while !first_is_done(&ids).await {
+        let mut pace = tokio::time::interval(Duration::from_millis(20));
+        until("the first task is done", async || {
+            pace.tick().await;
             let begun = Instant::now();
             ids.push(hive.submit_one().await);
             assert!(hive.supervisors().is_some());
             let scheduler = tree(&hive).supervisor("hive/core").unwrap();
             assert!(scheduler.count_children().await.active > 0);
             slowest = slowest.max(begun.elapsed());
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+            hive.task(&who, ids[0]).await.unwrap().status == TaskStatus::Completed
+        })
+        .await;
         assert!(slowest < RESPONSIVE, "a request took {slowest:?}");
         assert!(!gave_up.load(Ordering::SeqCst), "the tasks waited it out");
 

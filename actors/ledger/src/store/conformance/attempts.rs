@@ -3,6 +3,7 @@
 use deia_model::Timestamp;
 
 use super::*;
+use crate::testing::until;
 
 pub(crate) async fn a_task_is_claimed_once(ledger: Ledger) {
     let id = submit_one(&ledger).await;
@@ -300,9 +301,10 @@ pub(crate) async fn counters_of_the_queue_are_exact(ledger: Ledger) {
 pub(crate) async fn waiting_goes_on_for_a_task_that_is_given_back(ledger: Ledger) {
     let age = async || ledger.queue().await.unwrap().oldest_queued_ms;
     let id = submit_one(&ledger).await;
-    while age().await.unwrap() < 100 {
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-    }
+    until("it has waited for 100 ms", async || {
+        age().await.unwrap() >= 100
+    })
+    .await;
     for _ in 0..2 {
         claim(&ledger, id, "b").await.unwrap();
         assert_eq!(age().await, None);

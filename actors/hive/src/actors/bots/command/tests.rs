@@ -8,12 +8,13 @@ use deia_model::{LeaseToken, Priority, Task, TaskStatus, Timestamp};
 use tokio::sync::watch;
 
 use super::*;
-use crate::actors::bots::guardian::{
-    Guardian,
-    tests::{guard_program, sleeping, unique_hive_id, unique_sleep},
+use crate::{
+    actors::bots::guardian::{
+        Guardian,
+        tests::{guard_program, sleeping, unique_hive_id, unique_sleep},
+    },
+    testing::{PATIENCE, until},
 };
-
-const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A context of its own for each test.
 pub(crate) struct Setup {
@@ -41,7 +42,7 @@ impl Setup {
                 file: 32 << 20,
             },
             kept_outputs: 2,
-            term_grace: DEADLINE,
+            term_grace: PATIENCE,
             guardian: Guardian::start(guard_program(hive_id)).unwrap(),
             log: BotLog::open(dir.path().join("bot-1.log"), 8 << 20),
             pids: Pids::default(),
@@ -65,11 +66,11 @@ impl Setup {
     }
 
     /// Runs it and stops it once `ready` holds.
-    async fn run_and_stop(&self, ready: impl FnMut() -> bool, cause: StopCause) -> AttemptOutcome {
+    async fn run_and_stop(&self, ready: impl Fn() -> bool, cause: StopCause) -> AttemptOutcome {
         let (send, stop) = watch::channel(None);
         let claimed = claimed("");
         let stopper = async {
-            until("it is ready", ready).await;
+            until("it is ready", async || ready()).await;
             send.send_replace(Some(cause));
         };
         tokio::join!(run(&self.cx, &claimed, Progress::told(), stop), stopper).0
@@ -85,7 +86,7 @@ impl Setup {
     }
 
     fn log(&self) -> String {
-        assert!(self.cx.log.flush(DEADLINE));
+        assert!(self.cx.log.flush(PATIENCE));
         std::fs::read_to_string(self.dir.path().join("bot-1.log")).unwrap_or_default()
     }
 }
@@ -108,17 +109,6 @@ pub(crate) fn claimed(content: &str) -> ClaimedTask {
         bot: "bot-1".parse().unwrap(),
         lease: LeaseToken::new(),
     }
-}
-
-async fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let wait = async {
-        while !holds() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    timeout(DEADLINE, wait)
-        .await
-        .unwrap_or_else(|_| panic!("waited in vain until {what}"));
 }
 
 #[tokio::test]
@@ -329,9 +319,12 @@ async fn output_and_end_of_stderr_are_kept_however_it_ends() {
     let said = || setup.log().contains(" stderr warn");
     tokio::select! {
         _ = setup.run("") => unreachable!("it ended by itself"),
-        () = until("it is ready", said) => {}
+        () = until("it is ready", async || said()) => {}
     }
-    until("what it printed is there", || !setup.kept(2).is_empty()).await;
+    until("what it printed is there", async || {
+        !setup.kept(2).is_empty()
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -354,7 +347,10 @@ async fn unterminated_line_of_stderr_is_in_the_log_while_it_runs() {
         "printf 'Password: ' >&2; until [ -e go ]; do sleep 0.01; done; echo; echo ok >&2",
     );
     let shown = async {
-        until("it is shown", || setup.log().contains(" stderr Password: ")).await;
+        until("it is shown", async || {
+            setup.log().contains(" stderr Password: ")
+        })
+        .await;
         std::fs::write(setup.cx.work_dir.join("go"), "").unwrap();
     };
     let (outcome, ()) = tokio::join!(setup.run(""), shown);
@@ -413,7 +409,7 @@ async fn a_program_says_how_far_it_is_to_nobody_but_its_own_attempt() {
     let (progress, claimed) = (Progress::told(), claimed(""));
     let watching = async {
         let heard = progress.clone();
-        until("it has said so", || heard.now() == Some(0.25)).await;
+        until("it has said so", async || heard.now() == Some(0.25)).await;
         std::fs::write(setup.cx.work_dir.join("go"), "").unwrap();
     };
     let running = run(&setup.cx, &claimed, progress.clone(), stop);

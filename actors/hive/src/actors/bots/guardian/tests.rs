@@ -6,7 +6,7 @@ use std::{
     os::unix::process::CommandExt as _,
     process::{ChildStdout, Command, Stdio},
     sync::atomic::{AtomicU64, Ordering},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use nix::{
@@ -15,13 +15,16 @@ use nix::{
 };
 
 use super::*;
-use crate::{actors::bots::command, guard};
+use crate::{
+    actors::bots::command,
+    guard,
+    testing::{PATIENCE, block_until},
+};
 
 const GUARD_OF: &str = "DEIA_TEST_GUARD_OF";
 const GUARD_OF_RUN: &str = "DEIA_TEST_GUARD_OF_RUN";
 const RUNNER: &str = "DEIA_TEST_RUNNER";
 const SERVER_OF: &str = "DEIA_TEST_SERVER_OF";
-const DEADLINE: Duration = Duration::from_secs(60);
 
 /// This test binary as guard.
 pub(crate) fn guard_program(instance: &str) -> GuardianProgram {
@@ -74,14 +77,6 @@ pub(crate) fn sleeping(seconds: &str) -> usize {
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
         .filter(sleeps)
         .count()
-}
-
-pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + DEADLINE;
-    while !holds() {
-        assert!(Instant::now() < deadline, "waited in vain until {what}");
-        std::thread::park_timeout(Duration::from_millis(5));
-    }
 }
 
 fn exists(pid: u32) -> bool {
@@ -144,6 +139,7 @@ fn server_entry() {
                     running = true;
                     println!("\nrunning 1");
                 }
+                // Sleeps: this process is killed, and waits for nothing.
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
@@ -242,14 +238,14 @@ fn no_program_survives_the_kill_of_the_server() {
         let mut server = Server::start(&script.replace('@', &seconds));
         let guard = server.guard();
         server.running();
-        until(&format!("all of {name} sleep"), || {
+        block_until(&format!("all of {name} sleep"), || {
             sleeping(&seconds) == count
         });
         server.kill();
-        until(&format!("nothing is left of {name}"), || {
+        block_until(&format!("nothing is left of {name}"), || {
             sleeping(&seconds) == 0
         });
-        until("the guard has ended", || has_ended(guard));
+        block_until("the guard has ended", || has_ended(guard));
     }
 }
 
@@ -260,13 +256,13 @@ fn another_guard_takes_the_place_of_a_dead_one_and_knows_what_lives() {
     let mut server = Server::start(&format!("exec env -i sleep {seconds}"));
     let first = server.guard();
     server.running();
-    until("it sleeps", || sleeping(&seconds) == 1);
+    block_until("it sleeps", || sleeping(&seconds) == 1);
     kill_process_by_id(first);
     let second = server.guard();
     assert_ne!(first, second);
     assert_eq!(sleeping(&seconds), 1, "the death of a guard harms nothing");
     server.kill();
-    until("nothing is left", || sleeping(&seconds) == 0);
+    block_until("nothing is left", || sleeping(&seconds) == 0);
 }
 
 #[test]
@@ -281,14 +277,14 @@ fn a_guard_that_does_not_read_is_replaced_without_harm() {
     .unwrap();
     // More than the pipe holds. The number is no process's.
     let nobody = 1 << 30;
-    until("the guard is replaced", || {
+    block_until("the guard is replaced", || {
         for _ in 0..10_000 {
             guardian.watch(nobody);
             guardian.forget(nobody);
         }
         guardian.guard_pid().is_some_and(|pid| pid != first)
     });
-    until("the first one is gone", || !exists(first));
+    block_until("the first one is gone", || !exists(first));
 }
 
 #[test]
@@ -299,7 +295,7 @@ fn the_guard_ends_with_the_last_guardian() {
     drop(guardian);
     assert!(exists(guard));
     drop(clone);
-    until("the guard is reaped", || !exists(guard));
+    block_until("the guard is reaped", || !exists(guard));
 }
 
 #[test]
@@ -334,7 +330,7 @@ fn a_sweep_ends_what_an_earlier_run_left_and_nothing_else() {
     };
     let mut mine = start(&ours, &hive_id);
     let mut not_mine = start(&theirs, &other);
-    until("all sleep", || {
+    block_until("all sleep", || {
         sleeping(&ours) == 2 && sleeping(&theirs) == 2
     });
 
@@ -364,7 +360,7 @@ fn pipe_that_nobody_reads_is_not_waited_for_without_end() {
         io::Read::read_to_string(&mut std::fs::File::from(reader), &mut all).unwrap();
         all
     });
-    write_all(&writer, &text, DEADLINE).unwrap();
+    write_all(&writer, &text, PATIENCE).unwrap();
     drop(writer);
     assert!(reading.join().unwrap().ends_with(&text));
 }

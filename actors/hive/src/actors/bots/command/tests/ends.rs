@@ -8,7 +8,7 @@ async fn what_is_left_of_the_group_goes_with_its_leader() {
     let setup = Setup::shell(&format!("sleep {seconds} & echo started"));
     let outcome = setup.run("").await;
     assert_eq!(outcome.output.as_deref(), Some("started\n"), "{outcome:?}");
-    until("nothing is left", || sleeping(&seconds) == 0).await;
+    until("nothing is left", async || sleeping(&seconds) == 0).await;
 }
 
 /// Ways to get away from the group. `@` stands for the number of seconds.
@@ -78,9 +78,9 @@ async fn attempt_that_nobody_waits_for_ends_with_what_escaped() {
         let setup = Setup::shell(&format!("{escape}\nexec sleep {seconds}"));
         tokio::select! {
             _ = setup.run("") => unreachable!("it ended by itself"),
-            () = until("all sleep", || sleeping(&seconds) == 2) => {}
+            () = until("all sleep", async || sleeping(&seconds) == 2) => {}
         }
-        until(name, || sleeping(&seconds) == 0).await;
+        until(name, async || sleeping(&seconds) == 0).await;
     }
 }
 
@@ -94,7 +94,7 @@ async fn attempt_whose_runner_is_killed_is_lost_and_ended() {
         || sleeping(&seconds) == 2,
         StopCause::Cancelled("cancelled by ada".into()),
     );
-    let outcome = timeout(DEADLINE, run).await.unwrap();
+    let outcome = timeout(PATIENCE, run).await.unwrap();
     assert_eq!(outcome.end, AttemptEnd::Cancelled, "{outcome:?}");
     assert_eq!(sleeping(&seconds), 0);
 }
@@ -186,14 +186,14 @@ async fn the_end_of_the_program_goes_before_a_later_stop() {
     let mut running = std::pin::pin!(run(&setup.cx, &claimed, Progress::told(), stop));
     tokio::select! {
         biased;
-        () = until("it runs", || !setup.cx.pids.first(1).is_empty()) => {}
+        () = until("it runs", async || !setup.cx.pids.first(1).is_empty()) => {}
         _ = &mut running => panic!("it ended unseen"),
     }
     // Not polled meanwhile: the end is there, but nobody has looked.
     let pid = setup.cx.pids.first(1)[0];
     let stat = format!("/proc/{pid}/stat");
     std::fs::write(setup.cx.work_dir.join("go"), "").unwrap();
-    until("it has ended", || {
+    until("it has ended", async || {
         std::fs::read_to_string(&stat).unwrap().contains(") Z ")
     })
     .await;
@@ -226,15 +226,15 @@ async fn dropping_the_attempt_kills_all_of_it_and_leaves_no_zombie() {
     let claimed = claimed("");
     let mut running = Box::pin(run(&setup.cx, &claimed, Progress::told(), stop));
     tokio::select! {
-        () = until("it sleeps", || sleeping(&seconds) == 2) => {}
+        () = until("it sleeps", async || sleeping(&seconds) == 2) => {}
         outcome = &mut running => panic!("{outcome:?}"),
     }
     let pid = setup.cx.pids.first(1)[0];
     drop(running);
     assert!(setup.cx.pids.first(1).is_empty());
-    until("nothing is left", || sleeping(&seconds) == 0).await;
+    until("nothing is left", async || sleeping(&seconds) == 0).await;
     let process = std::path::PathBuf::from(format!("/proc/{pid}"));
-    until("it is reaped", || !process.exists()).await;
+    until("it is reaped", async || !process.exists()).await;
 }
 
 #[tokio::test]
@@ -244,6 +244,7 @@ async fn at_whatever_moment_it_is_stopped_or_dropped_nothing_is_left() {
     for after_us in (0..4_000).step_by(100) {
         let (send, stop) = watch::channel(None);
         let claimed = claimed("x");
+        // Sleeps: a chosen moment of the stop, by which nothing has to have happened.
         let after = tokio::time::sleep(Duration::from_micros(after_us));
         let mut running = Box::pin(run(&setup.cx, &claimed, Progress::told(), stop));
         tokio::select! {
@@ -257,6 +258,6 @@ async fn at_whatever_moment_it_is_stopped_or_dropped_nothing_is_left() {
             assert_eq!(running.await.end, AttemptEnd::Cancelled);
         }
     }
-    until("nothing is left", || sleeping(&seconds) == 0).await;
+    until("nothing is left", async || sleeping(&seconds) == 0).await;
     assert!(setup.cx.pids.first(1).is_empty());
 }
