@@ -4,21 +4,21 @@
 use std::{
     sync::{Mutex, mpsc},
     thread::ThreadId,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use actix::prelude::{Actor, Handler, Message};
 use deia_supervision::{
-    ChildSpec, Context, Event, EventKind, EventStream, Handle, Placement, StartError,
-    SupervisorSpec, Tree, child, testing::wait_for,
+    ChildSpec, Context, Event, EventKind, EventStream, ExitReason, Handle, Placement, StartError,
+    Strategy, SupervisorSpec, Tree, child, testing::wait_for,
 };
 
-use crate::common::{Log, Say};
+use crate::common::{Log, Say, patient};
 
 /// Short, because tests wait for it; nothing else here takes that long.
 pub(crate) const LIMIT: Duration = Duration::from_millis(300);
 
-/// Machines are shared.
+/// Longest that a test waits for anything. Machines are shared.
 pub(crate) const FOR_EVER: Duration = Duration::from_secs(600);
 
 /// Blocks its thread until it is released.
@@ -103,17 +103,23 @@ pub(crate) fn on_pool(spec: ChildSpec) -> ChildSpec {
     spec.placement(Placement::Pool)
 }
 
-pub(crate) async fn until(what: impl Fn() -> bool) {
-    while !what() {
+/// Waits until it holds, by the real clock.
+pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + FOR_EVER;
+    while !holds().await {
+        assert!(Instant::now() < deadline, "never: {what}");
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
 
-pub(crate) async fn until_some<T>(mut what: impl FnMut() -> Option<T>) -> T {
-    loop {
-        if let Some(found) = what() {
-            return found;
-        }
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+/// Waits until the watchdog of another tree has found a child that blocks its thread from now
+/// on: the control of a test in which no watchdog may find anything.
+pub(crate) async fn another_is_found_stuck() {
+    let (spec, handle) = blocker("control", &Log::default());
+    let tree = start(patient("root", Strategy::OneForOne).child(on_pool(spec))).await;
+    let mut events = tree.subscribe();
+    let release = block(&handle);
+    stuck(&mut events, "root/control").await;
+    drop(release);
+    assert_eq!(tree.shutdown().await, ExitReason::Shutdown);
 }

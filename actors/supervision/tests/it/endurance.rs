@@ -13,7 +13,10 @@ use deia_supervision::{
     Backoff, ExitReason, Handle, Intensity, Monitor, Placement, Restart, SupervisorSpec, Tree,
 };
 
-use crate::common::{Crash, Log, Ping, Probe, Say, Script, Stop, scripted, start};
+use crate::{
+    blocking::until,
+    common::{Crash, Log, Ping, Probe, Say, Script, Stop, scripted, start},
+};
 
 const CHILDREN: usize = 1_000;
 const ACTS: usize = 15_000;
@@ -116,9 +119,7 @@ fn thousands_of_children_on_several_threads_leave_nothing_behind() {
             let heard = tokio::time::timeout(Duration::from_secs(600), monitor).await;
             heard.expect("a monitor hangs");
         }
-        while !handles.iter().all(Handle::is_gone) {
-            tokio::task::yield_now().await;
-        }
+        until("all are gone", async || handles.iter().all(Handle::is_gone)).await;
         assert_eq!(tree.status_summary().running, 0);
     });
     assert_eq!(script.alive.load(SeqCst), 0);

@@ -9,7 +9,10 @@ use deia_supervision::{
 };
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::common::{Crash, Log, Ping, Probe, Say, Script, idle, patient, probe, run, start};
+use crate::{
+    blocking::until,
+    common::{Crash, Log, Ping, Probe, Say, Script, idle, patient, probe, run, start},
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -97,9 +100,7 @@ fn senders_on_many_threads_all_get_through_a_small_mailbox() {
                 .await
                 .unwrap();
         }
-        while handle.ask(Ping).await.is_err() {
-            tokio::task::yield_now().await; // it is still full
-        }
+        until("there is room", async || handle.ask(Ping).await.is_ok()).await;
         assert_eq!(log.take().len(), 20_001);
         tree.shutdown().await;
     });

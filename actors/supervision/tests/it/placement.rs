@@ -9,7 +9,7 @@ use deia_supervision::{
 };
 
 use crate::{
-    blocking::{block, blocker},
+    blocking::{block, blocker, until},
     common::{self, Crash, Log, Ping, Say, patient, probe, start, tolerant, unlimited},
 };
 
@@ -42,9 +42,7 @@ fn children_on_other_arbiters() {
         }
         assert_eq!(tree.shutdown().await, ExitReason::Shutdown);
         for handle in &handles {
-            while !handle.is_gone() {
-                tokio::task::yield_now().await;
-            }
+            until("it is gone", async || handle.is_gone()).await;
             assert_eq!(handle.ask(Ping).await, Err(AskError::Gone));
         }
     });
@@ -307,9 +305,7 @@ fn nothing_taken_is_lost_between_threads() {
             taken += sent.0;
             crashes += sent.1;
         }
-        while handle.ask(Ping).await.is_err() {
-            tokio::task::yield_now().await;
-        }
+        until("it answers", async || handle.ask(Ping).await.is_ok()).await;
         let handled = tree.status_of("root/a").unwrap().handled;
         assert_eq!(handled, taken + 1);
         assert_eq!(script.built(), crashes + 1);

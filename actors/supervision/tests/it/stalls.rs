@@ -59,7 +59,7 @@ fn a_child_that_handles_no_mail_is_stalled_and_restarted_if_that_is_wanted() {
             }
             assert!(handle.ask(Where).await.is_ok());
             assert_eq!(log.take(), ["1"]);
-            until(|| !status().stalled).await;
+            until("it is not stalled", async || !status().stalled).await;
             assert_eq!(tree.shutdown().await, ExitReason::Shutdown);
         });
     }
@@ -71,13 +71,21 @@ fn a_child_without_mail_or_on_leave_is_not_stalled() {
     actix::System::new().block_on(async {
         let (a, a_handle) = blocker("a", &Log::default());
         let (b, b_handle) = blocker("b", &Log::default());
-        let root = patient("root", Strategy::OneForOne).child(a).child(b);
+        let (control, control_handle) = blocker("control", &Log::default());
+        let root = patient("root", Strategy::OneForOne);
+        let root = root.child(a).child(b).child(control);
         let limit = Duration::from_millis(1);
         let tree = start(root.stalled_after(limit).on_stall(OnStall::Restart)).await;
+        let mut events = tree.subscribe();
         a_handle.tell(Hang).unwrap();
         tree.suspend_path("root/b").await.unwrap();
         b_handle.tell(Say(1)).unwrap();
-        tokio::time::sleep(2 * LIMIT).await;
+        // Mail that nobody handles is found, and each child was looked at meanwhile.
+        control_handle.tell(Hang).unwrap();
+        control_handle.tell(Say(1)).unwrap();
+        let is_restarted = |event: &Event| matches!(event.kind, EventKind::Restarted { .. });
+        let restarted = wait_for(&mut events, FOR_EVER, is_restarted).await;
+        assert_eq!(&*restarted.unwrap().path, "root/control");
         let status = |path| tree.status_of(path).unwrap();
         assert!(!status("root/a").stalled && !status("root/b").stalled);
         assert_eq!(status("root/a").incarnation, 1);

@@ -19,8 +19,8 @@ use deia_supervision::{
 
 use crate::{
     blocking::{
-        Blocker, FOR_EVER, LIMIT, Where, block, blocker, next, on_pool, start, stuck, until,
-        until_some,
+        Blocker, FOR_EVER, LIMIT, Where, another_is_found_stuck, block, blocker, next, on_pool,
+        start, stuck, until,
     },
     common::{Crash, Log, Ping, Say, patient, probe, tolerant},
 };
@@ -76,7 +76,10 @@ fn watchdog_moves_neighbours() {
         // The thread comes back: what it held is dropped, and does nothing any more.
         assert_eq!(b_script.alive.load(SeqCst), 2);
         drop(release);
-        until(|| b_script.alive.load(SeqCst) == 1 && c_script.alive.load(SeqCst) == 1).await;
+        until("what the thread held is dropped", async || {
+            b_script.alive.load(SeqCst) == 1 && c_script.alive.load(SeqCst) == 1
+        })
+        .await;
         assert_eq!(said.take(), ["returned"], "the blocked call ran to its end");
         assert!(
             log.take().is_empty(),
@@ -86,7 +89,7 @@ fn watchdog_moves_neighbours() {
         assert_eq!(b_handle.ask(Crash).await, Err(AskError::Crashed));
         assert_eq!(b_handle.ask(Ping).await, Ok(3));
         assert_eq!(tree.shutdown().await, ExitReason::Shutdown);
-        until(|| b_script.alive.load(SeqCst) == 0).await;
+        until("b is dropped", async || b_script.alive.load(SeqCst) == 0).await;
     });
 }
 
@@ -109,7 +112,7 @@ fn a_stuck_child_on_its_own_arbiter_is_restarted_on_another() {
         let status = tree.status_of("root/a").unwrap();
         assert_eq!((status.incarnation, status.restarts), (4, 3));
         assert_eq!(tree.shutdown().await, ExitReason::Shutdown);
-        until(|| handle.is_gone()).await;
+        until("the child is gone", async || handle.is_gone()).await;
     });
 }
 
@@ -133,7 +136,10 @@ fn a_stuck_child_counts_against_the_budget() {
                 panic!("it should have given up under {strategy:?}");
             };
             assert_eq!(gave_up.cause.code(), "stuck");
-            until(|| handle.is_gone() && b_handle.is_gone() && c_handle.is_gone()).await;
+            until("all are gone", async || {
+                handle.is_gone() && b_handle.is_gone() && c_handle.is_gone()
+            })
+            .await;
             drop(release);
         });
     }
@@ -149,7 +155,7 @@ fn a_blocked_arbiter_is_given_to_no_other_child() {
         let mut events = tree.subscribe();
         let release = block(&handle);
         stuck(&mut events, "root/a").await;
-        until(|| tree.status_of("root/a").is_none()).await;
+        until("a is removed", async || tree.status_of("root/a").is_none()).await;
         let is_blocked = |tree: &Tree| tree.arbiters().iter().any(|arbiter| arbiter.blocked);
         assert!(is_blocked(&tree));
         let (b, b_handle, _) = probe("b", &Log::default());
@@ -195,7 +201,7 @@ fn an_arbiter_that_no_child_blocks_is_not_the_fault_of_the_root() {
         assert_eq!(tree.status().state, ChildState::Running);
         drop(release);
         // What comes back is not waited for any more, and nothing is said of it.
-        tokio::time::sleep(2 * LIMIT).await;
+        another_is_found_stuck().await;
         let mut told = std::iter::from_fn(|| events.try_recv());
         assert!(told.all(|event| !event.unwrap().path.ends_with("root")));
         assert_eq!(tree.status().state, ChildState::Running);
@@ -227,7 +233,7 @@ fn moving_keeps_to_the_strategy() {
         };
         wait_for(&mut events, FOR_EVER, c_is_back).await.unwrap();
         assert_eq!(log.take(), ["-c", "+b", "+c"]);
-        until(|| t_handle.is_gone()).await;
+        until("t is gone", async || t_handle.is_gone()).await;
         assert!(tree.status_of("root/group/t").is_none());
         drop(release);
         assert_eq!(tree.shutdown().await, ExitReason::Shutdown);
@@ -323,9 +329,9 @@ fn a_factory_that_comes_back_does_not_disturb_its_successor() {
 
         drop(release);
         let mut seen = Vec::new();
-        until_some(|| {
+        until("the abandoned run ends", async || {
             seen.extend(log.take());
-            (!seen.is_empty()).then_some(())
+            !seen.is_empty()
         })
         .await;
         assert_eq!(seen, ["dropped"], "the abandoned run");
@@ -425,11 +431,11 @@ fn all_threads_end_with_the_tree_or_when_they_come_back() {
         let releases = [block(&handles[0]), block(&handles[5])];
         assert_eq!(count().await, 7);
         tree.move_child("root/1", Placement::Pool).await.unwrap();
-        until(|| threads.load(SeqCst) == 6).await;
+        until("6 threads are left", async || threads.load(SeqCst) == 6).await;
         drop(releases);
-        until(|| threads.load(SeqCst) == 4).await;
+        until("4 threads are left", async || threads.load(SeqCst) == 4).await;
         assert_eq!(tree.shutdown().await, ExitReason::Shutdown);
-        until(|| threads.load(SeqCst) == 0).await;
+        until("0 threads are left", async || threads.load(SeqCst) == 0).await;
     });
 }
 
@@ -441,7 +447,7 @@ fn it_can_be_switched_off() {
         let tree = Tree::start(root.watchdog(None)).await.unwrap();
         let mut events = tree.subscribe();
         let release = block(&handle);
-        tokio::time::sleep(2 * LIMIT).await;
+        another_is_found_stuck().await;
         assert!(events.try_recv().is_none());
         drop(release);
         assert!(handle.ask(Where).await.is_ok());
