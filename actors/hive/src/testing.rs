@@ -20,15 +20,10 @@
     reason = "a test fails by panicking"
 )]
 
-use std::{
-    future::Future,
-    ops::Deref,
-    panic::Location,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{ops::Deref, sync::Arc};
 
 use actix::Actor;
+pub use deia_ledger::testing::{Look, PATIENCE, block_until, until};
 use deia_model::{
     BotName, BotSpec, BotStatus, NewTask, Principal, Task, TaskId, TaskResult, TaskStatus,
 };
@@ -40,75 +35,6 @@ use crate::{
     FrontFactory, Hive, HiveStartError,
     config::{Config, Layers},
 };
-
-/// Longest that a test waits for anything. Machines are shared: it is generous.
-pub const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Pause between two looks at what is waited for.
-const LOOK_EVERY: Duration = Duration::from_millis(2);
-
-/// The answer of one look: it is there, or not yet.
-pub trait Look {
-    /// What is there.
-    type Found;
-
-    /// Returns what is there; `None`: not yet.
-    fn found(self) -> Option<Self::Found>;
-}
-
-impl Look for bool {
-    type Found = ();
-
-    fn found(self) -> Option<()> {
-        self.then_some(())
-    }
-}
-
-impl<T> Look for Option<T> {
-    type Found = T;
-
-    fn found(self) -> Option<T> {
-        self
-    }
-}
-
-/// Waits until `look` finds it, and returns what it found.
-///
-/// # Panics
-/// With the name of what was awaited, after [`PATIENCE`] on the real clock.
-#[track_caller]
-pub fn until<'a, L: Look>(
-    what: &'a str,
-    mut look: impl AsyncFnMut() -> L + 'a,
-) -> impl Future<Output = L::Found> + 'a {
-    let place = Location::caller();
-    async move {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            if let Some(found) = look().await.found() {
-                return found;
-            }
-            assert!(Instant::now() < deadline, "{place}: never: {what}");
-            tokio::time::sleep(LOOK_EVERY).await;
-        }
-    }
-}
-
-/// As [`until`], on a thread that may block.
-///
-/// # Panics
-/// As [`until`].
-#[track_caller]
-pub fn block_until<L: Look>(what: &str, mut look: impl FnMut() -> L) -> L::Found {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Some(found) = look().found() {
-            return found;
-        }
-        assert!(Instant::now() < deadline, "never: {what}");
-        std::thread::park_timeout(LOOK_EVERY);
-    }
-}
 
 /// The name of a bot.
 pub fn bot_name(text: &str) -> BotName {

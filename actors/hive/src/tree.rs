@@ -132,6 +132,7 @@ pub(crate) fn declare(parts: &Parts) -> Declared {
         config: parts.config.clone(),
         ledger: parts.ledger.clone(),
         scheduler: scheduler.clone(),
+        seats: seats.clone(),
         bots,
         board: parts.board.clone(),
         guardian: parts.guardian.clone(),

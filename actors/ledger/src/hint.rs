@@ -1,7 +1,7 @@
 //! What a store tells right after a commit. Hints may be lost, so whoever acts
 //! on one also looks at the store from time to time.
 
-use deia_model::{BotName, NewEvent, Priority, TaskId, TaskType};
+use deia_model::{BotGeneration, BotName, NewEvent, Priority, TaskId, TaskType};
 
 use super::Flow;
 
@@ -56,8 +56,13 @@ pub enum Hint {
     Finished(TaskId),
     /// A running task shall be cancelled.
     CancelRequested(Cancelling),
-    /// Bots or what is desired of them changed.
-    BotsChanged,
+    /// A bot or what is desired of it changed.
+    BotChanged {
+        /// The bot.
+        bot: BotName,
+        /// The generation that may be given tasks from this commit on, if any.
+        eligible: Option<BotGeneration>,
+    },
     /// Keys changed.
     KeysChanged,
     /// Sessions in browsers changed.

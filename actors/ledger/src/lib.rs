@@ -20,6 +20,8 @@ pub mod reserve;
 mod secrets;
 mod shares;
 pub mod store;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 mod traits;
 
 pub use access::{AccessCommand, AccessLimits};

@@ -24,6 +24,13 @@ pub trait Offers: Send + Sync + 'static {
     /// Takes a place for a task of that type, if it may start at once.
     fn take(&self, task_type: &TaskType) -> Option<Seat>;
 
+    /// Returns whether tasks are withheld from a bot since a commit before this one: no
+    /// claim for it may be applied any more.
+    fn withholds(&self, bot: &BotName) -> bool {
+        let _ = bot;
+        false
+    }
+
     /// The claims are on disk.
     fn claimed(&self, tasks: Vec<(Seat, ClaimedTask)>);
 

@@ -1,8 +1,8 @@
 //! Implementations of [`crate::Store`]: the only place with SQL.
 
-#[cfg(any(test, feature = "testing"))]
+#[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test suite")]
-pub mod conformance;
+mod conformance;
 mod sqlite;
 
 #[doc(hidden)]

@@ -154,6 +154,32 @@ pub struct BotRecord {
     pub tasks_failed: u64,
 }
 
+/// A launch of a bot with one specification. A bot that is launched anew, or whose
+/// specification is replaced, is of another generation from then on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BotGeneration {
+    /// Version of the specification.
+    pub version: u64,
+    /// When it was launched.
+    pub launched_at: Option<Timestamp>,
+}
+
+impl BotRecord {
+    /// Returns the generation that is stored.
+    pub fn generation(&self) -> BotGeneration {
+        BotGeneration {
+            version: self.version,
+            launched_at: self.launched_at,
+        }
+    }
+
+    /// Returns the generation that may be given tasks; none if the bot is to stop, or to
+    /// take nothing new.
+    pub fn eligible(&self) -> Option<BotGeneration> {
+        (self.desired == BotDesired::Launched).then(|| self.generation())
+    }
+}
+
 /// A bot as the outside sees it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Bot {

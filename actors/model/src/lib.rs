@@ -42,8 +42,8 @@ mod user;
 pub use address::{AddressRange, AddressRangeError};
 pub use api_key::{ApiKey, KeyError};
 pub use bot::{
-    Bot, BotDesired, BotFault, BotRecord, BotSpec, BotStatus, Capabilities, Containment,
-    ContainmentMeans,
+    Bot, BotDesired, BotFault, BotGeneration, BotRecord, BotSpec, BotStatus, Capabilities,
+    Containment, ContainmentMeans,
 };
 pub use event::{Action, Event, EventAction, EventFilter, EventLevel, EventResult, NewEvent};
 pub use exact::{ambiguity, is_at_most_deep, is_exact};

@@ -287,6 +287,7 @@ impl Handler<SeatOpened> for Scheduler {
         let has_room_now = book.roster.open(Presence {
             bot: seat.bot,
             epoch: seat.epoch,
+            generation: seat.generation,
             capabilities: seat.capabilities,
             received: seat.received,
             ended: seat.ended,

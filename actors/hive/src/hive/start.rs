@@ -282,6 +282,7 @@ impl Hive {
             .subscribe(Arc::new(move |hints| meter.committed(hints)));
         let (scheduler, launcher) = (inner.scheduler.clone(), inner.launcher.clone());
         let (writer, logins) = (writer.clone(), inner.logins.clone());
+        let seats = inner.seats.clone();
         inner.ledger.subscribe(Arc::new(move |hints| {
             let (waiting, rest) = sort(hints);
             // A message that finds no room is made up for: both look at the store from time to time.
@@ -290,7 +291,11 @@ impl Hive {
             }
             for hint in rest {
                 match hint {
-                    Hint::BotsChanged => drop(launcher.tell(BotsChanged)),
+                    Hint::BotChanged { bot, eligible } => {
+                        // Before the next commit: it must not give the bot a task.
+                        seats.bot_changed(bot, *eligible);
+                        drop(launcher.tell(BotsChanged));
+                    }
                     Hint::PausesChanged => drop(scheduler.tell(PausesChanged)),
                     Hint::LoginsChanged => {
                         logins.changed();

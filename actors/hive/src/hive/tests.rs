@@ -17,6 +17,7 @@ use crate::{
 
 mod blocked_bots;
 mod stale_callers;
+mod stopped_bots;
 
 async fn events_about(hive: &Hive, target: &str) -> Vec<Event> {
     let events = hive.inner.ledger.events(0, 10_000).await.unwrap();

@@ -1,5 +1,5 @@
 //! One suite that every store passes. A backend calls [`conformance_tests`] with a
-//! way to make an empty store that follows [`policy`], and has one test for each case.
+//! way to make an empty store that follows [`crate::testing::policy`], and has one test for each case.
 //! Cases take one handle of the store, or two that act at the same time.
 
 pub(crate) mod access;
@@ -21,78 +21,22 @@ pub(crate) mod submissions;
 
 use std::{sync::Arc, time::Duration};
 
-use bytesize::ByteSize;
 use deia_model::{
     Action, AttemptEnd, AttemptOutcomeKind, BotName, EndReason, LeaseToken, NewTask, Priority,
-    RetryOverride, RetryPolicy, Sight, Submitted, Task, TaskId, TaskStatus, Toll,
+    RetryOverride, Sight, Submitted, Task, TaskId, TaskStatus, Toll,
 };
 
 use crate::{
     AttemptReport, Cancelling, Claim, ClaimedTask, Command, FinishOutcome, Hint, Ledger, Outcome,
-    PerSubmitter, ReadyQuery, Refusal, Retention, StoreError, SubmitterLimits, TaskPolicy,
-    TypePolicy,
+    ReadyQuery, Refusal, StoreError,
 };
-
-/// The policy that stores under test follow.
-pub fn policy() -> TaskPolicy {
-    let roomy = SubmitterLimits {
-        max_waiting: 5_000,
-        max_waiting_bytes: ByteSize::mib(64),
-        max_types: 20,
-    };
-    TaskPolicy {
-        default_max_attempts: 2,
-        default_timeout_seconds: 60,
-        poison_after: 2,
-        poison_after_hive_deaths: 3,
-        bot_fault_delay: Duration::from_millis(50),
-        retry: RetryPolicy {
-            min: Duration::ZERO,
-            max: Duration::ZERO,
-            factor: 1.0,
-            jitter: 0.0,
-        },
-        idempotency_retention: Duration::from_secs(3_600),
-        by_type: [(
-            "brief".parse().unwrap(),
-            TypePolicy {
-                max_attempts: Some(7),
-                timeout_seconds: Some(9),
-                expires_after: Some(Duration::from_millis(20)),
-                retry: RetryOverride::default(),
-            },
-        )]
-        .into(),
-        max_waiting: 2_000,
-        per_submitter: PerSubmitter {
-            external: SubmitterLimits {
-                max_waiting: 4,
-                max_waiting_bytes: ByteSize::b(1_000),
-                max_types: 3,
-            },
-            operator: roomy,
-            admin: roomy,
-        },
-        max_idempotency_answers: 3,
-        max_idempotency_bytes: 1_000,
-        max_types: 20,
-        max_types_external: 20,
-        max_dependents: 5,
-        claim_max_bytes: 1 << 20,
-        retention: Retention {
-            completed: Duration::from_millis(1),
-            failed: Duration::from_millis(1),
-            cancelled: Duration::from_millis(1),
-        },
-    }
-}
 
 /// Declares the cases. The tests of a backend are made from this list, so that each
 /// runs, fails and is called alone; a case that is not listed is dead code.
 macro_rules! suite {
     ($d:tt $($module:ident { $($case:ident),* $(,)? })*) => {
         /// Makes one test of each case. `$make` makes two handles of an empty store that
-        /// follows [`policy`], and a guard that is held while the case runs.
+        /// follows [`crate::testing::policy`], and a guard that is held while the case runs.
         macro_rules! conformance_tests {
             ($d make:path) => {
                 $(
@@ -138,6 +82,7 @@ suite! { $
     }
     attempts {
         a_task_is_claimed_once,
+        claim_for_a_bot_that_was_stopped_meanwhile_leaves_the_task,
         a_completion_is_recorded_exactly_once,
         a_stale_lease_changes_nothing,
         a_failure_is_retried_until_no_attempt_is_left,
@@ -188,6 +133,7 @@ suite! { $
     }
     entities {
         a_bot_is_put_changed_and_removed,
+        each_change_of_a_bot_tells_which_generation_may_be_given_tasks,
         bots_get_ports_of_their_own,
         a_bot_counts_its_attempts,
         a_bot_in_use_stays,

@@ -15,7 +15,7 @@ use actix::{
     Actor, ActorFutureExt, AsyncContext, Handler, Message, Running, SpawnHandle, WrapFuture,
 };
 use deia_ledger::{AttemptReport, ClaimedTask, Ledger};
-use deia_model::{AttemptEnd, BotName, Capabilities, LeaseToken, TaskId};
+use deia_model::{AttemptEnd, BotGeneration, BotName, Capabilities, LeaseToken, TaskId};
 use deia_supervision::{Context, Handle};
 use tokio::sync::{oneshot, watch};
 
@@ -41,6 +41,7 @@ const HEARTBEAT_EVERY: Duration = Duration::from_secs(1);
 pub(crate) struct BotActor {
     name: BotName,
     epoch: u64,
+    generation: BotGeneration,
     capabilities: Capabilities,
     work: Work,
     card: Arc<Card>,
@@ -74,6 +75,7 @@ pub(crate) struct BotActor {
 pub(super) struct BotParts {
     pub(super) name: BotName,
     pub(super) epoch: u64,
+    pub(super) generation: BotGeneration,
     pub(super) capabilities: Capabilities,
     pub(super) work: Work,
     pub(super) card: Arc<Card>,
@@ -170,6 +172,7 @@ impl BotActor {
         Self {
             name: parts.name,
             epoch: parts.epoch,
+            generation: parts.generation,
             capabilities: parts.capabilities,
             work: parts.work,
             card: parts.card,

@@ -76,7 +76,7 @@ impl Launcher {
         let reading = async move {
             Ok::<_, StoreError>(Seen {
                 since: Timestamp::now(),
-                wanted: deps.ledger.bots().await?,
+                wanted: read_wanted(&deps).await?,
                 with_tasks: deps.ledger.bots_with_running_tasks().await?,
                 cancelling: deps.ledger.cancelling().await?,
                 children: deps.bots.which_children().await,
@@ -306,6 +306,15 @@ impl Launcher {
             }),
         );
     }
+}
+
+/// Reads the bots that are wanted, and has the book of seats know them: before any of
+/// them is started.
+async fn read_wanted(deps: &LauncherDeps) -> Result<Vec<BotRecord>, StoreError> {
+    deps.seats.begin_reading();
+    let wanted = deps.ledger.bots().await?;
+    deps.seats.bots_read(&wanted);
+    Ok(wanted)
 }
 
 impl Actor for Launcher {

@@ -10,7 +10,7 @@ use std::{
 };
 
 use deia_ledger::Ledger;
-use deia_model::{AttemptEnd, BotName, BotRecord, CommandExecutor, Executor};
+use deia_model::{AttemptEnd, BotGeneration, BotName, BotRecord, CommandExecutor, Executor};
 use deia_supervision::{
     Backoff, ChildSpec, ExitReason, Handle, Intensity, OnExhausted, StartError, SupervisorHandle,
     Tree, child,
@@ -26,12 +26,11 @@ use super::{
     intake::FaultPolicy,
     log::BotLog,
     output::{OutputLimits, Outputs},
-    reconcile::Generation,
     simulated::Simulator,
     work::{SharedSimulator, Work},
 };
 use crate::{
-    actors::scheduler::Scheduler,
+    actors::scheduler::{Scheduler, SeatBook},
     config::Config,
     secrets::{BotSecrets, SecretResolver},
 };
@@ -47,6 +46,7 @@ pub(crate) struct LauncherDeps {
     pub(crate) config: Arc<Config>,
     pub(crate) ledger: Ledger,
     pub(crate) scheduler: Handle<Scheduler>,
+    pub(crate) seats: Arc<SeatBook>,
     pub(crate) bots: SupervisorHandle,
     pub(crate) board: Board,
     pub(crate) guardian: Guardian,
@@ -80,7 +80,7 @@ impl ManagedBots {
 /// A bot that was started.
 #[derive(Clone)]
 pub(crate) struct Managed {
-    pub(super) generation: Generation,
+    pub(super) generation: BotGeneration,
     pub(super) handle: Handle<BotActor>,
     log: BotLog,
 }
@@ -94,7 +94,7 @@ pub(super) async fn start_bot(deps: &LauncherDeps, record: &BotRecord) -> bool {
     );
     let (spec, handle) = bot_child(deps, record, &log);
     let managed = Managed {
-        generation: Generation::of(record),
+        generation: record.generation(),
         handle,
         log,
     };
@@ -240,6 +240,7 @@ async fn build_bot(deps: LauncherDeps, seed: Seed) -> Result<BotActor, StartErro
     Ok(BotActor::new(BotParts {
         name: record.name.clone(),
         epoch,
+        generation: record.generation(),
         capabilities: record.spec.capabilities.clone(),
         work,
         card,

@@ -2,28 +2,12 @@
 
 use std::collections::{HashMap, HashSet};
 
-use deia_model::{BotDesired, BotName, BotRecord, Timestamp};
-
-/// Which specification of a bot runs, and from which launch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Generation {
-    version: u64,
-    launched_at: Option<Timestamp>,
-}
-
-impl Generation {
-    pub(super) fn of(record: &BotRecord) -> Self {
-        Self {
-            version: record.version,
-            launched_at: record.launched_at,
-        }
-    }
-}
+use deia_model::{BotDesired, BotGeneration, BotName, BotRecord};
 
 /// What runs of a bot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Running {
-    pub(super) generation: Generation,
+    pub(super) generation: BotGeneration,
     /// True if it knows that it shall take nothing new.
     pub(super) draining: bool,
 }
@@ -59,7 +43,7 @@ pub(super) fn reconcile(
         let has_tasks = with_tasks.contains(&bot.name);
         match (bot.desired, running) {
             (BotDesired::Launched, None) => Some(Step::Start(name())),
-            (BotDesired::Launched, Some(it)) if it.generation != Generation::of(bot) => {
+            (BotDesired::Launched, Some(it)) if it.generation != bot.generation() => {
                 Some(Step::Replace(name()))
             }
             (BotDesired::Launched, Some(it)) if it.draining => Some(Step::Resume(name())),
@@ -85,7 +69,7 @@ pub(super) fn reconcile(
 
 #[cfg(test)]
 mod tests {
-    use deia_model::{BotSpec, Capabilities, Executor, SimulatedExecutor};
+    use deia_model::{BotSpec, Capabilities, Executor, SimulatedExecutor, Timestamp};
 
     use super::*;
 
@@ -112,7 +96,7 @@ mod tests {
         use BotDesired::{Draining, Launched, Stopped};
         let b: BotName = "b".parse().unwrap();
         let runs = Running {
-            generation: Generation::of(&record("b", Launched, 1, 1)),
+            generation: record("b", Launched, 1, 1).generation(),
             draining: false,
         };
         let drains = Running {

@@ -75,7 +75,7 @@ pub(super) fn assign(
 
 #[cfg(test)]
 mod tests {
-    use deia_model::{Capabilities, TaskId};
+    use deia_model::{BotGeneration, Capabilities, TaskId};
     use proptest::prelude::*;
 
     use super::{super::roster::Presence, *};
@@ -84,10 +84,22 @@ mod tests {
         Presence {
             bot: bot.parse().unwrap(),
             epoch,
+            generation: GENERATION,
             capabilities,
             received: 0,
             ended: 0,
         }
+    }
+
+    const GENERATION: BotGeneration = BotGeneration {
+        version: 1,
+        launched_at: None,
+    };
+
+    /// Seats a bot that may be given tasks.
+    fn open(roster: &mut Roster, presence: Presence) {
+        roster.set_eligible(&presence.bot, Some(GENERATION));
+        roster.open(presence);
     }
 
     fn capabilities(types: &[&str], max: u32) -> Capabilities {
@@ -126,7 +138,10 @@ mod tests {
         lanes.push(task(3, "a", Priority::P1));
         lanes.push(task(4, "b", Priority::P1));
         let mut roster = Roster::default();
-        roster.open(presence("bot", 7, capabilities(&["a", "b"], 10)));
+        open(
+            &mut roster,
+            presence("bot", 7, capabilities(&["a", "b"], 10)),
+        );
         let assigned = assign_all(&mut lanes, &mut roster, 10);
         assert_eq!(
             assigned.iter().map(|a| a.task.order).collect::<Vec<_>>(),
@@ -141,7 +156,7 @@ mod tests {
         let mut lanes = Lanes::new(16);
         (0..10).for_each(|i| lanes.push(task(i, "a", Priority::P2)));
         let mut roster = Roster::default();
-        roster.open(presence("bot", 1, capabilities(&[], 10)));
+        open(&mut roster, presence("bot", 1, capabilities(&[], 10)));
         assert_eq!(assign_all(&mut lanes, &mut roster, 4).len(), 4);
         assert_eq!(lanes.len(), 6);
     }
@@ -152,7 +167,7 @@ mod tests {
         lanes.push(task(1, "a", Priority::P0));
         lanes.push(task(2, "b", Priority::P3));
         let mut roster = Roster::default();
-        roster.open(presence("bot", 1, capabilities(&[], 10)));
+        open(&mut roster, presence("bot", 1, capabilities(&[], 10)));
         let assigned = assign(&mut lanes, &mut roster, 10, YOUNG, |t| t.as_str() == "a");
         assert_eq!(assigned.len(), 1);
         assert_eq!(assigned[0].task.order, 2);
@@ -166,7 +181,7 @@ mod tests {
         (0..aged).for_each(|order| lanes.push(task(order, "a", Priority::P3)));
         let mut roster = Roster::default();
         let bot: BotName = "bot".parse().unwrap();
-        roster.open(presence("bot", 1, capabilities(&[], places)));
+        open(&mut roster, presence("bot", 1, capabilities(&[], places)));
         let (mut given, mut left, mut next) = (0, aged, 1_000);
         while left > 0 {
             for _ in 0..places {
@@ -208,7 +223,7 @@ mod tests {
             let mut roster = Roster::default();
             for (i, (special, max)) in bots.iter().enumerate() {
                 let special: Vec<&str> = types.iter().take(*special).copied().collect();
-                roster.open(presence(&format!("bot-{i}"), 1, capabilities(&special, *max)));
+                open(&mut roster, presence(&format!("bot-{i}"), 1, capabilities(&special, *max)));
             }
             let assigned = assign_all(&mut lanes, &mut roster, 1_000);
             prop_assert_eq!(assigned.len() + lanes.len(), tasks.len());

@@ -7,7 +7,7 @@ use std::{
 };
 
 use deia_ledger::{ClaimedTask, Offers, Seat, failpoint};
-use deia_model::{BotName, LeaseToken, Pause, TaskType};
+use deia_model::{BotGeneration, BotName, BotRecord, LeaseToken, Pause, TaskType};
 use deia_supervision::Handle;
 
 use super::{BookChanged, claims::Claimed, roster::Roster};
@@ -31,6 +31,8 @@ pub(super) struct Book {
     pub(super) waiting: HashSet<TaskType>,
     /// What is not started. The store has the last word.
     pub(super) paused: Vec<Pause>,
+    /// Bots that changed since the read of all bots that is under way began.
+    changed: Option<HashSet<BotName>>,
     /// Claimed tasks that their bots could not be handed.
     pub(super) undelivered: Vec<ClaimedTask>,
     /// What came of claims, for the scheduler.
@@ -57,6 +59,30 @@ impl SeatBook {
         self.lock().quiescing = true;
     }
 
+    /// Notes which generation of a bot may be given tasks. Called on the writer's thread,
+    /// right after the commit that changed it and before the next one.
+    pub(crate) fn bot_changed(&self, bot: &BotName, eligible: Option<BotGeneration>) {
+        let mut book = self.lock();
+        if let Some(changed) = &mut book.changed {
+            changed.insert(bot.clone());
+        }
+        if book.roster.set_eligible(bot, eligible) {
+            book.wake();
+        }
+    }
+
+    /// Notes that all bots are going to be read from the store.
+    pub(crate) fn begin_reading(&self) {
+        self.lock().changed = Some(HashSet::new());
+    }
+
+    /// Takes in the bots as they were read: those that the store has from an earlier
+    /// run, and whatever a lost hint has told. Of bots that changed meanwhile the book
+    /// knows better.
+    pub(crate) fn bots_read(&self, bots: &[BotRecord]) {
+        self.lock().bots_read(bots);
+    }
+
     /// Tasks that were given to a bot and are on their way to it.
     pub(crate) fn pending(&self) -> u64 {
         self.lock().roster.pending()
@@ -79,6 +105,24 @@ impl Book {
         self.claimed.clear();
         self.open = false;
         self.scheduler = Some(scheduler);
+    }
+
+    fn bots_read(&mut self, bots: &[BotRecord]) {
+        let Some(changed) = self.changed.take() else {
+            return;
+        };
+        let read: HashMap<&BotName, Option<BotGeneration>> =
+            bots.iter().map(|bot| (&bot.name, bot.eligible())).collect();
+        let known: Vec<BotName> = self.roster.eligible().cloned().collect();
+        let names: HashSet<&BotName> = read.keys().copied().chain(&known).collect();
+        let mut has_room_now = false;
+        for bot in names.into_iter().filter(|bot| !changed.contains(*bot)) {
+            let eligible = read.get(bot).copied().flatten();
+            has_room_now |= self.roster.set_eligible(bot, eligible);
+        }
+        if has_room_now {
+            self.wake();
+        }
     }
 
     /// Forgets bots that have been gone for long.
@@ -151,6 +195,10 @@ impl Offers for SeatBook {
         })
     }
 
+    fn withholds(&self, bot: &BotName) -> bool {
+        self.lock().roster.withholds(bot)
+    }
+
     fn claimed(&self, tasks: Vec<(Seat, ClaimedTask)>) {
         failpoint::hit("after_claim_before_run");
         self.metrics.assigned.add(tasks.len() as u64);
@@ -164,5 +212,67 @@ impl Offers for SeatBook {
             book.roster.unseat(&bot, epoch, 1);
         }
         book.wake();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use deia_model::{BotDesired, BotSpec, Capabilities, Executor, SimulatedExecutor, Timestamp};
+
+    use super::*;
+
+    fn record(name: &str, desired: BotDesired, version: u64) -> BotRecord {
+        BotRecord {
+            name: name.parse().unwrap(),
+            spec: BotSpec {
+                executor: Executor::Simulated(SimulatedExecutor::default()),
+                capabilities: Capabilities::default(),
+                secrets: Default::default(),
+            },
+            desired,
+            version,
+            port: 1,
+            created_at: Timestamp::from_millis(0),
+            launched_at: Some(Timestamp::from_millis(1)),
+            tasks_completed: 0,
+            tasks_failed: 0,
+        }
+    }
+
+    fn eligible(book: &SeatBook) -> Vec<String> {
+        let book = book.lock();
+        let mut names: Vec<_> = book.roster.eligible().map(BotName::to_string).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn read_of_all_bots_changes_only_those_that_no_commit_has_changed_meanwhile() {
+        use BotDesired::{Draining, Launched, Stopped};
+        let book = SeatBook::new(Arc::default());
+        let changed = |record: &BotRecord| book.bot_changed(&record.name, record.eligible());
+        let launched = |name| record(name, Launched, 1);
+        for name in ["deleted", "lost", "stays"] {
+            changed(&launched(name));
+        }
+        book.bots_read(&[]);
+        assert_eq!(
+            eligible(&book),
+            ["deleted", "lost", "stays"],
+            "no read began"
+        );
+        book.begin_reading();
+        // Commits that came after the read was made, and before it is taken in.
+        changed(&launched("new"));
+        changed(&record("stopped", Stopped, 1));
+        book.bots_read(&[
+            launched("earlier"),
+            record("lost", Draining, 1),
+            launched("stays"),
+            launched("stopped"),
+        ]);
+        assert_eq!(eligible(&book), ["earlier", "new", "stays"]);
+        book.bots_read(&[]);
+        assert_eq!(eligible(&book).len(), 3, "a read counts once");
     }
 }

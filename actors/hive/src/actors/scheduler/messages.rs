@@ -2,7 +2,7 @@
 
 use actix::Message;
 use deia_ledger::ReadyTask;
-use deia_model::{BotName, Capabilities};
+use deia_model::{BotGeneration, BotName, Capabilities};
 use deia_supervision::Handle;
 
 use crate::actors::bots::BotActor;
@@ -25,6 +25,8 @@ pub(crate) struct SeatOpened {
     pub(crate) bot: BotName,
     /// Which start of the bot this is.
     pub(crate) epoch: u64,
+    /// Launch and specification that it was started for.
+    pub(crate) generation: BotGeneration,
     pub(crate) capabilities: Capabilities,
     /// Tasks that reached it since its epoch began.
     pub(crate) received: u64,

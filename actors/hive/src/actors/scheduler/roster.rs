@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use deia_model::{BotName, Capabilities, TaskType};
+use deia_model::{BotGeneration, BotName, Capabilities, TaskType};
 
 /// Least loaded first; ties by name, so that decisions repeat.
 type ByLoad = BTreeSet<(u32, BotName)>;
@@ -11,6 +11,8 @@ type ByLoad = BTreeSet<(u32, BotName)>;
 #[derive(Debug, Default)]
 pub(super) struct Roster {
     seats: HashMap<BotName, Seat>,
+    /// Bots that may be given tasks, each in one generation. No other seat is offered.
+    eligible: HashMap<BotName, BotGeneration>,
     /// Bots with a free place that take any type.
     generalists: ByLoad,
     /// Bots with a free place by the types they take.
@@ -23,6 +25,8 @@ pub(super) struct Presence {
     pub(super) bot: BotName,
     /// Number of the bot's start.
     pub(super) epoch: u64,
+    /// Launch and specification that the bot was started for.
+    pub(super) generation: BotGeneration,
     pub(super) capabilities: Capabilities,
     /// Tasks that reached it since its epoch began.
     pub(super) received: u64,
@@ -34,7 +38,10 @@ pub(super) struct Presence {
 struct Seat {
     capabilities: Capabilities,
     epoch: u64,
+    generation: BotGeneration,
     standing: Standing,
+    /// True unless this generation of the bot may be given tasks.
+    withheld: bool,
     /// Tasks whose claim is under way.
     pending: u32,
     /// Tasks that were handed over since the epoch began. They reach the bot or
@@ -76,7 +83,9 @@ impl Seat {
     }
 
     fn is_free(&self) -> bool {
-        self.standing == Standing::Open && self.in_hand() < self.capabilities.max_concurrent_tasks
+        self.standing == Standing::Open
+            && !self.withheld
+            && self.in_hand() < self.capabilities.max_concurrent_tasks
     }
 }
 
@@ -88,6 +97,7 @@ impl Roster {
         let Presence {
             bot,
             epoch,
+            generation,
             capabilities,
             received,
             ended,
@@ -107,7 +117,9 @@ impl Roster {
                 let seat = Seat {
                     capabilities,
                     epoch,
+                    generation,
                     standing: Standing::Open,
+                    withheld: self.eligible.get(&bot) != Some(&generation),
                     pending: 0,
                     delivered: received,
                     ended,
@@ -119,6 +131,34 @@ impl Roster {
         }
         self.list(&bot);
         !had_room && self.seats.get(&bot).is_some_and(Seat::is_free)
+    }
+
+    /// Notes which generation of a bot may be given tasks, if any. A sign of life changes
+    /// nothing of that. Returns `true` if the bot may have room that it had not before.
+    pub(super) fn set_eligible(&mut self, bot: &BotName, eligible: Option<BotGeneration>) -> bool {
+        match eligible {
+            Some(generation) => self.eligible.insert(bot.clone(), generation),
+            None => self.eligible.remove(bot),
+        };
+        self.unlist(bot);
+        let Some(seat) = self.seats.get_mut(bot) else {
+            return false;
+        };
+        let had_room = seat.is_free();
+        seat.withheld = eligible != Some(seat.generation);
+        let has_room = seat.is_free();
+        self.list(bot);
+        has_room && !had_room
+    }
+
+    /// Returns the bots that may be given tasks.
+    pub(super) fn eligible(&self) -> impl Iterator<Item = &BotName> {
+        self.eligible.keys()
+    }
+
+    /// Returns whether tasks are withheld from the bot as it is seated.
+    pub(super) fn withholds(&self, bot: &BotName) -> bool {
+        self.seats.get(bot).is_some_and(|seat| seat.withheld)
     }
 
     /// The bot takes no more until its next sign of life. Of an earlier epoch:

@@ -1,9 +1,9 @@
 //! How attempts begin and end.
 
-use deia_model::Timestamp;
+use deia_model::{TaskType, Timestamp};
 
 use super::*;
-use crate::testing::until;
+use crate::{Offers, Seat, testing::until};
 
 pub(crate) async fn a_task_is_claimed_once(ledger: Ledger) {
     let id = submit_one(&ledger).await;
@@ -317,4 +317,41 @@ pub(crate) async fn waiting_goes_on_for_a_task_that_is_given_back(ledger: Ledger
     give_back(&ledger, "b", AttemptEnd::BotDied).await;
     let waiting = age().await.unwrap();
     assert!(waiting <= Timestamp::now().millis_since(before));
+}
+
+/// Offers no places, and withholds tasks from one bot.
+struct Withheld(BotName);
+
+impl Offers for Withheld {
+    fn take(&self, _: &TaskType) -> Option<Seat> {
+        None
+    }
+
+    fn withholds(&self, bot: &BotName) -> bool {
+        self.0 == *bot
+    }
+
+    fn claimed(&self, _: Vec<(Seat, ClaimedTask)>) {}
+
+    fn release(&self, _: Vec<Seat>) {}
+}
+
+pub(crate) async fn claim_for_a_bot_that_was_stopped_meanwhile_leaves_the_task(ledger: Ledger) {
+    ledger.offer_to(Arc::new(Withheld(bot_name("b"))));
+    let id = submit(&ledger, vec![task_of("a", "x")]).await[0].id;
+    let claims = ["b", "c"].map(|bot| Claim {
+        task: id,
+        bot: bot_name(bot),
+        lease: LeaseToken::new(),
+    });
+    let [withheld, other] = claims.map(|claim| Command::Claim(vec![claim]));
+    let left = Outcome::Claimed {
+        tasks: vec![],
+        deferred: vec![id],
+    };
+    assert_eq!(ledger.apply(withheld).await.unwrap(), left);
+    let task = stored(&ledger, id).await;
+    assert_eq!((task.status, task.attempt), (TaskStatus::Queued, 0));
+    ledger.apply(other).await.unwrap();
+    assert_eq!(stored(&ledger, id).await.assigned_bot, Some(bot_name("c")));
 }

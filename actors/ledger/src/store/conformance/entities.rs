@@ -1,6 +1,8 @@
 //! Bots, and events.
 
-use deia_model::{BotDesired, BotRecord, BotSpec, Executor, NewEvent, SimulatedExecutor};
+use deia_model::{
+    BotDesired, BotGeneration, BotRecord, BotSpec, Executor, NewEvent, SimulatedExecutor,
+};
 
 use super::*;
 
@@ -39,6 +41,40 @@ async fn set_desired(ledger: &Ledger, name: &str, desired: BotDesired) {
         actor: "ada".into(),
     };
     ledger.apply(command).await.unwrap();
+}
+
+fn changed(name: &str, eligible: Option<BotGeneration>) -> Hint {
+    Hint::BotChanged {
+        bot: bot_name(name),
+        eligible,
+    }
+}
+
+pub(crate) async fn each_change_of_a_bot_tells_which_generation_may_be_given_tasks(ledger: Ledger) {
+    let hints = hints_of(&ledger);
+    let eligible = async || {
+        let bot = ledger.bot(bot_name("b")).await.unwrap();
+        bot.as_ref().map(BotRecord::generation)
+    };
+    let told = || std::mem::take(&mut *hints.lock().unwrap());
+    put(&ledger, "b", spec(1)).await;
+    assert_eq!(told(), [changed("b", None)], "not launched yet");
+    for (desired, launched) in [
+        (BotDesired::Launched, true),
+        (BotDesired::Draining, false),
+        (BotDesired::Launched, true),
+        (BotDesired::Stopped, false),
+        (BotDesired::Launched, true),
+    ] {
+        set_desired(&ledger, "b", desired).await;
+        let generation = eligible().await.filter(|_| launched);
+        assert_eq!(told(), [changed("b", generation)], "{desired:?}");
+    }
+    let before = eligible().await;
+    put(&ledger, "b", spec(2)).await;
+    let replaced = eligible().await;
+    assert_ne!(replaced, before);
+    assert_eq!(told(), [changed("b", replaced)]);
 }
 
 pub(crate) async fn a_bot_is_put_changed_and_removed(ledger: Ledger) {
@@ -83,7 +119,7 @@ pub(crate) async fn a_bot_is_put_changed_and_removed(ledger: Ledger) {
         .await
         .unwrap();
     assert!(ledger.bots().await.unwrap().is_empty());
-    assert!(hints.lock().unwrap().contains(&Hint::BotsChanged));
+    assert_eq!(hints.lock().unwrap().last(), Some(&changed("b", None)));
     let gone = refused(
         &ledger,
         Command::DeleteBot {
@@ -223,7 +259,7 @@ pub(crate) async fn a_draining_bot_is_stopped_when_it_has_drained(ledger: Ledger
     let hints = hints_of(&ledger);
     assert_eq!(ledger.apply(drained()).await.unwrap(), Outcome::Done(1));
     is(BotDesired::Stopped).await;
-    assert!(hints.lock().unwrap().contains(&Hint::BotsChanged));
+    assert_eq!(hints.lock().unwrap().last(), Some(&changed("b", None)));
     ledger.apply(delete()).await.unwrap();
     assert_eq!(ledger.apply(drained()).await.unwrap(), Outcome::Done(0));
     assert_eq!(

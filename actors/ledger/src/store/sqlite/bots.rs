@@ -46,9 +46,10 @@ pub(super) fn put(tx: &mut Tx<'_>, put: &Put<'_>) -> Result<Outcome, ApplyError>
     };
     let details = json!({"kind": put.spec.executor.kind(), "version": actual + 1});
     tx.log_event(&NewEvent::new(action, put.actor, put.name.as_str()).details(details))?;
-    tx.hint(Hint::BotsChanged);
+    let record = stored_bot(tx, put.name)?;
+    hint(tx, put.name, Some(&record));
     Ok(Outcome::Bot {
-        record: Box::new(stored_bot(tx, put.name)?),
+        record: Box::new(record),
         created,
     })
 }
@@ -105,7 +106,7 @@ pub(super) fn delete(tx: &mut Tx<'_>, name: &BotName, actor: &str) -> Result<Out
         .prepare_cached("DELETE FROM bots WHERE name = ?1")?
         .execute([name.as_str()])?;
     tx.log_event(&NewEvent::new(Action::BotDeleted, actor, name.as_str()))?;
-    tx.hint(Hint::BotsChanged);
+    hint(tx, name, None);
     Ok(Outcome::Done(1))
 }
 
@@ -138,9 +139,10 @@ pub(super) fn set_desired(
     if let Some(action) = event {
         tx.log_event(&NewEvent::new(action, actor, name.as_str()))?;
     }
-    tx.hint(Hint::BotsChanged);
+    let record = stored_bot(tx, name)?;
+    hint(tx, name, Some(&record));
     Ok(Outcome::Bot {
-        record: Box::new(stored_bot(tx, name)?),
+        record: Box::new(record),
         created: false,
     })
 }
@@ -154,8 +156,17 @@ pub(super) fn drained(tx: &mut Tx<'_>, name: &BotName) -> Result<Outcome, ApplyE
     write_desired(tx, name, BotDesired::Stopped)?;
     let details = json!({"cause": "it has drained"});
     tx.log_event(&NewEvent::new(Action::BotStopped, "deia", name.as_str()).details(details))?;
-    tx.hint(Hint::BotsChanged);
+    hint(tx, name, None);
     Ok(Outcome::Done(1))
+}
+
+/// Has it told after the commit that the bot changed, and which generation of it may be
+/// given tasks from then on.
+fn hint(tx: &mut Tx<'_>, name: &BotName, record: Option<&BotRecord>) {
+    tx.hint(Hint::BotChanged {
+        bot: name.clone(),
+        eligible: record.and_then(BotRecord::eligible),
+    });
 }
 
 fn write_desired(tx: &Tx<'_>, name: &BotName, desired: BotDesired) -> rusqlite::Result<usize> {

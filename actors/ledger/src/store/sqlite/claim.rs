@@ -26,7 +26,9 @@ pub(super) fn claim(tx: &mut Tx<'_>, claims: &[Claim]) -> rusqlite::Result<Outco
             continue;
         }
         let held = |paused: &String| paused.is_empty() || paused == task.task_type.as_str();
-        if bytes >= tx.policy.claim_max_bytes || paused.iter().any(held) {
+        let full = bytes >= tx.policy.claim_max_bytes;
+        // The bot may have been stopped since the task was meant for it.
+        if full || paused.iter().any(held) || tx.withholds(&claim.bot) {
             deferred.push(task.id);
             continue;
         }

@@ -73,7 +73,7 @@ impl SqliteOptions {
             wal_max_bytes: 1 << 30,
             reserve_bytes: 1 << 20,
             cache_bytes: 4 << 20,
-            policy: crate::store::conformance::policy(),
+            policy: crate::testing::policy(),
             metrics: Arc::default(),
         }
     }

@@ -224,6 +224,11 @@ impl<'a> Tx<'a> {
         Some(seat)
     }
 
+    /// Returns whether that bot is to be given no tasks.
+    pub(super) fn withholds(&self, bot: &BotName) -> bool {
+        self.offers.is_some_and(|offers| offers.withholds(bot))
+    }
+
     /// Leaves the place that was taken last.
     pub(super) fn leave_seat(&mut self) {
         if let (Some(offers), Some(seat)) = (self.offers, self.told.taken.pop()) {

@@ -29,6 +29,7 @@ impl BotActor {
         let _ = self.scheduler.tell(SeatOpened {
             bot: self.name.clone(),
             epoch: self.epoch,
+            generation: self.generation,
             capabilities: Capabilities {
                 max_concurrent_tasks: places,
                 ..self.capabilities.clone()

@@ -12,11 +12,27 @@ fn takes(types: &[&str], max: u32) -> Capabilities {
     }
 }
 
+/// The generation of bots in these tests.
+const GENERATION: BotGeneration = BotGeneration {
+    version: 1,
+    launched_at: None,
+};
+
+/// A roster in which the bots of these tests may be given tasks.
+fn roster() -> Roster {
+    let mut roster = Roster::default();
+    for name in ["b", "big", "g", "gone", "here", "s", "small"] {
+        roster.set_eligible(&bot(name), Some(GENERATION));
+    }
+    roster
+}
+
 /// A bot that has just begun.
 fn fresh(name: &str, epoch: u64, capabilities: Capabilities) -> Presence {
     Presence {
         bot: bot(name),
         epoch,
+        generation: GENERATION,
         capabilities,
         received: 0,
         ended: 0,
@@ -33,7 +49,7 @@ fn seats(roster: &mut Roster, task_type: &str, n: usize) -> Vec<String> {
 
 #[test]
 fn the_least_loaded_by_share_goes_first_and_none_is_overfilled() {
-    let mut roster = Roster::default();
+    let mut roster = roster();
     roster.open(fresh("big", 1, takes(&[], 4)));
     roster.open(fresh("small", 1, takes(&[], 2)));
     assert_eq!(
@@ -47,7 +63,7 @@ fn the_least_loaded_by_share_goes_first_and_none_is_overfilled() {
 
 #[test]
 fn specialists_take_only_their_types() {
-    let mut roster = Roster::default();
+    let mut roster = roster();
     roster.open(fresh("s", 1, takes(&["a", "b"], 2)));
     assert!(seats(&mut roster, "x", 1).is_empty());
     assert_eq!(seats(&mut roster, "a", 1), ["s"]);
@@ -58,7 +74,7 @@ fn specialists_take_only_their_types() {
 
 #[test]
 fn news_of_an_earlier_epoch_change_nothing() {
-    let mut roster = Roster::default();
+    let mut roster = roster();
     roster.open(fresh("b", 1, takes(&[], 1)));
     assert_eq!(seats(&mut roster, "x", 1).len(), 1);
     roster.open(fresh("b", 2, takes(&[], 1)));
@@ -213,7 +229,7 @@ fn places_are_counted_through_every_sequence_of_events() {
         ),
         ("more places again", vec![Shrunk(1), Shrunk(3)], 3),
     ] {
-        let mut roster = Roster::default();
+        let mut roster = roster();
         let b = bot("b");
         let heard = |received, ended, places| Presence {
             received,
@@ -239,7 +255,7 @@ fn places_are_counted_through_every_sequence_of_events() {
 
 #[test]
 fn a_sign_of_life_says_whether_there_is_room_now() {
-    let mut roster = Roster::default();
+    let mut roster = roster();
     assert!(roster.open(fresh("b", 1, takes(&[], 1))));
     assert!(!roster.open(fresh("b", 1, takes(&[], 1))), "known already");
     roster.unconfirm();
@@ -252,7 +268,7 @@ fn a_sign_of_life_says_whether_there_is_room_now() {
 
 #[test]
 fn bots_that_take_nothing_for_long_are_forgotten() {
-    let mut roster = Roster::default();
+    let mut roster = roster();
     roster.open(fresh("gone", 1, takes(&[], 1)));
     roster.open(fresh("here", 1, takes(&[], 1)));
     roster.close(&bot("gone"), 1);
@@ -260,4 +276,66 @@ fn bots_that_take_nothing_for_long_are_forgotten() {
     assert_eq!(forgotten, [bot("gone")]);
     assert_eq!(roster.epoch(&bot("gone")), None);
     assert_eq!(roster.epoch(&bot("here")), Some(1));
+}
+
+#[test]
+fn bot_is_given_tasks_only_in_the_generation_that_is_wanted() {
+    let generation = |version, launch| BotGeneration {
+        version,
+        launched_at: Some(deia_model::Timestamp::from_millis(launch)),
+    };
+    let (runs, wanted_next) = (generation(1, 1), generation(2, 1));
+    let seated = Presence {
+        generation: runs,
+        ..fresh("b", 3, takes(&[], 2))
+    };
+    // In order: generations that commits name, or `None` for a stop; then whether the bot
+    // that runs in generation `runs` is given tasks.
+    for (case, commits, given) in [
+        ("never heard of", vec![], false),
+        ("launched", vec![Some(runs)], true),
+        ("stopped, drained or deleted", vec![Some(runs), None], false),
+        (
+            "goes on after a drain",
+            vec![Some(runs), None, Some(runs)],
+            true,
+        ),
+        ("replaced", vec![Some(runs), Some(wanted_next)], false),
+        (
+            "launched anew",
+            vec![Some(runs), None, Some(generation(1, 2))],
+            false,
+        ),
+    ] {
+        for heartbeat_last in [false, true] {
+            let case = format!("{case}, heartbeat last: {heartbeat_last}");
+            let (mut roster, b) = (Roster::default(), bot("b"));
+            roster.open(seated.clone());
+            for eligible in &commits {
+                let has_room = roster.set_eligible(&b, *eligible);
+                assert_eq!(has_room, *eligible == Some(runs), "{case}");
+            }
+            if heartbeat_last {
+                // Sent before the commits, or by a bot that has not heard of them yet.
+                assert!(!roster.open(seated.clone()), "{case}");
+            }
+            assert_eq!(
+                seats(&mut roster, "x", 3).len(),
+                2 * usize::from(given),
+                "{case}"
+            );
+            assert!(!roster.has_room(), "{case}");
+            assert_eq!(roster.withholds(&b), !given, "{case}");
+            // The next start of a stale launcher is withheld as well, that of the wanted one not.
+            let last = commits.last().copied().flatten();
+            for next in [runs, wanted_next] {
+                roster.open(Presence {
+                    generation: next,
+                    ..fresh("b", seated.epoch + next.version, takes(&[], 1))
+                });
+                let expected = usize::from(last == Some(next));
+                assert_eq!(seats(&mut roster, "x", 9).len(), expected, "{case}");
+            }
+        }
+    }
 }
