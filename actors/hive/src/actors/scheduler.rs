@@ -23,7 +23,6 @@ use self::{
     assign::{Ageing, Assignment, assign},
     book::Book,
     lanes::Lanes,
-    roster::Presence,
 };
 use crate::{config::SchedulerSettings, metrics::SchedulerMetrics};
 
@@ -282,17 +281,7 @@ impl Handler<SeatOpened> for Scheduler {
     type Result = ();
 
     fn handle(&mut self, seat: SeatOpened, ctx: &mut Self::Context) {
-        let mut book = self.book.lock();
-        book.bots.insert(seat.bot.clone(), seat.handle);
-        let has_room_now = book.roster.open(Presence {
-            bot: seat.bot,
-            epoch: seat.epoch,
-            generation: seat.generation,
-            capabilities: seat.capabilities,
-            received: seat.received,
-            ended: seat.ended,
-        });
-        drop(book);
+        let has_room_now = self.book.lock().opened(seat);
         if has_room_now {
             self.schedule(ctx);
         }

@@ -10,7 +10,11 @@ use deia_ledger::{ClaimedTask, Offers, Seat, failpoint};
 use deia_model::{BotGeneration, BotName, BotRecord, LeaseToken, Pause, TaskType};
 use deia_supervision::Handle;
 
-use super::{BookChanged, claims::Claimed, roster::Roster};
+use super::{
+    BookChanged, SeatOpened,
+    claims::Claimed,
+    roster::{Presence, Roster},
+};
 use crate::{
     actors::bots::{BotActor, Run},
     metrics::SchedulerMetrics,
@@ -105,6 +109,24 @@ impl Book {
         self.claimed.clear();
         self.open = false;
         self.scheduler = Some(scheduler);
+    }
+
+    /// Takes in a sign of life. Returns `true` if the bot may have room that it had not
+    /// before.
+    pub(super) fn opened(&mut self, seat: SeatOpened) -> bool {
+        let (bot, epoch) = (seat.bot.clone(), seat.epoch);
+        let has_room_now = self.roster.open(Presence {
+            bot: seat.bot,
+            epoch,
+            generation: seat.generation,
+            capabilities: seat.capabilities,
+            received: seat.received,
+            ended: seat.ended,
+        });
+        if self.roster.epoch(&bot) == Some(epoch) {
+            self.bots.insert(bot, seat.handle);
+        }
+        has_room_now
     }
 
     fn bots_read(&mut self, bots: &[BotRecord]) {

@@ -91,8 +91,9 @@ impl Seat {
 
 impl Roster {
     /// Takes in a sign of life. The counters are absolute, so that whatever the
-    /// roster missed is made up for. Returns `true` if the bot may have room that
-    /// it had not before.
+    /// roster missed is made up for. One of an earlier epoch comes late, from a thread
+    /// that was blocked, and changes nothing. Returns `true` if the bot may have room
+    /// that it had not before.
     pub(super) fn open(&mut self, presence: Presence) -> bool {
         let Presence {
             bot,
@@ -102,6 +103,9 @@ impl Roster {
             received,
             ended,
         } = presence;
+        if self.epoch(&bot).is_some_and(|newest| epoch < newest) {
+            return false;
+        }
         self.unlist(&bot);
         let known = self.seats.get_mut(&bot).filter(|seat| seat.epoch == epoch);
         let had_room = known.as_ref().is_some_and(|seat| seat.is_free());

@@ -86,6 +86,14 @@ fn news_of_an_earlier_epoch_change_nothing() {
     roster.unseat(&bot("b"), 1, 1);
     roster.ended(&bot("b"), 1, 7);
     roster.close(&bot("b"), 1);
+    // A sign of life that a blocked thread held back, with room that is not there.
+    let late = Presence {
+        received: 9,
+        ended: 9,
+        ..fresh("b", 1, takes(&[], 9))
+    };
+    assert!(!roster.open(late));
+    assert_eq!(roster.pending(), 1, "the claim under way stays counted");
     assert!(roster.may_have(&bot("b"), 2) && !roster.may_have(&bot("b"), 1));
     assert!(seats(&mut roster, "x", 1).is_empty());
     roster.close(&bot("b"), 2);
