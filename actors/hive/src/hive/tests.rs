@@ -18,6 +18,7 @@ use crate::{
 mod blocked_bots;
 mod stale_callers;
 mod stopped_bots;
+mod suspended_bots;
 
 async fn events_about(hive: &Hive, target: &str) -> Vec<Event> {
     let events = hive.inner.ledger.events(0, 10_000).await.unwrap();

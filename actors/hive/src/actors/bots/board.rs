@@ -193,9 +193,15 @@ impl Card {
             .store(Timestamp::now().as_millis(), Ordering::Relaxed);
     }
 
-    /// It was stopped by hand in the tree, or started again there.
+    /// It was stopped by hand in the tree, for itself or with its supervisor, or started
+    /// again there.
     pub(super) fn set_suspended(&self, suspended: bool) {
         self.suspended.store(suspended, Ordering::Relaxed);
+    }
+
+    /// Returns whether it was stopped by hand in the tree.
+    pub(super) fn is_suspended(&self) -> bool {
+        self.suspended.load(Ordering::Relaxed)
     }
 
     /// It shall take nothing new, or may again.

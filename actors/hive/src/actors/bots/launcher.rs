@@ -33,6 +33,8 @@ struct Seen {
     since: Timestamp,
     wanted: Vec<BotRecord>,
     with_tasks: Vec<BotName>,
+    /// Epochs of the bots with tasks. Whatever of these is found down later has ended.
+    epochs: HashMap<BotName, u64>,
     cancelling: Vec<Cancelling>,
     /// Read last, so that a bot with tasks is judged by what runs now.
     children: Vec<ChildInfo>,
@@ -46,7 +48,10 @@ pub(crate) struct Launcher {
     /// Bots that were busy at any time since the comparison under way began: what
     /// it has read of them may be from before.
     touched: HashSet<BotName>,
-    /// Bots that did not start, and until when they are left alone.
+    /// Bots of which something happened since the comparison under way began: their
+    /// cards know better than what it has read.
+    noted: HashSet<BotName>,
+    /// Bots that did not start, or could not be removed, and until when they are left alone.
     resting: HashMap<BotName, Instant>,
     comparing: bool,
     again: bool,
@@ -58,6 +63,7 @@ impl Launcher {
             deps,
             busy: HashSet::new(),
             touched: HashSet::new(),
+            noted: HashSet::new(),
             resting: HashMap::new(),
             comparing: false,
             again: false,
@@ -72,12 +78,18 @@ impl Launcher {
         }
         self.comparing = true;
         self.touched = self.busy.clone();
+        self.noted.clear();
         let deps = self.deps.clone();
         let reading = async move {
+            let since = Timestamp::now();
+            let wanted = read_wanted(&deps).await?;
+            let with_tasks = deps.ledger.bots_with_running_tasks().await?;
+            let epoch = |name: &BotName| (name.clone(), deps.board.card(name).epoch());
             Ok::<_, StoreError>(Seen {
-                since: Timestamp::now(),
-                wanted: read_wanted(&deps).await?,
-                with_tasks: deps.ledger.bots_with_running_tasks().await?,
+                since,
+                wanted,
+                epochs: with_tasks.iter().map(epoch).collect(),
+                with_tasks,
                 cancelling: deps.ledger.cancelling().await?,
                 children: deps.bots.which_children().await,
             })
@@ -113,6 +125,7 @@ impl Launcher {
                 })
                 .collect()
         };
+        self.note_parked(&seen.children);
         self.take_back(&running, seen, ctx);
         for cancelling in &seen.cancelling {
             // Told before, most likely; a bot that knows does nothing.
@@ -140,7 +153,22 @@ impl Launcher {
         }
     }
 
-    /// Gives back what is with bots that do not work, should an earlier try have failed.
+    /// Notes which bots are suspended: for themselves, or with their supervisor, which
+    /// tells of itself alone.
+    fn note_parked(&self, children: &[ChildInfo]) {
+        for child in children {
+            let Ok(name) = child.name.parse::<BotName>() else {
+                continue;
+            };
+            if !self.touched.contains(&name) && !self.noted.contains(&name) {
+                let card = self.deps.board.card(&name);
+                card.set_suspended(is_parked(child.state));
+            }
+        }
+    }
+
+    /// Gives back what is with bots that do not work: those of a suspended supervisor, and
+    /// those of which an earlier try has failed.
     fn take_back(&self, running: &HashMap<BotName, Running>, seen: &Seen, ctx: &mut Context<Self>) {
         let down = |name: &BotName| {
             let child = seen
@@ -151,8 +179,8 @@ impl Launcher {
             if state == Some(ChildState::Quarantined) {
                 self.deps.board.card(name).quarantined();
             }
-            let idle = [ChildState::Quarantined, ChildState::Suspended].map(Some);
-            !running.contains_key(name) || idle.contains(&state)
+            let idle = |state| state == ChildState::Quarantined || is_parked(state);
+            !running.contains_key(name) || state.is_some_and(idle)
         };
         let bots: Vec<BotName> = seen
             .with_tasks
@@ -162,12 +190,13 @@ impl Launcher {
             .collect();
         for bot in bots {
             let (deps, since) = (self.deps.clone(), seen.since);
+            let up_to = seen.epochs.get(&bot).copied().unwrap_or_default();
             let giving = async move {
                 let card = deps.board.card(&bot);
                 deps.clerk
                     .settle(Settling {
                         bot,
-                        up_to: card.epoch(),
+                        up_to,
                         card,
                         started_before: Some(since),
                         end: AttemptEnd::GivenBack,
@@ -233,7 +262,10 @@ impl Launcher {
         let working = async move {
             let running = deps.managed.lock().get(&name).cloned();
             if let Some(running) = running {
-                stop_bot(&deps, &name, &running).await;
+                if !stop_bot(&deps, &name, &running).await {
+                    // Still there: it must not be forgotten, or it would come back unseen.
+                    return (name, false);
+                }
                 deps.managed.lock().remove(&name);
             }
             let started = match &start {
@@ -263,6 +295,11 @@ impl Launcher {
 
     /// Puts what happened to a bot into the event log and on its card.
     fn note(&mut self, event: &Event, ctx: &mut Context<Self>) {
+        if *event.path == *self.deps.bots.path() {
+            // It tells of itself alone, and all bots are concerned.
+            self.resting.clear();
+            return self.compare(ctx);
+        }
         let bots = format!("{}/", self.deps.bots.path());
         let Some(name) = event
             .path
@@ -271,6 +308,7 @@ impl Launcher {
         else {
             return;
         };
+        self.noted.insert(name.clone());
         let card = self.deps.board.card(&name);
         let out_of_work = matches!(
             event.kind,
@@ -306,6 +344,12 @@ impl Launcher {
             }),
         );
     }
+}
+
+/// Returns whether a child in that state is down until it, or its supervisor, is resumed or
+/// started again.
+fn is_parked(state: ChildState) -> bool {
+    matches!(state, ChildState::Suspended | ChildState::Declared)
 }
 
 /// Reads the bots that are wanted, and has the book of seats know them: before any of

@@ -12,8 +12,8 @@ use std::{
 use deia_ledger::Ledger;
 use deia_model::{AttemptEnd, BotGeneration, BotName, BotRecord, CommandExecutor, Executor};
 use deia_supervision::{
-    Backoff, ChildSpec, ExitReason, Handle, Intensity, OnExhausted, StartError, SupervisorHandle,
-    Tree, child,
+    Backoff, ChildError, ChildSpec, ExitReason, Handle, Intensity, OnExhausted, StartChildError,
+    StartError, SupervisorHandle, Tree, child,
 };
 use tokio::sync::oneshot;
 
@@ -87,7 +87,9 @@ pub(crate) struct Managed {
 
 /// Starts a bot. Returns whether it started.
 pub(super) async fn start_bot(deps: &LauncherDeps, record: &BotRecord) -> bool {
-    deps.board.card(&record.name).launched();
+    let card = deps.board.card(&record.name);
+    let was_suspended = card.is_suspended();
+    card.launched();
     let log = BotLog::open(
         deps.config.bot_log_path(&record.name),
         deps.config.bots.log_max_bytes.as_u64(),
@@ -104,32 +106,47 @@ pub(super) async fn start_bot(deps: &LauncherDeps, record: &BotRecord) -> bool {
     remove_child(deps, &record.name).await;
     let started = deps.bots.start_child(spec).await;
     if let Err(error) = &started {
-        match deps.managed.are_stopping() {
+        match error {
             // A start that a stop or a restart of the hive has overtaken.
-            true => tracing::info!(bot = %record.name, %error, "bot did not start: all bots end"),
-            false => {
+            _ if deps.managed.are_stopping() => {
+                tracing::info!(bot = %record.name, %error, "bot did not start: all bots end");
+                card.crashed(error.to_string());
+            }
+            StartChildError::Suspended | StartChildError::Down => {
+                if !was_suspended {
+                    tracing::warn!(bot = %record.name, supervisor = deps.bots.path(), "bot waits for the supervisor of all bots to be resumed");
+                }
+                card.set_suspended(true);
+            }
+            _ => {
                 tracing::error!(bot = %record.name, %error, "bot did not start; retrying within seconds");
+                card.crashed(error.to_string());
             }
         }
-        deps.board.card(&record.name).crashed(error.to_string());
         deps.managed.lock().remove(&record.name);
     }
     started.is_ok()
 }
 
-async fn remove_child(deps: &LauncherDeps, name: &BotName) {
+/// Removes a bot from the tree. Returns `false` if it is still there: its supervisor is
+/// suspended or down.
+async fn remove_child(deps: &LauncherDeps, name: &BotName) -> bool {
+    let mut is_gone = true;
     for ended in [
         deps.bots.terminate_child(name.as_str()).await,
         deps.bots.delete_child(name.as_str()).await,
     ] {
         if let Err(error) = ended {
-            tracing::debug!(bot = %name, %error, "the bot was gone already");
+            is_gone = matches!(error, ChildError::NotFound | ChildError::Gone);
+            tracing::debug!(bot = %name, %error, "bot was not removed");
         }
     }
+    is_gone
 }
 
-/// Ends what the bot has in hand, then the bot.
-pub(super) async fn stop_bot(deps: &LauncherDeps, name: &BotName, managed: &Managed) {
+/// Ends what the bot has in hand, then the bot. Returns `false` if it is down, but still
+/// in the tree: it comes back with its supervisor.
+pub(super) async fn stop_bot(deps: &LauncherDeps, name: &BotName, managed: &Managed) -> bool {
     let (done, stopped) = oneshot::channel();
     // One that is down has nothing in hand and would not answer.
     if deps.board.observe(name).up && managed.handle.tell(StopAll(done)).is_ok() {
@@ -138,7 +155,7 @@ pub(super) async fn stop_bot(deps: &LauncherDeps, name: &BotName, managed: &Mana
             tracing::warn!(bot = %name, "the bot did not end its tasks in time and is killed");
         }
     }
-    remove_child(deps, name).await;
+    let is_gone = remove_child(deps, name).await;
     let card = deps.board.card(name);
     let settling = Settling {
         bot: name.clone(),
@@ -155,6 +172,7 @@ pub(super) async fn stop_bot(deps: &LauncherDeps, name: &BotName, managed: &Mana
     if !flushed.unwrap_or(false) {
         tracing::warn!(bot = %name, "the last lines of the bot's log may be missing");
     }
+    is_gone
 }
 
 fn bot_child(

@@ -9,13 +9,17 @@ use super::board::Card;
 pub(super) fn news_of(kind: &EventKind, name: &BotName, card: &Card) -> Option<NewEvent> {
     let event = |action| NewEvent::new(action, "deia", name.as_str());
     match kind {
-        EventKind::Started { .. } => Some(event(Action::BotStarted)),
+        EventKind::Started { .. } => {
+            card.set_suspended(false);
+            Some(event(Action::BotStarted))
+        }
         EventKind::Crashed { exit, .. } => {
             card.crashed(exit.to_string());
             let details = serde_json::json!({"cause": exit.code(), "message": exit.message()});
             Some(event(Action::BotCrashed).failure().details(details))
         }
         EventKind::Restarted { incarnation } => {
+            card.set_suspended(false);
             card.restarted();
             Some(event(Action::BotRestarted).details(serde_json::json!({"start": incarnation})))
         }

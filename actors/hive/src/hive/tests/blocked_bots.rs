@@ -87,7 +87,7 @@ fn blocked_bot_delays_neither_requests_nor_the_scheduler_nor_other_bots_for_long
 }
 
 /// Has the actor of a bot block its thread, until the returned gate opens.
-fn block(hive: &Hive, bot: &str) -> std::sync::mpsc::Sender<()> {
+pub(super) fn block(hive: &Hive, bot: &str) -> std::sync::mpsc::Sender<()> {
     let (open, gate) = channel();
     let path = format!("hive/core/bots/{bot}");
     let handle = tree(hive).handle::<BotActor>(&path).unwrap();
