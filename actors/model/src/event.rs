@@ -77,6 +77,14 @@ actions! {
     BotRestarted = "bot.restarted" Info,
     /// A bot crashed too often and stays down until it is launched again.
     BotQuarantined = "bot.quarantined" Critical,
+    /// A bot blocks the thread that it runs on. It is started again on another one.
+    BotStuck = "bot.stuck" Critical,
+    /// A bot has messages waiting and handles none of them.
+    BotStalled = "bot.stalled" Critical,
+    /// A bot that was stuck or stalled handles messages again.
+    BotRecovered = "bot.recovered" Info,
+    /// A bot goes on on another thread: its own was blocked.
+    BotMoved = "bot.moved" Warning,
     /// A key was made.
     KeyCreated = "key.created" Info,
     /// A key was put in the place of another.
@@ -150,6 +158,10 @@ impl Action {
             | A::BotCrashed
             | A::BotRestarted
             | A::BotQuarantined
+            | A::BotStuck
+            | A::BotStalled
+            | A::BotRecovered
+            | A::BotMoved
             | A::ShutdownInitiated => None,
             _ => Some(EventLevel::Info),
         }

@@ -21,7 +21,7 @@ pub(crate) mod simulated;
 mod status;
 mod work;
 
-pub(crate) use board::Board;
+pub(crate) use board::{Board, Trouble};
 pub(crate) use bot::{BotActor, Run};
 pub(crate) use clerk::Clerk;
 pub(crate) use launcher::{BotsChanged, Follow, Launcher, StopEverything, TaskCancelled};

@@ -5,12 +5,14 @@ use std::{
     time::Duration,
 };
 
-use deia_model::{Bot, BotDesired, BotStatus, HealthMetrics, StatusCounts, SystemStatus, summary};
+use deia_model::{
+    Bot, BotDesired, BotName, BotStatus, HealthMetrics, StatusCounts, SystemStatus, summary,
+};
 use deia_supervision::{ArbiterStatus, ChildState, Health, TreeStatus};
 use rustix::fs::statvfs;
 
 use super::{Hive, State};
-use crate::HiveError;
+use crate::{HiveError, actors::bots::Trouble};
 
 /// A queued task that waits this long without a bot is a problem, in milliseconds.
 const OLDEST_QUEUED_MAX_MS: u64 = 300_000;
@@ -71,6 +73,10 @@ impl Hive {
             failures_24h: ledger.failures_24h().await?,
         };
         metrics.problems = problems(&metrics, self.state(), &bots, self.supervisors().as_ref());
+        metrics.problems.extend(bots.iter().filter_map(|bot| {
+            let trouble = self.inner.board.observe(&bot.id).trouble?;
+            Some(trouble_of(&bot.id, trouble))
+        }));
         metrics
             .problems
             .extend(self.arbiters().iter().filter_map(blocked));
@@ -78,6 +84,11 @@ impl Hive {
         metrics.healthy = metrics.problems.is_empty();
         Ok(metrics)
     }
+}
+
+/// Returns the problem of a bot that is up and handles none of its messages.
+fn trouble_of(bot: &BotName, trouble: Trouble) -> String {
+    format!("bot {bot} {trouble}; see deia events --target bot:{bot}")
 }
 
 /// Counts the bots that carry out tasks.
@@ -315,6 +326,21 @@ mod tests {
             oldest_queued_ms: None,
             success_rate: None,
             failures_24h: 0,
+        }
+    }
+
+    #[test]
+    fn bot_that_handles_no_messages_is_named_with_the_reason() {
+        let bot = "b".parse().unwrap();
+        for (trouble, expected) in [
+            (Trouble::Stuck, "bot b blocks its thread"),
+            (
+                Trouble::Stalled { waiting: 7 },
+                "bot b has 7 messages waiting and handles none",
+            ),
+        ] {
+            let expected = format!("{expected}; see deia events --target bot:b");
+            assert_eq!(trouble_of(&bot, trouble), expected);
         }
     }
 

@@ -4,8 +4,9 @@
 
 use std::{
     collections::HashMap,
+    fmt,
     sync::{
-        Arc, Mutex, PoisonError, RwLock,
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
@@ -34,12 +35,33 @@ pub(crate) struct Card {
     restarted_at: AtomicI64,
     last_exit: Mutex<Option<String>>,
     fault: Mutex<Option<Fault>>,
+    trouble: Mutex<Option<Trouble>>,
     /// An attempt has started since the bot last looked.
     started: AtomicBool,
     /// Its running programs.
     pub(super) pids: Pids,
     /// Reports of earlier incarnations that are still to be recorded.
     pub(super) left: Left,
+}
+
+/// Why a bot that is up handles none of its messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    /// It blocks its thread.
+    Stuck,
+    /// It has so many messages waiting.
+    Stalled { waiting: usize },
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stuck => f.write_str("blocks its thread"),
+            Self::Stalled { waiting } => {
+                write!(f, "has {waiting} messages waiting and handles none")
+            }
+        }
+    }
 }
 
 /// A moment of a [`Card`].
@@ -54,6 +76,7 @@ pub(crate) struct Observation {
     pub(crate) restarted_at: Option<Timestamp>,
     pub(crate) last_exit: Option<String>,
     pub(crate) fault: Option<BotFault>,
+    pub(crate) trouble: Option<Trouble>,
     pub(crate) pids: Vec<u32>,
 }
 
@@ -174,6 +197,7 @@ impl Card {
     pub(super) fn launched(&self) {
         self.quarantined.store(false, Ordering::Relaxed);
         *self.fault_slot() = None;
+        self.trouble_over();
         self.set_suspended(false);
         self.set_draining(false);
     }
@@ -230,6 +254,20 @@ impl Card {
         }
     }
 
+    /// Notes that the bot is up and handles none of its messages.
+    pub(super) fn troubled(&self, trouble: Trouble) {
+        *self.trouble_slot() = Some(trouble);
+    }
+
+    /// Notes that the bot handles its messages again, or has been started anew.
+    pub(super) fn trouble_over(&self) {
+        *self.trouble_slot() = None;
+    }
+
+    fn trouble_slot(&self) -> MutexGuard<'_, Option<Trouble>> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Notes that an attempt has started. Told by executors, which do not know
     /// the bot's actor.
     pub(super) fn attempt_started(&self) {
@@ -241,7 +279,7 @@ impl Card {
         self.started.swap(false, Ordering::Relaxed)
     }
 
-    fn fault_slot(&self) -> std::sync::MutexGuard<'_, Option<Fault>> {
+    fn fault_slot(&self) -> MutexGuard<'_, Option<Fault>> {
         self.fault.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -266,6 +304,7 @@ impl Card {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .clone(),
+            trouble: *self.trouble_slot(),
             fault: self.fault_slot().as_ref().and_then(|fault| fault.seen(now)),
             pids: self.pids.first(16),
         }

@@ -3,7 +3,7 @@
 use deia_model::{Action, BotName, NewEvent};
 use deia_supervision::EventKind;
 
-use super::board::Card;
+use super::board::{Card, Trouble};
 
 /// The event that tells of it, if any; what is seen goes onto the card.
 pub(super) fn news_of(kind: &EventKind, name: &BotName, card: &Card) -> Option<NewEvent> {
@@ -11,6 +11,7 @@ pub(super) fn news_of(kind: &EventKind, name: &BotName, card: &Card) -> Option<N
     match kind {
         EventKind::Started { .. } => {
             card.set_suspended(false);
+            card.trouble_over();
             Some(event(Action::BotStarted))
         }
         EventKind::Crashed { exit, .. } => {
@@ -20,8 +21,27 @@ pub(super) fn news_of(kind: &EventKind, name: &BotName, card: &Card) -> Option<N
         }
         EventKind::Restarted { incarnation } => {
             card.set_suspended(false);
+            card.trouble_over();
             card.restarted();
             Some(event(Action::BotRestarted).details(serde_json::json!({"start": incarnation})))
+        }
+        EventKind::Stuck { message_type } => {
+            card.troubled(Trouble::Stuck);
+            let details = serde_json::json!({"message_type": message_type});
+            Some(event(Action::BotStuck).failure().details(details))
+        }
+        EventKind::Stalled { waiting } => {
+            card.troubled(Trouble::Stalled { waiting: *waiting });
+            let details = serde_json::json!({"waiting": waiting});
+            Some(event(Action::BotStalled).failure().details(details))
+        }
+        EventKind::Recovered => {
+            card.trouble_over();
+            Some(event(Action::BotRecovered))
+        }
+        EventKind::Moved => {
+            card.trouble_over();
+            Some(event(Action::BotMoved))
         }
         EventKind::Quarantined { exit } => {
             card.quarantined();
@@ -40,5 +60,50 @@ pub(super) fn news_of(kind: &EventKind, name: &BotName, card: &Card) -> Option<N
             None
         }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use deia_supervision::ExitReason;
+
+    use super::*;
+    use crate::actors::bots::board::Board;
+
+    #[test]
+    fn what_befalls_a_bot_is_logged_and_shown_until_it_is_over() {
+        let stuck = || EventKind::Stuck {
+            message_type: Some("Run"),
+        };
+        let stalled = || EventKind::Stalled { waiting: 7 };
+        let crashed = EventKind::Crashed {
+            incarnation: 1,
+            exit: ExitReason::Stalled,
+        };
+        let restarted = EventKind::Restarted { incarnation: 2 };
+        let started = EventKind::Started { incarnation: 1 };
+        let waiting = Trouble::Stalled { waiting: 7 };
+        // What happened before, what happens, its action, and the trouble that is left.
+        for (before, kind, action, left) in [
+            (None, stuck(), Action::BotStuck, Some(Trouble::Stuck)),
+            (None, stalled(), Action::BotStalled, Some(waiting)),
+            (
+                Some(stalled()),
+                EventKind::Recovered,
+                Action::BotRecovered,
+                None,
+            ),
+            (Some(stuck()), EventKind::Moved, Action::BotMoved, None),
+            (Some(stalled()), crashed, Action::BotCrashed, Some(waiting)),
+            (Some(stalled()), restarted, Action::BotRestarted, None),
+            (Some(stuck()), started, Action::BotStarted, None),
+        ] {
+            let (board, bot) = (Board::default(), "b".parse::<BotName>().unwrap());
+            let card = board.card(&bot);
+            let _ = before.map(|before| news_of(&before, &bot, &card));
+            let event = news_of(&kind, &bot, &card).unwrap();
+            assert_eq!((event.action, &*event.target), (action, "b"), "{kind:?}");
+            assert_eq!(board.observe(&bot).trouble, left, "{kind:?}");
+        }
     }
 }

@@ -28,7 +28,9 @@ pub(crate) fn observed_status(
         _ if seen.up && faults.is_some_and(|faults| faults >= failing_after) => BotStatus::Failing,
         BotDesired::Draining => BotStatus::Draining,
         BotDesired::Launched if !seen.up => BotStatus::Starting,
-        BotDesired::Launched if shaken || faults.is_some() => BotStatus::Degraded,
+        BotDesired::Launched if shaken || faults.is_some() || seen.trouble.is_some() => {
+            BotStatus::Degraded
+        }
         BotDesired::Launched => BotStatus::Healthy,
     }
 }
@@ -38,6 +40,7 @@ mod tests {
     use deia_model::BotFault;
 
     use super::*;
+    use crate::actors::bots::board::Trouble;
 
     #[test]
     fn status_follows_desired_and_observed_state() {
@@ -49,6 +52,10 @@ mod tests {
         };
         let shaken = Observation {
             restarted_at: Some(Timestamp::from_millis(999_000)),
+            ..up.clone()
+        };
+        let stuck = Observation {
+            trouble: Some(Trouble::Stuck),
             ..up.clone()
         };
         let recovered = Observation {
@@ -116,6 +123,7 @@ mod tests {
                 BotStatus::Healthy,
             ),
             (BotDesired::Launched, launched, shaken, BotStatus::Degraded),
+            (BotDesired::Launched, launched, stuck, BotStatus::Degraded),
             (
                 BotDesired::Launched,
                 launched,

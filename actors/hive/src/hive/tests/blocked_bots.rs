@@ -82,6 +82,17 @@ fn blocked_bot_delays_neither_requests_nor_the_scheduler_nor_other_bots_for_long
         let status = hive.supervisor(path).unwrap();
         let exit = status.last_exit.expect("it was stuck");
         assert_eq!(exit.reason.code(), "stuck");
+        // The log says of both what befell them.
+        for (bot, action) in [
+            ("blocked", Action::BotStuck),
+            ("neighbour", Action::BotMoved),
+        ] {
+            until("the event of the bot", || async {
+                let actions = actions_about(&hive, bot).await;
+                actions.contains(&action).then_some(())
+            })
+            .await;
+        }
         open.send(()).unwrap();
     });
 }
