@@ -83,6 +83,52 @@ pub(crate) fn after_exit(
     (child, ends_supervisor(facts).then_some(Decision::ShutDown))
 }
 
+/// Why a child was being started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StartKind {
+    /// With its supervisor, for the first time.
+    Initial,
+    /// It was added at run time.
+    Added,
+    /// It was down, and somebody started it.
+    Manual,
+    /// It was to run, and was stopped and started on request: to restart it, or to move it.
+    Bounced,
+    /// It was suspended, and was resumed.
+    Resumed,
+    /// It, or a sibling, had ended.
+    Again,
+}
+
+/// What follows when a child fails to start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AfterFailedStart {
+    /// Its supervisor does not start either.
+    GiveUp,
+    /// Its specification is discarded.
+    Remove,
+    /// It stays down, as it was before.
+    Leave,
+    /// It stays suspended.
+    KeepSuspended,
+    /// It is to run, so this is a failure like any other: see [`after_exit`].
+    AsAfterCrash,
+}
+
+/// The table of failed starts. `is_suspended`: it, or something that it is part of, still is.
+pub(crate) fn after_failed_start(why: StartKind, is_suspended: bool) -> AfterFailedStart {
+    match (why, is_suspended) {
+        (StartKind::Initial, _) => AfterFailedStart::GiveUp,
+        (StartKind::Added, _) => AfterFailedStart::Remove,
+        (StartKind::Manual, _) => AfterFailedStart::Leave,
+        (StartKind::Resumed, true) => AfterFailedStart::KeepSuspended,
+        // Somebody wanted it to run before, and still does.
+        (StartKind::Resumed, false) | (StartKind::Bounced | StartKind::Again, _) => {
+            AfterFailedStart::AsAfterCrash
+        }
+    }
+}
+
 /// The table of restart types and exits.
 pub(crate) fn restarts(restart: Restart, reason: &ExitReason) -> bool {
     match (restart, reason.is_abnormal()) {
@@ -188,6 +234,28 @@ mod tests {
             facts.restart = restart;
             let decisions = plan(&facts, &Intensity::unlimited());
             assert_eq!(decisions, expected, "{restart:?} {reason}");
+        }
+    }
+
+    #[test]
+    fn failed_starts_follow_their_cause() {
+        let cases = [
+            (StartKind::Initial, [AfterFailedStart::GiveUp; 2]),
+            (StartKind::Added, [AfterFailedStart::Remove; 2]),
+            (StartKind::Manual, [AfterFailedStart::Leave; 2]),
+            (StartKind::Bounced, [AfterFailedStart::AsAfterCrash; 2]),
+            (
+                StartKind::Resumed,
+                [
+                    AfterFailedStart::AsAfterCrash,
+                    AfterFailedStart::KeepSuspended,
+                ],
+            ),
+            (StartKind::Again, [AfterFailedStart::AsAfterCrash; 2]),
+        ];
+        for (why, expected) in cases {
+            let after = [false, true].map(|suspended| after_failed_start(why, suspended));
+            assert_eq!(after, expected, "{why:?}");
         }
     }
 

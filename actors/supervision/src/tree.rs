@@ -219,6 +219,10 @@ impl Tree {
     /// supervisor, so that nothing can come in between, and a temporary child is kept. Not counted
     /// as a failure. One that waits for its restart is started at once.
     ///
+    /// If a child that was running, or waited for its restart, does not start, that is an error
+    /// here, and a failure like a crash: it counts against the budget, and the child is started
+    /// again (a temporary one is forgotten), or its supervisor gives up. One that was down stays down.
+    ///
     /// # Errors
     /// If there is no such child, it is the root, it is being stopped, it does not start, or it is
     /// suspended. [`ChildError::Suspended`] or [`ChildError::Down`] also if its supervisor, or one

@@ -36,6 +36,8 @@ pub(super) struct Child {
     pub(super) up_since: Option<Instant>,
     /// Where it was moved to, whatever its specification says.
     pub(super) moved_to: Option<Placement>,
+    /// Where it goes back to if its first start where it was moved to fails.
+    moved_from: Option<Option<Placement>>,
     /// It was told to die, because it handled nothing.
     pub(super) is_stalled: bool,
     /// It is to get another task before it is started again.
@@ -95,7 +97,10 @@ pub(super) enum ChildPhase {
 pub(super) enum StartCause {
     Initial,
     Added(StartReply),
+    /// It was down, and is to run again by hand.
     Manual(ChildReply),
+    /// It was to run, and was stopped to be started anew, here or elsewhere.
+    Bounced(ChildReply),
     Resumed(ChildReply),
     Again,
 }
@@ -140,6 +145,7 @@ impl Child {
             attempt: 0,
             up_since: None,
             moved_to: None,
+            moved_from: None,
             is_stalled: false,
             is_moving: false,
             timer: None,
@@ -190,6 +196,25 @@ impl Child {
     /// Returns whether it runs on another arbiter than its supervisor.
     pub(super) fn is_elsewhere(&self) -> bool {
         self.record.slot() != HERE
+    }
+
+    /// Has it run elsewhere from its next start on.
+    pub(super) fn move_to(&mut self, placement: Placement) {
+        let before = self.moved_to.replace(placement);
+        self.moved_from.get_or_insert(before);
+    }
+
+    /// It came up where it was moved to.
+    pub(super) fn stay_moved(&mut self) {
+        self.moved_from = None;
+    }
+
+    /// It did not come up where it was moved to, if it was moved: undoes that.
+    pub(super) fn move_back(&mut self) {
+        if let Some(before) = self.moved_from.take() {
+            self.moved_to = before;
+            self.release();
+        }
     }
 
     /// Takes its task away; the next start gives it another. The lease has been ended.

@@ -179,6 +179,9 @@ impl SupervisorHandle {
     /// is running is stopped and started there, in its place; that is not counted as a failure, and
     /// address and mailbox stay. Returns when it is ready.
     ///
+    /// If its first start there fails, it goes back to where it ran before. One that was running is
+    /// started there: a failure that counts against the budget like a crash.
+    ///
     /// # Errors
     /// If there is no such child or no such group, it is a supervisor, it is being stopped, or it
     /// does not start. [`ChildError::Suspended`] or [`ChildError::Down`] if this supervisor, or one

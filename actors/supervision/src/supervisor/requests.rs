@@ -130,12 +130,12 @@ impl Supervisor {
             ChildPhase::Restarting if child.deferred_start.is_none() => {
                 child.attempt = 0;
                 self.clear_timer(id);
-                self.start_or_defer(id, StartCause::Manual(reply));
+                self.start_or_defer(id, StartCause::Bounced(reply));
             }
             ChildPhase::Down(_) => self.start_or_defer(id, StartCause::Manual(reply)),
             ChildPhase::Starting(_) | ChildPhase::Up => {
                 child.attempt = 0;
-                child.deferred_start = Some(StartCause::Manual(reply));
+                child.deferred_start = Some(StartCause::Bounced(reply));
                 self.stop_child(id, AfterStop::Bounce);
             }
             ChildPhase::Stopping(_) | ChildPhase::Restarting => {
@@ -159,14 +159,14 @@ impl Supervisor {
         }
         match child.phase() {
             ChildPhase::Down(_) | ChildPhase::Restarting => {
-                child.moved_to = Some(placement);
+                child.move_to(placement);
                 child.release();
                 let _ = reply.send(Ok(()));
             }
             ChildPhase::Starting(_) | ChildPhase::Up => {
-                child.moved_to = Some(placement);
+                child.move_to(placement);
                 child.is_moving = true;
-                child.deferred_start = Some(StartCause::Manual(reply));
+                child.deferred_start = Some(StartCause::Bounced(reply));
                 let path = Arc::clone(child.record.path());
                 self.shared.events.emit(&path, EventKind::Moved);
                 self.stop_child(id, AfterStop::Bounce);

@@ -15,7 +15,7 @@ use crate::{
     events::EventKind,
     exit::{ExitReason, GaveUp},
     intensity::Limit,
-    plan::{self, BudgetInUse, Decision, ExitFacts, Scope},
+    plan::{self, AfterFailedStart, BudgetInUse, Decision, ExitFacts, Scope, StartKind},
     record::ChildId,
     signal::{ChildSignal, SignalKind},
     spec::{Restart, Shutdown, Strategy},
@@ -23,11 +23,35 @@ use crate::{
 };
 
 impl StartCause {
+    fn kind(&self) -> StartKind {
+        match self {
+            Self::Initial => StartKind::Initial,
+            Self::Added(_) => StartKind::Added,
+            Self::Manual(_) => StartKind::Manual,
+            Self::Bounced(_) => StartKind::Bounced,
+            Self::Resumed(_) => StartKind::Resumed,
+            Self::Again => StartKind::Again,
+        }
+    }
+
+    /// Tells whoever waits for it that it did not start.
+    fn failed(self, child: Arc<str>, reason: ExitReason) {
+        match self {
+            Self::Added(reply) => {
+                let _ = reply.send(Err(StartChildError::StartFailed { child, reason }));
+            }
+            Self::Manual(reply) | Self::Bounced(reply) | Self::Resumed(reply) => {
+                let _ = reply.send(Err(ChildError::StartFailed { child, reason }));
+            }
+            Self::Initial | Self::Again => {}
+        }
+    }
+
     /// It is stopped before it is up.
     pub(super) fn stopped(self) {
         match self {
             Self::Added(reply) => drop(reply.send(Err(StartChildError::Stopped))),
-            Self::Manual(reply) | Self::Resumed(reply) => {
+            Self::Manual(reply) | Self::Bounced(reply) | Self::Resumed(reply) => {
                 drop(reply.send(Err(ChildError::Stopped)));
             }
             Self::Initial | Self::Again => {}
@@ -85,10 +109,13 @@ impl Supervisor {
         child.up_since = Some(now);
         child.suspended_by_hand = None;
         child.has_been_up = true;
+        child.stay_moved();
         child.record.record_start(now);
         let by_hand = matches!(
             child.phase(),
-            ChildPhase::Starting(StartCause::Manual(_) | StartCause::Resumed(_))
+            ChildPhase::Starting(
+                StartCause::Manual(_) | StartCause::Bounced(_) | StartCause::Resumed(_)
+            )
         );
         if by_hand && child.policy.budget.is_some() {
             // Somebody thinks that it is well: it gets its whole budget.
@@ -112,7 +139,7 @@ impl Supervisor {
                 events.emit(&path, EventKind::Started { incarnation });
                 let _ = reply.send(Ok(()));
             }
-            StartCause::Manual(reply) => {
+            StartCause::Manual(reply) | StartCause::Bounced(reply) => {
                 events.emit(&path, EventKind::Started { incarnation });
                 let _ = reply.send(Ok(()));
             }
@@ -134,9 +161,9 @@ impl Supervisor {
         };
         match self.children.set(id, ChildPhase::Down(ChildState::Ignored)) {
             Some(ChildPhase::Starting(StartCause::Added(reply))) => drop(reply.send(Ok(()))),
-            Some(ChildPhase::Starting(StartCause::Manual(reply) | StartCause::Resumed(reply))) => {
-                let _ = reply.send(Ok(()));
-            }
+            Some(ChildPhase::Starting(
+                StartCause::Manual(reply) | StartCause::Bounced(reply) | StartCause::Resumed(reply),
+            )) => drop(reply.send(Ok(()))),
             _ => {}
         }
         self.finish_stop(id, after);
@@ -157,6 +184,7 @@ impl Supervisor {
                 .emit(&path, EventKind::Stopped { exit: reason });
             return self.finish_stop(id, after);
         }
+        child.move_back();
         self.shared.events.emit(
             &path,
             EventKind::Crashed {
@@ -170,27 +198,20 @@ impl Supervisor {
         let Some(ChildPhase::Starting(why)) = phase else {
             return;
         };
-        let error = || ChildError::StartFailed {
-            child: Arc::clone(&path),
-            reason: reason.clone(),
-        };
-        match why {
-            StartCause::Again => self.decide(id, &reason),
-            StartCause::Initial => self.give_up_start(path, reason),
-            StartCause::Added(reply) => {
-                self.remove(id);
-                let child = path;
-                let _ = reply.send(Err(StartChildError::StartFailed { child, reason }));
+        let suspended = self.suspension_of(id);
+        let after = plan::after_failed_start(why.kind(), suspended.is_some());
+        if after == AfterFailedStart::Remove {
+            self.remove(id);
+        }
+        why.failed(Arc::clone(&path), reason.clone());
+        match (after, suspended) {
+            (AfterFailedStart::GiveUp, _) => self.give_up_start(path, reason),
+            (AfterFailedStart::AsAfterCrash, _) => self.decide(id, &reason),
+            (AfterFailedStart::KeepSuspended, Some(suspended)) => {
+                self.keep_suspended(id, suspended);
             }
-            StartCause::Manual(reply) => drop(reply.send(Err(error()))),
-            StartCause::Resumed(reply) => {
-                let _ = reply.send(Err(error()));
-                match self.suspension_of(id) {
-                    Some(suspended) => self.keep_suspended(id, suspended),
-                    // It is to run again, so this is a failure like any other.
-                    None => self.decide(id, &reason),
-                }
-            }
+            (AfterFailedStart::Remove | AfterFailedStart::Leave, _)
+            | (AfterFailedStart::KeepSuspended, None) => {}
         }
     }
 

@@ -46,7 +46,7 @@ impl Supervisor {
         match why {
             // It is there, and that is what was asked for.
             StartCause::Added(reply) => drop(reply.send(Ok(()))),
-            StartCause::Manual(reply) | StartCause::Resumed(reply) => {
+            StartCause::Manual(reply) | StartCause::Bounced(reply) | StartCause::Resumed(reply) => {
                 drop(reply.send(Err(ChildError::Suspended)));
             }
             StartCause::Initial | StartCause::Again => {}

@@ -7,6 +7,7 @@ mod askers;
 mod auto_shutdown;
 mod beyond;
 mod blocking;
+mod bounces;
 mod common;
 mod declaring;
 mod dynamic;
