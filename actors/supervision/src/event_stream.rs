@@ -54,10 +54,11 @@ enum State {
 }
 
 impl EventStream {
-    pub(crate) fn new(receiver: Receiver<Event>, streams: &Arc<AtomicUsize>) -> Self {
+    /// `None`: of a tree that has ended.
+    pub(crate) fn new(receiver: Option<Receiver<Event>>, streams: &Arc<AtomicUsize>) -> Self {
         streams.fetch_add(1, Ordering::SeqCst);
         Self {
-            state: State::Idle(receiver),
+            state: receiver.map_or(State::Ended, State::Idle),
             _counted: Counted(Arc::clone(streams)),
         }
     }

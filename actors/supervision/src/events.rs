@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, PoisonError, RwLock,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -146,9 +146,9 @@ fn milliseconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::
 }
 
 /// Where events go. Sending never waits: whoever does not keep up is told how much was missed.
-#[derive(Clone)]
 pub(crate) struct Events {
-    sender: broadcast::Sender<Event>,
+    /// `None` once the tree has ended: streams end with it, whoever still holds the tree.
+    sender: RwLock<Option<broadcast::Sender<Event>>>,
     /// How many streams there are: the channel would take a lock to tell.
     streams: Arc<AtomicUsize>,
 }
@@ -156,13 +156,21 @@ pub(crate) struct Events {
 impl Events {
     pub(crate) fn new() -> Self {
         Self {
-            sender: broadcast::Sender::new(EVENTS_KEPT),
+            sender: RwLock::new(Some(broadcast::Sender::new(EVENTS_KEPT))),
             streams: Arc::default(),
         }
     }
 
     pub(crate) fn subscribe(&self) -> EventStream {
-        EventStream::new(self.sender.subscribe(), &self.streams)
+        let sender = self.sender.read().unwrap_or_else(PoisonError::into_inner);
+        let receiver = sender.as_ref().map(broadcast::Sender::subscribe);
+        EventStream::new(receiver, &self.streams)
+    }
+
+    /// Ends all streams, those that are subscribed later included.
+    pub(crate) fn close(&self) {
+        let mut sender = self.sender.write().unwrap_or_else(PoisonError::into_inner);
+        *sender = None;
     }
 
     /// Logs an event, and sends it if anybody listens.
@@ -176,11 +184,14 @@ impl Events {
         if self.streams.load(Ordering::SeqCst) == 0 {
             return;
         }
-        let _ = self.sender.send(Event {
-            path: Arc::clone(path),
-            at: Timestamp::now(),
-            kind,
-        });
+        let sender = self.sender.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(sender) = &*sender {
+            let _ = sender.send(Event {
+                path: Arc::clone(path),
+                at: Timestamp::now(),
+                kind,
+            });
+        }
     }
 }
 

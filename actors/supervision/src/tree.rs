@@ -169,7 +169,7 @@ impl Tree {
         }
     }
 
-    /// The events from now on.
+    /// The events from now on. The stream ends with the tree.
     #[must_use]
     pub fn subscribe(&self) -> EventStream {
         self.shared.events.subscribe()
@@ -375,6 +375,14 @@ impl RootOwner {
                 _ => StartError::Stopped,
             }));
         }
+        self.shared.events.close();
         self.exit.send_replace(Some(reason));
+    }
+}
+
+impl Drop for RootOwner {
+    /// The tree has ended, if only because its arbiter was stopped.
+    fn drop(&mut self) {
+        self.shared.events.close();
     }
 }

@@ -1,11 +1,15 @@
 //! Monitors always resolve: with the reason of the next exit, or with `None` once there can be
 //! none.
 
-use std::{sync::atomic::Ordering::SeqCst, time::Duration};
+use std::{
+    sync::{atomic::Ordering::SeqCst, mpsc},
+    time::Duration,
+};
 
 use deia_supervision::{
     Backoff, ExitReason, Handle, Monitor, Placement, Restart, Strategy, SupervisorSpec, Tree,
 };
+use tokio::time::timeout;
 
 use crate::common::{Crash, Log, Probe, Stop, idle, patient, probe, run, start};
 
@@ -133,4 +137,39 @@ fn monitors_taken_while_a_child_is_removed_end() {
         }
         tree.shutdown().await;
     });
+}
+
+/// Also those of a tree that was not shut down, but lost its thread.
+#[test]
+fn event_streams_end_with_the_tree_although_it_is_still_held() {
+    for shuts_down in [true, false] {
+        let (out, trees) = mpsc::channel();
+        let running = std::thread::spawn(move || {
+            actix::System::new().block_on(async move {
+                let (a, ..) = probe("a", &Log::default());
+                let tree = start(patient("root", Strategy::OneForOne).child(a)).await;
+                out.send((tree.clone(), tree.subscribe())).unwrap();
+                if shuts_down {
+                    tree.shutdown().await;
+                }
+            });
+        });
+        let (tree, mut events) = trees.recv().unwrap();
+        running.join().unwrap();
+        actix::System::new().block_on(async {
+            let minute = Duration::from_secs(60);
+            let mut last = None;
+            while let Some(event) = timeout(minute, events.recv()).await.expect("it hangs") {
+                last = Some(event.unwrap().path.to_string());
+            }
+            assert_eq!(last, shuts_down.then(|| "root".to_owned()));
+            let mut late = tree.subscribe();
+            assert!(
+                timeout(minute, late.recv())
+                    .await
+                    .expect("it hangs")
+                    .is_none()
+            );
+        });
+    }
 }
