@@ -79,7 +79,8 @@ impl<A: Actor<Context = Self>> Context<A> {
     /// event ([`HealthChanged`](crate::EventKind::HealthChanged)) when it is something else than
     /// before. A new run begins healthy.
     pub fn set_health(&mut self, health: Health) {
-        if self.handle.record().set_health(&health) {
+        let record = self.handle.record();
+        if record.set_health(self.reporter.lease(), &health) {
             let kind = SignalKind::Health(health);
             self.reporter.report(self.incarnation, kind);
         }
@@ -155,7 +156,8 @@ impl<A: Actor<Context = Self>> Context<A> {
     pub(crate) fn resume(&mut self, message_type: Option<&'static str>) {
         let was = std::mem::replace(&mut self.current_message, message_type);
         if message_type.is_some() || was.is_some() {
-            self.mailbox().set_current_message(message_type);
+            let lease = self.reporter.lease();
+            self.mailbox().set_current_message(lease, message_type);
         }
     }
 
@@ -165,9 +167,8 @@ impl<A: Actor<Context = Self>> Context<A> {
 
     pub(crate) fn begin_addr_message(&self, message_type: &'static str) {
         let handle = &self.handle;
-        handle
-            .mailbox()
-            .begin_addr_message(message_type, handle.record());
+        let (mailbox, lease) = (handle.mailbox(), self.reporter.lease());
+        mailbox.begin_addr_message(message_type, lease, handle.record());
     }
 
     pub(crate) fn mailbox(&self) -> &Mailbox<A> {

@@ -172,7 +172,7 @@ impl<A: Actor<Context = Context<A>>> Incarnation<A> {
             envelope.run(&mut self.actor, ctx);
         }
         if current_message {
-            child.mailbox().set_current_message(None);
+            child.mailbox().set_current_message(lease, None);
         }
         self.adopt_waits(ctx);
     }
@@ -197,7 +197,7 @@ impl<A: Actor<Context = Context<A>>> Incarnation<A> {
             };
             self.allowances.addr_mail.use_one();
             envelope.handle(&mut self.actor, ctx);
-            child.mailbox().set_current_message(None);
+            child.mailbox().set_current_message(lease, None);
         }
         self.adopt_waits(ctx);
     }

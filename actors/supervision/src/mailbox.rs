@@ -211,8 +211,30 @@ impl<A: Actor> Mailbox<A> {
         record: &ChildRecord,
         wanted: impl Fn(&Envelope<A>) -> bool,
     ) -> Vec<Envelope<A>> {
+        self.take_out_if(record, || true, wanted)
+    }
+
+    /// The same, for the worker task that holds the lease; nothing for one that has lost it.
+    pub(crate) fn take_out_as(
+        &self,
+        lease: &Lease,
+        record: &ChildRecord,
+        wanted: impl Fn(&Envelope<A>) -> bool,
+    ) -> Vec<Envelope<A>> {
+        self.take_out_if(record, || lease.is_held(), wanted)
+    }
+
+    fn take_out_if(
+        &self,
+        record: &ChildRecord,
+        may: impl FnOnce() -> bool,
+        wanted: impl Fn(&Envelope<A>) -> bool,
+    ) -> Vec<Envelope<A>> {
         let taken = {
             let mut queue = self.queue();
+            if !may() {
+                return Vec::new();
+            }
             queue.take_out(record, wanted)
         };
         self.wake_senders();
@@ -260,15 +282,26 @@ impl<A: Actor> Mailbox<A> {
     }
 
     /// Counts a message that came through a bare address, which is worked on now.
-    pub(crate) fn begin_addr_message(&self, message_type: &'static str, record: &ChildRecord) {
+    pub(crate) fn begin_addr_message(
+        &self,
+        message_type: &'static str,
+        lease: &Lease,
+        record: &ChildRecord,
+    ) {
         let mut queue = self.queue();
-        queue.current_message = Some(message_type);
-        record.add_handled();
+        if lease.is_held() {
+            queue.current_message = Some(message_type);
+            record.add_handled();
+        }
     }
 
-    /// Says what is worked on now, if it was not just taken out.
-    pub(crate) fn set_current_message(&self, message_type: Option<&'static str>) {
-        self.queue().current_message = message_type;
+    /// Says what the holder of the lease works on now, if it was not just taken out. A run that was
+    /// abandoned says nothing: another works on something else.
+    pub(crate) fn set_current_message(&self, lease: &Lease, message_type: Option<&'static str>) {
+        let mut queue = self.queue();
+        if lease.is_held() {
+            queue.current_message = message_type;
+        }
     }
 
     pub(crate) fn current_message(&self) -> Option<&'static str> {

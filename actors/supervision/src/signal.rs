@@ -91,6 +91,10 @@ pub(crate) struct Reporter {
 }
 
 impl Reporter {
+    pub(crate) fn lease(&self) -> &Lease {
+        &self.lease
+    }
+
     pub(crate) fn report(&self, incarnation: u64, kind: SignalKind) {
         if self.lease.is_held() {
             let _ = self.signals.send(ChildSignal {

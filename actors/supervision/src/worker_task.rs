@@ -156,6 +156,9 @@ impl<A: Actor<Context = Context<A>>> WorkerTask<A> {
 
     /// Drops messages of a type that crashes each run with its first message.
     fn drop_poison(&mut self, incarnation: u64, reason: &ExitReason, on_its_first: bool) {
+        if !self.line.lease.is_held() {
+            return; // the mail is another's
+        }
         let policy = self.line.record.registration().map(|place| &place.policy);
         let Some(limit) = policy.and_then(|policy| policy.poison_after) else {
             return;
@@ -178,7 +181,8 @@ impl<A: Actor<Context = Context<A>>> WorkerTask<A> {
         }
         let handle = &self.worker.handle;
         let is_poison = |envelope: &Envelope<A>| envelope.message_type() == message_type;
-        let dropped = handle.mailbox().take_out(handle.record(), is_poison);
+        let (mailbox, lease) = (handle.mailbox(), &self.line.lease);
+        let dropped = mailbox.take_out_as(lease, handle.record(), is_poison);
         if !dropped.is_empty() {
             let kind = SignalKind::PoisonMail {
                 message_type,

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::{ChildRecord, EXITS_KEPT, ExitRecord, RESTARTS_KEPT};
-use crate::{exit::ExitReason, health::Health, shedding::Suspended};
+use crate::{exit::ExitReason, fence::Lease, health::Health, shedding::Suspended};
 
 impl ChildRecord {
     pub(crate) fn record_start(&self, now: Instant) {
@@ -19,9 +19,13 @@ impl ChildRecord {
         self.history().suspended = suspended;
     }
 
-    /// Returns whether it was something else before.
-    pub(crate) fn set_health(&self, health: &Health) -> bool {
+    /// Says how the run that holds `lease` is. Returns whether that is to be told: it was something
+    /// else before. One that was abandoned says nothing of its successor.
+    pub(crate) fn set_health(&self, lease: &Lease, health: &Health) -> bool {
         let mut history = self.history();
+        if !lease.is_held() {
+            return false;
+        }
         let was = history.health.replace(health.clone());
         was.unwrap_or_default() != *health
     }

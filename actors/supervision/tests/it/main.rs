@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod abandoned;
 mod administration;
 mod askers;
 mod auto_shutdown;

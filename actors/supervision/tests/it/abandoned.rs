@@ -1,0 +1,121 @@
+//! Runs that were abandoned, and whose thread comes back: nothing of them reaches their successor.
+
+use std::{
+    sync::{Mutex, mpsc},
+    time::Duration,
+};
+
+use actix::prelude::{Actor, AsyncContext, Handler, Message, WrapFuture};
+use deia_supervision::{
+    ChildSpec, Context, EventKind, ExitReason, Handle, Health, Placement, StartError, Strategy,
+    child,
+};
+
+use crate::{
+    blocking::{Where, block, blocker, next, on_pool, start, stuck, until, until_some},
+    common::{Log, patient},
+};
+
+/// Says when it is dropped.
+struct Sick(Log);
+
+impl Actor for Sick {
+    type Context = Context<Self>;
+}
+
+impl Drop for Sick {
+    fn drop(&mut self) {
+        self.0.add("dropped");
+    }
+}
+
+/// Blocks until it is told to go on, then says that it is sick, and crashes.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Poison(Option<Mutex<mpsc::Receiver<()>>>);
+
+impl Handler<Poison> for Sick {
+    type Result = ();
+    fn handle(&mut self, message: Poison, ctx: &mut Self::Context) {
+        if let Some(released) = message.0 {
+            let _ = released.lock().unwrap().recv();
+            ctx.set_health(Health::unhealthy("of the abandoned run"));
+            panic!("of the abandoned run");
+        }
+        self.0.add("handled");
+    }
+}
+
+/// Handles no more mail for a while.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Pause(Duration);
+
+impl Handler<Pause> for Sick {
+    type Result = ();
+    fn handle(&mut self, message: Pause, ctx: &mut Self::Context) {
+        ctx.wait(tokio::time::sleep(message.0).into_actor(self));
+    }
+}
+
+fn sick(log: &Log) -> (ChildSpec, Handle<Sick>) {
+    let log = log.clone();
+    child("a", move || {
+        let actor = Sick(log.clone());
+        async move { Ok::<_, StartError>(actor) }
+    })
+}
+
+#[test]
+fn an_abandoned_run_neither_drops_mail_nor_says_how_its_successor_is() {
+    actix::System::new().block_on(async {
+        let log = Log::default();
+        let (a, handle) = sick(&log);
+        let a = a.placement(Placement::Pool).poison_after(1);
+        let tree = start(patient("root", Strategy::OneForOne).child(a)).await;
+        let mut events = tree.subscribe();
+        let (release, released) = mpsc::channel();
+        handle.tell(Poison(Some(Mutex::new(released)))).unwrap();
+        // Its successor finds this, and then what looks like poison to the abandoned run.
+        let hour = Duration::from_secs(3_600);
+        handle.tell(Pause(hour)).unwrap();
+        handle.tell(Poison(None)).unwrap();
+        stuck(&mut events, "root/a").await;
+        until(|| handle.depth() == 1).await;
+
+        drop(release);
+        let dropped = until_some(|| Some(log.take()).filter(|lines| !lines.is_empty())).await;
+        assert_eq!(dropped, ["dropped"], "the abandoned run has ended");
+        assert_eq!(handle.depth(), 1, "mail of the successor");
+        assert_eq!(tree.status_of("root/a").unwrap().health, None);
+        assert_eq!(tree.shutdown().await, ExitReason::Shutdown);
+    });
+}
+
+#[test]
+fn the_message_in_hand_is_that_of_the_successor() {
+    actix::System::new().block_on(async {
+        let log = Log::default();
+        let (a, handle) = blocker("a", &log);
+        let tree = start(patient("root", Strategy::OneForOne).child(on_pool(a))).await;
+        let mut events = tree.subscribe();
+        let first = block(&handle);
+        stuck(&mut events, "root/a").await;
+        handle.ask(Where).await.unwrap();
+        let second = block(&handle);
+        drop(first);
+        until_some(|| Some(log.take()).filter(|lines| !lines.is_empty())).await;
+        let kind = loop {
+            let kind = next(&mut events, "root/a").await;
+            if matches!(kind, EventKind::Stuck { .. }) {
+                break kind;
+            }
+        };
+        let EventKind::Stuck { message_type } = kind else {
+            unreachable!();
+        };
+        assert!(message_type.is_some_and(|it| it.ends_with("::Block")));
+        drop(second);
+        assert_eq!(tree.shutdown().await, ExitReason::Shutdown);
+    });
+}
