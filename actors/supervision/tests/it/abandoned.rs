@@ -81,10 +81,13 @@ fn an_abandoned_run_neither_drops_mail_nor_says_how_its_successor_is() {
         handle.tell(Pause(hour)).unwrap();
         handle.tell(Poison(None)).unwrap();
         stuck(&mut events, "root/a").await;
-        until(|| handle.depth() == 1).await;
+        until("the message waits", async || handle.depth() == 1).await;
 
         drop(release);
-        let dropped = until_some(|| Some(log.take()).filter(|lines| !lines.is_empty())).await;
+        let dropped = until_some("there is something in the log", || {
+            Some(log.take()).filter(|lines| !lines.is_empty())
+        })
+        .await;
         assert_eq!(dropped, ["dropped"], "the abandoned run has ended");
         assert_eq!(handle.depth(), 1, "mail of the successor");
         assert_eq!(tree.status_of("root/a").unwrap().health, None);
@@ -104,7 +107,10 @@ fn the_message_in_hand_is_that_of_the_successor() {
         handle.ask(Where).await.unwrap();
         let second = block(&handle);
         drop(first);
-        until_some(|| Some(log.take()).filter(|lines| !lines.is_empty())).await;
+        until_some("there is something in the log", || {
+            Some(log.take()).filter(|lines| !lines.is_empty())
+        })
+        .await;
         let kind = loop {
             let kind = next(&mut events, "root/a").await;
             if matches!(kind, EventKind::Stuck { .. }) {

@@ -112,6 +112,17 @@ pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     }
 }
 
+/// Waits until there is one, by the real clock, and returns it.
+pub(crate) async fn until_some<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let mut found = None;
+    until(what, async || {
+        found = look();
+        found.is_some()
+    })
+    .await;
+    found.unwrap()
+}
+
 /// Waits until the watchdog of another tree has found a child that blocks its thread from now
 /// on: the control of a test in which no watchdog may find anything.
 pub(crate) async fn another_is_found_stuck() {

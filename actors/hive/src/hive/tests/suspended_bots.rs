@@ -5,16 +5,16 @@ use crate::hive::PartAction;
 
 const ALL_BOTS: &str = "hive/core/bots";
 
-async fn act(hive: &Hive, who: &Principal, action: PartAction) {
-    let done = hive.act_on_part(who, ALL_BOTS, action, None).await;
+async fn act(hive: &TestHive, action: PartAction) {
+    let done = hive.act_on_part(&hive.admin, ALL_BOTS, action, None).await;
     done.unwrap();
 }
 
 /// Waits until a bot works. One that was suspended has been restarted lately.
 async fn is_up(hive: &Hive, bot: &str) {
-    until("the bot to be up", || async {
-        let status = hive.bot(&name(bot)).await.unwrap().status;
-        matches!(status, BotStatus::Healthy | BotStatus::Degraded).then_some(())
+    until("the bot is up", async || {
+        let status = hive.bot(&bot_name(bot)).await.unwrap().status;
+        matches!(status, BotStatus::Healthy | BotStatus::Degraded)
     })
     .await;
 }
@@ -29,75 +29,79 @@ fn bots_in_tree(hive: &Hive) -> Vec<String> {
 
 #[test]
 fn suspending_all_bots_gives_back_what_they_have_in_hand() {
-    with_hive(|hive, who| async move {
-        let offline = json!({"kind": "simulated", "behavior": "offline"});
+    with_hive(async |hive| {
         for bot in ["blocked", "working"] {
-            launch(&hive, &who, bot, offline.clone()).await;
+            hive.simulated_with(bot, json!({"behavior": "offline"}))
+                .await;
         }
         // One that can report nothing, and tasks in its mailbox that it never begins.
         let open = block(&hive, "blocked");
         let mut ids = Vec::new();
         for _ in 0..8 {
-            ids.push(submit(&hive, &who).await);
+            ids.push(hive.submit_one().await);
         }
         for id in &ids {
-            task_is(&hive, &who, *id, TaskStatus::Running).await;
+            hive.task_is(*id, TaskStatus::Running).await;
         }
-        act(&hive, &who, PartAction::Suspend).await;
+        act(&hive, PartAction::Suspend).await;
         for id in &ids {
-            let task = task_is(&hive, &who, *id, TaskStatus::Queued).await;
+            let task = hive.task_is(*id, TaskStatus::Queued).await;
             assert_eq!((task.failures, task.bot_deaths), (0, 0), "{task:?}");
         }
         for bot in ["blocked", "working"] {
-            bot_is(&hive, bot, BotStatus::Stopped).await;
+            hive.bot_is(bot, BotStatus::Stopped).await;
         }
         let problems = hive.health().await.unwrap().problems;
         let suspended = format!("{ALL_BOTS} is suspended");
         assert!(problems.contains(&suspended), "{problems:?}");
         open.send(()).unwrap();
-        act(&hive, &who, PartAction::Resume).await;
+        act(&hive, PartAction::Resume).await;
         for bot in ["blocked", "working"] {
             is_up(&hive, bot).await;
         }
         for id in &ids {
-            task_is(&hive, &who, *id, TaskStatus::Running).await;
+            hive.task_is(*id, TaskStatus::Running).await;
         }
     });
 }
 
 #[test]
 fn bots_that_change_while_all_are_suspended_are_as_wanted_once_resumed() {
-    with_hive(|hive, who| async move {
-        let spec = || -> BotSpec {
-            serde_json::from_value(json!({"executor": {"kind": "simulated"}})).unwrap()
-        };
+    with_hive(async |hive| {
+        let spec = || bot_spec(json!({"kind": "simulated"}));
         for bot in ["stopped", "deleted", "replaced"] {
-            launch(&hive, &who, bot, json!({"kind": "simulated"})).await;
+            hive.simulated(bot).await;
         }
-        act(&hive, &who, PartAction::Suspend).await;
+        act(&hive, PartAction::Suspend).await;
         for bot in ["stopped", "deleted"] {
-            hive.stop_bot(&who, &name(bot)).await.unwrap();
+            hive.stop_bot(&hive.admin, &bot_name(bot)).await.unwrap();
         }
-        hive.delete_bot(&who, &name("deleted")).await.unwrap();
+        hive.delete_bot(&hive.admin, &bot_name("deleted"))
+            .await
+            .unwrap();
         for bot in ["replaced", "new"] {
-            hive.put_bot(&who, name(bot), spec(), None).await.unwrap();
+            hive.put_bot(&hive.admin, bot_name(bot), spec(), None)
+                .await
+                .unwrap();
         }
-        hive.launch_bot(&who, &name("new")).await.unwrap();
-        bot_is(&hive, "new", BotStatus::Stopped).await;
-        act(&hive, &who, PartAction::Resume).await;
+        hive.launch_bot(&hive.admin, &bot_name("new"))
+            .await
+            .unwrap();
+        hive.bot_is("new", BotStatus::Stopped).await;
+        act(&hive, PartAction::Resume).await;
         until(
-            "the wanted bots, and no others, to be in the tree",
-            || async {
+            "the wanted bots, and no others, are in the tree",
+            async || {
                 let mut bots = bots_in_tree(&hive);
                 bots.sort();
-                (bots == ["new", "replaced"]).then_some(())
+                bots == ["new", "replaced"]
             },
         )
         .await;
         for bot in ["new", "replaced"] {
             is_up(&hive, bot).await;
         }
-        let id = submit(&hive, &who).await;
-        task_is(&hive, &who, id, TaskStatus::Completed).await;
+        let id = hive.submit_one().await;
+        hive.task_is(id, TaskStatus::Completed).await;
     });
 }
