@@ -138,6 +138,16 @@ fn status(system: &SystemStatus, url: &str, look: &Look) -> String {
         ),
     );
     table.field("newest event", system.last_event_seq);
+    for follower in &system.followers {
+        let lag = match follower.lag_events {
+            0 => Cell::from("up to date"),
+            n => Cell::from(format!(
+                "{n} events behind ({})",
+                human::millis(follower.lag_ms)
+            )),
+        };
+        table.field(&format!("follower {}", follower.name), lag);
+    }
     queue::counts(&mut table, "tasks ", &system.tasks);
     table.render(look)
 }

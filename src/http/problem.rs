@@ -420,6 +420,8 @@ fn refusal_code(refusal: &Refusal) -> Code {
         Refusal::AccessChanged => Code::AccessChanged,
         Refusal::TooManyLogins => Code::SessionLimitReached,
         Refusal::LoginOpenedAlready(_) => Code::SessionOpenedAlready,
+        // No request moves a cursor.
+        Refusal::CursorMoved { .. } => Code::Internal,
         Refusal::Invalid(_) => Code::InvalidInput,
     }
 }

@@ -102,7 +102,7 @@ async fn a_user_is_made_changed_and_removed() {
     let names: Vec<_> = recorded(&mut app)
         .await
         .into_iter()
-        .filter(|event| event.target == "ada" || event.target == id)
+        .filter(|event| event.target.id == "ada" || event.target.id == id)
         .map(|event| event.action.as_str().to_owned())
         .collect();
     assert_eq!(
@@ -448,7 +448,7 @@ async fn refused_requests_are_recorded_and_a_flood_is_few_events() {
         assert_eq!(count, 300, "{actor}");
         for event in of {
             assert_eq!(
-                (event.details["reason"].as_str(), event.target.as_str()),
+                (event.details["reason"].as_str(), event.target.id.as_str()),
                 (Some(reason), target)
             );
             assert_eq!(event.details["address"], "127.0.0.1");

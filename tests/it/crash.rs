@@ -273,7 +273,7 @@ async fn check(data_dir: &Path, load: &Load) {
                     | Action::TaskCancelled
             )
         ) {
-            *ends.entry(event.target).or_default() += 1;
+            *ends.entry(event.target.id).or_default() += 1;
         }
     }
     let stored: BTreeMap<String, TaskStatus> = tasks

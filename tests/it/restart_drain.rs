@@ -136,7 +136,7 @@ async fn no_request_fails_through_a_restart_however_long_it_drains() {
     let mut ends = std::collections::HashMap::new();
     for event in all_events(&store_in(app.data_dir())).await {
         if event.action == deia_model::Action::TaskCompleted {
-            *ends.entry(event.target).or_insert(0) += 1;
+            *ends.entry(event.target.id).or_insert(0) += 1;
         }
     }
     assert_eq!(ends.len() as u64, accepted);

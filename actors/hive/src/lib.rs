@@ -16,6 +16,7 @@ pub mod host;
 pub mod metrics;
 pub mod runner;
 mod secrets;
+mod statistics;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod trace;

@@ -25,23 +25,25 @@ use std::{
 
 use deia_ledger::Ledger;
 use deia_supervision::{
-    Backoff, ChildSpec, Criticality, Handle, Intensity, Placement, Shutdown, StartError, Strategy,
-    SupervisorSpec, Tree, child,
+    Backoff, ChildSpec, Criticality, Handle, Intensity, OnExhausted, Placement, Shutdown,
+    StartError, Strategy, SupervisorSpec, Tree, child,
 };
 
 use crate::{
     actors::{
         access::{AccessClerk, AccessNotes},
         bots::{Board, Clerk, Launcher, LauncherDeps, ManagedBots, Outputs},
+        followers::FollowerActor,
         issuers::KeyFetcher,
         ledger::LedgerWriter,
-        retention::Retention,
+        retention::{EventLimits, Retention},
         scheduler::{Scheduler, SeatBook},
     },
     auth::{Denials, Issuers, Keyring, Logins},
     config::Config,
     metrics::SchedulerMetrics,
     secrets::SecretResolver,
+    statistics::Statistics,
 };
 
 /// What the parts of the tree have in common.
@@ -79,6 +81,9 @@ pub(crate) struct Declared {
     pub(crate) scheduler: Handle<Scheduler>,
     pub(crate) seats: Arc<SeatBook>,
     pub(crate) launcher: Handle<Launcher>,
+    pub(crate) statistics: Handle<FollowerActor<Statistics>>,
+    /// What the hive can do without for a while. Comes after the front.
+    pub(crate) services: SupervisorSpec,
 }
 
 /// Messages that a busy part may have waiting.
@@ -152,8 +157,12 @@ pub(crate) fn declare(parts: &Parts) -> Declared {
     });
     let (retention_spec, _) = {
         let (store, outputs) = (parts.ledger.clone(), parts.outputs.clone());
+        let events = EventLimits {
+            retention: parts.config.events.retention,
+            max_bytes: parts.config.events.max_bytes.as_u64(),
+        };
         child("retention", move || {
-            let built = Retention::new(store.clone(), outputs.clone());
+            let built = Retention::new(store.clone(), outputs.clone(), events);
             async move { Ok::<_, StartError>(built) }
         })
     };
@@ -186,13 +195,36 @@ pub(crate) fn declare(parts: &Parts) -> Declared {
         .group(BOT_ARBITERS, parts.config.bots.arbiters_of(cpus()))
         .child(permanent(ledger_spec))
         .child(core);
+    let (statistics_spec, statistics) = {
+        let (store, kept) = (
+            parts.ledger.clone(),
+            parts.config.events.statistics_retention,
+        );
+        child("statistics", move || {
+            let built = FollowerActor::new(Statistics::new(kept), store.clone());
+            async move { Ok::<_, StartError>(built) }
+        })
+    };
+    // One that fails over and over stays down alone: it never takes the front or the
+    // core with it.
+    let services = SupervisorSpec::new("services", Strategy::OneForOne)
+        .intensity(Intensity::new(5, Duration::from_secs(60)))
+        .on_exhausted(OnExhausted::Quarantine)
+        .child(service(statistics_spec));
     Declared {
         spec,
+        statistics,
+        services,
         ledger,
         scheduler,
         seats,
         launcher,
     }
+}
+
+/// One that may be shed.
+fn service(spec: ChildSpec) -> ChildSpec {
+    permanent(spec).criticality(Criticality::Optional)
 }
 
 /// One that is always needed, and comes back at once at first.

@@ -5,7 +5,7 @@ use deia_model::{
     Principal, Role, Submitted, Task, TaskId, TaskResult, TaskStatus, TaskType, Timestamp, User,
 };
 
-use super::{AccessCommand, LoginCommand, SecretCommand};
+use super::{AccessCommand, Advance, LoginCommand, SecretCommand};
 
 /// Makes a repeated submission harmless: the same key and fingerprint give the
 /// same answer, another fingerprint is refused.
@@ -245,6 +245,15 @@ pub enum Command {
     Login(LoginCommand),
     /// Do something about stored secrets.
     Secret(SecretCommand),
+    /// Move a follower's cursor, with what comes of the events on the way.
+    Advance(Advance),
+    /// Forget events that are past retention: the oldest first.
+    PruneEvents {
+        /// The newest of them.
+        upto: u64,
+        /// At most this many.
+        max: u32,
+    },
     /// Record events that come with no other change.
     Record(Vec<NewEvent>),
     /// Write a page that says nothing: a submission could be committed as well.

@@ -40,6 +40,29 @@ impl Histogram {
         self.sum = self.sum.saturating_add(other.sum);
     }
 
+    /// Writes it as [`Self::from_bytes`] reads it: the sum, then the slots.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let slots = self.slots.iter().flat_map(|n| n.to_le_bytes());
+        self.sum.to_le_bytes().into_iter().chain(slots).collect()
+    }
+
+    /// Reads what [`Self::to_bytes`] wrote. `None`: it did not.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (sum, slots) = bytes.split_first_chunk::<8>()?;
+        let (slots, rest) = slots.as_chunks::<4>();
+        let mut read = Self {
+            sum: u64::from_le_bytes(*sum),
+            ..Self::default()
+        };
+        if slots.len() != Self::SLOTS || !rest.is_empty() {
+            return None;
+        }
+        for (slot, bytes) in read.slots.iter_mut().zip(slots) {
+            *slot = u32::from_le_bytes(*bytes);
+        }
+        Some(read)
+    }
+
     /// How many values there are.
     pub fn count(&self) -> u64 {
         self.slots.iter().map(|n| u64::from(*n)).sum()

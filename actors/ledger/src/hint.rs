@@ -71,6 +71,8 @@ pub enum Hint {
     PausesChanged,
     /// An event was recorded of which the server's log tells.
     Logged(Box<NewEvent>),
+    /// Events were appended; this is the number of the newest.
+    EventsAppended(u64),
     /// What flowed through each lane in this commit.
     Flow(Vec<(TaskType, Priority, Flow)>),
 }

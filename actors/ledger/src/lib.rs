@@ -10,6 +10,7 @@ pub mod anchor;
 mod command;
 pub mod failpoint;
 mod flow;
+mod followers;
 mod hint;
 mod logins;
 pub mod metrics;
@@ -19,6 +20,7 @@ mod refusal;
 pub mod reserve;
 mod secrets;
 mod shares;
+mod statistics;
 pub mod store;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
@@ -30,6 +32,7 @@ pub use command::{
     ProgressReport,
 };
 pub use flow::{Flow, Histogram};
+pub use followers::{Advance, Effect, EventLog, EventsPage, Follower, FollowerName, FollowerState};
 pub use hint::{Cancelling, Hint, ReadyLane, ReadyTask};
 pub use logins::LoginCommand;
 pub use offers::{Offers, Seat};
@@ -37,6 +40,7 @@ pub use policy::{PerSubmitter, Retention, SubmitterLimits, TaskPolicy, TypePolic
 pub use refusal::Refusal;
 pub use secrets::{Resealed, SecretCommand, StoredSecret};
 pub use shares::{Backlog, Load, TypeLimit, TypeRoom, admit};
+pub use statistics::{StatisticsRow, hour_of};
 pub use traits::{
     BoxFuture, HintSink, Ledger, Prunable, ReadyQuery, Shortage, Standing, Store, StoreError,
     TaskOutcome,

@@ -1,6 +1,6 @@
 //! Reasons why commands are refused.
 
-use deia_model::{BotName, KeyId, LoginId, SecretName, TaskId, TaskStatus, Violation};
+use deia_model::{BotName, KeyId, LoginId, Position, SecretName, TaskId, TaskStatus, Violation};
 
 /// Reason why a command was refused. Nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -36,6 +36,12 @@ pub enum Refusal {
     /// The content of the task was erased.
     #[error("the content of task {0} was erased")]
     TaskIsErased(TaskId),
+    /// The cursor of a follower does not stand where it was said to.
+    #[error("the follower's cursor stands at {at}")]
+    CursorMoved {
+        /// Where it stands.
+        at: Position,
+    },
     /// No such secret.
     #[error("there is no secret \"{0}\"")]
     NoSuchSecret(SecretName),

@@ -1,15 +1,16 @@
 //! The trait through which commands are applied and state is read.
 
-use std::{fmt, future::Future, path::PathBuf, pin::Pin, sync::Arc};
+use std::{fmt, future::Future, num::NonZero, path::PathBuf, pin::Pin, sync::Arc};
 
 use deia_model::{
     BotName, BotRecord, Event, EventFilter, KeyRecord, LoginRecord, Page, PageRequest, Pause,
-    Priority, QueueStatus, SecretInfo, SecretName, Sight, StatusCounts, Task, TaskFilter, TaskId,
-    TaskResult, TaskStatus, TaskType, User,
+    Position, Priority, QueueStatus, SecretInfo, SecretName, Sight, StatusCounts, Task, TaskFilter,
+    TaskId, TaskResult, TaskStatus, TaskType, Timestamp, User,
 };
 
 use super::{
-    Cancelling, Command, Hint, Offers, Outcome, ReadyLane, ReadyTask, Refusal, StoredSecret,
+    Cancelling, Command, EventLog, EventsPage, FollowerName, FollowerState, Hint, Offers, Outcome,
+    ReadyLane, ReadyTask, Refusal, StatisticsRow, StoredSecret,
 };
 use crate::anchor::Adrift;
 
@@ -247,6 +248,32 @@ pub trait Store: Send + Sync + 'static {
 
     /// Events after that sequence number, in order.
     fn events(&self, after: u64, limit: u32) -> BoxFuture<'_, Result<Vec<Event>, StoreError>>;
+
+    /// Returns events after a cursor, unknown actions included: at least one, if there is
+    /// any, and no more than fit into `max_events` and about `max_bytes`.
+    fn events_after(
+        &self,
+        after: Position,
+        max_events: NonZero<u32>,
+        max_bytes: u64,
+    ) -> BoxFuture<'_, Result<EventsPage, StoreError>>;
+
+    /// Returns where the cursor of a follower stands; before all events if it was never
+    /// moved.
+    fn cursor(&self, follower: FollowerName) -> BoxFuture<'_, Result<Position, StoreError>>;
+
+    /// Returns how far each follower is, by name.
+    fn followers(&self) -> BoxFuture<'_, Result<Vec<FollowerState>, StoreError>>;
+
+    /// Returns how long the event log is.
+    fn event_log(&self) -> BoxFuture<'_, Result<EventLog, StoreError>>;
+
+    /// Returns the number of the newest event that was recorded before that time; 0:
+    /// there is none.
+    fn last_event_before(&self, time: Timestamp) -> BoxFuture<'_, Result<u64, StoreError>>;
+
+    /// Returns the statistics of that hour ([`hour_of`](crate::hour_of)) and later ones.
+    fn statistics(&self, from: u32) -> BoxFuture<'_, Result<Vec<StatisticsRow>, StoreError>>;
 
     /// Returns events that somebody with that sight may see, the newest first. With
     /// less than [`Sight::All`] they are of tasks, task by task, and numbered within each.

@@ -1,225 +1,8 @@
 //! The event log's entries: who did what to what, and with which result.
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
-use super::Timestamp;
-
-macro_rules! actions {
-    ($($(#[$doc:meta])* $variant:ident = $name:literal $level:ident,)*) => {
-        /// What happened. Dotted names on the wire and in the store.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
-        pub enum Action {
-            $($(#[$doc])* #[serde(rename = $name)] $variant,)*
-        }
-
-        impl Action {
-            /// Every action there is.
-            pub const ALL: &'static [Action] = &[$(Action::$variant,)*];
-
-            /// Its dotted name.
-            pub fn as_str(self) -> &'static str {
-                match self { $(Action::$variant => $name,)* }
-            }
-
-            /// How loud it is unless the event says otherwise.
-            pub fn level(self) -> EventLevel {
-                match self { $(Action::$variant => EventLevel::$level,)* }
-            }
-
-            /// The action of that dotted name.
-            pub fn parse(name: &str) -> Option<Action> {
-                match name { $($name => Some(Action::$variant),)* _ => None }
-            }
-        }
-    };
-}
-
-actions! {
-    /// A task was accepted.
-    TaskSubmitted = "task.submitted" Info,
-    /// An attempt began.
-    TaskStarted = "task.started" Info,
-    /// A task ended well.
-    TaskCompleted = "task.completed" Info,
-    /// A task ended badly with no attempt left.
-    TaskFailed = "task.failed" Warning,
-    /// An attempt ended badly and another will follow.
-    TaskRetrying = "task.retrying" Warning,
-    /// A task was called off, or that was asked for while it ran.
-    TaskCancelled = "task.cancelled" Info,
-    /// A task that had ended was put back into the queue by hand.
-    TaskRequeued = "task.requeued" Info,
-    /// The content of a task that had ended was erased, and all that came of it.
-    TaskErased = "task.erased" Warning,
-    /// Somebody asked for a running task to be cancelled.
-    TaskCancelRequested = "task.cancel_requested" Info,
-    /// A task was given up because it took its bots down with it.
-    TaskDead = "task.dead" Critical,
-    /// The queue, or one type of task in it, was paused.
-    QueuePaused = "queue.paused" Warning,
-    /// The queue, or one type of task in it, was resumed.
-    QueueResumed = "queue.resumed" Info,
-    /// A bot was put in place.
-    BotCreated = "bot.created" Info,
-    /// A bot's specification was replaced.
-    BotChanged = "bot.changed" Info,
-    /// A bot was removed.
-    BotDeleted = "bot.deleted" Info,
-    /// A bot was launched and is ready.
-    BotStarted = "bot.started" Info,
-    /// A bot takes nothing new from now on, and is stopped once it has nothing in hand.
-    BotDraining = "bot.draining" Info,
-    /// A bot was stopped on purpose, or has drained.
-    BotStopped = "bot.stopped" Info,
-    /// A bot went down.
-    BotCrashed = "bot.crashed" Warning,
-    /// A bot came back after a crash.
-    BotRestarted = "bot.restarted" Info,
-    /// A bot crashed too often and stays down until it is launched again.
-    BotQuarantined = "bot.quarantined" Critical,
-    /// A bot blocks the thread that it runs on. It is started again on another one.
-    BotStuck = "bot.stuck" Critical,
-    /// A bot has messages waiting and handles none of them.
-    BotStalled = "bot.stalled" Critical,
-    /// A bot that was stuck or stalled handles messages again.
-    BotRecovered = "bot.recovered" Info,
-    /// A bot goes on on another thread: its own was blocked.
-    BotMoved = "bot.moved" Warning,
-    /// A key was made.
-    KeyCreated = "key.created" Info,
-    /// A key was put in the place of another.
-    KeyRotated = "key.rotated" Warning,
-    /// A key was revoked.
-    KeyRevoked = "key.revoked" Warning,
-    /// An admin key was made on the machine of the hive itself, without a key.
-    KeyRecovered = "key.recovered" Critical,
-    /// A user was made.
-    UserCreated = "user.created" Info,
-    /// A user's role was changed, or whether they may act.
-    UserChanged = "user.changed" Warning,
-    /// A user was removed, with all keys.
-    UserDeleted = "user.deleted" Warning,
-    /// A secret was put into the secret store.
-    SecretCreated = "secret.created" Info,
-    /// A stored secret has another value.
-    SecretChanged = "secret.changed" Warning,
-    /// A stored secret was removed.
-    SecretDeleted = "secret.deleted" Warning,
-    /// All stored secrets were sealed with a new key.
-    SecretResealed = "secret.resealed" Warning,
-    /// Requests were refused: without a valid key, or beyond what it may do.
-    ApiDenied = "api.denied" Warning,
-    /// A session in a browser was opened.
-    LoginOpened = "login.opened" Info,
-    /// A session in a browser ended.
-    LoginEnded = "login.ended" Info,
-    /// The run before this one did not end in an orderly way.
-    ShutdownUnclean = "shutdown.unclean" Critical,
-    /// An orderly stop began.
-    ShutdownInitiated = "shutdown.initiated" Info,
-    /// A restart of the server was asked for.
-    RestartRequested = "restart.requested" Warning,
-    /// The new start of a restart failed, and the server went on with the previous binary.
-    RestartFailed = "restart.failed" Critical,
-    /// Somebody asked for a part of the supervision tree to be restarted, suspended
-    /// or resumed. Recorded before it is done.
-    PartRequested = "part.requested" Warning,
-    /// A part of the supervision tree was restarted by hand.
-    PartRestarted = "part.restarted" Warning,
-    /// A part of the supervision tree was suspended by hand.
-    PartSuspended = "part.suspended" Warning,
-    /// A suspended part of the supervision tree was resumed by hand.
-    PartResumed = "part.resumed" Info,
-    /// Something inside failed that no caller was told of.
-    SystemError = "system.error" Critical,
-}
-
-impl Action {
-    /// Returns its level in the server's own log. `None` for what belongs
-    /// to every task, request or session, and for what the supervision tree logs
-    /// with more detail.
-    pub fn log_level(self) -> Option<EventLevel> {
-        use Action as A;
-        match self {
-            A::TaskDead | A::SystemError => Some(EventLevel::Critical),
-            A::ApiDenied | A::KeyRecovered | A::ShutdownUnclean => Some(EventLevel::Warning),
-            A::TaskSubmitted
-            | A::TaskStarted
-            | A::TaskCompleted
-            | A::TaskFailed
-            | A::TaskRetrying
-            | A::TaskCancelled
-            | A::TaskRequeued
-            | A::TaskErased
-            | A::TaskCancelRequested
-            | A::LoginOpened
-            | A::LoginEnded
-            | A::BotStarted
-            | A::BotCrashed
-            | A::BotRestarted
-            | A::BotQuarantined
-            | A::BotStuck
-            | A::BotStalled
-            | A::BotRecovered
-            | A::BotMoved
-            | A::ShutdownInitiated => None,
-            _ => Some(EventLevel::Info),
-        }
-    }
-}
-
-/// The action of a recorded event: one that this version knows, or the name of one
-/// that it does not. A newer version may have written the log, or serve it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize)]
-#[serde(from = "String")]
-pub enum EventAction {
-    /// One that this version knows.
-    Known(Action),
-    /// The dotted name of another.
-    Other(String),
-}
-
-impl EventAction {
-    /// Returns the action, if this version knows it.
-    pub fn known(&self) -> Option<Action> {
-        match self {
-            Self::Known(action) => Some(*action),
-            Self::Other(_) => None,
-        }
-    }
-
-    /// Returns its dotted name.
-    pub fn as_str(&self) -> &str {
-        match self {
-            Self::Known(action) => action.as_str(),
-            Self::Other(name) => name,
-        }
-    }
-}
-
-impl From<String> for EventAction {
-    fn from(name: String) -> Self {
-        Action::parse(&name).map_or(Self::Other(name), Self::Known)
-    }
-}
-
-impl From<Action> for EventAction {
-    fn from(action: Action) -> Self {
-        Self::Known(action)
-    }
-}
-
-impl PartialEq<Action> for EventAction {
-    fn eq(&self, action: &Action) -> bool {
-        matches!(self, Self::Known(known) if known == action)
-    }
-}
-
-impl Serialize for EventAction {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
-    }
-}
+use crate::{Action, BotName, EventAction, TargetType, TaskStatus, TaskType, Timestamp};
 
 /// How loud an event is.
 #[derive(
@@ -256,6 +39,11 @@ pub struct NewEvent {
     pub actor: String,
     /// What it was done to.
     pub target: String,
+    /// The type of the target; `None`: as the action says.
+    pub target_type: Option<TargetType>,
+    /// The user whose visibility decides who may see it; `None`: only callers who see
+    /// everything.
+    pub owner: Option<String>,
     /// How it went.
     pub result: EventResult,
     /// More about it; `Null` when there is nothing to add.
@@ -271,6 +59,8 @@ impl NewEvent {
             action,
             actor: actor.into(),
             target: target.into(),
+            target_type: None,
+            owner: None,
             result: EventResult::Success,
             details: serde_json::Value::Null,
             trace_id: None,
@@ -284,6 +74,20 @@ impl NewEvent {
         self
     }
 
+    /// Says whose it is.
+    #[must_use]
+    pub fn owner(mut self, user: impl Into<String>) -> Self {
+        self.owner = Some(user.into());
+        self
+    }
+
+    /// Says that its target is of that type.
+    #[must_use]
+    pub fn target_type(mut self, target_type: TargetType) -> Self {
+        self.target_type = Some(target_type);
+        self
+    }
+
     /// That tells of a failure.
     #[must_use]
     pub fn failure(mut self) -> Self {
@@ -292,12 +96,29 @@ impl NewEvent {
     }
 }
 
+/// The target of an event.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct EventTarget {
+    /// Its type: `task`, `bot`, `queue`, `key`, `user`, `secret`, `web_session`,
+    /// `supervisor`, `route`, `hive`, and others to come.
+    #[schema(example = "task")]
+    pub r#type: String,
+    /// Its id or name.
+    #[schema(example = "task_01h455vb4pex5vsknk084sn02q")]
+    pub id: String,
+}
+
 /// An entry of the event log.
+///
+/// It has what is needed to filter and to describe it: its task may be forgotten by the
+/// time that it is read.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Event {
     /// Place of the event in the log: strictly rising, never reused. For callers who
     /// see only tasks of their own: place in the answer, from 1.
     pub seq: u64,
+    /// The history that the number belongs to. A restore begins a new one.
+    pub timeline: u64,
     /// When it was recorded.
     #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
@@ -309,15 +130,55 @@ pub struct Event {
     /// Who did it.
     pub actor: String,
     /// What it was done to.
-    pub target: String,
+    pub target: EventTarget,
+    /// The user whose visibility decides who may see it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
     /// How it went.
     pub result: EventResult,
+    /// Type of the task that it is of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub task_type: Option<TaskType>,
+    /// The bot that has the task, or had it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub bot_id: Option<BotName>,
+    /// Tags of the task.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    /// The attempt at the task, from 1; absent before the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<u32>,
+    /// Status of the task after it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<TaskStatus>,
+    /// The session that it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_id: Option<String>,
+    /// Form of the details: rises when members change their meaning.
+    pub v: u32,
     /// More about it.
     #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
     pub details: serde_json::Value,
     /// The W3C trace that it belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace_id: Option<String>,
+}
+
+/// A place in the event log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Position {
+    /// The history that the number belongs to.
+    pub timeline: u64,
+    /// The number of the event.
+    pub seq: u64,
+}
+
+impl std::fmt::Display for Position {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}", self.timeline, self.seq)
+    }
 }
 
 /// A filter of events. An event must match every field that is set.
@@ -345,7 +206,7 @@ impl EventFilter {
         self.action
             .as_ref()
             .is_none_or(|wanted| wanted == action || wanted == kind)
-            && fits(&self.target, &event.target)
+            && fits(&self.target, &event.target.id)
             && fits(&self.actor, &event.actor)
             && self.after.is_none_or(|at| event.at >= at)
             && self.before.is_none_or(|at| event.at < at)
@@ -357,24 +218,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_dotted_unique_and_parse_back() {
-        for action in Action::ALL {
-            assert!(action.as_str().contains('.'), "{action:?}");
-            assert_eq!(Action::parse(action.as_str()), Some(*action));
-            assert_eq!(serde_json::to_value(action).unwrap(), action.as_str());
-        }
-        assert_eq!(Action::parse("task.unheard_of"), None);
-    }
-
-    #[test]
     fn all_of_a_filter_must_fit() {
         let event = Event {
             seq: 1,
+            timeline: 1,
             at: Timestamp::from_millis(1_000),
             action: Action::BotCrashed.into(),
             level: EventLevel::Warning,
             actor: "deia".into(),
-            target: "b-1".into(),
+            target: EventTarget {
+                r#type: "bot".into(),
+                id: "b-1".into(),
+            },
+            owner: None,
+            task_type: None,
+            bot_id: None,
+            tags: Vec::new(),
+            attempt: None,
+            status: None,
+            session_id: None,
+            v: 1,
             result: EventResult::Success,
             details: serde_json::Value::Null,
             trace_id: None,
@@ -423,17 +286,6 @@ mod tests {
             ),
         ] {
             assert_eq!(filter.matches(&event), expected, "{filter:?}");
-        }
-    }
-
-    #[test]
-    fn an_action_that_is_not_known_keeps_its_name() {
-        for (name, known) in [("task.dead", true), ("task.unheard_of", false)] {
-            let action = EventAction::from(name.to_owned());
-            assert_eq!(matches!(action, EventAction::Known(_)), known, "{name}");
-            let text = serde_json::to_value(&action).unwrap();
-            assert_eq!(text, name);
-            assert_eq!(serde_json::from_value::<EventAction>(text).unwrap(), action);
         }
     }
 }

@@ -191,9 +191,16 @@ fn event() -> Value {
         "action": "task.completed",
         "level": "info",
         "actor": "upper-1",
-        "target": TASK,
+        "timeline": 1,
+        "target": {"type": "task", "id": TASK},
+        "owner": "ada",
         "result": "success",
-        "details": {"attempt": 1, "execution_time_ms": 4},
+        "task_type": "general",
+        "bot_id": "upper-1",
+        "attempt": 1,
+        "status": "completed",
+        "v": 1,
+        "details": {"wait_ms": 1, "run_ms": 4},
         "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
     })
 }
@@ -213,6 +220,14 @@ fn waits() -> Value {
     json!({"started": 720, "p50_ms": 2, "p95_ms": 16, "p99_ms": 64})
 }
 
+fn throughput(name: &str, submitted: u64) -> Value {
+    let durations = json!({"count": 1206, "mean_ms": 4, "p50_ms": 3, "p95_ms": 7, "p99_ms": 15});
+    json!({
+        "name": name, "submitted": submitted, "started": 1206, "completed": 1204, "failed": 2,
+        "cancelled": 0, "retried": 0, "waits": durations, "runs": durations,
+    })
+}
+
 fn queue_status() -> Value {
     json!({
         "totals": status_counts(),
@@ -228,6 +243,11 @@ fn queue_status() -> Value {
             "oldest_queued_ms": 1250, "paused": false, "rates": rates(), "waits": waits(),
         }],
         "running_by_bot": {"upper-1": 1},
+        "history": {
+            "hours": 24,
+            "by_type": [throughput("general", 1210)],
+            "by_bot": [throughput("upper-1", 0)],
+        },
     })
 }
 
@@ -262,6 +282,7 @@ fn system_status() -> Value {
         "bots_launched": 3,
         "tasks": status_counts(),
         "last_event_seq": 1041,
+        "followers": [{"name": "statistics", "seq": 4711, "lag_events": 0, "lag_ms": 0}],
     })
 }
 

@@ -6,6 +6,7 @@
 // The examples of the entities are deep for `json!`.
 #![recursion_limit = "256"]
 
+mod action;
 mod address;
 mod api_key;
 mod bot;
@@ -39,13 +40,14 @@ mod trace;
 mod transition;
 mod user;
 
+pub use action::{Action, EventAction, TargetType};
 pub use address::{AddressRange, AddressRangeError};
 pub use api_key::{ApiKey, KeyError};
 pub use bot::{
     Bot, BotDesired, BotFault, BotGeneration, BotRecord, BotSpec, BotStatus, Capabilities,
     Containment, ContainmentMeans,
 };
-pub use event::{Action, Event, EventAction, EventFilter, EventLevel, EventResult, NewEvent};
+pub use event::{Event, EventFilter, EventLevel, EventResult, EventTarget, NewEvent, Position};
 pub use exact::{ambiguity, is_at_most_deep, is_exact};
 pub use examples::entities;
 pub use executor::{
@@ -67,13 +69,16 @@ pub use plan::{
     RetryOverride, release,
 };
 pub use principal::{Basis, Budget, Principal, Sight, Via, rights, within_scopes};
-pub use queue::{Changed, Drained, Pause, QueueLane, QueueStatus, Rates, StatusCounts, Waits};
+pub use queue::{
+    Changed, Drained, Durations, Pause, QueueHistory, QueueLane, QueueStatus, Rates, StatusCounts,
+    Throughput, Waits,
+};
 pub use result::TaskResult;
 pub use role::{Permission, Role};
 pub use secret::{
     BotSecret, SecretInfo, SecretName, SecretPlaces, SecretRef, SecretRefs, is_plain,
 };
-pub use system::{HealthMetrics, LastRestart, SystemStatus};
+pub use system::{FollowerLag, HealthMetrics, LastRestart, SystemStatus};
 pub use task::{Deployment, Priority, Submitted, Task, TaskFilter, TaskStatus, TaskType};
 pub use task_log::{TaskLog, TaskLogLine};
 pub use time::{NotATime, Timestamp};

@@ -89,6 +89,58 @@ pub struct QueueLane {
     pub waits: Waits,
 }
 
+/// Durations that were observed, in milliseconds. Percentiles are exact to a factor of
+/// two.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Durations {
+    /// How many there were.
+    pub count: u64,
+    /// Their mean.
+    pub mean_ms: u64,
+    /// Half of them were at most this long.
+    pub p50_ms: u64,
+    /// 95 of 100.
+    pub p95_ms: u64,
+    /// 99 of 100.
+    pub p99_ms: u64,
+}
+
+/// Work on tasks of one type, or by one bot, over some hours.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Throughput {
+    /// The type or the bot.
+    #[schema(example = "general")]
+    pub name: String,
+    /// Tasks accepted; of a bot always 0.
+    pub submitted: u64,
+    /// Attempts begun.
+    pub started: u64,
+    /// Tasks completed.
+    pub completed: u64,
+    /// Tasks failed for good.
+    pub failed: u64,
+    /// Tasks cancelled.
+    pub cancelled: u64,
+    /// Attempts that were followed by another.
+    pub retried: u64,
+    /// How long tasks had been ready when an attempt began.
+    pub waits: Durations,
+    /// How long ended attempts ran.
+    pub runs: Durations,
+}
+
+/// Work of the last hours, from the event log. It may be behind by a second, and by more
+/// while the follower `statistics` lags (see the status of the system).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct QueueHistory {
+    /// Hours that it goes back, the running one included.
+    pub hours: u32,
+    /// By type, in alphabetical order.
+    pub by_type: Vec<Throughput>,
+    /// By bot, in alphabetical order.
+    pub by_bot: Vec<Throughput>,
+}
+
 /// No task is started while this stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Pause {
@@ -132,6 +184,10 @@ pub struct QueueStatus {
     pub lanes: Vec<QueueLane>,
     /// How many tasks each bot has in hand.
     pub running_by_bot: BTreeMap<String, u64>,
+    /// Work of the last 24 hours.
+    #[serde(default)]
+    #[schema(required = true)]
+    pub history: QueueHistory,
 }
 
 /// What came of changing many tasks.

@@ -34,6 +34,24 @@ pub struct SystemStatus {
     pub tasks: StatusCounts,
     /// Sequence number of the newest event.
     pub last_event_seq: u64,
+    /// How far those are that follow the event log.
+    #[serde(default)]
+    #[schema(required = true)]
+    pub followers: Vec<FollowerLag>,
+}
+
+/// How far a follower of the event log is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct FollowerLag {
+    /// Its name.
+    #[schema(example = "statistics")]
+    pub name: String,
+    /// Sequence number of the last event that it has taken in.
+    pub seq: u64,
+    /// Events that it has not taken in.
+    pub lag_events: u64,
+    /// Age of the oldest of these, in milliseconds.
+    pub lag_ms: u64,
 }
 
 /// Result of a restart in place.

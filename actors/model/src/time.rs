@@ -24,7 +24,15 @@ impl Timestamp {
         self.0
     }
 
-    /// This point plus `millis` milliseconds, saturating.
+    /// Returns this point minus `millis` milliseconds, saturating.
+    pub fn minus_millis(self, millis: u64) -> Self {
+        Self(
+            self.0
+                .saturating_sub(i64::try_from(millis).unwrap_or(i64::MAX)),
+        )
+    }
+
+    /// Returns this point plus `millis` milliseconds, saturating.
     pub fn plus_millis(self, millis: u64) -> Self {
         Self(
             self.0

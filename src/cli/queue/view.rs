@@ -1,6 +1,8 @@
 //! The queue as tables.
 
-use deia_model::{Pause, QueueStatus, Rates, StatusCounts, TaskStatus, Waits};
+use deia_model::{
+    Durations, Pause, QueueHistory, QueueStatus, Rates, StatusCounts, TaskStatus, Waits,
+};
 
 use crate::cli::{
     human,
@@ -35,6 +37,10 @@ pub(super) fn status(queue: &QueueStatus, look: &Look) -> String {
     if !queue.lanes.is_empty() {
         text.push('\n');
         text.push_str(&lanes(queue, look));
+    }
+    if !queue.history.by_type.is_empty() {
+        text.push('\n');
+        text.push_str(&history(&queue.history, look));
     }
     if !queue.running_by_bot.is_empty() {
         let mut bots = Table::new(&[Column::new("BOT").flows(), Column::new("RUNNING").right()]);
@@ -124,6 +130,36 @@ fn lanes(queue: &QueueStatus, look: &Look) -> String {
     table.render(look)
 }
 
+/// A line for each type and each bot, with the work of the last hours.
+fn history(history: &QueueHistory, look: &Look) -> String {
+    let mut table = Table::new(&[
+        Column::new("LAST 24 H").flows(),
+        Column::new("SUBMITTED").right(),
+        Column::new("COMPLETED").right(),
+        Column::new("FAILED").right(),
+        Column::new("RETRIED").right(),
+        Column::new("WAIT P95").right(),
+        Column::new("RUN P50").right(),
+        Column::new("RUN P95").right(),
+    ]);
+    let of_types = history.by_type.iter().map(|row| ("type", row));
+    let of_bots = history.by_bot.iter().map(|row| ("bot", row));
+    for (what, row) in of_types.chain(of_bots) {
+        let some = |of: &Durations, ms: u64| (of.count > 0).then(|| human::millis(ms));
+        table.row(vec![
+            format!("{what} {}", row.name).into(),
+            or_dash((what == "type").then(|| row.submitted.to_string())),
+            row.completed.into(),
+            row.failed.into(),
+            row.retried.into(),
+            or_dash(some(&row.waits, row.waits.p95_ms)),
+            or_dash(some(&row.runs, row.runs.p50_ms)),
+            or_dash(some(&row.runs, row.runs.p95_ms)),
+        ]);
+    }
+    table.render(look)
+}
+
 #[cfg(test)]
 mod tests {
     use deia_model::{Priority, QueueLane, Timestamp};
@@ -179,6 +215,7 @@ mod tests {
             },
             oldest_queued_ms: Some(65_000),
             running_by_bot: [("sim-1".to_owned(), 1)].into(),
+            history: QueueHistory::default(),
         };
         let look = Look {
             color: false,

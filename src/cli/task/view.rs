@@ -186,7 +186,7 @@ pub(in crate::cli) fn all_events(events: &[Event], look: &Look) -> String {
         table.row(vec![
             event.at.into(),
             Cell::new(event.action.as_str(), tone(event.level)),
-            event.target.as_str().into(),
+            event.target.id.as_str().into(),
             event.actor.as_str().into(),
             format!("{failed}{}", more(&event.details)).into(),
         ]);

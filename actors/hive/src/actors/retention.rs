@@ -1,11 +1,11 @@
 //! Forgets what is past its time: tasks that ended long ago, with their
-//! results, and the answers to idempotency keys.
+//! results, the answers to idempotency keys, and events.
 
 use std::time::Duration;
 
 use actix::{Actor, ActorFutureExt, AsyncContext, WrapFuture};
 use deia_ledger::{Command, Ledger, Outcome, StoreError};
-use deia_model::TaskId;
+use deia_model::{TaskId, Timestamp};
 use deia_supervision::Context;
 
 use super::bots::Outputs;
@@ -16,14 +16,26 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const REST: Duration = Duration::from_secs(10);
 /// Tasks forgotten in one command: it must not keep the others waiting.
 const FORGET_MAX: usize = 500;
+/// Events forgotten in one command.
+const EVENTS_MAX: u32 = 2_000;
 /// Tasks forgotten in one command while the disk is full: each takes room in the log
 /// before it makes some.
 const FORGET_ON_FULL_DISK: usize = 8;
+
+/// How much of the event log is kept.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct EventLimits {
+    /// How long.
+    pub(crate) retention: Duration,
+    /// How many bytes, about.
+    pub(crate) max_bytes: u64,
+}
 
 /// Forgets what is past its time, in small steps.
 pub(crate) struct Retention {
     ledger: Ledger,
     outputs: Outputs,
+    events: EventLimits,
     /// Where to look on.
     from: i64,
     /// Tasks forgotten in one command.
@@ -31,10 +43,11 @@ pub(crate) struct Retention {
 }
 
 impl Retention {
-    pub(crate) fn new(ledger: Ledger, outputs: Outputs) -> Self {
+    pub(crate) fn new(ledger: Ledger, outputs: Outputs, events: EventLimits) -> Self {
         Self {
             ledger,
             outputs,
+            events,
             from: i64::MIN,
             at_once: FORGET_MAX,
         }
@@ -42,8 +55,14 @@ impl Retention {
 
     fn step(&mut self, ctx: &mut Context<Self>) {
         let (ledger, outputs) = (self.ledger.clone(), self.outputs.clone());
-        let (from, at_once) = (self.from, self.at_once);
-        let looking = async move { sweep(&ledger, &outputs, from, at_once).await };
+        let (from, at_once, events) = (self.from, self.at_once, self.events);
+        let looking = async move {
+            let swept = sweep(&ledger, &outputs, from, at_once).await?;
+            if swept.next.is_none() {
+                forget_events(&ledger, events).await?;
+            }
+            Ok(swept)
+        };
         ctx.spawn(looking.into_actor(self).map(|swept, this, ctx| {
             let wait = match swept {
                 Ok(Swept {
@@ -107,6 +126,38 @@ async fn sweep(
         next: found.next,
         some: forgotten > 0,
     })
+}
+
+/// Forgets events that are past their retention, or beyond what the log may take.
+async fn forget_events(ledger: &Ledger, limits: EventLimits) -> Result<(), StoreError> {
+    let log = ledger.event_log().await?;
+    let kept = u64::try_from(limits.retention.as_millis()).unwrap_or(u64::MAX);
+    let old = ledger
+        .last_event_before(Timestamp::now().minus_millis(kept))
+        .await?;
+    let over = log.over(limits.max_bytes);
+    let upto = old.max(over);
+    let mut forgotten = 0;
+    loop {
+        let command = Command::PruneEvents {
+            upto,
+            max: EVENTS_MAX,
+        };
+        match ledger.apply(command).await? {
+            Outcome::Done(0) => break,
+            Outcome::Done(n) => forgotten += n,
+            other => return Err(StoreError::Failed(format!("answered with {other:?}"))),
+        }
+    }
+    if over > old {
+        tracing::warn!(
+            events = forgotten,
+            "the event log is longer than it may be: events were forgotten before their time (events.max_bytes)"
+        );
+    } else if forgotten > 0 {
+        tracing::info!(events = forgotten, "forgot events past their retention");
+    }
+    Ok(())
 }
 
 /// What came of forgetting.

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize, de::Error as _};
 use tracing_subscriber::EnvFilter;
 
 use super::{
-    AdmissionSettings, AuthSettings, ConfigError, LimitSettings, Problem, SchedulerSettings,
-    SecretSettings, TaskSettings, TlsSettings,
+    AdmissionSettings, AuthSettings, ConfigError, EventSettings, LimitSettings, Problem,
+    SchedulerSettings, SecretSettings, TaskSettings, TlsSettings,
     bots::BotSettings,
     check::{Checker, Rule},
 };
@@ -27,6 +27,8 @@ pub struct Config {
     pub store: StoreSettings,
     /// Limits and defaults of tasks.
     pub tasks: TaskSettings,
+    /// The event log.
+    pub events: EventSettings,
     /// The scheduler.
     pub scheduler: SchedulerSettings,
     /// The bots.
@@ -210,6 +212,7 @@ impl Config {
         self.server.check(&mut check);
         self.store.check(&mut check);
         self.tasks.check(&mut check);
+        self.events.check(&mut check);
         self.scheduler.check(&mut check);
         self.bots.check(&mut check);
         self.secrets.check(&mut check);

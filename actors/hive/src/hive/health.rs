@@ -5,8 +5,10 @@ use std::{
     time::Duration,
 };
 
+use deia_ledger::FollowerState;
 use deia_model::{
-    Bot, BotDesired, BotName, BotStatus, HealthMetrics, StatusCounts, SystemStatus, summary,
+    Bot, BotDesired, BotName, BotStatus, FollowerLag, HealthMetrics, StatusCounts, SystemStatus,
+    summary,
 };
 use deia_supervision::{ArbiterStatus, ChildState, Health, TreeStatus};
 use rustix::fs::statvfs;
@@ -20,6 +22,15 @@ const OLDEST_QUEUED_MAX_MS: u64 = 300_000;
 const DISK_MAX_PERCENT: f64 = 95.0;
 /// Over which time the use of the CPUs is measured at least.
 const CPU_WINDOW: Duration = Duration::from_secs(1);
+
+fn lag(follower: FollowerState) -> FollowerLag {
+    FollowerLag {
+        name: follower.name,
+        seq: follower.at.seq,
+        lag_events: follower.lag_events,
+        lag_ms: follower.lag_ms,
+    }
+}
 
 impl Hive {
     /// How the whole hive stands.
@@ -42,6 +53,7 @@ impl Hive {
             bots_launched: launched(&bots),
             tasks: ledger.counts().await?,
             last_event_seq: ledger.last_event_seq().await?,
+            followers: ledger.followers().await?.into_iter().map(lag).collect(),
         })
     }
 

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use deia_ledger::metrics::{StoreMetrics, UNREADABLE_ROWS};
+use deia_ledger::{
+    EventLog, FollowerState,
+    metrics::{StoreMetrics, UNREADABLE_ROWS},
+};
 use deia_model::{Bot, BotDesired, BotStatus, QueueStatus, StatusCounts};
 
 use super::Hive;
@@ -52,6 +55,26 @@ pub(super) struct RoomMetrics {
     pub(super) flow: Arc<FlowMetrics>,
 }
 
+/// What the store knows.
+struct Stored {
+    queue: QueueStatus,
+    bots: Vec<Bot>,
+    events: EventLog,
+    followers: Vec<FollowerState>,
+}
+
+fn follower_readings(followers: &[FollowerState], out: &mut Readings) {
+    for follower in followers {
+        let name = || [follower.name.clone()];
+        out.count(&table::FOLLOWER_LAG_EVENTS, name(), follower.lag_events);
+        out.count(
+            &table::FOLLOWER_LAG_SECONDS,
+            name(),
+            follower.lag_ms / 1_000,
+        );
+    }
+}
+
 impl Hive {
     /// What is counted and measured, as of now. What the store does not tell in
     /// time is left out.
@@ -88,10 +111,17 @@ impl Hive {
         out.plain(&table::BOTS_PROGRAMS, programs as u64);
         let mut depths = Vec::new();
         match tokio::time::timeout(STORE_WITHIN, self.stored()).await {
-            Ok(Ok((queue, bots, events))) => {
+            Ok(Ok(Stored {
+                queue,
+                bots,
+                events,
+                followers,
+            })) => {
                 queue_readings(&queue, &mut out);
                 bot_readings(&bots, &mut out);
-                out.plain(&table::STORE_EVENTS, events);
+                out.plain(&table::STORE_EVENTS, events.head);
+                out.plain(&table::STORE_EVENTS_BYTES, events.bytes);
+                follower_readings(&followers, &mut out);
                 depths = queue.lanes;
             }
             Ok(Err(error)) => tracing::warn!(%error, "metrics lack what the store knows"),
@@ -101,10 +131,14 @@ impl Hive {
         out
     }
 
-    async fn stored(&self) -> Result<(QueueStatus, Vec<Bot>, u64), HiveError> {
+    async fn stored(&self) -> Result<Stored, HiveError> {
         let ledger = &self.inner.ledger;
-        let (queue, bots) = (ledger.queue().await?, self.bots().await?);
-        Ok((queue, bots, ledger.last_event_seq().await?))
+        Ok(Stored {
+            queue: ledger.queue().await?,
+            bots: self.bots().await?,
+            events: ledger.event_log().await?,
+            followers: ledger.followers().await?,
+        })
     }
 }
 

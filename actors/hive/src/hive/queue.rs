@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use deia_ledger::{Command, Outcome, Refusal};
+use deia_ledger::{Command, Outcome, Refusal, hour_of};
 use deia_model::{
     Changed, Drained, Page, PageRequest, Principal, QueueLane, QueueStatus, Task, TaskFilter,
-    TaskId, TaskStatus, TaskType, Violation,
+    TaskId, TaskStatus, TaskType, Timestamp, Violation,
 };
 use futures_util::{StreamExt, stream};
 use tokio::time::Instant;
 
 use super::{Hive, tasks::unexpected};
-use crate::HiveError;
+use crate::{HiveError, statistics::history};
 
 /// Tasks of one page when many are changed at once; their commands share commits.
 const AT_ONCE: u32 = 500;
@@ -19,6 +19,9 @@ const AT_ONCE: u32 = 500;
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Pages that one such call looks at. What is left is told.
 const PAGES_MAX: usize = 2_000;
+
+/// Hours of work that the status of the queue tells of.
+const HISTORY_HOURS: u32 = 24;
 
 /// Maximum length of the reason of a pause or a suspension, in characters.
 const REASON_MAX: usize = 1_024;
@@ -53,6 +56,9 @@ impl Hive {
     pub async fn queue(&self) -> Result<QueueStatus, HiveError> {
         let mut queue = self.inner.ledger.queue().await?;
         self.inner.meter.fill(&mut queue);
+        let from = hour_of(Timestamp::now()).saturating_sub(HISTORY_HOURS - 1);
+        let rows = self.inner.ledger.statistics(from).await?;
+        queue.history = history(&rows, HISTORY_HOURS);
         Ok(queue)
     }
 

@@ -37,6 +37,7 @@ use crate::{
             Board, BotsChanged, Follow, Outputs, TaskCancelled,
             guardian::{Guardian, GuardianProgram},
         },
+        followers::{EventsAppended, FollowerActor},
         ledger::{KeysChanged, LedgerWriter, LoginsChanged, write_or_leave_waiting},
         scheduler::{PausesChanged, TasksWaiting},
     },
@@ -46,6 +47,7 @@ use crate::{
     hive::{meter::FlowMeter, task_watch::TaskWatch},
     metrics::SupervisionMetrics,
     secrets::SecretResolver,
+    statistics::Statistics,
     tree,
     tree::{Declared, Parts},
 };
@@ -150,6 +152,8 @@ impl Hive {
             scheduler,
             seats,
             launcher,
+            statistics,
+            services,
         } = tree::declare(&parts);
         let hive = Self {
             inner: Arc::new(Inner {
@@ -182,8 +186,8 @@ impl Hive {
                 database,
             }),
         };
-        hive.listen_to_commits(&ledger);
-        let tree = Tree::start(spec.child(front(&hive))).await?;
+        hive.listen_to_commits(&ledger, statistics);
+        let tree = Tree::start(spec.child(front(&hive)).child(services)).await?;
         hive.inner.metrics.supervision.follow(tree.subscribe());
         // Set once: this hive has no other tree.
         let _ = hive.inner.tree.set(tree);
@@ -265,7 +269,11 @@ impl Hive {
 
     /// Has every commit tell those whom it concerns. Runs on the store's own
     /// thread, so it only passes on.
-    fn listen_to_commits(&self, writer: &Handle<LedgerWriter>) {
+    fn listen_to_commits(
+        &self,
+        writer: &Handle<LedgerWriter>,
+        statistics: Handle<FollowerActor<Statistics>>,
+    ) {
         let inner = &self.inner;
         inner.ledger.subscribe(Arc::new(event_log_lines::log));
         let watch = inner.watch.clone();
@@ -296,6 +304,7 @@ impl Hive {
                         seats.bot_changed(bot, *eligible);
                         drop(launcher.tell(BotsChanged));
                     }
+                    Hint::EventsAppended(_) => drop(statistics.tell(EventsAppended)),
                     Hint::PausesChanged => drop(scheduler.tell(PausesChanged)),
                     Hint::LoginsChanged => {
                         logins.changed();

@@ -24,7 +24,7 @@ async fn events_about(hive: &Hive, target: &str) -> Vec<Event> {
     let events = hive.inner.ledger.events(0, 10_000).await.unwrap();
     events
         .into_iter()
-        .filter(|event| event.target == target)
+        .filter(|event| event.target.id == target)
         .collect()
 }
 
@@ -395,7 +395,7 @@ fn acts_on_parts_are_recorded_before_they_are_done() {
             .unwrap();
         let actions = until("the store to answer again", async || {
             let events = hive.inner.ledger.events(0, 10_000).await.ok()?;
-            Some(events.into_iter().filter(|event| event.target == path))
+            Some(events.into_iter().filter(|event| event.target.id == path))
         })
         .await;
         assert_eq!(

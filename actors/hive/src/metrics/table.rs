@@ -127,6 +127,12 @@ metrics! {
             "Size of the store's files: database and wal";
         STORE_EVENTS = Counter "deia_store_events_total" []
             "Events ever recorded in the event log; keeps counting through restarts";
+        STORE_EVENTS_BYTES = Gauge "deia_store_events_bytes" []
+            "Bytes that the kept events take, an estimate (events.max_bytes)";
+        FOLLOWER_LAG_EVENTS = Gauge "deia_follower_lag_events" ["follower"]
+            "Events that a follower of the event log has not taken in";
+        FOLLOWER_LAG_SECONDS = Gauge "deia_follower_lag_seconds" ["follower"]
+            "Age of the oldest event that a follower has not taken in";
     }
     "Scheduler" {
         SCHEDULER_LANES = Gauge "deia_scheduler_lanes" []

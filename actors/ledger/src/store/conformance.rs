@@ -11,6 +11,7 @@ pub(crate) mod deaths;
 pub(crate) mod dependencies;
 pub(crate) mod entities;
 pub(crate) mod erasure;
+pub(crate) mod followers;
 mod handles;
 pub(crate) mod logins;
 pub(crate) mod plans;
@@ -23,7 +24,7 @@ use std::{sync::Arc, time::Duration};
 
 use deia_model::{
     Action, AttemptEnd, AttemptOutcomeKind, BotName, EndReason, LeaseToken, NewTask, Priority,
-    RetryOverride, Sight, Submitted, Task, TaskId, TaskStatus, Toll,
+    RetryOverride, Sight, Submitted, Task, TaskId, TaskStatus, Timestamp, Toll,
 };
 
 use crate::{
@@ -59,6 +60,16 @@ macro_rules! suite {
 }
 
 suite! { $
+    followers {
+        event_says_what_is_needed_without_its_task,
+        follower_takes_in_each_event_once,
+        cursor_moves_forward_within_the_log_only,
+        statistics_of_the_same_hour_type_and_bot_add_up,
+        page_of_events_is_bounded_and_goes_on,
+        pruning_keeps_the_newest_and_what_a_binding_follower_needs,
+        newest_event_before_a_time_is_found,
+        only_one_of_two_moves_a_cursor,
+    }
     submissions {
         a_submission_is_there_with_its_event,
         large_content_is_kept_whole,
@@ -316,7 +327,10 @@ type Seen = Arc<std::sync::Mutex<Vec<Hint>>>;
 /// A sink that remembers every hint but those of what flowed and of events.
 fn hints_of(ledger: &Ledger) -> Seen {
     seen(ledger, |hint| {
-        !matches!(hint, Hint::Flow(_) | Hint::Logged(_))
+        !matches!(
+            hint,
+            Hint::Flow(_) | Hint::Logged(_) | Hint::EventsAppended(_)
+        )
     })
 }
 

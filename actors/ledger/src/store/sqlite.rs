@@ -12,6 +12,7 @@ mod dependencies;
 mod erase;
 mod errors;
 mod event_pages;
+mod followers;
 mod idempotency;
 mod keys;
 pub(super) mod lists;
@@ -38,21 +39,25 @@ mod users;
 mod waiting;
 mod writer;
 
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::{
+    num::NonZero,
+    sync::{Arc, Mutex, PoisonError, mpsc},
+};
 
 use arc_swap::ArcSwapOption;
 use deia_model::{
     BotName, BotRecord, Event, EventFilter, KeyRecord, LoginRecord, Page, PageRequest, Pause,
-    QueueStatus, SecretInfo, SecretName, Sight, StatusCounts, Task, TaskFilter, TaskId, TaskResult,
-    User,
+    Position, QueueStatus, SecretInfo, SecretName, Sight, StatusCounts, Task, TaskFilter, TaskId,
+    TaskResult, Timestamp, User,
 };
 pub use open::{OpenError, SqliteOptions};
 use tokio::sync::oneshot;
 
 use self::{pool::ReaderPool, writer::Job};
 use crate::{
-    BoxFuture, Cancelling, Command, HintSink, Offers, Outcome, Prunable, ReadyLane, ReadyQuery,
-    ReadyTask, Standing, Store, StoreError, StoredSecret, TaskOutcome,
+    BoxFuture, Cancelling, Command, EventLog, EventsPage, FollowerName, FollowerState, HintSink,
+    Offers, Outcome, Prunable, ReadyLane, ReadyQuery, ReadyTask, Standing, StatisticsRow, Store,
+    StoreError, StoredSecret, TaskOutcome,
 };
 
 /// The hive's data in one SQLite file.
@@ -67,6 +72,8 @@ pub struct SqliteStore {
     readers: ReaderPool,
     /// For what the hive itself wants to know: no list of a caller makes it wait.
     own_readers: ReaderPool,
+    /// For the followers of the event log: nothing else makes them wait, nor they it.
+    follower_readers: ReaderPool,
     shared: writer::Shared,
 }
 
@@ -310,6 +317,43 @@ impl Store for SqliteStore {
 
     fn events(&self, after: u64, limit: u32) -> BoxFuture<'_, Result<Vec<Event>, StoreError>> {
         self.readers.read(move |db| lists::events(db, after, limit))
+    }
+
+    fn events_after(
+        &self,
+        after: Position,
+        max_events: NonZero<u32>,
+        max_bytes: u64,
+    ) -> BoxFuture<'_, Result<EventsPage, StoreError>> {
+        let limits = followers::PageLimits {
+            events: max_events,
+            bytes: max_bytes,
+        };
+        self.follower_readers
+            .read_whole(move |db| followers::page(db, after, limits))
+    }
+
+    fn cursor(&self, follower: FollowerName) -> BoxFuture<'_, Result<Position, StoreError>> {
+        self.follower_readers
+            .read_whole(move |db| followers::cursor(db, follower.0))
+    }
+
+    fn followers(&self) -> BoxFuture<'_, Result<Vec<FollowerState>, StoreError>> {
+        self.own_readers.read_whole(followers::followers)
+    }
+
+    fn event_log(&self) -> BoxFuture<'_, Result<EventLog, StoreError>> {
+        self.own_readers.read_whole(followers::log)
+    }
+
+    fn last_event_before(&self, time: Timestamp) -> BoxFuture<'_, Result<u64, StoreError>> {
+        self.own_readers
+            .read_whole(move |db| followers::last_before(db, time))
+    }
+
+    fn statistics(&self, from: u32) -> BoxFuture<'_, Result<Vec<StatisticsRow>, StoreError>> {
+        self.own_readers
+            .read(move |db| followers::statistics(db, from))
     }
 
     fn events_page(

@@ -12,7 +12,8 @@ pub struct SupervisorNode {
     /// Name among its siblings.
     pub name: String,
     /// Names from the root on, separated by `/`.
-    #[schema(example = "hive/core/scheduler")]
+    #[serde(default)]
+    #[schema(required = true, example = "hive/core/scheduler")]
     pub path: String,
     /// `worker` or `supervisor`.
     pub kind: NodeKind,
@@ -23,21 +24,31 @@ pub struct SupervisorNode {
     #[schema(example = "running")]
     pub state: NodeState,
     /// Counts its runs, from 1; 0 if it has never been started.
+    #[serde(default)]
+    #[schema(required = true)]
     pub incarnation: u64,
     /// How long it has been up, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uptime_ms: Option<u64>,
     /// Automatic restarts since the tree was started.
+    #[serde(default)]
+    #[schema(required = true)]
     pub restarts: u64,
     /// Messages waiting.
+    #[serde(default)]
+    #[schema(required = true)]
     pub mailbox_depth: u64,
     /// Messages handled since the tree was started.
+    #[serde(default)]
+    #[schema(required = true)]
     pub handled: u64,
     /// The thread that a worker runs on: see `GET /api/v1/arbiters`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = "bots-1")]
     pub arbiter: Option<String>,
     /// True if it has messages waiting and handles none of them.
+    #[serde(default)]
+    #[schema(required = true)]
     pub stalled: bool,
     /// Who suspended it, why, and since when; absent unless it is suspended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -46,13 +57,16 @@ pub struct SupervisorNode {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_exit: Option<LastExit>,
     /// Its last 16 exits, the oldest first.
+    #[serde(default)]
+    #[schema(required = true)]
     pub exits: Vec<LastExit>,
     /// Whatever else the hive says of it.
     #[serde(flatten)]
     #[schema(ignore)]
     pub more: Map<String, Value>,
     /// In the order of their start.
-    #[schema(no_recursion)]
+    #[serde(default)]
+    #[schema(required = true, no_recursion)]
     pub children: Vec<SupervisorNode>,
 }
 
@@ -80,6 +94,8 @@ pub struct Arbiter {
     #[schema(example = "bots")]
     pub group: Option<String>,
     /// Actors that run there.
+    #[serde(default)]
+    #[schema(required = true)]
     pub children: u64,
     /// Share of the last second or more that it has worked, 0 to 1. An estimate.
     pub busy_share: f64,

@@ -67,7 +67,7 @@ pub(crate) async fn commit_of_one_handle_is_read_by_the_other(Handles { a, b }: 
         assert_eq!(status(reader, id).await, TaskStatus::Queued);
         assert_eq!(task_page(reader, None).await.items[0].id, id);
         let newest = &event_page(reader, None).await.items[0];
-        assert_eq!(newest.target, id.to_string());
+        assert_eq!(newest.target.id, id.to_string());
         assert_eq!(newest.seq, writer.last_event_seq().await.unwrap());
         let claimed = claim(reader, id, "b").await.unwrap();
         finish(writer, report(&claimed, AttemptEnd::Succeeded)).await;

@@ -52,7 +52,10 @@ async fn places(ledger: &Ledger, action: Action, target: Option<TaskId>) -> Vec<
     let target = target.map(|id| id.to_string());
     let events = ledger.events(0, 10_000).await.unwrap().into_iter();
     let wanted = events.filter(|event| {
-        event.action == action && target.as_ref().is_none_or(|target| *target == event.target)
+        event.action == action
+            && target
+                .as_ref()
+                .is_none_or(|target| *target == event.target.id)
     });
     wanted.map(|event| event.seq).collect()
 }

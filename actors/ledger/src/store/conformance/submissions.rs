@@ -41,7 +41,7 @@ pub(crate) async fn a_submission_is_there_with_its_event(ledger: Ledger) {
         (events[0].action.known(), events[0].actor.as_str()),
         (Some(Action::TaskSubmitted), "ada")
     );
-    assert_eq!(events[0].target, task.id.to_string());
+    assert_eq!(events[0].target.id, task.id.to_string());
     assert_eq!(
         events[0].trace_id.as_deref(),
         Some("0af7651916cd43dd8448eb211c80319c")

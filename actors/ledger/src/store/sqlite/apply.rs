@@ -2,8 +2,8 @@
 //! that a refusal has changed nothing.
 
 use super::{
-    attempts, bots, callers, claim, erase, keys, logins, pauses, prune, retry, secrets, submit,
-    transaction::Tx, waiting,
+    attempts, bots, callers, claim, erase, followers, keys, logins, pauses, prune, retry, secrets,
+    submit, transaction::Tx, waiting,
 };
 use crate::{Command, Outcome, Refusal};
 
@@ -127,6 +127,8 @@ pub(super) fn apply(tx: &mut Tx<'_>, command: &Command) -> Result<Outcome, Apply
         }
         Command::Secret(command) => secrets::apply(tx, command),
         Command::Login(command) => logins::apply(tx, command),
+        Command::Advance(advance) => followers::advance(tx, advance),
+        Command::PruneEvents { upto, max } => Ok(followers::prune(tx, *upto, *max)?),
         Command::Record(events) => {
             for event in events {
                 tx.log_event(event)?;

@@ -13,7 +13,7 @@ use deia_model::{
 use rusqlite::params;
 
 use self::{
-    record::{StatusChange, log_end, note_failed_attempt, write_result, write_status},
+    record::{EndEvent, StatusChange, log_end, note_failed_attempt, write_result, write_status},
     running::{Running, SELECT_RUNNING},
 };
 use super::{rows, transaction::Tx, waiting};
@@ -164,7 +164,12 @@ fn end_attempt(
     lane.flow
         .attempt_ended(report.end, status, report.execution_time_ms);
     lane.flow.dead += u32::from(step == NextStep::GiveUpAsPoison);
-    log_end(tx, running, report, action, run_at)?;
+    let event = EndEvent {
+        action,
+        status,
+        run_at,
+    };
+    log_end(tx, running, report, event)?;
     tx.hint(match status {
         TaskStatus::Pending => Hint::Due(run_at.as_millis()),
         TaskStatus::Queued => Hint::Ready(ReadyTask {

@@ -5,7 +5,7 @@ use rusqlite::params;
 
 use super::{
     rows,
-    transaction::{Entry, Tx},
+    transaction::{OfTask, TaskEntry, Tx},
     waiting::{self, Waiting},
 };
 use crate::{Claim, ClaimedTask, Outcome, Seat};
@@ -78,9 +78,6 @@ fn take(tx: &mut Tx<'_>, stored: rows::Stored, claim: &Claim) -> rusqlite::Resul
             tx.now.as_millis(),
             tx.next_event()
         ])?;
-    let waited = tx.now.millis_since(task.run_at);
-    let lane = tx.lane(&task.task_type, task.priority);
-    lane.flow.waits.record(waited);
     begun(tx, &mut task, &claim.bot, last_event)?;
     Ok(ClaimedTask {
         task,
@@ -101,16 +98,28 @@ fn begun(
     task.assigned_bot = Some(bot.clone());
     task.started_at = Some(tx.now);
     task.progress = 0.0;
-    tx.lane(&task.task_type, task.priority).flow.started += 1;
-    tx.log_after(
+    let waited_ms = tx.now.millis_since(task.run_at);
+    let flow = &mut tx.lane(&task.task_type, task.priority).flow;
+    flow.started += 1;
+    flow.waits.record(waited_ms);
+    let details = format!("{{\"wait_ms\":{waited_ms}}}");
+    tx.log_task(
         last_event,
-        &Entry {
+        TaskEntry {
             action: Action::TaskStarted,
             actor: bot.as_str(),
-            target: &task.id.to_string(),
+            id: task.id,
+            owner: &task.submitter,
+            task: OfTask {
+                task_type: &task.task_type,
+                bot: Some(bot),
+                attempt: task.attempt,
+                status: TaskStatus::Running,
+                tags: rows::tags_of(&task.tags),
+            },
             result: EventResult::Success,
-            details: Some(&format!("{{\"attempt\":{}}}", task.attempt)),
-            trace_id: task.traceparent.as_deref().and_then(rows::trace_id),
+            details: Some(&details),
+            traceparent: task.traceparent.as_deref(),
         },
     )
 }
@@ -135,7 +144,6 @@ pub(super) fn start_at_once(
     seat: Seat,
     submitted_event: i64,
 ) -> rusqlite::Result<()> {
-    tx.lane(&task.task_type, task.priority).flow.waits.record(0);
     begun(tx, &mut task, &seat.bot, Some(submitted_event))?;
     let claimed = ClaimedTask {
         task,

@@ -7,7 +7,7 @@ use super::{
     apply::ApplyError,
     connection::{SECURE_DELETE, SECURE_DELETE_ALL},
     rows,
-    transaction::{Entry, Tx},
+    transaction::{OfTask, TaskEntry, Tx},
 };
 use crate::{Outcome, Refusal};
 
@@ -45,15 +45,17 @@ pub(super) fn erase(tx: &mut Tx<'_>, id: TaskId, actor: &str) -> Result<Outcome,
     tx.db
         .prepare_cached("UPDATE tasks SET last_event = ?2 WHERE seq = ?1")?
         .execute(params![seq, tx.next_event()])?;
-    tx.log_after(
+    tx.log_task(
         last_event,
-        &Entry {
+        TaskEntry {
             action: Action::TaskErased,
             actor,
-            target: &id.to_string(),
+            id,
+            owner: &task.submitter,
+            task: OfTask::of(&task, task.status),
             result: EventResult::Success,
             details: None,
-            trace_id: task.traceparent.as_deref().and_then(rows::trace_id),
+            traceparent: task.traceparent.as_deref(),
         },
     )?;
     Ok(Outcome::Done(1))

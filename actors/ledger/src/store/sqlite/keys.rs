@@ -231,7 +231,9 @@ fn log(
     key: KeyId,
     details: serde_json::Value,
 ) -> rusqlite::Result<()> {
-    tx.log_event(&NewEvent::new(action, actor, key.to_string()).details(details))?;
+    let mut event = NewEvent::new(action, actor, key.to_string());
+    event.owner = details["user"].as_str().map(String::from);
+    tx.log_event(&event.details(details))?;
     tx.hint_once(Hint::KeysChanged);
     Ok(())
 }

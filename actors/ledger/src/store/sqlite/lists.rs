@@ -1,8 +1,8 @@
 //! Reads of lists, page by page.
 
 use deia_model::{
-    BotName, EndReason, Event, EventLevel, EventResult, Page, Sight, Task, TaskFilter, TaskId,
-    TaskStatus, TaskType,
+    BotName, EndReason, Event, EventAction, EventLevel, EventResult, EventTarget, Page, Sight,
+    Task, TaskFilter, TaskId, TaskStatus, TaskType,
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -216,7 +216,9 @@ pub(super) fn task_events(db: &Connection, id: TaskId) -> rusqlite::Result<Vec<E
 }
 
 pub(super) const SELECT_EVENT: &str =
-    "SELECT seq, at, action, level, actor, target, result, details, trace_id, prev FROM events";
+    "SELECT seq, at, action, level, actor, target, result, details, trace_id, prev,
+            target_type, owner, task_type, bot, tags, attempt, status, session_id, v,
+            CAST((SELECT value FROM meta WHERE key = 'timeline') AS INTEGER) FROM events";
 
 /// Events after that sequence number, in order.
 pub(super) fn events(db: &Connection, after: u64, limit: u32) -> rusqlite::Result<Vec<Event>> {
@@ -229,17 +231,37 @@ pub(super) fn events(db: &Connection, after: u64, limit: u32) -> rusqlite::Resul
 
 pub(super) fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
     let details: Option<String> = row.get(7)?;
+    let action: EventAction = row.get::<_, String>(2)?.into();
+    let tags: Option<String> = row.get(14)?;
     Ok(Event {
         seq: row.get::<_, i64>(0)?.unsigned_abs(),
         at: rows::time(row, 1)?,
-        action: row.get::<_, String>(2)?.into(),
+        timeline: row.get::<_, Option<i64>>(19)?.unwrap_or(1).unsigned_abs(),
         level: match row.get::<_, u8>(3)? {
             0 => EventLevel::Info,
             1 => EventLevel::Warning,
             _ => EventLevel::Critical,
         },
         actor: row.get(4)?,
-        target: row.get(5)?,
+        target: EventTarget {
+            r#type: target_type(row.get(10)?, &action),
+            id: row.get(5)?,
+        },
+        owner: row.get(11)?,
+        // Of what a newer version writes, the event is better than none.
+        task_type: row
+            .get::<_, Option<String>>(12)?
+            .and_then(|text| text.parse().ok()),
+        bot_id: row
+            .get::<_, Option<String>>(13)?
+            .and_then(|text| text.parse().ok()),
+        tags: tags
+            .and_then(|text| serde_json::from_str(&text).ok())
+            .unwrap_or_default(),
+        attempt: row.get(15)?,
+        status: rows::status(row, 16).ok(),
+        session_id: row.get(17)?,
+        v: row.get(18)?,
         result: match row.get::<_, u8>(6)? {
             0 => EventResult::Success,
             1 => EventResult::Failure,
@@ -250,7 +272,17 @@ pub(super) fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
             serde_json::from_str(&text).unwrap_or(serde_json::Value::String(text))
         }),
         trace_id: row.get(8)?,
+        action,
     })
+}
+
+/// Returns the type of a target: the stored one, or that of the action.
+fn target_type(stored: Option<String>, action: &EventAction) -> String {
+    let of_action = || match action {
+        EventAction::Known(action) => action.target_type().as_str().to_owned(),
+        EventAction::Other(name) => name.split('.').next().unwrap_or(name).to_owned(),
+    };
+    stored.unwrap_or_else(of_action)
 }
 
 #[cfg(test)]

@@ -86,7 +86,7 @@ fn open(
         }
     }
     let opened = NewEvent::new(Action::LoginOpened, &*info.user, info.id.to_string());
-    tx.log_event(&opened.details(details))?;
+    tx.log_event(&opened.owner(&*info.user).details(details))?;
     tx.hint(Hint::LoginsChanged);
     Ok(Outcome::Done(1))
 }
@@ -107,7 +107,8 @@ fn end(
         let Some(user) = gone else { continue };
         ended += 1;
         let event = NewEvent::new(Action::LoginEnded, actor, login.to_string());
-        tx.log_event(&event.details(json!({"reason": why.as_str(), "user": user})))?;
+        let details = json!({"reason": why.as_str(), "user": &user});
+        tx.log_event(&event.owner(user).details(details))?;
     }
     if ended > 0 {
         tx.hint(Hint::LoginsChanged);

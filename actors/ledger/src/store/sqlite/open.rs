@@ -31,6 +31,8 @@ const LEAST_SQLITE: i32 = 3_051_003;
 
 /// Threads that serve the hive's own reads.
 const OWN_READERS: usize = 2;
+/// Threads that serve the followers of the event log.
+const FOLLOWER_READERS: usize = 1;
 
 /// How the store is to work.
 #[derive(Clone, Debug)]
@@ -167,6 +169,7 @@ impl SqliteStore {
         };
         let readers = pool("deia-read", options.readers, Some(options.read_timeout))?;
         let own_readers = pool("deia-own", OWN_READERS, None)?;
+        let follower_readers = pool("deia-follow", FOLLOWER_READERS, None)?;
         Ok(Self {
             hive_id,
             previous_shutdown_clean,
@@ -175,6 +178,7 @@ impl SqliteStore {
             thread: Default::default(),
             readers,
             own_readers,
+            follower_readers,
             shared,
             options,
         })
@@ -292,7 +296,7 @@ fn hive_id(db: &Connection) -> rusqlite::Result<String> {
     }
     let id = format!("hive-{}", Uuid::now_v7().simple());
     db.execute(
-        "INSERT INTO meta (key, value) VALUES ('hive_id', ?1)",
+        "INSERT INTO meta (key, value) VALUES ('hive_id', ?1), ('timeline', '1')",
         [&id],
     )?;
     Ok(id)

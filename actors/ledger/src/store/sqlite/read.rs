@@ -1,8 +1,8 @@
 //! Reads of single things and of the whole.
 
 use deia_model::{
-    BotName, BotRecord, FailedAttempt, KeyRecord, Priority, QueueLane, QueueStatus, Rates, Sight,
-    StatusCounts, Task, TaskId, TaskResult, TaskStatus, TaskType, Timestamp, Waits,
+    BotName, BotRecord, FailedAttempt, KeyRecord, Priority, QueueHistory, QueueLane, QueueStatus,
+    Rates, Sight, StatusCounts, Task, TaskId, TaskResult, TaskStatus, TaskType, Timestamp, Waits,
 };
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -319,6 +319,7 @@ pub(super) fn queue(db: &Connection) -> rusqlite::Result<QueueStatus> {
         waits: Waits::default(),
         lanes,
         running_by_bot,
+        history: QueueHistory::default(),
     })
 }
 

@@ -50,7 +50,10 @@ pub(super) fn share_of(command: &Command, has_happened: bool) -> Share {
         Command::Record(events) => {
             whole(events.iter().all(|event| event.action != Action::ApiDenied))
         }
-        Command::Erase { .. } | Command::Prune { .. } | Command::DeleteBot { .. } => Share::Half,
+        Command::Erase { .. }
+        | Command::Prune { .. }
+        | Command::PruneEvents { .. }
+        | Command::DeleteBot { .. } => Share::Half,
         Command::Submit { .. }
         | Command::Claim(_)
         | Command::Retry { .. }
@@ -60,6 +63,7 @@ pub(super) fn share_of(command: &Command, has_happened: bool) -> Share {
         | Command::Resume { .. }
         | Command::PutBot { .. }
         | Command::Probe
+        | Command::Advance(_)
         | Command::Access(_)
         | Command::Login(_) => Share::Nothing,
     }

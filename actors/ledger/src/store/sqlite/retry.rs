@@ -7,7 +7,7 @@ use super::{
     apply::ApplyError,
     dependencies, rows,
     submit::backlog,
-    transaction::{Entry, Tx},
+    transaction::{OfTask, TaskEntry, Tx},
 };
 use crate::{Hint, Load, Outcome, ReadyTask, Refusal, admit};
 
@@ -96,15 +96,17 @@ pub(super) fn retry(tx: &mut Tx<'_>, id: TaskId, asked: Asked<'_>) -> Result<Out
         }));
     }
     let was = serde_json::json!({"was": task.status, "reason": task.end_reason}).to_string();
-    tx.log_after(
+    tx.log_task(
         last_event,
-        &Entry {
+        TaskEntry {
             action: Action::TaskRequeued,
             actor,
-            target: &id.to_string(),
+            id,
+            owner: &task.submitter,
+            task: OfTask::of(task, status),
             result: EventResult::Success,
             details: Some(&was),
-            trace_id: task.traceparent.as_deref().and_then(rows::trace_id),
+            traceparent: task.traceparent.as_deref(),
         },
     )?;
     let now = find.query_row([id.as_bytes()], rows::stored_task)?;

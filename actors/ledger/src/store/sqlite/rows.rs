@@ -52,7 +52,7 @@ pub(super) const SELECT_TASK_BY_ID: &str = "SELECT seq, id, type, priority, stat
 #[derive(Default, Serialize, Deserialize)]
 pub(super) struct Extra {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    tags: Vec<String>,
+    pub(super) tags: Vec<String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     metadata: BTreeMap<String, serde_json::Value>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -98,6 +98,20 @@ impl Extra {
         };
         filter.tags.iter().all(|tag| self.tags.contains(tag)) && filter.metadata.iter().all(has)
     }
+}
+
+/// Returns tags as their events have them.
+pub(super) fn tags_of(tags: &[String]) -> Option<String> {
+    let some = Some(tags).filter(|tags| !tags.is_empty());
+    some.and_then(|tags| serde_json::to_string(tags).ok())
+}
+
+/// Returns the tags in the column `extra`, as events have them. What cannot be read
+/// must not keep anything from being recorded.
+pub(super) fn tags_in(extra: Option<&str>) -> Option<String> {
+    let extra = extra.filter(|text| text.contains("\"tags\""))?;
+    let extra: Extra = serde_json::from_str(extra).ok()?;
+    tags_of(&extra.tags)
 }
 
 /// A row in the order of [`TASK_COLUMNS`].

@@ -4,15 +4,7 @@ use deia_model::Timestamp;
 use ring::digest;
 use rusqlite::{Connection, OptionalExtension, params};
 
-const MIGRATIONS: &[&str] = &[
-    include_str!("../sql/0001_initial.sql"),
-    include_str!("../sql/0002_whole_queue.sql"),
-    include_str!("../sql/0003_users.sql"),
-    include_str!("../sql/0004_logins.sql"),
-    include_str!("../sql/0005_tasks_of_bots.sql"),
-    include_str!("../sql/0006_basis_of_logins.sql"),
-    include_str!("../sql/0007_toll_of_tasks.sql"),
-];
+const MIGRATIONS: &[&str] = &[include_str!("../sql/0001_initial.sql")];
 
 /// Why the schema cannot be used.
 #[derive(Debug, thiserror::Error)]

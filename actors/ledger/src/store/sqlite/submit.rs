@@ -16,7 +16,7 @@ use super::{
     idempotency::{remember, remembered},
     rows::{self, Extra},
     shares::Counted,
-    transaction::{Entry, Tx},
+    transaction::{OfTask, TaskEntry, Tx},
 };
 use crate::{
     Backlog, Dedup, Hint, Load, Outcome, ReadyTask, Refusal, TaskPolicy, TypeLimit, TypeRoom, admit,
@@ -347,14 +347,25 @@ fn insert(
     };
     tx.count_task(counted, None, Some(stored_status))?;
     tx.lane(&task.task_type, task.priority).flow.submitted += 1;
-    tx.log(&Entry {
-        action: Action::TaskSubmitted,
-        actor: submitter,
-        target: &id.to_string(),
-        result: EventResult::Success,
-        details: None,
-        trace_id: task.traceparent.as_deref().and_then(rows::trace_id),
-    })?;
+    tx.log_task(
+        None,
+        TaskEntry {
+            action: Action::TaskSubmitted,
+            actor: submitter,
+            id,
+            owner: submitter,
+            task: OfTask {
+                task_type: &task.task_type,
+                bot: None,
+                attempt: 0,
+                status,
+                tags: rows::tags_of(&task.tags),
+            },
+            result: EventResult::Success,
+            details: None,
+            traceparent: task.traceparent.as_deref(),
+        },
+    )?;
     if let Some(at) = expires_at.filter(|_| seat.is_none()) {
         tx.hint(Hint::Due(at.as_millis()));
     }

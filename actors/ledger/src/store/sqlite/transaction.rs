@@ -7,7 +7,8 @@ use std::{
 };
 
 use deia_model::{
-    Action, BotName, EventResult, NewEvent, Principal, Priority, TaskStatus, TaskType, Timestamp,
+    Action, BotName, EventResult, NewEvent, Principal, Priority, TargetType, Task, TaskId,
+    TaskStatus, TaskType, Timestamp,
 };
 use rusqlite::{Connection, params};
 
@@ -27,6 +28,8 @@ pub(super) struct Tx<'a> {
     /// The callers with keys that were found to have their access still.
     pub(super) vouched: Vec<Principal>,
     offers: Option<&'a dyn Offers>,
+    /// The newest event before this transaction.
+    last_event_before: i64,
     next_event: i64,
     told: Told,
     lanes: Memo<TaskType, [Option<Box<Lane>>; Priority::ALL.len()]>,
@@ -107,9 +110,52 @@ pub(super) struct Entry<'a> {
     pub(super) action: Action,
     pub(super) actor: &'a str,
     pub(super) target: &'a str,
+    /// `None`: as the action says.
+    pub(super) target_type: Option<TargetType>,
     pub(super) result: EventResult,
     pub(super) details: Option<&'a str>,
     pub(super) trace_id: Option<&'a str>,
+    /// Whose it is.
+    pub(super) owner: Option<&'a str>,
+    /// What is said of the task, if it is of one.
+    pub(super) task: Option<OfTask<'a>>,
+}
+
+/// The task of an event, as it is after it.
+pub(super) struct OfTask<'a> {
+    pub(super) task_type: &'a TaskType,
+    pub(super) bot: Option<&'a BotName>,
+    /// 0: none has begun.
+    pub(super) attempt: u32,
+    pub(super) status: TaskStatus,
+    /// As a JSON list; `None`: it has none.
+    pub(super) tags: Option<String>,
+}
+
+impl<'a> OfTask<'a> {
+    /// Returns what is said of a task that has that status now.
+    pub(super) fn of(task: &'a Task, status: TaskStatus) -> Self {
+        Self {
+            task_type: &task.task_type,
+            bot: task.assigned_bot.as_ref(),
+            attempt: task.attempt,
+            status,
+            tags: rows::tags_of(&task.tags),
+        }
+    }
+}
+
+/// An event of a task.
+pub(super) struct TaskEntry<'a> {
+    pub(super) action: Action,
+    pub(super) actor: &'a str,
+    pub(super) id: TaskId,
+    /// The submitter.
+    pub(super) owner: &'a str,
+    pub(super) task: OfTask<'a>,
+    pub(super) result: EventResult,
+    pub(super) details: Option<&'a str>,
+    pub(super) traceparent: Option<&'a str>,
 }
 
 impl Entry<'_> {
@@ -119,6 +165,8 @@ impl Entry<'_> {
             action: self.action,
             actor: self.actor.to_owned(),
             target: self.target.to_owned(),
+            target_type: self.target_type,
+            owner: self.owner.map(str::to_owned),
             result: self.result,
             details: details.and_then(Result::ok).unwrap_or_default(),
             trace_id: self.trace_id.map(str::to_owned),
@@ -144,6 +192,7 @@ impl<'a> Tx<'a> {
             types,
             vouched: Vec::new(),
             offers,
+            last_event_before: last,
             next_event: last + 1,
             told: Told::default(),
             lanes: Memo::default(),
@@ -152,21 +201,27 @@ impl<'a> Tx<'a> {
         })
     }
 
+    /// Returns the number of the newest event.
+    pub(super) fn newest_event(&self) -> u64 {
+        (self.next_event - 1).unsigned_abs()
+    }
+
     /// The number that the next event will have.
     pub(super) fn next_event(&self) -> i64 {
         self.next_event
     }
 
-    /// Appends to the event log. `prev` is the event before of the same task.
-    pub(super) fn log_after(
-        &mut self,
-        prev: Option<i64>,
-        entry: &Entry<'_>,
-    ) -> rusqlite::Result<()> {
+    /// Appends to the event log.
+    fn log_after(&mut self, prev: Option<i64>, entry: &Entry<'_>) -> rusqlite::Result<()> {
+        let task = entry.task.as_ref();
+        let target_type = entry
+            .target_type
+            .filter(|it| *it != entry.action.target_type());
         self.db
             .prepare_cached(
-                "INSERT INTO events (seq, at, action, level, actor, target, result, details, trace_id, prev)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+                "INSERT INTO events (seq, at, action, level, actor, target_type, target, owner, result,
+                                     task_type, bot, attempt, status, tags, details, trace_id, prev)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
             )?
             .execute(params![
                 self.next_event,
@@ -174,8 +229,15 @@ impl<'a> Tx<'a> {
                 entry.action.as_str(),
                 rows::level_code(entry.action.level()),
                 entry.actor,
+                target_type.map(TargetType::as_str),
                 entry.target,
+                entry.owner,
                 rows::result_code(entry.result),
+                task.map(|task| task.task_type.as_str()),
+                task.and_then(|task| task.bot).map(BotName::as_str),
+                task.map(|task| task.attempt).filter(|n| *n > 0),
+                task.map(|task| rows::status_code(task.status)),
+                task.and_then(|task| task.tags.as_deref()),
                 entry.details,
                 entry.trace_id,
                 prev,
@@ -185,6 +247,28 @@ impl<'a> Tx<'a> {
             self.hint(Hint::Logged(Box::new(entry.to_event())));
         }
         Ok(())
+    }
+
+    /// Appends an event of a task. `prev` is the one before of the same task.
+    pub(super) fn log_task(
+        &mut self,
+        prev: Option<i64>,
+        entry: TaskEntry<'_>,
+    ) -> rusqlite::Result<()> {
+        self.log_after(
+            prev,
+            &Entry {
+                action: entry.action,
+                actor: entry.actor,
+                target: &entry.id.to_string(),
+                target_type: None,
+                result: entry.result,
+                details: entry.details,
+                trace_id: entry.traceparent.and_then(rows::trace_id),
+                owner: Some(entry.owner),
+                task: Some(entry.task),
+            },
+        )
     }
 
     /// Appends an event that is not of a task.
@@ -199,9 +283,12 @@ impl<'a> Tx<'a> {
             action: event.action,
             actor: &event.actor,
             target: &event.target,
+            target_type: event.target_type,
             result: event.result,
             details: details.as_deref(),
             trace_id: event.trace_id.as_deref(),
+            owner: event.owner.as_deref(),
+            task: None,
         })
     }
 
@@ -338,6 +425,12 @@ impl<'a> Tx<'a> {
         }
         if !flows.is_empty() {
             self.told.hints.push(Hint::Flow(flows));
+        }
+        let head = self.next_event - 1;
+        if head > self.last_event_before {
+            self.told
+                .hints
+                .push(Hint::EventsAppended(head.unsigned_abs()));
         }
         Ok(Written {
             told: std::mem::take(&mut self.told),

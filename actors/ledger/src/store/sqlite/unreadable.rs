@@ -6,7 +6,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use deia_model::{Action, NewEvent, TaskId};
+use deia_model::{Action, NewEvent, TargetType, TaskId};
 use rusqlite::{Connection, OptionalExtension, Params, Row, params, types::ValueRef};
 use serde_json::json;
 
@@ -140,7 +140,11 @@ impl Tx<'_> {
         let target = id.map_or_else(|| format!("task {seq}"), |id| id.to_string());
         let details = json!({"what": "the stored task cannot be read; it is left out until the next start",
             "row": seq, "error": error.to_string()});
-        let event = NewEvent::new(Action::SystemError, "deia", target);
+        let target_type = match id {
+            Some(_) => TargetType::Task,
+            None => TargetType::Row,
+        };
+        let event = NewEvent::new(Action::SystemError, "deia", target).target_type(target_type);
         self.log_event(&event.details(details).failure())
     }
 }

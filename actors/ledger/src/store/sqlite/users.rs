@@ -117,7 +117,11 @@ fn log(
     name: &str,
     details: serde_json::Value,
 ) -> rusqlite::Result<()> {
-    tx.log_event(&NewEvent::new(action, actor, name).details(details))?;
+    tx.log_event(
+        &NewEvent::new(action, actor, name)
+            .owner(name)
+            .details(details),
+    )?;
     tx.hint_once(Hint::KeysChanged);
     Ok(())
 }

@@ -2,8 +2,8 @@
 //! because of a task that they depend on.
 
 use deia_model::{
-    Action, DependencyFailure, EndReason, EventResult, Priority, TaskId, TaskStatus, TaskType,
-    Timestamp,
+    Action, BotName, DependencyFailure, EndReason, EventResult, Priority, TaskId, TaskStatus,
+    TaskType, Timestamp,
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -11,7 +11,7 @@ use super::{
     apply::ApplyError,
     dependencies, rows,
     shares::Counted,
-    transaction::{Entry, Tx},
+    transaction::{OfTask, TaskEntry, Tx},
 };
 use crate::{Cancelling, Hint, Outcome, ReadyTask, Refusal};
 
@@ -30,11 +30,14 @@ pub(super) struct Waiting {
     pub(super) on_failure: DependencyFailure,
     submitter: String,
     bytes: i64,
+    bot: Option<BotName>,
+    attempt: u32,
+    tags: Option<String>,
 }
 
 const SELECT_WAITING: &str =
     "SELECT seq, id, type, priority, status, run_at, traceparent, blocked_by, dependents,
-        last_event, extra, submitter, bytes FROM tasks";
+        last_event, extra, submitter, bytes, bot, attempt FROM tasks";
 
 impl Waiting {
     pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
@@ -57,6 +60,9 @@ impl Waiting {
             on_failure: extra.on_dependency_failure,
             submitter: row.get(11)?,
             bytes: row.get(12)?,
+            bot: rows::optional_parsed(row, 13)?,
+            attempt: row.get(14)?,
+            tags: rows::tags_of(&extra.tags),
         })
     }
 
@@ -126,15 +132,23 @@ pub(super) fn end(tx: &mut Tx<'_>, task: &Waiting, end: &End<'_>) -> rusqlite::R
         false => (Action::TaskFailed, EventResult::Failure),
     };
     let details = serde_json::json!({"reason": end.reason, "error": end.error}).to_string();
-    tx.log_after(
+    tx.log_task(
         task.last_event,
-        &Entry {
+        TaskEntry {
             action,
             actor: end.actor,
-            target: &task.id.to_string(),
+            id: task.id,
+            owner: &task.submitter,
+            task: OfTask {
+                task_type: &task.task_type,
+                bot: task.bot.as_ref(),
+                attempt: task.attempt,
+                status: end.status,
+                tags: task.tags.clone(),
+            },
             result,
             details: Some(&details),
-            trace_id: task.traceparent.as_deref().and_then(rows::trace_id),
+            traceparent: task.traceparent.as_deref(),
         },
     )
 }
@@ -238,15 +252,17 @@ pub(super) fn cancel(
                     "UPDATE tasks SET cancel_requested_at = ?2, last_error = ?3, last_event = ?4 WHERE seq = ?1",
                 )?
                 .execute(params![seq, tx.now.as_millis(), reason, tx.next_event()])?;
-            tx.log_after(
+            tx.log_task(
                 last_event,
-                &Entry {
+                TaskEntry {
                     action: Action::TaskCancelRequested,
                     actor,
-                    target: &id.to_string(),
+                    id,
+                    owner: &task.submitter,
+                    task: OfTask::of(&task, task.status),
                     result: EventResult::Success,
                     details: None,
-                    trace_id: task.traceparent.as_deref().and_then(rows::trace_id),
+                    traceparent: task.traceparent.as_deref(),
                 },
             )?;
         }

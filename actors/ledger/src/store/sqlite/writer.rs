@@ -28,7 +28,7 @@ use super::{
     rows, unreadable,
 };
 use crate::{
-    AttemptReport, Command, HintSink, Offers, Outcome, Shortage, StoreError, TaskPolicy,
+    AttemptReport, Command, Effect, HintSink, Offers, Outcome, Shortage, StoreError, TaskPolicy,
     anchor::Anchor, metrics::StoreMetrics,
 };
 
@@ -41,6 +41,8 @@ const AGAIN_AFTER: Duration = Duration::from_millis(100);
 const WEIGHT_MAX: usize = 8_192;
 /// Bytes of content or output that weigh as much as a row.
 const BYTES_PER_WEIGHT: usize = 4_096;
+/// Events that are forgotten as fast as one task is changed.
+const EVENTS_PER_WEIGHT: usize = 20;
 
 type Answer = oneshot::Sender<Result<Outcome, StoreError>>;
 
@@ -408,6 +410,12 @@ fn known_types(db: &Connection) -> rusqlite::Result<HashSet<TaskType>> {
         .collect()
 }
 
+fn weight_of_effect(effect: &Effect) -> usize {
+    match effect {
+        Effect::Statistics { rows, .. } => rows.len(),
+    }
+}
+
 fn weight_of(command: &Command) -> usize {
     match command {
         Command::For { command, .. } => weight_of(command),
@@ -423,6 +431,9 @@ fn weight_of(command: &Command) -> usize {
         Command::Progress(reports) => reports.len(),
         Command::Prune { tasks } => tasks.len(),
         Command::Promote { limit } => *limit as usize,
+        // A row of statistics is read, merged and written again.
+        Command::Advance(advance) => advance.effects.iter().map(weight_of_effect).sum(),
+        Command::PruneEvents { max, .. } => *max as usize / EVENTS_PER_WEIGHT,
         _ => 1,
     }
 }

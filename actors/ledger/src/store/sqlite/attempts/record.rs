@@ -9,7 +9,7 @@ use crate::{
     AttemptReport,
     store::sqlite::{
         rows,
-        transaction::{Entry, Tx},
+        transaction::{OfTask, TaskEntry, Tx},
     },
 };
 
@@ -136,42 +136,58 @@ pub(super) fn write_result(
     Ok(())
 }
 
+/// The event of an attempt's end.
+pub(super) struct EndEvent {
+    pub(super) action: Action,
+    /// Status of the task after it.
+    pub(super) status: TaskStatus,
+    /// When the next attempt may begin.
+    pub(super) run_at: Timestamp,
+}
+
 pub(super) fn log_end(
     tx: &mut Tx<'_>,
     running: &Running,
     report: &AttemptReport,
-    action: Action,
-    run_at: Timestamp,
+    event: EndEvent,
 ) -> rusqlite::Result<()> {
-    let details = match action {
-        Action::TaskCompleted => {
-            format!(
-                "{{\"attempt\":{},\"execution_time_ms\":{}}}",
-                running.attempt, report.execution_time_ms
-            )
-        }
+    let (wait_ms, run_ms) = (
+        running.started_at.millis_since(running.run_at),
+        report.execution_time_ms,
+    );
+    let details = match event.action {
+        Action::TaskCompleted => format!("{{\"wait_ms\":{wait_ms},\"run_ms\":{run_ms}}}"),
         Action::TaskRetrying => serde_json::json!({
-            "attempt": running.attempt, "error": report.error, "retry_at": run_at,
+            "wait_ms": wait_ms, "run_ms": run_ms, "error": report.error, "retry_at": event.run_at,
         })
         .to_string(),
         _ => serde_json::json!({
-            "attempt": running.attempt, "error": report.error, "exit_code": report.exit_code,
+            "wait_ms": wait_ms, "run_ms": run_ms, "error": report.error, "exit_code": report.exit_code,
         })
         .to_string(),
     };
-    tx.log_after(
+    let succeeded = event.action == Action::TaskCompleted;
+    tx.log_task(
         running.last_event,
-        &Entry {
-            action,
+        TaskEntry {
+            action: event.action,
             actor: running.bot.as_str(),
-            target: &running.id.to_string(),
-            result: if action == Action::TaskCompleted {
+            id: running.id,
+            owner: &running.submitter,
+            task: OfTask {
+                task_type: &running.task_type,
+                bot: Some(&running.bot),
+                attempt: running.attempt,
+                status: event.status,
+                tags: running.tags.clone(),
+            },
+            result: if succeeded {
                 EventResult::Success
             } else {
                 EventResult::Failure
             },
             details: Some(&details),
-            trace_id: running.traceparent.as_deref().and_then(rows::trace_id),
+            traceparent: running.traceparent.as_deref(),
         },
     )
 }

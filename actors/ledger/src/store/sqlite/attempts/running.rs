@@ -24,13 +24,15 @@ pub(super) struct Running {
     pub(super) last_event: Option<i64>,
     pub(super) submitter: String,
     pub(super) bytes: i64,
+    pub(super) run_at: Timestamp,
+    pub(super) tags: Option<String>,
 }
 
 pub(super) const SELECT_RUNNING: &str =
     "SELECT seq, id, type, priority, attempt, lease, bot, failures, max_attempts, bot_deaths,
         cancel_requested_at IS NOT NULL, started_at, traceparent,
         CASE WHEN cancel_requested_at IS NOT NULL THEN last_error END, dependents, last_event, suspicions, hive_deaths,
-        submitter, bytes FROM tasks";
+        submitter, bytes, run_at, extra FROM tasks";
 
 impl Running {
     pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
@@ -57,6 +59,8 @@ impl Running {
             last_event: row.get(15)?,
             submitter: row.get(18)?,
             bytes: row.get(19)?,
+            run_at: Timestamp::from_millis(row.get(20)?),
+            tags: rows::tags_in(row.get::<_, Option<String>>(21)?.as_deref()),
         })
     }
 

@@ -88,8 +88,9 @@ impl Hive {
 
     async fn errors_about(&self, id: TaskId) -> usize {
         let events = self.store.events(0, 10_000).await.unwrap();
-        let about =
-            |event: &&Event| event.action == Action::SystemError && event.target == id.to_string();
+        let about = |event: &&Event| {
+            event.action == Action::SystemError && event.target.id == id.to_string()
+        };
         events.iter().filter(about).count()
     }
 }

@@ -1,0 +1,156 @@
+//! The actor that follows the event log for a [`Follower`].
+
+use std::{
+    num::NonZero,
+    time::{Duration, Instant},
+};
+
+use actix::{Actor, ActorFutureExt, AsyncContext, Handler, Message, WrapFuture};
+use deia_ledger::{Advance, Command, Follower, Ledger, Refusal, StoreError};
+use deia_model::Position;
+use deia_supervision::Context;
+
+/// Events that are taken in at once.
+const PAGE_EVENTS: NonZero<u32> = NonZero::<u32>::MIN.saturating_add(1_999);
+/// Bytes of texts that these have, about.
+const PAGE_BYTES: u64 = 1 << 20;
+/// Look at the log even when no notice came: notices may be lost.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Events that come within this time are taken in together: each move of the cursor
+/// costs a part of a commit.
+const GATHER: Duration = Duration::from_millis(100);
+/// Rest after a failure.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Events were appended.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct EventsAppended;
+
+/// Follows the event log: reads after the cursor, has the follower plan, and moves the
+/// cursor together with what was planned. Losing it loses nothing: the cursor is in the
+/// store.
+pub(crate) struct FollowerActor<F> {
+    follower: F,
+    ledger: Ledger,
+    /// Where the cursor stands; `None`: it is to be read.
+    at: Option<Position>,
+    /// True while a page is taken in, or the next look is due soon.
+    busy: bool,
+    /// True if a notice came meanwhile.
+    again: bool,
+}
+
+impl<F: Follower + Unpin> FollowerActor<F> {
+    pub(crate) fn new(follower: F, ledger: Ledger) -> Self {
+        Self {
+            follower,
+            ledger,
+            at: None,
+            busy: false,
+            again: false,
+        }
+    }
+
+    fn look(&mut self, ctx: &mut Context<Self>) {
+        self.busy = true;
+        self.again = false;
+        let (ledger, at) = (self.ledger.clone(), self.at);
+        let reading = async move {
+            let at = match at {
+                Some(at) => at,
+                None => ledger.cursor(F::NAME).await?,
+            };
+            let page = ledger.events_after(at, PAGE_EVENTS, PAGE_BYTES).await?;
+            Ok::<_, StoreError>((at, page))
+        };
+        ctx.spawn(reading.into_actor(self).map(|read, this, ctx| match read {
+            Ok((at, page)) => {
+                if page.missed > 0 {
+                    tracing::warn!(
+                        follower = F::NAME.0,
+                        missed = page.missed,
+                        "the follower was overtaken by the retention of events (events.retention, events.max_bytes)"
+                    );
+                }
+                if page.next == at {
+                    this.at = Some(at);
+                    this.rest(GATHER, ctx);
+                    return;
+                }
+                let full = page.next != page.head;
+                let advance = Advance {
+                    follower: F::NAME,
+                    binding: F::BINDING,
+                    from: at,
+                    to: page.next,
+                    effects: this.follower.plan(&page.events),
+                };
+                this.advance(advance, full, ctx);
+            }
+            Err(error) => this.failed(&error, ctx),
+        }));
+    }
+
+    fn advance(&mut self, advance: Advance, full: bool, ctx: &mut Context<Self>) {
+        let (ledger, to, began) = (self.ledger.clone(), advance.to, Instant::now());
+        let moving = async move { ledger.apply(Command::Advance(advance)).await };
+        ctx.spawn(moving.into_actor(self).map(move |moved, this, ctx| match moved {
+            Ok(_) => {
+                this.at = Some(to);
+                // What is behind is made up for, and callers are let through meanwhile.
+                let pause = if full { began.elapsed().min(GATHER) } else { GATHER };
+                this.again |= full;
+                this.rest(pause, ctx);
+            }
+            Err(StoreError::Refused(Refusal::CursorMoved { at })) => {
+                tracing::warn!(follower = F::NAME.0, %at, "the follower's cursor was moved by another; going on from there");
+                this.at = Some(at);
+                this.rest(GATHER, ctx);
+            }
+            Err(error) => this.failed(&error, ctx),
+        }));
+    }
+
+    /// The outcome may be unknown: the cursor is read again.
+    fn failed(&mut self, error: &StoreError, ctx: &mut Context<Self>) {
+        tracing::warn!(follower = F::NAME.0, %error, "the follower cannot take in events; retrying");
+        self.at = None;
+        self.again = true;
+        self.rest(RETRY_AFTER, ctx);
+    }
+
+    fn rest(&mut self, pause: Duration, ctx: &mut Context<Self>) {
+        ctx.run_later(pause, |this, ctx| {
+            this.busy = false;
+            if this.again {
+                this.look(ctx);
+            }
+        });
+    }
+}
+
+impl<F: Follower + Unpin> Actor for FollowerActor<F> {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.look(ctx);
+        ctx.run_interval(LOOK_EVERY, |this, ctx| {
+            if !this.busy {
+                this.look(ctx);
+            }
+        });
+    }
+}
+
+impl<F: Follower + Unpin> Handler<EventsAppended> for FollowerActor<F> {
+    type Result = ();
+
+    fn handle(&mut self, _: EventsAppended, ctx: &mut Self::Context) {
+        if self.busy {
+            self.again = true;
+        } else {
+            self.look(ctx);
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! Counts what events tell of.
+
+use std::{collections::HashMap, time::Duration};
+
+use deia_ledger::{Effect, Follower, FollowerName, StatisticsRow, hour_of};
+use deia_model::{Action, BotName, Event, TaskType, Timestamp};
+
+/// Counts events of tasks by hour, type and bot.
+pub(crate) struct Statistics {
+    /// How long they are kept.
+    retention: Duration,
+}
+
+impl Statistics {
+    pub(crate) fn new(retention: Duration) -> Self {
+        Self { retention }
+    }
+}
+
+impl Follower for Statistics {
+    const NAME: FollowerName = FollowerName("statistics");
+
+    fn plan(&mut self, events: &[Event]) -> Vec<Effect> {
+        let mut rows: HashMap<(u32, &str, &str), StatisticsRow> = HashMap::new();
+        for event in events {
+            let Some((action, task_type)) = event.action.known().zip(event.task_type.as_ref())
+            else {
+                continue;
+            };
+            let hour = hour_of(event.at);
+            let bot = event.bot_id.as_ref().map_or("", BotName::as_str);
+            let key = (hour, TaskType::as_str(task_type), bot);
+            let row = rows.entry(key).or_insert_with(|| StatisticsRow {
+                hour,
+                task_type: task_type.as_str().to_owned(),
+                bot: bot.to_owned(),
+                ..StatisticsRow::default()
+            });
+            count(row, action, event);
+        }
+        let now = hour_of(Timestamp::now());
+        let kept = u32::try_from(self.retention.as_secs() / 3_600).unwrap_or(u32::MAX);
+        vec![Effect::Statistics {
+            rows: rows.into_values().collect(),
+            keep_from: now.saturating_sub(kept),
+        }]
+    }
+}
+
+fn count(row: &mut StatisticsRow, action: Action, event: &Event) {
+    match action {
+        Action::TaskSubmitted => row.submitted += 1,
+        Action::TaskStarted => {
+            row.started += 1;
+            row.waits
+                .record(event.details["wait_ms"].as_u64().unwrap_or(0));
+        }
+        Action::TaskCompleted => row.completed += 1,
+        Action::TaskFailed | Action::TaskDead => row.failed += 1,
+        Action::TaskCancelled => row.cancelled += 1,
+        Action::TaskRetrying => row.retried += 1,
+        _ => {}
+    }
+    // Ends of attempts, and of nothing else.
+    if let Some(run_ms) = event.details["run_ms"].as_u64() {
+        row.runs.record(run_ms);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use deia_model::{EventLevel, EventResult, EventTarget};
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn event(action: &str, at_ms: i64, bot: Option<&str>, details: Value) -> Event {
+        Event {
+            seq: 1,
+            timeline: 1,
+            at: Timestamp::from_millis(at_ms),
+            action: action.to_owned().into(),
+            level: EventLevel::Info,
+            actor: "deia".into(),
+            target: EventTarget {
+                r#type: "task".into(),
+                id: "x".into(),
+            },
+            owner: None,
+            result: EventResult::Success,
+            task_type: Some("general".parse().unwrap()),
+            bot_id: bot.map(|name| name.parse().unwrap()),
+            tags: Vec::new(),
+            attempt: None,
+            status: None,
+            session_id: None,
+            v: 1,
+            details,
+            trace_id: None,
+        }
+    }
+
+    #[test]
+    fn events_are_counted_by_hour_type_and_bot() {
+        const HOUR: i64 = 3_600_000;
+        let b = Some("b");
+        let events = [
+            event("task.submitted", 0, None, Value::Null),
+            event("task.started", 1, b, json!({"wait_ms": 5})),
+            event("task.retrying", 2, b, json!({"wait_ms": 5, "run_ms": 3})),
+            event(
+                "task.completed",
+                HOUR,
+                b,
+                json!({"wait_ms": 5, "run_ms": 9}),
+            ),
+            event("task.unheard_of", 3, b, Value::Null),
+            Event {
+                task_type: None,
+                ..event("bot.crashed", 3, b, Value::Null)
+            },
+        ];
+        let effects = Statistics::new(Duration::from_secs(3_600)).plan(&events);
+        let [Effect::Statistics { rows, .. }] = &effects[..] else {
+            panic!("{effects:?}");
+        };
+        let mut rows = rows.clone();
+        rows.sort_by_key(|row| (row.hour, row.bot.clone()));
+        let counted: Vec<_> = rows
+            .iter()
+            .map(|row| {
+                let counts = [row.submitted, row.started, row.completed, row.retried];
+                let (waits, runs) = (row.waits.count(), row.runs.count());
+                (row.hour, row.bot.as_str(), counts, waits, runs)
+            })
+            .collect();
+        assert_eq!(
+            counted,
+            [
+                (0, "", [1, 0, 0, 0], 0, 0),
+                (0, "b", [0, 1, 0, 1], 1, 1),
+                (1, "b", [0, 0, 1, 0], 0, 1),
+            ]
+        );
+    }
+}

@@ -1,0 +1,52 @@
+//! Counts by hour, task type and bot.
+
+use deia_model::Timestamp;
+
+use crate::Histogram;
+
+/// What one type of task saw in one hour, on one bot or none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StatisticsRow {
+    /// The hour, counted from the epoch.
+    pub hour: u32,
+    /// The type of the tasks.
+    pub task_type: String,
+    /// The bot; empty for what no bot has to do with.
+    pub bot: String,
+    /// Tasks accepted.
+    pub submitted: u64,
+    /// Attempts begun.
+    pub started: u64,
+    /// Tasks completed.
+    pub completed: u64,
+    /// Tasks failed for good.
+    pub failed: u64,
+    /// Tasks cancelled.
+    pub cancelled: u64,
+    /// Attempts that were followed by another.
+    pub retried: u64,
+    /// How long started attempts had been ready, in milliseconds.
+    pub waits: Histogram,
+    /// How long ended attempts ran, in milliseconds.
+    pub runs: Histogram,
+}
+
+impl StatisticsRow {
+    /// Adds what another saw.
+    pub fn merge(&mut self, other: &Self) {
+        self.submitted += other.submitted;
+        self.started += other.started;
+        self.completed += other.completed;
+        self.failed += other.failed;
+        self.cancelled += other.cancelled;
+        self.retried += other.retried;
+        self.waits.merge(&other.waits);
+        self.runs.merge(&other.runs);
+    }
+}
+
+/// Returns the hour of a time, counted from the epoch.
+pub fn hour_of(at: Timestamp) -> u32 {
+    const HOUR_MS: i64 = 3_600_000;
+    u32::try_from(at.as_millis().div_euclid(HOUR_MS)).unwrap_or(0)
+}

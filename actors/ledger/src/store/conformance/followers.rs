@@ -1,0 +1,243 @@
+//! The event log and those who follow it.
+
+use std::num::NonZero;
+
+use deia_model::{NewEvent, Position, TaskType};
+
+use super::{handles::ROUNDS, *};
+use crate::{
+    Advance, Effect, EventsPage, FollowerName, StatisticsRow, hour_of,
+    store::conformance::handles::{Handles, race},
+};
+
+const NAME: FollowerName = FollowerName("test");
+const SOME: NonZero<u32> = NonZero::new(1_000).unwrap();
+
+async fn page(ledger: &Ledger, after: Position) -> EventsPage {
+    ledger.events_after(after, SOME, u64::MAX).await.unwrap()
+}
+
+async fn at(ledger: &Ledger) -> Position {
+    ledger.cursor(NAME).await.unwrap()
+}
+
+fn row(completed: u64) -> StatisticsRow {
+    let mut row = StatisticsRow {
+        hour: hour_of(Timestamp::now()),
+        task_type: "general".into(),
+        bot: "b".into(),
+        completed,
+        ..StatisticsRow::default()
+    };
+    row.runs.record(7);
+    row
+}
+
+fn advance(from: Position, to: Position, completed: u64) -> Command {
+    Command::Advance(Advance {
+        follower: NAME,
+        binding: false,
+        from,
+        to,
+        effects: vec![Effect::Statistics {
+            rows: vec![row(completed)],
+            keep_from: 0,
+        }],
+    })
+}
+
+async fn counted(ledger: &Ledger) -> u64 {
+    let rows = ledger.statistics(0).await.unwrap();
+    rows.iter().map(|row| row.completed).sum()
+}
+
+pub(crate) async fn event_says_what_is_needed_without_its_task(ledger: Ledger) {
+    let mut task = task_of("brief", "x");
+    task.tags = vec!["nightly".into()];
+    let id = submit(&ledger, vec![task]).await[0].id;
+    let claimed = claim(&ledger, id, "b").await.unwrap();
+    finish(&ledger, report(&claimed, AttemptEnd::Succeeded)).await;
+    let events = ledger.task_events(id).await.unwrap();
+    let expected = [
+        (None, None, TaskStatus::Queued),
+        (Some(1), Some("b"), TaskStatus::Running),
+        (Some(1), Some("b"), TaskStatus::Completed),
+    ];
+    assert_eq!(events.len(), expected.len());
+    for (event, (attempt, bot, status)) in events.iter().zip(expected) {
+        assert_eq!(
+            (
+                event.attempt,
+                event.bot_id.as_ref().map(BotName::as_str),
+                event.status
+            ),
+            (attempt, bot, Some(status)),
+            "{event:?}"
+        );
+        assert_eq!(event.owner.as_deref(), Some("ada"));
+        assert_eq!(
+            event.task_type.as_ref().map(TaskType::as_str),
+            Some("brief")
+        );
+        assert_eq!(event.tags, ["nightly"]);
+        let target = (event.target.r#type.as_str(), event.target.id.as_str());
+        assert_eq!(target, ("task", id.to_string().as_str()));
+        assert_eq!((event.timeline, event.v), (1, 1));
+    }
+    let of_end = &events[2].details;
+    assert_eq!(of_end["run_ms"], 7);
+    assert!(of_end["wait_ms"].is_u64(), "{of_end}");
+}
+
+pub(crate) async fn follower_takes_in_each_event_once(ledger: Ledger) {
+    let hints = seen(&ledger, |hint| matches!(hint, Hint::EventsAppended(_)));
+    submit(&ledger, vec![task_of("general", "x"); 5]).await;
+    let first = page(&ledger, at(&ledger).await).await;
+    assert_eq!((first.events.len(), first.missed), (5, 0));
+    assert_eq!(first.next, first.head);
+    assert_eq!(
+        *hints.lock().unwrap(),
+        [Hint::EventsAppended(first.head.seq)]
+    );
+    let start = at(&ledger).await;
+    ledger.apply(advance(start, first.next, 3)).await.unwrap();
+    assert_eq!(at(&ledger).await, first.next);
+    // The same once more, as after an answer that was lost.
+    let again = refused(&ledger, advance(start, first.next, 3)).await;
+    assert_eq!(again, Refusal::CursorMoved { at: first.next });
+    assert_eq!(counted(&ledger).await, 3);
+    assert!(page(&ledger, first.next).await.events.is_empty());
+    let lag = ledger.followers().await.unwrap();
+    assert_eq!((lag[0].name.as_str(), lag[0].lag_events), (NAME.0, 0));
+    submit_one(&ledger).await;
+    let lag = ledger.followers().await.unwrap();
+    assert_eq!(lag[0].lag_events, 1);
+}
+
+pub(crate) async fn cursor_moves_forward_within_the_log_only(ledger: Ledger) {
+    submit(&ledger, vec![task_of("general", "x"); 3]).await;
+    let start = at(&ledger).await;
+    let to = |seq| Position { seq, ..start };
+    ledger.apply(advance(start, to(2), 1)).await.unwrap();
+    for (from, wrong) in [
+        (to(2), to(1)),
+        (to(2), to(99)),
+        (to(1), to(3)),
+        (
+            to(2),
+            Position {
+                timeline: 2,
+                seq: 3,
+            },
+        ),
+    ] {
+        let refusal = refused(&ledger, advance(from, wrong, 1)).await;
+        let beyond = wrong.timeline != start.timeline;
+        // A timeline that there is not is as little a place of this log.
+        assert!(
+            beyond || refusal == Refusal::CursorMoved { at: to(2) },
+            "{from} {wrong}: {refusal:?}"
+        );
+    }
+    assert_eq!((at(&ledger).await, counted(&ledger).await), (to(2), 1));
+}
+
+pub(crate) async fn statistics_of_the_same_hour_type_and_bot_add_up(ledger: Ledger) {
+    submit(&ledger, vec![task_of("general", "x"); 2]).await;
+    let start = at(&ledger).await;
+    let to = |seq| Position { seq, ..start };
+    ledger.apply(advance(start, to(1), 2)).await.unwrap();
+    ledger.apply(advance(to(1), to(2), 3)).await.unwrap();
+    let rows = ledger.statistics(0).await.unwrap();
+    assert_eq!(rows.len(), 1);
+    assert_eq!((rows[0].completed, rows[0].runs.count()), (5, 2));
+    let later = hour_of(Timestamp::now()) + 1;
+    assert_eq!(ledger.statistics(later).await.unwrap(), []);
+    let forget = Command::Advance(Advance {
+        follower: NAME,
+        binding: false,
+        from: to(2),
+        to: to(2),
+        effects: vec![Effect::Statistics {
+            rows: Vec::new(),
+            keep_from: later,
+        }],
+    });
+    ledger.apply(forget).await.unwrap();
+    assert_eq!(ledger.statistics(0).await.unwrap(), []);
+}
+
+pub(crate) async fn page_of_events_is_bounded_and_goes_on(ledger: Ledger) {
+    submit(&ledger, vec![task_of("general", "x"); 10]).await;
+    let (mut after, mut seqs) = (at(&ledger).await, Vec::new());
+    for (events, bytes) in [(4, u64::MAX), (1_000, 1), (1_000, u64::MAX)] {
+        let events = NonZero::new(events).unwrap();
+        let page = ledger.events_after(after, events, bytes).await.unwrap();
+        seqs.extend(page.events.iter().map(|event| event.seq));
+        after = page.next;
+    }
+    assert_eq!(seqs, (1..=10).collect::<Vec<_>>());
+}
+
+pub(crate) async fn pruning_keeps_the_newest_and_what_a_binding_follower_needs(ledger: Ledger) {
+    let note = || Command::Record(vec![NewEvent::new(Action::BotCrashed, "deia", "b"); 10]);
+    ledger.apply(note()).await.unwrap();
+    let start = at(&ledger).await;
+    let to = |seq| Position { seq, ..start };
+    let bind = |from, to| {
+        Command::Advance(Advance {
+            follower: FollowerName("binding"),
+            binding: true,
+            from,
+            to,
+            effects: Vec::new(),
+        })
+    };
+    ledger.apply(bind(start, to(4))).await.unwrap();
+    let prune = |upto, max| Command::PruneEvents { upto, max };
+    let floor = async || ledger.event_log().await.unwrap().floor;
+    ledger.apply(prune(9, 2)).await.unwrap();
+    assert_eq!(floor().await, 3, "at most two at a time");
+    ledger.apply(prune(9, 100)).await.unwrap();
+    assert_eq!(floor().await, 5, "held by the binding follower");
+    ledger.apply(bind(to(4), to(10))).await.unwrap();
+    ledger.apply(prune(10, 100)).await.unwrap();
+    let log = ledger.event_log().await.unwrap();
+    assert_eq!((log.floor, log.head), (10, 10), "never the newest");
+    // Whoever stood before is told what it missed, and goes on behind it.
+    let page = page(&ledger, to(2)).await;
+    assert_eq!((page.missed, page.events.len(), page.next), (7, 1, to(10)));
+    ledger.apply(note()).await.unwrap();
+    assert_eq!(
+        ledger.event_log().await.unwrap().head,
+        20,
+        "no number comes again"
+    );
+}
+
+pub(crate) async fn newest_event_before_a_time_is_found(ledger: Ledger) {
+    let before = Timestamp::now();
+    submit(&ledger, vec![task_of("general", "x"); 7]).await;
+    let after = Timestamp::now().plus_millis(1);
+    assert_eq!(ledger.last_event_before(before).await.unwrap(), 0);
+    assert_eq!(ledger.last_event_before(after).await.unwrap(), 7);
+}
+
+pub(crate) async fn only_one_of_two_moves_a_cursor(Handles { a, b }: Handles) {
+    submit(&a, vec![task_of("general", "x"); ROUNDS]).await;
+    for round in 0..ROUNDS {
+        let from = at(&a).await;
+        let to = Position {
+            seq: from.seq + 1,
+            ..from
+        };
+        let (one, other) = race(
+            round,
+            a.apply(advance(from, to, 1)),
+            b.apply(advance(from, to, 1)),
+        )
+        .await;
+        assert!(one.is_ok() != other.is_ok(), "{one:?} {other:?}");
+    }
+    assert_eq!(counted(&a).await, ROUNDS as u64, "each event once");
+}

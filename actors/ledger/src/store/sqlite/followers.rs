@@ -1,0 +1,325 @@
+//! Cursors of followers, what comes of the events that they take in, and the log that
+//! they follow.
+
+use std::num::NonZero;
+
+use deia_model::{Event, Position, Timestamp};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::{
+    apply::ApplyError,
+    lists::{SELECT_EVENT, event},
+    rows,
+    transaction::Tx,
+};
+use crate::{
+    Advance, Effect, EventLog, EventsPage, FollowerState, Histogram, Outcome, Refusal,
+    StatisticsRow,
+};
+
+/// Events of one sample from which the size of the log is estimated.
+const SAMPLE: u32 = 200;
+/// Bytes of a row beside its texts: numbers, headers, its share of the pages' slack.
+const ROW_BYTES: u64 = 64;
+
+/// The history that new events belong to.
+pub(super) fn timeline(db: &Connection) -> rusqlite::Result<u64> {
+    let stored: Option<i64> = db
+        .prepare_cached("SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'timeline'")?
+        .query_row([], |row| row.get(0))
+        .optional()?;
+    Ok(stored.unwrap_or(1).unsigned_abs())
+}
+
+fn newest(db: &Connection) -> rusqlite::Result<u64> {
+    let newest: i64 = db
+        .prepare_cached("SELECT coalesce(max(seq), 0) FROM events")?
+        .query_row([], |row| row.get(0))?;
+    Ok(newest.unsigned_abs())
+}
+
+fn oldest(db: &Connection) -> rusqlite::Result<u64> {
+    let oldest: i64 = db
+        .prepare_cached("SELECT coalesce(min(seq), 0) FROM events")?
+        .query_row([], |row| row.get(0))?;
+    Ok(oldest.unsigned_abs())
+}
+
+/// Where the cursor of that name stands; before the first event of the log if it was
+/// never moved.
+pub(super) fn cursor(db: &Connection, name: &str) -> rusqlite::Result<Position> {
+    let stored = db
+        .prepare_cached("SELECT timeline, seq FROM followers WHERE name = ?1")?
+        .query_row([name], |row| position(row, 0))
+        .optional()?;
+    match stored {
+        Some(at) => Ok(at),
+        None => Ok(Position {
+            timeline: timeline(db)?,
+            seq: 0,
+        }),
+    }
+}
+
+fn position(row: &Row<'_>, at: usize) -> rusqlite::Result<Position> {
+    Ok(Position {
+        timeline: row.get::<_, i64>(at)?.unsigned_abs(),
+        seq: row.get::<_, i64>(at + 1)?.unsigned_abs(),
+    })
+}
+
+/// Moves a cursor and writes what comes of the events on the way.
+pub(super) fn advance(tx: &mut Tx<'_>, advance: &Advance) -> Result<Outcome, ApplyError> {
+    let name = advance.follower.0;
+    let at = cursor(tx.db, name)?;
+    let head = Position {
+        timeline: timeline(tx.db)?,
+        seq: tx.newest_event(),
+    };
+    let moves_on = advance.to >= at && advance.to.seq <= head.seq;
+    if at != advance.from || at.timeline != head.timeline || !moves_on {
+        return Err(Refusal::CursorMoved { at }.into());
+    }
+    for effect in &advance.effects {
+        match effect {
+            Effect::Statistics { rows, keep_from } => add_statistics(tx.db, rows, *keep_from)?,
+        }
+    }
+    tx.db
+        .prepare_cached(
+            "INSERT INTO followers (name, timeline, seq, moved_at, binding) VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT DO UPDATE SET timeline = excluded.timeline, seq = excluded.seq,
+                 moved_at = excluded.moved_at, binding = excluded.binding",
+        )?
+        .execute(params![
+            name,
+            number(advance.to.timeline),
+            number(advance.to.seq),
+            tx.now.as_millis(),
+            advance.binding,
+        ])?;
+    Ok(Outcome::Done(advance.effects.len() as u64))
+}
+
+fn number(n: u64) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+fn add_statistics(
+    db: &Connection,
+    added: &[StatisticsRow],
+    keep_from: u32,
+) -> rusqlite::Result<()> {
+    let sql = format!("{SELECT_STATISTICS} WHERE hour = ?1 AND type = ?2 AND bot = ?3");
+    let mut find = db.prepare_cached(&sql)?;
+    let mut put = db.prepare_cached(
+        "INSERT OR REPLACE INTO statistics
+             (hour, type, bot, submitted, started, completed, failed, cancelled, retried, waits, runs)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+    )?;
+    for more in added {
+        let found = find.query_row(params![more.hour, more.task_type, more.bot], statistics_row);
+        let mut row = found.optional()?.unwrap_or_else(|| StatisticsRow {
+            hour: more.hour,
+            task_type: more.task_type.clone(),
+            bot: more.bot.clone(),
+            ..StatisticsRow::default()
+        });
+        row.merge(more);
+        put.execute(params![
+            row.hour,
+            row.task_type,
+            row.bot,
+            number(row.submitted),
+            number(row.started),
+            number(row.completed),
+            number(row.failed),
+            number(row.cancelled),
+            number(row.retried),
+            row.waits.to_bytes(),
+            row.runs.to_bytes(),
+        ])?;
+    }
+    db.prepare_cached("DELETE FROM statistics WHERE hour < ?1")?
+        .execute([keep_from])?;
+    Ok(())
+}
+
+const SELECT_STATISTICS: &str =
+    "SELECT hour, type, bot, submitted, started, completed, failed, cancelled, retried, waits, runs
+     FROM statistics";
+
+fn statistics_row(row: &Row<'_>) -> rusqlite::Result<StatisticsRow> {
+    let count = |at: usize| row.get::<_, i64>(at).map(i64::unsigned_abs);
+    let histogram = |at: usize| {
+        let bytes: Vec<u8> = row.get(at)?;
+        Ok::<_, rusqlite::Error>(Histogram::from_bytes(&bytes).unwrap_or_default())
+    };
+    Ok(StatisticsRow {
+        hour: row.get(0)?,
+        task_type: row.get(1)?,
+        bot: row.get(2)?,
+        submitted: count(3)?,
+        started: count(4)?,
+        completed: count(5)?,
+        failed: count(6)?,
+        cancelled: count(7)?,
+        retried: count(8)?,
+        waits: histogram(9)?,
+        runs: histogram(10)?,
+    })
+}
+
+/// The statistics of that hour and later.
+pub(super) fn statistics(db: &Connection, from: u32) -> rusqlite::Result<Vec<StatisticsRow>> {
+    let sql = format!("{SELECT_STATISTICS} WHERE hour >= ?1");
+    db.prepare_cached(&sql)?
+        .query_map([from], statistics_row)?
+        .collect()
+}
+
+/// What one page of events may have.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PageLimits {
+    pub(super) events: NonZero<u32>,
+    pub(super) bytes: u64,
+}
+
+/// Events after a cursor. A page has at least one event when there is any.
+pub(super) fn page(
+    db: &Connection,
+    after: Position,
+    limits: PageLimits,
+) -> rusqlite::Result<EventsPage> {
+    let head = Position {
+        timeline: timeline(db)?,
+        seq: newest(db)?,
+    };
+    let floor = oldest(db)?;
+    let missed = floor.saturating_sub(1).saturating_sub(after.seq);
+    let mut next = Position {
+        seq: after.seq + missed,
+        ..after
+    };
+    let sql = format!("{SELECT_EVENT} WHERE seq > ?1 ORDER BY seq LIMIT ?2");
+    let mut statement = db.prepare_cached(&sql)?;
+    let mut found = statement.query(params![number(next.seq), limits.events.get()])?;
+    let (mut events, mut bytes) = (Vec::new(), 0);
+    while let Some(row) = found.next()? {
+        let of_row = ROW_BYTES + text_bytes(row)?;
+        if bytes + of_row > limits.bytes && !events.is_empty() {
+            break;
+        }
+        bytes += of_row;
+        let event: Event = event(row)?;
+        next.seq = event.seq;
+        events.push(event);
+    }
+    Ok(EventsPage {
+        events,
+        next,
+        missed,
+        head,
+    })
+}
+
+fn text_bytes(row: &Row<'_>) -> rusqlite::Result<u64> {
+    const DETAILS: usize = 7;
+    let details = row.get_ref(DETAILS)?.as_str_or_null().unwrap_or_default();
+    Ok(details.map_or(0, str::len) as u64)
+}
+
+/// How far each follower is, by name.
+pub(super) fn followers(db: &Connection) -> rusqlite::Result<Vec<FollowerState>> {
+    let (head, now) = (newest(db)?, Timestamp::now());
+    let mut next_at =
+        db.prepare_cached("SELECT at FROM events WHERE seq > ?1 ORDER BY seq LIMIT 1")?;
+    let mut all = db.prepare_cached(
+        "SELECT name, timeline, seq, moved_at, binding FROM followers ORDER BY name",
+    )?;
+    let mut found = all.query([])?;
+    let mut states = Vec::new();
+    while let Some(row) = found.next()? {
+        let at = position(row, 1)?;
+        let oldest: Option<i64> = next_at
+            .query_row([number(at.seq)], |row| row.get(0))
+            .optional()?;
+        states.push(FollowerState {
+            name: row.get(0)?,
+            at,
+            moved_at: rows::time(row, 3)?,
+            binding: row.get(4)?,
+            lag_events: head.saturating_sub(at.seq),
+            lag_ms: oldest.map_or(0, |at| now.millis_since(Timestamp::from_millis(at))),
+        });
+    }
+    Ok(states)
+}
+
+/// The log as a whole.
+pub(super) fn log(db: &Connection) -> rusqlite::Result<EventLog> {
+    let (floor, head) = (oldest(db)?, newest(db)?);
+    if head == 0 {
+        return Ok(EventLog::default());
+    }
+    let oldest_at: i64 = db
+        .prepare_cached("SELECT at FROM events WHERE seq = ?1")?
+        .query_row([number(floor)], |row| row.get(0))?;
+    let sampled: f64 = db
+        .prepare_cached(
+            "SELECT avg(length(action) + length(actor) + length(target) + coalesce(length(owner), 0)
+                 + coalesce(length(task_type), 0) + coalesce(length(bot), 0) + coalesce(length(tags), 0)
+                 + coalesce(length(details), 0) + coalesce(length(trace_id), 0))
+             FROM (SELECT * FROM (SELECT * FROM events ORDER BY seq LIMIT ?1)
+                   UNION ALL SELECT * FROM (SELECT * FROM events ORDER BY seq DESC LIMIT ?1))",
+        )?
+        .query_row([SAMPLE], |row| row.get(0))?;
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "an average of lengths"
+    )]
+    let of_row = ROW_BYTES + sampled as u64;
+    Ok(EventLog {
+        floor,
+        head,
+        oldest_at: Some(Timestamp::from_millis(oldest_at)),
+        bytes: (head + 1 - floor).saturating_mul(of_row),
+    })
+}
+
+/// The newest event that was recorded before that time; 0: none. Times follow the
+/// numbers, up to a clock that was set back.
+pub(super) fn last_before(db: &Connection, time: Timestamp) -> rusqlite::Result<u64> {
+    let (mut below, mut above) = (oldest(db)?.saturating_sub(1), newest(db)? + 1);
+    let mut at = db.prepare_cached("SELECT at FROM events WHERE seq = ?1")?;
+    while above - below > 1 {
+        let middle = below + (above - below) / 2;
+        let is_older = at.query_row([number(middle)], |row| {
+            Ok(row.get::<_, i64>(0)? < time.as_millis())
+        });
+        match is_older.optional()? {
+            Some(false) => above = middle,
+            // Numbers below the floor are past retention.
+            Some(true) | None => below = middle,
+        }
+    }
+    Ok(below)
+}
+
+/// Forgets events up to that one, at most `max` of them: never the newest, so that its
+/// number does not come again, and none that a binding follower has not taken in.
+pub(super) fn prune(tx: &Tx<'_>, upto: u64, max: u32) -> rusqlite::Result<Outcome> {
+    let held: Option<i64> = tx
+        .db
+        .prepare_cached("SELECT min(seq) FROM followers WHERE binding")?
+        .query_row([], |row| row.get(0))?;
+    let upto = number(upto.min(tx.newest_event().saturating_sub(1))).min(held.unwrap_or(i64::MAX));
+    let forgotten = tx
+        .db
+        .prepare_cached(
+            "DELETE FROM events WHERE seq IN (SELECT seq FROM events WHERE seq <= ?1 ORDER BY seq LIMIT ?2)",
+        )?
+        .execute(params![upto, max])?;
+    Ok(Outcome::Done(forgotten as u64))
+}
