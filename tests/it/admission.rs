@@ -90,13 +90,6 @@ async fn wait_for(app: &TestApp, task: &str) -> Answer {
         .await
 }
 
-/// So many requests are worked on besides the one that asks.
-async fn are_in_hand(app: &TestApp, n: usize) -> bool {
-    let metrics = app.get("/metrics").await.is(200).body;
-    let line = format!("\ndeia_http_requests_in_flight {}\n", n + 1);
-    metrics.as_str().unwrap().contains(&line)
-}
-
 #[tokio::test]
 async fn who_finds_no_place_is_told_to_come_back_and_others_get_through() {
     let app = TestApp::start_with(&[
@@ -108,10 +101,7 @@ async fn who_finds_no_place_is_told_to_come_back_and_others_get_through() {
     let id = app.submit(&task("x")).await;
     let holds = wait_for(&app, &id);
     let others = async {
-        app.until("the only place is taken", async |app| {
-            are_in_hand(app, 1).await
-        })
-        .await;
+        app.until_in_hand(1).await;
         let refused = wait_for(&app, &id).await.refuses(503, "overloaded");
         assert_eq!(refused.header("retry-after"), "1");
         assert!(refused.header("ratelimit").starts_with("\"stream\""));
@@ -140,10 +130,7 @@ async fn who_waits_gets_the_place_that_becomes_free() {
     let id = app.submit(&task("x")).await;
     let (holds, waits) = (wait_for(&app, &id), wait_for(&app, &id));
     let others = async {
-        app.until("one works and one waits", async |app| {
-            are_in_hand(app, 2).await
-        })
-        .await;
+        app.until_in_hand(2).await;
         // One more is one too many, and need not wait for the answer.
         wait_for(&app, &id).await.refuses(503, "overloaded");
         let cancel = format!("/api/v1/tasks/{id}/cancel");
@@ -167,8 +154,7 @@ async fn who_is_slow_with_a_body_keeps_no_place_from_others() {
         body.len()
     );
     stream.write_all(head.as_bytes()).unwrap();
-    app.until("it is in hand", async |app| are_in_hand(app, 1).await)
-        .await;
+    app.until_in_hand(1).await;
     app.submit(&task("quick")).await;
     stream.write_all(end.as_bytes()).unwrap();
     let mut answer = String::new();
@@ -203,8 +189,7 @@ async fn what_is_announced_keeps_nobody_out() {
     .await;
     let announce = |_| begin(&app, &app.admin, 100_000, "{");
     let announced: Vec<_> = (0..8).map(announce).collect();
-    app.until("all are in hand", async |app| are_in_hand(app, 8).await)
-        .await;
+    app.until_in_hand(8).await;
     app.submit(&task(&"x".repeat(90_000))).await;
     drop(announced);
     // What has come counts, and is no more of one caller than its share.
@@ -280,7 +265,7 @@ async fn answers_that_are_not_read_are_bounded_together() {
     let refused = app.get(&path).await.refuses(503, "overloaded");
     assert_eq!(refused.header("retry-after"), "1");
     app.get_as(&other, &path).await.refuses(503, "overloaded");
-    app.get("/api/v1/tasks?limit=1").await;
+    app.get("/api/v1/tasks?limit=1").await.is(200);
     app.get("/api/v1/auth/whoami").await.is(200);
     drop(unread);
     app.until("there is room again", async |app| {
@@ -298,7 +283,7 @@ async fn one_address_has_so_many_connections_and_no_more() {
     // The client of the test may have one as well.
     let answered = answered.count();
     assert!((2..=3).contains(&answered), "{answered} of {}", many.len());
-    assert!(app.log().contains("max_connections_per_address"));
+    app.until_logged("max_connections_per_address").await;
     drop(many);
     app.until("there is room again", async |app| {
         ask(app, &app.admin, "/livez").1 == "HTTP/1.1 200"

@@ -327,10 +327,7 @@ async fn the_key_is_rotated_while_the_hive_is_stopped_and_secrets_stay() {
     let (done, said) = rotate(&data);
     assert!(!done && said.contains("bots/anthropic"), "{said}");
     let mut app = start(dir.path()).await;
-    app.until("the log says what is lost", async |app| {
-        app.log().contains("stored secrets cannot be opened")
-    })
-    .await;
+    app.until_logged("stored secrets cannot be opened").await;
     let id = app.submit(&task("x")).await;
     app.until("the bot has a fault", async |app| {
         let fault = app.get("/api/v1/bots/b").await.body["fault"].clone();

@@ -11,7 +11,10 @@ use nix::{
     unistd::Pid,
 };
 
-use crate::cli_support::{CliHive, Said};
+use crate::{
+    cli_support::{CliHive, Said},
+    support::block_until,
+};
 
 fn said(child: Child) -> Said {
     let output = child.wait_with_output().unwrap();
@@ -41,14 +44,7 @@ fn interrupted(hive: &CliHive, args: &[&str], ready: impl Fn() -> bool) -> Said 
         .stderr(Stdio::piped())
         .spawn();
     let child = child.unwrap();
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
-    while !ready() {
-        assert!(
-            std::time::Instant::now() < deadline,
-            "{args:?} never got there"
-        );
-        std::thread::yield_now();
-    }
+    block_until(&format!("{args:?} gets there"), ready);
     kill(
         Pid::from_raw(i32::try_from(child.id()).unwrap()),
         Signal::SIGINT,

@@ -3,7 +3,6 @@
 use std::{
     io::{Read as _, Write as _},
     process::{Child, Command, Stdio},
-    time::Instant,
 };
 
 use nix::{
@@ -14,7 +13,7 @@ use nix::{
 use crate::{
     cli_support::{Said, admin_command},
     evidence::has_script,
-    support::PATIENCE,
+    support::block_until,
 };
 
 /// Nothing listens there: what is told comes from before the first request.
@@ -22,18 +21,13 @@ const NOWHERE: [&str; 4] = ["--url", "http://127.0.0.1:9", "--data-dir", "none"]
 
 /// Waits until the process handles SIGINT.
 fn until_it_listens(child: &Child) {
-    let begun = Instant::now();
     let status = format!("/proc/{}/status", child.id());
-    loop {
-        assert!(begun.elapsed() < PATIENCE, "it never listens for SIGINT");
+    block_until("it listens for SIGINT", || {
         let text = std::fs::read_to_string(&status).unwrap();
         let caught = text.lines().find_map(|line| line.strip_prefix("SigCgt:"));
         let caught = u64::from_str_radix(caught.unwrap().trim(), 16).unwrap();
-        if caught & (1 << (Signal::SIGINT as i32 - 1)) != 0 {
-            return;
-        }
-        std::thread::yield_now();
-    }
+        caught & (1 << (Signal::SIGINT as i32 - 1)) != 0
+    });
 }
 
 /// Presses Ctrl-C while standard input is open and has nothing.

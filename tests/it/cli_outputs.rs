@@ -4,14 +4,13 @@ use std::{
     fs,
     io::{BufRead as _, BufReader, Read as _},
     process::{Child, ChildStdout, Command, Stdio},
-    time::Instant,
 };
 
 use serde_json::{Value, json};
 
 use crate::{
     cli_support::{CliHive, Said},
-    support::PATIENCE,
+    support::block_until,
 };
 
 /// A command that goes on until it is told to end, or its task ends.
@@ -70,14 +69,9 @@ fn with_chatty(hive: &CliHive, script: &str) {
 }
 
 fn prints(hive: &CliHive, id: &str, expected: &str) -> Said {
-    let begun = Instant::now();
-    loop {
-        let said = hive.admin(&["task", "output", id]);
-        if said.out == expected {
-            return said.ok();
-        }
-        assert!(begun.elapsed() < PATIENCE, "{said:?}");
-    }
+    let what = format!("{id} has printed {expected:?}");
+    let output = || Some(hive.admin(&["task", "output", id]));
+    block_until(&what, || output().filter(|said| said.out == expected)).ok()
 }
 
 #[test]

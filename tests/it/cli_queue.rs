@@ -8,7 +8,10 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::cli_support::{CliHive, Said};
+use crate::{
+    cli_support::{CliHive, Said},
+    support::block_until,
+};
 
 /// A bot for tasks of type `doomed`: they fail until the file `fixed` is there.
 fn with_doomed(hive: &CliHive) {
@@ -396,7 +399,7 @@ fn the_queue_is_drained() {
         .ok();
     let id = hive.submit(&["x", "--type", "slow"]);
     let args = ["task", "list", "--status", "running", "--output", "jsonl"];
-    while hive.admin(&args).ok().out.is_empty() {}
+    block_until("the task runs", || !hive.admin(&args).ok().out.is_empty());
     let said = hive.admin(&["queue", "drain", "--type", "slow"]).ok();
     assert!(said.err.contains("--wait"), "{said:?}");
     // Longer than one request may wait.

@@ -64,11 +64,7 @@ async fn soft_limit_of_open_files_is_raised_and_given_back_to_programs() {
     // The shell may begin before its limit is set back; what it starts later does not.
     let limit = "while [ \"$(ulimit -Sn)\" != 100 ]; do sleep 0.01; done; ulimit -Sn; ulimit -Hn";
     assert_eq!(run(&app, limit).await, "100\n700");
-    assert!(
-        app.log().contains("limit of open files raised"),
-        "{}",
-        app.log()
-    );
+    app.until_logged("limit of open files raised").await;
     assert!(!app.log().contains("at most 700"), "{}", app.log());
 
     // A restart in place hands on what the first start was given.
@@ -103,7 +99,7 @@ async fn programs_get_no_descriptor_that_a_parent_left_open() {
     };
     assert_eq!(run(&app, LISTING).await, "");
     assert!(is_held(), "the lock of the parent stays with deia");
-    assert!(app.log().contains("left open"), "{}", app.log());
+    app.until_logged("left open").await;
 
     restart_in_place(&app).await;
     assert_eq!(run(&app, LISTING).await, "");
@@ -174,7 +170,7 @@ async fn too_few_open_files_refuse_a_restart_no_more_than_a_start() {
     let many = "bots.seed=[{name: many, executor: {kind: command, command: [cat]}, capabilities: {max_concurrent_tasks: 300}}]";
     let server = started_by(&["sh", "-c", limits], &data_dir, &[many]);
     let mut app = TestApp::try_start(server, &data_dir).await.unwrap();
-    assert!(app.log().contains("at most 400"), "{}", app.log());
+    app.until_logged("at most 400").await;
     restart_in_place(&app).await;
     assert!(app.stop().success());
 }
@@ -293,8 +289,5 @@ async fn first_process_of_a_container_reaps_orphans_and_no_status_is_lost() {
     assert_eq!(run(&app, "sleep 1.5; echo fine").await, "fine");
     let pid = nix::unistd::Pid::from_raw(hive);
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
-    app.until("it has stopped in order", async |app| {
-        app.log().contains("\"message\":\"stopped\"")
-    })
-    .await;
+    app.until_logged("\"message\":\"stopped\"").await;
 }

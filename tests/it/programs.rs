@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{TestApp, task, unique_sleep};
+use crate::support::{TestApp, task, unique_sleep, until};
 
 /// How many processes sleep for so long.
 fn sleeping(seconds: &str) -> usize {
@@ -138,11 +138,7 @@ async fn nothing_is_left_of_what_a_program_started() {
     let left = format!("setsid -f sleep {seconds} >&- 2>&-; echo ok");
     assert_eq!(run(&app, &left, 60).await["output"], "ok\n");
     drop(app);
-    let begun = std::time::Instant::now();
-    while sleeping(&seconds) > 0 {
-        assert!(begun.elapsed() < crate::support::PATIENCE);
-        tokio::task::yield_now().await;
-    }
+    until("it ends with deia", async || sleeping(&seconds) == 0).await;
 }
 
 #[tokio::test]

@@ -58,10 +58,7 @@ async fn rows_of_another_version_stop_nothing_else() {
         .lines()
         .find_map(|line| line.strip_prefix("deia_store_unreadable_rows_total "));
     assert!(count.unwrap().parse::<u64>().unwrap() > 0, "{metrics}");
-    app.until("it is in the log", async |app| {
-        app.log().contains("cannot be read by this version")
-    })
-    .await;
+    app.until_logged("cannot be read by this version").await;
 }
 
 #[actix_rt::test]
@@ -117,7 +114,7 @@ async fn tasks_of_a_clock_that_was_ahead_do_not_stop_retention() {
         ),
     );
     let app = TestApp::start_in(&data_dir, &settings).await;
-    assert!(app.log().contains("the clock is behind"), "{}", app.log());
+    app.until_logged("the clock is behind").await;
     let right = app.submit(&task("right")).await;
     app.result(&right).await;
     app.until("it is forgotten", async |app| {
@@ -140,11 +137,7 @@ async fn a_data_directory_that_is_open_to_others_is_closed_and_said_so() {
     };
     assert!(check().contains("is open to other users"), "{}", check());
     let app = TestApp::start_in(&data_dir, &["bots.seed=[]"]).await;
-    assert!(
-        app.log().contains("was open to other users"),
-        "{}",
-        app.log()
-    );
+    app.until_logged("was open to other users").await;
     app.bot("quick", simulated(), &["general"]).await;
     let id = app.submit(&task("x")).await;
     app.result(&id).await;

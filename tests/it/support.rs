@@ -10,10 +10,11 @@ use std::{
         mpsc,
     },
     thread::JoinHandle,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
-use deia_hive::config::Layers;
+pub(crate) use deia_hive::testing::{PATIENCE, block_until, until};
+use deia_hive::{config::Layers, testing};
 use deia_ledger::{Store as _, store::SqliteStore};
 use deia_model::Event;
 use nix::{
@@ -23,9 +24,6 @@ use nix::{
 use reqwest::{Method, RequestBuilder, header::HeaderMap};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-
-/// How long anything may take. Machines are shared; nothing is measured here.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running server. It is killed when this is dropped.
 pub(crate) struct TestApp {
@@ -237,6 +235,16 @@ impl TestApp {
         self.get(&path).await.is(200).body
     }
 
+    /// Waits until so many requests are worked on besides the one that asks.
+    pub(crate) async fn until_in_hand(&self, n: usize) {
+        let line = format!("\ndeia_http_requests_in_flight {}\n", n + 1);
+        self.until("requests are in hand", async |app| {
+            let metrics = app.get("/metrics").await.is(200).body;
+            metrics.as_str().unwrap().contains(&line)
+        })
+        .await;
+    }
+
     /// Waits until it is so.
     #[track_caller]
     pub(crate) fn until<'a>(
@@ -244,14 +252,14 @@ impl TestApp {
         what: &'a str,
         mut is_so: impl AsyncFnMut(&TestApp) -> bool + 'a,
     ) -> impl Future<Output = ()> + 'a {
-        let place = std::panic::Location::caller();
-        async move {
-            let begun = Instant::now();
-            while !is_so(self).await {
-                assert!(begun.elapsed() < PATIENCE, "{place}: never: {what}");
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        }
+        testing::until(what, async move || is_so(self).await)
+    }
+
+    /// Waits until it has logged that: another thread collects what it writes.
+    pub(crate) async fn until_logged(&self, words: &str) {
+        let what = format!("the log tells {words:?}");
+        self.until(&what, async |app| app.log().contains(words))
+            .await;
     }
 
     /// What it has logged so far.
@@ -274,14 +282,16 @@ impl TestApp {
     }
 
     /// Waits until it has ended by itself.
+    #[track_caller]
     pub(crate) fn wait(&mut self) -> ExitStatus {
-        self.server.wait().unwrap()
+        testing::block_until("the server ends", || self.server.try_wait().unwrap())
     }
 
     /// Asks it to stop and waits until it has.
+    #[track_caller]
     pub(crate) fn stop(&mut self) -> ExitStatus {
         kill(self.pid(), Signal::SIGTERM).unwrap();
-        self.server.wait().unwrap()
+        self.wait()
     }
 }
 

@@ -184,10 +184,7 @@ async fn the_command_line_speaks_tls() {
         params.subject_alt_names = vec![SanType::DnsName(other)];
     }));
     kill(app.pid(), Signal::SIGHUP).unwrap();
-    app.until("the files are read", async |app| {
-        app.log().contains("was read anew")
-    })
-    .await;
+    app.until_logged("was read anew").await;
     let right = files.path("ca.pem");
     for (url, ca, parts) in [
         (
@@ -264,10 +261,7 @@ async fn a_new_certificate_is_taken_without_a_restart() {
     let other = issue(&files.authority, "localhost", |_| {});
     fs::write(files.path("key.pem"), &other.1).unwrap();
     kill(app.pid(), Signal::SIGHUP).unwrap();
-    app.until("the mismatch is told", async |app| {
-        app.log().contains("the old one stays in use")
-    })
-    .await;
+    app.until_logged("the old one stays in use").await;
     assert!(fresh(&app, &files).await);
     // Another authority: who trusts the old one only sees the difference.
     files.authority = authority();
@@ -526,10 +520,7 @@ async fn a_certificate_stands_no_longer_than_its_authority() {
     // The server's certificate alone is no reason to ask anew.
     files.write(&issue(&files.authority, "localhost", |_| {}));
     kill(app.pid(), Signal::SIGHUP).unwrap();
-    app.until("the files are read", async |app| {
-        app.log().contains("was read anew")
-    })
-    .await;
+    app.until_logged("was read anew").await;
     assert_eq!(whoami().await, 200);
 
     fs::write(files.path("ca.pem"), authority().pem()).unwrap();
