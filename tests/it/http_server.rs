@@ -1,6 +1,12 @@
 //! The server as a whole: probes, headers, limits, start and stop.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -174,18 +180,21 @@ async fn a_stop_that_is_asked_for_is_clean() {
         app.get(&status).await.body["status"] == "running"
     })
     .await;
-    // A long poll does not hold up the stop.
+    // A long poll does not hold up the stop: it is answered long before its own end.
+    let wait = Duration::from_secs(50);
     let poll = app.request_as(
         &app.admin,
         Method::GET,
-        &format!("/api/v1/tasks/{id}/result?wait_ms=50000"),
+        &format!("/api/v1/tasks/{id}/result?wait_ms={}", wait.as_millis()),
     );
     let poll = tokio::spawn(poll.send());
+    app.until_in_hand(1).await;
+    let begun = Instant::now();
     let stopped = app.stop();
     assert_eq!(stopped.code(), Some(0), "{}", app.log());
-    if let Ok(answer) = poll.await.unwrap() {
-        assert!([409, 503].contains(&answer.status().as_u16()), "{answer:?}");
-    }
+    assert!(begun.elapsed() < wait / 2, "it waited for the poll");
+    let answer = poll.await.unwrap().expect("the poll is answered");
+    assert!([409, 503].contains(&answer.status().as_u16()), "{answer:?}");
 
     let app = TestApp::start_in(&data, &[]).await;
     let status = app.get("/api/v1/system/status").await.is(200).body;
