@@ -3,13 +3,14 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    os::unix::process::ExitStatusExt as _,
     path::Path,
     process::Command,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use deia_ledger::{Store, store::SqliteStore};
@@ -18,18 +19,22 @@ use nix::sys::signal::{Signal, kill};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{PATIENCE, TestApp, all_events, command, store_in};
+use crate::support::{PATIENCE, TestApp, all_events, command, store_in, until};
 
 /// Points at which the server is ended, and on which pass.
-const POINTS: &[&str] = &[
-    "before_commit:3",
-    "before_commit:40",
-    "after_commit_before_answer:5",
-    "after_commit_before_answer:50",
-    "after_claim_before_run:2",
-    "before_report:2",
-    "before_report:9",
+const POINTS: &[(&str, u64)] = &[
+    ("before_commit", 3),
+    ("before_commit", 40),
+    ("after_commit_before_answer", 5),
+    ("after_commit_before_answer", 50),
+    ("after_claim_before_run", 2),
+    ("before_report", 2),
+    ("before_report", 9),
 ];
+
+/// Times that a point is armed for a later pass, when the server passed it while it
+/// started: what is to be tested is its end under load.
+const LATER_PASSES: u32 = 6;
 
 /// Rounds that end at a random moment.
 const RANDOM_ROUNDS: u64 = 6;
@@ -61,8 +66,11 @@ impl Load {
                 .send()
                 .await;
             let answer = match sent {
-                Ok(answer) if answer.status() == 202 => answer.json::<Value>().await.ok(),
-                _ => None,
+                Ok(answer) => {
+                    assert_eq!(answer.status(), 202, "{:?}", answer.text().await);
+                    answer.json::<Value>().await.ok()
+                }
+                Err(_) => None,
             };
             let Some(answer) = answer else {
                 // The server is gone. What became of this task is not known.
@@ -146,11 +154,19 @@ fn left_behind(marker: &str) -> usize {
 }
 
 async fn no_program_is_left(marker: &str) {
-    let begun = Instant::now();
-    while left_behind(marker) > 0 {
-        assert!(begun.elapsed() < PATIENCE, "programs outlived the server");
-        tokio::task::yield_now().await;
-    }
+    let what = "programs end with the server";
+    until(what, async || left_behind(marker) == 0).await;
+}
+
+/// End of a server.
+#[derive(Debug, PartialEq)]
+enum End {
+    /// It passed its point while it started.
+    AtStart,
+    /// It passed its point under load.
+    AtPoint,
+    /// It was killed from outside.
+    Killed,
 }
 
 /// One server under load until it ends: at its point, or after `time`.
@@ -160,31 +176,54 @@ async fn round(
     time: Duration,
     load: &Load,
     unanswered: &Mutex<Vec<usize>>,
-) {
+) -> End {
     let Ok(mut app) = TestApp::try_start(armed(data_dir, point), data_dir).await else {
-        // The point was passed while it started.
         assert!(point.is_some(), "it did not start");
-        return;
+        return End::AtStart;
     };
     load.stop.store(false, Ordering::Relaxed);
-    let clients = futures_util::future::join_all((0..8).map(|_| load.client(&app, unanswered)));
-    let killer = async {
-        // At that moment, wherever the server is; or it ends by itself at its point.
-        let limit = if point.is_some() { PATIENCE } else { time };
-        let _ = tokio::time::timeout(limit, std::future::pending::<()>()).await;
-        let _ = kill(app.pid(), Signal::SIGKILL);
-    };
-    let begun = Instant::now();
     // The clients end when the server has.
-    tokio::select! {
-        _ = futures_util::future::join(clients, std::future::ready(())) => {}
-        () = async { killer.await; std::future::pending().await } => {}
+    let clients = futures_util::future::join_all((0..8).map(|_| load.client(&app, unanswered)));
+    if let Some(point) = point {
+        let ended = tokio::time::timeout(PATIENCE, clients).await;
+        assert!(ended.is_ok(), "{point} was never passed");
+        let status = app.wait();
+        assert_eq!(
+            status.signal(),
+            Some(Signal::SIGKILL as i32),
+            "{point}: {status}"
+        );
+        End::AtPoint
+    } else {
+        let killer = async {
+            // Sleeps: a random moment of the end, wherever the server is.
+            tokio::time::sleep(time).await;
+            kill(app.pid(), Signal::SIGKILL).unwrap();
+        };
+        tokio::join!(clients, killer);
+        app.kill_9();
+        End::Killed
     }
-    assert!(
-        point.is_none() || begun.elapsed() < PATIENCE,
-        "{point:?} was never passed"
-    );
-    app.kill_9();
+}
+
+/// Ends servers at that point until one was under load then.
+async fn end_under_load(
+    data_dir: &Path,
+    (name, first_pass): (&str, u64),
+    load: &Load,
+    unanswered: &Mutex<Vec<usize>>,
+    marker: &str,
+) {
+    for later in 0..LATER_PASSES {
+        let point = format!("{name}:{}", first_pass << (2 * later));
+        let end = round(data_dir, Some(&point), PATIENCE, load, unanswered).await;
+        no_program_is_left(marker).await;
+        if end == End::AtPoint {
+            return;
+        }
+        eprintln!("{point} was passed during the start");
+    }
+    panic!("{name} was never passed under load");
 }
 
 #[actix_rt::test]
@@ -215,12 +254,12 @@ async fn nothing_acknowledged_is_lost_or_done_twice() {
     no_program_is_left(&marker).await;
 
     for point in POINTS {
-        round(&data_dir, Some(point), PATIENCE, &load, &unanswered).await;
-        no_program_is_left(&marker).await;
+        end_under_load(&data_dir, *point, &load, &unanswered, &marker).await;
     }
     for _ in 0..RANDOM_ROUNDS {
         let time = Duration::from_millis(20 + draws.next(400));
-        round(&data_dir, None, time, &load, &unanswered).await;
+        let end = round(&data_dir, None, time, &load, &unanswered).await;
+        assert_eq!(end, End::Killed);
         no_program_is_left(&marker).await;
     }
 
