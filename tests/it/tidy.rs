@@ -148,18 +148,94 @@ fn parents_hold_no_logic() {
     }
 }
 
+/// Files that hold the helpers which wait until something holds, with a deadline.
+const WAITING_HELPERS: &[&str] = &[
+    "actors/hive/src/testing.rs",
+    "actors/supervision/src/testing.rs",
+    "actors/supervision/tests/it/blocking.rs",
+];
+
+/// Tests and their helpers, with the number of the first line of each.
+fn test_parts() -> Vec<(String, usize, String)> {
+    let whole = ["tests", "actors/hive/tests", "actors/supervision/tests"];
+    let mut parts: Vec<_> = whole
+        .into_iter()
+        .flat_map(rust_files)
+        .map(|(name, text)| (name, 0, text))
+        .collect();
+    for (name, text) in all_sources() {
+        let of_tests = is_test(&name) || name.contains("/conformance") || name.contains("testing");
+        let product = if of_tests { "" } else { product_part(&text) };
+        let first = product.lines().count();
+        parts.push((name, first, text[product.len()..].to_owned()));
+    }
+    parts.retain(|(name, ..)| name != "tests/it/tidy.rs" && !WAITING_HELPERS.contains(&&**name));
+    parts
+}
+
+/// Lines that let time pass on a real clock. A sleep is none on a paused clock: in a test
+/// that says `start_paused`, and in those of supervision but where they make a `System` of
+/// their own. One that has to be says why in a comment that begins with `Sleeps:`.
+fn sleeps_on_a_real_clock(name: &str, text: &str) -> Vec<usize> {
+    let by_default = name.starts_with("actors/supervision/tests/it/");
+    let (mut paused, mut attribute, mut before, mut found) = (by_default, None, "", Vec::new());
+    for (number, line) in text.lines().enumerate() {
+        let code = line.trim_start();
+        if code.starts_with("#[") && code.contains("test") {
+            attribute = Some(code.contains("start_paused = true"));
+        } else if line.starts_with("fn ") || line.contains(" fn ") && line.ends_with('{') {
+            if let Some(says_paused) = attribute.take() {
+                paused = by_default || says_paused;
+            }
+        } else if code.contains("System::new()") {
+            paused = false;
+        }
+        let words = [" sleep(", "::sleep(", "sleep_until("];
+        let sleeps = words.iter().any(|word| line.contains(word)) && !code.contains("fn ");
+        let explained = before.contains("// Sleeps: ") || code.starts_with("//");
+        if sleeps && !paused && !explained {
+            found.push(number);
+        }
+        before = line;
+    }
+    found
+}
+
 #[test]
 fn no_test_sleeps_and_hopes() {
-    let front = not_below(
-        rust_files("tests"),
-        &["tests/it/tidy.rs", "tests/it/support"],
+    let mut found = Vec::new();
+    for (name, first, text) in test_parts() {
+        for line in sleeps_on_a_real_clock(&name, &text) {
+            found.push(format!("{name}:{}", first + line + 1));
+        }
+    }
+    assert!(
+        found.is_empty(),
+        "wait for a signal, or until it holds:\n{}",
+        found.join("\n")
     );
-    let why = "wait for a signal, or with a deadline through support";
-    forbid(&front, &["thread::sleep", "time::sleep("], why);
-    // There the clock is paused, and tokio's sleep takes no time.
-    let supervision = rust_files("actors/supervision/tests");
-    let tests = [front, supervision].concat();
+    let tests = [rust_files("tests"), rust_files("actors/supervision/tests")].concat();
     forbid(&tests, &[concat!("#[", "ignore")], "a test that is not run");
+}
+
+#[test]
+fn sleeps_on_a_real_clock_are_found() {
+    const NONE: [usize; 0] = [];
+    let (real, paused) = ("#[tokio::test]\n", "#[tokio::test(start_paused = true)]\n");
+    let body = "async fn t() {\n    tokio::time::sleep(PAUSE).await;\n}\n";
+    let explained = body.replace("    tokio", "    // Sleeps: a chosen moment.\n    tokio");
+    let own = body.replace("    tokio", "    actix::System::new();\n    tokio");
+    let (front, supervision) = ("tests/it/a.rs", "actors/supervision/tests/it/a.rs");
+    let found = |name, text: &[&str]| sleeps_on_a_real_clock(name, &text.concat());
+    assert_eq!(found(front, &[real, body]), [2]);
+    assert_eq!(found(front, &[paused, body]), NONE);
+    assert_eq!(found(front, &[paused, body, real, body]), [6]);
+    assert_eq!(found(front, &[real, &explained]), NONE);
+    assert_eq!(found(supervision, &["#[test]\n", body]), NONE);
+    assert_eq!(
+        found(supervision, &["#[test]\n", &own, "#[test]\n", body]),
+        [3]
+    );
 }
 
 #[test]
