@@ -285,7 +285,8 @@ async fn run(
             }
         }
         () = signals.next() => {
-            tracing::info!("stopping; once more stops at once");
+            let limit_s = hive.config().stop_limits().whole().as_secs();
+            tracing::info!(limit_s, "stopping within {limit_s} s; once more stops at once");
             tokio::select! {
                 () = hive.shutdown() => None,
                 () = signals.next() => anyhow::bail!("stopped at once, without an orderly end"),

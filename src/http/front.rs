@@ -15,17 +15,13 @@ use super::{
     tls::{self, Tls},
 };
 
-/// Time that the rest of a stop may take.
-const REST_OF_STOP: Duration = Duration::from_secs(5);
-
 /// Time that the acceptor has to notice that it is paused.
 const PAUSED: Duration = Duration::from_millis(100);
 
 /// Declares the server. It listens where `listener` is bound, also after a restart,
 /// under TLS if there is one.
 pub fn front(hive: &Hive, listener: TcpListener, tls: Option<Arc<Tls>>) -> ChildSpec {
-    let server = &hive.config().server;
-    let stops_within = server.close_notice + server.close_timeout + REST_OF_STOP;
+    let stops_within = hive.config().stop_limits().front;
     let (hive, listener) = (hive.clone(), Arc::new(listener));
     let factory = move || {
         let started = Front::start(hive.clone(), &listener, tls.clone());

@@ -14,6 +14,7 @@ mod limits;
 mod load;
 mod secrets;
 mod settings;
+mod stop;
 mod tasks;
 mod tls;
 
@@ -31,5 +32,12 @@ pub use settings::{
     Config, LogFormat, LoggingSettings, ServerSettings, StoreSettings, TelemetrySettings,
     socket_address,
 };
+<<<<<<< main
 pub use tasks::{SchedulerSettings, TaskSettings, TypeSettings};
+=======
+pub use stop::StopLimits;
+pub use tasks::{
+    PerSubmitter, Retention, SchedulerSettings, SubmitterLimits, TaskSettings, TypeSettings,
+};
+>>>>>>> theirs
 pub use tls::TlsSettings;

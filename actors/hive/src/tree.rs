@@ -173,27 +173,28 @@ pub(crate) fn declare(parts: &Parts) -> Declared {
             async move { Ok::<_, StartError>(built) }
         })
     };
+    let part = parts.config.stop_limits().part;
     let mut core = SupervisorSpec::new("core", Strategy::OneForOne)
         .intensity(Intensity::new(10, Duration::from_secs(60)))
         .criticality(Criticality::Critical)
-        .child(permanent(scheduler_spec))
+        .child(permanent(scheduler_spec, part))
         .child(bots_spec)
-        .child(permanent(launcher_spec))
-        .child(permanent(retention_spec))
-        .child(permanent(access_spec));
+        .child(permanent(launcher_spec, part))
+        .child(permanent(retention_spec, part))
+        .child(permanent(access_spec, part));
     if !parts.config.auth.issuers.is_empty() {
         let notes = parts.access_notes();
         let jwt = parts.config.auth.jwt.clone();
         let (spec, _) = child("issuer-keys", move || {
             KeyFetcher::start(notes.clone(), jwt.clone())
         });
-        core = core.child(permanent(spec));
+        core = core.child(permanent(spec, part));
     }
     let spec = SupervisorSpec::new("hive", Strategy::RestForOne)
         .intensity(Intensity::new(5, Duration::from_secs(60)))
         .stalled_after(STALLED_AFTER)
         .group(BOT_ARBITERS, parts.config.bots.arbiters_of(cpus()))
-        .child(permanent(ledger_spec))
+        .child(permanent(ledger_spec, part))
         .child(core);
     let (statistics_spec, statistics) = {
         let (store, kept) = (
@@ -228,9 +229,9 @@ fn service(spec: ChildSpec) -> ChildSpec {
 }
 
 /// One that is always needed, and comes back at once at first.
-fn permanent(spec: ChildSpec) -> ChildSpec {
+fn permanent(spec: ChildSpec, stops_within: Duration) -> ChildSpec {
     spec.criticality(Criticality::Critical)
-        .shutdown(Shutdown::Within(Duration::from_secs(10)))
+        .shutdown(Shutdown::Within(stops_within))
         .backoff(
             Backoff::new(Duration::from_millis(10), Duration::from_secs(5))
                 .factor(2.0)

@@ -12,10 +12,6 @@ use crate::actors::{access::AccessNotes, bots::StopEverything};
 
 /// How often is looked whether the bots have finished.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
-/// How long bots may take to end their programs beyond the programs' grace.
-const STOP_EXTRA: Duration = Duration::from_secs(10);
-/// How long what requests have left may take to be written: on a full disk it waits.
-const NOTES_WITHIN: Duration = Duration::from_secs(2);
 
 impl Hive {
     /// Stops: takes no work any more, lets running tasks end for up to
@@ -60,7 +56,7 @@ impl Hive {
 
     /// Waits until no task runs, or the time for that is over.
     async fn drain(&self) {
-        let deadline = Instant::now() + self.config().server.drain_timeout;
+        let deadline = Instant::now() + self.config().stop_limits().drain;
         let runs = || self.inner.board.running() > 0 || self.inner.seats.pending() > 0;
         while runs() && Instant::now() < deadline {
             tokio::time::sleep(LOOK_EVERY).await;
@@ -74,7 +70,7 @@ impl Hive {
             tracing::warn!("the launcher takes no messages; the bots end with the tree");
             return;
         }
-        let limit = self.config().bots.term_grace + STOP_EXTRA;
+        let limit = self.config().stop_limits().bots;
         if tokio::time::timeout(limit, stopped).await.is_err() {
             tracing::warn!(
                 "bots did not end in time; their tasks are given back at the next start"
@@ -97,7 +93,8 @@ impl Hive {
             notes.write_logins().await;
             notes.write_denials(true).await;
         };
-        if tokio::time::timeout(NOTES_WITHIN, writing).await.is_err() {
+        let limit = self.config().stop_limits().notes;
+        if tokio::time::timeout(limit, writing).await.is_err() {
             tracing::warn!("the last refused requests could not be recorded");
         }
     }

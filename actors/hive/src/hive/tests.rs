@@ -20,6 +20,105 @@ mod stale_callers;
 mod stopped_bots;
 mod suspended_bots;
 
+<<<<<<< main
+=======
+const WAIT: Duration = Duration::from_secs(60);
+
+struct Front;
+
+impl Actor for Front {
+    type Context = Context<Self>;
+}
+
+/// A hive of its own in a directory of its own, with no bots.
+fn with_hive<F>(test: impl FnOnce(Hive, Principal) -> F)
+where
+    F: Future<Output = ()>,
+{
+    let dir = tempfile::tempdir().unwrap();
+    actix_rt::System::new().block_on(async {
+        let hive = start(dir.path()).await;
+        let who = admin(&hive);
+        test(hive.clone(), who).await;
+        hive.shutdown().await;
+        assert_eq!(hive.ended().await, None, "an orderly end");
+    });
+}
+
+async fn start(dir: &std::path::Path) -> Hive {
+    start_with(dir, &[]).await
+}
+
+async fn start_with(dir: &std::path::Path, settings: &[(&str, &str)]) -> Hive {
+    let defaults = Layers::default()
+        .set("data_dir", dir.display().to_string())
+        .set("bots.seed", "[]")
+        .set("bots.restart.min", "1ms")
+        .set("server.drain_timeout", "0s")
+        .set("tasks.retry.min", "1ms");
+    let set = |layers: Layers, (key, value): &(&str, &str)| layers.set(*key, *value);
+    let config = settings.iter().fold(defaults, set).load().unwrap();
+    let front = child("front", || async { Ok::<_, StartError>(Front) }).0;
+    Hive::start(config, Box::new(|_| front)).await.unwrap()
+}
+
+fn admin(hive: &Hive) -> Principal {
+    let key = std::fs::read_to_string(hive.config().admin_key_path()).unwrap();
+    hive.authenticate(key.trim(), None).unwrap()
+}
+
+fn name(text: &str) -> BotName {
+    text.parse().unwrap()
+}
+
+/// Waits until `look` finds it.
+async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut look: impl FnMut() -> F) -> T {
+    let found = tokio::time::timeout(WAIT, async {
+        loop {
+            match look().await {
+                Some(found) => return found,
+                None => tokio::time::sleep(Duration::from_millis(2)).await,
+            }
+        }
+    });
+    found
+        .await
+        .unwrap_or_else(|_| panic!("waited in vain for {what}"))
+}
+
+async fn launch(hive: &Hive, who: &Principal, bot: &str, executor: serde_json::Value) {
+    let spec = json!({"executor": executor, "capabilities": {"max_concurrent_tasks": 4}});
+    let spec: BotSpec = serde_json::from_value(spec).unwrap();
+    hive.put_bot(who, name(bot), spec, None).await.unwrap();
+    hive.launch_bot(who, &name(bot)).await.unwrap();
+    bot_is(hive, bot, BotStatus::Healthy).await;
+}
+
+async fn bot_is(hive: &Hive, bot: &str, status: BotStatus) {
+    until(&format!("{bot} to be {status:?}"), || async {
+        (hive.bot(&name(bot)).await.unwrap().status == status).then_some(())
+    })
+    .await;
+}
+
+async fn submit(hive: &Hive, who: &Principal) -> TaskId {
+    submit_with(hive, who, |_| {}).await
+}
+
+async fn submit_with(hive: &Hive, who: &Principal, change: impl FnOnce(&mut NewTask)) -> TaskId {
+    let mut task = NewTask::new("general".parse().unwrap(), "hello");
+    change(&mut task);
+    hive.submit(who, vec![task], None).await.unwrap().tasks[0].id
+}
+
+async fn task_is(hive: &Hive, who: &Principal, id: TaskId, status: TaskStatus) -> Task {
+    until(&format!("{id} to be {status:?}"), || async {
+        Some(hive.task(who, id).await.unwrap()).filter(|task| task.status == status)
+    })
+    .await
+}
+
+>>>>>>> theirs
 async fn events_about(hive: &Hive, target: &str) -> Vec<Event> {
     let events = hive.inner.ledger.events(0, 10_000).await.unwrap();
     events

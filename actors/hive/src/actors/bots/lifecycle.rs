@@ -6,14 +6,13 @@ use std::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
 };
 
 use deia_ledger::Ledger;
 use deia_model::{AttemptEnd, BotGeneration, BotName, BotRecord, CommandExecutor, Executor};
 use deia_supervision::{
-    Backoff, ChildError, ChildSpec, ExitReason, Handle, Intensity, OnExhausted, StartChildError,
-    StartError, SupervisorHandle, Tree, child,
+    Backoff, ChildError, ChildSpec, ExitReason, Handle, Intensity, OnExhausted, Shutdown,
+    StartChildError, StartError, SupervisorHandle, Tree, child,
 };
 use tokio::sync::oneshot;
 
@@ -34,11 +33,6 @@ use crate::{
     config::Config,
     secrets::{BotSecrets, SecretResolver},
 };
-
-/// How long a bot may take to end its programs beyond their own grace.
-const STOP_EXTRA: Duration = Duration::from_secs(5);
-/// How long the last lines of a bot's log may take to be written.
-const LOG_FLUSH_WITHIN: Duration = Duration::from_secs(2);
 
 /// What the launcher, and every bot, works with.
 #[derive(Clone)]
@@ -147,13 +141,13 @@ async fn remove_child(deps: &LauncherDeps, name: &BotName) -> bool {
 /// Ends what the bot has in hand, then the bot. Returns `false` if it is down, but still
 /// in the tree: it comes back with its supervisor.
 pub(super) async fn stop_bot(deps: &LauncherDeps, name: &BotName, managed: &Managed) -> bool {
+    let limits = deps.config.stop_limits();
     let (done, stopped) = oneshot::channel();
     // One that is down has nothing in hand and would not answer.
-    if deps.board.observe(name).up && managed.handle.tell(StopAll(done)).is_ok() {
-        let limit = deps.config.bots.term_grace + STOP_EXTRA;
-        if tokio::time::timeout(limit, stopped).await.is_err() {
-            tracing::warn!(bot = %name, "the bot did not end its tasks in time and is killed");
-        }
+    let is_told = deps.board.observe(name).up && managed.handle.tell(StopAll(done)).is_ok();
+    let ending = tokio::time::timeout(limits.programs, stopped);
+    if is_told && ending.await.is_err() {
+        tracing::warn!(bot = %name, "the bot did not end its tasks in time and is killed");
     }
     let is_gone = remove_child(deps, name).await;
     let card = deps.board.card(name);
@@ -168,7 +162,7 @@ pub(super) async fn stop_bot(deps: &LauncherDeps, name: &BotName, managed: &Mana
         tracing::error!(bot = %name, %error, "tasks of a stopped bot could not be given back; retrying within seconds");
     }
     let log = managed.log.clone();
-    let flushed = tokio::task::spawn_blocking(move || log.flush(LOG_FLUSH_WITHIN)).await;
+    let flushed = tokio::task::spawn_blocking(move || log.flush(limits.log_flush)).await;
     if !flushed.unwrap_or(false) {
         tracing::warn!(bot = %name, "the last lines of the bot's log may be missing");
     }
@@ -181,6 +175,7 @@ fn bot_child(
     log: &BotLog,
 ) -> (ChildSpec, Handle<BotActor>) {
     let restart = deps.config.bots.restart;
+    let stops_within = deps.config.stop_limits().bot;
     let seed = Seed {
         record: Arc::new(record.clone()),
         log: log.clone(),
@@ -205,6 +200,7 @@ fn bot_child(
         )
         .budget(Intensity::new(restart.restarts, restart.period))
         .on_exhausted(OnExhausted::Quarantine)
+        .shutdown(Shutdown::Within(stops_within))
         .mailbox(mailbox);
     (spec, handle)
 }
