@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    future::Future,
+    future::{Future, poll_fn},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -11,7 +11,8 @@ use std::{
 use tokio::sync::{futures::OwnedNotified, oneshot};
 
 use crate::{
-    envelope::TakenBy, error::AskError, exit::ExitReason, record::ChildRecord, state::ChildState,
+    control::Parked, envelope::TakenBy, error::AskError, exit::ExitReason, record::ChildRecord,
+    state::ChildState,
 };
 
 /// The answer to come: see [`Handle::ask`](crate::Handle::ask).
@@ -26,24 +27,49 @@ enum State<R> {
 struct Waiting<R> {
     answered: oneshot::Receiver<R>,
     record: Arc<ChildRecord>,
+    /// Of the question, among the messages of the child.
+    number: u64,
     /// Of a child that may lose its lease.
-    elsewhere: Option<Elsewhere>,
+    watched: Option<Watched>,
     done: bool,
+}
+
+impl<R> Waiting<R> {
+    /// Why there will be no answer.
+    fn unanswered(&self) -> AskError {
+        let record = &self.record;
+        if record.taken() >= self.number {
+            return AskError::Crashed;
+        }
+        match (record.settled_state(), record.parked()) {
+            (ChildState::Removed, _) => AskError::Gone,
+            (_, Some(Parked::Suspended)) => AskError::Suspended,
+            (_, Some(Parked::Down)) => AskError::Down,
+            (_, None) => AskError::Dropped,
+        }
+    }
 }
 
 /// A question to a child on another arbiter. If that is blocked, whoever works on the question does
 /// not answer it before the thread comes back, if ever.
-struct Elsewhere {
+pub(crate) struct Watched {
+    record: Arc<ChildRecord>,
     taken_by: TakenBy,
     revoked: Pin<Box<OwnedNotified>>,
 }
 
-impl Elsewhere {
-    fn new(record: &ChildRecord) -> Self {
+impl Watched {
+    pub(crate) fn new(record: &Arc<ChildRecord>) -> Self {
         Self {
+            record: Arc::clone(record),
             taken_by: TakenBy::default(),
             revoked: Self::listen(record),
         }
+    }
+
+    /// Says who works on the question.
+    pub(crate) fn taken_by(&self) -> TakenBy {
+        self.taken_by.clone()
     }
 
     fn listen(record: &ChildRecord) -> Pin<Box<OwnedNotified>> {
@@ -51,10 +77,10 @@ impl Elsewhere {
     }
 
     /// Ready when whoever works on it has lost its lease.
-    fn poll_lost(&mut self, record: &ChildRecord, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_lost(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while self.revoked.as_mut().poll(cx).is_ready() {
-            self.revoked = Self::listen(record);
-            if self.taken_by.is_lost(record.fence.snapshot().lease()) {
+            self.revoked = Self::listen(&self.record);
+            if self.taken_by.is_lost(self.record.fence.snapshot().lease()) {
                 return Poll::Ready(());
             }
         }
@@ -62,16 +88,47 @@ impl Elsewhere {
     }
 }
 
+/// Passes an answer on, and lets the asker go when whoever works on the question is lost.
+pub(crate) async fn relay<R>(
+    mut asker: oneshot::Sender<R>,
+    mut answered: oneshot::Receiver<R>,
+    mut watched: Watched,
+) {
+    let answer = poll_fn(|cx| {
+        if let Poll::Ready(answer) = Pin::new(&mut answered).poll(cx) {
+            return Poll::Ready(answer.ok());
+        }
+        if asker.poll_closed(cx).is_ready() {
+            answered.close();
+            watched.record.withdraw_question();
+            return Poll::Ready(None);
+        }
+        watched.poll_lost(cx).map(|()| None)
+    });
+    if let Some(answer) = answer.await {
+        let _ = asker.send(answer);
+    }
+}
+
 /// What goes with a question to the child: who works on it, and whether the asker is to hear of it.
-pub(crate) struct Asking(Option<Elsewhere>);
+pub(crate) struct Asking(Option<Watched>);
 
 impl Asking {
-    pub(crate) fn of(record: &ChildRecord) -> Self {
-        Self((!record.is_here()).then(|| Elsewhere::new(record)))
+    pub(crate) fn of(record: &Arc<ChildRecord>) -> Self {
+        Self((!record.is_here()).then(|| Watched::new(record)))
+    }
+
+    /// Wherever the child is.
+    pub(crate) fn watched(record: &Arc<ChildRecord>) -> Self {
+        Self(Some(Watched::new(record)))
+    }
+
+    pub(crate) fn is_watched(&self) -> bool {
+        self.0.is_some()
     }
 
     pub(crate) fn taken_by(&self) -> Option<TakenBy> {
-        self.0.as_ref().map(|elsewhere| elsewhere.taken_by.clone())
+        self.0.as_ref().map(Watched::taken_by)
     }
 }
 
@@ -83,12 +140,14 @@ impl<R> Ask<R> {
     pub(crate) fn waiting(
         answered: oneshot::Receiver<R>,
         record: Arc<ChildRecord>,
+        number: u64,
         asking: Asking,
     ) -> Self {
         Self(State::Waiting(Waiting {
             answered,
             record,
-            elsewhere: asking.0,
+            number,
+            watched: asking.0,
             done: false,
         }))
     }
@@ -103,15 +162,12 @@ impl<R> Future for Ask<R> {
             State::Waiting(waiting) => waiting,
         };
         let answer = match Pin::new(&mut waiting.answered).poll(cx) {
-            Poll::Ready(answer) => answer.map_err(|_| match waiting.record.state() {
-                ChildState::Removed => AskError::Gone,
-                _ => AskError::Crashed,
-            }),
+            Poll::Ready(answer) => answer.map_err(|_| waiting.unanswered()),
             Poll::Pending => {
-                let Some(elsewhere) = &mut waiting.elsewhere else {
+                let Some(watched) = &mut waiting.watched else {
                     return Poll::Pending;
                 };
-                ready!(elsewhere.poll_lost(&waiting.record, cx));
+                ready!(watched.poll_lost(cx));
                 Err(AskError::Crashed)
             }
         };
@@ -124,6 +180,8 @@ impl<R> Drop for Waiting<R> {
     /// Nobody wants the answer any more: the question need not take up room.
     fn drop(&mut self) {
         if !self.done {
+            // First, so that whoever hears that it is withdrawn finds it so.
+            self.answered.close();
             self.record.withdraw_question();
         }
     }

@@ -58,6 +58,11 @@ pub(crate) trait WorkerBody: Send + Sync {
     fn close(&self);
     /// Drops the messages that wait.
     fn drop_mail(&self);
+    /// Drops the questions that wait: it stays down.
+    fn drop_questions(&self);
+    /// Has those who asked hear when it loses their question: it is moved off the arbiter of its
+    /// tree.
+    fn watch_questions(&self);
     /// Whoever waits for room looks again.
     fn wake_senders(&self);
     /// A `Handle<A>` to it.
@@ -82,6 +87,18 @@ impl<A: Actor<Context = Context<A>>> WorkerBody for Worker<A> {
         for envelope in mailbox.take_out(self.handle.record(), |_| true) {
             let _ = drop_quietly(envelope);
         }
+    }
+
+    fn drop_questions(&self) {
+        let mailbox = self.handle.mailbox();
+        for envelope in mailbox.take_out(self.handle.record(), |it| it.is_question()) {
+            let _ = drop_quietly(envelope);
+        }
+    }
+
+    fn watch_questions(&self) {
+        let mailbox = self.handle.mailbox();
+        mailbox.watch_questions(self.handle.record());
     }
 
     fn wake_senders(&self) {

@@ -14,7 +14,11 @@ use actix::{
 };
 use tokio::sync::oneshot;
 
-use crate::context::Context;
+use crate::{
+    ask::{Watched, relay},
+    context::Context,
+    record::ChildRecord,
+};
 
 pub(crate) type Envelope<A> = Box<dyn Work<A>>;
 
@@ -26,8 +30,15 @@ pub(crate) trait Work<A: Actor>: Send {
     fn is_withdrawn(&self) -> bool {
         false
     }
+    /// Somebody waits for an answer.
+    fn is_question(&self) -> bool {
+        false
+    }
     /// The worker task with this lease works on it from now on.
     fn set_taken_by(&self, _lease: u32) {}
+    /// Has the asker hear of it if the child loses its lease. To be called on the arbiter of the
+    /// tree.
+    fn watch(&mut self, _record: &Arc<ChildRecord>) {}
     fn into_any(self: Box<Self>) -> Box<dyn Any>;
 }
 
@@ -95,6 +106,21 @@ where
 
     fn is_withdrawn(&self) -> bool {
         self.answer.is_closed()
+    }
+
+    fn is_question(&self) -> bool {
+        true
+    }
+
+    fn watch(&mut self, record: &Arc<ChildRecord>) {
+        if self.taken_by.is_some() {
+            return;
+        }
+        let watched = Watched::new(record);
+        self.taken_by = Some(watched.taken_by());
+        let (answer, answered) = oneshot::channel();
+        let asker = std::mem::replace(&mut self.answer, answer);
+        actix_rt::spawn(relay(asker, answered, watched));
     }
 
     fn set_taken_by(&self, lease: u32) {

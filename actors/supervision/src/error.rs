@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use thiserror::Error;
 
-use crate::exit::ExitReason;
+use crate::{exit::ExitReason, mailbox::Refusal};
 
 /// A specification that cannot be carried out. Found before anything is started.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -274,17 +274,34 @@ pub enum ChildError {
 pub enum TellError<M> {
     /// The mailbox holds as many messages as it may.
     Full(M),
-    /// The child is suspended, and its specification says that it takes no mail meanwhile.
+    /// The child is suspended, and takes no questions meanwhile, nor mail if its specification says
+    /// so.
     Suspended(M),
+    /// A question to a child that is down, or whose supervisor or one above it is, and stays so
+    /// until somebody starts it.
+    Down(M),
     /// The child was removed or its tree ended.
     Gone(M),
 }
 
 impl<M> TellError<M> {
+    pub(crate) fn new(why: Refusal, message: M) -> Self {
+        match why {
+            Refusal::Full => Self::Full(message),
+            Refusal::Suspended => Self::Suspended(message),
+            Refusal::Down => Self::Down(message),
+            // A question that is not watched is asked again, watched.
+            Refusal::Closed | Refusal::Unwatched => Self::Gone(message),
+        }
+    }
+
     /// The message.
     pub fn into_inner(self) -> M {
         match self {
-            Self::Full(message) | Self::Suspended(message) | Self::Gone(message) => message,
+            Self::Full(message)
+            | Self::Suspended(message)
+            | Self::Down(message)
+            | Self::Gone(message) => message,
         }
     }
 
@@ -299,6 +316,7 @@ impl<M> fmt::Debug for TellError<M> {
         f.write_str(match self {
             Self::Full(_) => "Full(..)",
             Self::Suspended(_) => "Suspended(..)",
+            Self::Down(_) => "Down(..)",
             Self::Gone(_) => "Gone(..)",
         })
     }
@@ -309,6 +327,7 @@ impl<M> fmt::Display for TellError<M> {
         f.write_str(match self {
             Self::Full(_) => "the mailbox is full",
             Self::Suspended(_) => "the child is suspended",
+            Self::Down(_) => "the child is down",
             Self::Gone(_) => "the child is gone",
         })
     }
@@ -321,6 +340,7 @@ impl<M> From<TellError<M>> for AskError {
         match refused {
             TellError::Full(_) => Self::Full,
             TellError::Suspended(_) => Self::Suspended,
+            TellError::Down(_) => Self::Down,
             TellError::Gone(_) => Self::Gone,
         }
     }
@@ -333,17 +353,26 @@ pub enum AskError {
     /// The mailbox holds as many messages as it may; the question was not taken.
     #[error("the mailbox is full")]
     Full,
-    /// The child was removed or its tree ended.
+    /// The child was removed or its tree ended before it saw the question.
     #[error("the child is gone")]
     Gone,
-    /// The child is suspended, and its specification says that it takes no mail meanwhile.
+    /// The child, its supervisor, or one above it is suspended, and has not seen the question.
     #[error("the child is suspended")]
     Suspended,
+    /// The child, its supervisor, or one above it is down (terminated, ended, quarantined), and
+    /// stays so until somebody starts it. It has not seen the question.
+    #[error("the child is down")]
+    Down,
+    /// The question was dropped with other mail before the child saw it: as
+    /// [poison](crate::ChildSpec::poison_after), on [escalation](crate::MailOnEscalation::Drop), or
+    /// because the child was suspended or down for a while.
+    #[error("the question was dropped")]
+    Dropped,
     /// There was no answer in time: see [`Handle::ask_within`](crate::Handle::ask_within).
     #[error("no answer in time")]
     TimedOut,
     /// The child ended, dropped the question, or was found to block its thread, while it was
-    /// working on it.
+    /// working on it. It may have done all that was asked.
     #[error("the child crashed while working on it")]
     Crashed,
 }

@@ -17,7 +17,7 @@ use crate::{
     context::Context,
     envelope::{Ask as AskEnvelope, Tell as TellEnvelope, recover_ask, recover_tell},
     error::{AskError, TellError},
-    mailbox::{Mailbox, NotTaken},
+    mailbox::{Mailbox, Refusal, Sending},
     panic::drop_quietly,
     record::ChildRecord,
 };
@@ -62,12 +62,10 @@ impl<A: Actor<Context = Context<A>>> Handle<A> {
     {
         let inner = &*self.inner;
         let envelope = Box::new(TellEnvelope(message));
-        match inner.mailbox.push(envelope, &inner.record) {
-            Ok(()) => Ok(()),
-            Err(NotTaken::Full(envelope)) => Err(TellError::Full(recover_tell(envelope))),
-            Err(NotTaken::Suspended(envelope)) => Err(TellError::Suspended(recover_tell(envelope))),
-            Err(NotTaken::Closed(envelope)) => Err(TellError::Gone(recover_tell(envelope))),
-        }
+        let taken = inner.mailbox.push(envelope, Sending::Mail, &inner.record);
+        taken
+            .map(drop)
+            .map_err(|refused| TellError::new(refused.why, recover_tell(refused.envelope)))
     }
 
     /// Sends `message` without waiting for an answer; while the mailbox is full, waits for room.
@@ -101,10 +99,13 @@ impl<A: Actor<Context = Context<A>>> Handle<A> {
     /// [`ask_within`](Self::ask_within).
     ///
     /// # Errors
-    /// The future resolves to [`AskError::Full`] or [`AskError::Suspended`] if the question was not
-    /// taken; to [`AskError::Crashed`] if the child crashed, or was found to block its thread, while
-    /// working on it; and to [`AskError::Gone`] if the child is removed by the time that is looked
-    /// at: it may have worked on the question before.
+    /// The future resolves to [`AskError::Crashed`] if the child may have worked on the question:
+    /// it crashed, or was found to block its thread, meanwhile. With all other errors it has never
+    /// seen the question: the mailbox is [full](AskError::Full), the child is
+    /// [suspended](AskError::Suspended), [down](AskError::Down) until somebody starts it, or
+    /// [gone](AskError::Gone), or the question was [dropped](AskError::Dropped) with other mail.
+    /// Questions that wait when the child is suspended or left down are answered so at once; over
+    /// restarts they wait.
     #[inline]
     pub fn ask<M>(&self, message: M) -> Ask<M::Result>
     where
@@ -142,18 +143,28 @@ impl<A: Actor<Context = Context<A>>> Handle<A> {
         M::Result: Send,
     {
         let inner = &*self.inner;
-        let (answer, answered) = oneshot::channel();
-        let asking = Asking::of(&inner.record);
-        let envelope = Box::new(AskEnvelope {
-            message,
-            answer,
-            taken_by: asking.taken_by(),
-        });
-        match inner.mailbox.push(envelope, &inner.record) {
-            Ok(()) => Ok(Ask::waiting(answered, Arc::clone(&inner.record), asking)),
-            Err(NotTaken::Full(envelope)) => Err(TellError::Full(recover_ask(envelope))),
-            Err(NotTaken::Suspended(envelope)) => Err(TellError::Suspended(recover_ask(envelope))),
-            Err(NotTaken::Closed(envelope)) => Err(TellError::Gone(recover_ask(envelope))),
+        let (mut message, mut asking) = (message, Asking::of(&inner.record));
+        loop {
+            let (answer, answered) = oneshot::channel();
+            let envelope = Box::new(AskEnvelope {
+                message,
+                answer,
+                taken_by: asking.taken_by(),
+            });
+            let is_watched = asking.is_watched();
+            let sending = Sending::Question { is_watched };
+            let refused = match inner.mailbox.push(envelope, sending, &inner.record) {
+                Ok(number) => {
+                    let record = Arc::clone(&inner.record);
+                    return Ok(Ask::waiting(answered, record, number, asking));
+                }
+                Err(refused) => refused,
+            };
+            message = recover_ask(refused.envelope);
+            if refused.why != Refusal::Unwatched {
+                return Err(TellError::new(refused.why, message));
+            }
+            asking = Asking::watched(&inner.record);
         }
     }
 

@@ -7,7 +7,7 @@ use std::{
     collections::VecDeque,
     pin::pin,
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Poll, Waker},
@@ -16,7 +16,10 @@ use std::{
 use actix::Actor;
 use tokio::sync::Notify;
 
-use crate::{envelope::Envelope, fence::Lease, panic::drop_each_quietly, record::ChildRecord};
+use crate::{
+    control::Parked, envelope::Envelope, fence::Lease, panic::drop_each_quietly,
+    record::ChildRecord,
+};
 
 pub(crate) struct Mailbox<A: Actor> {
     queue: Mutex<Queue<A>>,
@@ -26,7 +29,9 @@ pub(crate) struct Mailbox<A: Actor> {
 }
 
 struct Queue<A: Actor> {
-    messages: VecDeque<Envelope<A>>,
+    messages: VecDeque<Numbered<A>>,
+    /// Number of the message that came last.
+    last: u64,
     /// Most messages that waited since it was empty the last time.
     peak: usize,
     /// Of the worker task, when it has found nothing.
@@ -34,6 +39,12 @@ struct Queue<A: Actor> {
     closed: bool,
     /// The type of the message that was taken last, for who asks from outside.
     current_message: Option<&'static str>,
+}
+
+/// A message that waits, and its number: messages are taken in the order of their numbers.
+struct Numbered<A: Actor> {
+    number: u64,
+    envelope: Envelope<A>,
 }
 
 /// Room for this many messages is kept, whether they come or not.
@@ -59,7 +70,9 @@ impl<A: Actor> Queue<A> {
     /// Puts a message at the end; who is to be woken.
     #[inline]
     fn push(&mut self, envelope: Envelope<A>, record: &ChildRecord) -> Option<Waker> {
-        self.messages.push_back(envelope);
+        self.last += 1;
+        let number = self.last;
+        self.messages.push_back(Numbered { number, envelope });
         let depth = self.messages.len();
         self.peak = self.peak.max(depth);
         record.set_depth(depth);
@@ -82,11 +95,11 @@ impl<A: Actor> Queue<A> {
         wanted: impl Fn(&Envelope<A>) -> bool,
     ) -> Vec<Envelope<A>> {
         let mut taken = Vec::new();
-        for envelope in std::mem::take(&mut self.messages) {
-            if wanted(&envelope) {
-                taken.push(envelope);
+        for numbered in std::mem::take(&mut self.messages) {
+            if wanted(&numbered.envelope) {
+                taken.push(numbered.envelope);
             } else {
-                self.messages.push_back(envelope);
+                self.messages.push_back(numbered);
             }
         }
         record.set_depth(self.messages.len());
@@ -102,18 +115,57 @@ impl<A: Actor> Queue<A> {
     }
 }
 
-/// Why a message was not taken.
-pub(crate) enum NotTaken<A: Actor> {
-    Full(Envelope<A>),
-    /// It refuses mail while it is suspended.
-    Suspended(Envelope<A>),
-    Closed(Envelope<A>),
+/// A message that was not taken, and why.
+pub(crate) struct NotTaken<A: Actor> {
+    pub(crate) why: Refusal,
+    pub(crate) envelope: Envelope<A>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    Full,
+    /// It refuses mail while it is suspended, or this is a question.
+    Suspended,
+    Closed,
+    /// This is a question, and the child stays down until somebody starts it.
+    Down,
+    /// This is a question that does not say who works on it, and now has to: the child was moved
+    /// off the arbiter of its tree meanwhile.
+    Unwatched,
+}
+
+/// The kind of message that is sent.
+#[derive(Clone, Copy)]
+pub(crate) enum Sending {
+    /// May wait for as long as it takes.
+    Mail,
+    Question {
+        /// It says who works on it.
+        is_watched: bool,
+    },
+}
+
+impl Sending {
+    /// Why a child does not take it, whether there is room or not.
+    #[inline]
+    fn refusal(self, record: &ChildRecord) -> Option<Refusal> {
+        let Self::Question { is_watched } = self else {
+            return None;
+        };
+        match record.parked() {
+            Some(Parked::Suspended) => Some(Refusal::Suspended),
+            Some(Parked::Down) => Some(Refusal::Down),
+            None if !is_watched && !record.is_here() => Some(Refusal::Unwatched),
+            None => None,
+        }
+    }
 }
 
 impl<A: Actor> Mailbox<A> {
     pub(crate) fn new() -> Self {
         let queue = Mutex::new(Queue {
             messages: VecDeque::new(),
+            last: 0,
             peak: 0,
             waker: None,
             closed: false,
@@ -130,60 +182,74 @@ impl<A: Actor> Mailbox<A> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts a message at the end. The depth and the bound are the record's.
+    /// Puts a message at the end; its number. The depth and the bound are the record's.
     #[inline]
     pub(crate) fn push(
         &self,
         envelope: Envelope<A>,
+        sending: Sending,
         record: &ChildRecord,
-    ) -> Result<(), NotTaken<A>> {
-        let waker = {
+    ) -> Result<u64, NotTaken<A>> {
+        let (number, waker) = {
             let mut queue = self.queue();
-            if queue.closed {
-                return Err(NotTaken::Closed(envelope));
-            }
-            if queue.messages.len() >= record.room() {
+            let is_taken = !queue.closed && sending.refusal(record).is_none();
+            if !is_taken || queue.messages.len() >= record.room() {
                 drop(queue);
-                return self.push_without_room(envelope, record);
+                return self.push_slowly(envelope, sending, record);
             }
-            queue.push(envelope, record)
+            let waker = queue.push(envelope, record);
+            (queue.last, waker)
         };
         if let Some(waker) = waker {
             waker.wake();
         }
-        Ok(())
+        Ok(number)
     }
 
-    /// There was no room a moment ago: makes some, if it may.
+    /// It was not taken a moment ago: says why, or makes room.
     #[cold]
-    fn push_without_room(
+    fn push_slowly(
         &self,
         envelope: Envelope<A>,
+        sending: Sending,
         record: &ChildRecord,
-    ) -> Result<(), NotTaken<A>> {
-        let (swept, waker) = {
+    ) -> Result<u64, NotTaken<A>> {
+        let refuse = |why, envelope| Err(NotTaken { why, envelope });
+        let (swept, number, waker) = {
             let mut queue = self.queue();
             if queue.closed {
-                return Err(NotTaken::Closed(envelope));
+                return refuse(Refusal::Closed, envelope);
+            }
+            if let Some(why) = sending.refusal(record) {
+                return refuse(why, envelope);
             }
             let mut swept = Vec::new();
             if queue.messages.len() >= record.room() {
                 if record.refuses_mail() {
-                    return Err(NotTaken::Suspended(envelope));
+                    return refuse(Refusal::Suspended, envelope);
                 }
                 swept = queue.sweep(record);
             }
             if queue.messages.len() >= record.room() {
-                return Err(NotTaken::Full(envelope));
+                return refuse(Refusal::Full, envelope);
             }
-            (swept, queue.push(envelope, record))
+            let waker = queue.push(envelope, record);
+            (swept, queue.last, waker)
         };
         if let Some(waker) = waker {
             waker.wake();
         }
         // After the lock: a destructor may do anything.
         let _ = drop_each_quietly(swept);
-        Ok(())
+        Ok(number)
+    }
+
+    /// The child was moved off the arbiter of its tree, where nothing can be taken from it: has
+    /// those who asked before hear when it loses their question.
+    pub(crate) fn watch_questions(&self, record: &Arc<ChildRecord>) {
+        for numbered in &mut self.queue().messages {
+            numbered.envelope.watch(record);
+        }
     }
 
     /// Waits, once `try_again` has been refused for want of room, until there may be some.
@@ -253,7 +319,7 @@ impl<A: Actor> Mailbox<A> {
         if !lease.is_held() {
             return Poll::Pending;
         }
-        let Some(envelope) = queue.messages.pop_front() else {
+        let Some(Numbered { number, envelope }) = queue.messages.pop_front() else {
             queue.current_message = None;
             queue.shrink();
             if !queue
@@ -272,6 +338,7 @@ impl<A: Actor> Mailbox<A> {
             self.has_room.notify_one();
         }
         queue.current_message = Some(envelope.message_type());
+        record.set_taken(number);
         record.set_depth(queue.messages.len());
         // No handler sees a question that was withdrawn: it is no progress, and cannot be the
         // first message of a run that poison ends.
@@ -313,21 +380,20 @@ impl<A: Actor> Mailbox<A> {
     }
 
     /// Takes no more messages; those that are left are given back, to be dropped.
-    pub(crate) fn close(&self, record: &ChildRecord) -> VecDeque<Envelope<A>> {
+    pub(crate) fn close(&self, record: &ChildRecord) -> Vec<Envelope<A>> {
         let mut queue = self.queue();
         queue.closed = true;
         queue.waker = None;
         queue.current_message = None;
         record.set_depth(0);
         self.wake_senders();
-        std::mem::take(&mut queue.messages)
+        let messages = std::mem::take(&mut queue.messages);
+        messages.into_iter().map(|left| left.envelope).collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use actix::{Handler, Message};
     use futures_util::task::noop_waker;
 
@@ -355,7 +421,11 @@ mod tests {
     fn burst(mailbox: &Mailbox<Nobody>, record: &Arc<ChildRecord>, messages: usize) -> usize {
         record.set_bound(usize::MAX);
         for _ in 0..messages {
-            assert!(mailbox.push(Box::new(Tell(Nothing)), record).is_ok());
+            assert!(
+                mailbox
+                    .push(Box::new(Tell(Nothing)), Sending::Mail, record)
+                    .is_ok()
+            );
         }
         let (waker, lease) = (noop_waker(), Lease::of(record));
         let mut cx = Context::from_waker(&waker);

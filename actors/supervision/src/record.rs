@@ -119,6 +119,10 @@ pub(crate) struct ChildRecord {
     /// How many messages it takes now: its bound, or none while it refuses mail.
     room: AtomicUsize,
     refuses_mail: AtomicBool,
+    /// Why it stays down, if it does.
+    parked: AtomicU8,
+    /// Number of the message that was taken last.
+    taken: AtomicU64,
     /// Questions that nobody wants answered any more, and that may still be waiting.
     withdrawn: AtomicUsize,
     /// Woken when a lease is taken away, made when somebody waits for it.
@@ -172,6 +176,8 @@ impl ChildRecord {
             bound: AtomicUsize::new(DEFAULT_MAILBOX),
             room: AtomicUsize::new(DEFAULT_MAILBOX),
             refuses_mail: AtomicBool::new(false),
+            parked: AtomicU8::new(0),
+            taken: AtomicU64::new(0),
             withdrawn: AtomicUsize::new(0),
             revoked: OnceLock::new(),
             depth: AtomicUsize::new(0),
@@ -246,7 +252,7 @@ impl ChildRecord {
     }
 
     /// What its supervisor says it is doing.
-    fn settled_state(&self) -> ChildState {
+    pub(crate) fn settled_state(&self) -> ChildState {
         ChildState::from_u8(self.state.load(Relaxed))
     }
 

@@ -1,10 +1,14 @@
 //! What a child takes, and who waits for its answers.
 
-use std::sync::{Arc, atomic::Ordering::Relaxed};
+use std::sync::{
+    Arc,
+    atomic::Ordering::{Acquire, Relaxed, Release},
+};
 
 use tokio::sync::Notify;
 
 use super::{ChildRecord, HERE};
+use crate::control::Parked;
 
 impl ChildRecord {
     /// How many messages may wait now.
@@ -31,13 +35,45 @@ impl ChildRecord {
         self.room.store(room, Relaxed);
     }
 
+    /// Why it stays down, if it does: it takes no questions then.
+    #[inline]
+    pub(crate) fn parked(&self) -> Option<Parked> {
+        match self.parked.load(Relaxed) {
+            1 => Some(Parked::Suspended),
+            2 => Some(Parked::Down),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn set_parked(&self, parked: Option<Parked>) {
+        let number = match parked {
+            None => 0,
+            Some(Parked::Suspended) => 1,
+            Some(Parked::Down) => 2,
+        };
+        self.parked.store(number, Relaxed);
+    }
+
+    /// Number of the message that was taken last. Whoever finds a question unanswered sees whether
+    /// that one was taken.
+    pub(crate) fn taken(&self) -> u64 {
+        self.taken.load(Relaxed)
+    }
+
+    /// Written under the lock of the mailbox.
+    #[inline]
+    pub(crate) fn set_taken(&self, number: u64) {
+        self.taken.store(number, Relaxed);
+    }
+
+    /// Counts a question whose answer nobody can take any more.
     pub(crate) fn withdraw_question(&self) {
-        self.withdrawn.fetch_add(1, Relaxed);
+        self.withdrawn.fetch_add(1, Release);
     }
 
     /// How many may be waiting; from now on none, because they are removed.
     pub(crate) fn take_withdrawn(&self, at_least: usize) -> bool {
-        self.withdrawn.load(Relaxed) >= at_least && self.withdrawn.swap(0, Relaxed) > 0
+        self.withdrawn.load(Acquire) >= at_least && self.withdrawn.swap(0, Acquire) > 0
     }
 
     /// To be woken when the lease on it is taken away.

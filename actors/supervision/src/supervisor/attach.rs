@@ -13,7 +13,7 @@ use super::{
     children::{Assignment, Child},
 };
 use crate::{
-    arbiters::{POOL, SlotGuard},
+    arbiters::{HERE, POOL, SlotGuard},
     control::ControlSender,
     fence::Lease,
     record::{ChildId, ChildRecord, Registration},
@@ -145,6 +145,9 @@ impl Assigner<'_> {
         let slot = Arc::clone(slot_guard.slot());
         child.record.set_slot(slot.id);
         child.assignment.slot_guard = Some(slot_guard);
+        if slot.id != HERE {
+            worker.watch_questions();
+        }
         let line = line(id, &child.record, &child.control, self.signals);
         let (task_slot, incarnation) = (Arc::clone(&slot), child.incarnation);
         slot.run(move || worker.run(line, task_slot, incarnation));

@@ -56,7 +56,7 @@ pub(super) struct Child {
     pub(super) has_been_up: bool,
     /// It was suspended by its path, not as part of something: only by its path is it resumed.
     pub(super) suspended_by_hand: Option<Suspended>,
-    /// What it was told last of why it is down, if it is a supervisor.
+    /// What it was told last of why it is down.
     parked: Option<Parked>,
 }
 
@@ -159,17 +159,9 @@ impl Child {
         }
     }
 
-    /// Supervisors answer requests accordingly; some workers refuse mail while they are suspended.
-    fn is_told_why_it_is_down(&self) -> bool {
-        let refuses = self.policy.mail_while_suspended == MailWhileSuspended::Refuse;
-        self.record.kind == Kind::Supervisor || refuses
-    }
-
+    /// Supervisors answer requests accordingly; workers refuse questions, and some of them mail.
     /// `inherited`: why its supervisor stays down, if it does.
     fn tell_why_it_is_down(&mut self, inherited: Option<Parked>) {
-        if !self.is_told_why_it_is_down() {
-            return;
-        }
         let parked = match (self.phase.parked(), inherited) {
             (Some(Parked::Suspended), _) => Some(Parked::Suspended),
             (own, None) => own,
@@ -182,9 +174,17 @@ impl Child {
             self.control.send(Control::Park(parked));
             return;
         }
-        let refuses = parked == Some(Parked::Suspended);
-        self.record.set_refuses_mail(refuses);
-        if let Some(worker) = &self.assignment.worker {
+        // First, so that no question comes in behind those that are dropped.
+        self.record.set_parked(parked);
+        let Some(worker) = &self.assignment.worker else {
+            return;
+        };
+        if parked.is_some() {
+            worker.drop_questions();
+        }
+        if self.policy.mail_while_suspended == MailWhileSuspended::Refuse {
+            let refuses = parked == Some(Parked::Suspended);
+            self.record.set_refuses_mail(refuses);
             worker.wake_senders();
         }
     }
@@ -269,7 +269,7 @@ pub(super) struct Children {
     by_id: BTreeMap<ChildId, Child>,
     last: ChildId,
     counts: Counts,
-    /// Those who are told why they are down, and whose phase has changed in this turn.
+    /// Those that are down, or were, and whose phase has changed in this turn.
     changed: Vec<ChildId>,
 }
 
@@ -298,7 +298,7 @@ impl ChildEntry<'_> {
         child.record.set_state(phase.state());
         let old = std::mem::replace(&mut child.phase, phase);
         let now_over = is_over(child);
-        if child.is_told_why_it_is_down() {
+        if child.parked.is_some() || matches!(child.phase, ChildPhase::Down(_)) {
             self.changed.push(self.id);
         }
         if child.policy.significant {

@@ -10,13 +10,15 @@ use actix::{
     prelude::{Actor, ActorFutureExt, AsyncContext, Handler, Message, WrapFuture},
 };
 use deia_supervision::{
-    AskError, Context, EventKind, Placement, StartError, Strategy, child, testing::wait_for,
+    AskError, Backoff, Context, EventKind, Intensity, OnExhausted, Placement, Restart, StartError,
+    Strategy, child, testing::wait_for,
 };
 use tokio::time::timeout;
 
-use crate::common::{Log, Ping, idle, patient, probe, run, start};
+use crate::common::{Crash, Log, Ping, Say, Stop, idle, patient, probe, run, start};
 
 const SECOND: Duration = Duration::from_secs(1);
+const MS: Duration = Duration::from_millis(1);
 
 /// Bare addresses end with the child: they say so, refuse what is sent, and hold nothing back.
 #[test]
@@ -116,6 +118,25 @@ impl Handler<Later> for Blocker {
     }
 }
 
+/// Handles nothing else before its time is over.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Pause;
+
+impl Handler<Ping> for Blocker {
+    type Result = usize;
+    fn handle(&mut self, _: Ping, _: &mut Self::Context) -> usize {
+        0
+    }
+}
+
+impl Handler<Pause> for Blocker {
+    type Result = ();
+    fn handle(&mut self, _: Pause, ctx: &mut Self::Context) {
+        ctx.wait(std::future::pending().into_actor(self));
+    }
+}
+
 /// Whoever asked what is stuck, or what was being worked on by its neighbours, is told although the
 /// thread is still blocked; questions that were only waiting are answered by the next run.
 #[test]
@@ -182,4 +203,125 @@ fn asker_of_a_child_that_is_given_up_is_told() {
         drop(release);
         tree.shutdown().await;
     });
+}
+
+/// It was asked where nothing can be taken from it, and was moved with the question.
+#[test]
+fn asker_of_a_child_that_was_moved_and_is_stuck_is_told() {
+    actix::System::new().block_on(async {
+        let (a, handle) = child("a", || async { Ok::<_, StartError>(Blocker) });
+        let root = patient("root", Strategy::OneForOne).watchdog(Duration::from_millis(300));
+        let tree = start(root.child(a)).await;
+        handle.ask(Pause).await.unwrap();
+        let (release, released) = mpsc::channel();
+        let (blocked, _is_blocked) = mpsc::channel();
+        let stuck = handle.ask(Block(Mutex::new(released), blocked));
+        let answered = handle.ask(Ping);
+        let _ = tree.move_child("root/a", Placement::Own).await;
+        let told = timeout(Duration::from_secs(600), stuck).await;
+        assert_eq!(told.expect("it hangs"), Err(AskError::Crashed));
+        assert_eq!(answered.await, Ok(0), "by the next run");
+        drop(release);
+        tree.shutdown().await;
+    });
+}
+
+/// `Crashed`: it may have worked on it. All else: it has not seen it.
+#[test]
+fn askers_know_if_the_question_was_seen() {
+    run(async {
+        let (a, handle) = child("a", || async { Ok::<_, StartError>(Blocker) });
+        let tree = start(patient("root", Strategy::OneForOne).child(a)).await;
+        let seen = handle.ask(Later);
+        handle.tell(Pause).unwrap();
+        let waiting = handle.ask(Ping);
+        idle().await;
+        tree.shutdown().await;
+        assert_eq!(seen.await, Err(AskError::Crashed));
+        assert_eq!(waiting.await, Err(AskError::Gone));
+    });
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Down {
+    Suspended,
+    Above,
+    Terminated,
+    Ended,
+    Quarantined,
+    Waiting,
+}
+
+/// Who asks a child that does not come back by itself is told so at once, whether the question
+/// comes before or after it goes down. Mail waits.
+#[test]
+fn askers_of_a_child_that_stays_down_are_told() {
+    let cases = [
+        (Down::Suspended, Some(AskError::Suspended)),
+        (Down::Above, Some(AskError::Suspended)),
+        (Down::Terminated, Some(AskError::Down)),
+        (Down::Ended, Some(AskError::Down)),
+        (Down::Quarantined, Some(AskError::Down)),
+        (Down::Waiting, None),
+    ];
+    for (how, expected) in cases {
+        run(async {
+            let log = Log::default();
+            let (a, handle, _) = probe("a", &log);
+            let a = a.restart(Restart::Transient);
+            let a = match how {
+                Down::Quarantined => a
+                    .budget(Intensity::new(0, SECOND))
+                    .on_exhausted(OnExhausted::Quarantine),
+                _ => a.backoff(Backoff::new(SECOND, SECOND)),
+            };
+            let inner = patient("inner", Strategy::OneForOne).child(a);
+            let tree = start(patient("root", Strategy::OneForOne).child(inner)).await;
+            let inner = tree.supervisor("root/inner").unwrap();
+            if let Down::Ended = how {
+                handle.tell(Stop).unwrap();
+            } else {
+                handle.tell(Crash).unwrap();
+            }
+            let before = handle.ask(Ping);
+            idle().await;
+            match how {
+                Down::Suspended => tree.suspend_path("root/inner/a").await.unwrap(),
+                Down::Above => tree.suspend_path("root/inner").await.unwrap(),
+                Down::Terminated => inner.terminate_child("a").await.unwrap(),
+                Down::Ended | Down::Quarantined | Down::Waiting => {}
+            }
+            handle.tell(Say(1)).unwrap();
+            let after = handle.ask(Ping);
+            let answers = [
+                timeout(500 * MS, before).await,
+                timeout(500 * MS, after).await,
+            ];
+            match expected {
+                Some(error) => {
+                    let is_told = |answer: &Result<_, _>| *answer == Ok(Err(error));
+                    assert!(answers.iter().all(is_told), "{how:?}: {answers:?}");
+                }
+                None => assert!(answers.iter().all(Result::is_err), "it waits"),
+            }
+            assert!(handle.depth() >= 1, "mail is kept: {how:?}");
+            tree.shutdown().await;
+        });
+    }
+}
+
+/// The one who looks for withdrawn questions finds them.
+#[test]
+fn a_question_is_withdrawn_before_it_is_counted() {
+    let (spec, handle, _) = probe("a", &Log::default());
+    let _spec = spec.mailbox(1);
+    for _ in 0..20_000 {
+        let asked = handle.ask(Ping);
+        std::thread::scope(|scope| {
+            let sweeping = scope.spawn(|| handle.ask(Ping));
+            drop(asked);
+            drop(sweeping.join().unwrap());
+        });
+        assert!(handle.try_ask(Ping).is_ok(), "its room is lost");
+    }
 }

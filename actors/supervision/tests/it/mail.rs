@@ -4,7 +4,7 @@ use std::{sync::atomic::Ordering::SeqCst, time::Duration};
 
 use actix::prelude::{Actor, Handler, Message};
 use deia_supervision::{
-    AskError, Context, EventKind, Handle, Intensity, MailOnEscalation, MailWhileSuspended,
+    AskError, Backoff, Context, EventKind, Handle, Intensity, MailOnEscalation, MailWhileSuspended,
     Placement, StartError, Strategy, SupervisorSpec, TellError, child,
 };
 use tokio::time::{Instant, sleep, timeout};
@@ -110,13 +110,15 @@ fn senders_on_many_threads_all_get_through_a_small_mailbox() {
 fn ask_within_gives_up_and_withdraws() {
     run(async {
         let (a, handle, script) = probe("a", &Log::default());
+        let a = a.backoff(Backoff::new(10 * SECOND, 10 * SECOND));
         let tree = start(patient("root", Strategy::OneForOne).child(a)).await;
-        tree.suspend_path("root/a").await.unwrap();
+        handle.tell(Crash).unwrap();
+        idle().await;
         let begin = Instant::now();
         let answer = handle.ask_within(Crash, SECOND).await;
         assert_eq!(answer, Err(AskError::TimedOut));
         assert!(begin.elapsed() >= SECOND);
-        tree.resume_path("root/a").await.unwrap();
+        tree.restart_path("root/a").await.unwrap();
         assert_eq!(handle.ask_within(Ping, SECOND).await, Ok(2));
         assert_eq!(script.built(), 2, "the question was withdrawn");
         tree.shutdown().await;
@@ -129,8 +131,10 @@ fn withdrawn_questions_make_room() {
     run(async {
         let log = Log::default();
         let (a, handle, _) = probe("a", &log);
-        let tree = start(patient("root", Strategy::OneForOne).child(a.mailbox(100))).await;
-        tree.suspend_path("root/a").await.unwrap();
+        let a = a.mailbox(100).backoff(Backoff::new(SECOND, SECOND));
+        let tree = start(patient("root", Strategy::OneForOne).child(a)).await;
+        handle.tell(Crash).unwrap();
+        idle().await;
         log.take();
         handle.tell(Say(0)).unwrap();
         for _ in 0..10 {
@@ -142,7 +146,7 @@ fn withdrawn_questions_make_room() {
             handle.tell(Say(number)).unwrap();
         }
         assert!(matches!(handle.tell(Say(100)), Err(TellError::Full(_))));
-        tree.resume_path("root/a").await.unwrap();
+        tree.restart_path("root/a").await.unwrap();
         idle().await;
         let lines = log.take();
         let expected: Vec<_> = (0..100).map(|number| number.to_string()).collect();
@@ -295,7 +299,7 @@ fn mail_is_kept_or_dropped_on_escalation() {
             match mail {
                 MailOnEscalation::Drop => {
                     assert_eq!(said.count(), 0);
-                    assert_eq!(asked.await, Err(AskError::Crashed));
+                    assert_eq!(asked.await, Err(AskError::Dropped));
                 }
                 _ => {
                     assert_eq!(said.collect::<Vec<_>>(), ["9", "0", "1", "2"]);

@@ -4,8 +4,8 @@ use std::{sync::atomic::Ordering::SeqCst, time::Duration};
 
 use actix::prelude::{Handler, Message};
 use deia_supervision::{
-    ChildError, ChildState, Context, Criticality, EventKind, ExitReason, Handle, Health, Intensity,
-    Strategy, SupervisorSpec, Tree, testing::wait_for,
+    AskError, ChildError, ChildState, Context, Criticality, EventKind, ExitReason, Handle, Health,
+    Intensity, Strategy, SupervisorSpec, Tree, testing::wait_for,
 };
 
 use crate::common::{Crash, Log, Ping, Probe, Stop, idle, patient, probe, run, start, state};
@@ -128,9 +128,9 @@ fn a_suspended_feature_outlives_restarts_and_applies_to_what_is_added() {
         let (d, d_handle, d_script) = probe("d", &log);
         adding.start_child(d.feature("hooks")).await.unwrap();
         assert_eq!(state(&tree, path), Some(ChildState::Suspended));
-        let asked = d_handle.ask(Ping);
+        assert_eq!(d_handle.ask(Ping).await, Err(AskError::Suspended));
         tree.resume_feature("hooks").await;
-        assert_eq!(asked.await, Ok(1));
+        assert_eq!(d_handle.ask(Ping).await, Ok(1));
         assert_eq!((d_script.built(), c_script.built()), (1, 2));
         tree.shutdown().await;
     });

@@ -5,7 +5,7 @@ use std::{sync::atomic::Ordering::SeqCst, time::Duration};
 use deia_supervision::{Backoff, ChildError, ChildState, ExitReason, Restart, Strategy};
 use tokio::time::sleep;
 
-use crate::common::{Crash, Log, Ping, idle, patient, probe, run, start, state, tolerant};
+use crate::common::{Crash, Log, Ping, Say, idle, patient, probe, run, start, state, tolerant};
 
 #[test]
 fn suspend_resume_keeps_place() {
@@ -20,15 +20,17 @@ fn suspend_resume_keeps_place() {
         tree.suspend_path("root/edge").await.unwrap();
         assert_eq!(state(&tree, "root/edge"), Some(ChildState::Suspended));
         assert_eq!(b_script.alive.load(SeqCst), 0);
-        let waiting = b_handle.ask(Ping);
+        b_handle.tell(Say(7)).unwrap();
         // The restart of a sibling does not undo it.
         a_handle.tell(Crash).unwrap();
         idle().await;
         assert_eq!(state(&tree, "root/edge"), Some(ChildState::Suspended));
         let refused = tree.supervisor("root").unwrap().restart_child("edge").await;
         assert!(matches!(refused, Err(ChildError::Suspended)));
+        log.take();
         tree.resume_path("root/edge").await.unwrap();
-        assert_eq!(waiting.await, Ok(2));
+        assert_eq!(b_handle.ask(Ping).await, Ok(2));
+        assert_eq!(log.take(), ["+b", "7"]);
         let again = tree.resume_path("root/edge").await;
         assert!(matches!(again, Err(ChildError::NotSuspended)));
         log.take();

@@ -253,9 +253,8 @@ fn those_that_are_down_start_elsewhere() {
         let release = block(&x_handle);
         x_handle.ask(Where).await.unwrap();
         assert_eq!(b_script.built(), 1);
-        let asked = b_handle.ask(Ping);
         tree.resume_path("root/b").await.unwrap();
-        assert_eq!(asked.await, Ok(2));
+        assert_eq!(b_handle.ask(Ping).await, Ok(2));
         assert_eq!(tree.shutdown().await, ExitReason::Shutdown);
         drop(release);
     });
