@@ -214,6 +214,9 @@ pub enum StartChildError {
     /// The supervisor, or one above it, is down, and stays so until somebody starts it.
     #[error("the supervisor is down")]
     Down,
+    /// The supervisor is being stopped. It may be started again.
+    #[error("the supervisor is stopping")]
+    Stopping,
     /// The supervisor is gone.
     #[error("the supervisor is gone")]
     Gone,
@@ -264,6 +267,9 @@ pub enum ChildError {
     /// It was stopped before it was up.
     #[error("stopped while starting")]
     Stopped,
+    /// The supervisor is being stopped. It may be started again.
+    #[error("the supervisor is stopping")]
+    Stopping,
     /// The supervisor is gone.
     #[error("the supervisor is gone")]
     Gone,

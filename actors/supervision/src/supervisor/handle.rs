@@ -80,9 +80,9 @@ pub struct ChildCounts {
 
 /// The handle of a supervisor: adds children and operates them at run time. It works from the
 /// declaration on: what is asked before the supervisor is up, or while it waits for its restart,
-/// waits until it is up. While it, or one above it, is suspended or down for longer, children cannot
-/// be added or operated, and requests to do so are answered with an error at once; what there is can
-/// still be listed and counted.
+/// waits until it is up. While it is stopping, or it, or one above it, is suspended or down for
+/// longer, children cannot be added or operated, and requests to do so are answered with an error at
+/// once; what there is can still be listed and counted.
 #[derive(Clone)]
 pub struct SupervisorHandle {
     record: Arc<ChildRecord>,

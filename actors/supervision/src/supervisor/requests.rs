@@ -24,37 +24,48 @@ fn refuse(spec: ChildSpec, reply: StartReply, error: StartChildError) {
     let _ = reply.send(Err(error));
 }
 
-impl From<Parked> for StartChildError {
-    fn from(parked: Parked) -> Self {
-        match parked {
-            Parked::Suspended => Self::Suspended,
-            Parked::Down => Self::Down,
+/// Why a supervisor lets nobody add or operate its children.
+#[derive(Clone, Copy)]
+enum Refusal {
+    Parked(Parked),
+    /// It is being stopped.
+    Stopping,
+}
+
+impl From<Refusal> for StartChildError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Parked(Parked::Suspended) => Self::Suspended,
+            Refusal::Parked(Parked::Down) => Self::Down,
+            Refusal::Stopping => Self::Stopping,
         }
     }
 }
 
-impl From<Parked> for ChildError {
-    fn from(parked: Parked) -> Self {
-        match parked {
-            Parked::Suspended => Self::Suspended,
-            Parked::Down => Self::Down,
+impl From<Refusal> for ChildError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Parked(Parked::Suspended) => Self::Suspended,
+            Refusal::Parked(Parked::Down) => Self::Down,
+            Refusal::Stopping => Self::Stopping,
         }
     }
 }
 
 impl Supervisor {
     pub(super) fn on_request(&mut self, request: Request) {
-        let parked = match self.state {
-            SupervisorState::Idle => self.parked,
-            _ => None,
+        let refusal = match self.state {
+            SupervisorState::Idle => self.parked.map(Refusal::Parked),
+            SupervisorState::Stopping(_) => Some(Refusal::Stopping),
+            SupervisorState::Starting | SupervisorState::Up => None,
         };
         match request {
-            Request::Start(spec, reply) => match parked {
+            Request::Start(spec, reply) => match refusal {
                 None => self.add(*spec, reply),
-                Some(parked) => refuse(*spec, reply, parked.into()),
+                Some(refusal) => refuse(*spec, reply, refusal.into()),
             },
-            Request::On(name, operation, reply) => match (parked, self.find(&name)) {
-                (Some(parked), _) => drop(reply.send(Err(parked.into()))),
+            Request::On(name, operation, reply) => match (refusal, self.find(&name)) {
+                (Some(refusal), _) => drop(reply.send(Err(refusal.into()))),
                 (None, Some(id)) => self.operate(id, operation, reply),
                 (None, None) => drop(reply.send(Err(ChildError::NotFound))),
             },

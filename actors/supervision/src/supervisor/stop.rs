@@ -13,7 +13,7 @@ use crate::{control::Control, record::ChildId, spec::Shutdown, state::ChildState
 
 /// How much longer than its time-out a child on another arbiter may take to report its end before
 /// it is given up as stuck.
-const PATIENCE: Duration = Duration::from_secs(5);
+const REPORT_WITHIN: Duration = Duration::from_secs(5);
 
 impl Supervisor {
     pub(super) fn limit_stop(&mut self, how: Shutdown) {
@@ -83,7 +83,8 @@ impl Supervisor {
                 }
                 self.limit_patience(id, how);
             }
-            ChildPhase::Stopping(_) => {
+            ChildPhase::Stopping(first) => {
+                let after = first.and(after);
                 self.children.set(id, ChildPhase::Stopping(after));
             }
             ChildPhase::Restarting => self.finish_stop(id, after),
@@ -99,8 +100,8 @@ impl Supervisor {
         };
         let limit = match how {
             Shutdown::Infinity => return,
-            Shutdown::Brutal => PATIENCE,
-            Shutdown::Within(limit) => limit.saturating_add(PATIENCE),
+            Shutdown::Brutal => REPORT_WITHIN,
+            Shutdown::Within(limit) => limit.saturating_add(REPORT_WITHIN),
         };
         let due = Instant::now().checked_add(limit);
         if let Some(due) = due

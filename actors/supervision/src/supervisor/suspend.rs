@@ -154,7 +154,8 @@ impl Supervisor {
             SupervisorState::Starting | SupervisorState::Up => true,
             // One that is about to be started is worth waiting for.
             SupervisorState::Idle => self.parked.is_some(),
-            SupervisorState::Stopping(_) => false,
+            // It refuses them: how long it takes to stop is up to its children.
+            SupervisorState::Stopping(_) => true,
         }
     }
 

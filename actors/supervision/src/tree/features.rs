@@ -87,7 +87,7 @@ impl Tree {
         for path in children {
             let changed = match self.operate(&path, operation.clone()).await {
                 // Its supervisor is down; when that starts, it looks at the rules.
-                Err(ChildError::Suspended | ChildError::Down) => Ok(()),
+                Err(ChildError::Suspended | ChildError::Down | ChildError::Stopping) => Ok(()),
                 // It has ended meanwhile.
                 Err(ChildError::NotFound | ChildError::Gone) => continue,
                 changed => changed,

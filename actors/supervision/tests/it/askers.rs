@@ -273,7 +273,7 @@ fn askers_of_a_child_that_stays_down_are_told() {
                 Down::Quarantined => a
                     .budget(Intensity::new(0, SECOND))
                     .on_exhausted(OnExhausted::Quarantine),
-                _ => a.backoff(Backoff::new(SECOND, SECOND)),
+                _ => a.backoff(Backoff::new(60 * SECOND, 60 * SECOND)),
             };
             let inner = patient("inner", Strategy::OneForOne).child(a);
             let tree = start(patient("root", Strategy::OneForOne).child(inner)).await;

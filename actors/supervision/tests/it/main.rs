@@ -30,6 +30,7 @@ mod stalls;
 mod start;
 mod stop;
 mod stop_race;
+mod stopping;
 mod strategies;
 mod suspend;
 mod testing;
