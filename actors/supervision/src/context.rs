@@ -77,12 +77,12 @@ impl<A: Actor<Context = Self>> Context<A> {
 
     /// Says how this actor is: seen in [`TreeStatus::health`](crate::TreeStatus::health), and as an
     /// event ([`HealthChanged`](crate::EventKind::HealthChanged)) when it is something else than
-    /// before. A new run begins healthy.
+    /// before. If it changes more often than its supervisor looks, only the latest is told. A new run
+    /// begins healthy.
     pub fn set_health(&mut self, health: Health) {
         let record = self.handle.record();
-        if record.set_health(self.reporter.lease(), &health) {
-            let kind = SignalKind::Health(health);
-            self.reporter.report(self.incarnation, kind);
+        if record.set_health(self.reporter.lease(), health) {
+            self.reporter.report(self.incarnation, SignalKind::Health);
         }
     }
 

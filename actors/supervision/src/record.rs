@@ -70,6 +70,10 @@ pub(crate) struct History {
     pub(crate) suspended: Option<Suspended>,
     /// What it said of itself in this run.
     pub(crate) health: Option<Health>,
+    /// What was told of that last.
+    pub(crate) health_told: Option<Health>,
+    /// A signal is on its way that its health has changed: one is enough, however often it does.
+    pub(crate) health_signalled: bool,
 }
 
 /// Set once, when the child is attached to a tree.

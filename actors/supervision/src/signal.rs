@@ -9,7 +9,6 @@ use crate::{
     control::ControlReceiver,
     exit::ExitReason,
     fence::{FenceSnapshot, Lease},
-    health::Health,
     record::{ChildId, ChildRecord},
     state::Kind,
 };
@@ -33,8 +32,8 @@ pub(crate) enum SignalKind {
     },
     /// From the watchdog: a worker has mail and handles none of it, and is to be restarted.
     Stalled,
-    /// What it says of itself has changed.
-    Health(Health),
+    /// What it says of itself has changed: see its record.
+    Health,
     /// Messages that crashed it again and again were dropped.
     PoisonMail {
         message_type: &'static str,
@@ -60,7 +59,7 @@ impl SignalKind {
             Self::Ignored | Self::StartFailed(_) | Self::Exited(_) => true,
             Self::Started
             | Self::Stalled
-            | Self::Health(_)
+            | Self::Health
             | Self::PoisonMail { .. }
             | Self::Blocked(_)
             | Self::TaskLost { .. } => false,

@@ -341,7 +341,7 @@ impl RootOwner {
                     }
                     continue;
                 }
-                SignalKind::Health(_)
+                SignalKind::Health
                 | SignalKind::PoisonMail { .. }
                 | SignalKind::Blocked(_)
                 | SignalKind::TaskLost { .. }

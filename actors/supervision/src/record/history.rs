@@ -19,15 +19,24 @@ impl ChildRecord {
         self.history().suspended = suspended;
     }
 
-    /// Says how the run that holds `lease` is. Returns whether that is to be told: it was something
-    /// else before. One that was abandoned says nothing of its successor.
-    pub(crate) fn set_health(&self, lease: &Lease, health: &Health) -> bool {
+    /// Says how the run that holds `lease` is. Returns whether its supervisor is to be signalled
+    /// that there is something new. An abandoned run says nothing of its successor.
+    pub(crate) fn set_health(&self, lease: &Lease, health: Health) -> bool {
         let mut history = self.history();
-        if !lease.is_held() {
+        if !lease.is_held() || history.health.as_ref() == Some(&health) {
             return false;
         }
-        let was = history.health.replace(health.clone());
-        was.unwrap_or_default() != *health
+        history.health = Some(health);
+        !std::mem::replace(&mut history.health_signalled, true)
+    }
+
+    /// The signal has come: what is to be told, if it is something else than before.
+    pub(crate) fn take_health(&self) -> Option<Health> {
+        let mut history = self.history();
+        history.health_signalled = false;
+        let health = history.health.clone()?;
+        let told = history.health_told.replace(health.clone());
+        (told.unwrap_or_default() != health).then_some(health)
     }
 
     pub(crate) fn record_restart(&self, now: Instant) {
@@ -52,6 +61,8 @@ impl ChildRecord {
             let mut history = self.history();
             history.started_at = None;
             history.health = None;
+            history.health_told = None;
+            history.health_signalled = false;
             if history.exits.len() == EXITS_KEPT {
                 history.exits.pop_front();
             }

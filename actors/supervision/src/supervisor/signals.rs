@@ -69,6 +69,14 @@ impl Supervisor {
         let Some(child) = self.children.get(signal.id) else {
             return;
         };
+        if let SignalKind::Health = signal.kind {
+            // What the record says is of the run that is valid now, whoever signalled.
+            if let Some(health) = child.record.take_health() {
+                let kind = EventKind::HealthChanged { health };
+                self.shared.events.emit(child.record.path(), kind);
+            }
+            return;
+        }
         if child.incarnation != signal.incarnation {
             return; // from a run that was given up
         }
@@ -78,11 +86,6 @@ impl Supervisor {
             SignalKind::StartFailed(reason) => self.on_start_failed(signal.id, reason),
             SignalKind::Exited(reason) => self.on_exited(signal.id, reason),
             SignalKind::Stalled => self.on_stalled(signal.id),
-            SignalKind::Health(health) => {
-                let path = Arc::clone(child.record.path());
-                let kind = EventKind::HealthChanged { health };
-                self.shared.events.emit(&path, kind);
-            }
             SignalKind::PoisonMail {
                 message_type,
                 dropped,
@@ -94,7 +97,7 @@ impl Supervisor {
                 };
                 self.shared.events.emit(&path, kind);
             }
-            SignalKind::Blocked(_) | SignalKind::TaskLost { .. } => {} // see above
+            SignalKind::Blocked(_) | SignalKind::TaskLost { .. } | SignalKind::Health => {} // see above
         }
     }
 

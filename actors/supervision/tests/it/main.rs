@@ -15,6 +15,7 @@ mod dynamic;
 mod endurance;
 mod fairness;
 mod futures;
+mod health;
 mod ignoring;
 mod logging;
 mod mail;
