@@ -32,12 +32,6 @@ pub use settings::{
     Config, LogFormat, LoggingSettings, ServerSettings, StoreSettings, TelemetrySettings,
     socket_address,
 };
-<<<<<<< main
-pub use tasks::{SchedulerSettings, TaskSettings, TypeSettings};
-=======
 pub use stop::StopLimits;
-pub use tasks::{
-    PerSubmitter, Retention, SchedulerSettings, SubmitterLimits, TaskSettings, TypeSettings,
-};
->>>>>>> theirs
+pub use tasks::{SchedulerSettings, TaskSettings, TypeSettings};
 pub use tls::TlsSettings;

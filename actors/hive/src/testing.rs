@@ -88,18 +88,29 @@ pub fn with_hive<F: Future<Output = ()>>(test: impl FnOnce(TestHive) -> F) {
 impl TestHive {
     /// Starts one without bots, in a new directory.
     pub async fn start() -> Self {
-        Self::start_in(Arc::new(tempfile::tempdir().unwrap())).await
+        Self::start_with(&[]).await
+    }
+
+    /// Starts one without bots, in a new directory, with these settings.
+    pub async fn start_with(settings: &[(&str, &str)]) -> Self {
+        Self::start_in(Arc::new(tempfile::tempdir().unwrap()), settings).await
     }
 
     /// Starts another on the same directory, once this one has stopped.
     pub async fn start_again(self) -> Self {
         let Self { hive, dir, .. } = self;
         drop(hive);
-        Self::start_in(dir).await
+        Self::start_in(dir, &[]).await
     }
 
-    async fn start_in(dir: Arc<TempDir>) -> Self {
-        let hive = Self::try_start(Self::settings(&dir)).await.unwrap();
+    /// Lets go of the hive, and returns its directory.
+    pub fn into_dir(self) -> Arc<TempDir> {
+        self.dir
+    }
+
+    async fn start_in(dir: Arc<TempDir>, settings: &[(&str, &str)]) -> Self {
+        let hive = Self::try_start(Self::settings(&dir, settings)).await;
+        let hive = hive.unwrap();
         let key = std::fs::read_to_string(hive.config().admin_key_path()).unwrap();
         let admin = hive.authenticate(key.trim(), None).unwrap();
         Self { hive, admin, dir }
@@ -113,15 +124,15 @@ impl TestHive {
         Hive::start(config, no_front()).await
     }
 
-    fn settings(dir: &TempDir) -> Config {
-        Layers::default()
+    fn settings(dir: &TempDir, settings: &[(&str, &str)]) -> Config {
+        let defaults = Layers::default()
             .set("data_dir", dir.path().display().to_string())
             .set("bots.seed", "[]")
             .set("bots.restart.min", "1ms")
             .set("server.drain_timeout", "0s")
-            .set("tasks.retry.min", "1ms")
-            .load()
-            .unwrap()
+            .set("tasks.retry.min", "1ms");
+        let set = |layers: Layers, (key, value): &(&str, &str)| layers.set(*key, *value);
+        settings.iter().fold(defaults, set).load().unwrap()
     }
 
     /// Launches a simulated bot that does every task well and at once.

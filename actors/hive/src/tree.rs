@@ -93,6 +93,9 @@ const MAILBOX: usize = 65_536;
 /// check names it. Each handler takes milliseconds; what takes longer runs beside it.
 const STALLED_AFTER: Duration = Duration::from_secs(60);
 
+/// Time that a service has to stop. What it has in hand it can do again.
+const SERVICE_STOP: Duration = Duration::from_secs(2);
+
 /// Name of the arbiters that bots run on.
 const BOT_ARBITERS: &str = "bots";
 
@@ -225,7 +228,7 @@ pub(crate) fn declare(parts: &Parts) -> Declared {
 
 /// One that may be shed.
 fn service(spec: ChildSpec) -> ChildSpec {
-    permanent(spec).criticality(Criticality::Optional)
+    permanent(spec, SERVICE_STOP).criticality(Criticality::Optional)
 }
 
 /// One that is always needed, and comes back at once at first.

@@ -176,17 +176,15 @@ fn bots_run_on_threads_of_their_own() {
 
 #[test]
 fn stop_of_the_hive_waits_for_a_bot_that_blocks_its_thread_and_gives_its_tasks_back() {
-    let dir = tempfile::tempdir().unwrap();
     actix_rt::System::new().block_on(async {
-        let hive = start_with(dir.path(), &[("bots.term_grace", "0s")]).await;
-        let who = admin(&hive);
-        launch(&hive, &who, "b", json!({"kind": "simulated"})).await;
+        let hive = TestHive::start_with(&[("bots.term_grace", "0s")]).await;
+        hive.simulated("b").await;
         let open = block(&hive, "b");
-        let id = submit(&hive, &who).await;
-        task_is(&hive, &who, id, TaskStatus::Running).await;
+        let id = hive.submit_one().await;
+        hive.task_is(id, TaskStatus::Running).await;
         let config = hive.config().clone();
         hive.shutdown().await;
-        drop(hive);
+        let _dir = hive.into_dir();
         // Read before a start can give it back.
         let store = super::super::start::open_store(&config).unwrap();
         let task = store.task(id).await.unwrap().unwrap();
