@@ -157,7 +157,7 @@ const WAITING_HELPERS: &[&str] = &[
 
 /// Tests and their helpers, with the number of the first line of each.
 fn test_parts() -> Vec<(String, usize, String)> {
-    let whole = ["tests", "actors/hive/tests", "actors/supervision/tests"];
+    let whole = ["tests", "actors/ledger/tests", "actors/supervision/tests"];
     let mut parts: Vec<_> = whole
         .into_iter()
         .flat_map(rust_files)

@@ -132,12 +132,8 @@ pub(crate) async fn cursor_moves_forward_within_the_log_only(ledger: Ledger) {
         ),
     ] {
         let refusal = refused(&ledger, advance(from, wrong, 1)).await;
-        let beyond = wrong.timeline != start.timeline;
-        // A timeline that there is not is as little a place of this log.
-        assert!(
-            beyond || refusal == Refusal::CursorMoved { at: to(2) },
-            "{from} {wrong}: {refusal:?}"
-        );
+        let expected = Refusal::CursorMoved { at: to(2) };
+        assert_eq!(refusal, expected, "{from} {wrong}");
     }
     assert_eq!((at(&ledger).await, counted(&ledger).await), (to(2), 1));
 }

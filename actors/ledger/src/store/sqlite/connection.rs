@@ -12,8 +12,11 @@ pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// The writer's connection: durable before it answers, checkpoints by its own hand.
 pub(super) fn writable(options: &SqliteOptions) -> rusqlite::Result<Connection> {
     let db = Connection::open(&options.path)?;
-    // Before the first table: later it would take a rewrite of the whole file.
-    db.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    let pages: i64 = db.pragma_query_value(None, "page_count", |row| row.get(0))?;
+    if pages == 0 {
+        // Before the first table: later it would take a rewrite of the whole file.
+        db.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    }
     db.pragma_update(None, "journal_mode", "WAL")?;
     db.pragma_update(None, "synchronous", "FULL")?;
     let journal: String = db.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
