@@ -49,6 +49,8 @@ struct Progress {
 enum Verdict {
     AsBefore,
     Stalled,
+    /// It was told of already, and as long again has passed.
+    StillStalled,
     Recovered,
 }
 
@@ -73,11 +75,15 @@ impl Progress {
             };
         }
         self.rounds = self.rounds.saturating_add(1);
-        if self.is_reported || self.rounds < rounds_allowed {
+        if self.rounds < rounds_allowed {
             return Verdict::AsBefore;
         }
-        self.is_reported = true;
-        Verdict::Stalled
+        self.rounds = 0;
+        if std::mem::replace(&mut self.is_reported, true) {
+            Verdict::StillStalled
+        } else {
+            Verdict::Stalled
+        }
     }
 }
 
@@ -126,8 +132,15 @@ impl Stalls {
         let Some(limit) = record.registration().and_then(|it| it.stall) else {
             return;
         };
-        let is_waiting = record.depth() > 0 && record.state() == ChildState::Running;
-        if !is_waiting || (round.is_silent)(record.slot()) {
+        if record.depth() == 0 || record.state() != ChildState::Running {
+            return;
+        }
+        if (round.is_silent)(record.slot()) {
+            // It cannot handle anything now, which is no fault of its own: this round does not
+            // count, and those before it still do.
+            if let Some(waiting) = self.waiting.get_mut(&Arc::as_ptr(&record).addr()) {
+                waiting.round = self.round;
+            }
             return;
         }
         let done = Done {
@@ -145,11 +158,14 @@ impl Stalls {
         match waiting.progress.look(done, rounds_allowed) {
             Verdict::AsBefore => {}
             Verdict::Recovered => recovered(&record, round.shared),
-            Verdict::Stalled => {
-                record.set_stalled(true);
-                let waiting = record.depth();
-                let events = &round.shared.events;
-                events.emit(record.path(), EventKind::Stalled { waiting });
+            verdict @ (Verdict::Stalled | Verdict::StillStalled) => {
+                if verdict == Verdict::Stalled {
+                    record.set_stalled(true);
+                    let waiting = record.depth();
+                    let events = &round.shared.events;
+                    events.emit(record.path(), EventKind::Stalled { waiting });
+                }
+                // Again and again: its supervisor may have had something else to do with it.
                 if limit.action == OnStall::Restart {
                     tell(supervisor, id, done.incarnation);
                 }
@@ -177,7 +193,24 @@ fn tell(supervisor: &ChildRecord, id: ChildId, incarnation: u64) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicBool;
+
     use super::{Verdict::*, *};
+    use crate::{
+        StartError, Strategy,
+        arbiters::{ArbiterPool, GroupSizes},
+        events::Events,
+        intensity::Intensity,
+        record::Registration,
+        shedding::Rules,
+        spec::StallLimit,
+    };
+
+    struct Nobody;
+
+    impl actix::Actor for Nobody {
+        type Context = crate::Context<Self>;
+    }
 
     #[test]
     fn only_a_child_that_handles_nothing_for_long_enough_is_stalled() {
@@ -186,7 +219,17 @@ mod tests {
             handled,
         };
         // What each round sees, and what follows; three rounds are allowed.
-        let cases: [&[(Done, Verdict)]; 4] = [
+        let cases: [&[(Done, Verdict)]; 5] = [
+            &[
+                (done(1, 5), AsBefore),
+                (done(1, 5), AsBefore),
+                (done(1, 5), Stalled),
+                (done(1, 5), AsBefore),
+                (done(1, 5), AsBefore),
+                (done(1, 5), StillStalled),
+                (done(1, 5), AsBefore),
+                (done(1, 6), Recovered),
+            ],
             &[
                 (done(1, 5), AsBefore),
                 (done(1, 5), AsBefore),
@@ -222,5 +265,58 @@ mod tests {
                 assert_eq!(progress.look(*done, 3), *expected, "round {index}");
             }
         }
+    }
+
+    /// Rounds in which its arbiter is silent neither count nor make the others forgotten.
+    #[test]
+    fn a_missed_heartbeat_is_no_recovery() {
+        let (root, _) = ChildRecord::supervisor("root".to_owned(), Strategy::OneForOne);
+        let (child, _handle) = crate::child("a", || async { Ok::<_, StartError>(Nobody) });
+        let record = Arc::clone(&child.record);
+        let limit = StallLimit {
+            after: Duration::from_secs(3),
+            action: OnStall::Report,
+        };
+        record.attach(Registration {
+            path: "root/a".into(),
+            policy: Arc::new(child.policy.clone()),
+            window: None,
+            stall: Some(limit),
+            totals: Arc::default(),
+        });
+        record.set_state(ChildState::Running);
+        record.set_depth(1);
+        if let Some(mut index) = root.child_index() {
+            index.by_id.insert(1, Arc::clone(&record));
+        }
+        let shared = Shared {
+            rules: Rules::default(),
+            totals: Arc::default(),
+            events: Events::new(),
+            pool: ArbiterPool::new(GroupSizes::default(), Intensity::unlimited()),
+            root: Arc::clone(&root),
+            has_stall_limits: AtomicBool::new(true),
+        };
+        let mut events = shared.events.subscribe();
+        let mut stalls = Stalls::default();
+        let mut look = |silent: bool| {
+            let round = Round {
+                shared: &shared,
+                pause: Duration::from_secs(1),
+                is_silent: &|_| silent,
+            };
+            stalls.look_at_all(&root, &round);
+            events.try_recv().map(|event| event.unwrap().kind)
+        };
+        for silent in [false, false, true, true] {
+            assert_eq!(look(silent), None);
+            assert!(!record.is_stalled());
+        }
+        let stalled = EventKind::Stalled { waiting: 1 };
+        assert_eq!(look(false), Some(stalled));
+        assert_eq!(look(true), None, "it has not recovered");
+        assert!(record.is_stalled());
+        record.set_depth(0);
+        assert_eq!(look(false), Some(EventKind::Recovered));
     }
 }
