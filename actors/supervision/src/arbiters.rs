@@ -3,13 +3,15 @@
 mod slot;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
 use actix_rt::Arbiter;
+use tokio::time::Instant;
 
 pub(crate) use self::slot::{ArbiterSlot, SlotGuard};
+use crate::intensity::{Intensity, Window};
 
 /// Names an arbiter within its tree.
 pub(crate) type SlotId = u64;
@@ -49,8 +51,13 @@ impl GroupSizes {
 /// used, and those that children have for themselves.
 pub(crate) struct ArbiterPool {
     sizes: GroupSizes,
+    /// How many blocked arbiters of each group are replaced: their threads are lost.
+    replacements: Intensity,
     here: Arc<ArbiterSlot>,
     state: Mutex<PoolState>,
+    /// Called before a thread is started, which it may refuse.
+    #[cfg(test)]
+    pub(crate) on_open: tests::OnOpen,
 }
 
 #[derive(Default)]
@@ -59,43 +66,89 @@ struct PoolState {
     groups: HashMap<Arc<str>, Vec<Arc<ArbiterSlot>>>,
     /// Those that get no new children: own ones, and members that were blocked.
     retired: Vec<Weak<ArbiterSlot>>,
+    /// Replacements that count, of each group.
+    windows: HashMap<Arc<str>, Window>,
+    /// Blocked arbiters that are not replaced, and were not told of yet.
+    untold: Vec<Arc<str>>,
+    told: HashSet<SlotId>,
+}
+
+/// Place for one more child in a group.
+enum Vacancy {
+    Here(SlotGuard),
+    /// On an arbiter that is to be opened; if that fails, on this one.
+    New(SlotId, Option<Arc<ArbiterSlot>>),
+    /// All are blocked, and are not replaced.
+    None,
 }
 
 impl PoolState {
-    /// Starts an arbiter; a thread may not be had.
-    fn open(&mut self, group: &Arc<str>) -> Result<Arc<ArbiterSlot>, String> {
-        let arbiter = Arbiter::try_new().map_err(|error| format!("no arbiter for it: {error}"))?;
+    fn next_id(&mut self) -> SlotId {
         self.last += 1;
-        Ok(ArbiterSlot::open(self.last, group, arbiter.handle()))
+        self.last
     }
 
     fn retire(&mut self, slot: &Arc<ArbiterSlot>) {
         self.retired.retain(|slot| {
             let slot = slot.upgrade();
-            slot.is_some_and(|slot| slot.children() > 0)
+            slot.is_some_and(|slot| slot.children() > 0 || slot.is_blocked())
         });
         self.retired.push(Arc::downgrade(slot));
         slot.retire();
     }
 
-    /// Takes the members of a group that make no progress out of it.
-    fn retire_unusable(&mut self, group: &str) {
-        let Some(members) = self.groups.get_mut(group) else {
-            return;
-        };
-        let unusable: Vec<_> = members.extract_if(.., |slot| !slot.is_usable()).collect();
-        for slot in unusable {
-            self.retire(&slot);
+    /// Whether the loss of a blocked arbiter is within what its group is allowed.
+    fn pays_for(&mut self, slot: &ArbiterSlot, group: &Arc<str>, allowed: &Intensity) -> bool {
+        if slot.is_counted_lost() {
+            return true;
+        }
+        let window = self.windows.entry(Arc::clone(group)).or_default();
+        if window.spend(allowed, Instant::now()).is_none() {
+            slot.count_lost();
+            return true;
+        }
+        if self.told.insert(slot.id) {
+            self.untold.push(Arc::clone(&slot.name));
+        }
+        false
+    }
+
+    /// Takes the members of a group that make no progress out of it, as far as they are replaced.
+    fn retire_unusable(&mut self, group: &Arc<str>, allowed: &Intensity) {
+        let members = self.groups.remove(group).unwrap_or_default();
+        let mut kept = Vec::with_capacity(members.len());
+        for slot in members {
+            if slot.is_stopped() || (slot.is_blocked() && self.pays_for(&slot, group, allowed)) {
+                self.retire(&slot);
+            } else {
+                kept.push(slot);
+            }
+        }
+        self.groups.insert(Arc::clone(group), kept);
+    }
+
+    fn vacancy(&mut self, group: &Arc<str>, size: usize) -> Vacancy {
+        let members = self.groups.entry(Arc::clone(group)).or_default();
+        let has_room = members.len() < size;
+        let usable = members.iter().filter(|slot| slot.is_usable());
+        let least = usable.min_by_key(|slot| slot.load()).cloned();
+        match least {
+            Some(slot) if slot.children() == 0 || !has_room => Vacancy::Here(SlotGuard::on(&slot)),
+            None if !has_room => Vacancy::None,
+            least => Vacancy::New(self.next_id(), least),
         }
     }
 }
 
 impl ArbiterPool {
-    pub(crate) fn new(sizes: GroupSizes) -> Self {
+    pub(crate) fn new(sizes: GroupSizes, replacements: Intensity) -> Self {
         Self {
             sizes,
+            replacements,
             here: ArbiterSlot::here(),
             state: Mutex::default(),
+            #[cfg(test)]
+            on_open: tests::OnOpen::default(),
         }
     }
 
@@ -112,35 +165,79 @@ impl ArbiterPool {
         &self.here
     }
 
+    /// Starts an arbiter; a thread may not be had. Without the lock, because it takes a while, in
+    /// which the watchdog and whoever looks at the status must not wait. (No other does the same
+    /// meanwhile: all supervisors of a tree run on one thread.)
+    fn open(&self, id: SlotId, group: &Arc<str>) -> Result<Arc<ArbiterSlot>, String> {
+        #[cfg(test)]
+        self.on_open.call(self)?;
+        let arbiter = Arbiter::try_new().map_err(|error| format!("no arbiter for it: {error}"))?;
+        Ok(ArbiterSlot::open(id, group, arbiter.handle()))
+    }
+
     /// Assigns one more child to the least loaded arbiter of a group. One that is blocked is
-    /// replaced: whoever is placed on it would wait for ever.
+    /// replaced, as often as is allowed: whoever is placed on it would wait for ever.
     pub(crate) fn of_group(&self, group: &Arc<str>) -> Result<SlotGuard, String> {
         let unknown = || format!("there is no group of arbiters named {group}");
         let size = self.sizes.of(group).ok_or_else(unknown)?;
-        let state = &mut *self.state();
-        state.retire_unusable(group);
-        let members = state.groups.entry(Arc::clone(group)).or_default();
-        let least = members.iter().min_by_key(|slot| slot.load()).cloned();
-        let has_room = members.len() < size;
-        match least {
-            Some(slot) if slot.children() == 0 || !has_room => Ok(SlotGuard::on(&slot)),
-            _ => {
-                let slot = state.open(group)?;
+        let vacancy = {
+            let mut state = self.state();
+            state.retire_unusable(group, &self.replacements);
+            state.vacancy(group, size)
+        };
+        let (id, least) = match vacancy {
+            Vacancy::Here(guard) => return Ok(guard),
+            Vacancy::New(id, least) => (id, least),
+            Vacancy::None => {
+                return Err(format!(
+                    "all arbiters of the group {group} are blocked, and too many were replaced"
+                ));
+            }
+        };
+        match (self.open(id, group), least) {
+            (Ok(slot), _) => {
                 let guard = SlotGuard::on(&slot);
-                let members = state.groups.entry(Arc::clone(group)).or_default();
-                members.push(slot);
+                let mut state = self.state();
+                state
+                    .groups
+                    .entry(Arc::clone(group))
+                    .or_default()
+                    .push(slot);
                 Ok(guard)
             }
+            (Err(error), Some(least)) => {
+                tracing::warn!(%group, error, "child placed on an arbiter that is in use");
+                Ok(SlotGuard::on(&least))
+            }
+            (Err(error), None) => Err(error),
         }
     }
 
     /// Starts an arbiter for one child. It is stopped when that has left.
     pub(crate) fn own(&self) -> Result<SlotGuard, String> {
-        let state = &mut *self.state();
-        let slot = state.open(&"own".into())?;
+        let group = Arc::from("own");
+        let id = {
+            let mut state = self.state();
+            let retired = state.retired.iter().filter_map(Weak::upgrade);
+            let lost: Vec<_> = retired
+                .filter(|slot| slot.is_of(&group) && slot.is_blocked())
+                .collect();
+            for slot in lost {
+                if !state.pays_for(&slot, &group, &self.replacements) {
+                    return Err("too many arbiters of single children are blocked".to_owned());
+                }
+            }
+            state.next_id()
+        };
+        let slot = self.open(id, &group)?;
         let guard = SlotGuard::on(&slot);
-        state.retire(&slot);
+        self.state().retire(&slot);
         Ok(guard)
+    }
+
+    /// Names of blocked arbiters that are not replaced, each once.
+    pub(crate) fn take_untold(&self) -> Vec<Arc<str>> {
+        std::mem::take(&mut self.state().untold)
     }
 
     /// The arbiter of that number, if it can take another child.
@@ -149,11 +246,11 @@ impl ArbiterPool {
         slots.find(|slot| slot.id == id && slot.is_usable())
     }
 
-    /// All that are in use, in the order in which they were opened.
+    /// All that are in use, or lost, in the order in which they were opened.
     pub(crate) fn slots(&self) -> Vec<Arc<ArbiterSlot>> {
         let state = self.state();
         let retired = state.retired.iter().filter_map(Weak::upgrade);
-        let retired = retired.filter(|slot| slot.children() > 0);
+        let retired = retired.filter(|slot| slot.children() > 0 || slot.is_blocked());
         let members = state.groups.values().flatten().cloned();
         let mut slots: Vec<_> = members.chain(retired).collect();
         slots.push(Arc::clone(&self.here));
@@ -167,5 +264,151 @@ impl ArbiterPool {
         for slot in groups.into_values().flatten() {
             slot.stop();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{
+        ChildError, ChildState, Placement, StartError, SupervisorSpec, Tree, child, testing,
+    };
+
+    type Hook = Box<dyn Fn(&ArbiterPool) -> Result<(), String> + Send>;
+
+    #[derive(Default)]
+    pub(crate) struct OnOpen(Mutex<Option<Hook>>);
+
+    impl OnOpen {
+        pub(crate) fn set(
+            &self,
+            hook: impl Fn(&ArbiterPool) -> Result<(), String> + Send + 'static,
+        ) {
+            *self.0.lock().unwrap() = Some(Box::new(hook));
+        }
+
+        pub(super) fn call(&self, pool: &ArbiterPool) -> Result<(), String> {
+            match &*self.0.lock().unwrap() {
+                Some(hook) => hook(pool),
+                None => Ok(()),
+            }
+        }
+    }
+
+    fn pool(arbiters: usize, replacements: u32) -> ArbiterPool {
+        let mut sizes = GroupSizes::default();
+        sizes.set("bots".into(), arbiters);
+        ArbiterPool::new(sizes, Intensity::new(replacements, Duration::from_secs(60)))
+    }
+
+    fn names(pool: &ArbiterPool) -> Vec<(String, bool, bool)> {
+        let status = pool.slots().into_iter().map(|slot| slot.status());
+        status
+            .map(|it| (it.name.to_string(), it.blocked, it.given_up))
+            .collect()
+    }
+
+    /// The watchdog and the status look at the arbiters meanwhile.
+    #[test]
+    fn threads_are_started_without_the_lock() {
+        actix::System::new().block_on(async {
+            let pool = pool(1, 0);
+            pool.on_open.set(|pool| match pool.state.try_lock() {
+                Ok(_) => Ok(()),
+                Err(_) => Err("locked".to_owned()),
+            });
+            assert!(pool.of_group(&"bots".into()).is_ok());
+            assert!(pool.own().is_ok());
+            pool.stop();
+        });
+    }
+
+    #[test]
+    fn blocked_arbiters_are_replaced_as_often_as_is_allowed_and_stay_listed() {
+        testing::run_with_threads(async {
+            let pool = pool(1, 2);
+            let group = Arc::from("bots");
+            for _ in 0..2 {
+                let guard = pool.of_group(&group).unwrap();
+                guard.slot().set_blocked(true);
+            }
+            let last = pool.of_group(&group).unwrap();
+            last.slot().set_blocked(true);
+            for _ in 0..2 {
+                let error = pool.of_group(&group).err().unwrap();
+                assert!(error.contains("too many were replaced"), "{error}");
+            }
+            assert_eq!(pool.take_untold(), ["bots-3".into()], "told once");
+            drop(last);
+            let names = names(&pool);
+            let entry = |name: &str, blocked, lost| (name.to_owned(), blocked, lost);
+            assert_eq!(names[0], entry("tree", false, false));
+            assert_eq!(names.last().unwrap(), &entry("bots-3", true, false));
+            // It makes progress again.
+            let slots = pool.slots();
+            slots.last().unwrap().set_blocked(false);
+            assert!(pool.of_group(&group).is_ok());
+            slots.last().unwrap().set_blocked(true);
+            tokio::time::sleep(Duration::from_secs(61)).await;
+            let guard = pool.of_group(&group).unwrap();
+            assert_eq!(&*guard.slot().name, "bots-4", "the window has passed");
+            pool.stop();
+        });
+    }
+
+    #[test]
+    fn own_arbiters_are_replaced_as_often_as_is_allowed() {
+        actix::System::new().block_on(async {
+            let pool = pool(1, 1);
+            let guards: Vec<_> = (0..2).map(|_| pool.own().unwrap()).collect();
+            guards[0].slot().set_blocked(true);
+            let third = pool.own().unwrap();
+            guards[1].slot().set_blocked(true);
+            assert!(pool.own().is_err());
+            guards[1].slot().set_blocked(false);
+            assert!(pool.own().is_ok());
+            drop(third);
+            pool.stop();
+        });
+    }
+
+    struct Idle;
+
+    impl actix::Actor for Idle {
+        type Context = crate::Context<Self>;
+    }
+
+    /// No thread is to be had: what needs one does not start, and everything else goes on.
+    #[test]
+    fn a_tree_goes_on_without_threads() {
+        actix::System::new().block_on(async {
+            let idle = |name: &str| child(name, || async { Ok::<_, StartError>(Idle) }).0;
+            let root = SupervisorSpec::one_for_one("root").group("bots", 2);
+            let a = idle("a").placement(Placement::group("bots"));
+            let tree = Tree::start(root.child(a).child(idle("b"))).await.unwrap();
+            let pool = tree.pool();
+            pool.on_open.set(|_| Err("no thread".to_owned()));
+            let root = tree.supervisor("root").unwrap();
+            let own = root.start_child(idle("c").placement(Placement::Own)).await;
+            assert!(own.unwrap_err().to_string().contains("no thread"));
+            let moved = tree.move_child("root/b", Placement::Own).await;
+            assert!(matches!(moved, Err(ChildError::StartFailed { .. })));
+            // The group has an arbiter already.
+            let d = idle("d").placement(Placement::group("bots"));
+            root.start_child(d).await.unwrap();
+            let status = |path| tree.status_of(path).unwrap();
+            for (path, arbiter) in [
+                ("root/a", "bots-1"),
+                ("root/b", "tree"),
+                ("root/d", "bots-1"),
+            ] {
+                let status = status(path);
+                assert_eq!(status.state, ChildState::Running, "{path}");
+                assert_eq!(status.arbiter.as_deref(), Some(arbiter), "{path}");
+            }
+            tree.shutdown().await;
+        });
     }
 }

@@ -111,6 +111,15 @@ pub enum EventKind {
         #[serde(serialize_with = "text")]
         arbiter: Arc<str>,
     },
+    /// Too many arbiters of its group were blocked and replaced: a blocked one keeps its place, and
+    /// its group has one less until it makes progress again. See
+    /// [`SupervisorSpec::arbiter_replacements`](crate::SupervisorSpec::arbiter_replacements). The
+    /// path is that of the root.
+    ArbiterNotReplaced {
+        /// Its name.
+        #[serde(serialize_with = "text")]
+        arbiter: Arc<str>,
+    },
     /// An arbiter that was `ArbiterBlocked` makes progress again before it was given up.
     ArbiterRecovered {
         /// Its name.
@@ -250,6 +259,11 @@ impl EventKind {
                 path,
                 %arbiter,
                 "arbiter blocked by something that is not a child; its children are moved"
+            ),
+            Self::ArbiterNotReplaced { arbiter } => tracing::error!(
+                path,
+                %arbiter,
+                "blocked arbiter not replaced: too many of its group were; find what blocks them"
             ),
             Self::ArbiterRecovered { arbiter } => {
                 tracing::info!(path, %arbiter, "arbiter makes progress again");

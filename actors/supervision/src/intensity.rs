@@ -88,6 +88,16 @@ impl Window {
         fast.or(slow)
     }
 
+    /// Counts something at `now` only if that breaks no limit; else the limit that it would break.
+    pub(crate) fn spend(&mut self, intensity: &Intensity, now: Instant) -> Option<Limit> {
+        let mut after = self.clone();
+        let limit = after.count(intensity, now);
+        if limit.is_none() {
+            *self = after;
+        }
+        limit
+    }
+
     pub(crate) fn clear(&mut self) {
         self.fast.clear();
         self.slow.clear();

@@ -198,6 +198,7 @@ pub(crate) struct Options {
     pub(crate) auto_shutdown: AutoShutdown,
     pub(crate) max_children: Option<usize>,
     pub(crate) groups: GroupSizes,
+    pub(crate) replacements: Intensity,
     pub(crate) watchdog: Option<Duration>,
 }
 

@@ -117,6 +117,9 @@ pub struct ArbiterStatus {
     pub silent_since: Option<Timestamp>,
     /// True if that has been too long. No child is placed there then.
     pub blocked: bool,
+    /// True if its children have left a blocked one for good. Its thread is lost until what blocks
+    /// it returns; it is listed until then.
+    pub given_up: bool,
 }
 
 /// Inputs of a snapshot.

@@ -47,6 +47,7 @@
 //! While a group is `Stopping` or `Waiting`, the exit of a child in it counts against no budget:
 //! it would have been stopped anyway.
 
+mod after_stop;
 mod attach;
 mod children;
 mod evacuate;

@@ -89,7 +89,10 @@ impl Tree {
             events: Events::new(),
             rules: Rules::default(),
             totals: Arc::clone(&totals),
-            pool: ArbiterPool::new(body.options.groups.clone()),
+            pool: ArbiterPool::new(
+                body.options.groups.clone(),
+                body.options.replacements.clone(),
+            ),
             root: Arc::clone(&record),
             has_stall_limits: AtomicBool::new(false),
         });
@@ -244,6 +247,11 @@ impl Tree {
     pub fn arbiters(&self) -> Vec<ArbiterStatus> {
         let slots = self.shared.pool.slots();
         slots.iter().map(|slot| slot.status()).collect()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn pool(&self) -> &ArbiterPool {
+        &self.shared.pool
     }
 
     async fn operate(&self, path: &str, operation: Operation) -> Result<(), ChildError> {

@@ -56,7 +56,7 @@ pub(crate) fn start(limit: Duration, root: &Arc<ChildRecord>, shared: &Arc<Share
         }
     });
     if let Err(error) = running {
-        tracing::error!(%error, "no thread for the watchdog: blocked arbiters are not snapshot");
+        tracing::error!(%error, "no thread for the watchdog: blocked arbiters are not seen");
     }
     Guard { _end: end }
 }
@@ -166,6 +166,9 @@ impl Watchdog {
             let silence = self.silent.remove(&slot.id);
             if let Some(reported) = silence.and_then(|silence| silence.reported) {
                 slot.set_blocked(false);
+                if slot.is_given_up() {
+                    return; // it ends now, and nobody waits for it
+                }
                 recovered(&reported, slot, root, shared);
             }
             return;
@@ -301,7 +304,7 @@ mod tests {
             rules: crate::shedding::Rules::default(),
             totals: Arc::default(),
             events: Events::new(),
-            pool: ArbiterPool::new(GroupSizes::default()),
+            pool: ArbiterPool::new(GroupSizes::default(), crate::Intensity::unlimited()),
             root: Arc::clone(&root),
             has_stall_limits: AtomicBool::new(false),
         };

@@ -83,6 +83,7 @@ impl Soak {
         let mut root = SupervisorSpec::one_for_one("root")
             .intensity(Intensity::unlimited())
             .group("bots", 4)
+            .arbiter_replacements(Intensity::unlimited())
             .watchdog(WATCHDOG);
         let mut supervisors = Vec::new();
         for index in 0..SUPERVISORS {

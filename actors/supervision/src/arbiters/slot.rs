@@ -31,6 +31,8 @@ pub(crate) struct ArbiterSlot {
     retired: AtomicBool,
     /// The watchdog has reported it, and it has made no progress since.
     blocked: AtomicBool,
+    /// Its loss was paid for: another may take its place.
+    lost: AtomicBool,
     silent_since: Mutex<Option<Timestamp>>,
     busy_ns: AtomicU64,
     share: Mutex<BusyShare>,
@@ -72,6 +74,7 @@ impl ArbiterSlot {
             children: AtomicUsize::new(0),
             retired: AtomicBool::new(false),
             blocked: AtomicBool::new(false),
+            lost: AtomicBool::new(false),
             silent_since: Mutex::default(),
             busy_ns: AtomicU64::new(0),
             share: Mutex::new(BusyShare {
@@ -126,10 +129,36 @@ impl ArbiterSlot {
         self.blocked.store(blocked, Ordering::SeqCst);
     }
 
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.blocked.load(Ordering::SeqCst)
+    }
+
+    /// Returns whether it was stopped, by something that is not this runtime.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.arbiter.as_ref().is_some_and(|it| !it.alive())
+    }
+
     /// Returns whether a child that is placed here will run.
     pub(crate) fn is_usable(&self) -> bool {
-        let is_stopped = self.arbiter.as_ref().is_some_and(|it| !it.alive());
-        !is_stopped && !self.blocked.load(Ordering::SeqCst)
+        !self.is_stopped() && !self.is_blocked()
+    }
+
+    /// Returns whether all its children have left for good: it ends as soon as it can.
+    pub(crate) fn is_given_up(&self) -> bool {
+        self.retired.load(Ordering::SeqCst) && self.children() == 0
+    }
+
+    pub(super) fn is_of(&self, group: &str) -> bool {
+        self.group.as_deref() == Some(group)
+    }
+
+    /// Counts it as lost. Returns whether it was counted before.
+    pub(super) fn count_lost(&self) -> bool {
+        self.lost.swap(true, Ordering::SeqCst)
+    }
+
+    pub(super) fn is_counted_lost(&self) -> bool {
+        self.lost.load(Ordering::SeqCst)
     }
 
     /// Runs `task` on this arbiter; drops it if that was stopped.
@@ -198,7 +227,8 @@ impl ArbiterSlot {
             children: self.children(),
             busy_share: self.busy_share(),
             silent_since: *lock(&self.silent_since),
-            blocked: self.blocked.load(Ordering::SeqCst),
+            blocked: self.is_blocked(),
+            given_up: self.is_blocked() && self.is_given_up(),
         }
     }
 }

@@ -18,6 +18,10 @@ use crate::{
 /// How long a child may block its arbiter, unless the root says otherwise.
 const WATCHDOG: Duration = Duration::from_secs(10);
 
+/// How many blocked arbiters of each group are replaced, unless the root says otherwise.
+const REPLACEMENTS: u32 = 10;
+const REPLACEMENTS_WITHIN: Duration = Duration::from_secs(3_600);
+
 /// The declaration of a supervisor and all that is below it.
 pub struct SupervisorSpec {
     pub(crate) policy: Policy,
@@ -74,6 +78,7 @@ impl SupervisorSpec {
             auto_shutdown: AutoShutdown::Never,
             max_children: None,
             groups: GroupSizes::default(),
+            replacements: Intensity::new(REPLACEMENTS, REPLACEMENTS_WITHIN),
             watchdog: Some(WATCHDOG),
         };
         Self {
@@ -124,6 +129,19 @@ impl SupervisorSpec {
     #[must_use]
     pub fn group(mut self, name: impl Into<Arc<str>>, arbiters: usize) -> Self {
         self.body.options.groups.set(name.into(), arbiters);
+        self
+    }
+
+    /// On the root of a tree: how many blocked arbiters of each group are replaced, and how many of
+    /// those that single children have for themselves. The thread of each is lost until what blocks
+    /// it returns, if ever. Default: 10 in an hour.
+    ///
+    /// One over the limit is not replaced
+    /// ([`ArbiterNotReplaced`](crate::EventKind::ArbiterNotReplaced)): children of the group run on
+    /// the others, and if there are none, they fail to start.
+    #[must_use]
+    pub fn arbiter_replacements(mut self, intensity: Intensity) -> Self {
+        self.body.options.replacements = intensity;
         self
     }
 
@@ -196,6 +214,12 @@ impl SupervisorSpec {
     #[must_use]
     pub fn get_max_children(&self) -> Option<usize> {
         self.body.options.max_children
+    }
+
+    /// See [`arbiter_replacements`](Self::arbiter_replacements).
+    #[must_use]
+    pub fn get_arbiter_replacements(&self) -> &Intensity {
+        &self.body.options.replacements
     }
 
     /// See [`watchdog`](Self::watchdog).

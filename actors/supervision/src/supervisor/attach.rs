@@ -15,6 +15,7 @@ use super::{
 use crate::{
     arbiters::{HERE, POOL, SlotGuard},
     control::ControlSender,
+    events::EventKind,
     fence::Lease,
     record::{ChildId, ChildRecord, Registration},
     signal::{ChildSignal, SupervisorLine},
@@ -141,7 +142,12 @@ impl Assigner<'_> {
             return Ok(());
         };
         let placement = child.moved_to.as_ref().or(child.policy.placement.as_ref());
-        let slot_guard = self.acquire(placement.unwrap_or(&self.defaults.placement))?;
+        let slot_guard = self.acquire(placement.unwrap_or(&self.defaults.placement));
+        for arbiter in self.shared.pool.take_untold() {
+            let kind = EventKind::ArbiterNotReplaced { arbiter };
+            self.shared.events.emit(self.shared.root.path(), kind);
+        }
+        let slot_guard = slot_guard?;
         let slot = Arc::clone(slot_guard.slot());
         child.record.set_slot(slot.id);
         child.assignment.slot_guard = Some(slot_guard);

@@ -156,15 +156,23 @@ fn a_blocked_arbiter_is_given_to_no_other_child() {
         let release = block(&handle);
         stuck(&mut events, "root/a").await;
         until("a is removed", async || tree.status_of("root/a").is_none()).await;
-        let is_blocked = |tree: &Tree| tree.arbiters().iter().any(|arbiter| arbiter.blocked);
-        assert!(is_blocked(&tree));
+        let blocked = |tree: &Tree| {
+            let arbiters = tree.arbiters().into_iter().filter(|it| it.blocked);
+            arbiters.map(|it| it.given_up).collect::<Vec<_>>()
+        };
+        assert_eq!(blocked(&tree), [false]);
         let (b, b_handle, _) = probe("b", &Log::default());
         let root = tree.supervisor("root").unwrap();
         let started = tokio::time::timeout(Duration::from_secs(60), root.start_child(on_pool(b)));
         started.await.unwrap().unwrap();
         assert_eq!(b_handle.ask(Ping).await, Ok(1));
-        assert!(!is_blocked(&tree), "it was replaced");
+        assert_eq!(
+            blocked(&tree),
+            [true],
+            "it was replaced, and its thread is lost"
+        );
         drop(release);
+        until("no thread is blocked", async || blocked(&tree).is_empty()).await;
         assert_eq!(tree.shutdown().await, ExitReason::Shutdown);
     });
 }
