@@ -104,6 +104,14 @@ pub enum SpecError {
         /// Name of the group.
         group: Arc<str>,
     },
+    /// A child is placed with one that is no worker, or is not started before it.
+    #[error("`{path}` is placed with `{peer}`, which is no worker that is started before it")]
+    UnknownPeer {
+        /// Path of the child or supervisor.
+        path: String,
+        /// Path of the one that it is placed with.
+        peer: Arc<str>,
+    },
     /// A dynamic supervisor gets its children at run time only.
     #[error("`{path}` is dynamic and cannot declare children")]
     DynamicWithChildren {
@@ -252,6 +260,13 @@ pub enum ChildError {
     UnknownGroup {
         /// Name of the group.
         group: Arc<str>,
+    },
+    /// It is to be moved to where another runs, and that is no worker, or has no arbiter that takes
+    /// another child.
+    #[error("there is no worker `{peer}` with an arbiter to share")]
+    UnknownPeer {
+        /// Path of the other.
+        peer: Arc<str>,
     },
     /// It did not start. Its specification is kept.
     #[error("`{child}` did not start: {reason}")]

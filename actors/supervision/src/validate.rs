@@ -28,7 +28,75 @@ pub(crate) fn root(spec: &ChildSpec, options: &Options) -> Result<(), SpecError>
         auto_shutdown: AutoShutdown::Never,
         groups: &options.groups,
     };
-    child(spec, surroundings)
+    child(spec, surroundings)?;
+    peers(spec, "", &|_| false)
+}
+
+/// Checks that each child below `spec` that is placed with another is started after that: else
+/// there would be no arbiter to share. `parent` is the path of its supervisor. `is_there` knows the
+/// workers that are running already.
+pub(crate) fn peers(
+    spec: &ChildSpec,
+    parent: &str,
+    is_there: &dyn Fn(&str) -> bool,
+) -> Result<(), SpecError> {
+    if !has_peers(spec) {
+        return Ok(());
+    }
+    let mut before = Before {
+        workers: HashSet::new(),
+        dynamic: HashSet::new(),
+        is_there,
+    };
+    before.check(spec, join(parent, spec.name()))
+}
+
+fn has_peers(spec: &ChildSpec) -> bool {
+    let below = match &spec.body {
+        Body::Worker(_) => [].as_slice(),
+        Body::Supervisor(body) => &body.children,
+    };
+    matches!(spec.policy.placement, Some(Placement::With(_))) || below.iter().any(has_peers)
+}
+
+/// What is started before the child that is checked.
+struct Before<'a> {
+    workers: HashSet<String>,
+    /// Supervisors whose children are not known yet.
+    dynamic: HashSet<String>,
+    is_there: &'a dyn Fn(&str) -> bool,
+}
+
+impl Before<'_> {
+    fn knows(&self, peer: &str) -> bool {
+        let may_come = |(parent, _)| self.dynamic.contains(parent);
+        self.workers.contains(peer)
+            || peer.rsplit_once('/').is_some_and(may_come)
+            || (self.is_there)(peer)
+    }
+
+    fn check(&mut self, spec: &ChildSpec, path: String) -> Result<(), SpecError> {
+        if let Some(Placement::With(peer)) = &spec.policy.placement
+            && !self.knows(peer)
+        {
+            let peer = Arc::clone(peer);
+            return Err(SpecError::UnknownPeer { path, peer });
+        }
+        match &spec.body {
+            Body::Worker(_) => {
+                self.workers.insert(path);
+            }
+            Body::Supervisor(body) => {
+                for below in &body.children {
+                    self.check(below, join(&path, below.name()))?;
+                }
+                if body.options.strategy == Strategy::Dynamic {
+                    self.dynamic.insert(path);
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 /// What a specification is checked against.

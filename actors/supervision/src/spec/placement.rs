@@ -29,8 +29,11 @@ pub enum Placement {
     Group(#[serde(serialize_with = "text")] Arc<str>),
     /// An arbiter of its own.
     Own,
-    /// The arbiter of the child at this path, if that runs when this one is assigned; else that of
-    /// the tree. For children that talk to each other a lot.
+    /// The arbiter of the worker at this path. For children that talk to each other a lot. The other
+    /// is declared earlier in the order of starting, or may be added to a dynamic supervisor that
+    /// is; a declaration that says anything else is refused. If the other has no arbiter when this
+    /// one is assigned (it was not started yet, or its arbiter is blocked), this one runs on that of
+    /// the tree, with a warning in the log.
     With(#[serde(serialize_with = "text")] Arc<str>),
 }
 

@@ -178,6 +178,13 @@ impl Assigner<'_> {
             Placement::With(path) => {
                 let other = self.shared.root.descendant(path);
                 let slot = other.and_then(|other| pool.usable(other.slot()));
+                if slot.is_none() {
+                    let peer = &**path;
+                    tracing::warn!(
+                        peer,
+                        "child placed on the tree's arbiter: its peer has none"
+                    );
+                }
                 Ok(SlotGuard::on(slot.as_ref().unwrap_or_else(|| pool.here())))
             }
         }

@@ -8,6 +8,7 @@ use super::{
     handle::{ChildCounts, ChildInfo, ChildReply, Operation, Request, StartReply},
 };
 use crate::{
+    arbiters::ArbiterSlot,
     control::Parked,
     error::{ChildError, StartChildError},
     events::EventKind,
@@ -95,6 +96,10 @@ impl Supervisor {
             groups: self.shared.pool.sizes(),
         };
         validate::child(spec, surroundings)?;
+        validate::peers(spec, self.line.record.path(), &|peer| {
+            let peer = self.shared.root.descendant(peer);
+            peer.is_some_and(|peer| peer.kind == Kind::Worker)
+        })?;
         if let Some(id) = self.find(spec.name()) {
             let active = |child: &Child| child.phase().is_active();
             return Err(match self.children.get(id).is_some_and(active) {
@@ -162,6 +167,12 @@ impl Supervisor {
             let group = Arc::clone(group);
             return drop(reply.send(Err(ChildError::UnknownGroup { group })));
         }
+        if let Placement::With(peer) = &placement
+            && self.slot_of(peer).is_none()
+        {
+            let peer = Arc::clone(peer);
+            return drop(reply.send(Err(ChildError::UnknownPeer { peer })));
+        }
         let Some(child) = self.children.get_mut(id) else {
             return;
         };
@@ -183,6 +194,15 @@ impl Supervisor {
                 self.stop_child(id, AfterStop::Bounce);
             }
             ChildPhase::Stopping(_) => drop(reply.send(Err(ChildError::Restarting))),
+        }
+    }
+
+    /// The arbiter of the worker at `path`, if that can take another child.
+    fn slot_of(&self, path: &str) -> Option<Arc<ArbiterSlot>> {
+        let peer = self.shared.root.descendant(path)?;
+        match peer.kind {
+            Kind::Worker => self.shared.pool.usable(peer.slot()),
+            _ => None,
         }
     }
 

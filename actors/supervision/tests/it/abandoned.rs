@@ -1,14 +1,18 @@
 //! Runs that were abandoned, and whose thread comes back: nothing of them reaches their successor.
 
 use std::{
-    sync::{Mutex, mpsc},
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+        mpsc,
+    },
     time::Duration,
 };
 
 use actix::prelude::{Actor, AsyncContext, Handler, Message, WrapFuture};
 use deia_supervision::{
-    ChildSpec, Context, EventKind, ExitReason, Handle, Health, Placement, StartError, Strategy,
-    child,
+    ChildSpec, ChildState, Context, EventKind, ExitReason, Handle, Health, Placement, StartError,
+    Strategy, child,
 };
 
 use crate::{
@@ -123,5 +127,60 @@ fn the_message_in_hand_is_that_of_the_successor() {
         assert!(message_type.is_some_and(|it| it.ends_with("::Block")));
         drop(second);
         assert_eq!(tree.shutdown().await, ExitReason::Shutdown);
+    });
+}
+
+/// Says when it is started and dropped.
+struct Late(Log);
+
+impl Actor for Late {
+    type Context = Context<Self>;
+
+    fn started(&mut self, _: &mut Self::Context) {
+        self.0.add("started");
+    }
+}
+
+impl Drop for Late {
+    fn drop(&mut self) {
+        self.0.add("dropped");
+    }
+}
+
+/// The thread comes back while another run is up elsewhere: the abandoned one does nothing any
+/// more, and its successor still hears its supervisor.
+#[test]
+fn a_factory_that_comes_back_does_not_disturb_its_successor() {
+    actix::System::new().block_on(async {
+        let (release, released) = mpsc::channel::<()>();
+        let released = Mutex::new(Some(released));
+        let builds = AtomicUsize::new(0);
+        let log = Log::default();
+        let given = log.clone();
+        let (spec, handle) = child("a", move || {
+            if builds.fetch_add(1, SeqCst) == 1 {
+                let _ = released.lock().unwrap().take().unwrap().recv();
+            }
+            let late = Late(given.clone());
+            async { Ok::<_, StartError>(late) }
+        });
+        let tree = start(patient("root", Strategy::OneForOne).child(on_pool(spec))).await;
+        assert!(tree.restart_path("root/a").await.is_err(), "it is stuck");
+        let is_back = || tree.status_of("root/a").unwrap().state == ChildState::Running;
+        until(is_back).await;
+        assert_eq!(log.take(), ["started", "dropped", "started"]);
+
+        drop(release);
+        let mut seen = Vec::new();
+        until_some(|| {
+            seen.extend(log.take());
+            (!seen.is_empty()).then_some(())
+        })
+        .await;
+        assert_eq!(seen, ["dropped"], "the abandoned run");
+        let exit = handle.monitor();
+        let stopped = tokio::time::timeout(Duration::from_secs(60), tree.shutdown());
+        assert_eq!(stopped.await.unwrap(), ExitReason::Shutdown);
+        assert_eq!(exit.await.unwrap().code(), "shutdown");
     });
 }

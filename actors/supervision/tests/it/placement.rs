@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use actix::prelude::{Actor, AsyncContext, Handler, Message, WrapFuture};
 use deia_supervision::{
-    AskError, ChildError, Context, ExitReason, Placement, Shutdown, StartError, Strategy,
-    SupervisorSpec, Tree, TreeStatus, child,
+    AskError, ChildError, Context, ExitReason, Placement, Shutdown, SpecError, StartChildError,
+    StartError, Strategy, SupervisorSpec, Tree, TreeStatus, child,
 };
 
 use crate::{
@@ -75,16 +75,13 @@ fn workers_inherit_their_placement_and_groups_share_the_load() {
             .child(child("b"))
             .child(deep)
             .child(child("c").placement(Placement::Here))
-            .child(child("d").placement(Placement::with("root/bots/b")))
-            .child(child("f").placement(Placement::with("root/none")));
+            .child(child("d").placement(Placement::with("root/bots/b")));
         let root = SupervisorSpec::one_for_one("root").group("bots", 2);
         let tree = start(root.child(child("z")).child(bots)).await;
         let (names, counts) = arbiters(&tree);
-        let expected = [
-            "tree", "bots-1", "bots-2", "bots-1", "tree", "bots-2", "tree",
-        ];
+        let expected = ["tree", "bots-1", "bots-2", "bots-1", "tree", "bots-2"];
         assert_eq!(names, expected);
-        let expected = [("tree", 3), ("bots-1", 2), ("bots-2", 2)];
+        let expected = [("tree", 2), ("bots-1", 2), ("bots-2", 2)];
         assert_eq!(
             counts,
             expected.map(|(name, count)| (name.to_owned(), count))
@@ -99,6 +96,69 @@ fn workers_inherit_their_placement_and_groups_share_the_load() {
         bots.start_child(child("e")).await.unwrap();
         let status = tree.status_of("root/bots/e").unwrap();
         assert_eq!(status.arbiter.as_deref(), Some("bots-1"));
+        assert_eq!(tree.shutdown().await, ExitReason::Shutdown);
+    });
+}
+
+/// Whoever is named is a worker that is started before: else the child would end up elsewhere.
+#[test]
+fn a_placement_with_no_worker_is_refused() {
+    actix::System::new().block_on(async {
+        let log = Log::default();
+        let child = |name: &str| probe(name, &log).0;
+        let with = |name: &str, peer: &str| child(name).placement(Placement::with(peer));
+        let faulty = [
+            "a",
+            "root",
+            "root/none",
+            "root/b",
+            "root/c",
+            "root/inner",
+            "other/a",
+        ];
+        for peer in faulty {
+            let inner = SupervisorSpec::one_for_one("inner").child(child("x"));
+            let root = SupervisorSpec::one_for_one("root").child(inner);
+            let root = root
+                .child(child("a"))
+                .child(with("b", peer))
+                .child(child("c"));
+            let refused = Tree::start(root).await.unwrap_err();
+            let is_named = matches!(
+                &refused,
+                StartError::Spec(SpecError::UnknownPeer { path, .. }) if path == "root/b"
+            );
+            assert!(is_named, "{peer}: {refused}");
+        }
+        let dynamic = SupervisorSpec::dynamic("dynamic");
+        let adding = dynamic.handle();
+        let root = SupervisorSpec::one_for_one("root").child(dynamic);
+        let root = root.child(child("a").placement(Placement::Own));
+        // It may come later.
+        let root = root
+            .child(with("b", "root/dynamic/x"))
+            .child(with("c", "root/a"));
+        let tree = start(root).await;
+        let refused = adding.start_child(with("y", "root/dynamic/x")).await;
+        assert!(matches!(
+            refused,
+            Err(StartChildError::Spec(SpecError::UnknownPeer { .. }))
+        ));
+        adding.start_child(with("x", "root/a")).await.unwrap();
+        let arbiter = |path| tree.status_of(path).unwrap().arbiter;
+        assert_eq!(arbiter("root/dynamic/x"), arbiter("root/a"));
+        assert_eq!(arbiter("root/c"), arbiter("root/a"));
+        assert_eq!(arbiter("root/b").as_deref(), Some("tree"));
+        for peer in ["root/none", "root/dynamic", "root/dynamic/none"] {
+            let refused = tree.move_child("root/b", Placement::with(peer)).await;
+            assert!(
+                matches!(refused, Err(ChildError::UnknownPeer { .. })),
+                "{peer}"
+            );
+        }
+        let peer = Placement::with("root/dynamic/x");
+        tree.move_child("root/b", peer).await.unwrap();
+        assert_eq!(arbiter("root/b"), arbiter("root/a"));
         assert_eq!(tree.shutdown().await, ExitReason::Shutdown);
     });
 }

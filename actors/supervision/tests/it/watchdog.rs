@@ -292,63 +292,6 @@ fn a_factory_that_blocks_is_a_failed_start() {
     });
 }
 
-/// Says when it is started and dropped.
-struct Late(Log);
-
-impl Actor for Late {
-    type Context = Context<Self>;
-
-    fn started(&mut self, _: &mut Self::Context) {
-        self.0.add("started");
-    }
-}
-
-impl Drop for Late {
-    fn drop(&mut self) {
-        self.0.add("dropped");
-    }
-}
-
-/// The thread comes back while another run is up elsewhere: the abandoned one does nothing any
-/// more, and its successor still hears its supervisor.
-#[test]
-fn a_factory_that_comes_back_does_not_disturb_its_successor() {
-    actix::System::new().block_on(async {
-        let (release, released) = mpsc::channel::<()>();
-        let released = Mutex::new(Some(released));
-        let builds = AtomicUsize::new(0);
-        let log = Log::default();
-        let given = log.clone();
-        let (spec, handle) = child("a", move || {
-            if builds.fetch_add(1, SeqCst) == 1 {
-                let _ = released.lock().unwrap().take().unwrap().recv();
-            }
-            let late = Late(given.clone());
-            async { Ok::<_, StartError>(late) }
-        });
-        let tree = start(patient("root", Strategy::OneForOne).child(on_pool(spec))).await;
-        assert!(tree.restart_path("root/a").await.is_err(), "it is stuck");
-        until("it is back", async || {
-            tree.status_of("root/a").unwrap().state == ChildState::Running
-        })
-        .await;
-        assert_eq!(log.take(), ["started", "dropped", "started"]);
-
-        drop(release);
-        let mut seen = Vec::new();
-        until("the abandoned run ends", async || {
-            seen.extend(log.take());
-            !seen.is_empty()
-        })
-        .await;
-        assert_eq!(seen, ["dropped"], "the abandoned run");
-        let exit = handle.monitor();
-        let stopped = tokio::time::timeout(Duration::from_secs(60), tree.shutdown());
-        assert_eq!(stopped.await.unwrap(), ExitReason::Shutdown);
-        assert_eq!(exit.await.unwrap().code(), "shutdown");
-    });
-}
-
 /// Where the supervisors run, nothing can be moved; but it is said, from another thread.
 #[test]
 fn a_tree_that_is_blocked_itself_is_reported() {
