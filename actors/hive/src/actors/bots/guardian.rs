@@ -25,7 +25,7 @@ use rustix::{
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-pub(crate) use self::runners::{Ended, Lease, RunnerProgram};
+pub(crate) use self::runners::{Ended, RunnerLease, RunnerProgram};
 use self::{
     keeper::{Guard, Keeper, RunningGuard},
     runners::Pool,

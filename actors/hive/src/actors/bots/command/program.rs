@@ -16,7 +16,7 @@ use rustix::{
 };
 
 use crate::{
-    actors::bots::guardian::{Ended, Guardian, Lease},
+    actors::bots::guardian::{Ended, Guardian, RunnerLease},
     guard::Marks,
     runner::{PROGRESS_FD, Start},
 };
@@ -96,7 +96,7 @@ pub(super) struct Pipes {
 /// Dropping it kills all that it has started; the guardian reaps its runner.
 pub(super) struct Program {
     /// Taken when it is reaped.
-    runner: Option<Lease>,
+    runner: Option<RunnerLease>,
     group: Pid,
     pidfd: Arc<OwnedFd>,
     marks: Marks,
@@ -204,7 +204,7 @@ impl Program {
     }
 
     /// Kills the group, whose number is not needed any more.
-    fn let_go(&mut self) -> Option<Lease> {
+    fn let_go(&mut self) -> Option<RunnerLease> {
         self.kill();
         let runner = self.runner.take()?;
         self.guardian.forget(self.group());

@@ -75,7 +75,7 @@ pub(super) struct Pool {
 
 /// A runner that is lent to an attempt. Dropping it ends everything that the
 /// attempt has started.
-pub(crate) struct Lease {
+pub(crate) struct RunnerLease {
     runner: Option<Runner>,
     guardian: Guardian,
     marks: Marks,
@@ -232,7 +232,7 @@ impl Guardian {
         start: &Start,
         fds: &[OwnedFd],
         marks: &Marks,
-    ) -> io::Result<(Lease, i32)> {
+    ) -> io::Result<(RunnerLease, i32)> {
         let fds: Vec<_> = fds.iter().map(|fd| fd.as_fd()).collect();
         let pool = self.pool();
         loop {
@@ -242,7 +242,7 @@ impl Guardian {
                 Some(runner) => runner,
                 None => Runner::start(&pool.program)?.0,
             };
-            let lease = Lease {
+            let lease = RunnerLease {
                 runner: Some(runner),
                 guardian: self.clone(),
                 marks: marks.clone(),
@@ -263,7 +263,7 @@ impl Guardian {
     }
 }
 
-impl Lease {
+impl RunnerLease {
     fn ask(&self, start: &Start, fds: &[BorrowedFd<'_>]) -> Result<Answer, Unanswered> {
         let gone = || Unanswered::NotTaken(io::ErrorKind::NotConnected.into());
         self.runner.as_ref().ok_or_else(gone)?.ask(start, fds)
@@ -307,7 +307,7 @@ impl Lease {
     }
 }
 
-impl Drop for Lease {
+impl Drop for RunnerLease {
     fn drop(&mut self) {
         if let Some(runner) = self.runner.take() {
             // It is dead already, or ends everything and itself.
