@@ -25,6 +25,8 @@ pub(crate) struct Script {
     pub(crate) alive: AtomicUsize,
     /// The next so many builds fail.
     pub(crate) fail_builds: AtomicUsize,
+    /// The factories of the next so many builds never resolve.
+    pub(crate) hang_builds: AtomicUsize,
     pub(crate) panic_in_started: AtomicUsize,
     pub(crate) panic_in_factory: AtomicUsize,
     pub(crate) ignore_builds: AtomicUsize,
@@ -200,6 +202,9 @@ pub(crate) fn labelled(
             let slow_build_ms = script.slow_build_ms.load(SeqCst);
             if slow_build_ms > 0 {
                 tokio::time::sleep(Duration::from_millis(slow_build_ms)).await;
+            }
+            if used(&script.hang_builds) {
+                std::future::pending::<()>().await;
             }
             if used(&script.ignore_builds) {
                 return Err(StartError::Ignore);

@@ -15,7 +15,7 @@ use std::{
 
 use deia_supervision::{
     AutoShutdown, Backoff, ChildSpec, ChildState, ExitReason, Handle, Intensity, OnExhausted,
-    Restart, Shutdown, StartError, Strategy, SupervisorSpec, Tree, TreeStatus,
+    Placement, Restart, Shutdown, StartError, Strategy, SupervisorSpec, Tree, TreeStatus,
 };
 use proptest::{prelude::*, sample::Index};
 use tokio::time::timeout;
@@ -29,6 +29,9 @@ use crate::common::{Crash, Fail, Log, Probe, Script, Stop, labelled, run};
 /// What every supervisor tolerates, and every child that has a budget of its own.
 const RESTARTS: u32 = 3;
 const PERIOD: Duration = Duration::from_millis(100);
+
+/// Longer than a build that ends at all.
+const START_WITHIN: Duration = Duration::from_millis(40);
 
 const FEATURE: &str = "feature";
 
@@ -92,11 +95,12 @@ impl Built {
         // The log gets whole paths, the tree gets names.
         let name = path.rsplit('/').next().unwrap();
         let (spec, handle) = labelled(name, &path, &self.log, &script);
-        let mut spec =
-            spec.restart(worker.restart)
-                .shutdown(Shutdown::Within(Duration::from_millis(
-                    worker.stop_within_ms,
-                )));
+        let mut spec = spec
+            .restart(worker.restart)
+            .start_within(START_WITHIN)
+            .shutdown(Shutdown::Within(Duration::from_millis(
+                worker.stop_within_ms,
+            )));
         if worker.backoff_ms > 0 {
             let pause = Duration::from_millis(worker.backoff_ms);
             spec = spec.backoff(Backoff::new(pause, pause));
@@ -199,10 +203,10 @@ impl Built {
 }
 
 fn find<'a>(status: &'a TreeStatus, path: &str) -> Option<&'a TreeStatus> {
-    match *status.path == *path {
-        true => Some(status),
-        false => status.children.iter().find_map(|below| find(below, path)),
+    if *status.path == *path {
+        return Some(status);
     }
+    status.children.iter().find_map(|below| find(below, path))
 }
 
 fn states(status: &TreeStatus) -> BTreeMap<String, ChildState> {
@@ -266,12 +270,13 @@ async fn perform(tree: Tree, built: Rc<RefCell<Built>>, act: Act) {
                 _ => known.handle.tell(Stop).is_ok(),
             };
         }
-        Act::FailToStart(index) | Act::Decline(index) => {
+        Act::FailToStart(index) | Act::Decline(index) | Act::Hang(index) => {
             let Some(known) = built.borrow().known(index) else {
                 return;
             };
             match act {
                 Act::Decline(_) => known.script.ignore_builds.store(1, SeqCst),
+                Act::Hang(_) => known.script.hang_builds.store(1, SeqCst),
                 _ => known.script.fail_builds.store(1, SeqCst),
             }
         }
@@ -281,6 +286,7 @@ async fn perform(tree: Tree, built: Rc<RefCell<Built>>, act: Act) {
         Act::Suspend(index)
         | Act::Resume(index)
         | Act::RestartPath(index)
+        | Act::Move(index)
         | Act::Terminate(index)
         | Act::Restart(index)
         | Act::Delete(index) => {
@@ -315,6 +321,7 @@ async fn operate(tree: &Tree, path: &str, act: &Act) {
         Act::Suspend(_) => tree.suspend_path(path).await,
         Act::Resume(_) => tree.resume_path(path).await,
         Act::RestartPath(_) => tree.restart_path(path).await,
+        Act::Move(_) => tree.move_child(path, Placement::Here).await,
         Act::Terminate(_) => supervisor.terminate_child(name).await,
         Act::Restart(_) => supervisor.restart_child(name).await,
         _ => supervisor.delete_child(name).await,

@@ -35,6 +35,10 @@ pub(super) enum Act {
     Stop(Index),
     FailToStart(Index),
     Decline(Index),
+    /// Its next start takes longer than it may.
+    Hang(Index),
+    /// To the arbiter where it is: a new task, with its mailbox.
+    Move(Index),
     Suspend(Index),
     Resume(Index),
     RestartPath(Index),
@@ -129,6 +133,8 @@ pub(super) fn act() -> impl proptest::strategy::Strategy<Value = Act> {
         1 => index().prop_map(Act::Stop),
         1 => index().prop_map(Act::FailToStart),
         1 => index().prop_map(Act::Decline),
+        1 => index().prop_map(Act::Hang),
+        1 => index().prop_map(Act::Move),
         1 => index().prop_map(Act::Suspend),
         1 => index().prop_map(Act::Resume),
         1 => index().prop_map(Act::RestartPath),
