@@ -46,13 +46,15 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("{:?}", adding.start_child(part("weekly")).await);
 
     // Under load, what matters least goes first; what is critical never goes.
-    tree.shed(Criticality::Optional, "controller", "busy for a minute")
-        .await;
+    let level = Criticality::Optional;
+    let shed = tree.shed(level, "controller", "busy for a minute").await;
+    println!("shed: {shed:?}");
     // `suspended: 3` are `reports`, `mailer` and `search`; `down: 1` is `daily`, which is not
     // suspended itself, but below a supervisor that is.
     println!("{:?}", tree.status_summary());
 
-    tree.unshed().await;
+    let back = tree.unshed().await;
+    println!("back: {back:?}");
     let on = tree.resume_feature("reports").await;
     println!("resumed: {on:?}");
     tree.shutdown().await;

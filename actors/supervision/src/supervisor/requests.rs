@@ -102,9 +102,10 @@ impl Supervisor {
         })?;
         if let Some(id) = self.find(spec.name()) {
             let active = |child: &Child| child.phase().is_active();
-            return Err(match self.children.get(id).is_some_and(active) {
-                true => StartChildError::AlreadyStarted,
-                false => StartChildError::AlreadyPresent,
+            return Err(if self.children.get(id).is_some_and(active) {
+                StartChildError::AlreadyStarted
+            } else {
+                StartChildError::AlreadyPresent
             });
         }
         match self.options.max_children {

@@ -261,9 +261,10 @@ impl Supervisor {
         let after = AfterStop::in_group(child.policy.restart);
         let (incarnation, exit) = (child.incarnation, reason.clone());
         let crashed = !asked && exit.is_abnormal();
-        let kind = match crashed {
-            true => EventKind::Crashed { incarnation, exit },
-            false => EventKind::Stopped { exit },
+        let kind = if crashed {
+            EventKind::Crashed { incarnation, exit }
+        } else {
+            EventKind::Stopped { exit }
         };
         self.shared.events.emit(&path, kind);
         match child.phase() {
@@ -277,10 +278,11 @@ impl Supervisor {
                 if let ChildPhase::Starting(why) = was {
                     why.stopped();
                 }
-                match self.is_going_down(id) {
+                if self.is_going_down(id) {
                     // It would have been stopped anyway, and counts once with the others.
-                    true => self.finish_stop(id, after),
-                    false => self.decide(id, &reason),
+                    self.finish_stop(id, after);
+                } else {
+                    self.decide(id, &reason);
                 }
             }
             ChildPhase::Down(_) | ChildPhase::Restarting => {}

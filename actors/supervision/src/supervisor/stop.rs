@@ -71,9 +71,10 @@ impl Supervisor {
                             ..
                         })
                     );
-                child.control.send(match suspends {
-                    true => Control::Suspend(how),
-                    false => Control::Stop(how),
+                child.control.send(if suspends {
+                    Control::Suspend(how)
+                } else {
+                    Control::Stop(how)
                 });
                 self.clear_timer(id);
                 if let Some(ChildPhase::Starting(why)) =

@@ -105,9 +105,10 @@ impl Supervisor {
     /// Suspends a child if it is part of something that is suspended now.
     pub(super) fn enforce_rules(&mut self, id: ChildId, reply: ChildReply) {
         let is_down = matches!(self.is_down(id), Ok(ChildState::Suspended));
-        match is_down || self.rule_for(id).is_none() {
-            true => drop(reply.send(Ok(()))),
-            false => self.terminate(id, ChildState::Suspended, reply),
+        if is_down || self.rule_for(id).is_none() {
+            let _ = reply.send(Ok(()));
+        } else {
+            self.terminate(id, ChildState::Suspended, reply);
         }
     }
 
@@ -116,9 +117,10 @@ impl Supervisor {
         let by_hand = |child: &Child| child.suspended_by_hand.is_some();
         let is_down = matches!(self.is_down(id), Ok(ChildState::Suspended));
         let stays = self.children.get(id).is_none_or(by_hand) || self.rule_for(id).is_some();
-        match is_down && !stays {
-            true => self.start_or_defer(id, StartCause::Resumed(reply)),
-            false => drop(reply.send(Ok(()))),
+        if is_down && !stays {
+            self.start_or_defer(id, StartCause::Resumed(reply));
+        } else {
+            let _ = reply.send(Ok(()));
         }
     }
 

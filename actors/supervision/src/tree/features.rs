@@ -23,6 +23,7 @@ impl Tree {
     /// A feature that is suspended already keeps its cause. A tag that no child carries is no
     /// error: the list is empty, and the tag stays suspended for children added later, until
     /// [`resume_feature`](Self::resume_feature).
+    #[must_use = "some children may not have changed"]
     pub async fn suspend_feature(
         &self,
         feature: &str,
@@ -35,6 +36,7 @@ impl Tree {
 
     /// Resumes what was suspended as part of `feature`, in the order of starting. What was also
     /// suspended for itself, or as part of something else, stays suspended.
+    #[must_use = "some children may not have changed"]
     pub async fn resume_feature(&self, feature: &str) -> Vec<Change> {
         self.lift(&Rule::Feature(feature.into())).await
     }
@@ -47,6 +49,7 @@ impl Tree {
 
     /// Suspends all workers that matter no more than `level`, the last one started first, and those
     /// that are added later. Workers that are [`Critical`](Criticality::Critical) are never shed.
+    #[must_use = "some children may not have changed"]
     pub async fn shed(
         &self,
         level: Criticality,
@@ -58,6 +61,7 @@ impl Tree {
     }
 
     /// Resumes all that was [shed](Self::shed), in the order of starting.
+    #[must_use = "some children may not have changed"]
     pub async fn unshed(&self) -> Vec<Change> {
         let mut changes = Vec::new();
         for level in self.shared.rules.levels() {

@@ -331,9 +331,20 @@ fn ten_thousand_children_status_is_cheap() {
         }
         let asking = std::thread::spawn({
             let tree = tree.clone();
-            move || tree.status()
+            move || {
+                let look = || {
+                    let begin = std::time::Instant::now();
+                    (tree.status(), begin.elapsed())
+                };
+                let looks = std::iter::repeat_with(look).take(9);
+                looks.min_by_key(|(_, took)| *took).unwrap()
+            }
         });
-        let status = asking.join().unwrap(); // blocks the tree
+        // The tree is blocked meanwhile: nothing of it is needed.
+        let (status, took) = asking.join().unwrap();
+        // Ten times a second, it is said. Without optimisation, and on a shared machine: the best of
+        // nine says what it costs.
+        assert!(took < Duration::from_millis(100), "{took:?}");
         let children = &status.children[0].children;
         assert_eq!(children.len(), 10_000);
         for (index, child) in children.iter().enumerate() {

@@ -101,7 +101,7 @@ fn thousands_of_children_on_several_threads_leave_nothing_behind() {
             .unwrap();
 
         // Once everything is brought up again, everybody answers, and the counts agree.
-        tree.resume_feature("odd").await;
+        let _ = tree.resume_feature("odd").await;
         for (index, handle) in handles.iter().enumerate() {
             let _ = tree.resume_path(&format!("root/workers/{index}")).await;
             let _ = adding.restart_child(&index.to_string()).await;

@@ -113,7 +113,7 @@ fn a_suspended_feature_outlives_restarts_and_applies_to_what_is_added() {
             .child(c.feature("hooks"))
             .child(workers);
         let tree = start(patient("root", Strategy::OneForOne).child(core)).await;
-        tree.suspend_feature("hooks", "me", "test").await;
+        let _ = tree.suspend_feature("hooks", "me", "test").await;
         let (d, d_handle, d_script) = probe("d", &log);
         adding.start_child(d.feature("hooks")).await.unwrap();
         let path = "root/core/workers/d";
@@ -129,7 +129,7 @@ fn a_suspended_feature_outlives_restarts_and_applies_to_what_is_added() {
         adding.start_child(d.feature("hooks")).await.unwrap();
         assert_eq!(state(&tree, path), Some(ChildState::Suspended));
         assert_eq!(d_handle.ask(Ping).await, Err(AskError::Suspended));
-        tree.resume_feature("hooks").await;
+        let _ = tree.resume_feature("hooks").await;
         assert_eq!(d_handle.ask(Ping).await, Ok(1));
         assert_eq!((d_script.built(), c_script.built()), (1, 2));
         tree.shutdown().await;
@@ -145,19 +145,19 @@ fn reasons_to_be_suspended_add_up() {
         tree.suspend_path_as("root/c", "operator", "looks odd")
             .await
             .unwrap();
-        tree.suspend_feature("hooks", "controller", "load").await;
-        tree.suspend_feature("other", "controller", "load").await;
-        tree.resume_feature("hooks").await;
-        tree.resume_feature("other").await;
+        let _ = tree.suspend_feature("hooks", "controller", "load").await;
+        let _ = tree.suspend_feature("other", "controller", "load").await;
+        let _ = tree.resume_feature("hooks").await;
+        let _ = tree.resume_feature("other").await;
         assert_eq!(state(&tree, "root/edge"), Some(ChildState::Running));
         let suspended = tree.status_of("root/c").unwrap().suspended.unwrap();
         assert_eq!(suspended.by.as_deref(), Some("operator"));
-        tree.suspend_feature("other", "controller", "load").await;
+        let _ = tree.suspend_feature("other", "controller", "load").await;
         let refused = tree.resume_path("root/c").await;
         assert!(matches!(refused, Err(ChildError::Suspended)), "{refused:?}");
         let suspended = tree.status_of("root/c").unwrap().suspended.unwrap();
         assert_eq!(suspended.by.as_deref(), Some("controller"));
-        tree.resume_feature("other").await;
+        let _ = tree.resume_feature("other").await;
         assert_eq!(state(&tree, "root/c"), Some(ChildState::Running));
         tree.shutdown().await;
     });
@@ -173,7 +173,7 @@ fn rules_that_change_while_a_supervisor_is_down_hold_when_it_starts() {
         let inner = patient("inner", Strategy::OneForOne);
         let inner = inner.child(b.feature("one")).child(c.feature("two"));
         let tree = start(patient("root", Strategy::OneForOne).child(inner)).await;
-        tree.suspend_feature("one", "me", "test").await;
+        let _ = tree.suspend_feature("one", "me", "test").await;
         tree.suspend_path("root/inner").await.unwrap();
         log.take();
         let changes = tree.resume_feature("one").await;
@@ -202,10 +202,10 @@ fn a_feature_suspended_during_a_group_restart_is_left_out() {
         handle.tell(Crash).unwrap();
         idle().await;
         log.take();
-        tree.suspend_feature("f", "me", "test").await;
+        let _ = tree.suspend_feature("f", "me", "test").await;
         tokio::time::sleep(SECOND).await;
         assert_eq!(log.take(), ["+a", "+c"]);
-        tree.resume_feature("f").await;
+        let _ = tree.resume_feature("f").await;
         assert_eq!(log.take(), ["+b"]);
         tree.shutdown().await;
     });
@@ -237,7 +237,7 @@ fn what_matters_least_is_shed_first() {
         assert_eq!(paths(&changes), ["root/d", "root/c", "root/b"]);
         assert_eq!(log.take(), ["-c"]);
         assert_eq!(state(&tree, "root/inner/e"), Some(ChildState::Running));
-        tree.unshed().await;
+        let _ = tree.unshed().await;
         let mut lines = log.take();
         lines.sort();
         assert_eq!(lines, ["+b", "+c", "+d"]);
@@ -395,7 +395,7 @@ fn a_feature_resumed_while_its_child_still_stops_runs_again() {
             actix::spawn(async move { other.suspend_feature("f", "me", "test").await });
         idle().await;
         assert_eq!(state(&tree, "root/a"), Some(ChildState::Stopping));
-        tree.resume_feature("f").await;
+        let _ = tree.resume_feature("f").await;
         suspending.await.unwrap();
         assert_eq!(handle.ask(Ping).await, Ok(2));
         let status = tree.status_of("root/a").unwrap();
@@ -410,7 +410,7 @@ fn a_child_that_fails_when_its_feature_is_resumed_is_restarted() {
     run(async {
         let (a, handle, script) = probe("a", &Log::default());
         let tree = start(patient("root", Strategy::OneForOne).child(a.feature("f"))).await;
-        tree.suspend_feature("f", "me", "test").await;
+        let _ = tree.suspend_feature("f", "me", "test").await;
         script.fail_builds.store(1, SeqCst);
         let changes = tree.resume_feature("f").await;
         assert!(matches!(changes[0].1, Err(ChildError::StartFailed { .. })));

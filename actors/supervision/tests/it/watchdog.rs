@@ -11,10 +11,10 @@ use std::{
     time::Duration,
 };
 
-use actix::prelude::{Actor, Handler, Message};
+use actix::prelude::{Handler, Message};
 use deia_supervision::{
-    AskError, ChildState, Context, Event, EventKind, ExitReason, Placement, Restart, StartError,
-    Strategy, Tree, child, testing::wait_for,
+    AskError, ChildState, Event, EventKind, ExitReason, Placement, Restart, StartError, Strategy,
+    Tree, child, testing::wait_for,
 };
 
 use crate::{
