@@ -202,7 +202,8 @@ fn draw_arbiters(arbiters: &[Arbiter], look: &Look) -> String {
         let state = match arbiter.silent_since.filter(|_| arbiter.blocked) {
             None => Cell::new("running", Tone::Good),
             Some(since) => {
-                let text = format!("blocked since {}", human::when(since, look.now));
+                let what = if arbiter.given_up { "lost" } else { "blocked" };
+                let text = format!("{what} since {}", human::when(since, look.now));
                 Cell::new(text, Tone::Bad)
             }
         };

@@ -176,9 +176,11 @@ fn problem_of(bot: &Bot) -> Option<String> {
     }
 }
 
-/// Returns the problem of a thread that a call blocks.
+/// Returns the problem of a thread that a call blocks. One that its actors have left
+/// hinders nobody.
 fn blocked(arbiter: &ArbiterStatus) -> Option<String> {
-    let since = arbiter.silent_since.filter(|_| arbiter.blocked)?;
+    let is_blocked = arbiter.blocked && !arbiter.given_up;
+    let since = arbiter.silent_since.filter(|_| is_blocked)?;
     let name = &arbiter.name;
     Some(format!(
         "thread {name} has been blocked since {since}; see the log for the actor that blocks it"

@@ -166,13 +166,15 @@ fn a_factory_that_comes_back_does_not_disturb_its_successor() {
         });
         let tree = start(patient("root", Strategy::OneForOne).child(on_pool(spec))).await;
         assert!(tree.restart_path("root/a").await.is_err(), "it is stuck");
-        let is_back = || tree.status_of("root/a").unwrap().state == ChildState::Running;
-        until(is_back).await;
+        until("it is back", async || {
+            tree.status_of("root/a").unwrap().state == ChildState::Running
+        })
+        .await;
         assert_eq!(log.take(), ["started", "dropped", "started"]);
 
         drop(release);
         let mut seen = Vec::new();
-        until_some(|| {
+        until_some("the abandoned run ends", || {
             seen.extend(log.take());
             (!seen.is_empty()).then_some(())
         })

@@ -105,6 +105,11 @@ pub struct Arbiter {
     pub silent_since: Option<Timestamp>,
     /// True if that has been too long: no actor is placed there any more.
     pub blocked: bool,
+    /// True if its actors have left it for good: its thread is lost until the call that
+    /// blocks it returns.
+    #[serde(default)]
+    #[schema(required = true)]
+    pub given_up: bool,
 }
 
 /// What can be done to a child of the tree.
