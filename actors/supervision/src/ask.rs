@@ -11,8 +11,8 @@ use std::{
 use tokio::sync::{futures::OwnedNotified, oneshot};
 
 use crate::{
-    control::Parked, envelope::TakenBy, error::AskError, exit::ExitReason, record::ChildRecord,
-    state::ChildState,
+    control::Parked, error::AskError, exit::ExitReason, record::ChildRecord, state::ChildState,
+    taken_by::TakenBy,
 };
 
 /// The answer to come: see [`Handle::ask`](crate::Handle::ask).

@@ -2,10 +2,7 @@
 
 use std::{
     any::{Any, type_name},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
 };
 
 use actix::{
@@ -17,7 +14,9 @@ use tokio::sync::oneshot;
 use crate::{
     ask::{Watched, relay},
     context::Context,
+    fence::Lease,
     record::ChildRecord,
+    taken_by::TakenBy,
 };
 
 pub(crate) type Envelope<A> = Box<dyn Work<A>>;
@@ -34,8 +33,11 @@ pub(crate) trait Work<A: Actor>: Send {
     fn is_question(&self) -> bool {
         false
     }
-    /// The worker task with this lease works on it from now on.
-    fn set_taken_by(&self, _lease: u32) {}
+    /// The worker task with this lease works on it from now on, unless it has just lost the lease:
+    /// returns `false` then.
+    fn take_as(&self, _lease: &Lease) -> bool {
+        true
+    }
     /// Has the asker hear of it if the child loses its lease. To be called on the arbiter of the
     /// tree.
     fn watch(&mut self, _record: &Arc<ChildRecord>) {}
@@ -67,22 +69,6 @@ pub(crate) struct Ask<M: Message> {
     pub(crate) answer: oneshot::Sender<M::Result>,
     /// Who works on it, if the child may lose its lease.
     pub(crate) taken_by: Option<TakenBy>,
-}
-
-/// The lease of the worker task that has taken a question.
-#[derive(Clone, Default)]
-pub(crate) struct TakenBy(Arc<AtomicU64>);
-
-impl TakenBy {
-    fn set(&self, lease: u32) {
-        self.0.store(u64::from(lease) + 1, Ordering::Release);
-    }
-
-    /// Returns whether it was taken by another than the one that holds the valid lease.
-    pub(crate) fn is_lost(&self, valid: u32) -> bool {
-        let taken_by = self.0.load(Ordering::Acquire);
-        taken_by != 0 && taken_by != u64::from(valid) + 1
-    }
 }
 
 impl<A, M> Work<A> for Ask<M>
@@ -123,10 +109,9 @@ where
         actix_rt::spawn(relay(asker, answered, watched));
     }
 
-    fn set_taken_by(&self, lease: u32) {
-        if let Some(taken_by) = &self.taken_by {
-            taken_by.set(lease);
-        }
+    fn take_as(&self, lease: &Lease) -> bool {
+        let taken_by = self.taken_by.as_ref();
+        taken_by.is_none_or(|taken_by| taken_by.take_as(lease))
     }
 
     fn into_any(self: Box<Self>) -> Box<dyn Any> {

@@ -84,6 +84,7 @@ mod state;
 mod status;
 mod supervisor;
 mod sync;
+mod taken_by;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod totals;

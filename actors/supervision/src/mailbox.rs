@@ -3,6 +3,8 @@
 //! A queue of its own rather than a channel, because it belongs to the child and not to one task:
 //! when an arbiter is blocked, another worker task goes on with it elsewhere. The bound is exact.
 
+mod refusal;
+
 use std::{
     collections::VecDeque,
     pin::pin,
@@ -16,10 +18,8 @@ use std::{
 use actix::Actor;
 use tokio::sync::Notify;
 
-use crate::{
-    control::Parked, envelope::Envelope, fence::Lease, panic::drop_each_quietly,
-    record::ChildRecord,
-};
+pub(crate) use self::refusal::{NotTaken, Refusal, Sending};
+use crate::{envelope::Envelope, fence::Lease, panic::drop_each_quietly, record::ChildRecord};
 
 pub(crate) struct Mailbox<A: Actor> {
     queue: Mutex<Queue<A>>,
@@ -111,52 +111,6 @@ impl<A: Actor> Queue<A> {
         let peak = std::mem::take(&mut self.peak);
         if self.messages.capacity() > KEPT && peak < self.messages.capacity() / 4 {
             self.messages.shrink_to(KEPT.max(2 * peak));
-        }
-    }
-}
-
-/// A message that was not taken, and why.
-pub(crate) struct NotTaken<A: Actor> {
-    pub(crate) why: Refusal,
-    pub(crate) envelope: Envelope<A>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refusal {
-    Full,
-    /// It refuses mail while it is suspended, or this is a question.
-    Suspended,
-    Closed,
-    /// This is a question, and the child stays down until somebody starts it.
-    Down,
-    /// This is a question that does not say who works on it, and now has to: the child was moved
-    /// off the arbiter of its tree meanwhile.
-    Unwatched,
-}
-
-/// The kind of message that is sent.
-#[derive(Clone, Copy)]
-pub(crate) enum Sending {
-    /// May wait for as long as it takes.
-    Mail,
-    Question {
-        /// It says who works on it.
-        is_watched: bool,
-    },
-}
-
-impl Sending {
-    /// Why a child does not take it, whether there is room or not.
-    #[inline]
-    fn refusal(self, record: &ChildRecord) -> Option<Refusal> {
-        let Self::Question { is_watched } = self else {
-            return None;
-        };
-        match record.parked() {
-            Some(Parked::Suspended) => Some(Refusal::Suspended),
-            Some(Parked::Down) => Some(Refusal::Down),
-            None if !is_watched && !record.is_here() => Some(Refusal::Unwatched),
-            None => None,
         }
     }
 }
@@ -331,8 +285,9 @@ impl<A: Actor> Mailbox<A> {
             }
             return Poll::Pending;
         };
-        if !record.is_here() {
-            envelope.set_taken_by(lease.number());
+        if !record.is_here() && !envelope.take_as(lease) {
+            queue.messages.push_front(Numbered { number, envelope });
+            return Poll::Pending;
         }
         if self.senders.load(Ordering::Relaxed) > 0 {
             self.has_room.notify_one();

@@ -1,4 +1,4 @@
-//! Models of the fence and of the control channel, run by loom through all interleavings of their
+//! Models of the fence, of questions and of the control channel, run by loom through all interleavings of their
 //! threads. The modules are those of the library, compiled against loom's synchronisation.
 //!
 //! A harness of its own, so that the unit tests in those modules are not run: outside of a model,
@@ -19,6 +19,8 @@ mod control;
 #[path = "../../src/fence.rs"]
 mod fence;
 mod models;
+#[path = "../../src/taken_by.rs"]
+mod taken_by;
 
 /// What the modules use of the library.
 mod panic {
@@ -53,17 +55,21 @@ mod sync {
 
     pub(crate) use loom::sync::{
         Mutex, MutexGuard,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering, fence},
     };
 }
 
-const MODELS: [(&str, fn()); 5] = [
+const MODELS: [(&str, fn()); 6] = [
     ("a_revoked_task_never_runs_again", models::revoked),
     ("a_lease_is_ended_by_one_side_only", models::ended_once),
     ("a_command_is_not_missed", models::not_missed),
     (
         "an_abandoned_receiver_takes_nothing_from_its_successor",
         models::abandoned,
+    ),
+    (
+        "a_question_of_an_abandoned_run_is_found_lost_or_left",
+        models::lost_or_left,
     ),
     ("a_cut_channel_is_heard_once_empty", models::cut),
 ];

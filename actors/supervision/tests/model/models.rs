@@ -19,6 +19,7 @@ use crate::{
     fence::{FencedTask, Lease},
     record::ChildRecord,
     spec::Shutdown,
+    taken_by::TakenBy,
 };
 
 const STOP: Control = Control::Stop(Shutdown::Infinity);
@@ -114,4 +115,34 @@ pub(crate) fn cut() {
     sender.send(STOP);
     drop(sender);
     child.join().unwrap();
+}
+
+/// A child takes a question while its supervisor takes the lease away from that poll: either the
+/// question is left to the next run, or whoever looks for lost questions finds it.
+pub(crate) fn lost_or_left() {
+    let record = ChildRecord::worker(String::new());
+    let question = TakenBy::default();
+    let is_taken = Arc::new(AtomicUsize::new(0));
+    let child = {
+        let (lease, question) = (Lease::of(&record), question.clone());
+        let is_taken = Arc::clone(&is_taken);
+        thread::spawn(move || {
+            let holder = lease.clone();
+            let task = poll_fn(move |_| {
+                if question.take_as(&holder) {
+                    is_taken.store(1, SeqCst);
+                }
+                Poll::<()>::Pending
+            });
+            let mut task = FencedTask::new(task, lease);
+            let _ = Pin::new(&mut task).poll(&mut Context::from_waker(&noop_waker()));
+        })
+    };
+    let snapshot = record.fence.snapshot();
+    let is_revoked = snapshot.is_inside() && record.fence.revoke(snapshot);
+    let is_lost = question.is_lost(record.fence.snapshot().lease());
+    child.join().unwrap();
+    if is_revoked && is_taken.load(SeqCst) == 1 {
+        assert!(is_lost);
+    }
 }
