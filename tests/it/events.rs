@@ -73,7 +73,11 @@ async fn confined_caller_learns_nothing_of_others_from_the_event_log() {
     // Not by numbers, not by cursors, not by the length of pages.
     let after = pages(&app, &ada, "", 2).await;
     assert_eq!(before, after);
-    assert!(after.iter().all(|event| event["target"]["id"] == first.as_str()));
+    assert!(
+        after
+            .iter()
+            .all(|event| event["target"]["id"] == first.as_str())
+    );
     let numbers: Vec<_> = after.iter().map(|e| e["seq"].as_u64().unwrap()).collect();
     assert_eq!(numbers, [3, 2, 1]);
     let page = app.get_as(&ada, "/api/v1/events?limit=1").await.body;

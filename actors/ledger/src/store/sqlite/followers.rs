@@ -76,8 +76,8 @@ pub(super) fn advance(tx: &mut Tx<'_>, advance: &Advance) -> Result<Outcome, App
         timeline: timeline(tx.db)?,
         seq: tx.newest_event(),
     };
-    let moves_on = advance.to.timeline == at.timeline
-        && (at.seq..=head.seq).contains(&advance.to.seq);
+    let moves_on =
+        advance.to.timeline == at.timeline && (at.seq..=head.seq).contains(&advance.to.seq);
     if at != advance.from || at.timeline != head.timeline || !moves_on {
         return Err(Refusal::CursorMoved { at }.into());
     }
