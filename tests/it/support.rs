@@ -10,7 +10,7 @@ use std::{
         mpsc,
     },
     thread::JoinHandle,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 pub(crate) use deia_hive::testing::{PATIENCE, block_until, until};
@@ -245,14 +245,23 @@ impl TestApp {
         .await;
     }
 
-    /// Waits until it is so.
+    /// Waits until it is so. Looks no more often than the limits of probes and of callers
+    /// allow for some seconds.
     #[track_caller]
     pub(crate) fn until<'a>(
         &'a self,
         what: &'a str,
         mut is_so: impl AsyncFnMut(&TestApp) -> bool + 'a,
     ) -> impl Future<Output = ()> + 'a {
-        testing::until(what, async move || is_so(self).await)
+        const BETWEEN: Duration = Duration::from_millis(20);
+        testing::until(what, async move || {
+            let so = is_so(self).await;
+            if !so {
+                // Sleeps: between two looks.
+                tokio::time::sleep(BETWEEN).await;
+            }
+            so
+        })
     }
 
     /// Waits until it has logged that: another thread collects what it writes.

@@ -150,7 +150,7 @@ fn parents_hold_no_logic() {
 
 /// Files that hold the helpers which wait until something holds, with a deadline.
 const WAITING_HELPERS: &[&str] = &[
-    "actors/hive/src/testing.rs",
+    "actors/ledger/src/testing.rs",
     "actors/supervision/src/testing.rs",
     "actors/supervision/tests/it/blocking.rs",
 ];
