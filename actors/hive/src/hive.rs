@@ -36,8 +36,9 @@ use std::{
 };
 
 pub use data_dir::{DataDirError, Exposed, exposed, is_in_use, refuse_links};
-use deia_ledger::{Command, Ledger, Outcome, Refusal, StoreError, anchor::Anchor};
-use deia_model::{Bot, ContainmentMeans, KeyInfo, Principal, Submitted, Timestamp, User, Via};
+use deia_ledger::{Apply, Ledger, LedgerCommand, Refusal, StoreError, anchor::Anchor};
+pub use deia_ledger::{NewUser, Submission};
+use deia_model::{Bot, ContainmentMeans, KeyInfo, Principal, Timestamp, Via};
 use deia_supervision::{ArbiterStatus, ChildSpec, Handle, Tree, TreeStatus};
 pub use keys::KeyRotation;
 pub use logins::OpenedLogin;
@@ -62,15 +63,6 @@ use crate::{
     secrets::{SealingKeys, SecretResolver},
 };
 
-/// What a submission came to.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Submission {
-    /// One for each task, in order.
-    pub tasks: Vec<Submitted>,
-    /// Whether this repeats the answer to an earlier request with the same key.
-    pub replayed: bool,
-}
-
 /// A bot and whether it is new.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PutBot {
@@ -78,15 +70,6 @@ pub struct PutBot {
     pub bot: Bot,
     /// Whether it is new.
     pub created: bool,
-}
-
-/// A user who was made.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NewUser {
-    /// As they were made.
-    pub user: User,
-    /// Whether this repeats the answer to an earlier request with the same key.
-    pub replayed: bool,
 }
 
 /// A new key: the only time that its text is seen.
@@ -261,17 +244,17 @@ impl Hive {
 
     /// Applies a command for a caller, unless their access has changed since they
     /// were let in.
-    async fn apply_for(&self, who: &Principal, command: Command) -> Result<Outcome, StoreError> {
+    async fn apply_for<C: LedgerCommand>(
+        &self,
+        who: &Principal,
+        command: C,
+    ) -> Result<C::Reply, StoreError> {
         let by_token = matches!(who.via, Via::Token { .. } | Via::Login { key: None, .. });
         // The store cannot know whether the issuer still vouches for the token.
         if by_token && self.still(who, None).is_err() {
             return Err(StoreError::Refused(Refusal::AccessChanged));
         }
-        let command = Command::For {
-            who: Box::new(who.clone()),
-            command: Box::new(command),
-        };
-        self.inner.ledger.apply(command).await
+        self.inner.ledger.apply_for(who, command).await
     }
 
     /// Is told whenever keys or users have changed.

@@ -5,20 +5,18 @@
 //! is done is the business of the [`Store`]; nothing here assumes one node, a
 //! file, or a thread.
 
-mod access;
 pub mod anchor;
-mod command;
+mod apply;
+mod commands;
 pub mod failpoint;
 mod flow;
 mod followers;
 mod hint;
-mod logins;
 pub mod metrics;
 mod offers;
 mod policy;
 mod refusal;
 pub mod reserve;
-mod secrets;
 mod shares;
 mod statistics;
 pub mod store;
@@ -26,19 +24,14 @@ pub mod store;
 pub mod testing;
 mod traits;
 
-pub use access::{AccessCommand, AccessLimits};
-pub use command::{
-    AttemptReport, BotDelta, Claim, ClaimedTask, Command, Dedup, FinishOutcome, Outcome,
-    ProgressReport,
-};
+pub use apply::Apply;
+pub use commands::*;
 pub use flow::{Flow, Histogram};
 pub use followers::{Advance, Effect, EventLog, EventsPage, Follower, FollowerName, FollowerState};
 pub use hint::{Cancelling, Hint, ReadyLane, ReadyTask};
-pub use logins::LoginCommand;
 pub use offers::{Offers, Seat};
 pub use policy::{PerSubmitter, Retention, SubmitterLimits, TaskPolicy, TypePolicy};
 pub use refusal::Refusal;
-pub use secrets::{Resealed, SecretCommand, StoredSecret};
 pub use shares::{Backlog, Load, TypeLimit, TypeRoom, admit};
 pub use statistics::{StatisticsRow, hour_of};
 pub use traits::{

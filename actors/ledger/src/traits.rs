@@ -9,8 +9,8 @@ use deia_model::{
 };
 
 use super::{
-    Cancelling, Command, EventLog, EventsPage, FollowerName, FollowerState, Hint, Offers, Outcome,
-    ReadyLane, ReadyTask, Refusal, StatisticsRow, StoredSecret,
+    Cancelling, Command, EventLog, EventsPage, FollowerName, FollowerState, Hint, Offers,
+    ReadyLane, ReadyTask, Refusal, Reply, StatisticsRow, StoredSecret,
 };
 use crate::anchor::Adrift;
 
@@ -130,17 +130,14 @@ pub trait Store: Send + Sync + 'static {
 
     /// Applies a command in one transaction with its events; resolves when it
     /// is on disk. Dropping the future does not call the command back.
-    fn apply(&self, command: Command) -> BoxFuture<'_, Result<Outcome, StoreError>>;
+    fn execute(&self, command: Command) -> BoxFuture<'_, Result<Reply, StoreError>>;
 
-    /// As [`Store::apply`], for what has happened already and is not to be
+    /// As [`Store::execute`], for what has happened already and is not to be
     /// forgotten: while there is no room on the disk it is kept in memory, in
     /// order, and nothing else is applied before it. Who keeps sending these
     /// bounds how many wait; beyond a limit they are refused as by
-    /// [`Store::apply`]. One that was kept when the store is closed is lost.
-    fn apply_when_there_is_room(
-        &self,
-        command: Command,
-    ) -> BoxFuture<'_, Result<Outcome, StoreError>>;
+    /// [`Store::execute`]. One that was kept when the store is closed is lost.
+    fn execute_deferred(&self, command: Command) -> BoxFuture<'_, Result<Reply, StoreError>>;
 
     /// Has `sink` called after each commit with what changed. It must not block.
     fn subscribe(&self, sink: HintSink);
@@ -232,7 +229,7 @@ pub trait Store: Send + Sync + 'static {
     /// The events of one task, oldest first, at most the last 1,000.
     fn task_events(&self, id: TaskId) -> BoxFuture<'_, Result<Vec<Event>, StoreError>>;
 
-    /// When something next is to be done by [`Command::Promote`](super::Command::Promote)
+    /// When something next is to be done by [`RunDue`](super::RunDue)
     /// (milliseconds since the epoch): a task is due or expires, or what depends
     /// on an ended one is to be settled.
     fn next_due(&self) -> BoxFuture<'_, Result<Option<i64>, StoreError>>;

@@ -20,7 +20,8 @@ mod vfs;
 use std::{path::Path, sync::Mutex, time::SystemTime};
 
 use deia_ledger::{
-    AttemptReport, Claim, Command, Outcome, Store, StoreError,
+    Apply, AttemptReport, Claim, ClaimTasks, Claimed, FinishAttempts, MarkRunning, PauseQueue,
+    Store, StoreError, Submission, Submit,
     store::{SqliteOptions, SqliteStore},
 };
 use deia_model::{AttemptEnd, LeaseToken, NewTask, TaskId, TaskStatus};
@@ -77,15 +78,13 @@ impl Recorded {
 
     async fn submit(&self, contents: &[String]) -> Result<Vec<TaskId>, StoreError> {
         let new = |content: &String| NewTask::new("general".parse().unwrap(), content.clone());
-        let submit = Command::Submit {
+        let submit = Submit {
             tasks: contents.iter().map(new).collect(),
             submitter: "ada".into(),
             role: deia_model::Role::Operator,
             dedup: None,
         };
-        let Outcome::Submitted { tasks, .. } = self.store.apply(submit).await? else {
-            panic!("another outcome");
-        };
+        let Submission { tasks, .. } = self.store.apply(submit).await?;
         let ids: Vec<TaskId> = tasks.iter().map(|task| task.id).collect();
         self.promise(ids.iter().map(|id| Promise::Task(*id, TaskStatus::Queued)));
         Ok(ids)
@@ -98,10 +97,8 @@ impl Recorded {
             bot: "b".parse().unwrap(),
             lease: LeaseToken::new(),
         };
-        let claim = self.store.apply(Command::Claim(vec![claim])).await.unwrap();
-        let Outcome::Claimed { tasks, .. } = claim else {
-            panic!("another outcome");
-        };
+        let claim = self.store.apply(ClaimTasks(vec![claim])).await.unwrap();
+        let Claimed { tasks, .. } = claim;
         self.promise([Promise::Task(task, TaskStatus::Running)]);
         let report = AttemptReport {
             task,
@@ -116,13 +113,13 @@ impl Recorded {
             tokens_used: None,
             cost_cents: None,
         };
-        let finish = Command::Finish(vec![report]);
+        let finish = FinishAttempts(vec![report]);
         self.store.apply(finish).await.unwrap();
         self.promise([Promise::Task(task, TaskStatus::Completed)]);
     }
 
     async fn pause(&self) {
-        let pause = Command::Pause {
+        let pause = PauseQueue {
             task_type: None,
             actor: "ada".into(),
             reason: None,
@@ -218,7 +215,7 @@ async fn lose_power(
 async fn small_workload(dir: &Path) -> (Diary, Vec<Promise>) {
     let diary = Diary::of(dir);
     let hive = Recorded::open(dir, diary.clone());
-    hive.store.apply(Command::MarkRunning(true)).await.unwrap();
+    hive.store.apply(MarkRunning(true)).await.unwrap();
     let small = |n: usize| format!("task {n}");
     let first = hive.submit(&[small(0), small(1)]).await.unwrap();
     hive.complete(first[0]).await;

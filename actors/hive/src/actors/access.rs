@@ -7,7 +7,7 @@ use std::{
 };
 
 use actix::{Actor, ActorFutureExt, AsyncContext, WrapFuture};
-use deia_ledger::{AccessCommand, Command, Ledger, LoginCommand, StoreError};
+use deia_ledger::{Apply, EndLogins, Ledger, NoteKeyUses, NoteLoginUses, RecordEvents, StoreError};
 use deia_model::{LoginEnd, LoginId, LoginRecord, OpenedWith, Timestamp};
 use deia_supervision::Context;
 
@@ -35,9 +35,7 @@ impl AccessNotes {
         }
         // They have happened: on a full disk they wait for room, and what comes
         // meanwhile is counted until these are written.
-        let writing = self
-            .ledger
-            .apply_when_there_is_room(Command::Record(events));
+        let writing = self.ledger.apply_deferred(RecordEvents(events));
         if let Err(error) = writing.await {
             tracing::warn!(%error, "refused requests could not be recorded");
         }
@@ -49,7 +47,7 @@ impl AccessNotes {
         if uses.is_empty() {
             return;
         }
-        let command = Command::Access(AccessCommand::NoteUses(uses));
+        let command = NoteKeyUses(uses);
         match self.ledger.apply(command).await {
             Ok(_) => {}
             // The next use is written again.
@@ -67,10 +65,10 @@ impl AccessNotes {
     }
 
     async fn try_write_logins(&self) -> Result<(), StoreError> {
-        let apply = |command| self.ledger.apply(Command::Login(command));
+        let apply = |command| self.ledger.apply(command);
         let seen = self.logins.uses_to_write();
         if !seen.is_empty() {
-            apply(LoginCommand::Seen(seen)).await?;
+            apply(NoteLoginUses(seen)).await?;
         }
         let over = self.logins.over(Timestamp::now());
         self.end_logins(over, LoginEnd::Expired).await?;
@@ -89,8 +87,8 @@ impl AccessNotes {
             return Ok(());
         }
         let actor = "deia".into();
-        let command = LoginCommand::End { logins, why, actor };
-        self.ledger.apply(Command::Login(command)).await?;
+        let command = EndLogins { logins, why, actor };
+        self.ledger.apply(command).await?;
         self.logins.reload(&self.ledger).await
     }
 

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use actix::{Actor, ActorFutureExt, AsyncContext, Handler, Message, WrapFuture};
-use deia_ledger::{BoxFuture, Command, Ledger, StoreError};
+use deia_ledger::{Apply, BoxFuture, Command, Ledger, RecordEvents, ReleaseLeases, StoreError};
 use deia_model::AttemptEnd;
 use deia_supervision::{Context, StartError};
 
@@ -43,13 +43,13 @@ impl LedgerWriter {
         if !bots.is_empty() {
             let unclean = !ledger.previous_shutdown_clean();
             let (end, reason) = left_running(first, unclean);
-            let command = Command::GiveBack {
+            let command = ReleaseLeases {
                 bots,
                 started_before: None,
                 end,
                 reason: reason.to_owned(),
             };
-            write_or_leave_waiting(&ledger, vec![command])
+            write_or_leave_waiting(&ledger, vec![command.into()])
                 .await
                 .map_err(StartError::failed)?;
         }
@@ -92,10 +92,10 @@ pub(crate) async fn write_or_leave_waiting(
 ) -> Result<(), StoreError> {
     let applying: Vec<_> = commands
         .into_iter()
-        .map(|command| ledger.apply_when_there_is_room(command))
+        .map(|command| ledger.execute_deferred(command))
         .collect();
     // Nothing to write: it only tells whether those before it still wait.
-    match ledger.apply(Command::Record(Vec::new())).await {
+    match ledger.apply(RecordEvents(Vec::new())).await {
         Ok(_) => {
             for applied in applying {
                 applied.await?;

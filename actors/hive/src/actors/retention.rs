@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use actix::{Actor, ActorFutureExt, AsyncContext, WrapFuture};
-use deia_ledger::{Command, Ledger, Outcome, StoreError};
+use deia_ledger::{Apply, Ledger, Prune, PruneEvents, Pruned, StoreError};
 use deia_model::{TaskId, Timestamp};
 use deia_supervision::Context;
 
@@ -114,7 +114,7 @@ async fn sweep(
     let found = ledger.prunable(from).await?;
     let mut forgotten = 0;
     for tasks in found.tasks.chunks(at_once) {
-        forgotten += forget(ledger, outputs, tasks.to_vec()).await?.tasks;
+        forgotten += forget(ledger, outputs, tasks.to_vec()).await?.tasks.len();
     }
     if found.next.is_none() {
         while forget(ledger, outputs, Vec::new()).await?.more_keys {}
@@ -139,14 +139,13 @@ async fn forget_events(ledger: &Ledger, limits: EventLimits) -> Result<(), Store
     let upto = old.max(over);
     let mut forgotten = 0;
     loop {
-        let command = Command::PruneEvents {
+        let step = PruneEvents {
             upto,
             max: EVENTS_MAX,
         };
-        match ledger.apply(command).await? {
-            Outcome::Done(0) => break,
-            Outcome::Done(n) => forgotten += n,
-            other => return Err(StoreError::Failed(format!("answered with {other:?}"))),
+        match ledger.apply(step).await? {
+            0 => break,
+            n => forgotten += n,
         }
     }
     if over > old {
@@ -160,12 +159,6 @@ async fn forget_events(ledger: &Ledger, limits: EventLimits) -> Result<(), Store
     Ok(())
 }
 
-/// What came of forgetting.
-struct Forgotten {
-    tasks: usize,
-    more_keys: bool,
-}
-
 /// Forgets tasks, and removes what they had put out into files. A file that
 /// stays behind goes with the next start. On a disk so full that not even that can
 /// be committed the files go first: they are past their time.
@@ -173,13 +166,12 @@ async fn forget(
     ledger: &Ledger,
     outputs: &Outputs,
     tasks: Vec<TaskId>,
-) -> Result<Forgotten, StoreError> {
-    let prune = Command::Prune {
+) -> Result<Pruned, StoreError> {
+    let prune = Prune {
         tasks: tasks.clone(),
     };
-    let (gone, more_keys) = match ledger.apply(prune).await {
-        Ok(Outcome::Pruned { tasks, more_keys }) => (tasks, more_keys),
-        Ok(other) => return Err(StoreError::Failed(format!("answered with {other:?}"))),
+    let pruned = match ledger.apply(prune).await {
+        Ok(pruned) => pruned,
         Err(error) => {
             if matches!(error, StoreError::Full(_)) {
                 remove_outputs(outputs, tasks).await;
@@ -187,12 +179,8 @@ async fn forget(
             return Err(error);
         }
     };
-    let n = gone.len();
-    remove_outputs(outputs, gone).await;
-    Ok(Forgotten {
-        tasks: n,
-        more_keys,
-    })
+    remove_outputs(outputs, pruned.tasks.clone()).await;
+    Ok(pruned)
 }
 
 async fn remove_outputs(outputs: &Outputs, tasks: Vec<TaskId>) {

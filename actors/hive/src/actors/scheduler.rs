@@ -12,7 +12,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use actix::{Actor, ActorFutureExt, AsyncContext, Handler, SpawnHandle, WrapFuture};
 pub(crate) use book::SeatBook;
-use deia_ledger::{Command, Ledger, ReadyLane, ReadyQuery, ReadyTask, StoreError};
+use deia_ledger::{Apply, Ledger, ReadyLane, ReadyQuery, ReadyTask, RunDue, StoreError};
 use deia_model::{TaskId, TaskType, Timestamp};
 use deia_supervision::Context;
 pub(crate) use messages::{
@@ -156,9 +156,7 @@ impl Scheduler {
         self.promoting = true;
         let ledger = self.ledger.clone();
         let promoting = async move {
-            ledger
-                .apply(Command::Promote { limit: PROMOTE_MAX })
-                .await?;
+            ledger.apply(RunDue { limit: PROMOTE_MAX }).await?;
             ledger.next_due().await
         };
         ctx.spawn(promoting.into_actor(self).map(|next, this, ctx| {

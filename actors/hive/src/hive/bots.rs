@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use deia_ledger::{Command, Outcome};
+use deia_ledger::{DeleteBot, PutBot, SetDesired};
 use deia_model::{
     Bot, BotDesired, BotName, BotRecord, BotSpec, BotStatus, Containment, Executor, Principal,
     TaskId, TaskLog, Timestamp,
 };
 
-use super::{Hive, PutBot, tasks::unexpected};
+use super::Hive;
 use crate::{
     HiveError, LogFollower, LogStart,
     actors::bots::{command, log, observed_status},
@@ -29,7 +29,7 @@ impl Hive {
         name: BotName,
         spec: BotSpec,
         if_version: Option<u64>,
-    ) -> Result<PutBot, HiveError> {
+    ) -> Result<super::PutBot, HiveError> {
         let mut violations = spec.violations();
         violations.extend(self.config().bots.secret_places().violations(&spec.secrets));
         if !violations.is_empty() {
@@ -37,7 +37,7 @@ impl Hive {
         }
         let warnings = self.warnings(&spec).await;
         let settings = &self.config().bots;
-        let command = Command::PutBot {
+        let command = PutBot {
             name,
             spec,
             actor: who.user.to_string(),
@@ -45,16 +45,14 @@ impl Hive {
             ports: (settings.first_port, settings.last_port),
             max_bots: settings.max_bots,
         };
-        match self.apply_for(who, command).await? {
-            Outcome::Bot { record, created } => Ok(PutBot {
-                bot: Bot {
-                    warnings,
-                    ..self.view(*record)
-                },
-                created,
-            }),
-            other => Err(unexpected(&other)),
-        }
+        let put = self.apply_for(who, command).await?;
+        Ok(super::PutBot {
+            bot: Bot {
+                warnings,
+                ..self.view(put.record)
+            },
+            created: put.created,
+        })
     }
 
     /// All bots, by name.
@@ -93,7 +91,7 @@ impl Hive {
     /// # Errors
     /// [`HiveError::NotFound`], or that it is launched or has tasks in hand.
     pub async fn delete_bot(&self, who: &Principal, name: &BotName) -> Result<(), HiveError> {
-        let command = Command::DeleteBot {
+        let command = DeleteBot {
             name: name.clone(),
             actor: who.user.to_string(),
         };
@@ -153,15 +151,12 @@ impl Hive {
         name: &BotName,
         desired: BotDesired,
     ) -> Result<Bot, HiveError> {
-        let command = Command::SetDesired {
+        let command = SetDesired {
             name: name.clone(),
             desired,
             actor: who.user.to_string(),
         };
-        match self.apply_for(who, command).await? {
-            Outcome::Bot { record, .. } => Ok(self.view(*record)),
-            other => Err(unexpected(&other)),
-        }
+        Ok(self.view(self.apply_for(who, command).await?))
     }
 
     /// The last lines of a bot's log, at most `lines` and 1 MiB.

@@ -4,13 +4,13 @@ mod rules;
 
 use std::time::Duration;
 
-use deia_ledger::{AccessCommand, Command, Dedup, Outcome, Refusal};
+use deia_ledger::{AddKey, Dedup, LedgerCommand, Refusal, RevokeKey, RotateKey};
 use deia_model::{
     ApiKey, KeyGrant, KeyId, KeyInfo, Permission, Principal, Role, Timestamp, within_scopes,
 };
 
 use self::rules::{ALLOW_IPS, beyond, capped, rotation_violations, successor_expiry, violations};
-use super::{Hive, NewKey, tasks::unexpected, users::limits};
+use super::{Hive, NewKey, users::limits};
 use crate::HiveError;
 
 /// How a key is rotated.
@@ -61,14 +61,19 @@ impl Hive {
         }
         let key = ApiKey::generate()?;
         let grant_role = grant.role;
-        let command = AccessCommand::AddKey {
+        let command = AddKey {
             key: key.record(grant),
             new_user: may_make_user && new_user.unwrap_or(grant_role != Role::Admin),
             dedup,
             actor: who.user.to_string(),
             limits: limits(self.config()),
         };
-        self.new_key(who, &key, command).await
+        let added = self.change_access(who, command).await?;
+        Ok(NewKey {
+            info: added.info,
+            text: key.reveal(),
+            user_created: added.user_created,
+        })
     }
 
     /// Puts a new key in the place of one in force, which goes on for a while.
@@ -125,7 +130,7 @@ impl Hive {
             }
         }
         let key = ApiKey::generate()?;
-        let command = AccessCommand::RotateKey {
+        let command = RotateKey {
             old: id,
             new: key.id(),
             secret_sha256: key.secret_sha256(),
@@ -135,7 +140,11 @@ impl Hive {
             actor: who.user.to_string(),
             limits: limits(self.config()),
         };
-        self.new_key(who, &key, command).await
+        Ok(NewKey {
+            info: self.change_access(who, command).await?,
+            text: key.reveal(),
+            user_created: false,
+        })
     }
 
     /// Returns until when a key lives at most that this caller makes; `None`: for ever, as
@@ -145,24 +154,6 @@ impl Hive {
         let millis = u64::try_from(lifetime.as_millis()).unwrap_or(u64::MAX);
         let by_key = who.key().is_some();
         (!by_key).then(|| Timestamp::now().plus_millis(millis))
-    }
-
-    async fn new_key(
-        &self,
-        who: &Principal,
-        key: &ApiKey,
-        command: AccessCommand,
-    ) -> Result<NewKey, HiveError> {
-        let (info, user_created) = match self.change_access(who, command).await? {
-            Outcome::Key(info) => (info, false),
-            Outcome::KeyOfNewUser(info) => (info, true),
-            other => return Err(unexpected(&other)),
-        };
-        Ok(NewKey {
-            info: *info,
-            text: key.reveal(),
-            user_created,
-        })
     }
 
     /// All keys, oldest first.
@@ -198,26 +189,23 @@ impl Hive {
     /// # Errors
     /// [`HiveError::NotFound`], or that it is the last admin key in force.
     pub async fn revoke_key(&self, who: &Principal, id: KeyId) -> Result<KeyInfo, HiveError> {
-        let command = AccessCommand::RevokeKey {
+        let command = RevokeKey {
             key: id,
             actor: who.user.to_string(),
         };
-        match self.change_access(who, command).await? {
-            Outcome::Key(info) => Ok(*info),
-            other => Err(unexpected(&other)),
-        }
+        self.change_access(who, command).await
     }
 
     /// Changes users or keys; it holds from the next effect on.
-    pub(super) async fn change_access(
+    pub(super) async fn change_access<C: LedgerCommand>(
         &self,
         who: &Principal,
-        command: AccessCommand,
-    ) -> Result<Outcome, HiveError> {
-        let outcome = self.apply_for(who, Command::Access(command)).await?;
+        command: C,
+    ) -> Result<C::Reply, HiveError> {
+        let reply = self.apply_for(who, command).await?;
         self.inner.keyring.reload(&self.inner.ledger).await?;
         // Sessions go with their keys; nothing is read when none did.
         self.inner.logins.reload(&self.inner.ledger).await?;
-        Ok(outcome)
+        Ok(reply)
     }
 }

@@ -2,12 +2,12 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use deia_ledger::{Command, Dedup, LoginCommand, Outcome};
+use deia_ledger::{Dedup, EndLogins, EndUserLogins, LedgerCommand, OpenLogin};
 use deia_model::{
     Login, LoginCookie, LoginEnd, LoginId, LoginRecord, OpenedWith, Principal, Timestamp, Via,
 };
 
-use super::{Hive, tasks::unexpected};
+use super::Hive;
 use crate::{
     HiveError,
     auth::{AuthError, Denied},
@@ -71,7 +71,7 @@ impl Hive {
             ip_address: from.map(|from| from.to_string()),
             user_agent: user_agent.map(|text| text.chars().take(USER_AGENT_MAX).collect()),
         };
-        let command = LoginCommand::Open {
+        let command = OpenLogin {
             login: Box::new(LoginRecord {
                 info: login.clone(),
                 secret_sha256: cookie.secret_sha256(),
@@ -81,7 +81,7 @@ impl Hive {
             max: settings.max,
             dedup,
         };
-        self.login_command(who, command).await?;
+        self.change_logins(who, command).await?;
         Ok(OpenedLogin { login, cookie })
     }
 
@@ -184,12 +184,12 @@ impl Hive {
     /// # Errors
     /// As [`Self::own_login`].
     pub async fn end_login(&self, who: &Principal) -> Result<(), HiveError> {
-        let command = LoginCommand::End {
+        let command = EndLogins {
             logins: vec![self.own_login(who)?.id],
             why: LoginEnd::LoggedOut,
             actor: who.user.to_string(),
         };
-        self.login_command(who, command).await.map(drop)
+        self.change_logins(who, command).await.map(drop)
     }
 
     /// Ends every session of a user; how many there were.
@@ -197,27 +197,23 @@ impl Hive {
     /// # Errors
     /// What keeps the store from writing.
     pub async fn end_logins_of(&self, who: &Principal, user: &str) -> Result<u64, HiveError> {
-        let command = LoginCommand::EndAll {
+        let command = EndUserLogins {
             user: user.to_owned(),
             actor: who.user.to_string(),
         };
-        self.login_command(who, command).await
+        self.change_logins(who, command).await
     }
 
-    async fn login_command(
+    async fn change_logins<C: LedgerCommand>(
         &self,
         who: &Principal,
-        command: LoginCommand,
-    ) -> Result<u64, HiveError> {
-        match self.apply_for(who, Command::Login(command)).await? {
-            Outcome::Done(n) => {
-                // It holds from the answer on.
-                self.inner.logins.reload(&self.inner.ledger).await?;
-                self.inner.keyring.announce();
-                Ok(n)
-            }
-            other => Err(unexpected(&other)),
-        }
+        command: C,
+    ) -> Result<C::Reply, HiveError> {
+        let reply = self.apply_for(who, command).await?;
+        // It holds from the answer on.
+        self.inner.logins.reload(&self.inner.ledger).await?;
+        self.inner.keyring.announce();
+        Ok(reply)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Parts of the supervision tree, restarted, suspended and resumed by hand.
 
-use deia_ledger::Command;
+use deia_ledger::{Apply, RecordEvents};
 use deia_model::{Action, NewEvent, Principal};
 use deia_supervision::{ChildError, Criticality, TreeStatus};
 
@@ -45,7 +45,7 @@ impl Hive {
         // Recorded first: the request leaves a trace even if it fails.
         let asked = NewEvent::new(Action::PartRequested, &*who.user, path)
             .details(asked_for(action, why.as_deref()));
-        self.apply_for(who, Command::Record(vec![asked])).await?;
+        self.apply_for(who, RecordEvents(vec![asked])).await?;
         let ledger = &self.inner.ledger;
         let done = match action {
             PartAction::Restart => tree.restart_path(path).await,
@@ -62,7 +62,7 @@ impl Hive {
                 .details(serde_json::json!({"message": error.to_string()}));
         }
         // It is done, or it failed, whether or not this can be recorded.
-        if let Err(error) = ledger.apply(Command::Record(vec![event])).await {
+        if let Err(error) = ledger.apply(RecordEvents(vec![event])).await {
             tracing::warn!(
                 part = path,
                 action = action.as_str(),

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use deia_ledger::{Command, StoreError, reserve};
+use deia_ledger::{Apply, LedgerCommand, ProbeWrite, RecordEvents, StoreError, reserve};
 use tokio::{
     sync::Mutex,
     time::{sleep, timeout},
@@ -25,7 +25,7 @@ impl Hive {
     /// disk is an answer, too: a restart of the process would not mend it.
     pub async fn makes_progress(&self) -> bool {
         // Writes nothing.
-        let nothing = Command::Record(Vec::new());
+        let nothing = RecordEvents(Vec::new());
         self.writer_answers(nothing).await.is_some()
     }
 
@@ -62,7 +62,7 @@ impl Hive {
             return Ok(());
         }
         *last = None;
-        match self.writer_answers(Command::Probe).await {
+        match self.writer_answers(ProbeWrite).await {
             Some(Ok(())) => {
                 *last = Some(Instant::now());
                 Ok(())
@@ -83,12 +83,15 @@ impl Hive {
     }
 
     /// Sends the writer a command. `None`: no answer within `server.probe_timeout`.
-    async fn writer_answers(&self, command: Command) -> Option<Result<(), StoreError>> {
+    async fn writer_answers<C>(&self, command: C) -> Option<Result<(), StoreError>>
+    where
+        C: LedgerCommand<Reply = ()> + Clone,
+    {
         let asking = async {
             loop {
                 match self.inner.ledger.apply(command.clone()).await {
                     Err(StoreError::Closed | StoreError::Busy) => sleep(LOOK_EVERY).await,
-                    answer => return answer.map(drop),
+                    answer => return answer,
                 }
             }
         };

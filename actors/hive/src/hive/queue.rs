@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use deia_ledger::{Command, Outcome, Refusal, hour_of};
+use deia_ledger::{CancelTask, PauseQueue, RecordEvents, Refusal, ResumeQueue, RetryTask, hour_of};
 use deia_model::{
     Changed, Drained, Page, PageRequest, Principal, QueueLane, QueueStatus, Task, TaskFilter,
     TaskId, TaskStatus, TaskType, Timestamp, Violation,
@@ -10,7 +10,7 @@ use deia_model::{
 use futures_util::{StreamExt, stream};
 use tokio::time::Instant;
 
-use super::{Hive, tasks::unexpected};
+use super::Hive;
 use crate::{HiveError, statistics::history};
 
 /// Tasks of one page when many are changed at once; their commands share commits.
@@ -75,12 +75,12 @@ impl Hive {
     ) -> Result<bool, HiveError> {
         reason_fits(reason.as_deref())?;
         let actor = who.user.to_string();
-        let command = Command::Pause {
+        let command = PauseQueue {
             task_type,
             actor,
             reason,
         };
-        self.count(who, command).await
+        Ok(self.apply_for(who, command).await?)
     }
 
     /// Takes the pause of that type back, or that of the whole queue. Whether
@@ -94,7 +94,9 @@ impl Hive {
         task_type: Option<TaskType>,
     ) -> Result<bool, HiveError> {
         let actor = who.user.to_string();
-        self.count(who, Command::Resume { task_type, actor }).await
+        Ok(self
+            .apply_for(who, ResumeQueue { task_type, actor })
+            .await?)
     }
 
     /// Pauses the queue, or one type, and waits until nothing of it runs.
@@ -124,13 +126,6 @@ impl Hive {
                 return Ok(Drained { drained, running });
             }
             tokio::time::sleep(LOOK_EVERY).await;
-        }
-    }
-
-    async fn count(&self, who: &Principal, command: Command) -> Result<bool, HiveError> {
-        match self.apply_for(who, command).await? {
-            Outcome::Done(n) => Ok(n > 0),
-            other => Err(unexpected(&other)),
         }
     }
 
@@ -262,7 +257,7 @@ impl Hive {
     ) -> Result<Changed, HiveError> {
         if ids.is_empty() {
             // No change judges the caller here, and a stale one is refused all the same.
-            self.apply_for(who, Command::Record(Vec::new())).await?;
+            self.apply_for(who, RecordEvents(Vec::new())).await?;
         }
         let mut outcomes = stream::iter(ids)
             .map(|id| self.change(who, id, what))
@@ -284,22 +279,25 @@ impl Hive {
 
     async fn change(&self, who: &Principal, id: TaskId, what: Bulk) -> Result<(), HiveError> {
         let (task, actor) = (id, who.user.to_string());
-        let command = match what {
-            Bulk::Retry => Command::Retry {
-                task,
-                actor,
-                only_failed: true,
-                role: who.role,
-            },
-            Bulk::CancelWaiting => Command::Cancel {
-                task,
-                actor,
-                only_waiting: true,
-            },
-        };
-        match self.apply_for(who, command).await? {
-            Outcome::Task(_) => Ok(()),
-            other => Err(unexpected(&other)),
+        match what {
+            Bulk::Retry => {
+                let command = RetryTask {
+                    task,
+                    actor,
+                    only_failed: true,
+                    role: who.role,
+                };
+                self.apply_for(who, command).await?;
+            }
+            Bulk::CancelWaiting => {
+                let command = CancelTask {
+                    task,
+                    actor,
+                    only_waiting: true,
+                };
+                self.apply_for(who, command).await?;
+            }
         }
+        Ok(())
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use deia_ledger::{AccessCommand, Command, Outcome, StoreError};
+use deia_ledger::{Apply, RecoverAdmin};
 use deia_model::{ApiKey, KeyGrant, KeyId, Role, Timestamp};
 
 use super::{
@@ -60,17 +60,14 @@ async fn replace(config: &Config, key: &ApiKey) -> Result<Vec<KeyId>, HiveStartE
     let store = open_store(config)?;
     let _serving = store.serve()?;
     let before = store.keys().await?;
-    let command = AccessCommand::RecoverAdmin {
+    let command = RecoverAdmin {
         key: key.record(KeyGrant::new(ADMIN, Role::Admin)),
         reason: "deia admin-key --reset",
     };
-    let applied = store.apply(Command::Access(command)).await;
+    let applied = store.apply(command).await;
     let after = store.keys().await;
     store.close().await;
-    match applied? {
-        Outcome::Key(_) => {}
-        other => return Err(StoreError::Failed(format!("answered with {other:?}")).into()),
-    }
+    applied?;
     let now = Timestamp::now();
     let in_force = |id: &KeyId| {
         let was = |key: &&deia_model::KeyRecord| key.info.id == *id;

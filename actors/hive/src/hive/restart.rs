@@ -6,7 +6,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use deia_ledger::Command;
+use deia_ledger::{Apply, RecordEvents};
 use deia_model::{Action, LastRestart, NewEvent, Principal};
 use tokio::sync::watch;
 
@@ -110,7 +110,7 @@ impl Hive {
         let ledger = &self.inner.ledger;
         let event = NewEvent::new(Action::RestartRequested, &*who.user, ledger.hive_id());
         // The check took its time: the event is not recorded for a caller who may not ask now.
-        self.apply_for(who, Command::Record(vec![event])).await?;
+        self.apply_for(who, RecordEvents(vec![event])).await?;
         if !self.change_state(State::Ready, State::Restarting) {
             return Err(HiveError::Unavailable(self.state().as_str()));
         }
@@ -124,7 +124,7 @@ impl Hive {
         let event = NewEvent::new(Action::RestartFailed, "deia", ledger.hive_id())
             .failure()
             .details(serde_json::json!({"message": reason}));
-        if let Err(error) = ledger.apply(Command::Record(vec![event])).await {
+        if let Err(error) = ledger.apply(RecordEvents(vec![event])).await {
             tracing::warn!(%error, "the failed restart could not be recorded");
         }
     }

@@ -5,7 +5,7 @@ use std::{
     path::Path,
 };
 
-use deia_ledger::{Command, Ledger, Outcome, Resealed, SecretCommand, StoreError};
+use deia_ledger::{Apply, DeleteSecret, Ledger, PutSecret, ResealSecrets, Resealed, StoreError};
 use deia_model::{Principal, SecretInfo, SecretName, Violation};
 use rustix::fs::{Mode, OFlags};
 
@@ -13,7 +13,6 @@ use super::{
     Hive, HiveStartError,
     data_dir::{DataDir, write_secret},
     start::open_store,
-    tasks::unexpected,
 };
 use crate::{
     HiveError,
@@ -149,14 +148,11 @@ async fn reseal(
             Err(_) => lost.push(name),
         }
     }
-    let command = SecretCommand::Reseal {
+    let command = ResealSecrets {
         secrets,
         actor: "deia".into(),
     };
-    match store.apply(Command::Secret(command)).await? {
-        Outcome::Done(n) => Ok((n, lost)),
-        other => Err(StoreError::Failed(format!("answered with {other:?}")).into()),
-    }
+    Ok((store.apply(command).await?, lost))
 }
 
 impl Hive {
@@ -185,16 +181,13 @@ impl Hive {
             }]));
         }
         let sealed = self.inner.sealing.seal(&name, &SecretValue::new(value));
-        let command = SecretCommand::Put {
+        let command = PutSecret {
             name,
             sealed: sealed.map_err(|error: SealError| HiveError::Internal(error.to_string()))?,
             actor: who.user.to_string(),
             max: limits.max,
         };
-        match self.apply_for(who, Command::Secret(command)).await? {
-            Outcome::Done(new) => Ok(new > 0),
-            other => Err(unexpected(&other)),
-        }
+        Ok(self.apply_for(who, command).await?)
     }
 
     /// Removes a secret from the store.
@@ -202,11 +195,11 @@ impl Hive {
     /// # Errors
     /// [`HiveError::NotFound`].
     pub async fn delete_secret(&self, who: &Principal, name: SecretName) -> Result<(), HiveError> {
-        let command = SecretCommand::Delete {
+        let command = DeleteSecret {
             name,
             actor: who.user.to_string(),
         };
-        self.apply_for(who, Command::Secret(command)).await?;
+        self.apply_for(who, command).await?;
         Ok(())
     }
 

@@ -7,7 +7,8 @@ use std::{
 };
 
 use deia_ledger::{
-    AccessCommand, Command, Hint, Ledger, Refusal, Store, StoreError,
+    AddKey, Apply, Hint, Ledger, MarkRunning, PutBot, RecordEvents, RecoverAdmin, Refusal,
+    SetDesired, Store, StoreError,
     anchor::Anchor,
     store::{OpenError, SqliteStore},
 };
@@ -206,9 +207,9 @@ impl Hive {
         self.ensure_admin_key(new).await?;
         self.look_for_lost_secrets().await?;
         let unclean = NewEvent::new(Action::ShutdownUnclean, "deia", ledger.hive_id()).failure();
-        let mut commands = vec![Command::MarkRunning(true)];
+        let mut commands = vec![MarkRunning(true).into()];
         if !clean {
-            commands.insert(0, Command::Record(vec![unclean]));
+            commands.insert(0, RecordEvents(vec![unclean]).into());
         }
         // Last: a start that was cut short before is still one of a new hive.
         write_or_leave_waiting(ledger, commands).await?;
@@ -250,20 +251,22 @@ impl Hive {
         // The file first: a key that nobody can read would lock everyone out.
         write_secret(&path, &key.reveal()).map_err(|error| failed(error.to_string()))?;
         let record = key.record(KeyGrant::new(ADMIN, Role::Admin));
-        let command = match new {
-            true => AccessCommand::AddKey {
+        if new {
+            let first = AddKey {
                 key: record,
                 new_user: true,
                 dedup: None,
                 actor: "deia".into(),
                 limits: limits(self.config()),
-            },
-            false => AccessCommand::RecoverAdmin {
+            };
+            ledger.apply(first).await?;
+        } else {
+            let recovered = RecoverAdmin {
                 key: record,
                 reason: "no admin key was in force when the server started",
-            },
-        };
-        ledger.apply(Command::Access(command)).await?;
+            };
+            ledger.apply(recovered).await?;
+        }
         Ok(())
     }
 
@@ -367,7 +370,7 @@ pub(super) fn open_store(config: &Config) -> Result<Ledger, HiveStartError> {
 
 async fn seed_bots(ledger: &Ledger, config: &Config) -> Result<(), HiveStartError> {
     for bot in &config.bots.seed {
-        let put = Command::PutBot {
+        let put = PutBot {
             name: bot.name.clone(),
             spec: bot.spec.clone(),
             actor: "deia".into(),
@@ -377,7 +380,7 @@ async fn seed_bots(ledger: &Ledger, config: &Config) -> Result<(), HiveStartErro
         };
         ledger.apply(put).await?;
         let name = bot.name.clone();
-        let launch = Command::SetDesired {
+        let launch = SetDesired {
             name,
             desired: BotDesired::Launched,
             actor: "deia".into(),

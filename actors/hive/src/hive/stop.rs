@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use deia_ledger::Command;
+use deia_ledger::{Apply, MarkRunning, RecordEvents};
 use deia_model::{Action, NewEvent};
 use deia_supervision::ExitReason;
 use tokio::{sync::oneshot, time::Instant};
@@ -38,7 +38,7 @@ impl Hive {
     async fn wind_down(&self) {
         let inner = &self.inner;
         let event = NewEvent::new(Action::ShutdownInitiated, "deia", inner.ledger.hive_id());
-        if let Err(error) = inner.ledger.apply(Command::Record(vec![event])).await {
+        if let Err(error) = inner.ledger.apply(RecordEvents(vec![event])).await {
             tracing::warn!(%error, "the stop could not be recorded");
         }
         inner.seats.quiesce();
@@ -48,7 +48,7 @@ impl Hive {
             tree.shutdown().await;
         }
         self.write_notes().await;
-        if let Err(error) = inner.ledger.apply(Command::MarkRunning(false)).await {
+        if let Err(error) = inner.ledger.apply(MarkRunning(false)).await {
             tracing::error!(%error, "the clean stop could not be recorded");
         }
         inner.ledger.close().await;

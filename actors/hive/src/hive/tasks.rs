@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use deia_ledger::{Command, Dedup, Outcome};
+use deia_ledger::{CancelTask, Dedup, EraseTask, RetryTask, Submit};
 use deia_model::{
     AwaitedTask, Bot, BotFit, Event, EventFilter, Facts, NewTask, Page, PageRequest, Permission,
     Principal, Task, TaskExplanation, TaskFilter, TaskId, TaskResult, Timestamp, Violation,
@@ -32,7 +32,7 @@ impl Hive {
             return Err(HiveError::Invalid(violations));
         }
         let span = SubmitSpan::begin(&mut tasks);
-        let command = Command::Submit {
+        let command = Submit {
             tasks,
             submitter: who.user.to_string(),
             role: who.role,
@@ -40,10 +40,7 @@ impl Hive {
         };
         let outcome = self.apply_for(who, command).await;
         span.end(outcome.as_ref().err());
-        match outcome? {
-            Outcome::Submitted { tasks, replayed } => Ok(Submission { tasks, replayed }),
-            other => Err(unexpected(&other)),
-        }
+        Ok(outcome?)
     }
 
     fn violations(&self, tasks: &mut [NewTask]) -> Vec<Violation> {
@@ -150,15 +147,12 @@ impl Hive {
     /// [`HiveError::NotFound`], or that it has ended already.
     pub async fn cancel_task(&self, who: &Principal, id: TaskId) -> Result<Task, HiveError> {
         self.task(who, id).await?;
-        let command = Command::Cancel {
+        let command = CancelTask {
             task: id,
             actor: who.user.to_string(),
             only_waiting: false,
         };
-        match self.apply_for(who, command).await? {
-            Outcome::Task(task) => Ok(shown(who, *task)),
-            other => Err(unexpected(&other)),
-        }
+        Ok(shown(who, self.apply_for(who, command).await?))
     }
 
     /// Puts a task that has ended back into the queue, with all its attempts.
@@ -168,16 +162,13 @@ impl Hive {
     /// [`HiveError::NotFound`], or that it has not ended.
     pub async fn retry_task(&self, who: &Principal, id: TaskId) -> Result<Task, HiveError> {
         self.task(who, id).await?;
-        let command = Command::Retry {
+        let command = RetryTask {
             task: id,
             actor: who.user.to_string(),
             only_failed: false,
             role: who.role,
         };
-        match self.apply_for(who, command).await? {
-            Outcome::Task(task) => Ok(shown(who, *task)),
-            other => Err(unexpected(&other)),
-        }
+        Ok(shown(who, self.apply_for(who, command).await?))
     }
 
     /// Erases the content, the metadata, the outputs and the errors of a task that has
@@ -187,7 +178,7 @@ impl Hive {
     /// [`HiveError::NotFound`], that it has not ended, or that its files stay for now.
     pub async fn erase_task(&self, who: &Principal, id: TaskId) -> Result<(), HiveError> {
         self.task(who, id).await?;
-        let command = Command::Erase {
+        let command = EraseTask {
             task: id,
             actor: who.user.to_string(),
         };
@@ -289,9 +280,4 @@ fn not_found(id: TaskId) -> HiveError {
         kind: "task",
         id: id.to_string(),
     }
-}
-
-/// A store that answers with the wrong kind of outcome is broken.
-pub(super) fn unexpected(outcome: &Outcome) -> HiveError {
-    HiveError::Internal(format!("the store answered with {outcome:?}"))
 }

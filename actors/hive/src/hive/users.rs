@@ -1,9 +1,9 @@
 //! Users.
 
-use deia_ledger::{AccessCommand, AccessLimits, Dedup, Outcome, Refusal};
+use deia_ledger::{AccessLimits, AddUser, ChangeUser, Dedup, DeleteUser, NewUser, Refusal};
 use deia_model::{ApiKey, Principal, Role, User, UserChange, Violation};
 
-use super::{Hive, NewUser, tasks::unexpected};
+use super::Hive;
 use crate::{HiveError, config::Config};
 
 impl Hive {
@@ -46,7 +46,7 @@ impl Hive {
             }]));
         }
         may_give(who, role)?;
-        let command = AccessCommand::AddUser {
+        let command = AddUser {
             name,
             role,
             active,
@@ -54,10 +54,7 @@ impl Hive {
             actor: who.user.to_string(),
             limits: limits(self.config()),
         };
-        match self.change_access(who, command).await? {
-            Outcome::NewUser { user, replayed } => Ok(NewUser { user, replayed }),
-            other => Err(unexpected(&other)),
-        }
+        self.change_access(who, command).await
     }
 
     /// Changes a user; it holds for all keys from the next request on.
@@ -82,14 +79,14 @@ impl Hive {
             (None, _) => (None, None),
         };
         given.map_or(Ok(()), |role| may_give(who, role))?;
-        let command = AccessCommand::ChangeUser {
+        let command = ChangeUser {
             name: name.to_owned(),
             change,
             // Not with another role than was judged here.
             if_version: if_version.or(seen),
             actor: who.user.to_string(),
         };
-        self.apply_to_user(who, command).await
+        self.change_access(who, command).await
     }
 
     /// Removes a user with all keys. What they have submitted stays until it is past
@@ -104,23 +101,12 @@ impl Hive {
         name: &str,
         if_version: Option<u64>,
     ) -> Result<User, HiveError> {
-        let command = AccessCommand::DeleteUser {
+        let command = DeleteUser {
             name: name.to_owned(),
             if_version,
             actor: who.user.to_string(),
         };
-        self.apply_to_user(who, command).await
-    }
-
-    async fn apply_to_user(
-        &self,
-        who: &Principal,
-        command: AccessCommand,
-    ) -> Result<User, HiveError> {
-        match self.change_access(who, command).await? {
-            Outcome::User(user) => Ok(user),
-            other => Err(unexpected(&other)),
-        }
+        self.change_access(who, command).await
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 use deia_model::AttemptEnd;
 
 use super::{Count, Histogram};
-use crate::{Command, FinishOutcome, Outcome, StoreError};
+use crate::{Command, FinishOutcome, Reply, StoreError};
 
 /// Rows of the stores of this process that could not be decoded.
 pub static UNREADABLE_ROWS: Count = Count::new();
@@ -98,22 +98,22 @@ impl StoreMetrics {
     pub fn committed(
         &self,
         commands: &[&Command],
-        outcomes: &[Result<Outcome, StoreError>],
+        replies: &[Result<Reply, StoreError>],
         began: Instant,
         wal_pages: u32,
     ) {
         self.commit.observe(began.elapsed());
         self.group.observe_count(commands.len());
         self.wal_pages.set(u64::from(wal_pages));
-        let refused = outcomes.iter().filter(|outcome| outcome.is_err()).count() as u64;
+        let refused = replies.iter().filter(|reply| reply.is_err()).count() as u64;
         self.refused.add(refused);
-        self.applied.add(outcomes.len() as u64 - refused);
+        self.applied.add(replies.len() as u64 - refused);
         let mut ends = [0; AttemptEnd::ALL.len()];
         let mut stale = 0;
-        for (command, outcome) in commands.iter().zip(outcomes) {
-            match (command, outcome) {
-                (Command::Finish(reports), Ok(Outcome::Finished(finished))) => {
-                    for (report, came_to) in reports.iter().zip(finished) {
+        for (command, reply) in commands.iter().zip(replies) {
+            match (command, reply) {
+                (Command::FinishAttempts(command), Ok(Reply::Finished(finished))) => {
+                    for (report, came_to) in command.0.iter().zip(finished) {
                         if *came_to == FinishOutcome::Stale {
                             stale += 1;
                             continue;
@@ -121,7 +121,9 @@ impl StoreMetrics {
                         ends[place(report.end)] += 1;
                     }
                 }
-                (Command::GiveBack { end, .. }, Ok(Outcome::Done(n))) => ends[place(*end)] += n,
+                (Command::ReleaseLeases(command), Ok(Reply::Done(n))) => {
+                    ends[place(command.end)] += n;
+                }
                 _ => {}
             }
         }
@@ -188,6 +190,7 @@ mod tests {
     use deia_model::{LeaseToken, TaskId};
 
     use super::*;
+    use crate::{FinishAttempts, Prune};
 
     #[test]
     fn every_end_has_its_place() {
@@ -212,19 +215,20 @@ mod tests {
             tokens_used: None,
             cost_cents: None,
         };
-        let finish = Command::Finish(vec![
+        let finish = FinishAttempts(vec![
             report(AttemptEnd::Succeeded),
             report(AttemptEnd::Failed),
-        ]);
+        ])
+        .into();
         let outcomes = [
-            Ok(Outcome::Finished(vec![
+            Ok(Reply::Finished(vec![
                 FinishOutcome::Recorded(deia_model::TaskStatus::Completed),
                 FinishOutcome::Stale,
             ])),
             Err(StoreError::Refused(crate::Refusal::LastAdminKey)),
         ];
         metrics.committed(
-            &[&finish, &Command::Prune { tasks: vec![] }],
+            &[&finish, &Prune { tasks: vec![] }.into()],
             &outcomes,
             Instant::now(),
             9,

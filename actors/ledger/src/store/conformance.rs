@@ -28,8 +28,8 @@ use deia_model::{
 };
 
 use crate::{
-    AttemptReport, Cancelling, Claim, ClaimedTask, Command, FinishOutcome, Hint, Ledger, Outcome,
-    ReadyQuery, Refusal, StoreError,
+    Apply, AttemptReport, CancelTask, Cancelling, Claim, ClaimTasks, ClaimedTask, FinishAttempts,
+    FinishOutcome, Hint, Ledger, LedgerCommand, ReadyQuery, Refusal, RunDue, StoreError, Submit,
 };
 
 /// Declares the cases. The tests of a backend are made from this list, so that each
@@ -223,16 +223,13 @@ fn task_of(task_type: &str, content: &str) -> NewTask {
 }
 
 async fn submit(ledger: &Ledger, tasks: Vec<NewTask>) -> Vec<Submitted> {
-    let command = Command::Submit {
+    let command = Submit {
         tasks,
         submitter: "ada".into(),
         role: deia_model::Role::Operator,
         dedup: None,
     };
-    match ledger.apply(command).await.unwrap() {
-        Outcome::Submitted { tasks, .. } => tasks,
-        other => panic!("{other:?}"),
-    }
+    ledger.apply(command).await.unwrap().tasks
 }
 
 async fn submit_one(ledger: &Ledger) -> TaskId {
@@ -245,10 +242,12 @@ async fn claim(ledger: &Ledger, id: TaskId, bot: &str) -> Option<ClaimedTask> {
         bot: bot_name(bot),
         lease: LeaseToken::new(),
     };
-    match ledger.apply(Command::Claim(vec![claim])).await.unwrap() {
-        Outcome::Claimed { mut tasks, .. } => tasks.pop(),
-        other => panic!("{other:?}"),
-    }
+    ledger
+        .apply(ClaimTasks(vec![claim]))
+        .await
+        .unwrap()
+        .tasks
+        .pop()
 }
 
 fn report(claimed: &ClaimedTask, end: AttemptEnd) -> AttemptReport {
@@ -268,20 +267,14 @@ fn report(claimed: &ClaimedTask, end: AttemptEnd) -> AttemptReport {
 }
 
 async fn finish(ledger: &Ledger, report: AttemptReport) -> FinishOutcome {
-    match ledger.apply(Command::Finish(vec![report])).await.unwrap() {
-        Outcome::Finished(outcomes) => outcomes[0].clone(),
-        other => panic!("{other:?}"),
-    }
+    ledger.apply(FinishAttempts(vec![report])).await.unwrap()[0].clone()
 }
 
 async fn promote(ledger: &Ledger) -> u64 {
-    match ledger.apply(Command::Promote { limit: 100 }).await.unwrap() {
-        Outcome::Done(n) => n,
-        other => panic!("{other:?}"),
-    }
+    ledger.apply(RunDue { limit: 100 }).await.unwrap()
 }
 
-async fn refused(ledger: &Ledger, command: Command) -> Refusal {
+async fn refused(ledger: &Ledger, command: impl LedgerCommand) -> Refusal {
     match ledger.apply(command).await {
         Err(StoreError::Refused(refusal)) => refusal,
         other => panic!("{other:?}"),
@@ -358,7 +351,7 @@ async fn end(ledger: &Ledger, id: TaskId, end: AttemptEnd) {
     loop {
         let claimed = claim(ledger, id, "b").await.unwrap();
         if end == AttemptEnd::Cancelled {
-            let cancel = Command::Cancel {
+            let cancel = CancelTask {
                 task: id,
                 actor: "ada".into(),
                 only_waiting: false,

@@ -56,7 +56,7 @@ use tokio::sync::oneshot;
 use self::{pool::ReaderPool, writer::Job};
 use crate::{
     BoxFuture, Cancelling, Command, EventLog, EventsPage, FollowerName, FollowerState, HintSink,
-    Offers, Outcome, Prunable, ReadyLane, ReadyQuery, ReadyTask, Standing, StatisticsRow, Store,
+    Offers, Prunable, ReadyLane, ReadyQuery, ReadyTask, Reply, Standing, StatisticsRow, Store,
     StoreError, StoredSecret, TaskOutcome,
 };
 
@@ -87,7 +87,7 @@ impl SqliteStore {
         &self,
         command: Command,
         patient: bool,
-    ) -> Result<oneshot::Receiver<Result<Outcome, StoreError>>, StoreError> {
+    ) -> Result<oneshot::Receiver<Result<Reply, StoreError>>, StoreError> {
         let writer = self.writer.load();
         let writer = writer.as_ref().ok_or(StoreError::Closed)?;
         let (answer, answered) = oneshot::channel();
@@ -157,15 +157,12 @@ impl Store for SqliteStore {
         })
     }
 
-    fn apply(&self, command: Command) -> BoxFuture<'_, Result<Outcome, StoreError>> {
+    fn execute(&self, command: Command) -> BoxFuture<'_, Result<Reply, StoreError>> {
         let sent = self.send(command, false);
         Box::pin(async move { sent?.await.unwrap_or(Err(StoreError::Closed)) })
     }
 
-    fn apply_when_there_is_room(
-        &self,
-        command: Command,
-    ) -> BoxFuture<'_, Result<Outcome, StoreError>> {
+    fn execute_deferred(&self, command: Command) -> BoxFuture<'_, Result<Reply, StoreError>> {
         let sent = self.send(command, true);
         Box::pin(async move { sent?.await.unwrap_or(Err(StoreError::Closed)) })
     }

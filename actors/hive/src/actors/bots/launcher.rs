@@ -7,7 +7,7 @@ use std::{
 };
 
 use actix::{Actor, ActorFutureExt, AsyncContext, Handler, Message, WrapFuture};
-use deia_ledger::{Cancelling, Command, StoreError};
+use deia_ledger::{Apply, Cancelling, NoteDrained, RecordEvents, StoreError};
 use deia_model::{AttemptEnd, BotName, BotRecord, Timestamp};
 use deia_supervision::{ChildInfo, ChildState, Context, Event, EventKind, Lagged};
 use futures_util::future::join_all;
@@ -246,7 +246,7 @@ impl Launcher {
     /// Has it recorded that a bot is stopped now; the store tells when it is.
     fn drained(&self, name: BotName, ctx: &mut Context<Self>) {
         let ledger = self.deps.ledger.clone();
-        let recording = async move { ledger.apply(Command::Drained(name)).await };
+        let recording = async move { ledger.apply(NoteDrained(name)).await };
         ctx.spawn(recording.into_actor(self).map(|outcome, _, _| {
             if let Err(error) = outcome {
                 tracing::warn!(%error, "a drained bot could not be stopped; tried again");
@@ -330,8 +330,8 @@ impl Launcher {
                 }
                 match news {
                     Some(news) => {
-                        let command = Command::Record(vec![news]);
-                        ledger.apply_when_there_is_room(command).await.map(drop)
+                        let command = RecordEvents(vec![news]);
+                        ledger.apply_deferred(command).await.map(drop)
                     }
                     None => Ok(()),
                 }

@@ -7,7 +7,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use deia_ledger::{AttemptReport, Command, Ledger, StoreError};
+use deia_ledger::{Apply, AttemptReport, FinishAttempts, Ledger, ReleaseLeases, StoreError};
 use deia_model::{AttemptEnd, BotName, Timestamp};
 
 /// Reports that are still to be recorded.
@@ -48,7 +48,7 @@ impl Left {
     ) -> Result<(), StoreError> {
         let _turn = self.turn.lock().await;
         self.record_in_turn(ledger).await?;
-        let command = Command::GiveBack {
+        let command = ReleaseLeases {
             bots: vec![bot.clone()],
             started_before,
             end,
@@ -57,7 +57,7 @@ impl Left {
                 _ => format!("bot {bot} went down before it began the task"),
             },
         };
-        ledger.apply_when_there_is_room(command).await.map(drop)
+        ledger.apply_deferred(command).await.map(drop)
     }
 
     async fn record_in_turn(&self, ledger: &Ledger) -> Result<(), StoreError> {
@@ -65,8 +65,8 @@ impl Left {
         if reports.is_empty() {
             return Ok(());
         }
-        let command = Command::Finish(reports.clone());
-        let recorded = ledger.apply_when_there_is_room(command).await;
+        let command = FinishAttempts(reports.clone());
+        let recorded = ledger.apply_deferred(command).await;
         if recorded.is_err() {
             // Some may be recorded after all: those are stale next time.
             self.lock().extend(reports);

@@ -9,7 +9,7 @@ use std::{
 };
 
 use actix::{ActorFutureExt, AsyncContext, WrapFuture};
-use deia_ledger::{Command, ProgressReport};
+use deia_ledger::{Apply, NoteProgress, ProgressReport};
 use deia_supervision::Context;
 
 use super::bot::{Attempt, AttemptKey, BotActor};
@@ -73,7 +73,7 @@ impl BotActor {
         let reports: Vec<_> = self.attempts.iter_mut().filter_map(news).collect();
         if !reports.is_empty() {
             let ledger = self.ledger.clone();
-            let noting = async move { ledger.apply(Command::Progress(reports)).await };
+            let noting = async move { ledger.apply(NoteProgress(reports)).await };
             ctx.spawn(noting.into_actor(self).map(|noted, _, _| {
                 if let Err(error) = noted {
                     tracing::debug!(%error, "progress could not be noted");

@@ -8,7 +8,8 @@ use std::{collections::HashSet, sync::Arc};
 
 use actix::AsyncContext;
 use deia_ledger::{
-    AttemptReport, Claim, ClaimedTask, Command, Ledger, Outcome, StoreError, failpoint,
+    Apply, AttemptReport, Claim, ClaimTasks, ClaimedTask, FinishAttempts, Ledger, StoreError,
+    failpoint,
 };
 use deia_model::{LeaseToken, TaskId};
 use deia_supervision::Context;
@@ -102,12 +103,8 @@ async fn carry_out(assigned: Vec<Assignment>, ledger: Ledger, book: Arc<SeatBook
         lease: LeaseToken::new(),
     };
     let claims = assigned.iter().map(claim).collect();
-    let (tasks, outcome) = match ledger.apply(Command::Claim(claims)).await {
-        Ok(Outcome::Claimed { tasks, deferred }) => (tasks, Ok(deferred)),
-        Ok(other) => {
-            let why = format!("answered with {other:?}");
-            (Vec::new(), Err(StoreError::Failed(why)))
-        }
+    let (tasks, outcome) = match ledger.apply(ClaimTasks(claims)).await {
+        Ok(claimed) => (claimed.tasks, Ok(claimed.deferred)),
         Err(error) => (Vec::new(), Err(error)),
     };
     failpoint::hit("after_claim_before_run");
@@ -138,8 +135,8 @@ async fn give_back(tasks: Vec<ClaimedTask>, ledger: Ledger, book: Arc<SeatBook>)
         .iter()
         .map(|claimed| AttemptReport::given_back(claimed, "its bot could not take it"))
         .collect();
-    let command = Command::Finish(reports);
-    if let Err(error) = ledger.apply_when_there_is_room(command).await {
+    let command = FinishAttempts(reports);
+    if let Err(error) = ledger.apply_deferred(command).await {
         tracing::warn!(%error, "tasks could not be given back; retrying");
         book.lock().undelivered.extend(tasks);
     }

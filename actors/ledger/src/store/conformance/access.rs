@@ -10,7 +10,10 @@ pub(crate) use names::{
 };
 
 use super::*;
-use crate::{AccessCommand, AccessLimits, Dedup};
+use crate::{
+    AccessLimits, AddKey, AddUser, AddedKey, Apply, ChangeUser, Dedup, DeleteUser, LedgerCommand,
+    NewUser, NoteKeyUses, RecoverAdmin, RevokeKey, RotateKey,
+};
 
 const LIMITS: AccessLimits = AccessLimits {
     max_users: 10,
@@ -23,28 +26,49 @@ pub(super) fn record(grant: KeyGrant) -> KeyRecord {
     ApiKey::generate().unwrap().record(grant)
 }
 
-pub(super) fn add(key: KeyRecord, new_user: bool) -> Command {
-    Command::Access(AccessCommand::AddKey {
+pub(super) fn add(key: KeyRecord, new_user: bool) -> AddKey {
+    AddKey {
         key,
         new_user,
         dedup: None,
         actor: "deia".into(),
         limits: LIMITS,
-    })
-}
-
-pub(super) async fn key_of(ledger: &Ledger, command: Command) -> KeyInfo {
-    match ledger.apply(command).await.unwrap() {
-        Outcome::Key(info) | Outcome::KeyOfNewUser(info) => *info,
-        other => panic!("{other:?}"),
     }
 }
 
-pub(super) async fn user_of(ledger: &Ledger, command: Command) -> User {
-    match ledger.apply(command).await.unwrap() {
-        Outcome::User(user) | Outcome::NewUser { user, .. } => user,
-        other => panic!("{other:?}"),
+/// A reply that tells of one `T`.
+pub(super) trait Of<T> {
+    /// Returns what it tells of.
+    fn told(self) -> T;
+}
+
+impl<T> Of<T> for T {
+    fn told(self) -> T {
+        self
     }
+}
+
+impl Of<KeyInfo> for AddedKey {
+    fn told(self) -> KeyInfo {
+        self.info
+    }
+}
+
+impl Of<User> for NewUser {
+    fn told(self) -> User {
+        self.user
+    }
+}
+
+pub(super) async fn key_of(
+    ledger: &Ledger,
+    command: impl LedgerCommand<Reply: Of<KeyInfo>>,
+) -> KeyInfo {
+    ledger.apply(command).await.unwrap().told()
+}
+
+pub(super) async fn user_of(ledger: &Ledger, command: impl LedgerCommand<Reply: Of<User>>) -> User {
+    ledger.apply(command).await.unwrap().told()
 }
 
 async fn add_key(ledger: &Ledger, role: Role, expires_at: Option<Timestamp>) -> KeyInfo {
@@ -55,16 +79,16 @@ async fn add_key(ledger: &Ledger, role: Role, expires_at: Option<Timestamp>) -> 
     key_of(ledger, add(record(grant), true)).await
 }
 
-pub(super) fn revoke(key: KeyId) -> Command {
-    Command::Access(AccessCommand::RevokeKey {
+pub(super) fn revoke(key: KeyId) -> RevokeKey {
+    RevokeKey {
         key,
         actor: "deia".into(),
-    })
+    }
 }
 
-pub(super) fn rotate(old: KeyId, expires_at: Option<Timestamp>, overlap: Duration) -> Command {
+pub(super) fn rotate(old: KeyId, expires_at: Option<Timestamp>, overlap: Duration) -> RotateKey {
     let key = ApiKey::generate().unwrap();
-    Command::Access(AccessCommand::RotateKey {
+    RotateKey {
         old,
         new: key.id(),
         secret_sha256: key.secret_sha256(),
@@ -73,27 +97,27 @@ pub(super) fn rotate(old: KeyId, expires_at: Option<Timestamp>, overlap: Duratio
         dedup: None,
         actor: "deia".into(),
         limits: LIMITS,
-    })
+    }
 }
 
-pub(super) fn add_user(name: &str, role: Role, dedup: Option<Dedup>) -> Command {
-    Command::Access(AccessCommand::AddUser {
+pub(super) fn add_user(name: &str, role: Role, dedup: Option<Dedup>) -> AddUser {
+    AddUser {
         name: name.into(),
         role,
         active: true,
         dedup,
         actor: "deia".into(),
         limits: LIMITS,
-    })
+    }
 }
 
-fn change(name: &str, change: UserChange, if_version: Option<u64>) -> Command {
-    Command::Access(AccessCommand::ChangeUser {
+fn change(name: &str, change: UserChange, if_version: Option<u64>) -> ChangeUser {
+    ChangeUser {
         name: name.into(),
         change,
         if_version,
         actor: "deia".into(),
-    })
+    }
 }
 
 fn to_role(role: Role) -> UserChange {
@@ -110,12 +134,12 @@ fn to_active(active: bool) -> UserChange {
     }
 }
 
-pub(super) fn delete(name: &str, if_version: Option<u64>) -> Command {
-    Command::Access(AccessCommand::DeleteUser {
+pub(super) fn delete(name: &str, if_version: Option<u64>) -> DeleteUser {
+    DeleteUser {
         name: name.into(),
         if_version,
         actor: "deia".into(),
-    })
+    }
 }
 
 pub(crate) async fn keys_are_added_and_revoked(ledger: Ledger) {
@@ -175,8 +199,8 @@ pub(crate) async fn uses_of_keys_are_noted(ledger: Ledger) {
     for (at, expected) in [(7_000, 7_000), (5_000, 7_000), (9_000, 9_000)] {
         let at = Timestamp::from_millis(at);
         let uses = vec![(id, at), (KeyId::new(), at)];
-        let note = Command::Access(AccessCommand::NoteUses(uses));
-        assert_eq!(ledger.apply(note).await.unwrap(), Outcome::Done(1));
+        let note = NoteKeyUses(uses);
+        assert_eq!(ledger.apply(note).await.unwrap(), 1);
         let stored = ledger.keys().await.unwrap()[0].info.last_used_at;
         assert_eq!(stored, Some(Timestamp::from_millis(expected)));
     }
@@ -301,10 +325,10 @@ pub(crate) async fn an_admin_key_is_recovered(ledger: Ledger) {
         .unwrap();
     user_of(&ledger, change(ADA, to_active(false), None)).await;
     user_of(&ledger, change(ADA, to_active(true), None)).await;
-    let recover = Command::Access(AccessCommand::RecoverAdmin {
+    let recover = RecoverAdmin {
         key: record(KeyGrant::new(ADA, Role::Admin)),
         reason: "a test",
-    });
+    };
     let new = key_of(&ledger, recover).await;
     let keys = ledger.keys().await.unwrap();
     let in_force = |id| {

@@ -3,7 +3,7 @@
 use deia_model::{TaskType, Timestamp};
 
 use super::*;
-use crate::{Offers, Seat, testing::until};
+use crate::{Apply, CancelTask, ClaimTasks, Claimed, Offers, ReleaseLeases, Seat, testing::until};
 
 pub(crate) async fn a_task_is_claimed_once(ledger: Ledger) {
     let id = submit_one(&ledger).await;
@@ -12,11 +12,7 @@ pub(crate) async fn a_task_is_claimed_once(ledger: Ledger) {
         bot: bot_name(bot),
         lease: LeaseToken::new(),
     });
-    let Outcome::Claimed { tasks: claimed, .. } =
-        ledger.apply(Command::Claim(claims.to_vec())).await.unwrap()
-    else {
-        panic!()
-    };
+    let Claimed { tasks: claimed, .. } = ledger.apply(ClaimTasks(claims.to_vec())).await.unwrap();
     assert_eq!(claimed.len(), 1);
     assert_eq!(
         (claimed[0].task.attempt, claimed[0].lease),
@@ -132,16 +128,13 @@ pub(crate) async fn a_failure_is_retried_until_no_attempt_is_left(ledger: Ledger
 }
 
 pub(super) async fn give_back(ledger: &Ledger, bot: &str, end: AttemptEnd) -> u64 {
-    let command = Command::GiveBack {
+    let command = ReleaseLeases {
         bots: vec![bot_name(bot)],
         started_before: None,
         end,
         reason: "bot went down".into(),
     };
-    match ledger.apply(command).await.unwrap() {
-        Outcome::Done(n) => n,
-        other => panic!("{other:?}"),
-    }
+    ledger.apply(command).await.unwrap()
 }
 
 pub(crate) async fn a_dead_bot_gives_back_at_once_and_poison_is_given_up(ledger: Ledger) {
@@ -180,18 +173,12 @@ pub(crate) async fn given_back_unharmed_costs_nothing(ledger: Ledger) {
 }
 
 async fn cancel(ledger: &Ledger, id: TaskId) -> Task {
-    match ledger
-        .apply(Command::Cancel {
-            task: id,
-            actor: "ada".into(),
-            only_waiting: false,
-        })
-        .await
-        .unwrap()
-    {
-        Outcome::Task(task) => *task,
-        other => panic!("{other:?}"),
-    }
+    let cancel = CancelTask {
+        task: id,
+        actor: "ada".into(),
+        only_waiting: false,
+    };
+    ledger.apply(cancel).await.unwrap()
 }
 
 pub(crate) async fn waiting_tasks_are_cancelled_at_once(ledger: Ledger) {
@@ -205,7 +192,7 @@ pub(crate) async fn waiting_tasks_are_cancelled_at_once(ledger: Ledger) {
     assert!(ready_ids(&ledger, "general", Priority::P2).await.is_empty());
     let again = refused(
         &ledger,
-        Command::Cancel {
+        CancelTask {
             task: id,
             actor: "ada".into(),
             only_waiting: false,
@@ -222,7 +209,7 @@ pub(crate) async fn waiting_tasks_are_cancelled_at_once(ledger: Ledger) {
     let unknown = TaskId::new();
     let refusal = refused(
         &ledger,
-        Command::Cancel {
+        CancelTask {
             task: unknown,
             actor: "ada".into(),
             only_waiting: false,
@@ -344,8 +331,8 @@ pub(crate) async fn claim_for_a_bot_that_was_stopped_meanwhile_leaves_the_task(l
         bot: bot_name(bot),
         lease: LeaseToken::new(),
     });
-    let [withheld, other] = claims.map(|claim| Command::Claim(vec![claim]));
-    let left = Outcome::Claimed {
+    let [withheld, other] = claims.map(|claim| ClaimTasks(vec![claim]));
+    let left = Claimed {
         tasks: vec![],
         deferred: vec![id],
     };

@@ -7,6 +7,7 @@ use super::{
     entities::{put_command, spec},
     *,
 };
+use crate::{Apply, Submit};
 
 /// Adds a key to that user, who is added as well if there is none.
 async fn key_for(ledger: &Ledger, user: &str, role: Role) -> KeyId {
@@ -101,17 +102,16 @@ pub(crate) async fn caller_revoked_meanwhile_has_no_effect_after_the_answer(
     key_for(&a, "ada", Role::Admin).await;
     for round in 0..ROUNDS {
         let key = key_for(&a, "eve", Role::Admin).await;
-        let as_caller = || Command::For {
-            who: Box::new(admin_with(key)),
-            command: Box::new(Command::Submit {
-                tasks: vec![task_of("general", "x")],
-                submitter: "eve".into(),
-                role: Role::Admin,
-                dedup: None,
-            }),
+        let caller = admin_with(key);
+        let submit = || Submit {
+            tasks: vec![task_of("general", "x")],
+            submitter: "eve".into(),
+            role: Role::Admin,
+            dedup: None,
         };
         let before = b.last_event_seq().await.unwrap();
-        let (revoked, submitted) = race(round, a.apply(revoke(key)), b.apply(as_caller())).await;
+        let (revoked, submitted) =
+            race(round, a.apply(revoke(key)), b.apply_for(&caller, submit())).await;
         revoked.unwrap();
         let events = b.events(before, 100).await.unwrap();
         let told: Vec<_> = events.into_iter().map(|event| event.action).collect();
@@ -123,7 +123,9 @@ pub(crate) async fn caller_revoked_meanwhile_has_no_effect_after_the_answer(
             other => panic!("{other:?}"),
         }
         for ledger in [&a, &b] {
-            assert_eq!(refused(ledger, as_caller()).await, Refusal::AccessChanged);
+            let refused = ledger.apply_for(&caller, submit()).await.unwrap_err();
+            let refusal = StoreError::Refused(Refusal::AccessChanged);
+            assert_eq!(refused.to_string(), refusal.to_string());
         }
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use deia_model::{Event, EventFilter, Page, PageRequest, TaskFilter};
 
 use super::*;
+use crate::{Apply, Prune};
 
 /// Tasks that are there before, and that come in or go meanwhile.
 const TASKS: usize = 60;
@@ -92,7 +93,7 @@ pub(crate) async fn task_pages_read_during_deletions_miss_nothing_that_stays(
     let deletion = async {
         for place in go {
             end(&a, ids[place], AttemptEnd::Succeeded).await;
-            let prune = Command::Prune {
+            let prune = Prune {
                 tasks: vec![ids[place]],
             };
             a.apply(prune).await.unwrap();

@@ -1,6 +1,7 @@
 //! On whose account an attempt ends: the task's, its bot's, or the hive's.
 
 use super::{attempts::give_back, *};
+use crate::{Apply, ReleaseLeases, RetryTask};
 
 pub(crate) async fn each_death_is_charged_to_its_own_count(ledger: Ledger) {
     let id = submit_one(&ledger).await;
@@ -32,7 +33,7 @@ pub(crate) async fn a_task_that_takes_down_the_hive_is_given_up(ledger: Ledger) 
     let task = stored(&ledger, id).await;
     let end = (task.status, task.end_reason);
     assert_eq!(end, (TaskStatus::Failed, Some(EndReason::Poison)));
-    let retry = Command::Retry {
+    let retry = RetryTask {
         task: id,
         actor: "ada".into(),
         only_failed: true,
@@ -68,15 +69,15 @@ pub(crate) async fn a_give_back_leaves_attempts_that_started_later(ledger: Ledge
     let id = submit_one(&ledger).await;
     let claimed = claim(&ledger, id, "b").await.unwrap();
     let started = claimed.task.started_at.unwrap();
-    let give_back_before = |before| Command::GiveBack {
+    let give_back_before = |before| ReleaseLeases {
         bots: vec![bot_name("b")],
         started_before: Some(before),
         end: AttemptEnd::GivenBack,
         reason: "bot went down".into(),
     };
     let given = ledger.apply(give_back_before(started)).await.unwrap();
-    assert_eq!(given, Outcome::Done(0));
+    assert_eq!(given, 0);
     let later = started.plus_millis(1);
     let given = ledger.apply(give_back_before(later)).await.unwrap();
-    assert_eq!(given, Outcome::Done(1));
+    assert_eq!(given, 1);
 }

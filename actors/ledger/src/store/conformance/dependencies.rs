@@ -3,6 +3,7 @@
 use deia_model::{Dependency, DependencyFailure, EndReason};
 
 use super::*;
+use crate::{Apply, CancelTask, RetryTask, RunDue, Submit};
 
 fn depending(on: &[TaskId], policy: DependencyFailure) -> NewTask {
     let mut task = task_of("general", "child");
@@ -95,7 +96,7 @@ pub(crate) async fn a_failure_goes_down_the_chain(ledger: Ledger) {
         last = submit(&ledger, vec![child]).await[0].id;
         chain.push(last);
     }
-    let cancel = Command::Cancel {
+    let cancel = CancelTask {
         task: first,
         actor: "ada".into(),
         only_waiting: true,
@@ -103,7 +104,7 @@ pub(crate) async fn a_failure_goes_down_the_chain(ledger: Ledger) {
     ledger.apply(cancel).await.unwrap();
     assert!(ledger.next_due().await.unwrap().is_some(), "to be settled");
     while ledger.next_due().await.unwrap().is_some() {
-        ledger.apply(Command::Promote { limit: 1 }).await.unwrap();
+        ledger.apply(RunDue { limit: 1 }).await.unwrap();
     }
     for id in chain {
         assert_eq!(status(&ledger, id).await, TaskStatus::Failed);
@@ -136,7 +137,7 @@ pub(crate) async fn a_dependency_that_has_ended_already_counts(ledger: Ledger) {
 
 pub(crate) async fn what_cannot_be_depended_on_is_refused(ledger: Ledger) {
     let parent = submit_one(&ledger).await;
-    let by = |submitter: &str, role, on: TaskId| Command::Submit {
+    let by = |submitter: &str, role, on: TaskId| Submit {
         tasks: vec![
             task_of("general", "x"),
             depending(&[on], DependencyFailure::Fail),
@@ -222,14 +223,14 @@ pub(crate) async fn who_waits_no_more_takes_no_place(ledger: Ledger) {
     let child = || depending(&[parent], DependencyFailure::Fail);
     for _ in 0..7 {
         let waiting = submit(&ledger, vec![child()]).await[0].id;
-        let cancel = Command::Cancel {
+        let cancel = CancelTask {
             task: waiting,
             actor: "ada".into(),
             only_waiting: false,
         };
         ledger.apply(cancel).await.unwrap();
     }
-    let all_at_once = |n| Command::Submit {
+    let all_at_once = |n| Submit {
         tasks: vec![child(); n],
         submitter: "ada".into(),
         role: deia_model::Role::Operator,
@@ -251,12 +252,12 @@ pub(crate) async fn a_task_that_cannot_wait_again_is_not_put_back(ledger: Ledger
     let parent = submit_one(&ledger).await;
     let child = || depending(&[parent], DependencyFailure::Fail);
     let waiting = submit(&ledger, vec![child()]).await[0].id;
-    let cancel = |task| Command::Cancel {
+    let cancel = |task| CancelTask {
         task,
         actor: "ada".into(),
         only_waiting: false,
     };
-    let retry = Command::Retry {
+    let retry = RetryTask {
         task: waiting,
         actor: "ada".into(),
         only_failed: false,

@@ -5,6 +5,7 @@ use deia_model::{
 };
 
 use super::*;
+use crate::{Apply, DeleteBot, NoteDrained, PutBot, RecordEvents, SetDesired};
 
 pub(super) fn spec(max_concurrent_tasks: u32) -> BotSpec {
     let mut spec = BotSpec {
@@ -16,8 +17,8 @@ pub(super) fn spec(max_concurrent_tasks: u32) -> BotSpec {
     spec
 }
 
-pub(super) fn put_command(name: &str, spec: BotSpec, if_version: Option<u64>) -> Command {
-    Command::PutBot {
+pub(super) fn put_command(name: &str, spec: BotSpec, if_version: Option<u64>) -> PutBot {
+    PutBot {
         name: bot_name(name),
         spec,
         actor: "ada".into(),
@@ -28,14 +29,12 @@ pub(super) fn put_command(name: &str, spec: BotSpec, if_version: Option<u64>) ->
 }
 
 async fn put(ledger: &Ledger, name: &str, spec: BotSpec) -> (BotRecord, bool) {
-    match ledger.apply(put_command(name, spec, None)).await.unwrap() {
-        Outcome::Bot { record, created } => (*record, created),
-        other => panic!("{other:?}"),
-    }
+    let put = ledger.apply(put_command(name, spec, None)).await.unwrap();
+    (put.record, put.created)
 }
 
 async fn set_desired(ledger: &Ledger, name: &str, desired: BotDesired) {
-    let command = Command::SetDesired {
+    let command = SetDesired {
         name: bot_name(name),
         desired,
         actor: "ada".into(),
@@ -112,7 +111,7 @@ pub(crate) async fn a_bot_is_put_changed_and_removed(ledger: Ledger) {
         .unwrap();
     assert_eq!(ledger.bot(bot_name("b")).await.unwrap().unwrap().version, 3);
     ledger
-        .apply(Command::DeleteBot {
+        .apply(DeleteBot {
             name: bot_name("b"),
             actor: "ada".into(),
         })
@@ -122,7 +121,7 @@ pub(crate) async fn a_bot_is_put_changed_and_removed(ledger: Ledger) {
     assert_eq!(hints.lock().unwrap().last(), Some(&changed("b", None)));
     let gone = refused(
         &ledger,
-        Command::DeleteBot {
+        DeleteBot {
             name: bot_name("b"),
             actor: "ada".into(),
         },
@@ -147,7 +146,7 @@ pub(crate) async fn bots_get_ports_of_their_own(ledger: Ledger) {
         Refusal::NoRoomForBot(_)
     ));
     ledger
-        .apply(Command::DeleteBot {
+        .apply(DeleteBot {
             name: bot_name("y"),
             actor: "ada".into(),
         })
@@ -188,7 +187,7 @@ pub(crate) async fn a_bot_in_use_stays(ledger: Ledger) {
             .launched_at
             .is_some()
     );
-    let delete = || Command::DeleteBot {
+    let delete = || DeleteBot {
         name: bot_name("b"),
         actor: "ada".into(),
     };
@@ -210,7 +209,7 @@ pub(crate) async fn a_bot_in_use_stays(ledger: Ledger) {
         Some(bot_name("b")),
         "history stays"
     );
-    let unknown = Command::SetDesired {
+    let unknown = SetDesired {
         name: bot_name("b"),
         desired: BotDesired::Launched,
         actor: "ada".into(),
@@ -236,7 +235,7 @@ pub(crate) async fn a_draining_bot_is_stopped_when_it_has_drained(ledger: Ledger
         set_desired(&ledger, "b", BotDesired::Draining).await;
         assert_eq!(is(BotDesired::Draining).await, launched_at);
     }
-    let delete = || Command::DeleteBot {
+    let delete = || DeleteBot {
         name: bot_name("b"),
         actor: "ada".into(),
     };
@@ -251,17 +250,17 @@ pub(crate) async fn a_draining_bot_is_stopped_when_it_has_drained(ledger: Ledger
         launched_at,
         "no launch anew"
     );
-    let drained = || Command::Drained(bot_name("b"));
-    assert_eq!(ledger.apply(drained()).await.unwrap(), Outcome::Done(0));
+    let drained = || NoteDrained(bot_name("b"));
+    assert!(!ledger.apply(drained()).await.unwrap());
     is(BotDesired::Launched).await;
 
     set_desired(&ledger, "b", BotDesired::Draining).await;
     let hints = hints_of(&ledger);
-    assert_eq!(ledger.apply(drained()).await.unwrap(), Outcome::Done(1));
+    assert!(ledger.apply(drained()).await.unwrap());
     is(BotDesired::Stopped).await;
     assert_eq!(hints.lock().unwrap().last(), Some(&changed("b", None)));
     ledger.apply(delete()).await.unwrap();
-    assert_eq!(ledger.apply(drained()).await.unwrap(), Outcome::Done(0));
+    assert!(!ledger.apply(drained()).await.unwrap());
     assert_eq!(
         actions(&ledger).await,
         [
@@ -279,7 +278,7 @@ pub(crate) async fn events_of_their_own_are_recorded(ledger: Ledger) {
         .failure()
         .details(serde_json::json!({"cause": "x"}));
     ledger
-        .apply(Command::Record(vec![event.clone(), event.clone()]))
+        .apply(RecordEvents(vec![event.clone(), event.clone()]))
         .await
         .unwrap();
     let events = ledger.events(1, 10).await.unwrap();

@@ -6,7 +6,7 @@ use deia_model::{NewEvent, Position, TaskType};
 
 use super::{handles::ROUNDS, *};
 use crate::{
-    Advance, Effect, EventsPage, FollowerName, StatisticsRow, hour_of,
+    Advance, Effect, EventsPage, FollowerName, PruneEvents, RecordEvents, StatisticsRow, hour_of,
     store::conformance::handles::{Handles, race},
 };
 
@@ -33,8 +33,8 @@ fn row(completed: u64) -> StatisticsRow {
     row
 }
 
-fn advance(from: Position, to: Position, completed: u64) -> Command {
-    Command::Advance(Advance {
+fn advance(from: Position, to: Position, completed: u64) -> Advance {
+    Advance {
         follower: NAME,
         binding: false,
         from,
@@ -43,7 +43,7 @@ fn advance(from: Position, to: Position, completed: u64) -> Command {
             rows: vec![row(completed)],
             keep_from: 0,
         }],
-    })
+    }
 }
 
 async fn counted(ledger: &Ledger) -> u64 {
@@ -149,7 +149,7 @@ pub(crate) async fn statistics_of_the_same_hour_type_and_bot_add_up(ledger: Ledg
     assert_eq!((rows[0].completed, rows[0].runs.count()), (5, 2));
     let later = hour_of(Timestamp::now()) + 1;
     assert_eq!(ledger.statistics(later).await.unwrap(), []);
-    let forget = Command::Advance(Advance {
+    let forget = Advance {
         follower: NAME,
         binding: false,
         from: to(2),
@@ -158,7 +158,7 @@ pub(crate) async fn statistics_of_the_same_hour_type_and_bot_add_up(ledger: Ledg
             rows: Vec::new(),
             keep_from: later,
         }],
-    });
+    };
     ledger.apply(forget).await.unwrap();
     assert_eq!(ledger.statistics(0).await.unwrap(), []);
 }
@@ -176,21 +176,19 @@ pub(crate) async fn page_of_events_is_bounded_and_goes_on(ledger: Ledger) {
 }
 
 pub(crate) async fn pruning_keeps_the_newest_and_what_a_binding_follower_needs(ledger: Ledger) {
-    let note = || Command::Record(vec![NewEvent::new(Action::BotCrashed, "deia", "b"); 10]);
+    let note = || RecordEvents(vec![NewEvent::new(Action::BotCrashed, "deia", "b"); 10]);
     ledger.apply(note()).await.unwrap();
     let start = at(&ledger).await;
     let to = |seq| Position { seq, ..start };
-    let bind = |from, to| {
-        Command::Advance(Advance {
-            follower: FollowerName("binding"),
-            binding: true,
-            from,
-            to,
-            effects: Vec::new(),
-        })
+    let bind = |from, to| Advance {
+        follower: FollowerName("binding"),
+        binding: true,
+        from,
+        to,
+        effects: Vec::new(),
     };
     ledger.apply(bind(start, to(4))).await.unwrap();
-    let prune = |upto, max| Command::PruneEvents { upto, max };
+    let prune = |upto, max| PruneEvents { upto, max };
     let floor = async || ledger.event_log().await.unwrap().floor;
     ledger.apply(prune(9, 2)).await.unwrap();
     assert_eq!(floor().await, 3, "at most two at a time");

@@ -5,7 +5,9 @@ use deia_model::{
 };
 
 use super::{actions, hints_of, refused};
-use crate::{Command, Dedup, Hint, Ledger, LoginCommand, Outcome, Refusal};
+use crate::{
+    Apply, Dedup, EndLogins, EndUserLogins, Hint, Ledger, NoteLoginUses, OpenLogin, Refusal,
+};
 
 fn login(user: &str, opened_with: OpenedWith, last_seen: i64) -> LoginRecord {
     let at = Timestamp::from_millis;
@@ -29,26 +31,24 @@ fn by_key(user: &str, last_seen: i64) -> LoginRecord {
     login(user, OpenedWith::Key(KeyId::new()), last_seen)
 }
 
-fn open(login: &LoginRecord) -> Command {
-    Command::Login(LoginCommand::Open {
+fn open(login: &LoginRecord) -> OpenLogin {
+    OpenLogin {
         login: Box::new(login.clone()),
         max_per_user: 2,
         max: 3,
         dedup: None,
-    })
+    }
 }
 
 pub(crate) async fn a_repeated_request_opens_one_session(ledger: Ledger) {
-    let once = |login: &LoginRecord, byte| {
-        Command::Login(LoginCommand::Open {
-            login: Box::new(login.clone()),
-            max_per_user: 2,
-            max: 3,
-            dedup: Some(Dedup {
-                key: "once".into(),
-                fingerprint: [byte; 32],
-            }),
-        })
+    let once = |login: &LoginRecord, byte| OpenLogin {
+        login: Box::new(login.clone()),
+        max_per_user: 2,
+        max: 3,
+        dedup: Some(Dedup {
+            key: "once".into(),
+            fingerprint: [byte; 32],
+        }),
     };
     let first = by_key("ada", 1);
     ledger.apply(once(&first, 1)).await.unwrap();
@@ -79,20 +79,18 @@ pub(crate) async fn sessions_are_opened_used_and_ended(ledger: Ledger) {
     assert_eq!(ledger.logins().await.unwrap(), [one.clone(), other.clone()]);
     let at = Timestamp::from_millis;
     for (seen, noted) in [(9, 1), (5, 0)] {
-        let command = LoginCommand::Seen(vec![(one.info.id, at(seen)), (LoginId::new(), at(9))]);
-        let done = ledger.apply(Command::Login(command)).await.unwrap();
-        assert_eq!(done, Outcome::Done(noted), "time does not go back");
+        let command = NoteLoginUses(vec![(one.info.id, at(seen)), (LoginId::new(), at(9))]);
+        let done = ledger.apply(command).await.unwrap();
+        assert_eq!(done, noted, "time does not go back");
     }
     assert_eq!(ledger.logins().await.unwrap()[0].info.last_seen_at, at(9));
-    let end = |login: &LoginRecord| {
-        Command::Login(LoginCommand::End {
-            logins: vec![login.info.id],
-            why: LoginEnd::LoggedOut,
-            actor: "ada".into(),
-        })
+    let end = |login: &LoginRecord| EndLogins {
+        logins: vec![login.info.id],
+        why: LoginEnd::LoggedOut,
+        actor: "ada".into(),
     };
-    assert_eq!(ledger.apply(end(&one)).await.unwrap(), Outcome::Done(1));
-    assert_eq!(ledger.apply(end(&one)).await.unwrap(), Outcome::Done(0));
+    assert_eq!(ledger.apply(end(&one)).await.unwrap(), 1);
+    assert_eq!(ledger.apply(end(&one)).await.unwrap(), 0);
     assert_eq!(ids(&ledger).await, [other.info.id]);
     assert_eq!(*hints.lock().unwrap(), vec![Hint::LoginsChanged; 3]);
     assert_eq!(
@@ -116,11 +114,11 @@ pub(crate) async fn a_user_has_so_many_sessions_and_all_have_so_many(ledger: Led
     assert_eq!(full, Refusal::TooManyLogins);
     // Who has as many as may be takes the place of an own one.
     ledger.apply(open(&by_key("ada", 6))).await.unwrap();
-    let all = Command::Login(LoginCommand::EndAll {
+    let all = EndUserLogins {
         user: "ada".into(),
         actor: "admin".into(),
-    });
-    assert_eq!(ledger.apply(all).await.unwrap(), Outcome::Done(2));
+    };
+    assert_eq!(ledger.apply(all).await.unwrap(), 2);
     assert_eq!(ids(&ledger).await.len(), 1);
     ledger.apply(open(&by_key("eve", 1))).await.unwrap();
 }

@@ -3,6 +3,7 @@
 use deia_model::{Dependency, EndReason, Timestamp};
 
 use super::*;
+use crate::{Apply, CancelTask, Prune, RetryTask, Submit};
 
 pub(crate) async fn an_equal_unfinished_task_is_not_accepted_twice(ledger: Ledger) {
     let mut task = task_of("general", "x");
@@ -10,16 +11,14 @@ pub(crate) async fn an_equal_unfinished_task_is_not_accepted_twice(ledger: Ledge
     let both = submit(&ledger, vec![task.clone(), task.clone()]).await;
     assert_eq!(both[0].id, both[1].id);
     assert_eq!((both[0].deduplicated, both[1].deduplicated), (false, true));
-    let other = Command::Submit {
+    let other = Submit {
         tasks: vec![task.clone()],
         submitter: "bob".into(),
         role: deia_model::Role::Operator,
         dedup: None,
     };
-    match ledger.apply(other).await.unwrap() {
-        Outcome::Submitted { tasks, .. } => assert!(!tasks[0].deduplicated, "bob's own"),
-        other => panic!("{other:?}"),
-    }
+    let submission = ledger.apply(other).await.unwrap();
+    assert!(!submission.tasks[0].deduplicated, "bob's own");
     let claimed = claim(&ledger, both[0].id, "b").await.unwrap();
     let again = submit(&ledger, vec![task.clone()]).await[0].clone();
     assert_eq!(
@@ -30,7 +29,7 @@ pub(crate) async fn an_equal_unfinished_task_is_not_accepted_twice(ledger: Ledge
     finish(&ledger, report(&claimed, AttemptEnd::Succeeded)).await;
     let fresh = submit(&ledger, vec![task]).await[0].clone();
     assert!(fresh.id != both[0].id && !fresh.deduplicated);
-    let retry = Command::Retry {
+    let retry = RetryTask {
         task: both[0].id,
         actor: "ada".into(),
         only_failed: false,
@@ -78,7 +77,7 @@ pub(crate) async fn a_task_that_waits_too_long_expires(ledger: Ledger) {
 
 pub(crate) async fn a_finished_task_can_be_put_back(ledger: Ledger) {
     let id = submit_one(&ledger).await;
-    let retry_if = |only_failed| Command::Retry {
+    let retry_if = |only_failed| RetryTask {
         task: id,
         actor: "ada".into(),
         only_failed,
@@ -98,13 +97,11 @@ pub(crate) async fn a_finished_task_can_be_put_back(ledger: Ledger) {
     assert_eq!(failed.failed_attempts.len(), 2, "the evidence");
     assert_eq!(failed.failed_attempts[0].error.as_deref(), Some("broke"));
     let hints = hints_of(&ledger);
-    match ledger.apply(retry()).await.unwrap() {
-        Outcome::Task(task) => assert_eq!(
-            (task.status, task.failures, task.end_reason),
-            (TaskStatus::Queued, 0, None)
-        ),
-        other => panic!("{other:?}"),
-    }
+    let task = ledger.apply(retry()).await.unwrap();
+    assert_eq!(
+        (task.status, task.failures, task.end_reason),
+        (TaskStatus::Queued, 0, None)
+    );
     assert!(matches!(&hints.lock().unwrap()[..], [Hint::Ready(ready)] if ready.id == id));
     assert!(ledger.result(id).await.unwrap().is_none());
     let claimed = claim(&ledger, id, "b").await.unwrap();
@@ -139,7 +136,7 @@ pub(crate) async fn a_finished_task_can_be_put_back(ledger: Ledger) {
     assert_eq!(
         refused(
             &ledger,
-            Command::Retry {
+            RetryTask {
                 task: TaskId::from_bytes([7; 16]),
                 actor: "ada".into(),
                 only_failed: true,
@@ -183,7 +180,7 @@ pub(crate) async fn no_more_types_than_allowed(ledger: Ledger) {
     let mut orphan = task_of("never-0", "");
     orphan.depends_on = vec![Dependency::Task(TaskId::new())];
     for last in [orphan, task_of("never-20", "")] {
-        let refused_whole = Command::Submit {
+        let refused_whole = Submit {
             tasks: new_types().chain([last]).collect(),
             submitter: "ada".into(),
             role: deia_model::Role::Operator,
@@ -194,7 +191,7 @@ pub(crate) async fn no_more_types_than_allowed(ledger: Ledger) {
     for i in 0..20 {
         submit(&ledger, vec![task_of(&format!("type-{i}"), "")]).await;
     }
-    let one_more = || Command::Submit {
+    let one_more = || Submit {
         tasks: vec![task_of("type-0", ""), task_of("one-more", "")],
         submitter: "ada".into(),
         role: deia_model::Role::Operator,
@@ -213,7 +210,7 @@ pub(crate) async fn no_more_types_than_allowed(ledger: Ledger) {
         .await
         .unwrap();
     let newest = first_page.items;
-    let cancel = Command::Cancel {
+    let cancel = CancelTask {
         task: newest[0].id,
         actor: "ada".into(),
         only_waiting: false,
@@ -222,11 +219,11 @@ pub(crate) async fn no_more_types_than_allowed(ledger: Ledger) {
     let tasks = vec![newest[0].id];
     loop {
         let tasks = tasks.clone();
-        match ledger.apply(Command::Prune { tasks }).await.unwrap() {
-            Outcome::Pruned { tasks, .. } if tasks.is_empty() => tokio::task::yield_now().await,
-            Outcome::Pruned { .. } => break,
-            other => panic!("{other:?}"),
+        let pruned = ledger.apply(Prune { tasks }).await.unwrap();
+        if !pruned.tasks.is_empty() {
+            break;
         }
+        tokio::task::yield_now().await;
     }
     // The page goes on after a task that is there no more.
     let page = deia_model::PageRequest {
@@ -239,9 +236,6 @@ pub(crate) async fn no_more_types_than_allowed(ledger: Ledger) {
         .unwrap();
     assert_eq!(rest.items.len(), 19);
     // The transaction that emptied a type leaves its row to the next one.
-    ledger
-        .apply(Command::Prune { tasks: vec![] })
-        .await
-        .unwrap();
+    ledger.apply(Prune { tasks: vec![] }).await.unwrap();
     ledger.apply(one_more()).await.unwrap();
 }

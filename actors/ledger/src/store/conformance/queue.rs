@@ -3,28 +3,28 @@
 use deia_model::{EndReason, PageRequest, TaskFilter};
 
 use super::*;
-use crate::{Flow, ProgressReport, Prunable, Seat};
+use crate::{
+    Apply, CancelTask, ClaimTasks, Claimed, Flow, LedgerCommand, NoteProgress, PauseQueue,
+    ProgressReport, Prunable, Prune, Pruned, ResumeQueue, Seat,
+};
 
-pub(super) fn pause(task_type: Option<&str>) -> Command {
-    Command::Pause {
+pub(super) fn pause(task_type: Option<&str>) -> PauseQueue {
+    PauseQueue {
         task_type: task_type.map(|t| t.parse().unwrap()),
         actor: "ada".into(),
         reason: Some("repairs".into()),
     }
 }
 
-pub(super) fn resume(task_type: Option<&str>) -> Command {
-    Command::Resume {
+pub(super) fn resume(task_type: Option<&str>) -> ResumeQueue {
+    ResumeQueue {
         task_type: task_type.map(|t| t.parse().unwrap()),
         actor: "ada".into(),
     }
 }
 
-pub(super) async fn done(ledger: &Ledger, command: Command) -> u64 {
-    match ledger.apply(command).await.unwrap() {
-        Outcome::Done(n) => n,
-        other => panic!("{other:?}"),
-    }
+pub(super) async fn done(ledger: &Ledger, command: impl LedgerCommand<Reply = bool>) -> bool {
+    ledger.apply(command).await.unwrap()
 }
 
 pub(crate) async fn nothing_that_is_paused_is_started(ledger: Ledger) {
@@ -34,8 +34,8 @@ pub(crate) async fn nothing_that_is_paused_is_started(ledger: Ledger) {
         .map(|task| task.id)
         .collect();
     let hints = hints_of(&ledger);
-    assert_eq!(done(&ledger, pause(Some("a"))).await, 1);
-    assert_eq!(done(&ledger, pause(Some("a"))).await, 0, "it is already");
+    assert!(done(&ledger, pause(Some("a"))).await);
+    assert!(!done(&ledger, pause(Some("a"))).await, "it is already");
     assert_eq!(*hints.lock().unwrap(), [Hint::PausesChanged]);
     let claims = |bot: &str| {
         let claim = |id: &TaskId| Claim {
@@ -43,15 +43,12 @@ pub(crate) async fn nothing_that_is_paused_is_started(ledger: Ledger) {
             bot: bot_name(bot),
             lease: LeaseToken::new(),
         };
-        Command::Claim(ids.iter().map(claim).collect())
+        ClaimTasks(ids.iter().map(claim).collect())
     };
-    match ledger.apply(claims("x")).await.unwrap() {
-        Outcome::Claimed { tasks, deferred } => {
-            assert_eq!((tasks.len(), deferred), (1, vec![ids[0]]));
-        }
-        other => panic!("{other:?}"),
-    }
-    assert_eq!(done(&ledger, pause(None)).await, 1);
+    let Claimed { tasks, deferred } = ledger.apply(claims("x")).await.unwrap();
+    assert_eq!((tasks.len(), deferred), (1, vec![ids[0]]));
+
+    assert!(done(&ledger, pause(None)).await);
     let paused = ledger.pauses().await.unwrap();
     assert_eq!(paused.len(), 2);
     assert_eq!(paused[0].task_type, None);
@@ -60,10 +57,10 @@ pub(crate) async fn nothing_that_is_paused_is_started(ledger: Ledger) {
         ("ada", Some("repairs"))
     );
     assert!(ledger.queue().await.unwrap().lanes.iter().all(|l| l.paused));
-    assert_eq!(done(&ledger, resume(Some("a"))).await, 1);
+    assert!(done(&ledger, resume(Some("a"))).await);
     assert!(claim(&ledger, ids[0], "x").await.is_none(), "all is paused");
-    assert_eq!(done(&ledger, resume(None)).await, 1);
-    assert_eq!(done(&ledger, resume(None)).await, 0);
+    assert!(done(&ledger, resume(None)).await);
+    assert!(!done(&ledger, resume(None)).await);
     assert!(claim(&ledger, ids[0], "x").await.is_some());
     let told = actions(&ledger).await;
     let count = |action| told.iter().filter(|a| **a == action).count();
@@ -85,14 +82,11 @@ pub(crate) async fn a_claim_brings_a_bounded_number_of_bytes(ledger: Ledger) {
         bot: bot_name("b"),
         lease: LeaseToken::new(),
     };
-    let claims = Command::Claim(ids.iter().map(claim).collect());
-    match ledger.apply(claims).await.unwrap() {
-        Outcome::Claimed { tasks, deferred } => {
-            assert_eq!(tasks.len(), 2, "until the limit is reached");
-            assert_eq!(deferred, ids[2..]);
-        }
-        other => panic!("{other:?}"),
-    }
+    let claims = ClaimTasks(ids.iter().map(claim).collect());
+    let Claimed { tasks, deferred } = ledger.apply(claims).await.unwrap();
+    assert_eq!(tasks.len(), 2, "until the limit is reached");
+    assert_eq!(deferred, ids[2..]);
+
     assert_eq!(counted(&ledger, TaskStatus::Queued).await, 2);
 }
 
@@ -100,18 +94,21 @@ pub(crate) async fn progress_is_noted_for_the_lease_only(ledger: Ledger) {
     let id = submit_one(&ledger).await;
     let claimed = claim(&ledger, id, "b").await.unwrap();
     let note = |lease, progress| {
-        Command::Progress(vec![ProgressReport {
+        NoteProgress(vec![ProgressReport {
             task: id,
             attempt: 1,
             lease,
             progress,
         }])
     };
-    assert_eq!(done(&ledger, note(claimed.lease, 0.25)).await, 1);
-    assert_eq!(done(&ledger, note(LeaseToken::new(), 0.75)).await, 0);
+    assert_eq!(ledger.apply(note(claimed.lease, 0.25)).await.unwrap(), 1);
+    assert_eq!(
+        ledger.apply(note(LeaseToken::new(), 0.75)).await.unwrap(),
+        0
+    );
     assert!((stored(&ledger, id).await.progress - 0.25).abs() < 1e-9);
     finish(&ledger, report(&claimed, AttemptEnd::GivenBack)).await;
-    assert_eq!(done(&ledger, note(claimed.lease, 0.5)).await, 0);
+    assert_eq!(ledger.apply(note(claimed.lease, 0.5)).await.unwrap(), 0);
     let again = claim(&ledger, id, "b").await.unwrap();
     assert!(
         stored(&ledger, id).await.progress < 1e-9,
@@ -139,11 +136,11 @@ pub(crate) async fn ended_tasks_are_forgotten_when_their_time_has_come(ledger: L
             next: None
         }
     );
-    let prune = Command::Prune {
+    let prune = Prune {
         tasks: vec![ended, waiting],
     };
     let pruned = ledger.apply(prune).await.unwrap();
-    let only_that = matches!(pruned, Outcome::Pruned { tasks, .. } if tasks == [ended]);
+    let only_that = matches!(pruned, Pruned { tasks, .. } if tasks == [ended]);
     assert!(only_that, "what waits stays");
     assert!(ledger.task(ended).await.unwrap().is_none());
     assert!(ledger.result(ended).await.unwrap().is_none());
@@ -189,7 +186,7 @@ pub(crate) async fn tags_metadata_and_reasons_filter(ledger: Ledger) {
         .iter()
         .map(|task| task.id)
         .collect();
-    let cancel = Command::Cancel {
+    let cancel = CancelTask {
         task: ids[1],
         actor: "ada".into(),
         only_waiting: true,
@@ -297,7 +294,7 @@ pub(crate) async fn tags_metadata_and_reasons_filter(ledger: Ledger) {
 pub(crate) async fn a_waiting_task_only_can_be_asked_for(ledger: Ledger) {
     let id = submit_one(&ledger).await;
     claim(&ledger, id, "b").await.unwrap();
-    let cancel = Command::Cancel {
+    let cancel = CancelTask {
         task: id,
         actor: "ada".into(),
         only_waiting: true,

@@ -3,26 +3,26 @@
 use deia_model::{Action, SecretName};
 
 use super::{actions, refused};
-use crate::{Command, Ledger, Outcome, Refusal, Resealed, SecretCommand};
+use crate::{Apply, DeleteSecret, Ledger, PutSecret, Refusal, ResealSecrets, Resealed};
 
 fn name(text: &str) -> SecretName {
     text.parse().unwrap()
 }
 
-fn put(text: &str, sealed: &[u8]) -> Command {
-    Command::Secret(SecretCommand::Put {
+fn put(text: &str, sealed: &[u8]) -> PutSecret {
+    PutSecret {
         name: name(text),
         sealed: sealed.to_vec(),
         actor: "ada".into(),
         max: 2,
-    })
+    }
 }
 
-fn delete(text: &str) -> Command {
-    Command::Secret(SecretCommand::Delete {
+fn delete(text: &str) -> DeleteSecret {
+    DeleteSecret {
         name: name(text),
         actor: "ada".into(),
-    })
+    }
 }
 
 async fn sealed(ledger: &Ledger, text: &str) -> Option<Vec<u8>> {
@@ -32,9 +32,9 @@ async fn sealed(ledger: &Ledger, text: &str) -> Option<Vec<u8>> {
 
 pub(crate) async fn a_secret_is_put_changed_read_and_removed(ledger: Ledger) {
     assert_eq!(sealed(&ledger, "bots/a").await, None);
-    for (bytes, new) in [(&[0, 255][..], 1), (b"two", 0)] {
+    for (bytes, new) in [(&[0, 255][..], true), (b"two", false)] {
         let done = ledger.apply(put("bots/a", bytes)).await.unwrap();
-        assert_eq!(done, Outcome::Done(new));
+        assert_eq!(done, new);
         assert_eq!(sealed(&ledger, "bots/a").await.unwrap(), bytes);
     }
     ledger.apply(put("a/z", b"three")).await.unwrap();
@@ -79,15 +79,15 @@ pub(crate) async fn only_what_was_not_changed_meanwhile_is_resealed(ledger: Ledg
         was: was.to_vec(),
         sealed: b"new".to_vec(),
     };
-    let command = Command::Secret(SecretCommand::Reseal {
+    let command = ResealSecrets {
         secrets: vec![
             reseal("a/1", b"old"),
             reseal("a/2", b"older"),
             reseal("a/3", b"old"),
         ],
         actor: "deia".into(),
-    });
-    assert_eq!(ledger.apply(command).await.unwrap(), Outcome::Done(1));
+    };
+    assert_eq!(ledger.apply(command).await.unwrap(), 1);
     assert_eq!(sealed(&ledger, "a/1").await.unwrap(), b"new");
     assert_eq!(sealed(&ledger, "a/2").await.unwrap(), b"old");
     assert_eq!(sealed(&ledger, "a/3").await, None);

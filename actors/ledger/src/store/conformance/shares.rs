@@ -6,10 +6,10 @@ use std::collections::BTreeSet;
 use deia_model::{Dependency, Role, Timestamp};
 
 use super::*;
-use crate::Dedup;
+use crate::{Apply, CancelTask, Dedup, Prune, RetryTask, Submit};
 
-fn by(role: Role, submitter: &str, tasks: Vec<NewTask>) -> Command {
-    Command::Submit {
+fn by(role: Role, submitter: &str, tasks: Vec<NewTask>) -> Submit {
+    Submit {
         tasks,
         submitter: submitter.into(),
         role,
@@ -22,10 +22,8 @@ async fn submit_as(
     submitter: &str,
     tasks: Vec<NewTask>,
 ) -> Result<Vec<TaskId>, StoreError> {
-    match ledger.apply(by(Role::External, submitter, tasks)).await? {
-        Outcome::Submitted { tasks, .. } => Ok(tasks.iter().map(|task| task.id).collect()),
-        other => panic!("{other:?}"),
-    }
+    let submission = ledger.apply(by(Role::External, submitter, tasks)).await?;
+    Ok(submission.tasks.iter().map(|task| task.id).collect())
 }
 
 fn some(n: usize) -> Vec<NewTask> {
@@ -53,7 +51,7 @@ async fn has_room_for(ledger: &Ledger, n: usize, when: &str) {
 }
 
 async fn cancel(ledger: &Ledger, task: TaskId) {
-    let command = Command::Cancel {
+    let command = CancelTask {
         task,
         actor: "eve".into(),
         only_waiting: false,
@@ -106,7 +104,7 @@ pub(crate) async fn tasks_that_come_back_take_room_again(ledger: Ledger) {
     let claimed = claim(&ledger, ids[0], "b").await.unwrap();
     finish(&ledger, report(&claimed, AttemptEnd::Failed)).await;
     has_room_for(&ledger, 2, "it has failed").await;
-    let retry = |task| Command::Retry {
+    let retry = |task| RetryTask {
         task,
         actor: "eve".into(),
         only_failed: true,
@@ -116,7 +114,7 @@ pub(crate) async fn tasks_that_come_back_take_room_again(ledger: Ledger) {
     has_room_for(&ledger, 1, "it was put back").await;
     cancel(&ledger, ids[0]).await;
     submit_as(&ledger, "eve", some(2)).await.unwrap();
-    let again = Command::Retry {
+    let again = RetryTask {
         task: ids[0],
         actor: "eve".into(),
         only_failed: false,
@@ -209,7 +207,7 @@ pub(crate) async fn a_submitter_has_so_many_types_until_they_are_forgotten(ledge
     assert!(is_refused_at(&ledger, "eve", &["d"]).await.is_some());
     while is_refused_at(&ledger, "eve", &["d"]).await.is_some() {
         let prunable = ledger.prunable(0).await.unwrap();
-        let prune = Command::Prune {
+        let prune = Prune {
             tasks: prunable.tasks,
         };
         ledger.apply(prune).await.unwrap();
@@ -250,7 +248,7 @@ pub(crate) async fn duplicates_take_neither_types_nor_room(ledger: Ledger) {
 }
 
 pub(crate) async fn the_oldest_answers_of_a_submitter_are_forgotten(ledger: Ledger) {
-    let keyed = |submitter: &str, key: &str, tasks: usize| Command::Submit {
+    let keyed = |submitter: &str, key: &str, tasks: usize| Submit {
         tasks: some(tasks),
         submitter: submitter.into(),
         role: Role::Operator,
@@ -259,10 +257,7 @@ pub(crate) async fn the_oldest_answers_of_a_submitter_are_forgotten(ledger: Ledg
             fingerprint: [tasks as u8; 32],
         }),
     };
-    let replayed = async |command| match ledger.apply(command).await.unwrap() {
-        Outcome::Submitted { replayed, .. } => replayed,
-        other => panic!("{other:?}"),
-    };
+    let replayed = async |command: Submit| ledger.apply(command).await.unwrap().replayed;
     assert!(!replayed(keyed("bob", "k", 1)).await);
     for key in ["1", "2", "3", "4"] {
         assert!(!replayed(keyed("eve", key, 1)).await, "{key}");

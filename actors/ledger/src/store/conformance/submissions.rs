@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use deia_model::{PageRequest, TaskFilter, Timestamp};
 
 use super::*;
-use crate::Dedup;
+use crate::{Apply, Dedup, Prune, Pruned, Submission, Submit};
 
 pub(crate) async fn a_submission_is_there_with_its_event(ledger: Ledger) {
     let hints = hints_of(&ledger);
@@ -132,7 +132,7 @@ pub(crate) async fn ready_tasks_come_in_order_of_submission(ledger: Ledger) {
 }
 
 pub(crate) async fn a_repeated_submission_gives_the_same_answer(ledger: Ledger) {
-    let command = |fingerprint: u8, submitter: &str| Command::Submit {
+    let command = |fingerprint: u8, submitter: &str| Submit {
         tasks: vec![task_of("general", "x")],
         submitter: submitter.into(),
         role: deia_model::Role::Operator,
@@ -141,10 +141,7 @@ pub(crate) async fn a_repeated_submission_gives_the_same_answer(ledger: Ledger) 
             fingerprint: [fingerprint; 32],
         }),
     };
-    let ids = |outcome: Outcome| match outcome {
-        Outcome::Submitted { tasks, replayed } => (tasks[0].id, replayed),
-        other => panic!("{other:?}"),
-    };
+    let ids = |submission: Submission| (submission.tasks[0].id, submission.replayed);
     let (first, replayed) = ids(ledger.apply(command(1, "ada")).await.unwrap());
     assert!(!replayed);
     assert_eq!(
@@ -159,11 +156,8 @@ pub(crate) async fn a_repeated_submission_gives_the_same_answer(ledger: Ledger) 
     assert!(other != first && !replayed, "keys are each submitter's own");
     assert_eq!(counted(&ledger, TaskStatus::Queued).await, 2);
     assert_eq!(
-        ledger
-            .apply(Command::Prune { tasks: vec![] })
-            .await
-            .unwrap(),
-        Outcome::Pruned {
+        ledger.apply(Prune { tasks: vec![] }).await.unwrap(),
+        Pruned {
             tasks: vec![],
             more_keys: false
         },
@@ -297,7 +291,7 @@ pub(crate) async fn commands_after_close_are_refused(ledger: Ledger) {
     let id = submit_one(&ledger).await;
     ledger.close().await;
     assert!(matches!(
-        ledger.apply(Command::Prune { tasks: vec![] }).await,
+        ledger.apply(Prune { tasks: vec![] }).await,
         Err(StoreError::Closed)
     ));
     let _serving = ledger.serve().unwrap();

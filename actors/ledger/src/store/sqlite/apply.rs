@@ -5,7 +5,7 @@ use super::{
     attempts, bots, callers, claim, erase, followers, keys, logins, pauses, prune, retry, secrets,
     submit, transaction::Tx, waiting,
 };
-use crate::{Command, Outcome, Refusal};
+use crate::{Command, Refusal, Reply};
 
 /// Why a command was not applied.
 pub(super) enum ApplyError {
@@ -28,98 +28,62 @@ impl From<Refusal> for ApplyError {
 }
 
 /// Applies one command.
-pub(super) fn apply(tx: &mut Tx<'_>, command: &Command) -> Result<Outcome, ApplyError> {
+pub(super) fn apply(tx: &mut Tx<'_>, command: &Command) -> Result<Reply, ApplyError> {
     match command {
         Command::For { who, command } => {
             callers::check(tx, who)?;
             apply(tx, command)
         }
-        Command::Submit {
-            tasks,
-            submitter,
-            role,
-            dedup,
-        } => {
+        Command::Submit(command) => {
             let by = submit::By {
-                submitter,
-                role: *role,
+                submitter: &command.submitter,
+                role: command.role,
             };
-            submit::submit(tx, tasks, by, dedup.as_ref())
+            submit::submit(tx, &command.tasks, by, command.dedup.as_ref())
         }
-        Command::Promote { limit } => Ok(waiting::promote(tx, *limit)?),
-        Command::Prune { tasks } => Ok(prune::prune(tx, tasks)?),
-        Command::Claim(claims) => Ok(claim::claim(tx, claims)?),
-        Command::Progress(reports) => Ok(attempts::progress(tx, reports)?),
-        Command::Finish(reports) => Ok(attempts::finish(tx, reports)?),
-        Command::GiveBack {
-            bots,
-            started_before,
-            end,
-            reason,
-        } => {
+        Command::RunDue(command) => Ok(waiting::promote(tx, command.limit)?),
+        Command::Prune(command) => Ok(prune::prune(tx, &command.tasks)?),
+        Command::ClaimTasks(command) => Ok(claim::claim(tx, &command.0)?),
+        Command::NoteProgress(command) => Ok(attempts::progress(tx, &command.0)?),
+        Command::FinishAttempts(command) => Ok(attempts::finish(tx, &command.0)?),
+        Command::ReleaseLeases(command) => {
             let taken = attempts::Taken {
-                bots,
-                started_before: *started_before,
-                end: *end,
-                reason,
+                bots: &command.bots,
+                started_before: command.started_before,
+                end: command.end,
+                reason: &command.reason,
             };
             Ok(attempts::give_back(tx, &taken)?)
         }
-        Command::Cancel {
-            task,
-            actor,
-            only_waiting,
-        } => waiting::cancel(tx, *task, actor, *only_waiting),
-        Command::Retry {
-            task,
-            actor,
-            only_failed,
-            role,
-        } => {
-            let asked = retry::Asked {
-                actor,
-                role: *role,
-                only_failed: *only_failed,
-            };
-            retry::retry(tx, *task, asked)
+        Command::CancelTask(command) => {
+            waiting::cancel(tx, command.task, &command.actor, command.only_waiting)
         }
-        Command::Erase { task, actor } => erase::erase(tx, *task, actor),
-        Command::Pause {
-            task_type,
-            actor,
-            reason,
-        } => Ok(pauses::pause(
+        Command::RetryTask(command) => {
+            let asked = retry::Asked {
+                actor: &command.actor,
+                role: command.role,
+                only_failed: command.only_failed,
+            };
+            retry::retry(tx, command.task, asked)
+        }
+        Command::EraseTask(command) => erase::erase(tx, command.task, &command.actor),
+        Command::PauseQueue(command) => Ok(pauses::pause(
             tx,
-            task_type.as_ref(),
-            actor,
-            reason.as_deref(),
+            command.task_type.as_ref(),
+            &command.actor,
+            command.reason.as_deref(),
         )?),
-        Command::Resume { task_type, actor } => Ok(pauses::resume(tx, task_type.as_ref(), actor)?),
-        Command::PutBot {
-            name,
-            spec,
-            actor,
-            if_version,
-            ports,
-            max_bots,
-        } => bots::put(
+        Command::ResumeQueue(command) => Ok(pauses::resume(
             tx,
-            &bots::Put {
-                name,
-                spec,
-                actor,
-                if_version: *if_version,
-                ports: *ports,
-                max_bots: *max_bots,
-            },
-        ),
-        Command::DeleteBot { name, actor } => bots::delete(tx, name, actor),
-        Command::SetDesired {
-            name,
-            desired,
-            actor,
-        } => bots::set_desired(tx, name, *desired, actor),
-        Command::Drained(name) => bots::drained(tx, name),
+            command.task_type.as_ref(),
+            &command.actor,
+        )?),
+        Command::PutBot(command) => bots::put(tx, command),
+        Command::DeleteBot(command) => bots::delete(tx, &command.name, &command.actor),
+        Command::SetDesired(command) => {
+            bots::set_desired(tx, &command.name, command.desired, &command.actor)
+        }
+        Command::NoteDrained(command) => bots::drained(tx, &command.0),
         Command::Access(command) => {
             // The next command must be checked against the access that this one leaves.
             tx.vouched.clear();
@@ -128,27 +92,27 @@ pub(super) fn apply(tx: &mut Tx<'_>, command: &Command) -> Result<Outcome, Apply
         Command::Secret(command) => secrets::apply(tx, command),
         Command::Login(command) => logins::apply(tx, command),
         Command::Advance(advance) => followers::advance(tx, advance),
-        Command::PruneEvents { upto, max } => Ok(followers::prune(tx, *upto, *max)?),
-        Command::Record(events) => {
-            for event in events {
+        Command::PruneEvents(command) => Ok(followers::prune(tx, command)?),
+        Command::RecordEvents(command) => {
+            for event in &command.0 {
                 tx.log_event(event)?;
             }
-            Ok(Outcome::Done(events.len() as u64))
+            Ok(Reply::Done(command.0.len() as u64))
         }
-        Command::Probe => {
+        Command::ProbeWrite(_) => {
             // Another value each time: what is the same is not written.
             tx.db
                 .prepare_cached(
                     "INSERT OR REPLACE INTO meta (key, value) VALUES ('probed_at', ?1)",
                 )?
                 .execute([tx.now.as_millis().to_string()])?;
-            Ok(Outcome::Done(1))
+            Ok(Reply::Done(1))
         }
-        Command::MarkRunning(running) => {
+        Command::MarkRunning(command) => {
             tx.db
                 .prepare_cached("INSERT OR REPLACE INTO meta (key, value) VALUES ('running', ?1)")?
-                .execute([if *running { "yes" } else { "no" }])?;
-            Ok(Outcome::Done(1))
+                .execute([if command.0 { "yes" } else { "no" }])?;
+            Ok(Reply::Done(1))
         }
     }
 }

@@ -17,9 +17,9 @@ use self::{
     running::{Running, SELECT_RUNNING},
 };
 use super::{rows, transaction::Tx, waiting};
-use crate::{AttemptReport, FinishOutcome, Hint, Outcome, ProgressReport, ReadyTask};
+use crate::{AttemptReport, FinishOutcome, Hint, ProgressReport, ReadyTask, Reply};
 
-pub(super) fn finish(tx: &mut Tx<'_>, reports: &[AttemptReport]) -> rusqlite::Result<Outcome> {
+pub(super) fn finish(tx: &mut Tx<'_>, reports: &[AttemptReport]) -> rusqlite::Result<Reply> {
     let sql = format!("{SELECT_RUNNING} WHERE id = ?1 AND status = 2");
     let mut find = tx.db.prepare_cached(&sql)?;
     let mut outcomes = Vec::with_capacity(reports.len());
@@ -33,7 +33,7 @@ pub(super) fn finish(tx: &mut Tx<'_>, reports: &[AttemptReport]) -> rusqlite::Re
             _ => FinishOutcome::Stale,
         });
     }
-    Ok(Outcome::Finished(outcomes))
+    Ok(Reply::Finished(outcomes))
 }
 
 /// Tasks to take from bots, with the reason.
@@ -44,7 +44,7 @@ pub(super) struct Taken<'a> {
     pub(super) reason: &'a str,
 }
 
-pub(super) fn give_back(tx: &mut Tx<'_>, taken: &Taken<'_>) -> rusqlite::Result<Outcome> {
+pub(super) fn give_back(tx: &mut Tx<'_>, taken: &Taken<'_>) -> rusqlite::Result<Reply> {
     let sql = format!("{SELECT_RUNNING} INDEXED BY tasks_running WHERE status = 2 AND bot = ?1");
     let mut count = 0;
     let is_newer = |running: &Running| {
@@ -73,7 +73,7 @@ pub(super) fn give_back(tx: &mut Tx<'_>, taken: &Taken<'_>) -> rusqlite::Result<
             count += 1;
         }
     }
-    Ok(Outcome::Done(count))
+    Ok(Reply::Done(count))
 }
 
 /// Ends one attempt: the task's new status, its result when it is final, and
@@ -209,7 +209,7 @@ fn delay_before_next(
 }
 
 /// Notes how far attempts are. What is stale is left out.
-pub(super) fn progress(tx: &Tx<'_>, reports: &[ProgressReport]) -> rusqlite::Result<Outcome> {
+pub(super) fn progress(tx: &Tx<'_>, reports: &[ProgressReport]) -> rusqlite::Result<Reply> {
     let mut note = tx.db.prepare_cached(
         "UPDATE tasks SET progress = ?4 WHERE id = ?1 AND status = 2 AND attempt = ?2 AND lease = ?3",
     )?;
@@ -222,5 +222,5 @@ pub(super) fn progress(tx: &Tx<'_>, reports: &[ProgressReport]) -> rusqlite::Res
             report.progress.clamp(0.0, 1.0),
         ])? as u64;
     }
-    Ok(Outcome::Done(noted))
+    Ok(Reply::Done(noted))
 }

@@ -1,22 +1,13 @@
 //! Bots: what is meant to be there.
 
-use deia_model::{Action, BotDesired, BotName, BotRecord, BotSpec, NewEvent};
+use deia_model::{Action, BotDesired, BotName, BotRecord, NewEvent};
 use rusqlite::{OptionalExtension, params};
 use serde_json::json;
 
 use super::{apply::ApplyError, read, rows, transaction::Tx};
-use crate::{Hint, Outcome, Refusal};
+use crate::{Hint, PutBot, Refusal, Reply, StoredBot};
 
-pub(super) struct Put<'a> {
-    pub(super) name: &'a BotName,
-    pub(super) spec: &'a BotSpec,
-    pub(super) actor: &'a str,
-    pub(super) if_version: Option<u64>,
-    pub(super) ports: (u16, u16),
-    pub(super) max_bots: u32,
-}
-
-pub(super) fn put(tx: &mut Tx<'_>, put: &Put<'_>) -> Result<Outcome, ApplyError> {
+pub(super) fn put(tx: &mut Tx<'_>, put: &PutBot) -> Result<Reply, ApplyError> {
     // A specification that cannot be read can still be replaced.
     let stored: Option<i64> = tx
         .db
@@ -45,17 +36,14 @@ pub(super) fn put(tx: &mut Tx<'_>, put: &Put<'_>) -> Result<Outcome, ApplyError>
         Action::BotChanged
     };
     let details = json!({"kind": put.spec.executor.kind(), "version": actual + 1});
-    tx.log_event(&NewEvent::new(action, put.actor, put.name.as_str()).details(details))?;
-    let record = stored_bot(tx, put.name)?;
-    hint(tx, put.name, Some(&record));
-    Ok(Outcome::Bot {
-        record: Box::new(record),
-        created,
-    })
+    tx.log_event(&NewEvent::new(action, &put.actor, put.name.as_str()).details(details))?;
+    let record = stored_bot(tx, &put.name)?;
+    hint(tx, &put.name, Some(&record));
+    Ok(Reply::Bot(Box::new(StoredBot { record, created })))
 }
 
 /// The lowest port of the range that no bot has.
-fn free_port(tx: &Tx<'_>, put: &Put<'_>) -> Result<u16, ApplyError> {
+fn free_port(tx: &Tx<'_>, put: &PutBot) -> Result<u16, ApplyError> {
     let mut all = tx
         .db
         .prepare_cached("SELECT port FROM bots ORDER BY port")?;
@@ -84,7 +72,7 @@ fn stored_bot(tx: &Tx<'_>, name: &BotName) -> Result<BotRecord, ApplyError> {
     Ok(read::bot(tx.db, name)?.ok_or_else(|| Refusal::NoSuchBot(name.clone()))?)
 }
 
-pub(super) fn delete(tx: &mut Tx<'_>, name: &BotName, actor: &str) -> Result<Outcome, ApplyError> {
+pub(super) fn delete(tx: &mut Tx<'_>, name: &BotName, actor: &str) -> Result<Reply, ApplyError> {
     let stored = tx
         .db
         .prepare_cached("SELECT launched FROM bots WHERE name = ?1")?
@@ -107,7 +95,7 @@ pub(super) fn delete(tx: &mut Tx<'_>, name: &BotName, actor: &str) -> Result<Out
         .execute([name.as_str()])?;
     tx.log_event(&NewEvent::new(Action::BotDeleted, actor, name.as_str()))?;
     hint(tx, name, None);
-    Ok(Outcome::Done(1))
+    Ok(Reply::Done(1))
 }
 
 pub(super) fn set_desired(
@@ -115,7 +103,7 @@ pub(super) fn set_desired(
     name: &BotName,
     desired: BotDesired,
     actor: &str,
-) -> Result<Outcome, ApplyError> {
+) -> Result<Reply, ApplyError> {
     let bot = stored_bot(tx, name)?;
     let event = match (bot.desired, desired) {
         // Nothing is in hand of one that is stopped.
@@ -141,23 +129,21 @@ pub(super) fn set_desired(
     }
     let record = stored_bot(tx, name)?;
     hint(tx, name, Some(&record));
-    Ok(Outcome::Bot {
-        record: Box::new(record),
-        created: false,
-    })
+    let created = false;
+    Ok(Reply::Bot(Box::new(StoredBot { record, created })))
 }
 
 /// A bot that drains is stopped; of any other nothing changes.
-pub(super) fn drained(tx: &mut Tx<'_>, name: &BotName) -> Result<Outcome, ApplyError> {
+pub(super) fn drained(tx: &mut Tx<'_>, name: &BotName) -> Result<Reply, ApplyError> {
     let stored = read::bot(tx.db, name)?;
     if stored.is_none_or(|bot| bot.desired != BotDesired::Draining) {
-        return Ok(Outcome::Done(0));
+        return Ok(Reply::Done(0));
     }
     write_desired(tx, name, BotDesired::Stopped)?;
     let details = json!({"cause": "it has drained"});
     tx.log_event(&NewEvent::new(Action::BotStopped, "deia", name.as_str()).details(details))?;
     hint(tx, name, None);
-    Ok(Outcome::Done(1))
+    Ok(Reply::Done(1))
 }
 
 /// Has it told after the commit that the bot changed, and which generation of it may be

@@ -8,9 +8,9 @@ use super::{
     transaction::{OfTask, TaskEntry, Tx},
     waiting::{self, Waiting},
 };
-use crate::{Claim, ClaimedTask, Outcome, Seat};
+use crate::{Claim, Claimed, ClaimedTask, Reply, Seat};
 
-pub(super) fn claim(tx: &mut Tx<'_>, claims: &[Claim]) -> rusqlite::Result<Outcome> {
+pub(super) fn claim(tx: &mut Tx<'_>, claims: &[Claim]) -> rusqlite::Result<Reply> {
     let mut tasks = Vec::with_capacity(claims.len());
     let mut deferred = Vec::new();
     let mut bytes = 0;
@@ -44,7 +44,7 @@ pub(super) fn claim(tx: &mut Tx<'_>, claims: &[Claim]) -> rusqlite::Result<Outco
         bytes += task.content.as_ref().map_or(0, String::len) as u64;
         tasks.push(take(tx, stored, claim)?);
     }
-    Ok(Outcome::Claimed { tasks, deferred })
+    Ok(Reply::Claimed(Claimed { tasks, deferred }))
 }
 
 fn paused_types(tx: &Tx<'_>) -> rusqlite::Result<Vec<String>> {

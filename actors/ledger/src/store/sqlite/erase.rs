@@ -9,12 +9,12 @@ use super::{
     rows,
     transaction::{OfTask, TaskEntry, Tx},
 };
-use crate::{Outcome, Refusal};
+use crate::{Refusal, Reply};
 
 /// Erases what the task was given and what came of it. The record stays, with its
 /// tags and keys. The pages that are given up are overwritten, which is otherwise
 /// done only where it costs no write.
-pub(super) fn erase(tx: &mut Tx<'_>, id: TaskId, actor: &str) -> Result<Outcome, ApplyError> {
+pub(super) fn erase(tx: &mut Tx<'_>, id: TaskId, actor: &str) -> Result<Reply, ApplyError> {
     let rows::Stored {
         seq,
         last_event,
@@ -34,7 +34,7 @@ pub(super) fn erase(tx: &mut Tx<'_>, id: TaskId, actor: &str) -> Result<Outcome,
         .into());
     }
     if task.erased_at.is_some() {
-        return Ok(Outcome::Done(0));
+        return Ok(Reply::Done(0));
     }
     let now = tx.now.as_millis();
     tx.db
@@ -58,7 +58,7 @@ pub(super) fn erase(tx: &mut Tx<'_>, id: TaskId, actor: &str) -> Result<Outcome,
             traceparent: task.traceparent.as_deref(),
         },
     )?;
-    Ok(Outcome::Done(1))
+    Ok(Reply::Done(1))
 }
 
 fn overwrite(db: &Connection, seq: i64, last_event: Option<i64>, now: i64) -> rusqlite::Result<()> {

@@ -13,7 +13,7 @@ use super::{
     transaction::Tx,
 };
 use crate::{
-    Advance, Effect, EventLog, EventsPage, FollowerState, Histogram, Outcome, Refusal,
+    Advance, Effect, EventLog, EventsPage, FollowerState, Histogram, PruneEvents, Refusal, Reply,
     StatisticsRow,
 };
 
@@ -69,7 +69,7 @@ fn position(row: &Row<'_>, at: usize) -> rusqlite::Result<Position> {
 }
 
 /// Moves a cursor and writes what comes of the events on the way.
-pub(super) fn advance(tx: &mut Tx<'_>, advance: &Advance) -> Result<Outcome, ApplyError> {
+pub(super) fn advance(tx: &mut Tx<'_>, advance: &Advance) -> Result<Reply, ApplyError> {
     let name = advance.follower.0;
     let at = cursor(tx.db, name)?;
     let head = Position {
@@ -99,7 +99,7 @@ pub(super) fn advance(tx: &mut Tx<'_>, advance: &Advance) -> Result<Outcome, App
             tx.now.as_millis(),
             advance.binding,
         ])?;
-    Ok(Outcome::Done(advance.effects.len() as u64))
+    Ok(Reply::Done(advance.effects.len() as u64))
 }
 
 fn number(n: u64) -> i64 {
@@ -310,17 +310,18 @@ pub(super) fn last_before(db: &Connection, time: Timestamp) -> rusqlite::Result<
 
 /// Forgets events up to that one, at most `max` of them: never the newest, so that its
 /// number does not come again, and none that a binding follower has not taken in.
-pub(super) fn prune(tx: &Tx<'_>, upto: u64, max: u32) -> rusqlite::Result<Outcome> {
+pub(super) fn prune(tx: &Tx<'_>, command: &PruneEvents) -> rusqlite::Result<Reply> {
     let held: Option<i64> = tx
         .db
         .prepare_cached("SELECT min(seq) FROM followers WHERE binding")?
         .query_row([], |row| row.get(0))?;
-    let upto = number(upto.min(tx.newest_event().saturating_sub(1))).min(held.unwrap_or(i64::MAX));
+    let upto =
+        number(command.upto.min(tx.newest_event().saturating_sub(1))).min(held.unwrap_or(i64::MAX));
     let forgotten = tx
         .db
         .prepare_cached(
             "DELETE FROM events WHERE seq IN (SELECT seq FROM events WHERE seq <= ?1 ORDER BY seq LIMIT ?2)",
         )?
-        .execute(params![upto, max])?;
-    Ok(Outcome::Done(forgotten as u64))
+        .execute(params![upto, command.max])?;
+    Ok(Reply::Done(forgotten as u64))
 }

@@ -14,82 +14,36 @@ use super::{
     transaction::Tx,
     users,
 };
-use crate::{AccessCommand, AccessLimits, Dedup, Hint, Outcome, Refusal};
-
-/// What takes the place of a key.
-pub(super) struct Rotation<'a> {
-    pub(super) old: KeyId,
-    pub(super) new: KeyId,
-    pub(super) secret_sha256: &'a [u8; 32],
-    pub(super) expires_at: Option<Timestamp>,
-    pub(super) old_until: Timestamp,
-    pub(super) actor: &'a str,
-    pub(super) limits: AccessLimits,
-}
+use crate::{
+    AccessCommand, AccessLimits, AddKey, AddedKey, Dedup, Hint, Refusal, Reply, RotateKey,
+};
 
 /// Applies one command about users or keys.
-pub(super) fn apply(tx: &mut Tx<'_>, command: &AccessCommand) -> Result<Outcome, ApplyError> {
+pub(super) fn apply(tx: &mut Tx<'_>, command: &AccessCommand) -> Result<Reply, ApplyError> {
     match command {
-        AccessCommand::AddKey {
-            key,
-            new_user,
-            dedup,
-            actor,
-            limits,
-        } => {
-            not_made_already(tx, actor, dedup.as_ref())?;
-            let added = add(tx, key, *new_user, actor, *limits)?;
-            remember_made(tx, actor, dedup.as_ref(), key.info.id)?;
+        AccessCommand::AddKey(command) => {
+            not_made_already(tx, &command.actor, command.dedup.as_ref())?;
+            let added = add(tx, command)?;
+            remember_made(
+                tx,
+                &command.actor,
+                command.dedup.as_ref(),
+                command.key.info.id,
+            )?;
             Ok(added)
         }
-        AccessCommand::RotateKey {
-            old,
-            new,
-            secret_sha256,
-            expires_at,
-            overlap,
-            dedup,
-            actor,
-            limits,
-        } => {
-            not_made_already(tx, actor, dedup.as_ref())?;
-            let rotation = Rotation {
-                old: *old,
-                new: *new,
-                secret_sha256,
-                expires_at: *expires_at,
-                old_until: tx
-                    .now
-                    .plus_millis(u64::try_from(overlap.as_millis()).unwrap_or(u64::MAX)),
-                actor,
-                limits: *limits,
-            };
-            let rotated = rotate(tx, &rotation)?;
-            remember_made(tx, actor, dedup.as_ref(), *new)?;
+        AccessCommand::RotateKey(command) => {
+            not_made_already(tx, &command.actor, command.dedup.as_ref())?;
+            let rotated = rotate(tx, command)?;
+            remember_made(tx, &command.actor, command.dedup.as_ref(), command.new)?;
             Ok(rotated)
         }
-        AccessCommand::RevokeKey { key, actor } => revoke(tx, *key, actor),
-        AccessCommand::NoteUses(uses) => Ok(note_uses(tx, uses)?),
-        AccessCommand::RecoverAdmin { key, reason } => recover_admin(tx, key, reason),
-        AccessCommand::AddUser {
-            name,
-            role,
-            active,
-            dedup,
-            actor,
-            limits,
-        } => users::add(tx, name, (*role, *active), dedup.as_ref(), (actor, *limits)),
-        AccessCommand::ChangeUser {
-            name,
-            change,
-            if_version,
-            actor,
-        } => users::change(tx, name, *change, *if_version, actor),
-        AccessCommand::DeleteUser {
-            name,
-            if_version,
-            actor,
-        } => users::delete(tx, name, *if_version, actor),
+        AccessCommand::RevokeKey(command) => revoke(tx, command.key, &command.actor),
+        AccessCommand::NoteUses(command) => Ok(note_uses(tx, &command.0)?),
+        AccessCommand::RecoverAdmin(command) => recover_admin(tx, &command.key, command.reason),
+        AccessCommand::AddUser(command) => users::add(tx, command),
+        AccessCommand::ChangeUser(command) => users::change(tx, command),
+        AccessCommand::DeleteUser(command) => users::delete(tx, command),
     }
 }
 
@@ -113,23 +67,20 @@ fn remember_made(
     dedup.map_or(Ok(()), |dedup| remember(tx, actor, dedup, &key))
 }
 
-fn add(
-    tx: &mut Tx<'_>,
-    key: &KeyRecord,
-    new_user: bool,
-    actor: &str,
-    limits: AccessLimits,
-) -> Result<Outcome, ApplyError> {
+fn add(tx: &mut Tx<'_>, command: &AddKey) -> Result<Reply, ApplyError> {
+    let AddKey {
+        key, actor, limits, ..
+    } = command;
     let info = &key.info;
     let owner = users::find(tx.db, &info.user)?;
-    if let Some(fault) = owner_fault(owner.as_ref(), info, new_user) {
+    if let Some(fault) = owner_fault(owner.as_ref(), info, command.new_user) {
         return Err(Refusal::Invalid(vec![fault]).into());
     }
     // Whatever is refused is refused before the first row is written.
     if owner.is_none() {
-        users::make_room(tx, &info.user, limits)?;
+        users::make_room(tx, &info.user, *limits)?;
     }
-    make_room(tx, limits)?;
+    make_room(tx, *limits)?;
     if owner.is_none() {
         users::insert(tx, &info.user, (info.role, true), actor)?;
     }
@@ -139,11 +90,10 @@ fn add(
         "allow_ips": info.allow_ips, "bot": info.bot, "expires_at": info.expires_at,
     });
     log(tx, Action::KeyCreated, actor, info.id, details)?;
-    let info = Box::new(info.clone());
-    Ok(match owner {
-        Some(_) => Outcome::Key(info),
-        None => Outcome::KeyOfNewUser(info),
-    })
+    Ok(Reply::KeyAdded(Box::new(AddedKey {
+        info: info.clone(),
+        user_created: owner.is_none(),
+    })))
 }
 
 /// Why that user may not have such a key, if so.
@@ -238,7 +188,7 @@ fn log(
     Ok(())
 }
 
-fn rotate(tx: &mut Tx<'_>, rotation: &Rotation<'_>) -> Result<Outcome, ApplyError> {
+fn rotate(tx: &mut Tx<'_>, rotation: &RotateKey) -> Result<Reply, ApplyError> {
     let keys = read::keys(tx.db)?;
     let old = stored(&keys, rotation.old)?;
     if !old.info.is_in_force(tx.now) {
@@ -251,9 +201,11 @@ fn rotate(tx: &mut Tx<'_>, rotation: &Rotation<'_>) -> Result<Outcome, ApplyErro
     if keys.iter().any(|key| twin(&key)) {
         return Err(Refusal::RotationRunning(old.info.id).into());
     }
+    let overlap = u64::try_from(rotation.overlap.as_millis()).unwrap_or(u64::MAX);
+    let overlap_end = tx.now.plus_millis(overlap);
     let old_until = match old.info.expires_at {
-        Some(at) => at.min(rotation.old_until),
-        None => rotation.old_until,
+        Some(at) => at.min(overlap_end),
+        None => overlap_end,
     };
     let life = |at: Timestamp| tx.now.plus_millis(at.millis_since(old.info.created_at));
     let new = KeyRecord {
@@ -264,7 +216,7 @@ fn rotate(tx: &mut Tx<'_>, rotation: &Rotation<'_>) -> Result<Outcome, ApplyErro
             last_used_at: None,
             ..old.info.clone()
         },
-        secret_sha256: *rotation.secret_sha256,
+        secret_sha256: rotation.secret_sha256,
         owner: old.owner,
     };
     let mut after = keys.clone();
@@ -284,15 +236,21 @@ fn rotate(tx: &mut Tx<'_>, rotation: &Rotation<'_>) -> Result<Outcome, ApplyErro
         "user": old.info.user, "role": old.info.role, "new_key": new.info.id,
         "in_force_until": old_until, "expires_at": new.info.expires_at,
     });
-    log(tx, Action::KeyRotated, rotation.actor, old.info.id, details)?;
-    Ok(Outcome::Key(Box::new(new.info)))
+    log(
+        tx,
+        Action::KeyRotated,
+        &rotation.actor,
+        old.info.id,
+        details,
+    )?;
+    Ok(Reply::Key(Box::new(new.info)))
 }
 
-fn revoke(tx: &mut Tx<'_>, id: KeyId, actor: &str) -> Result<Outcome, ApplyError> {
+fn revoke(tx: &mut Tx<'_>, id: KeyId, actor: &str) -> Result<Reply, ApplyError> {
     let keys = read::keys(tx.db)?;
     let mut info = stored(&keys, id)?.info.clone();
     if info.revoked_at.is_some() {
-        return Ok(Outcome::Key(Box::new(info)));
+        return Ok(Reply::Key(Box::new(info)));
     }
     let mut after = keys.clone();
     after.retain(|key| key.info.id != id);
@@ -301,7 +259,7 @@ fn revoke(tx: &mut Tx<'_>, id: KeyId, actor: &str) -> Result<Outcome, ApplyError
     }
     info.revoked_at = Some(tx.now);
     mark_revoked(tx, &info, actor)?;
-    Ok(Outcome::Key(Box::new(info)))
+    Ok(Reply::Key(Box::new(info)))
 }
 
 /// Refuses the key from now on, ends the sessions that were opened with it, and
@@ -320,7 +278,7 @@ fn stored(keys: &[KeyRecord], id: KeyId) -> Result<&KeyRecord, ApplyError> {
     Ok(found.ok_or(Refusal::NoSuchKey(id))?)
 }
 
-fn note_uses(tx: &Tx<'_>, uses: &[(KeyId, Timestamp)]) -> rusqlite::Result<Outcome> {
+fn note_uses(tx: &Tx<'_>, uses: &[(KeyId, Timestamp)]) -> rusqlite::Result<Reply> {
     let mut note = tx.db.prepare_cached(
         "UPDATE keys SET last_used_at = max(coalesce(last_used_at, 0), ?2) WHERE id = ?1",
     )?;
@@ -328,13 +286,13 @@ fn note_uses(tx: &Tx<'_>, uses: &[(KeyId, Timestamp)]) -> rusqlite::Result<Outco
     for (key, at) in uses {
         noted += note.execute(params![key.as_bytes(), at.as_millis()])?;
     }
-    Ok(Outcome::Done(noted as u64))
+    Ok(Reply::Done(noted as u64))
 }
 
 /// The key is given out on the machine itself: no limit and no user stands
 /// against it. What its user had of admin keys ends with it, and all keys of one
 /// who was no active admin: they must not come back to life with their user.
-fn recover_admin(tx: &mut Tx<'_>, key: &KeyRecord, reason: &str) -> Result<Outcome, ApplyError> {
+fn recover_admin(tx: &mut Tx<'_>, key: &KeyRecord, reason: &str) -> Result<Reply, ApplyError> {
     const ACTOR: &str = "deia";
     let info = &key.info;
     let lost: Vec<KeyInfo> = read::keys(tx.db)?
@@ -354,7 +312,7 @@ fn recover_admin(tx: &mut Tx<'_>, key: &KeyRecord, reason: &str) -> Result<Outco
     let revoked: Vec<KeyId> = lost.iter().map(|old| old.id).collect();
     let details = json!({"user": info.user, "reason": reason, "revoked": revoked});
     log(tx, Action::KeyRecovered, ACTOR, info.id, details)?;
-    Ok(Outcome::Key(Box::new(info.clone())))
+    Ok(Reply::Key(Box::new(info.clone())))
 }
 
 /// The columns that [`record`] reads.

@@ -7,32 +7,29 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::json;
 
 use super::{apply::ApplyError, idempotency, rows, transaction::Tx, unreadable};
-use crate::{Dedup, Hint, LoginCommand, Outcome, Refusal};
+use crate::{Hint, LoginCommand, OpenLogin, Refusal, Reply};
 
 /// Applies one command about sessions.
-pub(super) fn apply(tx: &mut Tx<'_>, command: &LoginCommand) -> Result<Outcome, ApplyError> {
+pub(super) fn apply(tx: &mut Tx<'_>, command: &LoginCommand) -> Result<Reply, ApplyError> {
     match command {
-        LoginCommand::Open {
-            login,
-            max_per_user,
-            max,
-            dedup,
-        } => open(tx, login, (*max_per_user, *max), dedup.as_ref()),
-        LoginCommand::End { logins, why, actor } => Ok(end(tx, logins, *why, actor)?),
-        LoginCommand::EndAll { user, actor } => {
-            let logins = of_user(tx.db, user)?;
-            Ok(end(tx, &logins, LoginEnd::LoggedOutEverywhere, actor)?)
+        LoginCommand::Open(command) => open(tx, command),
+        LoginCommand::End(command) => Ok(end(tx, &command.logins, command.why, &command.actor)?),
+        LoginCommand::EndAll(command) => {
+            let logins = of_user(tx.db, &command.user)?;
+            let why = LoginEnd::LoggedOutEverywhere;
+            Ok(end(tx, &logins, why, &command.actor)?)
         }
-        LoginCommand::Seen(seen) => Ok(note_seen(tx, seen)?),
+        LoginCommand::NoteUses(command) => Ok(note_seen(tx, &command.0)?),
     }
 }
 
-fn open(
-    tx: &mut Tx<'_>,
-    login: &LoginRecord,
-    (max_per_user, max): (u32, u32),
-    dedup: Option<&Dedup>,
-) -> Result<Outcome, ApplyError> {
+fn open(tx: &mut Tx<'_>, command: &OpenLogin) -> Result<Reply, ApplyError> {
+    let OpenLogin {
+        login,
+        max_per_user,
+        max,
+        dedup,
+    } = command;
     let info = &login.info;
     // The cookie is not kept, so the answer cannot be given again.
     if let Some(dedup) = dedup
@@ -41,12 +38,12 @@ fn open(
         return Err(Refusal::LoginOpenedAlready(opened).into());
     }
     let before = of_user(tx.db, &info.user)?;
-    let too_many = (before.len() + 1).saturating_sub(max_per_user as usize);
+    let too_many = (before.len() + 1).saturating_sub(*max_per_user as usize);
     let all: i64 = tx
         .db
         .prepare_cached("SELECT count(*) FROM logins")?
         .query_row([], |row| row.get(0))?;
-    if too_many == 0 && all >= i64::from(max) {
+    if too_many == 0 && all >= i64::from(*max) {
         return Err(Refusal::TooManyLogins.into());
     }
     end(tx, &before[..too_many], LoginEnd::Displaced, &info.user)?;
@@ -88,15 +85,10 @@ fn open(
     let opened = NewEvent::new(Action::LoginOpened, &*info.user, info.id.to_string());
     tx.log_event(&opened.owner(&*info.user).details(details))?;
     tx.hint(Hint::LoginsChanged);
-    Ok(Outcome::Done(1))
+    Ok(Reply::Done(1))
 }
 
-fn end(
-    tx: &mut Tx<'_>,
-    logins: &[LoginId],
-    why: LoginEnd,
-    actor: &str,
-) -> rusqlite::Result<Outcome> {
+fn end(tx: &mut Tx<'_>, logins: &[LoginId], why: LoginEnd, actor: &str) -> rusqlite::Result<Reply> {
     let mut ended = 0;
     for login in logins {
         let gone: Option<String> = tx
@@ -113,7 +105,7 @@ fn end(
     if ended > 0 {
         tx.hint(Hint::LoginsChanged);
     }
-    Ok(Outcome::Done(ended))
+    Ok(Reply::Done(ended))
 }
 
 /// Ends those that were opened with a key: it is not valid any more.
@@ -132,7 +124,7 @@ pub(super) fn end_of_user(tx: &mut Tx<'_>, user: &str, actor: &str) -> rusqlite:
     end(tx, &logins, LoginEnd::Withdrawn, actor).map(drop)
 }
 
-fn note_seen(tx: &mut Tx<'_>, seen: &[(LoginId, Timestamp)]) -> rusqlite::Result<Outcome> {
+fn note_seen(tx: &mut Tx<'_>, seen: &[(LoginId, Timestamp)]) -> rusqlite::Result<Reply> {
     let mut noted = 0;
     let mut note = tx.db.prepare_cached(
         "UPDATE logins SET last_seen_at = ?2 WHERE id = ?1 AND last_seen_at < ?2",
@@ -140,7 +132,7 @@ fn note_seen(tx: &mut Tx<'_>, seen: &[(LoginId, Timestamp)]) -> rusqlite::Result
     for (login, at) in seen {
         noted += note.execute(params![login.as_bytes(), at.as_millis()])? as u64;
     }
-    Ok(Outcome::Done(noted))
+    Ok(Reply::Done(noted))
 }
 
 /// Those of a user, the one that was used longest ago first.

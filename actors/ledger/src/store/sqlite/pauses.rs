@@ -8,7 +8,7 @@ use super::{
     transaction::{Entry, Tx},
     unreadable,
 };
-use crate::{Hint, Outcome};
+use crate::{Hint, Reply};
 
 /// How the whole queue is called in an event.
 const WHOLE: &str = "queue";
@@ -22,7 +22,7 @@ pub(super) fn pause(
     task_type: Option<&TaskType>,
     actor: &str,
     reason: Option<&str>,
-) -> rusqlite::Result<Outcome> {
+) -> rusqlite::Result<Reply> {
     let changed = tx
         .db
         .prepare_cached(
@@ -33,14 +33,14 @@ pub(super) fn pause(
         let details = serde_json::json!({"type": task_type, "reason": reason}).to_string();
         told(tx, Action::QueuePaused, actor, task_type, &details)?;
     }
-    Ok(Outcome::Done(changed as u64))
+    Ok(Reply::Done(changed as u64))
 }
 
 pub(super) fn resume(
     tx: &mut Tx<'_>,
     task_type: Option<&TaskType>,
     actor: &str,
-) -> rusqlite::Result<Outcome> {
+) -> rusqlite::Result<Reply> {
     let changed = tx
         .db
         .prepare_cached("DELETE FROM pauses WHERE type = ?1")?
@@ -49,7 +49,7 @@ pub(super) fn resume(
         let details = serde_json::json!({"type": task_type}).to_string();
         told(tx, Action::QueueResumed, actor, task_type, &details)?;
     }
-    Ok(Outcome::Done(changed as u64))
+    Ok(Reply::Done(changed as u64))
 }
 
 fn told(

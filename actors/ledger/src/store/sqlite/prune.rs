@@ -6,7 +6,7 @@ use deia_model::{Priority, TaskId, TaskStatus, TaskType, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{idempotency, rows, shares::Counted, transaction::Tx, unreadable};
-use crate::{Outcome, Prunable, Retention};
+use crate::{Prunable, Pruned, Reply, Retention};
 
 /// Rows that one look for prunable tasks reads.
 const LOOK_AT: u32 = 5_000;
@@ -102,7 +102,7 @@ impl Look {
 
 /// Forgets those of the tasks that are past their retention and that no task
 /// waits for, and idempotency keys past their time.
-pub(super) fn prune(tx: &mut Tx<'_>, tasks: &[TaskId]) -> rusqlite::Result<Outcome> {
+pub(super) fn prune(tx: &mut Tx<'_>, tasks: &[TaskId]) -> rusqlite::Result<Reply> {
     let mut gone = Vec::new();
     for id in tasks {
         if forget(tx, *id)? {
@@ -112,10 +112,10 @@ pub(super) fn prune(tx: &mut Tx<'_>, tasks: &[TaskId]) -> rusqlite::Result<Outco
     let oldest = tx.now.as_millis() - millis(tx.policy.idempotency_retention);
     let keys = idempotency::forget_before(tx, oldest, KEYS_MAX)?;
     tx.forget_empty_types()?;
-    Ok(Outcome::Pruned {
+    Ok(Reply::Pruned(Pruned {
         tasks: gone,
         more_keys: keys == KEYS_MAX,
-    })
+    }))
 }
 
 fn forget(tx: &mut Tx<'_>, id: TaskId) -> rusqlite::Result<bool> {

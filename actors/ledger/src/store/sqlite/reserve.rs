@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use deia_model::{Action, BotDesired};
+use deia_model::{Action, BotDesired, NewEvent};
 use rustix::{fs::FallocateFlags, io::Errno};
 
 use super::room;
@@ -37,32 +37,33 @@ pub(super) fn share_of(command: &Command, has_happened: bool) -> Share {
     }
     match command {
         Command::For { command, .. } => share_of(command, false),
-        Command::Cancel { .. }
-        | Command::Pause { .. }
-        | Command::Finish(_)
-        | Command::GiveBack { .. }
-        | Command::Drained(_)
+        Command::CancelTask(_)
+        | Command::PauseQueue(_)
+        | Command::FinishAttempts(_)
+        | Command::ReleaseLeases(_)
+        | Command::NoteDrained(_)
         | Command::MarkRunning(_)
-        | Command::Access(AccessCommand::RevokeKey { .. } | AccessCommand::RecoverAdmin { .. })
-        | Command::Login(LoginCommand::End { .. } | LoginCommand::EndAll { .. }) => Share::Whole,
-        Command::SetDesired { desired, .. } => whole(*desired != BotDesired::Launched),
+        | Command::Access(AccessCommand::RevokeKey(_) | AccessCommand::RecoverAdmin(_))
+        | Command::Login(LoginCommand::End(_) | LoginCommand::EndAll(_)) => Share::Whole,
+        Command::SetDesired(command) => whole(command.desired != BotDesired::Launched),
         // Strangers can cause refusals without end.
-        Command::Record(events) => {
-            whole(events.iter().all(|event| event.action != Action::ApiDenied))
+        Command::RecordEvents(command) => {
+            let denied = |event: &NewEvent| event.action == Action::ApiDenied;
+            whole(!command.0.iter().any(denied))
         }
-        Command::Erase { .. }
-        | Command::Prune { .. }
-        | Command::PruneEvents { .. }
-        | Command::DeleteBot { .. } => Share::Half,
-        Command::Submit { .. }
-        | Command::Claim(_)
-        | Command::Retry { .. }
+        Command::EraseTask(_)
+        | Command::Prune(_)
+        | Command::PruneEvents(_)
+        | Command::DeleteBot(_) => Share::Half,
+        Command::Submit(_)
+        | Command::ClaimTasks(_)
+        | Command::RetryTask(_)
         | Command::Secret(_)
-        | Command::Progress(_)
-        | Command::Promote { .. }
-        | Command::Resume { .. }
-        | Command::PutBot { .. }
-        | Command::Probe
+        | Command::NoteProgress(_)
+        | Command::RunDue(_)
+        | Command::ResumeQueue(_)
+        | Command::PutBot(_)
+        | Command::ProbeWrite(_)
         | Command::Advance(_)
         | Command::Access(_)
         | Command::Login(_) => Share::Nothing,
@@ -236,9 +237,8 @@ impl Reserve {
 
 #[cfg(test)]
 mod tests {
-    use deia_model::NewEvent;
-
     use super::*;
+    use crate::{ClaimTasks, FinishAttempts, ProbeWrite, Prune, RecordEvents, RunDue, SetDesired};
 
     #[test]
     fn blocks_are_held_given_up_and_remembered() {
@@ -277,21 +277,23 @@ mod tests {
 
     #[test]
     fn what_stops_something_may_use_it_and_what_makes_room_half_of_it() {
-        let stop = |desired| Command::SetDesired {
-            name: "b".parse().unwrap(),
-            desired,
-            actor: "ada".into(),
+        let stop = |desired| {
+            Command::from(SetDesired {
+                name: "b".parse().unwrap(),
+                desired,
+                actor: "ada".into(),
+            })
         };
-        let record = |action| Command::Record(vec![NewEvent::new(action, "ada", "x")]);
+        let record = |action| RecordEvents(vec![NewEvent::new(action, "ada", "x")]).into();
         for (command, expected) in [
             (stop(BotDesired::Stopped), Share::Whole),
             (stop(BotDesired::Draining), Share::Whole),
             (stop(BotDesired::Launched), Share::Nothing),
-            (Command::Finish(vec![]), Share::Whole),
-            (Command::Claim(vec![]), Share::Nothing),
-            (Command::Promote { limit: 1 }, Share::Nothing),
-            (Command::Probe, Share::Nothing),
-            (Command::Prune { tasks: vec![] }, Share::Half),
+            (FinishAttempts(vec![]).into(), Share::Whole),
+            (ClaimTasks(vec![]).into(), Share::Nothing),
+            (RunDue { limit: 1 }.into(), Share::Nothing),
+            (ProbeWrite.into(), Share::Nothing),
+            (Prune { tasks: vec![] }.into(), Share::Half),
             (record(Action::RestartRequested), Share::Whole),
             (record(Action::ApiDenied), Share::Nothing),
         ] {

@@ -9,7 +9,7 @@ use super::{
     submit::backlog,
     transaction::{OfTask, TaskEntry, Tx},
 };
-use crate::{Hint, Load, Outcome, ReadyTask, Refusal, admit};
+use crate::{Hint, Load, ReadyTask, Refusal, Reply, admit};
 
 /// A request to put a task back.
 pub(super) struct Asked<'a> {
@@ -20,7 +20,7 @@ pub(super) struct Asked<'a> {
     pub(super) only_failed: bool,
 }
 
-pub(super) fn retry(tx: &mut Tx<'_>, id: TaskId, asked: Asked<'_>) -> Result<Outcome, ApplyError> {
+pub(super) fn retry(tx: &mut Tx<'_>, id: TaskId, asked: Asked<'_>) -> Result<Reply, ApplyError> {
     let Asked {
         actor,
         role,
@@ -110,7 +110,7 @@ pub(super) fn retry(tx: &mut Tx<'_>, id: TaskId, asked: Asked<'_>) -> Result<Out
         },
     )?;
     let now = find.query_row([id.as_bytes()], rows::stored_task)?;
-    Ok(Outcome::Task(Box::new(now.task)))
+    Ok(Reply::Task(Box::new(now.task)))
 }
 
 /// Another unfinished task with the same key.

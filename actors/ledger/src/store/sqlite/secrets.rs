@@ -5,28 +5,24 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::json;
 
 use super::{apply::ApplyError, rows, transaction::Tx, unreadable::lenient};
-use crate::{Outcome, Refusal, Resealed, SecretCommand, StoredSecret};
+use crate::{PutSecret, Refusal, Reply, Resealed, SecretCommand, StoredSecret};
 
-pub(super) fn apply(tx: &mut Tx<'_>, command: &SecretCommand) -> Result<Outcome, ApplyError> {
+pub(super) fn apply(tx: &mut Tx<'_>, command: &SecretCommand) -> Result<Reply, ApplyError> {
     match command {
-        SecretCommand::Put {
-            name,
-            sealed,
-            actor,
-            max,
-        } => put(tx, name, sealed, *max, actor),
-        SecretCommand::Delete { name, actor } => delete(tx, name, actor),
-        SecretCommand::Reseal { secrets, actor } => Ok(reseal(tx, secrets, actor)?),
+        SecretCommand::Put(command) => put(tx, command),
+        SecretCommand::Delete(command) => delete(tx, &command.name, &command.actor),
+        SecretCommand::Reseal(command) => Ok(reseal(tx, &command.secrets, &command.actor)?),
     }
 }
 
-fn put(
-    tx: &mut Tx<'_>,
-    name: &SecretName,
-    sealed: &[u8],
-    limit: u32,
-    actor: &str,
-) -> Result<Outcome, ApplyError> {
+fn put(tx: &mut Tx<'_>, command: &PutSecret) -> Result<Reply, ApplyError> {
+    let PutSecret {
+        name,
+        sealed,
+        actor,
+        max,
+    } = command;
+    let limit = *max;
     let changed = tx
         .db
         .prepare_cached("UPDATE secrets SET sealed = ?2, changed_at = ?3 WHERE name = ?1")?
@@ -50,10 +46,10 @@ fn put(
         _ => Action::SecretChanged,
     };
     tx.log_event(&NewEvent::new(action, actor, name.as_str()))?;
-    Ok(Outcome::Done(u64::from(changed == 0)))
+    Ok(Reply::Done(u64::from(changed == 0)))
 }
 
-fn delete(tx: &mut Tx<'_>, name: &SecretName, actor: &str) -> Result<Outcome, ApplyError> {
+fn delete(tx: &mut Tx<'_>, name: &SecretName, actor: &str) -> Result<Reply, ApplyError> {
     let gone = tx
         .db
         .prepare_cached("DELETE FROM secrets WHERE name = ?1")?
@@ -62,10 +58,10 @@ fn delete(tx: &mut Tx<'_>, name: &SecretName, actor: &str) -> Result<Outcome, Ap
         return Err(Refusal::NoSuchSecret(name.clone()).into());
     }
     tx.log_event(&NewEvent::new(Action::SecretDeleted, actor, name.as_str()))?;
-    Ok(Outcome::Done(1))
+    Ok(Reply::Done(1))
 }
 
-fn reseal(tx: &mut Tx<'_>, secrets: &[Resealed], actor: &str) -> rusqlite::Result<Outcome> {
+fn reseal(tx: &mut Tx<'_>, secrets: &[Resealed], actor: &str) -> rusqlite::Result<Reply> {
     let mut done = 0;
     for Resealed { name, was, sealed } in secrets {
         done += tx
@@ -75,7 +71,7 @@ fn reseal(tx: &mut Tx<'_>, secrets: &[Resealed], actor: &str) -> rusqlite::Resul
     }
     let details = json!({"secrets": done});
     tx.log_event(&NewEvent::new(Action::SecretResealed, actor, "secrets").details(details))?;
-    Ok(Outcome::Done(done))
+    Ok(Reply::Done(done))
 }
 
 pub(super) fn all(db: &Connection) -> rusqlite::Result<Vec<SecretInfo>> {

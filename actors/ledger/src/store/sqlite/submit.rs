@@ -19,7 +19,8 @@ use super::{
     transaction::{OfTask, TaskEntry, Tx},
 };
 use crate::{
-    Backlog, Dedup, Hint, Load, Outcome, ReadyTask, Refusal, TaskPolicy, TypeLimit, TypeRoom, admit,
+    Backlog, Dedup, Hint, Load, ReadyTask, Refusal, Reply, Submission, TaskPolicy, TypeLimit,
+    TypeRoom, admit,
 };
 
 /// Content up to this many bytes is kept in the task's row.
@@ -38,15 +39,15 @@ pub(super) fn submit(
     tasks: &[NewTask],
     by: By<'_>,
     dedup: Option<&Dedup>,
-) -> Result<Outcome, ApplyError> {
+) -> Result<Reply, ApplyError> {
     let submitter = by.submitter;
     if let Some(dedup) = dedup
         && let Some(tasks) = remembered(tx, submitter, dedup)?
     {
-        return Ok(Outcome::Submitted {
+        return Ok(Reply::Submitted(Submission {
             tasks,
             replayed: true,
-        });
+        }));
     }
     let parents = match tasks.iter().any(|task| !task.depends_on.is_empty()) {
         true => dependencies::look_up(tx, tasks, submitter, by.role.sees_only_its_own())?,
@@ -80,10 +81,10 @@ pub(super) fn submit(
     if let Some(dedup) = dedup {
         remember(tx, submitter, dedup, &accepted)?;
     }
-    Ok(Outcome::Submitted {
+    Ok(Reply::Submitted(Submission {
         tasks: accepted,
         replayed: false,
-    })
+    }))
 }
 
 /// Returns the tasks, with their places, that will be inserted: those that are not

@@ -6,7 +6,10 @@ mod unreadable_rows;
 use deia_model::{Priority, TaskType};
 
 use super::*;
-use crate::store::conformance;
+use crate::{
+    Apply, CancelTask, ClaimTasks, EraseTask, FinishAttempts, MarkRunning, Prune, RetryTask,
+    RunDue, Submission, Submit, store::conformance,
+};
 
 pub(super) fn options(dir: &std::path::Path) -> SqliteOptions {
     SqliteOptions::for_tests(dir)
@@ -33,9 +36,9 @@ async fn the_next_start_knows_how_this_run_ended() {
         let _serving = store.serve().unwrap();
         clean.push(store.previous_shutdown_clean());
         ids.insert(store.hive_id());
-        store.apply(Command::MarkRunning(true)).await.unwrap();
+        store.apply(MarkRunning(true)).await.unwrap();
         if stops_cleanly {
-            store.apply(Command::MarkRunning(false)).await.unwrap();
+            store.apply(MarkRunning(false)).await.unwrap();
         }
         store.close().await;
     }
@@ -52,19 +55,17 @@ async fn nothing_erased_is_left_in_the_file() {
     let mut ids = Vec::new();
     for copies in [1, 100, 10_000] {
         let task = deia_model::NewTask::new("general".parse().unwrap(), SAID.repeat(copies));
-        let command = Command::Submit {
+        let command = Submit {
             tasks: vec![task; 20],
             submitter: "ada".into(),
             role: deia_model::Role::Admin,
             dedup: None,
         };
-        match store.apply(command).await.unwrap() {
-            Outcome::Submitted { tasks, .. } => ids.extend(tasks.iter().map(|task| task.id)),
-            other => panic!("{other:?}"),
-        }
+        let submission = store.apply(command).await.unwrap();
+        ids.extend(submission.tasks.iter().map(|task| task.id));
     }
     for id in &ids {
-        let cancel = Command::Cancel {
+        let cancel = CancelTask {
             task: *id,
             actor: "ada".into(),
             only_waiting: true,
@@ -80,7 +81,7 @@ async fn nothing_erased_is_left_in_the_file() {
     let both = ["deia.db", "deia.db-wal"];
     assert!(both.into_iter().any(|file| !holding(file).is_empty()));
     for id in ids {
-        let erase = Command::Erase {
+        let erase = EraseTask {
             task: id,
             actor: "ada".into(),
         };
@@ -101,7 +102,7 @@ async fn the_log_is_folded_back() {
     let _serving = store.serve().unwrap();
     let task = deia_model::NewTask::new("general".parse().unwrap(), "x".repeat(1_000));
     for _ in 0..60 {
-        let command = Command::Submit {
+        let command = Submit {
             tasks: vec![task.clone(); 20],
             submitter: "ada".into(),
             role: deia_model::Role::Operator,
@@ -114,9 +115,9 @@ async fn the_log_is_folded_back() {
     assert!(wal < 3_000_000, "the log grew to {wal} bytes");
 }
 
-async fn submit(store: &SqliteStore, bytes: usize) -> Result<Outcome, StoreError> {
+async fn submit(store: &SqliteStore, bytes: usize) -> Result<Submission, StoreError> {
     let content = "x".repeat(bytes);
-    let command = Command::Submit {
+    let command = Submit {
         tasks: vec![deia_model::NewTask::new(
             "general".parse().unwrap(),
             content,
@@ -150,7 +151,7 @@ async fn a_log_that_a_reader_holds_is_not_written_without_end() {
     };
     assert!(matches!(refused, StoreError::Busy), "{refused}");
     // What has happened already is kept, and in order.
-    let kept = store.apply_when_there_is_room(Command::MarkRunning(true));
+    let kept = store.apply_deferred(MarkRunning(true));
     let length = dir.path().join("deia.db-wal").metadata().unwrap().len();
     assert!((most..most + (1 << 20)).contains(&length), "{length}");
     assert_eq!(
@@ -287,8 +288,8 @@ async fn counters_of_submitters_are_exact_after_every_command() {
     for step in 0..600 {
         let task = ids.get(pick(ids.len().max(1))).copied();
         let task = task.unwrap_or_else(TaskId::new);
-        let command = match pick(7) {
-            0 | 1 => Command::Submit {
+        let command: Command = match pick(7) {
+            0 | 1 => Submit {
                 tasks: vec![
                     NewTask::new(
                         ["a", "b", "brief"][pick(3)].parse().unwrap(),
@@ -302,30 +303,31 @@ async fn counters_of_submitters_are_exact_after_every_command() {
                     key: pick(9).to_string(),
                     fingerprint: [0; 32],
                 }),
-            },
-            2 => Command::Cancel {
+            }
+            .into(),
+            2 => CancelTask {
                 task,
                 actor: "ada".into(),
                 only_waiting: false,
-            },
-            3 => Command::Retry {
+            }
+            .into(),
+            3 => RetryTask {
                 task,
                 actor: "ada".into(),
                 only_failed: false,
                 role: Role::Operator,
-            },
-            4 => Command::Promote { limit: 10 },
-            5 => Command::Prune {
+            }
+            .into(),
+            4 => RunDue { limit: 10 }.into(),
+            5 => Prune {
                 tasks: store.prunable(0).await.unwrap().tasks,
-            },
+            }
+            .into(),
             _ => {
                 let (bot, lease) = ("b".parse().unwrap(), LeaseToken::new());
                 let claim = Claim { task, bot, lease };
-                let claimed = store.apply(Command::Claim(vec![claim])).await.unwrap();
-                let Outcome::Claimed { tasks, .. } = claimed else {
-                    panic!("another outcome");
-                };
-                let reports = tasks.iter().map(|claimed| AttemptReport {
+                let claimed = store.apply(ClaimTasks(vec![claim])).await.unwrap();
+                let reports = claimed.tasks.iter().map(|claimed| AttemptReport {
                     task,
                     attempt: claimed.task.attempt,
                     lease,
@@ -338,11 +340,11 @@ async fn counters_of_submitters_are_exact_after_every_command() {
                     tokens_used: None,
                     cost_cents: None,
                 });
-                Command::Finish(reports.collect())
+                FinishAttempts(reports.collect()).into()
             }
         };
-        match store.apply(command).await {
-            Ok(Outcome::Submitted { tasks, .. }) => ids.extend(tasks.iter().map(|task| task.id)),
+        match store.execute(command).await {
+            Ok(Reply::Submitted(done)) => ids.extend(done.tasks.iter().map(|task| task.id)),
             Ok(_) | Err(StoreError::Refused(_)) => {}
             Err(error) => panic!("{error}"),
         }

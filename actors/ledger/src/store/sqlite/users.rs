@@ -1,13 +1,13 @@
 //! Users.
 
-use deia_model::{Action, KeyRecord, NewEvent, Role, User, UserChange, admin_hold};
+use deia_model::{Action, KeyRecord, NewEvent, Role, User, admin_hold};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::json;
 
 use super::{
     apply::ApplyError, idempotency, keys, logins, read, rows, transaction::Tx, unreadable::lenient,
 };
-use crate::{AccessLimits, Dedup, Hint, Outcome, Refusal};
+use crate::{AccessLimits, AddUser, ChangeUser, DeleteUser, Hint, NewUser, Refusal, Reply};
 
 const SELECT_USER: &str = "SELECT name, role, active, version, created_at, changed_at FROM users";
 
@@ -43,30 +43,27 @@ fn stored(tx: &Tx<'_>, name: &str) -> Result<User, ApplyError> {
     Ok(found.ok_or_else(|| Refusal::NoSuchUser(name.to_owned()))?)
 }
 
-pub(super) fn add(
-    tx: &mut Tx<'_>,
-    name: &str,
-    (role, active): (Role, bool),
-    dedup: Option<&Dedup>,
-    (actor, limits): (&str, AccessLimits),
-) -> Result<Outcome, ApplyError> {
+pub(super) fn add(tx: &mut Tx<'_>, command: &AddUser) -> Result<Reply, ApplyError> {
+    let AddUser {
+        name, dedup, actor, ..
+    } = command;
     if let Some(dedup) = dedup
         && let Some(user) = idempotency::remembered(tx, actor, dedup)?
     {
         let replayed = true;
-        return Ok(Outcome::NewUser { user, replayed });
+        return Ok(Reply::UserAdded(NewUser { user, replayed }));
     }
     if find(tx.db, name)?.is_some() {
-        return Err(Refusal::UserExists(name.to_owned()).into());
+        return Err(Refusal::UserExists(name.clone()).into());
     }
-    make_room(tx, name, limits)?;
-    insert(tx, name, (role, active), actor)?;
+    make_room(tx, name, command.limits)?;
+    insert(tx, name, (command.role, command.active), actor)?;
     let user = stored(tx, name)?;
     if let Some(dedup) = dedup {
         idempotency::remember(tx, actor, dedup, &user)?;
     }
     let replayed = false;
-    Ok(Outcome::NewUser { user, replayed })
+    Ok(Reply::UserAdded(NewUser { user, replayed }))
 }
 
 /// Refuses when there is no room for one more, or when the name would come with
@@ -126,19 +123,19 @@ fn log(
     Ok(())
 }
 
-pub(super) fn change(
-    tx: &mut Tx<'_>,
-    name: &str,
-    change: UserChange,
-    if_version: Option<u64>,
-    actor: &str,
-) -> Result<Outcome, ApplyError> {
+pub(super) fn change(tx: &mut Tx<'_>, command: &ChangeUser) -> Result<Reply, ApplyError> {
+    let ChangeUser {
+        name,
+        change,
+        if_version,
+        actor,
+    } = command;
     let user = stored(tx, name)?;
-    check_version(&user, if_version)?;
+    check_version(&user, *if_version)?;
     let role = change.role.unwrap_or(user.role);
     let active = change.active.unwrap_or(user.active);
     if (role, active) == (user.role, user.active) {
-        return Ok(Outcome::User(user));
+        return Ok(Reply::User(user));
     }
     keep_an_admin(tx, name, |key| {
         key.owner.role = role;
@@ -154,7 +151,7 @@ pub(super) fn change(
         // They do not come back with the user.
         logins::end_of_user(tx, name, actor)?;
     }
-    Ok(Outcome::User(stored(tx, name)?))
+    Ok(Reply::User(stored(tx, name)?))
 }
 
 fn write(tx: &Tx<'_>, name: &str, (role, active): (Role, bool)) -> rusqlite::Result<()> {
@@ -166,17 +163,17 @@ fn write(tx: &Tx<'_>, name: &str, (role, active): (Role, bool)) -> rusqlite::Res
     Ok(())
 }
 
-pub(super) fn delete(
-    tx: &mut Tx<'_>,
-    name: &str,
-    if_version: Option<u64>,
-    actor: &str,
-) -> Result<Outcome, ApplyError> {
+pub(super) fn delete(tx: &mut Tx<'_>, command: &DeleteUser) -> Result<Reply, ApplyError> {
+    let DeleteUser {
+        name,
+        if_version,
+        actor,
+    } = command;
     let user = stored(tx, name)?;
-    check_version(&user, if_version)?;
+    check_version(&user, *if_version)?;
     keep_an_admin(tx, name, |_| false)?;
     let keys = read::keys(tx.db)?;
-    for key in keys.iter().filter(|key| key.info.user == name) {
+    for key in keys.iter().filter(|key| key.info.user == *name) {
         if key.info.is_in_force(tx.now) {
             keys::mark_revoked(tx, &key.info, actor)?;
         }
@@ -191,7 +188,7 @@ pub(super) fn delete(
     let details = json!({"role": user.role, "active": user.active});
     log(tx, Action::UserDeleted, actor, name, details)?;
     logins::end_of_user(tx, name, actor)?;
-    Ok(Outcome::User(user))
+    Ok(Reply::User(user))
 }
 
 fn check_version(user: &User, expected: Option<u64>) -> Result<(), Refusal> {

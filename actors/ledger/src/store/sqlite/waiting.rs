@@ -13,7 +13,7 @@ use super::{
     shares::Counted,
     transaction::{OfTask, TaskEntry, Tx},
 };
-use crate::{Cancelling, Hint, Outcome, ReadyTask, Refusal};
+use crate::{Cancelling, Hint, ReadyTask, Refusal, Reply};
 
 /// What must be known of a waiting task to end it or to make it ready.
 pub(super) struct Waiting {
@@ -176,7 +176,7 @@ pub(super) fn make_ready(tx: &mut Tx<'_>, task: &Waiting) -> rusqlite::Result<()
 }
 
 /// Does what is due, at most `limit` of each kind.
-pub(super) fn promote(tx: &mut Tx<'_>, limit: u32) -> rusqlite::Result<Outcome> {
+pub(super) fn promote(tx: &mut Tx<'_>, limit: u32) -> rusqlite::Result<Reply> {
     let expired = due(
         tx,
         "INDEXED BY tasks_expiry WHERE expires_at IS NOT NULL AND status <= 1 AND attempt = 0 AND expires_at <= ?1
@@ -196,7 +196,7 @@ pub(super) fn promote(tx: &mut Tx<'_>, limit: u32) -> rusqlite::Result<Outcome> 
     for task in &ready {
         make_ready(tx, task)?;
     }
-    Ok(Outcome::Done(
+    Ok(Reply::Done(
         expired.len() as u64 + settled + ready.len() as u64,
     ))
 }
@@ -223,7 +223,7 @@ pub(super) fn cancel(
     id: TaskId,
     actor: &str,
     only_waiting: bool,
-) -> Result<Outcome, ApplyError> {
+) -> Result<Reply, ApplyError> {
     let mut find = tx.db.prepare_cached(rows::SELECT_TASK_BY_ID)?;
     let rows::Stored {
         seq,
@@ -284,5 +284,5 @@ pub(super) fn cancel(
         end(tx, &waiting, &called_off)?;
     }
     let now = find.query_row([id.as_bytes()], rows::stored_task)?;
-    Ok(Outcome::Task(Box::new(now.task)))
+    Ok(Reply::Task(Box::new(now.task)))
 }

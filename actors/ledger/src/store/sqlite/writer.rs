@@ -28,7 +28,7 @@ use super::{
     rows, unreadable,
 };
 use crate::{
-    AttemptReport, Command, Effect, HintSink, Offers, Outcome, Shortage, StoreError, TaskPolicy,
+    AttemptReport, Command, Effect, HintSink, Offers, Reply, Shortage, StoreError, TaskPolicy,
     anchor::Anchor, metrics::StoreMetrics,
 };
 
@@ -44,7 +44,7 @@ const BYTES_PER_WEIGHT: usize = 4_096;
 /// Events that are forgotten as fast as one task is changed.
 const EVENTS_PER_WEIGHT: usize = 20;
 
-type Answer = oneshot::Sender<Result<Outcome, StoreError>>;
+type Answer = oneshot::Sender<Result<Reply, StoreError>>;
 
 /// A command and who waits for its answer.
 pub(super) struct Job {
@@ -170,7 +170,7 @@ impl Writer {
         let group = self.gather(first, queue);
         if group
             .iter()
-            .any(|job| matches!(job.command.effect(), Command::Erase { .. }))
+            .any(|job| matches!(job.command.effect(), Command::EraseTask(_)))
         {
             self.checkpointer.erased();
         }
@@ -419,21 +419,23 @@ fn weight_of_effect(effect: &Effect) -> usize {
 fn weight_of(command: &Command) -> usize {
     match command {
         Command::For { command, .. } => weight_of(command),
-        Command::Submit { tasks, .. } => {
+        Command::Submit(command) => {
+            let tasks = &command.tasks;
             let bytes: usize = tasks.iter().map(|task| task.content.len()).sum();
             tasks.len() + bytes / BYTES_PER_WEIGHT
         }
-        Command::Claim(claims) => claims.len(),
-        Command::Finish(reports) => {
+        Command::ClaimTasks(command) => command.0.len(),
+        Command::FinishAttempts(command) => {
+            let reports = &command.0;
             let output = |report: &AttemptReport| report.output.as_ref().map_or(0, String::len);
             reports.len() + reports.iter().map(output).sum::<usize>() / BYTES_PER_WEIGHT
         }
-        Command::Progress(reports) => reports.len(),
-        Command::Prune { tasks } => tasks.len(),
-        Command::Promote { limit } => *limit as usize,
+        Command::NoteProgress(command) => command.0.len(),
+        Command::Prune(command) => command.tasks.len(),
+        Command::RunDue(command) => command.limit as usize,
         // A row of statistics is read, merged and written again.
         Command::Advance(advance) => advance.effects.iter().map(weight_of_effect).sum(),
-        Command::PruneEvents { max, .. } => *max as usize / EVENTS_PER_WEIGHT,
+        Command::PruneEvents(command) => command.max as usize / EVENTS_PER_WEIGHT,
         _ => 1,
     }
 }

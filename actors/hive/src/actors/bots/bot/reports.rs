@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use actix::{ActorFutureExt, AsyncContext, WrapFuture};
-use deia_ledger::{AttemptReport, ClaimedTask, Command, Outcome, StoreError, failpoint};
+use deia_ledger::{
+    Apply, AttemptReport, ClaimedTask, FinishAttempts, FinishOutcome, StoreError, failpoint,
+};
 use deia_model::{AttemptEnd, LeaseToken};
 use deia_supervision::Context;
 
@@ -64,9 +66,7 @@ impl BotActor {
         let ledger = self.ledger.clone();
         let sending = async move {
             (
-                ledger
-                    .apply_when_there_is_room(Command::Finish(reports.clone()))
-                    .await,
+                ledger.apply_deferred(FinishAttempts(reports.clone())).await,
                 reports,
             )
         };
@@ -100,8 +100,8 @@ impl BotActor {
     fn send(&mut self, ctx: &mut Context<Self>) {
         failpoint::hit("before_report");
         let (ledger, reports) = (self.ledger.clone(), self.sending.clone());
-        let command = Command::Finish(reports);
-        let sending = async move { ledger.apply_when_there_is_room(command).await };
+        let command = FinishAttempts(reports);
+        let sending = async move { ledger.apply_deferred(command).await };
         ctx.spawn(
             sending
                 .into_actor(self)
@@ -109,7 +109,7 @@ impl BotActor {
         );
     }
 
-    fn sent(&mut self, outcome: Result<Outcome, StoreError>, ctx: &mut Context<Self>) {
+    fn sent(&mut self, outcome: Result<Vec<FinishOutcome>, StoreError>, ctx: &mut Context<Self>) {
         match outcome {
             Ok(_) => {
                 let sent = std::mem::take(&mut self.sending);

@@ -1,22 +1,21 @@
 //! Names of users are given once.
 
 use super::*;
+use crate::{Apply, CancelTask, Prune, Submission, Submit};
 
 pub(crate) async fn a_name_comes_with_nothing_of_who_had_it(ledger: Ledger) {
     let once = |byte| Dedup {
         key: "once".into(),
         fingerprint: [byte; 32],
     };
-    let submit = |byte| Command::Submit {
+    let submit = |byte| Submit {
         tasks: vec![NewTask::new("general".parse().unwrap(), "x".to_owned())],
         submitter: ADA.into(),
         role: deia_model::Role::External,
         dedup: Some(once(byte)),
     };
     user_of(&ledger, add_user(ADA, Role::External, None)).await;
-    let Outcome::Submitted { tasks, .. } = ledger.apply(submit(1)).await.unwrap() else {
-        panic!("not submitted")
-    };
+    let Submission { tasks, .. } = ledger.apply(submit(1)).await.unwrap();
     user_of(&ledger, delete(ADA, None)).await;
 
     let taken = || Refusal::NameHasTasks(ADA.into());
@@ -28,7 +27,7 @@ pub(crate) async fn a_name_comes_with_nothing_of_who_had_it(ledger: Ledger) {
     assert_eq!(ledger.keys().await.unwrap(), []);
 
     let task = tasks[0].id;
-    let cancel = Command::Cancel {
+    let cancel = CancelTask {
         task,
         actor: "deia".into(),
         only_waiting: true,
@@ -41,13 +40,13 @@ pub(crate) async fn a_name_comes_with_nothing_of_who_had_it(ledger: Ledger) {
     );
     while ledger.task(task).await.unwrap().is_some() {
         let tasks = vec![task];
-        ledger.apply(Command::Prune { tasks }).await.unwrap();
+        ledger.apply(Prune { tasks }).await.unwrap();
     }
     user_of(&ledger, again()).await;
     // What the earlier one sent with that key is not held against the later.
     assert!(matches!(
         ledger.apply(submit(2)).await,
-        Ok(Outcome::Submitted {
+        Ok(Submission {
             replayed: false,
             ..
         })
@@ -64,10 +63,8 @@ pub(crate) async fn a_repeated_request_makes_one_user(ledger: Ledger) {
     };
     let made = user_of(&ledger, ask(ADA, 1)).await;
     user_of(&ledger, change(ADA, to_active(false), None)).await;
-    match ledger.apply(ask(ADA, 1)).await.unwrap() {
-        Outcome::NewUser { user, replayed } => assert_eq!((user, replayed), (made, true)),
-        other => panic!("{other:?}"),
-    }
+    let again = ledger.apply(ask(ADA, 1)).await.unwrap();
+    assert_eq!((again.user, again.replayed), (made, true));
     let other = refused(&ledger, ask("eve", 2)).await;
     assert_eq!(other, Refusal::IdempotencyMismatch);
     assert_eq!(ledger.users().await.unwrap().len(), 1);

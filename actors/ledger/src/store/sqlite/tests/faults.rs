@@ -1,7 +1,7 @@
 //! Commands that cannot be applied, and what becomes of the others.
 
 use super::*;
-use crate::{ClaimedTask, Seat};
+use crate::{Apply, ClaimedTask, MarkRunning, Seat, Submission, Submit};
 
 /// Has SQLite refuse tasks of the type `broken`, as a full index or a bug would.
 fn break_type(dir: &std::path::Path) {
@@ -13,8 +13,8 @@ fn break_type(dir: &std::path::Path) {
     .unwrap();
 }
 
-fn submission(task_type: &str) -> Command {
-    Command::Submit {
+fn submission(task_type: &str) -> Submit {
+    Submit {
         tasks: vec![deia_model::NewTask::new(task_type.parse().unwrap(), "x")],
         submitter: "ada".into(),
         dedup: None,
@@ -44,8 +44,8 @@ impl Gate {
     async fn together(
         self,
         store: &SqliteStore,
-        commands: Vec<Command>,
-    ) -> Vec<Result<Outcome, StoreError>> {
+        commands: Vec<Submit>,
+    ) -> Vec<Result<Submission, StoreError>> {
         let first = store.apply(submission("first"));
         self.at.recv().unwrap();
         let waiting: Vec<_> = commands.into_iter().map(|c| store.apply(c)).collect();
@@ -194,7 +194,7 @@ async fn a_store_that_is_locked_refuses_a_group_once() {
         .map(|_| store.apply(submission("general")))
         .collect();
     // An end that was reported is kept, not refused.
-    let end = store.apply_when_there_is_room(Command::MarkRunning(true));
+    let end = store.apply_deferred(MarkRunning(true));
     drop(gate.open);
     first.await.unwrap();
     for refused in futures_util::future::join_all(waiting).await {

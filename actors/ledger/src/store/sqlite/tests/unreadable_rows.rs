@@ -6,7 +6,10 @@ use deia_model::{
 };
 
 use super::*;
-use crate::{AttemptReport, Claim, FinishOutcome};
+use crate::{
+    Apply, AttemptReport, Claim, ClaimTasks, Claimed, DeleteBot, FinishAttempts, FinishOutcome,
+    PutBot, ReleaseLeases, RunDue, SetDesired, Submit,
+};
 
 struct Hive {
     dir: tempfile::TempDir,
@@ -34,24 +37,19 @@ impl Hive {
     }
 
     async fn submit(&self, tasks: Vec<NewTask>) -> Vec<TaskId> {
-        let command = Command::Submit {
+        let command = Submit {
             tasks,
             submitter: "ada".into(),
             dedup: None,
             role: deia_model::Role::Operator,
         };
-        match self.store.apply(command).await.unwrap() {
-            Outcome::Submitted { tasks, .. } => tasks.into_iter().map(|task| task.id).collect(),
-            other => panic!("{other:?}"),
-        }
+        let submission = self.store.apply(command).await.unwrap();
+        submission.tasks.into_iter().map(|task| task.id).collect()
     }
 
     async fn promote(&self) -> u64 {
-        let promote = Command::Promote { limit: 100 };
-        match self.store.apply(promote).await.unwrap() {
-            Outcome::Done(n) => n,
-            other => panic!("{other:?}"),
-        }
+        let promote = RunDue { limit: 100 };
+        self.store.apply(promote).await.unwrap()
     }
 
     async fn ready(&self) -> Vec<TaskId> {
@@ -73,13 +71,9 @@ impl Hive {
             lease: LeaseToken::new(),
         };
         let claims = tasks.iter().map(claim).collect();
-        match self.store.apply(Command::Claim(claims)).await.unwrap() {
-            Outcome::Claimed { tasks, deferred } => {
-                assert_eq!(deferred, []);
-                tasks
-            }
-            other => panic!("{other:?}"),
-        }
+        let Claimed { tasks, deferred } = self.store.apply(ClaimTasks(claims)).await.unwrap();
+        assert_eq!(deferred, []);
+        tasks
     }
 
     async fn status(&self, id: TaskId) -> TaskStatus {
@@ -161,15 +155,12 @@ async fn ends_are_recorded_beside_a_row_that_cannot_be_read() {
             .iter()
             .map(|claimed| AttemptReport::given_back(claimed, "x"))
             .collect();
-        let Outcome::Finished(ends) = hive.store.apply(Command::Finish(reports)).await.unwrap()
-        else {
-            panic!("another outcome")
-        };
+        let ends = hive.store.apply(FinishAttempts(reports)).await.unwrap();
         assert_eq!(ends[1], FinishOutcome::Recorded(TaskStatus::Queued));
         // So does the start after a crash.
         hive.restart().await;
         let bots = hive.store.bots_with_running_tasks().await.unwrap();
-        let give_back = Command::GiveBack {
+        let give_back = ReleaseLeases {
             bots,
             started_before: None,
             end: AttemptEnd::GivenBack,
@@ -196,7 +187,7 @@ async fn a_dependent_that_cannot_be_read_is_settled_when_it_can() {
         ..AttemptReport::given_back(&claimed, "x")
     };
     hive.store
-        .apply(Command::Finish(vec![report]))
+        .apply(FinishAttempts(vec![report]))
         .await
         .unwrap();
     hive.promote().await;
@@ -214,7 +205,7 @@ async fn a_bot_that_cannot_be_read_hides_no_other() {
     let spec: BotSpec = serde_json::from_value(serde_json::json!({
         "executor": {"kind": "simulated"}, "capabilities": {"specializations": ["general"]}}))
     .unwrap();
-    let put = |name: &str| Command::PutBot {
+    let put = |name: &str| PutBot {
         name: name.parse().unwrap(),
         spec: spec.clone(),
         actor: "ada".into(),
@@ -237,14 +228,14 @@ async fn a_bot_that_cannot_be_read_hides_no_other() {
         .map(|bot| bot.name.to_string())
         .collect();
     assert_eq!(names, ["a", "c"]);
-    let stop = Command::SetDesired {
+    let stop = SetDesired {
         name: "a".parse().unwrap(),
         desired: BotDesired::Stopped,
         actor: "ada".into(),
     };
     hive.store.apply(stop).await.unwrap();
     // It can be replaced and removed all the same.
-    let delete = Command::DeleteBot {
+    let delete = DeleteBot {
         name: "b".parse().unwrap(),
         actor: "ada".into(),
     };

@@ -20,10 +20,10 @@ use super::{
     },
     Job, Writer, known_types, share,
 };
-use crate::{Command, Hint, Outcome, StoreError};
+use crate::{Command, Hint, Reply, StoreError};
 
-/// Outcomes of the commands of a committed transaction, in their order.
-type Outcomes = Vec<Result<Outcome, StoreError>>;
+/// Replies of the commands of a committed transaction, in their order.
+type Replies = Vec<Result<Reply, StoreError>>;
 
 /// Reason why a transaction was rolled back.
 pub(super) enum Failure {
@@ -136,7 +136,7 @@ impl Writer {
 
     /// Applies one command. On a full disk the reserve is given up for one that
     /// may use it.
-    pub(super) fn try_alone(&mut self, job: &Job) -> Result<Outcomes, Failure> {
+    pub(super) fn try_alone(&mut self, job: &Job) -> Result<Replies, Failure> {
         match self.transact(&[&job.command]) {
             Err(failure)
                 if self.has_no_room(&failure)
@@ -153,7 +153,7 @@ impl Writer {
     pub(super) fn answer_one(
         &self,
         job: Job,
-        done: Result<Outcomes, Failure>,
+        done: Result<Replies, Failure>,
     ) -> Result<(), String> {
         let outcome = match done {
             Ok(mut outcomes) => outcomes.pop().unwrap_or(Err(StoreError::Closed)),
@@ -185,7 +185,7 @@ impl Writer {
     }
 
     /// One transaction: on disk when this returns `Ok`, nothing of it when `Err`.
-    fn transact(&mut self, commands: &[&Command]) -> Result<Outcomes, Failure> {
+    fn transact(&mut self, commands: &[&Command]) -> Result<Replies, Failure> {
         let began = Instant::now();
         execute(&self.db, "BEGIN IMMEDIATE").map_err(Failure::Begin)?;
         match self.apply_all(commands) {
@@ -221,7 +221,7 @@ impl Writer {
         }
     }
 
-    fn apply_all(&mut self, commands: &[&Command]) -> Result<(Outcomes, Told), Failure> {
+    fn apply_all(&mut self, commands: &[&Command]) -> Result<(Replies, Told), Failure> {
         let offers = self.shared.offers.get().map(AsRef::as_ref);
         let now = Timestamp::now();
         let mut tx = Tx::new(&self.db, &self.policy, &mut self.types, offers, now)
