@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use deia_ledger::{Store, store::SqliteStore};
+use deia_ledger::{CommandLog as _, TaskReads as _, store::SqliteStore};
 use deia_model::{Action, PageRequest, Sight, Task, TaskFilter, TaskStatus};
 use nix::sys::signal::{Signal, kill};
 use reqwest::Method;

@@ -143,7 +143,12 @@ fn neither_http_nor_cli_touches_the_store() {
     let front = below(rust_files("src"), &["src/http", "src/cli"]);
     forbid(
         &front,
-        &["deia_ledger::store", "SqliteStore", "dyn Store"],
+        &[
+            "deia_ledger::store",
+            "SqliteStore",
+            "dyn Store",
+            "CommandLog",
+        ],
         "the front touches the store",
     );
     let cli = below(rust_files("src"), &["src/cli"]);

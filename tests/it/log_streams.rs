@@ -9,7 +9,7 @@ use std::{
     sync::mpsc,
 };
 
-use deia_ledger::Store as _;
+use deia_ledger::CommandLog as _;
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,

@@ -15,7 +15,7 @@ use std::{
 
 pub(crate) use deia_hive::testing::{PATIENCE, block_until, until};
 use deia_hive::{config::Layers, testing};
-use deia_ledger::{Store as _, store::SqliteStore};
+use deia_ledger::{EventReads as _, store::SqliteStore};
 use deia_model::Event;
 use nix::{
     sys::signal::{Signal, kill},

@@ -4,11 +4,11 @@ use std::future::Future;
 
 use deia_model::Principal;
 
-use crate::{LedgerCommand, Reply, Store, StoreError};
+use crate::{CommandLog, LedgerCommand, Reply, StoreError};
 
 /// Applies commands of any type. A command is on its way when the method returns, whether
 /// or not the future is polled.
-pub trait Apply: Store {
+pub trait Apply: CommandLog {
     /// Applies a command; it is on disk when this resolves with its reply.
     fn apply<C: LedgerCommand>(
         &self,
@@ -28,7 +28,7 @@ pub trait Apply: Store {
     }
 
     /// Applies a command about something that has happened: on a full disk it waits for
-    /// room, see [`Store::execute_deferred`].
+    /// room, see [`CommandLog::execute_deferred`].
     fn apply_deferred<C: LedgerCommand>(
         &self,
         command: C,
@@ -37,7 +37,7 @@ pub trait Apply: Store {
     }
 }
 
-impl<S: Store + ?Sized> Apply for S {}
+impl<S: CommandLog + ?Sized> Apply for S {}
 
 /// Narrows the reply of a store to that of the command.
 async fn typed<C: LedgerCommand>(

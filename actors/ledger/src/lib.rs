@@ -35,6 +35,6 @@ pub use refusal::Refusal;
 pub use shares::{Backlog, Load, TypeLimit, TypeRoom, admit};
 pub use statistics::{StatisticsRow, hour_of};
 pub use traits::{
-    BoxFuture, HintSink, Ledger, Prunable, ReadyQuery, Shortage, Standing, Store, StoreError,
-    TaskOutcome,
+    AccessReads, BotReads, BoxFuture, CommandLog, EventReads, HintSink, Ledger, Prunable,
+    ReadyQuery, SchedulerReads, Shortage, Standing, Store, StoreError, TaskOutcome, TaskReads,
 };

@@ -20,8 +20,8 @@ mod vfs;
 use std::{path::Path, sync::Mutex, time::SystemTime};
 
 use deia_ledger::{
-    Apply, AttemptReport, Claim, ClaimTasks, Claimed, FinishAttempts, MarkRunning, PauseQueue,
-    Store, StoreError, Submission, Submit,
+    Apply, AttemptReport, Claim, ClaimTasks, Claimed, CommandLog, EventReads, FinishAttempts,
+    MarkRunning, PauseQueue, SchedulerReads, StoreError, Submission, Submit, TaskReads,
     store::{SqliteOptions, SqliteStore},
 };
 use deia_model::{AttemptEnd, LeaseToken, NewTask, TaskId, TaskStatus};

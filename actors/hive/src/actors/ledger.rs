@@ -3,7 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use actix::{Actor, ActorFutureExt, AsyncContext, Handler, Message, WrapFuture};
-use deia_ledger::{Apply, BoxFuture, Command, Ledger, RecordEvents, ReleaseLeases, StoreError};
+use deia_ledger::{
+    Apply, BoxFuture, Command, CommandLog, Ledger, RecordEvents, ReleaseLeases, StoreError,
+};
 use deia_model::AttemptEnd;
 use deia_supervision::{Context, StartError};
 
@@ -49,7 +51,7 @@ impl LedgerWriter {
                 end,
                 reason: reason.to_owned(),
             };
-            write_or_leave_waiting(&ledger, vec![command.into()])
+            write_or_leave_waiting(&*ledger, vec![command.into()])
                 .await
                 .map_err(StartError::failed)?;
         }
@@ -87,7 +89,7 @@ fn left_running(first: bool, unclean: bool) -> (AttemptEnd, &'static str) {
 /// Applies these in order. When there is no room on the disk, they are left to
 /// wait for it, ahead of everything else: reads are served meanwhile.
 pub(crate) async fn write_or_leave_waiting(
-    ledger: &Ledger,
+    ledger: &dyn CommandLog,
     commands: Vec<Command>,
 ) -> Result<(), StoreError> {
     let applying: Vec<_> = commands

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use actix::{Actor, ActorFutureExt, AsyncContext, WrapFuture};
-use deia_ledger::{Apply, Ledger, Prune, PruneEvents, Pruned, StoreError};
+use deia_ledger::{Apply, CommandLog, Ledger, Prune, PruneEvents, Pruned, StoreError};
 use deia_model::{TaskId, Timestamp};
 use deia_supervision::Context;
 
@@ -114,10 +114,13 @@ async fn sweep(
     let found = ledger.prunable(from).await?;
     let mut forgotten = 0;
     for tasks in found.tasks.chunks(at_once) {
-        forgotten += forget(ledger, outputs, tasks.to_vec()).await?.tasks.len();
+        forgotten += forget(&**ledger, outputs, tasks.to_vec())
+            .await?
+            .tasks
+            .len();
     }
     if found.next.is_none() {
-        while forget(ledger, outputs, Vec::new()).await?.more_keys {}
+        while forget(&**ledger, outputs, Vec::new()).await?.more_keys {}
     }
     if forgotten > 0 {
         tracing::info!(tasks = forgotten, "forgot tasks past their retention");
@@ -163,7 +166,7 @@ async fn forget_events(ledger: &Ledger, limits: EventLimits) -> Result<(), Store
 /// stays behind goes with the next start. On a disk so full that not even that can
 /// be committed the files go first: they are past their time.
 async fn forget(
-    ledger: &Ledger,
+    ledger: &dyn CommandLog,
     outputs: &Outputs,
     tasks: Vec<TaskId>,
 ) -> Result<Pruned, StoreError> {

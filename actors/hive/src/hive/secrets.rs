@@ -5,7 +5,9 @@ use std::{
     path::Path,
 };
 
-use deia_ledger::{Apply, DeleteSecret, Ledger, PutSecret, ResealSecrets, Resealed, StoreError};
+use deia_ledger::{
+    AccessReads, Apply, DeleteSecret, Ledger, PutSecret, ResealSecrets, Resealed, StoreError,
+};
 use deia_model::{Principal, SecretInfo, SecretName, Violation};
 use rustix::fs::{Mode, OFlags};
 
@@ -81,7 +83,7 @@ pub fn check_secrets_key(config: &Config) -> Result<bool, HiveStartError> {
 
 /// Finds the stored secrets that no key opens.
 pub(super) async fn unopened(
-    ledger: &Ledger,
+    ledger: &dyn AccessReads,
     keys: &SealingKeys,
 ) -> Result<Vec<SecretName>, StoreError> {
     let mut lost = Vec::new();

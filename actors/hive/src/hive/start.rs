@@ -7,8 +7,8 @@ use std::{
 };
 
 use deia_ledger::{
-    AddKey, Apply, Hint, Ledger, MarkRunning, PutBot, RecordEvents, RecoverAdmin, Refusal,
-    SetDesired, Store, StoreError,
+    AddKey, Apply, CommandLog, Hint, Ledger, MarkRunning, PutBot, RecordEvents, RecoverAdmin,
+    Refusal, SetDesired, StoreError,
     anchor::Anchor,
     store::{OpenError, SqliteStore},
 };
@@ -202,7 +202,7 @@ impl Hive {
     async fn settle(&self, new: bool, clean: bool) -> Result<(), HiveStartError> {
         let ledger = &self.inner.ledger;
         if new {
-            seed_bots(ledger, self.config()).await?;
+            seed_bots(&**ledger, self.config()).await?;
         }
         self.ensure_admin_key(new).await?;
         self.look_for_lost_secrets().await?;
@@ -212,7 +212,7 @@ impl Hive {
             commands.insert(0, RecordEvents(vec![unclean]).into());
         }
         // Last: a start that was cut short before is still one of a new hive.
-        write_or_leave_waiting(ledger, commands).await?;
+        write_or_leave_waiting(&**ledger, commands).await?;
         self.inner.keyring.reload(ledger).await?;
         self.inner.logins.reload(ledger).await?;
         if self.inner.launcher.tell(Follow).is_err() {
@@ -224,7 +224,7 @@ impl Hive {
     /// Says which stored secrets cannot be opened: the hive works without them, and
     /// only somebody can bring the key or the secrets back.
     async fn look_for_lost_secrets(&self) -> Result<(), HiveStartError> {
-        let lost = secrets::unopened(&self.inner.ledger, &self.inner.sealing).await?;
+        let lost = secrets::unopened(&*self.inner.ledger, &self.inner.sealing).await?;
         if let Some(first) = lost.first() {
             tracing::error!(
                 secrets = lost.len(),
@@ -368,7 +368,7 @@ pub(super) fn open_store(config: &Config) -> Result<Ledger, HiveStartError> {
     Ok(Arc::new(store))
 }
 
-async fn seed_bots(ledger: &Ledger, config: &Config) -> Result<(), HiveStartError> {
+async fn seed_bots(ledger: &dyn CommandLog, config: &Config) -> Result<(), HiveStartError> {
     for bot in &config.bots.seed {
         let put = PutBot {
             name: bot.name.clone(),

@@ -13,7 +13,7 @@ use std::{
     sync::Arc,
 };
 
-use deia_ledger::Ledger;
+use deia_ledger::AccessReads;
 use deia_model::{SecretName, SecretPlaces, SecretRef, SecretRefs};
 use rustix::fs::{Mode, OFlags};
 
@@ -48,7 +48,7 @@ pub(crate) type Variables = Vec<(OsString, OsString)>;
 pub(crate) struct SecretResolver {
     places: SecretPlaces,
     data_dir: PathBuf,
-    ledger: Ledger,
+    ledger: Arc<dyn AccessReads>,
     keys: Arc<SealingKeys>,
 }
 
@@ -56,7 +56,7 @@ impl SecretResolver {
     pub(crate) fn new(
         places: SecretPlaces,
         data_dir: PathBuf,
-        ledger: Ledger,
+        ledger: Arc<dyn AccessReads>,
         keys: Arc<SealingKeys>,
     ) -> Self {
         Self {

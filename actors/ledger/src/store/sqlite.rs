@@ -55,9 +55,10 @@ use tokio::sync::oneshot;
 
 use self::{pool::ReaderPool, writer::Job};
 use crate::{
-    BoxFuture, Cancelling, Command, EventLog, EventsPage, FollowerName, FollowerState, HintSink,
-    Offers, Prunable, ReadyLane, ReadyQuery, ReadyTask, Reply, Standing, StatisticsRow, Store,
-    StoreError, StoredSecret, TaskOutcome,
+    AccessReads, BotReads, BoxFuture, Cancelling, Command, CommandLog, EventLog, EventReads,
+    EventsPage, FollowerName, FollowerState, HintSink, Offers, Prunable, ReadyLane, ReadyQuery,
+    ReadyTask, Reply, SchedulerReads, Standing, StatisticsRow, StoreError, StoredSecret,
+    TaskOutcome, TaskReads,
 };
 
 /// The hive's data in one SQLite file.
@@ -109,7 +110,7 @@ impl SqliteStore {
     }
 }
 
-impl Store for SqliteStore {
+impl CommandLog for SqliteStore {
     fn serve(&self) -> Result<BoxFuture<'static, String>, StoreError> {
         if let Some(reason) = self.shared.untrusted.get() {
             return Err(StoreError::Failed(reason.clone()));
@@ -180,6 +181,16 @@ impl Store for SqliteStore {
         let _ = self.shared.offers.set(offers);
     }
 
+    fn hive_id(&self) -> String {
+        self.hive_id.clone()
+    }
+
+    fn previous_shutdown_clean(&self) -> bool {
+        self.previous_shutdown_clean
+    }
+}
+
+impl TaskReads for SqliteStore {
     fn task_seen(
         &self,
         id: TaskId,
@@ -228,22 +239,57 @@ impl Store for SqliteStore {
         self.readers.read_whole(move |db| lists::tasks(db, list))
     }
 
-    fn bots(&self) -> BoxFuture<'_, Result<Vec<BotRecord>, StoreError>> {
-        self.readers.read(read::bots)
+    fn standing(&self, id: TaskId, sight: Sight) -> BoxFuture<'_, Result<Standing, StoreError>> {
+        self.readers
+            .read_whole(move |db| read::standing(db, id, &sight))
     }
 
-    fn bot(&self, name: BotName) -> BoxFuture<'_, Result<Option<BotRecord>, StoreError>> {
-        self.readers.read(move |db| read::bot(db, &name))
+    fn queue(&self) -> BoxFuture<'_, Result<QueueStatus, StoreError>> {
+        self.readers.read_whole(read::queue)
     }
 
-    fn bots_with_running_tasks(&self) -> BoxFuture<'_, Result<Vec<BotName>, StoreError>> {
-        self.own_readers.read(read::bots_with_running_tasks)
+    fn counts(&self) -> BoxFuture<'_, Result<StatusCounts, StoreError>> {
+        self.readers.read(read::counts)
+    }
+
+    fn failures_24h(&self) -> BoxFuture<'_, Result<u64, StoreError>> {
+        self.readers.read(read::failures_24h)
+    }
+}
+
+impl SchedulerReads for SqliteStore {
+    fn ready_lanes(&self) -> BoxFuture<'_, Result<Vec<ReadyLane>, StoreError>> {
+        self.own_readers.read(read::ready_lanes)
+    }
+
+    fn ready(&self, query: ReadyQuery) -> BoxFuture<'_, Result<Vec<ReadyTask>, StoreError>> {
+        self.own_readers.read(move |db| read::ready(db, &query))
+    }
+
+    fn pauses(&self) -> BoxFuture<'_, Result<Vec<Pause>, StoreError>> {
+        self.own_readers.read(pauses::pauses)
+    }
+
+    fn next_due(&self) -> BoxFuture<'_, Result<Option<i64>, StoreError>> {
+        self.own_readers.read(read::next_due)
     }
 
     fn cancelling(&self) -> BoxFuture<'_, Result<Vec<Cancelling>, StoreError>> {
         self.own_readers.read(read::cancelling)
     }
 
+    fn bots_with_running_tasks(&self) -> BoxFuture<'_, Result<Vec<BotName>, StoreError>> {
+        self.own_readers.read(read::bots_with_running_tasks)
+    }
+
+    fn prunable(&self, from: i64) -> BoxFuture<'_, Result<Prunable, StoreError>> {
+        let retention = self.options.policy.retention;
+        self.own_readers
+            .read(move |db| prune::prunable(db, &retention, from))
+    }
+}
+
+impl AccessReads for SqliteStore {
     fn users(&self) -> BoxFuture<'_, Result<Vec<User>, StoreError>> {
         self.own_readers.read(users::all)
     }
@@ -267,51 +313,19 @@ impl Store for SqliteStore {
     fn secret(&self, name: SecretName) -> BoxFuture<'_, Result<Option<StoredSecret>, StoreError>> {
         self.own_readers.read(move |db| secrets::find(db, &name))
     }
+}
 
-    fn ready_lanes(&self) -> BoxFuture<'_, Result<Vec<ReadyLane>, StoreError>> {
-        self.own_readers.read(read::ready_lanes)
+impl BotReads for SqliteStore {
+    fn bots(&self) -> BoxFuture<'_, Result<Vec<BotRecord>, StoreError>> {
+        self.readers.read(read::bots)
     }
 
-    fn ready(&self, query: ReadyQuery) -> BoxFuture<'_, Result<Vec<ReadyTask>, StoreError>> {
-        self.own_readers.read(move |db| read::ready(db, &query))
+    fn bot(&self, name: BotName) -> BoxFuture<'_, Result<Option<BotRecord>, StoreError>> {
+        self.readers.read(move |db| read::bot(db, &name))
     }
+}
 
-    fn pauses(&self) -> BoxFuture<'_, Result<Vec<Pause>, StoreError>> {
-        self.own_readers.read(pauses::pauses)
-    }
-
-    fn standing(&self, id: TaskId, sight: Sight) -> BoxFuture<'_, Result<Standing, StoreError>> {
-        self.readers
-            .read_whole(move |db| read::standing(db, id, &sight))
-    }
-
-    fn prunable(&self, from: i64) -> BoxFuture<'_, Result<Prunable, StoreError>> {
-        let retention = self.options.policy.retention;
-        self.own_readers
-            .read(move |db| prune::prunable(db, &retention, from))
-    }
-
-    fn task_events(&self, id: TaskId) -> BoxFuture<'_, Result<Vec<Event>, StoreError>> {
-        self.readers
-            .read_whole(move |db| lists::task_events(db, id))
-    }
-
-    fn next_due(&self) -> BoxFuture<'_, Result<Option<i64>, StoreError>> {
-        self.own_readers.read(read::next_due)
-    }
-
-    fn queue(&self) -> BoxFuture<'_, Result<QueueStatus, StoreError>> {
-        self.readers.read_whole(read::queue)
-    }
-
-    fn counts(&self) -> BoxFuture<'_, Result<StatusCounts, StoreError>> {
-        self.readers.read(read::counts)
-    }
-
-    fn failures_24h(&self) -> BoxFuture<'_, Result<u64, StoreError>> {
-        self.readers.read(read::failures_24h)
-    }
-
+impl EventReads for SqliteStore {
     fn events(&self, after: u64, limit: u32) -> BoxFuture<'_, Result<Vec<Event>, StoreError>> {
         self.readers.read(move |db| lists::events(db, after, limit))
     }
@@ -375,15 +389,12 @@ impl Store for SqliteStore {
             .read_whole(move |db| event_pages::events(db, &list))
     }
 
+    fn task_events(&self, id: TaskId) -> BoxFuture<'_, Result<Vec<Event>, StoreError>> {
+        self.readers
+            .read_whole(move |db| lists::task_events(db, id))
+    }
+
     fn last_event_seq(&self) -> BoxFuture<'_, Result<u64, StoreError>> {
         self.readers.read(read::last_event_seq)
-    }
-
-    fn hive_id(&self) -> String {
-        self.hive_id.clone()
-    }
-
-    fn previous_shutdown_clean(&self) -> bool {
-        self.previous_shutdown_clean
     }
 }

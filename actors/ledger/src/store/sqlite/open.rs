@@ -113,7 +113,7 @@ pub enum OpenError {
 
 impl SqliteStore {
     /// Opens the file, creating it when it is not there. Commands are applied
-    /// only after [`crate::Store::serve`].
+    /// only after [`crate::CommandLog::serve`].
     ///
     /// # Errors
     /// [`OpenError`].

@@ -1,0 +1,27 @@
+//! Reads of users, keys, sessions in browsers and secrets.
+
+use deia_model::{KeyRecord, LoginRecord, SecretInfo, SecretName, User};
+
+use super::{BoxFuture, StoreError};
+use crate::StoredSecret;
+
+/// Reads who may come in, and the secrets that are stored.
+pub trait AccessReads: Send + Sync + 'static {
+    /// Returns all users, by name.
+    fn users(&self) -> BoxFuture<'_, Result<Vec<User>, StoreError>>;
+
+    /// Returns one user.
+    fn user(&self, name: String) -> BoxFuture<'_, Result<Option<User>, StoreError>>;
+
+    /// Returns all keys, revoked ones included, oldest first.
+    fn keys(&self) -> BoxFuture<'_, Result<Vec<KeyRecord>, StoreError>>;
+
+    /// Returns all sessions in browsers, those that are over included, oldest first.
+    fn logins(&self) -> BoxFuture<'_, Result<Vec<LoginRecord>, StoreError>>;
+
+    /// Returns descriptions of all stored secrets, by name.
+    fn secrets(&self) -> BoxFuture<'_, Result<Vec<SecretInfo>, StoreError>>;
+
+    /// Returns one stored secret.
+    fn secret(&self, name: SecretName) -> BoxFuture<'_, Result<Option<StoredSecret>, StoreError>>;
+}

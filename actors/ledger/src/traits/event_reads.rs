@@ -1,0 +1,55 @@
+//! Reads of the event log.
+
+use std::num::NonZero;
+
+use deia_model::{Event, EventFilter, Page, PageRequest, Position, Sight, TaskId, Timestamp};
+
+use super::{BoxFuture, StoreError};
+use crate::{EventLog, EventsPage, FollowerName, FollowerState, StatisticsRow};
+
+/// Reads events.
+pub trait EventReads: Send + Sync + 'static {
+    /// Returns events after a sequence number, in order.
+    fn events(&self, after: u64, limit: u32) -> BoxFuture<'_, Result<Vec<Event>, StoreError>>;
+
+    /// Returns events that somebody with that sight may see, the newest first. With
+    /// less than [`Sight::All`] they are of tasks, task by task, and numbered within each.
+    fn events_page(
+        &self,
+        sight: Sight,
+        filter: EventFilter,
+        page: PageRequest,
+    ) -> BoxFuture<'_, Result<Page<Event>, StoreError>>;
+
+    /// Returns the events of one task, oldest first, at most the last 1,000.
+    fn task_events(&self, id: TaskId) -> BoxFuture<'_, Result<Vec<Event>, StoreError>>;
+
+    /// Returns the sequence number of the newest event; 0 when there is none.
+    fn last_event_seq(&self) -> BoxFuture<'_, Result<u64, StoreError>>;
+
+    /// Returns events after a cursor, unknown actions included: at least one, if there is
+    /// any, and no more than fit into `max_events` and about `max_bytes`.
+    fn events_after(
+        &self,
+        after: Position,
+        max_events: NonZero<u32>,
+        max_bytes: u64,
+    ) -> BoxFuture<'_, Result<EventsPage, StoreError>>;
+
+    /// Returns where the cursor of a follower stands; before all events if it was never
+    /// moved.
+    fn cursor(&self, follower: FollowerName) -> BoxFuture<'_, Result<Position, StoreError>>;
+
+    /// Returns how far each follower is, by name.
+    fn followers(&self) -> BoxFuture<'_, Result<Vec<FollowerState>, StoreError>>;
+
+    /// Returns how long the event log is.
+    fn event_log(&self) -> BoxFuture<'_, Result<EventLog, StoreError>>;
+
+    /// Returns the number of the newest event that was recorded before that time; 0:
+    /// there is none.
+    fn last_event_before(&self, time: Timestamp) -> BoxFuture<'_, Result<u64, StoreError>>;
+
+    /// Returns the statistics of that hour ([`hour_of`](crate::hour_of)) and later ones.
+    fn statistics(&self, from: u32) -> BoxFuture<'_, Result<Vec<StatisticsRow>, StoreError>>;
+}

@@ -1,0 +1,77 @@
+//! Reads of tasks and of the queue, for callers.
+
+use deia_model::{
+    Page, PageRequest, QueueStatus, Sight, StatusCounts, Task, TaskFilter, TaskId, TaskResult,
+    TaskStatus,
+};
+
+use super::{BoxFuture, StoreError};
+
+/// What has come of a task so far.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TaskOutcome {
+    /// Where it is in its life.
+    pub status: TaskStatus,
+    /// Its recorded end, once it has one.
+    pub result: Option<TaskResult>,
+}
+
+/// Where a queued task stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// Ready tasks of its type and priority before it, counted up to 10,000; `None`:
+    /// not counted, for whoever does not see all tasks.
+    pub ahead: Option<u64>,
+    /// Of the first 100 tasks that it still waits for, those that are seen.
+    pub waits_for: Vec<(TaskId, TaskStatus)>,
+}
+
+/// Reads tasks and the queue.
+pub trait TaskReads: Send + Sync + 'static {
+    /// Returns a task with its content, if it is visible to `sight`. For others as little
+    /// is read as if it were not there.
+    fn task_seen(
+        &self,
+        id: TaskId,
+        sight: Sight,
+    ) -> BoxFuture<'_, Result<Option<Task>, StoreError>>;
+
+    /// Returns a task with its content.
+    fn task(&self, id: TaskId) -> BoxFuture<'_, Result<Option<Task>, StoreError>> {
+        self.task_seen(id, Sight::All)
+    }
+
+    /// Returns the recorded end of a task; `None` while it has none.
+    fn result(&self, id: TaskId) -> BoxFuture<'_, Result<Option<TaskResult>, StoreError>>;
+
+    /// Returns the status of a task and its recorded end in one read, for callers who
+    /// wait. Visible as with [`Self::task_seen`].
+    fn outcome(
+        &self,
+        id: TaskId,
+        sight: Sight,
+    ) -> BoxFuture<'_, Result<Option<TaskOutcome>, StoreError>>;
+
+    /// Returns tasks without their content, the newest first, of those visible to `sight`.
+    /// Looks at a bounded number of tasks: a page may have fewer than `limit` items, even
+    /// none, and go on. Tasks that are not visible are neither read nor revealed by where
+    /// a page ends.
+    fn tasks(
+        &self,
+        sight: Sight,
+        filter: TaskFilter,
+        page: PageRequest,
+    ) -> BoxFuture<'_, Result<Page<Task>, StoreError>>;
+
+    /// Returns the place of a waiting task in its queue, as far as `sight` may know.
+    fn standing(&self, id: TaskId, sight: Sight) -> BoxFuture<'_, Result<Standing, StoreError>>;
+
+    /// Returns the state of the queue; rates and waits are left empty.
+    fn queue(&self) -> BoxFuture<'_, Result<QueueStatus, StoreError>>;
+
+    /// Counts tasks by status.
+    fn counts(&self) -> BoxFuture<'_, Result<StatusCounts, StoreError>>;
+
+    /// Counts tasks that failed in the last 24 hours.
+    fn failures_24h(&self) -> BoxFuture<'_, Result<u64, StoreError>>;
+}
