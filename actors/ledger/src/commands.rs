@@ -21,8 +21,8 @@ pub use self::{
         NoteKeyUses, RecoverAdmin, RevokeKey, RotateKey,
     },
     attempts::{
-        AttemptReport, BotDelta, Claim, ClaimTasks, Claimed, ClaimedTask, FinishAttempts,
-        FinishOutcome, NoteProgress, ProgressReport, ReleaseLeases,
+        AttemptReport, BotDelta, Claim, ClaimTasks, Claimed, ClaimedTask, ExtendLeases,
+        FinishAttempts, FinishOutcome, HeldLease, NoteProgress, ProgressReport, ReleaseLeases,
     },
     bots::{DeleteBot, NoteDrained, PutBot, SetDesired, StoredBot},
     events::PruneEvents,
@@ -92,6 +92,8 @@ pub enum Command {
     ClaimTasks(ClaimTasks),
     /// See [`FinishAttempts`].
     FinishAttempts(FinishAttempts),
+    /// See [`ExtendLeases`].
+    ExtendLeases(ExtendLeases),
     /// See [`ReleaseLeases`].
     ReleaseLeases(ReleaseLeases),
     /// See [`NoteProgress`].
@@ -155,6 +157,8 @@ pub enum Reply {
     Submitted(Submission),
     /// To [`ClaimTasks`].
     Claimed(Claimed),
+    /// To [`ExtendLeases`]: one for each lease, in order.
+    Extended(Vec<bool>),
     /// To [`FinishAttempts`]: one for each report, in order.
     Finished(Vec<FinishOutcome>),
     /// To [`CancelTask`] and [`RetryTask`]: the task as it now stands.

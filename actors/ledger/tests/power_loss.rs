@@ -96,6 +96,8 @@ impl Recorded {
             task,
             bot: "b".parse().unwrap(),
             lease: LeaseToken::new(),
+            incarnation: 1,
+            expires_after: None,
         };
         let claim = self.store.apply(ClaimTasks(vec![claim])).await.unwrap();
         let Claimed { tasks, .. } = claim;

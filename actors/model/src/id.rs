@@ -70,7 +70,7 @@ macro_rules! typed_id {
             /// A fresh one.
             #[allow(clippy::new_without_default, reason = "a default id would be a shared id")]
             pub fn new() -> Self {
-                Self($new.into_bytes())
+                Self($new)
             }
 
             /// From the sixteen bytes that [`Self::as_bytes`] gave.
@@ -129,19 +129,20 @@ macro_rules! typed_id {
 
 typed_id!(
     /// Names a task. Ids of later submissions are greater.
-    TaskId, "task", Uuid::now_v7()
+    TaskId, "task", Uuid::now_v7().into_bytes()
 );
 typed_id!(
     /// Names an API key in listings; it is not a secret.
-    KeyId, "key", Uuid::now_v7()
+    KeyId, "key", Uuid::now_v7().into_bytes()
 );
 typed_id!(
     /// Names a session in a browser; it is not a secret.
-    LoginId, "login", Uuid::now_v7()
+    LoginId, "login", Uuid::now_v7().into_bytes()
 );
 typed_id!(
-    /// Fences one attempt at a task: who does not hold it may not write about it.
-    LeaseToken, "lease", Uuid::now_v7()
+    /// Fences one attempt at a task: who does not hold it may not write about it. All of
+    /// its 128 bits are random, so that the holder of one cannot guess another.
+    LeaseToken, "lease", rand::random::<[u8; 16]>()
 );
 
 impl LeaseToken {

@@ -7,6 +7,9 @@ use deia_model::TaskType;
 
 use crate::config::{Config, TypeSettings};
 
+/// A file serves one node.
+const THE_ONLY_NODE: u32 = 1;
+
 /// Returns what the settings say of the store and of the rules that it applies.
 pub fn store_options(config: &Config) -> SqliteOptions {
     SqliteOptions {
@@ -19,6 +22,7 @@ pub fn store_options(config: &Config) -> SqliteOptions {
         wal_max_bytes: config.store.wal_max_bytes.as_u64(),
         reserve_bytes: config.store.reserve_bytes.as_u64(),
         cache_bytes: config.store.cache_bytes.as_u64(),
+        node: THE_ONLY_NODE,
         policy: TaskPolicy {
             default_max_attempts: config.tasks.default_max_attempts,
             default_timeout_seconds: config.tasks.default_timeout.as_secs(),

@@ -1,5 +1,7 @@
 //! Commands about attempts at tasks: for the scheduler and the bots.
 
+use std::time::Duration;
+
 use deia_model::{
     AttemptEnd, BotName, LeaseToken, Task, TaskId, TaskResult, TaskStatus, Timestamp,
 };
@@ -15,6 +17,11 @@ pub struct Claim {
     pub bot: BotName,
     /// The token that every later write about this attempt carries.
     pub lease: LeaseToken,
+    /// The start of the bot that holds it.
+    pub incarnation: u64,
+    /// The lease expires after so long, unless it is extended; `None`: it ends with its
+    /// bot.
+    pub expires_after: Option<Duration>,
 }
 
 /// A claimed task with all that its executor needs.
@@ -162,7 +169,31 @@ ledger_command!(
     Reply::Finished(outcomes) => outcomes
 );
 
-/// Gives back the tasks that these bots hold. Replies with how many those were.
+/// Extends leases that expire. Replies with whether each is in force still, in order.
+#[derive(Clone, Debug)]
+pub struct ExtendLeases {
+    /// The leases.
+    pub leases: Vec<HeldLease>,
+    /// They expire so long after this.
+    pub expires_after: Duration,
+}
+
+ledger_command!(ExtendLeases, Command::ExtendLeases, Vec<bool>, Reply::Extended(held) => held);
+
+/// The lease of an attempt, as its holder knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeldLease {
+    /// The task.
+    pub task: TaskId,
+    /// The number of the attempt.
+    pub attempt: u32,
+    /// The token of the attempt.
+    pub lease: LeaseToken,
+}
+
+/// Gives back the tasks that these bots hold by leases of this node that end with their
+/// bot. Leases that expire are left: whoever holds them may work elsewhere. Replies with
+/// how many tasks those were.
 #[derive(Clone, Debug)]
 pub struct ReleaseLeases {
     /// The bots.

@@ -93,6 +93,9 @@ suite! { $
     }
     attempts {
         a_task_is_claimed_once,
+        lease_that_is_not_extended_expires,
+        lease_is_extended_by_its_holder_only,
+        leases_that_expire_are_not_released_with_their_bot,
         claim_for_a_bot_that_was_stopped_meanwhile_leaves_the_task,
         a_completion_is_recorded_exactly_once,
         a_stale_lease_changes_nothing,
@@ -241,6 +244,8 @@ async fn claim(ledger: &Ledger, id: TaskId, bot: &str) -> Option<ClaimedTask> {
         task: id,
         bot: bot_name(bot),
         lease: LeaseToken::new(),
+        incarnation: 1,
+        expires_after: None,
     };
     ledger
         .apply(ClaimTasks(vec![claim]))

@@ -9,6 +9,7 @@ mod checkpoint;
 mod claim;
 mod connection;
 mod dependencies;
+mod entry;
 mod erase;
 mod errors;
 mod event_pages;
@@ -279,7 +280,9 @@ impl SchedulerReads for SqliteStore {
     }
 
     fn bots_with_running_tasks(&self) -> BoxFuture<'_, Result<Vec<BotName>, StoreError>> {
-        self.own_readers.read(read::bots_with_running_tasks)
+        let node = self.options.node;
+        self.own_readers
+            .read(move |db| read::bots_with_running_tasks(db, node))
     }
 
     fn prunable(&self, from: i64) -> BoxFuture<'_, Result<Prunable, StoreError>> {

@@ -101,6 +101,8 @@ async fn carry_out(assigned: Vec<Assignment>, ledger: Ledger, book: Arc<SeatBook
         task: assignment.task.id,
         bot: assignment.bot.clone(),
         lease: LeaseToken::new(),
+        incarnation: assignment.epoch,
+        expires_after: None,
     };
     let claims = assigned.iter().map(claim).collect();
     let (tasks, outcome) = match ledger.apply(ClaimTasks(claims)).await {

@@ -42,6 +42,8 @@ pub(crate) async fn nothing_that_is_paused_is_started(ledger: Ledger) {
             task: *id,
             bot: bot_name(bot),
             lease: LeaseToken::new(),
+            incarnation: 1,
+            expires_after: None,
         };
         ClaimTasks(ids.iter().map(claim).collect())
     };
@@ -81,6 +83,8 @@ pub(crate) async fn a_claim_brings_a_bounded_number_of_bytes(ledger: Ledger) {
         task: *id,
         bot: bot_name("b"),
         lease: LeaseToken::new(),
+        incarnation: 1,
+        expires_after: None,
     };
     let claims = ClaimTasks(ids.iter().map(claim).collect());
     let Claimed { tasks, deferred } = ledger.apply(claims).await.unwrap();

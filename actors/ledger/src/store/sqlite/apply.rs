@@ -46,6 +46,7 @@ pub(super) fn apply(tx: &mut Tx<'_>, command: &Command) -> Result<Reply, ApplyEr
         Command::ClaimTasks(command) => Ok(claim::claim(tx, &command.0)?),
         Command::NoteProgress(command) => Ok(attempts::progress(tx, &command.0)?),
         Command::FinishAttempts(command) => Ok(attempts::finish(tx, &command.0)?),
+        Command::ExtendLeases(command) => Ok(attempts::extend(tx, command)?),
         Command::ReleaseLeases(command) => {
             let taken = attempts::Taken {
                 bots: &command.bots,

@@ -17,7 +17,7 @@ use self::{
     running::{Running, SELECT_RUNNING},
 };
 use super::{rows, transaction::Tx, waiting};
-use crate::{AttemptReport, FinishOutcome, Hint, ProgressReport, ReadyTask, Reply};
+use crate::{AttemptReport, ExtendLeases, FinishOutcome, Hint, ProgressReport, ReadyTask, Reply};
 
 pub(super) fn finish(tx: &mut Tx<'_>, reports: &[AttemptReport]) -> rusqlite::Result<Reply> {
     let sql = format!("{SELECT_RUNNING} WHERE id = ?1 AND status = 2");
@@ -45,14 +45,18 @@ pub(super) struct Taken<'a> {
 }
 
 pub(super) fn give_back(tx: &mut Tx<'_>, taken: &Taken<'_>) -> rusqlite::Result<Reply> {
-    let sql = format!("{SELECT_RUNNING} INDEXED BY tasks_running WHERE status = 2 AND bot = ?1");
+    let sql = format!(
+        "{SELECT_RUNNING} INDEXED BY tasks_running WHERE status = 2 AND bot = ?1
+         AND lease_node = ?2 AND lease_expires_at IS NULL"
+    );
     let mut count = 0;
     let is_newer = |running: &Running| {
         let started_before = taken.started_before;
         started_before.is_some_and(|before| running.started_at >= before)
     };
+    let node = tx.node;
     for bot in taken.bots {
-        for running in tx.read_tasks(&sql, [bot.as_str()], Running::read)? {
+        for running in tx.read_tasks(&sql, params![bot.as_str(), node], Running::read)? {
             if is_newer(&running) {
                 continue;
             }
@@ -206,6 +210,54 @@ fn delay_before_next(
     let of_task = extra.and_then(|extra| extra.retry);
     let policy = tx.policy.retry_of(&running.task_type, of_task.as_ref());
     Ok(policy.delay(toll.failures, running.lease.spread()))
+}
+
+/// Extends leases that are in force still and expire.
+pub(super) fn extend(tx: &Tx<'_>, command: &ExtendLeases) -> rusqlite::Result<Reply> {
+    let until = tx.after(command.expires_after).as_millis();
+    let mut extend = tx.db.prepare_cached(
+        "UPDATE tasks SET lease_expires_at = max(lease_expires_at, ?4)
+         WHERE id = ?1 AND status = 2 AND attempt = ?2 AND lease = ?3 AND lease_expires_at IS NOT NULL",
+    )?;
+    let extended = command.leases.iter().map(|held| {
+        let changed = extend.execute(params![
+            held.task.as_bytes(),
+            held.attempt,
+            held.lease.as_bytes(),
+            until
+        ])?;
+        Ok(changed > 0)
+    });
+    Ok(Reply::Extended(extended.collect::<rusqlite::Result<_>>()?))
+}
+
+/// Takes back what was leased until now: whoever holds it has given no sign of life. It
+/// may have died with the task, so that is noted as a suspicion.
+pub(super) fn expire_leases(tx: &mut Tx<'_>, limit: u32) -> rusqlite::Result<u64> {
+    let sql = format!(
+        "{SELECT_RUNNING} INDEXED BY tasks_lease_expiry
+         WHERE lease_expires_at IS NOT NULL AND lease_expires_at <= ?1 AND status = 2
+         AND seq NOT IN (SELECT seq FROM unreadable) ORDER BY lease_expires_at LIMIT ?2"
+    );
+    let now = tx.now.as_millis();
+    let expired = tx.read_tasks(&sql, params![now, limit], Running::read)?;
+    for running in &expired {
+        let report = AttemptReport {
+            task: running.id,
+            attempt: running.attempt,
+            lease: running.lease,
+            end: AttemptEnd::Suspected,
+            output: None,
+            output_bytes: None,
+            error: Some("its lease expired: its bot gave no sign of life".to_owned()),
+            exit_code: None,
+            execution_time_ms: tx.now.millis_since(running.started_at),
+            tokens_used: None,
+            cost_cents: None,
+        };
+        end_attempt(tx, running, &report)?;
+    }
+    Ok(expired.len() as u64)
 }
 
 /// Notes how far attempts are. What is stale is left out.

@@ -4,8 +4,9 @@ use deia_model::{Action, BotName, EventResult, Task, TaskStatus, TaskType};
 use rusqlite::params;
 
 use super::{
+    entry::{OfTask, TaskEntry},
     rows,
-    transaction::{OfTask, TaskEntry, Tx},
+    transaction::Tx,
     waiting::{self, Waiting},
 };
 use crate::{Claim, Claimed, ClaimedTask, Reply, Seat};
@@ -69,14 +70,18 @@ fn take(tx: &mut Tx<'_>, stored: rows::Stored, claim: &Claim) -> rusqlite::Resul
     tx.db
         .prepare_cached(
             "UPDATE tasks SET status = 2, attempt = attempt + 1, bot = ?2, lease = ?3, started_at = ?4,
-                              execution_ms = NULL, progress = NULL, last_event = ?5 WHERE seq = ?1",
+                              execution_ms = NULL, progress = NULL, last_event = ?5, lease_node = ?6,
+                              lease_incarnation = ?7, lease_expires_at = ?8 WHERE seq = ?1",
         )?
         .execute(params![
             seq,
             claim.bot.as_str(),
             claim.lease.as_bytes(),
             tx.now.as_millis(),
-            tx.next_event()
+            tx.next_event(),
+            tx.node,
+            claim.incarnation.cast_signed(),
+            claim.expires_after.map(|after| tx.after(after).as_millis()),
         ])?;
     begun(tx, &mut task, &claim.bot, last_event)?;
     Ok(ClaimedTask {

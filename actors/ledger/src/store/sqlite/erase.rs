@@ -6,8 +6,9 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::{
     apply::ApplyError,
     connection::{SECURE_DELETE, SECURE_DELETE_ALL},
+    entry::{OfTask, TaskEntry},
     rows,
-    transaction::{OfTask, TaskEntry, Tx},
+    transaction::Tx,
 };
 use crate::{Refusal, Reply};
 

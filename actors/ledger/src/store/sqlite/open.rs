@@ -55,6 +55,8 @@ pub struct SqliteOptions {
     pub reserve_bytes: u64,
     /// Page cache of the writer, in bytes.
     pub cache_bytes: u64,
+    /// The node that gives leases. A start takes back only those of its own.
+    pub node: u32,
     /// Rules that are applied to tasks.
     pub policy: TaskPolicy,
     /// What is counted.
@@ -75,6 +77,7 @@ impl SqliteOptions {
             wal_max_bytes: 1 << 30,
             reserve_bytes: 1 << 20,
             cache_bytes: 4 << 20,
+            node: 1,
             policy: crate::testing::policy(),
             metrics: Arc::default(),
         }

@@ -3,11 +3,7 @@
 use deia_model::{Action, EventResult, Pause, TaskType};
 use rusqlite::{Connection, Row, params};
 
-use super::{
-    rows,
-    transaction::{Entry, Tx},
-    unreadable,
-};
+use super::{entry::Entry, rows, transaction::Tx, unreadable};
 use crate::{Hint, Reply};
 
 /// How the whole queue is called in an event.

@@ -174,11 +174,19 @@ pub(super) fn bot(db: &Connection, name: &BotName) -> rusqlite::Result<Option<Bo
         .optional()
 }
 
-pub(super) fn bots_with_running_tasks(db: &Connection) -> rusqlite::Result<Vec<BotName>> {
-    db.prepare_cached("SELECT DISTINCT bot FROM tasks INDEXED BY tasks_running WHERE status = 2 AND bot IS NOT NULL")?
-        .query_map([], |row| lenient("tasks", row, |row| rows::parsed(row, 0)))?
-        .filter_map(Result::transpose)
-        .collect()
+pub(super) fn bots_with_running_tasks(
+    db: &Connection,
+    node: u32,
+) -> rusqlite::Result<Vec<BotName>> {
+    db.prepare_cached(
+        "SELECT DISTINCT bot FROM tasks INDEXED BY tasks_running
+         WHERE status = 2 AND bot IS NOT NULL AND lease_node = ?1 AND lease_expires_at IS NULL",
+    )?
+    .query_map([node], |row| {
+        lenient("tasks", row, |row| rows::parsed(row, 0))
+    })?
+    .filter_map(Result::transpose)
+    .collect()
 }
 
 pub(super) fn cancelling(db: &Connection) -> rusqlite::Result<Vec<Cancelling>> {
@@ -249,6 +257,9 @@ pub(super) fn next_due(db: &Connection) -> rusqlite::Result<Option<i64>> {
                  AND seq NOT IN (SELECT seq FROM unreadable)
              UNION ALL SELECT min(expires_at) FROM tasks INDEXED BY tasks_expiry
                  WHERE expires_at IS NOT NULL AND status <= 1 AND attempt = 0
+                 AND seq NOT IN (SELECT seq FROM unreadable)
+             UNION ALL SELECT min(lease_expires_at) FROM tasks INDEXED BY tasks_lease_expiry
+                 WHERE lease_expires_at IS NOT NULL
                  AND seq NOT IN (SELECT seq FROM unreadable)
              UNION ALL SELECT 0 WHERE EXISTS
                  (SELECT 1 FROM settled WHERE parent NOT IN (SELECT seq FROM unreadable)))",

@@ -40,6 +40,7 @@ pub(super) fn share_of(command: &Command, has_happened: bool) -> Share {
         Command::CancelTask(_)
         | Command::PauseQueue(_)
         | Command::FinishAttempts(_)
+        | Command::ExtendLeases(_)
         | Command::ReleaseLeases(_)
         | Command::NoteDrained(_)
         | Command::MarkRunning(_)

@@ -5,9 +5,11 @@ use rusqlite::{OptionalExtension, params};
 
 use super::{
     apply::ApplyError,
-    dependencies, rows,
+    dependencies,
+    entry::{OfTask, TaskEntry},
+    rows,
     submit::backlog,
-    transaction::{OfTask, TaskEntry, Tx},
+    transaction::Tx,
 };
 use crate::{Hint, Load, ReadyTask, Refusal, Reply, admit};
 

@@ -13,10 +13,11 @@ use super::{
     apply::ApplyError,
     claim,
     dependencies::{self, Parent},
+    entry::{OfTask, TaskEntry},
     idempotency::{remember, remembered},
     rows::{self, Extra},
     shares::Counted,
-    transaction::{OfTask, TaskEntry, Tx},
+    transaction::Tx,
 };
 use crate::{
     Backlog, Dedup, Hint, Load, ReadyTask, Refusal, Reply, Submission, TaskPolicy, TypeLimit,
@@ -305,8 +306,8 @@ fn insert(
         .prepare_cached(
             "INSERT INTO tasks (id, type, priority, status, submitter, content, extra, traceparent, created_at, run_at,
                                 max_attempts, timeout_seconds, expires_at, dedup_key, blocked_by, last_event,
-                                attempt, bot, lease, started_at, bytes)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)",
+                                attempt, bot, lease, started_at, bytes, lease_node, lease_incarnation)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23)",
         )?
         .execute(params![
             id.as_bytes(),
@@ -330,6 +331,8 @@ fn insert(
             seat.as_ref().map(|seat| seat.lease.as_bytes()),
             seat.is_some().then_some(tx.now.as_millis()),
             bytes,
+            seat.is_some().then_some(tx.node),
+            seat.as_ref().map(|seat| seat.epoch.cast_signed()),
         ])?;
     let seq = tx.db.last_insert_rowid();
     if !inline {

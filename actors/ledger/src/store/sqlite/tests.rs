@@ -325,7 +325,13 @@ async fn counters_of_submitters_are_exact_after_every_command() {
             .into(),
             _ => {
                 let (bot, lease) = ("b".parse().unwrap(), LeaseToken::new());
-                let claim = Claim { task, bot, lease };
+                let claim = Claim {
+                    task,
+                    bot,
+                    lease,
+                    incarnation: 1,
+                    expires_after: None,
+                };
                 let claimed = store.apply(ClaimTasks(vec![claim])).await.unwrap();
                 let reports = claimed.tasks.iter().map(|claimed| AttemptReport {
                     task,

@@ -7,12 +7,17 @@ use std::{
 };
 
 use deia_model::{
-    Action, BotName, EventResult, NewEvent, Principal, Priority, TargetType, Task, TaskId,
-    TaskStatus, TaskType, Timestamp,
+    BotName, NewEvent, Principal, Priority, TargetType, TaskStatus, TaskType, Timestamp,
 };
 use rusqlite::{Connection, params};
 
-use super::{memo::Memo, rows, shares::Shares, unreadable};
+use super::{
+    entry::{Entry, TaskEntry},
+    memo::Memo,
+    rows,
+    shares::Shares,
+    unreadable,
+};
 use crate::{BotDelta, ClaimedTask, Flow, Hint, Offers, Seat, TaskPolicy};
 
 /// The transaction that is being built.
@@ -21,6 +26,8 @@ pub(super) struct Tx<'a> {
     pub(super) db: &'a Connection,
     /// Rules that are applied to tasks.
     pub(super) policy: &'a TaskPolicy,
+    /// The node that gives leases.
+    pub(super) node: u32,
     /// The time of everything in this transaction.
     pub(super) now: Timestamp,
     /// The task types that have counters.
@@ -105,79 +112,10 @@ impl Lane {
     }
 }
 
-/// An event with little text, for the hot path.
-pub(super) struct Entry<'a> {
-    pub(super) action: Action,
-    pub(super) actor: &'a str,
-    pub(super) target: &'a str,
-    /// `None`: as the action says.
-    pub(super) target_type: Option<TargetType>,
-    pub(super) result: EventResult,
-    pub(super) details: Option<&'a str>,
-    pub(super) trace_id: Option<&'a str>,
-    /// Whose it is.
-    pub(super) owner: Option<&'a str>,
-    /// What is said of the task, if it is of one.
-    pub(super) task: Option<OfTask<'a>>,
-}
-
-/// The task of an event, as it is after it.
-pub(super) struct OfTask<'a> {
-    pub(super) task_type: &'a TaskType,
-    pub(super) bot: Option<&'a BotName>,
-    /// 0: none has begun.
-    pub(super) attempt: u32,
-    pub(super) status: TaskStatus,
-    /// As a JSON list; `None`: it has none.
-    pub(super) tags: Option<String>,
-}
-
-impl<'a> OfTask<'a> {
-    /// Returns what is said of a task that has that status now.
-    pub(super) fn of(task: &'a Task, status: TaskStatus) -> Self {
-        Self {
-            task_type: &task.task_type,
-            bot: task.assigned_bot.as_ref(),
-            attempt: task.attempt,
-            status,
-            tags: rows::tags_of(&task.tags),
-        }
-    }
-}
-
-/// An event of a task.
-pub(super) struct TaskEntry<'a> {
-    pub(super) action: Action,
-    pub(super) actor: &'a str,
-    pub(super) id: TaskId,
-    /// The submitter.
-    pub(super) owner: &'a str,
-    pub(super) task: OfTask<'a>,
-    pub(super) result: EventResult,
-    pub(super) details: Option<&'a str>,
-    pub(super) traceparent: Option<&'a str>,
-}
-
-impl Entry<'_> {
-    fn to_event(&self) -> NewEvent {
-        let details = self.details.map(serde_json::from_str);
-        NewEvent {
-            action: self.action,
-            actor: self.actor.to_owned(),
-            target: self.target.to_owned(),
-            target_type: self.target_type,
-            owner: self.owner.map(str::to_owned),
-            result: self.result,
-            details: details.and_then(Result::ok).unwrap_or_default(),
-            trace_id: self.trace_id.map(str::to_owned),
-        }
-    }
-}
-
 impl<'a> Tx<'a> {
     pub(super) fn new(
         db: &'a Connection,
-        policy: &'a TaskPolicy,
+        (policy, node): (&'a TaskPolicy, u32),
         types: &'a mut HashSet<TaskType>,
         offers: Option<&'a dyn Offers>,
         now: Timestamp,
@@ -188,6 +126,7 @@ impl<'a> Tx<'a> {
         Ok(Self {
             db,
             policy,
+            node,
             now,
             types,
             vouched: Vec::new(),
@@ -204,6 +143,12 @@ impl<'a> Tx<'a> {
     /// Returns the number of the newest event.
     pub(super) fn newest_event(&self) -> u64 {
         (self.next_event - 1).unsigned_abs()
+    }
+
+    /// Returns that time from now.
+    pub(super) fn after(&self, wait: std::time::Duration) -> Timestamp {
+        self.now
+            .plus_millis(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX))
     }
 
     /// The number that the next event will have.

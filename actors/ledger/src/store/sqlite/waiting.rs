@@ -9,9 +9,11 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
     apply::ApplyError,
-    dependencies, rows,
+    attempts, dependencies,
+    entry::{OfTask, TaskEntry},
+    rows,
     shares::Counted,
-    transaction::{OfTask, TaskEntry, Tx},
+    transaction::Tx,
 };
 use crate::{Cancelling, Hint, ReadyTask, Refusal, Reply};
 
@@ -186,6 +188,7 @@ pub(super) fn promote(tx: &mut Tx<'_>, limit: u32) -> rusqlite::Result<Reply> {
     for task in &expired {
         expire(tx, task)?;
     }
+    let leases = attempts::expire_leases(tx, limit)?;
     let settled = dependencies::settle(tx, limit)?;
     let ready = due(
         tx,
@@ -197,7 +200,7 @@ pub(super) fn promote(tx: &mut Tx<'_>, limit: u32) -> rusqlite::Result<Reply> {
         make_ready(tx, task)?;
     }
     Ok(Reply::Done(
-        expired.len() as u64 + settled + ready.len() as u64,
+        expired.len() as u64 + leases + settled + ready.len() as u64,
     ))
 }
 

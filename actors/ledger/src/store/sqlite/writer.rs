@@ -78,6 +78,7 @@ pub(super) struct Writer {
     db: Connection,
     dir: PathBuf,
     policy: TaskPolicy,
+    node: u32,
     /// The task types that have counters.
     types: HashSet<TaskType>,
     group_commit_max: usize,
@@ -123,6 +124,7 @@ impl Writer {
             reserve: Reserve::open(&dir, options.reserve_bytes),
             dir,
             policy: options.policy.clone(),
+            node: options.node,
             group_commit_max: options.group_commit_max,
             shared,
             wal_pages,
@@ -431,6 +433,7 @@ fn weight_of(command: &Command) -> usize {
             reports.len() + reports.iter().map(output).sum::<usize>() / BYTES_PER_WEIGHT
         }
         Command::NoteProgress(command) => command.0.len(),
+        Command::ExtendLeases(command) => command.leases.len(),
         Command::Prune(command) => command.tasks.len(),
         Command::RunDue(command) => command.limit as usize,
         // A row of statistics is read, merged and written again.

@@ -8,8 +8,9 @@ use super::running::Running;
 use crate::{
     AttemptReport,
     store::sqlite::{
+        entry::{OfTask, TaskEntry},
         rows,
-        transaction::{OfTask, TaskEntry, Tx},
+        transaction::Tx,
     },
 };
 
@@ -74,7 +75,7 @@ pub(super) fn write_status(
     if status == TaskStatus::Completed {
         tx.db
             .prepare_cached(
-                "UPDATE tasks SET status = 3, completed_at = ?2, execution_ms = ?3, lease = NULL,
+                "UPDATE tasks SET status = 3, completed_at = ?2, execution_ms = ?3, lease = NULL, lease_expires_at = NULL,
                                   last_error = NULL, last_event = ?4 WHERE seq = ?1",
             )?
             .execute(params![
@@ -87,7 +88,7 @@ pub(super) fn write_status(
     }
     tx.db
         .prepare_cached(
-            "UPDATE tasks SET status = ?2, completed_at = ?3, execution_ms = ?4, lease = NULL, run_at = ?5,
+            "UPDATE tasks SET status = ?2, completed_at = ?3, execution_ms = ?4, lease = NULL, lease_expires_at = NULL, run_at = ?5,
                               failures = ?6, bot_deaths = ?7, last_error = ?8, end_reason = ?9, last_event = ?10,
                               suspicions = ?11, hive_deaths = ?12,
                               ready_since = CASE WHEN ?13 THEN NULL ELSE coalesce(ready_since, run_at) END

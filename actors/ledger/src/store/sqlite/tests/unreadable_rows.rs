@@ -69,6 +69,8 @@ impl Hive {
             task: *task,
             bot: "b".parse().unwrap(),
             lease: LeaseToken::new(),
+            incarnation: 1,
+            expires_after: None,
         };
         let claims = tasks.iter().map(claim).collect();
         let Claimed { tasks, deferred } = self.store.apply(ClaimTasks(claims)).await.unwrap();

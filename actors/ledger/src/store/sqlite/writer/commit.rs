@@ -224,8 +224,14 @@ impl Writer {
     fn apply_all(&mut self, commands: &[&Command]) -> Result<(Replies, Told), Failure> {
         let offers = self.shared.offers.get().map(AsRef::as_ref);
         let now = Timestamp::now();
-        let mut tx = Tx::new(&self.db, &self.policy, &mut self.types, offers, now)
-            .map_err(Failure::Whole)?;
+        let mut tx = Tx::new(
+            &self.db,
+            (&self.policy, self.node),
+            &mut self.types,
+            offers,
+            now,
+        )
+        .map_err(Failure::Whole)?;
         let mut outcomes = Vec::with_capacity(commands.len());
         for (place, command) in commands.iter().enumerate() {
             // A panic is an error of its command; the transaction is rolled back.
