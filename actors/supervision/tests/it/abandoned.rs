@@ -9,14 +9,14 @@ use std::{
     time::Duration,
 };
 
-use actix::prelude::{Actor, AsyncContext, Handler, Message, WrapFuture};
+use actix::prelude::{Actor, ActorContext, AsyncContext, Handler, Message, WrapFuture};
 use deia_supervision::{
     ChildSpec, ChildState, Context, EventKind, ExitReason, Handle, Health, Placement, StartError,
     Strategy, child,
 };
 
 use crate::{
-    blocking::{Where, block, blocker, next, on_pool, start, stuck, until, until_some},
+    blocking::{Blocker, Where, block, blocker, next, on_pool, start, stuck, until, until_some},
     common::{Log, patient},
 };
 
@@ -99,6 +99,20 @@ fn an_abandoned_run_neither_drops_mail_nor_says_how_its_successor_is() {
     });
 }
 
+/// Blocks until it is told to go on, and ends the run.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Leave(Mutex<mpsc::Receiver<()>>);
+
+impl Handler<Leave> for Blocker {
+    type Result = ();
+    fn handle(&mut self, message: Leave, ctx: &mut Self::Context) {
+        let _ = message.0.lock().unwrap().recv();
+        self.0.add("left");
+        ctx.stop();
+    }
+}
+
 #[test]
 fn the_message_in_hand_is_that_of_the_successor() {
     actix::System::new().block_on(async {
@@ -106,7 +120,8 @@ fn the_message_in_hand_is_that_of_the_successor() {
         let (a, handle) = blocker("a", &log);
         let tree = start(patient("root", Strategy::OneForOne).child(on_pool(a))).await;
         let mut events = tree.subscribe();
-        let first = block(&handle);
+        let (first, released) = mpsc::channel::<()>();
+        handle.tell(Leave(Mutex::new(released))).unwrap();
         stuck(&mut events, "root/a").await;
         handle.ask(Where).await.unwrap();
         let second = block(&handle);
