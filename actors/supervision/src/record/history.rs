@@ -74,3 +74,30 @@ impl ChildRecord {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    /// However often its health changes, one signal is on its way at a time.
+    #[test]
+    fn health_is_signalled_once_until_it_is_looked_at() {
+        let record = ChildRecord::worker("a".to_owned());
+        let lease = Lease::of(&record);
+        let signals = |record: &Arc<ChildRecord>| {
+            let moods = [Health::degraded("slow"), Health::Healthy].into_iter();
+            let signalled = moods.cycle().take(101);
+            let signalled = signalled.map(|health| record.set_health(&lease, health));
+            signalled.filter(|signalled| *signalled).count()
+        };
+        assert_eq!(signals(&record), 1);
+        assert_eq!(record.take_health(), Some(Health::degraded("slow")));
+        assert_eq!(record.take_health(), None, "it is told already");
+        assert_eq!(signals(&record), 1);
+        assert_eq!(record.take_health(), None, "it is as it was");
+        record.fence.end_lease();
+        assert_eq!(signals(&record), 0, "of a run that was abandoned");
+    }
+}

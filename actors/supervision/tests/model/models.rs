@@ -122,27 +122,22 @@ pub(crate) fn cut() {
 pub(crate) fn lost_or_left() {
     let record = ChildRecord::worker(String::new());
     let question = TakenBy::default();
-    let is_taken = Arc::new(AtomicUsize::new(0));
-    let child = {
-        let (lease, question) = (Lease::of(&record), question.clone());
-        let is_taken = Arc::clone(&is_taken);
-        thread::spawn(move || {
-            let holder = lease.clone();
-            let task = poll_fn(move |_| {
-                if question.take_as(&holder) {
-                    is_taken.store(1, SeqCst);
-                }
-                Poll::<()>::Pending
-            });
-            let mut task = FencedTask::new(task, lease);
-            let _ = Pin::new(&mut task).poll(&mut Context::from_waker(&noop_waker()));
-        })
-    };
-    let snapshot = record.fence.snapshot();
-    let is_revoked = snapshot.is_inside() && record.fence.revoke(snapshot);
-    let is_lost = question.is_lost(record.fence.snapshot().lease());
-    child.join().unwrap();
-    if is_revoked && is_taken.load(SeqCst) == 1 {
-        assert!(is_lost);
-    }
+    let lease = Lease::of(&record);
+    let holder = lease.clone();
+    let task = poll_fn(move |_| {
+        let supervisor = {
+            let (record, question) = (Arc::clone(&record), question.clone());
+            thread::spawn(move || {
+                let snapshot = record.fence.snapshot();
+                assert!(snapshot.is_inside() && record.fence.revoke(snapshot));
+                question.is_lost(record.fence.snapshot().lease())
+            })
+        };
+        let is_taken = question.take_as(&holder);
+        let is_lost = supervisor.join().unwrap();
+        assert!(is_lost || !is_taken);
+        Poll::<()>::Pending
+    });
+    let mut task = FencedTask::new(task, lease);
+    let _ = Pin::new(&mut task).poll(&mut Context::from_waker(&noop_waker()));
 }
