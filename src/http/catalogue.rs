@@ -236,6 +236,9 @@ catalogue! {
     /// The hive is starting or stopping.
     Unavailable = "unavailable" SERVICE_UNAVAILABLE, "The hive does not take work",
         "Try again after as many seconds as Retry-After says.";
+    /// The writer of the store ended with the request in hand.
+    OutcomeUnknown = "outcome_unknown" SERVICE_UNAVAILABLE, "The request may or may not have been carried out",
+        "Repeat it: with the same Idempotency-Key that is safe. Without one, look first whether it was carried out.";
     /// Something that must work does not.
     Unhealthy = "unhealthy" SERVICE_UNAVAILABLE, "The hive is not healthy",
         "GET /api/v1/system/health with a key that has sys:health tells what is wrong.";

@@ -279,7 +279,7 @@ fn usual_header(code: Code) -> Option<(HeaderName, HeaderValue)> {
         | Code::TokenExpired
         | Code::UserInactive => Some((WWW_AUTHENTICATE, CHALLENGE_INVALID)),
         Code::Overloaded | Code::ReadTimeout => Some(retry_after(RETRY_OVERLOADED)),
-        Code::Unavailable | Code::Unhealthy | Code::IssuerUnavailable => {
+        Code::Unavailable | Code::OutcomeUnknown | Code::Unhealthy | Code::IssuerUnavailable => {
             Some(retry_after(RETRY_UNAVAILABLE))
         }
         _ => None,
@@ -381,6 +381,7 @@ impl From<HiveError> for Problem {
             HiveError::Overloaded => Code::Overloaded,
             HiveError::ReadTimeout => Code::ReadTimeout,
             HiveError::Unavailable(_) | HiveError::DataGone(_) => Code::Unavailable,
+            HiveError::OutcomeUnknown => Code::OutcomeUnknown,
             HiveError::Refused(ref refusal) => refusal_code(refusal),
         };
         match error {

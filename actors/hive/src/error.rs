@@ -73,6 +73,11 @@ pub enum HiveError {
     /// The hive is starting or stopping.
     #[error("the hive is {0}")]
     Unavailable(&'static str),
+    /// The request was accepted, and it is not known whether it was carried out.
+    #[error(
+        "the store's writer ended while the request was under way; it may or may not have been carried out"
+    )]
+    OutcomeUnknown,
     /// A bug or a broken machine. The text is for the log, not for callers.
     #[error("internal: {0}")]
     Internal(String),
@@ -87,6 +92,7 @@ impl From<StoreError> for HiveError {
             StoreError::Busy => Self::Overloaded,
             StoreError::ReadTimeout => Self::ReadTimeout,
             StoreError::Closed => Self::Unavailable("starting or stopping"),
+            StoreError::Unknown => Self::OutcomeUnknown,
             StoreError::BadCursor => Self::BadCursor,
             StoreError::Failed(reason) => Self::Internal(reason),
         }

@@ -338,3 +338,32 @@ async fn a_failed_sync_of_a_checkpoint_ends_the_process_and_loses_nothing() {
             .unwrap();
     }
 }
+
+#[tokio::test]
+async fn commit_whose_sync_fails_is_told_as_unknown() {
+    let dir = tempfile::tempdir().unwrap();
+    let diary = Diary::of(dir.path());
+    let store = SqliteStore::open(options(dir.path())).unwrap();
+    let ended = store.serve().unwrap();
+    let hive = Recorded {
+        store,
+        diary: diary.clone(),
+        promises: Mutex::default(),
+    };
+    hive.submit(&["before".into()]).await.unwrap();
+    diary.lock().unwrap().failing_sync = Some("deia.db-wal");
+    let told = hive.submit(&["during".into()]).await;
+    assert!(matches!(told, Err(StoreError::Unknown)), "{told:?}");
+    let reason = ended.await;
+    assert!(reason.contains("the store failed"), "{reason}");
+    let after = hive.submit(&["after".into()]).await;
+    assert!(matches!(after, Err(StoreError::Closed)), "{after:?}");
+    diary.lock().unwrap().failing_sync = None;
+    let (diary, promises) = hive.close().await;
+    for seed in 0..20 {
+        let how = (Unsynced::Random, Syncs::Kept);
+        lose_power(&diary, &promises, diary.ops.len(), how, seed)
+            .await
+            .unwrap();
+    }
+}

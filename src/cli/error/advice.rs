@@ -329,6 +329,9 @@ fn words(code: Code) -> Words {
         | Code::IssuerUnavailable
         | Code::QueueShareUsedUp
         | Code::QueueFull => "try again in a moment",
+        Code::OutcomeUnknown => {
+            "repeat it with the same --idempotency-key, or look first whether it was done"
+        }
         Code::KeyMadeAlready => "if its text is lost, revoke that key and make another",
         Code::SessionOpenedAlready => "log in again",
         Code::CrossSite => "use a key",

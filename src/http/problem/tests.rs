@@ -43,6 +43,7 @@ fn errors_of_the_hive_have_their_codes() {
         (HiveError::ReadTimeout, Code::ReadTimeout),
         (HiveError::Unavailable("stopping"), Code::Unavailable),
         (HiveError::DataGone("x".into()), Code::Unavailable),
+        (HiveError::OutcomeUnknown, Code::OutcomeUnknown),
         (HiveError::Internal("secret".into()), Code::Internal),
         (HiveError::Invalid(vec![]), Code::InvalidInput),
         (

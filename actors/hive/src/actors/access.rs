@@ -51,7 +51,9 @@ impl AccessNotes {
         match self.ledger.apply(command).await {
             Ok(_) => {}
             // The next use is written again.
-            Err(StoreError::Full(_) | StoreError::Busy | StoreError::Closed) => {}
+            Err(
+                StoreError::Full(_) | StoreError::Busy | StoreError::Closed | StoreError::Unknown,
+            ) => {}
             Err(error) => tracing::warn!(%error, "the last uses of keys could not be written"),
         }
     }

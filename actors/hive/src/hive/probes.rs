@@ -90,7 +90,9 @@ impl Hive {
         let asking = async {
             loop {
                 match self.inner.ledger.apply(command.clone()).await {
-                    Err(StoreError::Closed | StoreError::Busy) => sleep(LOOK_EVERY).await,
+                    Err(StoreError::Closed | StoreError::Busy | StoreError::Unknown) => {
+                        sleep(LOOK_EVERY).await;
+                    }
                     answer => return answer,
                 }
             }

@@ -42,6 +42,7 @@ mod writer;
 
 use std::{
     num::NonZero,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, PoisonError, mpsc},
 };
 
@@ -127,8 +128,14 @@ impl CommandLog for SqliteStore {
         let thread = std::thread::Builder::new()
             .name("deia-ledger".into())
             .spawn(move || {
+                let reason = catch_unwind(AssertUnwindSafe(|| writer.run(&queue)))
+                    .unwrap_or_else(|_| "the writer thread panicked".into());
+                for job in queue.try_iter() {
+                    // The writer never began these.
+                    let _ = job.answer.send(Err(StoreError::Closed));
+                }
                 // The receiver of `ended` may be gone; then nobody wants to know.
-                let _ = ended.send(writer.run(&queue));
+                let _ = ended.send(reason);
             })
             .map_err(|error| StoreError::Failed(error.to_string()))?;
         self.options.metrics.queue_is_empty();
@@ -136,7 +143,7 @@ impl CommandLog for SqliteStore {
         *self.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
         Ok(Box::pin(async move {
             end.await
-                .unwrap_or_else(|_| "the writer thread panicked".into())
+                .unwrap_or_else(|_| "the writer thread is gone".into())
         }))
     }
 
@@ -161,12 +168,12 @@ impl CommandLog for SqliteStore {
 
     fn execute(&self, command: Command) -> BoxFuture<'_, Result<Reply, StoreError>> {
         let sent = self.send(command, false);
-        Box::pin(async move { sent?.await.unwrap_or(Err(StoreError::Closed)) })
+        Box::pin(async move { sent?.await.unwrap_or(Err(StoreError::Unknown)) })
     }
 
     fn execute_deferred(&self, command: Command) -> BoxFuture<'_, Result<Reply, StoreError>> {
         let sent = self.send(command, true);
-        Box::pin(async move { sent?.await.unwrap_or(Err(StoreError::Closed)) })
+        Box::pin(async move { sent?.await.unwrap_or(Err(StoreError::Unknown)) })
     }
 
     fn subscribe(&self, sink: HintSink) {

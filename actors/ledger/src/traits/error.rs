@@ -42,10 +42,15 @@ pub enum StoreError {
     /// Too many commands wait already. Nothing was changed.
     #[error("the store has too much to do already")]
     Busy,
-    /// The store is shut, or its writer is being restarted. Whether the command
-    /// was applied is not known to the caller only if it had been accepted.
+    /// The store is shut, or its writer is being restarted. Nothing was changed.
     #[error("the store is not open")]
     Closed,
+    /// The command was accepted, and the writer ended with it in hand: the commit may or
+    /// may not have happened. A repetition must be one that has its effect once.
+    #[error(
+        "the store's writer ended with the command in hand; it may or may not have been applied"
+    )]
+    Unknown,
     /// The cursor was not made by this store for this list.
     #[error("the cursor is not one that this list gave out")]
     BadCursor,

@@ -8,13 +8,16 @@ use std::{collections::HashSet, sync::Arc};
 
 use actix::AsyncContext;
 use deia_ledger::{
-    Apply, AttemptReport, Claim, ClaimTasks, ClaimedTask, FinishAttempts, Ledger, StoreError,
-    failpoint,
+    Apply, AttemptReport, Claim, ClaimTasks, ClaimedTask, FinishAttempts, FinishOutcome, Ledger,
+    StoreError, failpoint,
 };
 use deia_model::{LeaseToken, TaskId};
 use deia_supervision::Context;
 
 use super::{RETRY_AFTER, Scheduler, assign::Assignment, book::SeatBook};
+
+/// How often the store is asked to settle claims whose outcome it did not tell.
+const GIVE_BACK_TRIES: u32 = 300;
 
 /// What came of claims, for the scheduler.
 pub(super) struct Claimed {
@@ -104,10 +107,15 @@ async fn carry_out(assigned: Vec<Assignment>, ledger: Ledger, book: Arc<SeatBook
         incarnation: assignment.epoch,
         expires_after: None,
     };
-    let claims = assigned.iter().map(claim).collect();
-    let (tasks, outcome) = match ledger.apply(ClaimTasks(claims)).await {
+    let claims: Vec<Claim> = assigned.iter().map(claim).collect();
+    let (tasks, outcome) = match ledger.apply(ClaimTasks(claims.clone())).await {
         Ok(claimed) => (claimed.tasks, Ok(claimed.deferred)),
-        Err(error) => (Vec::new(), Err(error)),
+        Err(error) => {
+            if matches!(error, StoreError::Unknown) {
+                tokio::spawn(give_back_unknown(claims, ledger));
+            }
+            (Vec::new(), Err(error))
+        }
     };
     failpoint::hit("after_claim_before_run");
     let count = tasks.len();
@@ -141,5 +149,99 @@ async fn give_back(tasks: Vec<ClaimedTask>, ledger: Ledger, book: Arc<SeatBook>)
     if let Err(error) = ledger.apply_deferred(command).await {
         tracing::warn!(%error, "tasks could not be given back; retrying");
         book.lock().undelivered.extend(tasks);
+    }
+}
+
+/// Gives back the tasks of claims that may have been committed: no bot has them. Tries
+/// until the store takes it; after [`GIVE_BACK_TRIES`] the next start of its writer does.
+async fn give_back_unknown(claims: Vec<Claim>, ledger: Ledger) {
+    for _ in 0..GIVE_BACK_TRIES {
+        match try_give_back(&claims, &ledger).await {
+            Ok(given_back) => {
+                tracing::warn!(
+                    claims = claims.len(),
+                    given_back,
+                    "claims of unknown outcome settled"
+                );
+                return;
+            }
+            Err(error) => {
+                tracing::debug!(%error, "claims of unknown outcome could not be settled; retrying");
+                tokio::time::sleep(RETRY_AFTER).await;
+            }
+        }
+    }
+    tracing::warn!(
+        claims = claims.len(),
+        "claims of unknown outcome could not be settled; the next start of the store's writer gives them back"
+    );
+}
+
+/// Ends the attempts that began with these leases. Attempts with other leases are left as
+/// they are. Returns how many were ended.
+async fn try_give_back(claims: &[Claim], ledger: &Ledger) -> Result<usize, StoreError> {
+    let mut reports = Vec::new();
+    for claim in claims {
+        let Some(task) = ledger.task(claim.task).await? else {
+            continue;
+        };
+        let claimed = ClaimedTask {
+            task,
+            bot: claim.bot.clone(),
+            lease: claim.lease,
+        };
+        let reason = "the store's writer ended while the task was claimed";
+        reports.push(AttemptReport::given_back(&claimed, reason));
+    }
+    let outcomes = ledger.apply_deferred(FinishAttempts(reports)).await?;
+    let ended = outcomes.iter().filter(|end| **end != FinishOutcome::Stale);
+    Ok(ended.count())
+}
+
+#[cfg(test)]
+mod tests {
+    use deia_ledger::{
+        Submit,
+        store::{SqliteOptions, SqliteStore},
+    };
+    use deia_model::{NewTask, Role, TaskStatus};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn claims_of_unknown_outcome_give_back_their_own_leases_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(SqliteOptions::for_tests(dir.path())).unwrap();
+        let ledger: Ledger = Arc::new(store);
+        let _serving = ledger.serve().unwrap();
+        let submit = Submit {
+            tasks: vec![NewTask::new("general".parse().unwrap(), "x"); 3],
+            submitter: "ada".into(),
+            role: Role::Operator,
+            dedup: None,
+        };
+        let submission = ledger.apply(submit).await.unwrap();
+        let [committed, lost, anothers] = [0, 1, 2].map(|n| Claim {
+            task: submission.tasks[n].id,
+            bot: "b".parse().unwrap(),
+            lease: LeaseToken::new(),
+        });
+        let other = Claim {
+            lease: LeaseToken::new(),
+            ..anothers.clone()
+        };
+        let claim = ClaimTasks(vec![committed.clone(), other]);
+        assert_eq!(ledger.apply(claim).await.unwrap().tasks.len(), 2);
+        let unknown = [committed.clone(), lost.clone(), anothers.clone()];
+        assert_eq!(try_give_back(&unknown, &ledger).await.unwrap(), 1);
+        for (claim, status) in [
+            (committed, TaskStatus::Queued),
+            (lost, TaskStatus::Queued),
+            (anothers, TaskStatus::Running),
+        ] {
+            let task = ledger.task(claim.task).await.unwrap().unwrap();
+            assert_eq!((task.status, task.failures), (status, 0));
+        }
+        ledger.close().await;
     }
 }

@@ -143,6 +143,15 @@ impl Writer {
     /// Works until the queue is closed, or the file can no longer be trusted.
     /// Returns why it ended.
     pub(super) fn run(mut self, queue: &mpsc::Receiver<Job>) -> String {
+        let reason = self.work_until_closed(queue);
+        for job in std::mem::take(&mut self.kept) {
+            // These were never applied, and are lost with this writer.
+            self.refuse(job, StoreError::Closed);
+        }
+        reason
+    }
+
+    fn work_until_closed(&mut self, queue: &mpsc::Receiver<Job>) -> String {
         loop {
             let worked = match queue.recv_timeout(IDLE_AFTER) {
                 Ok(first) => self.work(first, queue),

@@ -207,3 +207,32 @@ async fn a_store_that_is_locked_refuses_a_group_once() {
     end.await.unwrap();
     submit(&store, 1).await.unwrap();
 }
+
+#[tokio::test]
+async fn command_in_hand_of_a_writer_that_dies_is_unknown_and_those_behind_it_are_not_applied() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(options(dir.path())).unwrap();
+    let serving = store.serve().unwrap();
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let released = Mutex::new(released);
+    store.subscribe(Arc::new(move |_| {
+        let _ = released.lock().unwrap().recv();
+        panic!("a subscriber is broken");
+    }));
+    let committed = store.apply(submission("first"));
+    let gate_reached = crate::testing::until("the commit of the first", async || {
+        store.counts().await.unwrap().queued == 1
+    });
+    gate_reached.await;
+    let waiting = store.apply(submission("second"));
+    release.send(()).unwrap();
+    let committed = committed.await;
+    assert!(
+        matches!(committed, Err(StoreError::Unknown)),
+        "{committed:?}"
+    );
+    let waiting = waiting.await;
+    assert!(matches!(waiting, Err(StoreError::Closed)), "{waiting:?}");
+    assert_eq!(serving.await, "the writer thread panicked");
+    assert_eq!(store.counts().await.unwrap().queued, 1);
+}

@@ -35,12 +35,17 @@ pub(super) enum Failure {
     Panic(usize),
     /// No single command is to blame.
     Whole(rusqlite::Error),
+    /// The commit itself failed.
+    Commit(rusqlite::Error),
 }
 
 impl Failure {
     fn error(&self) -> Option<&rusqlite::Error> {
         match self {
-            Self::Begin(error) | Self::Command(_, error) | Self::Whole(error) => Some(error),
+            Self::Begin(error)
+            | Self::Command(_, error)
+            | Self::Whole(error)
+            | Self::Commit(error) => Some(error),
             Self::Panic(_) => None,
         }
     }
@@ -54,8 +59,17 @@ impl Failure {
         matches!(self, Self::Begin(error) if !is_fatal(error))
     }
 
-    /// Tells the caller of a command that was tried on its own.
+    /// Returns what the callers of the commands are told.
     fn told(&self) -> StoreError {
+        match self {
+            // The frames may be in the log, so the next process may find the commit there.
+            Self::Commit(error) if is_fatal(error) => StoreError::Unknown,
+            _ => self.cause(),
+        }
+    }
+
+    /// Returns the error itself, for the log and the reason why the writer ends.
+    fn cause(&self) -> StoreError {
         match self.error() {
             Some(error) => store_error(error),
             None => StoreError::Failed("applying the command panicked".into()),
@@ -90,7 +104,7 @@ impl Writer {
             }
             match failure {
                 _ if failure.is_fatal() => {
-                    group.append(&mut aside);
+                    self.close_to(aside);
                     return Err(self.give_up(group, &failure));
                 }
                 Failure::Begin(error) => {
@@ -103,7 +117,9 @@ impl Writer {
                     self.answer_one(job, Err(failure))?;
                 }
                 Failure::Command(place, _) => aside.push(group.remove(place)),
-                Failure::Whole(_) => self.commit_one_by_one(std::mem::take(&mut group))?,
+                Failure::Whole(_) | Failure::Commit(_) => {
+                    self.commit_one_by_one(std::mem::take(&mut group))?;
+                }
             }
         }
         self.commit_one_by_one(aside)
@@ -128,10 +144,22 @@ impl Writer {
                     let rest = std::iter::once(job).chain(left.by_ref()).collect();
                     self.refuse_all(rest, &error);
                 }
-                done => self.answer_one(job, done)?,
+                done => {
+                    if let Err(reason) = self.answer_one(job, done) {
+                        self.close_to(left);
+                        return Err(reason);
+                    }
+                }
             }
         }
         Ok(())
+    }
+
+    /// Refuses commands that this writer has not applied and will not apply.
+    fn close_to(&self, jobs: impl IntoIterator<Item = Job>) {
+        for job in jobs {
+            self.refuse(job, StoreError::Closed);
+        }
     }
 
     /// Applies one command. On a full disk the reserve is given up for one that
@@ -181,7 +209,7 @@ impl Writer {
         for job in group {
             self.refuse(job, told.clone());
         }
-        told.to_string()
+        failure.cause().to_string()
     }
 
     /// One transaction: on disk when this returns `Ok`, nothing of it when `Err`.
@@ -246,7 +274,7 @@ impl Writer {
         }
         let mut written = tx.write_counters().map_err(Failure::Whole)?;
         crate::failpoint::hit("before_commit");
-        execute(&self.db, "COMMIT").map_err(Failure::Whole)?;
+        execute(&self.db, "COMMIT").map_err(Failure::Commit)?;
         Ok((outcomes, written.take()))
     }
 
