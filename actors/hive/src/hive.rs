@@ -54,6 +54,7 @@ use self::data_dir::DataDir;
 use crate::{
     HiveError,
     actors::{
+        access::AccessCaches,
         bots::{Board, Launcher, Outputs},
         scheduler::{Scheduler, SeatBook},
     },
@@ -98,6 +99,7 @@ pub struct Hive {
 struct Inner {
     config: Arc<Config>,
     ledger: Ledger,
+    caches: Arc<AccessCaches>,
     keyring: Arc<Keyring>,
     denials: Arc<Denials>,
     issuers: Arc<Issuers>,

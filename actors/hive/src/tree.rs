@@ -31,7 +31,7 @@ use deia_supervision::{
 
 use crate::{
     actors::{
-        access::{AccessClerk, AccessNotes},
+        access::{AccessCaches, AccessClerk, AccessNotes},
         bots::{Board, Clerk, Launcher, LauncherDeps, ManagedBots, Outputs},
         followers::FollowerActor,
         issuers::KeyFetcher,
@@ -50,6 +50,7 @@ use crate::{
 pub(crate) struct Parts {
     pub(crate) config: Arc<Config>,
     pub(crate) ledger: Ledger,
+    pub(crate) caches: Arc<AccessCaches>,
     pub(crate) keyring: Arc<Keyring>,
     pub(crate) denials: Arc<Denials>,
     pub(crate) issuers: Arc<Issuers>,
@@ -66,6 +67,7 @@ impl Parts {
     fn access_notes(&self) -> AccessNotes {
         AccessNotes {
             ledger: self.ledger.clone(),
+            caches: self.caches.clone(),
             keyring: self.keyring.clone(),
             denials: self.denials.clone(),
             logins: self.logins.clone(),
@@ -77,7 +79,7 @@ impl Parts {
 /// The tree, and the addresses in it that others need.
 pub(crate) struct Declared {
     pub(crate) spec: SupervisorSpec,
-    pub(crate) ledger: Handle<LedgerWriter>,
+    pub(crate) access: Handle<AccessClerk>,
     pub(crate) scheduler: Handle<Scheduler>,
     pub(crate) seats: Arc<SeatBook>,
     pub(crate) launcher: Handle<Launcher>,
@@ -106,13 +108,12 @@ fn cpus() -> usize {
 
 /// Declares the tree. Nothing runs yet; the addresses work from now on.
 pub(crate) fn declare(parts: &Parts) -> Declared {
-    let (ledger_spec, ledger) = {
-        let (store, keyring) = (parts.ledger.clone(), parts.keyring.clone());
-        let logins = parts.logins.clone();
+    let (ledger_spec, _) = {
+        let store = parts.ledger.clone();
         let starts = Arc::new(AtomicU64::new(0));
         child("ledger", move || {
             let first = starts.fetch_add(1, Ordering::Relaxed) == 0;
-            LedgerWriter::start(store.clone(), keyring.clone(), logins.clone(), first)
+            LedgerWriter::start(store.clone(), first)
         })
     };
     let seats = Arc::new(SeatBook::new(parts.scheduling.clone()));
@@ -169,12 +170,9 @@ pub(crate) fn declare(parts: &Parts) -> Declared {
             async move { Ok::<_, StartError>(built) }
         })
     };
-    let (access_spec, _) = {
+    let (access_spec, access) = {
         let (notes, every) = (parts.access_notes(), parts.config.auth.last_used_every);
-        child("access", move || {
-            let built = AccessClerk::new(notes.clone(), every);
-            async move { Ok::<_, StartError>(built) }
-        })
+        child("access", move || AccessClerk::start(notes.clone(), every))
     };
     let part = parts.config.stop_limits().part;
     let mut core = SupervisorSpec::new("core", Strategy::OneForOne)
@@ -219,7 +217,7 @@ pub(crate) fn declare(parts: &Parts) -> Declared {
         spec,
         statistics,
         services,
-        ledger,
+        access,
         scheduler,
         seats,
         launcher,

@@ -1,17 +1,24 @@
-//! Writes down behind the requests what they leave: when keys and sessions were
-//! used last, which sessions are over, and who was refused.
+//! Follows changes of keys and sessions, and writes down behind the requests what they
+//! leave: when keys and sessions were used last, which sessions are over, and who was
+//! refused.
+
+mod caches;
 
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use actix::{Actor, ActorFutureExt, AsyncContext, WrapFuture};
+use actix::{Actor, ActorFutureExt, AsyncContext, Handler, Message, WrapFuture};
+pub(crate) use caches::AccessCaches;
 use deia_ledger::{Apply, EndLogins, Ledger, NoteKeyUses, NoteLoginUses, RecordEvents, StoreError};
 use deia_model::{LoginEnd, LoginId, LoginRecord, OpenedWith, Timestamp};
-use deia_supervision::Context;
+use deia_supervision::{Context, StartError};
 
 use crate::auth::{Denials, Issuers, Keyring, Logins};
+
+/// How long to wait before keys or sessions are read again after that failed.
+const RETRY_AFTER: Duration = Duration::from_millis(200);
 
 /// How often refusals are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -20,6 +27,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub(crate) struct AccessNotes {
     pub(crate) ledger: Ledger,
+    pub(crate) caches: Arc<AccessCaches>,
     pub(crate) keyring: Arc<Keyring>,
     pub(crate) denials: Arc<Denials>,
     pub(crate) logins: Arc<Logins>,
@@ -91,7 +99,7 @@ impl AccessNotes {
         let actor = "deia".into();
         let command = EndLogins { logins, why, actor };
         self.ledger.apply(command).await?;
-        self.logins.reload(&self.ledger).await
+        self.caches.reload_logins().await
     }
 
     /// Returns whether it was opened with a token that would not be taken any more.
@@ -106,7 +114,7 @@ impl AccessNotes {
     }
 }
 
-/// Writes it from time to time, one thing after the other.
+/// Reads changes when they come, and writes from time to time, one thing after the other.
 pub(crate) struct AccessClerk {
     notes: AccessNotes,
     uses_every: Duration,
@@ -114,12 +122,48 @@ pub(crate) struct AccessClerk {
 }
 
 impl AccessClerk {
-    pub(crate) fn new(notes: AccessNotes, uses_every: Duration) -> Self {
-        Self {
+    /// Starts with the keys in force and the sessions that are open: commits before this
+    /// start, of an earlier writer of the store say, were told to nobody.
+    pub(crate) async fn start(
+        notes: AccessNotes,
+        uses_every: Duration,
+    ) -> Result<Self, StartError> {
+        let caches = &notes.caches;
+        caches.reload_keys().await.map_err(StartError::failed)?;
+        caches.logins_changed();
+        caches.reload_logins().await.map_err(StartError::failed)?;
+        Ok(Self {
             notes,
             uses_every,
             uses_written: Instant::now(),
-        }
+        })
+    }
+
+    fn reload_keys(&mut self, ctx: &mut Context<Self>) {
+        let caches = self.notes.caches.clone();
+        let reloading = async move { caches.reload_keys().await };
+        ctx.spawn(reloading.into_actor(self).map(|reloaded, _, ctx| {
+            if let Err(error) = reloaded {
+                let retry_in_ms = RETRY_AFTER.as_millis();
+                tracing::warn!(%error, "the keys could not be read; retrying in {retry_in_ms} ms");
+                ctx.run_later(RETRY_AFTER, Self::reload_keys);
+            }
+        }));
+    }
+
+    fn reload_logins(&mut self, ctx: &mut Context<Self>) {
+        let caches = self.notes.caches.clone();
+        let reloading = async move { caches.reload_logins().await };
+        ctx.spawn(reloading.into_actor(self).map(|reloaded, this, ctx| {
+            match reloaded {
+                Ok(()) => this.notes.keyring.announce(),
+                Err(error) => {
+                    let retry_in_ms = RETRY_AFTER.as_millis();
+                    tracing::warn!(%error, "the sessions could not be read; retrying in {retry_in_ms} ms");
+                    ctx.run_later(RETRY_AFTER, Self::reload_logins);
+                }
+            }
+        }));
     }
 
     fn step(&mut self, ctx: &mut Context<Self>) {
@@ -146,5 +190,31 @@ impl Actor for AccessClerk {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.run_later(LOOK_EVERY, Self::step);
+    }
+}
+
+/// A commit changed the sessions in browsers.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct LoginsChanged;
+
+impl Handler<LoginsChanged> for AccessClerk {
+    type Result = ();
+
+    fn handle(&mut self, _: LoginsChanged, ctx: &mut Self::Context) {
+        self.reload_logins(ctx);
+    }
+}
+
+/// A commit changed the keys.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct KeysChanged;
+
+impl Handler<KeysChanged> for AccessClerk {
+    type Result = ();
+
+    fn handle(&mut self, _: KeysChanged, ctx: &mut Self::Context) {
+        self.reload_keys(ctx);
     }
 }

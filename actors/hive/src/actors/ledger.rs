@@ -1,36 +1,24 @@
 //! Keeps the store's writer running, and puts things right after an earlier run.
 
-use std::{sync::Arc, time::Duration};
-
-use actix::{Actor, ActorFutureExt, AsyncContext, Handler, Message, WrapFuture};
+use actix::{Actor, ActorFutureExt, AsyncContext, WrapFuture};
 use deia_ledger::{
     Apply, BoxFuture, Command, CommandLog, Ledger, RecordEvents, ReleaseLeases, StoreError,
 };
 use deia_model::AttemptEnd;
 use deia_supervision::{Context, StartError};
 
-use crate::auth::{Keyring, Logins};
-
 /// Keeps the store's writer running: fails when the writer does, so that all
 /// that stands on it is rebuilt.
 pub(crate) struct LedgerWriter {
     serving: Option<BoxFuture<'static, String>>,
-    ledger: Ledger,
-    keyring: Arc<Keyring>,
-    logins: Arc<Logins>,
 }
 
 impl LedgerWriter {
     /// Starts the writer; `first` tells whether it is the first in this process.
-    /// When this returns, the tasks that bots had in hand in an earlier run are
-    /// back in the queue, and the keys are in force. On a full disk they go back
-    /// before anything else is written, once there is room.
-    pub(crate) async fn start(
-        ledger: Ledger,
-        keyring: Arc<Keyring>,
-        logins: Arc<Logins>,
-        first: bool,
-    ) -> Result<Self, StartError> {
+    /// When this returns, the tasks that bots held in an earlier run are back in the
+    /// queue. On a full disk they go back before anything else is written, once there is
+    /// room.
+    pub(crate) async fn start(ledger: Ledger, first: bool) -> Result<Self, StartError> {
         ledger.close().await;
         // Opening the file may have to read a long log first.
         let opened = ledger.clone();
@@ -55,14 +43,8 @@ impl LedgerWriter {
                 .await
                 .map_err(StartError::failed)?;
         }
-        keyring.reload(&ledger).await.map_err(StartError::failed)?;
-        logins.changed();
-        logins.reload(&ledger).await.map_err(StartError::failed)?;
         Ok(Self {
             serving: Some(serving),
-            ledger,
-            keyring,
-            logins,
         })
     }
 }
@@ -109,62 +91,6 @@ pub(crate) async fn write_or_leave_waiting(
             Ok(())
         }
         Err(error) => Err(error),
-    }
-}
-
-/// How long to wait before the keys are read again after that failed.
-const RETRY_AFTER: Duration = Duration::from_millis(200);
-
-impl LedgerWriter {
-    fn reload_keys(&mut self, ctx: &mut Context<Self>) {
-        let (ledger, keyring) = (self.ledger.clone(), self.keyring.clone());
-        let reloading = async move { keyring.reload(&ledger).await };
-        ctx.spawn(reloading.into_actor(self).map(|reloaded, _, ctx| {
-            if let Err(error) = reloaded {
-                tracing::warn!(%error, "the keys could not be read; tried again");
-                ctx.run_later(RETRY_AFTER, Self::reload_keys);
-            }
-        }));
-    }
-
-    fn reload_logins(&mut self, ctx: &mut Context<Self>) {
-        let (ledger, logins) = (self.ledger.clone(), self.logins.clone());
-        let reloading = async move { logins.reload(&ledger).await };
-        ctx.spawn(reloading.into_actor(self).map(|reloaded, this, ctx| {
-            if reloaded.is_ok() {
-                this.keyring.announce();
-            }
-            if let Err(error) = reloaded {
-                tracing::warn!(%error, "the sessions could not be read; tried again");
-                ctx.run_later(RETRY_AFTER, Self::reload_logins);
-            }
-        }));
-    }
-}
-
-/// A commit changed the sessions in browsers.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(crate) struct LoginsChanged;
-
-impl Handler<LoginsChanged> for LedgerWriter {
-    type Result = ();
-
-    fn handle(&mut self, _: LoginsChanged, ctx: &mut Self::Context) {
-        self.reload_logins(ctx);
-    }
-}
-
-/// A commit changed the keys.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(crate) struct KeysChanged;
-
-impl Handler<KeysChanged> for LedgerWriter {
-    type Result = ();
-
-    fn handle(&mut self, _: KeysChanged, ctx: &mut Self::Context) {
-        self.reload_keys(ctx);
     }
 }
 

@@ -10,7 +10,6 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use deia_ledger::{Ledger, StoreError};
 use deia_model::{
     ApiKey, KeyError, KeyId, KeyInfo, KeyRecord, Permissions, Principal, Role, Timestamp, Via,
     rights,
@@ -87,7 +86,6 @@ impl Denied {
 #[derive(Debug)]
 pub struct Keyring {
     keys: ArcSwap<HashMap<KeyId, Entry>>,
-    reloading: tokio::sync::Mutex<()>,
     changed: watch::Sender<()>,
 }
 
@@ -113,7 +111,6 @@ impl Default for Keyring {
     fn default() -> Self {
         Self {
             keys: ArcSwap::default(),
-            reloading: tokio::sync::Mutex::default(),
             changed: watch::Sender::new(()),
         }
     }
@@ -140,17 +137,6 @@ impl Keyring {
         self.keys
             .store(Arc::new(records.into_iter().map(entry).collect()));
         self.changed.send_replace(());
-    }
-
-    /// Takes over what the ledger says is in force. Calls wait for each other,
-    /// so that what was read earlier never replaces what was read later.
-    ///
-    /// # Errors
-    /// What keeps the store from reading; the keys stay as they were.
-    pub async fn reload(&self, ledger: &Ledger) -> Result<(), StoreError> {
-        let _one_at_a_time = self.reloading.lock().await;
-        self.replace(ledger.keys().await?);
-        Ok(())
     }
 
     /// Is told whenever keys or users have changed.

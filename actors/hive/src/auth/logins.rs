@@ -5,13 +5,12 @@ use std::{
     collections::HashMap,
     sync::{
         Arc,
-        atomic::{AtomicI64, AtomicU64, Ordering},
+        atomic::{AtomicI64, Ordering},
     },
     time::Duration,
 };
 
 use arc_swap::ArcSwap;
-use deia_ledger::{Ledger, StoreError};
 use deia_model::{Login, LoginCookie, LoginId, LoginRecord, Timestamp};
 use subtle::ConstantTimeEq;
 
@@ -26,10 +25,6 @@ const SEEN_GRAIN_MS: i64 = 1_000;
 pub struct Logins {
     idle_timeout_ms: u64,
     open: ArcSwap<HashMap<LoginId, Entry>>,
-    /// How often what the ledger has was changed.
-    changes: AtomicU64,
-    /// As of which change it was read last.
-    read: tokio::sync::Mutex<u64>,
 }
 
 #[derive(Debug)]
@@ -73,8 +68,6 @@ impl Logins {
         Self {
             idle_timeout_ms: u64::try_from(idle_timeout.as_millis()).unwrap_or(u64::MAX),
             open: ArcSwap::default(),
-            changes: AtomicU64::new(1),
-            read: tokio::sync::Mutex::default(),
         }
     }
 
@@ -95,27 +88,6 @@ impl Logins {
         };
         self.open
             .store(Arc::new(logins.into_iter().map(entry).collect()));
-    }
-
-    /// Notes that the ledger may have others now.
-    pub fn changed(&self) {
-        self.changes.fetch_add(1, Ordering::Release);
-    }
-
-    /// Takes over what the ledger says is open, unless that was done since it
-    /// [changed](Self::changed). Calls wait for each other: however many changes
-    /// come meanwhile, they are read together.
-    ///
-    /// # Errors
-    /// What keeps the ledger from reading; nothing was changed then.
-    pub async fn reload(&self, ledger: &Ledger) -> Result<(), StoreError> {
-        let mut read = self.read.lock().await;
-        let changes = self.changes.load(Ordering::Acquire);
-        if *read != changes {
-            self.replace(ledger.logins().await?);
-            *read = changes;
-        }
-        Ok(())
     }
 
     /// The session of this cookie. It is not used by this: see [`Self::note_use`].

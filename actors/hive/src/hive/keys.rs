@@ -203,9 +203,7 @@ impl Hive {
         command: C,
     ) -> Result<C::Reply, HiveError> {
         let reply = self.apply_for(who, command).await?;
-        self.inner.keyring.reload(&self.inner.ledger).await?;
-        // Sessions go with their keys; nothing is read when none did.
-        self.inner.logins.reload(&self.inner.ledger).await?;
+        self.inner.caches.follow_commit().await;
         Ok(reply)
     }
 }

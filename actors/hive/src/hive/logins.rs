@@ -211,7 +211,9 @@ impl Hive {
     ) -> Result<C::Reply, HiveError> {
         let reply = self.apply_for(who, command).await?;
         // It holds from the answer on.
-        self.inner.logins.reload(&self.inner.ledger).await?;
+        if let Err(error) = self.inner.caches.reload_logins().await {
+            tracing::warn!(%error, "a change of sessions could not be read yet; retrying");
+        }
         self.inner.keyring.announce();
         Ok(reply)
     }

@@ -34,12 +34,13 @@ use super::{
 use crate::{
     HiveError,
     actors::{
+        access::{AccessCaches, AccessClerk, KeysChanged, LoginsChanged},
         bots::{
             Board, BotsChanged, Follow, Outputs, TaskCancelled,
             guardian::{Guardian, GuardianProgram},
         },
         followers::{EventsAppended, FollowerActor},
-        ledger::{KeysChanged, LedgerWriter, LoginsChanged, write_or_leave_waiting},
+        ledger::write_or_leave_waiting,
         scheduler::{PausesChanged, TasksWaiting},
     },
     auth::{Denials, Issuers, Keyring, Logins},
@@ -133,11 +134,17 @@ impl Hive {
             ledger.clone(),
             sealing.clone(),
         ));
+        let keyring = Arc::new(Keyring::default());
+        let logins = Arc::new(Logins::new(config.auth.sessions.idle_timeout));
         let parts = Parts {
-            ledger,
             secrets: resolver.clone(),
-            keyring: Arc::new(Keyring::default()),
-            logins: Arc::new(Logins::new(config.auth.sessions.idle_timeout)),
+            caches: Arc::new(AccessCaches::new(
+                ledger.clone(),
+                keyring.clone(),
+                logins.clone(),
+            )),
+            keyring,
+            logins,
             issuers: Arc::new(Issuers::new(&config.auth.issuers, &config.auth.jwt)),
             denials: Arc::new(Denials::new(&config.auth)),
             board: Board::default(),
@@ -146,10 +153,11 @@ impl Hive {
             config: Arc::new(config),
             tree: Arc::new(OnceLock::new()),
             scheduling: metrics.scheduler.clone(),
+            ledger,
         };
         let Declared {
             spec,
-            ledger,
+            access,
             scheduler,
             seats,
             launcher,
@@ -160,6 +168,7 @@ impl Hive {
             inner: Arc::new(Inner {
                 config: parts.config,
                 ledger: parts.ledger,
+                caches: parts.caches,
                 keyring: parts.keyring,
                 issuers: parts.issuers,
                 logins: parts.logins,
@@ -187,7 +196,7 @@ impl Hive {
                 database,
             }),
         };
-        hive.listen_to_commits(&ledger, statistics);
+        hive.listen_to_commits(&access, statistics);
         let tree = Tree::start(spec.child(front(&hive)).child(services)).await?;
         hive.inner.metrics.supervision.follow(tree.subscribe());
         // Set once: this hive has no other tree.
@@ -213,8 +222,8 @@ impl Hive {
         }
         // Last: a start that was cut short before is still one of a new hive.
         write_or_leave_waiting(&**ledger, commands).await?;
-        self.inner.keyring.reload(ledger).await?;
-        self.inner.logins.reload(ledger).await?;
+        self.inner.caches.reload_keys().await?;
+        self.inner.caches.reload_logins().await?;
         if self.inner.launcher.tell(Follow).is_err() {
             return Err(StartError::failed("the launcher takes no messages").into());
         }
@@ -274,7 +283,7 @@ impl Hive {
     /// thread, so it only passes on.
     fn listen_to_commits(
         &self,
-        writer: &Handle<LedgerWriter>,
+        access: &Handle<AccessClerk>,
         statistics: Handle<FollowerActor<Statistics>>,
     ) {
         let inner = &self.inner;
@@ -292,7 +301,7 @@ impl Hive {
             .ledger
             .subscribe(Arc::new(move |hints| meter.committed(hints)));
         let (scheduler, launcher) = (inner.scheduler.clone(), inner.launcher.clone());
-        let (writer, logins) = (writer.clone(), inner.logins.clone());
+        let (access, caches) = (access.clone(), inner.caches.clone());
         let seats = inner.seats.clone();
         inner.ledger.subscribe(Arc::new(move |hints| {
             let (waiting, rest) = sort(hints);
@@ -310,10 +319,10 @@ impl Hive {
                     Hint::EventsAppended(_) => drop(statistics.tell(EventsAppended)),
                     Hint::PausesChanged => drop(scheduler.tell(PausesChanged)),
                     Hint::LoginsChanged => {
-                        logins.changed();
-                        drop(writer.tell(LoginsChanged));
+                        caches.logins_changed();
+                        drop(access.tell(LoginsChanged));
                     }
-                    Hint::KeysChanged => drop(writer.tell(KeysChanged)),
+                    Hint::KeysChanged => drop(access.tell(KeysChanged)),
                     Hint::CancelRequested(cancelling) => {
                         drop(launcher.tell(TaskCancelled(cancelling.clone())));
                     }

@@ -83,6 +83,7 @@ impl Hive {
         let inner = &self.inner;
         let notes = AccessNotes {
             ledger: inner.ledger.clone(),
+            caches: inner.caches.clone(),
             keyring: inner.keyring.clone(),
             denials: inner.denials.clone(),
             logins: inner.logins.clone(),

@@ -225,6 +225,8 @@ mod tests {
             task: submission.tasks[n].id,
             bot: "b".parse().unwrap(),
             lease: LeaseToken::new(),
+            incarnation: 1,
+            expires_after: None,
         });
         let other = Claim {
             lease: LeaseToken::new(),

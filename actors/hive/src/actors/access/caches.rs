@@ -1,0 +1,153 @@
+//! The keys and sessions in memory, filled from the store.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use deia_ledger::{AccessReads, StoreError};
+use tokio::sync::Mutex;
+
+use crate::auth::{Keyring, Logins};
+
+/// Fills the keyring and the sessions with what the store says is in force. Reads wait for
+/// each other, so that an earlier one never replaces a later one.
+pub(crate) struct AccessCaches {
+    store: Arc<dyn AccessReads>,
+    keyring: Arc<Keyring>,
+    logins: Arc<Logins>,
+    reading_keys: Mutex<()>,
+    /// Number of commits that changed sessions.
+    login_changes: AtomicU64,
+    /// Number of them that the last read of the sessions covers.
+    logins_read: Mutex<u64>,
+}
+
+impl AccessCaches {
+    pub(crate) fn new(
+        store: Arc<dyn AccessReads>,
+        keyring: Arc<Keyring>,
+        logins: Arc<Logins>,
+    ) -> Self {
+        Self {
+            store,
+            keyring,
+            logins,
+            reading_keys: Mutex::default(),
+            login_changes: AtomicU64::new(1),
+            logins_read: Mutex::default(),
+        }
+    }
+
+    /// Notes that the store may have other sessions now.
+    pub(crate) fn logins_changed(&self) {
+        self.login_changes.fetch_add(1, Ordering::Release);
+    }
+
+    /// Takes over the keys that are in force.
+    ///
+    /// # Errors
+    /// The store cannot be read; the keys stay as they were.
+    pub(crate) async fn reload_keys(&self) -> Result<(), StoreError> {
+        let _one_at_a_time = self.reading_keys.lock().await;
+        self.keyring.replace(self.store.keys().await?);
+        Ok(())
+    }
+
+    /// Takes over the sessions that are open, unless that was done since they
+    /// [changed](Self::logins_changed): however many changes come meanwhile, they are read
+    /// together.
+    ///
+    /// # Errors
+    /// The store cannot be read; the sessions stay as they were.
+    pub(crate) async fn reload_logins(&self) -> Result<(), StoreError> {
+        let mut read = self.logins_read.lock().await;
+        let changes = self.login_changes.load(Ordering::Acquire);
+        if *read != changes {
+            self.logins.replace(self.store.logins().await?);
+            *read = changes;
+        }
+        Ok(())
+    }
+
+    /// Takes over keys and sessions after a commit that changed them. The commit stands
+    /// whether or not they can be read now: the caller is told of it, and the access actor,
+    /// which hears of the commit as well, repeats the read until it is done.
+    pub(crate) async fn follow_commit(&self) {
+        // Sessions go with their keys; nothing is read when none did.
+        let read = match self.reload_keys().await {
+            Ok(()) => self.reload_logins().await,
+            failed => failed,
+        };
+        if let Err(error) = read {
+            tracing::warn!(%error, "a change of keys or sessions could not be read yet; retrying");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+
+    use deia_ledger::{BoxFuture, StoredSecret};
+    use deia_model::{
+        ApiKey, KeyGrant, KeyRecord, LoginRecord, Role, SecretInfo, SecretName, User,
+    };
+
+    use super::*;
+
+    /// A store with one key, which can be told to answer no read.
+    struct OneKey {
+        key: KeyRecord,
+        fails: AtomicBool,
+    }
+
+    impl AccessReads for OneKey {
+        fn users(&self) -> BoxFuture<'_, Result<Vec<User>, StoreError>> {
+            Box::pin(async { Ok(Vec::new()) })
+        }
+
+        fn user(&self, _: String) -> BoxFuture<'_, Result<Option<User>, StoreError>> {
+            Box::pin(async { Ok(None) })
+        }
+
+        fn keys(&self) -> BoxFuture<'_, Result<Vec<KeyRecord>, StoreError>> {
+            Box::pin(async {
+                match self.fails.load(Ordering::Relaxed) {
+                    true => Err(StoreError::Busy),
+                    false => Ok(vec![self.key.clone()]),
+                }
+            })
+        }
+
+        fn logins(&self) -> BoxFuture<'_, Result<Vec<LoginRecord>, StoreError>> {
+            Box::pin(async { Ok(Vec::new()) })
+        }
+
+        fn secrets(&self) -> BoxFuture<'_, Result<Vec<SecretInfo>, StoreError>> {
+            Box::pin(async { Ok(Vec::new()) })
+        }
+
+        fn secret(&self, _: SecretName) -> BoxFuture<'_, Result<Option<StoredSecret>, StoreError>> {
+            Box::pin(async { Ok(None) })
+        }
+    }
+
+    #[tokio::test]
+    async fn failed_read_leaves_the_keys_as_they_were_and_the_next_one_takes_them_over() {
+        let key = ApiKey::generate().unwrap();
+        let store = Arc::new(OneKey {
+            key: key.record(KeyGrant::new("ada", Role::Admin)),
+            fails: true.into(),
+        });
+        let keyring = Arc::new(Keyring::default());
+        let logins = Arc::new(Logins::new(std::time::Duration::from_secs(60)));
+        let caches = AccessCaches::new(store.clone(), keyring.clone(), logins);
+        caches.follow_commit().await;
+        assert!(keyring.info(key.id()).is_none());
+        assert!(matches!(caches.reload_keys().await, Err(StoreError::Busy)));
+        store.fails.store(false, Ordering::Relaxed);
+        caches.follow_commit().await;
+        assert!(keyring.info(key.id()).is_some());
+    }
+}
