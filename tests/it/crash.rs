@@ -13,7 +13,9 @@ use std::{
     time::Duration,
 };
 
-use deia_ledger::{CommandLog as _, TaskReads as _, store::SqliteStore};
+use deia_ledger::{
+    CommandLog as _, EventReads as _, FollowerName, TaskReads as _, store::SqliteStore,
+};
 use deia_model::{Action, PageRequest, Sight, Task, TaskFilter, TaskStatus};
 use nix::sys::signal::{Signal, kill};
 use reqwest::Method;
@@ -30,6 +32,8 @@ const POINTS: &[(&str, u64)] = &[
     ("after_claim_before_run", 2),
     ("before_report", 2),
     ("before_report", 9),
+    ("before_advance", 3),
+    ("after_advance", 2),
 ];
 
 /// Times that a point is armed for a later pass, when the server passed it while it
@@ -274,15 +278,45 @@ async fn nothing_acknowledged_is_lost_or_done_twice() {
         totals["queued"] == 0 && totals["pending"] == 0 && totals["running"] == 1
     })
     .await;
+    last.until("the statistics have taken in all events", async |app| {
+        let status = app.get("/api/v1/system/status").await.is(200).body;
+        status["followers"][0]["lag_events"] == 0
+    })
+    .await;
     assert!(last.stop().success());
     no_program_is_left(&marker).await;
     check(&data_dir, &load).await;
+}
+
+/// Events that the statistics have taken in were counted once each, whichever moment the
+/// hive died in.
+async fn counted_once(store: &SqliteStore) {
+    let cursor = store.cursor(FollowerName("statistics")).await.unwrap();
+    assert!(cursor.seq > 1_000, "hardly anything was followed: {cursor}");
+    let mut expected = [0_u64; 3];
+    for event in all_events(store).await {
+        let counts = match event.action.known() {
+            Some(Action::TaskSubmitted) => 0,
+            Some(Action::TaskStarted) => 1,
+            Some(Action::TaskCompleted) => 2,
+            _ => continue,
+        };
+        expected[counts] += u64::from(event.seq <= cursor.seq);
+    }
+    let mut counted = [0; 3];
+    for row in store.statistics(0).await.unwrap() {
+        counted[0] += row.submitted;
+        counted[1] += row.started;
+        counted[2] += row.completed;
+    }
+    assert_eq!(counted, expected, "submitted, started, completed");
 }
 
 /// Compares what the store holds with what was promised.
 async fn check(data_dir: &Path, load: &Load) {
     let store = store_in(data_dir);
     assert!(store.previous_shutdown_clean());
+    counted_once(&store).await;
     let tasks = all_tasks(&store).await;
     let acknowledged = load.acknowledged.lock().unwrap().clone();
     assert!(

@@ -20,11 +20,12 @@ mod vfs;
 use std::{path::Path, sync::Mutex, time::SystemTime};
 
 use deia_ledger::{
-    Apply, AttemptReport, Claim, ClaimTasks, Claimed, CommandLog, EventReads, FinishAttempts,
-    MarkRunning, PauseQueue, SchedulerReads, StoreError, Submission, Submit, TaskReads,
+    Advance, Apply, AttemptReport, Claim, ClaimTasks, Claimed, CommandLog, Effect, EventReads,
+    FinishAttempts, FollowerName, MarkRunning, PauseQueue, SchedulerReads, StatisticsRow,
+    StoreError, Submission, Submit, TaskReads,
     store::{SqliteOptions, SqliteStore},
 };
-use deia_model::{AttemptEnd, LeaseToken, NewTask, TaskId, TaskStatus};
+use deia_model::{AttemptEnd, LeaseToken, NewTask, Position, TaskId, TaskStatus};
 use disk::{Draws, Syncs, Unsynced, after_loss, put};
 use vfs::{Diary, Op, Shared};
 
@@ -38,6 +39,8 @@ fn options(dir: &Path) -> SqliteOptions {
     }
 }
 
+const FOLLOWER: FollowerName = FollowerName("counter");
+
 /// An answer that a caller had.
 #[derive(Clone, Debug)]
 enum Promise {
@@ -47,6 +50,8 @@ enum Promise {
     Paused,
     /// The event log is at least that long.
     Events(u64),
+    /// The follower has taken in that event.
+    TakenIn(u64),
 }
 
 /// A store whose writes and answers stand in a diary.
@@ -131,6 +136,35 @@ impl Recorded {
         self.promise([Promise::Paused, Promise::Events(events)]);
     }
 
+    /// Has a follower take in all events, in two steps, and count each once.
+    async fn follow(&self) {
+        for part in [2, 1] {
+            let from = self.store.cursor(FOLLOWER).await.unwrap();
+            let head = self.store.last_event_seq().await.unwrap();
+            let to = Position {
+                seq: from.seq + (head - from.seq) / part,
+                ..from
+            };
+            let counted = StatisticsRow {
+                task_type: "general".into(),
+                completed: to.seq - from.seq,
+                ..StatisticsRow::default()
+            };
+            let advance = Advance {
+                follower: FOLLOWER,
+                binding: false,
+                from,
+                to,
+                effects: vec![Effect::Statistics {
+                    rows: vec![counted],
+                    keep_from: 0,
+                }],
+            };
+            self.store.apply(advance).await.unwrap();
+            self.promise([Promise::TakenIn(to.seq)]);
+        }
+    }
+
     async fn close(self) -> (Diary, Vec<Promise>) {
         self.store.close().await;
         drop(self.store);
@@ -175,6 +209,20 @@ async fn verify(dir: &Path, promises: &[Promise]) -> Result<(), String> {
             "{events} events up to {last}, {miscounted} counters wrong"
         ));
     }
+    let cursor = store
+        .cursor(FOLLOWER)
+        .await
+        .map_err(|error| error.to_string())?;
+    let rows = store
+        .statistics(0)
+        .await
+        .map_err(|error| error.to_string())?;
+    let counted: u64 = rows.iter().map(|row| row.completed).sum();
+    if counted != cursor.seq {
+        return Err(format!(
+            "{counted} events are counted, and the cursor is at {cursor}"
+        ));
+    }
     for promise in promises {
         let kept = match promise {
             Promise::Task(id, least) => {
@@ -183,6 +231,7 @@ async fn verify(dir: &Path, promises: &[Promise]) -> Result<(), String> {
             }
             Promise::Paused => !store.pauses().await.unwrap_or_default().is_empty(),
             Promise::Events(n) => last >= *n,
+            Promise::TakenIn(n) => cursor.seq >= *n,
         };
         if !kept {
             return Err(format!("lost: {promise:?}"));
@@ -221,6 +270,7 @@ async fn small_workload(dir: &Path) -> (Diary, Vec<Promise>) {
     let small = |n: usize| format!("task {n}");
     let first = hive.submit(&[small(0), small(1)]).await.unwrap();
     hive.complete(first[0]).await;
+    hive.follow().await;
     let reader = rusqlite::Connection::open(dir.join("deia.db")).unwrap();
     reader
         .execute_batch("BEGIN; SELECT count(*) FROM tasks")
@@ -235,6 +285,7 @@ async fn small_workload(dir: &Path) -> (Diary, Vec<Promise>) {
     // The next run of the same process.
     drop(hive.store.serve().unwrap());
     hive.submit(&[small(5)]).await.unwrap();
+    hive.follow().await;
     hive.close().await
 }
 
@@ -285,6 +336,9 @@ async fn acknowledged_commands_survive_a_power_loss_under_load() {
                 .unwrap();
             if i % 2 == 0 {
                 hive.complete(ids[0]).await;
+            }
+            if n == 0 {
+                hive.follow().await;
             }
         }
     };

@@ -6,7 +6,7 @@ use std::{
 };
 
 use actix::{Actor, ActorFutureExt, AsyncContext, Handler, Message, WrapFuture};
-use deia_ledger::{Advance, Apply, Follower, Ledger, Refusal, StoreError};
+use deia_ledger::{Advance, Apply, Follower, Ledger, Refusal, StoreError, failpoint};
 use deia_model::Position;
 use deia_supervision::Context;
 
@@ -94,9 +94,11 @@ impl<F: Follower + Unpin> FollowerActor<F> {
 
     fn advance(&mut self, advance: Advance, full: bool, ctx: &mut Context<Self>) {
         let (ledger, to, began) = (self.ledger.clone(), advance.to, Instant::now());
+        failpoint::hit("before_advance");
         let moving = async move { ledger.apply(advance).await };
         ctx.spawn(moving.into_actor(self).map(move |moved, this, ctx| match moved {
             Ok(()) => {
+                failpoint::hit("after_advance");
                 this.at = Some(to);
                 // What is behind is made up for, and callers are let through meanwhile.
                 let pause = if full { began.elapsed().min(GATHER) } else { GATHER };
