@@ -96,6 +96,33 @@ async fn a_disk_that_fails_a_checkpoint_ends_the_hive_and_nothing_is_lost() {
 }
 
 #[actix_rt::test]
+async fn submission_whose_writer_dies_is_answered_503_outcome_unknown_and_repeated_safely() {
+    let dir = tempfile::tempdir().unwrap();
+    let data_dir = dir.path().join("data");
+    let mut failing = command(&data_dir, &["bots.seed=[]"]);
+    failing.env("DEIA_FAILPOINT", "writer_after_submit");
+    let app = TestApp::try_start(failing, &data_dir).await.unwrap();
+    let submit = async || {
+        let request = app.request_as(&app.admin, reqwest::Method::POST, "/api/v1/tasks/submit");
+        let keyed = request.header("Idempotency-Key", "once");
+        keyed.json(&task("x")).send().await
+    };
+    let answer = submit().await.unwrap();
+    assert_eq!(answer.status(), 503);
+    assert!(answer.headers().contains_key("retry-after"));
+    let problem: Value = answer.json().await.unwrap();
+    assert_eq!(problem["code"], "outcome_unknown", "{problem:#}");
+
+    let replayed = deia_ledger::testing::until("the hive has another writer", async || {
+        submit().await.ok().filter(|answer| answer.status() == 202)
+    })
+    .await;
+    assert_eq!(replayed.headers()["idempotency-replayed"], "true");
+    let listed = app.get("/api/v1/tasks").await.is(200).body;
+    assert_eq!(listed["items"].as_array().unwrap().len(), 1, "{listed:#}");
+}
+
+#[actix_rt::test]
 async fn tasks_of_a_clock_that_was_ahead_do_not_stop_retention() {
     let dir = tempfile::tempdir().unwrap();
     let data_dir = dir.path().join("data");

@@ -53,7 +53,7 @@ impl Clerk {
         let settled = self
             .runtime
             .spawn(async move { this.carry_out(settling).await });
-        settled.await.unwrap_or(Err(StoreError::Closed))
+        settled.await.unwrap_or(Err(StoreError::Unknown))
     }
 
     async fn carry_out(self, settling: Settling) -> Result<(), StoreError> {

@@ -224,6 +224,10 @@ impl Writer {
                 self.metrics
                     .committed(commands, &outcomes, began, wal_pages);
                 crate::failpoint::hit("after_commit_before_answer");
+                let submits = |command: &&Command| matches!(command.effect(), Command::Submit(_));
+                if commands.iter().any(submits) && crate::failpoint::fails("writer_after_submit") {
+                    panic!("the writer fails after a submission");
+                }
                 if !self.reserve.is_in_use() {
                     self.full.written();
                 }
