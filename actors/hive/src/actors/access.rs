@@ -11,7 +11,9 @@ use std::{
 
 use actix::{Actor, ActorFutureExt, AsyncContext, Handler, Message, WrapFuture};
 pub(crate) use caches::AccessCaches;
-use deia_ledger::{Apply, EndLogins, Ledger, NoteKeyUses, NoteLoginUses, RecordEvents, StoreError};
+use deia_ledger::{
+    Apply, CommandLog, EndLogins, NoteKeyUses, NoteLoginUses, RecordEvents, StoreError,
+};
 use deia_model::{LoginEnd, LoginId, LoginRecord, OpenedWith, Timestamp};
 use deia_supervision::{Context, StartError};
 
@@ -26,7 +28,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Where that is gathered, and where it goes.
 #[derive(Clone)]
 pub(crate) struct AccessNotes {
-    pub(crate) ledger: Ledger,
+    pub(crate) ledger: Arc<dyn CommandLog>,
     pub(crate) caches: Arc<AccessCaches>,
     pub(crate) keyring: Arc<Keyring>,
     pub(crate) denials: Arc<Denials>,
@@ -75,10 +77,9 @@ impl AccessNotes {
     }
 
     async fn try_write_logins(&self) -> Result<(), StoreError> {
-        let apply = |command| self.ledger.apply(command);
         let seen = self.logins.uses_to_write();
         if !seen.is_empty() {
-            apply(NoteLoginUses(seen)).await?;
+            self.ledger.apply(NoteLoginUses(seen)).await?;
         }
         let over = self.logins.over(Timestamp::now());
         self.end_logins(over, LoginEnd::Expired).await?;
