@@ -186,3 +186,69 @@ fn a_room_shows_others_only_what_its_door_does() {
         }
     }
 }
+
+/// Returns the lines outside tests and comments in which files name a module.
+fn lines_with(files: &[(String, String)], module: &str) -> Vec<String> {
+    let is_word = |text: &str, at: usize| {
+        let is_part = |c: char| c.is_alphanumeric() || c == '_';
+        let (before, after) = (&text[..at], &text[at + module.len()..]);
+        let is_whole = !before.ends_with(is_part) && !after.starts_with(is_part);
+        is_whole && (after.starts_with("::") || before.ends_with("::"))
+    };
+    let mut found = Vec::new();
+    for (name, text) in files {
+        for line in product_part(text).lines() {
+            let code = line.split("//").next().unwrap_or_default();
+            if code.match_indices(module).any(|(at, _)| is_word(code, at)) {
+                found.push(format!("{name}: {code}"));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn scheduler_and_bots_know_only_the_messages_between_them() {
+    const ACTORS: &str = "actors/hive/src/actors";
+    let sources = || rust_files(ACTORS);
+    let below = |part: &str| {
+        let paths = [format!("{ACTORS}/{part}.rs"), format!("{ACTORS}/{part}/")];
+        below(sources(), &[&paths[0], &paths[1]])
+    };
+    for (part, other) in [
+        ("scheduler", "bots"),
+        ("bots", "scheduler"),
+        ("dispatch", "bots"),
+        ("dispatch", "scheduler"),
+    ] {
+        let files = below(part);
+        assert!(!files.is_empty(), "{part}");
+        assert_eq!(lines_with(&files, other), [""; 0], "{part} knows {other}");
+    }
+    for part in ["scheduler", "bots"] {
+        let used = lines_with(&below(part), "dispatch");
+        assert!(!used.is_empty(), "{part} does without the messages");
+    }
+}
+
+#[test]
+fn only_the_registry_tells_executors_apart() {
+    let registry = "actors/hive/src/actors/bots/executor.rs";
+    forbid(
+        &not_below(rust_files("actors/hive/src"), &[registry]),
+        &["Executor::Command", "Executor::Simulated", "ExecutorSpec"],
+        "a new executor would have to be added here as well",
+    );
+}
+
+#[test]
+fn names_of_a_module_are_found() {
+    let source = "use crate::actors::{bots::Bot, dispatch};\nlet robots = max_bots::of(bots);\nuse super::bots;\n";
+    let text = format!("{source}// bots::Bot\n#[cfg(test)]\nmod tests {{ use bots::Bot; }}\n");
+    let found = lines_with(&[("a.rs".to_owned(), text)], "bots");
+    let expected = [
+        "a.rs: use crate::actors::{bots::Bot, dispatch};",
+        "a.rs: use super::bots;",
+    ];
+    assert_eq!(found, expected);
+}

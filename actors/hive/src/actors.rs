@@ -2,6 +2,7 @@
 
 pub(crate) mod access;
 pub(crate) mod bots;
+pub(crate) mod dispatch;
 pub(crate) mod followers;
 pub(crate) mod issuers;
 pub(crate) mod ledger;

@@ -56,7 +56,7 @@ use crate::{
     actors::{
         access::AccessCaches,
         bots::{Board, Launcher, Outputs},
-        scheduler::{Scheduler, SeatBook},
+        scheduler::{Dispatcher, Scheduler},
     },
     auth::{Denial, Denials, Denied, Issuers, Keyring, Logins, TokenError, looks_like_a_token},
     config::Config,
@@ -114,7 +114,7 @@ struct Inner {
     meter: FlowMeter,
     tree: Arc<OnceLock<Tree>>,
     scheduler: Handle<Scheduler>,
-    seats: Arc<SeatBook>,
+    dispatcher: Arc<Dispatcher>,
     launcher: Handle<Launcher>,
     state: AtomicU8,
     state_changed: Notify,

@@ -33,11 +33,12 @@ use crate::{
     actors::{
         access::{AccessCaches, AccessClerk, AccessNotes},
         bots::{Board, Clerk, Launcher, LauncherDeps, ManagedBots, Outputs},
+        dispatch::CapacityReports,
         followers::FollowerActor,
         issuers::KeyFetcher,
         ledger::LedgerWriter,
         retention::{EventLimits, Retention},
-        scheduler::{Scheduler, SeatBook},
+        scheduler::{Dispatcher, Scheduler},
     },
     auth::{Denials, Issuers, Keyring, Logins},
     config::Config,
@@ -81,7 +82,7 @@ pub(crate) struct Declared {
     pub(crate) spec: SupervisorSpec,
     pub(crate) access: Handle<AccessClerk>,
     pub(crate) scheduler: Handle<Scheduler>,
-    pub(crate) seats: Arc<SeatBook>,
+    pub(crate) dispatcher: Arc<Dispatcher>,
     pub(crate) launcher: Handle<Launcher>,
     pub(crate) statistics: Handle<FollowerActor<Statistics>>,
     /// What the hive can do without for a while. Comes after the front.
@@ -116,16 +117,16 @@ pub(crate) fn declare(parts: &Parts) -> Declared {
             LedgerWriter::start(store.clone(), first)
         })
     };
-    let seats = Arc::new(SeatBook::new(parts.scheduling.clone()));
-    parts.ledger.offer_to(seats.clone());
+    let dispatcher = Arc::new(Dispatcher::new(parts.scheduling.clone()));
+    parts.ledger.dispatch_to(dispatcher.clone());
     let (scheduler_spec, scheduler) = {
         let (store, settings) = (parts.ledger.clone(), parts.config.scheduler.clone());
-        let (metrics, book) = (parts.scheduling.clone(), seats.clone());
+        let (metrics, dispatcher) = (parts.scheduling.clone(), dispatcher.clone());
         child("scheduler", move || {
             let built = Scheduler::new(
                 store.clone(),
                 settings.clone(),
-                book.clone(),
+                dispatcher.clone(),
                 metrics.clone(),
             );
             async move { Ok::<_, StartError>(built) }
@@ -140,8 +141,8 @@ pub(crate) fn declare(parts: &Parts) -> Declared {
     let deps = LauncherDeps {
         config: parts.config.clone(),
         ledger: parts.ledger.clone(),
-        scheduler: scheduler.clone(),
-        seats: seats.clone(),
+        capacity_reports: CapacityReports::to(&scheduler),
+        bot_reads: dispatcher.clone(),
         bots,
         board: parts.board.clone(),
         guardian: parts.guardian.clone(),
@@ -219,7 +220,7 @@ pub(crate) fn declare(parts: &Parts) -> Declared {
         services,
         access,
         scheduler,
-        seats,
+        dispatcher,
         launcher,
     }
 }

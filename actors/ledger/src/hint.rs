@@ -3,7 +3,7 @@
 
 use deia_model::{BotGeneration, BotName, NewEvent, Priority, TaskId, TaskType};
 
-use super::Flow;
+use super::{Demand, Flow};
 
 /// A ready task, as small as the scheduler needs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,8 +12,8 @@ pub struct ReadyTask {
     pub id: TaskId,
     /// Its place in the order of submission; opaque but for its order.
     pub order: i64,
-    /// What kind of work it is.
-    pub task_type: TaskType,
+    /// What it asks of its bot.
+    pub demand: Demand,
     /// How urgent it is.
     pub priority: Priority,
     /// Since when it is ready, in milliseconds since the epoch.
@@ -34,11 +34,11 @@ pub struct Cancelling {
     pub words: String,
 }
 
-/// The number of ready tasks of one type and priority.
+/// The number of ready tasks of one demand and priority.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReadyLane {
-    /// Their type.
-    pub task_type: TaskType,
+    /// Their demand.
+    pub demand: Demand,
     /// Their priority.
     pub priority: Priority,
     /// Number of tasks.

@@ -8,12 +8,13 @@
 pub mod anchor;
 mod apply;
 mod commands;
+mod demand;
+mod direct_dispatch;
 pub mod failpoint;
 mod flow;
 mod followers;
 mod hint;
 pub mod metrics;
-mod offers;
 mod policy;
 mod refusal;
 pub mod reserve;
@@ -26,10 +27,11 @@ mod traits;
 
 pub use apply::Apply;
 pub use commands::*;
+pub use demand::Demand;
+pub use direct_dispatch::{DirectDispatch, Slot};
 pub use flow::{Flow, Histogram};
 pub use followers::{Advance, Effect, EventLog, EventsPage, Follower, FollowerName, FollowerState};
 pub use hint::{Cancelling, Hint, ReadyLane, ReadyTask};
-pub use offers::{Offers, Seat};
 pub use policy::{PerSubmitter, Retention, SubmitterLimits, TaskPolicy, TypePolicy};
 pub use refusal::Refusal;
 pub use shares::{Backlog, Load, TypeLimit, TypeRoom, admit};

@@ -32,6 +32,14 @@ impl Executor {
         }
     }
 
+    /// Returns whether it starts a program of the host for each task.
+    pub fn starts_programs(&self) -> bool {
+        match self {
+            Self::Command(_) => true,
+            Self::Simulated(_) => false,
+        }
+    }
+
     /// What is wrong with it, with pointers below `at`.
     pub fn violations(&self, at: &str) -> Vec<Violation> {
         match self {

@@ -6,6 +6,7 @@ mod board;
 mod bot;
 mod clerk;
 pub(crate) mod command;
+pub(crate) mod executor;
 mod fault;
 pub(crate) mod guardian;
 mod intake;
@@ -19,10 +20,10 @@ mod progress;
 mod reconcile;
 pub(crate) mod simulated;
 mod status;
-mod work;
 
 pub(crate) use board::{Board, Trouble};
-pub(crate) use bot::{BotActor, Run};
+#[cfg(test)]
+pub(crate) use bot::BotActor;
 pub(crate) use clerk::Clerk;
 pub(crate) use launcher::{BotsChanged, Follow, Launcher, StopEverything, TaskCancelled};
 pub(crate) use lifecycle::{LauncherDeps, ManagedBots};

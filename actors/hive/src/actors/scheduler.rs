@@ -2,8 +2,9 @@
 //! [`assign`](assign::assign); here it is carried out.
 
 mod assign;
-mod book;
+mod capacity;
 mod claims;
+mod dispatcher;
 mod lanes;
 mod messages;
 mod roster;
@@ -11,20 +12,21 @@ mod roster;
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use actix::{Actor, ActorFutureExt, AsyncContext, Handler, SpawnHandle, WrapFuture};
-pub(crate) use book::SeatBook;
 use deia_ledger::{Apply, Ledger, ReadyLane, ReadyQuery, ReadyTask, RunDue, StoreError};
-use deia_model::{TaskId, TaskType, Timestamp};
+use deia_model::{TaskId, Timestamp};
 use deia_supervision::Context;
-pub(crate) use messages::{
-    BookChanged, PausesChanged, SeatClosed, SeatOpened, SeatsFreed, TasksWaiting,
-};
+pub(crate) use dispatcher::Dispatcher;
+pub(crate) use messages::{ClaimsSettled, PausesChanged, TasksWaiting};
 
 use self::{
-    assign::{Ageing, Assignment, assign},
-    book::Book,
+    assign::{Ageing, Assignment},
     lanes::Lanes,
 };
-use crate::{config::SchedulerSettings, metrics::SchedulerMetrics};
+use crate::{
+    actors::dispatch::{BotAvailable, BotUnavailable, SlotsFreed},
+    config::SchedulerSettings,
+    metrics::SchedulerMetrics,
+};
 
 /// Tasks made ready in one command.
 const PROMOTE_MAX: u32 = 1_000;
@@ -36,7 +38,7 @@ pub(crate) struct Scheduler {
     ledger: Ledger,
     settings: SchedulerSettings,
     lanes: Lanes,
-    book: Arc<SeatBook>,
+    dispatcher: Arc<Dispatcher>,
     /// Tasks whose claim is on its way to the store.
     claiming: HashSet<TaskId>,
     next_due: Option<i64>,
@@ -50,14 +52,14 @@ impl Scheduler {
     pub(crate) fn new(
         ledger: Ledger,
         settings: SchedulerSettings,
-        book: Arc<SeatBook>,
+        dispatcher: Arc<Dispatcher>,
         metrics: Arc<SchedulerMetrics>,
     ) -> Self {
         Self {
             lanes: Lanes::new(settings.window as usize),
             ledger,
             settings,
-            book,
+            dispatcher,
             claiming: HashSet::new(),
             next_due: None,
             due_timer: None,
@@ -89,25 +91,10 @@ impl Scheduler {
         self.tell_metrics();
     }
 
-    /// Assigns what can be assigned in one command, and notes what is left: as
-    /// long as something waits, no newer task of its type is given away.
     fn assign(&mut self, ageing: Ageing) -> Vec<Assignment> {
-        let mut book = self.book.lock();
-        if book.quiescing {
-            return Vec::new();
-        }
-        let Book {
-            roster,
-            paused,
-            waiting,
-            ..
-        } = &mut *book;
-        let held = |task_type: &TaskType| paused.iter().any(|pause| pause.holds(task_type));
         let max = self.settings.claim_max as usize;
-        let assigned = assign(&mut self.lanes, roster, max, ageing, held);
-        waiting.clear();
-        waiting.extend(self.lanes.waiting().cloned());
-        assigned
+        let table = self.dispatcher.table();
+        table.assign(&mut self.lanes, max, ageing)
     }
 
     fn tell_metrics(&self) {
@@ -192,8 +179,8 @@ impl Scheduler {
         };
         ctx.spawn(reading.into_actor(self).map(|read, this, ctx| match read {
             Ok((paused, lanes, due)) => {
-                this.book.lock().paused = paused;
-                this.read_book(ctx);
+                this.dispatcher.table().set_paused(paused);
+                this.read_outbox(ctx);
                 this.polled(lanes, due, ctx);
             }
             Err(error) => tracing::warn!(%error, "the queue could not be read"),
@@ -213,10 +200,7 @@ impl Scheduler {
             None => {}
         }
         self.schedule(ctx);
-        // From now on it is known what waits.
-        let mut book = self.book.lock();
-        book.open = true;
-        book.look();
+        self.dispatcher.table().polled();
     }
 }
 
@@ -224,21 +208,9 @@ impl Actor for Scheduler {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        self.book.lock().begin(ctx.handle());
+        self.dispatcher.begin(ctx.handle().recipient());
         self.poll(ctx);
         ctx.run_interval(self.settings.poll_interval, Self::poll);
-    }
-}
-
-#[derive(actix::Message)]
-#[rtype(result = "()")]
-struct Poll;
-
-impl Handler<Poll> for Scheduler {
-    type Result = ();
-
-    fn handle(&mut self, _: Poll, ctx: &mut Self::Context) {
-        self.poll(ctx);
     }
 }
 
@@ -250,11 +222,11 @@ impl Handler<PausesChanged> for Scheduler {
     }
 }
 
-impl Handler<BookChanged> for Scheduler {
+impl Handler<ClaimsSettled> for Scheduler {
     type Result = ();
 
-    fn handle(&mut self, _: BookChanged, ctx: &mut Self::Context) {
-        if self.read_book(ctx) {
+    fn handle(&mut self, _: ClaimsSettled, ctx: &mut Self::Context) {
+        if self.read_outbox(ctx) {
             self.schedule(ctx);
         }
     }
@@ -275,32 +247,29 @@ impl Handler<TasksWaiting> for Scheduler {
     }
 }
 
-impl Handler<SeatOpened> for Scheduler {
+impl Handler<BotAvailable> for Scheduler {
     type Result = ();
 
-    fn handle(&mut self, seat: SeatOpened, ctx: &mut Self::Context) {
-        let has_room_now = self.book.lock().opened(seat);
-        if has_room_now {
+    fn handle(&mut self, available: BotAvailable, ctx: &mut Self::Context) {
+        if self.dispatcher.table().available(available) {
             self.schedule(ctx);
         }
     }
 }
 
-impl Handler<SeatClosed> for Scheduler {
+impl Handler<BotUnavailable> for Scheduler {
     type Result = ();
 
-    fn handle(&mut self, seat: SeatClosed, _: &mut Self::Context) {
-        self.book.lock().roster.close(&seat.bot, seat.epoch);
+    fn handle(&mut self, unavailable: BotUnavailable, _: &mut Self::Context) {
+        self.dispatcher.table().unavailable(&unavailable);
     }
 }
 
-impl Handler<SeatsFreed> for Scheduler {
+impl Handler<SlotsFreed> for Scheduler {
     type Result = ();
 
-    fn handle(&mut self, freed: SeatsFreed, ctx: &mut Self::Context) {
-        let mut book = self.book.lock();
-        book.roster.ended(&freed.bot, freed.epoch, freed.ended);
-        drop(book);
+    fn handle(&mut self, freed: SlotsFreed, ctx: &mut Self::Context) {
+        self.dispatcher.table().freed(&freed);
         self.schedule(ctx);
     }
 }

@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 
 use deia_ledger::{DeleteBot, PutBot, SetDesired};
 use deia_model::{
-    Bot, BotDesired, BotName, BotRecord, BotSpec, BotStatus, Containment, Executor, Principal,
-    TaskId, TaskLog, Timestamp,
+    Bot, BotDesired, BotName, BotRecord, BotSpec, BotStatus, Containment, Principal, TaskId,
+    TaskLog, Timestamp,
 };
 
 use super::Hive;
 use crate::{
     HiveError, LogFollower, LogStart,
-    actors::bots::{command, log, observed_status},
+    actors::bots::{executor::factory_of, log, observed_status},
 };
 
 /// The most that is shown of a bot's log at once, in bytes.
@@ -242,7 +242,7 @@ impl Hive {
         );
         let finished = record.tasks_completed + record.tasks_failed;
         let places = f64::from(record.spec.capabilities.max_concurrent_tasks.max(1));
-        let starts_programs = matches!(record.spec.executor, Executor::Command(_));
+        let starts_programs = record.spec.executor.starts_programs();
         Bot {
             id: record.name,
             executor: record.spec.executor,
@@ -270,11 +270,10 @@ impl Hive {
 
     /// Returns why a bot of that specification could not carry out a task now.
     async fn warnings(&self, spec: &BotSpec) -> Vec<String> {
-        let Executor::Command(command) = &spec.executor else {
+        let Some(preflight) = factory_of(&spec.executor).preflight() else {
             return Vec::new();
         };
-        let command = command.clone();
-        let looked = tokio::task::spawn_blocking(move || command::preflight(&command)).await;
+        let looked = tokio::task::spawn_blocking(preflight).await;
         let unresolved = self.inner.resolver.resolve(&spec.secrets).await.err();
         let program = looked.ok().flatten().into_iter();
         program

@@ -159,7 +159,7 @@ impl Hive {
             spec,
             access,
             scheduler,
-            seats,
+            dispatcher,
             launcher,
             statistics,
             services,
@@ -182,7 +182,7 @@ impl Hive {
                 meter: FlowMeter::default(),
                 tree: parts.tree,
                 scheduler,
-                seats,
+                dispatcher,
                 launcher,
                 state: (State::Starting as u8).into(),
                 state_changed: Notify::new(),
@@ -302,7 +302,7 @@ impl Hive {
             .subscribe(Arc::new(move |hints| meter.committed(hints)));
         let (scheduler, launcher) = (inner.scheduler.clone(), inner.launcher.clone());
         let (access, caches) = (access.clone(), inner.caches.clone());
-        let seats = inner.seats.clone();
+        let dispatcher = inner.dispatcher.clone();
         inner.ledger.subscribe(Arc::new(move |hints| {
             let (waiting, rest) = sort(hints);
             // A message that finds no room is made up for: both look at the store from time to time.
@@ -313,7 +313,7 @@ impl Hive {
                 match hint {
                     Hint::BotChanged { bot, eligible } => {
                         // Before the next commit: it must not give the bot a task.
-                        seats.bot_changed(bot, *eligible);
+                        dispatcher.bot_changed(bot, *eligible);
                         drop(launcher.tell(BotsChanged));
                     }
                     Hint::EventsAppended(_) => drop(statistics.tell(EventsAppended)),

@@ -41,7 +41,7 @@ impl Hive {
         if let Err(error) = inner.ledger.apply(RecordEvents(vec![event])).await {
             tracing::warn!(%error, "the stop could not be recorded");
         }
-        inner.seats.quiesce();
+        inner.dispatcher.quiesce();
         self.drain().await;
         self.stop_bots().await;
         if let Some(tree) = inner.tree.get() {
@@ -57,7 +57,7 @@ impl Hive {
     /// Waits until no task runs, or the time for that is over.
     async fn drain(&self) {
         let deadline = Instant::now() + self.config().stop_limits().drain;
-        let runs = || self.inner.board.running() > 0 || self.inner.seats.pending() > 0;
+        let runs = || self.inner.board.running() > 0 || self.inner.dispatcher.pending() > 0;
         while runs() && Instant::now() < deadline {
             tokio::time::sleep(LOOK_EVERY).await;
         }

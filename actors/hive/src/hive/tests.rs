@@ -362,7 +362,7 @@ fn restarts_of_the_scheduler_under_load_give_no_task_back() {
 fn a_scheduler_that_restarts_while_the_hive_stops_begins_nothing() {
     with_hive(async |hive| {
         hive.simulated("b").await;
-        hive.inner.seats.quiesce();
+        hive.inner.dispatcher.quiesce();
         tree(&hive)
             .restart_path("hive/core/scheduler")
             .await

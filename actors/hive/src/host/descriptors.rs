@@ -150,9 +150,9 @@ pub struct DescriptorNeed {
 
 /// Returns how many programs such a bot may run at once.
 pub fn programs(executor: &Executor, capabilities: &Capabilities) -> u64 {
-    match executor {
-        Executor::Command(_) => capabilities.max_concurrent_tasks.into(),
-        Executor::Simulated(_) => 0,
+    match executor.starts_programs() {
+        true => capabilities.max_concurrent_tasks.into(),
+        false => 0,
     }
 }
 

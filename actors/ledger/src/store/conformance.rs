@@ -28,8 +28,9 @@ use deia_model::{
 };
 
 use crate::{
-    Apply, AttemptReport, CancelTask, Cancelling, Claim, ClaimTasks, ClaimedTask, FinishAttempts,
-    FinishOutcome, Hint, Ledger, LedgerCommand, ReadyQuery, Refusal, RunDue, StoreError, Submit,
+    Apply, AttemptReport, CancelTask, Cancelling, Claim, ClaimTasks, ClaimedTask, Demand,
+    FinishAttempts, FinishOutcome, Hint, Ledger, LedgerCommand, ReadyQuery, Refusal, RunDue,
+    StoreError, Submit,
 };
 
 /// Declares the cases. The tests of a backend are made from this list, so that each
@@ -292,7 +293,7 @@ async fn stored(ledger: &Ledger, id: TaskId) -> Task {
 
 async fn ready_ids(ledger: &Ledger, task_type: &str, priority: Priority) -> Vec<TaskId> {
     let query = ReadyQuery {
-        task_type: task_type.parse().unwrap(),
+        demand: Demand::of_type(task_type.parse().unwrap()),
         priority,
         after: i64::MIN,
         limit: 100,

@@ -57,8 +57,8 @@ use tokio::sync::oneshot;
 
 use self::{pool::ReaderPool, writer::Job};
 use crate::{
-    AccessReads, BotReads, BoxFuture, Cancelling, Command, CommandLog, EventLog, EventReads,
-    EventsPage, FollowerName, FollowerState, HintSink, Offers, Prunable, ReadyLane, ReadyQuery,
+    AccessReads, BotReads, BoxFuture, Cancelling, Command, CommandLog, DirectDispatch, EventLog,
+    EventReads, EventsPage, FollowerName, FollowerState, HintSink, Prunable, ReadyLane, ReadyQuery,
     ReadyTask, Reply, SchedulerReads, Standing, StatisticsRow, StoreError, StoredSecret,
     TaskOutcome, TaskReads,
 };
@@ -184,9 +184,9 @@ impl CommandLog for SqliteStore {
             .push(sink);
     }
 
-    fn offer_to(&self, offers: Arc<dyn Offers>) {
+    fn dispatch_to(&self, direct: Arc<dyn DirectDispatch>) {
         // Only the first counts: a store serves one hive.
-        let _ = self.shared.offers.set(offers);
+        let _ = self.shared.direct.set(direct);
     }
 
     fn hive_id(&self) -> String {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{BoxFuture, StoreError};
-use crate::{Command, Hint, Offers, Reply};
+use crate::{Command, DirectDispatch, Hint, Reply};
 
 /// Is told of what each commit has changed. It must not block.
 pub type HintSink = Arc<dyn Fn(&[Hint]) + Send + Sync>;
@@ -35,8 +35,8 @@ pub trait CommandLog: Send + Sync + 'static {
     /// Calls `sink` after each commit with what changed. It must not block.
     fn subscribe(&self, sink: HintSink);
 
-    /// Asks `offers` for a bot when a task comes in that may start at once.
-    fn offer_to(&self, offers: Arc<dyn Offers>);
+    /// Asks `direct` for a bot when a task comes in that may start at once.
+    fn dispatch_to(&self, direct: Arc<dyn DirectDispatch>);
 
     /// Returns the name of the data that the store holds; it stays through restarts.
     fn hive_id(&self) -> String;

@@ -1,15 +1,15 @@
 //! Reads for what the hive does by itself: scheduling, cancelling, retention.
 
-use deia_model::{BotName, Pause, Priority, TaskId, TaskType};
+use deia_model::{BotName, Pause, Priority, TaskId};
 
 use super::{BoxFuture, StoreError};
-use crate::{Cancelling, ReadyLane, ReadyTask};
+use crate::{Cancelling, Demand, ReadyLane, ReadyTask};
 
 /// Ready tasks that are wanted, in the order of submission.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReadyQuery {
-    /// Of this type.
-    pub task_type: TaskType,
+    /// With this demand.
+    pub demand: Demand,
     /// Of this priority.
     pub priority: Priority,
     /// Only those after this [`ReadyTask::order`].
@@ -29,10 +29,10 @@ pub struct Prunable {
 
 /// Reads the work that is to be started, cancelled or forgotten.
 pub trait SchedulerReads: Send + Sync + 'static {
-    /// Counts ready tasks by type and priority.
+    /// Counts ready tasks by demand and priority.
     fn ready_lanes(&self) -> BoxFuture<'_, Result<Vec<ReadyLane>, StoreError>>;
 
-    /// Returns ready tasks of one type and priority.
+    /// Returns ready tasks of one demand and priority.
     fn ready(&self, query: ReadyQuery) -> BoxFuture<'_, Result<Vec<ReadyTask>, StoreError>>;
 
     /// Returns the pauses, that of the whole queue first, then by type.

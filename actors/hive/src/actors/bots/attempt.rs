@@ -40,9 +40,9 @@ pub(crate) enum FaultPhase {
     End,
 }
 
-/// How an attempt ended.
+/// The result of an attempt, as its executor gives it.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct AttemptOutcome {
+pub(crate) struct ExecutionResult {
     /// How it ended.
     pub(crate) end: AttemptEnd,
     /// What the bot answered.
@@ -64,7 +64,7 @@ pub(crate) struct AttemptOutcome {
     pub(crate) fault: Option<FaultPhase>,
 }
 
-impl AttemptOutcome {
+impl ExecutionResult {
     /// One that ended so, with nothing to show for it.
     pub(crate) fn bare(end: AttemptEnd, execution_time_ms: u64) -> Self {
         Self {
@@ -142,7 +142,7 @@ mod tests {
             ),
             (StopCause::BotStopping, AttemptEnd::GivenBack, None),
         ] {
-            let outcome = AttemptOutcome::stopped(cause.clone(), 12);
+            let outcome = ExecutionResult::stopped(cause.clone(), 12);
             assert_eq!(outcome.end, end, "{cause:?}");
             assert_eq!(outcome.error.as_deref(), error, "{cause:?}");
             assert_eq!(outcome.execution_time_ms, 12, "{cause:?}");

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use deia_ledger::ClaimedTask;
 use deia_model::{AttemptEnd, Timestamp, TraceContext};
 
-use super::attempt::AttemptOutcome;
+use super::attempt::ExecutionResult;
 use crate::{
     trace,
     trace::{Attribute, OpenSpan, SpanKind},
@@ -40,12 +40,12 @@ impl AttemptSpan {
     }
 
     /// Ends it.
-    pub(super) fn end(mut self, outcome: &AttemptOutcome) {
-        let end = outcome.end.as_str();
+    pub(super) fn end(mut self, result: &ExecutionResult) {
+        let end = result.end.as_str();
         self.attributes.push(("deia.task.outcome", end.into()));
         // What a program printed may be anything: the end says enough.
         let failed = !matches!(
-            outcome.end,
+            result.end,
             AttemptEnd::Succeeded | AttemptEnd::Cancelled | AttemptEnd::GivenBack
         );
         let error = failed.then(|| end.to_owned());

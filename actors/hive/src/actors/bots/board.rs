@@ -23,8 +23,8 @@ pub(crate) struct Board(Arc<RwLock<HashMap<BotName, Arc<Card>>>>, Arc<AtomicU64>
 /// What is observed of one bot.
 #[derive(Default)]
 pub(crate) struct Card {
-    /// The epoch of the incarnation that the observations are of; 0: none was started.
-    epoch: AtomicU64,
+    /// Number of the incarnation that the observations are of; 0: none was started.
+    incarnation: AtomicU64,
     up: AtomicBool,
     quarantined: AtomicBool,
     suspended: AtomicBool,
@@ -101,7 +101,7 @@ impl Board {
 
     /// A number for a start of a bot. No other start of any bot ever has it, so
     /// what was meant for a bot that was removed reaches none of the same name.
-    pub(super) fn begin_epoch(&self) -> u64 {
+    pub(super) fn begin_incarnation(&self) -> u64 {
         self.1.fetch_add(1, Ordering::Relaxed) + 1
     }
 
@@ -153,22 +153,22 @@ impl Board {
 
 impl Card {
     /// Notes a start of the bot. Returns `true` if there was one before.
-    pub(super) fn begin(&self, epoch: u64) -> bool {
-        let before = self.epoch.swap(epoch, Ordering::SeqCst);
+    pub(super) fn begin(&self, incarnation: u64) -> bool {
+        let before = self.incarnation.swap(incarnation, Ordering::SeqCst);
         self.up.store(false, Ordering::Relaxed);
         self.running.store(0, Ordering::Relaxed);
         before != 0
     }
 
-    /// The epoch of the incarnation that was started last.
-    pub(super) fn epoch(&self) -> u64 {
-        self.epoch.load(Ordering::SeqCst)
+    /// Returns the number of the incarnation that was started last.
+    pub(super) fn incarnation(&self) -> u64 {
+        self.incarnation.load(Ordering::SeqCst)
     }
 
     /// The bot takes tasks, or none any more. An incarnation that was replaced while its
     /// thread was blocked says so late, and changes nothing.
-    pub(super) fn set_up(&self, epoch: u64, up: bool) {
-        if self.epoch() != epoch {
+    pub(super) fn set_up(&self, incarnation: u64, up: bool) {
+        if self.incarnation() != incarnation {
             return;
         }
         self.up.store(up, Ordering::Relaxed);
@@ -177,8 +177,8 @@ impl Card {
     }
 
     /// It has that many tasks in hand.
-    pub(super) fn set_running(&self, epoch: u64, running: usize) {
-        if self.epoch() != epoch {
+    pub(super) fn set_running(&self, incarnation: u64, running: usize) {
+        if self.incarnation() != incarnation {
             return;
         }
         self.running.store(
@@ -316,12 +316,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_epoch_is_used_twice_even_when_a_bot_is_made_anew() {
+    fn no_incarnation_number_is_used_twice_even_when_a_bot_is_made_anew() {
         let (board, bot) = (Board::default(), "b".parse().unwrap());
-        let first = board.begin_epoch();
+        let first = board.begin_incarnation();
         assert!(!board.card(&bot).begin(1) && board.card(&bot).begin(2));
         board.forget(&bot);
-        assert!(board.begin_epoch() > first);
+        assert!(board.begin_incarnation() > first);
         assert!(!board.card(&bot).begin(3), "another bot of the same name");
     }
 }

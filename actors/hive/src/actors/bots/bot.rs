@@ -1,9 +1,9 @@
 //! One bot: runs the attempts that the scheduler gives it, and reports how
 //! they end.
 
+mod availability;
 mod downfall;
 mod reports;
-mod seat;
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -16,21 +16,20 @@ use actix::{
 };
 use deia_ledger::{AttemptReport, ClaimedTask, Ledger};
 use deia_model::{AttemptEnd, BotGeneration, BotName, Capabilities, LeaseToken, TaskId};
-use deia_supervision::{Context, Handle};
+use deia_supervision::Context;
 use tokio::sync::{oneshot, watch};
 
 use self::downfall::Downfall;
 use super::{
-    attempt::{AttemptOutcome, StopCause},
+    attempt::{ExecutionResult, StopCause},
     attempt_span::AttemptSpan,
     board::Card,
     clerk::Clerk,
+    executor::{ExecutionEnd, Executor, ExecutorFactory, Started},
     intake::{FaultPolicy, Intake},
     progress::Progress,
-    simulated::Played,
-    work::{Begun, Work},
 };
-use crate::actors::scheduler::Scheduler;
+use crate::actors::dispatch::{CapacityReports, Dispatch};
 
 /// Time that a cancellation waits for its attempt: both may be under way at once.
 const EARLY_CANCEL_KEPT: Duration = Duration::from_secs(10);
@@ -40,14 +39,16 @@ const HEARTBEAT_EVERY: Duration = Duration::from_secs(1);
 /// One bot.
 pub(crate) struct BotActor {
     name: BotName,
-    epoch: u64,
+    incarnation: u64,
     generation: BotGeneration,
     capabilities: Capabilities,
-    work: Work,
+    executor: Box<dyn Executor>,
+    /// Knows whether an attempt could be started, without one.
+    executors: Arc<dyn ExecutorFactory>,
     card: Arc<Card>,
     pub(super) ledger: Ledger,
     clerk: Clerk,
-    scheduler: Handle<Scheduler>,
+    reports_to: CapacityReports,
     pub(super) attempts: HashMap<AttemptKey, Attempt>,
     /// Suspects that wait until the bot has nothing else in hand.
     alone: VecDeque<ClaimedTask>,
@@ -74,13 +75,14 @@ pub(crate) struct BotActor {
 /// The parts of a bot that its incarnations are built from.
 pub(super) struct BotParts {
     pub(super) name: BotName,
-    pub(super) epoch: u64,
+    pub(super) incarnation: u64,
     pub(super) generation: BotGeneration,
     pub(super) capabilities: Capabilities,
-    pub(super) work: Work,
+    pub(super) executor: Box<dyn Executor>,
+    pub(super) executors: Arc<dyn ExecutorFactory>,
     pub(super) card: Arc<Card>,
     pub(super) ledger: Ledger,
-    pub(super) scheduler: Handle<Scheduler>,
+    pub(super) reports_to: CapacityReports,
     pub(super) fault_policy: FaultPolicy,
     pub(super) clerk: Clerk,
 }
@@ -103,15 +105,6 @@ pub(super) struct Attempt {
     /// The progress that the store was told last.
     pub(super) noted: Option<f64>,
     span: Option<AttemptSpan>,
-}
-
-/// Work on these tasks.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(crate) struct Run {
-    /// The incarnation of the bot that they are meant for.
-    pub(crate) epoch: u64,
-    pub(crate) tasks: Vec<ClaimedTask>,
 }
 
 /// End that attempt: its task was cancelled.
@@ -143,7 +136,7 @@ impl Actor for BotActor {
     }
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        self.card.set_up(self.epoch, true);
+        self.card.set_up(self.incarnation, true);
         ctx.run_interval(HEARTBEAT_EVERY, |this, ctx| {
             this.card.beat();
             this.cancelled
@@ -151,17 +144,17 @@ impl Actor for BotActor {
             this.note_progress(ctx);
             this.widen_intake();
             this.look_whether_it_works(ctx);
-            this.offer(ctx);
+            this.report_capacity(ctx);
         });
-        self.offer(ctx);
+        self.report_capacity(ctx);
     }
 }
 
 /// However a bot ends, its tasks go back at once.
 impl Drop for BotActor {
     fn drop(&mut self) {
-        self.card.set_up(self.epoch, false);
-        self.close_seat();
+        self.card.set_up(self.incarnation, false);
+        self.withdraw();
         self.leave_reports();
     }
 }
@@ -171,14 +164,15 @@ impl BotActor {
         let places = parts.capabilities.max_concurrent_tasks;
         Self {
             name: parts.name,
-            epoch: parts.epoch,
+            incarnation: parts.incarnation,
             generation: parts.generation,
             capabilities: parts.capabilities,
-            work: parts.work,
+            executor: parts.executor,
+            executors: parts.executors,
             card: parts.card,
             ledger: parts.ledger,
             clerk: parts.clerk,
-            scheduler: parts.scheduler,
+            reports_to: parts.reports_to,
             attempts: HashMap::new(),
             alone: VecDeque::new(),
             suspect: None,
@@ -215,12 +209,11 @@ impl BotActor {
         let earlier = self.cancelled.remove(&key).map(|(_, words)| words);
         let cancelled = earlier.or_else(|| words_of_cancellation(&claimed));
         let span = AttemptSpan::begin(&mut claimed);
-        match self.work.begin(claimed, stopping) {
-            Begun::Ended(outcome) => {
-                self.reports
-                    .push(reports::report(key, lease, span, outcome));
+        match self.executor.start(claimed, stopping) {
+            Started::Done(result) => {
+                self.reports.push(reports::report(key, lease, span, result));
             }
-            Begun::Going(attempt, progress) => {
+            Started::Running(execution) => {
                 let time_out = ctx.run_later(Duration::from_secs(after_seconds), move |this, _| {
                     this.stop_attempt(key, StopCause::TimedOut { after_seconds });
                 });
@@ -234,36 +227,40 @@ impl BotActor {
                         stop,
                         time_out,
                         began: Instant::now(),
-                        progress,
+                        progress: execution.progress,
                         noted: None,
                         span,
                     },
                 );
                 ctx.spawn(
-                    attempt
+                    execution
+                        .end
                         .into_actor(self)
-                        .map(move |played, this, ctx| this.ended(key, played, ctx)),
+                        .map(move |end, this, ctx| this.ended(key, end, ctx)),
                 );
             }
         }
     }
 
-    fn ended(&mut self, key: AttemptKey, played: Played, ctx: &mut Context<Self>) {
-        let Played::Done(outcome) = played else {
-            self.downfall.caused_by(key);
-            ctx.fail("simulated crash");
-            return;
+    fn ended(&mut self, key: AttemptKey, end: ExecutionEnd, ctx: &mut Context<Self>) {
+        let result = match end {
+            Ok(result) => result,
+            Err(down) => {
+                self.downfall.caused_by(key);
+                ctx.fail(down.reason);
+                return;
+            }
         };
-        self.judge(&outcome, ctx);
+        self.judge(&result, ctx);
         if let Some(attempt) = self.attempts.remove(&key) {
             ctx.cancel_future(attempt.time_out);
             self.reports
-                .push(reports::report(key, attempt.lease, attempt.span, outcome));
+                .push(reports::report(key, attempt.lease, attempt.span, result));
         }
         if self.has_suspect() {
             self.suspect.take_if(|suspect| *suspect == key);
             self.begin_next_suspect(ctx);
-            self.offer(ctx);
+            self.report_capacity(ctx);
         }
         self.send_reports(ctx);
     }
@@ -329,12 +326,12 @@ impl Attempt {
     }
 }
 
-impl Handler<Run> for BotActor {
+impl Handler<Dispatch> for BotActor {
     type Result = ();
 
-    fn handle(&mut self, run: Run, ctx: &mut Self::Context) {
-        let mut tasks = run.tasks;
-        if run.epoch != self.epoch {
+    fn handle(&mut self, dispatch: Dispatch, ctx: &mut Self::Context) {
+        let mut tasks = dispatch.tasks;
+        if dispatch.incarnation != self.incarnation {
             // Given back already, most of them: for those the report is stale.
             self.send_back(&tasks, ctx);
             return;
@@ -342,14 +339,14 @@ impl Handler<Run> for BotActor {
         self.received += tasks.len() as u64;
         let room = match self.takes_none() {
             true => 0,
-            false => self.places_left(),
+            false => self.slots_left(),
         };
         let too_many = tasks.split_off(tasks.len().min(room));
         if !too_many.is_empty() {
             // Lest they come again at once: nothing more before the next heartbeat.
-            self.close_seat();
+            self.withdraw();
             self.send_back(&too_many, ctx);
-            self.free_places(too_many.len());
+            self.free_slots(too_many.len());
         }
         let (suspects, others): (Vec<_>, Vec<_>) = tasks
             .into_iter()
@@ -358,10 +355,10 @@ impl Handler<Run> for BotActor {
             self.begin(claimed, ctx);
         }
         if !suspects.is_empty() {
-            self.close_seat();
+            self.withdraw();
             self.alone.extend(suspects);
             self.begin_next_suspect(ctx);
-            self.offer(ctx);
+            self.report_capacity(ctx);
         }
         self.send_reports(ctx);
     }
@@ -376,9 +373,9 @@ impl Handler<CancelAttempt> for BotActor {
             self.stop_attempt(key, StopCause::Cancelled(words));
         } else if let Some(at) = self.alone.iter().position(|it| AttemptKey::of(it) == key) {
             if let Some(claimed) = self.alone.remove(at) {
-                let outcome = AttemptOutcome::bare(AttemptEnd::Cancelled, 0);
+                let result = ExecutionResult::bare(AttemptEnd::Cancelled, 0);
                 self.reports
-                    .push(reports::report(key, claimed.lease, None, outcome));
+                    .push(reports::report(key, claimed.lease, None, result));
             }
             self.send_reports(ctx);
         } else {
@@ -391,7 +388,7 @@ impl Handler<Drain> for BotActor {
     type Result = ();
 
     fn handle(&mut self, Drain(done): Drain, ctx: &mut Self::Context) {
-        self.close_seat();
+        self.withdraw();
         self.drained = Some(done);
         self.send_reports(ctx);
     }
@@ -401,7 +398,7 @@ impl Handler<StopAll> for BotActor {
     type Result = ();
 
     fn handle(&mut self, StopAll(done): StopAll, ctx: &mut Self::Context) {
-        self.close_seat();
+        self.withdraw();
         self.stopped = Some(done);
         self.return_suspects();
         for attempt in self.attempts.values() {

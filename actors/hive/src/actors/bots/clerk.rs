@@ -23,7 +23,7 @@ pub(crate) struct Clerk {
 pub(super) struct Settling {
     pub(super) bot: BotName,
     pub(super) card: Arc<Card>,
-    /// Incarnations up to this epoch have ended.
+    /// Incarnations up to this number have ended.
     pub(super) up_to: u64,
     /// Only tasks that were started before, if that is given.
     pub(super) started_before: Option<Timestamp>,

@@ -5,6 +5,7 @@
 //! in whatever way: by itself, stopped, or because nobody waits for it any more.
 
 mod environment;
+mod executor;
 mod lines;
 mod metadata;
 mod preflight;
@@ -29,15 +30,16 @@ use tokio::{
     time::timeout,
 };
 
+pub(super) use self::executor::CommandFactory;
+pub(crate) use self::program::Pids;
 use self::{
     metadata::Metadata,
     program::{Launch, Pipes, Program},
     streams::Streams,
     verdict::{Ending, NotStarted},
 };
-pub(crate) use self::{preflight::preflight, program::Pids};
 use super::{
-    attempt::{AttemptOutcome, StopCause, StopSignal, stop_requested},
+    attempt::{ExecutionResult, StopCause, StopSignal, stop_requested},
     board::Card,
     guardian::Guardian,
     log::{BotLog, LoggedAttempt, Stream},
@@ -83,16 +85,16 @@ pub(crate) struct CommandContext {
     /// The bot's running programs, for display.
     pub(crate) pids: Pids,
     /// The incarnation of the bot.
-    pub(crate) epoch: u64,
+    pub(crate) incarnation: u64,
     /// Notified when a program has started.
-    pub(crate) started: Started,
+    pub(crate) on_start: OnStart,
 }
 
 /// The place where executors say that an attempt has started.
 #[derive(Clone)]
-pub(crate) struct Started(Arc<dyn Fn() + Send + Sync>);
+pub(crate) struct OnStart(Arc<dyn Fn() + Send + Sync>);
 
-impl Started {
+impl OnStart {
     /// Notes it on the bot's card.
     pub(super) fn on(card: Arc<Card>) -> Self {
         Self(Arc::new(move || card.attempt_started()))
@@ -111,12 +113,12 @@ pub(crate) async fn run(
     claimed: &ClaimedTask,
     progress: Progress,
     mut stop: StopSignal,
-) -> AttemptOutcome {
+) -> ExecutionResult {
     let began = Instant::now();
     let elapsed_ms = || u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     let already = stop.borrow().clone();
     if let Some(cause) = already {
-        return AttemptOutcome::stopped(cause, 0);
+        return ExecutionResult::stopped(cause, 0);
     }
     // The file of the task exists until the attempt has ended.
     let outputs = cx.outputs.directory(claimed.task.id);
@@ -128,7 +130,7 @@ pub(crate) async fn run(
             return error.outcome(elapsed_ms());
         }
     };
-    (cx.started.0)();
+    (cx.on_start.0)();
     let (ending, keeper, stderr) = attend(cx, claimed, program, (pipes, progress), &mut stop).await;
     let (ending, kept) = keep(ending, keeper).await;
     let ended = ending.told();
@@ -211,7 +213,7 @@ async fn start(
         marks: environment::marks(cx, claimed),
         guardian: cx.guardian.clone(),
         pids: cx.pids.clone(),
-        epoch: cx.epoch,
+        incarnation: cx.incarnation,
     };
     let metadata = metadata.clone();
     let (outputs, task) = (cx.outputs.clone(), claimed.task.id);

@@ -33,8 +33,8 @@ struct Seen {
     since: Timestamp,
     wanted: Vec<BotRecord>,
     with_tasks: Vec<BotName>,
-    /// Epochs of the bots with tasks. Whatever of these is found down later has ended.
-    epochs: HashMap<BotName, u64>,
+    /// Incarnations of the bots with tasks. Whatever of these is found down later has ended.
+    incarnations: HashMap<BotName, u64>,
     cancelling: Vec<Cancelling>,
     /// Read last, so that a bot with tasks is judged by what runs now.
     children: Vec<ChildInfo>,
@@ -84,11 +84,11 @@ impl Launcher {
             let since = Timestamp::now();
             let wanted = read_wanted(&deps).await?;
             let with_tasks = deps.ledger.bots_with_running_tasks().await?;
-            let epoch = |name: &BotName| (name.clone(), deps.board.card(name).epoch());
+            let incarnation = |name: &BotName| (name.clone(), deps.board.card(name).incarnation());
             Ok::<_, StoreError>(Seen {
                 since,
                 wanted,
-                epochs: with_tasks.iter().map(epoch).collect(),
+                incarnations: with_tasks.iter().map(incarnation).collect(),
                 with_tasks,
                 cancelling: deps.ledger.cancelling().await?,
                 children: deps.bots.which_children().await,
@@ -190,7 +190,7 @@ impl Launcher {
             .collect();
         for bot in bots {
             let (deps, since) = (self.deps.clone(), seen.since);
-            let up_to = seen.epochs.get(&bot).copied().unwrap_or_default();
+            let up_to = seen.incarnations.get(&bot).copied().unwrap_or_default();
             let giving = async move {
                 let card = deps.board.card(&bot);
                 deps.clerk
@@ -318,7 +318,7 @@ impl Launcher {
         let (ledger, clerk) = (self.deps.ledger.clone(), self.deps.clerk.clone());
         let settling = out_of_work.then(|| Settling {
             bot: name,
-            up_to: card.epoch(),
+            up_to: card.incarnation(),
             card,
             started_before: Some(Timestamp::now()),
             end: AttemptEnd::GivenBack,
@@ -352,12 +352,12 @@ fn is_parked(state: ChildState) -> bool {
     matches!(state, ChildState::Suspended | ChildState::Declared)
 }
 
-/// Reads the bots that are wanted, and has the book of seats know them: before any of
+/// Reads the bots that are wanted, and has the scheduler know them: before any of
 /// them is started.
 async fn read_wanted(deps: &LauncherDeps) -> Result<Vec<BotRecord>, StoreError> {
-    deps.seats.begin_reading();
+    deps.bot_reads.begin_reading();
     let wanted = deps.ledger.bots().await?;
-    deps.seats.bots_read(&wanted);
+    deps.bot_reads.bots_read(&wanted);
     Ok(wanted)
 }
 

@@ -9,7 +9,7 @@ use std::{
 };
 
 use deia_ledger::Ledger;
-use deia_model::{AttemptEnd, BotGeneration, BotName, BotRecord, CommandExecutor, Executor};
+use deia_model::{AttemptEnd, BotGeneration, BotName, BotRecord};
 use deia_supervision::{
     Backoff, ChildError, ChildSpec, ExitReason, Handle, Intensity, OnExhausted, Shutdown,
     StartChildError, StartError, SupervisorHandle, Tree, child,
@@ -17,21 +17,19 @@ use deia_supervision::{
 use tokio::sync::oneshot;
 
 use super::{
-    board::{Board, Card},
+    board::Board,
     bot::{BotActor, BotParts, StopAll},
     clerk::{Clerk, Settling},
-    command::{CommandContext, Started},
+    executor::{ExecutorFactory, IncarnationParts, factory_of},
     guardian::Guardian,
     intake::FaultPolicy,
     log::BotLog,
-    output::{OutputLimits, Outputs},
-    simulated::Simulator,
-    work::{SharedSimulator, Work},
+    output::Outputs,
 };
 use crate::{
-    actors::scheduler::{Scheduler, SeatBook},
+    actors::dispatch::{BotReads, CapacityReports},
     config::Config,
-    secrets::{BotSecrets, SecretResolver},
+    secrets::SecretResolver,
 };
 
 /// What the launcher, and every bot, works with.
@@ -39,8 +37,10 @@ use crate::{
 pub(crate) struct LauncherDeps {
     pub(crate) config: Arc<Config>,
     pub(crate) ledger: Ledger,
-    pub(crate) scheduler: Handle<Scheduler>,
-    pub(crate) seats: Arc<SeatBook>,
+    /// Addresses for what bots report of their capacity.
+    pub(crate) capacity_reports: CapacityReports,
+    /// Told of every read of all bots.
+    pub(crate) bot_reads: Arc<dyn BotReads>,
     pub(crate) bots: SupervisorHandle,
     pub(crate) board: Board,
     pub(crate) guardian: Guardian,
@@ -153,7 +153,7 @@ pub(super) async fn stop_bot(deps: &LauncherDeps, name: &BotName, managed: &Mana
     let card = deps.board.card(name);
     let settling = Settling {
         bot: name.clone(),
-        up_to: card.epoch(),
+        up_to: card.incarnation(),
         card,
         started_before: None,
         end: AttemptEnd::GivenBack,
@@ -179,12 +179,7 @@ fn bot_child(
     let seed = Seed {
         record: Arc::new(record.clone()),
         log: log.clone(),
-        simulator: match &record.spec.executor {
-            Executor::Simulated(simulated) => {
-                Some(Arc::new(Mutex::new(Simulator::new(simulated.profile()))))
-            }
-            Executor::Command(_) => None,
-        },
+        executors: factory_of(&record.spec.executor),
     };
     let deps = deps.clone();
     // One more than tasks and their messages can ever be under way.
@@ -210,7 +205,7 @@ fn bot_child(
 struct Seed {
     record: Arc<BotRecord>,
     log: BotLog,
-    simulator: Option<SharedSimulator>,
+    executors: Arc<dyn ExecutorFactory>,
 }
 
 /// Builds a bot. The ends of attempts that an earlier incarnation left are
@@ -219,47 +214,40 @@ async fn build_bot(deps: LauncherDeps, seed: Seed) -> Result<BotActor, StartErro
     let Seed {
         record,
         log,
-        simulator,
+        executors,
     } = seed;
     let card = deps.board.card(&record.name);
-    let epoch = deps.board.begin_epoch();
-    if card.begin(epoch) {
+    let incarnation = deps.board.begin_incarnation();
+    if card.begin(incarnation) {
         // On a full disk it waits here, and uses up no restart.
         let settling = Settling {
             bot: record.name.clone(),
             card: card.clone(),
-            up_to: epoch - 1,
+            up_to: incarnation - 1,
             started_before: None,
             end: end_of_last_run(&deps, &record.name),
         };
         let settled = deps.clerk.settle(settling).await;
         settled.map_err(StartError::failed)?;
     }
-    let work = match &record.spec.executor {
-        Executor::Command(spec) => Work::Command(Box::new(command_context(
-            &deps,
-            &record,
-            spec.clone(),
-            card.clone(),
-            epoch,
-            log,
-        ))),
-        Executor::Simulated(simulated) => {
-            let profile = simulated.profile();
-            let fresh = || Arc::new(Mutex::new(Simulator::new(profile)));
-            Work::simulated(profile, simulator.unwrap_or_else(fresh))
-        }
-    };
+    let executor = executors.make(IncarnationParts {
+        deps: deps.clone(),
+        record: record.clone(),
+        card: card.clone(),
+        log,
+        incarnation,
+    });
     let fault = deps.config.bots.fault;
     Ok(BotActor::new(BotParts {
         name: record.name.clone(),
-        epoch,
+        incarnation,
         generation: record.generation(),
         capabilities: record.spec.capabilities.clone(),
-        work,
+        executor,
+        executors,
         card,
         ledger: deps.ledger,
-        scheduler: deps.scheduler,
+        reports_to: deps.capacity_reports,
         clerk: deps.clerk,
         fault_policy: FaultPolicy {
             min: fault.min,
@@ -276,36 +264,5 @@ fn end_of_last_run(deps: &LauncherDeps, bot: &BotName) -> AttemptEnd {
     match status.and_then(|status| status.last_exit) {
         Some(exit) if matches!(exit.reason, ExitReason::Stuck { .. }) => AttemptEnd::Suspected,
         _ => AttemptEnd::GivenBack,
-    }
-}
-
-fn command_context(
-    deps: &LauncherDeps,
-    record: &BotRecord,
-    spec: CommandExecutor,
-    card: Arc<Card>,
-    epoch: u64,
-    log: BotLog,
-) -> CommandContext {
-    let config = &deps.config;
-    CommandContext {
-        spec,
-        bot: record.name.clone(),
-        port: record.port,
-        secrets: BotSecrets::new(record.spec.secrets.clone(), deps.secrets.clone()),
-        hive_id: deps.ledger.hive_id(),
-        work_dir: config.bot_work_dir(&record.name),
-        outputs: deps.outputs.clone(),
-        output_limits: OutputLimits {
-            memory: config.tasks.max_output_bytes.as_u64(),
-            file: config.tasks.max_output_file_bytes.as_u64(),
-        },
-        kept_outputs: config.tasks.kept_outputs,
-        term_grace: config.bots.term_grace,
-        guardian: deps.guardian.clone(),
-        log,
-        pids: card.pids.clone(),
-        epoch,
-        started: Started::on(card),
     }
 }

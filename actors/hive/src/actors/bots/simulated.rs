@@ -2,17 +2,24 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
 };
 
 use deia_ledger::ClaimedTask;
-use deia_model::SimulatedProfile;
+use deia_model::{SimulatedExecutor, SimulatedProfile};
+use futures_util::FutureExt;
 use rustix::time::{ClockId, clock_gettime};
 
-use super::attempt::{AttemptOutcome, FaultPhase, StopCause, StopSignal, stop_requested};
+use super::{
+    attempt::{ExecutionResult, FaultPhase, StopCause, StopSignal, stop_requested},
+    executor::{
+        BotDown, Execution, ExecutionEnd, Executor, ExecutorFactory, IncarnationParts, Started,
+    },
+    progress::Progress,
+};
 
 /// How much of a task's content is echoed.
 const ECHO_CHARS: usize = 64;
@@ -37,15 +44,6 @@ pub(crate) struct SimulatedPlan {
     pub(crate) latency: Duration,
     /// What becomes of it.
     pub(crate) fate: Fate,
-}
-
-/// What came of an attempt.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Played {
-    /// It ended.
-    Done(AttemptOutcome),
-    /// The bot goes down with it.
-    BotCrash,
 }
 
 /// Draws plans from a profile: the same profile gives the same plans in the
@@ -115,35 +113,96 @@ fn fate_of(profile: &SimulatedProfile, draw: f64) -> Fate {
     }
 }
 
+/// Factory for simulated executors. A restart of the bot goes on with the sequence of
+/// draws, or the draw that took the bot down would come first again.
+pub(super) struct SimulatedFactory {
+    profile: SimulatedProfile,
+    simulator: Arc<Mutex<Simulator>>,
+}
+
+impl SimulatedFactory {
+    pub(super) fn new(spec: &SimulatedExecutor) -> Self {
+        let profile = spec.profile();
+        Self {
+            profile,
+            simulator: Arc::new(Mutex::new(Simulator::new(profile))),
+        }
+    }
+
+    fn executor(&self) -> Simulation {
+        Simulation {
+            profile: self.profile,
+            simulator: Arc::clone(&self.simulator),
+        }
+    }
+}
+
+impl ExecutorFactory for SimulatedFactory {
+    fn make(&self, _: IncarnationParts) -> Box<dyn Executor> {
+        Box::new(self.executor())
+    }
+}
+
+/// The simulated executor of one incarnation.
+struct Simulation {
+    profile: SimulatedProfile,
+    simulator: Arc<Mutex<Simulator>>,
+}
+
+impl Executor for Simulation {
+    fn start(&mut self, claimed: ClaimedTask, stop: StopSignal) -> Started {
+        let profile = self.profile;
+        let simulator = self.simulator.lock();
+        let plan = simulator.unwrap_or_else(PoisonError::into_inner).draw();
+        let no_load = profile.cpu_ms == 0 && profile.memory_bytes == 0;
+        let at_once =
+            no_load && plan.latency.is_zero() && matches!(plan.fate, Fate::Succeed | Fate::Fail);
+        // Without latency and load the first poll ends it: no task of its own is needed.
+        if at_once
+            && let Some(Ok(result)) = play(plan, &profile, &claimed, stop.clone()).now_or_never()
+        {
+            return Started::Done(result);
+        }
+        Started::Running(Execution {
+            end: Box::pin(async move { play(plan, &profile, &claimed, stop).await }),
+            progress: Progress::timed(plan.latency),
+        })
+    }
+}
+
 /// Plays one attempt. A stop ends it at once.
 pub(crate) async fn play(
     plan: SimulatedPlan,
     profile: &SimulatedProfile,
     claimed: &ClaimedTask,
     mut stop: StopSignal,
-) -> Played {
+) -> ExecutionEnd {
     let began = Instant::now();
     let elapsed_ms = || u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     let already = stop.borrow().clone();
     if let Some(cause) = already {
-        return Played::Done(AttemptOutcome::stopped(cause, 0));
+        return Ok(ExecutionResult::stopped(cause, 0));
     }
     let worked = tokio::select! {
         biased;
         worked = work(plan, profile) => worked,
         cause = stop_requested(&mut stop) => Err(Interruption::Stopped(cause)),
     };
-    Played::Done(match (worked, plan.fate) {
-        (Err(Interruption::Stopped(cause)), _) => AttemptOutcome::stopped(cause, elapsed_ms()),
-        (Err(Interruption::NoMemory), _) => AttemptOutcome::bot_fault(
+    Ok(match (worked, plan.fate) {
+        (Err(Interruption::Stopped(cause)), _) => ExecutionResult::stopped(cause, elapsed_ms()),
+        (Err(Interruption::NoMemory), _) => ExecutionResult::bot_fault(
             FaultPhase::Start,
             format!("{} bytes of memory are not to be had", profile.memory_bytes),
             elapsed_ms(),
         ),
-        (Ok(()), Fate::Crash) => return Played::BotCrash,
-        (Ok(()), Fate::Fail) => AttemptOutcome::failed("simulated failure", elapsed_ms()),
+        (Ok(()), Fate::Crash) => {
+            return Err(BotDown {
+                reason: "simulated crash",
+            });
+        }
+        (Ok(()), Fate::Fail) => ExecutionResult::failed("simulated failure", elapsed_ms()),
         (Ok(()), Fate::Succeed | Fate::Hang) => {
-            AttemptOutcome::succeeded(answer(claimed), elapsed_ms())
+            ExecutionResult::succeeded(answer(claimed), elapsed_ms())
         }
     })
 }

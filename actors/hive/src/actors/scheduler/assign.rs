@@ -1,7 +1,7 @@
 //! Which bot gets which task: a function of what waits and who has room.
 
-use deia_ledger::ReadyTask;
-use deia_model::{BotName, Priority, TaskType};
+use deia_ledger::{Demand, ReadyTask};
+use deia_model::{BotName, Priority};
 
 use super::{lanes::Lanes, roster::Roster};
 
@@ -10,7 +10,7 @@ use super::{lanes::Lanes, roster::Roster};
 pub(super) struct Assignment {
     pub(super) task: ReadyTask,
     pub(super) bot: BotName,
-    pub(super) epoch: u64,
+    pub(super) incarnation: u64,
 }
 
 /// When a task is so old that its priority no longer holds it back.
@@ -23,7 +23,7 @@ pub(super) struct Ageing {
 }
 
 /// Assigns up to `max` tasks: the more urgent first, then the older, each to
-/// the least loaded bot that takes its type. Types that are `held` are left.
+/// the least loaded bot that meets its demand. Demands that are `held` are left.
 ///
 /// No priority starves: of [`Ageing::every`] tasks that a bot is given, one is
 /// the aged task that has been ready longest among those that it takes and that
@@ -37,24 +37,24 @@ pub(super) fn assign(
     roster: &mut Roster,
     max: usize,
     ageing: Ageing,
-    held: impl Fn(&TaskType) -> bool,
+    held: impl Fn(&Demand) -> bool,
 ) -> Vec<Assignment> {
     let mut assigned = Vec::new();
     let some_aged = lanes.has_aged(ageing.before);
     for priority in Priority::ALL {
         while assigned.len() < max && roster.has_room() {
-            let wanted = |task_type: &TaskType| roster.takes(task_type) && !held(task_type);
+            let wanted = |demand: &Demand| roster.takes(demand) && !held(demand);
             let Some(task) = lanes.pop(priority, wanted) else {
                 break;
             };
-            let Some((bot, epoch)) = roster.seat(&task.task_type) else {
+            let Some((bot, incarnation)) = roster.take_slot(&task.demand) else {
                 lanes.push(task);
                 break;
             };
             let aged_turn = some_aged && roster.is_aged_turn(&bot, ageing.every);
             let aged = match aged_turn {
-                true => lanes.pop_aged(ageing.before, |task_type| {
-                    roster.bot_takes(&bot, task_type) && !held(task_type)
+                true => lanes.pop_aged(ageing.before, |demand| {
+                    roster.bot_takes(&bot, demand) && !held(demand)
                 }),
                 false => None,
             };
@@ -67,7 +67,11 @@ pub(super) fn assign(
                 lanes.push(left);
             }
             roster.given(&bot, aged_turn && task.ready_at <= ageing.before);
-            assigned.push(Assignment { task, bot, epoch });
+            assigned.push(Assignment {
+                task,
+                bot,
+                incarnation,
+            });
         }
     }
     assigned
@@ -75,17 +79,18 @@ pub(super) fn assign(
 
 #[cfg(test)]
 mod tests {
-    use deia_model::{BotGeneration, Capabilities, TaskId};
+    use deia_model::{BotGeneration, TaskId};
     use proptest::prelude::*;
 
-    use super::{super::roster::Presence, *};
+    use super::*;
+    use crate::actors::dispatch::{Capacity, Presence};
 
-    fn presence(bot: &str, epoch: u64, capabilities: Capabilities) -> Presence {
+    fn presence(bot: &str, incarnation: u64, capacity: Capacity) -> Presence {
         Presence {
             bot: bot.parse().unwrap(),
-            epoch,
+            incarnation,
             generation: GENERATION,
-            capabilities,
+            capacity,
             received: 0,
             ended: 0,
         }
@@ -96,17 +101,16 @@ mod tests {
         launched_at: None,
     };
 
-    /// Seats a bot that may be given tasks.
+    /// Lists a bot that may be given tasks.
     fn open(roster: &mut Roster, presence: Presence) {
         roster.set_eligible(&presence.bot, Some(GENERATION));
         roster.open(presence);
     }
 
-    fn capabilities(types: &[&str], max: u32) -> Capabilities {
-        Capabilities {
-            specializations: types.iter().map(|t| t.parse().unwrap()).collect(),
-            max_concurrent_tasks: max,
-            ..Capabilities::default()
+    fn capacity(types: &[&str], slots: u32) -> Capacity {
+        Capacity {
+            task_types: types.iter().map(|t| t.parse().unwrap()).collect(),
+            slots,
         }
     }
 
@@ -114,7 +118,7 @@ mod tests {
         ReadyTask {
             id: TaskId::new(),
             order,
-            task_type: task_type.parse().unwrap(),
+            demand: Demand::of_type(task_type.parse().unwrap()),
             priority,
             ready_at: order,
         }
@@ -138,16 +142,13 @@ mod tests {
         lanes.push(task(3, "a", Priority::P1));
         lanes.push(task(4, "b", Priority::P1));
         let mut roster = Roster::default();
-        open(
-            &mut roster,
-            presence("bot", 7, capabilities(&["a", "b"], 10)),
-        );
+        open(&mut roster, presence("bot", 7, capacity(&["a", "b"], 10)));
         let assigned = assign_all(&mut lanes, &mut roster, 10);
         assert_eq!(
             assigned.iter().map(|a| a.task.order).collect::<Vec<_>>(),
             [3, 4, 2]
         );
-        assert!(assigned.iter().all(|a| a.epoch == 7));
+        assert!(assigned.iter().all(|a| a.incarnation == 7));
         assert_eq!(lanes.len(), 1);
     }
 
@@ -156,7 +157,7 @@ mod tests {
         let mut lanes = Lanes::new(16);
         (0..10).for_each(|i| lanes.push(task(i, "a", Priority::P2)));
         let mut roster = Roster::default();
-        open(&mut roster, presence("bot", 1, capabilities(&[], 10)));
+        open(&mut roster, presence("bot", 1, capacity(&[], 10)));
         assert_eq!(assign_all(&mut lanes, &mut roster, 4).len(), 4);
         assert_eq!(lanes.len(), 6);
     }
@@ -167,8 +168,10 @@ mod tests {
         lanes.push(task(1, "a", Priority::P0));
         lanes.push(task(2, "b", Priority::P3));
         let mut roster = Roster::default();
-        open(&mut roster, presence("bot", 1, capabilities(&[], 10)));
-        let assigned = assign(&mut lanes, &mut roster, 10, YOUNG, |t| t.as_str() == "a");
+        open(&mut roster, presence("bot", 1, capacity(&[], 10)));
+        let assigned = assign(&mut lanes, &mut roster, 10, YOUNG, |it| {
+            it.task_type.as_str() == "a"
+        });
         assert_eq!(assigned.len(), 1);
         assert_eq!(assigned[0].task.order, 2);
     }
@@ -181,7 +184,7 @@ mod tests {
         (0..aged).for_each(|order| lanes.push(task(order, "a", Priority::P3)));
         let mut roster = Roster::default();
         let bot: BotName = "bot".parse().unwrap();
-        open(&mut roster, presence("bot", 1, capabilities(&[], places)));
+        open(&mut roster, presence("bot", 1, capacity(&[], places)));
         let (mut given, mut left, mut next) = (0, aged, 1_000);
         while left > 0 {
             for _ in 0..places {
@@ -194,7 +197,7 @@ mod tests {
                     given += 1;
                 }
                 left -= i64::from(assignment.task.priority == Priority::P3);
-                roster.unseat(&bot, 1, 1);
+                roster.free_slots(&bot, 1, 1);
             }
             assert!(given < 100_000, "P3 starves");
         }
@@ -223,7 +226,7 @@ mod tests {
             let mut roster = Roster::default();
             for (i, (special, max)) in bots.iter().enumerate() {
                 let special: Vec<&str> = types.iter().take(*special).copied().collect();
-                open(&mut roster, presence(&format!("bot-{i}"), 1, capabilities(&special, *max)));
+                open(&mut roster, presence(&format!("bot-{i}"), 1, capacity(&special, *max)));
             }
             let assigned = assign_all(&mut lanes, &mut roster, 1_000);
             prop_assert_eq!(assigned.len() + lanes.len(), tasks.len());
@@ -232,12 +235,12 @@ mod tests {
                 let of_bot: Vec<_> = assigned.iter().filter(|a| a.bot.as_str() == name).collect();
                 prop_assert!(of_bot.len() <= *max as usize);
                 let takes_all = *special == 0 || *special == 3;
-                prop_assert!(takes_all || of_bot.iter().all(|a| types[..*special].contains(&a.task.task_type.as_str())));
+                prop_assert!(takes_all || of_bot.iter().all(|a| types[..*special].contains(&a.task.demand.task_type.as_str())));
             }
             // Work is left only when nobody who takes it has room.
             for t in types {
-                let left = lanes.pop(Priority::P0, |x| x.as_str() == t).is_some();
-                prop_assert!(!left || !roster.takes(&t.parse().unwrap()));
+                let left = lanes.pop(Priority::P0, |it| it.task_type.as_str() == t).is_some();
+                prop_assert!(!left || !roster.takes(&Demand::of_type(t.parse().unwrap())));
             }
         }
     }

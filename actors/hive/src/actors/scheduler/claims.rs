@@ -14,13 +14,13 @@ use deia_ledger::{
 use deia_model::{LeaseToken, TaskId};
 use deia_supervision::Context;
 
-use super::{RETRY_AFTER, Scheduler, assign::Assignment, book::SeatBook};
+use super::{RETRY_AFTER, Scheduler, assign::Assignment, dispatcher::Dispatcher};
 
 /// How often the store is asked to settle claims whose outcome it did not tell.
 const GIVE_BACK_TRIES: u32 = 300;
 
-/// What came of claims, for the scheduler.
-pub(super) struct Claimed {
+/// Claims that were carried out, for the scheduler.
+pub(super) struct Settled {
     /// What was to be claimed.
     assigned: Vec<Assignment>,
     /// Those that are still to be had, but not now; or none was to be had now.
@@ -33,40 +33,37 @@ impl Scheduler {
     pub(super) fn claim(&mut self, assigned: Vec<Assignment>) {
         self.metrics.assigned.add(assigned.len() as u64);
         self.claiming.extend(assigned.iter().map(|a| a.task.id));
-        let (ledger, book) = (self.ledger.clone(), Arc::clone(&self.book));
-        tokio::spawn(carry_out(assigned, ledger, book));
+        let (ledger, dispatcher) = (self.ledger.clone(), Arc::clone(&self.dispatcher));
+        tokio::spawn(carry_out(assigned, ledger, dispatcher));
     }
 
-    /// Takes from the book what came of claims, and what could not be handed
-    /// over. Whether more can be assigned at once.
-    pub(super) fn read_book(&mut self, ctx: &mut Context<Self>) -> bool {
-        let mut book = self.book.lock();
-        let undelivered = std::mem::take(&mut book.undelivered);
-        let claimed = std::mem::take(&mut book.claimed);
-        drop(book);
-        if !undelivered.is_empty() {
-            let (ledger, book) = (self.ledger.clone(), Arc::clone(&self.book));
-            tokio::spawn(give_back(undelivered, ledger, book));
+    /// Takes from the dispatcher the claims that were carried out, and the tasks that could
+    /// not be handed over. Returns `true` if more can be assigned at once.
+    pub(super) fn read_outbox(&mut self, ctx: &mut Context<Self>) -> bool {
+        let outbox = self.dispatcher.take_outbox();
+        if !outbox.undelivered.is_empty() {
+            let (ledger, dispatcher) = (self.ledger.clone(), Arc::clone(&self.dispatcher));
+            tokio::spawn(give_back(outbox.undelivered, ledger, dispatcher));
         }
-        let mut settled = true;
-        for claimed in claimed {
-            settled &= self.claimed(claimed, ctx);
+        let mut goes_on = true;
+        for settled in outbox.settled {
+            goes_on &= self.settled(settled, ctx);
         }
-        settled
+        goes_on
     }
 
-    fn claimed(&mut self, claimed: Claimed, ctx: &mut Context<Self>) -> bool {
-        for assignment in &claimed.assigned {
+    fn settled(&mut self, settled: Settled, ctx: &mut Context<Self>) -> bool {
+        for assignment in &settled.assigned {
             self.claiming.remove(&assignment.task.id);
         }
-        match claimed.outcome {
+        match settled.outcome {
             Ok(deferred) => {
                 self.metrics.claims.add(1);
-                let lost = claimed.assigned.len() - claimed.count;
+                let lost = settled.assigned.len() - settled.count;
                 self.metrics.lost.add(lost as u64);
                 // A pause that this scheduler has not heard of.
-                let nothing = claimed.count == 0 && !deferred.is_empty();
-                self.keep(claimed.assigned, deferred);
+                let nothing = settled.count == 0 && !deferred.is_empty();
+                self.keep(settled.assigned, deferred);
                 if nothing {
                     ctx.run_later(RETRY_AFTER, Self::poll);
                 }
@@ -78,7 +75,7 @@ impl Scheduler {
                 if !matches!(error, StoreError::Full(_)) {
                     tracing::warn!(%error, "a claim failed; retrying");
                 }
-                for assignment in claimed.assigned {
+                for assignment in settled.assigned {
                     self.lanes.push(assignment.task);
                 }
                 ctx.run_later(RETRY_AFTER, Self::schedule);
@@ -99,12 +96,12 @@ impl Scheduler {
 }
 
 /// Claims tasks, and hands them to their bots.
-async fn carry_out(assigned: Vec<Assignment>, ledger: Ledger, book: Arc<SeatBook>) {
+async fn carry_out(assigned: Vec<Assignment>, ledger: Ledger, dispatcher: Arc<Dispatcher>) {
     let claim = |assignment: &Assignment| Claim {
         task: assignment.task.id,
         bot: assignment.bot.clone(),
         lease: LeaseToken::new(),
-        incarnation: assignment.epoch,
+        incarnation: assignment.incarnation,
         expires_after: None,
     };
     let claims: Vec<Claim> = assigned.iter().map(claim).collect();
@@ -119,28 +116,27 @@ async fn carry_out(assigned: Vec<Assignment>, ledger: Ledger, book: Arc<SeatBook
     };
     failpoint::hit("after_claim_before_run");
     let count = tasks.len();
-    let mut book = book.lock();
     let mut tasks = tasks.into_iter().peekable();
-    let mut delivered = Vec::with_capacity(count);
+    let (mut claimed, mut lost) = (Vec::with_capacity(count), Vec::new());
     for assignment in &assigned {
         // The answer keeps the order of the claims.
         match tasks.next_if(|claimed| claimed.task.id == assignment.task.id) {
-            Some(claimed) => delivered.push((assignment.epoch, claimed)),
+            Some(task) => claimed.push((assignment.incarnation, task)),
             // It was no longer to be had.
-            None => book.roster.unseat(&assignment.bot, assignment.epoch, 1),
+            None => lost.push((assignment.bot.clone(), assignment.incarnation)),
         }
     }
-    book.deliver_all(delivered);
-    book.claimed.push(Claimed {
+    dispatcher.table().release(lost);
+    dispatcher.deliver(claimed);
+    dispatcher.settle(Settled {
         assigned,
         outcome,
         count,
     });
-    book.wake();
 }
 
-/// Gives tasks back. As long as the store does not take that they wait in the book.
-async fn give_back(tasks: Vec<ClaimedTask>, ledger: Ledger, book: Arc<SeatBook>) {
+/// Gives tasks back. As long as the store does not take that they wait at the dispatcher.
+async fn give_back(tasks: Vec<ClaimedTask>, ledger: Ledger, dispatcher: Arc<Dispatcher>) {
     let reports = tasks
         .iter()
         .map(|claimed| AttemptReport::given_back(claimed, "its bot could not take it"))
@@ -148,7 +144,7 @@ async fn give_back(tasks: Vec<ClaimedTask>, ledger: Ledger, book: Arc<SeatBook>)
     let command = FinishAttempts(reports);
     if let Err(error) = ledger.apply_deferred(command).await {
         tracing::warn!(%error, "tasks could not be given back; retrying");
-        book.lock().undelivered.extend(tasks);
+        dispatcher.keep(tasks);
     }
 }
 

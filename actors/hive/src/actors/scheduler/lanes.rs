@@ -1,16 +1,16 @@
-//! The ready tasks that are held in memory: one lane a type and priority, each
+//! The ready tasks that are held in memory: one lane a demand and priority, each
 //! a window on the front of what the store holds.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 
-use deia_ledger::{ReadyLane, ReadyQuery, ReadyTask};
-use deia_model::{Priority, TaskId, TaskType};
+use deia_ledger::{Demand, ReadyLane, ReadyQuery, ReadyTask};
+use deia_model::{Priority, TaskId};
 
 /// All lanes.
 #[derive(Debug)]
 pub(super) struct Lanes {
     window: usize,
-    lanes: BTreeMap<(Priority, TaskType), Lane>,
+    lanes: BTreeMap<(Priority, Demand), Lane>,
 }
 
 #[derive(Debug)]
@@ -61,10 +61,7 @@ impl Lanes {
     /// Takes in a task that became ready. One behind a full window is left to the store.
     pub(super) fn push(&mut self, task: ReadyTask) {
         let entry = Entry::of(&task);
-        let lane = self
-            .lanes
-            .entry((task.priority, task.task_type))
-            .or_default();
+        let lane = self.lanes.entry((task.priority, task.demand)).or_default();
         let behind = lane.tasks.back().is_none_or(|last| task.order > last.order);
         if behind && (lane.more || lane.tasks.len() >= self.window) {
             lane.more = true;
@@ -81,7 +78,7 @@ impl Lanes {
     /// Takes in how many ready tasks the store has in a lane. `claiming` of them,
     /// at most, are not held here because they are being claimed.
     pub(super) fn discover(&mut self, found: ReadyLane, claiming: u64) {
-        let key = (found.priority, found.task_type);
+        let key = (found.priority, found.demand);
         let lane = self.lanes.entry(key).or_default();
         if lane.tasks.is_empty() {
             lane.more = true;
@@ -107,7 +104,7 @@ impl Lanes {
             .filter(|(_, lane)| {
                 lane.more && !lane.refilling && (lane.overdue || lane.tasks.len() <= low)
             })
-            .map(|((priority, task_type), lane)| {
+            .map(|((priority, demand), lane)| {
                 lane.refilling = true;
                 lane.overdue = false;
                 let last = lane.tasks.back().map(|last| last.order);
@@ -117,7 +114,7 @@ impl Lanes {
                     (lane.looks, lane.short_looks) = (0, 0);
                 }
                 ReadyQuery {
-                    task_type: task_type.clone(),
+                    demand: demand.clone(),
                     priority: *priority,
                     after,
                     limit,
@@ -135,7 +132,7 @@ impl Lanes {
         claiming: &HashSet<TaskId>,
     ) {
         let window = self.window;
-        let key = (query.priority, query.task_type.clone());
+        let key = (query.priority, query.demand.clone());
         let Some(lane) = self.lanes.get_mut(&key) else {
             return;
         };
@@ -155,31 +152,31 @@ impl Lanes {
         lane.tasks.truncate(2 * window);
     }
 
-    /// The oldest task of that priority whose type is `wanted`.
+    /// The oldest task of that priority whose demand is `wanted`.
     pub(super) fn pop(
         &mut self,
         priority: Priority,
-        mut wanted: impl FnMut(&TaskType) -> bool,
+        mut wanted: impl FnMut(&Demand) -> bool,
     ) -> Option<ReadyTask> {
-        let range = (priority, first_type())..;
+        let range = (priority, Demand::least())..;
         let (_, key) = self
             .lanes
             .range(range)
             .take_while(|((p, _), _)| *p == priority)
-            .filter(|((_, task_type), lane)| !lane.tasks.is_empty() && wanted(task_type))
+            .filter(|((_, demand), lane)| !lane.tasks.is_empty() && wanted(demand))
             .filter_map(|(key, lane)| lane.tasks.front().map(|first| (first.order, key)))
             .min_by_key(|(order, _)| *order)?;
         let key = key.clone();
         self.take(key, 0)
     }
 
-    /// The types with tasks that wait, here or in the store.
-    pub(super) fn waiting(&self) -> impl Iterator<Item = &TaskType> {
+    /// The demands of tasks that wait, here or in the store.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = &Demand> {
         let waits = |lane: &Lane| !lane.tasks.is_empty() || lane.more || lane.refilling;
         let lanes = self.lanes.iter();
         lanes
             .filter(move |(_, lane)| waits(lane))
-            .map(|((_, task_type), _)| task_type)
+            .map(|((_, demand), _)| demand)
     }
 
     /// Returns whether some task here has been ready since before then.
@@ -190,16 +187,16 @@ impl Lanes {
     }
 
     /// The task of whatever priority that has been ready longest, since before
-    /// then, and whose type is `wanted`.
+    /// then, and whose demand is `wanted`.
     pub(super) fn pop_aged(
         &mut self,
         before: i64,
-        mut wanted: impl FnMut(&TaskType) -> bool,
+        mut wanted: impl FnMut(&Demand) -> bool,
     ) -> Option<ReadyTask> {
         let (_, at, key) = self
             .lanes
             .iter_mut()
-            .filter(|((_, task_type), _)| wanted(task_type))
+            .filter(|((_, demand), _)| wanted(demand))
             .filter_map(|(key, lane)| {
                 let at = lane.longest_ready(before)?;
                 let entry = lane.tasks.get(at)?;
@@ -210,7 +207,7 @@ impl Lanes {
         self.take(key, at)
     }
 
-    fn take(&mut self, key: (Priority, TaskType), at: usize) -> Option<ReadyTask> {
+    fn take(&mut self, key: (Priority, Demand), at: usize) -> Option<ReadyTask> {
         let lane = self.lanes.get_mut(&key)?;
         let first = lane.tasks.remove(at)?;
         if lane.tasks.is_empty() && !lane.more && !lane.refilling {
@@ -219,7 +216,7 @@ impl Lanes {
         Some(ReadyTask {
             id: first.id,
             order: first.order,
-            task_type: key.1,
+            demand: key.1,
             priority: key.0,
             ready_at: first.ready_at,
         })
@@ -234,11 +231,6 @@ impl Lanes {
     pub(super) fn len(&self) -> usize {
         self.lanes.values().map(|lane| lane.tasks.len()).sum()
     }
-}
-
-/// Not greater than any type.
-fn first_type() -> TaskType {
-    TaskType::least()
 }
 
 impl Default for Lane {

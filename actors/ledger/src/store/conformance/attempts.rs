@@ -1,11 +1,11 @@
 //! How attempts begin and end.
 
-use deia_model::{TaskType, Timestamp};
+use deia_model::Timestamp;
 
 use super::*;
 use crate::{
-    Apply, CancelTask, ClaimTasks, Claimed, ExtendLeases, HeldLease, Offers, ReleaseLeases, Seat,
-    testing::until,
+    Apply, CancelTask, ClaimTasks, Claimed, DirectDispatch, ExtendLeases, HeldLease, ReleaseLeases,
+    Slot, testing::until,
 };
 
 pub(crate) async fn a_task_is_claimed_once(ledger: Ledger) {
@@ -314,8 +314,8 @@ pub(crate) async fn waiting_goes_on_for_a_task_that_is_given_back(ledger: Ledger
 /// Offers no places, and withholds tasks from one bot.
 struct Withheld(BotName);
 
-impl Offers for Withheld {
-    fn take(&self, _: &TaskType) -> Option<Seat> {
+impl DirectDispatch for Withheld {
+    fn take(&self, _: &Demand) -> Option<Slot> {
         None
     }
 
@@ -323,13 +323,13 @@ impl Offers for Withheld {
         self.0 == *bot
     }
 
-    fn claimed(&self, _: Vec<(Seat, ClaimedTask)>) {}
+    fn claimed(&self, _: Vec<(Slot, ClaimedTask)>) {}
 
-    fn release(&self, _: Vec<Seat>) {}
+    fn release(&self, _: Vec<Slot>) {}
 }
 
 pub(crate) async fn claim_for_a_bot_that_was_stopped_meanwhile_leaves_the_task(ledger: Ledger) {
-    ledger.offer_to(Arc::new(Withheld(bot_name("b"))));
+    ledger.dispatch_to(Arc::new(Withheld(bot_name("b"))));
     let id = submit(&ledger, vec![task_of("a", "x")]).await[0].id;
     let claims = ["b", "c"].map(|bot| Claim {
         task: id,

@@ -5,7 +5,7 @@ use deia_model::{EndReason, PageRequest, TaskFilter};
 use super::*;
 use crate::{
     Apply, CancelTask, ClaimTasks, Claimed, Flow, LedgerCommand, NoteProgress, PauseQueue,
-    ProgressReport, Prunable, Prune, Pruned, ResumeQueue, Seat,
+    ProgressReport, Prunable, Prune, Pruned, ResumeQueue, Slot,
 };
 
 pub(super) fn pause(task_type: Option<&str>) -> PauseQueue {
@@ -340,33 +340,33 @@ struct Places {
     claimed: std::sync::Mutex<Vec<ClaimedTask>>,
 }
 
-impl crate::Offers for Places {
-    fn take(&self, task_type: &deia_model::TaskType) -> Option<Seat> {
+impl crate::DirectDispatch for Places {
+    fn take(&self, demand: &Demand) -> Option<Slot> {
         let mut free = self.free.lock().unwrap();
-        if *free == 0 || task_type.as_str() != "a" {
+        if *free == 0 || demand.task_type.as_str() != "a" {
             return None;
         }
         *free -= 1;
-        Some(Seat {
+        Some(Slot {
             bot: bot_name("b"),
-            epoch: 1,
+            incarnation: 1,
             lease: LeaseToken::new(),
         })
     }
 
-    fn claimed(&self, tasks: Vec<(Seat, ClaimedTask)>) {
+    fn claimed(&self, tasks: Vec<(Slot, ClaimedTask)>) {
         let tasks = tasks.into_iter().map(|(_, task)| task);
         self.claimed.lock().unwrap().extend(tasks);
     }
 
-    fn release(&self, seats: Vec<Seat>) {
-        *self.free.lock().unwrap() += u32::try_from(seats.len()).unwrap();
+    fn release(&self, slots: Vec<Slot>) {
+        *self.free.lock().unwrap() += u32::try_from(slots.len()).unwrap();
     }
 }
 
 pub(crate) async fn a_task_may_start_in_the_transaction_that_brings_it(ledger: Ledger) {
     let places = Arc::new(Places::default());
-    ledger.offer_to(places.clone());
+    ledger.dispatch_to(places.clone());
     let hints = hints_of(&ledger);
     *places.free.lock().unwrap() = 2;
     done(&ledger, pause(Some("a"))).await;

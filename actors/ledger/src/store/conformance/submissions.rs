@@ -110,7 +110,7 @@ pub(crate) async fn ready_tasks_come_in_order_of_submission(ledger: Ledger) {
         .await
         .unwrap()
         .into_iter()
-        .map(|lane| (lane.task_type.to_string(), lane.priority, lane.tasks))
+        .map(|lane| (lane.demand.task_type.to_string(), lane.priority, lane.tasks))
         .collect();
     assert_eq!(
         lanes,
@@ -121,7 +121,7 @@ pub(crate) async fn ready_tasks_come_in_order_of_submission(ledger: Ledger) {
         .into()
     );
     let query = |after, limit| ReadyQuery {
-        task_type: "a".parse().unwrap(),
+        demand: Demand::of_type("a".parse().unwrap()),
         priority: Priority::P2,
         after,
         limit,

@@ -17,7 +17,9 @@ use self::{
     running::{Running, SELECT_RUNNING},
 };
 use super::{rows, transaction::Tx, waiting};
-use crate::{AttemptReport, ExtendLeases, FinishOutcome, Hint, ProgressReport, ReadyTask, Reply};
+use crate::{
+    AttemptReport, Demand, ExtendLeases, FinishOutcome, Hint, ProgressReport, ReadyTask, Reply,
+};
 
 pub(super) fn finish(tx: &mut Tx<'_>, reports: &[AttemptReport]) -> rusqlite::Result<Reply> {
     let sql = format!("{SELECT_RUNNING} WHERE id = ?1 AND status = 2");
@@ -179,7 +181,7 @@ fn end_attempt(
         TaskStatus::Queued => Hint::Ready(ReadyTask {
             id: running.id,
             order: running.seq,
-            task_type: running.task_type.clone(),
+            demand: Demand::of_type(running.task_type.clone()),
             priority: running.priority,
             ready_at: run_at.as_millis(),
         }),

@@ -1,6 +1,6 @@
 //! Ready tasks are given to bots.
 
-use deia_model::{Action, BotName, EventResult, Task, TaskStatus, TaskType};
+use deia_model::{Action, BotName, EventResult, Task, TaskStatus};
 use rusqlite::params;
 
 use super::{
@@ -9,7 +9,7 @@ use super::{
     transaction::Tx,
     waiting::{self, Waiting},
 };
-use crate::{Claim, Claimed, ClaimedTask, Reply, Seat};
+use crate::{Claim, Claimed, ClaimedTask, Demand, Reply, Slot};
 
 pub(super) fn claim(tx: &mut Tx<'_>, claims: &[Claim]) -> rusqlite::Result<Reply> {
     let mut tasks = Vec::with_capacity(claims.len());
@@ -129,32 +129,32 @@ fn begun(
     )
 }
 
-/// A place for a task of that type that comes in and may start at once.
-pub(super) fn seat_for(tx: &mut Tx<'_>, task_type: &TaskType) -> rusqlite::Result<Option<Seat>> {
-    let Some(seat) = tx.take_seat(task_type) else {
+/// Takes a slot for a task with that demand that comes in and may start at once.
+pub(super) fn slot_for(tx: &mut Tx<'_>, demand: &Demand) -> rusqlite::Result<Option<Slot>> {
+    let Some(slot) = tx.take_slot(demand) else {
         return Ok(None);
     };
-    let held = |paused: &String| paused.is_empty() || paused == task_type.as_str();
+    let held = |paused: &String| paused.is_empty() || paused == demand.task_type.as_str();
     if paused_types(tx)?.iter().any(held) {
-        tx.leave_seat();
+        tx.leave_slot();
         return Ok(None);
     }
-    Ok(Some(seat))
+    Ok(Some(slot))
 }
 
 /// A task that comes in starts in the same transaction.
 pub(super) fn start_at_once(
     tx: &mut Tx<'_>,
     mut task: Task,
-    seat: Seat,
+    slot: Slot,
     submitted_event: i64,
 ) -> rusqlite::Result<()> {
-    begun(tx, &mut task, &seat.bot, Some(submitted_event))?;
+    begun(tx, &mut task, &slot.bot, Some(submitted_event))?;
     let claimed = ClaimedTask {
         task,
-        bot: seat.bot.clone(),
-        lease: seat.lease,
+        bot: slot.bot.clone(),
+        lease: slot.lease,
     };
-    tx.hand_over(seat, claimed);
+    tx.hand_over(slot, claimed);
     Ok(())
 }

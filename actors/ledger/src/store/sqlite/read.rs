@@ -7,7 +7,7 @@ use deia_model::{
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{bots, dependencies, keys, pauses, rows, unreadable::lenient};
-use crate::{Cancelling, ReadyLane, ReadyQuery, ReadyTask, Standing, TaskOutcome};
+use crate::{Cancelling, Demand, ReadyLane, ReadyQuery, ReadyTask, Standing, TaskOutcome};
 
 pub(super) fn task(db: &Connection, id: TaskId) -> rusqlite::Result<Option<Task>> {
     let found = db
@@ -99,7 +99,11 @@ pub(super) fn standing(db: &Connection, id: TaskId, sight: &Sight) -> rusqlite::
                  WHERE status = 1 AND type = ?1 AND priority = ?2 AND seq < ?3 LIMIT 10000)",
             )?
             .query_row(
-                params![task.task_type.as_str(), task.priority.rank(), task.order],
+                params![
+                    task.demand.task_type.as_str(),
+                    task.priority.rank(),
+                    task.order
+                ],
                 |row| row.get::<_, i64>(0),
             )?
             .unsigned_abs(),
@@ -221,7 +225,7 @@ pub(super) fn ready_lanes(db: &Connection) -> rusqlite::Result<Vec<ReadyLane>> {
         .query_map([], |row| {
             lenient("task_counts", row, |row| {
                 Ok(ReadyLane {
-                    task_type: rows::parsed(row, 0)?,
+                    demand: Demand::of_type(rows::parsed(row, 0)?),
                     priority: rows::priority(row, 1)?,
                     tasks: row.get::<_, i64>(2)?.unsigned_abs(),
                 })
@@ -239,7 +243,7 @@ pub(super) fn ready(db: &Connection, query: &ReadyQuery) -> rusqlite::Result<Vec
     )?
     .query_map(
         params![
-            query.task_type.as_str(),
+            query.demand.task_type.as_str(),
             query.priority.rank(),
             query.after,
             query.limit

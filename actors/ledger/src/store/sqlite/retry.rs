@@ -11,7 +11,7 @@ use super::{
     submit::backlog,
     transaction::Tx,
 };
-use crate::{Hint, Load, ReadyTask, Refusal, Reply, admit};
+use crate::{Demand, Hint, Load, ReadyTask, Refusal, Reply, admit};
 
 /// A request to put a task back.
 pub(super) struct Asked<'a> {
@@ -92,7 +92,7 @@ pub(super) fn retry(tx: &mut Tx<'_>, id: TaskId, asked: Asked<'_>) -> Result<Rep
         tx.hint(Hint::Ready(ReadyTask {
             id,
             order: seq,
-            task_type: task.task_type.clone(),
+            demand: Demand::of_type(task.task_type.clone()),
             priority: task.priority,
             ready_at: tx.now.as_millis(),
         }));

@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension, Row, types::Type};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::shares::Counted;
-use crate::ReadyTask;
+use crate::{Demand, ReadyTask};
 
 /// A task as it is stored.
 pub(super) struct Stored {
@@ -251,7 +251,7 @@ pub(super) fn ready_task(row: &Row<'_>) -> rusqlite::Result<ReadyTask> {
     Ok(ReadyTask {
         order: row.get(0)?,
         id: task_id(row, 1)?,
-        task_type: parsed(row, 2)?,
+        demand: Demand::of_type(parsed(row, 2)?),
         priority: priority(row, 3)?,
         ready_at: row.get(4)?,
     })

@@ -20,8 +20,8 @@ use super::{
     transaction::Tx,
 };
 use crate::{
-    Backlog, Dedup, Hint, Load, ReadyTask, Refusal, Reply, Submission, TaskPolicy, TypeLimit,
-    TypeRoom, admit,
+    Backlog, Dedup, Demand, Hint, Load, ReadyTask, Refusal, Reply, Submission, TaskPolicy,
+    TypeLimit, TypeRoom, admit,
 };
 
 /// Content up to this many bytes is kept in the task's row.
@@ -290,17 +290,18 @@ fn insert(
         let millis = u64::try_from(expires_after?.as_millis()).unwrap_or(u64::MAX);
         Some(run_at.plus_millis(millis))
     });
-    let seat = match status {
+    let demand = Demand::of_type(task.task_type.clone());
+    let slot = match status {
         TaskStatus::Queued if expires_at.is_none_or(|at| at > tx.now) => {
-            claim::seat_for(tx, &task.task_type)?
+            claim::slot_for(tx, &demand)?
         }
         _ => None,
     };
-    let stored_status = match seat {
+    let stored_status = match slot {
         Some(_) => TaskStatus::Running,
         None => status,
     };
-    let last_event = tx.next_event() + i64::from(seat.is_some());
+    let last_event = tx.next_event() + i64::from(slot.is_some());
     let extra = Extra::of(task, depends_on.iter().map(|parent| parent.id).collect());
     tx.db
         .prepare_cached(
@@ -326,13 +327,13 @@ fn insert(
             task.dedup_key,
             waits_for,
             last_event,
-            u8::from(seat.is_some()),
-            seat.as_ref().map(|seat| seat.bot.as_str()),
-            seat.as_ref().map(|seat| seat.lease.as_bytes()),
-            seat.is_some().then_some(tx.now.as_millis()),
+            u8::from(slot.is_some()),
+            slot.as_ref().map(|slot| slot.bot.as_str()),
+            slot.as_ref().map(|slot| slot.lease.as_bytes()),
+            slot.is_some().then_some(tx.now.as_millis()),
             bytes,
-            seat.is_some().then_some(tx.node),
-            seat.as_ref().map(|seat| seat.epoch.cast_signed()),
+            slot.is_some().then_some(tx.node),
+            slot.as_ref().map(|slot| slot.incarnation.cast_signed()),
         ])?;
     let seq = tx.db.last_insert_rowid();
     if !inline {
@@ -370,11 +371,11 @@ fn insert(
             traceparent: task.traceparent.as_deref(),
         },
     )?;
-    if let Some(at) = expires_at.filter(|_| seat.is_none()) {
+    if let Some(at) = expires_at.filter(|_| slot.is_none()) {
         tx.hint(Hint::Due(at.as_millis()));
     }
-    match (status, seat) {
-        (TaskStatus::Queued, Some(seat)) => {
+    match (status, slot) {
+        (TaskStatus::Queued, Some(slot)) => {
             let new = rows::NewRow {
                 id,
                 new: task,
@@ -385,12 +386,12 @@ fn insert(
                 timeout_seconds,
                 expires_at,
             };
-            claim::start_at_once(tx, new.into_task(tx.now), seat, last_event - 1)?;
+            claim::start_at_once(tx, new.into_task(tx.now), slot, last_event - 1)?;
         }
         (TaskStatus::Queued, None) => tx.hint(Hint::Ready(ReadyTask {
             id,
             order: seq,
-            task_type: task.task_type.clone(),
+            demand,
             priority: task.priority,
             ready_at: run_at.as_millis(),
         })),

@@ -3,12 +3,12 @@
 mod faults;
 mod unreadable_rows;
 
-use deia_model::{Priority, TaskType};
+use deia_model::Priority;
 
 use super::*;
 use crate::{
-    Apply, CancelTask, ClaimTasks, EraseTask, FinishAttempts, MarkRunning, Prune, RetryTask,
-    RunDue, Submission, Submit, store::conformance,
+    Apply, CancelTask, ClaimTasks, Demand, EraseTask, FinishAttempts, MarkRunning, Prune,
+    RetryTask, RunDue, Submission, Submit, store::conformance,
 };
 
 pub(super) fn options(dir: &std::path::Path) -> SqliteOptions {
@@ -169,7 +169,7 @@ async fn a_log_that_a_reader_holds_is_not_written_without_end() {
 impl SqliteStore {
     async fn ready_count(&self) -> u64 {
         let query = ReadyQuery {
-            task_type: "general".parse().unwrap(),
+            demand: Demand::of_type("general".parse().unwrap()),
             priority: deia_model::Priority::default(),
             after: 0,
             limit: 10_000,

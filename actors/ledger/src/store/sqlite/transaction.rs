@@ -18,7 +18,7 @@ use super::{
     shares::Shares,
     unreadable,
 };
-use crate::{BotDelta, ClaimedTask, Flow, Hint, Offers, Seat, TaskPolicy};
+use crate::{BotDelta, ClaimedTask, Demand, DirectDispatch, Flow, Hint, Slot, TaskPolicy};
 
 /// The transaction that is being built.
 pub(super) struct Tx<'a> {
@@ -34,7 +34,7 @@ pub(super) struct Tx<'a> {
     types: &'a mut HashSet<TaskType>,
     /// The callers with keys that were found to have their access still.
     pub(super) vouched: Vec<Principal>,
-    offers: Option<&'a dyn Offers>,
+    direct: Option<&'a dyn DirectDispatch>,
     /// The newest event before this transaction.
     last_event_before: i64,
     next_event: i64,
@@ -51,15 +51,15 @@ pub(super) struct Told {
     /// What changed.
     pub(super) hints: Vec<Hint>,
     /// Tasks that bots have from the moment they came in.
-    pub(super) claimed: Vec<(Seat, ClaimedTask)>,
+    pub(super) claimed: Vec<(Slot, ClaimedTask)>,
     /// The places that were taken for these.
-    taken: Vec<Seat>,
+    taken: Vec<Slot>,
 }
 
 /// A transaction with nothing left but the commit.
 pub(super) struct Written<'a> {
     told: Told,
-    offers: Option<&'a dyn Offers>,
+    direct: Option<&'a dyn DirectDispatch>,
 }
 
 impl Written<'_> {
@@ -72,20 +72,20 @@ impl Written<'_> {
 
 impl Drop for Written<'_> {
     fn drop(&mut self) {
-        release(self.offers, &mut self.told);
+        release(self.direct, &mut self.told);
     }
 }
 
 impl Drop for Tx<'_> {
     fn drop(&mut self) {
-        release(self.offers, &mut self.told);
+        release(self.direct, &mut self.told);
     }
 }
 
 /// The transaction did not come to be.
-fn release(offers: Option<&dyn Offers>, told: &mut Told) {
-    if let Some(offers) = offers.filter(|_| !told.taken.is_empty()) {
-        offers.release(std::mem::take(&mut told.taken));
+fn release(direct: Option<&dyn DirectDispatch>, told: &mut Told) {
+    if let Some(direct) = direct.filter(|_| !told.taken.is_empty()) {
+        direct.release(std::mem::take(&mut told.taken));
     }
 }
 
@@ -117,7 +117,7 @@ impl<'a> Tx<'a> {
         db: &'a Connection,
         (policy, node): (&'a TaskPolicy, u32),
         types: &'a mut HashSet<TaskType>,
-        offers: Option<&'a dyn Offers>,
+        direct: Option<&'a dyn DirectDispatch>,
         now: Timestamp,
     ) -> rusqlite::Result<Self> {
         let last: i64 = db
@@ -130,7 +130,7 @@ impl<'a> Tx<'a> {
             now,
             types,
             vouched: Vec::new(),
-            offers,
+            direct,
             last_event_before: last,
             next_event: last + 1,
             told: Told::default(),
@@ -249,28 +249,28 @@ impl<'a> Tx<'a> {
         }
     }
 
-    /// Takes a place for a task of that type that may start at once.
-    pub(super) fn take_seat(&mut self, task_type: &TaskType) -> Option<Seat> {
-        let seat = self.offers?.take(task_type)?;
-        self.told.taken.push(seat.clone());
-        Some(seat)
+    /// Takes a slot for a task with that demand that may start at once.
+    pub(super) fn take_slot(&mut self, demand: &Demand) -> Option<Slot> {
+        let slot = self.direct?.take(demand)?;
+        self.told.taken.push(slot.clone());
+        Some(slot)
     }
 
     /// Returns whether that bot is to be given no tasks.
     pub(super) fn withholds(&self, bot: &BotName) -> bool {
-        self.offers.is_some_and(|offers| offers.withholds(bot))
+        self.direct.is_some_and(|direct| direct.withholds(bot))
     }
 
-    /// Leaves the place that was taken last.
-    pub(super) fn leave_seat(&mut self) {
-        if let (Some(offers), Some(seat)) = (self.offers, self.told.taken.pop()) {
-            offers.release(vec![seat]);
+    /// Leaves the slot that was taken last.
+    pub(super) fn leave_slot(&mut self) {
+        if let (Some(direct), Some(slot)) = (self.direct, self.told.taken.pop()) {
+            direct.release(vec![slot]);
         }
     }
 
     /// Has the task handed to the bot after the commit.
-    pub(super) fn hand_over(&mut self, seat: Seat, task: ClaimedTask) {
-        self.told.claimed.push((seat, task));
+    pub(super) fn hand_over(&mut self, slot: Slot, task: ClaimedTask) {
+        self.told.claimed.push((slot, task));
     }
 
     /// Has the scheduler look at once for what is due.
@@ -379,7 +379,7 @@ impl<'a> Tx<'a> {
         }
         Ok(Written {
             told: std::mem::take(&mut self.told),
-            offers: self.offers,
+            direct: self.direct,
         })
     }
 }

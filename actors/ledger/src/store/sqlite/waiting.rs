@@ -15,7 +15,7 @@ use super::{
     shares::Counted,
     transaction::Tx,
 };
-use crate::{Cancelling, Hint, ReadyTask, Refusal, Reply};
+use crate::{Cancelling, Demand, Hint, ReadyTask, Refusal, Reply};
 
 /// What must be known of a waiting task to end it or to make it ready.
 pub(super) struct Waiting {
@@ -80,7 +80,7 @@ impl Waiting {
         ReadyTask {
             id: self.id,
             order: self.seq,
-            task_type: self.task_type.clone(),
+            demand: Demand::of_type(self.task_type.clone()),
             priority: self.priority,
             ready_at: self.run_at.as_millis(),
         }

@@ -28,8 +28,8 @@ use super::{
     rows, unreadable,
 };
 use crate::{
-    AttemptReport, Command, Effect, HintSink, Offers, Reply, Shortage, StoreError, TaskPolicy,
-    anchor::Anchor, metrics::StoreMetrics,
+    AttemptReport, Command, DirectDispatch, Effect, HintSink, Reply, Shortage, StoreError,
+    TaskPolicy, anchor::Anchor, metrics::StoreMetrics,
 };
 
 /// How long the writer waits for a command before it uses the pause.
@@ -67,7 +67,7 @@ pub(super) struct Shared {
     /// Receivers of the hints of each commit.
     pub(super) sinks: Arc<Mutex<Vec<HintSink>>>,
     /// Asked for a bot when a task comes in.
-    pub(super) offers: Arc<OnceLock<Arc<dyn Offers>>>,
+    pub(super) direct: Arc<OnceLock<Arc<dyn DirectDispatch>>>,
     /// The file, as it was opened first.
     pub(super) anchor: Arc<OnceLock<Anchor>>,
     /// Reason why this process must not write the file any more.

@@ -10,7 +10,7 @@ use deia_model::{AttemptEnd, LeaseToken};
 use deia_supervision::Context;
 
 use super::{AttemptKey, BotActor};
-use crate::actors::bots::{attempt::AttemptOutcome, attempt_span::AttemptSpan};
+use crate::actors::bots::{attempt::ExecutionResult, attempt_span::AttemptSpan};
 
 /// Time before a report that the store did not take is sent again.
 const REPORT_AGAIN_AFTER: Duration = Duration::from_millis(200);
@@ -43,11 +43,11 @@ impl BotActor {
                 }
                 _ => format!("bot {} was stopped", self.name),
             };
-            let outcome = AttemptOutcome {
+            let result = ExecutionResult {
                 error: Some(error),
-                ..AttemptOutcome::bare(end, attempt.ran_for_ms())
+                ..ExecutionResult::bare(end, attempt.ran_for_ms())
             };
-            report(key, attempt.lease, attempt.span, outcome)
+            report(key, attempt.lease, attempt.span, result)
         }));
         reports
     }
@@ -87,7 +87,7 @@ impl BotActor {
 
     /// Sends the reports that have gathered, all in one command.
     pub(super) fn send_reports(&mut self, ctx: &mut Context<Self>) {
-        self.card.set_running(self.epoch, self.in_hand());
+        self.card.set_running(self.incarnation, self.in_hand());
         if self.sending.is_empty() && !self.reports.is_empty() {
             self.sending = std::mem::take(&mut self.reports);
             self.send(ctx);
@@ -113,7 +113,7 @@ impl BotActor {
         match outcome {
             Ok(_) => {
                 let sent = std::mem::take(&mut self.sending);
-                self.free_places(sent.len());
+                self.free_slots(sent.len());
                 self.send_reports(ctx);
             }
             Err(error) => {
@@ -135,22 +135,22 @@ pub(super) fn report(
     key: AttemptKey,
     lease: LeaseToken,
     span: Option<AttemptSpan>,
-    outcome: AttemptOutcome,
+    result: ExecutionResult,
 ) -> AttemptReport {
     if let Some(span) = span {
-        span.end(&outcome);
+        span.end(&result);
     }
     AttemptReport {
         task: key.task,
         attempt: key.number,
         lease,
-        end: outcome.end,
-        output: outcome.output,
-        output_bytes: outcome.output_bytes,
-        error: outcome.error,
-        exit_code: outcome.exit_code,
-        execution_time_ms: outcome.execution_time_ms,
-        tokens_used: outcome.tokens_used,
-        cost_cents: outcome.cost_cents,
+        end: result.end,
+        output: result.output,
+        output_bytes: result.output_bytes,
+        error: result.error,
+        exit_code: result.exit_code,
+        execution_time_ms: result.execution_time_ms,
+        tokens_used: result.tokens_used,
+        cost_cents: result.cost_cents,
     }
 }

@@ -28,7 +28,7 @@ pub(crate) struct Pids(Arc<Mutex<Running>>);
 #[derive(Debug, Default)]
 struct Running {
     programs: BTreeMap<u32, (u64, Marks)>,
-    /// Incarnations up to this epoch start no program any more.
+    /// Incarnations up to this number start no program any more.
     retired: u64,
 }
 
@@ -43,22 +43,22 @@ impl Pids {
         self.lock().programs.len()
     }
 
-    /// Forbids incarnations up to this epoch to start programs, and returns the marks of
+    /// Forbids incarnations up to this number to start programs, and returns the marks of
     /// those that they still run. An incarnation whose thread is blocked cannot end its
     /// programs itself.
     pub(crate) fn retire(&self, up_to: u64) -> Vec<Marks> {
         let mut running = self.lock();
         running.retired = running.retired.max(up_to);
         let left = running.programs.values();
-        let left = left.filter(|(epoch, _)| *epoch <= up_to);
+        let left = left.filter(|(incarnation, _)| *incarnation <= up_to);
         left.map(|(_, marks)| marks.clone()).collect()
     }
 
     /// Adds a program. Returns `false` if its incarnation is retired.
-    fn add(&self, pid: u32, epoch: u64, marks: &Marks) -> bool {
+    fn add(&self, pid: u32, incarnation: u64, marks: &Marks) -> bool {
         let mut running = self.lock();
-        running.programs.insert(pid, (epoch, marks.clone()));
-        epoch > running.retired
+        running.programs.insert(pid, (incarnation, marks.clone()));
+        incarnation > running.retired
     }
 
     fn lock(&self) -> MutexGuard<'_, Running> {
@@ -80,7 +80,7 @@ pub(super) struct Launch {
     pub(super) guardian: Guardian,
     pub(super) pids: Pids,
     /// The incarnation of the bot that starts it.
-    pub(super) epoch: u64,
+    pub(super) incarnation: u64,
 }
 
 /// The ends of a program's standard streams.
@@ -133,7 +133,9 @@ impl Launch {
         // The runner reaps the program only when asked, so its id cannot be reused yet.
         let pidfd = Arc::new(pidfd_open(group, PidfdFlags::empty())?);
         self.guardian.watch(pid);
-        let is_wanted = self.pids.add(pid.unsigned_abs(), self.epoch, &self.marks);
+        let is_wanted = self
+            .pids
+            .add(pid.unsigned_abs(), self.incarnation, &self.marks);
         let pipes = Pipes {
             stdin,
             stdout: stdout.into(),

@@ -46,8 +46,8 @@ impl Setup {
             guardian: Guardian::start(guard_program(hive_id)).unwrap(),
             log: BotLog::open(dir.path().join("bot-1.log"), 8 << 20),
             pids: Pids::default(),
-            epoch: 1,
-            started: Started::unheard(),
+            incarnation: 1,
+            on_start: OnStart::unheard(),
         };
         Self { cx, dir }
     }
@@ -60,13 +60,13 @@ impl Setup {
         Self::new(&["sh", "-c", script])
     }
 
-    pub(crate) async fn run(&self, content: &str) -> AttemptOutcome {
+    pub(crate) async fn run(&self, content: &str) -> ExecutionResult {
         let (_keep, stop) = watch::channel(None);
         run(&self.cx, &claimed(content), Progress::told(), stop).await
     }
 
     /// Runs it and stops it once `ready` holds.
-    async fn run_and_stop(&self, ready: impl Fn() -> bool, cause: StopCause) -> AttemptOutcome {
+    async fn run_and_stop(&self, ready: impl Fn() -> bool, cause: StopCause) -> ExecutionResult {
         let (send, stop) = watch::channel(None);
         let claimed = claimed("");
         let stopper = async {

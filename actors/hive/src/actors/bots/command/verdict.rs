@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 
 use super::environment::Missing;
 use crate::actors::bots::{
-    attempt::{AttemptOutcome, FaultPhase, StopCause},
+    attempt::{ExecutionResult, FaultPhase, StopCause},
     guardian::Ended,
     output::Fault,
 };
@@ -54,7 +54,7 @@ pub(super) fn verdict(
     stdout: Vec<u8>,
     stderr: &str,
     execution_time_ms: u64,
-) -> (AttemptOutcome, bool) {
+) -> (ExecutionResult, bool) {
     let (output, replaced) = text(stdout);
     let status = match ending {
         Ending::Exited(status) => status,
@@ -66,11 +66,11 @@ pub(super) fn verdict(
         }
     };
     let mut outcome = if status.success() {
-        AttemptOutcome::succeeded(output, execution_time_ms)
+        ExecutionResult::succeeded(output, execution_time_ms)
     } else {
-        let mut outcome = AttemptOutcome {
+        let mut outcome = ExecutionResult {
             output: Some(output).filter(|output| !output.is_empty()),
-            ..AttemptOutcome::failed(how(status), execution_time_ms)
+            ..ExecutionResult::failed(how(status), execution_time_ms)
         };
         add_stderr(&mut outcome, stderr);
         outcome
@@ -84,26 +84,26 @@ pub(super) fn verdict(
 const RUNNER_KILLED: &str = "the runner above the program was killed or stopped while it ran";
 
 /// Returns the outcome of a program that did not end by itself.
-fn broken_off(ending: Ending, execution_time_ms: u64) -> AttemptOutcome {
+fn broken_off(ending: Ending, execution_time_ms: u64) -> ExecutionResult {
     match ending {
-        Ending::Stopped(cause) => AttemptOutcome::stopped(cause, execution_time_ms),
+        Ending::Stopped(cause) => ExecutionResult::stopped(cause, execution_time_ms),
         Ending::NotKept(Fault::TooMuch { max_bytes }) => {
             let error = format!(
                 "printed more than {max_bytes} bytes, the limit of an output (tasks.max_output_file_bytes)"
             );
-            AttemptOutcome::failed(error, execution_time_ms)
+            ExecutionResult::failed(error, execution_time_ms)
         }
         Ending::NotKept(Fault::Storage(reason)) => {
             let error = format!("what it printed cannot be kept: {reason}");
-            AttemptOutcome::bot_fault(FaultPhase::End, error, execution_time_ms)
+            ExecutionResult::bot_fault(FaultPhase::End, error, execution_time_ms)
         }
         // Counted: a program that kills its runner would be tried for ever.
-        Ending::RunnerKilled => AttemptOutcome::failed(RUNNER_KILLED, execution_time_ms),
+        Ending::RunnerKilled => ExecutionResult::failed(RUNNER_KILLED, execution_time_ms),
         Ending::Lost(error) => {
             let error = format!("the program was lost sight of: {error}");
-            AttemptOutcome::bot_fault(FaultPhase::End, error, execution_time_ms)
+            ExecutionResult::bot_fault(FaultPhase::End, error, execution_time_ms)
         }
-        Ending::Exited(status) => AttemptOutcome::failed(how(status), execution_time_ms),
+        Ending::Exited(status) => ExecutionResult::failed(how(status), execution_time_ms),
     }
 }
 
@@ -114,7 +114,7 @@ const STDERR_LINES: usize = 5;
 const SAID: &str = ": ";
 
 /// Adds the last lines of standard error to the error of an attempt that has one.
-fn add_stderr(outcome: &mut AttemptOutcome, stderr: &str) {
+fn add_stderr(outcome: &mut ExecutionResult, stderr: &str) {
     let lines: Vec<&str> = stderr.lines().collect();
     let first = lines.len().saturating_sub(STDERR_LINES);
     let end = lines[first..].join("\n");
@@ -135,7 +135,7 @@ const MAX_HEAD_BYTES: u64 = 64 << 10;
 /// Cuts the text of an output that is in a file, when it is not all of it or too
 /// long for a result. It is shorter than the whole output then, which is how a
 /// reader knows.
-pub(super) fn cut(outcome: &mut AttemptOutcome, max_bytes: u64) {
+pub(super) fn cut(outcome: &mut ExecutionResult, max_bytes: u64) {
     let (Some(whole), Some(text)) = (outcome.output_bytes, &mut outcome.output) else {
         return;
     };
@@ -190,11 +190,11 @@ impl NotStarted {
     }
 
     /// Returns the outcome of the attempt.
-    pub(super) fn outcome(self, execution_time_ms: u64) -> AttemptOutcome {
+    pub(super) fn outcome(self, execution_time_ms: u64) -> ExecutionResult {
         if self.task_is_at_fault {
-            AttemptOutcome::failed(self.reason, execution_time_ms)
+            ExecutionResult::failed(self.reason, execution_time_ms)
         } else {
-            AttemptOutcome::bot_fault(FaultPhase::Start, self.reason, execution_time_ms)
+            ExecutionResult::bot_fault(FaultPhase::Start, self.reason, execution_time_ms)
         }
     }
 }
@@ -379,7 +379,7 @@ mod tests {
             ("a\u{fffd}\u{fffd}", Some(3), 4, "a"),
             ("a\u{fffd}\u{fffd}", Some(3), 7, "a\u{fffd}\u{fffd}"),
         ] {
-            let mut outcome = AttemptOutcome::succeeded(text.into(), 0);
+            let mut outcome = ExecutionResult::succeeded(text.into(), 0);
             outcome.output_bytes = whole;
             cut(&mut outcome, max_bytes);
             assert_eq!(

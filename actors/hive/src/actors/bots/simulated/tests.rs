@@ -1,4 +1,4 @@
-use deia_model::{AttemptEnd, Behavior, SimulatedExecutor};
+use deia_model::{AttemptEnd, Behavior};
 use tokio::sync::watch;
 
 use super::*;
@@ -15,7 +15,7 @@ fn plan(latency_ms: u64, fate: Fate) -> SimulatedPlan {
     }
 }
 
-async fn played(plan: SimulatedPlan, profile: &SimulatedProfile, content: &str) -> Played {
+async fn played(plan: SimulatedPlan, profile: &SimulatedProfile, content: &str) -> ExecutionEnd {
     let (_keep, stop) = watch::channel(None);
     play(plan, profile, &claimed(content), stop).await
 }
@@ -81,7 +81,7 @@ fn shares_and_latencies_come_out_as_asked_for() {
 
 #[tokio::test]
 async fn each_fate_has_its_end() {
-    let Played::Done(outcome) = played(plan(0, Fate::Succeed), &perfect(), "héllo\"").await else {
+    let Ok(outcome) = played(plan(0, Fate::Succeed), &perfect(), "héllo\"").await else {
         panic!("no crash was planned");
     };
     assert_eq!(outcome.end, AttemptEnd::Succeeded);
@@ -89,21 +89,20 @@ async fn each_fate_has_its_end() {
     assert_eq!(output, r#"{"bot":"bot-1","echo":"héllo\""}"#);
 
     let long = played(plan(0, Fate::Succeed), &perfect(), &"é".repeat(1_000)).await;
-    let Played::Done(outcome) = long else {
+    let Ok(outcome) = long else {
         panic!("no crash was planned");
     };
     assert!(outcome.output.unwrap().len() < 200);
 
-    let Played::Done(outcome) = played(plan(0, Fate::Fail), &perfect(), "").await else {
+    let Ok(outcome) = played(plan(0, Fate::Fail), &perfect(), "").await else {
         panic!("no crash was planned");
     };
     assert_eq!(outcome.end, AttemptEnd::Failed);
     assert_eq!(outcome.error.as_deref(), Some("simulated failure"));
 
-    assert_eq!(
-        played(plan(0, Fate::Crash), &perfect(), "").await,
-        Played::BotCrash
-    );
+    let crash = played(plan(0, Fate::Crash), &perfect(), "").await;
+    let reason = "simulated crash";
+    assert_eq!(crash, Err(BotDown { reason }));
 }
 
 #[test]
@@ -111,13 +110,14 @@ fn no_latency_needs_no_runtime() {
     let profile = perfect();
     let attempt = played(plan(0, Fate::Succeed), &profile, "hello");
     let done = futures_util::FutureExt::now_or_never(attempt);
-    assert!(matches!(done, Some(Played::Done(_))));
+    assert!(matches!(done, Some(Ok(_))));
 }
 
 #[tokio::test(start_paused = true)]
 async fn latency_is_waited_for_and_a_stop_ends_it() {
     let began = tokio::time::Instant::now();
-    played(plan(86_400_000, Fate::Succeed), &perfect(), "").await;
+    let end = played(plan(86_400_000, Fate::Succeed), &perfect(), "").await;
+    assert!(end.is_ok());
     assert_eq!(began.elapsed().as_secs(), 86_400);
 
     for fate in [Fate::Succeed, Fate::Hang] {
@@ -131,7 +131,7 @@ async fn latency_is_waited_for_and_a_stop_ends_it() {
         };
         let attempt = play(plan(latency, fate), &profile, &claimed, stop);
         let began = tokio::time::Instant::now();
-        let (Played::Done(outcome), ()) = tokio::join!(attempt, stopper) else {
+        let (Ok(outcome), ()) = tokio::join!(attempt, stopper) else {
             panic!("no crash was planned");
         };
         assert_eq!(outcome.error.as_deref(), Some("timed out after 7 s"));
@@ -163,7 +163,7 @@ async fn memory_is_held_and_cpu_is_burnt() {
         .await;
         send.send_replace(Some(StopCause::Cancelled("cancelled by ada".into())));
     };
-    let (Played::Done(outcome), ()) = tokio::join!(attempt, observer) else {
+    let (Ok(outcome), ()) = tokio::join!(attempt, observer) else {
         panic!("no crash was planned");
     };
     assert_eq!(outcome.end, AttemptEnd::Cancelled);
@@ -175,9 +175,37 @@ async fn memory_that_is_not_to_be_had_is_a_fault_of_the_bot() {
         memory_bytes: u64::MAX,
         ..perfect()
     };
-    let Played::Done(outcome) = played(plan(0, Fate::Succeed), &profile, "").await else {
+    let Ok(outcome) = played(plan(0, Fate::Succeed), &profile, "").await else {
         panic!("no crash was planned");
     };
     assert_eq!(outcome.end, AttemptEnd::BotFault);
     assert!(outcome.error.unwrap().contains("not to be had"));
+}
+
+#[tokio::test]
+async fn restarted_bot_goes_on_with_the_draws_and_starts_what_takes_no_time_at_once() {
+    let spec = SimulatedExecutor {
+        behavior: Some(Behavior::Unreliable),
+        ..SimulatedExecutor::default()
+    };
+    let factory = SimulatedFactory::new(&spec);
+    let mut expected = Simulator::new(spec.profile());
+    for _ in 0..3 {
+        // Two incarnations of the bot, one after the other.
+        let mut executor = factory.executor();
+        for _ in 0..2 {
+            let (_keep, stop) = watch::channel(None);
+            let Started::Running(execution) = executor.start(claimed(""), stop) else {
+                panic!("an unreliable bot takes time");
+            };
+            let Progress::Timed { takes, .. } = execution.progress else {
+                panic!("its progress is told by time");
+            };
+            assert_eq!(takes, expected.draw().latency);
+        }
+    }
+    let instant = SimulatedFactory::new(&SimulatedExecutor::default());
+    let (_keep, stop) = watch::channel(None);
+    let started = instant.executor().start(claimed("x"), stop);
+    assert!(matches!(started, Started::Done(result) if result.end == AttemptEnd::Succeeded));
 }

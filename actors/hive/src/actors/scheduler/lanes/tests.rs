@@ -2,11 +2,15 @@ use proptest::prelude::*;
 
 use super::*;
 
+fn demand(task_type: &str) -> Demand {
+    Demand::of_type(task_type.parse().unwrap())
+}
+
 fn task(order: i64) -> ReadyTask {
     ReadyTask {
         id: TaskId::new(),
         order,
-        task_type: "a".parse().unwrap(),
+        demand: demand("a"),
         priority: Priority::P2,
         ready_at: order,
     }
@@ -14,7 +18,7 @@ fn task(order: i64) -> ReadyTask {
 
 fn in_store(tasks: u64) -> ReadyLane {
     ReadyLane {
-        task_type: "a".parse().unwrap(),
+        demand: demand("a"),
         priority: Priority::P2,
         tasks,
     }
@@ -45,14 +49,14 @@ fn the_oldest_over_all_types_that_are_wanted() {
         (4, "a", Priority::P3),
     ] {
         lanes.push(ReadyTask {
-            task_type: task_type.parse().unwrap(),
+            demand: demand(task_type),
             priority,
             ..task(order)
         });
     }
     assert_eq!(
         lanes
-            .pop(Priority::P2, |t| t.as_str() == "a")
+            .pop(Priority::P2, |it| it.task_type.as_str() == "a")
             .unwrap()
             .order,
         2
@@ -63,6 +67,7 @@ fn the_oldest_over_all_types_that_are_wanted() {
         lanes
             .pop(Priority::P0, |_| true)
             .unwrap()
+            .demand
             .task_type
             .as_str(),
         "c"
@@ -79,7 +84,11 @@ fn the_longest_ready_is_found_behind_others() {
         });
     }
     assert!(!lanes.has_aged(9));
-    assert!(lanes.pop_aged(50, |t| t.as_str() == "b").is_none());
+    assert!(
+        lanes
+            .pop_aged(50, |it| it.task_type.as_str() == "b")
+            .is_none()
+    );
     for expected in [3, 4] {
         assert!(lanes.has_aged(50));
         assert_eq!(lanes.pop_aged(50, |_| true).unwrap().order, expected);

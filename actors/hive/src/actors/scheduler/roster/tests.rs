@@ -4,11 +4,10 @@ fn bot(name: &str) -> BotName {
     name.parse().unwrap()
 }
 
-fn takes(types: &[&str], max: u32) -> Capabilities {
-    Capabilities {
-        specializations: types.iter().map(|t| t.parse().unwrap()).collect(),
-        max_concurrent_tasks: max,
-        ..Capabilities::default()
+fn takes(types: &[&str], slots: u32) -> Capacity {
+    Capacity {
+        task_types: types.iter().map(|t| t.parse().unwrap()).collect(),
+        slots,
     }
 }
 
@@ -28,21 +27,21 @@ fn roster() -> Roster {
 }
 
 /// A bot that has just begun.
-fn fresh(name: &str, epoch: u64, capabilities: Capabilities) -> Presence {
+fn fresh(name: &str, incarnation: u64, capacity: Capacity) -> Presence {
     Presence {
         bot: bot(name),
-        epoch,
+        incarnation,
         generation: GENERATION,
-        capabilities,
+        capacity,
         received: 0,
         ended: 0,
     }
 }
 
-fn seats(roster: &mut Roster, task_type: &str, n: usize) -> Vec<String> {
-    let task_type = task_type.parse().unwrap();
+fn take_slots(roster: &mut Roster, task_type: &str, n: usize) -> Vec<String> {
+    let demand = Demand::of_type(task_type.parse().unwrap());
     (0..n)
-        .filter_map(|_| roster.seat(&task_type))
+        .filter_map(|_| roster.take_slot(&demand))
         .map(|(bot, _)| bot.to_string())
         .collect()
 }
@@ -53,37 +52,37 @@ fn the_least_loaded_by_share_goes_first_and_none_is_overfilled() {
     roster.open(fresh("big", 1, takes(&[], 4)));
     roster.open(fresh("small", 1, takes(&[], 2)));
     assert_eq!(
-        seats(&mut roster, "x", 9),
+        take_slots(&mut roster, "x", 9),
         ["big", "small", "big", "big", "small", "big"]
     );
     assert!(!roster.has_room());
-    roster.unseat(&bot("small"), 1, 1);
-    assert_eq!(seats(&mut roster, "x", 9), ["small"]);
+    roster.free_slots(&bot("small"), 1, 1);
+    assert_eq!(take_slots(&mut roster, "x", 9), ["small"]);
 }
 
 #[test]
 fn specialists_take_only_their_types() {
     let mut roster = roster();
     roster.open(fresh("s", 1, takes(&["a", "b"], 2)));
-    assert!(seats(&mut roster, "x", 1).is_empty());
-    assert_eq!(seats(&mut roster, "a", 1), ["s"]);
+    assert!(take_slots(&mut roster, "x", 1).is_empty());
+    assert_eq!(take_slots(&mut roster, "a", 1), ["s"]);
     roster.open(fresh("g", 1, takes(&[], 1)));
-    assert_eq!(seats(&mut roster, "b", 3), ["g", "s"]);
-    assert!(!roster.takes(&"a".parse().unwrap()));
+    assert_eq!(take_slots(&mut roster, "b", 3), ["g", "s"]);
+    assert!(!roster.takes(&Demand::of_type("a".parse().unwrap())));
 }
 
 #[test]
-fn news_of_an_earlier_epoch_change_nothing() {
+fn news_of_an_earlier_incarnation_change_nothing() {
     let mut roster = roster();
     roster.open(fresh("b", 1, takes(&[], 1)));
-    assert_eq!(seats(&mut roster, "x", 1).len(), 1);
+    assert_eq!(take_slots(&mut roster, "x", 1).len(), 1);
     roster.open(fresh("b", 2, takes(&[], 1)));
     assert_eq!(
-        seats(&mut roster, "x", 1).len(),
+        take_slots(&mut roster, "x", 1).len(),
         1,
         "begins anew with nothing in hand"
     );
-    roster.unseat(&bot("b"), 1, 1);
+    roster.free_slots(&bot("b"), 1, 1);
     roster.ended(&bot("b"), 1, 7);
     roster.close(&bot("b"), 1);
     // A sign of life that a blocked thread held back, with room that is not there.
@@ -95,16 +94,16 @@ fn news_of_an_earlier_epoch_change_nothing() {
     assert!(!roster.open(late));
     assert_eq!(roster.pending(), 1, "the claim under way stays counted");
     assert!(roster.may_have(&bot("b"), 2) && !roster.may_have(&bot("b"), 1));
-    assert!(seats(&mut roster, "x", 1).is_empty());
+    assert!(take_slots(&mut roster, "x", 1).is_empty());
     roster.close(&bot("b"), 2);
     assert!(!roster.may_have(&bot("b"), 2));
     assert!(roster.specialists.is_empty() && roster.generalists.is_empty());
 }
 
-/// An event in the life of one bot with three places.
+/// An event in the life of one bot with three slots.
 enum Happens {
-    Seated(u32),
-    Unseated(u32),
+    Taken(u32),
+    Freed(u32),
     Delivered(u32),
     Ended(u64),
     Heard { received: u64, ended: u64 },
@@ -114,36 +113,32 @@ enum Happens {
 }
 
 #[test]
-fn places_are_counted_through_every_sequence_of_events() {
-    use Happens::{Closed, Delivered, Ended, Heard, NewScheduler, Seated, Shrunk, Unseated};
+fn slots_are_counted_through_every_sequence_of_events() {
+    use Happens::{Closed, Delivered, Ended, Freed, Heard, NewScheduler, Shrunk, Taken};
     for (name, happens, free) in [
         ("nothing", vec![], 3),
-        ("a claim under way", vec![Seated(1)], 2),
-        (
-            "a claim that came to nothing",
-            vec![Seated(1), Unseated(1)],
-            3,
-        ),
-        ("a task in hand", vec![Seated(1), Delivered(1)], 2),
+        ("a claim under way", vec![Taken(1)], 2),
+        ("a claim that came to nothing", vec![Taken(1), Freed(1)], 3),
+        ("a task in hand", vec![Taken(1), Delivered(1)], 2),
         (
             "a task that ended",
-            vec![Seated(1), Delivered(1), Ended(1)],
+            vec![Taken(1), Delivered(1), Ended(1)],
             3,
         ),
         (
             "an end that is told twice",
-            vec![Seated(2), Delivered(2), Ended(1), Ended(1)],
+            vec![Taken(2), Delivered(2), Ended(1), Ended(1)],
             2,
         ),
         (
             "ends that are told out of order",
-            vec![Seated(3), Delivered(3), Ended(3), Ended(1)],
+            vec![Taken(3), Delivered(3), Ended(3), Ended(1)],
             3,
         ),
         (
             "an end that was never told",
             vec![
-                Seated(2),
+                Taken(2),
                 Delivered(2),
                 Heard {
                     received: 2,
@@ -155,7 +150,7 @@ fn places_are_counted_through_every_sequence_of_events() {
         (
             "a heartbeat from before a delivery",
             vec![
-                Seated(2),
+                Taken(2),
                 Delivered(2),
                 Heard {
                     received: 0,
@@ -176,7 +171,7 @@ fn places_are_counted_through_every_sequence_of_events() {
         (
             "a new scheduler, and claims of the old one under way",
             vec![
-                Seated(2),
+                Taken(2),
                 NewScheduler,
                 Heard {
                     received: 0,
@@ -188,7 +183,7 @@ fn places_are_counted_through_every_sequence_of_events() {
         (
             "claims of the old scheduler that arrive under the new one",
             vec![
-                Seated(2),
+                Taken(2),
                 NewScheduler,
                 Heard {
                     received: 0,
@@ -205,9 +200,9 @@ fn places_are_counted_through_every_sequence_of_events() {
         (
             "claims of the old scheduler that come to nothing",
             vec![
-                Seated(2),
+                Taken(2),
                 NewScheduler,
-                Unseated(2),
+                Freed(2),
                 Heard {
                     received: 0,
                     ended: 0,
@@ -215,11 +210,11 @@ fn places_are_counted_through_every_sequence_of_events() {
             ],
             3,
         ),
-        ("a closed seat", vec![Closed], 0),
+        ("a bot that takes nothing", vec![Closed], 0),
         (
-            "a seat that is closed and opened in one epoch",
+            "a bot that stops taking tasks and begins again",
             vec![
-                Seated(2),
+                Taken(2),
                 Delivered(1),
                 Closed,
                 Heard {
@@ -232,7 +227,7 @@ fn places_are_counted_through_every_sequence_of_events() {
         ("fewer places", vec![Shrunk(1)], 1),
         (
             "fewer places than tasks in hand",
-            vec![Seated(2), Shrunk(1)],
+            vec![Taken(2), Shrunk(1)],
             0,
         ),
         ("more places again", vec![Shrunk(1), Shrunk(3)], 3),
@@ -247,8 +242,8 @@ fn places_are_counted_through_every_sequence_of_events() {
         roster.open(heard(0, 0, 3));
         for what in happens {
             match what {
-                Seated(n) => assert_eq!(seats(&mut roster, "x", n as usize).len(), n as usize),
-                Unseated(n) => roster.unseat(&b, 9, n),
+                Taken(n) => assert_eq!(take_slots(&mut roster, "x", n as usize).len(), n as usize),
+                Freed(n) => roster.free_slots(&b, 9, n),
                 Delivered(n) => roster.delivered(&b, 9, n),
                 Ended(n) => roster.ended(&b, 9, n),
                 Heard { received, ended } => drop(roster.open(heard(received, ended, 3))),
@@ -257,7 +252,7 @@ fn places_are_counted_through_every_sequence_of_events() {
                 NewScheduler => roster.unconfirm(),
             }
         }
-        assert_eq!(seats(&mut roster, "x", 9).len(), free, "{name}");
+        assert_eq!(take_slots(&mut roster, "x", 9).len(), free, "{name}");
     }
 }
 
@@ -269,7 +264,7 @@ fn a_sign_of_life_says_whether_there_is_room_now() {
     roster.unconfirm();
     assert!(roster.may_have(&bot("b"), 1) && !roster.has_room());
     assert!(roster.open(fresh("b", 1, takes(&[], 1))));
-    seats(&mut roster, "x", 1);
+    take_slots(&mut roster, "x", 1);
     assert!(roster.open(fresh("b", 1, takes(&[], 2))), "more places");
     assert_eq!(roster.pending(), 1);
 }
@@ -282,8 +277,8 @@ fn bots_that_take_nothing_for_long_are_forgotten() {
     roster.close(&bot("gone"), 1);
     let forgotten: Vec<BotName> = (0..=IDLE_LOOKS_MAX).flat_map(|_| roster.look()).collect();
     assert_eq!(forgotten, [bot("gone")]);
-    assert_eq!(roster.epoch(&bot("gone")), None);
-    assert_eq!(roster.epoch(&bot("here")), Some(1));
+    assert_eq!(roster.incarnation(&bot("gone")), None);
+    assert_eq!(roster.incarnation(&bot("here")), Some(1));
 }
 
 #[test]
@@ -293,7 +288,7 @@ fn bot_is_given_tasks_only_in_the_generation_that_is_wanted() {
         launched_at: Some(deia_model::Timestamp::from_millis(launch)),
     };
     let (runs, wanted_next) = (generation(1, 1), generation(2, 1));
-    let seated = Presence {
+    let present = Presence {
         generation: runs,
         ..fresh("b", 3, takes(&[], 2))
     };
@@ -318,17 +313,17 @@ fn bot_is_given_tasks_only_in_the_generation_that_is_wanted() {
         for heartbeat_last in [false, true] {
             let case = format!("{case}, heartbeat last: {heartbeat_last}");
             let (mut roster, b) = (Roster::default(), bot("b"));
-            roster.open(seated.clone());
+            roster.open(present.clone());
             for eligible in &commits {
                 let has_room = roster.set_eligible(&b, *eligible);
                 assert_eq!(has_room, *eligible == Some(runs), "{case}");
             }
             if heartbeat_last {
                 // Sent before the commits, or by a bot that has not heard of them yet.
-                assert!(!roster.open(seated.clone()), "{case}");
+                assert!(!roster.open(present.clone()), "{case}");
             }
             assert_eq!(
-                seats(&mut roster, "x", 3).len(),
+                take_slots(&mut roster, "x", 3).len(),
                 2 * usize::from(given),
                 "{case}"
             );
@@ -339,10 +334,10 @@ fn bot_is_given_tasks_only_in_the_generation_that_is_wanted() {
             for next in [runs, wanted_next] {
                 roster.open(Presence {
                     generation: next,
-                    ..fresh("b", seated.epoch + next.version, takes(&[], 1))
+                    ..fresh("b", present.incarnation + next.version, takes(&[], 1))
                 });
                 let expected = usize::from(last == Some(next));
-                assert_eq!(seats(&mut roster, "x", 9).len(), expected, "{case}");
+                assert_eq!(take_slots(&mut roster, "x", 9).len(), expected, "{case}");
             }
         }
     }

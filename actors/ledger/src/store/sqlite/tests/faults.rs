@@ -1,7 +1,7 @@
 //! Commands that cannot be applied, and what becomes of the others.
 
 use super::*;
-use crate::{Apply, ClaimedTask, MarkRunning, Seat, Submission, Submit};
+use crate::{Apply, ClaimedTask, Demand, MarkRunning, Slot, Submission, Submit};
 
 /// Has SQLite refuse tasks of the type `broken`, as a full index or a bug would.
 fn break_type(dir: &std::path::Path) {
@@ -82,25 +82,25 @@ async fn a_command_that_cannot_be_applied_is_set_aside_from_its_group() {
     assert_eq!(store.counts().await.unwrap().queued, 1 + 1 + 27);
 }
 
-/// Offers that panic for one type, as a bug in what is asked by a command would.
+/// A dispatch that panics for one type, as a bug in what is asked by a command would.
 struct Panics;
 
-impl Offers for Panics {
-    fn take(&self, task_type: &TaskType) -> Option<Seat> {
-        assert_ne!(task_type.as_str(), "panics");
+impl DirectDispatch for Panics {
+    fn take(&self, demand: &Demand) -> Option<Slot> {
+        assert_ne!(demand.task_type.as_str(), "panics");
         None
     }
 
-    fn claimed(&self, _: Vec<(Seat, ClaimedTask)>) {}
+    fn claimed(&self, _: Vec<(Slot, ClaimedTask)>) {}
 
-    fn release(&self, _: Vec<Seat>) {}
+    fn release(&self, _: Vec<Slot>) {}
 }
 
 #[tokio::test]
 async fn a_panic_is_an_error_of_its_command_and_the_writer_lives() {
     let dir = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(options(dir.path())).unwrap();
-    store.offer_to(Arc::new(Panics));
+    store.dispatch_to(Arc::new(Panics));
     let serving = store.serve().unwrap();
     for round in 0..10 {
         let gate = Gate::of(&store);
@@ -121,7 +121,7 @@ async fn a_panic_is_an_error_of_its_command_and_the_writer_lives() {
     assert_eq!(serving.await, "closed");
 }
 
-/// Offers with places without end, which counts them.
+/// A dispatch with slots without end, which counts them.
 #[derive(Default)]
 struct Places {
     taken: std::sync::atomic::AtomicUsize,
@@ -129,27 +129,27 @@ struct Places {
     claimed: Mutex<Vec<TaskId>>,
 }
 
-impl Offers for Places {
-    fn take(&self, task_type: &TaskType) -> Option<Seat> {
-        let wanted = task_type.as_str() == "general";
+impl DirectDispatch for Places {
+    fn take(&self, demand: &Demand) -> Option<Slot> {
+        let wanted = demand.task_type.as_str() == "general";
         wanted.then(|| {
             self.taken.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-            Seat {
+            Slot {
                 bot: "b".parse().unwrap(),
-                epoch: 1,
+                incarnation: 1,
                 lease: deia_model::LeaseToken::new(),
             }
         })
     }
 
-    fn claimed(&self, tasks: Vec<(Seat, ClaimedTask)>) {
+    fn claimed(&self, tasks: Vec<(Slot, ClaimedTask)>) {
         let ids = tasks.iter().map(|(_, claimed)| claimed.task.id);
         self.claimed.lock().unwrap().extend(ids);
     }
 
-    fn release(&self, seats: Vec<Seat>) {
+    fn release(&self, slots: Vec<Slot>) {
         let order = std::sync::atomic::Ordering::SeqCst;
-        self.given_back.fetch_add(seats.len(), order);
+        self.given_back.fetch_add(slots.len(), order);
     }
 }
 
@@ -158,7 +158,7 @@ async fn a_group_that_is_applied_again_takes_each_place_once() {
     let dir = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(options(dir.path())).unwrap();
     let places = Arc::new(Places::default());
-    store.offer_to(places.clone());
+    store.dispatch_to(places.clone());
     let _serving = store.serve().unwrap();
     submit(&store, 1).await.unwrap();
     break_type(dir.path());

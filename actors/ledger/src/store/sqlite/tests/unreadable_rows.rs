@@ -7,8 +7,8 @@ use deia_model::{
 
 use super::*;
 use crate::{
-    Apply, AttemptReport, Claim, ClaimTasks, Claimed, DeleteBot, FinishAttempts, FinishOutcome,
-    PutBot, ReleaseLeases, RunDue, SetDesired, Submit,
+    Apply, AttemptReport, Claim, ClaimTasks, Claimed, DeleteBot, Demand, FinishAttempts,
+    FinishOutcome, PutBot, ReleaseLeases, RunDue, SetDesired, Submit,
 };
 
 struct Hive {
@@ -54,7 +54,7 @@ impl Hive {
 
     async fn ready(&self) -> Vec<TaskId> {
         let query = ReadyQuery {
-            task_type: "general".parse().unwrap(),
+            demand: Demand::of_type("general".parse().unwrap()),
             priority: Priority::default(),
             after: i64::MIN,
             limit: 100,

@@ -232,8 +232,8 @@ impl Writer {
                     self.full.written();
                 }
                 let Told { hints, claimed, .. } = told;
-                if let Some(offers) = self.shared.offers.get().filter(|_| !claimed.is_empty()) {
-                    offers.claimed(claimed);
+                if let Some(direct) = self.shared.direct.get().filter(|_| !claimed.is_empty()) {
+                    direct.claimed(claimed);
                 }
                 self.tell(&hints);
                 Ok(outcomes)
@@ -254,13 +254,13 @@ impl Writer {
     }
 
     fn apply_all(&mut self, commands: &[&Command]) -> Result<(Replies, Told), Failure> {
-        let offers = self.shared.offers.get().map(AsRef::as_ref);
+        let direct = self.shared.direct.get().map(AsRef::as_ref);
         let now = Timestamp::now();
         let mut tx = Tx::new(
             &self.db,
             (&self.policy, self.node),
             &mut self.types,
-            offers,
+            direct,
             now,
         )
         .map_err(Failure::Whole)?;

@@ -1,19 +1,16 @@
-//! The bot's seat at the scheduler: open while it takes tasks, closed while it
+//! The capacity that a bot offers: some while it takes tasks, none while it
 //! holds back.
 
 use std::time::Instant;
 
 use actix::{ActorFutureExt, AsyncContext, WrapFuture};
-use deia_model::{AttemptEnd, Capabilities};
+use deia_model::AttemptEnd;
 use deia_supervision::Context;
 
 use super::BotActor;
 use crate::actors::{
-    bots::{
-        attempt::{AttemptOutcome, FaultPhase},
-        command::preflight,
-    },
-    scheduler::{SeatClosed, SeatOpened, SeatsFreed},
+    bots::attempt::{ExecutionResult, FaultPhase},
+    dispatch::{BotAvailable, BotUnavailable, Capacity, Presence, SlotsFreed},
 };
 
 /// Heartbeats that a bot with a fault is idle before its program is looked at.
@@ -22,76 +19,77 @@ const IDLE_BEATS_BEFORE_A_LOOK: u32 = 5;
 impl BotActor {
     /// Tells the scheduler how many tasks this bot takes, if it takes any. Should
     /// the message find no room, the next heartbeat makes up for it.
-    pub(super) fn offer(&mut self, ctx: &Context<Self>) {
-        let Some(places) = self.intake.allowed().filter(|_| !self.takes_none()) else {
+    pub(super) fn report_capacity(&mut self, ctx: &Context<Self>) {
+        let Some(slots) = self.intake.allowed().filter(|_| !self.takes_none()) else {
             return;
         };
-        let _ = self.scheduler.tell(SeatOpened {
+        let presence = Presence {
             bot: self.name.clone(),
-            epoch: self.epoch,
+            incarnation: self.incarnation,
             generation: self.generation,
-            capabilities: Capabilities {
-                max_concurrent_tasks: places,
-                ..self.capabilities.clone()
-            },
+            capacity: Capacity::new(&self.capabilities, slots),
             received: self.received,
             ended: self.ended,
-            handle: ctx.handle(),
+        };
+        let deliver_to = ctx.handle().recipient();
+        let _ = self.reports_to.available.tell(BotAvailable {
+            presence,
+            deliver_to,
         });
     }
 
     /// Tells the scheduler that this bot takes nothing more. Should the message
     /// find no room, what is handed over still goes back.
-    pub(super) fn close_seat(&mut self) {
-        let closed = SeatClosed {
+    pub(super) fn withdraw(&mut self) {
+        let withdrawn = BotUnavailable {
             bot: self.name.clone(),
-            epoch: self.epoch,
+            incarnation: self.incarnation,
         };
-        if self.scheduler.tell(closed).is_err() {
-            tracing::debug!(bot = %self.name, "scheduler has no room for the closing of a seat");
+        if self.reports_to.unavailable.tell(withdrawn).is_err() {
+            tracing::debug!(bot = %self.name, "scheduler has no room to hear that the bot takes nothing");
         }
     }
 
     /// Returns how many more tasks the bot may begin now.
-    pub(super) fn places_left(&self) -> usize {
+    pub(super) fn slots_left(&self) -> usize {
         let allowed = self.intake.allowed().unwrap_or(0) as usize;
         allowed.saturating_sub(self.in_hand())
     }
 
     /// Tells the scheduler that there is room again. Should the message find no
     /// room itself, the next heartbeat says the same.
-    pub(super) fn free_places(&mut self, places: usize) {
-        if places > 0 {
-            self.ended += places as u64;
-            let _ = self.scheduler.tell(SeatsFreed {
+    pub(super) fn free_slots(&mut self, slots: usize) {
+        if slots > 0 {
+            self.ended += slots as u64;
+            let _ = self.reports_to.freed.tell(SlotsFreed {
                 bot: self.name.clone(),
-                epoch: self.epoch,
+                incarnation: self.incarnation,
                 ended: self.ended,
             });
         }
     }
 
-    /// Judges the bot by how an attempt ended: a fault of the bot closes its seat
+    /// Judges the bot by how an attempt ended: a fault of the bot withdraws its capacity
     /// for a while, any other end shows that the bot works.
-    pub(super) fn judge(&mut self, outcome: &AttemptOutcome, ctx: &mut Context<Self>) {
-        match (outcome.end, outcome.fault) {
+    pub(super) fn judge(&mut self, result: &ExecutionResult, ctx: &mut Context<Self>) {
+        match (result.end, result.fault) {
             (AttemptEnd::BotFault, phase) => {
-                self.faulted(phase.unwrap_or(FaultPhase::Start), outcome, ctx);
+                self.faulted(phase.unwrap_or(FaultPhase::Start), result, ctx);
             }
             (AttemptEnd::Succeeded | AttemptEnd::Failed, _) => self.works(FaultPhase::End),
             _ => {}
         }
     }
 
-    fn faulted(&mut self, phase: FaultPhase, outcome: &AttemptOutcome, ctx: &mut Context<Self>) {
+    fn faulted(&mut self, phase: FaultPhase, result: &ExecutionResult, ctx: &mut Context<Self>) {
         // The attempt that ends here is still among those in hand.
         let others = self.attempts.len().saturating_sub(1);
         let others = u32::try_from(others).unwrap_or(u32::MAX);
         let Some(hold) = self.intake.fault(phase, others, Instant::now()) else {
             return;
         };
-        self.close_seat();
-        let reason = outcome.error.as_deref().unwrap_or("unknown");
+        self.withdraw();
+        let reason = result.error.as_deref().unwrap_or("unknown");
         let in_a_row = self.intake.faults();
         self.card.fault(reason, in_a_row, hold);
         tracing::warn!(
@@ -103,7 +101,7 @@ impl BotActor {
         );
         ctx.run_later(hold, |this, ctx| {
             this.widen_intake();
-            this.offer(ctx);
+            this.report_capacity(ctx);
         });
     }
 
@@ -125,10 +123,13 @@ impl BotActor {
         let may_look = self.intake.faults() > 0
             && self.intake.allowed().is_some()
             && self.idle_beats % IDLE_BEATS_BEFORE_A_LOOK == IDLE_BEATS_BEFORE_A_LOOK - 1;
-        let Some(command) = self.work.command().filter(|_| may_look).cloned() else {
+        if !may_look {
+            return;
+        }
+        let Some(preflight) = self.executors.preflight() else {
             return;
         };
-        let looking = tokio::task::spawn_blocking(move || preflight(&command).is_none());
+        let looking = tokio::task::spawn_blocking(move || preflight().is_none());
         ctx.spawn(looking.into_actor(self).map(|fine, this, _| {
             if matches!(fine, Ok(true)) && this.in_hand() == 0 {
                 this.works(FaultPhase::Start);

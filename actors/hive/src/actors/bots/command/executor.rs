@@ -1,0 +1,87 @@
+//! Programs as an executor.
+
+use std::sync::Arc;
+
+use deia_ledger::ClaimedTask;
+use deia_model::CommandExecutor;
+
+use super::{CommandContext, OnStart, preflight::preflight, run};
+use crate::{
+    actors::bots::{
+        attempt::StopSignal,
+        executor::{Execution, Executor, ExecutorFactory, IncarnationParts, Preflight, Started},
+        output::OutputLimits,
+        progress::Progress,
+    },
+    secrets::BotSecrets,
+};
+
+/// Factory for executors that start a program for each attempt.
+pub(in crate::actors::bots) struct CommandFactory {
+    spec: CommandExecutor,
+}
+
+impl CommandFactory {
+    pub(in crate::actors::bots) fn new(spec: CommandExecutor) -> Self {
+        Self { spec }
+    }
+}
+
+impl ExecutorFactory for CommandFactory {
+    fn make(&self, incarnation: IncarnationParts) -> Box<dyn Executor> {
+        let context = CommandContext::new(self.spec.clone(), incarnation);
+        Box::new(Programs(Arc::new(context)))
+    }
+
+    fn preflight(&self) -> Option<Preflight> {
+        let spec = self.spec.clone();
+        Some(Box::new(move || preflight(&spec)))
+    }
+}
+
+/// The executor of one incarnation.
+struct Programs(Arc<CommandContext>);
+
+impl Executor for Programs {
+    fn start(&mut self, claimed: ClaimedTask, stop: StopSignal) -> Started {
+        let (cx, progress) = (Arc::clone(&self.0), Progress::told());
+        let told = progress.clone();
+        Started::Running(Execution {
+            end: Box::pin(async move { Ok(run(&cx, &claimed, told, stop).await) }),
+            progress,
+        })
+    }
+}
+
+impl CommandContext {
+    fn new(spec: CommandExecutor, parts: IncarnationParts) -> Self {
+        let IncarnationParts {
+            deps,
+            record,
+            card,
+            log,
+            incarnation,
+        } = parts;
+        let config = &deps.config;
+        Self {
+            spec,
+            bot: record.name.clone(),
+            port: record.port,
+            secrets: BotSecrets::new(record.spec.secrets.clone(), deps.secrets.clone()),
+            hive_id: deps.ledger.hive_id(),
+            work_dir: config.bot_work_dir(&record.name),
+            outputs: deps.outputs.clone(),
+            output_limits: OutputLimits {
+                memory: config.tasks.max_output_bytes.as_u64(),
+                file: config.tasks.max_output_file_bytes.as_u64(),
+            },
+            kept_outputs: config.tasks.kept_outputs,
+            term_grace: config.bots.term_grace,
+            guardian: deps.guardian.clone(),
+            log,
+            pids: card.pids.clone(),
+            incarnation,
+            on_start: OnStart::on(card),
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Executors: the ways in which bots carry out attempts.
+//!
+//! A new one is a file with its [`Executor`] and its [`ExecutorFactory`], and one line in
+//! [`factory_of`]. Nothing else of a bot knows which executor it has.
+
+use std::sync::Arc;
+
+use deia_ledger::ClaimedTask;
+use deia_model::{BotRecord, Executor as ExecutorSpec};
+use futures_util::future::LocalBoxFuture;
+
+use super::{
+    attempt::{ExecutionResult, StopSignal},
+    board::Card,
+    command::CommandFactory,
+    lifecycle::LauncherDeps,
+    log::BotLog,
+    progress::Progress,
+    simulated::SimulatedFactory,
+};
+
+/// Returns the factory for executors of that specification. The registry: one line each.
+pub(crate) fn factory_of(spec: &ExecutorSpec) -> Arc<dyn ExecutorFactory> {
+    match spec {
+        ExecutorSpec::Command(spec) => Arc::new(CommandFactory::new(spec.clone())),
+        ExecutorSpec::Simulated(spec) => Arc::new(SimulatedFactory::new(spec)),
+    }
+}
+
+/// Factory for the executors of one bot, one for each incarnation. State that outlives an
+/// incarnation is the factory's.
+pub(crate) trait ExecutorFactory: Send + Sync {
+    /// Makes the executor of an incarnation.
+    fn make(&self, incarnation: IncarnationParts) -> Box<dyn Executor>;
+
+    /// Returns a look at whether an attempt could be started now, where that can be seen
+    /// without a task.
+    fn preflight(&self) -> Option<Preflight> {
+        None
+    }
+}
+
+/// A look at what an executor needs, which returns why an attempt could not be started now.
+/// Blocks: it looks at files.
+pub(crate) type Preflight = Box<dyn FnOnce() -> Option<String> + Send>;
+
+/// The parts of an incarnation of a bot that an executor may use.
+pub(crate) struct IncarnationParts {
+    pub(super) deps: LauncherDeps,
+    pub(super) record: Arc<BotRecord>,
+    pub(super) card: Arc<Card>,
+    pub(super) log: BotLog,
+    /// Number of the bot's start.
+    pub(super) incarnation: u64,
+}
+
+/// Carries out the attempts of one incarnation of a bot.
+pub(crate) trait Executor {
+    /// Starts an attempt. It ends early, with the result for that cause, when `stop` says
+    /// so.
+    fn start(&mut self, claimed: ClaimedTask, stop: StopSignal) -> Started;
+}
+
+/// An attempt that was started.
+pub(crate) enum Started {
+    /// It has ended already.
+    Done(ExecutionResult),
+    /// It goes on.
+    Running(Execution),
+}
+
+/// An attempt that goes on.
+pub(crate) struct Execution {
+    /// Resolves when the attempt has ended. Dropping it ends the attempt at once, with all
+    /// its processes.
+    pub(super) end: LocalBoxFuture<'static, ExecutionEnd>,
+    /// Where the attempt says how far it is.
+    pub(super) progress: Progress,
+}
+
+/// The end of an attempt, or of its bot.
+pub(crate) type ExecutionEnd = Result<ExecutionResult, BotDown>;
+
+/// The bot goes down with the attempt, which is charged with that.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct BotDown {
+    pub(super) reason: &'static str,
+}

@@ -1,0 +1,360 @@
+//! The bots that have room, shared by the scheduler and the store's writer: so that a task
+//! can be given away in the transaction that brings it.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use deia_ledger::{ClaimedTask, Demand};
+use deia_model::{BotGeneration, BotName, BotRecord, Pause};
+use deia_supervision::{Recipient, TellError};
+
+use super::{
+    assign::{Ageing, Assignment, assign},
+    lanes::Lanes,
+    roster::Roster,
+};
+use crate::actors::dispatch::{BotAvailable, BotUnavailable, Dispatch, SlotsFreed};
+
+/// The bots that have room. Locked for moments only, never across I/O.
+#[derive(Default)]
+pub(super) struct CapacityTable(Mutex<Table>);
+
+#[derive(Default)]
+struct Table {
+    roster: Roster,
+    /// Addresses of the bots in the roster.
+    addresses: HashMap<BotName, Recipient<Dispatch>>,
+    gate: Gate,
+    /// Bots that changed since the read of all bots that is under way began.
+    changed: Option<HashSet<BotName>>,
+}
+
+/// What keeps tasks from being given away, whatever room there is.
+#[derive(Debug, Default)]
+struct Gate {
+    /// True once a scheduler has read the queue, and so knows what waits.
+    open: bool,
+    /// True once the hive stops and no attempt may begin any more. Kept here, so that a
+    /// scheduler that is restarted meanwhile does not forget it.
+    quiescing: bool,
+    /// Demands of the tasks that wait already: these go first.
+    waiting: HashSet<Demand>,
+    /// The pauses. The store has the last word.
+    paused: Vec<Pause>,
+}
+
+impl Gate {
+    /// Returns whether tasks with that demand are paused.
+    fn pauses(&self, demand: &Demand) -> bool {
+        self.paused
+            .iter()
+            .any(|pause| pause.holds(&demand.task_type))
+    }
+
+    /// Returns whether a task that comes in may pass by the queue.
+    fn lets_past(&self, demand: &Demand) -> bool {
+        self.open && !self.quiescing && !self.waiting.contains(demand) && !self.pauses(demand)
+    }
+}
+
+impl CapacityTable {
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins to serve a new scheduler. Bots are given nothing until they have said that
+    /// they still take tasks; what they have in hand, and what is on its way to them, stays
+    /// counted.
+    pub(super) fn begin(&self) {
+        let mut table = self.lock();
+        table.roster.unconfirm();
+        table.gate = Gate {
+            quiescing: table.gate.quiescing,
+            ..Gate::default()
+        };
+    }
+
+    /// Has no more tasks given away.
+    pub(super) fn quiesce(&self) {
+        self.lock().gate.quiescing = true;
+    }
+
+    /// Notes the pauses, as the store has them.
+    pub(super) fn set_paused(&self, paused: Vec<Pause>) {
+        self.lock().gate.paused = paused;
+    }
+
+    /// Opens the way past the queue, as it is known what waits, and forgets bots that have
+    /// been gone for long.
+    pub(super) fn polled(&self) {
+        let mut table = self.lock();
+        table.gate.open = true;
+        for bot in table.roster.look() {
+            table.addresses.remove(&bot);
+        }
+    }
+
+    /// Takes in a sign of life. Returns `true` if the bot may have room that it had not
+    /// before.
+    pub(super) fn available(&self, available: BotAvailable) -> bool {
+        let BotAvailable {
+            presence,
+            deliver_to,
+        } = available;
+        let (bot, incarnation) = (presence.bot.clone(), presence.incarnation);
+        let mut table = self.lock();
+        let has_room_now = table.roster.open(presence);
+        if table.roster.incarnation(&bot) == Some(incarnation) {
+            table.addresses.insert(bot, deliver_to);
+        }
+        has_room_now
+    }
+
+    /// Gives the bot nothing before its next sign of life.
+    pub(super) fn unavailable(&self, it: &BotUnavailable) {
+        self.lock().roster.close(&it.bot, it.incarnation);
+    }
+
+    /// Notes that a bot has ended tasks.
+    pub(super) fn freed(&self, it: &SlotsFreed) {
+        self.lock().roster.ended(&it.bot, it.incarnation, it.ended);
+    }
+
+    /// Notes which generation of a bot may be given tasks. Returns `true` if the bot may
+    /// have room that it had not before.
+    pub(super) fn bot_changed(&self, bot: &BotName, eligible: Option<BotGeneration>) -> bool {
+        let mut table = self.lock();
+        if let Some(changed) = &mut table.changed {
+            changed.insert(bot.clone());
+        }
+        table.roster.set_eligible(bot, eligible)
+    }
+
+    /// Notes that all bots are going to be read from the store.
+    pub(super) fn begin_reading(&self) {
+        self.lock().changed = Some(HashSet::new());
+    }
+
+    /// Takes in the bots as they were read. Of bots that changed meanwhile the table knows
+    /// better. Returns `true` if some bot may have room that it had not before.
+    pub(super) fn bots_read(&self, bots: &[BotRecord]) -> bool {
+        let mut table = self.lock();
+        let Some(changed) = table.changed.take() else {
+            return false;
+        };
+        let read: HashMap<&BotName, Option<BotGeneration>> =
+            bots.iter().map(|bot| (&bot.name, bot.eligible())).collect();
+        let known: Vec<BotName> = table.roster.eligible().cloned().collect();
+        let names: HashSet<&BotName> = read.keys().copied().chain(&known).collect();
+        let mut has_room_now = false;
+        for bot in names.into_iter().filter(|bot| !changed.contains(*bot)) {
+            let eligible = read.get(bot).copied().flatten();
+            has_room_now |= table.roster.set_eligible(bot, eligible);
+        }
+        has_room_now
+    }
+
+    /// Returns the number of tasks that were given to a bot and are on their way to it.
+    pub(super) fn pending(&self) -> u64 {
+        self.lock().roster.pending()
+    }
+
+    /// Returns whether tasks are withheld from the bot as it runs now.
+    pub(super) fn withholds(&self, bot: &BotName) -> bool {
+        self.lock().roster.withholds(bot)
+    }
+
+    /// Assigns what can be assigned in one command, and notes what is left: as long as
+    /// something waits, no newer task with its demand passes by.
+    pub(super) fn assign(&self, lanes: &mut Lanes, max: usize, ageing: Ageing) -> Vec<Assignment> {
+        let mut table = self.lock();
+        let Table { roster, gate, .. } = &mut *table;
+        if gate.quiescing {
+            return Vec::new();
+        }
+        let assigned = assign(lanes, roster, max, ageing, |demand| gate.pauses(demand));
+        gate.waiting.clear();
+        gate.waiting.extend(lanes.waiting().cloned());
+        assigned
+    }
+
+    /// Takes a slot for a task that comes in, if it may start at once.
+    pub(super) fn take_directly(&self, demand: &Demand) -> Option<(BotName, u64)> {
+        let mut table = self.lock();
+        let Table { roster, gate, .. } = &mut *table;
+        if !gate.lets_past(demand) {
+            return None;
+        }
+        let (bot, incarnation) = roster.take_slot(demand)?;
+        roster.given(&bot, false);
+        Some((bot, incarnation))
+    }
+
+    /// Frees slots whose claims came to nothing.
+    pub(super) fn release(&self, slots: impl IntoIterator<Item = (BotName, u64)>) {
+        let mut table = self.lock();
+        for (bot, incarnation) in slots {
+            table.roster.free_slots(&bot, incarnation, 1);
+        }
+    }
+
+    /// Hands tasks to the bots and incarnations that they were claimed for, each bot's in
+    /// one message. Returns those that could not be handed over; their bots get nothing more
+    /// before their next sign of life.
+    pub(super) fn deliver(
+        &self,
+        tasks: impl IntoIterator<Item = (u64, ClaimedTask)>,
+    ) -> Vec<ClaimedTask> {
+        let mut by_bot: HashMap<(BotName, u64), Vec<ClaimedTask>> = HashMap::new();
+        for (incarnation, task) in tasks {
+            let bot = task.bot.clone();
+            by_bot.entry((bot, incarnation)).or_default().push(task);
+        }
+        let mut table = self.lock();
+        let mut undelivered = Vec::new();
+        for ((bot, incarnation), tasks) in by_bot {
+            let dispatch = Dispatch { incarnation, tasks };
+            if let Err(returned) = table.hand_over(&bot, dispatch) {
+                undelivered.extend(returned.tasks);
+            }
+        }
+        undelivered
+    }
+}
+
+impl Table {
+    /// Hands tasks to a bot. Sends them while the table is locked: a heartbeat that counts
+    /// them must not come before they are counted here.
+    fn hand_over(&mut self, bot: &BotName, dispatch: Dispatch) -> Result<(), Dispatch> {
+        let incarnation = dispatch.incarnation;
+        let count = u32::try_from(dispatch.tasks.len()).unwrap_or(u32::MAX);
+        let may_have = self.roster.may_have(bot, incarnation);
+        let told = match self.addresses.get(bot).filter(|_| may_have) {
+            Some(address) => address.tell(dispatch).map_err(TellError::into_inner),
+            None => Err(dispatch),
+        };
+        match &told {
+            Ok(()) => self.roster.delivered(bot, incarnation, count),
+            Err(_) => {
+                self.roster.close(bot, incarnation);
+                self.roster.free_slots(bot, incarnation, count);
+            }
+        }
+        told
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use deia_model::{BotDesired, BotSpec, Capabilities, Executor, SimulatedExecutor, Timestamp};
+
+    use super::*;
+
+    fn record(name: &str, desired: BotDesired, version: u64) -> BotRecord {
+        BotRecord {
+            name: name.parse().unwrap(),
+            spec: BotSpec {
+                executor: Executor::Simulated(SimulatedExecutor::default()),
+                capabilities: Capabilities::default(),
+                secrets: Default::default(),
+            },
+            desired,
+            version,
+            port: 1,
+            created_at: Timestamp::from_millis(0),
+            launched_at: Some(Timestamp::from_millis(1)),
+            tasks_completed: 0,
+            tasks_failed: 0,
+        }
+    }
+
+    fn eligible(table: &CapacityTable) -> Vec<String> {
+        let table = table.lock();
+        let mut names: Vec<_> = table.roster.eligible().map(BotName::to_string).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn read_of_all_bots_changes_only_those_that_no_commit_has_changed_meanwhile() {
+        use BotDesired::{Draining, Launched, Stopped};
+        let table = CapacityTable::default();
+        let changed = |record: &BotRecord| table.bot_changed(&record.name, record.eligible());
+        let launched = |name| record(name, Launched, 1);
+        for name in ["deleted", "lost", "stays"] {
+            changed(&launched(name));
+        }
+        table.bots_read(&[]);
+        assert_eq!(
+            eligible(&table),
+            ["deleted", "lost", "stays"],
+            "no read began"
+        );
+        table.begin_reading();
+        // Commits that came after the read was made, and before it is taken in.
+        changed(&launched("new"));
+        changed(&record("stopped", Stopped, 1));
+        table.bots_read(&[
+            launched("earlier"),
+            record("lost", Draining, 1),
+            launched("stays"),
+            launched("stopped"),
+        ]);
+        assert_eq!(eligible(&table), ["earlier", "new", "stays"]);
+        table.bots_read(&[]);
+        assert_eq!(eligible(&table).len(), 3, "a read counts once");
+    }
+
+    #[test]
+    fn only_an_open_gate_lets_tasks_past_what_waits_and_what_is_paused() {
+        let demand = |task_type: &str| Demand::of_type(task_type.parse().unwrap());
+        let pause = |task_type: Option<&str>| Pause {
+            task_type: task_type.map(|it| it.parse().unwrap()),
+            since: Timestamp::from_millis(0),
+            by: "ada".to_owned(),
+            reason: None,
+        };
+        let open = || Gate {
+            open: true,
+            waiting: [demand("waits")].into(),
+            paused: vec![pause(Some("paused"))],
+            ..Gate::default()
+        };
+        for (case, gate, task_type, passes) in [
+            ("queue not read yet", Gate::default(), "a", false),
+            ("nothing of its demand waits", open(), "a", true),
+            ("something of its demand waits", open(), "waits", false),
+            ("its type is paused", open(), "paused", false),
+            (
+                "everything is paused",
+                Gate {
+                    paused: vec![pause(None)],
+                    ..open()
+                },
+                "a",
+                false,
+            ),
+            (
+                "the hive stops",
+                Gate {
+                    quiescing: true,
+                    ..open()
+                },
+                "a",
+                false,
+            ),
+        ] {
+            assert_eq!(gate.lets_past(&demand(task_type)), passes, "{case}");
+        }
+    }
+
+    #[test]
+    fn hive_that_stops_is_not_forgotten_by_a_new_scheduler() {
+        let table = CapacityTable::default();
+        table.quiesce();
+        table.begin();
+        assert!(table.lock().gate.quiescing);
+    }
+}

@@ -1,0 +1,264 @@
+//! Delivery of claimed tasks to their bots, apart from the scheduler: it may have stopped
+//! meanwhile, and the store's writer hands over tasks as well.
+
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use deia_ledger::{ClaimedTask, Demand, DirectDispatch, Slot, failpoint};
+use deia_model::{BotGeneration, BotName, BotRecord, LeaseToken};
+use deia_supervision::Recipient;
+
+use super::{ClaimsSettled, capacity::CapacityTable, claims::Settled};
+use crate::{actors::dispatch::BotReads, metrics::SchedulerMetrics};
+
+/// Delivers claimed tasks, keeps those that could not be delivered, and tells the
+/// scheduler. Outlives every scheduler.
+pub(crate) struct Dispatcher {
+    table: CapacityTable,
+    outbox: Mutex<Outbox>,
+    /// Address of the scheduler; the same for all its incarnations.
+    scheduler: OnceLock<Recipient<ClaimsSettled>>,
+    metrics: Arc<SchedulerMetrics>,
+}
+
+/// What waits for the scheduler.
+#[derive(Default)]
+pub(super) struct Outbox {
+    /// Claimed tasks that their bots could not be handed.
+    pub(super) undelivered: Vec<ClaimedTask>,
+    /// Claims that were carried out.
+    pub(super) settled: Vec<Settled>,
+}
+
+impl Dispatcher {
+    pub(crate) fn new(metrics: Arc<SchedulerMetrics>) -> Self {
+        Self {
+            table: CapacityTable::default(),
+            outbox: Mutex::default(),
+            scheduler: OnceLock::new(),
+            metrics,
+        }
+    }
+
+    /// Begins no attempt any more. Claims that are under way still go to their bots.
+    pub(crate) fn quiesce(&self) {
+        self.table.quiesce();
+    }
+
+    /// Notes which generation of a bot may be given tasks. Called on the writer's thread,
+    /// right after the commit that changed it and before the next one.
+    pub(crate) fn bot_changed(&self, bot: &BotName, eligible: Option<BotGeneration>) {
+        if self.table.bot_changed(bot, eligible) {
+            self.wake();
+        }
+    }
+
+    /// Tasks that were given to a bot and are on their way to it.
+    pub(crate) fn pending(&self) -> u64 {
+        self.table.pending()
+    }
+
+    /// Returns the bots that have room.
+    pub(super) fn table(&self) -> &CapacityTable {
+        &self.table
+    }
+
+    /// Begins to serve a new scheduler. What the last one left undelivered stays; what
+    /// became of its claims is no matter to the new one.
+    pub(super) fn begin(&self, scheduler: Recipient<ClaimsSettled>) {
+        self.table.begin();
+        self.outbox().settled.clear();
+        // Set already when the scheduler was restarted.
+        let _ = self.scheduler.set(scheduler);
+    }
+
+    /// Hands claimed tasks to their bots, each bot's tasks in one message. Those that a bot
+    /// cannot be handed are kept for the scheduler.
+    pub(super) fn deliver(&self, tasks: impl IntoIterator<Item = (u64, ClaimedTask)>) {
+        let undelivered = self.table.deliver(tasks);
+        if !undelivered.is_empty() {
+            self.keep(undelivered);
+            self.wake();
+        }
+    }
+
+    /// Keeps claimed tasks until the scheduler gives them back.
+    pub(super) fn keep(&self, tasks: Vec<ClaimedTask>) {
+        self.outbox().undelivered.extend(tasks);
+    }
+
+    /// Tells the scheduler what became of its claims.
+    pub(super) fn settle(&self, settled: Settled) {
+        self.outbox().settled.push(settled);
+        self.wake();
+    }
+
+    /// Takes out what waits for the scheduler.
+    pub(super) fn take_outbox(&self) -> Outbox {
+        std::mem::take(&mut *self.outbox())
+    }
+
+    /// Has the scheduler look. Should the message find no room: it also looks by itself.
+    fn wake(&self) {
+        let _ = self.scheduler.get().map(|it| it.tell(ClaimsSettled));
+    }
+
+    fn outbox(&self) -> MutexGuard<'_, Outbox> {
+        self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl BotReads for Dispatcher {
+    fn begin_reading(&self) {
+        self.table.begin_reading();
+    }
+
+    fn bots_read(&self, bots: &[BotRecord]) {
+        if self.table.bots_read(bots) {
+            self.wake();
+        }
+    }
+}
+
+impl DirectDispatch for Dispatcher {
+    fn take(&self, demand: &Demand) -> Option<Slot> {
+        let (bot, incarnation) = self.table.take_directly(demand)?;
+        Some(Slot {
+            bot,
+            incarnation,
+            lease: LeaseToken::new(),
+        })
+    }
+
+    fn withholds(&self, bot: &BotName) -> bool {
+        self.table.withholds(bot)
+    }
+
+    fn claimed(&self, tasks: Vec<(Slot, ClaimedTask)>) {
+        failpoint::hit("after_claim_before_run");
+        self.metrics.assigned.add(tasks.len() as u64);
+        self.deliver(
+            tasks
+                .into_iter()
+                .map(|(slot, task)| (slot.incarnation, task)),
+        );
+    }
+
+    fn release(&self, slots: Vec<Slot>) {
+        let slots = slots.into_iter().map(|slot| (slot.bot, slot.incarnation));
+        self.table.release(slots);
+        self.wake();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix::{Actor, Handler};
+    use deia_model::Task;
+    use deia_supervision::{Context, StartError, child};
+
+    use super::*;
+    use crate::actors::dispatch::{BotAvailable, Capacity, Dispatch, Presence};
+
+    /// A bot that is declared and not started: its mailbox keeps what it took.
+    struct Bot;
+
+    impl Actor for Bot {
+        type Context = Context<Self>;
+    }
+
+    impl Handler<Dispatch> for Bot {
+        type Result = ();
+
+        fn handle(&mut self, _: Dispatch, _: &mut Self::Context) {}
+    }
+
+    fn available(slots: u32, deliver_to: Recipient<Dispatch>) -> BotAvailable {
+        let presence = Presence {
+            bot: "b".parse().unwrap(),
+            incarnation: 3,
+            generation: GENERATION,
+            capacity: Capacity {
+                task_types: Vec::new(),
+                slots,
+            },
+            received: 0,
+            ended: 0,
+        };
+        BotAvailable {
+            presence,
+            deliver_to,
+        }
+    }
+
+    const GENERATION: BotGeneration = BotGeneration {
+        version: 1,
+        launched_at: None,
+    };
+
+    fn demand() -> Demand {
+        Demand::of_type("a".parse().unwrap())
+    }
+
+    /// Takes a slot for a task, as the store does, and says that its claim is on disk.
+    fn dispatch(dispatcher: &Dispatcher) -> Slot {
+        let slot = dispatcher.take(&demand()).unwrap();
+        let claimed = ClaimedTask {
+            task: Task::sample(),
+            bot: slot.bot.clone(),
+            lease: slot.lease,
+        };
+        dispatcher.claimed(vec![(slot.clone(), claimed)]);
+        slot
+    }
+
+    #[test]
+    fn task_that_a_bot_cannot_be_handed_is_kept_and_the_bot_is_given_no_more() {
+        let (spec, handle) = child("b", || async { Ok::<_, StartError>(Bot) });
+        let _spec = spec.mailbox(1);
+        let dispatcher = Dispatcher::new(Arc::default());
+        dispatcher.bot_changed(&"b".parse().unwrap(), Some(GENERATION));
+        dispatcher.table().polled();
+        assert!(
+            dispatcher
+                .table()
+                .available(available(3, handle.recipient()))
+        );
+
+        dispatch(&dispatcher);
+        assert_eq!((handle.depth(), dispatcher.pending()), (1, 0));
+        assert!(dispatcher.take_outbox().undelivered.is_empty());
+
+        let second = dispatch(&dispatcher);
+        let undelivered = dispatcher.take_outbox().undelivered;
+        assert_eq!(
+            undelivered.iter().map(|it| it.lease).collect::<Vec<_>>(),
+            [second.lease]
+        );
+        assert_eq!(dispatcher.pending(), 0, "its slot is free again");
+        assert_eq!(dispatcher.take(&demand()), None);
+
+        // The next heartbeat has it taken for a bot with room again.
+        assert!(
+            dispatcher
+                .table()
+                .available(available(3, handle.recipient()))
+        );
+        assert!(dispatcher.take(&demand()).is_some());
+    }
+
+    #[test]
+    fn slots_of_a_transaction_that_came_to_nothing_are_free_again() {
+        let (_spec, handle) = child("b", || async { Ok::<_, StartError>(Bot) });
+        let dispatcher = Dispatcher::new(Arc::default());
+        dispatcher.bot_changed(&"b".parse().unwrap(), Some(GENERATION));
+        dispatcher.table().polled();
+        dispatcher
+            .table()
+            .available(available(1, handle.recipient()));
+        let slot = dispatcher.take(&demand()).unwrap();
+        assert_eq!(dispatcher.take(&demand()), None);
+        dispatcher.release(vec![slot]);
+        assert_eq!(dispatcher.pending(), 0);
+        assert!(dispatcher.take(&demand()).is_some());
+    }
+}
