@@ -2,6 +2,7 @@
 
 mod commit;
 mod hold;
+mod weight;
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -18,6 +19,7 @@ use deia_model::TaskType;
 use rusqlite::{Connection, config::DbConfig};
 use tokio::sync::oneshot;
 
+use self::weight::{WEIGHT_MAX, weight_of};
 use super::{
     SqliteOptions,
     checkpoint::{Checkpointer, UNCHANGED},
@@ -28,21 +30,14 @@ use super::{
     rows, unreadable,
 };
 use crate::{
-    AttemptReport, Command, DirectDispatch, Effect, HintSink, Reply, Shortage, StoreError,
-    TaskPolicy, anchor::Anchor, metrics::StoreMetrics,
+    Command, DirectDispatch, HintSink, Reply, Shortage, StoreError, TaskPolicy, anchor::Anchor,
+    metrics::StoreMetrics,
 };
 
 /// How long the writer waits for a command before it uses the pause.
 const IDLE_AFTER: Duration = Duration::from_millis(50);
 /// How long to wait before what could not be written is tried again.
 const AGAIN_AFTER: Duration = Duration::from_millis(100);
-/// Rows that one transaction may touch before it is committed, however many
-/// commands wait: it bounds how long a single commit takes.
-const WEIGHT_MAX: usize = 8_192;
-/// Bytes of content or output that weigh as much as a row.
-const BYTES_PER_WEIGHT: usize = 4_096;
-/// Events that are forgotten as fast as one task is changed.
-const EVENTS_PER_WEIGHT: usize = 20;
 
 type Answer = oneshot::Sender<Result<Reply, StoreError>>;
 
@@ -419,35 +414,4 @@ fn known_types(db: &Connection) -> rusqlite::Result<HashSet<TaskType>> {
         })?
         .filter_map(Result::transpose)
         .collect()
-}
-
-fn weight_of_effect(effect: &Effect) -> usize {
-    match effect {
-        Effect::Statistics { rows, .. } => rows.len(),
-    }
-}
-
-fn weight_of(command: &Command) -> usize {
-    match command {
-        Command::For { command, .. } => weight_of(command),
-        Command::Submit(command) => {
-            let tasks = &command.tasks;
-            let bytes: usize = tasks.iter().map(|task| task.content.len()).sum();
-            tasks.len() + bytes / BYTES_PER_WEIGHT
-        }
-        Command::ClaimTasks(command) => command.0.len(),
-        Command::FinishAttempts(command) => {
-            let reports = &command.0;
-            let output = |report: &AttemptReport| report.output.as_ref().map_or(0, String::len);
-            reports.len() + reports.iter().map(output).sum::<usize>() / BYTES_PER_WEIGHT
-        }
-        Command::NoteProgress(command) => command.0.len(),
-        Command::ExtendLeases(command) => command.leases.len(),
-        Command::Prune(command) => command.tasks.len(),
-        Command::RunDue(command) => command.limit as usize,
-        // A row of statistics is read, merged and written again.
-        Command::Advance(advance) => advance.effects.iter().map(weight_of_effect).sum(),
-        Command::PruneEvents(command) => command.max as usize / EVENTS_PER_WEIGHT,
-        _ => 1,
-    }
 }

@@ -1,0 +1,43 @@
+//! Weights of commands: how much of a transaction each one takes.
+
+use crate::{AttemptReport, Command, Effect};
+
+/// Rows that one transaction may touch before it is committed, however many
+/// commands wait: it bounds how long a single commit takes.
+pub(super) const WEIGHT_MAX: usize = 8_192;
+/// Bytes of content or output that weigh as much as a row.
+const BYTES_PER_WEIGHT: usize = 4_096;
+/// Events that are forgotten as fast as one task is changed.
+const EVENTS_PER_WEIGHT: usize = 20;
+
+/// Estimates the rows that a command touches.
+pub(super) fn weight_of(command: &Command) -> usize {
+    match command {
+        Command::For { command, .. } => weight_of(command),
+        Command::Submit(command) => {
+            let tasks = &command.tasks;
+            let bytes: usize = tasks.iter().map(|task| task.content.len()).sum();
+            tasks.len() + bytes / BYTES_PER_WEIGHT
+        }
+        Command::ClaimTasks(command) => command.0.len(),
+        Command::FinishAttempts(command) => {
+            let reports = &command.0;
+            let output = |report: &AttemptReport| report.output.as_ref().map_or(0, String::len);
+            reports.len() + reports.iter().map(output).sum::<usize>() / BYTES_PER_WEIGHT
+        }
+        Command::NoteProgress(command) => command.0.len(),
+        Command::ExtendLeases(command) => command.leases.len(),
+        Command::Prune(command) => command.tasks.len(),
+        Command::RunDue(command) => command.limit as usize,
+        // A row of statistics is read, merged and written again.
+        Command::Advance(advance) => advance.effects.iter().map(weight_of_effect).sum(),
+        Command::PruneEvents(command) => command.max as usize / EVENTS_PER_WEIGHT,
+        _ => 1,
+    }
+}
+
+fn weight_of_effect(effect: &Effect) -> usize {
+    match effect {
+        Effect::Statistics { rows, .. } => rows.len(),
+    }
+}
