@@ -32,7 +32,7 @@ pub trait DirectDispatch: Send + Sync + 'static {
     }
 
     /// Hands over the tasks, whose claims are on disk now.
-    fn claimed(&self, tasks: Vec<(Slot, ClaimedTask)>);
+    fn claimed(&self, tasks: Vec<ClaimedTask>);
 
     /// Frees slots whose transaction did not come to be.
     fn release(&self, slots: Vec<Slot>);

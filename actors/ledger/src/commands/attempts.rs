@@ -31,6 +31,8 @@ pub struct ClaimedTask {
     pub task: Task,
     /// The bot that has it.
     pub bot: BotName,
+    /// Number of the start of the bot that it was claimed for. No other start gets it.
+    pub incarnation: u64,
     /// The token of this attempt.
     pub lease: LeaseToken,
 }

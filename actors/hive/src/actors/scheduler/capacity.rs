@@ -203,14 +203,11 @@ impl CapacityTable {
     /// Hands tasks to the bots and incarnations that they were claimed for, each bot's in
     /// one message. Returns those that could not be handed over; their bots get nothing more
     /// before their next sign of life.
-    pub(super) fn deliver(
-        &self,
-        tasks: impl IntoIterator<Item = (u64, ClaimedTask)>,
-    ) -> Vec<ClaimedTask> {
+    pub(super) fn deliver(&self, tasks: Vec<ClaimedTask>) -> Vec<ClaimedTask> {
         let mut by_bot: HashMap<(BotName, u64), Vec<ClaimedTask>> = HashMap::new();
-        for (incarnation, task) in tasks {
-            let bot = task.bot.clone();
-            by_bot.entry((bot, incarnation)).or_default().push(task);
+        for task in tasks {
+            let key = (task.bot.clone(), task.incarnation);
+            by_bot.entry(key).or_default().push(task);
         }
         let mut table = self.lock();
         let mut undelivered = Vec::new();

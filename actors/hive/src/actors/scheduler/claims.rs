@@ -121,7 +121,7 @@ async fn carry_out(assigned: Vec<Assignment>, ledger: Ledger, dispatcher: Arc<Di
     for assignment in &assigned {
         // The answer keeps the order of the claims.
         match tasks.next_if(|claimed| claimed.task.id == assignment.task.id) {
-            Some(task) => claimed.push((assignment.incarnation, task)),
+            Some(task) => claimed.push(task),
             // It was no longer to be had.
             None => lost.push((assignment.bot.clone(), assignment.incarnation)),
         }
@@ -184,6 +184,7 @@ async fn try_give_back(claims: &[Claim], ledger: &Ledger) -> Result<usize, Store
         let claimed = ClaimedTask {
             task,
             bot: claim.bot.clone(),
+            incarnation: claim.incarnation,
             lease: claim.lease,
         };
         let reason = "the store's writer ended while the task was claimed";

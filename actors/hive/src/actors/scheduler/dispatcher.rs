@@ -73,7 +73,7 @@ impl Dispatcher {
 
     /// Hands claimed tasks to their bots, each bot's tasks in one message. Those that a bot
     /// cannot be handed are kept for the scheduler.
-    pub(super) fn deliver(&self, tasks: impl IntoIterator<Item = (u64, ClaimedTask)>) {
+    pub(super) fn deliver(&self, tasks: Vec<ClaimedTask>) {
         let undelivered = self.table.deliver(tasks);
         if !undelivered.is_empty() {
             self.keep(undelivered);
@@ -133,14 +133,10 @@ impl DirectDispatch for Dispatcher {
         self.table.withholds(bot)
     }
 
-    fn claimed(&self, tasks: Vec<(Slot, ClaimedTask)>) {
+    fn claimed(&self, tasks: Vec<ClaimedTask>) {
         failpoint::hit("after_claim_before_run");
         self.metrics.assigned.add(tasks.len() as u64);
-        self.deliver(
-            tasks
-                .into_iter()
-                .map(|(slot, task)| (slot.incarnation, task)),
-        );
+        self.deliver(tasks);
     }
 
     fn release(&self, slots: Vec<Slot>) {
@@ -205,9 +201,10 @@ mod tests {
         let claimed = ClaimedTask {
             task: Task::sample(),
             bot: slot.bot.clone(),
+            incarnation: slot.incarnation,
             lease: slot.lease,
         };
-        dispatcher.claimed(vec![(slot.clone(), claimed)]);
+        dispatcher.claimed(vec![claimed]);
         slot
     }
 

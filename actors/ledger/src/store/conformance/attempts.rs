@@ -323,7 +323,7 @@ impl DirectDispatch for Withheld {
         self.0 == *bot
     }
 
-    fn claimed(&self, _: Vec<(Slot, ClaimedTask)>) {}
+    fn claimed(&self, _: Vec<ClaimedTask>) {}
 
     fn release(&self, _: Vec<Slot>) {}
 }

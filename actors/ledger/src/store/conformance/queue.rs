@@ -354,8 +354,7 @@ impl crate::DirectDispatch for Places {
         })
     }
 
-    fn claimed(&self, tasks: Vec<(Slot, ClaimedTask)>) {
-        let tasks = tasks.into_iter().map(|(_, task)| task);
+    fn claimed(&self, tasks: Vec<ClaimedTask>) {
         self.claimed.lock().unwrap().extend(tasks);
     }
 

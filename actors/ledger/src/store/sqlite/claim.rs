@@ -87,6 +87,7 @@ fn take(tx: &mut Tx<'_>, stored: rows::Stored, claim: &Claim) -> rusqlite::Resul
     Ok(ClaimedTask {
         task,
         bot: claim.bot.clone(),
+        incarnation: claim.incarnation,
         lease: claim.lease,
     })
 }
@@ -152,9 +153,10 @@ pub(super) fn start_at_once(
     begun(tx, &mut task, &slot.bot, Some(submitted_event))?;
     let claimed = ClaimedTask {
         task,
-        bot: slot.bot.clone(),
+        bot: slot.bot,
+        incarnation: slot.incarnation,
         lease: slot.lease,
     };
-    tx.hand_over(slot, claimed);
+    tx.hand_over(claimed);
     Ok(())
 }

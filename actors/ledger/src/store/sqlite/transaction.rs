@@ -51,7 +51,7 @@ pub(super) struct Told {
     /// What changed.
     pub(super) hints: Vec<Hint>,
     /// Tasks that bots have from the moment they came in.
-    pub(super) claimed: Vec<(Slot, ClaimedTask)>,
+    pub(super) claimed: Vec<ClaimedTask>,
     /// The places that were taken for these.
     taken: Vec<Slot>,
 }
@@ -269,8 +269,8 @@ impl<'a> Tx<'a> {
     }
 
     /// Has the task handed to the bot after the commit.
-    pub(super) fn hand_over(&mut self, slot: Slot, task: ClaimedTask) {
-        self.told.claimed.push((slot, task));
+    pub(super) fn hand_over(&mut self, task: ClaimedTask) {
+        self.told.claimed.push(task);
     }
 
     /// Has the scheduler look at once for what is due.

@@ -107,6 +107,7 @@ pub(crate) fn claimed(content: &str) -> ClaimedTask {
     ClaimedTask {
         task,
         bot: "bot-1".parse().unwrap(),
+        incarnation: 1,
         lease: LeaseToken::new(),
     }
 }

@@ -91,7 +91,7 @@ impl DirectDispatch for Panics {
         None
     }
 
-    fn claimed(&self, _: Vec<(Slot, ClaimedTask)>) {}
+    fn claimed(&self, _: Vec<ClaimedTask>) {}
 
     fn release(&self, _: Vec<Slot>) {}
 }
@@ -142,8 +142,8 @@ impl DirectDispatch for Places {
         })
     }
 
-    fn claimed(&self, tasks: Vec<(Slot, ClaimedTask)>) {
-        let ids = tasks.iter().map(|(_, claimed)| claimed.task.id);
+    fn claimed(&self, tasks: Vec<ClaimedTask>) {
+        let ids = tasks.iter().map(|claimed| claimed.task.id);
         self.claimed.lock().unwrap().extend(ids);
     }
 
