@@ -8,10 +8,8 @@ use actix_http::{
 };
 use actix_rt::Runtime;
 use actix_web::{body::MessageBody, web::BytesMut};
-use deia::http::{
-    Code, Problem,
-    wire::{Guard, Head, Rest},
-};
+use deia::http::{Code, Problem};
+use deia_framer::{Guard, Head, Rest};
 use deia_ledger::store::task_cursor;
 use deia_model::{ApiKey, TraceContext};
 use tokio_util::codec::Decoder as _;

@@ -12,6 +12,7 @@ mod bots;
 mod call;
 mod catalogue;
 mod class;
+mod connection;
 mod credentials;
 mod csrf;
 mod drain;
@@ -50,7 +51,6 @@ mod tasks;
 mod tls;
 mod users;
 mod viewer;
-pub mod wire;
 mod words;
 
 use Access::{AnyKey, Needs};

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::Result;
-use deia::http::wire::Guard;
+use deia_framer::Guard;
 use deia_model::ApiKey;
 use serde_json::{Value, json};
 

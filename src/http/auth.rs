@@ -12,11 +12,11 @@ use deia_model::{KeyId, LoginCookie, Permission, Principal, Via};
 use super::{
     catalogue::Code,
     class::Class,
+    connection,
     credentials::{self, Credentials},
     csrf,
     limit::{Limits, Standing},
     problem::Problem,
-    wire::Connection,
 };
 
 /// What a route asks of its caller.
@@ -108,7 +108,7 @@ pub(super) fn admit_again(
     who: &Principal,
     access: Access,
 ) -> Result<Principal, Problem> {
-    if who.via == Via::Certificate && Connection::bot(request).is_none() {
+    if who.via == Via::Certificate && connection::bot(request).is_none() {
         return Err(credentials::missing(
             "the certificate is not valid any more",
         ));
@@ -152,9 +152,9 @@ async fn principal(
             let crowd = limits.is_stranger_over(from);
             Ok(hive.authenticate_bearer(text, from, crowd).await?)
         }
-        Credentials::Nothing => match Connection::bot(request) {
+        Credentials::Nothing => match connection::bot(request) {
             Some(bot) => Ok(Principal::of_certificate(bot)),
-            None => Err(credentials::missing(Connection::missing(request)).into()),
+            None => Err(credentials::missing(connection::missing(request)).into()),
         },
         Credentials::Session(text) => {
             let over = || Denied::stranger(AuthError::SessionOver);

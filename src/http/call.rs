@@ -25,6 +25,7 @@ use super::{
     bodies::Held,
     catalogue::Code,
     class::Class,
+    connection,
     credentials::{self, Credentials},
     etag, json,
     metrics::HttpMetrics,
@@ -33,7 +34,6 @@ use super::{
     route::{Asked, Shared},
     segment,
     stream::StreamPlace,
-    wire::Connection,
 };
 
 /// A request of a caller who was let in.
@@ -267,7 +267,7 @@ impl Call {
             return read;
         }
         self.place = None;
-        Connection::invite(&self.request);
+        connection::invite(&self.request);
         let body = tokio::time::timeout(limits.max_time, reading).await;
         let late = |_| {
             Problem::new(

@@ -13,15 +13,16 @@ use actix_rt::net::TcpStream;
 use actix_server::Server;
 use actix_service::{ServiceFactoryExt as _, fn_service, map_config};
 use actix_web::{App, dev::AppConfig};
+use deia_framer::Timeouts;
 use deia_hive::config::ServerSettings;
 use tokio::sync::watch;
 
 use super::{
+    connection::{Peer, Stream, Transport},
     route::{Shared, register},
     shares::{NETWORKS, Shares, network},
     table,
     tls::Tls,
-    wire::{Connection, Stream, Timeouts, Transport},
 };
 
 /// How long what is left to be sent may take when a connection is closed.
@@ -74,13 +75,13 @@ pub(super) fn serve(
         let (tls, networks) = (tls.clone(), Arc::clone(&networks));
         let accept = fn_service(move |tcp: TcpStream| {
             let peer = tcp.peer_addr().ok();
-            let share = networks.of(&peer.map(|peer| network(peer.ip())));
-            let connection = Connection {
-                share: Some(share),
-                open: Some(connections.open()),
-                ..Connection::default()
+            let other = Peer {
+                shown: None,
+                secure: false,
+                share: networks.of(&peer.map(|peer| network(peer.ip()))),
+                open: connections.open(),
             };
-            let accepted = accept(tcp, connection, tls.clone(), timeouts, stopping.clone());
+            let accepted = accept(tcp, other, tls.clone(), timeouts, stopping.clone());
             async move { Ok((accepted.await?, peer)) }
         });
         accept.and_then(http)
@@ -90,14 +91,13 @@ pub(super) fn serve(
 
 async fn accept(
     tcp: TcpStream,
-    mut connection: Connection,
+    mut peer: Peer,
     tls: Option<Arc<Tls>>,
     timeouts: Timeouts,
     stopping: watch::Receiver<bool>,
 ) -> Result<Stream, DispatchError> {
     // Before anything is done for it: not even a handshake.
-    let share = connection.share.as_mut();
-    if share.is_some_and(|share| !share.try_grow_to(1)) {
+    if !peer.share.try_grow_to(1) {
         too_many(tcp.peer_addr().ok());
         let error = io::Error::new(io::ErrorKind::QuotaExceeded, "too many of one address");
         return Err(DispatchError::Io(error));
@@ -106,16 +106,16 @@ async fn accept(
     tcp.set_nodelay(true).map_err(DispatchError::Io)?;
     let Some(tls) = tls else {
         let transport = Transport::Plain(tcp);
-        return Ok(Stream::new(transport, connection, timeouts, stopping));
+        return Ok(Stream::new(transport, peer, timeouts, stopping));
     };
     let shaken = tokio::time::timeout(timeouts.head, tls.accept(tcp));
     let late = |_| io::Error::new(io::ErrorKind::TimedOut, "the handshake took too long");
     match shaken.await.map_err(late).flatten() {
         Ok((stream, shown)) => {
-            connection.secure = true;
-            connection.shown = shown;
+            peer.secure = true;
+            peer.shown = shown;
             let transport = Transport::Tls(Box::new(stream));
-            Ok(Stream::new(transport, connection, timeouts, stopping))
+            Ok(Stream::new(transport, peer, timeouts, stopping))
         }
         Err(error) => {
             tracing::debug!(%error, "a TLS handshake failed");

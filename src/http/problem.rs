@@ -8,6 +8,7 @@ use actix_web::{
         ALLOW, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
     },
 };
+use deia_framer::FramingFault;
 use deia_hive::{
     HiveError,
     auth::{AuthError, Denied, TokenError},
@@ -16,7 +17,7 @@ use deia_ledger::Refusal;
 use deia_model::{Permission, Principal, Violation};
 use serde::Serialize;
 
-use super::{catalogue::Code, wire};
+use super::catalogue::Code;
 use crate::telemetry::redact::redact;
 
 /// How soon a refused request is worth repeating.
@@ -317,9 +318,21 @@ fn sentence(detail: &str, hint: &str) -> String {
     text
 }
 
-impl From<wire::Refusal> for Problem {
-    fn from(refusal: wire::Refusal) -> Self {
-        Self::new(refusal.code, refusal.detail)
+impl From<FramingFault> for Code {
+    fn from(fault: FramingFault) -> Self {
+        match fault {
+            FramingFault::Malformed => Self::MalformedRequest,
+            FramingFault::HeadTooLarge => Self::HeadTooLarge,
+            FramingFault::TargetTooLong => Self::TargetTooLong,
+            FramingFault::ExpectationFailed => Self::ExpectationFailed,
+            FramingFault::TooSlow => Self::RequestTimeout,
+        }
+    }
+}
+
+impl From<deia_framer::Refusal> for Problem {
+    fn from(refusal: deia_framer::Refusal) -> Self {
+        Self::new(refusal.fault.into(), refusal.detail)
     }
 }
 

@@ -23,6 +23,7 @@ use super::{
     call::Call,
     catalogue::Code,
     class::Class,
+    connection,
     drain::ConnectionDrain,
     exchange::Exchange,
     json::BodyLimits,
@@ -34,7 +35,6 @@ use super::{
     shares::network,
     stream::StreamPlaces,
     viewer,
-    wire::Connection,
 };
 
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
@@ -194,7 +194,7 @@ pub(super) fn register(table: Vec<Route>, config: &mut ServiceConfig) {
 /// Answers what no path is for: what the guard of the stream refused comes here
 /// as well, whatever path it had.
 async fn nowhere(request: HttpRequest, payload: Payload) -> HttpResponse {
-    if let Some(refusal) = Connection::stands_for(&request) {
+    if let Some(refusal) = connection::stands_for(&request) {
         return unreadable(&request, refusal.into());
     }
     if viewer::is_for_front(&request) {
@@ -363,12 +363,12 @@ fn finish(
         response
             .head_mut()
             .set_connection_type(ConnectionType::Close);
-        Connection::close(request);
+        connection::close(request);
     }
-    Connection::answered(request);
+    connection::answered(request);
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, id);
-    secure::write(headers, Connection::is_secure(request));
+    secure::write(headers, connection::is_secure(request));
     if let Some(standing) = standing {
         standing.write(headers);
     }
@@ -377,7 +377,7 @@ fn finish(
 
 /// A body that the guard of the stream cut off looks incomplete to its handler.
 fn instead(request: &HttpRequest, problem: Problem) -> Problem {
-    match Connection::refusal(request) {
+    match connection::refusal(request) {
         Some(refusal) if problem.code() == Code::BodyIncomplete => refusal.into(),
         _ => problem,
     }

@@ -23,10 +23,10 @@ use tokio::sync::{mpsc, watch};
 use super::{
     call::Call,
     catalogue::Code,
+    connection,
     problem::Problem,
     shares::{CALLERS, Share, Shares},
     tls::Shown,
-    wire::Connection,
 };
 
 /// How often a stream of events gives a sign of life when there is no event.
@@ -111,7 +111,7 @@ impl Reader {
             from: call.address(),
             changes: call.hive().access_changes(),
             shown: match call.who.via {
-                Via::Certificate => Connection::shown(call.request()),
+                Via::Certificate => connection::shown(call.request()),
                 _ => None,
             },
         }

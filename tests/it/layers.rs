@@ -16,7 +16,7 @@ struct Layer {
     never: &'static [&'static str],
 }
 
-const LAYERS: [Layer; 5] = [
+const LAYERS: [Layer; 6] = [
     Layer {
         manifest: "actors/model/Cargo.toml",
         may_use: &[],
@@ -57,6 +57,18 @@ const LAYERS: [Layer; 5] = [
         manifest: "clients/rust/Cargo.toml",
         may_use: &["deia-model"],
         never: &["actix", "actix-web", "clap", "config", "rusqlite"],
+    },
+    Layer {
+        manifest: "framer/Cargo.toml",
+        may_use: &[],
+        never: &[
+            "actix",
+            "actix-http",
+            "actix-web",
+            "config",
+            "rusqlite",
+            "tokio-rustls",
+        ],
     },
 ];
 

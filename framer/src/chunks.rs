@@ -1,7 +1,7 @@
 //! The chunks of a body (RFC 9112, 7.1): followed to their end, with bounds on
 //! what is not data.
 
-use super::Refusal;
+use crate::Refusal;
 
 /// Bytes that the line of a chunk may have after its size.
 const MAX_EXTENSION_BYTES: u32 = 128;
@@ -12,7 +12,7 @@ const MAX_SIZE_DIGITS: u32 = 15;
 
 /// Where in a chunked body the next byte is.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Chunks {
+pub(crate) struct Chunks {
     at: At,
     /// Of the chunk: what is left of its data.
     left: u64,
@@ -37,7 +37,7 @@ enum At {
 
 /// How far a body goes in a piece of the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Reach {
+pub(crate) enum Reach {
     /// Beyond the piece.
     Beyond,
     /// It ends after so many bytes of the piece.
@@ -45,7 +45,7 @@ pub(super) enum Reach {
 }
 
 impl Chunks {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             at: At::Size,
             left: 0,
@@ -59,7 +59,7 @@ impl Chunks {
     ///
     /// # Errors
     /// Where it is not a chunked body, and how many bytes before that are.
-    pub(super) fn follow(&mut self, piece: &[u8]) -> Result<Reach, (usize, Refusal)> {
+    pub(crate) fn follow(&mut self, piece: &[u8]) -> Result<Reach, (usize, Refusal)> {
         let mut i = 0;
         while let Some(byte) = piece.get(i) {
             if self.at == At::Data {

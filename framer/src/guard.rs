@@ -1,12 +1,11 @@
 //! The messages of one connection, followed as they come.
 
-use super::{
-    Refusal,
+use crate::{
+    FramingFault, Refusal,
     chunks::{Chunks, Reach},
     head::{Framing, Head, MAX_HEAD_BYTES},
     line::{is_token, request_line},
 };
-use crate::http::catalogue::Code;
 
 /// Follows what a client sends.
 #[derive(Debug)]
@@ -80,17 +79,17 @@ impl Guard {
     }
 
     /// Whether the client of the request in hand waits for `100 Continue`.
-    pub(super) fn expects(&self) -> bool {
+    pub(crate) fn expects(&self) -> bool {
         self.expects
     }
 
     /// Whether nothing of the next request was looked at yet.
-    pub(super) fn is_between(&self) -> bool {
+    pub(crate) fn is_between(&self) -> bool {
         matches!(self.at, At::Head { seen: 0, .. })
     }
 
     /// Nothing more is read.
-    pub(super) fn end(&mut self) {
+    pub(crate) fn end(&mut self) {
         self.at = At::Over;
     }
 
@@ -222,7 +221,7 @@ impl Guard {
 
 fn too_large() -> Refusal {
     Refusal {
-        code: Code::HeadTooLarge,
+        fault: FramingFault::HeadTooLarge,
         detail: "the head of the request is over 32 KiB long",
     }
 }

@@ -8,21 +8,18 @@ use std::{
     time::Duration,
 };
 
-use actix_rt::net::TcpStream;
-use actix_web::web::{Buf, BytesMut};
+use bytes::{Buf, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     sync::watch,
 };
-use tokio_rustls::server::TlsStream;
 
-use super::{
-    Connection, REFUSED_METHOD, Refusal,
+use crate::{
+    Connection, FramingFault, REFUSED_METHOD, Refusal,
     guard::{Guard, Passed, Rest},
     head::hide_expectations,
     pace::Pace,
 };
-use crate::http::catalogue::Code;
 
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
@@ -41,34 +38,18 @@ const NEXT_WHEN_STOPPING: Duration = Duration::from_millis(100);
 
 /// How long a client may take.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Timeouts {
+pub struct Timeouts {
     /// For a head, and for a pause in a body.
-    pub(crate) head: Duration,
+    pub head: Duration,
     /// For a pause in taking an answer.
-    pub(crate) write: Duration,
+    pub write: Duration,
     /// What it must bring of a body, or take of an answer, in the long run.
-    pub(crate) min_bytes_per_second: u64,
+    pub min_bytes_per_second: u64,
 }
 
-/// The connection, plain or under TLS.
-pub(crate) enum Transport {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
-}
-
-/// Carries out the same on either.
-macro_rules! either {
-    ($transport:expr, $io:ident => $done:expr) => {
-        match $transport {
-            Transport::Plain($io) => $done,
-            Transport::Tls($io) => $done,
-        }
-    };
-}
-
-/// A connection that is guarded.
-pub(crate) struct Stream {
-    io: Transport,
+/// A connection that is guarded. `N` is what the server notes of it.
+pub struct Stream<T, N> {
+    io: T,
     guard: Guard,
     /// The beginning of a head, or what came after a request that is not answered.
     held: BytesMut,
@@ -85,7 +66,7 @@ pub(crate) struct Stream {
     /// The next request, once the server stops.
     last: Pace,
     stopping: Stopping,
-    connection: Rc<Connection>,
+    connection: Rc<Connection<N>>,
 }
 
 /// Progress of a stop of the server, which waits only for requests that are on their
@@ -124,13 +105,13 @@ enum End {
     Eof,
 }
 
-impl Stream {
-    pub(crate) fn new(
-        io: Transport,
-        connection: Connection,
-        timeouts: Timeouts,
-        stopping: watch::Receiver<bool>,
-    ) -> Self {
+impl<T, N> Stream<T, N>
+where
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    /// Guards a connection. Once `stopping` turns true, only requests that are on
+    /// their way are read.
+    pub fn new(io: T, note: N, timeouts: Timeouts, stopping: watch::Receiver<bool>) -> Self {
         let rate = timeouts.min_bytes_per_second;
         // The handler that waits for the body is to be the first to notice a pause.
         let body = timeouts.head + Duration::from_secs(1);
@@ -147,11 +128,12 @@ impl Stream {
             interim: &[],
             last: Pace::new(FIRST_WHEN_STOPPING, u64::MAX),
             stopping: Stopping::NotAsked(stopping),
-            connection: Rc::new(connection),
+            connection: Rc::new(Connection::new(note)),
         }
     }
 
-    pub(crate) fn connection(&self) -> Rc<Connection> {
+    /// Returns what the handlers of its requests are to see of it.
+    pub fn connection(&self) -> Rc<Connection<N>> {
         Rc::clone(&self.connection)
     }
 
@@ -210,7 +192,7 @@ impl Stream {
         }
         while !self.interim.is_empty() {
             let interim = self.interim;
-            match ready!(either!(&mut self.io, io => Pin::new(io).poll_write(cx, interim)))? {
+            match ready!(Pin::new(&mut self.io).poll_write(cx, interim))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 bytes => self.interim = &interim[bytes..],
             }
@@ -265,7 +247,7 @@ impl Stream {
         }
         let mut scratch = [0; MAX_AHEAD_BYTES];
         let mut buf = ReadBuf::new(&mut scratch);
-        ready!(either!(&mut self.io, io => Pin::new(io).poll_read(cx, &mut buf)))?;
+        ready!(Pin::new(&mut self.io).poll_read(cx, &mut buf))?;
         self.held.extend_from_slice(buf.filled());
         self.eof = buf.filled().is_empty();
         if self.eof && self.held.is_empty() {
@@ -282,7 +264,7 @@ impl Stream {
             let detail = "the body came too slowly";
             self.refuse(
                 Refusal {
-                    code: Code::RequestTimeout,
+                    fault: FramingFault::TooSlow,
                     detail,
                 },
                 true,
@@ -292,7 +274,7 @@ impl Stream {
             let detail = "the head came too slowly";
             self.refuse(
                 Refusal {
-                    code: Code::RequestTimeout,
+                    fault: FramingFault::TooSlow,
                     detail,
                 },
                 false,
@@ -317,7 +299,7 @@ impl Stream {
                 return Poll::Pending;
             }
             let mut buf = ReadBuf::new(&mut scratch);
-            ready!(either!(&mut self.io, io => Pin::new(io).poll_read(cx, &mut buf)))?;
+            ready!(Pin::new(&mut self.io).poll_read(cx, &mut buf))?;
             self.end = match buf.filled().len() {
                 0 => End::Eof,
                 more => End::Silence {
@@ -348,7 +330,10 @@ impl Stream {
     }
 }
 
-impl AsyncRead for Stream {
+impl<T, N> AsyncRead for Stream<T, N>
+where
+    T: AsyncRead + AsyncWrite + Unpin,
+{
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -384,7 +369,7 @@ impl AsyncRead for Stream {
                 continue;
             }
             let before = buf.filled().len();
-            match either!(&mut this.io, io => Pin::new(io).poll_read(cx, buf)) {
+            match Pin::new(&mut this.io).poll_read(cx, buf) {
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Ready(Ok(())) if buf.filled().len() == before => {
                     this.end = End::Eof;
@@ -402,7 +387,10 @@ impl AsyncRead for Stream {
     }
 }
 
-impl AsyncWrite for Stream {
+impl<T, N> AsyncWrite for Stream<T, N>
+where
+    T: AsyncRead + AsyncWrite + Unpin,
+{
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -410,7 +398,7 @@ impl AsyncWrite for Stream {
     ) -> Poll<io::Result<usize>> {
         // An answer does not begin within an interim one.
         let written = match self.poll_interim(cx) {
-            Poll::Ready(Ok(())) => either!(&mut self.io, io => Pin::new(io).poll_write(cx, bytes)),
+            Poll::Ready(Ok(())) => Pin::new(&mut self.io).poll_write(cx, bytes),
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             Poll::Pending => Poll::Pending,
         };
@@ -419,7 +407,7 @@ impl AsyncWrite for Stream {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = match self.poll_interim(cx) {
-            Poll::Ready(Ok(())) => either!(&mut self.io, io => Pin::new(io).poll_flush(cx)),
+            Poll::Ready(Ok(())) => Pin::new(&mut self.io).poll_flush(cx),
             other => other,
         };
         let flushed = flushed.map(|done| done.map(|()| 0));
@@ -427,7 +415,7 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let shut = either!(&mut self.io, io => Pin::new(io).poll_shutdown(cx));
+        let shut = Pin::new(&mut self.io).poll_shutdown(cx);
         ready!(self.poll_written(cx, shut.map(|done| done.map(|()| 0))))?;
         let connection = &self.connection;
         if connection.refusal.get().is_none() && !connection.closing.get() {
@@ -444,3 +432,6 @@ impl AsyncWrite for Stream {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

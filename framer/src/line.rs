@@ -1,7 +1,6 @@
 //! The first line of a request: a method, a target, a version.
 
-use super::Refusal;
-use crate::http::catalogue::Code;
+use crate::{FramingFault, Refusal};
 
 /// Bytes that the target may have.
 const MAX_TARGET_BYTES: usize = 8 << 10;
@@ -10,17 +9,17 @@ const MAX_METHOD_BYTES: usize = 16;
 
 /// What the first line says that matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct RequestLine<'a> {
+pub(crate) struct RequestLine<'a> {
     /// The version is 1.1, not 1.0.
-    pub(super) is_1_1: bool,
+    pub(crate) is_1_1: bool,
     /// The method is POST.
-    pub(super) is_post: bool,
+    pub(crate) is_post: bool,
     /// The authority of a target in absolute form.
-    pub(super) authority: Option<&'a [u8]>,
+    pub(crate) authority: Option<&'a [u8]>,
 }
 
 /// Reads the first line.
-pub(super) fn request_line(line: &[u8]) -> Result<RequestLine<'_>, Refusal> {
+pub(crate) fn request_line(line: &[u8]) -> Result<RequestLine<'_>, Refusal> {
     const MALFORMED: Refusal =
         Refusal::malformed("the first line is not a method, a target and HTTP/1.1");
     let mut parts = line.split(|byte| *byte == b' ');
@@ -57,7 +56,7 @@ pub(super) fn request_line(line: &[u8]) -> Result<RequestLine<'_>, Refusal> {
 fn check_target<'a>(method: &[u8], target: &'a [u8]) -> Result<Option<&'a [u8]>, Refusal> {
     if target.len() > MAX_TARGET_BYTES {
         return Err(Refusal {
-            code: Code::TargetTooLong,
+            fault: FramingFault::TargetTooLong,
             detail: "the target is over 8192 bytes long",
         });
     }
@@ -93,13 +92,14 @@ fn is_of_method(byte: &u8) -> bool {
 }
 
 /// A character of a token (RFC 9110, 5.6.2).
-pub(super) fn is_token(byte: &u8) -> bool {
+pub(crate) fn is_token(byte: &u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{super::Head, *};
+    use super::*;
+    use crate::Head;
 
     #[test]
     fn first_lines() {
@@ -155,6 +155,6 @@ mod tests {
         }
         let long = format!("GET /{} HTTP/1.1", "x".repeat(MAX_TARGET_BYTES));
         let refusal = request_line(long.as_bytes()).unwrap_err();
-        assert_eq!(refusal.code, Code::TargetTooLong);
+        assert_eq!(refusal.fault, FramingFault::TargetTooLong);
     }
 }

@@ -2,14 +2,13 @@
 
 use std::net::Ipv6Addr;
 
-use super::{
-    Refusal,
+use crate::{
+    FramingFault, Refusal,
     line::{RequestLine, is_token, request_line},
 };
-use crate::http::catalogue::Code;
 
 /// Bytes that a head may have.
-pub(super) const MAX_HEAD_BYTES: usize = 32 << 10;
+pub(crate) const MAX_HEAD_BYTES: usize = 32 << 10;
 /// Fields that a head may have.
 const MAX_FIELDS: usize = 64;
 
@@ -50,7 +49,7 @@ impl Head {
             count += 1;
             if count > MAX_FIELDS {
                 return Err(Refusal {
-                    code: Code::HeadTooLarge,
+                    fault: FramingFault::HeadTooLarge,
                     detail: "the head has more than 64 fields",
                 });
             }
@@ -62,7 +61,7 @@ impl Head {
 
 /// Takes the expectations out of a head, so that no parser behind answers them: the value
 /// of each is replaced by one that means nothing.
-pub(super) fn hide_expectations(head: &mut [u8]) {
+pub(crate) fn hide_expectations(head: &mut [u8]) {
     const EXPECT: &[u8] = b"\nexpect:";
     let mut at = 0;
     while let Some(found) = head[at..]
@@ -134,7 +133,7 @@ impl<'a> Fields<'a> {
                     Ok(())
                 }
                 false => Err(Refusal {
-                    code: Code::ExpectationFailed,
+                    fault: FramingFault::ExpectationFailed,
                     detail: "nothing but 100-continue can be expected",
                 }),
             },
@@ -280,7 +279,7 @@ mod tests {
             "Upgrade: websocket\r\nConnection: upgrade",
         ] {
             let refusal = with(&format!("Host: a\r\n{fields}")).unwrap_err();
-            assert_eq!(refusal.code, Code::MalformedRequest, "{fields}");
+            assert_eq!(refusal.fault, FramingFault::Malformed, "{fields}");
         }
     }
 
@@ -344,9 +343,9 @@ mod tests {
         }
         let many = "X: a\r\n".repeat(MAX_FIELDS);
         let refusal = with(&format!("{many}Host: a")).unwrap_err();
-        assert_eq!(refusal.code, Code::HeadTooLarge);
+        assert_eq!(refusal.fault, FramingFault::HeadTooLarge);
         let other = with("Host: a\r\nExpect: 200-ok").unwrap_err();
-        assert_eq!(other.code, Code::ExpectationFailed);
+        assert_eq!(other.fault, FramingFault::ExpectationFailed);
         assert!(with("Host: a\r\nExpect: 100-Continue").is_ok());
     }
 

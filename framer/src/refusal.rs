@@ -1,0 +1,37 @@
+//! Refusals: why a request is not let pass.
+
+/// Longer than the method of any request that is let pass.
+pub const REFUSED_METHOD: &str = "REFUSED-BY-THE-GUARD-OF-THE-STREAM";
+
+/// Kinds of what is wrong with a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FramingFault {
+    /// It is not HTTP/1.1, or another parser might read it in another way.
+    Malformed,
+    /// The head is too long or has too many fields.
+    HeadTooLarge,
+    /// The target is too long.
+    TargetTooLong,
+    /// The client expects something else than `100 Continue`.
+    ExpectationFailed,
+    /// The head or the body came too slowly.
+    TooSlow,
+}
+
+/// Reason why a request is not let pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Kind of the fault.
+    pub fault: FramingFault,
+    /// A sentence without its full stop.
+    pub detail: &'static str,
+}
+
+impl Refusal {
+    pub(crate) const fn malformed(detail: &'static str) -> Self {
+        Self {
+            fault: FramingFault::Malformed,
+            detail,
+        }
+    }
+}
