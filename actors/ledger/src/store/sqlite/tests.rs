@@ -8,7 +8,7 @@ use deia_model::Priority;
 use super::*;
 use crate::{
     Apply, CancelTask, ClaimTasks, Demand, EraseTask, FinishAttempts, MarkRunning, Prune,
-    RetryTask, RunDue, Submission, Submit, store::conformance,
+    RetryTask, RunDue, Submission, Submit, store::conformance, testing::until,
 };
 
 pub(super) fn options(dir: &std::path::Path) -> SqliteOptions {
@@ -113,6 +113,37 @@ async fn the_log_is_folded_back() {
     store.close().await;
     let wal = dir.path().join("deia.db-wal").metadata().unwrap().len();
     assert!(wal < 3_000_000, "the log grew to {wal} bytes");
+}
+
+/// What is forgotten makes the file shorter, not only emptier.
+#[tokio::test]
+async fn file_shrinks_in_idle_moments_after_much_is_forgotten() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(options(dir.path())).unwrap();
+    let _serving = store.serve().unwrap();
+    let mut ids = Vec::new();
+    for _ in 0..20 {
+        let submission = submit(&store, 1 << 20).await.unwrap();
+        ids.extend(submission.tasks.iter().map(|task| task.id));
+    }
+    let size = || std::fs::metadata(dir.path().join("deia.db")).unwrap().len();
+    until("the content is in the file", async || size() > 16 << 20).await;
+    for task in ids.clone() {
+        let cancel = CancelTask {
+            task,
+            actor: "ada".into(),
+            only_waiting: true,
+        };
+        store.apply(cancel).await.unwrap();
+    }
+    until("all is forgotten", async || {
+        let pruned = store.apply(Prune { tasks: ids.clone() }).await.unwrap();
+        ids.retain(|id| !pruned.tasks.contains(id));
+        ids.is_empty()
+    })
+    .await;
+    until("the file is short", async || size() < 8 << 20).await;
+    store.close().await;
 }
 
 async fn submit(store: &SqliteStore, bytes: usize) -> Result<Submission, StoreError> {

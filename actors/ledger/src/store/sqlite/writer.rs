@@ -2,6 +2,7 @@
 
 mod commit;
 mod hold;
+mod shrink;
 mod weight;
 
 use std::{
@@ -202,6 +203,9 @@ impl Writer {
         self.checkpoint_if_due(true)?;
         if self.look_at_gate()?.is_some() {
             return Ok(true);
+        }
+        if let Some(first) = self.shrink(queue)? {
+            return self.work(first, queue);
         }
         match queue.recv() {
             Ok(first) => self.work(first, queue),

@@ -1,0 +1,89 @@
+//! Free pages are given back to the file system in idle moments, some at a time: a file
+//! that has held much once would keep that size for good.
+
+use std::sync::mpsc;
+
+use rusqlite::Connection;
+
+use super::{Job, Writer};
+use crate::store::sqlite::checkpoint::UNCHANGED;
+
+/// Free pages that are kept for what comes next: 4 MiB.
+const KEPT_PAGES: u32 = 1_024;
+/// Share of the file that may be free, as a divisor: less is not worth the writes.
+const FREE_SHARE: u32 = 4;
+/// Pages that one step gives back: it must not keep a caller waiting.
+const STEP_PAGES: u32 = 256;
+
+/// Returns how many pages to give back now.
+fn step(pages: u32, free: u32) -> u32 {
+    if free <= KEPT_PAGES || free < pages / FREE_SHARE {
+        return 0;
+    }
+    (free - KEPT_PAGES).min(STEP_PAGES)
+}
+
+fn count(db: &Connection, pragma: &str) -> rusqlite::Result<u32> {
+    db.pragma_query_value(None, pragma, |row| row.get(0))
+}
+
+impl Writer {
+    /// Gives free pages back until there are few, or a command comes, which is returned.
+    pub(super) fn shrink(&mut self, queue: &mpsc::Receiver<Job>) -> Result<Option<Job>, String> {
+        loop {
+            match self.shrink_step() {
+                Ok(true) => {}
+                Ok(false) => return Ok(None),
+                Err(error) => {
+                    // It takes room in the log first, which a full disk does not have.
+                    if !self.is_full(&error) {
+                        tracing::warn!(%error, "free pages cannot be given back; retrying later");
+                    }
+                    return Ok(None);
+                }
+            }
+            self.checkpoint_if_due(true)?;
+            if let Ok(job) = queue.try_recv() {
+                return Ok(Some(job));
+            }
+        }
+    }
+
+    fn shrink_step(&mut self) -> rusqlite::Result<bool> {
+        let pages = count(&self.db, "page_count")?;
+        let pages = step(pages, count(&self.db, "freelist_count")?);
+        if pages == 0 {
+            return Ok(false);
+        }
+        // The statement gives back one page each time that it is stepped.
+        let sql = format!("PRAGMA incremental_vacuum({pages})");
+        let mut vacuum = self.db.prepare(&sql)?;
+        let mut freed = vacuum.query([])?;
+        while freed.next()?.is_some() {}
+        drop(freed);
+        drop(vacuum);
+        let wal_pages = self
+            .wal_pages
+            .swap(UNCHANGED, std::sync::atomic::Ordering::Relaxed);
+        self.checkpointer.committed(wal_pages);
+        Ok(wal_pages != UNCHANGED)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn free_pages_are_given_back_when_they_are_many() {
+        for (pages, free, expected) in [
+            (0, 0, 0),
+            (10_000, 1_024, 0),
+            (10_000, 2_000, 0),
+            (10_000, 3_000, STEP_PAGES),
+            (4_000, 1_030, 6),
+        ] {
+            assert_eq!(step(pages, free), expected, "{free} of {pages}");
+        }
+    }
+}
