@@ -397,7 +397,12 @@ async fn a_failed_sync_of_a_checkpoint_ends_the_process_and_loses_nothing() {
 async fn commit_whose_sync_fails_is_told_as_unknown() {
     let dir = tempfile::tempdir().unwrap();
     let diary = Diary::of(dir.path());
-    let store = SqliteStore::open(options(dir.path())).unwrap();
+    let store = SqliteStore::open(SqliteOptions {
+        // A checkpoint would sync the log, too, and fail before the commit is begun.
+        checkpoint_pages: 100_000,
+        ..options(dir.path())
+    })
+    .unwrap();
     let ended = store.serve().unwrap();
     let hive = Recorded {
         store,

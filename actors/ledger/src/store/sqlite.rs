@@ -55,7 +55,10 @@ use deia_model::{
 pub use open::{OpenError, SqliteOptions};
 use tokio::sync::oneshot;
 
-use self::{pool::ReaderPool, writer::Job};
+use self::{
+    pool::ReaderPool,
+    writer::{Answer, Job},
+};
 use crate::{
     AccessReads, BotReads, BoxFuture, Cancelling, Command, CommandLog, DirectDispatch, EventLog,
     EventReads, EventsPage, FollowerName, FollowerState, HintSink, Prunable, ReadyLane, ReadyQuery,
@@ -99,7 +102,7 @@ impl SqliteStore {
         let job = Job {
             command,
             patient,
-            answer,
+            answer: Answer::to(answer),
         };
         let refusal = match writer.try_send(job) {
             Ok(()) => return Ok(answered),
@@ -130,10 +133,8 @@ impl CommandLog for SqliteStore {
             .spawn(move || {
                 let reason = catch_unwind(AssertUnwindSafe(|| writer.run(&queue)))
                     .unwrap_or_else(|_| "the writer thread panicked".into());
-                for job in queue.try_iter() {
-                    // The writer never began these.
-                    let _ = job.answer.send(Err(StoreError::Closed));
-                }
+                // Whatever waits was never begun, and is told so.
+                drop(queue);
                 // The receiver of `ended` may be gone; then nobody wants to know.
                 let _ = ended.send(reason);
             })

@@ -1,5 +1,6 @@
 //! The writer thread: drains its queue into one transaction, commits, answers.
 
+mod answer;
 mod commit;
 mod hold;
 mod shrink;
@@ -18,8 +19,8 @@ use std::{
 
 use deia_model::TaskType;
 use rusqlite::{Connection, config::DbConfig};
-use tokio::sync::oneshot;
 
+pub(super) use self::answer::Answer;
 use self::weight::{WEIGHT_MAX, weight_of};
 use super::{
     SqliteOptions,
@@ -31,7 +32,7 @@ use super::{
     rows, unreadable,
 };
 use crate::{
-    Command, DirectDispatch, HintSink, Reply, Shortage, StoreError, TaskPolicy, anchor::Anchor,
+    Command, DirectDispatch, HintSink, Shortage, StoreError, TaskPolicy, anchor::Anchor,
     metrics::StoreMetrics,
 };
 
@@ -39,8 +40,6 @@ use crate::{
 const IDLE_AFTER: Duration = Duration::from_millis(50);
 /// How long to wait before what could not be written is tried again.
 const AGAIN_AFTER: Duration = Duration::from_millis(100);
-
-type Answer = oneshot::Sender<Result<Reply, StoreError>>;
 
 /// A command and who waits for its answer.
 pub(super) struct Job {
@@ -217,7 +216,8 @@ impl Writer {
         let mut group = Vec::with_capacity(16);
         let mut weight = 0;
         let mut next = Some(first);
-        while let Some(job) = next {
+        while let Some(mut job) = next {
+            job.answer.begin();
             weight += weight_of(&job.command);
             group.push(job);
             if group.len() >= self.group_commit_max || weight >= WEIGHT_MAX {
@@ -317,7 +317,7 @@ impl Writer {
     fn refuse(&self, job: Job, error: StoreError) {
         self.metrics.not_applied(&error);
         // Who asked may have gone away.
-        let _ = job.answer.send(Err(error));
+        job.answer.send(Err(error));
     }
 
     /// Whether there was no room. What SQLite takes for a broken disk may be a

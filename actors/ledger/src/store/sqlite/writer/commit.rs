@@ -92,7 +92,7 @@ impl Writer {
                 Ok(outcomes) => {
                     for (job, outcome) in group.drain(..).zip(outcomes) {
                         // The caller may have gone away; the command is done.
-                        let _ = job.answer.send(outcome);
+                        job.answer.send(outcome);
                     }
                     continue;
                 }
@@ -193,7 +193,7 @@ impl Writer {
                 Err(refusal)
             }
         };
-        let _ = job.answer.send(outcome);
+        job.answer.send(outcome);
         Ok(())
     }
 
