@@ -2,30 +2,10 @@
 //! that a refusal has changed nothing.
 
 use super::{
-    attempts, bots, callers, claim, erase, followers, keys, logins, pauses, prune, retry, secrets,
-    submit, transaction::Tx, waiting,
+    attempts, bots, callers, claim, erase, errors::ApplyError, followers, keys, logins, pauses,
+    prune, retry, secrets, submit, transaction::Tx, waiting,
 };
-use crate::{Command, Refusal, Reply};
-
-/// Why a command was not applied.
-pub(super) enum ApplyError {
-    /// It does not fit what is stored.
-    Refused(Refusal),
-    /// SQLite failed: the whole transaction is to be rolled back.
-    Sqlite(rusqlite::Error),
-}
-
-impl From<rusqlite::Error> for ApplyError {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Sqlite(error)
-    }
-}
-
-impl From<Refusal> for ApplyError {
-    fn from(refusal: Refusal) -> Self {
-        Self::Refused(refusal)
-    }
-}
+use crate::{Command, Reply};
 
 /// Applies one command.
 pub(super) fn apply(tx: &mut Tx<'_>, command: &Command) -> Result<Reply, ApplyError> {

@@ -4,7 +4,7 @@ use deia_model::{Action, BotDesired, BotName, BotRecord, NewEvent};
 use rusqlite::{OptionalExtension, params};
 use serde_json::json;
 
-use super::{apply::ApplyError, read, rows, transaction::Tx};
+use super::{errors::ApplyError, read, rows, transaction::Tx};
 use crate::{Hint, PutBot, Refusal, Reply, StoredBot};
 
 pub(super) fn put(tx: &mut Tx<'_>, put: &PutBot) -> Result<Reply, ApplyError> {

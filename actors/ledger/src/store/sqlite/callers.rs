@@ -4,7 +4,7 @@
 use deia_model::{KeyId, KeyRecord, LoginId, Principal, Timestamp, Via, rights};
 use rusqlite::{Connection, OptionalExtension};
 
-use super::{apply::ApplyError, keys, transaction::Tx};
+use super::{errors::ApplyError, keys, transaction::Tx};
 use crate::Refusal;
 
 /// Refuses with [`Refusal::AccessChanged`] unless the caller would be let in now,

@@ -9,7 +9,7 @@ use deia_model::{
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
-    apply::ApplyError,
+    errors::ApplyError,
     rows,
     transaction::Tx,
     waiting::{self, End, Waiting},

@@ -4,9 +4,9 @@ use deia_model::{Action, EventResult, TaskId};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
-    apply::ApplyError,
     connection::{SECURE_DELETE, SECURE_DELETE_ALL},
     entry::{OfTask, TaskEntry},
+    errors::ApplyError,
     rows,
     transaction::Tx,
 };

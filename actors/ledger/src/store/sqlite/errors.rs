@@ -1,8 +1,29 @@
-//! What errors of SQLite mean for those who asked.
+//! Reasons why a command was not applied, and what errors of SQLite mean for
+//! those who asked.
 
 use rusqlite::{ErrorCode, ffi};
 
-use crate::{Shortage, StoreError};
+use crate::{Refusal, Shortage, StoreError};
+
+/// Why a command was not applied.
+pub(super) enum ApplyError {
+    /// It does not fit what is stored.
+    Refused(Refusal),
+    /// SQLite failed: the whole transaction is to be rolled back.
+    Sqlite(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for ApplyError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+impl From<Refusal> for ApplyError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
 
 /// What a caller is told of an error of SQLite.
 pub(super) fn store_error(error: &rusqlite::Error) -> StoreError {

@@ -7,7 +7,7 @@ use deia_model::{Event, Position, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
-    apply::ApplyError,
+    errors::ApplyError,
     lists::{SELECT_EVENT, event},
     rows,
     transaction::Tx,

@@ -4,7 +4,7 @@ use rusqlite::{OptionalExtension, params};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 
-use super::{apply::ApplyError, rows, transaction::Tx};
+use super::{errors::ApplyError, rows, transaction::Tx};
 use crate::{Dedup, Refusal};
 
 /// What was answered to the same request before; a request that differs is refused.

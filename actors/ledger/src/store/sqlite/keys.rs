@@ -8,7 +8,7 @@ use rusqlite::{Row, params};
 use serde_json::json;
 
 use super::{
-    apply::ApplyError,
+    errors::ApplyError,
     idempotency::{remember, remembered},
     logins, read, rows,
     transaction::Tx,

@@ -6,7 +6,7 @@ use deia_model::{
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::json;
 
-use super::{apply::ApplyError, idempotency, rows, transaction::Tx, unreadable};
+use super::{errors::ApplyError, idempotency, rows, transaction::Tx, unreadable};
 use crate::{Hint, LoginCommand, OpenLogin, Refusal, Reply};
 
 /// Applies one command about sessions.

@@ -4,9 +4,9 @@ use deia_model::{Action, EventResult, Role, Task, TaskId, TaskStatus};
 use rusqlite::{OptionalExtension, params};
 
 use super::{
-    apply::ApplyError,
     dependencies,
     entry::{OfTask, TaskEntry},
+    errors::ApplyError,
     rows,
     submit::backlog,
     transaction::Tx,

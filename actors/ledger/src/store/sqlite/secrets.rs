@@ -4,7 +4,7 @@ use deia_model::{Action, NewEvent, SecretInfo, SecretName};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::json;
 
-use super::{apply::ApplyError, rows, transaction::Tx, unreadable::lenient};
+use super::{errors::ApplyError, rows, transaction::Tx, unreadable::lenient};
 use crate::{PutSecret, Refusal, Reply, Resealed, SecretCommand, StoredSecret};
 
 pub(super) fn apply(tx: &mut Tx<'_>, command: &SecretCommand) -> Result<Reply, ApplyError> {

@@ -10,10 +10,10 @@ use rusqlite::{OptionalExtension, params};
 use serde_json::json;
 
 use super::{
-    apply::ApplyError,
     claim,
     dependencies::{self, Parent},
     entry::{OfTask, TaskEntry},
+    errors::ApplyError,
     idempotency::{remember, remembered},
     rows::{self, Extra},
     shares::Counted,

@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::json;
 
 use super::{
-    apply::ApplyError, idempotency, keys, logins, read, rows, transaction::Tx, unreadable::lenient,
+    errors::ApplyError, idempotency, keys, logins, read, rows, transaction::Tx, unreadable::lenient,
 };
 use crate::{AccessLimits, AddUser, ChangeUser, DeleteUser, Hint, NewUser, Refusal, Reply};
 

@@ -8,9 +8,9 @@ use deia_model::{
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
-    apply::ApplyError,
     attempts, dependencies,
     entry::{OfTask, TaskEntry},
+    errors::ApplyError,
     rows,
     shares::Counted,
     transaction::Tx,

@@ -12,9 +12,9 @@ use rusqlite::Connection;
 
 use super::{
     super::{
-        apply::{ApplyError, apply},
+        apply::apply,
         checkpoint::UNCHANGED,
-        errors::{is_fatal, store_error},
+        errors::{ApplyError, is_fatal, store_error},
         reserve::Share,
         transaction::{Told, Tx},
     },
