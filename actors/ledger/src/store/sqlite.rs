@@ -1,6 +1,7 @@
 //! SQLite, embedded: one writer thread that drains its queue into one
 //! transaction at a time, and a few threads that read.
 
+mod access;
 mod apply;
 mod attempts;
 mod bots;
@@ -310,7 +311,7 @@ impl AccessReads for SqliteStore {
     }
 
     fn keys(&self) -> BoxFuture<'_, Result<Vec<KeyRecord>, StoreError>> {
-        self.own_readers.read(read::keys)
+        self.own_readers.read(keys::all)
     }
 
     fn logins(&self) -> BoxFuture<'_, Result<Vec<LoginRecord>, StoreError>> {
@@ -328,11 +329,11 @@ impl AccessReads for SqliteStore {
 
 impl BotReads for SqliteStore {
     fn bots(&self) -> BoxFuture<'_, Result<Vec<BotRecord>, StoreError>> {
-        self.readers.read(read::bots)
+        self.readers.read(bots::all)
     }
 
     fn bot(&self, name: BotName) -> BoxFuture<'_, Result<Option<BotRecord>, StoreError>> {
-        self.readers.read(move |db| read::bot(db, &name))
+        self.readers.read(move |db| bots::find(db, &name))
     }
 }
 

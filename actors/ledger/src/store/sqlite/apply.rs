@@ -2,7 +2,7 @@
 //! that a refusal has changed nothing.
 
 use super::{
-    attempts, bots, callers, claim, erase, errors::ApplyError, followers, keys, logins, pauses,
+    access, attempts, bots, callers, claim, erase, errors::ApplyError, followers, logins, pauses,
     prune, retry, secrets, submit, transaction::Tx, waiting,
 };
 use crate::{Command, Reply};
@@ -68,7 +68,7 @@ pub(super) fn apply(tx: &mut Tx<'_>, command: &Command) -> Result<Reply, ApplyEr
         Command::Access(command) => {
             // The next command must be checked against the access that this one leaves.
             tx.vouched.clear();
-            keys::apply(tx, command)
+            access::apply(tx, command)
         }
         Command::Secret(command) => secrets::apply(tx, command),
         Command::Login(command) => logins::apply(tx, command),

@@ -1,10 +1,10 @@
 //! Bots: what is meant to be there.
 
 use deia_model::{Action, BotDesired, BotName, BotRecord, NewEvent};
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, params};
 use serde_json::json;
 
-use super::{errors::ApplyError, read, rows, transaction::Tx};
+use super::{errors::ApplyError, rows, transaction::Tx, unreadable::lenient};
 use crate::{Hint, PutBot, Refusal, Reply, StoredBot};
 
 pub(super) fn put(tx: &mut Tx<'_>, put: &PutBot) -> Result<Reply, ApplyError> {
@@ -69,7 +69,7 @@ fn free_port(tx: &Tx<'_>, put: &PutBot) -> Result<u16, ApplyError> {
 }
 
 fn stored_bot(tx: &Tx<'_>, name: &BotName) -> Result<BotRecord, ApplyError> {
-    Ok(read::bot(tx.db, name)?.ok_or_else(|| Refusal::NoSuchBot(name.clone()))?)
+    Ok(find(tx.db, name)?.ok_or_else(|| Refusal::NoSuchBot(name.clone()))?)
 }
 
 pub(super) fn delete(tx: &mut Tx<'_>, name: &BotName, actor: &str) -> Result<Reply, ApplyError> {
@@ -135,7 +135,7 @@ pub(super) fn set_desired(
 
 /// A bot that drains is stopped; of any other nothing changes.
 pub(super) fn drained(tx: &mut Tx<'_>, name: &BotName) -> Result<Reply, ApplyError> {
-    let stored = read::bot(tx.db, name)?;
+    let stored = find(tx.db, name)?;
     if stored.is_none_or(|bot| bot.desired != BotDesired::Draining) {
         return Ok(Reply::Done(0));
     }
@@ -176,7 +176,7 @@ pub(super) fn desired(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Resul
 }
 
 /// A row of `bots` in the order of [`SELECT_BOT`].
-pub(super) fn record(row: &rusqlite::Row<'_>) -> rusqlite::Result<BotRecord> {
+fn record(row: &rusqlite::Row<'_>) -> rusqlite::Result<BotRecord> {
     let spec: String = row.get(1)?;
     Ok(BotRecord {
         name: rows::parsed(row, 0)?,
@@ -192,6 +192,22 @@ pub(super) fn record(row: &rusqlite::Row<'_>) -> rusqlite::Result<BotRecord> {
 }
 
 /// The columns that [`record`] reads.
-pub(super) const SELECT_BOT: &str =
-    "SELECT name, spec, launched, version, port, created_at, launched_at,
+const SELECT_BOT: &str = "SELECT name, spec, launched, version, port, created_at, launched_at,
         tasks_completed, tasks_failed FROM bots";
+
+/// Returns all bots that can be read, by name.
+pub(super) fn all(db: &Connection) -> rusqlite::Result<Vec<BotRecord>> {
+    let sql = format!("{} ORDER BY name", SELECT_BOT);
+    db.prepare_cached(&sql)?
+        .query_map([], |row| lenient("bots", row, record))?
+        .filter_map(Result::transpose)
+        .collect()
+}
+
+/// Returns the bot of that name.
+pub(super) fn find(db: &Connection, name: &BotName) -> rusqlite::Result<Option<BotRecord>> {
+    let sql = format!("{} WHERE name = ?1", SELECT_BOT);
+    db.prepare_cached(&sql)?
+        .query_row([name.as_str()], record)
+        .optional()
+}

@@ -2,7 +2,7 @@
 //! they were let in with.
 
 use deia_model::{KeyId, KeyRecord, LoginId, Principal, Timestamp, Via, rights};
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::Connection;
 
 use super::{errors::ApplyError, keys, transaction::Tx};
 use crate::Refusal;
@@ -36,12 +36,7 @@ fn key_stands(tx: &mut Tx<'_>, key: KeyId, who: &Principal) -> rusqlite::Result<
     if tx.vouched.iter().find(same).is_some() {
         return Ok(true);
     }
-    let sql = format!("{} WHERE k.id = ?1", keys::SELECT_KEY);
-    let found = tx
-        .db
-        .prepare_cached(&sql)?
-        .query_row([key.as_bytes()], keys::record)
-        .optional()?;
+    let found = keys::find(tx.db, key)?;
     let stands = found.is_some_and(|record| is_unchanged(&record, who, tx.now));
     if stands {
         tx.vouched.push(who.clone());

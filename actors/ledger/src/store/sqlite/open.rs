@@ -15,11 +15,10 @@ use rusqlite::{Connection, OptionalExtension};
 use uuid::Uuid;
 
 use super::{
-    SqliteStore,
+    SqliteStore, bots,
     connection::{readable, writable},
     errors::store_error,
     pool::ReaderPool,
-    read,
     reserve::Reserve,
     schema::{self, SchemaError},
     writer::Shared,
@@ -221,7 +220,7 @@ impl SqliteStore {
         if !path.exists() {
             return Ok(Vec::new());
         }
-        let found = readable(&path).and_then(|db| read::bots(&db));
+        let found = readable(&path).and_then(|db| bots::all(&db));
         found.map_err(|source| OpenError::of_file(&path, source))
     }
 }

@@ -1,12 +1,12 @@
 //! Reads of single things and of the whole.
 
 use deia_model::{
-    BotName, BotRecord, FailedAttempt, KeyRecord, Priority, QueueHistory, QueueLane, QueueStatus,
-    Rates, Sight, StatusCounts, Task, TaskId, TaskResult, TaskStatus, TaskType, Timestamp, Waits,
+    BotName, FailedAttempt, Priority, QueueHistory, QueueLane, QueueStatus, Rates, Sight,
+    StatusCounts, Task, TaskId, TaskResult, TaskStatus, TaskType, Timestamp, Waits,
 };
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{bots, dependencies, keys, pauses, rows, unreadable::lenient};
+use super::{dependencies, pauses, rows, unreadable::lenient};
 use crate::{Cancelling, Demand, ReadyLane, ReadyQuery, ReadyTask, Standing, TaskOutcome};
 
 pub(super) fn task(db: &Connection, id: TaskId) -> rusqlite::Result<Option<Task>> {
@@ -163,21 +163,6 @@ pub(super) fn outcome(db: &Connection, id: TaskId) -> rusqlite::Result<Option<Ta
     Ok(Some(TaskOutcome { status, result }))
 }
 
-pub(super) fn bots(db: &Connection) -> rusqlite::Result<Vec<BotRecord>> {
-    let sql = format!("{} ORDER BY name", bots::SELECT_BOT);
-    db.prepare_cached(&sql)?
-        .query_map([], |row| lenient("bots", row, bots::record))?
-        .filter_map(Result::transpose)
-        .collect()
-}
-
-pub(super) fn bot(db: &Connection, name: &BotName) -> rusqlite::Result<Option<BotRecord>> {
-    let sql = format!("{} WHERE name = ?1", bots::SELECT_BOT);
-    db.prepare_cached(&sql)?
-        .query_row([name.as_str()], bots::record)
-        .optional()
-}
-
 pub(super) fn bots_with_running_tasks(
     db: &Connection,
     node: u32,
@@ -210,14 +195,6 @@ pub(super) fn cancelling(db: &Connection) -> rusqlite::Result<Vec<Cancelling>> {
     })?
     .filter_map(Result::transpose)
     .collect()
-}
-
-pub(super) fn keys(db: &Connection) -> rusqlite::Result<Vec<KeyRecord>> {
-    let sql = format!("{} ORDER BY k.id", keys::SELECT_KEY);
-    db.prepare_cached(&sql)?
-        .query_map([], |row| lenient("keys", row, keys::record))?
-        .filter_map(Result::transpose)
-        .collect()
 }
 
 pub(super) fn ready_lanes(db: &Connection) -> rusqlite::Result<Vec<ReadyLane>> {

@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::json;
 
 use super::{
-    errors::ApplyError, idempotency, keys, logins, read, rows, transaction::Tx, unreadable::lenient,
+    errors::ApplyError, idempotency, keys, logins, rows, transaction::Tx, unreadable::lenient,
 };
 use crate::{AccessLimits, AddUser, ChangeUser, DeleteUser, Hint, NewUser, Refusal, Reply};
 
@@ -172,7 +172,7 @@ pub(super) fn delete(tx: &mut Tx<'_>, command: &DeleteUser) -> Result<Reply, App
     let user = stored(tx, name)?;
     check_version(&user, *if_version)?;
     keep_an_admin(tx, name, |_| false)?;
-    let keys = read::keys(tx.db)?;
+    let keys = keys::all(tx.db)?;
     for key in keys.iter().filter(|key| key.info.user == *name) {
         if key.info.is_in_force(tx.now) {
             keys::mark_revoked(tx, &key.info, actor)?;
@@ -206,7 +206,7 @@ fn keep_an_admin(
     user: &str,
     change: impl Fn(&mut KeyRecord) -> bool,
 ) -> Result<(), ApplyError> {
-    let before = read::keys(tx.db)?;
+    let before = keys::all(tx.db)?;
     let mut after = before.clone();
     after.retain_mut(|key| key.info.user != user || change(key));
     match admin_hold(&after, tx.now) < admin_hold(&before, tx.now) {
