@@ -304,7 +304,7 @@ async fn counted_once(store: &SqliteStore) {
         expected[counts] += u64::from(event.seq <= cursor.seq);
     }
     let mut counted = [0; 3];
-    for row in store.statistics(0).await.unwrap() {
+    for row in store.statistics(0).await.unwrap().by_type.values() {
         counted[0] += row.submitted;
         counted[1] += row.started;
         counted[2] += row.completed;

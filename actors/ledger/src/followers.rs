@@ -62,6 +62,11 @@ pub struct EventsPage {
     pub next: Position,
     /// Events after the cursor that are past retention and were not taken in.
     pub missed: u64,
+    /// True if the cursor stood in a history that a restore has cut off: `next` is the last
+    /// event that this history shares with the one after it. Later ones of it never were.
+    pub forked: bool,
+    /// The oldest event that is kept; 0: there is none.
+    pub floor: u64,
     /// The newest event of the log.
     pub head: Position,
 }

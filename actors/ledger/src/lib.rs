@@ -35,7 +35,7 @@ pub use hint::{Cancelling, Hint, ReadyLane, ReadyTask};
 pub use policy::{PerSubmitter, Retention, SubmitterLimits, TaskPolicy, TypePolicy};
 pub use refusal::Refusal;
 pub use shares::{Backlog, Load, TypeLimit, TypeRoom, admit};
-pub use statistics::{StatisticsRow, hour_of};
+pub use statistics::{Statistics, StatisticsRow, hour_of};
 pub use traits::{
     AccessReads, BotReads, BoxFuture, CommandLog, EventReads, HintSink, Ledger, Prunable,
     ReadyQuery, SchedulerReads, Shortage, Standing, Store, StoreError, TaskOutcome, TaskReads,

@@ -1,5 +1,7 @@
 //! Counts by hour, task type and bot.
 
+use std::collections::BTreeMap;
+
 use deia_model::Timestamp;
 
 use crate::Histogram;
@@ -42,6 +44,34 @@ impl StatisticsRow {
         self.retried += other.retried;
         self.waits.merge(&other.waits);
         self.runs.merge(&other.runs);
+    }
+}
+
+/// Statistics of some hours, added up.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Statistics {
+    /// By task type.
+    pub by_type: BTreeMap<String, StatisticsRow>,
+    /// By bot. Submissions, and tasks that end in the queue, are of none.
+    pub by_bot: BTreeMap<String, StatisticsRow>,
+}
+
+impl Statistics {
+    /// Adds a row.
+    pub fn add(&mut self, row: &StatisticsRow) {
+        let add = |sums: &mut BTreeMap<String, StatisticsRow>, name: &str| match sums.get_mut(name)
+        {
+            Some(sum) => sum.merge(row),
+            None => {
+                let mut sum = StatisticsRow::default();
+                sum.merge(row);
+                sums.insert(name.to_owned(), sum);
+            }
+        };
+        add(&mut self.by_type, &row.task_type);
+        if !row.bot.is_empty() {
+            add(&mut self.by_bot, &row.bot);
+        }
     }
 }
 

@@ -213,11 +213,11 @@ async fn verify(dir: &Path, promises: &[Promise]) -> Result<(), String> {
         .cursor(FOLLOWER)
         .await
         .map_err(|error| error.to_string())?;
-    let rows = store
+    let statistics = store
         .statistics(0)
         .await
         .map_err(|error| error.to_string())?;
-    let counted: u64 = rows.iter().map(|row| row.completed).sum();
+    let counted: u64 = statistics.by_type.values().map(|row| row.completed).sum();
     if counted != cursor.seq {
         return Err(format!(
             "{counted} events are counted, and the cursor is at {cursor}"

@@ -6,7 +6,9 @@ use std::{
 };
 
 use actix::{Actor, ActorFutureExt, AsyncContext, Handler, Message, WrapFuture};
-use deia_ledger::{Advance, Apply, Follower, Ledger, Refusal, StoreError, failpoint};
+use deia_ledger::{
+    Advance, Apply, EventsPage, Follower, FollowerName, Ledger, Refusal, StoreError, failpoint,
+};
 use deia_model::Position;
 use deia_supervision::Context;
 
@@ -39,6 +41,8 @@ pub(crate) struct FollowerActor<F> {
     busy: bool,
     /// True if a notice came meanwhile.
     again: bool,
+    /// True if its last failure was told.
+    failing: bool,
 }
 
 impl<F: Follower + Unpin> FollowerActor<F> {
@@ -49,6 +53,7 @@ impl<F: Follower + Unpin> FollowerActor<F> {
             at: None,
             busy: false,
             again: false,
+            failing: false,
         }
     }
 
@@ -59,22 +64,17 @@ impl<F: Follower + Unpin> FollowerActor<F> {
         let reading = async move {
             let at = match at {
                 Some(at) => at,
-                None => ledger.cursor(F::NAME).await?,
+                None => Self::enlist(&ledger).await?,
             };
             let page = ledger.events_after(at, PAGE_EVENTS, PAGE_BYTES).await?;
             Ok::<_, StoreError>((at, page))
         };
         ctx.spawn(reading.into_actor(self).map(|read, this, ctx| match read {
             Ok((at, page)) => {
-                if page.missed > 0 {
-                    tracing::warn!(
-                        follower = F::NAME.0,
-                        missed = page.missed,
-                        "the follower was overtaken by the retention of events (events.retention, events.max_bytes)"
-                    );
-                }
+                this.at = Some(at);
+                tell_of_gaps(F::NAME, &page);
                 if page.next == at {
-                    this.at = Some(at);
+                    this.failing = false;
                     this.rest(GATHER, ctx);
                     return;
                 }
@@ -92,6 +92,25 @@ impl<F: Follower + Unpin> FollowerActor<F> {
         }));
     }
 
+    /// Enters the follower into the list of those that the store knows, and returns where
+    /// its cursor stands. From then on its lag is seen, and events wait for it if it is
+    /// binding.
+    async fn enlist(ledger: &Ledger) -> Result<Position, StoreError> {
+        let at = ledger.cursor(F::NAME).await?;
+        let advance = Advance {
+            follower: F::NAME,
+            binding: F::BINDING,
+            from: at,
+            to: at,
+            effects: Vec::new(),
+        };
+        match ledger.apply(advance).await {
+            // A cursor of a history that was cut off moves on with its first page.
+            Ok(()) | Err(StoreError::Refused(Refusal::CursorMoved { .. })) => Ok(at),
+            Err(error) => Err(error),
+        }
+    }
+
     fn advance(&mut self, advance: Advance, full: bool, ctx: &mut Context<Self>) {
         let (ledger, to, began) = (self.ledger.clone(), advance.to, Instant::now());
         failpoint::hit("before_advance");
@@ -100,6 +119,7 @@ impl<F: Follower + Unpin> FollowerActor<F> {
             Ok(()) => {
                 failpoint::hit("after_advance");
                 this.at = Some(to);
+                this.failing = false;
                 // What is behind is made up for, and callers are let through meanwhile.
                 let pause = if full { began.elapsed().min(GATHER) } else { GATHER };
                 this.again |= full;
@@ -114,12 +134,19 @@ impl<F: Follower + Unpin> FollowerActor<F> {
         }));
     }
 
-    /// The outcome may be unknown: the cursor is read again.
+    /// Tries again soon. The outcome may be unknown, so the cursor is read again.
     fn failed(&mut self, error: &StoreError, ctx: &mut Context<Self>) {
-        tracing::warn!(follower = F::NAME.0, %error, "the follower cannot take in events; retrying");
-        self.at = None;
+        // Callers keep the store busy: it lets others in between.
+        let busy = matches!(error, StoreError::Busy);
+        if !busy {
+            if !self.failing {
+                tracing::warn!(follower = F::NAME.0, %error, "the follower cannot take in events; retrying");
+            }
+            self.failing = true;
+            self.at = None;
+        }
         self.again = true;
-        self.rest(RETRY_AFTER, ctx);
+        self.rest(if busy { GATHER } else { RETRY_AFTER }, ctx);
     }
 
     fn rest(&mut self, pause: Duration, ctx: &mut Context<Self>) {
@@ -129,6 +156,24 @@ impl<F: Follower + Unpin> FollowerActor<F> {
                 this.look(ctx);
             }
         });
+    }
+}
+
+/// Logs events that the follower did not get to see.
+fn tell_of_gaps(follower: FollowerName, page: &EventsPage) {
+    if page.missed > 0 {
+        tracing::warn!(
+            follower = follower.0,
+            missed = page.missed,
+            "the follower was overtaken by the retention of events (events.retention, events.max_bytes)"
+        );
+    }
+    if page.forked {
+        tracing::warn!(
+            follower = follower.0,
+            goes_on_after = %page.next,
+            "the follower stood in a history that a restore has cut off; going on in the new one"
+        );
     }
 }
 

@@ -1,7 +1,7 @@
 //! Forgets what is past its time: tasks that ended long ago, with their
 //! results, the answers to idempotency keys, and events.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix::{Actor, ActorFutureExt, AsyncContext, WrapFuture};
 use deia_ledger::{Apply, CommandLog, Ledger, Prune, PruneEvents, Pruned, StoreError};
@@ -18,6 +18,10 @@ const REST: Duration = Duration::from_secs(10);
 const FORGET_MAX: usize = 500;
 /// Events forgotten in one command.
 const EVENTS_MAX: u32 = 2_000;
+/// Events forgotten in one command while the disk is full.
+const EVENTS_ON_FULL_DISK: u32 = 64;
+/// Pause after each such command, at least.
+const EVENTS_PAUSE: Duration = Duration::from_millis(10);
 /// Tasks forgotten in one command while the disk is full: each takes room in the log
 /// before it makes some.
 const FORGET_ON_FULL_DISK: usize = 8;
@@ -40,6 +44,10 @@ pub(crate) struct Retention {
     from: i64,
     /// Tasks forgotten in one command.
     at_once: usize,
+    /// Events forgotten in one command.
+    events_at_once: u32,
+    /// True if it was told that events are forgotten before their time.
+    short_of_room: bool,
 }
 
 impl Retention {
@@ -50,19 +58,15 @@ impl Retention {
             events,
             from: i64::MIN,
             at_once: FORGET_MAX,
+            events_at_once: EVENTS_MAX,
+            short_of_room: false,
         }
     }
 
     fn step(&mut self, ctx: &mut Context<Self>) {
         let (ledger, outputs) = (self.ledger.clone(), self.outputs.clone());
-        let (from, at_once, events) = (self.from, self.at_once, self.events);
-        let looking = async move {
-            let swept = sweep(&ledger, &outputs, from, at_once).await?;
-            if swept.next.is_none() {
-                forget_events(&ledger, events).await?;
-            }
-            Ok(swept)
-        };
+        let (from, at_once) = (self.from, self.at_once);
+        let looking = async move { sweep(&ledger, &outputs, from, at_once).await };
         ctx.spawn(looking.into_actor(self).map(|swept, this, ctx| {
             let wait = match swept {
                 Ok(Swept {
@@ -91,6 +95,44 @@ impl Retention {
                 }
             };
             ctx.run_later(wait, Self::step);
+        }));
+    }
+}
+
+impl Retention {
+    /// One step of forgetting events: at its own pace, whatever becomes of the tasks.
+    fn step_of_events(&mut self, ctx: &mut Context<Self>) {
+        let (ledger, limits, max) = (self.ledger.clone(), self.events, self.events_at_once);
+        let began = Instant::now();
+        let forgetting = async move { forget_events(&ledger, limits, max).await };
+        ctx.spawn(forgetting.into_actor(self).map(move |done, this, ctx| {
+            let wait = match done {
+                Ok(Forgotten { events: 0, .. }) => {
+                    this.events_at_once = EVENTS_MAX;
+                    this.short_of_room = false;
+                    REST
+                }
+                Ok(Forgotten { events, early }) => {
+                    if early && !this.short_of_room {
+                        tracing::warn!(
+                            "the event log is longer than it may be: events are forgotten before their time (events.max_bytes)"
+                        );
+                    }
+                    tracing::debug!(events, early, "forgot events");
+                    this.short_of_room |= early;
+                    // Callers are let through meanwhile.
+                    began.elapsed().max(EVENTS_PAUSE)
+                }
+                Err(StoreError::Full(_)) => {
+                    this.events_at_once = EVENTS_ON_FULL_DISK;
+                    LOOK_EVERY
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "no events could be forgotten; retrying");
+                    REST
+                }
+            };
+            ctx.run_later(wait, Self::step_of_events);
         }));
     }
 }
@@ -131,8 +173,19 @@ async fn sweep(
     })
 }
 
-/// Forgets events that are past their retention, or beyond what the log may take.
-async fn forget_events(ledger: &Ledger, limits: EventLimits) -> Result<(), StoreError> {
+/// What came of one step in forgetting events.
+struct Forgotten {
+    events: u64,
+    /// True if they were forgotten for the size of the log, before their time.
+    early: bool,
+}
+
+/// Forgets some events that are past their retention, or beyond what the log may take.
+async fn forget_events(
+    ledger: &Ledger,
+    limits: EventLimits,
+    max: u32,
+) -> Result<Forgotten, StoreError> {
     let log = ledger.event_log().await?;
     let kept = u64::try_from(limits.retention.as_millis()).unwrap_or(u64::MAX);
     let old = ledger
@@ -140,26 +193,14 @@ async fn forget_events(ledger: &Ledger, limits: EventLimits) -> Result<(), Store
         .await?;
     let over = log.over(limits.max_bytes);
     let upto = old.max(over);
-    let mut forgotten = 0;
-    loop {
-        let step = PruneEvents {
-            upto,
-            max: EVENTS_MAX,
-        };
-        match ledger.apply(step).await? {
-            0 => break,
-            n => forgotten += n,
-        }
-    }
-    if over > old {
-        tracing::warn!(
-            events = forgotten,
-            "the event log is longer than it may be: events were forgotten before their time (events.max_bytes)"
-        );
-    } else if forgotten > 0 {
-        tracing::info!(events = forgotten, "forgot events past their retention");
-    }
-    Ok(())
+    let events = match upto >= log.floor && log.floor > 0 {
+        true => ledger.apply(PruneEvents { upto, max }).await?,
+        false => 0,
+    };
+    Ok(Forgotten {
+        events,
+        early: over > old && events > 0,
+    })
 }
 
 /// Forgets tasks, and removes what they had put out into files. A file that
@@ -208,5 +249,6 @@ impl Actor for Retention {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.run_later(LOOK_EVERY, Self::step);
+        ctx.run_later(LOOK_EVERY, Self::step_of_events);
     }
 }

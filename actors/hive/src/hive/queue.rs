@@ -57,8 +57,8 @@ impl Hive {
         let mut queue = self.inner.ledger.queue().await?;
         self.inner.meter.fill(&mut queue);
         let from = hour_of(Timestamp::now()).saturating_sub(HISTORY_HOURS - 1);
-        let rows = self.inner.ledger.statistics(from).await?;
-        queue.history = history(&rows, HISTORY_HOURS);
+        let statistics = self.inner.ledger.statistics(from).await?;
+        queue.history = history(statistics, HISTORY_HOURS);
         Ok(queue)
     }
 

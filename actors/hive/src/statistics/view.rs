@@ -1,34 +1,20 @@
 //! The statistics as callers see them.
 
-use std::collections::BTreeMap;
-
-use deia_ledger::{Histogram, StatisticsRow};
+use deia_ledger::{Histogram, Statistics, StatisticsRow};
 use deia_model::{Durations, QueueHistory, Throughput};
 
-/// Adds up rows by type and by bot. `hours` is how far they go back.
-pub(crate) fn history(rows: &[StatisticsRow], hours: u32) -> QueueHistory {
-    let (mut types, mut bots) = (BTreeMap::new(), BTreeMap::new());
-    for row in rows {
-        add(&mut types, &row.task_type, row);
-        // Submissions and what ends in the queue are of no bot.
-        if !row.bot.is_empty() {
-            add(&mut bots, &row.bot, row);
-        }
-    }
+/// Makes the view of statistics that go back for so many hours.
+pub(crate) fn history(statistics: Statistics, hours: u32) -> QueueHistory {
     QueueHistory {
         hours,
-        by_type: types.into_iter().map(throughput).collect(),
-        by_bot: bots.into_iter().map(throughput).collect(),
+        by_type: statistics.by_type.into_iter().map(throughput).collect(),
+        by_bot: statistics.by_bot.into_iter().map(throughput).collect(),
     }
 }
 
-fn add<'a>(sums: &mut BTreeMap<&'a str, StatisticsRow>, name: &'a str, row: &StatisticsRow) {
-    sums.entry(name).or_default().merge(row);
-}
-
-fn throughput((name, sum): (&str, StatisticsRow)) -> Throughput {
+fn throughput((name, sum): (String, StatisticsRow)) -> Throughput {
     Throughput {
-        name: name.to_owned(),
+        name,
         submitted: sum.submitted,
         started: sum.started,
         completed: sum.completed,
@@ -73,7 +59,9 @@ mod tests {
             row("b", "x", 5),
             row("b", "", 7),
         ];
-        let history = history(&rows, 24);
+        let mut statistics = Statistics::default();
+        rows.iter().for_each(|row| statistics.add(row));
+        let history = history(statistics, 24);
         let sums = |of: &[Throughput]| {
             let sums = of.iter().map(|it| (it.name.clone(), it.completed));
             sums.collect::<Vec<_>>()

@@ -70,6 +70,7 @@ suite! { $
         pruning_keeps_the_newest_and_what_a_binding_follower_needs,
         newest_event_before_a_time_is_found,
         only_one_of_two_moves_a_cursor,
+        size_of_the_log_is_not_judged_by_its_ends,
     }
     submissions {
         a_submission_is_there_with_its_event,

@@ -63,8 +63,8 @@ use self::{
 use crate::{
     AccessReads, BotReads, BoxFuture, Cancelling, Command, CommandLog, DirectDispatch, EventLog,
     EventReads, EventsPage, FollowerName, FollowerState, HintSink, Prunable, ReadyLane, ReadyQuery,
-    ReadyTask, Reply, SchedulerReads, Standing, StatisticsRow, StoreError, StoredSecret,
-    TaskOutcome, TaskReads,
+    ReadyTask, Reply, SchedulerReads, Standing, Statistics, StoreError, StoredSecret, TaskOutcome,
+    TaskReads,
 };
 
 /// The hive's data in one SQLite file.
@@ -374,9 +374,8 @@ impl EventReads for SqliteStore {
             .read_whole(move |db| followers::last_before(db, time))
     }
 
-    fn statistics(&self, from: u32) -> BoxFuture<'_, Result<Vec<StatisticsRow>, StoreError>> {
-        self.own_readers
-            .read(move |db| followers::statistics(db, from))
+    fn statistics(&self, from: u32) -> BoxFuture<'_, Result<Statistics, StoreError>> {
+        self.readers.read(move |db| followers::statistics(db, from))
     }
 
     fn events_page(

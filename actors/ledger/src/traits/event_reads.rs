@@ -5,7 +5,7 @@ use std::num::NonZero;
 use deia_model::{Event, EventFilter, Page, PageRequest, Position, Sight, TaskId, Timestamp};
 
 use super::{BoxFuture, StoreError};
-use crate::{EventLog, EventsPage, FollowerName, FollowerState, StatisticsRow};
+use crate::{EventLog, EventsPage, FollowerName, FollowerState, Statistics};
 
 /// Reads events.
 pub trait EventReads: Send + Sync + 'static {
@@ -50,6 +50,6 @@ pub trait EventReads: Send + Sync + 'static {
     /// there is none.
     fn last_event_before(&self, time: Timestamp) -> BoxFuture<'_, Result<u64, StoreError>>;
 
-    /// Returns the statistics of that hour ([`hour_of`](crate::hour_of)) and later ones.
-    fn statistics(&self, from: u32) -> BoxFuture<'_, Result<Vec<StatisticsRow>, StoreError>>;
+    /// Adds up the statistics of that hour ([`hour_of`](crate::hour_of)) and later ones.
+    fn statistics(&self, from: u32) -> BoxFuture<'_, Result<Statistics, StoreError>>;
 }

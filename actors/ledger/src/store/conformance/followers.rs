@@ -6,7 +6,8 @@ use deia_model::{NewEvent, Position, TaskType};
 
 use super::{handles::ROUNDS, *};
 use crate::{
-    Advance, Effect, EventsPage, FollowerName, PruneEvents, RecordEvents, StatisticsRow, hour_of,
+    Advance, Effect, EventsPage, FollowerName, PruneEvents, RecordEvents, Statistics,
+    StatisticsRow, hour_of,
     store::conformance::handles::{Handles, race},
 };
 
@@ -47,8 +48,8 @@ fn advance(from: Position, to: Position, completed: u64) -> Advance {
 }
 
 async fn counted(ledger: &Ledger) -> u64 {
-    let rows = ledger.statistics(0).await.unwrap();
-    rows.iter().map(|row| row.completed).sum()
+    let statistics = ledger.statistics(0).await.unwrap();
+    statistics.by_type.values().map(|row| row.completed).sum()
 }
 
 pub(crate) async fn event_says_what_is_needed_without_its_task(ledger: Ledger) {
@@ -144,11 +145,19 @@ pub(crate) async fn statistics_of_the_same_hour_type_and_bot_add_up(ledger: Ledg
     let to = |seq| Position { seq, ..start };
     ledger.apply(advance(start, to(1), 2)).await.unwrap();
     ledger.apply(advance(to(1), to(2), 3)).await.unwrap();
-    let rows = ledger.statistics(0).await.unwrap();
-    assert_eq!(rows.len(), 1);
-    assert_eq!((rows[0].completed, rows[0].runs.count()), (5, 2));
+    let statistics = ledger.statistics(0).await.unwrap();
+    for sums in [&statistics.by_type, &statistics.by_bot] {
+        let sums: Vec<_> = sums
+            .values()
+            .map(|row| (row.completed, row.runs.count()))
+            .collect();
+        assert_eq!(sums, [(5, 2)]);
+    }
     let later = hour_of(Timestamp::now()) + 1;
-    assert_eq!(ledger.statistics(later).await.unwrap(), []);
+    assert_eq!(
+        ledger.statistics(later).await.unwrap(),
+        Statistics::default()
+    );
     let forget = Advance {
         follower: NAME,
         binding: false,
@@ -160,7 +169,7 @@ pub(crate) async fn statistics_of_the_same_hour_type_and_bot_add_up(ledger: Ledg
         }],
     };
     ledger.apply(forget).await.unwrap();
-    assert_eq!(ledger.statistics(0).await.unwrap(), []);
+    assert_eq!(ledger.statistics(0).await.unwrap(), Statistics::default());
 }
 
 pub(crate) async fn page_of_events_is_bounded_and_goes_on(ledger: Ledger) {
@@ -234,4 +243,27 @@ pub(crate) async fn only_one_of_two_moves_a_cursor(Handles { a, b }: Handles) {
         assert!(one.is_ok() != other.is_ok(), "{one:?} {other:?}");
     }
     assert_eq!(counted(&a).await, ROUNDS as u64, "each event once");
+}
+
+pub(crate) async fn size_of_the_log_is_not_judged_by_its_ends(ledger: Ledger) {
+    let note = |details: usize| {
+        let event = NewEvent::new(Action::BotCrashed, "deia", "b");
+        event.details(serde_json::json!({"error": "x".repeat(details)}))
+    };
+    ledger
+        .apply(RecordEvents(vec![note(10); 4_000]))
+        .await
+        .unwrap();
+    let before = ledger.event_log().await.unwrap().bytes;
+    // A run of long ones at the end: 5 of 100.
+    ledger
+        .apply(RecordEvents(vec![note(2_000); 200]))
+        .await
+        .unwrap();
+    let after = ledger.event_log().await.unwrap().bytes;
+    let added = after.saturating_sub(before);
+    assert!(
+        (200_000..800_000).contains(&added),
+        "{before} and {added} more"
+    );
 }

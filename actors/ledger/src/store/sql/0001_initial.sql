@@ -170,6 +170,14 @@ CREATE TABLE events (
     prev        INTEGER                   -- the event before, of the same task
 ) STRICT;
 
+-- Histories of the log: a restore begins a new one, whose first event has that number.
+-- Events of earlier numbers keep the timeline that they were recorded in.
+CREATE TABLE timelines (
+    timeline  INTEGER PRIMARY KEY,
+    first_seq INTEGER NOT NULL
+) STRICT;
+INSERT INTO timelines (timeline, first_seq) VALUES (1, 1);
+
 -- How far each follower of the event log is. What it makes of the events is written
 -- in the transaction that moves its cursor.
 CREATE TABLE followers (

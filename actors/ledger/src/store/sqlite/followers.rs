@@ -14,21 +14,37 @@ use super::{
 };
 use crate::{
     Advance, Effect, EventLog, EventsPage, FollowerState, Histogram, PruneEvents, Refusal, Reply,
-    StatisticsRow,
+    Statistics, StatisticsRow,
 };
 
-/// Events of one sample from which the size of the log is estimated.
-const SAMPLE: u32 = 200;
+/// Events from which the size of the log is estimated.
+const SAMPLE: u64 = 400;
 /// Bytes of a row beside its texts: numbers, headers, its share of the pages' slack.
 const ROW_BYTES: u64 = 64;
 
-/// The history that new events belong to.
-pub(super) fn timeline(db: &Connection) -> rusqlite::Result<u64> {
-    let stored: Option<i64> = db
-        .prepare_cached("SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'timeline'")?
-        .query_row([], |row| row.get(0))
-        .optional()?;
-    Ok(stored.unwrap_or(1).unsigned_abs())
+/// Returns the history that new events belong to.
+fn timeline(db: &Connection) -> rusqlite::Result<u64> {
+    let newest: i64 = db
+        .prepare_cached("SELECT max(timeline) FROM timelines")?
+        .query_row([], |row| row.get(0))?;
+    Ok(newest.unsigned_abs())
+}
+
+/// Returns the last event that a history shares with the one after it; `None`: it is the
+/// newest.
+fn fork_after(db: &Connection, timeline: u64) -> rusqlite::Result<Option<Position>> {
+    db.prepare_cached(
+        "SELECT timeline, first_seq - 1 FROM timelines WHERE timeline > ?1 ORDER BY timeline LIMIT 1",
+    )?
+    .query_row([number(timeline)], |row| position(row, 0))
+    .optional()
+}
+
+/// Returns where a cursor that stands there has to go on, if that is elsewhere: its history
+/// was cut off before, by a restore.
+fn forked(db: &Connection, at: Position) -> rusqlite::Result<Option<Position>> {
+    let fork = fork_after(db, at.timeline)?;
+    Ok(fork.filter(|fork| at.seq > fork.seq))
 }
 
 fn newest(db: &Connection) -> rusqlite::Result<u64> {
@@ -45,8 +61,8 @@ fn oldest(db: &Connection) -> rusqlite::Result<u64> {
     Ok(oldest.unsigned_abs())
 }
 
-/// Where the cursor of that name stands; before the first event of the log if it was
-/// never moved.
+/// Returns where the cursor of that name stands; before the oldest event that is kept if
+/// it was never moved.
 pub(super) fn cursor(db: &Connection, name: &str) -> rusqlite::Result<Position> {
     let stored = db
         .prepare_cached("SELECT timeline, seq FROM followers WHERE name = ?1")?
@@ -54,9 +70,10 @@ pub(super) fn cursor(db: &Connection, name: &str) -> rusqlite::Result<Position> 
         .optional()?;
     match stored {
         Some(at) => Ok(at),
+        // One that is new follows what is there, and has missed nothing.
         None => Ok(Position {
             timeline: timeline(db)?,
-            seq: 0,
+            seq: oldest(db)?.saturating_sub(1),
         }),
     }
 }
@@ -76,9 +93,14 @@ pub(super) fn advance(tx: &mut Tx<'_>, advance: &Advance) -> Result<Reply, Apply
         timeline: timeline(tx.db)?,
         seq: tx.newest_event(),
     };
-    let moves_on =
-        advance.to.timeline == at.timeline && (at.seq..=head.seq).contains(&advance.to.seq);
-    if at != advance.from || at.timeline != head.timeline || !moves_on {
+    let to = advance.to;
+    let is_on = match forked(tx.db, at)? {
+        Some(fork) => to == fork,
+        None => to.seq >= at.seq && to.timeline >= at.timeline,
+    };
+    let is_there =
+        to.seq <= head.seq && to.timeline <= head.timeline && forked(tx.db, to)?.is_none();
+    if at != advance.from || !is_on || !is_there {
         return Err(Refusal::CursorMoved { at }.into());
     }
     for effect in &advance.effects {
@@ -171,12 +193,16 @@ fn statistics_row(row: &Row<'_>) -> rusqlite::Result<StatisticsRow> {
     })
 }
 
-/// The statistics of that hour and later.
-pub(super) fn statistics(db: &Connection, from: u32) -> rusqlite::Result<Vec<StatisticsRow>> {
+/// Adds up the statistics of that hour and later, by type and by bot.
+pub(super) fn statistics(db: &Connection, from: u32) -> rusqlite::Result<Statistics> {
     let sql = format!("{SELECT_STATISTICS} WHERE hour >= ?1");
-    db.prepare_cached(&sql)?
-        .query_map([from], statistics_row)?
-        .collect()
+    let mut statement = db.prepare_cached(&sql)?;
+    let mut found = statement.query([from])?;
+    let mut sums = Statistics::default();
+    while let Some(row) = found.next()? {
+        sums.add(&statistics_row(row)?);
+    }
+    Ok(sums)
 }
 
 /// What one page of events may have.
@@ -197,6 +223,16 @@ pub(super) fn page(
         seq: newest(db)?,
     };
     let floor = oldest(db)?;
+    if let Some(fork) = forked(db, after)? {
+        return Ok(EventsPage {
+            events: Vec::new(),
+            next: fork,
+            missed: 0,
+            forked: true,
+            floor,
+            head,
+        });
+    }
     let missed = floor.saturating_sub(1).saturating_sub(after.seq);
     let mut next = Position {
         seq: after.seq + missed,
@@ -213,21 +249,34 @@ pub(super) fn page(
         }
         bytes += of_row;
         let event: Event = event(row)?;
-        next.seq = event.seq;
+        next = Position {
+            timeline: event.timeline,
+            seq: event.seq,
+        };
         events.push(event);
     }
     Ok(EventsPage {
         events,
         next,
         missed,
+        forked: false,
+        floor,
         head,
     })
 }
 
+/// Returns the bytes of the texts of an event that can be long.
 fn text_bytes(row: &Row<'_>) -> rusqlite::Result<u64> {
+    const TARGET: usize = 5;
     const DETAILS: usize = 7;
-    let details = row.get_ref(DETAILS)?.as_str_or_null().unwrap_or_default();
-    Ok(details.map_or(0, str::len) as u64)
+    const OWNER: usize = 11;
+    const TAGS: usize = 14;
+    let mut bytes = 0;
+    for column in [TARGET, DETAILS, OWNER, TAGS] {
+        let text = row.get_ref(column)?.as_str_or_null().unwrap_or_default();
+        bytes += text.map_or(0, str::len);
+    }
+    Ok(bytes as u64)
 }
 
 /// How far each follower is, by name.
@@ -266,27 +315,39 @@ pub(super) fn log(db: &Connection) -> rusqlite::Result<EventLog> {
     let oldest_at: i64 = db
         .prepare_cached("SELECT at FROM events WHERE seq = ?1")?
         .query_row([number(floor)], |row| row.get(0))?;
-    let sampled: f64 = db
-        .prepare_cached(
-            "SELECT avg(length(action) + length(actor) + length(target) + coalesce(length(owner), 0)
-                 + coalesce(length(task_type), 0) + coalesce(length(bot), 0) + coalesce(length(tags), 0)
-                 + coalesce(length(details), 0) + coalesce(length(trace_id), 0))
-             FROM (SELECT * FROM (SELECT * FROM events ORDER BY seq LIMIT ?1)
-                   UNION ALL SELECT * FROM (SELECT * FROM events ORDER BY seq DESC LIMIT ?1))",
-        )?
-        .query_row([SAMPLE], |row| row.get(0))?;
-    #[allow(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "an average of lengths"
-    )]
-    let of_row = ROW_BYTES + sampled as u64;
+    let of_row = ROW_BYTES + sampled_bytes(db, floor, head)?;
     Ok(EventLog {
         floor,
         head,
         oldest_at: Some(Timestamp::from_millis(oldest_at)),
         bytes: (head + 1 - floor).saturating_mul(of_row),
     })
+}
+
+/// Returns the mean bytes of the texts of an event, from a sample that is spread evenly over
+/// the log: a run of long events anywhere counts as what it is.
+fn sampled_bytes(db: &Connection, floor: u64, head: u64) -> rusqlite::Result<u64> {
+    let mut bytes = db.prepare_cached(
+        "SELECT octet_length(action) + octet_length(actor) + octet_length(target)
+             + coalesce(octet_length(target_type), 0) + coalesce(octet_length(owner), 0)
+             + coalesce(octet_length(task_type), 0) + coalesce(octet_length(bot), 0)
+             + coalesce(octet_length(tags), 0) + coalesce(octet_length(session_id), 0)
+             + coalesce(octet_length(details), 0) + coalesce(octet_length(trace_id), 0)
+         FROM events WHERE seq = ?1",
+    )?;
+    let rows = head + 1 - floor;
+    let step = rows.div_ceil(SAMPLE).max(1);
+    let (mut sum, mut count) = (0, 0);
+    let mut seq = floor;
+    while seq <= head {
+        let found: Option<i64> = bytes
+            .query_row([number(seq)], |row| row.get(0))
+            .optional()?;
+        sum += found.unwrap_or_default().unsigned_abs();
+        count += u64::from(found.is_some());
+        seq += step;
+    }
+    Ok(sum.checked_div(count).unwrap_or(0))
 }
 
 /// The newest event that was recorded before that time; 0: none. Times follow the

@@ -218,7 +218,7 @@ pub(super) fn task_events(db: &Connection, id: TaskId) -> rusqlite::Result<Vec<E
 pub(super) const SELECT_EVENT: &str =
     "SELECT seq, at, action, level, actor, target, result, details, trace_id, prev,
             target_type, owner, task_type, bot, tags, attempt, status, session_id, v,
-            CAST((SELECT value FROM meta WHERE key = 'timeline') AS INTEGER) FROM events";
+            (SELECT max(timeline) FROM timelines WHERE first_seq <= seq) FROM events";
 
 /// Events after that sequence number, in order.
 pub(super) fn events(db: &Connection, after: u64, limit: u32) -> rusqlite::Result<Vec<Event>> {

@@ -298,7 +298,7 @@ fn hive_id(db: &Connection) -> rusqlite::Result<String> {
     }
     let id = format!("hive-{}", Uuid::now_v7().simple());
     db.execute(
-        "INSERT INTO meta (key, value) VALUES ('hive_id', ?1), ('timeline', '1')",
+        "INSERT INTO meta (key, value) VALUES ('hive_id', ?1)",
         [&id],
     )?;
     Ok(id)

@@ -52,11 +52,14 @@ pub(super) fn share_of(command: &Command, has_happened: bool) -> Share {
             let denied = |event: &NewEvent| event.action == Action::ApiDenied;
             whole(!command.0.iter().any(denied))
         }
+        // Only so can events be forgotten that it holds back.
+        Command::Advance(advance) if advance.binding => Share::Half,
         Command::EraseTask(_)
         | Command::Prune(_)
         | Command::PruneEvents(_)
         | Command::DeleteBot(_) => Share::Half,
-        Command::Submit(_)
+        Command::Advance(_)
+        | Command::Submit(_)
         | Command::ClaimTasks(_)
         | Command::RetryTask(_)
         | Command::Secret(_)
@@ -65,7 +68,6 @@ pub(super) fn share_of(command: &Command, has_happened: bool) -> Share {
         | Command::ResumeQueue(_)
         | Command::PutBot(_)
         | Command::ProbeWrite(_)
-        | Command::Advance(_)
         | Command::Access(_)
         | Command::Login(_) => Share::Nothing,
     }

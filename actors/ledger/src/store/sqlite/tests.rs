@@ -7,8 +7,8 @@ use deia_model::Priority;
 
 use super::*;
 use crate::{
-    Apply, CancelTask, ClaimTasks, Demand, EraseTask, FinishAttempts, MarkRunning, Prune,
-    RetryTask, RunDue, Submission, Submit, store::conformance, testing::until,
+    Advance, Apply, CancelTask, ClaimTasks, Demand, EraseTask, FinishAttempts, MarkRunning, Prune,
+    Refusal, RetryTask, RunDue, Submission, Submit, store::conformance, testing::until,
 };
 
 pub(super) fn options(dir: &std::path::Path) -> SqliteOptions {
@@ -397,5 +397,61 @@ async fn counters_of_submitters_are_exact_after_every_command() {
     }
     let mut counts = store.counts().await.unwrap();
     assert!(*counts.slot(TaskStatus::Queued) > 0 && ids.len() > 100);
+    store.close().await;
+}
+
+/// A restore cuts a history off: whoever stood behind the cut is told, and goes on from
+/// there; whoever stood before it reads on.
+#[tokio::test]
+async fn cursor_in_a_history_that_was_cut_off_goes_on_at_the_fork() {
+    const NAME: FollowerName = FollowerName("test");
+    let dir = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(options(dir.path())).unwrap();
+    let _serving = store.serve().unwrap();
+    for _ in 0..3 {
+        submit(&store, 10).await.unwrap();
+    }
+    let db = rusqlite::Connection::open(dir.path().join("deia.db")).unwrap();
+    db.execute("INSERT INTO timelines VALUES (2, 3)", [])
+        .unwrap();
+    let at = |timeline, seq| Position { timeline, seq };
+    let page = async |after| {
+        let some = NonZero::new(100).unwrap();
+        store.events_after(after, some, u64::MAX).await.unwrap()
+    };
+    let early = page(at(1, 1)).await;
+    let read: Vec<_> = early
+        .events
+        .iter()
+        .map(|it| (it.timeline, it.seq))
+        .collect();
+    assert_eq!((read, early.forked), (vec![(1, 2), (2, 3)], false));
+    assert_eq!((early.next, early.head), (at(2, 3), at(2, 3)));
+    let late = page(at(1, 3)).await;
+    assert_eq!(
+        (late.events, late.forked, late.next),
+        (vec![], true, at(2, 2))
+    );
+    let advance = |from, to| Advance {
+        follower: NAME,
+        binding: false,
+        from,
+        to,
+        effects: Vec::new(),
+    };
+    db.execute("INSERT INTO followers VALUES ('test', 1, 3, 0, 0)", [])
+        .unwrap();
+    drop(db);
+    // Nothing but the fork itself.
+    for to in [at(1, 3), at(2, 3), at(3, 2)] {
+        let refused = store.apply(advance(at(1, 3), to)).await;
+        assert!(matches!(
+            refused,
+            Err(StoreError::Refused(Refusal::CursorMoved { .. }))
+        ));
+    }
+    store.apply(advance(at(1, 3), at(2, 2))).await.unwrap();
+    store.apply(advance(at(2, 2), at(2, 3))).await.unwrap();
+    assert_eq!(store.cursor(NAME).await.unwrap(), at(2, 3));
     store.close().await;
 }

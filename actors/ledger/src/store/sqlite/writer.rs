@@ -203,8 +203,8 @@ impl Writer {
         if self.look_at_gate()?.is_some() {
             return Ok(true);
         }
-        if let Some(first) = self.shrink(queue)? {
-            return self.work(first, queue);
+        if self.shrink()? {
+            return Ok(true);
         }
         match queue.recv() {
             Ok(first) => self.work(first, queue),

@@ -1,12 +1,12 @@
 //! Free pages are given back to the file system in idle moments, some at a time: a file
 //! that has held much once would keep that size for good.
 
-use std::sync::mpsc;
+use std::sync::atomic::Ordering;
 
 use rusqlite::Connection;
 
-use super::{Job, Writer};
-use crate::store::sqlite::checkpoint::UNCHANGED;
+use super::Writer;
+use crate::store::sqlite::{checkpoint::UNCHANGED, errors::is_fatal};
 
 /// Free pages that are kept for what comes next: 4 MiB.
 const KEPT_PAGES: u32 = 1_024;
@@ -28,23 +28,17 @@ fn count(db: &Connection, pragma: &str) -> rusqlite::Result<u32> {
 }
 
 impl Writer {
-    /// Gives free pages back until there are few, or a command comes, which is returned.
-    pub(super) fn shrink(&mut self, queue: &mpsc::Receiver<Job>) -> Result<Option<Job>, String> {
-        loop {
-            match self.shrink_step() {
-                Ok(true) => {}
-                Ok(false) => return Ok(None),
-                Err(error) => {
-                    // It takes room in the log first, which a full disk does not have.
-                    if !self.is_full(&error) {
-                        tracing::warn!(%error, "free pages cannot be given back; retrying later");
-                    }
-                    return Ok(None);
-                }
-            }
-            self.checkpoint_if_due(true)?;
-            if let Ok(job) = queue.try_recv() {
-                return Ok(Some(job));
+    /// Gives some free pages back, if there are many. Returns whether there may be more to
+    /// do: one step uses one idle moment.
+    pub(super) fn shrink(&mut self) -> Result<bool, String> {
+        match self.shrink_step() {
+            Ok(some) => Ok(some),
+            // It takes room in the log first, which a full disk does not have.
+            Err(error) if self.is_full(&error) => Ok(false),
+            Err(error) if is_fatal(&error) => Err(format!("the store failed: {error}")),
+            Err(error) => {
+                tracing::warn!(%error, "free pages cannot be given back; retrying later");
+                Ok(false)
             }
         }
     }
@@ -62,9 +56,7 @@ impl Writer {
         while freed.next()?.is_some() {}
         drop(freed);
         drop(vacuum);
-        let wal_pages = self
-            .wal_pages
-            .swap(UNCHANGED, std::sync::atomic::Ordering::Relaxed);
+        let wal_pages = self.wal_pages.swap(UNCHANGED, Ordering::Relaxed);
         self.checkpointer.committed(wal_pages);
         Ok(wal_pages != UNCHANGED)
     }
