@@ -34,14 +34,14 @@ use crate::{
         access::{AccessCaches, AccessClerk, AccessNotes},
         bots::{Board, Clerk, Launcher, LauncherDeps, ManagedBots, Outputs},
         dispatch::CapacityReports,
-        followers::FollowerActor,
+        followers::{Bell, FollowerActor, Rung},
         issuers::KeyFetcher,
         ledger::LedgerWriter,
         retention::{EventLimits, Retention},
         scheduler::{Dispatcher, Scheduler},
     },
     auth::{Denials, Issuers, Keyring, Logins},
-    config::Config,
+    config::{Config, StopLimits},
     metrics::SchedulerMetrics,
     secrets::SecretResolver,
     statistics::Statistics,
@@ -84,7 +84,7 @@ pub(crate) struct Declared {
     pub(crate) scheduler: Handle<Scheduler>,
     pub(crate) dispatcher: Arc<Dispatcher>,
     pub(crate) launcher: Handle<Launcher>,
-    pub(crate) statistics: Handle<FollowerActor<Statistics>>,
+    pub(crate) statistics: Bell<Statistics>,
     /// What the hive can do without for a while. Comes after the front.
     pub(crate) services: SupervisorSpec,
 }
@@ -97,7 +97,7 @@ const MAILBOX: usize = 65_536;
 const STALLED_AFTER: Duration = Duration::from_secs(60);
 
 /// Time that a service has to stop. What it has in hand it can do again.
-const SERVICE_STOP: Duration = Duration::from_secs(2);
+const SERVICE_STOP: Duration = StopLimits::SERVICE;
 
 /// Name of the arbiters that bots run on.
 const BOT_ARBITERS: &str = "bots";
@@ -198,13 +198,15 @@ pub(crate) fn declare(parts: &Parts) -> Declared {
         .group(BOT_ARBITERS, parts.config.bots.arbiters_of(cpus()))
         .child(permanent(ledger_spec, part))
         .child(core);
+    let rung = Rung::default();
     let (statistics_spec, statistics) = {
         let (store, kept) = (
             parts.ledger.clone(),
             parts.config.events.statistics_retention,
         );
+        let bell = rung.clone();
         child("statistics", move || {
-            let built = FollowerActor::new(Statistics::new(kept), store.clone());
+            let built = FollowerActor::new(Statistics::new(kept), store.clone(), bell.clone());
             async move { Ok::<_, StartError>(built) }
         })
     };
@@ -213,7 +215,8 @@ pub(crate) fn declare(parts: &Parts) -> Declared {
     let services = SupervisorSpec::new("services", Strategy::OneForOne)
         .intensity(Intensity::new(5, Duration::from_secs(60)))
         .on_exhausted(OnExhausted::Quarantine)
-        .child(service(statistics_spec));
+        .child(service(statistics_spec).feature("analytics"));
+    let statistics = Bell::new(rung, statistics);
     Declared {
         spec,
         statistics,

@@ -2,6 +2,10 @@
 
 use std::{
     num::NonZero,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -10,7 +14,7 @@ use deia_ledger::{
     Advance, Apply, EventsPage, Follower, FollowerName, Ledger, Refusal, StoreError, failpoint,
 };
 use deia_model::Position;
-use deia_supervision::Context;
+use deia_supervision::{Context, Handle};
 
 /// Events that are taken in at once.
 const PAGE_EVENTS: NonZero<u32> = NonZero::<u32>::MIN.saturating_add(1_999);
@@ -27,7 +31,30 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Events were appended.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(crate) struct EventsAppended;
+struct EventsAppended;
+
+/// True from the time that a follower was told of new events until it looks at them.
+pub(crate) type Rung = Arc<AtomicBool>;
+
+/// Tells a follower of new events: once until it looks, however many commits there are.
+pub(crate) struct Bell<F: Follower + Unpin> {
+    rung: Rung,
+    follower: Handle<FollowerActor<F>>,
+}
+
+impl<F: Follower + Unpin> Bell<F> {
+    pub(crate) fn new(rung: Rung, follower: Handle<FollowerActor<F>>) -> Self {
+        Self { rung, follower }
+    }
+
+    /// Tells it. A notice that finds no room is made up for: it looks from time to time.
+    pub(crate) fn ring(&self) {
+        let told = self.rung.swap(true, Ordering::AcqRel);
+        if !told && self.follower.tell(EventsAppended).is_err() {
+            self.rung.store(false, Ordering::Release);
+        }
+    }
+}
 
 /// Follows the event log: reads after the cursor, has the follower plan, and moves the
 /// cursor together with what was planned. Losing it loses nothing: the cursor is in the
@@ -35,6 +62,7 @@ pub(crate) struct EventsAppended;
 pub(crate) struct FollowerActor<F> {
     follower: F,
     ledger: Ledger,
+    rung: Rung,
     /// Where the cursor stands; `None`: it is to be read.
     at: Option<Position>,
     /// True while a page is taken in, or the next look is due soon.
@@ -46,10 +74,11 @@ pub(crate) struct FollowerActor<F> {
 }
 
 impl<F: Follower + Unpin> FollowerActor<F> {
-    pub(crate) fn new(follower: F, ledger: Ledger) -> Self {
+    pub(crate) fn new(follower: F, ledger: Ledger, rung: Rung) -> Self {
         Self {
             follower,
             ledger,
+            rung,
             at: None,
             busy: false,
             again: false,
@@ -60,6 +89,7 @@ impl<F: Follower + Unpin> FollowerActor<F> {
     fn look(&mut self, ctx: &mut Context<Self>) {
         self.busy = true;
         self.again = false;
+        self.rung.store(false, Ordering::Release);
         let (ledger, at) = (self.ledger.clone(), self.at);
         let reading = async move {
             let at = match at {

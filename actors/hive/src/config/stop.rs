@@ -45,11 +45,14 @@ pub struct StopLimits {
 }
 
 impl StopLimits {
+    /// Time for the services to stop. What they have in hand they can do again.
+    pub(crate) const SERVICE: Duration = Duration::from_secs(2);
+
     /// Returns the time that a whole stop may take.
     #[must_use]
     pub fn whole(&self) -> Duration {
         // One part that does not stop; the others take milliseconds.
-        self.drain + self.bots + self.front + self.part + self.notes
+        self.drain + self.bots + self.front + Self::SERVICE + self.part + self.notes
     }
 }
 

@@ -39,7 +39,7 @@ use crate::{
             Board, BotsChanged, Follow, Outputs, TaskCancelled,
             guardian::{Guardian, GuardianProgram},
         },
-        followers::{EventsAppended, FollowerActor},
+        followers::Bell,
         ledger::write_or_leave_waiting,
         scheduler::{PausesChanged, TasksWaiting},
     },
@@ -281,11 +281,7 @@ impl Hive {
 
     /// Has every commit tell those whom it concerns. Runs on the store's own
     /// thread, so it only passes on.
-    fn listen_to_commits(
-        &self,
-        access: &Handle<AccessClerk>,
-        statistics: Handle<FollowerActor<Statistics>>,
-    ) {
+    fn listen_to_commits(&self, access: &Handle<AccessClerk>, statistics: Bell<Statistics>) {
         let inner = &self.inner;
         inner.ledger.subscribe(Arc::new(event_log_lines::log));
         let watch = inner.watch.clone();
@@ -316,7 +312,7 @@ impl Hive {
                         dispatcher.bot_changed(bot, *eligible);
                         drop(launcher.tell(BotsChanged));
                     }
-                    Hint::EventsAppended(_) => drop(statistics.tell(EventsAppended)),
+                    Hint::EventsAppended(_) => statistics.ring(),
                     Hint::PausesChanged => drop(scheduler.tell(PausesChanged)),
                     Hint::LoginsChanged => {
                         caches.logins_changed();

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use deia_ledger::{Effect, Follower, FollowerName, StatisticsRow, hour_of};
-use deia_model::{Action, BotName, Event, TaskType, Timestamp};
+use deia_model::{Action, BotName, Event, TaskType};
 
 /// Counts events of tasks by hour, type and bot.
 pub(crate) struct Statistics {
@@ -38,11 +38,13 @@ impl Follower for Statistics {
             });
             count(row, action, event);
         }
-        let now = hour_of(Timestamp::now());
+        let Some(newest) = events.last() else {
+            return Vec::new();
+        };
         let kept = u32::try_from(self.retention.as_secs() / 3_600).unwrap_or(u32::MAX);
         vec![Effect::Statistics {
             rows: rows.into_values().collect(),
-            keep_from: now.saturating_sub(kept),
+            keep_from: hour_of(newest.at).saturating_sub(kept),
         }]
     }
 }
@@ -69,7 +71,7 @@ fn count(row: &mut StatisticsRow, action: Action, event: &Event) {
 
 #[cfg(test)]
 mod tests {
-    use deia_model::{EventLevel, EventResult, EventTarget};
+    use deia_model::{EventLevel, EventResult, EventTarget, Timestamp};
     use serde_json::{Value, json};
 
     use super::*;
