@@ -353,5 +353,16 @@ pub struct Violation {
     pub detail: String,
 }
 
+impl Violation {
+    /// Returns the pointer to a part of one task of a submission: `/tasks/<n>` is
+    /// before it when there are several.
+    pub fn pointer_in_batch(tasks: usize, place: usize, within: &str) -> String {
+        match tasks {
+            1 => within.to_owned(),
+            _ => format!("/tasks/{place}{within}"),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -10,6 +10,8 @@ mod checkpoint;
 mod claim;
 mod connection;
 mod dependencies;
+mod due;
+mod edges;
 mod entry;
 mod erase;
 mod errors;

@@ -2,8 +2,8 @@
 //! that a refusal has changed nothing.
 
 use super::{
-    access, attempts, bots, callers, claim, erase, errors::ApplyError, followers, logins, pauses,
-    prune, retry, secrets, submit, transaction::Tx, waiting,
+    access, attempts, bots, callers, claim, due, erase, errors::ApplyError, followers, logins,
+    pauses, prune, retry, secrets, submit, transaction::Tx, waiting,
 };
 use crate::{Command, Reply};
 
@@ -21,7 +21,7 @@ pub(super) fn apply(tx: &mut Tx<'_>, command: &Command) -> Result<Reply, ApplyEr
             };
             submit::submit(tx, &command.tasks, by, command.dedup.as_ref())
         }
-        Command::RunDue(command) => Ok(waiting::promote(tx, command.limit)?),
+        Command::RunDue(command) => Ok(due::run(tx, command.limit)?),
         Command::Prune(command) => Ok(prune::prune(tx, &command.tasks)?),
         Command::ClaimTasks(command) => Ok(claim::claim(tx, &command.0)?),
         Command::NoteProgress(command) => Ok(attempts::progress(tx, &command.0)?),

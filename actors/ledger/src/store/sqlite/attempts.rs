@@ -16,7 +16,7 @@ use self::{
     record::{EndEvent, StatusChange, log_end, note_failed_attempt, write_result, write_status},
     running::{Running, SELECT_RUNNING},
 };
-use super::{rows, transaction::Tx, waiting};
+use super::{edges, rows, transaction::Tx};
 use crate::{
     AttemptReport, Demand, ExtendLeases, FinishOutcome, Hint, ProgressReport, ReadyTask, Reply,
 };
@@ -157,7 +157,7 @@ fn end_attempt(
     write_status(tx, running, report, change)?;
     if status.is_final() {
         write_result(tx, running.seq, report, step == NextStep::Complete)?;
-        waiting::settle_later(tx, running.seq, running.dependents)?;
+        edges::settle_later(tx, running.seq, running.dependents)?;
     }
     if matches!(
         report.end,

@@ -6,23 +6,16 @@ use std::collections::HashMap;
 use deia_model::{
     Dependency, EndReason, NewTask, Release, TaskId, TaskStatus, Timestamp, Violation, release,
 };
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{OptionalExtension, params};
 
 use super::{
+    edges::{self, Parent},
     errors::ApplyError,
     rows,
     transaction::Tx,
     waiting::{self, End, Waiting},
 };
 use crate::{Hint, Refusal};
-
-/// A task that another one depends on.
-#[derive(Clone, Copy)]
-pub(super) struct Parent {
-    pub(super) seq: i64,
-    pub(super) id: TaskId,
-    pub(super) status: TaskStatus,
-}
 
 /// What each task of a submission depends on, as far as it is there already;
 /// what stands in the same batch is `None`.
@@ -51,7 +44,7 @@ pub(super) fn look_up(
             match found {
                 Ok(parent) => of_task.push(parent),
                 Err(detail) => violations.push(Violation {
-                    pointer: super::submit::pointer(
+                    pointer: Violation::pointer_in_batch(
                         tasks.len(),
                         place,
                         &format!("/depends_on/{i}"),
@@ -118,73 +111,31 @@ pub(super) fn is_satisfied(task: &NewTask, parent: &Parent) -> bool {
     release(parent.status, task.on_dependency_failure) == Release::Satisfied
 }
 
-/// Notes that `child` waits for `parent`. Whether that is new.
-pub(super) fn add_edge(tx: &mut Tx<'_>, parent: &Parent, child: i64) -> rusqlite::Result<bool> {
-    let new = tx
-        .db
-        .prepare_cached("INSERT OR IGNORE INTO dependencies (parent, child) VALUES (?1, ?2)")?
-        .execute([parent.seq, child])?;
-    tx.db
-        .prepare_cached("UPDATE tasks SET dependents = dependents + ?2 WHERE seq = ?1")?
-        .execute(params![parent.seq, new])?;
-    if parent.status.is_final() {
-        waiting::settle_later(tx, parent.seq, 1)?;
-    }
-    Ok(new > 0)
-}
-
 /// Works off what ended tasks mean for those that wait for them, at most
 /// `limit` of these. Answers how many.
 pub(super) fn settle(tx: &mut Tx<'_>, limit: u32) -> rusqlite::Result<u64> {
     let mut left = limit;
     while left > 0 {
-        let Some(parent) = next_settled(tx.db)? else {
+        let Some(parent) = edges::next_settled(tx.db)? else {
             return Ok(u64::from(limit - left));
         };
-        let row = settled(tx.db, parent);
+        let row = edges::settled(tx.db, parent);
         let Some((id, status)) = tx.or_aside(parent, row)? else {
             left -= 1;
             continue;
         };
-        let children = waiting_for(tx.db, parent, left)?;
+        let children = edges::waiting_for(tx.db, parent, left)?;
         let all = children.len() < left as usize;
         for child in children {
             left -= 1;
             settle_one(tx, parent, id, status, child)?;
         }
         if all || !status.is_final() {
-            tx.db
-                .prepare_cached("DELETE FROM settled WHERE parent = ?1")?
-                .execute([parent])?;
+            edges::forget_settled(tx, parent)?;
         }
     }
     tx.hint_due_now();
     Ok(u64::from(limit))
-}
-
-fn next_settled(db: &Connection) -> rusqlite::Result<Option<i64>> {
-    db.prepare_cached(
-        "SELECT s.parent FROM settled s CROSS JOIN tasks t ON t.seq = s.parent
-         WHERE s.parent NOT IN (SELECT seq FROM unreadable) LIMIT 1",
-    )?
-    .query_row([], |row| row.get(0))
-    .optional()
-}
-
-fn settled(db: &Connection, parent: i64) -> rusqlite::Result<(TaskId, TaskStatus)> {
-    db.prepare_cached("SELECT id, status FROM tasks WHERE seq = ?1")?
-        .query_row([parent], |row| {
-            Ok((rows::task_id(row, 0)?, rows::status(row, 1)?))
-        })
-}
-
-fn waiting_for(db: &Connection, parent: i64, limit: u32) -> rusqlite::Result<Vec<i64>> {
-    db.prepare_cached(
-        "SELECT child FROM dependencies WHERE parent = ?1
-         AND child NOT IN (SELECT seq FROM unreadable) LIMIT ?2",
-    )?
-    .query_map(params![parent, limit], |row| row.get(0))?
-    .collect()
 }
 
 fn settle_one(
@@ -197,7 +148,7 @@ fn settle_one(
     let row = Waiting::by_seq(tx.db, child);
     let task = match tx.or_aside(child, row)? {
         Some(Some(task)) => task,
-        Some(None) => return remove_edge(tx, parent, child),
+        Some(None) => return edges::remove_edge(tx, parent, child),
         // It waits on; a start that can read it settles it.
         None => return Ok(()),
     };
@@ -207,7 +158,7 @@ fn settle_one(
         Release::Fail => (TaskStatus::Failed, EndReason::Dependency),
         Release::Cancel => (TaskStatus::Cancelled, EndReason::Dependency),
     };
-    remove_edge(tx, parent, child)?;
+    edges::remove_edge(tx, parent, child)?;
     if task.status == TaskStatus::Pending {
         let fate = End {
             status,
@@ -221,7 +172,7 @@ fn settle_one(
 }
 
 fn unblock(tx: &mut Tx<'_>, parent: i64, mut task: Waiting) -> rusqlite::Result<()> {
-    remove_edge(tx, parent, task.seq)?;
+    edges::remove_edge(tx, parent, task.seq)?;
     let left = task.blocked_by.saturating_sub(1);
     tx.db
         .prepare_cached("UPDATE tasks SET blocked_by = ?2 WHERE seq = ?1")?
@@ -236,31 +187,6 @@ fn unblock(tx: &mut Tx<'_>, parent: i64, mut task: Waiting) -> rusqlite::Result<
     // It is ready as of now, not since it was submitted.
     task.run_at = tx.now;
     waiting::make_ready(tx, &task)
-}
-
-fn remove_edge(tx: &Tx<'_>, parent: i64, child: i64) -> rusqlite::Result<()> {
-    let gone = tx
-        .db
-        .prepare_cached("DELETE FROM dependencies WHERE parent = ?1 AND child = ?2")?
-        .execute([parent, child])?;
-    tx.db
-        .prepare_cached("UPDATE tasks SET dependents = max(dependents - ?2, 0) WHERE seq = ?1")?
-        .execute(params![parent, gone])?;
-    Ok(())
-}
-
-/// Has a task wait for nothing any more.
-pub(super) fn remove_edges_of(tx: &Tx<'_>, child: i64) -> rusqlite::Result<()> {
-    tx.db
-        .prepare_cached(
-            "UPDATE tasks SET dependents = max(dependents - 1, 0)
-             WHERE seq IN (SELECT parent FROM dependencies WHERE child = ?1)",
-        )?
-        .execute([child])?;
-    tx.db
-        .prepare_cached("DELETE FROM dependencies WHERE child = ?1")?
-        .execute([child])?;
-    Ok(())
 }
 
 /// Has a task that is put back wait again for those that it depends on and
@@ -287,7 +213,7 @@ pub(super) fn wait_again(
     }
     let mut waits = 0;
     for parent in parents {
-        waits += u32::from(add_edge(tx, &parent, child)?);
+        waits += u32::from(edges::add_edge(tx, &parent, child)?);
     }
     Ok(waits)
 }
@@ -302,15 +228,6 @@ fn unfinished(tx: &Tx<'_>, id: TaskId) -> rusqlite::Result<Option<(Parent, u32)>
             Ok((Parent { seq, id, status }, row.get(2)?))
         });
     found.optional()
-}
-
-/// The tasks that a task waits for, with their status.
-pub(super) fn blockers(db: &Connection, child: i64) -> rusqlite::Result<Vec<(TaskId, TaskStatus)>> {
-    db.prepare_cached(
-        "SELECT t.id, t.status FROM dependencies d JOIN tasks t ON t.seq = d.parent WHERE d.child = ?1 LIMIT 100",
-    )?
-    .query_map([child], |row| Ok((rows::task_id(row, 0)?, rows::status(row, 1)?)))?
-    .collect()
 }
 
 /// When it is ready that depends on nothing: its time, or now.

@@ -6,7 +6,7 @@ use deia_model::{
 };
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{dependencies, pauses, rows, unreadable::lenient};
+use super::{edges, pauses, rows, unreadable::lenient};
 use crate::{Cancelling, Demand, ReadyLane, ReadyQuery, ReadyTask, Standing, TaskOutcome};
 
 pub(super) fn task(db: &Connection, id: TaskId) -> rusqlite::Result<Option<Task>> {
@@ -73,7 +73,7 @@ fn seen_blockers(
     sight: &Sight,
 ) -> rusqlite::Result<Vec<(TaskId, TaskStatus)>> {
     let mut seen = Vec::new();
-    for (id, status) in dependencies::blockers(db, child)? {
+    for (id, status) in edges::blockers(db, child)? {
         if is_seen(db, id, sight)? {
             seen.push((id, status));
         }

@@ -10,8 +10,8 @@ use rusqlite::{OptionalExtension, params};
 use serde_json::json;
 
 use super::{
-    claim,
-    dependencies::{self, Parent},
+    claim, dependencies,
+    edges::{self, Parent},
     entry::{OfTask, TaskEntry},
     errors::ApplyError,
     idempotency::{remember, remembered},
@@ -114,7 +114,7 @@ fn admit_times(news: &[(usize, &NewTask)], tasks: usize) -> Result<(), Refusal> 
     let late = news.iter().filter(|(_, task)| task.came_expired);
     let late = late.filter_map(|(place, task)| Some((*place, task.expires_at?)));
     let of = |(place, at): (usize, Timestamp)| Violation {
-        pointer: pointer(tasks, place, "/expires_at"),
+        pointer: Violation::pointer_in_batch(tasks, place, "/expires_at"),
         detail: format!("is {at}, which is in the past; it would never start"),
     };
     let found: Vec<_> = late.map(of).collect();
@@ -147,7 +147,12 @@ fn admit_types(
             continue;
         }
         if let Err(limit) = room.admit(tx.knows_type(task_type)) {
-            return Err(too_many_types(pointer(tasks, *place, "/type"), limit, setting).into());
+            return Err(too_many_types(
+                Violation::pointer_in_batch(tasks, *place, "/type"),
+                limit,
+                setting,
+            )
+            .into());
         }
     }
     for task_type in new_types {
@@ -205,15 +210,6 @@ fn bytes_of(task: &NewTask) -> u64 {
         false => serde_json::to_string(&task.metadata).map_or(0, |text| text.len()),
     };
     (task.content.len() + metadata) as u64
-}
-
-/// Where something stands in a submission: `/tasks/<n>` is before it when there
-/// are several tasks.
-pub(super) fn pointer(tasks: usize, place: usize, within: &str) -> String {
-    match tasks {
-        1 => within.to_owned(),
-        _ => format!("/tasks/{place}{within}"),
-    }
 }
 
 /// What a task depends on, with what stands in the same batch.
@@ -342,7 +338,7 @@ fn insert(
             .execute(params![seq, task.content])?;
     }
     for parent in depends_on.iter().filter(waits) {
-        dependencies::add_edge(tx, parent, seq)?;
+        edges::add_edge(tx, parent, seq)?;
     }
     let counted = Counted {
         task_type: &task.task_type,

@@ -8,7 +8,7 @@ use deia_model::{
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
-    attempts, dependencies,
+    edges,
     entry::{OfTask, TaskEntry},
     errors::ApplyError,
     rows,
@@ -37,7 +37,7 @@ pub(super) struct Waiting {
     tags: Option<String>,
 }
 
-const SELECT_WAITING: &str =
+pub(super) const SELECT_WAITING: &str =
     "SELECT seq, id, type, priority, status, run_at, traceparent, blocked_by, dependents,
         last_event, extra, submitter, bytes, bot, attempt FROM tasks";
 
@@ -116,9 +116,9 @@ pub(super) fn end(tx: &mut Tx<'_>, task: &Waiting, end: &End<'_>) -> rusqlite::R
         .prepare_cached("INSERT OR REPLACE INTO results (seq, success, error) VALUES (?1, 0, ?2)")?
         .execute(params![task.seq, end.error])?;
     if task.blocked_by > 0 {
-        dependencies::remove_edges_of(tx, task.seq)?;
+        edges::remove_edges_of(tx, task.seq)?;
     }
-    settle_later(tx, task.seq, task.dependents)?;
+    edges::settle_later(tx, task.seq, task.dependents)?;
     let counted = Counted {
         task_type: &task.task_type,
         priority: task.priority,
@@ -155,17 +155,6 @@ pub(super) fn end(tx: &mut Tx<'_>, task: &Waiting, end: &End<'_>) -> rusqlite::R
     )
 }
 
-/// Has what depends on an ended task settled, if there is any.
-pub(super) fn settle_later(tx: &mut Tx<'_>, seq: i64, dependents: u32) -> rusqlite::Result<()> {
-    if dependents > 0 {
-        tx.db
-            .prepare_cached("INSERT OR IGNORE INTO settled (parent) VALUES (?1)")?
-            .execute([seq])?;
-        tx.hint_due_now();
-    }
-    Ok(())
-}
-
 /// Makes a pending task ready.
 pub(super) fn make_ready(tx: &mut Tx<'_>, task: &Waiting) -> rusqlite::Result<()> {
     tx.db
@@ -175,39 +164,6 @@ pub(super) fn make_ready(tx: &mut Tx<'_>, task: &Waiting) -> rusqlite::Result<()
         .moved(Some(TaskStatus::Pending), TaskStatus::Queued);
     tx.hint(Hint::Ready(task.ready()));
     Ok(())
-}
-
-/// Does what is due, at most `limit` of each kind.
-pub(super) fn promote(tx: &mut Tx<'_>, limit: u32) -> rusqlite::Result<Reply> {
-    let expired = due(
-        tx,
-        "INDEXED BY tasks_expiry WHERE expires_at IS NOT NULL AND status <= 1 AND attempt = 0 AND expires_at <= ?1
-         AND seq NOT IN (SELECT seq FROM unreadable) ORDER BY expires_at LIMIT ?2",
-        limit,
-    )?;
-    for task in &expired {
-        expire(tx, task)?;
-    }
-    let leases = attempts::expire_leases(tx, limit)?;
-    let settled = dependencies::settle(tx, limit)?;
-    let ready = due(
-        tx,
-        "INDEXED BY tasks_due WHERE status = 0 AND blocked_by = 0 AND run_at <= ?1
-         AND seq NOT IN (SELECT seq FROM unreadable) ORDER BY run_at LIMIT ?2",
-        limit,
-    )?;
-    for task in &ready {
-        make_ready(tx, task)?;
-    }
-    Ok(Reply::Done(
-        expired.len() as u64 + leases + settled + ready.len() as u64,
-    ))
-}
-
-fn due(tx: &mut Tx<'_>, which: &str, limit: u32) -> rusqlite::Result<Vec<Waiting>> {
-    let sql = format!("{SELECT_WAITING} {which}");
-    let now = tx.now.as_millis();
-    tx.read_tasks(&sql, params![now, limit], Waiting::read)
 }
 
 /// Fails a task that waited too long.
