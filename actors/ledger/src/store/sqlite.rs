@@ -3,12 +3,14 @@
 
 mod access;
 mod apply;
+mod aside;
 mod attempts;
 mod bots;
 mod callers;
 mod checkpoint;
 mod claim;
 mod connection;
+mod counts;
 mod dependencies;
 mod due;
 mod edges;

@@ -2,10 +2,10 @@
 //! count: waiting tasks, task types, remembered answers. A row is read and written
 //! once a transaction, whatever number of commands there are.
 
-use deia_model::{Priority, TaskStatus, TaskType};
+use deia_model::{Priority, TaskType};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{memo::Memo, transaction::Tx};
+use super::memo::Memo;
 use crate::Load;
 
 /// The row that counts the tasks of all submitters. No user has that name.
@@ -54,10 +54,6 @@ pub(super) struct Counted<'t> {
     pub(super) bytes: i64,
 }
 
-fn waits(status: Option<TaskStatus>) -> bool {
-    matches!(status, Some(TaskStatus::Pending | TaskStatus::Queued))
-}
-
 fn unsigned(n: i64) -> u64 {
     u64::try_from(n).unwrap_or(0)
 }
@@ -74,6 +70,79 @@ impl Shares {
             self.all = Some(read(db, ALL)?);
         }
         Ok(self.all.get_or_insert_default())
+    }
+
+    /// Counts a task that begins to wait (1) or waits no longer (-1).
+    pub(super) fn count_waiting(
+        &mut self,
+        db: &Connection,
+        task: Counted<'_>,
+        more: i64,
+    ) -> rusqlite::Result<()> {
+        self.of_all(db)?.count_waiting(more, task.bytes);
+        self.of(db, task.submitter)?.count_waiting(more, task.bytes);
+        Ok(())
+    }
+
+    /// Counts a task of its type that comes (1) or is forgotten (-1).
+    pub(super) fn count_type(
+        &mut self,
+        db: &Connection,
+        task: Counted<'_>,
+        more: i64,
+    ) -> rusqlite::Result<()> {
+        let share = self.of(db, task.submitter)?;
+        let count = share.type_count(db, task.submitter, task.task_type)?;
+        let was = count.now;
+        count.now += more;
+        let types = i64::from(count.now > 0) - i64::from(was > 0);
+        share.now.types += types;
+        Ok(())
+    }
+
+    /// Returns the backlog of this submitter.
+    pub(super) fn waiting_of(
+        &mut self,
+        db: &Connection,
+        submitter: &str,
+    ) -> rusqlite::Result<Load> {
+        Ok(self.of(db, submitter)?.waiting())
+    }
+
+    /// Returns the backlog of all submitters.
+    pub(super) fn waiting_of_all(&mut self, db: &Connection) -> rusqlite::Result<Load> {
+        Ok(self.of_all(db)?.waiting())
+    }
+
+    /// Returns the number of types that this submitter has tasks of.
+    pub(super) fn types_of(&mut self, db: &Connection, submitter: &str) -> rusqlite::Result<u64> {
+        Ok(unsigned(self.of(db, submitter)?.now.types))
+    }
+
+    /// Returns whether this submitter has tasks of that type.
+    pub(super) fn has_type(
+        &mut self,
+        db: &Connection,
+        submitter: &str,
+        task_type: &TaskType,
+    ) -> rusqlite::Result<bool> {
+        let share = self.of(db, submitter)?;
+        Ok(share.type_count(db, submitter, task_type)?.now > 0)
+    }
+
+    /// Counts answers that are remembered (or, if negative, forgotten) for this
+    /// submitter; returns how many there are then, and their bytes.
+    pub(super) fn count_answers(
+        &mut self,
+        db: &Connection,
+        submitter: &str,
+        answers: i64,
+        bytes: i64,
+    ) -> rusqlite::Result<(u64, u64)> {
+        let counts = &mut self.of(db, submitter)?.now;
+        counts.answers += answers;
+        counts.answer_bytes += bytes;
+        Ok((unsigned(counts.answers), unsigned(counts.answer_bytes)))
     }
 
     /// Writes what has changed. A row of nothing but zeros is removed.
@@ -189,82 +258,4 @@ fn write_type(
     )?
     .execute(params![submitter, task_type.as_str(), tasks])?;
     Ok(())
-}
-
-impl Tx<'_> {
-    /// Counts a task that goes from one status to another; `None` stands for a task
-    /// that is not there yet, or not any more.
-    pub(super) fn count_task(
-        &mut self,
-        task: Counted<'_>,
-        from: Option<TaskStatus>,
-        to: Option<TaskStatus>,
-    ) -> rusqlite::Result<()> {
-        let lane = self.lane(task.task_type, task.priority);
-        match (from, to) {
-            (from, Some(to)) => lane.moved(from, to),
-            (Some(from), None) => lane.gone(from),
-            (None, None) => {}
-        }
-        if from.is_none() || to.is_none() {
-            self.count_type(task, if to.is_some() { 1 } else { -1 })?;
-        }
-        let more = i64::from(waits(to)) - i64::from(waits(from));
-        if more != 0 {
-            let all = self.shares.of_all(self.db)?;
-            all.count_waiting(more, task.bytes);
-            let own = self.shares.of(self.db, task.submitter)?;
-            own.count_waiting(more, task.bytes);
-        }
-        Ok(())
-    }
-
-    fn count_type(&mut self, task: Counted<'_>, more: i64) -> rusqlite::Result<()> {
-        let share = self.shares.of(self.db, task.submitter)?;
-        let count = share.type_count(self.db, task.submitter, task.task_type)?;
-        let was = count.now;
-        count.now += more;
-        let types = i64::from(count.now > 0) - i64::from(was > 0);
-        share.now.types += types;
-        Ok(())
-    }
-
-    /// Returns the backlog of this submitter.
-    pub(super) fn waiting_of(&mut self, submitter: &str) -> rusqlite::Result<Load> {
-        Ok(self.shares.of(self.db, submitter)?.waiting())
-    }
-
-    /// Returns the backlog of all submitters.
-    pub(super) fn waiting_of_all(&mut self) -> rusqlite::Result<Load> {
-        Ok(self.shares.of_all(self.db)?.waiting())
-    }
-
-    /// Returns the number of types that this submitter has tasks of.
-    pub(super) fn types_of(&mut self, submitter: &str) -> rusqlite::Result<u64> {
-        Ok(unsigned(self.shares.of(self.db, submitter)?.now.types))
-    }
-
-    /// Returns whether this submitter has tasks of that type.
-    pub(super) fn has_type(
-        &mut self,
-        submitter: &str,
-        task_type: &TaskType,
-    ) -> rusqlite::Result<bool> {
-        let share = self.shares.of(self.db, submitter)?;
-        Ok(share.type_count(self.db, submitter, task_type)?.now > 0)
-    }
-
-    /// Counts answers that are remembered (or, if negative, forgotten) for this
-    /// submitter; returns how many there are then, and their bytes.
-    pub(super) fn count_answers(
-        &mut self,
-        submitter: &str,
-        answers: i64,
-        bytes: i64,
-    ) -> rusqlite::Result<(u64, u64)> {
-        let counts = &mut self.shares.of(self.db, submitter)?.now;
-        counts.answers += answers;
-        counts.answer_bytes += bytes;
-        Ok((unsigned(counts.answers), unsigned(counts.answer_bytes)))
-    }
 }
