@@ -25,6 +25,7 @@ pub(super) mod lists;
 mod logins;
 mod memo;
 mod open;
+mod options;
 mod pauses;
 mod pool;
 mod prune;
@@ -57,7 +58,8 @@ use deia_model::{
     Position, QueueStatus, SecretInfo, SecretName, Sight, StatusCounts, Task, TaskFilter, TaskId,
     TaskResult, Timestamp, User,
 };
-pub use open::{OpenError, SqliteOptions};
+pub use open::OpenError;
+pub use options::SqliteOptions;
 use tokio::sync::oneshot;
 
 use self::{

@@ -4,7 +4,7 @@ use std::{path::Path, time::Duration};
 
 use rusqlite::{Connection, OpenFlags, config::DbConfig, ffi};
 
-use super::SqliteOptions;
+use super::options::SqliteOptions;
 
 /// How long a connection waits for another that is in its way.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);

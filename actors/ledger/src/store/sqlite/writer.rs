@@ -23,10 +23,10 @@ use rusqlite::{Connection, config::DbConfig};
 pub(super) use self::answer::Answer;
 use self::weight::{WEIGHT_MAX, weight_of};
 use super::{
-    SqliteOptions,
     checkpoint::{Checkpointer, UNCHANGED},
     connection::writable,
     errors::{CheckpointFault, checkpoint_fault, is_io, store_error},
+    options::SqliteOptions,
     reserve::{self, Reserve, Share},
     room::{self, FullDisk},
     rows, unreadable,
