@@ -3,7 +3,10 @@
 //! A crate cannot import what it does not depend on, so the manifests are the
 //! architecture; these tests keep the manifests.
 
-use std::{collections::BTreeSet, fs};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+};
 
 use crate::tidy::{all_sources, below, forbid, not_below, product_part, root, rust_files};
 
@@ -263,4 +266,81 @@ fn names_of_a_module_are_found() {
         "a.rs: use super::bots;",
     ];
     assert_eq!(found, expected);
+}
+
+/// Returns the modules of a room that each module takes names from. A folder belongs to
+/// the module of its name.
+fn imports(files: &[(String, String)], room: &str) -> BTreeMap<String, BTreeSet<String>> {
+    let module = |name: &str| {
+        let below = name.strip_prefix(room)?.strip_prefix('/')?;
+        let first = below.split('/').next()?;
+        let first = first.strip_suffix(".rs").unwrap_or(first);
+        (first != "tests").then(|| first.to_owned())
+    };
+    let all: BTreeSet<String> = files.iter().filter_map(|(name, _)| module(name)).collect();
+    let mut found = BTreeMap::<_, BTreeSet<_>>::new();
+    for (name, text) in files {
+        let Some(module) = module(name) else { continue };
+        let from = found.entry(module.clone()).or_default();
+        let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        for path in product_part(text).split("super::").skip(1) {
+            // A list ends with its statement, one name with what is no letter.
+            let names: Vec<&str> = match path.starts_with('{') {
+                true => path.split(';').take(1).collect(),
+                false => path.split(|c| !is_word(c)).take(1).collect(),
+            };
+            let words = names.iter().flat_map(|list| list.split(|c| !is_word(c)));
+            let others = words.filter(|word| all.contains(*word) && **word != *module);
+            from.extend(others.map(str::to_owned));
+        }
+    }
+    found
+}
+
+/// Returns the modules that are left when those that need no other are taken away, again
+/// and again: the circles, and what needs them.
+fn circles(mut imports: BTreeMap<String, BTreeSet<String>>) -> BTreeMap<String, BTreeSet<String>> {
+    loop {
+        let ground: Vec<String> = imports
+            .iter()
+            .filter(|(_, from)| from.is_empty())
+            .map(|(module, _)| module.clone())
+            .collect();
+        if ground.is_empty() {
+            return imports;
+        }
+        for module in &ground {
+            imports.remove(module);
+            imports.values_mut().for_each(|from| {
+                from.remove(module);
+            });
+        }
+    }
+}
+
+#[test]
+fn modules_of_the_store_import_each_other_in_no_circle() {
+    const ROOM: &str = "actors/ledger/src/store/sqlite";
+    let imports = imports(&rust_files(ROOM), ROOM);
+    let known = |module: &str, from: &str| imports[module].contains(from);
+    assert!(known("apply", "submit") && known("writer", "apply") && known("submit", "rows"));
+    assert_eq!(circles(imports), BTreeMap::new());
+}
+
+#[test]
+fn circle_of_modules_is_found() {
+    let file = |name: &str, text: &str| (format!("r/{name}.rs"), text.to_owned());
+    let files = [
+        file("a", "use super::{\n    b::B,\n    c,\n};\n"),
+        file("b", "fn f() { super::d::f() }"),
+        file("b/child", "use super::{super::c::C, B};\n"),
+        file("c", ""),
+        file(
+            "d",
+            "use super::a::A;\n#[cfg(test)]\nmod tests {\n    use super::{c};\n}\n",
+        ),
+    ];
+    let left = circles(imports(&files, "r"));
+    let modules: Vec<&str> = left.keys().map(String::as_str).collect();
+    assert_eq!(modules, ["a", "b", "d"]);
 }
