@@ -10,7 +10,9 @@
 //! │  ├─ retention      forgets what is past its time
 //! │  ├─ access         writes when keys were used, and who was refused
 //! │  └─ issuer-keys    fetches the keys of issuers of tokens; only if there are any
-//! └─ front             actix-web
+//! ├─ front             actix-web
+//! └─ services          one_for_one        optional: quarantined rather than given up
+//!    └─ statistics     counts and latencies by hour, from the event log
 //! ```
 
 use std::{
@@ -26,7 +28,7 @@ use std::{
 use deia_ledger::Ledger;
 use deia_supervision::{
     Backoff, ChildSpec, Criticality, Handle, Intensity, OnExhausted, Placement, Shutdown,
-    StartError, Strategy, SupervisorSpec, Tree, child,
+    StartError, Strategy, SupervisorHandle, SupervisorSpec, Tree, child,
 };
 
 use crate::{
@@ -47,7 +49,7 @@ use crate::{
     statistics::Statistics,
 };
 
-/// What the parts of the tree have in common.
+/// State that the parts of the tree share.
 pub(crate) struct Parts {
     pub(crate) config: Arc<Config>,
     pub(crate) ledger: Ledger,
@@ -85,7 +87,7 @@ pub(crate) struct Declared {
     pub(crate) dispatcher: Arc<Dispatcher>,
     pub(crate) launcher: Handle<Launcher>,
     pub(crate) statistics: Bell<Statistics>,
-    /// What the hive can do without for a while. Comes after the front.
+    /// The subtree of optional children. Comes after the front.
     pub(crate) services: SupervisorSpec,
 }
 
@@ -96,7 +98,7 @@ const MAILBOX: usize = 65_536;
 /// check names it. Each handler takes milliseconds; what takes longer runs beside it.
 const STALLED_AFTER: Duration = Duration::from_secs(60);
 
-/// Time that a service has to stop. What it has in hand it can do again.
+/// Time that a service has to stop. It can repeat the work that is cut short.
 const SERVICE_STOP: Duration = StopLimits::SERVICE;
 
 /// Name of the arbiters that bots run on.
@@ -109,39 +111,122 @@ fn cpus() -> usize {
 
 /// Declares the tree. Nothing runs yet; the addresses work from now on.
 pub(crate) fn declare(parts: &Parts) -> Declared {
-    let (ledger_spec, _) = {
-        let store = parts.ledger.clone();
-        let starts = Arc::new(AtomicU64::new(0));
-        child("ledger", move || {
-            let first = starts.fetch_add(1, Ordering::Relaxed) == 0;
-            LedgerWriter::start(store.clone(), first)
-        })
-    };
     let dispatcher = Arc::new(Dispatcher::new(parts.scheduling.clone()));
     parts.ledger.dispatch_to(dispatcher.clone());
-    let (scheduler_spec, scheduler) = {
-        let (store, settings) = (parts.ledger.clone(), parts.config.scheduler.clone());
-        let (metrics, dispatcher) = (parts.scheduling.clone(), dispatcher.clone());
-        child("scheduler", move || {
-            let built = Scheduler::new(
-                store.clone(),
-                settings.clone(),
-                dispatcher.clone(),
-                metrics.clone(),
-            );
-            async move { Ok::<_, StartError>(built) }
-        })
-    };
+    let part = parts.config.stop_limits().part;
+    let Core {
+        spec: core,
+        access,
+        scheduler,
+        launcher,
+    } = core(parts, &dispatcher, part);
+    let (services, statistics) = services(parts);
+    let spec = SupervisorSpec::new("hive", Strategy::RestForOne)
+        .intensity(Intensity::new(5, Duration::from_secs(60)))
+        .stalled_after(STALLED_AFTER)
+        .group(BOT_ARBITERS, parts.config.bots.arbiters_of(cpus()))
+        .child(permanent(ledger(parts), part))
+        .child(core);
+    Declared {
+        spec,
+        statistics,
+        services,
+        access,
+        scheduler,
+        dispatcher,
+        launcher,
+    }
+}
+
+/// The subtree `core`, and the addresses in it.
+struct Core {
+    spec: SupervisorSpec,
+    access: Handle<AccessClerk>,
+    scheduler: Handle<Scheduler>,
+    launcher: Handle<Launcher>,
+}
+
+/// Declares the subtree that gives tasks to bots.
+fn core(parts: &Parts, dispatcher: &Arc<Dispatcher>, part: Duration) -> Core {
+    let (scheduler_spec, scheduler) = scheduler(parts, dispatcher);
     let max_bots = parts.config.bots.max_bots as usize;
     // An actor of a bot that blocks delays other bots, never what schedules them.
-    let bots_spec = SupervisorSpec::dynamic("bots")
+    let bots = SupervisorSpec::dynamic("bots")
         .max_children(max_bots)
         .placement(Placement::group(BOT_ARBITERS));
-    let bots = bots_spec.handle();
-    let deps = LauncherDeps {
+    let deps = launcher_deps(parts, dispatcher, &scheduler, bots.handle());
+    let (launcher_spec, launcher) = child("launcher", move || {
+        let built = Launcher::new(deps.clone());
+        async move { Ok::<_, StartError>(built) }
+    });
+    let (access_spec, access) = {
+        let (notes, every) = (parts.access_notes(), parts.config.auth.last_used_every);
+        child("access", move || AccessClerk::start(notes.clone(), every))
+    };
+    let mut spec = SupervisorSpec::new("core", Strategy::OneForOne)
+        .intensity(Intensity::new(10, Duration::from_secs(60)))
+        .criticality(Criticality::Critical)
+        .child(permanent(scheduler_spec, part))
+        .child(bots)
+        .child(permanent(launcher_spec, part))
+        .child(permanent(retention(parts), part))
+        .child(permanent(access_spec, part));
+    if !parts.config.auth.issuers.is_empty() {
+        spec = spec.child(permanent(issuer_keys(parts), part));
+    }
+    Core {
+        spec,
+        access,
+        scheduler,
+        launcher,
+    }
+}
+
+/// Declares the subtree that the hive can do without for a while. A child that fails over
+/// and over stays down alone: it never takes the front or the core with it.
+fn services(parts: &Parts) -> (SupervisorSpec, Handle<FollowerActor<Statistics>>) {
+    let (statistics_spec, statistics) = statistics(parts);
+    let spec = SupervisorSpec::new("services", Strategy::OneForOne)
+        .intensity(Intensity::new(5, Duration::from_secs(60)))
+        .on_exhausted(OnExhausted::Quarantine)
+        .child(service(statistics_spec));
+    (spec, statistics)
+}
+
+fn ledger(parts: &Parts) -> ChildSpec {
+    let store = parts.ledger.clone();
+    let starts = Arc::new(AtomicU64::new(0));
+    let (spec, _) = child("ledger", move || {
+        let first = starts.fetch_add(1, Ordering::Relaxed) == 0;
+        LedgerWriter::start(store.clone(), first)
+    });
+    spec
+}
+
+fn scheduler(parts: &Parts, dispatcher: &Arc<Dispatcher>) -> (ChildSpec, Handle<Scheduler>) {
+    let (store, settings) = (parts.ledger.clone(), parts.config.scheduler.clone());
+    let (metrics, dispatcher) = (parts.scheduling.clone(), dispatcher.clone());
+    child("scheduler", move || {
+        let built = Scheduler::new(
+            store.clone(),
+            settings.clone(),
+            dispatcher.clone(),
+            metrics.clone(),
+        );
+        async move { Ok::<_, StartError>(built) }
+    })
+}
+
+fn launcher_deps(
+    parts: &Parts,
+    dispatcher: &Arc<Dispatcher>,
+    scheduler: &Handle<Scheduler>,
+    bots: SupervisorHandle,
+) -> LauncherDeps {
+    LauncherDeps {
         config: parts.config.clone(),
         ledger: parts.ledger.clone(),
-        capacity_reports: CapacityReports::to(&scheduler),
+        capacity_reports: CapacityReports::to(scheduler),
         bot_reads: dispatcher.clone(),
         bots,
         board: parts.board.clone(),
@@ -155,85 +240,48 @@ pub(crate) fn declare(parts: &Parts) -> Declared {
             ledger: parts.ledger.clone(),
             guardian: parts.guardian.clone(),
         },
-    };
-    let (launcher_spec, launcher) = child("launcher", move || {
-        let built = Launcher::new(deps.clone());
-        async move { Ok::<_, StartError>(built) }
-    });
-    let (retention_spec, _) = {
-        let (store, outputs) = (parts.ledger.clone(), parts.outputs.clone());
-        let events = EventLimits {
-            retention: parts.config.events.retention,
-            max_bytes: parts.config.events.max_bytes.as_u64(),
-        };
-        child("retention", move || {
-            let built = Retention::new(store.clone(), outputs.clone(), events);
-            async move { Ok::<_, StartError>(built) }
-        })
-    };
-    let (access_spec, access) = {
-        let (notes, every) = (parts.access_notes(), parts.config.auth.last_used_every);
-        child("access", move || AccessClerk::start(notes.clone(), every))
-    };
-    let part = parts.config.stop_limits().part;
-    let mut core = SupervisorSpec::new("core", Strategy::OneForOne)
-        .intensity(Intensity::new(10, Duration::from_secs(60)))
-        .criticality(Criticality::Critical)
-        .child(permanent(scheduler_spec, part))
-        .child(bots_spec)
-        .child(permanent(launcher_spec, part))
-        .child(permanent(retention_spec, part))
-        .child(permanent(access_spec, part));
-    if !parts.config.auth.issuers.is_empty() {
-        let notes = parts.access_notes();
-        let jwt = parts.config.auth.jwt.clone();
-        let (spec, _) = child("issuer-keys", move || {
-            KeyFetcher::start(notes.clone(), jwt.clone())
-        });
-        core = core.child(permanent(spec, part));
-    }
-    let spec = SupervisorSpec::new("hive", Strategy::RestForOne)
-        .intensity(Intensity::new(5, Duration::from_secs(60)))
-        .stalled_after(STALLED_AFTER)
-        .group(BOT_ARBITERS, parts.config.bots.arbiters_of(cpus()))
-        .child(permanent(ledger_spec, part))
-        .child(core);
-    let rung = Rung::default();
-    let (statistics_spec, statistics) = {
-        let (store, kept) = (
-            parts.ledger.clone(),
-            parts.config.events.statistics_retention,
-        );
-        let bell = rung.clone();
-        child("statistics", move || {
-            let built = FollowerActor::new(Statistics::new(kept), store.clone(), bell.clone());
-            async move { Ok::<_, StartError>(built) }
-        })
-    };
-    // One that fails over and over stays down alone: it never takes the front or the
-    // core with it.
-    let services = SupervisorSpec::new("services", Strategy::OneForOne)
-        .intensity(Intensity::new(5, Duration::from_secs(60)))
-        .on_exhausted(OnExhausted::Quarantine)
-        .child(service(statistics_spec).feature("analytics"));
-    let statistics = Bell::new(rung, statistics);
-    Declared {
-        spec,
-        statistics,
-        services,
-        access,
-        scheduler,
-        dispatcher,
-        launcher,
     }
 }
 
-/// One that may be shed.
+fn retention(parts: &Parts) -> ChildSpec {
+    let (store, outputs) = (parts.ledger.clone(), parts.outputs.clone());
+    let events = EventLimits {
+        retention: parts.config.events.retention,
+        max_bytes: parts.config.events.max_bytes.as_u64(),
+    };
+    let (spec, _) = child("retention", move || {
+        let built = Retention::new(store.clone(), outputs.clone(), events);
+        async move { Ok::<_, StartError>(built) }
+    });
+    spec
+}
+
+fn issuer_keys(parts: &Parts) -> ChildSpec {
+    let (notes, jwt) = (parts.access_notes(), parts.config.auth.jwt.clone());
+    let (spec, _) = child("issuer-keys", move || {
+        KeyFetcher::start(notes.clone(), jwt.clone())
+    });
+    spec
+}
+
+fn statistics(parts: &Parts) -> (ChildSpec, Bell<Statistics>) {
+    let store = parts.ledger.clone();
+    let kept = parts.config.events.statistics_retention;
+    let rung = Rung::default();
+    let bell = rung.clone();
+    let (spec, follower) = child("statistics", move || {
+        let built = FollowerActor::new(Statistics::new(kept), store.clone(), bell.clone());
+        async move { Ok::<_, StartError>(built) }
+    });
+    (spec.feature("analytics"), Bell::new(rung, follower))
+}
+
+/// Declares a child that the hive can do without.
 fn service(spec: ChildSpec) -> ChildSpec {
     permanent(spec, SERVICE_STOP).criticality(Criticality::Optional)
 }
 
-/// One that is always needed, and comes back at once at first.
+/// Declares a child that is always needed; its first restart comes at once.
 fn permanent(spec: ChildSpec, stops_within: Duration) -> ChildSpec {
     spec.criticality(Criticality::Critical)
         .shutdown(Shutdown::Within(stops_within))
