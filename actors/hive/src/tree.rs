@@ -184,7 +184,7 @@ fn core(parts: &Parts, dispatcher: &Arc<Dispatcher>, part: Duration) -> Core {
 
 /// Declares the subtree that the hive can do without for a while. A child that fails over
 /// and over stays down alone: it never takes the front or the core with it.
-fn services(parts: &Parts) -> (SupervisorSpec, Handle<FollowerActor<Statistics>>) {
+fn services(parts: &Parts) -> (SupervisorSpec, Bell<Statistics>) {
     let (statistics_spec, statistics) = statistics(parts);
     let spec = SupervisorSpec::new("services", Strategy::OneForOne)
         .intensity(Intensity::new(5, Duration::from_secs(60)))
