@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use deia_model::{
-    AttemptEnd, BotName, LeaseToken, Task, TaskId, TaskResult, TaskStatus, Timestamp,
-};
+use deia_model::{AttemptEnd, BotName, LeaseToken, Task, TaskId, TaskStatus, Timestamp};
 
 use super::{Command, Reply, ledger_command};
 
@@ -112,36 +110,6 @@ pub struct BotDelta {
     pub completed: u64,
     /// Attempts that ended badly.
     pub failed: u64,
-}
-
-impl AttemptReport {
-    /// Makes the recorded result of this report for a final status.
-    pub fn into_result(
-        self,
-        bot: Option<BotName>,
-        started_at: Option<Timestamp>,
-        completed_at: Timestamp,
-    ) -> TaskResult {
-        let result = TaskResult {
-            task_id: self.task,
-            bot_id: bot,
-            success: self.end == AttemptEnd::Succeeded,
-            output: self.output,
-            output_bytes: None,
-            output_truncated: false,
-            output_url: None,
-            error: self.error,
-            execution_time_ms: self.execution_time_ms,
-            started_at,
-            completed_at,
-            attempt: self.attempt,
-            tokens_used: self.tokens_used,
-            cost_cents: self.cost_cents,
-            erased_at: None,
-            exit_code: self.exit_code,
-        };
-        result.with_output_bytes(self.output_bytes)
-    }
 }
 
 /// Gives ready tasks to bots. Tasks that are no longer ready are left out of the reply.

@@ -344,6 +344,7 @@ impl BotReads for SqliteStore {
 }
 
 impl EventReads for SqliteStore {
+    #[cfg(any(test, feature = "testing"))]
     fn events(&self, after: u64, limit: u32) -> BoxFuture<'_, Result<Vec<Event>, StoreError>> {
         self.readers.read(move |db| lists::events(db, after, limit))
     }

@@ -9,7 +9,9 @@ use crate::{EventLog, EventsPage, FollowerName, FollowerState, Statistics};
 
 /// Reads events.
 pub trait EventReads: Send + Sync + 'static {
-    /// Returns events after a sequence number, in order.
+    /// Returns events after a sequence number, in order. For tests: followers read with
+    /// [`events_after`](Self::events_after), callers with [`events_page`](Self::events_page).
+    #[cfg(any(test, feature = "testing"))]
     fn events(&self, after: u64, limit: u32) -> BoxFuture<'_, Result<Vec<Event>, StoreError>>;
 
     /// Returns events that somebody with that sight may see, the newest first. With

@@ -220,7 +220,8 @@ pub(super) const SELECT_EVENT: &str =
             target_type, owner, task_type, bot, tags, attempt, status, session_id, v,
             (SELECT max(timeline) FROM timelines WHERE first_seq <= seq) FROM events";
 
-/// Events after that sequence number, in order.
+/// Returns events after that sequence number, in order.
+#[cfg(any(test, feature = "testing"))]
 pub(super) fn events(db: &Connection, after: u64, limit: u32) -> rusqlite::Result<Vec<Event>> {
     let after = i64::try_from(after).unwrap_or(i64::MAX);
     let sql = format!("{SELECT_EVENT} WHERE seq > ?1 ORDER BY seq LIMIT ?2");
