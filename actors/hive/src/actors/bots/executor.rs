@@ -13,11 +13,13 @@ use super::{
     attempt::{ExecutionResult, StopSignal},
     board::Card,
     command::CommandFactory,
-    lifecycle::LauncherDeps,
+    guardian::Guardian,
     log::BotLog,
+    output::Outputs,
     progress::Progress,
     simulated::SimulatedFactory,
 };
+use crate::{config::Config, secrets::SecretResolver};
 
 /// Returns the factory for executors of that specification. The registry: one line each.
 pub(crate) fn factory_of(spec: &ExecutorSpec) -> Arc<dyn ExecutorFactory> {
@@ -46,7 +48,11 @@ pub(crate) type Preflight = Box<dyn FnOnce() -> Option<String> + Send>;
 
 /// The parts of an incarnation of a bot that an executor may use.
 pub(crate) struct IncarnationParts {
-    pub(super) deps: LauncherDeps,
+    pub(super) config: Arc<Config>,
+    pub(super) hive_id: String,
+    pub(super) secrets: Arc<SecretResolver>,
+    pub(super) outputs: Outputs,
+    pub(super) guardian: Guardian,
     pub(super) record: Arc<BotRecord>,
     pub(super) card: Arc<Card>,
     pub(super) log: BotLog,
@@ -74,7 +80,7 @@ pub(crate) struct Execution {
     /// Resolves when the attempt has ended. Dropping it ends the attempt at once, with all
     /// its processes.
     pub(super) end: LocalBoxFuture<'static, ExecutionEnd>,
-    /// Where the attempt says how far it is.
+    /// Progress that the attempt reports.
     pub(super) progress: Progress,
 }
 

@@ -231,7 +231,11 @@ async fn build_bot(deps: LauncherDeps, seed: Seed) -> Result<BotActor, StartErro
         settled.map_err(StartError::failed)?;
     }
     let executor = executors.make(IncarnationParts {
-        deps: deps.clone(),
+        config: deps.config.clone(),
+        hive_id: deps.ledger.hive_id(),
+        secrets: deps.secrets.clone(),
+        outputs: deps.outputs.clone(),
+        guardian: deps.guardian.clone(),
         record: record.clone(),
         card: card.clone(),
         log,

@@ -56,28 +56,31 @@ impl Executor for Programs {
 impl CommandContext {
     fn new(spec: CommandExecutor, parts: IncarnationParts) -> Self {
         let IncarnationParts {
-            deps,
+            config,
+            hive_id,
+            secrets,
+            outputs,
+            guardian,
             record,
             card,
             log,
             incarnation,
         } = parts;
-        let config = &deps.config;
         Self {
             spec,
             bot: record.name.clone(),
             port: record.port,
-            secrets: BotSecrets::new(record.spec.secrets.clone(), deps.secrets.clone()),
-            hive_id: deps.ledger.hive_id(),
+            secrets: BotSecrets::new(record.spec.secrets.clone(), secrets),
+            hive_id,
             work_dir: config.bot_work_dir(&record.name),
-            outputs: deps.outputs.clone(),
+            outputs,
             output_limits: OutputLimits {
                 memory: config.tasks.max_output_bytes.as_u64(),
                 file: config.tasks.max_output_file_bytes.as_u64(),
             },
             kept_outputs: config.tasks.kept_outputs,
             term_grace: config.bots.term_grace,
-            guardian: deps.guardian.clone(),
+            guardian,
             log,
             pids: card.pids.clone(),
             incarnation,
