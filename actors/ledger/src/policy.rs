@@ -103,10 +103,10 @@ impl PerSubmitter {
 #[serde(deny_unknown_fields)]
 #[allow(missing_docs, reason = "documented key by key in config/deia.yaml")]
 pub struct Retention {
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "deia_model::duration")]
     pub completed: Duration,
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "deia_model::duration")]
     pub failed: Duration,
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "deia_model::duration")]
     pub cancelled: Duration,
 }

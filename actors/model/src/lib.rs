@@ -10,6 +10,7 @@ mod action;
 mod address;
 mod api_key;
 mod bot;
+pub mod duration;
 mod event;
 mod exact;
 mod examples;

@@ -152,10 +152,10 @@ pub enum NextStep {
 #[serde(deny_unknown_fields)]
 pub struct RetryPolicy {
     /// Delay before the first retry.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "crate::duration")]
     pub min: Duration,
     /// The delay never grows beyond this.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "crate::duration")]
     pub max: Duration,
     /// By how much each delay is longer than the one before, at least 1.
     pub factor: f64,

@@ -17,13 +17,13 @@ use super::{
 pub struct AuthSettings {
     pub max_users: u32,
     pub max_keys: u32,
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "deia_model::duration")]
     pub rotation_overlap: Duration,
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "deia_model::duration")]
     pub max_rotation_overlap: Duration,
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "deia_model::duration")]
     pub token_key_lifetime: Duration,
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "deia_model::duration")]
     pub last_used_every: Duration,
     pub denied_events_per_minute: u32,
     pub denied_callers_max: u32,
@@ -37,9 +37,9 @@ pub struct AuthSettings {
 #[serde(deny_unknown_fields)]
 #[allow(missing_docs, reason = "documented key by key in config/deia.yaml")]
 pub struct SessionSettings {
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "deia_model::duration")]
     pub idle_timeout: Duration,
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "deia_model::duration")]
     pub lifetime: Duration,
     pub max_per_user: u32,
     pub max: u32,

@@ -21,7 +21,7 @@ pub struct BotSettings {
     pub last_port: u16,
     pub max_bots: u32,
     pub arbiters: u16,
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "deia_model::duration")]
     pub term_grace: Duration,
     pub log_max_bytes: ByteSize,
     pub idle_runners: u32,
@@ -37,12 +37,12 @@ pub struct BotSettings {
 #[serde(deny_unknown_fields)]
 #[allow(missing_docs, reason = "documented key by key in config/deia.yaml")]
 pub struct BotRestart {
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "deia_model::duration")]
     pub min: Duration,
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "deia_model::duration")]
     pub max: Duration,
     pub restarts: u32,
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "deia_model::duration")]
     pub period: Duration,
 }
 
@@ -51,9 +51,9 @@ pub struct BotRestart {
 #[serde(deny_unknown_fields)]
 #[allow(missing_docs, reason = "documented key by key in config/deia.yaml")]
 pub struct BotFaultSettings {
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "deia_model::duration")]
     pub min: Duration,
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "deia_model::duration")]
     pub max: Duration,
     pub failing_after: u32,
 }

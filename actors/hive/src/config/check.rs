@@ -3,6 +3,7 @@
 use std::{fmt, ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use bytesize::ByteSize;
+use deia_model::duration::in_days;
 
 /// One setting that cannot stand.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -168,36 +169,5 @@ impl Checker {
             least: serde_json::Value::Null,
             most: serde_json::Value::Null,
         });
-    }
-}
-
-/// Writes a duration as people write settings: long ones in days, since the months and
-/// years of the usual form are of no exact length.
-fn in_days(duration: Duration) -> String {
-    use humantime_serde::re::humantime::format_duration;
-    const DAY: u64 = 86_400;
-    let (days, rest) = (duration.as_secs() / DAY, duration.as_secs() % DAY);
-    let rest = Duration::new(rest, duration.subsec_nanos());
-    match (days, rest.is_zero()) {
-        (0, _) => format_duration(duration).to_string(),
-        (1, true) => "1day".to_owned(),
-        (days, true) => format!("{days}days"),
-        (1, false) => format!("1day {}", format_duration(rest)),
-        (days, false) => format!("{days}days {}", format_duration(rest)),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_are_told_in_days() {
-        for text in [
-            "0s", "10ms", "1h 30m", "1day", "1day 1h", "7days", "365days", "3650days",
-        ] {
-            let duration = humantime_serde::re::humantime::parse_duration(text).unwrap();
-            assert_eq!(in_days(duration), text);
-        }
     }
 }

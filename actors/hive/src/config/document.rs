@@ -234,13 +234,13 @@ pub fn page() -> Result<String, ConfigError> {
         `deia config diff FILE` what it changes. Durations: `500ms`, `30s`, `5m`, `2h`, `1day`.\n\
         Sizes: `64KiB`, `1MiB`, `2GiB`.\n"
         .to_owned();
-    let mut room = String::new();
+    let mut group = String::new();
     for setting in settings()? {
         let first = setting.key.split('.').next().unwrap_or_default();
-        if room != first {
-            room = first.to_owned();
+        if group != first {
+            group = first.to_owned();
             out += &format!(
-                "\n## {room}\n\n| key | type | allowed | default | meaning |\n|---|---|---|---|---|\n"
+                "\n## {group}\n\n| key | type | allowed | default | meaning |\n|---|---|---|---|---|\n"
             );
         }
         let cell = |text: &str| text.replace('|', "\\|");
@@ -278,6 +278,8 @@ fn in_cell(doc: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use deia_model::duration::in_days;
+
     use super::*;
 
     fn assert_current(name: &str, text: &str) {
@@ -307,5 +309,20 @@ mod tests {
             assert!(there, "{} is not in config/deia.yaml", setting.key);
             assert!(!setting.doc.is_empty(), "{} has no comment", setting.key);
         }
+    }
+
+    #[test]
+    fn every_duration_of_the_settings_is_written_in_days() {
+        let values = serde_json::to_value(Config::defaults().unwrap()).unwrap();
+        let mut durations = 0;
+        for (key, value) in leaves(&values) {
+            let Some(text) = value.as_str() else { continue };
+            let Ok(duration) = humantime_serde::re::humantime::parse_duration(text) else {
+                continue;
+            };
+            assert_eq!(text, in_days(duration), "{key}");
+            durations += 1;
+        }
+        assert!(durations > 20, "{durations}");
     }
 }

@@ -17,10 +17,10 @@ const HOUR: Duration = Duration::from_secs(3_600);
 #[serde(deny_unknown_fields)]
 #[allow(missing_docs, reason = "documented key by key in config/deia.yaml")]
 pub struct EventSettings {
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "deia_model::duration")]
     pub retention: Duration,
     pub max_bytes: ByteSize,
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "deia_model::duration")]
     pub statistics_retention: Duration,
 }
 

@@ -17,17 +17,17 @@ use crate::auth::Algorithm;
 #[serde(deny_unknown_fields)]
 #[allow(missing_docs, reason = "documented key by key in config/deia.yaml")]
 pub struct JwtSettings {
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "deia_model::duration")]
     pub leeway: Duration,
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "deia_model::duration")]
     pub max_lifetime: Duration,
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "deia_model::duration")]
     pub refresh_every: Duration,
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "deia_model::duration")]
     pub refresh_at_most_every: Duration,
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "deia_model::duration")]
     pub keys_valid_for: Duration,
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "deia_model::duration")]
     pub fetch_timeout: Duration,
     pub max_document_bytes: ByteSize,
     pub max_verified: u32,

@@ -44,7 +44,7 @@ pub struct AdmissionSettings {
     pub stream: u32,
     pub admin: u32,
     pub max_waiting: u32,
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "deia_model::duration")]
     pub max_wait: Duration,
 }
 

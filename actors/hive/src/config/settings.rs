@@ -77,26 +77,26 @@ pub struct ServerSettings {
     pub max_connections_per_address: u32,
     pub max_streams: u32,
     pub admission: AdmissionSettings,
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "deia_model::duration")]
     pub request_head_timeout: Duration,
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "deia_model::duration")]
     pub request_body_timeout: Duration,
     pub min_bytes_per_second: u64,
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "deia_model::duration")]
     pub write_timeout: Duration,
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "deia_model::duration")]
     pub keep_alive: Duration,
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "deia_model::duration")]
     pub max_wait: Duration,
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "deia_model::duration")]
     pub drain_timeout: Duration,
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "deia_model::duration")]
     pub close_notice: Duration,
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "deia_model::duration")]
     pub restart_check_timeout: Duration,
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "deia_model::duration")]
     pub close_timeout: Duration,
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "deia_model::duration")]
     pub probe_timeout: Duration,
 }
 
@@ -109,7 +109,7 @@ pub struct StoreSettings {
     pub group_commit_max: u32,
     pub queue_max: u32,
     pub readers: u16,
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "deia_model::duration")]
     pub read_timeout: Duration,
     pub checkpoint_pages: u32,
     pub wal_max_bytes: ByteSize,
@@ -137,9 +137,9 @@ pub struct TelemetrySettings {
     pub service_name: String,
     pub trace_share: f64,
     pub queue_max: u32,
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "deia_model::duration")]
     pub export_interval: Duration,
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "deia_model::duration")]
     pub export_timeout: Duration,
 }
 

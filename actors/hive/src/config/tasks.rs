@@ -21,7 +21,7 @@ pub struct TaskSettings {
     pub max_types: u32,
     pub max_types_external: u32,
     pub max_waiting: u64,
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "deia_model::duration")]
     pub retry_after: Duration,
     pub per_submitter: PerSubmitter,
     pub max_content_bytes: ByteSize,
@@ -31,19 +31,19 @@ pub struct TaskSettings {
     pub max_metadata_bytes: ByteSize,
     pub max_batch: u32,
     pub default_max_attempts: u32,
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "deia_model::duration")]
     pub default_timeout: Duration,
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "deia_model::duration")]
     pub max_timeout: Duration,
     pub poison_after: u32,
     pub poison_after_hive_deaths: u32,
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "deia_model::duration")]
     pub bot_fault_delay: Duration,
     pub max_dependencies: u32,
     pub max_dependents: u32,
     pub retry: RetryPolicy,
     pub by_type: BTreeMap<TaskType, TypeSettings>,
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "deia_model::duration")]
     pub idempotency_retention: Duration,
     pub max_idempotency_answers: u64,
     pub max_idempotency_bytes: ByteSize,
@@ -57,9 +57,9 @@ pub struct TaskSettings {
 pub struct TypeSettings {
     #[serde(default)]
     pub max_attempts: Option<u32>,
-    #[serde(default, with = "humantime_serde")]
+    #[serde(default, with = "deia_model::duration")]
     pub timeout: Option<Duration>,
-    #[serde(default, with = "humantime_serde")]
+    #[serde(default, with = "deia_model::duration")]
     pub expires_after: Option<Duration>,
     #[serde(default)]
     pub retry: TypeRetry,
@@ -70,9 +70,9 @@ pub struct TypeSettings {
 #[serde(deny_unknown_fields)]
 #[allow(missing_docs, reason = "documented key by key in config/deia.yaml")]
 pub struct TypeRetry {
-    #[serde(default, with = "humantime_serde")]
+    #[serde(default, with = "deia_model::duration")]
     pub min: Option<Duration>,
-    #[serde(default, with = "humantime_serde")]
+    #[serde(default, with = "deia_model::duration")]
     pub max: Option<Duration>,
     #[serde(default)]
     pub factor: Option<f64>,
@@ -88,9 +88,9 @@ pub struct SchedulerSettings {
     pub window: u32,
     pub claim_max: u32,
     pub claim_max_bytes: ByteSize,
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "deia_model::duration")]
     pub poll_interval: Duration,
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "deia_model::duration")]
     pub aged_after: Duration,
     pub aged_every: u32,
 }
