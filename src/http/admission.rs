@@ -1,5 +1,5 @@
-//! Who is worked on at a time: each class of routes has places, and a bounded
-//! queue before them.
+//! Admission of requests: each class of routes has places, and a bounded queue before
+//! them.
 
 use std::{
     sync::{
@@ -20,12 +20,12 @@ use super::{
 
 /// The places of all classes.
 pub(super) struct Admission {
-    rooms: Option<PerClass<Room>>,
+    bulkheads: Option<PerClass<Bulkhead>>,
     max_waiting: usize,
     max_wait: Duration,
 }
 
-struct Room {
+struct Bulkhead {
     places: Arc<Semaphore>,
     waiting: AtomicUsize,
 }
@@ -53,12 +53,12 @@ impl Admission {
             Class::Stream => settings.stream,
             Class::Admin => settings.admin,
         };
-        let room = |class| Room {
+        let bulkhead = |class| Bulkhead {
             places: Arc::new(Semaphore::new(places(class) as usize)),
             waiting: AtomicUsize::new(0),
         };
         Self {
-            rooms: settings.enabled.then(|| PerClass::new(room)),
+            bulkheads: settings.enabled.then(|| PerClass::new(bulkhead)),
             max_waiting: settings.max_waiting as usize,
             max_wait: settings.max_wait,
         }
@@ -69,18 +69,18 @@ impl Admission {
     /// # Errors
     /// [`Code::Overloaded`] when too many wait already, or this one has waited too long.
     pub(super) async fn enter(&self, class: Class) -> Result<Place, Problem> {
-        let Some(rooms) = &self.rooms else {
+        let Some(bulkheads) = &self.bulkheads else {
             return Ok(Place(None));
         };
-        let room = rooms.get(class);
-        if let Ok(place) = Arc::clone(&room.places).try_acquire_owned() {
+        let bulkhead = bulkheads.get(class);
+        if let Ok(place) = Arc::clone(&bulkhead.places).try_acquire_owned() {
             return Ok(Place(Some(place)));
         }
-        let waiting = Waiting(&room.waiting);
-        if room.waiting.fetch_add(1, Ordering::Relaxed) >= self.max_waiting {
+        let waiting = Waiting(&bulkhead.waiting);
+        if bulkhead.waiting.fetch_add(1, Ordering::Relaxed) >= self.max_waiting {
             return Err(full(class));
         }
-        let place = Arc::clone(&room.places).acquire_owned();
+        let place = Arc::clone(&bulkhead.places).acquire_owned();
         let place = tokio::time::timeout(self.max_wait, place).await;
         drop(waiting);
         // The semaphore is never closed.

@@ -175,16 +175,16 @@ fn neither_http_nor_cli_touches_the_store() {
 }
 
 #[test]
-fn a_room_shows_others_only_what_its_door_does() {
-    for room in ["bots", "scheduler", "ledger"] {
+fn actors_use_only_what_other_modules_export() {
+    for module in ["bots", "scheduler", "ledger"] {
         let others = below(rust_files("actors/hive/src"), &["actors/hive/src/actors/"]);
-        let others = not_below(others, &[&format!("actors/hive/src/actors/{room}")]);
+        let others = not_below(others, &[&format!("actors/hive/src/actors/{module}")]);
         for (name, text) in &others {
             for line in product_part(text).lines() {
                 let through = [
-                    format!("super::{room}::"),
-                    format!("crate::actors::{room}::"),
-                    format!("actors::{room}::"),
+                    format!("super::{module}::"),
+                    format!("crate::actors::{module}::"),
+                    format!("actors::{module}::"),
                 ];
                 for path in through
                     .iter()
@@ -194,7 +194,7 @@ fn a_room_shows_others_only_what_its_door_does() {
                     let first = path.chars().next().unwrap_or('{');
                     assert!(
                         first.is_uppercase() || first == '{',
-                        "{name} reaches into {room}: {line}"
+                        "{name} reaches into {module}: {line}"
                     );
                 }
             }

@@ -102,7 +102,7 @@ fn is_test(name: &str) -> bool {
 }
 
 #[test]
-fn rooms_are_kept() {
+fn files_are_short_and_finished() {
     for (name, text) in all_sources() {
         assert!(!name.ends_with("/mod.rs"), "{name}: no mod.rs files");
         if is_test(&name) {

@@ -1,4 +1,4 @@
-//! The actors of the hive, one room each.
+//! The actors of the hive, one module each.
 
 pub(crate) mod access;
 pub(crate) mod bots;

@@ -1,4 +1,4 @@
-//! Typed settings: one struct per room, read from layers, validated whole.
+//! Typed settings: one struct per module, read from layers, validated whole.
 //!
 //! `config/deia.yaml` is both the documentation of every key and the source of
 //! every default: it is compiled in, so the two cannot differ.

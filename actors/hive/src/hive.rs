@@ -119,7 +119,7 @@ struct Inner {
     state: AtomicU8,
     state_changed: Notify,
     cpu: health::CpuMeter,
-    metrics: metrics::RoomMetrics,
+    metrics: metrics::PartMetrics,
     restart: restart::Restart,
     started_at: Timestamp,
     started: Instant,

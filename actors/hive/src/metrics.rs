@@ -5,14 +5,14 @@
 //! text is made when somebody asks for it.
 
 mod flow;
+mod parts;
 mod process;
 mod readings;
-mod rooms;
 mod supervision;
 pub mod table;
 
 pub(crate) use flow::FlowMetrics;
+pub(crate) use parts::{BOT_LOGS, SchedulerMetrics, write_store};
 pub(crate) use process::ProcessReading;
 pub use readings::{CONTENT_TYPE, Readings};
-pub(crate) use rooms::{BOT_LOGS, SchedulerMetrics, write_store};
 pub(crate) use supervision::SupervisionMetrics;

@@ -47,15 +47,15 @@ fn name(status: BotStatus) -> &'static str {
     }
 }
 
-/// What the rooms count.
-pub(super) struct RoomMetrics {
+/// Counters of the parts of the hive.
+pub(super) struct PartMetrics {
     pub(super) store: Arc<StoreMetrics>,
     pub(super) scheduler: Arc<SchedulerMetrics>,
     pub(super) supervision: SupervisionMetrics,
     pub(super) flow: Arc<FlowMetrics>,
 }
 
-/// What the store knows.
+/// Readings that come from the store.
 struct Stored {
     queue: QueueStatus,
     bots: Vec<Bot>,

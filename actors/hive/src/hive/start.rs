@@ -23,7 +23,7 @@ use super::{
     data_dir::{DataDir, write_secret},
     event_log_lines,
     health::CpuMeter,
-    metrics::RoomMetrics,
+    metrics::PartMetrics,
     probes::Probe,
     recover::ADMIN,
     restart::Restart,
@@ -105,7 +105,7 @@ impl Hive {
         let data_dir = DataDir::open(&config.data_dir)?;
         let sealing = Arc::new(secrets::load_or_make(&config)?);
         let options = store_options(&config);
-        let metrics = RoomMetrics {
+        let metrics = PartMetrics {
             store: options.metrics.clone(),
             scheduler: Arc::default(),
             supervision: SupervisionMetrics::default(),

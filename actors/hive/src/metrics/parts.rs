@@ -1,4 +1,4 @@
-//! What the rooms of the hive count as they work.
+//! Counters of the parts of the hive.
 
 use deia_ledger::metrics::{Count, StoreMetrics};
 use deia_model::AttemptEnd;
