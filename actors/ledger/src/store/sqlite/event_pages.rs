@@ -8,12 +8,13 @@ use deia_model::{Event, EventFilter, Page, Sight, TaskId};
 use rusqlite::{Connection, params};
 
 use super::{
-    lists::{SELECT_EVENT, below, event, task_events},
+    lists::{SELECT_EVENT, below, chain, event},
     rows,
 };
 
-/// Events that one page looks at. A filter that matches little gives short pages
-/// instead of slow ones.
+/// Events, and tasks that may have some, that one page looks at. A filter that matches
+/// little gives short pages instead of slow ones, and so do tasks whose events are
+/// forgotten.
 const LOOK_AT: usize = 50_000;
 
 /// The place where a page continues.
@@ -68,12 +69,14 @@ pub(super) fn events(db: &Connection, list: &List) -> rusqlite::Result<Page<Even
             list,
             "tasks INDEXED BY tasks_submitter WHERE submitter",
             user,
+            LOOK_AT,
         ),
         Sight::AssignedTo(bot) => of_tasks(
             db,
             list,
             "tasks INDEXED BY tasks_of_bot WHERE bot",
             bot.as_str(),
+            LOOK_AT,
         ),
         Sight::Nothing => Ok(page(Vec::new(), None)),
     }
@@ -116,8 +119,9 @@ fn of_tasks(
     list: &List,
     tasks: &str,
     whose: &str,
+    look_at: usize,
 ) -> rusqlite::Result<Page<Event>> {
-    let (from, mut left) = match list.after {
+    let (from, left) = match list.after {
         Some(Place::Task(id, left)) => (Some(id), Some(left)),
         _ => (None, None),
     };
@@ -126,21 +130,24 @@ fn of_tasks(
         Some(id) => below(db, Some(id))?.saturating_add(1),
         None => i64::MAX,
     };
-    let sql = format!("SELECT id FROM {tasks} = ?2 AND seq < ?1 ORDER BY seq DESC");
+    let sql = format!("SELECT id, last_event FROM {tasks} = ?2 AND seq < ?1 ORDER BY seq DESC");
     let mut statement = db.prepare_cached(&sql)?;
     let mut found = statement.query(params![before, whose])?;
-    let (mut items, mut looked) = (Vec::new(), 0);
+    let (mut items, mut last, mut looked) = (Vec::new(), None, 0);
     while let Some(row) = found.next()? {
         let id = rows::task_id(row, 0)?;
-        if from.is_some_and(|from| id > from) {
+        let left = left.filter(|_| from == Some(id));
+        if from.is_some_and(|from| id > from) || left == Some(0) {
             continue;
         }
-        let mut events = task_events(db, id)?;
-        if from == Some(id) {
-            events.truncate(left.take().unwrap_or_default());
+        if looked >= look_at {
+            return Ok(page(items, last));
         }
+        looked += 1;
+        let mut events = chain(db, row.get(1)?)?;
+        events.truncate(left.unwrap_or(usize::MAX));
         while let Some(mut event) = events.pop() {
-            if items.len() == list.limit as usize || looked >= LOOK_AT {
+            if items.len() == list.limit as usize || looked > look_at {
                 return Ok(page(items, Some(Place::Task(id, events.len() + 1))));
             }
             looked += 1;
@@ -149,13 +156,76 @@ fn of_tasks(
                 items.push(event);
             }
         }
+        last = Some(Place::Task(id, 0));
     }
     Ok(page(items, None))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::schema, *};
+
+    fn id(i: u8) -> TaskId {
+        TaskId::from_bytes(u128::from(i).to_be_bytes())
+    }
+
+    /// A task of ada, with that event as its newest.
+    fn insert_task(db: &Connection, i: u8, last_event: i64) {
+        db.execute(
+            "INSERT INTO tasks (id, type, priority, status, submitter, content, created_at, run_at,
+                                max_attempts, timeout_seconds, last_event)
+             VALUES (?1, 'general', 2, 1, 'ada', 'x', 1, 1, 1, 1, ?2)",
+            params![id(i).as_bytes(), last_event],
+        )
+        .unwrap();
+    }
+
+    fn insert_event(db: &Connection, seq: i64, task: u8, prev: Option<i64>) {
+        db.execute(
+            "INSERT INTO events (seq, at, action, level, actor, target, result, prev)
+             VALUES (?1, 1, 'task.submitted', 0, 'ada', ?2, 0, ?3)",
+            params![seq, id(task).to_string(), prev],
+        )
+        .unwrap();
+    }
+
+    /// What a caller who sees ada's tasks reads, page by page.
+    fn pages(db: &Connection, limit: u32, look_at: usize) -> Vec<Vec<Event>> {
+        let tasks = "tasks INDEXED BY tasks_submitter WHERE submitter";
+        let sight = Sight::SubmittedBy("ada".into());
+        let (mut pages, mut after) = (Vec::new(), None);
+        loop {
+            let list = List {
+                sight: sight.clone(),
+                filter: EventFilter::default(),
+                after,
+                limit,
+            };
+            let page = of_tasks(db, &list, tasks, "ada", look_at).unwrap();
+            pages.push(page.items);
+            let Some(cursor) = page.next_cursor else {
+                return pages;
+            };
+            after = Place::parse(&cursor, &sight);
+            assert!(after.is_some() && pages.len() < 50, "{cursor}");
+        }
+    }
+
+    #[test]
+    fn tasks_whose_events_are_forgotten_count_as_looked_at() {
+        let mut db = Connection::open_in_memory().unwrap();
+        schema::migrate(&mut db).unwrap();
+        insert_task(&db, 1, 100);
+        insert_event(&db, 100, 1, None);
+        (2..=8).for_each(|i| insert_task(&db, i, i64::from(i)));
+        for (look_at, expected) in [(1, 8), (2, 4), (3, 3), (9, 1)] {
+            let pages = pages(&db, 100, look_at);
+            assert_eq!(pages.len(), expected, "{look_at}");
+            let last = pages.last().unwrap();
+            assert_eq!(last[0].target.id, id(1).to_string());
+            assert_eq!(pages.concat().len(), 1);
+        }
+    }
 
     #[test]
     fn a_cursor_is_of_one_kind_of_sight() {

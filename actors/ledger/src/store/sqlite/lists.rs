@@ -192,13 +192,19 @@ fn matches(row: &Row<'_>, filter: &TaskFilter) -> rusqlite::Result<bool> {
 /// The newest events of one task that are shown.
 const TASK_EVENTS: usize = 1_000;
 
-/// The events of one task, oldest first: each names the one before.
+/// The events of one task, oldest first.
 pub(super) fn task_events(db: &Connection, id: TaskId) -> rusqlite::Result<Vec<Event>> {
-    let mut next: Option<i64> = db
+    let newest = db
         .prepare_cached("SELECT last_event FROM tasks WHERE id = ?1")?
         .query_row([id.as_bytes()], |row| row.get(0))
-        .optional()?
-        .flatten();
+        .optional()?;
+    chain(db, newest.flatten())
+}
+
+/// The events that are left of those that lead to that one, oldest first: each names
+/// the one before of the same task.
+pub(super) fn chain(db: &Connection, newest: Option<i64>) -> rusqlite::Result<Vec<Event>> {
+    let mut next = newest;
     let sql = format!("{SELECT_EVENT} WHERE seq = ?1");
     let mut find = db.prepare_cached(&sql)?;
     let mut events = Vec::new();
