@@ -3,6 +3,7 @@
 
 mod admin_key;
 mod args;
+mod causes;
 mod check;
 mod crash;
 mod handover;
@@ -106,7 +107,7 @@ fn server() -> ExitCode {
         Some(Command::Serve) | None => serve(args.settings),
     };
     done.unwrap_or_else(|error| {
-        telemetry::last_words(&format!("deia: {error:#}"));
+        telemetry::last_words(&format!("deia: {}", causes::told_once(&error)));
         match error.downcast_ref::<ConfigError>() {
             Some(_) => ExitCode::from(2),
             None => ExitCode::FAILURE,
@@ -140,7 +141,7 @@ fn serve(settings: SettingsArgs) -> anyhow::Result<ExitCode> {
         Err(error) => error,
         ended => return ended,
     };
-    let reason = format!("{error:#}");
+    let reason = causes::told_once(&error);
     match handover.go_back(&reason) {
         None => Err(error),
         Some(lost) => Err(error.context(format!("what ran before cannot be run again ({lost})"))),

@@ -23,6 +23,7 @@ use nix::unistd::{AccessFlags, access};
 
 use super::{
     args::SettingsArgs,
+    causes,
     handover::{is_for, socket_on_stdin},
     restart::{MARKER, absolute},
     unavailable,
@@ -100,7 +101,7 @@ fn faults_of_settings(error: &anyhow::Error) -> Vec<String> {
     match error.downcast_ref() {
         Some(ConfigError::Invalid(problems)) => problems.iter().map(ToString::to_string).collect(),
         Some(other) => vec![other.to_string()],
-        None => vec![format!("{error:#}")],
+        None => vec![causes::told_once(&error)],
     }
 }
 

@@ -32,6 +32,8 @@ use crate::{
 const PROMOTE_MAX: u32 = 1_000;
 /// How long to wait before the store is asked again after it failed.
 const RETRY_AFTER: Duration = Duration::from_millis(200);
+/// How long to wait before tasks are claimed again on a full disk.
+const RETRY_ON_FULL_DISK: Duration = Duration::from_secs(1);
 
 /// Gives ready tasks to bots.
 pub(crate) struct Scheduler {
@@ -41,6 +43,8 @@ pub(crate) struct Scheduler {
     dispatcher: Arc<Dispatcher>,
     /// Tasks whose claim is on its way to the store.
     claiming: HashSet<TaskId>,
+    /// True after a claim failed, until it is tried again: nothing is assigned meanwhile.
+    held: bool,
     next_due: Option<i64>,
     due_timer: Option<SpawnHandle>,
     /// True if due tasks are being made ready: one command at a time.
@@ -61,6 +65,7 @@ impl Scheduler {
             settings,
             dispatcher,
             claiming: HashSet::new(),
+            held: false,
             next_due: None,
             due_timer: None,
             promoting: false,
@@ -70,6 +75,9 @@ impl Scheduler {
 
     /// Assigns what can be assigned, and reads what runs low.
     fn schedule(&mut self, ctx: &mut Context<Self>) {
+        if self.held {
+            return;
+        }
         let aged_ms = i64::try_from(self.settings.aged_after.as_millis()).unwrap_or(i64::MAX);
         let ageing = Ageing {
             before: Timestamp::now().as_millis().saturating_sub(aged_ms),

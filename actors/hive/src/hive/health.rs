@@ -20,6 +20,8 @@ use crate::{HiveError, actors::bots::Trouble};
 const OLDEST_QUEUED_MAX_MS: u64 = 300_000;
 /// Share of the disk that may be in use, in percent.
 const DISK_MAX_PERCENT: f64 = 95.0;
+/// Age of the oldest event that a follower may not have taken in, in milliseconds.
+const LAG_MAX_MS: u64 = 60_000;
 /// Over which time the use of the CPUs is measured at least.
 const CPU_WINDOW: Duration = Duration::from_secs(1);
 
@@ -93,6 +95,10 @@ impl Hive {
             .problems
             .extend(self.arbiters().iter().filter_map(blocked));
         metrics.problems.extend(self.write_problem().await);
+        let followers = ledger.followers().await?;
+        metrics
+            .problems
+            .extend(followers.iter().filter_map(far_behind));
         metrics.healthy = metrics.problems.is_empty();
         Ok(metrics)
     }
@@ -101,6 +107,19 @@ impl Hive {
 /// Returns the problem of a bot that is up and handles none of its messages.
 fn trouble_of(bot: &BotName, trouble: Trouble) -> String {
     format!("bot {bot} {trouble}; see deia events --target bot:{bot}")
+}
+
+/// Returns the problem of a follower that has not kept up with the event log.
+fn far_behind(follower: &FollowerState) -> Option<String> {
+    (follower.lag_ms > LAG_MAX_MS).then(|| {
+        format!(
+            "the follower {} is {} events behind, the oldest of {} s ago; see the log and deia supervisors show hive/services/{}",
+            follower.name,
+            follower.lag_events,
+            follower.lag_ms / 1_000,
+            follower.name
+        )
+    })
 }
 
 /// Counts the bots that carry out tasks.
@@ -378,5 +397,27 @@ mod tests {
                 "a task has waited for a bot for 600 s"
             ]
         );
+    }
+
+    #[test]
+    fn follower_that_lags_for_a_minute_is_a_problem() {
+        let state = |lag_ms| FollowerState {
+            name: "statistics".into(),
+            at: deia_model::Position {
+                timeline: 1,
+                seq: 7,
+            },
+            moved_at: Timestamp::from_millis(0),
+            binding: false,
+            lag_events: 12,
+            lag_ms,
+        };
+        assert_eq!(far_behind(&state(60_000)), None);
+        let problem = far_behind(&state(61_500)).unwrap();
+        assert!(
+            problem.contains("statistics is 12 events behind"),
+            "{problem}"
+        );
+        assert!(problem.contains("61 s ago"), "{problem}");
     }
 }

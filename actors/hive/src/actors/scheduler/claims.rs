@@ -4,7 +4,7 @@
 //! scheduler still lives: what the store says is running must be with its bot, or
 //! go back.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use actix::AsyncContext;
 use deia_ledger::{
@@ -14,7 +14,9 @@ use deia_ledger::{
 use deia_model::{LeaseToken, TaskId};
 use deia_supervision::Context;
 
-use super::{RETRY_AFTER, Scheduler, assign::Assignment, dispatcher::Dispatcher};
+use super::{
+    RETRY_AFTER, RETRY_ON_FULL_DISK, Scheduler, assign::Assignment, dispatcher::Dispatcher,
+};
 
 /// How often the store is asked to settle claims whose outcome it did not tell.
 const GIVE_BACK_TRIES: u32 = 300;
@@ -31,7 +33,6 @@ pub(super) struct Settled {
 
 impl Scheduler {
     pub(super) fn claim(&mut self, assigned: Vec<Assignment>) {
-        self.metrics.assigned.add(assigned.len() as u64);
         self.claiming.extend(assigned.iter().map(|a| a.task.id));
         let (ledger, dispatcher) = (self.ledger.clone(), Arc::clone(&self.dispatcher));
         tokio::spawn(carry_out(assigned, ledger, dispatcher));
@@ -59,6 +60,7 @@ impl Scheduler {
         match settled.outcome {
             Ok(deferred) => {
                 self.metrics.claims.add(1);
+                self.metrics.assigned.add(settled.count as u64);
                 let lost = settled.assigned.len() - settled.count;
                 self.metrics.lost.add(lost as u64);
                 // A pause that this scheduler has not heard of.
@@ -72,15 +74,34 @@ impl Scheduler {
             Err(error) => {
                 self.metrics.claims_failed.add(1);
                 // Of a full disk the store tells, once.
-                if !matches!(error, StoreError::Full(_)) {
+                let full = matches!(error, StoreError::Full(_));
+                if !full {
                     tracing::warn!(%error, "a claim failed; retrying");
                 }
                 for assignment in settled.assigned {
                     self.lanes.push(assignment.task);
                 }
-                ctx.run_later(RETRY_AFTER, Self::schedule);
+                self.hold(
+                    if full {
+                        RETRY_ON_FULL_DISK
+                    } else {
+                        RETRY_AFTER
+                    },
+                    ctx,
+                );
                 false
             }
+        }
+    }
+
+    /// Assigns nothing for a while: one retry for all claims that fail meanwhile.
+    fn hold(&mut self, pause: Duration, ctx: &mut Context<Self>) {
+        if !self.held {
+            self.held = true;
+            ctx.run_later(pause, |this, ctx| {
+                this.held = false;
+                this.schedule(ctx);
+            });
         }
     }
 

@@ -244,7 +244,7 @@ pub(super) fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
         seq: row.get::<_, i64>(0)?.unsigned_abs(),
         at: rows::time(row, 1)?,
         timeline: row.get::<_, Option<i64>>(19)?.unwrap_or(1).unsigned_abs(),
-        level: match row.get::<_, u8>(3)? {
+        level: match row.get::<_, i64>(3)? {
             0 => EventLevel::Info,
             1 => EventLevel::Warning,
             _ => EventLevel::Critical,
@@ -265,11 +265,13 @@ pub(super) fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
         tags: tags
             .and_then(|text| serde_json::from_str(&text).ok())
             .unwrap_or_default(),
-        attempt: row.get(15)?,
+        attempt: row
+            .get::<_, Option<i64>>(15)?
+            .and_then(|n| n.try_into().ok()),
         status: rows::status(row, 16).ok(),
         session_id: row.get(17)?,
-        v: row.get(18)?,
-        result: match row.get::<_, u8>(6)? {
+        v: u32::try_from(row.get::<_, i64>(18)?).unwrap_or(u32::MAX),
+        result: match row.get::<_, i64>(6)? {
             0 => EventResult::Success,
             1 => EventResult::Failure,
             _ => EventResult::Partial,

@@ -80,6 +80,11 @@ impl FullDisk {
         }
     }
 
+    /// Returns whether nothing was written since a write found no room.
+    pub(super) fn lasts(&self) -> bool {
+        self.told.is_some()
+    }
+
     /// Something was written.
     pub(super) fn written(&mut self) {
         // Small things may find room while large ones do not: that is no news.

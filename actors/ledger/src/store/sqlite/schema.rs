@@ -19,7 +19,7 @@ pub enum SchemaError {
     },
     /// A migration that was applied is not the one in this binary.
     #[error(
-        "migration {0} was applied in another form than this binary has: it is not a store of this deia"
+        "it was made by another build of deia, whose migration {0} is not this one's: use the build that made it, or another data directory (stores of builds before the first release are not carried over)"
     )]
     Changed(usize),
     /// SQLite says no.
@@ -79,18 +79,16 @@ fn applied(db: &Connection, migrations: &[&str]) -> Result<usize, SchemaError> {
     let found = all
         .query_map([], |row| row.get::<_, Vec<u8>>(0))?
         .collect::<rusqlite::Result<Vec<_>>>()?;
-    if found.len() > migrations.len() {
-        return Err(SchemaError::Newer {
-            found: found.len(),
-            known: migrations.len(),
-        });
-    }
     let changed = found
         .iter()
         .zip(migrations)
         .position(|(found, sql)| *found != checksum(sql));
     match changed {
         Some(i) => Err(SchemaError::Changed(i + 1)),
+        None if found.len() > migrations.len() => Err(SchemaError::Newer {
+            found: found.len(),
+            known: migrations.len(),
+        }),
         None => Ok(found.len()),
     }
 }

@@ -193,7 +193,9 @@ impl Writer {
                 self.commit_group(group)?;
             }
         }
-        self.checkpoint_if_due(false)?;
+        // A full disk has room for the log once it is folded back: that must not wait for a
+        // pause, which those who try again may not leave.
+        self.checkpoint_if_due(self.full.lasts())?;
         Ok(true)
     }
 
