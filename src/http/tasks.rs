@@ -213,7 +213,7 @@ pub(super) async fn erase(mut call: Call) -> Answer {
 #[utoipa::path(
     get, path = "/api/v1/tasks/{id}/events", tag = "tasks", operation_id = "list_task_events",
     params(("id" = TaskId, Path, description = "The task")),
-    responses((status = 200, description = "What happened to the task, oldest first, at most the last 1,000 events", body = Items<Event>))
+    responses((status = 200, description = "What happened to the task, oldest first, at most the last 1,000 events. Events past `events.retention` are left out. For a caller who sees only its own tasks `seq` counts within the task from 1, and stays the same when earlier events are left out", body = Items<Event>))
 )]
 /// Reads what happened to a task.
 pub(super) async fn events(call: Call) -> Answer {

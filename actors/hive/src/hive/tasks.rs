@@ -189,18 +189,14 @@ impl Hive {
     }
 
     /// Returns the events of a task, oldest first, at most the last 1,000. For a confined
-    /// caller they are numbered from 1: their places in the log tell how much
-    /// happened between them.
+    /// caller they are numbered from 1 on within the task: their places in the log tell
+    /// how much happened between them.
     ///
     /// # Errors
     /// [`HiveError::NotFound`].
     pub async fn task_events(&self, who: &Principal, id: TaskId) -> Result<Vec<Event>, HiveError> {
         self.task(who, id).await?;
-        let events = self.inner.ledger.task_events(id).await?;
-        Ok(match who.is_confined() {
-            true => numbered(events),
-            false => events,
-        })
+        Ok(self.inner.ledger.task_events(id, who.sight()).await?)
     }
 
     /// Returns events that the caller may see, the newest first: all of
@@ -266,13 +262,6 @@ fn shown(who: &Principal, task: Task) -> Task {
         true => task,
         false => task.outline(),
     }
-}
-
-fn numbered(events: Vec<Event>) -> Vec<Event> {
-    let numbered = (1..).zip(events);
-    numbered
-        .map(|(seq, event)| Event { seq, ..event })
-        .collect()
 }
 
 fn not_found(id: TaskId) -> HiveError {

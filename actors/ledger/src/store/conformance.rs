@@ -19,6 +19,7 @@ pub(crate) mod queue;
 pub(crate) mod secrets;
 pub(crate) mod shares;
 pub(crate) mod submissions;
+pub(crate) mod task_events;
 
 use std::{sync::Arc, time::Duration};
 
@@ -71,6 +72,10 @@ suite! { $
         newest_event_before_a_time_is_found,
         only_one_of_two_moves_a_cursor,
         size_of_the_log_is_not_judged_by_its_ends,
+    }
+    task_events {
+        events_of_a_task_are_numbered_from_one_without_gaps,
+        pruning_changes_no_number_or_cursor_of_a_tasks_events,
     }
     submissions {
         a_submission_is_there_with_its_event,

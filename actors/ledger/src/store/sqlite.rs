@@ -407,9 +407,13 @@ impl EventReads for SqliteStore {
             .read_whole(move |db| event_pages::events(db, &list))
     }
 
-    fn task_events(&self, id: TaskId) -> BoxFuture<'_, Result<Vec<Event>, StoreError>> {
+    fn task_events(
+        &self,
+        id: TaskId,
+        sight: Sight,
+    ) -> BoxFuture<'_, Result<Vec<Event>, StoreError>> {
         self.readers
-            .read_whole(move |db| lists::task_events(db, id))
+            .read_whole(move |db| lists::task_events(db, id, &sight))
     }
 
     fn last_event_seq(&self) -> BoxFuture<'_, Result<u64, StoreError>> {

@@ -23,8 +23,14 @@ pub trait EventReads: Send + Sync + 'static {
         page: PageRequest,
     ) -> BoxFuture<'_, Result<Page<Event>, StoreError>>;
 
-    /// Returns the events of one task, oldest first, at most the last 1,000.
-    fn task_events(&self, id: TaskId) -> BoxFuture<'_, Result<Vec<Event>, StoreError>>;
+    /// Returns the events of one task, if it is visible to `sight`, oldest first, at most
+    /// the last 1,000. With less than [`Sight::All`] they are numbered within the task; a
+    /// number stays that of its event when earlier ones are pruned.
+    fn task_events(
+        &self,
+        id: TaskId,
+        sight: Sight,
+    ) -> BoxFuture<'_, Result<Vec<Event>, StoreError>>;
 
     /// Returns the sequence number of the newest event; 0 when there is none.
     fn last_event_seq(&self) -> BoxFuture<'_, Result<u64, StoreError>>;

@@ -1,6 +1,6 @@
 //! The content of a task is erased, and all that came of it.
 
-use deia_model::{Action, AttemptEnd, NewTask, TaskId, TaskStatus};
+use deia_model::{Action, AttemptEnd, NewTask, Sight, TaskId, TaskStatus};
 use serde_json::json;
 
 use super::{
@@ -42,13 +42,13 @@ pub(crate) async fn everything_that_was_said_is_erased_and_the_record_stays(ledg
         }
         let before = stored(&ledger, id).await;
         let all = |events: &Vec<deia_model::Event>| serde_json::to_string(events).unwrap();
-        let events = ledger.task_events(id).await.unwrap();
+        let events = ledger.task_events(id, Sight::All).await.unwrap();
         assert!(all(&events).contains(SAID), "it was there");
 
         assert!(ledger.apply(erase(id)).await.unwrap());
         let task = stored(&ledger, id).await;
         let result = ledger.result(id).await.unwrap().unwrap();
-        let after = ledger.task_events(id).await.unwrap();
+        let after = ledger.task_events(id, Sight::All).await.unwrap();
         let texts = [
             serde_json::to_string(&task).unwrap(),
             serde_json::to_string(&result).unwrap(),

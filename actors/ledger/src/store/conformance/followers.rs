@@ -58,7 +58,7 @@ pub(crate) async fn event_says_what_is_needed_without_its_task(ledger: Ledger) {
     let id = submit(&ledger, vec![task]).await[0].id;
     let claimed = claim(&ledger, id, "b").await.unwrap();
     finish(&ledger, report(&claimed, AttemptEnd::Succeeded)).await;
-    let events = ledger.task_events(id).await.unwrap();
+    let events = ledger.task_events(id, Sight::All).await.unwrap();
     let expected = [
         (None, None, TaskStatus::Queued),
         (Some(1), Some("b"), TaskStatus::Running),

@@ -114,7 +114,7 @@ pub(crate) async fn a_finished_task_can_be_put_back(ledger: Ledger) {
         Refusal::TaskIsFinal { task: id, status }
     );
     let told: Vec<_> = ledger
-        .task_events(id)
+        .task_events(id, Sight::All)
         .await
         .unwrap()
         .into_iter()

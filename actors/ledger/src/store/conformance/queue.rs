@@ -405,18 +405,18 @@ pub(crate) async fn a_task_may_start_in_the_transaction_that_brings_it(ledger: L
         crate::FinishOutcome::Recorded(TaskStatus::Completed)
     );
     let told: Vec<_> = ledger
-        .task_events(taken[0].task.id)
+        .task_events(taken[0].task.id, Sight::SubmittedBy("ada".into()))
         .await
         .unwrap()
         .into_iter()
-        .map(|event| event.action)
+        .map(|event| (event.seq, event.action))
         .collect();
     assert_eq!(
         told,
         [
-            Action::TaskSubmitted,
-            Action::TaskStarted,
-            Action::TaskCompleted
+            (1, Action::TaskSubmitted.into()),
+            (2, Action::TaskStarted.into()),
+            (3, Action::TaskCompleted.into())
         ]
     );
 }

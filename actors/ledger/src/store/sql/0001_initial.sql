@@ -43,7 +43,8 @@ CREATE TABLE tasks (
     progress            REAL,
     blocked_by          INTEGER NOT NULL DEFAULT 0, -- dependencies that it waits for
     dependents          INTEGER NOT NULL DEFAULT 0, -- dependencies ever made to it
-    last_event          INTEGER           -- head of the chain of its events
+    last_event          INTEGER,          -- head of the chain of its events
+    events              INTEGER NOT NULL DEFAULT 0 -- how many there have been
 ) STRICT;
 
 CREATE UNIQUE INDEX tasks_id ON tasks (id);
@@ -167,7 +168,8 @@ CREATE TABLE events (
     v           INTEGER NOT NULL DEFAULT 1, -- form of the details
     details     TEXT,                     -- JSON
     trace_id    TEXT,
-    prev        INTEGER                   -- the event before, of the same task
+    prev        INTEGER,                  -- the event before, of the same task
+    ordinal     INTEGER                   -- its number among those of its task, from 1
 ) STRICT;
 
 -- Histories of the log: a restore begins a new one, whose first event has that number.

@@ -4,7 +4,7 @@ use deia_model::{Action, BotName, EventResult, Task, TaskStatus};
 use rusqlite::params;
 
 use super::{
-    entry::{OfTask, TaskEntry},
+    entry::{OfTask, TaskEntry, TaskHistory},
     rows,
     transaction::Tx,
     waiting::{self, Waiting},
@@ -63,14 +63,14 @@ fn take(tx: &mut Tx<'_>, stored: rows::Stored, claim: &Claim) -> rusqlite::Resul
     )?;
     let rows::Stored {
         seq,
-        last_event,
+        history,
         mut task,
         ..
     } = stored;
     tx.db
         .prepare_cached(
             "UPDATE tasks SET status = 2, attempt = attempt + 1, bot = ?2, lease = ?3, started_at = ?4,
-                              execution_ms = NULL, progress = NULL, last_event = ?5, lease_node = ?6,
+                              execution_ms = NULL, progress = NULL, last_event = ?5, events = events + 1, lease_node = ?6,
                               lease_incarnation = ?7, lease_expires_at = ?8 WHERE seq = ?1",
         )?
         .execute(params![
@@ -83,7 +83,7 @@ fn take(tx: &mut Tx<'_>, stored: rows::Stored, claim: &Claim) -> rusqlite::Resul
             claim.incarnation.cast_signed(),
             claim.expires_after.map(|after| tx.after(after).as_millis()),
         ])?;
-    begun(tx, &mut task, &claim.bot, last_event)?;
+    begun(tx, &mut task, &claim.bot, history)?;
     Ok(ClaimedTask {
         task,
         bot: claim.bot.clone(),
@@ -97,7 +97,7 @@ fn begun(
     tx: &mut Tx<'_>,
     task: &mut Task,
     bot: &BotName,
-    last_event: Option<i64>,
+    history: TaskHistory,
 ) -> rusqlite::Result<()> {
     task.status = TaskStatus::Running;
     task.attempt += 1;
@@ -110,7 +110,7 @@ fn begun(
     flow.waits.record(waited_ms);
     let details = format!("{{\"wait_ms\":{waited_ms}}}");
     tx.log_task(
-        last_event,
+        history,
         TaskEntry {
             action: Action::TaskStarted,
             actor: bot.as_str(),
@@ -148,9 +148,9 @@ pub(super) fn start_at_once(
     tx: &mut Tx<'_>,
     mut task: Task,
     slot: Slot,
-    submitted_event: i64,
+    submitted: TaskHistory,
 ) -> rusqlite::Result<()> {
-    begun(tx, &mut task, &slot.bot, Some(submitted_event))?;
+    begun(tx, &mut task, &slot.bot, submitted)?;
     let claimed = ClaimedTask {
         task,
         bot: slot.bot,

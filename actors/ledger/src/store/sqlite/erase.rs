@@ -17,10 +17,7 @@ use crate::{Refusal, Reply};
 /// done only where it costs no write.
 pub(super) fn erase(tx: &mut Tx<'_>, id: TaskId, actor: &str) -> Result<Reply, ApplyError> {
     let rows::Stored {
-        seq,
-        last_event,
-        task,
-        ..
+        seq, history, task, ..
     } = tx
         .db
         .prepare_cached(rows::SELECT_TASK_BY_ID)?
@@ -40,14 +37,14 @@ pub(super) fn erase(tx: &mut Tx<'_>, id: TaskId, actor: &str) -> Result<Reply, A
     let now = tx.now.as_millis();
     tx.db
         .pragma_update(None, "secure_delete", SECURE_DELETE_ALL)?;
-    let erased = overwrite(tx.db, seq, last_event, now);
+    let erased = overwrite(tx.db, seq, history.last, now);
     tx.db.pragma_update(None, "secure_delete", SECURE_DELETE)?;
     erased?;
     tx.db
-        .prepare_cached("UPDATE tasks SET last_event = ?2 WHERE seq = ?1")?
+        .prepare_cached("UPDATE tasks SET last_event = ?2, events = events + 1 WHERE seq = ?1")?
         .execute(params![seq, tx.next_event()])?;
     tx.log_task(
-        last_event,
+        history,
         TaskEntry {
             action: Action::TaskErased,
             actor,

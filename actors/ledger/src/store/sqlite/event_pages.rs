@@ -22,8 +22,9 @@ const LOOK_AT: usize = 50_000;
 pub(super) enum Place {
     /// Before this event of the log.
     Log(i64),
-    /// Within this task, with that number of its oldest events left.
-    Task(TaskId, usize),
+    /// Within this task, at its event of that number and before. The number stays that
+    /// of this event, also when earlier ones are forgotten meanwhile.
+    Task(TaskId, u64),
 }
 
 impl Place {
@@ -35,7 +36,7 @@ impl Place {
         let plain = std::str::from_utf8(&bytes).ok()?;
         let place = match plain.split(':').collect::<Vec<_>>()[..] {
             ["events", seq] => Self::Log(seq.parse().ok()?),
-            ["events", task, left] => Self::Task(task.parse().ok()?, left.parse().ok()?),
+            ["events", task, upto] => Self::Task(task.parse().ok()?, upto.parse().ok()?),
             _ => return None,
         };
         let of_log = matches!(place, Self::Log(_));
@@ -46,7 +47,7 @@ impl Place {
     fn text(self) -> String {
         let plain = match self {
             Self::Log(seq) => format!("events:{seq}"),
-            Self::Task(task, left) => format!("events:{task}:{left}"),
+            Self::Task(task, upto) => format!("events:{task}:{upto}"),
         };
         data_encoding::BASE64URL_NOPAD.encode(plain.as_bytes())
     }
@@ -121,8 +122,8 @@ fn of_tasks(
     whose: &str,
     look_at: usize,
 ) -> rusqlite::Result<Page<Event>> {
-    let (from, left) = match list.after {
-        Some(Place::Task(id, left)) => (Some(id), Some(left)),
+    let (from, upto) = match list.after {
+        Some(Place::Task(id, upto)) => (Some(id), Some(upto)),
         _ => (None, None),
     };
     let before = match from {
@@ -136,22 +137,21 @@ fn of_tasks(
     let (mut items, mut last, mut looked) = (Vec::new(), None, 0);
     while let Some(row) = found.next()? {
         let id = rows::task_id(row, 0)?;
-        let left = left.filter(|_| from == Some(id));
-        if from.is_some_and(|from| id > from) || left == Some(0) {
+        let upto = upto.filter(|_| from == Some(id));
+        if from.is_some_and(|from| id > from) || upto == Some(0) {
             continue;
         }
         if looked >= look_at {
             return Ok(page(items, last));
         }
         looked += 1;
-        let mut events = chain(db, row.get(1)?)?;
-        events.truncate(left.unwrap_or(usize::MAX));
-        while let Some(mut event) = events.pop() {
+        let links = chain(db, row.get(1)?)?.into_iter().rev();
+        for link in links.filter(|link| upto.is_none_or(|upto| link.ordinal <= upto)) {
             if items.len() == list.limit as usize || looked > look_at {
-                return Ok(page(items, Some(Place::Task(id, events.len() + 1))));
+                return Ok(page(items, Some(Place::Task(id, link.ordinal))));
             }
             looked += 1;
-            event.seq = events.len() as u64 + 1;
+            let event = link.numbered_in_task();
             if list.filter.matches(&event) {
                 items.push(event);
             }
@@ -180,11 +180,12 @@ mod tests {
         .unwrap();
     }
 
-    fn insert_event(db: &Connection, seq: i64, task: u8, prev: Option<i64>) {
+    fn insert_event(db: &Connection, seq: i64, task: u8, ordinal: i64) {
+        let prev = (ordinal > 1).then(|| seq - 1);
         db.execute(
-            "INSERT INTO events (seq, at, action, level, actor, target, result, prev)
-             VALUES (?1, 1, 'task.submitted', 0, 'ada', ?2, 0, ?3)",
-            params![seq, id(task).to_string(), prev],
+            "INSERT INTO events (seq, at, action, level, actor, target, result, prev, ordinal)
+             VALUES (?1, 1, 'task.submitted', 0, 'ada', ?2, 0, ?3, ?4)",
+            params![seq, id(task).to_string(), prev, ordinal],
         )
         .unwrap();
     }
@@ -216,7 +217,7 @@ mod tests {
         let mut db = Connection::open_in_memory().unwrap();
         schema::migrate(&mut db).unwrap();
         insert_task(&db, 1, 100);
-        insert_event(&db, 100, 1, None);
+        insert_event(&db, 100, 1, 1);
         (2..=8).for_each(|i| insert_task(&db, i, i64::from(i)));
         for (look_at, expected) in [(1, 8), (2, 4), (3, 3), (9, 1)] {
             let pages = pages(&db, 100, look_at);

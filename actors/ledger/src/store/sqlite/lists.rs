@@ -6,7 +6,7 @@ use deia_model::{
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{rows, unreadable::lenient};
+use super::{read::is_seen, rows, unreadable::lenient};
 
 /// What a cursor of the list of tasks stands for; `None` when it is none. It is the id of
 /// a task: a number of the row would tell how many tasks of others there are.
@@ -192,39 +192,73 @@ fn matches(row: &Row<'_>, filter: &TaskFilter) -> rusqlite::Result<bool> {
 /// The newest events of one task that are shown.
 const TASK_EVENTS: usize = 1_000;
 
-/// The events of one task, oldest first.
-pub(super) fn task_events(db: &Connection, id: TaskId) -> rusqlite::Result<Vec<Event>> {
+/// The events of one task, oldest first, for a caller with that sight.
+pub(super) fn task_events(
+    db: &Connection,
+    id: TaskId,
+    sight: &Sight,
+) -> rusqlite::Result<Vec<Event>> {
+    if !is_seen(db, id, sight)? {
+        return Ok(Vec::new());
+    }
     let newest = db
         .prepare_cached("SELECT last_event FROM tasks WHERE id = ?1")?
         .query_row([id.as_bytes()], |row| row.get(0))
         .optional()?;
-    chain(db, newest.flatten())
+    let links = chain(db, newest.flatten())?.into_iter();
+    Ok(match sight {
+        Sight::All => links.map(|link| link.event).collect(),
+        _ => links.map(Link::numbered_in_task).collect(),
+    })
+}
+
+/// An event of a task.
+pub(super) struct Link {
+    /// Its number among all events that the task has had, from 1.
+    pub(super) ordinal: u64,
+    pub(super) event: Event,
+}
+
+impl Link {
+    /// Returns the event for callers who may not know how much happened to other tasks.
+    pub(super) fn numbered_in_task(self) -> Event {
+        Event {
+            seq: self.ordinal,
+            ..self.event
+        }
+    }
 }
 
 /// The events that are left of those that lead to that one, oldest first: each names
 /// the one before of the same task.
-pub(super) fn chain(db: &Connection, newest: Option<i64>) -> rusqlite::Result<Vec<Event>> {
+pub(super) fn chain(db: &Connection, newest: Option<i64>) -> rusqlite::Result<Vec<Link>> {
     let mut next = newest;
     let sql = format!("{SELECT_EVENT} WHERE seq = ?1");
     let mut find = db.prepare_cached(&sql)?;
-    let mut events = Vec::new();
-    while let Some(seq) = next.take().filter(|_| events.len() < TASK_EVENTS) {
+    let mut links = Vec::new();
+    while let Some(seq) = next.take().filter(|_| links.len() < TASK_EVENTS) {
         let found = find.query_row([seq], |row| {
-            Ok((event(row)?, row.get::<_, Option<i64>>(9)?))
+            let ordinal = row.get::<_, Option<i64>>(20)?.unwrap_or(0).unsigned_abs();
+            let event = event(row)?;
+            Ok((Link { ordinal, event }, row.get::<_, Option<i64>>(9)?))
         });
-        if let Some((event, prev)) = found.optional()? {
-            events.push(event);
+        if let Some((link, prev)) = found.optional()? {
+            links.push(link);
             next = prev;
         }
     }
-    events.reverse();
-    Ok(events)
+    links.reverse();
+    Ok(links)
 }
 
 pub(super) const SELECT_EVENT: &str =
     "SELECT seq, at, action, level, actor, target, result, details, trace_id, prev,
             target_type, owner, task_type, bot, tags, attempt, status, session_id, v,
+<<<<<<< main
             (SELECT max(timeline) FROM timelines WHERE first_seq <= seq) FROM events";
+=======
+            CAST((SELECT value FROM meta WHERE key = 'timeline') AS INTEGER), ordinal FROM events";
+>>>>>>> theirs
 
 /// Returns events after that sequence number, in order.
 #[cfg(any(test, feature = "testing"))]

@@ -35,7 +35,7 @@ pub(super) fn retry(tx: &mut Tx<'_>, id: TaskId, asked: Asked<'_>) -> Result<Rep
         .ok_or(Refusal::NoSuchTask(id))?;
     let rows::Stored {
         seq,
-        last_event,
+        history,
         ref task,
         bytes,
     } = stored;
@@ -75,7 +75,8 @@ pub(super) fn retry(tx: &mut Tx<'_>, id: TaskId, asked: Asked<'_>) -> Result<Rep
         .prepare_cached(
             "UPDATE tasks SET status = ?2, run_at = ?3, ready_since = NULL, failures = 0, bot_deaths = 0, suspicions = 0, hive_deaths = 0, completed_at = NULL,
                               cancel_requested_at = NULL, end_reason = NULL, expires_at = NULL, progress = NULL,
-                              execution_ms = NULL, blocked_by = ?4, last_event = ?5 WHERE seq = ?1",
+                              execution_ms = NULL, blocked_by = ?4, last_event = ?5,
+                              events = events + 1 WHERE seq = ?1",
         )?
         .execute(params![
             seq,
@@ -99,7 +100,7 @@ pub(super) fn retry(tx: &mut Tx<'_>, id: TaskId, asked: Asked<'_>) -> Result<Rep
     }
     let was = serde_json::json!({"was": task.status, "reason": task.end_reason}).to_string();
     tx.log_task(
-        last_event,
+        history,
         TaskEntry {
             action: Action::TaskRequeued,
             actor,

@@ -9,15 +9,15 @@ use deia_model::{
 use rusqlite::{Connection, OptionalExtension, Row, types::Type};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::shares::Counted;
+use super::{entry::TaskHistory, shares::Counted};
 use crate::{Demand, ReadyTask};
 
 /// A task as it is stored.
 pub(super) struct Stored {
     /// Its place in the order of submission.
     pub(super) seq: i64,
-    /// The newest of its events.
-    pub(super) last_event: Option<i64>,
+    /// Its events.
+    pub(super) history: TaskHistory,
     /// Bytes of its content and metadata.
     pub(super) bytes: i64,
     /// The task, with its content if that is short.
@@ -40,13 +40,13 @@ impl Stored {
 pub(super) const TASK_COLUMNS: &str = "seq, id, type, priority, status, submitter, content, extra, traceparent, created_at,
         run_at, started_at, completed_at, attempt, failures, max_attempts, bot_deaths, timeout_seconds, bot,
         execution_ms, cancel_requested_at, last_error, end_reason, expires_at, dedup_key, blocked_by, progress,
-        last_event, suspicions, hive_deaths, erased_at, bytes";
+        last_event, suspicions, hive_deaths, erased_at, bytes, events";
 
 /// One task by its id.
 pub(super) const SELECT_TASK_BY_ID: &str = "SELECT seq, id, type, priority, status, submitter, content, extra, traceparent,
         created_at, run_at, started_at, completed_at, attempt, failures, max_attempts, bot_deaths, timeout_seconds, bot,
         execution_ms, cancel_requested_at, last_error, end_reason, expires_at, dedup_key, blocked_by, progress,
-        last_event, suspicions, hive_deaths, erased_at, bytes FROM tasks WHERE id = ?1";
+        last_event, suspicions, hive_deaths, erased_at, bytes, events FROM tasks WHERE id = ?1";
 
 /// What most tasks do not have, in one column.
 #[derive(Default, Serialize, Deserialize)]
@@ -175,7 +175,10 @@ pub(super) fn stored_task(row: &Row<'_>) -> rusqlite::Result<Stored> {
     };
     Ok(Stored {
         seq: row.get(0)?,
-        last_event: row.get(27)?,
+        history: TaskHistory {
+            last: row.get(27)?,
+            count: row.get(32)?,
+        },
         bytes: row.get(31)?,
         task,
     })

@@ -9,8 +9,14 @@ use rusqlite::OptionalExtension;
 
 use self::insert::insert;
 use super::{
+<<<<<<< main
     dependencies,
     edges::Parent,
+=======
+    claim,
+    dependencies::{self, Parent},
+    entry::{OfTask, TaskEntry, TaskHistory},
+>>>>>>> theirs
     errors::ApplyError,
     idempotency::{remember, remembered},
     rows,
@@ -247,3 +253,162 @@ fn unfinished_twin(
         })
         .optional()
 }
+<<<<<<< main
+=======
+
+fn insert(
+    tx: &mut Tx<'_>,
+    task: &NewTask,
+    submitter: &str,
+    depends_on: &[Parent],
+) -> rusqlite::Result<(i64, Submitted)> {
+    let id = TaskId::new();
+    let waits = |parent: &&Parent| !dependencies::is_satisfied(task, parent);
+    let waits_for = depends_on.iter().filter(waits).count();
+    let run_at = dependencies::ready_at(task, tx.now);
+    let status = if run_at > tx.now || waits_for > 0 {
+        TaskStatus::Pending
+    } else {
+        TaskStatus::Queued
+    };
+    let bytes = i64::try_from(bytes_of(task)).unwrap_or(i64::MAX);
+    let inline = task.content.len() <= INLINE_CONTENT;
+    let of_type = tx.policy.by_type.get(&task.task_type);
+    let max_attempts = task
+        .max_attempts
+        .or_else(|| of_type?.max_attempts)
+        .unwrap_or(tx.policy.default_max_attempts);
+    let timeout_seconds = task
+        .timeout_seconds
+        .or_else(|| of_type?.timeout_seconds)
+        .unwrap_or(tx.policy.default_timeout_seconds);
+    let expires_after = of_type.and_then(|of_type| of_type.expires_after);
+    let expires_at = task.expires_at.or_else(|| {
+        let millis = u64::try_from(expires_after?.as_millis()).unwrap_or(u64::MAX);
+        Some(run_at.plus_millis(millis))
+    });
+    let demand = Demand::of_type(task.task_type.clone());
+    let slot = match status {
+        TaskStatus::Queued if expires_at.is_none_or(|at| at > tx.now) => {
+            claim::slot_for(tx, &demand)?
+        }
+        _ => None,
+    };
+    let stored_status = match slot {
+        Some(_) => TaskStatus::Running,
+        None => status,
+    };
+    // That it was submitted is its first event, that it is started its second.
+    let submitted_event = tx.next_event();
+    let starts = i64::from(slot.is_some());
+    let extra = Extra::of(task, depends_on.iter().map(|parent| parent.id).collect());
+    tx.db
+        .prepare_cached(
+            "INSERT INTO tasks (id, type, priority, status, submitter, content, extra, traceparent, created_at, run_at,
+                                max_attempts, timeout_seconds, expires_at, dedup_key, blocked_by, last_event,
+                                attempt, bot, lease, started_at, bytes, lease_node, lease_incarnation, events)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24)",
+        )?
+        .execute(params![
+            id.as_bytes(),
+            task.task_type.as_str(),
+            task.priority.rank(),
+            rows::status_code(stored_status),
+            submitter,
+            inline.then_some(task.content.as_str()),
+            extra.as_ref().map(|extra| json!(extra).to_string()),
+            task.traceparent,
+            tx.now.as_millis(),
+            run_at.as_millis(),
+            max_attempts,
+            i64::try_from(timeout_seconds).unwrap_or(i64::MAX),
+            expires_at.map(Timestamp::as_millis),
+            task.dedup_key,
+            waits_for,
+            submitted_event + starts,
+            starts,
+            slot.as_ref().map(|slot| slot.bot.as_str()),
+            slot.as_ref().map(|slot| slot.lease.as_bytes()),
+            slot.is_some().then_some(tx.now.as_millis()),
+            bytes,
+            slot.is_some().then_some(tx.node),
+            slot.as_ref().map(|slot| slot.incarnation.cast_signed()),
+            1 + starts,
+        ])?;
+    let seq = tx.db.last_insert_rowid();
+    if !inline {
+        tx.db
+            .prepare_cached("INSERT INTO contents (seq, content) VALUES (?1, ?2)")?
+            .execute(params![seq, task.content])?;
+    }
+    for parent in depends_on.iter().filter(waits) {
+        dependencies::add_edge(tx, parent, seq)?;
+    }
+    let counted = Counted {
+        task_type: &task.task_type,
+        priority: task.priority,
+        submitter,
+        bytes,
+    };
+    tx.count_task(counted, None, Some(stored_status))?;
+    tx.lane(&task.task_type, task.priority).flow.submitted += 1;
+    tx.log_task(
+        TaskHistory::default(),
+        TaskEntry {
+            action: Action::TaskSubmitted,
+            actor: submitter,
+            id,
+            owner: submitter,
+            task: OfTask {
+                task_type: &task.task_type,
+                bot: None,
+                attempt: 0,
+                status,
+                tags: rows::tags_of(&task.tags),
+            },
+            result: EventResult::Success,
+            details: None,
+            traceparent: task.traceparent.as_deref(),
+        },
+    )?;
+    if let Some(at) = expires_at.filter(|_| slot.is_none()) {
+        tx.hint(Hint::Due(at.as_millis()));
+    }
+    match (status, slot) {
+        (TaskStatus::Queued, Some(slot)) => {
+            let new = rows::NewRow {
+                id,
+                new: task,
+                extra: extra.unwrap_or_default(),
+                submitter,
+                run_at,
+                max_attempts,
+                timeout_seconds,
+                expires_at,
+            };
+            let before = TaskHistory {
+                last: Some(submitted_event),
+                count: 1,
+            };
+            claim::start_at_once(tx, new.into_task(tx.now), slot, before)?;
+        }
+        (TaskStatus::Queued, None) => tx.hint(Hint::Ready(ReadyTask {
+            id,
+            order: seq,
+            demand,
+            priority: task.priority,
+            ready_at: run_at.as_millis(),
+        })),
+        _ if waits_for == 0 => tx.hint(Hint::Due(run_at.as_millis())),
+        _ => {}
+    }
+    // As it was accepted, also when a bot has it already.
+    let submitted = Submitted {
+        id,
+        status,
+        created_at: tx.now,
+        deduplicated: false,
+    };
+    Ok((seq, submitted))
+}
+>>>>>>> theirs

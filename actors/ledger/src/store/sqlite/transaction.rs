@@ -12,7 +12,7 @@ use deia_model::{
 use rusqlite::{Connection, params};
 
 use super::{
-    entry::{Entry, TaskEntry},
+    entry::{Entry, TaskEntry, TaskHistory},
     memo::Memo,
     rows,
     shares::Shares,
@@ -156,8 +156,8 @@ impl<'a> Tx<'a> {
         self.next_event
     }
 
-    /// Appends to the event log.
-    fn log_after(&mut self, prev: Option<i64>, entry: &Entry<'_>) -> rusqlite::Result<()> {
+    /// Appends to the event log. `of_task` is what came before it, if it is of a task.
+    fn append(&mut self, of_task: Option<TaskHistory>, entry: &Entry<'_>) -> rusqlite::Result<()> {
         let task = entry.task.as_ref();
         let target_type = entry
             .target_type
@@ -165,8 +165,8 @@ impl<'a> Tx<'a> {
         self.db
             .prepare_cached(
                 "INSERT INTO events (seq, at, action, level, actor, target_type, target, owner, result,
-                                     task_type, bot, attempt, status, tags, details, trace_id, prev)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
+                                     task_type, bot, attempt, status, tags, details, trace_id, prev, ordinal)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
             )?
             .execute(params![
                 self.next_event,
@@ -185,7 +185,8 @@ impl<'a> Tx<'a> {
                 task.and_then(|task| task.tags.as_deref()),
                 entry.details,
                 entry.trace_id,
-                prev,
+                of_task.and_then(|before| before.last),
+                of_task.map(|before| before.count + 1),
             ])?;
         self.next_event += 1;
         if entry.action.log_level().is_some() {
@@ -194,14 +195,14 @@ impl<'a> Tx<'a> {
         Ok(())
     }
 
-    /// Appends an event of a task. `prev` is the one before of the same task.
+    /// Appends an event of a task. `before` is what its row said of earlier ones.
     pub(super) fn log_task(
         &mut self,
-        prev: Option<i64>,
+        before: TaskHistory,
         entry: TaskEntry<'_>,
     ) -> rusqlite::Result<()> {
-        self.log_after(
-            prev,
+        self.append(
+            Some(before),
             &Entry {
                 action: entry.action,
                 actor: entry.actor,
@@ -218,7 +219,7 @@ impl<'a> Tx<'a> {
 
     /// Appends an event that is not of a task.
     pub(super) fn log(&mut self, entry: &Entry<'_>) -> rusqlite::Result<()> {
-        self.log_after(None, entry)
+        self.append(None, entry)
     }
 
     /// Appends an event that somebody else put together.

@@ -8,8 +8,13 @@ use deia_model::{
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
+<<<<<<< main
     edges,
     entry::{OfTask, TaskEntry},
+=======
+    attempts, dependencies,
+    entry::{OfTask, TaskEntry, TaskHistory},
+>>>>>>> theirs
     errors::ApplyError,
     rows,
     shares::Counted,
@@ -28,7 +33,7 @@ pub(super) struct Waiting {
     pub(super) traceparent: Option<String>,
     pub(super) blocked_by: u32,
     pub(super) dependents: u32,
-    pub(super) last_event: Option<i64>,
+    pub(super) history: TaskHistory,
     pub(super) on_failure: DependencyFailure,
     submitter: String,
     bytes: i64,
@@ -39,7 +44,7 @@ pub(super) struct Waiting {
 
 pub(super) const SELECT_WAITING: &str =
     "SELECT seq, id, type, priority, status, run_at, traceparent, blocked_by, dependents,
-        last_event, extra, submitter, bytes, bot, attempt FROM tasks";
+        last_event, extra, submitter, bytes, bot, attempt, events FROM tasks";
 
 impl Waiting {
     pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
@@ -58,7 +63,10 @@ impl Waiting {
             traceparent: row.get(6)?,
             blocked_by: row.get(7)?,
             dependents: row.get(8)?,
-            last_event: row.get(9)?,
+            history: TaskHistory {
+                last: row.get(9)?,
+                count: row.get(15)?,
+            },
             on_failure: extra.on_dependency_failure,
             submitter: row.get(11)?,
             bytes: row.get(12)?,
@@ -101,7 +109,7 @@ pub(super) fn end(tx: &mut Tx<'_>, task: &Waiting, end: &End<'_>) -> rusqlite::R
     tx.db
         .prepare_cached(
             "UPDATE tasks SET status = ?2, completed_at = ?3, cancel_requested_at = ?4, last_error = ?5,
-                              end_reason = ?6, blocked_by = 0, last_event = ?7 WHERE seq = ?1",
+                              end_reason = ?6, blocked_by = 0, last_event = ?7, events = events + 1 WHERE seq = ?1",
         )?
         .execute(params![
             task.seq,
@@ -135,7 +143,7 @@ pub(super) fn end(tx: &mut Tx<'_>, task: &Waiting, end: &End<'_>) -> rusqlite::R
     };
     let details = serde_json::json!({"reason": end.reason, "error": end.error}).to_string();
     tx.log_task(
-        task.last_event,
+        task.history,
         TaskEntry {
             action,
             actor: end.actor,
@@ -185,10 +193,7 @@ pub(super) fn cancel(
 ) -> Result<Reply, ApplyError> {
     let mut find = tx.db.prepare_cached(rows::SELECT_TASK_BY_ID)?;
     let rows::Stored {
-        seq,
-        task,
-        last_event,
-        ..
+        seq, task, history, ..
     } = find
         .query_row([id.as_bytes()], rows::stored_task)
         .optional()?
@@ -208,11 +213,11 @@ pub(super) fn cancel(
         if task.cancel_requested_at.is_none() {
             tx.db
                 .prepare_cached(
-                    "UPDATE tasks SET cancel_requested_at = ?2, last_error = ?3, last_event = ?4 WHERE seq = ?1",
+                    "UPDATE tasks SET cancel_requested_at = ?2, last_error = ?3, last_event = ?4, events = events + 1 WHERE seq = ?1",
                 )?
                 .execute(params![seq, tx.now.as_millis(), reason, tx.next_event()])?;
             tx.log_task(
-                last_event,
+                history,
                 TaskEntry {
                     action: Action::TaskCancelRequested,
                     actor,

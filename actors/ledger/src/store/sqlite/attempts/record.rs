@@ -76,7 +76,7 @@ pub(super) fn write_status(
         tx.db
             .prepare_cached(
                 "UPDATE tasks SET status = 3, completed_at = ?2, execution_ms = ?3, lease = NULL, lease_expires_at = NULL,
-                                  last_error = NULL, last_event = ?4 WHERE seq = ?1",
+                                  last_error = NULL, last_event = ?4, events = events + 1 WHERE seq = ?1",
             )?
             .execute(params![
                 running.seq,
@@ -89,7 +89,7 @@ pub(super) fn write_status(
     tx.db
         .prepare_cached(
             "UPDATE tasks SET status = ?2, completed_at = ?3, execution_ms = ?4, lease = NULL, lease_expires_at = NULL, run_at = ?5,
-                              failures = ?6, bot_deaths = ?7, last_error = ?8, end_reason = ?9, last_event = ?10,
+                              failures = ?6, bot_deaths = ?7, last_error = ?8, end_reason = ?9, last_event = ?10, events = events + 1,
                               suspicions = ?11, hive_deaths = ?12,
                               ready_since = CASE WHEN ?13 THEN NULL ELSE coalesce(ready_since, run_at) END
              WHERE seq = ?1",
@@ -169,7 +169,7 @@ pub(super) fn log_end(
     };
     let succeeded = event.action == Action::TaskCompleted;
     tx.log_task(
-        running.last_event,
+        running.history,
         TaskEntry {
             action: event.action,
             actor: running.bot.as_str(),

@@ -3,7 +3,7 @@
 use deia_model::{BotName, LeaseToken, Priority, TaskId, TaskType, Timestamp, Toll};
 use rusqlite::Row;
 
-use crate::store::sqlite::{rows, shares::Counted};
+use crate::store::sqlite::{entry::TaskHistory, rows, shares::Counted};
 
 /// The part of a running task that is needed to end its attempt.
 pub(super) struct Running {
@@ -21,7 +21,7 @@ pub(super) struct Running {
     pub(super) traceparent: Option<String>,
     pub(super) cancelled_by: Option<String>,
     pub(super) dependents: u32,
-    pub(super) last_event: Option<i64>,
+    pub(super) history: TaskHistory,
     pub(super) submitter: String,
     pub(super) bytes: i64,
     pub(super) run_at: Timestamp,
@@ -32,7 +32,7 @@ pub(super) const SELECT_RUNNING: &str =
     "SELECT seq, id, type, priority, attempt, lease, bot, failures, max_attempts, bot_deaths,
         cancel_requested_at IS NOT NULL, started_at, traceparent,
         CASE WHEN cancel_requested_at IS NOT NULL THEN last_error END, dependents, last_event, suspicions, hive_deaths,
-        submitter, bytes, run_at, extra FROM tasks";
+        submitter, bytes, run_at, extra, events FROM tasks";
 
 impl Running {
     pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
@@ -56,7 +56,10 @@ impl Running {
             traceparent: row.get(12)?,
             cancelled_by: row.get(13)?,
             dependents: row.get(14)?,
-            last_event: row.get(15)?,
+            history: TaskHistory {
+                last: row.get(15)?,
+                count: row.get(22)?,
+            },
             submitter: row.get(18)?,
             bytes: row.get(19)?,
             run_at: Timestamp::from_millis(row.get(20)?),

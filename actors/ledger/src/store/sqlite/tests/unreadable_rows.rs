@@ -254,7 +254,7 @@ async fn events_of_another_version_are_read_as_they_are() {
     hive.sql("UPDATE events SET action = 'task.dreamt', details = '{' WHERE seq = 1");
     for events in [
         hive.store.events(0, 10).await.unwrap(),
-        hive.store.task_events(id).await.unwrap(),
+        hive.store.task_events(id, Sight::All).await.unwrap(),
     ] {
         assert_eq!(events.len(), 1);
         assert_eq!(events[0].action, EventAction::Other("task.dreamt".into()));
