@@ -331,6 +331,8 @@ fn kib_of(text: &str, name: &str) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use deia_model::Timestamp;
+
     use super::*;
 
     #[test]

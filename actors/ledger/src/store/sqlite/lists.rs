@@ -254,11 +254,7 @@ pub(super) fn chain(db: &Connection, newest: Option<i64>) -> rusqlite::Result<Ve
 pub(super) const SELECT_EVENT: &str =
     "SELECT seq, at, action, level, actor, target, result, details, trace_id, prev,
             target_type, owner, task_type, bot, tags, attempt, status, session_id, v,
-<<<<<<< main
-            (SELECT max(timeline) FROM timelines WHERE first_seq <= seq) FROM events";
-=======
-            CAST((SELECT value FROM meta WHERE key = 'timeline') AS INTEGER), ordinal FROM events";
->>>>>>> theirs
+            (SELECT max(timeline) FROM timelines WHERE first_seq <= seq), ordinal FROM events";
 
 /// Returns events after that sequence number, in order.
 #[cfg(any(test, feature = "testing"))]

@@ -8,13 +8,8 @@ use deia_model::{
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
-<<<<<<< main
     edges,
-    entry::{OfTask, TaskEntry},
-=======
-    attempts, dependencies,
     entry::{OfTask, TaskEntry, TaskHistory},
->>>>>>> theirs
     errors::ApplyError,
     rows,
     shares::Counted,

@@ -11,7 +11,7 @@ use super::{
     super::{
         claim, dependencies,
         edges::{self, Parent},
-        entry::{OfTask, TaskEntry},
+        entry::{OfTask, TaskEntry, TaskHistory},
         rows::{self, Extra},
         shares::Counted,
         transaction::Tx,
@@ -145,7 +145,11 @@ pub(super) fn insert(
     match slot {
         Some(slot) => {
             let task = accepted.into_row().into_task(tx.now);
-            claim::start_at_once(tx, task, slot, submitted_event)?;
+            let before = TaskHistory {
+                last: Some(submitted_event),
+                count: 1,
+            };
+            claim::start_at_once(tx, task, slot, before)?;
         }
         None => hint(tx, &accepted, seq),
     }
@@ -175,8 +179,8 @@ fn write_row(
         .prepare_cached(
             "INSERT INTO tasks (id, type, priority, status, submitter, content, extra, traceparent, created_at, run_at,
                                 max_attempts, timeout_seconds, expires_at, dedup_key, blocked_by, last_event,
-                                attempt, bot, lease, started_at, bytes, lease_node, lease_incarnation)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23)",
+                                attempt, bot, lease, started_at, bytes, lease_node, lease_incarnation, events)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24)",
         )?
         .execute(params![
             accepted.id.as_bytes(),
@@ -202,6 +206,8 @@ fn write_row(
             accepted.bytes,
             slot.is_some().then_some(tx.node),
             slot.map(|slot| slot.incarnation.cast_signed()),
+            // That it was submitted is its first event, that it is started its second.
+            1 + u8::from(slot.is_some()),
         ])?;
     let seq = tx.db.last_insert_rowid();
     if !inline {
@@ -228,7 +234,7 @@ fn count(tx: &mut Tx<'_>, accepted: &Accepted<'_>, status: TaskStatus) -> rusqli
 /// Appends the event of the submission.
 fn log(tx: &mut Tx<'_>, accepted: &Accepted<'_>) -> rusqlite::Result<()> {
     tx.log_task(
-        None,
+        TaskHistory::default(),
         TaskEntry {
             action: Action::TaskSubmitted,
             actor: accepted.submitter,
