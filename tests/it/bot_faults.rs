@@ -309,3 +309,23 @@ fn the_command_line_warns_of_a_program_that_cannot_be_started() {
     let fine = hive.admin(&["bot", "add", "fine", "--launch", "--", "cat"]);
     assert!(!fine.ok().err.contains("warning"));
 }
+
+#[tokio::test]
+async fn attempts_that_never_ran_count_as_returned_without_a_run_time() {
+    let app = TestApp::start_with(&QUICK).await;
+    let missing = json!({"kind": "command", "command": ["/nonexistent/agent"]});
+    put(&app, "hole", missing, 1).await;
+    app.submit(&json!({"type": "shared", "content": "x"})).await;
+    app.until("the statistics count a returned attempt", async |app| {
+        let queue = app.get("/api/v1/queue").await.is(200).body;
+        let of_bot = &queue["history"]["by_bot"][0];
+        let returned = of_bot["returned"].as_u64().is_some_and(|n| n > 0);
+        if returned {
+            assert_eq!(of_bot["name"], "hole");
+            assert_eq!(of_bot["retried"], 0, "{of_bot}");
+            assert_eq!(of_bot["runs"]["count"], 0, "{of_bot}");
+        }
+        returned
+    })
+    .await;
+}

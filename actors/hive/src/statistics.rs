@@ -4,6 +4,8 @@
 //! event once. Losing this subsystem stops the counting, and it is made up for later.
 
 mod follower;
+#[cfg(test)]
+mod tests;
 mod view;
 
 pub(crate) use self::{follower::Statistics, view::history};

@@ -121,18 +121,20 @@ pub struct Flow {
     pub cancelled: u32,
     /// Attempts that failed and are followed by another.
     pub retried: u32,
-    /// Attempts that were given back, or whose bot died.
+    /// Attempts that did not come to an end of their own and are followed by another.
     pub returned: u32,
     /// How long the started ones had been ready, in milliseconds.
     pub waits: Histogram,
-    /// How long ended attempts ran, in milliseconds.
+    /// How long attempts ran that succeeded or failed, in milliseconds.
     pub runs: Histogram,
 }
 
 impl Flow {
     /// Notes how an attempt ended, and what its task is now.
     pub fn attempt_ended(&mut self, end: AttemptEnd, status: TaskStatus, run_ms: u64) {
-        self.runs.record(run_ms);
+        if end.ended_by_itself() {
+            self.runs.record(run_ms);
+        }
         match (end, status) {
             (_, TaskStatus::Completed | TaskStatus::Failed | TaskStatus::Cancelled) => {
                 self.ended(status);

@@ -25,11 +25,13 @@ pub struct StatisticsRow {
     pub failed: u64,
     /// Tasks cancelled.
     pub cancelled: u64,
-    /// Attempts that were followed by another.
+    /// Attempts that failed and were followed by another.
     pub retried: u64,
+    /// Attempts that did not come to an end of their own and were followed by another.
+    pub returned: u64,
     /// How long started attempts had been ready, in milliseconds.
     pub waits: Histogram,
-    /// How long ended attempts ran, in milliseconds.
+    /// How long attempts ran that succeeded or failed, in milliseconds.
     pub runs: Histogram,
 }
 
@@ -42,6 +44,7 @@ impl StatisticsRow {
         self.failed += other.failed;
         self.cancelled += other.cancelled;
         self.retried += other.retried;
+        self.returned += other.returned;
         self.waits.merge(&other.waits);
         self.runs.merge(&other.runs);
     }

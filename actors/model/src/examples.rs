@@ -226,7 +226,7 @@ fn throughput(name: &str, submitted: u64) -> Value {
     let durations = json!({"count": 1206, "mean_ms": 4, "p50_ms": 3, "p95_ms": 7, "p99_ms": 15});
     json!({
         "name": name, "submitted": submitted, "started": 1206, "completed": 1204, "failed": 2,
-        "cancelled": 0, "retried": 0, "waits": durations, "runs": durations,
+        "cancelled": 0, "retried": 0, "returned": 0, "waits": durations, "runs": durations,
     })
 }
 

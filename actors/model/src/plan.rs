@@ -301,6 +301,20 @@ impl AttemptOutcomeKind {
     }
 }
 
+impl From<AttemptOutcomeKind> for AttemptEnd {
+    fn from(kind: AttemptOutcomeKind) -> Self {
+        match kind {
+            AttemptOutcomeKind::Failed => Self::Failed,
+            AttemptOutcomeKind::BotDied => Self::BotDied,
+            AttemptOutcomeKind::Suspected => Self::Suspected,
+            AttemptOutcomeKind::HiveDied => Self::HiveDied,
+            AttemptOutcomeKind::GivenBack => Self::GivenBack,
+            AttemptOutcomeKind::BotFault => Self::BotFault,
+            AttemptOutcomeKind::Cancelled => Self::Cancelled,
+        }
+    }
+}
+
 impl FromStr for AttemptOutcomeKind {
     type Err = &'static str;
 

@@ -121,11 +121,14 @@ pub struct Throughput {
     pub failed: u64,
     /// Tasks cancelled.
     pub cancelled: u64,
-    /// Attempts that were followed by another.
+    /// Attempts that failed and were followed by another.
     pub retried: u64,
+    /// Attempts that did not come to an end of their own and were followed by another:
+    /// given back, at fault of the bot, or ended with the bot or the hive.
+    pub returned: u64,
     /// How long tasks had been ready when an attempt began.
     pub waits: Durations,
-    /// How long ended attempts ran.
+    /// How long attempts ran that succeeded or failed.
     pub runs: Durations,
 }
 

@@ -50,6 +50,21 @@ impl AttemptEnd {
         }
     }
 
+    /// Returns whether the attempt ran until it came to an end of its own, so that its
+    /// time says how long such tasks take. The time of others says when somebody stopped
+    /// them, or when a death was noticed; some never began.
+    pub fn ended_by_itself(self) -> bool {
+        match self {
+            Self::Succeeded | Self::Failed => true,
+            Self::Cancelled
+            | Self::BotDied
+            | Self::Suspected
+            | Self::HiveDied
+            | Self::GivenBack
+            | Self::BotFault => false,
+        }
+    }
+
     /// Returns its name in metrics and in the evidence of failed attempts.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -138,6 +138,7 @@ fn history(history: &QueueHistory, look: &Look) -> String {
         Column::new("COMPLETED").right(),
         Column::new("FAILED").right(),
         Column::new("RETRIED").right(),
+        Column::new("RETURNED").right(),
         Column::new("WAIT P95").right(),
         Column::new("RUN P50").right(),
         Column::new("RUN P95").right(),
@@ -152,6 +153,7 @@ fn history(history: &QueueHistory, look: &Look) -> String {
             row.completed.into(),
             row.failed.into(),
             row.retried.into(),
+            row.returned.into(),
             or_dash(some(&row.waits, row.waits.p95_ms)),
             or_dash(some(&row.runs, row.runs.p50_ms)),
             or_dash(some(&row.runs, row.runs.p95_ms)),
@@ -162,7 +164,7 @@ fn history(history: &QueueHistory, look: &Look) -> String {
 
 #[cfg(test)]
 mod tests {
-    use deia_model::{Priority, QueueLane, Timestamp};
+    use deia_model::{Priority, QueueLane, Throughput, Timestamp};
 
     use super::*;
 
@@ -244,5 +246,42 @@ BOT    RUNNING
 sim-1        1
 ";
         assert_eq!(status(&queue, &look), expected);
+    }
+    #[test]
+    fn history_tells_failed_attempts_from_returned_ones() {
+        let row = |name: &str, submitted| Throughput {
+            name: name.into(),
+            submitted,
+            started: 9,
+            completed: 3,
+            failed: 1,
+            cancelled: 0,
+            retried: 2,
+            returned: 4,
+            waits: Durations::default(),
+            runs: Durations {
+                count: 6,
+                mean_ms: 5,
+                p50_ms: 7,
+                p95_ms: 15,
+                p99_ms: 15,
+            },
+        };
+        let queue = QueueHistory {
+            hours: 24,
+            by_type: vec![row("general", 5)],
+            by_bot: vec![row("upper-1", 0)],
+        };
+        let look = Look {
+            color: false,
+            width: Some(120),
+            now: Timestamp::from_millis(0),
+        };
+        let expected = "\
+LAST 24 H     SUBMITTED  COMPLETED  FAILED  RETRIED  RETURNED  WAIT P95  RUN P50  RUN P95
+type general          5          3       1        2         4         -      7ms     15ms
+bot upper-1           -          3       1        2         4         -      7ms     15ms
+";
+        assert_eq!(history(&queue, &look), expected);
     }
 }

@@ -82,7 +82,7 @@ metrics! {
         ATTEMPT_REPORTS_STALE = Counter "deia_task_stale_reports_total" []
             "Reports of attempts whose lease was not in force any more; they change nothing";
         ATTEMPT_DURATION = Histogram "deia_task_attempt_duration_seconds" ["priority"]
-            "How long attempts ran that have ended";
+            "How long attempts ran that succeeded or failed";
         TASK_WAIT = Histogram "deia_task_wait_seconds" ["priority"]
             "How long tasks had been ready when an attempt began";
         TASKS_SUBMITTED = Counter "deia_tasks_submitted_total" ["type", "priority"]

@@ -3,7 +3,11 @@
 use std::{collections::HashMap, time::Duration};
 
 use deia_ledger::{Effect, Follower, FollowerName, StatisticsRow, hour_of};
+<<<<<<< main
 use deia_model::{Action, BotName, Event, TaskType};
+=======
+use deia_model::{Action, AttemptEnd, AttemptOutcomeKind, BotName, Event, TaskType, Timestamp};
+>>>>>>> theirs
 
 /// Counts events of tasks by hour, type and bot.
 pub(crate) struct Statistics {
@@ -60,13 +64,25 @@ fn count(row: &mut StatisticsRow, action: Action, event: &Event) {
         Action::TaskCompleted => row.completed += 1,
         Action::TaskFailed | Action::TaskDead => row.failed += 1,
         Action::TaskCancelled => row.cancelled += 1,
-        Action::TaskRetrying => row.retried += 1,
+        Action::TaskRetrying if end_of(action, event) == Some(AttemptEnd::Failed) => {
+            row.retried += 1;
+        }
+        Action::TaskRetrying => row.returned += 1,
         _ => {}
     }
-    // Ends of attempts, and of nothing else.
-    if let Some(run_ms) = event.details["run_ms"].as_u64() {
-        row.runs.record(run_ms);
+    if end_of(action, event).is_some_and(AttemptEnd::ended_by_itself) {
+        row.runs
+            .record(event.details["run_ms"].as_u64().unwrap_or(0));
     }
+}
+
+/// Returns how the attempt ended that an event tells the end of, if it does.
+fn end_of(action: Action, event: &Event) -> Option<AttemptEnd> {
+    if action == Action::TaskCompleted {
+        return Some(AttemptEnd::Succeeded);
+    }
+    let outcome = event.details["outcome"].as_str()?;
+    outcome.parse::<AttemptOutcomeKind>().ok().map(Into::into)
 }
 
 #[cfg(test)]
@@ -109,7 +125,19 @@ mod tests {
         let events = [
             event("task.submitted", 0, None, Value::Null),
             event("task.started", 1, b, json!({"wait_ms": 5})),
-            event("task.retrying", 2, b, json!({"wait_ms": 5, "run_ms": 3})),
+            event(
+                "task.retrying",
+                2,
+                b,
+                json!({"outcome": "failed", "run_ms": 3}),
+            ),
+            event(
+                "task.retrying",
+                2,
+                b,
+                json!({"outcome": "given_back", "run_ms": 0}),
+            ),
+            event("task.failed", 2, None, json!({"reason": "expired"})),
             event(
                 "task.completed",
                 HOUR,
@@ -131,17 +159,24 @@ mod tests {
         let counted: Vec<_> = rows
             .iter()
             .map(|row| {
-                let counts = [row.submitted, row.started, row.completed, row.retried];
+                let attempts = [row.started, row.completed, row.retried, row.returned];
                 let (waits, runs) = (row.waits.count(), row.runs.count());
-                (row.hour, row.bot.as_str(), counts, waits, runs)
+                (
+                    row.hour,
+                    row.bot.as_str(),
+                    row.submitted,
+                    attempts,
+                    waits,
+                    runs,
+                )
             })
             .collect();
         assert_eq!(
             counted,
             [
-                (0, "", [1, 0, 0, 0], 0, 0),
-                (0, "b", [0, 1, 0, 1], 1, 1),
-                (1, "b", [0, 0, 1, 0], 0, 1),
+                (0, "", 1, [0, 0, 0, 0], 0, 0),
+                (0, "b", 0, [1, 0, 1, 1], 1, 1),
+                (1, "b", 0, [0, 1, 0, 0], 0, 1),
             ]
         );
     }

@@ -21,6 +21,7 @@ fn throughput((name, sum): (String, StatisticsRow)) -> Throughput {
         failed: sum.failed,
         cancelled: sum.cancelled,
         retried: sum.retried,
+        returned: sum.returned,
         waits: durations(&sum.waits),
         runs: durations(&sum.runs),
     }

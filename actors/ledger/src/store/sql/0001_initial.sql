@@ -202,6 +202,7 @@ CREATE TABLE statistics (
     failed    INTEGER NOT NULL,
     cancelled INTEGER NOT NULL,
     retried   INTEGER NOT NULL,
+    returned  INTEGER NOT NULL,
     waits     BLOB    NOT NULL,           -- histograms of milliseconds
     runs      BLOB    NOT NULL,
     PRIMARY KEY (hour, type, bot)

@@ -137,8 +137,9 @@ fn add_statistics(
     let mut find = db.prepare_cached(&sql)?;
     let mut put = db.prepare_cached(
         "INSERT OR REPLACE INTO statistics
-             (hour, type, bot, submitted, started, completed, failed, cancelled, retried, waits, runs)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+             (hour, type, bot, submitted, started, completed, failed, cancelled, retried, returned, waits,
+              runs)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
     )?;
     for more in added {
         let found = find.query_row(params![more.hour, more.task_type, more.bot], statistics_row);
@@ -159,6 +160,7 @@ fn add_statistics(
             number(row.failed),
             number(row.cancelled),
             number(row.retried),
+            number(row.returned),
             row.waits.to_bytes(),
             row.runs.to_bytes(),
         ])?;
@@ -169,7 +171,7 @@ fn add_statistics(
 }
 
 const SELECT_STATISTICS: &str =
-    "SELECT hour, type, bot, submitted, started, completed, failed, cancelled, retried, waits, runs
+    "SELECT hour, type, bot, submitted, started, completed, failed, cancelled, retried, returned, waits, runs
      FROM statistics";
 
 fn statistics_row(row: &Row<'_>) -> rusqlite::Result<StatisticsRow> {
@@ -188,8 +190,9 @@ fn statistics_row(row: &Row<'_>) -> rusqlite::Result<StatisticsRow> {
         failed: count(6)?,
         cancelled: count(7)?,
         retried: count(8)?,
-        waits: histogram(9)?,
-        runs: histogram(10)?,
+        returned: count(9)?,
+        waits: histogram(10)?,
+        runs: histogram(11)?,
     })
 }
 

@@ -156,14 +156,16 @@ pub(super) fn log_end(
         running.started_at.millis_since(running.run_at),
         report.execution_time_ms,
     );
+    // Why a task goes back, or has ended, does not follow from the action.
+    let outcome = AttemptOutcomeKind::of(report.end);
     let details = match event.action {
         Action::TaskCompleted => format!("{{\"wait_ms\":{wait_ms},\"run_ms\":{run_ms}}}"),
         Action::TaskRetrying => serde_json::json!({
-            "wait_ms": wait_ms, "run_ms": run_ms, "error": report.error, "retry_at": event.run_at,
+            "outcome": outcome, "wait_ms": wait_ms, "run_ms": run_ms, "error": report.error, "retry_at": event.run_at,
         })
         .to_string(),
         _ => serde_json::json!({
-            "wait_ms": wait_ms, "run_ms": run_ms, "error": report.error, "exit_code": report.exit_code,
+            "outcome": outcome, "wait_ms": wait_ms, "run_ms": run_ms, "error": report.error, "exit_code": report.exit_code,
         })
         .to_string(),
     };

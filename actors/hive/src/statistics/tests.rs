@@ -1,0 +1,109 @@
+//! The statistics beside the flow that commits tell: two views of one queue.
+
+use std::{
+    num::NonZero,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use deia_ledger::{
+    Apply, AttemptReport, Claim, ClaimTasks, Effect, FinishAttempts, Flow, Follower, Hint, Ledger,
+    StatisticsRow, Submit,
+    store::{SqliteOptions, SqliteStore},
+};
+use deia_model::{AttemptEnd, LeaseToken, NewTask, Role, TaskId};
+
+use super::Statistics;
+
+async fn submit(ledger: &Ledger) -> TaskId {
+    let submit = Submit {
+        tasks: vec![NewTask::new("general".parse().unwrap(), "x")],
+        submitter: "ada".into(),
+        role: Role::Operator,
+        dedup: None,
+    };
+    ledger.apply(submit).await.unwrap().tasks[0].id
+}
+
+/// Has an attempt of the task end so, after five milliseconds.
+async fn attempt(ledger: &Ledger, task: TaskId, end: AttemptEnd) {
+    let claim = Claim {
+        task,
+        bot: "b".parse().unwrap(),
+        lease: LeaseToken::new(),
+        incarnation: 1,
+        expires_after: None,
+    };
+    let claimed = ledger.apply(ClaimTasks(vec![claim])).await.unwrap().tasks;
+    let report = AttemptReport {
+        end,
+        execution_time_ms: 5,
+        ..AttemptReport::given_back(&claimed[0], "it is a test")
+    };
+    ledger.apply(FinishAttempts(vec![report])).await.unwrap();
+}
+
+/// Returns what the statistics make of all events.
+async fn counted(ledger: &Ledger) -> StatisticsRow {
+    let all = NonZero::new(10_000).unwrap();
+    let start = ledger.cursor(Statistics::NAME).await.unwrap();
+    let page = ledger.events_after(start, all, u64::MAX);
+    let mut sum = StatisticsRow::default();
+    let mut statistics = Statistics::new(Duration::from_secs(3_600));
+    for effect in statistics.plan(&page.await.unwrap().events) {
+        let Effect::Statistics { rows, .. } = effect;
+        rows.iter().for_each(|row| sum.merge(row));
+    }
+    sum
+}
+
+#[tokio::test]
+async fn statistics_and_flow_agree_on_every_end_of_an_attempt() {
+    for end in AttemptEnd::ALL {
+        let dir = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(SqliteOptions::for_tests(dir.path())).unwrap();
+        let ledger: Ledger = Arc::new(store);
+        let flow = Arc::new(Mutex::new(Flow::default()));
+        let told = flow.clone();
+        ledger.subscribe(Arc::new(move |hints| {
+            for hint in hints {
+                if let Hint::Flow(flows) = hint {
+                    let mut told = told.lock().unwrap();
+                    flows.iter().for_each(|(_, _, flow)| told.merge(flow));
+                }
+            }
+        }));
+        let _serving = ledger.serve().unwrap();
+        let task = submit(&ledger).await;
+        attempt(&ledger, task, end).await;
+        let sum = counted(&ledger).await;
+        ledger.close().await;
+        let flow = *flow.lock().unwrap();
+        let of_flow = [
+            flow.submitted,
+            flow.started,
+            flow.completed,
+            flow.failed,
+            flow.cancelled,
+            flow.retried,
+            flow.returned,
+        ];
+        let of_events = [
+            sum.submitted,
+            sum.started,
+            sum.completed,
+            sum.failed,
+            sum.cancelled,
+            sum.retried,
+            sum.returned,
+        ];
+        assert_eq!(of_events, of_flow.map(u64::from), "{end:?}");
+        assert_eq!((sum.waits, sum.runs), (flow.waits, flow.runs), "{end:?}");
+        let ran = u64::from(matches!(end, AttemptEnd::Succeeded | AttemptEnd::Failed));
+        assert_eq!(
+            (sum.runs.count(), sum.runs.sum()),
+            (ran, 5 * ran),
+            "{end:?}"
+        );
+    }
+}
