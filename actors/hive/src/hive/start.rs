@@ -48,7 +48,7 @@ use crate::{
     guard,
     hive::{meter::FlowMeter, task_watch::TaskWatch},
     metrics::SupervisionMetrics,
-    secrets::SecretResolver,
+    secrets::{SealingKeys, SecretResolver},
     statistics::Statistics,
     tree,
     tree::{Declared, Parts},
@@ -118,43 +118,12 @@ impl Hive {
             source,
         })?;
         let (new, clean) = (store.is_new(), store.previous_shutdown_clean());
-        let instance = data_dir.instance().to_owned();
-        end_leftovers(instance.clone())
+        let guardian = start_guardian(&config, data_dir.instance())
             .await
             .map_err(HiveStartError::Guard)?;
-        let mut program = guardian_program(&instance).map_err(HiveStartError::Guard)?;
-        program.runner.max_idle = config.bots.idle_runners as usize;
-        let guardian = Guardian::start(program).map_err(HiveStartError::Guard)?;
         // Last: should anything before it fail, the binary before this one can go on.
         store.migrate()?;
-        let ledger: Ledger = Arc::new(store);
-        let resolver = Arc::new(SecretResolver::new(
-            config.bots.secret_places(),
-            config.data_dir.clone(),
-            ledger.clone(),
-            sealing.clone(),
-        ));
-        let keyring = Arc::new(Keyring::default());
-        let logins = Arc::new(Logins::new(config.auth.sessions.idle_timeout));
-        let parts = Parts {
-            secrets: resolver.clone(),
-            caches: Arc::new(AccessCaches::new(
-                ledger.clone(),
-                keyring.clone(),
-                logins.clone(),
-            )),
-            keyring,
-            logins,
-            issuers: Arc::new(Issuers::new(&config.auth.issuers, &config.auth.jwt)),
-            denials: Arc::new(Denials::new(&config.auth)),
-            board: Board::default(),
-            guardian,
-            outputs: Outputs::of(&config.data_dir),
-            config: Arc::new(config),
-            tree: Arc::new(OnceLock::new()),
-            scheduling: metrics.scheduler.clone(),
-            ledger,
-        };
+        let parts = parts_of(config, Arc::new(store), &sealing, guardian, &metrics);
         let Declared {
             spec,
             access,
@@ -177,7 +146,7 @@ impl Hive {
                 outputs: parts.outputs,
                 containment: parts.guardian.means(),
                 sealing,
-                resolver,
+                resolver: parts.secrets,
                 watch: TaskWatch::default(),
                 meter: FlowMeter::default(),
                 tree: parts.tree,
@@ -358,6 +327,48 @@ fn guardian_program(instance: &str) -> std::io::Result<GuardianProgram> {
     Ok(crate::actors::bots::guardian::tests::guard_program(
         instance,
     ))
+}
+
+/// Starts the guard of the programs, once those of an earlier run have ended.
+async fn start_guardian(config: &Config, instance: &str) -> std::io::Result<Guardian> {
+    end_leftovers(instance.to_owned()).await?;
+    let mut program = guardian_program(instance)?;
+    program.runner.max_idle = config.bots.idle_runners as usize;
+    Guardian::start(program)
+}
+
+/// Makes the state that the parts of the tree share.
+fn parts_of(
+    config: Config,
+    ledger: Ledger,
+    sealing: &Arc<SealingKeys>,
+    guardian: Guardian,
+    metrics: &PartMetrics,
+) -> Parts {
+    let secrets = SecretResolver::new(
+        config.bots.secret_places(),
+        config.data_dir.clone(),
+        ledger.clone(),
+        sealing.clone(),
+    );
+    let keyring = Arc::new(Keyring::default());
+    let logins = Arc::new(Logins::new(config.auth.sessions.idle_timeout));
+    let caches = AccessCaches::new(ledger.clone(), keyring.clone(), logins.clone());
+    Parts {
+        secrets: Arc::new(secrets),
+        caches: Arc::new(caches),
+        keyring,
+        logins,
+        issuers: Arc::new(Issuers::new(&config.auth.issuers, &config.auth.jwt)),
+        denials: Arc::new(Denials::new(&config.auth)),
+        board: Board::default(),
+        guardian,
+        outputs: Outputs::of(&config.data_dir),
+        config: Arc::new(config),
+        tree: Arc::new(OnceLock::new()),
+        scheduling: metrics.scheduler.clone(),
+        ledger,
+    }
 }
 
 /// Ends programs that an earlier run left, should even its guard have been killed.
