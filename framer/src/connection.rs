@@ -10,7 +10,7 @@ use crate::Refusal;
 /// A connection as the handlers of its requests see it. `N` is what the server
 /// notes of it.
 pub struct Connection<N> {
-    /// What the server knows of the connection.
+    /// The server's notes on the connection.
     pub note: N,
     /// Reason why nothing more is read from it.
     pub(crate) refusal: OnceCell<Refusal>,

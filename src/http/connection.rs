@@ -21,13 +21,13 @@ use super::{drain::OpenConnection, shares::Share, tls::Shown};
 pub(super) type Stream = deia_framer::Stream<Transport, Peer>;
 type Connection = Rc<deia_framer::Connection<Peer>>;
 
-/// What is known of the other side of a connection.
+/// Facts about the other side of a connection.
 pub(super) struct Peer {
     /// The certificate of the client that stands for a bot.
     pub(super) shown: Option<Shown>,
-    /// Whether it is under TLS.
+    /// True if it is under TLS.
     pub(super) secure: bool,
-    /// Its place among those of its address.
+    /// The place that it takes among the connections of its address.
     #[allow(dead_code, reason = "held for its drop")]
     pub(super) share: Share,
     /// Counts it among those that are open.

@@ -2,7 +2,7 @@
 
 use deia_model::TaskType;
 
-/// What a task asks of the bot that carries it out. Tasks of equal demand may go to the same
+/// The demand of a task on the bot that carries it out. Tasks of equal demand may go to the same
 /// bots, so they wait in one lane, and the first of them stands for all.
 ///
 /// Whatever else the choice of a bot comes to depend on (the side of a rollout, the bot of a

@@ -12,7 +12,7 @@ pub struct ReadyTask {
     pub id: TaskId,
     /// Its place in the order of submission; opaque but for its order.
     pub order: i64,
-    /// What it asks of its bot.
+    /// Demand on the bot.
     pub demand: Demand,
     /// How urgent it is.
     pub priority: Priority,

@@ -19,11 +19,11 @@ pub struct TaskPolicy {
     pub poison_after_hive_deaths: u32,
     /// Wait of a task that its bot could not carry out.
     pub bot_fault_delay: Duration,
-    /// When a failed attempt is followed by the next.
+    /// Delays between attempts.
     pub retry: RetryPolicy,
-    /// How long an idempotency key is remembered.
+    /// Time for which an idempotency key is remembered.
     pub idempotency_retention: Duration,
-    /// What tasks of a type have otherwise.
+    /// Settings of single task types.
     pub by_type: HashMap<TaskType, TypePolicy>,
     /// Tasks that may wait.
     pub max_waiting: u64,
@@ -41,11 +41,11 @@ pub struct TaskPolicy {
     pub max_dependents: u32,
     /// Bytes of content that one `Claim` may bring.
     pub claim_max_bytes: u64,
-    /// How long ended tasks are kept.
+    /// Times for which ended tasks are kept.
     pub retention: Retention,
 }
 
-/// What tasks of one type have otherwise.
+/// Settings of one task type, in place of those of all.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TypePolicy {
     /// `max_attempts` of a task that does not say.
@@ -54,12 +54,12 @@ pub struct TypePolicy {
     pub timeout_seconds: Option<u64>,
     /// After this time a task that does not say has expired.
     pub expires_after: Option<Duration>,
-    /// When a failed attempt is followed by the next.
+    /// Delays between attempts.
     pub retry: RetryOverride,
 }
 
 impl TaskPolicy {
-    /// When a failed attempt at such a task is followed by the next.
+    /// Returns the delays between attempts at a task: its own, its type's, or the default.
     pub fn retry_of(&self, task_type: &TaskType, task: Option<&RetryOverride>) -> RetryPolicy {
         let of_type = self.by_type.get(task_type);
         let base = of_type.map_or(self.retry, |of_type| of_type.retry.over(self.retry));
@@ -98,7 +98,7 @@ impl PerSubmitter {
     }
 }
 
-/// How long tasks that have ended are kept.
+/// Times for which tasks that have ended are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[allow(missing_docs, reason = "documented key by key in config/deia.yaml")]

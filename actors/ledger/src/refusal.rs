@@ -39,7 +39,7 @@ pub enum Refusal {
     /// The cursor of a follower does not stand where it was said to.
     #[error("the follower's cursor stands at {at}")]
     CursorMoved {
-        /// Where it stands.
+        /// The position of the cursor.
         at: Position,
     },
     /// No such secret.

@@ -6,7 +6,7 @@ use deia_model::Timestamp;
 
 use crate::Histogram;
 
-/// What one type of task saw in one hour, on one bot or none.
+/// Counts of one hour, task type and bot; of no bot where none has the task.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StatisticsRow {
     /// The hour, counted from the epoch.
@@ -29,9 +29,9 @@ pub struct StatisticsRow {
     pub retried: u64,
     /// Attempts that did not come to an end of their own and were followed by another.
     pub returned: u64,
-    /// How long started attempts had been ready, in milliseconds.
+    /// Waits of started attempts, in milliseconds.
     pub waits: Histogram,
-    /// How long attempts ran that succeeded or failed, in milliseconds.
+    /// Run times of attempts that succeeded or failed, in milliseconds.
     pub runs: Histogram,
 }
 

@@ -1,4 +1,4 @@
-//! What the event log can tell of: actions, and the types of their targets.
+//! The actions of the event log, and the types of their targets.
 
 use serde::{Deserialize, Serialize, Serializer};
 

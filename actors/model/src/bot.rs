@@ -160,7 +160,7 @@ pub struct BotRecord {
 pub struct BotGeneration {
     /// Version of the specification.
     pub version: u64,
-    /// When it was launched.
+    /// Time of the launch.
     pub launched_at: Option<Timestamp>,
 }
 

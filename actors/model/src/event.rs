@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Action, BotName, EventAction, TargetType, TaskStatus, TaskType, Timestamp};
 
-/// How loud an event is.
+/// The level of an event.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema,
 )]
@@ -18,7 +18,7 @@ pub enum EventLevel {
     Critical,
 }
 
-/// How what the event tells of went.
+/// The result of the action of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum EventResult {
@@ -33,18 +33,18 @@ pub enum EventResult {
 /// An event before it has its place in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewEvent {
-    /// What happened.
+    /// The action.
     pub action: Action,
-    /// Who did it: a user, a bot, or `deia`.
+    /// The actor: a user, a bot, or `deia`.
     pub actor: String,
-    /// What it was done to.
+    /// The target's id or name.
     pub target: String,
     /// The type of the target; `None`: as the action says.
     pub target_type: Option<TargetType>,
     /// The user whose visibility decides who may see it; `None`: only callers who see
     /// everything.
     pub owner: Option<String>,
-    /// How it went.
+    /// The result.
     pub result: EventResult,
     /// More about it; `Null` when there is nothing to add.
     pub details: serde_json::Value,
@@ -88,7 +88,7 @@ impl NewEvent {
         self
     }
 
-    /// That tells of a failure.
+    /// Marks the event as one of a failure.
     #[must_use]
     pub fn failure(mut self) -> Self {
         self.result = EventResult::Failure;
@@ -99,19 +99,19 @@ impl NewEvent {
 /// The target of an event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct EventTarget {
-    /// Its type: `task`, `bot`, `queue`, `key`, `user`, `secret`, `web_session`,
+    /// Type of the target: `task`, `bot`, `queue`, `key`, `user`, `secret`, `web_session`,
     /// `supervisor`, `route`, `hive`, and others to come.
     #[schema(example = "task")]
     pub r#type: String,
-    /// Its id or name.
+    /// Id or name of the target.
     #[schema(example = "task_01h455vb4pex5vsknk084sn02q")]
     pub id: String,
 }
 
 /// An entry of the event log.
 ///
-/// It has what is needed to filter and to describe it: its task may be forgotten by the
-/// time that it is read.
+/// An event has what is needed to filter and to describe it: its task may be forgotten by
+/// the time that it is read.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Event {
     /// Place of the event in the log: strictly rising, never reused. For callers who
@@ -119,22 +119,22 @@ pub struct Event {
     pub seq: u64,
     /// The history that the number belongs to. A restore begins a new one.
     pub timeline: u64,
-    /// When it was recorded.
+    /// Time at which it was recorded.
     #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
-    /// What happened.
+    /// The action.
     #[schema(value_type = String, example = "task.completed")]
     pub action: EventAction,
-    /// How loud it is.
+    /// The level.
     pub level: EventLevel,
-    /// Who did it.
+    /// The actor: a user, a bot, or `deia`.
     pub actor: String,
-    /// What it was done to.
+    /// The target.
     pub target: EventTarget,
     /// The user whose visibility decides who may see it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
-    /// How it went.
+    /// The result.
     pub result: EventResult,
     /// Type of the task that it is of.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -12,7 +12,7 @@ use crate::{KeyError, LoginId};
 
 const SECRET_BYTES: usize = 32;
 
-/// What is in the cookie of a session.
+/// The content of the cookie of a session.
 #[derive(Clone, PartialEq, Eq)]
 pub struct LoginCookie {
     id: LoginId,
@@ -57,12 +57,12 @@ impl LoginCookie {
         self.id
     }
 
-    /// What is stored of it.
+    /// Returns the hash that is stored.
     pub fn secret_sha256(&self) -> [u8; 32] {
         hash(&[&self.secret])
     }
 
-    /// What a page of the session has to send along, to show that it is one: it
+    /// Returns the text that a page of the session sends along to show that it is one: it
     /// can be had with the cookie only.
     pub fn csrf_token(&self) -> String {
         BASE64URL_NOPAD.encode(&hash(&[b"deia csrf\0", &self.secret]))

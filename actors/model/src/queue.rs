@@ -1,4 +1,4 @@
-//! How the queue stands.
+//! The state of the queue.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Priority, TaskStatus, TaskType, Timestamp};
 
-/// How many tasks are in each status.
+/// Number of tasks in each status.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct StatusCounts {
     /// Scheduled for later, or waiting for the next attempt or for other tasks.
@@ -37,7 +37,7 @@ impl StatusCounts {
     }
 }
 
-/// How fast tasks of a lane, or of all, went in the last minute.
+/// Rates of the tasks of a lane, or of all, in the last minute.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Rates {
     /// Tasks accepted a second.
@@ -50,11 +50,11 @@ pub struct Rates {
     pub failed_per_second: f64,
 }
 
-/// How long tasks that were started in the last minute had been ready, in
+/// Waits of the tasks that were started in the last minute, from ready to started, in
 /// milliseconds. Percentiles are exact to a factor of two.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Waits {
-    /// How many were started.
+    /// Number of tasks started.
     pub started: u64,
     /// Half of them had waited at most this long.
     pub p50_ms: u64,
@@ -78,14 +78,14 @@ pub struct QueueLane {
     pub queued: u64,
     /// With a bot.
     pub running: u64,
-    /// How long the longest waiting of its first 64 queued tasks has been
-    /// ready, in milliseconds.
+    /// Time for which the longest waiting of its first 64 queued tasks has been ready, in
+    /// milliseconds.
     pub oldest_queued_ms: Option<u64>,
-    /// Whether no task of it is started because the queue or its type is paused.
+    /// True if no task of it is started because the queue or its type is paused.
     pub paused: bool,
-    /// How fast it goes.
+    /// Rates of the last minute.
     pub rates: Rates,
-    /// How long its tasks waited.
+    /// Waits of its tasks.
     pub waits: Waits,
 }
 
@@ -93,7 +93,7 @@ pub struct QueueLane {
 /// two.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Durations {
-    /// How many there were.
+    /// Number of durations.
     pub count: u64,
     /// Their mean.
     pub mean_ms: u64,
@@ -126,9 +126,9 @@ pub struct Throughput {
     /// Attempts that did not come to an end of their own and were followed by another:
     /// given back, at fault of the bot, or ended with the bot or the hive.
     pub returned: u64,
-    /// How long tasks had been ready when an attempt began.
+    /// Waits of tasks, from ready to the begin of an attempt.
     pub waits: Durations,
-    /// How long attempts ran that succeeded or failed.
+    /// Run times of attempts that succeeded or failed.
     pub runs: Durations,
 }
 
@@ -153,7 +153,7 @@ pub struct Pause {
     /// Since when.
     #[schema(value_type = String, format = DateTime)]
     pub since: Timestamp,
-    /// Who asked for it.
+    /// The user who asked for it.
     pub by: String,
     /// Why, if they said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -161,7 +161,7 @@ pub struct Pause {
 }
 
 impl Pause {
-    /// Whether tasks of that type are not started because of it.
+    /// Returns `true` if tasks of that type are not started because of it.
     pub fn holds(&self, task_type: &TaskType) -> bool {
         self.task_type
             .as_ref()
@@ -169,23 +169,23 @@ impl Pause {
     }
 }
 
-/// How the queue stands. Counts are exact as of the last commit; rates and
+/// The state of the queue. Counts are exact as of the last commit; rates and
 /// waits are of the last minute and begin anew with the server.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct QueueStatus {
     /// All tasks, by status.
     pub totals: StatusCounts,
-    /// What is paused.
+    /// The pauses in force.
     pub paused: Vec<Pause>,
     /// The longest of those of the lanes.
     pub oldest_queued_ms: Option<u64>,
-    /// How fast all tasks go.
+    /// Rates of all tasks.
     pub rates: Rates,
-    /// How long all tasks waited.
+    /// Waits of all tasks.
     pub waits: Waits,
     /// Unfinished tasks by type and priority.
     pub lanes: Vec<QueueLane>,
-    /// How many tasks each bot has in hand.
+    /// Number of tasks that each bot has in hand.
     pub running_by_bot: BTreeMap<String, u64>,
     /// Work of the last 24 hours.
     #[serde(default)]
@@ -193,14 +193,14 @@ pub struct QueueStatus {
     pub history: QueueHistory,
 }
 
-/// What came of changing many tasks.
+/// The outcome of a change of many tasks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Changed {
     /// Tasks that were changed.
     pub changed: u64,
     /// Tasks that were not: they had changed meanwhile, or no more may wait.
     pub skipped: u64,
-    /// Whether it went over all that the filter names; otherwise ask again.
+    /// True if it went over all that the filter names; otherwise ask again.
     pub complete: bool,
 }
 
@@ -213,12 +213,12 @@ impl Changed {
     }
 }
 
-/// What came of draining the queue.
+/// The outcome of draining the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Drained {
-    /// Whether nothing of it runs any more.
+    /// True if nothing of it runs any more.
     pub drained: bool,
-    /// How many tasks still run.
+    /// Number of tasks that still run.
     pub running: u64,
 }
 

@@ -1,10 +1,10 @@
-//! How the whole hive stands.
+//! The state of the whole hive.
 
 use serde::{Deserialize, Serialize};
 
 use super::{StatusCounts, Timestamp};
 
-/// What `GET /api/v1/system/status` answers.
+/// The answer of `GET /api/v1/system/status`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct SystemStatus {
     /// Version of the binary.
@@ -16,14 +16,14 @@ pub struct SystemStatus {
     pub state: String,
     /// Process id of the server.
     pub pid: u32,
-    /// When this process started.
+    /// Time at which this process started.
     #[schema(value_type = String, format = DateTime)]
     pub started_at: Timestamp,
     /// Seconds since then.
     pub uptime_seconds: u64,
-    /// Whether the run before this one ended in an orderly way.
+    /// True if the run before this one ended in an orderly way.
     pub previous_shutdown_clean: bool,
-    /// What came of the restart in place that led to this start, if one did.
+    /// The outcome of the restart in place that led to this start, if one did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_restart: Option<LastRestart>,
     /// Bots by name that are healthy now.
@@ -34,16 +34,16 @@ pub struct SystemStatus {
     pub tasks: StatusCounts,
     /// Sequence number of the newest event.
     pub last_event_seq: u64,
-    /// How far those are that follow the event log.
+    /// The followers of the event log and their lag.
     #[serde(default)]
     #[schema(required = true)]
     pub followers: Vec<FollowerLag>,
 }
 
-/// How far a follower of the event log is.
+/// The position and lag of a follower of the event log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct FollowerLag {
-    /// Its name.
+    /// Name of the follower.
     #[schema(example = "statistics")]
     pub name: String,
     /// Sequence number of the last event that it has taken in.
@@ -57,10 +57,10 @@ pub struct FollowerLag {
 /// Result of a restart in place.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct LastRestart {
-    /// When the start that followed it began.
+    /// Time at which the start that followed it began.
     #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
-    /// Whether the new start came up. Otherwise this is the start before it again, with
+    /// True if the new start came up. Otherwise this is the start before it again, with
     /// the binary and the settings that it had.
     pub succeeded: bool,
     /// Reason why the new start failed.
@@ -68,12 +68,12 @@ pub struct LastRestart {
     pub reason: Option<String>,
 }
 
-/// What `GET /api/v1/system/health` answers.
+/// The answer of `GET /api/v1/system/health`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct HealthMetrics {
-    /// Whether everything that must work does.
+    /// True if everything that must work does.
     pub healthy: bool,
-    /// What is wrong, a sentence each; empty when healthy.
+    /// The problems, a sentence each; empty when healthy.
     pub problems: Vec<String>,
     /// Share of the machine's CPUs in use over the last seconds, 0 to 100.
     pub cpu_percent: f64,
@@ -91,7 +91,7 @@ pub struct HealthMetrics {
     pub bots_launched: u32,
     /// Tasks that are ready and wait for a bot.
     pub queue_depth: u64,
-    /// How long the longest waiting of them has been ready, in milliseconds.
+    /// Time for which the longest waiting of them has been ready, in milliseconds.
     pub oldest_queued_ms: Option<u64>,
     /// Completed share of all finished tasks, 0 to 1; absent before the first.
     pub success_rate: Option<f64>,

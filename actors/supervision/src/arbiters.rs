@@ -51,7 +51,7 @@ impl GroupSizes {
 /// used, and those that children have for themselves.
 pub(crate) struct ArbiterPool {
     sizes: GroupSizes,
-    /// How many blocked arbiters of each group are replaced: their threads are lost.
+    /// Limit of replacements of blocked arbiters in each group: their threads are lost.
     replacements: Intensity,
     here: Arc<ArbiterSlot>,
     state: Mutex<PoolState>,
@@ -97,7 +97,7 @@ impl PoolState {
         slot.retire();
     }
 
-    /// Whether the loss of a blocked arbiter is within what its group is allowed.
+    /// Returns `true` if the loss of a blocked arbiter is within the limit of its group.
     fn pays_for(&mut self, slot: &ArbiterSlot, group: &Arc<str>, allowed: &Intensity) -> bool {
         if slot.is_counted_lost() {
             return true;

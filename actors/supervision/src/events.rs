@@ -116,13 +116,13 @@ pub enum EventKind {
     /// [`SupervisorSpec::arbiter_replacements`](crate::SupervisorSpec::arbiter_replacements). The
     /// path is that of the root.
     ArbiterNotReplaced {
-        /// Its name.
+        /// Name of the arbiter.
         #[serde(serialize_with = "text")]
         arbiter: Arc<str>,
     },
     /// An arbiter that was `ArbiterBlocked` makes progress again before it was given up.
     ArbiterRecovered {
-        /// Its name.
+        /// Name of the arbiter.
         #[serde(serialize_with = "text")]
         arbiter: Arc<str>,
     },

@@ -100,12 +100,12 @@ pub(crate) enum StartKind {
     Again,
 }
 
-/// What follows when a child fails to start.
+/// The consequence when a child fails to start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AfterFailedStart {
-    /// Its supervisor does not start either.
+    /// The supervisor does not start either.
     GiveUp,
-    /// Its specification is discarded.
+    /// The specification of the child is discarded.
     Remove,
     /// It stays down, as it was before.
     Leave,

@@ -68,9 +68,9 @@ pub(crate) struct History {
     pub(crate) monitors: Vec<oneshot::Sender<ExitReason>>,
     /// Why it is suspended, if it is.
     pub(crate) suspended: Option<Suspended>,
-    /// What it said of itself in this run.
+    /// Health that it reported in this run.
     pub(crate) health: Option<Health>,
-    /// What was told of that last.
+    /// The last health that was told.
     pub(crate) health_told: Option<Health>,
     /// A signal is on its way that its health has changed: one is enough, however often it does.
     pub(crate) health_signalled: bool,

@@ -1,4 +1,4 @@
-//! Which worker task has taken a question.
+//! The worker task that has taken a question.
 
 use std::sync::Arc;
 

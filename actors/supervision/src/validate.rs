@@ -59,7 +59,7 @@ fn has_peers(spec: &ChildSpec) -> bool {
     matches!(spec.policy.placement, Some(Placement::With(_))) || below.iter().any(has_peers)
 }
 
-/// What is started before the child that is checked.
+/// The children that are started before the one that is checked.
 struct Before<'a> {
     workers: HashSet<String>,
     /// Supervisors whose children are not known yet.

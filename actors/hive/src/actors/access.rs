@@ -19,7 +19,7 @@ use deia_supervision::{Context, StartError};
 
 use crate::auth::{Denials, Issuers, Keyring, Logins};
 
-/// How long to wait before keys or sessions are read again after that failed.
+/// Pause before keys or sessions are read again after that failed.
 const RETRY_AFTER: Duration = Duration::from_millis(200);
 
 /// How often refusals are looked at.

@@ -1,17 +1,13 @@
-//! Counts what events tell of.
+//! Counts events of tasks.
 
 use std::{collections::HashMap, time::Duration};
 
 use deia_ledger::{Effect, Follower, FollowerName, StatisticsRow, hour_of};
-<<<<<<< main
-use deia_model::{Action, BotName, Event, TaskType};
-=======
-use deia_model::{Action, AttemptEnd, AttemptOutcomeKind, BotName, Event, TaskType, Timestamp};
->>>>>>> theirs
+use deia_model::{Action, AttemptEnd, AttemptOutcomeKind, BotName, Event, TaskType};
 
 /// Counts events of tasks by hour, type and bot.
 pub(crate) struct Statistics {
-    /// How long they are kept.
+    /// Time for which they are kept.
     retention: Duration,
 }
 

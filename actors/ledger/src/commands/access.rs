@@ -41,7 +41,7 @@ pub enum AccessCommand {
 pub struct AddKey {
     /// The key.
     pub key: KeyRecord,
-    /// Whether a user that is not there is made, with the role of the key.
+    /// True to make a user that is not there, with the role of the key.
     pub new_user: bool,
     /// Makes no second key when the request is repeated.
     pub dedup: Option<Dedup>,
@@ -56,7 +56,7 @@ pub struct AddKey {
 pub struct AddedKey {
     /// Description of the key.
     pub info: KeyInfo,
-    /// Whether its user was made with it.
+    /// True if its user was made with it.
     pub user_created: bool,
 }
 
@@ -147,7 +147,7 @@ pub struct AddUser {
     pub name: String,
     /// Role of the user.
     pub role: Role,
-    /// Whether the user may act.
+    /// True if the user may act.
     pub active: bool,
     /// Gives the same answer when the request is repeated.
     pub dedup: Option<Dedup>,
@@ -162,7 +162,7 @@ pub struct AddUser {
 pub struct NewUser {
     /// The user, as added.
     pub user: User,
-    /// Whether this repeats the answer to an earlier request with the same key.
+    /// True if this repeats the answer to an earlier request with the same key.
     pub replayed: bool,
 }
 

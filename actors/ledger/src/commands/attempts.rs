@@ -35,7 +35,7 @@ pub struct ClaimedTask {
     pub lease: LeaseToken,
 }
 
-/// How an attempt ended, reported by whoever holds the lease.
+/// A report of the holder of a lease on the end of its attempt.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AttemptReport {
     /// The task.
@@ -44,17 +44,17 @@ pub struct AttemptReport {
     pub attempt: u32,
     /// The token of the attempt.
     pub lease: LeaseToken,
-    /// How it ended.
+    /// The end.
     pub end: AttemptEnd,
-    /// What the bot answered.
+    /// The answer of the bot.
     pub output: Option<String>,
-    /// How long the whole of it is, in bytes, when it is in a file.
+    /// Length of the whole output in bytes, when it is in a file.
     pub output_bytes: Option<u64>,
     /// Why it failed.
     pub error: Option<String>,
     /// Exit code of a program.
     pub exit_code: Option<i32>,
-    /// How long it ran, in milliseconds.
+    /// Time that it ran, in milliseconds.
     pub execution_time_ms: u64,
     /// Tokens used.
     pub tokens_used: Option<u64>,
@@ -81,7 +81,7 @@ impl AttemptReport {
     }
 }
 
-/// How far a running attempt is.
+/// A report on the progress of a running attempt.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ProgressReport {
     /// The task.
@@ -90,11 +90,11 @@ pub struct ProgressReport {
     pub attempt: u32,
     /// The token of the attempt.
     pub lease: LeaseToken,
-    /// How far, 0 to 1.
+    /// Progress, 0 to 1.
     pub progress: f64,
 }
 
-/// What a report came to.
+/// The outcome of one report.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FinishOutcome {
     /// Recorded; the task is now in this status.
@@ -103,7 +103,7 @@ pub enum FinishOutcome {
     Stale,
 }
 
-/// What commits add to the counters of a bot.
+/// Increments of the counters of a bot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BotDelta {
     /// Attempts that ended well.
@@ -139,12 +139,12 @@ ledger_command!(
     Reply::Finished(outcomes) => outcomes
 );
 
-/// Extends leases that expire. Replies with whether each is in force still, in order.
+/// Extends leases that expire. Replies for each, in order, with `true` if it is in force.
 #[derive(Clone, Debug)]
 pub struct ExtendLeases {
     /// The leases.
     pub leases: Vec<HeldLease>,
-    /// They expire so long after this.
+    /// Time after which they expire.
     pub expires_after: Duration,
 }
 
@@ -162,8 +162,8 @@ pub struct HeldLease {
 }
 
 /// Gives back the tasks that these bots hold by leases of this node that end with their
-/// bot. Leases that expire are left: whoever holds them may work elsewhere. Replies with
-/// how many tasks those were.
+/// bot. Leases that expire are left: their holders may work elsewhere. Replies with the
+/// number of tasks.
 #[derive(Clone, Debug)]
 pub struct ReleaseLeases {
     /// The bots.

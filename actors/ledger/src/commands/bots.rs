@@ -26,7 +26,7 @@ pub struct PutBot {
 pub struct StoredBot {
     /// Record of the bot.
     pub record: BotRecord,
-    /// Whether it is new.
+    /// True if it is new.
     pub created: bool,
 }
 

@@ -53,7 +53,7 @@ pub struct Prune {
 pub struct Pruned {
     /// Tasks that are gone.
     pub tasks: Vec<TaskId>,
-    /// Whether there may be more idempotency keys past their time.
+    /// True if there may be more idempotency keys past their time.
     pub more_keys: bool,
 }
 

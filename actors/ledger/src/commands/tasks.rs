@@ -30,9 +30,9 @@ pub struct Submit {
 /// Accepted tasks.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Submission {
-    /// One for each task, in order.
+    /// The answers, one for each task, in order.
     pub tasks: Vec<Submitted>,
-    /// Whether this repeats the answer to an earlier request with the same key.
+    /// True if this repeats the answer to an earlier request with the same key.
     pub replayed: bool,
 }
 

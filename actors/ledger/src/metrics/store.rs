@@ -1,4 +1,4 @@
-//! What a store counts as it works.
+//! Counters of a store.
 
 use std::time::Instant;
 
@@ -10,7 +10,7 @@ use crate::{Command, FinishOutcome, Reply, StoreError};
 /// Rows of the stores of this process that could not be decoded.
 pub static UNREADABLE_ROWS: Count = Count::new();
 
-/// What a store counts.
+/// Counters of a store.
 #[derive(Debug)]
 pub struct StoreMetrics {
     /// Commands that were applied.

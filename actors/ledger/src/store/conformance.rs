@@ -1,4 +1,4 @@
-//! One suite that every store passes. A backend calls [`conformance_tests`] with a
+//! The suite that every store passes. A backend calls [`conformance_tests`] with a
 //! way to make an empty store that follows [`crate::testing::policy`], and has one test for each case.
 //! Cases take one handle of the store, or two that act at the same time.
 

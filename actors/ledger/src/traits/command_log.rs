@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{BoxFuture, StoreError};
 use crate::{Command, DirectDispatch, Hint, Reply};
 
-/// Is told of what each commit has changed. It must not block.
+/// A callback that hears of the changes of each commit. It must not block.
 pub type HintSink = Arc<dyn Fn(&[Hint]) + Send + Sync>;
 
 /// Applies commands, and tells of each commit.

@@ -23,7 +23,7 @@ pub struct ReadyQuery {
 pub struct Prunable {
     /// The tasks.
     pub tasks: Vec<TaskId>,
-    /// Where to look on; `None`: that was the end.
+    /// Position at which to look on; `None`: that was the end.
     pub next: Option<i64>,
 }
 

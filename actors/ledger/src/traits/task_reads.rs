@@ -7,16 +7,16 @@ use deia_model::{
 
 use super::{BoxFuture, StoreError};
 
-/// What has come of a task so far.
+/// The state of a task, and its result once it has one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TaskOutcome {
-    /// Where it is in its life.
+    /// The status.
     pub status: TaskStatus,
-    /// Its recorded end, once it has one.
+    /// The result, once it is recorded.
     pub result: Option<TaskResult>,
 }
 
-/// Where a queued task stands.
+/// The place of a queued task in the queue.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Standing {
     /// Ready tasks of its type and priority before it, counted up to 10,000; `None`:

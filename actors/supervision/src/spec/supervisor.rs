@@ -18,7 +18,7 @@ use crate::{
 /// How long a child may block its arbiter, unless the root says otherwise.
 const WATCHDOG: Duration = Duration::from_secs(10);
 
-/// How many blocked arbiters of each group are replaced, unless the root says otherwise.
+/// Default limit of replacements of blocked arbiters in each group.
 const REPLACEMENTS: u32 = 10;
 const REPLACEMENTS_WITHIN: Duration = Duration::from_secs(3_600);
 

@@ -1,4 +1,4 @@
-//! What follows when a child has stopped.
+//! The step that follows when a child has stopped.
 
 use crate::{spec::Restart, state::ChildState};
 
@@ -25,7 +25,7 @@ impl AfterStop {
         }
     }
 
-    /// What becomes of a child that is stopped because of a sibling.
+    /// Returns the step for a child that is stopped because of a sibling.
     pub(super) fn in_group(restart: Restart) -> Self {
         match restart {
             Restart::Temporary => Self::Remove,

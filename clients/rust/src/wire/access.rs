@@ -16,12 +16,12 @@ use super::Secret;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewKeyRequest {
-    /// Who acts with it: the submitter of tasks and the actor of events.
+    /// The user who acts with it: the submitter of tasks and the actor of events.
     #[schema(value_type = UserName)]
     pub user: String,
-    /// What it may do.
+    /// Role of the key.
     pub role: Role,
-    /// What it is for, in your words: at most 128 characters.
+    /// A description in your words: at most 128 characters.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schema(
         example = "nightly builds",
@@ -41,11 +41,11 @@ pub struct NewKeyRequest {
     /// user's name when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bot: Option<BotName>,
-    /// From when on it is refused; never when absent.
+    /// Time from which it is refused; never when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub expires_at: Option<Timestamp>,
-    /// Whether a user who is not there is made, with the role of the key. When absent:
+    /// True to make a user who is not there, with the role of the key. When absent:
     /// yes, but not with the role admin.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = true)]
@@ -69,7 +69,7 @@ impl From<NewKeyRequest> for KeyGrant {
 /// A new key: the only time that its text is seen.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CreatedKey {
-    /// What listings show of it.
+    /// The key as listings show it.
     #[serde(flatten)]
     pub info: KeyInfo,
     /// The key itself. Keep it: it is not shown again.
@@ -78,7 +78,7 @@ pub struct CreatedKey {
         example = "deia_01h455vb4pex5vsknk084sn02q_abcdefghijklmnopqrstuvwxyz234567_89abcdef"
     )]
     pub key: Secret,
-    /// Whether its user was made with it.
+    /// True if its user was made with it.
     pub user_created: bool,
 }
 
@@ -219,7 +219,7 @@ impl WhoAmI {
 pub struct RoleInfo {
     /// The role.
     pub role: Role,
-    /// What it may do.
+    /// Permissions of the role.
     pub permissions: Vec<String>,
     /// Whether it sees only its own tasks: those that its user submitted, or of
     /// the role `bot` those that its bot was given.

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 /// The tasks of a batch that was accepted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct BatchAccepted {
-    /// One for each task, in order.
+    /// The answers, one for each task, in order.
     pub ids: Vec<TaskId>,
 }
 
@@ -25,9 +25,9 @@ pub struct SchemaEntry {
     /// The name of the entity.
     #[schema(example = "Task")]
     pub name: String,
-    /// What the entity is.
+    /// Description of the entity.
     pub description: String,
-    /// Where its schema is.
+    /// Path of its schema.
     #[schema(example = "/api/schemas/Task")]
     pub url: String,
 }

@@ -5,34 +5,34 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-/// Where a task is in its life.
+/// The state of a task without its content.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct TaskState {
     /// The task.
     pub id: TaskId,
-    /// Where it is in its life.
+    /// The status.
     pub status: TaskStatus,
-    /// How far it is, 0 to 1.
+    /// Progress, 0 to 1.
     pub progress: f64,
     /// The number of the last attempt, from 1; 0 before the first.
     pub attempt: u32,
-    /// How many attempts may fail.
+    /// Number of attempts that may fail.
     pub max_attempts: u32,
     /// The bot that has it, or had it last.
     pub assigned_bot: Option<BotName>,
-    /// When it was accepted.
+    /// Time at which it was accepted.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
     /// Not before then.
     #[schema(value_type = String, format = DateTime)]
     pub run_at: Timestamp,
-    /// When the last attempt started.
+    /// Time at which the last attempt started.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub started_at: Option<Timestamp>,
-    /// When its end was recorded.
+    /// Time at which its end was recorded.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub completed_at: Option<Timestamp>,
-    /// When its cancellation was asked for while it ran.
+    /// Time at which its cancellation was asked for while it ran.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub cancel_requested_at: Option<Timestamp>,

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-/// One child of the supervision tree and all below it, at one moment. There is
+/// A child of the supervision tree and all below it, at one moment. There is
 /// more in it than is named here.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct SupervisorNode {
@@ -50,7 +50,7 @@ pub struct SupervisorNode {
     #[serde(default)]
     #[schema(required = true)]
     pub stalled: bool,
-    /// Who suspended it, why, and since when; absent unless it is suspended.
+    /// The suspension: by whom, why and since when; absent unless it is suspended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspended: Option<Suspended>,
     /// Why and when it last went down.

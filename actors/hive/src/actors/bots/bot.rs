@@ -1,5 +1,5 @@
-//! One bot: runs the attempts that the scheduler gives it, and reports how
-//! they end.
+//! The actor of a bot: runs the attempts that the scheduler gives it, and reports their
+//! ends.
 
 mod availability;
 mod downfall;
@@ -33,10 +33,10 @@ use crate::actors::dispatch::{CapacityReports, Dispatch};
 
 /// Time that a cancellation waits for its attempt: both may be under way at once.
 const EARLY_CANCEL_KEPT: Duration = Duration::from_secs(10);
-/// How often a bot gives a sign of life.
+/// Pause between two signs of life of a bot.
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(1);
 
-/// One bot.
+/// The actor of one incarnation of a bot.
 pub(crate) struct BotActor {
     name: BotName,
     incarnation: u64,
@@ -87,7 +87,7 @@ pub(super) struct BotParts {
     pub(super) clerk: Clerk,
 }
 
-/// One attempt at a task. The same task may come back to the bot while an
+/// An attempt at a task. The same task may come back to the bot while an
 /// earlier attempt at it still ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct AttemptKey {
@@ -283,7 +283,7 @@ impl BotActor {
         {
             let key = AttemptKey::of(&claimed);
             self.begin(claimed, ctx);
-            // One that has ended already leaves the bot to the next.
+            // An attempt that has ended already leaves the bot to the next.
             self.suspect = self.attempts.contains_key(&key).then_some(key);
         }
     }
@@ -315,7 +315,7 @@ impl AttemptKey {
 }
 
 impl Attempt {
-    /// Has the attempt end. The first cause stays.
+    /// Ends the attempt. The first cause stays.
     fn stop(&self, cause: StopCause) {
         self.stop
             .send_if_modified(|stop| stop.is_none() && stop.replace(cause).is_none());

@@ -52,10 +52,10 @@ use crate::{guard, host::private_dir, secrets::BotSecrets};
 /// process that cannot be ended may hold them.
 const EOF_WITHIN: Duration = Duration::from_secs(1);
 
-/// How often a group whose leader has ended is looked at during its grace.
+/// Pause between two looks at a group whose leader has ended, during its grace.
 const GROUP_CHECK_INTERVAL: Duration = Duration::from_millis(25);
 
-/// What all attempts of one command bot have in common.
+/// The context that all attempts of one command bot share.
 #[derive(Clone)]
 pub(crate) struct CommandContext {
     /// The program.
@@ -68,11 +68,11 @@ pub(crate) struct CommandContext {
     pub(crate) secrets: BotSecrets,
     /// Names the hive: every program carries it.
     pub(crate) hive_id: String,
-    /// Where programs run that have no `working_dir`; made when absent.
+    /// Directory of programs that have no `working_dir`; made when absent.
     pub(crate) work_dir: PathBuf,
-    /// Where what programs print is kept.
+    /// Store of the output of programs.
     pub(crate) outputs: Outputs,
-    /// How much of it.
+    /// Limits of that output.
     pub(crate) output_limits: OutputLimits,
     /// Attempts of a task whose output is kept (`tasks.kept_outputs`).
     pub(crate) kept_outputs: u32,

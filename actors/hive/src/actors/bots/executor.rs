@@ -69,9 +69,9 @@ pub(crate) trait Executor {
 
 /// An attempt that was started.
 pub(crate) enum Started {
-    /// It has ended already.
+    /// The attempt has ended already.
     Done(ExecutionResult),
-    /// It goes on.
+    /// The attempt goes on.
     Running(Execution),
 }
 

@@ -21,7 +21,7 @@ use super::{
     reconcile::{Running, Step, reconcile},
 };
 
-/// How often is compared even when nobody told of a change.
+/// Pause between two comparisons when nobody told of a change.
 const COMPARE_EVERY: Duration = Duration::from_secs(5);
 
 /// Time before a bot that failed to start is started again.
@@ -29,7 +29,7 @@ const START_AGAIN_AFTER: Duration = Duration::from_secs(2);
 
 /// The bots as the tree and the store know them, read one after the other.
 struct Seen {
-    /// When the first read began: attempts that started later are not in here.
+    /// Time at which the first read began: attempts that started later are not in here.
     since: Timestamp,
     wanted: Vec<BotRecord>,
     with_tasks: Vec<BotName>,
@@ -394,7 +394,7 @@ impl Handler<Follow> for Launcher {
     }
 }
 
-/// What is wanted has changed.
+/// The bots that are wanted have changed.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct BotsChanged;

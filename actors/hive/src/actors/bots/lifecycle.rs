@@ -1,4 +1,4 @@
-//! How one bot is started, built, and stopped.
+//! Starting, building and stopping a bot.
 
 use std::{
     collections::HashMap,
@@ -32,7 +32,7 @@ use crate::{
     secrets::SecretResolver,
 };
 
-/// What the launcher, and every bot, works with.
+/// The parts that the launcher and every bot work with.
 #[derive(Clone)]
 pub(crate) struct LauncherDeps {
     pub(crate) config: Arc<Config>,
@@ -143,7 +143,7 @@ async fn remove_child(deps: &LauncherDeps, name: &BotName) -> bool {
 pub(super) async fn stop_bot(deps: &LauncherDeps, name: &BotName, managed: &Managed) -> bool {
     let limits = deps.config.stop_limits();
     let (done, stopped) = oneshot::channel();
-    // One that is down has nothing in hand and would not answer.
+    // A bot that is down has nothing in hand and would not answer.
     let is_told = deps.board.observe(name).up && managed.handle.tell(StopAll(done)).is_ok();
     let ending = tokio::time::timeout(limits.programs, stopped);
     if is_told && ending.await.is_err() {
@@ -182,7 +182,7 @@ fn bot_child(
         executors: factory_of(&record.spec.executor),
     };
     let deps = deps.clone();
-    // One more than tasks and their messages can ever be under way.
+    // One place more than tasks and their messages can ever use.
     let mailbox = 16 + 4 * record.spec.capabilities.max_concurrent_tasks as usize;
     let name = record.name.clone();
     let (spec, handle) = child(name.as_str(), move || build_bot(deps.clone(), seed.clone()));

@@ -1,4 +1,4 @@
-//! What happens to bots in the tree, as events of the log.
+//! Events of the log about bots in the tree.
 
 use deia_model::{Action, BotName, NewEvent};
 use deia_supervision::EventKind;
@@ -83,7 +83,7 @@ mod tests {
         let restarted = EventKind::Restarted { incarnation: 2 };
         let started = EventKind::Started { incarnation: 1 };
         let waiting = Trouble::Stalled { waiting: 7 };
-        // What happened before, what happens, its action, and the trouble that is left.
+        // The trouble before, the supervision event, its action, and the trouble after.
         for (before, kind, action, left) in [
             (None, stuck(), Action::BotStuck, Some(Trouble::Stuck)),
             (None, stalled(), Action::BotStalled, Some(waiting)),

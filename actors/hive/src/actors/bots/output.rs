@@ -1,4 +1,4 @@
-//! What programs print: kept in memory up to a limit, and then in a file of the
+//! Output of programs: kept in memory up to a limit, and then in a file of the
 //! data directory; readable while it is printed.
 //!
 //! An attempt keeps its output in `outputs/<task>/<attempt>`: a success when its result
@@ -27,7 +27,7 @@ use tokio::sync::watch;
 pub(crate) use self::keep::{Fault, Keeper, Kept};
 pub use self::read::TaskOutput;
 
-/// How much of it may be where, in bytes.
+/// Limits of output in memory and in a file, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct OutputLimits {
     /// In memory, and so in a result (`tasks.max_output_bytes`).
@@ -47,7 +47,7 @@ struct Inner {
     running: Mutex<HashMap<TaskId, Arc<Running>>>,
 }
 
-/// What a running program has printed so far.
+/// Output of a running program so far.
 struct Running {
     attempt: u32,
     so_far: Mutex<SoFar>,
@@ -61,7 +61,7 @@ struct SoFar {
     file: Option<Arc<File>>,
 }
 
-/// How far it is.
+/// Length of an output, and whether it is complete.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Grown {
     length: u64,
@@ -76,7 +76,7 @@ impl Running {
 }
 
 impl Outputs {
-    /// Those of the hive with that data directory.
+    /// Opens the outputs of the hive with that data directory.
     pub(crate) fn of(data_dir: &Path) -> Self {
         Self(Arc::new(Inner {
             directory: data_dir.join("outputs"),
@@ -96,7 +96,7 @@ impl Outputs {
         Keeper::new(self.clone(), task, running, limits)
     }
 
-    /// What a running attempt has printed, from there on. `None` when no attempt
+    /// Returns the output of a running attempt, from there on; `None` when no attempt
     /// of the task prints now.
     pub(crate) fn running(&self, task: TaskId, offset: u64) -> Option<TaskOutput> {
         let running = self.lock().get(&task).cloned()?;
@@ -113,7 +113,7 @@ impl Outputs {
         self.directory(task).join(attempt.to_string())
     }
 
-    /// Where the files of a task are.
+    /// Returns the directory of the files of a task.
     pub(super) fn directory(&self, task: TaskId) -> PathBuf {
         self.0.directory.join(task.to_string())
     }

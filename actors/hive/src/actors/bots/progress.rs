@@ -1,4 +1,4 @@
-//! How far attempts are, as their programs say or as time tells.
+//! Progress of attempts, as their programs say or as time tells.
 
 use std::{
     sync::{
@@ -14,7 +14,7 @@ use deia_supervision::Context;
 
 use super::bot::{Attempt, AttemptKey, BotActor};
 
-/// Where an attempt says how far it is. Cheap to clone.
+/// The progress of an attempt. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) enum Progress {
     /// It says so itself: the bits of the last number; of one that is none before
@@ -36,14 +36,14 @@ impl Progress {
         Self::Timed { began, takes }
     }
 
-    /// It is that far. Only the last word counts.
+    /// Reports progress. Only the last report counts.
     pub(crate) fn tell(&self, progress: f64) {
         if let Self::Told(cell) = self {
             cell.store(progress.to_bits(), Ordering::Relaxed);
         }
     }
 
-    /// How far it is, 0 to 1; `None` before anything is known.
+    /// Returns the progress, 0 to 1; `None` before anything is known.
     pub(super) fn now(&self) -> Option<f64> {
         match self {
             Self::Told(cell) => {
@@ -58,8 +58,8 @@ impl Progress {
 }
 
 impl BotActor {
-    /// Has noted how far its attempts are, all in one command. What is lost is
-    /// made up for by the next one.
+    /// Reports the progress of all its attempts in one command. The next one makes up for
+    /// a report that is lost.
     pub(super) fn note_progress(&mut self, ctx: &mut Context<Self>) {
         let news = |(key, attempt): (&AttemptKey, &mut Attempt)| {
             let progress = attempt.progress.now()?;

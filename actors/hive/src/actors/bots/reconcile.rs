@@ -1,10 +1,10 @@
-//! From what is wanted and what runs to what is to be done: pure.
+//! Compares the wanted bots with the running ones and decides the steps: pure.
 
 use std::collections::{HashMap, HashSet};
 
 use deia_model::{BotDesired, BotGeneration, BotName, BotRecord};
 
-/// What runs of a bot.
+/// The running part of a bot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Running {
     pub(super) generation: BotGeneration,
@@ -29,7 +29,7 @@ pub(super) enum Step {
     Stop(BotName),
 }
 
-/// What is to be done, leaving out bots to which something is being done.
+/// Returns the steps, leaving out bots to which something is being done.
 /// `with_tasks` are the bots that have tasks in hand.
 pub(super) fn reconcile(
     wanted: &[BotRecord],
@@ -50,7 +50,7 @@ pub(super) fn reconcile(
             (BotDesired::Launched, Some(_)) => None,
             (BotDesired::Draining, _) if !has_tasks => Some(Step::Drained(name())),
             (BotDesired::Draining, Some(_)) => Some(Step::Drain(name())),
-            // What it has in hand goes back: it does not work.
+            // The tasks that it has in hand go back: it does not work.
             (BotDesired::Draining, None) => None,
             (BotDesired::Stopped, Some(_)) => Some(Step::Stop(name())),
             (BotDesired::Stopped, None) => None,

@@ -21,10 +21,10 @@ use super::{
     progress::Progress,
 };
 
-/// How much of a task's content is echoed.
+/// Characters of a task's content that are echoed.
 const ECHO_CHARS: usize = 64;
 
-/// What becomes of a simulated attempt.
+/// The fate of a simulated attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
     /// It does what was asked.
@@ -37,12 +37,12 @@ pub(crate) enum Fate {
     Hang,
 }
 
-/// What one attempt will be like.
+/// The plan of one attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SimulatedPlan {
-    /// How long it takes.
+    /// Time that it takes.
     pub(crate) latency: Duration,
-    /// What becomes of it.
+    /// Its fate.
     pub(crate) fate: Fate,
 }
 
@@ -55,7 +55,7 @@ pub(crate) struct Simulator {
 }
 
 impl Simulator {
-    /// One that begins with the profile's seed.
+    /// Makes a sequence that begins with the profile's seed.
     pub(crate) fn new(profile: SimulatedProfile) -> Self {
         Self {
             profile,
@@ -305,7 +305,7 @@ fn burn(cpu: Duration, told_to_end: &AtomicBool) {
     }
 }
 
-/// What a success answers: the bot, and the beginning of the content.
+/// Returns the answer of a success: the bot, and the beginning of the content.
 fn answer(claimed: &ClaimedTask) -> String {
     #[derive(serde::Serialize)]
     struct Answer<'a> {

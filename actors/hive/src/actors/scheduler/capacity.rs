@@ -31,7 +31,7 @@ struct Table {
     changed: Option<HashSet<BotName>>,
 }
 
-/// What keeps tasks from being given away, whatever room there is.
+/// The reasons for which no task is given away, whatever room there is.
 #[derive(Debug, Default)]
 struct Gate {
     /// True once a scheduler has read the queue, and so knows what waits.

@@ -18,7 +18,7 @@ use super::{
     RETRY_AFTER, RETRY_ON_FULL_DISK, Scheduler, assign::Assignment, dispatcher::Dispatcher,
 };
 
-/// How often the store is asked to settle claims whose outcome it did not tell.
+/// Limit of attempts to give back claims of unknown outcome.
 const GIVE_BACK_TRIES: u32 = 300;
 
 /// Claims that were carried out, for the scheduler.

@@ -20,7 +20,7 @@ pub(crate) struct Dispatcher {
     metrics: Arc<SchedulerMetrics>,
 }
 
-/// What waits for the scheduler.
+/// The outbox of news for the scheduler.
 #[derive(Default)]
 pub(super) struct Outbox {
     /// Claimed tasks that their bots could not be handed.

@@ -8,7 +8,7 @@ use crate::{Ledger, Refusal, StoreError};
 /// two connections of their own; one that a single process has to itself gives the
 /// same handle twice.
 pub(crate) struct Handles {
-    /// One handle.
+    /// A handle.
     pub a: Ledger,
     /// The other.
     pub b: Ledger,
@@ -33,7 +33,7 @@ impl From<Handles> for Ledger {
 /// Runs one case on a store that it has alone.
 ///
 /// # Panics
-/// When the store does not conform.
+/// If the store does not conform.
 pub(crate) async fn check<Given, Case, Done>(handles: Handles, case: Case)
 where
     Given: From<Handles>,
@@ -73,7 +73,7 @@ pub(super) async fn race<A, B>(
 /// Returns how the command that was refused was refused.
 ///
 /// # Panics
-/// When not exactly one of both was refused.
+/// If not exactly one of both was refused.
 pub(super) fn one_refused<T: std::fmt::Debug>(
     both: (Result<T, StoreError>, Result<T, StoreError>),
 ) -> Refusal {

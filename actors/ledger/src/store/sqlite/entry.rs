@@ -16,9 +16,9 @@ pub(super) struct Entry<'a> {
     pub(super) result: EventResult,
     pub(super) details: Option<&'a str>,
     pub(super) trace_id: Option<&'a str>,
-    /// Whose it is.
+    /// The owner of the target.
     pub(super) owner: Option<&'a str>,
-    /// What is said of the task, if it is of one.
+    /// The task, if the event is of one.
     pub(super) task: Option<OfTask<'a>>,
 }
 
@@ -26,15 +26,15 @@ pub(super) struct Entry<'a> {
 pub(super) struct OfTask<'a> {
     pub(super) task_type: &'a TaskType,
     pub(super) bot: Option<&'a BotName>,
-    /// 0: none has begun.
+    /// Number of the attempt; 0: none has begun.
     pub(super) attempt: u32,
     pub(super) status: TaskStatus,
-    /// As a JSON list; `None`: it has none.
+    /// The tags as a JSON list; `None`: it has none.
     pub(super) tags: Option<String>,
 }
 
 impl<'a> OfTask<'a> {
-    /// Returns what is said of a task that has that status now.
+    /// Describes a task that has that status now.
     pub(super) fn of(task: &'a Task, status: TaskStatus) -> Self {
         Self {
             task_type: &task.task_type,

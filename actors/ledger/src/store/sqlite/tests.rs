@@ -15,7 +15,7 @@ pub(super) fn options(dir: &std::path::Path) -> SqliteOptions {
     SqliteOptions::for_tests(dir)
 }
 
-/// One process has the file to itself: both handles are of one store.
+/// The process has the file to itself: both handles are of one store.
 fn empty_store() -> (conformance::Handles, tempfile::TempDir) {
     let dir = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(options(dir.path())).unwrap();
@@ -115,7 +115,7 @@ async fn the_log_is_folded_back() {
     assert!(wal < 3_000_000, "the log grew to {wal} bytes");
 }
 
-/// What is forgotten makes the file shorter, not only emptier.
+/// Forgotten rows make the file shorter, not only emptier.
 #[tokio::test]
 async fn file_shrinks_in_idle_moments_after_much_is_forgotten() {
     let dir = tempfile::tempdir().unwrap();

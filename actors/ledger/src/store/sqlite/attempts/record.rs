@@ -142,7 +142,7 @@ pub(super) struct EndEvent {
     pub(super) action: Action,
     /// Status of the task after it.
     pub(super) status: TaskStatus,
-    /// When the next attempt may begin.
+    /// Time from which the next attempt may begin.
     pub(super) run_at: Timestamp,
 }
 
