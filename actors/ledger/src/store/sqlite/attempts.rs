@@ -4,7 +4,7 @@
 mod record;
 mod running;
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use deia_model::{
     Action, AttemptEnd, BotName, EndReason, NextStep, TaskStatus, Timestamp, Toll, TollLimits,
@@ -89,45 +89,25 @@ fn end_attempt(
     running: &Running,
     report: &AttemptReport,
 ) -> rusqlite::Result<TaskStatus> {
-    let judged;
-    let report = match report.end.judged(running.cancel_requested) {
-        end if end == report.end => report,
-        end => {
-            judged = AttemptReport {
-                end,
-                ..report.clone()
-            };
-            &judged
-        }
-    };
-    let toll = running.toll.after(report.end);
-    let limits = TollLimits {
-        failures: running.max_attempts,
-        bot_deaths: tx.policy.poison_after,
-        hive_deaths: tx.policy.poison_after_hive_deaths,
-    };
-    let delay = delay_before_next(tx, running, report.end, toll)?;
-    let step = after_attempt(report.end, running.cancel_requested, toll, limits, delay);
-    let (status, action, reason) = match step {
-        NextStep::Complete => (TaskStatus::Completed, Action::TaskCompleted, None),
-        NextStep::Fail => (
-            TaskStatus::Failed,
-            Action::TaskFailed,
-            Some(EndReason::Attempts),
-        ),
-        NextStep::GiveUpAsPoison => (
-            TaskStatus::Failed,
-            Action::TaskDead,
-            Some(EndReason::Poison),
-        ),
-        NextStep::Cancel => (
-            TaskStatus::Cancelled,
-            Action::TaskCancelled,
-            Some(EndReason::Cancelled),
-        ),
-        NextStep::RetryAfter(_) => (TaskStatus::Pending, Action::TaskRetrying, None),
-        NextStep::Requeue => (TaskStatus::Queued, Action::TaskRetrying, None),
-    };
+    let end = report.end.judged(running.cancel_requested);
+    let mut report = Cow::Borrowed(report);
+    if end != report.end {
+        report.to_mut().end = end;
+    }
+    let toll = running.toll.after(end);
+    let delay = delay_before_next(tx, running, end, toll)?;
+    let step = after_attempt(
+        end,
+        running.cancel_requested,
+        toll,
+        limits_of(tx, running),
+        delay,
+    );
+    let Course {
+        status,
+        action,
+        reason,
+    } = Course::of(step);
     let run_at = match step {
         NextStep::RetryAfter(delay) => tx
             .now
@@ -135,30 +115,93 @@ fn end_attempt(
         _ => tx.now,
     };
     if step != NextStep::Complete {
-        note_failed_attempt(tx, running, report)?;
+        note_failed_attempt(tx, running, &report)?;
     }
-    let cancelled;
-    let report = if step == NextStep::Cancel {
-        let error = running.cancelled_by.clone();
-        cancelled = AttemptReport {
-            error: error.or_else(|| report.error.clone()),
-            ..report.clone()
-        };
-        &cancelled
-    } else {
-        report
-    };
+    if step == NextStep::Cancel
+        && let Some(by) = &running.cancelled_by
+    {
+        report.to_mut().error = Some(by.clone());
+    }
     let change = StatusChange {
         status,
         reason,
         run_at,
         toll,
     };
-    write_status(tx, running, report, change)?;
+    write_status(tx, running, &report, change)?;
     if status.is_final() {
+<<<<<<< main
         write_result(tx, running.seq, report, step == NextStep::Complete)?;
         edges::settle_later(tx, running.seq, running.dependents)?;
+=======
+        write_result(tx, running.seq, &report, step == NextStep::Complete)?;
+        waiting::settle_later(tx, running.seq, running.dependents)?;
+>>>>>>> theirs
     }
+    count_end(tx, running, &report, step, status)?;
+    let event = EndEvent {
+        action,
+        status,
+        run_at,
+    };
+    log_end(tx, running, &report, event)?;
+    tx.hint(hint_of(running, status, run_at));
+    Ok(status)
+}
+
+fn limits_of(tx: &Tx<'_>, running: &Running) -> TollLimits {
+    TollLimits {
+        failures: running.max_attempts,
+        bot_deaths: tx.policy.poison_after,
+        hive_deaths: tx.policy.poison_after_hive_deaths,
+    }
+}
+
+/// The course that a task takes after an attempt.
+struct Course {
+    status: TaskStatus,
+    action: Action,
+    reason: Option<EndReason>,
+}
+
+impl Course {
+    fn of(step: NextStep) -> Self {
+        let (status, action, reason) = match step {
+            NextStep::Complete => (TaskStatus::Completed, Action::TaskCompleted, None),
+            NextStep::Fail => (
+                TaskStatus::Failed,
+                Action::TaskFailed,
+                Some(EndReason::Attempts),
+            ),
+            NextStep::GiveUpAsPoison => (
+                TaskStatus::Failed,
+                Action::TaskDead,
+                Some(EndReason::Poison),
+            ),
+            NextStep::Cancel => (
+                TaskStatus::Cancelled,
+                Action::TaskCancelled,
+                Some(EndReason::Cancelled),
+            ),
+            NextStep::RetryAfter(_) => (TaskStatus::Pending, Action::TaskRetrying, None),
+            NextStep::Requeue => (TaskStatus::Queued, Action::TaskRetrying, None),
+        };
+        Self {
+            status,
+            action,
+            reason,
+        }
+    }
+}
+
+/// Counts the end for the bot, the queue and the rates.
+fn count_end(
+    tx: &mut Tx<'_>,
+    running: &Running,
+    report: &AttemptReport,
+    step: NextStep,
+    status: TaskStatus,
+) -> rusqlite::Result<()> {
     if matches!(
         report.end,
         AttemptEnd::Succeeded | AttemptEnd::Failed | AttemptEnd::BotDied
@@ -170,13 +213,12 @@ fn end_attempt(
     lane.flow
         .attempt_ended(report.end, status, report.execution_time_ms);
     lane.flow.dead += u32::from(step == NextStep::GiveUpAsPoison);
-    let event = EndEvent {
-        action,
-        status,
-        run_at,
-    };
-    log_end(tx, running, report, event)?;
-    tx.hint(match status {
+    Ok(())
+}
+
+/// Returns the hint on a task that has that status after an attempt.
+fn hint_of(running: &Running, status: TaskStatus, run_at: Timestamp) -> Hint {
+    match status {
         TaskStatus::Pending => Hint::Due(run_at.as_millis()),
         TaskStatus::Queued => Hint::Ready(ReadyTask {
             id: running.id,
@@ -186,8 +228,7 @@ fn end_attempt(
             ready_at: run_at.as_millis(),
         }),
         _ => Hint::Finished(running.id),
-    });
-    Ok(status)
+    }
 }
 
 /// Returns the wait before the next attempt, should there be one.
