@@ -1,8 +1,12 @@
 //! Why a task has not started, or where it is.
 
-use serde::{Deserialize, Serialize};
+mod words;
 
-use super::{BotFault, BotStatus, EndReason, Pause, Task, TaskId, TaskStatus, Timestamp};
+use serde::{Deserialize, Serialize};
+pub use words::summary;
+
+use self::words::detail;
+use super::{BotFault, BotStatus, Pause, Task, TaskId, TaskStatus, Timestamp};
 
 /// What holds a task, or that nothing does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -193,120 +197,6 @@ fn queued(facts: &Facts) -> TaskHold {
         TaskHold::BotsAreBusy
     } else {
         TaskHold::AboutToStart
-    }
-}
-
-fn detail(hold: TaskHold, facts: &Facts) -> String {
-    let task = &facts.task;
-    let task_type = &task.task_type;
-    match hold {
-        TaskHold::Finished => ended(task),
-        TaskHold::Running => match &task.assigned_bot {
-            Some(bot) => format!("bot {bot} works on it, attempt {}", task.attempt),
-            None => "a bot works on it".into(),
-        },
-        TaskHold::WaitsForTasks => format!(
-            "it waits for {} of the tasks that it depends on",
-            task.waiting_for
-        ),
-        TaskHold::ScheduledForLater => format!("it starts no earlier than {}", task.run_at),
-        TaskHold::WaitsForRetry => format!(
-            "{} of {} attempts failed; the next one starts no earlier than {}",
-            task.failures, task.max_attempts, task.run_at
-        ),
-        TaskHold::QueuePaused => {
-            "the queue is paused; `deia queue resume` starts tasks again".into()
-        }
-        TaskHold::TypePaused => format!(
-            "tasks of type {task_type} are paused; `deia queue resume --type {task_type}` starts them again"
-        ),
-        TaskHold::NoBotTakesIt => format!(
-            "no bot takes tasks of type {task_type}; add one with this type among its specializations, or with none"
-        ),
-        TaskHold::BotsAreDown => format!(
-            "none of the bots that take tasks of type {task_type} is up; `deia bot launch` starts one"
-        ),
-        TaskHold::BotsAreAtFault => at_fault(facts),
-        TaskHold::HiveRestarts => "the hive restarts; it starts afterwards".into(),
-        TaskHold::BotsAreBusy if facts.ahead.is_none() => {
-            format!("the bots that take tasks of type {task_type} are busy")
-        }
-        TaskHold::BotsAreBusy => format!(
-            "the bots that take tasks of type {task_type} are busy, or others of its priority are before it"
-        ),
-        TaskHold::AboutToStart if facts.ahead.is_none() => {
-            "nothing holds it; it starts when it is its turn".into()
-        }
-        TaskHold::AboutToStart => "nothing holds it; it is about to start".into(),
-    }
-}
-
-/// Explains a wait for bots that cannot carry out tasks. Outsiders are not told of bots.
-fn at_fault(facts: &Facts) -> String {
-    let (Some((bot, fault)), Some(_)) = (facts.faulty(), facts.ahead) else {
-        let task_type = &facts.task.task_type;
-        return format!(
-            "the bots that take tasks of type {task_type} cannot carry out tasks now; they try again by themselves"
-        );
-    };
-    let again = match fault.next_try_at {
-        Some(at) => format!("it tries again at {at}"),
-        None => "it tries again by itself".into(),
-    };
-    format!(
-        "bot {id} takes it and cannot carry out tasks: {reason}; {again}; see `deia bot show {id}`",
-        id = bot.id,
-        reason = summary(&fault.reason),
-    )
-}
-
-/// Explains the end of a task.
-fn ended(task: &Task) -> String {
-    let how = match (task.status, task.end_reason) {
-        (TaskStatus::Completed, _) => return "it completed".into(),
-        (TaskStatus::Cancelled, Some(EndReason::Cancelled) | None) => {
-            let by = task
-                .last_error
-                .as_deref()
-                .and_then(|it| it.strip_prefix("cancelled"));
-            return format!("it was cancelled{}", by.unwrap_or_default());
-        }
-        (TaskStatus::Cancelled, Some(reason)) => format!("it was cancelled: {}", because(reason)),
-        (_, Some(EndReason::Attempts)) => {
-            let used = match task.failures {
-                1 => "its only attempt was".to_owned(),
-                n => format!("its {n} attempts were"),
-            };
-            format!("it failed: {used} used up")
-        }
-        (_, Some(reason)) => format!("it failed: {}", because(reason)),
-        (_, None) => "it failed".into(),
-    };
-    match task.last_error.as_deref().map(summary).as_deref() {
-        None | Some("") => how,
-        Some(last) => format!("{how}; last: {last}"),
-    }
-}
-
-/// Returns an error in one line. Of one that ends with the last lines of a program's
-/// standard error, that is what happened, and the very last of these lines.
-pub fn summary(error: &str) -> String {
-    let mut lines = error.lines().filter(|line| !line.trim().is_empty());
-    let (first, last) = (lines.next().unwrap_or_default(), lines.next_back());
-    match (first.split_once(": "), last) {
-        (_, None) => first.trim_end().to_owned(),
-        (Some((happened, _)), Some(last)) => format!("{happened}: {}", last.trim()),
-        (None, Some(last)) => format!("{}: {}", first.trim_end(), last.trim()),
-    }
-}
-
-fn because(reason: EndReason) -> &'static str {
-    match reason {
-        EndReason::Attempts => "its attempts were used up",
-        EndReason::Poison => "it took too many bots down",
-        EndReason::Expired => "it did not start in time",
-        EndReason::Dependency => "a task that it depends on did not complete",
-        EndReason::Cancelled => "somebody cancelled it",
     }
 }
 
