@@ -130,13 +130,8 @@ fn end_attempt(
     };
     write_status(tx, running, &report, change)?;
     if status.is_final() {
-<<<<<<< main
-        write_result(tx, running.seq, report, step == NextStep::Complete)?;
-        edges::settle_later(tx, running.seq, running.dependents)?;
-=======
         write_result(tx, running.seq, &report, step == NextStep::Complete)?;
-        waiting::settle_later(tx, running.seq, running.dependents)?;
->>>>>>> theirs
+        edges::settle_later(tx, running.seq, running.dependents)?;
     }
     count_end(tx, running, &report, step, status)?;
     let event = EndEvent {
