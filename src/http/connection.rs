@@ -1,4 +1,4 @@
-//! What a request tells of the connection that it came on: whether the framer
+//! The connection that a request came on, as the request tells of it: whether the framer
 //! refused it, whether it is under TLS, and the certificate of its client.
 
 use std::{

@@ -26,7 +26,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(2);
 
 /// The answer of one look: it is there, or not yet.
 pub trait Look {
-    /// What is there.
+    /// The thing looked for.
     type Found;
 
     /// Returns what is there; `None`: not yet.

@@ -31,7 +31,7 @@ impl DurationValue for Option<Duration> {
 /// Serializes a duration as [`in_days`] writes it.
 ///
 /// # Errors
-/// Those of the serializer.
+/// The errors of the serializer.
 pub fn serialize<D: DurationValue, S: Serializer>(
     value: &D,
     serializer: S,

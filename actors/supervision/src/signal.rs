@@ -32,7 +32,7 @@ pub(crate) enum SignalKind {
     },
     /// From the watchdog: a worker has mail and handles none of it, and is to be restarted.
     Stalled,
-    /// What it says of itself has changed: see its record.
+    /// The health that it reports has changed: see its record.
     Health,
     /// Messages that crashed it again and again were dropped.
     PoisonMail {

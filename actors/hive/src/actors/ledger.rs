@@ -15,7 +15,7 @@ pub(crate) struct LedgerWriter {
 
 impl LedgerWriter {
     /// Starts the writer; `first` tells whether it is the first in this process.
-    /// When this returns, the tasks that bots held in an earlier run are back in the
+    /// On return, the tasks that bots held in an earlier run are back in the
     /// queue. On a full disk they go back before anything else is written, once there is
     /// room.
     pub(crate) async fn start(ledger: Ledger, first: bool) -> Result<Self, StartError> {

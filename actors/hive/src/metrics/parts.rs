@@ -40,7 +40,7 @@ pub(crate) fn write_store(store: &StoreMetrics, out: &mut Readings) {
     out.sizes(&table::STORE_READ_DURATION, NO_LABELS, &store.read);
 }
 
-/// What the scheduler counts.
+/// Counters of the scheduler.
 #[derive(Debug, Default)]
 pub(crate) struct SchedulerMetrics {
     pub(crate) lanes: Count,
@@ -68,7 +68,7 @@ impl SchedulerMetrics {
     }
 }
 
-/// What the one thread that writes the logs of bots counts.
+/// Counters of the thread that writes the logs of bots.
 #[derive(Debug)]
 pub(crate) struct BotLogMetrics {
     pub(crate) bytes: Count,

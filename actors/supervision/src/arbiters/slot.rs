@@ -31,7 +31,7 @@ pub(crate) struct ArbiterSlot {
     retired: AtomicBool,
     /// The watchdog has reported it, and it has made no progress since.
     blocked: AtomicBool,
-    /// Its loss was paid for: another may take its place.
+    /// The loss was paid for: another arbiter may take the place.
     lost: AtomicBool,
     silent_since: Mutex<Option<Timestamp>>,
     busy_ns: AtomicU64,

@@ -136,7 +136,7 @@ impl SupervisorSpec {
     /// those that single children have for themselves. The thread of each is lost until what blocks
     /// it returns, if ever. Default: 10 in an hour.
     ///
-    /// One over the limit is not replaced
+    /// An arbiter over the limit is not replaced
     /// ([`ArbiterNotReplaced`](crate::EventKind::ArbiterNotReplaced)): children of the group run on
     /// the others, and if there are none, they fail to start.
     #[must_use]

@@ -57,7 +57,7 @@ pub(super) struct Child {
     pub(super) has_been_up: bool,
     /// It was suspended by its path, not as part of something: only by its path is it resumed.
     pub(super) suspended_by_hand: Option<Suspended>,
-    /// What it was told last of why it is down.
+    /// The last reason it was told for being down.
     parked: Option<Parked>,
 }
 

@@ -1,4 +1,4 @@
-//! What children say of themselves.
+//! The health that children report.
 
 use actix::prelude::{Actor, Handler, Message};
 use deia_supervision::{Context, EventKind, Health, StartError, Strategy, child};

@@ -182,7 +182,7 @@ fn bot_child(
         executors: factory_of(&record.spec.executor),
     };
     let deps = deps.clone();
-    // One place more than tasks and their messages can ever use.
+    // More places than tasks and their messages can ever use.
     let mailbox = 16 + 4 * record.spec.capabilities.max_concurrent_tasks as usize;
     let name = record.name.clone();
     let (spec, handle) = child(name.as_str(), move || build_bot(deps.clone(), seed.clone()));

@@ -42,7 +42,7 @@ pub(crate) enum Fate {
 pub(crate) struct SimulatedPlan {
     /// Time that it takes.
     pub(crate) latency: Duration,
-    /// Its fate.
+    /// Fate of the attempt.
     pub(crate) fate: Fate,
 }
 

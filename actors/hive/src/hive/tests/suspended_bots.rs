@@ -34,7 +34,7 @@ fn suspending_all_bots_gives_back_what_they_have_in_hand() {
             hive.simulated_with(bot, json!({"behavior": "offline"}))
                 .await;
         }
-        // One that can report nothing, and tasks in its mailbox that it never begins.
+        // An attempt that can report nothing, and tasks in its mailbox that it never begins.
         let open = block(&hive, "blocked");
         let mut ids = Vec::new();
         for _ in 0..8 {

@@ -404,7 +404,7 @@ pub(crate) async fn lease_is_extended_by_its_holder_only(ledger: Ledger) {
         leases: vec![stranger, held(&far), earlier, held(&near)],
         expires_after: LONG,
     };
-    // One that ends with its bot has nothing to extend.
+    // A lease that ends with its bot has nothing to extend.
     let extended = ledger.apply(extend).await.unwrap();
     assert_eq!(extended, [false, true, false, false]);
     let due = ledger.next_due().await.unwrap().unwrap();

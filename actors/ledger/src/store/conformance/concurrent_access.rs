@@ -32,7 +32,7 @@ async fn count(ledger: &Ledger, action: Action) -> usize {
 
 pub(crate) async fn two_last_admin_keys_revoked_at_once_leave_one(Handles { a, b }: Handles) {
     for round in 0..ROUNDS {
-        // One of them is left over from the round before.
+        // The round before has left one of them.
         key_for(&a, "ada", Role::Admin).await;
         if round == 0 {
             key_for(&a, "eve", Role::Admin).await;
@@ -53,7 +53,7 @@ async fn in_force(ledger: &Ledger) -> Vec<KeyId> {
 
 pub(crate) async fn two_last_admins_deleted_at_once_leave_one(Handles { a, b }: Handles) {
     for round in 0..ROUNDS {
-        // One of them is left over from the round before.
+        // The round before has left one of them.
         let there = a.users().await.unwrap();
         for user in ["ada", "eve"] {
             if there.iter().all(|other| other.id != user) {

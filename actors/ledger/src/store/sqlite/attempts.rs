@@ -243,7 +243,7 @@ fn delay_before_next(
         .db
         .prepare_cached("SELECT extra FROM tasks WHERE seq = ?1")?
         .query_row([running.seq], |row| row.get(0))?;
-    // One that cannot be read must not keep the end from being recorded.
+    // Settings that cannot be read must not keep the end from being recorded.
     let extra: Option<rows::Extra> = extra.and_then(|text| rows::from_json(0, &text).ok());
     let of_task = extra.and_then(|extra| extra.retry);
     let policy = tx.policy.retry_of(&running.task_type, of_task.as_ref());
