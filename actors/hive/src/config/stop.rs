@@ -51,13 +51,8 @@ impl StopLimits {
     /// Returns the time that a whole stop may take.
     #[must_use]
     pub fn whole(&self) -> Duration {
-<<<<<<< main
-        // One part that does not stop; the others take milliseconds.
-        self.drain + self.bots + self.front + Self::SERVICE + self.part + self.notes
-=======
         // A single part that does not stop; the others take milliseconds.
-        self.drain + self.bots + self.front + self.part + self.notes
->>>>>>> theirs
+        self.drain + self.bots + self.front + Self::SERVICE + self.part + self.notes
     }
 }
 

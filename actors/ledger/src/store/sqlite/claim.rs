@@ -4,8 +4,9 @@ use deia_model::{Action, BotName, EventResult, Task, TaskStatus};
 use rusqlite::params;
 
 use super::{
-    entry::{OfTask, TaskEntry, TaskHistory},
+    entry::{OfTask, TaskEntry},
     rows,
+    rows::TaskHistory,
     transaction::Tx,
     waiting::{self, Waiting},
 };

@@ -46,15 +46,6 @@ impl<'a> OfTask<'a> {
     }
 }
 
-/// The events that a task has had until now.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct TaskHistory {
-    /// The newest.
-    pub(super) last: Option<i64>,
-    /// How many there were, those that are forgotten included.
-    pub(super) count: i64,
-}
-
 /// An event of a task.
 pub(super) struct TaskEntry<'a> {
     pub(super) action: Action,

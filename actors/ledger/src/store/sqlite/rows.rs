@@ -9,7 +9,7 @@ use deia_model::{
 use rusqlite::{Connection, OptionalExtension, Row, types::Type};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::{entry::TaskHistory, shares::Counted};
+use super::shares::Counted;
 use crate::{Demand, ReadyTask};
 
 /// A task as it is stored.
@@ -47,6 +47,15 @@ pub(super) const SELECT_TASK_BY_ID: &str = "SELECT seq, id, type, priority, stat
         created_at, run_at, started_at, completed_at, attempt, failures, max_attempts, bot_deaths, timeout_seconds, bot,
         execution_ms, cancel_requested_at, last_error, end_reason, expires_at, dedup_key, blocked_by, progress,
         last_event, suspicions, hive_deaths, erased_at, bytes, events FROM tasks WHERE id = ?1";
+
+/// The events that a task has had until now.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct TaskHistory {
+    /// The newest.
+    pub(super) last: Option<i64>,
+    /// How many there were, those that are forgotten included.
+    pub(super) count: i64,
+}
 
 /// What most tasks do not have, in one column.
 #[derive(Default, Serialize, Deserialize)]

@@ -12,9 +12,10 @@ use deia_model::{
 use rusqlite::{Connection, params};
 
 use super::{
-    entry::{Entry, TaskEntry, TaskHistory},
+    entry::{Entry, TaskEntry},
     memo::Memo,
     rows,
+    rows::TaskHistory,
     shares::Shares,
     unreadable,
 };

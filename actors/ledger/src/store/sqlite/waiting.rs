@@ -9,9 +9,10 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
     edges,
-    entry::{OfTask, TaskEntry, TaskHistory},
+    entry::{OfTask, TaskEntry},
     errors::ApplyError,
     rows,
+    rows::TaskHistory,
     shares::Counted,
     transaction::Tx,
 };

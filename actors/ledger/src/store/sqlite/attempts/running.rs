@@ -3,7 +3,10 @@
 use deia_model::{BotName, LeaseToken, Priority, TaskId, TaskType, Timestamp, Toll};
 use rusqlite::Row;
 
-use crate::store::sqlite::{entry::TaskHistory, rows, shares::Counted};
+use crate::store::sqlite::{
+    rows::{self, TaskHistory},
+    shares::Counted,
+};
 
 /// The part of a running task that is needed to end its attempt.
 pub(super) struct Running {

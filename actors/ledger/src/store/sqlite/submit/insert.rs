@@ -11,8 +11,8 @@ use super::{
     super::{
         claim, dependencies,
         edges::{self, Parent},
-        entry::{OfTask, TaskEntry, TaskHistory},
-        rows::{self, Extra},
+        entry::{OfTask, TaskEntry},
+        rows::{self, Extra, TaskHistory},
         shares::Counted,
         transaction::Tx,
     },
