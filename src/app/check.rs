@@ -101,7 +101,7 @@ fn faults_of_settings(error: &anyhow::Error) -> Vec<String> {
     match error.downcast_ref() {
         Some(ConfigError::Invalid(problems)) => problems.iter().map(ToString::to_string).collect(),
         Some(other) => vec![other.to_string()],
-        None => vec![causes::told_once(&error)],
+        None => vec![causes::told_once(error)],
     }
 }
 
