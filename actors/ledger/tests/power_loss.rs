@@ -426,3 +426,27 @@ async fn commit_whose_sync_fails_is_told_as_unknown() {
             .unwrap();
     }
 }
+
+#[tokio::test]
+async fn store_that_is_being_made_survives_a_power_loss_at_every_point() {
+    let dir = tempfile::tempdir().unwrap();
+    let hive = Recorded::open(dir.path(), Diary::of(dir.path()));
+    hive.submit(&["x".into()]).await.unwrap();
+    let (diary, promises) = hive.close().await;
+    let mut broken = Vec::new();
+    for until in 0..=diary.ops.len().min(60) {
+        for seed in 0..30 {
+            let how = (Unsynced::Random, Syncs::Kept);
+            if let Err(why) = lose_power(&diary, &promises, until, how, seed).await {
+                broken.push((until, seed, why));
+            }
+        }
+    }
+    assert!(
+        broken.is_empty(),
+        "{} losses of {} left no store: {:?}",
+        broken.len(),
+        61 * 30,
+        broken.first()
+    );
+}

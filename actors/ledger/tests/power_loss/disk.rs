@@ -48,7 +48,8 @@ struct State<'a> {
     pending: Vec<&'a Op>,
     /// Created or removed since the directory was synced.
     renamed: Option<bool>,
-    /// The next sync of the file syncs its directory as well, as SQLite does for a log.
+    /// The next sync of the file syncs its directory as well, as SQLite does for a new log or
+    /// journal.
     syncs_dir: bool,
 }
 
@@ -107,7 +108,8 @@ pub(crate) fn after_loss(
                 state.bytes.clear();
                 state.pending.clear();
                 state.renamed = Some(true);
-                state.syncs_dir = diary.files[*file].ends_with("-wal");
+                let name = &diary.files[*file];
+                state.syncs_dir = name.ends_with("-wal") || name.ends_with("-journal");
             }
             Op::Write(file, ..) | Op::Truncate(file, _) => {
                 state(&mut files, *file).pending.push(op)
