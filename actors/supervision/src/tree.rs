@@ -242,6 +242,15 @@ impl Tree {
         self.operate(path, Operation::Move(placement)).await
     }
 
+    /// Ends the run of the child at `path` as if it had failed, for tests of what follows.
+    ///
+    /// # Errors
+    /// As [`restart_path`](Self::restart_path); [`ChildError::Down`] if it is not running.
+    #[cfg(any(test, feature = "testing"))]
+    pub async fn fail_path(&self, path: &str) -> Result<(), ChildError> {
+        self.operate(path, Operation::Fail).await
+    }
+
     /// The arbiters of the tree, the one that started it first.
     #[must_use]
     pub fn arbiters(&self) -> Vec<ArbiterStatus> {

@@ -47,6 +47,9 @@ pub(crate) enum Operation {
     Bounce,
     /// Have it run on another arbiter.
     Move(Placement),
+    /// End its run as if it had failed.
+    #[cfg(any(test, feature = "testing"))]
+    Fail,
 }
 
 /// One child, as [`SupervisorHandle::which_children`] reports it.

@@ -18,6 +18,8 @@ use crate::{
     state::{ChildState, Kind},
     validate::{self, Surroundings},
 };
+#[cfg(any(test, feature = "testing"))]
+use crate::{control::Control, spec::Shutdown};
 
 /// Gives a specification up. What its factory has captured may panic when it is dropped.
 fn refuse(spec: ChildSpec, reply: StartReply, error: StartChildError) {
@@ -127,6 +129,8 @@ impl Supervisor {
             },
             Operation::Bounce => self.bounce(id, reply),
             Operation::Move(placement) => self.move_child(id, placement, reply),
+            #[cfg(any(test, feature = "testing"))]
+            Operation::Fail => self.fail_child(id, reply),
             Operation::Resume => self.resume(id, reply),
             Operation::Delete => match self.is_down(id) {
                 Ok(_) => {
@@ -159,6 +163,20 @@ impl Supervisor {
                 let _ = reply.send(Err(ChildError::Restarting));
             }
         }
+    }
+
+    /// Ends the run of a child. Nobody has asked it to stop, so its exit is a failure.
+    #[cfg(any(test, feature = "testing"))]
+    fn fail_child(&mut self, id: ChildId, reply: ChildReply) {
+        let running = |child: &&mut Child| matches!(child.phase(), ChildPhase::Up);
+        let answer = match self.children.get_mut(id).filter(running) {
+            Some(child) => {
+                child.control.send(Control::Stop(Shutdown::Brutal));
+                Ok(())
+            }
+            None => Err(ChildError::Down),
+        };
+        let _ = reply.send(answer);
     }
 
     fn move_child(&mut self, id: ChildId, placement: Placement, reply: ChildReply) {
