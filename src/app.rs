@@ -7,6 +7,7 @@ mod causes;
 mod check;
 mod crash;
 mod handover;
+mod reload;
 mod restart;
 mod secrets;
 
@@ -29,11 +30,15 @@ use deia_hive::{
     host::{children, descriptors, descriptors::DescriptorNeed},
 };
 use deia_model::BotDesired;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::SetOnce,
+};
 
 use self::{
     args::{Args, Command, SecretsCommand, SettingsArgs},
     handover::Handover,
+    reload::{Reloads, reload_on_hangup},
     restart::{Restart, Running},
 };
 use crate::{
@@ -206,12 +211,12 @@ fn prepare_host(inherited: usize) -> anyhow::Result<()> {
 /// Warns when the bots and settings may take more open files than are allowed.
 async fn compare_descriptors(hive: &Hive) {
     // A store that cannot be read has said so elsewhere.
-    let bots = hive.bots().await.unwrap_or_default();
+    let bots = hive.bots().list().await.unwrap_or_default();
     let launched = bots
         .iter()
         .filter(|bot| bot.desired == BotDesired::Launched);
     let programs = launched.map(|bot| descriptors::programs(&bot.executor, &bot.capabilities));
-    let need = DescriptorNeed::of(hive.config(), programs.sum());
+    let need = DescriptorNeed::of(&hive.config(), programs.sum());
     if let Some(detail) = need.beyond(descriptors::limit().soft) {
         tracing::warn!("{detail}");
     }
@@ -233,13 +238,19 @@ async fn run(
     if config.server.is_readable_outside() {
         tracing::warn!(%address, "HTTP without TLS on this address: keys are readable on the way");
     }
-    actix_rt::spawn(reload_on_hangup(hangup, tls.clone()));
+    let running_hive = Arc::new(SetOnce::new());
+    let reloads = Reloads {
+        tls: tls.clone(),
+        restart: restart.clone(),
+        hive: running_hive.clone(),
+    };
+    actix_rt::spawn(reload_on_hangup(hangup, reloads));
     let checked = (restart.clone(), kept.clone());
     let restarted = handover.outcome();
     let front = move |hive: &Hive| {
         // Before anybody can ask for one.
         if let Some(outcome) = restarted {
-            hive.note_restart(outcome);
+            hive.operations().note_restart(outcome);
         }
         allow_restart(hive, checked);
         http::front(hive, listener, tls)
@@ -253,11 +264,13 @@ async fn run(
         }
     };
     handover.forget_way_back();
+    // Set once: this process has no other hive.
+    let _ = running_hive.set(hive.clone());
     if let Some(reason) = &handover.failed {
         hive.record_failed_restart(reason).await;
     }
     tracing::info!(%address, data_dir = %hive.config().data_dir.display(), "ready");
-    announce(address, hive.config());
+    announce(address, &hive.config());
     compare_descriptors(&hive).await;
     let gave_up = tokio::select! {
         reason = hive.ended() => reason,
@@ -271,7 +284,7 @@ async fn run(
             };
             if !stop_instead {
                 telemetry.flush();
-                if let Err(adrift) = hive.data_holds() {
+                if let Err(adrift) = hive.operations().data_holds() {
                     // A start, also of this image, would begin an empty hive.
                     anyhow::bail!("cannot restart: {adrift}");
                 }
@@ -321,16 +334,6 @@ fn running<'a>(hive: &Hive, data_dir: &'a Path, socket: &'a TcpListener) -> Runn
         data_dir,
         socket,
         limit: hive.config().server.restart_check_timeout,
-    }
-}
-
-/// Reads the certificate anew whenever SIGHUP comes.
-async fn reload_on_hangup(mut hangup: Signal, tls: Option<Arc<Tls>>) {
-    while hangup.recv().await.is_some() {
-        match &tls {
-            Some(tls) => tls.reload(),
-            None => tracing::info!("SIGHUP: there is no certificate to be read anew"),
-        }
     }
 }
 

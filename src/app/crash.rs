@@ -34,6 +34,7 @@ pub(super) fn note_earlier(config: &Config) {
 pub(super) fn report(hive: &Hive, reason: &str) -> anyhow::Error {
     let path = path(&hive.config().data_dir);
     let tree = match hive
+        .operations()
         .supervisors()
         .as_ref()
         .map(serde_json::to_string_pretty)

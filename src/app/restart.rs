@@ -98,6 +98,11 @@ impl Restart {
         })
     }
 
+    /// Returns the settings that the command line asks for.
+    pub(super) fn settings(&self) -> &SettingsArgs {
+        &self.settings
+    }
+
     /// Returns the reason why a new start would fail, if it would. Blocks for as long as the new
     /// binary takes to find out.
     pub(super) fn check(&self, running: &Running<'_>) -> Result<(), String> {

@@ -5,7 +5,7 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 use actix_web::HttpRequest;
 use deia_hive::{
     Hive,
-    auth::{AuthError, Denied},
+    access::{AuthError, Denied},
 };
 use deia_model::{KeyId, LoginCookie, Permission, Principal, Via};
 
@@ -85,7 +85,7 @@ pub(super) async fn admit(
             Problem::denied(&who, permission)
         }
         (None, _) => {
-            hive.note_admitted(&who);
+            hive.access().note_admitted(&who);
             return (standing, Ok(who));
         }
     };
@@ -113,7 +113,7 @@ pub(super) fn admit_again(
             "the certificate is not valid any more",
         ));
     }
-    let now = hive.still(who, address(request))?;
+    let now = hive.access().still(who, address(request))?;
     match access {
         Access::Needs(permission) if !now.may(permission) => Err(Problem::denied(&now, permission)),
         _ => Ok(now),
@@ -150,7 +150,7 @@ async fn principal(
     match credentials::of(request.headers())? {
         Credentials::Bearer(text) => {
             let crowd = limits.is_stranger_over(from);
-            Ok(hive.authenticate_bearer(text, from, crowd).await?)
+            Ok(hive.access().authenticate_bearer(text, from, crowd).await?)
         }
         Credentials::Nothing => match connection::bot(request) {
             Some(bot) => Ok(Principal::of_certificate(bot)),
@@ -159,7 +159,7 @@ async fn principal(
         Credentials::Session(text) => {
             let over = || Denied::stranger(AuthError::SessionOver);
             let cookie = LoginCookie::parse(text).ok_or_else(over)?;
-            let who = hive.authenticate_login(&cookie, from)?;
+            let who = hive.access().authenticate_login(&cookie, from)?;
             match from_another_site(request, &cookie) {
                 None => Ok(who),
                 Some(problem) => Err(Refused {

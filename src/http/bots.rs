@@ -26,7 +26,7 @@ use super::{
 )]
 /// Lists bots.
 pub(super) async fn list(call: Call) -> Answer {
-    let items = call.hive().bots().await?;
+    let items = call.hive().bots().list().await?;
     ok(&Items { items })
 }
 
@@ -38,7 +38,7 @@ pub(super) async fn list(call: Call) -> Answer {
 )]
 /// Reads a bot.
 pub(super) async fn get(call: Call) -> Answer {
-    let bot = call.hive().bot(&call.id("bot")?).await?;
+    let bot = call.hive().bots().get(&call.id("bot")?).await?;
     versioned(StatusCode::OK, &bot)
 }
 
@@ -65,7 +65,11 @@ pub(super) async fn put(mut call: Call) -> Answer {
     let body: BotSpecBody = call.body().await?;
     let spec = BotSpec::try_from(body).map_err(|violation| Problem::invalid(vec![violation]))?;
     let version = expected_version(&call, &name, precondition).await?;
-    let put = call.hive().put_bot(&call.who, name, spec, version).await?;
+    let put = call
+        .hive()
+        .bots()
+        .put(&call.who, name, spec, version)
+        .await?;
     if !put.created {
         return versioned(StatusCode::OK, &put.bot);
     }
@@ -81,7 +85,7 @@ async fn expected_version(
     match precondition {
         Precondition::None => Ok(None),
         Precondition::Version(version) => Ok(Some(version)),
-        Precondition::Exists => match call.hive().bot(name).await {
+        Precondition::Exists => match call.hive().bots().get(name).await {
             Ok(bot) => Ok(Some(bot.version)),
             Err(HiveError::NotFound { .. }) => Err(Problem::new(
                 Code::VersionMismatch,
@@ -102,7 +106,7 @@ pub(super) async fn delete(mut call: Call) -> Answer {
     call.no_precondition()?;
     let name = call.id("bot")?;
     call.no_body().await?;
-    call.hive().delete_bot(&call.who, &name).await?;
+    call.hive().bots().delete(&call.who, &name).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -115,7 +119,7 @@ pub(super) async fn delete(mut call: Call) -> Answer {
 pub(super) async fn launch(mut call: Call) -> Answer {
     let name = call.id("bot")?;
     call.no_body().await?;
-    let bot = call.hive().launch_bot(&call.who, &name).await?;
+    let bot = call.hive().bots().launch(&call.who, &name).await?;
     accepted(&call, bot)
 }
 
@@ -128,7 +132,7 @@ pub(super) async fn launch(mut call: Call) -> Answer {
 pub(super) async fn stop(mut call: Call) -> Answer {
     let name = call.id("bot")?;
     call.no_body().await?;
-    let bot = call.hive().stop_bot(&call.who, &name).await?;
+    let bot = call.hive().bots().stop(&call.who, &name).await?;
     accepted(&call, bot)
 }
 
@@ -141,7 +145,7 @@ pub(super) async fn stop(mut call: Call) -> Answer {
 pub(super) async fn drain(mut call: Call) -> Answer {
     let name = call.id("bot")?;
     call.no_body().await?;
-    let bot = call.hive().drain_bot(&call.who, &name).await?;
+    let bot = call.hive().bots().drain(&call.who, &name).await?;
     accepted(&call, bot)
 }
 

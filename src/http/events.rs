@@ -32,7 +32,8 @@ pub(super) async fn list(call: Call) -> Answer {
     };
     ok(&call
         .hive()
-        .events_page(&call.who, filter, call.page()?)
+        .operations()
+        .events(&call.who, filter, call.page()?)
         .await?)
 }
 

@@ -2,7 +2,7 @@
 
 use actix_web::{HttpRequest, http::StatusCode};
 use deia_hive::{
-    auth::Denial,
+    access::Denial,
     trace,
     trace::{OpenSpan, SpanKind},
 };
@@ -103,7 +103,7 @@ impl<'a> Exchange<'a> {
             return;
         }
         let route = self.shared.metrics.template(self.route);
-        self.shared.hive.note_denial(Denial {
+        self.shared.hive.access().note_denial(Denial {
             reason: code.as_str(),
             user: user.map(str::to_owned),
             address: address(self.request),

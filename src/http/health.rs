@@ -18,7 +18,7 @@ use super::{
 )]
 /// Tells whether the process makes progress.
 pub(super) async fn live(hive: Hive) -> Answer {
-    match hive.makes_progress().await {
+    match hive.operations().makes_progress().await {
         true => ok(&Probe {
             status: "alive".into(),
         }),
@@ -41,7 +41,7 @@ pub(super) async fn ready(hive: Hive) -> Answer {
             "the hive is starting or stopping",
         ));
     }
-    match hive.can_commit().await {
+    match hive.operations().can_commit().await {
         true => ok(&Probe {
             status: "ready".into(),
         }),

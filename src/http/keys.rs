@@ -23,7 +23,10 @@ use super::{
 )]
 /// Reads who the caller is.
 pub(super) async fn whoami(call: Call) -> Answer {
-    let key = call.who.key().and_then(|id| call.hive().known_key(id));
+    let key = call
+        .who
+        .key()
+        .and_then(|id| call.hive().access().known_key(id));
     let address = call.address();
     ok(&WhoAmI::new(call.who, address, key))
 }
@@ -52,7 +55,7 @@ async fn may(call: &Call, body: &CanIRequest) -> Result<(bool, String), Problem>
     let Some(task) = body.task else {
         return Ok((true, format!("the role {role} has it")));
     };
-    match call.hive().task(&call.who, task).await {
+    match call.hive().tasks().get(&call.who, task).await {
         Ok(_) => Ok((true, format!("the role {role} has it, and sees the task"))),
         Err(HiveError::NotFound { .. }) => Ok((false, format!("there is no task \"{task}\""))),
         Err(other) => Err(other.into()),
@@ -75,7 +78,7 @@ pub(super) async fn roles(_: Call) -> Answer {
 )]
 /// Lists keys.
 pub(super) async fn list(call: Call) -> Answer {
-    let items = call.hive().keys().await?;
+    let items = call.hive().access().keys().await?;
     ok(&Items { items })
 }
 
@@ -86,7 +89,7 @@ pub(super) async fn list(call: Call) -> Answer {
 )]
 /// Reads a key.
 pub(super) async fn get(call: Call) -> Answer {
-    ok(&call.hive().key(call.id::<KeyId>("key")?).await?)
+    ok(&call.hive().access().key(call.id::<KeyId>("key")?).await?)
 }
 
 #[utoipa::path(
@@ -104,7 +107,8 @@ pub(super) async fn create(mut call: Call) -> Answer {
     refuse_secret("/name", Some(&body.name))?;
     let (hive, new_user) = (call.hive(), body.new_user);
     shown_once(
-        hive.create_key(&call.who, body.into(), new_user, dedup)
+        hive.access()
+            .create_key(&call.who, body.into(), new_user, dedup)
             .await?,
     )
 }
@@ -125,7 +129,11 @@ pub(super) async fn rotate(mut call: Call) -> Answer {
         false => decode(&bytes)?,
     };
     let (hive, rotation) = (call.hive(), rotation(body));
-    shown_once(hive.rotate_key(&call.who, id, rotation, dedup).await?)
+    shown_once(
+        hive.access()
+            .rotate_key(&call.who, id, rotation, dedup)
+            .await?,
+    )
 }
 
 fn rotation(body: RotateKeyRequest) -> KeyRotation {
@@ -153,5 +161,5 @@ fn shown_once(made: NewKey) -> Answer {
 pub(super) async fn revoke(mut call: Call) -> Answer {
     let id = call.id::<KeyId>("key")?;
     call.no_body().await?;
-    ok(&call.hive().revoke_key(&call.who, id).await?)
+    ok(&call.hive().access().revoke_key(&call.who, id).await?)
 }

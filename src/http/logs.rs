@@ -37,14 +37,14 @@ pub(super) async fn get(call: Call) -> Answer {
     // Read in any case: a header that is not valid is refused, also where it says nothing.
     let last_event_id = call.last_event_id()?;
     if !call.query("follow")?.unwrap_or(false) {
-        let lines = call.hive().bot_log(&bot, lines).await?;
+        let lines = call.hive().bots().log(&bot, lines).await?;
         return ok(&LogLines { lines });
     }
     let start = match last_event_id {
         Some(position) => LogStart::Position(position),
         None => LogStart::Lines(lines),
     };
-    let log = call.hive().follow_bot_log(&bot, start).await?;
+    let log = call.hive().bots().follow_log(&bot, start).await?;
     streamed(&call, "text/event-stream", |mut sink| async move {
         // Who does not read, and a server that stops, need not be told.
         let _ = follow(log, &mut sink).await;
@@ -66,7 +66,11 @@ pub(super) async fn of_task(call: Call) -> Answer {
     let attempt = call.query::<u32>("attempt")?;
     let lines = call.number("lines", 1..=10_000, DEFAULT_LINES)?;
     let lines = usize::try_from(lines).unwrap_or(usize::MAX);
-    ok(&call.hive().task_log(&call.who, id, attempt, lines).await?)
+    ok(&call
+        .hive()
+        .tasks()
+        .log(&call.who, id, attempt, lines)
+        .await?)
 }
 
 async fn follow(mut log: LogFollower, sink: &mut Sink) -> Result<(), Over> {

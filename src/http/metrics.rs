@@ -163,7 +163,7 @@ impl Drop for InFlight<'_> {
 )]
 /// Reads what is counted and measured, as Prometheus does.
 pub(super) async fn metrics(call: Call) -> Answer {
-    let mut readings = call.hive().metrics().await;
+    let mut readings = call.hive().operations().metrics().await;
     call.http_metrics().write(&mut readings);
     telemetry::write_metrics(&mut readings);
     let text = readings

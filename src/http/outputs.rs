@@ -37,7 +37,8 @@ pub(super) async fn get(call: Call) -> Answer {
     let follow = call.query("follow")?.unwrap_or(true);
     let output = call
         .hive()
-        .task_output(&call.who, id, attempt, offset)
+        .tasks()
+        .output(&call.who, id, attempt, offset)
         .await?;
     let (attempt, whole) = (output.attempt(), !output.goes_on());
     let length = output.length();

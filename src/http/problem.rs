@@ -11,7 +11,7 @@ use actix_web::{
 use deia_framer::FramingFault;
 use deia_hive::{
     HiveError,
-    auth::{AuthError, Denied, TokenError},
+    access::{AuthError, Denied, TokenError},
 };
 use deia_ledger::Refusal;
 use deia_model::{Permission, Principal, Violation};

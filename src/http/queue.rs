@@ -62,7 +62,7 @@ pub(super) struct DrainBody {
 )]
 /// Reads how the queue stands.
 pub(super) async fn get(call: Call) -> Answer {
-    ok(&call.hive().queue().await?)
+    ok(&call.hive().queue().status().await?)
 }
 
 #[utoipa::path(
@@ -75,9 +75,10 @@ pub(super) async fn pause(mut call: Call) -> Answer {
     let Object(PauseBody { task_type, reason }) = call.body().await?;
     refuse_secret("/reason", reason.as_deref())?;
     call.hive()
-        .pause_queue(&call.who, task_type, reason)
+        .queue()
+        .pause(&call.who, task_type, reason)
         .await?;
-    ok(&call.hive().queue().await?)
+    ok(&call.hive().queue().status().await?)
 }
 
 #[utoipa::path(
@@ -88,8 +89,8 @@ pub(super) async fn pause(mut call: Call) -> Answer {
 /// Takes a pause back.
 pub(super) async fn resume(mut call: Call) -> Answer {
     let Object(ResumeBody { task_type }) = call.body().await?;
-    call.hive().resume_queue(&call.who, task_type).await?;
-    ok(&call.hive().queue().await?)
+    call.hive().queue().resume(&call.who, task_type).await?;
+    ok(&call.hive().queue().status().await?)
 }
 
 #[utoipa::path(
@@ -108,9 +109,9 @@ pub(super) async fn drain(mut call: Call) -> Answer {
     let (task_type, reason) = (body.task_type, body.reason);
     let drained = tokio::select! {
         biased;
-        drained = hive.drain_queue(who, task_type.clone(), reason.clone(), wait) => drained?,
+        drained = hive.queue().drain(who, task_type.clone(), reason.clone(), wait) => drained?,
         // The pause stays; only the waiting ends with the server.
-        () = call.stopping() => hive.drain_queue(who, task_type, reason, Duration::ZERO).await?,
+        () = call.stopping() => hive.queue().drain(who, task_type, reason, Duration::ZERO).await?,
     };
     // The pause stays, whether or not this request made it.
     call.is_unchanged()?;
@@ -125,7 +126,11 @@ pub(super) async fn drain(mut call: Call) -> Answer {
 /// Cancels waiting tasks.
 pub(super) async fn purge(mut call: Call) -> Answer {
     let Object(filters) = call.body::<Object<Filters<Waiting>>>().await?;
-    ok(&call.hive().purge_queue(&call.who, filters.meant()?).await?)
+    ok(&call
+        .hive()
+        .queue()
+        .purge(&call.who, filters.meant()?)
+        .await?)
 }
 
 #[utoipa::path(
@@ -149,7 +154,7 @@ pub(super) async fn purge(mut call: Call) -> Answer {
 /// Lists the tasks that failed for good.
 pub(super) async fn dead(call: Call) -> Answer {
     let (filter, page) = (filter::from_query(&call)?, call.page()?);
-    ok(&call.hive().dead_tasks(&call.who, filter, page).await?)
+    ok(&call.hive().queue().dead(&call.who, filter, page).await?)
 }
 
 #[utoipa::path(
@@ -161,9 +166,15 @@ pub(super) async fn dead(call: Call) -> Answer {
 pub(super) async fn requeue(mut call: Call) -> Answer {
     let body = call.bytes().await?;
     let changed = match Selection::<Failed>::read(&body)? {
-        Selection::These(these) => call.hive().requeue_these(&call.who, these.meant()?).await?,
+        Selection::These(these) => {
+            call.hive()
+                .queue()
+                .requeue_these(&call.who, these.meant()?)
+                .await?
+        }
         Selection::Fitting(filters) => {
             call.hive()
+                .queue()
                 .requeue_dead(&call.who, filters.meant()?)
                 .await?
         }

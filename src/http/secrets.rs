@@ -38,7 +38,7 @@ impl fmt::Display for InPath {
 )]
 /// Lists stored secrets.
 pub(super) async fn list(call: Call) -> Answer {
-    let all = call.hive().secrets().await?.into_iter();
+    let all = call.hive().secrets().list().await?.into_iter();
     let items = all.filter_map(deia_model::SecretInfo::into_bot_secret);
     ok(&Items {
         items: items.collect::<Vec<BotSecret>>(),
@@ -60,7 +60,8 @@ pub(super) async fn put(mut call: Call) -> Answer {
     let value = value.map_err(|violation| Problem::invalid(vec![violation]))?;
     let put = call
         .hive()
-        .put_secret(&call.who, name.0, value.into_bytes());
+        .secrets()
+        .put(&call.who, name.0, value.into_bytes());
     put.await?;
     Ok(HttpResponse::NoContent().finish())
 }
@@ -75,6 +76,6 @@ pub(super) async fn delete(mut call: Call) -> Answer {
     call.no_precondition()?;
     let name: InPath = call.id("secret")?;
     call.no_body().await?;
-    call.hive().delete_secret(&call.who, name.0).await?;
+    call.hive().secrets().delete(&call.who, name.0).await?;
     Ok(HttpResponse::NoContent().finish())
 }

@@ -42,6 +42,7 @@ pub(super) async fn open(mut call: Call) -> Answer {
     let agent = agent.as_deref();
     let opened = call
         .hive()
+        .access()
         .open_login(&call.who, from, agent, dedup)
         .await?;
     let view = view(&call, opened.login, &opened.cookie);
@@ -57,7 +58,7 @@ pub(super) async fn open(mut call: Call) -> Answer {
 )]
 /// Reads the session that one is in.
 pub(super) async fn get(call: Call) -> Answer {
-    let login = call.hive().own_login(&call.who)?;
+    let login = call.hive().access().own_login(&call.who)?;
     match call.session() {
         Some(cookie) => ok(&view(&call, login, &cookie)),
         None => Err(Problem::internal("a session without a cookie")),
@@ -71,7 +72,7 @@ pub(super) async fn get(call: Call) -> Answer {
 /// Logs out.
 pub(super) async fn end(mut call: Call) -> Answer {
     call.no_body().await?;
-    call.hive().end_login(&call.who).await?;
+    call.hive().access().end_login(&call.who).await?;
     with_cookie(HttpResponse::NoContent().finish(), "", Duration::ZERO)
 }
 
@@ -81,7 +82,7 @@ pub(super) async fn end(mut call: Call) -> Answer {
 )]
 /// Lists one's own sessions.
 pub(super) async fn list(call: Call) -> Answer {
-    let items = call.hive().logins_of(&call.who);
+    let items = call.hive().access().logins_of(&call.who);
     ok(&Items { items })
 }
 
@@ -93,7 +94,7 @@ pub(super) async fn list(call: Call) -> Answer {
 pub(super) async fn end_all(mut call: Call) -> Answer {
     call.no_body().await?;
     let user = call.who.user.clone();
-    let ended = call.hive().end_logins_of(&call.who, &user).await?;
+    let ended = call.hive().access().end_logins_of(&call.who, &user).await?;
     with_cookie(ok(&EndedSessions { ended })?, "", Duration::ZERO)
 }
 
@@ -106,7 +107,7 @@ pub(super) async fn end_all(mut call: Call) -> Answer {
 pub(super) async fn end_of_user(mut call: Call) -> Answer {
     call.no_body().await?;
     let user = &call.segment("id");
-    let ended = call.hive().end_logins_of(&call.who, user).await?;
+    let ended = call.hive().access().end_logins_of(&call.who, user).await?;
     ok(&EndedSessions { ended })
 }
 

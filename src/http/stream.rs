@@ -109,7 +109,7 @@ impl Reader {
             hive: call.hive().clone(),
             who: call.who.clone(),
             from: call.address(),
-            changes: call.hive().access_changes(),
+            changes: call.hive().access().changes(),
             shown: match call.who.via {
                 Via::Certificate => connection::shown(call.request()),
                 _ => None,
@@ -123,7 +123,7 @@ impl Reader {
     /// # Errors
     /// [`Over::Stopping`] when there is no hive any more.
     async fn doubt(&mut self) -> Result<(), Over> {
-        let until = self.hive.let_in_until(&self.who);
+        let until = self.hive.access().let_in_until(&self.who);
         tokio::select! {
             () = certificate_over(&mut self.shown) => Ok(()),
             () = reached(until) => Ok(()),
@@ -149,7 +149,7 @@ impl Reader {
         if self.shown.as_ref().is_some_and(|shown| !shown.stands()) {
             return Err(Over::Refused);
         }
-        match self.hive.still(&self.who, self.from) {
+        match self.hive.access().still(&self.who, self.from) {
             Ok(now) if now == self.who => Ok(()),
             _ => Err(Over::Refused),
         }

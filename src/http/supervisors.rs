@@ -30,7 +30,7 @@ pub(super) struct SuspendBody {
 /// Lists the threads that actors run on.
 pub(super) async fn arbiters(call: Call) -> Answer {
     ok(&Items {
-        items: call.hive().arbiters(),
+        items: call.hive().operations().arbiters(),
     })
 }
 
@@ -41,7 +41,11 @@ pub(super) async fn arbiters(call: Call) -> Answer {
 /// Reads the whole supervision tree.
 pub(super) async fn tree(call: Call) -> Answer {
     let starting = || Problem::new(Code::Unavailable, "the tree is starting");
-    ok(&call.hive().supervisors().ok_or_else(starting)?)
+    ok(&call
+        .hive()
+        .operations()
+        .supervisors()
+        .ok_or_else(starting)?)
 }
 
 #[utoipa::path(
@@ -53,7 +57,11 @@ pub(super) async fn tree(call: Call) -> Answer {
 pub(super) async fn node(call: Call) -> Answer {
     let path = &call.segment("path");
     let missing = || Problem::not_found("supervised child", path);
-    ok(&call.hive().supervisor(path).ok_or_else(missing)?)
+    ok(&call
+        .hive()
+        .operations()
+        .supervisor(path)
+        .ok_or_else(missing)?)
 }
 
 #[utoipa::path(
@@ -83,6 +91,7 @@ pub(super) async fn suspend(mut call: Call) -> Answer {
     let path = &call.segment("path");
     let hive = call.hive();
     ok(&hive
+        .operations()
         .act_on_part(&call.who, path, PartAction::Suspend, reason)
         .await?)
 }
@@ -102,6 +111,7 @@ async fn act(mut call: Call, action: PartAction) -> Answer {
     let path = &call.segment("path");
     ok(&call
         .hive()
+        .operations()
         .act_on_part(&call.who, path, action, None)
         .await?)
 }

@@ -14,7 +14,7 @@ use super::{
 )]
 /// Reads how the whole hive stands.
 pub(super) async fn status(call: Call) -> Answer {
-    ok(&call.hive().system_status().await?)
+    ok(&call.hive().operations().status().await?)
 }
 
 #[utoipa::path(
@@ -23,7 +23,7 @@ pub(super) async fn status(call: Call) -> Answer {
 )]
 /// Reads what is wrong, and the measurements behind it.
 pub(super) async fn health(call: Call) -> Answer {
-    ok(&call.hive().health().await?)
+    ok(&call.hive().operations().health().await?)
 }
 
 #[utoipa::path(
@@ -34,7 +34,7 @@ pub(super) async fn health(call: Call) -> Answer {
 /// start. No request is refused meanwhile; only no attempt begins.
 pub(super) async fn restart(mut call: Call) -> Answer {
     call.no_body().await?;
-    let before = call.hive().system_status().await?;
+    let before = call.hive().operations().status().await?;
     call.hive().ask_for_restart(&call.who).await?;
     json(StatusCode::ACCEPTED, &before)
 }

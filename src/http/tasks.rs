@@ -41,7 +41,11 @@ pub(super) async fn submit(mut call: Call) -> Answer {
     let mut task: NewTask = decode(&body)?;
     task.traceparent = call.traceparent();
     task.idempotency_key = dedup.as_ref().map(|dedup| dedup.key.clone());
-    let submission = call.hive().submit(&call.who, vec![task], dedup).await?;
+    let submission = call
+        .hive()
+        .tasks()
+        .submit(&call.who, vec![task], dedup)
+        .await?;
     let [task] = submission.tasks.as_slice() else {
         return Err(Problem::internal("a submission has not one task"));
     };
@@ -76,6 +80,7 @@ pub(super) async fn submit_batch(mut call: Call) -> Answer {
     };
     let submission = call
         .hive()
+        .tasks()
         .submit(&call.who, tasks, dedup)
         .await
         .map_err(told)?;
@@ -125,7 +130,7 @@ fn in_batch_of_one(error: HiveError) -> Problem {
 /// Lists tasks.
 pub(super) async fn list(call: Call) -> Answer {
     let (filter, page) = (filter::from_query(&call)?, call.page()?);
-    ok(&call.hive().tasks(&call.who, filter, page).await?)
+    ok(&call.hive().tasks().list(&call.who, filter, page).await?)
 }
 
 #[utoipa::path(
@@ -136,7 +141,7 @@ pub(super) async fn list(call: Call) -> Answer {
 /// Reads a task.
 pub(super) async fn get(call: Call) -> Answer {
     let id = call.id("task")?;
-    ok(&call.hive().task_with_outputs(&call.who, id).await?)
+    ok(&call.hive().tasks().get_with_outputs(&call.who, id).await?)
 }
 
 #[utoipa::path(
@@ -146,7 +151,7 @@ pub(super) async fn get(call: Call) -> Answer {
 )]
 /// Reads where a task is in its life.
 pub(super) async fn status(call: Call) -> Answer {
-    let task = call.hive().task(&call.who, call.id("task")?).await?;
+    let task = call.hive().tasks().get(&call.who, call.id("task")?).await?;
     ok(&TaskState::from(task))
 }
 
@@ -162,12 +167,12 @@ pub(super) async fn status(call: Call) -> Answer {
 pub(super) async fn result(call: Call) -> Answer {
     let (id, wait): (TaskId, _) = (call.id("task")?, call.wait()?);
     if wait.is_zero() {
-        return ok(&call.hive().task_result(&call.who, id, wait).await?);
+        return ok(&call.hive().tasks().result(&call.who, id, wait).await?);
     }
     let result = tokio::select! {
         biased;
-        result = call.hive().task_result(&call.who, id, wait) => result?,
-        () = call.stopping() => call.hive().task_result(&call.who, id, Duration::ZERO).await?,
+        result = call.hive().tasks().result(&call.who, id, wait) => result?,
+        () = call.stopping() => call.hive().tasks().result(&call.who, id, Duration::ZERO).await?,
     };
     ok(&result)
 }
@@ -181,7 +186,7 @@ pub(super) async fn result(call: Call) -> Answer {
 pub(super) async fn cancel(mut call: Call) -> Answer {
     let id = call.id("task")?;
     call.no_body().await?;
-    ok(&call.hive().cancel_task(&call.who, id).await?)
+    ok(&call.hive().tasks().cancel(&call.who, id).await?)
 }
 
 #[utoipa::path(
@@ -193,7 +198,7 @@ pub(super) async fn cancel(mut call: Call) -> Answer {
 pub(super) async fn retry(mut call: Call) -> Answer {
     let id = call.id("task")?;
     call.no_body().await?;
-    ok(&call.hive().retry_task(&call.who, id).await?)
+    ok(&call.hive().tasks().retry(&call.who, id).await?)
 }
 
 #[utoipa::path(
@@ -206,7 +211,7 @@ pub(super) async fn erase(mut call: Call) -> Answer {
     call.no_precondition()?;
     let id = call.id("task")?;
     call.no_body().await?;
-    call.hive().erase_task(&call.who, id).await?;
+    call.hive().tasks().erase(&call.who, id).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -217,7 +222,11 @@ pub(super) async fn erase(mut call: Call) -> Answer {
 )]
 /// Reads what happened to a task.
 pub(super) async fn events(call: Call) -> Answer {
-    let items = call.hive().task_events(&call.who, call.id("task")?).await?;
+    let items = call
+        .hive()
+        .tasks()
+        .events(&call.who, call.id("task")?)
+        .await?;
     ok(&Items { items })
 }
 
@@ -229,5 +238,5 @@ pub(super) async fn events(call: Call) -> Answer {
 /// Says why a task has not started, or where it is.
 pub(super) async fn explain(call: Call) -> Answer {
     let id = call.id("task")?;
-    ok(&call.hive().explain_task(&call.who, id).await?)
+    ok(&call.hive().tasks().explain(&call.who, id).await?)
 }

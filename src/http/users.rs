@@ -26,7 +26,7 @@ use super::{
 )]
 /// Lists users.
 pub(super) async fn list(call: Call) -> Answer {
-    let items = call.hive().users().await?;
+    let items = call.hive().access().users().await?;
     ok(&Items { items })
 }
 
@@ -46,7 +46,10 @@ pub(super) async fn create(mut call: Call) -> Answer {
     let NewUserRequest { id, role, active } = decode(&bytes)?;
     refuse_secret("/id", Some(&id))?;
     let (hive, who) = (call.hive(), &call.who);
-    let NewUser { user, replayed } = hive.create_user(who, id, role, active, dedup).await?;
+    let NewUser { user, replayed } = hive
+        .access()
+        .create_user(who, id, role, active, dedup)
+        .await?;
     let answer = versioned(StatusCode::CREATED, &user)?;
     let answer = with_header(answer, LOCATION, &format!("/api/v1/users/{}", user.id))?;
     with_replayed(answer, replayed)
@@ -60,7 +63,7 @@ pub(super) async fn create(mut call: Call) -> Answer {
 )]
 /// Reads a user.
 pub(super) async fn get(call: Call) -> Answer {
-    let user = call.hive().user(&call.segment("id")).await?;
+    let user = call.hive().access().user(&call.segment("id")).await?;
     versioned(StatusCode::OK, &user)
 }
 
@@ -80,7 +83,10 @@ pub(super) async fn change(mut call: Call) -> Answer {
     let version = expected_version(&call).await?;
     let change = UserChange { role, active };
     let (hive, name) = (call.hive(), &call.segment("id"));
-    let user = hive.change_user(&call.who, name, change, version).await?;
+    let user = hive
+        .access()
+        .change_user(&call.who, name, change, version)
+        .await?;
     versioned(StatusCode::OK, &user)
 }
 
@@ -97,7 +103,10 @@ pub(super) async fn delete(mut call: Call) -> Answer {
     call.no_body().await?;
     let version = expected_version(&call).await?;
     let name = &call.segment("id");
-    call.hive().delete_user(&call.who, name, version).await?;
+    call.hive()
+        .access()
+        .delete_user(&call.who, name, version)
+        .await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -110,7 +119,7 @@ async fn expected_version(call: &Call) -> Result<Option<u64>, Problem> {
             "is not taken by this route",
         )),
         Precondition::Version(version) => Ok(Some(version)),
-        Precondition::Exists => match call.hive().user(&call.segment("id")).await {
+        Precondition::Exists => match call.hive().access().user(&call.segment("id")).await {
             Ok(user) => Ok(Some(user.version)),
             Err(deia_hive::HiveError::NotFound { .. }) => {
                 Err(Problem::new(Code::VersionMismatch, "there is no such user"))

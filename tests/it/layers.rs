@@ -135,7 +135,7 @@ fn sql_is_in_the_store_only() {
     );
     let composition = [
         "actors/hive/src/hive/start.rs",
-        "actors/hive/src/hive/store_options.rs",
+        "actors/hive/src/store_options.rs",
         "src/app",
     ];
     let mut elsewhere = not_below(elsewhere, &composition);
@@ -176,34 +176,6 @@ fn neither_http_nor_cli_touches_the_store() {
     );
 }
 
-#[test]
-fn actors_use_only_what_other_modules_export() {
-    for module in ["bots", "scheduler", "ledger"] {
-        let others = below(rust_files("actors/hive/src"), &["actors/hive/src/actors/"]);
-        let others = not_below(others, &[&format!("actors/hive/src/actors/{module}")]);
-        for (name, text) in &others {
-            for line in product_part(text).lines() {
-                let through = [
-                    format!("super::{module}::"),
-                    format!("crate::actors::{module}::"),
-                    format!("actors::{module}::"),
-                ];
-                for path in through
-                    .iter()
-                    .filter_map(|prefix| line.split_once(prefix.as_str()))
-                    .map(|(_, rest)| rest)
-                {
-                    let first = path.chars().next().unwrap_or('{');
-                    assert!(
-                        first.is_uppercase() || first == '{',
-                        "{name} reaches into {module}: {line}"
-                    );
-                }
-            }
-        }
-    }
-}
-
 /// Returns the lines outside tests and comments in which files name a module.
 fn lines_with(files: &[(String, String)], module: &str) -> Vec<String> {
     let is_word = |text: &str, at: usize| {
@@ -226,7 +198,7 @@ fn lines_with(files: &[(String, String)], module: &str) -> Vec<String> {
 
 #[test]
 fn scheduler_and_bots_know_only_the_messages_between_them() {
-    const ACTORS: &str = "actors/hive/src/actors";
+    const ACTORS: &str = "actors/hive/src";
     let sources = || rust_files(ACTORS);
     let below = |part: &str| {
         let paths = [format!("{ACTORS}/{part}.rs"), format!("{ACTORS}/{part}/")];
@@ -250,7 +222,7 @@ fn scheduler_and_bots_know_only_the_messages_between_them() {
 
 #[test]
 fn only_the_registry_tells_executors_apart() {
-    let registry = "actors/hive/src/actors/bots/executor.rs";
+    let registry = "actors/hive/src/bots/executor.rs";
     forbid(
         &not_below(rust_files("actors/hive/src"), &[registry]),
         &["Executor::Command", "Executor::Simulated", "ExecutorSpec"],
@@ -260,19 +232,23 @@ fn only_the_registry_tells_executors_apart() {
 
 #[test]
 fn names_of_a_module_are_found() {
-    let source = "use crate::actors::{bots::Bot, dispatch};\nlet robots = max_bots::of(bots);\nuse super::bots;\n";
+    let source = "use crate::hive::{bots::Bot, dispatch};\nlet robots = max_bots::of(bots);\nuse super::bots;\n";
     let text = format!("{source}// bots::Bot\n#[cfg(test)]\nmod tests {{ use bots::Bot; }}\n");
     let found = lines_with(&[("a.rs".to_owned(), text)], "bots");
     let expected = [
-        "a.rs: use crate::actors::{bots::Bot, dispatch};",
+        "a.rs: use crate::hive::{bots::Bot, dispatch};",
         "a.rs: use super::bots;",
     ];
     assert_eq!(found, expected);
 }
 
-/// Returns the modules of a room that each module takes names from. A folder belongs to
-/// the module of its name.
-fn imports(files: &[(String, String)], room: &str) -> BTreeMap<String, BTreeSet<String>> {
+/// Returns the modules of a folder that each module takes names from, by paths that begin
+/// with that word. A folder in it belongs to the module of its name.
+fn imports(
+    files: &[(String, String)],
+    room: &str,
+    root: &str,
+) -> BTreeMap<String, BTreeSet<String>> {
     let module = |name: &str| {
         let below = name.strip_prefix(room)?.strip_prefix('/')?;
         let first = below.split('/').next()?;
@@ -285,7 +261,7 @@ fn imports(files: &[(String, String)], room: &str) -> BTreeMap<String, BTreeSet<
         let Some(module) = module(name) else { continue };
         let from = found.entry(module.clone()).or_default();
         let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
-        for path in product_part(text).split("super::").skip(1) {
+        for path in product_part(text).split(root).skip(1) {
             // A list ends with its statement, one name with what is no letter.
             let names: Vec<&str> = match path.starts_with('{') {
                 true => path.split(';').take(1).collect(),
@@ -323,7 +299,7 @@ fn circles(mut imports: BTreeMap<String, BTreeSet<String>>) -> BTreeMap<String, 
 #[test]
 fn modules_of_the_store_import_each_other_in_no_circle() {
     const ROOM: &str = "actors/ledger/src/store/sqlite";
-    let imports = imports(&rust_files(ROOM), ROOM);
+    let imports = imports(&rust_files(ROOM), ROOM, "super::");
     let known = |module: &str, from: &str| imports[module].contains(from);
     assert!(known("apply", "submit") && known("writer", "apply") && known("submit", "rows"));
     assert_eq!(circles(imports), BTreeMap::new());
@@ -342,7 +318,24 @@ fn circle_of_modules_is_found() {
             "use super::a::A;\n#[cfg(test)]\nmod tests {\n    use super::{c};\n}\n",
         ),
     ];
-    let left = circles(imports(&files, "r"));
+    let left = circles(imports(&files, "r", "super::"));
     let modules: Vec<&str> = left.keys().map(String::as_str).collect();
     assert_eq!(modules, ["a", "b", "d"]);
+}
+
+#[test]
+fn subsystems_import_each_other_in_no_circle() {
+    const FOLDER: &str = "actors/hive/src";
+    // What stands below every subsystem. Helpers of tests start whole hives.
+    const GROUND: [&str; 4] = ["config", "guard", "host", "runner"];
+    let mut files = rust_files(FOLDER);
+    files.retain(|(name, _)| !is_test(name) && !name.ends_with("testing.rs"));
+    let mut imports = imports(&files, FOLDER, "crate::");
+    imports.retain(|module, _| !GROUND.contains(&module.as_str()));
+    for from in imports.values_mut() {
+        from.retain(|module| !GROUND.contains(&module.as_str()));
+    }
+    let known = |module: &str, from: &str| imports[module].contains(from);
+    assert!(known("tree", "bots") && known("tasks", "bots") && known("hive", "tree"));
+    assert_eq!(circles(imports), BTreeMap::new());
 }

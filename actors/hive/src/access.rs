@@ -1,16 +1,124 @@
-//! Who may do what: users, keys, roles, permissions.
+//! Who may do what: users, keys, sessions in browsers, tokens of issuers.
+//!
+//! What is in force is held in memory and filled from the store; each change goes through
+//! the store and holds from its answer on. Losing this subsystem's actors loses notes of
+//! use and refusal at most, never a decision: requests are judged without them.
 
+mod admin_key;
+mod api;
+mod caches;
 mod denials;
 mod denied;
+mod issuer_keys;
 mod jwt;
 mod keyring;
+mod keys;
+mod login_api;
 mod logins;
+mod recorder;
+mod users;
 
+use std::sync::Arc;
+
+pub(crate) use admin_key::ensure_admin_key;
+pub use admin_key::{AdminKeyReset, reset_admin_key};
+pub use api::{AccessApi, NewKey};
+use caches::AccessCaches;
+use deia_ledger::{BoxFuture, Hint};
+use deia_supervision::{Handle, child};
 pub use denials::{Denial, Denials};
 pub use denied::{AuthError, Denied};
+use issuer_keys::KeyFetcher;
 pub use jwt::{
     Algorithm, Issuers, JwksError, KeySet, MAX_TOKEN_BYTES, TokenError, looks_like_a_token,
 };
 pub(crate) use jwt::{Fetcher, Issuer};
 pub use keyring::Keyring;
+pub use keys::KeyRotation;
+pub use login_api::OpenedLogin;
 pub use logins::Logins;
+use recorder::{AccessRecorder, AccessState, KeysChanged, LoginsChanged};
+use users::limits;
+
+use crate::subsystem::{Deps, Subsystem, TreeBuilder};
+
+/// The subsystem.
+pub(crate) struct Access {
+    api: AccessApi,
+    state: AccessState,
+    recorder: Handle<AccessRecorder>,
+}
+
+impl Access {
+    pub(crate) fn declare(deps: &Deps, tree: &mut TreeBuilder) -> Self {
+        let config = deps.settings.get();
+        let ledger = &deps.ledger;
+        let keyring = Arc::new(Keyring::default());
+        let logins = Arc::new(Logins::new(config.auth.sessions.idle_timeout));
+        let caches = AccessCaches::new(ledger.clone(), keyring.clone(), logins.clone());
+        let state = AccessState {
+            ledger: ledger.clone(),
+            caches: Arc::new(caches),
+            keyring,
+            denials: Arc::new(Denials::new(&config.auth)),
+            logins,
+            issuers: Arc::new(Issuers::new(&config.auth.issuers, &config.auth.jwt)),
+        };
+        let (spec, recorder) = {
+            let (state, every) = (state.clone(), config.auth.last_used_every);
+            child("access", move || {
+                AccessRecorder::start(state.clone(), every)
+            })
+        };
+        tree.core(spec);
+        if !config.auth.issuers.is_empty() {
+            let (state, jwt) = (state.clone(), config.auth.jwt.clone());
+            let (spec, _) = child("issuer-keys", move || {
+                KeyFetcher::start(state.clone(), jwt.clone())
+            });
+            tree.core(spec);
+        }
+        Self {
+            api: AccessApi::new(deps, state.clone()),
+            state,
+            recorder,
+        }
+    }
+
+    pub(crate) fn api(&self) -> &AccessApi {
+        &self.api
+    }
+
+    /// Takes over the keys and sessions that the store says are in force.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub(crate) async fn load(&self) -> Result<(), deia_ledger::StoreError> {
+        self.state.caches.reload_keys().await?;
+        self.state.caches.reload_logins().await
+    }
+}
+
+impl Subsystem for Access {
+    fn on_commit(&self, notices: &[Hint]) {
+        for notice in notices {
+            match notice {
+                Hint::LoginsChanged => {
+                    self.state.caches.logins_changed();
+                    drop(self.recorder.tell(LoginsChanged));
+                }
+                Hint::KeysChanged => drop(self.recorder.tell(KeysChanged)),
+                _ => {}
+            }
+        }
+    }
+
+    /// Writes uses of keys, sessions and refusals.
+    fn flush(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {
+            self.state.write_uses().await;
+            self.state.write_logins().await;
+            self.state.write_denials(true).await;
+        })
+    }
+}

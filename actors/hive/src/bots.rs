@@ -1,5 +1,10 @@
 //! Bots: how they are run, and what runs them.
+//!
+//! One actor a bot, below a dynamic supervisor on threads of its own: a bot that blocks
+//! delays other bots at most. The launcher makes the actors that run match the bots that
+//! are wanted; losing either loses nothing, as both are rebuilt from the store.
 
+mod api;
 pub(crate) mod attempt;
 mod attempt_span;
 mod board;
@@ -18,9 +23,12 @@ mod news;
 pub(crate) mod output;
 mod progress;
 mod reconcile;
+mod seed;
 pub(crate) mod simulated;
 mod status;
+mod subsystem;
 
+pub use api::{BotsApi, PutBot};
 pub(crate) use board::{Board, Trouble};
 #[cfg(test)]
 pub(crate) use bot::BotActor;
@@ -28,4 +36,6 @@ pub(crate) use clerk::Clerk;
 pub(crate) use launcher::{BotsChanged, Follow, Launcher, StopEverything, TaskCancelled};
 pub(crate) use lifecycle::{LauncherDeps, ManagedBots};
 pub(crate) use output::Outputs;
+pub(crate) use seed::seed_bots;
 pub(crate) use status::observed_status;
+pub(crate) use subsystem::{BotNeeds, Bots};

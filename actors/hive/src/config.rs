@@ -11,6 +11,7 @@ mod events;
 mod inspect;
 mod jwt;
 mod limits;
+mod live;
 mod load;
 mod secrets;
 mod settings;
@@ -26,6 +27,7 @@ pub use events::EventSettings;
 pub use inspect::{differences, distance, inspect};
 pub use jwt::{IssuerSettings, JwtSettings};
 pub use limits::{AdmissionSettings, LimitSettings, Rate};
+pub use live::{Reloaded, Settings, TakesEffect};
 pub use load::{Layers, readable_yaml, without_mark};
 pub use secrets::SecretSettings;
 pub use settings::{

@@ -1,5 +1,6 @@
 //! The data directory: one hive at a time, and for its owner only.
 
+mod instance;
 mod modes;
 
 use std::{
@@ -10,9 +11,8 @@ use std::{
 };
 
 use deia_ledger::anchor::{Adrift, Anchor};
+use instance::instance_of;
 pub use modes::{Exposed, exposed};
-
-use super::instance::instance_of;
 
 /// Why a data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -46,7 +46,7 @@ pub enum DataDirError {
 /// A data directory that is this hive's as long as this lives. The lock is the
 /// kernel's: it ends with the process, however that ends.
 #[derive(Debug)]
-pub(super) struct DataDir {
+pub(crate) struct DataDir {
     _lock: File,
     /// The directory, locked as well: who removes the lock's file does not let in
     /// another hive.
@@ -57,7 +57,7 @@ pub(super) struct DataDir {
 
 impl DataDir {
     /// Makes the directory when it is not there, for its owner only, and locks it.
-    pub(super) fn open(path: &Path) -> Result<Self, DataDirError> {
+    pub(crate) fn open(path: &Path) -> Result<Self, DataDirError> {
         let io_error = |path: &Path| {
             let path = path.to_owned();
             move |source| DataDirError::Io { path, source }
@@ -100,6 +100,43 @@ impl DataDir {
     }
 }
 
+/// The files that a running hive stands on.
+#[derive(Debug)]
+pub(crate) struct HiveFiles {
+    /// Locked as long as the hive lives.
+    data_dir: DataDir,
+    /// The file of the store.
+    database: Anchor,
+}
+
+impl HiveFiles {
+    /// Takes the locked directory and the file of the open store.
+    ///
+    /// # Errors
+    /// [`DataDirError::Io`]: the file is not there.
+    pub(crate) fn new(data_dir: DataDir, database: &Path) -> Result<Self, DataDirError> {
+        let database = Anchor::at(database).map_err(|source| DataDirError::Io {
+            path: database.to_owned(),
+            source,
+        })?;
+        Ok(Self { data_dir, database })
+    }
+
+    /// Returns the identity that distinguishes the directory from its copies.
+    pub(crate) fn instance(&self) -> &str {
+        self.data_dir.instance()
+    }
+
+    /// Looks whether both are still where they were opened.
+    ///
+    /// # Errors
+    /// The one that is not.
+    pub(crate) fn holds(&self) -> Result<(), Adrift> {
+        self.data_dir.holds()?;
+        self.database.holds()
+    }
+}
+
 /// Returns whether a hive has locked the directory.
 pub fn is_in_use(data_dir: &Path) -> bool {
     let locked = |path: &Path| {
@@ -111,12 +148,12 @@ pub fn is_in_use(data_dir: &Path) -> bool {
 
 impl DataDir {
     /// Returns the identity that distinguishes this directory from its copies.
-    pub(super) fn instance(&self) -> &str {
+    pub(crate) fn instance(&self) -> &str {
         &self.instance
     }
 
     /// Looks whether the directory with the lock is still at its path.
-    pub(super) fn holds(&self) -> Result<(), Adrift> {
+    pub(crate) fn holds(&self) -> Result<(), Adrift> {
         self.anchor.holds()
     }
 }
@@ -154,19 +191,19 @@ fn make_durable_dir(dir: &Path) -> io::Result<()> {
 }
 
 /// Writes a secret for its owner only, whole or not at all, on disk when this returns.
-pub(super) fn write_secret(path: &Path, text: &str) -> io::Result<()> {
+pub(crate) fn write_secret(path: &Path, text: &str) -> io::Result<()> {
     SecretDraft::write(path, text)?.publish()
 }
 
 /// A secret that is on disk beside its place. Dropped unpublished, it is removed.
-pub(super) struct SecretDraft {
+pub(crate) struct SecretDraft {
     draft: PathBuf,
     path: PathBuf,
 }
 
 impl SecretDraft {
     /// Writes it for its owner only; on disk when this returns.
-    pub(super) fn write(path: &Path, text: &str) -> io::Result<Self> {
+    pub(crate) fn write(path: &Path, text: &str) -> io::Result<Self> {
         let draft = Self {
             draft: path.with_extension("new"),
             path: path.to_owned(),
@@ -183,7 +220,7 @@ impl SecretDraft {
     }
 
     /// Puts it in its place at once, whatever was there.
-    pub(super) fn publish(self) -> io::Result<()> {
+    pub(crate) fn publish(self) -> io::Result<()> {
         fs::rename(&self.draft, &self.path)?;
         match self.path.parent() {
             Some(dir) if !dir.as_os_str().is_empty() => File::open(dir)?.sync_all(),

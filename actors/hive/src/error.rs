@@ -1,7 +1,12 @@
-//! Why the hive did not do what it was asked.
+//! Errors of the hive: of a start, and of what it is asked while it runs.
 
-use deia_ledger::{Refusal, Shortage, StoreError};
+use std::path::PathBuf;
+
+use deia_ledger::{Refusal, Shortage, StoreError, store::OpenError};
 use deia_model::{KeyError, KeyId, Permission, TaskId, TaskStatus, Violation};
+use deia_supervision::StartError;
+
+use crate::data_dir::DataDirError;
 
 /// Why the hive did not do what it was asked. Each variant has one stable code
 /// in the catalogue of errors.
@@ -131,6 +136,54 @@ impl From<Refusal> for HiveError {
 
 impl From<KeyError> for HiveError {
     fn from(error: KeyError) -> Self {
+        Self::Internal(error.to_string())
+    }
+}
+
+/// An error that keeps a hive from starting.
+#[derive(Debug, thiserror::Error)]
+pub enum HiveStartError {
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// The store cannot be opened.
+    #[error("the store cannot be opened: {0}")]
+    Store(#[from] OpenError),
+    /// The store does not take what a start has to write.
+    #[error("the store cannot be written: {0}")]
+    Write(#[from] StoreError),
+    /// A part did not start.
+    #[error("{0}")]
+    Part(#[from] StartError),
+    /// The keys of the secret store cannot be read or made.
+    #[error("{path}: the keys of the secret store cannot be used: {reason}")]
+    SecretsKey {
+        /// Path of the file with the keys.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// Programs cannot be guarded.
+    #[error("the guard of the bots' programs cannot be started: {0}")]
+    Guard(std::io::Error),
+    /// The first admin key cannot be made.
+    #[error("{path}: the admin key cannot be written: {reason}")]
+    AdminKey {
+        /// Where it should be.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+}
+
+impl From<Refusal> for HiveStartError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Write(refusal.into())
+    }
+}
+
+impl From<HiveStartError> for HiveError {
+    fn from(error: HiveStartError) -> Self {
         Self::Internal(error.to_string())
     }
 }

@@ -11,10 +11,13 @@ use std::{
 
 use actix::{Actor, ActorFutureExt, AsyncContext, Handler, Message, WrapFuture};
 use deia_ledger::{
-    Advance, Apply, EventsPage, Follower, FollowerName, Ledger, Refusal, StoreError, failpoint,
+    Advance, Apply, EventsPage, Follower, FollowerName, Hint, Ledger, Refusal, StoreError,
+    failpoint,
 };
 use deia_model::Position;
-use deia_supervision::{Context, Handle};
+use deia_supervision::{ChildSpec, Context, Handle, StartError, child};
+
+use crate::subsystem::Deps;
 
 /// Events that are taken in at once.
 const PAGE_EVENTS: NonZero<u32> = NonZero::<u32>::MIN.saturating_add(1_999);
@@ -33,8 +36,24 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 #[rtype(result = "()")]
 struct EventsAppended;
 
+/// Declares the actor of a follower, named as the follower, and the bell that tells it of
+/// new events.
+pub(crate) fn declare_follower<F: Follower + Unpin>(
+    deps: &Deps,
+    make: impl Fn() -> F + Send + Sync + 'static,
+) -> (ChildSpec, Bell<F>) {
+    let ledger = deps.ledger.clone();
+    let rung = Rung::default();
+    let heard = rung.clone();
+    let (spec, follower) = child(F::NAME.0, move || {
+        let built = FollowerActor::new(make(), ledger.clone(), heard.clone());
+        async move { Ok::<_, StartError>(built) }
+    });
+    (spec, Bell { rung, follower })
+}
+
 /// True from the time that a follower was told of new events until it looks at them.
-pub(crate) type Rung = Arc<AtomicBool>;
+type Rung = Arc<AtomicBool>;
 
 /// Tells a follower of new events: once until it looks, however many commits there are.
 pub(crate) struct Bell<F: Follower + Unpin> {
@@ -43,12 +62,16 @@ pub(crate) struct Bell<F: Follower + Unpin> {
 }
 
 impl<F: Follower + Unpin> Bell<F> {
-    pub(crate) fn new(rung: Rung, follower: Handle<FollowerActor<F>>) -> Self {
-        Self { rung, follower }
+    /// Tells it if a commit appended events.
+    pub(crate) fn ring_if_appended(&self, notices: &[Hint]) {
+        let appended = |notice| matches!(notice, &Hint::EventsAppended(_));
+        if notices.iter().any(appended) {
+            self.ring();
+        }
     }
 
     /// Tells it. A notice that finds no room is made up for: it looks from time to time.
-    pub(crate) fn ring(&self) {
+    fn ring(&self) {
         let told = self.rung.swap(true, Ordering::AcqRel);
         if !told && self.follower.tell(EventsAppended).is_err() {
             self.rung.store(false, Ordering::Release);

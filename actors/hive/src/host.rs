@@ -4,5 +4,8 @@
 
 pub mod children;
 pub mod descriptors;
+mod disk;
 pub(crate) mod private_dir;
 pub mod signals;
+
+pub(crate) use disk::DiskSpace;

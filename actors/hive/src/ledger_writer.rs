@@ -1,11 +1,29 @@
 //! Keeps the store's writer running, and puts things right after an earlier run.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
 use actix::{Actor, ActorFutureExt, AsyncContext, WrapFuture};
 use deia_ledger::{
     Apply, BoxFuture, Command, CommandLog, Ledger, RecordEvents, ReleaseLeases, StoreError,
 };
 use deia_model::AttemptEnd;
-use deia_supervision::{Context, StartError};
+use deia_supervision::{Context, StartError, child};
+
+use crate::subsystem::{Deps, TreeBuilder};
+
+/// Adds the actor to the tree, below all that stands on the store.
+pub(crate) fn declare(deps: &Deps, tree: &mut TreeBuilder) {
+    let ledger = deps.ledger.clone();
+    let starts = Arc::new(AtomicU64::new(0));
+    let (spec, _) = child("ledger", move || {
+        let first = starts.fetch_add(1, Ordering::Relaxed) == 0;
+        LedgerWriter::start(ledger.clone(), first)
+    });
+    tree.ground(spec);
+}
 
 /// Keeps the store's writer running: fails when the writer does, so that all
 /// that stands on it is rebuilt.

@@ -1,36 +1,50 @@
 //! The hive: bots that work through a durable task queue, every moving part an
 //! actor under a supervisor.
 //!
-//! [`Hive`] is the only door. Behind it, a request becomes a command to the
+//! [`Hive`] composes the subsystems, one folder each; each has an API, as in
+//! `hive.tasks().submit(..)`. Behind it, a request becomes a command to the
 //! [`deia_ledger`], which applies it in one transaction together with
 //! the events that it causes; actors hold nothing that cannot be rebuilt from
 //! there.
 
-mod actors;
-pub mod auth;
+pub mod access;
+mod bots;
 pub mod config;
+mod data_dir;
+mod dispatch;
 mod error;
+mod followers;
 pub mod guard;
 mod hive;
 pub mod host;
+mod ledger_writer;
+mod lifecycle;
 pub mod metrics;
+mod operations;
+mod retention;
 pub mod runner;
+mod scheduler;
 mod secrets;
 mod statistics;
+mod store_options;
+mod subsystem;
+mod tasks;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod trace;
 mod tree;
 
-pub use actors::bots::{
+pub use access::{AccessApi, AdminKeyReset, KeyRotation, NewKey, OpenedLogin, reset_admin_key};
+pub use bots::{
+    BotsApi, PutBot,
     log::{LogFollower, LogPiece, LogStart},
     output::TaskOutput,
 };
-pub use error::HiveError;
-pub use hive::{
-    AdminKeyReset, DataDirError, Exposed, FrontFactory, Hive, HiveStartError, KeyRotation, NewKey,
-    NewUser, OpenedLogin, PartAction, PutBot, RestartCheck, SecretRotation, Submission,
-    check_secrets_key, exposed, is_in_use, refuse_links, reset_admin_key, rotate_secrets_key,
-    store_options,
-};
-pub use secrets::SealError;
+pub use data_dir::{DataDirError, Exposed, exposed, is_in_use, refuse_links};
+pub use deia_ledger::{NewUser, Submission};
+pub use error::{HiveError, HiveStartError};
+pub use hive::{FrontFactory, Hive, RestartCheck};
+pub use operations::{OperationsApi, PartAction};
+pub use secrets::{SealError, SecretRotation, SecretsApi, check_secrets_key, rotate_secrets_key};
+pub use store_options::store_options;
+pub use tasks::{QueueApi, TasksApi};

@@ -6,9 +6,12 @@ use std::time::{Duration, Instant};
 use actix::{Actor, ActorFutureExt, AsyncContext, WrapFuture};
 use deia_ledger::{Apply, CommandLog, Ledger, Prune, PruneEvents, Pruned, StoreError};
 use deia_model::{TaskId, Timestamp};
-use deia_supervision::Context;
+use deia_supervision::{Context, StartError, child};
 
-use super::bots::Outputs;
+use crate::{
+    bots::Outputs,
+    subsystem::{Deps, TreeBuilder},
+};
 
 /// How often some thousands of tasks are looked at that are all to be kept.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -25,6 +28,21 @@ const EVENTS_PAUSE: Duration = Duration::from_millis(10);
 /// Tasks forgotten in one command while the disk is full: each takes room in the log
 /// before it makes some.
 const FORGET_ON_FULL_DISK: usize = 8;
+
+/// Adds the actor to the tree.
+pub(crate) fn declare(deps: &Deps, tree: &mut TreeBuilder, outputs: &Outputs) {
+    let (ledger, outputs) = (deps.ledger.clone(), outputs.clone());
+    let config = deps.settings.get();
+    let events = EventLimits {
+        retention: config.events.retention,
+        max_bytes: config.events.max_bytes.as_u64(),
+    };
+    let (spec, _) = child("retention", move || {
+        let built = Retention::new(ledger.clone(), outputs.clone(), events);
+        async move { Ok::<_, StartError>(built) }
+    });
+    tree.core(spec);
+}
 
 /// How much of the event log is kept.
 #[derive(Clone, Copy, Debug)]

@@ -8,6 +8,7 @@ mod dispatcher;
 mod lanes;
 mod messages;
 mod roster;
+mod subsystem;
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -17,14 +18,15 @@ use deia_model::{TaskId, Timestamp};
 use deia_supervision::Context;
 pub(crate) use dispatcher::Dispatcher;
 pub(crate) use messages::{ClaimsSettled, PausesChanged, TasksWaiting};
+pub(crate) use subsystem::Scheduling;
 
 use self::{
     assign::{Ageing, Assignment},
     lanes::Lanes,
 };
 use crate::{
-    actors::dispatch::{BotAvailable, BotUnavailable, SlotsFreed},
     config::SchedulerSettings,
+    dispatch::{BotAvailable, BotUnavailable, SlotsFreed},
     metrics::SchedulerMetrics,
 };
 

@@ -8,4 +8,31 @@ mod follower;
 mod tests;
 mod view;
 
-pub(crate) use self::{follower::Statistics, view::history};
+use deia_ledger::Hint;
+
+use self::follower::StatisticsFollower;
+pub(crate) use self::view::history;
+use crate::{
+    followers::{Bell, declare_follower},
+    subsystem::{Deps, Subsystem, TreeBuilder},
+};
+
+/// The subsystem.
+pub(crate) struct Statistics {
+    bell: Bell<StatisticsFollower>,
+}
+
+impl Statistics {
+    pub(crate) fn declare(deps: &Deps, tree: &mut TreeBuilder) -> Self {
+        let kept = deps.settings.get().events.statistics_retention;
+        let (spec, bell) = declare_follower(deps, move || StatisticsFollower::new(kept));
+        tree.service(spec.feature("analytics"));
+        Self { bell }
+    }
+}
+
+impl Subsystem for Statistics {
+    fn on_commit(&self, notices: &[Hint]) {
+        self.bell.ring_if_appended(notices);
+    }
+}

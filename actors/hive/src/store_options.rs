@@ -2,10 +2,16 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use deia_ledger::{TaskPolicy, TypePolicy, store::SqliteOptions};
+use deia_ledger::{
+    Ledger, TaskPolicy, TypePolicy,
+    store::{SqliteOptions, SqliteStore},
+};
 use deia_model::TaskType;
 
-use crate::config::{Config, TypeSettings};
+use crate::{
+    HiveStartError,
+    config::{Config, TypeSettings},
+};
 
 /// A file serves one node.
 const THE_ONLY_NODE: u32 = 1;
@@ -44,6 +50,15 @@ pub fn store_options(config: &Config) -> SqliteOptions {
         },
         metrics: Arc::default(),
     }
+}
+
+/// Opens the store of a hive that does not run.
+///
+/// # Errors
+/// [`HiveStartError::Store`].
+pub(crate) fn open_store(config: &Config) -> Result<Ledger, HiveStartError> {
+    let store = SqliteStore::open(store_options(config))?;
+    Ok(Arc::new(store))
 }
 
 fn by_type(config: &Config) -> HashMap<TaskType, TypePolicy> {

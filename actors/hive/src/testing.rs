@@ -27,7 +27,7 @@ pub use deia_ledger::testing::{Look, PATIENCE, block_until, until};
 use deia_model::{
     BotName, BotSpec, BotStatus, NewTask, Principal, Task, TaskId, TaskResult, TaskStatus,
 };
-use deia_supervision::{Context, StartError, child};
+use deia_supervision::{ChildState, Context, StartError, Tree, child};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -44,6 +44,30 @@ pub fn bot_name(text: &str) -> BotName {
 /// The specification of a bot with that executor.
 pub fn bot_spec(executor: Value) -> BotSpec {
     serde_json::from_value(json!({ "executor": executor })).unwrap()
+}
+
+/// Once there is a file `fail-child` in the data directory: ends the run of the child whose
+/// path is in it again and again, until its supervisor starts it no more.
+pub(crate) fn fail_child_on_demand(tree: &Tree, data_dir: &std::path::Path) {
+    if std::env::var_os("DEIA_FAIL_CHILD").is_none() {
+        return;
+    }
+    let (tree, file) = (tree.clone(), data_dir.join("fail-child"));
+    actix_rt::spawn(async move {
+        let path = until("a child is named", async || {
+            std::fs::read_to_string(&file).ok()
+        })
+        .await;
+        let quarantined = |tree: &Tree| {
+            let status = tree.status_of(&path);
+            status.is_none_or(|status| status.state == ChildState::Quarantined)
+        };
+        while !quarantined(&tree) {
+            // It may be down just now.
+            let _ = tree.fail_path(&path).await;
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    });
 }
 
 /// In the place of the HTTP server.
@@ -112,7 +136,7 @@ impl TestHive {
         let hive = Self::try_start(Self::settings(&dir, settings)).await;
         let hive = hive.unwrap();
         let key = std::fs::read_to_string(hive.config().admin_key_path()).unwrap();
-        let admin = hive.authenticate(key.trim(), None).unwrap();
+        let admin = hive.access().authenticate(key.trim(), None).unwrap();
         Self { hive, admin, dir }
     }
 
@@ -164,9 +188,9 @@ impl TestHive {
     /// Puts a bot and launches it.
     pub async fn put_and_launch(&self, bot: &str, spec: BotSpec) {
         let bot = bot_name(bot);
-        let put = self.put_bot(&self.admin, bot.clone(), spec, None).await;
+        let put = self.bots().put(&self.admin, bot.clone(), spec, None).await;
         put.unwrap();
-        self.launch_bot(&self.admin, &bot).await.unwrap();
+        self.bots().launch(&self.admin, &bot).await.unwrap();
     }
 
     /// Waits until the bot has that status.
@@ -177,7 +201,7 @@ impl TestHive {
 
     /// Returns the status of a bot.
     pub async fn bot_status(&self, bot: &str) -> BotStatus {
-        self.bot(&bot_name(bot)).await.unwrap().status
+        self.bots().get(&bot_name(bot)).await.unwrap().status
     }
 
     /// Submits one task.
@@ -198,7 +222,7 @@ impl TestHive {
     async fn submit_task(&self, who: &Principal, change: impl FnOnce(&mut NewTask)) -> TaskId {
         let mut task = NewTask::new("general".parse().unwrap(), "hello");
         change(&mut task);
-        let submitted = self.submit(who, vec![task], None).await;
+        let submitted = self.tasks().submit(who, vec![task], None).await;
         submitted.unwrap().tasks[0].id
     }
 
@@ -206,14 +230,15 @@ impl TestHive {
     pub async fn task_is(&self, id: TaskId, status: TaskStatus) -> Task {
         let what = format!("{id} is {status:?}");
         until(&what, async || {
-            Some(self.task(&self.admin, id).await.unwrap()).filter(|task| task.status == status)
+            Some(self.tasks().get(&self.admin, id).await.unwrap())
+                .filter(|task| task.status == status)
         })
         .await
     }
 
     /// Waits for the recorded end of the task.
     pub async fn result(&self, id: TaskId) -> TaskResult {
-        let ended = self.task_result(&self.admin, id, PATIENCE).await;
+        let ended = self.tasks().result(&self.admin, id, PATIENCE).await;
         ended.unwrap()
     }
 }

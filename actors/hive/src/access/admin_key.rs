@@ -1,24 +1,67 @@
-//! A lost admin key, replaced on the machine of the hive itself.
+//! The admin key: made by the first start, and replaced on the hive's own machine when it
+//! is lost.
 
 use std::path::PathBuf;
 
-use deia_ledger::{Apply, RecoverAdmin};
-use deia_model::{ApiKey, KeyGrant, KeyId, Role, Timestamp};
+use deia_ledger::{AddKey, Apply, Ledger, RecoverAdmin};
+use deia_model::{AdminHold, ApiKey, KeyGrant, KeyId, Role, Timestamp, admin_hold};
 
-use super::{
+use super::limits;
+use crate::{
     HiveStartError,
-    data_dir::{DataDir, SecretDraft},
-    start::open_store,
+    config::Config,
+    data_dir::{DataDir, SecretDraft, write_secret},
+    store_options::open_store,
 };
-use crate::config::Config;
 
 /// The user that the keys of the hive's own machine belong to.
-pub(super) const ADMIN: &str = "admin";
+const ADMIN: &str = "admin";
 
-/// What came of a reset.
+/// Makes an admin key unless there is one in force. `new`: the hive is, too.
+///
+/// # Errors
+/// The key cannot be written to its file or to the store.
+pub(crate) async fn ensure_admin_key(
+    ledger: &Ledger,
+    config: &Config,
+    new: bool,
+) -> Result<(), HiveStartError> {
+    let now = Timestamp::now();
+    if admin_hold(&ledger.keys().await?, now) > AdminHold::Lost {
+        return Ok(());
+    }
+    let path = config.admin_key_path();
+    let failed = |reason: String| HiveStartError::AdminKey {
+        path: path.clone(),
+        reason,
+    };
+    let key = ApiKey::generate().map_err(|error| failed(error.to_string()))?;
+    // The file first: a key that nobody can read would lock everyone out.
+    write_secret(&path, &key.reveal()).map_err(|error| failed(error.to_string()))?;
+    let record = key.record(KeyGrant::new(ADMIN, Role::Admin));
+    if new {
+        let first = AddKey {
+            key: record,
+            new_user: true,
+            dedup: None,
+            actor: "deia".into(),
+            limits: limits(config),
+        };
+        ledger.apply(first).await?;
+    } else {
+        let recovered = RecoverAdmin {
+            key: record,
+            reason: "no admin key was in force when the server started",
+        };
+        ledger.apply(recovered).await?;
+    }
+    Ok(())
+}
+
+/// Result of a reset of the admin key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdminKeyReset {
-    /// Where the new key is.
+    /// File with the new key.
     pub path: PathBuf,
     /// The new key.
     pub key: KeyId,
@@ -55,7 +98,7 @@ pub async fn reset_admin_key(config: &Config) -> Result<AdminKeyReset, HiveStart
     })
 }
 
-/// The keys that were revoked for it.
+/// Records the new key, and returns the keys that were revoked for it.
 async fn replace(config: &Config, key: &ApiKey) -> Result<Vec<KeyId>, HiveStartError> {
     let store = open_store(config)?;
     let _serving = store.serve()?;

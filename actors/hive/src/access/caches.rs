@@ -8,7 +8,7 @@ use std::sync::{
 use deia_ledger::{AccessReads, StoreError};
 use tokio::sync::Mutex;
 
-use crate::auth::{Keyring, Logins};
+use super::{Keyring, Logins};
 
 /// Fills the keyring and the sessions with what the store says is in force. Reads wait for
 /// each other, so that an earlier one never replaces a later one.

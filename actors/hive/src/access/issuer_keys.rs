@@ -5,9 +5,9 @@ use std::{sync::Arc, time::Duration};
 use actix::{Actor, AsyncContext, WrapFuture};
 use deia_supervision::{Context, StartError};
 
-use super::access::AccessNotes;
+use super::recorder::AccessState;
 use crate::{
-    auth::{Fetcher, Issuer},
+    access::{Fetcher, Issuer},
     config::JwtSettings,
 };
 
@@ -17,18 +17,18 @@ const RETRY_AFTER: Duration = Duration::from_millis(500);
 /// Fetches the keys of issuers before they are old, and when they are asked for.
 /// What it has fetched outlives it.
 pub(crate) struct KeyFetcher {
-    notes: AccessNotes,
+    state: AccessState,
     fetcher: Fetcher,
 }
 
 impl KeyFetcher {
-    pub(crate) async fn start(notes: AccessNotes, jwt: JwtSettings) -> Result<Self, StartError> {
+    pub(crate) async fn start(state: AccessState, jwt: JwtSettings) -> Result<Self, StartError> {
         // It reads the certificates that this machine trusts.
         let made = tokio::task::spawn_blocking(move || Fetcher::new(&jwt)).await;
         let fetcher = made
             .map_err(StartError::failed)?
             .map_err(StartError::failed)?;
-        Ok(Self { notes, fetcher })
+        Ok(Self { state, fetcher })
     }
 }
 
@@ -36,15 +36,15 @@ impl Actor for KeyFetcher {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        for issuer in self.notes.issuers.iter() {
-            let keeping = keep(issuer.clone(), self.notes.clone(), self.fetcher.clone());
+        for issuer in self.state.issuers.iter() {
+            let keeping = keep(issuer.clone(), self.state.clone(), self.fetcher.clone());
             ctx.spawn(keeping.into_actor(self));
         }
     }
 }
 
 /// One issuer, for ever. Each has its own: one that hangs holds up no other.
-async fn keep(issuer: Arc<Issuer>, notes: AccessNotes, fetcher: Fetcher) {
+async fn keep(issuer: Arc<Issuer>, state: AccessState, fetcher: Fetcher) {
     loop {
         issuer.due().await;
         let attempt = issuer.begin();
@@ -55,8 +55,8 @@ async fn keep(issuer: Arc<Issuer>, notes: AccessNotes, fetcher: Fetcher) {
                 if let Some(keys) = issuer.replace(set) {
                     tell(name, keys, is_cut);
                     // Who came with a key that is gone has to go.
-                    notes.keyring.announce();
-                    end_baseless(name, &notes).await;
+                    state.keyring.announce();
+                    end_baseless(name, &state).await;
                 }
             }
             Err(error) => {
@@ -74,8 +74,8 @@ async fn keep(issuer: Arc<Issuer>, notes: AccessNotes, fetcher: Fetcher) {
 
 /// Ends the sessions that rest on a key that is gone, for good: the key must not come
 /// back before, so this is waited for.
-async fn end_baseless(issuer: &str, notes: &AccessNotes) {
-    while let Err(error) = notes.end_baseless_logins().await {
+async fn end_baseless(issuer: &str, state: &AccessState) {
+    while let Err(error) = state.end_baseless_logins().await {
         let retry_in_ms = RETRY_AFTER.as_millis();
         tracing::warn!(
             issuer,

@@ -4,13 +4,13 @@ mod rules;
 
 use std::time::Duration;
 
-use deia_ledger::{AddKey, Dedup, LedgerCommand, Refusal, RevokeKey, RotateKey};
+use deia_ledger::{AddKey, Dedup, Refusal, RevokeKey, RotateKey};
 use deia_model::{
     ApiKey, KeyGrant, KeyId, KeyInfo, Permission, Principal, Role, Timestamp, within_scopes,
 };
 
 use self::rules::{ALLOW_IPS, beyond, capped, rotation_violations, successor_expiry, violations};
-use super::{Hive, NewKey, users::limits};
+use super::{AccessApi, NewKey, limits};
 use crate::HiveError;
 
 /// How a key is rotated.
@@ -23,7 +23,7 @@ pub struct KeyRotation {
     pub expires_at: Option<Timestamp>,
 }
 
-impl Hive {
+impl AccessApi {
     /// Makes a key. Its text is in the answer and nowhere else. A user who is not
     /// there is made if the caller may make users and `new_user` does not forbid it;
     /// with a key of the role admin only if it says so.
@@ -66,7 +66,7 @@ impl Hive {
             new_user: may_make_user && new_user.unwrap_or(grant_role != Role::Admin),
             dedup,
             actor: who.user.to_string(),
-            limits: limits(self.config()),
+            limits: limits(&self.config()),
         };
         let added = self.change_access(who, command).await?;
         Ok(NewKey {
@@ -99,7 +99,7 @@ impl Hive {
         if !violations.is_empty() {
             return Err(HiveError::Invalid(violations));
         }
-        let all = self.inner.ledger.keys().await?;
+        let all = self.ledger.keys().await?;
         let old = all.iter().find(|key| key.info.id == id);
         let old = &old.ok_or(Refusal::NoSuchKey(id))?.info;
         // What it may be good for again, should its user get back another role.
@@ -138,7 +138,7 @@ impl Hive {
             overlap,
             dedup,
             actor: who.user.to_string(),
-            limits: limits(self.config()),
+            limits: limits(&self.config()),
         };
         Ok(NewKey {
             info: self.change_access(who, command).await?,
@@ -161,9 +161,9 @@ impl Hive {
     /// # Errors
     /// What keeps the store from reading.
     pub async fn keys(&self) -> Result<Vec<KeyInfo>, HiveError> {
-        let keys = self.inner.ledger.keys().await?;
+        let keys = self.ledger.keys().await?;
         let known = |mut info: KeyInfo| {
-            info.last_used_at = self.inner.keyring.last_used(info.id).or(info.last_used_at);
+            info.last_used_at = self.state.keyring.last_used(info.id).or(info.last_used_at);
             info
         };
         Ok(keys.into_iter().map(|key| known(key.info)).collect())
@@ -171,7 +171,7 @@ impl Hive {
 
     /// What this process knows of a key, without asking the store.
     pub fn known_key(&self, id: KeyId) -> Option<KeyInfo> {
-        self.inner.keyring.info(id)
+        self.state.keyring.info(id)
     }
 
     /// One key.
@@ -194,16 +194,5 @@ impl Hive {
             actor: who.user.to_string(),
         };
         self.change_access(who, command).await
-    }
-
-    /// Changes users or keys; it holds from the next effect on.
-    pub(super) async fn change_access<C: LedgerCommand>(
-        &self,
-        who: &Principal,
-        command: C,
-    ) -> Result<C::Reply, HiveError> {
-        let reply = self.apply_for(who, command).await?;
-        self.inner.caches.follow_commit().await;
-        Ok(reply)
     }
 }

@@ -7,11 +7,8 @@ use deia_model::{
     Login, LoginCookie, LoginEnd, LoginId, LoginRecord, OpenedWith, Principal, Timestamp, Via,
 };
 
-use super::Hive;
-use crate::{
-    HiveError,
-    auth::{AuthError, Denied},
-};
+use super::{AccessApi, AuthError, Denied};
+use crate::HiveError;
 
 /// Characters of what a browser says of itself.
 const USER_AGENT_MAX: usize = 256;
@@ -25,7 +22,7 @@ pub struct OpenedLogin {
     pub cookie: LoginCookie,
 }
 
-impl Hive {
+impl AccessApi {
     /// Opens a session for who came with a key or a token. It can do no more than
     /// that, and lives no longer.
     ///
@@ -96,7 +93,7 @@ impl Hive {
         from: Option<IpAddr>,
     ) -> Result<Principal, Denied> {
         let now = Timestamp::now();
-        let found = self.inner.logins.find(cookie, now);
+        let found = self.state.logins.find(cookie, now);
         self.login_principal(&found.map_err(Denied::stranger)?, from, now)
     }
 
@@ -107,7 +104,7 @@ impl Hive {
         from: Option<IpAddr>,
         now: Timestamp,
     ) -> Result<Principal, Denied> {
-        let found = self.inner.logins.get(id, now);
+        let found = self.state.logins.get(id, now);
         let over = || Denied::stranger(AuthError::SessionOver);
         self.login_principal(&found.ok_or_else(over)?, from, now)
     }
@@ -124,7 +121,7 @@ impl Hive {
         } = login;
         let opened = match &login.opened_with {
             OpenedWith::Key(key) => {
-                let holder = self.inner.keyring.holder(*key, from, now);
+                let holder = self.state.keyring.holder(*key, from, now);
                 holder.map_err(|denied| match denied.why {
                     // It went with its user.
                     AuthError::Unknown => Denied::stranger(AuthError::SessionOver),
@@ -133,7 +130,7 @@ impl Hive {
             }
             OpenedWith::Token { issuer, role } => {
                 let user: Arc<str> = login.user.as_str().into();
-                let why = match self.inner.issuers.still(issuer, basis.as_ref()) {
+                let why = match self.state.issuers.still(issuer, basis.as_ref()) {
                     Ok(true) => None,
                     Ok(false) => Some(AuthError::SessionOver),
                     Err(unknown) => Some(unknown.into()),
@@ -170,13 +167,13 @@ impl Hive {
             Via::Login { id, .. } => *id,
             Via::Key(_) | Via::Token { .. } | Via::Certificate => return Err(none_here()),
         };
-        let found = self.inner.logins.get(id, Timestamp::now());
+        let found = self.state.logins.get(id, Timestamp::now());
         found.map(|login| login.info).ok_or_else(|| no_such(id))
     }
 
     /// The open sessions of somebody, oldest first.
     pub fn logins_of(&self, who: &Principal) -> Vec<Login> {
-        self.inner.logins.of_user(&who.user, Timestamp::now())
+        self.state.logins.of_user(&who.user, Timestamp::now())
     }
 
     /// Ends the session that somebody acts in, for good.
@@ -211,10 +208,10 @@ impl Hive {
     ) -> Result<C::Reply, HiveError> {
         let reply = self.apply_for(who, command).await?;
         // It holds from the answer on.
-        if let Err(error) = self.inner.caches.reload_logins().await {
+        if let Err(error) = self.caches().reload_logins().await {
             tracing::warn!(%error, "a change of sessions could not be read yet; retrying");
         }
-        self.inner.keyring.announce();
+        self.state.keyring.announce();
         Ok(reply)
     }
 }

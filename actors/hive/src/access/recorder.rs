@@ -2,22 +2,19 @@
 //! leave: when keys and sessions were used last, which sessions are over, and who was
 //! refused.
 
-mod caches;
-
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use actix::{Actor, ActorFutureExt, AsyncContext, Handler, Message, WrapFuture};
-pub(crate) use caches::AccessCaches;
 use deia_ledger::{
     Apply, CommandLog, EndLogins, NoteKeyUses, NoteLoginUses, RecordEvents, StoreError,
 };
 use deia_model::{LoginEnd, LoginId, LoginRecord, OpenedWith, Timestamp};
 use deia_supervision::{Context, StartError};
 
-use crate::auth::{Denials, Issuers, Keyring, Logins};
+use super::{Denials, Issuers, Keyring, Logins, caches::AccessCaches};
 
 /// Pause before keys or sessions are read again after that failed.
 const RETRY_AFTER: Duration = Duration::from_millis(200);
@@ -27,7 +24,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Where that is gathered, and where it goes.
 #[derive(Clone)]
-pub(crate) struct AccessNotes {
+pub(crate) struct AccessState {
     pub(crate) ledger: Arc<dyn CommandLog>,
     pub(crate) caches: Arc<AccessCaches>,
     pub(crate) keyring: Arc<Keyring>,
@@ -36,7 +33,7 @@ pub(crate) struct AccessNotes {
     pub(crate) issuers: Arc<Issuers>,
 }
 
-impl AccessNotes {
+impl AccessState {
     /// Writes the refusals that are due; `all`: also those that would wait.
     pub(crate) async fn write_denials(&self, all: bool) {
         let events = self.denials.due(Timestamp::now(), all);
@@ -116,32 +113,32 @@ impl AccessNotes {
 }
 
 /// Reads changes when they come, and writes from time to time, one thing after the other.
-pub(crate) struct AccessClerk {
-    notes: AccessNotes,
+pub(crate) struct AccessRecorder {
+    state: AccessState,
     uses_every: Duration,
     uses_written: Instant,
 }
 
-impl AccessClerk {
+impl AccessRecorder {
     /// Starts with the keys in force and the sessions that are open: commits before this
     /// start, of an earlier writer of the store say, were told to nobody.
     pub(crate) async fn start(
-        notes: AccessNotes,
+        state: AccessState,
         uses_every: Duration,
     ) -> Result<Self, StartError> {
-        let caches = &notes.caches;
+        let caches = &state.caches;
         caches.reload_keys().await.map_err(StartError::failed)?;
         caches.logins_changed();
         caches.reload_logins().await.map_err(StartError::failed)?;
         Ok(Self {
-            notes,
+            state,
             uses_every,
             uses_written: Instant::now(),
         })
     }
 
     fn reload_keys(&mut self, ctx: &mut Context<Self>) {
-        let caches = self.notes.caches.clone();
+        let caches = self.state.caches.clone();
         let reloading = async move { caches.reload_keys().await };
         ctx.spawn(reloading.into_actor(self).map(|reloaded, _, ctx| {
             if let Err(error) = reloaded {
@@ -153,11 +150,11 @@ impl AccessClerk {
     }
 
     fn reload_logins(&mut self, ctx: &mut Context<Self>) {
-        let caches = self.notes.caches.clone();
+        let caches = self.state.caches.clone();
         let reloading = async move { caches.reload_logins().await };
         ctx.spawn(reloading.into_actor(self).map(|reloaded, this, ctx| {
             match reloaded {
-                Ok(()) => this.notes.keyring.announce(),
+                Ok(()) => this.state.keyring.announce(),
                 Err(error) => {
                     let retry_in_ms = RETRY_AFTER.as_millis();
                     tracing::warn!(%error, "the sessions could not be read; retrying in {retry_in_ms} ms");
@@ -172,12 +169,12 @@ impl AccessClerk {
         if uses_are_due {
             self.uses_written = Instant::now();
         }
-        let notes = self.notes.clone();
+        let state = self.state.clone();
         let writing = async move {
-            notes.write_denials(false).await;
+            state.write_denials(false).await;
             if uses_are_due {
-                notes.write_uses().await;
-                notes.write_logins().await;
+                state.write_uses().await;
+                state.write_logins().await;
             }
         };
         ctx.spawn(writing.into_actor(self).map(|(), _, ctx| {
@@ -186,7 +183,7 @@ impl AccessClerk {
     }
 }
 
-impl Actor for AccessClerk {
+impl Actor for AccessRecorder {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
@@ -199,7 +196,7 @@ impl Actor for AccessClerk {
 #[rtype(result = "()")]
 pub(crate) struct LoginsChanged;
 
-impl Handler<LoginsChanged> for AccessClerk {
+impl Handler<LoginsChanged> for AccessRecorder {
     type Result = ();
 
     fn handle(&mut self, _: LoginsChanged, ctx: &mut Self::Context) {
@@ -212,7 +209,7 @@ impl Handler<LoginsChanged> for AccessClerk {
 #[rtype(result = "()")]
 pub(crate) struct KeysChanged;
 
-impl Handler<KeysChanged> for AccessClerk {
+impl Handler<KeysChanged> for AccessRecorder {
     type Result = ();
 
     fn handle(&mut self, _: KeysChanged, ctx: &mut Self::Context) {

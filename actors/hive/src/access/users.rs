@@ -3,16 +3,16 @@
 use deia_ledger::{AccessLimits, AddUser, ChangeUser, Dedup, DeleteUser, NewUser, Refusal};
 use deia_model::{ApiKey, Principal, Role, User, UserChange, Violation};
 
-use super::Hive;
+use super::AccessApi;
 use crate::{HiveError, config::Config};
 
-impl Hive {
+impl AccessApi {
     /// All users, by name.
     ///
     /// # Errors
     /// What keeps the store from reading.
     pub async fn users(&self) -> Result<Vec<User>, HiveError> {
-        Ok(self.inner.ledger.users().await?)
+        Ok(self.ledger.users().await?)
     }
 
     /// One user.
@@ -20,7 +20,7 @@ impl Hive {
     /// # Errors
     /// [`HiveError::NotFound`].
     pub async fn user(&self, name: &str) -> Result<User, HiveError> {
-        let found = self.inner.ledger.user(name.to_owned()).await?;
+        let found = self.ledger.user(name.to_owned()).await?;
         Ok(found.ok_or_else(|| Refusal::NoSuchUser(name.to_owned()))?)
     }
 
@@ -52,7 +52,7 @@ impl Hive {
             active,
             dedup,
             actor: who.user.to_string(),
-            limits: limits(self.config()),
+            limits: limits(&self.config()),
         };
         self.change_access(who, command).await
     }
@@ -119,7 +119,7 @@ fn may_give(who: &Principal, role: Role) -> Result<(), HiveError> {
 }
 
 /// How many users and keys there may be.
-pub(super) fn limits(config: &Config) -> AccessLimits {
+pub(crate) fn limits(config: &Config) -> AccessLimits {
     AccessLimits {
         max_users: config.auth.max_users,
         max_keys: config.auth.max_keys,

@@ -1,43 +1,90 @@
 //! Bots.
 
-use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use deia_ledger::{DeleteBot, PutBot, SetDesired};
+use deia_ledger::{DeleteBot, Ledger, PutBot as PutBotCommand, SetDesired};
 use deia_model::{
-    Bot, BotDesired, BotName, BotRecord, BotSpec, BotStatus, Containment, Principal, TaskId,
-    TaskLog, Timestamp,
+    Bot, BotDesired, BotName, BotRecord, BotSpec, BotStatus, Containment, ContainmentMeans,
+    Principal, Timestamp,
 };
 
-use super::Hive;
+use super::{
+    Board,
+    executor::factory_of,
+    log,
+    log::{LogFollower, LogStart},
+    observed_status,
+    subsystem::BotNeeds,
+};
 use crate::{
-    HiveError, LogFollower, LogStart,
-    actors::bots::{executor::factory_of, log, observed_status},
+    HiveError,
+    access::AccessApi,
+    config::{Config, Settings},
+    secrets::SecretResolver,
+    subsystem::Deps,
 };
 
 /// The most that is shown of a bot's log at once, in bytes.
 const LOG_MAX_BYTES: usize = 1 << 20;
 
-impl Hive {
+/// A bot and whether it is new.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PutBot {
+    /// The bot as it now stands.
+    pub bot: Bot,
+    /// Whether it is new.
+    pub created: bool,
+}
+
+/// The bots that there are, and how they stand.
+#[derive(Clone)]
+pub struct BotsApi {
+    settings: Settings,
+    ledger: Ledger,
+    access: AccessApi,
+    board: Board,
+    resolver: Arc<SecretResolver>,
+    /// Means by which the processes of attempts are ended.
+    containment: ContainmentMeans,
+}
+
+impl BotsApi {
+    pub(super) fn new(deps: &Deps, needs: &BotNeeds<'_>, board: Board) -> Self {
+        Self {
+            settings: deps.settings.clone(),
+            ledger: deps.ledger.clone(),
+            access: needs.access.clone(),
+            board,
+            resolver: needs.secrets.resolver().clone(),
+            containment: needs.guardian.means(),
+        }
+    }
+
+    fn config(&self) -> Arc<Config> {
+        self.settings.get()
+    }
+
     /// Puts a bot in place or replaces its specification. A launched bot is
     /// stopped and started with the new one.
     ///
     /// # Errors
     /// [`HiveError::Invalid`], another version than `if_version`, or no room.
-    pub async fn put_bot(
+    pub async fn put(
         &self,
         who: &Principal,
         name: BotName,
         spec: BotSpec,
         if_version: Option<u64>,
-    ) -> Result<super::PutBot, HiveError> {
+    ) -> Result<PutBot, HiveError> {
         let mut violations = spec.violations();
         violations.extend(self.config().bots.secret_places().violations(&spec.secrets));
         if !violations.is_empty() {
             return Err(HiveError::Invalid(violations));
         }
         let warnings = self.warnings(&spec).await;
-        let settings = &self.config().bots;
-        let command = PutBot {
+        let config = self.config();
+        let settings = &config.bots;
+        let command = PutBotCommand {
             name,
             spec,
             actor: who.user.to_string(),
@@ -45,8 +92,8 @@ impl Hive {
             ports: (settings.first_port, settings.last_port),
             max_bots: settings.max_bots,
         };
-        let put = self.apply_for(who, command).await?;
-        Ok(super::PutBot {
+        let put = self.access.apply_for(who, command).await?;
+        Ok(PutBot {
             bot: Bot {
                 warnings,
                 ..self.view(put.record)
@@ -59,9 +106,8 @@ impl Hive {
     ///
     /// # Errors
     /// What keeps the store from reading.
-    pub async fn bots(&self) -> Result<Vec<Bot>, HiveError> {
+    pub async fn list(&self) -> Result<Vec<Bot>, HiveError> {
         Ok(self
-            .inner
             .ledger
             .bots()
             .await?
@@ -74,12 +120,12 @@ impl Hive {
     ///
     /// # Errors
     /// [`HiveError::NotFound`].
-    pub async fn bot(&self, name: &BotName) -> Result<Bot, HiveError> {
+    pub async fn get(&self, name: &BotName) -> Result<Bot, HiveError> {
         Ok(self.view(self.record(name).await?))
     }
 
     async fn record(&self, name: &BotName) -> Result<BotRecord, HiveError> {
-        let record = self.inner.ledger.bot(name.clone()).await?;
+        let record = self.ledger.bot(name.clone()).await?;
         record.ok_or_else(|| HiveError::NotFound {
             kind: "bot",
             id: name.to_string(),
@@ -90,13 +136,13 @@ impl Hive {
     ///
     /// # Errors
     /// [`HiveError::NotFound`], or that it is launched or has tasks in hand.
-    pub async fn delete_bot(&self, who: &Principal, name: &BotName) -> Result<(), HiveError> {
+    pub async fn delete(&self, who: &Principal, name: &BotName) -> Result<(), HiveError> {
         let command = DeleteBot {
             name: name.clone(),
             actor: who.user.to_string(),
         };
-        self.apply_for(who, command).await?;
-        self.inner.board.forget(name);
+        self.access.apply_for(who, command).await?;
+        self.board.forget(name);
         Ok(())
     }
 
@@ -105,8 +151,8 @@ impl Hive {
     ///
     /// # Errors
     /// [`HiveError::NotFound`].
-    pub async fn launch_bot(&self, who: &Principal, name: &BotName) -> Result<Bot, HiveError> {
-        let bot = self.bot(name).await?;
+    pub async fn launch(&self, who: &Principal, name: &BotName) -> Result<Bot, HiveError> {
+        let bot = self.get(name).await?;
         let down = matches!(bot.status, BotStatus::Failing | BotStatus::Stopped);
         if bot.desired == BotDesired::Launched && !down {
             return Ok(bot);
@@ -116,7 +162,7 @@ impl Hive {
             self.set_desired(who, name, BotDesired::Stopped).await?;
         }
         self.set_desired(who, name, BotDesired::Launched).await?;
-        self.inner.board.launched(name);
+        self.board.launched(name);
         let record = self.record(name).await?;
         Ok(Bot {
             warnings: self.warnings(&record.spec).await,
@@ -128,7 +174,7 @@ impl Hive {
     ///
     /// # Errors
     /// [`HiveError::NotFound`].
-    pub async fn stop_bot(&self, who: &Principal, name: &BotName) -> Result<Bot, HiveError> {
+    pub async fn stop(&self, who: &Principal, name: &BotName) -> Result<Bot, HiveError> {
         self.set_desired(who, name, BotDesired::Stopped).await
     }
 
@@ -137,10 +183,10 @@ impl Hive {
     ///
     /// # Errors
     /// [`HiveError::NotFound`].
-    pub async fn drain_bot(&self, who: &Principal, name: &BotName) -> Result<Bot, HiveError> {
+    pub async fn drain(&self, who: &Principal, name: &BotName) -> Result<Bot, HiveError> {
         let bot = self.set_desired(who, name, BotDesired::Draining).await?;
         if bot.desired == BotDesired::Draining {
-            self.inner.board.draining(name);
+            self.board.draining(name);
         }
         Ok(bot)
     }
@@ -156,15 +202,15 @@ impl Hive {
             desired,
             actor: who.user.to_string(),
         };
-        Ok(self.view(self.apply_for(who, command).await?))
+        Ok(self.view(self.access.apply_for(who, command).await?))
     }
 
     /// The last lines of a bot's log, at most `lines` and 1 MiB.
     ///
     /// # Errors
     /// [`HiveError::NotFound`] when there is no such bot.
-    pub async fn bot_log(&self, name: &BotName, lines: usize) -> Result<Vec<String>, HiveError> {
-        self.bot(name).await?;
+    pub async fn log(&self, name: &BotName, lines: usize) -> Result<Vec<String>, HiveError> {
+        self.get(name).await?;
         let path = self.config().bot_log_path(name);
         let reading =
             tokio::task::spawn_blocking(move || log::tail(&path, lines, LOG_MAX_BYTES)).await;
@@ -176,63 +222,19 @@ impl Hive {
     ///
     /// # Errors
     /// [`HiveError::NotFound`] when there is no such bot.
-    pub async fn follow_bot_log(
+    pub async fn follow_log(
         &self,
         name: &BotName,
         start: LogStart,
     ) -> Result<LogFollower, HiveError> {
-        self.bot(name).await?;
+        self.get(name).await?;
         Ok(LogFollower::new(self.config().bot_log_path(name), start))
-    }
-
-    /// The last lines that the logs of its bots have about a task, of one attempt or
-    /// all: what its programs said on standard error, and notes about them.
-    ///
-    /// # Errors
-    /// [`HiveError::NotFound`], also when the task is not the caller's to see.
-    pub async fn task_log(
-        &self,
-        who: &Principal,
-        id: TaskId,
-        attempt: Option<u32>,
-        lines: usize,
-    ) -> Result<TaskLog, HiveError> {
-        let task = self.task(who, id).await?;
-        let failed = task
-            .failed_attempts
-            .iter()
-            .filter_map(|it| it.bot.parse().ok());
-        let bots: BTreeSet<BotName> = failed.chain(task.assigned_bot.clone()).collect();
-        let logs: Vec<_> = bots
-            .into_iter()
-            .map(|bot| (self.config().bot_log_path(&bot), bot))
-            .collect();
-        let reading = tokio::task::spawn_blocking(move || {
-            let (mut found, mut total) = (Vec::new(), 0);
-            for (path, bot) in logs {
-                let (lines, of_bot) = log::of_task(&path, &bot, id, attempt, lines)?;
-                found.extend(lines);
-                total += of_bot;
-            }
-            found.sort_by_key(|line| line.at);
-            found.drain(..found.len().saturating_sub(lines));
-            Ok::<_, std::io::Error>(TaskLog {
-                lines: found,
-                total,
-            })
-        });
-        let read = reading
-            .await
-            .map_err(|error| HiveError::Internal(error.to_string()))?;
-        read.map_err(|error| {
-            HiveError::Internal(format!("the logs of {id} cannot be read: {error}"))
-        })
     }
 
     /// Makes the outside's view of a bot.
     #[allow(clippy::cast_precision_loss, reason = "counts to shares")]
     fn view(&self, record: BotRecord) -> Bot {
-        let seen = self.inner.board.observe(&record.name);
+        let seen = self.board.observe(&record.name);
         let status = observed_status(
             record.desired,
             record.launched_at,
@@ -264,7 +266,7 @@ impl Hive {
             last_exit: seen.last_exit,
             fault: seen.fault,
             warnings: Vec::new(),
-            containment: starts_programs.then(|| Containment::by(self.inner.containment)),
+            containment: starts_programs.then(|| Containment::by(self.containment)),
         }
     }
 
@@ -274,7 +276,7 @@ impl Hive {
             return Vec::new();
         };
         let looked = tokio::task::spawn_blocking(preflight).await;
-        let unresolved = self.inner.resolver.resolve(&spec.secrets).await.err();
+        let unresolved = self.resolver.resolve(&spec.secrets).await.err();
         let program = looked.ok().flatten().into_iter();
         program
             .chain(unresolved.map(|secret| secret.to_string()))

@@ -29,7 +29,7 @@ use super::{
     intake::{FaultPolicy, Intake},
     progress::Progress,
 };
-use crate::actors::dispatch::{CapacityReports, Dispatch};
+use crate::dispatch::{CapacityReports, Dispatch};
 
 /// Time that a cancellation waits for its attempt: both may be under way at once.
 const EARLY_CANCEL_KEPT: Duration = Duration::from_secs(10);

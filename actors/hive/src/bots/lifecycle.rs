@@ -27,8 +27,8 @@ use super::{
     output::Outputs,
 };
 use crate::{
-    actors::dispatch::{BotReads, CapacityReports},
     config::Config,
+    dispatch::{BotReads, CapacityReports},
     secrets::SecretResolver,
 };
 

@@ -68,7 +68,7 @@ mod tests {
     use deia_supervision::ExitReason;
 
     use super::*;
-    use crate::actors::bots::board::Board;
+    use crate::bots::board::Board;
 
     #[test]
     fn what_befalls_a_bot_is_logged_and_shown_until_it_is_over() {

@@ -40,7 +40,7 @@ mod tests {
     use deia_model::BotFault;
 
     use super::*;
-    use crate::actors::bots::board::Trouble;
+    use crate::bots::board::Trouble;
 
     #[test]
     fn status_follows_desired_and_observed_state() {

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use super::{
     Config, ConfigError,
     check::{Kind, Rule},
+    live::TakesEffect,
 };
 
 pub(super) const DEFAULTS: &str = include_str!("../../../../config/deia.yaml");
@@ -28,6 +29,8 @@ pub struct Setting {
     pub allowed: Option<String>,
     /// The value that it has unless it is set.
     pub default: Value,
+    /// When another value takes effect.
+    pub takes_effect: TakesEffect,
     rule: Option<Rule>,
 }
 
@@ -61,6 +64,7 @@ pub fn settings() -> Result<Vec<Setting>, ConfigError> {
                 kind: kind_of(&key, rule.as_ref(), &default).to_owned(),
                 allowed: rule.as_ref().map(|rule| rule.allowed.clone()),
                 default,
+                takes_effect: TakesEffect::of(&key),
                 key,
                 rule,
             }
@@ -207,6 +211,8 @@ fn leaf_schema(setting: &Setting) -> Value {
         bounds(fields, setting);
         fields.insert("description".into(), setting.doc.clone().into());
         fields.insert("default".into(), setting.default.clone());
+        let takes_effect = setting.takes_effect.as_str();
+        fields.insert("x-deia-takes-effect".into(), takes_effect.into());
     }
     schema
 }
@@ -232,7 +238,10 @@ pub fn page() -> Result<String, ConfigError> {
         A file needs only the keys that differ. The environment overrides the file, `--set key=value`\n\
         overrides both. `deia config check FILE` names everything that is wrong with a file,\n\
         `deia config diff FILE` what it changes. Durations: `500ms`, `30s`, `5m`, `2h`, `1day`.\n\
-        Sizes: `64KiB`, `1MiB`, `2GiB`.\n"
+        Sizes: `64KiB`, `1MiB`, `2GiB`.\n\n\
+        A key that is *live* takes effect when the server gets SIGHUP and reads its settings again;\n\
+        any other takes effect at the next start (`deia system restart`). Settings with a mistake\n\
+        change nothing, and the log says what is wrong.\n"
         .to_owned();
     let mut group = String::new();
     for setting in settings()? {
@@ -240,7 +249,7 @@ pub fn page() -> Result<String, ConfigError> {
         if group != first {
             group = first.to_owned();
             out += &format!(
-                "\n## {group}\n\n| key | type | allowed | default | meaning |\n|---|---|---|---|---|\n"
+                "\n## {group}\n\n| key | type | allowed | default | takes effect | meaning |\n|---|---|---|---|---|---|\n"
             );
         }
         let cell = |text: &str| text.replace('|', "\\|");
@@ -253,11 +262,12 @@ pub fn page() -> Result<String, ConfigError> {
             other => other.to_string(),
         };
         out += &format!(
-            "| `{}`<br>`{}` | {} | {} | `{default}` | {} |\n",
+            "| `{}`<br>`{}` | {} | {} | `{default}` | {} | {} |\n",
             setting.key,
             setting.variable(),
             setting.kind,
             cell(allowed),
+            setting.takes_effect.as_str(),
             cell(&in_cell(&setting.doc))
         );
     }

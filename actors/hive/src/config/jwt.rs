@@ -10,7 +10,7 @@ use super::{
     check::Checker,
     settings::{DAY, HOUR, KIB, MIB, MINUTE, SECOND},
 };
-use crate::auth::Algorithm;
+use crate::access::Algorithm;
 
 /// How tokens are checked, and how the keys of issuers are fetched.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -172,6 +172,14 @@ impl Config {
         super::Layers::default().load()
     }
 
+    /// Makes the path of the data directory absolute: programs are started by runners,
+    /// whose working directory is another.
+    pub(crate) fn make_absolute(&mut self) {
+        if let Ok(absolute) = std::path::absolute(&self.data_dir) {
+            self.data_dir = absolute;
+        }
+    }
+
     /// Where the SQLite store is.
     pub fn database_path(&self) -> PathBuf {
         self.data_dir.join("deia.db")

@@ -16,7 +16,7 @@ use std::{
 
 use uuid::Uuid;
 
-use super::data_dir::write_secret;
+use super::write_secret;
 
 /// The file in the data directory.
 const FILE: &str = "deia.instance";

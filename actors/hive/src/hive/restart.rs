@@ -7,11 +7,11 @@ use std::sync::{
 };
 
 use deia_ledger::{Apply, RecordEvents};
-use deia_model::{Action, LastRestart, NewEvent, Principal};
+use deia_model::{Action, NewEvent, Principal};
 use tokio::sync::watch;
 
-use super::{Hive, State};
-use crate::HiveError;
+use super::Hive;
+use crate::{HiveError, lifecycle::State};
 
 /// Says why a new start would fail, if it would. May block.
 pub type RestartCheck = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
@@ -20,8 +20,6 @@ pub(super) struct Restart {
     check: OnceLock<RestartCheck>,
     checking: AtomicBool,
     asked: watch::Sender<bool>,
-    /// What came of the restart that led to this start.
-    last: OnceLock<LastRestart>,
 }
 
 impl Default for Restart {
@@ -30,7 +28,6 @@ impl Default for Restart {
             check: OnceLock::new(),
             checking: AtomicBool::new(false),
             asked: watch::Sender::new(false),
-            last: OnceLock::new(),
         }
     }
 }
@@ -57,21 +54,6 @@ impl Hive {
         let _ = self.inner.restart.check.set(check);
     }
 
-    /// Notes that this start follows a restart in place, and what came of it: an error
-    /// is the reason why the new start failed. The first call counts.
-    pub fn note_restart(&self, outcome: Result<(), String>) {
-        let reason = outcome.err();
-        let _ = self.inner.restart.last.set(LastRestart {
-            at: self.inner.started_at,
-            succeeded: reason.is_none(),
-            reason,
-        });
-    }
-
-    pub(super) fn last_restart(&self) -> Option<LastRestart> {
-        self.inner.restart.last.get().cloned()
-    }
-
     /// Resolves when a restart was asked for and would succeed as far as can be told.
     pub async fn restart_asked(&self) {
         let mut asked = self.inner.restart.asked.subscribe();
@@ -94,7 +76,7 @@ impl Hive {
             State::Restarting => return Err(refused(self.under_way())),
             state => return Err(HiveError::Unavailable(state.as_str())),
         }
-        self.data_holds().map_err(refused)?;
+        self.operations().data_holds().map_err(refused)?;
         let restart = &self.inner.restart;
         let Some(_turn) = Turn::take(&restart.checking) else {
             let reason = "another request for a restart is being checked; it will tell";
@@ -107,11 +89,14 @@ impl Hive {
         checked
             .map_err(|error| HiveError::Internal(error.to_string()))?
             .map_err(|reason| refused(format!("a new start would fail: {reason}")))?;
-        let ledger = &self.inner.ledger;
+        let ledger = &self.inner.deps.ledger;
         let event = NewEvent::new(Action::RestartRequested, &*who.user, ledger.hive_id());
         // The check took its time: the event is not recorded for a caller who may not ask now.
-        self.apply_for(who, RecordEvents(vec![event])).await?;
-        if !self.change_state(State::Ready, State::Restarting) {
+        self.access()
+            .apply_for(who, RecordEvents(vec![event]))
+            .await?;
+        let lifecycle = &self.inner.deps.lifecycle;
+        if !lifecycle.change(State::Ready, State::Restarting) {
             return Err(HiveError::Unavailable(self.state().as_str()));
         }
         restart.asked.send_replace(true);
@@ -120,7 +105,7 @@ impl Hive {
 
     /// Records that the new start of a restart failed, and this one goes on.
     pub async fn record_failed_restart(&self, reason: &str) {
-        let ledger = &self.inner.ledger;
+        let ledger = &self.inner.deps.ledger;
         let event = NewEvent::new(Action::RestartFailed, "deia", ledger.hive_id())
             .failure()
             .details(serde_json::json!({"message": reason}));
@@ -133,7 +118,7 @@ impl Hive {
         let limit = self.config().server.drain_timeout.as_secs();
         format!(
             "a restart is under way: {} tasks still run and had {limit} s to end when it began (server.drain_timeout)",
-            self.inner.board.running()
+            self.inner.subsystems.bots.board().running()
         )
     }
 }

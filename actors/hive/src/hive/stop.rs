@@ -1,16 +1,16 @@
-//! How a hive goes down.
+//! The stop of a hive.
 
 use std::time::Duration;
 
 use deia_ledger::{Apply, MarkRunning, RecordEvents};
 use deia_model::{Action, NewEvent};
 use deia_supervision::ExitReason;
-use tokio::{sync::oneshot, time::Instant};
+use tokio::time::Instant;
 
-use super::{Hive, State};
-use crate::actors::{access::AccessNotes, bots::StopEverything};
+use super::Hive;
+use crate::lifecycle::State;
 
-/// How often is looked whether the bots have finished.
+/// Interval between two looks whether the bots have finished.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 impl Hive {
@@ -30,79 +30,59 @@ impl Hive {
 
     /// Accepts no submissions any more. To be called when a restart becomes a stop.
     pub fn refuse_work(&self) {
-        self.set_state(State::Stopping);
+        self.inner.deps.lifecycle.set(State::Stopping);
     }
 
     /// The order matters: attempts end before their bots, requests before what
     /// answers them, and the store is told last.
     async fn wind_down(&self) {
-        let inner = &self.inner;
-        let event = NewEvent::new(Action::ShutdownInitiated, "deia", inner.ledger.hive_id());
-        if let Err(error) = inner.ledger.apply(RecordEvents(vec![event])).await {
+        let (ledger, subsystems) = (&self.inner.deps.ledger, &self.inner.subsystems);
+        let event = NewEvent::new(Action::ShutdownInitiated, "deia", ledger.hive_id());
+        if let Err(error) = ledger.apply(RecordEvents(vec![event])).await {
             tracing::warn!(%error, "the stop could not be recorded");
         }
-        inner.dispatcher.quiesce();
-        self.drain().await;
-        self.stop_bots().await;
-        if let Some(tree) = inner.tree.get() {
+        let limits = self.config().stop_limits();
+        subsystems.scheduling.dispatcher().quiesce();
+        self.drain(limits.drain).await;
+        subsystems.bots.stop(limits.bots).await;
+        if let Some(tree) = self.inner.deps.tree.get() {
             tree.shutdown().await;
         }
-        self.write_notes().await;
-        if let Err(error) = inner.ledger.apply(MarkRunning(false)).await {
+        self.flush(limits.notes).await;
+        if let Err(error) = ledger.apply(MarkRunning(false)).await {
             tracing::error!(%error, "the clean stop could not be recorded");
         }
-        inner.ledger.close().await;
+        ledger.close().await;
     }
 
-    /// Waits until no task runs, or the time for that is over.
-    async fn drain(&self) {
-        let deadline = Instant::now() + self.config().stop_limits().drain;
-        let runs = || self.inner.board.running() > 0 || self.inner.dispatcher.pending() > 0;
+    /// Waits until no task runs, for that time at most.
+    async fn drain(&self, limit: Duration) {
+        let deadline = Instant::now() + limit;
+        let subsystems = &self.inner.subsystems;
+        let runs = || {
+            subsystems.bots.board().running() > 0
+                || subsystems.scheduling.dispatcher().pending() > 0
+        };
         while runs() && Instant::now() < deadline {
             tokio::time::sleep(LOOK_EVERY).await;
         }
     }
 
-    /// Ends what still runs, and the bots.
-    async fn stop_bots(&self) {
-        let (done, stopped) = oneshot::channel();
-        if self.inner.launcher.tell(StopEverything(done)).is_err() {
-            tracing::warn!("the launcher takes no messages; the bots end with the tree");
-            return;
-        }
-        let limit = self.config().stop_limits().bots;
-        if tokio::time::timeout(limit, stopped).await.is_err() {
-            tracing::warn!(
-                "bots did not end in time; their tasks are given back at the next start"
-            );
-        }
-    }
-
-    /// Writes what requests have left: uses of keys, sessions, refusals.
-    async fn write_notes(&self) {
-        let inner = &self.inner;
-        let notes = AccessNotes {
-            ledger: inner.ledger.clone(),
-            caches: inner.caches.clone(),
-            keyring: inner.keyring.clone(),
-            denials: inner.denials.clone(),
-            logins: inner.logins.clone(),
-            issuers: inner.issuers.clone(),
+    /// Writes what requests have left in memory, for that time at most.
+    async fn flush(&self, limit: Duration) {
+        let flushing = async {
+            for subsystem in &self.inner.subsystems.all {
+                subsystem.flush().await;
+            }
         };
-        let writing = async {
-            notes.write_uses().await;
-            notes.write_logins().await;
-            notes.write_denials(true).await;
-        };
-        let limit = self.config().stop_limits().notes;
-        if tokio::time::timeout(limit, writing).await.is_err() {
-            tracing::warn!("the last refused requests could not be recorded");
+        if tokio::time::timeout(limit, flushing).await.is_err() {
+            tracing::warn!("the last uses of keys and refused requests could not be recorded");
         }
     }
 
     /// Resolves when the tree has ended: `None` when that was asked for, else why.
     pub async fn ended(&self) -> Option<String> {
-        let reason = match self.inner.tree.get() {
+        let reason = match self.inner.deps.tree.get() {
             Some(tree) => tree.exited().await,
             None => return Some("the tree was never up".into()),
         };

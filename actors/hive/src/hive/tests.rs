@@ -4,14 +4,15 @@ use std::time::Duration;
 
 use deia_model::{
     Action, BotSpec, BotStatus, Dependency, Event, KeyGrant, NewTask, Role, TaskFilter, TaskId,
-    TaskStatus,
+    TaskStatus, Timestamp,
 };
 use deia_supervision::Tree;
 use serde_json::json;
 
 use super::*;
 use crate::{
-    auth::AuthError,
+    PartAction,
+    access::AuthError,
     testing::{PATIENCE, TestHive, bot_name, bot_spec, until, with_hive},
 };
 
@@ -21,7 +22,7 @@ mod stopped_bots;
 mod suspended_bots;
 
 async fn events_about(hive: &Hive, target: &str) -> Vec<Event> {
-    let events = hive.inner.ledger.events(0, 10_000).await.unwrap();
+    let events = hive.inner.deps.ledger.events(0, 10_000).await.unwrap();
     events
         .into_iter()
         .filter(|event| event.target.id == target)
@@ -37,7 +38,7 @@ async fn actions_about(hive: &Hive, target: &str) -> Vec<Action> {
 }
 
 fn tree(hive: &Hive) -> &Tree {
-    hive.inner.tree.get().unwrap()
+    hive.inner.deps.tree.get().unwrap()
 }
 
 #[test]
@@ -57,7 +58,7 @@ fn a_task_is_done_and_everyone_is_told() {
         ];
         assert_eq!(actions_about(&hive, &id.to_string()).await, expected);
         until("the counters of the bot", async || {
-            let bot = hive.bot(&bot_name("b")).await.unwrap();
+            let bot = hive.bots().get(&bot_name("b")).await.unwrap();
             bot.tasks_completed == 1 && bot.running_tasks == 0
         })
         .await;
@@ -91,7 +92,7 @@ fn failures_are_retried_and_then_final() {
         let id = hive.submit_with(|task| task.max_attempts = Some(3)).await;
         let result = hive.result(id).await;
         assert_eq!((result.success, result.attempt), (false, 3));
-        assert_eq!(hive.task(&who, id).await.unwrap().failures, 3);
+        assert_eq!(hive.tasks().get(&who, id).await.unwrap().failures, 3);
     });
 }
 
@@ -103,7 +104,7 @@ fn a_delayed_task_runs_when_it_is_due_and_not_before() {
         let due = Timestamp::now().plus_millis(300);
         let id = hive.submit_with(|task| task.run_at = Some(due)).await;
         assert_eq!(
-            hive.task(&who, id).await.unwrap().status,
+            hive.tasks().get(&who, id).await.unwrap().status,
             TaskStatus::Pending
         );
         let result = hive.result(id).await;
@@ -119,7 +120,7 @@ fn tasks_of_a_dying_bot_go_back_at_once_and_poison_is_given_up() {
         let id = hive.submit_one().await;
         let result = hive.result(id).await;
         assert!(!result.success);
-        let task = hive.task(&who, id).await.unwrap();
+        let task = hive.tasks().get(&who, id).await.unwrap();
         assert_eq!(
             (task.status, task.bot_deaths, task.failures),
             (TaskStatus::Failed, 3, 0)
@@ -150,12 +151,12 @@ fn a_bot_that_crashes_too_often_is_quarantined_and_can_be_launched_again() {
             hive.bot_status("b").await == BotStatus::Failing
         })
         .await;
-        assert!(!hive.health().await.unwrap().healthy);
+        assert!(!hive.operations().health().await.unwrap().healthy);
         hive.bot_is("other", BotStatus::Healthy).await;
         let spec = bot_spec(json!({"kind": "simulated"}));
         hive.put_and_launch("b", spec).await;
         until("b to take tasks again", async || {
-            let bot = hive.bot(&bot_name("b")).await.unwrap();
+            let bot = hive.bots().get(&bot_name("b")).await.unwrap();
             matches!(bot.status, BotStatus::Healthy | BotStatus::Degraded)
         })
         .await;
@@ -175,11 +176,11 @@ fn a_bot_that_goes_down_for_good_keeps_no_task() {
         })
         .await;
         until("no task to be with it", async || {
-            let totals = hive.queue().await.unwrap().totals;
+            let totals = hive.queue().status().await.unwrap().totals;
             totals.running == 0
         })
         .await;
-        let relaunched = hive.launch_bot(&who, &bot_name("b")).await.unwrap();
+        let relaunched = hive.bots().launch(&who, &bot_name("b")).await.unwrap();
         assert_ne!(relaunched.status, BotStatus::Failing);
         until("b to take tasks again", async || {
             hive.bot_status("b").await != BotStatus::Starting
@@ -211,15 +212,20 @@ fn a_running_task_is_cancelled() {
         hive.command("b", &["sleep", "1000"]).await;
         let id = hive.submit_one().await;
         hive.task_is(id, TaskStatus::Running).await;
-        let task = hive.cancel_task(&who, id).await.unwrap();
+        let task = hive.tasks().cancel(&who, id).await.unwrap();
         assert!(task.cancel_requested_at.is_some());
         assert!(!hive.result(id).await.success);
         assert_eq!(
-            hive.task(&who, id).await.unwrap().status,
+            hive.tasks().get(&who, id).await.unwrap().status,
             TaskStatus::Cancelled
         );
         until("its program to be gone", async || {
-            hive.bot(&bot_name("b")).await.unwrap().pids.is_empty()
+            hive.bots()
+                .get(&bot_name("b"))
+                .await
+                .unwrap()
+                .pids
+                .is_empty()
         })
         .await;
     });
@@ -233,7 +239,7 @@ fn a_stopped_bot_gives_its_tasks_to_another() {
             .await;
         let id = hive.submit_one().await;
         hive.task_is(id, TaskStatus::Running).await;
-        hive.stop_bot(&who, &bot_name("slow")).await.unwrap();
+        hive.bots().stop(&who, &bot_name("slow")).await.unwrap();
         let task = hive.task_is(id, TaskStatus::Queued).await;
         assert_eq!((task.bot_deaths, task.failures), (0, 0));
         hive.simulated("quick").await;
@@ -242,9 +248,9 @@ fn a_stopped_bot_gives_its_tasks_to_another() {
             (result.bot_id, result.attempt),
             (Some(bot_name("quick")), 2)
         );
-        hive.delete_bot(&who, &bot_name("slow")).await.unwrap();
+        hive.bots().delete(&who, &bot_name("slow")).await.unwrap();
         assert!(matches!(
-            hive.bot(&bot_name("slow")).await,
+            hive.bots().get(&bot_name("slow")).await,
             Err(crate::HiveError::NotFound { .. })
         ));
     });
@@ -256,14 +262,15 @@ fn a_changed_bot_works_by_its_new_specification() {
         let who = hive.admin.clone();
         hive.command("b", &["tr", "a-z", "A-Z"]).await;
         let spec = json!({"executor": {"kind": "command", "command": ["tr", "l", "L"]}});
-        hive.put_bot(
-            &who,
-            bot_name("b"),
-            serde_json::from_value(spec).unwrap(),
-            Some(1),
-        )
-        .await
-        .unwrap();
+        hive.bots()
+            .put(
+                &who,
+                bot_name("b"),
+                serde_json::from_value(spec).unwrap(),
+                Some(1),
+            )
+            .await
+            .unwrap();
         until("the new specification to be in use", async || {
             let id = hive.submit_one().await;
             let result = hive.result(id).await;
@@ -287,7 +294,7 @@ fn a_new_scheduler_learns_of_bots_and_tasks() {
         let second = hive.submit_one().await;
         hive.task_is(second, TaskStatus::Running).await;
         assert_eq!(
-            hive.task(&who, hanging).await.unwrap().attempt,
+            hive.tasks().get(&who, hanging).await.unwrap().attempt,
             1,
             "the bot went on undisturbed"
         );
@@ -302,14 +309,14 @@ fn claims_on_their_way_survive_the_scheduler() {
         let task = NewTask::new("general".parse().unwrap(), "hello");
         for _ in 0..10 {
             let batch = vec![task.clone(); 200];
-            hive.submit(&who, batch, None).await.unwrap();
+            hive.tasks().submit(&who, batch, None).await.unwrap();
             tree(&hive)
                 .restart_path("hive/core/scheduler")
                 .await
                 .unwrap();
         }
         until("all tasks to be completed", async || {
-            let totals = hive.queue().await.unwrap().totals;
+            let totals = hive.queue().status().await.unwrap().totals;
             totals.completed == 2_000
         })
         .await;
@@ -327,11 +334,11 @@ fn restarts_of_the_scheduler_under_load_give_no_task_back() {
         let task = NewTask::new("general".parse().unwrap(), "hello");
         for _ in 0..8 {
             let batch = vec![task.clone(); 500];
-            hive.submit(&who, batch, None).await.unwrap();
+            hive.tasks().submit(&who, batch, None).await.unwrap();
         }
         for _ in 0..6 {
             until("claims to be under way", async || {
-                hive.inner.board.running() > 20
+                hive.inner.subsystems.bots.board().running() > 20
             })
             .await;
             tree(&hive)
@@ -340,13 +347,13 @@ fn restarts_of_the_scheduler_under_load_give_no_task_back() {
                 .unwrap();
         }
         until("all tasks to be completed", async || {
-            let totals = hive.queue().await.unwrap().totals;
+            let totals = hive.queue().status().await.unwrap().totals;
             totals.completed == 4_000
         })
         .await;
         let (mut after, mut begun) = (0, 0);
         loop {
-            let events = hive.inner.ledger.events(after, 10_000).await.unwrap();
+            let events = hive.inner.deps.ledger.events(after, 10_000).await.unwrap();
             let Some(last) = events.last() else { break };
             after = last.seq;
             for event in events {
@@ -362,7 +369,7 @@ fn restarts_of_the_scheduler_under_load_give_no_task_back() {
 fn a_scheduler_that_restarts_while_the_hive_stops_begins_nothing() {
     with_hive(async |hive| {
         hive.simulated("b").await;
-        hive.inner.dispatcher.quiesce();
+        hive.inner.subsystems.scheduling.dispatcher().quiesce();
         tree(&hive)
             .restart_path("hive/core/scheduler")
             .await
@@ -371,7 +378,7 @@ fn a_scheduler_that_restarts_while_the_hive_stops_begins_nothing() {
         // A bot that is launched now says that it takes tasks; the scheduler has polled.
         hive.simulated("c").await;
         until("the scheduler to hold the task", async || {
-            hive.inner.metrics.scheduler.window.get() == 1
+            hive.inner.subsystems.scheduling.counters().window.get() == 1
         })
         .await;
         hive.task_is(id, TaskStatus::Queued).await;
@@ -383,18 +390,20 @@ fn acts_on_parts_are_recorded_before_they_are_done() {
     with_hive(async |hive| {
         let who = hive.admin.clone();
         let path = "hive/core/scheduler";
-        hive.act_on_part(&who, path, PartAction::Restart, None)
+        hive.operations()
+            .act_on_part(&who, path, PartAction::Restart, None)
             .await
             .unwrap();
         let actions = actions_about(&hive, path).await;
         assert_eq!(actions, [Action::PartRequested, Action::PartRestarted]);
         // A part that goes down with what records it leaves a trace all the same.
         let path = "hive/ledger";
-        hive.act_on_part(&who, path, PartAction::Restart, None)
+        hive.operations()
+            .act_on_part(&who, path, PartAction::Restart, None)
             .await
             .unwrap();
         let actions = until("the store to answer again", async || {
-            let events = hive.inner.ledger.events(0, 10_000).await.ok()?;
+            let events = hive.inner.deps.ledger.events(0, 10_000).await.ok()?;
             Some(events.into_iter().filter(|event| event.target.id == path))
         })
         .await;
@@ -419,31 +428,33 @@ fn what_is_put_back_waits_again_for_what_it_depends_on() {
                 .into_iter()
                 .collect();
         }
-        let submitted = hive.submit(&who, batch, None).await.unwrap().tasks;
+        let submitted = hive.tasks().submit(&who, batch, None).await.unwrap().tasks;
         for task in &submitted {
             hive.task_is(task.id, TaskStatus::Failed).await;
         }
-        hive.pause_queue(&who, None, None).await.unwrap();
+        hive.queue().pause(&who, None, None).await.unwrap();
         let by_filter = hive
+            .queue()
             .requeue_dead(&who, TaskFilter::default())
             .await
             .unwrap();
         assert_eq!((by_filter.changed, by_filter.complete), (3, true));
         let waiting = [TaskStatus::Queued, TaskStatus::Pending, TaskStatus::Pending];
         for (task, expected) in submitted.iter().zip(waiting) {
-            let task = hive.task(&who, task.id).await.unwrap();
+            let task = hive.tasks().get(&who, task.id).await.unwrap();
             assert_eq!(task.status, expected);
         }
         let again = hive
+            .queue()
             .requeue_dead(&who, TaskFilter::default())
             .await
             .unwrap();
         assert_eq!((again.changed, again.skipped), (0, 0));
-        hive.resume_queue(&who, None).await.unwrap();
+        hive.queue().resume(&who, None).await.unwrap();
         hive.task_is(submitted[2].id, TaskStatus::Failed).await;
-        hive.pause_queue(&who, None, None).await.unwrap();
+        hive.queue().pause(&who, None, None).await.unwrap();
         let ids = submitted.iter().rev().map(|task| task.id).collect();
-        let by_id = hive.requeue_these(&who, ids).await.unwrap();
+        let by_id = hive.queue().requeue_these(&who, ids).await.unwrap();
         assert_eq!(by_id.changed, 3);
         hive.task_is(submitted[2].id, TaskStatus::Pending).await;
     });
@@ -458,9 +469,10 @@ fn a_new_launcher_still_knows_its_bots() {
             .restart_path("hive/core/launcher")
             .await
             .unwrap();
-        hive.stop_bot(&who, &bot_name("b")).await.unwrap();
+        hive.bots().stop(&who, &bot_name("b")).await.unwrap();
         until("b to be gone from the tree", async || {
-            hive.supervisor("hive/core/bots")
+            hive.operations()
+                .supervisor("hive/core/bots")
                 .unwrap()
                 .children
                 .is_empty()
@@ -481,7 +493,7 @@ fn everything_is_rebuilt_on_a_new_writer() {
         tree(&hive).restart_path("hive/ledger").await.unwrap();
         for id in ids {
             let result = until("the store to answer again", async || {
-                hive.task_result(&who, id, PATIENCE).await.ok()
+                hive.tasks().result(&who, id, PATIENCE).await.ok()
             })
             .await;
             assert!(result.success, "{result:?}");
@@ -500,6 +512,7 @@ fn a_stop_and_a_start_keep_everything() {
         hive.task_is(id, TaskStatus::Running).await;
         hive.shutdown().await;
         let refused = hive
+            .tasks()
             .submit(
                 &who,
                 vec![NewTask::new("general".parse().unwrap(), "")],
@@ -512,7 +525,13 @@ fn a_stop_and_a_start_keep_everything() {
         ));
 
         let hive = hive.start_again().await;
-        assert!(hive.system_status().await.unwrap().previous_shutdown_clean);
+        assert!(
+            hive.operations()
+                .status()
+                .await
+                .unwrap()
+                .previous_shutdown_clean
+        );
         assert_eq!(hive.admin, who, "the key is still in force");
         hive.bot_is("b", BotStatus::Healthy).await;
         let task = hive.task_is(id, TaskStatus::Running).await;
@@ -524,7 +543,7 @@ fn a_stop_and_a_start_keep_everything() {
 #[test]
 fn a_second_hive_on_the_same_directory_is_refused() {
     with_hive(async |hive| {
-        let second = TestHive::try_start(hive.config().clone())
+        let second = TestHive::try_start(Config::clone(&hive.config()))
             .await
             .err()
             .unwrap();
@@ -543,20 +562,24 @@ fn who_is_confined_sees_only_its_own() {
             let (hive, who) = (hive.clone(), who.clone());
             async move {
                 let grant = KeyGrant::new(user, Role::External);
-                let key = hive.create_key(&who, grant, None, None).await.unwrap();
-                hive.authenticate(&key.text, None).unwrap()
+                let key = hive
+                    .access()
+                    .create_key(&who, grant, None, None)
+                    .await
+                    .unwrap();
+                hive.access().authenticate(&key.text, None).unwrap()
             }
         };
         let (ada, eve) = (outsider("ada").await, outsider("eve").await);
         let id = hive.submit_as(&ada).await;
-        assert!(hive.task(&ada, id).await.is_ok());
-        assert!(hive.task(&who, id).await.is_ok());
+        assert!(hive.tasks().get(&ada, id).await.is_ok());
+        assert!(hive.tasks().get(&who, id).await.is_ok());
         assert!(matches!(
-            hive.task(&eve, id).await,
+            hive.tasks().get(&eve, id).await,
             Err(crate::HiveError::NotFound { .. })
         ));
         assert!(matches!(
-            hive.cancel_task(&eve, id).await,
+            hive.tasks().cancel(&eve, id).await,
             Err(crate::HiveError::NotFound { .. })
         ));
         let page = || deia_model::PageRequest {
@@ -564,7 +587,8 @@ fn who_is_confined_sees_only_its_own() {
             cursor: None,
         };
         assert_eq!(
-            hive.tasks(&ada, Default::default(), page())
+            hive.tasks()
+                .list(&ada, Default::default(), page())
                 .await
                 .unwrap()
                 .items
@@ -572,7 +596,8 @@ fn who_is_confined_sees_only_its_own() {
             1
         );
         assert_eq!(
-            hive.tasks(&eve, Default::default(), page())
+            hive.tasks()
+                .list(&eve, Default::default(), page())
                 .await
                 .unwrap()
                 .items
@@ -584,7 +609,12 @@ fn who_is_confined_sees_only_its_own() {
             ..Default::default()
         };
         assert_eq!(
-            hive.tasks(&eve, filter, page()).await.unwrap().items.len(),
+            hive.tasks()
+                .list(&eve, filter, page())
+                .await
+                .unwrap()
+                .items
+                .len(),
             0
         );
     });
@@ -595,12 +625,16 @@ fn a_revoked_key_is_refused_from_the_next_request_on() {
     with_hive(async |hive| {
         let who = hive.admin.clone();
         let grant = KeyGrant::new("ada", Role::Operator);
-        let key = hive.create_key(&who, grant, None, None).await.unwrap();
-        let authenticate = || hive.authenticate(&key.text, None);
+        let key = hive
+            .access()
+            .create_key(&who, grant, None, None)
+            .await
+            .unwrap();
+        let authenticate = || hive.access().authenticate(&key.text, None);
         assert_eq!(authenticate().unwrap().role, Role::Operator);
-        hive.revoke_key(&who, key.info.id).await.unwrap();
+        hive.access().revoke_key(&who, key.info.id).await.unwrap();
         assert_eq!(authenticate().unwrap_err().why, AuthError::Revoked);
-        let last = hive.revoke_key(&who, who.key().unwrap()).await;
+        let last = hive.access().revoke_key(&who, who.key().unwrap()).await;
         assert!(matches!(
             last,
             Err(crate::HiveError::Refused(

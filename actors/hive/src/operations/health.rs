@@ -11,10 +11,9 @@ use deia_model::{
     summary,
 };
 use deia_supervision::{ArbiterStatus, ChildState, Health, TreeStatus};
-use rustix::fs::statvfs;
 
-use super::{Hive, State};
-use crate::{HiveError, actors::bots::Trouble};
+use super::OperationsApi;
+use crate::{HiveError, bots::Trouble, host::DiskSpace, lifecycle::State};
 
 /// A queued task that waits this long without a bot is a problem, in milliseconds.
 const OLDEST_QUEUED_MAX_MS: u64 = 300_000;
@@ -34,23 +33,23 @@ fn lag(follower: FollowerState) -> FollowerLag {
     }
 }
 
-impl Hive {
+impl OperationsApi {
     /// How the whole hive stands.
     ///
     /// # Errors
     /// What keeps the store from reading.
-    pub async fn system_status(&self) -> Result<SystemStatus, HiveError> {
-        let ledger = &self.inner.ledger;
-        let bots = self.bots().await?;
+    pub async fn status(&self) -> Result<SystemStatus, HiveError> {
+        let ledger = &self.ledger;
+        let bots = self.bots.list().await?;
         Ok(SystemStatus {
             version: env!("CARGO_PKG_VERSION").into(),
             hive_id: ledger.hive_id(),
-            state: self.state().as_str().into(),
+            state: self.lifecycle.state().as_str().into(),
             pid: std::process::id(),
-            started_at: self.inner.started_at,
-            uptime_seconds: self.inner.started.elapsed().as_secs(),
+            started_at: self.started_at,
+            uptime_seconds: self.started.elapsed().as_secs(),
             previous_shutdown_clean: ledger.previous_shutdown_clean(),
-            last_restart: self.last_restart(),
+            last_restart: self.last_restart.get().cloned(),
             bots_healthy: healthy(&bots),
             bots_launched: launched(&bots),
             tasks: ledger.counts().await?,
@@ -64,10 +63,10 @@ impl Hive {
     /// # Errors
     /// What keeps the store from reading.
     pub async fn health(&self) -> Result<HealthMetrics, HiveError> {
-        let ledger = &self.inner.ledger;
-        let (bots, queue) = (self.bots().await?, ledger.queue().await?);
-        let inner = self.inner.clone();
-        let measuring = move || Machine::measure(&inner.cpu, &inner.config.data_dir);
+        let ledger = &self.ledger;
+        let (bots, queue) = (self.bots.list().await?, ledger.queue().await?);
+        let (cpu, config) = (self.cpu.clone(), self.settings.get());
+        let measuring = move || Machine::measure(&cpu, &config.data_dir);
         let machine = tokio::task::spawn_blocking(measuring)
             .await
             .map_err(|error| HiveError::Internal(error.to_string()))?;
@@ -86,9 +85,14 @@ impl Hive {
             success_rate: success_rate(&queue.totals),
             failures_24h: ledger.failures_24h().await?,
         };
-        metrics.problems = problems(&metrics, self.state(), &bots, self.supervisors().as_ref());
+        metrics.problems = problems(
+            &metrics,
+            self.lifecycle.state(),
+            &bots,
+            self.supervisors().as_ref(),
+        );
         metrics.problems.extend(bots.iter().filter_map(|bot| {
-            let trouble = self.inner.board.observe(&bot.id).trouble?;
+            let trouble = self.board.observe(&bot.id).trouble?;
             Some(trouble_of(&bot.id, trouble))
         }));
         metrics
@@ -298,12 +302,7 @@ impl Machine {
             kib_of(&meminfo, "MemTotal:"),
             kib_of(&meminfo, "MemAvailable:"),
         );
-        let (free, size) = statvfs(data_dir).map_or((0, 0), |fs| {
-            (
-                fs.f_bavail.saturating_mul(fs.f_frsize),
-                fs.f_blocks.saturating_mul(fs.f_frsize),
-            )
-        });
+        let disk = DiskSpace::of(data_dir).ok();
         let used_percent = |free: u64, size: u64| {
             if size == 0 {
                 0.0
@@ -315,8 +314,8 @@ impl Machine {
             cpu_percent: cpu.percent(),
             memory_bytes: kib_of(&status, "VmRSS:") * 1_024,
             memory_percent: used_percent(available, total),
-            disk_free_bytes: free,
-            disk_percent: used_percent(free, size),
+            disk_free_bytes: disk.map_or(0, |disk| disk.free_bytes),
+            disk_percent: disk.map_or(0.0, DiskSpace::used_percent),
         }
     }
 }

@@ -1,20 +1,14 @@
 //! What is counted and measured, gathered when somebody asks.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
-use deia_ledger::{
-    EventLog, FollowerState,
-    metrics::{StoreMetrics, UNREADABLE_ROWS},
-};
+use deia_ledger::{EventLog, FollowerState, metrics::UNREADABLE_ROWS};
 use deia_model::{Bot, BotDesired, BotStatus, QueueStatus, StatusCounts};
 
-use super::Hive;
+use super::OperationsApi;
 use crate::{
     HiveError,
-    metrics::{
-        BOT_LOGS, FlowMetrics, ProcessReading, Readings, SchedulerMetrics, SupervisionMetrics,
-        table, write_store,
-    },
+    metrics::{ProcessReading, Readings, table, write_store},
 };
 
 /// How long the store may take to tell how the queue and the bots stand. The
@@ -47,14 +41,6 @@ fn name(status: BotStatus) -> &'static str {
     }
 }
 
-/// Counters of the parts of the hive.
-pub(super) struct PartMetrics {
-    pub(super) store: Arc<StoreMetrics>,
-    pub(super) scheduler: Arc<SchedulerMetrics>,
-    pub(super) supervision: SupervisionMetrics,
-    pub(super) flow: Arc<FlowMetrics>,
-}
-
 /// Readings that come from the store.
 struct Stored {
     queue: QueueStatus,
@@ -75,22 +61,21 @@ fn follower_readings(followers: &[FollowerState], out: &mut Readings) {
     }
 }
 
-impl Hive {
-    /// What is counted and measured, as of now. What the store does not tell in
-    /// time is left out.
+impl OperationsApi {
+    /// Returns what is counted and measured, as of now. Readings that the store does not
+    /// give in time are left out.
     pub async fn metrics(&self) -> Readings {
         let mut out = Readings::default();
-        let inner = &self.inner;
-        write_store(&inner.metrics.store, &mut out);
-        inner.metrics.scheduler.write(&mut out);
+        write_store(&self.store_metrics, &mut out);
+        for subsystem in &*self.subsystems {
+            subsystem.metrics(&mut out);
+        }
         let tree = self.supervisors();
-        inner
-            .metrics
-            .supervision
+        self.supervision
             .write(tree.as_ref(), &self.arbiters(), &mut out);
-        BOT_LOGS.write(&mut out);
         out.plain(&table::STORE_UNREADABLE, UNREADABLE_ROWS.get());
-        let database = self.config().database_path();
+        let config = self.settings.get();
+        let database = config.database_path();
         let process = tokio::task::spawn_blocking(move || ProcessReading::take(&database));
         if let Ok(process) = process.await {
             process.write(&mut out);
@@ -102,13 +87,7 @@ impl Hive {
         };
         out.count(&table::BUILD, [env!("CARGO_PKG_VERSION"), profile], 1);
         out.plain(&table::READY, u64::from(self.can_commit().await));
-        out.plain(
-            &table::STORE_QUEUE_LIMIT,
-            u64::from(self.config().store.queue_max),
-        );
-        let (in_hand, programs) = inner.board.totals();
-        out.plain(&table::BOTS_IN_HAND, u64::from(in_hand));
-        out.plain(&table::BOTS_PROGRAMS, programs as u64);
+        out.plain(&table::STORE_QUEUE_LIMIT, u64::from(config.store.queue_max));
         let mut depths = Vec::new();
         match tokio::time::timeout(STORE_WITHIN, self.stored()).await {
             Ok(Ok(Stored {
@@ -127,15 +106,15 @@ impl Hive {
             Ok(Err(error)) => tracing::warn!(%error, "metrics lack what the store knows"),
             Err(_) => tracing::warn!("metrics lack what the store knows: it took too long"),
         }
-        inner.metrics.flow.write(&depths, &mut out);
+        self.flow.write(&depths, &mut out);
         out
     }
 
     async fn stored(&self) -> Result<Stored, HiveError> {
-        let ledger = &self.inner.ledger;
+        let ledger = &self.ledger;
         Ok(Stored {
             queue: ledger.queue().await?,
-            bots: self.bots().await?,
+            bots: self.bots.list().await?,
             events: ledger.event_log().await?,
             followers: ledger.followers().await?,
         })

@@ -4,8 +4,8 @@ use deia_ledger::{Apply, RecordEvents};
 use deia_model::{Action, NewEvent, Principal};
 use deia_supervision::{ChildError, Criticality, TreeStatus};
 
-use super::{Hive, queue::reason_fits};
-use crate::HiveError;
+use super::OperationsApi;
+use crate::{HiveError, tasks::reason_fits};
 
 /// What to do to a part of the tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub enum PartAction {
     Resume,
 }
 
-impl Hive {
+impl OperationsApi {
     /// Restarts, suspends or resumes a child of the tree, with all below it, and returns
     /// its status then. `why` is shown for as long as it is suspended.
     ///
@@ -37,7 +37,7 @@ impl Hive {
             kind: "supervised child",
             id: path.to_owned(),
         };
-        let tree = self.inner.tree.get().ok_or_else(missing)?;
+        let tree = self.tree.get().ok_or_else(missing)?;
         let before = tree.status_of(path).ok_or_else(missing)?;
         if let Some(reason) = refusal(&before, action) {
             return Err(HiveError::PartRefused(reason.to_owned()));
@@ -45,8 +45,10 @@ impl Hive {
         // Recorded first: the request leaves a trace even if it fails.
         let asked = NewEvent::new(Action::PartRequested, &*who.user, path)
             .details(asked_for(action, why.as_deref()));
-        self.apply_for(who, RecordEvents(vec![asked])).await?;
-        let ledger = &self.inner.ledger;
+        self.access
+            .apply_for(who, RecordEvents(vec![asked]))
+            .await?;
+        let ledger = &self.ledger;
         let done = match action {
             PartAction::Restart => tree.restart_path(path).await,
             PartAction::Suspend => {

@@ -8,7 +8,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::Hive;
+use super::OperationsApi;
 
 /// Interval at which a writer that is being restarted is asked again.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -20,7 +20,7 @@ const BELIEVED_FOR: Duration = Duration::from_millis(500);
 #[derive(Default)]
 pub(super) struct Probe(Mutex<Option<Instant>>);
 
-impl Hive {
+impl OperationsApi {
     /// Returns whether the process and the writer of the store make progress. A full
     /// disk is an answer, too: a restart of the process would not mend it.
     pub async fn makes_progress(&self) -> bool {
@@ -31,7 +31,7 @@ impl Hive {
 
     /// Returns whether submissions are accepted and can be committed.
     pub async fn can_commit(&self) -> bool {
-        self.is_ready() && self.commits().await.is_ok()
+        self.lifecycle.state().takes_work() && self.commits().await.is_ok()
     }
 
     /// Looks whether the data directory and the store are still where they were opened.
@@ -39,14 +39,13 @@ impl Hive {
     /// # Errors
     /// A sentence that says what is not.
     pub fn data_holds(&self) -> Result<(), String> {
-        let inner = &self.inner;
-        let held = inner.data_dir.holds().and_then(|()| inner.database.holds());
+        let held = self.files.holds();
         held.map_err(|adrift| adrift.to_string())
     }
 
     /// Returns what keeps the hive from writing, or soon will, in a sentence.
     pub(super) async fn write_problem(&self) -> Option<String> {
-        if !self.is_ready() {
+        if !self.lifecycle.state().takes_work() {
             return None;
         }
         match self.commits().await {
@@ -57,7 +56,7 @@ impl Hive {
 
     /// Writes a page, unless that was possible just now.
     async fn commits(&self) -> Result<(), String> {
-        let mut last = self.inner.probe.0.lock().await;
+        let mut last = self.probe.0.lock().await;
         if last.is_some_and(|at| at.elapsed() < BELIEVED_FOR) {
             return Ok(());
         }
@@ -68,8 +67,8 @@ impl Hive {
                 Ok(())
             }
             Some(Err(StoreError::Full(shortage))) => {
-                let dir = &self.config().data_dir;
-                let reserve = match reserve::leave_alone(dir) {
+                let config = self.settings.get();
+                let reserve = match reserve::leave_alone(&config.data_dir) {
                     Err(_) => "; the reserve (store.reserve_bytes) is in use",
                     Ok(()) => "",
                 };
@@ -89,7 +88,7 @@ impl Hive {
     {
         let asking = async {
             loop {
-                match self.inner.ledger.apply(command.clone()).await {
+                match self.ledger.apply(command.clone()).await {
                     Err(StoreError::Closed | StoreError::Busy | StoreError::Unknown) => {
                         sleep(LOOK_EVERY).await;
                     }
@@ -97,7 +96,7 @@ impl Hive {
                 }
             }
         };
-        let within = self.config().server.probe_timeout;
+        let within = self.settings.get().server.probe_timeout;
         timeout(within, asking).await.ok()
     }
 }

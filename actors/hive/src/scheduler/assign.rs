@@ -83,7 +83,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::actors::dispatch::{Capacity, Presence};
+    use crate::dispatch::{Capacity, Presence};
 
     fn presence(bot: &str, incarnation: u64, capacity: Capacity) -> Presence {
         Presence {

@@ -15,7 +15,7 @@ use super::{
     lanes::Lanes,
     roster::Roster,
 };
-use crate::actors::dispatch::{BotAvailable, BotUnavailable, Dispatch, SlotsFreed};
+use crate::dispatch::{BotAvailable, BotUnavailable, Dispatch, SlotsFreed};
 
 /// The bots that have room. Locked for moments only, never across I/O.
 #[derive(Default)]

@@ -8,7 +8,7 @@ use deia_model::{BotGeneration, BotName, BotRecord, LeaseToken};
 use deia_supervision::Recipient;
 
 use super::{ClaimsSettled, capacity::CapacityTable, claims::Settled};
-use crate::{actors::dispatch::BotReads, metrics::SchedulerMetrics};
+use crate::{dispatch::BotReads, metrics::SchedulerMetrics};
 
 /// Delivers claimed tasks, keeps those that could not be delivered, and tells the
 /// scheduler. Outlives every scheduler.
@@ -153,7 +153,7 @@ mod tests {
     use deia_supervision::{Context, StartError, child};
 
     use super::*;
-    use crate::actors::dispatch::{BotAvailable, Capacity, Dispatch, Presence};
+    use crate::dispatch::{BotAvailable, Capacity, Dispatch, Presence};
 
     /// A bot that is declared and not started: its mailbox keeps what it took.
     struct Bot;

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use deia_ledger::Demand;
 use deia_model::{BotGeneration, BotName, TaskType};
 
-use crate::actors::dispatch::{Capacity, Presence};
+use crate::dispatch::{Capacity, Presence};
 
 /// Least loaded first; ties by name, so that decisions repeat.
 type ByLoad = BTreeSet<(u32, BotName)>;

@@ -1,176 +1,46 @@
-//! The secret store of the hive, and the keys that seal it.
+//! The secret store as callers see it.
 
-use std::{
-    io::{self, Read},
-    path::Path,
-};
+use std::sync::Arc;
 
-use deia_ledger::{
-    AccessReads, Apply, DeleteSecret, Ledger, PutSecret, ResealSecrets, Resealed, StoreError,
-};
+use deia_ledger::{DeleteSecret, Ledger, PutSecret};
 use deia_model::{Principal, SecretInfo, SecretName, Violation};
-use rustix::fs::{Mode, OFlags};
 
-use super::{
-    Hive, HiveStartError,
-    data_dir::{DataDir, write_secret},
-    start::open_store,
-};
-use crate::{
-    HiveError,
-    config::Config,
-    secrets::{SealError, SealingKeys, SecretValue},
-};
+use super::{SealError, SealingKeys, SecretValue};
+use crate::{HiveError, access::AccessApi, config::Settings, subsystem::Deps};
 
-/// Maximum size of the file of keys, in bytes.
-const MAX_KEY_FILE_BYTES: u64 = 64 << 10;
-
-/// Outcome of sealing all secrets with a new key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SecretRotation {
-    /// Names the new key.
-    pub key: String,
-    /// Number of secrets that were sealed with the new key.
-    pub resealed: u64,
-    /// Secrets that no key in the file opens. They stay as they are.
-    pub lost: Vec<SecretName>,
+/// The secret store.
+#[derive(Clone)]
+pub struct SecretsApi {
+    settings: Settings,
+    ledger: Ledger,
+    access: AccessApi,
+    sealing: Arc<SealingKeys>,
 }
 
-fn failed(path: &Path, reason: impl ToString) -> HiveStartError {
-    HiveStartError::SecretsKey {
-        path: path.to_owned(),
-        reason: reason.to_string(),
-    }
-}
-
-/// Reads the keys that secrets are sealed with. `None` when there is no file.
-fn load(path: &Path) -> Result<Option<SealingKeys>, HiveStartError> {
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let file = match rustix::fs::open(path, flags, Mode::empty()) {
-        Ok(file) => std::fs::File::from(file),
-        Err(rustix::io::Errno::NOENT) => return Ok(None),
-        Err(rustix::io::Errno::LOOP) => return Err(failed(path, "it is a symbolic link")),
-        Err(error) => return Err(failed(path, io::Error::from(error))),
-    };
-    let mut text = String::new();
-    file.take(MAX_KEY_FILE_BYTES)
-        .read_to_string(&mut text)
-        .map_err(|error| failed(path, error))?;
-    let keys = SealingKeys::parse(&text).map_err(|error| failed(path, error))?;
-    Ok(Some(keys))
-}
-
-/// Reads the keys that secrets are sealed with, and makes the first one when there
-/// is none. A file that cannot be read is never replaced.
-pub(super) fn load_or_make(config: &Config) -> Result<SealingKeys, HiveStartError> {
-    let path = config.secrets_key_path();
-    if let Some(keys) = load(&path)? {
-        return Ok(keys);
-    }
-    let keys = SealingKeys::generate().map_err(|error| failed(&path, error))?;
-    write_secret(&path, &keys.to_text()).map_err(|error| failed(&path, error))?;
-    Ok(keys)
-}
-
-/// Looks whether the keys that secrets are sealed with can be read. Returns `false` when
-/// a start would make the first one.
-///
-/// # Errors
-/// What would keep a hive from starting.
-pub fn check_secrets_key(config: &Config) -> Result<bool, HiveStartError> {
-    Ok(load(&config.secrets_key_path())?.is_some())
-}
-
-/// Finds the stored secrets that no key opens.
-pub(super) async fn unopened(
-    ledger: &dyn AccessReads,
-    keys: &SealingKeys,
-) -> Result<Vec<SecretName>, StoreError> {
-    let mut lost = Vec::new();
-    // One at a time: they may be many and long.
-    for SecretInfo { name, .. } in ledger.secrets().await? {
-        let stored = ledger.secret(name.clone()).await?;
-        if stored.is_some_and(|stored| keys.open(&name, &stored.sealed).is_err()) {
-            lost.push(name);
+impl SecretsApi {
+    pub(super) fn new(deps: &Deps, access: &AccessApi, sealing: Arc<SealingKeys>) -> Self {
+        Self {
+            settings: deps.settings.clone(),
+            ledger: deps.ledger.clone(),
+            access: access.clone(),
+            sealing,
         }
     }
-    Ok(lost)
-}
 
-/// Seals all secrets of a hive that does not run with a new key, and gives the old
-/// ones up unless a secret needs them. One that is cut short can be repeated: until
-/// all are sealed anew, the file has the old keys as well.
-///
-/// # Errors
-/// A hive runs on the data directory, there is none in it, or it cannot be written.
-pub async fn rotate_secrets_key(config: &Config) -> Result<SecretRotation, HiveStartError> {
-    let path = config.secrets_key_path();
-    if !config.database_path().exists() {
-        return Err(failed(
-            &path,
-            "there is no hive yet; its first start makes it",
-        ));
-    }
-    let _locked = DataDir::open(&config.data_dir)?;
-    let known = load(&path)?.ok_or_else(|| failed(&path, "there is no such file"))?;
-    let keys = known.with_new_key().map_err(|error| failed(&path, error))?;
-    write_secret(&path, &keys.to_text()).map_err(|error| failed(&path, error))?;
-    let store = open_store(config)?;
-    let _serving = store.serve()?;
-    let done = reseal(&store, &keys).await;
-    store.close().await;
-    let (resealed, lost) = done?;
-    let kept = keys.only_current();
-    if lost.is_empty() {
-        write_secret(&path, &kept.to_text()).map_err(|error| failed(&path, error))?;
-    }
-    Ok(SecretRotation {
-        key: kept.current_id(),
-        resealed,
-        lost,
-    })
-}
-
-async fn reseal(
-    store: &Ledger,
-    keys: &SealingKeys,
-) -> Result<(u64, Vec<SecretName>), HiveStartError> {
-    let (mut secrets, mut lost) = (Vec::new(), Vec::new());
-    for SecretInfo { name, .. } in store.secrets().await? {
-        let Some(stored) = store.secret(name.clone()).await? else {
-            continue;
-        };
-        let sealed = keys.open(&name, &stored.sealed);
-        match sealed.and_then(|value| keys.seal(&name, &value)) {
-            Ok(sealed) => secrets.push(Resealed {
-                name,
-                was: stored.sealed,
-                sealed,
-            }),
-            Err(_) => lost.push(name),
-        }
-    }
-    let command = ResealSecrets {
-        secrets,
-        actor: "deia".into(),
-    };
-    Ok((store.apply(command).await?, lost))
-}
-
-impl Hive {
     /// Puts a secret into the store, or another value into its place. Returns
     /// whether it is new.
     ///
     /// # Errors
     /// [`HiveError::Invalid`] when the value is empty or too long, or there is no
     /// room for another.
-    pub async fn put_secret(
+    pub async fn put(
         &self,
         who: &Principal,
         name: SecretName,
         value: Vec<u8>,
     ) -> Result<bool, HiveError> {
-        let limits = &self.config().secrets;
+        let config = self.settings.get();
+        let limits = &config.secrets;
         let max_bytes = limits.max_bytes.as_u64();
         if value.is_empty() || value.len() as u64 > max_bytes {
             let detail = format!(
@@ -182,26 +52,26 @@ impl Hive {
                 detail,
             }]));
         }
-        let sealed = self.inner.sealing.seal(&name, &SecretValue::new(value));
+        let sealed = self.sealing.seal(&name, &SecretValue::new(value));
         let command = PutSecret {
             name,
             sealed: sealed.map_err(|error: SealError| HiveError::Internal(error.to_string()))?,
             actor: who.user.to_string(),
             max: limits.max,
         };
-        Ok(self.apply_for(who, command).await?)
+        Ok(self.access.apply_for(who, command).await?)
     }
 
     /// Removes a secret from the store.
     ///
     /// # Errors
     /// [`HiveError::NotFound`].
-    pub async fn delete_secret(&self, who: &Principal, name: SecretName) -> Result<(), HiveError> {
+    pub async fn delete(&self, who: &Principal, name: SecretName) -> Result<(), HiveError> {
         let command = DeleteSecret {
             name,
             actor: who.user.to_string(),
         };
-        self.apply_for(who, command).await?;
+        self.access.apply_for(who, command).await?;
         Ok(())
     }
 
@@ -209,13 +79,13 @@ impl Hive {
     ///
     /// # Errors
     /// [`HiveError::NotFound`], or that it cannot be opened.
-    pub async fn secret(&self, name: &SecretName) -> Result<Vec<u8>, HiveError> {
-        let stored = self.inner.ledger.secret(name.clone()).await?;
+    pub async fn value(&self, name: &SecretName) -> Result<Vec<u8>, HiveError> {
+        let stored = self.ledger.secret(name.clone()).await?;
         let stored = stored.ok_or_else(|| HiveError::NotFound {
             kind: "secret",
             id: name.to_string(),
         })?;
-        let opened = self.inner.sealing.open(name, &stored.sealed);
+        let opened = self.sealing.open(name, &stored.sealed);
         let value = opened.map_err(|error| HiveError::Internal(format!("{name}: {error}")))?;
         Ok(value.into_bytes())
     }
@@ -224,7 +94,7 @@ impl Hive {
     ///
     /// # Errors
     /// What keeps the store from reading.
-    pub async fn secrets(&self) -> Result<Vec<SecretInfo>, HiveError> {
-        Ok(self.inner.ledger.secrets().await?)
+    pub async fn list(&self) -> Result<Vec<SecretInfo>, HiveError> {
+        Ok(self.ledger.secrets().await?)
     }
 }

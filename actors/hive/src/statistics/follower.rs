@@ -6,18 +6,18 @@ use deia_ledger::{Effect, Follower, FollowerName, StatisticsRow, hour_of};
 use deia_model::{Action, AttemptEnd, AttemptOutcomeKind, BotName, Event, TaskType};
 
 /// Counts events of tasks by hour, type and bot.
-pub(crate) struct Statistics {
+pub(crate) struct StatisticsFollower {
     /// Time for which they are kept.
     retention: Duration,
 }
 
-impl Statistics {
+impl StatisticsFollower {
     pub(crate) fn new(retention: Duration) -> Self {
         Self { retention }
     }
 }
 
-impl Follower for Statistics {
+impl Follower for StatisticsFollower {
     const NAME: FollowerName = FollowerName("statistics");
 
     fn plan(&mut self, events: &[Event]) -> Vec<Effect> {
@@ -146,7 +146,7 @@ mod tests {
                 ..event("bot.crashed", 3, b, Value::Null)
             },
         ];
-        let effects = Statistics::new(Duration::from_secs(3_600)).plan(&events);
+        let effects = StatisticsFollower::new(Duration::from_secs(3_600)).plan(&events);
         let [Effect::Statistics { rows, .. }] = &effects[..] else {
             panic!("{effects:?}");
         };

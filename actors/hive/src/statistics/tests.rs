@@ -13,7 +13,7 @@ use deia_ledger::{
 };
 use deia_model::{AttemptEnd, LeaseToken, NewTask, Role, TaskId};
 
-use super::Statistics;
+use super::StatisticsFollower;
 
 async fn submit(ledger: &Ledger) -> TaskId {
     let submit = Submit {
@@ -46,10 +46,10 @@ async fn attempt(ledger: &Ledger, task: TaskId, end: AttemptEnd) {
 /// Returns what the statistics make of all events.
 async fn counted(ledger: &Ledger) -> StatisticsRow {
     let all = NonZero::new(10_000).unwrap();
-    let start = ledger.cursor(Statistics::NAME).await.unwrap();
+    let start = ledger.cursor(StatisticsFollower::NAME).await.unwrap();
     let page = ledger.events_after(start, all, u64::MAX);
     let mut sum = StatisticsRow::default();
-    let mut statistics = Statistics::new(Duration::from_secs(3_600));
+    let mut statistics = StatisticsFollower::new(Duration::from_secs(3_600));
     for effect in statistics.plan(&page.await.unwrap().events) {
         let Effect::Statistics { rows, .. } = effect;
         rows.iter().for_each(|row| sum.merge(row));

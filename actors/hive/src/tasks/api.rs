@@ -1,19 +1,55 @@
 //! Tasks.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use deia_ledger::{CancelTask, Dedup, EraseTask, RetryTask, Submit};
+use deia_ledger::{CancelTask, Dedup, EraseTask, Ledger, RetryTask, Submission, Submit};
 use deia_model::{
-    AwaitedTask, Bot, BotFit, Event, EventFilter, Facts, NewTask, Page, PageRequest, Permission,
-    Principal, Task, TaskExplanation, TaskFilter, TaskId, TaskResult, Timestamp, Violation,
-    explain,
+    NewTask, Page, PageRequest, Permission, Principal, Task, TaskFilter, TaskId, TaskResult,
+    Timestamp, Violation,
 };
 use tokio::time::Instant;
 
-use super::{Hive, Submission, spans::SubmitSpan};
-use crate::HiveError;
+use super::{TaskNeeds, spans::SubmitSpan, watch::TaskWatch};
+use crate::{
+    HiveError,
+    access::AccessApi,
+    bots::{Board, BotsApi, Outputs},
+    config::{Config, Settings},
+    lifecycle::Lifecycle,
+    subsystem::Deps,
+};
 
-impl Hive {
+/// The tasks that callers may see.
+#[derive(Clone)]
+pub struct TasksApi {
+    pub(super) settings: Settings,
+    pub(super) ledger: Ledger,
+    pub(super) access: AccessApi,
+    pub(super) bots: BotsApi,
+    pub(super) board: Board,
+    pub(super) outputs: Outputs,
+    pub(super) lifecycle: Arc<Lifecycle>,
+    watch: TaskWatch,
+}
+
+impl TasksApi {
+    pub(super) fn new(deps: &Deps, needs: &TaskNeeds<'_>, watch: TaskWatch) -> Self {
+        Self {
+            settings: deps.settings.clone(),
+            ledger: deps.ledger.clone(),
+            access: needs.access.clone(),
+            bots: needs.bots.api().clone(),
+            board: needs.bots.board().clone(),
+            outputs: needs.bots.outputs().clone(),
+            lifecycle: deps.lifecycle.clone(),
+            watch,
+        }
+    }
+
+    pub(super) fn config(&self) -> Arc<Config> {
+        self.settings.get()
+    }
+
     /// Accepts tasks, all or none; they are on disk when this returns.
     ///
     /// # Errors
@@ -26,7 +62,8 @@ impl Hive {
         mut tasks: Vec<NewTask>,
         dedup: Option<Dedup>,
     ) -> Result<Submission, HiveError> {
-        self.takes_work().await?;
+        let wait = self.config().server.max_wait;
+        self.lifecycle.takes_work(wait).await?;
         let violations = self.violations(&mut tasks);
         if !violations.is_empty() {
             return Err(HiveError::Invalid(violations));
@@ -38,13 +75,14 @@ impl Hive {
             role: who.role,
             dedup,
         };
-        let outcome = self.apply_for(who, command).await;
+        let outcome = self.access.apply_for(who, command).await;
         span.end(outcome.as_ref().err());
         Ok(outcome?)
     }
 
     fn violations(&self, tasks: &mut [NewTask]) -> Vec<Violation> {
-        let limits = &self.config().tasks.limits();
+        let config = self.config();
+        let limits = &config.tasks.limits();
         let now = Timestamp::now();
         let in_place = |place: usize, task: &mut NewTask| {
             let mut found = task.settle(now);
@@ -55,7 +93,7 @@ impl Hive {
         if let [task] = tasks {
             return in_place(0, task);
         }
-        let max = self.config().tasks.max_batch as usize;
+        let max = config.tasks.max_batch as usize;
         if tasks.is_empty() || tasks.len() > max {
             let detail = format!(
                 "has {} tasks; allowed are 1 to {max} (tasks.max_batch)",
@@ -82,8 +120,8 @@ impl Hive {
     ///
     /// # Errors
     /// [`HiveError::NotFound`], also when it is not the caller's to see.
-    pub async fn task(&self, who: &Principal, id: TaskId) -> Result<Task, HiveError> {
-        let task = self.inner.ledger.task_seen(id, who.sight()).await?;
+    pub async fn get(&self, who: &Principal, id: TaskId) -> Result<Task, HiveError> {
+        let task = self.ledger.task_seen(id, who.sight()).await?;
         task.ok_or_else(|| not_found(id))
     }
 
@@ -91,8 +129,8 @@ impl Hive {
     ///
     /// # Errors
     /// [`HiveError::NotFound`], also when it is not the caller's to see.
-    pub async fn task_with_outputs(&self, who: &Principal, id: TaskId) -> Result<Task, HiveError> {
-        let task = self.task(who, id).await?;
+    pub async fn get_with_outputs(&self, who: &Principal, id: TaskId) -> Result<Task, HiveError> {
+        let task = self.get(who, id).await?;
         Ok(self.with_outputs(task).await)
     }
 
@@ -100,18 +138,18 @@ impl Hive {
     ///
     /// # Errors
     /// [`HiveError::TaskNotFinished`] when it has none by then.
-    pub async fn task_result(
+    pub async fn result(
         &self,
         who: &Principal,
         id: TaskId,
         wait: Duration,
     ) -> Result<TaskResult, HiveError> {
         let deadline = Instant::now() + wait.min(self.config().server.max_wait);
-        let waiter = self.inner.watch.wait_for(id);
+        let waiter = self.watch.wait_for(id);
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let ended = waiter.ended_or_look_again(left);
-            let seen = self.inner.ledger.outcome(id, who.sight()).await?;
+            let seen = self.ledger.outcome(id, who.sight()).await?;
             let seen = seen.ok_or_else(|| not_found(id))?;
             if let Some(result) = seen.result {
                 return Ok(result);
@@ -131,13 +169,13 @@ impl Hive {
     ///
     /// # Errors
     /// [`HiveError::BadCursor`].
-    pub async fn tasks(
+    pub async fn list(
         &self,
         who: &Principal,
         filter: TaskFilter,
         page: PageRequest,
     ) -> Result<Page<Task>, HiveError> {
-        Ok(self.inner.ledger.tasks(who.sight(), filter, page).await?)
+        Ok(self.ledger.tasks(who.sight(), filter, page).await?)
     }
 
     /// Calls a task off. A waiting one is cancelled when this returns; a
@@ -145,14 +183,14 @@ impl Hive {
     ///
     /// # Errors
     /// [`HiveError::NotFound`], or that it has ended already.
-    pub async fn cancel_task(&self, who: &Principal, id: TaskId) -> Result<Task, HiveError> {
-        self.task(who, id).await?;
+    pub async fn cancel(&self, who: &Principal, id: TaskId) -> Result<Task, HiveError> {
+        self.get(who, id).await?;
         let command = CancelTask {
             task: id,
             actor: who.user.to_string(),
             only_waiting: false,
         };
-        Ok(shown(who, self.apply_for(who, command).await?))
+        Ok(shown(who, self.access.apply_for(who, command).await?))
     }
 
     /// Puts a task that has ended back into the queue, with all its attempts.
@@ -160,15 +198,15 @@ impl Hive {
     ///
     /// # Errors
     /// [`HiveError::NotFound`], or that it has not ended.
-    pub async fn retry_task(&self, who: &Principal, id: TaskId) -> Result<Task, HiveError> {
-        self.task(who, id).await?;
+    pub async fn retry(&self, who: &Principal, id: TaskId) -> Result<Task, HiveError> {
+        self.get(who, id).await?;
         let command = RetryTask {
             task: id,
             actor: who.user.to_string(),
             only_failed: false,
             role: who.role,
         };
-        Ok(shown(who, self.apply_for(who, command).await?))
+        Ok(shown(who, self.access.apply_for(who, command).await?))
     }
 
     /// Erases the content, the metadata, the outputs and the errors of a task that has
@@ -176,83 +214,16 @@ impl Hive {
     ///
     /// # Errors
     /// [`HiveError::NotFound`], that it has not ended, or that its files stay for now.
-    pub async fn erase_task(&self, who: &Principal, id: TaskId) -> Result<(), HiveError> {
-        self.task(who, id).await?;
+    pub async fn erase(&self, who: &Principal, id: TaskId) -> Result<(), HiveError> {
+        self.get(who, id).await?;
         let command = EraseTask {
             task: id,
             actor: who.user.to_string(),
         };
-        self.apply_for(who, command).await?;
+        self.access.apply_for(who, command).await?;
         // The record tells of no files any more: should this be cut short, the next
         // start removes them.
         self.remove_outputs(id).await
-    }
-
-    /// Returns the events of a task, oldest first, at most the last 1,000. For a confined
-    /// caller they are numbered from 1 on within the task: their places in the log tell
-    /// how much happened between them.
-    ///
-    /// # Errors
-    /// [`HiveError::NotFound`].
-    pub async fn task_events(&self, who: &Principal, id: TaskId) -> Result<Vec<Event>, HiveError> {
-        self.task(who, id).await?;
-        Ok(self.inner.ledger.task_events(id, who.sight()).await?)
-    }
-
-    /// Returns events that the caller may see, the newest first: all of
-    /// them, or, for a caller confined to their own tasks, those of each task in turn.
-    ///
-    /// # Errors
-    /// [`HiveError::BadCursor`].
-    pub async fn events_page(
-        &self,
-        who: &Principal,
-        filter: EventFilter,
-        page: PageRequest,
-    ) -> Result<Page<Event>, HiveError> {
-        let ledger = &self.inner.ledger;
-        Ok(ledger.events_page(who.sight(), filter, page).await?)
-    }
-
-    /// Why a task has not started, or where it is.
-    ///
-    /// # Errors
-    /// [`HiveError::NotFound`].
-    pub async fn explain_task(
-        &self,
-        who: &Principal,
-        id: TaskId,
-    ) -> Result<TaskExplanation, HiveError> {
-        let task = self.task(who, id).await?;
-        let ledger = &self.inner.ledger;
-        let standing = ledger.standing(id, who.sight()).await?;
-        let fits = |bot: &Bot| {
-            let types = &bot.capabilities.specializations;
-            types.is_empty() || types.contains(&task.task_type)
-        };
-        let fit = |bot: Bot| BotFit {
-            id: bot.id.to_string(),
-            status: bot.status,
-            in_hand: self.inner.board.observe(&bot.id).running,
-            places: bot.capabilities.max_concurrent_tasks,
-            fault: bot.fault.filter(|fault| fault.in_a_row > 0),
-        };
-        let bots = self.bots().await?.into_iter().filter(fits);
-        let awaited = standing.waits_for.into_iter();
-        let told = explain(Facts {
-            bots: bots.map(fit).collect(),
-            paused: ledger.pauses().await?,
-            ahead: standing.ahead,
-            waits_for: awaited
-                .map(|(id, status)| AwaitedTask { id, status })
-                .collect(),
-            restarting: self.is_restarting(),
-            task,
-        });
-        Ok(match who.is_confined() {
-            true => told.for_outsiders(),
-            false => told,
-        })
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use deia_model::{Principal, Task, TaskId, TaskStatus};
 use tokio::{task::spawn_blocking, time::Instant};
 
-use super::Hive;
+use super::TasksApi;
 use crate::{HiveError, TaskOutput};
 
 /// How long a task that runs may take until its program does, or until its end
@@ -14,7 +14,7 @@ const BETWEEN_WITHIN: Duration = Duration::from_secs(2);
 /// How often is looked meanwhile.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-impl Hive {
+impl TasksApi {
     /// Returns the output of an attempt from byte `offset` on, of the last attempt by
     /// default. While the program runs, the stream continues with its further output.
     ///
@@ -23,7 +23,7 @@ impl Hive {
     /// begun, [`HiveError::OutputMissing`] when it never will or its output was not
     /// kept, and
     /// [`HiveError::BeyondOutput`].
-    pub async fn task_output(
+    pub async fn output(
         &self,
         who: &Principal,
         id: TaskId,
@@ -32,9 +32,9 @@ impl Hive {
     ) -> Result<TaskOutput, HiveError> {
         let deadline = Instant::now() + BETWEEN_WITHIN;
         let output = loop {
-            let task = self.task(who, id).await?;
+            let task = self.get(who, id).await?;
             let wanted = attempt.unwrap_or(task.attempt);
-            if let Some(running) = self.inner.outputs.running(id, offset)
+            if let Some(running) = self.outputs.running(id, offset)
                 && attempt.is_none_or(|attempt| attempt == running.attempt())
             {
                 break running;
@@ -72,7 +72,7 @@ impl Hive {
         attempt: u32,
         offset: u64,
     ) -> Result<TaskOutput, HiveError> {
-        let path = self.inner.outputs.file(task.id, attempt);
+        let path = self.outputs.file(task.id, attempt);
         let opening = spawn_blocking(move || TaskOutput::file(attempt, &path, offset)).await;
         let opened = opening.map_err(|error| HiveError::Internal(error.to_string()))?;
         match opened {
@@ -86,7 +86,7 @@ impl Hive {
             }
         }
         let result = match task.status.is_final() && attempt == task.attempt {
-            true => self.inner.ledger.result(task.id).await?,
+            true => self.ledger.result(task.id).await?,
             false => None,
         };
         let text = result
@@ -106,7 +106,7 @@ impl Hive {
         if task.failed_attempts.is_empty() {
             return task;
         }
-        let (outputs, id) = (self.inner.outputs.clone(), task.id);
+        let (outputs, id) = (self.outputs.clone(), task.id);
         let looking = spawn_blocking(move || outputs.attempts(id)).await;
         // Without them the rest is shown.
         let kept = looking.ok().and_then(Result::ok).unwrap_or_default();
@@ -122,7 +122,7 @@ impl Hive {
     /// # Errors
     /// [`HiveError::Internal`]: they are there and cannot be removed.
     pub(super) async fn remove_outputs(&self, id: TaskId) -> Result<(), HiveError> {
-        let outputs = self.inner.outputs.clone();
+        let outputs = self.outputs.clone();
         let removing = spawn_blocking(move || outputs.remove(id)).await;
         let removed = removing.map_err(|error| HiveError::Internal(error.to_string()))?;
         removed.map_err(|error| {
@@ -132,10 +132,10 @@ impl Hive {
 
     /// Removes files of outputs that no result tells of. Goes on while the hive
     /// works; what it leaves, the next start removes.
-    pub(super) fn sweep_outputs(&self) {
-        let hive = self.clone();
+    pub(crate) fn sweep_outputs(&self) {
+        let tasks = self.clone();
         actix::spawn(async move {
-            if let Err(error) = hive.sweep().await {
+            if let Err(error) = tasks.sweep().await {
                 tracing::warn!(%error, "files of outputs could not be looked through");
             }
         });
@@ -143,7 +143,7 @@ impl Hive {
 
     async fn sweep(&self) -> Result<(), HiveError> {
         let internal = |error: String| HiveError::Internal(error);
-        let outputs = self.inner.outputs.clone();
+        let outputs = self.outputs.clone();
         let listing = spawn_blocking(move || outputs.with_files());
         let listed = listing.await.map_err(|error| internal(error.to_string()))?;
         for id in listed.map_err(|error| internal(error.to_string()))? {
@@ -160,7 +160,7 @@ impl Hive {
     /// Returns whether the task is known: its files are evidence, and are removed with
     /// it.
     async fn has_use_for_files(&self, id: TaskId) -> Result<bool, HiveError> {
-        Ok(self.inner.ledger.task(id).await?.is_some())
+        Ok(self.ledger.task(id).await?.is_some())
     }
 }
 

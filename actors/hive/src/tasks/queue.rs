@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use deia_ledger::{CancelTask, PauseQueue, RecordEvents, Refusal, ResumeQueue, RetryTask, hour_of};
+use deia_ledger::{
+    CancelTask, Ledger, PauseQueue, RecordEvents, Refusal, ResumeQueue, RetryTask, hour_of,
+};
 use deia_model::{
     Changed, Drained, Page, PageRequest, Principal, QueueLane, QueueStatus, Task, TaskFilter,
     TaskId, TaskStatus, TaskType, Timestamp, Violation,
@@ -10,8 +12,8 @@ use deia_model::{
 use futures_util::{StreamExt, stream};
 use tokio::time::Instant;
 
-use super::Hive;
-use crate::{HiveError, statistics::history};
+use super::{TasksApi, meter::FlowMeter};
+use crate::{HiveError, statistics::history, subsystem::Deps};
 
 /// Tasks of one page when many are changed at once; their commands share commits.
 const AT_ONCE: u32 = 500;
@@ -30,7 +32,7 @@ const REASON_MAX: usize = 1_024;
 ///
 /// # Errors
 /// [`HiveError::Invalid`].
-pub(super) fn reason_fits(reason: Option<&str>) -> Result<(), HiveError> {
+pub(crate) fn reason_fits(reason: Option<&str>) -> Result<(), HiveError> {
     let length = reason.map_or(0, |reason| reason.chars().count());
     if length <= REASON_MAX {
         return Ok(());
@@ -48,16 +50,32 @@ enum Bulk {
     Retry,
 }
 
-impl Hive {
+/// The queue as a whole.
+#[derive(Clone)]
+pub struct QueueApi {
+    ledger: Ledger,
+    tasks: TasksApi,
+    meter: FlowMeter,
+}
+
+impl QueueApi {
+    pub(super) fn new(deps: &Deps, tasks: TasksApi, meter: FlowMeter) -> Self {
+        Self {
+            ledger: deps.ledger.clone(),
+            tasks,
+            meter,
+        }
+    }
+
     /// How the queue stands, exact as of the last commit.
     ///
     /// # Errors
     /// What keeps the store from reading.
-    pub async fn queue(&self) -> Result<QueueStatus, HiveError> {
-        let mut queue = self.inner.ledger.queue().await?;
-        self.inner.meter.fill(&mut queue);
+    pub async fn status(&self) -> Result<QueueStatus, HiveError> {
+        let mut queue = self.ledger.queue().await?;
+        self.meter.fill(&mut queue);
         let from = hour_of(Timestamp::now()).saturating_sub(HISTORY_HOURS - 1);
-        let statistics = self.inner.ledger.statistics(from).await?;
+        let statistics = self.ledger.statistics(from).await?;
         queue.history = history(statistics, HISTORY_HOURS);
         Ok(queue)
     }
@@ -67,7 +85,7 @@ impl Hive {
     ///
     /// # Errors
     /// What keeps the store from writing.
-    pub async fn pause_queue(
+    pub async fn pause(
         &self,
         who: &Principal,
         task_type: Option<TaskType>,
@@ -80,7 +98,7 @@ impl Hive {
             actor,
             reason,
         };
-        Ok(self.apply_for(who, command).await?)
+        Ok(self.tasks.access.apply_for(who, command).await?)
     }
 
     /// Takes the pause of that type back, or that of the whole queue. Whether
@@ -88,13 +106,15 @@ impl Hive {
     ///
     /// # Errors
     /// What keeps the store from writing.
-    pub async fn resume_queue(
+    pub async fn resume(
         &self,
         who: &Principal,
         task_type: Option<TaskType>,
     ) -> Result<bool, HiveError> {
         let actor = who.user.to_string();
         Ok(self
+            .tasks
+            .access
             .apply_for(who, ResumeQueue { task_type, actor })
             .await?)
     }
@@ -103,17 +123,17 @@ impl Hive {
     ///
     /// # Errors
     /// What keeps the store from writing or reading. The pause stays.
-    pub async fn drain_queue(
+    pub async fn drain(
         &self,
         who: &Principal,
         task_type: Option<TaskType>,
         reason: Option<String>,
         wait: Duration,
     ) -> Result<Drained, HiveError> {
-        self.pause_queue(who, task_type.clone(), reason).await?;
-        let deadline = Instant::now() + wait.min(self.config().server.max_wait);
+        self.pause(who, task_type.clone(), reason).await?;
+        let deadline = Instant::now() + wait.min(self.tasks.config().server.max_wait);
         loop {
-            let queue = self.inner.ledger.queue().await?;
+            let queue = self.ledger.queue().await?;
             let of_it = |lane: &&QueueLane| task_type.as_ref().is_none_or(|t| lane.task_type == *t);
             let running = queue
                 .lanes
@@ -133,7 +153,7 @@ impl Hive {
     ///
     /// # Errors
     /// [`HiveError::BadCursor`].
-    pub async fn dead_tasks(
+    pub async fn dead(
         &self,
         who: &Principal,
         filter: TaskFilter,
@@ -143,18 +163,14 @@ impl Hive {
             status: Some(TaskStatus::Failed),
             ..filter
         };
-        self.tasks(who, failed, page).await
+        self.tasks.list(who, failed, page).await
     }
 
     /// Cancels the waiting tasks (`pending` or `queued`) that the filter names.
     ///
     /// # Errors
     /// What keeps the store from writing; what was cancelled until then stays so.
-    pub async fn purge_queue(
-        &self,
-        who: &Principal,
-        filter: TaskFilter,
-    ) -> Result<Changed, HiveError> {
+    pub async fn purge(&self, who: &Principal, filter: TaskFilter) -> Result<Changed, HiveError> {
         let mut all = Changed {
             complete: true,
             ..Changed::default()
@@ -210,7 +226,7 @@ impl Hive {
                 limit: AT_ONCE,
                 cursor: cursor.take(),
             };
-            let ledger = &self.inner.ledger;
+            let ledger = &self.ledger;
             let found = ledger.tasks(who.sight(), filter.clone(), page).await?;
             ids.extend(found.items.iter().map(|task| task.id));
             match found.next_cursor {
@@ -233,7 +249,7 @@ impl Hive {
     ) -> Result<Changed, HiveError> {
         let mut visible = Vec::new();
         for id in &ids {
-            match self.task(who, *id).await {
+            match self.tasks.get(who, *id).await {
                 Ok(task) if task.status == TaskStatus::Failed => visible.push(*id),
                 Ok(_) | Err(HiveError::NotFound { .. }) => {}
                 Err(error) => return Err(error),
@@ -257,7 +273,10 @@ impl Hive {
     ) -> Result<Changed, HiveError> {
         if ids.is_empty() {
             // No change judges the caller here, and a stale one is refused all the same.
-            self.apply_for(who, RecordEvents(Vec::new())).await?;
+            self.tasks
+                .access
+                .apply_for(who, RecordEvents(Vec::new()))
+                .await?;
         }
         let mut outcomes = stream::iter(ids)
             .map(|id| self.change(who, id, what))
@@ -287,7 +306,7 @@ impl Hive {
                     only_failed: true,
                     role: who.role,
                 };
-                self.apply_for(who, command).await?;
+                self.tasks.access.apply_for(who, command).await?;
             }
             Bulk::CancelWaiting => {
                 let command = CancelTask {
@@ -295,7 +314,7 @@ impl Hive {
                     actor,
                     only_waiting: true,
                 };
-                self.apply_for(who, command).await?;
+                self.tasks.access.apply_for(who, command).await?;
             }
         }
         Ok(())

@@ -378,7 +378,7 @@ mod tests {
             Err(TokenError::Signature)
         );
         let rsa_only: IssuerSettings = IssuerSettings {
-            algorithms: vec![crate::auth::Algorithm::Rs256],
+            algorithms: vec![crate::access::Algorithm::Rs256],
             ..issuer()
         };
         assert_eq!(

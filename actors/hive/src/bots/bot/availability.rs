@@ -8,7 +8,7 @@ use deia_model::AttemptEnd;
 use deia_supervision::Context;
 
 use super::BotActor;
-use crate::actors::{
+use crate::{
     bots::attempt::{ExecutionResult, FaultPhase},
     dispatch::{BotAvailable, BotUnavailable, Capacity, Presence, SlotsFreed},
 };

@@ -10,7 +10,7 @@ use deia_model::{AttemptEnd, LeaseToken};
 use deia_supervision::Context;
 
 use super::{AttemptKey, BotActor};
-use crate::actors::bots::{attempt::ExecutionResult, attempt_span::AttemptSpan};
+use crate::bots::{attempt::ExecutionResult, attempt_span::AttemptSpan};
 
 /// Time before a report that the store did not take is sent again.
 const REPORT_AGAIN_AFTER: Duration = Duration::from_millis(200);

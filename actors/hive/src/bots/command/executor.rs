@@ -7,7 +7,7 @@ use deia_model::CommandExecutor;
 
 use super::{CommandContext, OnStart, preflight::preflight, run};
 use crate::{
-    actors::bots::{
+    bots::{
         attempt::StopSignal,
         executor::{Execution, Executor, ExecutorFactory, IncarnationParts, Preflight, Started},
         output::OutputLimits,
@@ -17,12 +17,12 @@ use crate::{
 };
 
 /// Factory for executors that start a program for each attempt.
-pub(in crate::actors::bots) struct CommandFactory {
+pub(in crate::bots) struct CommandFactory {
     spec: CommandExecutor,
 }
 
 impl CommandFactory {
-    pub(in crate::actors::bots) fn new(spec: CommandExecutor) -> Self {
+    pub(in crate::bots) fn new(spec: CommandExecutor) -> Self {
         Self { spec }
     }
 }

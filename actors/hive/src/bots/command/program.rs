@@ -16,7 +16,7 @@ use rustix::{
 };
 
 use crate::{
-    actors::bots::guardian::{Ended, Guardian, RunnerLease},
+    bots::guardian::{Ended, Guardian, RunnerLease},
     guard::Marks,
     runner::{PROGRESS_FD, Start},
 };

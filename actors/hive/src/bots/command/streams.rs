@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use super::{lines::Lines, program::Pipes};
-use crate::actors::bots::{
+use crate::bots::{
     log::{BotLog, LoggedAttempt, Stream},
     output::{Fault, Keeper},
     progress::{self, Progress},

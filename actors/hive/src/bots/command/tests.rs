@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::*;
 use crate::{
-    actors::bots::guardian::{
+    bots::guardian::{
         Guardian,
         tests::{guard_program, sleeping, unique_hive_id, unique_sleep},
     },

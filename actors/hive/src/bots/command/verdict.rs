@@ -8,7 +8,7 @@ use deia_model::AttemptEnd;
 use nix::sys::signal::Signal;
 
 use super::environment::Missing;
-use crate::actors::bots::{
+use crate::bots::{
     attempt::{ExecutionResult, FaultPhase, StopCause},
     guardian::Ended,
     output::Fault,

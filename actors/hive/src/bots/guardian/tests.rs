@@ -16,7 +16,7 @@ use nix::{
 
 use super::*;
 use crate::{
-    actors::bots::command,
+    bots::command,
     guard,
     testing::{PATIENCE, block_until},
 };

@@ -2,7 +2,7 @@ use deia_model::{AttemptEnd, Behavior};
 use tokio::sync::watch;
 
 use super::*;
-use crate::{actors::bots::command::tests::claimed, testing::until};
+use crate::{bots::command::tests::claimed, testing::until};
 
 fn perfect() -> SimulatedProfile {
     SimulatedExecutor::default().profile()

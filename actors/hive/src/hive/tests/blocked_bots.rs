@@ -13,7 +13,7 @@ use actix::{Handler, Message};
 use deia_supervision::Context;
 
 use super::*;
-use crate::actors::bots::BotActor;
+use crate::bots::BotActor;
 
 /// Longest that the actor blocks, if nobody opens the gate.
 const BLOCKED_FOR: Duration = Duration::from_secs(30);
@@ -64,11 +64,11 @@ fn blocked_bot_delays_neither_requests_nor_the_scheduler_nor_other_bots_for_long
             pace.tick().await;
             let begun = Instant::now();
             ids.push(hive.submit_one().await);
-            assert!(hive.supervisors().is_some());
+            assert!(hive.operations().supervisors().is_some());
             let scheduler = tree(&hive).supervisor("hive/core").unwrap();
             assert!(scheduler.count_children().await.active > 0);
             slowest = slowest.max(begun.elapsed());
-            hive.task(&who, ids[0]).await.unwrap().status == TaskStatus::Completed
+            hive.tasks().get(&who, ids[0]).await.unwrap().status == TaskStatus::Completed
         })
         .await;
         assert!(slowest < RESPONSIVE, "a request took {slowest:?}");
@@ -79,7 +79,7 @@ fn blocked_bot_delays_neither_requests_nor_the_scheduler_nor_other_bots_for_long
         for id in ids {
             hive.task_is(id, TaskStatus::Completed).await;
         }
-        let status = hive.supervisor(path).unwrap();
+        let status = hive.operations().supervisor(path).unwrap();
         let exit = status.last_exit.expect("it was stuck");
         assert_eq!(exit.reason.code(), "stuck");
         // The log says of both what befell them.
@@ -139,19 +139,30 @@ fn program_of_a_bot_on_a_blocked_thread_ends_before_its_task_starts_again() {
         hive.bot_is("blocked", BotStatus::Healthy).await;
         let open = block(&hive, "blocked");
         runs("run\nrun\n").await;
-        assert!(hive.task(&who, id).await.unwrap().attempt > 1);
+        assert!(hive.tasks().get(&who, id).await.unwrap().attempt > 1);
         assert_eq!(
-            hive.bot(&bot_name("worker")).await.unwrap().pids.len(),
+            hive.bots()
+                .get(&bot_name("worker"))
+                .await
+                .unwrap()
+                .pids
+                .len(),
             2,
             "one is not reaped yet"
         );
         // The late end of the old incarnation changes nothing of the new one.
         open.send(()).unwrap();
         until("the old incarnation to end", async || {
-            hive.bot(&bot_name("worker")).await.unwrap().pids.len() == 1
+            hive.bots()
+                .get(&bot_name("worker"))
+                .await
+                .unwrap()
+                .pids
+                .len()
+                == 1
         })
         .await;
-        let bot = hive.bot(&bot_name("worker")).await.unwrap();
+        let bot = hive.bots().get(&bot_name("worker")).await.unwrap();
         assert_eq!(bot.running_tasks, 1);
         assert!(bot.status != BotStatus::Starting, "{bot:?}");
     });
@@ -161,11 +172,11 @@ fn program_of_a_bot_on_a_blocked_thread_ends_before_its_task_starts_again() {
 fn bots_run_on_threads_of_their_own() {
     with_hive(async |hive| {
         hive.simulated("b").await;
-        let on = |path| hive.supervisor(path).unwrap().arbiter;
+        let on = |path| hive.operations().supervisor(path).unwrap().arbiter;
         let (scheduler, bot) = (on("hive/core/scheduler"), on("hive/core/bots/b"));
         assert_eq!(scheduler.as_deref(), Some("tree"));
         assert!(bot.is_some_and(|name| name.starts_with("bots")));
-        let arbiters = hive.arbiters();
+        let arbiters = hive.operations().arbiters();
         assert!(arbiters.iter().all(|arbiter| !arbiter.blocked));
         let of_bots = arbiters
             .iter()
@@ -186,7 +197,7 @@ fn stop_of_the_hive_waits_for_a_bot_that_blocks_its_thread_and_gives_its_tasks_b
         hive.shutdown().await;
         let _dir = hive.into_dir();
         // Read before a start can give it back.
-        let store = super::super::start::open_store(&config).unwrap();
+        let store = crate::store_options::open_store(&config).unwrap();
         let task = store.task(id).await.unwrap().unwrap();
         assert_eq!((task.status, task.failures), (TaskStatus::Queued, 0));
         open.send(()).unwrap();

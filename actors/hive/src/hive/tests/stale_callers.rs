@@ -1,13 +1,10 @@
 //! Callers who were let in, and whose access has changed by the time of the effect.
 
 use deia_ledger::Refusal;
-use deia_model::{PageRequest, UserChange};
+use deia_model::{PageRequest, Principal, UserChange, Via};
 
 use super::*;
-use crate::{
-    HiveError,
-    hive::{KeyRotation, PartAction},
-};
+use crate::{HiveError, KeyRotation, PartAction};
 
 fn is_refused<T>(what: &str, outcome: Result<T, HiveError>) {
     match outcome {
@@ -20,8 +17,12 @@ fn is_refused<T>(what: &str, outcome: Result<T, HiveError>) {
 /// A new admin, and the caller who presents their key.
 async fn another_admin(hive: &Hive, who: &Principal, user: &str) -> Principal {
     let grant = KeyGrant::new(user, Role::Admin);
-    let key = hive.create_key(who, grant, Some(true), None).await.unwrap();
-    hive.authenticate(&key.text, None).unwrap()
+    let key = hive
+        .access()
+        .create_key(who, grant, Some(true), None)
+        .await
+        .unwrap();
+    hive.access().authenticate(&key.text, None).unwrap()
 }
 
 /// Everything that has an effect is refused.
@@ -35,39 +36,58 @@ async fn can_do_nothing(hive: &Hive, admin: &Principal, stale: &Principal, id: T
     };
     let grant = KeyGrant::new("admin", Role::Admin);
     let (zero, all) = (Duration::ZERO, TaskFilter::default());
-    is_refused("submit", hive.submit(stale, task(), None).await);
-    is_refused("cancel", hive.cancel_task(stale, id).await);
-    is_refused("retry", hive.retry_task(stale, id).await);
-    is_refused("pause", hive.pause_queue(stale, None, None).await);
-    is_refused("resume", hive.resume_queue(stale, None).await);
-    is_refused("drain", hive.drain_queue(stale, None, None, zero).await);
-    is_refused("purge", hive.purge_queue(stale, all.clone()).await);
+    is_refused("submit", hive.tasks().submit(stale, task(), None).await);
+    is_refused("cancel", hive.tasks().cancel(stale, id).await);
+    is_refused("retry", hive.tasks().retry(stale, id).await);
+    is_refused("pause", hive.queue().pause(stale, None, None).await);
+    is_refused("resume", hive.queue().resume(stale, None).await);
+    is_refused("drain", hive.queue().drain(stale, None, None, zero).await);
+    is_refused("purge", hive.queue().purge(stale, all.clone()).await);
     // Nothing has failed: there is nothing to change, and it is refused nevertheless.
-    is_refused("requeue", hive.requeue_dead(stale, all).await);
-    is_refused("put", hive.put_bot(stale, bot_name("x"), spec, None).await);
-    is_refused("stop", hive.stop_bot(stale, &bot_name("b")).await);
-    is_refused("delete", hive.delete_bot(stale, &bot_name("b")).await);
-    is_refused("key", hive.create_key(stale, grant, Some(true), None).await);
+    is_refused("requeue", hive.queue().requeue_dead(stale, all).await);
+    is_refused(
+        "put",
+        hive.bots().put(stale, bot_name("x"), spec, None).await,
+    );
+    is_refused("stop", hive.bots().stop(stale, &bot_name("b")).await);
+    is_refused("delete", hive.bots().delete(stale, &bot_name("b")).await);
+    is_refused(
+        "key",
+        hive.access()
+            .create_key(stale, grant, Some(true), None)
+            .await,
+    );
     let rotation = KeyRotation::default();
     let other = admin.key().unwrap();
     is_refused(
         "rotate",
-        hive.rotate_key(stale, other, rotation, None).await,
+        hive.access().rotate_key(stale, other, rotation, None).await,
     );
-    is_refused("revoke", hive.revoke_key(stale, own).await);
-    let made = hive.create_user(stale, "new".into(), Role::Viewer, true, None);
+    is_refused("revoke", hive.access().revoke_key(stale, own).await);
+    let made = hive
+        .access()
+        .create_user(stale, "new".into(), Role::Viewer, true, None);
     is_refused("user", made.await);
     is_refused(
         "change",
-        hive.change_user(stale, "admin", change, None).await,
+        hive.access()
+            .change_user(stale, "admin", change, None)
+            .await,
     );
-    is_refused("remove", hive.delete_user(stale, "admin", None).await);
+    is_refused(
+        "remove",
+        hive.access().delete_user(stale, "admin", None).await,
+    );
     if matches!(stale.via, Via::Key(_)) {
-        is_refused("log in", hive.open_login(stale, None, None, None).await);
+        is_refused(
+            "log in",
+            hive.access().open_login(stale, None, None, None).await,
+        );
     }
-    is_refused("log out", hive.end_logins_of(stale, "admin").await);
+    is_refused("log out", hive.access().end_logins_of(stale, "admin").await);
     let part = "hive/core/retention";
     let done = hive
+        .operations()
         .act_on_part(stale, part, PartAction::Restart, None)
         .await;
     is_refused("part", done);
@@ -78,7 +98,7 @@ fn caller_whose_access_changed_has_no_effect() {
     with_hive(async |hive| {
         let admin = hive.admin.clone();
         hive.simulated("b").await;
-        hive.stop_bot(&admin, &bot_name("b")).await.unwrap();
+        hive.bots().stop(&admin, &bot_name("b")).await.unwrap();
         let id = hive.submit_one().await;
         let user = |role, active| UserChange { role, active };
         for (who, change) in [
@@ -88,27 +108,27 @@ fn caller_whose_access_changed_has_no_effect() {
             ("other", Some(user(Some(Role::External), None))),
         ] {
             let stale = another_admin(&hive, &admin, who).await;
-            let fine = hive.task(&stale, id).await.unwrap();
+            let fine = hive.tasks().get(&stale, id).await.unwrap();
             match change {
                 None => {
                     let key = stale.key().unwrap();
-                    hive.revoke_key(&admin, key).await.unwrap();
+                    hive.access().revoke_key(&admin, key).await.unwrap();
                 }
                 Some(change) => {
-                    let changed = hive.change_user(&admin, who, change, None).await;
+                    let changed = hive.access().change_user(&admin, who, change, None).await;
                     changed.unwrap();
                 }
             }
             can_do_nothing(&hive, &admin, &stale, id).await;
-            assert_eq!(hive.task(&admin, id).await.unwrap(), fine, "{who}");
+            assert_eq!(hive.tasks().get(&admin, id).await.unwrap(), fine, "{who}");
         }
         let page = PageRequest {
             limit: 10,
             cursor: None,
         };
-        let tasks = hive.tasks(&admin, TaskFilter::default(), page).await;
+        let tasks = hive.tasks().list(&admin, TaskFilter::default(), page).await;
         assert_eq!(tasks.unwrap().items.len(), 1);
-        assert_eq!(hive.queue().await.unwrap().paused, []);
+        assert_eq!(hive.queue().status().await.unwrap().paused, []);
     });
 }
 
@@ -117,10 +137,17 @@ fn caller_in_a_session_that_ended_has_no_effect() {
     with_hive(async |hive| {
         let admin = hive.admin.clone();
         let ada = another_admin(&hive, &admin, "ada").await;
-        let opened = hive.open_login(&ada, None, None, None).await.unwrap();
-        let stale = hive.authenticate_login(&opened.cookie, None).unwrap();
+        let opened = hive
+            .access()
+            .open_login(&ada, None, None, None)
+            .await
+            .unwrap();
+        let stale = hive
+            .access()
+            .authenticate_login(&opened.cookie, None)
+            .unwrap();
         hive.submit_as(&stale).await;
-        hive.end_logins_of(&admin, "ada").await.unwrap();
+        hive.access().end_logins_of(&admin, "ada").await.unwrap();
         let id = hive.submit_as(&ada).await;
         can_do_nothing(&hive, &admin, &stale, id).await;
     });

@@ -15,7 +15,7 @@ async fn submit_many(hive: &TestHive) -> Vec<TaskId> {
 
 async fn none_was_attempted(hive: &TestHive, ids: &[TaskId], round: usize) {
     for id in ids {
-        let task = hive.task(&hive.admin, *id).await.unwrap();
+        let task = hive.tasks().get(&hive.admin, *id).await.unwrap();
         assert_eq!(
             (task.status, task.attempt, task.last_error),
             (TaskStatus::Queued, 0, None),
@@ -26,7 +26,7 @@ async fn none_was_attempted(hive: &TestHive, ids: &[TaskId], round: usize) {
 
 async fn is_gone(hive: &TestHive) {
     until("the bot is gone from the tree", async || {
-        let bots = hive.supervisor("hive/core/bots").unwrap();
+        let bots = hive.operations().supervisor("hive/core/bots").unwrap();
         bots.children.is_empty()
     })
     .await;
@@ -44,15 +44,16 @@ fn bot_is_given_no_task_once_its_stop_or_drain_is_answered() {
                 hive.task_is(id, TaskStatus::Completed).await;
             }
             match round % 2 {
-                0 => hive.stop_bot(&hive.admin, &b).await.unwrap(),
-                _ => hive.drain_bot(&hive.admin, &b).await.unwrap(),
+                0 => hive.bots().stop(&hive.admin, &b).await.unwrap(),
+                _ => hive.bots().drain(&hive.admin, &b).await.unwrap(),
             };
             let ids = submit_many(&hive).await;
             none_was_attempted(&hive, &ids, round).await;
             is_gone(&hive).await;
             none_was_attempted(&hive, &ids, round).await;
             let purged = hive
-                .purge_queue(&hive.admin, TaskFilter::default())
+                .queue()
+                .purge(&hive.admin, TaskFilter::default())
                 .await
                 .unwrap();
             assert_eq!(purged.changed, TASKS as u64);
@@ -70,13 +71,14 @@ fn task_goes_to_the_bot_that_was_put_in_place_before_it() {
             let spec =
                 json!({"executor": executor, "capabilities": {"max_concurrent_tasks": TASKS}});
             let spec: BotSpec = serde_json::from_value(spec).unwrap();
-            hive.put_bot(&hive.admin, bot_name("b"), spec, None)
+            hive.bots()
+                .put(&hive.admin, bot_name("b"), spec, None)
                 .await
                 .unwrap();
             let id = hive.submit_with(|task| task.max_attempts = Some(1)).await;
             let expected = [TaskStatus::Failed, TaskStatus::Completed][round % 2];
             let task = until("the task ends", async || {
-                Some(hive.task(&hive.admin, id).await.unwrap())
+                Some(hive.tasks().get(&hive.admin, id).await.unwrap())
                     .filter(|task| task.status.is_final())
             })
             .await;
@@ -93,11 +95,14 @@ fn drained_bot_that_is_launched_again_goes_on() {
             .await;
         let held = hive.submit_one().await;
         hive.task_is(held, TaskStatus::Running).await;
-        hive.drain_bot(&hive.admin, &b).await.unwrap();
+        hive.bots().drain(&hive.admin, &b).await.unwrap();
         let waits = hive.submit_one().await;
         none_was_attempted(&hive, &[waits], 0).await;
-        hive.launch_bot(&hive.admin, &b).await.unwrap();
+        hive.bots().launch(&hive.admin, &b).await.unwrap();
         hive.task_is(waits, TaskStatus::Running).await;
-        assert_eq!(hive.task(&hive.admin, held).await.unwrap().attempt, 1);
+        assert_eq!(
+            hive.tasks().get(&hive.admin, held).await.unwrap().attempt,
+            1
+        );
     });
 }

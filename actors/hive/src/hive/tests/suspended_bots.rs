@@ -1,26 +1,29 @@
 //! The supervisor of all bots, suspended by hand.
 
 use super::{blocked_bots::block, *};
-use crate::hive::PartAction;
+use crate::PartAction;
 
 const ALL_BOTS: &str = "hive/core/bots";
 
 async fn act(hive: &TestHive, action: PartAction) {
-    let done = hive.act_on_part(&hive.admin, ALL_BOTS, action, None).await;
+    let done = hive
+        .operations()
+        .act_on_part(&hive.admin, ALL_BOTS, action, None)
+        .await;
     done.unwrap();
 }
 
 /// Waits until a bot works. One that was suspended has been restarted lately.
 async fn is_up(hive: &Hive, bot: &str) {
     until("the bot is up", async || {
-        let status = hive.bot(&bot_name(bot)).await.unwrap().status;
+        let status = hive.bots().get(&bot_name(bot)).await.unwrap().status;
         matches!(status, BotStatus::Healthy | BotStatus::Degraded)
     })
     .await;
 }
 
 fn bots_in_tree(hive: &Hive) -> Vec<String> {
-    let children = hive.supervisor(ALL_BOTS).unwrap().children;
+    let children = hive.operations().supervisor(ALL_BOTS).unwrap().children;
     children
         .iter()
         .map(|child| child.name.to_string())
@@ -51,7 +54,7 @@ fn suspending_all_bots_gives_back_what_they_have_in_hand() {
         for bot in ["blocked", "working"] {
             hive.bot_is(bot, BotStatus::Stopped).await;
         }
-        let problems = hive.health().await.unwrap().problems;
+        let problems = hive.operations().health().await.unwrap().problems;
         let suspended = format!("{ALL_BOTS} is suspended");
         assert!(problems.contains(&suspended), "{problems:?}");
         open.send(()).unwrap();
@@ -74,17 +77,20 @@ fn bots_that_change_while_all_are_suspended_are_as_wanted_once_resumed() {
         }
         act(&hive, PartAction::Suspend).await;
         for bot in ["stopped", "deleted"] {
-            hive.stop_bot(&hive.admin, &bot_name(bot)).await.unwrap();
+            hive.bots().stop(&hive.admin, &bot_name(bot)).await.unwrap();
         }
-        hive.delete_bot(&hive.admin, &bot_name("deleted"))
+        hive.bots()
+            .delete(&hive.admin, &bot_name("deleted"))
             .await
             .unwrap();
         for bot in ["replaced", "new"] {
-            hive.put_bot(&hive.admin, bot_name(bot), spec(), None)
+            hive.bots()
+                .put(&hive.admin, bot_name(bot), spec(), None)
                 .await
                 .unwrap();
         }
-        hive.launch_bot(&hive.admin, &bot_name("new"))
+        hive.bots()
+            .launch(&hive.admin, &bot_name("new"))
             .await
             .unwrap();
         hive.bot_is("new", BotStatus::Stopped).await;

@@ -1,0 +1,174 @@
+//! What others ask of the subsystem: who somebody is, and whether they still may.
+
+use std::{net::IpAddr, sync::Arc};
+
+use deia_ledger::{Apply, Ledger, LedgerCommand, Refusal, StoreError};
+use deia_model::{KeyInfo, Principal, Timestamp, Via};
+use tokio::sync::watch;
+
+use super::{
+    Denial, Denied, TokenError, caches::AccessCaches, looks_like_a_token, recorder::AccessState,
+};
+use crate::{
+    HiveError,
+    config::{Config, Settings},
+    subsystem::Deps,
+};
+
+/// A new key: the only time that its text is seen.
+#[derive(Clone)]
+pub struct NewKey {
+    /// What listings show of it.
+    pub info: KeyInfo,
+    /// The key itself.
+    pub text: String,
+    /// Whether its user was made with it.
+    pub user_created: bool,
+}
+
+/// Users, keys, sessions in browsers and tokens.
+#[derive(Clone)]
+pub struct AccessApi {
+    pub(super) settings: Settings,
+    pub(super) ledger: Ledger,
+    pub(super) state: AccessState,
+}
+
+impl AccessApi {
+    pub(super) fn new(deps: &Deps, state: AccessState) -> Self {
+        Self {
+            settings: deps.settings.clone(),
+            ledger: deps.ledger.clone(),
+            state,
+        }
+    }
+
+    pub(super) fn config(&self) -> Arc<Config> {
+        self.settings.get()
+    }
+
+    pub(super) fn caches(&self) -> &AccessCaches {
+        &self.state.caches
+    }
+
+    /// Returns the caller who comes with this key, from this address. Takes no lock and
+    /// does no I/O.
+    ///
+    /// # Errors
+    /// [`Denied`], with nothing in it that the bearer did not know.
+    pub fn authenticate(&self, key: &str, from: Option<IpAddr>) -> Result<Principal, Denied> {
+        let now = Timestamp::now();
+        self.state.keyring.authenticate(key, from, now)
+    }
+
+    /// Returns the caller who comes with this key or token. Waits only for the keys of the
+    /// issuer of a token whose key is not known; and, from a `crowd`, for the turn of a
+    /// token that was not seen before, so that many bad ones take one processor at most.
+    ///
+    /// # Errors
+    /// As [`Self::authenticate`].
+    pub async fn authenticate_bearer(
+        &self,
+        text: &str,
+        from: Option<IpAddr>,
+        crowd: bool,
+    ) -> Result<Principal, Denied> {
+        if !looks_like_a_token(text) {
+            return self.authenticate(text, from);
+        }
+        let issuers = &self.state.issuers;
+        let who = issuers.authenticate(text, crowd, Timestamp::now());
+        who.await.map_err(|error| Denied::stranger(error.into()))
+    }
+
+    /// Authenticates a caller again whose request takes long: their access may have
+    /// changed since it began.
+    ///
+    /// # Errors
+    /// [`Denied`], when they would not be let in now.
+    pub fn still(&self, who: &Principal, from: Option<IpAddr>) -> Result<Principal, Denied> {
+        let now = Timestamp::now();
+        match &who.via {
+            Via::Key(_) => self.state.keyring.still(who, from, now),
+            Via::Token {
+                issuer,
+                expires_at,
+                basis,
+            } => {
+                let why = match self.state.issuers.still(issuer, Some(basis)) {
+                    _ if *expires_at <= now => TokenError::Expired,
+                    Ok(true) => return Ok(who.clone()),
+                    Ok(false) => TokenError::Key,
+                    Err(unknown) => unknown,
+                };
+                Err(Denied {
+                    user: Some(who.user.clone()),
+                    ..Denied::stranger(why.into())
+                })
+            }
+            Via::Login { id, .. } => self.login_still(*id, from, now),
+            // The listener knows how long it stands.
+            Via::Certificate => Ok(who.clone()),
+        }
+    }
+
+    /// Returns when the caller is let in no longer by the clock alone, as far as that
+    /// is known now: the end of a key, a token or a session.
+    pub fn let_in_until(&self, who: &Principal) -> Option<Timestamp> {
+        let key = who.key().and_then(|key| self.known_key(key));
+        let own = match &who.via {
+            Via::Token { expires_at, .. } => Some(*expires_at),
+            Via::Login { id, .. } => self.state.logins.over_at(*id),
+            Via::Key(_) | Via::Certificate => None,
+        };
+        let of_key = key.and_then(|key| key.expires_at);
+        [own, of_key].into_iter().flatten().min()
+    }
+
+    /// Applies a command for a caller, unless their access has changed since they
+    /// were let in.
+    pub(crate) async fn apply_for<C: LedgerCommand>(
+        &self,
+        who: &Principal,
+        command: C,
+    ) -> Result<C::Reply, StoreError> {
+        let by_token = matches!(who.via, Via::Token { .. } | Via::Login { key: None, .. });
+        // The store cannot know whether the issuer still vouches for the token.
+        if by_token && self.still(who, None).is_err() {
+            return Err(StoreError::Refused(Refusal::AccessChanged));
+        }
+        self.ledger.apply_for(who, command).await
+    }
+
+    /// Returns a receiver that is notified whenever keys or users have changed.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.state.keyring.changes()
+    }
+
+    /// Notes that a request was let in: a session that is used goes on.
+    pub fn note_admitted(&self, who: &Principal) {
+        if let Via::Login { id, .. } = who.via {
+            self.state.logins.note_use(id, Timestamp::now());
+        }
+    }
+
+    /// Notes that a request was refused. It is recorded a little later.
+    pub fn note_denial(&self, denial: Denial) {
+        self.state.denials.note(denial);
+    }
+
+    /// Takes over keys and sessions after a commit that changed them, so that the change
+    /// holds from the answer on.
+    ///
+    /// # Errors
+    /// As the command.
+    pub(super) async fn change_access<C: LedgerCommand>(
+        &self,
+        who: &Principal,
+        command: C,
+    ) -> Result<C::Reply, HiveError> {
+        let reply = self.apply_for(who, command).await?;
+        self.caches().follow_commit().await;
+        Ok(reply)
+    }
+}

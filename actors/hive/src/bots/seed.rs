@@ -1,0 +1,31 @@
+//! The bots of the settings, which a new hive starts with.
+
+use deia_ledger::{Apply, CommandLog, PutBot, SetDesired, StoreError};
+use deia_model::BotDesired;
+
+use crate::config::Config;
+
+/// Puts the bots of `bots.seed` into the store and launches them.
+///
+/// # Errors
+/// The store does not take them.
+pub(crate) async fn seed_bots(ledger: &dyn CommandLog, config: &Config) -> Result<(), StoreError> {
+    for bot in &config.bots.seed {
+        let put = PutBot {
+            name: bot.name.clone(),
+            spec: bot.spec.clone(),
+            actor: "deia".into(),
+            if_version: None,
+            ports: (config.bots.first_port, config.bots.last_port),
+            max_bots: config.bots.max_bots,
+        };
+        ledger.apply(put).await?;
+        let launch = SetDesired {
+            name: bot.name.clone(),
+            desired: BotDesired::Launched,
+            actor: "deia".into(),
+        };
+        ledger.apply(launch).await?;
+    }
+    Ok(())
+}

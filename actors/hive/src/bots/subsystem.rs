@@ -1,0 +1,159 @@
+//! Bots as a subsystem.
+
+use std::{num::NonZero, sync::Arc, thread, time::Duration};
+
+use deia_ledger::Hint;
+use deia_supervision::{Handle, StartError, SupervisorHandle, SupervisorSpec, child};
+use tokio::sync::oneshot;
+
+use super::{
+    Board, BotsApi, BotsChanged, Clerk, Follow, Launcher, LauncherDeps, ManagedBots, Outputs,
+    StopEverything, TaskCancelled, guardian::Guardian,
+};
+use crate::{
+    access::AccessApi,
+    dispatch::{BotReads, CapacityReports},
+    metrics::{BOT_LOGS, Readings, table},
+    secrets::Secrets,
+    subsystem::{Deps, Subsystem, TreeBuilder, on_group},
+};
+
+/// Name of the threads that bots run on.
+const THREADS: &str = "bots";
+
+/// The bots, and the launcher that runs them.
+pub(crate) struct Bots {
+    api: BotsApi,
+    launcher: Handle<Launcher>,
+    board: Board,
+    outputs: Outputs,
+}
+
+/// The subsystems that bots need.
+pub(crate) struct BotNeeds<'a> {
+    pub(crate) access: &'a AccessApi,
+    /// Addresses for what bots report of their capacity.
+    pub(crate) capacity_reports: CapacityReports,
+    /// Told of every read of all bots.
+    pub(crate) bot_reads: Arc<dyn BotReads>,
+    pub(crate) secrets: &'a Secrets,
+    /// The guard of their programs.
+    pub(crate) guardian: Guardian,
+}
+
+impl Bots {
+    pub(crate) fn declare(deps: &Deps, tree: &mut TreeBuilder, needs: BotNeeds<'_>) -> Self {
+        let config = deps.settings.get();
+        let (board, outputs) = (Board::default(), Outputs::of(&config.data_dir));
+        tree.root(|root| root.group(THREADS, config.bots.arbiters_of(cpus())));
+        // An actor of a bot that blocks delays other bots, never what schedules them.
+        let bots = on_group(
+            SupervisorSpec::dynamic("bots").max_children(config.bots.max_bots as usize),
+            THREADS,
+        );
+        let api = BotsApi::new(deps, &needs, board.clone());
+        let launcher_deps = launcher_deps(deps, needs, bots.handle(), &board, &outputs);
+        let (launcher_spec, launcher) = child("launcher", move || {
+            let built = Launcher::new(launcher_deps.clone());
+            async move { Ok::<_, StartError>(built) }
+        });
+        tree.core_subtree(bots);
+        tree.core(launcher_spec);
+        Self {
+            api,
+            launcher,
+            board,
+            outputs,
+        }
+    }
+
+    pub(crate) fn api(&self) -> &BotsApi {
+        &self.api
+    }
+
+    pub(crate) fn board(&self) -> &Board {
+        &self.board
+    }
+
+    pub(crate) fn outputs(&self) -> &Outputs {
+        &self.outputs
+    }
+
+    /// Lets the launcher start the bots that are wanted.
+    ///
+    /// # Errors
+    /// The launcher takes no messages.
+    pub(crate) fn begin(&self) -> Result<(), StartError> {
+        let told = self.launcher.tell(Follow);
+        told.map_err(|_| StartError::failed("the launcher takes no messages"))
+    }
+
+    /// Ends what still runs, and the bots, within that time.
+    pub(crate) async fn stop(&self, limit: Duration) {
+        let (done, stopped) = oneshot::channel();
+        if self.launcher.tell(StopEverything(done)).is_err() {
+            tracing::warn!("the launcher takes no messages; the bots end with the tree");
+            return;
+        }
+        if tokio::time::timeout(limit, stopped).await.is_err() {
+            tracing::warn!(
+                "bots did not end in time; their tasks are given back at the next start"
+            );
+        }
+    }
+}
+
+impl Subsystem for Bots {
+    fn on_commit(&self, notices: &[Hint]) {
+        for notice in notices {
+            match notice {
+                // A message that finds no room is made up for: the launcher looks at the
+                // store from time to time.
+                Hint::BotChanged { .. } => drop(self.launcher.tell(BotsChanged)),
+                Hint::CancelRequested(cancelling) => {
+                    drop(self.launcher.tell(TaskCancelled(cancelling.clone())));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn metrics(&self, out: &mut Readings) {
+        BOT_LOGS.write(out);
+        let (in_hand, programs) = self.board.totals();
+        out.plain(&table::BOTS_IN_HAND, u64::from(in_hand));
+        out.plain(&table::BOTS_PROGRAMS, programs as u64);
+    }
+}
+
+fn launcher_deps(
+    deps: &Deps,
+    needs: BotNeeds<'_>,
+    bots: SupervisorHandle,
+    board: &Board,
+    outputs: &Outputs,
+) -> LauncherDeps {
+    LauncherDeps {
+        config: deps.settings.get(),
+        ledger: deps.ledger.clone(),
+        capacity_reports: needs.capacity_reports,
+        bot_reads: needs.bot_reads,
+        bots,
+        board: board.clone(),
+        guardian: needs.guardian.clone(),
+        outputs: outputs.clone(),
+        secrets: needs.secrets.resolver().clone(),
+        tree: deps.tree.clone(),
+        managed: ManagedBots::default(),
+        clerk: Clerk {
+            runtime: tokio::runtime::Handle::current(),
+            ledger: deps.ledger.clone(),
+            guardian: needs.guardian,
+        },
+    }
+}
+
+/// Returns the number of CPUs that this process may use.
+fn cpus() -> usize {
+    thread::available_parallelism().map_or(1, NonZero::get)
+}

@@ -1,0 +1,188 @@
+//! The settings in force, and which of them may change while the hive runs.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use tokio::sync::watch;
+
+use super::{Config, ConfigError, document::leaves};
+
+/// Keys that take effect as soon as they are in force, and groups of them: each is read at
+/// every use. Any other key is read at a start, and takes effect at the next one.
+const LIVE: &[&str] = &[
+    "auth.max_keys",
+    "auth.max_users",
+    "auth.sessions.lifetime",
+    "auth.sessions.max",
+    "auth.sessions.max_per_user",
+    "auth.token_key_lifetime",
+    "bots.first_port",
+    "bots.last_port",
+    "secrets.max",
+    "secrets.max_bytes",
+    "server.probe_timeout",
+    "tasks.max_batch",
+    "tasks.max_content_bytes",
+    "tasks.max_dependencies",
+    "tasks.max_metadata_bytes",
+    "tasks.max_timeout",
+    "tasks.retry_after",
+    "tasks.types",
+];
+
+/// When a changed key takes effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TakesEffect {
+    /// At once.
+    Live,
+    /// At the next start.
+    AtRestart,
+}
+
+impl TakesEffect {
+    /// Returns when a key takes effect.
+    pub(super) fn of(key: &str) -> Self {
+        let covers = |live: &&str| {
+            let rest = key.strip_prefix(*live);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        match LIVE.iter().any(|live| covers(&live)) {
+            true => Self::Live,
+            false => Self::AtRestart,
+        }
+    }
+
+    /// Returns its name, as the documents have it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::AtRestart => "restart",
+        }
+    }
+}
+
+/// The keys that a reload found changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reloaded {
+    /// In force now.
+    pub live: Vec<String>,
+    /// In force from the next start on.
+    pub at_restart: Vec<String>,
+}
+
+/// The settings in force. Whoever uses a live key reads it here at each use, or waits for
+/// [changes](Self::changes); a key that takes effect at a start is read once.
+#[derive(Clone, Debug)]
+pub struct Settings(Arc<watch::Sender<Arc<Config>>>);
+
+impl Settings {
+    /// Holds these settings from now on.
+    pub fn new(config: Config) -> Self {
+        Self(Arc::new(watch::Sender::new(Arc::new(config))))
+    }
+
+    /// Returns the settings in force now.
+    pub fn get(&self) -> Arc<Config> {
+        self.0.borrow().clone()
+    }
+
+    /// Returns a receiver that is notified whenever others are in force.
+    pub fn changes(&self) -> watch::Receiver<Arc<Config>> {
+        self.0.subscribe()
+    }
+
+    /// Puts the live keys of settings that were loaded in force, all or none.
+    ///
+    /// # Errors
+    /// [`ConfigError`]: the live keys do not go together with the others as they are in
+    /// force. Nothing has changed then.
+    pub fn reload(&self, loaded: &Config) -> Result<Reloaded, ConfigError> {
+        let before = self.get();
+        let (after, reloaded) = merge(&before, loaded)?;
+        if !reloaded.live.is_empty() {
+            self.0.send_replace(Arc::new(after));
+        }
+        Ok(reloaded)
+    }
+}
+
+/// Returns the settings in force with the live keys of others, and the keys that differ.
+fn merge(before: &Config, loaded: &Config) -> Result<(Config, Reloaded), ConfigError> {
+    let malformed = |error: serde_json::Error| ConfigError::Malformed(error.to_string());
+    let value = |config: &Config| serde_json::to_value(config).map_err(malformed);
+    let (mut merged, loaded) = (value(before)?, value(loaded)?);
+    let mut reloaded = Reloaded::default();
+    for key in differing(&merged, &loaded) {
+        match TakesEffect::of(&key) {
+            TakesEffect::Live => {
+                let pointer = format!("/{}", key.replace('.', "/"));
+                if let (Some(to), Some(from)) =
+                    (merged.pointer_mut(&pointer), loaded.pointer(&pointer))
+                {
+                    *to = from.clone();
+                }
+                reloaded.live.push(key);
+            }
+            TakesEffect::AtRestart => reloaded.at_restart.push(key),
+        }
+    }
+    let merged: Config = serde_json::from_value(merged).map_err(malformed)?;
+    match merged.problems() {
+        problems if problems.is_empty() => Ok((merged, reloaded)),
+        problems => Err(ConfigError::Invalid(problems)),
+    }
+}
+
+/// Returns the keys that have another value in the second, or are in one of them only.
+fn differing(before: &Value, after: &Value) -> Vec<String> {
+    let (before, after) = (leaves(before), leaves(after));
+    let has = |leaves: &[(String, Value)], leaf: &(String, Value)| leaves.contains(leaf);
+    let changed = after.iter().filter(|leaf| !has(&before, leaf));
+    let gone = before
+        .iter()
+        .filter(|(key, _)| !after.iter().any(|(other, _)| other == key));
+    changed.chain(gone).map(|(key, _)| key.clone()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Layers, settings};
+
+    fn config(set: &[(&str, &str)]) -> Config {
+        let layers = Layers::default();
+        let set = set.iter().fold(layers, |layers, (k, v)| layers.set(*k, *v));
+        set.load().unwrap()
+    }
+
+    #[test]
+    fn live_keys_exist() {
+        let keys: Vec<_> = settings().unwrap().into_iter().map(|s| s.key).collect();
+        for live in LIVE {
+            let of = |key: &String| key == live || key.starts_with(&format!("{live}."));
+            assert!(keys.iter().any(of), "{live} is no key and no group");
+        }
+        assert_eq!(TakesEffect::of("secrets.max_bytes"), TakesEffect::Live);
+        assert_eq!(TakesEffect::of("secrets.maximum"), TakesEffect::AtRestart);
+    }
+
+    #[test]
+    fn reload_puts_live_keys_in_force_and_names_the_others() {
+        let settings = Settings::new(config(&[]));
+        let changes = settings.changes();
+        let loaded = config(&[
+            ("secrets.max", "7"),
+            ("tasks.types", "[a, b]"),
+            ("server.max_wait", "1s"),
+        ]);
+        let reloaded = settings.reload(&loaded).unwrap();
+        assert_eq!(reloaded.live, ["secrets.max", "tasks.types"]);
+        assert_eq!(reloaded.at_restart, ["server.max_wait"]);
+        let now = settings.get();
+        assert_eq!((now.secrets.max, now.tasks.types.len()), (7, 2));
+        assert_eq!(now.server.max_wait, config(&[]).server.max_wait);
+        assert!(changes.has_changed().unwrap());
+        let again = settings.reload(&loaded).unwrap();
+        assert!(again.live.is_empty(), "{again:?}");
+    }
+}

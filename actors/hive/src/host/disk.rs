@@ -1,0 +1,55 @@
+//! The space of a disk.
+
+use std::{io, path::Path};
+
+use rustix::fs::statvfs;
+
+/// The space of the disk that a path is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct DiskSpace {
+    /// Bytes that this process may still use.
+    pub(crate) free_bytes: u64,
+    /// Size of the disk, in bytes.
+    pub(crate) bytes: u64,
+}
+
+impl DiskSpace {
+    /// Asks the file system. May hang as long as the disk does.
+    ///
+    /// # Errors
+    /// The path is not there or cannot be looked at.
+    pub(crate) fn of(path: &Path) -> io::Result<Self> {
+        let fs = statvfs(path)?;
+        Ok(Self {
+            free_bytes: fs.f_bavail.saturating_mul(fs.f_frsize),
+            bytes: fs.f_blocks.saturating_mul(fs.f_frsize),
+        })
+    }
+
+    /// Returns the share that is in use or not for this process, in percent; 0 for a disk
+    /// without a size.
+    #[allow(clippy::cast_precision_loss, reason = "bytes to a share")]
+    pub(crate) fn used_percent(self) -> f64 {
+        match self.bytes {
+            0 => 0.0,
+            bytes => 100.0 - self.free_bytes as f64 * 100.0 / bytes as f64,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn share_in_use_is_that_of_the_whole_disk() {
+        for (free_bytes, bytes, expected) in
+            [(0, 0, 0.0), (100, 100, 0.0), (25, 100, 75.0), (0, 8, 100.0)]
+        {
+            let disk = DiskSpace { free_bytes, bytes };
+            assert!((disk.used_percent() - expected).abs() < 1e-9, "{disk:?}");
+        }
+        assert!(DiskSpace::of(Path::new("/")).unwrap().bytes > 0);
+        assert!(DiskSpace::of(Path::new("/there/is/none")).is_err());
+    }
+}

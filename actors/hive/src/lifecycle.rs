@@ -1,0 +1,108 @@
+//! The state of the hive as a whole.
+
+use std::{
+    sync::atomic::{AtomicU8, Ordering},
+    time::Duration,
+};
+
+use tokio::sync::Notify;
+
+use crate::HiveError;
+
+/// A state of the hive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    Starting,
+    Ready,
+    /// It takes everything, but begins no attempt; soon it is another start.
+    Restarting,
+    Stopping,
+}
+
+impl State {
+    fn of(number: u8) -> Self {
+        match number {
+            0 => Self::Starting,
+            1 => Self::Ready,
+            2 => Self::Restarting,
+            _ => Self::Stopping,
+        }
+    }
+
+    /// Returns whether submissions are accepted.
+    pub(crate) fn takes_work(self) -> bool {
+        matches!(self, Self::Ready | Self::Restarting)
+    }
+
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Ready => "ready",
+            Self::Restarting => "restarting",
+            Self::Stopping => "stopping",
+        }
+    }
+}
+
+/// The state of the hive, and a way to wait for another.
+pub(crate) struct Lifecycle {
+    state: AtomicU8,
+    changed: Notify,
+}
+
+impl Default for Lifecycle {
+    fn default() -> Self {
+        Self {
+            state: (State::Starting as u8).into(),
+            changed: Notify::new(),
+        }
+    }
+}
+
+impl Lifecycle {
+    pub(crate) fn state(&self) -> State {
+        State::of(self.state.load(Ordering::Acquire))
+    }
+
+    pub(crate) fn set(&self, state: State) {
+        self.state.store(state as u8, Ordering::Release);
+        self.changed.notify_waiters();
+    }
+
+    /// Goes from one state to another. Returns `false` if it is in a third one.
+    pub(crate) fn change(&self, from: State, to: State) -> bool {
+        let (from, to) = (from as u8, to as u8);
+        let state = &self.state;
+        let changed = state.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire);
+        self.changed.notify_waiters();
+        changed.is_ok()
+    }
+
+    /// Waits up to `limit` while the hive is starting, so that a request that came in
+    /// early is not refused.
+    ///
+    /// # Errors
+    /// [`HiveError::Unavailable`] when it is stopping, or does not get ready.
+    pub(crate) async fn takes_work(&self, limit: Duration) -> Result<(), HiveError> {
+        if self.state() == State::Starting {
+            // The state below tells whether it became ready in time.
+            let _ = tokio::time::timeout(limit, self.started()).await;
+        }
+        match self.state() {
+            state if state.takes_work() => Ok(()),
+            state => Err(HiveError::Unavailable(state.as_str())),
+        }
+    }
+
+    async fn started(&self) {
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if self.state() != State::Starting {
+                return;
+            }
+            changed.await;
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! The scheduler as a subsystem.
+
+use std::sync::Arc;
+
+use deia_ledger::Hint;
+use deia_supervision::{Handle, StartError, child};
+
+use super::{Dispatcher, PausesChanged, Scheduler, TasksWaiting};
+use crate::{
+    dispatch::{BotReads, CapacityReports},
+    metrics::{Readings, SchedulerMetrics},
+    subsystem::{Deps, Subsystem, TreeBuilder},
+};
+
+/// Gives ready tasks to whoever offers capacity.
+pub(crate) struct Scheduling {
+    scheduler: Handle<Scheduler>,
+    dispatcher: Arc<Dispatcher>,
+    counters: Arc<SchedulerMetrics>,
+}
+
+impl Scheduling {
+    pub(crate) fn declare(deps: &Deps, tree: &mut TreeBuilder) -> Self {
+        let counters = Arc::<SchedulerMetrics>::default();
+        let dispatcher = Arc::new(Dispatcher::new(counters.clone()));
+        deps.ledger.dispatch_to(dispatcher.clone());
+        let (ledger, settings) = (deps.ledger.clone(), deps.settings.get().scheduler.clone());
+        let (metrics, delivers) = (counters.clone(), dispatcher.clone());
+        let (spec, scheduler) = child("scheduler", move || {
+            let built = Scheduler::new(
+                ledger.clone(),
+                settings.clone(),
+                delivers.clone(),
+                metrics.clone(),
+            );
+            async move { Ok::<_, StartError>(built) }
+        });
+        tree.core(spec);
+        Self {
+            scheduler,
+            dispatcher,
+            counters,
+        }
+    }
+
+    /// Returns the addresses for what executors report of their capacity.
+    pub(crate) fn capacity_reports(&self) -> CapacityReports {
+        CapacityReports::to(&self.scheduler)
+    }
+
+    /// Returns the part that hears of every read of all bots.
+    pub(crate) fn bot_reads(&self) -> Arc<dyn BotReads> {
+        self.dispatcher.clone()
+    }
+
+    /// Returns the part that delivers claimed tasks.
+    pub(crate) fn dispatcher(&self) -> &Arc<Dispatcher> {
+        &self.dispatcher
+    }
+
+    #[cfg(test)]
+    pub(crate) fn counters(&self) -> &SchedulerMetrics {
+        &self.counters
+    }
+}
+
+impl Subsystem for Scheduling {
+    fn on_commit(&self, notices: &[Hint]) {
+        let mut waiting = TasksWaiting {
+            ready: Vec::new(),
+            due: None,
+        };
+        for notice in notices {
+            match notice {
+                Hint::Ready(task) => waiting.ready.push(task.clone()),
+                Hint::Due(at) => {
+                    waiting.due = Some(waiting.due.map_or(*at, |due| due.min(*at)));
+                }
+                Hint::PausesChanged => drop(self.scheduler.tell(PausesChanged)),
+                // Before the next commit: it must not give the bot a task.
+                Hint::BotChanged { bot, eligible } => self.dispatcher.bot_changed(bot, *eligible),
+                _ => {}
+            }
+        }
+        // A message that finds no room is made up for: the scheduler looks at the store
+        // from time to time.
+        if !waiting.ready.is_empty() || waiting.due.is_some() {
+            let _ = self.scheduler.tell(waiting);
+        }
+    }
+
+    fn metrics(&self, out: &mut Readings) {
+        self.counters.write(out);
+    }
+}

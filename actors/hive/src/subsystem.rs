@@ -1,0 +1,158 @@
+//! The seam of a subsystem: one folder, one value, one line in `tree.rs`.
+
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use deia_ledger::{BoxFuture, Hint, Ledger};
+use deia_supervision::{
+    Backoff, ChildSpec, Criticality, Intensity, OnExhausted, Placement, Shutdown, Strategy,
+    SupervisorSpec, Tree,
+};
+
+use crate::{
+    config::{Settings, StopLimits},
+    lifecycle::Lifecycle,
+    metrics::Readings,
+};
+
+/// A part of the hive with actors, state and an API of its own.
+///
+/// Each has a constructor `declare(&Deps, &mut TreeBuilder, ..) -> Self` besides, which
+/// adds its actors to the tree and takes the subsystems that it needs: what a subsystem
+/// knows of others is written in its signature (decision 48).
+pub(crate) trait Subsystem: Send + Sync {
+    /// Takes in what a commit changed. Runs on the thread of the store's writer, before
+    /// the next commit, so it only passes on. A notice may be lost: whoever relies on one
+    /// looks at the store from time to time as well.
+    fn on_commit(&self, _notices: &[Hint]) {}
+
+    /// Adds what the subsystem counts and measures.
+    fn metrics(&self, _out: &mut Readings) {}
+
+    /// Writes what requests have left in memory. Called once the tree has stopped, within
+    /// the time that the stop has for it.
+    fn flush(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
+}
+
+/// What every subsystem may use.
+#[derive(Clone)]
+pub(crate) struct Deps {
+    /// The settings in force.
+    pub(crate) settings: Settings,
+    /// The only writer.
+    pub(crate) ledger: Ledger,
+    /// The tree once it is up, for a subsystem that asks it how its actors stand.
+    pub(crate) tree: Arc<OnceLock<Tree>>,
+    /// The state of the hive as a whole.
+    pub(crate) lifecycle: Arc<Lifecycle>,
+}
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// Messages that a busy actor may have waiting.
+const MAILBOX: usize = 65_536;
+
+/// Time for which an actor may have messages waiting and handle none before the health
+/// check names it. Each handler takes milliseconds; what takes longer runs beside it.
+const STALLED_AFTER: Duration = MINUTE;
+
+/// Time that a service has to stop. It can repeat the work that is cut short.
+const SERVICE_STOP: Duration = StopLimits::SERVICE;
+
+/// The tree while it is put together.
+pub(crate) struct TreeBuilder {
+    root: SupervisorSpec,
+    core: SupervisorSpec,
+    services: SupervisorSpec,
+    /// Time that an actor of the core has to stop.
+    stops_within: Duration,
+}
+
+/// The tree, except for the front, which stands between its two parts.
+pub(crate) struct Declared {
+    /// The root with the ledger and the core.
+    pub(crate) root: SupervisorSpec,
+    /// The subtree of optional children.
+    pub(crate) services: SupervisorSpec,
+}
+
+impl TreeBuilder {
+    pub(crate) fn new(stops_within: Duration) -> Self {
+        Self {
+            root: SupervisorSpec::new("hive", Strategy::RestForOne)
+                .intensity(Intensity::new(5, MINUTE))
+                .stalled_after(STALLED_AFTER),
+            core: SupervisorSpec::new("core", Strategy::OneForOne)
+                .intensity(Intensity::new(10, MINUTE))
+                .criticality(Criticality::Critical),
+            services: SupervisorSpec::new("services", Strategy::OneForOne),
+            stops_within,
+        }
+    }
+
+    /// Adjusts the root: its watchdog and its groups of threads.
+    pub(crate) fn root(&mut self, adjust: impl FnOnce(SupervisorSpec) -> SupervisorSpec) {
+        replace(&mut self.root, adjust);
+    }
+
+    /// Adds an actor below the root, before the core.
+    pub(crate) fn ground(&mut self, spec: ChildSpec) {
+        let spec = permanent(spec, self.stops_within);
+        replace(&mut self.root, |root| root.child(spec));
+    }
+
+    /// Adds an actor that the hive cannot do without.
+    pub(crate) fn core(&mut self, spec: ChildSpec) {
+        let spec = permanent(spec, self.stops_within);
+        replace(&mut self.core, |core| core.child(spec));
+    }
+
+    /// Adds a subtree that the hive cannot do without.
+    pub(crate) fn core_subtree(&mut self, spec: SupervisorSpec) {
+        replace(&mut self.core, |core| core.child(spec));
+    }
+
+    /// Adds an actor that the hive can do without for a while.
+    pub(crate) fn service(&mut self, spec: ChildSpec) {
+        // Each has a budget of its own: one that fails over and over stays down alone, and
+        // takes no other service with it.
+        let spec = permanent(spec, SERVICE_STOP)
+            .criticality(Criticality::Optional)
+            .budget(Intensity::new(5, MINUTE))
+            .on_exhausted(OnExhausted::Quarantine);
+        replace(&mut self.services, |services| services.child(spec));
+    }
+
+    pub(crate) fn done(self) -> Declared {
+        Declared {
+            root: self.root.child(self.core),
+            services: self.services,
+        }
+    }
+}
+
+/// Declares that actors below the spec run on a group of threads of their own.
+pub(crate) fn on_group(spec: SupervisorSpec, group: &'static str) -> SupervisorSpec {
+    spec.placement(Placement::group(group))
+}
+
+fn replace(spec: &mut SupervisorSpec, with: impl FnOnce(SupervisorSpec) -> SupervisorSpec) {
+    let empty = SupervisorSpec::new("", Strategy::OneForOne);
+    *spec = with(std::mem::replace(spec, empty));
+}
+
+/// Declares a child that is always needed; its first restart comes at once.
+fn permanent(spec: ChildSpec, stops_within: Duration) -> ChildSpec {
+    spec.criticality(Criticality::Critical)
+        .shutdown(Shutdown::Within(stops_within))
+        .backoff(
+            Backoff::new(Duration::from_millis(10), Duration::from_secs(5))
+                .factor(2.0)
+                .jitter(0.2),
+        )
+        .mailbox(MAILBOX)
+}

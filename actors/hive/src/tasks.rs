@@ -1,0 +1,77 @@
+//! Tasks and the queue as callers see them: submissions, states, results, outputs, and
+//! what is done to many tasks at once.
+
+mod api;
+mod events;
+mod explain;
+mod meter;
+mod outputs;
+mod queue;
+mod spans;
+mod watch;
+
+use std::sync::Arc;
+
+pub use api::TasksApi;
+use deia_ledger::Hint;
+pub use queue::QueueApi;
+pub(crate) use queue::reason_fits;
+
+use self::{meter::FlowMeter, watch::TaskWatch};
+use crate::{
+    access::AccessApi,
+    bots::Bots,
+    metrics::FlowMetrics,
+    subsystem::{Deps, Subsystem},
+};
+
+/// The subsystem. It has no actors: what it shows is in the store and in the memory of
+/// bots.
+pub(crate) struct Tasks {
+    tasks: TasksApi,
+    queue: QueueApi,
+    watch: TaskWatch,
+    meter: FlowMeter,
+    flow: Arc<FlowMetrics>,
+}
+
+/// The subsystems that tasks need.
+pub(crate) struct TaskNeeds<'a> {
+    pub(crate) access: &'a AccessApi,
+    pub(crate) bots: &'a Bots,
+}
+
+impl Tasks {
+    pub(crate) fn new(deps: &Deps, needs: &TaskNeeds<'_>) -> Self {
+        let (watch, meter) = (TaskWatch::default(), FlowMeter::default());
+        let tasks = TasksApi::new(deps, needs, watch.clone());
+        Self {
+            queue: QueueApi::new(deps, tasks.clone(), meter.clone()),
+            tasks,
+            watch,
+            meter,
+            flow: Arc::default(),
+        }
+    }
+
+    pub(crate) fn api(&self) -> &TasksApi {
+        &self.tasks
+    }
+
+    pub(crate) fn queue(&self) -> &QueueApi {
+        &self.queue
+    }
+
+    /// Returns what has flowed through the queue since the start.
+    pub(crate) fn flow(&self) -> &Arc<FlowMetrics> {
+        &self.flow
+    }
+}
+
+impl Subsystem for Tasks {
+    fn on_commit(&self, notices: &[Hint]) {
+        self.watch.committed(notices);
+        self.flow.committed(notices);
+        self.meter.committed(notices);
+    }
+}

@@ -1,0 +1,79 @@
+//! Settings that are read again while the server runs.
+
+use nix::sys::signal::{Signal, kill};
+use reqwest::Method;
+use serde_json::json;
+
+use crate::support::{TestApp, command};
+
+struct Site {
+    app: TestApp,
+    file: std::path::PathBuf,
+    _dir: tempfile::TempDir,
+}
+
+impl Site {
+    async fn start(settings: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, data_dir) = (dir.path().join("deia.yaml"), dir.path().join("data"));
+        std::fs::write(&file, settings).unwrap();
+        let mut command = command(&data_dir, &["bots.seed=[]"]);
+        command.arg("--config").arg(&file);
+        let app = TestApp::try_start(command, &data_dir).await.unwrap();
+        Self {
+            app,
+            file,
+            _dir: dir,
+        }
+    }
+
+    async fn reload(&self, settings: &str, told: &str) {
+        std::fs::write(&self.file, settings).unwrap();
+        kill(self.app.pid(), Signal::SIGHUP).unwrap();
+        self.app.until_logged(told).await;
+    }
+
+    async fn put_secret(&self, name: &str) -> u16 {
+        let path = format!("/api/v1/secrets/{name}");
+        let put = self.app.request_as(&self.app.admin, Method::PUT, &path);
+        let sent = self.app.send(put.json(&json!({"value": "x"}))).await;
+        sent.status
+    }
+}
+
+#[actix_rt::test]
+async fn live_keys_take_effect_at_sighup_and_others_are_named() {
+    let mut site = Site::start("secrets: {max: 1}\n").await;
+    assert_eq!(site.put_secret("a").await, 204);
+    assert_eq!(site.put_secret("b").await, 409);
+    let more = "secrets: {max: 2}\nserver: {max_wait: 7s}\n";
+    site.reload(more, "1 keys changed at once, 1 change at the next start")
+        .await;
+    assert_eq!(site.put_secret("b").await, 204);
+    let log = site.app.log();
+    assert!(
+        log.contains("secrets.max") && log.contains("server.max_wait"),
+        "{log}"
+    );
+    assert!(site.app.stop().success());
+}
+
+#[actix_rt::test]
+async fn settings_with_a_mistake_change_nothing() {
+    let site = Site::start("secrets: {max: 1}\n").await;
+    assert_eq!(site.put_secret("a").await, 204);
+    for (settings, told) in [
+        ("secrets: {max: 2, most: 3}\n", "secrets.most"),
+        (
+            "secrets: {max: 2}\ntasks: {max_batch: 0}\n",
+            "tasks.max_batch: 0",
+        ),
+        (
+            "secrets: {max: 2}\n  x: :\n",
+            "the settings stay as they are",
+        ),
+    ] {
+        site.reload(settings, told).await;
+        assert_eq!(site.put_secret("b").await, 409, "{settings}");
+    }
+}
