@@ -3,6 +3,7 @@
 //! `config/deia.yaml` is both the documentation of every key and the source of
 //! every default: it is compiled in, so the two cannot differ.
 
+mod alerts;
 mod auth;
 mod bots;
 mod check;
@@ -19,6 +20,7 @@ mod stop;
 mod tasks;
 mod tls;
 
+pub use alerts::AlertSettings;
 pub use auth::{AuthSettings, SessionSettings};
 pub use bots::{BotFaultSettings, BotRestart, BotSettings, SeedBot};
 pub use check::{ConfigError, Problem};

@@ -123,6 +123,10 @@ impl From<Refusal> for HiveError {
                 kind: "user",
                 id: name,
             },
+            Refusal::NoSuchAlert(id) => Self::NotFound {
+                kind: "alert",
+                id: id.to_string(),
+            },
             Refusal::NoSuchSecret(name) => Self::NotFound {
                 kind: "secret",
                 // As its user calls it: without the scope.

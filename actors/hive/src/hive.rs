@@ -15,6 +15,7 @@ pub use restart::RestartCheck;
 use self::restart::Restart;
 use crate::{
     access::AccessApi,
+    alerts::AlertsApi,
     bots::BotsApi,
     config::{Config, ConfigError, Reloaded},
     lifecycle::State,
@@ -87,6 +88,11 @@ impl Hive {
     /// Returns the queue as a whole.
     pub fn queue(&self) -> &QueueApi {
         self.inner.subsystems.tasks.queue()
+    }
+
+    /// Returns alerts, open and resolved.
+    pub fn alerts(&self) -> &AlertsApi {
+        self.inner.subsystems.alerts.api()
     }
 
     /// Returns the hive as operators see it: status, health, metrics, the tree, events.

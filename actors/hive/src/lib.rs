@@ -8,6 +8,7 @@
 //! there.
 
 pub mod access;
+mod alerts;
 mod bots;
 pub mod config;
 mod data_dir;
@@ -35,6 +36,7 @@ pub mod trace;
 mod tree;
 
 pub use access::{AccessApi, AdminKeyReset, KeyRotation, NewKey, OpenedLogin, reset_admin_key};
+pub use alerts::AlertsApi;
 pub use bots::{
     BotsApi, PutBot,
     log::{LogFollower, LogPiece, LogStart},

@@ -20,7 +20,8 @@ use self::{health::CpuMeter, probes::Probe};
 use crate::{
     HiveError,
     access::AccessApi,
-    bots::{Board, Bots, BotsApi},
+    alerts::{Alerts, AlertsApi},
+    bots::{Bots, BotsApi},
     config::Settings,
     data_dir::HiveFiles,
     lifecycle::Lifecycle,
@@ -51,7 +52,7 @@ pub struct OperationsApi {
     lifecycle: Arc<Lifecycle>,
     access: AccessApi,
     bots: BotsApi,
-    board: Board,
+    alerts: AlertsApi,
     files: Arc<HiveFiles>,
     cpu: Arc<CpuMeter>,
     probe: Arc<Probe>,
@@ -67,6 +68,7 @@ pub struct OperationsApi {
 /// What the API is made of besides what every subsystem may use.
 pub(crate) struct OperationNeeds<'a> {
     pub(crate) access: &'a AccessApi,
+    pub(crate) alerts: &'a Alerts,
     pub(crate) bots: &'a Bots,
     pub(crate) tasks: &'a Tasks,
     /// The subsystems that count and measure.
@@ -86,7 +88,7 @@ impl OperationsApi {
             lifecycle: deps.lifecycle.clone(),
             access: needs.access.clone(),
             bots: needs.bots.api().clone(),
-            board: needs.bots.board().clone(),
+            alerts: needs.alerts.api().clone(),
             files: needs.files,
             cpu: Arc::default(),
             probe: Arc::default(),

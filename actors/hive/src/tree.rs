@@ -9,6 +9,7 @@
 //! │  ├─ scheduler      matches ready tasks with free places of bots
 //! │  ├─ bots           dynamic: one actor a bot, on threads of their own
 //! │  ├─ launcher       makes the running bots match the wanted ones
+//! │  ├─ alerts         compares the conditions that need a person with the open alerts
 //! │  └─ retention      forgets tasks, answers and events that are past their time
 //! ├─ front             actix-web
 //! └─ services          one_for_one        optional: quarantined, never escalated
@@ -22,6 +23,7 @@ use deia_model::Timestamp;
 
 use crate::{
     access::Access,
+    alerts::Alerts,
     bots::{BotNeeds, Bots, guardian::Guardian},
     data_dir::HiveFiles,
     ledger_writer,
@@ -41,6 +43,7 @@ pub(crate) struct Subsystems {
     pub(crate) scheduling: Arc<Scheduling>,
     pub(crate) bots: Arc<Bots>,
     pub(crate) tasks: Arc<Tasks>,
+    pub(crate) alerts: Arc<Alerts>,
     pub(crate) operations: Arc<Operations>,
     /// All of them, for what is done to each.
     pub(crate) all: Vec<Arc<dyn Subsystem>>,
@@ -72,6 +75,7 @@ pub(crate) fn declare(deps: &Deps, opened: Opened) -> (Subsystems, Declared) {
         guardian: opened.guardian,
     };
     let bots = Arc::new(Bots::declare(deps, &mut tree, needs));
+    let alerts = Arc::new(Alerts::declare(deps, &mut tree, access.api(), &bots));
     retention::declare(deps, &mut tree, bots.outputs());
     let needs = TaskNeeds {
         access: access.api(),
@@ -84,11 +88,13 @@ pub(crate) fn declare(deps: &Deps, opened: Opened) -> (Subsystems, Declared) {
         secrets.clone(),
         scheduling.clone(),
         bots.clone(),
+        alerts.clone(),
         tasks.clone(),
         statistics,
     ];
     let needs = OperationNeeds {
         access: access.api(),
+        alerts: &alerts,
         bots: &bots,
         tasks: &tasks,
         subsystems: all.clone(),
@@ -103,6 +109,7 @@ pub(crate) fn declare(deps: &Deps, opened: Opened) -> (Subsystems, Declared) {
         secrets,
         scheduling,
         bots,
+        alerts,
         tasks,
         operations,
         all,

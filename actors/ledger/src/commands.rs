@@ -2,6 +2,7 @@
 //! gets that and nothing else; the enums behind them are for stores only.
 
 mod access;
+mod alerts;
 mod attempts;
 mod bots;
 mod events;
@@ -13,13 +14,14 @@ mod web_sessions;
 
 use std::fmt;
 
-use deia_model::{KeyInfo, Principal, Task, User};
+use deia_model::{Alert, KeyInfo, Principal, Task, User};
 
 pub use self::{
     access::{
         AccessCommand, AccessLimits, AddKey, AddUser, AddedKey, ChangeUser, DeleteUser, NewUser,
         NoteKeyUses, RecoverAdmin, RevokeKey, RotateKey,
     },
+    alerts::{AcknowledgeAlert, AlertCommand, SeenAlert, SettleAlerts},
     attempts::{
         AttemptReport, BotDelta, Claim, ClaimTasks, Claimed, ClaimedTask, ExtendLeases,
         FinishAttempts, FinishOutcome, HeldLease, NoteProgress, ProgressReport, ReleaseLeases,
@@ -118,6 +120,8 @@ pub enum Command {
     Access(AccessCommand),
     /// Do something about sessions in browsers.
     Login(LoginCommand),
+    /// Do something about alerts.
+    Alert(AlertCommand),
     /// Do something about stored secrets.
     Secret(SecretCommand),
     /// See [`Advance`].
@@ -173,6 +177,8 @@ pub enum Reply {
     UserAdded(NewUser),
     /// To [`ChangeUser`] and [`DeleteUser`].
     User(User),
+    /// To [`AcknowledgeAlert`].
+    Alert(Box<Alert>),
     /// To [`Prune`].
     Pruned(Pruned),
     /// To the rest: how many were touched.

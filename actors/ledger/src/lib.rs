@@ -37,6 +37,7 @@ pub use refusal::Refusal;
 pub use shares::{Backlog, Load, TypeLimit, TypeRoom, admit};
 pub use statistics::{Statistics, StatisticsRow, hour_of};
 pub use traits::{
-    AccessReads, BotReads, BoxFuture, CommandLog, EventReads, HintSink, Ledger, Prunable,
-    ReadyQuery, SchedulerReads, Shortage, Standing, Store, StoreError, TaskOutcome, TaskReads,
+    AccessReads, AlertReads, BotReads, BoxFuture, CommandLog, EventReads, HintSink, Ledger,
+    Prunable, ReadyQuery, SchedulerReads, Shortage, Standing, Store, StoreError, TaskOutcome,
+    TaskReads,
 };

@@ -1,6 +1,8 @@
 //! Reasons why commands are refused.
 
-use deia_model::{BotName, KeyId, LoginId, Position, SecretName, TaskId, TaskStatus, Violation};
+use deia_model::{
+    AlertId, BotName, KeyId, LoginId, Position, SecretName, TaskId, TaskStatus, Violation,
+};
 
 /// Reason why a command was refused. Nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -45,6 +47,9 @@ pub enum Refusal {
     /// No such secret.
     #[error("there is no secret \"{0}\"")]
     NoSuchSecret(SecretName),
+    /// No such alert.
+    #[error("there is no alert \"{0}\"")]
+    NoSuchAlert(AlertId),
     /// As many secrets as are allowed.
     #[error("there are {limit} secrets already (secrets.max)")]
     TooManySecrets {

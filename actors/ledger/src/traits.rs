@@ -2,6 +2,7 @@
 //! one of them can do nothing else to the store.
 
 mod access_reads;
+mod alert_reads;
 mod bot_reads;
 mod command_log;
 mod error;
@@ -13,6 +14,7 @@ use std::{future::Future, pin::Pin, sync::Arc};
 
 pub use self::{
     access_reads::AccessReads,
+    alert_reads::AlertReads,
     bot_reads::BotReads,
     command_log::{CommandLog, HintSink},
     error::{Shortage, StoreError},
@@ -27,12 +29,12 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// Everything durable. Implementations pass the same conformance suite
 /// ([`crate::store`]).
 pub trait Store:
-    CommandLog + TaskReads + SchedulerReads + AccessReads + BotReads + EventReads
+    CommandLog + TaskReads + SchedulerReads + AccessReads + BotReads + EventReads + AlertReads
 {
 }
 
 impl<S> Store for S where
-    S: CommandLog + TaskReads + SchedulerReads + AccessReads + BotReads + EventReads
+    S: CommandLog + TaskReads + SchedulerReads + AccessReads + BotReads + EventReads + AlertReads
 {
 }
 

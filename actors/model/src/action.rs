@@ -130,6 +130,12 @@ actions! {
     PartSuspended = "part.suspended" Warning,
     /// A suspended part of the supervision tree was resumed by hand.
     PartResumed = "part.resumed" Info,
+    /// A condition that needs a person was found.
+    AlertRaised = "alert.raised" Critical,
+    /// A user takes care of an alert.
+    AlertAcknowledged = "alert.acknowledged" Info,
+    /// The condition of an alert is gone.
+    AlertResolved = "alert.resolved" Info,
     /// Something inside failed that no caller was told of.
     SystemError = "system.error" Critical,
 }
@@ -153,6 +159,7 @@ impl Action {
             "login" => TargetType::WebSession,
             "part" => TargetType::Supervisor,
             "api" => TargetType::Route,
+            "alert" => TargetType::Alert,
             _ => TargetType::Hive,
         }
     }
@@ -164,7 +171,9 @@ impl Action {
         use Action as A;
         match self {
             A::TaskDead | A::SystemError => Some(EventLevel::Critical),
-            A::ApiDenied | A::KeyRecovered | A::ShutdownUnclean => Some(EventLevel::Warning),
+            A::ApiDenied | A::KeyRecovered | A::ShutdownUnclean | A::AlertRaised => {
+                Some(EventLevel::Warning)
+            }
             A::TaskSubmitted
             | A::TaskStarted
             | A::TaskCompleted
@@ -264,6 +273,8 @@ pub enum TargetType {
     Supervisor,
     /// A route of the API.
     Route,
+    /// An alert.
+    Alert,
     /// The hive as a whole.
     Hive,
     /// A row of the store.
@@ -283,6 +294,7 @@ impl TargetType {
             Self::WebSession => "web_session",
             Self::Supervisor => "supervisor",
             Self::Route => "route",
+            Self::Alert => "alert",
             Self::Hive => "hive",
             Self::Row => "row",
         }

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::{
-    Bot, BotSpec, Event, HealthMetrics, KeyInfo, NewTask, QueueStatus, Submitted, SystemStatus,
-    Task, TaskExplanation, TaskResult, User, schema::Entity,
+    Alert, Bot, BotSpec, Event, HealthMetrics, KeyInfo, NewTask, QueueStatus, Submitted,
+    SystemStatus, Task, TaskExplanation, TaskResult, User, schema::Entity,
 };
 
 /// What the outside sees of the model, each with its schema and an example.
@@ -26,6 +26,7 @@ pub fn entities() -> Result<Vec<Entity>, serde_json::Error> {
         entity::<Bot>("Bot", bot())?,
         entity::<BotSpec>("BotSpec", bot_spec())?,
         entity::<Event>("Event", event())?,
+        entity::<Alert>("Alert", alert())?,
         entity::<QueueStatus>("QueueStatus", queue_status())?,
         entity::<TaskExplanation>("TaskExplanation", task_explanation())?,
         entity::<SystemStatus>("SystemStatus", system_status())?,
@@ -285,6 +286,22 @@ fn system_status() -> Value {
         "tasks": status_counts(),
         "last_event_seq": 1041,
         "followers": [{"name": "statistics", "seq": 4711, "lag_events": 0, "lag_ms": 0}],
+    })
+}
+
+fn alert() -> Value {
+    json!({
+        "id": "alert_01h455vb4pex5vsknk084sn02q",
+        "name": "disk_filling",
+        "target": {"type": "hive", "id": "hive_01h455vb4pex5vsknk084sn02q"},
+        "level": "critical",
+        "since": "2026-11-20T08:30:00.000Z",
+        "last_seen": "2026-11-20T08:35:00.000Z",
+        "what": "the disk is 96 % full",
+        "what_to_do": "free space on the disk of data_dir, or lower tasks.retention or events.max_bytes",
+        "acknowledged_by": "ada",
+        "acknowledged_at": "2026-11-20T08:32:00.000Z",
+        "resolved_at": "2026-11-20T08:36:00.000Z",
     })
 }
 

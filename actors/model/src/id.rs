@@ -132,6 +132,10 @@ typed_id!(
     TaskId, "task", Uuid::now_v7().into_bytes()
 );
 typed_id!(
+    /// Names an alert. Ids of later alerts are greater.
+    AlertId, "alert", Uuid::now_v7().into_bytes()
+);
+typed_id!(
     /// Names an API key in listings; it is not a secret.
     KeyId, "key", Uuid::now_v7().into_bytes()
 );

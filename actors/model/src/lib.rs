@@ -8,6 +8,7 @@
 
 mod action;
 mod address;
+mod alert;
 mod api_key;
 mod bot;
 pub mod duration;
@@ -43,6 +44,7 @@ mod user;
 
 pub use action::{Action, EventAction, TargetType};
 pub use address::{AddressRange, AddressRangeError};
+pub use alert::{Alert, AlertName, Condition};
 pub use api_key::{ApiKey, KeyError};
 pub use bot::{
     Bot, BotDesired, BotFault, BotGeneration, BotRecord, BotSpec, BotStatus, Capabilities,
@@ -56,7 +58,7 @@ pub use executor::{
     SimulatedProfile,
 };
 pub use explain::{AwaitedTask, BotFit, Facts, TaskExplanation, TaskHold, explain, summary};
-pub use id::{BotName, IdError, KeyId, LeaseToken, LoginId, TaskId};
+pub use id::{AlertId, BotName, IdError, KeyId, LeaseToken, LoginId, TaskId};
 pub use key::{AdminHold, KeyGrant, KeyInfo, KeyOwner, KeyRecord, admin_hold};
 pub use login::{Login, LoginEnd, LoginRecord, OpenedWith};
 pub use login_cookie::LoginCookie;

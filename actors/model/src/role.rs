@@ -67,6 +67,10 @@ permissions! {
     BotStop = "bot:stop": Operator;
     /// Remove a bot, or stop it without a drain.
     BotKill = "bot:kill": Operator;
+    /// Read alerts.
+    AlertRead = "alert:read": Operator Viewer;
+    /// Acknowledge alerts.
+    AlertAck = "alert:ack": Operator;
     /// Read the configuration.
     SysConfigRead = "sys:config:read": Operator Viewer;
     /// Change the configuration.

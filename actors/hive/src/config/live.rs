@@ -10,6 +10,7 @@ use super::{Config, ConfigError, document::leaves};
 /// Keys that take effect as soon as they are in force, and groups of them: each is read at
 /// every use. Any other key is read at a start, and takes effect at the next one.
 const LIVE: &[&str] = &[
+    "alerts",
     "auth.max_keys",
     "auth.max_users",
     "auth.sessions.lifetime",
@@ -46,7 +47,7 @@ impl TakesEffect {
             let rest = key.strip_prefix(*live);
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
         };
-        match LIVE.iter().any(|live| covers(&live)) {
+        match LIVE.iter().any(|live| covers(live)) {
             true => Self::Live,
             false => Self::AtRestart,
         }
@@ -163,6 +164,7 @@ mod tests {
             assert!(keys.iter().any(of), "{live} is no key and no group");
         }
         assert_eq!(TakesEffect::of("secrets.max_bytes"), TakesEffect::Live);
+        assert_eq!(TakesEffect::of("alerts.look_every"), TakesEffect::Live);
         assert_eq!(TakesEffect::of("secrets.maximum"), TakesEffect::AtRestart);
     }
 

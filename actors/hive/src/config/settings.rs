@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize, de::Error as _};
 use tracing_subscriber::EnvFilter;
 
 use super::{
-    AdmissionSettings, AuthSettings, ConfigError, EventSettings, LimitSettings, Problem,
-    SchedulerSettings, SecretSettings, TaskSettings, TlsSettings,
+    AdmissionSettings, AlertSettings, AuthSettings, ConfigError, EventSettings, LimitSettings,
+    Problem, SchedulerSettings, SecretSettings, TaskSettings, TlsSettings,
     bots::BotSettings,
     check::{Checker, Rule},
 };
@@ -29,6 +29,8 @@ pub struct Config {
     pub tasks: TaskSettings,
     /// The event log.
     pub events: EventSettings,
+    /// Alerts.
+    pub alerts: AlertSettings,
     /// The scheduler.
     pub scheduler: SchedulerSettings,
     /// The bots.
@@ -221,6 +223,7 @@ impl Config {
         self.store.check(&mut check);
         self.tasks.check(&mut check);
         self.events.check(&mut check);
+        self.alerts.check(&mut check);
         self.scheduler.check(&mut check);
         self.bots.check(&mut check);
         self.secrets.check(&mut check);

@@ -134,6 +134,12 @@ metrics! {
         FOLLOWER_LAG_SECONDS = Gauge "deia_follower_lag_seconds" ["follower"]
             "Age of the oldest event that a follower has not taken in";
     }
+    "Alerts" {
+        ALERTS_OPEN = Gauge "deia_alerts_open" ["name"]
+            "Open alerts, as of the last look (alerts.look_every)";
+        ALERTS_RAISED = Counter "deia_alerts_raised_total" []
+            "Alerts raised since the start";
+    }
     "Scheduler" {
         SCHEDULER_LANES = Gauge "deia_scheduler_lanes" []
             "Types and priorities that the scheduler has a window on";

@@ -7,20 +7,15 @@ use std::{
 
 use deia_ledger::FollowerState;
 use deia_model::{
-    Bot, BotDesired, BotName, BotStatus, FollowerLag, HealthMetrics, StatusCounts, SystemStatus,
-    summary,
+    Bot, BotDesired, BotStatus, Condition, FollowerLag, HealthMetrics, StatusCounts, SystemStatus,
 };
 use deia_supervision::{ArbiterStatus, ChildState, Health, TreeStatus};
 
 use super::OperationsApi;
-use crate::{HiveError, bots::Trouble, host::DiskSpace, lifecycle::State};
+use crate::{HiveError, host::DiskSpace, lifecycle::State};
 
 /// A queued task that waits this long without a bot is a problem, in milliseconds.
 const OLDEST_QUEUED_MAX_MS: u64 = 300_000;
-/// Share of the disk that may be in use, in percent.
-const DISK_MAX_PERCENT: f64 = 95.0;
-/// Age of the oldest event that a follower may not have taken in, in milliseconds.
-const LAG_MAX_MS: u64 = 60_000;
 /// Over which time the use of the CPUs is measured at least.
 const CPU_WINDOW: Duration = Duration::from_secs(1);
 
@@ -88,42 +83,24 @@ impl OperationsApi {
         metrics.problems = problems(
             &metrics,
             self.lifecycle.state(),
-            &bots,
             self.supervisors().as_ref(),
         );
-        metrics.problems.extend(bots.iter().filter_map(|bot| {
-            let trouble = self.board.observe(&bot.id).trouble?;
-            Some(trouble_of(&bot.id, trouble))
-        }));
+        let conditions = self.alerts.conditions().await?;
+        metrics
+            .problems
+            .extend(conditions.into_iter().map(in_a_sentence));
         metrics
             .problems
             .extend(self.arbiters().iter().filter_map(blocked));
         metrics.problems.extend(self.write_problem().await);
-        let followers = ledger.followers().await?;
-        metrics
-            .problems
-            .extend(followers.iter().filter_map(far_behind));
         metrics.healthy = metrics.problems.is_empty();
         Ok(metrics)
     }
 }
 
-/// Returns the problem of a bot that is up and handles none of its messages.
-fn trouble_of(bot: &BotName, trouble: Trouble) -> String {
-    format!("bot {bot} {trouble}; see deia events --target bot:{bot}")
-}
-
-/// Returns the problem of a follower that has not kept up with the event log.
-fn far_behind(follower: &FollowerState) -> Option<String> {
-    (follower.lag_ms > LAG_MAX_MS).then(|| {
-        format!(
-            "the follower {} is {} events behind, the oldest of {} s ago; see the log and deia supervisors show hive/services/{}",
-            follower.name,
-            follower.lag_events,
-            follower.lag_ms / 1_000,
-            follower.name
-        )
-    })
+/// Returns a condition with its remedy, in one sentence.
+fn in_a_sentence(condition: Condition) -> String {
+    format!("{}; {}", condition.what, condition.what_to_do)
 }
 
 /// Counts the bots that carry out tasks.
@@ -150,19 +127,11 @@ fn success_rate(totals: &StatusCounts) -> Option<f64> {
     (finished > 0).then(|| totals.completed as f64 / finished as f64)
 }
 
-/// What is wrong, a sentence each.
-fn problems(
-    metrics: &HealthMetrics,
-    state: State,
-    bots: &[Bot],
-    tree: Option<&TreeStatus>,
-) -> Vec<String> {
+/// Returns the problems that no alert is raised for, a sentence each.
+fn problems(metrics: &HealthMetrics, state: State, tree: Option<&TreeStatus>) -> Vec<String> {
     let mut found = Vec::new();
     if !state.takes_work() {
         found.push(format!("the hive is {}", state.as_str()));
-    }
-    if metrics.disk_percent > DISK_MAX_PERCENT {
-        found.push(format!("the disk is {:.0} % full", metrics.disk_percent));
     }
     if let Some(ms) = metrics
         .oldest_queued_ms
@@ -170,33 +139,10 @@ fn problems(
     {
         found.push(format!("a task has waited for a bot for {} s", ms / 1_000));
     }
-    found.extend(bots.iter().filter_map(problem_of));
     if let Some(tree) = tree {
         down_in(tree, &mut found);
     }
     found
-}
-
-/// Returns the problem of a bot. A fault counts from the first one on: while it
-/// lasts the bot does none of its work.
-fn problem_of(bot: &Bot) -> Option<String> {
-    let fault = bot.fault.as_ref().filter(|fault| fault.in_a_row > 0);
-    match (bot.status, fault) {
-        (BotStatus::Stopped | BotStatus::Offline, _) => None,
-        (_, Some(fault)) => Some(format!(
-            "bot {} cannot carry out its tasks: {}",
-            bot.id, fault.reason
-        )),
-        (BotStatus::Failing, None) => {
-            let (id, last) = (&bot.id, bot.last_exit.as_deref().unwrap_or("not known"));
-            Some(format!(
-                "bot {id} is failing: quarantined after too many crashes, last exit: {}; \
-                 see deia bot show {id}, then deia bot launch {id}",
-                summary(last)
-            ))
-        }
-        _ => None,
-    }
 }
 
 /// Returns the problem of a thread that a call blocks. One that its actors have left
@@ -330,8 +276,6 @@ fn kib_of(text: &str, name: &str) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use deia_model::Timestamp;
-
     use super::*;
 
     #[test]
@@ -364,61 +308,22 @@ mod tests {
     }
 
     #[test]
-    fn bot_that_handles_no_messages_is_named_with_the_reason() {
-        let bot = "b".parse().unwrap();
-        for (trouble, expected) in [
-            (Trouble::Stuck, "bot b blocks its thread"),
-            (
-                Trouble::Stalled { waiting: 7 },
-                "bot b has 7 messages waiting and handles none",
-            ),
-        ] {
-            let expected = format!("{expected}; see deia events --target bot:b");
-            assert_eq!(trouble_of(&bot, trouble), expected);
-        }
-    }
-
-    #[test]
     fn each_problem_is_named() {
         assert_eq!(
-            problems(&metrics(), State::Ready, &[], None),
+            problems(&metrics(), State::Ready, None),
             Vec::<String>::new()
         );
         let bad = HealthMetrics {
-            disk_percent: 99.0,
             oldest_queued_ms: Some(600_000),
             ..metrics()
         };
-        let found = problems(&bad, State::Stopping, &[], None);
+        let found = problems(&bad, State::Stopping, None);
         assert_eq!(
             found,
             [
                 "the hive is stopping",
-                "the disk is 99 % full",
                 "a task has waited for a bot for 600 s"
             ]
         );
-    }
-
-    #[test]
-    fn follower_that_lags_for_a_minute_is_a_problem() {
-        let state = |lag_ms| FollowerState {
-            name: "statistics".into(),
-            at: deia_model::Position {
-                timeline: 1,
-                seq: 7,
-            },
-            moved_at: Timestamp::from_millis(0),
-            binding: false,
-            lag_events: 12,
-            lag_ms,
-        };
-        assert_eq!(far_behind(&state(60_000)), None);
-        let problem = far_behind(&state(61_500)).unwrap();
-        assert!(
-            problem.contains("statistics is 12 events behind"),
-            "{problem}"
-        );
-        assert!(problem.contains("61 s ago"), "{problem}");
     }
 }

@@ -3,6 +3,7 @@
 //! Cases take one handle of the store, or two that act at the same time.
 
 pub(crate) mod access;
+pub(crate) mod alerts;
 pub(crate) mod attempts;
 pub(crate) mod concurrent_access;
 pub(crate) mod concurrent_pages;
@@ -62,6 +63,12 @@ macro_rules! suite {
 }
 
 suite! { $
+    alerts {
+        alert_names_the_user_who_acknowledged_it_first,
+        alerts_are_listed_page_by_page_and_forgotten_when_old,
+        condition_has_one_open_alert_until_it_is_resolved,
+        open_alert_is_seen_with_its_condition_as_it_is_now,
+    }
     followers {
         event_says_what_is_needed_without_its_task,
         follower_takes_in_each_event_once,

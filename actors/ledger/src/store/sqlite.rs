@@ -2,6 +2,7 @@
 //! transaction at a time, and a few threads that read.
 
 mod access;
+mod alerts;
 mod apply;
 mod aside;
 mod attempts;
@@ -54,9 +55,9 @@ use std::{
 
 use arc_swap::ArcSwapOption;
 use deia_model::{
-    BotName, BotRecord, Event, EventFilter, KeyRecord, LoginRecord, Page, PageRequest, Pause,
-    Position, QueueStatus, SecretInfo, SecretName, Sight, StatusCounts, Task, TaskFilter, TaskId,
-    TaskResult, Timestamp, User,
+    Alert, BotName, BotRecord, Event, EventFilter, KeyRecord, LoginRecord, Page, PageRequest,
+    Pause, Position, QueueStatus, SecretInfo, SecretName, Sight, StatusCounts, Task, TaskFilter,
+    TaskId, TaskResult, Timestamp, User,
 };
 pub use open::OpenError;
 pub use options::SqliteOptions;
@@ -67,10 +68,10 @@ use self::{
     writer::{Answer, Job},
 };
 use crate::{
-    AccessReads, BotReads, BoxFuture, Cancelling, Command, CommandLog, DirectDispatch, EventLog,
-    EventReads, EventsPage, FollowerName, FollowerState, HintSink, Prunable, ReadyLane, ReadyQuery,
-    ReadyTask, Reply, SchedulerReads, Standing, Statistics, StoreError, StoredSecret, TaskOutcome,
-    TaskReads,
+    AccessReads, AlertReads, BotReads, BoxFuture, Cancelling, Command, CommandLog, DirectDispatch,
+    EventLog, EventReads, EventsPage, FollowerName, FollowerState, HintSink, Prunable, ReadyLane,
+    ReadyQuery, ReadyTask, Reply, SchedulerReads, Standing, Statistics, StoreError, StoredSecret,
+    TaskOutcome, TaskReads,
 };
 
 /// The hive's data in one SQLite file.
@@ -330,6 +331,30 @@ impl AccessReads for SqliteStore {
 
     fn secret(&self, name: SecretName) -> BoxFuture<'_, Result<Option<StoredSecret>, StoreError>> {
         self.own_readers.read(move |db| secrets::find(db, &name))
+    }
+}
+
+impl AlertReads for SqliteStore {
+    fn open_alerts(&self) -> BoxFuture<'_, Result<Vec<Alert>, StoreError>> {
+        self.own_readers.read(alerts::open)
+    }
+
+    fn alerts(
+        &self,
+        only_open: bool,
+        page: PageRequest,
+    ) -> BoxFuture<'_, Result<Page<Alert>, StoreError>> {
+        let before = match page.cursor.as_deref().map(alerts::cursor) {
+            Some(None) => return Box::pin(async { Err(StoreError::BadCursor) }),
+            Some(Some(before)) => Some(before),
+            None => None,
+        };
+        let list = alerts::List {
+            only_open,
+            before,
+            limit: page.limit,
+        };
+        self.readers.read(move |db| alerts::page(db, list))
     }
 }
 

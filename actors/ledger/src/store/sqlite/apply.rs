@@ -2,8 +2,8 @@
 //! that a refusal has changed nothing.
 
 use super::{
-    access, attempts, bots, callers, claim, due, erase, errors::ApplyError, followers, logins,
-    pauses, prune, retry, secrets, submit, transaction::Tx, waiting,
+    access, alerts, attempts, bots, callers, claim, due, erase, errors::ApplyError, followers,
+    logins, pauses, prune, retry, secrets, submit, transaction::Tx, waiting,
 };
 use crate::{Command, Reply};
 
@@ -70,6 +70,7 @@ pub(super) fn apply(tx: &mut Tx<'_>, command: &Command) -> Result<Reply, ApplyEr
             tx.vouched.clear();
             access::apply(tx, command)
         }
+        Command::Alert(command) => alerts::apply(tx, command),
         Command::Secret(command) => secrets::apply(tx, command),
         Command::Login(command) => logins::apply(tx, command),
         Command::Advance(advance) => followers::advance(tx, advance),

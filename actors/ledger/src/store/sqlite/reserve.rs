@@ -12,7 +12,7 @@ use deia_model::{Action, BotDesired, NewEvent};
 use rustix::{fs::FallocateFlags, io::Errno};
 
 use super::room;
-use crate::{AccessCommand, Command, LoginCommand, reserve::FILE};
+use crate::{AccessCommand, AlertCommand, Command, LoginCommand, reserve::FILE};
 
 /// Minimum time between two attempts to restore the reserve.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -57,12 +57,15 @@ pub(super) fn share_of(command: &Command, has_happened: bool) -> Share {
         Command::EraseTask(_)
         | Command::Prune(_)
         | Command::PruneEvents(_)
-        | Command::DeleteBot(_) => Share::Half,
+        | Command::DeleteBot(_)
+        // An alert of the full disk itself is among them.
+        | Command::Alert(AlertCommand::Settle(_)) => Share::Half,
         Command::Advance(_)
         | Command::Submit(_)
         | Command::ClaimTasks(_)
         | Command::RetryTask(_)
         | Command::Secret(_)
+        | Command::Alert(AlertCommand::Acknowledge(_))
         | Command::NoteProgress(_)
         | Command::RunDue(_)
         | Command::ResumeQueue(_)

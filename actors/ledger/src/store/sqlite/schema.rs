@@ -4,7 +4,10 @@ use deia_model::Timestamp;
 use ring::digest;
 use rusqlite::{Connection, OptionalExtension, params};
 
-const MIGRATIONS: &[&str] = &[include_str!("../sql/0001_initial.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../sql/0001_initial.sql"),
+    include_str!("../sql/0002_alerts.sql"),
+];
 
 /// Why the schema cannot be used.
 #[derive(Debug, thiserror::Error)]

@@ -1,0 +1,62 @@
+//! Alerts: conditions that need a person, from the time they are found until they are gone.
+//!
+//! Every few seconds the watcher compares the conditions that hold with the open alerts,
+//! and records the difference. Alerts follow from the state of the hive and not from its
+//! events: a full disk causes none, and a state that is looked at again cannot be missed
+//! (decision 49). Losing this subsystem delays alerts; the next look finds what was missed.
+
+mod api;
+mod conditions;
+mod metrics;
+mod reconcile;
+#[cfg(test)]
+mod tests;
+mod watcher;
+
+use std::sync::Arc;
+
+pub use api::AlertsApi;
+use deia_supervision::{StartError, child};
+
+use self::{metrics::AlertMetrics, watcher::AlertWatcher};
+use crate::{
+    access::AccessApi,
+    bots::Bots,
+    metrics::Readings,
+    subsystem::{Deps, Subsystem, TreeBuilder},
+};
+
+/// The subsystem.
+pub(crate) struct Alerts {
+    api: AlertsApi,
+    metrics: Arc<AlertMetrics>,
+}
+
+impl Alerts {
+    pub(crate) fn declare(
+        deps: &Deps,
+        tree: &mut TreeBuilder,
+        access: &AccessApi,
+        bots: &Bots,
+    ) -> Self {
+        let api = AlertsApi::new(deps, access, bots);
+        let metrics = Arc::<AlertMetrics>::default();
+        let (watched, counted, settings) = (api.clone(), metrics.clone(), deps.settings.clone());
+        let (spec, _) = child("alerts", move || {
+            let built = AlertWatcher::new(watched.clone(), counted.clone(), settings.clone());
+            async move { Ok::<_, StartError>(built) }
+        });
+        tree.core(spec);
+        Self { api, metrics }
+    }
+
+    pub(crate) fn api(&self) -> &AlertsApi {
+        &self.api
+    }
+}
+
+impl Subsystem for Alerts {
+    fn metrics(&self, out: &mut Readings) {
+        self.metrics.write(out);
+    }
+}

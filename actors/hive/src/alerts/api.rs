@@ -1,0 +1,104 @@
+//! What others ask of alerts.
+
+use std::sync::Arc;
+
+use deia_ledger::{AcknowledgeAlert, Apply, Ledger, SettleAlerts, StoreError};
+use deia_model::{Alert, AlertId, Condition, Page, PageRequest, Principal};
+
+use super::conditions::{Limits, Observed, conditions};
+use crate::{
+    HiveError,
+    access::AccessApi,
+    bots::{Board, Bots, BotsApi},
+    config::{AlertSettings, Config, Settings},
+    host::DiskSpace,
+    subsystem::Deps,
+};
+
+/// Alerts, open and resolved.
+#[derive(Clone)]
+pub struct AlertsApi {
+    settings: Settings,
+    ledger: Ledger,
+    access: AccessApi,
+    bots: BotsApi,
+    board: Board,
+}
+
+impl AlertsApi {
+    pub(super) fn new(deps: &Deps, access: &AccessApi, bots: &Bots) -> Self {
+        Self {
+            settings: deps.settings.clone(),
+            ledger: deps.ledger.clone(),
+            access: access.clone(),
+            bots: bots.api().clone(),
+            board: bots.board().clone(),
+        }
+    }
+
+    /// Returns alerts, the newest first: all of them, or the open ones.
+    ///
+    /// # Errors
+    /// [`HiveError::BadCursor`].
+    pub async fn list(&self, only_open: bool, page: PageRequest) -> Result<Page<Alert>, HiveError> {
+        Ok(self.ledger.alerts(only_open, page).await?)
+    }
+
+    /// Notes that the caller takes care of an alert, and returns it. The first to do so
+    /// stays named.
+    ///
+    /// # Errors
+    /// [`HiveError::NotFound`].
+    pub async fn acknowledge(&self, who: &Principal, alert: AlertId) -> Result<Alert, HiveError> {
+        let actor = who.user.to_string();
+        let command = AcknowledgeAlert { alert, actor };
+        Ok(self.access.apply_for(who, command).await?)
+    }
+
+    /// Returns the conditions that hold now, whether or not their alerts are raised yet.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub(crate) async fn conditions(&self) -> Result<Vec<Condition>, HiveError> {
+        let config = self.settings.get();
+        let bots = self.bots.list().await?;
+        let followers = self.ledger.followers().await?;
+        let disk = disk_of(config.clone()).await?;
+        let troubled: Vec<_> = bots
+            .iter()
+            .filter_map(|bot| Some((bot.id.clone(), self.board.observe(&bot.id).trouble?)))
+            .collect();
+        let observed = Observed {
+            bots: &bots,
+            troubled: &troubled,
+            followers: &followers,
+            disk_percent: disk.map_or(0.0, |disk| disk.used_percent()),
+            hive: &self.ledger.hive_id(),
+        };
+        Ok(conditions(&observed, limits(&config.alerts)))
+    }
+
+    /// Returns all open alerts, oldest first.
+    pub(super) async fn open(&self) -> Result<Vec<Alert>, StoreError> {
+        self.ledger.open_alerts().await
+    }
+
+    /// Records a difference. Returns how many alerts it raised or resolved.
+    pub(super) async fn settle(&self, command: SettleAlerts) -> Result<u64, StoreError> {
+        self.ledger.apply(command).await
+    }
+}
+
+fn limits(settings: &AlertSettings) -> Limits {
+    Limits {
+        disk_percent: settings.disk_percent,
+        follower_lag: settings.follower_lag,
+    }
+}
+
+/// Looks at the disk with the data directory: beside the actors, since it may hang.
+async fn disk_of(config: Arc<Config>) -> Result<Option<DiskSpace>, HiveError> {
+    let looking = tokio::task::spawn_blocking(move || DiskSpace::of(&config.data_dir).ok());
+    let looked = looking.await;
+    looked.map_err(|error| HiveError::Internal(error.to_string()))
+}
