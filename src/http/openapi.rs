@@ -12,9 +12,15 @@ use utoipa::{
     openapi::security::{Http, HttpAuthScheme, SecurityScheme},
 };
 
-use super::{
-    auth::Access, bots, events, health, keys, logs, meta, metrics, outputs, parameters, problem,
-    queue, schemas, secrets, sessions, supervisors, system, table, tasks, users, viewer,
+use crate::http::{
+    api::{
+        bots, events, health, keys, logs, meta, metrics, outputs, parameters, queue, schemas,
+        secrets, sessions, supervisors, system, tasks, users,
+    },
+    body::problem,
+    guard::policy::Access,
+    table::table,
+    viewer,
 };
 
 #[derive(OpenApi)]

@@ -17,7 +17,7 @@ use actix_web::{
 use deia_hive::Hive;
 use ring::digest::{SHA256, digest};
 
-use super::route::{Answer, with_header};
+use crate::http::body::answer::{Answer, with_header};
 
 const STYLE: &str = include_str!("viewer/page.css");
 const SCRIPT: &str = include_str!("viewer/page.js");
@@ -62,18 +62,18 @@ fn source(text: &str) -> String {
     security()
 )]
 /// Shows the description of the API in a browser.
-pub(super) async fn page(_: Hive) -> Answer {
+pub(crate) async fn page(_: Hive) -> Answer {
     html(&DOCUMENT, &POLICY)
 }
 
 /// Answers a browser that opens the address of the hive.
-pub(super) async fn front(_: Hive) -> Answer {
+pub(crate) async fn front(_: Hive) -> Answer {
     let answer = html(&FRONT_DOCUMENT, &FRONT_POLICY)?;
     with_header(answer, VARY, "accept")
 }
 
 /// Returns whether a request at `/` is that of a browser, which asks for a page.
-pub(super) fn is_for_front(request: &HttpRequest) -> bool {
+pub(crate) fn is_for_front(request: &HttpRequest) -> bool {
     let accepted = request.headers().get_all(ACCEPT);
     let mut types = accepted
         .filter_map(|value| value.to_str().ok())

@@ -1,0 +1,163 @@
+//! Bots.
+
+use actix_web::{
+    HttpResponse,
+    http::{
+        StatusCode,
+        header::{ETAG, LOCATION},
+    },
+};
+use deia_client::Items;
+use deia_hive::HiveError;
+use deia_model::{Bot, BotName, BotSpec, Permission};
+
+use crate::http::{
+    api::{
+        dto::BotSpecBody,
+        parameters::{Any, ETagOrAny},
+    },
+    body::{
+        answer::{Answer, json, ok, with_header},
+        catalogue::Code,
+        problem::Problem,
+    },
+    context::{Call, Precondition},
+};
+
+#[utoipa::path(
+    get, path = "/api/v1/bots", tag = "bots", operation_id = "list_bots",
+    responses((status = 200, description = "All bots, by name", body = Items<Bot>))
+)]
+/// Lists bots.
+pub(crate) async fn list(call: Call) -> Answer {
+    let items = call.hive().bots().list().await?;
+    ok(&Items { items })
+}
+
+#[utoipa::path(
+    get, path = "/api/v1/bots/{id}", tag = "bots", operation_id = "get_bot",
+    params(("id" = BotName, Path, description = "The bot")),
+    responses((status = 200, description = "The bot", body = Bot,
+        headers(("ETag" = String, description = "The version of its specification"))))
+)]
+/// Reads a bot.
+pub(crate) async fn get(call: Call) -> Answer {
+    let bot = call.hive().bots().get(&call.id("bot")?).await?;
+    versioned(StatusCode::OK, &bot)
+}
+
+#[utoipa::path(
+    put, path = "/api/v1/bots/{id}", tag = "bots", operation_id = "put_bot",
+    params(
+        ("id" = BotName, Path, description = "The bot: 1 to 63 of `a-z 0-9 -`, the first a letter or a digit"),
+        ("If-Match" = Option<ETagOrAny>, Header, description = "The ETag on which the change is made; `*`: the bot must be there"),
+        ("If-None-Match" = Option<Any>, Header, description = "`*`: the bot must not be there"),
+    ),
+    request_body = BotSpec,
+    responses(
+        (status = 200, description = "Replaced; a launched bot is restarted with it", body = Bot,
+            headers(("ETag" = String, description = "The version of its specification"))),
+        (status = 201, description = "Put in place", body = Bot,
+            headers(("ETag" = String, description = "The version of its specification"),
+                    ("Location" = String, description = "The bot"))),
+    )
+)]
+/// Puts a bot in place, or replaces its specification.
+pub(crate) async fn put(mut call: Call) -> Answer {
+    let name: BotName = call.new_id()?;
+    let precondition = call.precondition()?;
+    let body: BotSpecBody = call.body().await?;
+    let spec = BotSpec::try_from(body).map_err(|violation| Problem::invalid(vec![violation]))?;
+    let version = expected_version(&call, &name, precondition).await?;
+    let put = call.hive().bots().put(&call.who, name, spec, version).await?;
+    if !put.created {
+        return versioned(StatusCode::OK, &put.bot);
+    }
+    let answer = versioned(StatusCode::CREATED, &put.bot)?;
+    with_header(answer, LOCATION, &format!("/api/v1/bots/{}", put.bot.id))
+}
+
+async fn expected_version(
+    call: &Call,
+    name: &BotName,
+    precondition: Precondition,
+) -> Result<Option<u64>, Problem> {
+    match precondition {
+        Precondition::None => Ok(None),
+        Precondition::Version(version) => Ok(Some(version)),
+        Precondition::Exists => match call.hive().bots().get(name).await {
+            Ok(bot) => Ok(Some(bot.version)),
+            Err(HiveError::NotFound { .. }) => Err(Problem::new(
+                Code::VersionMismatch,
+                format!("there is no bot \"{name}\""),
+            )),
+            Err(other) => Err(other.into()),
+        },
+    }
+}
+
+#[utoipa::path(
+    delete, path = "/api/v1/bots/{id}", tag = "bots", operation_id = "delete_bot",
+    params(("id" = BotName, Path, description = "The bot")),
+    responses((status = 204, description = "Removed"))
+)]
+/// Removes a stopped bot.
+pub(crate) async fn delete(mut call: Call) -> Answer {
+    call.no_precondition()?;
+    let name = call.id("bot")?;
+    call.no_body().await?;
+    call.hive().bots().delete(&call.who, &name).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+#[utoipa::path(
+    post, path = "/api/v1/bots/{id}/launch", tag = "bots", operation_id = "launch_bot",
+    params(("id" = BotName, Path, description = "The bot")),
+    responses((status = 202, description = "It is meant to run; its status follows", body = Bot))
+)]
+/// Launches a bot.
+pub(crate) async fn launch(mut call: Call) -> Answer {
+    let name = call.id("bot")?;
+    call.no_body().await?;
+    let bot = call.hive().bots().launch(&call.who, &name).await?;
+    accepted(&call, bot)
+}
+
+#[utoipa::path(
+    post, path = "/api/v1/bots/{id}/stop", tag = "bots", operation_id = "stop_bot",
+    params(("id" = BotName, Path, description = "The bot")),
+    responses((status = 202, description = "It is not meant to run; what it has in hand is given back", body = Bot))
+)]
+/// Stops a bot.
+pub(crate) async fn stop(mut call: Call) -> Answer {
+    let name = call.id("bot")?;
+    call.no_body().await?;
+    let bot = call.hive().bots().stop(&call.who, &name).await?;
+    accepted(&call, bot)
+}
+
+#[utoipa::path(
+    post, path = "/api/v1/bots/{id}/drain", tag = "bots", operation_id = "drain_bot",
+    params(("id" = BotName, Path, description = "The bot")),
+    responses((status = 202, description = "It takes nothing new, finishes what it has in hand, and is stopped then; its status follows. One that is stopped stays so", body = Bot))
+)]
+/// Drains a bot: it finishes what it has in hand, and stops.
+pub(crate) async fn drain(mut call: Call) -> Answer {
+    let name = call.id("bot")?;
+    call.no_body().await?;
+    let bot = call.hive().bots().drain(&call.who, &name).await?;
+    accepted(&call, bot)
+}
+
+/// Answers with a bot that was told what to do, as far as the caller may read it.
+fn accepted(call: &Call, bot: Bot) -> Answer {
+    let bot = match call.who.may(Permission::BotRead) {
+        true => bot,
+        false => bot.outline(),
+    };
+    versioned(StatusCode::ACCEPTED, &bot)
+}
+
+fn versioned(status: StatusCode, bot: &Bot) -> Answer {
+    with_header(json(status, bot)?, ETAG, &format!("\"{}\"", bot.version))
+}

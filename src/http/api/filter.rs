@@ -1,0 +1,354 @@
+//! Which tasks are meant: in the query of a list, or in the body of a request
+//! that changes many.
+
+use std::collections::BTreeMap;
+
+use deia_model::{
+    BotName, EndReason, Priority, TaskFilter, TaskId, TaskStatus, TaskType, Timestamp, Violation,
+    split_key,
+};
+use serde::{
+    Deserialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
+use utoipa::{
+    ToSchema,
+    openapi::{
+        Schema,
+        schema::{ObjectBuilder, Type},
+    },
+};
+
+use crate::http::{
+    body::{json, json::given, problem::Problem},
+    context::Call,
+};
+
+/// What the query of a list may say besides `limit` and `cursor`.
+pub(crate) fn from_query(call: &Call) -> Result<TaskFilter, Problem> {
+    Ok(TaskFilter {
+        status: call.query::<TaskStatus>("status")?,
+        task_type: call.query::<TaskType>("type")?,
+        priority: priority(call)?,
+        bot: call.query::<BotName>("bot")?,
+        submitter: call.query::<String>("submitter")?,
+        end_reason: call.query::<EndReason>("reason")?,
+        tags: call.queries("tag").map(str::to_owned).collect(),
+        metadata: call
+            .queries("metadata")
+            .map(key_and_text)
+            .collect::<Result<_, _>>()?,
+        dedup_key: call.query::<String>("dedup_key")?,
+        created_after: point_in_time(call, "created_after")?,
+        created_before: point_in_time(call, "created_before")?,
+    })
+}
+
+fn priority(call: &Call) -> Result<Option<Priority>, Problem> {
+    let Some(text) = call.query::<String>("priority")? else {
+        return Ok(None);
+    };
+    let rank = text.strip_prefix('P').and_then(|rank| rank.parse().ok());
+    match rank.and_then(Priority::from_rank) {
+        Some(priority) if text.len() == 2 => Ok(Some(priority)),
+        _ => Err(Problem::parameter(
+            "priority",
+            "is not valid: expected P0, P1, P2 or P3",
+        )),
+    }
+}
+
+fn key_and_text(pair: &str) -> Result<(String, String), Problem> {
+    let wrong = "is not valid: expected key:value (a : in the key is written \\:, a \\ as \\\\)";
+    split_key(pair, ':').ok_or_else(|| Problem::parameter("metadata", wrong))
+}
+
+pub(crate) fn point_in_time(call: &Call, name: &'static str) -> Result<Option<Timestamp>, Problem> {
+    let Some(text) = call.query::<String>(name)? else {
+        return Ok(None);
+    };
+    // As in a body: one way to write a time.
+    match text.parse() {
+        Ok(at) => Ok(Some(at)),
+        Err(_) if text.replace(' ', "+").parse::<Timestamp>().is_ok() => Err(Problem::parameter(
+            name,
+            "is not valid: a + in a query stands for a blank; write %2B",
+        )),
+        Err(error) => Err(Problem::parameter(name, format!("is not valid: {error}"))),
+    }
+}
+
+/// The tasks that are meant by a request that changes many: those that are named, or all
+/// that fit everything that is said. `S` is the statuses that tasks may be changed in.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(untagged, bound = "S: Deserialize<'de>")]
+pub(crate) enum Selection<S: ToSchema> {
+    /// These.
+    These(These),
+    /// All that fit.
+    Fitting(Filters<S>),
+}
+
+/// Tasks that are meant by their ids.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct These {
+    /// The tasks.
+    #[schema(min_items = 1, max_items = 1000)]
+    ids: Vec<TaskId>,
+}
+
+/// The tasks that fit everything that is said; something must be.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, bound = "S: Deserialize<'de>")]
+#[schema(min_properties = 1)]
+pub(crate) struct Filters<S: ToSchema> {
+    /// In this status.
+    #[serde(default = "nothing", deserialize_with = "given")]
+    #[schema(nullable = false)]
+    status: Option<S>,
+    /// Of this type.
+    #[serde(rename = "type", default, deserialize_with = "given")]
+    #[schema(nullable = false)]
+    task_type: Option<TaskType>,
+    /// Of this priority.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(nullable = false)]
+    priority: Option<Priority>,
+    /// Submitted by this user.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(nullable = false)]
+    submitter: Option<String>,
+    /// That failed for this reason.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(nullable = false)]
+    reason: Option<EndReason>,
+    /// With all of these tags.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(nullable = false, min_items = 1)]
+    tags: Option<Vec<String>>,
+    /// With these values, as text, in its metadata.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(schema_with = some_metadata)]
+    metadata: Option<BTreeMap<String, String>>,
+    /// With this `dedup_key`.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(nullable = false)]
+    dedup_key: Option<String>,
+    /// Accepted at this time or later.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(nullable = false, value_type = Option<String>, format = DateTime)]
+    created_after: Option<Timestamp>,
+    /// Accepted before this time.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(nullable = false, value_type = Option<String>, format = DateTime)]
+    created_before: Option<Timestamp>,
+    /// All of them: needed when nothing else is said.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(schema_with = only_true)]
+    all: Option<bool>,
+}
+
+/// The statuses of tasks that wait.
+#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Waiting {
+    /// Scheduled for later, or waiting for the next attempt.
+    Pending,
+    /// Ready to run.
+    Queued,
+}
+
+impl From<Waiting> for TaskStatus {
+    fn from(status: Waiting) -> Self {
+        match status {
+            Waiting::Pending => Self::Pending,
+            Waiting::Queued => Self::Queued,
+        }
+    }
+}
+
+/// The status of tasks that failed.
+#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Failed {
+    /// Ended badly, no attempt left.
+    Failed,
+}
+
+impl From<Failed> for TaskStatus {
+    fn from(Failed::Failed: Failed) -> Self {
+        Self::Failed
+    }
+}
+
+/// The schema of a flag that is set or left out.
+fn only_true() -> Schema {
+    ObjectBuilder::new()
+        .schema_type(Type::Boolean)
+        .description(Some(
+            "All of them: needed when nothing else is said. `true`, or left out.",
+        ))
+        .enum_values(Some([true]))
+        .into()
+}
+
+/// The schema of the metadata that is asked for.
+fn some_metadata() -> Schema {
+    ObjectBuilder::new()
+        .schema_type(Type::Object)
+        .description(Some("With these values, as text, in its metadata."))
+        .additional_properties(Some(ObjectBuilder::new().schema_type(Type::String)))
+        .min_properties(Some(1))
+        .into()
+}
+
+/// A default without one for `T`.
+fn nothing<T>() -> Option<T> {
+    None
+}
+
+impl<S: ToSchema + DeserializeOwned> Selection<S> {
+    /// Reads which tasks are meant: those in `ids` when there is such a member.
+    ///
+    /// # Errors
+    /// As [`json::decode`].
+    pub(crate) fn read(body: &[u8]) -> Result<Self, Problem> {
+        let members = serde_json::from_slice::<BTreeMap<String, IgnoredAny>>(body);
+        match members.is_ok_and(|members| members.contains_key("ids")) {
+            true => json::decode(body).map(Self::These),
+            false => json::decode(body).map(Self::Fitting),
+        }
+    }
+}
+
+const IDS_MAX: usize = 1_000;
+
+impl These {
+    /// Returns the tasks.
+    ///
+    /// # Errors
+    /// None is named, or more than are allowed.
+    pub(crate) fn meant(self) -> Result<Vec<TaskId>, Problem> {
+        match self.ids.len() {
+            1..=IDS_MAX => Ok(self.ids),
+            n => Err(wrong(
+                "/ids",
+                format!("has {n} ids; allowed are 1 to {IDS_MAX}"),
+            )),
+        }
+    }
+}
+
+impl<S: ToSchema + Into<TaskStatus>> Filters<S> {
+    /// Returns the filter.
+    ///
+    /// # Errors
+    /// Nothing is said, or a member says nothing.
+    pub(crate) fn meant(self) -> Result<TaskFilter, Problem> {
+        let says_nothing = [
+            ("/tags", self.tags.as_ref().is_some_and(Vec::is_empty)),
+            (
+                "/metadata",
+                self.metadata.as_ref().is_some_and(BTreeMap::is_empty),
+            ),
+            ("/all", self.all == Some(false)),
+        ];
+        if let Some((pointer, _)) = says_nothing.into_iter().find(|(_, empty)| *empty) {
+            return Err(wrong(pointer, "says nothing; leave it out".into()));
+        }
+        let all = self.all.is_some();
+        let filter = self.into_filter();
+        match filter == TaskFilter::default() && !all {
+            true => Err(wrong(
+                "",
+                "says nothing of which tasks are meant; \"all\": true means all".into(),
+            )),
+            false => Ok(filter),
+        }
+    }
+
+    fn into_filter(self) -> TaskFilter {
+        TaskFilter {
+            status: self.status.map(Into::into),
+            task_type: self.task_type,
+            priority: self.priority,
+            bot: None,
+            submitter: self.submitter,
+            end_reason: self.reason,
+            tags: self.tags.unwrap_or_default(),
+            metadata: self.metadata.into_iter().flatten().collect(),
+            dedup_key: self.dedup_key,
+            created_after: self.created_after,
+            created_before: self.created_before,
+        }
+    }
+}
+
+/// Refuses what is wrong at that place.
+pub(crate) fn wrong(pointer: &str, detail: String) -> Problem {
+    Problem::invalid(vec![Violation {
+        pointer: pointer.into(),
+        detail,
+    }])
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn something_must_be_said() {
+        let id = TaskId::new();
+        for (body, expected) in [
+            (json!({}), Err("")),
+            (json!({"all": true}), Ok(0)),
+            (json!({"all": false}), Err("/all")),
+            (json!({"all": true, "type": "general"}), Ok(0)),
+            (json!({"type": "general"}), Ok(0)),
+            (json!({"type": null}), Err("/type")),
+            (json!({"status": "failed"}), Ok(0)),
+            (json!({"status": "queued"}), Err("/status")),
+            (json!({"tags": ["a"]}), Ok(0)),
+            (json!({"tags": []}), Err("/tags")),
+            (json!({"metadata": {}}), Err("/metadata")),
+            (json!({"ids": [id]}), Ok(1)),
+            (json!({"ids": null}), Err("/ids")),
+            (json!({"ids": []}), Err("/ids")),
+            (json!({"ids": [id], "all": true}), Err("/all")),
+            (json!({"ids": [id], "priority": "P1"}), Err("/priority")),
+            (json!({"ids": vec![id; 1_001]}), Err("/ids")),
+        ] {
+            let read = Selection::<Failed>::read(body.to_string().as_bytes());
+            let ids = read.and_then(|selection| match selection {
+                Selection::These(these) => these.meant().map(|ids| ids.len()),
+                Selection::Fitting(filters) => filters.meant().map(|_| 0),
+            });
+            match (ids, expected) {
+                (Ok(ids), Ok(expected)) => assert_eq!(ids, expected, "{body}"),
+                (Err(problem), Err(pointer)) => {
+                    let told = format!("{problem:?}");
+                    assert!(
+                        told.contains(&format!("pointer: {pointer:?}")),
+                        "{body}: {told}"
+                    );
+                }
+                (ids, _) => panic!("{body}: {ids:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn pairs_are_split_at_the_first_colon() {
+        assert_eq!(key_and_text("a:b:c").unwrap(), ("a".into(), "b:c".into()));
+        assert_eq!(key_and_text("a:").unwrap(), ("a".into(), String::new()));
+        assert_eq!(key_and_text(":b").unwrap(), (String::new(), "b".into()));
+        assert_eq!(
+            key_and_text(r"a\:\\:b\").unwrap(),
+            (r"a:\".into(), r"b\".into())
+        );
+        assert!(key_and_text("ab").is_err() && key_and_text(r"a\:b").is_err());
+    }
+}

@@ -1,0 +1,62 @@
+//! Probes: the only routes that need no key. They tell nothing but yes or no.
+//!
+//! The state of bots is no part of them: a process that is ended, or gets no more
+//! requests, for one bad bot helps nobody. `GET /api/v1/system/health` has it.
+
+use deia_client::Probe;
+use deia_hive::Hive;
+
+use crate::http::body::{
+    answer::{Answer, ok},
+    catalogue::Code,
+    problem::Problem,
+};
+
+#[utoipa::path(
+    get, path = "/livez", tag = "health", operation_id = "livez", security(),
+    responses((status = 200, description = "The process and the writer of its store make progress. When this fails for long, restart the process", body = Probe))
+)]
+/// Tells whether the process makes progress.
+pub(crate) async fn live(hive: Hive) -> Answer {
+    match hive.operations().makes_progress().await {
+        true => ok(&Probe {
+            status: "alive".into(),
+        }),
+        false => Err(Problem::new(
+            Code::Unhealthy,
+            "the writer of the store makes no progress",
+        )),
+    }
+}
+
+#[utoipa::path(
+    get, path = "/readyz", tag = "health", operation_id = "readyz", security(),
+    responses((status = 200, description = "The hive accepts work and can commit it; also while it restarts in place, not while it stops. When this fails, send requests elsewhere", body = Probe))
+)]
+/// Tells whether the hive accepts work.
+pub(crate) async fn ready(hive: Hive) -> Answer {
+    if !hive.is_ready() {
+        return Err(Problem::new(
+            Code::Unavailable,
+            "the hive is starting or stopping",
+        ));
+    }
+    match hive.operations().can_commit().await {
+        true => ok(&Probe {
+            status: "ready".into(),
+        }),
+        false => Err(Problem::new(
+            Code::Unavailable,
+            "the store cannot commit; see GET /api/v1/system/health",
+        )),
+    }
+}
+
+#[utoipa::path(
+    get, path = "/health", tag = "health", operation_id = "health", security(),
+    responses((status = 200, description = "The same as /readyz", body = Probe))
+)]
+/// Tells the same as `/readyz`.
+pub(crate) async fn healthy(hive: Hive) -> Answer {
+    ready(hive).await
+}

@@ -1,0 +1,159 @@
+//! Keys, roles, and who one is.
+
+use std::time::Duration;
+
+use actix_web::http::StatusCode;
+use deia_client::{
+    CanI, CanIRequest, CreatedKey, Items, NewKeyRequest, RoleInfo, RotateKeyRequest, Secret, WhoAmI,
+};
+use deia_hive::{HiveError, KeyRotation, NewKey};
+use deia_model::{KeyId, KeyInfo, Principal, Role};
+
+use crate::http::{
+    api::parameters::IdempotencyKey,
+    body::{
+        answer::{Answer, json, ok},
+        json::decode,
+        problem::{Problem, refuse_secret},
+    },
+    context::Call,
+};
+
+#[utoipa::path(
+    get, path = "/api/v1/auth/whoami", tag = "auth", operation_id = "whoami",
+    responses((status = 200, description = "Who the caller is", body = WhoAmI))
+)]
+/// Reads who the caller is.
+pub(crate) async fn whoami(call: Call) -> Answer {
+    let key = call.who.key().and_then(|id| call.hive().access().known_key(id));
+    let address = call.address();
+    ok(&WhoAmI::new(call.who, address, key))
+}
+
+#[utoipa::path(
+    post, path = "/api/v1/auth/can-i", tag = "auth", operation_id = "can_i",
+    request_body = CanIRequest,
+    responses((status = 200, description = "Whether the caller may do that", body = CanI))
+)]
+/// Tells whether the caller may do something. Nothing is done.
+pub(crate) async fn can_i(mut call: Call) -> Answer {
+    let body: CanIRequest = call.body().await?;
+    let (allowed, reason) = may(&call, &body).await?;
+    ok(&CanI { allowed, reason })
+}
+
+async fn may(call: &Call, body: &CanIRequest) -> Result<(bool, String), Problem> {
+    let Principal { role, .. } = call.who;
+    if !role.may(body.permission) {
+        return Ok((false, format!("the role {role} does not have it")));
+    }
+    if !call.who.may(body.permission) {
+        let why = "the role has it, and the key is narrower than its role";
+        return Ok((false, why.to_owned()));
+    }
+    let Some(task) = body.task else {
+        return Ok((true, format!("the role {role} has it")));
+    };
+    match call.hive().tasks().get(&call.who, task).await {
+        Ok(_) => Ok((true, format!("the role {role} has it, and sees the task"))),
+        Err(HiveError::NotFound { .. }) => Ok((false, format!("there is no task \"{task}\""))),
+        Err(other) => Err(other.into()),
+    }
+}
+
+#[utoipa::path(
+    get, path = "/api/v1/roles", tag = "auth", operation_id = "list_roles",
+    responses((status = 200, description = "Each role and what it includes", body = Items<RoleInfo>))
+)]
+/// Lists roles and what each includes.
+pub(crate) async fn roles(_: Call) -> Answer {
+    let items = Role::ALL.map(RoleInfo::from).into();
+    ok(&Items { items })
+}
+
+#[utoipa::path(
+    get, path = "/api/v1/auth/keys", tag = "auth", operation_id = "list_keys",
+    responses((status = 200, description = "All keys, oldest first, without their secrets", body = Items<KeyInfo>))
+)]
+/// Lists keys.
+pub(crate) async fn list(call: Call) -> Answer {
+    let items = call.hive().access().keys().await?;
+    ok(&Items { items })
+}
+
+#[utoipa::path(
+    get, path = "/api/v1/auth/keys/{id}", tag = "auth", operation_id = "get_key",
+    params(("id" = KeyId, Path, description = "The key")),
+    responses((status = 200, description = "The key, without its secret", body = KeyInfo))
+)]
+/// Reads a key.
+pub(crate) async fn get(call: Call) -> Answer {
+    ok(&call.hive().access().key(call.id::<KeyId>("key")?).await?)
+}
+
+#[utoipa::path(
+    post, path = "/api/v1/auth/keys", tag = "auth", operation_id = "create_key",
+    params(("Idempotency-Key" = Option<IdempotencyKey>, Header, description = "1 to 255 visible ASCII characters: the same key and body make one key only. Its text is shown once, so a repetition is answered with 409 and the id of the key")),
+    request_body = NewKeyRequest,
+    responses((status = 201, description = "Made; the key itself is shown this once. A user who is not there is made with the role of the key, if the caller may make users; an admin only with new_user: true", body = CreatedKey))
+)]
+/// Makes a key.
+pub(crate) async fn create(mut call: Call) -> Answer {
+    let bytes = call.bytes().await?;
+    let dedup = call.dedup(&bytes)?;
+    let body: NewKeyRequest = decode(&bytes)?;
+    refuse_secret("/user", Some(&body.user))?;
+    refuse_secret("/name", Some(&body.name))?;
+    let (hive, new_user) = (call.hive(), body.new_user);
+    shown_once(
+        hive.access().create_key(&call.who, body.into(), new_user, dedup)
+            .await?,
+    )
+}
+
+#[utoipa::path(
+    post, path = "/api/v1/auth/keys/{id}/rotate", tag = "auth", operation_id = "rotate_key",
+    params(("id" = KeyId, Path, description = "The key in force"), ("Idempotency-Key" = Option<IdempotencyKey>, Header, description = "1 to 255 visible ASCII characters: the same key and body make one key only. Its text is shown once, so a repetition is answered with 409 and the id of the key")),
+    request_body = Option<RotateKeyRequest>,
+    responses((status = 201, description = "The new key, shown this once; the old one goes on for the overlap, and is refused from then on", body = CreatedKey))
+)]
+/// Puts a new key in the place of one in force.
+pub(crate) async fn rotate(mut call: Call) -> Answer {
+    let id = call.id::<KeyId>("key")?;
+    let bytes = call.optional_bytes().await?;
+    let dedup = call.dedup(&bytes)?;
+    let body: RotateKeyRequest = match bytes.is_empty() {
+        true => RotateKeyRequest::default(),
+        false => decode(&bytes)?,
+    };
+    let (hive, rotation) = (call.hive(), rotation(body));
+    shown_once(hive.access().rotate_key(&call.who, id, rotation, dedup).await?)
+}
+
+fn rotation(body: RotateKeyRequest) -> KeyRotation {
+    KeyRotation {
+        overlap: body.overlap_seconds.map(Duration::from_secs),
+        expires_at: body.expires_at,
+    }
+}
+
+fn shown_once(made: NewKey) -> Answer {
+    let body = CreatedKey {
+        info: made.info,
+        key: Secret::new(made.text),
+        user_created: made.user_created,
+    };
+    json(StatusCode::CREATED, &body)
+}
+
+#[utoipa::path(
+    post, path = "/api/v1/auth/keys/{id}/revoke", tag = "auth", operation_id = "revoke_key",
+    params(("id" = KeyId, Path, description = "The key")),
+    responses((status = 200, description = "Revoked; refused from the next effect on", body = KeyInfo))
+)]
+/// Revokes a key.
+pub(crate) async fn revoke(mut call: Call) -> Answer {
+    let id = call.id::<KeyId>("key")?;
+    call.no_body().await?;
+    ok(&call.hive().access().revoke_key(&call.who, id).await?)
+}

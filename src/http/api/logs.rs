@@ -1,0 +1,136 @@
+//! The logs of bots: their end, and what comes.
+
+use std::{fmt::Write as _, time::Duration};
+
+use deia_client::LogLines;
+use deia_hive::{LogFollower, LogPiece, LogStart};
+use deia_model::{BotName, TaskId, TaskLog};
+
+use crate::http::{
+    api::dto::LogEvent,
+    body::{
+        answer::{Answer, ok},
+        streams::{Over, Sink},
+    },
+    context::Call,
+};
+
+/// Lines of a log when the caller does not say.
+const DEFAULT_LINES: u64 = 100;
+/// How often a log is looked at that somebody follows.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+#[utoipa::path(
+    get, path = "/api/v1/bots/{id}/logs", tag = "bots", operation_id = "get_bot_logs",
+    params(
+        ("id" = BotName, Path, description = "The bot"),
+        ("lines" = Option<u32>, Query, minimum = 1, maximum = 10000, description = "At most this many lines, 1 to 10,000; 100 when absent"),
+        ("follow" = Option<bool>, Query, description = "`true`: Server-Sent Events, first those lines, then each that comes. The id of an event is the position in the log after it, which holds through rotations. An event `gap` tells of lines that are not there any more"),
+        ("Last-Event-ID" = Option<u64>, Header, description = "With `follow`: go on after this position instead of the last lines"),
+    ),
+    responses((status = 200, description = "The end of its log, at most 1 MiB; or a stream of it",
+        content((LogLines = "application/json"), (LogEvent = "text/event-stream"))))
+)]
+/// Reads the end of a bot's log, or follows it.
+pub(crate) async fn get(call: Call) -> Answer {
+    let lines = call.number("lines", 1..=10_000, DEFAULT_LINES)?;
+    let lines = usize::try_from(lines).unwrap_or(usize::MAX);
+    let bot: BotName = call.id("bot")?;
+    // Read in any case: a header that is not valid is refused, also where it says nothing.
+    let last_event_id = call.last_event_id()?;
+    if !call.query("follow")?.unwrap_or(false) {
+        let lines = call.hive().bots().log(&bot, lines).await?;
+        return ok(&LogLines { lines });
+    }
+    let start = match last_event_id {
+        Some(position) => LogStart::Position(position),
+        None => LogStart::Lines(lines),
+    };
+    let log = call.hive().bots().follow_log(&bot, start).await?;
+    call.streamed("text/event-stream", |mut sink| async move {
+        // Who does not read, and a server that stops, need not be told.
+        let _ = follow(log, &mut sink).await;
+    })
+}
+
+#[utoipa::path(
+    get, path = "/api/v1/tasks/{id}/logs", tag = "tasks", operation_id = "get_task_logs",
+    params(
+        ("id" = TaskId, Path, description = "The task"),
+        ("attempt" = Option<u32>, Query, description = "Only of this attempt"),
+        ("lines" = Option<u32>, Query, minimum = 1, maximum = 10000, description = "At most this many lines, 1 to 10,000; 100 when absent"),
+    ),
+    responses((status = 200, description = "The last lines about the task in the logs of its bots, as far as these were not rotated: what its programs said on standard error, and what deia notes about them. It needs the permission for bots' logs, since a program may tell of its machine there", body = TaskLog))
+)]
+/// Reads what the logs have about a task.
+pub(crate) async fn of_task(call: Call) -> Answer {
+    let id: TaskId = call.id("task")?;
+    let attempt = call.query::<u32>("attempt")?;
+    let lines = call.number("lines", 1..=10_000, DEFAULT_LINES)?;
+    let lines = usize::try_from(lines).unwrap_or(usize::MAX);
+    ok(&call.hive().tasks().log(&call.who, id, attempt, lines).await?)
+}
+
+async fn follow(mut log: LogFollower, sink: &mut Sink) -> Result<(), Over> {
+    sink.send("retry: 1000\n\n").await?;
+    loop {
+        match sink.wait(log.next()).await? {
+            Ok(pieces) if pieces.is_empty() => sink.pause(LOOK_EVERY).await?,
+            Ok(pieces) => sink.send(events(&pieces)).await?,
+            Err(error) => {
+                tracing::warn!(%error, "a bot's log cannot be followed");
+                return sink
+                    .send("event: error\ndata: the log cannot be read\n\n")
+                    .await;
+            }
+        }
+    }
+}
+
+fn events(pieces: &[LogPiece]) -> String {
+    let mut text = String::new();
+    for piece in pieces {
+        // Writing to a string does not fail.
+        let _ = match piece {
+            LogPiece::Line {
+                position,
+                text: line,
+            } => {
+                // Bots' lines have none; a file that somebody changed might.
+                let line = line.replace('\r', "\\r");
+                write!(text, "id: {position}\ndata: {line}\n\n")
+            }
+            LogPiece::Gap {
+                position,
+                missed_bytes,
+            } => write!(
+                text,
+                "event: gap\nid: {position}\ndata: {{\"position\":{position},\"missed_bytes\":{missed_bytes}}}\n\n"
+            ),
+        };
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_are_events() {
+        let pieces = [
+            LogPiece::Line {
+                position: 7,
+                text: "a\rb".into(),
+            },
+            LogPiece::Gap {
+                position: 90,
+                missed_bytes: 83,
+            },
+        ];
+        assert_eq!(
+            events(&pieces),
+            "id: 7\ndata: a\\rb\n\nevent: gap\nid: 90\ndata: {\"position\":90,\"missed_bytes\":83}\n\n"
+        );
+    }
+}

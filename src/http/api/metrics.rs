@@ -1,0 +1,29 @@
+//! `GET /metrics`.
+
+use actix_web::{HttpResponse, http::header::HeaderValue};
+use deia_hive::metrics::CONTENT_TYPE;
+
+use crate::{
+    http::{
+        body::{answer::Answer, problem::Problem},
+        context::Call,
+    },
+    telemetry,
+};
+
+#[utoipa::path(
+    get, path = "/metrics", tag = "health", operation_id = "metrics",
+    responses((status = 200, description = "What is counted and measured, in the OpenMetrics text format; `docs/METRICS.md` explains the names", body = String, content_type = "application/openmetrics-text"))
+)]
+/// Reads what is counted and measured, as Prometheus does.
+pub(crate) async fn metrics(call: Call) -> Answer {
+    let mut readings = call.hive().operations().metrics().await;
+    call.http_metrics().write(&mut readings);
+    telemetry::write_metrics(&mut readings);
+    let text = readings
+        .into_text()
+        .map_err(|error| Problem::internal(format!("the metrics cannot be written: {error}")))?;
+    Ok(HttpResponse::Ok()
+        .content_type(HeaderValue::from_static(CONTENT_TYPE))
+        .body(text))
+}

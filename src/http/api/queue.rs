@@ -1,0 +1,177 @@
+//! The queue.
+
+use std::time::Duration;
+
+use deia_model::{
+    BotName, Changed, Drained, EndReason, Page, Priority, QueueStatus, Task, TaskType,
+};
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use crate::http::{
+    api::{
+        filter,
+        filter::{Failed, Filters, Selection, Waiting, wrong},
+        parameters::KeyAndText,
+    },
+    body::{
+        answer::{Answer, ok},
+        json::Object,
+        problem::refuse_secret,
+    },
+    context::Call,
+};
+
+/// What of the queue is paused.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PauseBody {
+    /// Only tasks of this type; all when absent.
+    #[serde(rename = "type", default)]
+    task_type: Option<TaskType>,
+    /// Why, for whoever looks at the queue: at most 1,024 characters.
+    #[serde(default)]
+    #[schema(max_length = 1024)]
+    reason: Option<String>,
+}
+
+/// What of the queue is resumed.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ResumeBody {
+    /// The pause of this type; that of the whole queue when absent.
+    #[serde(rename = "type", default)]
+    task_type: Option<TaskType>,
+}
+
+/// What of the queue is drained.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DrainBody {
+    /// Only tasks of this type; all when absent.
+    #[serde(rename = "type", default)]
+    task_type: Option<TaskType>,
+    /// Why, for whoever looks at the queue: at most 1,024 characters.
+    #[serde(default)]
+    #[schema(max_length = 1024)]
+    reason: Option<String>,
+    /// How long to wait for running tasks to end, in milliseconds, up to
+    /// `server.max_wait`.
+    #[serde(default)]
+    wait_ms: u64,
+}
+
+#[utoipa::path(
+    get, path = "/api/v1/queue", tag = "queue", operation_id = "get_queue",
+    responses((status = 200, description = "How the queue stands", body = QueueStatus))
+)]
+/// Reads how the queue stands.
+pub(crate) async fn get(call: Call) -> Answer {
+    ok(&call.hive().queue().status().await?)
+}
+
+#[utoipa::path(
+    post, path = "/api/v1/queue/pause", tag = "queue", operation_id = "pause_queue",
+    request_body = PauseBody,
+    responses((status = 200, description = "How the queue stands; no task of what is paused is started any more", body = QueueStatus))
+)]
+/// Starts no more tasks, or none of one type. What runs goes on.
+pub(crate) async fn pause(mut call: Call) -> Answer {
+    let Object(PauseBody { task_type, reason }) = call.body().await?;
+    refuse_secret("/reason", reason.as_deref())?;
+    call.hive()
+        .queue().pause(&call.who, task_type, reason)
+        .await?;
+    ok(&call.hive().queue().status().await?)
+}
+
+#[utoipa::path(
+    post, path = "/api/v1/queue/resume", tag = "queue", operation_id = "resume_queue",
+    request_body = ResumeBody,
+    responses((status = 200, description = "How the queue stands", body = QueueStatus))
+)]
+/// Takes a pause back.
+pub(crate) async fn resume(mut call: Call) -> Answer {
+    let Object(ResumeBody { task_type }) = call.body().await?;
+    call.hive().queue().resume(&call.who, task_type).await?;
+    ok(&call.hive().queue().status().await?)
+}
+
+#[utoipa::path(
+    post, path = "/api/v1/queue/drain", tag = "queue", operation_id = "drain_queue",
+    request_body = DrainBody,
+    responses((status = 200, description = "Whether nothing of it runs any more", body = Drained))
+)]
+/// Pauses the queue, or one type, and waits until nothing of it runs.
+pub(crate) async fn drain(mut call: Call) -> Answer {
+    let Object(body) = call.body::<Object<DrainBody>>().await?;
+    refuse_secret("/reason", body.reason.as_deref())?;
+    let wait = call
+        .within_max_wait(body.wait_ms)
+        .map_err(|detail| wrong("/wait_ms", detail))?;
+    let (hive, who) = (call.hive(), &call.who);
+    let (task_type, reason) = (body.task_type, body.reason);
+    let drained = tokio::select! {
+        biased;
+        drained = hive.queue().drain(who, task_type.clone(), reason.clone(), wait) => drained?,
+        // The pause stays; only the waiting ends with the server.
+        () = call.stopping() => hive.queue().drain(who, task_type, reason, Duration::ZERO).await?,
+    };
+    // The pause stays, whether or not this request made it.
+    call.is_unchanged()?;
+    ok(&drained)
+}
+
+#[utoipa::path(
+    post, path = "/api/v1/queue/purge", tag = "queue", operation_id = "purge_queue",
+    request_body = Filters<Waiting>,
+    responses((status = 200, description = "How many waiting tasks were cancelled", body = Changed))
+)]
+/// Cancels waiting tasks.
+pub(crate) async fn purge(mut call: Call) -> Answer {
+    let Object(filters) = call.body::<Object<Filters<Waiting>>>().await?;
+    ok(&call.hive().queue().purge(&call.who, filters.meant()?).await?)
+}
+
+#[utoipa::path(
+    get, path = "/api/v1/queue/dead", tag = "queue", operation_id = "list_dead_tasks",
+    params(
+        ("type" = Option<TaskType>, Query, description = "Only those of this type"),
+        ("priority" = Option<Priority>, Query, description = "Only those of this priority"),
+        ("bot" = Option<BotName>, Query, description = "Only those that this bot had last"),
+        ("submitter" = Option<String>, Query, description = "Only those that this user submitted"),
+        ("reason" = Option<EndReason>, Query, description = "Only those that failed for this reason: `attempts`, `poison`, `expired`, `dependency`"),
+        ("tag" = Option<Vec<String>>, Query, description = "Only those with this tag; may be there more than once"),
+        ("metadata" = Option<Vec<KeyAndText>>, Query, description = "Only those with this `key:value` in their metadata; may be there more than once"),
+        ("dedup_key" = Option<String>, Query, description = "Only those with this `dedup_key`"),
+        ("created_after" = Option<String>, Query, format = DateTime, description = "Only those accepted then or later"),
+        ("created_before" = Option<String>, Query, format = DateTime, description = "Only those accepted before"),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "At most this many, 1 to 1,000; 100 when absent"),
+        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
+    ),
+    responses((status = 200, description = "Failed tasks without their content, newest first. A page may be short, or empty, and have a `next_cursor` all the same", body = Page<Task>))
+)]
+/// Lists the tasks that failed for good.
+pub(crate) async fn dead(call: Call) -> Answer {
+    let (filter, page) = (filter::from_query(&call)?, call.page()?);
+    ok(&call.hive().queue().dead(&call.who, filter, page).await?)
+}
+
+#[utoipa::path(
+    post, path = "/api/v1/queue/dead/requeue", tag = "queue", operation_id = "requeue_dead_tasks",
+    request_body = Selection<Failed>,
+    responses((status = 200, description = "How many failed tasks were put back into the queue", body = Changed))
+)]
+/// Puts the failed tasks that are meant back into the queue, with all their attempts.
+pub(crate) async fn requeue(mut call: Call) -> Answer {
+    let body = call.bytes().await?;
+    let changed = match Selection::<Failed>::read(&body)? {
+        Selection::These(these) => call.hive().queue().requeue_these(&call.who, these.meant()?).await?,
+        Selection::Fitting(filters) => {
+            call.hive()
+                .queue().requeue_dead(&call.who, filters.meant()?)
+                .await?
+        }
+    };
+    ok(&changed)
+}

@@ -1,0 +1,201 @@
+//! The schemas of what the API takes and answers, for programs (`docs/schemas`,
+//! `GET /api/schemas`) and for people (`docs/DATA-MODEL.md`).
+//!
+//! Those of the model come with the model; here are those that only the wire has,
+//! each with its example.
+
+mod page;
+
+use std::sync::LazyLock;
+
+use deia_client::{
+    BatchAccepted, CreatedKey, LogLines, NewKeyRequest, SchemaEntry, SchemaList, SupervisorNode,
+    TaskState, WhoAmI,
+};
+use deia_model::{SCHEMA_VERSION, TaskLog, schema::Entity};
+pub use page::data_model_page;
+use serde_json::{Value, json};
+
+use crate::http::{
+    api::dto::TaskBatch,
+    body::{
+        answer::{Answer, ok},
+        problem::{Problem, ProblemBody},
+    },
+    context::Call,
+};
+
+/// Everything that the outside sees, with its schema and an example.
+///
+/// # Errors
+/// None that a test has not ruled out.
+pub fn entities() -> Result<&'static [Entity], &'static serde_json::Error> {
+    static ALL: LazyLock<Result<Vec<Entity>, serde_json::Error>> = LazyLock::new(|| {
+        let mut all = deia_model::entities()?;
+        all.extend(of_the_wire()?);
+        Ok(all)
+    });
+    ALL.as_deref()
+}
+
+/// The entity of that name, whatever the case.
+///
+/// # Errors
+/// As [`entities`].
+pub fn entity(name: &str) -> Result<Option<&'static Entity>, &'static serde_json::Error> {
+    let mut all = entities()?.iter();
+    Ok(all.find(|entity| entity.name.eq_ignore_ascii_case(name)))
+}
+
+/// What it is, in one line.
+pub fn summary(entity: &Entity) -> String {
+    let text = entity.schema["description"].as_str().unwrap_or_default();
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn task_log() -> Value {
+    json!({
+        "lines": [{
+            "at": "2026-11-20T08:30:00.110Z", "bot": "upper-1", "attempt": 1,
+            "stream": "stderr", "line": "no space left on device",
+        }],
+        "total": 1,
+    })
+}
+
+fn of_the_wire() -> Result<Vec<Entity>, serde_json::Error> {
+    Ok(vec![
+        Entity::of_input::<TaskState>("TaskState", &task_state())?,
+        Entity::of_input::<TaskBatch>("TaskBatch", &task_batch())?,
+        Entity::of_input::<BatchAccepted>("BatchAccepted", &batch_accepted())?,
+        Entity::of_input::<LogLines>("LogLines", &json!({"lines": ["started", "ready"]}))?,
+        Entity::of_input::<TaskLog>("TaskLog", &task_log())?,
+        Entity::of_input::<NewKeyRequest>("NewKey", &new_key())?,
+        Entity::of_input::<CreatedKey>("CreatedKey", &created_key())?,
+        Entity::of_input::<WhoAmI>("WhoAmI", &who_am_i())?,
+        Entity::of_input::<SupervisorNode>("SupervisorNode", &supervisor_node())?,
+        Entity::of_input::<ProblemBody<'static>>("Problem", &problem())?,
+    ])
+}
+
+const TASK: &str = "task_01h455vb4pex5vsknk084sn02q";
+const KEY: &str = "key_01h455vb4pex5vsknk084sn02q";
+
+fn task_state() -> Value {
+    json!({
+        "id": TASK, "status": "running", "progress": 0.5, "attempt": 1, "max_attempts": 3,
+        "assigned_bot": "upper-1",
+        "created_at": "2026-11-20T08:30:00.000Z", "run_at": "2026-11-20T08:30:00.000Z",
+        "started_at": "2026-11-20T08:30:00.120Z", "completed_at": null,
+    })
+}
+
+fn task_batch() -> Value {
+    json!({"tasks": [{"type": "general", "content": "a"}, {"type": "general", "content": "b"}]})
+}
+
+fn batch_accepted() -> Value {
+    json!({"ids": [TASK, "task_01h455vb4pex5vsknk084sn02r"]})
+}
+
+fn new_key() -> Value {
+    json!({
+        "user": "ci", "role": "external", "name": "nightly builds",
+        "scopes": ["task:submit", "task:read"], "allow_ips": ["192.0.2.7", "2001:db8::/32"],
+        "bot": null, "expires_at": "2027-11-20T08:00:00.000Z", "new_user": true,
+    })
+}
+
+fn created_key() -> Value {
+    json!({
+        "id": KEY, "name": "nightly builds", "user": "ci", "role": "external",
+        "scopes": null, "allow_ips": [], "bot": null, "family": KEY,
+        "created_at": "2026-11-20T08:00:00.000Z", "expires_at": null, "revoked_at": null,
+        "last_used_at": null,
+        "key": "deia_01h455vb4pex5vsknk084sn02q_abcdefghijklmnopqrstuvwxyz234567_89abcdef",
+        "user_created": true,
+    })
+}
+
+fn who_am_i() -> Value {
+    json!({
+        "user": "ci", "role": "external", "key_id": KEY,
+        "permissions": ["task:submit", "task:read", "task:cancel"],
+        "sees_only_its_own": true, "bot": null, "address": "192.0.2.7", "key": null,
+    })
+}
+
+fn supervisor_node() -> Value {
+    json!({
+        "name": "scheduler", "path": "hive/core/scheduler", "kind": "worker", "strategy": null,
+        "state": "running", "incarnation": 1, "uptime_ms": 21000, "restarts": 0,
+        "mailbox_depth": 0, "handled": 68, "arbiter": "tree", "stalled": false,
+        "suspended": null, "last_exit": null, "exits": [], "children": [],
+    })
+}
+
+fn problem() -> Value {
+    json!({
+        "type": "/api/errors/invalid_input", "title": "Invalid input", "status": 422,
+        "code": "invalid_input",
+        "detail": "/max_attempts is 0; allowed are 1 to 100. Correct the places that are named.",
+        "request_id": "req-1f00d5eedc0ffee1-2a",
+        "errors": [{"pointer": "/max_attempts", "detail": "is 0; allowed are 1 to 100"}],
+    })
+}
+
+#[utoipa::path(
+    get, path = "/api/schemas", tag = "meta", operation_id = "list_schemas",
+    responses((status = 200, description = "What there are schemas of", body = SchemaList))
+)]
+/// Lists the schemas of what the API takes and answers.
+pub(crate) async fn list(_: Call) -> Answer {
+    let entities = entities().map_err(|error| Problem::internal(error.to_string()))?;
+    ok(&SchemaList {
+        schema_version: SCHEMA_VERSION.into(),
+        items: entities.iter().map(entry).collect(),
+    })
+}
+
+#[utoipa::path(
+    get, path = "/api/schemas/{name}", tag = "meta", operation_id = "get_schema",
+    params(("name" = String, Path, description = "The name of the entity", example = "Task")),
+    responses((status = 200, description = "Its JSON Schema (2020-12), with all that it refers to", body = Object, content_type = "application/schema+json"))
+)]
+/// Reads one schema.
+pub(crate) async fn get(call: Call) -> Answer {
+    let name = &call.segment("name");
+    let found = entity(name).map_err(|error| Problem::internal(error.to_string()))?;
+    let found = found.ok_or_else(|| Problem::not_found("schema", name))?;
+    let mut answer = ok(&found.schema)?;
+    let headers = answer.headers_mut();
+    headers.insert(
+        actix_web::http::header::CONTENT_TYPE,
+        actix_web::http::header::HeaderValue::from_static("application/schema+json"),
+    );
+    Ok(answer)
+}
+
+fn entry(entity: &Entity) -> SchemaEntry {
+    SchemaEntry {
+        name: entity.name.into(),
+        description: summary(entity),
+        url: format!("/api/schemas/{}", entity.name),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_there_once_and_every_entity_says_what_it_is() {
+        let mut names = std::collections::BTreeSet::new();
+        for entity in entities().unwrap() {
+            assert!(names.insert(entity.name.to_lowercase()), "{}", entity.name);
+            assert!(!summary(entity).is_empty(), "{}", entity.name);
+        }
+        assert_eq!(entity("tASK").unwrap().unwrap().name, "Task");
+        assert!(entity("Rocket").unwrap().is_none());
+    }
+}

@@ -1,0 +1,134 @@
+//! Sessions in browsers.
+
+use std::time::Duration;
+
+use actix_web::{
+    HttpResponse,
+    http::{
+        StatusCode,
+        header::{LOCATION, SET_COOKIE, USER_AGENT},
+    },
+};
+use deia_client::{EndedSessions, Items, SessionView};
+use deia_model::{Login, LoginCookie, Via};
+
+use crate::{
+    http::{
+        api::parameters::IdempotencyKey,
+        body::{
+            answer::{Answer, json, ok, with_header},
+            catalogue::Code,
+            problem::Problem,
+        },
+        context::Call,
+        guard::credentials::SESSION_COOKIE,
+    },
+    telemetry::redact::redact,
+};
+
+#[utoipa::path(
+    post, path = "/api/v1/auth/session", tag = "auth", operation_id = "open_session",
+    params(("Idempotency-Key" = Option<IdempotencyKey>, Header, description = "1 to 255 visible ASCII characters: the same key opens one session only. Its cookie is shown once, so a repetition is answered with 409 and the id of the session")),
+    responses((status = 201, description = "Opened; the cookie that stands for the key from now on is in Set-Cookie", body = SessionView))
+)]
+/// Opens a session in a browser, for a key or a token.
+pub(crate) async fn open(mut call: Call) -> Answer {
+    call.no_body().await?;
+    // No body and an empty one are the same.
+    let dedup = call.dedup(b"")?;
+    if !matches!(call.who.via, Via::Key(_) | Via::Token { .. }) {
+        let detail = "a session is opened with a key or a token in the Authorization header";
+        return Err(Problem::new(Code::KeyMissing, detail));
+    }
+    let (from, agent) = (call.address(), call.request().headers().get(USER_AGENT));
+    // It is kept and shown. It is cut later: half a secret looks like none.
+    let agent = agent.and_then(|agent| agent.to_str().ok()).map(redact);
+    let agent = agent.as_deref();
+    let opened = call
+        .hive()
+        .access().open_login(&call.who, from, agent, dedup)
+        .await?;
+    let view = view(&call, opened.login, &opened.cookie);
+    let answer = json(StatusCode::CREATED, &view)?;
+    let answer = with_header(answer, LOCATION, "/api/v1/auth/session")?;
+    let lifetime = call.hive().config().auth.sessions.lifetime;
+    with_cookie(answer, &opened.cookie.reveal(), lifetime)
+}
+
+#[utoipa::path(
+    get, path = "/api/v1/auth/session", tag = "auth", operation_id = "get_session",
+    responses((status = 200, description = "The session of the cookie, with the token that requests which change something have to send in X-CSRF-Token", body = SessionView))
+)]
+/// Reads the session that one is in.
+pub(crate) async fn get(call: Call) -> Answer {
+    let login = call.hive().access().own_login(&call.who)?;
+    match call.session() {
+        Some(cookie) => ok(&view(&call, login, &cookie)),
+        None => Err(Problem::internal("a session without a cookie")),
+    }
+}
+
+#[utoipa::path(
+    delete, path = "/api/v1/auth/session", tag = "auth", operation_id = "end_session",
+    responses((status = 204, description = "Ended: its cookie is refused from the next effect on"))
+)]
+/// Logs out.
+pub(crate) async fn end(mut call: Call) -> Answer {
+    call.no_body().await?;
+    call.hive().access().end_login(&call.who).await?;
+    with_cookie(HttpResponse::NoContent().finish(), "", Duration::ZERO)
+}
+
+#[utoipa::path(
+    get, path = "/api/v1/auth/sessions", tag = "auth", operation_id = "list_sessions",
+    responses((status = 200, description = "The caller's open sessions in browsers, oldest first", body = Items<Login>))
+)]
+/// Lists one's own sessions.
+pub(crate) async fn list(call: Call) -> Answer {
+    let items = call.hive().access().logins_of(&call.who);
+    ok(&Items { items })
+}
+
+#[utoipa::path(
+    delete, path = "/api/v1/auth/sessions", tag = "auth", operation_id = "end_sessions",
+    responses((status = 200, description = "All sessions of the caller's user have ended, this one among them", body = EndedSessions))
+)]
+/// Logs out everywhere.
+pub(crate) async fn end_all(mut call: Call) -> Answer {
+    call.no_body().await?;
+    let user = call.who.user.clone();
+    let ended = call.hive().access().end_logins_of(&call.who, &user).await?;
+    with_cookie(ok(&EndedSessions { ended })?, "", Duration::ZERO)
+}
+
+#[utoipa::path(
+    delete, path = "/api/v1/users/{id}/sessions", tag = "auth", operation_id = "end_user_sessions",
+    params(("id" = String, Path, description = "The user, also one of an issuer (issuer:user)")),
+    responses((status = 200, description = "All sessions of that user have ended", body = EndedSessions))
+)]
+/// Logs a user out everywhere.
+pub(crate) async fn end_of_user(mut call: Call) -> Answer {
+    call.no_body().await?;
+    let user = &call.segment("id");
+    let ended = call.hive().access().end_logins_of(&call.who, user).await?;
+    ok(&EndedSessions { ended })
+}
+
+fn view(call: &Call, login: Login, cookie: &LoginCookie) -> SessionView {
+    let idle_timeout = call.hive().config().auth.sessions.idle_timeout;
+    SessionView {
+        role: call.who.role,
+        idle_timeout_seconds: idle_timeout.as_secs(),
+        csrf_token: cookie.csrf_token(),
+        login,
+    }
+}
+
+/// The answer with the cookie of a session; one that has no time left is removed.
+fn with_cookie(answer: HttpResponse, value: &str, lifetime: Duration) -> Answer {
+    let age = lifetime.as_secs();
+    let cookie = format!(
+        "{SESSION_COOKIE}={value}; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age={age}"
+    );
+    with_header(answer, SET_COOKIE, &cookie)
+}

@@ -1,0 +1,237 @@
+//! Tasks.
+
+use std::time::Duration;
+
+use actix_web::{
+    HttpResponse,
+    http::{StatusCode, header::LOCATION},
+};
+use deia_client::{BatchAccepted, Items, TaskState};
+use deia_hive::{HiveError, Submission};
+use deia_model::{
+    BotName, EndReason, Event, NewTask, Page, Priority, Submitted, Task, TaskExplanation, TaskId,
+    TaskResult, TaskStatus, TaskType, Violation,
+};
+
+use crate::http::{
+    api::{
+        dto::TaskBatch,
+        filter,
+        parameters::{IdempotencyKey, KeyAndText},
+    },
+    body::{
+        answer::{Answer, json, ok, with_header, with_replayed},
+        json::decode,
+        problem::Problem,
+    },
+    context::Call,
+};
+
+#[utoipa::path(
+    post, path = "/api/v1/tasks/submit", tag = "tasks", operation_id = "submit_task",
+    params(
+        ("Idempotency-Key" = Option<IdempotencyKey>, Header, description = "1 to 255 visible ASCII characters: the same key and body give the same answer, once"),
+        ("traceparent" = Option<String>, Header, description = "W3C trace context, stored with the task"),
+    ),
+    request_body = NewTask,
+    responses((status = 202, description = "Accepted and on disk", body = Submitted,
+        headers(("Location" = String, description = "The task"),
+                ("Idempotency-Replayed" = Option<bool>, description = "`true`: this repeats an earlier answer"))))
+)]
+/// Submits a task. It is on disk when this is answered.
+pub(crate) async fn submit(mut call: Call) -> Answer {
+    let body = call.bytes().await?;
+    let dedup = call.dedup(&body)?;
+    let mut task: NewTask = decode(&body)?;
+    task.traceparent = call.traceparent();
+    task.idempotency_key = dedup.as_ref().map(|dedup| dedup.key.clone());
+    let submission = call.hive().tasks().submit(&call.who, vec![task], dedup).await?;
+    let [task] = submission.tasks.as_slice() else {
+        return Err(Problem::internal("a submission has not one task"));
+    };
+    let location = format!("/api/v1/tasks/{}", task.id);
+    with_header(accepted(&submission, task)?, LOCATION, &location)
+}
+
+#[utoipa::path(
+    post, path = "/api/v1/tasks/batch", tag = "tasks", operation_id = "submit_tasks",
+    params(
+        ("Idempotency-Key" = Option<IdempotencyKey>, Header, description = "1 to 255 visible ASCII characters: the same key and body give the same answer, once"),
+        ("traceparent" = Option<String>, Header, description = "W3C trace context, stored with each task"),
+    ),
+    request_body = TaskBatch,
+    responses((status = 202, description = "All accepted and on disk", body = BatchAccepted,
+        headers(("Idempotency-Replayed" = Option<bool>, description = "`true`: this repeats an earlier answer"))))
+)]
+/// Submits tasks, all or none.
+pub(crate) async fn submit_batch(mut call: Call) -> Answer {
+    let body = call.bytes().await?;
+    let dedup = call.dedup(&body)?;
+    let TaskBatch { tasks } = decode(&body)?;
+    let mut tasks: Vec<NewTask> = tasks.into_iter().map(|task| task.0).collect();
+    let trace = call.traceparent();
+    for task in &mut tasks {
+        task.traceparent.clone_from(&trace);
+        task.idempotency_key = dedup.as_ref().map(|dedup| dedup.key.clone());
+    }
+    let told: fn(HiveError) -> Problem = match tasks.len() {
+        1 => in_batch_of_one,
+        _ => Problem::from,
+    };
+    let submission = call
+        .hive()
+        .tasks().submit(&call.who, tasks, dedup)
+        .await
+        .map_err(told)?;
+    let ids = submission.tasks.iter().map(|task| task.id).collect();
+    accepted(&submission, &BatchAccepted { ids })
+}
+
+fn accepted(submission: &Submission, body: &impl serde::Serialize) -> Answer {
+    let answer = json(StatusCode::ACCEPTED, body)?;
+    with_replayed(answer, submission.replayed)
+}
+
+/// What is wrong with the only task of a batch, told with its place in there.
+/// (The hive tells it as of a single task.)
+fn in_batch_of_one(error: HiveError) -> Problem {
+    match error {
+        HiveError::Invalid(violations) => {
+            let place = |violation: Violation| Violation {
+                pointer: format!("/tasks/0{}", violation.pointer),
+                ..violation
+            };
+            Problem::invalid(violations.into_iter().map(place).collect())
+        }
+        other => other.into(),
+    }
+}
+
+#[utoipa::path(
+    get, path = "/api/v1/tasks", tag = "tasks", operation_id = "list_tasks",
+    params(
+        ("status" = Option<TaskStatus>, Query, description = "Only those in this status"),
+        ("type" = Option<TaskType>, Query, description = "Only those of this type"),
+        ("priority" = Option<Priority>, Query, description = "Only those of this priority"),
+        ("bot" = Option<BotName>, Query, description = "Only those that this bot has, or had last"),
+        ("submitter" = Option<String>, Query, description = "Only those that this user submitted"),
+        ("reason" = Option<EndReason>, Query, description = "Only those that failed or were called off for this reason: `attempts`, `poison`, `expired`, `dependency`, `cancelled`"),
+        ("tag" = Option<Vec<String>>, Query, description = "Only those with this tag; may be there more than once"),
+        ("metadata" = Option<Vec<KeyAndText>>, Query, description = "Only those with this `key:value` in their metadata; may be there more than once"),
+        ("dedup_key" = Option<String>, Query, description = "Only those with this `dedup_key`"),
+        ("created_after" = Option<String>, Query, format = DateTime, description = "Only those accepted then or later"),
+        ("created_before" = Option<String>, Query, format = DateTime, description = "Only those accepted before"),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "At most this many, 1 to 1,000; 100 when absent"),
+        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
+    ),
+    responses((status = 200, description = "Tasks without their content, newest first. A page may be short, or empty, and have a `next_cursor` all the same", body = Page<Task>))
+)]
+/// Lists tasks.
+pub(crate) async fn list(call: Call) -> Answer {
+    let (filter, page) = (filter::from_query(&call)?, call.page()?);
+    ok(&call.hive().tasks().list(&call.who, filter, page).await?)
+}
+
+#[utoipa::path(
+    get, path = "/api/v1/tasks/{id}", tag = "tasks", operation_id = "get_task",
+    params(("id" = TaskId, Path, description = "The task")),
+    responses((status = 200, description = "The task, content included", body = Task))
+)]
+/// Reads a task.
+pub(crate) async fn get(call: Call) -> Answer {
+    let id = call.id("task")?;
+    ok(&call.hive().tasks().get_with_outputs(&call.who, id).await?)
+}
+
+#[utoipa::path(
+    get, path = "/api/v1/tasks/{id}/status", tag = "tasks", operation_id = "get_task_status",
+    params(("id" = TaskId, Path, description = "The task")),
+    responses((status = 200, description = "Where the task is in its life", body = TaskState))
+)]
+/// Reads where a task is in its life.
+pub(crate) async fn status(call: Call) -> Answer {
+    let task = call.hive().tasks().get(&call.who, call.id("task")?).await?;
+    ok(&TaskState::from(task))
+}
+
+#[utoipa::path(
+    get, path = "/api/v1/tasks/{id}/result", tag = "tasks", operation_id = "get_task_result",
+    params(
+        ("id" = TaskId, Path, description = "The task"),
+        ("wait_ms" = Option<u64>, Query, description = "How long to wait for the end of the task, in milliseconds, up to `server.max_wait`; 0 when absent"),
+    ),
+    responses((status = 200, description = "What came of the task", body = TaskResult))
+)]
+/// Reads what came of a task; waits for it if asked to.
+pub(crate) async fn result(call: Call) -> Answer {
+    let (id, wait): (TaskId, _) = (call.id("task")?, call.wait()?);
+    if wait.is_zero() {
+        return ok(&call.hive().tasks().result(&call.who, id, wait).await?);
+    }
+    let result = tokio::select! {
+        biased;
+        result = call.hive().tasks().result(&call.who, id, wait) => result?,
+        () = call.stopping() => call.hive().tasks().result(&call.who, id, Duration::ZERO).await?,
+    };
+    ok(&result)
+}
+
+#[utoipa::path(
+    post, path = "/api/v1/tasks/{id}/cancel", tag = "tasks", operation_id = "cancel_task",
+    params(("id" = TaskId, Path, description = "The task")),
+    responses((status = 200, description = "The task as it now stands; one that runs is `cancelled` once its bot has ended it. Without `task:read`: without what was submitted with it and what came of it", body = Task))
+)]
+/// Calls a task off.
+pub(crate) async fn cancel(mut call: Call) -> Answer {
+    let id = call.id("task")?;
+    call.no_body().await?;
+    ok(&call.hive().tasks().cancel(&call.who, id).await?)
+}
+
+#[utoipa::path(
+    post, path = "/api/v1/tasks/{id}/retry", tag = "tasks", operation_id = "retry_task",
+    params(("id" = TaskId, Path, description = "The task")),
+    responses((status = 200, description = "The task as it now stands. Without `task:read`: without what was submitted with it and what came of it", body = Task))
+)]
+/// Puts a task that has ended back into the queue, with all its attempts.
+pub(crate) async fn retry(mut call: Call) -> Answer {
+    let id = call.id("task")?;
+    call.no_body().await?;
+    ok(&call.hive().tasks().retry(&call.who, id).await?)
+}
+
+#[utoipa::path(
+    delete, path = "/api/v1/tasks/{id}/content", tag = "tasks", operation_id = "erase_task",
+    params(("id" = TaskId, Path, description = "The task, which must have ended")),
+    responses((status = 204, description = "Erased: content, metadata, outputs and errors. The record stays, with `erased_at`"))
+)]
+/// Erases the content of a task that has ended, and all that came of it.
+pub(crate) async fn erase(mut call: Call) -> Answer {
+    call.no_precondition()?;
+    let id = call.id("task")?;
+    call.no_body().await?;
+    call.hive().tasks().erase(&call.who, id).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+#[utoipa::path(
+    get, path = "/api/v1/tasks/{id}/events", tag = "tasks", operation_id = "list_task_events",
+    params(("id" = TaskId, Path, description = "The task")),
+    responses((status = 200, description = "What happened to the task, oldest first, at most the last 1,000 events. Events past `events.retention` are left out. For a caller who sees only its own tasks `seq` counts within the task from 1, and stays the same when earlier events are left out", body = Items<Event>))
+)]
+/// Reads what happened to a task.
+pub(crate) async fn events(call: Call) -> Answer {
+    let items = call.hive().tasks().events(&call.who, call.id("task")?).await?;
+    ok(&Items { items })
+}
+
+#[utoipa::path(
+    get, path = "/api/v1/tasks/{id}/explain", tag = "tasks", operation_id = "explain_task",
+    params(("id" = TaskId, Path, description = "The task")),
+    responses((status = 200, description = "What holds the task, if anything does", body = TaskExplanation))
+)]
+/// Says why a task has not started, or where it is.
+pub(crate) async fn explain(call: Call) -> Answer {
+    let id = call.id("task")?;
+    ok(&call.hive().tasks().explain(&call.who, id).await?)
+}

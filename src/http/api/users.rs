@@ -1,0 +1,127 @@
+//! Users.
+
+use actix_web::{
+    HttpResponse,
+    http::{
+        StatusCode,
+        header::{ETAG, LOCATION},
+    },
+};
+use deia_client::{Items, NewUserRequest, UserChangeRequest};
+use deia_hive::NewUser;
+use deia_model::{User, UserChange};
+
+use crate::http::{
+    api::parameters::{ETagOrAny, IdempotencyKey},
+    body::{
+        answer::{Answer, json, ok, with_header, with_replayed},
+        catalogue::Code,
+        json::decode,
+        problem::{Problem, refuse_secret},
+    },
+    context::{Call, Precondition},
+};
+
+#[utoipa::path(
+    get, path = "/api/v1/users", tag = "auth", operation_id = "list_users",
+    responses((status = 200, description = "All users, by name", body = Items<User>))
+)]
+/// Lists users.
+pub(crate) async fn list(call: Call) -> Answer {
+    let items = call.hive().access().users().await?;
+    ok(&Items { items })
+}
+
+#[utoipa::path(
+    post, path = "/api/v1/users", tag = "auth", operation_id = "create_user",
+    params(("Idempotency-Key" = Option<IdempotencyKey>, Header, description = "1 to 255 visible ASCII characters: the same key and body give the same answer, once")),
+    request_body = NewUserRequest,
+    responses((status = 201, description = "Made; the user has no key yet", body = User,
+        headers(("ETag" = String, description = "The version of the user"),
+                ("Location" = String, description = "The user"),
+                ("Idempotency-Replayed" = Option<bool>, description = "`true`: this repeats an earlier answer"))))
+)]
+/// Makes a user.
+pub(crate) async fn create(mut call: Call) -> Answer {
+    let bytes = call.bytes().await?;
+    let dedup = call.dedup(&bytes)?;
+    let NewUserRequest { id, role, active } = decode(&bytes)?;
+    refuse_secret("/id", Some(&id))?;
+    let (hive, who) = (call.hive(), &call.who);
+    let NewUser { user, replayed } = hive.access().create_user(who, id, role, active, dedup).await?;
+    let answer = versioned(StatusCode::CREATED, &user)?;
+    let answer = with_header(answer, LOCATION, &format!("/api/v1/users/{}", user.id))?;
+    with_replayed(answer, replayed)
+}
+
+#[utoipa::path(
+    get, path = "/api/v1/users/{id}", tag = "auth", operation_id = "get_user",
+    params(("id" = String, Path, description = "The user")),
+    responses((status = 200, description = "The user", body = User,
+        headers(("ETag" = String, description = "The version of the user"))))
+)]
+/// Reads a user.
+pub(crate) async fn get(call: Call) -> Answer {
+    let user = call.hive().access().user(&call.segment("id")).await?;
+    versioned(StatusCode::OK, &user)
+}
+
+#[utoipa::path(
+    patch, path = "/api/v1/users/{id}", tag = "auth", operation_id = "change_user",
+    params(
+        ("id" = String, Path, description = "The user"),
+        ("If-Match" = Option<ETagOrAny>, Header, description = "The ETag on which the change is made; `*`: any"),
+    ),
+    request_body = UserChangeRequest,
+    responses((status = 200, description = "Changed; holds for all keys of the user from the next effect on", body = User,
+        headers(("ETag" = String, description = "The version of the user"))))
+)]
+/// Changes a user's role, or whether they may act.
+pub(crate) async fn change(mut call: Call) -> Answer {
+    let UserChangeRequest { role, active } = call.body().await?;
+    let version = expected_version(&call).await?;
+    let change = UserChange { role, active };
+    let (hive, name) = (call.hive(), &call.segment("id"));
+    let user = hive.access().change_user(&call.who, name, change, version).await?;
+    versioned(StatusCode::OK, &user)
+}
+
+#[utoipa::path(
+    delete, path = "/api/v1/users/{id}", tag = "auth", operation_id = "delete_user",
+    params(
+        ("id" = String, Path, description = "The user"),
+        ("If-Match" = Option<ETagOrAny>, Header, description = "The ETag on which the user is removed; `*`: any"),
+    ),
+    responses((status = 204, description = "Removed with all keys, which are refused from the next effect on; the tasks of the user stay, and nobody gets the name while there are any"))
+)]
+/// Removes a user with all keys.
+pub(crate) async fn delete(mut call: Call) -> Answer {
+    call.no_body().await?;
+    let version = expected_version(&call).await?;
+    let name = &call.segment("id");
+    call.hive().access().delete_user(&call.who, name, version).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+/// A user who is not there is told as such, whatever the condition.
+async fn expected_version(call: &Call) -> Result<Option<u64>, Problem> {
+    match call.precondition()? {
+        Precondition::None => Ok(None),
+        Precondition::Version(0) => Err(Problem::header(
+            "If-None-Match",
+            "is not taken by this route",
+        )),
+        Precondition::Version(version) => Ok(Some(version)),
+        Precondition::Exists => match call.hive().access().user(&call.segment("id")).await {
+            Ok(user) => Ok(Some(user.version)),
+            Err(deia_hive::HiveError::NotFound { .. }) => {
+                Err(Problem::new(Code::VersionMismatch, "there is no such user"))
+            }
+            Err(other) => Err(other.into()),
+        },
+    }
+}
+
+fn versioned(status: StatusCode, user: &User) -> Answer {
+    with_header(json(status, user)?, ETAG, &format!("\"{}\"", user.version))
+}

@@ -1,0 +1,443 @@
+//! What goes wrong, in the form of RFC 9457.
+
+use std::{borrow::Cow, time::Duration};
+
+use actix_web::{
+    HttpResponse,
+    http::header::{
+        ALLOW, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+    },
+};
+use deia_framer::FramingFault;
+use deia_hive::{
+    HiveError,
+    access::{AuthError, Denied, TokenError},
+};
+use deia_ledger::Refusal;
+use deia_model::{Permission, Principal, Violation};
+use serde::Serialize;
+
+use crate::{http::body::catalogue::Code, telemetry::redact::redact};
+
+/// How soon a refused request is worth repeating.
+const RETRY_OVERLOADED: Duration = Duration::from_secs(1);
+const RETRY_UNAVAILABLE: Duration = Duration::from_secs(2);
+const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
+const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"deia\"");
+const CHALLENGE_INVALID: HeaderValue =
+    HeaderValue::from_static("Bearer realm=\"deia\", error=\"invalid_token\"");
+
+/// Why a request was not done.
+#[derive(Clone, Debug)]
+pub struct Problem(Box<Facts>);
+
+#[derive(Clone, Debug)]
+struct Facts {
+    code: Code,
+    /// What is wrong this time; the hint of the code follows it.
+    detail: Cow<'static, str>,
+    errors: Vec<Violation>,
+    parameter: Option<String>,
+    permission: Option<Permission>,
+    missing: Option<Missing>,
+    header: Option<(HeaderName, HeaderValue)>,
+    /// For the log only.
+    cause: Option<String>,
+}
+
+/// A thing that a request names and that is not there for its caller.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct Missing {
+    /// The kind of thing, such as `bot`.
+    #[schema(example = "bot")]
+    kind: String,
+    /// Its name or id, as the request has it.
+    #[schema(example = "uper-1")]
+    id: String,
+}
+
+/// The body of every answer that is not a success.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Problem)]
+pub(crate) struct ProblemBody<'a> {
+    /// Where the catalogue of errors explains it.
+    #[serde(rename = "type")]
+    #[schema(example = "/api/errors/invalid_input")]
+    kind: String,
+    /// What it is, in a few words; the same for each occurrence.
+    title: &'static str,
+    /// The HTTP status.
+    #[schema(example = 422)]
+    status: u16,
+    /// The stable code in the catalogue of errors.
+    #[schema(example = "invalid_input")]
+    code: &'static str,
+    /// What exactly is wrong, and what to do about it.
+    detail: String,
+    /// The request, as in `X-Request-Id`.
+    request_id: &'a str,
+    /// The places in the body that are wrong.
+    #[serde(skip_serializing_if = "<[Violation]>::is_empty")]
+    #[schema(required = false)]
+    errors: &'a [Violation],
+    /// The parameter or header that is wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parameter: Option<&'a str>,
+    /// The permission that the key lacks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    permission: Option<&'static str>,
+    /// The thing that is not there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    missing: Option<&'a Missing>,
+}
+
+/// Whether there is a secret in a text that would be kept and shown: a key, a
+/// token, a cookie.
+pub(crate) fn is_secret(text: &str) -> bool {
+    redact(text) != text
+}
+
+/// Refuses such a text in a body.
+pub(crate) fn refuse_secret(pointer: &str, text: Option<&str>) -> Result<(), Problem> {
+    match text {
+        Some(text) if is_secret(text) => Err(Problem::invalid(vec![Violation {
+            pointer: pointer.to_owned(),
+            detail: "looks like a secret: it would be kept and shown".to_owned(),
+        }])),
+        _ => Ok(()),
+    }
+}
+
+impl Problem {
+    /// A problem of that kind; `detail` is a sentence without its full stop.
+    pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self(Box::new(Facts {
+            code,
+            detail: detail.into(),
+            errors: Vec::new(),
+            parameter: None,
+            permission: None,
+            missing: None,
+            header: usual_header(code),
+            cause: None,
+        }))
+    }
+
+    /// The body is wrong in these places.
+    pub fn invalid(mut errors: Vec<Violation>) -> Self {
+        for text in errors
+            .iter_mut()
+            .flat_map(|e| [&mut e.pointer, &mut e.detail])
+        {
+            *text = redact(text).into_owned();
+        }
+        let detail = match errors.as_slice() {
+            [one] if one.pointer.is_empty() => format!("the body {}", one.detail),
+            [one] => format!("{} {}", one.pointer, one.detail),
+            more => format!("{} places in the body are not valid", more.len()),
+        };
+        let mut problem = Self::new(Code::InvalidInput, detail);
+        problem.0.errors = errors;
+        problem
+    }
+
+    /// A parameter of the path or the query is wrong.
+    pub fn parameter(name: &str, why: impl std::fmt::Display) -> Self {
+        let mut problem = Self::new(
+            Code::InvalidParameter,
+            format!("the parameter {name} {why}"),
+        );
+        problem.0.parameter = Some(redact(name).into_owned());
+        problem
+    }
+
+    /// A header is wrong.
+    pub fn header(name: &'static str, why: impl std::fmt::Display) -> Self {
+        let mut problem = Self::new(Code::InvalidHeader, format!("the header {name} {why}"));
+        problem.0.parameter = Some(name.into());
+        problem
+    }
+
+    /// The caller lacks that permission.
+    pub fn denied(who: &Principal, permission: Permission) -> Self {
+        let detail = format!(
+            "this needs the permission {}, which {} does not have",
+            permission.as_str(),
+            match who.role.may(permission) {
+                true => "the key, as narrow as it was made,".to_owned(),
+                false => format!("the role {}", who.role),
+            }
+        );
+        let mut problem = Self::new(Code::PermissionDenied, detail);
+        problem.0.permission = Some(permission);
+        problem
+    }
+
+    /// There is no such thing.
+    pub fn not_found(kind: &str, id: &str) -> Self {
+        let shown: String = id.chars().take(128).collect();
+        let mut problem = Self::new(Code::NotFound, format!("there is no {kind} {shown:?}"));
+        problem.0.missing = Some(Missing {
+            kind: kind.to_owned(),
+            id: redact(&shown).into_owned(),
+        });
+        problem
+    }
+
+    /// Adds what only callers of this kind have to know.
+    pub fn told_to(mut self, who: &Principal) -> Self {
+        if self.0.code == Code::NotFound && who.is_confined() {
+            let (detail, role) = (&self.0.detail, who.role);
+            self.0.detail = format!("{detail} that a key of the role {role} sees").into();
+        }
+        self
+    }
+
+    /// Too many requests; the next one is taken after `wait`.
+    pub fn rate_limited(wait: Duration) -> Self {
+        let mut problem = Self::new(
+            Code::RateLimited,
+            "this caller's budget of requests is used up",
+        );
+        problem.0.header = Some(retry_after(wait));
+        problem
+    }
+
+    /// The route has other methods.
+    pub fn method_not_allowed(allow: HeaderValue) -> Self {
+        let mut problem = Self::new(
+            Code::MethodNotAllowed,
+            format!(
+                "this route does not have that method; it has {}",
+                allow.to_str().unwrap_or_default()
+            ),
+        );
+        problem.0.header = Some((ALLOW, allow));
+        problem
+    }
+
+    /// A bug; `cause` goes to the log and nowhere else.
+    pub fn internal(cause: impl Into<String>) -> Self {
+        let mut problem = Self::new(Code::Internal, "the request could not be worked on");
+        problem.0.cause = Some(cause.into());
+        problem
+    }
+
+    /// Its code.
+    pub fn code(&self) -> Code {
+        self.0.code
+    }
+
+    /// The permission that is lacking.
+    pub(crate) fn permission(&self) -> Option<Permission> {
+        self.0.permission
+    }
+
+    /// What the log is told and the caller is not.
+    pub(crate) fn cause(&self) -> Option<&str> {
+        self.0.cause.as_deref()
+    }
+
+    /// The answer that tells of it.
+    pub fn into_response(self, request_id: &str) -> HttpResponse {
+        let facts = *self.0;
+        let body = ProblemBody {
+            kind: format!("/api/errors/{}", facts.code.as_str()),
+            title: facts.code.title(),
+            status: facts.code.status().as_u16(),
+            code: facts.code.as_str(),
+            // A caller may have put a key where it does not belong.
+            detail: sentence(&redact(&facts.detail), facts.code.hint()),
+            request_id,
+            errors: &facts.errors,
+            parameter: facts.parameter.as_deref(),
+            permission: facts.permission.map(Permission::as_str),
+            missing: facts.missing.as_ref(),
+        };
+        // Strings and numbers only: this serialisation cannot fail.
+        let bytes = serde_json::to_vec(&body).unwrap_or_default();
+        let mut response = HttpResponse::build(facts.code.status()).body(bytes);
+        let headers: &mut HeaderMap = response.headers_mut();
+        headers.insert(CONTENT_TYPE, PROBLEM_JSON);
+        if let Some((name, value)) = facts.header {
+            headers.insert(name, value);
+        }
+        response
+    }
+}
+
+/// The header that a code comes with unless the problem has one of its own.
+fn usual_header(code: Code) -> Option<(HeaderName, HeaderValue)> {
+    match code {
+        Code::KeyMissing | Code::SessionOver => Some((WWW_AUTHENTICATE, CHALLENGE)),
+        Code::KeyMalformed
+        | Code::KeyUnknown
+        | Code::KeyRevoked
+        | Code::KeyExpired
+        | Code::TokenMalformed
+        | Code::TokenRefused
+        | Code::TokenExpired
+        | Code::UserInactive => Some((WWW_AUTHENTICATE, CHALLENGE_INVALID)),
+        Code::Overloaded | Code::ReadTimeout => Some(retry_after(RETRY_OVERLOADED)),
+        Code::Unavailable | Code::OutcomeUnknown | Code::Unhealthy | Code::IssuerUnavailable => {
+            Some(retry_after(RETRY_UNAVAILABLE))
+        }
+        _ => None,
+    }
+}
+
+impl Problem {
+    /// Says when to come back, where that is a setting.
+    pub(crate) fn with_retry_after(mut self, queue: Duration) -> Self {
+        if matches!(self.0.code, Code::QueueShareUsedUp | Code::QueueFull) {
+            self.0.header = Some(retry_after(queue));
+        }
+        self
+    }
+}
+
+fn retry_after(wait: Duration) -> (HeaderName, HeaderValue) {
+    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    (RETRY_AFTER, HeaderValue::from(seconds.max(1)))
+}
+
+/// `detail` as a sentence, followed by the hint. A name at its beginning, such as that
+/// of a setting, stays as it is.
+fn sentence(detail: &str, hint: &str) -> String {
+    let mut text = String::with_capacity(detail.len() + hint.len() + 2);
+    let first = detail.split(' ').next().unwrap_or_default();
+    let is_word = first.chars().all(|c| c.is_ascii_lowercase() || c == ',');
+    let mut rest = detail.chars();
+    if is_word {
+        text.extend(rest.next().into_iter().flat_map(char::to_uppercase));
+    }
+    text.push_str(rest.as_str());
+    text.push_str(". ");
+    text.push_str(hint);
+    text
+}
+
+impl From<FramingFault> for Code {
+    fn from(fault: FramingFault) -> Self {
+        match fault {
+            FramingFault::Malformed => Self::MalformedRequest,
+            FramingFault::HeadTooLarge => Self::HeadTooLarge,
+            FramingFault::TargetTooLong => Self::TargetTooLong,
+            FramingFault::ExpectationFailed => Self::ExpectationFailed,
+            FramingFault::TooSlow => Self::RequestTimeout,
+        }
+    }
+}
+
+impl From<deia_framer::Refusal> for Problem {
+    fn from(refusal: deia_framer::Refusal) -> Self {
+        Self::new(refusal.fault.into(), refusal.detail)
+    }
+}
+
+impl From<Denied> for Problem {
+    fn from(denied: Denied) -> Self {
+        let code = match denied.why {
+            AuthError::Malformed(_) => Code::KeyMalformed,
+            AuthError::Unknown => Code::KeyUnknown,
+            AuthError::Revoked => Code::KeyRevoked,
+            AuthError::Expired | AuthError::Replaced { .. } => Code::KeyExpired,
+            AuthError::SessionOver => Code::SessionOver,
+            AuthError::Token(error) => token_code(error),
+            AuthError::UserInactive => Code::UserInactive,
+            AuthError::Address => Code::AddressNotAllowed,
+        };
+        let mut problem = Self::new(code, denied.why.to_string());
+        if let AuthError::Token(TokenError::Unavailable(wait)) = denied.why {
+            problem.0.header = Some(retry_after(wait));
+        }
+        problem
+    }
+}
+
+fn token_code(error: TokenError) -> Code {
+    match error {
+        TokenError::Malformed(_) => Code::TokenMalformed,
+        TokenError::Expired => Code::TokenExpired,
+        TokenError::NoRole => Code::TokenWithoutRole,
+        TokenError::Unavailable(_) => Code::IssuerUnavailable,
+        TokenError::Algorithm
+        | TokenError::Issuer
+        | TokenError::Key
+        | TokenError::Signature
+        | TokenError::Claim(..)
+        | TokenError::NotYetValid => Code::TokenRefused,
+    }
+}
+
+impl From<HiveError> for Problem {
+    fn from(error: HiveError) -> Self {
+        let code = match error {
+            HiveError::NotFound { kind, id } => return Self::not_found(kind, &id),
+            HiveError::Invalid(violations) => return Self::invalid(violations),
+            HiveError::Internal(cause) => return Self::internal(cause),
+            HiveError::MayNotGive(permission) => {
+                let mut problem = Self::new(Code::PermissionDenied, error.to_string());
+                problem.0.permission = Some(permission);
+                return problem;
+            }
+            HiveError::BeyondOwnKey(_) => Code::PermissionDenied,
+            HiveError::TaskNotFinished { .. } => Code::TaskNotFinished,
+            HiveError::NoOutput(_) => Code::NoOutput,
+            HiveError::OutputMissing(_) => Code::OutputMissing,
+            HiveError::BeyondOutput { .. } => Code::BeyondOutput,
+            HiveError::BadCursor => Code::BadCursor,
+            HiveError::RestartRefused(_) => Code::RestartRefused,
+            HiveError::PartRefused(_) => Code::PartRefused,
+            HiveError::StorageFull(_) => Code::StorageFull,
+            HiveError::Overloaded => Code::Overloaded,
+            HiveError::ReadTimeout => Code::ReadTimeout,
+            HiveError::Unavailable(_) | HiveError::DataGone(_) => Code::Unavailable,
+            HiveError::OutcomeUnknown => Code::OutcomeUnknown,
+            HiveError::Refused(ref refusal) => refusal_code(refusal),
+        };
+        match error {
+            HiveError::Refused(Refusal::Invalid(violations)) => Self::invalid(violations),
+            other => Self::new(code, other.to_string()),
+        }
+    }
+}
+
+fn refusal_code(refusal: &Refusal) -> Code {
+    match refusal {
+        Refusal::NoSuchTask(_)
+        | Refusal::NoSuchBot(_)
+        | Refusal::NoSuchKey(_)
+        | Refusal::NoSuchUser(_)
+        | Refusal::NoSuchSecret(_) => Code::NotFound,
+        Refusal::TaskIsFinal { .. } => Code::TaskIsFinal,
+        Refusal::TaskIsRunning(_) => Code::TaskIsRunning,
+        Refusal::TaskIsUnfinished { .. } => Code::TaskIsUnfinished,
+        Refusal::TaskIsErased(_) => Code::TaskIsErased,
+        Refusal::TooManySecrets { .. } => Code::SecretLimitReached,
+        Refusal::TooManyDependents { .. } => Code::TooManyDependents,
+        Refusal::QueueShareUsedUp { .. } => Code::QueueShareUsedUp,
+        Refusal::QueueFull { .. } => Code::QueueFull,
+        Refusal::DedupKeyInUse(_) => Code::DedupKeyInUse,
+        Refusal::IdempotencyMismatch => Code::IdempotencyMismatch,
+        Refusal::VersionMismatch { .. } => Code::VersionMismatch,
+        Refusal::BotInUse(_) => Code::BotInUse,
+        Refusal::NoRoomForBot(_) => Code::BotLimitReached,
+        Refusal::KeyMadeAlready(_) => Code::KeyMadeAlready,
+        Refusal::UserExists(_) => Code::UserExists,
+        Refusal::NameHasTasks(_) => Code::NameHasTasks,
+        Refusal::KeyNotInForce(_) => Code::KeyNotInForce,
+        Refusal::RotationRunning(_) => Code::RotationRunning,
+        Refusal::NoRoomForAccess(_) => Code::AccessLimitReached,
+        Refusal::LastAdminKey | Refusal::LastAdmin(_) => Code::LastAdminKey,
+        Refusal::AccessChanged => Code::AccessChanged,
+        Refusal::TooManyLogins => Code::SessionLimitReached,
+        Refusal::LoginOpenedAlready(_) => Code::SessionOpenedAlready,
+        // No request moves a cursor.
+        Refusal::CursorMoved { .. } => Code::Internal,
+        Refusal::Invalid(_) => Code::InvalidInput,
+    }
+}
+
+#[cfg(test)]
+mod tests;

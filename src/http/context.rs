@@ -1,0 +1,410 @@
+//! A request of a caller who was let in, and how handlers take it apart.
+
+mod path_param;
+pub(crate) mod query;
+
+use std::{
+    borrow::Cow, fmt::Display, net::IpAddr, ops::RangeInclusive, pin::pin, str::FromStr, sync::Arc,
+    time::Duration,
+};
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    dev::Payload,
+    http::header::{IF_MATCH, IF_NONE_MATCH},
+    web::Bytes,
+};
+use deia_hive::Hive;
+use deia_ledger::Dedup;
+use deia_model::{LoginCookie, PageRequest, Principal, Via};
+use futures_util::FutureExt as _;
+use ring::digest::{Context, SHA256};
+use serde::de::DeserializeOwned;
+
+use crate::http::{
+    body::{
+        bytes::Held,
+        catalogue::Code,
+        etag, json,
+        problem::{Problem, is_secret},
+        streams::{Reader, Sink, streamed},
+    },
+    guard::{
+        admission::Place,
+        class::Class,
+        credentials,
+        credentials::Credentials,
+        policy::{Access, Asked},
+        who::{admit_again, is_unchanged},
+    },
+    server::{
+        connection,
+        connection::address,
+        metrics::HttpMetrics,
+        state::{Description, Shared},
+    },
+};
+
+/// A request of a caller who was let in.
+pub(crate) struct Call {
+    /// Who asks.
+    pub(crate) who: Principal,
+    shared: Arc<Shared>,
+    request: HttpRequest,
+    payload: Payload,
+    /// What its body takes up, until it is answered.
+    held: Held,
+    access: Access,
+    class: Class,
+    /// Where it is worked on.
+    place: Option<Place>,
+    query: Vec<(String, String)>,
+    traceparent: Option<String>,
+}
+
+/// On which version of a thing a change shall be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Precondition {
+    /// On any, or none.
+    None,
+    /// On the one with this version; 0: only when there is none.
+    Version(u64),
+    /// On any, but there must be one.
+    Exists,
+}
+
+/// Items of a page when nothing is said.
+const DEFAULT_PAGE: u64 = 100;
+
+impl Call {
+    pub(crate) fn new(
+        who: Principal,
+        shared: Arc<Shared>,
+        request: HttpRequest,
+        payload: Payload,
+        asked: Asked,
+        place: Place,
+        traceparent: Option<String>,
+    ) -> Result<Self, Problem> {
+        let query = query::parse(request.query_string(), asked.query)?;
+        Ok(Self {
+            held: shared.bodies.share(&who.budget()),
+            who,
+            access: asked.access,
+            class: asked.class,
+            place: Some(place),
+            shared,
+            request,
+            payload,
+            query,
+            traceparent,
+        })
+    }
+
+    /// The hive that is asked.
+    pub(crate) fn hive(&self) -> &Hive {
+        &self.shared.hive
+    }
+
+    /// Refuses to answer a caller whose access has changed during a wait.
+    pub(crate) fn is_unchanged(&self) -> Result<(), Problem> {
+        is_unchanged(self.hive(), &self.request, &self.who, self.access)
+    }
+
+    /// Returns the source of the OpenAPI document.
+    pub(crate) fn description(&self) -> Description {
+        self.shared.description
+    }
+
+    /// What the HTTP server counts.
+    pub(crate) fn http_metrics(&self) -> &HttpMetrics {
+        &self.shared.metrics
+    }
+
+    /// Where it comes from.
+    pub(crate) fn address(&self) -> Option<IpAddr> {
+        address(&self.request)
+    }
+
+    /// The request itself.
+    pub(crate) fn request(&self) -> &HttpRequest {
+        &self.request
+    }
+
+    /// What is in the cookie of the session that the caller is in.
+    pub(crate) fn session(&self) -> Option<LoginCookie> {
+        match credentials::of(self.request.headers()) {
+            Ok(Credentials::Session(text)) => LoginCookie::parse(text),
+            _ => None,
+        }
+    }
+
+    /// The part of the path that the route calls `name`.
+    pub(crate) fn segment(&self, name: &str) -> Cow<'_, str> {
+        path_param::decode(self.request.match_info().query(name))
+    }
+
+    /// The same as the name of a `kind` of thing. What cannot be such a name
+    /// names nothing.
+    pub(crate) fn id<T: FromStr>(&self, kind: &'static str) -> Result<T, Problem> {
+        let text = self.segment("id");
+        text.parse().map_err(|_| Problem::not_found(kind, &text))
+    }
+
+    /// The same as the name of a thing that may be new.
+    pub(crate) fn new_id<T: FromStr<Err: Display>>(&self) -> Result<T, Problem> {
+        let parsed = self.segment("id").parse();
+        parsed.map_err(|error: T::Err| Problem::parameter("id", format!("is not valid: {error}")))
+    }
+
+    /// The query parameter of that name.
+    pub(crate) fn query<T: FromStr<Err: Display>>(&self, name: &str) -> Result<Option<T>, Problem> {
+        let Some((_, text)) = self.query.iter().find(|(key, _)| key == name) else {
+            return Ok(None);
+        };
+        let parsed = text.parse();
+        parsed
+            .map(Some)
+            .map_err(|error: T::Err| Problem::parameter(name, format!("is not valid: {error}")))
+    }
+
+    /// All query parameters of a name that may be there more than once.
+    pub(crate) fn queries(&self, name: &str) -> impl Iterator<Item = &str> {
+        let named = self.query.iter().filter(move |(key, _)| key == name);
+        named.map(|(_, text)| text.as_str())
+    }
+
+    /// Which part of a list is wanted (`limit`, `cursor`).
+    pub(crate) fn page(&self) -> Result<PageRequest, Problem> {
+        let limit = self.number("limit", 1..=1_000, DEFAULT_PAGE)?;
+        Ok(PageRequest {
+            limit: u32::try_from(limit).unwrap_or(u32::MAX),
+            cursor: self.query::<String>("cursor")?,
+        })
+    }
+
+    /// The query parameter of that name, which is a number in that range.
+    pub(crate) fn number(
+        &self,
+        name: &str,
+        allowed: RangeInclusive<u64>,
+        default: u64,
+    ) -> Result<u64, Problem> {
+        let number = self.query::<u64>(name)?.unwrap_or(default);
+        if allowed.contains(&number) {
+            return Ok(number);
+        }
+        let (least, most) = (allowed.start(), allowed.end());
+        let why = format!("is {number}; allowed are {least} to {most}");
+        Err(Problem::parameter(name, why))
+    }
+
+    /// How long the caller wants to wait (`wait_ms`).
+    pub(crate) fn wait(&self) -> Result<Duration, Problem> {
+        let wait_ms = self.query::<u64>("wait_ms")?.unwrap_or(0);
+        self.within_max_wait(wait_ms)
+            .map_err(|why| Problem::parameter("wait_ms", why))
+    }
+
+    /// That many milliseconds, unless that is longer than `server.max_wait`.
+    pub(crate) fn within_max_wait(&self, wait_ms: u64) -> Result<Duration, String> {
+        let most = u64::try_from(self.shared.max_wait.as_millis()).unwrap_or(u64::MAX);
+        match wait_ms <= most {
+            true => Ok(Duration::from_millis(wait_ms)),
+            false => Err(format!(
+                "is {wait_ms}; allowed are 0 to {most} (server.max_wait)"
+            )),
+        }
+    }
+
+    /// Resolves when the server stops.
+    pub(crate) async fn stopping(&self) {
+        let mut stopping = self.shared.stopping.clone();
+        // The sender is gone only when the server is.
+        let _ = stopping.wait_for(|stopping| *stopping).await;
+    }
+
+    /// Returns an answer of that type whose body `make` makes while it is read.
+    ///
+    /// # Errors
+    /// There are as many streams already as there may be.
+    pub(crate) fn streamed<Fut>(
+        &self,
+        content_type: &'static str,
+        make: impl FnOnce(Sink) -> Fut + 'static,
+    ) -> Result<HttpResponse, Problem>
+    where
+        Fut: Future<Output = ()> + 'static,
+    {
+        let certificate = match self.who.via {
+            Via::Certificate => connection::shown(&self.request),
+            _ => None,
+        };
+        let reader = Reader::new(self.hive(), &self.who, self.address(), certificate);
+        let place = self.shared.streams.place(&self.who.budget())?;
+        let stopping = self.shared.stopping.clone();
+        Ok(streamed(content_type, reader, place, stopping, make))
+    }
+
+    /// Where a stream of events is to go on.
+    pub(crate) fn last_event_id(&self) -> Result<Option<u64>, Problem> {
+        const NAME: &str = "Last-Event-ID";
+        let id = self.single_header(NAME)?.map(str::parse);
+        id.transpose()
+            .map_err(|_| Problem::header(NAME, "must be the id of an event of this stream"))
+    }
+
+    /// The body as a `T`.
+    pub(crate) async fn body<T: DeserializeOwned>(&mut self) -> Result<T, Problem> {
+        json::decode(&self.bytes().await?)
+    }
+
+    /// The body, which is JSON, as it came.
+    pub(crate) async fn bytes(&mut self) -> Result<Bytes, Problem> {
+        json::expect_json(&self.request)?;
+        self.read().await
+    }
+
+    /// Reads the body. A caller who is slow with it has no place meanwhile, and is
+    /// judged anew after it: the access that counts is that at the effect.
+    async fn read(&mut self) -> Result<Bytes, Problem> {
+        let body = self.receive().await?;
+        if self.place.is_none() {
+            self.place = Some(self.shared.admission.enter(self.class).await?);
+            self.who = admit_again(self.hive(), &self.request, &self.who, self.access)?;
+        }
+        Ok(body)
+    }
+
+    /// Receives the body; gives the place up for as long as it has to wait.
+    async fn receive(&mut self) -> Result<Bytes, Problem> {
+        let limits = self.shared.body;
+        let arrived = json::arrived(&mut self.payload).await;
+        let body = json::Body {
+            request: &self.request,
+            payload: &mut self.payload,
+            arrived,
+        };
+        let mut reading = pin!(json::read(body, limits, &mut self.held));
+        if let Some(read) = reading.as_mut().now_or_never() {
+            return read;
+        }
+        self.place = None;
+        connection::invite(&self.request);
+        let body = tokio::time::timeout(limits.max_time, reading).await;
+        let late = |_| {
+            Problem::new(
+                Code::RequestTimeout,
+                "the body took longer than server.request_body_timeout",
+            )
+        };
+        body.map_err(late).flatten()
+    }
+
+    /// The body, which is JSON or nothing.
+    pub(crate) async fn optional_bytes(&mut self) -> Result<Bytes, Problem> {
+        if json::is_announced(&self.request) {
+            json::expect_json(&self.request)?;
+        }
+        let body = self.read().await?;
+        if !body.is_empty() {
+            json::expect_json(&self.request)?;
+        }
+        Ok(body)
+    }
+
+    /// Refuses a body other than none or `{}`.
+    pub(crate) async fn no_body(&mut self) -> Result<(), Problem> {
+        #[derive(serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Nothing {}
+        let body = self.optional_bytes().await?;
+        match body.is_empty() {
+            true => Ok(()),
+            false => json::decode::<Nothing>(&body).map(drop),
+        }
+    }
+
+    /// What makes a repetition of this request harmless, from its `Idempotency-Key`.
+    pub(crate) fn dedup(&self, body: &[u8]) -> Result<Option<Dedup>, Problem> {
+        const NAME: &str = "Idempotency-Key";
+        let Some(key) = self.single_header(NAME)? else {
+            return Ok(None);
+        };
+        if !(1..=255).contains(&key.len()) || !key.bytes().all(|b| b.is_ascii_graphic()) {
+            return Err(Problem::header(
+                NAME,
+                "must be 1 to 255 visible ASCII characters",
+            ));
+        }
+        if is_secret(key) {
+            return Err(Problem::header(NAME, "looks like a secret"));
+        }
+        let mut hash = Context::new(&SHA256);
+        for part in [
+            self.request.method().as_str(),
+            " ",
+            self.request.path(),
+            "\n",
+        ] {
+            hash.update(part.as_bytes());
+        }
+        hash.update(body);
+        let mut fingerprint = [0; 32];
+        fingerprint.copy_from_slice(hash.finish().as_ref());
+        Ok(Some(Dedup {
+            key: key.to_owned(),
+            fingerprint,
+        }))
+    }
+
+    /// The W3C trace that the request belongs to, for what is done for it.
+    pub(crate) fn traceparent(&self) -> Option<String> {
+        self.traceparent.clone()
+    }
+
+    /// On which version the change shall be made.
+    pub(crate) fn precondition(&self) -> Result<Precondition, Problem> {
+        let if_match = self.single_header(IF_MATCH.as_str())?;
+        let if_none_match = self.single_header(IF_NONE_MATCH.as_str())?;
+        match (if_match.map(str::trim), if_none_match.map(str::trim)) {
+            (None, None) => Ok(Precondition::None),
+            (Some("*"), None) => Ok(Precondition::Exists),
+            (Some(tag), None) => etag::version(tag)
+                .map(Precondition::Version)
+                .ok_or_else(|| {
+                    Problem::header("If-Match", "must be one ETag that this resource had, or *")
+                }),
+            (None, Some("*")) => Ok(Precondition::Version(0)),
+            (_, Some(_)) => Err(Problem::header(
+                "If-None-Match",
+                "may only be *, and not come with If-Match",
+            )),
+        }
+    }
+
+    /// Refuses conditions on a request that cannot keep them.
+    pub(crate) fn no_precondition(&self) -> Result<(), Problem> {
+        match self.precondition()? {
+            Precondition::None => Ok(()),
+            _ => Err(Problem::header("If-Match", "is not taken by this route")),
+        }
+    }
+
+    fn single_header(&self, name: &'static str) -> Result<Option<&str>, Problem> {
+        let mut values = self.request.headers().get_all(name);
+        let Some(value) = values.next() else {
+            return Ok(None);
+        };
+        if values.next().is_some() {
+            return Err(Problem::header(name, "is there more than once"));
+        }
+        match value.to_str() {
+            Ok(text) => Ok(Some(text)),
+            Err(_) => Err(Problem::header(
+                name,
+                "has characters other than visible ASCII",
+            )),
+        }
+    }
+}

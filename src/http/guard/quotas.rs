@@ -1,0 +1,146 @@
+//! How much each of many has in hand, in fixed memory: they are known by their
+//! hash, which nobody can foresee, and who has the same one shares.
+
+use std::{
+    hash::{BuildHasher, Hash, RandomState},
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+/// How many callers are told apart.
+pub(crate) const CALLERS: usize = 4_096;
+/// How many networks are told apart.
+pub(crate) const NETWORKS: usize = 65_536;
+
+/// What each has, and how much that may be.
+pub(crate) struct Shares {
+    slots: Box<[AtomicUsize]>,
+    hasher: RandomState,
+    max: usize,
+}
+
+/// A part of what one of them has, as long as this lives.
+pub(crate) struct Share {
+    all: Arc<Shares>,
+    slot: usize,
+    held: usize,
+}
+
+impl Shares {
+    /// For so many who are told apart.
+    pub(crate) fn new(slots: usize, max: usize) -> Arc<Self> {
+        Arc::new(Self {
+            slots: (0..slots.max(1)).map(|_| AtomicUsize::new(0)).collect(),
+            hasher: RandomState::new(),
+            max,
+        })
+    }
+
+    /// A part that is empty so far.
+    pub(crate) fn of(self: &Arc<Self>, who: &impl Hash) -> Share {
+        let slot = self.hasher.hash_one(who) % self.slots.len() as u64;
+        Share {
+            // The remainder is smaller than a number that came from a usize.
+            slot: usize::try_from(slot).unwrap_or(0),
+            all: Arc::clone(self),
+            held: 0,
+        }
+    }
+}
+
+impl Share {
+    /// Makes it at least that large, if that is not too much. Who has nothing
+    /// yet may have any one thing.
+    #[must_use]
+    pub(crate) fn try_grow_to(&mut self, amount: usize) -> bool {
+        let more = amount.saturating_sub(self.held);
+        if more == 0 {
+            return true;
+        }
+        let grown = self
+            .counter()
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |before| {
+                let after = before.saturating_add(more);
+                (before == 0 || after <= self.all.max).then_some(after)
+            });
+        if grown.is_ok() {
+            self.held = amount;
+        }
+        grown.is_ok()
+    }
+
+    /// Makes it at least that large, whether or not that is too much.
+    pub(crate) fn grow_to(&mut self, amount: usize) {
+        let more = amount.saturating_sub(self.held);
+        self.counter().fetch_add(more, Ordering::Relaxed);
+        self.held += more;
+    }
+
+    /// Gives back what is beyond that.
+    pub(crate) fn shrink_to(&mut self, amount: usize) {
+        let less = self.held.saturating_sub(amount);
+        if less > 0 {
+            self.counter().fetch_sub(less, Ordering::Relaxed);
+            self.held -= less;
+        }
+    }
+
+    pub(crate) fn held(&self) -> usize {
+        self.held
+    }
+
+    fn counter(&self) -> &AtomicUsize {
+        &self.all.slots[self.slot]
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.shrink_to(0);
+    }
+}
+
+/// Who an address belongs to: an IPv6 customer usually has a whole /64.
+pub(crate) fn network(address: IpAddr) -> u64 {
+    match address.to_canonical() {
+        IpAddr::V4(address) => u64::from(address.to_bits()),
+        IpAddr::V6(address) => (address.to_bits() >> 64) as u64 | 1 << 63,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_has_a_share_and_gives_it_back() {
+        let all = Shares::new(CALLERS, 10);
+        let (mut one, mut two) = (all.of(&"a"), all.of(&"a"));
+        assert!(one.try_grow_to(6) && one.try_grow_to(5));
+        assert_eq!(one.held(), 6);
+        assert!(!two.try_grow_to(5) && two.try_grow_to(4));
+        two.grow_to(40);
+        assert!(!one.try_grow_to(7));
+        drop((one, two));
+        let mut large = all.of(&"a");
+        assert!(large.try_grow_to(1_000), "one thing is not kept out");
+        assert!(!all.of(&"a").try_grow_to(1));
+        large.shrink_to(9);
+        assert!(all.of(&"a").try_grow_to(1));
+        drop(large);
+        let left = all.slots.iter().map(|slot| slot.load(Ordering::Relaxed));
+        assert_eq!(left.sum::<usize>(), 0);
+    }
+
+    #[test]
+    fn networks_are_told_apart() {
+        let of = |text: &str| network(text.parse().unwrap());
+        assert_eq!(of("2001:db8::1"), of("2001:db8::ffff:0:0:1"));
+        assert_ne!(of("2001:db8::1"), of("2001:db8:0:1::1"));
+        assert_ne!(of("192.0.2.1"), of("192.0.2.2"));
+        assert_eq!(of("192.0.2.1"), of("::ffff:192.0.2.1"));
+    }
+}

@@ -1,0 +1,206 @@
+//! Rate limits: a budget of each class of routes for each caller, and budgets for
+//! each address that comes without a valid key.
+//!
+//! A wrong key is charged to the address it comes from, after it was looked at:
+//! who has a valid one is let in whatever others do at the same address, and
+//! nobody is locked out by another. (Looking at a key is one hash and one look-up,
+//! and it has too many bits to be found by trying. Looking at a token that was not
+//! good before is a signature check: from an address beyond its budget these take
+//! turns, one in the whole process at a time.)
+//!
+//! The headers are those of draft-ietf-httpapi-ratelimit-headers-10: `q` is how
+//! many requests may be made at once after a pause, `w` in how many seconds that
+//! many are given back, `r` how many are left, `t` in how many seconds all are back.
+
+mod budget;
+
+use std::{
+    hash::{BuildHasher, Hash, RandomState},
+    net::IpAddr,
+    time::Duration,
+};
+
+use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
+use deia_hive::config::LimitSettings;
+
+use self::budget::{ADDRESSES, Exact, Shared};
+use crate::http::guard::{
+    class::{Class, PerClass},
+    quotas::network,
+};
+
+const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+
+/// The name of the budgets of addresses without a valid key.
+const STRANGERS: &str = "address";
+
+/// How often what is back to its full budget should be [forgotten](Limits::forget).
+pub(crate) const FORGET_EVERY: Duration = Duration::from_secs(10);
+
+/// The budgets of all callers.
+pub(crate) struct Limits(Option<Budgets>);
+
+struct Budgets {
+    callers: PerClass<Exact>,
+    strangers: Shared,
+    probes: Shared,
+    /// Callers and addresses are known by their hash, which nobody can foresee.
+    hasher: RandomState,
+}
+
+/// What is left of a budget, for the headers of an answer.
+#[derive(Clone, Debug)]
+pub(crate) struct Standing {
+    name: &'static str,
+    policy: HeaderValue,
+    remaining: u32,
+    reset_seconds: u64,
+    /// How long to wait, when there is nothing left.
+    pub(crate) wait: Option<Duration>,
+}
+
+impl Limits {
+    pub(crate) fn new(settings: &LimitSettings) -> Self {
+        let callers = |class: Class| {
+            let rate = match class {
+                Class::Submit => settings.submit,
+                Class::Read => settings.read,
+                Class::Write => settings.write,
+                Class::Stream => settings.stream,
+                Class::Admin => settings.admin,
+            };
+            Exact::new(class.as_str(), rate, settings.max_principals as usize)
+        };
+        Self(settings.enabled.then(|| Budgets {
+            callers: PerClass::new(callers),
+            strangers: Shared::new(STRANGERS, settings.address, ADDRESSES),
+            probes: Shared::new("probe", settings.probe, ADDRESSES),
+            hasher: RandomState::new(),
+        }))
+    }
+
+    /// Takes one request of that class from the budget of a caller who was let in.
+    pub(crate) fn principal(&self, class: Class, payer: &impl Hash) -> Option<Standing> {
+        let all = self.0.as_ref()?;
+        Some(all.callers.get(class).take(all.hasher.hash_one(payer)))
+    }
+
+    /// Takes one request from the budget of an address without a valid key.
+    pub(crate) fn stranger(&self, address: Option<IpAddr>) -> Option<Standing> {
+        let all = self.0.as_ref()?;
+        Some(all.strangers.take(all.slot(address)))
+    }
+
+    /// Whether an address has nothing left for requests without a valid key. Takes
+    /// nothing.
+    pub(crate) fn is_stranger_over(&self, address: Option<IpAddr>) -> bool {
+        let all = self.0.as_ref();
+        all.is_some_and(|all| all.strangers.is_over(all.slot(address)))
+    }
+
+    /// Takes one request to an open route from the budget of an address. It is
+    /// apart from [`Self::stranger`]: mistyped keys shall not blind a monitor.
+    pub(crate) fn probe(&self, address: Option<IpAddr>) -> Option<Standing> {
+        let all = self.0.as_ref()?;
+        Some(all.probes.take(all.slot(address)))
+    }
+
+    /// Forgets whoever has the full budget again.
+    pub(crate) fn forget(&self) {
+        if let Some(all) = &self.0 {
+            all.callers.iter().for_each(Exact::forget);
+        }
+    }
+}
+
+impl Budgets {
+    fn slot(&self, address: Option<IpAddr>) -> u64 {
+        self.hasher.hash_one(address.map(network))
+    }
+}
+
+impl Standing {
+    /// Whether it is that of an address without a valid key.
+    pub(crate) fn is_of_stranger(&self) -> bool {
+        self.name == STRANGERS
+    }
+
+    /// Writes the headers that tell of it.
+    pub(crate) fn write(self, headers: &mut HeaderMap) {
+        let text = format!(
+            "\"{}\";r={};t={}",
+            self.name, self.remaining, self.reset_seconds
+        );
+        headers.insert(POLICY, self.policy);
+        if let Ok(value) = HeaderValue::try_from(text) {
+            headers.insert(LIMIT, value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use deia_hive::config::{Config, Rate};
+    use deia_model::KeyId;
+
+    use super::*;
+
+    fn limits(enabled: bool) -> Limits {
+        let mut settings = Config::defaults().unwrap().limits;
+        settings.enabled = enabled;
+        settings.read = rate(10, 20);
+        settings.address = rate(1, 2);
+        settings.probe = rate(1, 2);
+        Limits::new(&settings)
+    }
+
+    fn rate(per_second: u32, burst: u32) -> Rate {
+        Rate { per_second, burst }
+    }
+
+    fn is_over(standing: Option<Standing>) -> bool {
+        standing.is_some_and(|standing| standing.wait.is_some())
+    }
+
+    #[test]
+    fn budgets_are_apart() {
+        let limits = limits(true);
+        let here = Some("127.0.0.1".parse().unwrap());
+        for _ in 0..2 {
+            assert!(!limits.is_stranger_over(here), "looking takes nothing");
+            assert!(!limits.is_stranger_over(here));
+            assert!(!is_over(limits.stranger(here)));
+        }
+        assert!(limits.is_stranger_over(here));
+        assert!(!limits.is_stranger_over(Some("192.0.2.1".parse().unwrap())));
+        let wait = limits.stranger(here).unwrap().wait.unwrap();
+        assert!(wait > Duration::ZERO && wait <= Duration::from_secs(1));
+        assert!(!is_over(limits.probe(here)));
+        let (one, other) = (KeyId::new(), KeyId::new());
+        for _ in 0..20 {
+            assert!(!is_over(limits.principal(Class::Read, &one)));
+        }
+        assert!(is_over(limits.principal(Class::Read, &one)));
+        assert!(!is_over(limits.principal(Class::Submit, &one)));
+        assert!(!is_over(limits.principal(Class::Read, &other)));
+    }
+
+    #[test]
+    fn without_limits_there_is_nothing_to_tell() {
+        let limits = limits(false);
+        for _ in 0..100 {
+            assert!(limits.stranger(None).is_none() && limits.probe(None).is_none());
+            assert!(limits.principal(Class::Read, &KeyId::new()).is_none());
+        }
+    }
+
+    #[test]
+    fn headers_tell_policy_and_standing() {
+        let mut headers = HeaderMap::new();
+        let standing = limits(true).principal(Class::Read, &KeyId::new());
+        standing.unwrap().write(&mut headers);
+        assert_eq!(headers.get(POLICY).unwrap(), "\"read\";q=20;w=2");
+        assert_eq!(headers.get(LIMIT).unwrap(), "\"read\";r=19;t=1");
+    }
+}

@@ -1,0 +1,254 @@
+//! Budgets in bounded memory.
+
+use std::{
+    num::{NonZeroU16, NonZeroU32},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use actix_web::http::header::HeaderValue;
+use deia_hive::config::Rate;
+use governor::{
+    NotUntil, Quota, RateLimiter,
+    clock::{Clock, DefaultClock, Reference},
+    middleware::{StateInformationMiddleware, StateSnapshot},
+    nanos::Nanos,
+    state::{InMemoryState, NotKeyed, StateStore, keyed::DashMapStateStore},
+};
+
+use super::Standing;
+
+type Limiter<S> = RateLimiter<u64, S, DefaultClock, StateInformationMiddleware>;
+type Taken = Result<StateSnapshot, NotUntil<<DefaultClock as Clock>::Instant>>;
+
+/// Budgets of addresses.
+pub(crate) const ADDRESSES: NonZeroU16 = NonZeroU16::MAX;
+/// Budgets of callers who are too many.
+const REST: NonZeroU16 = NonZeroU16::MIN.saturating_add(4_095);
+
+/// How often budgets are counted anew when there seem to be too many.
+const COUNT_EVERY: Duration = Duration::from_millis(100);
+
+/// Budgets that callers share by their hash: always the same memory.
+pub(crate) struct Shared {
+    policy: Policy,
+    limiter: Limiter<Slots>,
+    /// Those of the limiter.
+    slots: Slots,
+    started: <DefaultClock as Clock>::Instant,
+}
+
+/// A budget for each caller, and shared ones for those who are too many.
+pub(crate) struct Exact {
+    limiter: Limiter<DashMapStateStore<u64>>,
+    rest: Shared,
+    /// About as many budgets are in the map, never fewer.
+    kept: AtomicUsize,
+    max: usize,
+    born: Instant,
+    /// From when on they may be counted again, in milliseconds since then.
+    count_from: AtomicU64,
+}
+
+/// So many budgets, 8 bytes each.
+#[derive(Clone)]
+struct Slots(Arc<[InMemoryState]>);
+
+impl StateStore for Slots {
+    type Key = u64;
+
+    fn measure_and_replace<T, F, E>(&self, key: &u64, f: F) -> Result<T, E>
+    where
+        F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
+    {
+        // The remainder is smaller than a number that came from a usize.
+        let slot = usize::try_from(key % self.0.len() as u64).unwrap_or(0);
+        self.0[slot].measure_and_replace(&NotKeyed::NonKey, f)
+    }
+}
+
+struct Policy {
+    name: &'static str,
+    header: HeaderValue,
+    rate: u32,
+    burst: u32,
+}
+
+impl Policy {
+    fn new(name: &'static str, rate: Rate) -> Self {
+        let (per_second, burst) = (rate.per_second.max(1), rate.burst.max(1));
+        let text = format!("\"{name}\";q={burst};w={}", burst.div_ceil(per_second));
+        Self {
+            name,
+            // Digits and a fixed name only: always a valid header.
+            header: HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("")),
+            rate: per_second,
+            burst,
+        }
+    }
+
+    fn quota(&self) -> Quota {
+        let positive = |n| NonZeroU32::new(n).unwrap_or(NonZeroU32::MIN);
+        Quota::per_second(positive(self.rate)).allow_burst(positive(self.burst))
+    }
+
+    fn standing(&self, taken: Taken, clock: &DefaultClock) -> Standing {
+        let (remaining, wait) = match taken {
+            Ok(state) => (state.remaining_burst_capacity(), None),
+            Err(not_until) => (0, Some(not_until.wait_time_from(clock.now()))),
+        };
+        Standing {
+            name: self.name,
+            policy: self.header.clone(),
+            remaining,
+            reset_seconds: u64::from(self.burst.saturating_sub(remaining).div_ceil(self.rate)),
+            wait,
+        }
+    }
+}
+
+impl Shared {
+    pub(crate) fn new(name: &'static str, rate: Rate, slots: NonZeroU16) -> Self {
+        let policy = Policy::new(name, rate);
+        let slots = (0..slots.get()).map(|_| InMemoryState::default());
+        let slots = Slots(slots.collect());
+        let clock = DefaultClock::default();
+        Self {
+            started: clock.now(),
+            limiter: RateLimiter::new(policy.quota(), slots.clone(), clock),
+            slots,
+            policy,
+        }
+    }
+
+    /// Whether nothing is left of it. Takes nothing.
+    pub(crate) fn is_over(&self, key: u64) -> bool {
+        // What is kept is when all is back (GCRA), since the limiter was made.
+        let look = |back: Option<Nanos>| Err::<((), Nanos), _>(back);
+        let back = match self.slots.measure_and_replace(&key, look) {
+            Err(Some(back)) => back.as_u64(),
+            _ => return false,
+        };
+        let now = Reference::duration_since(&self.limiter.clock().now(), self.started);
+        let each = 1_000_000_000 / u64::from(self.policy.rate);
+        let but_one = u64::from(self.policy.burst - 1) * each;
+        back > now.as_u64().saturating_add(but_one)
+    }
+
+    pub(crate) fn take(&self, key: u64) -> Standing {
+        let taken = self.limiter.check_key(&key);
+        self.policy.standing(taken, self.limiter.clock())
+    }
+}
+
+impl Exact {
+    pub(crate) fn new(name: &'static str, rate: Rate, max: usize) -> Self {
+        let rest = Shared::new(name, rate, REST);
+        Self {
+            limiter: RateLimiter::dashmap(rest.policy.quota()).with_middleware(),
+            rest,
+            kept: AtomicUsize::new(0),
+            max,
+            born: Instant::now(),
+            count_from: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn take(&self, key: u64) -> Standing {
+        if !self.has_room() {
+            return self.rest.take(key);
+        }
+        let taken = self.limiter.check_key(&key);
+        let policy = &self.rest.policy;
+        let standing = policy.standing(taken, self.limiter.clock());
+        // Whoever has spent nothing else may be new, or has been back to the full
+        // budget: who comes now and then is counted again and again.
+        if standing.wait.is_none() && standing.remaining + 1 == policy.burst {
+            self.kept.fetch_add(1, Ordering::Relaxed);
+        }
+        standing
+    }
+
+    /// Whether one more may have a budget. When there seem to be too many, they
+    /// are counted.
+    fn has_room(&self) -> bool {
+        let has_room = || self.kept.load(Ordering::Relaxed) < self.max;
+        if has_room() {
+            return true;
+        }
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let (now, from) = (
+            millis(self.born.elapsed()),
+            self.count_from.load(Ordering::Relaxed),
+        );
+        let next = now + millis(COUNT_EVERY);
+        let ours = now >= from
+            && self
+                .count_from
+                .compare_exchange(from, next, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok();
+        if ours {
+            self.kept.store(self.limiter.len(), Ordering::Relaxed);
+        }
+        has_room()
+    }
+
+    /// Forgets whoever has the full budget again.
+    pub(crate) fn forget(&self) {
+        self.limiter.retain_recent();
+        self.limiter.shrink_to_fit();
+        self.kept.store(self.limiter.len(), Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_bounded_and_those_beyond_it_are_limited_as_well() {
+        let rate = Rate {
+            per_second: 1,
+            burst: 3,
+        };
+        let budget = Exact::new("read", rate, 100);
+        for key in 0..10_000 {
+            assert!(budget.take(key).wait.is_none(), "{key}");
+        }
+        assert!(budget.limiter.len() <= 100, "{}", budget.limiter.len());
+        let over = (0..4).any(|_| budget.take(9_999).wait.is_some());
+        assert!(over, "a caller beyond the maximum has a budget too");
+        budget.forget();
+        assert_eq!(budget.kept.load(Ordering::Relaxed), budget.limiter.len());
+    }
+
+    #[test]
+    fn who_comes_now_and_then_takes_one_place() {
+        let rate = Rate {
+            per_second: 1_000,
+            burst: 2,
+        };
+        let budget = Exact::new("read", rate, 20);
+        for request in 0..=20 {
+            assert!(budget.has_room(), "{request}");
+            assert!(budget.take(7).wait.is_none(), "{request}");
+            // Until the budget is whole again, by the clock that it goes by.
+            let clock = budget.limiter.clock();
+            let taken = clock.now();
+            let whole = Nanos::from(Duration::from_millis(1));
+            while Reference::duration_since(&clock.now(), taken) < whole {
+                std::thread::yield_now();
+            }
+        }
+        assert_eq!(budget.limiter.len(), 1);
+        assert!(budget.kept.load(Ordering::Relaxed) <= 2);
+        // Who really are too many are no more than that.
+        for key in 0..100 {
+            budget.take(key);
+        }
+        assert!(budget.limiter.len() <= 20 && !budget.has_room());
+    }
+}

@@ -1,0 +1,367 @@
+//! TLS of the listener: its certificate, read anew when it changes, and the
+//! certificates of clients.
+//!
+//! Only HTTP/1.1 is offered: the guard of the stream reads nothing else.
+
+use std::{
+    io,
+    os::unix::fs::MetadataExt,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use actix_rt::net::TcpStream;
+use arc_swap::ArcSwap;
+use deia_hive::config::TlsSettings;
+use deia_model::BotName;
+use rustls::{
+    RootCertStore, ServerConfig,
+    pki_types::{CertificateDer, PrivateKeyDer, UnixTime, pem::PemObject},
+    server::WebPkiClientVerifier,
+};
+use tokio::sync::watch;
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use webpki::{EndEntityCert, KeyUsage};
+
+/// How often the files are looked at.
+pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// How long before its end a certificate is warned of.
+const WARN_BEFORE: Duration = Duration::from_secs(14 * 24 * 3_600);
+
+/// Why the files cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("server.tls.{key}: {path}: {reason}")]
+pub struct TlsError {
+    key: &'static str,
+    path: String,
+    reason: String,
+}
+
+/// What the listener needs to speak TLS.
+pub struct Tls {
+    settings: TlsSettings,
+    files: ArcSwap<Files>,
+    /// How often the authorities of clients have changed.
+    changes: watch::Sender<u64>,
+    /// The files that were tried last.
+    tried: Mutex<Stamp>,
+}
+
+/// What was read from the files.
+struct Files {
+    config: Arc<ServerConfig>,
+    authorities: Vec<CertificateDer<'static>>,
+    /// How often they had changed by then.
+    changes: u64,
+}
+
+/// A certificate that a client has shown, and that stands for a bot.
+#[derive(Clone, Debug)]
+pub(crate) struct Shown {
+    /// The bot that it stands for, if it stands for one.
+    pub(crate) bot: Option<BotName>,
+    /// From when on it is not valid, in seconds of Unix time.
+    not_after: u64,
+    /// It was verified when the authorities had changed so often.
+    verified: u64,
+    changes: watch::Receiver<u64>,
+}
+
+impl Shown {
+    /// Whether it counts still. A connection may be older than the
+    /// authorities, and outlive the certificate.
+    pub(crate) fn stands(&self) -> bool {
+        *self.changes.borrow() == self.verified && UnixTime::now().as_secs() <= self.not_after
+    }
+
+    /// Resolves when the authorities have changed, or when it ends.
+    pub(crate) async fn over(&mut self) {
+        let left = self.not_after.saturating_sub(UnixTime::now().as_secs());
+        let verified = self.verified;
+        let changed = self.changes.wait_for(|changes| *changes != verified);
+        // The end itself is still within it.
+        let _ = tokio::time::timeout(Duration::from_secs(left.saturating_add(1)), changed).await;
+    }
+}
+
+/// What tells one version of the files from another.
+type Stamp = Vec<Option<(u64, u64, i64, i64)>>;
+
+impl Tls {
+    /// Reads the files; `None` when TLS is off.
+    ///
+    /// # Errors
+    /// A file that is not there or not what it should be, a certificate that is not
+    /// valid now, or a key that is not that of the certificate.
+    pub fn load(settings: &TlsSettings) -> Result<Option<Arc<Self>>, TlsError> {
+        if !settings.is_on() {
+            return Ok(None);
+        }
+        let tried = Mutex::new(stamp(settings));
+        let files = ArcSwap::from_pointee(read(settings)?);
+        let settings = settings.clone();
+        Ok(Some(Arc::new(Self {
+            settings,
+            files,
+            changes: watch::Sender::new(0),
+            tried,
+        })))
+    }
+
+    /// Reads the files anew if they have changed since they were tried last.
+    pub(crate) fn look(&self) {
+        let now = stamp(&self.settings);
+        let mut tried = self.tried.lock().unwrap_or_else(PoisonError::into_inner);
+        if *tried != now {
+            *tried = now;
+            drop(tried);
+            self.reload();
+        }
+    }
+
+    /// Reads the files anew. What is wrong with them is logged, and the old ones
+    /// stay in use.
+    pub fn reload(&self) {
+        match read(&self.settings) {
+            Ok(mut files) => {
+                let before = self.files.load();
+                let changed = files.authorities != before.authorities;
+                files.changes = before.changes + u64::from(changed);
+                let changes = files.changes;
+                self.files.store(Arc::new(files));
+                // Only now: what is verified from here on is verified by the new ones.
+                self.changes.send_replace(changes);
+                let cert_file = self.settings.cert_file.display();
+                tracing::info!(%cert_file, "the certificate was read anew");
+            }
+            Err(error) => {
+                tracing::error!(%error, "the certificate cannot be read anew; the old one stays in use");
+            }
+        }
+    }
+
+    /// Makes a connection one under TLS.
+    pub(crate) async fn accept(
+        &self,
+        tcp: TcpStream,
+    ) -> io::Result<(TlsStream<TcpStream>, Option<Shown>)> {
+        let files = self.files.load_full();
+        let acceptor = TlsAcceptor::from(Arc::clone(&files.config));
+        let stream = acceptor.accept(tcp).await?;
+        let shown = self.shown(&stream, files.changes);
+        Ok((stream, shown))
+    }
+
+    /// The certificate of the client, if it has one.
+    fn shown(&self, stream: &TlsStream<TcpStream>, verified: u64) -> Option<Shown> {
+        // Of the chain, which was verified, the first is the client's own.
+        let chain = stream.get_ref().1.peer_certificates()?;
+        Some(Shown {
+            bot: bot_of(&self.settings, chain.first()?),
+            not_after: chain.iter().map(not_after).min()?,
+            verified,
+            changes: self.changes.subscribe(),
+        })
+    }
+}
+
+/// The end of a certificate, in seconds of Unix time; 0 when it cannot be told.
+fn not_after(certificate: &CertificateDer<'_>) -> u64 {
+    let end = EndEntityCert::try_from(certificate)
+        .ok()
+        .and_then(|certificate| {
+            // In the year 9999 certificates end at the latest: what is refused then
+            // tells its end.
+            let late = UnixTime::since_unix_epoch(Duration::from_secs(1 << 40));
+            let verified = certificate.verify_for_usage(
+                &[],
+                &[],
+                &[],
+                late,
+                KeyUsage::client_auth(),
+                None,
+                None,
+            );
+            match verified.err()? {
+                webpki::Error::CertExpired { not_after, .. } => Some(not_after.as_secs()),
+                _ => None,
+            }
+        });
+    end.unwrap_or(0)
+}
+
+fn bot_of(settings: &TlsSettings, certificate: &CertificateDer<'_>) -> Option<BotName> {
+    let certificate = EndEntityCert::try_from(certificate).ok()?;
+    let names = certificate.valid_dns_names().map(str::to_ascii_lowercase);
+    // A URI without a scheme is none, and would be taken for a DNS name.
+    let uris = certificate.valid_uri_names().filter(|uri| has_scheme(uri));
+    let names = names.chain(uris.map(str::to_owned));
+    let mut bots = names.filter_map(|name| settings.client_bots.get(&name));
+    let bot = bots.next()?;
+    // One that stands for several stands for none.
+    bots.all(|other| other == bot).then(|| bot.clone())
+}
+
+/// Returns whether a URI begins with a scheme (RFC 3986, 3.1).
+fn has_scheme(uri: &str) -> bool {
+    let Some((scheme, _)) = uri.split_once(':') else {
+        return false;
+    };
+    let rest = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
+    scheme.starts_with(|first: char| first.is_ascii_alphabetic()) && scheme.bytes().all(rest)
+}
+
+fn stamp(settings: &TlsSettings) -> Stamp {
+    let of = |path: &Path| {
+        let file = path.metadata().ok()?;
+        Some((file.ino(), file.len(), file.mtime(), file.mtime_nsec()))
+    };
+    let files = [
+        &settings.cert_file,
+        &settings.key_file,
+        &settings.client_ca_file,
+    ];
+    files.map(|path| of(path)).into()
+}
+
+fn read(settings: &TlsSettings) -> Result<Files, TlsError> {
+    let at = |key, path: &Path| {
+        let path = path.display().to_string();
+        move |reason: String| TlsError { key, path, reason }
+    };
+    let in_cert = || at("cert_file", &settings.cert_file);
+    let chain = certificates(&settings.cert_file).map_err(in_cert())?;
+    check_time(&chain[0], &settings.cert_file).map_err(in_cert())?;
+    let key = PrivateKeyDer::from_pem_file(&settings.key_file)
+        .map_err(|error| format!("cannot be read as a private key in PEM: {error}"))
+        .map_err(at("key_file", &settings.key_file))?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())
+        .map_err(in_cert())?;
+    let mut authorities = Vec::new();
+    let builder = if settings.takes_client_certificates() {
+        let in_ca = || at("client_ca_file", &settings.client_ca_file);
+        let mut roots = RootCertStore::empty();
+        authorities = certificates(&settings.client_ca_file).map_err(in_ca())?;
+        for authority in &authorities {
+            let added = roots.add(authority.clone());
+            added
+                .map_err(|error| format!("has what is no authority: {error}"))
+                .map_err(in_ca())?;
+        }
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+            // Whoever shows none needs a key.
+            .allow_unauthenticated()
+            .build()
+            .map_err(|error| error.to_string())
+            .map_err(in_ca())?;
+        builder.with_client_cert_verifier(verifier)
+    } else {
+        builder.with_no_client_auth()
+    };
+    let mut config = builder
+        .with_single_cert(chain, key)
+        .map_err(|error| format!("is not the key of server.tls.cert_file: {error}"))
+        .map_err(at("key_file", &settings.key_file))?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Files {
+        config: Arc::new(config),
+        authorities,
+        changes: 0,
+    })
+}
+
+/// All certificates of a file, at least one.
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let unreadable = |error| format!("cannot be read as certificates in PEM: {error}");
+    let all = CertificateDer::pem_file_iter(path).map_err(unreadable)?;
+    let all = all.collect::<Result<Vec<_>, _>>().map_err(unreadable)?;
+    match all.is_empty() {
+        true => Err("has no certificate in PEM".to_owned()),
+        false => Ok(all),
+    }
+}
+
+/// Refuses a certificate that is not valid now, and warns of one that soon is not.
+fn check_time(certificate: &CertificateDer<'_>, path: &Path) -> Result<(), String> {
+    let certificate = EndEntityCert::try_from(certificate)
+        .map_err(|error| format!("has what is no certificate: {error}"))?;
+    let now = UnixTime::now();
+    let wrong = |time| {
+        // The time is checked before the way to an authority, of which there is none here.
+        let verified =
+            certificate.verify_for_usage(&[], &[], &[], time, KeyUsage::server_auth(), None, None);
+        match verified.err()? {
+            webpki::Error::CertExpired { .. } => Some("has expired"),
+            webpki::Error::CertNotValidYet { .. } => Some("is not valid yet"),
+            webpki::Error::InvalidCertValidity => Some("ends before it begins"),
+            _ => None,
+        }
+    };
+    if let Some(wrong) = wrong(now) {
+        return Err(format!("the certificate {wrong}"));
+    }
+    let soon = Duration::from_secs(now.as_secs()) + WARN_BEFORE;
+    if wrong(UnixTime::since_unix_epoch(soon)).is_some() {
+        tracing::warn!(path = %path.display(), "the certificate expires within 14 days");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+
+    use super::*;
+
+    fn certificate(year: i32) -> CertificateDer<'static> {
+        let mut params = CertificateParams::new(["a.example".to_owned()]).unwrap();
+        params.not_after = date_time_ymd(year, 1, 1);
+        let key = KeyPair::generate().unwrap();
+        params.self_signed(&key).unwrap().der().clone()
+    }
+
+    #[test]
+    fn uris_have_a_scheme() {
+        for (uri, expected) in [
+            ("spiffe://a/b", true),
+            ("urn:bot:7", true),
+            ("worker-7.example", false),
+            ("//worker-7.example", false),
+            (":worker", false),
+            ("7://worker", false),
+            ("wor/ker:7", false),
+            ("", false),
+        ] {
+            assert_eq!(has_scheme(uri), expected, "{uri}");
+        }
+    }
+
+    #[test]
+    fn certificates_tell_their_end() {
+        assert_eq!(not_after(&certificate(2001)), 978_307_200);
+        assert_eq!(not_after(&certificate(3000)), 32_503_680_000);
+        assert_eq!(not_after(&CertificateDer::from(vec![7; 100])), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_certificate_stands_until_its_end_or_a_change_of_the_authorities() {
+        let changes = watch::Sender::new(0);
+        let shown = |year| Shown {
+            bot: Some("upper-1".parse().unwrap()),
+            not_after: not_after(&certificate(year)),
+            verified: 0,
+            changes: changes.subscribe(),
+        };
+        assert!(!shown(2020).stands());
+        shown(2020).over().await;
+        let mut stands = shown(3000);
+        assert!(stands.stands());
+        changes.send_replace(1);
+        assert!(!stands.stands());
+        stands.over().await;
+    }
+}
