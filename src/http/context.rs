@@ -23,41 +23,41 @@ use serde::de::DeserializeOwned;
 
 use crate::http::{
     body::{
-        bytes::Held,
+        bytes::ByteReservation,
         catalogue::Code,
         etag, json,
         problem::{Problem, is_secret},
         streams::{Reader, Sink, streamed},
     },
     guard::{
-        admission::Place,
-        class::Class,
+        admission::Permit,
+        class::RouteClass,
         credentials,
         credentials::Credentials,
-        policy::{Access, Asked},
+        policy::{Access, RoutePolicy},
         who::{admit_again, is_unchanged},
     },
     server::{
         connection,
         connection::address,
         metrics::HttpMetrics,
-        state::{Description, Shared},
+        state::{Description, ServerState},
     },
 };
 
 /// A request of a caller who was let in.
-pub(crate) struct Call {
+pub(crate) struct RequestCtx {
     /// Who asks.
     pub(crate) who: Principal,
-    shared: Arc<Shared>,
+    state: Arc<ServerState>,
     request: HttpRequest,
     payload: Payload,
     /// What its body takes up, until it is answered.
-    held: Held,
+    held: ByteReservation,
     access: Access,
-    class: Class,
+    class: RouteClass,
     /// Where it is worked on.
-    place: Option<Place>,
+    place: Option<Permit>,
     query: Vec<(String, String)>,
     traceparent: Option<String>,
 }
@@ -76,24 +76,24 @@ pub(crate) enum Precondition {
 /// Items of a page when nothing is said.
 const DEFAULT_PAGE: u64 = 100;
 
-impl Call {
+impl RequestCtx {
     pub(crate) fn new(
         who: Principal,
-        shared: Arc<Shared>,
+        state: Arc<ServerState>,
         request: HttpRequest,
         payload: Payload,
-        asked: Asked,
-        place: Place,
+        asked: RoutePolicy,
+        place: Permit,
         traceparent: Option<String>,
     ) -> Result<Self, Problem> {
         let query = query::parse(request.query_string(), asked.query)?;
         Ok(Self {
-            held: shared.bodies.share(&who.budget()),
+            held: state.bodies.share(&who.budget()),
             who,
             access: asked.access,
             class: asked.class,
             place: Some(place),
-            shared,
+            state,
             request,
             payload,
             query,
@@ -103,7 +103,7 @@ impl Call {
 
     /// The hive that is asked.
     pub(crate) fn hive(&self) -> &Hive {
-        &self.shared.hive
+        &self.state.hive
     }
 
     /// Refuses to answer a caller whose access has changed during a wait.
@@ -113,12 +113,12 @@ impl Call {
 
     /// Returns the source of the OpenAPI document.
     pub(crate) fn description(&self) -> Description {
-        self.shared.description
+        self.state.description
     }
 
     /// What the HTTP server counts.
     pub(crate) fn http_metrics(&self) -> &HttpMetrics {
-        &self.shared.metrics
+        &self.state.metrics
     }
 
     /// Where it comes from.
@@ -140,20 +140,20 @@ impl Call {
     }
 
     /// The part of the path that the route calls `name`.
-    pub(crate) fn segment(&self, name: &str) -> Cow<'_, str> {
+    pub(crate) fn path_param(&self, name: &str) -> Cow<'_, str> {
         path_param::decode(self.request.match_info().query(name))
     }
 
     /// The same as the name of a `kind` of thing. What cannot be such a name
     /// names nothing.
     pub(crate) fn id<T: FromStr>(&self, kind: &'static str) -> Result<T, Problem> {
-        let text = self.segment("id");
+        let text = self.path_param("id");
         text.parse().map_err(|_| Problem::not_found(kind, &text))
     }
 
     /// The same as the name of a thing that may be new.
     pub(crate) fn new_id<T: FromStr<Err: Display>>(&self) -> Result<T, Problem> {
-        let parsed = self.segment("id").parse();
+        let parsed = self.path_param("id").parse();
         parsed.map_err(|error: T::Err| Problem::parameter("id", format!("is not valid: {error}")))
     }
 
@@ -208,7 +208,7 @@ impl Call {
 
     /// That many milliseconds, unless that is longer than `server.max_wait`.
     pub(crate) fn within_max_wait(&self, wait_ms: u64) -> Result<Duration, String> {
-        let most = u64::try_from(self.shared.max_wait.as_millis()).unwrap_or(u64::MAX);
+        let most = u64::try_from(self.state.max_wait.as_millis()).unwrap_or(u64::MAX);
         match wait_ms <= most {
             true => Ok(Duration::from_millis(wait_ms)),
             false => Err(format!(
@@ -219,7 +219,7 @@ impl Call {
 
     /// Resolves when the server stops.
     pub(crate) async fn stopping(&self) {
-        let mut stopping = self.shared.stopping.clone();
+        let mut stopping = self.state.stopping.clone();
         // The sender is gone only when the server is.
         let _ = stopping.wait_for(|stopping| *stopping).await;
     }
@@ -237,12 +237,12 @@ impl Call {
         Fut: Future<Output = ()> + 'static,
     {
         let certificate = match self.who.via {
-            Via::Certificate => connection::shown(&self.request),
+            Via::Certificate => connection::certificate(&self.request),
             _ => None,
         };
         let reader = Reader::new(self.hive(), &self.who, self.address(), certificate);
-        let place = self.shared.streams.place(&self.who.budget())?;
-        let stopping = self.shared.stopping.clone();
+        let place = self.state.streams.place(&self.who.budget())?;
+        let stopping = self.state.stopping.clone();
         Ok(streamed(content_type, reader, place, stopping, make))
     }
 
@@ -270,7 +270,7 @@ impl Call {
     async fn read(&mut self) -> Result<Bytes, Problem> {
         let body = self.receive().await?;
         if self.place.is_none() {
-            self.place = Some(self.shared.admission.enter(self.class).await?);
+            self.place = Some(self.state.admission.enter(self.class).await?);
             self.who = admit_again(self.hive(), &self.request, &self.who, self.access)?;
         }
         Ok(body)
@@ -278,7 +278,7 @@ impl Call {
 
     /// Receives the body; gives the place up for as long as it has to wait.
     async fn receive(&mut self) -> Result<Bytes, Problem> {
-        let limits = self.shared.body;
+        let limits = self.state.body;
         let arrived = json::arrived(&mut self.payload).await;
         let body = json::Body {
             request: &self.request,

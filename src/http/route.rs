@@ -12,11 +12,11 @@ use deia_hive::Hive;
 
 use crate::http::{
     body::{answer::Answer, catalogue::Code, problem::Problem},
-    context::{Call, query::ANY_QUERY},
+    context::{RequestCtx, query::ANY_QUERY},
     guard::{
-        class::Class,
+        class::RouteClass,
         pass::{guarded, refused, unguarded, unreadable},
-        policy::{Access, Asked},
+        policy::{Access, RoutePolicy},
     },
     server::{connection, metrics::RouteId},
     viewer,
@@ -45,14 +45,14 @@ pub(crate) fn route<F, Fut>(
     handler: F,
 ) -> Route
 where
-    F: Fn(Call) -> Fut + Clone + 'static,
+    F: Fn(RequestCtx) -> Fut + Clone + 'static,
     Fut: Future<Output = Answer> + 'static,
 {
     let on_method = on(&method);
-    let what = Asked {
+    let what = RoutePolicy {
         access,
         query,
-        class: Class::of(&method, path, access, query),
+        class: RouteClass::of(&method, path, access, query),
     };
     let row = move |id: RouteId| {
         on_method.to(move |request: HttpRequest, payload: Payload| {

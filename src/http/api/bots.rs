@@ -21,7 +21,7 @@ use crate::http::{
         catalogue::Code,
         problem::Problem,
     },
-    context::{Call, Precondition},
+    context::{Precondition, RequestCtx},
 };
 
 #[utoipa::path(
@@ -29,7 +29,7 @@ use crate::http::{
     responses((status = 200, description = "All bots, by name", body = Items<Bot>))
 )]
 /// Lists bots.
-pub(crate) async fn list(call: Call) -> Answer {
+pub(crate) async fn list(call: RequestCtx) -> Answer {
     let items = call.hive().bots().list().await?;
     ok(&Items { items })
 }
@@ -41,7 +41,7 @@ pub(crate) async fn list(call: Call) -> Answer {
         headers(("ETag" = String, description = "The version of its specification"))))
 )]
 /// Reads a bot.
-pub(crate) async fn get(call: Call) -> Answer {
+pub(crate) async fn get(call: RequestCtx) -> Answer {
     let bot = call.hive().bots().get(&call.id("bot")?).await?;
     versioned(StatusCode::OK, &bot)
 }
@@ -63,7 +63,7 @@ pub(crate) async fn get(call: Call) -> Answer {
     )
 )]
 /// Puts a bot in place, or replaces its specification.
-pub(crate) async fn put(mut call: Call) -> Answer {
+pub(crate) async fn put(mut call: RequestCtx) -> Answer {
     let name: BotName = call.new_id()?;
     let precondition = call.precondition()?;
     let body: BotSpecBody = call.body().await?;
@@ -78,7 +78,7 @@ pub(crate) async fn put(mut call: Call) -> Answer {
 }
 
 async fn expected_version(
-    call: &Call,
+    call: &RequestCtx,
     name: &BotName,
     precondition: Precondition,
 ) -> Result<Option<u64>, Problem> {
@@ -102,7 +102,7 @@ async fn expected_version(
     responses((status = 204, description = "Removed"))
 )]
 /// Removes a stopped bot.
-pub(crate) async fn delete(mut call: Call) -> Answer {
+pub(crate) async fn delete(mut call: RequestCtx) -> Answer {
     call.no_precondition()?;
     let name = call.id("bot")?;
     call.no_body().await?;
@@ -116,7 +116,7 @@ pub(crate) async fn delete(mut call: Call) -> Answer {
     responses((status = 202, description = "It is meant to run; its status follows", body = Bot))
 )]
 /// Launches a bot.
-pub(crate) async fn launch(mut call: Call) -> Answer {
+pub(crate) async fn launch(mut call: RequestCtx) -> Answer {
     let name = call.id("bot")?;
     call.no_body().await?;
     let bot = call.hive().bots().launch(&call.who, &name).await?;
@@ -129,7 +129,7 @@ pub(crate) async fn launch(mut call: Call) -> Answer {
     responses((status = 202, description = "It is not meant to run; what it has in hand is given back", body = Bot))
 )]
 /// Stops a bot.
-pub(crate) async fn stop(mut call: Call) -> Answer {
+pub(crate) async fn stop(mut call: RequestCtx) -> Answer {
     let name = call.id("bot")?;
     call.no_body().await?;
     let bot = call.hive().bots().stop(&call.who, &name).await?;
@@ -142,7 +142,7 @@ pub(crate) async fn stop(mut call: Call) -> Answer {
     responses((status = 202, description = "It takes nothing new, finishes what it has in hand, and is stopped then; its status follows. One that is stopped stays so", body = Bot))
 )]
 /// Drains a bot: it finishes what it has in hand, and stops.
-pub(crate) async fn drain(mut call: Call) -> Answer {
+pub(crate) async fn drain(mut call: RequestCtx) -> Answer {
     let name = call.id("bot")?;
     call.no_body().await?;
     let bot = call.hive().bots().drain(&call.who, &name).await?;
@@ -150,7 +150,7 @@ pub(crate) async fn drain(mut call: Call) -> Answer {
 }
 
 /// Answers with a bot that was told what to do, as far as the caller may read it.
-fn accepted(call: &Call, bot: Bot) -> Answer {
+fn accepted(call: &RequestCtx, bot: Bot) -> Answer {
     let bot = match call.who.may(Permission::BotRead) {
         true => bot,
         false => bot.outline(),

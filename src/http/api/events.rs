@@ -5,7 +5,7 @@ use deia_model::{Event, EventFilter, Page};
 use crate::http::{
     api::filter::point_in_time,
     body::answer::{Answer, ok},
-    context::Call,
+    context::RequestCtx,
 };
 
 #[utoipa::path(
@@ -22,7 +22,7 @@ use crate::http::{
     responses((status = 200, description = "Events, newest first. A page may be short, or empty, and have a `next_cursor` all the same. A caller who sees only its own tasks gets the events of those alone, task by task, the newest task first, and `seq` counts within the task", body = Page<Event>))
 )]
 /// Lists events.
-pub(crate) async fn list(call: Call) -> Answer {
+pub(crate) async fn list(call: RequestCtx) -> Answer {
     let filter = EventFilter {
         action: call.query::<String>("action")?,
         target: call.query::<String>("target")?.map(without_kind),

@@ -21,11 +21,11 @@ use utoipa::{
 
 use crate::http::{
     body::{json, json::given, problem::Problem},
-    context::Call,
+    context::RequestCtx,
 };
 
 /// What the query of a list may say besides `limit` and `cursor`.
-pub(crate) fn from_query(call: &Call) -> Result<TaskFilter, Problem> {
+pub(crate) fn from_query(call: &RequestCtx) -> Result<TaskFilter, Problem> {
     Ok(TaskFilter {
         status: call.query::<TaskStatus>("status")?,
         task_type: call.query::<TaskType>("type")?,
@@ -44,7 +44,7 @@ pub(crate) fn from_query(call: &Call) -> Result<TaskFilter, Problem> {
     })
 }
 
-fn priority(call: &Call) -> Result<Option<Priority>, Problem> {
+fn priority(call: &RequestCtx) -> Result<Option<Priority>, Problem> {
     let Some(text) = call.query::<String>("priority")? else {
         return Ok(None);
     };
@@ -63,7 +63,10 @@ fn key_and_text(pair: &str) -> Result<(String, String), Problem> {
     split_key(pair, ':').ok_or_else(|| Problem::parameter("metadata", wrong))
 }
 
-pub(crate) fn point_in_time(call: &Call, name: &'static str) -> Result<Option<Timestamp>, Problem> {
+pub(crate) fn point_in_time(
+    call: &RequestCtx,
+    name: &'static str,
+) -> Result<Option<Timestamp>, Problem> {
     let Some(text) = call.query::<String>(name)? else {
         return Ok(None);
     };

@@ -16,7 +16,7 @@ use crate::http::{
         json::decode,
         problem::{Problem, refuse_secret},
     },
-    context::Call,
+    context::RequestCtx,
 };
 
 #[utoipa::path(
@@ -24,7 +24,7 @@ use crate::http::{
     responses((status = 200, description = "Who the caller is", body = WhoAmI))
 )]
 /// Reads who the caller is.
-pub(crate) async fn whoami(call: Call) -> Answer {
+pub(crate) async fn whoami(call: RequestCtx) -> Answer {
     let key = call.who.key().and_then(|id| call.hive().access().known_key(id));
     let address = call.address();
     ok(&WhoAmI::new(call.who, address, key))
@@ -36,13 +36,13 @@ pub(crate) async fn whoami(call: Call) -> Answer {
     responses((status = 200, description = "Whether the caller may do that", body = CanI))
 )]
 /// Tells whether the caller may do something. Nothing is done.
-pub(crate) async fn can_i(mut call: Call) -> Answer {
+pub(crate) async fn can_i(mut call: RequestCtx) -> Answer {
     let body: CanIRequest = call.body().await?;
     let (allowed, reason) = may(&call, &body).await?;
     ok(&CanI { allowed, reason })
 }
 
-async fn may(call: &Call, body: &CanIRequest) -> Result<(bool, String), Problem> {
+async fn may(call: &RequestCtx, body: &CanIRequest) -> Result<(bool, String), Problem> {
     let Principal { role, .. } = call.who;
     if !role.may(body.permission) {
         return Ok((false, format!("the role {role} does not have it")));
@@ -66,7 +66,7 @@ async fn may(call: &Call, body: &CanIRequest) -> Result<(bool, String), Problem>
     responses((status = 200, description = "Each role and what it includes", body = Items<RoleInfo>))
 )]
 /// Lists roles and what each includes.
-pub(crate) async fn roles(_: Call) -> Answer {
+pub(crate) async fn roles(_: RequestCtx) -> Answer {
     let items = Role::ALL.map(RoleInfo::from).into();
     ok(&Items { items })
 }
@@ -76,7 +76,7 @@ pub(crate) async fn roles(_: Call) -> Answer {
     responses((status = 200, description = "All keys, oldest first, without their secrets", body = Items<KeyInfo>))
 )]
 /// Lists keys.
-pub(crate) async fn list(call: Call) -> Answer {
+pub(crate) async fn list(call: RequestCtx) -> Answer {
     let items = call.hive().access().keys().await?;
     ok(&Items { items })
 }
@@ -87,7 +87,7 @@ pub(crate) async fn list(call: Call) -> Answer {
     responses((status = 200, description = "The key, without its secret", body = KeyInfo))
 )]
 /// Reads a key.
-pub(crate) async fn get(call: Call) -> Answer {
+pub(crate) async fn get(call: RequestCtx) -> Answer {
     ok(&call.hive().access().key(call.id::<KeyId>("key")?).await?)
 }
 
@@ -98,7 +98,7 @@ pub(crate) async fn get(call: Call) -> Answer {
     responses((status = 201, description = "Made; the key itself is shown this once. A user who is not there is made with the role of the key, if the caller may make users; an admin only with new_user: true", body = CreatedKey))
 )]
 /// Makes a key.
-pub(crate) async fn create(mut call: Call) -> Answer {
+pub(crate) async fn create(mut call: RequestCtx) -> Answer {
     let bytes = call.bytes().await?;
     let dedup = call.dedup(&bytes)?;
     let body: NewKeyRequest = decode(&bytes)?;
@@ -118,7 +118,7 @@ pub(crate) async fn create(mut call: Call) -> Answer {
     responses((status = 201, description = "The new key, shown this once; the old one goes on for the overlap, and is refused from then on", body = CreatedKey))
 )]
 /// Puts a new key in the place of one in force.
-pub(crate) async fn rotate(mut call: Call) -> Answer {
+pub(crate) async fn rotate(mut call: RequestCtx) -> Answer {
     let id = call.id::<KeyId>("key")?;
     let bytes = call.optional_bytes().await?;
     let dedup = call.dedup(&bytes)?;
@@ -152,7 +152,7 @@ fn shown_once(made: NewKey) -> Answer {
     responses((status = 200, description = "Revoked; refused from the next effect on", body = KeyInfo))
 )]
 /// Revokes a key.
-pub(crate) async fn revoke(mut call: Call) -> Answer {
+pub(crate) async fn revoke(mut call: RequestCtx) -> Answer {
     let id = call.id::<KeyId>("key")?;
     call.no_body().await?;
     ok(&call.hive().access().revoke_key(&call.who, id).await?)

@@ -12,7 +12,7 @@ use crate::http::{
         answer::{Answer, ok},
         streams::{Over, Sink},
     },
-    context::Call,
+    context::RequestCtx,
 };
 
 /// Lines of a log when the caller does not say.
@@ -32,7 +32,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
         content((LogLines = "application/json"), (LogEvent = "text/event-stream"))))
 )]
 /// Reads the end of a bot's log, or follows it.
-pub(crate) async fn get(call: Call) -> Answer {
+pub(crate) async fn get(call: RequestCtx) -> Answer {
     let lines = call.number("lines", 1..=10_000, DEFAULT_LINES)?;
     let lines = usize::try_from(lines).unwrap_or(usize::MAX);
     let bot: BotName = call.id("bot")?;
@@ -63,7 +63,7 @@ pub(crate) async fn get(call: Call) -> Answer {
     responses((status = 200, description = "The last lines about the task in the logs of its bots, as far as these were not rotated: what its programs said on standard error, and what deia notes about them. It needs the permission for bots' logs, since a program may tell of its machine there", body = TaskLog))
 )]
 /// Reads what the logs have about a task.
-pub(crate) async fn of_task(call: Call) -> Answer {
+pub(crate) async fn of_task(call: RequestCtx) -> Answer {
     let id: TaskId = call.id("task")?;
     let attempt = call.query::<u32>("attempt")?;
     let lines = call.number("lines", 1..=10_000, DEFAULT_LINES)?;

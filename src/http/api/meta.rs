@@ -10,7 +10,7 @@ use crate::http::{
         catalogue::Code,
         problem::Problem,
     },
-    context::Call,
+    context::RequestCtx,
 };
 
 #[utoipa::path(
@@ -18,7 +18,7 @@ use crate::http::{
     responses((status = 200, description = "This document", body = Object))
 )]
 /// Reads the description of this API (OpenAPI 3.1).
-pub(crate) async fn openapi(call: Call) -> Answer {
+pub(crate) async fn openapi(call: RequestCtx) -> Answer {
     let text = (call.description())().map_err(|error| Problem::internal(error.to_string()))?;
     Ok(HttpResponse::Ok()
         .content_type("application/json")
@@ -30,7 +30,7 @@ pub(crate) async fn openapi(call: Call) -> Answer {
     responses((status = 200, description = "The catalogue of errors", body = Items<ErrorEntry>))
 )]
 /// Lists the codes of all errors.
-pub(crate) async fn errors(_: Call) -> Answer {
+pub(crate) async fn errors(_: RequestCtx) -> Answer {
     let items = Code::ALL.iter().copied().map(ErrorEntry::from).collect();
     ok(&Items { items })
 }
@@ -41,8 +41,8 @@ pub(crate) async fn errors(_: Call) -> Answer {
     responses((status = 200, description = "What the code means and what to do", body = ErrorEntry))
 )]
 /// Reads what a code means.
-pub(crate) async fn error(call: Call) -> Answer {
-    let name = &call.segment("code");
+pub(crate) async fn error(call: RequestCtx) -> Answer {
+    let name = &call.path_param("code");
     let code = Code::parse(name).ok_or_else(|| Problem::not_found("error code", name))?;
     ok(&ErrorEntry::from(code))
 }

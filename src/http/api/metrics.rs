@@ -6,7 +6,7 @@ use deia_hive::metrics::CONTENT_TYPE;
 use crate::{
     http::{
         body::{answer::Answer, problem::Problem},
-        context::Call,
+        context::RequestCtx,
     },
     telemetry,
 };
@@ -16,7 +16,7 @@ use crate::{
     responses((status = 200, description = "What is counted and measured, in the OpenMetrics text format; `docs/METRICS.md` explains the names", body = String, content_type = "application/openmetrics-text"))
 )]
 /// Reads what is counted and measured, as Prometheus does.
-pub(crate) async fn metrics(call: Call) -> Answer {
+pub(crate) async fn metrics(call: RequestCtx) -> Answer {
     let mut readings = call.hive().operations().metrics().await;
     call.http_metrics().write(&mut readings);
     telemetry::write_metrics(&mut readings);

@@ -9,7 +9,7 @@ use crate::http::{
         answer::{Answer, with_header},
         streams::{Over, Sink},
     },
-    context::Call,
+    context::RequestCtx,
 };
 
 const ATTEMPT: HeaderName = HeaderName::from_static("deia-attempt");
@@ -29,7 +29,7 @@ const LENGTH: HeaderName = HeaderName::from_static("deia-output-length");
                 ("Deia-Output-Length" = Option<u64>, description = "How long the whole output is, in bytes; absent while the program runs"))))
 )]
 /// Reads what a task puts out, live.
-pub(crate) async fn get(call: Call) -> Answer {
+pub(crate) async fn get(call: RequestCtx) -> Answer {
     let id: TaskId = call.id("task")?;
     let offset = call.number("offset", 0..=u64::MAX, 0)?;
     let attempt = call.query::<u32>("attempt")?;

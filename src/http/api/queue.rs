@@ -19,7 +19,7 @@ use crate::http::{
         json::Object,
         problem::refuse_secret,
     },
-    context::Call,
+    context::RequestCtx,
 };
 
 /// What of the queue is paused.
@@ -66,7 +66,7 @@ pub(crate) struct DrainBody {
     responses((status = 200, description = "How the queue stands", body = QueueStatus))
 )]
 /// Reads how the queue stands.
-pub(crate) async fn get(call: Call) -> Answer {
+pub(crate) async fn get(call: RequestCtx) -> Answer {
     ok(&call.hive().queue().status().await?)
 }
 
@@ -76,7 +76,7 @@ pub(crate) async fn get(call: Call) -> Answer {
     responses((status = 200, description = "How the queue stands; no task of what is paused is started any more", body = QueueStatus))
 )]
 /// Starts no more tasks, or none of one type. What runs goes on.
-pub(crate) async fn pause(mut call: Call) -> Answer {
+pub(crate) async fn pause(mut call: RequestCtx) -> Answer {
     let Object(PauseBody { task_type, reason }) = call.body().await?;
     refuse_secret("/reason", reason.as_deref())?;
     call.hive()
@@ -91,7 +91,7 @@ pub(crate) async fn pause(mut call: Call) -> Answer {
     responses((status = 200, description = "How the queue stands", body = QueueStatus))
 )]
 /// Takes a pause back.
-pub(crate) async fn resume(mut call: Call) -> Answer {
+pub(crate) async fn resume(mut call: RequestCtx) -> Answer {
     let Object(ResumeBody { task_type }) = call.body().await?;
     call.hive().queue().resume(&call.who, task_type).await?;
     ok(&call.hive().queue().status().await?)
@@ -103,7 +103,7 @@ pub(crate) async fn resume(mut call: Call) -> Answer {
     responses((status = 200, description = "Whether nothing of it runs any more", body = Drained))
 )]
 /// Pauses the queue, or one type, and waits until nothing of it runs.
-pub(crate) async fn drain(mut call: Call) -> Answer {
+pub(crate) async fn drain(mut call: RequestCtx) -> Answer {
     let Object(body) = call.body::<Object<DrainBody>>().await?;
     refuse_secret("/reason", body.reason.as_deref())?;
     let wait = call
@@ -128,7 +128,7 @@ pub(crate) async fn drain(mut call: Call) -> Answer {
     responses((status = 200, description = "How many waiting tasks were cancelled", body = Changed))
 )]
 /// Cancels waiting tasks.
-pub(crate) async fn purge(mut call: Call) -> Answer {
+pub(crate) async fn purge(mut call: RequestCtx) -> Answer {
     let Object(filters) = call.body::<Object<Filters<Waiting>>>().await?;
     ok(&call.hive().queue().purge(&call.who, filters.meant()?).await?)
 }
@@ -152,7 +152,7 @@ pub(crate) async fn purge(mut call: Call) -> Answer {
     responses((status = 200, description = "Failed tasks without their content, newest first. A page may be short, or empty, and have a `next_cursor` all the same", body = Page<Task>))
 )]
 /// Lists the tasks that failed for good.
-pub(crate) async fn dead(call: Call) -> Answer {
+pub(crate) async fn dead(call: RequestCtx) -> Answer {
     let (filter, page) = (filter::from_query(&call)?, call.page()?);
     ok(&call.hive().queue().dead(&call.who, filter, page).await?)
 }
@@ -163,7 +163,7 @@ pub(crate) async fn dead(call: Call) -> Answer {
     responses((status = 200, description = "How many failed tasks were put back into the queue", body = Changed))
 )]
 /// Puts the failed tasks that are meant back into the queue, with all their attempts.
-pub(crate) async fn requeue(mut call: Call) -> Answer {
+pub(crate) async fn requeue(mut call: RequestCtx) -> Answer {
     let body = call.bytes().await?;
     let changed = match Selection::<Failed>::read(&body)? {
         Selection::These(these) => call.hive().queue().requeue_these(&call.who, these.meant()?).await?,

@@ -22,7 +22,7 @@ use crate::http::{
         answer::{Answer, ok},
         problem::{Problem, ProblemBody},
     },
-    context::Call,
+    context::RequestCtx,
 };
 
 /// Everything that the outside sees, with its schema and an example.
@@ -149,7 +149,7 @@ fn problem() -> Value {
     responses((status = 200, description = "What there are schemas of", body = SchemaList))
 )]
 /// Lists the schemas of what the API takes and answers.
-pub(crate) async fn list(_: Call) -> Answer {
+pub(crate) async fn list(_: RequestCtx) -> Answer {
     let entities = entities().map_err(|error| Problem::internal(error.to_string()))?;
     ok(&SchemaList {
         schema_version: SCHEMA_VERSION.into(),
@@ -163,8 +163,8 @@ pub(crate) async fn list(_: Call) -> Answer {
     responses((status = 200, description = "Its JSON Schema (2020-12), with all that it refers to", body = Object, content_type = "application/schema+json"))
 )]
 /// Reads one schema.
-pub(crate) async fn get(call: Call) -> Answer {
-    let name = &call.segment("name");
+pub(crate) async fn get(call: RequestCtx) -> Answer {
+    let name = &call.path_param("name");
     let found = entity(name).map_err(|error| Problem::internal(error.to_string()))?;
     let found = found.ok_or_else(|| Problem::not_found("schema", name))?;
     let mut answer = ok(&found.schema)?;

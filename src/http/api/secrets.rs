@@ -13,7 +13,7 @@ use crate::http::{
         json::decode,
         problem::Problem,
     },
-    context::Call,
+    context::RequestCtx,
 };
 
 /// The name of a stored secret in a path.
@@ -38,7 +38,7 @@ impl fmt::Display for InPath {
     responses((status = 200, description = "All stored secrets that bots may refer to, by name, without their values", body = Items<BotSecret>))
 )]
 /// Lists stored secrets.
-pub(crate) async fn list(call: Call) -> Answer {
+pub(crate) async fn list(call: RequestCtx) -> Answer {
     let all = call.hive().secrets().list().await?.into_iter();
     let items = all.filter_map(deia_model::SecretInfo::into_bot_secret);
     ok(&Items {
@@ -53,7 +53,7 @@ pub(crate) async fn list(call: Call) -> Answer {
     responses((status = 204, description = "Sealed and on disk. Attempts that start from now on get this value"))
 )]
 /// Puts a secret into the store, or another value into its place.
-pub(crate) async fn put(mut call: Call) -> Answer {
+pub(crate) async fn put(mut call: RequestCtx) -> Answer {
     call.no_precondition()?;
     let name: InPath = call.new_id()?;
     let body = decode(&call.bytes().await?)?;
@@ -72,7 +72,7 @@ pub(crate) async fn put(mut call: Call) -> Answer {
     responses((status = 204, description = "Removed. Bots that refer to it cannot start attempts any more"))
 )]
 /// Removes a secret from the store.
-pub(crate) async fn delete(mut call: Call) -> Answer {
+pub(crate) async fn delete(mut call: RequestCtx) -> Answer {
     call.no_precondition()?;
     let name: InPath = call.id("secret")?;
     call.no_body().await?;

@@ -20,7 +20,7 @@ use crate::{
             catalogue::Code,
             problem::Problem,
         },
-        context::Call,
+        context::RequestCtx,
         guard::credentials::SESSION_COOKIE,
     },
     telemetry::redact::redact,
@@ -32,7 +32,7 @@ use crate::{
     responses((status = 201, description = "Opened; the cookie that stands for the key from now on is in Set-Cookie", body = SessionView))
 )]
 /// Opens a session in a browser, for a key or a token.
-pub(crate) async fn open(mut call: Call) -> Answer {
+pub(crate) async fn open(mut call: RequestCtx) -> Answer {
     call.no_body().await?;
     // No body and an empty one are the same.
     let dedup = call.dedup(b"")?;
@@ -60,7 +60,7 @@ pub(crate) async fn open(mut call: Call) -> Answer {
     responses((status = 200, description = "The session of the cookie, with the token that requests which change something have to send in X-CSRF-Token", body = SessionView))
 )]
 /// Reads the session that one is in.
-pub(crate) async fn get(call: Call) -> Answer {
+pub(crate) async fn get(call: RequestCtx) -> Answer {
     let login = call.hive().access().own_login(&call.who)?;
     match call.session() {
         Some(cookie) => ok(&view(&call, login, &cookie)),
@@ -73,7 +73,7 @@ pub(crate) async fn get(call: Call) -> Answer {
     responses((status = 204, description = "Ended: its cookie is refused from the next effect on"))
 )]
 /// Logs out.
-pub(crate) async fn end(mut call: Call) -> Answer {
+pub(crate) async fn end(mut call: RequestCtx) -> Answer {
     call.no_body().await?;
     call.hive().access().end_login(&call.who).await?;
     with_cookie(HttpResponse::NoContent().finish(), "", Duration::ZERO)
@@ -84,7 +84,7 @@ pub(crate) async fn end(mut call: Call) -> Answer {
     responses((status = 200, description = "The caller's open sessions in browsers, oldest first", body = Items<Login>))
 )]
 /// Lists one's own sessions.
-pub(crate) async fn list(call: Call) -> Answer {
+pub(crate) async fn list(call: RequestCtx) -> Answer {
     let items = call.hive().access().logins_of(&call.who);
     ok(&Items { items })
 }
@@ -94,7 +94,7 @@ pub(crate) async fn list(call: Call) -> Answer {
     responses((status = 200, description = "All sessions of the caller's user have ended, this one among them", body = EndedSessions))
 )]
 /// Logs out everywhere.
-pub(crate) async fn end_all(mut call: Call) -> Answer {
+pub(crate) async fn end_all(mut call: RequestCtx) -> Answer {
     call.no_body().await?;
     let user = call.who.user.clone();
     let ended = call.hive().access().end_logins_of(&call.who, &user).await?;
@@ -107,14 +107,14 @@ pub(crate) async fn end_all(mut call: Call) -> Answer {
     responses((status = 200, description = "All sessions of that user have ended", body = EndedSessions))
 )]
 /// Logs a user out everywhere.
-pub(crate) async fn end_of_user(mut call: Call) -> Answer {
+pub(crate) async fn end_of_user(mut call: RequestCtx) -> Answer {
     call.no_body().await?;
-    let user = &call.segment("id");
+    let user = &call.path_param("id");
     let ended = call.hive().access().end_logins_of(&call.who, user).await?;
     ok(&EndedSessions { ended })
 }
 
-fn view(call: &Call, login: Login, cookie: &LoginCookie) -> SessionView {
+fn view(call: &RequestCtx, login: Login, cookie: &LoginCookie) -> SessionView {
     let idle_timeout = call.hive().config().auth.sessions.idle_timeout;
     SessionView {
         role: call.who.role,

@@ -12,7 +12,7 @@ use crate::http::{
         json::decode,
         problem::{Problem, refuse_secret},
     },
-    context::Call,
+    context::RequestCtx,
 };
 
 /// The reason why something is suspended.
@@ -30,7 +30,7 @@ pub(crate) struct SuspendBody {
     responses((status = 200, description = "The threads that actors run on, that of the supervisors first", body = Items<Arbiter>))
 )]
 /// Lists the threads that actors run on.
-pub(crate) async fn arbiters(call: Call) -> Answer {
+pub(crate) async fn arbiters(call: RequestCtx) -> Answer {
     ok(&Items {
         items: call.hive().operations().arbiters(),
     })
@@ -41,7 +41,7 @@ pub(crate) async fn arbiters(call: Call) -> Answer {
     responses((status = 200, description = "The whole tree, live", body = SupervisorNode))
 )]
 /// Reads the whole supervision tree.
-pub(crate) async fn tree(call: Call) -> Answer {
+pub(crate) async fn tree(call: RequestCtx) -> Answer {
     let starting = || Problem::new(Code::Unavailable, "the tree is starting");
     ok(&call.hive().operations().supervisors().ok_or_else(starting)?)
 }
@@ -52,8 +52,8 @@ pub(crate) async fn tree(call: Call) -> Answer {
     responses((status = 200, description = "The child at that path and all below it, live", body = SupervisorNode))
 )]
 /// Reads one child of the supervision tree.
-pub(crate) async fn node(call: Call) -> Answer {
-    let path = &call.segment("path");
+pub(crate) async fn node(call: RequestCtx) -> Answer {
+    let path = &call.path_param("path");
     let missing = || Problem::not_found("supervised child", path);
     ok(&call.hive().operations().supervisor(path).ok_or_else(missing)?)
 }
@@ -64,7 +64,7 @@ pub(crate) async fn node(call: Call) -> Answer {
     responses((status = 200, description = "It was restarted, with all below it", body = SupervisorNode))
 )]
 /// Restarts one child of the supervision tree.
-pub(crate) async fn restart(call: Call) -> Answer {
+pub(crate) async fn restart(call: RequestCtx) -> Answer {
     act(call, PartAction::Restart).await
 }
 
@@ -75,14 +75,14 @@ pub(crate) async fn restart(call: Call) -> Answer {
     responses((status = 200, description = "It is stopped on purpose; its place is kept", body = SupervisorNode))
 )]
 /// Suspends one child of the supervision tree.
-pub(crate) async fn suspend(mut call: Call) -> Answer {
+pub(crate) async fn suspend(mut call: RequestCtx) -> Answer {
     let body = call.optional_bytes().await?;
     let SuspendBody { reason } = match body.is_empty() {
         true => SuspendBody::default(),
         false => decode(&body)?,
     };
     refuse_secret("/reason", reason.as_deref())?;
-    let path = &call.segment("path");
+    let path = &call.path_param("path");
     let hive = call.hive();
     ok(&hive
         .operations().act_on_part(&call.who, path, PartAction::Suspend, reason)
@@ -95,13 +95,13 @@ pub(crate) async fn suspend(mut call: Call) -> Answer {
     responses((status = 200, description = "It runs again", body = SupervisorNode))
 )]
 /// Resumes one child of the supervision tree.
-pub(crate) async fn resume(call: Call) -> Answer {
+pub(crate) async fn resume(call: RequestCtx) -> Answer {
     act(call, PartAction::Resume).await
 }
 
-async fn act(mut call: Call, action: PartAction) -> Answer {
+async fn act(mut call: RequestCtx, action: PartAction) -> Answer {
     call.no_body().await?;
-    let path = &call.segment("path");
+    let path = &call.path_param("path");
     ok(&call
         .hive()
         .operations().act_on_part(&call.who, path, action, None)

@@ -5,7 +5,7 @@ use deia_model::{HealthMetrics, SystemStatus};
 
 use crate::http::{
     body::answer::{Answer, json, ok},
-    context::Call,
+    context::RequestCtx,
 };
 
 #[utoipa::path(
@@ -13,7 +13,7 @@ use crate::http::{
     responses((status = 200, description = "How the whole hive stands", body = SystemStatus))
 )]
 /// Reads how the whole hive stands.
-pub(crate) async fn status(call: Call) -> Answer {
+pub(crate) async fn status(call: RequestCtx) -> Answer {
     ok(&call.hive().operations().status().await?)
 }
 
@@ -22,7 +22,7 @@ pub(crate) async fn status(call: Call) -> Answer {
     responses((status = 200, description = "What is wrong, and the measurements behind it", body = HealthMetrics))
 )]
 /// Reads what is wrong, and the measurements behind it.
-pub(crate) async fn health(call: Call) -> Answer {
+pub(crate) async fn health(call: RequestCtx) -> Answer {
     ok(&call.hive().operations().health().await?)
 }
 
@@ -32,7 +32,7 @@ pub(crate) async fn health(call: Call) -> Answer {
 )]
 /// Restarts the server in place, after the binary to come has checked that it would
 /// start. No request is refused meanwhile; only no attempt begins.
-pub(crate) async fn restart(mut call: Call) -> Answer {
+pub(crate) async fn restart(mut call: RequestCtx) -> Answer {
     call.no_body().await?;
     let before = call.hive().operations().status().await?;
     call.hive().ask_for_restart(&call.who).await?;

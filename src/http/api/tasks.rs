@@ -24,7 +24,7 @@ use crate::http::{
         json::decode,
         problem::Problem,
     },
-    context::Call,
+    context::RequestCtx,
 };
 
 #[utoipa::path(
@@ -39,7 +39,7 @@ use crate::http::{
                 ("Idempotency-Replayed" = Option<bool>, description = "`true`: this repeats an earlier answer"))))
 )]
 /// Submits a task. It is on disk when this is answered.
-pub(crate) async fn submit(mut call: Call) -> Answer {
+pub(crate) async fn submit(mut call: RequestCtx) -> Answer {
     let body = call.bytes().await?;
     let dedup = call.dedup(&body)?;
     let mut task: NewTask = decode(&body)?;
@@ -64,7 +64,7 @@ pub(crate) async fn submit(mut call: Call) -> Answer {
         headers(("Idempotency-Replayed" = Option<bool>, description = "`true`: this repeats an earlier answer"))))
 )]
 /// Submits tasks, all or none.
-pub(crate) async fn submit_batch(mut call: Call) -> Answer {
+pub(crate) async fn submit_batch(mut call: RequestCtx) -> Answer {
     let body = call.bytes().await?;
     let dedup = call.dedup(&body)?;
     let TaskBatch { tasks } = decode(&body)?;
@@ -127,7 +127,7 @@ fn in_batch_of_one(error: HiveError) -> Problem {
     responses((status = 200, description = "Tasks without their content, newest first. A page may be short, or empty, and have a `next_cursor` all the same", body = Page<Task>))
 )]
 /// Lists tasks.
-pub(crate) async fn list(call: Call) -> Answer {
+pub(crate) async fn list(call: RequestCtx) -> Answer {
     let (filter, page) = (filter::from_query(&call)?, call.page()?);
     ok(&call.hive().tasks().list(&call.who, filter, page).await?)
 }
@@ -138,7 +138,7 @@ pub(crate) async fn list(call: Call) -> Answer {
     responses((status = 200, description = "The task, content included", body = Task))
 )]
 /// Reads a task.
-pub(crate) async fn get(call: Call) -> Answer {
+pub(crate) async fn get(call: RequestCtx) -> Answer {
     let id = call.id("task")?;
     ok(&call.hive().tasks().get_with_outputs(&call.who, id).await?)
 }
@@ -149,7 +149,7 @@ pub(crate) async fn get(call: Call) -> Answer {
     responses((status = 200, description = "Where the task is in its life", body = TaskState))
 )]
 /// Reads where a task is in its life.
-pub(crate) async fn status(call: Call) -> Answer {
+pub(crate) async fn status(call: RequestCtx) -> Answer {
     let task = call.hive().tasks().get(&call.who, call.id("task")?).await?;
     ok(&TaskState::from(task))
 }
@@ -163,7 +163,7 @@ pub(crate) async fn status(call: Call) -> Answer {
     responses((status = 200, description = "What came of the task", body = TaskResult))
 )]
 /// Reads what came of a task; waits for it if asked to.
-pub(crate) async fn result(call: Call) -> Answer {
+pub(crate) async fn result(call: RequestCtx) -> Answer {
     let (id, wait): (TaskId, _) = (call.id("task")?, call.wait()?);
     if wait.is_zero() {
         return ok(&call.hive().tasks().result(&call.who, id, wait).await?);
@@ -182,7 +182,7 @@ pub(crate) async fn result(call: Call) -> Answer {
     responses((status = 200, description = "The task as it now stands; one that runs is `cancelled` once its bot has ended it. Without `task:read`: without what was submitted with it and what came of it", body = Task))
 )]
 /// Calls a task off.
-pub(crate) async fn cancel(mut call: Call) -> Answer {
+pub(crate) async fn cancel(mut call: RequestCtx) -> Answer {
     let id = call.id("task")?;
     call.no_body().await?;
     ok(&call.hive().tasks().cancel(&call.who, id).await?)
@@ -194,7 +194,7 @@ pub(crate) async fn cancel(mut call: Call) -> Answer {
     responses((status = 200, description = "The task as it now stands. Without `task:read`: without what was submitted with it and what came of it", body = Task))
 )]
 /// Puts a task that has ended back into the queue, with all its attempts.
-pub(crate) async fn retry(mut call: Call) -> Answer {
+pub(crate) async fn retry(mut call: RequestCtx) -> Answer {
     let id = call.id("task")?;
     call.no_body().await?;
     ok(&call.hive().tasks().retry(&call.who, id).await?)
@@ -206,7 +206,7 @@ pub(crate) async fn retry(mut call: Call) -> Answer {
     responses((status = 204, description = "Erased: content, metadata, outputs and errors. The record stays, with `erased_at`"))
 )]
 /// Erases the content of a task that has ended, and all that came of it.
-pub(crate) async fn erase(mut call: Call) -> Answer {
+pub(crate) async fn erase(mut call: RequestCtx) -> Answer {
     call.no_precondition()?;
     let id = call.id("task")?;
     call.no_body().await?;
@@ -220,7 +220,7 @@ pub(crate) async fn erase(mut call: Call) -> Answer {
     responses((status = 200, description = "What happened to the task, oldest first, at most the last 1,000 events. Events past `events.retention` are left out. For a caller who sees only its own tasks `seq` counts within the task from 1, and stays the same when earlier events are left out", body = Items<Event>))
 )]
 /// Reads what happened to a task.
-pub(crate) async fn events(call: Call) -> Answer {
+pub(crate) async fn events(call: RequestCtx) -> Answer {
     let items = call.hive().tasks().events(&call.who, call.id("task")?).await?;
     ok(&Items { items })
 }
@@ -231,7 +231,7 @@ pub(crate) async fn events(call: Call) -> Answer {
     responses((status = 200, description = "What holds the task, if anything does", body = TaskExplanation))
 )]
 /// Says why a task has not started, or where it is.
-pub(crate) async fn explain(call: Call) -> Answer {
+pub(crate) async fn explain(call: RequestCtx) -> Answer {
     let id = call.id("task")?;
     ok(&call.hive().tasks().explain(&call.who, id).await?)
 }

@@ -19,7 +19,7 @@ use crate::http::{
         json::decode,
         problem::{Problem, refuse_secret},
     },
-    context::{Call, Precondition},
+    context::{Precondition, RequestCtx},
 };
 
 #[utoipa::path(
@@ -27,7 +27,7 @@ use crate::http::{
     responses((status = 200, description = "All users, by name", body = Items<User>))
 )]
 /// Lists users.
-pub(crate) async fn list(call: Call) -> Answer {
+pub(crate) async fn list(call: RequestCtx) -> Answer {
     let items = call.hive().access().users().await?;
     ok(&Items { items })
 }
@@ -42,7 +42,7 @@ pub(crate) async fn list(call: Call) -> Answer {
                 ("Idempotency-Replayed" = Option<bool>, description = "`true`: this repeats an earlier answer"))))
 )]
 /// Makes a user.
-pub(crate) async fn create(mut call: Call) -> Answer {
+pub(crate) async fn create(mut call: RequestCtx) -> Answer {
     let bytes = call.bytes().await?;
     let dedup = call.dedup(&bytes)?;
     let NewUserRequest { id, role, active } = decode(&bytes)?;
@@ -61,8 +61,8 @@ pub(crate) async fn create(mut call: Call) -> Answer {
         headers(("ETag" = String, description = "The version of the user"))))
 )]
 /// Reads a user.
-pub(crate) async fn get(call: Call) -> Answer {
-    let user = call.hive().access().user(&call.segment("id")).await?;
+pub(crate) async fn get(call: RequestCtx) -> Answer {
+    let user = call.hive().access().user(&call.path_param("id")).await?;
     versioned(StatusCode::OK, &user)
 }
 
@@ -77,11 +77,11 @@ pub(crate) async fn get(call: Call) -> Answer {
         headers(("ETag" = String, description = "The version of the user"))))
 )]
 /// Changes a user's role, or whether they may act.
-pub(crate) async fn change(mut call: Call) -> Answer {
+pub(crate) async fn change(mut call: RequestCtx) -> Answer {
     let UserChangeRequest { role, active } = call.body().await?;
     let version = expected_version(&call).await?;
     let change = UserChange { role, active };
-    let (hive, name) = (call.hive(), &call.segment("id"));
+    let (hive, name) = (call.hive(), &call.path_param("id"));
     let user = hive.access().change_user(&call.who, name, change, version).await?;
     versioned(StatusCode::OK, &user)
 }
@@ -95,16 +95,16 @@ pub(crate) async fn change(mut call: Call) -> Answer {
     responses((status = 204, description = "Removed with all keys, which are refused from the next effect on; the tasks of the user stay, and nobody gets the name while there are any"))
 )]
 /// Removes a user with all keys.
-pub(crate) async fn delete(mut call: Call) -> Answer {
+pub(crate) async fn delete(mut call: RequestCtx) -> Answer {
     call.no_body().await?;
     let version = expected_version(&call).await?;
-    let name = &call.segment("id");
+    let name = &call.path_param("id");
     call.hive().access().delete_user(&call.who, name, version).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
 /// A user who is not there is told as such, whatever the condition.
-async fn expected_version(call: &Call) -> Result<Option<u64>, Problem> {
+async fn expected_version(call: &RequestCtx) -> Result<Option<u64>, Problem> {
     match call.precondition()? {
         Precondition::None => Ok(None),
         Precondition::Version(0) => Err(Problem::header(
@@ -112,7 +112,7 @@ async fn expected_version(call: &Call) -> Result<Option<u64>, Problem> {
             "is not taken by this route",
         )),
         Precondition::Version(version) => Ok(Some(version)),
-        Precondition::Exists => match call.hive().access().user(&call.segment("id")).await {
+        Precondition::Exists => match call.hive().access().user(&call.path_param("id")).await {
             Ok(user) => Ok(Some(user.version)),
             Err(deia_hive::HiveError::NotFound { .. }) => {
                 Err(Problem::new(Code::VersionMismatch, "there is no such user"))

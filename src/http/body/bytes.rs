@@ -19,7 +19,7 @@ use actix_web::{
 
 use crate::http::{
     body::{catalogue::Code, problem::Problem},
-    guard::quotas::{CALLERS, Share, Shares},
+    guard::quotas::{CALLERS, HashedQuotas, QuotaShare},
 };
 
 /// No caller has more than this part of a budget.
@@ -33,15 +33,15 @@ const PIECE_BYTES: usize = 16 << 10;
 /// The bytes in hand, and how many they may be.
 pub(crate) struct ByteBudget {
     what: &'static str,
-    all: Arc<Shares>,
-    own: Arc<Shares>,
+    all: Arc<HashedQuotas>,
+    own: Arc<HashedQuotas>,
 }
 
 /// What one body takes up of it, as long as this lives.
-pub(crate) struct Held {
+pub(crate) struct ByteReservation {
     what: &'static str,
-    all: Share,
-    own: Share,
+    all: QuotaShare,
+    own: QuotaShare,
 }
 
 impl ByteBudget {
@@ -49,14 +49,14 @@ impl ByteBudget {
     pub(crate) fn new(what: &'static str, max_bytes: usize, least: usize) -> Self {
         Self {
             what,
-            all: Shares::new(1, max_bytes),
-            own: Shares::new(CALLERS, (max_bytes / PART).max(least)),
+            all: HashedQuotas::new(1, max_bytes),
+            own: HashedQuotas::new(CALLERS, (max_bytes / PART).max(least)),
         }
     }
 
-    /// A share of that caller that is empty so far.
-    pub(crate) fn share(&self, who: &impl Hash) -> Held {
-        Held {
+    /// An empty reservation of that caller.
+    pub(crate) fn share(&self, who: &impl Hash) -> ByteReservation {
+        ByteReservation {
             what: self.what,
             all: self.all.of(&()),
             own: self.own.of(who),
@@ -67,7 +67,7 @@ impl ByteBudget {
     /// with a `method` that changes something is done: it is counted, not refused.
     ///
     /// # Errors
-    /// As [`Held::grow_to`].
+    /// As [`ByteReservation::grow_to`].
     pub(crate) fn until_read(
         &self,
         answer: HttpResponse,
@@ -95,7 +95,7 @@ impl ByteBudget {
     }
 }
 
-impl Held {
+impl ByteReservation {
     /// Makes the share at least that large.
     ///
     /// # Errors
@@ -123,7 +123,7 @@ impl Held {
 /// An answer that is counted until it is written.
 struct Counted {
     rest: Bytes,
-    _held: Held,
+    _held: ByteReservation,
 }
 
 impl MessageBody for Counted {

@@ -18,7 +18,9 @@ use serde::{
 use serde_path_to_error::Segment;
 use tokio::task::yield_now;
 
-use crate::http::body::{bytes::Held, catalogue::Code, problem::Problem, words::in_words};
+use crate::http::body::{
+    bytes::ByteReservation, catalogue::Code, problem::Problem, words::in_words,
+};
 
 /// How much of a body is taken, how long a pause in it may be, and how long all of it.
 #[derive(Clone, Copy, Debug)]
@@ -55,7 +57,7 @@ pub(crate) async fn arrived(payload: &mut Payload) -> Option<Option<Chunk>> {
 pub(crate) async fn read(
     body: Body<'_>,
     limits: BodyLimits,
-    held: &mut Held,
+    held: &mut ByteReservation,
 ) -> Result<Bytes, Problem> {
     let Body {
         request,

@@ -22,8 +22,8 @@ use tokio::sync::{mpsc, watch};
 
 use crate::http::{
     body::{catalogue::Code, problem::Problem},
-    guard::quotas::{CALLERS, Share, Shares},
-    server::tls::Shown,
+    guard::quotas::{CALLERS, HashedQuotas, QuotaShare},
+    server::tls::ClientCert,
 };
 
 /// How often a stream of events gives a sign of life when there is no event.
@@ -37,22 +37,22 @@ const PIECES_WAITING: usize = 2;
 const PART: usize = 4;
 
 /// The places of streams.
-pub(crate) struct StreamPlaces {
-    all: Arc<Shares>,
-    own: Arc<Shares>,
+pub(crate) struct StreamSlots {
+    all: Arc<HashedQuotas>,
+    own: Arc<HashedQuotas>,
 }
 
 /// One of them, as long as this lives.
-pub(crate) struct StreamPlace {
-    _all: Share,
-    _own: Share,
+pub(crate) struct StreamSlot {
+    _all: QuotaShare,
+    _own: QuotaShare,
 }
 
-impl StreamPlaces {
+impl StreamSlots {
     pub(crate) fn new(max: usize) -> Self {
         Self {
-            all: Shares::new(1, max),
-            own: Shares::new(CALLERS, max.div_ceil(PART)),
+            all: HashedQuotas::new(1, max),
+            own: HashedQuotas::new(CALLERS, max.div_ceil(PART)),
         }
     }
 
@@ -60,7 +60,7 @@ impl StreamPlaces {
     ///
     /// # Errors
     /// [`Code::Overloaded`] when it has its share already, or nobody finds one.
-    pub(crate) fn place(&self, who: &impl Hash) -> Result<StreamPlace, Problem> {
+    pub(crate) fn place(&self, who: &impl Hash) -> Result<StreamSlot, Problem> {
         let full = |whose: &str| {
             let detail = format!("{whose} as many streams as there may be (server.max_streams)");
             Problem::new(Code::Overloaded, detail)
@@ -72,7 +72,7 @@ impl StreamPlaces {
         if !all.try_grow_to(1) {
             return Err(full("there are"));
         }
-        Ok(StreamPlace {
+        Ok(StreamSlot {
             _all: all,
             _own: own,
         })
@@ -97,7 +97,7 @@ pub(crate) struct Reader {
     from: Option<IpAddr>,
     changes: watch::Receiver<()>,
     /// The certificate that they came with, if that is what they came with.
-    shown: Option<Shown>,
+    certificate: Option<ClientCert>,
 }
 
 impl Reader {
@@ -105,14 +105,14 @@ impl Reader {
         hive: &Hive,
         who: &Principal,
         from: Option<IpAddr>,
-        shown: Option<Shown>,
+        certificate: Option<ClientCert>,
     ) -> Self {
         Self {
             hive: hive.clone(),
             who: who.clone(),
             from,
             changes: hive.access().changes(),
-            shown,
+            certificate,
         }
     }
 
@@ -124,7 +124,7 @@ impl Reader {
     async fn doubt(&mut self) -> Result<(), Over> {
         let until = self.hive.access().let_in_until(&self.who);
         tokio::select! {
-            () = certificate_over(&mut self.shown) => Ok(()),
+            () = certificate_over(&mut self.certificate) => Ok(()),
             () = reached(until) => Ok(()),
             changed = self.changes.changed() => changed.map_err(|_| Over::Stopping),
         }
@@ -145,7 +145,11 @@ impl Reader {
     /// Whether they have the right still. One that has changed in any way is not
     /// the one they were let in with.
     fn may_go_on(&self) -> Result<(), Over> {
-        if self.shown.as_ref().is_some_and(|shown| !shown.stands()) {
+        if self
+            .certificate
+            .as_ref()
+            .is_some_and(|certificate| !certificate.stands())
+        {
             return Err(Over::Refused);
         }
         match self.hive.access().still(&self.who, self.from) {
@@ -167,9 +171,9 @@ async fn reached(time: Option<Timestamp>) {
 }
 
 /// Resolves when the certificate does not stand any more; never without one.
-async fn certificate_over(shown: &mut Option<Shown>) {
-    match shown {
-        Some(shown) => shown.over().await,
+async fn certificate_over(certificate: &mut Option<ClientCert>) {
+    match certificate {
+        Some(certificate) => certificate.over().await,
         None => std::future::pending().await,
     }
 }
@@ -180,7 +184,7 @@ pub(crate) struct Sink {
     stopping: watch::Receiver<bool>,
     sent: Instant,
     reader: Reader,
-    _place: StreamPlace,
+    _place: StreamSlot,
 }
 
 impl Sink {
@@ -234,7 +238,7 @@ impl Sink {
 pub(crate) fn streamed<Fut>(
     content_type: &'static str,
     reader: Reader,
-    place: StreamPlace,
+    place: StreamSlot,
     stopping: watch::Receiver<bool>,
     make: impl FnOnce(Sink) -> Fut + 'static,
 ) -> HttpResponse

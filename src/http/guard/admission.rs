@@ -14,10 +14,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::http::{
     body::{catalogue::Code, problem::Problem},
-    guard::class::{Class, PerClass},
+    guard::class::{PerClass, RouteClass},
 };
 
-/// The places of all classes.
+/// The permits of all classes.
 pub(crate) struct Admission {
     bulkheads: Option<PerClass<Bulkhead>>,
     max_waiting: usize,
@@ -25,12 +25,12 @@ pub(crate) struct Admission {
 }
 
 struct Bulkhead {
-    places: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     waiting: AtomicUsize,
 }
 
-/// A place, as long as this lives.
-pub(crate) struct Place(
+/// A permit, as long as this lives.
+pub(crate) struct Permit(
     #[allow(dead_code, reason = "held for its drop")] Option<OwnedSemaphorePermit>,
 );
 
@@ -45,15 +45,15 @@ impl Drop for Waiting<'_> {
 
 impl Admission {
     pub(crate) fn new(settings: &AdmissionSettings) -> Self {
-        let places = |class| match class {
-            Class::Submit => settings.submit,
-            Class::Read => settings.read,
-            Class::Write => settings.write,
-            Class::Stream => settings.stream,
-            Class::Admin => settings.admin,
+        let permits = |class| match class {
+            RouteClass::Submit => settings.submit,
+            RouteClass::Read => settings.read,
+            RouteClass::Write => settings.write,
+            RouteClass::Stream => settings.stream,
+            RouteClass::Admin => settings.admin,
         };
         let bulkhead = |class| Bulkhead {
-            places: Arc::new(Semaphore::new(places(class) as usize)),
+            permits: Arc::new(Semaphore::new(permits(class) as usize)),
             waiting: AtomicUsize::new(0),
         };
         Self {
@@ -63,35 +63,35 @@ impl Admission {
         }
     }
 
-    /// A place for a request of that class, in the order of their coming.
+    /// A permit for a request of that class, in the order of their coming.
     ///
     /// # Errors
     /// [`Code::Overloaded`] when too many wait already, or this one has waited too long.
-    pub(crate) async fn enter(&self, class: Class) -> Result<Place, Problem> {
+    pub(crate) async fn enter(&self, class: RouteClass) -> Result<Permit, Problem> {
         let Some(bulkheads) = &self.bulkheads else {
-            return Ok(Place(None));
+            return Ok(Permit(None));
         };
         let bulkhead = bulkheads.get(class);
-        if let Ok(place) = Arc::clone(&bulkhead.places).try_acquire_owned() {
-            return Ok(Place(Some(place)));
+        if let Ok(permit) = Arc::clone(&bulkhead.permits).try_acquire_owned() {
+            return Ok(Permit(Some(permit)));
         }
         let waiting = Waiting(&bulkhead.waiting);
         if bulkhead.waiting.fetch_add(1, Ordering::Relaxed) >= self.max_waiting {
             return Err(full(class));
         }
-        let place = Arc::clone(&bulkhead.places).acquire_owned();
-        let place = tokio::time::timeout(self.max_wait, place).await;
+        let permit = Arc::clone(&bulkhead.permits).acquire_owned();
+        let permit = tokio::time::timeout(self.max_wait, permit).await;
         drop(waiting);
         // The semaphore is never closed.
-        match place {
-            Ok(Ok(place)) => Ok(Place(Some(place))),
+        match permit {
+            Ok(Ok(permit)) => Ok(Permit(Some(permit))),
             _ => Err(full(class)),
         }
     }
 }
 
 #[cold]
-fn full(class: Class) -> Problem {
+fn full(class: RouteClass) -> Problem {
     let class = class.as_str();
     Problem::new(
         Code::Overloaded,
@@ -121,9 +121,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn one_works_one_waits_and_the_third_is_told_to_come_back() {
         let all = admission(true);
-        let first = all.enter(Class::Submit).await.ok().unwrap();
+        let first = all.enter(RouteClass::Submit).await.ok().unwrap();
         let begun = tokio::time::Instant::now();
-        let (second, third) = tokio::join!(all.enter(Class::Submit), all.enter(Class::Submit));
+        let (second, third) =
+            tokio::join!(all.enter(RouteClass::Submit), all.enter(RouteClass::Submit));
         for refused in [second, third] {
             assert_eq!(refused.err().unwrap().code(), Code::Overloaded);
         }
@@ -133,21 +134,24 @@ mod tests {
             "only one has waited"
         );
         assert!(
-            all.enter(Class::Read).await.is_ok(),
-            "other classes have other places"
+            all.enter(RouteClass::Read).await.is_ok(),
+            "other classes have other permits"
         );
         let leaves = async {
             tokio::time::sleep(Duration::from_secs(1)).await;
             drop(first);
         };
-        let (fourth, ()) = tokio::join!(all.enter(Class::Submit), leaves);
+        let (fourth, ()) = tokio::join!(all.enter(RouteClass::Submit), leaves);
         assert!(fourth.is_ok());
     }
 
     #[tokio::test]
     async fn it_can_be_turned_off() {
         let all = admission(false);
-        let places = [all.enter(Class::Read).await, all.enter(Class::Read).await];
-        assert!(places.iter().all(Result::is_ok));
+        let permits = [
+            all.enter(RouteClass::Read).await,
+            all.enter(RouteClass::Read).await,
+        ];
+        assert!(permits.iter().all(Result::is_ok));
     }
 }

@@ -9,7 +9,7 @@ use crate::http::guard::policy::Access;
 
 /// What kind of work a request is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Class {
+pub(crate) enum RouteClass {
     /// Submits tasks.
     Submit,
     /// Reads, and is done.
@@ -25,7 +25,7 @@ pub(crate) enum Class {
 /// Query parameters of routes that may go on.
 const GOES_ON: [&str; 3] = ["wait_ms", "follow", "offset"];
 
-impl Class {
+impl RouteClass {
     pub(crate) const ALL: [Self; 5] = [
         Self::Submit,
         Self::Read,
@@ -61,14 +61,14 @@ impl Class {
 
 /// One of something for each class.
 #[derive(Debug)]
-pub(crate) struct PerClass<T>([T; Class::ALL.len()]);
+pub(crate) struct PerClass<T>([T; RouteClass::ALL.len()]);
 
 impl<T> PerClass<T> {
-    pub(crate) fn new(make: impl Fn(Class) -> T) -> Self {
-        Self(Class::ALL.map(make))
+    pub(crate) fn new(make: impl Fn(RouteClass) -> T) -> Self {
+        Self(RouteClass::ALL.map(make))
     }
 
-    pub(crate) fn get(&self, class: Class) -> &T {
+    pub(crate) fn get(&self, class: RouteClass) -> &T {
         // The classes are numbered in the order of `ALL`.
         &self.0[class as usize]
     }
@@ -87,29 +87,47 @@ mod tests {
         use Access::{AnyKey, Needs, Open};
         use Permission as P;
         for (method, access, query, expected) in [
-            (Method::POST, Needs(P::TaskSubmit), &[][..], Class::Submit),
-            (Method::GET, Needs(P::TaskRead), &["limit"], Class::Read),
-            (Method::GET, Needs(P::TaskRead), &["wait_ms"], Class::Stream),
-            (Method::POST, Needs(P::TaskCancel), &[], Class::Write),
-            (Method::DELETE, Needs(P::BotKill), &[], Class::Write),
-            (Method::GET, Needs(P::AdminKeys), &[], Class::Admin),
-            (Method::POST, Needs(P::AdminRestart), &[], Class::Admin),
-            (Method::GET, AnyKey, &[], Class::Read),
-            (Method::POST, AnyKey, &[], Class::Write),
-            (Method::GET, Open, &[], Class::Read),
+            (
+                Method::POST,
+                Needs(P::TaskSubmit),
+                &[][..],
+                RouteClass::Submit,
+            ),
+            (
+                Method::GET,
+                Needs(P::TaskRead),
+                &["limit"],
+                RouteClass::Read,
+            ),
+            (
+                Method::GET,
+                Needs(P::TaskRead),
+                &["wait_ms"],
+                RouteClass::Stream,
+            ),
+            (Method::POST, Needs(P::TaskCancel), &[], RouteClass::Write),
+            (Method::DELETE, Needs(P::BotKill), &[], RouteClass::Write),
+            (Method::GET, Needs(P::AdminKeys), &[], RouteClass::Admin),
+            (Method::POST, Needs(P::AdminRestart), &[], RouteClass::Admin),
+            (Method::GET, AnyKey, &[], RouteClass::Read),
+            (Method::POST, AnyKey, &[], RouteClass::Write),
+            (Method::GET, Open, &[], RouteClass::Read),
         ] {
             assert_eq!(
-                Class::of(&method, "/api/v1/x", access, query),
+                RouteClass::of(&method, "/api/v1/x", access, query),
                 expected,
                 "{method} {access:?}"
             );
         }
         let session = "/api/v1/auth/session";
-        for (method, expected) in [(Method::GET, Class::Read), (Method::POST, Class::Admin)] {
-            assert_eq!(Class::of(&method, session, AnyKey, &[]), expected);
+        for (method, expected) in [
+            (Method::GET, RouteClass::Read),
+            (Method::POST, RouteClass::Admin),
+        ] {
+            assert_eq!(RouteClass::of(&method, session, AnyKey, &[]), expected);
         }
-        let names = PerClass::new(Class::as_str);
-        for class in Class::ALL {
+        let names = PerClass::new(RouteClass::as_str);
+        for class in RouteClass::ALL {
             assert_eq!(*names.get(class), class.as_str());
         }
     }

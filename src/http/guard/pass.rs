@@ -9,12 +9,12 @@ use deia_model::Principal;
 
 use crate::http::{
     body::{answer::Answer, catalogue::Code, problem::Problem},
-    context::{Call, query::ANY_QUERY},
+    context::{RequestCtx, query::ANY_QUERY},
     guard::{
-        class::Class,
-        policy::{Access, Asked},
+        class::RouteClass,
+        policy::{Access, RoutePolicy},
         quotas::network,
-        rate::Standing,
+        rate::RateLimitStatus,
         who::{admit, admit_again, admit_probe, is_unchanged},
     },
     server::{
@@ -22,8 +22,8 @@ use crate::http::{
         metrics::RouteId,
         request_id::{REQUEST_ID, request_id},
         security_headers,
-        state::Shared,
-        telemetry::Exchange,
+        state::ServerState,
+        telemetry::RequestTelemetry,
     },
 };
 
@@ -32,19 +32,19 @@ pub(crate) async fn guarded<F, Fut>(
     request: HttpRequest,
     payload: Payload,
     id: RouteId,
-    what: Asked,
+    what: RoutePolicy,
     handler: F,
 ) -> HttpResponse
 where
-    F: Fn(Call) -> Fut,
+    F: Fn(RequestCtx) -> Fut,
     Fut: Future<Output = Answer>,
 {
-    let Some(shared) = shared(&request) else {
+    let Some(state) = state(&request) else {
         return unregistered();
     };
-    let hold = shared.clone();
-    let mut exchange = Exchange::begin(&hold, id, &request);
-    let (hive, limits) = (&shared.hive, &shared.limits);
+    let hold = state.clone();
+    let mut exchange = RequestTelemetry::begin(&hold, id, &request);
+    let (hive, limits) = (&state.hive, &state.limits);
     let (standing, who) = admit(hive, limits, &request, what.access, what.class).await;
     let (user, key, answer) = match who {
         Err(refused) => (refused.user, refused.key, Err(refused.problem)),
@@ -52,7 +52,7 @@ where
             exchange.is_of(&who);
             let (user, key, payer) = (Some(who.user.clone()), who.key(), who.budget());
             let body = payload.into_inner();
-            let answer = handled(&exchange, &request, (shared, body), who, what, handler).await;
+            let answer = handled(&exchange, &request, (state, body), who, what, handler).await;
             let queue = hold.hive.config().tasks.retry_after;
             let answer = answer.map_err(|problem| problem.with_retry_after(queue));
             let answer =
@@ -70,24 +70,24 @@ where
 /// access while the request waits, or while the answer is made: reads are judged again
 /// before they are answered, writes in the transaction that applies them.
 async fn handled<F, Fut>(
-    exchange: &Exchange<'_>,
+    exchange: &RequestTelemetry<'_>,
     request: &HttpRequest,
-    (shared, body): (Arc<Shared>, actix_web::dev::Payload),
+    (state, body): (Arc<ServerState>, actix_web::dev::Payload),
     who: Principal,
-    what: Asked,
+    what: RoutePolicy,
     handler: F,
 ) -> Answer
 where
-    F: Fn(Call) -> Fut,
+    F: Fn(RequestCtx) -> Fut,
     Fut: Future<Output = Answer>,
 {
-    let place = shared.admission.enter(what.class).await?;
-    let hive = shared.hive.clone();
+    let place = state.admission.enter(what.class).await?;
+    let hive = state.hive.clone();
     let who = admit_again(&hive, request, &who, what.access)?;
     let trace = exchange.traceparent();
     let reads = request.method().is_safe();
     let told = who.clone();
-    let call = Call::new(who, shared, request.clone(), body, what, place, trace)?;
+    let call = RequestCtx::new(who, state, request.clone(), body, what, place, trace)?;
     let answer = handler(call).await.map_err(|it| it.told_to(&told));
     if reads {
         is_unchanged(&hive, request, &told, what.access)?;
@@ -101,23 +101,23 @@ where
     F: Fn(Hive) -> Fut,
     Fut: Future<Output = Answer>,
 {
-    let Some(shared) = shared(&request) else {
+    let Some(state) = state(&request) else {
         return unregistered();
     };
-    let exchange = Exchange::probe(&shared, id, &request);
-    let (standing, admitted) = admit_probe(&shared.limits, &request);
+    let exchange = RequestTelemetry::probe(&state, id, &request);
+    let (standing, admitted) = admit_probe(&state.limits, &request);
     let answer = match admitted {
         Err(problem) => Err(problem),
-        Ok(()) => handler(shared.hive.clone()).await.and_then(|answer| {
+        Ok(()) => handler(state.hive.clone()).await.and_then(|answer| {
             let from = address(&request).map(network);
-            shared.answers.until_read(answer, request.method(), &from)
+            state.answers.until_read(answer, request.method(), &from)
         }),
     };
     finish(&request, exchange, standing, answer)
 }
 
-fn shared(request: &HttpRequest) -> Option<Arc<Shared>> {
-    request.app_data::<Arc<Shared>>().cloned()
+fn state(request: &HttpRequest) -> Option<Arc<ServerState>> {
+    request.app_data::<Arc<ServerState>>().cloned()
 }
 
 fn unregistered() -> HttpResponse {
@@ -128,8 +128,8 @@ fn unregistered() -> HttpResponse {
 /// Makes an answer of what the handler came to, with the headers of every answer.
 fn finish(
     request: &HttpRequest,
-    exchange: Exchange<'_>,
-    standing: Option<Standing>,
+    exchange: RequestTelemetry<'_>,
+    standing: Option<RateLimitStatus>,
     answer: Answer,
 ) -> HttpResponse {
     let id = request_id(request.headers());
@@ -144,7 +144,9 @@ fn finish(
     };
     let is_last = exchange.is_last_on_connection();
     exchange.answered(response.status(), shown);
-    let is_stranger = standing.as_ref().is_some_and(Standing::is_of_stranger);
+    let is_stranger = standing
+        .as_ref()
+        .is_some_and(RateLimitStatus::is_of_stranger);
     if is_stranger || is_last {
         // Connections of unauthenticated clients, and all of a server that is
         // about to stop, end with the answer.
@@ -173,11 +175,11 @@ fn instead(request: &HttpRequest, problem: Problem) -> Problem {
 
 /// Tells of what was no request. The address pays for it, and its connection ends.
 pub(crate) fn unreadable(request: &HttpRequest, problem: Problem) -> HttpResponse {
-    let Some(shared) = shared(request) else {
+    let Some(state) = state(request) else {
         return unregistered();
     };
-    let exchange = Exchange::probe(&shared, RouteId::NONE, request);
-    let standing = shared.limits.stranger(address(request));
+    let exchange = RequestTelemetry::probe(&state, RouteId::NONE, request);
+    let standing = state.limits.stranger(address(request));
     finish(request, exchange, standing, Err(problem))
 }
 
@@ -187,11 +189,11 @@ pub(crate) async fn refused(
     payload: Payload,
     problem: Problem,
 ) -> HttpResponse {
-    let refuse = move |_: Call| std::future::ready(Err(problem.clone()));
-    let what = Asked {
+    let refuse = move |_: RequestCtx| std::future::ready(Err(problem.clone()));
+    let what = RoutePolicy {
         access: Access::AnyKey,
         query: ANY_QUERY,
-        class: Class::Read,
+        class: RouteClass::Read,
     };
     guarded(request, payload, RouteId::NONE, what, refuse).await
 }

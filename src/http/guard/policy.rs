@@ -2,7 +2,7 @@
 
 use deia_model::Permission;
 
-use crate::http::guard::class::Class;
+use crate::http::guard::class::RouteClass;
 
 /// What a route asks of its caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,8 +17,8 @@ pub enum Access {
 
 /// What a row asks of its requests.
 #[derive(Clone, Copy)]
-pub(crate) struct Asked {
+pub(crate) struct RoutePolicy {
     pub(crate) access: Access,
     pub(crate) query: &'static [&'static str],
-    pub(crate) class: Class,
+    pub(crate) class: RouteClass,
 }

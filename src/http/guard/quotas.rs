@@ -16,20 +16,20 @@ pub(crate) const CALLERS: usize = 4_096;
 pub(crate) const NETWORKS: usize = 65_536;
 
 /// What each has, and how much that may be.
-pub(crate) struct Shares {
+pub(crate) struct HashedQuotas {
     slots: Box<[AtomicUsize]>,
     hasher: RandomState,
     max: usize,
 }
 
 /// A part of what one of them has, as long as this lives.
-pub(crate) struct Share {
-    all: Arc<Shares>,
+pub(crate) struct QuotaShare {
+    all: Arc<HashedQuotas>,
     slot: usize,
     held: usize,
 }
 
-impl Shares {
+impl HashedQuotas {
     /// For so many who are told apart.
     pub(crate) fn new(slots: usize, max: usize) -> Arc<Self> {
         Arc::new(Self {
@@ -40,9 +40,9 @@ impl Shares {
     }
 
     /// A part that is empty so far.
-    pub(crate) fn of(self: &Arc<Self>, who: &impl Hash) -> Share {
+    pub(crate) fn of(self: &Arc<Self>, who: &impl Hash) -> QuotaShare {
         let slot = self.hasher.hash_one(who) % self.slots.len() as u64;
-        Share {
+        QuotaShare {
             // The remainder is smaller than a number that came from a usize.
             slot: usize::try_from(slot).unwrap_or(0),
             all: Arc::clone(self),
@@ -51,7 +51,7 @@ impl Shares {
     }
 }
 
-impl Share {
+impl QuotaShare {
     /// Makes it at least that large, if that is not too much. Who has nothing
     /// yet may have any one thing.
     #[must_use]
@@ -97,7 +97,7 @@ impl Share {
     }
 }
 
-impl Drop for Share {
+impl Drop for QuotaShare {
     fn drop(&mut self) {
         self.shrink_to(0);
     }
@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn each_has_a_share_and_gives_it_back() {
-        let all = Shares::new(CALLERS, 10);
+        let all = HashedQuotas::new(CALLERS, 10);
         let (mut one, mut two) = (all.of(&"a"), all.of(&"a"));
         assert!(one.try_grow_to(6) && one.try_grow_to(5));
         assert_eq!(one.held(), 6);

@@ -23,9 +23,9 @@ use std::{
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use deia_hive::config::LimitSettings;
 
-use self::budget::{ADDRESSES, Exact, Shared};
+use self::budget::{ADDRESSES, CallerBudgets, SharedBudgets};
 use crate::http::guard::{
-    class::{Class, PerClass},
+    class::{PerClass, RouteClass},
     quotas::network,
 };
 
@@ -42,16 +42,16 @@ pub(crate) const FORGET_EVERY: Duration = Duration::from_secs(10);
 pub(crate) struct Limits(Option<Budgets>);
 
 struct Budgets {
-    callers: PerClass<Exact>,
-    strangers: Shared,
-    probes: Shared,
+    callers: PerClass<CallerBudgets>,
+    strangers: SharedBudgets,
+    probes: SharedBudgets,
     /// Callers and addresses are known by their hash, which nobody can foresee.
     hasher: RandomState,
 }
 
 /// What is left of a budget, for the headers of an answer.
 #[derive(Clone, Debug)]
-pub(crate) struct Standing {
+pub(crate) struct RateLimitStatus {
     name: &'static str,
     policy: HeaderValue,
     remaining: u32,
@@ -62,32 +62,36 @@ pub(crate) struct Standing {
 
 impl Limits {
     pub(crate) fn new(settings: &LimitSettings) -> Self {
-        let callers = |class: Class| {
+        let callers = |class: RouteClass| {
             let rate = match class {
-                Class::Submit => settings.submit,
-                Class::Read => settings.read,
-                Class::Write => settings.write,
-                Class::Stream => settings.stream,
-                Class::Admin => settings.admin,
+                RouteClass::Submit => settings.submit,
+                RouteClass::Read => settings.read,
+                RouteClass::Write => settings.write,
+                RouteClass::Stream => settings.stream,
+                RouteClass::Admin => settings.admin,
             };
-            Exact::new(class.as_str(), rate, settings.max_principals as usize)
+            CallerBudgets::new(class.as_str(), rate, settings.max_principals as usize)
         };
         Self(settings.enabled.then(|| Budgets {
             callers: PerClass::new(callers),
-            strangers: Shared::new(STRANGERS, settings.address, ADDRESSES),
-            probes: Shared::new("probe", settings.probe, ADDRESSES),
+            strangers: SharedBudgets::new(STRANGERS, settings.address, ADDRESSES),
+            probes: SharedBudgets::new("probe", settings.probe, ADDRESSES),
             hasher: RandomState::new(),
         }))
     }
 
     /// Takes one request of that class from the budget of a caller who was let in.
-    pub(crate) fn principal(&self, class: Class, payer: &impl Hash) -> Option<Standing> {
+    pub(crate) fn principal(
+        &self,
+        class: RouteClass,
+        payer: &impl Hash,
+    ) -> Option<RateLimitStatus> {
         let all = self.0.as_ref()?;
         Some(all.callers.get(class).take(all.hasher.hash_one(payer)))
     }
 
     /// Takes one request from the budget of an address without a valid key.
-    pub(crate) fn stranger(&self, address: Option<IpAddr>) -> Option<Standing> {
+    pub(crate) fn stranger(&self, address: Option<IpAddr>) -> Option<RateLimitStatus> {
         let all = self.0.as_ref()?;
         Some(all.strangers.take(all.slot(address)))
     }
@@ -101,7 +105,7 @@ impl Limits {
 
     /// Takes one request to an open route from the budget of an address. It is
     /// apart from [`Self::stranger`]: mistyped keys shall not blind a monitor.
-    pub(crate) fn probe(&self, address: Option<IpAddr>) -> Option<Standing> {
+    pub(crate) fn probe(&self, address: Option<IpAddr>) -> Option<RateLimitStatus> {
         let all = self.0.as_ref()?;
         Some(all.probes.take(all.slot(address)))
     }
@@ -109,7 +113,7 @@ impl Limits {
     /// Forgets whoever has the full budget again.
     pub(crate) fn forget(&self) {
         if let Some(all) = &self.0 {
-            all.callers.iter().for_each(Exact::forget);
+            all.callers.iter().for_each(CallerBudgets::forget);
         }
     }
 }
@@ -120,7 +124,7 @@ impl Budgets {
     }
 }
 
-impl Standing {
+impl RateLimitStatus {
     /// Whether it is that of an address without a valid key.
     pub(crate) fn is_of_stranger(&self) -> bool {
         self.name == STRANGERS
@@ -159,7 +163,7 @@ mod tests {
         Rate { per_second, burst }
     }
 
-    fn is_over(standing: Option<Standing>) -> bool {
+    fn is_over(standing: Option<RateLimitStatus>) -> bool {
         standing.is_some_and(|standing| standing.wait.is_some())
     }
 
@@ -179,11 +183,11 @@ mod tests {
         assert!(!is_over(limits.probe(here)));
         let (one, other) = (KeyId::new(), KeyId::new());
         for _ in 0..20 {
-            assert!(!is_over(limits.principal(Class::Read, &one)));
+            assert!(!is_over(limits.principal(RouteClass::Read, &one)));
         }
-        assert!(is_over(limits.principal(Class::Read, &one)));
-        assert!(!is_over(limits.principal(Class::Submit, &one)));
-        assert!(!is_over(limits.principal(Class::Read, &other)));
+        assert!(is_over(limits.principal(RouteClass::Read, &one)));
+        assert!(!is_over(limits.principal(RouteClass::Submit, &one)));
+        assert!(!is_over(limits.principal(RouteClass::Read, &other)));
     }
 
     #[test]
@@ -191,14 +195,14 @@ mod tests {
         let limits = limits(false);
         for _ in 0..100 {
             assert!(limits.stranger(None).is_none() && limits.probe(None).is_none());
-            assert!(limits.principal(Class::Read, &KeyId::new()).is_none());
+            assert!(limits.principal(RouteClass::Read, &KeyId::new()).is_none());
         }
     }
 
     #[test]
     fn headers_tell_policy_and_standing() {
         let mut headers = HeaderMap::new();
-        let standing = limits(true).principal(Class::Read, &KeyId::new());
+        let standing = limits(true).principal(RouteClass::Read, &KeyId::new());
         standing.unwrap().write(&mut headers);
         assert_eq!(headers.get(POLICY).unwrap(), "\"read\";q=20;w=2");
         assert_eq!(headers.get(LIMIT).unwrap(), "\"read\";r=19;t=1");

@@ -12,12 +12,12 @@ use deia_model::{KeyId, LoginCookie, Permission, Principal, Via};
 use crate::http::{
     body::{catalogue::Code, problem::Problem},
     guard::{
-        class::Class,
+        class::RouteClass,
         credentials,
         credentials::Credentials,
         csrf,
         policy::Access,
-        rate::{Limits, Standing},
+        rate::{Limits, RateLimitStatus},
     },
     server::connection::{self, address},
 };
@@ -56,8 +56,8 @@ pub(crate) async fn admit(
     limits: &Limits,
     request: &HttpRequest,
     access: Access,
-    class: Class,
-) -> (Option<Standing>, Result<Principal, Refused>) {
+    class: RouteClass,
+) -> (Option<RateLimitStatus>, Result<Principal, Refused>) {
     let from = address(request);
     let who = match principal(hive, limits, request, from).await {
         Ok(who) => who,
@@ -177,12 +177,12 @@ fn from_another_site(request: &HttpRequest, cookie: &LoginCookie) -> Option<Prob
 pub(crate) fn admit_probe(
     limits: &Limits,
     request: &HttpRequest,
-) -> (Option<Standing>, Result<(), Problem>) {
+) -> (Option<RateLimitStatus>, Result<(), Problem>) {
     let standing = limits.probe(address(request));
     let verdict = wait(&standing).map_or(Ok(()), |wait| Err(Problem::rate_limited(wait)));
     (standing, verdict)
 }
 
-fn wait(standing: &Option<Standing>) -> Option<Duration> {
+fn wait(standing: &Option<RateLimitStatus>) -> Option<Duration> {
     standing.as_ref()?.wait
 }

@@ -17,8 +17,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::server::TlsStream;
 
 use crate::http::{
-    guard::quotas::Share,
-    server::{drain::OpenConnection, tls::Shown},
+    guard::quotas::QuotaShare,
+    server::{drain::OpenConnection, tls::ClientCert},
 };
 
 /// A connection that is guarded.
@@ -28,12 +28,12 @@ type Connection = Rc<deia_framer::Connection<Peer>>;
 /// Facts about the other side of a connection.
 pub(crate) struct Peer {
     /// The certificate of the client that stands for a bot.
-    pub(crate) shown: Option<Shown>,
+    pub(crate) certificate: Option<ClientCert>,
     /// True if it is under TLS.
     pub(crate) secure: bool,
     /// The place that it takes among the connections of its address.
     #[allow(dead_code, reason = "held for its drop")]
-    pub(crate) share: Share,
+    pub(crate) share: QuotaShare,
     /// Counts it among those that are open.
     #[allow(dead_code, reason = "held for its drop")]
     pub(crate) open: OpenConnection,
@@ -104,21 +104,21 @@ pub(crate) fn is_secure(request: &HttpRequest) -> bool {
 }
 
 /// Returns the certificate which came with the connection of a request.
-pub(crate) fn shown(request: &HttpRequest) -> Option<Shown> {
-    of(request)?.note.shown.clone()
+pub(crate) fn certificate(request: &HttpRequest) -> Option<ClientCert> {
+    of(request)?.note.certificate.clone()
 }
 
 /// Returns the bot that the connection of a request stands for now.
 pub(crate) fn bot(request: &HttpRequest) -> Option<BotName> {
-    let shown = of(request)?.note.shown.as_ref()?;
-    shown.bot.clone().filter(|_| shown.stands())
+    let certificate = of(request)?.note.certificate.as_ref()?;
+    certificate.bot.clone().filter(|_| certificate.stands())
 }
 
 /// Returns what is missing when neither the request nor its connection proves who asks.
 pub(crate) fn missing(request: &HttpRequest) -> &'static str {
-    match of(request).and_then(|connection| connection.note.shown.as_ref()) {
+    match of(request).and_then(|connection| connection.note.certificate.as_ref()) {
         None => "the request has no Authorization header",
-        Some(shown) if shown.bot.is_none() => {
+        Some(certificate) if certificate.bot.is_none() => {
             "the client certificate stands for no bot (server.tls.client_bots), and the request has no Authorization header"
         }
         Some(_) => {

@@ -13,7 +13,7 @@ use crate::http::{
     openapi,
     server::{
         listen::serve,
-        state::{Api, Shared},
+        state::{Api, ServerState},
         tls,
         tls::Tls,
     },
@@ -48,7 +48,7 @@ fn api() -> Api {
 
 /// Owns the running server.
 struct Front {
-    shared: Arc<Shared>,
+    state: Arc<ServerState>,
     stopping: watch::Sender<bool>,
     server: ServerHandle,
     close_notice: Duration,
@@ -62,10 +62,10 @@ impl Front {
     fn start(hive: Hive, listener: &TcpListener, tls: Option<Arc<Tls>>) -> io::Result<Self> {
         let settings = hive.config().server.clone();
         let (stopping, observed) = watch::channel(false);
-        let shared = Arc::new(Shared::new(hive, api(), observed));
-        let server = serve(&shared, &settings, listener.try_clone()?, tls.clone())?;
+        let state = Arc::new(ServerState::new(hive, api(), observed));
+        let server = serve(&state, &settings, listener.try_clone()?, tls.clone())?;
         Ok(Self {
-            shared,
+            state,
             stopping,
             server: server.handle(),
             close_notice: settings.close_notice,
@@ -81,7 +81,7 @@ impl Actor for Front {
     type Context = Context<Self>;
 
     fn started(&mut self, context: &mut Self::Context) {
-        context.run_interval(FORGET_EVERY, |front, _| front.shared.limits.forget());
+        context.run_interval(FORGET_EVERY, |front, _| front.state.limits.forget());
         if let Some(tls) = self.tls.clone() {
             context.run_interval(tls::LOOK_EVERY, move |_, _| tls.look());
         }
@@ -105,7 +105,7 @@ impl Actor for Front {
         }
         self.stopped = true;
         let (server, stopping) = (self.server.clone(), self.stopping.clone());
-        let connections = Arc::clone(&self.shared.connections);
+        let connections = Arc::clone(&self.state.connections);
         let (close_notice, close_timeout) = (self.close_notice, self.close_timeout);
         let stopped = wrap_future::<_, Self>(async move {
             connections.last_call();

@@ -18,11 +18,11 @@ use deia_hive::config::ServerSettings;
 use tokio::sync::watch;
 
 use crate::http::{
-    guard::quotas::{NETWORKS, Shares, network},
+    guard::quotas::{HashedQuotas, NETWORKS, network},
     route::register,
     server::{
         connection::{Peer, Stream, Transport},
-        state::Shared,
+        state::ServerState,
         tls::Tls,
     },
     table::table,
@@ -35,7 +35,7 @@ const TELL_EVERY: Duration = Duration::from_secs(60);
 
 /// Serves the routes on that listener.
 pub(crate) fn serve(
-    shared: &Arc<Shared>,
+    state: &Arc<ServerState>,
     settings: &ServerSettings,
     listener: TcpListener,
     tls: Option<Arc<Tls>>,
@@ -50,20 +50,20 @@ pub(crate) fn serve(
         .workers(workers)
         .max_concurrent_connections(connections.div_ceil(workers))
         .disable_signals();
-    let (shared, keep_alive) = (Arc::clone(shared), settings.keep_alive);
-    let networks = Shares::new(NETWORKS, settings.max_connections_per_address as usize);
+    let (state, keep_alive) = (Arc::clone(state), settings.keep_alive);
+    let networks = HashedQuotas::new(NETWORKS, settings.max_connections_per_address as usize);
     let timeouts = Timeouts {
         head: settings.request_head_timeout,
         write: settings.write_timeout,
         min_bytes_per_second: settings.min_bytes_per_second,
     };
     let connect = move || {
-        let shared = Arc::clone(&shared);
-        let (connections, stopping) = (Arc::clone(&shared.connections), shared.stopping.clone());
+        let state = Arc::clone(&state);
+        let (connections, stopping) = (Arc::clone(&state.connections), state.stopping.clone());
         // This runs once on each worker.
         actix_rt::spawn(Arc::clone(&connections).worker());
         let app = App::new()
-            .app_data(Arc::clone(&shared))
+            .app_data(Arc::clone(&state))
             .configure(|config| register(table(), config));
         let http = HttpService::build()
             .keep_alive(keep_alive)
@@ -79,7 +79,7 @@ pub(crate) fn serve(
         let accept = fn_service(move |tcp: TcpStream| {
             let peer = tcp.peer_addr().ok();
             let other = Peer {
-                shown: None,
+                certificate: None,
                 secure: false,
                 share: networks.of(&peer.map(|peer| network(peer.ip()))),
                 open: connections.open(),
@@ -114,9 +114,9 @@ async fn accept(
     let shaken = tokio::time::timeout(timeouts.head, tls.accept(tcp));
     let late = |_| io::Error::new(io::ErrorKind::TimedOut, "the handshake took too long");
     match shaken.await.map_err(late).flatten() {
-        Ok((stream, shown)) => {
+        Ok((stream, certificate)) => {
             peer.secure = true;
-            peer.shown = shown;
+            peer.certificate = certificate;
             let transport = Transport::Tls(Box::new(stream));
             Ok(Stream::new(transport, peer, timeouts, stopping))
         }

@@ -7,7 +7,7 @@ use deia_hive::Hive;
 use tokio::sync::watch;
 
 use crate::http::{
-    body::{bytes::ByteBudget, json::BodyLimits, streams::StreamPlaces},
+    body::{bytes::ByteBudget, json::BodyLimits, streams::StreamSlots},
     guard::{admission::Admission, rate::Limits},
     server::{drain::ConnectionDrain, metrics::HttpMetrics},
 };
@@ -25,7 +25,7 @@ pub(crate) struct Api {
 }
 
 /// What all handlers share.
-pub(crate) struct Shared {
+pub(crate) struct ServerState {
     pub(crate) hive: Hive,
     pub(crate) limits: Limits,
     pub(crate) admission: Admission,
@@ -39,14 +39,14 @@ pub(crate) struct Shared {
     pub(crate) answers: ByteBudget,
     pub(crate) max_wait: Duration,
     /// Places for streams.
-    pub(crate) streams: StreamPlaces,
+    pub(crate) streams: StreamSlots,
     /// Turns `true` when the server stops: long polls and streams end then.
     pub(crate) stopping: watch::Receiver<bool>,
     /// The connections that requests come on.
     pub(crate) connections: Arc<ConnectionDrain>,
 }
 
-impl Shared {
+impl ServerState {
     pub(crate) fn new(hive: Hive, api: Api, stopping: watch::Receiver<bool>) -> Self {
         let config = hive.config();
         let bytes = |size| usize::try_from(size).unwrap_or(usize::MAX);
@@ -73,7 +73,7 @@ impl Shared {
                 0,
             ),
             max_wait: config.server.max_wait,
-            streams: StreamPlaces::new(config.server.max_streams as usize),
+            streams: StreamSlots::new(config.server.max_streams as usize),
             stopping,
             connections: ConnectionDrain::new(),
             hive,

@@ -13,7 +13,7 @@ use crate::http::{
     server::{
         connection::address,
         metrics::{InFlight, RouteId},
-        state::Shared,
+        state::ServerState,
     },
 };
 
@@ -21,9 +21,9 @@ use crate::http::{
 pub const ACCESS_TARGET: &str = "deia::access";
 
 /// A request that is being worked on.
-pub(crate) struct Exchange<'a> {
+pub(crate) struct RequestTelemetry<'a> {
     request: &'a HttpRequest,
-    shared: &'a Shared,
+    state: &'a ServerState,
     route: RouteId,
     in_flight: InFlight<'a>,
     /// As it came, if it is valid.
@@ -33,26 +33,26 @@ pub(crate) struct Exchange<'a> {
     user: Option<String>,
 }
 
-impl<'a> Exchange<'a> {
+impl<'a> RequestTelemetry<'a> {
     /// One that may be traced.
-    pub(crate) fn begin(shared: &'a Shared, route: RouteId, request: &'a HttpRequest) -> Self {
+    pub(crate) fn begin(state: &'a ServerState, route: RouteId, request: &'a HttpRequest) -> Self {
         let (incoming, trace) = traceparent(request).unzip();
         let span = trace::request(trace);
         Self {
             trace: span.as_ref().map(|span| span.context).or(trace),
             incoming,
             span,
-            ..Self::probe(shared, route, request)
+            ..Self::probe(state, route, request)
         }
     }
 
     /// One that is of no interest to traces.
-    pub(crate) fn probe(shared: &'a Shared, route: RouteId, request: &'a HttpRequest) -> Self {
+    pub(crate) fn probe(state: &'a ServerState, route: RouteId, request: &'a HttpRequest) -> Self {
         Self {
             request,
-            shared,
+            state,
             route,
-            in_flight: shared.metrics.begin(),
+            in_flight: state.metrics.begin(),
             incoming: None,
             trace: None,
             span: None,
@@ -63,12 +63,12 @@ impl<'a> Exchange<'a> {
     /// Returns whether the server is about to stop, so that this answer ends its
     /// connection.
     pub(crate) fn is_last_on_connection(&self) -> bool {
-        self.shared.connections.is_last_call()
+        self.state.connections.is_last_call()
     }
 
     /// Who asks is known.
     pub(crate) fn is_of(&mut self, who: &Principal) {
-        if self.shared.access_log {
+        if self.state.access_log {
             self.user = Some(who.user.to_string());
         }
     }
@@ -103,8 +103,8 @@ impl<'a> Exchange<'a> {
         ) {
             return;
         }
-        let route = self.shared.metrics.template(self.route);
-        self.shared.hive.access().note_denial(Denial {
+        let route = self.state.metrics.template(self.route);
+        self.state.hive.access().note_denial(Denial {
             reason: code.as_str(),
             user: user.map(str::to_owned),
             address: address(self.request),
@@ -119,17 +119,17 @@ impl<'a> Exchange<'a> {
         let took = self.in_flight.answered(self.route, status);
         let (method, path) = (self.request.method(), self.request.path());
         let status = status.as_u16();
-        if self.shared.access_log {
+        if self.state.access_log {
             let peer = self.request.peer_addr().map(|peer| peer.ip().to_string());
             let trace_id = self.trace.map(|trace| trace.trace());
-            let route = self.shared.metrics.template(self.route);
+            let route = self.state.metrics.template(self.route);
             let duration_ms = took.as_secs_f64() * 1_000.0;
             tracing::info!(target: ACCESS_TARGET, request_id, trace_id, %method, route, path, status, duration_ms, user = self.user, peer, "answered");
         } else {
             tracing::debug!(request_id, %method, path, status, "answered");
         }
         if let Some(span) = self.span {
-            let route = self.shared.metrics.template(self.route);
+            let route = self.state.metrics.template(self.route);
             let attributes = vec![
                 ("http.request.method", method.as_str().into()),
                 ("http.route", route.into()),

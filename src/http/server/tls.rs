@@ -56,9 +56,9 @@ struct Files {
     changes: u64,
 }
 
-/// A certificate that a client has shown, and that stands for a bot.
+/// A certificate that a client has shown.
 #[derive(Clone, Debug)]
-pub(crate) struct Shown {
+pub(crate) struct ClientCert {
     /// The bot that it stands for, if it stands for one.
     pub(crate) bot: Option<BotName>,
     /// From when on it is not valid, in seconds of Unix time.
@@ -68,7 +68,7 @@ pub(crate) struct Shown {
     changes: watch::Receiver<u64>,
 }
 
-impl Shown {
+impl ClientCert {
     /// Whether it counts still. A connection may be older than the
     /// authorities, and outlive the certificate.
     pub(crate) fn stands(&self) -> bool {
@@ -145,19 +145,19 @@ impl Tls {
     pub(crate) async fn accept(
         &self,
         tcp: TcpStream,
-    ) -> io::Result<(TlsStream<TcpStream>, Option<Shown>)> {
+    ) -> io::Result<(TlsStream<TcpStream>, Option<ClientCert>)> {
         let files = self.files.load_full();
         let acceptor = TlsAcceptor::from(Arc::clone(&files.config));
         let stream = acceptor.accept(tcp).await?;
-        let shown = self.shown(&stream, files.changes);
-        Ok((stream, shown))
+        let certificate = self.certificate(&stream, files.changes);
+        Ok((stream, certificate))
     }
 
     /// The certificate of the client, if it has one.
-    fn shown(&self, stream: &TlsStream<TcpStream>, verified: u64) -> Option<Shown> {
+    fn certificate(&self, stream: &TlsStream<TcpStream>, verified: u64) -> Option<ClientCert> {
         // Of the chain, which was verified, the first is the client's own.
         let chain = stream.get_ref().1.peer_certificates()?;
-        Some(Shown {
+        Some(ClientCert {
             bot: bot_of(&self.settings, chain.first()?),
             not_after: chain.iter().map(not_after).min()?,
             verified,
@@ -350,15 +350,15 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_certificate_stands_until_its_end_or_a_change_of_the_authorities() {
         let changes = watch::Sender::new(0);
-        let shown = |year| Shown {
+        let client = |year| ClientCert {
             bot: Some("upper-1".parse().unwrap()),
             not_after: not_after(&certificate(year)),
             verified: 0,
             changes: changes.subscribe(),
         };
-        assert!(!shown(2020).stands());
-        shown(2020).over().await;
-        let mut stands = shown(3000);
+        assert!(!client(2020).stands());
+        client(2020).over().await;
+        let mut stands = client(3000);
         assert!(stands.stands());
         changes.send_replace(1);
         assert!(!stands.stands());

@@ -19,7 +19,7 @@ use governor::{
     state::{InMemoryState, NotKeyed, StateStore, keyed::DashMapStateStore},
 };
 
-use super::Standing;
+use super::RateLimitStatus;
 
 type Limiter<S> = RateLimiter<u64, S, DefaultClock, StateInformationMiddleware>;
 type Taken = Result<StateSnapshot, NotUntil<<DefaultClock as Clock>::Instant>>;
@@ -33,7 +33,7 @@ const REST: NonZeroU16 = NonZeroU16::MIN.saturating_add(4_095);
 const COUNT_EVERY: Duration = Duration::from_millis(100);
 
 /// Budgets that callers share by their hash: always the same memory.
-pub(crate) struct Shared {
+pub(crate) struct SharedBudgets {
     policy: Policy,
     limiter: Limiter<Slots>,
     /// Those of the limiter.
@@ -42,9 +42,9 @@ pub(crate) struct Shared {
 }
 
 /// A budget for each caller, and shared ones for those who are too many.
-pub(crate) struct Exact {
+pub(crate) struct CallerBudgets {
     limiter: Limiter<DashMapStateStore<u64>>,
-    rest: Shared,
+    rest: SharedBudgets,
     /// About as many budgets are in the map, never fewer.
     kept: AtomicUsize,
     max: usize,
@@ -95,12 +95,12 @@ impl Policy {
         Quota::per_second(positive(self.rate)).allow_burst(positive(self.burst))
     }
 
-    fn standing(&self, taken: Taken, clock: &DefaultClock) -> Standing {
+    fn standing(&self, taken: Taken, clock: &DefaultClock) -> RateLimitStatus {
         let (remaining, wait) = match taken {
             Ok(state) => (state.remaining_burst_capacity(), None),
             Err(not_until) => (0, Some(not_until.wait_time_from(clock.now()))),
         };
-        Standing {
+        RateLimitStatus {
             name: self.name,
             policy: self.header.clone(),
             remaining,
@@ -110,7 +110,7 @@ impl Policy {
     }
 }
 
-impl Shared {
+impl SharedBudgets {
     pub(crate) fn new(name: &'static str, rate: Rate, slots: NonZeroU16) -> Self {
         let policy = Policy::new(name, rate);
         let slots = (0..slots.get()).map(|_| InMemoryState::default());
@@ -138,15 +138,15 @@ impl Shared {
         back > now.as_u64().saturating_add(but_one)
     }
 
-    pub(crate) fn take(&self, key: u64) -> Standing {
+    pub(crate) fn take(&self, key: u64) -> RateLimitStatus {
         let taken = self.limiter.check_key(&key);
         self.policy.standing(taken, self.limiter.clock())
     }
 }
 
-impl Exact {
+impl CallerBudgets {
     pub(crate) fn new(name: &'static str, rate: Rate, max: usize) -> Self {
-        let rest = Shared::new(name, rate, REST);
+        let rest = SharedBudgets::new(name, rate, REST);
         Self {
             limiter: RateLimiter::dashmap(rest.policy.quota()).with_middleware(),
             rest,
@@ -157,7 +157,7 @@ impl Exact {
         }
     }
 
-    pub(crate) fn take(&self, key: u64) -> Standing {
+    pub(crate) fn take(&self, key: u64) -> RateLimitStatus {
         if !self.has_room() {
             return self.rest.take(key);
         }
@@ -214,7 +214,7 @@ mod tests {
             per_second: 1,
             burst: 3,
         };
-        let budget = Exact::new("read", rate, 100);
+        let budget = CallerBudgets::new("read", rate, 100);
         for key in 0..10_000 {
             assert!(budget.take(key).wait.is_none(), "{key}");
         }
@@ -231,7 +231,7 @@ mod tests {
             per_second: 1_000,
             burst: 2,
         };
-        let budget = Exact::new("read", rate, 20);
+        let budget = CallerBudgets::new("read", rate, 20);
         for request in 0..=20 {
             assert!(budget.has_room(), "{request}");
             assert!(budget.take(7).wait.is_none(), "{request}");
