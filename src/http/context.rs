@@ -35,7 +35,7 @@ use crate::http::{
         credentials,
         credentials::Credentials,
         policy::{Access, RoutePolicy},
-        who::{admit_again, is_unchanged},
+        who::{is_unchanged, reauthorize},
     },
     server::{
         connection,
@@ -56,10 +56,19 @@ pub(crate) struct RequestCtx {
     held: ByteReservation,
     access: Access,
     class: RouteClass,
-    /// Where it is worked on.
-    place: Option<Permit>,
+    /// Absent while a slow body is received.
+    permit: Option<Permit>,
     query: Vec<(String, String)>,
     traceparent: Option<String>,
+}
+
+/// The parts of a request that the guard hands over.
+pub(crate) struct Admitted {
+    pub(crate) who: Principal,
+    pub(crate) permit: Permit,
+    pub(crate) body: Payload,
+    /// The trace that the work of this request belongs to.
+    pub(crate) traceparent: Option<String>,
 }
 
 /// On which version of a thing a change shall be made.
@@ -77,27 +86,28 @@ pub(crate) enum Precondition {
 const DEFAULT_PAGE: u64 = 100;
 
 impl RequestCtx {
+    /// Takes the query of a request apart.
+    ///
+    /// # Errors
+    /// [`Code::InvalidParameter`] for a query that the route does not take.
     pub(crate) fn new(
-        who: Principal,
         state: Arc<ServerState>,
         request: HttpRequest,
-        payload: Payload,
-        asked: RoutePolicy,
-        place: Permit,
-        traceparent: Option<String>,
+        policy: RoutePolicy,
+        admitted: Admitted,
     ) -> Result<Self, Problem> {
-        let query = query::parse(request.query_string(), asked.query)?;
+        let query = query::parse(request.query_string(), policy.query)?;
         Ok(Self {
-            held: state.bodies.share(&who.budget()),
-            who,
-            access: asked.access,
-            class: asked.class,
-            place: Some(place),
+            held: state.bodies.share(&admitted.who.budget()),
+            who: admitted.who,
+            access: policy.access,
+            class: policy.class,
+            permit: Some(admitted.permit),
             state,
             request,
-            payload,
+            payload: admitted.body,
             query,
-            traceparent,
+            traceparent: admitted.traceparent,
         })
     }
 
@@ -269,9 +279,9 @@ impl RequestCtx {
     /// judged anew after it: the access that counts is that at the effect.
     async fn read(&mut self) -> Result<Bytes, Problem> {
         let body = self.receive().await?;
-        if self.place.is_none() {
-            self.place = Some(self.state.admission.enter(self.class).await?);
-            self.who = admit_again(self.hive(), &self.request, &self.who, self.access)?;
+        if self.permit.is_none() {
+            self.permit = Some(self.state.admission.enter(self.class).await?);
+            self.who = reauthorize(self.hive(), &self.request, &self.who, self.access)?;
         }
         Ok(body)
     }
@@ -289,7 +299,7 @@ impl RequestCtx {
         if let Some(read) = reading.as_mut().now_or_never() {
             return read;
         }
-        self.place = None;
+        self.permit = None;
         connection::invite(&self.request);
         let body = tokio::time::timeout(limits.max_time, reading).await;
         let late = |_| {

@@ -12,7 +12,7 @@ use deia_hive::Hive;
 
 use crate::http::{
     body::{answer::Answer, catalogue::Code, problem::Problem},
-    context::{RequestCtx, query::ANY_QUERY},
+    context::RequestCtx,
     guard::{
         class::RouteClass,
         pass::{guarded, refused, unguarded, unreadable},
@@ -41,6 +41,7 @@ pub(crate) fn route<F, Fut>(
     method: Method,
     path: &'static str,
     access: Access,
+    class: RouteClass,
     query: &'static [&'static str],
     handler: F,
 ) -> Route
@@ -49,14 +50,14 @@ where
     Fut: Future<Output = Answer> + 'static,
 {
     let on_method = on(&method);
-    let what = RoutePolicy {
+    let policy = RoutePolicy {
         access,
-        query,
-        class: RouteClass::of(&method, path, access, query),
+        class,
+        query: Some(query),
     };
     let row = move |id: RouteId| {
         on_method.to(move |request: HttpRequest, payload: Payload| {
-            guarded(request, payload, id, what, handler.clone())
+            guarded(request, payload, id, policy, handler.clone())
         })
     };
     Route {
@@ -82,7 +83,7 @@ where
         method: Method::GET,
         path,
         access: Access::Open,
-        query: ANY_QUERY,
+        query: &[],
     }
 }
 

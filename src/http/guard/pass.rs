@@ -3,19 +3,22 @@
 use std::{future::Future, sync::Arc};
 
 use actix_http::ConnectionType;
-use actix_web::{HttpRequest, HttpResponse, web::Payload};
+use actix_web::{
+    HttpRequest, HttpResponse,
+    dev::Payload,
+    web::{self},
+};
 use deia_hive::Hive;
-use deia_model::Principal;
 
 use crate::http::{
     body::{answer::Answer, catalogue::Code, problem::Problem},
-    context::{RequestCtx, query::ANY_QUERY},
+    context::{Admitted, RequestCtx},
     guard::{
         class::RouteClass,
         policy::{Access, RoutePolicy},
         quotas::network,
         rate::RateLimitStatus,
-        who::{admit, admit_again, admit_probe, is_unchanged},
+        who::{authenticate, authorize, is_unchanged, reauthorize},
     },
     server::{
         connection::{self, address},
@@ -27,12 +30,12 @@ use crate::http::{
     },
 };
 
-/// Lets a request through to its handler, and answers it.
+/// Answers a request of a route that needs a key.
 pub(crate) async fn guarded<F, Fut>(
     request: HttpRequest,
-    payload: Payload,
-    id: RouteId,
-    what: RoutePolicy,
+    payload: web::Payload,
+    route: RouteId,
+    policy: RoutePolicy,
     handler: F,
 ) -> HttpResponse
 where
@@ -42,61 +45,69 @@ where
     let Some(state) = state(&request) else {
         return unregistered();
     };
-    let hold = state.clone();
-    let mut exchange = RequestTelemetry::begin(&hold, id, &request);
-    let (hive, limits) = (&state.hive, &state.limits);
-    let (standing, who) = admit(hive, limits, &request, what.access, what.class).await;
-    let (user, key, answer) = match who {
-        Err(refused) => (refused.user, refused.key, Err(refused.problem)),
-        Ok(who) => {
-            exchange.is_of(&who);
-            let (user, key, payer) = (Some(who.user.clone()), who.key(), who.budget());
-            let body = payload.into_inner();
-            let answer = handled(&exchange, &request, (state, body), who, what, handler).await;
-            let queue = hold.hive.config().tasks.retry_after;
-            let answer = answer.map_err(|problem| problem.with_retry_after(queue));
-            let answer =
-                answer.and_then(|answer| hold.answers.until_read(answer, request.method(), &payer));
-            (user, key, answer)
-        }
-    };
-    if let Err(problem) = &answer {
-        exchange.refused(problem, user.as_deref(), key);
-    }
-    finish(&request, exchange, standing, answer)
+    let mut telemetry = RequestTelemetry::begin(&state, route, &request);
+    let answer = pass(&mut telemetry, payload.into_inner(), policy, handler).await;
+    let answer = answer.map_err(|problem| {
+        let problem = problem.with_retry_after(state.hive.config().tasks.retry_after);
+        telemetry.refused(&problem);
+        problem
+    });
+    finish(telemetry, answer)
 }
 
-/// Handles a request of an authenticated caller, once it is its turn. A caller may lose
-/// access while the request waits, or while the answer is made: reads are judged again
-/// before they are answered, writes in the transaction that applies them.
-async fn handled<F, Fut>(
-    exchange: &RequestTelemetry<'_>,
-    request: &HttpRequest,
-    (state, body): (Arc<ServerState>, actix_web::dev::Payload),
-    who: Principal,
-    what: RoutePolicy,
+/// Lets a request through: key, rate, permission, admission, handler.
+///
+/// A caller may lose access while the request waits, or while the answer is made: all
+/// requests are authorized again when they are admitted, and reads once more before they
+/// are answered. Writes are authorized in the transaction that applies them.
+async fn pass<F, Fut>(
+    telemetry: &mut RequestTelemetry<'_>,
+    body: Payload,
+    policy: RoutePolicy,
     handler: F,
 ) -> Answer
 where
     F: Fn(RequestCtx) -> Fut,
     Fut: Future<Output = Answer>,
 {
-    let place = state.admission.enter(what.class).await?;
-    let hive = state.hive.clone();
-    let who = admit_again(&hive, request, &who, what.access)?;
-    let trace = exchange.traceparent();
-    let reads = request.method().is_safe();
-    let told = who.clone();
-    let call = RequestCtx::new(who, state, request.clone(), body, what, place, trace)?;
-    let answer = handler(call).await.map_err(|it| it.told_to(&told));
-    if reads {
-        is_unchanged(&hive, request, &told, what.access)?;
+    let (state, request) = (telemetry.state, telemetry.request);
+    let who = match authenticate(state, request).await {
+        Ok(who) => who,
+        Err(failure) => {
+            telemetry.charge(state.limits.stranger(address(request)))?;
+            telemetry.failed(&failure);
+            return Err(failure.problem);
+        }
+    };
+    telemetry.identified(&who);
+    telemetry.charge(state.limits.principal(policy.class, &who.budget()))?;
+    authorize(&who, policy.access)?;
+    state.hive.access().note_admitted(&who);
+    let permit = state.admission.enter(policy.class).await?;
+    let who = reauthorize(&state.hive, request, &who, policy.access)?;
+    let admitted = Admitted {
+        who: who.clone(),
+        permit,
+        body,
+        traceparent: telemetry.traceparent(),
+    };
+    let context = RequestCtx::new(Arc::clone(state), request.clone(), policy, admitted)?;
+    let answer = handler(context).await;
+    if request.method().is_safe() {
+        is_unchanged(&state.hive, request, &who, policy.access)?;
     }
-    answer
+    let answer = answer.map_err(|problem| problem.told_to(&who))?;
+    state
+        .answers
+        .until_read(answer, request.method(), &who.budget())
 }
 
-/// Lets a request of anybody through to its handler, and answers it.
-pub(crate) async fn unguarded<F, Fut>(request: HttpRequest, id: RouteId, handler: F) -> HttpResponse
+/// Answers a request of a route that needs no key.
+pub(crate) async fn unguarded<F, Fut>(
+    request: HttpRequest,
+    route: RouteId,
+    handler: F,
+) -> HttpResponse
 where
     F: Fn(Hive) -> Fut,
     Fut: Future<Output = Answer>,
@@ -104,16 +115,51 @@ where
     let Some(state) = state(&request) else {
         return unregistered();
     };
-    let exchange = RequestTelemetry::probe(&state, id, &request);
-    let (standing, admitted) = admit_probe(&state.limits, &request);
-    let answer = match admitted {
-        Err(problem) => Err(problem),
-        Ok(()) => handler(state.hive.clone()).await.and_then(|answer| {
-            let from = address(&request).map(network);
-            state.answers.until_read(answer, request.method(), &from)
-        }),
+    let mut telemetry = RequestTelemetry::probe(&state, route, &request);
+    let answer = pass_open(&mut telemetry, handler).await;
+    finish(telemetry, answer)
+}
+
+/// Lets a request through that needs no key, at the rate of its address.
+async fn pass_open<F, Fut>(telemetry: &mut RequestTelemetry<'_>, handler: F) -> Answer
+where
+    F: Fn(Hive) -> Fut,
+    Fut: Future<Output = Answer>,
+{
+    let (state, request) = (telemetry.state, telemetry.request);
+    let from = address(request);
+    telemetry.charge(state.limits.probe(from))?;
+    let answer = handler(state.hive.clone()).await?;
+    state
+        .answers
+        .until_read(answer, request.method(), &from.map(network))
+}
+
+/// Answers what the framer refused before it was a request. The address pays for it, and
+/// its connection ends.
+pub(crate) fn unreadable(request: &HttpRequest, problem: Problem) -> HttpResponse {
+    let Some(state) = state(request) else {
+        return unregistered();
     };
-    finish(&request, exchange, standing, answer)
+    let mut telemetry = RequestTelemetry::probe(&state, RouteId::NONE, request);
+    // The budget of the address changes the headers of the answer, not its problem.
+    let _ = telemetry.charge(state.limits.stranger(address(request)));
+    finish(telemetry, Err(problem))
+}
+
+/// Answers callers with a key with a problem, and others that they need one.
+pub(crate) async fn refused(
+    request: HttpRequest,
+    payload: web::Payload,
+    problem: Problem,
+) -> HttpResponse {
+    let refuse = move |_: RequestCtx| std::future::ready(Err(problem.clone()));
+    let policy = RoutePolicy {
+        access: Access::AnyKey,
+        class: RouteClass::Read,
+        query: None,
+    };
+    guarded(request, payload, RouteId::NONE, policy, refuse).await
 }
 
 fn state(request: &HttpRequest) -> Option<Arc<ServerState>> {
@@ -125,28 +171,22 @@ fn unregistered() -> HttpResponse {
     HttpResponse::InternalServerError().finish()
 }
 
-/// Makes an answer of what the handler came to, with the headers of every answer.
-fn finish(
-    request: &HttpRequest,
-    exchange: RequestTelemetry<'_>,
-    standing: Option<RateLimitStatus>,
-    answer: Answer,
-) -> HttpResponse {
+/// Returns the response for an answer, with the headers of every response.
+fn finish(telemetry: RequestTelemetry<'_>, answer: Answer) -> HttpResponse {
+    let request = telemetry.request;
     let id = request_id(request.headers());
     let shown = id.to_str().unwrap_or_default();
     let mut response = match answer {
         Ok(response) => response,
         Err(problem) => {
             let problem = instead(request, problem);
-            exchange.problem(&problem, shown);
+            telemetry.problem(&problem, shown);
             problem.into_response(shown)
         }
     };
-    let is_last = exchange.is_last_on_connection();
-    exchange.answered(response.status(), shown);
-    let is_stranger = standing
-        .as_ref()
-        .is_some_and(RateLimitStatus::is_of_stranger);
+    let is_last = telemetry.is_last_on_connection();
+    let rate = telemetry.answered(response.status(), shown);
+    let is_stranger = rate.as_ref().is_some_and(RateLimitStatus::is_of_stranger);
     if is_stranger || is_last {
         // Connections of unauthenticated clients, and all of a server that is
         // about to stop, end with the answer.
@@ -159,41 +199,17 @@ fn finish(
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, id);
     security_headers::write(headers, connection::is_secure(request));
-    if let Some(standing) = standing {
-        standing.write(headers);
+    if let Some(rate) = rate {
+        rate.write(headers);
     }
     response
 }
 
-/// A body that the guard of the stream cut off looks incomplete to its handler.
+/// Returns the framer's refusal in place of the handler's: a body that the framer cut off
+/// looks incomplete to the handler.
 fn instead(request: &HttpRequest, problem: Problem) -> Problem {
     match connection::refusal(request) {
         Some(refusal) if problem.code() == Code::BodyIncomplete => refusal.into(),
         _ => problem,
     }
-}
-
-/// Tells of what was no request. The address pays for it, and its connection ends.
-pub(crate) fn unreadable(request: &HttpRequest, problem: Problem) -> HttpResponse {
-    let Some(state) = state(request) else {
-        return unregistered();
-    };
-    let exchange = RequestTelemetry::probe(&state, RouteId::NONE, request);
-    let standing = state.limits.stranger(address(request));
-    finish(request, exchange, standing, Err(problem))
-}
-
-/// Tells callers with a key of a problem, and others that they need one.
-pub(crate) async fn refused(
-    request: HttpRequest,
-    payload: Payload,
-    problem: Problem,
-) -> HttpResponse {
-    let refuse = move |_: RequestCtx| std::future::ready(Err(problem.clone()));
-    let what = RoutePolicy {
-        access: Access::AnyKey,
-        query: ANY_QUERY,
-        class: RouteClass::Read,
-    };
-    guarded(request, payload, RouteId::NONE, what, refuse).await
 }

@@ -1,10 +1,10 @@
-//! What a route demands of its requests.
+//! The demands of a route on its requests.
 
 use deia_model::Permission;
 
 use crate::http::guard::class::RouteClass;
 
-/// What a route asks of its caller.
+/// The access that a route needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
     /// Nothing: a health probe, or the page that shows the API.
@@ -15,10 +15,11 @@ pub enum Access {
     Needs(Permission),
 }
 
-/// What a row asks of its requests.
+/// The demands of one route.
 #[derive(Clone, Copy)]
 pub(crate) struct RoutePolicy {
     pub(crate) access: Access,
-    pub(crate) query: &'static [&'static str],
     pub(crate) class: RouteClass,
+    /// The query parameters that the route takes; any query when absent.
+    pub(crate) query: Option<&'static [&'static str]>,
 }

@@ -1,35 +1,36 @@
-//! Who is let in: first the key, then the rate, then the permission.
+//! Authentication and authorization of the caller of a request.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc};
 
 use actix_web::HttpRequest;
 use deia_hive::{
     Hive,
     access::{AuthError, Denied},
 };
-use deia_model::{KeyId, LoginCookie, Permission, Principal, Via};
+use deia_model::{KeyId, LoginCookie, Principal, Via};
 
 use crate::http::{
     body::{catalogue::Code, problem::Problem},
     guard::{
-        class::RouteClass,
-        credentials,
-        credentials::Credentials,
+        credentials::{self, Credentials},
         csrf,
         policy::Access,
-        rate::{Limits, RateLimitStatus},
+        rate::Limits,
     },
-    server::connection::{self, address},
+    server::{
+        connection::{self, address},
+        state::ServerState,
+    },
 };
 
-/// A caller who is not let in, and what is known of them.
-pub(crate) struct Refused {
+/// A failed authentication, and as much as is known of the caller.
+pub(crate) struct AuthFailure {
     pub(crate) problem: Problem,
     pub(crate) user: Option<Arc<str>>,
     pub(crate) key: Option<KeyId>,
 }
 
-impl From<Problem> for Refused {
+impl From<Problem> for AuthFailure {
     fn from(problem: Problem) -> Self {
         Self {
             problem,
@@ -39,7 +40,7 @@ impl From<Problem> for Refused {
     }
 }
 
-impl From<Denied> for Refused {
+impl From<Denied> for AuthFailure {
     fn from(denied: Denied) -> Self {
         Self {
             user: denied.user.clone(),
@@ -49,52 +50,31 @@ impl From<Denied> for Refused {
     }
 }
 
-/// Lets a caller with a key in, or says why not. The standing is `None` when
-/// there are no limits.
-pub(crate) async fn admit(
-    hive: &Hive,
-    limits: &Limits,
+/// Authenticates the caller of a request.
+pub(crate) async fn authenticate(
+    state: &ServerState,
     request: &HttpRequest,
-    access: Access,
-    class: RouteClass,
-) -> (Option<RateLimitStatus>, Result<Principal, Refused>) {
-    let from = address(request);
-    let who = match principal(hive, limits, request, from).await {
-        Ok(who) => who,
-        Err(refused) => {
-            let standing = limits.stranger(from);
-            let refused = match wait(&standing) {
-                Some(wait) => Problem::rate_limited(wait).into(),
-                None => refused,
-            };
-            return (standing, Err(refused));
-        }
-    };
-    let standing = limits.principal(class, &who.budget());
-    let problem = match (wait(&standing), access) {
-        (Some(wait), _) => Problem::rate_limited(wait),
-        (None, Access::Needs(permission)) if !who.may(permission) => {
-            Problem::denied(&who, permission)
-        }
-        (None, _) => {
-            hive.access().note_admitted(&who);
-            return (standing, Ok(who));
-        }
-    };
-    let refused = Refused {
-        problem,
-        key: who.key(),
-        user: Some(who.user),
-    };
-    (standing, Err(refused))
+) -> Result<Principal, AuthFailure> {
+    principal(&state.hive, &state.limits, request, address(request)).await
 }
 
-/// Judges a caller who was let in again, after a wait. Returns the caller as of now;
-/// the rest of the request uses that access.
+/// Refuses a caller who lacks the permission of a route.
 ///
 /// # Errors
-/// They would not be let in now, or lack the permission by now.
-pub(crate) fn admit_again(
+/// [`Code::PermissionDenied`].
+pub(crate) fn authorize(who: &Principal, access: Access) -> Result<(), Problem> {
+    match access {
+        Access::Needs(permission) if !who.may(permission) => Err(Problem::denied(who, permission)),
+        _ => Ok(()),
+    }
+}
+
+/// Authorizes a caller again, after a wait. Returns the caller as of now; the rest of the
+/// request uses that access.
+///
+/// # Errors
+/// The caller would not be let in now, or lacks the permission by now.
+pub(crate) fn reauthorize(
     hive: &Hive,
     request: &HttpRequest,
     who: &Principal,
@@ -106,23 +86,21 @@ pub(crate) fn admit_again(
         ));
     }
     let now = hive.access().still(who, address(request))?;
-    match access {
-        Access::Needs(permission) if !now.may(permission) => Err(Problem::denied(&now, permission)),
-        _ => Ok(now),
-    }
+    authorize(&now, access)?;
+    Ok(now)
 }
 
 /// Refuses an answer that was made for a caller with other access than they have now.
 ///
 /// # Errors
-/// As [`admit_again`], and [`Code::AccessChanged`].
+/// As [`reauthorize`], and [`Code::AccessChanged`].
 pub(crate) fn is_unchanged(
     hive: &Hive,
     request: &HttpRequest,
     who: &Principal,
     access: Access,
 ) -> Result<(), Problem> {
-    match admit_again(hive, request, who, access)? == *who {
+    match reauthorize(hive, request, who, access)? == *who {
         true => Ok(()),
         false => Err(Problem::new(
             Code::AccessChanged,
@@ -131,14 +109,13 @@ pub(crate) fn is_unchanged(
     }
 }
 
-/// Who asks. The one place where it is decided how each kind of credential is
-/// checked.
+/// Returns the caller. The one place that decides how each kind of credential is checked.
 async fn principal(
     hive: &Hive,
     limits: &Limits,
     request: &HttpRequest,
     from: Option<IpAddr>,
-) -> Result<Principal, Refused> {
+) -> Result<Principal, AuthFailure> {
     match credentials::of(request.headers())? {
         Credentials::Bearer(text) => {
             let crowd = limits.is_stranger_over(from);
@@ -154,7 +131,7 @@ async fn principal(
             let who = hive.access().authenticate_login(&cookie, from)?;
             match from_another_site(request, &cookie) {
                 None => Ok(who),
-                Some(problem) => Err(Refused {
+                Some(problem) => Err(AuthFailure {
                     problem,
                     key: who.key(),
                     user: Some(who.user),
@@ -164,25 +141,11 @@ async fn principal(
     }
 }
 
-/// What is wrong with a request that another site has the browser send.
+/// Returns the problem with a request that another site has the browser send.
 fn from_another_site(request: &HttpRequest, cookie: &LoginCookie) -> Option<Problem> {
     let (headers, authority) = (request.headers(), request.uri().authority());
     let host = csrf::host(headers, authority.map(|authority| authority.as_str()));
     let token = cookie.csrf_token();
     let fault = csrf::fault(request.method(), headers, host.as_deref(), &token)?;
     Some(Problem::new(Code::CrossSite, fault))
-}
-
-/// Lets anybody in, at a rate.
-pub(crate) fn admit_probe(
-    limits: &Limits,
-    request: &HttpRequest,
-) -> (Option<RateLimitStatus>, Result<(), Problem>) {
-    let standing = limits.probe(address(request));
-    let verdict = wait(&standing).map_or(Ok(()), |wait| Err(Problem::rate_limited(wait)));
-    (standing, verdict)
-}
-
-fn wait(standing: &Option<RateLimitStatus>) -> Option<Duration> {
-    standing.as_ref()?.wait
 }

@@ -1,5 +1,7 @@
 //! A request from its head to its answer, as it is counted, traced and logged.
 
+use std::sync::Arc;
+
 use actix_web::{HttpRequest, http::StatusCode};
 use deia_hive::{
     access::Denial,
@@ -10,6 +12,7 @@ use deia_model::{KeyId, Principal, TraceContext};
 
 use crate::http::{
     body::{catalogue::Code, problem::Problem},
+    guard::{rate::RateLimitStatus, who::AuthFailure},
     server::{
         connection::address,
         metrics::{InFlight, RouteId},
@@ -22,20 +25,26 @@ pub const ACCESS_TARGET: &str = "deia::access";
 
 /// A request that is being worked on.
 pub(crate) struct RequestTelemetry<'a> {
-    request: &'a HttpRequest,
-    state: &'a ServerState,
+    pub(crate) request: &'a HttpRequest,
+    pub(crate) state: &'a Arc<ServerState>,
     route: RouteId,
     in_flight: InFlight<'a>,
     /// As it came, if it is valid.
     incoming: Option<String>,
     trace: Option<TraceContext>,
     span: Option<OpenSpan>,
-    user: Option<String>,
+    user: Option<Arc<str>>,
+    key: Option<KeyId>,
+    rate: Option<RateLimitStatus>,
 }
 
 impl<'a> RequestTelemetry<'a> {
     /// One that may be traced.
-    pub(crate) fn begin(state: &'a ServerState, route: RouteId, request: &'a HttpRequest) -> Self {
+    pub(crate) fn begin(
+        state: &'a Arc<ServerState>,
+        route: RouteId,
+        request: &'a HttpRequest,
+    ) -> Self {
         let (incoming, trace) = traceparent(request).unzip();
         let span = trace::request(trace);
         Self {
@@ -47,7 +56,11 @@ impl<'a> RequestTelemetry<'a> {
     }
 
     /// One that is of no interest to traces.
-    pub(crate) fn probe(state: &'a ServerState, route: RouteId, request: &'a HttpRequest) -> Self {
+    pub(crate) fn probe(
+        state: &'a Arc<ServerState>,
+        route: RouteId,
+        request: &'a HttpRequest,
+    ) -> Self {
         Self {
             request,
             state,
@@ -57,6 +70,8 @@ impl<'a> RequestTelemetry<'a> {
             trace: None,
             span: None,
             user: None,
+            key: None,
+            rate: None,
         }
     }
 
@@ -66,10 +81,27 @@ impl<'a> RequestTelemetry<'a> {
         self.state.connections.is_last_call()
     }
 
-    /// Who asks is known.
-    pub(crate) fn is_of(&mut self, who: &Principal) {
-        if self.state.access_log {
-            self.user = Some(who.user.to_string());
+    /// Notes the caller.
+    pub(crate) fn identified(&mut self, who: &Principal) {
+        self.user = Some(Arc::clone(&who.user));
+        self.key = who.key();
+    }
+
+    /// Notes as much as is known of a caller whose authentication failed.
+    pub(crate) fn failed(&mut self, failure: &AuthFailure) {
+        self.user.clone_from(&failure.user);
+        self.key = failure.key;
+    }
+
+    /// Notes a request that was taken from a budget, for the headers of the answer.
+    ///
+    /// # Errors
+    /// [`Code::RateLimited`] when nothing was left of the budget.
+    pub(crate) fn charge(&mut self, rate: Option<RateLimitStatus>) -> Result<(), Problem> {
+        self.rate = rate;
+        match self.rate.as_ref().and_then(|rate| rate.wait) {
+            Some(wait) => Err(Problem::rate_limited(wait)),
+            None => Ok(()),
         }
     }
 
@@ -94,8 +126,8 @@ impl<'a> RequestTelemetry<'a> {
         }
     }
 
-    /// It was refused; what nobody may do is recorded.
-    pub(crate) fn refused(&self, problem: &Problem, user: Option<&str>, key: Option<KeyId>) {
+    /// Records a denial, if the problem is one.
+    pub(crate) fn refused(&self, problem: &Problem) {
         let code = problem.code();
         if !matches!(
             code.status(),
@@ -106,16 +138,16 @@ impl<'a> RequestTelemetry<'a> {
         let route = self.state.metrics.template(self.route);
         self.state.hive.access().note_denial(Denial {
             reason: code.as_str(),
-            user: user.map(str::to_owned),
+            user: self.user.as_deref().map(str::to_owned),
             address: address(self.request),
-            key,
+            key: self.key,
             permission: problem.permission(),
             route: format!("{} {route}", self.request.method()),
         });
     }
 
-    /// It was answered.
-    pub(crate) fn answered(self, status: StatusCode, request_id: &str) {
+    /// Counts, logs and traces the answer. Returns what is left of the caller's budget.
+    pub(crate) fn answered(self, status: StatusCode, request_id: &str) -> Option<RateLimitStatus> {
         let took = self.in_flight.answered(self.route, status);
         let (method, path) = (self.request.method(), self.request.path());
         let status = status.as_u16();
@@ -124,7 +156,7 @@ impl<'a> RequestTelemetry<'a> {
             let trace_id = self.trace.map(|trace| trace.trace());
             let route = self.state.metrics.template(self.route);
             let duration_ms = took.as_secs_f64() * 1_000.0;
-            tracing::info!(target: ACCESS_TARGET, request_id, trace_id, %method, route, path, status, duration_ms, user = self.user, peer, "answered");
+            tracing::info!(target: ACCESS_TARGET, request_id, trace_id, %method, route, path, status, duration_ms, user = self.user.as_deref(), peer, "answered");
         } else {
             tracing::debug!(request_id, %method, path, status, "answered");
         }
@@ -141,6 +173,7 @@ impl<'a> RequestTelemetry<'a> {
             let name = format!("{method} {route}");
             span.end(name, SpanKind::Server, attributes, error);
         }
+        self.rate
     }
 }
 
