@@ -10,6 +10,7 @@ mod body;
 mod context;
 mod guard;
 pub mod openapi;
+mod operation;
 mod route;
 mod server;
 mod table;

@@ -13,14 +13,7 @@ use utoipa::{
 };
 
 use crate::http::{
-    api::{
-        bots, events, health, keys, logs, meta, metrics, outputs, parameters, queue, schemas,
-        secrets, sessions, supervisors, system, tasks, users,
-    },
-    body::problem,
-    guard::policy::Access,
-    table::table,
-    viewer,
+    api::parameters, body::problem, guard::policy::Access, route::Route, table::table,
 };
 
 #[derive(OpenApi)]
@@ -28,22 +21,6 @@ use crate::http::{
     info(
         title = "deia",
         description = "A hive of supervised bots behind a durable task queue.\n\nEvery route but the probes needs `Authorization: Bearer <key>`. What goes wrong is told as `application/problem+json` (RFC 9457) with a stable `code`; `GET /api/errors` lists the codes. Every answer has `X-Request-Id`, `RateLimit-Policy` and `RateLimit`.",
-    ),
-    paths(
-        health::live, health::ready, health::healthy, metrics::metrics,
-        tasks::submit, tasks::submit_batch, tasks::list, tasks::get, tasks::status, tasks::result,
-        tasks::cancel, tasks::retry, tasks::erase, tasks::events, tasks::explain, events::list,
-        outputs::get, logs::of_task,
-        bots::list, bots::get, bots::put, bots::delete, bots::launch, bots::stop, bots::drain, logs::get,
-        secrets::list, secrets::put, secrets::delete,
-        queue::get, queue::pause, queue::resume, queue::drain, queue::purge, queue::dead, queue::requeue,
-        system::status, system::health, system::restart,
-        supervisors::arbiters, supervisors::tree, supervisors::node, supervisors::restart, supervisors::suspend, supervisors::resume,
-        keys::whoami, keys::can_i, keys::roles, keys::list, keys::get, keys::create, keys::rotate, keys::revoke,
-        sessions::open, sessions::get, sessions::end, sessions::list, sessions::end_all, sessions::end_of_user,
-        users::list, users::create, users::get, users::change, users::delete,
-        meta::openapi, meta::errors, meta::error,
-        schemas::list, schemas::get, viewer::page,
     ),
     components(schemas(problem::ProblemBody<'static>, deia_client::SupervisorNode, Event,
         parameters::IdempotencyKey, parameters::ETagOrAny, parameters::Any, parameters::KeyAndText, parameters::SecretName)),
@@ -63,34 +40,62 @@ impl Modify for KeyScheme {
     }
 }
 
-/// The description, with what the route table says of each route.
+/// Returns the document: the operations of the route table, and the schemas that they
+/// refer to.
 ///
 /// # Errors
 /// None that a test has not ruled out.
 pub fn document() -> Result<Value, serde_json::Error> {
-    let mut document = serde_json::to_value(Api::openapi())?;
+    let mut api = Api::openapi();
+    let components = api.components.get_or_insert_default();
+    let table = table();
+    for route in &table {
+        let schemas = route.description.schemas.iter().cloned();
+        components.schemas.extend(schemas);
+    }
+    let mut document = serde_json::to_value(api)?;
+    for route in &table {
+        let method = route.method.as_str().to_ascii_lowercase();
+        document["paths"][route.template()][method] = operation(route)?;
+    }
     let as_derived = document.clone();
     merge_all_of(&mut document["components"], &as_derived);
     if let Some(schemas) = document.pointer_mut("/components/schemas") {
         relate(schemas);
     }
-    if let Some(paths) = document["paths"].as_object_mut() {
-        let operations = paths.values_mut().filter_map(Value::as_object_mut);
-        operations
-            .flat_map(serde_json::Map::values_mut)
-            .for_each(without_null);
-    }
     bound_integers(&mut document);
-    for route in table() {
-        let path = route.path.replace(":.*}", "}");
-        let method = route.method.as_str().to_ascii_lowercase();
-        // Indexing would make up what is not there, and no test would miss it.
-        let described = document["paths"].get_mut(path);
-        if let Some(operation) = described.and_then(|path| path.get_mut(method)) {
-            describe(operation, route.access);
-        }
-    }
     Ok(document)
+}
+
+/// Returns the operation of a route: the description of its handler under the labels of
+/// its row.
+fn operation(route: &Route) -> Result<Value, serde_json::Error> {
+    let mut operation = serde_json::to_value(&route.description.operation)?;
+    without_null(&mut operation);
+    operation["operationId"] = route.operation_id.into();
+    operation["tags"] = json!([route.tag]);
+    operation["summary"] = route.summary.into();
+    operation["responses"]["default"] = json!({
+        "description": "What went wrong",
+        "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    });
+    let needs = match route.access {
+        Access::Open => {
+            // An empty list in place of that of the whole document: no key is needed.
+            operation["security"] = json!([]);
+            "Needs no key.".to_owned()
+        }
+        Access::AnyKey => "Needs any key.".to_owned(),
+        Access::Needs(permission) => {
+            operation["x-permission"] = permission.as_str().into();
+            format!("Needs the permission `{}`.", permission.as_str())
+        }
+    };
+    operation["description"] = needs.into();
+    if let Some(class) = route.class {
+        operation["x-class"] = class.as_str().into();
+    }
+    Ok(operation)
 }
 
 /// Takes `null` out of what is optional: a parameter or a body may be left out, and is
@@ -122,22 +127,6 @@ fn not_null(schema: &mut Value) {
             *schema = only.clone();
         }
     }
-}
-
-fn describe(operation: &mut Value, access: Access) {
-    operation["responses"]["default"] = json!({
-        "description": "What went wrong",
-        "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    });
-    let needs = match access {
-        Access::Open => "Needs no key.".to_owned(),
-        Access::AnyKey => "Needs any key.".to_owned(),
-        Access::Needs(permission) => {
-            operation["x-permission"] = permission.as_str().into();
-            format!("Needs the permission `{}`.", permission.as_str())
-        }
-    };
-    operation["description"] = needs.into();
 }
 
 /// The description as text, as it is served and committed.

@@ -15,75 +15,67 @@ use crate::http::{
     context::RequestCtx,
     guard::{
         class::RouteClass,
-        pass::{guarded, refused, unguarded, unreadable},
+        pass,
         policy::{Access, RoutePolicy},
     },
+    operation::Description,
     server::{connection, metrics::RouteId},
     viewer,
 };
 
 /// One row of the table.
 pub struct Route {
-    /// Its method. A route for GET serves HEAD as well.
+    /// The method. A route for GET serves HEAD as well.
     pub method: Method,
-    /// Its path, with `{names}`.
+    /// The path, with `{names}`.
     pub path: &'static str,
-    /// What it asks of its caller.
+    /// The access that the route needs.
     pub access: Access,
-    /// The query parameters that it takes; others are refused.
-    pub query: &'static [&'static str],
-    /// Makes the handler, once it is known which row this is.
-    handler: Box<dyn FnOnce(RouteId) -> ActixRoute>,
+    /// The class of requests; absent from open routes, which have the budget of probes.
+    pub(crate) class: Option<RouteClass>,
+    /// The section of the OpenAPI document.
+    pub(crate) tag: &'static str,
+    pub(crate) operation_id: &'static str,
+    pub(crate) summary: &'static str,
+    pub(crate) description: &'static Description,
+    pub(crate) handler: Handler,
 }
 
-/// A route for callers with a key.
-pub(crate) fn route<F, Fut>(
-    method: Method,
-    path: &'static str,
-    access: Access,
-    class: RouteClass,
-    query: &'static [&'static str],
-    handler: F,
-) -> Route
+/// Binds a handler, once it is known which row this is.
+pub(crate) type Handler = Box<dyn FnOnce(ActixRoute, RouteId) -> ActixRoute>;
+
+/// A handler for callers with a key.
+pub(crate) fn guarded<F, Fut>(policy: RoutePolicy, handler: F) -> Handler
 where
     F: Fn(RequestCtx) -> Fut + Clone + 'static,
     Fut: Future<Output = Answer> + 'static,
 {
-    let on_method = on(&method);
-    let policy = RoutePolicy {
-        access,
-        class,
-        query: Some(query),
-    };
-    let row = move |id: RouteId| {
-        on_method.to(move |request: HttpRequest, payload: Payload| {
-            guarded(request, payload, id, policy, handler.clone())
+    Box::new(move |route, id| {
+        route.to(move |request: HttpRequest, payload: Payload| {
+            pass::guarded(request, payload, id, policy, handler.clone())
         })
-    };
-    Route {
-        handler: Box::new(row),
-        method,
-        path,
-        access,
-        query,
-    }
+    })
 }
 
-/// A route for anybody.
-pub(crate) fn open<F, Fut>(path: &'static str, handler: F) -> Route
+/// A handler for anybody.
+pub(crate) fn open<F, Fut>(handler: F) -> Handler
 where
     F: Fn(Hive) -> Fut + Clone + 'static,
     Fut: Future<Output = Answer> + 'static,
 {
-    let row = move |id: RouteId| {
-        on(&Method::GET).to(move |request: HttpRequest| unguarded(request, id, handler.clone()))
-    };
-    Route {
-        handler: Box::new(row),
-        method: Method::GET,
-        path,
-        access: Access::Open,
-        query: &[],
+    Box::new(move |route, id| {
+        route.to(move |request: HttpRequest| pass::unguarded(request, id, handler.clone()))
+    })
+}
+
+impl Route {
+    /// Returns the path as OpenAPI writes it: without the patterns of parameters.
+    pub fn template(&self) -> String {
+        self.path.replace(":.*}", "}")
+    }
+
+    fn bind(self, id: RouteId) -> ActixRoute {
+        (self.handler)(on(&self.method), id)
     }
 }
 
@@ -101,17 +93,17 @@ pub(crate) fn register(table: Vec<Route>, config: &mut ServiceConfig) {
     while let Some((number, first)) = rest.next() {
         let path = first.path;
         let mut allow = allowed(&first.method).to_owned();
-        let mut resource = web::resource(path).route((first.handler)(RouteId::row(number)));
+        let mut resource = web::resource(path).route(first.bind(RouteId::row(number)));
         while let Some((number, next)) = rest.next_if(|(_, next)| next.path == path) {
             allow.push_str(", ");
             allow.push_str(allowed(&next.method));
-            resource = resource.route((next.handler)(RouteId::row(number)));
+            resource = resource.route(next.bind(RouteId::row(number)));
         }
         // Method names and commas only: always a valid header.
         let allow = HeaderValue::try_from(allow).unwrap_or(HeaderValue::from_static(""));
         let refuse = move |request: HttpRequest, payload: Payload| {
             let problem = Problem::method_not_allowed(allow.clone());
-            refused(request, payload, problem)
+            pass::refused(request, payload, problem)
         };
         config.service(resource.default_service(web::to(refuse)));
     }
@@ -122,14 +114,14 @@ pub(crate) fn register(table: Vec<Route>, config: &mut ServiceConfig) {
 /// as well, whatever path it had.
 async fn nowhere(request: HttpRequest, payload: Payload) -> HttpResponse {
     if let Some(refusal) = connection::stands_for(&request) {
-        return unreadable(&request, refusal.into());
+        return pass::unreadable(&request, refusal.into());
     }
     if viewer::is_for_front(&request) {
-        return unguarded(request, RouteId::NONE, viewer::front).await;
+        return pass::unguarded(request, RouteId::NONE, viewer::front).await;
     }
     let shown: String = request.path().chars().take(128).collect();
     let problem = Problem::new(Code::RouteNotFound, format!("there is no route {shown}"));
-    refused(request, payload, problem).await
+    pass::refused(request, payload, problem).await
 }
 
 fn allowed(method: &Method) -> &str {

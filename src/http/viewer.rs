@@ -17,7 +17,10 @@ use actix_web::{
 use deia_hive::Hive;
 use ring::digest::{SHA256, digest};
 
-use crate::http::body::answer::{Answer, with_header};
+use crate::http::{
+    body::answer::{Answer, with_header},
+    operation::describe,
+};
 
 const STYLE: &str = include_str!("viewer/page.css");
 const SCRIPT: &str = include_str!("viewer/page.js");
@@ -56,12 +59,9 @@ fn source(text: &str) -> String {
     format!("sha256-{}", data_encoding::BASE64.encode(sum.as_ref()))
 }
 
-#[utoipa::path(
-    get, path = "/api/docs", tag = "meta", operation_id = "get_docs",
-    responses((status = 200, description = "The page", body = String, content_type = "text/html")),
-    security()
-)]
-/// Shows the description of the API in a browser.
+describe! { page:
+    responses((status = 200, description = "The page", body = String, content_type = "text/html"))
+}
 pub(crate) async fn page(_: Hive) -> Answer {
     html(&DOCUMENT, &POLICY)
 }

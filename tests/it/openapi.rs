@@ -6,10 +6,8 @@ use deia::http::{Access, catalogue_page, openapi, table};
 use serde_json::Value;
 
 fn routes() -> BTreeSet<(String, String)> {
-    let named = |route: &deia::http::Route| {
-        let path = route.path.replace(":.*}", "}");
-        (path, route.method.as_str().to_lowercase())
-    };
+    let named =
+        |route: &deia::http::Route| (route.template(), route.method.as_str().to_lowercase());
     table().iter().map(named).collect()
 }
 
@@ -58,16 +56,9 @@ fn operations_are_named_once_and_tell_what_may_go_wrong() {
             "{method} {path}"
         );
         let route = table().into_iter().find(|route| {
-            route.path.replace(":.*}", "}") == path
-                && route.method.as_str().to_lowercase() == method
+            route.template() == path && route.method.as_str().to_lowercase() == method
         });
         let route = route.unwrap();
-        if route.access != Access::Open {
-            let parameters = operation["parameters"].as_array().into_iter().flatten();
-            let queries = parameters.filter(|p| p["in"] == "query");
-            let described: Vec<_> = queries.map(|p| p["name"].as_str().unwrap()).collect();
-            assert_eq!(described, route.query, "{method} {path}");
-        }
         match route.access {
             // An empty list instead of that of the whole: no key is needed.
             Access::Open => assert_eq!(operation["security"], serde_json::json!([]), "{path}"),

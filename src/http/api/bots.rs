@@ -22,32 +22,28 @@ use crate::http::{
         problem::Problem,
     },
     context::{Precondition, RequestCtx},
+    operation::describe,
 };
 
-#[utoipa::path(
-    get, path = "/api/v1/bots", tag = "bots", operation_id = "list_bots",
+describe! { list:
     responses((status = 200, description = "All bots, by name", body = Items<Bot>))
-)]
-/// Lists bots.
+}
 pub(crate) async fn list(call: RequestCtx) -> Answer {
     let items = call.hive().bots().list().await?;
     ok(&Items { items })
 }
 
-#[utoipa::path(
-    get, path = "/api/v1/bots/{id}", tag = "bots", operation_id = "get_bot",
+describe! { get:
     params(("id" = BotName, Path, description = "The bot")),
     responses((status = 200, description = "The bot", body = Bot,
         headers(("ETag" = String, description = "The version of its specification"))))
-)]
-/// Reads a bot.
+}
 pub(crate) async fn get(call: RequestCtx) -> Answer {
     let bot = call.hive().bots().get(&call.id("bot")?).await?;
     versioned(StatusCode::OK, &bot)
 }
 
-#[utoipa::path(
-    put, path = "/api/v1/bots/{id}", tag = "bots", operation_id = "put_bot",
+describe! { put:
     params(
         ("id" = BotName, Path, description = "The bot: 1 to 63 of `a-z 0-9 -`, the first a letter or a digit"),
         ("If-Match" = Option<ETagOrAny>, Header, description = "The ETag on which the change is made; `*`: the bot must be there"),
@@ -61,8 +57,7 @@ pub(crate) async fn get(call: RequestCtx) -> Answer {
             headers(("ETag" = String, description = "The version of its specification"),
                     ("Location" = String, description = "The bot"))),
     )
-)]
-/// Puts a bot in place, or replaces its specification.
+}
 pub(crate) async fn put(mut call: RequestCtx) -> Answer {
     let name: BotName = call.new_id()?;
     let precondition = call.precondition()?;
@@ -96,12 +91,10 @@ async fn expected_version(
     }
 }
 
-#[utoipa::path(
-    delete, path = "/api/v1/bots/{id}", tag = "bots", operation_id = "delete_bot",
+describe! { delete:
     params(("id" = BotName, Path, description = "The bot")),
     responses((status = 204, description = "Removed"))
-)]
-/// Removes a stopped bot.
+}
 pub(crate) async fn delete(mut call: RequestCtx) -> Answer {
     call.no_precondition()?;
     let name = call.id("bot")?;
@@ -110,12 +103,10 @@ pub(crate) async fn delete(mut call: RequestCtx) -> Answer {
     Ok(HttpResponse::NoContent().finish())
 }
 
-#[utoipa::path(
-    post, path = "/api/v1/bots/{id}/launch", tag = "bots", operation_id = "launch_bot",
+describe! { launch:
     params(("id" = BotName, Path, description = "The bot")),
     responses((status = 202, description = "It is meant to run; its status follows", body = Bot))
-)]
-/// Launches a bot.
+}
 pub(crate) async fn launch(mut call: RequestCtx) -> Answer {
     let name = call.id("bot")?;
     call.no_body().await?;
@@ -123,12 +114,10 @@ pub(crate) async fn launch(mut call: RequestCtx) -> Answer {
     accepted(&call, bot)
 }
 
-#[utoipa::path(
-    post, path = "/api/v1/bots/{id}/stop", tag = "bots", operation_id = "stop_bot",
+describe! { stop:
     params(("id" = BotName, Path, description = "The bot")),
     responses((status = 202, description = "It is not meant to run; what it has in hand is given back", body = Bot))
-)]
-/// Stops a bot.
+}
 pub(crate) async fn stop(mut call: RequestCtx) -> Answer {
     let name = call.id("bot")?;
     call.no_body().await?;
@@ -136,12 +125,10 @@ pub(crate) async fn stop(mut call: RequestCtx) -> Answer {
     accepted(&call, bot)
 }
 
-#[utoipa::path(
-    post, path = "/api/v1/bots/{id}/drain", tag = "bots", operation_id = "drain_bot",
+describe! { drain:
     params(("id" = BotName, Path, description = "The bot")),
     responses((status = 202, description = "It takes nothing new, finishes what it has in hand, and is stopped then; its status follows. One that is stopped stays so", body = Bot))
-)]
-/// Drains a bot: it finishes what it has in hand, and stops.
+}
 pub(crate) async fn drain(mut call: RequestCtx) -> Answer {
     let name = call.id("bot")?;
     call.no_body().await?;

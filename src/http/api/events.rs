@@ -6,10 +6,10 @@ use crate::http::{
     api::filter::point_in_time,
     body::answer::{Answer, ok},
     context::RequestCtx,
+    operation::describe,
 };
 
-#[utoipa::path(
-    get, path = "/api/v1/events", tag = "events", operation_id = "list_events",
+describe! { list:
     params(
         ("action" = Option<String>, Query, description = "Only of this action, such as `bot.crashed`, or of this kind, such as `bot`"),
         ("target" = Option<String>, Query, description = "Only about this: the id of a task, key or session, or the name of a bot or user, with or without its kind before it: `upper-1` or `bot:upper-1`"),
@@ -20,8 +20,7 @@ use crate::http::{
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
     ),
     responses((status = 200, description = "Events, newest first. A page may be short, or empty, and have a `next_cursor` all the same. A caller who sees only its own tasks gets the events of those alone, task by task, the newest task first, and `seq` counts within the task", body = Page<Event>))
-)]
-/// Lists events.
+}
 pub(crate) async fn list(call: RequestCtx) -> Answer {
     let filter = EventFilter {
         action: call.query::<String>("action")?,

@@ -6,17 +6,18 @@
 use deia_client::Probe;
 use deia_hive::Hive;
 
-use crate::http::body::{
-    answer::{Answer, ok},
-    catalogue::Code,
-    problem::Problem,
+use crate::http::{
+    body::{
+        answer::{Answer, ok},
+        catalogue::Code,
+        problem::Problem,
+    },
+    operation::describe,
 };
 
-#[utoipa::path(
-    get, path = "/livez", tag = "health", operation_id = "livez", security(),
+describe! { live:
     responses((status = 200, description = "The process and the writer of its store make progress. When this fails for long, restart the process", body = Probe))
-)]
-/// Tells whether the process makes progress.
+}
 pub(crate) async fn live(hive: Hive) -> Answer {
     match hive.operations().makes_progress().await {
         true => ok(&Probe {
@@ -29,11 +30,9 @@ pub(crate) async fn live(hive: Hive) -> Answer {
     }
 }
 
-#[utoipa::path(
-    get, path = "/readyz", tag = "health", operation_id = "readyz", security(),
+describe! { ready:
     responses((status = 200, description = "The hive accepts work and can commit it; also while it restarts in place, not while it stops. When this fails, send requests elsewhere", body = Probe))
-)]
-/// Tells whether the hive accepts work.
+}
 pub(crate) async fn ready(hive: Hive) -> Answer {
     if !hive.is_ready() {
         return Err(Problem::new(
@@ -52,11 +51,9 @@ pub(crate) async fn ready(hive: Hive) -> Answer {
     }
 }
 
-#[utoipa::path(
-    get, path = "/health", tag = "health", operation_id = "health", security(),
+describe! { healthy:
     responses((status = 200, description = "The same as /readyz", body = Probe))
-)]
-/// Tells the same as `/readyz`.
+}
 pub(crate) async fn healthy(hive: Hive) -> Answer {
     ready(hive).await
 }

@@ -17,25 +17,22 @@ use crate::http::{
         problem::{Problem, refuse_secret},
     },
     context::RequestCtx,
+    operation::describe,
 };
 
-#[utoipa::path(
-    get, path = "/api/v1/auth/whoami", tag = "auth", operation_id = "whoami",
+describe! { whoami:
     responses((status = 200, description = "Who the caller is", body = WhoAmI))
-)]
-/// Reads who the caller is.
+}
 pub(crate) async fn whoami(call: RequestCtx) -> Answer {
     let key = call.who.key().and_then(|id| call.hive().access().known_key(id));
     let address = call.address();
     ok(&WhoAmI::new(call.who, address, key))
 }
 
-#[utoipa::path(
-    post, path = "/api/v1/auth/can-i", tag = "auth", operation_id = "can_i",
+describe! { can_i:
     request_body = CanIRequest,
     responses((status = 200, description = "Whether the caller may do that", body = CanI))
-)]
-/// Tells whether the caller may do something. Nothing is done.
+}
 pub(crate) async fn can_i(mut call: RequestCtx) -> Answer {
     let body: CanIRequest = call.body().await?;
     let (allowed, reason) = may(&call, &body).await?;
@@ -61,43 +58,35 @@ async fn may(call: &RequestCtx, body: &CanIRequest) -> Result<(bool, String), Pr
     }
 }
 
-#[utoipa::path(
-    get, path = "/api/v1/roles", tag = "auth", operation_id = "list_roles",
+describe! { roles:
     responses((status = 200, description = "Each role and what it includes", body = Items<RoleInfo>))
-)]
-/// Lists roles and what each includes.
+}
 pub(crate) async fn roles(_: RequestCtx) -> Answer {
     let items = Role::ALL.map(RoleInfo::from).into();
     ok(&Items { items })
 }
 
-#[utoipa::path(
-    get, path = "/api/v1/auth/keys", tag = "auth", operation_id = "list_keys",
+describe! { list:
     responses((status = 200, description = "All keys, oldest first, without their secrets", body = Items<KeyInfo>))
-)]
-/// Lists keys.
+}
 pub(crate) async fn list(call: RequestCtx) -> Answer {
     let items = call.hive().access().keys().await?;
     ok(&Items { items })
 }
 
-#[utoipa::path(
-    get, path = "/api/v1/auth/keys/{id}", tag = "auth", operation_id = "get_key",
+describe! { get:
     params(("id" = KeyId, Path, description = "The key")),
     responses((status = 200, description = "The key, without its secret", body = KeyInfo))
-)]
-/// Reads a key.
+}
 pub(crate) async fn get(call: RequestCtx) -> Answer {
     ok(&call.hive().access().key(call.id::<KeyId>("key")?).await?)
 }
 
-#[utoipa::path(
-    post, path = "/api/v1/auth/keys", tag = "auth", operation_id = "create_key",
+describe! { create:
     params(("Idempotency-Key" = Option<IdempotencyKey>, Header, description = "1 to 255 visible ASCII characters: the same key and body make one key only. Its text is shown once, so a repetition is answered with 409 and the id of the key")),
     request_body = NewKeyRequest,
     responses((status = 201, description = "Made; the key itself is shown this once. A user who is not there is made with the role of the key, if the caller may make users; an admin only with new_user: true", body = CreatedKey))
-)]
-/// Makes a key.
+}
 pub(crate) async fn create(mut call: RequestCtx) -> Answer {
     let bytes = call.bytes().await?;
     let dedup = call.dedup(&bytes)?;
@@ -111,13 +100,11 @@ pub(crate) async fn create(mut call: RequestCtx) -> Answer {
     )
 }
 
-#[utoipa::path(
-    post, path = "/api/v1/auth/keys/{id}/rotate", tag = "auth", operation_id = "rotate_key",
+describe! { rotate:
     params(("id" = KeyId, Path, description = "The key in force"), ("Idempotency-Key" = Option<IdempotencyKey>, Header, description = "1 to 255 visible ASCII characters: the same key and body make one key only. Its text is shown once, so a repetition is answered with 409 and the id of the key")),
     request_body = Option<RotateKeyRequest>,
     responses((status = 201, description = "The new key, shown this once; the old one goes on for the overlap, and is refused from then on", body = CreatedKey))
-)]
-/// Puts a new key in the place of one in force.
+}
 pub(crate) async fn rotate(mut call: RequestCtx) -> Answer {
     let id = call.id::<KeyId>("key")?;
     let bytes = call.optional_bytes().await?;
@@ -146,12 +133,10 @@ fn shown_once(made: NewKey) -> Answer {
     json(StatusCode::CREATED, &body)
 }
 
-#[utoipa::path(
-    post, path = "/api/v1/auth/keys/{id}/revoke", tag = "auth", operation_id = "revoke_key",
+describe! { revoke:
     params(("id" = KeyId, Path, description = "The key")),
     responses((status = 200, description = "Revoked; refused from the next effect on", body = KeyInfo))
-)]
-/// Revokes a key.
+}
 pub(crate) async fn revoke(mut call: RequestCtx) -> Answer {
     let id = call.id::<KeyId>("key")?;
     call.no_body().await?;

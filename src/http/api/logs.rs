@@ -13,6 +13,7 @@ use crate::http::{
         streams::{Over, Sink},
     },
     context::RequestCtx,
+    operation::describe,
 };
 
 /// Lines of a log when the caller does not say.
@@ -20,8 +21,7 @@ const DEFAULT_LINES: u64 = 100;
 /// How often a log is looked at that somebody follows.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
-#[utoipa::path(
-    get, path = "/api/v1/bots/{id}/logs", tag = "bots", operation_id = "get_bot_logs",
+describe! { get:
     params(
         ("id" = BotName, Path, description = "The bot"),
         ("lines" = Option<u32>, Query, minimum = 1, maximum = 10000, description = "At most this many lines, 1 to 10,000; 100 when absent"),
@@ -30,8 +30,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
     ),
     responses((status = 200, description = "The end of its log, at most 1 MiB; or a stream of it",
         content((LogLines = "application/json"), (LogEvent = "text/event-stream"))))
-)]
-/// Reads the end of a bot's log, or follows it.
+}
 pub(crate) async fn get(call: RequestCtx) -> Answer {
     let lines = call.number("lines", 1..=10_000, DEFAULT_LINES)?;
     let lines = usize::try_from(lines).unwrap_or(usize::MAX);
@@ -53,16 +52,14 @@ pub(crate) async fn get(call: RequestCtx) -> Answer {
     })
 }
 
-#[utoipa::path(
-    get, path = "/api/v1/tasks/{id}/logs", tag = "tasks", operation_id = "get_task_logs",
+describe! { of_task:
     params(
         ("id" = TaskId, Path, description = "The task"),
         ("attempt" = Option<u32>, Query, description = "Only of this attempt"),
         ("lines" = Option<u32>, Query, minimum = 1, maximum = 10000, description = "At most this many lines, 1 to 10,000; 100 when absent"),
     ),
     responses((status = 200, description = "The last lines about the task in the logs of its bots, as far as these were not rotated: what its programs said on standard error, and what deia notes about them. It needs the permission for bots' logs, since a program may tell of its machine there", body = TaskLog))
-)]
-/// Reads what the logs have about a task.
+}
 pub(crate) async fn of_task(call: RequestCtx) -> Answer {
     let id: TaskId = call.id("task")?;
     let attempt = call.query::<u32>("attempt")?;

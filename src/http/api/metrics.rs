@@ -7,15 +7,14 @@ use crate::{
     http::{
         body::{answer::Answer, problem::Problem},
         context::RequestCtx,
+        operation::describe,
     },
     telemetry,
 };
 
-#[utoipa::path(
-    get, path = "/metrics", tag = "health", operation_id = "metrics",
+describe! { metrics:
     responses((status = 200, description = "What is counted and measured, in the OpenMetrics text format; `docs/METRICS.md` explains the names", body = String, content_type = "application/openmetrics-text"))
-)]
-/// Reads what is counted and measured, as Prometheus does.
+}
 pub(crate) async fn metrics(call: RequestCtx) -> Answer {
     let mut readings = call.hive().operations().metrics().await;
     call.http_metrics().write(&mut readings);

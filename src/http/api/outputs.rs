@@ -10,13 +10,13 @@ use crate::http::{
         streams::{Over, Sink},
     },
     context::RequestCtx,
+    operation::describe,
 };
 
 const ATTEMPT: HeaderName = HeaderName::from_static("deia-attempt");
 const LENGTH: HeaderName = HeaderName::from_static("deia-output-length");
 
-#[utoipa::path(
-    get, path = "/api/v1/tasks/{id}/output", tag = "tasks", operation_id = "get_task_output",
+describe! { get:
     params(
         ("id" = TaskId, Path, description = "The task"),
         ("offset" = Option<u64>, Query, description = "From this byte on; 0 when absent"),
@@ -27,8 +27,7 @@ const LENGTH: HeaderName = HeaderName::from_static("deia-output-length");
         content((String = "application/octet-stream")),
         headers(("Deia-Attempt" = u32, description = "The attempt whose output this is"),
                 ("Deia-Output-Length" = Option<u64>, description = "How long the whole output is, in bytes; absent while the program runs"))))
-)]
-/// Reads what a task puts out, live.
+}
 pub(crate) async fn get(call: RequestCtx) -> Answer {
     let id: TaskId = call.id("task")?;
     let offset = call.number("offset", 0..=u64::MAX, 0)?;

@@ -20,6 +20,7 @@ use crate::http::{
         problem::refuse_secret,
     },
     context::RequestCtx,
+    operation::describe,
 };
 
 /// What of the queue is paused.
@@ -61,21 +62,17 @@ pub(crate) struct DrainBody {
     wait_ms: u64,
 }
 
-#[utoipa::path(
-    get, path = "/api/v1/queue", tag = "queue", operation_id = "get_queue",
+describe! { get:
     responses((status = 200, description = "How the queue stands", body = QueueStatus))
-)]
-/// Reads how the queue stands.
+}
 pub(crate) async fn get(call: RequestCtx) -> Answer {
     ok(&call.hive().queue().status().await?)
 }
 
-#[utoipa::path(
-    post, path = "/api/v1/queue/pause", tag = "queue", operation_id = "pause_queue",
+describe! { pause:
     request_body = PauseBody,
     responses((status = 200, description = "How the queue stands; no task of what is paused is started any more", body = QueueStatus))
-)]
-/// Starts no more tasks, or none of one type. What runs goes on.
+}
 pub(crate) async fn pause(mut call: RequestCtx) -> Answer {
     let Object(PauseBody { task_type, reason }) = call.body().await?;
     refuse_secret("/reason", reason.as_deref())?;
@@ -85,24 +82,20 @@ pub(crate) async fn pause(mut call: RequestCtx) -> Answer {
     ok(&call.hive().queue().status().await?)
 }
 
-#[utoipa::path(
-    post, path = "/api/v1/queue/resume", tag = "queue", operation_id = "resume_queue",
+describe! { resume:
     request_body = ResumeBody,
     responses((status = 200, description = "How the queue stands", body = QueueStatus))
-)]
-/// Takes a pause back.
+}
 pub(crate) async fn resume(mut call: RequestCtx) -> Answer {
     let Object(ResumeBody { task_type }) = call.body().await?;
     call.hive().queue().resume(&call.who, task_type).await?;
     ok(&call.hive().queue().status().await?)
 }
 
-#[utoipa::path(
-    post, path = "/api/v1/queue/drain", tag = "queue", operation_id = "drain_queue",
+describe! { drain:
     request_body = DrainBody,
     responses((status = 200, description = "Whether nothing of it runs any more", body = Drained))
-)]
-/// Pauses the queue, or one type, and waits until nothing of it runs.
+}
 pub(crate) async fn drain(mut call: RequestCtx) -> Answer {
     let Object(body) = call.body::<Object<DrainBody>>().await?;
     refuse_secret("/reason", body.reason.as_deref())?;
@@ -122,19 +115,16 @@ pub(crate) async fn drain(mut call: RequestCtx) -> Answer {
     ok(&drained)
 }
 
-#[utoipa::path(
-    post, path = "/api/v1/queue/purge", tag = "queue", operation_id = "purge_queue",
+describe! { purge:
     request_body = Filters<Waiting>,
     responses((status = 200, description = "How many waiting tasks were cancelled", body = Changed))
-)]
-/// Cancels waiting tasks.
+}
 pub(crate) async fn purge(mut call: RequestCtx) -> Answer {
     let Object(filters) = call.body::<Object<Filters<Waiting>>>().await?;
     ok(&call.hive().queue().purge(&call.who, filters.meant()?).await?)
 }
 
-#[utoipa::path(
-    get, path = "/api/v1/queue/dead", tag = "queue", operation_id = "list_dead_tasks",
+describe! { dead:
     params(
         ("type" = Option<TaskType>, Query, description = "Only those of this type"),
         ("priority" = Option<Priority>, Query, description = "Only those of this priority"),
@@ -150,19 +140,16 @@ pub(crate) async fn purge(mut call: RequestCtx) -> Answer {
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
     ),
     responses((status = 200, description = "Failed tasks without their content, newest first. A page may be short, or empty, and have a `next_cursor` all the same", body = Page<Task>))
-)]
-/// Lists the tasks that failed for good.
+}
 pub(crate) async fn dead(call: RequestCtx) -> Answer {
     let (filter, page) = (filter::from_query(&call)?, call.page()?);
     ok(&call.hive().queue().dead(&call.who, filter, page).await?)
 }
 
-#[utoipa::path(
-    post, path = "/api/v1/queue/dead/requeue", tag = "queue", operation_id = "requeue_dead_tasks",
+describe! { requeue:
     request_body = Selection<Failed>,
     responses((status = 200, description = "How many failed tasks were put back into the queue", body = Changed))
-)]
-/// Puts the failed tasks that are meant back into the queue, with all their attempts.
+}
 pub(crate) async fn requeue(mut call: RequestCtx) -> Answer {
     let body = call.bytes().await?;
     let changed = match Selection::<Failed>::read(&body)? {

@@ -23,6 +23,7 @@ use crate::http::{
         problem::{Problem, ProblemBody},
     },
     context::RequestCtx,
+    operation::describe,
 };
 
 /// Everything that the outside sees, with its schema and an example.
@@ -144,11 +145,9 @@ fn problem() -> Value {
     })
 }
 
-#[utoipa::path(
-    get, path = "/api/schemas", tag = "meta", operation_id = "list_schemas",
+describe! { list:
     responses((status = 200, description = "What there are schemas of", body = SchemaList))
-)]
-/// Lists the schemas of what the API takes and answers.
+}
 pub(crate) async fn list(_: RequestCtx) -> Answer {
     let entities = entities().map_err(|error| Problem::internal(error.to_string()))?;
     ok(&SchemaList {
@@ -157,12 +156,10 @@ pub(crate) async fn list(_: RequestCtx) -> Answer {
     })
 }
 
-#[utoipa::path(
-    get, path = "/api/schemas/{name}", tag = "meta", operation_id = "get_schema",
+describe! { get:
     params(("name" = String, Path, description = "The name of the entity", example = "Task")),
     responses((status = 200, description = "Its JSON Schema (2020-12), with all that it refers to", body = Object, content_type = "application/schema+json"))
-)]
-/// Reads one schema.
+}
 pub(crate) async fn get(call: RequestCtx) -> Answer {
     let name = &call.path_param("name");
     let found = entity(name).map_err(|error| Problem::internal(error.to_string()))?;

@@ -14,6 +14,7 @@ use crate::http::{
         problem::Problem,
     },
     context::RequestCtx,
+    operation::describe,
 };
 
 /// The name of a stored secret in a path.
@@ -33,11 +34,9 @@ impl fmt::Display for InPath {
     }
 }
 
-#[utoipa::path(
-    get, path = "/api/v1/secrets", tag = "secrets", operation_id = "list_secrets",
+describe! { list:
     responses((status = 200, description = "All stored secrets that bots may refer to, by name, without their values", body = Items<BotSecret>))
-)]
-/// Lists stored secrets.
+}
 pub(crate) async fn list(call: RequestCtx) -> Answer {
     let all = call.hive().secrets().list().await?.into_iter();
     let items = all.filter_map(deia_model::SecretInfo::into_bot_secret);
@@ -46,13 +45,11 @@ pub(crate) async fn list(call: RequestCtx) -> Answer {
     })
 }
 
-#[utoipa::path(
-    put, path = "/api/v1/secrets/{id}", tag = "secrets", operation_id = "put_secret",
+describe! { put:
     params(("id" = parameters::SecretName, Path, description = "The name: 1 to 64 of `a-z 0-9 - _ .`, the first a letter or a digit")),
     request_body = SecretBody,
     responses((status = 204, description = "Sealed and on disk. Attempts that start from now on get this value"))
-)]
-/// Puts a secret into the store, or another value into its place.
+}
 pub(crate) async fn put(mut call: RequestCtx) -> Answer {
     call.no_precondition()?;
     let name: InPath = call.new_id()?;
@@ -66,12 +63,10 @@ pub(crate) async fn put(mut call: RequestCtx) -> Answer {
     Ok(HttpResponse::NoContent().finish())
 }
 
-#[utoipa::path(
-    delete, path = "/api/v1/secrets/{id}", tag = "secrets", operation_id = "delete_secret",
+describe! { delete:
     params(("id" = parameters::SecretName, Path, description = "The name of the secret")),
     responses((status = 204, description = "Removed. Bots that refer to it cannot start attempts any more"))
-)]
-/// Removes a secret from the store.
+}
 pub(crate) async fn delete(mut call: RequestCtx) -> Answer {
     call.no_precondition()?;
     let name: InPath = call.id("secret")?;

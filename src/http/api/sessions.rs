@@ -22,16 +22,15 @@ use crate::{
         },
         context::RequestCtx,
         guard::credentials::SESSION_COOKIE,
+        operation::describe,
     },
     telemetry::redact::redact,
 };
 
-#[utoipa::path(
-    post, path = "/api/v1/auth/session", tag = "auth", operation_id = "open_session",
+describe! { open:
     params(("Idempotency-Key" = Option<IdempotencyKey>, Header, description = "1 to 255 visible ASCII characters: the same key opens one session only. Its cookie is shown once, so a repetition is answered with 409 and the id of the session")),
     responses((status = 201, description = "Opened; the cookie that stands for the key from now on is in Set-Cookie", body = SessionView))
-)]
-/// Opens a session in a browser, for a key or a token.
+}
 pub(crate) async fn open(mut call: RequestCtx) -> Answer {
     call.no_body().await?;
     // No body and an empty one are the same.
@@ -55,11 +54,9 @@ pub(crate) async fn open(mut call: RequestCtx) -> Answer {
     with_cookie(answer, &opened.cookie.reveal(), lifetime)
 }
 
-#[utoipa::path(
-    get, path = "/api/v1/auth/session", tag = "auth", operation_id = "get_session",
+describe! { get:
     responses((status = 200, description = "The session of the cookie, with the token that requests which change something have to send in X-CSRF-Token", body = SessionView))
-)]
-/// Reads the session that one is in.
+}
 pub(crate) async fn get(call: RequestCtx) -> Answer {
     let login = call.hive().access().own_login(&call.who)?;
     match call.session() {
@@ -68,32 +65,26 @@ pub(crate) async fn get(call: RequestCtx) -> Answer {
     }
 }
 
-#[utoipa::path(
-    delete, path = "/api/v1/auth/session", tag = "auth", operation_id = "end_session",
+describe! { end:
     responses((status = 204, description = "Ended: its cookie is refused from the next effect on"))
-)]
-/// Logs out.
+}
 pub(crate) async fn end(mut call: RequestCtx) -> Answer {
     call.no_body().await?;
     call.hive().access().end_login(&call.who).await?;
     with_cookie(HttpResponse::NoContent().finish(), "", Duration::ZERO)
 }
 
-#[utoipa::path(
-    get, path = "/api/v1/auth/sessions", tag = "auth", operation_id = "list_sessions",
+describe! { list:
     responses((status = 200, description = "The caller's open sessions in browsers, oldest first", body = Items<Login>))
-)]
-/// Lists one's own sessions.
+}
 pub(crate) async fn list(call: RequestCtx) -> Answer {
     let items = call.hive().access().logins_of(&call.who);
     ok(&Items { items })
 }
 
-#[utoipa::path(
-    delete, path = "/api/v1/auth/sessions", tag = "auth", operation_id = "end_sessions",
+describe! { end_all:
     responses((status = 200, description = "All sessions of the caller's user have ended, this one among them", body = EndedSessions))
-)]
-/// Logs out everywhere.
+}
 pub(crate) async fn end_all(mut call: RequestCtx) -> Answer {
     call.no_body().await?;
     let user = call.who.user.clone();
@@ -101,12 +92,10 @@ pub(crate) async fn end_all(mut call: RequestCtx) -> Answer {
     with_cookie(ok(&EndedSessions { ended })?, "", Duration::ZERO)
 }
 
-#[utoipa::path(
-    delete, path = "/api/v1/users/{id}/sessions", tag = "auth", operation_id = "end_user_sessions",
+describe! { end_of_user:
     params(("id" = String, Path, description = "The user, also one of an issuer (issuer:user)")),
     responses((status = 200, description = "All sessions of that user have ended", body = EndedSessions))
-)]
-/// Logs a user out everywhere.
+}
 pub(crate) async fn end_of_user(mut call: RequestCtx) -> Answer {
     call.no_body().await?;
     let user = &call.path_param("id");

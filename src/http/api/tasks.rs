@@ -25,10 +25,10 @@ use crate::http::{
         problem::Problem,
     },
     context::RequestCtx,
+    operation::describe,
 };
 
-#[utoipa::path(
-    post, path = "/api/v1/tasks/submit", tag = "tasks", operation_id = "submit_task",
+describe! { submit:
     params(
         ("Idempotency-Key" = Option<IdempotencyKey>, Header, description = "1 to 255 visible ASCII characters: the same key and body give the same answer, once"),
         ("traceparent" = Option<String>, Header, description = "W3C trace context, stored with the task"),
@@ -37,8 +37,7 @@ use crate::http::{
     responses((status = 202, description = "Accepted and on disk", body = Submitted,
         headers(("Location" = String, description = "The task"),
                 ("Idempotency-Replayed" = Option<bool>, description = "`true`: this repeats an earlier answer"))))
-)]
-/// Submits a task. It is on disk when this is answered.
+}
 pub(crate) async fn submit(mut call: RequestCtx) -> Answer {
     let body = call.bytes().await?;
     let dedup = call.dedup(&body)?;
@@ -53,8 +52,7 @@ pub(crate) async fn submit(mut call: RequestCtx) -> Answer {
     with_header(accepted(&submission, task)?, LOCATION, &location)
 }
 
-#[utoipa::path(
-    post, path = "/api/v1/tasks/batch", tag = "tasks", operation_id = "submit_tasks",
+describe! { submit_batch:
     params(
         ("Idempotency-Key" = Option<IdempotencyKey>, Header, description = "1 to 255 visible ASCII characters: the same key and body give the same answer, once"),
         ("traceparent" = Option<String>, Header, description = "W3C trace context, stored with each task"),
@@ -62,8 +60,7 @@ pub(crate) async fn submit(mut call: RequestCtx) -> Answer {
     request_body = TaskBatch,
     responses((status = 202, description = "All accepted and on disk", body = BatchAccepted,
         headers(("Idempotency-Replayed" = Option<bool>, description = "`true`: this repeats an earlier answer"))))
-)]
-/// Submits tasks, all or none.
+}
 pub(crate) async fn submit_batch(mut call: RequestCtx) -> Answer {
     let body = call.bytes().await?;
     let dedup = call.dedup(&body)?;
@@ -107,8 +104,7 @@ fn in_batch_of_one(error: HiveError) -> Problem {
     }
 }
 
-#[utoipa::path(
-    get, path = "/api/v1/tasks", tag = "tasks", operation_id = "list_tasks",
+describe! { list:
     params(
         ("status" = Option<TaskStatus>, Query, description = "Only those in this status"),
         ("type" = Option<TaskType>, Query, description = "Only those of this type"),
@@ -125,44 +121,37 @@ fn in_batch_of_one(error: HiveError) -> Problem {
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
     ),
     responses((status = 200, description = "Tasks without their content, newest first. A page may be short, or empty, and have a `next_cursor` all the same", body = Page<Task>))
-)]
-/// Lists tasks.
+}
 pub(crate) async fn list(call: RequestCtx) -> Answer {
     let (filter, page) = (filter::from_query(&call)?, call.page()?);
     ok(&call.hive().tasks().list(&call.who, filter, page).await?)
 }
 
-#[utoipa::path(
-    get, path = "/api/v1/tasks/{id}", tag = "tasks", operation_id = "get_task",
+describe! { get:
     params(("id" = TaskId, Path, description = "The task")),
     responses((status = 200, description = "The task, content included", body = Task))
-)]
-/// Reads a task.
+}
 pub(crate) async fn get(call: RequestCtx) -> Answer {
     let id = call.id("task")?;
     ok(&call.hive().tasks().get_with_outputs(&call.who, id).await?)
 }
 
-#[utoipa::path(
-    get, path = "/api/v1/tasks/{id}/status", tag = "tasks", operation_id = "get_task_status",
+describe! { status:
     params(("id" = TaskId, Path, description = "The task")),
     responses((status = 200, description = "Where the task is in its life", body = TaskState))
-)]
-/// Reads where a task is in its life.
+}
 pub(crate) async fn status(call: RequestCtx) -> Answer {
     let task = call.hive().tasks().get(&call.who, call.id("task")?).await?;
     ok(&TaskState::from(task))
 }
 
-#[utoipa::path(
-    get, path = "/api/v1/tasks/{id}/result", tag = "tasks", operation_id = "get_task_result",
+describe! { result:
     params(
         ("id" = TaskId, Path, description = "The task"),
         ("wait_ms" = Option<u64>, Query, description = "How long to wait for the end of the task, in milliseconds, up to `server.max_wait`; 0 when absent"),
     ),
     responses((status = 200, description = "What came of the task", body = TaskResult))
-)]
-/// Reads what came of a task; waits for it if asked to.
+}
 pub(crate) async fn result(call: RequestCtx) -> Answer {
     let (id, wait): (TaskId, _) = (call.id("task")?, call.wait()?);
     if wait.is_zero() {
@@ -176,36 +165,30 @@ pub(crate) async fn result(call: RequestCtx) -> Answer {
     ok(&result)
 }
 
-#[utoipa::path(
-    post, path = "/api/v1/tasks/{id}/cancel", tag = "tasks", operation_id = "cancel_task",
+describe! { cancel:
     params(("id" = TaskId, Path, description = "The task")),
     responses((status = 200, description = "The task as it now stands; one that runs is `cancelled` once its bot has ended it. Without `task:read`: without what was submitted with it and what came of it", body = Task))
-)]
-/// Calls a task off.
+}
 pub(crate) async fn cancel(mut call: RequestCtx) -> Answer {
     let id = call.id("task")?;
     call.no_body().await?;
     ok(&call.hive().tasks().cancel(&call.who, id).await?)
 }
 
-#[utoipa::path(
-    post, path = "/api/v1/tasks/{id}/retry", tag = "tasks", operation_id = "retry_task",
+describe! { retry:
     params(("id" = TaskId, Path, description = "The task")),
     responses((status = 200, description = "The task as it now stands. Without `task:read`: without what was submitted with it and what came of it", body = Task))
-)]
-/// Puts a task that has ended back into the queue, with all its attempts.
+}
 pub(crate) async fn retry(mut call: RequestCtx) -> Answer {
     let id = call.id("task")?;
     call.no_body().await?;
     ok(&call.hive().tasks().retry(&call.who, id).await?)
 }
 
-#[utoipa::path(
-    delete, path = "/api/v1/tasks/{id}/content", tag = "tasks", operation_id = "erase_task",
+describe! { erase:
     params(("id" = TaskId, Path, description = "The task, which must have ended")),
     responses((status = 204, description = "Erased: content, metadata, outputs and errors. The record stays, with `erased_at`"))
-)]
-/// Erases the content of a task that has ended, and all that came of it.
+}
 pub(crate) async fn erase(mut call: RequestCtx) -> Answer {
     call.no_precondition()?;
     let id = call.id("task")?;
@@ -214,23 +197,19 @@ pub(crate) async fn erase(mut call: RequestCtx) -> Answer {
     Ok(HttpResponse::NoContent().finish())
 }
 
-#[utoipa::path(
-    get, path = "/api/v1/tasks/{id}/events", tag = "tasks", operation_id = "list_task_events",
+describe! { events:
     params(("id" = TaskId, Path, description = "The task")),
     responses((status = 200, description = "What happened to the task, oldest first, at most the last 1,000 events. Events past `events.retention` are left out. For a caller who sees only its own tasks `seq` counts within the task from 1, and stays the same when earlier events are left out", body = Items<Event>))
-)]
-/// Reads what happened to a task.
+}
 pub(crate) async fn events(call: RequestCtx) -> Answer {
     let items = call.hive().tasks().events(&call.who, call.id("task")?).await?;
     ok(&Items { items })
 }
 
-#[utoipa::path(
-    get, path = "/api/v1/tasks/{id}/explain", tag = "tasks", operation_id = "explain_task",
+describe! { explain:
     params(("id" = TaskId, Path, description = "The task")),
     responses((status = 200, description = "What holds the task, if anything does", body = TaskExplanation))
-)]
-/// Says why a task has not started, or where it is.
+}
 pub(crate) async fn explain(call: RequestCtx) -> Answer {
     let id = call.id("task")?;
     ok(&call.hive().tasks().explain(&call.who, id).await?)

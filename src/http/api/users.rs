@@ -20,28 +20,25 @@ use crate::http::{
         problem::{Problem, refuse_secret},
     },
     context::{Precondition, RequestCtx},
+    operation::describe,
 };
 
-#[utoipa::path(
-    get, path = "/api/v1/users", tag = "auth", operation_id = "list_users",
+describe! { list:
     responses((status = 200, description = "All users, by name", body = Items<User>))
-)]
-/// Lists users.
+}
 pub(crate) async fn list(call: RequestCtx) -> Answer {
     let items = call.hive().access().users().await?;
     ok(&Items { items })
 }
 
-#[utoipa::path(
-    post, path = "/api/v1/users", tag = "auth", operation_id = "create_user",
+describe! { create:
     params(("Idempotency-Key" = Option<IdempotencyKey>, Header, description = "1 to 255 visible ASCII characters: the same key and body give the same answer, once")),
     request_body = NewUserRequest,
     responses((status = 201, description = "Made; the user has no key yet", body = User,
         headers(("ETag" = String, description = "The version of the user"),
                 ("Location" = String, description = "The user"),
                 ("Idempotency-Replayed" = Option<bool>, description = "`true`: this repeats an earlier answer"))))
-)]
-/// Makes a user.
+}
 pub(crate) async fn create(mut call: RequestCtx) -> Answer {
     let bytes = call.bytes().await?;
     let dedup = call.dedup(&bytes)?;
@@ -54,20 +51,17 @@ pub(crate) async fn create(mut call: RequestCtx) -> Answer {
     with_replayed(answer, replayed)
 }
 
-#[utoipa::path(
-    get, path = "/api/v1/users/{id}", tag = "auth", operation_id = "get_user",
+describe! { get:
     params(("id" = String, Path, description = "The user")),
     responses((status = 200, description = "The user", body = User,
         headers(("ETag" = String, description = "The version of the user"))))
-)]
-/// Reads a user.
+}
 pub(crate) async fn get(call: RequestCtx) -> Answer {
     let user = call.hive().access().user(&call.path_param("id")).await?;
     versioned(StatusCode::OK, &user)
 }
 
-#[utoipa::path(
-    patch, path = "/api/v1/users/{id}", tag = "auth", operation_id = "change_user",
+describe! { change:
     params(
         ("id" = String, Path, description = "The user"),
         ("If-Match" = Option<ETagOrAny>, Header, description = "The ETag on which the change is made; `*`: any"),
@@ -75,8 +69,7 @@ pub(crate) async fn get(call: RequestCtx) -> Answer {
     request_body = UserChangeRequest,
     responses((status = 200, description = "Changed; holds for all keys of the user from the next effect on", body = User,
         headers(("ETag" = String, description = "The version of the user"))))
-)]
-/// Changes a user's role, or whether they may act.
+}
 pub(crate) async fn change(mut call: RequestCtx) -> Answer {
     let UserChangeRequest { role, active } = call.body().await?;
     let version = expected_version(&call).await?;
@@ -86,15 +79,13 @@ pub(crate) async fn change(mut call: RequestCtx) -> Answer {
     versioned(StatusCode::OK, &user)
 }
 
-#[utoipa::path(
-    delete, path = "/api/v1/users/{id}", tag = "auth", operation_id = "delete_user",
+describe! { delete:
     params(
         ("id" = String, Path, description = "The user"),
         ("If-Match" = Option<ETagOrAny>, Header, description = "The ETag on which the user is removed; `*`: any"),
     ),
     responses((status = 204, description = "Removed with all keys, which are refused from the next effect on; the tasks of the user stay, and nobody gets the name while there are any"))
-)]
-/// Removes a user with all keys.
+}
 pub(crate) async fn delete(mut call: RequestCtx) -> Answer {
     call.no_body().await?;
     let version = expected_version(&call).await?;

@@ -21,5 +21,5 @@ pub(crate) struct RoutePolicy {
     pub(crate) access: Access,
     pub(crate) class: RouteClass,
     /// The query parameters that the route takes; any query when absent.
-    pub(crate) query: Option<&'static [&'static str]>,
+    pub(crate) query: Option<&'static [String]>,
 }
