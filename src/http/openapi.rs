@@ -1,5 +1,7 @@
 //! The description of the API (OpenAPI 3.1). The committed copy is `docs/openapi.json`.
 
+mod links;
+
 use std::sync::LazyLock;
 
 use deia_model::{
@@ -56,7 +58,7 @@ pub fn document() -> Result<Value, serde_json::Error> {
     let mut document = serde_json::to_value(api)?;
     for route in &table {
         let method = route.method.as_str().to_ascii_lowercase();
-        document["paths"][route.template()][method] = operation(route)?;
+        document["paths"][route.template()][method] = operation(route, &table)?;
     }
     let as_derived = document.clone();
     merge_all_of(&mut document["components"], &as_derived);
@@ -67,9 +69,9 @@ pub fn document() -> Result<Value, serde_json::Error> {
     Ok(document)
 }
 
-/// Returns the operation of a route: the description of its handler under the labels of
-/// its row.
-fn operation(route: &Route) -> Result<Value, serde_json::Error> {
+/// Returns the operation of a route: the description of its handler, the labels of its
+/// row, and links to other operations.
+fn operation(route: &Route, table: &[Route]) -> Result<Value, serde_json::Error> {
     let mut operation = serde_json::to_value(&route.description.operation)?;
     without_null(&mut operation);
     operation["operationId"] = route.operation_id.into();
@@ -95,6 +97,7 @@ fn operation(route: &Route) -> Result<Value, serde_json::Error> {
     if let Some(class) = route.class {
         operation["x-class"] = class.as_str().into();
     }
+    links::link(&mut operation, route, table);
     Ok(operation)
 }
 

@@ -1,9 +1,15 @@
 //! The description of the API is complete, and its committed copies are current.
 
-use std::{collections::BTreeSet, fs, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::PathBuf,
+};
 
 use deia::http::{Access, catalogue_page, openapi, table};
-use serde_json::Value;
+use serde_json::{Value, json};
+
+use crate::support::{TestApp, task, upper};
 
 fn routes() -> BTreeSet<(String, String)> {
     let named =
@@ -96,6 +102,121 @@ fn every_reference_leads_somewhere() {
     }
     let document = openapi::document().unwrap();
     walk(&document, &document);
+}
+
+/// Real answers of every operation that has links, by operation. The tasks have ended.
+async fn answers(app: &TestApp) -> BTreeMap<&'static str, Value> {
+    let upper_spec = json!({"executor": upper(), "capabilities": {"specializations": ["general"]}});
+    app.bot("upper-1", upper(), &["general"]).await;
+    let failing = json!({"kind": "simulated", "success_rate": 0.0});
+    app.bot("failing-1", failing, &["doomed"]).await;
+    let ids = [
+        app.submit(&task("a")).await,
+        app.submit(&json!({"type": "doomed", "content": "", "max_attempts": 1}))
+            .await,
+        app.submit(&json!({"type": "doomed", "content": "", "max_attempts": 1}))
+            .await,
+    ];
+    for id in &ids {
+        app.result(id).await;
+    }
+    app.put("/api/v1/secrets/linked", &json!({"value": "a value"}))
+        .await
+        .is(204);
+    let user = json!({"id": "ada", "role": "viewer"});
+    let user = app.post("/api/v1/users", &user).await.is(201).body;
+    let key = app
+        .post(
+            "/api/v1/auth/keys",
+            &json!({"user": "ada", "role": "viewer"}),
+        )
+        .await;
+    let key = key.is(201).body;
+    let rotate = format!("/api/v1/auth/keys/{}/rotate", key["id"].as_str().unwrap());
+    let submitted = app
+        .post("/api/v1/tasks/submit", &task("b"))
+        .await
+        .is(202)
+        .body;
+    app.result(submitted["id"].as_str().unwrap()).await;
+    let batch = json!({"tasks": [task("c")]});
+    let batch = app.post("/api/v1/tasks/batch", &batch).await.is(202).body;
+    app.result(batch["ids"][0].as_str().unwrap()).await;
+    let mut answers = BTreeMap::from([
+        ("submit_task", submitted),
+        ("submit_tasks", batch),
+        ("create_user", user),
+        ("create_key", key),
+        (
+            "rotate_key",
+            app.post(&rotate, &Value::Null).await.is(201).body,
+        ),
+        (
+            "put_bot",
+            app.put("/api/v1/bots/upper-2", &upper_spec)
+                .await
+                .is(201)
+                .body,
+        ),
+    ]);
+    for (operation, path) in [
+        ("list_tasks", "/api/v1/tasks?limit=1"),
+        ("list_dead_tasks", "/api/v1/queue/dead?limit=1"),
+        ("list_events", "/api/v1/events?limit=1"),
+        ("list_bots", "/api/v1/bots"),
+        ("list_secrets", "/api/v1/secrets"),
+        ("list_keys", "/api/v1/auth/keys"),
+        ("list_users", "/api/v1/users"),
+        ("list_errors", "/api/errors"),
+        ("list_schemas", "/api/schemas"),
+        ("get_supervisors", "/api/v1/supervisors"),
+    ] {
+        answers.insert(operation, app.get(path).await.is(200).body);
+    }
+    answers
+}
+
+#[tokio::test]
+async fn links_lead_to_operations_with_values_of_real_answers() {
+    let app = TestApp::start().await;
+    let answers = answers(&app).await;
+    let document = openapi::document().unwrap();
+    let all = operations(&document);
+    let mut followed = 0;
+    for (_, _, operation) in &all {
+        let from = operation["operationId"].as_str().unwrap();
+        let responses = operation["responses"].as_object().unwrap().values();
+        let links = responses.filter_map(|response| response["links"].as_object());
+        for (name, link) in links.flatten() {
+            let what = format!("{from}: {name}");
+            let target = all
+                .iter()
+                .find(|(_, _, to)| to["operationId"] == link["operationId"]);
+            let (path, method, to) = target.expect(&what);
+            let mut path = path.clone();
+            for (parameter, expression) in link["parameters"].as_object().unwrap() {
+                let pointer = expression.as_str().unwrap().strip_prefix("$response.body#");
+                let value = answers[from].pointer(pointer.unwrap());
+                let value = value.and_then(Value::as_str).expect(&what);
+                let declared = to["parameters"].as_array().into_iter().flatten();
+                let mut declared = declared.filter(|one| one["name"] == *parameter);
+                match declared.next().expect(&what)["in"].as_str().unwrap() {
+                    "path" => path = path.replace(&format!("{{{parameter}}}"), value),
+                    // A cursor needs no escapes.
+                    _ => path = format!("{path}?{parameter}={value}"),
+                }
+            }
+            assert!(!path.contains('{'), "{what}: a parameter has no value");
+            if method == "get" {
+                let answer = app.get(&path).await;
+                // A failed attempt of a simulated bot leaves no output.
+                let leads_on = answer.status == 200 || answer.body["code"] == "output_missing";
+                assert!(leads_on, "{what}: {answer:#?}");
+                followed += 1;
+            }
+        }
+    }
+    assert!(followed > 20, "{followed} links were followed");
 }
 
 /// `DEIA_BLESS=1` writes the copy anew.
