@@ -25,7 +25,8 @@ use crate::http::{
     body::{
         bytes::ByteReservation,
         catalogue::Code,
-        etag, json,
+        etag::{self, Precondition},
+        json,
         problem::{Problem, is_secret},
         streams::{Reader, Sink, streamed},
     },
@@ -41,7 +42,7 @@ use crate::http::{
         connection,
         connection::address,
         metrics::HttpMetrics,
-        state::{Description, ServerState},
+        state::{DocumentText, ServerState},
     },
 };
 
@@ -69,17 +70,6 @@ pub(crate) struct Admitted {
     pub(crate) body: Payload,
     /// The trace that the work of this request belongs to.
     pub(crate) traceparent: Option<String>,
-}
-
-/// On which version of a thing a change shall be made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Precondition {
-    /// On any, or none.
-    None,
-    /// On the one with this version; 0: only when there is none.
-    Version(u64),
-    /// On any, but there must be one.
-    Exists,
 }
 
 /// Items of a page when nothing is said.
@@ -122,7 +112,7 @@ impl RequestCtx {
     }
 
     /// Returns the source of the OpenAPI document.
-    pub(crate) fn description(&self) -> Description {
+    pub(crate) fn description(&self) -> DocumentText {
         self.state.description
     }
 

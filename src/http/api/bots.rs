@@ -2,13 +2,9 @@
 
 use actix_web::{
     HttpResponse,
-    http::{
-        StatusCode,
-        header::{ETAG, LOCATION},
-    },
+    http::{StatusCode, header::LOCATION},
 };
 use deia_client::Items;
-use deia_hive::HiveError;
 use deia_model::{Bot, BotName, BotSpec, Permission};
 
 use crate::http::{
@@ -17,11 +13,11 @@ use crate::http::{
         parameters::{Any, ETagOrAny},
     },
     body::{
-        answer::{Answer, json, ok, with_header},
-        catalogue::Code,
+        answer::{Answer, ok, with_header},
+        etag::versioned,
         problem::Problem,
     },
-    context::{Precondition, RequestCtx},
+    context::RequestCtx,
     operation::describe,
 };
 
@@ -40,7 +36,7 @@ describe! { get:
 }
 pub(crate) async fn get(call: RequestCtx) -> Answer {
     let bot = call.hive().bots().get(&call.id("bot")?).await?;
-    versioned(StatusCode::OK, &bot)
+    versioned(StatusCode::OK, &bot, bot.version)
 }
 
 describe! { put:
@@ -63,32 +59,14 @@ pub(crate) async fn put(mut call: RequestCtx) -> Answer {
     let precondition = call.precondition()?;
     let body: BotSpecBody = call.body().await?;
     let spec = BotSpec::try_from(body).map_err(|violation| Problem::invalid(vec![violation]))?;
-    let version = expected_version(&call, &name, precondition).await?;
+    let current = async || Ok(call.hive().bots().get(&name).await?.version);
+    let version = precondition.version(current).await?;
     let put = call.hive().bots().put(&call.who, name, spec, version).await?;
     if !put.created {
-        return versioned(StatusCode::OK, &put.bot);
+        return versioned(StatusCode::OK, &put.bot, put.bot.version);
     }
-    let answer = versioned(StatusCode::CREATED, &put.bot)?;
+    let answer = versioned(StatusCode::CREATED, &put.bot, put.bot.version)?;
     with_header(answer, LOCATION, &format!("/api/v1/bots/{}", put.bot.id))
-}
-
-async fn expected_version(
-    call: &RequestCtx,
-    name: &BotName,
-    precondition: Precondition,
-) -> Result<Option<u64>, Problem> {
-    match precondition {
-        Precondition::None => Ok(None),
-        Precondition::Version(version) => Ok(Some(version)),
-        Precondition::Exists => match call.hive().bots().get(name).await {
-            Ok(bot) => Ok(Some(bot.version)),
-            Err(HiveError::NotFound { .. }) => Err(Problem::new(
-                Code::VersionMismatch,
-                format!("there is no bot \"{name}\""),
-            )),
-            Err(other) => Err(other.into()),
-        },
-    }
 }
 
 describe! { delete:
@@ -142,9 +120,5 @@ fn accepted(call: &RequestCtx, bot: Bot) -> Answer {
         true => bot,
         false => bot.outline(),
     };
-    versioned(StatusCode::ACCEPTED, &bot)
-}
-
-fn versioned(status: StatusCode, bot: &Bot) -> Answer {
-    with_header(json(status, bot)?, ETAG, &format!("\"{}\"", bot.version))
+    versioned(StatusCode::ACCEPTED, &bot, bot.version)
 }

@@ -2,10 +2,7 @@
 
 use actix_web::{
     HttpResponse,
-    http::{
-        StatusCode,
-        header::{ETAG, LOCATION},
-    },
+    http::{StatusCode, header::LOCATION},
 };
 use deia_client::{Items, NewUserRequest, UserChangeRequest};
 use deia_hive::NewUser;
@@ -14,12 +11,12 @@ use deia_model::{User, UserChange};
 use crate::http::{
     api::parameters::{ETagOrAny, IdempotencyKey},
     body::{
-        answer::{Answer, json, ok, with_header, with_replayed},
-        catalogue::Code,
+        answer::{Answer, ok, with_header, with_replayed},
+        etag::{Precondition, versioned},
         json::decode,
         problem::{Problem, refuse_secret},
     },
-    context::{Precondition, RequestCtx},
+    context::RequestCtx,
     operation::describe,
 };
 
@@ -46,7 +43,7 @@ pub(crate) async fn create(mut call: RequestCtx) -> Answer {
     refuse_secret("/id", Some(&id))?;
     let (hive, who) = (call.hive(), &call.who);
     let NewUser { user, replayed } = hive.access().create_user(who, id, role, active, dedup).await?;
-    let answer = versioned(StatusCode::CREATED, &user)?;
+    let answer = versioned(StatusCode::CREATED, &user, user.version)?;
     let answer = with_header(answer, LOCATION, &format!("/api/v1/users/{}", user.id))?;
     with_replayed(answer, replayed)
 }
@@ -58,7 +55,7 @@ describe! { get:
 }
 pub(crate) async fn get(call: RequestCtx) -> Answer {
     let user = call.hive().access().user(&call.path_param("id")).await?;
-    versioned(StatusCode::OK, &user)
+    versioned(StatusCode::OK, &user, user.version)
 }
 
 describe! { change:
@@ -76,7 +73,7 @@ pub(crate) async fn change(mut call: RequestCtx) -> Answer {
     let change = UserChange { role, active };
     let (hive, name) = (call.hive(), &call.path_param("id"));
     let user = hive.access().change_user(&call.who, name, change, version).await?;
-    versioned(StatusCode::OK, &user)
+    versioned(StatusCode::OK, &user, user.version)
 }
 
 describe! { delete:
@@ -94,25 +91,16 @@ pub(crate) async fn delete(mut call: RequestCtx) -> Answer {
     Ok(HttpResponse::NoContent().finish())
 }
 
-/// A user who is not there is told as such, whatever the condition.
+/// Returns the version on which a user is changed or removed.
 async fn expected_version(call: &RequestCtx) -> Result<Option<u64>, Problem> {
     match call.precondition()? {
-        Precondition::None => Ok(None),
         Precondition::Version(0) => Err(Problem::header(
             "If-None-Match",
             "is not taken by this route",
         )),
-        Precondition::Version(version) => Ok(Some(version)),
-        Precondition::Exists => match call.hive().access().user(&call.path_param("id")).await {
-            Ok(user) => Ok(Some(user.version)),
-            Err(deia_hive::HiveError::NotFound { .. }) => {
-                Err(Problem::new(Code::VersionMismatch, "there is no such user"))
-            }
-            Err(other) => Err(other.into()),
-        },
+        precondition => {
+            let current = async || Ok(call.hive().access().user(&call.path_param("id")).await?.version);
+            precondition.version(current).await
+        }
     }
-}
-
-fn versioned(status: StatusCode, user: &User) -> Answer {
-    with_header(json(status, user)?, ETAG, &format!("\"{}\"", user.version))
 }

@@ -1,4 +1,54 @@
-//! The `ETag` of what has versions: the number, in quotes.
+//! Resources with versions. The `ETag` is the version, in quotes.
+
+use actix_web::http::{StatusCode, header::ETAG};
+use deia_hive::HiveError;
+use serde::Serialize;
+
+use crate::http::body::{
+    answer::{Answer, json, with_header},
+    catalogue::Code,
+    problem::Problem,
+};
+
+/// The version of a resource on which a change is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Precondition {
+    /// Any version, or no resource.
+    None,
+    /// This version; 0: only when there is no resource.
+    Version(u64),
+    /// Any version, but there must be a resource.
+    Exists,
+}
+
+impl Precondition {
+    /// Returns the version that the stored one must equal; `None` when any will do.
+    ///
+    /// # Errors
+    /// [`Code::VersionMismatch`] when the resource must exist and does not.
+    pub(crate) async fn version(
+        self,
+        current: impl AsyncFnOnce() -> Result<u64, HiveError>,
+    ) -> Result<Option<u64>, Problem> {
+        match self {
+            Self::None => Ok(None),
+            Self::Version(version) => Ok(Some(version)),
+            Self::Exists => match current().await {
+                Ok(version) => Ok(Some(version)),
+                Err(HiveError::NotFound { kind, id }) => Err(Problem::new(
+                    Code::VersionMismatch,
+                    format!("there is no {kind} {id:?}"),
+                )),
+                Err(other) => Err(other.into()),
+            },
+        }
+    }
+}
+
+/// Returns the JSON of a resource, with its version as `ETag`.
+pub(crate) fn versioned(status: StatusCode, body: &impl Serialize, version: u64) -> Answer {
+    with_header(json(status, body)?, ETAG, &format!("\"{version}\""))
+}
 
 /// The number in an `ETag` of ours.
 pub(crate) fn version(tag: &str) -> Option<u64> {

@@ -13,7 +13,7 @@ use crate::http::{
 };
 
 /// Returns the OpenAPI document as text.
-pub(crate) type Description = fn() -> Result<&'static str, &'static serde_json::Error>;
+pub(crate) type DocumentText = fn() -> Result<&'static str, &'static serde_json::Error>;
 
 /// The API that a server has. The route table lists handlers, which reach this state: so
 /// the state is given what it needs of the table.
@@ -21,7 +21,7 @@ pub(crate) struct Api {
     /// The method and path of each row of the table.
     pub(crate) routes: Vec<(Method, &'static str)>,
     /// Returns the OpenAPI document as text.
-    pub(crate) description: Description,
+    pub(crate) description: DocumentText,
 }
 
 /// What all handlers share.
@@ -32,7 +32,7 @@ pub(crate) struct ServerState {
     pub(crate) body: BodyLimits,
     pub(crate) metrics: HttpMetrics,
     /// Returns the OpenAPI document as text.
-    pub(crate) description: Description,
+    pub(crate) description: DocumentText,
     /// Whether every answer is logged.
     pub(crate) access_log: bool,
     pub(crate) bodies: ByteBudget,
