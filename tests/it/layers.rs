@@ -277,7 +277,9 @@ fn imports(
 
 /// Returns the modules that are left when those that need no other are taken away, again
 /// and again: the circles, and what needs them.
-fn circles(mut imports: BTreeMap<String, BTreeSet<String>>) -> BTreeMap<String, BTreeSet<String>> {
+pub(crate) fn circles(
+    mut imports: BTreeMap<String, BTreeSet<String>>,
+) -> BTreeMap<String, BTreeSet<String>> {
     loop {
         let ground: Vec<String> = imports
             .iter()

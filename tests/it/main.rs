@@ -41,6 +41,7 @@ mod host_limits;
 mod http_bots;
 mod http_input;
 mod http_keys;
+mod http_modules;
 mod http_queue;
 mod http_server;
 mod http_streams;
