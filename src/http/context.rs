@@ -1,4 +1,4 @@
-//! A request of a caller who was let in, and how handlers take it apart.
+//! A request that passed the guard, and the methods by which handlers take it apart.
 
 mod path_param;
 pub(crate) mod query;
@@ -46,14 +46,14 @@ use crate::http::{
     },
 };
 
-/// A request of a caller who was let in.
+/// A request that passed the guard.
 pub(crate) struct RequestCtx {
-    /// Who asks.
+    /// The caller.
     pub(crate) who: Principal,
     state: Arc<ServerState>,
     request: HttpRequest,
     payload: Payload,
-    /// What its body takes up, until it is answered.
+    /// The memory of the body, reserved until the request is answered.
     held: ByteReservation,
     access: Access,
     class: RouteClass,
@@ -72,7 +72,7 @@ pub(crate) struct Admitted {
     pub(crate) traceparent: Option<String>,
 }
 
-/// Items of a page when nothing is said.
+/// Items of a page when the request does not say.
 const DEFAULT_PAGE: u64 = 100;
 
 impl RequestCtx {
@@ -101,7 +101,7 @@ impl RequestCtx {
         })
     }
 
-    /// The hive that is asked.
+    /// Returns the hive.
     pub(crate) fn hive(&self) -> &Hive {
         &self.state.hive
     }
@@ -116,22 +116,22 @@ impl RequestCtx {
         self.state.description
     }
 
-    /// What the HTTP server counts.
+    /// Returns the metrics of the HTTP server.
     pub(crate) fn http_metrics(&self) -> &HttpMetrics {
         &self.state.metrics
     }
 
-    /// Where it comes from.
+    /// Returns the address of the client.
     pub(crate) fn address(&self) -> Option<IpAddr> {
         address(&self.request)
     }
 
-    /// The request itself.
+    /// Returns the HTTP request.
     pub(crate) fn request(&self) -> &HttpRequest {
         &self.request
     }
 
-    /// What is in the cookie of the session that the caller is in.
+    /// Returns the session cookie of the caller.
     pub(crate) fn session(&self) -> Option<LoginCookie> {
         match credentials::of(self.request.headers()) {
             Ok(Credentials::Session(text)) => LoginCookie::parse(text),
@@ -139,25 +139,25 @@ impl RequestCtx {
         }
     }
 
-    /// The part of the path that the route calls `name`.
+    /// Returns the decoded path parameter `name`.
     pub(crate) fn path_param(&self, name: &str) -> Cow<'_, str> {
         path_param::decode(self.request.match_info().query(name))
     }
 
-    /// The same as the name of a `kind` of thing. What cannot be such a name
-    /// names nothing.
+    /// Returns the path parameter `id` as the name of a `kind` of thing. A text that
+    /// cannot be such a name names nothing.
     pub(crate) fn id<T: FromStr>(&self, kind: &'static str) -> Result<T, Problem> {
         let text = self.path_param("id");
         text.parse().map_err(|_| Problem::not_found(kind, &text))
     }
 
-    /// The same as the name of a thing that may be new.
+    /// Returns the path parameter `id` as the name of a thing that may be new.
     pub(crate) fn new_id<T: FromStr<Err: Display>>(&self) -> Result<T, Problem> {
         let parsed = self.path_param("id").parse();
         parsed.map_err(|error: T::Err| Problem::parameter("id", format!("is not valid: {error}")))
     }
 
-    /// The query parameter of that name.
+    /// Returns a query parameter.
     pub(crate) fn query<T: FromStr<Err: Display>>(&self, name: &str) -> Result<Option<T>, Problem> {
         let Some((_, text)) = self.query.iter().find(|(key, _)| key == name) else {
             return Ok(None);
@@ -168,13 +168,13 @@ impl RequestCtx {
             .map_err(|error: T::Err| Problem::parameter(name, format!("is not valid: {error}")))
     }
 
-    /// All query parameters of a name that may be there more than once.
+    /// Returns all values of a query parameter that may be repeated.
     pub(crate) fn queries(&self, name: &str) -> impl Iterator<Item = &str> {
         let named = self.query.iter().filter(move |(key, _)| key == name);
         named.map(|(_, text)| text.as_str())
     }
 
-    /// Which part of a list is wanted (`limit`, `cursor`).
+    /// Returns the part of a list to answer with (`limit`, `cursor`).
     pub(crate) fn page(&self) -> Result<PageRequest, Problem> {
         let limit = self.number("limit", 1..=1_000, DEFAULT_PAGE)?;
         Ok(PageRequest {
@@ -183,7 +183,7 @@ impl RequestCtx {
         })
     }
 
-    /// The query parameter of that name, which is a number in that range.
+    /// Returns a query parameter that is a number in that range.
     pub(crate) fn number(
         &self,
         name: &str,
@@ -199,14 +199,14 @@ impl RequestCtx {
         Err(Problem::parameter(name, why))
     }
 
-    /// How long the caller wants to wait (`wait_ms`).
+    /// Returns the time that the caller wants to wait (`wait_ms`).
     pub(crate) fn wait(&self) -> Result<Duration, Problem> {
         let wait_ms = self.query::<u64>("wait_ms")?.unwrap_or(0);
         self.within_max_wait(wait_ms)
             .map_err(|why| Problem::parameter("wait_ms", why))
     }
 
-    /// That many milliseconds, unless that is longer than `server.max_wait`.
+    /// Returns that many milliseconds, unless they exceed `server.max_wait`.
     pub(crate) fn within_max_wait(&self, wait_ms: u64) -> Result<Duration, String> {
         let most = u64::try_from(self.state.max_wait.as_millis()).unwrap_or(u64::MAX);
         match wait_ms <= most {
@@ -220,14 +220,14 @@ impl RequestCtx {
     /// Resolves when the server stops.
     pub(crate) async fn stopping(&self) {
         let mut stopping = self.state.stopping.clone();
-        // The sender is gone only when the server is.
+        // The sender is dropped only with the server.
         let _ = stopping.wait_for(|stopping| *stopping).await;
     }
 
-    /// Returns an answer of that type whose body `make` makes while it is read.
+    /// Returns an answer of that type whose body `make` writes while it is read.
     ///
     /// # Errors
-    /// There are as many streams already as there may be.
+    /// All slots for streams are taken.
     pub(crate) fn streamed<Fut>(
         &self,
         content_type: &'static str,
@@ -241,12 +241,12 @@ impl RequestCtx {
             _ => None,
         };
         let reader = Reader::new(self.hive(), &self.who, self.address(), certificate);
-        let place = self.state.streams.place(&self.who.budget())?;
+        let slot = self.state.streams.slot(&self.who.budget())?;
         let stopping = self.state.stopping.clone();
-        Ok(streamed(content_type, reader, place, stopping, make))
+        Ok(streamed(content_type, reader, slot, stopping, make))
     }
 
-    /// Where a stream of events is to go on.
+    /// Returns the position at which a stream of events resumes.
     pub(crate) fn last_event_id(&self) -> Result<Option<u64>, Problem> {
         const NAME: &str = "Last-Event-ID";
         let id = self.single_header(NAME)?.map(str::parse);
@@ -254,19 +254,19 @@ impl RequestCtx {
             .map_err(|_| Problem::header(NAME, "must be the id of an event of this stream"))
     }
 
-    /// The body as a `T`.
+    /// Reads the body as a `T`.
     pub(crate) async fn body<T: DeserializeOwned>(&mut self) -> Result<T, Problem> {
         json::decode(&self.bytes().await?)
     }
 
-    /// The body, which is JSON, as it came.
+    /// Reads the bytes of a JSON body.
     pub(crate) async fn bytes(&mut self) -> Result<Bytes, Problem> {
         json::expect_json(&self.request)?;
         self.read().await
     }
 
-    /// Reads the body. A caller who is slow with it has no place meanwhile, and is
-    /// judged anew after it: the access that counts is that at the effect.
+    /// Reads the body. A caller that sends it slowly gives up the permit meanwhile, and
+    /// is authorized again afterwards: the access that counts is that at the effect.
     async fn read(&mut self) -> Result<Bytes, Problem> {
         let body = self.receive().await?;
         if self.permit.is_none() {
@@ -276,7 +276,7 @@ impl RequestCtx {
         Ok(body)
     }
 
-    /// Receives the body; gives the place up for as long as it has to wait.
+    /// Receives the body; gives up the permit while it has to wait.
     async fn receive(&mut self) -> Result<Bytes, Problem> {
         let limits = self.state.body;
         let arrived = json::arrived(&mut self.payload).await;
@@ -301,7 +301,7 @@ impl RequestCtx {
         body.map_err(late).flatten()
     }
 
-    /// The body, which is JSON or nothing.
+    /// Reads the bytes of a body that is JSON or empty.
     pub(crate) async fn optional_bytes(&mut self) -> Result<Bytes, Problem> {
         if json::is_announced(&self.request) {
             json::expect_json(&self.request)?;
@@ -325,7 +325,7 @@ impl RequestCtx {
         }
     }
 
-    /// What makes a repetition of this request harmless, from its `Idempotency-Key`.
+    /// Returns the idempotency of this request, from its `Idempotency-Key`.
     pub(crate) fn dedup(&self, body: &[u8]) -> Result<Option<Dedup>, Problem> {
         const NAME: &str = "Idempotency-Key";
         let Some(key) = self.single_header(NAME)? else {
@@ -358,12 +358,12 @@ impl RequestCtx {
         }))
     }
 
-    /// The W3C trace that the request belongs to, for what is done for it.
+    /// Returns the W3C trace context for the work of this request.
     pub(crate) fn traceparent(&self) -> Option<String> {
         self.traceparent.clone()
     }
 
-    /// On which version the change shall be made.
+    /// Returns the version on which the change is made.
     pub(crate) fn precondition(&self) -> Result<Precondition, Problem> {
         let if_match = self.single_header(IF_MATCH.as_str())?;
         let if_none_match = self.single_header(IF_NONE_MATCH.as_str())?;
@@ -383,7 +383,7 @@ impl RequestCtx {
         }
     }
 
-    /// Refuses conditions on a request that cannot keep them.
+    /// Refuses preconditions, on routes that do not support them.
     pub(crate) fn no_precondition(&self) -> Result<(), Problem> {
         match self.precondition()? {
             Precondition::None => Ok(()),

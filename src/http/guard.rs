@@ -1,5 +1,4 @@
-//! The guard before every handler: who asks, at which rate, with which permission, and
-//! whether there is capacity for the request.
+//! The guard before every handler: authentication, rate limits, permissions, admission.
 
 pub(crate) mod admission;
 pub(crate) mod class;

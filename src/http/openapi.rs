@@ -1,4 +1,4 @@
-//! The description of the API (OpenAPI 3.1). The committed copy is `docs/openapi.json`.
+//! The OpenAPI 3.1 document. The committed copy is `docs/openapi.json`.
 
 mod links;
 
@@ -22,7 +22,7 @@ use crate::http::{
 #[openapi(
     info(
         title = "deia",
-        description = "A hive of supervised bots behind a durable task queue.\n\nEvery route but the probes needs `Authorization: Bearer <key>`. What goes wrong is told as `application/problem+json` (RFC 9457) with a stable `code`; `GET /api/errors` lists the codes. Every answer has `X-Request-Id`, `RateLimit-Policy` and `RateLimit`.",
+        description = "A hive of supervised bots behind a durable task queue.\n\nEvery route but the probes needs `Authorization: Bearer <key>`. Errors are `application/problem+json` (RFC 9457) with a stable `code`; `GET /api/errors` lists the codes. Every answer has `X-Request-Id`, `RateLimit-Policy` and `RateLimit`.",
     ),
     components(schemas(problem::ProblemBody<'static>, deia_client::SupervisorNode, Event,
         parameters::IdempotencyKey, parameters::ETagOrAny, parameters::Any, parameters::KeyAndText, parameters::SecretName)),
@@ -78,7 +78,7 @@ fn operation(route: &Route, table: &[Route]) -> Result<Value, serde_json::Error>
     operation["tags"] = json!([route.tag]);
     operation["summary"] = route.summary.into();
     operation["responses"]["default"] = json!({
-        "description": "What went wrong",
+        "description": "The request was refused or failed",
         "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
     });
     let needs = match route.access {
@@ -101,7 +101,7 @@ fn operation(route: &Route, table: &[Route]) -> Result<Value, serde_json::Error>
     Ok(operation)
 }
 
-/// Takes `null` out of what is optional: a parameter or a body may be left out, and is
+/// Removes `null` from optional schemas: a parameter or a body may be left out, and is
 /// never `null`.
 fn without_null(operation: &mut Value) {
     let parameters = operation
@@ -132,7 +132,7 @@ fn not_null(schema: &mut Value) {
     }
 }
 
-/// The description as text, as it is served and committed.
+/// Returns the document as text, as it is served and committed.
 ///
 /// # Errors
 /// As [`document`].

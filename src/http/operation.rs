@@ -1,7 +1,7 @@
 //! Descriptions of operations for the OpenAPI document.
 //!
-//! A row of the table says where an operation is, who may call it and what it is called;
-//! [`describe`] says beside the handler what goes in and what comes out.
+//! A row of the table has the path, access and names of an operation; [`describe`]
+//! describes its parameters, body and answers beside the handler.
 
 use utoipa::{
     __dev::SchemaReferences,

@@ -41,10 +41,10 @@ pub struct Route {
     pub(crate) handler: Handler,
 }
 
-/// Binds a handler, once it is known which row this is.
+/// A handler that is bound to its row.
 pub(crate) type Handler = Box<dyn FnOnce(ActixRoute, RouteId) -> ActixRoute>;
 
-/// A handler for callers with a key.
+/// Binds a handler for callers with a key.
 pub(crate) fn guarded<F, Fut>(policy: RoutePolicy, handler: F) -> Handler
 where
     F: Fn(RequestCtx) -> Fut + Clone + 'static,
@@ -57,7 +57,7 @@ where
     })
 }
 
-/// A handler for anybody.
+/// Binds a handler for anybody.
 pub(crate) fn open<F, Fut>(handler: F) -> Handler
 where
     F: Fn(Hive) -> Fut + Clone + 'static,
@@ -87,7 +87,7 @@ fn on(method: &Method) -> ActixRoute {
     }
 }
 
-/// Registers the table, and what answers where it has nothing.
+/// Registers the table, and the answers to all other requests.
 pub(crate) fn register(table: Vec<Route>, config: &mut ServiceConfig) {
     let mut rest = table.into_iter().enumerate().peekable();
     while let Some((number, first)) = rest.next() {
@@ -110,8 +110,8 @@ pub(crate) fn register(table: Vec<Route>, config: &mut ServiceConfig) {
     config.default_service(web::to(nowhere));
 }
 
-/// Answers what no path is for: what the guard of the stream refused comes here
-/// as well, whatever path it had.
+/// Answers requests without a route. Requests that the framer refused come here too,
+/// whatever their path.
 async fn nowhere(request: HttpRequest, payload: Payload) -> HttpResponse {
     if let Some(refusal) = connection::stands_for(&request) {
         return pass::unreadable(&request, refusal.into());

@@ -65,21 +65,21 @@ pub fn table() -> Vec<Route> {
             POST   "/api/v1/tasks/submit",                    Needs(P::TaskSubmit),   Submit, tasks::submit,           "submit_task";
             /// Submits tasks, all or none.
             POST   "/api/v1/tasks/batch",                     Needs(P::TaskSubmit),   Submit, tasks::submit_batch,     "submit_tasks";
-            /// Reads where a task is in its life.
+            /// Reads the status of a task.
             GET    "/api/v1/tasks/{id}/status",               Needs(P::TaskRead),     Read,   tasks::status,           "get_task_status";
-            /// Reads what came of a task; waits for it if asked to.
+            /// Reads the result of a task; waits for it if asked to.
             GET    "/api/v1/tasks/{id}/result",               Needs(P::TaskRead),     Stream, tasks::result,           "get_task_result";
-            /// Reads what a task puts out, live.
+            /// Streams the output of a task.
             GET    "/api/v1/tasks/{id}/output",               Needs(P::TaskRead),     Stream, outputs::get,            "get_task_output";
-            /// Reads what the logs have about a task.
+            /// Reads the log lines about a task.
             GET    "/api/v1/tasks/{id}/logs",                 Needs(P::SysLogsRead),  Read,   logs::of_task,           "get_task_logs";
-            /// Calls a task off.
+            /// Cancels a task.
             POST   "/api/v1/tasks/{id}/cancel",               Needs(P::TaskCancel),   Write,  tasks::cancel,           "cancel_task";
             /// Puts a task that has ended back into the queue, with all its attempts.
             POST   "/api/v1/tasks/{id}/retry",                Needs(P::TaskSubmit),   Submit, tasks::retry,            "retry_task";
-            /// Erases the content of a task that has ended, and all that came of it.
+            /// Erases the content of a task that has ended, and its results.
             DELETE "/api/v1/tasks/{id}/content",              Needs(P::TaskErase),    Write,  tasks::erase,            "erase_task";
-            /// Reads what happened to a task.
+            /// Reads the events of a task.
             GET    "/api/v1/tasks/{id}/events",               Needs(P::TaskRead),     Read,   tasks::events,           "list_task_events";
             /// Says why a task has not started, or where it is.
             GET    "/api/v1/tasks/{id}/explain",              Needs(P::TaskRead),     Read,   tasks::explain,          "explain_task";
@@ -97,7 +97,7 @@ pub fn table() -> Vec<Route> {
             GET    "/api/v1/bots",                            Needs(P::BotList),      Read,   bots::list,              "list_bots";
             /// Reads a bot.
             GET    "/api/v1/bots/{id}",                       Needs(P::BotRead),      Read,   bots::get,               "get_bot";
-            /// Puts a bot in place, or replaces its specification.
+            /// Creates a bot, or replaces its specification.
             PUT    "/api/v1/bots/{id}",                       Needs(P::BotLaunch),    Write,  bots::put,               "put_bot";
             /// Removes a stopped bot.
             DELETE "/api/v1/bots/{id}",                       Needs(P::BotKill),      Write,  bots::delete,            "delete_bot";
@@ -105,7 +105,7 @@ pub fn table() -> Vec<Route> {
             POST   "/api/v1/bots/{id}/launch",                Needs(P::BotLaunch),    Write,  bots::launch,            "launch_bot";
             /// Stops a bot.
             POST   "/api/v1/bots/{id}/stop",                  Needs(P::BotStop),      Write,  bots::stop,              "stop_bot";
-            /// Drains a bot: it finishes what it has in hand, and stops.
+            /// Drains a bot: it finishes its running tasks, and stops.
             POST   "/api/v1/bots/{id}/drain",                 Needs(P::BotStop),      Write,  bots::drain,             "drain_bot";
             /// Reads the end of a bot's log, or follows it.
             GET    "/api/v1/bots/{id}/logs",                  Needs(P::SysLogsRead),  Stream, logs::get,               "get_bot_logs";
@@ -113,34 +113,34 @@ pub fn table() -> Vec<Route> {
         "secrets" {
             /// Lists stored secrets.
             GET    "/api/v1/secrets",                         Needs(P::AdminKeys),    Admin,  secrets::list,           "list_secrets";
-            /// Puts a secret into the store, or another value into its place.
+            /// Stores a secret, or replaces its value.
             PUT    "/api/v1/secrets/{id}",                    Needs(P::AdminKeys),    Admin,  secrets::put,            "put_secret";
             /// Removes a secret from the store.
             DELETE "/api/v1/secrets/{id}",                    Needs(P::AdminKeys),    Admin,  secrets::delete,         "delete_secret";
         }
         "queue" {
-            /// Reads how the queue stands.
+            /// Reads the state of the queue.
             GET    "/api/v1/queue",                           Needs(P::SysHealth),    Read,   queue::get,              "get_queue";
-            /// Starts no more tasks, or none of one type. What runs goes on.
+            /// Pauses the queue, or one task type. Running tasks go on.
             POST   "/api/v1/queue/pause",                     Needs(P::BotStop),      Write,  queue::pause,            "pause_queue";
-            /// Takes a pause back.
+            /// Resumes the queue, or one task type.
             POST   "/api/v1/queue/resume",                    Needs(P::BotLaunch),    Write,  queue::resume,           "resume_queue";
-            /// Pauses the queue, or one type, and waits until nothing of it runs.
+            /// Pauses the queue, or one task type, and waits for its running tasks.
             POST   "/api/v1/queue/drain",                     Needs(P::BotStop),      Write,  queue::drain,            "drain_queue";
             /// Cancels waiting tasks.
             POST   "/api/v1/queue/purge",                     Needs(P::TaskCancel),   Write,  queue::purge,            "purge_queue";
-            /// Lists the tasks that failed for good.
+            /// Lists the tasks that failed and have no attempts left.
             GET    "/api/v1/queue/dead",                      Needs(P::TaskRead),     Read,   queue::dead,             "list_dead_tasks";
-            /// Puts the failed tasks that are meant back into the queue, with all their attempts.
+            /// Puts failed tasks back into the queue, with all their attempts.
             POST   "/api/v1/queue/dead/requeue",              Needs(P::TaskSubmit),   Submit, queue::requeue,          "requeue_dead_tasks";
         }
         "system" {
-            /// Reads how the whole hive stands.
+            /// Reads the state of the whole hive.
             GET    "/api/v1/system/status",                   Needs(P::SysHealth),    Read,   system::status,          "get_system_status";
-            /// Reads what is wrong, and the measurements behind it.
+            /// Reads the health of the hive, and the measurements behind it.
             GET    "/api/v1/system/health",                   Needs(P::SysHealth),    Read,   system::health,          "get_system_health";
-            /// Restarts the server in place, after the binary to come has checked that it would
-            /// start. No request is refused meanwhile; only no attempt begins.
+            /// Restarts the server in place, once the new binary has checked that it can start. No
+            /// request is refused meanwhile, but no attempt starts.
             POST   "/api/v1/system/restart",                  Needs(P::AdminRestart), Admin,  system::restart,         "restart_system";
         }
         "supervisors" {
@@ -158,37 +158,37 @@ pub fn table() -> Vec<Route> {
             GET    "/api/v1/supervisors/{path:.*}",           Needs(P::SysHealth),    Read,   supervisors::node,       "get_supervisor";
         }
         "auth" {
-            /// Reads who the caller is.
+            /// Reads the identity of the caller.
             GET    "/api/v1/auth/whoami",                     AnyKey,                 Read,   keys::whoami,            "whoami";
-            /// Tells whether the caller may do something. Nothing is done.
+            /// Checks whether the caller may do something, without doing it.
             POST   "/api/v1/auth/can-i",                      AnyKey,                 Write,  keys::can_i,             "can_i";
             /// Lists keys.
             GET    "/api/v1/auth/keys",                       Needs(P::AdminKeys),    Admin,  keys::list,              "list_keys";
-            /// Makes a key.
+            /// Creates a key.
             POST   "/api/v1/auth/keys",                       Needs(P::AdminKeys),    Admin,  keys::create,            "create_key";
             /// Reads a key.
             GET    "/api/v1/auth/keys/{id}",                  Needs(P::AdminKeys),    Admin,  keys::get,               "get_key";
-            /// Puts a new key in the place of one in force.
+            /// Replaces a key by a new one, with an overlap.
             POST   "/api/v1/auth/keys/{id}/rotate",           Needs(P::AdminKeys),    Admin,  keys::rotate,            "rotate_key";
             /// Revokes a key.
             POST   "/api/v1/auth/keys/{id}/revoke",           Needs(P::AdminKeys),    Admin,  keys::revoke,            "revoke_key";
             /// Lists users.
             GET    "/api/v1/users",                           Needs(P::AdminUsers),   Admin,  users::list,             "list_users";
-            /// Makes a user.
+            /// Creates a user.
             POST   "/api/v1/users",                           Needs(P::AdminUsers),   Admin,  users::create,           "create_user";
             /// Reads a user.
             GET    "/api/v1/users/{id}",                      Needs(P::AdminUsers),   Admin,  users::get,              "get_user";
             /// Changes a user's role, or whether they may act.
             PATCH  "/api/v1/users/{id}",                      Needs(P::AdminUsers),   Admin,  users::change,           "change_user";
-            /// Removes a user with all keys.
+            /// Removes a user and its keys.
             DELETE "/api/v1/users/{id}",                      Needs(P::AdminUsers),   Admin,  users::delete,           "delete_user";
             /// Opens a session in a browser, for a key or a token.
             POST   "/api/v1/auth/session",                    AnyKey,                 Admin,  sessions::open,          "open_session";
-            /// Reads the session that one is in.
+            /// Reads the current session.
             GET    "/api/v1/auth/session",                    AnyKey,                 Read,   sessions::get,           "get_session";
             /// Logs out.
             DELETE "/api/v1/auth/session",                    AnyKey,                 Admin,  sessions::end,           "end_session";
-            /// Lists one's own sessions.
+            /// Lists the caller's sessions.
             GET    "/api/v1/auth/sessions",                   AnyKey,                 Read,   sessions::list,          "list_sessions";
             /// Logs out everywhere.
             DELETE "/api/v1/auth/sessions",                   AnyKey,                 Admin,  sessions::end_all,       "end_sessions";
@@ -198,27 +198,27 @@ pub fn table() -> Vec<Route> {
             GET    "/api/v1/roles",                           AnyKey,                 Read,   keys::roles,             "list_roles";
         }
         "meta" {
-            /// Reads the description of this API (OpenAPI 3.1).
+            /// Reads this document (OpenAPI 3.1).
             GET    "/api/openapi.json",                       AnyKey,                 Read,   meta::openapi,           "get_openapi";
             /// Lists the codes of all errors.
             GET    "/api/errors",                             AnyKey,                 Read,   meta::errors,            "list_errors";
-            /// Reads what a code means.
+            /// Reads the meaning of a code.
             GET    "/api/errors/{code}",                      AnyKey,                 Read,   meta::error,             "get_error";
-            /// Lists the schemas of what the API takes and answers.
+            /// Lists the schemas of requests and answers.
             GET    "/api/schemas",                            AnyKey,                 Read,   schemas::list,           "list_schemas";
             /// Reads one schema.
             GET    "/api/schemas/{name}",                     AnyKey,                 Read,   schemas::get,            "get_schema";
-            /// Shows the description of the API in a browser.
+            /// Shows this document in a browser.
             GET    "/api/docs",                               Open,                   -,      viewer::page,            "get_docs";
         }
         "health" {
-            /// Reads what is counted and measured, as Prometheus does.
+            /// Reads the metrics, in the format of Prometheus.
             GET    "/metrics",                                Needs(P::SysHealth),    Read,   metrics::metrics,        "metrics";
-            /// Tells whether the process makes progress.
+            /// Says whether the process makes progress.
             GET    "/livez",                                  Open,                   -,      health::live,            "livez";
-            /// Tells whether the hive accepts work.
+            /// Says whether the hive accepts work.
             GET    "/readyz",                                 Open,                   -,      health::ready,           "readyz";
-            /// Tells the same as `/readyz`.
+            /// Says the same as `/readyz`.
             GET    "/health",                                 Open,                   -,      health::healthy,         "health";
         }
     }

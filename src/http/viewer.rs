@@ -1,10 +1,10 @@
-//! Pages for people: one that shows the description of the API, and one at `/` that
-//! says where that is.
+//! Pages for people: one that shows the OpenAPI document, and one at `/` that points to
+//! it.
 //!
-//! Both are open, as a browser has no key to send when it opens an address;
-//! nothing of the hive is in them. The first asks for a key, keeps it in memory, and reads
-//! `/api/openapi.json` with it. It loads nothing from elsewhere: style and script
-//! are in the page, and its policy allows these two and no others.
+//! Both are open, as a browser has no key to send when it opens an address, and have
+//! nothing of the hive in them. The first asks for a key, keeps it in memory, and reads
+//! `/api/openapi.json` with it. It loads nothing from elsewhere: style and script are in
+//! the page, and its policy allows these two and no others.
 
 use std::sync::LazyLock;
 
@@ -53,7 +53,7 @@ static POLICY: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-/// How a policy names an inline script or style (CSP 3, section 2.3.1).
+/// Returns the source of an inline script or style in a policy (CSP 3, section 2.3.1).
 fn source(text: &str) -> String {
     let sum = digest(&SHA256, text.as_bytes());
     format!("sha256-{}", data_encoding::BASE64.encode(sum.as_ref()))
@@ -117,7 +117,7 @@ mod tests {
         for slot in ["/*STYLE*/", "/*SCRIPT*/"] {
             assert_eq!(PAGE.matches(slot).count(), 1, "{slot}");
         }
-        // Else the sums would be of something else than what the browser sees.
+        // Otherwise the hashes would not be those of the text that the browser sees.
         assert!(!SCRIPT.contains("</script") && !STYLE.contains("</style"));
     }
 }

@@ -184,7 +184,7 @@ async fn the_command_line_speaks_tls() {
         params.subject_alt_names = vec![SanType::DnsName(other)];
     }));
     kill(app.pid(), Signal::SIGHUP).unwrap();
-    app.until_logged("was read anew").await;
+    app.until_logged("reloaded the certificate").await;
     let right = files.path("ca.pem");
     for (url, ca, parts) in [
         (
@@ -520,7 +520,7 @@ async fn a_certificate_stands_no_longer_than_its_authority() {
     // The server's certificate alone is no reason to ask anew.
     files.write(&issue(&files.authority, "localhost", |_| {}));
     kill(app.pid(), Signal::SIGHUP).unwrap();
-    app.until_logged("was read anew").await;
+    app.until_logged("reloaded the certificate").await;
     assert_eq!(whoami().await, 200);
 
     fs::write(files.path("ca.pem"), authority().pem()).unwrap();

@@ -83,7 +83,7 @@ pub(crate) async fn delete(mut call: RequestCtx) -> Answer {
 
 describe! { launch:
     params(("id" = BotName, Path, description = "The bot")),
-    responses((status = 202, description = "It is meant to run; its status follows", body = Bot))
+    responses((status = 202, description = "Launching; its status follows", body = Bot))
 }
 pub(crate) async fn launch(mut call: RequestCtx) -> Answer {
     let name = call.id("bot")?;
@@ -94,7 +94,7 @@ pub(crate) async fn launch(mut call: RequestCtx) -> Answer {
 
 describe! { stop:
     params(("id" = BotName, Path, description = "The bot")),
-    responses((status = 202, description = "It is not meant to run; what it has in hand is given back", body = Bot))
+    responses((status = 202, description = "Stopping; its running tasks are given back", body = Bot))
 }
 pub(crate) async fn stop(mut call: RequestCtx) -> Answer {
     let name = call.id("bot")?;
@@ -105,7 +105,7 @@ pub(crate) async fn stop(mut call: RequestCtx) -> Answer {
 
 describe! { drain:
     params(("id" = BotName, Path, description = "The bot")),
-    responses((status = 202, description = "It takes nothing new, finishes what it has in hand, and is stopped then; its status follows. One that is stopped stays so", body = Bot))
+    responses((status = 202, description = "It takes nothing new, finishes its running tasks, and is stopped then; its status follows. One that is stopped stays so", body = Bot))
 }
 pub(crate) async fn drain(mut call: RequestCtx) -> Answer {
     let name = call.id("bot")?;
@@ -114,7 +114,7 @@ pub(crate) async fn drain(mut call: RequestCtx) -> Answer {
     accepted(&call, bot)
 }
 
-/// Answers with a bot that was told what to do, as far as the caller may read it.
+/// Answers with the bot that a command was given to, as far as the caller may read it.
 fn accepted(call: &RequestCtx, bot: Bot) -> Answer {
     let bot = match call.who.may(Permission::BotRead) {
         true => bot,

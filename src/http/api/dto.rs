@@ -1,5 +1,5 @@
-//! Bodies of requests that are read in steps, so that each fault has its place, and
-//! schemas of what is written by hand.
+//! Bodies that are read in steps, so that each violation has its pointer, and schemas of
+//! bodies that are written by hand.
 
 use deia_model::{
     BotSpec, Capabilities, CommandExecutor, Executor, NewTask, SecretRefs, SimulatedExecutor,
@@ -139,9 +139,9 @@ pub(crate) struct ErrorEntry {
     /// The HTTP status that it comes with.
     #[schema(example = 409)]
     status: u16,
-    /// What it is, in a few words.
+    /// The meaning in a few words.
     title: &'static str,
-    /// What to do about it.
+    /// The remedy.
     hint: &'static str,
 }
 
@@ -161,7 +161,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_wrong_field_of_an_executor_has_its_place() {
+    fn invalid_executor_fields_are_refused_with_the_pointer() {
         for (body, expected) in [
             (
                 r#"{"executor":{"kind":"command","command":["true"],"shell":1}}"#,

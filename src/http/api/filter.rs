@@ -1,5 +1,5 @@
-//! Which tasks are meant: in the query of a list, or in the body of a request
-//! that changes many.
+//! Filters of tasks: in the query of a list, or in the body of a request that changes
+//! many tasks.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +24,7 @@ use crate::http::{
     context::RequestCtx,
 };
 
-/// What the query of a list may say besides `limit` and `cursor`.
+/// Reads the filter in the query of a list.
 pub(crate) fn from_query(call: &RequestCtx) -> Result<TaskFilter, Problem> {
     Ok(TaskFilter {
         status: call.query::<TaskStatus>("status")?,
@@ -81,18 +81,18 @@ pub(crate) fn point_in_time(
     }
 }
 
-/// The tasks that are meant by a request that changes many: those that are named, or all
-/// that fit everything that is said. `S` is the statuses that tasks may be changed in.
+/// The tasks that a bulk request changes: those it names, or all that match its filters.
+/// `S` is the statuses in which tasks may be changed.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(untagged, bound = "S: Deserialize<'de>")]
 pub(crate) enum Selection<S: ToSchema> {
-    /// These.
+    /// The named tasks.
     These(These),
-    /// All that fit.
+    /// All tasks that match.
     Fitting(Filters<S>),
 }
 
-/// Tasks that are meant by their ids.
+/// Tasks named by their ids.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct These {
@@ -101,7 +101,7 @@ pub(crate) struct These {
     ids: Vec<TaskId>,
 }
 
-/// The tasks that fit everything that is said; something must be.
+/// The tasks that match every filter; there must be one.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, bound = "S: Deserialize<'de>")]
 #[schema(min_properties = 1)]
@@ -146,7 +146,7 @@ pub(crate) struct Filters<S: ToSchema> {
     #[serde(default, deserialize_with = "given")]
     #[schema(nullable = false, value_type = Option<String>, format = DateTime)]
     created_before: Option<Timestamp>,
-    /// All of them: needed when nothing else is said.
+    /// All tasks: needed when there is no other filter.
     #[serde(default, deserialize_with = "given")]
     #[schema(schema_with = only_true)]
     all: Option<bool>,
@@ -175,7 +175,7 @@ impl From<Waiting> for TaskStatus {
 #[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Failed {
-    /// Ended badly, no attempt left.
+    /// Failed, with no attempts left.
     Failed,
 }
 
@@ -185,7 +185,7 @@ impl From<Failed> for TaskStatus {
     }
 }
 
-/// The schema of a flag that is set or left out.
+/// Returns the schema of a flag that is `true` or left out.
 fn only_true() -> Schema {
     ObjectBuilder::new()
         .schema_type(Type::Boolean)
@@ -196,7 +196,7 @@ fn only_true() -> Schema {
         .into()
 }
 
-/// The schema of the metadata that is asked for.
+/// Returns the schema of the filter by metadata.
 fn some_metadata() -> Schema {
     ObjectBuilder::new()
         .schema_type(Type::Object)
@@ -206,13 +206,13 @@ fn some_metadata() -> Schema {
         .into()
 }
 
-/// A default without one for `T`.
+/// Returns `None` without asking for a default of `T`.
 fn nothing<T>() -> Option<T> {
     None
 }
 
 impl<S: ToSchema + DeserializeOwned> Selection<S> {
-    /// Reads which tasks are meant: those in `ids` when there is such a member.
+    /// Reads a selection: the named tasks when there is a member `ids`.
     ///
     /// # Errors
     /// As [`json::decode`].
@@ -228,10 +228,10 @@ impl<S: ToSchema + DeserializeOwned> Selection<S> {
 const IDS_MAX: usize = 1_000;
 
 impl These {
-    /// Returns the tasks.
+    /// Returns the named tasks.
     ///
     /// # Errors
-    /// None is named, or more than are allowed.
+    /// There are none, or too many.
     pub(crate) fn meant(self) -> Result<Vec<TaskId>, Problem> {
         match self.ids.len() {
             1..=IDS_MAX => Ok(self.ids),
@@ -247,7 +247,7 @@ impl<S: ToSchema + Into<TaskStatus>> Filters<S> {
     /// Returns the filter.
     ///
     /// # Errors
-    /// Nothing is said, or a member says nothing.
+    /// There is no filter, or an empty one.
     pub(crate) fn meant(self) -> Result<TaskFilter, Problem> {
         let says_nothing = [
             ("/tags", self.tags.as_ref().is_some_and(Vec::is_empty)),
@@ -288,7 +288,7 @@ impl<S: ToSchema + Into<TaskStatus>> Filters<S> {
     }
 }
 
-/// Refuses what is wrong at that place.
+/// Returns the problem with one place in a body.
 pub(crate) fn wrong(pointer: &str, detail: String) -> Problem {
     Problem::invalid(vec![Violation {
         pointer: pointer.into(),
@@ -303,7 +303,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn something_must_be_said() {
+    fn filters_without_a_condition_are_refused() {
         let id = TaskId::new();
         for (body, expected) in [
             (json!({}), Err("")),

@@ -1,7 +1,7 @@
-//! Probes: the only routes that need no key. They tell nothing but yes or no.
+//! Probes. They need no key, and answer only yes or no.
 //!
-//! The state of bots is no part of them: a process that is ended, or gets no more
-//! requests, for one bad bot helps nobody. `GET /api/v1/system/health` has it.
+//! The state of bots is no part of them: restarting a process, or sending it no more
+//! requests, for one bad bot would help nobody. `GET /api/v1/system/health` reports it.
 
 use deia_client::Probe;
 use deia_hive::Hive;

@@ -1,4 +1,4 @@
-//! Keys, roles, and who one is.
+//! Keys, roles, and the identity of the caller.
 
 use std::time::Duration;
 

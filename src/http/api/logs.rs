@@ -1,4 +1,4 @@
-//! The logs of bots: their end, and what comes.
+//! The logs of bots: their last lines, and new lines as they come.
 
 use std::{fmt::Write as _, time::Duration};
 
@@ -16,9 +16,9 @@ use crate::http::{
     operation::describe,
 };
 
-/// Lines of a log when the caller does not say.
+/// Lines of a log that a request without `lines` gets.
 const DEFAULT_LINES: u64 = 100;
-/// How often a log is looked at that somebody follows.
+/// The interval at which a followed log is read.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 describe! { get:
@@ -35,7 +35,7 @@ pub(crate) async fn get(call: RequestCtx) -> Answer {
     let lines = call.number("lines", 1..=10_000, DEFAULT_LINES)?;
     let lines = usize::try_from(lines).unwrap_or(usize::MAX);
     let bot: BotName = call.id("bot")?;
-    // Read in any case: a header that is not valid is refused, also where it says nothing.
+    // Read in any case: an invalid header is refused even where it has no effect.
     let last_event_id = call.last_event_id()?;
     if !call.query("follow")?.unwrap_or(false) {
         let lines = call.hive().bots().log(&bot, lines).await?;
@@ -47,7 +47,7 @@ pub(crate) async fn get(call: RequestCtx) -> Answer {
     };
     let log = call.hive().bots().follow_log(&bot, start).await?;
     call.streamed("text/event-stream", |mut sink| async move {
-        // Who does not read, and a server that stops, need not be told.
+        // A reader that left, or a server that stops, needs no error.
         let _ = follow(log, &mut sink).await;
     })
 }
@@ -93,7 +93,7 @@ fn events(pieces: &[LogPiece]) -> String {
                 position,
                 text: line,
             } => {
-                // Bots' lines have none; a file that somebody changed might.
+                // Bots' lines have no carriage return; a file that somebody edited might.
                 let line = line.replace('\r', "\\r");
                 write!(text, "id: {position}\ndata: {line}\n\n")
             }

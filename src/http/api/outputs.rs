@@ -1,4 +1,4 @@
-//! The outputs of tasks, as they come.
+//! The outputs of tasks, streamed.
 
 use actix_web::http::header::{HeaderName, HeaderValue};
 use deia_hive::TaskOutput;
@@ -56,8 +56,7 @@ pub(crate) async fn get(call: RequestCtx) -> Answer {
     Ok(answer)
 }
 
-/// What there is from `offset` to `end`; when that is not the end of the output,
-/// a piece is cut there.
+/// Sends the output from `offset` to `end`. The last piece is cut at `end`.
 async fn pass_on(
     mut output: TaskOutput,
     offset: u64,

@@ -1,4 +1,4 @@
-//! Schemas of parameters that are texts. No value has these types.
+//! Schemas of parameters that are strings. The types exist for their schemas only.
 
 use std::borrow::Cow;
 

@@ -23,41 +23,40 @@ use crate::http::{
     operation::describe,
 };
 
-/// What of the queue is paused.
+/// The part of the queue to pause.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PauseBody {
     /// Only tasks of this type; all when absent.
     #[serde(rename = "type", default)]
     task_type: Option<TaskType>,
-    /// Why, for whoever looks at the queue: at most 1,024 characters.
+    /// The reason, shown with the queue: at most 1,024 characters.
     #[serde(default)]
     #[schema(max_length = 1024)]
     reason: Option<String>,
 }
 
-/// What of the queue is resumed.
+/// The part of the queue to resume.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ResumeBody {
-    /// The pause of this type; that of the whole queue when absent.
+    /// The type whose pause is lifted; the pause of the whole queue when absent.
     #[serde(rename = "type", default)]
     task_type: Option<TaskType>,
 }
 
-/// What of the queue is drained.
+/// The part of the queue to drain.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct DrainBody {
     /// Only tasks of this type; all when absent.
     #[serde(rename = "type", default)]
     task_type: Option<TaskType>,
-    /// Why, for whoever looks at the queue: at most 1,024 characters.
+    /// The reason, shown with the queue: at most 1,024 characters.
     #[serde(default)]
     #[schema(max_length = 1024)]
     reason: Option<String>,
-    /// How long to wait for running tasks to end, in milliseconds, up to
-    /// `server.max_wait`.
+    /// Time to wait for running tasks to end, in milliseconds, up to `server.max_wait`.
     #[serde(default)]
     wait_ms: u64,
 }

@@ -1,7 +1,7 @@
-//! The schemas of what the API takes and answers, for programs (`docs/schemas`,
-//! `GET /api/schemas`) and for people (`docs/DATA-MODEL.md`).
+//! The schemas of requests and answers, for programs (`docs/schemas`, `GET /api/schemas`)
+//! and for people (`docs/DATA-MODEL.md`).
 //!
-//! Those of the model come with the model; here are those that only the wire has,
+//! The schemas of the model come with the model; here are those that only the wire has,
 //! each with its example.
 
 mod page;
@@ -26,7 +26,7 @@ use crate::http::{
     operation::describe,
 };
 
-/// Everything that the outside sees, with its schema and an example.
+/// Returns every entity of the API, with its schema and an example.
 ///
 /// # Errors
 /// None that a test has not ruled out.
@@ -39,7 +39,7 @@ pub fn entities() -> Result<&'static [Entity], &'static serde_json::Error> {
     ALL.as_deref()
 }
 
-/// The entity of that name, whatever the case.
+/// Returns the entity of that name, in any case.
 ///
 /// # Errors
 /// As [`entities`].
@@ -48,7 +48,7 @@ pub fn entity(name: &str) -> Result<Option<&'static Entity>, &'static serde_json
     Ok(all.find(|entity| entity.name.eq_ignore_ascii_case(name)))
 }
 
-/// What it is, in one line.
+/// Returns the description of an entity, in one line.
 pub fn summary(entity: &Entity) -> String {
     let text = entity.schema["description"].as_str().unwrap_or_default();
     text.split_whitespace().collect::<Vec<_>>().join(" ")
@@ -186,7 +186,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_there_once_and_every_entity_says_what_it_is() {
+    fn entities_have_distinct_names_and_descriptions() {
         let mut names = std::collections::BTreeSet::new();
         for entity in entities().unwrap() {
             assert!(names.insert(entity.name.to_lowercase()), "{}", entity.name);

@@ -40,7 +40,8 @@ pub(crate) async fn open(mut call: RequestCtx) -> Answer {
         return Err(Problem::new(Code::KeyMissing, detail));
     }
     let (from, agent) = (call.address(), call.request().headers().get(USER_AGENT));
-    // It is kept and shown. It is cut later: half a secret looks like none.
+    // The user agent is stored and shown. It is cut after this, since half a secret is
+    // not recognized as one.
     let agent = agent.and_then(|agent| agent.to_str().ok()).map(redact);
     let agent = agent.as_deref();
     let opened = call
@@ -113,7 +114,8 @@ fn view(call: &RequestCtx, login: Login, cookie: &LoginCookie) -> SessionView {
     }
 }
 
-/// The answer with the cookie of a session; one that has no time left is removed.
+/// Adds the cookie of a session to an answer. A cookie without time left is removed by
+/// the browser.
 fn with_cookie(answer: HttpResponse, value: &str, lifetime: Duration) -> Answer {
     let age = lifetime.as_secs();
     let cookie = format!(

@@ -16,11 +16,11 @@ use crate::http::{
     operation::describe,
 };
 
-/// The reason why something is suspended.
+/// The reason for a suspension.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SuspendBody {
-    /// Why, for whoever looks at the tree: at most 1,024 characters.
+    /// The reason, shown with the tree: at most 1,024 characters.
     #[serde(default)]
     #[schema(max_length = 1024)]
     reason: Option<String>,

@@ -71,7 +71,7 @@ pub(crate) async fn submit_batch(mut call: RequestCtx) -> Answer {
         task.traceparent.clone_from(&trace);
         task.idempotency_key = dedup.as_ref().map(|dedup| dedup.key.clone());
     }
-    let told: fn(HiveError) -> Problem = match tasks.len() {
+    let problem: fn(HiveError) -> Problem = match tasks.len() {
         1 => in_batch_of_one,
         _ => Problem::from,
     };
@@ -79,7 +79,7 @@ pub(crate) async fn submit_batch(mut call: RequestCtx) -> Answer {
         .hive()
         .tasks().submit(&call.who, tasks, dedup)
         .await
-        .map_err(told)?;
+        .map_err(problem)?;
     let ids = submission.tasks.iter().map(|task| task.id).collect();
     accepted(&submission, &BatchAccepted { ids })
 }
@@ -89,8 +89,8 @@ fn accepted(submission: &Submission, body: &impl serde::Serialize) -> Answer {
     with_replayed(answer, submission.replayed)
 }
 
-/// What is wrong with the only task of a batch, told with its place in there.
-/// (The hive tells it as of a single task.)
+/// Returns the problem with the only task of a batch, with pointers into the batch. (The
+/// hive reports it as if the task had come alone.)
 fn in_batch_of_one(error: HiveError) -> Problem {
     match error {
         HiveError::Invalid(violations) => {
@@ -111,7 +111,7 @@ describe! { list:
         ("priority" = Option<Priority>, Query, description = "Only those of this priority"),
         ("bot" = Option<BotName>, Query, description = "Only those that this bot has, or had last"),
         ("submitter" = Option<String>, Query, description = "Only those that this user submitted"),
-        ("reason" = Option<EndReason>, Query, description = "Only those that failed or were called off for this reason: `attempts`, `poison`, `expired`, `dependency`, `cancelled`"),
+        ("reason" = Option<EndReason>, Query, description = "Only those that failed or were cancelled for this reason: `attempts`, `poison`, `expired`, `dependency`, `cancelled`"),
         ("tag" = Option<Vec<String>>, Query, description = "Only those with this tag; may be there more than once"),
         ("metadata" = Option<Vec<KeyAndText>>, Query, description = "Only those with this `key:value` in their metadata; may be there more than once"),
         ("dedup_key" = Option<String>, Query, description = "Only those with this `dedup_key`"),
@@ -138,7 +138,7 @@ pub(crate) async fn get(call: RequestCtx) -> Answer {
 
 describe! { status:
     params(("id" = TaskId, Path, description = "The task")),
-    responses((status = 200, description = "Where the task is in its life", body = TaskState))
+    responses((status = 200, description = "The status of the task", body = TaskState))
 }
 pub(crate) async fn status(call: RequestCtx) -> Answer {
     let task = call.hive().tasks().get(&call.who, call.id("task")?).await?;
@@ -150,7 +150,7 @@ describe! { result:
         ("id" = TaskId, Path, description = "The task"),
         ("wait_ms" = Option<u64>, Query, description = "How long to wait for the end of the task, in milliseconds, up to `server.max_wait`; 0 when absent"),
     ),
-    responses((status = 200, description = "What came of the task", body = TaskResult))
+    responses((status = 200, description = "The result of the task", body = TaskResult))
 }
 pub(crate) async fn result(call: RequestCtx) -> Answer {
     let (id, wait): (TaskId, _) = (call.id("task")?, call.wait()?);
@@ -167,7 +167,7 @@ pub(crate) async fn result(call: RequestCtx) -> Answer {
 
 describe! { cancel:
     params(("id" = TaskId, Path, description = "The task")),
-    responses((status = 200, description = "The task as it now stands; one that runs is `cancelled` once its bot has ended it. Without `task:read`: without what was submitted with it and what came of it", body = Task))
+    responses((status = 200, description = "The task as it now stands; one that runs is `cancelled` once its bot has ended it. Without `task:read`: without its content, metadata and result", body = Task))
 }
 pub(crate) async fn cancel(mut call: RequestCtx) -> Answer {
     let id = call.id("task")?;
@@ -177,7 +177,7 @@ pub(crate) async fn cancel(mut call: RequestCtx) -> Answer {
 
 describe! { retry:
     params(("id" = TaskId, Path, description = "The task")),
-    responses((status = 200, description = "The task as it now stands. Without `task:read`: without what was submitted with it and what came of it", body = Task))
+    responses((status = 200, description = "The task as it now stands. Without `task:read`: without its content, metadata and result", body = Task))
 }
 pub(crate) async fn retry(mut call: RequestCtx) -> Answer {
     let id = call.id("task")?;

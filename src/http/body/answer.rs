@@ -12,10 +12,10 @@ use crate::http::body::problem::Problem;
 
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
-/// What a handler comes to.
+/// The answer of a handler.
 pub(crate) type Answer = Result<HttpResponse, Problem>;
 
-/// A JSON answer.
+/// Returns a JSON answer.
 pub(crate) fn json(status: StatusCode, body: &impl serde::Serialize) -> Answer {
     let bytes = serde_json::to_vec(body)
         .map_err(|error| Problem::internal(format!("an answer cannot be written: {error}")))?;
@@ -24,7 +24,7 @@ pub(crate) fn json(status: StatusCode, body: &impl serde::Serialize) -> Answer {
         .body(bytes))
 }
 
-/// The answer with one more header. All that is written here is visible ASCII.
+/// Adds a header to an answer. All values written here are visible ASCII.
 pub(crate) fn with_header(mut answer: HttpResponse, name: HeaderName, text: &str) -> Answer {
     let value = HeaderValue::from_str(text)
         .map_err(|error| Problem::internal(format!("a header cannot be written: {error}")))?;
@@ -32,7 +32,7 @@ pub(crate) fn with_header(mut answer: HttpResponse, name: HeaderName, text: &str
     Ok(answer)
 }
 
-/// The answer, told to be that of an earlier request with the same key if it is.
+/// Marks an answer that repeats that of an earlier request with the same key.
 pub(crate) fn with_replayed(answer: HttpResponse, replayed: bool) -> Answer {
     match replayed {
         true => with_header(answer, REPLAYED, "true"),
@@ -40,7 +40,7 @@ pub(crate) fn with_replayed(answer: HttpResponse, replayed: bool) -> Answer {
     }
 }
 
-/// A JSON answer with status 200.
+/// Returns a JSON answer with status 200.
 pub(crate) fn ok(body: &impl serde::Serialize) -> Answer {
     json(StatusCode::OK, body)
 }

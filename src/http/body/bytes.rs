@@ -1,6 +1,5 @@
-//! How many bytes of bodies are in hand: of requests until they are answered, of
-//! answers until they are read. All callers together have a budget, and no caller
-//! more than a share of it.
+//! Memory taken by bodies: of requests until they are answered, of answers until they are
+//! read. All callers together have a budget, and no caller more than a share of it.
 
 use std::{
     convert::Infallible,
@@ -22,22 +21,22 @@ use crate::http::{
     guard::quotas::{CALLERS, HashedQuotas, QuotaShare},
 };
 
-/// No caller has more than this part of a budget.
+/// No caller has more than this fraction of a budget.
 const PART: usize = 4;
-/// Answers up to that are not counted: as much is waiting in the connection anyway.
+/// Smaller answers are not counted: the connection buffers as much anyway.
 const SMALL_ANSWER_BYTES: u64 = 16 << 10;
-/// An answer is handed over in pieces of this size: what is handed over is copied
-/// to the connection at once, also when nobody reads there.
+/// Answers are handed over in pieces of this size: each piece is copied to the connection
+/// at once, even when nobody reads there.
 const PIECE_BYTES: usize = 16 << 10;
 
-/// The bytes in hand, and how many they may be.
+/// A limit on bytes held at a time.
 pub(crate) struct ByteBudget {
     what: &'static str,
     all: Arc<HashedQuotas>,
     own: Arc<HashedQuotas>,
 }
 
-/// What one body takes up of it, as long as this lives.
+/// The bytes that one body holds, until this is dropped.
 pub(crate) struct ByteReservation {
     what: &'static str,
     all: QuotaShare,
@@ -45,7 +44,7 @@ pub(crate) struct ByteReservation {
 }
 
 impl ByteBudget {
-    /// Of `what`; each caller may have at least `least`.
+    /// Makes a budget for `what`; each caller may hold at least `least`.
     pub(crate) fn new(what: &'static str, max_bytes: usize, least: usize) -> Self {
         Self {
             what,
@@ -54,7 +53,7 @@ impl ByteBudget {
         }
     }
 
-    /// An empty reservation of that caller.
+    /// Returns an empty reservation of that caller.
     pub(crate) fn share(&self, who: &impl Hash) -> ByteReservation {
         ByteReservation {
             what: self.what,
@@ -63,8 +62,8 @@ impl ByteBudget {
         }
     }
 
-    /// The answer, counted until it is written or given up. What was asked for
-    /// with a `method` that changes something is done: it is counted, not refused.
+    /// Counts an answer until it is written or dropped. The effect of a `method` that
+    /// changes something has happened: that answer is counted, not refused.
     ///
     /// # Errors
     /// As [`ByteReservation::grow_to`].
@@ -96,11 +95,11 @@ impl ByteBudget {
 }
 
 impl ByteReservation {
-    /// Makes the share at least that large.
+    /// Makes the reservation at least that large.
     ///
     /// # Errors
-    /// [`Code::Overloaded`] when that would be too much for all together, or for
-    /// this caller. The share stays as it was.
+    /// [`Code::Overloaded`] when that exceeds the budget of all callers, or the share of
+    /// this one. The reservation stays as it was.
     pub(crate) fn grow_to(&mut self, bytes: usize) -> Result<(), Problem> {
         let before = self.own.held();
         if !self.own.try_grow_to(bytes) {
@@ -115,7 +114,7 @@ impl ByteReservation {
 
     #[cold]
     fn too_much(&self, whose: &str) -> Problem {
-        let detail = format!("the {} {whose} are too large together", self.what);
+        let detail = format!("the {} {whose} exceed their limit together", self.what);
         Problem::new(Code::Overloaded, detail)
     }
 }

@@ -5,7 +5,7 @@ use actix_web::http::StatusCode;
 
 macro_rules! catalogue {
     ($($(#[$doc:meta])* $variant:ident = $code:literal $status:ident, $title:literal, $hint:literal;)*) => {
-        /// What kind of problem it is. Codes are stable: callers may rely on them.
+        /// The kind of a problem. Codes are stable: callers may rely on them.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Code {
             $($(#[$doc])* $variant,)*
@@ -15,27 +15,27 @@ macro_rules! catalogue {
             /// The whole catalogue, by status.
             pub const ALL: &'static [Code] = &[$(Code::$variant,)*];
 
-            /// Its name on the wire.
+            /// Returns the name on the wire.
             pub fn as_str(self) -> &'static str {
                 match self { $(Code::$variant => $code,)* }
             }
 
-            /// The HTTP status that it comes with.
+            /// Returns the HTTP status.
             pub fn status(self) -> StatusCode {
                 match self { $(Code::$variant => StatusCode::$status,)* }
             }
 
-            /// What it is, in a few words; the same for each occurrence.
+            /// Returns the title: the same few words for each occurrence.
             pub fn title(self) -> &'static str {
                 match self { $(Code::$variant => $title,)* }
             }
 
-            /// What to do about it.
+            /// Returns the remedy.
             pub fn hint(self) -> &'static str {
                 match self { $(Code::$variant => $hint,)* }
             }
 
-            /// The code of that name.
+            /// Returns the code of that name.
             pub fn parse(name: &str) -> Option<Code> {
                 match name { $($code => Some(Code::$variant),)* _ => None }
             }

@@ -50,12 +50,12 @@ pub(crate) fn versioned(status: StatusCode, body: &impl Serialize, version: u64)
     with_header(json(status, body)?, ETAG, &format!("\"{version}\""))
 }
 
-/// The number in an `ETag` of ours.
+/// Returns the version in an `ETag` of ours.
 pub(crate) fn version(tag: &str) -> Option<u64> {
     let digits = tag.strip_prefix('"')?.strip_suffix('"')?;
     let digit = |b: u8| b.is_ascii_digit();
     let plain = (1..=19).contains(&digits.len()) && digits.bytes().all(digit);
-    // An ETag is compared to the letter: `"03"` was never given out.
+    // ETags are compared byte by byte: `"03"` was never given out.
     let given_out = plain && !digits.starts_with('0');
     given_out.then(|| digits.parse().ok()).flatten()
 }

@@ -1,4 +1,4 @@
-//! Reading a JSON body: once when it is right, a second time for the exact place when it is not.
+//! JSON bodies. An invalid body is read a second time, for the exact place of the fault.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use crate::http::body::{
     bytes::ByteReservation, catalogue::Code, problem::Problem, words::in_words,
 };
 
-/// How much of a body is taken, how long a pause in it may be, and how long all of it.
+/// Limits of a body: its size, the longest pause in it, and the time for all of it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BodyLimits {
     pub(crate) max_bytes: usize,
@@ -32,11 +32,11 @@ pub(crate) struct BodyLimits {
 
 type Chunk = Result<Bytes, PayloadError>;
 
-/// A body that is to be read.
+/// A body that is not read yet.
 pub(crate) struct Body<'r> {
     pub(crate) request: &'r HttpRequest,
     pub(crate) payload: &'r mut Payload,
-    /// The answer of [`arrived`].
+    /// The result of [`arrived`].
     pub(crate) arrived: Option<Option<Chunk>>,
 }
 
@@ -52,8 +52,8 @@ pub(crate) async fn arrived(payload: &mut Payload) -> Option<Option<Chunk>> {
     payload.next().now_or_never()
 }
 
-/// Reads the whole body. What memory it takes counts as `held`: that of what has
-/// come, whatever was announced.
+/// Reads the whole body. `held` counts the memory that it takes: for the bytes that came,
+/// not for those announced.
 pub(crate) async fn read(
     body: Body<'_>,
     limits: BodyLimits,
@@ -125,13 +125,13 @@ fn too_large(limits: BodyLimits) -> Problem {
     )
 }
 
-/// Whether the head of a request says that its body is not empty.
+/// Returns whether the head of a request announces a body that is not empty.
 pub(crate) fn is_announced(request: &HttpRequest) -> bool {
     let length = request.headers().get(CONTENT_LENGTH);
     length.is_some_and(|length| length != "0")
 }
 
-/// Refuses a body that does not say that it is plain JSON.
+/// Refuses a body that is not declared as plain JSON.
 pub(crate) fn expect_json(request: &HttpRequest) -> Result<(), Problem> {
     let headers = request.headers();
     let text = |value: &actix_web::http::header::HeaderValue| {
@@ -154,7 +154,8 @@ pub(crate) fn expect_json(request: &HttpRequest) -> Result<(), Problem> {
     }
 }
 
-/// `application/json` and `application/<anything>+json`, with or without parameters.
+/// Accepts `application/json` and `application/<anything>+json`, with or without
+/// parameters.
 fn is_json(value: &[u8]) -> bool {
     let essence = value.split(|b| *b == b';').next().unwrap_or_default();
     let essence = essence.trim_ascii().to_ascii_lowercase();
@@ -172,8 +173,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     }
 }
 
-/// Reads a member that is there: what does not say anything is left out, not
-/// `null`.
+/// Reads a member that is present: one without a value is left out, not `null`.
 pub(crate) fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     from: D,
 ) -> Result<Option<T>, D::Error> {
@@ -194,7 +194,7 @@ pub(crate) fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     }
 }
 
-/// What is wrong with a body: first whether it is JSON at all, then the place.
+/// Returns the problem with a body: a syntax error of JSON, or else the invalid place.
 #[cold]
 fn refusal<T: DeserializeOwned>(body: &[u8], error: &serde_json::Error) -> Problem {
     if body.is_empty() {
@@ -218,10 +218,10 @@ fn refusal<T: DeserializeOwned>(body: &[u8], error: &serde_json::Error) -> Probl
     Problem::invalid(vec![place::<T, _>(&mut input, error, "")])
 }
 
-/// Reads a part of a body, which is at the pointer `at`, as a `T`.
+/// Reads the part of a body at the pointer `at` as a `T`.
 ///
 /// # Errors
-/// The place that is wrong.
+/// The invalid place.
 pub(crate) fn decode_part<T: DeserializeOwned>(
     part: serde_json::Value,
     at: &str,
@@ -232,7 +232,7 @@ pub(crate) fn decode_part<T: DeserializeOwned>(
 /// Parts of a pointer that lead to the field that is too deep, in a batch, too.
 const TOP_SEGMENTS: usize = 4;
 
-/// Where in the input `error` is. The input is read again, with its path noted.
+/// Returns the place of `error` in the input, which is read again with its path recorded.
 fn place<'de, T, D>(input: D, error: &serde_json::Error, at: &str) -> Violation
 where
     T: DeserializeOwned,
@@ -252,7 +252,7 @@ where
         return Violation { pointer, detail };
     }
     let said = without_position(&error.to_string());
-    // A field that is not there has no path of its own.
+    // A missing field has no path of its own.
     if let Some(field) = quoted_after(&said, "missing field `") {
         push_key(&mut pointer, field);
     }
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_has_its_place() {
+    fn invalid_bodies_are_refused_with_the_pointer() {
         for (body, expected) in [
             (r#"{"tasks":[{"type":"general"}]}"#, "/tasks/0/content"),
             (
@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_json_is_told_apart() {
+    fn malformed_json_has_a_code_of_its_own() {
         for body in ["", "{", "hello", "{} {}", "\u{1}", "{\"tasks\":[]"] {
             let problem = decode::<Batch>(body.as_bytes()).unwrap_err();
             assert_eq!(problem.code(), Code::MalformedJson, "{body}");

@@ -1,4 +1,4 @@
-//! What goes wrong, in the form of RFC 9457.
+//! Problems, in the form of RFC 9457.
 
 use std::{borrow::Cow, time::Duration};
 
@@ -19,7 +19,7 @@ use serde::Serialize;
 
 use crate::{http::body::catalogue::Code, telemetry::redact::redact};
 
-/// How soon a refused request is worth repeating.
+/// Time after which a refused request is worth repeating.
 const RETRY_OVERLOADED: Duration = Duration::from_secs(1);
 const RETRY_UNAVAILABLE: Duration = Duration::from_secs(2);
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
@@ -27,14 +27,14 @@ const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"deia\"")
 const CHALLENGE_INVALID: HeaderValue =
     HeaderValue::from_static("Bearer realm=\"deia\", error=\"invalid_token\"");
 
-/// Why a request was not done.
+/// The reason why a request was refused or failed.
 #[derive(Clone, Debug)]
 pub struct Problem(Box<Facts>);
 
 #[derive(Clone, Debug)]
 struct Facts {
     code: Code,
-    /// What is wrong this time; the hint of the code follows it.
+    /// The fault of this occurrence; the hint of the code follows it.
     detail: Cow<'static, str>,
     errors: Vec<Violation>,
     parameter: Option<String>,
@@ -45,7 +45,7 @@ struct Facts {
     cause: Option<String>,
 }
 
-/// A thing that a request names and that is not there for its caller.
+/// A thing that a request names and that does not exist for its caller.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub(crate) struct Missing {
     /// The kind of thing, such as `bot`.
@@ -60,11 +60,11 @@ pub(crate) struct Missing {
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = Problem)]
 pub(crate) struct ProblemBody<'a> {
-    /// Where the catalogue of errors explains it.
+    /// The entry in the catalogue of errors.
     #[serde(rename = "type")]
     #[schema(example = "/api/errors/invalid_input")]
     kind: String,
-    /// What it is, in a few words; the same for each occurrence.
+    /// The title: the same few words for each occurrence.
     title: &'static str,
     /// The HTTP status.
     #[schema(example = 422)]
@@ -72,7 +72,7 @@ pub(crate) struct ProblemBody<'a> {
     /// The stable code in the catalogue of errors.
     #[schema(example = "invalid_input")]
     code: &'static str,
-    /// What exactly is wrong, and what to do about it.
+    /// The fault of this request, and the remedy.
     detail: String,
     /// The request, as in `X-Request-Id`.
     request_id: &'a str,
@@ -91,13 +91,13 @@ pub(crate) struct ProblemBody<'a> {
     missing: Option<&'a Missing>,
 }
 
-/// Whether there is a secret in a text that would be kept and shown: a key, a
+/// Returns whether a text that would be stored and shown has a secret in it: a key, a
 /// token, a cookie.
 pub(crate) fn is_secret(text: &str) -> bool {
     redact(text) != text
 }
 
-/// Refuses such a text in a body.
+/// Refuses a text in a body that has a secret in it.
 pub(crate) fn refuse_secret(pointer: &str, text: Option<&str>) -> Result<(), Problem> {
     match text {
         Some(text) if is_secret(text) => Err(Problem::invalid(vec![Violation {
@@ -109,7 +109,7 @@ pub(crate) fn refuse_secret(pointer: &str, text: Option<&str>) -> Result<(), Pro
 }
 
 impl Problem {
-    /// A problem of that kind; `detail` is a sentence without its full stop.
+    /// Makes a problem; `detail` is a sentence without its full stop.
     pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
         Self(Box::new(Facts {
             code,
@@ -123,7 +123,7 @@ impl Problem {
         }))
     }
 
-    /// The body is wrong in these places.
+    /// Reports invalid places in the body.
     pub fn invalid(mut errors: Vec<Violation>) -> Self {
         for text in errors
             .iter_mut()
@@ -141,7 +141,7 @@ impl Problem {
         problem
     }
 
-    /// A parameter of the path or the query is wrong.
+    /// Reports an invalid parameter of the path or the query.
     pub fn parameter(name: &str, why: impl std::fmt::Display) -> Self {
         let mut problem = Self::new(
             Code::InvalidParameter,
@@ -151,14 +151,14 @@ impl Problem {
         problem
     }
 
-    /// A header is wrong.
+    /// Reports an invalid header.
     pub fn header(name: &'static str, why: impl std::fmt::Display) -> Self {
         let mut problem = Self::new(Code::InvalidHeader, format!("the header {name} {why}"));
         problem.0.parameter = Some(name.into());
         problem
     }
 
-    /// The caller lacks that permission.
+    /// Reports a permission that the caller lacks.
     pub fn denied(who: &Principal, permission: Permission) -> Self {
         let detail = format!(
             "this needs the permission {}, which {} does not have",
@@ -173,7 +173,7 @@ impl Problem {
         problem
     }
 
-    /// There is no such thing.
+    /// Reports a thing that does not exist.
     pub fn not_found(kind: &str, id: &str) -> Self {
         let shown: String = id.chars().take(128).collect();
         let mut problem = Self::new(Code::NotFound, format!("there is no {kind} {shown:?}"));
@@ -184,8 +184,8 @@ impl Problem {
         problem
     }
 
-    /// Adds what only callers of this kind have to know.
-    pub fn told_to(mut self, who: &Principal) -> Self {
+    /// Adds the detail that only restricted callers need.
+    pub fn for_caller(mut self, who: &Principal) -> Self {
         if self.0.code == Code::NotFound && who.is_confined() {
             let (detail, role) = (&self.0.detail, who.role);
             self.0.detail = format!("{detail} that a key of the role {role} sees").into();
@@ -193,7 +193,7 @@ impl Problem {
         self
     }
 
-    /// Too many requests; the next one is taken after `wait`.
+    /// Reports an exhausted rate limit; the next request is taken after `wait`.
     pub fn rate_limited(wait: Duration) -> Self {
         let mut problem = Self::new(
             Code::RateLimited,
@@ -203,7 +203,7 @@ impl Problem {
         problem
     }
 
-    /// The route has other methods.
+    /// Reports a method that the route does not have.
     pub fn method_not_allowed(allow: HeaderValue) -> Self {
         let mut problem = Self::new(
             Code::MethodNotAllowed,
@@ -216,29 +216,29 @@ impl Problem {
         problem
     }
 
-    /// A bug; `cause` goes to the log and nowhere else.
+    /// Reports a failure inside; `cause` goes to the log and nowhere else.
     pub fn internal(cause: impl Into<String>) -> Self {
         let mut problem = Self::new(Code::Internal, "the request could not be worked on");
         problem.0.cause = Some(cause.into());
         problem
     }
 
-    /// Its code.
+    /// Returns the code.
     pub fn code(&self) -> Code {
         self.0.code
     }
 
-    /// The permission that is lacking.
+    /// Returns the missing permission.
     pub(crate) fn permission(&self) -> Option<Permission> {
         self.0.permission
     }
 
-    /// What the log is told and the caller is not.
+    /// Returns the cause, which is for the log only.
     pub(crate) fn cause(&self) -> Option<&str> {
         self.0.cause.as_deref()
     }
 
-    /// The answer that tells of it.
+    /// Returns the response.
     pub fn into_response(self, request_id: &str) -> HttpResponse {
         let facts = *self.0;
         let body = ProblemBody {
@@ -266,7 +266,7 @@ impl Problem {
     }
 }
 
-/// The header that a code comes with unless the problem has one of its own.
+/// Returns the header that a code comes with unless the problem has one of its own.
 fn usual_header(code: Code) -> Option<(HeaderName, HeaderValue)> {
     match code {
         Code::KeyMissing | Code::SessionOver => Some((WWW_AUTHENTICATE, CHALLENGE)),
@@ -287,7 +287,7 @@ fn usual_header(code: Code) -> Option<(HeaderName, HeaderValue)> {
 }
 
 impl Problem {
-    /// Says when to come back, where that is a setting.
+    /// Adds `Retry-After` where the time is a setting.
     pub(crate) fn with_retry_after(mut self, queue: Duration) -> Self {
         if matches!(self.0.code, Code::QueueShareUsedUp | Code::QueueFull) {
             self.0.header = Some(retry_after(queue));
@@ -301,8 +301,8 @@ fn retry_after(wait: Duration) -> (HeaderName, HeaderValue) {
     (RETRY_AFTER, HeaderValue::from(seconds.max(1)))
 }
 
-/// `detail` as a sentence, followed by the hint. A name at its beginning, such as that
-/// of a setting, stays as it is.
+/// Returns `detail` as a sentence, followed by the hint. A name at its beginning, such as
+/// that of a setting, keeps its case.
 fn sentence(detail: &str, hint: &str) -> String {
     let mut text = String::with_capacity(detail.len() + hint.len() + 2);
     let first = detail.split(' ').next().unwrap_or_default();

@@ -1,6 +1,5 @@
-//! Answers that are made while they are read: as fast as the reader, in bounded
-//! memory, bounded in number, and over when the server stops or when who reads
-//! would not be let in any more.
+//! Streamed answers: made at the speed of the reader, in bounded memory, bounded in
+//! number. They end when the server stops, or when the reader loses access.
 
 use std::{
     hash::Hash,
@@ -26,23 +25,23 @@ use crate::http::{
     server::tls::ClientCert,
 };
 
-/// How often a stream of events gives a sign of life when there is no event.
+/// The interval of heartbeats in a stream without events.
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(15);
-/// A reader that takes nothing for so long is cut off.
+/// A reader that takes nothing for this long is disconnected.
 const SLOW_READER_AFTER: Duration = Duration::from_secs(60);
-/// Pieces that may wait for the reader.
+/// Pieces that may wait for a reader.
 const PIECES_WAITING: usize = 2;
 
-/// No caller has more than this part of the places, but at least one.
+/// No caller has more than this fraction of the slots, but at least one.
 const PART: usize = 4;
 
-/// The places of streams.
+/// The slots of streams.
 pub(crate) struct StreamSlots {
     all: Arc<HashedQuotas>,
     own: Arc<HashedQuotas>,
 }
 
-/// One of them, as long as this lives.
+/// A slot, until this is dropped.
 pub(crate) struct StreamSlot {
     _all: QuotaShare,
     _own: QuotaShare,
@@ -56,13 +55,13 @@ impl StreamSlots {
         }
     }
 
-    /// A place for one more stream of that caller.
+    /// Returns a slot for one more stream of that caller.
     ///
     /// # Errors
-    /// [`Code::Overloaded`] when it has its share already, or nobody finds one.
-    pub(crate) fn place(&self, who: &impl Hash) -> Result<StreamSlot, Problem> {
+    /// [`Code::Overloaded`] when the caller has its share of the slots, or all are taken.
+    pub(crate) fn slot(&self, who: &impl Hash) -> Result<StreamSlot, Problem> {
         let full = |whose: &str| {
-            let detail = format!("{whose} as many streams as there may be (server.max_streams)");
+            let detail = format!("{whose} all the streams that are allowed (server.max_streams)");
             Problem::new(Code::Overloaded, detail)
         };
         let (mut all, mut own) = (self.all.of(&()), self.own.of(who));
@@ -79,24 +78,24 @@ impl StreamSlots {
     }
 }
 
-/// Why an answer is made no further.
+/// The reason why a stream ends early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Over {
-    /// Nobody reads it, or too slowly.
+    /// The reader left, or reads too slowly.
     Unread,
     /// The server stops.
     Stopping,
-    /// Who reads it would not be let in any more.
+    /// The reader would not be let in any more.
     Refused,
 }
 
-/// Who reads, and by what right.
+/// The reader of a stream, and the access that it has.
 pub(crate) struct Reader {
     hive: Hive,
     who: Principal,
     from: Option<IpAddr>,
     changes: watch::Receiver<()>,
-    /// The certificate that they came with, if that is what they came with.
+    /// The client certificate, if the reader was authenticated by it.
     certificate: Option<ClientCert>,
 }
 
@@ -116,8 +115,8 @@ impl Reader {
         }
     }
 
-    /// Resolves when they may have the right no longer: keys, users or sessions have
-    /// changed, or it ends by the clock.
+    /// Resolves when access may have ended: keys, users or sessions have changed, or a
+    /// time limit has passed.
     ///
     /// # Errors
     /// [`Over::Stopping`] when there is no hive any more.
@@ -130,7 +129,7 @@ impl Reader {
         }
     }
 
-    /// Resolves when they have the right no longer.
+    /// Resolves when access has ended.
     async fn lost(&mut self) -> Over {
         loop {
             if let Err(over) = self.may_go_on() {
@@ -142,8 +141,8 @@ impl Reader {
         }
     }
 
-    /// Whether they have the right still. One that has changed in any way is not
-    /// the one they were let in with.
+    /// Checks that the reader still has the access it was let in with. Changed access, in
+    /// any way, ends the stream.
     fn may_go_on(&self) -> Result<(), Over> {
         if self
             .certificate
@@ -159,18 +158,18 @@ impl Reader {
     }
 }
 
-/// Resolves at that time by the clock; never without one.
+/// Resolves at that time by the clock; never when there is none.
 async fn reached(time: Option<Timestamp>) {
     let Some(time) = time else {
         return std::future::pending().await;
     };
     let left = time.millis_since(Timestamp::now());
-    // The clock of the machine and that of the timer need not agree to the
-    // millisecond: the rest is waited for in another round.
+    // The clock of the machine and that of the timer need not agree to the millisecond:
+    // another round waits for the rest.
     tokio::time::sleep(Duration::from_millis(left.max(1))).await;
 }
 
-/// Resolves when the certificate does not stand any more; never without one.
+/// Resolves when the certificate is no longer valid; never when there is none.
 async fn certificate_over(certificate: &mut Option<ClientCert>) {
     match certificate {
         Some(certificate) => certificate.over().await,
@@ -178,17 +177,17 @@ async fn certificate_over(certificate: &mut Option<ClientCert>) {
     }
 }
 
-/// Where the pieces of an answer go.
+/// The writing end of a stream.
 pub(crate) struct Sink {
     pieces: mpsc::Sender<io::Result<Bytes>>,
     stopping: watch::Receiver<bool>,
     sent: Instant,
     reader: Reader,
-    _place: StreamSlot,
+    _slot: StreamSlot,
 }
 
 impl Sink {
-    /// Hands over a piece as soon as the reader has room for it.
+    /// Sends a piece as soon as the reader has capacity for it.
     pub(crate) async fn send(&mut self, piece: impl Into<Bytes>) -> Result<(), Over> {
         self.reader.may_go_on()?;
         let sending = tokio::time::timeout(SLOW_READER_AFTER, self.pieces.send(Ok(piece.into())));
@@ -206,7 +205,7 @@ impl Sink {
         }
     }
 
-    /// Waits for that, or until there is nobody to wait for.
+    /// Waits for `what`, or until the stream is over.
     pub(crate) async fn wait<T>(&mut self, what: impl Future<Output = T>) -> Result<T, Over> {
         tokio::select! {
             biased;
@@ -217,8 +216,7 @@ impl Sink {
         }
     }
 
-    /// Waits a little, with a heartbeat (a comment of Server-Sent Events) when it
-    /// is time for one.
+    /// Waits, and sends a heartbeat (a comment of Server-Sent Events) when one is due.
     pub(crate) async fn pause(&mut self, pause: Duration) -> Result<(), Over> {
         if self.sent.elapsed() >= HEARTBEAT_EVERY {
             self.send(": heartbeat\n\n").await?;
@@ -226,19 +224,19 @@ impl Sink {
         self.wait(tokio::time::sleep(pause)).await
     }
 
-    /// Breaks the answer off, so that the reader knows that it is not whole.
+    /// Aborts the answer, so that the reader knows that it is incomplete.
     pub(crate) async fn break_off(&mut self, why: &'static str) {
         let broken = self.pieces.send(Err(io::Error::other(why)));
-        // A reader that is not there need not know.
+        // A reader that left needs no error.
         let _ = tokio::time::timeout(SLOW_READER_AFTER, broken).await;
     }
 }
 
-/// An answer of that type whose body `make` makes.
+/// Returns an answer of that type whose body `make` writes.
 pub(crate) fn streamed<Fut>(
     content_type: &'static str,
     reader: Reader,
-    place: StreamSlot,
+    slot: StreamSlot,
     stopping: watch::Receiver<bool>,
     make: impl FnOnce(Sink) -> Fut + 'static,
 ) -> HttpResponse
@@ -251,7 +249,7 @@ where
         stopping,
         sent: Instant::now(),
         reader,
-        _place: place,
+        _slot: slot,
     };
     actix_web::rt::spawn(make(sink));
     let body = futures_util::stream::unfold(made, async |mut made| {

@@ -1,9 +1,9 @@
-//! What a deserializer says of a body, in words of JSON: no names of Rust's types.
+//! Messages of deserializers in the words of JSON, without names of Rust types.
 
-/// Returns the same as the end of a sentence that begins with the place.
+/// Returns a message as the end of a sentence that begins with the place.
 pub(crate) fn in_words(said: &str) -> String {
     if said == "expected value" || said.starts_with("data did not match any variant") {
-        // An enum that gets a number is told as if that were not JSON.
+        // serde reports a number in the place of an enum as if it were not JSON.
         return "has the wrong type".to_owned();
     }
     if said.starts_with("missing field") {
@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sentences_have_a_verb_and_no_types_of_rust() {
+    fn messages_have_a_verb_and_no_rust_types() {
         for (said, expected) in [
             ("missing field `type`", "is missing"),
             (

@@ -1,10 +1,9 @@
-//! The parts of a path that stand for names.
+//! Path parameters.
 
 use std::borrow::Cow;
 
-/// A part of a path with the three escapes decoded that the router leaves in it,
-/// so that a name may have a `/`, a `+` or a `%`. Once: what comes of it is not
-/// decoded again.
+/// Decodes the three escapes that the router leaves in a path parameter, so that a name
+/// may have a `/`, a `+` or a `%`. It decodes once: the result may look escaped.
 pub(crate) fn decode(part: &str) -> Cow<'_, str> {
     let Some((before, mut rest)) = part.split_once('%') else {
         return Cow::Borrowed(part);
@@ -35,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_router_leaves_is_decoded_once() {
+    fn remaining_escapes_are_decoded_once() {
         for (part, name) in [
             ("", ""),
             ("ada", "ada"),

@@ -6,14 +6,14 @@ use actix_web::web::Query;
 
 use crate::http::body::{catalogue::Code, problem::Problem};
 
-/// Query parameters that may be there more than once.
+/// Query parameters that may be repeated.
 const REPEATED: [&str; 2] = ["tag", "metadata"];
 
-/// Takes a query apart.
+/// Splits a query into parameters; any query is taken when `known` is absent.
 ///
 /// # Errors
 /// [`Code::InvalidParameter`] for a parameter that is not among `known`, or that is
-/// there twice and may not be.
+/// repeated and may not be.
 pub(crate) fn parse<S: Borrow<str>>(
     text: &str,
     known: Option<&[S]>,

@@ -1,5 +1,5 @@
-//! Admission of requests: each class of routes has places, and a bounded queue before
-//! them.
+//! Admission of requests: each class of routes has a bulkhead of permits, and a bounded
+//! queue before it.
 
 use std::{
     sync::{
@@ -17,7 +17,7 @@ use crate::http::{
     guard::class::{PerClass, RouteClass},
 };
 
-/// The permits of all classes.
+/// The bulkheads of all classes.
 pub(crate) struct Admission {
     bulkheads: Option<PerClass<Bulkhead>>,
     max_waiting: usize,
@@ -29,12 +29,12 @@ struct Bulkhead {
     waiting: AtomicUsize,
 }
 
-/// A permit, as long as this lives.
+/// A permit to work on one request, until this is dropped.
 pub(crate) struct Permit(
     #[allow(dead_code, reason = "held for its drop")] Option<OwnedSemaphorePermit>,
 );
 
-/// One that waits, as long as this lives.
+/// A waiting request, counted until this is dropped.
 struct Waiting<'a>(&'a AtomicUsize);
 
 impl Drop for Waiting<'_> {
@@ -63,10 +63,12 @@ impl Admission {
         }
     }
 
-    /// A permit for a request of that class, in the order of their coming.
+    /// Waits for a permit of that class. Permits are given out in the order of the
+    /// requests.
     ///
     /// # Errors
-    /// [`Code::Overloaded`] when too many wait already, or this one has waited too long.
+    /// [`Code::Overloaded`] when too many requests wait already, or this one has waited
+    /// too long.
     pub(crate) async fn enter(&self, class: RouteClass) -> Result<Permit, Problem> {
         let Some(bulkheads) = &self.bulkheads else {
             return Ok(Permit(None));
@@ -95,9 +97,7 @@ fn full(class: RouteClass) -> Problem {
     let class = class.as_str();
     Problem::new(
         Code::Overloaded,
-        format!(
-            "as many requests of the class {class} are in hand as may be (server.admission.{class})"
-        ),
+        format!("all permits of the class {class} are taken (server.admission.{class})"),
     )
 }
 
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_works_one_waits_and_the_third_is_told_to_come_back() {
+    async fn full_bulkhead_and_full_queue_answer_overloaded() {
         let all = admission(true);
         let first = all.enter(RouteClass::Submit).await.ok().unwrap();
         let begun = tokio::time::Instant::now();
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn it_can_be_turned_off() {
+    async fn disabled_admission_admits_everything() {
         let all = admission(false);
         let permits = [
             all.enter(RouteClass::Read).await,

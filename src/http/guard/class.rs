@@ -1,17 +1,16 @@
-//! Classes of routes: each has its own budget of requests for every caller, and
-//! its own places at a time, so that one kind of work does not stand in the way
-//! of another.
+//! Classes of routes. Each has its own rate-limit budget for every caller and its own
+//! bulkhead, so that one kind of work does not block another.
 
-/// What kind of work a request is.
+/// The kind of work of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum RouteClass {
     /// Submits tasks.
     Submit,
-    /// Reads, and is done.
+    /// Reads, and answers at once.
     Read,
     /// Changes something.
     Write,
-    /// Reads, and may go on.
+    /// Reads, and may wait or stream.
     Stream,
     /// Administers.
     Admin,
@@ -26,7 +25,7 @@ impl RouteClass {
         Self::Admin,
     ];
 
-    /// Its name in settings and headers.
+    /// Returns the name in settings and headers.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Submit => "submit",
@@ -38,7 +37,7 @@ impl RouteClass {
     }
 }
 
-/// One of something for each class.
+/// One `T` for each class.
 #[derive(Debug)]
 pub(crate) struct PerClass<T>([T; RouteClass::ALL.len()]);
 

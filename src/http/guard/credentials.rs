@@ -1,4 +1,4 @@
-//! What a request brings to prove who asks. Pure: nothing is looked up here.
+//! The credentials of a request. Pure: nothing is looked up here.
 
 use actix_web::http::header::{AUTHORIZATION, COOKIE, HeaderMap};
 
@@ -9,21 +9,22 @@ use crate::http::body::{catalogue::Code, problem::Problem};
 /// 4.1.3.2).
 pub(crate) const SESSION_COOKIE: &str = "__Host-deia";
 
-/// What a request brings.
+/// The credentials of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Credentials<'a> {
     /// One `Authorization: Bearer` header: a key, or a token of an issuer.
     Bearer(&'a str),
     /// The cookie of a session in a browser.
     Session(&'a str),
-    /// Neither. The connection may still have a client certificate.
+    /// None. The connection may still have a client certificate.
     Nothing,
 }
 
-/// What these headers bring. Nothing counts that comes in another place or twice.
+/// Returns the credentials in these headers. Credentials in another place, or repeated,
+/// do not count.
 ///
-/// With an `Authorization` header the cookie does not count, also when the header
-/// is wrong: a browser adds the cookie by itself, the header never.
+/// An `Authorization` header, even an invalid one, overrides the cookie: a browser adds
+/// the cookie by itself, the header never.
 pub(crate) fn of(headers: &HeaderMap) -> Result<Credentials<'_>, Problem> {
     if headers.contains_key(AUTHORIZATION) {
         return bearer(headers).map(Credentials::Bearer);
@@ -55,8 +56,9 @@ fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
     Ok(text.trim())
 }
 
-/// HTTP/2 may bring several `Cookie` fields. Only our own cookie has to be text:
-/// what others have in theirs must not hide it. One that is no text is no session.
+/// HTTP/2 may split `Cookie` into several fields. Only our own cookie has to be text:
+/// bytes in other cookies must not hide it. A session cookie that is not text is no
+/// session.
 fn session_cookies(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     let fields = headers.get_all(COOKIE);
     let pairs = fields.flat_map(|field| field.as_bytes().split(|byte| *byte == b';'));
@@ -68,7 +70,7 @@ fn session_cookies(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     })
 }
 
-/// There is nothing that proves who asks.
+/// Reports missing credentials.
 pub(crate) fn missing(why: &'static str) -> Problem {
     Problem::new(Code::KeyMissing, why)
 }
@@ -88,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_text_hides_no_session() {
+    fn foreign_cookies_in_other_encodings_hide_no_session() {
         for (field, expected) in [
             (&b"a=\xff; __Host-deia=s"[..], Credentials::Session("s")),
             (b"__Host-deia=s; \xe4=\xfc", Credentials::Session("s")),
@@ -102,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_brings_one_thing() {
+    fn repeated_and_mixed_credentials_are_refused() {
         use Credentials::{Bearer, Nothing, Session};
         for (fields, expected) in [
             (&[(AUTHORIZATION, "Bearer abc")][..], Some(Bearer("abc"))),

@@ -1,5 +1,5 @@
-//! Whether a request with the cookie of a session comes from a page of the same
-//! origin, and not from another one that the browser shows. Pure.
+//! Protection against cross-site requests: a request with a session cookie must come from
+//! a page of the same origin. Pure.
 
 use actix_web::http::{
     Method,
@@ -7,16 +7,16 @@ use actix_web::http::{
 };
 use subtle::ConstantTimeEq;
 
-/// What a page of the session sends along with each request that changes something.
+/// The token that a page of the session sends with each request that changes something.
 pub(crate) const CSRF_TOKEN: HeaderName = HeaderName::from_static("x-csrf-token");
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// Why a request is not taken for one of a page of the session; `expected` is the
-/// token of the session.
+/// Returns the reason why a request is not taken as one of a page of the session;
+/// `expected` is the token of the session.
 ///
-/// What only reads may come from anywhere on this site, or from the address line;
-/// what changes something needs the token, and an `Origin` or a `Sec-Fetch-Site`
-/// that says it comes from here. Browsers send these, and pages cannot set them.
+/// Reads may come from anywhere on this site, or from the address bar. Changes need the
+/// token, and an `Origin` or a `Sec-Fetch-Site` of this site: browsers send these
+/// headers, and pages cannot set them.
 pub(crate) fn fault(
     method: &Method,
     headers: &HeaderMap,
@@ -64,7 +64,7 @@ fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Single<'a> {
     }
 }
 
-/// Whether a page of that origin was served by that host.
+/// Returns whether a page of that origin was served by that host.
 fn is_origin_of(origin: &str, host: Option<&str>) -> bool {
     let authority = ["https://", "http://"]
         .iter()
@@ -75,7 +75,7 @@ fn is_origin_of(origin: &str, host: Option<&str>) -> bool {
     }
 }
 
-/// The host that a request was sent to.
+/// Returns the host that a request was sent to.
 pub(crate) fn host(headers: &HeaderMap, authority: Option<&str>) -> Option<String> {
     match single(headers, &HOST) {
         One(host) => Some(host.to_owned()),
@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_comes_from_a_page_of_the_session() {
+    fn only_pages_of_the_session_pass() {
         let token = ("x-csrf-token", "t");
         let here = ("origin", "http://127.0.0.1:8000");
         let same = ("sec-fetch-site", "same-origin");

@@ -96,7 +96,7 @@ where
     if request.method().is_safe() {
         is_unchanged(&state.hive, request, &who, policy.access)?;
     }
-    let answer = answer.map_err(|problem| problem.told_to(&who))?;
+    let answer = answer.map_err(|problem| problem.for_caller(&who))?;
     state
         .answers
         .until_read(answer, request.method(), &who.budget())

@@ -1,5 +1,5 @@
-//! How much each of many has in hand, in fixed memory: they are known by their
-//! hash, which nobody can foresee, and who has the same one shares.
+//! Quotas of many holders in fixed memory. A holder is known by its hash, which nobody
+//! can predict; holders with the same hash share a quota.
 
 use std::{
     hash::{BuildHasher, Hash, RandomState},
@@ -10,19 +10,19 @@ use std::{
     },
 };
 
-/// How many callers are told apart.
+/// Callers that are told apart.
 pub(crate) const CALLERS: usize = 4_096;
-/// How many networks are told apart.
+/// Networks that are told apart.
 pub(crate) const NETWORKS: usize = 65_536;
 
-/// What each has, and how much that may be.
+/// The amount that each holder has, and its limit.
 pub(crate) struct HashedQuotas {
     slots: Box<[AtomicUsize]>,
     hasher: RandomState,
     max: usize,
 }
 
-/// A part of what one of them has, as long as this lives.
+/// An amount that one holder has, until this is dropped.
 pub(crate) struct QuotaShare {
     all: Arc<HashedQuotas>,
     slot: usize,
@@ -30,7 +30,7 @@ pub(crate) struct QuotaShare {
 }
 
 impl HashedQuotas {
-    /// For so many who are told apart.
+    /// Makes quotas for that many holders.
     pub(crate) fn new(slots: usize, max: usize) -> Arc<Self> {
         Arc::new(Self {
             slots: (0..slots.max(1)).map(|_| AtomicUsize::new(0)).collect(),
@@ -39,7 +39,7 @@ impl HashedQuotas {
         })
     }
 
-    /// A part that is empty so far.
+    /// Returns an empty share of that holder.
     pub(crate) fn of(self: &Arc<Self>, who: &impl Hash) -> QuotaShare {
         let slot = self.hasher.hash_one(who) % self.slots.len() as u64;
         QuotaShare {
@@ -52,8 +52,8 @@ impl HashedQuotas {
 }
 
 impl QuotaShare {
-    /// Makes it at least that large, if that is not too much. Who has nothing
-    /// yet may have any one thing.
+    /// Grows the share to that amount, unless that exceeds the quota. A holder that has
+    /// nothing yet may have one thing of any size.
     #[must_use]
     pub(crate) fn try_grow_to(&mut self, amount: usize) -> bool {
         let more = amount.saturating_sub(self.held);
@@ -72,14 +72,14 @@ impl QuotaShare {
         grown.is_ok()
     }
 
-    /// Makes it at least that large, whether or not that is too much.
+    /// Grows the share to that amount, even beyond the quota.
     pub(crate) fn grow_to(&mut self, amount: usize) {
         let more = amount.saturating_sub(self.held);
         self.counter().fetch_add(more, Ordering::Relaxed);
         self.held += more;
     }
 
-    /// Gives back what is beyond that.
+    /// Gives back the part beyond that amount.
     pub(crate) fn shrink_to(&mut self, amount: usize) {
         let less = self.held.saturating_sub(amount);
         if less > 0 {
@@ -103,7 +103,7 @@ impl Drop for QuotaShare {
     }
 }
 
-/// Who an address belongs to: an IPv6 customer usually has a whole /64.
+/// Returns the network of an address: an IPv6 customer usually has a whole /64.
 pub(crate) fn network(address: IpAddr) -> u64 {
     match address.to_canonical() {
         IpAddr::V4(address) => u64::from(address.to_bits()),
@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_has_a_share_and_gives_it_back() {
+    fn shares_are_bounded_and_returned() {
         let all = HashedQuotas::new(CALLERS, 10);
         let (mut one, mut two) = (all.of(&"a"), all.of(&"a"));
         assert!(one.try_grow_to(6) && one.try_grow_to(5));

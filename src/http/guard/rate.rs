@@ -1,16 +1,15 @@
 //! Rate limits: a budget of each class of routes for each caller, and budgets for
-//! each address that comes without a valid key.
+//! addresses without a valid key.
 //!
-//! A wrong key is charged to the address it comes from, after it was looked at:
-//! who has a valid one is let in whatever others do at the same address, and
-//! nobody is locked out by another. (Looking at a key is one hash and one look-up,
-//! and it has too many bits to be found by trying. Looking at a token that was not
-//! good before is a signature check: from an address beyond its budget these take
-//! turns, one in the whole process at a time.)
+//! A wrong key is charged to the address it comes from, after it was checked: a caller
+//! with a valid key is let in whatever others do at the same address, and nobody can lock
+//! out another. (Checking a key is one hash and one look-up, and keys have too many bits
+//! to be guessed. Checking a new token verifies a signature: tokens from an address
+//! beyond its budget are verified one at a time in the whole process.)
 //!
-//! The headers are those of draft-ietf-httpapi-ratelimit-headers-10: `q` is how
-//! many requests may be made at once after a pause, `w` in how many seconds that
-//! many are given back, `r` how many are left, `t` in how many seconds all are back.
+//! The headers are those of draft-ietf-httpapi-ratelimit-headers-10: `q` is the number of
+//! requests that may be made at once after a pause, `w` the seconds in which as many are
+//! given back, `r` the number left, `t` the seconds until all are back.
 
 mod budget;
 
@@ -35,7 +34,7 @@ const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 /// The name of the budgets of addresses without a valid key.
 const STRANGERS: &str = "address";
 
-/// How often what is back to its full budget should be [forgotten](Limits::forget).
+/// The interval of [`Limits::forget`].
 pub(crate) const FORGET_EVERY: Duration = Duration::from_secs(10);
 
 /// The budgets of all callers.
@@ -45,18 +44,18 @@ struct Budgets {
     callers: PerClass<CallerBudgets>,
     strangers: SharedBudgets,
     probes: SharedBudgets,
-    /// Callers and addresses are known by their hash, which nobody can foresee.
+    /// Callers and addresses are known by their hash, which nobody can predict.
     hasher: RandomState,
 }
 
-/// What is left of a budget, for the headers of an answer.
+/// The state of a budget, for the headers of an answer.
 #[derive(Clone, Debug)]
 pub(crate) struct RateLimitStatus {
     name: &'static str,
     policy: HeaderValue,
     remaining: u32,
     reset_seconds: u64,
-    /// How long to wait, when there is nothing left.
+    /// Time until the next request is taken, when nothing is left.
     pub(crate) wait: Option<Duration>,
 }
 
@@ -80,7 +79,7 @@ impl Limits {
         }))
     }
 
-    /// Takes one request of that class from the budget of a caller who was let in.
+    /// Takes one request of that class from the budget of an authenticated caller.
     pub(crate) fn principal(
         &self,
         class: RouteClass,
@@ -96,21 +95,21 @@ impl Limits {
         Some(all.strangers.take(all.slot(address)))
     }
 
-    /// Whether an address has nothing left for requests without a valid key. Takes
-    /// nothing.
+    /// Returns whether nothing is left of an address's budget for requests without a
+    /// valid key. Takes nothing.
     pub(crate) fn is_stranger_over(&self, address: Option<IpAddr>) -> bool {
         let all = self.0.as_ref();
         all.is_some_and(|all| all.strangers.is_over(all.slot(address)))
     }
 
-    /// Takes one request to an open route from the budget of an address. It is
-    /// apart from [`Self::stranger`]: mistyped keys shall not blind a monitor.
+    /// Takes one request to an open route from the budget of an address. This budget is
+    /// not that of [`Self::stranger`]: mistyped keys must not blind a monitor.
     pub(crate) fn probe(&self, address: Option<IpAddr>) -> Option<RateLimitStatus> {
         let all = self.0.as_ref()?;
         Some(all.probes.take(all.slot(address)))
     }
 
-    /// Forgets whoever has the full budget again.
+    /// Drops the budgets that are full again.
     pub(crate) fn forget(&self) {
         if let Some(all) = &self.0 {
             all.callers.iter().for_each(CallerBudgets::forget);
@@ -125,12 +124,12 @@ impl Budgets {
 }
 
 impl RateLimitStatus {
-    /// Whether it is that of an address without a valid key.
+    /// Returns whether the budget is that of an address without a valid key.
     pub(crate) fn is_of_stranger(&self) -> bool {
         self.name == STRANGERS
     }
 
-    /// Writes the headers that tell of it.
+    /// Writes the rate-limit headers.
     pub(crate) fn write(self, headers: &mut HeaderMap) {
         let text = format!(
             "\"{}\";r={};t={}",
@@ -191,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn without_limits_there_is_nothing_to_tell() {
+    fn disabled_limits_report_no_status() {
         let limits = limits(false);
         for _ in 0..100 {
             assert!(limits.stranger(None).is_none() && limits.probe(None).is_none());
@@ -200,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_tell_policy_and_standing() {
+    fn headers_report_policy_and_status() {
         let mut headers = HeaderMap::new();
         let standing = limits(true).principal(RouteClass::Read, &KeyId::new());
         standing.unwrap().write(&mut headers);

@@ -1,5 +1,5 @@
-//! The connection that a request came on, as the request tells of it: whether the framer
-//! refused it, whether it is under TLS, and the certificate of its client.
+//! The connection that a request came on: its refusal by the framer, its TLS, and the
+//! certificate of its client.
 
 use std::{
     io,
@@ -21,7 +21,7 @@ use crate::http::{
     server::{drain::OpenConnection, tls::ClientCert},
 };
 
-/// A connection that is guarded.
+/// A connection behind the framer.
 pub(crate) type Stream = deia_framer::Stream<Transport, Peer>;
 type Connection = Rc<deia_framer::Connection<Peer>>;
 
@@ -31,10 +31,10 @@ pub(crate) struct Peer {
     pub(crate) certificate: Option<ClientCert>,
     /// True if it is under TLS.
     pub(crate) secure: bool,
-    /// The place that it takes among the connections of its address.
+    /// The share among the connections of its address.
     #[allow(dead_code, reason = "held for its drop")]
     pub(crate) share: QuotaShare,
-    /// Counts it among those that are open.
+    /// The count among open connections.
     #[allow(dead_code, reason = "held for its drop")]
     pub(crate) open: OpenConnection,
 }
@@ -45,7 +45,7 @@ pub(crate) enum Transport {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// Carries out the same on either.
+/// Does the same with either transport.
 macro_rules! either {
     ($transport:expr, $io:ident => $done:expr) => {
         match $transport.get_mut() {
@@ -114,7 +114,7 @@ pub(crate) fn bot(request: &HttpRequest) -> Option<BotName> {
     certificate.bot.clone().filter(|_| certificate.stands())
 }
 
-/// Returns what is missing when neither the request nor its connection proves who asks.
+/// Returns the detail of a request that neither headers nor certificate authenticate.
 pub(crate) fn missing(request: &HttpRequest) -> &'static str {
     match of(request).and_then(|connection| connection.note.certificate.as_ref()) {
         None => "the request has no Authorization header",
@@ -148,7 +148,7 @@ pub(crate) fn invite(request: &HttpRequest) {
     }
 }
 
-/// Where a request comes from.
+/// Returns the address that a request comes from.
 pub(crate) fn address(request: &HttpRequest) -> Option<IpAddr> {
     request.peer_addr().map(|peer| peer.ip())
 }

@@ -1,9 +1,9 @@
-//! Closing the connections without failing a request.
+//! Closing connections without failing a request.
 //!
-//! An idle connection cannot be closed safely at once: a request may be on its
-//! way. So the server first answers for a while with `Connection: close`
-//! ([`ConnectionDrain::last_call`]), which leaves only connections that are idle
-//! for long, then stops accepting, and then closes what is idle.
+//! An idle connection cannot be closed safely at once: a request may be on its way. So
+//! the server first answers for a while with `Connection: close`
+//! ([`ConnectionDrain::last_call`]), which leaves only connections that are idle for
+//! long, then stops accepting, and then closes the idle ones.
 
 use std::{
     sync::{
@@ -21,7 +21,7 @@ use tokio::{
 
 /// Time that a worker may take to begin the connections accepted for it.
 const BARRIER_WITHIN: Duration = Duration::from_secs(1);
-/// Turns of a worker after which it has begun all that was accepted for it before.
+/// Scheduler turns after which a worker has begun all connections accepted for it before.
 const TURNS: usize = 16;
 
 /// The open connections of one server, and whether they are to be closed.
@@ -32,7 +32,7 @@ pub(crate) struct ConnectionDrain {
     /// Workers that have passed the current barrier.
     passed: AtomicUsize,
     barrier: watch::Sender<u64>,
-    /// Something of this became less, or more.
+    /// Signals a change of any of the counts.
     changed: Notify,
 }
 
@@ -105,8 +105,8 @@ impl ConnectionDrain {
         }
     }
 
-    /// Waits until every worker has begun what was accepted for it until now: only
-    /// then its connections are counted.
+    /// Waits until every worker has begun the connections accepted for it until now: only
+    /// then are they counted.
     pub(crate) async fn all_begun(&self) {
         self.passed.store(0, Ordering::Release);
         self.barrier.send_modify(|round| *round += 1);
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_barrier_waits_for_what_each_worker_has_queued() {
+    async fn barrier_waits_for_connections_queued_on_each_worker() {
         let drain = ConnectionDrain::new();
         let workers: Vec<_> = (0..2)
             .map(|_| tokio::spawn(Arc::clone(&drain).worker()))

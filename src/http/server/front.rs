@@ -23,8 +23,8 @@ use crate::http::{
 /// Time that the acceptor has to notice that it is paused.
 const PAUSED: Duration = Duration::from_millis(100);
 
-/// Declares the server. It listens where `listener` is bound, also after a restart,
-/// under TLS if there is one.
+/// Declares the server. It listens on `listener`, even after a restart, and speaks TLS if
+/// `tls` is there.
 pub fn front(hive: &Hive, listener: TcpListener, tls: Option<Arc<Tls>>) -> ChildSpec {
     let stops_within = hive.config().stop_limits().front;
     let (hive, listener) = (hive.clone(), Arc::new(listener));
@@ -110,7 +110,7 @@ impl Actor for Front {
         let stopped = wrap_future::<_, Self>(async move {
             connections.last_call();
             connections.closed(close_notice).await;
-            // What comes from now on waits for the next start, should there be one.
+            // New connections wait for the next start, should there be one.
             server.pause().await;
             tokio::time::sleep(PAUSED).await;
             connections.all_begun().await;
@@ -125,7 +125,7 @@ impl Actor for Front {
 }
 
 impl Drop for Front {
-    /// However it ends, the server ends with it.
+    /// Stops the server, however this ends.
     fn drop(&mut self) {
         drop(self.server.stop(false));
     }

@@ -1,4 +1,4 @@
-//! From an accepted connection to the routes: the guarded stream, actix' parser
+//! The way from an accepted connection to the routes: the framed stream, actix' parser
 //! and dispatcher of HTTP/1.1, the application.
 
 use std::{
@@ -28,10 +28,10 @@ use crate::http::{
     table::table,
 };
 
-/// How long what is left to be sent may take when a connection is closed.
+/// Time to send the remaining bytes when a connection is closed.
 const LAST_BYTES: Duration = Duration::from_secs(1);
-/// How often it is told that an address has too many connections.
-const TELL_EVERY: Duration = Duration::from_secs(60);
+/// The interval of warnings about addresses with too many connections.
+const WARN_EVERY: Duration = Duration::from_secs(60);
 
 /// Serves the routes on that listener.
 pub(crate) fn serve(
@@ -67,7 +67,7 @@ pub(crate) fn serve(
             .configure(|config| register(table(), config));
         let http = HttpService::build()
             .keep_alive(keep_alive)
-            // The guard of the stream has the better clock.
+            // The framer has the better clock.
             .client_request_timeout(Duration::ZERO)
             .client_disconnect_timeout(LAST_BYTES)
             .local_addr(address)
@@ -99,7 +99,7 @@ async fn accept(
     timeouts: Timeouts,
     stopping: watch::Receiver<bool>,
 ) -> Result<Stream, DispatchError> {
-    // Before anything is done for it: not even a handshake.
+    // This comes before all other work, even the handshake.
     if !peer.share.try_grow_to(1) {
         too_many(tcp.peer_addr().ok());
         let error = io::Error::new(io::ErrorKind::QuotaExceeded, "too many of one address");
@@ -127,13 +127,13 @@ async fn accept(
     }
 }
 
-/// Tells of it, at most once a minute: a proxy may need more.
+/// Warns of it, at most once a minute: a proxy may need more.
 #[cold]
 fn too_many(peer: Option<SocketAddr>) {
-    static TOLD: Mutex<Option<Instant>> = Mutex::new(None);
-    let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
-    if told.is_none_or(|told| told.elapsed() >= TELL_EVERY) {
-        *told = Some(Instant::now());
+    static WARNED: Mutex<Option<Instant>> = Mutex::new(None);
+    let mut warned = WARNED.lock().unwrap_or_else(PoisonError::into_inner);
+    if warned.is_none_or(|warned| warned.elapsed() >= WARN_EVERY) {
+        *warned = Some(Instant::now());
         tracing::warn!(
             ?peer,
             "an address has as many connections as it may have; more are closed at once (server.max_connections_per_address)"

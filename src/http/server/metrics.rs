@@ -11,28 +11,28 @@ use deia_ledger::metrics::Histogram;
 
 use crate::http::body::catalogue::Code;
 
-/// What stands for the template of a path that no route has.
+/// The template of requests without a route.
 const UNMATCHED: &str = "unmatched";
 /// Classes of statuses: 1xx to 5xx.
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
-/// Which row of the table a request came to.
+/// The row of the table that a request matched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RouteId(usize);
 
 impl RouteId {
-    /// The row of that number.
+    /// Returns the row of that number.
     pub(crate) fn row(number: usize) -> Self {
         Self(number)
     }
 
-    /// None of them.
+    /// No row.
     pub(crate) const NONE: Self = Self(usize::MAX);
 }
 
-/// What the HTTP server counts. Nothing here waits or grows.
+/// The metrics of the HTTP server. Updates neither wait nor allocate.
 pub(crate) struct HttpMetrics {
-    /// One a row of the table, and the last for requests that came to none.
+    /// One element a row of the table, and a last one for requests without a route.
     routes: Vec<RouteCounts>,
     in_flight: AtomicI64,
     problems: Vec<AtomicU64>,
@@ -66,12 +66,12 @@ impl HttpMetrics {
         }
     }
 
-    /// The template of a route.
+    /// Returns the path template of a route.
     pub(crate) fn template(&self, id: RouteId) -> &'static str {
         self.routes.get(id.0).map_or(UNMATCHED, |route| route.path)
     }
 
-    /// A request begins.
+    /// Counts a request from now on.
     pub(crate) fn begin(&self) -> InFlight<'_> {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
         InFlight {
@@ -118,7 +118,7 @@ impl RouteCounts {
 }
 
 impl InFlight<'_> {
-    /// The request is told of a problem.
+    /// Counts a problem.
     pub(crate) fn problem(&self, code: Code) {
         // Codes are numbered in the order of the catalogue.
         if let Some(count) = self.metrics.problems.get(code as usize) {
@@ -126,7 +126,7 @@ impl InFlight<'_> {
         }
     }
 
-    /// The request was answered; how long that took.
+    /// Counts an answer. Returns the time that it took.
     pub(crate) fn answered(&self, route: RouteId, status: StatusCode) -> std::time::Duration {
         let took = self.began.elapsed();
         let routes = &self.metrics.routes;
@@ -141,7 +141,7 @@ impl InFlight<'_> {
     }
 }
 
-/// Also when nobody waits for the answer any more.
+/// Runs even when the client left before the answer.
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
         self.metrics.in_flight.fetch_sub(1, Ordering::Relaxed);
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_counted_where_it_came_to() {
+    fn requests_are_counted_by_route_and_status() {
         let metrics = HttpMetrics::new(vec![(Method::POST, "/a"), (Method::GET, "/b")]);
         let status = |id: RouteId, code: u16| {
             let request = metrics.begin();

@@ -1,4 +1,4 @@
-//! What a request is called in answers and logs.
+//! Request ids in answers and logs.
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -14,7 +14,8 @@ use crate::telemetry::redact::redact;
 
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The caller's request id if it is usable (1 to 128 of `A-Z a-z 0-9 . _ : -`), else a new one.
+/// Returns the caller's request id if it is usable (1 to 128 of `A-Z a-z 0-9 . _ : -`),
+/// else a new one.
 pub(crate) fn request_id(headers: &HeaderMap) -> HeaderValue {
     let usable = |value: &&HeaderValue| {
         let bytes = value.as_bytes();
@@ -31,9 +32,8 @@ pub(crate) fn request_id(headers: &HeaderMap) -> HeaderValue {
         .unwrap_or_else(new_request_id)
 }
 
-/// Returns 128 bits that look random. They come of a count under two keyed hashes, which
-/// costs no system call; the count itself would tell every caller how many requests
-/// others made.
+/// Returns 128 bits that look random. Two keyed hashes of a counter cost no system call;
+/// the counter itself would tell every caller the number of requests of others.
 fn new_request_id() -> HeaderValue {
     static KEYS: LazyLock<[RandomState; 2]> = LazyLock::new(Default::default);
     static COUNT: AtomicU64 = AtomicU64::new(0);

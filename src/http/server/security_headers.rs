@@ -1,6 +1,5 @@
-//! The headers of every answer that tell browsers what not to do with it (OWASP
-//! REST Security Cheat Sheet). Nothing here is for a browser but the page of the
-//! viewer, which brings its own policy.
+//! Security headers of every answer (OWASP REST Security Cheat Sheet). Only the page of
+//! the viewer is for browsers, and it brings a policy of its own.
 
 use actix_web::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderMap, HeaderName, HeaderValue, REFERRER_POLICY,
@@ -20,10 +19,10 @@ const ALWAYS: [(HeaderName, HeaderValue); 6] = [
         HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"),
     ),
 ];
-/// Two years, as preload lists want it.
+/// Two years, as preload lists require.
 const HSTS: HeaderValue = HeaderValue::from_static("max-age=63072000; includeSubDomains");
 
-/// Writes them, where the answer has none of its own.
+/// Writes the headers that the answer does not have.
 pub(crate) fn write(headers: &mut HeaderMap, tls: bool) {
     for (name, value) in &ALWAYS {
         if !headers.contains_key(name) {
@@ -40,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_an_answer_says_itself_is_kept() {
+    fn headers_of_an_answer_are_kept() {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static("mine"));
         write(&mut headers, false);

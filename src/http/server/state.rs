@@ -15,8 +15,8 @@ use crate::http::{
 /// Returns the OpenAPI document as text.
 pub(crate) type DocumentText = fn() -> Result<&'static str, &'static serde_json::Error>;
 
-/// The API that a server has. The route table lists handlers, which reach this state: so
-/// the state is given what it needs of the table.
+/// The API of a server. The route table lists handlers, and handlers use this state: so
+/// the state is given its part of the table instead of looking it up.
 pub(crate) struct Api {
     /// The method and path of each row of the table.
     pub(crate) routes: Vec<(Method, &'static str)>,
@@ -24,7 +24,7 @@ pub(crate) struct Api {
     pub(crate) description: DocumentText,
 }
 
-/// What all handlers share.
+/// The state that all handlers share.
 pub(crate) struct ServerState {
     pub(crate) hive: Hive,
     pub(crate) limits: Limits,
@@ -33,16 +33,16 @@ pub(crate) struct ServerState {
     pub(crate) metrics: HttpMetrics,
     /// Returns the OpenAPI document as text.
     pub(crate) description: DocumentText,
-    /// Whether every answer is logged.
+    /// Logs every answer when set.
     pub(crate) access_log: bool,
     pub(crate) bodies: ByteBudget,
     pub(crate) answers: ByteBudget,
     pub(crate) max_wait: Duration,
-    /// Places for streams.
+    /// The slots of streams.
     pub(crate) streams: StreamSlots,
     /// Turns `true` when the server stops: long polls and streams end then.
     pub(crate) stopping: watch::Receiver<bool>,
-    /// The connections that requests come on.
+    /// The open connections.
     pub(crate) connections: Arc<ConnectionDrain>,
 }
 
@@ -63,12 +63,12 @@ impl ServerState {
             description: api.description,
             access_log: config.logging.access,
             bodies: ByteBudget::new(
-                "bodies in hand",
+                "request bodies",
                 bytes(config.server.max_bytes_in_flight.as_u64()),
                 body.max_bytes,
             ),
             answers: ByteBudget::new(
-                "answers that are not read yet",
+                "unread answers",
                 bytes(config.server.max_unread_bytes.as_u64()),
                 0,
             ),

@@ -1,4 +1,4 @@
-//! A request from its head to its answer, as it is counted, traced and logged.
+//! Metrics, traces and logs of a request, from its head to its answer.
 
 use std::sync::Arc;
 
@@ -23,13 +23,13 @@ use crate::http::{
 /// The target of the lines of the access log.
 pub const ACCESS_TARGET: &str = "deia::access";
 
-/// A request that is being worked on.
+/// A request in progress.
 pub(crate) struct RequestTelemetry<'a> {
     pub(crate) request: &'a HttpRequest,
     pub(crate) state: &'a Arc<ServerState>,
     route: RouteId,
     in_flight: InFlight<'a>,
-    /// As it came, if it is valid.
+    /// The `traceparent` of the request, if it is valid.
     incoming: Option<String>,
     trace: Option<TraceContext>,
     span: Option<OpenSpan>,
@@ -39,7 +39,7 @@ pub(crate) struct RequestTelemetry<'a> {
 }
 
 impl<'a> RequestTelemetry<'a> {
-    /// One that may be traced.
+    /// Begins a request that may be traced.
     pub(crate) fn begin(
         state: &'a Arc<ServerState>,
         route: RouteId,
@@ -55,7 +55,7 @@ impl<'a> RequestTelemetry<'a> {
         }
     }
 
-    /// One that is of no interest to traces.
+    /// Begins a request that is not traced.
     pub(crate) fn probe(
         state: &'a Arc<ServerState>,
         route: RouteId,
@@ -87,7 +87,7 @@ impl<'a> RequestTelemetry<'a> {
         self.key = who.key();
     }
 
-    /// Notes as much as is known of a caller whose authentication failed.
+    /// Notes the known part of a caller whose authentication failed.
     pub(crate) fn failed(&mut self, failure: &AuthFailure) {
         self.user.clone_from(&failure.user);
         self.key = failure.key;
@@ -105,9 +105,8 @@ impl<'a> RequestTelemetry<'a> {
         }
     }
 
-    /// The parent of what is done for this request: its own span when that is
-    /// recorded, else what came with it. One that is not recorded does not stand
-    /// between others.
+    /// Returns the parent span of the work for this request: its own span when that is
+    /// recorded, else the caller's. A span that is not recorded is left out of the chain.
     pub(crate) fn traceparent(&self) -> Option<String> {
         match &self.span {
             Some(span) => Some(span.context.to_string()),
@@ -115,7 +114,7 @@ impl<'a> RequestTelemetry<'a> {
         }
     }
 
-    /// It is told of a problem.
+    /// Counts a problem, and logs an internal error.
     pub(crate) fn problem(&self, problem: &Problem, request_id: &str) {
         self.in_flight.problem(problem.code());
         if problem.code() == Code::Internal {
@@ -168,7 +167,7 @@ impl<'a> RequestTelemetry<'a> {
                 ("http.response.status_code", u32::from(status).into()),
                 ("deia.request_id", request_id.into()),
             ];
-            // Of a server only its own failures are errors of the span.
+            // A server span has failed only when the server did (OpenTelemetry).
             let error = (status >= 500).then(|| status.to_string());
             let name = format!("{method} {route}");
             span.end(name, SpanKind::Server, attributes, error);
@@ -177,7 +176,7 @@ impl<'a> RequestTelemetry<'a> {
     }
 }
 
-/// The `traceparent` of a request, if there is one and it is valid.
+/// Returns the `traceparent` of a request, if there is one and it is valid.
 fn traceparent(request: &HttpRequest) -> Option<(String, TraceContext)> {
     let mut values = request.headers().get_all("traceparent");
     let value = values.next()?.to_str().ok()?;

@@ -1,7 +1,7 @@
-//! TLS of the listener: its certificate, read anew when it changes, and the
-//! certificates of clients.
+//! TLS of the listener: its certificate, reloaded when it changes, and the certificates
+//! of clients.
 //!
-//! Only HTTP/1.1 is offered: the guard of the stream reads nothing else.
+//! Only HTTP/1.1 is offered: the framer reads nothing else.
 
 use std::{
     io,
@@ -24,12 +24,12 @@ use tokio::sync::watch;
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use webpki::{EndEntityCert, KeyUsage};
 
-/// How often the files are looked at.
+/// The interval at which the files are checked.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(10);
-/// How long before its end a certificate is warned of.
+/// Time before the end of a certificate at which a warning is logged.
 const WARN_BEFORE: Duration = Duration::from_secs(14 * 24 * 3_600);
 
-/// Why the files cannot be used.
+/// The reason why the files cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("server.tls.{key}: {path}: {reason}")]
 pub struct TlsError {
@@ -38,44 +38,44 @@ pub struct TlsError {
     reason: String,
 }
 
-/// What the listener needs to speak TLS.
+/// The TLS side of the listener.
 pub struct Tls {
     settings: TlsSettings,
     files: ArcSwap<Files>,
-    /// How often the authorities of clients have changed.
+    /// The number of changes of the client authorities.
     changes: watch::Sender<u64>,
     /// The files that were tried last.
     tried: Mutex<Stamp>,
 }
 
-/// What was read from the files.
+/// The loaded files.
 struct Files {
     config: Arc<ServerConfig>,
     authorities: Vec<CertificateDer<'static>>,
-    /// How often they had changed by then.
+    /// The number of changes until this load.
     changes: u64,
 }
 
 /// A certificate that a client has shown.
 #[derive(Clone, Debug)]
 pub(crate) struct ClientCert {
-    /// The bot that it stands for, if it stands for one.
+    /// The bot that the certificate stands for, if any.
     pub(crate) bot: Option<BotName>,
-    /// From when on it is not valid, in seconds of Unix time.
+    /// The end of validity, in seconds of Unix time.
     not_after: u64,
-    /// It was verified when the authorities had changed so often.
+    /// The number of changes when the certificate was verified.
     verified: u64,
     changes: watch::Receiver<u64>,
 }
 
 impl ClientCert {
-    /// Whether it counts still. A connection may be older than the
+    /// Returns whether the certificate is valid now. A connection may be older than the
     /// authorities, and outlive the certificate.
     pub(crate) fn stands(&self) -> bool {
         *self.changes.borrow() == self.verified && UnixTime::now().as_secs() <= self.not_after
     }
 
-    /// Resolves when the authorities have changed, or when it ends.
+    /// Resolves when the authorities have changed, or the certificate has ended.
     pub(crate) async fn over(&mut self) {
         let left = self.not_after.saturating_sub(UnixTime::now().as_secs());
         let verified = self.verified;
@@ -85,15 +85,15 @@ impl ClientCert {
     }
 }
 
-/// What tells one version of the files from another.
+/// The fingerprint of one version of the files.
 type Stamp = Vec<Option<(u64, u64, i64, i64)>>;
 
 impl Tls {
-    /// Reads the files; `None` when TLS is off.
+    /// Loads the files; `None` when TLS is off.
     ///
     /// # Errors
-    /// A file that is not there or not what it should be, a certificate that is not
-    /// valid now, or a key that is not that of the certificate.
+    /// A missing or malformed file, a certificate that is not valid now, or a key that is
+    /// not that of the certificate.
     pub fn load(settings: &TlsSettings) -> Result<Option<Arc<Self>>, TlsError> {
         if !settings.is_on() {
             return Ok(None);
@@ -109,7 +109,7 @@ impl Tls {
         })))
     }
 
-    /// Reads the files anew if they have changed since they were tried last.
+    /// Reloads the files if they have changed since the last try.
     pub(crate) fn look(&self) {
         let now = stamp(&self.settings);
         let mut tried = self.tried.lock().unwrap_or_else(PoisonError::into_inner);
@@ -120,8 +120,7 @@ impl Tls {
         }
     }
 
-    /// Reads the files anew. What is wrong with them is logged, and the old ones
-    /// stay in use.
+    /// Reloads the files. Faults are logged, and the old files stay in use.
     pub fn reload(&self) {
         match read(&self.settings) {
             Ok(mut files) => {
@@ -130,18 +129,19 @@ impl Tls {
                 files.changes = before.changes + u64::from(changed);
                 let changes = files.changes;
                 self.files.store(Arc::new(files));
-                // Only now: what is verified from here on is verified by the new ones.
+                // After the store: certificates verified from here on are verified by the
+                // new authorities.
                 self.changes.send_replace(changes);
                 let cert_file = self.settings.cert_file.display();
-                tracing::info!(%cert_file, "the certificate was read anew");
+                tracing::info!(%cert_file, "reloaded the certificate");
             }
             Err(error) => {
-                tracing::error!(%error, "the certificate cannot be read anew; the old one stays in use");
+                tracing::error!(%error, "the certificate cannot be reloaded; the old one stays in use");
             }
         }
     }
 
-    /// Makes a connection one under TLS.
+    /// Performs the handshake of a connection.
     pub(crate) async fn accept(
         &self,
         tcp: TcpStream,
@@ -153,9 +153,9 @@ impl Tls {
         Ok((stream, certificate))
     }
 
-    /// The certificate of the client, if it has one.
+    /// Returns the certificate of the client, if it has one.
     fn certificate(&self, stream: &TlsStream<TcpStream>, verified: u64) -> Option<ClientCert> {
-        // Of the chain, which was verified, the first is the client's own.
+        // The first of the chain, which was verified, is the client's own.
         let chain = stream.get_ref().1.peer_certificates()?;
         Some(ClientCert {
             bot: bot_of(&self.settings, chain.first()?),
@@ -166,13 +166,13 @@ impl Tls {
     }
 }
 
-/// The end of a certificate, in seconds of Unix time; 0 when it cannot be told.
+/// Returns the end of a certificate, in seconds of Unix time; 0 when it cannot be read.
 fn not_after(certificate: &CertificateDer<'_>) -> u64 {
     let end = EndEntityCert::try_from(certificate)
         .ok()
         .and_then(|certificate| {
-            // In the year 9999 certificates end at the latest: what is refused then
-            // tells its end.
+            // Certificates end in the year 9999 at the latest: a refusal after that tells
+            // the end.
             let late = UnixTime::since_unix_epoch(Duration::from_secs(1 << 40));
             let verified = certificate.verify_for_usage(
                 &[],
@@ -194,12 +194,12 @@ fn not_after(certificate: &CertificateDer<'_>) -> u64 {
 fn bot_of(settings: &TlsSettings, certificate: &CertificateDer<'_>) -> Option<BotName> {
     let certificate = EndEntityCert::try_from(certificate).ok()?;
     let names = certificate.valid_dns_names().map(str::to_ascii_lowercase);
-    // A URI without a scheme is none, and would be taken for a DNS name.
+    // A text without a scheme is no URI, and would be mistaken for a DNS name.
     let uris = certificate.valid_uri_names().filter(|uri| has_scheme(uri));
     let names = names.chain(uris.map(str::to_owned));
     let mut bots = names.filter_map(|name| settings.client_bots.get(&name));
     let bot = bots.next()?;
-    // One that stands for several stands for none.
+    // A certificate of several bots stands for none.
     bots.all(|other| other == bot).then(|| bot.clone())
 }
 
@@ -253,7 +253,7 @@ fn read(settings: &TlsSettings) -> Result<Files, TlsError> {
                 .map_err(in_ca())?;
         }
         let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
-            // Whoever shows none needs a key.
+            // A client without a certificate needs a key.
             .allow_unauthenticated()
             .build()
             .map_err(|error| error.to_string())
@@ -274,7 +274,7 @@ fn read(settings: &TlsSettings) -> Result<Files, TlsError> {
     })
 }
 
-/// All certificates of a file, at least one.
+/// Returns all certificates of a file, at least one.
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let unreadable = |error| format!("cannot be read as certificates in PEM: {error}");
     let all = CertificateDer::pem_file_iter(path).map_err(unreadable)?;
@@ -291,7 +291,8 @@ fn check_time(certificate: &CertificateDer<'_>, path: &Path) -> Result<(), Strin
         .map_err(|error| format!("has what is no certificate: {error}"))?;
     let now = UnixTime::now();
     let wrong = |time| {
-        // The time is checked before the way to an authority, of which there is none here.
+        // Validity is checked before the chain to an authority, of which there is none
+        // here.
         let verified =
             certificate.verify_for_usage(&[], &[], &[], time, KeyUsage::server_auth(), None, None);
         match verified.err()? {
@@ -325,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn uris_have_a_scheme() {
+    fn uris_need_a_scheme() {
         for (uri, expected) in [
             ("spiffe://a/b", true),
             ("urn:bot:7", true),
@@ -341,14 +342,14 @@ mod tests {
     }
 
     #[test]
-    fn certificates_tell_their_end() {
+    fn end_of_certificate_is_read() {
         assert_eq!(not_after(&certificate(2001)), 978_307_200);
         assert_eq!(not_after(&certificate(3000)), 32_503_680_000);
         assert_eq!(not_after(&CertificateDer::from(vec![7; 100])), 0);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_certificate_stands_until_its_end_or_a_change_of_the_authorities() {
+    async fn certificate_is_valid_until_its_end_or_a_change_of_authorities() {
         let changes = watch::Sender::new(0);
         let client = |year| ClientCert {
             bot: Some("upper-1".parse().unwrap()),

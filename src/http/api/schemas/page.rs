@@ -7,10 +7,10 @@ use serde_json::Value;
 
 use super::{entities, summary};
 
-/// Of which types a part is the same as an entity of another name.
+/// Types that are the same as an entity of another name.
 const SAME: &[(&str, &str)] = &[("TaskResult", "Result"), ("KeyInfo", "Key")];
 
-/// The page, as Markdown.
+/// Returns the page as Markdown.
 ///
 /// # Errors
 /// As [`entities`].
@@ -56,7 +56,7 @@ fn section(entity: &Entity) -> String {
     out
 }
 
-/// The parts that are not entities themselves, each once.
+/// Returns the parts that are not entities themselves, each once.
 fn parts(all: &[Entity]) -> BTreeMap<String, Value> {
     let mut found = BTreeMap::new();
     for entity in all {
@@ -74,7 +74,7 @@ fn names_of(schema: &Value) -> Vec<String> {
     named.into_iter().flat_map(|p| p.keys().cloned()).collect()
 }
 
-/// The fields of an object, the values of an enumeration, or the alternatives.
+/// Describes the fields of an object, the values of an enumeration, or the alternatives.
 fn body(schema: &Value, fields: &[String]) -> String {
     if let Some(values) = schema["enum"].as_array() {
         let shown: Vec<_> = values.iter().map(|value| format!("`{value}`")).collect();
@@ -115,7 +115,7 @@ fn table(schema: &Value, fields: &[String]) -> String {
     out
 }
 
-/// What is said of a field, also when it is said of its alternative to `null`.
+/// Returns the description of a field, or that of its alternative to `null`.
 fn description(field: &Value) -> String {
     let own = flat(&field["description"]);
     if !own.is_empty() {
@@ -136,7 +136,7 @@ fn range(field: &Value) -> String {
     }
 }
 
-/// Whether a maximum is only that of the type.
+/// Returns whether a maximum is only that of the integer type.
 fn is_of_type(max: u64) -> bool {
     [u8::MAX.into(), u16::MAX.into(), u32::MAX.into(), u64::MAX].contains(&max)
 }

@@ -145,7 +145,7 @@ fn errors_of_the_hive_have_their_codes() {
 }
 
 #[actix_web::test]
-async fn the_cause_of_an_internal_error_is_not_told() {
+async fn cause_of_an_internal_error_is_hidden() {
     let response = Problem::internal("secret path").into_response("r1");
     assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
     let body = actix_web::body::to_bytes(response.into_body())
@@ -177,7 +177,7 @@ fn rendered(problem: Problem, request_id: &str) -> (HttpResponse, Value) {
 
 proptest! {
     #[test]
-    fn whatever_is_wrong_is_told_in_one_form(
+    fn every_problem_has_one_form(
         code in 0..Code::ALL.len(), detail: String, pointer: String, name: String, id: String,
     ) {
         let code = Code::ALL[code];
@@ -200,7 +200,7 @@ proptest! {
     }
 
     #[test]
-    fn no_key_is_told_wherever_it_stands(before in "[ -~]{0,20}", after in "[ /?&=\"]?[ -~]{0,20}") {
+    fn keys_in_problems_are_redacted(before in "[ -~]{0,20}", after in "[ /?&=\"]?[ -~]{0,20}") {
         let key = deia_model::ApiKey::generate().unwrap().reveal();
         let secret = key.split('_').nth(2).unwrap();
         let text = format!("{before}{key}{after}");

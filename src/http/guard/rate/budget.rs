@@ -26,34 +26,34 @@ type Taken = Result<StateSnapshot, NotUntil<<DefaultClock as Clock>::Instant>>;
 
 /// Budgets of addresses.
 pub(crate) const ADDRESSES: NonZeroU16 = NonZeroU16::MAX;
-/// Budgets of callers who are too many.
+/// Shared budgets of the callers beyond the maximum.
 const REST: NonZeroU16 = NonZeroU16::MIN.saturating_add(4_095);
 
-/// How often budgets are counted anew when there seem to be too many.
+/// The interval at which budgets are counted again while there seem to be too many.
 const COUNT_EVERY: Duration = Duration::from_millis(100);
 
-/// Budgets that callers share by their hash: always the same memory.
+/// Budgets that callers share by their hash, in fixed memory.
 pub(crate) struct SharedBudgets {
     policy: Policy,
     limiter: Limiter<Slots>,
-    /// Those of the limiter.
+    /// The slots of the limiter.
     slots: Slots,
     started: <DefaultClock as Clock>::Instant,
 }
 
-/// A budget for each caller, and shared ones for those who are too many.
+/// A budget for each caller, and shared ones for callers beyond the maximum.
 pub(crate) struct CallerBudgets {
     limiter: Limiter<DashMapStateStore<u64>>,
     rest: SharedBudgets,
-    /// About as many budgets are in the map, never fewer.
+    /// An upper estimate of the budgets in the map.
     kept: AtomicUsize,
     max: usize,
     born: Instant,
-    /// From when on they may be counted again, in milliseconds since then.
+    /// The time from which budgets may be counted again, in milliseconds since `born`.
     count_from: AtomicU64,
 }
 
-/// So many budgets, 8 bytes each.
+/// Budgets, 8 bytes each.
 #[derive(Clone)]
 struct Slots(Arc<[InMemoryState]>);
 
@@ -124,9 +124,10 @@ impl SharedBudgets {
         }
     }
 
-    /// Whether nothing is left of it. Takes nothing.
+    /// Returns whether nothing is left of a budget. Takes nothing.
     pub(crate) fn is_over(&self, key: u64) -> bool {
-        // What is kept is when all is back (GCRA), since the limiter was made.
+        // A slot holds the time at which the budget is full again (GCRA), since the start
+        // of the limiter.
         let look = |back: Option<Nanos>| Err::<((), Nanos), _>(back);
         let back = match self.slots.measure_and_replace(&key, look) {
             Err(Some(back)) => back.as_u64(),
@@ -164,16 +165,16 @@ impl CallerBudgets {
         let taken = self.limiter.check_key(&key);
         let policy = &self.rest.policy;
         let standing = policy.standing(taken, self.limiter.clock());
-        // Whoever has spent nothing else may be new, or has been back to the full
-        // budget: who comes now and then is counted again and again.
+        // A caller that has spent nothing else may be new, or back at the full budget: an
+        // occasional caller is counted each time.
         if standing.wait.is_none() && standing.remaining + 1 == policy.burst {
             self.kept.fetch_add(1, Ordering::Relaxed);
         }
         standing
     }
 
-    /// Whether one more may have a budget. When there seem to be too many, they
-    /// are counted.
+    /// Returns whether one more caller may have a budget of its own. Counts the budgets
+    /// when there seem to be too many.
     fn has_room(&self) -> bool {
         let has_room = || self.kept.load(Ordering::Relaxed) < self.max;
         if has_room() {
@@ -196,7 +197,7 @@ impl CallerBudgets {
         has_room()
     }
 
-    /// Forgets whoever has the full budget again.
+    /// Drops the budgets that are full again.
     pub(crate) fn forget(&self) {
         self.limiter.retain_recent();
         self.limiter.shrink_to_fit();
@@ -209,7 +210,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn memory_is_bounded_and_those_beyond_it_are_limited_as_well() {
+    fn callers_beyond_the_maximum_are_limited_in_bounded_memory() {
         let rate = Rate {
             per_second: 1,
             burst: 3,
@@ -226,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn who_comes_now_and_then_takes_one_place() {
+    fn occasional_caller_takes_one_slot() {
         let rate = Rate {
             per_second: 1_000,
             burst: 2,
@@ -235,7 +236,7 @@ mod tests {
         for request in 0..=20 {
             assert!(budget.has_room(), "{request}");
             assert!(budget.take(7).wait.is_none(), "{request}");
-            // Until the budget is whole again, by the clock that it goes by.
+            // Waits until the budget is full again, by the limiter's clock.
             let clock = budget.limiter.clock();
             let taken = clock.now();
             let whole = Nanos::from(Duration::from_millis(1));
@@ -245,7 +246,7 @@ mod tests {
         }
         assert_eq!(budget.limiter.len(), 1);
         assert!(budget.kept.load(Ordering::Relaxed) <= 2);
-        // Who really are too many are no more than that.
+        // Distinct callers never exceed the maximum.
         for key in 0..100 {
             budget.take(key);
         }
