@@ -5,6 +5,7 @@
 //! was asked for, messages go to standard error, and the exit code says what
 //! happened ([`Exit`]).
 
+mod alerts;
 mod bot;
 mod completions;
 mod config;

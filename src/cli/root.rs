@@ -6,6 +6,7 @@ use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 use deia_model::{Permission, TaskId};
 
 use super::{
+    alerts::{self, AlertsArgs, AlertsCommand},
     bot::BotCommand,
     completions,
     config::ConfigCommand,
@@ -174,6 +175,20 @@ pub(super) enum HiveNoun {
         command: Option<SupervisorsCommand>,
         #[command(flatten)]
         watch: WatchArgs,
+    },
+    /// List what needs a person: a bot that fails, a disk that fills, a follower that lags.
+    #[command(
+        args_conflicts_with_subcommands = true,
+        before_help = "Examples:
+  deia alerts
+  deia alerts --all --limit 20
+  deia alerts acknowledge alert_01h455vb4pex5vsknk084sn02q"
+    )]
+    Alerts {
+        #[command(subcommand)]
+        command: Option<AlertsCommand>,
+        #[command(flatten)]
+        list: AlertsArgs,
     },
     /// Make, list, change and remove users.
     #[command(
@@ -355,6 +370,14 @@ async fn dispatch(noun: HiveNoun, context: &Context) -> Result<(), CliError> {
             watch,
         } => supervisors::show(context, watch).await,
         HiveNoun::Supervisors {
+            command: Some(command),
+            ..
+        } => command.run(context).await,
+        HiveNoun::Alerts {
+            command: None,
+            list,
+        } => alerts::list(context, list).await,
+        HiveNoun::Alerts {
             command: Some(command),
             ..
         } => command.run(context).await,

@@ -1,6 +1,7 @@
 //! The handlers, one module a resource: each takes the request apart, makes one call of
 //! the hive, and answers.
 
+pub(crate) mod alerts;
 pub(crate) mod bots;
 pub(crate) mod dto;
 pub(crate) mod events;

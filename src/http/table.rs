@@ -5,7 +5,7 @@ use deia_model::Permission as P;
 
 use crate::http::{
     api::{
-        bots, events, health, keys, logs, meta, metrics, outputs, queue, schemas, secrets,
+        alerts, bots, events, health, keys, logs, meta, metrics, outputs, queue, schemas, secrets,
         sessions, supervisors, system, tasks, users,
     },
     guard::{
@@ -87,6 +87,12 @@ pub fn table() -> Vec<Route> {
             GET    "/api/v1/tasks/{id}",                      Needs(P::TaskRead),     Read,   tasks::get,              "get_task";
             /// Lists tasks.
             GET    "/api/v1/tasks",                           Needs(P::TaskRead),     Read,   tasks::list,             "list_tasks";
+        }
+        "alerts" {
+            /// Lists alerts.
+            GET    "/api/v1/alerts",                          Needs(P::AlertRead),    Read,   alerts::list,            "list_alerts";
+            /// Notes that the caller takes care of an alert.
+            POST   "/api/v1/alerts/{id}/acknowledge",         Needs(P::AlertAck),     Write,  alerts::acknowledge,     "acknowledge_alert";
         }
         "events" {
             /// Lists events.

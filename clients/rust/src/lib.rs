@@ -22,6 +22,7 @@
 //! # }
 //! ```
 
+mod alerts;
 mod bots;
 mod builder;
 mod error;

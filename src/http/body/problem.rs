@@ -409,6 +409,7 @@ fn refusal_code(refusal: &Refusal) -> Code {
         | Refusal::NoSuchBot(_)
         | Refusal::NoSuchKey(_)
         | Refusal::NoSuchUser(_)
+        | Refusal::NoSuchAlert(_)
         | Refusal::NoSuchSecret(_) => Code::NotFound,
         Refusal::TaskIsFinal { .. } => Code::TaskIsFinal,
         Refusal::TaskIsRunning(_) => Code::TaskIsRunning,

@@ -22,6 +22,7 @@ const HANDLES: &[Handle] = &[
     handle(&["submit_task"],                "/id",           "/api/v1/tasks/{id}",         "id"),
     handle(&["submit_tasks"],               "/ids/0",        "/api/v1/tasks/{id}",         "id"),
     handle(&["list_tasks", "list_dead_tasks"], "/items/0/id", "/api/v1/tasks/{id}",        "id"),
+    handle(&["list_alerts"],                "/items/0/id",   "/api/v1/alerts/{id}",        "id"),
     handle(&["put_bot"],                    "/id",           "/api/v1/bots/{id}",          "id"),
     handle(&["list_bots"],                  "/items/0/id",   "/api/v1/bots/{id}",          "id"),
     handle(&["list_secrets"],               "/items/0/name", "/api/v1/secrets/{id}",       "id"),
