@@ -216,7 +216,9 @@ async fn compare_descriptors(hive: &Hive) {
         .iter()
         .filter(|bot| bot.desired == BotDesired::Launched);
     let programs = launched.map(|bot| descriptors::programs(&bot.executor, &bot.capabilities));
-    let need = DescriptorNeed::of(&hive.config(), programs.sum());
+    let config = hive.config();
+    let (connections, readers) = (config.server.max_connections, config.store.readers);
+    let need = DescriptorNeed::of(connections, readers, programs.sum());
     if let Some(detail) = need.beyond(descriptors::limit().soft) {
         tracing::warn!("{detail}");
     }

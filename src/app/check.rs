@@ -255,7 +255,8 @@ fn open_files(config: &Config, held: Option<&Held>) -> Finding {
     let specs = stored.map(|bot| &bot.spec);
     let specs = specs.chain(seeded.map(|bot| &bot.spec));
     let programs = specs.map(|spec| descriptors::programs(&spec.executor, &spec.capabilities));
-    let need = DescriptorNeed::of(config, programs.sum());
+    let (connections, readers) = (config.server.max_connections, config.store.readers);
+    let need = DescriptorNeed::of(connections, readers, programs.sum());
     let limit = descriptors::limit().hard;
     match need.beyond(limit) {
         None => Ok(format!(

@@ -17,7 +17,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use deia_hive::host::{descriptors, signals};
+use deia_hive::host::{descriptors, process, signals};
 use nix::{
     sys::wait::waitpid,
     unistd::{Pid, execve},
@@ -156,7 +156,7 @@ impl Image {
     /// The image of this process, which read that settings file.
     pub(super) fn own(binary: PathBuf, settings: &str) -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::CLOEXEC;
-        let exe = rustix::fs::open("/proc/self/exe", flags, Mode::empty())?;
+        let exe = rustix::fs::open(process::OWN_PROGRAM, flags, Mode::empty())?;
         let snapshot = Snapshot {
             args: std::env::args_os().skip(1).collect(),
             settings: settings.to_owned(),
@@ -194,13 +194,13 @@ impl Image {
             failed: Some(reason.chars().take(MAX_REASON).collect()),
             ..self.note()
         };
-        let exe = format!("/proc/self/fd/{}", self.exe.as_raw_fd());
-        self.become_image(OsStr::new(&exe), &note, socket)
+        let exe = descriptors::path_to(self.exe.as_raw_fd());
+        self.become_image(exe.as_os_str(), &note, socket)
     }
 
     fn note(&self) -> Note {
         Note {
-            children: children(),
+            children: process::children().unwrap_or_default(),
             binary: self.binary.clone(),
             ..Note::default()
         }
@@ -273,7 +273,7 @@ fn exec(program: &OsStr, name: &Path, args: &[OsString], note: &str) -> io::Erro
 /// Opens what a descriptor that was inherited by its number refers to, for this
 /// image only, and closes that descriptor.
 fn reopen(number: i32, flags: OFlags) -> Option<OwnedFd> {
-    let path = format!("/proc/self/fd/{number}");
+    let path = descriptors::path_to(number);
     let opened = rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty());
     // Standard input, output and error are never closed.
     if number > 2 {
@@ -312,17 +312,6 @@ fn reap(children: &[i32]) {
     for &pid in children {
         std::thread::spawn(move || waitpid(Pid::from_raw(pid), None));
     }
-}
-
-/// The children of this process.
-fn children() -> Vec<i32> {
-    let threads = std::fs::read_dir("/proc/self/task").into_iter().flatten();
-    let of_thread = |thread: io::Result<std::fs::DirEntry>| {
-        std::fs::read_to_string(thread.ok()?.path().join("children")).ok()
-    };
-    let all: Vec<String> = threads.filter_map(of_thread).collect();
-    let pids = all.iter().flat_map(|pids| pids.split_whitespace());
-    pids.filter_map(|pid| pid.parse().ok()).collect()
 }
 
 #[cfg(test)]

@@ -326,16 +326,30 @@ fn circle_of_modules_is_found() {
 }
 
 #[test]
+fn only_the_host_module_reads_what_the_kernel_shows() {
+    let host = "actors/hive/src/host";
+    let mut elsewhere = not_below(all_sources(), &[host]);
+    elsewhere.retain(|(name, _)| !is_test(name));
+    forbid(
+        &elsewhere,
+        &["\"/proc", "\"/sys", "procfs::"],
+        "the host is read outside actors/hive/src/host",
+    );
+    let readers = below(all_sources(), &[host]);
+    assert!(readers.iter().any(|(_, text)| text.contains("procfs::")));
+}
+
+#[test]
 fn subsystems_import_each_other_in_no_circle() {
     const FOLDER: &str = "actors/hive/src";
-    // What stands below every subsystem. Helpers of tests start whole hives.
-    const GROUND: [&str; 4] = ["config", "guard", "host", "runner"];
     let mut files = rust_files(FOLDER);
+    // Helpers of tests start whole hives.
     files.retain(|(name, _)| !is_test(name) && !name.ends_with("testing.rs"));
     let mut imports = imports(&files, FOLDER, "crate::");
-    imports.retain(|module, _| !GROUND.contains(&module.as_str()));
+    // The settings of all subsystems, which some of their types are part of.
+    imports.remove("config");
     for from in imports.values_mut() {
-        from.retain(|module| !GROUND.contains(&module.as_str()));
+        from.remove("config");
     }
     let known = |module: &str, from: &str| imports[module].contains(from);
     assert!(known("tree", "bots") && known("tasks", "bots") && known("hive", "tree"));

@@ -7,7 +7,7 @@
 //! every process that carries the hive's instance in its environment, or descends
 //! from one that does.
 //!
-//! It is the second line: the [runner](crate::runner) above each program ends what
+//! It is the second line: the runner above each program ends what
 //! that has started. Should runners be killed, too, a process gets away that left its
 //! group, cleared its environment and lost its parents before deia went.
 //!
@@ -27,7 +27,7 @@ use rustix::{
     process::{Pid, kill_process, kill_process_group, pidfd_send_signal},
 };
 
-use crate::host::signals;
+use crate::host::{Process, signals};
 
 /// The variable that every program of a hive carries: the instance of its data
 /// directory. The hive's id would not do: a copy of the directory has it, too.
@@ -95,32 +95,8 @@ pub(crate) fn sweep_marked(marks: &[Marks]) -> io::Result<Swept> {
 /// # Errors
 /// `/proc` cannot be read.
 pub(crate) fn group_lives(group: i32) -> io::Result<bool> {
-    let lives = |process: &procs::Process| process.group == group && !process.zombie;
-    Ok(procs::list()?.iter().any(lives))
-}
-
-/// Returns those of these processes that have ended and were not reaped, with
-/// their start in clock ticks since boot.
-pub(crate) fn zombies_among(pids: &[i32]) -> Vec<(i32, u64)> {
-    let found = pids.iter().filter_map(|pid| procs::read(*pid));
-    let zombies = found.filter(|process| process.zombie);
-    zombies
-        .map(|process| (process.pid, process.started))
-        .collect()
-}
-
-/// Returns the children of this process that have ended and were not reaped, as
-/// [`zombies_among`] does. Looks at all processes.
-///
-/// # Errors
-/// `/proc` cannot be read.
-pub(crate) fn zombies_of_this_process() -> io::Result<Vec<(i32, u64)>> {
-    let own = i32::try_from(std::process::id()).unwrap_or(i32::MAX);
-    let all = procs::list()?.into_iter();
-    let zombies = all.filter(|process| process.parent == own && process.zombie);
-    Ok(zombies
-        .map(|process| (process.pid, process.started))
-        .collect())
+    let lives = |process: &Process| process.group == group && !process.zombie;
+    Ok(Process::all()?.iter().any(lives))
 }
 
 /// Whether the process behind this pidfd has ended, reaped or not.
@@ -173,7 +149,9 @@ fn note(line: &[u8], groups: &mut BTreeSet<i32>) {
 /// Continues the parents of these groups' leaders: a runner that its program has
 /// stopped does not see that deia is gone, and would stay for ever.
 fn continue_runners(groups: &BTreeSet<i32>) {
-    let parents = groups.iter().filter_map(|leader| procs::read(*leader));
+    let parents = groups
+        .iter()
+        .filter_map(|leader| Process::read(*leader).ok());
     for parent in parents.filter_map(|leader| Pid::from_raw(leader.parent)) {
         if !parent.is_init() {
             let _ = kill_process(parent, rustix::process::Signal::CONT);
@@ -184,7 +162,7 @@ fn continue_runners(groups: &BTreeSet<i32>) {
 /// Kills the descendants of a process, and then the process. A process that is
 /// stopped or hangs cannot do it itself.
 pub(crate) fn end_family(process: &OwnedFd, pid: i32) {
-    let processes = procs::list().unwrap_or_default();
+    let processes = Process::all().unwrap_or_default();
     for descendant in procs::descendants(&processes, pid) {
         let _ = procs::end(&descendant);
     }
@@ -216,7 +194,7 @@ fn sweep_until_clean(
     let none = BTreeSet::new();
     let mut clean_scans = 0;
     while clean_scans < 2 {
-        let processes = procs::list()?;
+        let processes = Process::all()?;
         let now = groups.take().unwrap_or(&none);
         let marked = |pid| procs::is_marked(pid, marks);
         // The scan comes first: ended parents no longer lead to their children.

@@ -5,6 +5,7 @@
 //! text is made when somebody asks for it.
 
 mod flow;
+mod host;
 mod parts;
 mod process;
 mod readings;
@@ -12,6 +13,7 @@ mod supervision;
 pub mod table;
 
 pub(crate) use flow::FlowMetrics;
+pub(crate) use host::HostReading;
 pub(crate) use parts::{BOT_LOGS, SchedulerMetrics, write_store};
 pub(crate) use process::ProcessReading;
 pub use readings::{CONTENT_TYPE, Readings};

@@ -16,7 +16,7 @@ use deia_model::{Event, EventFilter, LastRestart, Page, PageRequest, Principal, 
 use deia_supervision::{ArbiterStatus, Tree, TreeStatus};
 pub use parts::PartAction;
 
-use self::{health::CpuMeter, probes::Probe};
+use self::probes::Probe;
 use crate::{
     HiveError,
     access::AccessApi,
@@ -24,6 +24,7 @@ use crate::{
     bots::{Bots, BotsApi},
     config::Settings,
     data_dir::HiveFiles,
+    host::CpuMeter,
     lifecycle::Lifecycle,
     metrics::{FlowMetrics, SupervisionMetrics},
     subsystem::{Deps, Subsystem},

@@ -36,7 +36,10 @@ use rustix::{
 
 pub(crate) use self::wire::{Answer, Holds, Start, receive_answer, send_end, send_start};
 use self::wire::{Request, answer, receive};
-use crate::{guard::procs, host::signals};
+use crate::{
+    guard::procs,
+    host::{Process, signals},
+};
 
 /// Time to end descendants before the rest is reported: only a process that the
 /// kernel cannot end (it waits for a dead disk, say) takes longer than milliseconds.
@@ -258,11 +261,11 @@ fn end_descendants(group: Option<i32>, limit: Duration) -> (u32, u32) {
 /// Kills all descendants that there are now, and notes those outside of `group`.
 fn kill_descendants(group: Option<i32>, ended: &mut BTreeSet<(i32, u64)>) -> Vec<OwnedFd> {
     let own = i32::try_from(std::process::id()).unwrap_or(i32::MAX);
-    let Ok(processes) = procs::list() else {
+    let Ok(processes) = Process::all() else {
         return Vec::new();
     };
     let descendants = procs::descendants(&processes, own);
-    let kill = |process: &procs::Process| {
+    let kill = |process: &Process| {
         let dying = procs::end(process)?;
         if Some(process.group) != group {
             ended.insert((process.pid, process.started));

@@ -79,7 +79,7 @@ pub struct HealthMetrics {
     pub cpu_percent: f64,
     /// Resident memory of the server, in bytes.
     pub memory_bytes: u64,
-    /// Share of the machine's memory in use, 0 to 100.
+    /// Share of the memory in use, 0 to 100: of the machine's, or of the cgroup's if that is fuller.
     pub memory_percent: f64,
     /// Free space on the data directory's file system, in bytes.
     pub disk_free_bytes: u64,

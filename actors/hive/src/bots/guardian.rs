@@ -30,7 +30,7 @@ use self::{
     keeper::{Guard, Keeper, RunningGuard},
     runners::Pool,
 };
-use crate::{guard::Marks, runner::Holds};
+use crate::{guard::Marks, host::process, runner::Holds};
 
 /// Time that a new guard may leave its pipe unread. A guard that stalls longer is
 /// killed and replaced.
@@ -62,7 +62,7 @@ impl GuardianProgram {
     pub(crate) fn this_program(instance: &str) -> io::Result<Self> {
         // The file may be replaced by a new version, or removed, while deia runs: the
         // kernel still has the one that runs.
-        let path = PathBuf::from("/proc/self/exe");
+        let path = PathBuf::from(process::OWN_PROGRAM);
         path.try_exists()?;
         let run = new_run();
         Ok(Self {

@@ -1,71 +1,19 @@
-//! The processes of this machine, as `/proc` shows them.
+//! The processes that are to be ended.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
-    io,
     os::fd::OwnedFd,
 };
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::Marks;
-
-/// One process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Process {
-    /// Its id.
-    pub(crate) pid: i32,
-    /// Its parent's id.
-    pub(crate) parent: i32,
-    /// Its process group.
-    pub(crate) group: i32,
-    /// Whether it has ended and was not reaped yet.
-    pub(crate) zombie: bool,
-    /// When it started, in clock ticks since boot.
-    pub(crate) started: u64,
-}
-
-/// Reads `/proc/<pid>/stat`. The name, in parentheses, may hold anything.
-pub(crate) fn parse_stat(stat: &str) -> Option<Process> {
-    let (pid, rest) = stat.split_once(' ')?;
-    let (_, rest) = rest.rsplit_once(") ")?;
-    let mut fields = rest.split(' ');
-    let zombie = matches!(fields.next()?, "Z" | "X" | "x");
-    let parent = fields.next()?.parse().ok()?;
-    let group = fields.next()?.parse().ok()?;
-    // Field 22 of the line; the iterator stands at field 6.
-    let started = fields.nth(16)?.parse().ok()?;
-    Some(Process {
-        pid: pid.parse().ok()?,
-        parent,
-        group,
-        zombie,
-        started,
-    })
-}
-
-/// Reads one process; `None` when there is none of that id.
-pub(super) fn read(pid: i32) -> Option<Process> {
-    parse_stat(&String::from_utf8_lossy(
-        &std::fs::read(format!("/proc/{pid}/stat")).ok()?,
-    ))
-}
-
-/// All processes that can be seen. Those that end meanwhile are left out.
-///
-/// # Errors
-/// `/proc` cannot be read.
-pub(crate) fn list() -> io::Result<Vec<Process>> {
-    Ok(std::fs::read_dir("/proc")?
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .filter_map(read)
-        .collect())
-}
+use crate::host::{Process, process};
 
 /// Whether the environment of that process holds any of `marks`. One that
 /// cannot be read holds none.
 pub(crate) fn is_marked(pid: i32, marks: &[Marks]) -> bool {
-    std::fs::read(format!("/proc/{pid}/environ"))
+    process::environment(pid)
         .is_ok_and(|environment| marks.iter().any(|marks| carries(&environment, marks)))
 }
 
@@ -138,7 +86,7 @@ impl<'a> Family<'a> {
 /// readable when it has ended; `None` when there is nothing left to end.
 pub(crate) fn end(process: &Process) -> Option<OwnedFd> {
     let pidfd = pidfd_open(Pid::from_raw(process.pid)?, PidfdFlags::empty()).ok()?;
-    if read(process.pid)?.started != process.started {
+    if Process::read(process.pid).ok()?.started != process.started {
         return None;
     }
     pidfd_send_signal(&pidfd, Signal::KILL).ok()?;
@@ -148,34 +96,6 @@ pub(crate) fn end(process: &Process) -> Option<OwnedFd> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_line_of_stat_is_read() {
-        let fields = "S 7 8 9 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 123456 99 1";
-        for (name, expected) in [("cat", 42), ("a) Z (b", 42), ("", 42)] {
-            let process = parse_stat(&format!("42 ({name}) {fields}")).unwrap();
-            assert_eq!(process.pid, expected, "{name}");
-            assert_eq!((process.parent, process.group), (7, 8), "{name}");
-            assert_eq!(process.started, 123_456, "{name}");
-            assert!(!process.zombie, "{name}");
-        }
-        assert!(
-            parse_stat(&format!("1 (a) {}", fields.replace('S', "Z")))
-                .unwrap()
-                .zombie
-        );
-        for broken in ["", "1", "1 (a", "1 (a) S 1", "x (a) S 1 2 3"] {
-            assert_eq!(parse_stat(broken), None, "{broken}");
-        }
-    }
-
-    #[test]
-    fn this_very_process_is_seen() {
-        let own = i32::try_from(std::process::id()).unwrap();
-        let seen = list().unwrap();
-        let this = seen.iter().find(|p| p.pid == own).unwrap();
-        assert!(!this.zombie && this.started > 0 && this.parent > 0);
-    }
 
     #[test]
     fn a_mark_is_a_whole_variable() {

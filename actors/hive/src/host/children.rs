@@ -21,7 +21,7 @@ use rustix::{
     process::{Pid, WaitId, WaitIdOptions, waitid},
 };
 
-use crate::guard;
+use super::{Process, process};
 
 /// Minimum time that a child that was not started by [`spawn`] stays a zombie. A
 /// library may start a process by itself and wait for it at once.
@@ -172,20 +172,27 @@ fn forgotten(
     due
 }
 
-/// The children of this process that have ended: id and start.
+/// Returns the children of this process that have ended and were not reaped: id, and start
+/// in clock ticks since boot.
+///
+/// # Errors
+/// `/proc` cannot be read.
 fn zombies() -> io::Result<Vec<(i32, u64)>> {
-    let mut children = Vec::new();
-    for thread in std::fs::read_dir("/proc/self/task")? {
-        // A thread may end meanwhile; one of the others has its children then.
-        let listed = std::fs::read_to_string(thread?.path().join("children"));
-        let listed = listed.unwrap_or_default();
-        children.extend(listed.split_whitespace().flat_map(str::parse::<i32>));
-    }
-    // Kernels may be built without these lists.
-    match children.is_empty() {
-        true => guard::zombies_of_this_process(),
-        false => Ok(guard::zombies_among(&children)),
-    }
+    let listed = process::children()?;
+    let seen = match listed.is_empty() {
+        // Kernels may be built without these lists.
+        true => {
+            let own = i32::try_from(std::process::id()).unwrap_or(i32::MAX);
+            let mut all = Process::all()?;
+            all.retain(|process| process.parent == own);
+            all
+        }
+        false => listed.iter().flat_map(|pid| Process::read(*pid)).collect(),
+    };
+    let zombies = seen.iter().filter(|process| process.zombie);
+    Ok(zombies
+        .map(|process| (process.pid, process.started))
+        .collect())
 }
 
 #[cfg(test)]

@@ -1,6 +1,11 @@
 //! Limit of this process's open files, and the number that it needs.
 
-use std::{io, os::fd::OwnedFd, sync::OnceLock};
+use std::{
+    fs, io,
+    os::fd::{AsFd, AsRawFd as _, OwnedFd, RawFd},
+    path::PathBuf,
+    sync::OnceLock,
+};
 
 use deia_model::{Capabilities, Executor};
 use rustix::{
@@ -11,8 +16,6 @@ use rustix::{
         prlimit, setrlimit,
     },
 };
-
-use crate::config::Config;
 
 /// Descriptors that deia holds for one running program: three standard streams,
 /// progress, the process itself, a file for its output; some more for a moment
@@ -44,6 +47,29 @@ pub fn limit() -> DescriptorLimit {
         soft: limit.current.unwrap_or(u64::MAX),
         hard: limit.maximum.unwrap_or(u64::MAX),
     }
+}
+
+/// Returns the number of descriptors that are open.
+///
+/// # Errors
+/// The table of descriptors cannot be read.
+pub(super) fn open() -> io::Result<u64> {
+    // The directory itself is open while it is read.
+    Ok((fs::read_dir("/proc/self/fd")?.count() as u64).saturating_sub(1))
+}
+
+/// Returns a path that leads to the open file of this number, also when it has no name
+/// any more.
+pub fn path_to(number: RawFd) -> PathBuf {
+    format!("/proc/self/fd/{number}").into()
+}
+
+/// Returns the path by which the open file was reached, after all links.
+///
+/// # Errors
+/// The kernel does not tell.
+pub(crate) fn path_of(file: impl AsFd) -> io::Result<PathBuf> {
+    fs::read_link(path_to(file.as_fd().as_raw_fd()))
 }
 
 /// Raises the soft limit to the hard one. The soft limit is low for programs
@@ -95,10 +121,10 @@ pub(crate) fn restore_for(program: Pid) {
 /// The table of descriptors cannot be read.
 pub fn take_inherited() -> io::Result<usize> {
     let mut numbers = Vec::new();
-    for entry in std::fs::read_dir("/proc/self/fdinfo")? {
+    for entry in fs::read_dir("/proc/self/fdinfo")? {
         let entry = entry?;
         // That of the listing itself is gone by now.
-        let info = std::fs::read_to_string(entry.path()).unwrap_or_default();
+        let info = fs::read_to_string(entry.path()).unwrap_or_default();
         let number = entry.file_name().to_str().and_then(|it| it.parse().ok());
         numbers.extend(number.filter(|number| is_inherited(*number, &info)));
     }
@@ -157,13 +183,14 @@ pub fn programs(executor: &Executor, capabilities: &Capabilities) -> u64 {
 }
 
 impl DescriptorNeed {
-    /// Returns the need of these settings with `programs` at once.
-    pub fn of(config: &Config, programs: u64) -> Self {
+    /// Returns the need of that many connections and connections to the store, with
+    /// `programs` at once.
+    pub fn of(connections: u32, readers: u16, programs: u64) -> Self {
         Self {
-            connections: config.server.max_connections.into(),
+            connections: connections.into(),
             programs,
             for_programs: programs.saturating_mul(PER_PROGRAM),
-            reserve: RESERVE + PER_READER * u64::from(config.store.readers),
+            reserve: RESERVE + PER_READER * u64::from(readers),
         }
     }
 
@@ -214,10 +241,7 @@ mod tests {
 
     #[test]
     fn need_is_compared_with_the_limit() {
-        let mut config = Config::defaults().unwrap();
-        config.server.max_connections = 1_000;
-        config.store.readers = 4;
-        let need = DescriptorNeed::of(&config, 300);
+        let need = DescriptorNeed::of(1_000, 4, 300);
         assert_eq!((need.without_clients(), need.total()), (2_668, 3_668));
         assert_eq!(need.beyond(3_668), None);
         let beyond = need.beyond(3_667).unwrap();
@@ -229,6 +253,6 @@ mod tests {
         ] {
             assert!(beyond.contains(part), "{part}: {beyond}");
         }
-        assert_eq!(DescriptorNeed::of(&config, u64::MAX).total(), u64::MAX);
+        assert_eq!(DescriptorNeed::of(1_000, 4, u64::MAX).total(), u64::MAX);
     }
 }

@@ -28,12 +28,8 @@ impl DiskSpace {
 
     /// Returns the share that is in use or not for this process, in percent; 0 for a disk
     /// without a size.
-    #[allow(clippy::cast_precision_loss, reason = "bytes to a share")]
     pub(crate) fn used_percent(self) -> f64 {
-        match self.bytes {
-            0 => 0.0,
-            bytes => 100.0 - self.free_bytes as f64 * 100.0 / bytes as f64,
-        }
+        super::used_percent(self.free_bytes, self.bytes)
     }
 }
 

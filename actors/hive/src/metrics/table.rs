@@ -220,6 +220,26 @@ metrics! {
         STARTED = Gauge "process_start_time_seconds" []
             "When the process started, in seconds since 1970; an in-place restart keeps the process";
     }
+    "Host" {
+        HOST_LOAD = Gauge "deia_host_load" ["minutes"]
+            "Load average of the machine over 1, 5 and 15 minutes";
+        HOST_PRESSURE = Gauge "deia_host_pressure_ratio" ["of", "resource", "work"]
+            "Share of the last 10 seconds in which some or all work waited for cpu, memory or io (PSI); of the machine, and of the server's cgroup where version 2 tells it";
+        HOST_STALLED = Counter "deia_host_stalled_seconds_total" ["of", "resource", "work"]
+            "Time in which some or all work waited for cpu, memory or io (PSI); counts from the start of the machine or of the cgroup";
+        CGROUP_MEMORY = Gauge "deia_cgroup_memory_bytes" []
+            "Memory charged to the server's cgroup, or to the one above it that has the least room left";
+        CGROUP_WORKING_SET = Gauge "deia_cgroup_memory_working_set_bytes" []
+            "The same memory without files that were not read lately, which the kernel drops first";
+        CGROUP_MEMORY_LIMIT = Gauge "deia_cgroup_memory_limit_bytes" []
+            "Limit of that memory; absent when there is none";
+        CGROUP_CPUS = Gauge "deia_cgroup_cpus" []
+            "Processors whose time the server's cgroup may use; absent when there is no limit";
+        CGROUP_PIDS = Gauge "deia_cgroup_pids" []
+            "Processes and threads in the server's cgroup, or in the one above it that has the least room left";
+        CGROUP_PIDS_LIMIT = Gauge "deia_cgroup_pids_limit" []
+            "Limit of those processes and threads; absent when there is none";
+    }
 }
 
 /// Every row.

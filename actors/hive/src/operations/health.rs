@@ -1,10 +1,5 @@
 //! How the whole hive stands.
 
-use std::{
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
-
 use deia_ledger::FollowerState;
 use deia_model::{
     Bot, BotDesired, BotStatus, Condition, FollowerLag, HealthMetrics, StatusCounts, SystemStatus,
@@ -12,12 +7,14 @@ use deia_model::{
 use deia_supervision::{ArbiterStatus, ChildState, Health, TreeStatus};
 
 use super::OperationsApi;
-use crate::{HiveError, host::DiskSpace, lifecycle::State};
+use crate::{
+    HiveError,
+    host::{Cgroup, CpuMeter, DiskSpace, Memory, process::Usage},
+    lifecycle::State,
+};
 
 /// A queued task that waits this long without a bot is a problem, in milliseconds.
 const OLDEST_QUEUED_MAX_MS: u64 = 300_000;
-/// Over which time the use of the CPUs is measured at least.
-const CPU_WINDOW: Duration = Duration::from_secs(1);
 
 fn lag(follower: FollowerState) -> FollowerLag {
     FollowerLag {
@@ -179,58 +176,6 @@ fn down_in(status: &TreeStatus, found: &mut Vec<String>) {
     }
 }
 
-/// Measures how busy the CPUs were since the last look.
-#[derive(Default)]
-pub(super) struct CpuMeter(Mutex<Option<CpuSample>>);
-
-#[derive(Clone, Copy)]
-struct CpuSample {
-    at: std::time::Instant,
-    busy: u64,
-    total: u64,
-    percent: f64,
-}
-
-impl CpuMeter {
-    #[allow(clippy::cast_precision_loss, reason = "ticks to a share")]
-    fn percent(&self) -> f64 {
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(sample) = last.filter(|sample| sample.at.elapsed() < CPU_WINDOW) {
-            return sample.percent;
-        }
-        let Some((busy, total)) = std::fs::read_to_string("/proc/stat")
-            .ok()
-            .and_then(|text| cpu_ticks(&text))
-        else {
-            return 0.0;
-        };
-        // The first look has no other to compare with: it tells of the time since boot.
-        let (busy_before, total_before) = last.map_or((0, 0), |sample| (sample.busy, sample.total));
-        let passed = total.saturating_sub(total_before).max(1);
-        let percent = busy.saturating_sub(busy_before) as f64 * 100.0 / passed as f64;
-        *last = Some(CpuSample {
-            at: std::time::Instant::now(),
-            busy,
-            total,
-            percent,
-        });
-        percent
-    }
-}
-
-/// Busy and all ticks of the first line of `/proc/stat` (proc(5)).
-fn cpu_ticks(stat: &str) -> Option<(u64, u64)> {
-    let line = stat.lines().next()?.strip_prefix("cpu ")?;
-    let ticks: Vec<u64> = line
-        .split_whitespace()
-        .take(8)
-        .filter_map(|n| n.parse().ok())
-        .collect();
-    let [user, nice, system, idle, iowait, irq, softirq, steal] = ticks[..].try_into().ok()?;
-    let busy = user + nice + system + irq + softirq + steal;
-    Some((busy, busy + idle + iowait))
-}
-
 struct Machine {
     cpu_percent: f64,
     memory_bytes: u64,
@@ -240,54 +185,25 @@ struct Machine {
 }
 
 impl Machine {
-    #[allow(clippy::cast_precision_loss, reason = "bytes to a share")]
+    /// Measures it. A figure that the host does not show is 0.
     fn measure(cpu: &CpuMeter, data_dir: &std::path::Path) -> Self {
-        let read = |path| std::fs::read_to_string(path).unwrap_or_default();
-        let (meminfo, status) = (read("/proc/meminfo"), read("/proc/self/status"));
-        let (total, available) = (
-            kib_of(&meminfo, "MemTotal:"),
-            kib_of(&meminfo, "MemAvailable:"),
-        );
         let disk = DiskSpace::of(data_dir).ok();
-        let used_percent = |free: u64, size: u64| {
-            if size == 0 {
-                0.0
-            } else {
-                100.0 - free as f64 * 100.0 / size as f64
-            }
-        };
+        let machine = Memory::of_machine().map_or(0.0, Memory::used_percent);
+        let cgroup = Cgroup::of_this_process().memory().ok();
+        let cgroup = cgroup.and_then(|memory| memory.used_percent());
         Self {
-            cpu_percent: cpu.percent(),
-            memory_bytes: kib_of(&status, "VmRSS:") * 1_024,
-            memory_percent: used_percent(available, total),
+            cpu_percent: cpu.percent().unwrap_or(0.0),
+            memory_bytes: Usage::of_this_process().resident_bytes.unwrap_or(0),
+            memory_percent: machine.max(cgroup.unwrap_or(0.0)),
             disk_free_bytes: disk.map_or(0, |disk| disk.free_bytes),
             disk_percent: disk.map_or(0.0, DiskSpace::used_percent),
         }
     }
 }
 
-/// A line of `/proc/meminfo` or `/proc/self/status`, in KiB; 0 when it is not there.
-fn kib_of(text: &str, name: &str) -> u64 {
-    let line = text.lines().find_map(|line| line.strip_prefix(name));
-    line.and_then(|rest| rest.split_whitespace().next())
-        .and_then(|n| n.parse().ok())
-        .unwrap_or(0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn proc_files_are_read() {
-        assert_eq!(
-            cpu_ticks("cpu  10 1 5 80 4 2 1 1 0 0\ncpu0 1\n"),
-            Some((20, 104))
-        );
-        assert_eq!(cpu_ticks("nonsense"), None);
-        assert_eq!(kib_of("A: 1 kB\nMemTotal:   42 kB\n", "MemTotal:"), 42);
-        assert_eq!(kib_of("", "MemTotal:"), 0);
-    }
 
     fn metrics() -> HealthMetrics {
         HealthMetrics {

@@ -8,7 +8,7 @@ use deia_model::{Bot, BotDesired, BotStatus, QueueStatus, StatusCounts};
 use super::OperationsApi;
 use crate::{
     HiveError,
-    metrics::{ProcessReading, Readings, table, write_store},
+    metrics::{HostReading, ProcessReading, Readings, table, write_store},
 };
 
 /// How long the store may take to tell how the queue and the bots stand. The
@@ -76,9 +76,10 @@ impl OperationsApi {
         out.plain(&table::STORE_UNREADABLE, UNREADABLE_ROWS.get());
         let config = self.settings.get();
         let database = config.database_path();
-        let process = tokio::task::spawn_blocking(move || ProcessReading::take(&database));
-        if let Ok(process) = process.await {
+        let reading = move || (ProcessReading::take(&database), HostReading::take());
+        if let Ok((process, host)) = tokio::task::spawn_blocking(reading).await {
             process.write(&mut out);
+            host.write(&mut out);
         }
         let profile = if cfg!(debug_assertions) {
             "debug"

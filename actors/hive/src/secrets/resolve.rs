@@ -5,10 +5,7 @@ use std::{
     fmt,
     fs::File,
     io::{self, Read},
-    os::{
-        fd::AsRawFd as _,
-        unix::ffi::{OsStrExt as _, OsStringExt as _},
-    },
+    os::unix::ffi::{OsStrExt as _, OsStringExt as _},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -18,6 +15,7 @@ use deia_model::{SecretName, SecretPlaces, SecretRef, SecretRefs};
 use rustix::fs::{Mode, OFlags};
 
 use super::{SealingKeys, SecretValue};
+use crate::host::descriptors;
 
 /// Maximum size of a secret, in bytes: the kernel allows 128 KiB in one variable.
 const MAX_BYTES: u64 = 64 << 10;
@@ -146,7 +144,7 @@ fn read_file(path: &Path, place: &Path, data_dir: &Path) -> Result<Vec<u8>, Stri
     let file =
         File::from(rustix::fs::open(path, flags, Mode::empty()).map_err(|e| told(e.into()))?);
     // The file that is open is the one that is judged, whatever the path leads to now.
-    let real = std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).map_err(told)?;
+    let real = descriptors::path_of(&file).map_err(told)?;
     if !real.starts_with(place.canonicalize().map_err(told)?) {
         return Err("a link leads out of the place that bots.secret_files allows".into());
     }

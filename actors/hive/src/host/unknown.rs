@@ -1,0 +1,72 @@
+//! Reasons why a figure of the host is not known.
+
+use std::io;
+
+use procfs::ProcError;
+use rustix::io::Errno;
+
+/// Reason why a figure of the host is not known. None of them is a fault of deia: a
+/// container, an older kernel or `hidepid` shows less.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unknown {
+    /// The kernel or the container does not have it.
+    Absent,
+    /// This process may not read it.
+    Denied,
+    /// The file is there, and cannot be read or has another form.
+    Unreadable,
+}
+
+impl From<io::Error> for Unknown {
+    fn from(error: io::Error) -> Self {
+        match (error.kind(), Errno::from_io_error(&error)) {
+            (io::ErrorKind::NotFound | io::ErrorKind::NotADirectory, _) => Self::Absent,
+            (io::ErrorKind::PermissionDenied, _) => Self::Denied,
+            // PSI that is compiled in and switched off; a process that ended meanwhile.
+            (_, Some(Errno::OPNOTSUPP | Errno::SRCH | Errno::NODEV)) => Self::Absent,
+            _ => Self::Unreadable,
+        }
+    }
+}
+
+impl From<ProcError> for Unknown {
+    fn from(error: ProcError) -> Self {
+        match error {
+            ProcError::NotFound(_) => Self::Absent,
+            ProcError::PermissionDenied(_) => Self::Denied,
+            ProcError::Io(error, _) => error.into(),
+            _ => Self::Unreadable,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_are_told_apart() {
+        for (errno, expected) in [
+            (Errno::NOENT, Unknown::Absent),
+            (Errno::NOTDIR, Unknown::Absent),
+            (Errno::OPNOTSUPP, Unknown::Absent),
+            (Errno::SRCH, Unknown::Absent),
+            (Errno::ACCESS, Unknown::Denied),
+            (Errno::PERM, Unknown::Denied),
+            (Errno::IO, Unknown::Unreadable),
+            (Errno::MFILE, Unknown::Unreadable),
+        ] {
+            let error = || io::Error::from(errno);
+            assert_eq!(Unknown::from(error()), expected, "{errno:?}");
+            assert_eq!(
+                Unknown::from(ProcError::from(error())),
+                expected,
+                "{errno:?}"
+            );
+        }
+        assert_eq!(
+            Unknown::from(ProcError::Incomplete(None)),
+            Unknown::Unreadable
+        );
+    }
+}
