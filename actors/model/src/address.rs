@@ -1,20 +1,14 @@
 //! Ranges of IP addresses, as allow-lists have them.
 
-use std::{
-    fmt,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    str::FromStr,
-};
+use std::{fmt, net::IpAddr, str::FromStr};
 
+use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 /// An address, or all that begin as it does (CIDR, RFC 4632 and RFC 4291). An
 /// IPv4 address that is mapped into IPv6 (`::ffff:192.0.2.1`) is the IPv4 address.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct AddressRange {
-    first: IpAddr,
-    prefix: u8,
-}
+pub struct AddressRange(IpNet);
 
 /// Why a text is not a range of addresses.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -30,46 +24,31 @@ pub enum AddressRangeError {
 }
 
 impl AddressRange {
-    /// The range that the address is in, of that many leading bits.
+    /// Returns the range that the address is in, of that many leading bits; the address
+    /// alone when it has fewer.
     pub fn of(address: IpAddr, prefix: u8) -> Self {
-        let prefix = prefix.min(Self::width(address));
-        let first = match address {
-            IpAddr::V4(address) => masked_v4(address, prefix).into(),
-            IpAddr::V6(address) => masked_v6(address, prefix).into(),
-        };
-        Self { first, prefix }
+        let range = IpNet::new(address, prefix).unwrap_or_else(|_| address.into());
+        Self(range.trunc())
     }
 
-    /// Whether the address is in it.
+    /// Returns the addresses that count as one caller: who has one IPv6 address usually has
+    /// all of its /64.
+    pub fn of_caller(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            v4 @ IpAddr::V4(_) => Self::of(v4, 32),
+            v6 @ IpAddr::V6(_) => Self::of(v6, 64),
+        }
+    }
+
+    /// Returns whether the address is in the range.
     pub fn contains(&self, address: IpAddr) -> bool {
-        match (self.first, address.to_canonical()) {
-            (IpAddr::V4(first), IpAddr::V4(address)) => masked_v4(address, self.prefix) == first,
-            (IpAddr::V6(first), IpAddr::V6(address)) => masked_v6(address, self.prefix) == first,
-            _ => false,
-        }
+        self.0.contains(&address.to_canonical())
     }
 
-    /// Whether all addresses of the other one are in it.
+    /// Returns whether all addresses of the other range are in this one.
     pub fn covers(&self, other: &Self) -> bool {
-        self.prefix <= other.prefix && self.contains(other.first)
+        self.0.contains(&other.0)
     }
-
-    fn width(address: IpAddr) -> u8 {
-        match address {
-            IpAddr::V4(_) => 32,
-            IpAddr::V6(_) => 128,
-        }
-    }
-}
-
-fn masked_v4(address: Ipv4Addr, prefix: u8) -> Ipv4Addr {
-    let mask = u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
-    Ipv4Addr::from_bits(address.to_bits() & mask)
-}
-
-fn masked_v6(address: Ipv6Addr, prefix: u8) -> Ipv6Addr {
-    let mask = u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0);
-    Ipv6Addr::from_bits(address.to_bits() & mask)
 }
 
 impl FromStr for AddressRange {
@@ -77,6 +56,7 @@ impl FromStr for AddressRange {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let malformed = || AddressRangeError::Malformed;
+        // Not read by the crate: it takes 010.0.0.1 and /08, which others read as octal.
         let (address, prefix) = match text.split_once('/') {
             None => (text, None),
             Some((address, digits)) => {
@@ -88,17 +68,16 @@ impl FromStr for AddressRange {
             }
         };
         let given: IpAddr = address.parse().map_err(|_| malformed())?;
-        let prefix = prefix.unwrap_or(Self::width(given));
-        if prefix > Self::width(given) {
-            return Err(malformed());
-        }
+        let prefix = prefix.unwrap_or(IpNet::from(given).prefix_len());
+        let range = IpNet::new(given, prefix).map_err(|_| malformed())?;
         // ::ffff:0:0/96 is all of IPv4; what is shorter is IPv6.
-        let (given, prefix) = match given.to_canonical() {
-            v4 @ IpAddr::V4(_) if given.is_ipv6() && prefix >= 96 => (v4, prefix - 96),
-            _ => (given, prefix),
+        let (given, range) = match given.to_canonical() {
+            v4 @ IpAddr::V4(_) if given.is_ipv6() && prefix >= 96 => {
+                (v4, Self::of(v4, prefix - 96))
+            }
+            _ => (given, Self(range.trunc())),
         };
-        let range = Self::of(given, prefix);
-        match range.first == given {
+        match range.0.addr() == given {
             true => Ok(range),
             false => Err(AddressRangeError::BitsBeyond(range)),
         }
@@ -107,9 +86,9 @@ impl FromStr for AddressRange {
 
 impl fmt::Display for AddressRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.prefix == Self::width(self.first) {
-            true => write!(f, "{}", self.first),
-            false => write!(f, "{}/{}", self.first, self.prefix),
+        match self.0.prefix_len() == self.0.max_prefix_len() {
+            true => write!(f, "{}", self.0.addr()),
+            false => write!(f, "{}", self.0),
         }
     }
 }
@@ -136,6 +115,8 @@ impl<'de> Deserialize<'de> for AddressRange {
 
 #[cfg(test)]
 mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
     use proptest::prelude::*;
 
     use super::*;
@@ -215,6 +196,36 @@ mod tests {
             let range: AddressRange = range.parse().unwrap();
             let address = address.parse().unwrap();
             assert_eq!(range.contains(address), expected, "{range} {address}");
+        }
+    }
+
+    #[test]
+    fn callers_of_one_network_are_one() {
+        let of = |text: &str| AddressRange::of_caller(text.parse().unwrap());
+        assert_eq!(of("2001:db8::1"), of("2001:db8::ffff:0:0:1"));
+        assert_ne!(of("2001:db8::1"), of("2001:db8:0:1::1"));
+        assert_ne!(of("192.0.2.1"), of("192.0.2.2"));
+        assert_eq!(of("192.0.2.1"), of("::ffff:192.0.2.1"));
+        assert_eq!(of("2001:db8::1").to_string(), "2001:db8::/64");
+        assert_eq!(of("192.0.2.1").to_string(), "192.0.2.1");
+    }
+
+    #[test]
+    fn ranges_cover_ranges() {
+        for (range, other, expected) in [
+            ("10.0.0.0/8", "10.1.0.0/16", true),
+            ("10.0.0.0/8", "10.0.0.0/8", true),
+            ("10.1.0.0/16", "10.0.0.0/8", false),
+            ("10.0.0.0/8", "11.0.0.1", false),
+            ("::/0", "10.0.0.1", false),
+            ("2001:db8::/32", "2001:db8:1::/48", true),
+        ] {
+            let read = |text: &str| text.parse::<AddressRange>().unwrap();
+            assert_eq!(
+                read(range).covers(&read(other)),
+                expected,
+                "{range} {other}"
+            );
         }
     }
 }

@@ -9,6 +9,7 @@ use actix_web::{
     web::{self},
 };
 use deia_hive::Hive;
+use deia_model::AddressRange;
 
 use crate::http::{
     body::{answer::Answer, catalogue::Code, problem::Problem},
@@ -16,7 +17,6 @@ use crate::http::{
     guard::{
         class::RouteClass,
         policy::{Access, RoutePolicy},
-        quotas::network,
         rate::RateLimitStatus,
         who::{authenticate, authorize, is_unchanged, reauthorize},
     },
@@ -132,7 +132,7 @@ where
     let answer = handler(state.hive.clone()).await?;
     state
         .answers
-        .until_read(answer, request.method(), &from.map(network))
+        .until_read(answer, request.method(), &from.map(AddressRange::of_caller))
 }
 
 /// Answers what the framer refused before it was a request. The address pays for it, and

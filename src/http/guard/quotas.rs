@@ -3,7 +3,6 @@
 
 use std::{
     hash::{BuildHasher, Hash, RandomState},
-    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -103,14 +102,6 @@ impl Drop for QuotaShare {
     }
 }
 
-/// Returns the network of an address: an IPv6 customer usually has a whole /64.
-pub(crate) fn network(address: IpAddr) -> u64 {
-    match address.to_canonical() {
-        IpAddr::V4(address) => u64::from(address.to_bits()),
-        IpAddr::V6(address) => (address.to_bits() >> 64) as u64 | 1 << 63,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -133,14 +124,5 @@ mod tests {
         drop(large);
         let left = all.slots.iter().map(|slot| slot.load(Ordering::Relaxed));
         assert_eq!(left.sum::<usize>(), 0);
-    }
-
-    #[test]
-    fn networks_are_told_apart() {
-        let of = |text: &str| network(text.parse().unwrap());
-        assert_eq!(of("2001:db8::1"), of("2001:db8::ffff:0:0:1"));
-        assert_ne!(of("2001:db8::1"), of("2001:db8:0:1::1"));
-        assert_ne!(of("192.0.2.1"), of("192.0.2.2"));
-        assert_eq!(of("192.0.2.1"), of("::ffff:192.0.2.1"));
     }
 }

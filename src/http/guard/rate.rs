@@ -21,12 +21,10 @@ use std::{
 
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use deia_hive::config::LimitSettings;
+use deia_model::AddressRange;
 
 use self::budget::{ADDRESSES, CallerBudgets, SharedBudgets};
-use crate::http::guard::{
-    class::{PerClass, RouteClass},
-    quotas::network,
-};
+use crate::http::guard::class::{PerClass, RouteClass};
 
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
@@ -119,7 +117,7 @@ impl Limits {
 
 impl Budgets {
     fn slot(&self, address: Option<IpAddr>) -> u64 {
-        self.hasher.hash_one(address.map(network))
+        self.hasher.hash_one(address.map(AddressRange::of_caller))
     }
 }
 

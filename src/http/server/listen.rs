@@ -15,10 +15,11 @@ use actix_service::{ServiceFactoryExt as _, fn_service, map_config};
 use actix_web::{App, dev::AppConfig};
 use deia_framer::Timeouts;
 use deia_hive::config::ServerSettings;
+use deia_model::AddressRange;
 use tokio::sync::watch;
 
 use crate::http::{
-    guard::quotas::{HashedQuotas, NETWORKS, network},
+    guard::quotas::{HashedQuotas, NETWORKS},
     route::register,
     server::{
         connection::{Peer, Stream, Transport},
@@ -81,7 +82,7 @@ pub(crate) fn serve(
             let other = Peer {
                 certificate: None,
                 secure: false,
-                share: networks.of(&peer.map(|peer| network(peer.ip()))),
+                share: networks.of(&peer.map(|peer| AddressRange::of_caller(peer.ip()))),
                 open: connections.open(),
             };
             let accepted = accept(tcp, other, tls.clone(), timeouts, stopping.clone());

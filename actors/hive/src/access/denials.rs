@@ -46,17 +46,9 @@ impl Denial {
     fn caller(&self) -> String {
         match (&self.user, &self.address) {
             (Some(user), _) => user.clone(),
-            (None, Some(address)) => format!("address:{}", network(*address)),
+            (None, Some(address)) => format!("address:{}", AddressRange::of_caller(*address)),
             (None, None) => "address:unknown".to_owned(),
         }
-    }
-}
-
-/// Whoever has one IPv6 address has all of its /64: they are one caller.
-fn network(address: IpAddr) -> AddressRange {
-    match address.to_canonical() {
-        v4 @ IpAddr::V4(_) => AddressRange::of(v4, 32),
-        v6 @ IpAddr::V6(_) => AddressRange::of(v6, 64),
     }
 }
 
