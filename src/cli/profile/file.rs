@@ -84,7 +84,7 @@ impl Profiles {
     pub(super) fn save(&self, path: &Path) -> Result<(), CliError> {
         // A link stays one: what it leads to is written.
         let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        let text = yaml::from_json(&serde_json::to_string(self)?)?;
+        let text = yaml::to_string(self)?;
         write_whole(&path, &text).map_err(|error| CliError::File { path, error })
     }
 
