@@ -3,22 +3,22 @@
 //! more than an observation.
 
 use std::{
-    collections::HashMap,
     fmt,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
+use dashmap::DashMap;
 use deia_model::{BotFault, BotName, Timestamp};
 
 use super::{command::Pids, fault::Fault, left::Left};
 
 /// All bots that were ever launched in this process.
 #[derive(Clone, Default)]
-pub(crate) struct Board(Arc<RwLock<HashMap<BotName, Arc<Card>>>>, Arc<AtomicU64>);
+pub(crate) struct Board(Arc<DashMap<BotName, Arc<Card>>>, Arc<AtomicU64>);
 
 /// What is observed of one bot.
 #[derive(Default)]
@@ -83,20 +83,10 @@ pub(crate) struct Observation {
 impl Board {
     /// The bot's card, made when it has none.
     pub(super) fn card(&self, bot: &BotName) -> Arc<Card> {
-        if let Some(card) = self
-            .0
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(bot)
-        {
+        if let Some(card) = self.0.get(bot) {
             return card.clone();
         }
-        self.0
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .entry(bot.clone())
-            .or_default()
-            .clone()
+        self.0.entry(bot.clone()).or_default().clone()
     }
 
     /// A number for a start of a bot. No other start of any bot ever has it, so
@@ -117,25 +107,18 @@ impl Board {
 
     /// Forgets a bot that was removed.
     pub(crate) fn forget(&self, bot: &BotName) {
-        self.0
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(bot);
+        self.0.remove(bot);
     }
 
     /// How a bot is doing now.
     pub(crate) fn observe(&self, bot: &BotName) -> Observation {
-        let cards = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        cards
-            .get(bot)
-            .map(|card| card.observe())
-            .unwrap_or_default()
+        let card = self.0.get(bot).map(|card| card.clone());
+        card.map(|card| card.observe()).unwrap_or_default()
     }
 
     /// Tasks that all bots have in hand, and programs that they run.
     pub(crate) fn totals(&self) -> (u32, usize) {
-        let cards = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        cards.values().fold((0, 0), |(tasks, programs), card| {
+        self.0.iter().fold((0, 0), |(tasks, programs), card| {
             let running = card.running.load(Ordering::Relaxed);
             (tasks + running, programs + card.pids.len())
         })
@@ -143,11 +126,8 @@ impl Board {
 
     /// Tasks that all bots have in hand.
     pub(crate) fn running(&self) -> u32 {
-        let cards = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        cards
-            .values()
-            .map(|card| card.running.load(Ordering::Relaxed))
-            .sum()
+        let running = |card: &Card| card.running.load(Ordering::Relaxed);
+        self.0.iter().map(|card| running(&card)).sum()
     }
 }
 

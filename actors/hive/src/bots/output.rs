@@ -13,13 +13,13 @@ mod read;
 mod tests;
 
 use std::{
-    collections::HashMap,
     fs::File,
     io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use dashmap::DashMap;
 use deia_ledger::reserve;
 use deia_model::TaskId;
 use tokio::sync::watch;
@@ -44,7 +44,7 @@ pub(crate) struct Outputs(Arc<Inner>);
 struct Inner {
     data_dir: PathBuf,
     directory: PathBuf,
-    running: Mutex<HashMap<TaskId, Arc<Running>>>,
+    running: DashMap<TaskId, Arc<Running>>,
 }
 
 /// Output of a running program so far.
@@ -81,7 +81,7 @@ impl Outputs {
         Self(Arc::new(Inner {
             directory: data_dir.join("outputs"),
             data_dir: data_dir.to_owned(),
-            running: Mutex::default(),
+            running: DashMap::new(),
         }))
     }
 
@@ -92,14 +92,14 @@ impl Outputs {
             so_far: Mutex::default(),
             grown: watch::Sender::new(Grown::default()),
         });
-        self.lock().insert(task, Arc::clone(&running));
+        self.0.running.insert(task, Arc::clone(&running));
         Keeper::new(self.clone(), task, running, limits)
     }
 
     /// Returns the output of a running attempt, from there on; `None` when no attempt
     /// of the task prints now.
     pub(crate) fn running(&self, task: TaskId, offset: u64) -> Option<TaskOutput> {
-        let running = self.lock().get(&task).cloned()?;
+        let running = self.0.running.get(&task).map(|it| Arc::clone(&it))?;
         Some(TaskOutput::running(running, offset))
     }
 
@@ -185,15 +185,8 @@ impl Outputs {
     }
 
     fn ended(&self, task: TaskId, running: &Arc<Running>) {
-        let mut all = self.lock();
-        if all.get(&task).is_some_and(|it| Arc::ptr_eq(it, running)) {
-            all.remove(&task);
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<TaskId, Arc<Running>>> {
-        let running = self.0.running.lock();
-        running.unwrap_or_else(PoisonError::into_inner)
+        let is_it = |_: &TaskId, it: &Arc<Running>| Arc::ptr_eq(it, running);
+        self.0.running.remove_if(&task, is_it);
     }
 }
 

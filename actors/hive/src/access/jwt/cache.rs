@@ -1,10 +1,8 @@
 //! Tokens that were found good, so that each costs one signature check.
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, PoisonError},
-};
+use std::sync::{Mutex, PoisonError};
 
+use dashmap::DashMap;
 use deia_model::Timestamp;
 use ring::digest::{SHA256, digest};
 
@@ -26,7 +24,9 @@ pub(super) struct Known {
 #[derive(Debug)]
 pub(super) struct Cache {
     most: usize,
-    known: Mutex<HashMap<[u8; 32], Known>>,
+    known: DashMap<[u8; 32], Known>,
+    /// Held by one who adds: the bound is that of all together.
+    adding: Mutex<()>,
 }
 
 /// What a token is known by.
@@ -40,26 +40,26 @@ impl Cache {
     pub(super) fn new(most: usize) -> Self {
         Self {
             most,
-            known: Mutex::default(),
+            known: DashMap::new(),
+            adding: Mutex::default(),
         }
     }
 
     /// What is known of it at that time. Whoever asks looks at the edition.
     pub(super) fn get(&self, token: &[u8; 32], now: Timestamp) -> Option<Known> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = known.get(token)?;
+        let found = self.known.get(token)?;
         (found.who.expires_at > now).then(|| found.clone())
     }
 
     pub(super) fn put(&self, token: [u8; 32], good: Known, now: Timestamp) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= self.most && !known.contains_key(&token) {
-            known.retain(|_, good| good.who.expires_at > now);
-            if known.len() >= self.most {
-                known.clear();
+        let _one_at_a_time = self.adding.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.known.len() >= self.most && !self.known.contains_key(&token) {
+            self.known.retain(|_, good| good.who.expires_at > now);
+            if self.known.len() >= self.most {
+                self.known.clear();
             }
         }
-        known.insert(token, good);
+        self.known.insert(token, good);
     }
 }
 
