@@ -6,27 +6,29 @@ use crate::EventLevel;
 
 macro_rules! actions {
     ($($(#[$doc:meta])* $variant:ident = $name:literal $level:ident,)*) => {
-        /// What happened. Dotted names on the wire and in the store.
+        /// An action of the event log. Written as a dotted name on the wire and in the
+        /// store.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
         pub enum Action {
             $($(#[$doc])* #[serde(rename = $name)] $variant,)*
         }
 
         impl Action {
-            /// Every action there is.
+            /// Every action, in the order of declaration.
             pub const ALL: &'static [Action] = &[$(Action::$variant,)*];
 
-            /// Its dotted name.
+            /// Returns the dotted name.
             pub fn as_str(self) -> &'static str {
                 match self { $(Action::$variant => $name,)* }
             }
 
-            /// How loud it is unless the event says otherwise.
+            /// Returns the level of events of this action, unless an event sets its
+            /// own.
             pub fn level(self) -> EventLevel {
                 match self { $(Action::$variant => EventLevel::$level,)* }
             }
 
-            /// Returns the action of that dotted name.
+            /// Returns the action with the dotted name `name`, if there is one.
             pub fn parse(name: &str) -> Option<Action> {
                 match name { $($name => Some(Action::$variant),)* _ => None }
             }
@@ -39,27 +41,27 @@ actions! {
     TaskSubmitted = "task.submitted" Info,
     /// An attempt began.
     TaskStarted = "task.started" Info,
-    /// A task ended well.
+    /// A task completed.
     TaskCompleted = "task.completed" Info,
-    /// A task ended badly with no attempt left.
+    /// A task failed and has no attempts left.
     TaskFailed = "task.failed" Warning,
-    /// An attempt ended badly and another will follow.
+    /// An attempt failed and the task will be attempted again.
     TaskRetrying = "task.retrying" Warning,
-    /// A task was called off, or that was asked for while it ran.
+    /// A task was cancelled.
     TaskCancelled = "task.cancelled" Info,
-    /// A task that had ended was put back into the queue by hand.
+    /// A finished task was put back into the queue by an operator.
     TaskRequeued = "task.requeued" Info,
-    /// The content of a task that had ended was erased, and all that came of it.
+    /// The content of a finished task was erased, with its outcome.
     TaskErased = "task.erased" Warning,
-    /// Somebody asked for a running task to be cancelled.
+    /// Cancellation of a running task was requested.
     TaskCancelRequested = "task.cancel_requested" Info,
-    /// A task was given up because it took its bots down with it.
+    /// A task failed because it took down its bots, or the hive, too often.
     TaskDead = "task.dead" Critical,
-    /// The queue, or one type of task in it, was paused.
+    /// The queue, or one task type, was paused.
     QueuePaused = "queue.paused" Warning,
-    /// The queue, or one type of task in it, was resumed.
+    /// The queue, or one task type, was resumed.
     QueueResumed = "queue.resumed" Info,
-    /// A bot was put in place.
+    /// A bot was created.
     BotCreated = "bot.created" Info,
     /// A bot's specification was replaced.
     BotChanged = "bot.changed" Info,
@@ -67,9 +69,9 @@ actions! {
     BotDeleted = "bot.deleted" Info,
     /// A bot was launched and is ready.
     BotStarted = "bot.started" Info,
-    /// A bot takes nothing new from now on, and is stopped once it has nothing in hand.
+    /// A bot takes no new tasks, and stops once it has finished the running ones.
     BotDraining = "bot.draining" Info,
-    /// A bot was stopped on purpose, or has drained.
+    /// A bot was stopped on purpose, or finished draining.
     BotStopped = "bot.stopped" Info,
     /// A bot went down.
     BotCrashed = "bot.crashed" Warning,
@@ -83,46 +85,46 @@ actions! {
     BotStalled = "bot.stalled" Critical,
     /// A bot that was stuck or stalled handles messages again.
     BotRecovered = "bot.recovered" Info,
-    /// A bot goes on on another thread: its own was blocked.
+    /// A bot was moved to another thread because its own was blocked.
     BotMoved = "bot.moved" Warning,
-    /// A key was made.
+    /// A key was created.
     KeyCreated = "key.created" Info,
-    /// A key was put in the place of another.
+    /// A key was replaced by a new one.
     KeyRotated = "key.rotated" Warning,
     /// A key was revoked.
     KeyRevoked = "key.revoked" Warning,
-    /// An admin key was made on the machine of the hive itself, without a key.
+    /// An admin key was created on the machine of the hive itself, without a key.
     KeyRecovered = "key.recovered" Critical,
-    /// A user was made.
+    /// A user was created.
     UserCreated = "user.created" Info,
-    /// A user's role was changed, or whether they may act.
+    /// The role of a user was changed, or the user was activated or deactivated.
     UserChanged = "user.changed" Warning,
-    /// A user was removed, with all keys.
+    /// A user was deleted, with all keys.
     UserDeleted = "user.deleted" Warning,
-    /// A secret was put into the secret store.
+    /// A secret was added to the secret store.
     SecretCreated = "secret.created" Info,
-    /// A stored secret has another value.
+    /// The value of a stored secret was changed.
     SecretChanged = "secret.changed" Warning,
-    /// A stored secret was removed.
+    /// A stored secret was deleted.
     SecretDeleted = "secret.deleted" Warning,
     /// All stored secrets were sealed with a new key.
     SecretResealed = "secret.resealed" Warning,
-    /// Requests were refused: without a valid key, or beyond what it may do.
+    /// Requests were refused: not authenticated, or not permitted.
     ApiDenied = "api.denied" Warning,
-    /// A session in a browser was opened.
+    /// A web session was opened.
     LoginOpened = "login.opened" Info,
-    /// A session in a browser ended.
+    /// A web session ended.
     LoginEnded = "login.ended" Info,
-    /// The run before this one did not end in an orderly way.
+    /// The previous run did not end with an orderly stop.
     ShutdownUnclean = "shutdown.unclean" Critical,
     /// An orderly stop began.
     ShutdownInitiated = "shutdown.initiated" Info,
-    /// A restart of the server was asked for.
+    /// A restart of the server was requested.
     RestartRequested = "restart.requested" Warning,
     /// The new start of a restart failed, and the server went on with the previous binary.
     RestartFailed = "restart.failed" Critical,
-    /// Somebody asked for a part of the supervision tree to be restarted, suspended
-    /// or resumed. Recorded before it is done.
+    /// Somebody requested a restart, suspension or resumption of a part of the
+    /// supervision tree. Recorded before the action is carried out.
     PartRequested = "part.requested" Warning,
     /// A part of the supervision tree was restarted by hand.
     PartRestarted = "part.restarted" Warning,
@@ -136,18 +138,18 @@ actions! {
     AlertAcknowledged = "alert.acknowledged" Info,
     /// The condition of an alert is gone.
     AlertResolved = "alert.resolved" Info,
-    /// Something inside failed that no caller was told of.
+    /// An internal error occurred that no caller was informed of.
     SystemError = "system.error" Critical,
 }
 
 impl Action {
-    /// Returns its kind: the part of its name before the first dot.
+    /// Returns the kind: the part of the name before the first dot.
     pub fn kind(self) -> &'static str {
         let name = self.as_str();
         name.split_once('.').map_or(name, |(kind, _)| kind)
     }
 
-    /// Returns the type of its targets, unless an event says otherwise.
+    /// Returns the type of the target, unless an event sets its own.
     pub fn target_type(self) -> TargetType {
         match self.kind() {
             "task" => TargetType::Task,
@@ -164,8 +166,8 @@ impl Action {
         }
     }
 
-    /// Returns its level in the server's own log. `None` for what belongs
-    /// to every task, request or session, and for what the supervision tree logs
+    /// Returns the level in the server's own log. `None` for actions that occur for
+    /// every task, request or session, and for those that the supervision tree logs
     /// with more detail.
     pub fn log_level(self) -> Option<EventLevel> {
         use Action as A;
@@ -199,14 +201,14 @@ impl Action {
     }
 }
 
-/// The action of a recorded event: one that this version knows, or the name of one
-/// that it does not. A newer version may have written the log, or serve it.
+/// The action of a recorded event: a known one, or the name of an unknown one. A newer
+/// version may have written the log, or may read it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize)]
 #[serde(from = "String")]
 pub enum EventAction {
-    /// One that this version knows.
+    /// An action that this version knows.
     Known(Action),
-    /// The dotted name of another.
+    /// The dotted name of an action that this version does not know.
     Other(String),
 }
 
@@ -219,7 +221,7 @@ impl EventAction {
         }
     }
 
-    /// Returns its dotted name.
+    /// Returns the dotted name.
     pub fn as_str(&self) -> &str {
         match self {
             Self::Known(action) => action.as_str(),
@@ -257,7 +259,7 @@ impl Serialize for EventAction {
 pub enum TargetType {
     /// A task.
     Task,
-    /// The queue, or one type of task in it.
+    /// The queue, or one task type.
     Queue,
     /// A bot.
     Bot,
@@ -267,7 +269,7 @@ pub enum TargetType {
     User,
     /// A stored secret.
     Secret,
-    /// A session in a browser.
+    /// A web session.
     WebSession,
     /// A part of the supervision tree, by its path.
     Supervisor,
@@ -282,7 +284,7 @@ pub enum TargetType {
 }
 
 impl TargetType {
-    /// Returns its name on the wire.
+    /// Returns the name on the wire.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Task => "task",
@@ -316,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn an_action_that_is_not_known_keeps_its_name() {
+    fn unknown_actions_keep_their_name() {
         for (name, known) in [("task.dead", true), ("task.unheard_of", false)] {
             let action = EventAction::from(name.to_owned());
             assert_eq!(matches!(action, EventAction::Known(_)), known, "{name}");

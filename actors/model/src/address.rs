@@ -1,19 +1,19 @@
-//! Ranges of IP addresses, as allow-lists have them.
+//! Ranges of IP addresses, as used in allow-lists.
 
 use std::{fmt, net::IpAddr, str::FromStr};
 
 use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
-/// An address, or all that begin as it does (CIDR, RFC 4632 and RFC 4291). An
-/// IPv4 address that is mapped into IPv6 (`::ffff:192.0.2.1`) is the IPv4 address.
+/// An IP address, or a range of addresses with a common prefix (CIDR, RFC 4632 and RFC
+/// 4291). IPv4 addresses mapped into IPv6 (`::ffff:192.0.2.1`) are treated as IPv4.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct AddressRange(IpNet);
 
-/// Why a text is not a range of addresses.
+/// Reason why a text is not a range of addresses.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AddressRangeError {
-    /// It is neither an address nor a CIDR range.
+    /// The text is neither an address nor a CIDR range.
     #[error(
         "expected an address such as 192.0.2.7 or a range such as 192.0.2.0/24 or 2001:db8::/32"
     )]
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_are_in_ranges() {
+    fn ranges_contain_their_addresses() {
         for (range, address, expected) in [
             ("127.0.0.1", "127.0.0.1", true),
             ("127.0.0.1", "::ffff:127.0.0.1", true),

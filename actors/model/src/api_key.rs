@@ -1,9 +1,9 @@
 //! API keys: `deia_<id>_<secret>_<crc32>`.
 //!
-//! The id is the base32 part of a [`KeyId`], the secret 160 random bits in
-//! lower-case base32 (RFC 4648, no padding), the checksum the CRC-32 (ISO 3309)
-//! of all before it in eight hexadecimal digits. It lets a mistyped key be told
-//! from a wrong one without a look-up, and secret scanners know a key by it.
+//! The id is the base32 part of a [`KeyId`], the secret 160 random bits in lower-case
+//! base32 (RFC 4648, no padding), the checksum the CRC-32 (ISO 3309) of everything
+//! before it in eight hexadecimal digits. The checksum tells a mistyped key from a
+//! wrong one without a look-up, and secret scanners recognise keys by it.
 
 use std::fmt;
 
@@ -17,21 +17,21 @@ use crate::{KeyGrant, KeyId, KeyRecord};
 
 const SECRET_BYTES: usize = 20;
 
-/// Why a text is not a key.
+/// Reason why a text is not a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
-    /// It has not the form of a key.
+    /// The text does not have the form of a key.
     #[error("a key looks like deia_<id>_<secret>_<checksum>")]
     Malformed,
-    /// The checksum does not fit: mistyped or cut off.
+    /// The checksum does not match: the key is mistyped or cut off.
     #[error("the key's checksum does not fit: it is mistyped or cut off")]
     Checksum,
-    /// The system gave no random numbers.
+    /// The random number generator of the system failed.
     #[error("the system gave no random numbers")]
     NoRandom,
 }
 
-/// A key in the clear. It is shown once and never stored.
+/// A key in plain text. Shown once and never stored.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ApiKey {
     id: KeyId,
@@ -45,7 +45,7 @@ impl fmt::Debug for ApiKey {
 }
 
 impl ApiKey {
-    /// A fresh one.
+    /// Generates a new key.
     ///
     /// # Errors
     /// [`KeyError::NoRandom`] when the system's generator fails.
@@ -60,7 +60,7 @@ impl ApiKey {
         })
     }
 
-    /// Whether there is a key in the clear somewhere in that text.
+    /// Returns whether `text` contains a key in plain text.
     pub fn is_within(text: &str) -> bool {
         const LENGTH: usize = 73;
         text.match_indices("deia_").any(|(at, _)| {
@@ -69,7 +69,7 @@ impl ApiKey {
         })
     }
 
-    /// Reads a key. Cheap: no look-up, no hash.
+    /// Parses a key, without a look-up or a hash.
     ///
     /// # Errors
     /// [`KeyError::Malformed`] or [`KeyError::Checksum`].
@@ -100,25 +100,25 @@ impl ApiKey {
         })
     }
 
-    /// Names the key; not secret.
+    /// Returns the id of the key, which is not secret.
     pub fn id(&self) -> KeyId {
         self.id
     }
 
-    /// SHA-256 of the secret part: what is stored. The secret has 160 random
-    /// bits, so a fast hash is enough.
+    /// Returns the SHA-256 hash of the secret part, which is stored. The secret has 160
+    /// random bits, so a fast hash is enough.
     pub fn secret_sha256(&self) -> [u8; 32] {
         let mut out = [0u8; 32];
         out.copy_from_slice(digest::digest(&digest::SHA256, self.secret.as_bytes()).as_ref());
         out
     }
 
-    /// What is stored of it, for that use.
+    /// Returns the record to store for a key with this grant.
     pub fn record(&self, grant: KeyGrant) -> KeyRecord {
         KeyRecord::new(self.id, self.secret_sha256(), grant)
     }
 
-    /// The whole key, to be shown once.
+    /// Returns the whole key, to be shown once.
     pub fn reveal(&self) -> String {
         let id = self.id.to_string();
         let body = format!("deia_{}_{}", id.trim_start_matches("key_"), self.secret);
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn mistyped_and_malformed_keys_are_told_apart() {
+    fn mistyped_and_malformed_keys_have_different_errors() {
         let text = ApiKey::generate().unwrap().reveal();
         let secret_at = text.len() - 12;
         let other = if &text[secret_at..=secret_at] == "a" {
@@ -175,7 +175,7 @@ mod tests {
         }
 
         #[test]
-        fn what_looks_like_a_key_is_one_only_as_it_was_shown(
+        fn only_the_exact_text_of_a_key_is_accepted(
             text in "deia_[0-9a-hjkmnp-tv-z]{24,28}_[a-z2-7]{30,34}_[0-9a-f]{7,9}",
         ) {
             if let Ok(key) = ApiKey::parse(&text) {
@@ -184,7 +184,7 @@ mod tests {
         }
 
         #[test]
-        fn a_key_with_one_character_changed_is_none(at in 0_usize..73, other in "[ -~]") {
+        fn a_key_with_one_changed_character_is_refused(at in 0_usize..73, other in "[ -~]") {
             let text = ApiKey::generate().unwrap().reveal();
             let mut changed = text.clone();
             changed.replace_range(at..=at, &other);
@@ -192,7 +192,7 @@ mod tests {
         }
 
         #[test]
-        fn a_key_cut_off_or_longer_is_none(cut in 0_usize..73, more in "[ -~]{1,4}") {
+        fn truncated_and_extended_keys_are_refused(cut in 0_usize..73, more in "[ -~]{1,4}") {
             let text = ApiKey::generate().unwrap().reveal();
             prop_assert!(ApiKey::parse(&text[..cut]).is_err());
             let (longer, later) = (format!("{text}{more}"), format!("{more}{text}"));

@@ -1,4 +1,4 @@
-//! Bots: what an operator puts in place, and how it is doing.
+//! Bots: their specification, their stored record and their state.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,19 +7,19 @@ use super::{
     text::SecretRefs as SecretRefsText,
 };
 
-/// What a bot can do.
+/// The capabilities of a bot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Capabilities {
-    /// What kind of bot it is, for people.
+    /// The kind of the bot, for people.
     #[serde(default = "general")]
     #[schema(example = "general", min_length = 1, max_length = 63)]
     pub bot_type: String,
-    /// The task types it takes; empty for any.
+    /// The task types that the bot takes; empty for any.
     #[serde(default)]
     #[schema(max_items = 64)]
     pub specializations: Vec<TaskType>,
-    /// How many tasks it works on at a time, 1 to 10,000.
+    /// Number of tasks that the bot runs at a time, 1 to 10,000.
     #[serde(default = "one")]
     #[schema(minimum = 1, maximum = 10_000)]
     pub max_concurrent_tasks: u32,
@@ -43,24 +43,24 @@ impl Default for Capabilities {
     }
 }
 
-/// What an operator says of a bot.
+/// The specification of a bot.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BotSpec {
-    /// How it does its work.
+    /// The executor that carries out its tasks.
     pub executor: Executor,
-    /// What it can do.
+    /// The capabilities of the bot.
     #[serde(default)]
     pub capabilities: Capabilities,
-    /// Secrets of its program: the environment variable of each, and where its value
-    /// is. The value is looked up at the start of each attempt.
+    /// Secrets of its program: the environment variable of each, and the place of its
+    /// value. The value is looked up at the start of each attempt.
     #[serde(default, skip_serializing_if = "SecretRefs::is_empty")]
     #[schema(value_type = SecretRefsText)]
     pub secrets: SecretRefs,
 }
 
 impl BotSpec {
-    /// What is wrong with it; pointers are relative to the specification.
+    /// Returns the errors in the specification; pointers are relative to it.
     pub fn violations(&self) -> Vec<Violation> {
         let mut found = self.executor.violations("/executor");
         let n = self.capabilities.max_concurrent_tasks;
@@ -98,64 +98,65 @@ impl BotSpec {
     }
 }
 
-/// Whether a bot is meant to run.
+/// The desired state of a bot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum BotDesired {
-    /// It is meant to run.
+    /// The bot should run.
     Launched,
-    /// It takes nothing new, and is `stopped` once it has nothing in hand.
+    /// The bot takes no new tasks, and is `stopped` once it has finished the running
+    /// ones.
     Draining,
-    /// It is not.
+    /// The bot should not run.
     Stopped,
 }
 
-/// How a bot is.
+/// The observed state of a bot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum BotStatus {
     /// Never launched.
     Offline,
-    /// Coming up.
+    /// Starting.
     Starting,
-    /// Up and taking tasks.
+    /// Running and taking tasks.
     Healthy,
-    /// Up, but restarted, or unable to carry out tasks, lately.
+    /// Running, but recently restarted or unable to carry out tasks.
     Degraded,
-    /// Finishing what it has in hand; it takes nothing new.
+    /// Finishing its running tasks; takes no new ones.
     Draining,
-    /// Down and not coming back by itself, or unable to carry out tasks again and
-    /// again; `fault` says why.
+    /// Down and not restarted automatically, or repeatedly unable to carry out tasks;
+    /// `fault` has the reason.
     Failing,
     /// Stopped on purpose.
     Stopped,
 }
 
-/// What is stored of a bot.
+/// The stored record of a bot.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BotRecord {
-    /// Its name.
+    /// The name of the bot.
     pub name: BotName,
-    /// What the operator said.
+    /// The specification.
     pub spec: BotSpec,
-    /// Whether it is meant to run.
+    /// The desired state.
     pub desired: BotDesired,
-    /// Rises with each change of the specification, from 1.
+    /// Version of the specification: rises with each change, from 1.
     pub version: u64,
-    /// The TCP port on loopback that is its own.
+    /// The TCP port on loopback that is reserved for the bot.
     pub port: u16,
-    /// When it was put in place.
+    /// Time of creation.
     pub created_at: Timestamp,
-    /// When it was last launched.
+    /// Time of the last launch.
     pub launched_at: Option<Timestamp>,
-    /// Attempts that ended well.
+    /// Number of attempts that succeeded.
     pub tasks_completed: u64,
-    /// Attempts that ended badly.
+    /// Number of attempts that failed.
     pub tasks_failed: u64,
 }
 
-/// A launch of a bot with one specification. A bot that is launched anew, or whose
-/// specification is replaced, is of another generation from then on.
+/// One launch of a bot with one version of its specification. A bot gets a new
+/// generation when it is launched again or its specification is replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BotGeneration {
     /// Version of the specification.
@@ -165,7 +166,7 @@ pub struct BotGeneration {
 }
 
 impl BotRecord {
-    /// Returns the generation that is stored.
+    /// Returns the stored generation.
     pub fn generation(&self) -> BotGeneration {
         BotGeneration {
             version: self.version,
@@ -173,79 +174,80 @@ impl BotRecord {
         }
     }
 
-    /// Returns the generation that may be given tasks; none if the bot is to stop, or to
-    /// take nothing new.
+    /// Returns the generation that may take tasks; `None` if the bot is to stop or to
+    /// drain.
     pub fn eligible(&self) -> Option<BotGeneration> {
         (self.desired == BotDesired::Launched).then(|| self.generation())
     }
 }
 
-/// A bot as the outside sees it.
+/// A bot as the API shows it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Bot {
-    /// Its name.
+    /// The name of the bot.
     pub id: BotName,
-    /// Kind of work it does. Values of `env` are shown: they are not secret.
+    /// The executor that carries out its tasks. Values of `env` are shown: they are not
+    /// secret.
     pub executor: Executor,
-    /// Secrets of its program: the environment variable of each, and where its value
-    /// is, never the value.
+    /// Secrets of its program: the environment variable of each, and the place of its
+    /// value, never the value.
     #[serde(default, skip_serializing_if = "SecretRefs::is_empty")]
     #[schema(value_type = SecretRefsText)]
     pub secrets: SecretRefs,
-    /// How it is.
+    /// The observed state.
     pub status: BotStatus,
-    /// Whether it is meant to run.
+    /// The desired state.
     pub desired: BotDesired,
-    /// Rises with each change of the specification; the `ETag`.
+    /// Version of the specification: rises with each change; the `ETag`.
     pub version: u64,
-    /// The TCP port on loopback that is its own.
+    /// The TCP port on loopback that is reserved for the bot.
     pub port: u16,
-    /// Process ids of the programs it runs now, at most 16 of them.
+    /// Process ids of its running programs, at most 16 of them.
     pub pids: Vec<u32>,
-    /// What it can do.
+    /// The capabilities of the bot.
     pub capabilities: Capabilities,
-    /// Completed share of its finished attempts, 0 to 1; absent before the first.
+    /// Share of its finished attempts that succeeded, 0 to 1; absent before the first.
     pub success_rate: Option<f64>,
-    /// Tasks in hand by `max_concurrent_tasks`, 0 to 1.
+    /// Running tasks divided by `max_concurrent_tasks`, 0 to 1.
     pub current_load: f64,
-    /// Tasks in hand.
+    /// Number of running tasks.
     pub running_tasks: u32,
-    /// When it last gave a sign of life.
+    /// Time of the last sign of life.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub last_heartbeat: Option<Timestamp>,
-    /// When it was last launched.
+    /// Time of the last launch.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub launched_at: Option<Timestamp>,
-    /// Attempts that ended well.
+    /// Number of attempts that succeeded.
     pub tasks_completed: u64,
-    /// Attempts that ended badly.
+    /// Number of attempts that failed.
     pub tasks_failed: u64,
-    /// Restarts since this server started.
+    /// Number of restarts since this server started.
     pub restarts: u64,
-    /// Why it last went down.
+    /// Reason why the bot last went down.
     pub last_exit: Option<String>,
-    /// Why it cannot carry out its tasks, or could not in the last minute; absent
-    /// while it can.
+    /// Fault that keeps the bot from carrying out tasks, or did in the last minute;
+    /// absent otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<BotFault>,
-    /// In the answers that put or launch it: reasons why it could not carry out a
-    /// task now.
+    /// In the answers to creating or launching a bot: reasons why it could not carry
+    /// out a task now.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
-    /// Means by which the processes of its attempts are ended; absent when it starts
-    /// none.
+    /// Means by which the processes of its attempts are ended; absent when the bot
+    /// starts none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub containment: Option<Containment>,
 }
 
 impl Bot {
-    /// Returns it without what it runs, for a caller who may start and stop it but not
-    /// read it.
+    /// Returns the bot without its program, for a caller who may start and stop it but
+    /// not read it.
     #[must_use]
     pub fn outline(self) -> Self {
         Self {
             executor: self.executor.outline(),
-            // Both may name its program.
+            // Both may contain the name of the program.
             fault: None,
             warnings: Vec::new(),
             ..self
@@ -253,20 +255,20 @@ impl Bot {
     }
 }
 
-/// A fault of a bot, not of its tasks: a program that cannot be started, or a host that
-/// has no descriptor, process or disk space left. The bot's tasks go back without being
-/// counted as failed, and it takes none for a while.
+/// A fault of a bot, not of its tasks: a program that cannot be started, or a host
+/// without a free descriptor, process or disk space. The bot's tasks are returned
+/// without being counted as failed, and the bot takes no tasks for a while.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct BotFault {
-    /// Why, in a sentence.
+    /// The reason, in a sentence.
     pub reason: String,
-    /// Number of faults in a row; 0 once the bot carries out tasks again. At
-    /// `bots.fault.failing_after` its status is `failing`.
+    /// Number of consecutive faults; 0 once the bot carries out tasks again. At
+    /// `bots.fault.failing_after` the status of the bot is `failing`.
     pub in_a_row: u32,
-    /// Since when.
+    /// Time of the first of these faults.
     #[schema(value_type = String, format = DateTime)]
     pub since: Timestamp,
-    /// When it tries again; absent once it carries out tasks again.
+    /// Time of the next try; absent once the bot carries out tasks again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub next_try_at: Option<Timestamp>,
@@ -286,10 +288,12 @@ pub enum ContainmentMeans {
 /// Means by which the processes of attempts are ended on this machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Containment {
-    /// The means that holds.
+    /// The means in use.
     pub means: ContainmentMeans,
     /// Processes that could escape the means.
-    #[schema(example = "what another service starts for a program (systemd-run, at, docker)")]
+    #[schema(
+        example = "processes that another service starts for a program (systemd-run, at, docker)"
+    )]
     pub escape: String,
 }
 
@@ -298,10 +302,10 @@ impl Containment {
     pub fn by(means: ContainmentMeans) -> Self {
         let escape = match means {
             ContainmentMeans::Subreaper => {
-                "what another service starts for a program (systemd-run, at, docker), and a process that kills its runner, leaves its group and clears its environment"
+                "processes that another service starts for a program (systemd-run, at, docker), and processes that kill their runner, leave their group and clear their environment"
             }
             ContainmentMeans::EnvironmentMarks => {
-                "a process that leaves its group and clears its environment, and what another service starts for a program"
+                "processes that leave their group and clear their environment, and processes that another service starts for a program"
             }
         };
         Self {

@@ -12,7 +12,7 @@ const DAY: u64 = 86_400;
 
 /// A value of a duration setting.
 pub trait DurationValue {
-    /// Returns the duration; `None`: there is none.
+    /// Returns the duration; `None` if there is none.
     fn duration(&self) -> Option<Duration>;
 }
 
@@ -39,8 +39,8 @@ pub fn serialize<D: DurationValue, S: Serializer>(
     value.duration().map(in_days).serialize(serializer)
 }
 
-/// Writes a duration as people write settings: long ones in days, since the months and
-/// years of the usual form are of no exact length.
+/// Writes a duration as people write settings: long ones in days, since months and
+/// years have no exact length.
 #[must_use]
 pub fn in_days(duration: Duration) -> String {
     let (days, rest) = (duration.as_secs() / DAY, duration.as_secs() % DAY);

@@ -1,4 +1,4 @@
-//! The event log's entries: who did what to what, and with which result.
+//! Entries of the event log: actor, action, target and result.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,11 +10,11 @@ use crate::{Action, BotName, EventAction, TargetType, TaskStatus, TaskType, Time
 )]
 #[serde(rename_all = "snake_case")]
 pub enum EventLevel {
-    /// The ordinary course of things.
+    /// Normal operation.
     Info,
-    /// Worth a look.
+    /// Should be looked at.
     Warning,
-    /// Worth waking somebody.
+    /// Needs attention at once.
     Critical,
 }
 
@@ -22,38 +22,38 @@ pub enum EventLevel {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum EventResult {
-    /// Done.
+    /// Succeeded.
     Success,
-    /// Not done.
+    /// Failed.
     Failure,
-    /// Done in part.
+    /// Succeeded in part.
     Partial,
 }
 
-/// An event before it has its place in the log.
+/// An event that has no position in the log yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewEvent {
     /// The action.
     pub action: Action,
     /// The actor: a user, a bot, or `deia`.
     pub actor: String,
-    /// The target's id or name.
+    /// Id or name of the target.
     pub target: String,
-    /// The type of the target; `None`: as the action says.
+    /// Type of the target; `None`: that of the action.
     pub target_type: Option<TargetType>,
-    /// The user whose visibility decides who may see it; `None`: only callers who see
-    /// everything.
+    /// User whose visibility decides who may see the event; `None`: only callers who
+    /// see everything.
     pub owner: Option<String>,
     /// The result.
     pub result: EventResult,
-    /// More about it; `Null` when there is nothing to add.
+    /// Further details; `Null` if there are none.
     pub details: serde_json::Value,
-    /// The W3C trace that it belongs to.
+    /// The W3C trace that the event belongs to.
     pub trace_id: Option<String>,
 }
 
 impl NewEvent {
-    /// A successful one without details.
+    /// Creates a successful event without details.
     pub fn new(action: Action, actor: impl Into<String>, target: impl Into<String>) -> Self {
         Self {
             action,
@@ -67,28 +67,28 @@ impl NewEvent {
         }
     }
 
-    /// With details.
+    /// Adds details.
     #[must_use]
     pub fn details(mut self, details: serde_json::Value) -> Self {
         self.details = details;
         self
     }
 
-    /// Says whose it is.
+    /// Sets the owner.
     #[must_use]
     pub fn owner(mut self, user: impl Into<String>) -> Self {
         self.owner = Some(user.into());
         self
     }
 
-    /// Says that its target is of that type.
+    /// Sets the type of the target.
     #[must_use]
     pub fn target_type(mut self, target_type: TargetType) -> Self {
         self.target_type = Some(target_type);
         self
     }
 
-    /// Marks the event as one of a failure.
+    /// Marks the event as a failure.
     #[must_use]
     pub fn failure(mut self) -> Self {
         self.result = EventResult::Failure;
@@ -108,18 +108,17 @@ pub struct EventTarget {
     pub id: String,
 }
 
-/// An entry of the event log.
-///
-/// An event has what is needed to filter and to describe it: its task may be forgotten by
-/// the time that it is read.
+/// An entry of the event log. An event contains everything needed to filter and
+/// describe it, since its task may have been deleted by the time that the event is
+/// read.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Event {
-    /// Place of the event in the log: strictly rising, never reused. For callers who
-    /// see only tasks of their own: place in the answer, from 1.
+    /// Position of the event in the log: strictly rising, never reused. For callers who
+    /// see only their own tasks: position in the answer, from 1.
     pub seq: u64,
-    /// The history that the number belongs to. A restore begins a new one.
+    /// The history that the sequence number belongs to. A restore begins a new one.
     pub timeline: u64,
-    /// Time at which it was recorded.
+    /// Time at which the event was recorded.
     #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
     /// The action.
@@ -131,16 +130,16 @@ pub struct Event {
     pub actor: String,
     /// The target.
     pub target: EventTarget,
-    /// The user whose visibility decides who may see it.
+    /// User whose visibility decides who may see the event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
     /// The result.
     pub result: EventResult,
-    /// Type of the task that it is of.
+    /// Type of the task, for events of tasks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub task_type: Option<TaskType>,
-    /// The bot that has the task, or had it.
+    /// The bot that has or had the task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub bot_id: Option<BotName>,
@@ -150,28 +149,28 @@ pub struct Event {
     /// The attempt at the task, from 1; absent before the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<u32>,
-    /// Status of the task after it.
+    /// Status of the task after the event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<TaskStatus>,
-    /// The session that it belongs to.
+    /// The session that the event belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_id: Option<String>,
-    /// Form of the details: rises when members change their meaning.
+    /// Version of the form of the details: rises when members change their meaning.
     pub v: u32,
-    /// More about it.
+    /// Further details.
     #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
     pub details: serde_json::Value,
-    /// The W3C trace that it belongs to.
+    /// The W3C trace that the event belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace_id: Option<String>,
 }
 
-/// A place in the event log.
+/// A position in the event log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Position {
-    /// The history that the number belongs to.
+    /// The history that the sequence number belongs to.
     pub timeline: u64,
-    /// The number of the event.
+    /// Sequence number of the event.
     pub seq: u64,
 }
 
@@ -184,20 +183,20 @@ impl std::fmt::Display for Position {
 /// A filter of events. An event must match every field that is set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EventFilter {
-    /// An action such as `bot.crashed`, or a kind of them such as `bot`.
+    /// An action such as `bot.crashed`, or a kind of action such as `bot`.
     pub action: Option<String>,
-    /// The event's target.
+    /// Id or name of the target.
     pub target: Option<String>,
-    /// The event's actor.
+    /// The actor.
     pub actor: Option<String>,
-    /// Recorded then or later.
+    /// Recorded at this time or later.
     pub after: Option<Timestamp>,
-    /// Recorded before.
+    /// Recorded before this time.
     pub before: Option<Timestamp>,
 }
 
 impl EventFilter {
-    /// Returns whether an event is wanted.
+    /// Returns whether `event` matches the filter.
     pub fn matches(&self, event: &Event) -> bool {
         let fits =
             |wanted: &Option<String>, is: &str| wanted.as_ref().is_none_or(|wanted| wanted == is);
@@ -218,7 +217,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_of_a_filter_must_fit() {
+    fn every_field_of_a_filter_must_match() {
         let event = Event {
             seq: 1,
             timeline: 1,

@@ -1,11 +1,11 @@
-//! JSON that means the same to every reader: no member twice in an object, and no
+//! JSON that means the same to every reader: no duplicate member in an object, and no
 //! number that a reader would change.
 
 use std::{borrow::Cow, collections::HashSet};
 
 use super::Violation;
 
-/// An object or a list that is open.
+/// An object or a list that is still open.
 enum Open<'t> {
     Object {
         names: HashSet<Cow<'t, str>>,
@@ -88,7 +88,7 @@ fn end_of_number(bytes: &[u8], start: usize) -> usize {
     start + bytes.iter().skip(start).take_while(is_part).count()
 }
 
-/// Returns the text that a string, with its quotes, stands for.
+/// Returns the text that a quoted string stands for.
 fn text(quoted: &str) -> Cow<'_, str> {
     if quoted.contains('\\') {
         return serde_json::from_str(quoted).map_or_else(|_| Cow::Borrowed(quoted), Cow::Owned);
@@ -118,8 +118,8 @@ fn violation(open: &[Open<'_>], detail: &str) -> Violation {
     }
 }
 
-/// Returns whether the number keeps its value as an integer of 64 bits or as a
-/// double with as many digits as it needs.
+/// Returns whether the number keeps its value as a 64-bit integer, or as a double
+/// written with as many digits as necessary.
 pub fn is_exact(number: &str) -> bool {
     let is_integer = !number.contains(['.', 'e', 'E']);
     if is_integer && (number.parse::<i64>().is_ok() || number.parse::<u64>().is_ok()) {
@@ -134,11 +134,12 @@ pub fn is_exact(number: &str) -> bool {
     })
 }
 
-/// Digits that any double can be told from its neighbours by.
+/// Number of digits that tell any double from its neighbours.
 const DOUBLE_DIGITS: usize = 17;
 
-/// Returns whether the double lies half way between `number` and the next number of
-/// as many digits. Both then stand for it, and writers differ in the one they choose.
+/// Returns whether the double lies half way between `number` and the next number with
+/// as many digits. Both then stand for the double, and writers differ in the one they
+/// choose.
 fn is_half_way(number: &str, value: f64) -> bool {
     let Some((_, digits, power)) = decimal(number) else {
         return false;
@@ -149,7 +150,7 @@ fn is_half_way(number: &str, value: f64) -> bool {
     let Some((_, exact, exact_power)) = decimal(&format!("{value:.40e}")) else {
         return false;
     };
-    // One digit more than `number` has, and that is a 5.
+    // `number` with one more digit, a 5.
     let Some(kept) = exact.strip_suffix('5').filter(|_| exact_power == power - 1) else {
         return false;
     };
@@ -159,7 +160,8 @@ fn is_half_way(number: &str, value: f64) -> bool {
     }
 }
 
-/// Significant digits and the power of ten that they are multiplied with.
+/// Returns the sign, the significant digits and the power of ten that they are
+/// multiplied with.
 fn decimal(number: &str) -> Option<(bool, String, i64)> {
     let (is_negative, number) = match number.strip_prefix('-') {
         Some(rest) => (true, rest),
@@ -182,7 +184,7 @@ fn decimal(number: &str) -> Option<(bool, String, i64)> {
 }
 
 /// Returns whether JSON is nested at most `levels` deep; a list or an object is one
-/// level deeper than what is in it.
+/// level deeper than its content.
 pub fn is_at_most_deep(value: &serde_json::Value, levels: usize) -> bool {
     match value {
         serde_json::Value::Array(items) => {
@@ -205,7 +207,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_that_would_change_are_found() {
+    fn inexact_numbers_are_found() {
         for (number, expected) in [
             ("0", true),
             ("-0", true),
@@ -288,7 +290,7 @@ mod tests {
         }
 
         #[test]
-        fn no_text_makes_it_panic(text in any::<String>()) {
+        fn any_text_is_read_without_a_panic(text in any::<String>()) {
             let _ = ambiguity(&text);
         }
     }

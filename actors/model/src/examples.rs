@@ -1,8 +1,8 @@
-//! An example of each entity. Whoever adds a field to an entity adds it to its
-//! example here; a test names the fields that are missing.
+//! An example of each entity. A field that is added to an entity must be added to its
+//! example here; a test names missing fields.
 //!
-//! Each is read into its type and written again, so none of them shows what the
-//! type does not have.
+//! Each example is read into its type and written again, so none of them shows a field
+//! that the type does not have.
 
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ use super::{
     SystemStatus, Task, TaskExplanation, TaskResult, User, schema::Entity,
 };
 
-/// What the outside sees of the model, each with its schema and an example.
+/// Returns the public entities of the model, each with its schema and an example.
 ///
 /// # Errors
 /// An example does not fit its type, which a test rules out.
@@ -172,7 +172,7 @@ fn bot() -> Value {
         "warnings": ["the program \"agent\" was not found in PATH"],
         "containment": {
             "means": "subreaper",
-            "escape": "what another service starts for a program (systemd-run, at, docker)",
+            "escape": "processes that another service starts for a program (systemd-run, at, docker)",
         },
     })
 }
@@ -259,7 +259,7 @@ fn task_explanation() -> Value {
         "task_id": TASK,
         "status": "pending",
         "hold": "waits_for_tasks",
-        "detail": "it waits for 1 task that it depends on",
+        "detail": "the task waits for 1 of the tasks that it depends on",
         "ahead": 0,
         "waits_for": [{"id": OTHER, "status": "running"}],
         "bots": [{"id": "upper-1", "status": "healthy", "in_hand": 1, "places": 4}],
@@ -357,7 +357,7 @@ mod tests {
 
     #[test]
     fn examples_show_every_field() {
-        // Given instead of run_at and expires_at, which the example has.
+        // Alternatives to run_at and expires_at, which the example has.
         const INSTEAD: [&str; 2] = ["delay_ms", "expires_in_ms"];
         for entity in entities().unwrap() {
             let example: Value = serde_json::from_str(&entity.example).unwrap();

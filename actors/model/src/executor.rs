@@ -1,4 +1,4 @@
-//! How a bot does its work.
+//! Executors: the ways in which a bot carries out tasks.
 
 use std::collections::BTreeMap;
 
@@ -13,18 +13,18 @@ use super::{
     text::{Latency, NO_NUL, VARIABLE},
 };
 
-/// How a bot does its work.
+/// The way in which a bot carries out tasks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Executor {
-    /// A program started for each task.
+    /// A program that is started for each task.
     Command(CommandExecutor),
-    /// Built in: behaves as it is told. For tests, loads and demonstrations.
+    /// Built in: behaves as configured. For tests, load and demonstrations.
     Simulated(SimulatedExecutor),
 }
 
 impl Executor {
-    /// Its kind on the wire.
+    /// Returns the kind of the executor on the wire.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Command(_) => "command",
@@ -32,7 +32,7 @@ impl Executor {
         }
     }
 
-    /// Returns whether it starts a program of the host for each task.
+    /// Returns whether the executor starts a program on the host for each task.
     pub fn starts_programs(&self) -> bool {
         match self {
             Self::Command(_) => true,
@@ -40,7 +40,7 @@ impl Executor {
         }
     }
 
-    /// What is wrong with it, with pointers below `at`.
+    /// Returns the errors in the executor, with pointers below `at`.
     pub fn violations(&self, at: &str) -> Vec<Violation> {
         match self {
             Self::Command(command) => command.violations(at),
@@ -48,7 +48,7 @@ impl Executor {
         }
     }
 
-    /// Returns only its kind, and the behavior of a simulated one.
+    /// Returns only the kind, and the behavior of a simulated executor.
     #[must_use]
     pub fn outline(mut self) -> Self {
         if let Self::Command(command) = &mut self {
@@ -60,39 +60,41 @@ impl Executor {
     }
 }
 
-/// Bytes of arguments and environment with which a program can still be started.
-/// Linux allows a quarter of the stack limit, 2 MiB by default, and deia adds
-/// metadata and variables of its own.
+/// Maximum size of the arguments and the environment of a program, in bytes. Linux
+/// allows a quarter of the stack limit, 2 MiB by default, and deia adds metadata and
+/// variables of its own.
 const MAX_START_BYTES: usize = 1 << 20;
 
-/// Words of a command; variables of its environment; characters of one of either.
+/// Maximum number of words of a command, of variables of its environment, and of
+/// characters of either.
 const MAX_WORDS: usize = 256;
 const MAX_VARIABLES: usize = 256;
 const MAX_WORD: usize = 32_768;
 
-/// A program started for each task: content on its standard input, context in
-/// its environment (`DEIA_TASK_ID`, `DEIA_ATTEMPT`, ...), its standard output
-/// is the result, its standard error goes to the bot's log. Exit code 0 is success.
+/// A program that is started for each task: the content of the task is its standard
+/// input, the context is in its environment (`DEIA_TASK_ID`, `DEIA_ATTEMPT`, ...), its
+/// standard output is the result, its standard error goes to the bot's log. Exit code 0
+/// is success.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CommandExecutor {
-    /// Program and arguments; no shell is involved. The program is found by `PATH`.
+    /// Program and arguments, started without a shell. The program is found by `PATH`.
     #[schema(schema_with = words)]
     pub command: Vec<String>,
     /// Additional environment variables, for values that are not secret: they are
-    /// stored and shown as they are. Secrets belong in `secrets`. From the server's
+    /// stored and shown in plain text. Secrets belong in `secrets`. From the server's
     /// environment only `PATH`, `HOME`, `USER`, `LANG`, `LC_ALL`, `TZ` and `TMPDIR` are
     /// passed on.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schema(schema_with = variables)]
     pub env: BTreeMap<String, String>,
-    /// The directory it runs in; the data directory's `work/<bot>` when absent.
+    /// Working directory of the program; the data directory's `work/<bot>` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(pattern = r"^/[^\u0000]*$")]
     pub working_dir: Option<String>,
 }
 
-/// The schema of a program and its arguments.
+/// Returns the schema of a program and its arguments.
 fn words() -> Schema {
     let word = || {
         ObjectBuilder::new()
@@ -112,7 +114,7 @@ fn words() -> Schema {
         .into()
 }
 
-/// The schema of variables of the environment.
+/// Returns the schema of the environment variables.
 fn variables() -> Schema {
     let name = ObjectBuilder::new()
         .schema_type(Type::String)
@@ -132,11 +134,11 @@ fn variables() -> Schema {
         .into()
 }
 
-/// Remedy for a secret in the clear.
+/// The remedy for a secret in plain text.
 const BELONGS_IN_SECRETS: &str =
     "this is stored and shown as it is; put a reference into secrets instead";
 
-/// Returns the kind of secret that a variable of the environment looks like.
+/// Returns the kind of secret that an environment variable looks like.
 fn clear_secret(name: &str, value: &str) -> Option<&'static str> {
     let by_name = || secret::is_secret_name(name) && !value.is_empty();
     secret::secret_shape(value).or_else(|| by_name().then_some("a secret, by its name"))
@@ -227,26 +229,26 @@ impl CommandExecutor {
     }
 }
 
-/// How long a simulated task takes, in milliseconds: always the same, or
-/// evenly spread over a range.
+/// Time that a simulated task takes, in milliseconds: constant, or evenly distributed
+/// over a range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(untagged)]
 pub enum LatencyMs {
-    /// Always this long.
+    /// A constant time.
     #[schema(value_type = Latency)]
     Fixed(u64),
-    /// Evenly spread.
+    /// Evenly distributed over a range.
     Range(#[serde(deserialize_with = "from_object")] LatencyRange),
 }
 
-/// How long a simulated task takes at least and at most, in milliseconds.
+/// Range of the time that a simulated task takes, in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LatencyRange {
-    /// At least; not above `max`.
+    /// Minimum; not above `max`.
     #[schema(maximum = 86_400_000)]
     pub min: u64,
-    /// At most.
+    /// Maximum.
     #[schema(maximum = 86_400_000)]
     pub max: u64,
 }
@@ -255,28 +257,28 @@ pub struct LatencyRange {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Behavior {
-    /// At once, always right.
+    /// Immediate, always successful.
     Perfect,
-    /// 50 to 200 ms, 98 % right.
+    /// 50 to 200 ms, 98 % successful.
     Normal,
-    /// 1 to 3 s, 98 % right.
+    /// 1 to 3 s, 98 % successful.
     Slow,
-    /// 50 to 500 ms, 70 % right, crashes in 5 %.
+    /// 50 to 500 ms, 70 % successful, crashes in 5 %.
     Unreliable,
     /// Takes tasks and never answers.
     Offline,
-    /// 200 to 800 ms, 95 % right, 64 MiB of memory and 100 ms of CPU a task.
+    /// 200 to 800 ms, 95 % successful, 64 MiB of memory and 100 ms of CPU per task.
     ResourceConstrained,
 }
 
-/// A bot that behaves as it is told. Fields that are given override the preset's.
+/// A bot with configured behaviour. Fields that are set override the preset.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SimulatedExecutor {
-    /// What the fields that are absent are taken from; `perfect` when absent.
+    /// The preset that absent fields are taken from; `perfect` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub behavior: Option<Behavior>,
-    /// How long a task takes, in milliseconds, up to 86,400,000.
+    /// Time that a task takes, in milliseconds, up to 86,400,000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latency_ms: Option<LatencyMs>,
     /// Share of the attempts that succeed, 0 to 1.
@@ -287,7 +289,7 @@ pub struct SimulatedExecutor {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 0, maximum = 1)]
     pub crash_rate: Option<f64>,
-    /// Share of the attempts that never end by themselves, 0 to 1.
+    /// Share of the attempts that hang, 0 to 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 0, maximum = 1)]
     pub hang_rate: Option<f64>,
@@ -299,34 +301,35 @@ pub struct SimulatedExecutor {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(maximum = 60_000)]
     pub cpu_ms: Option<u64>,
-    /// Makes the run repeatable: the same seed gives the same draws in the same order.
+    /// Seed that makes the run repeatable: the same seed gives the same draws in the
+    /// same order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
 }
 
-/// What a [`SimulatedExecutor`] comes to, preset applied.
+/// A [`SimulatedExecutor`] with its preset applied.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SimulatedProfile {
-    /// Least latency, in milliseconds.
+    /// Minimum latency, in milliseconds.
     pub latency_min_ms: u64,
-    /// Greatest latency, in milliseconds.
+    /// Maximum latency, in milliseconds.
     pub latency_max_ms: u64,
-    /// Share that succeeds.
+    /// Share of the attempts that succeed.
     pub success_rate: f64,
-    /// Share that takes the bot down.
+    /// Share of the attempts that take the bot down.
     pub crash_rate: f64,
-    /// Share that never ends.
+    /// Share of the attempts that hang.
     pub hang_rate: f64,
-    /// Memory held meanwhile, in bytes.
+    /// Memory held while a task runs, in bytes.
     pub memory_bytes: u64,
-    /// CPU time burnt, in milliseconds.
+    /// CPU time burnt for a task, in milliseconds.
     pub cpu_ms: u64,
     /// Seed of the draws.
     pub seed: u64,
 }
 
 impl SimulatedExecutor {
-    /// What it comes to, the preset applied.
+    /// Returns the profile, with the preset applied.
     pub fn profile(&self) -> SimulatedProfile {
         let (latency, success, crash, hang, memory, cpu) =
             match self.behavior.unwrap_or(Behavior::Perfect) {

@@ -1,4 +1,4 @@
-//! Why a task has not started, or where it is.
+//! Explanations of the state of a task: the reason why it has not started.
 
 mod words;
 
@@ -8,50 +8,51 @@ pub use words::summary;
 use self::words::detail;
 use super::{BotFault, BotStatus, Pause, Task, TaskId, TaskStatus, Timestamp};
 
-/// What holds a task, or that nothing does.
+/// The reason why a task does not start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TaskHold {
-    /// It has ended.
+    /// The task has ended.
     Finished,
-    /// A bot works on it.
+    /// The task is running on a bot.
     Running,
-    /// It waits for other tasks.
+    /// The task waits for other tasks.
     WaitsForTasks,
-    /// It was submitted for later.
+    /// The task was submitted for a later time.
     ScheduledForLater,
-    /// An attempt failed, and the delay before the next is not over.
+    /// An attempt failed, and the delay before the next one is not over.
     WaitsForRetry,
     /// The whole queue is paused.
     QueuePaused,
-    /// Its type is paused.
+    /// The type of the task is paused.
     TypePaused,
-    /// There is no bot that takes its type.
+    /// No bot takes the type of the task.
     NoBotTakesIt,
-    /// Bots take its type, but none of them is up.
+    /// Bots take the type of the task, but none of them is up.
     BotsAreDown,
-    /// Bots take its type, but those that are up cannot carry out tasks now.
+    /// Bots take the type of the task, but those that are up cannot carry out tasks
+    /// now.
     BotsAreAtFault,
-    /// The hive restarts, and no attempt begins until it is back.
+    /// The hive is restarting, and no attempt begins until it is back.
     HiveRestarts,
-    /// The bots that take its type have all places taken.
+    /// All bots that take the type of the task are at their limit.
     BotsAreBusy,
-    /// Nothing: it is about to start, or to be its turn.
+    /// No reason: the task is about to start, or queued behind others.
     AboutToStart,
 }
 
-/// A bot that takes the type of a task.
+/// A bot that takes the type of the task.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct BotFit {
-    /// Its name.
+    /// The name of the bot.
     pub id: String,
-    /// How it is.
+    /// The observed state of the bot.
     pub status: BotStatus,
-    /// Tasks it has in hand.
+    /// Number of tasks that the bot runs.
     pub in_hand: u32,
-    /// Tasks it can have in hand.
+    /// Number of tasks that the bot can run at a time.
     pub places: u32,
-    /// Why it cannot carry out tasks now; absent while it can.
+    /// Fault that keeps the bot from carrying out tasks; absent if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<BotFault>,
 }
@@ -66,57 +67,58 @@ impl BotFit {
     }
 }
 
-/// A task that another one waits for.
+/// A task that another task waits for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct AwaitedTask {
     /// The task.
     pub id: TaskId,
-    /// Where it is in its life.
+    /// The status of the task.
     pub status: TaskStatus,
 }
 
-/// Why a task has not started, or where it is.
+/// An explanation of the state of a task.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct TaskExplanation {
     /// The task.
     pub task_id: TaskId,
-    /// Where it is in its life.
+    /// The status of the task.
     pub status: TaskStatus,
-    /// What holds it.
+    /// The reason why the task does not start.
     pub hold: TaskHold,
-    /// The same in a sentence, with what can be done.
+    /// The same in a sentence, with possible remedies.
     pub detail: String,
-    /// Ready tasks of its type and priority before it, counted up to 10,000.
-    /// Not told to those who see only tasks of their own.
+    /// Number of ready tasks of the same type and priority before this one, counted up
+    /// to 10,000. Not shown to callers who see only their own tasks.
     pub ahead: Option<u64>,
-    /// The tasks that it waits for, the first 100.
+    /// The tasks that this one waits for, the first 100.
     pub waits_for: Vec<AwaitedTask>,
-    /// The bots that take its type. Not told to those who see only tasks of
-    /// their own.
+    /// The bots that take the type of the task. Not shown to callers who see only their
+    /// own tasks.
     pub bots: Vec<BotFit>,
-    /// When that changes by itself, if that is known.
+    /// Time at which the state changes without intervention, if known.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub until: Option<Timestamp>,
 }
 
-/// What is known when [`explain`] is asked.
+/// The facts that [`explain`] decides on.
 pub struct Facts {
     /// The task.
     pub task: Task,
-    /// What is paused.
+    /// The pauses in force.
     pub paused: Vec<Pause>,
-    /// The bots that take its type.
+    /// The bots that take the type of the task.
     pub bots: Vec<BotFit>,
-    /// Ready tasks of its lane before it; `None`: not to be told, and not decided by.
+    /// Number of ready tasks of the same lane before this one; `None`: hidden from the
+    /// caller, and not considered.
     pub ahead: Option<u64>,
-    /// The tasks that it waits for.
+    /// The tasks that this one waits for.
     pub waits_for: Vec<AwaitedTask>,
-    /// True while the hive makes way for its next start.
+    /// True while the hive is stopping for its next start.
     pub restarting: bool,
 }
 
 impl Facts {
-    /// Returns the bot at fault that tries again first.
+    /// Returns the bot with a fault whose next try comes first.
     fn faulty(&self) -> Option<(&BotFit, &BotFault)> {
         let faulty = self.bots.iter().filter(|bot| !bot.is_off());
         let faulty = faulty.filter_map(|bot| Some((bot, bot.fault.as_ref()?)));
@@ -124,7 +126,7 @@ impl Facts {
     }
 }
 
-/// Says what holds a task.
+/// Explains the state of a task.
 pub fn explain(facts: Facts) -> TaskExplanation {
     let (hold, until) = hold(&facts);
     TaskExplanation {
@@ -140,7 +142,8 @@ pub fn explain(facts: Facts) -> TaskExplanation {
 }
 
 impl TaskExplanation {
-    /// The same without the bots. (How many are ahead was not known in the first place.)
+    /// Returns the explanation without the bots. (For outsiders, the number of tasks
+    /// ahead is not looked up in the first place.)
     pub fn for_outsiders(self) -> Self {
         Self {
             bots: Vec::new(),
@@ -232,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn fault_of_the_bot_is_named_with_its_next_try_but_not_to_outsiders() {
+    fn faults_of_bots_are_explained_but_not_to_outsiders() {
         let mut of = facts(Task::sample());
         of.bots[0].status = BotStatus::Failing;
         of.bots[0].fault = fault();
@@ -265,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn each_hold_has_its_facts() {
+    fn each_reason_follows_from_its_facts() {
         type Case = (TaskHold, fn(&mut Facts));
         let cases: [Case; 17] = [
             (TaskHold::AboutToStart, |_| ()),

@@ -1,19 +1,19 @@
-//! Identifiers: a type prefix and a UUIDv7 in base32, as the TypeID
-//! specification 0.3 writes them (`task_01h455vb4pex5vsknk084sn02q`); bots are
-//! named by their operator.
+//! Identifiers: a type prefix and a UUIDv7 in base32, as defined by the TypeID
+//! specification 0.3 (`task_01h455vb4pex5vsknk084sn02q`); the names of bots are chosen
+//! by operators.
 
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use uuid::Uuid;
 
-/// Why a text is not an id.
+/// Reason why a text is not an id.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IdError {
     /// The text is not `<prefix>_` and 26 base32 characters.
     #[error("expected {prefix}_ followed by 26 characters of lower-case base32")]
     Malformed {
-        /// The prefix that this kind of id has.
+        /// The prefix of this kind of id.
         prefix: &'static str,
     },
     /// The text is not a bot name.
@@ -64,21 +64,21 @@ macro_rules! typed_id {
         pub struct $name([u8; 16]);
 
         impl $name {
-            /// The prefix of its text form.
+            /// The prefix of the text form.
             pub const PREFIX: &'static str = $prefix;
 
-            /// A fresh one.
+            /// Creates a new id.
             #[allow(clippy::new_without_default, reason = "a default id would be a shared id")]
             pub fn new() -> Self {
                 Self($new)
             }
 
-            /// From the sixteen bytes that [`Self::as_bytes`] gave.
+            /// Creates an id from the sixteen bytes returned by [`Self::as_bytes`].
             pub fn from_bytes(bytes: [u8; 16]) -> Self {
                 Self(bytes)
             }
 
-            /// Its sixteen bytes; their order is the order of the ids.
+            /// Returns the sixteen bytes of the id; they sort like the id.
             pub fn as_bytes(&self) -> &[u8; 16] {
                 &self.0
             }
@@ -128,7 +128,7 @@ macro_rules! typed_id {
 }
 
 typed_id!(
-    /// Names a task. Ids of later submissions are greater.
+    /// The id of a task. Ids of later submissions are greater.
     TaskId, "task", Uuid::now_v7().into_bytes()
 );
 typed_id!(
@@ -136,16 +136,17 @@ typed_id!(
     AlertId, "alert", Uuid::now_v7().into_bytes()
 );
 typed_id!(
-    /// Names an API key in listings; it is not a secret.
+    /// The id of an API key; not secret.
     KeyId, "key", Uuid::now_v7().into_bytes()
 );
 typed_id!(
-    /// Names a session in a browser; it is not a secret.
+    /// The id of a web session; not secret.
     LoginId, "login", Uuid::now_v7().into_bytes()
 );
 typed_id!(
-    /// Fences one attempt at a task: who does not hold it may not write about it. All of
-    /// its 128 bits are random, so that the holder of one cannot guess another.
+    /// The fencing token of one attempt at a task: only its holder may report on the
+    /// attempt. All 128 bits are random, so that the holder of one token cannot guess
+    /// another.
     LeaseToken, "lease", rand::random::<[u8; 16]>()
 );
 
@@ -158,13 +159,13 @@ impl LeaseToken {
     }
 }
 
-/// The name an operator gave a bot: `[a-z0-9][a-z0-9-]{0,62}`.
+/// The name of a bot, chosen by an operator: `[a-z0-9][a-z0-9-]{0,62}`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct BotName(std::sync::Arc<str>);
 
 impl BotName {
-    /// Its text.
+    /// Returns the text.
     pub fn as_str(&self) -> &str {
         &self.0
     }

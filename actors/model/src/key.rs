@@ -1,4 +1,4 @@
-//! API keys as they are stored and listed. The secret is in neither.
+//! API keys as stored and as listed. Neither form contains the secret.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,85 +8,87 @@ use crate::{Permission, Role};
 /// A stored key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyRecord {
-    /// What listings and the audit trail show.
+    /// The part of the record that listings and the audit trail show.
     pub info: KeyInfo,
     /// SHA-256 of the secret part.
     pub secret_sha256: [u8; 32],
-    /// The user that it belongs to, as it stands now.
+    /// The current rights of the user that the key belongs to.
     pub owner: KeyOwner,
 }
 
-/// What the user of a key has to do with what the key may do.
+/// The rights of the user of a key, which limit those of the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyOwner {
     /// The role of the user.
     pub role: Role,
-    /// Whether the user may act at all.
+    /// True if the user may act at all.
     pub active: bool,
 }
 
-/// What is shown of a key.
+/// A key as listings show it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct KeyInfo {
-    /// Names the key; not secret.
+    /// The id of the key; not secret.
     pub id: KeyId,
-    /// What it is for, in its maker's words.
+    /// The purpose of the key, as described by the person who created it.
     #[serde(default)]
     #[schema(example = "nightly builds")]
     pub name: String,
-    /// Who acts with it: the submitter of tasks and the actor of events.
+    /// The user that acts with the key: the submitter of tasks and the actor of events.
     pub user: String,
-    /// What it may do; never more than its user may.
+    /// The role of the key; its rights never exceed those of its user.
     pub role: Role,
-    /// The only permissions of the role that it has; `null`: all of them.
+    /// The permissions that the role is restricted to; `null`: all of them.
     #[serde(default)]
     #[schema(example = json!(["task:submit", "task:read"]))]
     pub scopes: Option<Vec<Permission>>,
-    /// The only addresses that it may come from; empty: any.
+    /// The addresses that the key may be used from; empty: any.
     #[serde(default)]
     #[schema(example = json!(["192.0.2.7", "2001:db8::/32"]))]
     pub allow_ips: Vec<AddressRange>,
-    /// Of a key of the role `bot`: the bot whose tasks it sees.
+    /// The bot whose tasks the key sees, if its role is `bot`.
     #[serde(default)]
     pub bot: Option<BotName>,
-    /// The first key of its rotation: itself, or the one that was rotated first.
+    /// The first key of its rotation: the key itself, or the one that was rotated
+    /// first.
     pub family: KeyId,
-    /// When it was made.
+    /// Time of creation.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
-    /// From when on it is refused.
+    /// Time from which the key is refused.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub expires_at: Option<Timestamp>,
-    /// When it was revoked.
+    /// Time at which the key was revoked.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub revoked_at: Option<Timestamp>,
-    /// When it was used last, to the second.
+    /// Time of the last use, to the second.
     #[serde(default)]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub last_used_at: Option<Timestamp>,
 }
 
-/// What a new key is for.
+/// The description of a key to be created.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyGrant {
-    /// Who acts with it.
+    /// The user that acts with the key.
     pub user: String,
-    /// What it may do.
+    /// The role of the key.
     pub role: Role,
-    /// What it is for.
+    /// The purpose of the key.
     pub name: String,
-    /// The only permissions of the role that it has; `None`: all of them.
+    /// The permissions that the role is restricted to; `None`: all of them.
     pub scopes: Option<Vec<Permission>>,
-    /// The only addresses that it may come from; empty: any.
+    /// The addresses that the key may be used from; empty: any.
     pub allow_ips: Vec<AddressRange>,
-    /// Of a key of the role `bot`: its bot.
+    /// The bot of the key, if its role is `bot`.
     pub bot: Option<BotName>,
-    /// From when on it is refused.
+    /// Time from which the key is refused.
     pub expires_at: Option<Timestamp>,
 }
 
 impl KeyGrant {
-    /// All that the role may do, from anywhere, for ever.
+    /// Creates a grant of all permissions of the role, from any address, without
+    /// expiry.
     pub fn new(user: impl Into<String>, role: Role) -> Self {
         Self {
             user: user.into(),
@@ -101,14 +103,14 @@ impl KeyGrant {
 }
 
 impl KeyInfo {
-    /// Neither revoked nor expired.
+    /// Returns whether the key is neither revoked nor expired.
     pub fn is_in_force(&self, now: Timestamp) -> bool {
         self.revoked_at.is_none() && self.expires_at.is_none_or(|at| at > now)
     }
 }
 
 impl KeyRecord {
-    /// A key made now, of a user who has its role.
+    /// Creates the info of a key created now, of a user who has the role of the key.
     pub fn new(id: KeyId, secret_sha256: [u8; 32], grant: KeyGrant) -> Self {
         let info = KeyInfo {
             id,
@@ -134,7 +136,7 @@ impl KeyRecord {
         }
     }
 
-    /// Whether whoever holds it may do everything, now.
+    /// Returns whether the key gives its holder all permissions now.
     pub fn is_full_admin(&self, now: Timestamp) -> bool {
         let KeyOwner { role, active } = self.owner;
         active
@@ -144,19 +146,19 @@ impl KeyRecord {
     }
 }
 
-/// For how long somebody can make keys and users.
+/// The access that remains for creating keys and users.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum AdminHold {
     /// Nobody can.
     Lost,
-    /// Only with keys that expire, or that are held to addresses.
+    /// Only with keys that expire or that are restricted to addresses.
     ForAWhile,
-    /// For good, and from anywhere.
+    /// Permanently and from any address.
     ForGood,
 }
 
-/// For how long somebody can make keys and users, with these keys. What would
-/// make this less is refused, or the hive would be without an admin.
+/// Returns the access that these keys give for creating keys and users. Changes that
+/// would reduce it are refused: the hive would be left without an admin.
 pub fn admin_hold(keys: &[KeyRecord], now: Timestamp) -> AdminHold {
     let admins = keys.iter().filter(|key| key.is_full_admin(now));
     let hold = admins.map(|key| {
@@ -174,7 +176,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_holds_the_hive() {
+    fn keys_determine_the_remaining_admin_access() {
         use AdminHold::{ForAWhile, ForGood, Lost};
         let now = Timestamp::from_millis(1_000);
         let of = |role| KeyRecord::new(KeyId::new(), [0; 32], KeyGrant::new("ada", role));

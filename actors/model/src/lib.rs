@@ -1,7 +1,7 @@
-//! What the hive is about: ids, entities and their transitions.
+//! The vocabulary of the hive: ids, entities and their transitions.
 //!
-//! Pure: nothing in here knows of actors, SQL or HTTP. Every type that the
-//! outside sees serialises to the shape of schema version [`SCHEMA_VERSION`].
+//! Pure: nothing in this crate depends on actors, SQL or HTTP. Every public type
+//! serialises to the form of schema version [`SCHEMA_VERSION`].
 
 // The examples of the entities are deep for `json!`.
 #![recursion_limit = "256"]

@@ -1,83 +1,84 @@
-//! Sessions in a browser: a cookie in the place of a key or a token.
+//! Web sessions: a cookie in place of a key or a token.
 
 use serde::{Deserialize, Serialize};
 
 use super::{KeyId, LoginId, Timestamp};
 use crate::Role;
 
-/// A session in a browser as it is stored. The secret of its cookie is not.
+/// The stored record of a web session. The secret of its cookie is not stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoginRecord {
-    /// What listings show.
+    /// The part of the record that listings show.
     pub info: Login,
     /// SHA-256 of the secret part of the cookie.
     pub secret_sha256: [u8; 32],
-    /// What the token that it was opened with rests on: a key and the settings of
-    /// its issuer, as a hash.
+    /// The trust anchor of the token that opened the session: a hash of the signing key
+    /// and the settings of its issuer.
     pub basis: Option<[u8; 32]>,
 }
 
-/// What is shown of a session in a browser.
+/// A web session as listings show it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Login {
-    /// Names it; not secret.
+    /// The id of the session; not secret.
     pub id: LoginId,
-    /// Who acts in it.
+    /// The user that acts in the session.
     pub user: String,
-    /// What it was opened with.
+    /// The credential that opened the session.
     #[serde(flatten)]
     pub opened_with: OpenedWith,
-    /// When it was opened.
+    /// Time at which the session was opened.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
-    /// When the last request came, to about a minute after a crash.
+    /// Time of the last request, exact to about a minute after a crash.
     #[schema(value_type = String, format = DateTime)]
     pub last_seen_at: Timestamp,
-    /// When it is over in any case.
+    /// Time at which the session ends at the latest.
     #[schema(value_type = String, format = DateTime)]
     pub expires_at: Timestamp,
-    /// Where it was opened from.
+    /// The address that the session was opened from.
     pub ip_address: Option<String>,
-    /// What it was opened by, as that says itself; at most 256 characters.
+    /// The `User-Agent` of the client that opened the session; at most 256 characters.
     pub user_agent: Option<String>,
 }
 
-/// What a session was opened with. It can do no more, and lives no longer.
+/// The credential that opened a session. The session has no more rights than the
+/// credential, and ends with it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OpenedWith {
-    /// A key; the session can what the key can at that moment.
+    /// A key; the session has the rights that the key has at the time of a request.
     #[serde(rename = "key_id")]
     Key(KeyId),
     /// A token of an issuer.
     #[serde(rename = "token")]
     Token {
-        /// The name of the issuer here.
+        /// The configured name of the issuer.
         issuer: String,
-        /// What the token gave.
+        /// The role that the token gave.
         role: Role,
     },
 }
 
-/// Why a session ended.
+/// Reason why a session ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LoginEnd {
-    /// Its user logged out.
+    /// The user logged out.
     LoggedOut,
-    /// All sessions of its user were ended.
+    /// The user ended all sessions.
     LoggedOutEverywhere,
-    /// Its user opened more than there may be.
+    /// The user opened more sessions than allowed.
     Displaced,
-    /// It was idle, or had its time.
+    /// The session was idle too long, or reached its maximum age.
     Expired,
-    /// The credential is no longer valid: the key was revoked, its user was made
-    /// inactive, or the issuer of the token has withdrawn its key or has other
-    /// settings.
+    /// The credential is no longer valid: the key was revoked, its user was
+    /// deactivated, or the issuer of the token has withdrawn its signing key or has
+    /// other settings.
     Withdrawn,
 }
 
 impl LoginEnd {
-    /// In events.
+    /// Returns the name in events.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::LoggedOut => "logged_out",
@@ -90,7 +91,8 @@ impl LoginEnd {
 }
 
 impl Login {
-    /// Whether it may still be used at that time, when it was last seen then.
+    /// Returns whether the session may still be used at `now`, when it was last used at
+    /// `last_seen`.
     pub fn is_open(&self, last_seen: Timestamp, idle_timeout_ms: u64, now: Timestamp) -> bool {
         self.expires_at > now && now.millis_since(last_seen) < idle_timeout_ms
     }
@@ -101,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_session_is_over_when_idle_and_when_it_had_its_time() {
+    fn sessions_end_when_idle_and_at_their_maximum_age() {
         let at = Timestamp::from_millis;
         let login = Login {
             id: LoginId::new(),

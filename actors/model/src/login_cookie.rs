@@ -1,4 +1,4 @@
-//! The cookie of a session in a browser.
+//! Cookies of web sessions.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use crate::{KeyError, LoginId};
 
 const SECRET_BYTES: usize = 32;
 
-/// The content of the cookie of a session.
+/// The content of the cookie of a web session.
 #[derive(Clone, PartialEq, Eq)]
 pub struct LoginCookie {
     id: LoginId,
@@ -28,10 +28,10 @@ impl fmt::Debug for LoginCookie {
 }
 
 impl LoginCookie {
-    /// A new one, of 256 random bits.
+    /// Generates a new cookie with 256 random bits.
     ///
     /// # Errors
-    /// [`KeyError::NoRandom`]
+    /// [`KeyError::NoRandom`] when the system's generator fails.
     pub fn generate() -> Result<Self, KeyError> {
         let mut secret = [0; SECRET_BYTES];
         let random = SystemRandom::new();
@@ -42,7 +42,7 @@ impl LoginCookie {
         })
     }
 
-    /// Reads what [`Self::reveal`] wrote.
+    /// Parses the text that [`Self::reveal`] returned.
     pub fn parse(text: &str) -> Option<Self> {
         let (id, secret) = text.split_once('.')?;
         let secret = BASE64URL_NOPAD.decode(secret.as_bytes()).ok()?;
@@ -52,23 +52,23 @@ impl LoginCookie {
         })
     }
 
-    /// The session.
+    /// Returns the id of the session.
     pub fn id(&self) -> LoginId {
         self.id
     }
 
-    /// Returns the hash that is stored.
+    /// Returns the hash of the secret, which is stored.
     pub fn secret_sha256(&self) -> [u8; 32] {
         hash(&[&self.secret])
     }
 
-    /// Returns the text that a page of the session sends along to show that it is one: it
-    /// can be had with the cookie only.
+    /// Returns the CSRF token, which pages of the session send along with each change.
+    /// Only the holder of the cookie can compute it.
     pub fn csrf_token(&self) -> String {
         BASE64URL_NOPAD.encode(&hash(&[b"deia csrf\0", &self.secret]))
     }
 
-    /// The value of the cookie.
+    /// Returns the value of the cookie.
     pub fn reveal(&self) -> String {
         format!("{}.{}", self.id, BASE64URL_NOPAD.encode(&self.secret))
     }

@@ -1,4 +1,4 @@
-//! What is submitted, and what is wrong with it.
+//! Submissions: their form, their limits, and the violations of these.
 
 use std::collections::BTreeMap;
 
@@ -13,14 +13,14 @@ use super::{
     from_object_or_null, is_at_most_deep, secret,
 };
 
-/// Levels of lists and objects in metadata, which is the first of them. Readers of
-/// JSON stop at some depth, and a list of tasks is deeper than a task.
+/// Maximum nesting of metadata, in levels of lists and objects; the metadata object is
+/// the first. JSON parsers limit the depth, and a list of tasks is deeper than a task.
 pub const METADATA_LEVELS: usize = 32;
 
 const MAX_TAGS: usize = 32;
 const MAX_TAG: usize = 128;
 
-/// The schema of the tags of a task.
+/// Returns the schema of the tags of a task.
 fn tags() -> Schema {
     let tag = ObjectBuilder::new()
         .schema_type(Type::String)
@@ -28,118 +28,120 @@ fn tags() -> Schema {
         .max_length(Some(MAX_TAG));
     ArrayBuilder::new()
         .description(Some(
-            "Labels to find it by: at most 32, of 1 to 128 characters each.",
+            "Labels for filtering: at most 32, of 1 to 128 characters each.",
         ))
         .items(tag)
         .max_items(Some(MAX_TAGS))
         .into()
 }
 
-/// What an integrator submits.
+/// A task to be submitted.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewTask {
-    /// What kind of work it is: `development`, `analysis`, `writing`, `planning`,
+    /// The type of the task: `development`, `analysis`, `writing`, `planning`,
     /// `general`, or another name of 1 to 63 characters of `a-z 0-9 _ - .`.
     #[serde(rename = "type")]
     pub task_type: TaskType,
-    /// What the bot gets to work on. Limit: `tasks.max_content_bytes`.
+    /// The input of the task, passed to the bot. Limit: `tasks.max_content_bytes`.
     #[schema(example = "hello")]
     pub content: String,
-    /// How urgent it is.
+    /// The priority of the task.
     #[serde(default)]
     pub priority: Priority,
-    /// Labels to find it by: at most 32, of 1 to 128 characters each.
+    /// Labels for filtering: at most 32, of 1 to 128 characters each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(schema_with = tags)]
     pub tags: Vec<String>,
-    /// The submitter's own data, handed to the bot. At most 32 levels deep, no member
-    /// twice, no number that would lose digits. Limit: `tasks.max_metadata_bytes`.
+    /// The submitter's own data, passed to the bot. At most 32 levels deep, no
+    /// duplicate members, no number that would lose digits. Limit:
+    /// `tasks.max_metadata_bytes`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schema(value_type = Object)]
     pub metadata: BTreeMap<String, serde_json::Value>,
-    /// Not before then; now when absent or past.
+    /// Earliest time of the start; now when absent or past.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub run_at: Option<Timestamp>,
-    /// The same as a time from its acceptance on, in milliseconds: repeating a
-    /// request with an idempotency key does not change it. Not with `run_at`.
+    /// The same as a delay after acceptance, in milliseconds: repeating a request with
+    /// an idempotency key does not change it. Not with `run_at`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delay_ms: Option<u64>,
-    /// How many attempts may fail, 1 to 100; `tasks.default_max_attempts` when absent.
+    /// Number of attempts that may fail, 1 to 100; `tasks.default_max_attempts` when
+    /// absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1, maximum = 100)]
     pub max_attempts: Option<u32>,
-    /// How long one attempt may take, in seconds; `tasks.default_timeout` when absent,
-    /// at most `tasks.max_timeout`.
+    /// Maximum duration of one attempt, in seconds; `tasks.default_timeout` when
+    /// absent, at most `tasks.max_timeout`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1)]
     pub timeout_seconds: Option<u64>,
-    /// How long the submitter thinks it takes, in seconds.
+    /// Expected duration, in seconds, as estimated by the submitter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub estimated_duration_seconds: Option<u64>,
-    /// When failed attempts are followed by others, where that shall differ
-    /// from `tasks.retry` and what `tasks.by_type` says of its type.
+    /// Retry settings of this task, where they differ from `tasks.retry` and from
+    /// `tasks.by_type`.
     #[serde(
         default,
         deserialize_with = "from_object_or_null",
         skip_serializing_if = "Option::is_none"
     )]
     pub retry: Option<RetryOverride>,
-    /// It fails with `end_reason` `expired` unless it has started by then; it is
-    /// after `run_at`. `expires_after` of its type when absent.
+    /// The task fails with `end_reason` `expired` unless it has started by then; must
+    /// be after `run_at`. `expires_after` of its type when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub expires_at: Option<Timestamp>,
-    /// The same as a time from its acceptance on, in milliseconds. Not with `expires_at`.
+    /// The same as a delay after acceptance, in milliseconds. Not with `expires_at`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1)]
     pub expires_in_ms: Option<u64>,
-    /// While an unfinished task of the same user has this key, submitting
-    /// answers with that task (`deduplicated`) and accepts nothing new. 1 to 256 characters.
+    /// While an unfinished task of the same user has this key, submitting returns that
+    /// task (`deduplicated`) and accepts no new one. 1 to 256 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(min_length = 1, max_length = 256)]
     pub dedup_key: Option<String>,
-    /// Tasks that must be completed before it starts: ids, or `@<n>` for the
-    /// n-th task of the same batch, counted from 0, which stands before this
-    /// one. At most `tasks.max_dependencies`.
+    /// Tasks that must be completed before this one starts: ids, or `@<n>` for the n-th
+    /// task of the same batch, counted from 0, which must precede this one. At most
+    /// `tasks.max_dependencies`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub depends_on: Vec<Dependency>,
-    /// What becomes of it when one of those fails or is cancelled.
+    /// Consequence for this task when one of those fails or is cancelled.
     #[serde(default, skip_serializing_if = "DependencyFailure::is_default")]
     pub on_dependency_failure: DependencyFailure,
-    /// True if `expires_at` was past when it came. The ledger refuses it then, unless it
-    /// repeats a submission that was accepted.
+    /// True if `expires_at` was past on arrival. The ledger then refuses the task,
+    /// unless it repeats a submission that was accepted.
     #[serde(skip)]
     pub came_expired: bool,
     /// The `Idempotency-Key` of the request.
     #[serde(skip)]
     pub idempotency_key: Option<String>,
-    /// The W3C trace that it belongs to, from the request's `traceparent` header.
+    /// The W3C trace of the request, from its `traceparent` header.
     #[serde(skip)]
     pub traceparent: Option<String>,
 }
 
-/// Reason why a text that is shown in lists is refused.
+/// Reason for refusing a text that lists show.
 const HOLDS_KEY: &str = "has a key of deia in it; keys are for the Authorization header only";
 
-/// Limits of one task, from the settings of the hive.
+/// Limits of a task, from the settings of the hive.
 #[derive(Clone, Copy, Debug)]
 pub struct TaskLimits<'a> {
     /// Types that may be submitted (`tasks.types`); empty: any.
     pub types: &'a [TaskType],
-    /// Bytes of its content (`tasks.max_content_bytes`).
+    /// Maximum size of the content, in bytes (`tasks.max_content_bytes`).
     pub max_content_bytes: u64,
-    /// Bytes of its metadata as JSON (`tasks.max_metadata_bytes`).
+    /// Maximum size of the metadata as JSON, in bytes (`tasks.max_metadata_bytes`).
     pub max_metadata_bytes: u64,
-    /// Seconds of one attempt (`tasks.max_timeout`).
+    /// Maximum duration of one attempt, in seconds (`tasks.max_timeout`).
     pub max_timeout_seconds: u64,
-    /// Tasks that it may depend on (`tasks.max_dependencies`).
+    /// Maximum number of dependencies (`tasks.max_dependencies`).
     pub max_dependencies: u32,
 }
 
 impl NewTask {
-    /// One of that type with that content, all else by default.
+    /// Creates a task of this type and content, with defaults for everything else.
     pub fn new(task_type: TaskType, content: impl Into<String>) -> Self {
         Self {
             task_type,
@@ -164,8 +166,8 @@ impl NewTask {
         }
     }
 
-    /// Turns the times that count from its acceptance on into points in time. Returns
-    /// what is wrong with them; pointers are relative to the task.
+    /// Turns delays after acceptance into points in time. Returns the errors in them;
+    /// pointers are relative to the task.
     pub fn settle(&mut self, now: Timestamp) -> Vec<Violation> {
         let mut found = Vec::new();
         self.came_expired = self.expires_at.is_some_and(|at| at <= now);
@@ -200,7 +202,7 @@ impl NewTask {
         found
     }
 
-    /// What is wrong with it under these limits; pointers are relative to the task.
+    /// Returns the violations of these limits; pointers are relative to the task.
     pub fn violations(&self, limits: &TaskLimits<'_>) -> Vec<Violation> {
         let mut found = Vec::new();
         self.check_plan(limits, &mut found);
@@ -288,7 +290,7 @@ impl NewTask {
         found
     }
 
-    /// When it may start, and what it waits for.
+    /// Checks the times of the task and its dependencies.
     fn check_plan(&self, limits: &TaskLimits<'_>, found: &mut Vec<Violation>) {
         let mut refuse = |pointer: String, detail: String| {
             found.push(Violation { pointer, detail });
@@ -323,8 +325,8 @@ impl NewTask {
         }
     }
 
-    /// What is wrong with its place in a batch: it may depend only on tasks
-    /// that stand before it there.
+    /// Returns the errors in the references of a task at `place` of a batch: it may
+    /// depend only on tasks that precede it there.
     pub fn misplaced(&self, place: usize) -> Vec<Violation> {
         let behind = |dependency: &Dependency| match dependency {
             Dependency::InBatch(n) => *n as usize >= place,
@@ -343,19 +345,19 @@ impl NewTask {
     }
 }
 
-/// One thing that is wrong with an input, and where (RFC 6901 JSON pointer).
+/// An error in an input, with its place (RFC 6901 JSON pointer).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Violation {
-    /// Where in the body, as a JSON pointer; empty for the whole.
+    /// The place in the body, as a JSON pointer; empty for the whole body.
     #[schema(example = "/content")]
     pub pointer: String,
-    /// What is wrong there and what is allowed.
+    /// The error, and what is allowed.
     pub detail: String,
 }
 
 impl Violation {
-    /// Returns the pointer to a part of one task of a submission: `/tasks/<n>` is
-    /// before it when there are several.
+    /// Returns the pointer to a part of one task of a submission; starts with
+    /// `/tasks/<n>` if there are several.
     pub fn pointer_in_batch(tasks: usize, place: usize, within: &str) -> String {
         match tasks {
             1 => within.to_owned(),

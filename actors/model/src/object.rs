@@ -1,5 +1,5 @@
-//! Reading what must come as an object. (What derives `Deserialize` would also be taken
-//! from a list of its fields, in order.)
+//! Deserialization of values that must be objects. (Derived `Deserialize` also accepts
+//! a list of the fields, in order.)
 
 use std::{fmt, marker::PhantomData};
 
@@ -22,10 +22,10 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for FromMap<T> {
     }
 }
 
-/// Reads a `T` from an object and from nothing else.
+/// Reads a `T` from an object only.
 ///
 /// # Errors
-/// The input is no object, or no `T`.
+/// The input is not an object, or not a `T`.
 pub fn from_object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<T, D::Error> {
     from.deserialize_map(FromMap(PhantomData))
 }
@@ -52,10 +52,10 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for OrNull<T> {
     }
 }
 
-/// Reads a `T` from an object, or nothing from `null`.
+/// Reads a `T` from an object, or `None` from `null`.
 ///
 /// # Errors
-/// The input is neither, or no `T`.
+/// The input is neither, or not a `T`.
 pub fn from_object_or_null<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     from: D,
 ) -> Result<Option<T>, D::Error> {
@@ -67,7 +67,7 @@ mod tests {
     use crate::{NewTask, SimulatedExecutor};
 
     #[test]
-    fn lists_are_not_taken_for_objects() {
+    fn lists_are_refused_in_place_of_objects() {
         for (body, fits) in [
             (r#"{"type":"a","content":"","retry":{"min_ms":1}}"#, true),
             (r#"{"type":"a","content":"","retry":null}"#, true),

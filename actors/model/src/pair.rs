@@ -1,8 +1,7 @@
 //! Pairs of a key and a text in one argument.
 
-/// Splits `pair` at the first `separator` that has no `\\` before it. In the key
-/// `\\` stands before a separator or a `\\` that belongs to the key, so that every
-/// key can be written.
+/// Splits `pair` at the first `separator` without a `\\` before it. In the key, `\\`
+/// escapes separators and `\\` itself, so that every key can be written.
 pub fn split_key(pair: &str, separator: char) -> Option<(String, String)> {
     let mut key = String::new();
     let mut rest = pair.char_indices();

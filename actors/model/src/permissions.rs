@@ -8,33 +8,33 @@ use super::Permission;
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct Permissions(u32);
 
-// One bit each.
+// One bit per permission.
 const _: () = assert!(Permission::ALL.len() <= u32::BITS as usize);
 
 impl Permissions {
-    /// Whether it has that one.
+    /// Returns whether the set contains `permission`.
     pub fn contains(self, permission: Permission) -> bool {
         self.0 & bit(permission) != 0
     }
 
-    /// Whether the other has all of it.
+    /// Returns whether `other` contains all permissions of this set.
     pub fn is_within(self, other: Self) -> bool {
         self.0 & !other.0 == 0
     }
 
-    /// What both have.
+    /// Returns the intersection with `other`.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         Self(self.0 & other.0)
     }
 
-    /// What it has and the other has not.
+    /// Returns the permissions of this set that are not in `other`.
     #[must_use]
     pub fn without(self, other: Self) -> Self {
         Self(self.0 & !other.0)
     }
 
-    /// Those that it has, in the order of the table.
+    /// Iterates over the permissions in the order of the table.
     pub fn iter(self) -> impl Iterator<Item = Permission> {
         let all = Permission::ALL.iter().copied();
         all.filter(move |permission| self.contains(*permission))
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sets() {
+    fn set_operations() {
         let of = |some: &[Permission]| some.iter().copied().collect::<Permissions>();
         let (read, submit) = (Permission::TaskRead, Permission::TaskSubmit);
         let both = of(&[submit, read]);

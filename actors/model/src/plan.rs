@@ -1,4 +1,4 @@
-//! When a task may start, and what it waits for: retries, dependencies, expiry.
+//! The start of a task: retries, dependencies, expiry.
 
 use std::{fmt, str::FromStr, time::Duration};
 
@@ -6,8 +6,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{AttemptEnd, RetryPolicy, TaskId, TaskStatus, Timestamp};
 
-/// What of the retry policy a task wants otherwise; what is absent is as its
-/// type or the configuration has it.
+/// Retry settings of one task. Absent fields are taken from its type or the
+/// configuration.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RetryOverride {
@@ -15,31 +15,31 @@ pub struct RetryOverride {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(maximum = 2_592_000_000_u64)]
     pub min_ms: Option<u64>,
-    /// The delay never grows beyond this, in milliseconds, at most 30 days.
+    /// Maximum delay, in milliseconds, at most 30 days.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(maximum = 2_592_000_000_u64)]
     pub max_ms: Option<u64>,
-    /// By how much each delay is longer than the one before, 1 to 100.
+    /// Factor by which each delay is longer than the one before, 1 to 100.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1, maximum = 100)]
     pub factor: Option<f64>,
-    /// The delay is spread evenly by this share up and down, 0 to 1.
+    /// Share by which the delay is randomly spread up and down, 0 to 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 0, maximum = 1)]
     pub jitter: Option<f64>,
 }
 
-/// Thirty days, in milliseconds: the longest delay.
+/// Maximum delay: thirty days, in milliseconds.
 pub(super) const MAX_DELAY_MS: u64 = 30 * 86_400_000;
 
 impl RetryOverride {
-    /// The policy with what this wants otherwise.
+    /// Returns `base` with the fields of this override.
     pub fn over(&self, base: RetryPolicy) -> RetryPolicy {
         let min = self.min_ms.map_or(base.min, Duration::from_millis);
         let max = self.max_ms.map_or(base.max, Duration::from_millis);
         RetryPolicy {
             min,
-            // A task that names only a long first delay means it.
+            // A task that sets only a long first delay intends that delay.
             max: if self.max_ms.is_none() {
                 max.max(min)
             } else {
@@ -50,7 +50,7 @@ impl RetryOverride {
         }
     }
 
-    /// What is wrong with it: the field and why.
+    /// Returns the errors in it: the field and the reason.
     pub(super) fn violations(&self) -> Vec<(&'static str, String)> {
         let mut found = Vec::new();
         for (field, value) in [("min_ms", self.min_ms), ("max_ms", self.max_ms)] {
@@ -73,12 +73,13 @@ impl RetryOverride {
     }
 }
 
-/// A task that must be completed first.
+/// A task that must be completed before another starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Dependency {
-    /// A task that was submitted before.
+    /// A task that was submitted earlier.
     Task(TaskId),
-    /// The task at that place (from 0) of the same batch; it stands before this one.
+    /// The task at this index (from 0) of the same batch, which must precede the
+    /// dependent task.
     InBatch(u32),
 }
 
@@ -120,40 +121,40 @@ impl<'de> Deserialize<'de> for Dependency {
     }
 }
 
-/// What becomes of a task when one that it depends on fails or is cancelled.
+/// Consequence for a task when one that it depends on fails or is cancelled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DependencyFailure {
-    /// It fails as well, and so do those that depend on it.
+    /// The task fails as well, and so do those that depend on it.
     #[default]
     Fail,
-    /// It is cancelled.
+    /// The task is cancelled.
     Cancel,
-    /// It starts all the same.
+    /// The task starts all the same.
     Start,
 }
 
 impl DependencyFailure {
-    /// Whether it is what is chosen when nothing is said.
+    /// Returns whether this is the default.
     pub fn is_default(&self) -> bool {
         *self == Self::default()
     }
 }
 
-/// What a dependency's end means for a task that waits for it.
+/// Consequence of the state of a dependency for a task that waits for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Release {
-    /// It no longer waits for this one.
+    /// The task no longer waits for this dependency.
     Satisfied,
-    /// It fails.
+    /// The task fails.
     Fail,
-    /// It is cancelled.
+    /// The task is cancelled.
     Cancel,
-    /// It goes on waiting.
+    /// The task continues to wait.
     Wait,
 }
 
-/// What the status of a dependency means for a task with that policy.
+/// Returns the consequence of the status of a dependency for a task with this policy.
 pub fn release(status: TaskStatus, policy: DependencyFailure) -> Release {
     match (status, policy) {
         (TaskStatus::Completed, _) => Release::Satisfied,
@@ -166,24 +167,24 @@ pub fn release(status: TaskStatus, policy: DependencyFailure) -> Release {
     }
 }
 
-/// Why a task failed, or was called off.
+/// Reason why a task failed or was cancelled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum EndReason {
-    /// Its attempts were used up.
+    /// The attempts of the task were used up.
     Attempts,
-    /// It took down as many bots as `tasks.poison_after` allows.
+    /// The task took down as many bots as `tasks.poison_after` allows.
     Poison,
-    /// It did not start before `expires_at`.
+    /// The task did not start before `expires_at`.
     Expired,
     /// A task that it depends on did not complete.
     Dependency,
-    /// Somebody called it off.
+    /// The task was cancelled by a caller.
     Cancelled,
 }
 
 impl EndReason {
-    /// All of them.
+    /// All reasons.
     pub const ALL: [EndReason; 5] = [
         EndReason::Attempts,
         EndReason::Poison,
@@ -192,7 +193,7 @@ impl EndReason {
         EndReason::Cancelled,
     ];
 
-    /// Its name on the wire.
+    /// Returns the name on the wire.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Attempts => "attempts",
@@ -215,50 +216,50 @@ impl FromStr for EndReason {
     }
 }
 
-/// How an attempt came to nothing. The evidence of a task that failed.
+/// An unsuccessful attempt, kept as evidence with a task that failed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct FailedAttempt {
     /// The number of the attempt, from 1.
     pub attempt: u32,
-    /// The bot that had it.
+    /// The bot that ran the attempt.
     pub bot: String,
-    /// How it ended.
+    /// The outcome of the attempt.
     pub outcome: AttemptOutcomeKind,
-    /// Why, in a sentence.
+    /// The reason, in a sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// Exit code of a program that ended by itself.
+    /// Exit code of a program that was not ended by a signal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
-    /// Length of the output that was kept of it, in bytes; absent when none was kept.
-    /// `GET /api/v1/tasks/{id}/output?attempt=` returns the output.
+    /// Length of the stored output of the attempt, in bytes; absent when none was
+    /// stored. `GET /api/v1/tasks/{id}/output?attempt=` returns the output.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output_bytes: Option<u64>,
-    /// When it started.
+    /// Time of the start.
     #[schema(value_type = String, format = DateTime)]
     pub started_at: Timestamp,
-    /// When its end was recorded.
+    /// Time at which the end was recorded.
     #[schema(value_type = String, format = DateTime)]
     pub ended_at: Timestamp,
 }
 
-/// In which way an attempt came to nothing.
+/// The outcome of an unsuccessful attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AttemptOutcomeKind {
-    /// It failed or ran out of time.
+    /// The attempt failed or ran out of time.
     Failed,
     /// The attempt took its bot down.
     BotDied,
     /// The bot went down while other attempts ran beside this one.
     Suspected,
-    /// The hive went down while it ran.
+    /// The hive went down while the attempt ran.
     HiveDied,
-    /// Its bot gave it back unharmed.
+    /// The bot returned the task unharmed.
     GivenBack,
-    /// The bot or its host could not carry it out; not counted as a failure.
+    /// The bot or its host could not carry out the task; not counted as a failure.
     BotFault,
-    /// It was cancelled.
+    /// The attempt was cancelled.
     Cancelled,
 }
 
@@ -273,7 +274,7 @@ impl AttemptOutcomeKind {
         Self::Cancelled,
     ];
 
-    /// Returns the kind of an attempt that ended so; `None` for a success.
+    /// Returns the outcome of an attempt that ended with `end`; `None` for a success.
     pub fn of(end: AttemptEnd) -> Option<Self> {
         Some(match end {
             AttemptEnd::Succeeded => return None,
@@ -287,7 +288,7 @@ impl AttemptOutcomeKind {
         })
     }
 
-    /// Returns its name on the wire and in the store.
+    /// Returns the name on the wire and in the store.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Failed => "failed",
@@ -331,7 +332,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_override_changes_what_it_names() {
+    fn an_override_changes_only_its_fields() {
         let base = RetryPolicy {
             min: Duration::from_secs(1),
             max: Duration::from_secs(60),
@@ -359,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_an_override() {
+    fn invalid_overrides_are_refused() {
         let wrong = RetryOverride {
             min_ms: Some(u64::MAX),
             max_ms: Some(1),

@@ -1,4 +1,4 @@
-//! Who is asking, what they may do, and what they see.
+//! Authenticated callers: their permissions and their visibility of tasks.
 
 use std::sync::Arc;
 
@@ -6,77 +6,77 @@ use crate::{
     BotName, KeyId, KeyRecord, LoginId, Permission, Permissions, Role, TaskFilter, Timestamp,
 };
 
-/// Hash of a key and of the settings of its issuer, on which an accepted token rests.
-/// Different keys or settings never share one.
+/// Hash of a signing key and of the settings of its issuer: the trust anchor of an
+/// accepted token. Different keys or settings never share one.
 pub type Basis = [u8; 32];
 
-/// Who is asking.
+/// An authenticated caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Principal {
     /// The user that acts: the submitter of tasks and the actor of events.
     pub user: Arc<str>,
-    /// Their role, or the narrower one of their key.
+    /// The role of the user, or the narrower one of the key.
     pub role: Role,
-    /// What they may do with that key.
+    /// The permissions of the caller, given its credential.
     pub permissions: Permissions,
-    /// Of the role `bot`: their bot.
+    /// The bot of the caller, if its role is `bot`.
     pub bot: Option<BotName>,
-    /// What they came with.
+    /// The credential that authenticated the caller.
     pub via: Via,
 }
 
-/// What somebody came with.
+/// The credential of a caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Via {
-    /// A key.
+    /// An API key.
     Key(KeyId),
-    /// A certificate under TLS, which stands for a bot.
+    /// A TLS client certificate, which stands for a bot.
     Certificate,
     /// A token of an issuer.
     Token {
-        /// The name of the issuer here.
+        /// The configured name of the issuer.
         issuer: Arc<str>,
-        /// From when on it is refused.
+        /// Time from which the token is refused.
         expires_at: Timestamp,
-        /// What it rests on.
+        /// The trust anchor of the token.
         basis: Basis,
     },
-    /// The cookie of a session in a browser.
+    /// The cookie of a web session.
     Login {
-        /// The session.
+        /// The id of the session.
         id: LoginId,
-        /// The key that it was opened with; `None`: a token.
+        /// The key that opened the session; `None`: a token did.
         key: Option<KeyId>,
     },
 }
 
-/// Whose budget of requests is charged.
+/// The rate-limit budget that a request is charged to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Budget {
-    /// Of a key, and of what was made with it.
+    /// The budget of a key, shared with the sessions opened by it.
     Key(KeyId),
-    /// Of a user who comes without a key of the hive.
+    /// The budget of a user without a key of the hive.
     User(Arc<str>),
 }
 
-/// Which tasks somebody sees.
+/// The tasks that a caller may see.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Sight {
-    /// All.
+    /// All tasks.
     All,
-    /// Those that this user submitted.
+    /// The tasks that this user submitted.
     SubmittedBy(Arc<str>),
-    /// Those that this bot has, or had last.
+    /// The tasks that this bot runs, or ran last.
     AssignedTo(BotName),
-    /// None.
+    /// No tasks.
     Nothing,
 }
 
 impl Principal {
-    /// Who shows a certificate that stands for that bot.
+    /// Returns the principal of a client certificate that stands for `bot`.
     pub fn of_certificate(bot: BotName) -> Self {
         Self {
-            // No user is called so: the colon is not of their names.
+            // No user has such a name: names of users contain no colon.
             user: format!("bot:{bot}").into(),
             role: Role::Bot,
             permissions: Role::Bot.permissions(),
@@ -85,12 +85,12 @@ impl Principal {
         }
     }
 
-    /// Whether they may do that.
+    /// Returns whether the caller has `permission`.
     pub fn may(&self, permission: Permission) -> bool {
         self.permissions.contains(permission)
     }
 
-    /// The key that they act with, directly or through what was made with it.
+    /// Returns the key that the caller used, directly or to open the session.
     pub fn key(&self) -> Option<KeyId> {
         match self.via {
             Via::Key(key) => Some(key),
@@ -99,7 +99,8 @@ impl Principal {
         }
     }
 
-    /// Whose budget of requests is charged: that of a key, or of a user without one.
+    /// Returns the budget to charge: that of the key, or of the user if there is no
+    /// key.
     pub fn budget(&self) -> Budget {
         match self.key() {
             Some(key) => Budget::Key(key),
@@ -107,7 +108,7 @@ impl Principal {
         }
     }
 
-    /// Which tasks they see.
+    /// Returns the tasks that the caller may see.
     pub fn sight(&self) -> Sight {
         match (self.role, &self.bot) {
             (Role::External, _) => Sight::SubmittedBy(self.user.clone()),
@@ -117,19 +118,20 @@ impl Principal {
         }
     }
 
-    /// Whether there are tasks that they do not see.
+    /// Returns whether there are tasks that the caller may not see.
     pub fn is_confined(&self) -> bool {
         self.role.sees_only_its_own()
     }
 
-    /// What of these permissions they have not themselves, and so may not give.
+    /// Returns the part of `permissions` that the caller does not have, and so may not
+    /// give.
     pub fn may_not_give(&self, permissions: Permissions) -> Option<Permission> {
         permissions.without(self.permissions).iter().next()
     }
 }
 
 impl Sight {
-    /// Whether a task that `submitter` submitted and `bot` has is seen.
+    /// Returns whether a task of `submitter` that `bot` runs is visible.
     pub fn has(&self, submitter: &str, bot: Option<&BotName>) -> bool {
         match self {
             Self::All => true,
@@ -139,7 +141,7 @@ impl Sight {
         }
     }
 
-    /// Narrows a filter to what is seen; `false`: that is nothing.
+    /// Restricts a filter to the visible tasks; `false` if there are none.
     pub fn confine(&self, filter: &mut TaskFilter) -> bool {
         match self {
             Self::All => true,
@@ -156,7 +158,7 @@ impl Sight {
     }
 }
 
-/// What of its role a key with these scopes has.
+/// Returns the permissions left after applying `scopes` to the role.
 pub fn within_scopes(role: Role, scopes: Option<&[Permission]>) -> Permissions {
     let of_role = role.permissions();
     match scopes {
@@ -165,9 +167,9 @@ pub fn within_scopes(role: Role, scopes: Option<&[Permission]>) -> Permissions {
     }
 }
 
-/// The role and the permissions that whoever comes with this key has: those of
-/// the key, as far as its user has them still. When the user's role was changed
-/// to one that has nothing to do with the key's, nothing is left.
+/// Returns the role and the permissions that a key gives: those of the key, restricted
+/// to what its user still has. If the current role of the user has nothing in common
+/// with that of the key, nothing is left.
 pub fn rights(key: &KeyRecord) -> (Role, Permissions) {
     let (own, most) = (key.info.role, key.owner.role);
     let scoped = within_scopes(own, key.info.scopes.as_deref());
@@ -196,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_has_what_its_user_and_its_scopes_leave_of_its_role() {
+    fn rights_of_a_key_are_limited_by_its_user_and_its_scopes() {
         use Permission::{AdminKeys, TaskRead, TaskSubmit};
         use Role::{Admin, Bot, External, Operator, Viewer};
         let all_of = |role: Role| role.permissions();
@@ -207,7 +209,7 @@ mod tests {
             (Admin, Operator, None, (Operator, all_of(Operator))),
             (Operator, Viewer, None, (Viewer, all_of(Viewer))),
             (Operator, External, None, (External, all_of(External))),
-            // A viewer may not submit, an external user sees only its own.
+            // A viewer may not submit, an external user sees only its own tasks.
             (Viewer, External, None, (External, of(&[]))),
             (Bot, External, None, (External, of(&[]))),
             (External, Viewer, None, (Viewer, of(&[]))),
@@ -238,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_seen() {
+    fn each_role_sees_its_tasks() {
         let (mine, other): (BotName, BotName) = ("b-1".parse().unwrap(), "b-2".parse().unwrap());
         for (role, bot, submitter, assigned, expected) in [
             (Role::Viewer, None, "bob", None, true),
@@ -263,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_is_narrowed_to_what_is_seen() {
+    fn filters_are_restricted_to_visible_tasks() {
         let bot = |name: &str| name.parse::<BotName>().unwrap();
         let filter = |submitter: Option<&str>, on: Option<&str>| TaskFilter {
             submitter: submitter.map(String::from),

@@ -11,20 +11,20 @@ use super::{Priority, TaskStatus, TaskType, Timestamp};
 pub struct StatusCounts {
     /// Scheduled for later, or waiting for the next attempt or for other tasks.
     pub pending: u64,
-    /// Ready to run.
+    /// Ready to start.
     pub queued: u64,
-    /// With a bot.
+    /// Running on a bot.
     pub running: u64,
-    /// Ended well.
+    /// Completed.
     pub completed: u64,
-    /// Ended badly, no attempt left.
+    /// Failed, with no attempts left.
     pub failed: u64,
-    /// Called off.
+    /// Cancelled.
     pub cancelled: u64,
 }
 
 impl StatusCounts {
-    /// The count of one status.
+    /// Returns the count of one status.
     pub fn slot(&mut self, status: TaskStatus) -> &mut u64 {
         match status {
             TaskStatus::Pending => &mut self.pending,
@@ -37,30 +37,30 @@ impl StatusCounts {
     }
 }
 
-/// Rates of the tasks of a lane, or of all, in the last minute.
+/// Rates of the tasks of one lane, or of all lanes, in the last minute.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Rates {
-    /// Tasks accepted a second.
+    /// Tasks accepted per second.
     pub submitted_per_second: f64,
-    /// Attempts begun a second.
+    /// Attempts started per second.
     pub started_per_second: f64,
-    /// Tasks completed a second.
+    /// Tasks completed per second.
     pub completed_per_second: f64,
-    /// Tasks failed for good a second.
+    /// Tasks failed per second.
     pub failed_per_second: f64,
 }
 
-/// Waits of the tasks that were started in the last minute, from ready to started, in
-/// milliseconds. Percentiles are exact to a factor of two.
+/// Times that the tasks started in the last minute had waited, from ready to started,
+/// in milliseconds. Percentiles are exact to a factor of two.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Waits {
     /// Number of tasks started.
     pub started: u64,
-    /// Half of them had waited at most this long.
+    /// Median wait.
     pub p50_ms: u64,
-    /// 95 of 100.
+    /// 95th percentile.
     pub p95_ms: u64,
-    /// 99 of 100.
+    /// 99th percentile.
     pub p99_ms: u64,
 }
 
@@ -74,69 +74,68 @@ pub struct QueueLane {
     pub priority: Priority,
     /// Scheduled for later, or waiting for the next attempt or for other tasks.
     pub pending: u64,
-    /// Ready to run.
+    /// Ready to start.
     pub queued: u64,
-    /// With a bot.
+    /// Running on a bot.
     pub running: u64,
-    /// Time for which the longest waiting of its first 64 queued tasks has been ready, in
+    /// Longest time for which one of its first 64 queued tasks has been ready, in
     /// milliseconds.
     pub oldest_queued_ms: Option<u64>,
-    /// True if no task of it is started because the queue or its type is paused.
+    /// True if no task of the lane is started because the queue or its type is paused.
     pub paused: bool,
     /// Rates of the last minute.
     pub rates: Rates,
-    /// Waits of its tasks.
+    /// Waits of the tasks of the lane.
     pub waits: Waits,
 }
 
-/// Durations that were observed, in milliseconds. Percentiles are exact to a factor of
-/// two.
+/// Observed durations, in milliseconds. Percentiles are exact to a factor of two.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Durations {
     /// Number of durations.
     pub count: u64,
-    /// Their mean.
+    /// Mean duration.
     pub mean_ms: u64,
-    /// Half of them were at most this long.
+    /// Median duration.
     pub p50_ms: u64,
-    /// 95 of 100.
+    /// 95th percentile.
     pub p95_ms: u64,
-    /// 99 of 100.
+    /// 99th percentile.
     pub p99_ms: u64,
 }
 
-/// Work on tasks of one type, or by one bot, over some hours.
+/// Work on tasks of one type, or by one bot, over several hours.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Throughput {
     /// The type or the bot.
     #[schema(example = "general")]
     pub name: String,
-    /// Tasks accepted; of a bot always 0.
+    /// Tasks accepted; always 0 for a bot.
     pub submitted: u64,
-    /// Attempts begun.
+    /// Attempts started.
     pub started: u64,
     /// Tasks completed.
     pub completed: u64,
-    /// Tasks failed for good.
+    /// Tasks failed.
     pub failed: u64,
     /// Tasks cancelled.
     pub cancelled: u64,
-    /// Attempts that failed and were followed by another.
+    /// Failed attempts that were followed by another attempt.
     pub retried: u64,
-    /// Attempts that did not come to an end of their own and were followed by another:
-    /// given back, at fault of the bot, or ended with the bot or the hive.
+    /// Attempts that were interrupted and followed by another attempt: given back,
+    /// fault of the bot, or the bot or the hive went down.
     pub returned: u64,
-    /// Waits of tasks, from ready to the begin of an attempt.
+    /// Waits of tasks, from ready to the start of an attempt.
     pub waits: Durations,
     /// Run times of attempts that succeeded or failed.
     pub runs: Durations,
 }
 
-/// Work of the last hours, from the event log. It may be behind by a second, and by more
+/// Work of the last hours, from the event log. May be behind by a second, and by more
 /// while the follower `statistics` lags (see the status of the system).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct QueueHistory {
-    /// Hours that it goes back, the running one included.
+    /// Number of hours covered, including the current one.
     pub hours: u32,
     /// By type, in alphabetical order.
     pub by_type: Vec<Throughput>,
@@ -144,24 +143,24 @@ pub struct QueueHistory {
     pub by_bot: Vec<Throughput>,
 }
 
-/// No task is started while this stands.
+/// A pause: no task that it covers is started while it is in force.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Pause {
-    /// Of this type only; absent: of any.
+    /// The paused task type; absent: all types.
     #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
     pub task_type: Option<TaskType>,
-    /// Since when.
+    /// Time at which the pause began.
     #[schema(value_type = String, format = DateTime)]
     pub since: Timestamp,
-    /// The user who asked for it.
+    /// The user who requested the pause.
     pub by: String,
-    /// Why, if they said.
+    /// The reason, if one was given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
 
 impl Pause {
-    /// Returns `true` if tasks of that type are not started because of it.
+    /// Returns `true` if the pause covers `task_type`.
     pub fn holds(&self, task_type: &TaskType) -> bool {
         self.task_type
             .as_ref()
@@ -169,15 +168,15 @@ impl Pause {
     }
 }
 
-/// The state of the queue. Counts are exact as of the last commit; rates and
-/// waits are of the last minute and begin anew with the server.
+/// The state of the queue. Counts are exact as of the last commit; rates and waits
+/// cover the last minute and are reset when the server starts.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct QueueStatus {
     /// All tasks, by status.
     pub totals: StatusCounts,
     /// The pauses in force.
     pub paused: Vec<Pause>,
-    /// The longest of those of the lanes.
+    /// The longest of these times over all lanes.
     pub oldest_queued_ms: Option<u64>,
     /// Rates of all tasks.
     pub rates: Rates,
@@ -185,7 +184,7 @@ pub struct QueueStatus {
     pub waits: Waits,
     /// Unfinished tasks by type and priority.
     pub lanes: Vec<QueueLane>,
-    /// Number of tasks that each bot has in hand.
+    /// Number of tasks that each bot runs.
     pub running_by_bot: BTreeMap<String, u64>,
     /// Work of the last 24 hours.
     #[serde(default)]
@@ -193,19 +192,21 @@ pub struct QueueStatus {
     pub history: QueueHistory,
 }
 
-/// The outcome of a change of many tasks.
+/// The outcome of a bulk change of tasks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Changed {
-    /// Tasks that were changed.
+    /// Number of tasks that were changed.
     pub changed: u64,
-    /// Tasks that were not: they had changed meanwhile, or no more may wait.
+    /// Number of tasks that were not changed: they had changed meanwhile, or no more
+    /// may wait.
     pub skipped: u64,
-    /// True if it went over all that the filter names; otherwise ask again.
+    /// True if all tasks that match the filter were processed; otherwise repeat the
+    /// request.
     pub complete: bool,
 }
 
 impl Changed {
-    /// Adds what came of more tasks.
+    /// Adds the outcome for more tasks.
     pub fn add(&mut self, more: Self) {
         self.changed += more.changed;
         self.skipped += more.skipped;
@@ -216,9 +217,9 @@ impl Changed {
 /// The outcome of draining the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Drained {
-    /// True if nothing of it runs any more.
+    /// True if none of its tasks is running any more.
     pub drained: bool,
-    /// Number of tasks that still run.
+    /// Number of tasks that are still running.
     pub running: u64,
 }
 

@@ -1,49 +1,49 @@
-//! What came of a task.
+//! Results of tasks.
 
 use serde::{Deserialize, Serialize};
 
 use super::{BotName, TaskId, Timestamp};
 
-/// The recorded end of a task.
+/// The recorded result of a task.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct TaskResult {
     /// The task.
     pub task_id: TaskId,
     /// The bot of the last attempt; absent when no bot ever had it.
     pub bot_id: Option<BotName>,
-    /// Whether it did what was asked.
+    /// True if the task completed.
     pub success: bool,
-    /// What the bot answered (a `command`: its standard output). Bytes that are
-    /// not UTF-8 are replaced. Only the beginning when `output_truncated`.
+    /// The output of the bot (of a `command`: its standard output). Bytes that are not
+    /// UTF-8 are replaced. Only the beginning if `output_truncated`.
     pub output: Option<String>,
-    /// How long the whole output is, in bytes, when `output` is not all of it, or
-    /// not byte for byte.
+    /// Length of the whole output, in bytes, if `output` is incomplete or differs from
+    /// the bytes of the output.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output_bytes: Option<u64>,
-    /// Whether `output` is only the beginning.
+    /// True if `output` is only the beginning.
     #[serde(default)]
     pub output_truncated: bool,
-    /// Where the whole output is to be had, when `output_bytes` is there.
+    /// URL of the whole output, present with `output_bytes`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = "/api/v1/tasks/task_01h455vb4pex5vsknk084sn02q/output")]
     pub output_url: Option<String>,
-    /// Why it failed or was cancelled, in a sentence.
+    /// Reason why the task failed or was cancelled, in a sentence.
     pub error: Option<String>,
-    /// How long the last attempt ran, in milliseconds.
+    /// Duration of the last attempt, in milliseconds.
     pub execution_time_ms: u64,
-    /// When the last attempt started.
+    /// Time at which the last attempt started.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub started_at: Option<Timestamp>,
-    /// When the end was recorded.
+    /// Time at which the end was recorded.
     #[schema(value_type = String, format = DateTime)]
     pub completed_at: Timestamp,
     /// The number of the last attempt, from 1; 0 when there was none.
     pub attempt: u32,
-    /// Tokens that a language model used for it.
+    /// Number of tokens that a language model used for the task.
     pub tokens_used: Option<u64>,
-    /// What it cost, in hundredths of the billing currency.
+    /// Cost of the task, in hundredths of the billing currency.
     pub cost_cents: Option<u64>,
-    /// When the output and the error were erased.
+    /// Time at which the output and the error were erased.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub erased_at: Option<Timestamp>,
@@ -52,8 +52,8 @@ pub struct TaskResult {
 }
 
 impl TaskResult {
-    /// The same with an output that is kept elsewhere, whole and as it was. The
-    /// text is shorter than that exactly when it is cut.
+    /// Returns the result with the length of an output that is stored whole elsewhere.
+    /// The text in the result is shorter than that exactly if it is truncated.
     #[must_use]
     pub fn with_output_bytes(mut self, output_bytes: Option<u64>) -> Self {
         if let Some(whole) = output_bytes {

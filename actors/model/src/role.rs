@@ -1,4 +1,4 @@
-//! Roles and what each may do.
+//! Roles and their permissions.
 
 use std::{fmt, str::FromStr};
 
@@ -8,17 +8,17 @@ use super::Permissions;
 
 macro_rules! permissions {
     ($($(#[$doc:meta])* $variant:ident = $name:literal: $($role:ident)*;)*) => {
-        /// Leave to do one kind of thing.
+        /// A permission to do one kind of thing.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
         pub enum Permission {
             $($(#[$doc])* #[serde(rename = $name)] $variant,)*
         }
 
         impl Permission {
-            /// Every permission there is.
+            /// Every permission.
             pub const ALL: &'static [Permission] = &[$(Permission::$variant,)*];
 
-            /// Its name.
+            /// Returns the name.
             pub fn as_str(self) -> &'static str {
                 match self { $(Permission::$variant => $name,)* }
             }
@@ -36,7 +36,8 @@ macro_rules! permissions {
         }
 
         impl Role {
-            /// Whether this role includes that permission. Admins may do everything.
+            /// Returns whether this role includes `permission`. Admins have all
+            /// permissions.
             pub fn may(self, permission: Permission) -> bool {
                 match permission {
                     $(Permission::$variant => matches!(self, Role::Admin $(| Role::$role)*),)*
@@ -49,23 +50,23 @@ macro_rules! permissions {
 permissions! {
     /// Submit tasks.
     TaskSubmit = "task:submit": Operator External;
-    /// Read tasks and results (external: its own; bot: those of its bot).
+    /// Read tasks and results (external: its own tasks; bot: the tasks of its bot).
     TaskRead = "task:read": Operator Viewer External Bot;
-    /// Cancel tasks (external: its own).
+    /// Cancel tasks (external: its own tasks).
     TaskCancel = "task:cancel": Operator External;
-    /// Erase the content of tasks that have ended (external: its own).
+    /// Erase the content of finished tasks (external: its own tasks).
     TaskErase = "task:erase": Operator External;
-    /// Read the log of events (external and bot: of the tasks that they see).
+    /// Read the event log (external and bot: events of the tasks that they see).
     EventRead = "event:read": Operator Viewer External Bot;
     /// List bots.
     BotList = "bot:list": Operator Viewer;
     /// Read a bot.
     BotRead = "bot:read": Operator Viewer;
-    /// Put a bot in place and launch it.
+    /// Create and launch bots.
     BotLaunch = "bot:launch": Operator;
     /// Stop or drain a bot.
     BotStop = "bot:stop": Operator;
-    /// Remove a bot, or stop it without a drain.
+    /// Delete a bot, or stop it without draining.
     BotKill = "bot:kill": Operator;
     /// Read alerts.
     AlertRead = "alert:read": Operator Viewer;
@@ -79,32 +80,32 @@ permissions! {
     SysLogsRead = "sys:logs:read": Operator;
     /// Read health, metrics and the supervision tree.
     SysHealth = "sys:health": Operator Viewer;
-    /// Make, change, list and remove users.
+    /// Create, change, list and delete users.
     AdminUsers = "admin:users": ;
-    /// Make, list, rotate and revoke keys.
+    /// Create, list, rotate and revoke keys.
     AdminKeys = "admin:keys": ;
     /// Restart the server.
     AdminRestart = "admin:restart": ;
 }
 
-/// What a key may do, in one word.
+/// A role: a named set of permissions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
-    /// Everything.
+    /// Has all permissions.
     Admin,
     /// Runs bots and the queue.
     Operator,
-    /// Reads.
+    /// Reads only.
     Viewer,
     /// Submits and reads its own tasks.
     External,
-    /// Works on the tasks of its bot.
+    /// Runs the tasks of its bot.
     Bot,
 }
 
 impl Role {
-    /// Every role there is.
+    /// Every role.
     pub const ALL: [Role; 5] = [
         Role::Admin,
         Role::Operator,
@@ -113,7 +114,7 @@ impl Role {
         Role::Bot,
     ];
 
-    /// Its name.
+    /// Returns the name.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Admin => "admin",
@@ -124,20 +125,20 @@ impl Role {
         }
     }
 
-    /// Whether this role sees only what is its own: what its user submitted, or
-    /// what its bot was given.
+    /// Returns whether this role sees only its own tasks: those that its user
+    /// submitted, or that its bot was given.
     pub fn sees_only_its_own(self) -> bool {
         matches!(self, Self::External | Self::Bot)
     }
 
-    /// All that it may do.
+    /// Returns the permissions of this role.
     pub fn permissions(self) -> Permissions {
         let all = Permission::ALL.iter().copied();
         all.filter(|permission| self.may(*permission)).collect()
     }
 
-    /// Whether whoever has this role may give out the other: it may do no more,
-    /// and sees no more.
+    /// Returns whether a caller of this role may grant `other`: its permissions and its
+    /// visibility do not exceed those of this role.
     pub fn covers(self, other: Role) -> bool {
         let sees = self == other || !self.sees_only_its_own();
         sees && other.permissions().is_within(self.permissions())
@@ -176,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn which_role_covers_which() {
+    fn roles_cover_roles_with_fewer_rights() {
         use Role::{Admin, Bot, External, Operator, Viewer};
         for (role, covered) in [
             (Admin, &[Admin, Operator, Viewer, External, Bot][..]),

@@ -1,8 +1,8 @@
-//! JSON Schema (2020-12) of what the outside sees.
+//! JSON Schema (2020-12) of the public types.
 //!
-//! The one source is `utoipa::ToSchema`, which the types derive for the API's
-//! description: schemas of OpenAPI 3.1 are JSON Schema. What is done here is to
-//! make each of them stand alone.
+//! The one source is `utoipa::ToSchema`, which the types derive for the description of
+//! the API: schemas of OpenAPI 3.1 are JSON Schema. This module makes each of them
+//! self-contained.
 
 use std::collections::BTreeSet;
 
@@ -19,21 +19,21 @@ const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
 const COMPONENTS: &str = "#/components/schemas/";
 const DEFS: &str = "#/$defs/";
 
-/// Something that the outside sees: its schema, and what one looks like.
+/// A public type: its schema and an example.
 #[derive(Clone, Debug)]
 pub struct Entity {
-    /// Its name in the documents; that of its file.
+    /// The name of the entity in the documents, and of its file.
     pub name: &'static str,
-    /// Its schema, with all that it refers to.
+    /// The schema, with all schemas that it refers to.
     pub schema: Value,
-    /// Its fields in the order in which they are written.
+    /// The fields, in the order in which they are written.
     pub fields: Vec<String>,
-    /// One of them, as JSON on many lines.
+    /// An example, as JSON on several lines.
     pub example: String,
 }
 
 impl Entity {
-    /// The entity of that type, called `name`, with an example.
+    /// Creates the entity of type `T`, called `name`, with an example.
     ///
     /// # Errors
     /// The example or the schema cannot be written as JSON.
@@ -44,7 +44,7 @@ impl Entity {
         Self::from_schema::<T>(name, serde_json::to_string_pretty(example)?)
     }
 
-    /// The entity of a type that is only read: the example is what it is read from.
+    /// Creates the entity of a type that is only read: the example is the input.
     ///
     /// # Errors
     /// The example or the schema cannot be written as JSON.
@@ -86,7 +86,7 @@ fn field_names(schema: &RefOr<Schema>) -> Vec<String> {
     }
 }
 
-/// The schema of the entity `name`, with those of `parts` that it refers to.
+/// Returns the schema of the entity `name`, with the `parts` that it refers to.
 fn self_contained(name: &str, root: &Value, parts: &Value) -> Value {
     let components = json!({ "components": { "schemas": parts } });
     let mut document = adapted(root.clone(), &components);
@@ -114,7 +114,7 @@ fn self_contained(name: &str, root: &Value, parts: &Value) -> Value {
     document
 }
 
-/// A component as a part of a schema that stands alone.
+/// Adapts a component to be part of a self-contained schema.
 fn adapted(mut schema: Value, components: &Value) -> Value {
     merge_all_of(&mut schema, components);
     walk(&mut schema, &mut |fields| {
@@ -123,7 +123,7 @@ fn adapted(mut schema: Value, components: &Value) -> Value {
         {
             *to = format!("{DEFS}{part}");
         }
-        // `example` is OpenAPI's, `examples` is JSON Schema's.
+        // OpenAPI has `example`, JSON Schema has `examples`.
         if let Some(example) = fields.remove("example") {
             fields.insert("examples".into(), json!([example]));
         }
@@ -131,7 +131,7 @@ fn adapted(mut schema: Value, components: &Value) -> Value {
     schema
 }
 
-/// The names of the parts that it refers to.
+/// Returns the names of the parts that the schema refers to.
 fn references(schema: &Value) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     walk(&mut schema.clone(), &mut |fields| {
@@ -163,7 +163,8 @@ pub fn relate(components: &mut Value) {
     let bot_of_key = json!({
         "anyOf": [
             {"allOf": [a_bot, {"not": is_bot}]},
-            // A key of the role bot is of the bot that its user is called as, or names one.
+            // A key of the role bot belongs to the bot with the name of its user, or
+            // names another one.
             {"allOf": [is_bot, {"not": a_bot}, {"not": named_as_bot}]},
         ],
     });
@@ -181,8 +182,9 @@ pub fn relate(components: &mut Value) {
     }
 }
 
-/// Says of integers how great they may be, which the formats of OpenAPI leave open, and
-/// names these as the registry of OpenAPI does (`uint32`; derived is `u-int32`).
+/// Adds the range of integers to schemas, which the formats of OpenAPI leave open, and
+/// gives these formats their names in the OpenAPI registry (`uint32`; derived is
+/// `u-int32`).
 pub fn bound_integers(schema: &mut Value) {
     walk(schema, &mut |fields| {
         let format = fields.get("format").and_then(Value::as_str);
@@ -199,9 +201,9 @@ pub fn bound_integers(schema: &mut Value) {
     });
 }
 
-/// Makes one object of each `allOf` of objects. Where one of them is closed
-/// (`additionalProperties: false`) it would refuse the fields of the others, so
-/// that nothing would fit. `document` holds the components that are referred to.
+/// Merges each `allOf` of objects into one object. If one of them is closed
+/// (`additionalProperties: false`) it would refuse the fields of the others, so that no
+/// value would be valid. `document` contains the components that are referred to.
 pub fn merge_all_of(schema: &mut Value, document: &Value) {
     walk(schema, &mut |fields| {
         let Some(Value::Array(members)) = fields.get("allOf") else {
@@ -238,8 +240,8 @@ fn resolve<'a>(member: &'a Value, document: &'a Value) -> &'a Value {
         .unwrap_or(member)
 }
 
-/// Calls `visit` with every schema in it, parts first. What an example or a set
-/// of properties is called is not mistaken for a keyword.
+/// Calls `visit` with every schema in `value`, parts first. Names of examples and of
+/// properties are not mistaken for keywords.
 fn walk(value: &mut Value, visit: &mut impl FnMut(&mut Map<String, Value>)) {
     match value {
         Value::Array(items) => items.iter_mut().for_each(|item| walk(item, visit)),
@@ -264,7 +266,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_object_that_is_closed_takes_in_its_neighbours() {
+    fn closed_objects_are_merged_with_their_siblings() {
         let document = json!({"components": {"schemas": {"A": {
             "type": "object", "properties": {"a": {"type": "string"}},
             "required": ["a"], "additionalProperties": false}}}});
@@ -283,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn a_property_may_be_called_as_a_keyword_is() {
+    fn a_property_may_have_the_name_of_a_keyword() {
         let mut schema = json!({"properties": {"example": {"type": "string", "example": "x"}}});
         schema = adapted(schema, &Value::Null);
         let expected = json!({"properties": {"example": {"type": "string", "examples": ["x"]}}});
@@ -291,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn each_stands_alone_and_says_its_version() {
+    fn each_schema_is_self_contained_and_versioned() {
         for entity in super::super::entities().unwrap() {
             let text = entity.schema.to_string();
             assert!(!text.contains(COMPONENTS), "{}", entity.name);

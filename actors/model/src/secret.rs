@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 pub(super) use self::recognise::{holds_key, is_secret_name, secret_shape};
 use super::{Timestamp, Violation};
 
-/// Secrets that one bot may have.
+/// Maximum number of secrets of a bot.
 pub(super) const MAX_OF_BOT: usize = 64;
-/// Characters of the name of a variable.
+/// Maximum length of the name of a variable, in characters.
 pub(super) const MAX_NAME: usize = 128;
 
 /// A reference to a secret of a bot. The value is looked up at the start of each
@@ -52,11 +52,11 @@ impl FromStr for SecretRef {
     }
 }
 
-/// The secrets of a bot: the variable that its program finds each in, and where
-/// the value is.
+/// The secrets of a bot: the variable in which its program finds each, and the place of
+/// the value.
 pub type SecretRefs = BTreeMap<String, SecretRef>;
 
-/// The places that the secrets of bots may be in (`bots.secret_files`,
+/// The places in which the secrets of bots may be (`bots.secret_files`,
 /// `bots.secret_env`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SecretPlaces {
@@ -67,8 +67,8 @@ pub struct SecretPlaces {
 }
 
 impl SecretPlaces {
-    /// Returns the allowed file or directory that `path` is, or is below of, to the
-    /// letter. Links are not looked at.
+    /// Returns the allowed file or directory that `path` is equal to or below of.
+    /// Compares the text; links are not resolved.
     pub fn place_of(&self, path: &str) -> Option<&str> {
         let within = |place: &&String| is_plain(path) && Path::new(path).starts_with(place);
         self.files.iter().find(within).map(String::as_str)
@@ -105,7 +105,7 @@ pub fn is_plain(path: &str) -> bool {
     path.starts_with('/') && !path.contains('\0') && !path.split('/').any(dots)
 }
 
-/// Returns the errors in the secrets of a bot that has these variables in the clear.
+/// Returns the errors in the secrets of a bot that has these plain-text variables.
 pub(super) fn violations(secrets: &SecretRefs, env: &BTreeMap<String, String>) -> Vec<Violation> {
     let mut found = Vec::new();
     let mut refuse = |pointer: String, detail: &str| {
@@ -144,18 +144,19 @@ fn pointer(name: &str) -> String {
     format!("/secrets/{}", name.replace('~', "~0").replace('/', "~1"))
 }
 
-/// The name of a stored secret: `<scope>/<name>`. The scope says which subsystem it
-/// belongs to, so that no reference of a bot leads to the secret of another.
+/// The name of a stored secret: `<scope>/<name>`. The scope is the subsystem that the
+/// secret belongs to, so that no reference of a bot leads to the secret of another
+/// subsystem.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SecretName(String);
 
 impl SecretName {
     const BOTS: &'static str = "bots";
 
-    /// Returns the stored secret that bots refer to by that name.
+    /// Returns the stored secret that bots refer to by `name`.
     ///
     /// # Errors
-    /// What a name must be like.
+    /// The rule that `name` violates.
     pub fn of_bots(name: &str) -> Result<Self, &'static str> {
         format!("{}/{name}", Self::BOTS).parse()
     }
@@ -201,28 +202,28 @@ impl FromStr for SecretName {
 pub struct SecretInfo {
     /// Name of the secret.
     pub name: SecretName,
-    /// When it was put there first.
+    /// Time of creation.
     pub created_at: Timestamp,
-    /// When its value was put there.
+    /// Time of the last change of the value.
     pub changed_at: Timestamp,
 }
 
 /// A stored secret that bots may refer to, without its value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct BotSecret {
-    /// The name that bots refer to it by.
+    /// The name that bots use to refer to the secret.
     #[schema(example = "anthropic")]
     pub name: String,
-    /// When it was put there first.
+    /// Time of creation.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
-    /// When its value was put there.
+    /// Time of the last change of the value.
     #[schema(value_type = String, format = DateTime)]
     pub changed_at: Timestamp,
 }
 
 impl SecretInfo {
-    /// Returns its description for those who refer to it, if bots may.
+    /// Returns the description for those who refer to the secret, if bots may.
     pub fn into_bot_secret(self) -> Option<BotSecret> {
         Some(BotSecret {
             name: self.name.for_bots()?.to_owned(),

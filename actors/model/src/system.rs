@@ -9,26 +9,26 @@ use super::{StatusCounts, Timestamp};
 pub struct SystemStatus {
     /// Version of the binary.
     pub version: String,
-    /// Names the data directory; stays through restarts.
+    /// Id of the data directory; kept through restarts.
     pub hive_id: String,
-    /// `starting`, `ready`, `restarting` (all is accepted, but no attempt begins) or
-    /// `stopping` (submissions are refused).
+    /// `starting`, `ready`, `restarting` (requests are accepted, but no attempt begins)
+    /// or `stopping` (submissions are refused).
     pub state: String,
     /// Process id of the server.
     pub pid: u32,
     /// Time at which this process started.
     #[schema(value_type = String, format = DateTime)]
     pub started_at: Timestamp,
-    /// Seconds since then.
+    /// Seconds since the process started.
     pub uptime_seconds: u64,
-    /// True if the run before this one ended in an orderly way.
+    /// True if the previous run ended with an orderly stop.
     pub previous_shutdown_clean: bool,
-    /// The outcome of the restart in place that led to this start, if one did.
+    /// The outcome of the restart in place that led to this start, if there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_restart: Option<LastRestart>,
-    /// Bots by name that are healthy now.
+    /// Number of bots that are healthy now.
     pub bots_healthy: u32,
-    /// Bots that are meant to run.
+    /// Number of bots that should run.
     pub bots_launched: u32,
     /// Tasks by status.
     pub tasks: StatusCounts,
@@ -46,9 +46,9 @@ pub struct FollowerLag {
     /// Name of the follower.
     #[schema(example = "statistics")]
     pub name: String,
-    /// Sequence number of the last event that it has taken in.
+    /// Sequence number of the last event that it has processed.
     pub seq: u64,
-    /// Events that it has not taken in.
+    /// Number of events that it has not processed.
     pub lag_events: u64,
     /// Age of the oldest of these, in milliseconds.
     pub lag_ms: u64,
@@ -57,11 +57,11 @@ pub struct FollowerLag {
 /// Result of a restart in place.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct LastRestart {
-    /// Time at which the start that followed it began.
+    /// Time at which the start after it began.
     #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
-    /// True if the new start came up. Otherwise this is the start before it again, with
-    /// the binary and the settings that it had.
+    /// True if the new start came up. Otherwise the server runs again with the previous
+    /// binary and settings.
     pub succeeded: bool,
     /// Reason why the new start failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -71,9 +71,9 @@ pub struct LastRestart {
 /// The answer of `GET /api/v1/system/health`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct HealthMetrics {
-    /// True if everything that must work does.
+    /// True if all essential parts work.
     pub healthy: bool,
-    /// The problems, a sentence each; empty when healthy.
+    /// The problems, one sentence each; empty when healthy.
     pub problems: Vec<String>,
     /// Share of the machine's CPUs in use over the last seconds, 0 to 100.
     pub cpu_percent: f64,
@@ -85,15 +85,15 @@ pub struct HealthMetrics {
     pub disk_free_bytes: u64,
     /// Share of that file system in use, 0 to 100.
     pub disk_percent: f64,
-    /// Bots that are healthy now.
+    /// Number of bots that are healthy now.
     pub bots_healthy: u32,
-    /// Bots that are meant to run.
+    /// Number of bots that should run.
     pub bots_launched: u32,
-    /// Tasks that are ready and wait for a bot.
+    /// Number of tasks that are ready and wait for a bot.
     pub queue_depth: u64,
-    /// Time for which the longest waiting of them has been ready, in milliseconds.
+    /// Longest time for which one of them has been ready, in milliseconds.
     pub oldest_queued_ms: Option<u64>,
-    /// Completed share of all finished tasks, 0 to 1; absent before the first.
+    /// Share of all finished tasks that completed, 0 to 1; absent before the first.
     pub success_rate: Option<f64>,
     /// Tasks that failed in the last 24 hours.
     pub failures_24h: u64,

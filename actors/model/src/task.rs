@@ -1,4 +1,4 @@
-//! Tasks: what is submitted, what is kept, what is asked for.
+//! Tasks: their form, their states, and filters of them.
 
 use std::{collections::BTreeMap, fmt, str::FromStr, sync::Arc};
 
@@ -8,18 +8,18 @@ use super::{
     BotName, DependencyFailure, EndReason, FailedAttempt, RetryOverride, TaskId, Timestamp, Toll,
 };
 
-/// What kind of work a task is: 1 to 63 characters of `a-z`, `0-9`, `_`, `-`, `.`.
+/// The type of a task: 1 to 63 characters of `a-z`, `0-9`, `_`, `-`, `.`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct TaskType(Arc<str>);
 
 impl TaskType {
-    /// The least of all in order; no task has it.
+    /// Returns the least type in sort order; no task has this type.
     pub fn least() -> Self {
         Self("".into())
     }
 
-    /// Its text.
+    /// Returns the text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -51,7 +51,7 @@ impl<'de> Deserialize<'de> for TaskType {
     }
 }
 
-/// How urgent a task is; `P0` goes first.
+/// The priority of a task; `P0` goes first.
 #[derive(
     Clone,
     Copy,
@@ -74,45 +74,45 @@ pub enum Priority {
     /// The default.
     #[default]
     P2,
-    /// When there is nothing better to do.
+    /// Lowest: started when no other task is ready.
     P3,
 }
 
 impl Priority {
-    /// All of them, the most urgent first.
+    /// All priorities, the most urgent first.
     pub const ALL: [Priority; 4] = [Priority::P0, Priority::P1, Priority::P2, Priority::P3];
 
-    /// 0 for the most urgent to 3.
+    /// Returns 0 for the most urgent to 3 for the least.
     pub fn rank(self) -> u8 {
         self as u8
     }
 
-    /// The priority of that rank.
+    /// Returns the priority of a rank.
     pub fn from_rank(rank: u8) -> Option<Self> {
         Self::ALL.get(usize::from(rank)).copied()
     }
 }
 
-/// Where a task is in its life.
+/// The status of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TaskStatus {
     /// Scheduled for later, or waiting for the next attempt.
     Pending,
-    /// Ready to run.
+    /// Ready to start.
     Queued,
-    /// With a bot.
+    /// Running on a bot.
     Running,
-    /// Ended well.
+    /// Completed.
     Completed,
-    /// Ended badly, no attempt left.
+    /// Failed, with no attempts left.
     Failed,
-    /// Called off.
+    /// Cancelled.
     Cancelled,
 }
 
 impl TaskStatus {
-    /// All of them, in the order of a life.
+    /// All statuses, in the order of the life cycle.
     pub const ALL: [TaskStatus; 6] = [
         TaskStatus::Pending,
         TaskStatus::Queued,
@@ -122,12 +122,12 @@ impl TaskStatus {
         TaskStatus::Cancelled,
     ];
 
-    /// Whether nothing more will happen to it.
+    /// Returns whether the status is final.
     pub fn is_final(self) -> bool {
         matches!(self, Self::Completed | Self::Failed | Self::Cancelled)
     }
 
-    /// Its name on the wire.
+    /// Returns the name on the wire.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "pending",
@@ -151,7 +151,7 @@ impl FromStr for TaskStatus {
     }
 }
 
-/// Which side of a rollout a task belongs to.
+/// The side of a rollout that a task belongs to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Deployment {
@@ -162,131 +162,132 @@ pub enum Deployment {
     Green,
 }
 
-/// What a submitter is told once the task is on disk.
+/// The answer to a submission, sent once the task is on disk.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Submitted {
     /// The new task.
     pub id: TaskId,
-    /// `queued`, or `pending` when it is to run later.
+    /// `queued`, or `pending` if the task starts later.
     pub status: TaskStatus,
-    /// When it was accepted.
+    /// Time of acceptance.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
-    /// Whether this is an unfinished task that was there already with the same
-    /// `dedup_key`: then nothing new was accepted.
+    /// True if this is an existing unfinished task with the same `dedup_key`: no new
+    /// task was accepted.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub deduplicated: bool,
 }
 
-/// A task as it stands.
+/// A task in its current state.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Task {
-    /// Its id.
+    /// The id of the task.
     pub id: TaskId,
-    /// What kind of work it is.
+    /// The type of the task.
     #[serde(rename = "type")]
     pub task_type: TaskType,
-    /// How urgent it is.
+    /// The priority of the task.
     pub priority: Priority,
-    /// Where it is in its life.
+    /// The status of the task.
     pub status: TaskStatus,
-    /// Who submitted it.
+    /// The user who submitted the task.
     pub submitter: String,
-    /// Input of the task; absent in lists, and when it was erased.
+    /// The input of the task; absent in lists, and after erasure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<String>,
-    /// Labels to find it by.
+    /// Labels for filtering.
     pub tags: Vec<String>,
     /// The submitter's own data.
     #[schema(value_type = Object)]
     pub metadata: BTreeMap<String, serde_json::Value>,
-    /// The bot that has it, or had it last.
+    /// The bot that runs the task, or ran it last.
     pub assigned_bot: Option<BotName>,
-    /// When it was accepted.
+    /// Time of acceptance.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
-    /// Not before then.
+    /// Earliest time of the start.
     #[schema(value_type = String, format = DateTime)]
     pub run_at: Timestamp,
-    /// When the last attempt started.
+    /// Time at which the last attempt started.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub started_at: Option<Timestamp>,
-    /// When its end was recorded.
+    /// Time at which the end was recorded.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub completed_at: Option<Timestamp>,
     /// The number of the last attempt, from 1; 0 before the first.
     pub attempt: u32,
-    /// How many attempts failed. A bot's death is not counted here.
+    /// Number of attempts that failed. Deaths of bots are not counted here.
     pub failures: u32,
-    /// How many attempts may fail.
+    /// Number of attempts that may fail.
     pub max_attempts: u32,
-    /// Number of bots that went down because of it; at `tasks.poison_after` it is given
-    /// up.
+    /// Number of bots that went down because of the task; the task fails at
+    /// `tasks.poison_after`.
     pub bot_deaths: u32,
-    /// Number of bots that went down while it ran beside other tasks. From the first on
-    /// it runs on a bot alone.
+    /// Number of bots that went down while the task ran beside others. From the first
+    /// on, the task runs on a bot alone.
     #[serde(default)]
     pub suspicions: u32,
-    /// Number of unclean ends of the hive while it ran; at
-    /// `tasks.poison_after_hive_deaths` it is given up.
+    /// Number of unclean ends of the hive while the task ran; the task fails at
+    /// `tasks.poison_after_hive_deaths`.
     #[serde(default)]
     pub hive_deaths: u32,
-    /// How long one attempt may take, in seconds.
+    /// Maximum duration of one attempt, in seconds.
     pub timeout_seconds: u64,
-    /// How long the submitter thought it takes, in seconds.
+    /// Expected duration, in seconds, as estimated by the submitter.
     pub estimated_duration_seconds: Option<u64>,
-    /// How long the last attempt took, in seconds.
+    /// Duration of the last attempt, in seconds.
     pub actual_duration_seconds: Option<f64>,
-    /// How far it is, 0 to 1.
+    /// Progress of the running attempt, 0 to 1.
     pub progress: f64,
-    /// Which side of a rollout it belongs to.
+    /// The side of a rollout that the task belongs to.
     pub deployment: Deployment,
-    /// When its cancellation was asked for while it ran.
+    /// Time at which cancellation was requested while the task ran.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub cancel_requested_at: Option<Timestamp>,
-    /// Why the last attempt failed.
+    /// Reason why the last attempt failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_error: Option<String>,
-    /// Why it failed or was called off; absent while it has not.
+    /// Reason why the task failed or was cancelled; absent otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end_reason: Option<EndReason>,
-    /// It fails unless it has started by then.
+    /// Time at which the task fails unless it has started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub expires_at: Option<Timestamp>,
-    /// While it is unfinished, the same user's submissions with this key come to this task.
+    /// While the task is unfinished, submissions of the same user with this key return
+    /// this task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dedup_key: Option<String>,
-    /// The `Idempotency-Key` that it was submitted with.
+    /// The `Idempotency-Key` of the submission.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<String>,
-    /// Tasks that must be completed before it starts.
+    /// Tasks that must be completed before this one starts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub depends_on: Vec<TaskId>,
-    /// What becomes of it when one of those fails.
+    /// Consequence for this task when one of those fails or is cancelled.
     #[serde(default)]
     pub on_dependency_failure: DependencyFailure,
-    /// When its content and its outcome were erased.
+    /// Time at which the content and the outcome were erased.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub erased_at: Option<Timestamp>,
-    /// How many of those it still waits for.
+    /// Number of dependencies that the task still waits for.
     pub waiting_for: u32,
-    /// What it wants otherwise than the retry policy of its type.
+    /// Retry settings of this task, where they differ from those of its type.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<RetryOverride>,
-    /// How its attempts came to nothing, the last 100; absent in lists.
+    /// The unsuccessful attempts, the last 100; absent in lists.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failed_attempts: Vec<FailedAttempt>,
-    /// The W3C trace that it belongs to.
+    /// The W3C trace that the task belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
 }
 
 impl Task {
-    /// Returns it without its input and its outcome, for a caller who may change it but
-    /// not read it.
+    /// Returns the task without its input and its outcome, for a caller who may change
+    /// the task but not read it.
     #[must_use]
     pub fn outline(self) -> Self {
         Self {
@@ -303,7 +304,7 @@ impl Task {
         }
     }
 
-    /// Returns its counts of unsuccessful attempts, by cause.
+    /// Returns the counts of unsuccessful attempts, by cause.
     pub fn toll(&self) -> Toll {
         Toll {
             failures: self.failures,
@@ -314,36 +315,36 @@ impl Task {
     }
 }
 
-/// Which tasks are wanted; an absent field does not filter.
+/// A filter of tasks; an absent field does not filter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TaskFilter {
-    /// In this status.
+    /// Tasks in this status.
     pub status: Option<TaskStatus>,
-    /// Of this type.
+    /// Tasks of this type.
     pub task_type: Option<TaskType>,
-    /// Of this priority.
+    /// Tasks of this priority.
     pub priority: Option<Priority>,
-    /// With, or last with, this bot.
+    /// Tasks that this bot runs, or ran last.
     pub bot: Option<BotName>,
-    /// Submitted by this user.
+    /// Tasks submitted by this user.
     pub submitter: Option<String>,
-    /// That failed or was called off for this reason.
+    /// Tasks that failed or were cancelled for this reason.
     pub end_reason: Option<EndReason>,
-    /// With all of these tags.
+    /// Tasks with all of these tags.
     pub tags: Vec<String>,
-    /// With these values in its metadata: a key, and its value as text.
+    /// Tasks with these values in their metadata: a key, and its value as text.
     pub metadata: Vec<(String, String)>,
-    /// With this `dedup_key`.
+    /// Tasks with this `dedup_key`.
     pub dedup_key: Option<String>,
-    /// Accepted at this time or later.
+    /// Tasks accepted at this time or later.
     pub created_after: Option<Timestamp>,
-    /// Accepted before this time.
+    /// Tasks accepted before this time.
     pub created_before: Option<Timestamp>,
 }
 
 #[cfg(any(test, feature = "testing"))]
 impl Task {
-    /// A queued one, for tests.
+    /// Returns a queued task, for tests.
     pub fn sample() -> Self {
         let at = Timestamp::from_millis(1_700_000_000_000);
         Self {

@@ -1,4 +1,4 @@
-//! The lines about one task in the logs of bots.
+//! Lines about a task in the logs of bots.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,16 +7,16 @@ use crate::{BotName, Timestamp};
 /// A line about a task.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct TaskLogLine {
-    /// Time at which it was written.
+    /// Time at which the line was written.
     #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
-    /// The bot in whose log it is.
+    /// The bot whose log contains the line.
     pub bot: BotName,
-    /// The attempt that it is about.
+    /// The attempt that the line is about.
     pub attempt: u32,
     /// `stderr`: the program's standard error; `deia`: a note about the program.
     pub stream: String,
-    /// The line. Control characters are escaped.
+    /// The line, with control characters escaped.
     pub line: String,
 }
 
@@ -25,6 +25,6 @@ pub struct TaskLogLine {
 pub struct TaskLog {
     /// The last lines, the oldest first.
     pub lines: Vec<TaskLogLine>,
-    /// Number of lines about the task in all.
+    /// Total number of lines about the task.
     pub total: u64,
 }

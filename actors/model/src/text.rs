@@ -1,5 +1,5 @@
-//! Schemas of what is written as text: one pattern for each kind, which accepts what
-//! its parser accepts.
+//! Schemas of text forms: one pattern for each, which accepts exactly the input of its
+//! parser.
 
 use std::borrow::Cow;
 
@@ -21,37 +21,38 @@ use super::{
 };
 use crate::Permission;
 
-/// What follows the prefix of an id: 26 characters carry 130 bits, so the first has
-/// three of its five.
+/// The pattern after the prefix of an id: 26 characters carry 130 bits, so the first
+/// has only three of its five.
 macro_rules! id_pattern {
     ($prefix:literal) => {
         concat!("^", $prefix, "_[0-7][0-9a-hjkmnp-tv-z]{25}$")
     };
 }
 
-/// A whole text without NUL, which no argument and no variable of a program can have.
+/// A text without NUL, which no argument and no variable of a program may contain.
 pub(super) const NO_NUL: &str = r"^[^\u0000]*$";
 
-/// A name of a variable of a program's environment; those of deia begin with `DEIA_`.
+/// The name of an environment variable of a program; names that begin with `DEIA_` are
+/// reserved.
 pub(super) const VARIABLE: &str = r"^(?!DEIA_)[^=\u0000]+$";
 
 /// The schema of the secrets of a bot. No value has this type.
 pub struct SecretRefs;
 
-/// The schema of a latency that is always the same. No value has this type.
+/// The schema of a constant latency. No value has this type.
 pub struct Latency;
 
 /// The schema of the name of a user; see [`super::User::name_fault`]. No value has this
 /// type.
 pub struct UserName;
 
-/// A name of a bot.
+/// The name of a bot.
 pub const BOT_NAME: &str = "^[a-z0-9][a-z0-9-]{0,62}$";
 
-/// A name of a stored secret, as bots refer to it.
+/// The name of a stored secret, as bots refer to it.
 pub const SECRET_NAME: &str = r"^[a-z0-9][a-z0-9._-]{0,63}$";
 
-/// The schema of a text.
+/// Returns the schema of a text.
 pub fn text(description: &str, pattern: &str, example: &str) -> RefOr<Schema> {
     ObjectBuilder::new()
         .schema_type(Type::String)
@@ -80,10 +81,10 @@ macro_rules! written_as_text {
 written_as_text! {
     TaskId: "The id of a task.", id_pattern!("task"), "task_01h455vb4pex5vsknk084sn02q";
     KeyId: "The id of a key; not secret.", id_pattern!("key"), "key_01h455vb4pex5vsknk084sn02q";
-    LoginId: "The id of a session in a browser; not secret.", id_pattern!("login"), "login_01h455vb4pex5vsknk084sn02q";
+    LoginId: "The id of a web session; not secret.", id_pattern!("login"), "login_01h455vb4pex5vsknk084sn02q";
     LeaseToken: "The lease on one attempt.", id_pattern!("lease"), "lease_01h455vb4pex5vsknk084sn02q";
     BotName: "The name of a bot.", BOT_NAME, "upper-1";
-    TaskType: "The kind of work that a task is.", "^[a-z0-9_.-]{1,63}$", "general";
+    TaskType: "The type of a task.", "^[a-z0-9_.-]{1,63}$", "general";
     UserName: "The name of a user; not `deia`.", r"^(?!deia$|\.{1,2}$)[A-Za-z0-9._@-]{1,128}$", "ada";
     Dependency: "The id of a task, or `@<n>` for the n-th task of the same batch, counted from 0.", "^(?:@[0-9]{1,9}|task_[0-7][0-9a-hjkmnp-tv-z]{25})$", "@0";
 }
@@ -131,8 +132,8 @@ impl ToSchema for AddressRange {
     }
 }
 
-/// Written out because what derives `ToSchema` leaves the variants of an enum open,
-/// and a reference has one member.
+/// Written by hand because derived `ToSchema` leaves the variants of an enum open, and
+/// a reference has exactly one member.
 impl PartialSchema for SecretRef {
     fn schema() -> RefOr<Schema> {
         const ABSOLUTE: &str = r"^(?![^\u0000]*/\.{1,2}(?:/|$))/[^\u0000]*$";
@@ -188,7 +189,7 @@ impl PartialSchema for SecretRefs {
             .max_length(Some(secret::MAX_NAME));
         ObjectBuilder::new()
             .description(Some(
-                "Secrets of a program: the environment variable of each, and where its value is.",
+                "Secrets of a program: the environment variable of each, and the place of its value.",
             ))
             .property_names(Some(name))
             .additional_properties(Some(Ref::from_schema_name("SecretRef")))

@@ -1,25 +1,25 @@
-//! Points in time, millisecond precision, always UTC.
+//! Points in time, with millisecond precision, always UTC.
 
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
-/// A point in time: milliseconds since the Unix epoch. On the wire RFC 3339, UTC.
+/// A point in time: milliseconds since the Unix epoch. RFC 3339 in UTC on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// The wall clock now.
+    /// Returns the current time of the wall clock.
     pub fn now() -> Self {
         Self(jiff::Timestamp::now().as_millisecond())
     }
 
-    /// From milliseconds since the Unix epoch.
+    /// Creates a point in time from milliseconds since the Unix epoch.
     pub fn from_millis(millis: i64) -> Self {
         Self(millis)
     }
 
-    /// Milliseconds since the Unix epoch.
+    /// Returns the milliseconds since the Unix epoch.
     pub fn as_millis(self) -> i64 {
         self.0
     }
@@ -40,7 +40,7 @@ impl Timestamp {
         )
     }
 
-    /// Milliseconds from `earlier` to here, 0 if `earlier` is later.
+    /// Returns the milliseconds from `earlier` to this point, 0 if `earlier` is later.
     pub fn millis_since(self, earlier: Self) -> u64 {
         u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0)
     }
@@ -72,7 +72,7 @@ impl<'de> Deserialize<'de> for Timestamp {
     }
 }
 
-/// A text that is not a time as RFC 3339 has it.
+/// A text that is not a time of RFC 3339.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected an RFC 3339 time such as 2026-11-20T08:30:00Z or 2026-11-20T08:30:00.5+01:00")]
 pub struct NotATime;
@@ -80,10 +80,10 @@ pub struct NotATime;
 impl FromStr for Timestamp {
     type Err = NotATime;
 
-    /// Reads a `date-time` of RFC 3339 (5.6) and nothing else: `T` and `Z` in either
-    /// case, any number of fraction digits (what is below a millisecond is cut off),
-    /// `-00:00` as UTC (4.3). A leap second is taken for the second before it, as
-    /// the clock of the host does not have it either.
+    /// Parses a `date-time` of RFC 3339 (5.6) and nothing else: `T` and `Z` in either
+    /// case, any number of fraction digits (truncated to milliseconds), `-00:00` as UTC
+    /// (4.3). A leap second is treated as the second before it, as the clock of the
+    /// host has none either.
     fn from_str(text: &str) -> Result<Self, NotATime> {
         let bytes = text.as_bytes();
         let (head, rest) = bytes.split_at_checked(19).ok_or(NotATime)?;
@@ -126,7 +126,8 @@ fn number(digits: &[u8]) -> Result<i64, NotATime> {
     })
 }
 
-/// Reads the fraction of a second, if there is one: milliseconds, and what follows.
+/// Parses the optional fraction of a second; returns milliseconds and the rest of the
+/// text.
 fn fraction(text: &[u8]) -> Result<(i64, &[u8]), NotATime> {
     let Some(fraction) = text.strip_prefix(b".") else {
         return Ok((0, text));
@@ -143,7 +144,7 @@ fn fraction(text: &[u8]) -> Result<(i64, &[u8]), NotATime> {
     Ok((millis, &fraction[length..]))
 }
 
-/// Reads an offset from UTC, in minutes.
+/// Parses an offset from UTC, in minutes.
 fn offset(text: &[u8]) -> Result<i64, NotATime> {
     let [sign @ (b'+' | b'-'), time @ ..] = text else {
         return match text {
@@ -251,7 +252,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn what_is_written_is_read_back(millis in -62_167_219_200_000_i64..253_402_207_200_000) {
+        fn written_times_parse_back(millis in -62_167_219_200_000_i64..253_402_207_200_000) {
             let at = Timestamp::from_millis(millis);
             proptest::prop_assert_eq!(at.to_string().parse(), Ok(at));
         }

@@ -1,30 +1,30 @@
-//! To which trace something belongs (W3C Trace Context, level 1).
+//! Trace contexts (W3C Trace Context, level 1).
 
 use std::fmt;
 
-/// A place in a trace: the trace, and the span that is the parent of what comes.
+/// A position in a trace: the trace, and the span that is the parent of further spans.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TraceContext {
     /// The trace; not 0.
     pub trace_id: u128,
     /// The span; not 0.
     pub span_id: u64,
-    /// Whether the spans of this trace are recorded.
+    /// True if the spans of this trace are recorded.
     pub sampled: bool,
 }
 
-/// The longest `traceparent` of a later version that is taken.
+/// Maximum accepted length of a `traceparent` of a later version.
 const MAX_BYTES: usize = 128;
 
 impl TraceContext {
-    /// Reads a `traceparent` (3.2.2 of the specification); `None`: it is not valid,
-    /// and as good as none.
+    /// Parses a `traceparent` (3.2.2 of the specification). Returns `None` for an
+    /// invalid one, which must be ignored.
     pub fn parse(value: &str) -> Option<Self> {
         let mut parts = value.split('-');
         let mut part = |len: usize| parts.next().filter(|text| text.len() == len && hex(text));
         let (version, trace, span, flags) = (part(2)?, part(32)?, part(16)?, part(2)?);
-        // Later versions may have more parts; of version 00 this is all. What is
-        // stored stays small.
+        // Later versions may have more parts; version 00 has exactly these. The limit
+        // keeps the stored text small.
         let length_fits = value.len() == 55 || (version != "00" && value.len() <= MAX_BYTES);
         if version == "ff" || !length_fits {
             return None;
@@ -37,7 +37,7 @@ impl TraceContext {
         (context.trace_id != 0 && context.span_id != 0).then_some(context)
     }
 
-    /// The trace, as it is written everywhere.
+    /// Returns the trace id in hexadecimal.
     pub fn trace(&self) -> String {
         format!("{:032x}", self.trace_id)
     }
@@ -47,7 +47,7 @@ fn hex(text: &str) -> bool {
     text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// As a `traceparent` of version 00.
+/// Writes a `traceparent` of version 00.
 impl fmt::Display for TraceContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (trace, span, flags) = (self.trace_id, self.span_id, u8::from(self.sampled));
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn traceparents() {
+    fn traceparents_are_parsed_strictly() {
         let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
         let later = format!("01{}-more", &good[2..]);
         for (value, expected) in [

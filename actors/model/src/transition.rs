@@ -1,34 +1,36 @@
-//! What becomes of a task when an attempt ends: one table, pure.
+//! The transition of a task at the end of an attempt: one table, pure.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// How an attempt ended.
+/// The end of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AttemptEnd {
-    /// It did what was asked.
+    /// The attempt succeeded.
     Succeeded,
-    /// It did not, or ran out of time.
+    /// The attempt failed, or ran out of time.
     Failed,
-    /// It was cancelled. Without a cancellation on record it counts as given back.
+    /// The attempt was cancelled. Without a recorded cancellation of the task it counts
+    /// as given back.
     Cancelled,
-    /// The bot went down because of it: it ran alone there, or the bot named it.
+    /// The bot went down because of the attempt: no other ran there, or the bot named
+    /// this one.
     BotDied,
-    /// The bot went down while it ran beside others, and any of them may have
-    /// done it. The next attempt runs alone.
+    /// The bot went down while the attempt ran beside others, any of which may be the
+    /// cause. The next attempt runs alone.
     Suspected,
-    /// The whole hive went down while it ran.
+    /// The whole hive went down while the attempt ran.
     HiveDied,
-    /// The bot gave it back unharmed (it was stopped, or the server was).
+    /// The bot returned the task unharmed (the bot or the server was stopped).
     GivenBack,
-    /// It never had a chance: the program could not be started, or the host had
-    /// no descriptor, process or disk space left. No fault of the task.
+    /// The attempt could not begin: the program could not be started, or the host had
+    /// no descriptor, process or disk space left. Not a fault of the task.
     BotFault,
 }
 
 impl AttemptEnd {
-    /// Every end, in the order in which they are counted.
+    /// Every end, in the order in which metrics list them.
     pub const ALL: [Self; 8] = [
         Self::Succeeded,
         Self::Failed,
@@ -40,9 +42,8 @@ impl AttemptEnd {
         Self::BotFault,
     ];
 
-    /// Returns the end that counts: a cancelled attempt of a task whose
-    /// cancellation is not on record was given back. The order to cancel meant
-    /// an earlier attempt.
+    /// Returns the end that counts: a cancelled attempt of a task without a recorded
+    /// cancellation was given back. The order to cancel referred to an earlier attempt.
     pub fn judged(self, cancel_requested: bool) -> Self {
         match self {
             Self::Cancelled if !cancel_requested => Self::GivenBack,
@@ -50,9 +51,9 @@ impl AttemptEnd {
         }
     }
 
-    /// Returns whether the attempt ran until it came to an end of its own, so that its
-    /// time says how long such tasks take. The time of others says when somebody stopped
-    /// them, or when a death was noticed; some never began.
+    /// Returns whether the attempt ended without interference, so that its duration is
+    /// representative of such tasks. The durations of other attempts depend on when
+    /// they were stopped, or when a death was noticed; some never began.
     pub fn ended_by_itself(self) -> bool {
         match self {
             Self::Succeeded | Self::Failed => true,
@@ -65,7 +66,7 @@ impl AttemptEnd {
         }
     }
 
-    /// Returns its name in metrics and in the evidence of failed attempts.
+    /// Returns the name in metrics and in the evidence of failed attempts.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Succeeded => "succeeded",
@@ -79,8 +80,8 @@ impl AttemptEnd {
         }
     }
 
-    /// Returns what a person reads of an attempt that ended so, without a reason of
-    /// its own.
+    /// Returns the description of the end for people, used if the attempt gives no
+    /// reason of its own.
     pub fn told(self) -> &'static str {
         match self {
             Self::Succeeded => "the task is completed",
@@ -94,21 +95,21 @@ impl AttemptEnd {
     }
 }
 
-/// A task's counts of unsuccessful attempts, by cause. Each has its own limit.
+/// Counts of the unsuccessful attempts of a task, by cause. Each has its own limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Toll {
     /// Attempts that failed or timed out.
     pub failures: u32,
     /// Bots that went down because of the task.
     pub bot_deaths: u32,
-    /// Bots that went down while it ran beside others.
+    /// Bots that went down while the task ran beside others.
     pub suspicions: u32,
-    /// Unclean ends of the whole hive while it ran.
+    /// Unclean ends of the whole hive while the task ran.
     pub hive_deaths: u32,
 }
 
 impl Toll {
-    /// Returns the toll after one more attempt that ended so.
+    /// Returns the toll after another attempt with this end.
     pub fn after(self, end: AttemptEnd) -> Self {
         let mut toll = self;
         match end {
@@ -124,16 +125,16 @@ impl Toll {
         toll
     }
 
-    /// Returns whether the next attempt must have its bot to itself, so that a
-    /// further death of the bot tells whether this task is the cause. A task that
-    /// was running when the hive died needs no such proof: having a bot to itself
-    /// would say nothing of what takes down the hive.
+    /// Returns whether the next attempt must have its bot to itself, so that a further
+    /// death of the bot shows whether this task is the cause. A task that was running
+    /// when the hive died needs no such proof: having a bot to itself would not show
+    /// what takes down the hive.
     pub fn runs_alone(self) -> bool {
         self.suspicions > 0
     }
 }
 
-/// Limits on a [`Toll`]: the attempt that reaches one is the last.
+/// Limits of a [`Toll`]: the attempt that reaches one is the last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TollLimits {
     /// Failures: `max_attempts` of the task.
@@ -144,14 +145,14 @@ pub struct TollLimits {
     pub hive_deaths: u32,
 }
 
-/// What becomes of the task.
+/// The next step of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NextStep {
     /// `completed`.
     Complete,
-    /// `failed`: no attempt left.
+    /// `failed`: no attempts left.
     Fail,
-    /// `failed`: it took down its bot, or the hive, as often as is allowed.
+    /// `failed`: the task took down its bot, or the hive, as often as is allowed.
     GiveUpAsPoison,
     /// `cancelled`.
     Cancel,
@@ -161,26 +162,26 @@ pub enum NextStep {
     Requeue,
 }
 
-/// When a failed attempt is followed by another. Delay of the n-th retry:
-/// `min * factor^(n-1)`, at most `max`, spread by `jitter`.
+/// The delays between failed attempts. Delay of the n-th retry: `min * factor^(n-1)`,
+/// at most `max`, spread by `jitter`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RetryPolicy {
     /// Delay before the first retry.
     #[serde(with = "crate::duration")]
     pub min: Duration,
-    /// The delay never grows beyond this.
+    /// Maximum delay.
     #[serde(with = "crate::duration")]
     pub max: Duration,
-    /// By how much each delay is longer than the one before, at least 1.
+    /// Factor by which each delay is longer than the one before, at least 1.
     pub factor: f64,
-    /// The delay is spread evenly by this share up and down, 0 to 1.
+    /// Share by which the delay is randomly spread up and down, 0 to 1.
     pub jitter: f64,
 }
 
 impl RetryPolicy {
-    /// The delay after `failures` failed attempts (1 is the first), where
-    /// `draw` in 0..1 decides on the jitter.
+    /// Returns the delay after `failures` failed attempts (1 is the first), where
+    /// `draw` in 0..1 determines the jitter.
     pub fn delay(&self, failures: u32, draw: f64) -> Duration {
         let exponent = f64::from(failures.saturating_sub(1).min(1_000));
         let grown = self.min.as_secs_f64() * self.factor.powf(exponent);
@@ -190,7 +191,7 @@ impl RetryPolicy {
     }
 }
 
-/// Decides how a task goes on whose attempt ended.
+/// Decides the next step of a task after the end of an attempt.
 ///
 /// `toll` counts this attempt already. A requested cancellation wins over
 /// everything but a success; see [`AttemptEnd::judged`] for a cancelled attempt

@@ -3,21 +3,21 @@
 use super::{Facts, TaskHold};
 use crate::{EndReason, Task, TaskStatus};
 
-/// Says in a sentence what holds a task, with what can be done.
+/// Returns a sentence with the reason why a task does not start, and possible remedies.
 pub(super) fn detail(hold: TaskHold, facts: &Facts) -> String {
     let task = &facts.task;
     let task_type = &task.task_type;
     match hold {
         TaskHold::Finished => ended(task),
         TaskHold::Running => match &task.assigned_bot {
-            Some(bot) => format!("bot {bot} works on it, attempt {}", task.attempt),
-            None => "a bot works on it".into(),
+            Some(bot) => format!("running on bot {bot}, attempt {}", task.attempt),
+            None => "running on a bot".into(),
         },
         TaskHold::WaitsForTasks => format!(
-            "it waits for {} of the tasks that it depends on",
+            "the task waits for {} of the tasks that it depends on",
             task.waiting_for
         ),
-        TaskHold::ScheduledForLater => format!("it starts no earlier than {}", task.run_at),
+        TaskHold::ScheduledForLater => format!("the task starts no earlier than {}", task.run_at),
         TaskHold::WaitsForRetry => format!(
             "{} of {} attempts failed; the next one starts no earlier than {}",
             task.failures, task.max_attempts, task.run_at
@@ -35,21 +35,21 @@ pub(super) fn detail(hold: TaskHold, facts: &Facts) -> String {
             "none of the bots that take tasks of type {task_type} is up; `deia bot launch` starts one"
         ),
         TaskHold::BotsAreAtFault => at_fault(facts),
-        TaskHold::HiveRestarts => "the hive restarts; it starts afterwards".into(),
+        TaskHold::HiveRestarts => "the hive is restarting; the task starts afterwards".into(),
         TaskHold::BotsAreBusy if facts.ahead.is_none() => {
             format!("the bots that take tasks of type {task_type} are busy")
         }
         TaskHold::BotsAreBusy => format!(
-            "the bots that take tasks of type {task_type} are busy, or others of its priority are before it"
+            "the bots that take tasks of type {task_type} are busy, or other tasks of the same priority are ahead"
         ),
         TaskHold::AboutToStart if facts.ahead.is_none() => {
-            "nothing holds it; it starts when it is its turn".into()
+            "nothing holds the task; it starts when its turn comes".into()
         }
-        TaskHold::AboutToStart => "nothing holds it; it is about to start".into(),
+        TaskHold::AboutToStart => "nothing holds the task; it is about to start".into(),
     }
 }
 
-/// Explains a wait for bots that cannot carry out tasks. Outsiders are not told of bots.
+/// Explains a wait for bots with faults. Outsiders are not shown the bots.
 fn at_fault(facts: &Facts) -> String {
     let (Some((bot, fault)), Some(_)) = (facts.faulty(), facts.ahead) else {
         let task_type = &facts.task.task_type;
@@ -62,7 +62,7 @@ fn at_fault(facts: &Facts) -> String {
         None => "it tries again by itself".into(),
     };
     format!(
-        "bot {id} takes it and cannot carry out tasks: {reason}; {again}; see `deia bot show {id}`",
+        "bot {id} takes the task but cannot carry out tasks: {reason}; {again}; see `deia bot show {id}`",
         id = bot.id,
         reason = summary(&fault.reason),
     )
@@ -96,8 +96,8 @@ fn ended(task: &Task) -> String {
     }
 }
 
-/// Returns an error in one line. Of one that ends with the last lines of a program's
-/// standard error, that is what happened, and the very last of these lines.
+/// Returns an error in one line. If the error ends with the last lines of a program's
+/// standard error, returns the cause and the very last of these lines.
 pub fn summary(error: &str) -> String {
     let mut lines = error.lines().filter(|line| !line.trim().is_empty());
     let (first, last) = (lines.next().unwrap_or_default(), lines.next_back());
@@ -114,6 +114,6 @@ fn because(reason: EndReason) -> &'static str {
         EndReason::Poison => "it took too many bots down",
         EndReason::Expired => "it did not start in time",
         EndReason::Dependency => "a task that it depends on did not complete",
-        EndReason::Cancelled => "somebody cancelled it",
+        EndReason::Cancelled => "it was cancelled by a caller",
     }
 }

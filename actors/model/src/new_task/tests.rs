@@ -1,4 +1,4 @@
-//! Tasks as they are submitted: limits and shapes.
+//! Limits and forms of submitted tasks.
 
 use super::*;
 
@@ -13,7 +13,7 @@ fn limits() -> TaskLimits<'static> {
 }
 
 #[test]
-fn times_from_now_on_are_settled_once() {
+fn delays_are_turned_into_times_once() {
     let now = Timestamp::from_millis(1_000);
     let mut task = NewTask {
         delay_ms: Some(500),
@@ -175,7 +175,7 @@ fn violations_name_the_place_and_the_range() {
 }
 
 #[test]
-fn in_a_batch_only_earlier_tasks_can_be_waited_for() {
+fn tasks_of_a_batch_depend_on_earlier_ones_only() {
     let mut task = NewTask::new("general".parse().unwrap(), "");
     task.depends_on = vec![Dependency::InBatch(1), Dependency::InBatch(2)];
     for (place, expected) in [

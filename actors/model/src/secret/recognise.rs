@@ -1,8 +1,8 @@
-//! Recognition of secrets in the clear: by their shape, and by the names of variables.
+//! Recognition of secrets in plain text: by their form, and by the names of variables.
 
 use crate::{ApiKey, LoginCookie};
 
-/// Returns whether the text contains a key of a hive or the cookie of a session.
+/// Returns whether the text contains an API key or the cookie of a web session.
 pub(crate) fn holds_key(text: &str) -> bool {
     const COOKIE_BYTES: usize = "login_".len() + 26 + ".".len() + 43;
     let is_cookie = |at: usize| {
@@ -12,7 +12,7 @@ pub(crate) fn holds_key(text: &str) -> bool {
     ApiKey::is_within(text) || text.match_indices("login_").any(|(at, _)| is_cookie(at))
 }
 
-/// Words in the name of a variable that say that its value is secret.
+/// Words in the name of a variable that mark its value as secret.
 const SECRET_WORDS: [&str; 10] = [
     "TOKEN",
     "SECRET",
@@ -25,12 +25,12 @@ const SECRET_WORDS: [&str; 10] = [
     "APIKEY",
     "PASS",
 ];
-/// Last words of names that say where a secret is, or which one.
+/// Last words of names that refer to a secret, such as its place or its id.
 const POINTING_WORDS: [&str; 10] = [
     "FILE", "PATH", "DIR", "URL", "URI", "ID", "NAME", "TYPE", "TTL", "LIMIT",
 ];
 
-/// Returns whether the name of a variable says that its value is secret.
+/// Returns whether the name of a variable marks its value as secret.
 pub(crate) fn is_secret_name(name: &str) -> bool {
     let upper = name.to_ascii_uppercase();
     let words: Vec<&str> = upper.split(['_', '-', '.']).collect();
@@ -58,7 +58,7 @@ const SHAPES: [(&str, usize, &str); 12] = [
     ("eyJ", 60, "a JSON Web Token"),
 ];
 
-/// Returns what kind of secret is somewhere in the text, by its shape.
+/// Returns the kind of a secret found anywhere in the text, by its form.
 pub(crate) fn secret_shape(text: &str) -> Option<&'static str> {
     if holds_key(text) {
         return Some("a key of deia");
@@ -83,7 +83,8 @@ pub(crate) fn secret_shape(text: &str) -> Option<&'static str> {
         .or_else(|| has_password(text).then_some("a URL with a password"))
 }
 
-/// Returns whether the text has a URL with a password: `scheme://user:password@host`.
+/// Returns whether the text contains a URL with a password:
+/// `scheme://user:password@host`.
 fn has_password(text: &str) -> bool {
     text.match_indices("://").any(|(at, found)| {
         let rest = &text[at + found.len()..];
