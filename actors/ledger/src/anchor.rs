@@ -1,7 +1,7 @@
-//! Whether an open file is still the one at its path.
+//! Detection of files that were removed or replaced while open.
 //!
-//! A file that was removed, or whose file system was unmounted, can be written as
-//! before, and all of it is lost with the last descriptor.
+//! A file that was removed, or whose file system was unmounted, can still be written
+//! to, and everything written is lost with the last descriptor.
 
 use std::{
     fs::{self, Metadata},
@@ -26,7 +26,7 @@ impl FileId {
     }
 }
 
-/// The path of an open file, and which file that was.
+/// The path of an open file, and the identity of the file.
 #[derive(Clone, Debug)]
 pub struct Anchor {
     path: PathBuf,
@@ -42,15 +42,16 @@ pub struct Anchor {
 pub struct Adrift {
     /// The path.
     path: PathBuf,
-    /// How that shows.
+    /// The observation that shows this.
     how: String,
 }
 
 impl Anchor {
-    /// Notes which file is at the path; to be called right after it was opened.
+    /// Records the identity of the file at the path; must be called right after it was
+    /// opened.
     ///
     /// # Errors
-    /// There is none.
+    /// There is no file at the path.
     pub fn at(path: &Path) -> io::Result<Self> {
         Ok(Self {
             path: path.to_owned(),
@@ -58,7 +59,7 @@ impl Anchor {
         })
     }
 
-    /// Looks whether the same file is there still. Does not open it.
+    /// Checks that the same file is still at the path. Does not open the file.
     ///
     /// # Errors
     /// [`Adrift`].

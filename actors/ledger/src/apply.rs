@@ -6,10 +6,10 @@ use deia_model::Principal;
 
 use crate::{CommandLog, LedgerCommand, Reply, StoreError};
 
-/// Applies commands of any type. A command is on its way when the method returns, whether
+/// Applies commands of any type. The command is sent when the method returns, whether
 /// or not the future is polled.
 pub trait Apply: CommandLog {
-    /// Applies a command; it is on disk when this resolves with its reply.
+    /// Applies a command; resolves with its reply once it is on disk.
     fn apply<C: LedgerCommand>(
         &self,
         command: C,
@@ -27,8 +27,8 @@ pub trait Apply: CommandLog {
         typed::<C>(self.execute(command.into().on_behalf_of(who)))
     }
 
-    /// Applies a command about something that has happened: on a full disk it waits for
-    /// room, see [`CommandLog::execute_deferred`].
+    /// Applies a command about something that has already happened: on a full disk it
+    /// is kept until there is space, see [`CommandLog::execute_deferred`].
     fn apply_deferred<C: LedgerCommand>(
         &self,
         command: C,

@@ -1,5 +1,5 @@
-//! Commands, and their replies. Each command is a type that names its reply, so a caller
-//! gets that and nothing else; the enums behind them are for stores only.
+//! Commands, and their replies. Each command is a type that names the type of its
+//! reply; the enums behind them are for stores only.
 
 mod access;
 mod alerts;
@@ -36,13 +36,13 @@ pub use self::{
 };
 use crate::Advance;
 
-/// Something durable to do, and the type of its reply. Applied whole or not at all.
+/// A durable change, and the type of its reply. Applied completely or not at all.
 pub trait LedgerCommand: Into<Command> + Send + 'static {
-    /// Result of the command once it is on disk.
+    /// The reply, sent once the command is on disk.
     type Reply: fmt::Debug + Send + 'static;
 
-    /// Takes the reply to this command out of a store's; `None` when it is the reply to
-    /// another command.
+    /// Extracts the reply to this command from the reply of a store; `None` if that is
+    /// the reply to another command.
     fn reply(reply: Reply) -> Option<Self::Reply>;
 }
 
@@ -72,14 +72,14 @@ use ledger_command;
 /// Any command, as a store gets it.
 #[derive(Clone, Debug)]
 pub enum Command {
-    /// A command of a caller, refused when the caller's access has changed since
-    /// they were let in: the key is no longer in force, the session is over, the
-    /// user is not active, or the rights are others. Checked in the transaction, so
-    /// that revocation holds from the next effect on.
+    /// A command of a caller, refused if the caller's access has changed since
+    /// admission: the key is no longer in force, the session has ended, the user is not
+    /// active, or the rights have changed. Checked in the transaction, so that
+    /// revocation takes effect immediately.
     For {
-        /// The caller, as they were let in.
+        /// The caller, as admitted.
         who: Box<Principal>,
-        /// The command, which is not itself of this kind.
+        /// The command, which must not be a `For` itself.
         command: Box<Command>,
     },
     /// See [`Submit`].
@@ -116,13 +116,13 @@ pub enum Command {
     SetDesired(SetDesired),
     /// See [`NoteDrained`].
     NoteDrained(NoteDrained),
-    /// Do something about users and keys.
+    /// A command about users and keys.
     Access(AccessCommand),
-    /// Do something about sessions in browsers.
+    /// A command about web sessions.
     Login(LoginCommand),
-    /// Do something about alerts.
+    /// A command about alerts.
     Alert(AlertCommand),
-    /// Do something about stored secrets.
+    /// A command about stored secrets.
     Secret(SecretCommand),
     /// See [`Advance`].
     Advance(Advance),
@@ -137,7 +137,7 @@ pub enum Command {
 }
 
 impl Command {
-    /// Makes it the command of a caller.
+    /// Returns the command on behalf of a caller.
     pub fn on_behalf_of(self, who: &Principal) -> Self {
         Self::For {
             who: Box::new(who.clone()),
@@ -161,17 +161,18 @@ pub enum Reply {
     Submitted(Submission),
     /// To [`ClaimTasks`].
     Claimed(Claimed),
-    /// To [`ExtendLeases`]: one for each lease, in order.
+    /// To [`ExtendLeases`]: one value for each lease, in order.
     Extended(Vec<bool>),
-    /// To [`FinishAttempts`]: one for each report, in order.
+    /// To [`FinishAttempts`]: one outcome for each report, in order.
     Finished(Vec<FinishOutcome>),
-    /// To [`CancelTask`] and [`RetryTask`]: the task as it now stands.
+    /// To [`CancelTask`] and [`RetryTask`]: the task after the change.
     Task(Box<Task>),
     /// To [`PutBot`] and [`SetDesired`].
     Bot(Box<StoredBot>),
     /// To [`AddKey`].
     KeyAdded(Box<AddedKey>),
-    /// To what rotates, revokes or recovers a key: the new one, or the one it was.
+    /// To [`RotateKey`], [`RevokeKey`] and [`RecoverAdmin`]: the new key, or the
+    /// revoked one.
     Key(Box<KeyInfo>),
     /// To [`AddUser`].
     UserAdded(NewUser),
@@ -181,6 +182,6 @@ pub enum Reply {
     Alert(Box<Alert>),
     /// To [`Prune`].
     Pruned(Pruned),
-    /// To the rest: how many were touched.
+    /// To all other commands: the number of changed rows.
     Done(u64),
 }

@@ -1,21 +1,21 @@
-//! The demand of a task on its bot.
+//! The requirements of a task on its bot.
 
 use deia_model::TaskType;
 
-/// The demand of a task on the bot that carries it out. Tasks of equal demand may go to the same
-/// bots, so they wait in one lane, and the first of them stands for all.
+/// The requirements of a task on the bot that runs it. Tasks of equal demand can run on
+/// the same bots, so they wait in one lane, and the first of them is representative.
 ///
-/// Whatever else the choice of a bot comes to depend on (the side of a rollout, the bot of a
-/// session) is a field here. Keys of limits are none: they decide whether a task is ready,
-/// which the store knows, and not which bot it goes to (decision 43).
+/// Every further criterion for the choice of a bot (the side of a rollout, the bot of a
+/// session) becomes a field here. Keys of limits do not: they decide whether a task is
+/// ready, which the store knows, and not which bot it goes to (decision 43).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Demand {
-    /// Type of the task. A specialised bot takes only some.
+    /// Type of the task. A specialised bot takes only some types.
     pub task_type: TaskType,
 }
 
 impl Demand {
-    /// Returns the demand of a task of that type that asks for nothing else.
+    /// Returns the demand of a task of that type without further requirements.
     pub fn of_type(task_type: TaskType) -> Self {
         Self { task_type }
     }

@@ -15,25 +15,25 @@ pub struct Slot {
     pub lease: LeaseToken,
 }
 
-/// Takes tasks at the moment that they come in: when nothing with their
-/// demand waits and a bot has room, the claim joins the transaction of the submission,
-/// which saves a commit. A store may leave it: then every task is claimed later.
+/// Assigns tasks at the moment of submission: if no task with the same demand waits and
+/// a bot has capacity, the claim joins the transaction of the submission, which saves a
+/// commit. A store may ignore this: then every task is claimed later.
 ///
-/// Called on the store's own thread, so nothing in it may block.
+/// Called on the store's own thread, so implementations must not block.
 pub trait DirectDispatch: Send + Sync + 'static {
     /// Takes a slot for a task with that demand, if it may start at once.
     fn take(&self, demand: &Demand) -> Option<Slot>;
 
-    /// Returns whether tasks are withheld from a bot since a commit before this one: no
-    /// claim for it may be applied any more.
+    /// Returns whether tasks are withheld from a bot since an earlier commit: claims
+    /// for it must not be applied any more.
     fn withholds(&self, bot: &BotName) -> bool {
         let _ = bot;
         false
     }
 
-    /// Hands over the tasks, whose claims are on disk now.
+    /// Delivers the tasks, whose claims are now on disk.
     fn claimed(&self, tasks: Vec<ClaimedTask>);
 
-    /// Frees slots whose transaction did not come to be.
+    /// Frees slots whose transaction was rolled back.
     fn release(&self, slots: Vec<Slot>);
 }

@@ -33,7 +33,7 @@ pub fn fails(name: &str) -> bool {
 #[inline]
 pub fn hit(_name: &str) {}
 
-/// No step is to fail without the feature `testing`.
+/// Fails no step without the feature `testing`.
 #[cfg(not(any(test, feature = "testing")))]
 #[inline]
 pub fn fails(_name: &str) -> bool {

@@ -1,9 +1,9 @@
-//! What flowed through the queue in one commit, added up.
+//! Statistics of the queue in one commit.
 
 use deia_model::{AttemptEnd, TaskStatus};
 
-/// Counts by powers of two: slot `n` has the values below `2^n` that are in no
-/// earlier slot, the last one all the rest.
+/// Counts of values by powers of two: slot `n` holds the values below `2^n` that are in
+/// no earlier slot, the last slot all larger ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Histogram {
     slots: [u32; Histogram::SLOTS],
@@ -20,8 +20,8 @@ impl Default for Histogram {
 }
 
 impl Histogram {
-    /// How many slots there are. Values of `2^22` (milliseconds: 70 minutes)
-    /// and more share the last one.
+    /// Number of slots. Values of `2^22` (milliseconds: 70 minutes) and more share the
+    /// last one.
     pub const SLOTS: usize = 24;
 
     /// Adds one value.
@@ -32,7 +32,7 @@ impl Histogram {
         self.sum = self.sum.saturating_add(value);
     }
 
-    /// Adds all values of another.
+    /// Adds all values of another histogram.
     pub fn merge(&mut self, other: &Self) {
         for (slot, more) in self.slots.iter_mut().zip(other.slots) {
             *slot = slot.saturating_add(more);
@@ -40,13 +40,13 @@ impl Histogram {
         self.sum = self.sum.saturating_add(other.sum);
     }
 
-    /// Writes it as [`Self::from_bytes`] reads it: the sum, then the slots.
+    /// Serialises the histogram for [`Self::from_bytes`]: the sum, then the slots.
     pub fn to_bytes(&self) -> Vec<u8> {
         let slots = self.slots.iter().flat_map(|n| n.to_le_bytes());
         self.sum.to_le_bytes().into_iter().chain(slots).collect()
     }
 
-    /// Reads what [`Self::to_bytes`] wrote. `None`: it did not.
+    /// Parses the output of [`Self::to_bytes`]; `None` if it is invalid.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (sum, slots) = bytes.split_first_chunk::<8>()?;
         let (slots, rest) = slots.as_chunks::<4>();
@@ -63,18 +63,18 @@ impl Histogram {
         Some(read)
     }
 
-    /// How many values there are.
+    /// Returns the number of values.
     pub fn count(&self) -> u64 {
         self.slots.iter().map(|n| u64::from(*n)).sum()
     }
 
-    /// The sum of all values.
+    /// Returns the sum of all values.
     pub fn sum(&self) -> u64 {
         self.sum
     }
 
-    /// The upper bound of each slot, exclusive, and how many values it has; the
-    /// last slot has no bound.
+    /// Iterates over the slots: the upper bound, exclusive, and the number of values;
+    /// the last slot has no bound.
     pub fn slots(&self) -> impl Iterator<Item = (Option<u64>, u32)> + '_ {
         let bound = |i: usize| (i + 1 < Self::SLOTS).then(|| 1u64 << i);
         self.slots
@@ -83,8 +83,8 @@ impl Histogram {
             .map(move |(i, n)| (bound(i), *n))
     }
 
-    /// The bound below which that share (0 to 1) of the values lies; 0 when
-    /// there are none. The rest beyond the last bound counts as `2^23`.
+    /// Returns the bound below which that share (0 to 1) of the values lies; 0 when
+    /// there are none. Values beyond the last bound count as `2^23`.
     #[allow(
         clippy::cast_precision_loss,
         clippy::cast_possible_truncation,
@@ -104,33 +104,33 @@ impl Histogram {
     }
 }
 
-/// What one lane (a type and a priority) saw in one commit.
+/// Statistics of one lane (a type and a priority) in one commit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Flow {
     /// Tasks accepted.
     pub submitted: u32,
-    /// Attempts begun.
+    /// Attempts started.
     pub started: u32,
     /// Tasks completed.
     pub completed: u32,
-    /// Tasks failed for good, poison included.
+    /// Tasks failed, poison included.
     pub failed: u32,
-    /// Of these: poison.
+    /// Tasks failed as poison.
     pub dead: u32,
-    /// Tasks called off.
+    /// Tasks cancelled.
     pub cancelled: u32,
     /// Attempts that failed and are followed by another.
     pub retried: u32,
-    /// Attempts that did not come to an end of their own and are followed by another.
+    /// Attempts that were interrupted and are followed by another.
     pub returned: u32,
-    /// How long the started ones had been ready, in milliseconds.
+    /// Waits of the started tasks, from ready to started, in milliseconds.
     pub waits: Histogram,
-    /// How long attempts ran that succeeded or failed, in milliseconds.
+    /// Durations of attempts that succeeded or failed, in milliseconds.
     pub runs: Histogram,
 }
 
 impl Flow {
-    /// Notes how an attempt ended, and what its task is now.
+    /// Counts the end of an attempt, and the resulting status of its task.
     pub fn attempt_ended(&mut self, end: AttemptEnd, status: TaskStatus, run_ms: u64) {
         if end.ended_by_itself() {
             self.runs.record(run_ms);
@@ -144,7 +144,7 @@ impl Flow {
         }
     }
 
-    /// Notes that a task reached its final status.
+    /// Counts a task that reached its final status.
     pub fn ended(&mut self, status: TaskStatus) {
         match status {
             TaskStatus::Completed => self.completed += 1,
@@ -154,7 +154,7 @@ impl Flow {
         }
     }
 
-    /// Adds what another saw.
+    /// Adds the statistics of another commit.
     pub fn merge(&mut self, other: &Self) {
         self.submitted = self.submitted.saturating_add(other.submitted);
         self.started = self.started.saturating_add(other.started);

@@ -1,9 +1,9 @@
-//! Followers of the event log: whoever makes something of every event, once.
+//! Followers of the event log: consumers that process every event exactly once.
 //!
-//! A follower reads after its cursor, plans what the events come to, and has that
-//! written in the transaction that moves its cursor ([`Advance`]). So each effect is
-//! recorded exactly once: a crash before the commit leaves both undone, and of two that
-//! follow under one name only one moves the cursor.
+//! A follower reads the events after its cursor, plans their effects, and writes these
+//! in the transaction that moves its cursor ([`Advance`]). So each effect is recorded
+//! exactly once: a crash before the commit leaves both undone, and of two followers
+//! under one name only one moves the cursor.
 
 use deia_model::{Event, Position, Timestamp};
 
@@ -13,43 +13,43 @@ use crate::StatisticsRow;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FollowerName(pub &'static str);
 
-/// Whoever makes something of every event.
+/// A consumer of every event.
 pub trait Follower: Send + 'static {
-    /// Its name: that of its cursor.
+    /// The name of the follower and of its cursor.
     const NAME: FollowerName;
-    /// True if events that it has not taken in are never forgotten.
+    /// True if events that it has not processed must not be pruned.
     const BINDING: bool = false;
 
-    /// Plans what these events come to. They follow each other, and those before them
-    /// have been taken in or are past retention.
+    /// Plans the effects of these events. They are consecutive, and earlier ones have
+    /// been processed or are past retention.
     fn plan(&mut self, events: &[Event]) -> Vec<Effect>;
 }
 
-/// Something durable that comes of events.
+/// A durable effect of events.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
-    /// Add to the statistics, and forget those of the hours before `keep_from`.
+    /// Adds to the statistics, and deletes those of the hours before `keep_from`.
     Statistics {
-        /// What is added, one row for each hour, type and bot.
+        /// The additions, one row for each hour, type and bot.
         rows: Vec<StatisticsRow>,
         /// The first hour that is kept.
         keep_from: u32,
     },
 }
 
-/// A move of a follower's cursor, with all that comes of the events on the way.
+/// A move of a follower's cursor, with all effects of the events on the way.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Advance {
     /// The follower.
     pub follower: FollowerName,
-    /// True if events that it has not taken in are never forgotten.
+    /// True if events that it has not processed must not be pruned.
     pub binding: bool,
-    /// Where the cursor stands. Refused with
-    /// [`CursorMoved`](crate::Refusal::CursorMoved) when it stands elsewhere.
+    /// Expected position of the cursor. Refused with
+    /// [`CursorMoved`](crate::Refusal::CursorMoved) if it is elsewhere.
     pub from: Position,
-    /// Where it is to stand.
+    /// New position of the cursor.
     pub to: Position,
-    /// What comes of the events between.
+    /// Effects of the events in between.
     pub effects: Vec<Effect>,
 }
 
@@ -60,50 +60,51 @@ pub struct EventsPage {
     pub events: Vec<Event>,
     /// The cursor after them.
     pub next: Position,
-    /// Events after the cursor that are past retention and were not taken in.
+    /// Number of events after the cursor that were pruned before they were processed.
     pub missed: u64,
-    /// True if the cursor stood in a history that a restore has cut off: `next` is the last
-    /// event that this history shares with the one after it. Later ones of it never were.
+    /// True if the cursor was in a history that a restore has cut off: `next` is the
+    /// last event that this history shares with the one after it. Its later events were
+    /// undone.
     pub forked: bool,
-    /// The oldest event that is kept; 0: there is none.
+    /// Sequence number of the oldest stored event; 0: there is none.
     pub floor: u64,
-    /// The newest event of the log.
+    /// Position of the newest event of the log.
     pub head: Position,
 }
 
-/// How far a follower is.
+/// The progress of a follower.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FollowerState {
-    /// Its name.
+    /// Name of the follower.
     pub name: String,
-    /// The last event that it has taken in.
+    /// Position of the last event that it has processed.
     pub at: Position,
-    /// When its cursor was moved last.
+    /// Time at which its cursor was last moved.
     pub moved_at: Timestamp,
-    /// True if events that it has not taken in are never forgotten.
+    /// True if events that it has not processed must not be pruned.
     pub binding: bool,
-    /// Events that it has not taken in.
+    /// Number of events that it has not processed.
     pub lag_events: u64,
     /// Age of the oldest of these, in milliseconds.
     pub lag_ms: u64,
 }
 
-/// The event log as a whole.
+/// The extent of the event log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EventLog {
-    /// The oldest event that is kept; 0: there is none.
+    /// Sequence number of the oldest stored event; 0: there is none.
     pub floor: u64,
-    /// The newest event.
+    /// Sequence number of the newest event.
     pub head: u64,
-    /// When the oldest was recorded.
+    /// Time at which the oldest was recorded.
     pub oldest_at: Option<Timestamp>,
     /// Bytes that the events take, estimated from a sample.
     pub bytes: u64,
 }
 
 impl EventLog {
-    /// Returns the newest event that is to be forgotten so that those that stay take no
-    /// more than `max_bytes`; 0: none.
+    /// Returns the newest event to prune so that the remaining ones take no more than
+    /// `max_bytes`; 0: none.
     pub fn over(&self, max_bytes: u64) -> u64 {
         let rows = self.head.saturating_sub(self.floor.saturating_sub(1));
         if self.bytes <= max_bytes || rows == 0 {

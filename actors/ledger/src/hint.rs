@@ -1,22 +1,22 @@
-//! What a store tells right after a commit. Hints may be lost, so whoever acts
-//! on one also looks at the store from time to time.
+//! Notices that a store sends right after a commit. They may be lost, so their
+//! receivers also poll the store from time to time.
 
 use deia_model::{BotGeneration, BotName, NewEvent, Priority, TaskId, TaskType};
 
 use super::{Demand, Flow};
 
-/// A ready task, as small as the scheduler needs it.
+/// A ready task, reduced to what the scheduler needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReadyTask {
     /// The task.
     pub id: TaskId,
-    /// Its place in the order of submission; opaque but for its order.
+    /// Position in the order of submission; opaque but for its order.
     pub order: i64,
     /// Demand on the bot.
     pub demand: Demand,
-    /// How urgent it is.
+    /// Priority of the task.
     pub priority: Priority,
-    /// Since when it is ready, in milliseconds since the epoch.
+    /// Time at which it became ready, in milliseconds since the epoch.
     pub ready_at: i64,
 }
 
@@ -26,11 +26,11 @@ pub struct ReadyTask {
 pub struct Cancelling {
     /// The task.
     pub task: TaskId,
-    /// The attempt that ran when the cancellation was asked for.
+    /// The attempt that ran when the cancellation was requested.
     pub attempt: u32,
-    /// The bot that has it.
+    /// The bot that runs it.
     pub bot: BotName,
-    /// The words of the task about it, such as `cancelled by ada`.
+    /// The reason stored with the task, such as `cancelled by ada`.
     pub words: String,
 }
 
@@ -45,34 +45,34 @@ pub struct ReadyLane {
     pub tasks: u64,
 }
 
-/// Something that a commit has changed.
+/// A change made by a commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Hint {
     /// A task became ready.
     Ready(ReadyTask),
-    /// A task waits until that time (milliseconds since the epoch).
+    /// A task waits until this time (milliseconds since the epoch).
     Due(i64),
     /// A task reached its final status.
     Finished(TaskId),
-    /// A running task shall be cancelled.
+    /// Cancellation of a running task was requested.
     CancelRequested(Cancelling),
-    /// A bot or what is desired of it changed.
+    /// A bot or its desired state changed.
     BotChanged {
         /// The bot.
         bot: BotName,
-        /// The generation that may be given tasks from this commit on, if any.
+        /// The generation that may take tasks from this commit on, if any.
         eligible: Option<BotGeneration>,
     },
     /// Keys changed.
     KeysChanged,
-    /// Sessions in browsers changed.
+    /// Web sessions changed.
     LoginsChanged,
-    /// What is paused changed.
+    /// The pauses changed.
     PausesChanged,
-    /// An event was recorded of which the server's log tells.
+    /// An event was recorded that belongs into the server's log.
     Logged(Box<NewEvent>),
-    /// Events were appended; this is the number of the newest.
+    /// Events were appended; the number is that of the newest.
     EventsAppended(u64),
-    /// What flowed through each lane in this commit.
+    /// Statistics of each lane in this commit.
     Flow(Vec<(TaskType, Priority, Flow)>),
 }

@@ -1,9 +1,8 @@
-//! The ledger: the only way in which anything durable changes.
+//! The ledger: the only path for durable changes.
 //!
-//! A [`Command`] is applied in one transaction together with the events it
-//! causes, and nobody is answered before that transaction is on disk. How that
-//! is done is the business of the [`Store`]; nothing here assumes one node, a
-//! file, or a thread.
+//! A [`Command`] is applied in one transaction together with the events it causes, and
+//! nobody is answered before that transaction is on disk. The implementation is the
+//! business of the [`Store`]; nothing here assumes one node, a file, or a thread.
 
 pub mod anchor;
 mod apply;

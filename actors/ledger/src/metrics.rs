@@ -1,7 +1,7 @@
-//! Counters and histograms, and what a store counts with them.
+//! Counters and histograms, and the metrics of a store.
 //!
-//! Whoever does the work adds to plain atomics, once a commit where it can; the
-//! text for `GET /metrics` is made elsewhere, when somebody asks for it.
+//! Producers add to plain atomics, once per commit where possible; the text for `GET
+//! /metrics` is made elsewhere, on request.
 
 mod count;
 mod histogram;

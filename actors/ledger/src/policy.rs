@@ -6,53 +6,53 @@ use bytesize::ByteSize;
 use deia_model::{RetryOverride, RetryPolicy, Role, TaskType};
 use serde::{Deserialize, Serialize};
 
-/// Defaults and rules that the store applies to tasks. Taken from `tasks.*`.
+/// Defaults and rules that the store applies to tasks, from `tasks.*`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TaskPolicy {
-    /// `max_attempts` of a task that does not say.
+    /// Default of `max_attempts`.
     pub default_max_attempts: u32,
-    /// `timeout_seconds` of a task that does not say.
+    /// Default of `timeout_seconds`.
     pub default_timeout_seconds: u64,
-    /// Bots that a task may take down.
+    /// Number of bots that a task may take down.
     pub poison_after: u32,
-    /// Unclean ends of the hive at which a task that ran is given up.
+    /// Number of unclean ends of the hive at which a task that was running fails.
     pub poison_after_hive_deaths: u32,
-    /// Wait of a task that its bot could not carry out.
+    /// Delay of a task that its bot could not carry out.
     pub bot_fault_delay: Duration,
     /// Delays between attempts.
     pub retry: RetryPolicy,
-    /// Time for which an idempotency key is remembered.
+    /// Time for which idempotency keys are stored.
     pub idempotency_retention: Duration,
-    /// Settings of single task types.
+    /// Settings of individual task types.
     pub by_type: HashMap<TaskType, TypePolicy>,
-    /// Tasks that may wait.
+    /// Maximum number of waiting tasks.
     pub max_waiting: u64,
     /// Limits of one submitter.
     pub per_submitter: PerSubmitter,
-    /// Answers that are remembered for one submitter.
+    /// Maximum number of stored answers of one submitter.
     pub max_idempotency_answers: u64,
-    /// Bytes of these answers.
+    /// Maximum size of these answers, in bytes.
     pub max_idempotency_bytes: u64,
-    /// Different types at a time.
+    /// Maximum number of different types at a time.
     pub max_types: u32,
-    /// Types from which on an external submitter gets no other one.
+    /// Number of types beyond which external submitters may not add another.
     pub max_types_external: u32,
-    /// Tasks that may wait for one task.
+    /// Maximum number of tasks that may wait for one task.
     pub max_dependents: u32,
-    /// Bytes of content that one `Claim` may bring.
+    /// Maximum size of the content of the tasks of one `Claim`, in bytes.
     pub claim_max_bytes: u64,
-    /// Times for which ended tasks are kept.
+    /// Retention of finished tasks.
     pub retention: Retention,
 }
 
-/// Settings of one task type, in place of those of all.
+/// Settings of one task type, which override those of all types.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TypePolicy {
-    /// `max_attempts` of a task that does not say.
+    /// Default of `max_attempts`.
     pub max_attempts: Option<u32>,
-    /// `timeout_seconds` of a task that does not say.
+    /// Default of `timeout_seconds`.
     pub timeout_seconds: Option<u64>,
-    /// After this time a task that does not say has expired.
+    /// Default time after which an unstarted task expires.
     pub expires_after: Option<Duration>,
     /// Delays between attempts.
     pub retry: RetryOverride,
@@ -88,7 +88,7 @@ pub struct SubmitterLimits {
 }
 
 impl PerSubmitter {
-    /// Returns the limits of that role. Roles that submit nothing have the narrowest.
+    /// Returns the limits of a role. Roles that may not submit get the lowest.
     pub fn of(&self, role: Role) -> &SubmitterLimits {
         match role {
             Role::Admin => &self.admin,
@@ -98,7 +98,7 @@ impl PerSubmitter {
     }
 }
 
-/// Times for which tasks that have ended are kept.
+/// Retention of finished tasks, by outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[allow(missing_docs, reason = "documented key by key in config/deia.yaml")]

@@ -16,7 +16,7 @@ pub enum Refusal {
     /// No such key.
     #[error("there is no key \"{0}\"")]
     NoSuchKey(KeyId),
-    /// The task has its final status already.
+    /// The task has a final status already.
     #[error("task {0} is {1} already", task, status.as_str())]
     TaskIsFinal {
         /// The task.
@@ -24,8 +24,8 @@ pub enum Refusal {
         /// Status of the task.
         status: TaskStatus,
     },
-    /// The task runs.
-    #[error("task {0} runs already")]
+    /// The task is running.
+    #[error("task {0} is running already")]
     TaskIsRunning(TaskId),
     /// The task has not ended.
     #[error("task {0} is {1}", task, status.as_str())]
@@ -38,8 +38,8 @@ pub enum Refusal {
     /// The content of the task was erased.
     #[error("the content of task {0} was erased")]
     TaskIsErased(TaskId),
-    /// The cursor of a follower does not stand where it was said to.
-    #[error("the follower's cursor stands at {at}")]
+    /// The cursor of a follower is not at the expected position.
+    #[error("the follower's cursor is at {at}")]
     CursorMoved {
         /// The position of the cursor.
         at: Position,
@@ -50,69 +50,69 @@ pub enum Refusal {
     /// No such alert.
     #[error("there is no alert \"{0}\"")]
     NoSuchAlert(AlertId),
-    /// As many secrets as are allowed.
+    /// The maximum number of secrets is reached.
     #[error("there are {limit} secrets already (secrets.max)")]
     TooManySecrets {
         /// Maximum number of secrets.
         limit: u32,
     },
-    /// Too many tasks wait for one that it depends on.
+    /// Too many tasks wait for a task that this one depends on.
     #[error(
-        "{limit} tasks wait for {parent}, which it depends on; that is the limit (tasks.max_dependents)"
+        "{limit} tasks wait for {parent}, a dependency of this task; that is the limit (tasks.max_dependents)"
     )]
     TooManyDependents {
-        /// The task that it depends on.
+        /// The task that this one depends on.
         parent: TaskId,
         /// Maximum number of tasks that may wait for it.
         limit: u32,
     },
-    /// As many tasks, or bytes, of the submitter wait as may.
+    /// The submitter has as many waiting tasks, or bytes, as allowed.
     #[error(
         "{waiting} {what} of this submitter wait, and the limit is {limit} (tasks.per_submitter.*.{setting})"
     )]
     QueueShareUsedUp {
-        /// Unit that is counted: tasks or bytes.
+        /// The unit: tasks or bytes.
         what: &'static str,
-        /// Amount that waits.
+        /// The amount that waits.
         waiting: u64,
-        /// Amount that may wait.
+        /// The maximum amount.
         limit: u64,
-        /// The key of the limit.
+        /// The key of the setting.
         setting: &'static str,
     },
-    /// As many tasks wait as may in all.
+    /// The maximum number of waiting tasks is reached.
     #[error("{limit} tasks wait, and that is the limit (tasks.max_waiting)")]
     QueueFull {
         /// Maximum number of tasks that may wait.
         limit: u64,
     },
-    /// Another unfinished task has its `dedup_key`.
+    /// Another unfinished task has the same `dedup_key`.
     #[error("the unfinished task {0} has the same dedup_key")]
     DedupKeyInUse(TaskId),
     /// The idempotency key was used for another request.
     #[error("the idempotency key was used for another request")]
     IdempotencyMismatch,
-    /// The stored version is another.
+    /// The stored version differs.
     #[error("version {expected} was expected, {actual} is stored")]
     VersionMismatch {
-        /// Version that the caller expected; 0: none.
+        /// Expected version; 0: none.
         expected: u64,
-        /// Version that is stored; 0: none.
+        /// Stored version; 0: none.
         actual: u64,
     },
-    /// The bot is meant to run, or has tasks in hand.
-    #[error("bot \"{0}\" is launched or has tasks in hand; stop it first")]
+    /// The bot is launched, or holds tasks.
+    #[error("bot \"{0}\" is launched or runs tasks; stop it first")]
     BotInUse(BotName),
-    /// As many bots as are allowed, or no port left.
-    #[error("there is room for no more bots: {0}")]
+    /// The maximum number of bots is reached, or no port is left.
+    #[error("no more bots can be added: {0}")]
     NoRoomForBot(String),
     /// No such user.
     #[error("there is no user {0:?}")]
     NoSuchUser(String),
-    /// There is such a user.
+    /// A user of this name exists already.
     #[error("there is a user {0:?} already")]
     UserExists(String),
-    /// There are tasks of a user of that name who was removed.
+    /// There are tasks of a deleted user of the same name.
     #[error(
         "there are tasks of an earlier user {0:?}, which a new one would see; choose another name, or cancel those that wait and try again when all are past their retention"
     )]
@@ -123,31 +123,31 @@ pub enum Refusal {
     /// Two keys of the same family are in force.
     #[error("key {0} is being rotated: two keys are in force; revoke one of them first")]
     RotationRunning(KeyId),
-    /// As many users or keys as are allowed.
-    #[error("there is room for no more: {0}")]
+    /// The maximum number of users or keys is reached.
+    #[error("the limit is reached: {0}")]
     NoRoomForAccess(&'static str),
-    /// It would leave nobody who can make keys.
+    /// The change would leave nobody who can create keys.
     #[error(
-        "this is the last admin key in force, or the last that neither expires nor is held to addresses"
+        "this is the last admin key in force, or the last that neither expires nor is restricted to addresses"
     )]
     LastAdminKey,
-    /// An earlier request with the same idempotency key made that key, whose text is
-    /// not kept.
-    #[error("this request made the key {0} already, and its text was shown then only")]
+    /// An earlier request with the same idempotency key created the key, whose text is
+    /// not stored.
+    #[error("this request created the key {0} already; its text was shown only then")]
     KeyMadeAlready(KeyId),
-    /// It would leave no user who can make keys.
+    /// The change would leave no user who can create keys.
     #[error(
-        "the user {0:?} has the last admin key in force, or the last that neither expires nor is held to addresses"
+        "the user {0:?} has the last admin key in force, or the last that neither expires nor is restricted to addresses"
     )]
     LastAdmin(String),
-    /// As many sessions as are allowed.
-    #[error("there are as many sessions as may be (auth.sessions.max)")]
+    /// The maximum number of sessions is reached.
+    #[error("the maximum number of web sessions is open (auth.sessions.max)")]
     TooManyLogins,
-    /// An earlier request with the same idempotency key opened that session, whose
-    /// cookie is not kept.
-    #[error("this request opened the session {0} already, and its cookie was shown then only")]
+    /// An earlier request with the same idempotency key opened the session, whose
+    /// cookie is not stored.
+    #[error("this request opened the session {0} already; its cookie was sent only then")]
     LoginOpenedAlready(LoginId),
-    /// The caller's access has changed since the request was let in.
+    /// The caller's access has changed since the request was admitted.
     #[error("the access of the caller changed while the request was under way")]
     AccessChanged,
     /// The input cannot be stored as it is.

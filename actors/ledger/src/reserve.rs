@@ -1,15 +1,16 @@
-//! The mark of a disk that is full but for the reserve.
+//! The sign of a disk that is full except for the reserve.
 //!
-//! The store keeps a file of some blocks, and gives them up on a full disk so that
-//! work can still be ended. The room that is free then is for the store alone: a
-//! program that goes on printing would take it within a moment.
+//! The store keeps a file of some blocks, and releases them on a full disk so that
+//! running work can still be finished. The space that becomes free is for the store
+//! alone: a program that continues to print would use it up at once.
 
 use std::{fs, io, os::unix::fs::MetadataExt as _, path::Path};
 
 /// Name of the reserve in the data directory.
 pub const FILE: &str = "reserve";
 
-/// Refuses a write to a file that can wait for room, while the reserve of this data
+/// Refuses to write to a file that can wait for space, while the reserve of this data
+/// directory is released.
 /// directory is given up.
 ///
 /// # Errors
@@ -20,7 +21,7 @@ pub fn leave_alone(data_dir: &Path) -> io::Result<()> {
             io::ErrorKind::StorageFull,
             "the disk is full but for the reserve (store.reserve_bytes)",
         )),
-        // Without a reserve the disk itself says when it is full.
+        // Without a reserve the disk itself reports when it is full.
         _ => Ok(()),
     }
 }

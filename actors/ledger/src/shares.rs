@@ -1,33 +1,33 @@
-//! Room in the queue: for all submitters together, and for each of them.
+//! Capacity of the queue: in total, and per submitter.
 
 use super::Refusal;
 use crate::SubmitterLimits;
 
-/// Tasks that wait, and the bytes that they hold.
+/// Waiting tasks, and the bytes that they occupy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Load {
-    /// Tasks.
+    /// Number of tasks.
     pub tasks: u64,
     /// Bytes of content and metadata.
     pub bytes: u64,
 }
 
-/// The queue as a submission finds it.
+/// The state of the queue at the time of a submission.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Backlog {
     /// Waiting tasks of the submitter.
     pub own: Load,
     /// Waiting tasks of all submitters.
     pub all: u64,
-    /// Tasks that may wait in all (`tasks.max_waiting`).
+    /// Maximum number of waiting tasks in total (`tasks.max_waiting`).
     pub max_all: u64,
 }
 
-/// Decides whether `more` tasks of a submitter may wait.
+/// Decides whether a submitter may have `more` waiting tasks.
 ///
 /// # Errors
-/// The limit that they would be beyond. That of the submitter comes first: it is
-/// the one that the submitter can do something about.
+/// The limit that would be exceeded. That of the submitter comes first: it is the one
+/// that the submitter can do something about.
 pub fn admit(limits: &SubmitterLimits, backlog: Backlog, more: Load) -> Result<(), Refusal> {
     let Backlog { own, all, max_all } = backlog;
     let max_bytes = limits.max_waiting_bytes.as_u64();
@@ -56,16 +56,16 @@ pub fn admit(limits: &SubmitterLimits, backlog: Backlog, more: Load) -> Result<(
     Ok(())
 }
 
-/// Room for new task types.
+/// Capacity for new task types.
 #[derive(Clone, Copy, Debug)]
 pub struct TypeRoom {
-    /// Types that the submitter has tasks of.
+    /// Number of types that the submitter has tasks of.
     pub own: u64,
-    /// Types that anybody has tasks of.
+    /// Number of types that anybody has tasks of.
     pub all: u64,
-    /// Types that the submitter may have.
+    /// Maximum number of types of the submitter.
     pub max_own: u64,
-    /// Types that there may be.
+    /// Maximum number of types in total.
     pub max_all: u64,
     /// True if the submitter may not learn which types others use.
     pub confined: bool,
@@ -74,9 +74,9 @@ pub struct TypeRoom {
 /// Reason why a task of a new type is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TypeLimit {
-    /// The submitter has as many types as it may have.
+    /// The submitter has the maximum number of types.
     Own(u64),
-    /// There are as many types as there may be.
+    /// There is the maximum number of types.
     All(u64),
 }
 

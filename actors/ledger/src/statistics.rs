@@ -6,28 +6,28 @@ use deia_model::Timestamp;
 
 use crate::Histogram;
 
-/// Counts of one hour, task type and bot; of no bot where none has the task.
+/// Counts of one hour, task type and bot; without a bot for tasks that no bot ran.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StatisticsRow {
     /// The hour, counted from the epoch.
     pub hour: u32,
     /// The type of the tasks.
     pub task_type: String,
-    /// The bot; empty for what no bot has to do with.
+    /// The bot; empty for counts without a bot.
     pub bot: String,
     /// Tasks accepted.
     pub submitted: u64,
-    /// Attempts begun.
+    /// Attempts started.
     pub started: u64,
     /// Tasks completed.
     pub completed: u64,
-    /// Tasks failed for good.
+    /// Tasks failed.
     pub failed: u64,
     /// Tasks cancelled.
     pub cancelled: u64,
     /// Attempts that failed and were followed by another.
     pub retried: u64,
-    /// Attempts that did not come to an end of their own and were followed by another.
+    /// Attempts that were interrupted and followed by another.
     pub returned: u64,
     /// Waits of started attempts, in milliseconds.
     pub waits: Histogram,
@@ -36,7 +36,7 @@ pub struct StatisticsRow {
 }
 
 impl StatisticsRow {
-    /// Adds what another saw.
+    /// Adds the counts of another row.
     pub fn merge(&mut self, other: &Self) {
         self.submitted += other.submitted;
         self.started += other.started;
@@ -50,12 +50,12 @@ impl StatisticsRow {
     }
 }
 
-/// Statistics of some hours, added up.
+/// Sums of statistics over several hours.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Statistics {
     /// By task type.
     pub by_type: BTreeMap<String, StatisticsRow>,
-    /// By bot. Submissions, and tasks that end in the queue, are of none.
+    /// By bot. Submissions, and tasks that end in the queue, are counted for no bot.
     pub by_bot: BTreeMap<String, StatisticsRow>,
 }
 

@@ -1,5 +1,5 @@
-//! For the tests of this crate and of those that build on it: waiting for what happens,
-//! and the rules of a small store. Behind the feature `testing`.
+//! Helpers for the tests of this crate and of crates that build on it: waiting for
+//! conditions, and the rules of a small store. Behind the feature `testing`.
 
 #![allow(
     clippy::missing_panics_doc,
@@ -18,18 +18,18 @@ use deia_model::{RetryOverride, RetryPolicy};
 
 use crate::{PerSubmitter, Retention, SubmitterLimits, TaskPolicy, TypePolicy};
 
-/// Longest that a test waits for anything. Machines are shared: it is generous.
+/// Maximum time that a test waits for anything. Machines are shared: it is generous.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Pause between two looks at what is waited for.
+/// Pause between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
 
-/// The answer of one look: it is there, or not yet.
+/// The answer of one look: the value, or not yet.
 pub trait Look {
-    /// The thing looked for.
+    /// The value looked for.
     type Found;
 
-    /// Returns what is there; `None`: not yet.
+    /// Returns the value; `None`: not yet.
     fn found(self) -> Option<Self::Found>;
 }
 
@@ -49,10 +49,10 @@ impl<T> Look for Option<T> {
     }
 }
 
-/// Waits until `look` finds it, and returns what it found.
+/// Waits until `look` finds a value, and returns it.
 ///
 /// # Panics
-/// With the name of what was awaited, after [`PATIENCE`] on the real clock.
+/// With `what`, after [`PATIENCE`] on the real clock.
 #[track_caller]
 pub fn until<'a, L: Look>(
     what: &'a str,
@@ -71,10 +71,10 @@ pub fn until<'a, L: Look>(
     }
 }
 
-/// As [`until`], on a thread that may block.
+/// Like [`until`], on a thread that may block.
 ///
 /// # Panics
-/// As [`until`].
+/// Like [`until`].
 #[track_caller]
 pub fn block_until<L: Look>(what: &str, mut look: impl FnMut() -> L) -> L::Found {
     let deadline = Instant::now() + PATIENCE;
@@ -87,7 +87,7 @@ pub fn block_until<L: Look>(what: &str, mut look: impl FnMut() -> L) -> L::Found
     }
 }
 
-/// The policy that stores under test follow.
+/// Returns the policy of stores under test.
 pub fn policy() -> TaskPolicy {
     let roomy = SubmitterLimits {
         max_waiting: 5_000,

@@ -1,5 +1,5 @@
-//! Traits of a store, one for each kind of consumer. A part of the hive that takes only
-//! one of them can do nothing else to the store.
+//! Traits of a store, one for each kind of consumer. A part of the hive that gets only
+//! one of them cannot do anything else with the store.
 
 mod access_reads;
 mod alert_reads;
@@ -26,8 +26,7 @@ pub use self::{
 /// A future that can be named.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// Everything durable. Implementations pass the same conformance suite
-/// ([`crate::store`]).
+/// The whole store. Implementations pass the same conformance suite ([`crate::store`]).
 pub trait Store:
     CommandLog + TaskReads + SchedulerReads + AccessReads + BotReads + EventReads + AlertReads
 {

@@ -1,9 +1,9 @@
-//! Power loss: acknowledged commands are there afterwards, whatever happened to the
-//! writes that were not synced. `kill -9` keeps the page cache and proves less.
+//! Power loss: acknowledged commands survive, whatever happened to the writes that were
+//! not synced. `kill -9` keeps the page cache and proves less.
 //!
-//! The store runs on a VFS that keeps a diary (`vfs`); from it the files are made
-//! as a power loss at any point leaves them (`disk`), and a store is opened on them.
-//! Files of outputs do not go through SQLite: they are not covered here.
+//! The store runs on a VFS that records a diary (`vfs`); from it the files are made as
+//! a power loss at any point leaves them (`disk`), and a store is opened on them. Files
+//! of outputs do not go through SQLite: they are not covered here.
 
 #![allow(
     clippy::unwrap_used,
@@ -41,20 +41,20 @@ fn options(dir: &Path) -> SqliteOptions {
 
 const FOLLOWER: FollowerName = FollowerName("counter");
 
-/// An answer that a caller had.
+/// An answer that a caller got.
 #[derive(Clone, Debug)]
 enum Promise {
-    /// The task is there, at least as far as this.
+    /// The task exists, with at least this progress.
     Task(TaskId, TaskStatus),
     /// The queue is paused.
     Paused,
-    /// The event log is at least that long.
+    /// The event log has at least this length.
     Events(u64),
-    /// The follower has taken in that event.
+    /// The follower has processed this event.
     TakenIn(u64),
 }
 
-/// A store whose writes and answers stand in a diary.
+/// A store whose writes and answers are recorded in a diary.
 struct Recorded {
     store: SqliteStore,
     diary: Shared,
@@ -64,7 +64,7 @@ struct Recorded {
 impl Recorded {
     fn open(dir: &Path, diary: Shared) -> Self {
         let store = SqliteStore::open(options(dir)).unwrap();
-        // It ends with the store.
+        // The diary ends with the store.
         drop(store.serve().unwrap());
         let promises = Mutex::default();
         Self {
@@ -95,7 +95,7 @@ impl Recorded {
         Ok(ids)
     }
 
-    /// Has the task run and end well.
+    /// Runs the task to a successful end.
     async fn complete(&self, task: TaskId) {
         let claim = Claim {
             task,
@@ -136,7 +136,7 @@ impl Recorded {
         self.promise([Promise::Paused, Promise::Events(events)]);
     }
 
-    /// Has a follower take in all events, in two steps, and count each once.
+    /// Lets a follower process all events, in two steps, and count each once.
     async fn follow(&self) {
         for part in [2, 1] {
             let from = self.store.cursor(FOLLOWER).await.unwrap();
@@ -173,7 +173,7 @@ impl Recorded {
     }
 }
 
-/// Promises that were made before that operation.
+/// Returns the number of promises made before that operation.
 fn promised(diary: &Diary, until: usize) -> usize {
     let marks = diary.ops[..until].iter().rev();
     let mut last = marks.filter_map(|op| match op {
@@ -183,7 +183,8 @@ fn promised(diary: &Diary, until: usize) -> usize {
     last.next().unwrap_or(0)
 }
 
-/// Opens a store on what is left and holds it to the promises; why it breaks them.
+/// Opens a store on the remaining files and checks the promises; returns why it breaks
+/// them.
 async fn verify(dir: &Path, promises: &[Promise]) -> Result<(), String> {
     let path = dir.join("deia.db");
     let store = SqliteStore::open(options(dir)).map_err(|error| error.to_string())?;
@@ -240,7 +241,7 @@ async fn verify(dir: &Path, promises: &[Promise]) -> Result<(), String> {
     Ok(())
 }
 
-/// A power loss just before operation `until`.
+/// Simulates a power loss just before operation `until`.
 async fn lose_power(
     diary: &Diary,
     promises: &[Promise],
@@ -261,8 +262,8 @@ async fn lose_power(
     })
 }
 
-/// A little of everything, with readers that keep a checkpoint from its end, and a
-/// store that is closed and opened again.
+/// A short workload of every kind, with readers that delay a checkpoint, and a store
+/// that is closed and opened again.
 async fn small_workload(dir: &Path) -> (Diary, Vec<Promise>) {
     let diary = Diary::of(dir);
     let hive = Recorded::open(dir, diary.clone());
@@ -377,7 +378,7 @@ async fn a_failed_sync_of_a_checkpoint_ends_the_process_and_loses_nothing() {
     }
     let reason = ended.await;
     assert!(reason.contains("could not be synced"), "{reason}");
-    // No other writer of this process may go on with the log's index.
+    // No other writer of this process may continue with the log's index.
     diary.lock().unwrap().failing_sync = None;
     match hive.store.serve() {
         Err(StoreError::Failed(why)) => assert_eq!(why, reason),
@@ -394,11 +395,11 @@ async fn a_failed_sync_of_a_checkpoint_ends_the_process_and_loses_nothing() {
 }
 
 #[tokio::test]
-async fn commit_whose_sync_fails_is_told_as_unknown() {
+async fn commit_whose_sync_fails_is_reported_as_unknown() {
     let dir = tempfile::tempdir().unwrap();
     let diary = Diary::of(dir.path());
     let store = SqliteStore::open(SqliteOptions {
-        // A checkpoint would sync the log, too, and fail before the commit is begun.
+        // A checkpoint would sync the log as well, and fail before the commit is begun.
         checkpoint_pages: 100_000,
         ..options(dir.path())
     })
@@ -428,7 +429,7 @@ async fn commit_whose_sync_fails_is_told_as_unknown() {
 }
 
 #[tokio::test]
-async fn store_that_is_being_made_survives_a_power_loss_at_every_point() {
+async fn store_being_created_survives_a_power_loss_at_every_point() {
     let dir = tempfile::tempdir().unwrap();
     let hive = Recorded::open(dir.path(), Diary::of(dir.path()));
     hive.submit(&["x".into()]).await.unwrap();

@@ -6,12 +6,12 @@ use deia_model::{KeyId, KeyInfo, KeyRecord, Role, Timestamp, User, UserChange};
 
 use super::{Command, Dedup, Reply, ledger_command};
 
-/// Limits of the numbers of users and keys. Taken from `auth.*`.
+/// Limits on the numbers of users and keys, from `auth.*`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AccessLimits {
     /// Maximum number of users.
     pub max_users: u32,
-    /// Maximum number of keys. Beyond, those that ended longest ago are forgotten.
+    /// Maximum number of keys. Beyond it, the keys that ended longest ago are deleted.
     pub max_keys: u32,
 }
 
@@ -41,13 +41,13 @@ pub enum AccessCommand {
 pub struct AddKey {
     /// The key.
     pub key: KeyRecord,
-    /// True to make a user that is not there, with the role of the key.
+    /// True to create the user, with the role of the key, if there is none.
     pub new_user: bool,
-    /// Makes no second key when the request is repeated.
+    /// Prevents a second key when the request is repeated.
     pub dedup: Option<Dedup>,
     /// Name of the caller.
     pub actor: String,
-    /// Limits of the numbers of users and keys.
+    /// Limits on the numbers of users and keys.
     pub limits: AccessLimits,
 }
 
@@ -56,7 +56,7 @@ pub struct AddKey {
 pub struct AddedKey {
     /// Description of the key.
     pub info: KeyInfo,
-    /// True if its user was made with it.
+    /// True if the user was created together with the key.
     pub user_created: bool,
 }
 
@@ -67,26 +67,24 @@ ledger_command!(
     Reply::KeyAdded(key) => *key
 );
 
-/// Puts a key in the place of another, which is in force for a while longer. Replies
-/// with the new one.
+/// Replaces a key, which stays in force for a while. Replies with the new one.
 #[derive(Clone, Debug)]
 pub struct RotateKey {
     /// The key in force.
     pub old: KeyId,
-    /// The new one.
+    /// The new key.
     pub new: KeyId,
-    /// SHA-256 of its secret part.
+    /// SHA-256 of the secret part of the new key.
     pub secret_sha256: [u8; 32],
-    /// Time from which on it is refused; `None`: it lives as long as the old one was
-    /// meant to.
+    /// Time from which the new key is refused; `None`: the expiry of the old one.
     pub expires_at: Option<Timestamp>,
-    /// Longest time for which both are in force.
+    /// Maximum time for which both keys are in force.
     pub overlap: Duration,
-    /// Makes no second key when the request is repeated.
+    /// Prevents a second key when the request is repeated.
     pub dedup: Option<Dedup>,
     /// Name of the caller.
     pub actor: String,
-    /// Limits of the numbers of users and keys.
+    /// Limits on the numbers of users and keys.
     pub limits: AccessLimits,
 }
 
@@ -97,7 +95,7 @@ ledger_command!(
     Reply::Key(key) => *key
 );
 
-/// Revokes a key. Replies with the key as it now stands.
+/// Revokes a key. Replies with the revoked key.
 #[derive(Clone, Debug)]
 pub struct RevokeKey {
     /// The key.
@@ -113,7 +111,8 @@ ledger_command!(
     Reply::Key(key) => *key
 );
 
-/// Notes when keys were used last, without an event. Replies with how many were changed.
+/// Records when keys were last used, without an event. Replies with the number of
+/// changed keys.
 #[derive(Clone, Debug)]
 pub struct NoteKeyUses(pub Vec<(KeyId, Timestamp)>);
 
@@ -124,7 +123,7 @@ ledger_command!(
     Reply::Done(n) => n
 );
 
-/// Adds an admin key whatever else there is, and makes its user an active admin.
+/// Adds an admin key regardless of limits, and makes its user an active admin.
 #[derive(Clone, Debug)]
 pub struct RecoverAdmin {
     /// The key.
@@ -153,7 +152,7 @@ pub struct AddUser {
     pub dedup: Option<Dedup>,
     /// Name of the caller.
     pub actor: String,
-    /// Limits of the numbers of users and keys.
+    /// Limits on the numbers of users and keys.
     pub limits: AccessLimits,
 }
 
@@ -162,7 +161,7 @@ pub struct AddUser {
 pub struct NewUser {
     /// The user, as added.
     pub user: User,
-    /// True if this repeats the answer to an earlier request with the same key.
+    /// True if this is the answer to an earlier request with the same idempotency key.
     pub replayed: bool,
 }
 
@@ -173,14 +172,14 @@ ledger_command!(
     Reply::UserAdded(user) => user
 );
 
-/// Changes a user. Replies with the user as they now stand.
+/// Changes a user. Replies with the changed user.
 #[derive(Clone, Debug)]
 pub struct ChangeUser {
     /// Name of the user.
     pub name: String,
     /// Changes to the user.
     pub change: UserChange,
-    /// Refuse unless the stored version is this one.
+    /// If set, refuses unless the stored version is this one.
     pub if_version: Option<u64>,
     /// Name of the caller.
     pub actor: String,
@@ -193,12 +192,12 @@ ledger_command!(
     Reply::User(user) => user
 );
 
-/// Removes a user with all keys. Their tasks stay. Replies with the user as they were.
+/// Deletes a user with all keys. The user's tasks stay. Replies with the deleted user.
 #[derive(Clone, Debug)]
 pub struct DeleteUser {
     /// Name of the user.
     pub name: String,
-    /// Refuse unless the stored version is this one.
+    /// If set, refuses unless the stored version is this one.
     pub if_version: Option<u64>,
     /// Name of the caller.
     pub actor: String,

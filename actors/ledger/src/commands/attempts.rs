@@ -1,4 +1,4 @@
-//! Commands about attempts at tasks: for the scheduler and the bots.
+//! Commands about attempts at tasks, used by the scheduler and the bots.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use deia_model::{AttemptEnd, BotName, LeaseToken, Task, TaskId, TaskStatus, Time
 
 use super::{Command, Reply, ledger_command};
 
-/// A ready task that a bot shall have.
+/// The assignment of a ready task to a bot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
     /// The task.
@@ -15,27 +15,27 @@ pub struct Claim {
     pub bot: BotName,
     /// The token that every later write about this attempt carries.
     pub lease: LeaseToken,
-    /// The start of the bot that holds it.
+    /// Number of the start of the bot.
     pub incarnation: u64,
-    /// The lease expires after so long, unless it is extended; `None`: it ends with its
-    /// bot.
+    /// Time after which the lease expires unless it is extended; `None`: it ends with
+    /// its bot.
     pub expires_after: Option<Duration>,
 }
 
-/// A claimed task with all that its executor needs.
+/// A claimed task with everything that its executor needs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClaimedTask {
-    /// The task as it now stands, content included.
+    /// The task after the claim, content included.
     pub task: Task,
-    /// The bot that has it.
+    /// The bot that it was assigned to.
     pub bot: BotName,
-    /// Number of the start of the bot that it was claimed for. No other start gets it.
+    /// Number of the start of the bot. The task is delivered to no other start.
     pub incarnation: u64,
     /// The token of this attempt.
     pub lease: LeaseToken,
 }
 
-/// A report of the holder of a lease on the end of its attempt.
+/// The report of the end of an attempt, by the holder of its lease.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AttemptReport {
     /// The task.
@@ -46,15 +46,15 @@ pub struct AttemptReport {
     pub lease: LeaseToken,
     /// The end.
     pub end: AttemptEnd,
-    /// The answer of the bot.
+    /// The output of the bot.
     pub output: Option<String>,
-    /// Length of the whole output in bytes, when it is in a file.
+    /// Length of the whole output in bytes, if it is stored in a file.
     pub output_bytes: Option<u64>,
-    /// Why it failed.
+    /// Reason for a failure.
     pub error: Option<String>,
     /// Exit code of a program.
     pub exit_code: Option<i32>,
-    /// Time that it ran, in milliseconds.
+    /// Duration of the attempt, in milliseconds.
     pub execution_time_ms: u64,
     /// Tokens used.
     pub tokens_used: Option<u64>,
@@ -63,7 +63,7 @@ pub struct AttemptReport {
 }
 
 impl AttemptReport {
-    /// Reports that a task goes back unharmed.
+    /// Creates a report that a task is returned unharmed.
     pub fn given_back(claimed: &ClaimedTask, reason: &str) -> Self {
         Self {
             task: claimed.task.id,
@@ -99,20 +99,21 @@ pub struct ProgressReport {
 pub enum FinishOutcome {
     /// Recorded; the task is now in this status.
     Recorded(TaskStatus),
-    /// The lease is not, or no longer, in force. Nothing was changed.
+    /// The lease is not in force. Nothing was changed.
     Stale,
 }
 
 /// Increments of the counters of a bot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BotDelta {
-    /// Attempts that ended well.
+    /// Attempts that succeeded.
     pub completed: u64,
-    /// Attempts that ended badly.
+    /// Attempts that failed.
     pub failed: u64,
 }
 
-/// Gives ready tasks to bots. Tasks that are no longer ready are left out of the reply.
+/// Assigns ready tasks to bots. Tasks that are no longer ready are left out of the
+/// reply.
 #[derive(Clone, Debug)]
 pub struct ClaimTasks(pub Vec<Claim>);
 
@@ -121,13 +122,13 @@ pub struct ClaimTasks(pub Vec<Claim>);
 pub struct Claimed {
     /// Claimed tasks, in the order of the claims.
     pub tasks: Vec<ClaimedTask>,
-    /// Tasks that are ready but were not claimed: paused, or too much at once.
+    /// Tasks that are ready but were not claimed: paused, or beyond the byte limit.
     pub deferred: Vec<TaskId>,
 }
 
 ledger_command!(ClaimTasks, Command::ClaimTasks, Claimed, Reply::Claimed(claimed) => claimed);
 
-/// Records how attempts ended, each on its own. Replies with one outcome for each
+/// Records the ends of attempts, each independently. Replies with one outcome for each
 /// report, in order.
 #[derive(Clone, Debug)]
 pub struct FinishAttempts(pub Vec<AttemptReport>);
@@ -139,7 +140,8 @@ ledger_command!(
     Reply::Finished(outcomes) => outcomes
 );
 
-/// Extends leases that expire. Replies for each, in order, with `true` if it is in force.
+/// Extends leases that expire. Replies for each, in order, with `true` if the lease is
+/// in force.
 #[derive(Clone, Debug)]
 pub struct ExtendLeases {
     /// The leases.
@@ -161,17 +163,17 @@ pub struct HeldLease {
     pub lease: LeaseToken,
 }
 
-/// Gives back the tasks that these bots hold by leases of this node that end with their
-/// bot. Leases that expire are left: their holders may work elsewhere. Replies with the
-/// number of tasks.
+/// Releases the tasks that these bots hold by leases of this node that end with their
+/// bot. Leases with an expiry are left alone: their holders may work elsewhere. Replies
+/// with the number of tasks.
 #[derive(Clone, Debug)]
 pub struct ReleaseLeases {
     /// The bots.
     pub bots: Vec<BotName>,
-    /// Only attempts that started before then; later ones are those of a newer
-    /// incarnation of the bot than the caller knows of.
+    /// If set, only attempts that started earlier: later ones belong to a newer
+    /// incarnation of the bot than the caller knows.
     pub started_before: Option<Timestamp>,
-    /// End of their attempts.
+    /// The end recorded for their attempts.
     pub end: AttemptEnd,
     /// Reason, in a sentence.
     pub reason: String,
@@ -179,8 +181,8 @@ pub struct ReleaseLeases {
 
 ledger_command!(ReleaseLeases, Command::ReleaseLeases, u64, Reply::Done(n) => n);
 
-/// Notes how far attempts are. Stale reports are left out. Replies with how many were
-/// noted.
+/// Records the progress of attempts. Stale reports are ignored. Replies with the number
+/// recorded.
 #[derive(Clone, Debug)]
 pub struct NoteProgress(pub Vec<ProgressReport>);
 

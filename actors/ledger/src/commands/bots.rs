@@ -4,7 +4,7 @@ use deia_model::{BotDesired, BotName, BotRecord, BotSpec};
 
 use super::{Command, Reply, ledger_command};
 
-/// Puts a bot in place or replaces its specification.
+/// Creates a bot or replaces its specification.
 #[derive(Clone, Debug)]
 pub struct PutBot {
     /// Name of the bot.
@@ -13,26 +13,26 @@ pub struct PutBot {
     pub spec: BotSpec,
     /// Name of the caller.
     pub actor: String,
-    /// Refuse unless the stored version is this one.
+    /// If set, refuses unless the stored version is this one.
     pub if_version: Option<u64>,
-    /// First and last port that may be given to it.
+    /// First and last port that may be assigned to the bot.
     pub ports: (u16, u16),
     /// Maximum number of bots.
     pub max_bots: u32,
 }
 
-/// A bot as it now stands.
+/// A bot after a change.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StoredBot {
     /// Record of the bot.
     pub record: BotRecord,
-    /// True if it is new.
+    /// True if the bot is new.
     pub created: bool,
 }
 
 ledger_command!(PutBot, Command::PutBot, StoredBot, Reply::Bot(bot) => *bot);
 
-/// Removes a bot that is stopped and holds no task.
+/// Deletes a bot that is stopped and holds no task.
 #[derive(Clone, Debug)]
 pub struct DeleteBot {
     /// Name of the bot.
@@ -43,12 +43,12 @@ pub struct DeleteBot {
 
 ledger_command!(DeleteBot, Command::DeleteBot, (), Reply::Done(_) => ());
 
-/// Says whether a bot is meant to run. Replies with the bot as it now stands.
+/// Sets the desired state of a bot. Replies with the changed bot.
 #[derive(Clone, Debug)]
 pub struct SetDesired {
     /// Name of the bot.
     pub name: BotName,
-    /// State that is wanted.
+    /// The desired state.
     pub desired: BotDesired,
     /// Name of the caller.
     pub actor: String,
@@ -56,8 +56,8 @@ pub struct SetDesired {
 
 ledger_command!(SetDesired, Command::SetDesired, BotRecord, Reply::Bot(bot) => bot.record);
 
-/// Notes that a draining bot holds no task any more: it is stopped, unless something
-/// else is wanted of it by now. Replies with whether it was stopped.
+/// Reports that a draining bot holds no more tasks: it is stopped, unless its desired
+/// state has changed since. Replies with whether it was stopped.
 #[derive(Clone, Debug)]
 pub struct NoteDrained(pub BotName);
 

@@ -1,17 +1,17 @@
-//! Commands about the event log and those who follow it.
+//! Commands about the event log and its followers.
 
 use super::{Command, Reply, ledger_command};
 use crate::Advance;
 
 ledger_command!(Advance, Command::Advance, (), Reply::Done(_) => ());
 
-/// Forgets events that are past retention, the oldest first: never the newest of all, and
-/// none that a binding follower has not taken in. Answered with how many.
+/// Deletes events that are past retention, the oldest first: never the newest of all,
+/// and none that a binding follower has not processed. Replies with the number.
 #[derive(Clone, Copy, Debug)]
 pub struct PruneEvents {
-    /// The newest of them.
+    /// Sequence number of the newest of them.
     pub upto: u64,
-    /// At most this many.
+    /// Maximum number to delete.
     pub max: u32,
 }
 

@@ -5,8 +5,8 @@ use deia_model::{TaskId, TaskType};
 use super::{Command, Reply, ledger_command};
 
 /// Does the work that is due: makes tasks ready whose time has come, fails those that
-/// have expired, settles those that depend on ended ones; at most `limit` each. Replies
-/// with how many were touched.
+/// have expired, settles those that depend on finished ones; at most `limit` of each.
+/// Replies with the number of changed tasks.
 #[derive(Clone, Debug)]
 pub struct RunDue {
     /// Maximum number of each.
@@ -15,21 +15,21 @@ pub struct RunDue {
 
 ledger_command!(RunDue, Command::RunDue, u64, Reply::Done(n) => n);
 
-/// Starts no more tasks, or none of one type. Replies with whether that is new.
+/// Pauses the queue, or one task type. Replies with `false` if it was paused already.
 #[derive(Clone, Debug)]
 pub struct PauseQueue {
-    /// Type of the tasks; `None`: all.
+    /// The task type; `None`: all.
     pub task_type: Option<TaskType>,
     /// Name of the caller.
     pub actor: String,
-    /// Reason for those who ask why nothing starts.
+    /// Reason, shown in the state of the queue.
     pub reason: Option<String>,
 }
 
 ledger_command!(PauseQueue, Command::PauseQueue, bool, Reply::Done(n) => n > 0);
 
-/// Starts tasks again. Another pause may still hold them. Replies with whether there was
-/// such a pause.
+/// Ends a pause. Another pause may still apply. Replies with whether there was such a
+/// pause.
 #[derive(Clone, Debug)]
 pub struct ResumeQueue {
     /// The pause of this type; `None`: that of the whole queue.
@@ -40,8 +40,8 @@ pub struct ResumeQueue {
 
 ledger_command!(ResumeQueue, Command::ResumeQueue, bool, Reply::Done(n) => n > 0);
 
-/// Forgets these tasks if they are past their retention, and idempotency keys that are
-/// past their time.
+/// Deletes these tasks if they are past their retention, and idempotency keys that are
+/// past theirs.
 #[derive(Clone, Debug)]
 pub struct Prune {
     /// The tasks.
@@ -51,7 +51,7 @@ pub struct Prune {
 /// Result of [`Prune`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pruned {
-    /// Tasks that are gone.
+    /// Tasks that were deleted.
     pub tasks: Vec<TaskId>,
     /// True if there may be more idempotency keys past their time.
     pub more_keys: bool,

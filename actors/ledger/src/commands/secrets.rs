@@ -1,4 +1,4 @@
-//! Commands about stored secrets. Values are sealed before they come here.
+//! Commands about stored secrets. Values are sealed before they reach the ledger.
 
 use deia_model::{SecretInfo, SecretName};
 
@@ -13,14 +13,14 @@ pub struct StoredSecret {
     pub sealed: Vec<u8>,
 }
 
-/// A secret that is sealed with another key.
+/// A secret that was sealed again with another key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resealed {
     /// Name of the secret.
     pub name: SecretName,
-    /// As it was sealed; one that was changed since is left as it is.
+    /// The old sealed value; a secret that was changed since is left as it is.
     pub was: Vec<u8>,
-    /// As it is to be sealed.
+    /// The new sealed value.
     pub sealed: Vec<u8>,
 }
 
@@ -35,8 +35,7 @@ pub enum SecretCommand {
     Reseal(ResealSecrets),
 }
 
-/// Puts a secret in place, or another value into its place. Replies with whether it is
-/// new.
+/// Creates a secret or replaces its value. Replies with whether it is new.
 #[derive(Clone, Debug)]
 pub struct PutSecret {
     /// Name of the secret.
@@ -56,7 +55,7 @@ ledger_command!(
     Reply::Done(n) => n > 0
 );
 
-/// Removes a secret.
+/// Deletes a secret.
 #[derive(Clone, Debug)]
 pub struct DeleteSecret {
     /// Name of the secret.
@@ -72,7 +71,8 @@ ledger_command!(
     Reply::Done(_) => ()
 );
 
-/// Seals secrets with another key, all or none. Replies with how many were.
+/// Replaces the sealed values of secrets, all or none. Replies with the number
+/// replaced.
 #[derive(Clone, Debug)]
 pub struct ResealSecrets {
     /// The secrets.

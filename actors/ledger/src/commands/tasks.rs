@@ -1,16 +1,16 @@
-//! Commands about tasks, for those who submit them.
+//! Commands of callers about tasks.
 
 use deia_model::{NewTask, Role, Submitted, Task, TaskId};
 
 use super::{Command, Reply, ledger_command};
 
-/// Makes a repeated submission harmless: the same key and fingerprint give the
-/// same answer, another fingerprint is refused.
+/// Makes a repeated request harmless: the same key and fingerprint give the same
+/// answer, another fingerprint is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dedup {
     /// The caller's `Idempotency-Key`.
     pub key: String,
-    /// SHA-256 of what the caller sent.
+    /// SHA-256 of the request.
     pub fingerprint: [u8; 32],
 }
 
@@ -32,35 +32,36 @@ pub struct Submit {
 pub struct Submission {
     /// The answers, one for each task, in order.
     pub tasks: Vec<Submitted>,
-    /// True if this repeats the answer to an earlier request with the same key.
+    /// True if this is the answer to an earlier request with the same idempotency key.
     pub replayed: bool,
 }
 
 ledger_command!(Submit, Command::Submit, Submission, Reply::Submitted(done) => done);
 
-/// Cancels a task. A running one is marked, and its bot told. Replies with the task as
-/// it now stands.
+/// Cancels a task. A running task is marked, and its bot notified. Replies with the
+/// changed task.
 #[derive(Clone, Debug)]
 pub struct CancelTask {
     /// The task.
     pub task: TaskId,
     /// Name of the caller.
     pub actor: String,
-    /// Refuse if the task runs.
+    /// If true, refuses to cancel a running task.
     pub only_waiting: bool,
 }
 
 ledger_command!(CancelTask, Command::CancelTask, Task, Reply::Task(task) => *task);
 
-/// Puts a task that has ended back into the queue, with all its attempts. Replies with
-/// the task as it now stands.
+/// Puts a finished task back into the queue, with all its attempts restored. Replies
+/// with the changed task.
 #[derive(Clone, Debug)]
 pub struct RetryTask {
     /// The task.
     pub task: TaskId,
     /// Name of the caller.
     pub actor: String,
-    /// Refuse if the task did not fail: somebody else has put it back meanwhile.
+    /// If true, refuses unless the task failed, since somebody else may have put it
+    /// back meanwhile.
     pub only_failed: bool,
     /// Role that the caller acts with.
     pub role: Role,
@@ -68,8 +69,8 @@ pub struct RetryTask {
 
 ledger_command!(RetryTask, Command::RetryTask, Task, Reply::Task(task) => *task);
 
-/// Erases the content of a task that has ended, and all that came of it; its record
-/// stays. Replies with `false` when that was done before.
+/// Erases the content and the outcome of a finished task; its record stays. Replies
+/// with `false` if it was erased before.
 #[derive(Clone, Debug)]
 pub struct EraseTask {
     /// The task.

@@ -1,10 +1,10 @@
-//! Commands about sessions in browsers.
+//! Commands about web sessions.
 
 use deia_model::{LoginEnd, LoginId, LoginRecord, Timestamp};
 
 use super::{Command, Dedup, Reply, ledger_command};
 
-/// Any command about sessions in browsers, as a store gets it.
+/// Any command about web sessions, as a store gets it.
 #[derive(Clone, Debug)]
 pub enum LoginCommand {
     /// See [`OpenLogin`].
@@ -17,8 +17,8 @@ pub enum LoginCommand {
     NoteUses(NoteLoginUses),
 }
 
-/// Opens a session. When its user has as many as allowed, the one that was used
-/// longest ago ends.
+/// Opens a session. If its user has as many as allowed, the least recently used one
+/// ends.
 #[derive(Clone, Debug)]
 pub struct OpenLogin {
     /// The session.
@@ -27,7 +27,7 @@ pub struct OpenLogin {
     pub max_per_user: u32,
     /// Maximum number of sessions of all users.
     pub max: u32,
-    /// Opens no second one when the request is repeated.
+    /// Prevents a second session when the request is repeated.
     pub dedup: Option<Dedup>,
 }
 
@@ -38,7 +38,7 @@ ledger_command!(
     Reply::Done(_) => ()
 );
 
-/// Ends these sessions. Replies with how many were open.
+/// Ends these sessions. Replies with the number that were open.
 #[derive(Clone, Debug)]
 pub struct EndLogins {
     /// The sessions.
@@ -56,7 +56,7 @@ ledger_command!(
     Reply::Done(n) => n
 );
 
-/// Ends all sessions of a user. Replies with how many were open.
+/// Ends all sessions of a user. Replies with the number that were open.
 #[derive(Clone, Debug)]
 pub struct EndUserLogins {
     /// The user.
@@ -72,7 +72,7 @@ ledger_command!(
     Reply::Done(n) => n
 );
 
-/// Notes when sessions were used last, without an event. Replies with how many were
+/// Records when sessions were last used, without an event. Replies with the number
 /// changed.
 #[derive(Clone, Debug)]
 pub struct NoteLoginUses(pub Vec<(LoginId, Timestamp)>);

@@ -1,12 +1,12 @@
-//! A histogram of atomics: observing takes no lock and makes nothing.
+//! A histogram of atomics: observing takes no lock and allocates nothing.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 
-/// Upper bounds of the buckets of durations, in seconds: from what a read of
-/// memory costs to what a long poll waits.
+/// Upper bounds of the buckets of durations, in seconds: from a read of memory to a
+/// long poll.
 const SECONDS: &[f64] = &[
     0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
     5.0, 10.0, 30.0, 60.0,
@@ -16,20 +16,20 @@ const COUNTS: &[f64] = &[
     1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1_024.0, 4_096.0,
 ];
 
-/// Counts of what was observed, by size. Observing costs two atomic additions.
+/// Counts of observed values, by size. Observing costs two atomic additions.
 #[derive(Debug)]
 pub struct Histogram {
     bounds: &'static [f64],
-    /// One more than there are bounds: the last has no upper bound.
+    /// One more bucket than there are bounds: the last has no upper bound.
     buckets: Box<[AtomicU64]>,
-    /// The sum of the observed, in billionths.
+    /// The sum of the observed values, in billionths.
     sum: AtomicU64,
 }
 
-/// A moment of a [`Histogram`].
+/// The state of a [`Histogram`] at one moment.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Snapshot {
-    /// Upper bound, and how many are in this bucket and no lower one.
+    /// Upper bound, and number of values in this bucket and no lower one.
     pub buckets: Vec<(f64, u64)>,
     /// Number of values.
     pub count: u64,
@@ -40,12 +40,12 @@ pub struct Snapshot {
 const BILLION: f64 = 1e9;
 
 impl Histogram {
-    /// Of durations from 100 microseconds to a minute.
+    /// Creates a histogram of durations from 100 microseconds to a minute.
     pub fn of_durations() -> Self {
         Self::new(SECONDS)
     }
 
-    /// Of counts from 1 to some thousands.
+    /// Creates a histogram of counts from 1 to some thousands.
     pub fn of_counts() -> Self {
         Self::new(COUNTS)
     }
@@ -79,13 +79,13 @@ impl Histogram {
         self.sum.fetch_add(billionths, Ordering::Relaxed);
     }
 
-    /// Whether nothing was observed yet.
+    /// Returns whether nothing was observed yet.
     pub fn is_empty(&self) -> bool {
         self.buckets.iter().all(|n| n.load(Ordering::Relaxed) == 0)
     }
 
     #[allow(clippy::cast_precision_loss, reason = "a sum for display")]
-    /// Returns the counts of this moment.
+    /// Returns the current counts.
     pub fn snapshot(&self) -> Snapshot {
         let bounds = self.bounds.iter().copied().chain([f64::INFINITY]);
         let buckets: Vec<(f64, u64)> = bounds

@@ -1,4 +1,4 @@
-//! Counters of a store.
+//! Metrics of a store.
 
 use std::time::Instant;
 
@@ -10,7 +10,7 @@ use crate::{Command, FinishOutcome, Reply, StoreError};
 /// Rows of the stores of this process that could not be decoded.
 pub static UNREADABLE_ROWS: Count = Count::new();
 
-/// Counters of a store.
+/// Metrics of a store.
 #[derive(Debug)]
 pub struct StoreMetrics {
     /// Commands that were applied.
@@ -36,7 +36,7 @@ pub struct StoreMetrics {
     pub checkpoints_failed: Count,
     /// Reads that were answered.
     pub reads: Count,
-    /// Reads that found too many others waiting.
+    /// Reads that were refused because too many others were waiting.
     pub reads_busy: Count,
     /// Reads that failed.
     pub reads_failed: Count,
@@ -44,7 +44,7 @@ pub struct StoreMetrics {
     pub read: Histogram,
     /// Ends of attempts, in the order of [`AttemptEnd::ALL`].
     pub ends: [Count; AttemptEnd::ALL.len()],
-    /// Reports of attempts that no lease covered any more.
+    /// Reports of attempts whose lease was no longer in force.
     pub stale: Count,
 }
 
@@ -73,28 +73,28 @@ impl Default for StoreMetrics {
 }
 
 impl StoreMetrics {
-    /// A command waits for the writer.
+    /// Counts a command that waits for the writer.
     pub fn queued(&self) {
         self.waiting.add(1);
     }
 
-    /// A new writer starts with an empty queue.
+    /// Resets the queue length: a new writer starts with an empty queue.
     pub fn queue_is_empty(&self) {
         self.waiting.set(0);
     }
 
-    /// Returns the commands that wait. Whoever finds no writer may still count while a
-    /// new one starts from 0.
+    /// Returns the number of waiting commands. A command that finds no writer may still
+    /// be counted while a new one starts from 0.
     pub fn waiting(&self) -> u64 {
         u64::try_from(self.waiting.get().cast_signed()).unwrap_or(0)
     }
 
-    /// Commands were taken by the writer, or found no room after all.
+    /// Counts commands that the writer took, or that found the queue full.
     pub fn unqueued(&self, commands: usize) {
         self.waiting.sub(commands as u64);
     }
 
-    /// A group was committed, in that time from its begin.
+    /// Counts a committed group, and its duration.
     pub fn committed(
         &self,
         commands: &[&Command],
@@ -133,7 +133,7 @@ impl StoreMetrics {
         self.stale.add(stale);
     }
 
-    /// A command was not applied.
+    /// Counts a command that was not applied.
     pub fn not_applied(&self, error: &StoreError) {
         match error {
             StoreError::Refused(_) => self.refused.add(1),
@@ -143,7 +143,7 @@ impl StoreMetrics {
         }
     }
 
-    /// The log was folded back, or that failed.
+    /// Counts a checkpoint, or one that failed.
     pub fn checkpointed(&self, done: bool) {
         match done {
             true => self.checkpoints.add(1),
@@ -151,7 +151,7 @@ impl StoreMetrics {
         }
     }
 
-    /// A read that was asked for then has ended.
+    /// Counts a read that was requested at `asked` and has ended.
     pub fn read(&self, asked: Instant, done: bool) {
         self.read.observe(asked.elapsed());
         match done {
@@ -160,12 +160,12 @@ impl StoreMetrics {
         }
     }
 
-    /// A read found too many others waiting.
+    /// Counts a read that was refused because too many others were waiting.
     pub fn read_refused(&self) {
         self.reads_busy.add(1);
     }
 
-    /// Transactions that were committed.
+    /// Returns the number of committed transactions.
     #[cfg(test)]
     pub fn commits(&self) -> u64 {
         self.commit.snapshot().count

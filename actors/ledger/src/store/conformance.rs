@@ -70,12 +70,12 @@ suite! { $
         open_alert_is_seen_with_its_condition_as_it_is_now,
     }
     followers {
-        event_says_what_is_needed_without_its_task,
-        follower_takes_in_each_event_once,
+        events_are_complete_without_their_task,
+        follower_processes_each_event_once,
         cursor_moves_forward_within_the_log_only,
         statistics_of_the_same_hour_type_and_bot_add_up,
-        page_of_events_is_bounded_and_goes_on,
-        pruning_keeps_the_newest_and_what_a_binding_follower_needs,
+        pages_of_events_are_bounded_and_continue,
+        pruning_keeps_the_newest_event_and_those_of_binding_followers,
         newest_event_before_a_time_is_found,
         only_one_of_two_moves_a_cursor,
         size_of_the_log_is_not_judged_by_its_ends,
@@ -85,7 +85,7 @@ suite! { $
         pruning_changes_no_number_or_cursor_of_a_tasks_events,
     }
     submissions {
-        a_submission_is_there_with_its_event,
+        a_submission_is_stored_with_its_event,
         large_content_is_kept_whole,
         a_later_task_becomes_ready_when_due,
         ready_tasks_come_in_order_of_submission,
@@ -95,15 +95,15 @@ suite! { $
         commands_after_close_are_refused,
     }
     shares {
-        each_way_out_of_the_queue_makes_room_for_one,
-        tasks_that_come_back_take_room_again,
-        bytes_that_wait_are_limited,
-        a_share_is_of_one_submitter,
+        each_end_of_a_wait_admits_another_task,
+        requeued_tasks_count_again,
+        waiting_bytes_are_limited,
+        limits_are_per_submitter,
         the_whole_queue_has_a_limit,
-        a_submitter_has_so_many_types_until_they_are_forgotten,
-        types_of_others_are_no_secret_to_be_found_out,
-        duplicates_take_neither_types_nor_room,
-        the_oldest_answers_of_a_submitter_are_forgotten,
+        types_of_a_submitter_are_limited_until_they_are_deleted,
+        refusals_do_not_reveal_types_of_others,
+        duplicates_count_towards_no_limit,
+        the_oldest_answers_of_a_submitter_are_deleted,
     }
     attempts {
         a_task_is_claimed_once,
@@ -113,85 +113,85 @@ suite! { $
         claim_for_a_bot_that_was_stopped_meanwhile_leaves_the_task,
         a_completion_is_recorded_exactly_once,
         a_stale_lease_changes_nothing,
-        a_failure_is_retried_until_no_attempt_is_left,
-        a_dead_bot_gives_back_at_once_and_poison_is_given_up,
-        given_back_unharmed_costs_nothing,
+        a_failure_is_retried_until_no_attempts_are_left,
+        tasks_of_a_dead_bot_are_requeued_and_poison_fails,
+        a_task_given_back_loses_no_attempt,
         waiting_tasks_are_cancelled_at_once,
         running_tasks_are_cancelled_through_their_bot,
         cancellation_survives_a_give_back,
         counters_of_the_queue_are_exact,
-        waiting_goes_on_for_a_task_that_is_given_back,
+        the_wait_of_a_task_given_back_continues,
     }
     deaths {
         each_death_is_charged_to_its_own_count,
-        a_task_that_takes_down_the_hive_is_given_up,
-        a_fault_of_the_bot_costs_the_task_a_delay_and_nothing_else,
+        a_task_that_takes_down_the_hive_fails,
+        a_fault_of_the_bot_only_delays_the_task,
         a_cancelled_end_without_a_cancellation_is_given_back,
-        a_give_back_leaves_attempts_that_started_later,
+        a_release_leaves_attempts_that_started_later,
     }
     dependencies {
-        a_task_waits_for_those_it_depends_on,
-        what_a_failed_dependency_means_is_chosen,
-        a_failure_goes_down_the_chain,
+        a_task_waits_for_its_dependencies,
+        the_task_chooses_the_consequence_of_a_failed_dependency,
+        a_failure_propagates_down_the_chain,
         a_dependency_that_has_ended_already_counts,
-        what_cannot_be_depended_on_is_refused,
-        a_batch_may_depend_on_itself,
-        twins_of_one_batch_are_waited_for_once,
-        who_waits_no_more_takes_no_place,
+        invalid_dependencies_are_refused,
+        tasks_of_a_batch_may_depend_on_each_other,
+        duplicates_in_a_batch_are_one_dependency,
+        ended_dependents_do_not_count_towards_the_limit,
         a_task_that_cannot_wait_again_is_not_put_back,
-        what_is_settled_is_not_due_any_more,
+        settled_dependents_are_no_longer_due,
     }
     plans {
         an_equal_unfinished_task_is_not_accepted_twice,
         a_task_that_waits_too_long_expires,
         a_finished_task_can_be_put_back,
         a_type_has_its_own_defaults,
-        no_more_types_than_allowed,
+        task_types_are_limited,
     }
     queue {
-        nothing_that_is_paused_is_started,
+        paused_tasks_are_not_started,
         a_claim_brings_a_bounded_number_of_bytes,
-        progress_is_noted_for_the_lease_only,
-        ended_tasks_are_forgotten_when_their_time_has_come,
-        each_commit_tells_what_flowed,
+        progress_is_recorded_for_the_lease_only,
+        finished_tasks_are_deleted_after_their_retention,
+        each_commit_sends_statistics,
         tags_metadata_and_reasons_filter,
-        a_waiting_task_only_can_be_asked_for,
+        only_waiting_tasks_have_a_position,
         poison_leaves_its_evidence,
-        a_task_may_start_in_the_transaction_that_brings_it,
+        a_task_may_start_in_the_transaction_of_its_submission,
     }
     entities {
         a_bot_is_put_changed_and_removed,
-        each_change_of_a_bot_tells_which_generation_may_be_given_tasks,
+        each_change_of_a_bot_announces_its_eligible_generation,
         bots_get_ports_of_their_own,
         a_bot_counts_its_attempts,
-        a_bot_in_use_stays,
+        a_bot_in_use_cannot_be_deleted,
         a_draining_bot_is_stopped_when_it_has_drained,
-        events_of_their_own_are_recorded,
+        events_without_a_change_are_recorded,
     }
     logins {
         sessions_are_opened_used_and_ended,
-        a_user_has_so_many_sessions_and_all_have_so_many,
+        sessions_are_limited_per_user_and_in_total,
         a_repeated_request_opens_one_session,
     }
     access {
         keys_are_added_and_revoked,
-        a_key_needs_a_user_who_has_its_role,
+        a_key_needs_a_user_with_its_role,
         a_key_is_stored_whole,
-        uses_of_keys_are_noted,
+        uses_of_keys_are_recorded,
         keys_are_rotated,
         users_are_added_changed_and_removed,
-        a_name_comes_with_nothing_of_who_had_it,
+        a_reused_name_inherits_nothing,
         a_repeated_request_makes_one_user,
-        the_last_admin_stays,
+        the_last_admin_cannot_be_removed,
         an_admin_key_is_recovered,
-        there_is_room_for_so_many,
-        nobody_sees_more_than_their_own,
-        an_outcome_is_read_whole,
+        users_and_keys_are_limited,
+        callers_see_only_their_own_tasks,
+        status_and_result_are_read_together,
     }
     erasure {
-        everything_that_was_said_is_erased_and_the_record_stays,
-        only_what_has_ended_is_erased_and_only_once,
-        what_was_erased_is_not_put_back,
+        content_and_outcome_are_erased_and_the_record_stays,
+        only_finished_tasks_are_erased_and_only_once,
+        erased_tasks_are_not_requeued,
     }
     concurrent_tasks {
         two_claimers_never_get_the_same_task,
@@ -206,7 +206,7 @@ suite! { $
         task_cancelled_while_it_is_claimed_ends_cancelled_either_way,
         waiting_task_is_cancelled_or_claimed_but_not_both,
         failed_task_is_put_back_once,
-        dependent_submitted_while_its_task_ends_does_not_wait_for_ever,
+        dependent_submitted_while_its_task_ends_is_settled,
     }
     concurrent_access {
         two_last_admin_keys_revoked_at_once_leave_one,
@@ -227,8 +227,8 @@ suite! { $
     }
     secrets {
         a_secret_is_put_changed_read_and_removed,
-        there_are_so_many_secrets,
-        only_what_was_not_changed_meanwhile_is_resealed,
+        secrets_are_limited,
+        only_unchanged_secrets_are_resealed,
     }
 }
 
@@ -336,7 +336,7 @@ fn bot_name(name: &str) -> BotName {
 
 type Seen = Arc<std::sync::Mutex<Vec<Hint>>>;
 
-/// A sink that remembers every hint but those of what flowed and of events.
+/// Subscribes a sink that records every notice except statistics and events.
 fn hints_of(ledger: &Ledger) -> Seen {
     seen(ledger, |hint| {
         !matches!(
@@ -346,7 +346,7 @@ fn hints_of(ledger: &Ledger) -> Seen {
     })
 }
 
-/// A sink that remembers the hints of what flowed.
+/// Subscribes a sink that records the statistics.
 fn flows_of(ledger: &Ledger) -> Seen {
     seen(ledger, |hint| matches!(hint, Hint::Flow(_)))
 }
@@ -365,7 +365,7 @@ async fn counted(ledger: &Ledger, status: TaskStatus) -> u64 {
     *ledger.counts().await.unwrap().slot(status)
 }
 
-/// Has a task end that way, with as many attempts as that takes.
+/// Ends a task in the given way, with as many attempts as necessary.
 async fn end(ledger: &Ledger, id: TaskId, end: AttemptEnd) {
     loop {
         let claimed = claim(ledger, id, "b").await.unwrap();

@@ -82,17 +82,18 @@ pub struct SqliteStore {
     is_new: bool,
     writer: ArcSwapOption<mpsc::SyncSender<Job>>,
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
-    /// For what callers ask.
+    /// Serves the reads of callers.
     readers: ReaderPool,
-    /// For what the hive itself wants to know: no list of a caller makes it wait.
+    /// Serves the hive's own reads: no list of a caller delays them.
     own_readers: ReaderPool,
-    /// For the followers of the event log: nothing else makes them wait, nor they it.
+    /// Serves the followers of the event log: other reads do not delay them, nor they
+    /// others.
     follower_readers: ReaderPool,
     shared: writer::Shared,
 }
 
 impl SqliteStore {
-    /// Whether the file was made just now.
+    /// Returns whether the file was just created.
     pub fn is_new(&self) -> bool {
         self.is_new
     }
@@ -128,7 +129,7 @@ impl CommandLog for SqliteStore {
         if let Some(reason) = self.shared.untrusted.get() {
             return Err(StoreError::Failed(reason.clone()));
         }
-        // Opening it would make a new one.
+        // Opening the file would create a new one.
         if let Some(anchor) = self.shared.anchor.get() {
             anchor.holds()?;
         }
@@ -141,9 +142,9 @@ impl CommandLog for SqliteStore {
             .spawn(move || {
                 let reason = catch_unwind(AssertUnwindSafe(|| writer.run(&queue)))
                     .unwrap_or_else(|_| "the writer thread panicked".into());
-                // Whatever waits was never begun, and is told so.
+                // Waiting commands were never begun, and are answered accordingly.
                 drop(queue);
-                // The receiver of `ended` may be gone; then nobody wants to know.
+                // The receiver of `ended` may be gone; then nobody is interested.
                 let _ = ended.send(reason);
             })
             .map_err(|error| StoreError::Failed(error.to_string()))?;

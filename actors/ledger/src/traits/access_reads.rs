@@ -1,11 +1,11 @@
-//! Reads of users, keys, sessions in browsers and secrets.
+//! Reads of users, keys, web sessions and secrets.
 
 use deia_model::{KeyRecord, LoginRecord, SecretInfo, SecretName, User};
 
 use super::{BoxFuture, StoreError};
 use crate::StoredSecret;
 
-/// Reads who may come in, and the secrets that are stored.
+/// Reads users, credentials and stored secrets.
 pub trait AccessReads: Send + Sync + 'static {
     /// Returns all users, by name.
     fn users(&self) -> BoxFuture<'_, Result<Vec<User>, StoreError>>;
@@ -16,7 +16,7 @@ pub trait AccessReads: Send + Sync + 'static {
     /// Returns all keys, revoked ones included, oldest first.
     fn keys(&self) -> BoxFuture<'_, Result<Vec<KeyRecord>, StoreError>>;
 
-    /// Returns all sessions in browsers, those that are over included, oldest first.
+    /// Returns all web sessions, including ended ones, oldest first.
     fn logins(&self) -> BoxFuture<'_, Result<Vec<LoginRecord>, StoreError>>;
 
     /// Returns descriptions of all stored secrets, by name.

@@ -4,7 +4,7 @@ use deia_model::{BotName, BotRecord};
 
 use super::{BoxFuture, StoreError};
 
-/// Reads the bots that are meant to be there.
+/// Reads the stored bots.
 pub trait BotReads: Send + Sync + 'static {
     /// Returns all bots, by name.
     fn bots(&self) -> BoxFuture<'_, Result<Vec<BotRecord>, StoreError>>;

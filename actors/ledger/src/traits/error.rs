@@ -1,13 +1,13 @@
-//! Reasons why a store did not do what it was asked.
+//! Errors of a store.
 
 use std::{fmt, path::PathBuf};
 
 use crate::{Refusal, anchor::Adrift};
 
-/// Free space at the time when there was too little.
+/// Free space at the time when it was insufficient.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Shortage {
-    /// Directory whose file system it is; empty when that is not known.
+    /// Directory on the file system; empty if that is not known.
     pub dir: PathBuf,
     /// Free space of the file system, in bytes.
     pub free_bytes: u64,
@@ -27,10 +27,10 @@ impl fmt::Display for Shortage {
     }
 }
 
-/// Why the store did not do it.
+/// Reason why the store did not carry out a request.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The command is refused; nothing was changed.
+    /// The command was refused; nothing was changed.
     #[error(transparent)]
     Refused(#[from] Refusal),
     /// The disk, or what the store may use of it, is full. Nothing was changed.
@@ -40,24 +40,24 @@ pub enum StoreError {
     #[error(transparent)]
     Gone(#[from] Adrift),
     /// Too many commands wait already. Nothing was changed.
-    #[error("the store has too much to do already")]
+    #[error("too many commands wait for the store")]
     Busy,
-    /// The store is shut, or its writer is being restarted. Nothing was changed.
+    /// The store is closed, or its writer is being restarted. Nothing was changed.
     #[error("the store is not open")]
     Closed,
-    /// The command was accepted, and the writer ended with it in hand: the commit may or
-    /// may not have happened. A repetition must be one that has its effect once.
+    /// The command was accepted, and the writer ended while applying it: the commit may
+    /// or may not have happened. A repetition must be idempotent.
     #[error(
-        "the store's writer ended with the command in hand; it may or may not have been applied"
+        "the writer of the store ended while applying the command, which may or may not have been applied"
     )]
     Unknown,
-    /// The cursor was not made by this store for this list.
-    #[error("the cursor is not one that this list gave out")]
+    /// The cursor was not issued by this store for this list.
+    #[error("the cursor was not issued by this list")]
     BadCursor,
-    /// The read took longer than it may.
+    /// The read took longer than allowed.
     #[error("the read took too long and was ended")]
     ReadTimeout,
-    /// Anything else.
+    /// Any other failure.
     #[error("the store failed: {0}")]
     Failed(String),
 }

@@ -14,8 +14,8 @@ pub trait EventReads: Send + Sync + 'static {
     #[cfg(any(test, feature = "testing"))]
     fn events(&self, after: u64, limit: u32) -> BoxFuture<'_, Result<Vec<Event>, StoreError>>;
 
-    /// Returns events that somebody with that sight may see, the newest first. With
-    /// less than [`Sight::All`] they are of tasks, task by task, and numbered within each.
+    /// Returns events visible to `sight`, the newest first. With less than
+    /// [`Sight::All`] they are events of tasks, task by task, and numbered within each.
     fn events_page(
         &self,
         sight: Sight,
@@ -44,18 +44,18 @@ pub trait EventReads: Send + Sync + 'static {
         max_bytes: u64,
     ) -> BoxFuture<'_, Result<EventsPage, StoreError>>;
 
-    /// Returns where the cursor of a follower stands; before all events if it was never
-    /// moved.
+    /// Returns the position of the cursor of a follower; before all events if it was
+    /// never moved.
     fn cursor(&self, follower: FollowerName) -> BoxFuture<'_, Result<Position, StoreError>>;
 
-    /// Returns how far each follower is, by name.
+    /// Returns the progress of each follower, by name.
     fn followers(&self) -> BoxFuture<'_, Result<Vec<FollowerState>, StoreError>>;
 
-    /// Returns how long the event log is.
+    /// Returns the extent of the event log.
     fn event_log(&self) -> BoxFuture<'_, Result<EventLog, StoreError>>;
 
-    /// Returns the number of the newest event that was recorded before that time; 0:
-    /// there is none.
+    /// Returns the sequence number of the newest event that was recorded before that
+    /// time; 0: there is none.
     fn last_event_before(&self, time: Timestamp) -> BoxFuture<'_, Result<u64, StoreError>>;
 
     /// Adds up the statistics of that hour ([`hour_of`](crate::hour_of)) and later ones.

@@ -16,20 +16,21 @@ pub struct TaskOutcome {
     pub result: Option<TaskResult>,
 }
 
-/// The place of a queued task in the queue.
+/// The position of a task in the queue.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Standing {
-    /// Ready tasks of its type and priority before it, counted up to 10,000; `None`:
-    /// not counted, for whoever does not see all tasks.
+    /// Number of ready tasks of the same type and priority before it, counted up to
+    /// 10,000; `None`: not counted, for callers who do not see all tasks.
     pub ahead: Option<u64>,
-    /// Of the first 100 tasks that it still waits for, those that are seen.
+    /// Those of the first 100 tasks that it still waits for that are visible to the
+    /// caller.
     pub waits_for: Vec<(TaskId, TaskStatus)>,
 }
 
 /// Reads tasks and the queue.
 pub trait TaskReads: Send + Sync + 'static {
-    /// Returns a task with its content, if it is visible to `sight`. For others as little
-    /// is read as if it were not there.
+    /// Returns a task with its content, if it is visible to `sight`. Otherwise reads as
+    /// little as for a missing task.
     fn task_seen(
         &self,
         id: TaskId,
@@ -41,21 +42,21 @@ pub trait TaskReads: Send + Sync + 'static {
         self.task_seen(id, Sight::All)
     }
 
-    /// Returns the recorded end of a task; `None` while it has none.
+    /// Returns the recorded result of a task; `None` while it has none.
     fn result(&self, id: TaskId) -> BoxFuture<'_, Result<Option<TaskResult>, StoreError>>;
 
-    /// Returns the status of a task and its recorded end in one read, for callers who
-    /// wait. Visible as with [`Self::task_seen`].
+    /// Returns the status of a task and its recorded result in one read, for callers
+    /// who wait. Visible as with [`Self::task_seen`].
     fn outcome(
         &self,
         id: TaskId,
         sight: Sight,
     ) -> BoxFuture<'_, Result<Option<TaskOutcome>, StoreError>>;
 
-    /// Returns tasks without their content, the newest first, of those visible to `sight`.
-    /// Looks at a bounded number of tasks: a page may have fewer than `limit` items, even
-    /// none, and go on. Tasks that are not visible are neither read nor revealed by where
-    /// a page ends.
+    /// Returns tasks without their content, the newest first, of those visible to
+    /// `sight`. Examines a bounded number of tasks: a page may have fewer than `limit`
+    /// items, even none, and still have a cursor. Tasks that are not visible are
+    /// neither read nor revealed by the end of a page.
     fn tasks(
         &self,
         sight: Sight,
@@ -63,7 +64,7 @@ pub trait TaskReads: Send + Sync + 'static {
         page: PageRequest,
     ) -> BoxFuture<'_, Result<Page<Task>, StoreError>>;
 
-    /// Returns the place of a waiting task in its queue, as far as `sight` may know.
+    /// Returns the position of a waiting task in its queue, as far as `sight` may know.
     fn standing(&self, id: TaskId, sight: Sight) -> BoxFuture<'_, Result<Standing, StoreError>>;
 
     /// Returns the state of the queue; rates and waits are left empty.

@@ -23,33 +23,33 @@ impl Draws {
 /// Fate of writes that were not synced.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Unsynced {
-    /// None is on disk.
+    /// No write is on disk.
     Lost,
     /// Some are, some are not, and of some only a few sectors, in any order.
     Random,
 }
 
-/// Behaviour of a disk, or of a layer above it, when asked for a sync.
+/// Behaviour of a disk, or of a layer above it, on a sync.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Syncs {
-    /// As it should.
+    /// Correct.
     Kept,
-    /// Not at all, as with `synchronous=OFF`.
+    /// Syncs are ignored, as with `synchronous=OFF`.
     Ignored,
 }
 
 #[derive(Default)]
 struct State<'a> {
-    /// On disk for certain.
+    /// Content that is on disk for certain.
     bytes: Vec<u8>,
-    /// The name of the file is on disk for certain.
+    /// True if the name of the file is on disk for certain.
     is_there: bool,
-    /// Written since the last sync.
+    /// Writes since the last sync.
     pending: Vec<&'a Op>,
-    /// Created or removed since the directory was synced.
+    /// Creation or removal since the directory was synced.
     renamed: Option<bool>,
-    /// The next sync of the file syncs its directory as well, as SQLite does for a new log or
-    /// journal.
+    /// The next sync of the file also syncs its directory, as SQLite does for a new log
+    /// or journal.
     syncs_dir: bool,
 }
 
@@ -77,7 +77,7 @@ fn write(bytes: &mut Vec<u8>, at: usize, data: &[u8]) {
     bytes[at..end].copy_from_slice(data);
 }
 
-/// Some sectors of a write.
+/// Writes some sectors of a write.
 fn tear(bytes: &mut Vec<u8>, op: &Op, draws: &mut Draws) {
     let Op::Write(_, at, data) = op else {
         return apply(bytes, op);
@@ -93,7 +93,7 @@ fn tear(bytes: &mut Vec<u8>, op: &Op, draws: &mut Draws) {
     }
 }
 
-/// The files after a power loss just before operation `until`, by name.
+/// Returns the files after a power loss just before operation `until`, by name.
 pub(crate) fn after_loss(
     diary: &Diary,
     until: usize,
@@ -121,7 +121,7 @@ pub(crate) fn after_loss(
                     sync_dir(&mut files);
                 }
             }
-            // Linux tells of a failed write-back once, and does not try it again.
+            // Linux reports a failed write-back once, and does not retry it.
             Op::SyncFailed(file) => state(&mut files, *file).pending.clear(),
             Op::Delete(file, synced) => {
                 state(&mut files, *file).renamed = Some(false);
@@ -156,7 +156,8 @@ pub(crate) fn after_loss(
     left
 }
 
-/// A file that was there before the diary began was empty, and its name on disk.
+/// Returns the state of a file. One that existed before the diary began was empty, and
+/// its name on disk.
 fn state<'a, 'b>(files: &'b mut BTreeMap<usize, State<'a>>, file: usize) -> &'b mut State<'a> {
     files.entry(file).or_insert_with(|| State {
         is_there: true,
@@ -172,7 +173,7 @@ fn sync_dir(files: &mut BTreeMap<usize, State<'_>>) {
     }
 }
 
-/// Puts the files into an empty directory.
+/// Writes the files into an empty directory.
 pub(crate) fn put(files: &BTreeMap<String, Vec<u8>>, dir: &Path) {
     for (name, bytes) in files {
         fs::write(dir.join(name), bytes).unwrap();

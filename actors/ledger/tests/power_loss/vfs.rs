@@ -28,19 +28,19 @@ use rusqlite::ffi::{
 /// An operation on the files of a directory.
 #[derive(Clone, Debug)]
 pub(crate) enum Op {
-    /// A file came to be.
+    /// A file was created.
     Create(usize),
-    /// Bytes were written there.
+    /// Bytes were written at an offset.
     Write(usize, u64, Vec<u8>),
-    /// It was cut or grown to that length.
+    /// The file was truncated or extended to this length.
     Truncate(usize, u64),
-    /// The file was synced: all writes before are on disk.
+    /// The file was synced: all earlier writes are on disk.
     Sync(usize),
     /// The sync failed.
     SyncFailed(usize),
-    /// It was removed; `true`: and its directory was synced.
+    /// The file was removed; `true`: and its directory was synced.
     Delete(usize, bool),
-    /// The caller was answered; the number tells which answer.
+    /// The caller was answered; the number identifies the answer.
     Mark(usize),
 }
 
@@ -51,11 +51,11 @@ pub(crate) struct Diary {
     pub(crate) files: Vec<String>,
     /// Operations in their order.
     pub(crate) ops: Vec<Op>,
-    /// Syncs of the file of this name fail.
+    /// Name of the file whose syncs fail.
     pub(crate) failing_sync: Option<&'static str>,
 }
 
-/// A diary that is being written.
+/// A diary in progress.
 pub(crate) type Shared = Arc<Mutex<Diary>>;
 
 static DIARIES: Mutex<Vec<(PathBuf, Shared)>> = Mutex::new(Vec::new());
@@ -73,7 +73,7 @@ impl Diary {
         diary
     }
 
-    /// The number of the file of that name.
+    /// Returns the number of the file of that name.
     pub(crate) fn file(&mut self, name: &str) -> usize {
         let known = self.files.iter().position(|file| file == name);
         known.unwrap_or_else(|| {
@@ -83,7 +83,7 @@ impl Diary {
     }
 }
 
-/// The diary in which that file stands, and its number there.
+/// Returns the diary that records that file, and its number there.
 fn diary_of(path: &Path) -> Option<(Shared, usize)> {
     let name = path.file_name()?.to_str()?;
     let (_, diary) = lock(&DIARIES)
@@ -112,7 +112,7 @@ unsafe fn methods<'a>(file: *mut sqlite3_file) -> &'a sqlite3_io_methods {
     unsafe { &*(*real(file)).pMethods }
 }
 
-/// Notes what was done, if the file has a diary.
+/// Records the operation, if the file has a diary.
 unsafe fn note(file: *mut sqlite3_file, op: impl FnOnce(usize) -> Op) {
     unsafe {
         let file = file.cast::<File>();
@@ -122,7 +122,7 @@ unsafe fn note(file: *mut sqlite3_file, op: impl FnOnce(usize) -> Op) {
     }
 }
 
-/// Functions that only pass on.
+/// Functions that only delegate.
 macro_rules! pass_on {
     ($($name:ident($($arg:ident: $kind:ty),*) -> $method:ident;)*) => {
         $(unsafe extern "C" fn $name(file: *mut sqlite3_file, $($arg: $kind),*) -> c_int {
@@ -245,7 +245,7 @@ unsafe fn path_of<'a>(name: *const c_char) -> Option<&'a Path> {
     })
 }
 
-/// The VFS that stands behind ours.
+/// Returns the VFS behind ours.
 unsafe fn default_vfs(ours: *mut sqlite3_vfs) -> *mut sqlite3_vfs {
     unsafe { (*ours).pAppData.cast() }
 }
@@ -270,7 +270,7 @@ unsafe extern "C" fn open(
         if (*real(file)).pMethods.is_null() {
             return code;
         }
-        // Also after an error: SQLite closes what has methods.
+        // Also after an error: SQLite closes files that have methods.
         (*file).pMethods = &raw const METHODS;
         if let Some((diary, number)) = path.and_then(diary_of) {
             if !was_there && code == SQLITE_OK {
@@ -310,7 +310,7 @@ static REGISTERED: LazyLock<()> = LazyLock::new(|| unsafe {
         pAppData: default.cast(),
         xOpen: Some(open),
         xDelete: Some(delete),
-        // The rest needs nothing of its VFS but what is copied here.
+        // The rest needs nothing of its VFS but the fields copied here.
         ..*default
     }));
     assert_eq!(ffi::sqlite3_vfs_register(ours, 1), SQLITE_OK);

@@ -1,13 +1,11 @@
-//! Users and keys, and who sees what.
+//! Users and keys, and their visibility of tasks.
 
 mod names;
 
 use deia_model::{
     ApiKey, KeyGrant, KeyId, KeyInfo, KeyRecord, Permission, Role, Timestamp, User, UserChange,
 };
-pub(crate) use names::{
-    a_name_comes_with_nothing_of_who_had_it, a_repeated_request_makes_one_user,
-};
+pub(crate) use names::{a_repeated_request_makes_one_user, a_reused_name_inherits_nothing};
 
 use super::*;
 use crate::{
@@ -36,9 +34,9 @@ pub(super) fn add(key: KeyRecord, new_user: bool) -> AddKey {
     }
 }
 
-/// A reply that tells of one `T`.
+/// A reply that contains a `T`.
 pub(super) trait Of<T> {
-    /// Returns what it tells of.
+    /// Returns the content.
     fn told(self) -> T;
 }
 
@@ -161,7 +159,7 @@ pub(crate) async fn keys_are_added_and_revoked(ledger: Ledger) {
     );
 }
 
-pub(crate) async fn a_key_needs_a_user_who_has_its_role(ledger: Ledger) {
+pub(crate) async fn a_key_needs_a_user_with_its_role(ledger: Ledger) {
     let fault = |refusal: Refusal| match refusal {
         Refusal::Invalid(found) => found[0].pointer.clone(),
         other => panic!("{other:?}"),
@@ -193,7 +191,7 @@ pub(crate) async fn a_key_is_stored_whole(ledger: Ledger) {
     assert_eq!(ledger.keys().await.unwrap(), [key]);
 }
 
-pub(crate) async fn uses_of_keys_are_noted(ledger: Ledger) {
+pub(crate) async fn uses_of_keys_are_recorded(ledger: Ledger) {
     let id = add_key(&ledger, Role::External, None).await.id;
     let hints = hints_of(&ledger);
     for (at, expected) in [(7_000, 7_000), (5_000, 7_000), (9_000, 9_000)] {
@@ -224,7 +222,8 @@ pub(crate) async fn keys_are_rotated(ledger: Ledger) {
     ledger.apply(revoke(old.id)).await.unwrap();
     let refusal = refused(&ledger, rotate(old.id, None, hour)).await;
     assert_eq!(refusal, Refusal::KeyNotInForce(old.id));
-    // One that expires gets as long a life as it had, and never lives longer for it.
+    // The replacement of an expiring key gets the same lifetime, and never a longer
+    // one.
     let third = key_of(&ledger, rotate(new.id, Some(until), Duration::ZERO)).await;
     assert_eq!((third.family, third.expires_at), (old.id, Some(until)));
     let fourth = key_of(&ledger, rotate(third.id, None, hour * 24)).await;
@@ -292,7 +291,7 @@ pub(crate) async fn users_are_added_changed_and_removed(ledger: Ledger) {
     );
 }
 
-pub(crate) async fn the_last_admin_stays(ledger: Ledger) {
+pub(crate) async fn the_last_admin_cannot_be_removed(ledger: Ledger) {
     let later = Timestamp::now().plus_millis(3_600_000);
     let first = add_key(&ledger, Role::Admin, None).await;
     add_key(&ledger, Role::Admin, Some(Timestamp::from_millis(5))).await;
@@ -343,7 +342,7 @@ pub(crate) async fn an_admin_key_is_recovered(ledger: Ledger) {
     assert_eq!(told.details["revoked"], serde_json::json!([lost.id]));
 }
 
-pub(crate) async fn there_is_room_for_so_many(ledger: Ledger) {
+pub(crate) async fn users_and_keys_are_limited(ledger: Ledger) {
     let first = add_key(&ledger, Role::External, None).await;
     for _ in 1..LIMITS.max_keys {
         add_key(&ledger, Role::External, None).await;
@@ -376,7 +375,7 @@ pub(crate) async fn there_is_room_for_so_many(ledger: Ledger) {
     );
 }
 
-pub(crate) async fn nobody_sees_more_than_their_own(ledger: Ledger) {
+pub(crate) async fn callers_see_only_their_own_tasks(ledger: Ledger) {
     let id = submit_one(&ledger).await;
     let by = |user: &str| Sight::SubmittedBy(user.into());
     let of = |bot: &str| Sight::AssignedTo(bot_name(bot));
@@ -394,7 +393,7 @@ pub(crate) async fn nobody_sees_more_than_their_own(ledger: Ledger) {
     assert_eq!(absent, None);
 }
 
-pub(crate) async fn an_outcome_is_read_whole(ledger: Ledger) {
+pub(crate) async fn status_and_result_are_read_together(ledger: Ledger) {
     let outcome = |id| ledger.outcome(id, Sight::All);
     assert_eq!(outcome(TaskId::new()).await.unwrap(), None);
     let id = submit_one(&ledger).await;

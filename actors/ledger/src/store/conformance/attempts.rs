@@ -1,4 +1,4 @@
-//! How attempts begin and end.
+//! Beginnings and ends of attempts.
 
 use deia_model::Timestamp;
 
@@ -98,7 +98,7 @@ pub(crate) async fn a_stale_lease_changes_nothing(ledger: Ledger) {
     );
 }
 
-pub(crate) async fn a_failure_is_retried_until_no_attempt_is_left(ledger: Ledger) {
+pub(crate) async fn a_failure_is_retried_until_no_attempts_are_left(ledger: Ledger) {
     let id = submit_one(&ledger).await;
     let first = claim(&ledger, id, "b").await.unwrap();
     let hints = hints_of(&ledger);
@@ -142,7 +142,7 @@ pub(super) async fn give_back(ledger: &Ledger, bot: &str, end: AttemptEnd) -> u6
     ledger.apply(command).await.unwrap()
 }
 
-pub(crate) async fn a_dead_bot_gives_back_at_once_and_poison_is_given_up(ledger: Ledger) {
+pub(crate) async fn tasks_of_a_dead_bot_are_requeued_and_poison_fails(ledger: Ledger) {
     let id = submit_one(&ledger).await;
     claim(&ledger, id, "b").await.unwrap();
     assert_eq!(give_back(&ledger, "other", AttemptEnd::BotDied).await, 0);
@@ -164,7 +164,7 @@ pub(crate) async fn a_dead_bot_gives_back_at_once_and_poison_is_given_up(ledger:
     );
 }
 
-pub(crate) async fn given_back_unharmed_costs_nothing(ledger: Ledger) {
+pub(crate) async fn a_task_given_back_loses_no_attempt(ledger: Ledger) {
     let id = submit_one(&ledger).await;
     for attempt in 1..=5 {
         assert_eq!(claim(&ledger, id, "b").await.unwrap().task.attempt, attempt);
@@ -290,7 +290,7 @@ pub(crate) async fn counters_of_the_queue_are_exact(ledger: Ledger) {
     assert_eq!(ledger.counts().await.unwrap(), totals);
 }
 
-pub(crate) async fn waiting_goes_on_for_a_task_that_is_given_back(ledger: Ledger) {
+pub(crate) async fn the_wait_of_a_task_given_back_continues(ledger: Ledger) {
     let age = async || ledger.queue().await.unwrap().oldest_queued_ms;
     let id = submit_one(&ledger).await;
     until("it has waited for 100 ms", async || {
@@ -311,7 +311,7 @@ pub(crate) async fn waiting_goes_on_for_a_task_that_is_given_back(ledger: Ledger
     assert!(waiting <= Timestamp::now().millis_since(before));
 }
 
-/// Offers no places, and withholds tasks from one bot.
+/// A dispatch that offers no slots, and withholds tasks from one bot.
 struct Withheld(BotName);
 
 impl DirectDispatch for Withheld {

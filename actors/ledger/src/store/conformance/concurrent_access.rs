@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{Apply, Submit};
 
-/// Adds a key to that user, who is added as well if there is none.
+/// Adds a key to that user, who is created if there is none.
 async fn key_for(ledger: &Ledger, user: &str, role: Role) -> KeyId {
     let key = record(KeyGrant::new(user, role));
     key_of(ledger, add(key, true)).await.id
@@ -135,7 +135,7 @@ pub(crate) async fn bot_put_from_both_takes_one_of_two_changes(Handles { a, b }:
     for round in 0..ROUNDS {
         let version = round as u64 + 1;
         let put = |tasks| put_command("b", spec(tasks), Some(version));
-        // Neither puts what is there already.
+        // Neither creates what exists already.
         let (one, other) = (2 * round as u32 + 2, 2 * round as u32 + 3);
         let refusal = one_refused(race(round, a.apply(put(one)), b.apply(put(other))).await);
         let expected = Refusal::VersionMismatch {

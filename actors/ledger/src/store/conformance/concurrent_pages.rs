@@ -7,7 +7,7 @@ use deia_model::{Event, EventFilter, Page, PageRequest, TaskFilter};
 use super::*;
 use crate::{Apply, Prune};
 
-/// Tasks that are there before, and that come in or go meanwhile.
+/// Number of tasks that exist before, and of those that are added or removed meanwhile.
 const TASKS: usize = 60;
 
 async fn task_page(ledger: &Ledger, cursor: Option<String>) -> Page<Task> {
@@ -47,8 +47,8 @@ async fn submit_singly(ledger: &Ledger) -> Vec<TaskId> {
     ids
 }
 
-/// Asserts that they are listed newest first and each once, those that were there
-/// before all among them.
+/// Asserts that the items are listed newest first and each once, and that those that
+/// existed before are all among them.
 fn are_whole<T: Ord + Copy + std::fmt::Debug>(listed: &[T], before: &[T]) {
     let descending = listed.is_sorted_by(|one, next| one > next);
     assert!(descending, "not the newest first, or repeated: {listed:?}");
@@ -116,8 +116,8 @@ pub(crate) async fn event_pages_read_during_writes_miss_and_repeat_nothing(
     are_whole(&listed, &before);
 }
 
-/// A follower of the log goes on behind the last event that it has seen: an event that
-/// appeared with a lower number later would be lost to it.
+/// A follower of the log continues after the last event that it has seen: an event that
+/// appeared later with a lower number would be lost to it.
 pub(crate) async fn events_followed_during_writes_have_no_gap_and_no_late_arrival(
     Handles { a, b }: Handles,
 ) {

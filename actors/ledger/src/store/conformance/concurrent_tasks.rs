@@ -40,7 +40,7 @@ fn cancel(task: TaskId, only_waiting: bool) -> CancelTask {
     }
 }
 
-/// Sequence numbers of the events of that action about that target.
+/// Returns the sequence numbers of the events of that action about that target.
 async fn places(ledger: &Ledger, action: Action, target: Option<TaskId>) -> Vec<u64> {
     let target = target.map(|id| id.to_string());
     let events = ledger.events(0, 10_000).await.unwrap().into_iter();
@@ -58,7 +58,7 @@ pub(crate) async fn two_claimers_never_get_the_same_task(Handles { a, b }: Handl
     const AT_ONCE: usize = 10;
     let tasks = submit(&a, vec![task_of("general", "x"); TASKS]).await;
     let ids: Vec<_> = tasks.iter().map(|task| task.id).collect();
-    // Each is ahead of the other at every second part.
+    // The two lists alternate.
     let take = async |ledger: &Ledger, bot: &str, ahead: usize| {
         let mut taken = Vec::new();
         for part in 0..TASKS / AT_ONCE {
@@ -293,9 +293,7 @@ pub(crate) async fn failed_task_is_put_back_once(Handles { a, b }: Handles) {
     }
 }
 
-pub(crate) async fn dependent_submitted_while_its_task_ends_does_not_wait_for_ever(
-    Handles { a, b }: Handles,
-) {
+pub(crate) async fn dependent_submitted_while_its_task_ends_is_settled(Handles { a, b }: Handles) {
     for round in 0..ROUNDS {
         let first = submit_one(&a).await;
         let claimed = claim(&a, first, "b").await.unwrap();

@@ -1,4 +1,5 @@
-//! On whose account an attempt ends: the task's, its bot's, or the hive's.
+//! The cause to which the end of an attempt is attributed: the task, its bot, or the
+//! hive.
 
 use super::{attempts::give_back, *};
 use crate::{Apply, ReleaseLeases, RetryTask};
@@ -24,7 +25,7 @@ pub(crate) async fn each_death_is_charged_to_its_own_count(ledger: Ledger) {
     assert!(claimed.task.toll().runs_alone(), "its executor is told");
 }
 
-pub(crate) async fn a_task_that_takes_down_the_hive_is_given_up(ledger: Ledger) {
+pub(crate) async fn a_task_that_takes_down_the_hive_fails(ledger: Ledger) {
     let id = submit_one(&ledger).await;
     for _ in 0..3 {
         claim(&ledger, id, "b").await.unwrap();
@@ -43,7 +44,7 @@ pub(crate) async fn a_task_that_takes_down_the_hive_is_given_up(ledger: Ledger) 
     assert_eq!(stored(&ledger, id).await.toll(), Toll::default());
 }
 
-pub(crate) async fn a_fault_of_the_bot_costs_the_task_a_delay_and_nothing_else(ledger: Ledger) {
+pub(crate) async fn a_fault_of_the_bot_only_delays_the_task(ledger: Ledger) {
     let id = submit_one(&ledger).await;
     let claimed = claim(&ledger, id, "b").await.unwrap();
     let outcome = finish(&ledger, report(&claimed, AttemptEnd::BotFault)).await;
@@ -65,7 +66,7 @@ pub(crate) async fn a_cancelled_end_without_a_cancellation_is_given_back(ledger:
     assert_eq!(evidence.outcome, AttemptOutcomeKind::GivenBack);
 }
 
-pub(crate) async fn a_give_back_leaves_attempts_that_started_later(ledger: Ledger) {
+pub(crate) async fn a_release_leaves_attempts_that_started_later(ledger: Ledger) {
     let id = submit_one(&ledger).await;
     let claimed = claim(&ledger, id, "b").await.unwrap();
     let started = claimed.task.started_at.unwrap();

@@ -12,7 +12,7 @@ fn depending(on: &[TaskId], policy: DependencyFailure) -> NewTask {
     task
 }
 
-pub(crate) async fn a_task_waits_for_those_it_depends_on(ledger: Ledger) {
+pub(crate) async fn a_task_waits_for_its_dependencies(ledger: Ledger) {
     let (one, two) = (submit_one(&ledger).await, submit_one(&ledger).await);
     let hints = hints_of(&ledger);
     let child = depending(&[one, two], DependencyFailure::Fail);
@@ -43,7 +43,7 @@ pub(crate) async fn a_task_waits_for_those_it_depends_on(ledger: Ledger) {
     assert!(claim(&ledger, child.id, "b").await.is_some());
 }
 
-pub(crate) async fn what_a_failed_dependency_means_is_chosen(ledger: Ledger) {
+pub(crate) async fn the_task_chooses_the_consequence_of_a_failed_dependency(ledger: Ledger) {
     for (policy, parent_end, expected, reason) in [
         (
             DependencyFailure::Fail,
@@ -87,7 +87,7 @@ pub(crate) async fn what_a_failed_dependency_means_is_chosen(ledger: Ledger) {
     }
 }
 
-pub(crate) async fn a_failure_goes_down_the_chain(ledger: Ledger) {
+pub(crate) async fn a_failure_propagates_down_the_chain(ledger: Ledger) {
     let first = submit_one(&ledger).await;
     let mut last = first;
     let mut chain = Vec::new();
@@ -135,7 +135,7 @@ pub(crate) async fn a_dependency_that_has_ended_already_counts(ledger: Ledger) {
     assert_eq!(status(&ledger, submitted[2].id).await, TaskStatus::Failed);
 }
 
-pub(crate) async fn what_cannot_be_depended_on_is_refused(ledger: Ledger) {
+pub(crate) async fn invalid_dependencies_are_refused(ledger: Ledger) {
     let parent = submit_one(&ledger).await;
     let by = |submitter: &str, role, on: TaskId| Submit {
         tasks: vec![
@@ -181,7 +181,7 @@ pub(crate) async fn what_cannot_be_depended_on_is_refused(ledger: Ledger) {
     }
 }
 
-pub(crate) async fn a_batch_may_depend_on_itself(ledger: Ledger) {
+pub(crate) async fn tasks_of_a_batch_may_depend_on_each_other(ledger: Ledger) {
     let mut second = task_of("general", "second");
     second.depends_on = vec![Dependency::InBatch(0)];
     let mut third = task_of("general", "third");
@@ -196,7 +196,7 @@ pub(crate) async fn a_batch_may_depend_on_itself(ledger: Ledger) {
     }
 }
 
-pub(crate) async fn twins_of_one_batch_are_waited_for_once(ledger: Ledger) {
+pub(crate) async fn duplicates_in_a_batch_are_one_dependency(ledger: Ledger) {
     let mut twin = task_of("general", "twin");
     twin.dedup_key = Some("nightly".into());
     let mut child = task_of("general", "child");
@@ -206,7 +206,7 @@ pub(crate) async fn twins_of_one_batch_are_waited_for_once(ledger: Ledger) {
     let waits = stored(&ledger, child).await;
     assert_eq!((waits.waiting_for, waits.depends_on), (1, vec![parent]));
 
-    // One that was there before, by its id and by its key.
+    // A task that existed before, by its id and by its key.
     let mut late = depending(&[parent], DependencyFailure::Fail);
     late.depends_on.push(Dependency::InBatch(0));
     let late = submit(&ledger, vec![twin, late]).await[1].id;
@@ -218,7 +218,7 @@ pub(crate) async fn twins_of_one_batch_are_waited_for_once(ledger: Ledger) {
     }
 }
 
-pub(crate) async fn who_waits_no_more_takes_no_place(ledger: Ledger) {
+pub(crate) async fn ended_dependents_do_not_count_towards_the_limit(ledger: Ledger) {
     let parent = submit_one(&ledger).await;
     let child = || depending(&[parent], DependencyFailure::Fail);
     for _ in 0..7 {
@@ -274,7 +274,7 @@ pub(crate) async fn a_task_that_cannot_wait_again_is_not_put_back(ledger: Ledger
     assert_eq!(stored(&ledger, waiting).await.waiting_for, 1);
 }
 
-pub(crate) async fn what_is_settled_is_not_due_any_more(ledger: Ledger) {
+pub(crate) async fn settled_dependents_are_no_longer_due(ledger: Ledger) {
     let parent = submit_one(&ledger).await;
     submit(&ledger, vec![depending(&[parent], DependencyFailure::Fail)]).await;
     let claimed = claim(&ledger, parent, "b").await.unwrap();

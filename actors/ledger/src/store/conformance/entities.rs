@@ -49,7 +49,7 @@ fn changed(name: &str, eligible: Option<BotGeneration>) -> Hint {
     }
 }
 
-pub(crate) async fn each_change_of_a_bot_tells_which_generation_may_be_given_tasks(ledger: Ledger) {
+pub(crate) async fn each_change_of_a_bot_announces_its_eligible_generation(ledger: Ledger) {
     let hints = hints_of(&ledger);
     let eligible = async || {
         let bot = ledger.bot(bot_name("b")).await.unwrap();
@@ -175,7 +175,7 @@ pub(crate) async fn a_bot_counts_its_attempts(ledger: Ledger) {
     assert_eq!((bot.tasks_completed, bot.tasks_failed), (1, 2));
 }
 
-pub(crate) async fn a_bot_in_use_stays(ledger: Ledger) {
+pub(crate) async fn a_bot_in_use_cannot_be_deleted(ledger: Ledger) {
     put(&ledger, "b", spec(1)).await;
     set_desired(&ledger, "b", BotDesired::Launched).await;
     assert!(
@@ -243,7 +243,7 @@ pub(crate) async fn a_draining_bot_is_stopped_when_it_has_drained(ledger: Ledger
         refused(&ledger, delete()).await,
         Refusal::BotInUse(bot_name("b"))
     );
-    // It goes on, and that it has drained comes too late.
+    // The bot continues, and the report that it has drained comes too late.
     set_desired(&ledger, "b", BotDesired::Launched).await;
     assert_eq!(
         is(BotDesired::Launched).await,
@@ -273,7 +273,7 @@ pub(crate) async fn a_draining_bot_is_stopped_when_it_has_drained(ledger: Ledger
     );
 }
 
-pub(crate) async fn events_of_their_own_are_recorded(ledger: Ledger) {
+pub(crate) async fn events_without_a_change_are_recorded(ledger: Ledger) {
     let event = NewEvent::new(Action::BotCrashed, "deia", "b")
         .failure()
         .details(serde_json::json!({"cause": "x"}));

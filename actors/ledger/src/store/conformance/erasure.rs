@@ -1,4 +1,4 @@
-//! The content of a task is erased, and all that came of it.
+//! Erasure of the content and the outcome of tasks.
 
 use deia_model::{Action, AttemptEnd, NewTask, Sight, TaskId, TaskStatus};
 use serde_json::json;
@@ -15,7 +15,7 @@ fn erase(task: TaskId) -> EraseTask {
     }
 }
 
-pub(crate) async fn everything_that_was_said_is_erased_and_the_record_stays(ledger: Ledger) {
+pub(crate) async fn content_and_outcome_are_erased_and_the_record_stays(ledger: Ledger) {
     const SAID: &str = "hunter2";
     for (content, last) in [
         (SAID.to_owned(), AttemptEnd::Failed),
@@ -74,7 +74,7 @@ pub(crate) async fn everything_that_was_said_is_erased_and_the_record_stays(ledg
     }
 }
 
-pub(crate) async fn only_what_has_ended_is_erased_and_only_once(ledger: Ledger) {
+pub(crate) async fn only_finished_tasks_are_erased_and_only_once(ledger: Ledger) {
     let unknown = TaskId::new();
     let refusal = refused(&ledger, erase(unknown)).await;
     assert_eq!(refusal, Refusal::NoSuchTask(unknown));
@@ -96,7 +96,7 @@ pub(crate) async fn only_what_has_ended_is_erased_and_only_once(ledger: Ledger) 
     assert_eq!(actions(&ledger).await.len(), before + 1);
 }
 
-pub(crate) async fn what_was_erased_is_not_put_back(ledger: Ledger) {
+pub(crate) async fn erased_tasks_are_not_requeued(ledger: Ledger) {
     let id = submit_one(&ledger).await;
     end(&ledger, id, AttemptEnd::Failed).await;
     ledger.apply(erase(id)).await.unwrap();

@@ -1,4 +1,4 @@
-//! The event log and those who follow it.
+//! The event log and its followers.
 
 use std::num::NonZero;
 
@@ -52,7 +52,7 @@ async fn counted(ledger: &Ledger) -> u64 {
     statistics.by_type.values().map(|row| row.completed).sum()
 }
 
-pub(crate) async fn event_says_what_is_needed_without_its_task(ledger: Ledger) {
+pub(crate) async fn events_are_complete_without_their_task(ledger: Ledger) {
     let mut task = task_of("brief", "x");
     task.tags = vec!["nightly".into()];
     let id = submit(&ledger, vec![task]).await[0].id;
@@ -90,7 +90,7 @@ pub(crate) async fn event_says_what_is_needed_without_its_task(ledger: Ledger) {
     assert!(of_end["wait_ms"].is_u64(), "{of_end}");
 }
 
-pub(crate) async fn follower_takes_in_each_event_once(ledger: Ledger) {
+pub(crate) async fn follower_processes_each_event_once(ledger: Ledger) {
     let hints = seen(&ledger, |hint| matches!(hint, Hint::EventsAppended(_)));
     submit(&ledger, vec![task_of("general", "x"); 5]).await;
     let first = page(&ledger, at(&ledger).await).await;
@@ -103,7 +103,7 @@ pub(crate) async fn follower_takes_in_each_event_once(ledger: Ledger) {
     let start = at(&ledger).await;
     ledger.apply(advance(start, first.next, 3)).await.unwrap();
     assert_eq!(at(&ledger).await, first.next);
-    // The same once more, as after an answer that was lost.
+    // The same command again, as after a lost answer.
     let again = refused(&ledger, advance(start, first.next, 3)).await;
     assert_eq!(again, Refusal::CursorMoved { at: first.next });
     assert_eq!(counted(&ledger).await, 3);
@@ -172,7 +172,7 @@ pub(crate) async fn statistics_of_the_same_hour_type_and_bot_add_up(ledger: Ledg
     assert_eq!(ledger.statistics(0).await.unwrap(), Statistics::default());
 }
 
-pub(crate) async fn page_of_events_is_bounded_and_goes_on(ledger: Ledger) {
+pub(crate) async fn pages_of_events_are_bounded_and_continue(ledger: Ledger) {
     submit(&ledger, vec![task_of("general", "x"); 10]).await;
     let (mut after, mut seqs) = (at(&ledger).await, Vec::new());
     for (events, bytes) in [(4, u64::MAX), (1_000, 1), (1_000, u64::MAX)] {
@@ -184,7 +184,7 @@ pub(crate) async fn page_of_events_is_bounded_and_goes_on(ledger: Ledger) {
     assert_eq!(seqs, (1..=10).collect::<Vec<_>>());
 }
 
-pub(crate) async fn pruning_keeps_the_newest_and_what_a_binding_follower_needs(ledger: Ledger) {
+pub(crate) async fn pruning_keeps_the_newest_event_and_those_of_binding_followers(ledger: Ledger) {
     let note = || RecordEvents(vec![NewEvent::new(Action::BotCrashed, "deia", "b"); 10]);
     ledger.apply(note()).await.unwrap();
     let start = at(&ledger).await;
@@ -207,7 +207,8 @@ pub(crate) async fn pruning_keeps_the_newest_and_what_a_binding_follower_needs(l
     ledger.apply(prune(10, 100)).await.unwrap();
     let log = ledger.event_log().await.unwrap();
     assert_eq!((log.floor, log.head), (10, 10), "never the newest");
-    // Whoever stood before is told what it missed, and goes on behind it.
+    // A cursor before the cut gets the number of missed events, and continues after
+    // them.
     let page = page(&ledger, to(2)).await;
     assert_eq!((page.missed, page.events.len(), page.next), (7, 1, to(10)));
     ledger.apply(note()).await.unwrap();
@@ -255,7 +256,7 @@ pub(crate) async fn size_of_the_log_is_not_judged_by_its_ends(ledger: Ledger) {
         .await
         .unwrap();
     let before = ledger.event_log().await.unwrap().bytes;
-    // A run of long ones at the end: 5 of 100.
+    // A run of long events at the end: 5 of 100.
     ledger
         .apply(RecordEvents(vec![note(2_000); 200]))
         .await

@@ -4,9 +4,8 @@ use std::{future::Future, sync::Arc};
 
 use crate::{Ledger, Refusal, StoreError};
 
-/// Two handles of one empty store. A backend that several processes may share gives
-/// two connections of their own; one that a single process has to itself gives the
-/// same handle twice.
+/// Two handles of one empty store. A backend that several processes may share gives two
+/// connections; one that is owned by a single process gives the same handle twice.
 pub(crate) struct Handles {
     /// A handle.
     pub a: Ledger,
@@ -15,7 +14,7 @@ pub(crate) struct Handles {
 }
 
 impl Handles {
-    /// Takes one store for both.
+    /// Uses one store for both.
     pub(crate) fn same(ledger: Ledger) -> Self {
         Self {
             a: ledger.clone(),
@@ -42,7 +41,7 @@ where
 {
     let Handles { a, b } = handles;
     let shared = Arc::ptr_eq(&a, &b);
-    // Serving ends with the store; here nobody waits for it.
+    // Serving ends with the store; nobody waits for it here.
     let _serving = a.serve().unwrap();
     let _serving_too = (!shared).then(|| b.serve().unwrap());
     let (one, other) = (a.clone(), b.clone());
@@ -53,7 +52,7 @@ where
     }
 }
 
-/// Times that two commands are sent at once: each goes first in half of them.
+/// Number of times that two commands are sent at once: each goes first in half of them.
 pub(super) const ROUNDS: usize = 20;
 
 /// Runs both at the same time; which begins first alternates with the round.
@@ -70,7 +69,7 @@ pub(super) async fn race<A, B>(
     }
 }
 
-/// Returns how the command that was refused was refused.
+/// Returns the refusal of the command that was refused.
 ///
 /// # Panics
 /// If not exactly one of both was refused.

@@ -1,4 +1,4 @@
-//! Sessions in browsers.
+//! Web sessions.
 
 use deia_model::{
     Action, KeyId, Login, LoginEnd, LoginId, LoginRecord, OpenedWith, Role, Timestamp,
@@ -57,7 +57,7 @@ pub(crate) async fn a_repeated_request_opens_one_session(ledger: Ledger) {
     let other = refused(&ledger, once(&by_key("ada", 3), 2)).await;
     assert_eq!(other, Refusal::IdempotencyMismatch);
     assert_eq!(ids(&ledger).await, [first.info.id]);
-    // The same key of another user is another.
+    // The same idempotency key of another user is a different one.
     ledger.apply(once(&by_key("bob", 1), 2)).await.unwrap();
 }
 
@@ -99,7 +99,7 @@ pub(crate) async fn sessions_are_opened_used_and_ended(ledger: Ledger) {
     );
 }
 
-pub(crate) async fn a_user_has_so_many_sessions_and_all_have_so_many(ledger: Ledger) {
+pub(crate) async fn sessions_are_limited_per_user_and_in_total(ledger: Ledger) {
     let (first, second, third) = (by_key("ada", 5), by_key("ada", 3), by_key("ada", 4));
     for login in [&first, &second, &third] {
         ledger.apply(open(login)).await.unwrap();
@@ -112,7 +112,7 @@ pub(crate) async fn a_user_has_so_many_sessions_and_all_have_so_many(ledger: Led
     ledger.apply(open(&by_key("bob", 1))).await.unwrap();
     let full = refused(&ledger, open(&by_key("eve", 1))).await;
     assert_eq!(full, Refusal::TooManyLogins);
-    // Who has as many as may be takes the place of an own one.
+    // A user with the maximum number of sessions replaces one of them.
     ledger.apply(open(&by_key("ada", 6))).await.unwrap();
     let all = EndUserLogins {
         user: "ada".into(),

@@ -1,4 +1,4 @@
-//! When tasks may start: expiry, deduplication, retries by hand, types.
+//! Constraints on the start of tasks: expiry, deduplication, manual retries, types.
 
 use deia_model::{Dependency, EndReason, Timestamp};
 
@@ -68,7 +68,7 @@ pub(crate) async fn a_task_that_waits_too_long_expires(ledger: Ledger) {
         );
         assert!(ledger.result(*id).await.unwrap().is_some());
     }
-    // What has started does not expire, should it have been in time.
+    // A task that has started in time does not expire.
     if let Some(claimed) = claimed {
         finish(&ledger, report(&claimed, AttemptEnd::GivenBack)).await;
         assert!(claim(&ledger, ids[2], "b").await.is_some());
@@ -175,7 +175,7 @@ pub(crate) async fn a_type_has_its_own_defaults(ledger: Ledger) {
     );
 }
 
-pub(crate) async fn no_more_types_than_allowed(ledger: Ledger) {
+pub(crate) async fn task_types_are_limited(ledger: Ledger) {
     let new_types = || (0..20).map(|i| task_of(&format!("never-{i}"), ""));
     let mut orphan = task_of("never-0", "");
     orphan.depends_on = vec![Dependency::Task(TaskId::new())];
@@ -225,7 +225,7 @@ pub(crate) async fn no_more_types_than_allowed(ledger: Ledger) {
         }
         tokio::task::yield_now().await;
     }
-    // The page goes on after a task that is there no more.
+    // The page continues after a task that no longer exists.
     let page = deia_model::PageRequest {
         limit: 20,
         cursor: first_page.next_cursor,

@@ -1,4 +1,4 @@
-//! The queue as a whole: pauses, progress, retention, what flows.
+//! The queue as a whole: pauses, progress, retention, statistics.
 
 use deia_model::{EndReason, PageRequest, TaskFilter};
 
@@ -27,7 +27,7 @@ pub(super) async fn done(ledger: &Ledger, command: impl LedgerCommand<Reply = bo
     ledger.apply(command).await.unwrap()
 }
 
-pub(crate) async fn nothing_that_is_paused_is_started(ledger: Ledger) {
+pub(crate) async fn paused_tasks_are_not_started(ledger: Ledger) {
     let ids: Vec<_> = submit(&ledger, vec![task_of("a", ""), task_of("b", "")])
         .await
         .iter()
@@ -94,7 +94,7 @@ pub(crate) async fn a_claim_brings_a_bounded_number_of_bytes(ledger: Ledger) {
     assert_eq!(counted(&ledger, TaskStatus::Queued).await, 2);
 }
 
-pub(crate) async fn progress_is_noted_for_the_lease_only(ledger: Ledger) {
+pub(crate) async fn progress_is_recorded_for_the_lease_only(ledger: Ledger) {
     let id = submit_one(&ledger).await;
     let claimed = claim(&ledger, id, "b").await.unwrap();
     let note = |lease, progress| {
@@ -122,7 +122,7 @@ pub(crate) async fn progress_is_noted_for_the_lease_only(ledger: Ledger) {
     assert!((stored(&ledger, id).await.progress - 1.0).abs() < 1e-9);
 }
 
-pub(crate) async fn ended_tasks_are_forgotten_when_their_time_has_come(ledger: Ledger) {
+pub(crate) async fn finished_tasks_are_deleted_after_their_retention(ledger: Ledger) {
     let (ended, waiting) = (submit_one(&ledger).await, submit_one(&ledger).await);
     let claimed = claim(&ledger, ended, "b").await.unwrap();
     finish(&ledger, report(&claimed, AttemptEnd::Succeeded)).await;
@@ -152,7 +152,7 @@ pub(crate) async fn ended_tasks_are_forgotten_when_their_time_has_come(ledger: L
     assert_eq!(stored(&ledger, waiting).await.status, TaskStatus::Queued);
 }
 
-pub(crate) async fn each_commit_tells_what_flowed(ledger: Ledger) {
+pub(crate) async fn each_commit_sends_statistics(ledger: Ledger) {
     let hints = flows_of(&ledger);
     let id = submit(&ledger, vec![task_of("a", ""); 3]).await[0].id;
     let first = claim(&ledger, id, "b").await.unwrap();
@@ -295,7 +295,7 @@ pub(crate) async fn tags_metadata_and_reasons_filter(ledger: Ledger) {
     }
 }
 
-pub(crate) async fn a_waiting_task_only_can_be_asked_for(ledger: Ledger) {
+pub(crate) async fn only_waiting_tasks_have_a_position(ledger: Ledger) {
     let id = submit_one(&ledger).await;
     claim(&ledger, id, "b").await.unwrap();
     let cancel = CancelTask {
@@ -325,7 +325,7 @@ pub(crate) async fn poison_leaves_its_evidence(ledger: Ledger) {
         .map(|attempt| attempt.bot.as_str())
         .collect();
     assert_eq!(bots, ["one", "two"]);
-    // Of all its events this one is for the server's log.
+    // Only this one of its events is for the server's log.
     let told = told.lock().unwrap();
     let [Hint::Logged(event)] = told.as_slice() else {
         panic!("{told:?}");
@@ -333,7 +333,7 @@ pub(crate) async fn poison_leaves_its_evidence(ledger: Ledger) {
     assert_eq!((event.action, &*event.actor), (Action::TaskDead, "two"));
 }
 
-/// Offers places, and notes what becomes of them.
+/// A dispatch that offers slots, and records what happens to them.
 #[derive(Default)]
 struct Places {
     free: std::sync::Mutex<u32>,
@@ -363,7 +363,7 @@ impl crate::DirectDispatch for Places {
     }
 }
 
-pub(crate) async fn a_task_may_start_in_the_transaction_that_brings_it(ledger: Ledger) {
+pub(crate) async fn a_task_may_start_in_the_transaction_of_its_submission(ledger: Ledger) {
     let places = Arc::new(Places::default());
     ledger.dispatch_to(places.clone());
     let hints = hints_of(&ledger);

@@ -60,7 +60,7 @@ pub(crate) async fn a_secret_is_put_changed_read_and_removed(ledger: Ledger) {
     }
 }
 
-pub(crate) async fn there_are_so_many_secrets(ledger: Ledger) {
+pub(crate) async fn secrets_are_limited(ledger: Ledger) {
     for text in ["a/1", "a/2", "a/2"] {
         ledger.apply(put(text, b"x")).await.unwrap();
     }
@@ -70,7 +70,7 @@ pub(crate) async fn there_are_so_many_secrets(ledger: Ledger) {
     ledger.apply(put("a/3", b"x")).await.unwrap();
 }
 
-pub(crate) async fn only_what_was_not_changed_meanwhile_is_resealed(ledger: Ledger) {
+pub(crate) async fn only_unchanged_secrets_are_resealed(ledger: Ledger) {
     for text in ["a/1", "a/2"] {
         ledger.apply(put(text, b"old")).await.unwrap();
     }

@@ -31,9 +31,9 @@ fn some(n: usize) -> Vec<NewTask> {
 }
 
 /// Asserts that exactly `n` more tasks of eve may wait; none is left behind.
-async fn has_room_for(ledger: &Ledger, n: usize, when: &str) {
+async fn admits_exactly(ledger: &Ledger, n: usize, when: &str) {
     if n > 0 {
-        // All or none: room for one more than the limit is never taken.
+        // All or none: a batch of one more than the limit is refused whole.
         let ids = submit_as(ledger, "eve", some(n)).await.unwrap();
         for id in ids {
             cancel(ledger, id).await;
@@ -59,24 +59,24 @@ async fn cancel(ledger: &Ledger, task: TaskId) {
     ledger.apply(command).await.unwrap();
 }
 
-pub(crate) async fn each_way_out_of_the_queue_makes_room_for_one(ledger: Ledger) {
+pub(crate) async fn each_end_of_a_wait_admits_another_task(ledger: Ledger) {
     let mut later = task_of("general", "x");
     later.run_at = Some(Timestamp::now().plus_millis(3_600_000));
     let mut brief = task_of("brief", "x");
     brief.expires_at = Some(Timestamp::now().plus_millis(20));
     let ids = submit_as(&ledger, "eve", vec![later, brief, some(1).remove(0)]);
     let ids = ids.await.unwrap();
-    has_room_for(&ledger, 1, "three wait").await;
+    admits_exactly(&ledger, 1, "three wait").await;
     cancel(&ledger, ids[0]).await;
-    has_room_for(&ledger, 2, "one is cancelled").await;
+    admits_exactly(&ledger, 2, "one is cancelled").await;
     while promote(&ledger).await == 0 {
         tokio::task::yield_now().await;
     }
-    has_room_for(&ledger, 3, "one has expired").await;
+    admits_exactly(&ledger, 3, "one has expired").await;
     let claimed = claim(&ledger, ids[2], "b").await.unwrap();
-    has_room_for(&ledger, 4, "one runs").await;
+    admits_exactly(&ledger, 4, "one runs").await;
     finish(&ledger, report(&claimed, AttemptEnd::Succeeded)).await;
-    has_room_for(&ledger, 4, "one is completed").await;
+    admits_exactly(&ledger, 4, "one is completed").await;
     let parent = submit_one(&ledger).await;
     let mut child = task_of("general", "x");
     child.depends_on = vec![Dependency::Task(parent)];
@@ -84,26 +84,26 @@ pub(crate) async fn each_way_out_of_the_queue_makes_room_for_one(ledger: Ledger)
         .apply(by(Role::Operator, "eve", vec![child]))
         .await
         .unwrap();
-    has_room_for(&ledger, 3, "one waits for another").await;
+    admits_exactly(&ledger, 3, "one waits for another").await;
     cancel(&ledger, parent).await;
     promote(&ledger).await;
-    has_room_for(&ledger, 4, "the other was cancelled").await;
+    admits_exactly(&ledger, 4, "the other was cancelled").await;
 }
 
-pub(crate) async fn tasks_that_come_back_take_room_again(ledger: Ledger) {
+pub(crate) async fn requeued_tasks_count_again(ledger: Ledger) {
     let ids = submit_as(&ledger, "eve", some(3)).await.unwrap();
     let claimed = claim(&ledger, ids[0], "b").await.unwrap();
-    has_room_for(&ledger, 2, "one runs").await;
+    admits_exactly(&ledger, 2, "one runs").await;
     finish(&ledger, report(&claimed, AttemptEnd::Failed)).await;
-    has_room_for(&ledger, 1, "it waits to be tried again").await;
+    admits_exactly(&ledger, 1, "it waits to be tried again").await;
     promote(&ledger).await;
-    has_room_for(&ledger, 1, "it is queued").await;
+    admits_exactly(&ledger, 1, "it is queued").await;
     let claimed = claim(&ledger, ids[0], "b").await.unwrap();
     finish(&ledger, report(&claimed, AttemptEnd::GivenBack)).await;
-    has_room_for(&ledger, 1, "it was given back").await;
+    admits_exactly(&ledger, 1, "it was given back").await;
     let claimed = claim(&ledger, ids[0], "b").await.unwrap();
     finish(&ledger, report(&claimed, AttemptEnd::Failed)).await;
-    has_room_for(&ledger, 2, "it has failed").await;
+    admits_exactly(&ledger, 2, "it has failed").await;
     let retry = |task| RetryTask {
         task,
         actor: "eve".into(),
@@ -111,7 +111,7 @@ pub(crate) async fn tasks_that_come_back_take_room_again(ledger: Ledger) {
         role: Role::External,
     };
     ledger.apply(retry(ids[0])).await.unwrap();
-    has_room_for(&ledger, 1, "it was put back").await;
+    admits_exactly(&ledger, 1, "it was put back").await;
     cancel(&ledger, ids[0]).await;
     submit_as(&ledger, "eve", some(2)).await.unwrap();
     let again = RetryTask {
@@ -130,7 +130,7 @@ pub(crate) async fn tasks_that_come_back_take_room_again(ledger: Ledger) {
     );
 }
 
-pub(crate) async fn bytes_that_wait_are_limited(ledger: Ledger) {
+pub(crate) async fn waiting_bytes_are_limited(ledger: Ledger) {
     let mut with_metadata = task_of("general", &"x".repeat(500));
     with_metadata.metadata = [("k".to_owned(), serde_json::json!("x".repeat(400)))].into();
     let ids = submit_as(&ledger, "eve", vec![with_metadata]).await;
@@ -153,11 +153,11 @@ pub(crate) async fn bytes_that_wait_are_limited(ledger: Ledger) {
     more().await.unwrap();
 }
 
-pub(crate) async fn a_share_is_of_one_submitter(ledger: Ledger) {
+pub(crate) async fn limits_are_per_submitter(ledger: Ledger) {
     submit_as(&ledger, "eve", some(4)).await.unwrap();
-    has_room_for(&ledger, 0, "all is used up").await;
+    admits_exactly(&ledger, 0, "all is used up").await;
     submit_as(&ledger, "bob", some(4)).await.unwrap();
-    // The same user, in a role with more.
+    // The same user, in a role with higher limits.
     let more = by(Role::Operator, "eve", some(10));
     ledger.apply(more).await.unwrap();
 }
@@ -194,7 +194,7 @@ async fn is_refused_at(ledger: &Ledger, submitter: &str, types: &[&str]) -> Opti
     }
 }
 
-pub(crate) async fn a_submitter_has_so_many_types_until_they_are_forgotten(ledger: Ledger) {
+pub(crate) async fn types_of_a_submitter_are_limited_until_they_are_deleted(ledger: Ledger) {
     let refused = is_refused_at(&ledger, "eve", &["a", "b", "c", "d"]).await;
     assert!(refused.unwrap().starts_with("/tasks/3/type "));
     let ids = submit_as(&ledger, "eve", of_types(&["a", "b", "c"])).await;
@@ -203,7 +203,7 @@ pub(crate) async fn a_submitter_has_so_many_types_until_they_are_forgotten(ledge
     assert_eq!(is_refused_at(&ledger, "eve", &["a"]).await, None);
     assert_eq!(is_refused_at(&ledger, "bob", &["d"]).await, None);
     cancel(&ledger, ids[0]).await;
-    // Cancelled tasks are kept, and with them the counters of their type.
+    // Cancelled tasks are kept, and so are the counters of their type.
     assert!(is_refused_at(&ledger, "eve", &["d"]).await.is_some());
     while is_refused_at(&ledger, "eve", &["d"]).await.is_some() {
         let prunable = ledger.prunable(0).await.unwrap();
@@ -214,7 +214,7 @@ pub(crate) async fn a_submitter_has_so_many_types_until_they_are_forgotten(ledge
     }
 }
 
-pub(crate) async fn types_of_others_are_no_secret_to_be_found_out(ledger: Ledger) {
+pub(crate) async fn refusals_do_not_reveal_types_of_others(ledger: Ledger) {
     let types: Vec<String> = (0..20).map(|n| format!("of-ada-{n}")).collect();
     let types: Vec<&str> = types.iter().map(String::as_str).collect();
     submit(&ledger, of_types(&types)).await;
@@ -222,11 +222,11 @@ pub(crate) async fn types_of_others_are_no_secret_to_be_found_out(ledger: Ledger
     let unknown = is_refused_at(&ledger, "eve", &["of-nobody"]).await;
     assert!(known.is_some());
     assert_eq!(known, unknown);
-    // One who sees all tasks may use what there is.
+    // A submitter who sees all tasks may use every known type.
     submit(&ledger, of_types(&["of-ada-1"])).await;
 }
 
-pub(crate) async fn duplicates_take_neither_types_nor_room(ledger: Ledger) {
+pub(crate) async fn duplicates_count_towards_no_limit(ledger: Ledger) {
     let keyed = |task_type: &str| {
         let mut task = task_of(task_type, "x");
         task.dedup_key = Some("k".into());
@@ -240,14 +240,14 @@ pub(crate) async fn duplicates_take_neither_types_nor_room(ledger: Ledger) {
     // In one batch, too.
     let again = vec![keyed("f"), keyed("g"), keyed("h"), keyed("i"), keyed("j")];
     submit_as(&ledger, "eve", again).await.unwrap();
-    has_room_for(&ledger, 3, "one waits").await;
+    admits_exactly(&ledger, 3, "one waits").await;
     assert_eq!(is_refused_at(&ledger, "eve", &["y"]).await, None);
     let lanes = ledger.queue().await.unwrap().lanes.into_iter();
     let types: BTreeSet<_> = lanes.map(|lane| lane.task_type.to_string()).collect();
     assert_eq!(types, ["a".to_owned()].into());
 }
 
-pub(crate) async fn the_oldest_answers_of_a_submitter_are_forgotten(ledger: Ledger) {
+pub(crate) async fn the_oldest_answers_of_a_submitter_are_deleted(ledger: Ledger) {
     let keyed = |submitter: &str, key: &str, tasks: usize| Submit {
         tasks: some(tasks),
         submitter: submitter.into(),
@@ -272,7 +272,7 @@ pub(crate) async fn the_oldest_answers_of_a_submitter_are_forgotten(ledger: Ledg
     }
     assert!(!replayed(keyed("eve", "1", 1)).await, "it was forgotten");
     assert!(replayed(keyed("bob", "k", 1)).await, "that of another");
-    // One that is larger than all may be is kept alone.
+    // An answer larger than the limit is stored alone.
     assert!(!replayed(keyed("eve", "large", 20)).await);
     assert!(replayed(keyed("eve", "large", 20)).await);
     assert!(!replayed(keyed("eve", "4", 1)).await, "it was forgotten");

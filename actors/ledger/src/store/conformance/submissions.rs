@@ -1,4 +1,4 @@
-//! What comes in.
+//! Submissions.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use deia_model::{PageRequest, TaskFilter, Timestamp};
 use super::*;
 use crate::{Apply, Dedup, Prune, Pruned, Submission, Submit};
 
-pub(crate) async fn a_submission_is_there_with_its_event(ledger: Ledger) {
+pub(crate) async fn a_submission_is_stored_with_its_event(ledger: Ledger) {
     let hints = hints_of(&ledger);
     let mut new = task_of("general", "hello");
     new.tags = vec!["t".into()];

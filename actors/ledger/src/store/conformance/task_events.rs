@@ -18,7 +18,7 @@ async fn cancel(ledger: &Ledger, id: TaskId) {
     ledger.apply(cancel).await.unwrap();
 }
 
-/// A task with an event of each kind that tasks have after their submission.
+/// Creates a task with an event of each kind that tasks have after their submission.
 async fn eventful_task(ledger: &Ledger) -> TaskId {
     let id = submit_one(ledger).await;
     let first = claim(ledger, id, "b").await.unwrap();
@@ -89,7 +89,7 @@ pub(crate) async fn pruning_changes_no_number_or_cursor_of_a_tasks_events(ledger
     );
     let left = ledger.task_events(id, ada()).await.unwrap();
     assert_eq!(seqs(&left), [4, 5, 6, 7, 8, 9]);
-    // Nothing is left of what the cursor stands for.
+    // The events that the cursor stands for are gone.
     let prune = PruneEvents { upto: 7, max: 100 };
     ledger.apply(prune).await.unwrap();
     let rest = read(100, first.next_cursor).await;

@@ -42,7 +42,8 @@ pub(super) fn apply(tx: &mut Tx<'_>, command: &AccessCommand) -> Result<Reply, A
     }
 }
 
-/// The text of a key is not kept, so the answer cannot be given again.
+/// Refuses a repeated request: the text of a key is not stored, so the answer cannot be
+/// given again.
 fn not_made_already(tx: &mut Tx<'_>, actor: &str, dedup: Option<&Dedup>) -> Result<(), ApplyError> {
     let made = dedup
         .map(|dedup| remembered(tx, actor, dedup))
@@ -71,7 +72,7 @@ fn add(tx: &mut Tx<'_>, command: &AddKey) -> Result<Reply, ApplyError> {
     if let Some(fault) = owner_fault(owner.as_ref(), info, command.new_user) {
         return Err(Refusal::Invalid(vec![fault]).into());
     }
-    // Whatever is refused is refused before the first row is written.
+    // All refusals come before the first row is written.
     if owner.is_none() {
         users::make_room(tx, &info.user, *limits)?;
     }
@@ -91,7 +92,7 @@ fn add(tx: &mut Tx<'_>, command: &AddKey) -> Result<Reply, ApplyError> {
     })))
 }
 
-/// Why that user may not have such a key, if so.
+/// Returns the reason why the user may not have such a key, if there is one.
 fn owner_fault(owner: Option<&User>, key: &KeyInfo, new_user: bool) -> Option<Violation> {
     let at = |pointer: &str, detail: String| {
         Some(Violation {
@@ -195,9 +196,9 @@ fn stored(keys: &[KeyRecord], id: KeyId) -> Result<&KeyRecord, ApplyError> {
     Ok(found.ok_or(Refusal::NoSuchKey(id))?)
 }
 
-/// The key is given out on the machine itself: no limit and no user stands
-/// against it. What its user had of admin keys ends with it, and all keys of one
-/// who was no active admin: they must not come back to life with their user.
+/// Adds an admin key. The key is created on the machine itself: no limit and no user
+/// prevents it. The former admin keys of its user are revoked, and all keys of a user
+/// who was no active admin: they must not become valid again with their user.
 fn recover_admin(tx: &mut Tx<'_>, key: &KeyRecord, reason: &str) -> Result<Reply, ApplyError> {
     const ACTOR: &str = "deia";
     let info = &key.info;

@@ -1,5 +1,5 @@
-//! From a command to its statements. Each one looks first and writes then, so
-//! that a refusal has changed nothing.
+//! Execution of commands as statements. Each checks first and then writes, so that a
+//! refusal has changed nothing.
 
 use super::{
     access, alerts, attempts, bots, callers, claim, due, erase, errors::ApplyError, followers,
@@ -82,7 +82,7 @@ pub(super) fn apply(tx: &mut Tx<'_>, command: &Command) -> Result<Reply, ApplyEr
             Ok(Reply::Done(command.0.len() as u64))
         }
         Command::ProbeWrite(_) => {
-            // Another value each time: what is the same is not written.
+            // A different value each time, since an unchanged one is not written.
             tx.db
                 .prepare_cached(
                     "INSERT OR REPLACE INTO meta (key, value) VALUES ('probed_at', ?1)",

@@ -11,8 +11,8 @@ use super::{
 };
 
 impl Tx<'_> {
-    /// Passes on a row of `tasks`, or sets the task aside when the row cannot be
-    /// decoded: until the next start nothing comes across it again.
+    /// Returns a row of `tasks`, or sets the task aside if the row cannot be decoded:
+    /// it is not read again until the next start.
     pub(super) fn or_aside<T>(
         &mut self,
         seq: i64,
@@ -28,7 +28,7 @@ impl Tx<'_> {
         }
     }
 
-    /// As [`Tx::or_aside`], for a task that was looked for by its id.
+    /// Like [`Tx::or_aside`], for a task that was looked up by its id.
     pub(super) fn found_or_aside<T>(
         &mut self,
         id: TaskId,
@@ -80,7 +80,7 @@ impl Tx<'_> {
             .query_row([seq], |row| rows::task_id(row, 0))
             .ok();
         let target = id.map_or_else(|| format!("task {seq}"), |id| id.to_string());
-        let details = json!({"what": "the stored task cannot be read; it is left out until the next start",
+        let details = json!({"what": "the stored task cannot be read and is skipped until the next start",
             "row": seq, "error": error.to_string()});
         let target_type = match id {
             Some(_) => TargetType::Task,

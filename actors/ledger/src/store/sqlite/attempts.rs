@@ -1,5 +1,5 @@
-//! Ends of attempts, and their progress. [`after_attempt`] decides how a task goes
-//! on; [`record`] writes it down.
+//! Ends of attempts, and their progress. [`after_attempt`] decides the next step of a
+//! task; [`record`] writes it.
 
 mod record;
 mod running;
@@ -38,7 +38,7 @@ pub(super) fn finish(tx: &mut Tx<'_>, reports: &[AttemptReport]) -> rusqlite::Re
     Ok(Reply::Finished(outcomes))
 }
 
-/// Tasks to take from bots, with the reason.
+/// Tasks to release from bots, with the reason.
 pub(super) struct Taken<'a> {
     pub(super) bots: &'a [BotName],
     pub(super) started_before: Option<Timestamp>,
@@ -82,8 +82,8 @@ pub(super) fn give_back(tx: &mut Tx<'_>, taken: &Taken<'_>) -> rusqlite::Result<
     Ok(Reply::Done(count))
 }
 
-/// Ends one attempt: the task's new status, its result when it is final, and
-/// the event that tells of it.
+/// Ends one attempt: writes the new status of the task, its result if it is final, and
+/// the event.
 fn end_attempt(
     tx: &mut Tx<'_>,
     running: &Running,
@@ -152,7 +152,7 @@ fn limits_of(tx: &Tx<'_>, running: &Running) -> TollLimits {
     }
 }
 
-/// The course that a task takes after an attempt.
+/// The next step of a task after an attempt.
 struct Course {
     status: TaskStatus,
     action: Action,
@@ -211,7 +211,7 @@ fn count_end(
     Ok(())
 }
 
-/// Returns the hint on a task that has that status after an attempt.
+/// Returns the notice about a task that has that status after an attempt.
 fn hint_of(running: &Running, status: TaskStatus, run_at: Timestamp) -> Hint {
     match status {
         TaskStatus::Pending => Hint::Due(run_at.as_millis()),
@@ -226,7 +226,7 @@ fn hint_of(running: &Running, status: TaskStatus, run_at: Timestamp) -> Hint {
     }
 }
 
-/// Returns the wait before the next attempt, should there be one.
+/// Returns the delay before the next attempt, in case there is one.
 fn delay_before_next(
     tx: &Tx<'_>,
     running: &Running,
@@ -235,7 +235,7 @@ fn delay_before_next(
 ) -> rusqlite::Result<Duration> {
     match end {
         AttemptEnd::Failed => {}
-        // The bot holds back for longer than this, so another one comes first.
+        // The bot takes no tasks for longer than this, so another bot comes first.
         AttemptEnd::BotFault => return Ok(tx.policy.bot_fault_delay),
         _ => return Ok(Duration::ZERO),
     }
@@ -243,14 +243,14 @@ fn delay_before_next(
         .db
         .prepare_cached("SELECT extra FROM tasks WHERE seq = ?1")?
         .query_row([running.seq], |row| row.get(0))?;
-    // Settings that cannot be read must not keep the end from being recorded.
+    // Settings that cannot be decoded must not prevent the end from being recorded.
     let extra: Option<rows::Extra> = extra.and_then(|text| rows::from_json(0, &text).ok());
     let of_task = extra.and_then(|extra| extra.retry);
     let policy = tx.policy.retry_of(&running.task_type, of_task.as_ref());
     Ok(policy.delay(toll.failures, running.lease.spread()))
 }
 
-/// Extends leases that are in force still and expire.
+/// Extends leases that are still in force and expire.
 pub(super) fn extend(tx: &Tx<'_>, command: &ExtendLeases) -> rusqlite::Result<Reply> {
     let until = tx.after(command.expires_after).as_millis();
     let mut extend = tx.db.prepare_cached(
@@ -269,8 +269,8 @@ pub(super) fn extend(tx: &Tx<'_>, command: &ExtendLeases) -> rusqlite::Result<Re
     Ok(Reply::Extended(extended.collect::<rusqlite::Result<_>>()?))
 }
 
-/// Takes back what was leased until now: whoever holds it has given no sign of life. It
-/// may have died with the task, so that is noted as a suspicion.
+/// Releases tasks whose lease has expired: its holder has given no sign of life. The
+/// holder may have died of the task, so this is counted as a suspicion.
 pub(super) fn expire_leases(tx: &mut Tx<'_>, limit: u32) -> rusqlite::Result<u64> {
     let sql = format!(
         "{SELECT_RUNNING} INDEXED BY tasks_lease_expiry
@@ -298,7 +298,7 @@ pub(super) fn expire_leases(tx: &mut Tx<'_>, limit: u32) -> rusqlite::Result<u64
     Ok(expired.len() as u64)
 }
 
-/// Notes how far attempts are. What is stale is left out.
+/// Records the progress of attempts. Stale reports are ignored.
 pub(super) fn progress(tx: &Tx<'_>, reports: &[ProgressReport]) -> rusqlite::Result<Reply> {
     let mut note = tx.db.prepare_cached(
         "UPDATE tasks SET progress = ?4 WHERE id = ?1 AND status = 2 AND attempt = ?2 AND lease = ?3",

@@ -1,4 +1,4 @@
-//! Bots: what is meant to be there.
+//! Bots: their specification and their desired state.
 
 use deia_model::{Action, BotDesired, BotName, BotRecord, NewEvent};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -8,7 +8,7 @@ use super::{errors::ApplyError, rows, transaction::Tx, unreadable::lenient};
 use crate::{Hint, PutBot, Refusal, Reply, StoredBot};
 
 pub(super) fn put(tx: &mut Tx<'_>, put: &PutBot) -> Result<Reply, ApplyError> {
-    // A specification that cannot be read can still be replaced.
+    // A specification that cannot be decoded can still be replaced.
     let stored: Option<i64> = tx
         .db
         .prepare_cached("SELECT version FROM bots WHERE name = ?1")?
@@ -42,7 +42,7 @@ pub(super) fn put(tx: &mut Tx<'_>, put: &PutBot) -> Result<Reply, ApplyError> {
     Ok(Reply::Bot(Box::new(StoredBot { record, created })))
 }
 
-/// The lowest port of the range that no bot has.
+/// Returns the lowest free port of the range.
 fn free_port(tx: &Tx<'_>, put: &PutBot) -> Result<u16, ApplyError> {
     let mut all = tx
         .db
@@ -106,11 +106,11 @@ pub(super) fn set_desired(
 ) -> Result<Reply, ApplyError> {
     let bot = stored_bot(tx, name)?;
     let event = match (bot.desired, desired) {
-        // Nothing is in hand of one that is stopped.
+        // A stopped bot holds no tasks.
         (BotDesired::Stopped, BotDesired::Draining)
         | (BotDesired::Draining, BotDesired::Draining) => None,
         (BotDesired::Launched, BotDesired::Draining) => Some(Action::BotDraining),
-        // It goes on as it was: this is no new launch.
+        // The bot continues: this is not a new launch.
         (BotDesired::Draining, BotDesired::Launched) => None,
         (_, BotDesired::Launched) => {
             tx.db
@@ -133,7 +133,7 @@ pub(super) fn set_desired(
     Ok(Reply::Bot(Box::new(StoredBot { record, created })))
 }
 
-/// A bot that drains is stopped; of any other nothing changes.
+/// Stops a draining bot; leaves any other unchanged.
 pub(super) fn drained(tx: &mut Tx<'_>, name: &BotName) -> Result<Reply, ApplyError> {
     let stored = find(tx.db, name)?;
     if stored.is_none_or(|bot| bot.desired != BotDesired::Draining) {
@@ -146,8 +146,8 @@ pub(super) fn drained(tx: &mut Tx<'_>, name: &BotName) -> Result<Reply, ApplyErr
     Ok(Reply::Done(1))
 }
 
-/// Has it told after the commit that the bot changed, and which generation of it may be
-/// given tasks from then on.
+/// Sends a notice after the commit that the bot changed, with the generation that may
+/// take tasks from then on.
 fn hint(tx: &mut Tx<'_>, name: &BotName, record: Option<&BotRecord>) {
     tx.hint(Hint::BotChanged {
         bot: name.clone(),
@@ -166,7 +166,7 @@ fn write_desired(tx: &Tx<'_>, name: &BotName, desired: BotDesired) -> rusqlite::
         .execute(params![name.as_str(), launched])
 }
 
-/// `launched` of a row: absent when it never was.
+/// Reads the column `launched`, which is NULL for bots that were never launched.
 pub(super) fn desired(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<BotDesired> {
     Ok(match row.get::<_, Option<i64>>(column)? {
         Some(1) => BotDesired::Launched,
@@ -175,7 +175,7 @@ pub(super) fn desired(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Resul
     })
 }
 
-/// A row of `bots` in the order of [`SELECT_BOT`].
+/// Decodes a row of `bots` in the order of [`SELECT_BOT`].
 fn record(row: &rusqlite::Row<'_>) -> rusqlite::Result<BotRecord> {
     let spec: String = row.get(1)?;
     Ok(BotRecord {

@@ -1,5 +1,5 @@
-//! Callers for whom commands are applied: whether they still have the access that
-//! they were let in with.
+//! Callers on whose behalf commands are applied: checks that they still have the access
+//! that they were admitted with.
 
 use deia_model::{KeyId, KeyRecord, LoginId, Principal, Timestamp, Via, rights};
 use rusqlite::Connection;
@@ -7,10 +7,10 @@ use rusqlite::Connection;
 use super::{errors::ApplyError, keys, transaction::Tx};
 use crate::Refusal;
 
-/// Refuses with [`Refusal::AccessChanged`] unless the caller would be let in now,
-/// with the same rights. Addresses are not looked at: those of a key never change.
-/// The store does not know about issuers and authorities: tokens are only held to
-/// their expiry here, and certificates are the concern of the listener.
+/// Refuses with [`Refusal::AccessChanged`] unless the caller would be admitted now,
+/// with the same rights. Addresses are not checked: those of a key never change. The
+/// store does not know issuers and certificate authorities: for tokens only their
+/// expiry is checked here, and certificates are the concern of the listener.
 pub(super) fn check(tx: &mut Tx<'_>, who: &Principal) -> Result<(), ApplyError> {
     let stands = match &who.via {
         Via::Key(key) => key_stands(tx, *key, who)?,
@@ -30,7 +30,8 @@ pub(super) fn check(tx: &mut Tx<'_>, who: &Principal) -> Result<(), ApplyError> 
     }
 }
 
-/// Looks a key up once in a transaction: many commands of one come together.
+/// Checks a key, at most once in a transaction: it often has many commands of one
+/// caller.
 fn key_stands(tx: &mut Tx<'_>, key: KeyId, who: &Principal) -> rusqlite::Result<bool> {
     let same = |known: &&Principal| known.key() == Some(key) && has_same_rights(known, who);
     if tx.vouched.iter().find(same).is_some() {
@@ -122,7 +123,7 @@ mod tests {
         ];
         for (what, change, now, expected) in cases {
             let mut changed = key.clone();
-            // The user of a key covers its role.
+            // The role of the user covers that of the key.
             changed.owner.role = Role::Operator;
             change(&mut changed);
             assert_eq!(is_unchanged(&changed, &who, at(now)), expected, "{what}");

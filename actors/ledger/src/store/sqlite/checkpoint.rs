@@ -1,4 +1,4 @@
-//! When the write-ahead log is folded back into the file.
+//! Checkpoints of the write-ahead log.
 
 use std::{path::Path, time::Duration};
 
@@ -6,31 +6,33 @@ use rusqlite::{Connection, ffi};
 
 use super::{connection::BUSY_TIMEOUT, room};
 
-/// Keeps the write-ahead log from growing without end. A checkpoint happens on
-/// the writer thread: when the log is long and nobody waits, or when it is
-/// longer than it should be. A reader that is not done may keep the log from
-/// being begun anew; when it becomes longer than it may be, readers are waited
-/// for, and nothing is written until it is short again.
+/// Limits the length of the write-ahead log.
+///
+/// A checkpoint runs on the writer thread: when the log is long and nobody waits, or
+/// when it is longer than it should be. A reader that is not done may prevent the log
+/// from being restarted; when the log exceeds its maximum, the writer waits for
+/// readers, and nothing is written until it is short again.
 pub(super) struct Checkpointer {
     limit_pages: u32,
     max_pages: u32,
     commits_since: u32,
     /// Pages in the log.
     pages: u32,
-    /// Pages of the log that are in the file already.
+    /// Pages of the log that are checkpointed into the file.
     folded: u32,
-    /// Pages that the log had at the last checkpoint, folded back or not.
+    /// Pages that the log had at the last checkpoint, checkpointed or not.
     looked_at: u32,
-    /// The log may have what was erased: it is to be cut off, not only begun anew.
+    /// True if the log may contain erased content: it must be truncated, not only
+    /// restarted.
     has_erased: bool,
 }
 
-/// Length of the log after a commit that wrote nothing.
+/// Value of `wal_pages` after a commit that wrote nothing.
 pub(super) const UNCHANGED: u32 = u32::MAX;
 
-/// How long the log should be before an idle moment is used.
+/// Divisor of the limit from which on an idle moment is used for a checkpoint.
 const IDLE_SHARE: u32 = 8;
-/// How long readers are waited for when the log is too long.
+/// Maximum wait for readers when the log is too long.
 const READERS_WITHIN: Duration = Duration::from_millis(50);
 /// Size of a page and of its header in the log, in bytes.
 const FRAME_BYTES: u64 = PAGE_BYTES + 24;
@@ -43,7 +45,7 @@ impl Checkpointer {
         Self::new_with(limit_pages, max_pages)
     }
 
-    /// With an empty log.
+    /// Creates one for an empty log.
     fn new_with(limit_pages: u32, max_pages: u32) -> Self {
         Self {
             limit_pages,
@@ -56,19 +58,19 @@ impl Checkpointer {
         }
     }
 
-    /// Notes that the log may have what was erased.
+    /// Notes that the log may contain erased content.
     pub(super) fn erased(&mut self) {
         self.has_erased = true;
     }
 
-    /// Notes a commit that left the log with that many pages; [`UNCHANGED`]: it
-    /// wrote nothing.
+    /// Notes a commit that left the log with that many pages; [`UNCHANGED`] if it wrote
+    /// nothing.
     pub(super) fn committed(&mut self, wal_pages: u32) {
         if wal_pages == UNCHANGED {
             return;
         }
         if wal_pages < self.pages {
-            // The log was begun anew.
+            // The log was restarted.
             self.folded = 0;
             self.looked_at = 0;
         }
@@ -76,14 +78,14 @@ impl Checkpointer {
         self.commits_since += 1;
     }
 
-    /// Pages in the log.
+    /// Returns the number of pages in the log.
     pub(super) fn pages(&self) -> u32 {
         self.pages
     }
 
-    /// Returns whether to checkpoint now: `limit_pages` were written since the last
-    /// checkpoint, even if readers kept it from folding back all pages before. In a
-    /// moment in which nobody waits fewer pages are enough.
+    /// Returns whether a checkpoint is due: `limit_pages` were written since the last
+    /// one, even if readers prevented it from covering all earlier pages. When no
+    /// command waits, fewer pages are enough.
     pub(super) fn is_due(&self, idle: bool) -> bool {
         let left = self.pages.saturating_sub(self.folded);
         let new = self.pages.saturating_sub(self.looked_at);
@@ -99,8 +101,8 @@ impl Checkpointer {
         self.folded = pages(done);
     }
 
-    /// Checkpoints without waiting for readers. What could not be folded back
-    /// is left for the next time.
+    /// Checkpoints without waiting for readers. Remaining pages are left for the next
+    /// time.
     pub(super) fn run(&mut self, db: &Connection) -> rusqlite::Result<()> {
         self.commits_since = 0;
         if !has_room(db)? {
@@ -118,8 +120,8 @@ impl Checkpointer {
         Ok(())
     }
 
-    /// Folds the whole log back and cuts it off; waits a moment for readers. Returns
-    /// `false` when they keep the log.
+    /// Checkpoints the whole log and truncates it; waits briefly for readers. Returns
+    /// `false` if they hold the log.
     fn cut_off(&mut self, db: &Connection) -> rusqlite::Result<bool> {
         db.busy_timeout(READERS_WITHIN)?;
         let done = checkpoint(db, "PRAGMA wal_checkpoint(TRUNCATE)");
@@ -131,8 +133,8 @@ impl Checkpointer {
         Ok(busy == 0)
     }
 
-    /// Waits for readers, a moment only, when the log is longer than it may be.
-    /// `false` when they keep it so.
+    /// Waits briefly for readers if the log exceeds its maximum. Returns `false` if it
+    /// still does.
     pub(super) fn shorten_if_too_long(&mut self, db: &Connection) -> rusqlite::Result<bool> {
         if self.pages < self.max_pages {
             return Ok(true);
@@ -147,8 +149,8 @@ impl Checkpointer {
     }
 }
 
-/// Whether the file can grow by what the log has for it. What little room there
-/// is on a nearly full disk is for results, not for a second copy of the log.
+/// Returns whether the file can grow by the content of the log. The little space on a
+/// nearly full disk is for results, not for a second copy of the log.
 fn has_room(db: &Connection) -> rusqlite::Result<bool> {
     let Some(path) = db.path().map(Path::new) else {
         return Ok(true);
@@ -159,7 +161,8 @@ fn has_room(db: &Connection) -> rusqlite::Result<bool> {
     Ok(room::is_enough_for(path, growth))
 }
 
-/// Whether readers were in the way, pages in the log, and pages folded back.
+/// Runs a checkpoint; returns whether readers were in the way, the pages in the log,
+/// and the checkpointed pages.
 fn checkpoint(db: &Connection, sql: &str) -> rusqlite::Result<[i64; 3]> {
     db.query_row(sql, [], |row| Ok([row.get(0)?, row.get(1)?, row.get(2)?]))
 }
@@ -200,15 +203,15 @@ mod tests {
         checkpointer.committed(900);
         assert!(checkpointer.is_due(false));
         checkpointer.ran(900, 900);
-        // (pages of the log, whether that is due, and in an idle moment)
+        // (pages of the log, whether a checkpoint is due, and when idle)
         for (pages, due, when_idle) in [
             (UNCHANGED, false, false),
-            // A reader keeps the log from being begun anew: it grows.
+            // A reader prevents the log from being restarted: it grows.
             (950, false, false),
             (1_000, false, true),
             (1_699, false, true),
             (1_700, true, true),
-            // Begun anew.
+            // The log was restarted.
             (5, false, false),
             (800, true, true),
         ] {

@@ -1,4 +1,4 @@
-//! Ready tasks are given to bots.
+//! Claims: assignment of ready tasks to bots.
 
 use deia_model::{Action, BotName, EventResult, Task, TaskStatus};
 use rusqlite::params;
@@ -29,7 +29,7 @@ pub(super) fn claim(tx: &mut Tx<'_>, claims: &[Claim]) -> rusqlite::Result<Reply
         }
         let held = |paused: &String| paused.is_empty() || paused == task.task_type.as_str();
         let full = bytes >= tx.policy.claim_max_bytes;
-        // The bot may have been stopped since the task was meant for it.
+        // The bot may have been stopped since the task was assigned to it.
         if full || paused.iter().any(held) || tx.withholds(&claim.bot) {
             deferred.push(task.id);
             continue;
@@ -93,7 +93,7 @@ fn take(tx: &mut Tx<'_>, stored: rows::Stored, claim: &Claim) -> rusqlite::Resul
     })
 }
 
-/// Notes in the task, the flows and the events that an attempt begins.
+/// Records the start of an attempt in the task, the statistics and the events.
 fn begun(
     tx: &mut Tx<'_>,
     task: &mut Task,
@@ -131,7 +131,7 @@ fn begun(
     )
 }
 
-/// Takes a slot for a task with that demand that comes in and may start at once.
+/// Takes a slot for a submitted task with that demand that may start at once.
 pub(super) fn slot_for(tx: &mut Tx<'_>, demand: &Demand) -> rusqlite::Result<Option<Slot>> {
     let Some(slot) = tx.take_slot(demand) else {
         return Ok(None);
@@ -144,7 +144,7 @@ pub(super) fn slot_for(tx: &mut Tx<'_>, demand: &Demand) -> rusqlite::Result<Opt
     Ok(Some(slot))
 }
 
-/// A task that comes in starts in the same transaction.
+/// Starts a submitted task in the same transaction.
 pub(super) fn start_at_once(
     tx: &mut Tx<'_>,
     mut task: Task,

@@ -1,4 +1,4 @@
-//! Connections to the file: what each kind holds to.
+//! Connections to the file, and the settings of each kind.
 
 use std::{path::Path, time::Duration};
 
@@ -6,15 +6,16 @@ use rusqlite::{Connection, OpenFlags, config::DbConfig, ffi};
 
 use super::options::SqliteOptions;
 
-/// How long a connection waits for another that is in its way.
+/// Maximum wait of a connection for another that holds the lock.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The writer's connection: durable before it answers, checkpoints by its own hand.
+/// Opens the writer's connection: durable before it answers, with explicit checkpoints.
 pub(super) fn writable(options: &SqliteOptions) -> rusqlite::Result<Connection> {
     let db = Connection::open(&options.path)?;
     let pages: i64 = db.pragma_query_value(None, "page_count", |row| row.get(0))?;
     if pages == 0 {
-        // Before the first table: later it would take a rewrite of the whole file.
+        // Must come before the first table: later it would require a rewrite of the
+        // whole file.
         db.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     }
     db.pragma_update(None, "journal_mode", "WAL")?;
@@ -28,7 +29,7 @@ pub(super) fn writable(options: &SqliteOptions) -> rusqlite::Result<Connection> 
         ));
     }
     db.pragma_update(None, "wal_autocheckpoint", 0)?;
-    // A log that had to grow gives the room back when it is begun anew.
+    // A log that had to grow is truncated when it is restarted.
     db.pragma_update(
         None,
         "journal_size_limit",
@@ -46,10 +47,10 @@ pub(super) fn writable(options: &SqliteOptions) -> rusqlite::Result<Connection> 
     Ok(db)
 }
 
-/// Value of `PRAGMA secure_delete`: what is deleted is overwritten where its page is
-/// written anyway, so that old versions of a row are not left in pages in use.
+/// Value of `PRAGMA secure_delete`: deleted content is overwritten where its page is
+/// written anyway, so that old versions of a row do not remain in pages in use.
 pub(super) const SECURE_DELETE: &str = "FAST";
-/// As [`SECURE_DELETE`], with pages that are given up as well.
+/// Like [`SECURE_DELETE`], including pages that are freed.
 pub(super) const SECURE_DELETE_ALL: &str = "ON";
 
 /// Value of `PRAGMA synchronous` for FULL.
@@ -69,7 +70,7 @@ fn not_durable(journal: &str, synchronous: i64) -> Option<String> {
         )
     })
 }
-/// A reader's connection.
+/// Opens a reader's connection.
 pub(super) fn readable(path: &Path) -> rusqlite::Result<Connection> {
     let db = Connection::open_with_flags(
         path,
@@ -81,9 +82,9 @@ pub(super) fn readable(path: &Path) -> rusqlite::Result<Connection> {
     Ok(db)
 }
 
-/// Keeps prepared statements and their plans. Unless told not to, SQLite compiles
-/// some statements again for each new value that is bound, to see whether another
-/// plan would suit it better: on the writer, for every look at a caller's key.
+/// Keeps prepared statements and their plans. By default SQLite compiles some
+/// statements again for each new bound value, to see whether another plan would suit it
+/// better: on the writer, for every check of a caller's key.
 fn keep_plans(db: &Connection) -> rusqlite::Result<()> {
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     db.set_prepared_statement_cache_capacity(64);

@@ -1,4 +1,4 @@
-//! What a transaction counts of tasks and submitters.
+//! Counts of tasks and submitters in a transaction.
 
 use deia_model::{TaskStatus, TaskType};
 
@@ -10,8 +10,8 @@ fn waits(status: Option<TaskStatus>) -> bool {
 }
 
 impl Tx<'_> {
-    /// Counts a task that goes from one status to another; `None` stands for a task
-    /// that is not there yet, or not any more.
+    /// Counts a task that changes from one status to another; `None` stands for a new
+    /// or a deleted task.
     pub(super) fn count_task(
         &mut self,
         task: Counted<'_>,
@@ -59,8 +59,8 @@ impl Tx<'_> {
         self.shares.has_type(self.db, submitter, task_type)
     }
 
-    /// Counts answers that are remembered (or, if negative, forgotten) for this
-    /// submitter; returns how many there are then, and their bytes.
+    /// Counts stored answers of this submitter (deleted ones if negative); returns
+    /// their new number, and their bytes.
     pub(super) fn count_answers(
         &mut self,
         submitter: &str,

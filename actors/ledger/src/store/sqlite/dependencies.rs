@@ -1,5 +1,5 @@
-//! Tasks that wait for others: who waits for whom, and what the end of one
-//! means for those that wait ([`release`] decides).
+//! Dependencies between tasks, and the consequence of the end of one for those that
+//! wait for it ([`release`] decides).
 
 use std::collections::HashMap;
 
@@ -17,12 +17,12 @@ use super::{
 };
 use crate::{Hint, Refusal};
 
-/// What each task of a submission depends on, as far as it is there already;
-/// what stands in the same batch is `None`.
+/// The dependencies of each task of a submission, as far as they exist already; those
+/// in the same batch are `None`.
 pub(super) type Parents = Vec<Vec<Option<Parent>>>;
 
-/// Looks up what the tasks depend on, and refuses what is not there, is not
-/// the submitter's to see, or has too many dependents. Changes nothing.
+/// Looks up the dependencies of the tasks, and refuses those that do not exist, are not
+/// visible to the submitter, or have too many dependents. Changes nothing.
 pub(super) fn look_up(
     tx: &Tx<'_>,
     tasks: &[NewTask],
@@ -89,7 +89,7 @@ fn parent(
     })
 }
 
-/// Refuses one more task that waits for another one, beyond the limit.
+/// Refuses another dependent of a task beyond the limit.
 fn has_room(
     tx: &Tx<'_>,
     dependents: u32,
@@ -106,13 +106,13 @@ fn has_room(
     }
 }
 
-/// Whether an end is known already that lets the child go on.
+/// Returns whether the status of `parent` already lets the child proceed.
 pub(super) fn is_satisfied(task: &NewTask, parent: &Parent) -> bool {
     release(parent.status, task.on_dependency_failure) == Release::Satisfied
 }
 
-/// Works off what ended tasks mean for those that wait for them, at most
-/// `limit` of these. Answers how many.
+/// Settles the dependents of finished tasks, at most `limit` of them. Returns the
+/// number.
 pub(super) fn settle(tx: &mut Tx<'_>, limit: u32) -> rusqlite::Result<u64> {
     let mut left = limit;
     while left > 0 {
@@ -149,7 +149,7 @@ fn settle_one(
     let task = match tx.or_aside(child, row)? {
         Some(Some(task)) => task,
         Some(None) => return edges::remove_edge(tx, parent, child),
-        // It waits on; a start that can read it settles it.
+        // The dependent continues to wait; a version that can decode it settles it.
         None => return Ok(()),
     };
     let (status, reason) = match release(status, task.on_failure) {
@@ -184,15 +184,15 @@ fn unblock(tx: &mut Tx<'_>, parent: i64, mut task: Waiting) -> rusqlite::Result<
         tx.hint(Hint::Due(task.run_at.as_millis()));
         return Ok(());
     }
-    // It is ready as of now, not since it was submitted.
+    // The task is ready from now on, not since its submission.
     task.run_at = tx.now;
     waiting::make_ready(tx, &task)
 }
 
-/// Has a task that is put back wait again for those that it depends on and
-/// that have not ended. What has ended, well or not, does not hold it: whoever
-/// puts it back wants it to run. Answers for how many it waits. Refuses when one of
-/// them has all the dependents that it may have.
+/// Makes a requeued task wait again for those of its dependencies that have not ended.
+/// Finished ones, successful or not, do not hold it: the caller who requeues it wants
+/// it to run. Returns the number of tasks that it waits for. Refuses if one of them has
+/// the maximum number of dependents.
 pub(super) fn wait_again(
     tx: &mut Tx<'_>,
     child: i64,
@@ -218,7 +218,7 @@ pub(super) fn wait_again(
     Ok(waits)
 }
 
-/// A task that has not ended, with the number of those that wait for it.
+/// Returns a task that has not ended, with the number of its dependents.
 fn unfinished(tx: &Tx<'_>, id: TaskId) -> rusqlite::Result<Option<(Parent, u32)>> {
     let found = tx
         .db
@@ -230,7 +230,8 @@ fn unfinished(tx: &Tx<'_>, id: TaskId) -> rusqlite::Result<Option<(Parent, u32)>
     found.optional()
 }
 
-/// When it is ready that depends on nothing: its time, or now.
+/// Returns the time at which a task without dependencies is ready: its `run_at`, or
+/// now.
 pub(super) fn ready_at(task: &NewTask, now: Timestamp) -> Timestamp {
     task.run_at.filter(|at| *at > now).unwrap_or(now)
 }

@@ -1,5 +1,5 @@
-//! Tasks whose time has come: they expire, lose a lease that was not extended, go
-//! on because of a task that has ended, or become ready.
+//! Tasks whose time has come: they expire, lose a lease that was not extended, proceed
+//! because a dependency has ended, or become ready.
 
 use rusqlite::params;
 
@@ -10,7 +10,7 @@ use super::{
 };
 use crate::Reply;
 
-/// Does what is due, at most `limit` of each kind.
+/// Processes what is due, at most `limit` of each kind.
 pub(super) fn run(tx: &mut Tx<'_>, limit: u32) -> rusqlite::Result<Reply> {
     let expired = due(
         tx,

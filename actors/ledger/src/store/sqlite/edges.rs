@@ -1,5 +1,5 @@
-//! Edges between tasks, from those that others wait for to those that wait, and
-//! the ended tasks whose edges are still to be worked off.
+//! Edges between tasks, from dependencies to dependents, and the finished tasks whose
+//! edges are still to be processed.
 
 use deia_model::{TaskId, TaskStatus};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -14,7 +14,7 @@ pub(super) struct Parent {
     pub(super) status: TaskStatus,
 }
 
-/// Notes that `child` waits for `parent`. Whether that is new.
+/// Records that `child` waits for `parent`. Returns `false` if it did already.
 pub(super) fn add_edge(tx: &mut Tx<'_>, parent: &Parent, child: i64) -> rusqlite::Result<bool> {
     let new = tx
         .db
@@ -29,7 +29,7 @@ pub(super) fn add_edge(tx: &mut Tx<'_>, parent: &Parent, child: i64) -> rusqlite
     Ok(new > 0)
 }
 
-/// Has what depends on an ended task settled, if there is any.
+/// Schedules the settlement of the dependents of a finished task, if there are any.
 pub(super) fn settle_later(tx: &mut Tx<'_>, seq: i64, dependents: u32) -> rusqlite::Result<()> {
     if dependents > 0 {
         tx.db
@@ -40,7 +40,7 @@ pub(super) fn settle_later(tx: &mut Tx<'_>, seq: i64, dependents: u32) -> rusqli
     Ok(())
 }
 
-/// Returns an ended task whose edges are still to be worked off.
+/// Returns a finished task whose edges are still to be processed.
 pub(super) fn next_settled(db: &Connection) -> rusqlite::Result<Option<i64>> {
     db.prepare_cached(
         "SELECT s.parent FROM settled s CROSS JOIN tasks t ON t.seq = s.parent
@@ -58,7 +58,7 @@ pub(super) fn settled(db: &Connection, parent: i64) -> rusqlite::Result<(TaskId,
         })
 }
 
-/// Returns tasks that wait for that one.
+/// Returns tasks that wait for `parent`.
 pub(super) fn waiting_for(db: &Connection, parent: i64, limit: u32) -> rusqlite::Result<Vec<i64>> {
     db.prepare_cached(
         "SELECT child FROM dependencies WHERE parent = ?1
@@ -68,7 +68,7 @@ pub(super) fn waiting_for(db: &Connection, parent: i64, limit: u32) -> rusqlite:
     .collect()
 }
 
-/// Has `child` wait for `parent` no longer.
+/// Removes the edge from `parent` to `child`.
 pub(super) fn remove_edge(tx: &Tx<'_>, parent: i64, child: i64) -> rusqlite::Result<()> {
     let gone = tx
         .db
@@ -80,7 +80,7 @@ pub(super) fn remove_edge(tx: &Tx<'_>, parent: i64, child: i64) -> rusqlite::Res
     Ok(())
 }
 
-/// Notes that the edges of an ended task are worked off.
+/// Records that the edges of a finished task are processed.
 pub(super) fn forget_settled(tx: &Tx<'_>, parent: i64) -> rusqlite::Result<()> {
     tx.db
         .prepare_cached("DELETE FROM settled WHERE parent = ?1")?
@@ -88,7 +88,7 @@ pub(super) fn forget_settled(tx: &Tx<'_>, parent: i64) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Has a task wait for nothing any more.
+/// Removes all edges to `child`.
 pub(super) fn remove_edges_of(tx: &Tx<'_>, child: i64) -> rusqlite::Result<()> {
     tx.db
         .prepare_cached(
@@ -102,7 +102,7 @@ pub(super) fn remove_edges_of(tx: &Tx<'_>, child: i64) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// The tasks that a task waits for, with their status.
+/// Returns the tasks that a task waits for, with their status.
 pub(super) fn blockers(db: &Connection, child: i64) -> rusqlite::Result<Vec<(TaskId, TaskStatus)>> {
     db.prepare_cached(
         "SELECT t.id, t.status FROM dependencies d JOIN tasks t ON t.seq = d.parent WHERE d.child = ?1 LIMIT 100",

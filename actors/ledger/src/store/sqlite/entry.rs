@@ -1,4 +1,4 @@
-//! Events on their way into the log.
+//! Events to be appended to the log.
 
 use deia_model::{
     Action, BotName, EventResult, NewEvent, TargetType, Task, TaskId, TaskStatus, TaskType,
@@ -6,35 +6,35 @@ use deia_model::{
 
 use super::rows;
 
-/// An event with little text, for the hot path.
+/// An event with little allocated text, for the hot path.
 pub(super) struct Entry<'a> {
     pub(super) action: Action,
     pub(super) actor: &'a str,
     pub(super) target: &'a str,
-    /// `None`: as the action says.
+    /// `None`: that of the action.
     pub(super) target_type: Option<TargetType>,
     pub(super) result: EventResult,
     pub(super) details: Option<&'a str>,
     pub(super) trace_id: Option<&'a str>,
     /// The owner of the target.
     pub(super) owner: Option<&'a str>,
-    /// The task, if the event is of one.
+    /// The task, if the event is about one.
     pub(super) task: Option<OfTask<'a>>,
 }
 
-/// The task of an event, as it is after it.
+/// The task of an event, in its state after the event.
 pub(super) struct OfTask<'a> {
     pub(super) task_type: &'a TaskType,
     pub(super) bot: Option<&'a BotName>,
-    /// Number of the attempt; 0: none has begun.
+    /// Number of the attempt; 0: none has started.
     pub(super) attempt: u32,
     pub(super) status: TaskStatus,
-    /// The tags as a JSON list; `None`: it has none.
+    /// The tags as a JSON list; `None`: there are none.
     pub(super) tags: Option<String>,
 }
 
 impl<'a> OfTask<'a> {
-    /// Describes a task that has that status now.
+    /// Describes a task that now has that status.
     pub(super) fn of(task: &'a Task, status: TaskStatus) -> Self {
         Self {
             task_type: &task.task_type,
@@ -60,7 +60,7 @@ pub(super) struct TaskEntry<'a> {
 }
 
 impl Entry<'_> {
-    /// Returns it as somebody else put it together.
+    /// Returns the event in its owned form.
     pub(super) fn to_event(&self) -> NewEvent {
         let details = self.details.map(serde_json::from_str);
         NewEvent {

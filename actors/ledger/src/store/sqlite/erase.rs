@@ -1,4 +1,4 @@
-//! The content of a task is erased, and all that came of it.
+//! Erasure of the content and the outcome of tasks.
 
 use deia_model::{Action, EventResult, TaskId};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -12,9 +12,9 @@ use super::{
 };
 use crate::{Refusal, Reply};
 
-/// Erases what the task was given and what came of it. The record stays, with its
-/// tags and keys. The pages that are given up are overwritten, which is otherwise
-/// done only where it costs no write.
+/// Erases the input and the outcome of the task. The record stays, with its tags and
+/// keys. Freed pages are overwritten, which is otherwise done only where it costs no
+/// write.
 pub(super) fn erase(tx: &mut Tx<'_>, id: TaskId, actor: &str) -> Result<Reply, ApplyError> {
     let rows::Stored {
         seq, history, task, ..

@@ -1,15 +1,15 @@
-//! Reasons why a command was not applied, and what errors of SQLite mean for
-//! those who asked.
+//! Reasons why a command was not applied, and the meaning of errors of SQLite for
+//! callers.
 
 use rusqlite::{ErrorCode, ffi};
 
 use crate::{Refusal, Shortage, StoreError};
 
-/// Why a command was not applied.
+/// Reason why a command was not applied.
 pub(super) enum ApplyError {
-    /// It does not fit what is stored.
+    /// The command conflicts with the stored state.
     Refused(Refusal),
-    /// SQLite failed: the whole transaction is to be rolled back.
+    /// SQLite failed: the whole transaction must be rolled back.
     Sqlite(rusqlite::Error),
 }
 
@@ -25,11 +25,11 @@ impl From<Refusal> for ApplyError {
     }
 }
 
-/// What a caller is told of an error of SQLite.
+/// Converts an error of SQLite to the error that the caller gets.
 pub(super) fn store_error(error: &rusqlite::Error) -> StoreError {
     match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => StoreError::Full(Shortage::default()),
-        // The index of the write-ahead log is a file, too, and could not grow.
+        // The index of the write-ahead log is a file as well, and could not grow.
         Some(ErrorCode::SystemIoFailure) if extended(error) == ffi::SQLITE_IOERR_SHMSIZE => {
             StoreError::Full(Shortage::default())
         }
@@ -39,8 +39,8 @@ pub(super) fn store_error(error: &rusqlite::Error) -> StoreError {
     }
 }
 
-/// Whether the file can no longer be trusted through this connection: after a
-/// failed fsync nobody knows what is on disk until it is opened anew.
+/// Returns whether the file can no longer be trusted through this connection: after a
+/// failed fsync nobody knows what is on disk until it is opened again.
 pub(super) fn is_fatal(error: &rusqlite::Error) -> bool {
     matches!(
         error.sqlite_error_code(),
@@ -48,7 +48,7 @@ pub(super) fn is_fatal(error: &rusqlite::Error) -> bool {
     )
 }
 
-/// Whether the operating system refused to read or write.
+/// Returns whether the operating system refused to read or write.
 pub(super) fn is_io(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure)
 }
@@ -56,23 +56,23 @@ pub(super) fn is_io(error: &rusqlite::Error) -> bool {
 /// Consequence of a checkpoint that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CheckpointFault {
-    /// There was no room. The log stays until there is.
+    /// There was no space. The log stays until there is.
     Full,
-    /// Something was in the way. The next checkpoint does it.
+    /// A lock was held. The next checkpoint does the work.
     Later,
-    /// Nobody knows which pages are on disk: the process must end, so that the next
-    /// one writes all of the log anew.
+    /// The state of pages on disk is unknown: the process must end, so that the next
+    /// one writes all of the log again.
     Untrusted,
 }
 
-/// Decides what a failed checkpoint means. `full`: the disk has no room.
+/// Decides the consequence of a failed checkpoint. `full`: the disk has no space.
 pub(super) fn checkpoint_fault(error: &rusqlite::Error, full: bool) -> CheckpointFault {
     let failed_sync = matches!(
         extended(error),
         ffi::SQLITE_IOERR_FSYNC | ffi::SQLITE_IOERR_DIR_FSYNC
     );
     match (full, is_fatal(error)) {
-        // A sync that fails for want of room has lost pages like any other.
+        // A sync that fails for lack of space has lost pages like any other.
         _ if failed_sync => CheckpointFault::Untrusted,
         (true, _) => CheckpointFault::Full,
         (false, true) => CheckpointFault::Untrusted,

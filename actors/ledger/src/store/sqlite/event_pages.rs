@@ -2,7 +2,7 @@
 //!
 //! Callers who see everything page through the log itself. Callers who see only some
 //! tasks page through those, and through the events of each: neither a number, nor a
-//! cursor, nor the length of a page tells how much else happens (decision 12).
+//! cursor, nor the length of a page reveals how much else happens (decision 12).
 
 use deia_model::{Event, EventFilter, Page, Sight, TaskId};
 use rusqlite::{Connection, params};
@@ -12,9 +12,9 @@ use super::{
     rows,
 };
 
-/// Events, and tasks that may have some, that one page looks at. A filter that matches
-/// little gives short pages instead of slow ones, and so do tasks whose events are
-/// forgotten.
+/// Maximum number of events, and of tasks that may have some, that one page examines. A
+/// filter that matches little gives short pages instead of slow ones, and so do tasks
+/// whose events were pruned.
 const LOOK_AT: usize = 50_000;
 
 /// The place where a page continues.
@@ -22,13 +22,13 @@ const LOOK_AT: usize = 50_000;
 pub(super) enum Place {
     /// Before this event of the log.
     Log(i64),
-    /// Within this task, at its event of that number and before. The number stays that
-    /// of this event, also when earlier ones are forgotten meanwhile.
+    /// Within this task, at its event with this number and before. The number stays
+    /// that of the event, even when earlier ones are pruned meanwhile.
     Task(TaskId, u64),
 }
 
 impl Place {
-    /// Returns the place that a cursor stands for, for a caller of that sight.
+    /// Returns the place that a cursor stands for, for a caller with that visibility.
     pub(super) fn parse(text: &str, sight: &Sight) -> Option<Self> {
         let bytes = data_encoding::BASE64URL_NOPAD
             .decode(text.as_bytes())
@@ -61,7 +61,7 @@ pub(super) struct List {
     pub(super) limit: u32,
 }
 
-/// Returns the wanted events that somebody sees.
+/// Returns the matching events that are visible to the caller.
 pub(super) fn events(db: &Connection, list: &List) -> rusqlite::Result<Page<Event>> {
     match &list.sight {
         Sight::All => of_log(db, list, LOOK_AT),
@@ -104,7 +104,7 @@ fn of_log(db: &Connection, list: &List, look_at: usize) -> rusqlite::Result<Page
             return Ok(page(items, last));
         }
         let event = event(row)?;
-        // Times follow the numbers, up to a clock that was set back.
+        // Times follow the numbers, except when a clock was set back.
         last = Some(Place::Log(row.get(0)?));
         looked += 1;
         if list.filter.matches(&event) {
@@ -114,7 +114,8 @@ fn of_log(db: &Connection, list: &List, look_at: usize) -> rusqlite::Result<Page
     Ok(page(items, None))
 }
 
-/// The events of tasks, the newest task first. Each is numbered within its task.
+/// Returns the events of tasks, the newest task first. Each is numbered within its
+/// task.
 fn of_tasks(
     db: &Connection,
     list: &List,
@@ -127,7 +128,7 @@ fn of_tasks(
         _ => (None, None),
     };
     let before = match from {
-        // The task itself again, unless it is forgotten.
+        // The task itself again, unless it was deleted.
         Some(id) => below(db, Some(id))?.saturating_add(1),
         None => i64::MAX,
     };
@@ -169,7 +170,7 @@ mod tests {
         TaskId::from_bytes(u128::from(i).to_be_bytes())
     }
 
-    /// A task of ada, with that event as its newest.
+    /// Inserts a task of ada, with that event as its newest.
     fn insert_task(db: &Connection, i: u8, last_event: i64) {
         db.execute(
             "INSERT INTO tasks (id, type, priority, status, submitter, content, created_at, run_at,
@@ -190,7 +191,7 @@ mod tests {
         .unwrap();
     }
 
-    /// What a caller who sees ada's tasks reads, page by page.
+    /// Returns the events that a caller who sees ada's tasks reads, page by page.
     fn pages(db: &Connection, limit: u32, look_at: usize) -> Vec<Vec<Event>> {
         let tasks = "tasks INDEXED BY tasks_submitter WHERE submitter";
         let sight = Sight::SubmittedBy("ada".into());

@@ -1,4 +1,4 @@
-//! Cursors of followers, what comes of the events that they take in, and the log that
+//! Cursors of followers, the effects of the events that they process, and the log that
 //! they follow.
 
 use std::num::NonZero;
@@ -30,8 +30,8 @@ fn timeline(db: &Connection) -> rusqlite::Result<u64> {
     Ok(newest.unsigned_abs())
 }
 
-/// Returns the last event that a history shares with the one after it; `None`: it is the
-/// newest.
+/// Returns the last event that a history shares with the one after it; `None` for the
+/// newest history.
 fn fork_after(db: &Connection, timeline: u64) -> rusqlite::Result<Option<Position>> {
     db.prepare_cached(
         "SELECT timeline, first_seq - 1 FROM timelines WHERE timeline > ?1 ORDER BY timeline LIMIT 1",
@@ -40,8 +40,8 @@ fn fork_after(db: &Connection, timeline: u64) -> rusqlite::Result<Option<Positio
     .optional()
 }
 
-/// Returns where a cursor that stands there has to go on, if that is elsewhere: its history
-/// was cut off before, by a restore.
+/// Returns where a cursor must continue, if that is elsewhere: its history was cut off
+/// earlier, by a restore.
 fn forked(db: &Connection, at: Position) -> rusqlite::Result<Option<Position>> {
     let fork = fork_after(db, at.timeline)?;
     Ok(fork.filter(|fork| at.seq > fork.seq))
@@ -61,8 +61,8 @@ fn oldest(db: &Connection) -> rusqlite::Result<u64> {
     Ok(oldest.unsigned_abs())
 }
 
-/// Returns where the cursor of that name stands; before the oldest event that is kept if
-/// it was never moved.
+/// Returns the cursor of that name; before the oldest stored event if it was never
+/// moved.
 pub(super) fn cursor(db: &Connection, name: &str) -> rusqlite::Result<Position> {
     let stored = db
         .prepare_cached("SELECT timeline, seq FROM followers WHERE name = ?1")?
@@ -70,7 +70,7 @@ pub(super) fn cursor(db: &Connection, name: &str) -> rusqlite::Result<Position> 
         .optional()?;
     match stored {
         Some(at) => Ok(at),
-        // One that is new follows what is there, and has missed nothing.
+        // A new follower starts with the stored events, and has missed nothing.
         None => Ok(Position {
             timeline: timeline(db)?,
             seq: oldest(db)?.saturating_sub(1),
@@ -85,7 +85,7 @@ fn position(row: &Row<'_>, at: usize) -> rusqlite::Result<Position> {
     })
 }
 
-/// Moves a cursor and writes what comes of the events on the way.
+/// Moves a cursor and writes the effects of the events on the way.
 pub(super) fn advance(tx: &mut Tx<'_>, advance: &Advance) -> Result<Reply, ApplyError> {
     let name = advance.follower.0;
     let at = cursor(tx.db, name)?;
@@ -208,14 +208,14 @@ pub(super) fn statistics(db: &Connection, from: u32) -> rusqlite::Result<Statist
     Ok(sums)
 }
 
-/// What one page of events may have.
+/// Limits of one page of events.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PageLimits {
     pub(super) events: NonZero<u32>,
     pub(super) bytes: u64,
 }
 
-/// Events after a cursor. A page has at least one event when there is any.
+/// Returns the events after a cursor. A page has at least one event if there is any.
 pub(super) fn page(
     db: &Connection,
     after: Position,
@@ -268,7 +268,7 @@ pub(super) fn page(
     })
 }
 
-/// Returns the bytes of the texts of an event that can be long.
+/// Returns the size of those texts of an event that can be long, in bytes.
 fn text_bytes(row: &Row<'_>) -> rusqlite::Result<u64> {
     const TARGET: usize = 5;
     const DETAILS: usize = 7;
@@ -282,7 +282,7 @@ fn text_bytes(row: &Row<'_>) -> rusqlite::Result<u64> {
     Ok(bytes as u64)
 }
 
-/// How far each follower is, by name.
+/// Returns the progress of each follower, by name.
 pub(super) fn followers(db: &Connection) -> rusqlite::Result<Vec<FollowerState>> {
     let (head, now) = (newest(db)?, Timestamp::now());
     let mut next_at =
@@ -309,7 +309,7 @@ pub(super) fn followers(db: &Connection) -> rusqlite::Result<Vec<FollowerState>>
     Ok(states)
 }
 
-/// The log as a whole.
+/// Returns the extent of the log.
 pub(super) fn log(db: &Connection) -> rusqlite::Result<EventLog> {
     let (floor, head) = (oldest(db)?, newest(db)?);
     if head == 0 {
@@ -327,8 +327,8 @@ pub(super) fn log(db: &Connection) -> rusqlite::Result<EventLog> {
     })
 }
 
-/// Returns the mean bytes of the texts of an event, from a sample that is spread evenly over
-/// the log: a run of long events anywhere counts as what it is.
+/// Returns the mean size of the texts of an event, from a sample that is spread evenly
+/// over the log, so that a run of long events anywhere is weighted correctly.
 fn sampled_bytes(db: &Connection, floor: u64, head: u64) -> rusqlite::Result<u64> {
     let mut bytes = db.prepare_cached(
         "SELECT octet_length(action) + octet_length(actor) + octet_length(target)
@@ -353,8 +353,8 @@ fn sampled_bytes(db: &Connection, floor: u64, head: u64) -> rusqlite::Result<u64
     Ok(sum.checked_div(count).unwrap_or(0))
 }
 
-/// The newest event that was recorded before that time; 0: none. Times follow the
-/// numbers, up to a clock that was set back.
+/// Returns the newest event that was recorded before that time; 0: none. Times follow
+/// the numbers, except when a clock was set back.
 pub(super) fn last_before(db: &Connection, time: Timestamp) -> rusqlite::Result<u64> {
     let (mut below, mut above) = (oldest(db)?.saturating_sub(1), newest(db)? + 1);
     let mut at = db.prepare_cached("SELECT at FROM events WHERE seq = ?1")?;
@@ -372,8 +372,8 @@ pub(super) fn last_before(db: &Connection, time: Timestamp) -> rusqlite::Result<
     Ok(below)
 }
 
-/// Forgets events up to that one, at most `max` of them: never the newest, so that its
-/// number does not come again, and none that a binding follower has not taken in.
+/// Deletes events up to the given one, at most `max` of them: never the newest, so that
+/// its number is not reused, and none that a binding follower has not processed.
 pub(super) fn prune(tx: &Tx<'_>, command: &PruneEvents) -> rusqlite::Result<Reply> {
     let held: Option<i64> = tx
         .db

@@ -1,4 +1,4 @@
-//! Answers that are remembered for a while, so that a repeated request is harmless.
+//! Stored answers, so that a repeated request is harmless.
 
 use rusqlite::{OptionalExtension, params};
 use serde::{Serialize, de::DeserializeOwned};
@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{errors::ApplyError, rows, transaction::Tx};
 use crate::{Dedup, Refusal};
 
-/// What was answered to the same request before; a request that differs is refused.
+/// Returns the stored answer to the same request; refuses a request that differs.
 pub(super) fn remembered<T: DeserializeOwned>(
     tx: &mut Tx<'_>,
     submitter: &str,
@@ -40,11 +40,11 @@ pub(super) fn remembered<T: DeserializeOwned>(
     }
 }
 
-/// Answers of one submitter that one look forgets.
+/// Maximum number of answers of one submitter that are deleted at once.
 const FORGET_AT_ONCE: usize = 64;
 
-/// Remembers an answer. Beyond the limits of one submitter the oldest answers of
-/// that submitter are forgotten: nobody loses an answer because of another.
+/// Stores an answer. Beyond the limits of one submitter the oldest answers of that
+/// submitter are deleted: nobody loses an answer because of another.
 pub(super) fn remember(
     tx: &mut Tx<'_>,
     submitter: &str,
@@ -80,14 +80,14 @@ pub(super) fn remember(
     Ok(())
 }
 
-/// Answers that were forgotten.
+/// Answers that were deleted.
 #[derive(Default)]
 struct Gone {
     answers: i64,
     bytes: i64,
 }
 
-/// Forgets the oldest answers of a submitter, at most `limit`.
+/// Deletes the oldest answers of a submitter, at most `limit`.
 fn forget_oldest(tx: &Tx<'_>, submitter: &str, limit: usize) -> rusqlite::Result<Gone> {
     let mut gone = Gone::default();
     let mut delete = tx.db.prepare_cached(
@@ -104,8 +104,8 @@ fn forget_oldest(tx: &Tx<'_>, submitter: &str, limit: usize) -> rusqlite::Result
     Ok(gone)
 }
 
-/// Forgets answers that were remembered at `oldest` or before, at most `limit`;
-/// returns how many.
+/// Deletes answers that were stored at `oldest` or before, at most `limit`; returns the
+/// number.
 pub(super) fn forget_before(tx: &mut Tx<'_>, oldest: i64, limit: usize) -> rusqlite::Result<usize> {
     let gone: Vec<(String, i64)> = tx
         .db
@@ -122,7 +122,8 @@ pub(super) fn forget_before(tx: &mut Tx<'_>, oldest: i64, limit: usize) -> rusql
     Ok(gone.len())
 }
 
-/// Forgets what was answered under that name: whoever gets it later is another.
+/// Deletes the answers of a submitter: a later user of the same name is a different
+/// one.
 pub(super) fn forget(tx: &mut Tx<'_>, submitter: &str) -> rusqlite::Result<()> {
     loop {
         let gone = forget_oldest(tx, submitter, FORGET_AT_ONCE)?;

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{errors::ApplyError, logins, rows, transaction::Tx, unreadable::lenient};
 use crate::{AccessLimits, Hint, Refusal, Reply};
 
-/// Forgets keys that ended longest ago until there is room for one more.
+/// Deletes the keys that ended longest ago until one more is within the limit.
 pub(super) fn make_room(tx: &mut Tx<'_>, limits: AccessLimits) -> Result<(), ApplyError> {
     let count: u32 = tx
         .db
@@ -74,8 +74,8 @@ pub(super) fn log(
     Ok(())
 }
 
-/// Refuses the key from now on, ends the sessions that were opened with it, and
-/// tells of it.
+/// Revokes the key now, ends the sessions that were opened with it, and records the
+/// event.
 pub(super) fn mark_revoked(tx: &mut Tx<'_>, info: &KeyInfo, actor: &str) -> rusqlite::Result<()> {
     tx.db
         .prepare_cached("UPDATE keys SET revoked_at = ?2 WHERE id = ?1")?
@@ -102,7 +102,7 @@ const SELECT_KEY: &str =
         k.name, k.scopes, k.allow_ips, k.bot, k.family, k.last_used_at, u.role, u.active
      FROM keys k JOIN users u ON u.name = k.user";
 
-/// A row in the order of [`SELECT_KEY`].
+/// Decodes a row in the order of [`SELECT_KEY`].
 fn record(row: &Row<'_>) -> rusqlite::Result<KeyRecord> {
     let list = |column| row.get::<_, Option<String>>(column);
     let id = KeyId::from_bytes(row.get(0)?);
@@ -144,7 +144,7 @@ pub(super) fn all(db: &Connection) -> rusqlite::Result<Vec<KeyRecord>> {
         .collect()
 }
 
-/// Returns the key of that id.
+/// Returns the key with that id.
 pub(super) fn find(db: &Connection, id: KeyId) -> rusqlite::Result<Option<KeyRecord>> {
     let sql = format!("{SELECT_KEY} WHERE k.id = ?1");
     db.prepare_cached(&sql)?

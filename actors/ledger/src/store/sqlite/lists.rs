@@ -8,15 +8,16 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{read::is_seen, rows, unreadable::lenient};
 
-/// What a cursor of the list of tasks stands for; `None` when it is none. It is the id of
-/// a task: a number of the row would tell how many tasks of others there are.
+/// Returns the task that a cursor of the list of tasks stands for; `None` if the cursor
+/// is invalid. It is the id of a task: a row number would reveal how many tasks of
+/// others there are.
 pub fn cursor(text: &str) -> Option<TaskId> {
     let bytes = data_encoding::BASE64URL_NOPAD
         .decode(text.as_bytes())
         .ok()?;
     let plain = std::str::from_utf8(&bytes).ok()?;
     let id = plain.strip_prefix("tasks:")?.parse().ok()?;
-    // Of the ways to write an id one is that of a cursor.
+    // Only one of the ways to write an id is a valid cursor.
     (cursor_text(id) == text).then_some(id)
 }
 
@@ -24,8 +25,8 @@ fn cursor_text(id: TaskId) -> String {
     data_encoding::BASE64URL_NOPAD.encode(format!("tasks:{id}").as_bytes())
 }
 
-/// The rows from which a list goes on are below this number. Ids are in order of
-/// submission, so the place of a task that was forgotten meanwhile is known, too.
+/// Returns the row number below which a list continues. Ids are in order of submission,
+/// so the place of a task that was deleted meanwhile is known, too.
 pub(super) fn below(db: &Connection, after: Option<TaskId>) -> rusqlite::Result<i64> {
     let Some(id) = after else {
         return Ok(i64::MAX);
@@ -36,11 +37,11 @@ pub(super) fn below(db: &Connection, after: Option<TaskId>) -> rusqlite::Result<
     Ok(seq.optional()?.unwrap_or(i64::MAX))
 }
 
-/// Rows that one page looks at. A filter that matches little gives short pages
-/// instead of slow ones.
+/// Maximum number of rows that one page examines. A filter that matches little gives
+/// short pages instead of slow ones.
 const LOOK_AT: usize = 50_000;
 
-/// Tasks that are wanted, of those that somebody sees.
+/// A query for tasks, among those visible to the caller.
 pub(super) struct List {
     pub(super) sight: Sight,
     pub(super) filter: TaskFilter,
@@ -48,10 +49,10 @@ pub(super) struct List {
     pub(super) limit: u32,
 }
 
-/// Which rows are looked at, with the `?2` in it. Who sees only their own is led
-/// past no row of another's: these would be told by the cursor of a short page and
-/// by the time that it takes. Otherwise what is rare has an index of its own, in
-/// order of submission. A partial index needs its status as a literal.
+/// Returns the source of the rows to examine, with its `?2`. Callers with restricted
+/// visibility must not examine rows of others: the cursor of a short page, and the time
+/// that it takes, would reveal them. Otherwise rare statuses have an index of their
+/// own, in order of submission. A partial index needs its status as a literal.
 fn source<'a>(sight: &'a Sight, filter: &'a TaskFilter) -> (&'static str, Option<&'a str>) {
     let asked = (filter.submitter.as_deref(), filter.bot.as_ref());
     let (submitter, bot) = match sight {
@@ -65,7 +66,7 @@ fn source<'a>(sight: &'a Sight, filter: &'a TaskFilter) -> (&'static str, Option
             "tasks INDEXED BY tasks_running WHERE status = 2 AND bot = ?2 AND",
             bot,
         ),
-        // Never more than the bots have places for.
+        // Never more than the bots have slots.
         (Some(TaskStatus::Running), ..) => {
             ("tasks INDEXED BY tasks_running WHERE status = 2 AND", None)
         }
@@ -94,7 +95,7 @@ fn source<'a>(sight: &'a Sight, filter: &'a TaskFilter) -> (&'static str, Option
     }
 }
 
-/// Tasks without their content, newest first, before `after`.
+/// Returns tasks without their content, newest first, before `after`.
 pub(super) fn tasks(db: &Connection, list: List) -> rusqlite::Result<Page<Task>> {
     page(db, list, LOOK_AT)
 }
@@ -116,7 +117,7 @@ fn page(db: &Connection, mut list: List, look_at: usize) -> rusqlite::Result<Pag
         Some(whose) => statement.query(params![before, whose])?,
         None => statement.query([before])?,
     };
-    // Running tasks are few, and of those of others nothing may be told.
+    // Running tasks are few, and those of others must not be revealed.
     let only_wanted = list.filter.status == Some(TaskStatus::Running);
     let (mut looked, mut last) = (0, None);
     let mut more = false;
@@ -149,7 +150,7 @@ fn without_content(row: &Row<'_>) -> rusqlite::Result<Task> {
     })
 }
 
-/// Whether the row, in the order of [`rows::TASK_COLUMNS`], is wanted.
+/// Returns whether the row, in the order of [`rows::TASK_COLUMNS`], matches.
 fn matches(row: &Row<'_>, filter: &TaskFilter) -> rusqlite::Result<bool> {
     let text_is = |column: usize, wanted: Option<&str>| -> rusqlite::Result<bool> {
         Ok(match wanted {
@@ -189,10 +190,10 @@ fn matches(row: &Row<'_>, filter: &TaskFilter) -> rusqlite::Result<bool> {
     }
 }
 
-/// The newest events of one task that are shown.
+/// Maximum number of events of one task that are shown, the newest.
 const TASK_EVENTS: usize = 1_000;
 
-/// The events of one task, oldest first, for a caller with that sight.
+/// Returns the events of one task, oldest first, for a caller with that visibility.
 pub(super) fn task_events(
     db: &Connection,
     id: TaskId,
@@ -214,13 +215,14 @@ pub(super) fn task_events(
 
 /// An event of a task.
 pub(super) struct Link {
-    /// Its number among all events that the task has had, from 1.
+    /// The number of the event among all events of the task, from 1.
     pub(super) ordinal: u64,
     pub(super) event: Event,
 }
 
 impl Link {
-    /// Returns the event for callers who may not know how much happened to other tasks.
+    /// Returns the event for callers who may not learn how much happened to other
+    /// tasks.
     pub(super) fn numbered_in_task(self) -> Event {
         Event {
             seq: self.ordinal,
@@ -229,8 +231,8 @@ impl Link {
     }
 }
 
-/// The events that are left of those that lead to that one, oldest first: each names
-/// the one before of the same task.
+/// Returns the stored events that lead to the given one, oldest first: each refers to
+/// the previous one of the same task.
 pub(super) fn chain(db: &Connection, newest: Option<i64>) -> rusqlite::Result<Vec<Link>> {
     let mut next = newest;
     let sql = format!("{SELECT_EVENT} WHERE seq = ?1");
@@ -256,7 +258,7 @@ pub(super) const SELECT_EVENT: &str =
             target_type, owner, task_type, bot, tags, attempt, status, session_id, v,
             (SELECT max(timeline) FROM timelines WHERE first_seq <= seq), ordinal FROM events";
 
-/// Returns events after that sequence number, in order.
+/// Returns events after a sequence number, in order.
 #[cfg(any(test, feature = "testing"))]
 pub(super) fn events(db: &Connection, after: u64, limit: u32) -> rusqlite::Result<Vec<Event>> {
     let after = i64::try_from(after).unwrap_or(i64::MAX);
@@ -285,7 +287,7 @@ pub(super) fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
             id: row.get(5)?,
         },
         owner: row.get(11)?,
-        // Of what a newer version writes, the event is better than none.
+        // An unknown value of a newer version must not hide the event.
         task_type: row
             .get::<_, Option<String>>(12)?
             .and_then(|text| text.parse().ok()),
@@ -306,7 +308,7 @@ pub(super) fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
             1 => EventResult::Failure,
             _ => EventResult::Partial,
         },
-        // Text that is no JSON is better than a hole in the log.
+        // Text that is not JSON is better than a gap in the log.
         details: details.map_or(serde_json::Value::Null, |text| {
             serde_json::from_str(&text).unwrap_or(serde_json::Value::String(text))
         }),

@@ -1,4 +1,4 @@
-//! Sessions in browsers.
+//! Web sessions.
 
 use deia_model::{
     Action, KeyId, Login, LoginEnd, LoginId, LoginRecord, NewEvent, OpenedWith, Timestamp,
@@ -9,7 +9,7 @@ use serde_json::json;
 use super::{errors::ApplyError, idempotency, rows, transaction::Tx, unreadable};
 use crate::{Hint, LoginCommand, OpenLogin, Refusal, Reply};
 
-/// Applies one command about sessions.
+/// Applies one command about web sessions.
 pub(super) fn apply(tx: &mut Tx<'_>, command: &LoginCommand) -> Result<Reply, ApplyError> {
     match command {
         LoginCommand::Open(command) => open(tx, command),
@@ -31,7 +31,7 @@ fn open(tx: &mut Tx<'_>, command: &OpenLogin) -> Result<Reply, ApplyError> {
         dedup,
     } = command;
     let info = &login.info;
-    // The cookie is not kept, so the answer cannot be given again.
+    // The cookie is not stored, so the answer cannot be given again.
     if let Some(dedup) = dedup
         && let Some(opened) = idempotency::remembered(tx, &info.user, dedup)?
     {
@@ -108,7 +108,7 @@ fn end(tx: &mut Tx<'_>, logins: &[LoginId], why: LoginEnd, actor: &str) -> rusql
     Ok(Reply::Done(ended))
 }
 
-/// Ends those that were opened with a key: it is not valid any more.
+/// Ends the sessions that were opened with a key: it is no longer valid.
 pub(super) fn end_of_key(tx: &mut Tx<'_>, key: KeyId, actor: &str) -> rusqlite::Result<()> {
     let logins: Vec<_> = tx
         .db
@@ -118,7 +118,7 @@ pub(super) fn end_of_key(tx: &mut Tx<'_>, key: KeyId, actor: &str) -> rusqlite::
     end(tx, &logins, LoginEnd::Withdrawn, actor).map(drop)
 }
 
-/// Ends those of a user who is not there, or not active, any more.
+/// Ends the sessions of a user who was deleted or deactivated.
 pub(super) fn end_of_user(tx: &mut Tx<'_>, user: &str, actor: &str) -> rusqlite::Result<()> {
     let logins = of_user(tx.db, user)?;
     end(tx, &logins, LoginEnd::Withdrawn, actor).map(drop)
@@ -135,14 +135,14 @@ fn note_seen(tx: &mut Tx<'_>, seen: &[(LoginId, Timestamp)]) -> rusqlite::Result
     Ok(Reply::Done(noted))
 }
 
-/// Those of a user, the one that was used longest ago first.
+/// Returns the sessions of a user, the least recently used first.
 fn of_user(db: &Connection, user: &str) -> rusqlite::Result<Vec<LoginId>> {
     db.prepare_cached("SELECT id FROM logins WHERE user = ?1 ORDER BY last_seen_at, id")?
         .query_map([user], |row| Ok(LoginId::from_bytes(row.get(0)?)))?
         .collect()
 }
 
-/// All of them.
+/// Returns all sessions.
 pub(super) fn all(db: &Connection) -> rusqlite::Result<Vec<LoginRecord>> {
     db.prepare_cached(
         "SELECT id, user, key_id, issuer, role, secret_sha256, created_at, last_seen_at, expires_at,

@@ -1,4 +1,5 @@
-//! A map for a transaction: the same few keys are asked for many times in a row.
+//! A map for a transaction, in which the same few keys are looked up many times in a
+//! row.
 
 use std::{borrow::Borrow, collections::HashMap, hash::Hash};
 
@@ -22,10 +23,10 @@ impl<K, V> Default for Memo<K, V> {
 }
 
 impl<K: Clone + Eq + Hash, V> Memo<K, V> {
-    /// Returns the value of this key; makes key and value when it has none.
+    /// Returns the value of a key; creates both if the key is missing.
     ///
     /// # Errors
-    /// The one of `make`. Nothing is kept then.
+    /// The error of `make`. Nothing is stored then.
     pub(super) fn get_or_make<Q, E>(
         &mut self,
         key: &Q,
@@ -50,11 +51,11 @@ impl<K: Clone + Eq + Hash, V> Memo<K, V> {
                 }
             };
         }
-        // `last` is a place in `entries` from here on.
+        // From here on `last` is an index into `entries`.
         Ok(&mut self.entries[self.last].1)
     }
 
-    /// Returns whether there is a value of this key.
+    /// Returns whether the key has a value.
     pub(super) fn contains<Q>(&self, key: &Q) -> bool
     where
         K: Borrow<Q>,
@@ -63,7 +64,7 @@ impl<K: Clone + Eq + Hash, V> Memo<K, V> {
         self.places.contains_key(key)
     }
 
-    /// Returns all entries, in the order in which they were made.
+    /// Returns all entries, in the order of insertion.
     pub(super) fn entries(&self) -> &[(K, V)] {
         &self.entries
     }

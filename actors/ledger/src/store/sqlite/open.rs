@@ -1,4 +1,4 @@
-//! Opening the file.
+//! Opening the store.
 
 use std::{
     fs::{File, OpenOptions},
@@ -25,15 +25,15 @@ use super::{
 };
 use crate::{StoreError, anchor::Anchor};
 
-/// SQLite before this one may corrupt the file when a WAL is reset.
+/// Minimum version of SQLite: earlier ones may corrupt the file when a WAL is reset.
 const LEAST_SQLITE: i32 = 3_051_003;
 
-/// Threads that serve the hive's own reads.
+/// Number of threads that serve the hive's own reads.
 const OWN_READERS: usize = 2;
-/// Threads that serve the followers of the event log.
+/// Number of threads that serve the followers of the event log.
 const FOLLOWER_READERS: usize = 1;
 
-/// Why the store cannot be opened.
+/// Reason why the store cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The library is too old to be trusted.
@@ -44,11 +44,11 @@ pub enum OpenError {
     Schema {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         source: SchemaError,
     },
-    /// There is not even room for the index of the write-ahead log.
-    #[error("{path}: the disk is full; make some room on its file system")]
+    /// There is no space even for the index of the write-ahead log.
+    #[error("{path}: the disk is full; free some space on its file system")]
     Full {
         /// The file.
         path: PathBuf,
@@ -58,14 +58,14 @@ pub enum OpenError {
     File {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         source: rusqlite::Error,
     },
 }
 
 impl SqliteStore {
-    /// Opens the file, creating it when it is not there. Commands are applied
-    /// only after [`crate::CommandLog::serve`].
+    /// Opens the file, creating it if it does not exist. Commands are applied only
+    /// after [`crate::CommandLog::serve`].
     ///
     /// # Errors
     /// [`OpenError`].
@@ -75,9 +75,9 @@ impl SqliteStore {
         Ok(store)
     }
 
-    /// Opens the file and leaves the schema of one that is there as it is: the
-    /// binary before this one can still use it, should the start fail.
-    /// [`Self::migrate`] is to be called before anything is read.
+    /// Opens the file but leaves the schema of an existing one as it is: the previous
+    /// binary can still use it if the start fails. [`Self::migrate`] must be called
+    /// before anything is read.
     ///
     /// # Errors
     /// [`OpenError`], also when [`Self::migrate`] would fail for the schema.
@@ -87,10 +87,10 @@ impl SqliteStore {
         }
         let path = options.path.clone();
         let file_error = |source| OpenError::of_file(&path, source);
-        // SQLite says better what is wrong when that fails.
+        // SQLite has the better message if this fails.
         let _ = make_private(&path);
         let mut db = match writable(&options) {
-            // Not even room for the index of the log.
+            // There is no space even for the index of the log.
             Err(error)
                 if matches!(store_error(&error), StoreError::Full(_))
                     && Reserve::of(&path).give_up() =>
@@ -138,7 +138,7 @@ impl SqliteStore {
 }
 
 impl SqliteStore {
-    /// Brings the schema up to date, in one transaction.
+    /// Migrates the schema to the current version, in one transaction.
     ///
     /// # Errors
     /// [`OpenError`]; the schema is unchanged then.
@@ -148,7 +148,7 @@ impl SqliteStore {
         schema::migrate(&mut db).map_err(|source| OpenError::of_schema(path, source))
     }
 
-    /// Looks whether the file, if there is one, could be opened. Changes nothing.
+    /// Checks that the file, if it exists, could be opened. Changes nothing.
     ///
     /// # Errors
     /// [`OpenError`], as [`SqliteStore::open`] would.
@@ -161,7 +161,7 @@ impl SqliteStore {
         schema::verify(&db).map_err(|source| OpenError::of_schema(&path, source))
     }
 
-    /// Returns the bots in the file; none when it is not there. Changes nothing.
+    /// Returns the bots in the file; none if it does not exist. Changes nothing.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -195,8 +195,8 @@ impl OpenError {
     }
 }
 
-/// Makes the file when it is not there, for its owner only. SQLite gives its log and
-/// the log's index the mode of the file.
+/// Creates the file if it does not exist, readable by its owner only. SQLite gives its
+/// log and the log's index the mode of the file.
 fn make_private(path: &Path) -> io::Result<()> {
     let mut options = OpenOptions::new();
     match options.create_new(true).write(true).mode(0o600).open(path) {
@@ -209,7 +209,7 @@ fn make_private(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Lead of the newest events over the clock below which there is no warning.
+/// Lead of the newest events over the clock below which no warning is logged.
 const CLOCK_SLACK: Duration = Duration::from_secs(60);
 
 /// Returns the lag of the clock behind the newest events if it exceeds [`CLOCK_SLACK`].
@@ -218,9 +218,10 @@ fn clock_behind(newest_event: i64, now: Timestamp) -> Option<Duration> {
     Some(Duration::from_millis(behind)).filter(|behind| *behind > CLOCK_SLACK)
 }
 
-/// Says so when the clock was ahead in an earlier run, or is behind now.
+/// Logs a warning if the clock was ahead in an earlier run, or is behind now.
 fn warn_of_clock(db: &Connection) -> rusqlite::Result<()> {
-    // Events are in order of the log, not of time: the clock may be right again since.
+    // Events are in the order of the log, not of time: the clock may have been
+    // corrected since.
     let newest: Option<i64> = db.query_row(
         "SELECT max(at) FROM (SELECT at FROM events ORDER BY seq DESC LIMIT 10000)",
         [],
@@ -229,7 +230,7 @@ fn warn_of_clock(db: &Connection) -> rusqlite::Result<()> {
     if let Some(behind) = newest.and_then(|at| clock_behind(at, Timestamp::now())) {
         tracing::warn!(
             behind_seconds = behind.as_secs(),
-            "the clock is behind events of an earlier run: check it; tasks of that time are kept, and retries due then wait, until it has caught up"
+            "the clock is behind the events of an earlier run: check the clock; until it has caught up, tasks of that time are kept and retries due then wait"
         );
     }
     Ok(())

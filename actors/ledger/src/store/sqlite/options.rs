@@ -6,32 +6,33 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use crate::{TaskPolicy, metrics::StoreMetrics};
 
-/// How the store is to work.
+/// Settings of a SQLite store.
 #[derive(Clone, Debug)]
 pub struct SqliteOptions {
     /// The file.
     pub path: PathBuf,
-    /// Commands that share one commit.
+    /// Maximum number of commands that share one commit.
     pub group_commit_max: usize,
-    /// Commands that may wait.
+    /// Maximum number of waiting commands.
     pub queue_max: usize,
-    /// Threads that read what callers ask for. The hive's own reads have others.
+    /// Number of threads that serve the reads of callers. The hive's own reads have
+    /// others.
     pub readers: usize,
-    /// How long a read that a caller asks for may take.
+    /// Maximum duration of a read of a caller.
     pub read_timeout: Duration,
-    /// Pages of the write-ahead log before a checkpoint is due.
+    /// Pages of the write-ahead log at which a checkpoint is due.
     pub checkpoint_pages: u32,
-    /// Bytes that the write-ahead log may never be much longer than.
+    /// Maximum length of the write-ahead log, in bytes; exceeded by little.
     pub wal_max_bytes: u64,
-    /// Bytes of disk that are held for writes that must succeed when it is full.
+    /// Disk space reserved for writes that must succeed on a full disk, in bytes.
     pub reserve_bytes: u64,
     /// Page cache of the writer, in bytes.
     pub cache_bytes: u64,
-    /// The node that gives leases. A start takes back only those of its own.
+    /// The node that grants leases. A start releases only its own.
     pub node: u32,
     /// Rules that are applied to tasks.
     pub policy: TaskPolicy,
-    /// What is counted.
+    /// Metrics of the store.
     pub metrics: Arc<StoreMetrics>,
 }
 

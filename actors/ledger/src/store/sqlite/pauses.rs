@@ -1,4 +1,4 @@
-//! The queue is paused and resumed, whole or by type.
+//! Pauses of the queue, as a whole or by type.
 
 use deia_model::{Action, EventResult, Pause, TaskType};
 use rusqlite::{Connection, Row, params};
@@ -6,7 +6,7 @@ use rusqlite::{Connection, Row, params};
 use super::{entry::Entry, rows, transaction::Tx, unreadable};
 use crate::{Hint, Reply};
 
-/// How the whole queue is called in an event.
+/// Name of the whole queue in events.
 const WHOLE: &str = "queue";
 
 fn stored(task_type: Option<&TaskType>) -> &str {
@@ -69,7 +69,7 @@ fn told(
     })
 }
 
-/// What is paused, the whole queue first.
+/// Returns the pauses, that of the whole queue first.
 pub(super) fn pauses(db: &Connection) -> rusqlite::Result<Vec<Pause>> {
     db.prepare_cached("SELECT type, since, actor, reason FROM pauses ORDER BY type")?
         .query_map([], |row| unreadable::lenient("pauses", row, record))?

@@ -1,5 +1,4 @@
-//! Threads that read. A read never waits for a write, and never keeps an
-//! arbiter waiting.
+//! Reader threads. A read never waits for a write, and never blocks an arbiter.
 
 use std::{
     cell::Cell,
@@ -17,23 +16,24 @@ use crate::{BoxFuture, StoreError, metrics::StoreMetrics};
 
 type Read = Box<dyn FnOnce(&Connection) + Send>;
 
-/// Steps of SQLite's machine between two looks at the clock: well under a millisecond.
+/// Instructions of SQLite's virtual machine between two checks of the clock: well under
+/// a millisecond.
 const STEPS_PER_LOOK: i32 = 10_000;
 
 thread_local! {
-    /// When the read that this thread is at is to end.
+    /// Deadline of the current read of this thread.
     static DEADLINE: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
-/// The readers. They end when this is dropped.
+/// The readers. They end when the pool is dropped.
 pub(super) struct ReaderPool {
     reads: mpsc::SyncSender<Read>,
     metrics: Arc<StoreMetrics>,
 }
 
 impl ReaderPool {
-    /// Starts `threads` of them, called by that name, and a queue of that length. A
-    /// read that takes longer than `timeout` is ended with [`StoreError::ReadTimeout`].
+    /// Starts `threads` readers with the given name, and a queue of that length. A read
+    /// that takes longer than `timeout` is ended with [`StoreError::ReadTimeout`].
     pub(super) fn start(
         name: &str,
         path: &Path,
@@ -74,7 +74,7 @@ impl ReaderPool {
             if !answer.is_closed() {
                 let came_to = read(db);
                 metrics.read(asked, came_to.is_ok());
-                // Nobody waits any more when this fails.
+                // If this fails, nobody waits any more.
                 let _ = answer.send(came_to);
             }
         });
@@ -97,8 +97,8 @@ impl ReaderPool {
 }
 
 impl ReaderPool {
-    /// As [`ReaderPool::read`], for what takes several statements: all of them see
-    /// the same commit.
+    /// Like [`ReaderPool::read`], for reads of several statements: all of them see the
+    /// same commit.
     pub(super) fn read_whole<T, F>(&self, read: F) -> BoxFuture<'_, Result<T, StoreError>>
     where
         T: Send + 'static,
@@ -111,7 +111,7 @@ impl ReaderPool {
     }
 }
 
-/// A transaction that only reads. It ends when this is dropped, by a panic as well.
+/// A read-only transaction. It ends when it is dropped, even by a panic.
 struct Snapshot<'a>(&'a Connection);
 
 impl<'a> Snapshot<'a> {
@@ -138,7 +138,7 @@ fn serve(db: &Connection, queue: &Mutex<mpsc::Receiver<Read>>, timeout: Option<D
         let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(read) = next else { return };
         DEADLINE.set(timeout.map(|timeout| Instant::now() + timeout));
-        // A panic is one caller's error, not the end of a reader.
+        // A panic is an error of one caller and must not end the reader.
         if catch_unwind(AssertUnwindSafe(|| read(db))).is_err() {
             tracing::error!("a read panicked");
         }

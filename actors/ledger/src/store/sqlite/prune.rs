@@ -1,4 +1,4 @@
-//! What is past its time is forgotten.
+//! Deletion of tasks and idempotency keys past their retention.
 
 use std::time::Duration;
 
@@ -8,12 +8,13 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::{idempotency, rows, shares::Counted, transaction::Tx, unreadable};
 use crate::{Prunable, Pruned, Reply, Retention};
 
-/// Rows that one look for prunable tasks reads.
+/// Maximum number of rows that one search for prunable tasks reads.
 const LOOK_AT: u32 = 5_000;
-/// Idempotency keys that one command forgets.
+/// Maximum number of idempotency keys that one command deletes.
 const KEYS_MAX: usize = 1_000;
 
-/// Before then a task of that status may be forgotten; `None` while it has not ended.
+/// Returns the time before which a finished task may be deleted; `None` while it has
+/// not ended.
 fn forget_before(status: TaskStatus, retention: &Retention, now: Timestamp) -> Option<i64> {
     let kept = match status {
         TaskStatus::Completed => retention.completed,
@@ -28,7 +29,7 @@ fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// Tasks past their retention among the next rows after `from`.
+/// Returns tasks past their retention among the next rows after `from`.
 pub(super) fn prunable(
     db: &Connection,
     retention: &Retention,
@@ -59,7 +60,7 @@ pub(super) fn prunable(
     Ok(found)
 }
 
-/// Progress of one look at tasks in order of submission.
+/// Progress of one scan of tasks in order of submission.
 struct Look {
     now: i64,
     too_young: i64,
@@ -85,23 +86,23 @@ impl Look {
         }
     }
 
-    /// A young task is no sign that those after it are younger: the clock may have
-    /// been ahead when it came. A look of nothing but young tasks is.
+    /// A young task does not mean that those after it are younger: the clock may have
+    /// been ahead when it was submitted. A scan of young tasks only does.
     fn saw(&mut self, seq: i64, created_at: i64) {
         self.looked += 1;
         self.last = seq;
         self.goes_on |= created_at < self.too_young || created_at > self.now;
     }
 
-    /// Returns the place where the next look continues; `None` at the end of tasks old
+    /// Returns the place where the next scan continues; `None` at the end of tasks old
     /// enough.
     fn next(&self) -> Option<i64> {
         (self.looked == LOOK_AT && self.goes_on).then_some(self.last)
     }
 }
 
-/// Forgets those of the tasks that are past their retention and that no task
-/// waits for, and idempotency keys past their time.
+/// Deletes those of the tasks that are past their retention and that no task waits for,
+/// and idempotency keys past their time.
 pub(super) fn prune(tx: &mut Tx<'_>, tasks: &[TaskId]) -> rusqlite::Result<Reply> {
     let mut gone = Vec::new();
     for id in tasks {
@@ -161,7 +162,7 @@ fn forget(tx: &mut Tx<'_>, id: TaskId) -> rusqlite::Result<bool> {
         task_type: &task_type,
         priority,
         submitter: &submitter,
-        // It has ended: its bytes are not counted any more.
+        // The task has ended: its bytes are not counted any more.
         bytes: 0,
     };
     tx.count_task(counted, Some(status), None)?;

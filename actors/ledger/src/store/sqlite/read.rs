@@ -1,4 +1,4 @@
-//! Reads of single things and of the whole.
+//! Reads of single entities and of totals.
 
 use deia_model::{
     BotName, FailedAttempt, Priority, QueueHistory, QueueLane, QueueStatus, Rates, Sight,
@@ -26,8 +26,8 @@ pub(super) fn task(db: &Connection, id: TaskId) -> rusqlite::Result<Option<Task>
     Ok(Some(task))
 }
 
-/// Whether whoever has that sight sees the task. What is not there and what is
-/// not seen take the same read.
+/// Returns whether a caller with that visibility sees the task. A missing task and an
+/// invisible one take the same read.
 pub(super) fn is_seen(db: &Connection, id: TaskId, sight: &Sight) -> rusqlite::Result<bool> {
     let (sql, whose) = match sight {
         Sight::All => return Ok(true),
@@ -65,8 +65,8 @@ fn failed_attempts(db: &Connection, seq: i64) -> rusqlite::Result<Vec<FailedAtte
     .collect()
 }
 
-/// Returns the tasks that a task waits for, as far as a caller with that sight sees
-/// them: the role may have been narrowed since the task was submitted.
+/// Returns the tasks that a task waits for, as far as they are visible to the caller:
+/// the role may have been restricted since the task was submitted.
 fn seen_blockers(
     db: &Connection,
     child: i64,
@@ -81,7 +81,7 @@ fn seen_blockers(
     Ok(seen)
 }
 
-/// Where a waiting task stands.
+/// Returns the position of a waiting task in its queue.
 pub(super) fn standing(db: &Connection, id: TaskId, sight: &Sight) -> rusqlite::Result<Standing> {
     let found = db
         .prepare_cached("SELECT seq, id, type, priority, run_at, status FROM tasks WHERE id = ?1")?
@@ -147,7 +147,7 @@ pub(super) fn result(db: &Connection, id: TaskId) -> rusqlite::Result<Option<Tas
     .optional()
 }
 
-/// Where a task is, and its end if it has one.
+/// Returns the status of a task, and its result if it has ended.
 pub(super) fn outcome(db: &Connection, id: TaskId) -> rusqlite::Result<Option<TaskOutcome>> {
     let found = db
         .prepare_cached("SELECT status FROM tasks WHERE id = ?1")?
@@ -315,9 +315,9 @@ pub(super) fn queue(db: &Connection) -> rusqlite::Result<QueueStatus> {
     })
 }
 
-/// How long the longest waiting of the first in line has been ready: one that
-/// was put back stands before others that have waited longer. The time of one that was
-/// given back without a counted attempt goes on.
+/// Returns the longest time for which one of the first in line has been ready: a task
+/// that was requeued precedes others that have waited longer. The wait of a task that
+/// was given back without a counted attempt continues.
 fn oldest_queued_ms(
     db: &Connection,
     task_type: &TaskType,

@@ -1,4 +1,4 @@
-//! Room that is kept for writes that must succeed on a full disk.
+//! Disk space reserved for writes that must succeed on a full disk.
 
 use std::{
     fs::{File, OpenOptions},
@@ -20,12 +20,12 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Part of the reserve that a command may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Share {
-    /// All of it: the command stops something, takes access away, or records an end.
+    /// All of it: the command stops something, revokes access, or records an end.
     Whole,
-    /// What is beyond the second half: the command makes room in the end, but takes
-    /// some first, in the log. It must not keep work from being stopped.
+    /// The first half: the command frees space in the end, but first needs some in the
+    /// log. It must not prevent work from being stopped.
     Half,
-    /// Nothing: the command brings work in, or starts it.
+    /// Nothing: the command adds work, or starts it.
     Nothing,
 }
 
@@ -47,12 +47,12 @@ pub(super) fn share_of(command: &Command, has_happened: bool) -> Share {
         | Command::Access(AccessCommand::RevokeKey(_) | AccessCommand::RecoverAdmin(_))
         | Command::Login(LoginCommand::End(_) | LoginCommand::EndAll(_)) => Share::Whole,
         Command::SetDesired(command) => whole(command.desired != BotDesired::Launched),
-        // Strangers can cause refusals without end.
+        // Anonymous callers can cause any number of refusals.
         Command::RecordEvents(command) => {
             let denied = |event: &NewEvent| event.action == Action::ApiDenied;
             whole(!command.0.iter().any(denied))
         }
-        // Only so can events be forgotten that it holds back.
+        // Only this allows the events to be pruned that the follower holds back.
         Command::Advance(advance) if advance.binding => Share::Half,
         Command::EraseTask(_)
         | Command::Prune(_)
@@ -78,15 +78,15 @@ pub(super) fn share_of(command: &Command, has_happened: bool) -> Share {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// There never was room for it, or it is not wanted.
+    /// There never was space for it, or it is disabled.
     Absent,
     /// The blocks are allocated.
     Whole,
-    /// The blocks were given up. The empty file says so to the next start.
+    /// The blocks were released. The empty file tells the next start.
     InUse,
 }
 
-/// A file whose blocks are given up when the disk is full.
+/// A file whose blocks are released when the disk is full.
 pub(super) struct Reserve {
     path: PathBuf,
     bytes: u64,
@@ -95,7 +95,7 @@ pub(super) struct Reserve {
 }
 
 impl Reserve {
-    /// Takes over what an earlier run left, and makes it if there is room.
+    /// Opens the reserve that an earlier run left, or creates it if there is space.
     pub(super) fn open(dir: &Path, bytes: u64) -> Self {
         let path = dir.join(FILE);
         // Blocks count 512 bytes, whatever the file system's are (stat(2)).
@@ -112,19 +112,19 @@ impl Reserve {
             looked: None,
         };
         if bytes == 0 {
-            // A reserve that is switched off gives its room back.
+            // A reserve that is disabled frees its space.
             let _ = std::fs::remove_file(&reserve.path);
             reserve.state = State::Absent;
         } else if held.is_none_or(|held| held < bytes) && !reserve.make() && held.is_none() {
             tracing::warn!(
                 reserve_bytes = bytes,
-                "no room for the reserve: on a full disk pause, cancel and stop may be refused"
+                "no space for the reserve: on a full disk pause, cancel and stop may be refused"
             );
         }
         reserve
     }
 
-    /// Finds what an earlier run left beside that file, and makes nothing.
+    /// Finds the reserve of an earlier run beside `database`, and creates nothing.
     pub(super) fn of(database: &Path) -> Self {
         let path = database.with_file_name(FILE);
         let state = match path.metadata() {
@@ -139,14 +139,14 @@ impl Reserve {
         }
     }
 
-    /// Returns whether the blocks were given up, so that only commands that may use the
+    /// Returns whether the blocks were released, so that only commands that may use the
     /// reserve are applied.
     pub(super) fn is_in_use(&self) -> bool {
         self.state == State::InUse
     }
 
-    /// Returns whether a command with this share may be applied while the reserve is
-    /// in use and that much of the disk is free.
+    /// Returns whether a command with this share may be applied while the reserve is in
+    /// use and `free_bytes` of the disk are free.
     pub(super) fn lets(&self, share: Share, free_bytes: u64) -> bool {
         match share {
             Share::Whole => true,
@@ -155,7 +155,7 @@ impl Reserve {
         }
     }
 
-    /// Gives its blocks up. Returns `false` if there are none to give.
+    /// Releases the blocks. Returns `false` if there are none.
     pub(super) fn give_up(&mut self) -> bool {
         if self.state != State::Whole {
             return false;
@@ -170,20 +170,20 @@ impl Reserve {
                 self.state = State::InUse;
                 tracing::warn!(
                     reserve_bytes = self.bytes,
-                    "the disk is full: the reserve is given up for pause, cancel, stop and ends; what does not make room is refused until there is some"
+                    "the disk is full: released the reserve for pause, cancel, stop and ends of attempts; other commands are refused until there is space"
                 );
                 true
             }
             Err(error) => {
-                tracing::error!(path = %self.path.display(), %error, "reserve cannot be given up");
+                tracing::error!(path = %self.path.display(), %error, "the reserve cannot be released");
                 self.state = State::Absent;
                 false
             }
         }
     }
 
-    /// Makes it again when there is room for it and something more. Returns
-    /// whether it is whole; looks at the disk from time to time only.
+    /// Restores the reserve if there is space for it and a margin. Returns whether it
+    /// is whole; checks the disk only from time to time.
     pub(super) fn make_if_room(&mut self) -> bool {
         if self.state == State::Whole {
             return true;
@@ -201,7 +201,7 @@ impl Reserve {
             return false;
         }
         if let Err(error) = self.allocate() {
-            tracing::debug!(%error, "the reserve cannot be made");
+            tracing::debug!(%error, "the reserve cannot be restored");
             if let Ok(file) = File::options().write(true).open(&self.path) {
                 let _ = file.set_len(0);
             }
@@ -225,7 +225,7 @@ impl Reserve {
             .mode(0o600)
             .open(&self.path)?;
         match rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, self.bytes) {
-            // Not every file system can: then its blocks are written.
+            // Not every file system supports this: then the blocks are written.
             Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {
                 let piece = [0x5A; 64 << 10];
                 let mut left = self.bytes;
@@ -255,12 +255,13 @@ mod tests {
         assert!(reserve.give_up());
         assert!(reserve.is_in_use() && !reserve.give_up());
         assert_eq!(blocks(), 0);
-        // The next start finds it given up, and makes it again.
+        // The next start finds the reserve released, and restores it.
         assert!(!Reserve::open(dir.path(), u64::MAX >> 1).make_if_room());
         assert!(Reserve::open(dir.path(), u64::MAX >> 1).is_in_use());
         assert!(!Reserve::open(dir.path(), 1 << 20).is_in_use());
         assert!(blocks() >= 1 << 20);
-        // A greater one for which there is no room leaves it as it is.
+        // A larger reserve for which there is no space leaves the existing one as it
+        // is.
         assert!(!Reserve::open(dir.path(), u64::MAX >> 1).is_in_use());
         assert!(blocks() >= 1 << 20);
         assert!(!Reserve::open(dir.path(), 2 << 20).is_in_use());

@@ -1,4 +1,4 @@
-//! Tasks that have ended are put back into the queue by hand.
+//! Manual retries: finished tasks are put back into the queue.
 
 use deia_model::{Action, EventResult, Role, Task, TaskId, TaskStatus};
 use rusqlite::{OptionalExtension, params};
@@ -13,12 +13,12 @@ use super::{
 };
 use crate::{Demand, Hint, Load, ReadyTask, Refusal, Reply, admit};
 
-/// A request to put a task back.
+/// A request to put a task back into the queue.
 pub(super) struct Asked<'a> {
     pub(super) actor: &'a str,
-    /// The role that they act with.
+    /// The role that the caller acts with.
     pub(super) role: Role,
-    /// Refuse if it did not fail.
+    /// If true, refuses unless the task failed.
     pub(super) only_failed: bool,
 }
 
@@ -70,7 +70,7 @@ pub(super) fn retry(tx: &mut Tx<'_>, id: TaskId, asked: Asked<'_>) -> Result<Rep
         0 => TaskStatus::Queued,
         _ => TaskStatus::Pending,
     };
-    // It may have expired: whoever puts it back wants it to run all the same.
+    // The task may have expired: the caller wants it to run all the same.
     tx.db
         .prepare_cached(
             "UPDATE tasks SET status = ?2, run_at = ?3, ready_since = NULL, failures = 0, bot_deaths = 0, suspicions = 0, hive_deaths = 0, completed_at = NULL,
@@ -116,7 +116,7 @@ pub(super) fn retry(tx: &mut Tx<'_>, id: TaskId, asked: Asked<'_>) -> Result<Rep
     Ok(Reply::Task(Box::new(now.task)))
 }
 
-/// Another unfinished task with the same key.
+/// Returns another unfinished task with the same key.
 fn same_key(tx: &Tx<'_>, task: &Task) -> rusqlite::Result<Option<TaskId>> {
     let Some(key) = &task.dedup_key else {
         return Ok(None);

@@ -1,4 +1,4 @@
-//! Whether the disk has room, and what the log is told of it.
+//! Detection of a full disk, and its log messages.
 
 use std::{
     path::Path,
@@ -12,11 +12,11 @@ use rustix::{
 
 use crate::Shortage;
 
-/// How much is written to find out whether there is room.
+/// Number of bytes that are written to find out whether there is space.
 const PROBE_BYTES: usize = 64 << 10;
-/// What a file that grows for the sake of order leaves to what must be written.
+/// Space that the growth of a file for maintenance leaves to essential writes.
 const LEFT_OVER_BYTES: u64 = 1 << 20;
-/// How often a disk that stays full is told of.
+/// Interval of the log messages about a disk that stays full.
 const TELL_EVERY: Duration = Duration::from_secs(60);
 
 /// Returns the free space of the directory's file system.
@@ -36,8 +36,8 @@ fn or_here(dir: &Path) -> &Path {
     }
 }
 
-/// Whether this directory's file system takes nothing more, or the quota is
-/// used up. Asks by writing to a file without a name.
+/// Returns whether the directory's file system or the quota is full, by writing to a
+/// file without a name.
 pub(super) fn is_none_left(dir: &Path) -> bool {
     let dir = or_here(dir);
     let probe = || {
@@ -52,8 +52,8 @@ pub(super) fn is_none_left(dir: &Path) -> bool {
     matches!(probe(), Err(Errno::NOSPC | Errno::DQUOT))
 }
 
-/// Whether the file system takes `growth` bytes more for this file, and leaves
-/// something. One that does not tell is taken to have room.
+/// Returns whether the file system takes `growth` more bytes for this file, with a
+/// margin. A file system that does not report its free space is assumed to have enough.
 pub(super) fn is_enough_for(file: &Path, growth: u64) -> bool {
     growth == 0
         || rustix::fs::statvfs(file).map_or(true, |fs| {
@@ -61,39 +61,40 @@ pub(super) fn is_enough_for(file: &Path, growth: u64) -> bool {
         })
 }
 
-/// Tells the log of a full disk once in a while, and when there is room again.
+/// Logs a full disk from time to time, and once when there is space again.
 #[derive(Default)]
 pub(super) struct FullDisk {
     told: Option<Instant>,
 }
 
 impl FullDisk {
-    /// Something found no room.
+    /// Notes that a write found no space.
     pub(super) fn seen(&mut self, shortage: &Shortage) {
         if self.told.is_none_or(|told| told.elapsed() >= TELL_EVERY) {
             self.told = Some(Instant::now());
             tracing::error!(
                 dir = %shortage.dir.display(),
                 free_bytes = shortage.free_bytes,
-                "the disk is full: writes are refused, and results of bots are kept until there is room"
+                "the disk is full: writes are refused, and results of bots are kept in memory until there is space"
             );
         }
     }
 
-    /// Returns whether nothing was written since a write found no room.
+    /// Returns whether nothing was written since a write found no space.
     pub(super) fn lasts(&self) -> bool {
         self.told.is_some()
     }
 
-    /// Something was written.
+    /// Notes that something was written.
     pub(super) fn written(&mut self) {
-        // Small things may find room while large ones do not: that is no news.
+        // Small writes may succeed while large ones do not: that is not worth a
+        // message.
         if self
             .told
             .is_some_and(|told| told.elapsed() >= TELL_EVERY / 60)
         {
             self.told = None;
-            tracing::info!("the disk has room again");
+            tracing::info!("the disk has space again");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Between rows and the model.
+//! Conversion between rows and the model.
 
 use std::{collections::BTreeMap, fmt::Display, str::FromStr};
 
@@ -12,20 +12,20 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use super::shares::Counted;
 use crate::{Demand, ReadyTask};
 
-/// A task as it is stored.
+/// A stored task.
 pub(super) struct Stored {
-    /// Its place in the order of submission.
+    /// Position in the order of submission.
     pub(super) seq: i64,
-    /// Its events.
+    /// The events of the task.
     pub(super) history: TaskHistory,
-    /// Bytes of its content and metadata.
+    /// Bytes of content and metadata.
     pub(super) bytes: i64,
     /// The task, with its content if that is short.
     pub(super) task: Task,
 }
 
 impl Stored {
-    /// The task as it is counted.
+    /// Returns the task in the form that counters need.
     pub(super) fn counted(&self) -> Counted<'_> {
         Counted {
             task_type: &self.task.task_type,
@@ -42,22 +42,22 @@ pub(super) const TASK_COLUMNS: &str = "seq, id, type, priority, status, submitte
         execution_ms, cancel_requested_at, last_error, end_reason, expires_at, dedup_key, blocked_by, progress,
         last_event, suspicions, hive_deaths, erased_at, bytes, events";
 
-/// One task by its id.
+/// Selects one task by its id.
 pub(super) const SELECT_TASK_BY_ID: &str = "SELECT seq, id, type, priority, status, submitter, content, extra, traceparent,
         created_at, run_at, started_at, completed_at, attempt, failures, max_attempts, bot_deaths, timeout_seconds, bot,
         execution_ms, cancel_requested_at, last_error, end_reason, expires_at, dedup_key, blocked_by, progress,
         last_event, suspicions, hive_deaths, erased_at, bytes, events FROM tasks WHERE id = ?1";
 
-/// The events that a task has had until now.
+/// The events of a task so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct TaskHistory {
-    /// The newest.
+    /// Sequence number of the newest.
     pub(super) last: Option<i64>,
-    /// How many there were, those that are forgotten included.
+    /// Number of events, including those that were pruned.
     pub(super) count: i64,
 }
 
-/// What most tasks do not have, in one column.
+/// Rare properties of a task, stored together in one column.
 #[derive(Default, Serialize, Deserialize)]
 pub(super) struct Extra {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -77,8 +77,8 @@ pub(super) struct Extra {
 }
 
 impl Extra {
-    /// `None` when there is nothing to keep. `waits_for` has what the places in
-    /// the same batch stand for.
+    /// Collects the rare properties; `None` if there are none. `depends_on` has the ids
+    /// that the places in the same batch stand for.
     pub(super) fn of(task: &NewTask, depends_on: Vec<TaskId>) -> Option<Self> {
         let some = !task.tags.is_empty()
             || !task.metadata.is_empty()
@@ -97,7 +97,8 @@ impl Extra {
         })
     }
 
-    /// Whether it is what a list is filtered by.
+    /// Returns whether the task matches the part of a filter that concerns these
+    /// properties.
     pub(super) fn matches(&self, filter: &TaskFilter) -> bool {
         let has = |(key, wanted): &(String, String)| {
             self.metadata.get(key).is_some_and(|value| match value {
@@ -109,21 +110,21 @@ impl Extra {
     }
 }
 
-/// Returns tags as their events have them.
+/// Returns tags in the form that events store.
 pub(super) fn tags_of(tags: &[String]) -> Option<String> {
     let some = Some(tags).filter(|tags| !tags.is_empty());
     some.and_then(|tags| serde_json::to_string(tags).ok())
 }
 
-/// Returns the tags in the column `extra`, as events have them. What cannot be read
-/// must not keep anything from being recorded.
+/// Returns the tags in the column `extra`, in the form that events store. Text that
+/// cannot be decoded must not prevent anything from being recorded.
 pub(super) fn tags_in(extra: Option<&str>) -> Option<String> {
     let extra = extra.filter(|text| text.contains("\"tags\""))?;
     let extra: Extra = serde_json::from_str(extra).ok()?;
     tags_of(&extra.tags)
 }
 
-/// A row in the order of [`TASK_COLUMNS`].
+/// Decodes a row in the order of [`TASK_COLUMNS`].
 pub(super) fn stored_task(row: &Row<'_>) -> rusqlite::Result<Stored> {
     let extra: Option<String> = row.get(7)?;
     let extra: Extra = extra
@@ -193,7 +194,7 @@ pub(super) fn stored_task(row: &Row<'_>) -> rusqlite::Result<Stored> {
     })
 }
 
-/// A task that comes in, with what was decided about it.
+/// A task to be inserted, with all decisions about it.
 pub(super) struct NewRow<'a> {
     pub(super) id: TaskId,
     pub(super) new: &'a NewTask,
@@ -206,7 +207,7 @@ pub(super) struct NewRow<'a> {
 }
 
 impl NewRow<'_> {
-    /// As it would be read back while it is queued.
+    /// Returns the task as it would be read back while it is queued.
     pub(super) fn into_task(self, now: Timestamp) -> Task {
         let new = self.new;
         Task {
@@ -251,14 +252,14 @@ impl NewRow<'_> {
     }
 }
 
-/// Content that is not kept in the task's row.
+/// Returns content that is not stored in the row of the task.
 pub(super) fn stored_content(db: &Connection, seq: i64) -> rusqlite::Result<Option<String>> {
     db.prepare_cached("SELECT content FROM contents WHERE seq = ?1")?
         .query_row([seq], |row| row.get(0))
         .optional()
 }
 
-/// `seq, id, type, priority, run_at`.
+/// Decodes `seq, id, type, priority, run_at`.
 pub(super) fn ready_task(row: &Row<'_>) -> rusqlite::Result<ReadyTask> {
     Ok(ReadyTask {
         order: row.get(0)?,
@@ -296,7 +297,7 @@ pub(super) fn status(row: &Row<'_>, column: usize) -> rusqlite::Result<TaskStatu
         .ok_or_else(|| broken(column, format!("{code} is no status")))
 }
 
-/// A text column that is one of the model's names.
+/// Parses a text column that holds one of the model's names.
 pub(super) fn parsed<T: FromStr<Err: Display>>(
     row: &Row<'_>,
     column: usize,
@@ -318,7 +319,7 @@ pub(super) fn optional_parsed<T: FromStr<Err: Display>>(
     }
 }
 
-/// JSON that this store wrote itself.
+/// Parses JSON that this store wrote.
 pub(super) fn from_json<T: DeserializeOwned>(column: usize, text: &str) -> rusqlite::Result<T> {
     serde_json::from_str(text).map_err(|error| broken(column, error))
 }
@@ -327,7 +328,8 @@ pub(super) fn broken(column: usize, reason: impl Display) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(column, Type::Text, reason.to_string().into())
 }
 
-/// Position in [`TaskStatus::ALL`]; the schema's indexes name these numbers.
+/// Returns the position in [`TaskStatus::ALL`]; the schema's indexes contain these
+/// numbers.
 pub(super) fn status_code(status: TaskStatus) -> u8 {
     status as u8
 }
@@ -340,7 +342,8 @@ pub(super) fn result_code(result: EventResult) -> u8 {
     result as u8
 }
 
-/// The trace id of a `traceparent` (W3C Trace Context: version-trace-parent-flags).
+/// Returns the trace id of a `traceparent` (W3C Trace Context:
+/// version-trace-parent-flags).
 pub(super) fn trace_id(traceparent: &str) -> Option<&str> {
     traceparent.split('-').nth(1)
 }

@@ -9,33 +9,33 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../sql/0002_alerts.sql"),
 ];
 
-/// Why the schema cannot be used.
+/// Reason why the schema cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SchemaError {
-    /// Made by a newer deia.
+    /// The file was created by a newer deia.
     #[error("its schema has version {found}, this binary knows up to {known}: run a newer deia")]
     Newer {
-        /// The version that was found.
+        /// The version in the file.
         found: usize,
         /// The newest version that this binary knows.
         known: usize,
     },
-    /// A migration that was applied is not the one in this binary.
+    /// An applied migration differs from the one in this binary.
     #[error(
         "it was made by another build of deia, whose migration {0} is not this one's: use the build that made it, or another data directory (stores of builds before the first release are not carried over)"
     )]
     Changed(usize),
-    /// SQLite says no.
+    /// An error of SQLite.
     #[error(transparent)]
     Sqlite(#[from] rusqlite::Error),
 }
 
-/// Brings the schema up to date.
+/// Migrates the schema to the current version.
 pub(super) fn migrate(db: &mut Connection) -> Result<(), SchemaError> {
     apply(db, MIGRATIONS)
 }
 
-/// Applies those migrations that were not applied, all or none.
+/// Applies the migrations that are missing, all or none.
 fn apply(db: &mut Connection, migrations: &[&str]) -> Result<(), SchemaError> {
     let tx = db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     tx.execute_batch(
@@ -56,7 +56,7 @@ fn apply(db: &mut Connection, migrations: &[&str]) -> Result<(), SchemaError> {
     Ok(tx.commit()?)
 }
 
-/// Looks whether [`migrate`] would succeed, and changes nothing.
+/// Checks that [`migrate`] would succeed, and changes nothing.
 pub(super) fn verify(db: &Connection) -> Result<(), SchemaError> {
     match is_new(db)? {
         true => Ok(()),
@@ -76,7 +76,8 @@ pub(super) fn is_new(db: &Connection) -> rusqlite::Result<bool> {
     Ok(there.is_none())
 }
 
-/// How many migrations were applied; each is the one in this binary.
+/// Returns the number of applied migrations, after checking that each is the one in
+/// this binary.
 fn applied(db: &Connection, migrations: &[&str]) -> Result<usize, SchemaError> {
     let mut all = db.prepare("SELECT checksum FROM schema_migrations ORDER BY version")?;
     let found = all
@@ -131,7 +132,8 @@ mod tests {
             .unwrap()
         };
         assert_eq!(tables(&db), "schema_migrations a");
-        // The older binary still knows it; the newer one goes on from there.
+        // The older binary can still use the schema; the newer one continues from
+        // there.
         assert_eq!(applied(&db, &[one]).unwrap(), 1);
         apply(&mut db, &fails[..2]).unwrap();
         assert_eq!(tables(&db), "schema_migrations a b");

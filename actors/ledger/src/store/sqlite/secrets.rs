@@ -1,4 +1,4 @@
-//! Stored secrets. Their values come sealed, and are never looked into here.
+//! Stored secrets. The store gets their values sealed, and never inspects them.
 
 use deia_model::{Action, NewEvent, SecretInfo, SecretName};
 use rusqlite::{Connection, OptionalExtension, Row, params};

@@ -1,6 +1,6 @@
-//! Counters of each submitter, changed in the transaction that changes what they
-//! count: waiting tasks, task types, remembered answers. A row is read and written
-//! once a transaction, whatever number of commands there are.
+//! Counters of each submitter, changed in the transaction that changes what they count:
+//! waiting tasks, task types, stored answers. A row is read and written once per
+//! transaction, whatever the number of commands.
 
 use deia_model::{Priority, TaskType};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -21,7 +21,7 @@ struct Counts {
     answer_bytes: i64,
 }
 
-/// A count as it is stored, and as this transaction leaves it.
+/// A stored count, and its value at the end of this transaction.
 #[derive(Clone, Copy, Default)]
 struct Count {
     stored: i64,
@@ -33,11 +33,11 @@ struct Count {
 struct Share {
     stored: Counts,
     now: Counts,
-    /// Tasks of each type that this transaction came across.
+    /// Tasks of each type that this transaction touched.
     types: Memo<TaskType, Count>,
 }
 
-/// Counters of the submitters that this transaction came across.
+/// Counters of the submitters that this transaction touched.
 #[derive(Default)]
 pub(super) struct Shares {
     all: Option<Share>,
@@ -50,7 +50,7 @@ pub(super) struct Counted<'t> {
     pub(super) task_type: &'t TaskType,
     pub(super) priority: Priority,
     pub(super) submitter: &'t str,
-    /// Bytes of its content and metadata.
+    /// Bytes of content and metadata.
     pub(super) bytes: i64,
 }
 
@@ -72,7 +72,7 @@ impl Shares {
         Ok(self.all.get_or_insert_default())
     }
 
-    /// Counts a task that begins to wait (1) or waits no longer (-1).
+    /// Counts a task that starts to wait (1) or stops (-1).
     pub(super) fn count_waiting(
         &mut self,
         db: &Connection,
@@ -84,7 +84,7 @@ impl Shares {
         Ok(())
     }
 
-    /// Counts a task of its type that comes (1) or is forgotten (-1).
+    /// Counts a task of its type that is added (1) or deleted (-1).
     pub(super) fn count_type(
         &mut self,
         db: &Connection,
@@ -130,8 +130,8 @@ impl Shares {
         Ok(share.type_count(db, submitter, task_type)?.now > 0)
     }
 
-    /// Counts answers that are remembered (or, if negative, forgotten) for this
-    /// submitter; returns how many there are then, and their bytes.
+    /// Counts stored answers of this submitter (deleted ones if negative); returns
+    /// their new number, and their bytes.
     pub(super) fn count_answers(
         &mut self,
         db: &Connection,
@@ -145,7 +145,7 @@ impl Shares {
         Ok((unsigned(counts.answers), unsigned(counts.answer_bytes)))
     }
 
-    /// Writes what has changed. A row of nothing but zeros is removed.
+    /// Writes the changes. A row with all counters at zero is deleted.
     pub(super) fn write(&self, db: &Connection) -> rusqlite::Result<()> {
         let all = self.all.iter().map(|share| (ALL, share));
         let each = self.by_submitter.entries().iter();

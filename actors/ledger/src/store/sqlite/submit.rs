@@ -24,7 +24,7 @@ use crate::{
 #[derive(Clone, Copy)]
 pub(super) struct By<'a> {
     pub(super) submitter: &'a str,
-    /// The role that they act with.
+    /// The role that the submitter acts with.
     pub(super) role: Role,
 }
 
@@ -50,7 +50,7 @@ pub(super) fn submit(
     let news = without_twins(tx, tasks, submitter)?;
     admit_times(&news, tasks.len())?;
     admit_load(tx, &news, by)?;
-    // Last, as it notes the new types: nothing is refused from here on.
+    // Must come last, as it notes the new types: nothing is refused after it.
     admit_types(tx, &news, by, tasks.len())?;
     let mut done: Vec<Parent> = Vec::new();
     let mut accepted = Vec::with_capacity(tasks.len());
@@ -81,8 +81,8 @@ pub(super) fn submit(
     }))
 }
 
-/// Returns the tasks, with their places, that will be inserted: those that are not
-/// answered with an unfinished task of the same key.
+/// Returns the tasks to insert, with their places: those that are not answered with an
+/// unfinished task of the same key.
 fn without_twins<'t>(
     tx: &Tx<'_>,
     tasks: &'t [NewTask],
@@ -117,7 +117,7 @@ fn admit_times(news: &[(usize, &NewTask)], tasks: usize) -> Result<(), Refusal> 
     }
 }
 
-/// Refuses task types beyond those of the submitter, and beyond those of all.
+/// Refuses task types beyond the limit of the submitter, and beyond the total.
 fn admit_types(
     tx: &mut Tx<'_>,
     news: &[(usize, &NewTask)],
@@ -154,8 +154,8 @@ fn admit_types(
     Ok(())
 }
 
-/// Returns the types that there may be when that role submits a new one, and the setting
-/// that says so. External submitters together do not use up what all need.
+/// Returns the maximum number of types when that role submits a new one, and the
+/// responsible setting. External submitters together do not use up what others need.
 fn types_for(role: Role, policy: &TaskPolicy) -> (u32, &'static str) {
     let external = policy.max_types_external;
     match role {
@@ -177,7 +177,7 @@ fn too_many_types(pointer: String, limit: TypeLimit, setting: &str) -> Refusal {
     Refusal::Invalid(vec![Violation { pointer, detail }])
 }
 
-/// Refuses tasks beyond those that may wait.
+/// Refuses tasks beyond the limit of waiting ones.
 fn admit_load(tx: &mut Tx<'_>, news: &[(usize, &NewTask)], by: By<'_>) -> Result<(), ApplyError> {
     let more = Load {
         tasks: news.len() as u64,
@@ -187,7 +187,7 @@ fn admit_load(tx: &mut Tx<'_>, news: &[(usize, &NewTask)], by: By<'_>) -> Result
     Ok(admit(limits, backlog(tx, by.submitter)?, more)?)
 }
 
-/// Returns the queue as a submission of that submitter finds it.
+/// Returns the state of the queue for a submission of that submitter.
 pub(super) fn backlog(tx: &mut Tx<'_>, submitter: &str) -> rusqlite::Result<Backlog> {
     Ok(Backlog {
         own: tx.waiting_of(submitter)?,
@@ -205,7 +205,7 @@ fn bytes_of(task: &NewTask) -> u64 {
     (task.content.len() + metadata) as u64
 }
 
-/// What a task depends on, with what stands in the same batch.
+/// Returns the dependencies of a task, with the ids of those in the same batch.
 fn in_full(task: &NewTask, known: &[Option<Parent>], batch: &[Parent]) -> Vec<Parent> {
     let with_places = task.depends_on.iter().zip(known);
     let parents = with_places.filter_map(|(dependency, known)| match dependency {
@@ -214,7 +214,7 @@ fn in_full(task: &NewTask, known: &[Option<Parent>], batch: &[Parent]) -> Vec<Pa
     });
     let mut once: Vec<Parent> = Vec::new();
     for parent in parents {
-        // Two names of a batch may be one task, by its deduplication key.
+        // Two entries of a batch may be one task, by their deduplication key.
         if once.iter().all(|other| other.seq != parent.seq) {
             once.push(parent);
         }
@@ -222,7 +222,7 @@ fn in_full(task: &NewTask, known: &[Option<Parent>], batch: &[Parent]) -> Vec<Pa
     once
 }
 
-/// An unfinished task of the same user with the same key.
+/// Returns an unfinished task of the same user with the same key.
 fn unfinished_twin(
     tx: &Tx<'_>,
     task: &NewTask,

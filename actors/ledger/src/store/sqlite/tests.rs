@@ -1,4 +1,4 @@
-//! The store, and what only a file of SQLite has to hold.
+//! The store, and properties specific to a SQLite file.
 
 mod faults;
 mod unreadable_rows;
@@ -15,7 +15,7 @@ pub(super) fn options(dir: &std::path::Path) -> SqliteOptions {
     SqliteOptions::for_tests(dir)
 }
 
-/// The process has the file to itself: both handles are of one store.
+/// The process owns the file: both handles are of one store.
 fn empty_store() -> (conformance::Handles, tempfile::TempDir) {
     let dir = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(options(dir.path())).unwrap();
@@ -96,7 +96,7 @@ async fn nothing_erased_is_left_in_the_file() {
 }
 
 #[tokio::test]
-async fn the_log_is_folded_back() {
+async fn the_log_is_checkpointed() {
     let dir = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(options(dir.path())).unwrap();
     let _serving = store.serve().unwrap();
@@ -115,9 +115,9 @@ async fn the_log_is_folded_back() {
     assert!(wal < 3_000_000, "the log grew to {wal} bytes");
 }
 
-/// Forgotten rows make the file shorter, not only emptier.
+/// Deleted rows make the file shorter, not only emptier.
 #[tokio::test]
-async fn file_shrinks_in_idle_moments_after_much_is_forgotten() {
+async fn file_shrinks_in_idle_moments_after_a_large_deletion() {
     let dir = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(options(dir.path())).unwrap();
     let _serving = store.serve().unwrap();
@@ -181,7 +181,7 @@ async fn a_log_that_a_reader_holds_is_not_written_without_end() {
         }
     };
     assert!(matches!(refused, StoreError::Busy), "{refused}");
-    // What has happened already is kept, and in order.
+    // Commands about past events are kept, in order.
     let kept = store.apply_deferred(MarkRunning(true));
     let length = dir.path().join("deia.db-wal").metadata().unwrap().len();
     assert!((most..most + (1 << 20)).contains(&length), "{length}");
@@ -256,14 +256,14 @@ async fn slow_reads_of_callers_end_in_time() {
     }
     // Two at a time.
     assert!(begun.elapsed() >= std::time::Duration::from_millis(400));
-    // The connections are as good as before.
+    // The connections still work.
     assert_eq!(store.counts().await.unwrap().queued, 0);
 }
 
 /// A row of `submitters`.
 type Counters = (String, i64, i64, i64, i64, i64);
 
-/// Counters of all submitters as the tables say, and as they are counted anew.
+/// Returns the counters of all submitters as stored, and as counted again.
 fn counted_twice(db: &rusqlite::Connection) -> [Vec<Counters>; 2] {
     let all = |sql: &str| {
         let mut statement = db.prepare(sql).unwrap();
@@ -400,10 +400,10 @@ async fn counters_of_submitters_are_exact_after_every_command() {
     store.close().await;
 }
 
-/// A restore cuts a history off: whoever stood behind the cut is told, and goes on from
-/// there; whoever stood before it reads on.
+/// A restore cuts a history off: cursors after the cut are reset and informed; cursors
+/// before it read on.
 #[tokio::test]
-async fn cursor_in_a_history_that_was_cut_off_goes_on_at_the_fork() {
+async fn cursor_in_a_cut_off_history_continues_at_the_fork() {
     const NAME: FollowerName = FollowerName("test");
     let dir = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(options(dir.path())).unwrap();
@@ -442,7 +442,7 @@ async fn cursor_in_a_history_that_was_cut_off_goes_on_at_the_fork() {
     db.execute("INSERT INTO followers VALUES ('test', 1, 3, 0, 0)", [])
         .unwrap();
     drop(db);
-    // Nothing but the fork itself.
+    // Only the fork itself.
     for to in [at(1, 3), at(2, 3), at(3, 2)] {
         let refused = store.apply(advance(at(1, 3), to)).await;
         assert!(matches!(

@@ -1,5 +1,4 @@
-//! What one transaction gathers beside the rows it writes: events, counters,
-//! flows, hints.
+//! The state of one transaction beside its rows: events, counters, statistics, notices.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -21,19 +20,19 @@ use super::{
 };
 use crate::{BotDelta, ClaimedTask, Demand, DirectDispatch, Flow, Hint, Slot, TaskPolicy};
 
-/// The transaction that is being built.
+/// A transaction in progress.
 pub(super) struct Tx<'a> {
     /// The writer's connection, inside `BEGIN`.
     pub(super) db: &'a Connection,
     /// Rules that are applied to tasks.
     pub(super) policy: &'a TaskPolicy,
-    /// The node that gives leases.
+    /// The node that grants leases.
     pub(super) node: u32,
     /// The time of everything in this transaction.
     pub(super) now: Timestamp,
     /// The task types that have counters.
     types: &'a mut HashSet<TaskType>,
-    /// The callers with keys that were found to have their access still.
+    /// Callers with keys whose access was found to be unchanged.
     pub(super) vouched: Vec<Principal>,
     direct: Option<&'a dyn DirectDispatch>,
     /// The newest event before this transaction.
@@ -45,15 +44,15 @@ pub(super) struct Tx<'a> {
     bots: HashMap<BotName, BotDelta>,
 }
 
-/// What is told after the commit. Dropped before that, it gives back the
-/// places that were taken for tasks.
+/// The notices to send after the commit. Dropped before that, it frees the slots that
+/// were taken for tasks.
 #[derive(Default)]
 pub(super) struct Told {
-    /// What changed.
+    /// The changes.
     pub(super) hints: Vec<Hint>,
-    /// Tasks that bots have from the moment they came in.
+    /// Tasks that were assigned to bots on submission.
     pub(super) claimed: Vec<ClaimedTask>,
-    /// The places that were taken for these.
+    /// The slots that were taken for these.
     taken: Vec<Slot>,
 }
 
@@ -64,7 +63,7 @@ pub(super) struct Written<'a> {
 }
 
 impl Written<'_> {
-    /// It is on disk.
+    /// Returns the notices; the transaction is on disk.
     pub(super) fn take(&mut self) -> Told {
         self.told.taken.clear();
         std::mem::take(&mut self.told)
@@ -83,23 +82,23 @@ impl Drop for Tx<'_> {
     }
 }
 
-/// The transaction did not come to be.
+/// Frees the slots of a transaction that was rolled back.
 fn release(direct: Option<&dyn DirectDispatch>, told: &mut Told) {
     if let Some(direct) = direct.filter(|_| !told.taken.is_empty()) {
         direct.release(std::mem::take(&mut told.taken));
     }
 }
 
-/// What happened in one lane.
+/// The changes in one lane.
 #[derive(Default)]
 pub(super) struct Lane {
     change: [i64; TaskStatus::ALL.len()],
-    /// What flowed.
+    /// The statistics.
     pub(super) flow: Flow,
 }
 
 impl Lane {
-    /// Counts a task that went from one status to another; `None`: it is new.
+    /// Counts a task that changed from one status to another; `None` for a new task.
     pub(super) fn moved(&mut self, from: Option<TaskStatus>, to: TaskStatus) {
         if let Some(from) = from {
             self.change[from as usize] -= 1;
@@ -107,7 +106,7 @@ impl Lane {
         self.change[to as usize] += 1;
     }
 
-    /// Counts a task that is forgotten.
+    /// Counts a task that is deleted.
     pub(super) fn gone(&mut self, from: TaskStatus) {
         self.change[from as usize] -= 1;
     }
@@ -141,23 +140,24 @@ impl<'a> Tx<'a> {
         })
     }
 
-    /// Returns the number of the newest event.
+    /// Returns the sequence number of the newest event.
     pub(super) fn newest_event(&self) -> u64 {
         (self.next_event - 1).unsigned_abs()
     }
 
-    /// Returns that time from now.
+    /// Returns the time after `wait` from now.
     pub(super) fn after(&self, wait: std::time::Duration) -> Timestamp {
         self.now
             .plus_millis(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX))
     }
 
-    /// The number that the next event will have.
+    /// Returns the sequence number of the next event.
     pub(super) fn next_event(&self) -> i64 {
         self.next_event
     }
 
-    /// Appends to the event log. `of_task` is what came before it, if it is of a task.
+    /// Appends an event to the log. `of_task` is the history of the task, if the event
+    /// is about one.
     fn append(&mut self, of_task: Option<TaskHistory>, entry: &Entry<'_>) -> rusqlite::Result<()> {
         let task = entry.task.as_ref();
         let target_type = entry
@@ -196,7 +196,7 @@ impl<'a> Tx<'a> {
         Ok(())
     }
 
-    /// Appends an event of a task. `before` is what its row said of earlier ones.
+    /// Appends an event of a task. `before` is the history stored in its row.
     pub(super) fn log_task(
         &mut self,
         before: TaskHistory,
@@ -218,12 +218,12 @@ impl<'a> Tx<'a> {
         )
     }
 
-    /// Appends an event that is not of a task.
+    /// Appends an event that is not about a task.
     pub(super) fn log(&mut self, entry: &Entry<'_>) -> rusqlite::Result<()> {
         self.append(None, entry)
     }
 
-    /// Appends an event that somebody else put together.
+    /// Appends an event in its owned form.
     pub(super) fn log_event(&mut self, event: &NewEvent) -> rusqlite::Result<()> {
         let details = (!event.details.is_null()).then(|| event.details.to_string());
         self.log(&Entry {
@@ -239,12 +239,12 @@ impl<'a> Tx<'a> {
         })
     }
 
-    /// Has this told after the commit.
+    /// Sends a notice after the commit.
     pub(super) fn hint(&mut self, hint: Hint) {
         self.told.hints.push(hint);
     }
 
-    /// Has this told after the commit, once.
+    /// Sends a notice after the commit, once.
     pub(super) fn hint_once(&mut self, hint: Hint) {
         if !self.told.hints.contains(&hint) {
             self.told.hints.push(hint);
@@ -258,29 +258,29 @@ impl<'a> Tx<'a> {
         Some(slot)
     }
 
-    /// Returns whether that bot is to be given no tasks.
+    /// Returns whether tasks are withheld from `bot`.
     pub(super) fn withholds(&self, bot: &BotName) -> bool {
         self.direct.is_some_and(|direct| direct.withholds(bot))
     }
 
-    /// Leaves the slot that was taken last.
+    /// Frees the slot that was taken last.
     pub(super) fn leave_slot(&mut self) {
         if let (Some(direct), Some(slot)) = (self.direct, self.told.taken.pop()) {
             direct.release(vec![slot]);
         }
     }
 
-    /// Has the task handed to the bot after the commit.
+    /// Delivers the task to the bot after the commit.
     pub(super) fn hand_over(&mut self, task: ClaimedTask) {
         self.told.claimed.push(task);
     }
 
-    /// Has the scheduler look at once for what is due.
+    /// Makes the scheduler process at once what is due.
     pub(super) fn hint_due_now(&mut self) {
         self.told.hints.push(Hint::Due(self.now.as_millis()));
     }
 
-    /// The lane of that type and priority.
+    /// Returns the lane of that type and priority.
     pub(super) fn lane(&mut self, task_type: &TaskType, priority: Priority) -> &mut Lane {
         let lanes: Result<_, Infallible> = self
             .lanes
@@ -289,7 +289,7 @@ impl<'a> Tx<'a> {
         lanes[usize::from(priority.rank())].get_or_insert_default()
     }
 
-    /// Returns the number of types that there are tasks of.
+    /// Returns the number of types that have tasks.
     pub(super) fn types(&self) -> u64 {
         self.types.len() as u64
     }
@@ -299,14 +299,14 @@ impl<'a> Tx<'a> {
         self.types.contains(task_type)
     }
 
-    /// Notes a type that there are tasks of from now on.
+    /// Notes a type that has tasks from now on.
     pub(super) fn note_type(&mut self, task_type: &TaskType) {
         if !self.types.contains(task_type) {
             self.types.insert(task_type.clone());
         }
     }
 
-    /// Forgets the types that have no tasks any more.
+    /// Deletes the types that have no tasks any more.
     pub(super) fn forget_empty_types(&mut self) -> rusqlite::Result<()> {
         let empty = self
             .db
@@ -341,7 +341,7 @@ impl<'a> Tx<'a> {
         }
     }
 
-    /// Writes the counters; what is left is the commit.
+    /// Writes the counters; only the commit is left.
     pub(super) fn write_counters(mut self) -> rusqlite::Result<Written<'a>> {
         let mut flows = Vec::new();
         {

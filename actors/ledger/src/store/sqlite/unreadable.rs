@@ -10,7 +10,7 @@ use rusqlite::{Connection, Row, params, types::ValueRef};
 
 use crate::metrics::UNREADABLE_ROWS;
 
-/// Maximum number of rows that are logged, once each; beyond, they are only counted.
+/// Maximum number of rows that are logged, once each; further ones are only counted.
 const TOLD_MAX: usize = 1_000;
 
 static TOLD: Mutex<Option<HashSet<String>>> = Mutex::new(None);
@@ -26,7 +26,7 @@ pub(super) fn is_of_row(error: &rusqlite::Error) -> bool {
     )
 }
 
-/// Decodes one row; `None` if that cannot be done. The first column names the row.
+/// Decodes one row; `None` if that is impossible. The first column names the row.
 pub(super) fn lenient<T>(
     table: &str,
     row: &Row<'_>,
@@ -61,13 +61,13 @@ pub(super) fn tell(table: &str, row: &str, error: &rusqlite::Error) {
             table,
             row,
             %error,
-            "row of the store cannot be read by this version; it is left out"
+            "a row of the store cannot be read by this version and is skipped"
         );
     }
 }
 
-/// Lets a new run try all rows again: it may be of a version that can read them. Tasks
-/// that wait for ended tasks are settled again, as that end may have been passed over.
+/// Lets a new run try all rows again: it may be a version that can decode them. Tasks
+/// that wait for finished tasks are settled again, as that end may have been skipped.
 pub(super) fn readmit(db: &Connection) {
     let readmitted = db
         .query_row("SELECT EXISTS (SELECT 1 FROM unreadable)", params![], |row| {
@@ -87,6 +87,6 @@ pub(super) fn readmit(db: &Connection) {
         if !db.is_autocommit() {
             let _ = db.execute_batch("ROLLBACK");
         }
-        tracing::warn!(%error, "tasks that could not be read stay left out");
+        tracing::warn!(%error, "tasks that could not be read are still skipped");
     }
 }

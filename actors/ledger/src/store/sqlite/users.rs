@@ -11,7 +11,7 @@ use crate::{AccessLimits, AddUser, ChangeUser, DeleteUser, Hint, NewUser, Refusa
 
 const SELECT_USER: &str = "SELECT name, role, active, version, created_at, changed_at FROM users";
 
-/// A row in the order of [`SELECT_USER`].
+/// Decodes a row in the order of [`SELECT_USER`].
 fn record(row: &Row<'_>) -> rusqlite::Result<User> {
     Ok(User {
         id: row.get(0)?,
@@ -66,8 +66,8 @@ pub(super) fn add(tx: &mut Tx<'_>, command: &AddUser) -> Result<Reply, ApplyErro
     Ok(Reply::UserAdded(NewUser { user, replayed }))
 }
 
-/// Refuses when there is no room for one more, or when the name would come with
-/// the tasks of who had it before.
+/// Refuses another user beyond the limit, or with the name of a deleted one who still
+/// has tasks.
 pub(super) fn make_room(tx: &Tx<'_>, name: &str, limits: AccessLimits) -> Result<(), ApplyError> {
     let has_tasks = tx
         .db
@@ -148,7 +148,7 @@ pub(super) fn change(tx: &mut Tx<'_>, command: &ChangeUser) -> Result<Reply, App
     });
     log(tx, Action::UserChanged, actor, name, details)?;
     if user.active && !active {
-        // They do not come back with the user.
+        // The keys do not become valid again with the user.
         logins::end_of_user(tx, name, actor)?;
     }
     Ok(Reply::User(stored(tx, name)?))
@@ -199,8 +199,8 @@ fn check_version(user: &User, expected: Option<u64>) -> Result<(), Refusal> {
     }
 }
 
-/// Refuses what would leave nobody who can make keys. `change` says what becomes
-/// of a key of that user; `false`: it goes.
+/// Refuses a change that would leave nobody who can create keys. `change` returns
+/// whether the user's keys stay, after changing them.
 fn keep_an_admin(
     tx: &Tx<'_>,
     user: &str,
@@ -215,7 +215,7 @@ fn keep_an_admin(
     }
 }
 
-/// Makes the user, or makes an active admin of it.
+/// Creates the user, or makes an existing one an active admin.
 pub(super) fn make_admin(tx: &mut Tx<'_>, name: &str, actor: &str) -> rusqlite::Result<()> {
     let admin = (Role::Admin, true);
     match find(tx.db, name)? {

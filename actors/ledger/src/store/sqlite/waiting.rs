@@ -1,5 +1,5 @@
-//! What happens to tasks that no bot has: they are called off, expire, or end
-//! because of a task that they depend on.
+//! Waiting tasks: they are cancelled, expire, or end because of a task that they depend
+//! on.
 
 use deia_model::{
     Action, BotName, DependencyFailure, EndReason, EventResult, Priority, TaskId, TaskStatus,
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{Cancelling, Demand, Hint, ReadyTask, Refusal, Reply};
 
-/// What must be known of a waiting task to end it or to make it ready.
+/// The part of a waiting task needed to end it or to make it ready.
 pub(super) struct Waiting {
     pub(super) seq: i64,
     pub(super) id: TaskId,
@@ -72,7 +72,7 @@ impl Waiting {
         })
     }
 
-    /// The task of that number.
+    /// Returns the task with that number.
     pub(super) fn by_seq(db: &Connection, seq: i64) -> rusqlite::Result<Option<Self>> {
         let sql = format!("{SELECT_WAITING} WHERE seq = ?1");
         db.prepare_cached(&sql)?
@@ -91,7 +91,7 @@ impl Waiting {
     }
 }
 
-/// Why and how a waiting task ends.
+/// The reason and the way in which a waiting task ends.
 pub(super) struct End<'a> {
     pub(super) status: TaskStatus,
     pub(super) reason: EndReason,
@@ -99,7 +99,7 @@ pub(super) struct End<'a> {
     pub(super) error: &'a str,
 }
 
-/// Ends a task that no bot has.
+/// Ends a task that no bot runs.
 pub(super) fn end(tx: &mut Tx<'_>, task: &Waiting, end: &End<'_>) -> rusqlite::Result<()> {
     let cancelled = end.status == TaskStatus::Cancelled;
     tx.db

@@ -36,34 +36,34 @@ use crate::{
     metrics::StoreMetrics,
 };
 
-/// How long the writer waits for a command before it uses the pause.
+/// Time that the writer waits for a command before it uses the pause.
 const IDLE_AFTER: Duration = Duration::from_millis(50);
-/// How long to wait before what could not be written is tried again.
+/// Time before a failed write is retried.
 const AGAIN_AFTER: Duration = Duration::from_millis(100);
 
-/// A command and who waits for its answer.
+/// A command and the caller who waits for its answer.
 pub(super) struct Job {
     pub(super) command: Command,
-    /// Whether it is kept until there is room, should there be none.
+    /// True if the command is kept until there is space on a full disk.
     pub(super) patient: bool,
-    /// Told when it is on disk, or that it is refused.
+    /// Answers the caller once the command is on disk or refused.
     pub(super) answer: Answer,
 }
 
-/// What keeps everything else from being written, and when to try again.
+/// The reason why nothing can be written, and the time of the next try.
 struct Gate {
     error: StoreError,
     again_at: Instant,
 }
 
-/// State that a writer shares with the store that it serves.
+/// State that a writer shares with its store.
 #[derive(Clone, Default)]
 pub(super) struct Shared {
-    /// Receivers of the hints of each commit.
+    /// Receivers of the notices of each commit.
     pub(super) sinks: Arc<Mutex<Vec<HintSink>>>,
-    /// Asked for a bot when a task comes in.
+    /// Asked for a slot when a task is submitted.
     pub(super) direct: Arc<OnceLock<Arc<dyn DirectDispatch>>>,
-    /// The file, as it was opened first.
+    /// The file, as first opened.
     pub(super) anchor: Arc<OnceLock<Anchor>>,
     /// Reason why this process must not write the file any more.
     pub(super) untrusted: Arc<OnceLock<String>>,
@@ -83,7 +83,7 @@ pub(super) struct Writer {
     wal_pages: Arc<AtomicU32>,
     checkpointer: Checkpointer,
     metrics: Arc<StoreMetrics>,
-    /// Patient commands for which there was no room, in order. Nothing else is
+    /// Deferrable commands for which there was no space, in order. Nothing else is
     /// applied before them.
     kept: VecDeque<Job>,
     kept_max: usize,
@@ -91,7 +91,7 @@ pub(super) struct Writer {
     full: FullDisk,
     reserve: Reserve,
     log_path: PathBuf,
-    /// The write-ahead log, once it is there.
+    /// The write-ahead log, once it exists.
     log: Option<Anchor>,
     is_adrift: bool,
 }
@@ -110,7 +110,7 @@ impl Writer {
         unreadable::readmit(&db);
         let types = known_types(&db)?;
         let mut checkpointer = Checkpointer::new(options.checkpoint_pages, options.wal_max_bytes);
-        // The run before may have ended before it cut off what it had erased.
+        // The previous run may have ended before it truncated erased content.
         checkpointer.erased();
         let dir = options.path.parent().map(PathBuf::from).unwrap_or_default();
         Ok(Self {
@@ -135,8 +135,8 @@ impl Writer {
         })
     }
 
-    /// Works until the queue is closed, or the file can no longer be trusted.
-    /// Returns why it ended.
+    /// Works until the queue is closed, or the file can no longer be trusted. Returns
+    /// the reason why it ended.
     pub(super) fn run(mut self, queue: &mpsc::Receiver<Job>) -> String {
         let reason = self.work_until_closed(queue);
         for job in std::mem::take(&mut self.kept) {
@@ -159,19 +159,20 @@ impl Writer {
                 Err(reason) => return reason,
             }
         }
-        // The last chance of what had no room; a start makes up for what is lost here.
+        // The last chance for deferred commands; the next start makes up for those lost
+        // here.
         self.gate = None;
         if let Err(reason) = self.look_at_gate() {
             return reason;
         }
-        // The next start is quicker without a log to read; it is not needed.
+        // The next start is quicker without a log to read; this is optional.
         match self.checkpoint() {
             Ok(()) => "closed".into(),
             Err(reason) => reason,
         }
     }
 
-    /// One group, from `first` on.
+    /// Applies one group, from `first` on.
     fn work(&mut self, first: Job, queue: &mpsc::Receiver<Job>) -> Result<bool, String> {
         let group = self.gather(first, queue);
         if group
@@ -181,7 +182,7 @@ impl Writer {
             self.checkpointer.erased();
         }
         if self.reserve.is_in_use() && group.iter().any(|job| share(job) == Share::Half) {
-            // What they take in the log is to be free again soon.
+            // The space that they take in the log must become free soon.
             self.checkpointer.erased();
         }
         match self.look_at_gate()? {
@@ -193,13 +194,13 @@ impl Writer {
                 self.commit_group(group)?;
             }
         }
-        // A full disk has room for the log once it is folded back: that must not wait for a
-        // pause, which those who try again may not leave.
+        // A full disk has space for the log once it is checkpointed: that must not wait
+        // for a pause, which retrying callers may not leave.
         self.checkpoint_if_due(self.full.lasts())?;
         Ok(true)
     }
 
-    /// Uses a pause, then waits. `false` when the queue is closed.
+    /// Uses a pause, then waits. Returns `false` if the queue is closed.
     fn idle(&mut self, queue: &mpsc::Receiver<Job>) -> Result<bool, String> {
         self.checkpoint_if_due(true)?;
         if self.look_at_gate()?.is_some() {
@@ -231,9 +232,9 @@ impl Writer {
         group
     }
 
-    /// What keeps commands from being applied now, if anything does: a log that
-    /// is too long and cannot be shortened, or kept commands that still find no
-    /// room. Looks anew from time to time only.
+    /// Returns the reason why commands cannot be applied now, if there is one: a log
+    /// that is too long and cannot be shortened, or deferred commands that still find
+    /// no space. Checks again only from time to time.
     fn look_at_gate(&mut self) -> Result<Option<StoreError>, String> {
         if let Some(gate) = &self.gate
             && Instant::now() < gate.again_at
@@ -251,7 +252,7 @@ impl Writer {
             Ok(false) => {
                 if self.gate.is_none() {
                     tracing::warn!(
-                        "reads keep the write-ahead log from being folded back, and it is as long as it may be (store.wal_max_bytes): writes are refused until it is short again"
+                        "reads prevent a checkpoint of the write-ahead log, which has reached store.wal_max_bytes: writes are refused until it is short again"
                     );
                 }
                 Some(StoreError::Busy)
@@ -270,7 +271,7 @@ impl Writer {
         error
     }
 
-    /// Applies kept commands as long as there is room for them.
+    /// Applies deferred commands as long as there is space for them.
     fn apply_kept(&mut self) -> Result<Option<StoreError>, String> {
         while let Some(job) = self.kept.pop_front() {
             match self.try_alone(&job) {
@@ -288,8 +289,8 @@ impl Writer {
         Ok(None)
     }
 
-    /// Leaves what is left of the reserve to those that may use it, and refuses
-    /// the others. The reserve is made again first, if there is room for it.
+    /// Leaves the rest of the reserve to commands that may use it, and refuses the
+    /// others. Restores the reserve first if there is space for it.
     fn spare_reserve(&mut self, group: Vec<Job>) -> Vec<Job> {
         if !self.reserve.is_in_use() || self.reserve.make_if_room() {
             return group;
@@ -303,7 +304,7 @@ impl Writer {
         may
     }
 
-    /// Returns whether the reserve is for this command, too, as much as is left of it.
+    /// Returns whether this command may use the remaining reserve.
     fn may_use_reserve(&self, job: &Job) -> bool {
         self.reserve.lets(share(job), self.shortage().free_bytes)
     }
@@ -318,12 +319,12 @@ impl Writer {
 
     fn refuse(&self, job: Job, error: StoreError) {
         self.metrics.not_applied(&error);
-        // Who asked may have gone away.
+        // The caller may have gone away.
         job.answer.send(Err(error));
     }
 
-    /// Whether there was no room. What SQLite takes for a broken disk may be a
-    /// full one: then the disk itself is asked.
+    /// Returns whether there was no space. An error that SQLite reports as a broken
+    /// disk may be a full one: then the disk itself is asked.
     fn is_full(&mut self, error: &rusqlite::Error) -> bool {
         let full = matches!(store_error(error), StoreError::Full(_))
             || (is_io(error) && room::is_none_left(&self.dir));
@@ -348,9 +349,10 @@ impl Writer {
         }
     }
 
-    /// A transaction that failed after its last frame was written, when the index
-    /// of the log could not grow, say, would come back after a crash. Another
-    /// that changes nothing takes its place in the log.
+    /// Overwrites the tail of the log. A transaction that failed after its last frame
+    /// was written (when the index of the log could not grow, for example) would
+    /// reappear after a crash. Another one that changes nothing takes its place in the
+    /// log.
     fn overwrite_tail(&self) {
         let same = "BEGIN IMMEDIATE;
             INSERT OR REPLACE INTO meta SELECT key, value FROM meta WHERE key = 'hive_id';
@@ -385,14 +387,14 @@ impl Writer {
         match checkpoint_fault(error, full) {
             CheckpointFault::Full => Ok(()),
             CheckpointFault::Later => {
-                // The log stays and is folded back later; nothing is lost.
+                // The log stays and is checkpointed later; nothing is lost.
                 tracing::warn!(%error, "checkpoint failed; retrying with the next one");
                 Ok(())
             }
             CheckpointFault::Untrusted => {
                 let file = self.db.path().unwrap_or_default().to_owned();
                 let reason = format!(
-                    "{file} could not be synced by a checkpoint ({error}): check the disk; the next start writes it anew from the write-ahead log"
+                    "{file} could not be synced by a checkpoint ({error}): check the disk; the next start writes it again from the write-ahead log"
                 );
                 tracing::error!(%error, file, "checkpoint failed; the process must end");
                 // The next start needs the log, even if another process closes the file last.

@@ -1,9 +1,9 @@
-//! Names of users are given once.
+//! Names of users are never reused.
 
 use super::*;
 use crate::{Apply, CancelTask, Prune, Submission, Submit};
 
-pub(crate) async fn a_name_comes_with_nothing_of_who_had_it(ledger: Ledger) {
+pub(crate) async fn a_reused_name_inherits_nothing(ledger: Ledger) {
     let once = |byte| Dedup {
         key: "once".into(),
         fingerprint: [byte; 32],
@@ -43,7 +43,8 @@ pub(crate) async fn a_name_comes_with_nothing_of_who_had_it(ledger: Ledger) {
         ledger.apply(Prune { tasks }).await.unwrap();
     }
     user_of(&ledger, again()).await;
-    // What the earlier one sent with that key is not held against the later.
+    // Requests of the earlier user with that idempotency key do not affect the later
+    // one.
     assert!(matches!(
         ledger.apply(submit(2)).await,
         Ok(Submission {

@@ -14,10 +14,10 @@ use crate::{
     },
 };
 
-/// Failed attempts that are kept of a task.
+/// Maximum number of failed attempts that are stored with a task.
 const EVIDENCE_MAX: i64 = 100;
 
-/// Keeps the evidence of an attempt that did not succeed.
+/// Stores the evidence of an attempt that did not succeed.
 pub(super) fn note_failed_attempt(
     tx: &Tx<'_>,
     running: &Running,
@@ -41,7 +41,7 @@ pub(super) fn note_failed_attempt(
             running.started_at.as_millis(),
             tx.now.as_millis(),
         ])?;
-    // A task may be given back without end; its evidence may not grow so.
+    // A task may be given back any number of times; its evidence must not grow with it.
     tx.db
         .prepare_cached("DELETE FROM failed_attempts WHERE seq = ?1 AND attempt <= ?2")?
         .execute(params![
@@ -107,7 +107,7 @@ pub(super) fn write_status(
             tx.next_event(),
             toll.suspicions,
             toll.hive_deaths,
-            // An attempt that does not count does not end the wait for one that does.
+            // An attempt that does not count does not end the wait.
             toll != running.toll,
         ])?;
     Ok(())
@@ -140,7 +140,7 @@ pub(super) fn write_result(
 /// The event of an attempt's end.
 pub(super) struct EndEvent {
     pub(super) action: Action,
-    /// Status of the task after it.
+    /// Status of the task after the attempt.
     pub(super) status: TaskStatus,
     /// Time from which the next attempt may begin.
     pub(super) run_at: Timestamp,
@@ -156,7 +156,7 @@ pub(super) fn log_end(
         running.started_at.millis_since(running.run_at),
         report.execution_time_ms,
     );
-    // Why a task goes back, or has ended, does not follow from the action.
+    // The action does not say why a task was requeued or has ended.
     let outcome = AttemptOutcomeKind::of(report.end);
     let details = match event.action {
         Action::TaskCompleted => format!("{{\"wait_ms\":{wait_ms},\"run_ms\":{run_ms}}}"),

@@ -8,7 +8,7 @@ use crate::store::sqlite::{
     shares::Counted,
 };
 
-/// The part of a running task that is needed to end its attempt.
+/// The part of a running task needed to end its attempt.
 pub(super) struct Running {
     pub(super) seq: i64,
     pub(super) id: TaskId,

@@ -1,11 +1,11 @@
-//! What is a cursor, and what a page tells of tasks that are not seen.
+//! Cursors of lists, and what pages reveal of tasks that are not visible.
 
 use proptest::prelude::*;
 
 use super::{super::schema, *};
 
 #[test]
-fn what_is_no_cursor_is_refused() {
+fn invalid_cursors_are_refused() {
     let id = TaskId::from_bytes([7; 16]);
     let encoded = |text: &str| data_encoding::BASE64URL_NOPAD.encode(text.as_bytes());
     assert_eq!(cursor(&encoded(&format!("tasks:{id}"))), Some(id));
@@ -18,7 +18,7 @@ fn what_is_no_cursor_is_refused() {
     assert_eq!(cursor("\u{fc}nlaut"), None);
 }
 
-/// A task of one of two users, of one of two bots or none.
+/// A task of one of two users, and of one of two bots or none.
 #[derive(Clone, Copy, Debug)]
 struct Stored {
     status: TaskStatus,
@@ -46,7 +46,8 @@ fn stored() -> impl Strategy<Value = Stored> {
     })
 }
 
-/// Those of the tasks that `kept` names, each with the id that it has among all.
+/// Creates a store of the tasks that `kept` selects, each with the id that it has among
+/// all.
 fn store_of(tasks: &[Stored], kept: impl Fn(&Stored) -> bool) -> Connection {
     let mut db = Connection::open_in_memory().unwrap();
     schema::migrate(&mut db).unwrap();
@@ -72,7 +73,7 @@ fn id(i: usize) -> TaskId {
     TaskId::from_bytes((i as u128).to_be_bytes())
 }
 
-/// Of each page the ids and where it says that it goes on.
+/// Returns the ids and the cursor of each page.
 fn pages(
     db: &Connection,
     sight: &Sight,
@@ -114,9 +115,9 @@ fn filters() -> impl Iterator<Item = TaskFilter> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// With the tasks of others or without: who does not see them gets the same pages.
+    /// Callers get the same pages whether or not tasks exist that they do not see.
     #[test]
-    fn pages_tell_nothing_of_what_is_not_seen(tasks in proptest::collection::vec(stored(), 0..40)) {
+    fn pages_reveal_nothing_of_invisible_tasks(tasks in proptest::collection::vec(stored(), 0..40)) {
         let all = store_of(&tasks, |_| true);
         for sight in [Sight::SubmittedBy("ada".into()), Sight::AssignedTo("b-1".parse().unwrap())] {
             let sees = |task: &Stored| match &sight {
@@ -138,9 +139,9 @@ proptest! {
         }
     }
 
-    /// Whoever sees all gets all that the filter names, whichever index leads there.
+    /// Callers who see everything get all matching tasks, whichever index is used.
     #[test]
-    fn pages_have_all_that_is_wanted(tasks in proptest::collection::vec(stored(), 0..40)) {
+    fn pages_contain_all_matching_tasks(tasks in proptest::collection::vec(stored(), 0..40)) {
         let db = store_of(&tasks, |_| true);
         for filter in filters() {
             let wanted = |task: &Stored| {
@@ -164,7 +165,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_read_was_given_out(text in "\\PC{0,40}|dGFza3M6[A-Za-z0-9_-]{0,48}") {
+    fn only_issued_cursors_are_accepted(text in "\\PC{0,40}|dGFza3M6[A-Za-z0-9_-]{0,48}") {
         if let Some(id) = cursor(&text) {
             prop_assert_eq!(cursor_text(id), text);
         }

@@ -1,5 +1,5 @@
-//! Writes one accepted task: its row, its edges, its event, and its first attempt if a bot
-//! takes it at once.
+//! Insertion of one accepted task: its row, its edges, its event, and its first attempt
+//! if a bot takes it at once.
 
 use deia_model::{
     Action, EventResult, NewTask, Submitted, TaskId, TaskStatus, TaskType, Timestamp,
@@ -20,16 +20,16 @@ use super::{
 };
 use crate::{Demand, Hint, ReadyTask, Slot, TaskPolicy};
 
-/// Content up to this many bytes is kept in the task's row.
+/// Maximum size of content that is stored in the row of the task, in bytes.
 const INLINE_CONTENT: usize = 1_024;
 
-/// A task that comes in, with the values that the settings complete.
+/// A task to be inserted, with the values that settings complete.
 struct Accepted<'a> {
     id: TaskId,
     new: &'a NewTask,
     submitter: &'a str,
     extra: Option<Extra>,
-    /// As the submitter is told, also when a bot takes the task at once.
+    /// The status in the answer, even if a bot takes the task at once.
     status: TaskStatus,
     run_at: Timestamp,
     /// Number of tasks that it waits for.
@@ -38,7 +38,7 @@ struct Accepted<'a> {
     bytes: i64,
 }
 
-/// Limits of a task: its own, else those of its type, else those of all.
+/// Limits of a task: its own, otherwise those of its type, otherwise the defaults.
 struct Limits {
     max_attempts: u32,
     timeout_seconds: u64,
@@ -115,7 +115,7 @@ fn waits(task: &NewTask, parent: &Parent) -> bool {
     !dependencies::is_satisfied(task, parent)
 }
 
-/// Inserts a task. Returns its number and what its submitter is told.
+/// Inserts a task. Returns its number and the answer to its submitter.
 pub(super) fn insert(
     tx: &mut Tx<'_>,
     task: &NewTask,
@@ -165,7 +165,7 @@ fn slot_for(tx: &mut Tx<'_>, accepted: &Accepted<'_>) -> rusqlite::Result<Option
     }
 }
 
-/// Writes the row of the task, and its content beside it if it is long.
+/// Writes the row of the task, and its content separately if it is long.
 fn write_row(
     tx: &Tx<'_>,
     accepted: &Accepted<'_>,
@@ -206,7 +206,7 @@ fn write_row(
             accepted.bytes,
             slot.is_some().then_some(tx.node),
             slot.map(|slot| slot.incarnation.cast_signed()),
-            // That it was submitted is its first event, that it is started its second.
+            // The submission is the first event of the task, the start the second.
             1 + u8::from(slot.is_some()),
         ])?;
     let seq = tx.db.last_insert_rowid();
@@ -255,7 +255,7 @@ fn log(tx: &mut Tx<'_>, accepted: &Accepted<'_>) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Tells the scheduler of a task that no bot has taken yet.
+/// Sends the scheduler a notice of a task that no bot has taken yet.
 fn hint(tx: &mut Tx<'_>, accepted: &Accepted<'_>, seq: i64) {
     if let Some(at) = accepted.limits.expires_at {
         tx.hint(Hint::Due(at.as_millis()));

@@ -1,9 +1,9 @@
-//! Commands that cannot be applied, and what becomes of the others.
+//! Commands that cannot be applied, and the fate of the others.
 
 use super::*;
 use crate::{Apply, ClaimedTask, Demand, MarkRunning, Slot, Submission, Submit};
 
-/// Has SQLite refuse tasks of the type `broken`, as a full index or a bug would.
+/// Makes SQLite refuse tasks of the type `broken`, as a full index or a bug would.
 fn break_type(dir: &std::path::Path) {
     let db = rusqlite::Connection::open(dir.join("deia.db")).unwrap();
     db.execute_batch(
@@ -22,7 +22,7 @@ fn submission(task_type: &str) -> Submit {
     }
 }
 
-/// Keeps the writer at the end of a commit until the gate is opened.
+/// Blocks the writer at the end of a commit until the gate is opened.
 struct Gate {
     open: mpsc::Sender<()>,
     at: mpsc::Receiver<()>,
@@ -40,7 +40,7 @@ impl Gate {
         Self { open, at }
     }
 
-    /// Has all of these wait for the writer, so that they are one group.
+    /// Lets all of these wait for the writer, so that they are one group.
     async fn together(
         self,
         store: &SqliteStore,
@@ -77,12 +77,12 @@ async fn a_command_that_cannot_be_applied_is_set_aside_from_its_group() {
             other => assert!(other.is_ok() && n % 10 != 7, "{n}: {other:?}"),
         }
     }
-    // The one before, the first, and all others in one.
+    // The previous one, the first, and all others in one.
     assert_eq!(metrics.commits(), 3);
     assert_eq!(store.counts().await.unwrap().queued, 1 + 1 + 27);
 }
 
-/// A dispatch that panics for one type, as a bug in what is asked by a command would.
+/// A dispatch that panics for one type, as a bug in the handling of a command would.
 struct Panics;
 
 impl DirectDispatch for Panics {
@@ -113,7 +113,7 @@ async fn a_panic_is_an_error_of_its_command_and_the_writer_lives() {
         );
         assert_eq!(store.counts().await.unwrap().queued, 3 * (round + 1));
     }
-    // Types that came with a lost transaction take no place (tasks.max_types).
+    // Types of a lost transaction do not count (tasks.max_types).
     for n in 0..17 {
         store.apply(submission(&format!("t{n}"))).await.unwrap();
     }
@@ -121,7 +121,7 @@ async fn a_panic_is_an_error_of_its_command_and_the_writer_lives() {
     assert_eq!(serving.await, "closed");
 }
 
-/// A dispatch with slots without end, which counts them.
+/// A dispatch with unlimited slots, which counts them.
 #[derive(Default)]
 struct Places {
     taken: std::sync::atomic::AtomicUsize,
@@ -154,7 +154,7 @@ impl DirectDispatch for Places {
 }
 
 #[tokio::test]
-async fn a_group_that_is_applied_again_takes_each_place_once() {
+async fn a_group_that_is_applied_again_takes_each_slot_once() {
     let dir = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(options(dir.path())).unwrap();
     let places = Arc::new(Places::default());
@@ -193,7 +193,7 @@ async fn a_store_that_is_locked_refuses_a_group_once() {
     let waiting: Vec<_> = (0..20)
         .map(|_| store.apply(submission("general")))
         .collect();
-    // An end that was reported is kept, not refused.
+    // A reported end is kept, not refused.
     let end = store.apply_deferred(MarkRunning(true));
     drop(gate.open);
     first.await.unwrap();
@@ -209,7 +209,7 @@ async fn a_store_that_is_locked_refuses_a_group_once() {
 }
 
 #[tokio::test]
-async fn command_in_hand_of_a_writer_that_dies_is_unknown_and_those_behind_it_are_not_applied() {
+async fn outcome_is_unknown_for_the_running_command_of_a_dead_writer_only() {
     let dir = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(options(dir.path())).unwrap();
     let serving = store.serve().unwrap();

@@ -30,7 +30,7 @@ impl Hive {
         db.execute_batch(sql).unwrap();
     }
 
-    /// Another writer, as after a restart.
+    /// Starts another writer, as after a restart.
     async fn restart(&self) {
         self.store.close().await;
         drop(self.store.serve().unwrap());
@@ -97,11 +97,11 @@ fn task() -> NewTask {
     task
 }
 
-/// Ways in which a row of `tasks` may be beyond this version.
+/// Ways in which a row of `tasks` may be unreadable for this version.
 const BREAKS: &[&str] = &["extra = '{'", "type = 'A type!'", "priority = 9"];
 
 #[tokio::test]
-async fn promotions_leave_out_what_cannot_be_read() {
+async fn due_tasks_that_cannot_be_read_are_skipped() {
     for (broken, mended) in [
         ("extra = '{'", "extra = NULL"),
         ("priority = 9", "priority = 1"),
@@ -114,11 +114,11 @@ async fn promotions_leave_out_what_cannot_be_read() {
         hive.sql(&format!("UPDATE tasks SET {broken} WHERE seq = 1"));
         assert_eq!(hive.promote().await, 2, "{broken}");
         assert_eq!(hive.ready().await, ids[1..]);
-        // It is not due again and again, and is logged once.
+        // The task is not due again and again, and is logged once.
         assert_eq!(hive.store.next_due().await.unwrap(), None);
         assert_eq!(hive.promote().await, 0);
         assert_eq!(hive.errors_about(ids[0]).await, 1);
-        // A version that can read it goes on with it.
+        // A version that can decode the task continues with it.
         hive.sql(&format!("UPDATE tasks SET {mended} WHERE seq = 1"));
         hive.restart().await;
         assert_eq!(hive.promote().await, 1);
@@ -127,7 +127,7 @@ async fn promotions_leave_out_what_cannot_be_read() {
 }
 
 #[tokio::test]
-async fn claims_leave_out_what_cannot_be_read_and_it_is_not_offered_again() {
+async fn claims_skip_unreadable_tasks_once() {
     for broken in BREAKS {
         let hive = Hive::new();
         let ids = hive.submit(vec![task(); 3]).await;
@@ -159,7 +159,7 @@ async fn ends_are_recorded_beside_a_row_that_cannot_be_read() {
             .collect();
         let ends = hive.store.apply(FinishAttempts(reports)).await.unwrap();
         assert_eq!(ends[1], FinishOutcome::Recorded(TaskStatus::Queued));
-        // So does the start after a crash.
+        // The same holds for the start after a crash.
         hive.restart().await;
         let bots = hive.store.bots_with_running_tasks().await.unwrap();
         let give_back = ReleaseLeases {
@@ -236,7 +236,7 @@ async fn a_bot_that_cannot_be_read_hides_no_other() {
         actor: "ada".into(),
     };
     hive.store.apply(stop).await.unwrap();
-    // It can be replaced and removed all the same.
+    // The bot can be replaced and deleted all the same.
     let delete = DeleteBot {
         name: "b".parse().unwrap(),
         actor: "ada".into(),

@@ -1,12 +1,12 @@
-//! The answer to a command, and what its caller learns when the writer is gone.
+//! The answer to a command, and the error that its caller gets if the writer is gone.
 
 use tokio::sync::oneshot;
 
 use crate::{Reply, StoreError};
 
-/// Owed to the caller of a command. Dropped before the writer began the command, it says
-/// that the store is closed; dropped later, the caller learns that the outcome is not
-/// known.
+/// The answer owed to the caller of a command. Dropped before the writer began the
+/// command, it reports that the store is closed; dropped later, that the outcome is
+/// unknown.
 pub(in crate::store::sqlite) struct Answer {
     caller: Option<oneshot::Sender<Result<Reply, StoreError>>>,
     begun: bool,
@@ -25,7 +25,7 @@ impl Answer {
         self.begun = true;
     }
 
-    /// Answers. Nobody may wait any more.
+    /// Sends the answer. The caller may have gone away.
     pub(super) fn send(mut self, answer: Result<Reply, StoreError>) {
         if let Some(caller) = self.caller.take() {
             let _ = caller.send(answer);

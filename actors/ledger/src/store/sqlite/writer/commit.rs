@@ -1,5 +1,5 @@
-//! Commits a group of commands in one transaction, and finds out which one is to
-//! blame when that fails.
+//! Commits of groups of commands in one transaction, and the search for the one that
+//! makes it fail.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -27,13 +27,13 @@ type Replies = Vec<Result<Reply, StoreError>>;
 
 /// Reason why a transaction was rolled back.
 pub(super) enum Failure {
-    /// It was never begun: another connection is in the way.
+    /// The transaction was never begun: another connection holds the lock.
     Begin(rusqlite::Error),
-    /// The command at this place cannot be applied.
+    /// The command at this index cannot be applied.
     Command(usize, rusqlite::Error),
-    /// Applying the command at this place panicked.
+    /// Applying the command at this index panicked.
     Panic(usize),
-    /// No single command is to blame.
+    /// The failure is not due to a single command.
     Whole(rusqlite::Error),
     /// The commit itself failed.
     Commit(rusqlite::Error),
@@ -59,7 +59,7 @@ impl Failure {
         matches!(self, Self::Begin(error) if !is_fatal(error))
     }
 
-    /// Returns what the callers of the commands are told.
+    /// Returns the error that the callers of the commands get.
     fn told(&self) -> StoreError {
         match self {
             // The frames may be in the log, so the next process may find the commit there.
@@ -82,8 +82,8 @@ impl Writer {
         failure.error().is_some_and(|error| self.is_full(error))
     }
 
-    /// Commits the group. A command that cannot be applied is set aside, so that
-    /// it takes neither the others nor their common commit with it.
+    /// Commits the group. A command that cannot be applied is set aside, so that the
+    /// others and their common commit succeed.
     pub(super) fn commit_group(&mut self, mut group: Vec<Job>) -> Result<(), String> {
         let mut aside = Vec::new();
         while !group.is_empty() {
@@ -198,7 +198,7 @@ impl Writer {
     }
 
     fn refuse_all(&mut self, group: Vec<Job>, error: &rusqlite::Error) {
-        tracing::warn!(%error, commands = group.len(), "no transaction can be begun; commands are refused");
+        tracing::warn!(%error, commands = group.len(), "cannot begin a transaction; commands are refused");
         for job in group {
             self.refuse_or_keep(job, store_error(error));
         }
@@ -212,7 +212,8 @@ impl Writer {
         failure.cause().to_string()
     }
 
-    /// One transaction: on disk when this returns `Ok`, nothing of it when `Err`.
+    /// Runs one transaction: on disk if this returns `Ok`, rolled back completely if
+    /// `Err`.
     fn transact(&mut self, commands: &[&Command]) -> Result<Replies, Failure> {
         let began = Instant::now();
         execute(&self.db, "BEGIN IMMEDIATE").map_err(Failure::Begin)?;

@@ -1,11 +1,11 @@
-//! Looks for the files that were opened.
+//! Checks of the files that were opened.
 
 use super::Writer;
 use crate::anchor::{Adrift, Anchor};
 
 impl Writer {
-    /// Looks whether the file and its log are still at their paths: what is committed
-    /// to files that were removed is lost, and nobody may be told otherwise.
+    /// Checks that the file and its log are still at their paths: commits to files that
+    /// were removed are lost, and no caller may be told otherwise.
     pub(super) fn hold(&mut self) -> Result<(), Adrift> {
         let database = self.shared.anchor.get();
         let held = database
@@ -17,10 +17,12 @@ impl Writer {
         }
         match &held {
             Err(adrift) if !std::mem::replace(&mut self.is_adrift, true) => {
-                tracing::error!(%adrift, "the store takes no writes");
+                tracing::error!(%adrift, "the store refuses writes");
             }
             Ok(()) if std::mem::take(&mut self.is_adrift) => {
-                tracing::info!("the store is where it was, and takes writes again");
+                tracing::info!(
+                    "the file of the store is back in its place; writes are accepted again"
+                );
             }
             _ => {}
         }

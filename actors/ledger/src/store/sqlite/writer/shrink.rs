@@ -1,5 +1,5 @@
-//! Free pages are given back to the file system in idle moments, some at a time: a file
-//! that has held much once would keep that size for good.
+//! Release of free pages to the file system in idle moments, some at a time: otherwise
+//! a file that was large once would stay so.
 
 use std::sync::atomic::Ordering;
 
@@ -8,14 +8,14 @@ use rusqlite::Connection;
 use super::Writer;
 use crate::store::sqlite::{checkpoint::UNCHANGED, errors::is_fatal};
 
-/// Free pages that are kept for what comes next: 4 MiB.
+/// Free pages that are kept for further writes: 4 MiB.
 const KEPT_PAGES: u32 = 1_024;
-/// Share of the file that may be free, as a divisor: less is not worth the writes.
+/// Divisor: the share of the file that may be free, since less is not worth the writes.
 const FREE_SHARE: u32 = 4;
-/// Pages that one step gives back: it must not keep a caller waiting.
+/// Pages that one step releases: it must not delay a caller.
 const STEP_PAGES: u32 = 256;
 
-/// Returns how many pages to give back now.
+/// Returns the number of pages to release now.
 fn step(pages: u32, free: u32) -> u32 {
     if free <= KEPT_PAGES || free < pages / FREE_SHARE {
         return 0;
@@ -28,16 +28,16 @@ fn count(db: &Connection, pragma: &str) -> rusqlite::Result<u32> {
 }
 
 impl Writer {
-    /// Gives some free pages back, if there are many. Returns whether there may be more to
-    /// do: one step uses one idle moment.
+    /// Releases some free pages, if there are many. Returns whether there may be more
+    /// to do: one step uses one idle moment.
     pub(super) fn shrink(&mut self) -> Result<bool, String> {
         match self.shrink_step() {
             Ok(some) => Ok(some),
-            // It takes room in the log first, which a full disk does not have.
+            // This first takes space in the log, which a full disk does not have.
             Err(error) if self.is_full(&error) => Ok(false),
             Err(error) if is_fatal(&error) => Err(format!("the store failed: {error}")),
             Err(error) => {
-                tracing::warn!(%error, "free pages cannot be given back; retrying later");
+                tracing::warn!(%error, "cannot release free pages; retrying later");
                 Ok(false)
             }
         }
@@ -49,7 +49,7 @@ impl Writer {
         if pages == 0 {
             return Ok(false);
         }
-        // The statement gives back one page each time that it is stepped.
+        // The statement releases one page per step.
         let sql = format!("PRAGMA incremental_vacuum({pages})");
         let mut vacuum = self.db.prepare(&sql)?;
         let mut freed = vacuum.query([])?;

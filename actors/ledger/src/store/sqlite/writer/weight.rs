@@ -1,13 +1,13 @@
-//! Weights of commands: how much of a transaction each one takes.
+//! Weights of commands: the share of a transaction that each one takes.
 
 use crate::{AttemptReport, Command, Effect};
 
-/// Rows that one transaction may touch before it is committed, however many
-/// commands wait: it bounds how long a single commit takes.
+/// Maximum number of rows that one transaction touches before it is committed, however
+/// many commands wait: it bounds the duration of a commit.
 pub(super) const WEIGHT_MAX: usize = 8_192;
 /// Bytes of content or output that weigh as much as a row.
 const BYTES_PER_WEIGHT: usize = 4_096;
-/// Events that are forgotten as fast as one task is changed.
+/// Number of events that are deleted in the time of one change of a task.
 const EVENTS_PER_WEIGHT: usize = 20;
 
 /// Estimates the rows that a command touches.
