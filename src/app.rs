@@ -1,5 +1,5 @@
-//! The composition root: settings, logs, the hive, the HTTP server before it,
-//! and the way down.
+//! The composition root: settings, logs, the hive, the HTTP server in front of it, and
+//! the shutdown.
 
 mod admin_key;
 mod args;
@@ -46,21 +46,21 @@ use crate::{
     telemetry::{self, Telemetry},
 };
 
-/// Connections that may wait to be accepted.
+/// Maximum number of connections that wait to be accepted.
 const BACKLOG: u32 = 1_024;
 
-/// The definition of the command line of `deia`, for its documents.
+/// Returns the definition of the command line of `deia`, for its documents.
 pub fn command() -> clap::Command {
     Args::command()
 }
 
-/// `deia`: serves, unless the command line says otherwise. All that is asked of a
-/// running hive is a command of [`crate::cli`].
+/// Runs `deia`: serves, unless the command line says otherwise. Calls to a running hive
+/// are commands of [`crate::cli`].
 pub fn main() -> ExitCode {
     as_asked(args::Side::Server)
 }
 
-/// `deia-admin`: the same command line, which serves only when it is told to.
+/// Runs `deia-admin`: the same command line, which serves only on request.
 pub fn admin() -> ExitCode {
     as_asked(args::Side::Client)
 }
@@ -79,10 +79,10 @@ fn as_asked(by_default: args::Side) -> ExitCode {
     }
 }
 
-/// Does what the command line says on the side of the server. Exit codes: 0 done,
-/// 1 failed, 2 wrong usage or settings.
+/// Runs the server side of the command line. Exit codes: 0 done, 1 failed, 2 wrong
+/// usage or settings.
 fn server() -> ExitCode {
-    // Before any thread is started, and whatever is done then.
+    // Before any thread is started, whatever the command.
     if let Err(error) = host::signals::reset() {
         telemetry::last_words(&format!("deia: signals cannot be reset: {error}"));
         return ExitCode::FAILURE;
@@ -120,18 +120,18 @@ fn server() -> ExitCode {
     })
 }
 
-/// Tells what is wrong with the command line, or the help that was asked for.
+/// Prints the error in the command line, or the requested help.
 fn wrong_usage(error: &clap::Error) -> ExitCode {
     if error.use_stderr() {
-        // An argument that this binary does not know is a start that fails, too.
+        // An argument that this binary does not know is also a failed start.
         Handover::take().go_back(&error.to_string());
     }
-    // Nobody is left to tell when the reader of a help text has gone away.
+    // If the reader of a help text has gone away, there is nobody to inform.
     let _ = telemetry::redact::print(error);
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }
 
-/// Serves; a start that fails after a restart in place goes back to what ran before.
+/// Serves; a start that fails after a restart in place goes back to the previous image.
 fn serve(settings: SettingsArgs) -> anyhow::Result<ExitCode> {
     let mut handover = Handover::take();
     let serving = AssertUnwindSafe(|| start(settings, &mut handover));
@@ -149,7 +149,9 @@ fn serve(settings: SettingsArgs) -> anyhow::Result<ExitCode> {
     let reason = causes::told_once(&error);
     match handover.go_back(&reason) {
         None => Err(error),
-        Some(lost) => Err(error.context(format!("what ran before cannot be run again ({lost})"))),
+        Some(lost) => {
+            Err(error.context(format!("the previous binary cannot be run again ({lost})")))
+        }
     }
 }
 
@@ -173,7 +175,7 @@ fn start(settings: SettingsArgs, handover: &mut Handover) -> anyhow::Result<Exit
     if let Some(reason) = &handover.failed {
         tracing::error!(
             reason,
-            "the restart failed: this is the binary that ran before, with the settings that it had"
+            "the restart failed: running the previous binary again, with its settings"
         );
     }
     deia_supervision::install_panic_hook();
@@ -181,12 +183,12 @@ fn start(settings: SettingsArgs, handover: &mut Handover) -> anyhow::Result<Exit
     actix_rt::System::new().block_on(run(config, restart, handover, &telemetry))
 }
 
-/// Takes from the host what the hive needs.
+/// Requests from the host what the hive needs.
 fn prepare_host(inherited: usize) -> anyhow::Result<()> {
     if inherited > 0 {
         tracing::info!(
             descriptors = inherited,
-            "files that the parent process left open are kept from programs"
+            "files left open by the parent process are not passed to programs"
         );
     }
     let before = descriptors::limit();
@@ -210,7 +212,7 @@ fn prepare_host(inherited: usize) -> anyhow::Result<()> {
 
 /// Warns when the bots and settings may take more open files than are allowed.
 async fn compare_descriptors(hive: &Hive) {
-    // A store that cannot be read has said so elsewhere.
+    // An unreadable store is reported elsewhere.
     let bots = hive.bots().list().await.unwrap_or_default();
     let launched = bots
         .iter()
@@ -224,7 +226,7 @@ async fn compare_descriptors(hive: &Hive) {
     }
 }
 
-/// Starts the hive, and runs it until it is told to stop or gives up.
+/// Starts the hive, and runs it until it is asked to stop or gives up.
 async fn run(
     config: Config,
     restart: Arc<Restart>,
@@ -238,7 +240,7 @@ async fn run(
     let address = listener.local_addr()?;
     let kept = Arc::new(listener.try_clone()?);
     if config.server.is_readable_outside() {
-        tracing::warn!(%address, "HTTP without TLS on this address: keys are readable on the way");
+        tracing::warn!(%address, "HTTP without TLS on this address: keys are sent unencrypted");
     }
     let running_hive = Arc::new(SetOnce::new());
     let reloads = Reloads {
@@ -250,7 +252,7 @@ async fn run(
     let checked = (restart.clone(), kept.clone());
     let restarted = handover.outcome();
     let front = move |hive: &Hive| {
-        // Before anybody can ask for one.
+        // Before anybody can request one.
         if let Some(outcome) = restarted {
             hive.operations().note_restart(outcome);
         }
@@ -287,13 +289,13 @@ async fn run(
             if !stop_instead {
                 telemetry.flush();
                 if let Err(adrift) = hive.operations().data_holds() {
-                    // A start, also of this image, would begin an empty hive.
+                    // A start, even of this image, would begin an empty hive.
                     anyhow::bail!("cannot restart: {adrift}");
                 }
                 let data_dir = restart::absolute(&hive.config().data_dir);
                 return Err(restart.carry_out(&running(&hive, &data_dir, &kept)));
             }
-            tracing::info!("stopping instead; once more stops at once");
+            tracing::info!("stopping instead; a second signal stops at once");
             hive.refuse_work();
             tokio::select! {
                 () = down => None,
@@ -302,7 +304,7 @@ async fn run(
         }
         () = signals.next() => {
             let limit_s = hive.config().stop_limits().whole().as_secs();
-            tracing::info!(limit_s, "stopping within {limit_s} s; once more stops at once");
+            tracing::info!(limit_s, "stopping within {limit_s} s; a second signal stops at once");
             tokio::select! {
                 () = hive.shutdown() => None,
                 () = signals.next() => anyhow::bail!("stopped at once, without an orderly end"),
@@ -318,7 +320,7 @@ async fn run(
     }
 }
 
-/// Accepts requests for a restart that a check by the binary finds to succeed.
+/// Accepts requests for a restart if a check by the binary succeeds.
 fn allow_restart(hive: &Hive, (restart, socket): (Arc<Restart>, Arc<TcpListener>)) {
     let data_dir = restart::absolute(&hive.config().data_dir);
     let limit = hive.config().server.restart_check_timeout;
@@ -339,7 +341,8 @@ fn running<'a>(hive: &Hive, data_dir: &'a Path, socket: &'a TcpListener) -> Runn
     }
 }
 
-/// Binds the address once: a restart of the server keeps it, and refuses nobody.
+/// Binds the address once: a restart of the server keeps the socket, and refuses no
+/// connection.
 fn listen(address: SocketAddr, handover: &Handover) -> anyhow::Result<TcpListener> {
     if let Some(listener) = handover.socket_for(address) {
         return Ok(listener);
@@ -356,7 +359,7 @@ fn listen(address: SocketAddr, handover: &Handover) -> anyhow::Result<TcpListene
     bind().with_context(|| unavailable(address))
 }
 
-/// What to do about an address that cannot be had; the cause follows it.
+/// Returns the remedy for an address that cannot be bound; the cause follows it.
 fn unavailable(address: SocketAddr) -> String {
     format!(
         "server.bind: cannot listen on {address}; stop what listens there, or choose another \
@@ -364,8 +367,8 @@ fn unavailable(address: SocketAddr) -> String {
     )
 }
 
-/// Tells where the hive is, and on a terminal what to do next. Does not wait for
-/// the reader of standard output: a stalled or closed one changes nothing else.
+/// Prints the URL of the hive, and on a terminal the next steps. Does not wait for the
+/// reader of standard output: a stalled or closed one has no other effect.
 fn announce(address: SocketAddr, config: &Config) {
     let scheme = match config.server.tls.is_on() {
         true => "https",
@@ -404,7 +407,7 @@ struct Signals {
 }
 
 impl Signals {
-    /// Handles signals from now on; the other one is SIGHUP.
+    /// Handles signals from now on; the second value is SIGHUP.
     fn listen() -> anyhow::Result<(Self, Signal)> {
         let to = |kind| signal(kind).context("signals cannot be handled");
         let signals = Self {

@@ -1,9 +1,8 @@
 //! The command line that operates a hive: `deia`, or by its second name `deia-admin`.
 //!
-//! A command is parsed, makes one or two calls of the [client](deia_client),
-//! and shows what came of them. Data goes to standard output in the format that
-//! was asked for, messages go to standard error, and the exit code says what
-//! happened ([`Exit`]).
+//! A command is parsed, makes one or two calls of the [client](deia_client), and prints
+//! the outcome. Data goes to standard output in the requested format, messages go to
+//! standard error, and the exit code reports the outcome ([`Exit`]).
 
 mod alerts;
 mod bot;

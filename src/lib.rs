@@ -2,8 +2,9 @@
 //!
 //! This package is the front door: the composition root ([`app`]), the HTTP API
 //! ([`http`]) and the command line that operates it ([`cli`]). The hive itself is in
-//! `deia-hive`, its durable state in `deia-ledger`, the words of both in `deia-model`;
-//! `deia-supervision` keeps the parts running, and `deia-client` speaks the API.
+//! `deia-hive`, its durable state in `deia-ledger`, the vocabulary of both in
+//! `deia-model`; `deia-supervision` keeps the parts running, and `deia-client` is the
+//! client of the API.
 
 pub mod app;
 pub mod cli;

@@ -1,4 +1,4 @@
-//! What deia tells of itself: logs to standard error, and spans to a collector.
+//! Telemetry of the process: logs to standard error, and spans to a collector.
 
 mod json;
 #[cfg(feature = "otlp")]
@@ -27,26 +27,26 @@ use self::{
 };
 use crate::http::ACCESS_TARGET;
 
-/// What the HTTP server says of its own threads, and of every stranger who does
-/// not speak HTTP, is for whoever asks for it in `logging.filter`.
+/// Messages of the HTTP server about its threads, and about every client that does not
+/// speak HTTP, are shown only if `logging.filter` asks for them.
 const QUIET: &str = "actix_server=warn,actix_http::h1::dispatcher=off";
 
-/// Time that the end of the process may wait for the last log lines.
+/// Maximum wait of the end of the process for the last log lines.
 const LAST_LINES_WITHIN: Duration = Duration::from_secs(1);
-/// Bytes that may wait while there are no settings yet.
+/// Maximum size of the buffer while there are no settings yet, in bytes.
 const EARLY_BYTES: usize = 64 << 10;
 
 /// The process has one standard error, and one writer to it.
 static LOG: OnceLock<LogWriter> = OnceLock::new();
 
-/// Sends what is still to be sent when this is dropped.
+/// Sends what is left when it is dropped.
 pub struct Telemetry {
     #[cfg(feature = "otlp")]
     spans: Option<std::sync::Arc<otlp::Exporter>>,
 }
 
 impl Telemetry {
-    /// Sends what is still to be sent; waits a moment for it at most.
+    /// Sends what is left; waits only briefly.
     pub fn flush(&self) {
         if let Some(log) = LOG.get() {
             log.flush(LAST_LINES_WITHIN);
@@ -64,12 +64,12 @@ impl Drop for Telemetry {
     }
 }
 
-/// Sets logging and tracing up for the whole process. To be called once, and not
-/// from within a runtime.
+/// Sets up logging and tracing for the whole process. Must be called once, and not from
+/// within a runtime.
 ///
 /// # Errors
-/// The filter cannot be read, logging was set up before, or spans shall be sent
-/// and this binary cannot do that.
+/// The filter cannot be parsed, logging was set up before, or spans should be sent and
+/// this binary cannot do that.
 pub fn start(logging: &LoggingSettings, traces: &TelemetrySettings) -> anyhow::Result<Telemetry> {
     check(traces)?;
     log(logging)?;
@@ -81,10 +81,10 @@ pub fn start(logging: &LoggingSettings, traces: &TelemetrySettings) -> anyhow::R
     Ok(Telemetry {})
 }
 
-/// Whether this binary can do what the settings of traces ask for.
+/// Checks that this binary supports the settings of traces.
 ///
 /// # Errors
-/// It cannot.
+/// It does not.
 pub fn check(traces: &TelemetrySettings) -> anyhow::Result<()> {
     anyhow::ensure!(
         cfg!(feature = "otlp") || traces.otlp_endpoint.is_empty(),
@@ -105,7 +105,8 @@ fn log(settings: &LoggingSettings) -> anyhow::Result<()> {
     std::panic::set_hook(Box::new(log_panic));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        // It would be printed to standard error, which panics when that is broken.
+        // The error would be printed to standard error, which panics when that is
+        // broken.
         .log_internal_errors(false)
         .with_writer(move || Redacting(writer.clone()));
     let set = if human {
@@ -150,8 +151,8 @@ fn notice(human: bool) -> Notice {
     }
 }
 
-/// Logs a panic that no supervisor reports. The hook of the standard library
-/// writes to standard error itself, and would wait for a stalled reader.
+/// Logs a panic that no supervisor reports. The hook of the standard library writes to
+/// standard error itself, and would wait for a stalled reader.
 fn log_panic(info: &PanicHookInfo<'_>) {
     let payload = info.payload();
     let text = payload.downcast_ref::<&str>().copied();
@@ -169,24 +170,24 @@ fn log_panic(info: &PanicHookInfo<'_>) {
     );
 }
 
-/// Writes a last line to standard error, as it is; waits a moment for it at most.
+/// Writes a last line to standard error, unchanged; waits only briefly.
 pub(crate) fn last_words(line: &str) {
-    // Without a thread there is no way to write that cannot block.
+    // Without a thread no write is guaranteed not to block.
     if let Ok(writer) = writer(EARLY_BYTES, true) {
         let _ = Redacting(writer.clone()).write_all(format!("{line}\n").as_bytes());
         writer.flush(LAST_LINES_WITHIN);
     }
 }
 
-/// Adds what the log counts.
+/// Adds the metrics of the log.
 pub(crate) fn write_metrics(out: &mut Readings) {
     out.plain(&table::LOG_DROPPED, LOG.get().map_or(0, LogWriter::dropped));
 }
 
-/// What is logged.
+/// Returns the filter of log messages.
 ///
 /// # Errors
-/// `logging.filter` is not of the form that `RUST_LOG` has.
+/// `logging.filter` does not have the form of `RUST_LOG`.
 pub fn filter(settings: &LoggingSettings) -> anyhow::Result<EnvFilter> {
     let access = match settings.access {
         true => format!("{ACCESS_TARGET}=info,"),

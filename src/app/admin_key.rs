@@ -10,7 +10,7 @@ use deia_hive::{DataDirError, HiveStartError, reset_admin_key};
 
 use super::args::SettingsArgs;
 
-/// Makes a new admin key, and tells where it is.
+/// Creates a new admin key, and prints its place.
 pub(super) fn reset(settings: &SettingsArgs) -> anyhow::Result<ExitCode> {
     let config = settings.load()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -28,7 +28,7 @@ pub(super) fn reset(settings: &SettingsArgs) -> anyhow::Result<ExitCode> {
     for key in &reset.revoked {
         text += &format!("revoked {key}\n");
     }
-    // When nobody reads it, the key is in its place all the same.
+    // Without a reader the key is in its place all the same.
     let _ = io::stdout().write_all(text.as_bytes());
     Ok(ExitCode::SUCCESS)
 }

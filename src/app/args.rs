@@ -1,5 +1,5 @@
-//! The part of the command line of `deia` that runs a hive here. Everything else
-//! is a call to a running hive: see [`crate::cli`].
+//! The part of the command line of `deia` that runs a hive on this machine. Everything
+//! else is a call to a running hive: see [`crate::cli`].
 
 use std::{
     ffi::OsString,
@@ -21,7 +21,7 @@ use deia_hive::config::{Config, ConfigError, Layers, socket_address};
   deia --data-dir /var/lib/deia --bind 127.0.0.1:9000
   deia --set server.workers=4 --set logging.filter=debug
   deia check                              find what would stop a start
-  deia admin-key --reset                  make a new admin key when the last one is lost
+  deia admin-key --reset                  replace a lost admin key
   deia secrets rotate                     seal the stored secrets with a new key",
     after_help = "Settings are taken from the file, then from the environment (DEIA__SERVER__BIND is server.bind), then from these options.
 Exit codes: 0 ended as asked, 1 failed, 2 wrong usage or settings."
@@ -45,31 +45,31 @@ pub(super) enum Command {
   deia check
   deia check --config /etc/deia.yaml")]
     Check {
-        /// Check for a restart in place of the hive that runs on this data directory:
-        /// its lock, and the address of the socket on standard input, are its own.
-        /// `deia system restart` has the binary to come run this.
+        /// Check for a restart in place of the running hive of this data directory: its
+        /// lock, and the address of the socket on standard input, belong to it. `deia
+        /// system restart` makes the new binary run this.
         #[arg(long, value_name = "DIR")]
         for_restart: Option<PathBuf>,
     },
     /// Replace a lost admin key, while the hive is stopped.
     ///
-    /// The new key is written to <data_dir>/admin.key; the admin keys that the user
-    /// admin had are revoked. The next start has a critical event of it.
+    /// The new key is written to <data_dir>/admin.key; the previous admin keys of the
+    /// user admin are revoked. The next start records a critical event.
     #[command(before_help = "Examples:
   deia admin-key --reset --data-dir /var/lib/deia")]
     AdminKey {
-        /// Make a new key in the place of the lost one.
+        /// Create a new key in place of the lost one.
         #[arg(long, required = true)]
         reset: bool,
     },
-    /// Look after the keys of the secret store, while the hive is stopped.
+    /// Maintain the keys of the secret store, while the hive is stopped.
     #[command(
         subcommand,
         before_help = "Examples:
   deia secrets rotate --data-dir /var/lib/deia"
     )]
     Secrets(SecretsCommand),
-    /// Ends the programs of a hive when that hive is gone. deia starts it itself.
+    /// Ends the programs of a hive when that hive is gone. Started by deia itself.
     #[command(hide = true)]
     Guard {
         /// The instance of the hive's data directory.
@@ -77,8 +77,8 @@ pub(super) enum Command {
         /// The run of the hive.
         run: String,
     },
-    /// Starts the programs of bots, and ends all that they have started. deia
-    /// starts it itself.
+    /// Starts the programs of bots, and ends all processes that they have started.
+    /// Started by deia itself.
     #[command(hide = true)]
     Runner,
 }
@@ -87,27 +87,28 @@ pub(super) enum Command {
 pub(super) enum SecretsCommand {
     /// Seal all stored secrets with a new key.
     ///
-    /// The new key is written to <data_dir>/secrets.key first, and the old ones leave the
-    /// file when every secret is sealed with it. When this is cut short, run it again.
+    /// The new key is written to <data_dir>/secrets.key first, and the old ones are
+    /// removed from the file when every secret is sealed with it. If this is
+    /// interrupted, run it again.
     #[command(before_help = "Examples:
   deia secrets rotate --data-dir /var/lib/deia")]
     Rotate,
 }
 
-/// The half of the command line that is meant.
+/// The side of the command line that a command belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Side {
-    /// Runs a hive here.
+    /// Runs a hive on this machine.
     Server,
-    /// Calls a hive that runs.
+    /// Calls a running hive.
     Client,
 }
 
-/// Returns the half that these arguments (without the program's name) are for;
-/// `None` when they name no command.
+/// Returns the side that these arguments (without the program's name) are for; `None`
+/// if they name no command.
 ///
-/// Decided by the first word that is no option, since the options before it may be
-/// of either half.
+/// The first word that is not an option decides, since the options before it may belong
+/// to either side.
 pub(super) fn side(args: &[OsString]) -> Option<Side> {
     let mut rest = args.iter().filter_map(|arg| arg.to_str());
     while let Some(word) = rest.next() {
@@ -116,7 +117,8 @@ pub(super) fn side(args: &[OsString]) -> Option<Side> {
             "--" => return None,
             _ if takes_value(word) => drop(rest.next()),
             _ if word.starts_with('-') => {}
-            // The stored secrets of a running hive are `secret`; that side says so.
+            // The stored secrets of a running hive are `secret`; the help of that
+            // command says so.
             "secrets" if rest.clone().any(is_of_secret) => return Some(Side::Client),
             _ if is_server_command(word) => return Some(Side::Server),
             _ => return Some(Side::Client),
@@ -143,13 +145,14 @@ fn is_server_command(word: &str) -> bool {
     commands.get_subcommands().any(|sub| sub.get_name() == word)
 }
 
-/// Where settings come from.
+/// Sources of the settings.
 #[derive(Debug, clap::Args)]
 pub(super) struct SettingsArgs {
-    /// The settings. When absent: ./deia.yaml, or else ./config/deia.yaml, or else the defaults.
+    /// The settings file. When absent: ./deia.yaml, otherwise ./config/deia.yaml,
+    /// otherwise the defaults.
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Directory in which all data is kept (data_dir).
+    /// Directory for all data (data_dir).
     #[arg(long, global = true, value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// Address to listen on (server.bind); port 0 picks a free port.
@@ -161,15 +164,15 @@ pub(super) struct SettingsArgs {
 }
 
 impl SettingsArgs {
-    /// The settings that all layers make.
+    /// Returns the settings that result from all layers.
     ///
     /// # Errors
-    /// What is wrong with which of them, and what is allowed.
+    /// The invalid settings, and what is allowed.
     pub(super) fn load(&self) -> anyhow::Result<Config> {
         self.load_with(&self.read_file()?)
     }
 
-    /// The text of the settings file; empty when there is none.
+    /// Returns the text of the settings file; empty if there is none.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -186,23 +189,23 @@ impl SettingsArgs {
             .context("the settings cannot be used")
     }
 
-    /// The settings with that text in the place of the settings file.
+    /// Returns the settings with `file` in place of the text of the settings file.
     ///
     /// # Errors
-    /// As [`Self::load`].
+    /// Like [`Self::load`].
     pub(super) fn load_with(&self, file: &str) -> anyhow::Result<Config> {
         let loaded = self.layers(file)?.load();
         loaded.context("the settings cannot be used")
     }
 
-    /// The file that settings are read from, if there is one.
+    /// Returns the path of the settings file, if there is one.
     pub(super) fn file(&self) -> Option<PathBuf> {
         let usual = || ["deia.yaml", "config/deia.yaml"].map(Path::new).into_iter();
         let found = || usual().find(|path| path.exists()).map(Path::to_owned);
         self.config.clone().or_else(found)
     }
 
-    /// These options as they are written on a command line.
+    /// Returns these options as arguments of a command line.
     pub(super) fn to_args(&self) -> Vec<OsString> {
         let mut args = Vec::new();
         let mut option = |name: &str, value: OsString| {
@@ -239,7 +242,7 @@ impl SettingsArgs {
             let dir = dir
                 .to_str()
                 .context("--data-dir: expected a path in UTF-8")?;
-            // A JSON string is a YAML string, whatever is in it.
+            // A JSON string is a valid YAML string, whatever it contains.
             layers = layers.set("data_dir", serde_json::to_string(dir)?);
         }
         if let Some(address) = self.bind {

@@ -1,7 +1,7 @@
 //! Errors with their causes.
 
-/// Writes an error with its causes. Some errors repeat their cause in their own words: what
-/// was said already is not said again.
+/// Writes an error with its causes. Some errors repeat their cause in their own words:
+/// repetitions are left out.
 pub(super) fn told_once(error: &anyhow::Error) -> String {
     let mut text = error.to_string();
     for cause in error.chain().skip(1).map(ToString::to_string) {

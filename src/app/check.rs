@@ -33,10 +33,10 @@ use crate::{
     telemetry::{self, redact::redact},
 };
 
-/// What was found out about one thing: how it is, or what stops a start.
+/// The finding about one subject: its state, or what would stop a start.
 type Finding = Result<String, String>;
 
-/// Resources that the hive which a start would replace still holds.
+/// Resources that are still held by the hive which a start would replace.
 struct Held {
     data_dir: PathBuf,
     /// Address of that hive's socket; `None` when no socket was handed over.
@@ -53,8 +53,8 @@ impl Held {
     }
 }
 
-/// Looks at everything, tells what it found, and fails when anything would stop a
-/// start; with `for_restart`, a start in place of the hive on that directory.
+/// Checks everything, prints the findings, and fails if anything would stop a start;
+/// with `for_restart`, a start in place of the hive on that directory.
 pub(super) fn run(settings: &SettingsArgs, for_restart: Option<&Path>) -> ExitCode {
     let held = for_restart.map(Held::by_hive_on);
     let held = held.as_ref();
@@ -88,7 +88,7 @@ pub(super) fn run(settings: &SettingsArgs, for_restart: Option<&Path>) -> ExitCo
         text += MARKER;
         text.push('\n');
     }
-    // When nobody reads it, the exit code says it all.
+    // Without a reader, the exit code is enough.
     let _ = io::stdout().write_all(text.as_bytes());
     match all_fine {
         true => ExitCode::SUCCESS,
@@ -96,7 +96,7 @@ pub(super) fn run(settings: &SettingsArgs, for_restart: Option<&Path>) -> ExitCo
     }
 }
 
-/// Returns what is wrong with the settings, one fault each.
+/// Returns the errors in the settings, one each.
 fn faults_of_settings(error: &anyhow::Error) -> Vec<String> {
     match error.downcast_ref() {
         Some(ConfigError::Invalid(problems)) => problems.iter().map(ToString::to_string).collect(),
@@ -121,7 +121,7 @@ fn data_dir(config: &Config, held: Option<&Held>) -> Finding {
         return match held {
             None => can_be_made(dir),
             Some(_) => Err(format!(
-                "{shown} is not there; a restart in place begins no hive anew: bring the directory back, or make it first"
+                "{shown} does not exist; a restart in place does not create a new hive: restore the directory, or create it first"
             )),
         };
     }
@@ -157,8 +157,8 @@ fn data_dir(config: &Config, held: Option<&Held>) -> Finding {
     }
 }
 
-/// Adds what a start changes; fails with what it cannot change. A restart goes on with
-/// it, as a start does, which only warns.
+/// Makes the changes of a start; fails if they are impossible. A restart continues
+/// regardless, as a start does, which only warns.
 fn private(dir: &Path, held: Option<&Held>) -> Finding {
     let (ours, theirs): (Vec<Exposed>, Vec<Exposed>) =
         exposed(dir).into_iter().partition(|open| open.is_ours);
@@ -184,20 +184,20 @@ fn can_be_made(dir: &Path) -> Finding {
         .unwrap_or(Path::new("."));
     let shown = dir.display();
     let failed =
-        |error: &dyn Display| format!("{shown} cannot be made in {}: {error}", above.display());
+        |error: &dyn Display| format!("{shown} cannot be created in {}: {error}", above.display());
     access(above, AccessFlags::W_OK | AccessFlags::X_OK).map_err(|error| failed(&error))?;
-    // The permissions allow root everything, also in /proc: only doing it tells.
+    // The permissions allow root everything, even in /proc: only an attempt tells.
     let draft = above.join(format!(".deia-check-{}", std::process::id()));
     fs::create_dir(&draft)
         .and_then(|()| fs::remove_dir(&draft))
         .map_err(|error| failed(&error))?;
-    Ok(format!("{shown} (will be made)"))
+    Ok(format!("{shown} (will be created)"))
 }
 
 fn store(config: &Config, held: Option<&Held>) -> Finding {
     let path = config.database_path();
     if !path.exists() {
-        return Ok(format!("{} (will be made)", path.display()));
+        return Ok(format!("{} (will be created)", path.display()));
     }
     let dir = &config.data_dir;
     if is_in_use(dir) && !is_held(dir, held) {
@@ -226,7 +226,7 @@ fn tls(config: &Config) -> Finding {
     let settings = &config.server.tls;
     Tls::load(settings).map_err(|error| error.to_string())?;
     if config.server.is_readable_outside() {
-        return Ok("off, and keys are readable on the way (server.allow_plain_http)".to_owned());
+        return Ok("off, and keys are sent unencrypted (server.allow_plain_http)".to_owned());
     }
     if !settings.is_on() {
         return Ok("off".to_owned());
@@ -242,11 +242,11 @@ fn tls(config: &Config) -> Finding {
     })
 }
 
-/// Compares the limit of this shell with what the settings and the bots need. Too low
-/// a limit stops no start, but does not work; a hive that restarts has it already.
+/// Compares the limit of this shell with what the settings and the bots need. Too low a
+/// limit stops no start, but does not work; a hive that restarts already has it.
 fn open_files(config: &Config, held: Option<&Held>) -> Finding {
     let options = deia_hive::store_options(config);
-    // A store that cannot be read is a finding of its own.
+    // An unreadable store is a finding of its own.
     let stored = SqliteStore::bots_of(&options).unwrap_or_default();
     let stored = stored
         .iter()
@@ -274,7 +274,7 @@ fn secrets_key(config: &Config) -> Finding {
     let path = config.secrets_key_path();
     let note = match check_secrets_key(config).map_err(|error| error.to_string())? {
         true => "",
-        false => " (will be made)",
+        false => " (will be created)",
     };
     Ok(format!("{}{note}", path.display()))
 }
@@ -283,7 +283,7 @@ fn admin_key(config: &Config) -> Finding {
     let path = config.admin_key_path();
     let shown = path.display();
     match path.metadata() {
-        Err(_) => Ok(format!("{shown} (not there)")),
+        Err(_) => Ok(format!("{shown} (does not exist)")),
         Ok(file) if file.permissions().mode() & 0o077 == 0 => Ok(shown.to_string()),
         Ok(_) => Ok(format!("{shown} (others may read it: chmod 600 {shown})")),
     }

@@ -1,4 +1,4 @@
-//! The report that is left when the tree gives up.
+//! The report that is written when the tree gives up.
 
 use std::{
     fs::{self, OpenOptions},
@@ -10,27 +10,27 @@ use std::{
 use deia_hive::{Hive, config::Config};
 use deia_model::Timestamp;
 
-/// Where the report is left.
+/// Returns the path of the report.
 fn path(data_dir: &Path) -> PathBuf {
     data_dir.join("crash-report.txt")
 }
 
-/// Says that the run before this one gave up, if it did, and puts its report
-/// aside: the next one is not to be taken for it.
+/// Logs that the previous run gave up, if it did, and renames its report so that it is
+/// not taken for that of the next one.
 pub(super) fn note_earlier(config: &Config) {
     let report = path(&config.data_dir);
     let kept = config.data_dir.join("crash-report.previous.txt");
     match fs::rename(&report, &kept) {
         Ok(()) => tracing::warn!(
             report = %kept.display(),
-            "the run before this one gave up; the report says why"
+            "the previous run gave up; see the report"
         ),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => tracing::warn!(report = %report.display(), %error, "cannot be put aside"),
+        Err(error) => tracing::warn!(report = %report.display(), %error, "cannot be renamed"),
     }
 }
 
-/// Leaves a report, and gives the error that ends the process.
+/// Writes a report, and returns the error that ends the process.
 pub(super) fn report(hive: &Hive, reason: &str) -> anyhow::Error {
     let path = path(&hive.config().data_dir);
     let tree = match hive

@@ -1,5 +1,5 @@
-//! State that one image of the process hands to the next over `exec`: the listening
-//! socket, the children to be reaped, and the way back to the image before.
+//! State that one image of the process passes to the next over `exec`: the listening
+//! socket, the children to be reaped, and the way back to the previous image.
 //!
 //! The socket is handed over as standard input, which deia does not read. The
 //! other descriptors are opened anew by their numbers under `/proc/self/fd`.
@@ -28,9 +28,10 @@ use rustix::{
 };
 use serde::{Deserialize, Serialize};
 
-/// Set for an image that was handed something; the value is a [`Note`].
+/// Environment variable of an image that was started by another; the value is a
+/// [`Note`].
 pub(super) const HANDED_OVER: &str = "DEIA_HANDED_OVER";
-/// A reason is cut to that many characters: it goes through the environment.
+/// Maximum length of a reason, in characters: it is passed in the environment.
 const MAX_REASON: usize = 2_000;
 
 /// Message to the next image. Unknown fields are ignored: the image may be of another
@@ -38,15 +39,15 @@ const MAX_REASON: usize = 2_000;
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 struct Note {
-    /// Children of the image before, which nobody else would reap.
+    /// Children of the previous image, which nobody else would reap.
     children: Vec<i32>,
     /// Path that the binary was started from.
     binary: PathBuf,
-    /// The descriptor of the image to go back to, should this one not start.
+    /// The descriptor of the image to go back to if this one does not start.
     image: Option<i32>,
     /// The descriptor of the [`Snapshot`] of that image.
     snapshot: Option<i32>,
-    /// Reason why the start after this one failed: this is the image before it.
+    /// Reason why the start after this one failed: this is the previous image.
     failed: Option<String>,
 }
 
@@ -58,13 +59,13 @@ struct Snapshot {
     settings: String,
 }
 
-/// State that was handed to this image.
+/// State that was passed to this image.
 #[derive(Default)]
 pub(super) struct Handover {
     socket: Option<TcpListener>,
     /// The image to go back to.
     pub(super) way_back: Option<Image>,
-    /// The settings file as it is to be taken, whatever it says now.
+    /// Text of the settings file to use, whatever the file contains now.
     pub(super) settings: Option<String>,
     /// Reason why the start after this one failed, if this image came back.
     pub(super) failed: Option<String>,
@@ -73,7 +74,8 @@ pub(super) struct Handover {
 }
 
 impl Handover {
-    /// Takes what was handed over. To be called once, before children are started.
+    /// Takes the state that was passed. Must be called once, before children are
+    /// started.
     pub(super) fn take() -> Self {
         let Some(note) = std::env::var(HANDED_OVER)
             .ok()
@@ -106,8 +108,8 @@ impl Handover {
         }
     }
 
-    /// Returns the socket that was handed over, if it is for this address. It stays open
-    /// here as well: the image before needs it if this start fails.
+    /// Returns the socket that was passed, if it is for this address. It stays open
+    /// here as well: the previous image needs it if this start fails.
     pub(super) fn socket_for(&self, address: SocketAddr) -> Option<TcpListener> {
         let socket = self.socket.as_ref()?;
         is_for(socket.local_addr().ok()?, address)
@@ -115,14 +117,14 @@ impl Handover {
             .flatten()
     }
 
-    /// Becomes the image before, for that reason. Returns when there is none, or
+    /// Becomes the previous image, for that reason. Returns if there is none, or if
     /// that fails.
     pub(super) fn go_back(&self, reason: &str) -> Option<io::Error> {
         let image = self.way_back.as_ref()?;
         Some(image.run_again(reason, self.socket.as_ref()))
     }
 
-    /// Returns what came of the restart that led here, if one did.
+    /// Returns the outcome of the restart that led here, if there was one.
     pub(super) fn outcome(&self) -> Option<Result<(), String>> {
         self.binary.as_ref()?;
         Some(match &self.failed {
@@ -131,7 +133,7 @@ impl Handover {
         })
     }
 
-    /// The hive is up, or asked to stop: nobody goes back any more.
+    /// Drops the way back: the hive is up, or was asked to stop.
     pub(super) fn forget_way_back(&mut self) {
         self.socket = None;
         self.way_back = None;
@@ -143,7 +145,7 @@ pub(super) fn is_for(bound: SocketAddr, address: SocketAddr) -> bool {
     bound.ip() == address.ip() && [0, bound.port()].contains(&address.port())
 }
 
-/// Everything that an image needs to run again just as it was started.
+/// Everything that an image needs to run again as it was started.
 pub(super) struct Image {
     exe: OwnedFd,
     /// A [`Snapshot`], in memory.
@@ -153,7 +155,7 @@ pub(super) struct Image {
 }
 
 impl Image {
-    /// The image of this process, which read that settings file.
+    /// Creates the image of this process, which read that settings file.
     pub(super) fn own(binary: PathBuf, settings: &str) -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::CLOEXEC;
         let exe = rustix::fs::open(process::OWN_PROGRAM, flags, Mode::empty())?;
@@ -169,14 +171,14 @@ impl Image {
         })
     }
 
-    /// Returns the path that the binary was started from. Another binary may be there
-    /// by now.
+    /// Returns the path that the binary was started from. Another binary may have been
+    /// put there since.
     pub(super) fn binary(&self) -> &Path {
         &self.binary
     }
 
-    /// Becomes the program at the path of the binary, which may come back.
-    /// Returns only when that fails.
+    /// Becomes the program at the path of the binary, which may come back. Returns only
+    /// on failure.
     pub(super) fn make_way(&self, socket: &TcpListener) -> io::Error {
         let note = Note {
             image: Some(self.exe.as_raw_fd()),
@@ -186,7 +188,7 @@ impl Image {
         self.become_image(self.binary.as_os_str(), &note, Some(socket))
     }
 
-    /// Becomes this image again. Returns only when that fails.
+    /// Becomes this image again. Returns only on failure.
     pub(super) fn run_again(&self, reason: &str, socket: Option<&TcpListener>) -> io::Error {
         let reason: String = reason.chars().filter(|c| *c != '\0').collect();
         let note = Note {
@@ -217,23 +219,24 @@ impl Image {
                 rustix::stdio::dup2_stdin(socket)?;
             }
             self.inherit(note, true)?;
-            // The next start finds the limit as this one did, and raises it itself.
+            // The next start finds the same limit as this one did, and raises it
+            // itself.
             descriptors::restore();
-            // A hangup that comes before the next image handles it waits for that.
+            // A hangup that arrives before the next image handles it waits.
             signals::hold_back()?;
             let note = serde_json::to_string(note)?;
             Ok(exec(program, &self.binary, &self.args, &note))
         };
         let error = becoming().unwrap_or_else(|error| error);
-        // Should this image go on, it does so with the limit that it had.
+        // If this image continues, it does so with its former limit.
         let _ = signals::let_through();
         let _ = descriptors::raise();
-        // It goes on for a while: no child of this image is to have these.
+        // This image continues for a while: none of its children may have these.
         let _ = self.inherit(note, false);
         error
     }
 
-    /// Lets the next image have the descriptors that the note names, or not.
+    /// Lets the next image inherit the descriptors that the note names, or not.
     fn inherit(&self, note: &Note, let_it: bool) -> io::Result<()> {
         let flags = match let_it {
             true => FdFlags::empty(),
@@ -248,9 +251,9 @@ impl Image {
     }
 }
 
-/// Becomes that program. Unlike the functions that search the `PATH`, which those of the
-/// standard library are, it does not give a file that is no program to a shell.
-/// Returns only when that fails.
+/// Becomes that program. The functions that search the `PATH`, which those of the
+/// standard library are, would give a file that is not a program to a shell; this one
+/// does not. Returns only on failure.
 fn exec(program: &OsStr, name: &Path, args: &[OsString], note: &str) -> io::Error {
     let text = |bytes: &[u8]| CString::new(bytes).map_err(io::Error::from);
     let becoming = || -> io::Result<Infallible> {
@@ -270,8 +273,8 @@ fn exec(program: &OsStr, name: &Path, args: &[OsString], note: &str) -> io::Erro
     }
 }
 
-/// Opens what a descriptor that was inherited by its number refers to, for this
-/// image only, and closes that descriptor.
+/// Reopens an inherited descriptor by its number, for this image only, and closes the
+/// original.
 fn reopen(number: i32, flags: OFlags) -> Option<OwnedFd> {
     let path = descriptors::path_to(number);
     let opened = rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty());
@@ -298,7 +301,7 @@ impl Snapshot {
     }
 }
 
-/// The listening socket on standard input, which is empty from now on.
+/// Takes the listening socket from standard input, which is empty from now on.
 pub(super) fn socket_on_stdin() -> Option<TcpListener> {
     let socket = TcpListener::from(io::stdin().as_fd().try_clone_to_owned().ok()?);
     socket.local_addr().ok()?;
@@ -307,7 +310,7 @@ pub(super) fn socket_on_stdin() -> Option<TcpListener> {
     Some(socket)
 }
 
-/// Waits for the children of the image before, which nobody else would.
+/// Waits for the children of the previous image, which nobody else would.
 fn reap(children: &[i32]) {
     for &pid in children {
         std::thread::spawn(move || waitpid(Pid::from_raw(pid), None));

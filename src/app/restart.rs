@@ -1,9 +1,8 @@
-//! A restart in place: the process goes on as a new start of the binary, with
-//! its id and its listening socket kept, so that no connection is refused.
+//! A restart in place: the process continues as a new start of the binary, with its id
+//! and its listening socket, so that no connection is refused.
 //!
-//! The new binary itself is asked before whether it would start, with the
-//! settings as they are now. Should it fail to start all the same, it becomes the
-//! old image again ([`super::handover`]).
+//! The new binary is first asked whether it would start with the current settings. If
+//! it still fails to start, it becomes the old image again ([`super::handover`]).
 
 use std::{
     io::{self, Read},
@@ -30,23 +29,24 @@ use super::{
     handover::{HANDED_OVER, Handover, Image},
 };
 
-/// The line by which a check says that a restart would succeed, and that it
-/// means what this version means by it.
+/// The line by which a check reports that a restart would succeed, and that it
+/// understands the handover of this version.
 pub(super) const MARKER: &str = "deia-restart-check 1 ok";
-/// Bytes of a check's answer that are read.
+/// Maximum number of bytes that are read of a check's answer.
 const MAX_ANSWER: u64 = 64 << 10;
-/// Time that the rest of the answer may take once the check has ended.
+/// Maximum time for the rest of the answer after the check has ended.
 const REST_WITHIN: Duration = Duration::from_secs(1);
 
-/// What a restart runs: the binary where it was started from, which may be another by then.
+/// The program that a restart runs: the binary at the path where it was started from,
+/// which may be another one by then.
 pub(super) struct Restart {
     image: Image,
     settings: SettingsArgs,
-    /// The binary that the last check found to be one that starts.
+    /// The binary that passed the last check.
     checked: Mutex<Option<Stamp>>,
 }
 
-/// State by which a file is known to be unchanged since an earlier look.
+/// Identity of a file, by which a change since an earlier look is noticed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Stamp {
     device: u64,
@@ -69,16 +69,16 @@ impl Stamp {
     }
 }
 
-/// State of the running hive that a check has to know.
+/// State of the running hive that a check needs.
 pub(super) struct Running<'a> {
     pub(super) data_dir: &'a Path,
     pub(super) socket: &'a TcpListener,
-    /// Time that the check may take.
+    /// Maximum duration of the check.
     pub(super) limit: Duration,
 }
 
 impl Restart {
-    /// To be made before the binary can have been replaced. `file` is the text of
+    /// Must be called before the binary can have been replaced. `file` is the text of
     /// the settings file as it was read.
     pub(super) fn prepare(
         settings: SettingsArgs,
@@ -89,8 +89,7 @@ impl Restart {
             Some(binary) => binary.clone(),
             None => std::env::current_exe().context("the path of this program is not known")?,
         };
-        let image =
-            Image::own(binary, file).context("this program cannot be kept for a restart")?;
+        let image = Image::own(binary, file).context("this binary cannot be kept for a restart")?;
         Ok(Self {
             image,
             settings,
@@ -103,12 +102,12 @@ impl Restart {
         &self.settings
     }
 
-    /// Returns the reason why a new start would fail, if it would. Blocks for as long as the new
-    /// binary takes to find out.
+    /// Returns the reason why a new start would fail, if there is one. Blocks until the
+    /// new binary has answered.
     pub(super) fn check(&self, running: &Running<'_>) -> Result<(), String> {
         let binary = self.image.binary().display();
         let failed = |error: io::Error| format!("{binary} cannot be run: {error}");
-        // Taken before: what is written while the check runs was not checked.
+        // Taken before: a file that is written while the check runs was not checked.
         let stamp = Stamp::of(self.image.binary()).map_err(failed)?;
         let socket: OwnedFd = running.socket.try_clone().map_err(failed)?.into();
         let mut check = Command::new(self.image.binary());
@@ -133,8 +132,8 @@ impl Restart {
         self.checked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Checks again if the binary is another than the one that was checked: tasks may
-    /// have taken long to end, and an update may just be copied.
+    /// Checks again if the binary differs from the one that was checked: tasks may have
+    /// taken long to end, and an update may be in progress.
     fn check_if_changed(&self, running: &Running<'_>) -> Result<(), String> {
         let now = Stamp::of(self.image.binary()).ok();
         match now.is_some() && *self.checked() == now {
@@ -143,8 +142,8 @@ impl Restart {
         }
     }
 
-    /// Becomes the new start, or, if that is not to be had, this one again. Returns
-    /// only when both fail.
+    /// Becomes the new start, or, if that fails, this image again. Returns only if both
+    /// fail.
     pub(super) fn carry_out(&self, running: &Running<'_>) -> anyhow::Error {
         let socket = running.socket;
         let reason = match self.check_if_changed(running) {
@@ -154,15 +153,15 @@ impl Restart {
                 format!("{} cannot be run: {error}", self.image.binary().display())
             }
         };
-        tracing::error!(reason, "going back to the binary that ran until now");
+        tracing::error!(reason, "going back to the previous binary");
         let again = self.image.run_again(&reason, Some(socket));
         anyhow::Error::new(again).context(reason)
     }
 }
 
-/// Answer of a check.
+/// The answer of a check.
 struct Answer {
-    /// `None` when it took too long.
+    /// `None` if the check took too long.
     status: Option<ExitStatus>,
     limit: Duration,
     out: String,
@@ -174,8 +173,8 @@ impl Answer {
         let out = read(child.stdout.take());
         let err = read(child.stderr.take());
         let ended = wait(&child, limit)?;
-        // Also what the check has started and left. It is not reaped yet, so the
-        // number of its group is nobody else's.
+        // Includes everything that the check has started and left. The check is not
+        // reaped yet, so the number of its group belongs to nobody else.
         let _ = kill_process_group(Pid::from_child(&child), Signal::KILL);
         let status = children::reap(&mut child)?;
         let text = |from: mpsc::Receiver<String>| from.recv_timeout(REST_WITHIN);
@@ -215,7 +214,7 @@ impl Answer {
     }
 }
 
-/// Waits until a child has ended, which is not reaped; `false` if that takes too long.
+/// Waits until a child has ended, without reaping it; `false` if that takes too long.
 fn wait(child: &Child, limit: Duration) -> io::Result<bool> {
     let pidfd = pidfd_open(Pid::from_child(child), PidfdFlags::empty())?;
     let deadline = Instant::now() + limit;
@@ -227,7 +226,8 @@ fn wait(child: &Child, limit: Duration) -> io::Result<bool> {
     Ok(ready > 0)
 }
 
-/// The findings of a check that stop a start; each may have several lines.
+/// Returns the findings of a check that would stop a start; each may have several
+/// lines.
 fn errors(out: &str) -> String {
     let mut errors = Vec::new();
     let mut in_error = false;
@@ -242,7 +242,7 @@ fn errors(out: &str) -> String {
     errors.join("; ")
 }
 
-/// Reads the beginning of a stream, and throws the rest away.
+/// Reads the beginning of a stream, and discards the rest.
 fn read(from: Option<impl Read + Send + 'static>) -> mpsc::Receiver<String> {
     let (read, text) = mpsc::sync_channel(1);
     std::thread::spawn(move || {
@@ -256,7 +256,7 @@ fn read(from: Option<impl Read + Send + 'static>) -> mpsc::Receiver<String> {
     text
 }
 
-/// Returns the path as a process in another directory has to write it.
+/// Returns the path as a process in another directory must write it.
 pub(super) fn absolute(path: &Path) -> PathBuf {
     path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }

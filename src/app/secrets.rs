@@ -10,7 +10,7 @@ use deia_hive::{DataDirError, HiveStartError, rotate_secrets_key};
 
 use super::args::SettingsArgs;
 
-/// Makes a new key, seals every secret with it, and tells what came of it.
+/// Creates a new key, seals every secret with it, and prints the outcome.
 pub(super) fn rotate(settings: &SettingsArgs) -> anyhow::Result<ExitCode> {
     let config = settings.load()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -31,9 +31,9 @@ pub(super) fn rotate(settings: &SettingsArgs) -> anyhow::Result<ExitCode> {
         text += &format!("not opened by any key, left as it is: {name}\n");
     }
     if !rotated.lost.is_empty() {
-        text += "the old keys stay in the file; put those secrets anew and run this again\n";
+        text += "the old keys stay in the file; store those secrets again and rerun this\n";
     }
-    // When nobody reads it, the secrets are sealed all the same.
+    // Without a reader the secrets are sealed all the same.
     let _ = io::stdout().write_all(text.as_bytes());
     Ok(match rotated.lost.is_empty() {
         true => ExitCode::SUCCESS,

@@ -40,7 +40,7 @@ pub(super) enum BotCommand {
         #[command(flatten)]
         watch: WatchArgs,
     },
-    /// Put a bot in place, or replace what it is made of.
+    /// Create a bot, or replace its specification.
     #[command(before_help = "Examples:
   deia bot add upper-2 --command tr a-z A-Z --launch
   deia bot add shout --max-concurrent 4 -- sh -c 'tr a-z A-Z; echo !'
@@ -58,7 +58,7 @@ pub(super) enum BotCommand {
         #[command(flatten)]
         wait: WaitArgs,
     },
-    /// Stop a bot; what it has in hand goes back to the queue.
+    /// Stop a bot; its running tasks go back to the queue.
     #[command(before_help = "Examples:
   deia bot stop upper-1
   deia bot stop upper-1 --wait")]
@@ -68,7 +68,7 @@ pub(super) enum BotCommand {
         #[command(flatten)]
         wait: WaitArgs,
     },
-    /// Let a bot finish what it has in hand, take nothing new, and then stop.
+    /// Let a bot finish its running tasks, take no new ones, and then stop.
     #[command(before_help = "Examples:
   deia bot drain upper-1
   deia bot drain upper-1 --wait 10m")]
@@ -78,14 +78,14 @@ pub(super) enum BotCommand {
         #[command(flatten)]
         wait: WaitArgs,
     },
-    /// Stop a bot and launch it again; what it has in hand goes back to the queue.
+    /// Stop a bot and launch it again; its running tasks go back to the queue.
     #[command(before_help = "Examples:
   deia bot restart upper-1
   deia bot restart upper-1 --drain --wait=10m")]
     Restart {
         /// The bot.
         name: BotName,
-        /// Let it finish what it has in hand first.
+        /// Let it finish its running tasks first.
         #[arg(long)]
         drain: bool,
         #[command(flatten)]
@@ -101,7 +101,7 @@ pub(super) enum BotCommand {
         #[command(flatten)]
         confirm: Confirm,
     },
-    /// Print the last lines of a bot's log, and what comes.
+    /// Print the last lines of a bot's log, and follow it.
     #[command(before_help = "Examples:
   deia bot logs upper-1
   deia bot logs upper-1 --lines 1000 | grep -i error
@@ -110,7 +110,7 @@ pub(super) enum BotCommand {
 }
 
 impl BotCommand {
-    /// Returns whether what is sent was written in a file, not in options.
+    /// Returns whether the input is in a file, not in options.
     pub(super) fn is_from_file(&self) -> bool {
         matches!(self, Self::Add(args) if args.is_from_file())
     }
@@ -214,7 +214,7 @@ async fn add(context: &Context, args: AddArgs) -> Result<(), CliError> {
 fn warn(out: &Output, bot: &Bot) {
     for warning in &bot.warnings {
         out.note(&format!(
-            "warning: {warning}; bot {} gives its tasks back until that is mended",
+            "warning: {warning}; bot {} returns its tasks until that is fixed",
             bot.id
         ));
     }

@@ -22,7 +22,7 @@ const MAX_BYTES: u64 = 1 << 20;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ConfigCommand {
-    /// Name everything that is wrong with a settings file; exit code 2 when something is.
+    /// List all errors in a settings file; exit code 2 if there are any.
     #[command(before_help = "Examples:
   deia config check deia.yaml
   deia config check - < deia.yaml")]
@@ -30,7 +30,7 @@ pub(super) enum ConfigCommand {
         /// The file; `-` is standard input.
         file: PathBuf,
     },
-    /// Show what a settings file has otherwise than the defaults.
+    /// Show the differences between a settings file and the defaults.
     #[command(before_help = "Examples:
   deia config diff deia.yaml
   deia config diff deia.yaml --output json")]

@@ -1,4 +1,4 @@
-//! Asking before something that cannot be undone.
+//! Confirmation of actions that cannot be undone.
 
 use std::io::{self, IsTerminal as _, Write as _};
 
@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::error::CliError;
 
-/// What a command that asks understands.
+/// Options of commands that ask.
 #[derive(Clone, Copy, Debug, Args)]
 pub(super) struct Confirm {
     /// Do not ask.
@@ -15,24 +15,24 @@ pub(super) struct Confirm {
 }
 
 impl Confirm {
-    /// Whether it will ask.
+    /// Returns whether the command will ask.
     pub(super) fn asks(self) -> bool {
         !self.yes
     }
 
-    /// Asks whether to do that, unless `--yes` was given.
+    /// Asks whether to proceed, unless `--yes` was given.
     ///
     /// # Errors
-    /// [`CliError::CannotAsk`] without a terminal, [`CliError::NotConfirmed`]
-    /// when the answer is not yes.
+    /// [`CliError::CannotAsk`] without a terminal, [`CliError::NotConfirmed`] if the
+    /// answer is not yes.
     pub(super) fn ask(self, action: &str) -> Result<(), CliError> {
         self.ask_or(action, "--yes")
     }
 
-    /// As [`Self::ask`]; these options would spare the question.
+    /// Like [`Self::ask`]; these options would avoid the question.
     ///
     /// # Errors
-    /// As [`Self::ask`].
+    /// Like [`Self::ask`].
     pub(super) fn ask_or(self, action: &str, options: &'static str) -> Result<(), CliError> {
         if self.yes {
             return Ok(());
@@ -47,8 +47,9 @@ impl Confirm {
             stream: "the terminal",
             error,
         };
-        // The lock of standard error must not outlive the question: Ctrl-C is told there.
-        write!(io::stderr(), "This will {action}. Go on? [y/N] ").map_err(failed)?;
+        // The lock of standard error must not outlive the question: Ctrl-C is reported
+        // there.
+        write!(io::stderr(), "This will {action}. Continue? [y/N] ").map_err(failed)?;
         let mut answer = String::new();
         io::stdin().read_line(&mut answer).map_err(failed)?;
         if is_yes(&answer) {

@@ -25,15 +25,15 @@ pub(super) struct Context {
     /// Record of effects that stay when the command is interrupted.
     pub(super) interrupt: Interrupt,
     key: Found,
-    /// The variables that the URL and the key file come from.
+    /// The environment variables that the URL and the key file come from.
     variables: [Option<&'static str>; 2],
 }
 
 impl Context {
-    /// Finds the profile and the key, and prepares the client. Nothing is sent yet.
+    /// Finds the profile and the key, and prepares the client. Sends nothing.
     ///
     /// # Errors
-    /// A profile that is not there, a URL that is not of a hive, a key file that
+    /// A profile that does not exist, a URL that is not of a hive, a key file that
     /// cannot be read.
     pub(super) fn new(globals: &Globals) -> Result<Self, CliError> {
         let profile = globals.profile()?;
@@ -71,7 +71,7 @@ impl Context {
         })
     }
 
-    /// Adds the origin of the key, or the reason why there was none, when the hive
+    /// Adds the origin of the key, or the reason why there was none, if the hive
     /// refuses it.
     pub(super) fn explain(&self, error: CliError) -> CliError {
         let refused = |error: &ClientError| error.problem().is_some_and(|p| p.status == 401);
@@ -109,7 +109,7 @@ impl Context {
     }
 }
 
-/// Adds the variable that the path of a key file comes from to what is wrong with it.
+/// Adds the environment variable that names a key file to an error about the file.
 fn of_variable(error: CliError, variable: Option<&str>) -> CliError {
     match (error, variable) {
         (CliError::KeyFile { path, reason }, Some(name)) => CliError::KeyFile {

@@ -1,4 +1,4 @@
-//! What can go wrong, what to do about it, and how the process ends then.
+//! Errors of commands, their remedies, and their exit codes.
 
 mod advice;
 mod exit;
@@ -12,28 +12,28 @@ pub use self::exit::Exit;
 use super::{human, interrupt::Stays};
 use crate::telemetry::redact::redact;
 
-/// Why a command did not do what was asked.
+/// Reason why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CliError {
     /// The call to the hive failed.
     #[error("{0}")]
     Client(#[from] ClientError),
-    /// The hive wants a key, and there was none to send.
-    #[error("the hive at {url} wants a key, and there is none: {reason}")]
+    /// The hive requires a key, and there was none to send.
+    #[error("the hive at {url} requires a key, and there is none: {reason}")]
     NoKey {
         /// The hive.
         url: String,
-        /// Where one was looked for.
+        /// The place where a key was looked for.
         reason: String,
     },
-    /// The hive does not take the key.
+    /// The hive refuses the key.
     #[error("{error}")]
     KeyRefused {
-        /// Where it came from.
+        /// The file of the key.
         path: PathBuf,
-        /// The variable that names that file, if one does.
+        /// The environment variable that names the file, if one does.
         variable: Option<&'static str>,
-        /// What the hive said.
+        /// The answer of the hive.
         error: ClientError,
     },
     /// The key file does not exist or holds no key.
@@ -41,7 +41,7 @@ pub enum CliError {
     KeyFile {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The error in the file.
         reason: String,
     },
     /// The key file may not be read.
@@ -49,15 +49,15 @@ pub enum CliError {
     KeyFileDenied {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         error: io::Error,
     },
-    /// Something else that was given is wrong.
+    /// Another input is wrong.
     #[error("{what}: {reason}")]
     Input {
-        /// Which input.
+        /// The input.
         what: String,
-        /// What is wrong with it and what would be right.
+        /// The error, and what would be valid.
         reason: String,
     },
     /// A settings file cannot be used.
@@ -65,29 +65,29 @@ pub enum CliError {
     Settings {
         /// The file.
         what: String,
-        /// Everything that is wrong with it.
+        /// All errors in the file.
         problems: Vec<String>,
     },
-    /// There is nothing of that name.
+    /// Nothing has the given name.
     #[error("there is no {what}")]
     NoSuch {
-        /// What was asked for.
+        /// The requested name.
         what: String,
-        /// What there is.
+        /// The existing names.
         known: Vec<String>,
     },
-    /// It asks first, and nobody can be asked.
+    /// The command asks for confirmation, and there is no terminal.
     #[error("this would {action}, and there is no terminal to ask on")]
     CannotAsk {
-        /// What would be done.
+        /// The action to be confirmed.
         action: String,
-        /// The options that do it without being asked.
+        /// The options that avoid the question.
         options: &'static str,
     },
-    /// It would end the access of the key that is used, and nobody said that it may.
+    /// The action would end the access of the key in use, without consent.
     #[error("this would {action}: the access that this command uses itself")]
     OwnAccess {
-        /// What would be done.
+        /// The action.
         action: String,
     },
     /// The answer was no.
@@ -105,46 +105,46 @@ pub enum CliError {
         /// The profile.
         name: String,
     },
-    /// A bot did not get where it was sent.
+    /// A bot did not reach the desired state.
     #[error("bot {name} is {status}: {reason}")]
     BotWentWrong {
         /// The bot.
         name: BotName,
         /// Its status.
         status: &'static str,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// A task ended badly.
+    /// A task failed or was cancelled.
     #[error("{id} did not succeed: {how}")]
     TaskFailed {
         /// The task.
         id: TaskId,
-        /// How it ended.
+        /// The way in which it ended.
         how: String,
     },
-    /// A bot is not yet where it was sent.
+    /// A bot has not reached the desired state in time.
     #[error("bot {name} is still {status} after {}{}", human::duration(*after), in_hand(*running))]
     BotNotThere {
         /// The bot.
         name: BotName,
-        /// The tasks that it has in hand.
+        /// Number of tasks that the bot still runs.
         running: u32,
         /// Its status.
         status: &'static str,
-        /// How long was waited.
+        /// Time waited.
         after: Duration,
     },
-    /// The new start of a restart failed, and the one before goes on.
-    #[error("the restart failed, and the server goes on as it was: {reason}")]
+    /// The new start of a restart failed, and the previous one continues.
+    #[error("the restart failed, and the server continues as before: {reason}")]
     RestartFailed {
-        /// Why it failed.
+        /// The reason.
         reason: String,
     },
-    /// A restart is not through in time.
-    #[error("the server is not ready again after {}; look with deia system status", human::duration(*within))]
+    /// A restart is not complete in time.
+    #[error("the server is not ready again after {}; check with deia system status", human::duration(*within))]
     NotRestarted {
-        /// How long was waited.
+        /// Time waited.
         within: Duration,
     },
     /// A task has not ended yet.
@@ -152,68 +152,68 @@ pub enum CliError {
     TaskNotEnded {
         /// The task.
         id: TaskId,
-        /// What holds it, if that is known.
+        /// The reason, if it is known.
         why: Option<String>,
-        /// How long was waited.
+        /// Time waited.
         after: Duration,
     },
     /// Tasks still run after a drain.
     #[error("{} after {}", human::count(*running, "task still runs", "tasks still run"), human::duration(*after))]
     NotDrained {
-        /// The type that is paused, if it is not the whole queue.
+        /// The paused type; `None`: the whole queue.
         task_type: Option<TaskType>,
-        /// How many.
+        /// Number of running tasks.
         running: u64,
-        /// How long was waited.
+        /// Time waited.
         after: Duration,
     },
-    /// The hive has nothing of that name.
+    /// The hive has no object of that name.
     #[error("{problem}")]
     NotThere {
-        /// What the hive said.
+        /// The answer of the hive.
         problem: Box<Problem>,
-        /// Names like it that there are.
+        /// Similar names that exist.
         nearest: Vec<String>,
     },
-    /// Some of the tasks that were named were left as they are.
+    /// Some of the named tasks were left as they are.
     #[error("{} not put back", human::count(*skipped, "task was", "tasks were"))]
     SomeSkipped {
-        /// How many.
+        /// Number of these tasks.
         skipped: u64,
         /// Reasons, each with its task.
         reasons: Vec<String>,
-        /// True if that is all because there are no such tasks.
+        /// True if none of these tasks exists.
         all_missing: bool,
     },
     /// A file of tasks was submitted in part.
     #[error("{error}")]
     SubmittedInPart {
-        /// Why it stopped.
+        /// The error that stopped the submission.
         error: Box<CliError>,
-        /// How many tasks are accepted.
+        /// Number of accepted tasks.
         accepted: usize,
-        /// What makes it safe to repeat.
+        /// The idempotency key, with which the command can be repeated safely.
         idempotency_key: String,
     },
     /// The output of a task was shown in part.
     #[error("{error}")]
     OutputInPart {
-        /// Why it stopped.
+        /// The error that stopped the output.
         error: Box<CliError>,
         /// The task.
         id: TaskId,
-        /// The attempt whose output it is.
+        /// The attempt that printed the output.
         attempt: u32,
-        /// The byte to go on from.
+        /// The byte at which to continue.
         offset: u64,
     },
-    /// The user ended it.
+    /// The user interrupted the command.
     #[error("interrupted{}", stays.told())]
     Interrupted {
-        /// Effects that go on without the command.
+        /// Effects that remain.
         stays: Stays,
     },
-    /// It was done, and its answer could not be written.
+    /// The command succeeded, and its answer could not be written.
     #[error("{done}, and that could not be shown: {error}")]
     NotShown {
         /// Effect of the command, with the id of the created object.
@@ -223,13 +223,13 @@ pub enum CliError {
         /// Error of the operating system.
         error: Box<CliError>,
     },
-    /// The hive says no.
+    /// The answer is no.
     #[error("no: {reason}")]
     No {
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// The hive says that it is not healthy.
+    /// The hive is not healthy.
     #[error("the hive is not healthy: {0}")]
     Unhealthy(String),
     /// The file of an option could not be written.
@@ -239,7 +239,7 @@ pub enum CliError {
         option: &'static str,
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         error: io::Error,
     },
     /// A file could not be read or written.
@@ -247,27 +247,27 @@ pub enum CliError {
     File {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         error: io::Error,
     },
     /// Standard output or input failed.
     #[error("{stream}: {error}")]
     Stream {
-        /// Which.
+        /// Name of the stream.
         stream: &'static str,
-        /// What the system said.
+        /// The error of the system.
         error: io::Error,
     },
-    /// What the hive said cannot be written in that format.
+    /// The answer of the hive cannot be written in that format.
     #[error("the answer cannot be written: {0}")]
     Render(#[from] serde_json::Error),
-    /// The system gave no means to run.
+    /// The runtime could not be started.
     #[error("cannot start: {0}")]
     Runtime(io::Error),
 }
 
 impl CliError {
-    /// How the process ends for it.
+    /// Returns the exit code.
     pub fn exit(&self) -> Exit {
         match self {
             Self::Client(error) => exit_of(error),
@@ -309,13 +309,13 @@ impl CliError {
         }
     }
 
-    /// Tells the user on standard error.
+    /// Prints the error on standard error.
     pub(super) fn report(&self) -> Exit {
         let exit = self.exit();
         let silent = matches!(self, Self::Interrupted { stays } if *stays == Stays::Watching);
         if exit != Exit::Ok && !silent {
             for line in self.message() {
-                // A key in the wrong place of the command line comes back in errors.
+                // A key in the wrong place of the command line is repeated in errors.
                 eprintln!("{}", human::printable(&redact(&line)));
             }
         }

@@ -1,4 +1,4 @@
-//! `deia events`: the log of what was done.
+//! `deia events`: the event log.
 
 use clap::Args;
 use deia_client::EventQuery;
@@ -10,21 +10,21 @@ use super::{context::Context, error::CliError, filter::PageArgs, parse, task, wa
 /// Filter of events.
 #[derive(Debug, Args)]
 pub(super) struct EventsArgs {
-    /// Only of this action (bot.crashed), or of this kind (bot).
+    /// Only events of this action (bot.crashed), or of this kind (bot).
     #[arg(long)]
     action: Option<String>,
-    /// Only about this: the id of a task, key or session, or the name of a bot or user;
-    /// with or without its kind before it (bot:upper-1).
+    /// Only events about this target: the id of a task, key or session, or the name of
+    /// a bot or user; with or without its kind in front (bot:upper-1).
     #[arg(long)]
     target: Option<String>,
-    /// Only by this actor: a user, a bot, or deia.
+    /// Only events of this actor: a user, a bot, or deia.
     #[arg(long)]
     actor: Option<String>,
-    /// Only recorded then or later: a time such as 2026-11-20T08:30:00Z, or how long
-    /// ago such as 2h.
+    /// Only events recorded at this time or later: a time such as 2026-11-20T08:30:00Z,
+    /// or a span before now such as 2h.
     #[arg(long, value_name = "TIME", value_parser = parse::time_past)]
     since: Option<Timestamp>,
-    /// Only recorded before: a time, or how long ago.
+    /// Only events recorded before: a time, or a span before now.
     #[arg(long, value_name = "TIME", value_parser = parse::time_past)]
     until: Option<Timestamp>,
     #[command(flatten)]

@@ -1,37 +1,37 @@
-//! Which of many tasks are meant: the same words for every command.
+//! Selection of tasks: the same options for every command.
 
 use clap::Args;
 use deia_model::{PageRequest, Priority, TaskFilter, TaskType, Timestamp};
 
 use super::{error::CliError, parse};
 
-/// What every filter of tasks understands.
+/// Options of every filter of tasks.
 #[derive(Clone, Debug, Default, Args)]
 pub(super) struct FilterArgs {
-    /// Only those of this type.
+    /// Only tasks of this type.
     #[arg(long = "type", value_name = "TYPE")]
     task_type: Option<TaskType>,
-    /// Only those of this priority.
+    /// Only tasks of this priority.
     #[arg(long, value_parser = parse::priority(), ignore_case = true)]
     priority: Option<Priority>,
-    /// Only those that this user submitted.
+    /// Only tasks that this user submitted.
     #[arg(long, value_name = "USER")]
     submitter: Option<String>,
-    /// Only those with this label; give it again for those with all of them.
+    /// Only tasks with this label; repeat to require several.
     #[arg(long, value_name = "TAG")]
     tag: Vec<String>,
-    /// Only those with this text in their metadata; give it again for more. A = in
+    /// Only tasks with this text in their metadata; repeat to require several. A = in
     /// the key is written \=, a \ as \\.
     #[arg(long, value_name = "KEY=TEXT", value_parser = parse::key_and_text)]
     metadata: Vec<(String, String)>,
-    /// Only those with this key against duplicates.
+    /// Only tasks with this deduplication key.
     #[arg(long, value_name = "KEY")]
     dedup_key: Option<String>,
-    /// Only those submitted then or later: a time such as 2026-11-20T08:30:00Z,
-    /// or how long ago such as 2h.
+    /// Only tasks submitted at this time or later: a time such as 2026-11-20T08:30:00Z,
+    /// or a span before now such as 2h.
     #[arg(long, value_name = "TIME", value_parser = parse::time_past)]
     since: Option<Timestamp>,
-    /// Only those submitted before: a time, or how long ago.
+    /// Only tasks submitted before: a time, or a span before now.
     #[arg(long, value_name = "TIME", value_parser = parse::time_past)]
     until: Option<Timestamp>,
 }
@@ -42,7 +42,7 @@ pub(super) struct PageArgs {
     /// Maximum number of entries.
     #[arg(long, short = 'n', value_name = "N", default_value_t = 50, value_parser = parse::whole(1..=100_000_u32))]
     limit: u32,
-    /// Cursor with which the previous page ended.
+    /// Cursor of the next page, printed with the previous one.
     #[arg(long)]
     cursor: Option<String>,
 }
@@ -57,7 +57,7 @@ impl PageArgs {
 }
 
 impl FilterArgs {
-    /// The filter.
+    /// Returns the filter.
     ///
     /// # Errors
     /// A key of metadata that is given twice.

@@ -1,13 +1,13 @@
-//! The words of the command line for places in what it sends.
+//! Translation of fields of requests into options of the command line.
 //!
-//! The API names a faulty field by a JSON pointer into the body of the request. Users
+//! The API names an invalid field by a JSON pointer into the body of the request. Users
 //! who typed options have never seen that body.
 
 use deia_client::ClientError;
 
 use super::{error::CliError, human, root::HiveNoun};
 
-/// A place in a request, by the beginning of its pointer, and what was typed for it.
+/// A field of a request, by the beginning of its pointer, and the option for it.
 type Names = &'static [(&'static str, &'static str)];
 
 const TASK: Names = &[
@@ -77,7 +77,7 @@ const QUEUE: Names = &[
     ("/ids", "ID"),
 ];
 
-/// Returns the words of a command for what it sends.
+/// Returns the options of a command, by the fields that they fill.
 pub(super) fn of(noun: &HiveNoun) -> Names {
     match noun {
         HiveNoun::Task(_) => TASK,
@@ -92,7 +92,7 @@ pub(super) fn of(noun: &HiveNoun) -> Names {
     }
 }
 
-/// Names what the hive refused by what was typed.
+/// Replaces pointers in a refusal by the options that were typed.
 pub(super) fn name(error: CliError, names: Names) -> CliError {
     let CliError::Client(ClientError::Problem(mut problem)) = error else {
         return error;
@@ -120,7 +120,7 @@ pub(super) fn name(error: CliError, names: Names) -> CliError {
     CliError::Client(ClientError::Problem(problem))
 }
 
-/// Writes the names of other fields in a text as the options that they come from.
+/// Replaces names of other fields in a text by the options that they come from.
 fn in_options(text: &str, names: Names) -> String {
     let option = |word: &str| {
         let name = word.trim_matches(|c: char| !c.is_ascii_alphanumeric() && c != '_');

@@ -14,7 +14,8 @@ use super::{
 
 #[derive(Debug, Subcommand)]
 pub(super) enum HealthCommand {
-    /// Show what is wrong and the measurements behind it; exit code 3 when something is.
+    /// Show the health problems and the measurements behind them; exit code 3 if there
+    /// are any.
     #[command(before_help = "Examples:
   deia health check
   deia health check --watch
@@ -29,7 +30,7 @@ impl HealthCommand {
     pub(super) async fn run(self, context: &Context) -> Result<(), CliError> {
         match self {
             Self::Check { watch } if watch.again() => {
-                // What is unhealthy is what is watched for.
+                // Watching ends only on request, even if the hive is unhealthy.
                 let once = async || match check(context).await {
                     Err(CliError::Unhealthy(why)) => {
                         context.out.note(&format!("not healthy: {why}"));

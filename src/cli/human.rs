@@ -11,12 +11,12 @@ const UNITS_MS: [(u64, &str); 4] = [
     (1_000, "s"),
 ];
 
-/// A span of time with at most two units: `250ms`, `12s`, `3m 5s`, `4d 3h`.
+/// Formats a span of time with at most two units: `250ms`, `12s`, `3m 5s`, `4d 3h`.
 pub(super) fn duration(span: Duration) -> String {
     millis(u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
 }
 
-/// The same for milliseconds.
+/// Formats milliseconds as a span of time.
 pub(super) fn millis(ms: u64) -> String {
     let Some(first) = UNITS_MS.iter().position(|(unit, _)| ms >= *unit) else {
         return format!("{ms}ms");
@@ -33,7 +33,7 @@ pub(super) fn millis(ms: u64) -> String {
     }
 }
 
-/// A point in time as seen from `now`, one unit: `now`, `3m ago`, `in 2h`.
+/// Formats a point in time relative to `now`, in one unit: `now`, `3m ago`, `in 2h`.
 pub(super) fn when(at: Timestamp, now: Timestamp) -> String {
     let (past, ms) = if at <= now {
         (true, now.millis_since(at))
@@ -51,17 +51,17 @@ pub(super) fn when(at: Timestamp, now: Timestamp) -> String {
     }
 }
 
-/// A point in time as it is and as seen from `now`.
+/// Formats a point in time, absolute and relative to `now`.
 pub(super) fn when_exactly(at: Timestamp, now: Timestamp) -> String {
     format!("{at} ({})", when(at, now))
 }
 
-/// A number of things: `1 task`, `2 tasks`.
+/// Formats a number of things: `1 task`, `2 tasks`.
 pub(super) fn count(n: u64, one: &str, many: &str) -> String {
     format!("{n} {}", if n == 1 { one } else { many })
 }
 
-/// A size in binary units: `512 B`, `1.5 GiB`.
+/// Formats a size in binary units: `512 B`, `1.5 GiB`.
 pub(super) fn bytes(count: u64) -> String {
     const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
     if count < 1_024 {
@@ -77,18 +77,18 @@ pub(super) fn bytes(count: u64) -> String {
     format!("{value:.1} {}", UNITS[unit])
 }
 
-/// A percentage, 0 to 100: `12.3 %`.
+/// Formats a percentage, 0 to 100: `12.3 %`.
 pub(super) fn percent(value: f64) -> String {
     format!("{value:.1} %")
 }
 
-/// A share, 0 to 1, as a percentage.
+/// Formats a share, 0 to 1, as a percentage.
 pub(super) fn share(value: f64) -> String {
     percent(value * 100.0)
 }
 
-/// The text without what a terminal would act on: control characters other than
-/// line feed and tab, and characters that reorder a line, are written as escapes.
+/// Returns the text with characters escaped that a terminal would interpret: control
+/// characters other than line feed and tab, and characters that reorder a line.
 pub(super) fn printable(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -101,7 +101,7 @@ pub(super) fn printable(text: &str) -> String {
     out
 }
 
-/// The same for a JSON document: another way to write the same values.
+/// Returns a JSON document with such characters escaped: the values stay the same.
 pub(super) fn inert_json(document: &str) -> String {
     let mut out = String::with_capacity(document.len());
     for c in document.chars() {
@@ -115,26 +115,26 @@ pub(super) fn inert_json(document: &str) -> String {
     out
 }
 
-/// As JSON has it. All of these are in the basic plane.
+/// Returns the JSON escape. All of these characters are in the basic plane.
 fn escaped(c: char) -> String {
     format!("\\u{:04x}", u32::from(c))
 }
 
-/// Returns whether a terminal would act on the character rather than show it.
+/// Returns whether a terminal would interpret the character rather than show it.
 pub(super) fn acts(c: char) -> bool {
     c.is_control() || reorders(c)
 }
 
-/// The same on one line.
+/// Returns the text with such characters escaped, on one line.
 pub(super) fn one_line(text: &str) -> String {
     printable(text.trim_end()).replace(['\n', '\t'], " ")
 }
 
-/// Characters of a long text that a row of a table shows.
+/// Maximum length of a text in a row of a table, in characters.
 const SHORT: usize = 160;
 
-/// An error in a row of a table: what happened and the last of what a program said, on
-/// one line, and no more than its beginning.
+/// Shortens an error for a row of a table: the cause and the last line of a program's
+/// output, on one line, truncated.
 pub(super) fn short(error: &str) -> String {
     let line = one_line(&deia_model::summary(error));
     match line.char_indices().nth(SHORT) {

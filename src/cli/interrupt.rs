@@ -1,5 +1,4 @@
-//! Ctrl-C: one place that says what goes on without the command, and ends it
-//! with 130.
+//! Ctrl-C: reports the effects that remain, and ends the command with exit code 130.
 
 use std::{
     io::{self, IsTerminal as _},
@@ -23,20 +22,21 @@ const LOOKS: u32 = 50;
 /// An effect that stays when the command that caused it is interrupted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Stays {
-    /// None: nothing that changes anything was sent.
+    /// None: no change was sent.
     #[default]
     Nothing,
-    /// None, and the end was expected: the command shows something until it is ended.
+    /// None, and the interruption was expected: the command shows something until it is
+    /// ended.
     Watching,
-    /// A change was answered, and the command was about to show that.
+    /// A change was confirmed, and the command was about to show that.
     Done,
-    /// A request was sent that changes something, and its answer had not come.
+    /// A change was sent, and its answer had not come.
     Unknown,
-    /// The task goes on.
+    /// The task continues.
     Task(TaskId),
-    /// The task goes on, and its output was shown up to there.
+    /// The task continues, and its output was shown up to this position.
     Output(TaskId, OutputPlace),
-    /// The task goes on, and its log was followed.
+    /// The task continues, and its log was followed.
     Log(TaskId),
     /// Tasks were accepted; with this key the rest can be submitted.
     Batch {
@@ -45,23 +45,23 @@ pub enum Stays {
         /// The idempotency key.
         key: String,
     },
-    /// The queue, or one type in it, is paused.
+    /// The queue, or one task type, is paused.
     Paused(Option<TaskType>),
-    /// The bot goes where it was sent.
+    /// The bot continues to its desired state.
     Bot(BotName),
-    /// The bot is stopped in order to be launched again.
+    /// The bot is being stopped in order to be launched again.
     BotStopped(BotName),
-    /// The server restarts.
+    /// The server is restarting.
     Restart,
 }
 
-/// Ends the process when the user presses Ctrl-C, also while something blocks.
+/// Ends the process when the user presses Ctrl-C, even while something blocks.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Interrupt(Arc<Mutex<Stays>>);
 
 impl Interrupt {
-    /// Listens for SIGINT from now on, until the process ends. The client is the one that
-    /// sends what the command changes, if it changes anything.
+    /// Listens for SIGINT from now on, until the process ends. `client` sends the
+    /// changes of the command, if there are any.
     ///
     /// # Errors
     /// The system gave no means to.
@@ -94,13 +94,13 @@ impl Interrupt {
         thread.spawn(wait).map(drop)
     }
 
-    /// Sets the effects that stay from now on.
+    /// Sets the effects that remain from now on.
     pub(super) fn stays(&self, stays: Stays) {
         *self.lock() = stays;
     }
 
-    /// Does something and says what stays after it: an interruption tells of both
-    /// or of neither.
+    /// Runs an action that sets the effects that remain: an interruption reports both
+    /// or neither.
     pub(super) fn during<T>(&self, act: impl FnOnce(&mut Stays) -> T) -> T {
         act(&mut self.lock())
     }
@@ -121,7 +121,7 @@ impl Interrupt {
                 stays => stays,
             };
         }
-        // The command blocks, as in a write to a reader that has stopped.
+        // The command blocks, for example in a write to a stalled reader.
         Stays::Done
     }
 
@@ -131,33 +131,33 @@ impl Interrupt {
 }
 
 impl Stays {
-    /// In words, after "interrupted".
+    /// Describes the effects, for use after "interrupted".
     pub(super) fn told(&self) -> String {
         match self {
             Self::Nothing => "; nothing was done".into(),
             Self::Watching | Self::Done => String::new(),
-            Self::Unknown => "; the hive may have done it".into(),
-            Self::Task(id) | Self::Output(id, _) | Self::Log(id) => format!("; {id} goes on"),
+            Self::Unknown => "; it may have taken effect".into(),
+            Self::Task(id) | Self::Output(id, _) | Self::Log(id) => format!("; {id} continues"),
             Self::Batch { accepted, .. } => format!("; {accepted} tasks are accepted"),
             Self::Paused(None) => "; the queue stays paused".into(),
             Self::Paused(Some(task_type)) => format!("; type {task_type} stays paused"),
-            Self::Bot(name) => format!("; bot {name} goes on"),
+            Self::Bot(name) => format!("; bot {name} continues"),
             Self::BotStopped(name) => format!("; bot {name} stays stopped"),
-            Self::Restart => "; the server goes on restarting".into(),
+            Self::Restart => "; the server is still restarting".into(),
         }
     }
 
-    /// The next command.
+    /// Returns the next command to type.
     pub(super) fn next(&self) -> Option<String> {
         Some(match self {
             Self::Nothing | Self::Watching | Self::Done => return None,
-            Self::Unknown => "look before you repeat it".into(),
-            Self::Task(id) => format!("go on watching: deia task watch {id}"),
-            Self::Log(id) => format!("go on: deia task logs {id} --follow"),
+            Self::Unknown => "check before you repeat it".into(),
+            Self::Task(id) => format!("continue: deia task watch {id}"),
+            Self::Log(id) => format!("continue: deia task logs {id} --follow"),
             Self::Output(id, OutputPlace { attempt, offset }) => match attempt {
-                None => format!("go on: deia task output {id} --follow"),
+                None => format!("continue: deia task output {id} --follow"),
                 Some(attempt) => format!(
-                    "go on: deia task output {id} --attempt {attempt} --offset {offset} --follow"
+                    "continue: deia task output {id} --attempt {attempt} --offset {offset} --follow"
                 ),
             },
             Self::Batch { key, .. } => {
@@ -171,7 +171,7 @@ impl Stays {
     }
 }
 
-/// The command that takes back a pause.
+/// Returns the command that ends a pause.
 pub(super) fn resume(task_type: Option<&TaskType>) -> String {
     match task_type {
         None => "start tasks again: deia queue resume".into(),

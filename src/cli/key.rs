@@ -27,7 +27,7 @@ use super::{
 
 #[derive(Debug, Subcommand)]
 pub(super) enum KeyCommand {
-    /// Make a key. It is shown once.
+    /// Create a key. Its text is shown once.
     #[command(before_help = "Examples:
   deia key create --user ci --new-user --role external --to ci.key
   deia key create --user ada --role operator --expires +30days
@@ -39,15 +39,15 @@ pub(super) enum KeyCommand {
   deia key list
   deia key list --output jsonl | jq -r 'select(.revoked_at == null) | .id'")]
     List,
-    /// Put a new key in the place of one in force. It is shown once.
+    /// Replace a key in force by a new one. Its text is shown once.
     ///
-    /// The old key stays in force for a while, so that whoever uses it can be given
-    /// the new one.
+    /// The old key stays in force for a while, so that its users can be given the new
+    /// one.
     #[command(before_help = "Examples:
   deia key rotate key_01h455vb4pex5vsknk084sn02q --to ci.key.new
   deia key rotate key_01h455vb4pex5vsknk084sn02q --overlap 0s")]
     Rotate(RotateArgs),
-    /// Revoke a key; it is refused from the next effect on, also in requests that have begun.
+    /// Revoke a key; it is refused from then on, even in requests that have begun.
     #[command(before_help = "Examples:
   deia key revoke key_01h455vb4pex5vsknk084sn02q
   deia key revoke key_01h455vb4pex5vsknk084sn02q --yes")]
@@ -61,32 +61,35 @@ pub(super) enum KeyCommand {
     },
 }
 
-/// What a new key is for.
+/// The description of a new key.
 #[derive(Debug, Args)]
 pub(super) struct CreateArgs {
-    /// Who acts with it: the submitter of tasks and the actor of events.
+    /// The user that acts with it: the submitter of tasks and the actor of events.
     #[arg(long)]
     user: String,
-    /// Make the user, with the role of the key, if there is none of that name.
+    /// Create the user, with the role of the key, if there is none of that name.
     #[arg(long)]
     new_user: bool,
-    /// What it may do.
+    /// The role of the key.
     #[arg(long, value_parser = parse::role())]
     role: Role,
-    /// What it is for, in your words.
+    /// A description, in your words.
     #[arg(long, default_value = "")]
     name: String,
-    /// A permission of the role that it has; all of them when absent. May be repeated.
+    /// A permission that the role is restricted to; all of them when absent. May be
+    /// repeated.
     #[arg(long = "scope", value_name = "PERMISSION", value_parser = parse::permission())]
     scopes: Vec<Permission>,
-    /// An address or range (CIDR) that it may come from; any when absent. May be repeated.
+    /// An address or range (CIDR) that the key may be used from; any when absent. May
+    /// be repeated.
     #[arg(long = "allow-ip", value_name = "ADDRESS")]
     allow_ips: Vec<AddressRange>,
-    /// Of the role bot: the bot whose tasks it works on; that of the user's name when absent.
+    /// The bot whose tasks it works on, for the role bot; that of the user's name when
+    /// absent.
     #[arg(long)]
     bot: Option<BotName>,
-    /// From when on it is refused: a time such as 2027-01-01T00:00:00Z, or a span
-    /// such as +30days. Never when absent.
+    /// Time from which the key is refused: a time such as 2027-01-01T00:00:00Z, or a
+    /// span such as +30days. Never when absent.
     #[arg(long, value_name = "TIME", value_parser = parse::point_in_time)]
     expires: Option<Timestamp>,
     /// Write the key into this new file, readable by you alone, and do not show it.
@@ -94,17 +97,16 @@ pub(super) struct CreateArgs {
     to: Option<PathBuf>,
 }
 
-/// What is put in the place of what.
+/// Arguments of a rotation.
 #[derive(Debug, Args)]
 pub(super) struct RotateArgs {
     /// The key's id, as `key list` shows it.
     id: KeyId,
-    /// How long the old key stays in force, such as 1h; as the hive is set when
-    /// absent (auth.rotation_overlap).
+    /// Time for which the old key stays in force, such as 1h; the setting
+    /// auth.rotation_overlap when absent.
     #[arg(long, value_name = "DURATION", value_parser = parse::duration)]
     overlap: Option<Duration>,
-    /// From when on the new key is refused. When absent, it lives as long as the
-    /// old one was meant to.
+    /// Time from which the new key is refused; the expiry of the old one when absent.
     #[arg(long, value_name = "TIME", value_parser = parse::point_in_time)]
     expires: Option<Timestamp>,
     /// Write the key into this new file, readable by you alone, and do not show it.
@@ -138,7 +140,7 @@ impl KeyCommand {
 /// Consent to a change that ends the access that the command itself uses.
 #[derive(Clone, Copy, Debug, Args)]
 pub(super) struct OwnAccess {
-    /// Do it also if it ends the access of this command's own key.
+    /// Allow this even if it ends the access of the key in use.
     #[arg(long)]
     own: bool,
 }
@@ -167,7 +169,7 @@ impl OwnAccess {
         })
     }
 
-    /// Asks whether to do that. `--yes` alone is no consent to lose one's own access.
+    /// Asks whether to proceed. `--yes` alone is no consent to lose one's own access.
     ///
     /// # Errors
     /// Those of [`Confirm::ask`]; that `--own` is missing.
@@ -210,7 +212,7 @@ pub(super) async fn can_i(
         };
         table.field("allowed", Cell::new(verdict, tone));
         if answer.allowed {
-            // A refusal is told with its reason as the error.
+            // A refusal is printed with its reason as the error.
             table.field("reason", answer.reason.as_str());
         }
         table.render(look)
@@ -243,7 +245,7 @@ async fn create(context: &Context, args: CreateArgs) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Tells that the bot of a new key is not there, if that can be seen.
+/// Reports that the bot of a new key does not exist, if that can be looked up.
 async fn tell_of_missing_bot(context: &Context, request: &NewKeyRequest) {
     if request.role != Role::Bot {
         return;
@@ -295,7 +297,7 @@ async fn hand_over(
         let shown = out.one(&created, |look| view::shown(&created, look));
         return shown.map_err(|error| lost(created.info.id, error));
     };
-    // The file comes first: a key that cannot be written down would be lost.
+    // The file comes first: a key that cannot be written would be lost.
     let mut file = new_file(&path)?;
     let created = match making.await {
         Ok(created) => created,
@@ -319,7 +321,7 @@ async fn hand_over(
     })
 }
 
-/// Words the refusal of a key for a user who is not there.
+/// Words the refusal of a key for a user who does not exist.
 fn no_such_user(error: ClientError, user: &str) -> ClientError {
     let ClientError::Problem(mut problem) = error else {
         return error;
@@ -343,11 +345,11 @@ fn tell_of_new_user(out: &Output, created: &CreatedKey) {
     }
 }
 
-/// A key that was made, and that nobody will ever see.
+/// Reports a key that was created, and whose text nobody will ever see.
 fn lost(id: KeyId, error: CliError) -> CliError {
     CliError::NotShown {
         done: format!("{id} is made"),
-        next: format!("revoke it, and make another: deia key revoke {id} --yes"),
+        next: format!("revoke it, and create another: deia key revoke {id} --yes"),
         error: Box::new(error),
     }
 }

@@ -1,4 +1,4 @@
-//! The words of a command line, before they are parsed.
+//! Preparation of the words of a command line, before they are parsed.
 //!
 //! Two things that a parser of options alone would take wrongly: the word after an
 //! option whose value may be left out (`--wait hello`), and a value that begins
@@ -14,7 +14,7 @@ use deia_hive::config::distance;
 
 use super::parse;
 
-/// Parses the words (the program's name first) by that definition.
+/// Parses the words (the program's name first) with this definition.
 ///
 /// # Errors
 /// Wrong usage, or a request for help.
@@ -34,7 +34,7 @@ pub(super) fn parse(
     })
 }
 
-/// What people type that is no command, and the commands that do it.
+/// Words that people type instead of a command, and the commands to suggest.
 const MEANT: &[(&[&str], &[&str], &str)] = &[
     (
         &[],
@@ -151,7 +151,7 @@ const MEANT: &[(&[&str], &[&str], &str)] = &[
     (
         &["config"],
         &["show", "get", "list"],
-        "deia config diff FILE has what a file changes; deia config schema has every key",
+        "deia config diff FILE shows the changes of a file; deia config schema lists every key",
     ),
     (
         &["config"],
@@ -181,10 +181,10 @@ const MEANT: &[(&[&str], &[&str], &str)] = &[
 const START: &str =
     "deia serve runs a hive here; deia bot launch NAME starts a bot of one that runs";
 const BACKUP: &str =
-    "there is no such command; docs/OPERATIONS.md has how to copy the data directory";
+    "there is no such command; docs/OPERATIONS.md explains how to copy the data directory";
 const STOP: &str = "SIGTERM stops the server in order: kill its process id in deia system status, or systemctl stop deia";
 
-/// Adds the command that a word stands for which is none.
+/// Suggests the command for a word that is not one.
 fn suggest(error: &mut clap::Error, path: &[String]) {
     let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) else {
         return;
@@ -211,7 +211,7 @@ fn suggest(error: &mut clap::Error, path: &[String]) {
 }
 
 /// Shows the usage of the command alone. That of the parser names every option that has
-/// a value, also one from the environment, as if it were needed.
+/// a value, even one from the environment, as if it were required.
 fn with_own_usage(
     mut error: clap::Error,
     mut command: &mut Command,
@@ -235,9 +235,9 @@ fn with_own_usage(
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Line {
     words: Vec<OsString>,
-    /// The commands that it names, from the root on.
+    /// The named commands, from the root on.
     path: Vec<String>,
-    /// True if a text that begins with a dash, and can be no option, stands alone.
+    /// True if there is a text that begins with a dash and cannot be an option.
     has_dashed_text: bool,
 }
 
@@ -247,7 +247,7 @@ fn prepare(root: &Command, words: Vec<OsString>) -> Line {
     line.words.extend(words.next());
     let mut command = root;
     let mut help = false;
-    // Where the word `health` ends, while nothing but options comes after it.
+    // Offset of the end of the word `health`, while only options follow.
     let mut health = None;
     while let Some(word) = words.next() {
         if word == "--" {
@@ -360,7 +360,7 @@ fn push_with(words: &mut Vec<OsString>, arg: &Arg, word: OsString, value: Option
     }
 }
 
-/// Returns whether a word begins with a dash and is no option all the same.
+/// Returns whether a word begins with a dash but is not an option.
 fn is_dashed_text(word: &OsStr) -> bool {
     let Some(rest) = word.to_str().and_then(|word| word.strip_prefix('-')) else {
         return false;
@@ -371,7 +371,7 @@ fn is_dashed_text(word: &OsStr) -> bool {
         || name.contains(char::is_whitespace)
 }
 
-/// The definition with texts that begin with a dash allowed in one command.
+/// Returns the definition with texts that begin with a dash allowed in one command.
 fn with_dashed_text(command: Command, path: &[String]) -> Command {
     match path {
         [] => command.mut_args(|arg| match arg.is_positional() && !arg.is_last_set() {

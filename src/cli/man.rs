@@ -44,14 +44,15 @@ fn print(text: &[u8]) -> Result<(), CliError> {
     })
 }
 
-/// The name of each file and what is in it.
+/// Returns the name and the content of each file.
 fn pages() -> Result<Vec<(String, Vec<u8>)>, CliError> {
     let failed = |error| CliError::Stream {
         stream: "the manual",
         error,
     };
     let mut found = Vec::new();
-    // These have options of their own, which the definition of the whole leaves out.
+    // These commands have options of their own, which the definition of the whole
+    // leaves out.
     let mut server = crate::app::command();
     server.build();
     for sub in subcommands(&server) {

@@ -1,15 +1,15 @@
-//! Names like one that the hive does not have.
+//! Suggestions for names that do not exist.
 
 use deia_client::{ClientError, SupervisorNode};
 use deia_hive::config::distance;
 
 use super::{context::Context, error::CliError};
 
-/// Names that are shown.
+/// Maximum number of suggestions.
 const MAX_SHOWN: usize = 3;
 
-/// Adds to an error about a missing thing the names of those like it that the caller
-/// may list.
+/// Adds similar names to an error about a missing object, as far as the caller may list
+/// them.
 pub(super) async fn name(context: &Context, error: CliError) -> CliError {
     let CliError::Client(ClientError::Problem(problem)) = error else {
         return error;
@@ -17,7 +17,7 @@ pub(super) async fn name(context: &Context, error: CliError) -> CliError {
     let Some(missing) = &problem.missing else {
         return CliError::Client(ClientError::Problem(problem));
     };
-    // The first error is what is told, whatever becomes of this.
+    // The first error is reported, whatever happens here.
     let names = names(context, &missing.kind).await.unwrap_or_default();
     let nearest = nearest(&missing.id, names);
     CliError::NotThere { problem, nearest }

@@ -1,5 +1,4 @@
-//! Data to standard output in the format that was asked for, messages to
-//! standard error.
+//! Data to standard output in the requested format, messages to standard error.
 
 use std::{
     cell::Cell,
@@ -13,23 +12,23 @@ use serde::Serialize;
 use super::{error::CliError, human, yaml};
 use crate::telemetry::redact::redact;
 
-/// How data is written.
+/// The format of data.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Format {
     /// For people.
     #[default]
     Table,
-    /// What the API answers, indented.
+    /// The answer of the API, indented.
     Json,
-    /// One item a line.
+    /// One item per line.
     Jsonl,
-    /// What the API answers, as YAML.
+    /// The answer of the API, as YAML.
     Yaml,
 }
 
 impl Format {
-    /// Its name, as on the command line.
+    /// Returns the name on the command line.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Table => "table",
@@ -40,30 +39,30 @@ impl Format {
     }
 }
 
-/// What a table has to know of where it is shown.
+/// The properties of the terminal that tables depend on.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Look {
-    /// Whether colours are wanted.
+    /// True if colours are wanted.
     pub(super) color: bool,
-    /// Columns of the terminal; `None`: as wide as it gets.
+    /// Columns of the terminal; `None`: unlimited.
     pub(super) width: Option<u16>,
-    /// What times are shown relative to.
+    /// The time that times are shown relative to.
     pub(super) now: Timestamp,
 }
 
-/// Where data and messages go.
+/// The destination of data and messages.
 #[derive(Clone, Debug)]
 pub(super) struct Output {
     format: Format,
     color: bool,
     width: Option<u16>,
     to_terminal: bool,
-    /// True if the terminal is to be cleared before the next write.
+    /// True if the terminal must be cleared before the next write.
     clears: Cell<bool>,
 }
 
 impl Output {
-    /// Looks at the terminal, `NO_COLOR` and `COLUMNS`.
+    /// Inspects the terminal, `NO_COLOR` and `COLUMNS`.
     pub(super) fn of_this_process(format: Format) -> Self {
         let to_terminal = io::stdout().is_terminal();
         let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
@@ -79,7 +78,7 @@ impl Output {
         }
     }
 
-    /// Writes one thing.
+    /// Writes one value.
     pub(super) fn one<T: Serialize>(
         &self,
         value: &T,
@@ -91,7 +90,7 @@ impl Output {
         })
     }
 
-    /// Writes a list; an empty one leaves no table but a message.
+    /// Writes a list; an empty one gives a message instead of a table.
     pub(super) fn list<T: Serialize>(
         &self,
         page: &Page<T>,
@@ -110,24 +109,23 @@ impl Output {
         Ok(())
     }
 
-    /// Writes one of many things that come over time, as JSON on a line.
+    /// Writes one of many values that come over time, as JSON on a line.
     pub(super) fn line<T: Serialize>(&self, value: &T) -> Result<(), CliError> {
         self.write(&render(Format::Jsonl, value)?)
     }
 
-    /// Writes a text that was made here.
+    /// Writes a text of the command itself.
     pub(super) fn text(&self, text: &str) -> Result<(), CliError> {
         self.write(text)
     }
 
-    /// Writes items a line each.
+    /// Writes items, one per line.
     fn lines<T: Serialize>(&self, items: &[T]) -> Result<(), CliError> {
         let lines: Result<String, _> = items.iter().map(|i| render(Format::Jsonl, i)).collect();
         self.write(&lines?)
     }
 
-    /// Writes a text that a bot made: as it is into a file or a pipe, harmless on
-    /// a terminal.
+    /// Writes a text of a bot: unchanged into a file or a pipe, harmless on a terminal.
     pub(super) fn raw(&self, text: &str) -> Result<(), CliError> {
         if self.to_terminal {
             self.write(&human::printable(text))
@@ -136,12 +134,13 @@ impl Output {
         }
     }
 
-    /// Whether bytes that a bot made go out as they are: to no terminal, in no format.
+    /// Returns whether bytes of a bot are written unchanged: not to a terminal, and in
+    /// no format.
     pub(super) fn takes_bytes(&self) -> bool {
         self.is_table() && !self.to_terminal
     }
 
-    /// Writes a part of something longer, as it is.
+    /// Writes a part of something longer, unchanged.
     pub(super) fn bytes(&self, bytes: &[u8]) -> Result<(), CliError> {
         let mut out = io::stdout().lock();
         out.write_all(bytes)
@@ -150,12 +149,12 @@ impl Output {
     }
 
     /// Clears a terminal for the next of many tables, together with its first words:
-    /// until there are any, what is there stays.
+    /// until then the previous one stays.
     pub(super) fn next_frame(&self) {
         self.clears.set(self.to_terminal && self.is_table());
     }
 
-    /// Keeps what is on the terminal.
+    /// Keeps the content of the terminal.
     pub(super) fn keep_frame(&self) {
         self.clears.set(false);
     }
@@ -175,19 +174,19 @@ impl Output {
         }
     }
 
-    /// Whether tables are wanted.
+    /// Returns whether tables are wanted.
     pub(super) fn is_table(&self) -> bool {
         self.format == Format::Table
     }
 
-    /// Whether an item a line is wanted.
+    /// Returns whether one item per line is wanted.
     pub(super) fn is_jsonl(&self) -> bool {
         self.format == Format::Jsonl
     }
 
-    /// Tells the user something that is not data.
+    /// Prints a message that is not data.
     pub(super) fn note(&self, message: &str) {
-        // Where nobody listens there is nobody to tell.
+        // Without a reader there is nobody to inform.
         let mut out = io::stdout().lock();
         let _ = self.begin(&mut out).and_then(|()| out.flush());
         let _ = writeln!(

@@ -1,4 +1,4 @@
-//! Reads the values of arguments.
+//! Parsers of the values of arguments.
 
 use std::{fmt::Display, ops::RangeInclusive, str::FromStr, time::Duration};
 
@@ -9,21 +9,21 @@ use deia_model::{
 };
 use serde_json::Value;
 
-/// A span of time such as `500ms`, `30s`, `5m`, `1h 30m`, `7days`.
+/// Parses a span of time such as `500ms`, `30s`, `5m`, `1h 30m`, `7days`.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text)
         .map_err(|_| "expected a duration such as 500ms, 30s, 5m or 2h".into())
 }
 
-/// A span of time that is not zero.
+/// Parses a span of time that is not zero.
 pub(super) fn some_duration(text: &str) -> Result<Duration, String> {
     match duration(text)? {
-        Duration::ZERO => Err("expected more than nothing, such as 30s".into()),
+        Duration::ZERO => Err("expected more than zero, such as 30s".into()),
         span => Ok(span),
     }
 }
 
-/// Whole numbers in a range.
+/// Parses whole numbers in a range.
 pub(super) fn whole<N>(
     range: RangeInclusive<N>,
 ) -> impl Fn(&str) -> Result<N, String> + Clone + Send + Sync + 'static
@@ -31,7 +31,7 @@ where
     N: FromStr + Display + PartialOrd + Bounded + Clone + Send + Sync + 'static,
 {
     move |text| {
-        // The type has room for far more than the range, but not for a sign.
+        // The type allows far more than the range, but no sign.
         let number: N = text.parse().map_err(|_| "expected a whole number")?;
         match range.contains(&number) {
             true => Ok(number),
@@ -54,13 +54,13 @@ impl Bounded for u64 {
     const MAX: Self = u64::MAX;
 }
 
-/// A number with or without a fraction.
+/// Parses a number with or without a fraction.
 pub(super) fn number(text: &str) -> Result<f64, String> {
     let number = text.parse().ok().filter(|number: &f64| number.is_finite());
     number.ok_or_else(|| "expected a number such as 1.5".into())
 }
 
-/// The same in whole seconds, at least one.
+/// Parses a span of time in whole seconds, at least one.
 pub(super) fn whole_seconds(text: &str) -> Result<u64, String> {
     let span = duration(text)?;
     if span.subsec_nanos() != 0 || span.is_zero() {
@@ -69,7 +69,7 @@ pub(super) fn whole_seconds(text: &str) -> Result<u64, String> {
     Ok(span.as_secs())
 }
 
-/// A point in time: RFC 3339, or a span from now on such as `+30m`.
+/// Parses a point in time: RFC 3339, or a span from now on such as `+30m`.
 pub(super) fn point_in_time(text: &str) -> Result<Timestamp, String> {
     match text.strip_prefix('+') {
         Some(span) => after(span),
@@ -79,18 +79,18 @@ pub(super) fn point_in_time(text: &str) -> Result<Timestamp, String> {
     }
 }
 
-/// The point in time that long from now.
+/// Returns the point in time that long from now.
 fn after(span: &str) -> Result<Timestamp, String> {
     Ok(Timestamp::now().plus_millis(milliseconds(span)?))
 }
 
-/// A point in time, or a span that the hive counts from when it accepts a task: the
-/// same words make the same request, whenever they are said.
+/// A point in time, or a span that the hive counts from the acceptance of a task: the
+/// same arguments make the same request at any time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum When {
-    /// Then.
+    /// At a point in time.
     At(Timestamp),
-    /// That many milliseconds later.
+    /// After a span, in milliseconds.
     In(u64),
 }
 
@@ -110,7 +110,7 @@ impl When {
     }
 }
 
-/// A point in time, or a span such as `+30m`.
+/// Parses a point in time, or a span such as `+30m`.
 pub(super) fn time_or_span(text: &str) -> Result<When, String> {
     match text.strip_prefix('+') {
         Some(span) => milliseconds(span).map(When::In),
@@ -118,7 +118,7 @@ pub(super) fn time_or_span(text: &str) -> Result<When, String> {
     }
 }
 
-/// A point in time: RFC 3339, or how long ago it was, such as `2h`.
+/// Parses a point in time: RFC 3339, or a span before now, such as `2h`.
 pub(super) fn time_past(text: &str) -> Result<Timestamp, String> {
     if let Some(at) = rfc_3339(text) {
         return Ok(at);
@@ -131,7 +131,7 @@ pub(super) fn time_past(text: &str) -> Result<Timestamp, String> {
     Ok(Timestamp::from_millis(at.max(0)))
 }
 
-/// A span of time in milliseconds.
+/// Parses a span of time in milliseconds.
 pub(super) fn milliseconds(text: &str) -> Result<u64, String> {
     Ok(u64::try_from(duration(text)?.as_millis()).unwrap_or(u64::MAX))
 }
@@ -140,7 +140,7 @@ fn rfc_3339(text: &str) -> Option<Timestamp> {
     text.parse().ok()
 }
 
-/// `NAME=VALUE`.
+/// Parses `NAME=VALUE`.
 pub(super) fn pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
@@ -148,12 +148,12 @@ pub(super) fn pair(text: &str) -> Result<(String, String), String> {
     }
 }
 
-/// `KEY=TEXT`, with `\=` for a `=` in the key.
+/// Parses `KEY=TEXT`, with `\=` for a `=` in the key.
 pub(super) fn key_and_text(text: &str) -> Result<(String, String), String> {
     split_key(text, '=').ok_or_else(|| "expected KEY=TEXT".to_owned())
 }
 
-/// `KEY=TEXT` or `KEY:=JSON`.
+/// Parses `KEY=TEXT` or `KEY:=JSON`.
 pub(super) fn metadata(text: &str) -> Result<(String, Value), String> {
     let (name, value) = pair(text).map_err(|_| "expected KEY=TEXT or KEY:=JSON".to_owned())?;
     let Some(name) = name.strip_suffix(':') else {
@@ -170,39 +170,39 @@ pub(super) fn metadata(text: &str) -> Result<(String, Value), String> {
     }
 }
 
-/// A task status.
+/// Parses a task status.
 pub(super) fn status() -> impl TypedValueParser<Value = TaskStatus> {
     one_of(TaskStatus::ALL.map(TaskStatus::as_str))
 }
 
-/// Why a task failed or was called off.
+/// Parses the reason why a task failed or was cancelled.
 pub(super) fn end_reason() -> impl TypedValueParser<Value = EndReason> {
     one_of(EndReason::ALL.map(EndReason::as_str))
 }
 
-/// What becomes of a task when one that it depends on fails.
+/// Parses the consequence of a failed dependency.
 pub(super) fn dependency_failure() -> impl TypedValueParser<Value = DependencyFailure> {
     PossibleValuesParser::new(["fail", "cancel", "start"])
         .try_map(|name| serde_json::from_value::<DependencyFailure>(Value::String(name)))
 }
 
-/// A status of a task that waits.
+/// Parses the status of a waiting task.
 pub(super) fn waiting_status() -> impl TypedValueParser<Value = TaskStatus> {
     one_of([TaskStatus::Pending, TaskStatus::Queued].map(TaskStatus::as_str))
 }
 
-/// A role.
+/// Parses a role.
 pub(super) fn role() -> impl TypedValueParser<Value = Role> {
     one_of(Role::ALL.map(Role::as_str))
 }
 
-/// A permission.
+/// Parses a permission.
 pub(super) fn permission() -> impl TypedValueParser<Value = Permission> {
     PossibleValuesParser::new(Permission::ALL.iter().map(|one| one.as_str()))
         .try_map(|name| name.parse::<Permission>())
 }
 
-/// A priority, in either case.
+/// Parses a priority, in either case.
 pub(super) fn priority() -> impl TypedValueParser<Value = Priority> {
     PossibleValuesParser::new(["P0", "P1", "P2", "P3"]).try_map(|name| {
         Priority::ALL
@@ -212,7 +212,7 @@ pub(super) fn priority() -> impl TypedValueParser<Value = Priority> {
     })
 }
 
-/// A preset of simulated behaviour.
+/// Parses a preset of simulated behaviour.
 pub(super) fn behavior() -> impl TypedValueParser<Value = Behavior> {
     let names = [
         "perfect",
@@ -234,7 +234,8 @@ where
     PossibleValuesParser::new(names).try_map(|name| name.parse())
 }
 
-/// Splits a line as a shell would, single and double quotes only: for examples in tests.
+/// Splits a line as a shell would, with single and double quotes only: for examples in
+/// tests.
 #[cfg(test)]
 pub(super) fn shell_words(line: &str) -> Vec<String> {
     let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);

@@ -28,21 +28,21 @@ pub(super) enum ProfileCommand {
   deia profile show
   deia profile show prod")]
     Show {
-        /// The profile; the one in use when it is absent.
+        /// The profile; the one in use when absent.
         name: Option<String>,
     },
-    /// Add a profile of what --url, --key-file and --output say.
+    /// Add a profile with the values of --url, --key-file and --output.
     #[command(before_help = "Examples:
   deia profile add local --url http://127.0.0.1:8000
   deia profile add prod --url https://hive.example --key-file ~/.keys/prod.key --use
   deia profile add prod --url https://hive.example --replace")]
     Add {
-        /// How it is called.
+        /// The name of the profile.
         name: String,
-        /// Use it from now on.
+        /// Also use it from now on.
         #[arg(long = "use")]
         use_it: bool,
-        /// Replace one of the same name.
+        /// Replace a profile of the same name.
         #[arg(long)]
         replace: bool,
     },
@@ -60,7 +60,7 @@ pub(super) enum ProfileCommand {
         /// The profile.
         #[arg(required_unless_present = "none")]
         name: Option<String>,
-        /// Use none.
+        /// Use no profile.
         #[arg(long, conflicts_with = "name")]
         none: bool,
     },
@@ -112,11 +112,11 @@ impl ProfileCommand {
     }
 }
 
-/// A profile of what was said on the command line.
+/// Creates a profile from the command line.
 fn new(globals: &Globals, out: &Output) -> Result<Profile, CliError> {
     let url = globals
         .typed_url()
-        .ok_or_else(|| refuse("--url", "say where the hive of the new profile is"))?;
+        .ok_or_else(|| refuse("--url", "give the URL of the hive of the new profile"))?;
     deia_client::Client::builder(url).build()?;
     file::no_user_in(url).map_err(|reason| refuse("--url", reason))?;
     let key_file = match globals.typed_key_file() {

@@ -22,7 +22,8 @@ use super::{
 
 #[derive(Debug, Subcommand)]
 pub(super) enum QueueCommand {
-    /// Show how many tasks are where, what is paused, how fast it goes, and how long tasks wait.
+    /// Show the number of tasks by status, the pauses, the throughput, and the waiting
+    /// times.
     #[command(before_help = "Examples:
   deia queue status
   deia queue status --watch
@@ -31,7 +32,7 @@ pub(super) enum QueueCommand {
         #[command(flatten)]
         watch: WatchArgs,
     },
-    /// Start no more tasks; what runs goes on.
+    /// Start no more tasks; running ones continue.
     #[command(before_help = "Examples:
   deia queue pause
   deia queue pause --type writing --reason 'the model is down'")]
@@ -39,7 +40,7 @@ pub(super) enum QueueCommand {
         /// Only tasks of this type.
         #[arg(long = "type", value_name = "TYPE")]
         task_type: Option<TaskType>,
-        /// Why, for whoever looks at the queue.
+        /// Reason, shown in the status of the queue.
         #[arg(long)]
         reason: Option<String>,
     },
@@ -48,11 +49,11 @@ pub(super) enum QueueCommand {
   deia queue resume
   deia queue resume --type writing")]
     Resume {
-        /// Take back the pause of this type, and not that of the whole queue.
+        /// End the pause of this type only, not that of the whole queue.
         #[arg(long = "type", value_name = "TYPE")]
         task_type: Option<TaskType>,
     },
-    /// Start no more tasks, and wait until those that run have ended.
+    /// Start no more tasks, and wait until the running ones have ended.
     #[command(before_help = "Examples:
   deia queue drain --wait 10m --reason 'new version'
   deia queue drain --type writing --wait")]
@@ -60,11 +61,11 @@ pub(super) enum QueueCommand {
         /// Only tasks of this type.
         #[arg(long = "type", value_name = "TYPE")]
         task_type: Option<TaskType>,
-        /// Why, for whoever looks at the queue.
+        /// Reason, shown in the status of the queue.
         #[arg(long)]
         reason: Option<String>,
-        /// Wait until nothing runs, 5 minutes at most unless another time is
-        /// given; exit code 8 when something still does.
+        /// Wait until nothing runs, 5 minutes at most unless another time is given;
+        /// exit code 8 if something still does.
         #[arg(
             long,
             value_name = "DURATION",
@@ -74,19 +75,19 @@ pub(super) enum QueueCommand {
         )]
         wait: Option<Duration>,
     },
-    /// Cancel waiting tasks, many at once. Running ones are left.
+    /// Cancel waiting tasks in bulk. Running ones are left alone.
     #[command(before_help = "Examples:
   deia queue purge --tag nightly
   deia queue purge --type writing --until 1d --yes
   deia queue purge --all --yes")]
     Purge(Box<PurgeArgs>),
-    /// List the tasks that failed for good, the newest first.
+    /// List the failed tasks, the newest first.
     #[command(before_help = "Examples:
   deia queue dead
   deia queue dead --reason poison --watch
   deia queue dead --type writing --since 1d --output jsonl | jq -r .id")]
     Dead(Box<DeadArgs>),
-    /// Put tasks that failed back into the queue, with all their attempts.
+    /// Put failed tasks back into the queue, with all their attempts.
     #[command(before_help = "Examples:
   deia queue requeue task_01h455vb4pex5vsknk084sn02q
   deia queue requeue --reason expired --since 2h
@@ -125,7 +126,7 @@ impl QueueCommand {
     }
 }
 
-/// Tells that a type is not paused itself, if that can be seen.
+/// Reports that a type is not paused itself, if that can be looked up.
 async fn tell_if_not_paused(context: &Context, task_type: Option<&TaskType>) {
     let Some(task_type) = task_type else { return };
     let Ok(queue) = context.client.queue().await else {
@@ -142,7 +143,7 @@ async fn tell_if_not_paused(context: &Context, task_type: Option<&TaskType>) {
     }
 }
 
-/// What is paused now.
+/// Prints the current pauses.
 fn paused(out: &Output, queue: &QueueStatus) -> Result<(), CliError> {
     if queue.paused.is_empty() {
         out.note("nothing is paused");
@@ -178,7 +179,7 @@ async fn drain(
             after,
         }),
         None if !drained.drained => {
-            out.note("what runs goes on; --wait waits for its end");
+            out.note("running tasks continue; --wait waits for their end");
             out.note(&interrupt::resume(task_type.as_ref()));
             Ok(())
         }

@@ -21,7 +21,7 @@ otherwise, for a hive on this machine, from `admin.key` in `--data-dir` or
 `DEIA_DATA_DIR`. It is only sent over `https`, or to this machine.
 ";
 
-/// The reference, as Markdown.
+/// Returns the reference, as Markdown.
 pub fn reference() -> String {
     let mut command = root::command();
     command.build();

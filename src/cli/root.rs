@@ -1,4 +1,4 @@
-//! The root of the parser, and which command goes where.
+//! The root of the parser, and the dispatch to commands.
 
 use std::ffi::OsString;
 
@@ -32,7 +32,7 @@ use super::{
 };
 use crate::telemetry;
 
-/// Examples come before the options.
+/// Template that shows examples before the options.
 const HELP: &str =
     "{about-with-newline}\n{before-help}{usage-heading} {usage}\n\n{all-args}{after-help}";
 
@@ -47,7 +47,7 @@ const HELP: &str =
   deia task submit 'hello' --wait
   deia bot list --output json
   deia health check",
-    after_help = "Without a command it serves; deia serve --help has the options of that. deia-admin is a second name that serves only when told to.
+    after_help = "Without a command it serves; deia serve --help lists the options. deia-admin is a second name that serves only when told to.
 Exit codes: 0 ok, 1 failed, 2 usage, 3 unhealthy, 4 not found, 5 denied, 6 conflict, 7 unreachable, 8 timed out, 130 interrupted.",
     subcommand_required = true,
     arg_required_else_help = true
@@ -63,7 +63,7 @@ struct Cli {
 enum Noun {
     #[command(flatten)]
     OfHive(HiveNoun),
-    /// Keep the addresses and key files of hives under names.
+    /// Store the addresses and key files of hives under names.
     #[command(
         subcommand,
         before_help = "Examples:
@@ -72,7 +72,7 @@ enum Noun {
   deia --profile prod task list"
     )]
     Profile(ProfileCommand),
-    /// Look at settings files. Needs no hive.
+    /// Inspect settings files. Needs no hive.
     #[command(
         subcommand,
         before_help = "Examples:
@@ -80,13 +80,13 @@ enum Noun {
   deia config diff deia.yaml"
     )]
     Config(ConfigCommand),
-    /// Print the JSON Schema of what the API takes and answers. Needs no hive.
+    /// Print the JSON Schemas of the API. Needs no hive.
     #[command(before_help = "Examples:
   deia schema
   deia schema Task
   deia schema NewTask --output yaml")]
     Schema {
-        /// The entity; all are listed when it is absent.
+        /// The entity; lists all when absent.
         name: Option<String>,
     },
     /// Print the manual page of deia, or write those of all commands.
@@ -113,10 +113,10 @@ enum Noun {
     Version,
 }
 
-/// What is asked of a hive.
+/// Commands that call a hive.
 #[derive(Debug, Subcommand)]
 pub(super) enum HiveNoun {
-    /// Put bots in place, launch, watch, stop and remove them.
+    /// Create, launch, watch, stop and remove bots.
     #[command(
         subcommand,
         before_help = "Examples:
@@ -125,7 +125,7 @@ pub(super) enum HiveNoun {
   deia bot logs upper-2 --lines 20"
     )]
     Bot(BotCommand),
-    /// Submit tasks and see what becomes of them.
+    /// Submit tasks and follow them.
     #[command(
         subcommand,
         before_help = "Examples:
@@ -135,7 +135,7 @@ pub(super) enum HiveNoun {
   deia task result task_01h455vb4pex5vsknk084sn02q --wait"
     )]
     Task(TaskCommand),
-    /// Keep the secrets that bots refer to.
+    /// Manage the secrets that bots refer to.
     #[command(
         subcommand,
         before_help = "Examples:
@@ -143,7 +143,7 @@ pub(super) enum HiveNoun {
   deia secret list"
     )]
     Secret(SecretCommand),
-    /// See how much work waits and where; hold it, let it go, and sort out what failed.
+    /// Inspect the queue; pause, resume and drain it, and handle failed tasks.
     #[command(
         subcommand,
         before_help = "Examples:
@@ -152,10 +152,10 @@ pub(super) enum HiveNoun {
   deia queue dead --since 1d"
     )]
     Queue(QueueCommand),
-    /// See how the whole hive stands.
+    /// Inspect and restart the whole hive.
     #[command(subcommand, before_help = "Examples:\n  deia system status")]
     System(SystemCommand),
-    /// Find out whether everything that must work does.
+    /// Check the health of the hive.
     #[command(
         subcommand,
         before_help = "Examples:\n  deia health check || echo 'look into it'"
@@ -190,7 +190,7 @@ pub(super) enum HiveNoun {
         #[command(flatten)]
         list: AlertsArgs,
     },
-    /// Make, list, change and remove users.
+    /// Create, list, change and remove users.
     #[command(
         subcommand,
         before_help = "Examples:
@@ -199,7 +199,7 @@ pub(super) enum HiveNoun {
   deia user change ada --inactive"
     )]
     User(UserCommand),
-    /// Make, list, rotate and revoke API keys.
+    /// Create, list, rotate and revoke API keys.
     #[command(
         subcommand,
         before_help = "Examples:
@@ -214,7 +214,7 @@ pub(super) enum HiveNoun {
   deia roles
   deia roles --output json | jq -r '.items[] | select(.role == \"external\")'")]
     Roles,
-    /// Read the log of events: what was done, by whom, to what.
+    /// Read the event log: what was done, by whom, to what.
     ///
     /// The newest first. Keys of the roles external and bot see only events of their
     /// own tasks.
@@ -224,7 +224,7 @@ pub(super) enum HiveNoun {
   deia events --action bot.quarantined --output jsonl | jq -r .target
   deia events --target bot:upper-1 --limit 20")]
     Events(EventsArgs),
-    /// Find out whether you may do something; exit code 1 when not. Nothing is done.
+    /// Check whether you have a permission; exit code 1 if not. Changes nothing.
     #[command(before_help = "Examples:
   deia can-i task:submit
   deia can-i task:cancel task_01h455vb4pex5vsknk084sn02q")]
@@ -232,7 +232,7 @@ pub(super) enum HiveNoun {
         /// The permission.
         #[arg(value_parser = parse::permission())]
         permission: Permission,
-        /// A task that it is about.
+        /// The task that it concerns.
         task: Option<TaskId>,
     },
     /// Show who the hive takes you for.
@@ -242,16 +242,16 @@ pub(super) enum HiveNoun {
     Whoami,
 }
 
-/// The whole definition of the command line. The commands that run a hive here are
-/// in it to be found; [`crate::app`] parses them.
+/// Returns the whole definition of the command line. It contains the commands that run
+/// a hive on this machine, so that help lists them; [`crate::app`] parses them.
 pub fn command() -> Command {
     let server = crate::app::command();
     let commands = server.get_subcommands().filter(|sub| !sub.is_hide_set());
     examples_first(Cli::command().subcommands(commands.cloned()))
 }
 
-/// Takes variables of the environment that are set but empty for absent: scripts
-/// and container descriptions often cannot leave a variable out.
+/// Treats environment variables that are set but empty as absent: scripts and container
+/// descriptions often cannot leave a variable out.
 fn ignoring_empty(command: Command) -> Command {
     command.mut_args(|arg| {
         let is_empty = arg
@@ -272,8 +272,8 @@ fn examples_first(command: Command) -> Command {
         .mut_subcommands(examples_first)
 }
 
-/// Parses `args` (the program's name first), does what they say, prints what
-/// came of it, and says how the process should end.
+/// Parses `args` (the program's name first), runs the command, prints the outcome, and
+/// returns the exit code.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
     let mut args = args.into_iter().peekable();
     let name = called(args.peek());
@@ -294,7 +294,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
     }
 }
 
-/// The name that the program was called by.
+/// Returns the name that the program was called by.
 fn called(first: Option<&OsString>) -> &'static str {
     let name = first
         .map(std::path::Path::new)
@@ -305,10 +305,10 @@ fn called(first: Option<&OsString>) -> &'static str {
     }
 }
 
-/// Shows a text of help, which is data, or how the command line is wrong.
+/// Prints a help text, which is data, or the error in the command line.
 fn explain_usage(error: &clap::Error) -> Exit {
     if error.use_stderr() {
-        // Nobody is left to tell when the output has no reader.
+        // If the output has no reader, there is nobody to inform.
         let _ = telemetry::redact::print(error);
         return Exit::Usage;
     }
@@ -333,7 +333,7 @@ fn execute(noun: Noun, globals: &Globals, name: &str) -> Result<(), CliError> {
         Noun::Schema { name } => return schema::run(&globals.output(None), name.as_deref()),
         Noun::Profile(command) => return command.run(globals),
         Noun::Config(command) => {
-            // It may read standard input for as long as that is open.
+            // The command may read standard input for as long as that is open.
             let listening = Interrupt::default().listen(None);
             listening.map_err(CliError::Runtime)?;
             return command.run(&globals.output(None));

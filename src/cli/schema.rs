@@ -16,7 +16,7 @@ struct Line {
     description: String,
 }
 
-/// Prints the schema of that name, or what there are schemas of.
+/// Prints the schema of that name, or lists the schemas.
 pub(super) fn run(out: &Output, name: Option<&str>) -> Result<(), CliError> {
     let all = schemas::entities().map_err(unwritten)?;
     let Some(name) = name else {

@@ -25,7 +25,7 @@ pub(super) enum SecretCommand {
   deia secret list
   deia secret list --output jsonl | jq -r .name")]
     List,
-    /// Put a secret into the store, or another value into its place.
+    /// Store a secret, or replace its value.
     ///
     /// The value is never an argument: other users of the machine could see it. The end
     /// of its last line is left out.
@@ -36,7 +36,7 @@ pub(super) enum SecretCommand {
     Put {
         /// The name that bots refer to it by.
         name: String,
-        /// The file that holds the value; `-` for standard input.
+        /// The file with the value; `-` for standard input.
         #[arg(long, value_name = "FILE")]
         from: PathBuf,
     },

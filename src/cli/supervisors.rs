@@ -1,4 +1,4 @@
-//! `deia supervisors`: the tree, drawn as one.
+//! `deia supervisors`: the supervision tree.
 
 use clap::{Args, Subcommand};
 use deia_client::{Arbiter, LastExit, NodeKind, NodeState, SupervisorAction, SupervisorNode};
@@ -15,7 +15,7 @@ use super::{
 
 #[derive(Debug, Subcommand)]
 pub(super) enum SupervisorsCommand {
-    /// Show one child with all below it, and its last exits with their causes.
+    /// Show one child with its descendants, and its last exits with their causes.
     #[command(before_help = "Examples:
   deia supervisors show hive/core/bots/upper-1
   deia supervisors show hive/core --output json")]
@@ -25,17 +25,17 @@ pub(super) enum SupervisorsCommand {
         #[command(flatten)]
         watch: WatchArgs,
     },
-    /// Stop a child with all below it, and start it again.
+    /// Stop a child with its descendants, and start it again.
     #[command(before_help = "Examples:
   deia supervisors restart hive/core/scheduler --yes")]
     Restart(ActOn),
-    /// Stop a child on purpose; its place is kept and it is not a failure.
+    /// Stop a child until it is resumed; this does not count as a failure.
     #[command(before_help = "Examples:
   deia supervisors suspend hive/core/bots/sim-1 --yes --reason 'too slow'")]
     Suspend {
         #[command(flatten)]
         on: ActOn,
-        /// Why, for whoever looks at the tree.
+        /// Reason, shown in the tree.
         #[arg(long)]
         reason: Option<String>,
     },
@@ -127,7 +127,7 @@ fn draw(root: &SupervisorNode, look: &Look) -> String {
     table.render(look)
 }
 
-/// A child and all below it, then its last exits, the newest first.
+/// Draws a child and its descendants, then its last exits, the newest first.
 fn draw_with_exits(node: &SupervisorNode, look: &Look) -> String {
     let mut text = draw(node, look);
     if !node.exits.is_empty() {

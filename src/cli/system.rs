@@ -18,7 +18,7 @@ use super::{
     watch::WatchArgs,
 };
 
-/// How often is looked whether a restart is through.
+/// Interval of the checks whether a restart is complete.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 #[derive(Debug, Subcommand)]
@@ -32,9 +32,9 @@ pub(super) enum SystemCommand {
         watch: WatchArgs,
     },
     /// Restart the server in place: its process id stays, no request is refused or
-    /// fails, and the configuration is read anew. Tasks that run have
-    /// server.drain_timeout to end, and none begins meanwhile. Refused when a new
-    /// start would fail.
+    /// fails, and the configuration is reloaded. Running tasks have
+    /// server.drain_timeout to end, and none begins meanwhile. Refused if a new start
+    /// would fail.
     #[command(before_help = "Examples:
   deia system restart --wait
   deia system restart --yes --wait 2m")]
@@ -94,7 +94,7 @@ async fn restarted(client: &Client, before: &SystemStatus) -> SystemStatus {
     loop {
         match client.system_status().await {
             Ok(now) if now.started_at != before.started_at && now.state == "ready" => return now,
-            // Meanwhile it may answer as the earlier start, or not at all.
+            // Meanwhile the server may answer as the earlier start, or not at all.
             _ => tokio::time::sleep(LOOK_EVERY).await,
         }
     }

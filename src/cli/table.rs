@@ -1,5 +1,5 @@
-//! Tables that fit the terminal: columns of lesser weight are left out of a
-//! narrow one, and only flowing columns are wrapped.
+//! Tables that fit the terminal: less important columns are left out of a narrow one,
+//! and only flowing columns are wrapped.
 
 use comfy_table::{
     Attribute, Cell as ComfyCell, CellAlignment, Color, ColumnConstraint, ContentArrangement,
@@ -8,17 +8,17 @@ use comfy_table::{
 
 use super::{human, output::Look};
 
-/// From this width on a terminal shows the wide columns too.
+/// Minimum width of a terminal that shows the wide columns.
 const WIDE: u16 = 120;
 const GAP: u16 = 2;
-/// A flowing column keeps this many characters even where the terminal is too
-/// narrow for the table: long lines are easier to read than columns of letters.
+/// Minimum width of a flowing column, even where the terminal is too narrow for the
+/// table: long lines are easier to read than columns of letters.
 const LEAST_FLOW: u16 = 12;
 
-/// What a cell's colour says.
+/// The meaning of a cell's colour.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Tone {
-    /// Nothing.
+    /// None.
     #[default]
     Plain,
     /// All is well.
@@ -31,7 +31,7 @@ pub(super) enum Tone {
     Faint,
 }
 
-/// A text and what its colour says.
+/// A text and the meaning of its colour.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Cell {
     text: String,
@@ -39,7 +39,7 @@ pub(super) struct Cell {
 }
 
 impl Cell {
-    /// A cell with a tone.
+    /// Creates a cell with a tone.
     pub(super) fn new(text: impl Into<String>, tone: Tone) -> Self {
         let text = text.into();
         Self { text, tone }
@@ -52,7 +52,7 @@ impl<T: ToString> From<T> for Cell {
     }
 }
 
-/// The text of what may be absent.
+/// Returns the text, or a dash if it is absent.
 pub(super) fn or_dash(value: Option<impl ToString>) -> Cell {
     match value {
         Some(value) => value.to_string().into(),
@@ -76,7 +76,7 @@ pub(super) struct Column {
 }
 
 impl Column {
-    /// Always shown, never wrapped.
+    /// Creates a column that is always shown and never wrapped.
     pub(super) const fn new(title: &'static str) -> Self {
         Self {
             title,
@@ -86,19 +86,19 @@ impl Column {
         }
     }
 
-    /// Left out of a narrow terminal.
+    /// Leaves the column out on a narrow terminal.
     pub(super) const fn wide(mut self) -> Self {
         self.weight = Weight::WideOnly;
         self
     }
 
-    /// Wrapped when there is no room.
+    /// Wraps the column if the terminal is too narrow.
     pub(super) const fn flows(mut self) -> Self {
         self.flows = true;
         self
     }
 
-    /// Aligned to the right, as numbers are.
+    /// Aligns the column to the right, for numbers.
     pub(super) const fn right(mut self) -> Self {
         self.right = true;
         self
@@ -114,7 +114,7 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// With a line of titles.
+    /// Creates a table with a line of titles.
     pub(super) fn new(columns: &[Column]) -> Self {
         Self {
             columns: columns.to_vec(),
@@ -123,7 +123,8 @@ impl Table {
         }
     }
 
-    /// One thing, a field a line: names on the left, values on the right.
+    /// Creates a table of one object, one field per line: names on the left, values on
+    /// the right.
     pub(super) fn fields() -> Self {
         Self {
             with_titles: false,
@@ -131,7 +132,7 @@ impl Table {
         }
     }
 
-    /// Adds a row, a cell for each column.
+    /// Adds a row, one cell per column.
     pub(super) fn row(&mut self, cells: Vec<Cell>) {
         self.rows.push(cells);
     }
@@ -141,7 +142,7 @@ impl Table {
         self.row(vec![Cell::new(name, Tone::Faint), value.into()]);
     }
 
-    /// The text, with a final line feed.
+    /// Renders the text, with a final line feed.
     pub(super) fn render(&self, look: &Look) -> String {
         let wide = look.width.is_none_or(|width| width >= WIDE);
         let shown: Vec<usize> = (0..self.columns.len())
@@ -177,7 +178,7 @@ impl Table {
         out
     }
 
-    /// Characters of the longest cell of a column, its title included.
+    /// Returns the length of the longest cell of a column, including its title.
     fn content_width(&self, column: usize) -> u16 {
         let cells = self.rows.iter().filter_map(|row| row.get(column));
         let longest = cells.map(|cell| cell.text.chars().count()).max();

@@ -44,7 +44,7 @@ pub(super) enum TaskCommand {
   deia task list --reason expired --since 7days
   deia task list --output jsonl | jq -r .id")]
     List(Box<ListArgs>),
-    /// Show everything about a task: its content, and how its attempts failed.
+    /// Show everything about a task: its content, and its failed attempts.
     #[command(before_help = "Examples:
   deia task show task_01h455vb4pex5vsknk084sn02q
   deia task show task_01h455vb4pex5vsknk084sn02q --watch")]
@@ -54,7 +54,7 @@ pub(super) enum TaskCommand {
         #[command(flatten)]
         watch: WatchArgs,
     },
-    /// Print where a task is in its life, in one word.
+    /// Print the status of a task, in one word.
     #[command(before_help = "Examples:
   deia task status task_01h455vb4pex5vsknk084sn02q
   deia task status task_01h455vb4pex5vsknk084sn02q --watch")]
@@ -64,13 +64,13 @@ pub(super) enum TaskCommand {
         #[command(flatten)]
         watch: WatchArgs,
     },
-    /// Say why a task has not started, or where it is.
+    /// Explain why a task has not started, or its current state.
     #[command(before_help = "Examples:\n  deia task why task_01h455vb4pex5vsknk084sn02q")]
     Why {
         /// The task.
         id: TaskId,
     },
-    /// Print what happened to a task, the oldest first.
+    /// Print the events of a task, the oldest first.
     #[command(before_help = "Examples:
   deia task events task_01h455vb4pex5vsknk084sn02q
   deia task events task_01h455vb4pex5vsknk084sn02q --output jsonl | jq -r .action")]
@@ -86,7 +86,7 @@ pub(super) enum TaskCommand {
         /// The task.
         id: TaskId,
     },
-    /// Print what came of a task.
+    /// Print the result of a task.
     #[command(before_help = "Examples:
   deia task result task_01h455vb4pex5vsknk084sn02q
   deia task result task_01h455vb4pex5vsknk084sn02q --wait 1h > out.txt")]
@@ -96,26 +96,26 @@ pub(super) enum TaskCommand {
         #[command(flatten)]
         wait: ResultWait,
     },
-    /// Print what the program of a task has printed by now, byte for byte.
+    /// Print the output of a task's program so far, byte for byte.
     #[command(before_help = "Examples:
   deia task output task_01h455vb4pex5vsknk084sn02q --follow
   deia task output task_01h455vb4pex5vsknk084sn02q > out.bin
   deia task output task_01h455vb4pex5vsknk084sn02q --attempt 1 --offset 65536")]
     Output(OutputArgs),
-    /// Print what the logs of bots have about a task: standard error, and notes.
+    /// Print the lines about a task in the logs of bots: standard error, and notes.
     #[command(before_help = "Examples:
   deia task logs task_01h455vb4pex5vsknk084sn02q
   deia task logs task_01h455vb4pex5vsknk084sn02q --attempt 1
   deia task logs task_01h455vb4pex5vsknk084sn02q --follow")]
     Logs(TaskLogArgs),
-    /// Call a task off.
+    /// Cancel a task.
     #[command(before_help = "Examples:\n  deia task cancel task_01h455vb4pex5vsknk084sn02q")]
     Cancel {
         /// The task.
         id: TaskId,
     },
-    /// Erase the content of a task that has ended, its metadata, outputs and errors.
-    /// The record stays.
+    /// Erase the content of a finished task, its metadata, outputs and errors. The
+    /// record stays.
     #[command(before_help = "Examples:
   deia task erase task_01h455vb4pex5vsknk084sn02q
   deia task erase task_01h455vb4pex5vsknk084sn02q --yes")]
@@ -125,7 +125,7 @@ pub(super) enum TaskCommand {
         #[command(flatten)]
         confirm: Confirm,
     },
-    /// Put a task that has ended back into the queue, with all its attempts.
+    /// Put a finished task back into the queue, with all its attempts.
     #[command(before_help = "Examples:\n  deia task retry task_01h455vb4pex5vsknk084sn02q")]
     Retry {
         /// The task.
@@ -133,11 +133,11 @@ pub(super) enum TaskCommand {
     },
 }
 
-/// How long the end of a task is waited for.
+/// The wait for the end of a task.
 #[derive(Clone, Copy, Debug, Args)]
 pub(super) struct ResultWait {
-    /// Wait for its end, 5 minutes at most unless another time is given; the
-    /// result is printed, and a task that did not succeed is exit code 1.
+    /// Wait for its end, 5 minutes at most unless another time is given; the result is
+    /// printed, and a task that did not succeed gives exit code 1.
     #[arg(
         long,
         value_name = "DURATION",
@@ -220,7 +220,7 @@ async fn submit(context: &Context, args: SubmitArgs) -> Result<(), CliError> {
         .submit(&task, args.idempotency_key.as_deref())
         .await?;
     if accepted.deduplicated {
-        out.note("an unfinished task has this --dedup-key; it is the one that is meant");
+        out.note("an unfinished task has this --dedup-key; no new one was submitted");
     }
     context.interrupt.stays(Stays::Task(accepted.id));
     if out.is_table() {
@@ -230,7 +230,7 @@ async fn submit(context: &Context, args: SubmitArgs) -> Result<(), CliError> {
         let shown = out.one(&accepted, |look| view::accepted(&accepted, look));
         return shown.map_err(|error| CliError::NotShown {
             done: format!("{} is accepted", accepted.id),
-            next: format!("see what becomes of it: deia task watch {}", accepted.id),
+            next: format!("follow it: deia task watch {}", accepted.id),
             error: Box::new(error),
         });
     }
@@ -238,9 +238,9 @@ async fn submit(context: &Context, args: SubmitArgs) -> Result<(), CliError> {
     show(out, &result(client, accepted.id, args.wait).await?)
 }
 
-/// Tells a person what will keep a task waiting until somebody does something.
+/// Reports what will keep a task waiting until somebody intervenes.
 async fn tell_hold(context: &Context, id: TaskId) {
-    // The task is accepted: that this cannot be told is no failure.
+    // The task is accepted: a failure to explain it is none of the command.
     let Ok(why) = context.client.explain_task(id).await else {
         return;
     };
@@ -273,8 +273,8 @@ async fn result(client: &Client, id: TaskId, wait: ResultWait) -> Result<TaskRes
     }
 }
 
-/// People get what the bot answered and a line about it; programs get everything.
-/// A task that did not succeed is an error either way.
+/// Prints a result. People get the output of the bot and a line about it; programs get
+/// everything. A task that did not succeed is an error either way.
 fn show(out: &Output, result: &TaskResult) -> Result<(), CliError> {
     if out.is_table() {
         out.raw(result.output.as_deref().unwrap_or_default())?;

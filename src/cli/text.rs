@@ -1,15 +1,14 @@
-//! Text that comes in pieces.
+//! Decoding of text that comes in pieces.
 
-/// Makes text of bytes whose pieces end anywhere. Bytes that are not UTF-8 are
-/// replaced.
+/// Decodes bytes whose pieces may end anywhere. Bytes that are not UTF-8 are replaced.
 #[derive(Debug, Default)]
 pub(super) struct Decoder {
-    /// The beginning of a character whose end has not come.
+    /// The beginning of an incomplete character.
     kept: Vec<u8>,
 }
 
 impl Decoder {
-    /// All whole characters that there are now.
+    /// Returns all complete characters so far.
     pub(super) fn push(&mut self, piece: &[u8]) -> String {
         let mut bytes = std::mem::take(&mut self.kept);
         bytes.extend_from_slice(piece);
@@ -18,24 +17,24 @@ impl Decoder {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// What is left when nothing more comes.
+    /// Returns the rest when nothing more comes.
     pub(super) fn end(&mut self) -> String {
         let rest = std::mem::take(&mut self.kept);
         String::from_utf8_lossy(&rest).into_owned()
     }
 
-    /// How many bytes are kept for what comes next.
+    /// Returns the number of bytes of an incomplete character.
     pub(super) fn kept(&self) -> usize {
         self.kept.len()
     }
 }
 
-/// How many bytes at the end are the beginning of one character.
+/// Returns the number of bytes at the end that are the beginning of one character.
 fn unfinished(bytes: &[u8]) -> usize {
     (1..=bytes.len().min(3))
         .find(|n| {
             let tail = &bytes[bytes.len() - n..];
-            // A wrong byte has a length, an end that is missing has none.
+            // An invalid byte has a length, a missing end has none.
             let missing = |error: std::str::Utf8Error| error.error_len().is_none();
             tail[0] >= 0xc0 && std::str::from_utf8(tail).is_err_and(missing)
         })

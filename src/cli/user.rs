@@ -29,30 +29,30 @@ pub(super) enum UserCommand {
         /// The user.
         name: String,
     },
-    /// Make a user, who has no key yet.
+    /// Create a user, without keys.
     #[command(before_help = "Examples:
   deia user add ada --role operator
   deia user add ci --role external")]
     Add {
         /// The name: the submitter of tasks and the actor of events.
         name: String,
-        /// What any of their keys may do at most.
+        /// The role of the user, which limits all its keys.
         #[arg(long, value_parser = parse::role())]
         role: Role,
-        /// They may not act until they are made active.
+        /// Create the user as inactive: its keys are refused until it is activated.
         #[arg(long)]
         inactive: bool,
     },
-    /// Change a user; it holds for all their keys from the next effect on.
+    /// Change a user; takes effect at once for all its keys.
     #[command(before_help = "Examples:
   deia user change ada --role viewer
   deia user change ada --inactive
   deia user change ada --active --if-version 3")]
     Change(ChangeArgs),
-    /// Remove a user with all keys. Their tasks stay.
+    /// Remove a user with all keys. The user's tasks stay.
     ///
-    /// Nobody can be given the name before those tasks are forgotten: to lock
-    /// somebody out for a while, make them inactive.
+    /// The name cannot be used again before those tasks are deleted: to lock somebody
+    /// out for a while, make the user inactive.
     #[command(before_help = "Examples:
   deia user remove ada
   deia user remove ada --yes")]
@@ -66,7 +66,7 @@ pub(super) enum UserCommand {
     },
 }
 
-/// Of whom what shall be different.
+/// Arguments of a change.
 #[derive(Debug, Args)]
 pub(super) struct ChangeArgs {
     /// The user.
@@ -75,22 +75,22 @@ pub(super) struct ChangeArgs {
     changes: Changes,
     #[command(flatten)]
     own: OwnAccess,
-    /// Only if the user still has this version, as `user show` tells it.
+    /// Only if the user still has this version, as `user show` prints it.
     #[arg(long, value_name = "VERSION", value_parser = parse::whole(1..=u64::MAX))]
     if_version: Option<u64>,
 }
 
-/// What shall be different.
+/// The changes.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = true)]
 struct Changes {
-    /// What any of their keys may do at most.
+    /// The role of the user, which limits all its keys.
     #[arg(long, value_parser = parse::role())]
     role: Option<Role>,
-    /// They may act.
+    /// Activate the user.
     #[arg(long, conflicts_with = "inactive")]
     active: bool,
-    /// They may not act; their keys are refused.
+    /// Deactivate the user; its keys are refused.
     #[arg(long)]
     inactive: bool,
 }

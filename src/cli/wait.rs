@@ -1,4 +1,4 @@
-//! Waiting for a bot to get where it was sent.
+//! Waiting for a bot to reach its desired state.
 
 use std::time::Duration;
 
@@ -9,15 +9,16 @@ use tokio::time::{Instant, sleep};
 
 use super::{error::CliError, parse};
 
-/// As the help says.
+/// The default of the help text.
 const DEFAULT: Duration = Duration::from_secs(30);
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// What a command that waits for a bot understands.
+/// Options of commands that wait for a bot.
 #[derive(Clone, Copy, Debug, Args)]
 pub(super) struct WaitArgs {
-    /// Wait until it is there, 30 s at most unless another time is given.
+    /// Wait until the bot has reached the state, 30 s at most unless another time is
+    /// given.
     #[arg(
         long,
         value_name = "DURATION",
@@ -28,7 +29,7 @@ pub(super) struct WaitArgs {
     wait: Option<Duration>,
 }
 
-/// Where a bot was sent.
+/// The desired state of a bot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Goal {
     /// Launched.
@@ -45,17 +46,17 @@ enum Progress {
 }
 
 impl WaitArgs {
-    /// Waits at least as long as without a word about how long.
+    /// Returns the wait, or the default if no time was given.
     pub(super) fn or_default(self) -> Self {
         Self {
             wait: self.wait.or(Some(DEFAULT)),
         }
     }
 
-    /// Waits as long as was asked for; with no `--wait` not at all.
+    /// Waits for the requested time; not at all without `--wait`.
     ///
     /// # Errors
-    /// It went wrong, or it is not there in time.
+    /// The bot failed, or has not reached the state in time.
     pub(super) async fn until(
         self,
         client: &Client,
@@ -106,9 +107,9 @@ fn progress(bot: &Bot, goal: Goal) -> Progress {
         (Goal::Up, _, BotStatus::Failing) if lived_since_launch(bot) => Progress::Lost(
             bot.last_exit
                 .clone()
-                .unwrap_or_else(|| "it is down and not coming back by itself".into()),
+                .unwrap_or_else(|| "it is down and not restarted automatically".into()),
         ),
-        // Until what it had in hand is given back it cannot be removed.
+        // The bot cannot be removed until its tasks are given back.
         (Goal::Down, _, BotStatus::Stopped | BotStatus::Offline) if bot.running_tasks == 0 => {
             Progress::There
         }
@@ -116,13 +117,13 @@ fn progress(bot: &Bot, goal: Goal) -> Progress {
     }
 }
 
-/// Whether what is known of a bot is about this launch. Until it lives again a
+/// Returns whether the state of a bot is about this launch. Until it is alive again, a
 /// bot that failed before shows the old failure.
 fn lived_since_launch(bot: &Bot) -> bool {
     bot.last_heartbeat > bot.launched_at
 }
 
-/// The name of a status on the wire.
+/// Returns the name of a status on the wire.
 pub(super) fn status_name(status: BotStatus) -> &'static str {
     match status {
         BotStatus::Offline => "offline",

@@ -1,4 +1,4 @@
-//! Showing something again and again.
+//! Repeated output.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use super::{context::Context, error::CliError, human, interrupt::Stays, parse};
 
 const SHORTEST: Duration = Duration::from_millis(100);
 
-/// What a command that can watch understands.
+/// Options of commands that can watch.
 #[derive(Clone, Copy, Debug, Args)]
 pub(super) struct WatchArgs {
-    /// Show it again every 2 s, or as often as is said, until Ctrl-C ends it (with 130).
+    /// Repeat every 2 s, or at the given interval, until Ctrl-C (exit code 130).
     #[arg(
         long,
         value_name = "INTERVAL",
@@ -25,12 +25,12 @@ pub(super) struct WatchArgs {
 }
 
 impl WatchArgs {
-    /// Whether it is shown more than once.
+    /// Returns whether the output is repeated.
     pub(super) fn again(self) -> bool {
         self.watch.is_some()
     }
 
-    /// Does it once, or again and again on a cleared terminal.
+    /// Runs `show` once, or repeatedly on a cleared terminal.
     ///
     /// A hive that does not answer for a while, as in a restart, is asked again;
     /// what was shown last stays.
@@ -60,7 +60,7 @@ impl WatchArgs {
                     if !std::mem::replace(&mut lost, true) {
                         let error = CliError::from(error).message().swap_remove(0);
                         let period = human::duration(period);
-                        out.note(&format!("{error}; looking again every {period}"));
+                        out.note(&format!("{error}; retrying every {period}"));
                     }
                 }
                 Err(error) => {

@@ -1,4 +1,4 @@
-//! Log lines as JSON: one object a line, with the same names always.
+//! Log lines as JSON: one object per line, always with the same names.
 
 use std::fmt;
 
@@ -13,15 +13,15 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
-/// What stands beside the message when it is known; the rest is in `fields`.
+/// Fields that are written beside the message; the others are in `fields`.
 const KNOWN: [&str; 4] = ["request_id", "trace_id", "task", "bot"];
-/// The field of what is known of an event besides.
+/// The field with further details of an event.
 const DETAILS: &str = "details";
-/// Where events come from that libraries log without `tracing`.
+/// Target of messages from libraries that log without `tracing`.
 const FOREIGN: &str = "log";
 
 /// Writes an event as a line: `time`, `level`, `target`, `message`; `request_id`,
-/// `trace_id`, `task` and `bot` where it is of one; all else in `fields`.
+/// `trace_id`, `task` and `bot` if it has them; everything else in `fields`.
 pub(super) struct JsonLines;
 
 impl<S, N> FormatEvent<S, N> for JsonLines
@@ -90,7 +90,7 @@ impl Visit for Fields {
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        // The details of an event are written as JSON already.
+        // The details of an event are already JSON.
         let of_event = (field.name() == DETAILS).then(|| serde_json::from_str(value));
         match of_event {
             Some(Ok(Value::Object(details))) => self.set(field, details),

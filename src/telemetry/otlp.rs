@@ -1,8 +1,8 @@
-//! Spans, sent to a collector by OTLP over HTTP.
+//! Export of spans to a collector by OTLP over HTTP.
 //!
-//! A span that has ended is put into a bounded queue, and dropped when that is
-//! full; a thread of its own sends what has gathered, each time for as long as
-//! `telemetry.export_timeout` at most. Whatever the collector does, nobody waits.
+//! A finished span is put into a bounded queue, and dropped if that is full; a thread
+//! sends what has accumulated, with a time-out of `telemetry.export_timeout`. Whatever
+//! the collector does, nobody waits.
 
 use std::{
     sync::{Arc, LazyLock},
@@ -24,16 +24,16 @@ use opentelemetry_sdk::{
     trace::{BatchConfigBuilder, BatchSpanProcessor, SpanData, SpanProcessor},
 };
 
-/// Spans that are sent at once.
+/// Maximum number of spans in one request.
 const BATCH_MAX: usize = 512;
-/// How long the end of the process may wait for the last spans.
+/// Maximum wait of the end of the process for the last spans.
 const LAST_SPANS_WITHIN: Duration = Duration::from_secs(2);
 
-/// Sends spans.
+/// The exporter of spans.
 pub(super) struct Exporter(BatchSpanProcessor);
 
 impl Exporter {
-    /// Sends what is left, and takes no more.
+    /// Sends what is left, and accepts no more.
     pub(super) fn shut_down(&self) {
         if let Err(error) = self.0.shutdown_with_timeout(LAST_SPANS_WITHIN) {
             tracing::debug!(%error, "the last spans were not sent");
@@ -47,7 +47,7 @@ impl Recorder for Exporter {
     }
 }
 
-/// Sends spans from now on, if the settings say where to.
+/// Sends spans from now on, if the settings name a collector.
 pub(super) fn start(settings: &TelemetrySettings) -> anyhow::Result<Option<Arc<Exporter>>> {
     if settings.otlp_endpoint.is_empty() {
         return Ok(None);

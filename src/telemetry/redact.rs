@@ -1,6 +1,6 @@
-//! Keys and secrets are not logged on purpose anywhere. Should one get into a
-//! line by accident (in a path that a client made up, or in what a library says
-//! of a request), it is taken out of there before the line is written.
+//! Keys and secrets are never logged on purpose. If one gets into a line by accident
+//! (in a path that a client made up, or in a message of a library about a request), it
+//! is removed before the line is written.
 
 use std::{
     borrow::Cow,
@@ -8,21 +8,21 @@ use std::{
     ops::Range,
 };
 
-/// What stands for what was taken out.
+/// Replacement for a removed secret.
 const HIDDEN: &str = "***";
-/// What secrets begin with, and how long they are at least with that.
+/// Prefixes of secrets, and their minimum lengths including the prefix.
 const SECRETS: [(&str, usize); 6] = [
     ("deia_", 44),
     ("whsec_", 20),
     ("earer ", 14),
     // A JSON object in base64url: a token.
     ("eyJ", 40),
-    // The name of a session is no secret, the rest of its cookie is.
+    // The id of a session is not secret, the rest of its cookie is.
     ("login_", 60),
     ("__Host-deia=", 30),
 ];
 
-/// Writes lines without the secrets in them. Lines come whole.
+/// Writes lines with their secrets removed. Lines are complete.
 pub(super) struct Redacting<W>(pub(super) W);
 
 impl<W: Write> Write for Redacting<W> {
@@ -36,7 +36,7 @@ impl<W: Write> Write for Redacting<W> {
     }
 }
 
-/// Prints what is said about a command line, which may have a key in the wrong place.
+/// Prints an error about a command line, which may have a key in the wrong place.
 ///
 /// # Errors
 /// Standard output or error cannot be written.
@@ -62,7 +62,7 @@ pub(crate) fn redact(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// As [`redact`], of bytes.
+/// Like [`redact`], for bytes.
 fn redacted(text: &[u8]) -> Cow<'_, [u8]> {
     if is_plain(text) {
         return Cow::Borrowed(text);
@@ -80,7 +80,7 @@ fn redacted(text: &[u8]) -> Cow<'_, [u8]> {
         if place.end <= told {
             continue;
         }
-        // One that overlaps the one before goes with it.
+        // A secret that overlaps the previous one is removed with it.
         if place.start >= told {
             out.extend_from_slice(&text[told..place.start]);
             out.extend_from_slice(HIDDEN.as_bytes());
@@ -94,7 +94,7 @@ fn redacted(text: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(out)
 }
 
-/// Returns whether there is not even the prefix of a secret: most lines are like that.
+/// Returns whether not even the prefix of a secret is present, as in most lines.
 fn is_plain(text: &[u8]) -> bool {
     std::str::from_utf8(text).is_ok_and(|text| {
         !text.contains('%') && !SECRETS.iter().any(|(prefix, _)| text.contains(prefix))
@@ -132,12 +132,12 @@ fn first_secret(text: &[u8], from: usize) -> Option<Range<usize>> {
         .min_by_key(|place| (place.start, place.end))
 }
 
-/// Names of modules and metrics are long as well, but have no digits to speak of.
+/// Names of modules and metrics are long as well, but have hardly any digits.
 fn looks_random(text: &[u8]) -> bool {
     text.iter().filter(|b| b.is_ascii_digit()).count() >= 2
 }
 
-/// A text with its percent-encoding undone, however often it was done.
+/// A text with its percent-encoding undone, however often it was applied.
 struct Decoded {
     bytes: Vec<u8>,
     /// Offset of each byte in the original text, and at the end the length of that
@@ -146,8 +146,8 @@ struct Decoded {
 }
 
 impl Decoded {
-    /// Rounds beyond which nobody encodes by mistake. A `%25` before another code, again
-    /// and again, counts for none.
+    /// Maximum number of rounds: nobody encodes more often by mistake. A `%25` before
+    /// another code, repeatedly, counts for none.
     const ROUNDS: usize = 8;
 
     fn of(text: &[u8]) -> Self {
@@ -163,7 +163,7 @@ impl Decoded {
         decoded
     }
 
-    /// Undoes one round of it. Returns whether there was something to undo.
+    /// Undoes one round. Returns whether there was something to undo.
     fn decode(&mut self) -> bool {
         let (mut bytes, mut from) = (Vec::new(), Vec::new());
         let mut at = 0;
@@ -192,8 +192,8 @@ impl Decoded {
     }
 }
 
-/// The byte that a text begins with the code of, and how long that is. `%2541` is as
-/// `%41`: the sign may be encoded itself, again and again.
+/// Returns the byte that a text begins with the code of, and the length of the code.
+/// `%2541` is like `%41`: the sign may itself be encoded, repeatedly.
 fn code(text: &[u8]) -> Option<(u8, usize)> {
     let hex = |at: usize| {
         let digit = char::from(*text.get(at)?).to_digit(16)?;

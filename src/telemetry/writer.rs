@@ -1,13 +1,12 @@
-//! The way of log lines to standard error.
+//! The writer of log lines to standard error.
 //!
-//! No caller ever waits: a line is put into a buffer of limited size, and one
-//! thread writes the buffer out. Lines that find no room, or that standard
-//! error does not take (its reader is gone, its disk is full), are dropped and
-//! counted; the next line that can be written is preceded by their number.
+//! No caller ever waits: a line is put into a buffer of limited size, and one thread
+//! writes the buffer out. Lines that do not fit, or that standard error does not accept
+//! (its reader is gone, its disk is full), are dropped and counted; the next line that
+//! can be written is preceded by their number.
 //!
-//! `tracing-appender` is not used for this because it limits lines rather than
-//! bytes, and because its end prints to standard output, which may block or
-//! panic.
+//! `tracing-appender` is not used for this because it limits lines rather than bytes,
+//! and because its end prints to standard output, which may block or panic.
 
 use std::{
     io::{self, Write},
@@ -24,7 +23,7 @@ use rustix::{
     io::Errno,
 };
 
-/// Makes the line that tells how many lines were dropped.
+/// Makes the line that reports how many lines were dropped.
 pub(super) type Notice = Box<dyn Fn(u64) -> String + Send>;
 
 /// Writes lines to a stream that may stall, break or be full. Cheap to clone.
@@ -33,9 +32,9 @@ pub(super) struct LogWriter(Arc<Shared>);
 
 struct Shared {
     pending: Mutex<Pending>,
-    /// There is something to write.
+    /// Signalled when there is something to write.
     work: Condvar,
-    /// Everything was written or dropped.
+    /// Signalled when everything was written or dropped.
     idle: Condvar,
     dropped: AtomicU64,
     max_bytes: usize,
@@ -46,7 +45,7 @@ struct Pending {
     lines: Vec<u8>,
     /// Bytes that the thread took and has not written yet.
     in_hand: usize,
-    /// Lines that found no room since the thread looked last.
+    /// Lines that did not fit since the thread last looked.
     overflown: u64,
 }
 
@@ -138,8 +137,8 @@ impl Shared {
         }
     }
 
-    /// Waits for lines, and swaps them with the written `batch`. Returns how many
-    /// found no room behind them.
+    /// Waits for lines, and swaps them with the written `batch`. Returns the number of
+    /// lines that did not fit after them.
     fn take(&self, batch: &mut Vec<u8>) -> u64 {
         batch.clear();
         let mut pending = self.lock();
@@ -155,19 +154,20 @@ impl Shared {
     }
 }
 
-/// The stream, and what it has not been told yet.
+/// The stream, and the state of its notices.
 struct Output<W> {
     sink: W,
     notice: Notice,
-    /// The last line was written in part.
+    /// True if the last line was written in part.
     cut_short: bool,
     /// Dropped lines that no notice has reported.
     untold: u64,
 }
 
 impl<W: Write> Output<W> {
-    /// Writes the notice of what was lost before, the batch, and the notice of
-    /// the `overflown` lines behind it. Returns how many lines of the batch were lost.
+    /// Writes the notice of earlier losses, the batch, and the notice of the
+    /// `overflown` lines after it. Returns the number of lines of the batch that were
+    /// lost.
     fn write_batch(&mut self, batch: &[u8], overflown: u64) -> u64 {
         let written = self.tell().and_then(|()| self.write(batch));
         let lost = match written {
@@ -176,14 +176,14 @@ impl<W: Write> Output<W> {
         };
         self.untold += lost + overflown;
         if lost == 0 {
-            // A notice that cannot be written is tried again before the next batch.
+            // A notice that cannot be written is retried before the next batch.
             let _ = self.tell();
         }
         lost
     }
 
-    /// Tells how many lines were dropped, if any were. Fails with 0: nothing of
-    /// the batch behind it was written.
+    /// Reports how many lines were dropped, if there were any. Fails with 0: nothing of
+    /// the batch after it was written.
     fn tell(&mut self) -> Result<(), usize> {
         if self.untold == 0 {
             return Ok(());
@@ -194,7 +194,7 @@ impl<W: Write> Output<W> {
         Ok(())
     }
 
-    /// Writes whole lines. Fails with the number of bytes that were written.
+    /// Writes complete lines. Fails with the number of bytes that were written.
     fn write(&mut self, lines: &[u8]) -> Result<(), usize> {
         if lines.is_empty() {
             return Ok(());
@@ -218,9 +218,9 @@ impl<W: Write> Output<W> {
     }
 }
 
-/// Standard error, without the lock that the standard library has on it: a
-/// stalled reader would hold up all others that take that lock. Waits for the
-/// reader even if another process has made the stream non-blocking.
+/// Standard error, without the lock of the standard library: a stalled reader would
+/// hold up all others that take that lock. Waits for the reader even if another process
+/// has made the stream non-blocking.
 pub(super) struct Stderr;
 
 impl Write for Stderr {
@@ -242,7 +242,7 @@ impl Write for Stderr {
     }
 }
 
-/// Lines that end in `text`, and the one that does not.
+/// Counts the lines in `text`, including an incomplete last one.
 fn count_lines(text: &[u8]) -> u64 {
     let ends = text.iter().filter(|byte| **byte == b'\n').count();
     let rest = text.last().is_some_and(|last| *last != b'\n');
@@ -261,7 +261,8 @@ mod tests {
         Box::new(|lines| format!("dropped {lines}\n"))
     }
 
-    /// Asks before each write how many bytes it takes; an error when that is `None`.
+    /// A stream that asks before each write how many bytes it takes; an error when that
+    /// is `None`.
     struct Scripted {
         takes: Receiver<Option<usize>>,
         asked: Sender<()>,
@@ -271,7 +272,7 @@ mod tests {
     impl Write for Scripted {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             let _ = self.asked.send(());
-            // Takes everything once the test has said all.
+            // Takes everything once the script is finished.
             let takes = self.takes.recv().unwrap_or(Some(usize::MAX));
             let Some(takes) = takes else {
                 return Err(io::ErrorKind::StorageFull.into());
@@ -301,7 +302,7 @@ mod tests {
         writer.write_all(b"first\n").unwrap();
         stalled.recv_timeout(PATIENCE).unwrap();
         writer.write_all(b"two\n").unwrap();
-        // No room for this one, but for a shorter one behind it.
+        // No space for this one, but for a shorter one after it.
         writer.write_all(b"three\n").unwrap();
         writer.write_all(b"4\n").unwrap();
         writer.write_all(b"5\n6\n").unwrap();
@@ -316,7 +317,7 @@ mod tests {
     fn failed_writes_lose_their_lines_only() {
         for (takes, expected, lost) in [
             (vec![Some(99), Some(99)], "a1\na2\nb\n", 0),
-            // Slow, but all of it.
+            // Slow, but complete.
             (vec![Some(1), Some(4), Some(1)], "a1\na2\nb\n", 0),
             (vec![None], "dropped 2\nb\n", 2),
             // The notice fails with its batch; both are reported together.

@@ -109,7 +109,7 @@ fn ctrl_c_says_what_stays_and_how_to_go_on() {
     let runs = || hive.json(&["task", "status", &id])["status"] == "running";
     let wait = interrupted(&hive, &["task", "result", &id, "--wait"], runs).exits(130);
     assert!(
-        wait.err.contains(&format!("interrupted; {id} goes on")),
+        wait.err.contains(&format!("interrupted; {id} continues")),
         "{wait:?}"
     );
     assert!(wait.err.contains("deia task watch"), "{wait:?}");

@@ -40,7 +40,7 @@ fn what_is_missing_is_quoted_with_the_nearest_names_that_the_caller_may_see() {
         (
             &["bot", "launch", "nothing-like-it"],
             4,
-            &["next: see what there is: deia bot list\n"],
+            &["next: list them: deia bot list\n"],
         ),
         (
             &["user", "show", "admn"],
@@ -115,7 +115,7 @@ fn arguments_are_refused_in_their_own_words() {
         ),
         (
             &["queue", "purge", "--yes"],
-            "say which: --type, --tag, --metadata, --submitter, --since, ... or --all for all that wait",
+            "select them: --type, --tag, --metadata, --submitter, --since, ... or --all for all waiting ones",
         ),
         (
             &["task", "submit", "--file", "bad.jsonl"],

@@ -303,10 +303,7 @@ async fn plain_http_outside_must_be_meant() {
     let (ok, said) = start(&[]);
     assert!(!ok && said.contains("server.allow_plain_http"), "{said}");
     let (ok, said) = start(&["server.allow_plain_http=true"]);
-    assert!(
-        ok && said.contains("keys are readable on the way"),
-        "{said}"
-    );
+    assert!(ok && said.contains("keys are sent unencrypted"), "{said}");
 }
 
 #[tokio::test]

@@ -5,19 +5,19 @@ use reqwest::Method;
 
 use super::{Client, ClientError, LogLines};
 
-/// On what condition a specification is put in place.
+/// Precondition for replacing a specification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PutIf {
-    /// On none.
+    /// None.
     Always,
-    /// The bot is not there yet.
+    /// The bot does not exist.
     New,
-    /// The bot still has that version.
+    /// The bot has this version.
     Version(u64),
 }
 
 impl Client {
-    /// All bots, by name.
+    /// Lists all bots, by name.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -25,7 +25,7 @@ impl Client {
         self.get(&["api", "v1", "bots"]).answer().await
     }
 
-    /// One bot.
+    /// Returns one bot.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -35,10 +35,10 @@ impl Client {
             .await
     }
 
-    /// Puts a bot in place or replaces its specification, as `when` says.
+    /// Creates a bot or replaces its specification, if `when` holds.
     ///
     /// # Errors
-    /// A problem with status 412 when things are not as `when` says.
+    /// A problem with status 412 if `when` does not hold.
     pub async fn put_bot(
         &self,
         name: &BotName,
@@ -52,7 +52,7 @@ impl Client {
             .await
     }
 
-    /// Removes a stopped bot.
+    /// Deletes a stopped bot.
     ///
     /// # Errors
     /// [`ClientError`]; a conflict while it is launched.
@@ -62,7 +62,7 @@ impl Client {
             .await
     }
 
-    /// Means a bot to run; its status follows.
+    /// Sets the desired state of a bot to launched; its status follows.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -72,7 +72,7 @@ impl Client {
             .await
     }
 
-    /// Means a bot not to run; its status follows.
+    /// Sets the desired state of a bot to stopped; its status follows.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -82,7 +82,7 @@ impl Client {
             .await
     }
 
-    /// Lets a bot finish what it has in hand and then stop; its status follows.
+    /// Lets a bot finish its running tasks and then stop; its status follows.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -92,7 +92,7 @@ impl Client {
             .await
     }
 
-    /// The last lines of a bot's log, 1 to 10,000.
+    /// Returns the last lines of a bot's log, 1 to 10,000.
     ///
     /// # Errors
     /// [`ClientError`].

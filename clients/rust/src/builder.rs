@@ -1,4 +1,4 @@
-//! Making a client: what is checked before anything is sent.
+//! Construction of a client: the checks before anything is sent.
 
 use std::{
     fmt,
@@ -14,12 +14,12 @@ use reqwest::{Url, header::HeaderValue, redirect};
 
 use super::{ClientError, Secret};
 
-/// Where a hive listens unless it is told otherwise.
+/// Default URL of a hive.
 pub const DEFAULT_URL: &str = "http://127.0.0.1:8000";
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// The largest result is 64 MiB, and JSON may escape a byte with six.
+/// The largest result is 64 MiB, and JSON may escape each byte with six.
 const DEFAULT_MAX_BODY_BYTES: usize = 400 << 20;
 
 /// A client of one hive. Cheap to clone; clones share their connections.
@@ -57,35 +57,35 @@ impl Client {
         }
     }
 
-    /// The base URL, without a trailing slash.
+    /// Returns the base URL, without a trailing slash.
     pub fn url(&self) -> &str {
         self.base.as_str().trim_end_matches('/')
     }
 
-    /// Returns whether the base URL has a path, below which the routes are looked for.
+    /// Returns whether the base URL has a path, which is prepended to the routes.
     pub fn has_path(&self) -> bool {
         !matches!(self.base.path(), "" | "/")
     }
 
-    /// Returns whether a request that changes something was sent, by this client or a
-    /// clone, and its answer has not come.
+    /// Returns whether this client or a clone has sent a request that changes something
+    /// and has not received its answer.
     pub fn is_changing(&self) -> bool {
         self.changing.load(Ordering::Relaxed)
     }
 
-    /// Returns whether a request that changes something was ever sent, by this client or a
-    /// clone.
+    /// Returns whether this client or a clone ever sent a request that changes
+    /// something.
     pub fn has_changed(&self) -> bool {
         self.changed.load(Ordering::Relaxed)
     }
 
-    /// Whether requests carry a key.
+    /// Returns whether requests carry a key.
     pub fn has_key(&self) -> bool {
         self.key.is_some()
     }
 }
 
-/// What a client is made of.
+/// The settings of a client.
 #[derive(Clone, Debug)]
 pub struct ClientBuilder {
     url: String,
@@ -97,53 +97,55 @@ pub struct ClientBuilder {
 }
 
 impl ClientBuilder {
-    /// The key that every request carries. Without one only the health probes answer.
+    /// Sets the key that every request carries. Without a key only the health probes
+    /// answer.
     #[must_use]
     pub fn key(mut self, key: Secret) -> Self {
         self.key = Some(key);
         self
     }
 
-    /// How long a whole request may take, 30 s unless said; long polls add their wait.
+    /// Sets the time-out of a whole request, 30 s by default; long polls add their
+    /// wait.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// How long connecting may take, 5 s unless said.
+    /// Sets the time-out of connecting, 5 s by default.
     #[must_use]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
         self
     }
 
-    /// The largest answer that is read, in bytes.
+    /// Sets the maximum size of an answer, in bytes.
     #[must_use]
     pub fn max_body_bytes(mut self, bytes: usize) -> Self {
         self.max_body_bytes = bytes;
         self
     }
 
-    /// The authorities (certificates in PEM) that the certificate of the hive must
-    /// come from, instead of those that this machine trusts.
+    /// Sets the certificate authorities (in PEM) that must have issued the certificate
+    /// of the hive, instead of those that this machine trusts.
     #[must_use]
     pub fn authorities(mut self, pem: Vec<u8>) -> Self {
         self.authorities = Some(pem);
         self
     }
 
-    /// Whether the URL names this machine itself.
+    /// Returns whether the URL names this machine.
     pub fn is_local(&self) -> bool {
         is_local(&self.url)
     }
 
-    /// The client. Nothing is connected yet.
+    /// Creates the client, without connecting.
     ///
     /// # Errors
-    /// [`ClientError::Invalid`] when the URL is not one of a hive, when the key
-    /// cannot be sent in a header, or when it would travel readable: over `http`
-    /// to anything but this machine.
+    /// [`ClientError::Invalid`] if the URL is not one of a hive, if the key cannot be
+    /// sent in a header, or if it would be sent unencrypted: over `http` to anything
+    /// but this machine.
     pub fn build(self) -> Result<Client, ClientError> {
         let base = parse_base(&self.url)?;
         let key = self.key.as_ref().map(bearer).transpose()?;
@@ -151,7 +153,7 @@ impl ClientBuilder {
         if key.is_some() && !encrypted && !is_this_machine(&base) {
             return Err(invalid_url(
                 &self.url,
-                "would send the key readable over the network; use https, or a tunnel to 127.0.0.1",
+                "would send the key unencrypted over the network; use https, or a tunnel to 127.0.0.1",
             ));
         }
         let mut http = reqwest::Client::builder()
@@ -160,7 +162,7 @@ impl ClientBuilder {
             .tcp_nodelay(true)
             .user_agent(concat!("deia/", env!("CARGO_PKG_VERSION")));
         http = if encrypted {
-            // The process-wide choice stands if there is one already.
+            // A process-wide choice that was made already is kept.
             let _ = rustls::crypto::ring::default_provider().install_default();
             let http = http.https_only(true);
             match self.authorities.as_deref().map(authorities).transpose()? {
@@ -190,7 +192,7 @@ impl ClientBuilder {
 
 fn authorities(pem: &[u8]) -> Result<Vec<reqwest::Certificate>, ClientError> {
     let refuse = |reason: String| ClientError::Invalid {
-        what: "the file of authorities".into(),
+        what: "the file of certificate authorities".into(),
         reason,
     };
     let all = reqwest::Certificate::from_pem_bundle(pem);
@@ -237,7 +239,7 @@ fn parse_base(text: &str) -> Result<Url, ClientError> {
         return Err(invalid_url(text, "must begin with http:// or https://"));
     }
     if !url.username().is_empty() || url.password().is_some() {
-        // The text may hold a password: it is not repeated.
+        // The text may contain a password: it is not repeated.
         return Err(ClientError::Invalid {
             what: "the URL".into(),
             reason: "must not hold a user or a password; the key goes into a file".into(),
@@ -256,7 +258,7 @@ fn invalid_url(url: &str, reason: &str) -> ClientError {
     }
 }
 
-/// Returns whether a base URL names this machine itself.
+/// Returns whether a base URL names this machine.
 pub fn is_local(url: &str) -> bool {
     parse_base(url).is_ok_and(|url| is_this_machine(&url))
 }

@@ -1,32 +1,32 @@
-//! Why a call did not give what was asked for.
+//! Errors of calls.
 
 use std::{fmt, time::Duration};
 
 use deia_model::Violation;
 use serde::Deserialize;
 
-/// Why a call did not give what was asked for.
+/// Reason why a call failed.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum ClientError {
-    /// What the caller gave cannot be sent; nothing was.
+    /// The input of the caller cannot be sent; nothing was sent.
     #[error("{what} {reason}")]
     Invalid {
-        /// What the caller gave, for example `the URL ftp://hive`.
+        /// The input, for example `the URL ftp://hive`.
         what: String,
-        /// What is wrong with it and what would be right.
+        /// The error, and what would be valid.
         reason: String,
     },
-    /// Nobody answers there, or the connection broke before the answer was complete.
+    /// Nothing answers at the URL, or the connection broke before the answer was
+    /// complete.
     #[error("no answer from {url}: {reason}")]
     Unreachable {
         /// The base URL that was tried.
         url: String,
-        /// What the network said.
+        /// The error of the network.
         reason: String,
     },
-    /// What listens there speaks another protocol: HTTP instead of TLS, or the other way
-    /// round.
-    #[error("what listens at {url} does not speak {expected}")]
+    /// The server speaks another protocol: HTTP instead of TLS, or the other way round.
+    #[error("the server at {url} does not speak {expected}")]
     WrongScheme {
         /// The base URL that was tried.
         url: String,
@@ -35,44 +35,44 @@ pub enum ClientError {
         /// The same URL with the other scheme.
         instead: String,
     },
-    /// The certificate of the server does not stand for that hive. Nothing was sent.
+    /// The certificate of the server is not valid for the hive. Nothing was sent.
     #[error("the certificate of {url} is not trusted: {reason}")]
     Untrusted {
         /// The base URL that was tried.
         url: String,
-        /// What is wrong with the certificate.
+        /// The error in the certificate.
         reason: String,
     },
-    /// There was no answer in time. What was asked for may still happen.
+    /// There was no answer in time. The request may still take effect.
     #[error("{what} within {after:?}")]
     TimedOut {
-        /// What did not happen in time.
+        /// Description of the request.
         what: String,
-        /// How long was waited.
+        /// Time waited.
         after: Duration,
     },
-    /// The hive refused, with its reason.
+    /// The hive refused the request, with its reason.
     #[error(transparent)]
     Problem(Box<Problem>),
-    /// The answer is not one that a hive gives: another server, another version,
-    /// or a body over the limit.
-    #[error("{url} did not answer as a hive does: {reason}")]
+    /// The answer is not one of a hive: another server, another version, or a body over
+    /// the limit.
+    #[error("the answer of {url} is not that of a hive: {reason}")]
     Protocol {
         /// The base URL that was asked.
         url: String,
-        /// What is wrong with the answer.
+        /// The error in the answer.
         reason: String,
     },
 }
 
 impl ClientError {
-    /// Whether the hive refused with this code of the error catalogue.
+    /// Returns whether the hive refused with this code of the error catalogue.
     pub fn has_code(&self, code: &str) -> bool {
         self.problem().is_some_and(|problem| problem.code == code)
     }
 
-    /// Whether it may go well in a moment: nobody answers, not in time, or the
-    /// hive is busy or starting. What was asked for may have been done.
+    /// Returns whether a retry may succeed: nothing answers, or not in time, or the
+    /// hive is busy or starting. The request may have taken effect.
     pub fn is_passing(&self) -> bool {
         match self {
             Self::Unreachable { .. } | Self::TimedOut { .. } => true,
@@ -84,7 +84,7 @@ impl ClientError {
         }
     }
 
-    /// What the hive said, if it was the hive that refused.
+    /// Returns the refusal, if the hive refused.
     pub fn problem(&self) -> Option<&Problem> {
         match self {
             Self::Problem(problem) => Some(problem),
@@ -93,41 +93,41 @@ impl ClientError {
     }
 }
 
-/// A refusal as the hive words it: RFC 9457 with a stable `code`.
+/// A refusal of the hive: RFC 9457 with a stable `code`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 pub struct Problem {
     /// The HTTP status.
     pub status: u16,
     /// The stable code in the error catalogue.
     pub code: String,
-    /// What kind of problem it is, in a few words.
+    /// The kind of problem, in a few words.
     pub title: String,
-    /// What exactly is wrong and what to do about it.
+    /// The exact problem, and a remedy.
     #[serde(default)]
     pub detail: Option<String>,
-    /// The places in the input that are wrong.
+    /// The places in the input that are invalid.
     #[serde(default)]
     pub errors: Vec<Violation>,
     /// The permission that the key lacks.
     #[serde(default)]
     pub permission: Option<String>,
-    /// The thing that is not there.
+    /// The object that does not exist.
     #[serde(default)]
     pub missing: Option<Missing>,
-    /// Names the request in the log of the server.
+    /// Id of the request in the log of the server.
     #[serde(default)]
     pub request_id: Option<String>,
-    /// When it is worth trying again, from the `Retry-After` header.
+    /// Time after which a retry is worthwhile, from the `Retry-After` header.
     #[serde(skip)]
     pub retry_after: Option<Duration>,
 }
 
-/// A thing that a request names and that is not there, or not for its caller.
+/// An object named by a request that does not exist, or is not visible to the caller.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 pub struct Missing {
-    /// The kind of thing, such as `bot`.
+    /// The kind of object, such as `bot`.
     pub kind: String,
-    /// Its name or id, as the request has it.
+    /// Its name or id, as in the request.
     pub id: String,
 }
 

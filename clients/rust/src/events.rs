@@ -1,4 +1,4 @@
-//! The log of events.
+//! The event log.
 
 use deia_model::{Event, Page, PageRequest, Timestamp};
 
@@ -7,21 +7,21 @@ use super::{Client, ClientError};
 /// A query for events. An event must match every field that is set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EventQuery {
-    /// An action such as `bot.crashed`, or a kind of them such as `bot`.
+    /// An action such as `bot.crashed`, or a kind of action such as `bot`.
     pub action: Option<String>,
-    /// The event's target.
+    /// Id or name of the target.
     pub target: Option<String>,
-    /// The event's actor.
+    /// The actor.
     pub actor: Option<String>,
-    /// Recorded then or later.
+    /// Recorded at this time or later.
     pub after: Option<Timestamp>,
-    /// Recorded before.
+    /// Recorded before this time.
     pub before: Option<Timestamp>,
 }
 
 impl Client {
-    /// Lists events, the newest first; pages that are short are followed until
-    /// `page.limit` events are there or none are left.
+    /// Lists events, the newest first; follows short pages until there are `page.limit`
+    /// events or none are left.
     ///
     /// # Errors
     /// [`ClientError`].

@@ -1,4 +1,4 @@
-//! Keys, and who one is.
+//! Keys, and the identity of the caller.
 
 use deia_model::{KeyId, KeyInfo, Page, Permission, TaskId};
 use serde_json::json;
@@ -8,7 +8,7 @@ use super::{
 };
 
 impl Client {
-    /// Who the hive takes this client for.
+    /// Returns the identity and the rights of this client, as the hive sees them.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -16,7 +16,7 @@ impl Client {
         self.get(&["api", "v1", "auth", "whoami"]).answer().await
     }
 
-    /// Whether this client may do that, to that task if one is named.
+    /// Returns whether this client has a permission, for a task if one is named.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -31,7 +31,7 @@ impl Client {
             .await
     }
 
-    /// All keys, oldest first, without their secrets.
+    /// Lists all keys, oldest first, without their secrets.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -47,7 +47,7 @@ impl Client {
         self.get(&["api", "v1", "roles"]).answer().await
     }
 
-    /// Makes a key. Its text is in the answer and nowhere else.
+    /// Creates a key. Its text is in this answer only.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -58,8 +58,7 @@ impl Client {
             .await
     }
 
-    /// Puts a new key in the place of one in force. Its text is in the answer and
-    /// nowhere else.
+    /// Replaces a key in force by a new one. Its text is in this answer only.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -74,7 +73,7 @@ impl Client {
             .await
     }
 
-    /// One key.
+    /// Returns one key.
     ///
     /// # Errors
     /// [`ClientError`].

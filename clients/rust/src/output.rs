@@ -1,4 +1,4 @@
-//! What the program of a task prints, as it comes.
+//! The output of the program of a task, while it runs.
 
 use std::time::Duration;
 
@@ -13,16 +13,16 @@ use super::{Client, ClientError};
 const ATTEMPT: HeaderName = HeaderName::from_static("deia-attempt");
 const LENGTH: HeaderName = HeaderName::from_static("deia-output-length");
 
-/// From where on the output of a task is read.
+/// A position in the output of a task.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OutputPlace {
-    /// Of this attempt and no other; of the last one when absent.
+    /// The attempt; the last one when absent.
     pub attempt: Option<u32>,
-    /// From this byte on.
+    /// Offset of the first byte.
     pub offset: u64,
 }
 
-/// The output of one attempt, while it is read.
+/// The output of one attempt, as a stream.
 #[derive(Debug)]
 pub struct OutputStream {
     client: Client,
@@ -34,8 +34,8 @@ pub struct OutputStream {
 }
 
 impl Client {
-    /// The output of a task from that place on: what there is by now, or, if it
-    /// is followed, what comes until its attempt is over as well.
+    /// Returns the output of a task from a position on: the output so far, or, if
+    /// `follow` is set, all output until the end of the attempt.
     ///
     /// # Errors
     /// [`ClientError`]; a problem with code `no_output` while there is none, or
@@ -61,7 +61,7 @@ impl Client {
             attempt,
             position: from.offset,
             is_over: number(&LENGTH).is_some(),
-            // A program may say nothing for hours.
+            // A program may print nothing for hours.
             silence_max: (!follow).then_some(self.timeout),
             client: self.clone(),
             response,
@@ -70,7 +70,7 @@ impl Client {
 }
 
 impl OutputStream {
-    /// Whose output it is, and how far it is read.
+    /// Returns the attempt, and the position up to which its output was read.
     pub fn place(&self) -> OutputPlace {
         OutputPlace {
             attempt: Some(self.attempt),
@@ -78,15 +78,15 @@ impl OutputStream {
         }
     }
 
-    /// Whether the attempt was over when this was asked for.
+    /// Returns whether the attempt had ended at the time of the request.
     pub fn is_over(&self) -> bool {
         self.is_over
     }
 
-    /// The next bytes; `None` at the end.
+    /// Returns the next bytes; `None` at the end.
     ///
     /// # Errors
-    /// The connection broke, the hive stops, or nothing comes that is there.
+    /// The connection broke, the hive stops, or existing output does not arrive.
     pub async fn next(&mut self) -> Result<Option<Vec<u8>>, ClientError> {
         let reading = self.response.chunk();
         let read = match self.silence_max {
@@ -95,7 +95,7 @@ impl OutputStream {
                 Ok(read) => read,
                 Err(_) => {
                     return Err(ClientError::TimedOut {
-                        what: format!("{} did not go on", self.client.url()),
+                        what: format!("{} did not continue", self.client.url()),
                         after,
                     });
                 }

@@ -1,17 +1,17 @@
-//! Lists that are longer than a page, and pages that are shorter than was asked for.
+//! Lists that are longer than a page, and pages that are shorter than requested.
 
 use deia_model::{Page, PageRequest};
 use serde::de::DeserializeOwned;
 
 use super::{Client, ClientError, transport::Call};
 
-/// The most items that the hive gives in one page.
+/// Maximum number of items in one page of the hive.
 const PAGE_MAX: u32 = 1_000;
 
 impl Client {
-    /// Follows pages until `page.limit` items are there or none are left: a page may
-    /// be short, even empty, before the last one. `list` makes the request, without
-    /// its `limit` and `cursor`.
+    /// Follows pages until there are `page.limit` items or none are left: a page may be
+    /// short, even empty, before the last one. `list` makes the request, without its
+    /// `limit` and `cursor`.
     ///
     /// # Errors
     /// [`ClientError`], also when a page leads to itself.
@@ -34,7 +34,7 @@ impl Client {
                 .answer()
                 .await?;
             if more.next_cursor.is_some() && more.next_cursor == all.next_cursor {
-                return Err(self.protocol("its next page is the one that it answered".into()));
+                return Err(self.protocol("its next page is the same page".into()));
             }
             all.items.extend(more.items);
             all.next_cursor = more.next_cursor;
@@ -42,7 +42,7 @@ impl Client {
                 return Ok(all);
             }
             if all.items.len() >= wanted {
-                // A page that is full has a cursor, also when nothing comes after it.
+                // A full page has a cursor even if nothing comes after it.
                 let next: Page<serde_json::Value> = list()
                     .query("limit", Some(1))
                     .query("cursor", all.next_cursor.as_ref())

@@ -14,56 +14,56 @@ use super::{
     tasks::{PAUSE, POLL, SHORT_POLL},
 };
 
-/// Changing many tasks may take the hive this much longer than another request.
+/// Additional time-out of requests that change many tasks.
 const BULK: Duration = Duration::from_secs(600);
 
-/// Which of many tasks are changed. What it does not name does not matter, but
-/// one that names nothing is refused unless `all` is set.
+/// A selection of tasks for a bulk change. Absent fields do not restrict it, but a
+/// selection without any field is refused unless `all` is set.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Selection {
-    /// In this status.
+    /// Tasks in this status.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<TaskStatus>,
-    /// Of this type.
+    /// Tasks of this type.
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     pub task_type: Option<TaskType>,
-    /// Of this priority.
+    /// Tasks of this priority.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub priority: Option<Priority>,
-    /// Submitted by this user.
+    /// Tasks submitted by this user.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub submitter: Option<String>,
-    /// That failed for this reason.
+    /// Tasks that failed for this reason.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<EndReason>,
-    /// With all of these tags.
+    /// Tasks with all of these tags.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
-    /// With these values in its metadata, as text.
+    /// Tasks with these values in their metadata, as text.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub metadata: BTreeMap<String, String>,
-    /// With this `dedup_key`.
+    /// Tasks with this `dedup_key`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dedup_key: Option<String>,
-    /// Accepted at this time or later.
+    /// Tasks accepted at this time or later.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub created_after: Option<Timestamp>,
-    /// Accepted before this time.
+    /// Tasks accepted before this time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub created_before: Option<Timestamp>,
-    /// All tasks are meant.
+    /// Selects all tasks.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub all: bool,
 }
 
 impl Selection {
-    /// Whether it names nothing, not even all tasks.
+    /// Returns whether nothing is set, not even `all`.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 }
 
-/// A bot is not among what a selection can name.
+/// A selection has no field for bots.
 impl From<TaskFilter> for Selection {
     fn from(filter: TaskFilter) -> Self {
         Self {
@@ -83,7 +83,7 @@ impl From<TaskFilter> for Selection {
 }
 
 impl Client {
-    /// How the queue stands.
+    /// Returns the state of the queue.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -91,7 +91,7 @@ impl Client {
         self.get(&["api", "v1", "queue"]).answer().await
     }
 
-    /// Starts no more tasks of that type, or none at all; what runs goes on.
+    /// Pauses a task type, or the whole queue; running tasks continue.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -108,7 +108,7 @@ impl Client {
             .await
     }
 
-    /// Takes the pause of that type back, or that of the whole queue.
+    /// Ends the pause of a task type, or of the whole queue.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -122,8 +122,8 @@ impl Client {
             .await
     }
 
-    /// Pauses, and waits `within` that time until nothing (of the type) runs,
-    /// however many polls that takes. What still runs then is told.
+    /// Pauses, and waits `within` that time until nothing (of the type) runs, with as
+    /// many polls as necessary. Returns the number of tasks that still run then.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -164,10 +164,10 @@ impl Client {
             .await
     }
 
-    /// Cancels the waiting tasks that are selected.
+    /// Cancels the selected waiting tasks.
     ///
     /// # Errors
-    /// [`ClientError`]; what was cancelled until then stays so.
+    /// [`ClientError`]; tasks cancelled before the error stay cancelled.
     pub async fn purge_queue(&self, which: &Selection) -> Result<Changed, ClientError> {
         self.post(&["api", "v1", "queue", "purge"])
             .json(which)?
@@ -176,19 +176,19 @@ impl Client {
             .await
     }
 
-    /// Puts the failed tasks that are selected back into the queue.
+    /// Puts the selected failed tasks back into the queue.
     ///
     /// # Errors
-    /// [`ClientError`]; what was put back until then stays so.
+    /// [`ClientError`]; tasks put back before the error stay in the queue.
     pub async fn requeue_dead(&self, which: &Selection) -> Result<Changed, ClientError> {
         self.requeue(which).await
     }
 
-    /// Puts these failed tasks back into the queue. Those that have not failed
-    /// or are not there are skipped.
+    /// Puts these failed tasks back into the queue. Skips those that have not failed or
+    /// do not exist.
     ///
     /// # Errors
-    /// [`ClientError`]; what was put back until then stays so.
+    /// [`ClientError`]; tasks put back before the error stay in the queue.
     pub async fn requeue_these(&self, ids: &[TaskId]) -> Result<Changed, ClientError> {
         self.requeue(&json!({ "ids": ids })).await
     }
@@ -208,7 +208,7 @@ fn is_refused_input(error: &ClientError) -> bool {
         .is_some_and(|problem| matches!(problem.status, 400 | 422))
 }
 
-/// An absent field is left out.
+/// Removes fields that are null: the API expects absent ones.
 pub(super) fn without_nulls(mut body: serde_json::Value) -> serde_json::Value {
     if let Some(fields) = body.as_object_mut() {
         fields.retain(|_, value| !value.is_null());

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{Client, ClientError, Secret};
 
 impl Client {
-    /// All stored secrets that bots may refer to, without their values.
+    /// Lists all stored secrets that bots may refer to, without their values.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -15,10 +15,10 @@ impl Client {
         self.get(&["api", "v1", "secrets"]).answer().await
     }
 
-    /// Puts a secret into the store, or another value into its place.
+    /// Stores a secret, or replaces its value.
     ///
     /// # Errors
-    /// [`ClientError`]; a conflict when there are as many as may be.
+    /// [`ClientError`]; a conflict if the maximum number of secrets is stored.
     pub async fn put_secret(&self, name: &str, value: &Secret) -> Result<(), ClientError> {
         self.call(Method::PUT, &["api", "v1", "secrets", name])
             .json(&json!({"value": value.reveal()}))?
@@ -26,7 +26,7 @@ impl Client {
             .await
     }
 
-    /// Removes a secret from the store.
+    /// Deletes a stored secret.
     ///
     /// # Errors
     /// [`ClientError`].

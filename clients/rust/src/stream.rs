@@ -1,4 +1,4 @@
-//! Answers that have no end of their own: Server-Sent Events.
+//! Streams of Server-Sent Events.
 
 use std::time::Duration;
 
@@ -7,19 +7,19 @@ use reqwest::Response;
 
 use super::{Client, ClientError};
 
-/// The server gives a sign of life every 15 s.
+/// Maximum silence: the server sends a comment every 15 s.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
-/// No event is longer.
+/// Maximum size of an event, in bytes.
 const MAX_EVENT_BYTES: usize = 1 << 20;
 
 /// An event (HTML standard, 9.2).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServerEvent {
-    /// What kind of event; empty for the usual one.
+    /// The type of the event; empty for the default.
     pub kind: String,
-    /// From where to go on after it.
+    /// Id with which to continue after this event.
     pub id: String,
-    /// What it says.
+    /// The data.
     pub data: String,
 }
 
@@ -32,8 +32,8 @@ pub struct ServerEvents {
 }
 
 impl Client {
-    /// Follows a bot's log: its last lines, then each that comes; or what comes
-    /// after the event with the id `after`.
+    /// Follows a bot's log: its last lines, then each new one; or the lines after the
+    /// event with the id `after`.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -59,7 +59,7 @@ impl Client {
 }
 
 impl ServerEvents {
-    /// The next event; `None` when the server has ended the stream.
+    /// Returns the next event; `None` when the server has ended the stream.
     ///
     /// # Errors
     /// The connection broke, or the server is silent.
@@ -82,7 +82,7 @@ impl ServerEvents {
                 Ok(Err(error)) => return Err(self.client.failed(&error, SILENCE_MAX)),
                 Err(_) => {
                     return Err(ClientError::TimedOut {
-                        what: format!("{} gave no sign of life", self.client.url()),
+                        what: format!("{} is silent", self.client.url()),
                         after: SILENCE_MAX,
                     });
                 }
@@ -91,7 +91,7 @@ impl ServerEvents {
     }
 }
 
-/// The event of a block of lines; none when it is but comments and settings.
+/// Parses a block of lines; `None` if it has only comments and settings.
 fn event(block: &str) -> Option<ServerEvent> {
     let mut event = ServerEvent::default();
     let mut has_data = false;

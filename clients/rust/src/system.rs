@@ -12,7 +12,7 @@ struct List<T> {
 }
 
 impl Client {
-    /// How the whole hive stands.
+    /// Returns the state of the whole hive.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -20,7 +20,7 @@ impl Client {
         self.get(&["api", "v1", "system", "status"]).answer().await
     }
 
-    /// Asks for a restart in place; answers how the hive stood before.
+    /// Requests a restart in place; returns the state of the hive before it.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -30,7 +30,7 @@ impl Client {
             .await
     }
 
-    /// What is wrong, and the measurements behind it.
+    /// Returns the health problems, and the measurements behind them.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -38,7 +38,7 @@ impl Client {
         self.get(&["api", "v1", "system", "health"]).answer().await
     }
 
-    /// The supervision tree, live.
+    /// Returns the current supervision tree.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -46,7 +46,7 @@ impl Client {
         self.get(&["api", "v1", "supervisors"]).answer().await
     }
 
-    /// One child of the supervision tree and all below it; `path` as in
+    /// Returns one child of the supervision tree with its descendants; `path` as in
     /// `hive/core/scheduler`.
     ///
     /// # Errors
@@ -55,7 +55,7 @@ impl Client {
         self.get(&supervisor_path(path, None)).answer().await
     }
 
-    /// The threads that actors run on, that of the supervisors first.
+    /// Lists the threads that actors run on, that of the supervisors first.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -65,7 +65,8 @@ impl Client {
         Ok(items)
     }
 
-    /// Suspends a child of the supervision tree; the reason is shown for as long.
+    /// Suspends a child of the supervision tree; the reason is shown until it is
+    /// resumed.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -94,7 +95,7 @@ impl Client {
             .await
     }
 
-    /// Whether the hive takes work. Needs no key.
+    /// Checks that the hive accepts work. Needs no key.
     ///
     /// # Errors
     /// [`ClientError`]; a problem with status 503 while it does not.
@@ -103,7 +104,7 @@ impl Client {
     }
 }
 
-/// The segments of the address of a child.
+/// Returns the segments of the address of a child.
 fn supervisor_path<'a>(path: &'a str, action: Option<&'a str>) -> Vec<&'a str> {
     let parts = path.split('/').filter(|part| !part.is_empty());
     ["api", "v1", "supervisors"]

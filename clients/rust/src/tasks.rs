@@ -13,11 +13,11 @@ use tokio::time::{Instant, sleep};
 use super::{Client, ClientError, TaskState, transport::Call, wire::BatchAccepted};
 
 const TASKS: [&str; 3] = ["api", "v1", "tasks"];
-/// The longest single poll that is tried first; the hive's `server.max_wait` is not known here.
+/// Longest single poll, tried first; the hive's `server.max_wait` is not known here.
 pub(super) const POLL: Duration = Duration::from_secs(20);
-/// The least that `server.max_wait` may be: a poll that no hive refuses.
+/// The minimum of `server.max_wait`: a poll that no hive refuses.
 pub(super) const SHORT_POLL: Duration = Duration::from_secs(1);
-/// Before the next poll when the hive answered without waiting.
+/// Pause before the next poll if the hive answered without waiting.
 pub(super) const PAUSE: Duration = Duration::from_millis(100);
 
 #[derive(Serialize)]
@@ -26,7 +26,7 @@ struct Batch<'a> {
 }
 
 impl Client {
-    /// The last lines that the logs of bots have about a task, of one attempt or all.
+    /// Returns the last lines about a task in the logs of bots, of one attempt or all.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -43,8 +43,8 @@ impl Client {
             .await
     }
 
-    /// Submits a task. It is on disk when this returns. With an idempotency key
-    /// the call may be repeated: the task is submitted once.
+    /// Submits a task, which is on disk when this returns. With an idempotency key the
+    /// call may be repeated: the task is submitted once.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -78,8 +78,8 @@ impl Client {
         Ok(accepted.ids)
     }
 
-    /// Tasks, newest first, without their content: as many as the page asks
-    /// for, however many the hive looks through for one answer.
+    /// Lists tasks, newest first, without their content: as many as the page asks for,
+    /// in as many requests as necessary.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -92,8 +92,8 @@ impl Client {
             .await
     }
 
-    /// Tasks that failed and can be put back, as [`tasks`](Self::tasks). A
-    /// status in the filter does not matter.
+    /// Lists tasks that failed and can be put back, like [`tasks`](Self::tasks).
+    /// Ignores a status in the filter.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -112,7 +112,7 @@ impl Client {
         .await
     }
 
-    /// What happened to a task, the oldest first; the last 1,000 events.
+    /// Returns the events of a task, the oldest first; the last 1,000.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -122,7 +122,7 @@ impl Client {
             .await
     }
 
-    /// Why a task has not started, or where it is.
+    /// Explains why a task has not started, or its current state.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -132,7 +132,7 @@ impl Client {
             .await
     }
 
-    /// Erases the content of a task that has ended, and all that came of it.
+    /// Erases the content and the outcome of a finished task.
     ///
     /// # Errors
     /// [`ClientError`]; a conflict while it has not ended.
@@ -141,7 +141,7 @@ impl Client {
         self.call(Method::DELETE, &path).done().await
     }
 
-    /// Puts a task that has ended back into the queue, with all its attempts.
+    /// Puts a finished task back into the queue, with all its attempts restored.
     ///
     /// # Errors
     /// [`ClientError`]; a conflict while it has not ended.
@@ -151,7 +151,7 @@ impl Client {
             .await
     }
 
-    /// A task, content included.
+    /// Returns a task, content included.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -161,7 +161,7 @@ impl Client {
             .await
     }
 
-    /// Where a task is in its life: the cheapest question about it.
+    /// Returns the state of a task without its content: the cheapest query about it.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -171,11 +171,11 @@ impl Client {
             .await
     }
 
-    /// The recorded end of a task. The hive waits up to `wait` for it, and no
-    /// longer than its `server.max_wait`.
+    /// Returns the recorded result of a task. The hive waits for it up to `wait`, and
+    /// no longer than its `server.max_wait`.
     ///
     /// # Errors
-    /// A problem with code `task_not_finished` when it has not ended by then.
+    /// A problem with code `task_not_finished` if it has not ended by then.
     pub async fn task_result(&self, id: TaskId, wait: Duration) -> Result<TaskResult, ClientError> {
         self.get(&["api", "v1", "tasks", &id.to_string(), "result"])
             .query("wait_ms", (!wait.is_zero()).then_some(wait.as_millis()))
@@ -184,10 +184,10 @@ impl Client {
             .await
     }
 
-    /// The recorded end of a task, however many polls that takes.
+    /// Waits for the recorded result of a task, with as many polls as necessary.
     ///
     /// # Errors
-    /// [`ClientError::TimedOut`] when it has not ended `within` that time.
+    /// [`ClientError::TimedOut`] if it has not ended `within` that time.
     pub async fn wait_for_result(
         &self,
         id: TaskId,
@@ -217,7 +217,7 @@ impl Client {
         }
     }
 
-    /// Calls a task off; a running one is cancelled as soon as its bot has ended it.
+    /// Cancels a task; a running one is cancelled as soon as its bot has ended it.
     ///
     /// # Errors
     /// [`ClientError`]; a conflict when it has ended already.
@@ -263,8 +263,8 @@ mod tests {
 
     use super::*;
 
-    /// Answers each connection with one of these cursors and no tasks, and gives
-    /// back what it was asked.
+    /// Answers each connection with one of these cursors and no tasks, and returns the
+    /// requests.
     fn server(cursors: Vec<Option<&'static str>>) -> (Client, JoinHandle<Vec<String>>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());

@@ -1,4 +1,5 @@
-//! One request, one answer: time-outs, limits, and what an error means.
+//! A single request and its answer: time-outs, limits, and the classification of
+//! errors.
 
 use std::{io, sync::atomic::Ordering, time::Duration};
 
@@ -13,7 +14,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{Client, ClientError, Problem, PutIf};
 
-/// No refusal is longer than this.
+/// Maximum size of a refusal, in bytes.
 const MAX_PROBLEM_BYTES: usize = 1 << 20;
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -30,7 +31,7 @@ pub(super) struct Call<'c> {
 }
 
 impl Client {
-    /// A request to the path that these segments make; each is escaped.
+    /// Creates a request to the path of these segments; each is escaped.
     pub(super) fn call(&self, method: Method, path: &[&str]) -> Call<'_> {
         Call {
             client: self,
@@ -96,9 +97,9 @@ impl Client {
         }
     }
 
-    /// Returns whether an error says that the other side speaks TLS where HTTP was
-    /// spoken, or the other way round: an answer that is no record of TLS, or one that
-    /// is an alert of TLS instead of HTTP.
+    /// Returns whether the error means that the server speaks TLS where HTTP was
+    /// spoken, or the other way round: an answer that is not a record of TLS, or a TLS
+    /// alert instead of HTTP.
     fn is_other_scheme(&self, error: &(dyn std::error::Error + 'static)) -> bool {
         match self.base.scheme() {
             "https" => is_no_tls(error),
@@ -106,7 +107,7 @@ impl Client {
         }
     }
 
-    /// The whole body of an answer, within limits.
+    /// Reads the whole body of an answer, within limits.
     async fn body(
         &self,
         mut response: reqwest::Response,
@@ -174,7 +175,7 @@ impl Call<'_> {
         self
     }
 
-    /// Says after which event a stream shall go on.
+    /// Sets the event after which a stream should continue.
     pub(super) fn last_event_id(mut self, id: Option<&str>) -> Result<Self, ClientError> {
         if let Some(id) = id {
             let value = HeaderValue::from_str(id).map_err(|_| ClientError::Invalid {
@@ -186,13 +187,13 @@ impl Call<'_> {
         Ok(self)
     }
 
-    /// Says how long the hive may hold the request; the time-out grows by it.
+    /// Sets how long the hive may hold the request; extends the time-out by it.
     pub(super) fn waiting(mut self, wait: Duration) -> Self {
         self.wait = wait;
         self
     }
 
-    /// Sends it and reads the answer as `T`.
+    /// Sends the request and reads the answer as `T`.
     pub(super) async fn answer<T: DeserializeOwned>(self) -> Result<T, ClientError> {
         let client = self.client;
         let body = self.send().await?;
@@ -200,7 +201,7 @@ impl Call<'_> {
             .map_err(|error| client.protocol(format!("its answer cannot be read: {error}")))
     }
 
-    /// Sends it; the answer is empty or does not matter.
+    /// Sends the request; ignores the body of the answer.
     pub(super) async fn done(self) -> Result<(), ClientError> {
         self.send().await.map(drop)
     }
@@ -218,7 +219,7 @@ impl Call<'_> {
         client.body(response, after).await
     }
 
-    /// Sends it; the answer is read as it comes, however long it takes.
+    /// Sends the request; the answer is read as it arrives, however long it takes.
     pub(super) async fn stream(self) -> Result<reqwest::Response, ClientError> {
         let client = self.client;
         let after = client.timeout;
@@ -265,8 +266,8 @@ impl Call<'_> {
     }
 }
 
-/// Returns the error of TLS that this one is or wraps. Errors of input and output do not
-/// name what they wrap as their source.
+/// Returns the error of TLS that this one is or wraps. I/O errors do not return what
+/// they wrap as their source.
 fn of_tls<'e>(mut error: &'e (dyn std::error::Error + 'static)) -> Option<&'e rustls::Error> {
     while let Some(inner) = error
         .downcast_ref::<io::Error>()
@@ -277,7 +278,7 @@ fn of_tls<'e>(mut error: &'e (dyn std::error::Error + 'static)) -> Option<&'e ru
     error.downcast_ref()
 }
 
-/// Returns whether an error of TLS says that what came is no record of TLS.
+/// Returns whether an error of TLS means that the answer is not a record of TLS.
 fn is_no_tls(error: &(dyn std::error::Error + 'static)) -> bool {
     use rustls::{Error, InvalidMessage};
     matches!(
@@ -286,7 +287,7 @@ fn is_no_tls(error: &(dyn std::error::Error + 'static)) -> bool {
     )
 }
 
-/// Returns what is wrong with the certificate of the server, if that is the error.
+/// Returns the problem with the certificate of the server, if that is the error.
 fn distrusted(error: &rustls::Error) -> Option<String> {
     use rustls::{CertificateError as Fault, Error};
     let Error::InvalidCertificate(fault) = error else {

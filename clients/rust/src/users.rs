@@ -6,7 +6,7 @@ use reqwest::Method;
 use super::{Client, ClientError, NewUserRequest, PutIf, UserChangeRequest};
 
 impl Client {
-    /// All users, by name.
+    /// Lists all users, by name.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -14,7 +14,7 @@ impl Client {
         self.get(&["api", "v1", "users"]).answer().await
     }
 
-    /// One user.
+    /// Returns one user.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -22,10 +22,10 @@ impl Client {
         self.get(&["api", "v1", "users", name]).answer().await
     }
 
-    /// Makes a user.
+    /// Creates a user.
     ///
     /// # Errors
-    /// [`ClientError`]; a conflict when there is such a user.
+    /// [`ClientError`]; a conflict if the user exists.
     pub async fn create_user(&self, request: &NewUserRequest) -> Result<User, ClientError> {
         self.post(&["api", "v1", "users"])
             .json(request)?
@@ -33,10 +33,10 @@ impl Client {
             .await
     }
 
-    /// Changes a user, as `when` says.
+    /// Changes a user, if `when` holds.
     ///
     /// # Errors
-    /// A problem with status 412 when things are not as `when` says.
+    /// A problem with status 412 if `when` does not hold.
     pub async fn change_user(
         &self,
         name: &str,
@@ -50,10 +50,10 @@ impl Client {
             .await
     }
 
-    /// Removes a user with all keys.
+    /// Deletes a user with all keys.
     ///
     /// # Errors
-    /// [`ClientError`]; a conflict when it is the last admin.
+    /// [`ClientError`]; a conflict if it is the last admin.
     pub async fn delete_user(&self, name: &str) -> Result<(), ClientError> {
         self.call(Method::DELETE, &["api", "v1", "users", name])
             .done()

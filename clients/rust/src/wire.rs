@@ -1,8 +1,8 @@
-//! Shapes of the API that the model does not have: the server answers with them and
-//! this client reads them, so that there is one of each.
+//! Types of the API that the model does not have, shared by the server, which writes
+//! them, and this client, which reads them.
 //!
-//! A client reads what a newer server adds: unknown members of an answer that people
-//! look at are kept in `more`.
+//! A client keeps additions of a newer server: unknown members of answers that people
+//! look at are in `more`.
 
 mod access;
 mod lists;

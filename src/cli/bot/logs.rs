@@ -10,8 +10,8 @@ use tokio::time::sleep;
 
 use crate::cli::{context::Context, error::CliError, interrupt::Stays, output::Output, parse};
 
-/// How often it is tried to go on after a stream has broken off (the server may
-/// be restarting), and how long is waited before each.
+/// Number of attempts to continue after a stream has broken off (the server may be
+/// restarting), and the pause before each.
 const TRIES: u32 = 10;
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -22,7 +22,7 @@ pub(in crate::cli) struct LogArgs {
     /// Maximum number of lines.
     #[arg(long, short = 'n', value_name = "N", default_value_t = 100, value_parser = parse::whole(1..=10_000_u32))]
     lines: u32,
-    /// Go on with each line that comes, until interrupted.
+    /// Continue with each new line, until interrupted.
     #[arg(long, short)]
     follow: bool,
 }
@@ -63,7 +63,7 @@ impl LogArgs {
         }
     }
 
-    /// Prints what comes until the stream ends.
+    /// Prints new lines until the stream ends.
     async fn read_on(
         &self,
         client: &Client,
@@ -74,7 +74,7 @@ impl LogArgs {
         let mut events = client
             .follow_bot_log(&self.name, self.lines, after.as_deref())
             .await?;
-        // A log without a line has a beginning, too.
+        // A log without lines has a beginning, too.
         after.get_or_insert_with(|| "0".into());
         *tries = 0;
         while let Some(event) = events.next().await? {

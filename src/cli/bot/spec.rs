@@ -1,4 +1,4 @@
-//! What `bot add` is told, and the specification that it makes.
+//! Arguments of `bot add`, and the specification that they make.
 
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -11,7 +11,7 @@ use deia_model::{
 
 use crate::cli::{context, error::CliError, parse, wait::WaitArgs};
 
-/// A specification is at most so large, in bytes.
+/// Maximum size of a specification, in bytes.
 const MAX_SPEC_BYTES: u64 = 64 << 20;
 
 #[derive(Debug, Args)]
@@ -30,7 +30,7 @@ pub(in crate::cli) struct AddArgs {
     /// and its arguments. Words that begin with a hyphen go after `--`.
     #[arg(long, value_name = "WORD", num_args = 1.., group = "executor", conflicts_with_all = ["simulated", "file"])]
     command: Vec<String>,
-    /// The same, or the rest of it; every word is taken as it is.
+    /// The same, or the rest of it; every word is taken literally.
     #[arg(last = true, value_name = "WORD", group = "executor", conflicts_with_all = ["simulated", "file"])]
     program: Vec<String>,
     /// A built-in bot that behaves like this, for trials.
@@ -39,31 +39,31 @@ pub(in crate::cli) struct AddArgs {
     /// A file with the whole specification as JSON; `-` for standard input.
     #[arg(long, value_name = "FILE", group = "executor", conflicts_with_all = ["max_concurrent", "specialize", "bot_type"])]
     file: Option<PathBuf>,
-    /// An environment variable for the program, for what is not secret: the value is
-    /// stored and shown.
+    /// An environment variable for the program, for values that are not secret: they
+    /// are stored and shown.
     #[arg(long, value_name = "NAME=VALUE", value_parser = parse::pair, conflicts_with_all = ["simulated", "file"])]
     env: Vec<(String, String)>,
-    /// A secret for the program: the environment variable, and where the value is:
+    /// A secret for the program: the environment variable, and the place of the value:
     /// file:PATH, env:NAME or store:NAME, as the settings of the hive allow it.
     #[arg(long, value_name = "NAME=REFERENCE", conflicts_with_all = ["simulated", "file"])]
     secret: Vec<String>,
-    /// The directory that the program runs in, an absolute path.
+    /// The working directory of the program, an absolute path.
     #[arg(long, value_name = "DIR", conflicts_with_all = ["simulated", "file"])]
     working_dir: Option<String>,
-    /// Tasks that it works on at a time.
+    /// Maximum number of tasks that it runs at a time.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = parse::whole(1..=10_000_u32))]
     max_concurrent: u32,
-    /// A task type that it takes; give it again for more. Without any it takes all.
+    /// A task type that it takes; repeat for more. All types when absent.
     #[arg(long, value_name = "TYPE")]
     specialize: Vec<TaskType>,
-    /// What kind of bot it is, for people.
+    /// The kind of the bot, for people.
     #[arg(long, value_name = "KIND", default_value = "general")]
     bot_type: String,
-    /// Replace the specification if the bot exists already. What it has in hand goes
-    /// back to the queue: bot drain first lets that end.
+    /// Replace the specification if the bot exists already. Its running tasks go back
+    /// to the queue; bot drain lets them end first.
     #[arg(long)]
     pub(super) replace: bool,
-    /// Launch it, too.
+    /// Also launch it.
     #[arg(long)]
     pub(super) launch: bool,
     #[command(flatten)]
@@ -76,10 +76,10 @@ impl AddArgs {
         self.file.is_some()
     }
 
-    /// The specification that was meant.
+    /// Returns the specification.
     ///
     /// # Errors
-    /// A file that cannot be read or holds no specification, a variable given twice.
+    /// A file that cannot be read or is not a specification, a variable given twice.
     pub(super) fn spec(&self) -> Result<BotSpec, CliError> {
         if let Some(path) = &self.file {
             let what = || format!("the specification in {}", path.display());
@@ -128,7 +128,7 @@ impl AddArgs {
     }
 }
 
-/// Pairs as a map, each name once.
+/// Collects pairs into a map; each name may occur once.
 fn once<T: Clone>(option: &str, pairs: &[(String, T)]) -> Result<BTreeMap<String, T>, CliError> {
     let mut all = BTreeMap::new();
     for (name, value) in pairs {

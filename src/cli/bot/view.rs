@@ -51,7 +51,7 @@ pub(super) fn details(bot: &Bot, look: &Look) -> String {
         "meant to run",
         match bot.desired {
             BotDesired::Launched => "yes",
-            BotDesired::Draining => "until what it has in hand is done",
+            BotDesired::Draining => "until its running tasks have ended",
             BotDesired::Stopped => "no",
         },
     );
@@ -83,7 +83,7 @@ pub(super) fn details(bot: &Bot, look: &Look) -> String {
     table.field("last exit", or_dash(bot.last_exit.as_deref()));
     if let Some(fault) = &bot.fault {
         table.field("fault", Cell::new(&fault.reason, Tone::Bad));
-        table.field("faults in a row", fault.in_a_row);
+        table.field("consecutive faults", fault.in_a_row);
         table.field("fault since", when(Some(fault.since)));
         table.field("tries again", when(fault.next_try_at));
     }
@@ -145,7 +145,8 @@ fn executor(executor: &Executor) -> String {
     }
 }
 
-/// Shares of what becomes of simulated attempts, as they are drawn.
+/// Returns the shares of the outcomes of simulated attempts, in the order in which they
+/// are drawn.
 fn fates(profile: &SimulatedProfile) -> String {
     let hang = profile.hang_rate.min(1.0);
     let crash = profile.crash_rate.min(1.0 - hang);

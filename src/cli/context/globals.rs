@@ -1,5 +1,5 @@
-//! The options of every command, and the destination that they, the environment and
-//! the profiles give.
+//! The options of every command, and the destination that results from them, the
+//! environment and the profiles.
 
 use std::{
     path::{Path, PathBuf},
@@ -21,28 +21,28 @@ const HEADING: &str = "Global options";
 /// Options of every command.
 #[derive(Clone, Debug, Args)]
 pub(in crate::cli) struct GlobalArgs {
-    /// How data is written to standard output. `json` and `yaml` are what the
-    /// API answers; `jsonl` is one item a line. `table` unless the profile says otherwise.
+    /// Format of the data on standard output. `json` and `yaml` are the answers of the
+    /// API; `jsonl` is one item per line. `table` unless the profile says otherwise.
     #[arg(long, short, global = true, value_enum, help_heading = HEADING)]
     output: Option<Format>,
-    /// Where the hive is. http://127.0.0.1:8000 unless the profile says otherwise.
+    /// The URL of the hive. http://127.0.0.1:8000 unless the profile says otherwise.
     #[arg(long, global = true, env = "DEIA_URL", hide_env_values = true, help_heading = HEADING)]
     url: Option<String>,
-    /// The file that holds the API key.
+    /// The file with the API key.
     #[arg(long, global = true, env = "DEIA_KEY_FILE", hide_env_values = true, value_name = "FILE", help_heading = HEADING)]
     key_file: Option<PathBuf>,
-    /// The authorities (certificates in PEM) that the certificate of the hive must
-    /// come from, instead of those that this machine trusts.
+    /// The certificate authorities (in PEM) that must have issued the certificate of
+    /// the hive, instead of those that this machine trusts.
     #[arg(long, global = true, env = "DEIA_CA_FILE", hide_env_values = true, value_name = "FILE", help_heading = HEADING)]
     pub(super) ca_file: Option<PathBuf>,
     /// The profile to use instead of the current one: see deia profile.
     #[arg(long, global = true, env = "DEIA_PROFILE", hide_env_values = true, value_name = "NAME", help_heading = HEADING)]
     profile: Option<String>,
-    /// The data directory of a hive on this machine. Its admin.key is used when
-    /// no key file is given.
+    /// The data directory of a hive on this machine. Its admin.key is used if no key
+    /// file is given.
     #[arg(long, global = true, env = "DEIA_DATA_DIR", hide_env_values = true, value_name = "DIR", default_value = "data", help_heading = HEADING)]
     pub(super) data_dir: PathBuf,
-    /// How long one request may take.
+    /// Time-out of one request.
     #[arg(long, global = true, value_name = "DURATION", default_value = "30s", value_parser = parse::some_duration, help_heading = HEADING)]
     pub(super) request_timeout: Duration,
 }
@@ -99,8 +99,8 @@ impl Globals {
         Output::of_this_process(self.args.output.or_else(preferred).unwrap_or_default())
     }
 
-    /// Returns the variables of the environment that the destination comes from: that of
-    /// its URL and that of its key file.
+    /// Returns the environment variables that the destination comes from: that of its
+    /// URL and that of its key file.
     pub(super) fn variables(&self, to: &Destination) -> [Option<&'static str>; 2] {
         let url = !self.typed.url && self.args.url.as_ref() == Some(&to.url);
         let key =
@@ -108,12 +108,12 @@ impl Globals {
         [url.then_some("DEIA_URL"), key.then_some("DEIA_KEY_FILE")]
     }
 
-    /// `--url`, if it was said on the command line.
+    /// Returns `--url`, if it was typed.
     pub(in crate::cli) fn typed_url(&self) -> Option<&str> {
         self.args.url.as_deref().filter(|_| self.typed.url)
     }
 
-    /// `--key-file`, if it was said on the command line.
+    /// Returns `--key-file`, if it was typed.
     pub(in crate::cli) fn typed_key_file(&self) -> Option<&Path> {
         self.args
             .key_file
@@ -121,12 +121,12 @@ impl Globals {
             .filter(|_| self.typed.key_file)
     }
 
-    /// `--output`.
+    /// Returns `--output`, if it was typed.
     pub(in crate::cli) fn typed_output(&self) -> Option<Format> {
         self.args.output
     }
 
-    /// The profile that was named, else the one in use, else none.
+    /// Returns the profile that was named, otherwise the one in use, otherwise none.
     pub(super) fn profile(&self) -> Result<Option<Profile>, CliError> {
         let profiles = match profile::place() {
             Some(path) => Profiles::load(&path)?,
@@ -138,9 +138,9 @@ impl Globals {
         }
     }
 
-    /// Options go before the profile that was named by an option, that before the
-    /// environment, and that before any other profile. The key of a profile only
-    /// goes where the profile says, never to another hive.
+    /// Determines the destination. Options take precedence over a profile named by an
+    /// option, that over the environment, and the environment over any other profile.
+    /// The key of a profile only goes to the URL of the profile, never to another hive.
     pub(super) fn destination(&self, profile: Option<&Profile>) -> Destination {
         let of_env = |typed: bool| move |_: &&String| !typed;
         let url = self.args.url.as_ref();

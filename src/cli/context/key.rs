@@ -1,4 +1,4 @@
-//! The key of a command, and the file that it is in.
+//! The key of a command, and the file that contains it.
 
 use std::{
     fs, io,
@@ -21,8 +21,8 @@ pub(super) enum Found {
     None { reason: String },
 }
 
-/// Returns the key that was named; else the first admin key of a hive on this machine.
-/// That one is never sent to another machine.
+/// Returns the key that was named; otherwise the first admin key of a hive on this
+/// machine, which is never sent to another machine.
 pub(super) fn find_key(
     named: Option<&Path>,
     data_dir: &Path,

@@ -1,4 +1,4 @@
-//! What the user is told: what was wrong, where, and what to do next.
+//! Messages to the user: the error, its place, and what to do next.
 
 use deia_client::{self, ClientError, Problem};
 use deia_model::{Permission, Role};
@@ -10,7 +10,7 @@ use crate::{
 };
 
 impl CliError {
-    /// What to do next, where there is something to do.
+    /// Returns the next step, if there is one.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Client(error) => hint_of(error),
@@ -20,7 +20,7 @@ impl CliError {
                     .into(),
             ),
             Self::KeyRefused { path, variable, .. } => Some(format!(
-                "the key came from {}{}; give another with --key-file, or the hive's own --data-dir; an admin makes keys: deia key create",
+                "the key came from {}{}; give another with --key-file, or the hive's own --data-dir; an admin creates keys: deia key create",
                 path.display(),
                 variable
                     .map(|name| format!(" ({name})"))
@@ -35,10 +35,10 @@ impl CliError {
                 Some(format!("there is: {}", known.join(", ")))
             }
             Self::NoSuch { what, .. } if what.starts_with("profile") => {
-                Some("see what there is: deia profile list; make one: deia profile add".into())
+                Some("list them: deia profile list; create one: deia profile add".into())
             }
             Self::OwnAccess { .. } => {
-                Some("give --own as well if that is meant, or use another key: --key-file".into())
+                Some("give --own as well to confirm, or use another key: --key-file".into())
             }
             Self::CannotAsk { options, .. } => {
                 Some(format!("give {options} to do it without being asked"))
@@ -56,7 +56,7 @@ impl CliError {
                 "see why: deia bot show {name}; deia bot logs {name}"
             )),
             Self::TaskFailed { id, .. } => Some(format!(
-                "all it said: deia task logs {id}; all that is known: deia task show {id}"
+                "its log: deia task logs {id}; all details: deia task show {id}"
             )),
             Self::TaskNotEnded { id, .. } => Some(format!(
                 "wait again: deia task result {id} --wait; more: deia task why {id}"
@@ -80,15 +80,15 @@ impl CliError {
                 offset,
                 ..
             } => Some(format!(
-                "go on: deia task output {id} --attempt {attempt} --offset {offset} --follow"
+                "continue: deia task output {id} --attempt {attempt} --offset {offset} --follow"
             )),
             Self::Interrupted { stays } => stays.next(),
-            Self::Unhealthy(_) => Some("look closer: deia supervisors".into()),
+            Self::Unhealthy(_) => Some("details: deia supervisors".into()),
             _ => None,
         }
     }
 
-    /// What the user is told, line by line.
+    /// Returns the message to the user, line by line.
     pub fn message(&self) -> Vec<String> {
         let mut lines = match self {
             Self::SubmittedInPart { error, .. } => error.message(),
@@ -111,7 +111,7 @@ impl CliError {
     }
 }
 
-/// Returns a line without the numbers that the system has for its errors.
+/// Returns a line without the error numbers of the system.
 fn without_numbers(line: &str) -> String {
     let mut parts = line.split(" (os error ");
     let mut out = parts.next().unwrap_or_default().to_owned();
@@ -145,8 +145,8 @@ fn refusal(problem: &Problem) -> Vec<String> {
     lines
 }
 
-/// Splits the text of a refusal into what is wrong, and the advice of the catalogue,
-/// which speaks to callers of the API.
+/// Splits the text of a refusal into the error, and the advice of the catalogue, which
+/// is written for callers of the API.
 fn parts(problem: &Problem) -> (String, Option<Code>) {
     let text = problem.to_string();
     let code = Code::parse(&problem.code);
@@ -176,7 +176,7 @@ fn hint_of(error: &ClientError) -> Option<String> {
         }
         ClientError::WrongScheme { instead, .. } => Some(format!("try --url {instead}")),
         ClientError::TimedOut { .. } => Some(
-            "look before you repeat it, it may have been done; --request-timeout waits longer"
+            "check before you repeat it, as it may have taken effect; --request-timeout waits longer"
                 .into(),
         ),
         ClientError::Protocol { .. } => Some("check --url: is that a hive of this version?".into()),
@@ -206,7 +206,7 @@ fn hint_of_problem(problem: &Problem) -> Option<String> {
             Some(filled(words, &problem.to_string()))
         }
         (Some(Code::OutputMissing), _) if problem.to_string().contains("were erased at") => {
-            let words = "what is kept of it: deia task show ID";
+            let words = "its record: deia task show ID";
             Some(filled(words, &problem.to_string()))
         }
         (Some(code), advised) => match words(code) {
@@ -219,13 +219,14 @@ fn hint_of_problem(problem: &Problem) -> Option<String> {
     }
 }
 
-/// Returns whether a refusal says that the task had no attempt that could have an output.
+/// Returns whether a refusal means that the task had no attempt that could have an
+/// output.
 fn of_no_attempt(said: &str) -> bool {
     let mut sentences = said.split(". ").map(|part| part.trim_end_matches('.'));
     sentences.any(|it| it.ends_with("no attempt has begun") || it.ends_with("it had no attempt"))
 }
 
-/// Returns advice with the id or name that the refusal is about in its place.
+/// Returns advice with the id or name from the refusal filled in.
 fn filled(words: &str, said: &str) -> String {
     let is_of_id = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let mut tokens = said.split(|c| !is_of_id(c));
@@ -245,7 +246,7 @@ fn filled(words: &str, said: &str) -> String {
     }
 }
 
-/// Advice of the catalogue as the end of a line.
+/// Returns advice of the catalogue as the end of a line.
 fn continued(hint: &str) -> String {
     let hint = hint.trim_end_matches('.');
     let mut rest = hint.chars();
@@ -253,7 +254,7 @@ fn continued(hint: &str) -> String {
     first.into_iter().chain(rest).collect()
 }
 
-/// Advice on a permission that is lacking.
+/// Returns advice on a missing permission.
 fn who_may(permission: &str) -> String {
     let known = permission.parse::<Permission>().ok();
     let roles = known.map(|permission| Role::ALL.into_iter().filter(move |it| it.may(permission)));
@@ -264,11 +265,11 @@ fn who_may(permission: &str) -> String {
         [rest @ .., last] => format!("of the roles {} and {last}", rest.join(", ")),
     };
     format!(
-        "{permission} is {of}; ask an admin for a key that has it. deia whoami shows what yours may do, deia roles what each role may"
+        "{permission} is {of}; ask an admin for a key that has it. deia whoami shows the permissions of yours, deia roles those of each role"
     )
 }
 
-/// Advice on a thing that is not there.
+/// Returns advice on an object that does not exist.
 fn see_what_there_is(problem: &Problem, nearest: &[String]) -> String {
     let kind = problem.missing.as_ref().map(|missing| &*missing.kind);
     let list = match kind {
@@ -281,27 +282,27 @@ fn see_what_there_is(problem: &Problem, nearest: &[String]) -> String {
         _ => "deia bot list, deia task list",
     };
     let made_by = match kind {
-        Some("user") => "; make one: deia user add, or --new-user of deia key create",
+        Some("user") => "; create one: deia user add, or --new-user of deia key create",
         _ => "",
     };
     match nearest {
-        [] => format!("see what there is: {list}{made_by}"),
+        [] => format!("list them: {list}{made_by}"),
         names => {
             let names = names.join(", ");
-            format!("see what there is: {list} (nearest: {names}){made_by}")
+            format!("list them: {list} (nearest: {names}){made_by}")
         }
     }
 }
 
-/// Where the words of the command line for a code come from.
+/// Source of the command line's words for a code.
 enum Words {
     Own(&'static str),
     OfCatalogue,
     None,
 }
 
-/// Advice in words of the command line, for codes whose advice in the catalogue is about
-/// HTTP.
+/// Returns advice in words of the command line, for codes whose advice in the catalogue
+/// is about HTTP.
 fn words(code: Code) -> Words {
     Words::Own(match code {
         // The places are listed.
@@ -315,12 +316,12 @@ fn words(code: Code) -> Words {
         }
         Code::TaskIsFinal => "see how it ended: deia task result ID",
         Code::BotInUse => "deia bot stop NAME --wait, and then again",
-        Code::RestartRefused => "nothing was changed; see to what is named, and try again",
-        Code::PartRefused => "see how it stands: deia supervisors",
-        Code::VersionMismatch => "look at what has changed, and repeat with the new --if-version",
+        Code::RestartRefused => "nothing was changed; fix the named problem, and try again",
+        Code::PartRefused => "check its state: deia supervisors",
+        Code::VersionMismatch => "check what has changed, and repeat with the new --if-version",
         Code::BadCursor => "start from the first page, without --cursor, with the same filters",
         Code::IdempotencyMismatch => {
-            "give a new --idempotency-key for something new, and the same words when repeating"
+            "give a new --idempotency-key for a new request, and the same arguments when repeating one"
         }
         Code::KeyMissing | Code::SessionOver => "give a key with --key-file or DEIA_KEY_FILE",
         Code::RateLimited
@@ -330,9 +331,9 @@ fn words(code: Code) -> Words {
         | Code::QueueShareUsedUp
         | Code::QueueFull => "try again in a moment",
         Code::OutcomeUnknown => {
-            "repeat it with the same --idempotency-key, or look first whether it was done"
+            "repeat it with the same --idempotency-key, or check first whether it took effect"
         }
-        Code::KeyMadeAlready => "if its text is lost, revoke that key and make another",
+        Code::KeyMadeAlready => "if its text is lost, revoke that key and create another",
         Code::SessionOpenedAlready => "log in again",
         Code::CrossSite => "use a key",
         Code::PermissionDenied => "ask an admin for a key that has the permission: deia roles",
@@ -347,7 +348,7 @@ fn words(code: Code) -> Words {
     })
 }
 
-/// Advice other than to wait.
+/// Returns advice other than to wait.
 fn besides_waiting(code: Code) -> &'static str {
     match code {
         Code::QueueShareUsedUp => {

@@ -1,35 +1,35 @@
-//! How the process ends.
+//! Exit codes.
 
 use std::process::ExitCode;
 
-/// How the process ends.
+/// The exit code of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
-    /// What was asked for was done.
+    /// The command succeeded.
     Ok = 0,
-    /// It was not.
+    /// The command failed.
     Failed = 1,
     /// The command or its input is wrong.
     Usage = 2,
     /// The hive answers and is not healthy.
     Unhealthy = 3,
-    /// There is no such thing.
+    /// The object does not exist.
     NotFound = 4,
-    /// The key may not do that, or is none.
+    /// Permission denied, or not authenticated.
     Denied = 5,
-    /// It does not fit how things stand.
+    /// The request conflicts with the current state.
     Conflict = 6,
     /// No hive answers.
     Unreachable = 7,
-    /// It was not done in time.
+    /// The time-out expired.
     TimedOut = 8,
-    /// The user interrupted it, as a shell counts that (128 + SIGINT).
+    /// The user interrupted the command, encoded as by a shell (128 + SIGINT).
     Interrupted = 130,
 }
 
 impl Exit {
-    /// All of them, by their number.
+    /// All exit codes, by their number.
     pub const ALL: [Exit; 10] = [
         Exit::Ok,
         Exit::Failed,
@@ -43,21 +43,19 @@ impl Exit {
         Exit::Interrupted,
     ];
 
-    /// What it says, for the documents.
+    /// Returns the meaning, for the documents.
     pub fn meaning(self) -> &'static str {
         match self {
-            Self::Ok => "what was asked for was done",
-            Self::Failed => {
-                "it was not: the hive refused or failed, or the task that was waited for did"
-            }
-            Self::Usage => "the command or its input is wrong",
+            Self::Ok => "success",
+            Self::Failed => "failure: the hive refused or failed, or the awaited task did",
+            Self::Usage => "wrong usage: the command or its input is invalid",
             Self::Unhealthy => "the hive answers and is not healthy",
-            Self::NotFound => "there is no such thing",
-            Self::Denied => "the key may not do that, or is none",
-            Self::Conflict => "it does not fit how things stand",
+            Self::NotFound => "not found",
+            Self::Denied => "permission denied or not authenticated",
+            Self::Conflict => "conflict with the current state",
             Self::Unreachable => "no hive answers",
-            Self::TimedOut => "it was not done in time",
-            Self::Interrupted => "you interrupted it",
+            Self::TimedOut => "timed out",
+            Self::Interrupted => "interrupted by the user",
         }
     }
 }

@@ -70,7 +70,7 @@ pub(super) fn list(keys: &[KeyInfo], look: &Look) -> String {
     table.render(look)
 }
 
-/// What it has less than its role.
+/// Returns the restrictions of the key compared with its role.
 fn narrowed(key: &KeyInfo) -> String {
     let scopes = key
         .scopes

@@ -1,4 +1,4 @@
-//! The file that profiles are kept in. It never holds a key.
+//! The file that stores profiles. It never contains a key.
 
 use std::{
     collections::BTreeMap,
@@ -20,15 +20,15 @@ const KEYS: &[&str] = &[
     "key", "api_key", "apikey", "token", "secret", "password", "bearer",
 ];
 
-/// Which hive, which key, and how to show what it says.
+/// A hive, its key file, and the format of its data.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(in crate::cli) struct Profile {
-    /// Where the hive is.
+    /// The URL of the hive.
     pub(in crate::cli) url: String,
-    /// The file that holds the key.
+    /// The file with the key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(in crate::cli) key_file: Option<PathBuf>,
-    /// How data is written.
+    /// The format of data.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(in crate::cli) output: Option<Format>,
 }
@@ -36,19 +36,19 @@ pub(in crate::cli) struct Profile {
 /// All profiles.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
 pub(in crate::cli) struct Profiles {
-    /// The one that is used when none is named.
+    /// The profile that is used when none is named.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) current: Option<String>,
-    /// By name.
+    /// The profiles, by name.
     pub(super) profiles: BTreeMap<String, Profile>,
 }
 
-/// Where the file is: `DEIA_CONFIG`, else `deia/config.yaml` in the user's
-/// directory of settings (XDG Base Directory Specification).
+/// Returns the path of the file: `DEIA_CONFIG`, otherwise `deia/config.yaml` in the
+/// user's directory of settings (XDG Base Directory Specification).
 pub(in crate::cli) fn place() -> Option<PathBuf> {
     let set = |name| env::var_os(name).filter(|value| !value.is_empty());
     let xdg = || set("XDG_CONFIG_HOME").map(PathBuf::from);
-    // The specification wants relative paths ignored.
+    // The specification requires that relative paths are ignored.
     let dir = || xdg().filter(|dir| dir.is_absolute());
     let home = || set("HOME").map(|home| PathBuf::from(home).join(".config"));
     let usual = || Some(dir().or_else(home)?.join("deia/config.yaml"));
@@ -56,10 +56,10 @@ pub(in crate::cli) fn place() -> Option<PathBuf> {
 }
 
 impl Profiles {
-    /// What the file holds; nothing when there is none.
+    /// Reads the file; returns no profiles if there is none.
     ///
     /// # Errors
-    /// It cannot be read, is not what it should be, or holds a key.
+    /// It cannot be read, is malformed, or contains a key.
     pub(in crate::cli) fn load(path: &Path) -> Result<Self, CliError> {
         let refuse = |reason: String| CliError::Input {
             what: path.display().to_string(),
@@ -77,18 +77,18 @@ impl Profiles {
         parse(&text, dir).map_err(refuse)
     }
 
-    /// Writes the file anew, whole or not at all.
+    /// Writes the file atomically.
     ///
     /// # Errors
-    /// It cannot be written.
+    /// The file cannot be written.
     pub(super) fn save(&self, path: &Path) -> Result<(), CliError> {
-        // A link stays one: what it leads to is written.
+        // A symbolic link is kept: its target is written.
         let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let text = yaml::to_string(self)?;
         write_whole(&path, &text).map_err(|error| CliError::File { path, error })
     }
 
-    /// The profile of that name.
+    /// Returns the profile of that name.
     ///
     /// # Errors
     /// There is none.
@@ -96,10 +96,10 @@ impl Profiles {
         self.profiles.get(name).ok_or_else(|| self.no_such(name))
     }
 
-    /// The profile in use, if there is one.
+    /// Returns the profile in use, if there is one.
     ///
     /// # Errors
-    /// The file names one that is not there.
+    /// The file names one that does not exist.
     pub(in crate::cli) fn current(&self) -> Result<Option<&Profile>, CliError> {
         let current = self.current.as_deref();
         current.map(|name| self.named(name)).transpose()
@@ -127,7 +127,7 @@ fn write_whole(path: &Path, text: &str) -> io::Result<()> {
         fs::rename(&beside, path)
     });
     if written.is_err() {
-        // What is half written is of no use to anybody.
+        // A partly written file is of no use.
         let _ = fs::remove_file(&beside);
     }
     written
@@ -203,7 +203,7 @@ pub(super) fn no_user_in(url: &str) -> Result<(), &'static str> {
     }
 }
 
-/// Fails for what cannot be the name of a profile.
+/// Fails for a text that cannot be the name of a profile.
 pub(super) fn check_name(name: &str) -> Result<(), String> {
     let ok = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
     match (1..=63).contains(&name.len()) && name.bytes().all(ok) && !is_key(name) {
@@ -214,7 +214,7 @@ pub(super) fn check_name(name: &str) -> Result<(), String> {
     }
 }
 
-/// What is not a field; if it looks as if it held a key, what to do with that.
+/// Describes an unknown field; if it looks like a key, says how to give a key.
 fn unknown(name: &str, place: &str, known: &str) -> String {
     if KEYS.contains(&name.to_ascii_lowercase().as_str()) {
         return format!("{place}{name}: {NO_KEYS}");
@@ -252,7 +252,8 @@ fn optional(value: &Yaml, place: &str) -> Result<Option<String>, String> {
     }
 }
 
-/// A path of the file: `~/` is the user's home, others are relative to the file.
+/// Resolves a path of the file: `~/` is the user's home, others are relative to the
+/// file.
 fn from(dir: &Path, path: &str) -> PathBuf {
     match (path.strip_prefix("~/"), env::var_os("HOME")) {
         (Some(rest), Some(home)) => PathBuf::from(home).join(rest),

@@ -1,4 +1,4 @@
-//! Many tasks at once: those that failed, and those that wait.
+//! Bulk commands: on failed tasks, and on waiting tasks.
 
 use clap::Args;
 use deia_client::{Changed, Client, Selection};
@@ -16,35 +16,35 @@ use crate::cli::{
     watch::WatchArgs,
 };
 
-/// No more are counted before it is asked.
+/// Maximum number of tasks that are counted before the question.
 const COUNT_MAX: u32 = 1_000;
-/// No more tasks are looked at to tell why they were left as they are.
+/// Maximum number of tasks that are looked up to say why they were left as they are.
 const LOOKED_AT: usize = 100;
-/// Tasks that one request names.
+/// Maximum number of tasks that one request names.
 const IDS_AT_ONCE: usize = 1_000;
 
-/// Which waiting tasks are cancelled.
+/// Selection of waiting tasks to cancel.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct PurgeArgs {
     #[command(flatten)]
     filter: FilterArgs,
-    /// Only those in this status.
+    /// Only tasks in this status.
     #[arg(long, value_parser = parse::waiting_status())]
     status: Option<TaskStatus>,
-    /// All that wait.
+    /// All waiting tasks.
     #[arg(long)]
     all: bool,
     #[command(flatten)]
     confirm: Confirm,
 }
 
-/// Which failed tasks are listed.
+/// Selection of failed tasks to list.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct DeadArgs {
-    /// Only those that failed for this reason.
+    /// Only tasks that failed for this reason.
     #[arg(long, value_parser = parse::end_reason())]
     reason: Option<EndReason>,
-    /// Only those that this bot had last.
+    /// Only tasks that this bot ran last.
     #[arg(long)]
     bot: Option<BotName>,
     #[command(flatten)]
@@ -55,25 +55,25 @@ pub(in crate::cli) struct DeadArgs {
     watch: WatchArgs,
 }
 
-/// Which failed tasks are put back.
+/// Selection of failed tasks to put back.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct RequeueArgs {
     /// These tasks.
     #[arg(value_name = "ID")]
     ids: Vec<TaskId>,
-    /// Only those that failed for this reason.
+    /// Only tasks that failed for this reason.
     #[arg(long, value_parser = parse::end_reason())]
     reason: Option<EndReason>,
     #[command(flatten)]
     filter: FilterArgs,
-    /// All that failed.
+    /// All failed tasks.
     #[arg(long)]
     all: bool,
     #[command(flatten)]
     confirm: Confirm,
 }
 
-/// How many tasks something concerns.
+/// The number of tasks that an action concerns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Count {
     Exactly(u64),
@@ -87,7 +87,7 @@ impl PurgeArgs {
             status: self.status,
             ..self.filter.filter()?
         };
-        let which = selection(filter.clone(), self.all, "for all that wait")?;
+        let which = selection(filter.clone(), self.all, "for all waiting ones")?;
         if self.confirm.asks() {
             let count = waiting(client, &filter).await?;
             self.confirm
@@ -108,7 +108,7 @@ impl DeadArgs {
         let once = async || {
             let page = client.dead_tasks(&filter, &part).await?;
             let table = |look: &_| task::dead(&page.items, look);
-            out.list(&page, "no such tasks have failed", table)
+            out.list(&page, "no failed tasks match", table)
         };
         self.watch.show(context, once).await
     }
@@ -130,7 +130,7 @@ impl RequeueArgs {
             }
             return these(client, out, &self.ids).await;
         }
-        let which = selection(filter.clone(), self.all, "for all that failed")?;
+        let which = selection(filter.clone(), self.all, "for all failed ones")?;
         if self.confirm.asks() {
             let page = client.dead_tasks(&filter, &first()).await?;
             let count = Count::of(page.items.len(), page.next_cursor.is_some());
@@ -170,8 +170,9 @@ async fn these(client: &Client, out: &Output, ids: &[TaskId]) -> Result<(), CliE
     }
 }
 
-/// Returns the first of these tasks that are not put back: those that are not there, and
-/// those that ended otherwise. One that waits or runs may have been put back just now.
+/// Returns the first of these tasks that are not put back: those that do not exist, and
+/// those that ended otherwise. A waiting or running task may have been put back just
+/// now.
 async fn left_alone(client: &Client, ids: &[TaskId]) -> Vec<(TaskId, Option<TaskStatus>)> {
     let mut left = Vec::new();
     for id in ids.iter().take(LOOKED_AT) {
@@ -186,7 +187,8 @@ async fn left_alone(client: &Client, ids: &[TaskId]) -> Vec<(TaskId, Option<Task
     left
 }
 
-/// Returns why a task in this status, or one that is not there, is not put back.
+/// Returns the reason why a task in this status, or one that does not exist, is not put
+/// back.
 fn reason(id: TaskId, status: Option<TaskStatus>) -> String {
     match status.map(TaskStatus::as_str) {
         None => format!("there is no task \"{id}\""),
@@ -207,7 +209,7 @@ fn selection(filter: TaskFilter, all: bool, all_of: &str) -> Result<Selection, C
         return Err(CliError::Input {
             what: "no tasks are named".into(),
             reason: format!(
-                "say which: --type, --tag, --metadata, --submitter, --since, ... or --all {all_of}"
+                "select them: --type, --tag, --metadata, --submitter, --since, ... or --all {all_of}"
             ),
         });
     }
@@ -234,8 +236,8 @@ fn first() -> PageRequest {
     }
 }
 
-/// How many waiting tasks the filter means: from the counts of the queue where
-/// they tell, otherwise by looking for them.
+/// Returns the number of waiting tasks that match the filter: from the counts of the
+/// queue if possible, otherwise by searching for them.
 async fn waiting(client: &Client, filter: &TaskFilter) -> Result<Count, CliError> {
     if let Some(n) = counted(&client.queue().await?, filter) {
         return Ok(Count::Exactly(n));
@@ -253,7 +255,7 @@ async fn waiting(client: &Client, filter: &TaskFilter) -> Result<Count, CliError
     Ok(Count::of(found, more))
 }
 
-/// The number of waiting tasks, if the filter asks for no more than the lanes say.
+/// Returns the number of waiting tasks, if the filter can be answered from the lanes.
 fn counted(queue: &QueueStatus, filter: &TaskFilter) -> Option<u64> {
     let of_lanes = TaskFilter {
         status: filter.status,
@@ -295,7 +297,7 @@ impl Count {
         }
     }
 
-    /// In words, with what kind of tasks they are.
+    /// Returns the number in words, with the kind of tasks.
     fn tasks(self, which: &str) -> String {
         match self {
             Self::Exactly(1) => format!("1 {which} task"),

@@ -10,7 +10,7 @@ use crate::cli::{
     table::{Cell, Column, Table, Tone, or_dash},
 };
 
-/// The counts as fields of a table, each named by `what` and its status.
+/// Adds the counts as fields of a table, each named by `what` and its status.
 pub(in crate::cli) fn counts(table: &mut Table, what: &str, totals: &StatusCounts) {
     let mut totals = *totals;
     for status in TaskStatus::ALL {
@@ -19,7 +19,7 @@ pub(in crate::cli) fn counts(table: &mut Table, what: &str, totals: &StatusCount
     }
 }
 
-/// How the queue stands, the whole of it.
+/// Renders the whole state of the queue.
 pub(super) fn status(queue: &QueueStatus, look: &Look) -> String {
     let mut totals = Table::fields();
     counts(&mut totals, "", &queue.totals);
@@ -75,7 +75,7 @@ fn waits(waits: &Waits) -> Cell {
     or_dash(text)
 }
 
-/// What is paused, by whom and why.
+/// Renders the pauses, with their user and reason.
 pub(super) fn pauses(paused: &[Pause], look: &Look) -> String {
     let mut table = Table::new(&[
         Column::new("PAUSED").flows(),
@@ -98,7 +98,7 @@ pub(super) fn pauses(paused: &[Pause], look: &Look) -> String {
     table.render(look)
 }
 
-/// A line for each priority and type, with how fast it goes and how long its tasks waited.
+/// Renders a line for each priority and type, with its throughput and waiting times.
 fn lanes(queue: &QueueStatus, look: &Look) -> String {
     let mut table = Table::new(&[
         Column::new("TYPE").flows(),
@@ -130,7 +130,7 @@ fn lanes(queue: &QueueStatus, look: &Look) -> String {
     table.render(look)
 }
 
-/// A line for each type and each bot, with the work of the last hours.
+/// Renders a line for each type and each bot, with the work of the last hours.
 fn history(history: &QueueHistory, look: &Look) -> String {
     let mut table = Table::new(&[
         Column::new("LAST 24 H").flows(),

@@ -1,4 +1,4 @@
-//! Submits the tasks of a file, batch by batch.
+//! Submission of the tasks of a file, batch by batch.
 
 use std::{
     collections::VecDeque,
@@ -16,21 +16,21 @@ use tokio::time::sleep;
 
 use crate::cli::{context::Context, error::CliError, human, interrupt::Stays, output::Output};
 
-/// No line is longer: the most that `tasks.max_content_bytes` can allow.
+/// Maximum length of a line: the largest possible `tasks.max_content_bytes`.
 const LINE_MAX_BYTES: u64 = 64 << 20;
-/// A batch takes no further line once it has this much.
+/// Size at which a batch takes no further lines, in bytes.
 const BATCH_MAX_BYTES: usize = 16 << 20;
-/// How often a batch is tried again when the hive is busy or does not answer,
-/// and how long is waited at least before each.
+/// Number of attempts to submit a batch when the hive is busy or does not answer, and
+/// the minimum pause before each.
 const TRIES: u32 = 5;
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// The tasks of a file, one a line; empty lines do not count.
+/// The tasks of a file, one per line; empty lines are skipped.
 struct Lines<R> {
     from: R,
     name: String,
     number: usize,
-    /// Lines that were read, and come again.
+    /// Lines that were read, and are to be returned again.
     again: VecDeque<(usize, String)>,
 }
 
@@ -38,13 +38,13 @@ struct Lines<R> {
 #[derive(Debug, Default)]
 struct Batch {
     tasks: Vec<NewTask>,
-    /// On which line each stands.
+    /// The line number of each.
     lines: Vec<usize>,
     /// The text of each.
     texts: Vec<String>,
 }
 
-/// What is accepted so far, in the order of the file.
+/// The tasks accepted so far, in the order of the file.
 #[derive(Debug, Default)]
 struct Accepted {
     ids: Vec<TaskId>,
@@ -54,8 +54,8 @@ struct Accepted {
 /// Submits all tasks of the file, at most `size` at once, and prints their ids.
 ///
 /// # Errors
-/// A line that is no task, or what keeps the hive from accepting one. What was
-/// accepted until then stays so, and is printed.
+/// A line that is not a task, or the reason why the hive refuses one. Tasks that were
+/// accepted before stay so, and are printed.
 pub(super) async fn submit(
     context: &Context,
     file: &Path,
@@ -63,7 +63,7 @@ pub(super) async fn submit(
     idempotency_key: Option<&str>,
 ) -> Result<(), CliError> {
     let mut lines = Lines::open(file)?;
-    // With a key of its own each batch may be tried again.
+    // With a key of its own each batch can be retried.
     let key = match idempotency_key {
         Some(key) => key.to_owned(),
         None => format!("file-{}", TaskId::new()),
@@ -146,11 +146,11 @@ fn largest(error: &ClientError) -> Option<usize> {
     (max > 0).then_some(max)
 }
 
-/// The longest key that the API takes, in bytes.
+/// Maximum length of a key in the API, in bytes.
 const KEY_MAX_BYTES: usize = 255;
 
-/// The key of one batch of a file: that of the file and the batch's number, or, where
-/// that would be too long, a digest of it.
+/// Returns the key of one batch of a file: that of the file and the batch's number, or,
+/// if that would be too long, a digest of it.
 fn batch_key(key: &str, number: usize) -> String {
     let whole = format!("{key}-{number}");
     if whole.len() <= KEY_MAX_BYTES || key.len() > KEY_MAX_BYTES {
@@ -161,7 +161,7 @@ fn batch_key(key: &str, number: usize) -> String {
     format!("sha256-{digest}-{number}")
 }
 
-/// The key makes it safe to try again.
+/// Submits one batch; the key makes it safe to retry.
 async fn one(client: &Client, batch: &Batch, key: &str) -> Result<Vec<TaskId>, ClientError> {
     let mut tries = 0;
     loop {
@@ -180,7 +180,7 @@ fn is_uncertain(error: &CliError) -> bool {
     matches!(error, CliError::Client(error) if error.is_passing())
 }
 
-/// The same refusal, told by the lines of the file.
+/// Returns the refusal with pointers replaced by line numbers of the file.
 fn in_lines(error: ClientError, lines: &[usize], name: &str) -> CliError {
     let ClientError::Problem(mut problem) = error else {
         return error.into();
@@ -245,7 +245,8 @@ impl Lines<Box<dyn BufRead>> {
 }
 
 impl<R: BufRead> Lines<R> {
-    /// The next tasks; none at the end. `before` are those of the batches before.
+    /// Returns the next tasks; `None` at the end. `before` are those of the batches
+    /// before.
     fn batch(&mut self, size: usize, before: &[TaskId]) -> Result<Batch, CliError> {
         let (mut batch, mut bytes) = (Batch::default(), 0);
         while batch.tasks.len() < size && bytes < BATCH_MAX_BYTES {
@@ -261,7 +262,7 @@ impl<R: BufRead> Lines<R> {
         Ok(batch)
     }
 
-    /// Has the lines of a batch come again.
+    /// Returns the lines of a batch to the reader.
     fn put_back(&mut self, batch: Batch) {
         let lines = batch.lines.into_iter().zip(batch.texts);
         let later = std::mem::take(&mut self.again);
@@ -306,13 +307,13 @@ impl<R: BufRead> Lines<R> {
     }
 }
 
-/// Returns whether there is no task in a line: it has a byte order mark at most.
+/// Returns whether a line contains no task: at most a byte order mark.
 fn is_empty(line: &[u8]) -> bool {
     let line = line.strip_prefix("\u{feff}".as_bytes()).unwrap_or(line);
     line.trim_ascii().is_empty()
 }
 
-/// Returns what is wrong with a line that is no task.
+/// Describes the error in a line that is not a task.
 fn unreadable(error: &serde_json::Error) -> String {
     let said = error.to_string();
     let what = said
@@ -330,8 +331,8 @@ fn unreadable(error: &serde_json::Error) -> String {
     }
 }
 
-/// The task of a line, at that place of its batch. What it says of places in
-/// the file becomes places in the batch, or the ids of those `before` it.
+/// Parses the task of a line, at that place of its batch. Its references to lines of
+/// the file become places in the batch, or the ids of those `before` it.
 fn task(text: &str, place: usize, before: &[TaskId]) -> Result<NewTask, String> {
     let mut task: NewTask = serde_json::from_str(text).map_err(|error| unreadable(&error))?;
     if let Some(found) = ambiguity(text) {
@@ -349,7 +350,7 @@ fn task(text: &str, place: usize, before: &[TaskId]) -> Result<NewTask, String> 
             }
             None => {
                 return Err(format!(
-                    "depends_on has @{n}, which is no task before this one (@0 is the first)"
+                    "depends_on has @{n}, which is not a task before this one (@0 is the first)"
                 ));
             }
         };

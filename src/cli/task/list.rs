@@ -1,4 +1,4 @@
-//! Which tasks are listed.
+//! Lists of tasks.
 
 use clap::Args;
 use deia_client::ClientError;
@@ -16,13 +16,13 @@ use crate::cli::{
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct ListArgs {
-    /// Only those in this status.
+    /// Only tasks in this status.
     #[arg(long, value_parser = parse::status())]
     status: Option<TaskStatus>,
-    /// Only those that this bot has, or had last.
+    /// Only tasks that this bot runs, or ran last.
     #[arg(long)]
     bot: Option<BotName>,
-    /// Only those that failed or were called off for this reason.
+    /// Only tasks that failed or were cancelled for this reason.
     #[arg(long, value_parser = parse::end_reason())]
     reason: Option<EndReason>,
     #[command(flatten)]
@@ -56,7 +56,7 @@ impl ListArgs {
     }
 }
 
-/// Tells that there is no bot of that name, if that can be seen.
+/// Reports that there is no bot of that name, if that can be looked up.
 async fn tell_of_missing(context: &Context, bot: &BotName) {
     let is_missing = |error: &ClientError| error.problem().is_some_and(|p| p.status == 404);
     if context
@@ -69,7 +69,7 @@ async fn tell_of_missing(context: &Context, bot: &BotName) {
     }
 }
 
-/// Tells that nothing can be within a span of time that ends before it begins.
+/// Reports that a span of time that ends before it begins is empty.
 pub(in crate::cli) fn tell_of_span(
     out: &Output,
     since: Option<Timestamp>,

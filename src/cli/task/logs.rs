@@ -14,20 +14,20 @@ const PERIOD: Duration = Duration::from_millis(500);
 /// Number of attempts to reach a server that does not answer.
 const TRIES: u32 = 10;
 const RETRY_AFTER: Duration = Duration::from_secs(1);
-/// The most lines of one look.
+/// Maximum number of lines of one look.
 const MAX_LINES: u32 = 10_000;
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct TaskLogArgs {
     /// The task.
     id: TaskId,
-    /// Only of this attempt.
+    /// Only lines of this attempt.
     #[arg(long, value_name = "N", value_parser = parse::whole(1..=u32::MAX))]
     attempt: Option<u32>,
     /// Maximum number of lines.
     #[arg(long, short = 'n', value_name = "N", default_value_t = 1_000, value_parser = parse::whole(1..=10_000_u32))]
     lines: u32,
-    /// Go on with what comes until the task has ended.
+    /// Continue with new lines until the task has ended.
     #[arg(long, short)]
     follow: bool,
 }
@@ -44,7 +44,7 @@ impl TaskLogArgs {
             return out.one(&log, |_| String::new());
         }
         if log.lines.is_empty() {
-            out.note("the logs have nothing about it");
+            out.note("the logs have no lines about it");
         }
         log.lines.iter().try_for_each(|line| show(out, line))
     }
@@ -52,7 +52,8 @@ impl TaskLogArgs {
     async fn follow(&self, client: &Client, out: &Output) -> Result<(), CliError> {
         let (mut seen, mut tries) = (0, 0);
         loop {
-            // The status first: what is said until the end comes before it is read.
+            // The status comes first: everything logged before the end is read after
+            // it.
             let looked = async {
                 let state = client.task_status(self.id).await?;
                 let log = client.task_log(self.id, self.attempt, MAX_LINES).await?;
@@ -85,8 +86,8 @@ impl TaskLogArgs {
     }
 }
 
-/// Returns the lines after the first `seen`, at most `max`. A log that was rotated
-/// has fewer lines than were seen: then it is counted anew.
+/// Returns the lines after the first `seen`, at most `max`. A log that was rotated has
+/// fewer lines than were seen: then counting starts over.
 fn unseen<'a>(log: &'a TaskLog, seen: &mut u64, max: u32) -> &'a [TaskLogLine] {
     let new = log.total.saturating_sub(*seen);
     *seen = log.total;

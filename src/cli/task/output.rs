@@ -1,4 +1,4 @@
-//! What the program of a task prints, shown while it does and afterwards.
+//! The output of the program of a task, shown while it runs and afterwards.
 
 use std::time::Duration;
 
@@ -18,27 +18,27 @@ use crate::cli::{
     text::Decoder,
 };
 
-/// How often is looked whether another attempt has begun.
+/// Interval of the checks whether another attempt has begun.
 const PERIOD: Duration = Duration::from_millis(200);
-/// How often it is tried to go on after a stream has broken off (the server may
-/// be restarting), and how long is waited before each.
+/// Number of attempts to continue after a stream has broken off (the server may be
+/// restarting), and the pause before each.
 const TRIES: u32 = 10;
 const RETRY_AFTER: Duration = Duration::from_secs(1);
-/// No document holds more; lines and plain bytes have no limit.
+/// Maximum size of a document; lines and plain bytes have no limit.
 const DOCUMENT_MAX_BYTES: u64 = 64 << 20;
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct OutputArgs {
     /// The task.
     id: TaskId,
-    /// Go on with what comes, through restarts of the server and later attempts,
+    /// Continue with new output, through restarts of the server and later attempts,
     /// until the task has ended.
     #[arg(long, short)]
     follow: bool,
-    /// From this byte on.
+    /// Start at this byte.
     #[arg(long, value_name = "BYTE", default_value_t = 0, value_parser = parse::whole(0..=u64::MAX))]
     offset: u64,
-    /// Of this attempt; of the last one when absent.
+    /// The attempt; the last one when absent.
     #[arg(long, value_name = "N", value_parser = parse::whole(1..=u32::MAX))]
     attempt: Option<u32>,
 }
@@ -47,25 +47,25 @@ pub(in crate::cli) struct OutputArgs {
 #[derive(Serialize)]
 struct Piece<'a> {
     attempt: u32,
-    /// Where it begins, in bytes.
+    /// Offset of the first byte.
     offset: u64,
     output: &'a str,
 }
 
-/// All of an output that there is by now.
+/// The whole output so far.
 #[derive(Serialize)]
 struct Document {
     task_id: TaskId,
     attempt: u32,
     offset: u64,
-    /// From where to go on.
+    /// Offset at which to continue.
     next_offset: u64,
-    /// Whether nothing more comes in this attempt.
+    /// True if this attempt prints nothing more.
     complete: bool,
     output: String,
 }
 
-/// What is done about a followed task.
+/// The next step of following a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Next {
     Read,
@@ -86,13 +86,13 @@ struct Follower<'a> {
     out: &'a Output,
     id: TaskId,
     interrupt: &'a Interrupt,
-    /// From where it goes on.
+    /// The position at which it continues.
     place: OutputPlace,
-    /// The last attempt of which nothing more comes.
+    /// The last attempt that prints nothing more.
     over: u32,
-    /// How often in a row it did not go on.
+    /// Number of consecutive failures to continue.
     tries: u32,
-    /// Whether the hive has answered at all.
+    /// True if the hive has ever answered.
     heard: bool,
 }
 
@@ -121,7 +121,7 @@ impl OutputArgs {
     }
 }
 
-/// What there is by now.
+/// Returns the output so far.
 async fn once(context: &Context, id: TaskId, from: OutputPlace) -> Result<(), CliError> {
     let (client, out) = (&context.client, &context.out);
     let mut stream = client.task_output(id, from, false).await?;
@@ -142,7 +142,7 @@ async fn once(context: &Context, id: TaskId, from: OutputPlace) -> Result<(), Cl
         let OutputPlace { attempt, offset } = stream.place();
         let attempt = attempt.unwrap_or_default();
         out.note(&format!(
-            "it goes on: --attempt {attempt} --offset {offset}, or --follow"
+            "there is more: --attempt {attempt} --offset {offset}, or --follow"
         ));
     }
     Ok(())
@@ -177,7 +177,7 @@ async fn document(
     })
 }
 
-/// Prints what comes until the stream ends; `shown` is how far that was.
+/// Prints the output until the stream ends; `shown` is the position reached.
 async fn pass_on(
     stream: &mut OutputStream,
     screen: &Screen<'_>,
@@ -216,7 +216,7 @@ fn show(out: &Output, at: &OutputPlace, text: &str) -> Result<(), CliError> {
         return Ok(());
     }
     if out.is_table() {
-        // A progress bar overwrites its line: shown as a line for each version.
+        // A progress bar overwrites its line: each version is shown on a line.
         let lines = text.replace("\r\n", "\n").replace('\r', "\n");
         return out.bytes(human::printable(&lines).as_bytes());
     }
@@ -248,7 +248,7 @@ impl Follower<'_> {
         }
     }
 
-    /// Looks how the task stands and reads what there is to read.
+    /// Checks the state of the task and reads the available output.
     async fn step(&mut self) -> Result<Next, CliError> {
         self.interrupt.stays(Stays::Output(self.id, self.place));
         let state = self.client.task_status(self.id).await?;
@@ -283,7 +283,7 @@ impl Follower<'_> {
         }
     }
 
-    /// Tells when it is another attempt than before.
+    /// Reports the beginning of another attempt.
     fn begin(&self, place: OutputPlace) {
         let another = self.over > 0 && place.attempt > Some(self.over);
         if let (true, Some(attempt)) = (another, place.attempt) {
@@ -291,12 +291,12 @@ impl Follower<'_> {
         }
     }
 
-    /// There is nothing to read now from where it would go on.
+    /// Handles the absence of output at the current position.
     fn without(&mut self, state: &TaskState, error: ClientError) -> Result<Next, CliError> {
         match self.place.attempt {
             Some(attempt) if state.attempt > attempt => {
                 self.out.note(&format!(
-                    "what attempt {attempt} printed after byte {} is gone",
+                    "the output of attempt {attempt} after byte {} is gone",
                     self.place.offset
                 ));
                 self.over = self.over.max(attempt);
@@ -309,7 +309,7 @@ impl Follower<'_> {
     }
 }
 
-/// The error, with the place to go on from if there is one.
+/// Returns the error, with the position at which to continue if there is one.
 fn stopped(id: TaskId, place: OutputPlace, error: CliError) -> CliError {
     match place.attempt {
         None => error,
@@ -322,7 +322,7 @@ fn stopped(id: TaskId, place: OutputPlace, error: CliError) -> CliError {
     }
 }
 
-/// What is done about a task of whose attempts the first `over` are over.
+/// Decides the next step for a task of whose attempts the first `over` are over.
 fn next(state: &TaskState, over: u32) -> Next {
     match (state.attempt > over, state.status.is_final()) {
         (true, _) => Next::Read,

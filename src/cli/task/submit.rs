@@ -1,4 +1,4 @@
-//! What `task submit` is told, and the task that it makes.
+//! Arguments of `task submit`, and the task that they make.
 
 use std::path::{Path, PathBuf};
 
@@ -15,10 +15,10 @@ use crate::cli::{
     parse::{self, When},
 };
 
-/// The most that `tasks.max_content_bytes` can allow.
+/// Maximum size of content: the largest possible `tasks.max_content_bytes`.
 const MAX_CONTENT_BYTES: u64 = 64 << 20;
 
-/// What makes sense for a single task only.
+/// Options for a single task only.
 const ONE_TASK: [&str; 19] = [
     "content",
     "task_type",
@@ -43,70 +43,71 @@ const ONE_TASK: [&str; 19] = [
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct SubmitArgs {
-    /// What the bot gets to work on; `-` for standard input.
+    /// The input of the task; `-` for standard input.
     #[arg(required_unless_present = "file")]
     content: Option<String>,
-    /// Submit the tasks of this file, or of standard input (`-`): on each line
-    /// one as the API takes it, for example {"type":"general","content":"x"}.
-    /// Each may depend on one before it in `depends_on`: `@0` is the first.
+    /// Submit the tasks of this file, or of standard input (`-`): one per line in the
+    /// form of the API, for example {"type":"general","content":"x"}. Each may depend
+    /// on an earlier one in `depends_on`: `@0` is the first.
     #[arg(long, value_name = "FILE", conflicts_with_all = ONE_TASK)]
     pub(super) file: Option<PathBuf>,
-    /// How many tasks of the file are submitted at once, all or none of them.
+    /// Number of tasks of the file that are submitted at once, all or none of them.
     #[arg(long, value_name = "N", requires = "file", conflicts_with_all = ONE_TASK, default_value_t = 1_000, value_parser = parse::whole(1..=10_000_u32))]
     batch_size: u32,
-    /// What kind of work it is.
+    /// The type of the task.
     #[arg(long = "type", value_name = "TYPE", default_value = "general")]
     task_type: TaskType,
-    /// How urgent it is; P0 goes first.
+    /// The priority; P0 goes first.
     #[arg(long, value_parser = parse::priority(), ignore_case = true, default_value = "P2")]
     priority: Priority,
-    /// A label to find it by; give it again for more.
+    /// A label for filtering; repeat for more.
     #[arg(long, value_name = "TAG")]
     tag: Vec<String>,
-    /// Data of your own, handed to the bot; give it again for more.
+    /// Data of your own, passed to the bot; repeat for more.
     #[arg(long, value_name = "KEY=TEXT or KEY:=JSON", value_parser = parse::metadata)]
     metadata: Vec<(String, Value)>,
-    /// Not before then: a time such as 2026-11-20T08:30:00Z, or a span such as +30m.
+    /// Earliest time of the start: a time such as 2026-11-20T08:30:00Z, or a span such
+    /// as +30m.
     #[arg(long, value_name = "TIME", value_parser = parse::time_or_span)]
     run_at: Option<When>,
-    /// Not before that long from now.
+    /// Earliest start, as a span from now.
     #[arg(long, value_name = "DURATION", value_parser = parse::milliseconds, conflicts_with = "run_at")]
     delay: Option<u64>,
-    /// It fails unless it has started by then: a time, or a span such as +2h.
+    /// The task fails unless it has started by then: a time, or a span such as +2h.
     #[arg(long, value_name = "TIME", value_parser = parse::time_or_span)]
     expires: Option<When>,
-    /// How many attempts may fail.
+    /// Number of attempts that may fail.
     #[arg(long, value_name = "N", value_parser = parse::whole(1..=100_u32))]
     max_attempts: Option<u32>,
-    /// How long one attempt may take, in whole seconds or more.
+    /// Time limit of one attempt, in whole seconds or more.
     #[arg(long, value_name = "DURATION", value_parser = parse::whole_seconds)]
     timeout: Option<u64>,
-    /// How long you think it takes, in whole seconds or more.
+    /// Expected duration, in whole seconds or more.
     #[arg(long, value_name = "DURATION", value_parser = parse::whole_seconds)]
     estimate: Option<u64>,
     /// Delay before the first retry.
     #[arg(long, value_name = "DURATION", value_parser = parse::milliseconds)]
     retry_min: Option<u64>,
-    /// The longest delay before a retry.
+    /// Maximum delay before a retry.
     #[arg(long, value_name = "DURATION", value_parser = parse::milliseconds)]
     retry_max: Option<u64>,
-    /// By how much each delay is longer than the one before, 1 to 100.
+    /// Factor by which each delay is longer than the one before, 1 to 100.
     #[arg(long, value_name = "N", value_parser = parse::number)]
     retry_factor: Option<f64>,
-    /// By which share up and down the delay is spread, 0 to 1.
+    /// Share by which the delay is spread up and down, 0 to 1.
     #[arg(long, value_name = "N", value_parser = parse::number)]
     retry_jitter: Option<f64>,
-    /// While an unfinished task of yours has this key, that one is meant and
+    /// While an unfinished task of yours has this key, that task is returned and
     /// nothing new is submitted.
     #[arg(long, value_name = "KEY")]
     dedup_key: Option<String>,
-    /// A task that must be completed first; give it again for more.
+    /// A task that must be completed first; repeat for more.
     #[arg(long, value_name = "ID")]
     depends_on: Vec<TaskId>,
-    /// What becomes of it when one of those fails or is cancelled.
+    /// Consequence when one of those fails or is cancelled.
     #[arg(long, value_parser = parse::dependency_failure(), default_value = "fail")]
     on_dependency_failure: DependencyFailure,
-    /// Makes it safe to repeat this command: what it submits is submitted once.
+    /// Key that makes it safe to repeat this command: its tasks are submitted once.
     #[arg(long, value_name = "KEY")]
     pub(super) idempotency_key: Option<String>,
     #[command(flatten)]
@@ -114,12 +115,12 @@ pub(in crate::cli) struct SubmitArgs {
 }
 
 impl SubmitArgs {
-    /// How many tasks of a file are submitted at once.
+    /// Returns the number of tasks of a file that are submitted at once.
     pub(super) fn batch(&self) -> usize {
         self.batch_size as usize
     }
 
-    /// The task that was meant.
+    /// Returns the task.
     ///
     /// # Errors
     /// Standard input that is too long or not text, a metadata key given twice.

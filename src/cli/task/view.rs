@@ -53,7 +53,7 @@ pub(super) fn list(tasks: &[Task], look: &Look) -> String {
     table.render(look)
 }
 
-/// Tasks that failed, with why.
+/// Renders failed tasks, with the reasons.
 pub(in crate::cli) fn dead(tasks: &[Task], look: &Look) -> String {
     let mut table = Table::new(&[
         Column::new("ID"),
@@ -80,7 +80,7 @@ pub(in crate::cli) fn dead(tasks: &[Task], look: &Look) -> String {
     table.render(look)
 }
 
-/// Everything about a task, and below it how its attempts came to nothing.
+/// Renders everything about a task, and below it its unsuccessful attempts.
 pub(super) fn details(task: &Task, look: &Look) -> String {
     let mut text = fields(task, look);
     if !task.failed_attempts.is_empty() {
@@ -124,7 +124,8 @@ fn attempts(attempts: &[FailedAttempt], look: &Look) -> String {
     table.render(look)
 }
 
-/// What holds a task, what it waits for, and which bots could take it.
+/// Renders the explanation of a task: the reason, its dependencies, and the bots that
+/// could take it.
 pub(super) fn explanation(why: &TaskExplanation, look: &Look) -> String {
     let mut table = Table::fields();
     table.field("task", why.task_id);
@@ -202,7 +203,7 @@ fn tone(level: EventLevel) -> Tone {
     }
 }
 
-/// What happened to a task, a line each.
+/// Renders the events of a task, one per line.
 pub(super) fn events(events: &[Event], look: &Look) -> String {
     let mut table = Table::new(&[
         Column::new("AT"),
@@ -221,7 +222,7 @@ pub(super) fn events(events: &[Event], look: &Look) -> String {
     table.render(look)
 }
 
-/// The details of an event: `attempt=1 bot=upper-1`.
+/// Renders the details of an event: `attempt=1 bot=upper-1`.
 fn more(details: &serde_json::Value) -> String {
     let text = |value: &serde_json::Value| match value {
         serde_json::Value::String(text) => text.clone(),
@@ -292,7 +293,7 @@ fn fields(task: &Task, look: &Look) -> String {
     table.field("progress", human::share(task.progress));
     dependencies(task, &mut table);
     if let Some(key) = &task.dedup_key {
-        table.field("key against duplicates", key);
+        table.field("deduplication key", key);
     }
     if let Some(key) = &task.idempotency_key {
         table.field("idempotency key", key);
@@ -312,7 +313,7 @@ fn fields(task: &Task, look: &Look) -> String {
     table.render(look)
 }
 
-/// How a task ended: by which bot, how long it took, and why it failed if it did.
+/// Describes the end of a task: the bot, the duration, and the reason of a failure.
 pub(super) fn how(result: &TaskResult) -> String {
     let mut parts = Vec::new();
     if let Some(bot) = &result.bot_id {
@@ -322,7 +323,7 @@ pub(super) fn how(result: &TaskResult) -> String {
     }
     let error = result.error.as_deref().map(str::trim_end);
     let code = result.exit_code.filter(|code| *code != 0);
-    // The error of a program that ended by itself begins with it.
+    // The error of a program that ended by itself begins with the exit code.
     let code = code.map(|code| format!("exit code {code}"));
     if let Some(code) = code.filter(|code| error.is_none_or(|error| !error.starts_with(code))) {
         parts.push(code);
@@ -335,10 +336,10 @@ pub(super) fn how(result: &TaskResult) -> String {
     }
 }
 
-/// The lines of an error that are shown at the end of a command.
+/// Maximum number of lines of an error at the end of a command.
 const ERROR_LINES: usize = 6;
 
-/// The first line of an error, which says what happened, and its last ones.
+/// Returns the first line of an error, which is the cause, and its last ones.
 fn last_lines(error: &str) -> String {
     let lines: Vec<_> = error.lines().collect();
     if lines.len() <= ERROR_LINES {
@@ -371,19 +372,19 @@ fn dependencies(task: &Task, table: &mut Table) {
     table.field("if one fails", then);
 }
 
-/// Why a task failed or was called off, in words.
+/// Returns the reason why a task failed or was cancelled, in words.
 fn because(reason: EndReason) -> String {
     let why = match reason {
         EndReason::Attempts => "its attempts were used up",
         EndReason::Poison => "it took too many bots down",
         EndReason::Expired => "it did not start in time",
         EndReason::Dependency => "a task that it depends on did not complete",
-        EndReason::Cancelled => "somebody called it off",
+        EndReason::Cancelled => "it was cancelled by a caller",
     };
     format!("{why} ({})", reason.as_str())
 }
 
-/// What of the retry policy a task wants otherwise.
+/// Renders the retry settings of a task.
 fn retry(retry: &RetryOverride) -> String {
     let parts = [
         retry.min_ms.map(|ms| format!("from {}", human::millis(ms))),
@@ -402,7 +403,7 @@ fn progress(task: &Task) -> Option<String> {
     tells.then(|| format!("{:.0} %", task.progress * 100.0))
 }
 
-/// Returns the time that a task took, or has been running by now.
+/// Returns the time that a task took, or has been running so far.
 fn took(task: &Task, now: Timestamp) -> Option<String> {
     if task.status == TaskStatus::Running {
         let started = task.started_at?;

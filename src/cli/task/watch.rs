@@ -10,14 +10,14 @@ use tokio::time::sleep;
 use super::show;
 use crate::cli::{context::Context, error::CliError, human, interrupt::Stays, output::Output};
 
-/// How often it is looked at.
+/// Interval of the checks.
 const PERIOD: Duration = Duration::from_millis(200);
-/// How often it is tried again when the hive does not answer (it may be
-/// restarting), and how long is waited before each.
+/// Number of retries when the hive does not answer (it may be restarting), and the
+/// pause before each.
 const TRIES: u32 = 10;
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// What can change about a task while it is watched.
+/// The properties of a task that can change while it is watched.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 struct Change {
     id: TaskId,
@@ -27,7 +27,7 @@ struct Change {
     assigned_bot: Option<BotName>,
 }
 
-/// A change and when it was seen.
+/// A change and the time at which it was seen.
 #[derive(Serialize)]
 struct Seen<'a> {
     at: Timestamp,
@@ -83,7 +83,7 @@ impl From<TaskState> for Change {
     }
 }
 
-/// Programs that want one document get the result alone.
+/// Programs that expect one document get the result alone.
 fn tell(out: &Output, change: &Change) -> Result<(), CliError> {
     let at = Timestamp::now();
     if out.is_table() {

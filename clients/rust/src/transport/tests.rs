@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::Secret;
 
-/// Answers one connection with this text and gives back what it was asked.
+/// Answers one connection with this text and returns the request.
 fn server(answer: String) -> (String, JoinHandle<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -89,7 +89,7 @@ async fn what_is_no_answer_of_a_hive() {
 async fn the_other_scheme_is_named() {
     for (scheme, answer, instead) in [
         ("https", http("400 Bad Request", "", ""), "http"),
-        // An alert of TLS: fatal, decode error.
+        // A TLS alert: fatal, decode error.
         (
             "http",
             "\u{15}\u{3}\u{3}\0\u{2}\u{2}\u{32}".to_owned(),
@@ -132,7 +132,7 @@ async fn nobody_there_broken_off_and_too_late_are_told_apart() {
         "{error:?}"
     );
 
-    // It accepts connections and never answers.
+    // The server accepts connections and never answers.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let client = Client::builder(format!("http://{}", silent.local_addr().unwrap()))
         .timeout(Duration::from_millis(50))

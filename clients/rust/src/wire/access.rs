@@ -12,11 +12,11 @@ use utoipa::ToSchema;
 
 use super::Secret;
 
-/// A key to be made.
+/// A key to be created.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewKeyRequest {
-    /// The user who acts with it: the submitter of tasks and the actor of events.
+    /// The user that acts with the key: the submitter of tasks and the actor of events.
     #[schema(value_type = UserName)]
     pub user: String,
     /// Role of the key.
@@ -29,23 +29,23 @@ pub struct NewKeyRequest {
         pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$"
     )]
     pub name: String,
-    /// The only permissions of the role that it has; all of them when absent.
+    /// The permissions that the role is restricted to; all of them when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(min_items = 1, example = json!(["task:submit", "task:read"]))]
     pub scopes: Option<Vec<Permission>>,
-    /// The only addresses and ranges that it may come from, up to 64; empty: any.
+    /// The addresses and ranges that the key may be used from, up to 64; empty: any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(max_items = 64, example = json!(["192.0.2.7", "2001:db8::/32"]))]
     pub allow_ips: Vec<AddressRange>,
-    /// Of a key of the role `bot`: the bot whose tasks it works on; that of the
-    /// user's name when absent.
+    /// The bot whose tasks the key works on, for the role `bot`; that of the user's
+    /// name when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bot: Option<BotName>,
-    /// Time from which it is refused; never when absent.
+    /// Time from which the key is refused; never when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub expires_at: Option<Timestamp>,
-    /// True to make a user who is not there, with the role of the key. When absent:
+    /// True to create a user who does not exist, with the role of the key. When absent:
     /// yes, but not with the role admin.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = true)]
@@ -66,7 +66,7 @@ impl From<NewKeyRequest> for KeyGrant {
     }
 }
 
-/// A new key: the only time that its text is seen.
+/// A new key: the only answer with its text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CreatedKey {
     /// The key as listings show it.
@@ -78,57 +78,56 @@ pub struct CreatedKey {
         example = "deia_01h455vb4pex5vsknk084sn02q_abcdefghijklmnopqrstuvwxyz234567_89abcdef"
     )]
     pub key: Secret,
-    /// True if its user was made with it.
+    /// True if the user was created together with the key.
     pub user_created: bool,
 }
 
-/// The session in a browser that one is in.
+/// The current web session.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct SessionView {
     /// The session.
     #[serde(flatten)]
     pub login: Login,
-    /// What one may do in it, in one word.
+    /// The role of the caller in the session.
     pub role: Role,
-    /// After so many seconds without a request it is over.
+    /// Seconds without a request after which the session ends.
     pub idle_timeout_seconds: u64,
-    /// What requests that change something have to send in X-CSRF-Token.
+    /// The value that requests with changes must send in X-CSRF-Token.
     pub csrf_token: String,
 }
 
-/// How many sessions have ended.
+/// The number of sessions that were ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct EndedSessions {
-    /// So many.
+    /// Number of sessions.
     pub ended: u64,
 }
 
-/// How a key is rotated. An empty body takes the defaults.
+/// The options of a rotation. An empty body takes the defaults.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RotateKeyRequest {
-    /// How long the old key stays in force beside the new one, in seconds;
+    /// Time for which the old key stays in force beside the new one, in seconds;
     /// `auth.rotation_overlap` when absent. 0: the old one is refused at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = 3600)]
     pub overlap_seconds: Option<u64>,
-    /// From when on the new key is refused; when absent, it lives as long as the
-    /// old one was meant to.
+    /// Time from which the new key is refused; the expiry of the old one when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub expires_at: Option<Timestamp>,
 }
 
-/// A user to be made.
+/// A user to be created.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewUserRequest {
-    /// Names the user: 1 to 128 of `a-z A-Z 0-9 . _ @ -`.
+    /// Name of the user: 1 to 128 of `a-z A-Z 0-9 . _ @ -`.
     #[schema(value_type = UserName)]
     pub id: String,
-    /// What any of their keys may do at most.
+    /// The role of the user, which limits the rights of all its keys.
     pub role: Role,
-    /// Whether they may act.
+    /// True if the user may act.
     #[serde(default = "yes")]
     pub active: bool,
 }
@@ -137,59 +136,59 @@ fn yes() -> bool {
     true
 }
 
-/// What shall be different about a user; what is absent stays.
+/// A change of a user; absent fields stay as they are.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UserChangeRequest {
-    /// What any of their keys may do at most.
+    /// The new role, which limits the rights of all keys of the user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<Role>,
-    /// Whether they may act.
+    /// True to activate the user, false to deactivate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub active: Option<bool>,
 }
 
-/// What one wants to know whether one may do it.
+/// A question whether the caller has a permission.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CanIRequest {
     /// The permission.
     pub permission: Permission,
-    /// A task that it is about.
+    /// The task that it concerns, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<TaskId>,
 }
 
-/// Whether one may.
+/// The answer whether the caller has a permission.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct CanI {
-    /// Whether the caller may do that.
+    /// True if the caller has the permission.
     pub allowed: bool,
-    /// Why, or why not.
+    /// The reason.
     #[schema(example = "the role external does not have it")]
     pub reason: String,
 }
 
-/// Who the caller is.
+/// The identity of the caller.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct WhoAmI {
     /// The user that acts.
     pub user: String,
-    /// What they may do, in one word.
+    /// The role of the caller.
     pub role: Role,
-    /// The key; `null` when they came without one of the hive.
+    /// The key; `null` if the caller has none of the hive.
     pub key_id: Option<KeyId>,
-    /// What they may do.
+    /// The permissions of the caller.
     #[schema(example = json!(["task:submit", "task:read", "task:cancel"]))]
     pub permissions: Vec<String>,
-    /// Whether they see only their own tasks.
+    /// True if the caller sees only its own tasks.
     pub sees_only_its_own: bool,
-    /// Of the role `bot`: the bot whose tasks they see.
+    /// The bot whose tasks the caller sees, if its role is `bot`.
     pub bot: Option<BotName>,
-    /// The address that they come from, as this server sees it.
+    /// The address of the caller, as this server sees it.
     #[schema(value_type = Option<String>, example = "192.0.2.7")]
     pub address: Option<IpAddr>,
-    /// What is known of the key.
+    /// The key, as listings show it.
     pub key: Option<KeyInfo>,
     /// Members that a newer server adds.
     #[serde(flatten)]
@@ -198,7 +197,7 @@ pub struct WhoAmI {
 }
 
 impl WhoAmI {
-    /// Returns what is said of `who`.
+    /// Describes the caller `who`.
     pub fn new(who: Principal, address: Option<IpAddr>, key: Option<KeyInfo>) -> Self {
         Self {
             user: who.user.to_string(),
@@ -214,14 +213,14 @@ impl WhoAmI {
     }
 }
 
-/// A role and what it includes.
+/// A role and its permissions.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct RoleInfo {
     /// The role.
     pub role: Role,
     /// Permissions of the role.
     pub permissions: Vec<String>,
-    /// Whether it sees only its own tasks: those that its user submitted, or of
+    /// True if the role sees only its own tasks: those that its user submitted, or for
     /// the role `bot` those that its bot was given.
     pub sees_only_its_own: bool,
 }

@@ -1,4 +1,4 @@
-//! Lists, and answers of one member.
+//! Lists, and answers with one member.
 
 use deia_model::TaskId;
 pub use deia_model::{Changed, Drained};
@@ -19,7 +19,7 @@ pub struct LogLines {
     pub lines: Vec<String>,
 }
 
-/// A schema that can be read.
+/// A published schema.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SchemaEntry {
     /// The name of the entity.
@@ -35,7 +35,7 @@ pub struct SchemaEntry {
 /// All schemas.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SchemaList {
-    /// The version that all of them have.
+    /// The version of all schemas.
     #[schema(example = "1.0.0")]
     pub schema_version: String,
     /// The schemas, those of the model first.
@@ -50,7 +50,7 @@ pub struct Probe {
     pub status: String,
 }
 
-/// All of a list that is never long.
+/// A whole list, for lists that are never long.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Items<T> {
     /// The items, in a stable order.

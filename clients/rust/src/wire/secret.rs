@@ -1,10 +1,10 @@
-//! Text that is not shown.
+//! Text that is never displayed.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// A text that neither `Debug` nor `Display` shows. It is sent and serialised.
+/// A text that neither `Debug` nor `Display` shows. Sent and serialised in plain text.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Secret(String);
@@ -15,7 +15,7 @@ impl Secret {
         Self(text.into())
     }
 
-    /// The text itself.
+    /// Returns the text.
     pub fn reveal(&self) -> &str {
         &self.0
     }

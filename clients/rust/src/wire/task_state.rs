@@ -18,21 +18,21 @@ pub struct TaskState {
     pub attempt: u32,
     /// Number of attempts that may fail.
     pub max_attempts: u32,
-    /// The bot that has it, or had it last.
+    /// The bot that runs the task, or ran it last.
     pub assigned_bot: Option<BotName>,
-    /// Time at which it was accepted.
+    /// Time of acceptance.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
-    /// Not before then.
+    /// Earliest time of the start.
     #[schema(value_type = String, format = DateTime)]
     pub run_at: Timestamp,
     /// Time at which the last attempt started.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub started_at: Option<Timestamp>,
-    /// Time at which its end was recorded.
+    /// Time at which the end was recorded.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub completed_at: Option<Timestamp>,
-    /// Time at which its cancellation was asked for while it ran.
+    /// Time at which cancellation was requested while the task ran.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub cancel_requested_at: Option<Timestamp>,

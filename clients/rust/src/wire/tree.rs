@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-/// A child of the supervision tree and all below it, at one moment. There is
-/// more in it than is named here.
+/// A child of the supervision tree and its descendants, at one moment. The answer may
+/// have more members than are named here.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct SupervisorNode {
     /// Name among its siblings.
@@ -17,17 +17,18 @@ pub struct SupervisorNode {
     pub path: String,
     /// `worker` or `supervisor`.
     pub kind: NodeKind,
-    /// Of a supervisor: `one_for_one`, `one_for_all`, `rest_for_one` or `dynamic`.
+    /// The strategy of a supervisor: `one_for_one`, `one_for_all`, `rest_for_one` or
+    /// `dynamic`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub strategy: Option<Strategy>,
-    /// What it is doing.
+    /// The current state.
     #[schema(example = "running")]
     pub state: NodeState,
-    /// Counts its runs, from 1; 0 if it has never been started.
+    /// Number of the current run, from 1; 0 if the child was never started.
     #[serde(default)]
     #[schema(required = true)]
     pub incarnation: u64,
-    /// How long it has been up, in milliseconds.
+    /// Time for which the child has been up, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uptime_ms: Option<u64>,
     /// Automatic restarts since the tree was started.
@@ -46,25 +47,25 @@ pub struct SupervisorNode {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = "bots-1")]
     pub arbiter: Option<String>,
-    /// True if it has messages waiting and handles none of them.
+    /// True if the child has messages waiting and handles none of them.
     #[serde(default)]
     #[schema(required = true)]
     pub stalled: bool,
     /// The suspension: by whom, why and since when; absent unless it is suspended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspended: Option<Suspended>,
-    /// Why and when it last went down.
+    /// The last exit: reason and time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_exit: Option<LastExit>,
-    /// Its last 16 exits, the oldest first.
+    /// The last 16 exits, the oldest first.
     #[serde(default)]
     #[schema(required = true)]
     pub exits: Vec<LastExit>,
-    /// Whatever else the hive says of it.
+    /// Further members of the answer.
     #[serde(flatten)]
     #[schema(ignore)]
     pub more: Map<String, Value>,
-    /// In the order of their start.
+    /// The children, in the order of their start.
     #[serde(default)]
     #[schema(required = true, no_recursion)]
     pub children: Vec<SupervisorNode>,
@@ -73,13 +74,13 @@ pub struct SupervisorNode {
 /// The cause of a suspension.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Suspended {
-    /// Who suspended it.
+    /// The user who suspended the child.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
-    /// Why.
+    /// The reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
-    /// Since when.
+    /// Time of the suspension.
     #[schema(value_type = String, format = DateTime)]
     pub since: Timestamp,
 }
@@ -87,42 +88,44 @@ pub struct Suspended {
 /// A thread that actors run on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Arbiter {
-    /// `tree` for that of the supervisors, else that of its group and a number.
+    /// `tree` for that of the supervisors, otherwise the name of its group and a
+    /// number.
     pub name: String,
-    /// The group that it belongs to; absent for that of the supervisors.
+    /// The group that the thread belongs to; absent for that of the supervisors.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = "bots")]
     pub group: Option<String>,
-    /// Actors that run there.
+    /// Number of actors that run there.
     #[serde(default)]
     #[schema(required = true)]
     pub children: u64,
-    /// Share of the last second or more that it has worked, 0 to 1. An estimate.
+    /// Share of the last second or more in which the thread has worked, 0 to 1. An
+    /// estimate.
     pub busy_share: f64,
-    /// Since when it has given no sign of life; absent while it does.
+    /// Time since which the thread has given no sign of life; absent while it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub silent_since: Option<Timestamp>,
-    /// True if that has been too long: no actor is placed there any more.
+    /// True if the silence is too long: no more actors are placed there.
     pub blocked: bool,
-    /// True if its actors have left it for good: its thread is lost until the call that
-    /// blocks it returns.
+    /// True if its actors have left it permanently: the thread is lost until the call
+    /// that blocks it returns.
     #[serde(default)]
     #[schema(required = true)]
     pub given_up: bool,
 }
 
-/// What can be done to a child of the tree.
+/// An action on a child of the tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SupervisorAction {
-    /// Stop it and start it again.
+    /// Stop the child and start it again.
     Restart,
-    /// Start it again after it was suspended.
+    /// Start the child again after a suspension.
     Resume,
 }
 
 impl SupervisorAction {
-    /// Its name on the wire.
+    /// Returns the name on the wire.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Restart => "restart",
@@ -131,7 +134,7 @@ impl SupervisorAction {
     }
 }
 
-/// Worker or supervisor.
+/// The kind of a child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum NodeKind {
@@ -141,22 +144,22 @@ pub enum NodeKind {
     Supervisor,
 }
 
-/// What happens to the siblings of a child that failed.
+/// The effect of a failed child on its siblings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Strategy {
-    /// Nothing.
+    /// None.
     OneForOne,
-    /// All are started again.
+    /// All are restarted.
     OneForAll,
-    /// Those declared after it are started again.
+    /// Those declared after the child are restarted.
     RestForOne,
-    /// Nothing; children come and go at run time.
+    /// None; children are added and removed at run time.
     Dynamic,
 }
 
 impl Strategy {
-    /// Its name on the wire.
+    /// Returns the name on the wire.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::OneForOne => "one_for_one",
@@ -167,7 +170,7 @@ impl Strategy {
     }
 }
 
-/// What a child is doing.
+/// The state of a child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum NodeState {
@@ -183,13 +186,13 @@ pub enum NodeState {
     Restarting,
     /// Terminated on request.
     Terminated,
-    /// Ended by itself, and left so.
+    /// Ended by itself, and not restarted.
     Ended,
-    /// It declined to start.
+    /// Declined to start.
     Ignored,
-    /// Stopped on purpose, to be resumed.
+    /// Stopped on purpose, until it is resumed.
     Suspended,
-    /// It blocks its arbiter.
+    /// Blocks its arbiter.
     Stuck,
     /// Used up its restart budget and was left down.
     Quarantined,
@@ -198,7 +201,7 @@ pub enum NodeState {
 }
 
 impl NodeState {
-    /// Its name on the wire.
+    /// Returns the name on the wire.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Declared => "declared",
@@ -217,47 +220,47 @@ impl NodeState {
     }
 }
 
-/// One past exit.
+/// A past exit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct LastExit {
-    /// Why.
+    /// The reason.
     pub reason: ExitCode,
-    /// The text that came with it.
+    /// The message of the error or the panic.
     #[serde(default)]
     pub message: Option<String>,
-    /// When, by the wall clock of the server.
+    /// Time of the exit, by the wall clock of the server.
     #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
-    /// Whatever else the hive says of it.
+    /// Further members of the answer.
     #[serde(flatten)]
     #[schema(ignore)]
     pub more: Map<String, Value>,
 }
 
-/// Why a child ended.
+/// The reason of an exit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ExitCode {
-    /// Its work was done.
+    /// The child finished its work.
     Normal,
-    /// It was asked to.
+    /// The child was asked to stop.
     Shutdown,
-    /// It panicked.
+    /// The child panicked.
     Panicked,
-    /// It stopped itself with an error.
+    /// The child stopped itself with an error.
     Failed,
-    /// It could not start.
+    /// The child could not start.
     StartFailed,
-    /// Its restart budget was exhausted.
+    /// The restart budget was exhausted.
     GaveUp,
-    /// It did not stop in time.
+    /// The child did not stop in time.
     Killed,
-    /// It blocked its thread.
+    /// The child blocked its thread.
     Stuck,
 }
 
 impl ExitCode {
-    /// Its name on the wire.
+    /// Returns the name on the wire.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Normal => "normal",

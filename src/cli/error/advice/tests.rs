@@ -144,7 +144,7 @@ fn advice_on_a_missing_thing_names_its_list_and_the_nearest() {
         (
             "user",
             &[],
-            "deia user list; make one: deia user add, or --new-user of deia key create",
+            "deia user list; create one: deia user add, or --new-user of deia key create",
         ),
         ("task", &[], "deia task list"),
     ] {
