@@ -13,6 +13,7 @@ mod claim;
 mod connection;
 mod counts;
 mod dependencies;
+mod disk_space;
 mod due;
 mod edges;
 mod entry;
@@ -33,7 +34,6 @@ mod prune;
 mod read;
 mod reserve;
 mod retry;
-mod room;
 mod rows;
 mod schema;
 mod secrets;
@@ -85,7 +85,7 @@ pub struct SqliteStore {
     /// Serves the reads of callers.
     readers: ReaderPool,
     /// Serves the hive's own reads: no list of a caller delays them.
-    own_readers: ReaderPool,
+    internal_readers: ReaderPool,
     /// Serves the followers of the event log: other reads do not delay them, nor they
     /// others.
     follower_readers: ReaderPool,
@@ -101,7 +101,7 @@ impl SqliteStore {
     fn send(
         &self,
         command: Command,
-        patient: bool,
+        deferrable: bool,
     ) -> Result<oneshot::Receiver<Result<Reply, StoreError>>, StoreError> {
         let writer = self.writer.load();
         let writer = writer.as_ref().ok_or(StoreError::Closed)?;
@@ -110,7 +110,7 @@ impl SqliteStore {
         metrics.queued();
         let job = Job {
             command,
-            patient,
+            deferrable,
             answer: Answer::to(answer),
         };
         let refusal = match writer.try_send(job) {
@@ -277,61 +277,63 @@ impl TaskReads for SqliteStore {
 
 impl SchedulerReads for SqliteStore {
     fn ready_lanes(&self) -> BoxFuture<'_, Result<Vec<ReadyLane>, StoreError>> {
-        self.own_readers.read(read::ready_lanes)
+        self.internal_readers.read(read::ready_lanes)
     }
 
     fn ready(&self, query: ReadyQuery) -> BoxFuture<'_, Result<Vec<ReadyTask>, StoreError>> {
-        self.own_readers.read(move |db| read::ready(db, &query))
+        self.internal_readers
+            .read(move |db| read::ready(db, &query))
     }
 
     fn pauses(&self) -> BoxFuture<'_, Result<Vec<Pause>, StoreError>> {
-        self.own_readers.read(pauses::pauses)
+        self.internal_readers.read(pauses::pauses)
     }
 
     fn next_due(&self) -> BoxFuture<'_, Result<Option<i64>, StoreError>> {
-        self.own_readers.read(read::next_due)
+        self.internal_readers.read(read::next_due)
     }
 
     fn cancelling(&self) -> BoxFuture<'_, Result<Vec<Cancelling>, StoreError>> {
-        self.own_readers.read(read::cancelling)
+        self.internal_readers.read(read::cancelling)
     }
 
     fn bots_with_running_tasks(&self) -> BoxFuture<'_, Result<Vec<BotName>, StoreError>> {
         let node = self.options.node;
-        self.own_readers
+        self.internal_readers
             .read(move |db| read::bots_with_running_tasks(db, node))
     }
 
     fn prunable(&self, from: i64) -> BoxFuture<'_, Result<Prunable, StoreError>> {
         let retention = self.options.policy.retention;
-        self.own_readers
+        self.internal_readers
             .read(move |db| prune::prunable(db, &retention, from))
     }
 }
 
 impl AccessReads for SqliteStore {
     fn users(&self) -> BoxFuture<'_, Result<Vec<User>, StoreError>> {
-        self.own_readers.read(users::all)
+        self.internal_readers.read(users::all)
     }
 
     fn user(&self, name: String) -> BoxFuture<'_, Result<Option<User>, StoreError>> {
-        self.own_readers.read(move |db| users::find(db, &name))
+        self.internal_readers.read(move |db| users::find(db, &name))
     }
 
     fn keys(&self) -> BoxFuture<'_, Result<Vec<KeyRecord>, StoreError>> {
-        self.own_readers.read(keys::all)
+        self.internal_readers.read(keys::all)
     }
 
     fn logins(&self) -> BoxFuture<'_, Result<Vec<LoginRecord>, StoreError>> {
-        self.own_readers.read(logins::all)
+        self.internal_readers.read(logins::all)
     }
 
     fn secrets(&self) -> BoxFuture<'_, Result<Vec<SecretInfo>, StoreError>> {
-        self.own_readers.read(secrets::all)
+        self.internal_readers.read(secrets::all)
     }
 
     fn secret(&self, name: SecretName) -> BoxFuture<'_, Result<Option<StoredSecret>, StoreError>> {
-        self.own_readers.read(move |db| secrets::find(db, &name))
+        self.internal_readers
+            .read(move |db| secrets::find(db, &name))
     }
 }
 
@@ -395,15 +397,15 @@ impl EventReads for SqliteStore {
     }
 
     fn followers(&self) -> BoxFuture<'_, Result<Vec<FollowerState>, StoreError>> {
-        self.own_readers.read_whole(followers::followers)
+        self.internal_readers.read_whole(followers::followers)
     }
 
     fn event_log(&self) -> BoxFuture<'_, Result<EventLog, StoreError>> {
-        self.own_readers.read_whole(followers::log)
+        self.internal_readers.read_whole(followers::log)
     }
 
     fn last_event_before(&self, time: Timestamp) -> BoxFuture<'_, Result<u64, StoreError>> {
-        self.own_readers
+        self.internal_readers
             .read_whole(move |db| followers::last_before(db, time))
     }
 

@@ -94,7 +94,7 @@ CREATE INDEX dependencies_child ON dependencies (child);
 
 -- Tasks that have ended while others wait for them; what that means for these
 -- is worked off some at a time.
-CREATE TABLE settled (parent INTEGER PRIMARY KEY) STRICT;
+CREATE TABLE dependency_outbox (parent INTEGER PRIMARY KEY) STRICT;
 
 CREATE TABLE failed_attempts (
     seq        INTEGER NOT NULL,

@@ -4,7 +4,7 @@ use std::{path::Path, time::Duration};
 
 use rusqlite::{Connection, ffi};
 
-use super::{connection::BUSY_TIMEOUT, room};
+use super::{connection::BUSY_TIMEOUT, disk_space};
 
 /// Limits the length of the write-ahead log.
 ///
@@ -158,7 +158,7 @@ fn has_room(db: &Connection) -> rusqlite::Result<bool> {
     let pages: u64 = db.query_row("PRAGMA page_count", [], |row| row.get(0))?;
     let now = path.metadata().map_or(0, |file| file.len());
     let growth = pages.saturating_mul(PAGE_BYTES).saturating_sub(now);
-    Ok(room::is_enough_for(path, growth))
+    Ok(disk_space::is_enough_for(path, growth))
 }
 
 /// Runs a checkpoint; returns whether readers were in the way, the pages in the log,

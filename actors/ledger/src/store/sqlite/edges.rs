@@ -33,7 +33,7 @@ pub(super) fn add_edge(tx: &mut Tx<'_>, parent: &Parent, child: i64) -> rusqlite
 pub(super) fn settle_later(tx: &mut Tx<'_>, seq: i64, dependents: u32) -> rusqlite::Result<()> {
     if dependents > 0 {
         tx.db
-            .prepare_cached("INSERT OR IGNORE INTO settled (parent) VALUES (?1)")?
+            .prepare_cached("INSERT OR IGNORE INTO dependency_outbox (parent) VALUES (?1)")?
             .execute([seq])?;
         tx.hint_due_now();
     }
@@ -43,7 +43,7 @@ pub(super) fn settle_later(tx: &mut Tx<'_>, seq: i64, dependents: u32) -> rusqli
 /// Returns a finished task whose edges are still to be processed.
 pub(super) fn next_settled(db: &Connection) -> rusqlite::Result<Option<i64>> {
     db.prepare_cached(
-        "SELECT s.parent FROM settled s CROSS JOIN tasks t ON t.seq = s.parent
+        "SELECT s.parent FROM dependency_outbox s CROSS JOIN tasks t ON t.seq = s.parent
          WHERE s.parent NOT IN (SELECT seq FROM unreadable) LIMIT 1",
     )?
     .query_row([], |row| row.get(0))
@@ -83,7 +83,7 @@ pub(super) fn remove_edge(tx: &Tx<'_>, parent: i64, child: i64) -> rusqlite::Res
 /// Records that the edges of a finished task are processed.
 pub(super) fn forget_settled(tx: &Tx<'_>, parent: i64) -> rusqlite::Result<()> {
     tx.db
-        .prepare_cached("DELETE FROM settled WHERE parent = ?1")?
+        .prepare_cached("DELETE FROM dependency_outbox WHERE parent = ?1")?
         .execute([parent])?;
     Ok(())
 }

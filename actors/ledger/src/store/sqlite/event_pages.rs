@@ -15,7 +15,7 @@ use super::{
 /// Maximum number of events, and of tasks that may have some, that one page examines. A
 /// filter that matches little gives short pages instead of slow ones, and so do tasks
 /// whose events were pruned.
-const LOOK_AT: usize = 50_000;
+const SCAN_LIMIT: usize = 50_000;
 
 /// The place where a page continues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,20 +64,20 @@ pub(super) struct List {
 /// Returns the matching events that are visible to the caller.
 pub(super) fn events(db: &Connection, list: &List) -> rusqlite::Result<Page<Event>> {
     match &list.sight {
-        Sight::All => of_log(db, list, LOOK_AT),
+        Sight::All => of_log(db, list, SCAN_LIMIT),
         Sight::SubmittedBy(user) => of_tasks(
             db,
             list,
             "tasks INDEXED BY tasks_submitter WHERE submitter",
             user,
-            LOOK_AT,
+            SCAN_LIMIT,
         ),
         Sight::AssignedTo(bot) => of_tasks(
             db,
             list,
             "tasks INDEXED BY tasks_of_bot WHERE bot",
             bot.as_str(),
-            LOOK_AT,
+            SCAN_LIMIT,
         ),
         Sight::Nothing => Ok(page(Vec::new(), None)),
     }

@@ -39,7 +39,7 @@ pub(super) fn below(db: &Connection, after: Option<TaskId>) -> rusqlite::Result<
 
 /// Maximum number of rows that one page examines. A filter that matches little gives
 /// short pages instead of slow ones.
-const LOOK_AT: usize = 50_000;
+const SCAN_LIMIT: usize = 50_000;
 
 /// A query for tasks, among those visible to the caller.
 pub(super) struct List {
@@ -97,7 +97,7 @@ fn source<'a>(sight: &'a Sight, filter: &'a TaskFilter) -> (&'static str, Option
 
 /// Returns tasks without their content, newest first, before `after`.
 pub(super) fn tasks(db: &Connection, list: List) -> rusqlite::Result<Page<Task>> {
-    page(db, list, LOOK_AT)
+    page(db, list, SCAN_LIMIT)
 }
 
 fn page(db: &Connection, mut list: List, look_at: usize) -> rusqlite::Result<Page<Task>> {

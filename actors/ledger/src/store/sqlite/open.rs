@@ -29,7 +29,7 @@ use crate::{StoreError, anchor::Anchor};
 const LEAST_SQLITE: i32 = 3_051_003;
 
 /// Number of threads that serve the hive's own reads.
-const OWN_READERS: usize = 2;
+const INTERNAL_READERS: usize = 2;
 /// Number of threads that serve the followers of the event log.
 const FOLLOWER_READERS: usize = 1;
 
@@ -120,7 +120,7 @@ impl SqliteStore {
                 .map_err(file_error)
         };
         let readers = pool("deia-read", options.readers, Some(options.read_timeout))?;
-        let own_readers = pool("deia-own", OWN_READERS, None)?;
+        let internal_readers = pool("deia-internal", INTERNAL_READERS, None)?;
         let follower_readers = pool("deia-follow", FOLLOWER_READERS, None)?;
         Ok(Self {
             hive_id,
@@ -129,7 +129,7 @@ impl SqliteStore {
             writer: ArcSwapOption::empty(),
             thread: Default::default(),
             readers,
-            own_readers,
+            internal_readers,
             follower_readers,
             shared,
             options,

@@ -9,7 +9,7 @@ use super::{idempotency, rows, shares::Counted, transaction::Tx, unreadable};
 use crate::{Prunable, Pruned, Reply, Retention};
 
 /// Maximum number of rows that one search for prunable tasks reads.
-const LOOK_AT: u32 = 5_000;
+const SCAN_LIMIT: u32 = 5_000;
 /// Maximum number of idempotency keys that one command deletes.
 const KEYS_MAX: usize = 1_000;
 
@@ -41,7 +41,7 @@ pub(super) fn prunable(
     let mut all = db.prepare_cached(
         "SELECT seq, id, status, completed_at, created_at FROM tasks WHERE seq > ?1 ORDER BY seq LIMIT ?2",
     )?;
-    let mut rows = all.query(params![from, LOOK_AT])?;
+    let mut rows = all.query(params![from, SCAN_LIMIT])?;
     while let Some(row) = rows.next()? {
         look.saw(row.get(0)?, row.get(4)?);
         let Some(status) = unreadable::lenient("tasks", row, |row| rows::status(row, 2))? else {
@@ -97,7 +97,7 @@ impl Look {
     /// Returns the place where the next scan continues; `None` at the end of tasks old
     /// enough.
     fn next(&self) -> Option<i64> {
-        (self.looked == LOOK_AT && self.goes_on).then_some(self.last)
+        (self.looked == SCAN_LIMIT && self.goes_on).then_some(self.last)
     }
 }
 
@@ -126,7 +126,7 @@ fn forget(tx: &mut Tx<'_>, id: TaskId) -> rusqlite::Result<bool> {
         .prepare_cached(
             "SELECT seq, type, priority, status, completed_at, submitter FROM tasks t WHERE id = ?1
              AND NOT EXISTS (SELECT 1 FROM dependencies WHERE parent = t.seq)
-             AND NOT EXISTS (SELECT 1 FROM settled WHERE parent = t.seq)",
+             AND NOT EXISTS (SELECT 1 FROM dependency_outbox WHERE parent = t.seq)",
         )?
         .query_row([id.as_bytes()], |row| {
             Ok((
@@ -182,7 +182,7 @@ mod tests {
         };
         let now = Timestamp::from_millis(1_000);
         let (old, young, ahead) = (980, 995, 2_000);
-        let most = LOOK_AT as usize;
+        let most = SCAN_LIMIT as usize;
         for (name, times, goes_on) in [
             ("old", vec![old; most], true),
             ("young", vec![young; most], false),
@@ -198,7 +198,11 @@ mod tests {
             for (seq, at) in (1..).zip(times) {
                 look.saw(seq, at);
             }
-            assert_eq!(look.next(), goes_on.then_some(i64::from(LOOK_AT)), "{name}");
+            assert_eq!(
+                look.next(),
+                goes_on.then_some(i64::from(SCAN_LIMIT)),
+                "{name}"
+            );
         }
     }
 

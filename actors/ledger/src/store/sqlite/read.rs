@@ -243,7 +243,7 @@ pub(super) fn next_due(db: &Connection) -> rusqlite::Result<Option<i64>> {
                  WHERE lease_expires_at IS NOT NULL
                  AND seq NOT IN (SELECT seq FROM unreadable)
              UNION ALL SELECT 0 WHERE EXISTS
-                 (SELECT 1 FROM settled WHERE parent NOT IN (SELECT seq FROM unreadable)))",
+                 (SELECT 1 FROM dependency_outbox WHERE parent NOT IN (SELECT seq FROM unreadable)))",
     )?
     .query_row([], |row| row.get(0))
 }

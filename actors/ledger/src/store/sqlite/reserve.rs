@@ -11,7 +11,7 @@ use std::{
 use deia_model::{Action, BotDesired, NewEvent};
 use rustix::{fs::FallocateFlags, io::Errno};
 
-use super::room;
+use super::disk_space;
 use crate::{AccessCommand, AlertCommand, Command, LoginCommand, reserve::FILE};
 
 /// Minimum time between two attempts to restore the reserve.
@@ -197,7 +197,7 @@ impl Reserve {
     fn make(&mut self) -> bool {
         self.looked = Some(Instant::now());
         let dir = self.path.parent().unwrap_or(Path::new("."));
-        if self.bytes == 0 || !room::is_enough_for(dir, self.bytes) {
+        if self.bytes == 0 || !disk_space::is_enough_for(dir, self.bytes) {
             return false;
         }
         if let Err(error) = self.allocate() {

@@ -38,7 +38,7 @@ pub(super) struct Tx<'a> {
     /// The newest event before this transaction.
     last_event_before: i64,
     next_event: i64,
-    told: Told,
+    after_commit: AfterCommit,
     lanes: Memo<TaskType, [Option<Box<Lane>>; Priority::ALL.len()]>,
     pub(super) shares: Shares,
     bots: HashMap<BotName, BotDelta>,
@@ -47,7 +47,7 @@ pub(super) struct Tx<'a> {
 /// The notices to send after the commit. Dropped before that, it frees the slots that
 /// were taken for tasks.
 #[derive(Default)]
-pub(super) struct Told {
+pub(super) struct AfterCommit {
     /// The changes.
     pub(super) hints: Vec<Hint>,
     /// Tasks that were assigned to bots on submission.
@@ -57,35 +57,35 @@ pub(super) struct Told {
 }
 
 /// A transaction with nothing left but the commit.
-pub(super) struct Written<'a> {
-    told: Told,
+pub(super) struct Prepared<'a> {
+    after_commit: AfterCommit,
     direct: Option<&'a dyn DirectDispatch>,
 }
 
-impl Written<'_> {
+impl Prepared<'_> {
     /// Returns the notices; the transaction is on disk.
-    pub(super) fn take(&mut self) -> Told {
-        self.told.taken.clear();
-        std::mem::take(&mut self.told)
+    pub(super) fn take(&mut self) -> AfterCommit {
+        self.after_commit.taken.clear();
+        std::mem::take(&mut self.after_commit)
     }
 }
 
-impl Drop for Written<'_> {
+impl Drop for Prepared<'_> {
     fn drop(&mut self) {
-        release(self.direct, &mut self.told);
+        release(self.direct, &mut self.after_commit);
     }
 }
 
 impl Drop for Tx<'_> {
     fn drop(&mut self) {
-        release(self.direct, &mut self.told);
+        release(self.direct, &mut self.after_commit);
     }
 }
 
 /// Frees the slots of a transaction that was rolled back.
-fn release(direct: Option<&dyn DirectDispatch>, told: &mut Told) {
-    if let Some(direct) = direct.filter(|_| !told.taken.is_empty()) {
-        direct.release(std::mem::take(&mut told.taken));
+fn release(direct: Option<&dyn DirectDispatch>, after_commit: &mut AfterCommit) {
+    if let Some(direct) = direct.filter(|_| !after_commit.taken.is_empty()) {
+        direct.release(std::mem::take(&mut after_commit.taken));
     }
 }
 
@@ -133,7 +133,7 @@ impl<'a> Tx<'a> {
             direct,
             last_event_before: last,
             next_event: last + 1,
-            told: Told::default(),
+            after_commit: AfterCommit::default(),
             lanes: Memo::default(),
             shares: Shares::default(),
             bots: HashMap::new(),
@@ -241,20 +241,20 @@ impl<'a> Tx<'a> {
 
     /// Sends a notice after the commit.
     pub(super) fn hint(&mut self, hint: Hint) {
-        self.told.hints.push(hint);
+        self.after_commit.hints.push(hint);
     }
 
     /// Sends a notice after the commit, once.
     pub(super) fn hint_once(&mut self, hint: Hint) {
-        if !self.told.hints.contains(&hint) {
-            self.told.hints.push(hint);
+        if !self.after_commit.hints.contains(&hint) {
+            self.after_commit.hints.push(hint);
         }
     }
 
     /// Takes a slot for a task with that demand that may start at once.
     pub(super) fn take_slot(&mut self, demand: &Demand) -> Option<Slot> {
         let slot = self.direct?.take(demand)?;
-        self.told.taken.push(slot.clone());
+        self.after_commit.taken.push(slot.clone());
         Some(slot)
     }
 
@@ -265,19 +265,21 @@ impl<'a> Tx<'a> {
 
     /// Frees the slot that was taken last.
     pub(super) fn leave_slot(&mut self) {
-        if let (Some(direct), Some(slot)) = (self.direct, self.told.taken.pop()) {
+        if let (Some(direct), Some(slot)) = (self.direct, self.after_commit.taken.pop()) {
             direct.release(vec![slot]);
         }
     }
 
     /// Delivers the task to the bot after the commit.
     pub(super) fn hand_over(&mut self, task: ClaimedTask) {
-        self.told.claimed.push(task);
+        self.after_commit.claimed.push(task);
     }
 
     /// Makes the scheduler process at once what is due.
     pub(super) fn hint_due_now(&mut self) {
-        self.told.hints.push(Hint::Due(self.now.as_millis()));
+        self.after_commit
+            .hints
+            .push(Hint::Due(self.now.as_millis()));
     }
 
     /// Returns the lane of that type and priority.
@@ -342,7 +344,7 @@ impl<'a> Tx<'a> {
     }
 
     /// Writes the counters; only the commit is left.
-    pub(super) fn write_counters(mut self) -> rusqlite::Result<Written<'a>> {
+    pub(super) fn write_counters(mut self) -> rusqlite::Result<Prepared<'a>> {
         let mut flows = Vec::new();
         {
             let mut add = self.db.prepare_cached(
@@ -371,16 +373,16 @@ impl<'a> Tx<'a> {
             }
         }
         if !flows.is_empty() {
-            self.told.hints.push(Hint::Flow(flows));
+            self.after_commit.hints.push(Hint::Flow(flows));
         }
         let head = self.next_event - 1;
         if head > self.last_event_before {
-            self.told
+            self.after_commit
                 .hints
                 .push(Hint::EventsAppended(head.unsigned_abs()));
         }
-        Ok(Written {
-            told: std::mem::take(&mut self.told),
+        Ok(Prepared {
+            after_commit: std::mem::take(&mut self.after_commit),
             direct: self.direct,
         })
     }

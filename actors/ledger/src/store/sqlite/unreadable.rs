@@ -77,7 +77,7 @@ pub(super) fn readmit(db: &Connection) {
             false => Ok(()),
             true => db.execute_batch(
                 "BEGIN IMMEDIATE;
-                 INSERT OR IGNORE INTO settled
+                 INSERT OR IGNORE INTO dependency_outbox
                      SELECT DISTINCT parent FROM dependencies WHERE child IN (SELECT seq FROM unreadable);
                  DELETE FROM unreadable;
                  COMMIT",

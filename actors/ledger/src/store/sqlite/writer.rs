@@ -25,10 +25,10 @@ use self::weight::{WEIGHT_MAX, weight_of};
 use super::{
     checkpoint::{Checkpointer, UNCHANGED},
     connection::writable,
+    disk_space::{self, FullDisk},
     errors::{CheckpointFault, checkpoint_fault, is_io, store_error},
     options::SqliteOptions,
     reserve::{self, Reserve, Share},
-    room::{self, FullDisk},
     rows, unreadable,
 };
 use crate::{
@@ -45,7 +45,7 @@ const AGAIN_AFTER: Duration = Duration::from_millis(100);
 pub(super) struct Job {
     pub(super) command: Command,
     /// True if the command is kept until there is space on a full disk.
-    pub(super) patient: bool,
+    pub(super) deferrable: bool,
     /// Answers the caller once the command is on disk or refused.
     pub(super) answer: Answer,
 }
@@ -85,8 +85,8 @@ pub(super) struct Writer {
     metrics: Arc<StoreMetrics>,
     /// Deferrable commands for which there was no space, in order. Nothing else is
     /// applied before them.
-    kept: VecDeque<Job>,
-    kept_max: usize,
+    deferred: VecDeque<Job>,
+    deferred_max: usize,
     gate: Option<Gate>,
     full: FullDisk,
     reserve: Reserve,
@@ -125,8 +125,8 @@ impl Writer {
             wal_pages,
             checkpointer,
             metrics: options.metrics.clone(),
-            kept: VecDeque::new(),
-            kept_max: options.queue_max,
+            deferred: VecDeque::new(),
+            deferred_max: options.queue_max,
             gate: None,
             full: FullDisk::default(),
             log: None,
@@ -139,7 +139,7 @@ impl Writer {
     /// the reason why it ended.
     pub(super) fn run(mut self, queue: &mpsc::Receiver<Job>) -> String {
         let reason = self.work_until_closed(queue);
-        for job in std::mem::take(&mut self.kept) {
+        for job in std::mem::take(&mut self.deferred) {
             // These were never applied, and are lost with this writer.
             self.refuse(job, StoreError::Closed);
         }
@@ -257,7 +257,7 @@ impl Writer {
                 }
                 Some(StoreError::Busy)
             }
-            Ok(true) => self.apply_kept()?,
+            Ok(true) => self.apply_deferred()?,
         };
         self.gate = None;
         Ok(error.map(|error| self.close_gate(error)))
@@ -272,15 +272,15 @@ impl Writer {
     }
 
     /// Applies deferred commands as long as there is space for them.
-    fn apply_kept(&mut self) -> Result<Option<StoreError>, String> {
-        while let Some(job) = self.kept.pop_front() {
+    fn apply_deferred(&mut self) -> Result<Option<StoreError>, String> {
+        while let Some(job) = self.deferred.pop_front() {
             match self.try_alone(&job) {
                 Err(failure) if self.has_no_room(&failure) => {
-                    self.kept.push_front(job);
+                    self.deferred.push_front(job);
                     return Ok(Some(StoreError::Full(self.shortage())));
                 }
                 Err(failure) if failure.is_nothing_begun() => {
-                    self.kept.push_front(job);
+                    self.deferred.push_front(job);
                     return Ok(Some(StoreError::Busy));
                 }
                 done => self.answer_one(job, done)?,
@@ -310,8 +310,8 @@ impl Writer {
     }
 
     fn refuse_or_keep(&mut self, job: Job, error: StoreError) {
-        if job.patient && self.kept.len() < self.kept_max {
-            self.kept.push_back(job);
+        if job.deferrable && self.deferred.len() < self.deferred_max {
+            self.deferred.push_back(job);
         } else {
             self.refuse(job, error);
         }
@@ -327,7 +327,7 @@ impl Writer {
     /// disk may be a full one: then the disk itself is asked.
     fn is_full(&mut self, error: &rusqlite::Error) -> bool {
         let full = matches!(store_error(error), StoreError::Full(_))
-            || (is_io(error) && room::is_none_left(&self.dir));
+            || (is_io(error) && disk_space::is_none_left(&self.dir));
         if full {
             self.full.seen(&self.shortage());
         }
@@ -339,7 +339,7 @@ impl Writer {
 
     /// Returns the free space, for callers whose command found too little.
     fn shortage(&self) -> Shortage {
-        room::shortage(&self.dir)
+        disk_space::shortage(&self.dir)
     }
 
     fn told(&mut self, error: &rusqlite::Error) -> StoreError {
@@ -412,7 +412,7 @@ impl Writer {
 }
 
 fn share(job: &Job) -> Share {
-    reserve::share_of(&job.command, job.patient)
+    reserve::share_of(&job.command, job.deferrable)
 }
 
 fn known_types(db: &Connection) -> rusqlite::Result<HashSet<TaskType>> {

@@ -16,7 +16,7 @@ use super::{
         checkpoint::UNCHANGED,
         errors::{ApplyError, is_fatal, store_error},
         reserve::Share,
-        transaction::{Told, Tx},
+        transaction::{AfterCommit, Tx},
     },
     Job, Writer, known_types, share,
 };
@@ -128,7 +128,7 @@ impl Writer {
     fn commit_one_by_one(&mut self, group: Vec<Job>) -> Result<(), String> {
         let mut left = group.into_iter();
         while let Some(job) = left.next() {
-            let others_first = !self.kept.is_empty();
+            let others_first = !self.deferred.is_empty();
             let spared = self.reserve.is_in_use() && !self.may_use_reserve(&job);
             if others_first || spared {
                 let full = StoreError::Full(self.shortage());
@@ -232,7 +232,7 @@ impl Writer {
                 if !self.reserve.is_in_use() {
                     self.full.written();
                 }
-                let Told { hints, claimed, .. } = told;
+                let AfterCommit { hints, claimed, .. } = told;
                 if let Some(direct) = self.shared.direct.get().filter(|_| !claimed.is_empty()) {
                     direct.claimed(claimed);
                 }
@@ -254,7 +254,7 @@ impl Writer {
         }
     }
 
-    fn apply_all(&mut self, commands: &[&Command]) -> Result<(Replies, Told), Failure> {
+    fn apply_all(&mut self, commands: &[&Command]) -> Result<(Replies, AfterCommit), Failure> {
         let direct = self.shared.direct.get().map(AsRef::as_ref);
         let now = Timestamp::now();
         let mut tx = Tx::new(
