@@ -7,7 +7,7 @@ use super::{
     context::Context,
     error::CliError,
     filter::PageArgs,
-    human,
+    format,
     output::Look,
     table::{Cell, Column, Table, Tone},
     watch::WatchArgs,
@@ -71,7 +71,7 @@ fn table(alerts: &[Alert], look: &Look) -> String {
     for alert in alerts {
         table.row(vec![
             alert.id.to_string().into(),
-            human::when(alert.since, look.now).into(),
+            format::when(alert.since, look.now).into(),
             Cell::new(&alert.what, tone(alert)),
             alert.what_to_do.as_str().into(),
             state(alert).into(),

@@ -146,7 +146,7 @@ pub(super) fn read_text(option: &str, path: &Path, limit: u64) -> Result<String,
     if bytes.len() as u64 > limit {
         return Err(refuse(format!(
             "is over {} long",
-            super::human::bytes(limit)
+            super::format::bytes(limit)
         )));
     }
     let text = String::from_utf8(bytes).map_err(|_| refuse("is not UTF-8 text".into()))?;

@@ -1,7 +1,7 @@
 //! Errors of commands, their remedies, and their exit codes.
 
-mod advice;
 mod exit;
+mod hints;
 
 use std::{io, path::PathBuf, time::Duration};
 
@@ -9,7 +9,7 @@ use deia_client::{ClientError, Problem};
 use deia_model::{BotName, TaskId, TaskType};
 
 pub use self::exit::Exit;
-use super::{human, interrupt::Stays};
+use super::{format, interrupt::Stays};
 use crate::telemetry::redact::redact;
 
 /// Reason why a command failed.
@@ -124,7 +124,7 @@ pub enum CliError {
         how: String,
     },
     /// A bot has not reached the desired state in time.
-    #[error("bot {name} is still {status} after {}{}", human::duration(*after), in_hand(*running))]
+    #[error("bot {name} is still {status} after {}{}", format::duration(*after), in_hand(*running))]
     BotNotThere {
         /// The bot.
         name: BotName,
@@ -142,13 +142,13 @@ pub enum CliError {
         reason: String,
     },
     /// A restart is not complete in time.
-    #[error("the server is not ready again after {}; check with deia system status", human::duration(*within))]
+    #[error("the server is not ready again after {}; check with deia system status", format::duration(*within))]
     NotRestarted {
         /// Time waited.
         within: Duration,
     },
     /// A task has not ended yet.
-    #[error("{id} has not ended after {}{}", human::duration(*after), because(why.as_deref()))]
+    #[error("{id} has not ended after {}{}", format::duration(*after), because(why.as_deref()))]
     TaskNotEnded {
         /// The task.
         id: TaskId,
@@ -158,7 +158,7 @@ pub enum CliError {
         after: Duration,
     },
     /// Tasks still run after a drain.
-    #[error("{} after {}", human::count(*running, "task still runs", "tasks still run"), human::duration(*after))]
+    #[error("{} after {}", format::count(*running, "task still runs", "tasks still run"), format::duration(*after))]
     NotDrained {
         /// The paused type; `None`: the whole queue.
         task_type: Option<TaskType>,
@@ -176,7 +176,7 @@ pub enum CliError {
         nearest: Vec<String>,
     },
     /// Some of the named tasks were left as they are.
-    #[error("{} not put back", human::count(*skipped, "task was", "tasks were"))]
+    #[error("{} not put back", format::count(*skipped, "task was", "tasks were"))]
     SomeSkipped {
         /// Number of these tasks.
         skipped: u64,
@@ -316,7 +316,7 @@ impl CliError {
         if exit != Exit::Ok && !silent {
             for line in self.message() {
                 // A key in the wrong place of the command line is repeated in errors.
-                eprintln!("{}", human::printable(&redact(&line)));
+                eprintln!("{}", format::printable(&redact(&line)));
             }
         }
         exit
@@ -328,7 +328,7 @@ fn in_hand(running: u32) -> String {
         0 => String::new(),
         n => format!(
             ": {}",
-            human::count(n.into(), "task still runs", "tasks still run")
+            format::count(n.into(), "task still runs", "tasks still run")
         ),
     }
 }

@@ -5,7 +5,7 @@
 
 use deia_client::ClientError;
 
-use super::{error::CliError, human, root::HiveNoun};
+use super::{definition::HiveNoun, error::CliError, format};
 
 /// A field of a request, by the beginning of its pointer, and the option for it.
 type Names = &'static [(&'static str, &'static str)];
@@ -166,7 +166,7 @@ fn in_spans(text: &str, unit_ms: u64) -> String {
         let rest = &word[digits.len()..];
         Some(format!(
             "{}{rest}",
-            human::millis(number.saturating_mul(unit_ms))
+            format::millis(number.saturating_mul(unit_ms))
         ))
     };
     let words = text.split(' ');

@@ -6,7 +6,7 @@ use deia_model::HealthMetrics;
 use super::{
     context::Context,
     error::CliError,
-    human,
+    format,
     output::Look,
     table::{Cell, Table, Tone, or_dash},
     watch::WatchArgs,
@@ -76,21 +76,21 @@ fn details(health: &HealthMetrics, look: &Look) -> String {
     for problem in &health.problems {
         table.field("problem", Cell::new(problem.as_str(), Tone::Bad));
     }
-    table.field("CPU", human::percent(health.cpu_percent));
+    table.field("CPU", format::percent(health.cpu_percent));
     table.field(
         "memory",
         format!(
             "{} of the machine's, {} by the hive",
-            human::percent(health.memory_percent),
-            human::bytes(health.memory_bytes)
+            format::percent(health.memory_percent),
+            format::bytes(health.memory_bytes)
         ),
     );
     table.field(
         "disk",
         format!(
             "{} used, {} free",
-            human::percent(health.disk_percent),
-            human::bytes(health.disk_free_bytes)
+            format::percent(health.disk_percent),
+            format::bytes(health.disk_free_bytes)
         ),
     );
     table.field(
@@ -103,11 +103,11 @@ fn details(health: &HealthMetrics, look: &Look) -> String {
     table.field("queued tasks", health.queue_depth);
     table.field(
         "oldest queued",
-        or_dash(health.oldest_queued_ms.map(human::millis)),
+        or_dash(health.oldest_queued_ms.map(format::millis)),
     );
     table.field(
         "success rate",
-        or_dash(health.success_rate.map(human::share)),
+        or_dash(health.success_rate.map(format::share)),
     );
     table.field("failed in 24 h", health.failures_24h);
     table.render(look)

@@ -13,9 +13,9 @@ use clap_mangen::{
 };
 
 use super::{
+    definition,
     error::{CliError, Exit},
     output::Output,
-    root,
 };
 
 /// Prints the page of `deia`, or writes all pages into a directory.
@@ -58,7 +58,7 @@ fn pages() -> Result<Vec<(String, Vec<u8>)>, CliError> {
     for sub in subcommands(&server) {
         collect(sub, Some("deia"), &mut found).map_err(failed)?;
     }
-    let mut whole = root::command();
+    let mut whole = definition::command();
     whole.build();
     let mut all = Vec::new();
     collect(&whole, None, &mut all).map_err(failed)?;

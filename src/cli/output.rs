@@ -9,7 +9,7 @@ use clap::ValueEnum;
 use deia_model::{Page, Timestamp};
 use serde::Serialize;
 
-use super::{error::CliError, human, yaml};
+use super::{error::CliError, format, yaml};
 use crate::telemetry::redact::redact;
 
 /// The format of data.
@@ -128,7 +128,7 @@ impl Output {
     /// Writes a text of a bot: unchanged into a file or a pipe, harmless on a terminal.
     pub(super) fn raw(&self, text: &str) -> Result<(), CliError> {
         if self.to_terminal {
-            self.write(&human::printable(text))
+            self.write(&format::printable(text))
         } else {
             self.write(text)
         }
@@ -192,7 +192,7 @@ impl Output {
         let _ = writeln!(
             io::stderr().lock(),
             "{}",
-            human::printable(&redact(message))
+            format::printable(&redact(message))
         );
     }
 
@@ -219,9 +219,9 @@ pub(super) fn broken(error: io::Error) -> CliError {
 fn render<T: Serialize>(format: Format, value: &T) -> Result<String, CliError> {
     Ok(match format {
         Format::Table | Format::Json => {
-            human::inert_json(&serde_json::to_string_pretty(value)?) + "\n"
+            format::inert_json(&serde_json::to_string_pretty(value)?) + "\n"
         }
-        Format::Jsonl => human::inert_json(&serde_json::to_string(value)?) + "\n",
+        Format::Jsonl => format::inert_json(&serde_json::to_string(value)?) + "\n",
         Format::Yaml => yaml::to_string(value)?,
     })
 }
@@ -238,7 +238,7 @@ mod tests {
         let value = json!({ wild: wild });
         for format in [Format::Json, Format::Jsonl, Format::Yaml] {
             let text = render(format, &value).unwrap();
-            let acts = |c: char| c != '\n' && human::acts(c);
+            let acts = |c: char| c != '\n' && format::acts(c);
             assert!(!text.contains(acts), "{format:?} {text:?}");
             if format != Format::Yaml {
                 let read: serde_json::Value = serde_json::from_str(&text).unwrap();

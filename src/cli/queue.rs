@@ -1,6 +1,6 @@
 //! `deia queue`.
 
-mod many;
+mod bulk;
 mod view;
 
 use std::time::Duration;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::Subcommand;
 use deia_model::{QueueStatus, TaskType};
 
-use self::many::{DeadArgs, PurgeArgs, RequeueArgs};
+use self::bulk::{DeadArgs, PurgeArgs, RequeueArgs};
 pub(super) use self::view::counts;
 use super::{
     context::Context,

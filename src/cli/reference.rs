@@ -2,7 +2,7 @@
 
 use clap::{Arg, Command};
 
-use super::{error::Exit, root};
+use super::{definition, error::Exit};
 
 const HEAD: &str = "\
 # The command line
@@ -23,7 +23,7 @@ otherwise, for a hive on this machine, from `admin.key` in `--data-dir` or
 
 /// Returns the reference, as Markdown.
 pub fn reference() -> String {
-    let mut command = root::command();
+    let mut command = definition::command();
     command.build();
     let mut out = HEAD.to_owned();
     out.push_str("\n| exit code | meaning |\n|---|---|\n");

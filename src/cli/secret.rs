@@ -10,7 +10,7 @@ use super::{
     confirm::Confirm,
     context::{self, Context},
     error::CliError,
-    human,
+    format,
     output::Look,
     table::{Column, Table},
 };
@@ -89,8 +89,8 @@ fn list(secrets: &[BotSecret], look: &Look) -> String {
     for secret in secrets {
         table.row(vec![
             secret.name.as_str().into(),
-            human::when(secret.changed_at, look.now).into(),
-            human::when(secret.created_at, look.now).into(),
+            format::when(secret.changed_at, look.now).into(),
+            format::when(secret.created_at, look.now).into(),
         ]);
     }
     table.render(look)

@@ -7,7 +7,7 @@ use super::{
     confirm::Confirm,
     context::Context,
     error::CliError,
-    human,
+    format,
     output::Look,
     table::{Cell, Column, Table, Tone, or_dash},
     watch::WatchArgs,
@@ -154,14 +154,14 @@ fn add(table: &mut Table, node: &SupervisorNode, trunk: &str, place: Place, look
     };
     let worker = node.kind == NodeKind::Worker;
     table.row(vec![
-        format!("{trunk}{branch}{}", human::one_line(&node.name)).into(),
+        format!("{trunk}{branch}{}", format::one_line(&node.name)).into(),
         state(node.state),
         restarts(node.restarts),
-        or_dash(node.uptime_ms.map(human::millis)),
+        or_dash(node.uptime_ms.map(format::millis)),
         or_dash(worker.then_some(node.mailbox_depth)),
         or_dash(worker.then_some(node.handled)),
         or_dash(node.strategy.map(|strategy| strategy.as_str())),
-        or_dash(node.arbiter.as_deref().map(human::one_line)),
+        or_dash(node.arbiter.as_deref().map(format::one_line)),
         or_dash(cause(node, look)),
     ]);
     let trunk = format!("{trunk}{below}");
@@ -183,8 +183,8 @@ fn cause(node: &SupervisorNode, look: &Look) -> Option<String> {
     if let Some(suspended) = &node.suspended {
         let by = suspended.by.as_deref().unwrap_or("unknown");
         let why = suspended.why.as_deref().unwrap_or("no reason given");
-        let since = human::when(suspended.since, look.now);
-        return Some(human::one_line(&format!(
+        let since = format::when(suspended.since, look.now);
+        return Some(format::one_line(&format!(
             "suspended by {by}: {why} ({since})"
         )));
     }
@@ -203,12 +203,12 @@ fn draw_arbiters(arbiters: &[Arbiter], look: &Look) -> String {
             None => Cell::new("running", Tone::Good),
             Some(since) => {
                 let what = if arbiter.given_up { "lost" } else { "blocked" };
-                let text = format!("{what} since {}", human::when(since, look.now));
+                let text = format!("{what} since {}", format::when(since, look.now));
                 Cell::new(text, Tone::Bad)
             }
         };
         table.row(vec![
-            human::one_line(&arbiter.name).into(),
+            format::one_line(&arbiter.name).into(),
             state,
             arbiter.children.to_string().into(),
             format!("{:.0} %", arbiter.busy_share * 100.0).into(),
@@ -242,10 +242,10 @@ fn restarts(count: u64) -> Cell {
 }
 
 fn exit_text(exit: &LastExit, look: &Look) -> String {
-    let when = human::when(exit.at, look.now);
+    let when = format::when(exit.at, look.now);
     match &exit.message {
         Some(message) => {
-            let message = human::one_line(message);
+            let message = format::one_line(message);
             format!("{}: {message} ({when})", exit.reason.as_str())
         }
         None => format!("{} ({when})", exit.reason.as_str()),

@@ -10,7 +10,7 @@ use super::{
     confirm::Confirm,
     context::Context,
     error::CliError,
-    human,
+    format,
     interrupt::Stays,
     output::Look,
     parse, queue,
@@ -112,9 +112,9 @@ fn status(system: &SystemStatus, url: &str, look: &Look) -> String {
     };
     table.field("state", Cell::new(system.state.as_str(), tone));
     table.field("process id", system.pid);
-    table.field("started", human::when_exactly(system.started_at, look.now));
+    table.field("started", format::when_exactly(system.started_at, look.now));
     let up = system.uptime_seconds.saturating_mul(1_000);
-    table.field("up for", human::millis(up));
+    table.field("up for", format::millis(up));
     table.field(
         "last shutdown",
         if system.previous_shutdown_clean {
@@ -143,7 +143,7 @@ fn status(system: &SystemStatus, url: &str, look: &Look) -> String {
             0 => Cell::from("up to date"),
             n => Cell::from(format!(
                 "{n} events behind ({})",
-                human::millis(follower.lag_ms)
+                format::millis(follower.lag_ms)
             )),
         };
         table.field(&format!("follower {}", follower.name), lag);

@@ -6,7 +6,7 @@ use comfy_table::{
     Width, presets::NOTHING,
 };
 
-use super::{human, output::Look};
+use super::{format, output::Look};
 
 /// Minimum width of a terminal that shows the wide columns.
 const WIDE: u16 = 120;
@@ -216,7 +216,7 @@ fn title(column: Column, look: &Look) -> ComfyCell {
 }
 
 fn styled(cell: &Cell, look: &Look) -> ComfyCell {
-    let out = ComfyCell::new(human::printable(&cell.text));
+    let out = ComfyCell::new(format::printable(&cell.text));
     match cell.tone {
         _ if !look.color => out,
         Tone::Plain => out,

@@ -8,7 +8,7 @@ use super::{
     confirm::Confirm,
     context::Context,
     error::CliError,
-    human,
+    format,
     key::OwnAccess,
     output::Look,
     parse,
@@ -153,8 +153,8 @@ fn one(context: &Context, user: &User) -> Result<(), CliError> {
         table.field("role", user.role);
         table.field("state", state(user));
         table.field("version", user.version);
-        table.field("created", human::when_exactly(user.created_at, look.now));
-        table.field("changed", human::when_exactly(user.changed_at, look.now));
+        table.field("created", format::when_exactly(user.created_at, look.now));
+        table.field("changed", format::when_exactly(user.changed_at, look.now));
         table.render(look)
     })
 }
@@ -172,8 +172,8 @@ fn list(users: &[User], look: &Look) -> String {
             user.id.as_str().into(),
             user.role.into(),
             state(user),
-            human::when(user.created_at, look.now).into(),
-            human::when(user.changed_at, look.now).into(),
+            format::when(user.created_at, look.now).into(),
+            format::when(user.changed_at, look.now).into(),
         ]);
     }
     table.render(look)

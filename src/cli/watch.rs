@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::{context::Context, error::CliError, human, interrupt::Stays, parse};
+use super::{context::Context, error::CliError, format, interrupt::Stays, parse};
 
 const SHORTEST: Duration = Duration::from_millis(100);
 
@@ -59,7 +59,7 @@ impl WatchArgs {
                     out.keep_frame();
                     if !std::mem::replace(&mut lost, true) {
                         let error = CliError::from(error).message().swap_remove(0);
-                        let period = human::duration(period);
+                        let period = format::duration(period);
                         out.note(&format!("{error}; retrying every {period}"));
                     }
                 }

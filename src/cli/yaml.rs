@@ -3,7 +3,7 @@
 use serde::{Serialize, ser::Error as _};
 use serde_saphyr::{SerializerOptions, ser_options};
 
-use super::human;
+use super::format;
 
 /// Lists are indented below their name; a text is on one line, with its line feeds escaped.
 fn options() -> SerializerOptions {
@@ -22,8 +22,8 @@ pub(super) fn to_string<T: Serialize>(value: &T) -> Result<String, serde_json::E
         .map_err(serde_json::Error::custom)?;
     // Characters that reorder a line are left as they are, also outside of quotes, where
     // they cannot be escaped. JSON is YAML in which they can.
-    match text.contains(|c| c != '\n' && human::acts(c)) {
-        true => Ok(human::inert_json(&serde_json::to_string_pretty(value)?) + "\n"),
+    match text.contains(|c| c != '\n' && format::acts(c)) {
+        true => Ok(format::inert_json(&serde_json::to_string_pretty(value)?) + "\n"),
         false => Ok(text),
     }
 }

@@ -3,7 +3,7 @@
 use deia_model::{Bot, BotDesired, BotStatus, ContainmentMeans, Executor, SimulatedProfile};
 
 use crate::cli::{
-    human,
+    format,
     output::Look,
     table::{Cell, Column, Table, Tone, or_dash},
     wait::status_name,
@@ -33,11 +33,11 @@ pub(super) fn list(bots: &[Bot], look: &Look) -> String {
             bot.tasks_completed.into(),
             bot.tasks_failed.into(),
             bot.restarts.into(),
-            or_dash(bot.launched_at.map(|at| human::when(at, look.now))),
+            or_dash(bot.launched_at.map(|at| format::when(at, look.now))),
             bot.version.into(),
             takes(bot).into(),
-            or_dash(bot.fault.as_ref().map(|it| human::short(&it.reason))),
-            or_dash(bot.last_exit.as_deref().map(human::short)),
+            or_dash(bot.fault.as_ref().map(|it| format::short(&it.reason))),
+            or_dash(bot.last_exit.as_deref().map(format::short)),
         ]);
     }
     table.render(look)
@@ -68,7 +68,7 @@ pub(super) fn details(bot: &Bot, look: &Look) -> String {
     table.field("tasks in hand", load(bot));
     table.field("done", bot.tasks_completed);
     table.field("failed", bot.tasks_failed);
-    table.field("success rate", or_dash(bot.success_rate.map(human::share)));
+    table.field("success rate", or_dash(bot.success_rate.map(format::share)));
     table.field("version", bot.version);
     table.field("port", bot.port);
     let pids: Vec<_> = bot.pids.iter().map(ToString::to_string).collect();
@@ -76,7 +76,7 @@ pub(super) fn details(bot: &Bot, look: &Look) -> String {
         "process ids",
         or_dash((!pids.is_empty()).then(|| pids.join(", "))),
     );
-    let when = |at: Option<_>| or_dash(at.map(|at| human::when_exactly(at, look.now)));
+    let when = |at: Option<_>| or_dash(at.map(|at| format::when_exactly(at, look.now)));
     table.field("launched", when(bot.launched_at));
     table.field("last heartbeat", when(bot.last_heartbeat));
     table.field("restarts", bot.restarts);
@@ -129,7 +129,7 @@ fn executor(executor: &Executor) -> String {
         Executor::Command(command) => {
             let mut text = format!("command: {}", command.command.join(" "));
             for (name, value) in &command.env {
-                text.push_str(&format!("\nwith {name}={}", human::one_line(value)));
+                text.push_str(&format!("\nwith {name}={}", format::one_line(value)));
             }
             if let Some(dir) = &command.working_dir {
                 text.push_str(&format!("\nin {dir}"));
@@ -139,7 +139,7 @@ fn executor(executor: &Executor) -> String {
         Executor::Simulated(simulated) => {
             let profile = simulated.profile();
             let latency = (profile.latency_min_ms, profile.latency_max_ms);
-            let (from, to) = (human::millis(latency.0), human::millis(latency.1));
+            let (from, to) = (format::millis(latency.0), format::millis(latency.1));
             format!("simulated: {from} to {to}, {}", fates(&profile))
         }
     }
@@ -158,7 +158,7 @@ fn fates(profile: &SimulatedProfile) -> String {
         (hang, "hang"),
     ];
     let drawn = shares.into_iter().filter(|(share, _)| *share >= 0.000_5);
-    let words = drawn.map(|(share, fate)| format!("{} {fate}", human::share(share)));
+    let words = drawn.map(|(share, fate)| format!("{} {fate}", format::share(share)));
     words.collect::<Vec<_>>().join(", ")
 }
 

@@ -5,7 +5,7 @@ use deia_model::{KeyInfo, Timestamp};
 use serde_json::Value;
 
 use crate::cli::{
-    human,
+    format,
     output::Look,
     table::{Cell, Column, Table, Tone, or_dash},
 };
@@ -28,7 +28,7 @@ pub(super) fn shown(created: &CreatedKey, look: &Look) -> String {
     let expires = created.info.expires_at;
     table.field(
         "expires",
-        or_dash(expires.map(|at| human::when_exactly(at, look.now))),
+        or_dash(expires.map(|at| format::when_exactly(at, look.now))),
     );
     // A wrapped key cannot be copied.
     table.render(&Look {
@@ -60,10 +60,10 @@ pub(super) fn list(keys: &[KeyInfo], look: &Look) -> String {
             key.user.as_str().into(),
             key.role.into(),
             state(key, look.now),
-            human::when(key.created_at, look.now).into(),
-            or_dash(key.expires_at.map(|at| human::when(at, look.now))),
-            or_dash(key.last_used_at.map(|at| human::when(at, look.now))),
-            human::printable(&key.name).into(),
+            format::when(key.created_at, look.now).into(),
+            or_dash(key.expires_at.map(|at| format::when(at, look.now))),
+            or_dash(key.last_used_at.map(|at| format::when(at, look.now))),
+            format::printable(&key.name).into(),
             narrowed(key).into(),
         ]);
     }

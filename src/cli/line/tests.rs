@@ -1,9 +1,9 @@
 use super::*;
-use crate::cli::root;
+use crate::cli::definition;
 
 fn words(line: &[&str]) -> Line {
     let words = ["deia"].iter().chain(line).map(OsString::from).collect();
-    prepare(&root::command(), words)
+    prepare(&definition::command(), words)
 }
 
 #[test]
@@ -64,7 +64,7 @@ fn words_that_are_no_commands_lead_to_those_that_are_meant() {
         (&["queue", "clear", "--type", "x"], "deia queue purge"),
     ] {
         let words = ["deia"].iter().chain(words).map(OsString::from);
-        let error = parse(root::command(), words).unwrap_err().to_string();
+        let error = parse(definition::command(), words).unwrap_err().to_string();
         assert!(error.contains(tip), "{error}");
         assert_eq!(error.matches("tip:").count(), 1, "{error}");
     }
@@ -73,14 +73,14 @@ fn words_that_are_no_commands_lead_to_those_that_are_meant() {
 #[test]
 fn words_that_lead_elsewhere_are_no_commands_and_lead_to_commands() {
     for (at, names, meant) in MEANT {
-        let mut command = &root::command();
+        let mut command = &definition::command();
         for name in *at {
             command = command.find_subcommand(name).unwrap();
         }
         for name in *names {
             assert!(command.find_subcommand(name).is_none(), "{at:?} {name}");
         }
-        let root = root::command();
+        let root = definition::command();
         for advised in meant.split("deia ").skip(1) {
             let mut at = &root;
             for word in advised.split([' ', ',', ';']) {
@@ -105,7 +105,7 @@ fn help_is_a_word_as_well() {
         (&["help", "nosuch"], "unrecognized subcommand"),
     ] {
         let words = ["deia"].iter().chain(line).map(OsString::from);
-        let shown = parse(root::command(), words).unwrap_err().to_string();
+        let shown = parse(definition::command(), words).unwrap_err().to_string();
         assert!(shown.contains(expected), "{line:?}: {shown}");
     }
     let content = words(&["task", "submit", "help"]).words;
@@ -132,7 +132,7 @@ fn health_alone_is_its_check() {
 #[test]
 fn nearest_command_comes_first() {
     let words = ["deia", "serv"].map(OsString::from);
-    let error = parse(root::command(), words).unwrap_err().to_string();
+    let error = parse(definition::command(), words).unwrap_err().to_string();
     let tip = error.lines().find(|line| line.contains("tip:")).unwrap();
     let (first, _) = tip.split_once("',").unwrap_or((tip, ""));
     assert!(first.contains("'serve"), "{tip}");
@@ -155,7 +155,7 @@ fn usage_names_no_option_that_is_not_needed() {
         ),
     ] {
         let words = ["deia"].iter().chain(words).map(OsString::from);
-        let error = parse(root::command(), words).unwrap_err().to_string();
+        let error = parse(definition::command(), words).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
     }
 }
@@ -173,7 +173,7 @@ fn a_text_that_begins_with_a_dash_is_content_and_a_typo_is_not() {
         ("-x", false),
     ] {
         let words = ["deia", "task", "submit", content, "--type", "a"];
-        let parsed = parse(root::command(), words.map(OsString::from));
+        let parsed = parse(definition::command(), words.map(OsString::from));
         assert_eq!(parsed.is_ok(), taken, "{content}");
     }
 }

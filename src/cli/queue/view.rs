@@ -5,7 +5,7 @@ use deia_model::{
 };
 
 use crate::cli::{
-    human,
+    format,
     output::Look,
     table::{Cell, Column, Table, Tone, or_dash},
 };
@@ -25,7 +25,7 @@ pub(super) fn status(queue: &QueueStatus, look: &Look) -> String {
     counts(&mut totals, "", &queue.totals);
     totals.field(
         "oldest queued",
-        or_dash(queue.oldest_queued_ms.map(human::millis)),
+        or_dash(queue.oldest_queued_ms.map(format::millis)),
     );
     totals.field("in the last minute", rates(&queue.rates));
     totals.field("waited", waits(&queue.waits));
@@ -67,9 +67,9 @@ fn waits(waits: &Waits) -> Cell {
     let text = (waits.started > 0).then(|| {
         format!(
             "p50 {}, p95 {}, p99 {}",
-            human::millis(waits.p50_ms),
-            human::millis(waits.p95_ms),
-            human::millis(waits.p99_ms)
+            format::millis(waits.p50_ms),
+            format::millis(waits.p95_ms),
+            format::millis(waits.p99_ms)
         )
     });
     or_dash(text)
@@ -90,9 +90,9 @@ pub(super) fn pauses(paused: &[Pause], look: &Look) -> String {
         };
         table.row(vec![
             Cell::new(what, Tone::Attention),
-            human::when(pause.since, look.now).into(),
+            format::when(pause.since, look.now).into(),
             pause.by.as_str().into(),
-            or_dash(pause.reason.as_deref().map(human::one_line)),
+            or_dash(pause.reason.as_deref().map(format::one_line)),
         ]);
     }
     table.render(look)
@@ -114,14 +114,14 @@ fn lanes(queue: &QueueStatus, look: &Look) -> String {
     let mut lanes: Vec<_> = queue.lanes.iter().collect();
     lanes.sort_by_key(|lane| (lane.priority, lane.task_type.as_str()));
     for lane in lanes {
-        let waited = (lane.waits.started > 0).then(|| human::millis(lane.waits.p95_ms));
+        let waited = (lane.waits.started > 0).then(|| format::millis(lane.waits.p95_ms));
         table.row(vec![
             lane.task_type.as_str().into(),
             format!("P{}", lane.priority.rank()).into(),
             lane.pending.into(),
             lane.queued.into(),
             lane.running.into(),
-            or_dash(lane.oldest_queued_ms.map(human::millis)),
+            or_dash(lane.oldest_queued_ms.map(format::millis)),
             format!("{:.1}", lane.rates.started_per_second).into(),
             or_dash(waited),
             if lane.paused { "yes" } else { "" }.into(),
@@ -146,7 +146,7 @@ fn history(history: &QueueHistory, look: &Look) -> String {
     let of_types = history.by_type.iter().map(|row| ("type", row));
     let of_bots = history.by_bot.iter().map(|row| ("bot", row));
     for (what, row) in of_types.chain(of_bots) {
-        let some = |of: &Durations, ms: u64| (of.count > 0).then(|| human::millis(ms));
+        let some = |of: &Durations, ms: u64| (of.count > 0).then(|| format::millis(ms));
         table.row(vec![
             format!("{what} {}", row.name).into(),
             or_dash((what == "type").then(|| row.submitted.to_string())),

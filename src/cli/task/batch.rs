@@ -14,7 +14,7 @@ use deia_model::{Dependency, NewTask, TaskId, ambiguity};
 use serde_json::{error::Category, json};
 use tokio::time::sleep;
 
-use crate::cli::{context::Context, error::CliError, human, interrupt::Stays, output::Output};
+use crate::cli::{context::Context, error::CliError, format, interrupt::Stays, output::Output};
 
 /// Maximum length of a line: the largest possible `tasks.max_content_bytes`.
 const LINE_MAX_BYTES: u64 = 64 << 20;
@@ -73,7 +73,7 @@ pub(super) async fn submit(
     let shown = accepted
         .show(&context.out)
         .map_err(|error| CliError::NotShown {
-            done: human::count(
+            done: format::count(
                 accepted.ids.len() as u64,
                 "task is accepted",
                 "tasks are accepted",
@@ -88,7 +88,7 @@ pub(super) async fn submit(
         }
         Ok(()) => {
             let n = accepted.ids.len() as u64;
-            let note = human::count(n, "task is accepted", "tasks are accepted");
+            let note = format::count(n, "task is accepted", "tasks are accepted");
             context.out.note(&note);
             Ok(())
         }
@@ -283,7 +283,7 @@ impl<R: BufRead> Lines<R> {
                 Err(error) => return Err(self.wrong(error.to_string())),
                 Ok(0) => return Ok(None),
                 Ok(n) if n as u64 > LINE_MAX_BYTES => {
-                    let max = human::bytes(LINE_MAX_BYTES);
+                    let max = format::bytes(LINE_MAX_BYTES);
                     return Err(self.wrong(format!("is over {max} long")));
                 }
                 Ok(_) if is_empty(&bytes) => {}

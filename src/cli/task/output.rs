@@ -11,7 +11,7 @@ use tokio::time::sleep;
 use crate::cli::{
     context::Context,
     error::CliError,
-    human,
+    format,
     interrupt::{Interrupt, Stays},
     output::Output,
     parse,
@@ -157,7 +157,7 @@ async fn document(
     while let Some(piece) = stream.next().await? {
         bytes.extend(piece);
         if bytes.len() as u64 > DOCUMENT_MAX_BYTES {
-            let max = human::bytes(DOCUMENT_MAX_BYTES);
+            let max = format::bytes(DOCUMENT_MAX_BYTES);
             return Err(CliError::Input {
                 what: "--output".into(),
                 reason: format!(
@@ -218,7 +218,7 @@ fn show(out: &Output, at: &OutputPlace, text: &str) -> Result<(), CliError> {
     if out.is_table() {
         // A progress bar overwrites its line: each version is shown on a line.
         let lines = text.replace("\r\n", "\n").replace('\r', "\n");
-        return out.bytes(human::printable(&lines).as_bytes());
+        return out.bytes(format::printable(&lines).as_bytes());
     }
     out.line(&Piece {
         attempt: at.attempt.unwrap_or_default(),

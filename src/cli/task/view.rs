@@ -7,7 +7,7 @@ use deia_model::{
 };
 
 use crate::cli::{
-    human,
+    format,
     output::Look,
     table::{Cell, Column, Table, Tone, or_dash},
     wait::status_name,
@@ -41,13 +41,13 @@ pub(super) fn list(tasks: &[Task], look: &Look) -> String {
             task.task_type.as_str().into(),
             format!("P{}", task.priority.rank()).into(),
             or_dash(task.assigned_bot.as_ref()),
-            human::when(task.created_at, look.now).into(),
+            format::when(task.created_at, look.now).into(),
             or_dash(progress(task)),
             or_dash(took(task, look.now)),
             task.attempt.into(),
             task.submitter.as_str().into(),
             or_dash(task.end_reason.map(EndReason::as_str)),
-            or_dash(task.last_error.as_deref().map(human::short)),
+            or_dash(task.last_error.as_deref().map(format::short)),
         ]);
     }
     table.render(look)
@@ -71,10 +71,10 @@ pub(in crate::cli) fn dead(tasks: &[Task], look: &Look) -> String {
             task.task_type.as_str().into(),
             format!("P{}", task.priority.rank()).into(),
             or_dash(task.end_reason.map(EndReason::as_str)),
-            or_dash(task.completed_at.map(|at| human::when(at, look.now))),
+            or_dash(task.completed_at.map(|at| format::when(at, look.now))),
             task.failures.into(),
             or_dash(task.assigned_bot.as_ref()),
-            or_dash(task.last_error.as_deref().map(human::short)),
+            or_dash(task.last_error.as_deref().map(format::short)),
         ]);
     }
     table.render(look)
@@ -114,11 +114,11 @@ fn attempts(attempts: &[FailedAttempt], look: &Look) -> String {
             attempt.attempt.into(),
             attempt.bot.as_str().into(),
             Cell::new(attempt.outcome.as_str().replace('_', " "), tone),
-            human::when(attempt.started_at, look.now).into(),
-            human::millis(took).into(),
+            format::when(attempt.started_at, look.now).into(),
+            format::millis(took).into(),
             or_dash(attempt.exit_code),
-            or_dash(attempt.output_bytes.map(human::bytes)),
-            or_dash(attempt.error.as_deref().map(human::one_line)),
+            or_dash(attempt.output_bytes.map(format::bytes)),
+            or_dash(attempt.error.as_deref().map(format::one_line)),
         ]);
     }
     table.render(look)
@@ -130,12 +130,12 @@ pub(super) fn explanation(why: &TaskExplanation, look: &Look) -> String {
     let mut table = Table::fields();
     table.field("task", why.task_id);
     table.field("status", status(why.status));
-    table.field("why", human::one_line(&why.detail));
+    table.field("why", format::one_line(&why.detail));
     if let Some(ahead) = why.ahead.filter(|_| why.status == TaskStatus::Queued) {
         table.field("ready before it", ahead);
     }
     if let Some(at) = why.until {
-        table.field("until", human::when_exactly(at, look.now));
+        table.field("until", format::when_exactly(at, look.now));
     }
     let mut text = table.render(look);
     if !why.waits_for.is_empty() {
@@ -160,7 +160,7 @@ pub(super) fn explanation(why: &TaskExplanation, look: &Look) -> String {
                 status_name(bot.status).into(),
                 bot.in_hand.into(),
                 bot.places.into(),
-                or_dash(bot.fault.as_ref().map(|it| human::short(&it.reason))),
+                or_dash(bot.fault.as_ref().map(|it| format::short(&it.reason))),
             ]);
         }
         text.push('\n');
@@ -238,11 +238,11 @@ fn more(details: &serde_json::Value) -> String {
             .join(" "),
         other => text(other),
     };
-    human::one_line(&text)
+    format::one_line(&text)
 }
 
 fn fields(task: &Task, look: &Look) -> String {
-    let when = |at| human::when_exactly(at, look.now);
+    let when = |at| format::when_exactly(at, look.now);
     let mut table = Table::fields();
     table.field("id", task.id);
     table.field("status", status(task.status));
@@ -281,16 +281,16 @@ fn fields(task: &Task, look: &Look) -> String {
     }
     table.field(
         "time-out",
-        human::millis(task.timeout_seconds.saturating_mul(1_000)),
+        format::millis(task.timeout_seconds.saturating_mul(1_000)),
     );
     if let Some(retry) = task.retry.as_ref().map(retry) {
         table.field("retries", retry);
     }
     if let Some(seconds) = task.estimated_duration_seconds {
-        let estimate = human::millis(seconds.saturating_mul(1_000));
+        let estimate = format::millis(seconds.saturating_mul(1_000));
         table.field("estimated", estimate);
     }
-    table.field("progress", human::share(task.progress));
+    table.field("progress", format::share(task.progress));
     dependencies(task, &mut table);
     if let Some(key) = &task.dedup_key {
         table.field("deduplication key", key);
@@ -318,7 +318,7 @@ pub(super) fn how(result: &TaskResult) -> String {
     let mut parts = Vec::new();
     if let Some(bot) = &result.bot_id {
         parts.push(bot.to_string());
-        parts.push(human::millis(result.execution_time_ms));
+        parts.push(format::millis(result.execution_time_ms));
         parts.push(format!("attempt {}", result.attempt));
     }
     let error = result.error.as_deref().map(str::trim_end);
@@ -387,12 +387,14 @@ fn because(reason: EndReason) -> String {
 /// Renders the retry settings of a task.
 fn retry(retry: &RetryOverride) -> String {
     let parts = [
-        retry.min_ms.map(|ms| format!("from {}", human::millis(ms))),
-        retry.max_ms.map(|ms| format!("to {}", human::millis(ms))),
+        retry
+            .min_ms
+            .map(|ms| format!("from {}", format::millis(ms))),
+        retry.max_ms.map(|ms| format!("to {}", format::millis(ms))),
         retry.factor.map(|n| format!("times {n}")),
         retry
             .jitter
-            .map(|n| format!("spread by {}", human::share(n))),
+            .map(|n| format!("spread by {}", format::share(n))),
     ];
     parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
@@ -407,11 +409,11 @@ fn progress(task: &Task) -> Option<String> {
 fn took(task: &Task, now: Timestamp) -> Option<String> {
     if task.status == TaskStatus::Running {
         let started = task.started_at?;
-        return Some(human::millis(now.millis_since(started)));
+        return Some(format::millis(now.millis_since(started)));
     }
     let seconds = task.actual_duration_seconds.filter(|s| *s >= 0.0)?;
     let span = std::time::Duration::try_from_secs_f64(seconds).ok()?;
-    Some(human::duration(span))
+    Some(format::duration(span))
 }
 
 fn status(status: TaskStatus) -> Cell {

@@ -8,7 +8,7 @@ use serde::Serialize;
 use tokio::time::sleep;
 
 use super::show;
-use crate::cli::{context::Context, error::CliError, human, interrupt::Stays, output::Output};
+use crate::cli::{context::Context, error::CliError, format, interrupt::Stays, output::Output};
 
 /// Interval of the checks.
 const PERIOD: Duration = Duration::from_millis(200);
@@ -105,7 +105,7 @@ fn line(change: &Change) -> String {
         line.push_str(&format!(", {bot}"));
     }
     if change.status == TaskStatus::Running && change.progress > 0.0 {
-        line.push_str(&format!(", {} done", human::share(change.progress)));
+        line.push_str(&format!(", {} done", format::share(change.progress)));
     }
     line
 }

@@ -5,7 +5,7 @@ use deia_model::{Permission, Role};
 
 use super::CliError;
 use crate::{
-    cli::{human, interrupt},
+    cli::{format, interrupt},
     http::Code,
 };
 
@@ -72,7 +72,7 @@ impl CliError {
                 ..
             } => Some(format!(
                 "{}; repeat the same with --idempotency-key {idempotency_key}, and none is submitted twice",
-                human::count(*accepted as u64, "task is accepted", "tasks are accepted")
+                format::count(*accepted as u64, "task is accepted", "tasks are accepted")
             )),
             Self::OutputInPart {
                 id,
@@ -192,7 +192,7 @@ fn hint_of_problem(problem: &Problem) -> Option<String> {
     let code = Code::parse(&problem.code);
     if let Some(after) = problem.retry_after {
         let more = code.map(besides_waiting).unwrap_or_default();
-        return Some(format!("try again in {}{more}", human::duration(after)));
+        return Some(format!("try again in {}{more}", format::duration(after)));
     }
     match (code, parts(problem).1) {
         (Some(Code::NotFound), _) => Some(see_what_there_is(problem, &[])),
