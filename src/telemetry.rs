@@ -84,7 +84,7 @@ pub fn start(logging: &LoggingSettings, traces: &TelemetrySettings) -> anyhow::R
 /// Checks that this binary supports the settings of traces.
 ///
 /// # Errors
-/// It does not.
+/// The binary was built without the necessary feature.
 pub fn check(traces: &TelemetrySettings) -> anyhow::Result<()> {
     anyhow::ensure!(
         cfg!(feature = "otlp") || traces.otlp_endpoint.is_empty(),

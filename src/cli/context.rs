@@ -123,7 +123,7 @@ fn of_variable(error: CliError, variable: Option<&str>) -> CliError {
 /// Returns the text in the file of an option, or of standard input when the path is `-`.
 ///
 /// # Errors
-/// It cannot be read, is longer than `limit` bytes, or is not UTF-8.
+/// The text cannot be read, is longer than `limit` bytes, or is not UTF-8.
 pub(super) fn read_text(option: &str, path: &Path, limit: u64) -> Result<String, CliError> {
     let from_stdin = path == Path::new("-");
     let mut bytes = Vec::new();

@@ -110,7 +110,7 @@ pub enum CliError {
     BotWentWrong {
         /// The bot.
         name: BotName,
-        /// Its status.
+        /// Status of the bot.
         status: &'static str,
         /// The reason.
         reason: String,
@@ -130,7 +130,7 @@ pub enum CliError {
         name: BotName,
         /// Number of tasks that the bot still runs.
         running: u32,
-        /// Its status.
+        /// Status of the bot.
         status: &'static str,
         /// Time waited.
         after: Duration,

@@ -172,7 +172,7 @@ impl OwnAccess {
     /// Asks whether to proceed. `--yes` alone is no consent to lose one's own access.
     ///
     /// # Errors
-    /// Those of [`Confirm::ask`]; that `--own` is missing.
+    /// Errors of [`Confirm::ask`], and a missing `--own`.
     pub(super) async fn ask(
         self,
         context: &Context,

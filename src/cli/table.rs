@@ -66,7 +66,7 @@ enum Weight {
     WideOnly,
 }
 
-/// One column.
+/// A column of a table.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Column {
     title: &'static str,

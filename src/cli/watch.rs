@@ -36,7 +36,7 @@ impl WatchArgs {
     /// what was shown last stays.
     ///
     /// # Errors
-    /// What `show` gives at first, and later what does not pass.
+    /// Any error of the first `show`, and later errors that are not temporary.
     pub(super) async fn show(
         self,
         context: &Context,

@@ -127,7 +127,7 @@ pub struct Problem {
 pub struct Missing {
     /// The kind of object, such as `bot`.
     pub kind: String,
-    /// Its name or id, as in the request.
+    /// Name or id of the object, as in the request.
     pub id: String,
 }
 

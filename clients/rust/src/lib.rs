@@ -1,7 +1,7 @@
 //! Typed client of the HTTP API. The command line, the tests and the load
 //! generator all speak through it.
 //!
-//! It connects once and reuses the connection, waits no longer than it was told
+//! The client connects once and reuses the connection, waits no longer than it was told
 //! to, reads no body beyond its limit, follows no redirect (the key would go
 //! with it), and shows the key nowhere.
 //!

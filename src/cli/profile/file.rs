@@ -59,7 +59,7 @@ impl Profiles {
     /// Reads the file; returns no profiles if there is none.
     ///
     /// # Errors
-    /// It cannot be read, is malformed, or contains a key.
+    /// The file cannot be read, is malformed, or contains a key.
     pub(in crate::cli) fn load(path: &Path) -> Result<Self, CliError> {
         let refuse = |reason: String| CliError::Input {
             what: path.display().to_string(),

@@ -22,8 +22,8 @@ pub struct Standing {
     /// Number of ready tasks of the same type and priority before it, counted up to
     /// 10,000; `None`: not counted, for callers who do not see all tasks.
     pub ahead: Option<u64>,
-    /// Those of the first 100 tasks that it still waits for that are visible to the
-    /// caller.
+    /// The first 100 tasks that it still waits for, without those that are not visible
+    /// to the caller.
     pub waits_for: Vec<(TaskId, TaskStatus)>,
 }
 

@@ -1,6 +1,6 @@
 //! A VFS of SQLite that keeps a diary of all writes and syncs.
 //!
-//! It stands before the default VFS and passes everything on, but real syncs:
+//! The VFS wraps the default one and passes everything on, except real syncs:
 //! nothing here depends on a real disk. From the diary [`super::disk`] makes what a
 //! power loss leaves. The only place of the tests with `unsafe`: SQLite calls
 //! through tables of C functions.

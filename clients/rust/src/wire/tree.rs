@@ -152,7 +152,7 @@ pub enum Strategy {
     OneForOne,
     /// All are restarted.
     OneForAll,
-    /// Those declared after the child are restarted.
+    /// The siblings declared after the child are restarted.
     RestForOne,
     /// None; children are added and removed at run time.
     Dynamic,
