@@ -153,7 +153,7 @@ fn check_finds_a_directory_that_nobody_can_make() {
     let out = command(in_proc, &[]).arg("check").output().unwrap();
     let text = String::from_utf8_lossy(&out.stdout);
     assert!(
-        !out.status.success() && text.contains("cannot be made"),
+        !out.status.success() && text.contains("cannot be created"),
         "{text}"
     );
     let dir = tempfile::tempdir().unwrap();

@@ -90,7 +90,7 @@ async fn restart_with_a_directory_that_is_not_there_is_refused() {
     let out = out.unwrap();
     let said = String::from_utf8_lossy(&out.stdout);
     assert!(
-        !out.status.success() && said.contains("is not there"),
+        !out.status.success() && said.contains("does not exist"),
         "{said}"
     );
 }

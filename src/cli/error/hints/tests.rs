@@ -168,6 +168,6 @@ fn advice_on_a_missing_thing_names_its_list_and_the_nearest() {
             told[0],
             format!("error: There is no {kind} \"x\" (not_found)")
         );
-        assert_eq!(told[1], format!("  next: see what there is: {expected}"));
+        assert_eq!(told[1], format!("  next: list them: {expected}"));
     }
 }
