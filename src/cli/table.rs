@@ -27,7 +27,7 @@ pub(super) enum Tone {
     Attention,
     /// Something is wrong.
     Bad,
-    /// Of little interest.
+    /// Less important.
     Faint,
 }
 

@@ -59,6 +59,7 @@ mod names;
 mod openapi;
 mod outputs;
 mod programs;
+mod prose;
 mod reload;
 mod replacements;
 mod restart;

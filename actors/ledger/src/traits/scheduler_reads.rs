@@ -8,9 +8,9 @@ use crate::{Cancelling, Demand, ReadyLane, ReadyTask};
 /// A query for ready tasks, in the order of submission.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReadyQuery {
-    /// With this demand.
+    /// Tasks with this demand.
     pub demand: Demand,
-    /// Of this priority.
+    /// Tasks of this priority.
     pub priority: Priority,
     /// Only those after this [`ReadyTask::order`].
     pub after: i64,
