@@ -40,7 +40,9 @@ impl AlertsCommand {
     pub(super) async fn run(self, context: &Context) -> Result<(), CliError> {
         let Self::Acknowledge { id } = self;
         let alert = context.client.acknowledge_alert(&id.to_string()).await?;
-        context.out.one(&alert, |look| table(std::slice::from_ref(&alert), look))
+        context
+            .out
+            .one(&alert, |look| table(std::slice::from_ref(&alert), look))
     }
 }
 

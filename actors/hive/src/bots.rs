@@ -1,4 +1,4 @@
-//! Bots: how they are run, and what runs them.
+//! Bots: their executors, and the actors that run them.
 //!
 //! One actor a bot, below a dynamic supervisor on threads of its own: a bot that blocks
 //! delays other bots at most. The launcher makes the actors that run match the bots that

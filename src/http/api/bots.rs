@@ -61,7 +61,11 @@ pub(crate) async fn put(mut call: RequestCtx) -> Answer {
     let spec = BotSpec::try_from(body).map_err(|violation| Problem::invalid(vec![violation]))?;
     let current = async || Ok(call.hive().bots().get(&name).await?.version);
     let version = precondition.version(current).await?;
-    let put = call.hive().bots().put(&call.who, name, spec, version).await?;
+    let put = call
+        .hive()
+        .bots()
+        .put(&call.who, name, spec, version)
+        .await?;
     if !put.created {
         return versioned(StatusCode::OK, &put.bot, put.bot.version);
     }

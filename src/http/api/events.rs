@@ -31,7 +31,8 @@ pub(crate) async fn list(call: RequestCtx) -> Answer {
     };
     ok(&call
         .hive()
-        .operations().events(&call.who, filter, call.page()?)
+        .operations()
+        .events(&call.who, filter, call.page()?)
         .await?)
 }
 

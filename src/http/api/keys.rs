@@ -24,7 +24,10 @@ describe! { whoami:
     responses((status = 200, description = "Who the caller is", body = WhoAmI))
 }
 pub(crate) async fn whoami(call: RequestCtx) -> Answer {
-    let key = call.who.key().and_then(|id| call.hive().access().known_key(id));
+    let key = call
+        .who
+        .key()
+        .and_then(|id| call.hive().access().known_key(id));
     let address = call.address();
     ok(&WhoAmI::new(call.who, address, key))
 }
@@ -95,7 +98,8 @@ pub(crate) async fn create(mut call: RequestCtx) -> Answer {
     refuse_secret("/name", Some(&body.name))?;
     let (hive, new_user) = (call.hive(), body.new_user);
     shown_once(
-        hive.access().create_key(&call.who, body.into(), new_user, dedup)
+        hive.access()
+            .create_key(&call.who, body.into(), new_user, dedup)
             .await?,
     )
 }
@@ -114,7 +118,11 @@ pub(crate) async fn rotate(mut call: RequestCtx) -> Answer {
         false => decode(&bytes)?,
     };
     let (hive, rotation) = (call.hive(), rotation(body));
-    shown_once(hive.access().rotate_key(&call.who, id, rotation, dedup).await?)
+    shown_once(
+        hive.access()
+            .rotate_key(&call.who, id, rotation, dedup)
+            .await?,
+    )
 }
 
 fn rotation(body: RotateKeyRequest) -> KeyRotation {

@@ -65,7 +65,11 @@ pub(crate) async fn of_task(call: RequestCtx) -> Answer {
     let attempt = call.query::<u32>("attempt")?;
     let lines = call.number("lines", 1..=10_000, DEFAULT_LINES)?;
     let lines = usize::try_from(lines).unwrap_or(usize::MAX);
-    ok(&call.hive().tasks().log(&call.who, id, attempt, lines).await?)
+    ok(&call
+        .hive()
+        .tasks()
+        .log(&call.who, id, attempt, lines)
+        .await?)
 }
 
 async fn follow(mut log: LogFollower, sink: &mut Sink) -> Result<(), Over> {

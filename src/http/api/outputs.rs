@@ -35,7 +35,8 @@ pub(crate) async fn get(call: RequestCtx) -> Answer {
     let follow = call.query("follow")?.unwrap_or(true);
     let output = call
         .hive()
-        .tasks().output(&call.who, id, attempt, offset)
+        .tasks()
+        .output(&call.who, id, attempt, offset)
         .await?;
     let (attempt, whole) = (output.attempt(), !output.goes_on());
     let length = output.length();

@@ -76,7 +76,8 @@ pub(crate) async fn pause(mut call: RequestCtx) -> Answer {
     let Object(PauseBody { task_type, reason }) = call.body().await?;
     refuse_secret("/reason", reason.as_deref())?;
     call.hive()
-        .queue().pause(&call.who, task_type, reason)
+        .queue()
+        .pause(&call.who, task_type, reason)
         .await?;
     ok(&call.hive().queue().status().await?)
 }
@@ -120,7 +121,11 @@ describe! { purge:
 }
 pub(crate) async fn purge(mut call: RequestCtx) -> Answer {
     let Object(filters) = call.body::<Object<Filters<Waiting>>>().await?;
-    ok(&call.hive().queue().purge(&call.who, filters.meant()?).await?)
+    ok(&call
+        .hive()
+        .queue()
+        .purge(&call.who, filters.meant()?)
+        .await?)
 }
 
 describe! { dead:
@@ -152,10 +157,16 @@ describe! { requeue:
 pub(crate) async fn requeue(mut call: RequestCtx) -> Answer {
     let body = call.bytes().await?;
     let changed = match Selection::<Failed>::read(&body)? {
-        Selection::These(these) => call.hive().queue().requeue_these(&call.who, these.meant()?).await?,
+        Selection::These(these) => {
+            call.hive()
+                .queue()
+                .requeue_these(&call.who, these.meant()?)
+                .await?
+        }
         Selection::Fitting(filters) => {
             call.hive()
-                .queue().requeue_dead(&call.who, filters.meant()?)
+                .queue()
+                .requeue_dead(&call.who, filters.meant()?)
                 .await?
         }
     };

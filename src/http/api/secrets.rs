@@ -58,7 +58,8 @@ pub(crate) async fn put(mut call: RequestCtx) -> Answer {
     let value = value.map_err(|violation| Problem::invalid(vec![violation]))?;
     let put = call
         .hive()
-        .secrets().put(&call.who, name.0, value.into_bytes());
+        .secrets()
+        .put(&call.who, name.0, value.into_bytes());
     put.await?;
     Ok(HttpResponse::NoContent().finish())
 }

@@ -46,7 +46,8 @@ pub(crate) async fn open(mut call: RequestCtx) -> Answer {
     let agent = agent.as_deref();
     let opened = call
         .hive()
-        .access().open_login(&call.who, from, agent, dedup)
+        .access()
+        .open_login(&call.who, from, agent, dedup)
         .await?;
     let view = view(&call, opened.login, &opened.cookie);
     let answer = json(StatusCode::CREATED, &view)?;

@@ -40,7 +40,11 @@ describe! { tree:
 }
 pub(crate) async fn tree(call: RequestCtx) -> Answer {
     let starting = || Problem::new(Code::Unavailable, "the tree is starting");
-    ok(&call.hive().operations().supervisors().ok_or_else(starting)?)
+    ok(&call
+        .hive()
+        .operations()
+        .supervisors()
+        .ok_or_else(starting)?)
 }
 
 describe! { node:
@@ -50,7 +54,11 @@ describe! { node:
 pub(crate) async fn node(call: RequestCtx) -> Answer {
     let path = &call.path_param("path");
     let missing = || Problem::not_found("supervised child", path);
-    ok(&call.hive().operations().supervisor(path).ok_or_else(missing)?)
+    ok(&call
+        .hive()
+        .operations()
+        .supervisor(path)
+        .ok_or_else(missing)?)
 }
 
 describe! { restart:
@@ -76,7 +84,8 @@ pub(crate) async fn suspend(mut call: RequestCtx) -> Answer {
     let path = &call.path_param("path");
     let hive = call.hive();
     ok(&hive
-        .operations().act_on_part(&call.who, path, PartAction::Suspend, reason)
+        .operations()
+        .act_on_part(&call.who, path, PartAction::Suspend, reason)
         .await?)
 }
 
@@ -93,6 +102,7 @@ async fn act(mut call: RequestCtx, action: PartAction) -> Answer {
     let path = &call.path_param("path");
     ok(&call
         .hive()
-        .operations().act_on_part(&call.who, path, action, None)
+        .operations()
+        .act_on_part(&call.who, path, action, None)
         .await?)
 }

@@ -44,7 +44,11 @@ pub(crate) async fn submit(mut call: RequestCtx) -> Answer {
     let mut task: NewTask = decode(&body)?;
     task.traceparent = call.traceparent();
     task.idempotency_key = dedup.as_ref().map(|dedup| dedup.key.clone());
-    let submission = call.hive().tasks().submit(&call.who, vec![task], dedup).await?;
+    let submission = call
+        .hive()
+        .tasks()
+        .submit(&call.who, vec![task], dedup)
+        .await?;
     let [task] = submission.tasks.as_slice() else {
         return Err(Problem::internal("a submission has not one task"));
     };
@@ -77,7 +81,8 @@ pub(crate) async fn submit_batch(mut call: RequestCtx) -> Answer {
     };
     let submission = call
         .hive()
-        .tasks().submit(&call.who, tasks, dedup)
+        .tasks()
+        .submit(&call.who, tasks, dedup)
         .await
         .map_err(problem)?;
     let ids = submission.tasks.iter().map(|task| task.id).collect();
@@ -202,7 +207,11 @@ describe! { events:
     responses((status = 200, description = "What happened to the task, oldest first, at most the last 1,000 events. Events past `events.retention` are left out. For a caller who sees only its own tasks `seq` counts within the task from 1, and stays the same when earlier events are left out", body = Items<Event>))
 }
 pub(crate) async fn events(call: RequestCtx) -> Answer {
-    let items = call.hive().tasks().events(&call.who, call.id("task")?).await?;
+    let items = call
+        .hive()
+        .tasks()
+        .events(&call.who, call.id("task")?)
+        .await?;
     ok(&Items { items })
 }
 

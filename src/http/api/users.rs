@@ -42,7 +42,10 @@ pub(crate) async fn create(mut call: RequestCtx) -> Answer {
     let NewUserRequest { id, role, active } = decode(&bytes)?;
     refuse_secret("/id", Some(&id))?;
     let (hive, who) = (call.hive(), &call.who);
-    let NewUser { user, replayed } = hive.access().create_user(who, id, role, active, dedup).await?;
+    let NewUser { user, replayed } = hive
+        .access()
+        .create_user(who, id, role, active, dedup)
+        .await?;
     let answer = versioned(StatusCode::CREATED, &user, user.version)?;
     let answer = with_header(answer, LOCATION, &format!("/api/v1/users/{}", user.id))?;
     with_replayed(answer, replayed)
@@ -72,7 +75,10 @@ pub(crate) async fn change(mut call: RequestCtx) -> Answer {
     let version = expected_version(&call).await?;
     let change = UserChange { role, active };
     let (hive, name) = (call.hive(), &call.path_param("id"));
-    let user = hive.access().change_user(&call.who, name, change, version).await?;
+    let user = hive
+        .access()
+        .change_user(&call.who, name, change, version)
+        .await?;
     versioned(StatusCode::OK, &user, user.version)
 }
 
@@ -87,7 +93,10 @@ pub(crate) async fn delete(mut call: RequestCtx) -> Answer {
     call.no_body().await?;
     let version = expected_version(&call).await?;
     let name = &call.path_param("id");
-    call.hive().access().delete_user(&call.who, name, version).await?;
+    call.hive()
+        .access()
+        .delete_user(&call.who, name, version)
+        .await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -99,7 +108,14 @@ async fn expected_version(call: &RequestCtx) -> Result<Option<u64>, Problem> {
             "is not taken by this route",
         )),
         precondition => {
-            let current = async || Ok(call.hive().access().user(&call.path_param("id")).await?.version);
+            let current = async || {
+                Ok(call
+                    .hive()
+                    .access()
+                    .user(&call.path_param("id"))
+                    .await?
+                    .version)
+            };
             precondition.version(current).await
         }
     }

@@ -1,4 +1,4 @@
-//! Bots.
+//! The API of the bots.
 
 use std::sync::Arc;
 
@@ -24,19 +24,19 @@ use crate::{
     subsystem::Deps,
 };
 
-/// The most that is shown of a bot's log at once, in bytes.
+/// Maximum size of one answer with lines of a bot's log, in bytes.
 const LOG_MAX_BYTES: usize = 1 << 20;
 
-/// A bot and whether it is new.
+/// The reply to [`BotsApi::put`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct PutBot {
-    /// The bot as it now stands.
+    /// The bot after the change.
     pub bot: Bot,
-    /// Whether it is new.
+    /// True if the bot did not exist before.
     pub created: bool,
 }
 
-/// The bots that there are, and how they stand.
+/// Reads and changes bots.
 #[derive(Clone)]
 pub struct BotsApi {
     settings: Settings,
@@ -64,11 +64,10 @@ impl BotsApi {
         self.settings.get()
     }
 
-    /// Puts a bot in place or replaces its specification. A launched bot is
-    /// stopped and started with the new one.
+    /// Creates a bot or replaces its specification. A running bot is restarted with the new one.
     ///
     /// # Errors
-    /// [`HiveError::Invalid`], another version than `if_version`, or no room.
+    /// [`HiveError::Invalid`], a version other than `if_version`, or too many bots.
     pub async fn put(
         &self,
         who: &Principal,
@@ -102,10 +101,10 @@ impl BotsApi {
         })
     }
 
-    /// All bots, by name.
+    /// Returns all bots, by name.
     ///
     /// # Errors
-    /// What keeps the store from reading.
+    /// The store cannot be read.
     pub async fn list(&self) -> Result<Vec<Bot>, HiveError> {
         Ok(self
             .ledger
@@ -116,7 +115,7 @@ impl BotsApi {
             .collect())
     }
 
-    /// One bot.
+    /// Returns one bot.
     ///
     /// # Errors
     /// [`HiveError::NotFound`].
@@ -135,7 +134,7 @@ impl BotsApi {
     /// Removes a stopped bot.
     ///
     /// # Errors
-    /// [`HiveError::NotFound`], or that it is launched or has tasks in hand.
+    /// [`HiveError::NotFound`], or the bot is launched or still holds tasks.
     pub async fn delete(&self, who: &Principal, name: &BotName) -> Result<(), HiveError> {
         let command = DeleteBot {
             name: name.clone(),
@@ -146,8 +145,8 @@ impl BotsApi {
         Ok(())
     }
 
-    /// Means a bot to run; its status follows. One that runs already is left
-    /// as it is, one that is `failing` or suspended is started again.
+    /// Launches a bot; its status follows. A running bot is left as it is, a `failing` or suspended
+    /// one is started again.
     ///
     /// # Errors
     /// [`HiveError::NotFound`].
@@ -158,7 +157,7 @@ impl BotsApi {
             return Ok(bot);
         }
         if bot.desired == BotDesired::Draining && down {
-            // It does not work and is to be started anew, not to go on.
+            // The bot does not work: it is stopped first, so that it starts again.
             self.set_desired(who, name, BotDesired::Stopped).await?;
         }
         self.set_desired(who, name, BotDesired::Launched).await?;
@@ -170,7 +169,7 @@ impl BotsApi {
         })
     }
 
-    /// Means a bot not to run: what it has in hand is ended and given back.
+    /// Stops a bot: its attempts are ended and their tasks given back.
     ///
     /// # Errors
     /// [`HiveError::NotFound`].
@@ -178,8 +177,8 @@ impl BotsApi {
         self.set_desired(who, name, BotDesired::Stopped).await
     }
 
-    /// Lets a bot finish what it has in hand, take nothing new, and then stop.
-    /// One that is stopped stays so.
+    /// Lets a bot finish its running tasks, take no new ones, and then stop. A stopped bot stays
+    /// stopped.
     ///
     /// # Errors
     /// [`HiveError::NotFound`].
@@ -205,7 +204,7 @@ impl BotsApi {
         Ok(self.view(self.access.apply_for(who, command).await?))
     }
 
-    /// The last lines of a bot's log, at most `lines` and 1 MiB.
+    /// Returns the last lines of a bot's log, at most `lines` and 1 MiB.
     ///
     /// # Errors
     /// [`HiveError::NotFound`] when there is no such bot.
@@ -218,7 +217,7 @@ impl BotsApi {
         read.map_err(|error| HiveError::Internal(error.to_string()))
     }
 
-    /// A reader of a bot's log that goes on with what comes.
+    /// Returns a reader that follows a bot's log.
     ///
     /// # Errors
     /// [`HiveError::NotFound`] when there is no such bot.
@@ -231,7 +230,7 @@ impl BotsApi {
         Ok(LogFollower::new(self.config().bot_log_path(name), start))
     }
 
-    /// Makes the outside's view of a bot.
+    /// Converts a record to the public view of a bot.
     #[allow(clippy::cast_precision_loss, reason = "counts to shares")]
     fn view(&self, record: BotRecord) -> Bot {
         let seen = self.board.observe(&record.name);
@@ -270,7 +269,7 @@ impl BotsApi {
         }
     }
 
-    /// Returns why a bot of that specification could not carry out a task now.
+    /// Returns the reasons why a bot of that specification could not run a task now.
     async fn warnings(&self, spec: &BotSpec) -> Vec<String> {
         let Some(preflight) = factory_of(&spec.executor).preflight() else {
             return Vec::new();

@@ -5,25 +5,25 @@ use std::sync::Arc;
 use deia_model::AttemptEnd;
 use tokio::sync::watch;
 
-/// Why a running attempt is to end before its time.
+/// Reason to end a running attempt early.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum StopCause {
-    /// The task was cancelled, with the words of the task about that.
+    /// The task was cancelled; carries the reason recorded with the task.
     Cancelled(Arc<str>),
-    /// It took longer than it may.
+    /// The attempt exceeded its time limit.
     TimedOut {
-        /// How long it may take, in seconds.
+        /// The limit, in seconds.
         after_seconds: u64,
     },
     /// The bot, or the whole server, is stopping.
     BotStopping,
 }
 
-/// Where a running attempt learns that it is to end: `None` until then. The
-/// first cause stays; a dropped sender counts as [`StopCause::BotStopping`].
+/// The signal that asks a running attempt to end: `None` until then. The first cause stays; a
+/// dropped sender counts as [`StopCause::BotStopping`].
 pub(crate) type StopSignal = watch::Receiver<Option<StopCause>>;
 
-/// Waits until the attempt is to end. May be dropped and called again.
+/// Waits for the stop signal. Cancel safe.
 pub(crate) async fn stop_requested(stop: &mut StopSignal) -> StopCause {
     match stop.wait_for(Option::is_some).await {
         Ok(cause) => cause.clone().unwrap_or(StopCause::BotStopping),
@@ -34,26 +34,26 @@ pub(crate) async fn stop_requested(stop: &mut StopSignal) -> StopCause {
 /// Stage in which a fault of the bot ended an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum FaultPhase {
-    /// It could not be started.
+    /// The attempt could not be started.
     Start,
-    /// It ran, and its end or its output could not be had.
+    /// The attempt ran, but its exit status or its output was lost.
     End,
 }
 
-/// The result of an attempt, as its executor gives it.
+/// The result of an attempt, as its executor reports it.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct ExecutionResult {
-    /// How it ended.
+    /// End of the attempt.
     pub(crate) end: AttemptEnd,
-    /// What the bot answered.
+    /// Answer of the bot.
     pub(crate) output: Option<String>,
-    /// How long the whole of it is, in bytes, when it is in a file.
+    /// Length of the whole output in bytes, if it is in a file.
     pub(crate) output_bytes: Option<u64>,
-    /// Why it failed.
+    /// Reason of the failure.
     pub(crate) error: Option<String>,
     /// Exit code of a program that ended by itself.
     pub(crate) exit_code: Option<i32>,
-    /// How long it ran, in milliseconds.
+    /// Run time, in milliseconds.
     pub(crate) execution_time_ms: u64,
     /// Tokens used.
     pub(crate) tokens_used: Option<u64>,
@@ -65,7 +65,7 @@ pub(crate) struct ExecutionResult {
 }
 
 impl ExecutionResult {
-    /// One that ended so, with nothing to show for it.
+    /// Returns a result without output or error.
     pub(crate) fn bare(end: AttemptEnd, execution_time_ms: u64) -> Self {
         Self {
             end,
@@ -80,7 +80,7 @@ impl ExecutionResult {
         }
     }
 
-    /// A success with this answer.
+    /// Returns a success with this answer.
     pub(crate) fn succeeded(output: String, execution_time_ms: u64) -> Self {
         Self {
             output: Some(output),
@@ -88,7 +88,7 @@ impl ExecutionResult {
         }
     }
 
-    /// A failure for this reason.
+    /// Returns a failure for this reason.
     pub(crate) fn failed(error: impl Into<String>, execution_time_ms: u64) -> Self {
         Self {
             error: Some(error.into()),
@@ -96,8 +96,8 @@ impl ExecutionResult {
         }
     }
 
-    /// An attempt that never had a chance, for a reason that is the bot's or the
-    /// host's and not the task's.
+    /// Returns the result of an attempt that never ran because of the bot or the host; the task is
+    /// not at fault.
     pub(crate) fn bot_fault(
         phase: FaultPhase,
         error: impl Into<String>,
@@ -110,7 +110,7 @@ impl ExecutionResult {
         }
     }
 
-    /// What an attempt comes to that was ended for this cause.
+    /// Returns the result of an attempt that was stopped for this cause.
     pub(crate) fn stopped(cause: StopCause, execution_time_ms: u64) -> Self {
         match cause {
             StopCause::Cancelled(_) => Self::bare(AttemptEnd::Cancelled, execution_time_ms),
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_signal_is_seen_before_and_after_it_is_given() {
+    async fn stop_signal_reaches_waiters_before_and_after_it_is_sent() {
         let (send, mut stop) = watch::channel(None);
         send.send_replace(Some(StopCause::Cancelled("cancelled by ada".into())));
         assert_eq!(

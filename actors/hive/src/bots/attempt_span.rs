@@ -1,4 +1,4 @@
-//! The trace of an attempt: how long the task waited, and what came of it.
+//! The trace span of an attempt: queue time and outcome.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -11,15 +11,15 @@ use crate::{
     trace::{Attribute, OpenSpan, SpanKind},
 };
 
-/// The span of an attempt that goes on.
+/// The span of a running attempt.
 pub(super) struct AttemptSpan {
     span: OpenSpan,
     attributes: Vec<(&'static str, Attribute)>,
 }
 
 impl AttemptSpan {
-    /// Begins it, tells how long the task has waited, and makes it the parent of
-    /// what the program does; `None` when the task's trace is not recorded.
+    /// Starts the span, records the queue time, and makes the span the parent of the spans of the
+    /// program. Returns `None` when the task's trace is not recorded.
     pub(super) fn begin(claimed: &mut ClaimedTask) -> Option<Self> {
         let parent = TraceContext::parse(claimed.task.traceparent.as_deref()?)?;
         let span = trace::below(parent)?;
@@ -39,11 +39,11 @@ impl AttemptSpan {
         Some(Self { span, attributes })
     }
 
-    /// Ends it.
+    /// Ends the span.
     pub(super) fn end(mut self, result: &ExecutionResult) {
         let end = result.end.as_str();
         self.attributes.push(("deia.task.outcome", end.into()));
-        // What a program printed may be anything: the end says enough.
+        // The output of a program may contain secrets, so only the outcome is recorded.
         let failed = !matches!(
             result.end,
             AttemptEnd::Succeeded | AttemptEnd::Cancelled | AttemptEnd::GivenBack

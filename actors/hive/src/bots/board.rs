@@ -1,6 +1,5 @@
-//! How each bot is doing, for whoever wants to know. Written by the bots and
-//! their launcher, read by everyone; lost with the process, as nothing in it is
-//! more than an observation.
+//! Observations of every bot, for display and health. Bots and their launcher write them, everyone
+//! reads them. They are lost with the process: nothing depends on them.
 
 use std::{
     fmt,
@@ -20,10 +19,10 @@ use super::{command::Pids, fault::Fault, left::Left};
 #[derive(Clone, Default)]
 pub(crate) struct Board(Arc<DashMap<BotName, Arc<Card>>>, Arc<AtomicU64>);
 
-/// What is observed of one bot.
+/// The observations of one bot.
 #[derive(Default)]
 pub(crate) struct Card {
-    /// Number of the incarnation that the observations are of; 0: none was started.
+    /// Number of the incarnation observed; 0 if none was started.
     incarnation: AtomicU64,
     up: AtomicBool,
     quarantined: AtomicBool,
@@ -36,20 +35,20 @@ pub(crate) struct Card {
     last_exit: Mutex<Option<String>>,
     fault: Mutex<Option<Fault>>,
     trouble: Mutex<Option<Trouble>>,
-    /// An attempt has started since the bot last looked.
+    /// True if an attempt has started since the bot last looked.
     started: AtomicBool,
-    /// Its running programs.
+    /// Running programs of the bot.
     pub(super) pids: Pids,
-    /// Reports of earlier incarnations that are still to be recorded.
+    /// Reports of earlier incarnations that are not recorded yet.
     pub(super) left: Left,
 }
 
-/// Why a bot that is up handles none of its messages.
+/// Reason why a running bot handles no messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Trouble {
-    /// It blocks its thread.
+    /// The bot blocks its thread.
     Stuck,
-    /// It has so many messages waiting.
+    /// Messages wait and none is handled.
     Stalled { waiting: usize },
 }
 
@@ -64,7 +63,7 @@ impl fmt::Display for Trouble {
     }
 }
 
-/// A moment of a [`Card`].
+/// A snapshot of a [`Card`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Observation {
     pub(crate) up: bool,
@@ -81,7 +80,7 @@ pub(crate) struct Observation {
 }
 
 impl Board {
-    /// The bot's card, made when it has none.
+    /// Returns the bot's card, created on first use.
     pub(super) fn card(&self, bot: &BotName) -> Arc<Card> {
         if let Some(card) = self.0.get(bot) {
             return card.clone();
@@ -89,18 +88,18 @@ impl Board {
         self.0.entry(bot.clone()).or_default().clone()
     }
 
-    /// A number for a start of a bot. No other start of any bot ever has it, so
-    /// what was meant for a bot that was removed reaches none of the same name.
+    /// Returns the number of a new incarnation. Numbers are unique across all bots, so a message
+    /// meant for a removed bot never reaches a later bot of the same name.
     pub(super) fn begin_incarnation(&self) -> u64 {
         self.1.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// The bot is launched anew: that it was given up no longer counts.
+    /// Notes that the bot is launched again: an earlier quarantine no longer counts.
     pub(crate) fn launched(&self, bot: &BotName) {
         self.card(bot).launched();
     }
 
-    /// The bot drains: from now on it takes nothing new.
+    /// Notes that the bot drains: it takes nothing new.
     pub(crate) fn draining(&self, bot: &BotName) {
         self.card(bot).set_draining(true);
     }
@@ -110,13 +109,13 @@ impl Board {
         self.0.remove(bot);
     }
 
-    /// How a bot is doing now.
+    /// Returns a snapshot of a bot.
     pub(crate) fn observe(&self, bot: &BotName) -> Observation {
         let card = self.0.get(bot).map(|card| card.clone());
         card.map(|card| card.observe()).unwrap_or_default()
     }
 
-    /// Tasks that all bots have in hand, and programs that they run.
+    /// Returns the number of running tasks and of running programs of all bots.
     pub(crate) fn totals(&self) -> (u32, usize) {
         self.0.iter().fold((0, 0), |(tasks, programs), card| {
             let running = card.running.load(Ordering::Relaxed);
@@ -124,7 +123,7 @@ impl Board {
         })
     }
 
-    /// Tasks that all bots have in hand.
+    /// Returns the number of running tasks of all bots.
     pub(crate) fn running(&self) -> u32 {
         let running = |card: &Card| card.running.load(Ordering::Relaxed);
         self.0.iter().map(|card| running(&card)).sum()
@@ -145,8 +144,8 @@ impl Card {
         self.incarnation.load(Ordering::SeqCst)
     }
 
-    /// The bot takes tasks, or none any more. An incarnation that was replaced while its
-    /// thread was blocked says so late, and changes nothing.
+    /// Notes whether the bot takes tasks. A late report of an incarnation that was replaced while
+    /// its thread was blocked changes nothing.
     pub(super) fn set_up(&self, incarnation: u64, up: bool) {
         if self.incarnation() != incarnation {
             return;
@@ -156,7 +155,7 @@ impl Card {
         self.beat();
     }
 
-    /// It has that many tasks in hand.
+    /// Notes the number of running tasks.
     pub(super) fn set_running(&self, incarnation: u64, running: usize) {
         if self.incarnation() != incarnation {
             return;
@@ -167,13 +166,13 @@ impl Card {
         );
     }
 
-    /// It lives.
+    /// Notes a sign of life.
     pub(super) fn beat(&self) {
         self.heartbeat
             .store(Timestamp::now().as_millis(), Ordering::Relaxed);
     }
 
-    /// It was launched anew.
+    /// Notes that the bot was launched again.
     pub(super) fn launched(&self) {
         self.quarantined.store(false, Ordering::Relaxed);
         *self.fault_slot() = None;
@@ -182,7 +181,7 @@ impl Card {
         self.set_draining(false);
     }
 
-    /// It went down.
+    /// Notes that the bot went down.
     pub(super) fn crashed(&self, reason: String) {
         *self
             .last_exit
@@ -190,44 +189,41 @@ impl Card {
             .unwrap_or_else(PoisonError::into_inner) = Some(reason);
     }
 
-    /// It came back.
+    /// Notes that the bot was restarted.
     pub(super) fn restarted(&self) {
         self.restarts.fetch_add(1, Ordering::Relaxed);
         self.restarted_at
             .store(Timestamp::now().as_millis(), Ordering::Relaxed);
     }
 
-    /// It was stopped by hand in the tree, for itself or with its supervisor, or started
-    /// again there.
+    /// Notes whether an operator has stopped the bot in the tree, by itself or with its supervisor.
     pub(super) fn set_suspended(&self, suspended: bool) {
         self.suspended.store(suspended, Ordering::Relaxed);
     }
 
-    /// Returns whether it was stopped by hand in the tree.
+    /// Returns whether an operator has stopped the bot in the tree.
     pub(super) fn is_suspended(&self) -> bool {
         self.suspended.load(Ordering::Relaxed)
     }
 
-    /// It shall take nothing new, or may again.
+    /// Notes whether the bot drains.
     pub(super) fn set_draining(&self, draining: bool) {
         self.draining.store(draining, Ordering::Relaxed);
     }
 
-    /// Returns whether it shall take nothing new.
+    /// Returns whether the bot drains.
     pub(super) fn draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
     }
 
-    /// Notes that the bot cannot carry out its tasks, for the `in_a_row`-th time,
-    /// and takes none for `hold`.
+    /// Notes the `in_a_row`-th fault of the bot, which then takes no tasks for `hold`.
     pub(super) fn fault(&self, reason: &str, in_a_row: u32, hold: Duration) {
         let mut slot = self.fault_slot();
         let fault = Fault::new(reason, in_a_row, hold, slot.as_ref());
         *slot = Some(fault);
     }
 
-    /// Notes that the bot carries out its tasks again. The fault is shown for a
-    /// while yet.
+    /// Notes that the bot runs its tasks again. The fault stays visible for a minute.
     pub(super) fn recovered(&self) {
         if let Some(fault) = &mut *self.fault_slot() {
             fault.is_over();
@@ -239,7 +235,7 @@ impl Card {
         *self.trouble_slot() = Some(trouble);
     }
 
-    /// Notes that the bot handles its messages again, or has been started anew.
+    /// Notes that the bot handles its messages again, or was restarted.
     pub(super) fn trouble_over(&self) {
         *self.trouble_slot() = None;
     }
@@ -248,8 +244,7 @@ impl Card {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes that an attempt has started. Told by executors, which do not know
-    /// the bot's actor.
+    /// Notes that an attempt has started. Called by executors, which do not know the bot's actor.
     pub(super) fn attempt_started(&self) {
         self.started.store(true, Ordering::Relaxed);
     }
@@ -263,7 +258,7 @@ impl Card {
         self.fault.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// It stays down.
+    /// Notes that the bot exceeded its restart budget and stays down.
     pub(super) fn quarantined(&self) {
         self.quarantined.store(true, Ordering::Relaxed);
     }
@@ -296,7 +291,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_incarnation_number_is_used_twice_even_when_a_bot_is_made_anew() {
+    fn incarnation_numbers_of_a_recreated_bot_are_new() {
         let (board, bot) = (Board::default(), "b".parse().unwrap());
         let first = board.begin_incarnation();
         assert!(!board.card(&bot).begin(1) && board.card(&bot).begin(2));

@@ -1,5 +1,5 @@
-//! The actor of a bot: runs the attempts that the scheduler gives it, and reports their
-//! ends.
+//! The actor of a bot: runs the attempts that the scheduler dispatches to it, and reports their
+//! results.
 
 mod availability;
 mod downfall;
@@ -31,9 +31,9 @@ use super::{
 };
 use crate::dispatch::{CapacityReports, Dispatch};
 
-/// Time that a cancellation waits for its attempt: both may be under way at once.
+/// Time for which a cancellation waits for its attempt: the two messages may cross.
 const EARLY_CANCEL_KEPT: Duration = Duration::from_secs(10);
-/// Pause between two signs of life of a bot.
+/// Interval of a bot's heartbeats.
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(1);
 
 /// The actor of one incarnation of a bot.
@@ -43,36 +43,36 @@ pub(crate) struct BotActor {
     generation: BotGeneration,
     capabilities: Capabilities,
     executor: Box<dyn Executor>,
-    /// Knows whether an attempt could be started, without one.
+    /// Offers a preflight check, which needs no attempt.
     executors: Arc<dyn ExecutorFactory>,
     card: Arc<Card>,
     pub(super) ledger: Ledger,
     clerk: Clerk,
     reports_to: CapacityReports,
     pub(super) attempts: HashMap<AttemptKey, Attempt>,
-    /// Suspects that wait until the bot has nothing else in hand.
+    /// Suspects that wait until no other attempt runs.
     alone: VecDeque<ClaimedTask>,
-    /// The suspect that runs, if one does.
+    /// The suspect that runs, if any.
     suspect: Option<AttemptKey>,
     reports: Vec<AttemptReport>,
-    /// Reports on their way to the store.
+    /// Reports that are being sent to the store.
     sending: Vec<AttemptReport>,
-    /// Cancellations that came before their attempts, and when.
+    /// Cancellations that arrived before their attempts, with the time of arrival.
     cancelled: HashMap<AttemptKey, (Instant, Arc<str>)>,
     intake: Intake,
-    /// Heartbeats since the bot last had something in hand.
+    /// Heartbeats since the last attempt.
     idle_beats: u32,
     /// Tasks that reached this incarnation of the bot.
     received: u64,
-    /// Tasks of these that it has no more in hand.
+    /// Tasks received by this incarnation that have ended.
     ended: u64,
     stopped: Option<oneshot::Sender<()>>,
-    /// Told when nothing is in hand any more.
+    /// Resolved when no attempt runs any more.
     drained: Option<oneshot::Sender<()>>,
     downfall: Downfall,
 }
 
-/// The parts of a bot that its incarnations are built from.
+/// The parts from which the incarnations of a bot are built.
 pub(super) struct BotParts {
     pub(super) name: BotName,
     pub(super) incarnation: u64,
@@ -95,34 +95,34 @@ pub(super) struct AttemptKey {
     pub(super) number: u32,
 }
 
-/// An attempt that goes on.
+/// A running attempt.
 pub(super) struct Attempt {
     pub(super) lease: LeaseToken,
     stop: watch::Sender<Option<StopCause>>,
     time_out: SpawnHandle,
     began: Instant,
     pub(super) progress: Progress,
-    /// The progress that the store was told last.
+    /// The progress reported to the store last.
     pub(super) noted: Option<f64>,
     span: Option<AttemptSpan>,
 }
 
-/// End that attempt: its task was cancelled.
+/// Ends an attempt whose task was cancelled.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(super) struct CancelAttempt {
     pub(super) key: AttemptKey,
-    /// The words of the task about it, such as `cancelled by ada`.
+    /// Reason recorded with the task, such as `cancelled by ada`.
     pub(super) words: Arc<str>,
 }
 
-/// Take nothing new (the card says so, too); tells when what was in hand has
-/// ended. Sent again from time to time; only the last sender is answered.
+/// Makes the bot take nothing new (its card says so, too) and reply when its running attempts have
+/// ended. Sent repeatedly; only the last sender is answered.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(super) struct Drain(pub(super) oneshot::Sender<()>);
 
-/// End everything and give it back; tells when that is done and recorded.
+/// Ends every attempt and gives the tasks back; replies when that is recorded.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(super) struct StopAll(pub(super) oneshot::Sender<()>);
@@ -150,7 +150,7 @@ impl Actor for BotActor {
     }
 }
 
-/// However a bot ends, its tasks go back at once.
+/// Gives the bot's tasks back at once, however the bot ends.
 impl Drop for BotActor {
     fn drop(&mut self) {
         self.card.set_up(self.incarnation, false);
@@ -193,7 +193,7 @@ impl BotActor {
         self.attempts.len() + self.alone.len() + self.reports.len() + self.sending.len()
     }
 
-    /// Returns whether an incoming task goes back: this bot takes none now.
+    /// Returns whether incoming tasks are given back because the bot takes none now.
     fn takes_none(&self) -> bool {
         self.stopped.is_some()
             || self.card.draining()
@@ -271,7 +271,7 @@ impl BotActor {
         }
     }
 
-    /// Returns whether a suspect waits or runs. A suspect has the bot to itself.
+    /// Returns whether a suspect waits or runs. A suspect runs alone on its bot.
     fn has_suspect(&self) -> bool {
         self.suspect.is_some() || !self.alone.is_empty()
     }
@@ -283,12 +283,12 @@ impl BotActor {
         {
             let key = AttemptKey::of(&claimed);
             self.begin(claimed, ctx);
-            // An attempt that has ended already leaves the bot to the next.
+            // An attempt that has ended already makes room for the next suspect.
             self.suspect = self.attempts.contains_key(&key).then_some(key);
         }
     }
 
-    /// Gives back, unbegun, the suspects that wait.
+    /// Gives back the waiting suspects, which were not started.
     fn return_suspects(&mut self) {
         let reports = self
             .alone
@@ -298,7 +298,7 @@ impl BotActor {
     }
 }
 
-/// Returns the words about a cancellation that the task came with.
+/// Returns the reason of a cancellation that arrived with the task.
 fn words_of_cancellation(claimed: &ClaimedTask) -> Option<Arc<str>> {
     claimed.task.cancel_requested_at?;
     let words = claimed.task.last_error.as_deref();
@@ -315,7 +315,7 @@ impl AttemptKey {
 }
 
 impl Attempt {
-    /// Ends the attempt. The first cause stays.
+    /// Signals the attempt to stop. The first cause stays.
     fn stop(&self, cause: StopCause) {
         self.stop
             .send_if_modified(|stop| stop.is_none() && stop.replace(cause).is_none());
@@ -332,7 +332,7 @@ impl Handler<Dispatch> for BotActor {
     fn handle(&mut self, dispatch: Dispatch, ctx: &mut Self::Context) {
         let mut tasks = dispatch.tasks;
         if dispatch.incarnation != self.incarnation {
-            // Given back already, most of them: for those the report is stale.
+            // Most were given back already: their reports are stale.
             self.send_back(&tasks, ctx);
             return;
         }
@@ -343,7 +343,7 @@ impl Handler<Dispatch> for BotActor {
         };
         let too_many = tasks.split_off(tasks.len().min(room));
         if !too_many.is_empty() {
-            // Lest they come again at once: nothing more before the next heartbeat.
+            // Otherwise they would come back at once: nothing more until the next heartbeat.
             self.withdraw();
             self.send_back(&too_many, ctx);
             self.free_slots(too_many.len());

@@ -1,7 +1,7 @@
-//! Records what bots leave behind, apart from the threads that bots run on.
+//! Records the reports that bots leave behind, on another thread than the bots' own.
 //!
-//! A bot may be on a thread that a call blocks. Work with the store that was begun there
-//! would stay there with whatever it holds, and so would the programs of its attempts.
+//! A call may block the thread of a bot. Work with the store begun on that thread would be stuck
+//! with everything that it holds, and so would the programs of its attempts.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 
 use super::{board::Card, guardian::Guardian};
 
-/// Settles what incarnations of bots left, on the thread of the tree.
+/// Settles the remains of ended incarnations of bots, on the thread of the tree.
 #[derive(Clone)]
 pub(crate) struct Clerk {
     pub(crate) runtime: Handle,
@@ -19,32 +19,32 @@ pub(crate) struct Clerk {
     pub(crate) guardian: Guardian,
 }
 
-/// A bot whose incarnations are settled, and how.
+/// Request to settle the ended incarnations of a bot.
 pub(super) struct Settling {
     pub(super) bot: BotName,
     pub(super) card: Arc<Card>,
-    /// Incarnations up to this number have ended.
+    /// Number of the last incarnation that has ended.
     pub(super) up_to: u64,
-    /// Only tasks that were started before, if that is given.
+    /// Restricts the request to tasks started before that time.
     pub(super) started_before: Option<Timestamp>,
-    /// The end of the attempts that were begun, or handed over, and have no report.
+    /// End of the attempts without a report.
     pub(super) end: AttemptEnd,
 }
 
 impl Clerk {
-    /// Records the reports that a bot has left, some time soon.
+    /// Starts recording the reports that a bot has left.
     pub(super) fn record(&self, card: &Arc<Card>) {
         let (card, ledger) = (card.clone(), self.ledger.clone());
         self.runtime.spawn(async move {
             if let Err(error) = card.left.record(&ledger).await {
-                tracing::debug!(%error, "last reports of a bot are left to its next start");
+                tracing::debug!(%error, "the last reports of a bot cannot be recorded; its next start records them");
             }
         });
     }
 
-    /// Ends the programs that ended incarnations still run, records the reports that
-    /// they left, and then gives back what they had in hand beyond that: no task starts
-    /// again beside its own program.
+    /// Ends the programs that ended incarnations still run, records the reports that they left, and
+    /// then gives back their other tasks. In this order no task starts again beside its own
+    /// program.
     ///
     /// # Errors
     /// The store does not work.
@@ -65,7 +65,7 @@ impl Clerk {
             end,
         } = settling;
         for marks in card.pids.retire(up_to) {
-            tracing::warn!(%bot, "a program of a bot whose thread is blocked is ended");
+            tracing::warn!(%bot, "ending a program of a bot whose thread is blocked");
             self.guardian.end_escaped(marks).await;
         }
         card.left

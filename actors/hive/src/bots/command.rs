@@ -1,8 +1,8 @@
 //! The command executor: a program started for each task.
 //!
-//! [`run`] starts it in a session of its own, feeds it, reads what it prints, and
-//! sees to it that all its processes are gone when the attempt is over,
-//! in whatever way: by itself, stopped, or because nobody waits for it any more.
+//! [`run`] starts the program in a session of its own, feeds its input, reads its output, and makes
+//! sure that all its processes are gone when the attempt is over: ended by itself, stopped or
+//! dropped.
 
 mod environment;
 mod executor;
@@ -48,27 +48,27 @@ use super::{
 };
 use crate::{guard, host::private_dir, secrets::BotSecrets};
 
-/// Time that the outputs may stay open after all processes of the attempt are gone: a
-/// process that cannot be ended may hold them.
+/// Time for which the outputs may stay open after all processes of the attempt are gone: a process
+/// that cannot be killed may hold them.
 const EOF_WITHIN: Duration = Duration::from_secs(1);
 
-/// Pause between two looks at a group whose leader has ended, during its grace.
+/// Interval of checks for a process group whose leader has ended, during its grace.
 const GROUP_CHECK_INTERVAL: Duration = Duration::from_millis(25);
 
 /// The context that all attempts of one command bot share.
 #[derive(Clone)]
 pub(crate) struct CommandContext {
-    /// The program.
+    /// Specification of the program.
     pub(crate) spec: CommandExecutor,
-    /// The bot.
+    /// Name of the bot.
     pub(crate) bot: BotName,
-    /// The TCP port on loopback that is the bot's own.
+    /// TCP port on loopback reserved for the bot.
     pub(crate) port: u16,
     /// Secrets that only the bot's programs receive.
     pub(crate) secrets: BotSecrets,
-    /// Names the hive: every program carries it.
+    /// Id of the hive, which every program carries.
     pub(crate) hive_id: String,
-    /// Directory of programs that have no `working_dir`; made when absent.
+    /// Working directory of programs without `working_dir`; created if missing.
     pub(crate) work_dir: PathBuf,
     /// Store of the output of programs.
     pub(crate) outputs: Outputs,
@@ -78,7 +78,7 @@ pub(crate) struct CommandContext {
     pub(crate) kept_outputs: u32,
     /// Time between TERM and KILL (`bots.term_grace`).
     pub(crate) term_grace: Duration,
-    /// Knows which programs live.
+    /// The guardian of all programs.
     pub(crate) guardian: Guardian,
     /// The bot's log.
     pub(crate) log: BotLog,
@@ -90,12 +90,12 @@ pub(crate) struct CommandContext {
     pub(crate) on_start: OnStart,
 }
 
-/// The place where executors say that an attempt has started.
+/// Callback of executors for the start of an attempt.
 #[derive(Clone)]
 pub(crate) struct OnStart(Arc<dyn Fn() + Send + Sync>);
 
 impl OnStart {
-    /// Notes it on the bot's card.
+    /// Returns a callback that notes the start on the bot's card.
     pub(super) fn on(card: Arc<Card>) -> Self {
         Self(Arc::new(move || card.attempt_started()))
     }
@@ -106,8 +106,8 @@ impl OnStart {
     }
 }
 
-/// Runs the program for one attempt, to its end or until it is told to stop.
-/// Dropping the future kills the whole process group at once.
+/// Runs the program for one attempt until it ends or is stopped. Dropping the future kills the
+/// whole process group at once.
 pub(crate) async fn run(
     cx: &CommandContext,
     claimed: &ClaimedTask,
@@ -120,7 +120,7 @@ pub(crate) async fn run(
     if let Some(cause) = already {
         return ExecutionResult::stopped(cause, 0);
     }
-    // The file of the task exists until the attempt has ended.
+    // The task's directory exists until the attempt has ended.
     let outputs = cx.outputs.directory(claimed.task.id);
     let metadata = Arc::new(Metadata::of(&claimed.task, &outputs));
     let (program, pipes) = match start(cx, claimed, &metadata).await {
@@ -145,7 +145,7 @@ pub(crate) async fn run(
     verdict::cut(&mut outcome, cx.output_limits.memory);
     match (&outcome.end, &outcome.error) {
         (AttemptEnd::Succeeded, _) => {}
-        // The program's standard error is in the log already.
+        // Standard error is in the log already.
         (_, Some(error)) => cx.note(claimed, verdict::without_stderr(error)),
         (end, None) => {
             let told = ended.as_deref().unwrap_or(end.told());
@@ -155,7 +155,7 @@ pub(crate) async fn run(
     outcome
 }
 
-/// Keeps what the program printed, on disk if need be, however it ended.
+/// Stores the output of the program, in a file if needed, however the program ended.
 async fn keep(ending: Ending, keeper: Option<Keeper>) -> (Ending, Kept) {
     let Some(keeper) = keeper else {
         return (ending, Kept::default());
@@ -182,7 +182,7 @@ fn logged(claimed: &ClaimedTask) -> LoggedAttempt {
     }
 }
 
-/// Starts the program, off the arbiter: loading it may wait for a disk.
+/// Starts the program off the arbiter: loading it may block on the disk.
 async fn start(
     cx: &CommandContext,
     claimed: &ClaimedTask,
@@ -196,7 +196,7 @@ async fn start(
     let mut environment =
         environment::environment(cx, claimed, metadata, |name| std::env::var_os(name));
     environment.extend(secrets);
-    // The runner that starts the program has another working directory.
+    // The runner that starts the program has a different working directory.
     let own_directory = cx.spec.working_dir.as_ref().map(PathBuf::from);
     let own_directory = own_directory.map(|it| std::path::absolute(&it).unwrap_or(it));
     let make_directory = own_directory.is_none();
@@ -218,8 +218,7 @@ async fn start(
     let metadata = metadata.clone();
     let (outputs, task) = (cx.outputs.clone(), claimed.task.id);
     let too_old = claimed.task.attempt.saturating_sub(cx.kept_outputs);
-    // When nobody waits for the start any more, its result is dropped, and with
-    // it the program is killed.
+    // If the future is dropped, so is the result of the start, which kills the program.
     let started = tokio::task::spawn_blocking(move || {
         if too_old > 0
             && let Err(error) = outputs.remove_up_to(task, too_old)
@@ -251,8 +250,8 @@ async fn start(
     })
 }
 
-/// Sees a running program to its end. Gives also what it printed, and the end of
-/// what it said on standard error.
+/// Waits for the end of a running program. Also returns its output and the tail of its standard
+/// error.
 async fn attend(
     cx: &CommandContext,
     claimed: &ClaimedTask,
@@ -290,7 +289,7 @@ async fn attend(
             end_gently(&program, &exit, &mut streams, cx.term_grace).await;
         }
     }
-    // The leader has ended, or dies now. It is not reaped yet: the group is its own.
+    // The leader has ended or is being killed. Until it is reaped, no other group gets its number.
     exited(&exit).await;
     let ended = program.reap().await;
     let rest = timeout(EOF_WITHIN, streams.pump()).await;
@@ -316,7 +315,7 @@ async fn attend(
     (ending, Some(keeper), stderr)
 }
 
-/// Why a program is to be ended before its time.
+/// Reason to end a program early.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Interruption {
     Stop(StopCause),
@@ -333,16 +332,16 @@ fn watch_exit(program: &Program) -> io::Result<ExitWatch> {
     AsyncFd::with_interest(program.pidfd(), Interest::READABLE)
 }
 
-/// Waits until the leader has ended. It is a zombie then, until it is reaped.
+/// Waits until the leader has ended. It stays a zombie until it is reaped.
 async fn exited(exit: &ExitWatch) {
-    // An error means that the runtime ends: so does this future, any moment.
+    // An error means that the runtime is shutting down, which drops this future.
     if exit.readable().await.is_err() {
         std::future::pending::<()>().await;
     }
 }
 
-/// Follows the program until it has ended by itself (`None`) or is to be ended.
-/// That it has ended goes before everything else.
+/// Waits until the program has ended by itself (`None`) or must be ended. An end by itself takes
+/// precedence.
 async fn until_interrupted(
     exit: &ExitWatch,
     streams: &mut Streams,
@@ -357,7 +356,7 @@ async fn until_interrupted(
     tokio::select! {
         biased;
         () = exited(exit) => None,
-        // The runtime may not have heard yet of an end that was before the stop.
+        // The runtime may not have seen an end that came before the stop.
         cause = stop_requested(stop) => {
             (!guard::has_ended(exit.get_ref())).then_some(Interruption::Stop(cause))
         }
@@ -365,12 +364,12 @@ async fn until_interrupted(
     }
 }
 
-/// TERM to the group, and KILL when it is not gone after the grace. Its outputs
-/// are read meanwhile, so that it is not held up by a full pipe.
+/// Sends TERM to the group, and KILL if it still lives after the grace. Drains the outputs
+/// meanwhile, so that no process blocks on a full pipe.
 async fn end_gently(program: &Program, exit: &ExitWatch, streams: &mut Streams, grace: Duration) {
     program.ask_to_end();
     let pump = async {
-        // More than it may print is no matter now.
+        // An output over the limit no longer matters.
         let _ = streams.pump().await;
         std::future::pending::<()>().await;
     };

@@ -1,7 +1,7 @@
-//! Executors: the ways in which bots carry out attempts.
+//! Executors: the ways in which bots run attempts.
 //!
-//! A new one is a file with its [`Executor`] and its [`ExecutorFactory`], and one line in
-//! [`factory_of`]. Nothing else of a bot knows which executor it has.
+//! A new executor is one file with its [`Executor`] and its [`ExecutorFactory`], and one line in
+//! [`factory_of`]. No other part of a bot knows its executor.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{config::Config, secrets::SecretResolver};
 
-/// Returns the factory for executors of that specification. The registry: one line each.
+/// Returns the factory for executors of that specification: the registry, one line each.
 pub(crate) fn factory_of(spec: &ExecutorSpec) -> Arc<dyn ExecutorFactory> {
     match spec {
         ExecutorSpec::Command(spec) => Arc::new(CommandFactory::new(spec.clone())),
@@ -29,21 +29,19 @@ pub(crate) fn factory_of(spec: &ExecutorSpec) -> Arc<dyn ExecutorFactory> {
     }
 }
 
-/// Factory for the executors of one bot, one for each incarnation. State that outlives an
-/// incarnation is the factory's.
+/// Factory for the executors of one bot, one for each incarnation. Owns the state that outlives an
+/// incarnation.
 pub(crate) trait ExecutorFactory: Send + Sync {
     /// Makes the executor of an incarnation.
     fn make(&self, incarnation: IncarnationParts) -> Box<dyn Executor>;
 
-    /// Returns a look at whether an attempt could be started now, where that can be seen
-    /// without a task.
+    /// Returns a check that an attempt could be started now, if that can be checked without a task.
     fn preflight(&self) -> Option<Preflight> {
         None
     }
 }
 
-/// A look at what an executor needs, which returns why an attempt could not be started now.
-/// Blocks: it looks at files.
+/// A check that returns why an attempt could not be started now. Blocks on file system calls.
 pub(crate) type Preflight = Box<dyn FnOnce() -> Option<String> + Send>;
 
 /// The parts of an incarnation of a bot that an executor may use.
@@ -56,26 +54,26 @@ pub(crate) struct IncarnationParts {
     pub(super) record: Arc<BotRecord>,
     pub(super) card: Arc<Card>,
     pub(super) log: BotLog,
-    /// Number of the bot's start.
+    /// Number of the incarnation.
     pub(super) incarnation: u64,
 }
 
-/// Carries out the attempts of one incarnation of a bot.
+/// Runs the attempts of one incarnation of a bot.
 pub(crate) trait Executor {
-    /// Starts an attempt. It ends early, with the result for that cause, when `stop` says
-    /// so.
+    /// Starts an attempt. When `stop` is signalled, the attempt ends early with the result for its
+    /// cause.
     fn start(&mut self, claimed: ClaimedTask, stop: StopSignal) -> Started;
 }
 
-/// An attempt that was started.
+/// A started attempt.
 pub(crate) enum Started {
     /// The attempt has ended already.
     Done(ExecutionResult),
-    /// The attempt goes on.
+    /// The attempt is running.
     Running(Execution),
 }
 
-/// An attempt that goes on.
+/// A running attempt.
 pub(crate) struct Execution {
     /// Resolves when the attempt has ended. Dropping it ends the attempt at once, with all
     /// its processes.
@@ -87,7 +85,7 @@ pub(crate) struct Execution {
 /// The end of an attempt, or of its bot.
 pub(crate) type ExecutionEnd = Result<ExecutionResult, BotDown>;
 
-/// The bot goes down with the attempt, which is charged with that.
+/// The death of the bot, charged to the attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct BotDown {
     pub(super) reason: &'static str,

@@ -1,19 +1,19 @@
-//! A fault of a bot, as it is observed.
+//! A fault of a bot, as observed.
 
 use std::time::Duration;
 
 use deia_model::{BotFault, Timestamp};
 
-/// Time for which a fault that is over is still shown, in milliseconds.
+/// Time for which a past fault is still shown, in milliseconds.
 const SHOWN_FOR_MS: u64 = 60_000;
-/// The most of a fault's reason that is kept, in characters.
+/// Maximum length of the reason of a fault, in characters.
 const MAX_REASON_CHARS: usize = 1_000;
 
-/// Why a bot cannot carry out its tasks, or could not lately.
+/// Reason why a bot cannot run its tasks, or could not lately.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Fault {
     reason: String,
-    /// Since an attempt last got further; 0 once one did.
+    /// Faults since an attempt last got further; 0 once one has.
     in_a_row: u32,
     since: Timestamp,
     last: Timestamp,
@@ -21,8 +21,7 @@ pub(super) struct Fault {
 }
 
 impl Fault {
-    /// Makes the `in_a_row`-th fault in a row, after which the bot holds back for
-    /// `hold`.
+    /// Returns the `in_a_row`-th fault in a row, after which the bot holds back for `hold`.
     pub(super) fn new(reason: &str, in_a_row: u32, hold: Duration, before: Option<&Self>) -> Self {
         let now = Timestamp::now();
         let since = match before {
@@ -38,12 +37,12 @@ impl Fault {
         }
     }
 
-    /// Notes that the bot carries out its tasks again.
+    /// Notes that the bot runs its tasks again.
     pub(super) fn is_over(&mut self) {
         self.in_a_row = 0;
     }
 
-    /// Returns the fault as the outside sees it; `None` once it has been over for a minute.
+    /// Returns the public view of the fault; `None` once it has been over for a minute.
     pub(super) fn seen(&self, now: Timestamp) -> Option<BotFault> {
         let shown = self.in_a_row > 0 || now.millis_since(self.last) < SHOWN_FOR_MS;
         shown.then(|| BotFault {

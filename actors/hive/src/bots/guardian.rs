@@ -1,6 +1,5 @@
-//! The hive's end of the [guard](crate::guard): starts it, tells it which
-//! process groups live, replaces it when it dies, and reaps programs that
-//! nobody waits for any more.
+//! The hive's end of the [guard](crate::guard): starts the guard, reports the living process groups
+//! to it, replaces it when it dies, and reaps abandoned programs.
 
 mod keeper;
 mod runners;
@@ -32,32 +31,33 @@ use self::{
 };
 use crate::{guard::Marks, host::process, runner::Holds};
 
-/// Time that a new guard may leave its pipe unread. A guard that stalls longer is
-/// killed and replaced.
+/// Time for which a new guard may leave its pipe unread. A guard that stalls longer is killed and
+/// replaced.
 const READ_WITHIN: Duration = Duration::from_secs(5);
 
 /// The program that runs [`guard::run`](crate::guard::run).
 #[derive(Clone, Debug)]
 pub(crate) struct GuardianProgram {
-    /// The instance whose programs it guards: see [`guard::mark`](crate::guard::mark).
+    /// Instance whose programs are guarded: see [`guard::mark`](crate::guard::mark).
     pub(crate) instance: String,
-    /// The run whose programs it guards: see [`guard::run_mark`](crate::guard::run_mark).
+    /// Run whose programs are guarded: see [`guard::run_mark`](crate::guard::run_mark).
     pub(crate) run: String,
-    /// Its path.
+    /// Path of the guard program.
     pub(crate) path: PathBuf,
-    /// Its arguments.
+    /// Arguments of the guard program.
     pub(crate) args: Vec<OsString>,
-    /// Its whole environment. Nothing in it may mark it as a program of the hive.
+    /// Complete environment of the guard program. Nothing in it may mark it as a program of the
+    /// hive.
     pub(crate) env: Vec<(OsString, OsString)>,
     /// The program that runs programs.
     pub(crate) runner: RunnerProgram,
 }
 
 impl GuardianProgram {
-    /// This very program, as `<program> guard <instance> <run>`.
+    /// Returns this very program, as `<program> guard <instance> <run>`.
     ///
     /// # Errors
-    /// The path of this program is not known.
+    /// The path of this program is unknown.
     #[cfg_attr(test, expect(dead_code, reason = "a test binary is no deia"))]
     pub(crate) fn this_program(instance: &str) -> io::Result<Self> {
         // The file may be replaced by a new version, or removed, while deia runs: the
@@ -81,8 +81,8 @@ impl GuardianProgram {
     }
 }
 
-/// Tells the guard which process groups live. Cheap to clone; when the last
-/// clone is dropped, the guard ends. Never blocks.
+/// A handle that reports living process groups to the guard. Cheap to clone; dropping the last
+/// clone ends the guard. Never blocks.
 #[derive(Clone)]
 pub(crate) struct Guardian(Arc<Handle>);
 
@@ -98,8 +98,8 @@ impl Drop for Handle {
     }
 }
 
-/// Returns the command that starts a process of deia's own, with nothing of this
-/// one's environment, directory or streams.
+/// Returns the command that starts a process of deia itself, without the environment, directory and
+/// streams of this process.
 fn own_process(path: &Path, args: &[OsString], env: &[(OsString, OsString)]) -> Command {
     let mut command = Command::new(path);
     command
@@ -113,25 +113,24 @@ fn own_process(path: &Path, args: &[OsString], env: &[(OsString, OsString)]) -> 
     command
 }
 
-/// A runner that nobody needs any more: it ends by itself, and is still to be
-/// reaped.
+/// An abandoned runner: it ends by itself and must still be reaped.
 struct Orphan {
     child: Child,
-    /// Becomes readable when it has ended.
+    /// Becomes readable when the runner has ended.
     pidfd: OwnedFd,
-    /// Marks of the processes it ran, to find them should the runner be killed.
+    /// Marks of the runner's processes, to find them if the runner is killed.
     marks: Option<Marks>,
-    /// Time at which it is killed, should it not have ended by itself.
+    /// Time at which the runner is killed if it has not ended by itself.
     overdue_at: Instant,
 }
 
-/// Processes that may have left their group, and who waits for their end.
+/// Processes that may have left their group, and the caller that waits for their end.
 struct Escaped {
     marks: Marks,
     ended: oneshot::Sender<()>,
 }
 
-/// Returns a name that no other run has.
+/// Returns a name unique to this run.
 fn new_run() -> String {
     format!("run-{}", Uuid::now_v7().simple())
 }
@@ -141,17 +140,17 @@ struct Shared {
     run: String,
     pool: Pool,
     state: Mutex<State>,
-    /// Wakes the thread.
+    /// Wakes the keeper thread.
     wake: OwnedFd,
 }
 
 #[derive(Default)]
 struct State {
     live: BTreeSet<i32>,
-    /// Absent while there is no guard.
+    /// `None` while there is no guard.
     pipe: Option<OwnedFd>,
-    /// The guard does not read: it is to be killed, and only then its pipe closed,
-    /// lest it end what lives.
+    /// True if the guard does not read its pipe. It must be killed before the pipe is closed, or it
+    /// would end living programs.
     stuck: bool,
     orphans: Vec<Orphan>,
     escaped: Vec<Escaped>,
@@ -163,7 +162,7 @@ impl Guardian {
     /// Starts the guard.
     ///
     /// # Errors
-    /// The guard, or the thread that looks after it, cannot be started.
+    /// The guard or its keeper thread cannot be started.
     pub(crate) fn start(program: GuardianProgram) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             instance: program.instance.clone(),
@@ -192,27 +191,27 @@ impl Guardian {
         &self.0.0.run
     }
 
-    /// This group lives from now on. To be called right after its start.
+    /// Reports a new living group. Must be called right after the start of the group.
     pub(crate) fn watch(&self, group: i32) {
         let mut state = self.0.0.lock();
         state.live.insert(group);
         self.0.0.tell(&mut state, '+', group);
     }
 
-    /// This group is ended. To be called before its leader is reaped: until
-    /// then its number cannot become somebody else's.
+    /// Reports that a group has ended. Must be called before its leader is reaped: until then no
+    /// other group gets its number.
     pub(crate) fn forget(&self, group: i32) {
         self.0.0.forget(group);
     }
 
-    /// Reaps a runner when it has ended.
+    /// Reaps a runner once it has ended.
     fn adopt(&self, orphan: Orphan) {
         self.0.0.lock().orphans.push(orphan);
         self.0.0.wake();
     }
 
-    /// Ends the processes with these marks, which left their group. Many that
-    /// ask at the same time share one look at all processes, of some 30 ms.
+    /// Ends the processes with these marks, which left their group. Concurrent calls share one scan
+    /// of all processes, which takes about 30 ms.
     pub(crate) async fn end_escaped(&self, marks: Marks) {
         let (ended, wait) = oneshot::channel();
         self.0.0.lock().escaped.push(Escaped { marks, ended });
@@ -239,7 +238,7 @@ impl Guardian {
     }
 
     #[cfg(test)]
-    /// The process id of the guard; `None` while there is none.
+    /// Returns the process id of the guard; `None` while there is none.
     pub(crate) fn guard_pid(&self) -> Option<u32> {
         self.0.0.lock().guard_pid
     }
@@ -251,7 +250,7 @@ impl Shared {
     }
 
     fn wake(&self) {
-        // Fails only when the counter is full: it is awake then.
+        // Fails only if the counter is full, and then the keeper is awake.
         let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
     }
 
@@ -264,7 +263,7 @@ impl Shared {
 
     fn tell(&self, state: &mut State, what: char, group: i32) {
         let Some(pipe) = &state.pipe else { return };
-        // Short lines are written whole or not at all.
+        // Short lines are written completely or not at all.
         match rustix::io::write(pipe, format!("{what}{group}\n").as_bytes()) {
             Ok(_) => {}
             Err(rustix::io::Errno::PIPE) => state.pipe = None,
@@ -275,15 +274,15 @@ impl Shared {
         }
     }
 
-    /// Tells a new guard what lives, and makes it the one that is told from now on.
+    /// Reports the living groups to a new guard and makes it the current one.
     fn install(&self, guard: Guard) -> RunningGuard {
         let Guard { child, pidfd, pipe } = guard;
         let known = self.lock().live.clone();
-        // Outside of the lock: there may be many, and the guard is waited for.
+        // Outside of the lock: there may be many groups, and the guard may be slow.
         let mut told = rustix::io::ioctl_fionbio(&pipe, true)
             .and_then(|()| write_all(&pipe, &lines('+', &known), READ_WITHIN));
         let mut state = self.lock();
-        // What changed meanwhile is little.
+        // Few groups have changed meanwhile.
         let tell = |what, groups: Vec<&i32>| write_all(&pipe, &lines(what, groups), Duration::ZERO);
         told = told
             .and_then(|()| tell('-', known.difference(&state.live).collect()))
@@ -307,7 +306,7 @@ fn lines<'a>(what: char, groups: impl IntoIterator<Item = &'a i32>) -> String {
     text
 }
 
-/// Writes to a non-blocking pipe. Fails when it takes nothing for `pause`.
+/// Writes to a non-blocking pipe. Fails if the pipe takes nothing for `pause`.
 fn write_all(pipe: &OwnedFd, text: &str, pause: Duration) -> rustix::io::Result<()> {
     let mut rest = text.as_bytes();
     let pause = Timespec::try_from(pause).unwrap_or_default();

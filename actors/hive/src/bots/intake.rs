@@ -1,33 +1,33 @@
-//! Number of tasks that a bot may be given: as many as it has places, fewer after it
-//! could not carry some out, none while it holds back. Pure.
+//! The number of tasks that a bot may be given: its slots, fewer after faults, none while it holds
+//! back. Pure.
 //!
-//! A fault of the bot (a program that is missing, a host without descriptors) must
-//! not eat the queue: the bot that fails fastest is the least loaded, and would be
-//! given everything. So a fault closes the intake for a while that doubles. It
-//! opens again with as many places as worked beside the fault, or one more than the
-//! bot has tasks in hand, and widens in growing steps as long as attempts start.
+//! A fault of the bot (a missing program, a host without descriptors) must not drain the queue: the
+//! bot that fails fastest is the least loaded and would be given everything. So a fault closes the
+//! intake for a time that doubles. The intake opens again with as many slots as worked beside the
+//! fault, or one more than the running tasks, and widens in growing steps as long as attempts
+//! start.
 
 use std::time::{Duration, Instant};
 
 use super::attempt::FaultPhase;
 
-/// Limits of holding back (`bots.fault`).
+/// Limits of the pause after faults (`bots.fault`).
 #[derive(Clone, Copy, Debug)]
 pub(super) struct FaultPolicy {
     pub(super) min: Duration,
     pub(super) max: Duration,
 }
 
-/// The number of tasks that a bot may have in hand now.
+/// The number of tasks that a bot may run now.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Intake {
     policy: FaultPolicy,
     places: u32,
     allowed: u32,
-    /// Places that the next widening adds. Doubles, so that a bot whose program is
-    /// back is soon at work, and one that meets a limit exceeds it by little.
+    /// Slots that the next widening adds. Doubles, so that a bot whose program is back works at
+    /// full capacity soon, and a bot that meets a limit exceeds it by little.
     step: u32,
-    /// Faults since an attempt last got as far as the latest fault did not.
+    /// Faults since an attempt last got past the phase of the latest fault.
     faults: u32,
     phase: FaultPhase,
     closed_until: Option<Instant>,
@@ -46,9 +46,8 @@ impl Intake {
         }
     }
 
-    /// Notes that the bot could not carry out an attempt while it had `in_hand`
-    /// others. Returns how long it holds back when this fault closes the intake.
-    /// Further faults of the same batch change nothing: they have one cause.
+    /// Notes a fault of the bot while `in_hand` other attempts ran. Returns the pause if this fault
+    /// closes the intake. Further faults of the same batch change nothing: they share one cause.
     pub(super) fn fault(
         &mut self,
         phase: FaultPhase,
@@ -69,20 +68,19 @@ impl Intake {
         Some(hold)
     }
 
-    /// Notes that an attempt got that far without a fault. Returns whether that
-    /// shows the bot to work again: an attempt that starts says nothing of a
-    /// fault at the end of attempts.
+    /// Notes that an attempt passed this phase without a fault. Returns whether the bot is thereby
+    /// proved to work: the start of an attempt proves nothing about a fault at the end of attempts.
     pub(super) fn works(&mut self, phase: FaultPhase) -> bool {
         phase >= self.phase && std::mem::take(&mut self.faults) > 0
     }
 
-    /// Returns how many faults the bot has had in a row.
+    /// Returns the number of faults in a row.
     pub(super) fn faults(&self) -> u32 {
         self.faults
     }
 
-    /// Opens the intake when its time has come, and widens it as long as no fault
-    /// is open. To be called from time to time.
+    /// Opens the intake when it is due, and widens it as long as no fault is open. Called
+    /// periodically.
     pub(super) fn beat(&mut self, in_hand: u32, now: Instant) {
         match self.closed_until {
             Some(until) if now < until => return,
@@ -99,7 +97,7 @@ impl Intake {
         self.allowed = self.allowed.min(self.places);
     }
 
-    /// Returns how many tasks the bot may have in hand; `None` while it takes none.
+    /// Returns how many tasks the bot may run; `None` while it holds back.
     pub(super) fn allowed(&self) -> Option<u32> {
         self.closed_until.is_none().then_some(self.allowed)
     }
@@ -120,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn faults_close_it_for_twice_as_long_each_time() {
+    fn each_fault_in_a_row_doubles_the_pause() {
         let (mut intake, mut now) = (intake(4), Instant::now());
         let mut holds = Vec::new();
         for _ in 0..8 {
@@ -146,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_start_after_a_fault_widens_it_step_by_step() {
+    fn starts_after_a_fault_widen_the_intake_in_steps() {
         let (mut intake, now) = (intake(20), Instant::now());
         assert_eq!(intake.allowed(), Some(20));
         intake.fault(FaultPhase::Start, 5, now);
@@ -171,9 +169,9 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_of_the_host_is_met_again_with_as_many_as_worked() {
+    fn intake_opens_with_as_many_slots_as_worked_at_a_host_limit() {
         let (mut intake, now) = (intake(300), Instant::now());
-        // Of 300 begun at once the limit lets 38 start.
+        // Of 300 attempts begun at once, the limit lets 38 start.
         for others in (38..300).rev() {
             intake.fault(FaultPhase::Start, others, now);
         }

@@ -1,5 +1,5 @@
-//! Makes the bots that run those that are wanted: compares, and starts or stops
-//! what differs, whenever something changed and from time to time.
+//! Makes the running bots match the wanted ones: compares them after every change and periodically,
+//! and starts or stops those that differ.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -21,37 +21,36 @@ use super::{
     reconcile::{Running, Step, reconcile},
 };
 
-/// Pause between two comparisons when nobody told of a change.
+/// Interval of comparisons when no change is reported.
 const COMPARE_EVERY: Duration = Duration::from_secs(5);
 
-/// Time before a bot that failed to start is started again.
+/// Delay before a bot that failed to start is started again.
 const START_AGAIN_AFTER: Duration = Duration::from_secs(2);
 
 /// The bots as the tree and the store know them, read one after the other.
 struct Seen {
-    /// Time at which the first read began: attempts that started later are not in here.
+    /// Time at which the first read began: attempts that started later are missing.
     since: Timestamp,
     wanted: Vec<BotRecord>,
     with_tasks: Vec<BotName>,
-    /// Incarnations of the bots with tasks. Whatever of these is found down later has ended.
+    /// Incarnations of the bots with tasks. An incarnation that is found down later has ended.
     incarnations: HashMap<BotName, u64>,
     cancelling: Vec<Cancelling>,
-    /// Read last, so that a bot with tasks is judged by what runs now.
+    /// Read last, so that a bot with tasks is judged by its present state.
     children: Vec<ChildInfo>,
 }
 
-/// Makes the bots that run those that are wanted.
+/// Starts and stops bots until the running ones match the wanted ones.
 pub(crate) struct Launcher {
     deps: LauncherDeps,
     /// Bots that are being started or stopped.
     busy: HashSet<BotName>,
-    /// Bots that were busy at any time since the comparison under way began: what
-    /// it has read of them may be from before.
+    /// Bots that were busy at any time since the current comparison began: its reads may be older.
     touched: HashSet<BotName>,
-    /// Bots of which something happened since the comparison under way began: their
-    /// cards know better than what it has read.
+    /// Bots with events since the current comparison began: their cards are newer than its reads.
     noted: HashSet<BotName>,
-    /// Bots that did not start, or could not be removed, and until when they are left alone.
+    /// Bots that did not start or could not be removed, with the time until which they are left
+    /// alone.
     resting: HashMap<BotName, Instant>,
     comparing: bool,
     again: bool,
@@ -70,7 +69,8 @@ impl Launcher {
         }
     }
 
-    /// Reads what is wanted and what runs. One at a time; a call meanwhile is made up for.
+    /// Starts a comparison. Comparisons do not overlap; a call meanwhile starts another one
+    /// afterwards.
     fn compare(&mut self, ctx: &mut Context<Self>) {
         if self.comparing || self.deps.managed.are_stopping() {
             self.again = self.comparing;
@@ -106,8 +106,8 @@ impl Launcher {
         }));
     }
 
-    /// Does what a comparison asks for. Bots that were started or stopped while it
-    /// read are left to the next one.
+    /// Carries out the steps of a comparison. Bots that were started or stopped during its reads
+    /// are left to the next one.
     fn compared(&mut self, seen: &Seen, ctx: &mut Context<Self>) {
         let present: HashSet<&str> = seen.children.iter().map(|child| &*child.name).collect();
         let running: HashMap<BotName, Running> = {
@@ -128,7 +128,7 @@ impl Launcher {
         self.note_parked(&seen.children);
         self.take_back(&running, seen, ctx);
         for cancelling in &seen.cancelling {
-            // Told before, most likely; a bot that knows does nothing.
+            // Most were reported before; a bot that knows of a cancellation ignores the message.
             self.cancel(cancelling);
         }
         let now = Instant::now();
@@ -153,8 +153,8 @@ impl Launcher {
         }
     }
 
-    /// Notes which bots are suspended: for themselves, or with their supervisor, which
-    /// tells of itself alone.
+    /// Notes which bots are suspended, by themselves or with their supervisor, which reports only
+    /// itself.
     fn note_parked(&self, children: &[ChildInfo]) {
         for child in children {
             let Ok(name) = child.name.parse::<BotName>() else {
@@ -167,8 +167,8 @@ impl Launcher {
         }
     }
 
-    /// Gives back what is with bots that do not work: those of a suspended supervisor, and
-    /// those of which an earlier try has failed.
+    /// Gives back the tasks of bots that do not work: those of a suspended supervisor, and those
+    /// for which an earlier attempt to do so failed.
     fn take_back(&self, running: &HashMap<BotName, Running>, seen: &Seen, ctx: &mut Context<Self>) {
         let down = |name: &BotName| {
             let child = seen
@@ -222,18 +222,18 @@ impl Launcher {
             && managed.handle.tell(CancelAttempt { key, words }).is_err()
         {
             let Cancelling { task, bot, .. } = cancelling;
-            tracing::warn!(%bot, %task, "bot has no room for a cancellation; telling it again within seconds");
+            tracing::warn!(%bot, %task, "the bot's mailbox is full; resending the cancellation within seconds");
         }
     }
 
-    /// Tells a bot to take nothing new, and compares when it has nothing in hand.
+    /// Asks a bot to drain, and compares again once it has no tasks.
     fn drain(&self, name: &BotName, ctx: &mut Context<Self>) {
         self.deps.board.card(name).set_draining(true);
         let Some(managed) = self.deps.managed.lock().get(name).cloned() else {
             return;
         };
         let (done, drained) = oneshot::channel();
-        // It will be told again should it have no room.
+        // If the mailbox is full, the next comparison asks again.
         if managed.handle.tell(Drain(done)).is_ok() {
             ctx.spawn(drained.into_actor(self).map(|drained, this, ctx| {
                 if drained.is_ok() {
@@ -243,18 +243,18 @@ impl Launcher {
         }
     }
 
-    /// Has it recorded that a bot is stopped now; the store tells when it is.
+    /// Records that a drained bot is stopped; the store reports the change.
     fn drained(&self, name: BotName, ctx: &mut Context<Self>) {
         let ledger = self.deps.ledger.clone();
         let recording = async move { ledger.apply(NoteDrained(name)).await };
         ctx.spawn(recording.into_actor(self).map(|outcome, _, _| {
             if let Err(error) = outcome {
-                tracing::warn!(%error, "a drained bot could not be stopped; tried again");
+                tracing::warn!(%error, "a drained bot could not be stopped; retrying within seconds");
             }
         }));
     }
 
-    /// Stops what runs of a bot, then starts what is wanted of it.
+    /// Stops a bot, then starts it as it is wanted.
     fn carry_out(&mut self, name: BotName, start: Option<BotRecord>, ctx: &mut Context<Self>) {
         self.busy.insert(name.clone());
         self.touched.insert(name.clone());
@@ -263,7 +263,7 @@ impl Launcher {
             let running = deps.managed.lock().get(&name).cloned();
             if let Some(running) = running {
                 if !stop_bot(&deps, &name, &running).await {
-                    // Still there: it must not be forgotten, or it would come back unseen.
+                    // Still in the tree: if forgotten, it would come back unseen.
                     return (name, false);
                 }
                 deps.managed.lock().remove(&name);
@@ -280,7 +280,7 @@ impl Launcher {
                 this.resting
                     .insert(name, Instant::now() + START_AGAIN_AFTER);
             }
-            // What was wanted may have changed meanwhile.
+            // The wanted state may have changed meanwhile.
             this.compare(ctx);
         }));
     }
@@ -293,10 +293,10 @@ impl Launcher {
         self.compare(ctx);
     }
 
-    /// Puts what happened to a bot into the event log and on its card.
+    /// Records an event of a bot in the event log and on its card.
     fn note(&mut self, event: &Event, ctx: &mut Context<Self>) {
         if *event.path == *self.deps.bots.path() {
-            // It tells of itself alone, and all bots are concerned.
+            // The supervisor reports only itself, but all bots are concerned.
             self.resting.clear();
             return self.compare(ctx);
         }
@@ -339,21 +339,20 @@ impl Launcher {
             .into_actor(self)
             .map(|outcome: Result<(), StoreError>, _, _| {
                 if let Err(error) = outcome {
-                    tracing::error!(%error, "what happened to a bot could not be recorded");
+                    tracing::error!(%error, "an event of a bot could not be recorded");
                 }
             }),
         );
     }
 }
 
-/// Returns whether a child in that state is down until it, or its supervisor, is resumed or
+/// Returns whether a child in that state stays down until it or its supervisor is resumed or
 /// started again.
 fn is_parked(state: ChildState) -> bool {
     matches!(state, ChildState::Suspended | ChildState::Declared)
 }
 
-/// Reads the bots that are wanted, and has the scheduler know them: before any of
-/// them is started.
+/// Reads the wanted bots and reports them to the scheduler, before any of them is started.
 async fn read_wanted(deps: &LauncherDeps) -> Result<Vec<BotRecord>, StoreError> {
     deps.bot_reads.begin_reading();
     let wanted = deps.ledger.bots().await?;
@@ -374,14 +373,16 @@ impl actix::StreamHandler<Result<Event, Lagged>> for Launcher {
     fn handle(&mut self, received: Result<Event, Lagged>, ctx: &mut Self::Context) {
         match received {
             Ok(event) => self.note(&event, ctx),
-            Err(Lagged { missed }) => tracing::warn!(missed, "events of bots were missed"),
+            Err(Lagged { missed }) => {
+                tracing::warn!(missed, "events of bots were missed by the launcher")
+            }
         }
     }
 
     fn finished(&mut self, _: &mut Self::Context) {}
 }
 
-/// The tree is up: follow what happens in it.
+/// Starts following the events of the tree, which is up.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct Follow;
@@ -394,7 +395,7 @@ impl Handler<Follow> for Launcher {
     }
 }
 
-/// The bots that are wanted have changed.
+/// Reports that the wanted bots have changed.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct BotsChanged;
@@ -407,7 +408,7 @@ impl Handler<BotsChanged> for Launcher {
     }
 }
 
-/// A running task was called off.
+/// Reports that a running task was cancelled.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct TaskCancelled(pub(crate) Cancelling);
@@ -420,7 +421,7 @@ impl Handler<TaskCancelled> for Launcher {
     }
 }
 
-/// The hive is stopping: end all bots.
+/// Ends all bots, as the hive is stopping.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct StopEverything(pub(crate) oneshot::Sender<()>);
@@ -439,7 +440,7 @@ impl Handler<StopEverything> for Launcher {
                     .map(|(name, managed)| stop_bot(&deps, name, managed)),
             )
             .await;
-            // Nobody may wait for it any more.
+            // The caller may have been dropped.
             let _ = done.send(());
         };
         ctx.spawn(stopping.into_actor(self));

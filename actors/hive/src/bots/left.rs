@@ -1,20 +1,20 @@
 //! Reports that an incarnation of a bot left behind when it ended.
 //!
-//! A bot goes down in many ways: by itself, by hand, by its supervisor, with the hive.
-//! In every case the ends of its attempts are recorded first, and the tasks that it had
-//! not begun are given back after that. Both go through one place, one caller at a
-//! time, so the order holds for every caller.
+//! A bot goes down in many ways: by itself, by an operator, by its supervisor, with the hive. In
+//! every case the results of its attempts are recorded first, and then the tasks that it had not
+//! begun are given back. Both go through one place, one caller at a time, so the order holds for
+//! every caller.
 
 use std::sync::{Mutex, PoisonError};
 
 use deia_ledger::{Apply, AttemptReport, FinishAttempts, Ledger, ReleaseLeases, StoreError};
 use deia_model::{AttemptEnd, BotName, Timestamp};
 
-/// Reports that are still to be recorded.
+/// Reports that are not recorded yet.
 #[derive(Default)]
 pub(super) struct Left {
     reports: Mutex<Vec<AttemptReport>>,
-    /// Held while reports are on their way to the store.
+    /// Locked while reports are being recorded.
     turn: tokio::sync::Mutex<()>,
 }
 
@@ -24,18 +24,17 @@ impl Left {
         self.lock().extend(reports);
     }
 
-    /// Records what was left. On a full disk it waits for room.
+    /// Records the reports. Waits for space on a full disk.
     ///
     /// # Errors
-    /// The store does not work; what was left stays.
+    /// The store does not work; the reports are kept.
     pub(super) async fn record(&self, ledger: &Ledger) -> Result<(), StoreError> {
         let _turn = self.turn.lock().await;
         self.record_in_turn(ledger).await
     }
 
-    /// Records what was left, then gives back what the bot has in hand beyond it:
-    /// tasks that it was handed and never began. Only such that were started
-    /// before `started_before`, if that is given.
+    /// Records the reports, then gives back the other tasks of the bot: those that it received and
+    /// never began. Restricted to tasks started before `started_before`, if given.
     ///
     /// # Errors
     /// The store does not work.
@@ -68,7 +67,7 @@ impl Left {
         let command = FinishAttempts(reports.clone());
         let recorded = ledger.apply_deferred(command).await;
         if recorded.is_err() {
-            // Some may be recorded after all: those are stale next time.
+            // Some may have been recorded: those are stale next time.
             self.lock().extend(reports);
         }
         recorded.map(drop)

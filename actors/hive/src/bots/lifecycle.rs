@@ -37,9 +37,9 @@ use crate::{
 pub(crate) struct LauncherDeps {
     pub(crate) config: Arc<Config>,
     pub(crate) ledger: Ledger,
-    /// Addresses for what bots report of their capacity.
+    /// Recipients of the bots' capacity reports.
     pub(crate) capacity_reports: CapacityReports,
-    /// Told of every read of all bots.
+    /// Notified of every read of all bots.
     pub(crate) bot_reads: Arc<dyn BotReads>,
     pub(crate) bots: SupervisorHandle,
     pub(crate) board: Board,
@@ -51,12 +51,12 @@ pub(crate) struct LauncherDeps {
     pub(crate) clerk: Clerk,
 }
 
-/// The bots that were started, kept where a new launcher finds them.
+/// The started bots, kept where a new launcher finds them.
 #[derive(Clone, Default)]
 pub(crate) struct ManagedBots(Arc<Mutex<HashMap<BotName, Managed>>>, Arc<AtomicBool>);
 
 impl ManagedBots {
-    /// Notes that all bots are being ended: no launcher starts one any more.
+    /// Notes that all bots are being ended: launchers start none any more.
     pub(super) fn begin_stop(&self) {
         self.1.store(true, Ordering::Release);
     }
@@ -71,7 +71,7 @@ impl ManagedBots {
     }
 }
 
-/// A bot that was started.
+/// A started bot.
 #[derive(Clone)]
 pub(crate) struct Managed {
     pub(super) generation: BotGeneration,
@@ -79,7 +79,7 @@ pub(crate) struct Managed {
     log: BotLog,
 }
 
-/// Starts a bot. Returns whether it started.
+/// Starts a bot. Returns `true` if it started.
 pub(super) async fn start_bot(deps: &LauncherDeps, record: &BotRecord) -> bool {
     let card = deps.board.card(&record.name);
     let was_suspended = card.is_suspended();
@@ -94,16 +94,16 @@ pub(super) async fn start_bot(deps: &LauncherDeps, record: &BotRecord) -> bool {
         handle,
         log,
     };
-    // Before it is up, so that a launcher that fails right here leaves it known.
+    // Before the bot is up, so that a launcher that fails at this point leaves it known.
     deps.managed.lock().insert(record.name.clone(), managed);
-    // A child that nobody manages could be neither stopped nor cancelled.
+    // A child without an entry could be neither stopped nor cancelled.
     remove_child(deps, &record.name).await;
     let started = deps.bots.start_child(spec).await;
     if let Err(error) = &started {
         match error {
-            // A start that a stop or a restart of the hive has overtaken.
+            // A stop or a restart of the hive has overtaken this start.
             _ if deps.managed.are_stopping() => {
-                tracing::info!(bot = %record.name, %error, "bot did not start: all bots end");
+                tracing::info!(bot = %record.name, %error, "bot did not start: all bots are being stopped");
                 card.crashed(error.to_string());
             }
             StartChildError::Suspended | StartChildError::Down => {
@@ -122,7 +122,7 @@ pub(super) async fn start_bot(deps: &LauncherDeps, record: &BotRecord) -> bool {
     started.is_ok()
 }
 
-/// Removes a bot from the tree. Returns `false` if it is still there: its supervisor is
+/// Removes a bot from the tree. Returns `false` if the bot is still there because its supervisor is
 /// suspended or down.
 async fn remove_child(deps: &LauncherDeps, name: &BotName) -> bool {
     let mut is_gone = true;
@@ -138,12 +138,12 @@ async fn remove_child(deps: &LauncherDeps, name: &BotName) -> bool {
     is_gone
 }
 
-/// Ends what the bot has in hand, then the bot. Returns `false` if it is down, but still
-/// in the tree: it comes back with its supervisor.
+/// Ends the bot's attempts, then the bot. Returns `false` if the bot is down but still in the tree:
+/// it comes back with its supervisor.
 pub(super) async fn stop_bot(deps: &LauncherDeps, name: &BotName, managed: &Managed) -> bool {
     let limits = deps.config.stop_limits();
     let (done, stopped) = oneshot::channel();
-    // A bot that is down has nothing in hand and would not answer.
+    // A bot that is down has no attempts and would not answer.
     let is_told = deps.board.observe(name).up && managed.handle.tell(StopAll(done)).is_ok();
     let ending = tokio::time::timeout(limits.programs, stopped);
     if is_told && ending.await.is_err() {
@@ -182,7 +182,7 @@ fn bot_child(
         executors: factory_of(&record.spec.executor),
     };
     let deps = deps.clone();
-    // More places than tasks and their messages can ever use.
+    // More slots than tasks and their messages can ever use.
     let mailbox = 16 + 4 * record.spec.capabilities.max_concurrent_tasks as usize;
     let name = record.name.clone();
     let (spec, handle) = child(name.as_str(), move || build_bot(deps.clone(), seed.clone()));
@@ -200,7 +200,7 @@ fn bot_child(
     (spec, handle)
 }
 
-/// The parts that the incarnations of a bot share.
+/// The parts shared by the incarnations of a bot.
 #[derive(Clone)]
 struct Seed {
     record: Arc<BotRecord>,
@@ -208,8 +208,8 @@ struct Seed {
     executors: Arc<dyn ExecutorFactory>,
 }
 
-/// Builds a bot. The ends of attempts that an earlier incarnation left are
-/// recorded first, and what it had not begun goes back to the queue.
+/// Builds a bot. Records the results that an earlier incarnation left first, and gives the tasks
+/// that it had not begun back to the queue.
 async fn build_bot(deps: LauncherDeps, seed: Seed) -> Result<BotActor, StartError> {
     let Seed {
         record,
@@ -219,7 +219,7 @@ async fn build_bot(deps: LauncherDeps, seed: Seed) -> Result<BotActor, StartErro
     let card = deps.board.card(&record.name);
     let incarnation = deps.board.begin_incarnation();
     if card.begin(incarnation) {
-        // On a full disk it waits here, and uses up no restart.
+        // On a full disk the start waits here, and uses up no restart.
         let settling = Settling {
             bot: record.name.clone(),
             card: card.clone(),
@@ -260,8 +260,8 @@ async fn build_bot(deps: LauncherDeps, seed: Seed) -> Result<BotActor, StartErro
     }))
 }
 
-/// Returns the end of what the last run of the bot had in hand and could not report. One
-/// of these tasks may be what blocked the thread: each is suspected of it.
+/// Returns the end of the unreported tasks of the bot's last incarnation. Any of them may have
+/// blocked the thread, so each is a suspect.
 fn end_of_last_run(deps: &LauncherDeps, bot: &BotName) -> AttemptEnd {
     let path = format!("{}/{bot}", deps.bots.path());
     let status = deps.tree.get().and_then(|tree| tree.status_of(&path));

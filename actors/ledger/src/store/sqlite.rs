@@ -339,7 +339,7 @@ impl AccessReads for SqliteStore {
 
 impl AlertReads for SqliteStore {
     fn open_alerts(&self) -> BoxFuture<'_, Result<Vec<Alert>, StoreError>> {
-        self.own_readers.read(alerts::open)
+        self.internal_readers.read(alerts::open)
     }
 
     fn alerts(

@@ -1,5 +1,4 @@
-//! The capacity that a bot offers: some while it takes tasks, none while it
-//! holds back.
+//! The capacity that a bot offers to the scheduler: none while it holds back after a fault.
 
 use std::time::Instant;
 
@@ -13,12 +12,12 @@ use crate::{
     dispatch::{BotAvailable, BotUnavailable, Capacity, Presence, SlotsFreed},
 };
 
-/// Heartbeats that a bot with a fault is idle before its program is looked at.
+/// Heartbeats for which a bot with a fault is idle before its program is checked.
 const IDLE_BEATS_BEFORE_A_LOOK: u32 = 5;
 
 impl BotActor {
-    /// Tells the scheduler how many tasks this bot takes, if it takes any. Should
-    /// the message find no room, the next heartbeat makes up for it.
+    /// Reports to the scheduler how many tasks this bot takes, if any. If the scheduler's mailbox
+    /// is full, the next heartbeat reports again.
     pub(super) fn report_capacity(&mut self, ctx: &Context<Self>) {
         let Some(slots) = self.intake.allowed().filter(|_| !self.takes_none()) else {
             return;
@@ -38,15 +37,15 @@ impl BotActor {
         });
     }
 
-    /// Tells the scheduler that this bot takes nothing more. Should the message
-    /// find no room, what is handed over still goes back.
+    /// Withdraws this bot's capacity from the scheduler. If the scheduler's mailbox is full, tasks
+    /// that still arrive are given back.
     pub(super) fn withdraw(&mut self) {
         let withdrawn = BotUnavailable {
             bot: self.name.clone(),
             incarnation: self.incarnation,
         };
         if self.reports_to.unavailable.tell(withdrawn).is_err() {
-            tracing::debug!(bot = %self.name, "scheduler has no room to hear that the bot takes nothing");
+            tracing::debug!(bot = %self.name, "the scheduler's mailbox is full; the bot's capacity was not withdrawn");
         }
     }
 
@@ -56,8 +55,8 @@ impl BotActor {
         allowed.saturating_sub(self.in_hand())
     }
 
-    /// Tells the scheduler that there is room again. Should the message find no
-    /// room itself, the next heartbeat says the same.
+    /// Reports free slots to the scheduler. If its mailbox is full, the next heartbeat reports
+    /// again.
     pub(super) fn free_slots(&mut self, slots: usize) {
         if slots > 0 {
             self.ended += slots as u64;
@@ -69,8 +68,8 @@ impl BotActor {
         }
     }
 
-    /// Judges the bot by how an attempt ended: a fault of the bot withdraws its capacity
-    /// for a while, any other end shows that the bot works.
+    /// Updates the intake after an attempt: a fault of the bot withdraws its capacity for a while,
+    /// any other end proves that the bot works.
     pub(super) fn judge(&mut self, result: &ExecutionResult, ctx: &mut Context<Self>) {
         match (result.end, result.fault) {
             (AttemptEnd::BotFault, phase) => {
@@ -82,7 +81,7 @@ impl BotActor {
     }
 
     fn faulted(&mut self, phase: FaultPhase, result: &ExecutionResult, ctx: &mut Context<Self>) {
-        // The attempt that ends here is still among those in hand.
+        // The ended attempt is still in `attempts`.
         let others = self.attempts.len().saturating_sub(1);
         let others = u32::try_from(others).unwrap_or(u32::MAX);
         let Some(hold) = self.intake.fault(phase, others, Instant::now()) else {
@@ -105,16 +104,16 @@ impl BotActor {
         });
     }
 
-    /// Notes that an attempt got that far.
+    /// Notes that an attempt passed this phase without a fault.
     fn works(&mut self, phase: FaultPhase) {
         if self.intake.works(phase) {
             self.card.recovered();
-            tracing::info!(bot = %self.name, "bot carries out its tasks again");
+            tracing::info!(bot = %self.name, "bot runs its tasks again");
         }
     }
 
-    /// Looks at the program of a bot that had a fault and is given nothing: no task
-    /// will show that the cause is gone, and the bot would stay unhealthy.
+    /// Checks the program of an idle bot that had a fault. Without tasks nothing else would show
+    /// that the cause is gone, and the bot would stay unhealthy.
     pub(super) fn look_whether_it_works(&mut self, ctx: &mut Context<Self>) {
         self.idle_beats = match self.in_hand() {
             0 => self.idle_beats.saturating_add(1),
@@ -137,7 +136,7 @@ impl BotActor {
         }));
     }
 
-    /// Opens or widens the intake when its time has come.
+    /// Opens or widens the intake when it is due.
     pub(super) fn widen_intake(&mut self) {
         if self.card.take_started() {
             self.works(FaultPhase::Start);

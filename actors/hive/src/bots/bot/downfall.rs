@@ -1,17 +1,17 @@
-//! Choice of the attempts that are charged when a bot goes down. Pure.
+//! Choice of the attempts that are charged with the death of a bot. Pure.
 
 use deia_model::AttemptEnd;
 
 use super::AttemptKey;
 
-/// Why a bot goes down.
+/// Cause of the death of a bot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Downfall {
-    /// Nobody said: a panic, or a supervisor that had to kill it.
+    /// Unknown: a panic, or a supervisor that had to kill the bot.
     Unexplained,
-    /// It is stopped or restarted on purpose.
+    /// The bot was stopped or restarted on purpose.
     Stopped,
-    /// This attempt took it down.
+    /// This attempt took the bot down.
     CausedBy(AttemptKey),
 }
 
@@ -28,9 +28,9 @@ impl Downfall {
         *self = Self::CausedBy(attempt);
     }
 
-    /// Returns how an attempt ends that was running, as one of `running`, when the
-    /// bot went down. A death is charged to the attempt that is known to have
-    /// caused it; an unexplained one to an attempt that ran alone; several are suspects.
+    /// Returns the end of an attempt that was one of `running` when the bot went down. A death is
+    /// charged to the attempt that is known to have caused it; an unexplained one to an attempt
+    /// that ran alone; of several, each becomes a suspect.
     pub(super) fn end_of(self, attempt: AttemptKey, running: usize) -> AttemptEnd {
         match self {
             Self::Stopped => AttemptEnd::GivenBack,
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stop_does_not_absolve_the_guilty() {
+    fn attempt_that_took_the_bot_down_stays_charged_after_a_stop() {
         let guilty = AttemptKey {
             task: TaskId::new(),
             number: 1,

@@ -1,4 +1,4 @@
-//! Ends of attempts on their way to the store.
+//! Results of attempts on their way to the store.
 
 use std::time::Duration;
 
@@ -12,13 +12,12 @@ use deia_supervision::Context;
 use super::{AttemptKey, BotActor};
 use crate::bots::{attempt::ExecutionResult, attempt_span::AttemptSpan};
 
-/// Time before a report that the store did not take is sent again.
+/// Delay before a report that the store refused is sent again.
 const REPORT_AGAIN_AFTER: Duration = Duration::from_millis(200);
 
 impl BotActor {
-    /// Leaves to the card the reports that are not recorded yet, and those of the
-    /// attempts that end here, and has them recorded. The next incarnation does it
-    /// when this does not get to it.
+    /// Leaves the unrecorded reports, and those of the attempts that end with the bot, to the card
+    /// and starts recording them. If the bot ends first, its next incarnation records them.
     pub(super) fn leave_reports(&mut self) {
         let reports = self.last_reports();
         if reports.is_empty() {
@@ -29,8 +28,8 @@ impl BotActor {
     }
 
     fn last_reports(&mut self) -> Vec<AttemptReport> {
-        // Reports on their way may have arrived: then they are stale and change
-        // nothing.
+        // Some of the reports in flight may have been recorded: a second report is stale and
+        // changes nothing.
         let mut reports = std::mem::take(&mut self.sending);
         self.return_suspects();
         reports.append(&mut self.reports);
@@ -52,7 +51,7 @@ impl BotActor {
         reports
     }
 
-    /// Sends back tasks that this incarnation of the bot cannot take.
+    /// Gives back tasks that this incarnation of the bot cannot take.
     pub(super) fn send_back(&mut self, tasks: &[ClaimedTask], ctx: &mut Context<Self>) {
         if !tasks.is_empty() {
             let back = |claimed: &ClaimedTask| {
@@ -85,7 +84,7 @@ impl BotActor {
         );
     }
 
-    /// Sends the reports that have gathered, all in one command.
+    /// Sends all pending reports in one command.
     pub(super) fn send_reports(&mut self, ctx: &mut Context<Self>) {
         self.card.set_running(self.incarnation, self.in_hand());
         if self.sending.is_empty() && !self.reports.is_empty() {
@@ -117,7 +116,7 @@ impl BotActor {
                 self.send_reports(ctx);
             }
             Err(error) => {
-                // Their places stay taken, so what waits here is bounded.
+                // Their slots stay taken, so the number of waiting reports is bounded.
                 tracing::warn!(
                     bot = %self.name,
                     %error,
@@ -130,7 +129,7 @@ impl BotActor {
     }
 }
 
-/// Makes the report of an attempt that ended.
+/// Builds the report of an ended attempt.
 pub(super) fn report(
     key: AttemptKey,
     lease: LeaseToken,

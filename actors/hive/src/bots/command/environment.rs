@@ -1,4 +1,4 @@
-//! What a program finds in its environment, and where it is found itself.
+//! The environment of a program, and the lookup of its executable.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -11,14 +11,14 @@ use deia_ledger::ClaimedTask;
 use super::{CommandContext, metadata::Metadata};
 use crate::{guard, guard::Marks};
 
-/// What is passed on of the server's own environment.
+/// Variables of the server's own environment that programs inherit.
 const PASSED_ON: [&str; 7] = ["PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR"];
 
-/// Where programs are sought when there is no `PATH`.
+/// Directories searched when `PATH` is not set.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
-/// The whole environment of the program for this attempt, later entries over
-/// earlier ones. `inherited` gives the server's own variables.
+/// Returns the whole environment of the program for this attempt; later entries override earlier
+/// ones. `inherited` returns the server's own variables.
 pub(super) fn environment(
     cx: &CommandContext,
     claimed: &ClaimedTask,
@@ -51,7 +51,7 @@ pub(super) fn environment(
     variables
 }
 
-/// What only the processes of this attempt carry.
+/// Returns the marks that only the processes of this attempt carry.
 pub(super) fn marks(cx: &CommandContext, claimed: &ClaimedTask) -> Marks {
     vec![
         guard::mark(cx.guardian.instance()),
@@ -60,18 +60,17 @@ pub(super) fn marks(cx: &CommandContext, claimed: &ClaimedTask) -> Marks {
     ]
 }
 
-/// Why there is no program of that name.
+/// Reason why no program of that name can be run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Missing {
-    /// No directory of `PATH` has it.
+    /// No directory of `PATH` contains the program.
     NotFound,
-    /// What was found may not be executed.
+    /// The file that was found is not executable.
     NotExecutable,
 }
 
-/// The file to execute for this word of a command: the word itself when it has
-/// a slash, else the first executable of that name in `PATH` (only absolute
-/// directories count).
+/// Returns the file to execute for the first word of a command: the word itself if it contains a
+/// slash, else the first executable of that name in `PATH` (only absolute directories count).
 pub(super) fn resolve(
     word: &str,
     environment: &[(OsString, OsString)],
@@ -98,7 +97,7 @@ pub(super) fn resolve(
     Err(missing)
 }
 
-/// Returns whether this is a file that somebody may execute; `None` when it is no file.
+/// Returns whether somebody may execute this file; `None` if it is not a file.
 pub(super) fn is_executable(file: &Path) -> Option<bool> {
     let metadata = std::fs::metadata(file).ok().filter(|m| m.is_file())?;
     Some(metadata.permissions().mode() & 0o111 != 0)
@@ -109,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_program_is_found_where_a_shell_would_find_it() {
+    fn program_is_resolved_as_a_shell_resolves_it() {
         let executable = |file: &Path| match file.to_str()? {
             "/a/both" | "/b/plain" => Some(false),
             "/b/both" | "/b/tool" | "/usr/bin/tool" => Some(true),

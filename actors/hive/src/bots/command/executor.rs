@@ -1,4 +1,4 @@
-//! Programs as an executor.
+//! The executor of programs.
 
 use std::sync::Arc;
 

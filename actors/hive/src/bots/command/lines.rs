@@ -1,23 +1,23 @@
-//! Cuts a stream of bytes into lines, in bounded memory.
+//! Splits a stream of bytes into lines, in bounded memory.
 
-/// Bytes of a line that are kept; the rest of a longer one is left out.
+/// Bytes kept of a line; the rest of a longer line is dropped.
 pub(super) const MAX_LINE_BYTES: usize = 4 << 10;
 
-/// A line that is being put together.
+/// A line under construction.
 #[derive(Debug, Default)]
 pub(super) struct Lines {
     partial: Vec<u8>,
-    /// Bytes of this line that were left out.
+    /// Number of bytes dropped from this line.
     left_out: usize,
-    /// A carriage return came last: what follows is written over the line.
+    /// True if the last byte was a carriage return: the next bytes overwrite the line.
     returned: bool,
-    /// The beginning of this line was given already.
+    /// True if the beginning of this line was emitted already.
     shown: bool,
 }
 
 impl Lines {
-    /// Adds bytes, and gives every line that they end. Of what a program writes
-    /// over itself (`\r`, a progress bar) the last version is the line.
+    /// Adds bytes and emits every line that they complete. If a program overwrites a line (`\r`, a
+    /// progress bar), the last version is emitted.
     pub(super) fn push(&mut self, bytes: &[u8], mut emit: impl FnMut(&str)) {
         for piece in bytes.split_inclusive(|byte| matches!(byte, b'\n' | b'\r')) {
             let text = piece
@@ -32,8 +32,7 @@ impl Lines {
         }
     }
 
-    /// Gives what there is of a line that has no end yet, so that it is seen. The
-    /// rest becomes a line of its own.
+    /// Emits an incomplete line, so that it is visible. The rest becomes a line of its own.
     pub(super) fn show_partial(&mut self, mut emit: impl FnMut(&str)) {
         if self.has_news() {
             self.emit(&mut emit);
@@ -46,7 +45,7 @@ impl Lines {
         !self.partial.is_empty()
     }
 
-    /// The stream has ended: gives the last line when it lacks its end.
+    /// Ends the stream: emits the last line if its end is missing.
     pub(super) fn end(&mut self, mut emit: impl FnMut(&str)) {
         if self.has_news() || self.left_out > 0 {
             self.end_line(&mut emit);
@@ -61,7 +60,7 @@ impl Lines {
             self.partial.clear();
             self.left_out = 0;
         }
-        // Of a line that is too long nothing more is given than its beginning.
+        // Only the beginning of an overlong line is emitted.
         let full = self.shown && self.left_out > 0;
         let room = match full {
             true => 0,
@@ -74,7 +73,7 @@ impl Lines {
 
     fn end_line(&mut self, emit: &mut impl FnMut(&str)) {
         let shown = std::mem::replace(&mut self.shown, false);
-        // All of it was given already, but for its end.
+        // Everything but the end of the line was emitted already.
         if !shown || self.has_news() || self.left_out > 0 {
             self.emit(emit);
         }
@@ -109,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_do_not_depend_on_how_the_bytes_come() {
+    fn lines_do_not_depend_on_chunk_sizes() {
         for (chunks, expected) in [
             (vec![&b""[..]], vec![]),
             (vec![b"a\nb\n"], vec!["a", "b"]),
@@ -126,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn unterminated_line_is_shown_once_and_goes_on() {
+    fn unterminated_line_is_shown_once_and_continues() {
         let mut lines = Lines::default();
         let mut found = Vec::new();
         let mut emit = |line: &str| found.push(line.to_owned());

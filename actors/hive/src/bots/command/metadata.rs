@@ -1,5 +1,4 @@
-//! Metadata for a program: in its environment, or in a file when they are larger
-//! than one variable may be.
+//! Metadata for a program: in its environment, or in a file if they exceed the size of a variable.
 
 use std::{
     fs::{self, DirBuilder, OpenOptions},
@@ -10,27 +9,26 @@ use std::{
 
 use deia_model::Task;
 
-/// Bytes of metadata that go into the environment: the kernel allows 128 KiB in one
-/// variable.
+/// Maximum size of metadata in the environment, in bytes. The kernel allows 128 KiB a variable.
 const MAX_IN_ENVIRONMENT: usize = 64 << 10;
 
-/// Metadata as a program gets them.
+/// The way in which a program receives its metadata.
 pub(super) enum Metadata {
-    /// In `DEIA_TASK_METADATA`.
+    /// The variable `DEIA_TASK_METADATA`.
     Variable(String),
-    /// In the file that `DEIA_TASK_METADATA_FILE` names.
+    /// The file named by `DEIA_TASK_METADATA_FILE`.
     File(MetadataFile),
 }
 
-/// A file of metadata, which is removed when the attempt has ended. One that a crash
-/// leaves behind is in the directory of the task's outputs, and goes with it.
+/// A file of metadata, removed when the attempt has ended. After a crash the file is removed with
+/// the task's outputs, in whose directory it is.
 pub(super) struct MetadataFile {
     path: PathBuf,
     text: String,
 }
 
 impl Metadata {
-    /// Decides how the program gets the metadata of this task. Nothing is written yet.
+    /// Decides how the program receives the metadata of this task. Writes nothing yet.
     pub(super) fn of(task: &Task, outputs: &Path) -> Self {
         let text = serde_json::to_string(&task.metadata).unwrap_or_default();
         if text.len() <= MAX_IN_ENVIRONMENT {
@@ -40,7 +38,7 @@ impl Metadata {
         Self::File(MetadataFile { path, text })
     }
 
-    /// Returns the variable that tells the program, and its value.
+    /// Returns the name and the value of the variable.
     pub(super) fn variable(&self) -> (&'static str, String) {
         match self {
             Self::Variable(text) => ("DEIA_TASK_METADATA", text.clone()),
@@ -51,10 +49,10 @@ impl Metadata {
         }
     }
 
-    /// Writes the file, if there is to be one. Blocks: not for an arbiter.
+    /// Writes the file, if one is needed. Blocks: not for an arbiter.
     ///
     /// # Errors
-    /// It cannot be written.
+    /// The file cannot be written.
     pub(super) fn write(&self) -> io::Result<()> {
         let Self::File(file) = self else {
             return Ok(());
@@ -72,7 +70,7 @@ impl Metadata {
 impl Drop for MetadataFile {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.path);
-        // Only when the attempt has left no output there.
+        // Fails if the attempt left output there, which must stay.
         let _ = self.path.parent().map(fs::remove_dir);
     }
 }

@@ -1,4 +1,4 @@
-//! A look at a command before any task depends on it.
+//! Check of a command before any task depends on it.
 
 use std::{ffi::OsString, path::Path};
 
@@ -6,9 +6,9 @@ use deia_model::CommandExecutor;
 
 use super::{environment, verdict};
 
-/// Returns why the program of a command could not be started now, as far as that
-/// can be seen without starting it. It may be put in place later, so this is a
-/// warning and no refusal. Blocks: it looks at files.
+/// Returns why the program of a command could not be started now, as far as can be seen without
+/// starting it. The program may be installed later, so this is a warning and not a refusal. Blocks
+/// on file system calls.
 pub(crate) fn preflight(spec: &CommandExecutor) -> Option<String> {
     let word = spec.command.first()?;
     if let Some(directory) = &spec.working_dir
@@ -74,7 +74,7 @@ mod tests {
             ("/no/such/program", None, Some("no such file")),
             (plain.to_str().unwrap(), None, Some("permission denied")),
             ("sh", Some("/no/such/directory"), Some("does not exist")),
-            // Made when the bot starts, and not known here.
+            // Created when the bot starts; its path is not known here.
             ("./tool", None, None),
             ("sh", Some(here), None),
         ] {

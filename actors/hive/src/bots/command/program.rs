@@ -1,4 +1,4 @@
-//! One program, its process group, and the end of both.
+//! A program and its process group.
 
 use std::{
     collections::BTreeMap,
@@ -21,31 +21,31 @@ use crate::{
     runner::{PROGRESS_FD, Start},
 };
 
-/// The process ids of the programs that a bot runs now. Cheap to clone.
+/// The process ids of the running programs of a bot. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Pids(Arc<Mutex<Running>>);
 
 #[derive(Debug, Default)]
 struct Running {
     programs: BTreeMap<u32, (u64, Marks)>,
-    /// Incarnations up to this number start no program any more.
+    /// Incarnations up to this number must not start programs any more.
     retired: u64,
 }
 
 impl Pids {
-    /// The lowest of them, at most `limit`.
+    /// Returns the lowest process ids, at most `limit`.
     pub(crate) fn first(&self, limit: usize) -> Vec<u32> {
         self.lock().programs.keys().take(limit).copied().collect()
     }
 
-    /// How many there are.
+    /// Returns the number of programs.
     pub(crate) fn len(&self) -> usize {
         self.lock().programs.len()
     }
 
-    /// Forbids incarnations up to this number to start programs, and returns the marks of
-    /// those that they still run. An incarnation whose thread is blocked cannot end its
-    /// programs itself.
+    /// Forbids incarnations up to this number to start programs, and returns the marks of the
+    /// programs that they still run. An incarnation whose thread is blocked cannot end its programs
+    /// itself.
     pub(crate) fn retire(&self, up_to: u64) -> Vec<Marks> {
         let mut running = self.lock();
         running.retired = running.retired.max(up_to);
@@ -66,10 +66,10 @@ impl Pids {
     }
 }
 
-/// Tells a program the number of the descriptor on which it may say how far it is.
+/// Variable with the number of the descriptor to which a program may write its progress.
 const PROGRESS_FD_VARIABLE: &str = "DEIA_PROGRESS_FD";
 
-/// All that is needed to start a program.
+/// Everything needed to start a program.
 pub(super) struct Launch {
     pub(super) file: PathBuf,
     pub(super) command: Vec<String>,
@@ -79,23 +79,23 @@ pub(super) struct Launch {
     pub(super) marks: Marks,
     pub(super) guardian: Guardian,
     pub(super) pids: Pids,
-    /// The incarnation of the bot that starts it.
+    /// Incarnation of the bot that starts the program.
     pub(super) incarnation: u64,
 }
 
-/// The ends of a program's standard streams.
+/// Deia's ends of a program's pipes.
 pub(super) struct Pipes {
     pub(super) stdin: Option<ChildStdin>,
     pub(super) stdout: ChildStdout,
     pub(super) stderr: ChildStderr,
-    /// What it says of how far it is.
+    /// Pipe on which the program reports its progress.
     pub(super) progress: OwnedFd,
 }
 
-/// A running program that leads a session and a process group of its own.
-/// Dropping it kills all that it has started; the guardian reaps its runner.
+/// A running program that leads its own session and process group. Dropping it kills everything
+/// that it has started; the guardian reaps its runner.
 pub(super) struct Program {
-    /// Taken when it is reaped.
+    /// `None` once the program is reaped.
     runner: Option<RunnerLease>,
     group: Pid,
     pidfd: Arc<OwnedFd>,
@@ -152,24 +152,24 @@ impl Launch {
         };
         match is_wanted {
             true => Ok((program, pipes)),
-            // The program ends as it is dropped.
+            // Dropping the program ends it.
             false => Err(io::Error::other("the bot was started anew meanwhile")),
         }
     }
 }
 
 impl Program {
-    /// Becomes readable when the program has ended, before it is reaped.
+    /// Returns a descriptor that becomes readable when the program has ended, before it is reaped.
     pub(super) fn pidfd(&self) -> Arc<OwnedFd> {
         Arc::clone(&self.pidfd)
     }
 
-    /// The number of its group. Its own until it is reaped.
+    /// Returns the number of the process group, which is not reused before the program is reaped.
     pub(super) fn group(&self) -> i32 {
         self.group.as_raw_nonzero().get()
     }
 
-    /// Asks the whole group to end; stopped processes are continued, to hear it.
+    /// Sends TERM to the whole group. Stopped processes are continued, so that they receive it.
     pub(super) fn ask_to_end(&self) {
         self.signal(Signal::TERM);
         self.signal(Signal::CONT);
@@ -181,18 +181,17 @@ impl Program {
     }
 
     fn signal(&self, signal: Signal) {
-        // Until it is reaped the number of the group cannot be anybody else's.
-        // That all have ended already is fine.
+        // Until the program is reaped, no other group has its number. An empty group is fine.
         if self.runner.is_some() {
             let _ = kill_process_group(self.group, signal);
         }
     }
 
-    /// Kills what is left of the group, ends every other process that the program
-    /// has started, and reaps the program, which has ended.
+    /// Kills the rest of the group, ends every other process that the program has started, and
+    /// reaps the program, which has ended.
     ///
     /// # Errors
-    /// Its exit status is not known: its runner was killed.
+    /// The exit status is unknown: the program's runner was killed.
     pub(super) async fn reap(mut self) -> io::Result<Ended> {
         let runner = self.let_go().ok_or(io::ErrorKind::NotConnected)?;
         let ended = tokio::task::spawn_blocking(move || runner.end()).await;
@@ -205,7 +204,7 @@ impl Program {
         ended
     }
 
-    /// Kills the group, whose number is not needed any more.
+    /// Kills the group and gives up its number.
     fn let_go(&mut self) -> Option<RunnerLease> {
         self.kill();
         let runner = self.runner.take()?;

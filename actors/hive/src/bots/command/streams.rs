@@ -1,5 +1,4 @@
-//! The standard streams of a running program: content in, result and log out,
-//! all within bounds.
+//! The standard streams of a running program: content in, result and log out, all bounded.
 
 use std::{io, process, time::Duration};
 
@@ -16,22 +15,22 @@ use crate::bots::{
     progress::{self, Progress},
 };
 
-/// Time after which a line without an end is shown as far as it is.
+/// Time after which an incomplete line is shown.
 const SHOW_PARTIAL_AFTER: Duration = Duration::from_millis(500);
 
-/// Bytes of standard error that are kept for the error of a failed attempt.
+/// Bytes of standard error kept for the error of a failed attempt.
 const STDERR_TAIL_BYTES: usize = 2 << 10;
 
-/// Bytes read at a time; of an output that goes into a file as many as a pipe
-/// holds.
+/// Bytes read at a time. An output that is written to a file is read in pieces of the size of a
+/// pipe.
 const CHUNK_BYTES: usize = 16 << 10;
 const FILE_CHUNK_BYTES: usize = 64 << 10;
 
-/// Bytes read at a time of what a program says of its progress.
+/// Bytes read at a time from the progress pipe.
 const TOLD_BYTES: usize = 256;
 
-/// The streams of one program. Everything lives in here, so that
-/// [`pump`](Self::pump) may be dropped and called again.
+/// The streams of one program. They own all state, so that [`pump`](Self::pump) may be dropped and
+/// called again.
 pub(super) struct Streams {
     input: Input,
     output: Output,
@@ -40,7 +39,7 @@ pub(super) struct Streams {
 }
 
 impl Streams {
-    /// Takes over the pipes. `content` is what the program gets to read.
+    /// Takes over the pipes. `content` is the program's standard input.
     ///
     /// # Errors
     /// The runtime cannot watch the pipes.
@@ -84,11 +83,11 @@ impl Streams {
         })
     }
 
-    /// Moves bytes until the program has closed both of its outputs. May be
-    /// dropped and called again; ends at once when there is nothing left to do.
+    /// Moves bytes until the program has closed both of its outputs. Cancel safe; returns at once
+    /// when nothing is left to do.
     ///
     /// # Errors
-    /// [`Fault`]: reading has ended, what was printed is to be given up.
+    /// [`Fault`]: reading has stopped, and the program must be ended.
     pub(super) async fn pump(&mut self) -> Result<(), Fault> {
         let Self {
             input,
@@ -96,7 +95,7 @@ impl Streams {
             errors,
             told,
         } = self;
-        // What the program does not read is no reason to wait.
+        // Input that the program does not read is no reason to wait.
         let outputs = async { tokio::try_join!(output.read(), errors.read()).map(|_| ()) };
         tokio::select! {
             biased;
@@ -106,7 +105,7 @@ impl Streams {
         }
     }
 
-    /// What was printed: the result, and the end of standard error.
+    /// Returns the result and the tail of standard error.
     pub(super) fn finish(mut self) -> (Keeper, String) {
         self.errors.end();
         let tail = String::from_utf8_lossy(&self.errors.tail);
@@ -129,7 +128,7 @@ impl Input {
                 written: 0,
             });
         };
-        // Most contents fit into the pipe: then the runtime need not watch it.
+        // Most inputs fit into the pipe, so the runtime need not watch it.
         rustix::io::ioctl_fionbio(&pipe, true)?;
         let written = rustix::io::write(&pipe, &content).unwrap_or(0);
         let pipe = if written == content.len() {
@@ -144,14 +143,15 @@ impl Input {
         })
     }
 
-    /// Writes what is left, then waits for ever: only the outputs say when it is over.
+    /// Writes the rest of the input, then never returns: only the outputs say when the program is
+    /// done.
     async fn write(&mut self) -> std::convert::Infallible {
         while let Some(pipe) = &mut self.pipe {
             match pipe.write(&self.content[self.written..]).await {
                 Ok(written) if written > 0 && self.written + written < self.content.len() => {
                     self.written += written;
                 }
-                // All written; or nobody reads any more, which is no error.
+                // Everything is written, or the program closed its input, which is no error.
                 _ => {
                     self.pipe = None;
                     self.content = Vec::new();
@@ -179,7 +179,7 @@ impl Output {
 
     async fn read_on(&mut self) -> Result<(), Fault> {
         loop {
-            // The program waits while the disk is slower than it is.
+            // The program waits while the disk is slower than the program.
             self.keeper.settle().await?;
             let Some(pipe) = &mut self.pipe else {
                 return Ok(());
@@ -201,7 +201,7 @@ impl Output {
 struct Errors {
     pipe: Option<ChildStderr>,
     lines: Lines,
-    /// Since when there is something of a line that was not shown.
+    /// Time since which an incomplete line waits to be shown.
     partial_since: Option<Instant>,
     tail: Vec<u8>,
     log: BotLog,
@@ -245,7 +245,7 @@ impl Errors {
         match (self.lines.has_news(), self.partial_since) {
             (false, _) => self.partial_since = None,
             (true, None) => self.partial_since = Some(Instant::now()),
-            // A progress bar that never rests is shown, too.
+            // A progress bar that never pauses is shown as well.
             (true, Some(since)) if since.elapsed() >= SHOW_PARTIAL_AFTER => self.show_partial(),
             (true, Some(_)) => {}
         }
@@ -263,19 +263,19 @@ impl Errors {
     }
 }
 
-/// What a program says of how far it is, a number a line.
+/// The progress reported by a program, one number a line.
 struct Told {
     pipe: Option<ChildStdout>,
     lines: Lines,
     progress: Progress,
-    /// True if it has said something else.
+    /// True if the program has written anything else.
     garbage: bool,
     log: BotLog,
     of: LoggedAttempt,
 }
 
 impl Told {
-    /// Listens for ever: only the outputs say when it is over.
+    /// Reads progress and never returns: only the outputs say when the program is done.
     async fn read(&mut self) -> std::convert::Infallible {
         let mut piece = Vec::new();
         while let Some(pipe) = &mut self.pipe {
@@ -312,8 +312,7 @@ impl Told {
     }
 }
 
-/// Reads once; `false` at the end, and when the pipe is broken. May be dropped:
-/// nothing is lost then.
+/// Reads once. Returns `false` at the end and when the pipe is broken. Cancel safe.
 async fn read_some(pipe: &mut (impl AsyncRead + Unpin), into: &mut Vec<u8>, size: usize) -> bool {
     if into.capacity() - into.len() < size / 2 {
         into.reserve(size);

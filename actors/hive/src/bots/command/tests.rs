@@ -1,4 +1,4 @@
-//! Real programs, all the ways in which they end.
+//! Real programs, and all the ways in which they end.
 
 mod ends;
 
@@ -16,7 +16,7 @@ use crate::{
     testing::{PATIENCE, until},
 };
 
-/// A context of its own for each test.
+/// A context for one test.
 pub(crate) struct Setup {
     pub(crate) cx: CommandContext,
     pub(crate) dir: tempfile::TempDir,
@@ -65,7 +65,7 @@ impl Setup {
         run(&self.cx, &claimed(content), Progress::told(), stop).await
     }
 
-    /// Runs it and stops it once `ready` holds.
+    /// Runs the program and stops it once `ready` holds.
     async fn run_and_stop(&self, ready: impl Fn() -> bool, cause: StopCause) -> ExecutionResult {
         let (send, stop) = watch::channel(None);
         let claimed = claimed("");
@@ -113,7 +113,7 @@ pub(crate) fn claimed(content: &str) -> ClaimedTask {
 }
 
 #[tokio::test]
-async fn content_goes_in_and_the_result_comes_out() {
+async fn content_is_stdin_and_stdout_is_the_result() {
     let setup = Setup::new(&["tr", "a-z", "A-Z"]);
     let outcome = setup.run("hello").await;
     assert_eq!(outcome.end, AttemptEnd::Succeeded, "{outcome:?}");
@@ -125,7 +125,7 @@ async fn content_goes_in_and_the_result_comes_out() {
 }
 
 #[tokio::test]
-async fn much_content_is_passed_through_whole() {
+async fn large_content_is_passed_whole() {
     let content = "0123456789abcdef".repeat(512 << 10);
     let outcome = Setup::new(&["cat"]).run(&content).await;
     assert_eq!(outcome.end, AttemptEnd::Succeeded);
@@ -133,7 +133,7 @@ async fn much_content_is_passed_through_whole() {
 }
 
 #[tokio::test]
-async fn a_program_need_not_read_its_content() {
+async fn program_that_ignores_its_content_succeeds() {
     let content = "x".repeat(1 << 20);
     for script in ["true", "exec <&-; sleep 0.1; echo done >&2"] {
         let outcome = Setup::shell(script).run(&content).await;
@@ -142,7 +142,7 @@ async fn a_program_need_not_read_its_content() {
 }
 
 #[tokio::test]
-async fn the_environment_is_what_is_promised_and_no_more() {
+async fn environment_has_the_documented_variables_only() {
     let mut setup = Setup::new(&["env"]);
     setup.cx.spec.env = [("TOKEN".to_owned(), "t 1".to_owned())].into();
     let outcome = setup.run("").await;
@@ -203,7 +203,7 @@ async fn metadata_too_large_for_a_variable_come_in_a_file() {
 }
 
 #[tokio::test]
-async fn it_runs_in_its_own_directory() {
+async fn program_runs_in_its_own_directory() {
     let mut setup = Setup::new(&["pwd", "-P"]);
     let here = std::fs::canonicalize(setup.dir.path()).unwrap();
     let expected = format!("{}\n", here.join("work/bot-1").display());
@@ -213,7 +213,7 @@ async fn it_runs_in_its_own_directory() {
 }
 
 #[tokio::test]
-async fn a_failure_says_what_the_program_said() {
+async fn error_of_a_failure_has_the_end_of_stderr() {
     let setup = Setup::shell("echo out; echo first >&2; echo last >&2; exit 3");
     let outcome = setup.run("").await;
     assert_eq!(outcome.end, AttemptEnd::Failed);
@@ -297,7 +297,7 @@ async fn too_much_output_fails_and_takes_no_memory() {
 }
 
 #[tokio::test]
-async fn output_and_end_of_stderr_are_kept_however_it_ends() {
+async fn output_and_end_of_stderr_are_kept_after_every_end() {
     let script = "echo transcript; echo warn >&2; touch ready; exec sleep 1000";
     for (cause, error) in [
         (StopCause::Cancelled("cancelled by ada".into()), None),
@@ -383,7 +383,7 @@ async fn bytes_that_are_not_utf8_are_replaced_and_noted() {
 }
 
 #[tokio::test]
-async fn many_at_a_time() {
+async fn many_programs_run_at_once() {
     let setup = Setup::new(&["cat"]);
     let contents: Vec<_> = (0..64).map(|n| format!("task {n}")).collect();
     let runs = contents.iter().map(|content| setup.run(content));
@@ -400,7 +400,7 @@ async fn many_at_a_time() {
 }
 
 #[tokio::test]
-async fn a_program_says_how_far_it_is_to_nobody_but_its_own_attempt() {
+async fn progress_reaches_the_own_attempt_only() {
     let script = "for said in 10% nonsense 0.25 2; do
         echo $said >/dev/fd/$DEIA_PROGRESS_FD; done; echo ${said}";
     let setup = Setup::shell(&format!(
@@ -421,7 +421,7 @@ async fn a_program_says_how_far_it_is_to_nobody_but_its_own_attempt() {
     let log = setup.log();
     assert_eq!(log.matches("not a progress").count(), 1, "{log}");
 
-    // One more than any program of ours has: the pipe.
+    // One descriptor more than any program started by a task has: the pipe.
     let plain = std::process::Command::new("ls")
         .arg("/proc/self/fd")
         .stdin(std::process::Stdio::null())

@@ -1,4 +1,4 @@
-//! What the end of a program makes of its attempt. Pure.
+//! The result of an attempt, derived from the end of its program. Pure.
 
 use std::{
     borrow::Cow, io, os::unix::process::ExitStatusExt as _, path::Path, process::ExitStatus,
@@ -14,19 +14,20 @@ use crate::bots::{
     output::Fault,
 };
 
-/// How a program came to its end.
+/// The end of a program.
 #[derive(Debug)]
 pub(super) enum Ending {
-    /// By itself.
+    /// The program ended by itself.
     Exited(ExitStatus),
-    /// It was stopped.
+    /// The program was stopped.
     Stopped(StopCause),
-    /// It was killed because what it printed cannot be kept, or that failed at the end.
+    /// The program was killed because its output could not be stored, or storing it failed after
+    /// its end.
     NotKept(Fault),
-    /// The end is not known: the process between deia and the program was killed, by
-    /// the program or from outside, or did not answer.
+    /// The end is unknown: the runner between deia and the program was killed, by the program or
+    /// from outside, or did not answer.
     RunnerKilled,
-    /// Nobody knows: something of deia's own failed.
+    /// The end is unknown: an operation of deia itself failed.
     Lost(io::Error),
 }
 
@@ -36,8 +37,8 @@ impl Ending {
         matches!(self, Self::Exited(status) if status.success())
     }
 
-    /// Returns what is told of it where the attempt has no error, if that is more than
-    /// its end says.
+    /// Returns a note for an attempt that has no error, if it says more than the end of the attempt
+    /// does.
     pub(super) fn told(&self) -> Option<String> {
         match self {
             Self::Stopped(StopCause::Cancelled(words)) => Some(format!("the task was {words}")),
@@ -46,9 +47,9 @@ impl Ending {
     }
 }
 
-/// What an attempt comes to. `stdout` is all that was printed, `stderr` the end
-/// of what went to the log. The second value says whether the result had bytes
-/// that are not UTF-8, which were replaced.
+/// Returns the result of an attempt. `stdout` is the whole output, `stderr` the tail of standard
+/// error. The second value says whether the output had bytes that are not UTF-8, which were
+/// replaced.
 pub(super) fn verdict(
     ending: Ending,
     stdout: Vec<u8>,
@@ -83,7 +84,7 @@ pub(super) fn verdict(
 /// Error of an attempt whose runner was lost.
 const RUNNER_KILLED: &str = "the runner above the program was killed or stopped while it ran";
 
-/// Returns the outcome of a program that did not end by itself.
+/// Returns the result of a program that did not end by itself.
 fn broken_off(ending: Ending, execution_time_ms: u64) -> ExecutionResult {
     match ending {
         Ending::Stopped(cause) => ExecutionResult::stopped(cause, execution_time_ms),
@@ -97,7 +98,7 @@ fn broken_off(ending: Ending, execution_time_ms: u64) -> ExecutionResult {
             let error = format!("what it printed cannot be kept: {reason}");
             ExecutionResult::bot_fault(FaultPhase::End, error, execution_time_ms)
         }
-        // Counted: a program that kills its runner would be tried for ever.
+        // Counted: a task whose program kills its runner would otherwise be retried forever.
         Ending::RunnerKilled => ExecutionResult::failed(RUNNER_KILLED, execution_time_ms),
         Ending::Lost(error) => {
             let error = format!("the program was lost sight of: {error}");
@@ -129,12 +130,11 @@ pub(super) fn without_stderr(error: &str) -> &str {
     error.split(SAID).next().unwrap_or(error)
 }
 
-/// How much of an output that is in a file is in the result as well, at most.
+/// Maximum size of the part of a stored output that is repeated in the result, in bytes.
 const MAX_HEAD_BYTES: u64 = 64 << 10;
 
-/// Cuts the text of an output that is in a file, when it is not all of it or too
-/// long for a result. It is shorter than the whole output then, which is how a
-/// reader knows.
+/// Cuts the text of an output that is in a file if the text is incomplete or too long for a result.
+/// Readers recognise a cut text by its length, which is less than that of the whole output.
 pub(super) fn cut(outcome: &mut ExecutionResult, max_bytes: u64) {
     let (Some(whole), Some(text)) = (outcome.output_bytes, &mut outcome.output) else {
         return;
@@ -171,17 +171,17 @@ fn how(status: ExitStatus) -> String {
     }
 }
 
-/// The reason why a program could not be started, and on whose account.
+/// The reason why a program could not be started, and whether the task is at fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct NotStarted {
     pub(super) reason: String,
-    /// The task brought what no kernel can start, or its program did harm at once:
-    /// another bot could not do better.
+    /// True if the kernel can start no such program or the program did harm at once: no other bot
+    /// could run the task.
     task_is_at_fault: bool,
 }
 
 impl NotStarted {
-    /// A fault of the bot or its host: the attempt never had a chance.
+    /// Returns a fault of the bot or its host: the attempt never ran.
     pub(super) fn bot(reason: impl Into<String>) -> Self {
         Self {
             reason: reason.into(),
@@ -189,7 +189,7 @@ impl NotStarted {
         }
     }
 
-    /// Returns the outcome of the attempt.
+    /// Returns the result of the attempt.
     pub(super) fn outcome(self, execution_time_ms: u64) -> ExecutionResult {
         if self.task_is_at_fault {
             ExecutionResult::failed(self.reason, execution_time_ms)
@@ -199,7 +199,7 @@ impl NotStarted {
     }
 }
 
-/// Notes about processes that were outside of the program's group at its end.
+/// Returns notes about processes outside of the program's group at its end.
 pub(super) fn strays(ended: &Ended) -> Vec<String> {
     let processes = |n: u32| match n {
         1 => "1 process".to_owned(),
@@ -217,7 +217,7 @@ pub(super) fn strays(ended: &Ended) -> Vec<String> {
     notes
 }
 
-/// Returns why the program of that name could not be started in that directory.
+/// Returns the reason why the program could not be started in that directory.
 pub(super) fn not_started(program: &str, directory: &Path, error: &io::Error) -> NotStarted {
     let reason = match error.kind() {
         io::ErrorKind::ConnectionAborted => {
@@ -250,7 +250,7 @@ pub(super) fn not_started(program: &str, directory: &Path, error: &io::Error) ->
     }
 }
 
-/// Why the program of that name was not found.
+/// Returns the reason why the program was not found.
 pub(super) fn not_found(program: &str, missing: Missing) -> NotStarted {
     NotStarted::bot(match missing {
         Missing::NotFound => format!("the program {program:?} was not found in PATH"),
@@ -369,12 +369,12 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_cut_when_it_is_not_all_or_too_long() {
+    fn incomplete_or_overlong_text_is_cut() {
         for (text, whole, max_bytes, expected) in [
             ("abc", None, 1, "abc"),
             ("abc", Some(9), 8, "abc"),
             ("abcdefgh", Some(9), 4, "abcd"),
-            // What was replaced grew: all of it, and too long all the same.
+            // Replaced bytes made the text longer: it is complete, but too long.
             ("\u{fffd}\u{fffd}", Some(2), 4, ""),
             ("a\u{fffd}\u{fffd}", Some(3), 4, "a"),
             ("a\u{fffd}\u{fffd}", Some(3), 7, "a\u{fffd}\u{fffd}"),
@@ -391,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn a_success_that_printed_nothing_has_an_empty_answer_and_a_failure_none() {
+    fn silent_success_has_an_empty_answer_and_silent_failure_none() {
         for (code, expected) in [(0, Some("")), (1, None)] {
             let status = ExitStatus::from_raw(code << 8);
             let (outcome, _) = verdict(Ending::Exited(status), Vec::new(), "", 0);

@@ -22,13 +22,13 @@ use crate::{
     host::children,
 };
 
-/// The least time between two starts of a guard.
+/// Minimum time between two starts of a guard.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Time that a killed runner may take to end before it is killed again.
 const KILLED_WITHIN: Duration = Duration::from_secs(5);
 
-/// Room asked for in the pipe to the guard: some 100,000 lines.
+/// Size requested for the pipe to the guard: about 100,000 lines.
 const PIPE_BYTES: usize = 1 << 20;
 
 /// A guard that was just started.
@@ -47,13 +47,13 @@ pub(super) struct RunningGuard {
 impl Guard {
     pub(super) fn start(program: &GuardianProgram) -> io::Result<Self> {
         let mut command = own_process(&program.path, &program.args, &program.env);
-        // Ctrl-C in a terminal is not for it.
+        // Ctrl-C in a terminal must not reach the guard.
         command.process_group(0).stdin(Stdio::piped());
         let mut child = children::spawn(&mut command)?;
         let pidfd = pidfd_open(Pid::from_child(&child), PidfdFlags::empty());
         match (pidfd, child.stdin.take()) {
             (Ok(pidfd), Some(pipe)) => {
-                // A smaller pipe will do: it is only asked for.
+                // The size is a request; a smaller pipe is enough.
                 let _ = rustix::pipe::fcntl_setpipe_size(&pipe, PIPE_BYTES);
                 Ok(Self {
                     child,
@@ -73,13 +73,13 @@ impl Guard {
     }
 }
 
-/// The thread that looks after the guard, the orphans and the escaped.
+/// The thread that tends the guard, the orphans and the escaped processes.
 pub(super) struct Keeper {
     shared: Arc<Shared>,
     program: GuardianProgram,
     orphans: Vec<Orphan>,
     escaped: Vec<Escaped>,
-    /// No guard is started before: one that dies at once is not started in a loop.
+    /// Earliest time of the next start: a guard that dies at once must not be started in a loop.
     not_before: Instant,
 }
 
@@ -94,7 +94,7 @@ impl Keeper {
         }
     }
 
-    /// Keeps until the last handle is gone, and then all that was left to do.
+    /// Runs until the last handle is dropped, and then finishes the remaining work.
     pub(super) fn keep(mut self, guard: RunningGuard) {
         let mut guard = Some(guard);
         loop {
@@ -118,20 +118,20 @@ impl Keeper {
         }
     }
 
-    /// Takes over what was asked for. Whether the last handle is gone.
+    /// Takes over pending requests. Returns `true` if the last handle is gone.
     fn look_around(&mut self, guard: Option<&RunningGuard>) -> bool {
         let mut state = self.shared.lock();
         self.orphans.append(&mut state.orphans);
         self.escaped.append(&mut state.escaped);
         if let Some(guard) = guard.filter(|_| state.stuck) {
-            // It is ours and not reaped: the id is its own.
+            // The guard is our child and not reaped: no other process has its id.
             let _ = kill_process(Pid::from_child(&guard.child), Signal::KILL);
         }
         state.closing
     }
 
-    /// Ends the guard when all is over. A runner that is an orphan may have
-    /// something to end: the guard stays until that is reaped.
+    /// Ends the guard once no handle and no orphan is left. An orphaned runner may still have
+    /// processes to end, so the guard stays until the runner is reaped.
     fn let_the_guard_go(&self) {
         let mut state = self.shared.lock();
         let has_orphans = !(self.orphans.is_empty() && state.orphans.is_empty());
@@ -140,7 +140,7 @@ impl Keeper {
         }
     }
 
-    /// Waits until something is to be done.
+    /// Waits until there is work.
     fn wait(&self, guard: Option<&RunningGuard>, closing: bool) {
         let mut fds = vec![PollFd::new(&self.shared.wake, PollFlags::IN)];
         fds.extend(guard.map(|guard| PollFd::new(&guard.pidfd, PollFlags::IN)));
@@ -157,20 +157,16 @@ impl Keeper {
             .min()
             .map(|at| at.saturating_duration_since(Instant::now()))
             .and_then(|limit| Timespec::try_from(limit).ok());
-        // Interrupted is as good as ready: everything is looked at anyway.
+        // An interrupted poll is harmless: everything is checked anyway.
         let _ = poll(&mut fds, retry.as_ref());
         let _ = rustix::io::read(&self.shared.wake, &mut [0; 8]);
     }
 
-    /// Reaps the orphans that have ended; ends what left their groups, and the
-    /// escaped, in one go.
+    /// Reaps the orphans that have ended; ends escaped processes in one scan.
     fn end_what_is_left(&mut self) {
         let now = Instant::now();
         for orphan in self.orphans.iter_mut().filter(|it| it.overdue_at <= now) {
-            tracing::warn!(
-                pid = orphan.child.id(),
-                "a runner does not end; it is killed"
-            );
+            tracing::warn!(pid = orphan.child.id(), "a runner does not end; killing it");
             let pid = i32::try_from(orphan.child.id()).unwrap_or(i32::MAX);
             guard::end_family(&orphan.pidfd, pid);
             orphan.overdue_at = now + KILLED_WITHIN;
@@ -197,7 +193,7 @@ impl Keeper {
             }
         }
         for waiting in waiting {
-            // It may have lost interest.
+            // The caller may have been dropped.
             let _ = waiting.send(());
         }
     }
@@ -210,12 +206,12 @@ impl Keeper {
         if !state.closing {
             tracing::warn!(
                 pid,
-                "the guard of this hive's programs has died; starting another"
+                "the guard of this hive's programs died; starting another"
             );
         }
     }
 
-    /// Another guard, unless all is over or the last start was just now.
+    /// Starts another guard, unless the hive has ended or the last start was too recent.
     fn start_another(&mut self) -> Option<RunningGuard> {
         let now = Instant::now();
         if self.shared.lock().closing || now < self.not_before {
@@ -225,15 +221,15 @@ impl Keeper {
         match Guard::start(&self.program) {
             Ok(guard) => Some(self.shared.install(guard)),
             Err(error) => {
-                tracing::error!(%error, "no guard: programs would outlive a kill of this server");
+                tracing::error!(%error, "the guard cannot be started; programs would outlive a kill of this server");
                 None
             }
         }
     }
 }
 
-/// Reaps a runner that has ended. Returns the marks of what it ran when it was
-/// killed: nobody else has ended that.
+/// Reaps a runner that has ended. Returns the marks of its processes if the runner was killed and
+/// could not end them.
 fn reap(mut orphan: Orphan) -> Option<Marks> {
     match children::reap(&mut orphan.child) {
         Ok(status) if status.success() => None,

@@ -1,5 +1,5 @@
-//! The hive's end of the [runners](crate::runner): starts them, lends them to
-//! attempts, and keeps some ready for the next ones.
+//! The hive's end of the [runners](crate::runner): starts runners, lends them to attempts, and
+//! keeps some ready for the next ones.
 
 use std::{
     ffi::OsString,
@@ -30,18 +30,19 @@ use crate::{
     runner::{self, Answer, Holds, Start},
 };
 
-/// Time that a runner may take for an answer. It needs [`END_LIMIT`](runner::END_LIMIT)
-/// at most to end what a program has left; beyond that it is stopped, or hangs.
+/// Time within which a runner must answer. It needs at most [`END_LIMIT`](runner::END_LIMIT) to end
+/// the processes of a program; beyond that it is stopped or hangs.
 const ANSWER_WITHIN: Duration = runner::END_LIMIT.saturating_add(Duration::from_secs(5));
 
 /// Interval at which a runner that does not answer is continued.
 const CONTINUE_EVERY: Duration = Duration::from_millis(100);
 
-/// Why a runner did not say what came of a start.
+/// Reason why a runner did not report the outcome of a start.
 enum Unanswered {
-    /// It died before it read what to start.
+    /// The runner died before it read the request.
     NotTaken(io::Error),
-    /// It died, or hangs, with the program in hand, which may run, and may be the reason.
+    /// The runner died or hangs after it read the request. The program may run, and may be the
+    /// cause.
     Taken,
 }
 
@@ -59,29 +60,28 @@ pub(crate) struct RunnerProgram {
     pub(crate) max_idle: usize,
 }
 
-/// A runner that waits for something to do, or does it.
+/// A runner, idle or busy.
 struct Runner {
     socket: OwnedFd,
     child: Child,
     pidfd: OwnedFd,
 }
 
-/// The runners that wait.
+/// The idle runners.
 pub(super) struct Pool {
     program: RunnerProgram,
     idle: Mutex<Vec<Runner>>,
     holds: Holds,
 }
 
-/// A runner that is lent to an attempt. Dropping it ends everything that the
-/// attempt has started.
+/// A runner lent to an attempt. Dropping it ends everything that the attempt has started.
 pub(crate) struct RunnerLease {
     runner: Option<Runner>,
     guardian: Guardian,
     marks: Marks,
 }
 
-/// The end of a program and of all that it started.
+/// The end of a program and of everything that it started.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ended {
     pub(crate) status: ExitStatus,
@@ -92,9 +92,9 @@ pub(crate) struct Ended {
 }
 
 impl Runner {
-    /// Starts one, and waits until it is ready.
+    /// Starts a runner and waits until it is ready.
     fn start(program: &RunnerProgram) -> io::Result<(Self, Holds)> {
-        // It must not be taken for an error of the program that is to run.
+        // The error must not be taken for one of the program to be run.
         Self::try_start(program)
             .map_err(|error| io::Error::other(format!("its runner cannot be started: {error}")))
     }
@@ -108,10 +108,10 @@ impl Runner {
         let mut command = own_process(&program.path, &program.args, &program.env);
         command.stdin(Stdio::from(theirs));
         let spawned = children::spawn(&mut command);
-        // The other end of the socket with it: one that dies is heard of.
+        // Closes the other end of the socket, so that the death of the runner is noticed.
         drop(command);
         let mut child = spawned?;
-        // Programs get the limit that deia itself was started with.
+        // Programs get the descriptor limit that deia itself was started with.
         descriptors::restore_for(Pid::from_child(&child));
         let pidfd = pidfd_open(Pid::from_child(&child), PidfdFlags::empty());
         match (pidfd, runner::receive_answer(&socket)) {
@@ -138,14 +138,14 @@ impl Runner {
         runner::send_start(&self.socket, start, fds).map_err(Unanswered::NotTaken)?;
         self.await_answer();
         runner::receive_answer(&self.socket).map_err(|error| match error.kind() {
-            // The kernel says so when there is something that it never read.
+            // The kernel returns this if the runner left data unread.
             io::ErrorKind::ConnectionReset => Unanswered::NotTaken(error),
             _ => Unanswered::Taken,
         })
     }
 
-    /// Waits for an answer, or that it is time to give it up. A program may stop its
-    /// runner before that has said that the program runs.
+    /// Waits until an answer is readable or the time is up. A program may stop its runner before
+    /// the runner has reported the start.
     fn await_answer(&self) {
         let deadline = Instant::now() + ANSWER_WITHIN;
         let look_every = Timespec::try_from(CONTINUE_EVERY).unwrap_or_default();
@@ -159,7 +159,8 @@ impl Runner {
         Pid::from_child(&self.child).as_raw_nonzero().get()
     }
 
-    /// Has it end what it runs. A program may have stopped its runner.
+    /// Asks the runner to end its program. Continues the runner first, as the program may have
+    /// stopped it.
     fn ask_to_end(&self) -> io::Result<()> {
         let _ = pidfd_send_signal(&self.pidfd, Signal::CONT);
         runner::send_end(&self.socket)
@@ -178,10 +179,10 @@ impl Runner {
 }
 
 impl Pool {
-    /// Starts the first runner, which tells what runners can do here.
+    /// Starts the first runner, which reports the means of containment of this machine.
     ///
     /// # Errors
-    /// It cannot be started.
+    /// The runner cannot be started.
     pub(super) fn start(program: RunnerProgram) -> io::Result<Self> {
         let (runner, holds) = Runner::start(&program)?;
         Ok(Self {
@@ -191,13 +192,12 @@ impl Pool {
         })
     }
 
-    /// Returns what runners can do on this machine about processes that leave their
-    /// group.
+    /// Returns the means by which runners hold processes that leave their group on this machine.
     pub(super) fn holds(&self) -> Holds {
         self.holds
     }
 
-    /// Ends those that wait. They are still to be reaped.
+    /// Ends the idle runners and returns them to be reaped.
     pub(super) fn close(&self) -> Vec<Orphan> {
         let idle = std::mem::take(&mut *self.lock());
         idle.into_iter()
@@ -220,9 +220,9 @@ impl Pool {
 }
 
 impl Guardian {
-    /// Starts a program with these descriptors: standard output, standard error,
-    /// the pipe for progress, and standard input if it has any. Returns its
-    /// process id, too. Blocks until the kernel has loaded it.
+    /// Starts a program with these descriptors: standard output, standard error, the progress pipe,
+    /// and standard input if any. Also returns its process id. Blocks until the kernel has loaded
+    /// the program.
     ///
     /// # Errors
     /// The program, or a runner for it, cannot be started;
@@ -256,7 +256,7 @@ impl Guardian {
                 Ok(_) => return Err(io::Error::other("a runner is not understood")),
                 Err(Unanswered::Taken) => return Err(io::ErrorKind::ConnectionAborted.into()),
                 Err(Unanswered::NotTaken(error)) if is_new => return Err(error),
-                // It died while it waited: that is no matter of this program.
+                // The runner died while it was idle: the program is not at fault.
                 Err(Unanswered::NotTaken(_)) => {}
             }
         }
@@ -269,12 +269,12 @@ impl RunnerLease {
         self.runner.as_ref().ok_or_else(gone)?.ask(start, fds)
     }
 
-    /// Ends everything that the attempt has started, and reaps it. Blocks until
-    /// the program has ended: call it when it has, or was killed.
+    /// Ends and reaps everything that the attempt has started. Blocks until the program has ended,
+    /// so call it after the program has ended or was killed.
     ///
     /// # Errors
-    /// The runner was killed, or did not answer in time and is killed; what it ran
-    /// is then known only by its marks.
+    /// The runner was killed, or did not answer in time and is killed; its processes are then known
+    /// by their marks only.
     pub(crate) fn end(self) -> io::Result<Ended> {
         let runner = self.runner.as_ref().ok_or(io::ErrorKind::NotConnected)?;
         let asked = runner.ask_to_end();
@@ -298,7 +298,7 @@ impl RunnerLease {
         }
     }
 
-    /// Nothing runs any more.
+    /// Returns the runner to the pool. Nothing of the attempt runs any more.
     fn give_back(mut self) {
         let runner = self.runner.take();
         if let Some(too_many) = runner.and_then(|runner| self.guardian.pool().give_back(runner)) {
@@ -310,7 +310,7 @@ impl RunnerLease {
 impl Drop for RunnerLease {
     fn drop(&mut self) {
         if let Some(runner) = self.runner.take() {
-            // It is dead already, or ends everything and itself.
+            // The runner is dead already, or ends everything and itself.
             let _ = runner.ask_to_end();
             let marks = std::mem::take(&mut self.marks);
             self.guardian.adopt(runner.into_orphan(Some(marks)));

@@ -1,5 +1,4 @@
-//! The guard for real: this test binary is started again as the guard, and as a
-//! server that is killed.
+//! The real guard: this test binary is started again as the guard, and as a server that is killed.
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -53,12 +52,12 @@ fn entry(name: &str) -> [String; 3] {
     ["--exact".into(), test, "--nocapture".into()]
 }
 
-/// A hive id that no other test has.
+/// Returns a hive id unique to this test.
 pub(crate) fn unique_hive_id() -> String {
     format!("test-{}", uuid::Uuid::now_v7())
 }
 
-/// A number of seconds that no other test sleeps for.
+/// Returns a number of seconds for which no other test sleeps.
 pub(crate) fn unique_sleep() -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let next = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -66,7 +65,7 @@ pub(crate) fn unique_sleep() -> String {
     format!("86400.{pid:07}{now:015}{next:05}")
 }
 
-/// How many processes are exactly `sleep <seconds>` and have not ended.
+/// Returns the number of processes that are exactly `sleep <seconds>` and have not ended.
 pub(crate) fn sleeping(seconds: &str) -> usize {
     let expected = format!("sleep\0{seconds}\0");
     let sleeps = |pid: &u32| {
@@ -83,7 +82,7 @@ fn exists(pid: u32) -> bool {
     std::path::Path::new(&format!("/proc/{pid}")).exists()
 }
 
-/// Returns whether it has ended; whoever has inherited it may take his time to reap it.
+/// Returns whether the process has ended; its new parent may reap it late.
 fn has_ended(pid: u32) -> bool {
     std::fs::read_to_string(format!("/proc/{pid}/stat")).map_or(true, |stat| stat.contains(") Z "))
 }
@@ -112,8 +111,7 @@ fn runner_entry() {
     }
 }
 
-/// Not a test: a server that runs one shell command, says who guards it, and
-/// never ends.
+/// Not a test: a server that runs one shell command, reports its guard, and never ends.
 #[test]
 fn server_entry() {
     let Ok(hive_id) = std::env::var(SERVER_OF) else {
@@ -150,7 +148,7 @@ fn server_entry() {
     });
 }
 
-/// A server in a process of its own.
+/// A server in a separate process.
 struct Server {
     process: Child,
     says: BufReader<ChildStdout>,
@@ -175,7 +173,7 @@ impl Server {
         }
     }
 
-    /// The next guard that it has, other than none.
+    /// Returns the next guard that the server reports, other than none.
     fn guard(&mut self) -> u32 {
         self.says("guard ")
     }
@@ -185,7 +183,7 @@ impl Server {
         self.says("running ");
     }
 
-    /// The next number after this word, other than 0.
+    /// Returns the next number after this word, other than 0.
     fn says(&mut self, word: &str) -> u32 {
         loop {
             let mut line = String::new();
@@ -250,9 +248,9 @@ fn no_program_survives_the_kill_of_the_server() {
 }
 
 #[test]
-fn another_guard_takes_the_place_of_a_dead_one_and_knows_what_lives() {
+fn dead_guard_is_replaced_by_one_that_knows_the_living_groups() {
     let seconds = unique_sleep();
-    // Without a mark, it is found only by its group.
+    // Without a mark, the program is found by its group only.
     let mut server = Server::start(&format!("exec env -i sleep {seconds}"));
     let first = server.guard();
     server.running();
@@ -275,7 +273,7 @@ fn a_guard_that_does_not_read_is_replaced_without_harm() {
         NixSignal::SIGSTOP,
     )
     .unwrap();
-    // More than the pipe holds. The number is no process's.
+    // More than the pipe holds. No process has this number.
     let nobody = 1 << 30;
     block_until("the guard is replaced", || {
         for _ in 0..10_000 {
@@ -305,7 +303,7 @@ fn a_guard_that_cannot_be_started_is_an_error() {
     without_guard.path = "/nonexistent/guard".into();
     let mut without_runner = program();
     without_runner.runner.path = "/nonexistent/runner".into();
-    // Starts, but is no runner.
+    // Starts, but is not a runner.
     let mut with_another = program();
     with_another.runner.path = "/bin/true".into();
     for program in [without_guard, without_runner, with_another] {
@@ -314,7 +312,7 @@ fn a_guard_that_cannot_be_started_is_an_error() {
 }
 
 #[test]
-fn a_sweep_ends_what_an_earlier_run_left_and_nothing_else() {
+fn sweep_ends_programs_of_an_earlier_run_only() {
     let (ours, theirs) = (unique_sleep(), unique_sleep());
     let (hive_id, other) = (unique_hive_id(), unique_hive_id());
     let start = |seconds: &str, hive_id: &str| {
@@ -365,7 +363,7 @@ fn pipe_that_nobody_reads_is_not_waited_for_without_end() {
     assert!(reading.join().unwrap().ends_with(&text));
 }
 
-/// Has a shell play a runner that takes a start, and then does this.
+/// Makes a shell play a runner that reads a start and then runs this script.
 fn start_with_runner(then: &str) -> io::Result<i32> {
     let ready = r"printf 'R\001\000\000\000\000\000\000\000\000\000\000\000' >&0";
     let taken = "dd of=/dev/null bs=65536 count=1 2>/dev/null";
@@ -385,7 +383,7 @@ fn start_with_runner(then: &str) -> io::Result<i32> {
 }
 
 #[test]
-fn runner_lost_with_a_program_in_hand_is_told_from_one_that_cannot_start() {
+fn runner_lost_with_its_program_is_distinguished_from_one_that_cannot_start() {
     let lost = start_with_runner("exit 0").unwrap_err();
     assert_eq!(lost.kind(), io::ErrorKind::ConnectionAborted);
 }

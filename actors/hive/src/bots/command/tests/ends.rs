@@ -1,9 +1,9 @@
-//! Programs and their groups are ended: by themselves, by a stop, by a drop.
+//! The ends of programs and their groups: by themselves, by a stop, by a drop.
 
 use super::*;
 
 #[tokio::test]
-async fn what_is_left_of_the_group_goes_with_its_leader() {
+async fn group_ends_with_its_leader() {
     let seconds = unique_sleep();
     let setup = Setup::shell(&format!("sleep {seconds} & echo started"));
     let outcome = setup.run("").await;
@@ -11,7 +11,7 @@ async fn what_is_left_of_the_group_goes_with_its_leader() {
     until("nothing is left", async || sleeping(&seconds) == 0).await;
 }
 
-/// Ways to get away from the group. `@` stands for the number of seconds.
+/// Ways to leave the process group. `@` stands for the number of seconds.
 const ESCAPES: [(&str, &str); 5] = [
     ("own session", "setsid sleep @ >/dev/null 2>&1 &"),
     ("own session, orphaned", "setsid -f sleep @"),
@@ -35,7 +35,7 @@ async fn no_process_outlives_its_attempt_however_it_escapes() {
         for (end, code) in [("exit 0", 0), ("exit 3", 3)] {
             let seconds = unique_sleep();
             let escape = escape.replace('@', &seconds);
-            // It ends only when the other is away.
+            // The script ends only when the other process has escaped.
             let setup = Setup::shell(&format!(
                 "{escape}\nuntil pgrep -f '^sleep {seconds}' >/dev/null; do sleep 0.01; done; {end}"
             ));
@@ -71,7 +71,7 @@ async fn stop_of_an_attempt_ends_what_escaped() {
 }
 
 #[tokio::test]
-async fn attempt_that_nobody_waits_for_ends_with_what_escaped() {
+async fn dropped_attempt_ends_escaped_processes() {
     for (name, escape) in ESCAPES {
         let seconds = unique_sleep();
         let escape = escape.replace('@', &seconds);
@@ -118,7 +118,7 @@ async fn program_leads_a_session_without_a_terminal() {
 }
 
 #[tokio::test]
-async fn a_stop_ends_all_of_it_also_what_left_the_group() {
+async fn stop_ends_the_group_and_processes_that_left_it() {
     let seconds = unique_sleep();
     let setup = Setup::shell(&format!(
         "setsid -f sleep {seconds}; sleep {seconds} & sleep {seconds}"
@@ -148,7 +148,7 @@ async fn a_program_deaf_to_term_is_killed_after_the_grace() {
 }
 
 #[tokio::test]
-async fn a_program_may_use_the_grace_to_clean_up_also_when_its_parent_does_not() {
+async fn program_may_clean_up_during_the_grace_even_when_its_parent_does_not() {
     for script in [
         "trap 'sleep 0.1; touch cleaned; exit 0' TERM; sleep @ & wait",
         "(trap 'sleep 0.1; touch cleaned; exit 0' TERM; sleep @ & wait) & wait",
@@ -164,7 +164,7 @@ async fn a_program_may_use_the_grace_to_clean_up_also_when_its_parent_does_not()
 }
 
 #[tokio::test]
-async fn a_program_that_was_halted_hears_that_it_is_to_end() {
+async fn stopped_process_receives_term() {
     let setup = Setup::shell("trap 'touch heard; exit 0' TERM; kill -STOP $$");
     let halted = || {
         let pids = setup.cx.pids.first(1);
@@ -179,7 +179,7 @@ async fn a_program_that_was_halted_hears_that_it_is_to_end() {
 }
 
 #[tokio::test]
-async fn the_end_of_the_program_goes_before_a_later_stop() {
+async fn end_of_the_program_takes_precedence_over_a_later_stop() {
     let setup = Setup::shell("until [ -e go ]; do sleep 0.01; done; echo mine; exit 4");
     let (send, stop) = watch::channel(None);
     let claimed = claimed("");
@@ -189,7 +189,7 @@ async fn the_end_of_the_program_goes_before_a_later_stop() {
         () = until("it runs", async || !setup.cx.pids.first(1).is_empty()) => {}
         _ = &mut running => panic!("it ended unseen"),
     }
-    // Not polled meanwhile: the end is there, but nobody has looked.
+    // The future is not polled meanwhile: the program has ended unseen.
     let pid = setup.cx.pids.first(1)[0];
     let stat = format!("/proc/{pid}/stat");
     std::fs::write(setup.cx.work_dir.join("go"), "").unwrap();
@@ -238,13 +238,13 @@ async fn dropping_the_attempt_kills_all_of_it_and_leaves_no_zombie() {
 }
 
 #[tokio::test]
-async fn at_whatever_moment_it_is_stopped_or_dropped_nothing_is_left() {
+async fn stop_or_drop_at_any_moment_leaves_no_process() {
     let seconds = unique_sleep();
     let setup = Setup::shell(&format!("setsid sleep {seconds} & sleep {seconds}"));
     for after_us in (0..4_000).step_by(100) {
         let (send, stop) = watch::channel(None);
         let claimed = claimed("x");
-        // Sleeps: a chosen moment of the stop, by which nothing has to have happened.
+        // Sleeps: picks a moment of the stop; nothing has to have happened by then.
         let after = tokio::time::sleep(Duration::from_micros(after_us));
         let mut running = Box::pin(run(&setup.cx, &claimed, Progress::told(), stop));
         tokio::select! {
