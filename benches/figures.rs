@@ -256,7 +256,7 @@ async fn start() -> Result<Value> {
     )
 }
 
-/// Resident memory of the server and its guard.
+/// Resident memory of the server and its reaper.
 #[allow(clippy::cast_precision_loss, reason = "bytes to megabytes")]
 async fn memory() -> Result<Value> {
     let (deia, _) = Server::deia(&data_dir("memory")?).await?;

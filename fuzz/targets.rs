@@ -9,7 +9,7 @@ use actix_http::{
 use actix_rt::Runtime;
 use actix_web::{body::MessageBody, web::BytesMut};
 use deia::http::{Code, Problem};
-use deia_framer::{Guard, Head, Rest};
+use deia_framer::{Head, Remainder, RequestFramer};
 use deia_ledger::store::task_cursor;
 use deia_model::{ApiKey, TraceContext};
 use tokio_util::codec::Decoder as _;
@@ -97,7 +97,7 @@ pub(super) fn problem(data: &[u8]) {
     assert!(body["detail"].as_str().unwrap().ends_with(code.hint()));
 }
 
-/// The guard of the stream lets the same pass in whatever pieces it comes, only
+/// The framer lets the same pass in whatever pieces it comes, only
 /// the beginning of what came, and only heads that it would let pass again. The
 /// parser behind it takes all that passes, and reads the same requests with the
 /// same ends.
@@ -119,30 +119,30 @@ pub(super) fn stream(data: &[u8]) {
     assert_eq!((whole.requests, whole.ends), parsed);
 }
 
-/// What the guard makes of a stream.
+/// What the framer makes of a stream.
 #[derive(Debug, PartialEq)]
-struct Guarded {
+struct Framed {
     bytes: Vec<u8>,
     requests: u64,
     /// Where the requests end that are whole.
     ends: Vec<usize>,
-    rest: Option<Rest>,
+    rest: Option<Remainder>,
 }
 
-fn pass(stream: &[u8], piece: usize) -> Guarded {
-    let mut guard = Guard::default();
+fn pass(stream: &[u8], piece: usize) -> Framed {
+    let mut framer = RequestFramer::default();
     let (mut bytes, mut held, mut ends) = (Vec::new(), Vec::new(), Vec::new());
     let mut over = None;
     'stream: for piece in stream.chunks(piece) {
         held.extend_from_slice(piece);
         loop {
-            let passed = guard.pass(&held);
+            let passed = framer.pass(&held);
             bytes.extend(held.drain(..passed.bytes));
-            let whole = !guard.in_body() && !matches!(passed.rest, Rest::Broken(_));
-            if whole && guard.requests() > ends.len() as u64 {
+            let whole = !framer.in_body() && !matches!(passed.rest, Remainder::Broken(_));
+            if whole && framer.requests() > ends.len() as u64 {
                 ends.push(bytes.len());
             }
-            if passed.rest != Rest::Held {
+            if passed.rest != Remainder::Held {
                 over = Some(passed.rest);
                 break 'stream;
             }
@@ -151,9 +151,9 @@ fn pass(stream: &[u8], piece: usize) -> Guarded {
             }
         }
     }
-    Guarded {
+    Framed {
         bytes,
-        requests: guard.requests(),
+        requests: framer.requests(),
         ends,
         rest: over,
     }

@@ -98,9 +98,9 @@ fn server() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let done = match args.command {
-        Some(Command::Guard { instance, run }) => deia_hive::guard::run(&instance, &run)
+        Some(Command::Reaper { instance, run }) => deia_hive::reaper::run(&instance, &run)
             .map(|_| ExitCode::SUCCESS)
-            .context("the guard of the hive's programs failed"),
+            .context("the reaper of the hive's programs failed"),
         Some(Command::Runner) => deia_hive::runner::run()
             .map(|()| ExitCode::SUCCESS)
             .context("the runner of a program failed"),

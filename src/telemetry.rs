@@ -16,7 +16,7 @@ use std::{
 
 use deia_hive::{
     config::{LogFormat, LoggingSettings, TelemetrySettings},
-    metrics::{Readings, table},
+    metrics::{Exposition, table},
 };
 use deia_model::Timestamp;
 use tracing_subscriber::EnvFilter;
@@ -180,8 +180,8 @@ pub(crate) fn last_words(line: &str) {
 }
 
 /// Adds the metrics of the log.
-pub(crate) fn write_metrics(out: &mut Readings) {
-    out.plain(&table::LOG_DROPPED, LOG.get().map_or(0, LogWriter::dropped));
+pub(crate) fn write_metrics(out: &mut Exposition) {
+    out.gauge(&table::LOG_DROPPED, LOG.get().map_or(0, LogWriter::dropped));
 }
 
 /// Returns the filter of log messages.

@@ -1,4 +1,4 @@
-//! What it costs to look at who asks: the guard of the stream, the key, the rate
+//! What it costs to look at who asks: the framer, the key, the rate
 //! limit, the places.
 
 use std::{
@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::Result;
-use deia_framer::Guard;
+use deia_framer::RequestFramer;
 use deia_model::ApiKey;
 use serde_json::{Value, json};
 
@@ -38,9 +38,9 @@ pub(crate) async fn measure() -> Result<Value> {
         ratios.push(limited / free);
     }
     let request = request("POST", "/api/v1/tasks/submit", &with.key, &body);
-    let guard = nanos(|| {
-        let mut guard = Guard::default();
-        black_box(guard.pass(black_box(&request)));
+    let framer = nanos(|| {
+        let mut framer = RequestFramer::default();
+        black_box(framer.pass(black_box(&request)));
     });
     let key = nanos(|| {
         let key = ApiKey::parse(black_box(&with.key));
@@ -50,10 +50,10 @@ pub(crate) async fn measure() -> Result<Value> {
     let cpus = std::thread::available_parallelism().map_or(1.0, |n| {
         f64::from(u32::try_from(n.get()).unwrap_or(u32::MAX))
     });
-    let share = (guard + key) / (cpus * 1e9 / rate);
+    let share = (framer + key) / (cpus * 1e9 / rate);
     Ok(json!({
         "per_second": rounded(rate), "of_unlimited": rounded(ratio),
-        "guard_ns": rounded(guard), "key_ns": rounded(key),
+        "guard_ns": rounded(framer), "key_ns": rounded(key),
         "share_of_submit": rounded((1.0 - ratio).max(0.0) + share),
     }))
 }

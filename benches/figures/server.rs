@@ -174,7 +174,7 @@ impl Server {
         }
     }
 
-    /// Resident memory of the server and of its guard, in bytes.
+    /// Resident memory of the server and of its reaper, in bytes.
     pub(crate) fn memory_bytes(&self) -> u64 {
         let id = self.child.id();
         let children =

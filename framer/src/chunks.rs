@@ -1,7 +1,7 @@
 //! The chunks of a body (RFC 9112, 7.1): followed to their end, with bounds on
 //! what is not data.
 
-use crate::Refusal;
+use crate::FramingError;
 
 /// Bytes that the line of a chunk may have after its size.
 const MAX_EXTENSION_BYTES: u32 = 128;
@@ -59,7 +59,7 @@ impl Chunks {
     ///
     /// # Errors
     /// Where it is not a chunked body, and how many bytes before that are.
-    pub(crate) fn follow(&mut self, piece: &[u8]) -> Result<Reach, (usize, Refusal)> {
+    pub(crate) fn follow(&mut self, piece: &[u8]) -> Result<Reach, (usize, FramingError)> {
         let mut i = 0;
         while let Some(byte) = piece.get(i) {
             if self.at == At::Data {
@@ -82,9 +82,9 @@ impl Chunks {
     }
 
     /// Takes one byte that is not data; `true` at the end of the body.
-    fn step(&mut self, byte: u8) -> Result<bool, Refusal> {
-        const SIZE: Refusal = Refusal::malformed("the size of a chunk is not one");
-        const LINE: Refusal = Refusal::malformed("a chunk does not end with its line");
+    fn step(&mut self, byte: u8) -> Result<bool, FramingError> {
+        const SIZE: FramingError = FramingError::malformed("the size of a chunk is not one");
+        const LINE: FramingError = FramingError::malformed("a chunk does not end with its line");
         self.at = match (self.at, byte) {
             (At::Size, b'\r' | b';') if self.digits == 0 => return Err(SIZE),
             (At::Size, b'\r') => At::SizeLf,
@@ -102,7 +102,7 @@ impl Chunks {
             (At::Extension, b'\t' | b' '..=b'~') => self.extension()?,
             (At::Extension, _) => {
                 let detail = "the extension of a chunk has a character that it may not have";
-                return Err(Refusal::malformed(detail));
+                return Err(FramingError::malformed(detail));
             }
             (At::SizeLf, b'\n') => {
                 (self.digits, self.extension_bytes) = (0, 0);
@@ -114,21 +114,23 @@ impl Chunks {
             (At::DataCr, b'\r') => At::DataLf,
             (At::DataLf, b'\n') => At::Size,
             (At::EndCr, b'\r') => At::EndLf,
-            (At::EndCr, _) => return Err(Refusal::malformed("trailers are not taken")),
+            (At::EndCr, _) => return Err(FramingError::malformed("trailers are not taken")),
             (At::EndLf, b'\n') => return Ok(true),
             _ => return Err(LINE),
         };
         Ok(false)
     }
 
-    fn extension(&mut self) -> Result<At, Refusal> {
+    fn extension(&mut self) -> Result<At, FramingError> {
         self.extension_bytes += 1;
         self.extensions_bytes += 1;
         let bounded = self.extension_bytes <= MAX_EXTENSION_BYTES
             && self.extensions_bytes <= MAX_EXTENSIONS_BYTES;
         match bounded {
             true => Ok(At::Extension),
-            false => Err(Refusal::malformed("the extensions of chunks are too long")),
+            false => Err(FramingError::malformed(
+                "the extensions of chunks are too long",
+            )),
         }
     }
 }

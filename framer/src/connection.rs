@@ -5,7 +5,7 @@ use std::{
     task::Waker,
 };
 
-use crate::Refusal;
+use crate::FramingError;
 
 /// A connection as the handlers of its requests see it. `N` is what the server
 /// notes of it.
@@ -13,7 +13,7 @@ pub struct Connection<N> {
     /// The server's notes on the connection.
     pub note: N,
     /// Reason why nothing more is read from it.
-    pub(crate) refusal: OnceCell<Refusal>,
+    pub(crate) refusal: OnceCell<FramingError>,
     /// Requests that were read from it.
     pub(crate) requests: Cell<u64>,
     /// Requests that were answered, at least in their head.
@@ -43,7 +43,7 @@ impl<N> Connection<N> {
     }
 
     /// Returns why nothing more is read from it.
-    pub fn refusal(&self) -> Option<Refusal> {
+    pub fn refusal(&self) -> Option<FramingError> {
         self.refusal.get().copied()
     }
 

@@ -3,7 +3,7 @@
 use std::net::Ipv6Addr;
 
 use crate::{
-    FramingFault, Refusal,
+    FramingError, FramingFault,
     line::{RequestLine, is_token, request_line},
 };
 
@@ -37,7 +37,7 @@ impl Head {
     ///
     /// # Errors
     /// Anything that another parser might read in another way.
-    pub fn parse(head: &[u8]) -> Result<Self, Refusal> {
+    pub fn parse(head: &[u8]) -> Result<Self, FramingError> {
         let mut lines = lines(head);
         let first = request_line(lines.next().unwrap_or_default())?;
         let mut fields = Fields::default();
@@ -48,7 +48,7 @@ impl Head {
             }
             count += 1;
             if count > MAX_FIELDS {
-                return Err(Refusal {
+                return Err(FramingError {
                     fault: FramingFault::HeadTooLarge,
                     detail: "the head has more than 64 fields",
                 });
@@ -94,13 +94,13 @@ struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    fn take(&mut self, line: &'a [u8]) -> Result<(), Refusal> {
+    fn take(&mut self, line: &'a [u8]) -> Result<(), FramingError> {
         let colon = line.iter().position(|byte| *byte == b':');
         let Some((name, value)) = colon.map(|at| (&line[..at], &line[at + 1..])) else {
-            return Err(Refusal::malformed("a line of the head has no colon"));
+            return Err(FramingError::malformed("a line of the head has no colon"));
         };
         if name.is_empty() || !name.iter().all(is_token) {
-            return Err(Refusal::malformed(
+            return Err(FramingError::malformed(
                 "a line of the head does not begin with a name and its colon",
             ));
         }
@@ -108,21 +108,21 @@ impl<'a> Fields<'a> {
             .iter()
             .any(|b| (*b < b' ' && *b != b'\t') || *b == 0x7f)
         {
-            return Err(Refusal::malformed("a header has a control character"));
+            return Err(FramingError::malformed("a header has a control character"));
         }
         self.know(name, value.trim_ascii())
     }
 
-    fn know(&mut self, name: &[u8], value: &'a [u8]) -> Result<(), Refusal> {
+    fn know(&mut self, name: &[u8], value: &'a [u8]) -> Result<(), FramingError> {
         let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
         match name.len() {
             4 if is("host") => {
                 if self.host.replace(value).is_some() {
-                    return Err(Refusal::malformed("there is more than one Host"));
+                    return Err(FramingError::malformed("there is more than one Host"));
                 }
                 match is_authority(value) {
                     true => Ok(()),
-                    false => Err(Refusal::malformed(
+                    false => Err(FramingError::malformed(
                         "Host is not one host with an optional port",
                     )),
                 }
@@ -132,14 +132,14 @@ impl<'a> Fields<'a> {
                     self.expects = true;
                     Ok(())
                 }
-                false => Err(Refusal {
+                false => Err(FramingError {
                     fault: FramingFault::ExpectationFailed,
                     detail: "nothing but 100-continue can be expected",
                 }),
             },
             7 if is("upgrade") => match mentions(value, b"websocket") {
                 // The parser behind would take the rest of the connection for the body.
-                true => Err(Refusal::malformed("there are no WebSockets here")),
+                true => Err(FramingError::malformed("there are no WebSockets here")),
                 false => Ok(()),
             },
             10 if is("connection") => {
@@ -148,8 +148,10 @@ impl<'a> Fields<'a> {
                 Ok(())
             }
             14 if is("content-length") => match (self.length, number(value)) {
-                (Some(_), _) => Err(Refusal::malformed("there is more than one Content-Length")),
-                (None, None) => Err(Refusal::malformed("Content-Length is not a number")),
+                (Some(_), _) => Err(FramingError::malformed(
+                    "there is more than one Content-Length",
+                )),
+                (None, None) => Err(FramingError::malformed("Content-Length is not a number")),
                 (None, length) => {
                     self.length = length;
                     Ok(())
@@ -159,7 +161,7 @@ impl<'a> Fields<'a> {
                 let once = !std::mem::replace(&mut self.chunked, true);
                 match once && value.eq_ignore_ascii_case(b"chunked") {
                     true => Ok(()),
-                    false => Err(Refusal::malformed(
+                    false => Err(FramingError::malformed(
                         "Transfer-Encoding is something else than chunked, once",
                     )),
                 }
@@ -168,31 +170,35 @@ impl<'a> Fields<'a> {
         }
     }
 
-    fn conclude(self, first: RequestLine<'_>) -> Result<Head, Refusal> {
+    fn conclude(self, first: RequestLine<'_>) -> Result<Head, FramingError> {
         let is_1_1 = first.is_1_1;
         let same = |authority: &[u8], host: &[u8]| authority.eq_ignore_ascii_case(host);
         match (self.host, first.authority) {
-            (None, _) if is_1_1 => return Err(Refusal::malformed("there is no Host")),
+            (None, _) if is_1_1 => return Err(FramingError::malformed("there is no Host")),
             (Some(host), Some(authority)) if !same(authority, host) => {
-                return Err(Refusal::malformed("the target has another host than Host"));
+                return Err(FramingError::malformed(
+                    "the target has another host than Host",
+                ));
             }
             (None, Some(authority)) if !is_authority(authority) => {
-                return Err(Refusal::malformed("the host of the target is not one"));
+                return Err(FramingError::malformed("the host of the target is not one"));
             }
             _ => {}
         }
         let framing = match (self.chunked, self.length) {
             (true, Some(_)) => {
-                return Err(Refusal::malformed(
+                return Err(FramingError::malformed(
                     "there are both Content-Length and Transfer-Encoding",
                 ));
             }
             (true, None) if !is_1_1 => {
-                return Err(Refusal::malformed("HTTP/1.0 has no Transfer-Encoding"));
+                return Err(FramingError::malformed("HTTP/1.0 has no Transfer-Encoding"));
             }
             (true, None) => Framing::Chunked,
             (false, None) if first.is_post && !is_1_1 => {
-                return Err(Refusal::malformed("POST in HTTP/1.0 has no Content-Length"));
+                return Err(FramingError::malformed(
+                    "POST in HTTP/1.0 has no Content-Length",
+                ));
             }
             (false, length) => Framing::Length(length.unwrap_or(0)),
         };
@@ -246,7 +252,7 @@ fn is_authority(value: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    fn with(fields: &str) -> Result<Head, Refusal> {
+    fn with(fields: &str) -> Result<Head, FramingError> {
         Head::parse(format!("POST /x HTTP/1.1\r\n{fields}\r\n\r\n").as_bytes())
     }
 

@@ -12,15 +12,15 @@
 
 mod chunks;
 mod connection;
-mod guard;
+mod error;
+mod framer;
 mod head;
 mod line;
 mod pace;
-mod refusal;
 mod stream;
 
 pub use connection::Connection;
-pub use guard::{Guard, Passed, Rest};
+pub use error::{FramingError, FramingFault, REFUSED_METHOD};
+pub use framer::{Admitted, Remainder, RequestFramer};
 pub use head::{Framing, Head};
-pub use refusal::{FramingFault, REFUSED_METHOD, Refusal};
 pub use stream::{Stream, Timeouts};

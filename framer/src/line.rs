@@ -1,6 +1,6 @@
 //! The first line of a request: a method, a target, a version.
 
-use crate::{FramingFault, Refusal};
+use crate::{FramingError, FramingFault};
 
 /// Bytes that the target may have.
 const MAX_TARGET_BYTES: usize = 8 << 10;
@@ -19,9 +19,9 @@ pub(crate) struct RequestLine<'a> {
 }
 
 /// Reads the first line.
-pub(crate) fn request_line(line: &[u8]) -> Result<RequestLine<'_>, Refusal> {
-    const MALFORMED: Refusal =
-        Refusal::malformed("the first line is not a method, a target and HTTP/1.1");
+pub(crate) fn request_line(line: &[u8]) -> Result<RequestLine<'_>, FramingError> {
+    const MALFORMED: FramingError =
+        FramingError::malformed("the first line is not a method, a target and HTTP/1.1");
     let mut parts = line.split(|byte| *byte == b' ');
     let (Some(method), Some(target), Some(version), None) =
         (parts.next(), parts.next(), parts.next(), parts.next())
@@ -32,7 +32,7 @@ pub(crate) fn request_line(line: &[u8]) -> Result<RequestLine<'_>, Refusal> {
         b"HTTP/1.1" => true,
         b"HTTP/1.0" => false,
         _ => {
-            return Err(Refusal::malformed(
+            return Err(FramingError::malformed(
                 "the version is not HTTP/1.1 or HTTP/1.0",
             ));
         }
@@ -41,7 +41,7 @@ pub(crate) fn request_line(line: &[u8]) -> Result<RequestLine<'_>, Refusal> {
         return Err(MALFORMED);
     }
     if method == b"CONNECT" {
-        return Err(Refusal::malformed("this is not a proxy"));
+        return Err(FramingError::malformed("this is not a proxy"));
     }
     let authority = check_target(method, target)?;
     Ok(RequestLine {
@@ -53,9 +53,9 @@ pub(crate) fn request_line(line: &[u8]) -> Result<RequestLine<'_>, Refusal> {
 
 /// A path with an optional query (RFC 9112, 3.2.1), the same after the scheme and
 /// the authority (3.2.2), which it gives, or `*` for OPTIONS.
-fn check_target<'a>(method: &[u8], target: &'a [u8]) -> Result<Option<&'a [u8]>, Refusal> {
+fn check_target<'a>(method: &[u8], target: &'a [u8]) -> Result<Option<&'a [u8]>, FramingError> {
     if target.len() > MAX_TARGET_BYTES {
-        return Err(Refusal {
+        return Err(FramingError {
             fault: FramingFault::TargetTooLong,
             detail: "the target is over 8192 bytes long",
         });
@@ -75,12 +75,12 @@ fn check_target<'a>(method: &[u8], target: &'a [u8]) -> Result<Option<&'a [u8]>,
         }
     };
     if path.first() != Some(&b'/') {
-        return Err(Refusal::malformed("the path does not begin with /"));
+        return Err(FramingError::malformed("the path does not begin with /"));
     }
     let allowed = |byte: &u8| byte.is_ascii_graphic() && !b"#\"<>\\`".contains(byte);
     match path.iter().all(allowed) {
         true => Ok(authority),
-        false => Err(Refusal::malformed(
+        false => Err(FramingError::malformed(
             "the target has a fragment or a character that must be percent-encoded",
         )),
     }

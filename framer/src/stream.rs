@@ -1,4 +1,4 @@
-//! The stream of a connection with its guard and its clocks.
+//! The stream of a connection with its framer and its clocks.
 
 use std::{
     io,
@@ -15,8 +15,8 @@ use tokio::{
 };
 
 use crate::{
-    Connection, FramingFault, REFUSED_METHOD, Refusal,
-    guard::{Guard, Passed, Rest},
+    Connection, FramingError, FramingFault, REFUSED_METHOD,
+    framer::{Admitted, Remainder, RequestFramer},
     head::hide_expectations,
     pace::Pace,
 };
@@ -47,10 +47,10 @@ pub struct Timeouts {
     pub min_bytes_per_second: u64,
 }
 
-/// A connection that is guarded. `N` is what the server notes of it.
+/// A connection that is framed. `N` is what the server notes of it.
 pub struct Stream<T, N> {
     io: T,
-    guard: Guard,
+    framer: RequestFramer,
     /// The beginning of a head, or what came after a request that is not answered.
     held: BytesMut,
     /// What goes on next.
@@ -117,7 +117,7 @@ where
         let body = timeouts.head + Duration::from_secs(1);
         Self {
             io,
-            guard: Guard::default(),
+            framer: RequestFramer::default(),
             held: BytesMut::new(),
             ready: BytesMut::new(),
             end: End::NotYet,
@@ -139,7 +139,7 @@ where
 
     /// What came is in `buf` from `before` on; what may go on stays there.
     fn inspect(&mut self, buf: &mut ReadBuf<'_>, before: usize) {
-        if self.guard.in_body() {
+        if self.framer.in_body() {
             self.body.moved(buf.filled().len() - before);
         }
         if !self.held.is_empty() {
@@ -151,7 +151,7 @@ where
         if begun {
             hide_expectations(&mut buf.filled_mut()[before..before + passed.bytes]);
         }
-        if passed.rest == Rest::Held {
+        if passed.rest == Remainder::Held {
             self.held
                 .extend_from_slice(&buf.filled()[before + passed.bytes..]);
         }
@@ -171,23 +171,23 @@ where
         self.follow(passed);
     }
 
-    /// Passes a piece through the guard. Returns whether a request with an expectation
+    /// Passes a piece through the framer. Returns whether a request with an expectation
     /// begins in it: that is met when its body is wanted (see [`Connection::invite`]).
-    fn pass(&mut self, piece: &[u8]) -> (bool, Passed) {
-        let before = self.guard.requests();
-        let passed = self.guard.pass(piece);
-        let begun = self.guard.requests() != before;
+    fn pass(&mut self, piece: &[u8]) -> (bool, Admitted) {
+        let before = self.framer.requests();
+        let passed = self.framer.pass(piece);
+        let begun = self.framer.requests() != before;
         if begun {
-            self.connection.expects.set(self.guard.expects());
+            self.connection.expects.set(self.framer.expects());
         }
-        (begun && self.guard.expects(), passed)
+        (begun && self.framer.expects(), passed)
     }
 
     /// Writes what is left of an interim answer. It is asked for when all before it is
     /// written: the parser flushes only then.
     fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         // A body that has come needs no invitation.
-        if self.connection.invited.take() && self.guard.in_body() {
+        if self.connection.invited.take() && self.framer.in_body() {
             self.interim = CONTINUE;
         }
         while !self.interim.is_empty() {
@@ -200,8 +200,8 @@ where
         Poll::Ready(Ok(()))
     }
 
-    fn follow(&mut self, passed: Passed) {
-        if self.connection.requests.replace(self.guard.requests()) != self.guard.requests() {
+    fn follow(&mut self, passed: Admitted) {
+        if self.connection.requests.replace(self.framer.requests()) != self.framer.requests() {
             // Each body has the time for its first bytes.
             self.body.reset();
             self.last = Pace::new(NEXT_WHEN_STOPPING, u64::MAX);
@@ -210,18 +210,18 @@ where
             self.head.reset();
         }
         match passed.rest {
-            Rest::Held => {}
-            Rest::Ignored => self.end = End::Silence { ignored: 0 },
-            Rest::Refused(refusal) => self.refuse(refusal, false),
-            Rest::Broken(refusal) => self.refuse(refusal, true),
+            Remainder::Held => {}
+            Remainder::Ignored => self.end = End::Silence { ignored: 0 },
+            Remainder::Refused(refusal) => self.refuse(refusal, false),
+            Remainder::Broken(refusal) => self.refuse(refusal, true),
         }
     }
 
-    fn refuse(&mut self, refusal: Refusal, in_body: bool) {
+    fn refuse(&mut self, refusal: FramingError, in_body: bool) {
         // The first one is the one.
         let _ = self.connection.refusal.set(refusal);
         self.held.clear();
-        self.guard.end();
+        self.framer.end();
         if in_body {
             self.end = End::Eof;
             return;
@@ -236,7 +236,7 @@ where
     /// it would queue what it is given, and tells the form of an answer by the
     /// request that it read last.
     fn is_withheld(&self) -> bool {
-        !self.guard.in_body() && self.guard.requests() > self.connection.answered.get()
+        !self.framer.in_body() && self.framer.requests() > self.connection.answered.get()
     }
 
     /// Reads a little of what comes before the request in hand is answered.
@@ -259,11 +259,11 @@ where
 
     /// Nothing comes at the moment: how long may that go on?
     fn poll_too_slow(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.guard.in_body() {
+        if self.framer.in_body() {
             ready!(self.body.poll_over(cx));
             let detail = "the body came too slowly";
             self.refuse(
-                Refusal {
+                FramingError {
                     fault: FramingFault::TooSlow,
                     detail,
                 },
@@ -273,7 +273,7 @@ where
             ready!(self.head.poll_over(cx));
             let detail = "the head came too slowly";
             self.refuse(
-                Refusal {
+                FramingError {
                     fault: FramingFault::TooSlow,
                     detail,
                 },
@@ -282,7 +282,7 @@ where
         } else if self.stopping.poll(cx).is_ready() {
             ready!(self.last.poll_over(cx));
             self.end = End::Eof;
-        } else if self.guard.requests() == 0 {
+        } else if self.framer.requests() == 0 {
             ready!(self.head.poll_over(cx));
             self.end = End::Eof;
         } else {
@@ -359,7 +359,7 @@ where
                 ready!(this.poll_ahead(cx))?;
                 continue;
             }
-            if this.guard.is_between() && !this.held.is_empty() {
+            if this.framer.is_between() && !this.held.is_empty() {
                 this.head.reset();
                 this.inspect_held();
                 continue;

@@ -71,7 +71,7 @@ pub(super) enum Command {
     Secrets(SecretsCommand),
     /// Ends the programs of a hive when that hive is gone. Started by deia itself.
     #[command(hide = true)]
-    Guard {
+    Reaper {
         /// The instance of the hive's data directory.
         instance: String,
         /// The run of the hive.
@@ -354,7 +354,7 @@ mod tests {
             ("admin-key --reset", server),
             ("secrets rotate", server),
             ("secrets list", client),
-            ("guard x", server),
+            ("reaper x", server),
             ("runner", server),
             ("--data-dir check task list", client),
             ("--url serve task list", client),
@@ -379,7 +379,7 @@ mod tests {
             &["--bind", "nowhere"],
             &["sing"],
             &["serve", "extra"],
-            &["guard"],
+            &["reaper"],
             &["admin-key"],
             &["secrets"],
         ] {

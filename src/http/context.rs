@@ -15,8 +15,8 @@ use actix_web::{
     web::Bytes,
 };
 use deia_hive::Hive;
-use deia_ledger::Dedup;
-use deia_model::{LoginCookie, PageRequest, Principal, Via};
+use deia_ledger::Idempotency;
+use deia_model::{Credential, PageRequest, Principal, WebSessionCookie};
 use futures_util::FutureExt as _;
 use ring::digest::{Context, SHA256};
 use serde::de::DeserializeOwned;
@@ -132,9 +132,9 @@ impl RequestCtx {
     }
 
     /// Returns the session cookie of the caller.
-    pub(crate) fn session(&self) -> Option<LoginCookie> {
+    pub(crate) fn session(&self) -> Option<WebSessionCookie> {
         match credentials::of(self.request.headers()) {
-            Ok(Credentials::Session(text)) => LoginCookie::parse(text),
+            Ok(Credentials::Session(text)) => WebSessionCookie::parse(text),
             _ => None,
         }
     }
@@ -236,8 +236,8 @@ impl RequestCtx {
     where
         Fut: Future<Output = ()> + 'static,
     {
-        let certificate = match self.who.via {
-            Via::Certificate => connection::certificate(&self.request),
+        let certificate = match self.who.credential {
+            Credential::Certificate => connection::certificate(&self.request),
             _ => None,
         };
         let reader = Reader::new(self.hive(), &self.who, self.address(), certificate);
@@ -326,7 +326,7 @@ impl RequestCtx {
     }
 
     /// Returns the idempotency of this request, from its `Idempotency-Key`.
-    pub(crate) fn dedup(&self, body: &[u8]) -> Result<Option<Dedup>, Problem> {
+    pub(crate) fn idempotency(&self, body: &[u8]) -> Result<Option<Idempotency>, Problem> {
         const NAME: &str = "Idempotency-Key";
         let Some(key) = self.single_header(NAME)? else {
             return Ok(None);
@@ -352,7 +352,7 @@ impl RequestCtx {
         hash.update(body);
         let mut fingerprint = [0; 32];
         fingerprint.copy_from_slice(hash.finish().as_ref());
-        Ok(Some(Dedup {
+        Ok(Some(Idempotency {
             key: key.to_owned(),
             fingerprint,
         }))

@@ -188,7 +188,7 @@ pub fn table() -> Vec<Route> {
             PATCH  "/api/v1/users/{id}",                      Needs(P::AdminUsers),   Admin,  users::change,           "change_user";
             /// Removes a user and its keys.
             DELETE "/api/v1/users/{id}",                      Needs(P::AdminUsers),   Admin,  users::delete,           "delete_user";
-            /// Opens a session in a browser, for a key or a token.
+            /// Opens a web session, for a key or a token.
             POST   "/api/v1/auth/session",                    AnyKey,                 Admin,  sessions::open,          "open_session";
             /// Reads the current session.
             GET    "/api/v1/auth/session",                    AnyKey,                 Read,   sessions::get,           "get_session";

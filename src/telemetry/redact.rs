@@ -18,7 +18,7 @@ const SECRETS: [(&str, usize); 6] = [
     // A JSON object in base64url: a token.
     ("eyJ", 40),
     // The id of a session is not secret, the rest of its cookie is.
-    ("login_", 60),
+    ("web_session_", 60),
     ("__Host-deia=", 30),
 ];
 
@@ -217,7 +217,7 @@ mod tests {
     fn secrets_are_taken_out_and_the_rest_is_kept() {
         let key = deia_model::ApiKey::generate().unwrap().reveal();
         let jwt = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJhZGEifQ.DtEhU3ljbEg8L38VWAfUAqOyKAM6";
-        let cookie = deia_model::LoginCookie::generate().unwrap().reveal();
+        let cookie = deia_model::WebSessionCookie::generate().unwrap().reveal();
         for (text, expected) in [
             (
                 format!("GET /x/{key} and {key}"),
@@ -232,14 +232,14 @@ mod tests {
                 "secret whsec_C2FVsBQIhrscChlQIMV5 end".into(),
                 "secret whsec_*** end",
             ),
-            (format!("{jwt}, {cookie}"), "eyJ***, login_***"),
+            (format!("{jwt}, {cookie}"), "eyJ***, web_session_***"),
             (
                 format!("cookie: __Host-deia={cookie};"),
                 "cookie: __Host-deia=***;",
             ),
             (
-                "login_01h455vb4pex5vsknk084sn02q ended".into(),
-                "login_01h455vb4pex5vsknk084sn02q ended",
+                "web_session_01h455vb4pex5vsknk084sn02q ended".into(),
+                "web_session_01h455vb4pex5vsknk084sn02q ended",
             ),
             ("deia_hive::actors::bots".into(), "deia_hive::actors::bots"),
             ("Bearer realm=\"deia\"".into(), "Bearer realm=\"deia\""),

@@ -113,7 +113,7 @@ fn manual_pages_are_of_every_command() {
         }
     }
     assert!(
-        !at.join("deia-guard.1").exists(),
+        !at.join("deia-reaper.1").exists(),
         "what is hidden has no page"
     );
     let printed = with(&at, &["man"]).ok();

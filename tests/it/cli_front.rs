@@ -81,7 +81,7 @@ fn deia_alone_serves_and_operates() {
             "{command}: {help}"
         );
     }
-    assert!(!help.contains("guard"), "{help}");
+    assert!(!help.contains("reaper"), "{help}");
     assert!(deia(&["serve", "--help"]).ok().out.contains("--bind"));
     assert!(deia(&["serv"]).exits(2).err.contains("serve"));
     let version = deia(&["version"]).ok();

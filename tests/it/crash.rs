@@ -16,7 +16,7 @@ use std::{
 use deia_ledger::{
     CommandLog as _, EventReads as _, FollowerName, TaskReads as _, store::SqliteStore,
 };
-use deia_model::{Action, PageRequest, Sight, Task, TaskFilter, TaskStatus};
+use deia_model::{Action, PageRequest, Task, TaskFilter, TaskStatus, Visibility};
 use nix::sys::signal::{Signal, kill};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -373,7 +373,7 @@ async fn all_tasks(store: &SqliteStore) -> Vec<Task> {
     loop {
         let page = store
             .tasks(
-                Sight::All,
+                Visibility::All,
                 TaskFilter::default(),
                 PageRequest {
                     limit: 1_000,

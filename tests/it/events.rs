@@ -61,7 +61,7 @@ async fn the_log_is_read_page_by_page_and_filtered() {
 }
 
 #[actix_rt::test]
-async fn confined_caller_learns_nothing_of_others_from_the_event_log() {
+async fn restricted_caller_learns_nothing_of_others_from_the_event_log() {
     let app = TestApp::start_with(&[]).await;
     let ada = app.key("ada", "external").await;
     let bob = app.key("bob", "external").await;

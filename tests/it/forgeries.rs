@@ -450,7 +450,7 @@ async fn no_spelling_of_a_path_and_no_header_leads_past_the_permissions() {
         "CF-Connecting-IP",
         "X-Originating-IP",
         "Client-IP",
-        "Via",
+        "Credential",
     ] {
         for value in ["192.0.2.7", "for=192.0.2.7", "192.0.2.7, 127.0.0.1"] {
             let fields = format!("Authorization: Bearer {held}\r\n{name}: {value}\r\n");

@@ -25,7 +25,7 @@ async fn log_in(app: &TestApp, key: &str) -> Browser {
     let opened = app.post_as(key, SESSION, &Value::Null).await.is(201);
     let set = opened.header("set-cookie").to_owned();
     let (cookie, attributes) = set.split_once("; ").unwrap();
-    assert!(cookie.starts_with("__Host-deia=login_"), "{set}");
+    assert!(cookie.starts_with("__Host-deia=web_session_"), "{set}");
     assert!(
         attributes.starts_with("Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age="),
         "{set}"
@@ -164,7 +164,11 @@ async fn a_key_in_the_header_counts_and_the_cookie_does_not() {
         .bare(&app, Method::GET, WHOAMI)
         .header("cookie", &ada.cookie);
     app.send(twice).await.refuses(401, "key_missing");
-    for wrong in ["__Host-deia=", "__Host-deia=login_1.x", "__Host-deia=a'--"] {
+    for wrong in [
+        "__Host-deia=",
+        "__Host-deia=web_session_1.x",
+        "__Host-deia=a'--",
+    ] {
         let request = app.request(Method::GET, WHOAMI).header("cookie", wrong);
         app.send(request).await.refuses(401, "session_over");
     }
@@ -242,9 +246,9 @@ async fn a_revoked_key_takes_its_sessions_along() {
         let of = events.filter(|event| event["action"] == action);
         of.map(|event| event["details"].clone()).collect::<Vec<_>>()
     };
-    assert_eq!(of("login.opened")[0]["key_id"], made["id"]);
+    assert_eq!(of("auth.web_session")[0]["key_id"], made["id"]);
     assert_eq!(
-        of("login.ended"),
+        of("auth.logout"),
         [json!({"reason": "withdrawn", "user": "ada"})]
     );
 }
@@ -570,7 +574,7 @@ async fn a_session_ends_with_what_its_token_rests_on() {
         .iter()
         .map(|event| serde_json::to_value(event).unwrap());
     let reasons: Vec<_> = ended
-        .filter(|event| event["action"] == "login.ended")
+        .filter(|event| event["action"] == "auth.logout")
         .map(|event| event["details"]["reason"].clone())
         .collect();
     assert_eq!(reasons, ["withdrawn", "withdrawn"]);

@@ -506,7 +506,7 @@ async fn a_certificate_stands_no_longer_than_its_authority() {
     is_secured(followed.headers());
     assert_eq!(followed.chunk().await.unwrap().unwrap(), "begun\n");
     assert_eq!(whoami().await, 200);
-    // What the guard of the stream refuses is answered with the same headers.
+    // What the framer refuses is answered with the same headers.
     let mut refused = app.request(Method::GET, "/livez");
     for n in 0..70 {
         refused = refused.header(format!("x-{n}"), "x");

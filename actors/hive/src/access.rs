@@ -1,4 +1,4 @@
-//! Who may do what: users, keys, sessions in browsers, tokens of issuers.
+//! Who may do what: users, keys, web sessions, tokens of issuers.
 //!
 //! What is in force is held in memory and filled from the store; each change goes through
 //! the store and holds from its answer on. Losing this subsystem's actors loses notes of
@@ -6,39 +6,40 @@
 
 mod admin_key;
 mod api;
+mod auth_failure;
 mod caches;
-mod denials;
-mod denied;
+mod denial_log;
 mod issuer_keys;
 mod jwt;
 mod keyring;
 mod keys;
-mod login_api;
-mod logins;
 mod recorder;
 mod users;
+mod web_session_api;
+mod web_sessions;
 
 use std::sync::Arc;
 
 pub(crate) use admin_key::ensure_admin_key;
 pub use admin_key::{AdminKeyReset, reset_admin_key};
 pub use api::{AccessApi, NewKey};
+pub use auth_failure::{AuthError, AuthFailure};
 use caches::AccessCaches;
-use deia_ledger::{BoxFuture, Hint};
+use deia_ledger::{BoxFuture, CommitNotice};
 use deia_supervision::{Handle, child};
-pub use denials::{Denial, Denials};
-pub use denied::{AuthError, Denied};
+pub use denial_log::{DenialLog, DenialRecord};
 use issuer_keys::KeyFetcher;
 pub use jwt::{
-    Algorithm, Issuers, JwksError, KeySet, MAX_TOKEN_BYTES, TokenError, looks_like_a_token,
+    Algorithm, Issuers, JwksError, KeySet, MAX_TOKEN_BYTES, TokenError, VerifyMode,
+    looks_like_a_token,
 };
 pub(crate) use jwt::{Fetcher, Issuer};
 pub use keyring::Keyring;
 pub use keys::KeyRotation;
-pub use login_api::OpenedLogin;
-pub use logins::Logins;
-use recorder::{AccessRecorder, AccessState, KeysChanged, LoginsChanged};
+use recorder::{AccessRecorder, AccessState, KeysChanged, WebSessionsChanged};
 use users::limits;
+pub use web_session_api::OpenedWebSession;
+pub use web_sessions::WebSessions;
 
 use crate::subsystem::{Deps, Subsystem, TreeBuilder};
 
@@ -54,14 +55,14 @@ impl Access {
         let config = deps.settings.get();
         let ledger = &deps.ledger;
         let keyring = Arc::new(Keyring::default());
-        let logins = Arc::new(Logins::new(config.auth.sessions.idle_timeout));
-        let caches = AccessCaches::new(ledger.clone(), keyring.clone(), logins.clone());
+        let web_sessions = Arc::new(WebSessions::new(config.auth.sessions.idle_timeout));
+        let caches = AccessCaches::new(ledger.clone(), keyring.clone(), web_sessions.clone());
         let state = AccessState {
             ledger: ledger.clone(),
             caches: Arc::new(caches),
             keyring,
-            denials: Arc::new(Denials::new(&config.auth)),
-            logins,
+            denial_log: Arc::new(DenialLog::new(&config.auth)),
+            web_sessions,
             issuers: Arc::new(Issuers::new(&config.auth.issuers, &config.auth.jwt)),
         };
         let (spec, recorder) = {
@@ -95,19 +96,19 @@ impl Access {
     /// The store cannot be read.
     pub(crate) async fn load(&self) -> Result<(), deia_ledger::StoreError> {
         self.state.caches.reload_keys().await?;
-        self.state.caches.reload_logins().await
+        self.state.caches.reload_web_sessions().await
     }
 }
 
 impl Subsystem for Access {
-    fn on_commit(&self, notices: &[Hint]) {
+    fn on_commit(&self, notices: &[CommitNotice]) {
         for notice in notices {
             match notice {
-                Hint::LoginsChanged => {
-                    self.state.caches.logins_changed();
-                    drop(self.recorder.tell(LoginsChanged));
+                CommitNotice::WebSessionsChanged => {
+                    self.state.caches.web_sessions_changed();
+                    drop(self.recorder.tell(WebSessionsChanged));
                 }
-                Hint::KeysChanged => drop(self.recorder.tell(KeysChanged)),
+                CommitNotice::KeysChanged => drop(self.recorder.tell(KeysChanged)),
                 _ => {}
             }
         }
@@ -117,7 +118,7 @@ impl Subsystem for Access {
     fn flush(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {
             self.state.write_uses().await;
-            self.state.write_logins().await;
+            self.state.write_web_sessions().await;
             self.state.write_denials(true).await;
         })
     }

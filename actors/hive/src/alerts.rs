@@ -22,7 +22,7 @@ use self::{metrics::AlertMetrics, watcher::AlertWatcher};
 use crate::{
     access::AccessApi,
     bots::Bots,
-    metrics::Readings,
+    metrics::Exposition,
     subsystem::{Deps, Subsystem, TreeBuilder},
 };
 
@@ -56,7 +56,7 @@ impl Alerts {
 }
 
 impl Subsystem for Alerts {
-    fn metrics(&self, out: &mut Readings) {
+    fn metrics(&self, out: &mut Exposition) {
         self.metrics.write(out);
     }
 }

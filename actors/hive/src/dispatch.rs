@@ -108,7 +108,7 @@ impl CapacityReports {
 }
 
 /// Listener for reads of all bots, from which it learns what earlier runs have left and
-/// what a lost hint has told.
+/// what a lost notice has told.
 pub(crate) trait BotReads: Send + Sync + 'static {
     /// Notes that all bots are going to be read from the store.
     fn begin_reading(&self);

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use deia_ledger::{Refusal, Shortage, StoreError, store::OpenError};
+use deia_ledger::{Rejection, Shortage, StoreError, store::OpenError};
 use deia_model::{KeyError, KeyId, Permission, TaskId, TaskStatus, Violation};
 use deia_supervision::StartError;
 
@@ -53,7 +53,7 @@ pub enum HiveError {
     },
     /// The command does not fit what is stored.
     #[error(transparent)]
-    Refused(Refusal),
+    Refused(Rejection),
     /// The cursor is not one that this list gave out.
     #[error("the cursor is not one that this list gave out")]
     BadCursor,
@@ -104,35 +104,35 @@ impl From<StoreError> for HiveError {
     }
 }
 
-impl From<Refusal> for HiveError {
-    fn from(refusal: Refusal) -> Self {
+impl From<Rejection> for HiveError {
+    fn from(refusal: Rejection) -> Self {
         match refusal {
-            Refusal::NoSuchTask(id) => Self::NotFound {
+            Rejection::NoSuchTask(id) => Self::NotFound {
                 kind: "task",
                 id: id.to_string(),
             },
-            Refusal::NoSuchBot(name) => Self::NotFound {
+            Rejection::NoSuchBot(name) => Self::NotFound {
                 kind: "bot",
                 id: name.to_string(),
             },
-            Refusal::NoSuchKey(id) => Self::NotFound {
+            Rejection::NoSuchKey(id) => Self::NotFound {
                 kind: "key",
                 id: id.to_string(),
             },
-            Refusal::NoSuchUser(name) => Self::NotFound {
+            Rejection::NoSuchUser(name) => Self::NotFound {
                 kind: "user",
                 id: name,
             },
-            Refusal::NoSuchAlert(id) => Self::NotFound {
+            Rejection::NoSuchAlert(id) => Self::NotFound {
                 kind: "alert",
                 id: id.to_string(),
             },
-            Refusal::NoSuchSecret(name) => Self::NotFound {
+            Rejection::NoSuchSecret(name) => Self::NotFound {
                 kind: "secret",
                 // As its user calls it: without the scope.
                 id: name.for_bots().unwrap_or(name.as_str()).to_owned(),
             },
-            Refusal::Invalid(violations) => Self::Invalid(violations),
+            Rejection::Invalid(violations) => Self::Invalid(violations),
             other => Self::Refused(other),
         }
     }
@@ -167,9 +167,9 @@ pub enum HiveStartError {
         /// Why.
         reason: String,
     },
-    /// Programs cannot be guarded.
-    #[error("the guard of the bots' programs cannot be started: {0}")]
-    Guard(std::io::Error),
+    /// Programs cannot be watched.
+    #[error("the reaper of the bots' programs cannot be started: {0}")]
+    Reaper(std::io::Error),
     /// The first admin key cannot be made.
     #[error("{path}: the admin key cannot be written: {reason}")]
     AdminKey {
@@ -180,8 +180,8 @@ pub enum HiveStartError {
     },
 }
 
-impl From<Refusal> for HiveStartError {
-    fn from(refusal: Refusal) -> Self {
+impl From<Rejection> for HiveStartError {
+    fn from(refusal: Rejection) -> Self {
         Self::Write(refusal.into())
     }
 }

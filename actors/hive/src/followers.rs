@@ -11,8 +11,8 @@ use std::{
 
 use actix::{Actor, ActorFutureExt, AsyncContext, Handler, Message, WrapFuture};
 use deia_ledger::{
-    Advance, Apply, EventsPage, Follower, FollowerName, Hint, Ledger, Refusal, StoreError,
-    failpoint,
+    Advance, Apply, CommitNotice, EventsPage, Follower, FollowerName, Ledger, Rejection,
+    StoreError, failpoint,
 };
 use deia_model::Position;
 use deia_supervision::{ChildSpec, Context, Handle, StartError, child};
@@ -63,8 +63,8 @@ pub(crate) struct Bell<F: Follower + Unpin> {
 
 impl<F: Follower + Unpin> Bell<F> {
     /// Tells it if a commit appended events.
-    pub(crate) fn ring_if_appended(&self, notices: &[Hint]) {
-        let appended = |notice| matches!(notice, &Hint::EventsAppended(_));
+    pub(crate) fn ring_if_appended(&self, notices: &[CommitNotice]) {
+        let appended = |notice| matches!(notice, &CommitNotice::EventsAppended(_));
         if notices.iter().any(appended) {
             self.ring();
         }
@@ -159,7 +159,7 @@ impl<F: Follower + Unpin> FollowerActor<F> {
         };
         match ledger.apply(advance).await {
             // A cursor of a history that was cut off moves on with its first page.
-            Ok(()) | Err(StoreError::Refused(Refusal::CursorMoved { .. })) => Ok(at),
+            Ok(()) | Err(StoreError::Refused(Rejection::CursorMoved { .. })) => Ok(at),
             Err(error) => Err(error),
         }
     }
@@ -178,7 +178,7 @@ impl<F: Follower + Unpin> FollowerActor<F> {
                 this.again |= full;
                 this.rest(pause, ctx);
             }
-            Err(StoreError::Refused(Refusal::CursorMoved { at })) => {
+            Err(StoreError::Refused(Rejection::CursorMoved { at })) => {
                 tracing::warn!(follower = F::NAME.0, %at, "the follower's cursor was moved by another; going on from there");
                 this.at = Some(at);
                 this.rest(GATHER, ctx);

@@ -65,7 +65,7 @@ impl Hive {
         self.state().takes_work()
     }
 
-    /// Returns users, keys, sessions in browsers and tokens.
+    /// Returns users, keys, web sessions and tokens.
     pub fn access(&self) -> &AccessApi {
         self.inner.subsystems.access.api()
     }

@@ -15,13 +15,13 @@ mod data_dir;
 mod dispatch;
 mod error;
 mod followers;
-pub mod guard;
 mod hive;
 pub mod host;
 mod ledger_writer;
 mod lifecycle;
 pub mod metrics;
 mod operations;
+pub mod reaper;
 mod retention;
 pub mod runner;
 mod scheduler;
@@ -35,7 +35,9 @@ pub mod testing;
 pub mod trace;
 mod tree;
 
-pub use access::{AccessApi, AdminKeyReset, KeyRotation, NewKey, OpenedLogin, reset_admin_key};
+pub use access::{
+    AccessApi, AdminKeyReset, KeyRotation, NewKey, OpenedWebSession, reset_admin_key,
+};
 pub use alerts::AlertsApi;
 pub use bots::{
     BotsApi, PutBot,

@@ -4,17 +4,17 @@
 //! Whoever does the work adds to plain atomics, once a commit where it can; the
 //! text is made when somebody asks for it.
 
+mod exposition;
 mod flow;
 mod host;
 mod parts;
 mod process;
-mod readings;
 mod supervision;
 pub mod table;
 
+pub use exposition::{CONTENT_TYPE, Exposition};
 pub(crate) use flow::FlowMetrics;
 pub(crate) use host::HostReading;
 pub(crate) use parts::{BOT_LOGS, SchedulerMetrics, write_store};
 pub(crate) use process::ProcessReading;
-pub use readings::{CONTENT_TYPE, Readings};
 pub(crate) use supervision::SupervisionMetrics;

@@ -146,6 +146,9 @@ impl OperationsApi {
         filter: EventFilter,
         page: PageRequest,
     ) -> Result<Page<Event>, HiveError> {
-        Ok(self.ledger.events_page(who.sight(), filter, page).await?)
+        Ok(self
+            .ledger
+            .events_page(who.visibility(), filter, page)
+            .await?)
     }
 }

@@ -37,8 +37,8 @@ use rustix::{
 pub(crate) use self::wire::{Answer, Holds, Start, receive_answer, send_end, send_start};
 use self::wire::{Request, answer, receive};
 use crate::{
-    guard::procs,
     host::{Process, signals},
+    reaper::procs,
 };
 
 /// Time to end descendants before the rest is reported: only a process that the
@@ -46,7 +46,7 @@ use crate::{
 pub(crate) const END_LIMIT: Duration = Duration::from_secs(10);
 
 /// Time for which ended processes of a hive that is gone keep their numbers: the
-/// guard ends the same groups by number.
+/// reaper ends the same groups by number.
 const LINGER: Duration = Duration::from_secs(1);
 
 /// Not in the bindings: the flag of glibc and musl that begins a session.
@@ -175,12 +175,12 @@ impl Runner<'_> {
     }
 
     /// The hive is gone: everything ends. The leader is not reaped before the
-    /// guard has done the same.
+    /// reaper has done the same.
     fn hive_is_gone(&mut self) {
         let Some(leader) = self.leader else { return };
         let _ = kill_process_group(leader, rustix::process::Signal::KILL);
         kill_descendants(None, &mut BTreeSet::new());
-        crate::guard::pause(LINGER);
+        crate::reaper::pause(LINGER);
         self.end();
     }
 }
@@ -252,7 +252,7 @@ fn end_descendants(group: Option<i32>, limit: Duration) -> (u32, u32) {
             }
             Ok(None) => {
                 let dying = kill_descendants(group, &mut ended);
-                crate::guard::wait_for_all(&dying, Instant::now() + Duration::from_millis(50));
+                crate::reaper::wait_for_all(&dying, Instant::now() + Duration::from_millis(50));
             }
         }
     }

@@ -8,7 +8,7 @@ mod follower;
 mod tests;
 mod view;
 
-use deia_ledger::Hint;
+use deia_ledger::CommitNotice;
 
 use self::follower::StatisticsFollower;
 pub(crate) use self::view::history;
@@ -32,7 +32,7 @@ impl Statistics {
 }
 
 impl Subsystem for Statistics {
-    fn on_commit(&self, notices: &[Hint]) {
+    fn on_commit(&self, notices: &[CommitNotice]) {
         self.bell.ring_if_appended(notices);
     }
 }

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use deia_ledger::{BoxFuture, Hint, Ledger};
+use deia_ledger::{BoxFuture, CommitNotice, Ledger};
 use deia_supervision::{
     Backoff, ChildSpec, Criticality, Intensity, OnExhausted, Placement, Shutdown, Strategy,
     SupervisorSpec, Tree,
@@ -14,7 +14,7 @@ use deia_supervision::{
 use crate::{
     config::{Settings, StopLimits},
     lifecycle::Lifecycle,
-    metrics::Readings,
+    metrics::Exposition,
 };
 
 /// A part of the hive with actors, state and an API of its own.
@@ -26,10 +26,10 @@ pub(crate) trait Subsystem: Send + Sync {
     /// Takes in what a commit changed. Runs on the thread of the store's writer, before
     /// the next commit, so it only passes on. A notice may be lost: whoever relies on one
     /// looks at the store from time to time as well.
-    fn on_commit(&self, _notices: &[Hint]) {}
+    fn on_commit(&self, _notices: &[CommitNotice]) {}
 
     /// Adds what the subsystem counts and measures.
-    fn metrics(&self, _out: &mut Readings) {}
+    fn metrics(&self, _out: &mut Exposition) {}
 
     /// Writes what requests have left in memory. Called once the tree has stopped, within
     /// the time that the stop has for it.

@@ -13,11 +13,11 @@ mod watch;
 use std::sync::Arc;
 
 pub use api::TasksApi;
-use deia_ledger::Hint;
+use deia_ledger::CommitNotice;
 pub use queue::QueueApi;
 pub(crate) use queue::reason_fits;
 
-use self::{meter::FlowMeter, watch::TaskWatch};
+use self::{meter::ThroughputMeter, watch::TaskWatch};
 use crate::{
     access::AccessApi,
     bots::Bots,
@@ -31,7 +31,7 @@ pub(crate) struct Tasks {
     tasks: TasksApi,
     queue: QueueApi,
     watch: TaskWatch,
-    meter: FlowMeter,
+    meter: ThroughputMeter,
     flow: Arc<FlowMetrics>,
 }
 
@@ -43,7 +43,7 @@ pub(crate) struct TaskNeeds<'a> {
 
 impl Tasks {
     pub(crate) fn new(deps: &Deps, needs: &TaskNeeds<'_>) -> Self {
-        let (watch, meter) = (TaskWatch::default(), FlowMeter::default());
+        let (watch, meter) = (TaskWatch::default(), ThroughputMeter::default());
         let tasks = TasksApi::new(deps, needs, watch.clone());
         Self {
             queue: QueueApi::new(deps, tasks.clone(), meter.clone()),
@@ -69,7 +69,7 @@ impl Tasks {
 }
 
 impl Subsystem for Tasks {
-    fn on_commit(&self, notices: &[Hint]) {
+    fn on_commit(&self, notices: &[CommitNotice]) {
         self.watch.committed(notices);
         self.flow.committed(notices);
         self.meter.committed(notices);

@@ -1,7 +1,7 @@
 //! For the tests of this crate and of those that build on it: a real hive in a directory
 //! of its own, and waiting for what happens. Behind the feature `testing`.
 //!
-//! The guard and the runners of a hive are its own program, started again: outside of
+//! The reaper and the runners of a hive are its own program, started again: outside of
 //! this crate only a program that can be both can run one.
 //!
 //! ```no_run

@@ -24,7 +24,7 @@ use deia_model::Timestamp;
 use crate::{
     access::Access,
     alerts::Alerts,
-    bots::{BotNeeds, Bots, guardian::Guardian},
+    bots::{BotNeeds, Bots, reaper_handle::ReaperHandle},
     data_dir::HiveFiles,
     ledger_writer,
     operations::{OperationNeeds, Operations},
@@ -53,7 +53,7 @@ pub(crate) struct Subsystems {
 pub(crate) struct Opened {
     pub(crate) files: Arc<HiveFiles>,
     pub(crate) sealing: Arc<SealingKeys>,
-    pub(crate) guardian: Guardian,
+    pub(crate) reaper: ReaperHandle,
     pub(crate) store_metrics: Arc<StoreMetrics>,
     pub(crate) started_at: Timestamp,
     pub(crate) started: Instant,
@@ -72,7 +72,7 @@ pub(crate) fn declare(deps: &Deps, opened: Opened) -> (Subsystems, Declared) {
         capacity_reports: scheduling.capacity_reports(),
         bot_reads: scheduling.bot_reads(),
         secrets: &secrets,
-        guardian: opened.guardian,
+        reaper: opened.reaper,
     };
     let bots = Arc::new(Bots::declare(deps, &mut tree, needs));
     let alerts = Arc::new(Alerts::declare(deps, &mut tree, access.api(), &bots));

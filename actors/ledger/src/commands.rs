@@ -24,15 +24,17 @@ pub use self::{
     alerts::{AcknowledgeAlert, AlertCommand, SeenAlert, SettleAlerts},
     attempts::{
         AttemptReport, BotDelta, Claim, ClaimTasks, Claimed, ClaimedTask, ExtendLeases,
-        FinishAttempts, FinishOutcome, HeldLease, NoteProgress, ProgressReport, ReleaseLeases,
+        FinishAttempts, HeldLease, NoteProgress, ProgressReport, ReleaseLeases, ReportAck,
     },
     bots::{DeleteBot, NoteDrained, PutBot, SetDesired, StoredBot},
     events::PruneEvents,
     queue::{PauseQueue, Prune, Pruned, ResumeQueue, RunDue},
     secrets::{DeleteSecret, PutSecret, ResealSecrets, Resealed, SecretCommand, StoredSecret},
     system::{MarkRunning, ProbeWrite, RecordEvents},
-    tasks::{CancelTask, Dedup, EraseTask, RetryTask, Submission, Submit},
-    web_sessions::{EndLogins, EndUserLogins, LoginCommand, NoteLoginUses, OpenLogin},
+    tasks::{CancelTask, EraseTask, Idempotency, RetryTask, Submission, Submit},
+    web_sessions::{
+        EndUserWebSessions, EndWebSessions, NoteWebSessionUses, OpenWebSession, WebSessionCommand,
+    },
 };
 use crate::Advance;
 
@@ -119,7 +121,7 @@ pub enum Command {
     /// A command about users and keys.
     Access(AccessCommand),
     /// A command about web sessions.
-    Login(LoginCommand),
+    WebSession(WebSessionCommand),
     /// A command about alerts.
     Alert(AlertCommand),
     /// A command about stored secrets.
@@ -164,7 +166,7 @@ pub enum Reply {
     /// To [`ExtendLeases`]: one value for each lease, in order.
     Extended(Vec<bool>),
     /// To [`FinishAttempts`]: one outcome for each report, in order.
-    Finished(Vec<FinishOutcome>),
+    Finished(Vec<ReportAck>),
     /// To [`CancelTask`] and [`RetryTask`]: the task after the change.
     Task(Box<Task>),
     /// To [`PutBot`] and [`SetDesired`].

@@ -45,7 +45,7 @@ pub struct Advance {
     /// True if events that it has not processed must not be pruned.
     pub binding: bool,
     /// Expected position of the cursor. Refused with
-    /// [`CursorMoved`](crate::Refusal::CursorMoved) if it is elsewhere.
+    /// [`CursorMoved`](crate::Rejection::CursorMoved) if it is elsewhere.
     pub from: Position,
     /// New position of the cursor.
     pub to: Position,

@@ -7,15 +7,15 @@
 pub mod anchor;
 mod apply;
 mod commands;
+mod commit_notice;
 mod demand;
 mod direct_dispatch;
 pub mod failpoint;
-mod flow;
 mod followers;
-mod hint;
+mod lane_stats;
 pub mod metrics;
 mod policy;
-mod refusal;
+mod rejection;
 pub mod reserve;
 mod shares;
 mod statistics;
@@ -26,17 +26,17 @@ mod traits;
 
 pub use apply::Apply;
 pub use commands::*;
+pub use commit_notice::{Cancelling, CommitNotice, ReadyLane, ReadyTask};
 pub use demand::Demand;
 pub use direct_dispatch::{DirectDispatch, Slot};
-pub use flow::{Flow, Histogram};
 pub use followers::{Advance, Effect, EventLog, EventsPage, Follower, FollowerName, FollowerState};
-pub use hint::{Cancelling, Hint, ReadyLane, ReadyTask};
+pub use lane_stats::{Histogram, LaneStats};
 pub use policy::{PerSubmitter, Retention, SubmitterLimits, TaskPolicy, TypePolicy};
-pub use refusal::Refusal;
+pub use rejection::Rejection;
 pub use shares::{Backlog, Load, TypeLimit, TypeRoom, admit};
 pub use statistics::{Statistics, StatisticsRow, hour_of};
 pub use traits::{
-    AccessReads, AlertReads, BotReads, BoxFuture, CommandLog, EventReads, HintSink, Ledger,
-    Prunable, ReadyQuery, SchedulerReads, Shortage, Standing, Store, StoreError, TaskOutcome,
-    TaskReads,
+    AccessReads, AlertReads, BotReads, BoxFuture, CommandLog, CommitListener, EventReads, Ledger,
+    Prunable, QueuePosition, ReadyQuery, SchedulerReads, Shortage, Store, StoreError,
+    TaskCompletion, TaskReads,
 };

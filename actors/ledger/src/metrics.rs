@@ -3,10 +3,10 @@
 //! Producers add to plain atomics, once per commit where possible; the text for `GET
 //! /metrics` is made elsewhere, on request.
 
-mod count;
+mod counter;
 mod histogram;
 mod store;
 
-pub use count::Count;
+pub use counter::Counter;
 pub use histogram::{Histogram, Snapshot};
 pub use store::{StoreMetrics, UNREADABLE_ROWS};

@@ -1,6 +1,6 @@
 //! Capacity of the queue: in total, and per submitter.
 
-use super::Refusal;
+use super::Rejection;
 use crate::SubmitterLimits;
 
 /// Waiting tasks, and the bytes that they occupy.
@@ -28,14 +28,14 @@ pub struct Backlog {
 /// # Errors
 /// The limit that would be exceeded. That of the submitter comes first: it is the one
 /// that the submitter can do something about.
-pub fn admit(limits: &SubmitterLimits, backlog: Backlog, more: Load) -> Result<(), Refusal> {
+pub fn admit(limits: &SubmitterLimits, backlog: Backlog, more: Load) -> Result<(), Rejection> {
     let Backlog { own, all, max_all } = backlog;
     let max_bytes = limits.max_waiting_bytes.as_u64();
     if more.tasks == 0 {
         return Ok(());
     }
     if own.tasks + more.tasks > limits.max_waiting {
-        return Err(Refusal::QueueShareUsedUp {
+        return Err(Rejection::QueueShareUsedUp {
             what: "tasks",
             waiting: own.tasks,
             limit: limits.max_waiting,
@@ -43,7 +43,7 @@ pub fn admit(limits: &SubmitterLimits, backlog: Backlog, more: Load) -> Result<(
         });
     }
     if own.bytes + more.bytes > max_bytes {
-        return Err(Refusal::QueueShareUsedUp {
+        return Err(Rejection::QueueShareUsedUp {
             what: "bytes",
             waiting: own.bytes,
             limit: max_bytes,
@@ -51,7 +51,7 @@ pub fn admit(limits: &SubmitterLimits, backlog: Backlog, more: Load) -> Result<(
         });
     }
     if all + more.tasks > max_all {
-        return Err(Refusal::QueueFull { limit: max_all });
+        return Err(Rejection::QueueFull { limit: max_all });
     }
     Ok(())
 }
@@ -68,7 +68,7 @@ pub struct TypeRoom {
     /// Maximum number of types in total.
     pub max_all: u64,
     /// True if the submitter may not learn which types others use.
-    pub confined: bool,
+    pub restricted: bool,
 }
 
 /// Reason why a task of a new type is refused.
@@ -82,7 +82,7 @@ pub enum TypeLimit {
 
 impl TypeRoom {
     /// Takes room for a type that the submitter has no task of. `known`: others
-    /// have. A confined submitter gets the same answer for a known type as for one
+    /// have. A restricted submitter gets the same answer for a known type as for one
     /// that nobody has: anything else would tell which types others use.
     ///
     /// # Errors
@@ -91,7 +91,7 @@ impl TypeRoom {
         if self.own >= self.max_own {
             return Err(TypeLimit::Own(self.max_own));
         }
-        let takes_place = !known || self.confined;
+        let takes_place = !known || self.restricted;
         if takes_place && self.all >= self.max_all {
             return Err(TypeLimit::All(self.max_all));
         }
@@ -115,7 +115,7 @@ mod tests {
             max_types: 1,
         };
         let share = |what, waiting, limit, setting| {
-            Err(Refusal::QueueShareUsedUp {
+            Err(Rejection::QueueShareUsedUp {
                 what,
                 waiting,
                 limit,
@@ -132,7 +132,7 @@ mod tests {
                 (1, 100),
                 share("bytes", 1, 100, "max_waiting_bytes"),
             ),
-            ((0, 20), (1, 0), Err(Refusal::QueueFull { limit: 20 })),
+            ((0, 20), (1, 0), Err(Rejection::QueueFull { limit: 20 })),
             ((10, 20), (1, 0), share("tasks", 10, 10, "max_waiting")),
             // The backlog may exceed limits that were lowered.
             ((50, 99), (0, 0), Ok(())),
@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn known_types_are_no_oracle_for_confined_submitters() {
-        for (own, all, confined, known, expected) in [
+        for (own, all, restricted, known, expected) in [
             (0, 0, false, false, Ok(())),
             (2, 5, false, false, Err(TypeLimit::Own(2))),
             (2, 5, false, true, Err(TypeLimit::Own(2))),
@@ -168,12 +168,12 @@ mod tests {
                 all,
                 max_own: 2,
                 max_all: 9,
-                confined,
+                restricted,
             };
             assert_eq!(
                 room.admit(known),
                 expected,
-                "{own} {all} {confined} {known}"
+                "{own} {all} {restricted} {known}"
             );
         }
     }

@@ -16,11 +16,11 @@ pub use self::{
     access_reads::AccessReads,
     alert_reads::AlertReads,
     bot_reads::BotReads,
-    command_log::{CommandLog, HintSink},
+    command_log::{CommandLog, CommitListener},
     error::{Shortage, StoreError},
     event_reads::EventReads,
     scheduler_reads::{Prunable, ReadyQuery, SchedulerReads},
-    task_reads::{Standing, TaskOutcome, TaskReads},
+    task_reads::{QueuePosition, TaskCompletion, TaskReads},
 };
 
 /// A future that can be named.

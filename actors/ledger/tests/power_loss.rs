@@ -87,7 +87,7 @@ impl Recorded {
             tasks: contents.iter().map(new).collect(),
             submitter: "ada".into(),
             role: deia_model::Role::Operator,
-            dedup: None,
+            idempotency: None,
         };
         let Submission { tasks, .. } = self.store.apply(submit).await?;
         let ids: Vec<TaskId> = tasks.iter().map(|task| task.id).collect();

@@ -112,9 +112,9 @@ actions! {
     /// Requests were refused: not authenticated, or not permitted.
     ApiDenied = "api.denied" Warning,
     /// A web session was opened.
-    LoginOpened = "login.opened" Info,
+    AuthWebSession = "auth.web_session" Info,
     /// A web session ended.
-    LoginEnded = "login.ended" Info,
+    AuthLogout = "auth.logout" Info,
     /// The previous run did not end with an orderly stop.
     ShutdownUnclean = "shutdown.unclean" Critical,
     /// An orderly stop began.
@@ -158,7 +158,7 @@ impl Action {
             "key" => TargetType::Key,
             "user" => TargetType::User,
             "secret" => TargetType::Secret,
-            "login" => TargetType::WebSession,
+            "auth" => TargetType::WebSession,
             "part" => TargetType::Supervisor,
             "api" => TargetType::Route,
             "alert" => TargetType::Alert,
@@ -185,8 +185,8 @@ impl Action {
             | A::TaskRequeued
             | A::TaskErased
             | A::TaskCancelRequested
-            | A::LoginOpened
-            | A::LoginEnded
+            | A::AuthWebSession
+            | A::AuthLogout
             | A::BotStarted
             | A::BotCrashed
             | A::BotRestarted

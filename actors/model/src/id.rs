@@ -141,7 +141,7 @@ typed_id!(
 );
 typed_id!(
     /// The id of a web session; not secret.
-    LoginId, "login", Uuid::now_v7().into_bytes()
+    WebSessionId, "web_session", Uuid::now_v7().into_bytes()
 );
 typed_id!(
     /// The fencing token of one attempt at a task: only its holder may report on the

@@ -148,27 +148,27 @@ impl KeyRecord {
 
 /// The access that remains for creating keys and users.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum AdminHold {
+pub enum AdminAccess {
     /// Nobody can.
     Lost,
     /// Only with keys that expire or that are restricted to addresses.
-    ForAWhile,
+    Limited,
     /// Permanently and from any address.
-    ForGood,
+    Lasting,
 }
 
 /// Returns the access that these keys give for creating keys and users. Changes that
 /// would reduce it are refused: the hive would be left without an admin.
-pub fn admin_hold(keys: &[KeyRecord], now: Timestamp) -> AdminHold {
+pub fn admin_access(keys: &[KeyRecord], now: Timestamp) -> AdminAccess {
     let admins = keys.iter().filter(|key| key.is_full_admin(now));
     let hold = admins.map(|key| {
         let anywhere = key.info.allow_ips.is_empty();
         match key.info.expires_at {
-            None if anywhere => AdminHold::ForGood,
-            _ => AdminHold::ForAWhile,
+            None if anywhere => AdminAccess::Lasting,
+            _ => AdminAccess::Limited,
         }
     });
-    hold.max().unwrap_or(AdminHold::Lost)
+    hold.max().unwrap_or(AdminAccess::Lost)
 }
 
 #[cfg(test)]
@@ -177,7 +177,7 @@ mod tests {
 
     #[test]
     fn keys_determine_the_remaining_admin_access() {
-        use AdminHold::{ForAWhile, ForGood, Lost};
+        use AdminAccess::{Lasting, Limited, Lost};
         let now = Timestamp::from_millis(1_000);
         let of = |role| KeyRecord::new(KeyId::new(), [0; 32], KeyGrant::new("ada", role));
         let admin = |change: fn(&mut KeyRecord)| {
@@ -186,7 +186,7 @@ mod tests {
             key
         };
         for (key, expected) in [
-            (of(Role::Admin), ForGood),
+            (of(Role::Admin), Lasting),
             (of(Role::Operator), Lost),
             (admin(|key| key.owner.role = Role::Operator), Lost),
             (admin(|key| key.owner.active = false), Lost),
@@ -204,21 +204,21 @@ mod tests {
             ),
             (
                 admin(|key| key.info.expires_at = Some(Timestamp::from_millis(1_001))),
-                ForAWhile,
+                Limited,
             ),
             (
                 admin(|key| key.info.allow_ips = vec!["192.0.2.7".parse().unwrap()]),
-                ForAWhile,
+                Limited,
             ),
         ] {
             assert_eq!(
-                admin_hold(std::slice::from_ref(&key), now),
+                admin_access(std::slice::from_ref(&key), now),
                 expected,
                 "{key:?}"
             );
-            let with_another = admin_hold(&[key, of(Role::Admin)], now);
-            assert_eq!(with_another, ForGood);
+            let with_another = admin_access(&[key, of(Role::Admin)], now);
+            assert_eq!(with_another, Lasting);
         }
-        assert_eq!(admin_hold(&[], now), Lost);
+        assert_eq!(admin_access(&[], now), Lost);
     }
 }

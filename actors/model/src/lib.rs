@@ -19,8 +19,6 @@ mod executor;
 mod explain;
 mod id;
 mod key;
-mod login;
-mod login_cookie;
 mod new_task;
 mod object;
 mod page;
@@ -41,6 +39,8 @@ mod time;
 mod trace;
 mod transition;
 mod user;
+mod web_session;
+mod web_session_cookie;
 
 pub use action::{Action, EventAction, TargetType};
 pub use address::{AddressRange, AddressRangeError};
@@ -58,10 +58,8 @@ pub use executor::{
     SimulatedProfile,
 };
 pub use explain::{AwaitedTask, BotFit, Facts, TaskExplanation, TaskHold, explain, summary};
-pub use id::{AlertId, BotName, IdError, KeyId, LeaseToken, LoginId, TaskId};
-pub use key::{AdminHold, KeyGrant, KeyInfo, KeyOwner, KeyRecord, admin_hold};
-pub use login::{Login, LoginEnd, LoginRecord, OpenedWith};
-pub use login_cookie::LoginCookie;
+pub use id::{AlertId, BotName, IdError, KeyId, LeaseToken, TaskId, WebSessionId};
+pub use key::{AdminAccess, KeyGrant, KeyInfo, KeyOwner, KeyRecord, admin_access};
 pub use new_task::{METADATA_LEVELS, NewTask, TaskLimits, Violation};
 pub use object::{from_object, from_object_or_null};
 pub use page::{Page, PageRequest};
@@ -71,7 +69,9 @@ pub use plan::{
     AttemptOutcomeKind, Dependency, DependencyFailure, EndReason, FailedAttempt, Release,
     RetryOverride, release,
 };
-pub use principal::{Basis, Budget, Principal, Sight, Via, rights, within_scopes};
+pub use principal::{
+    Budget, Credential, Principal, TrustAnchor, Visibility, rights, within_scopes,
+};
 pub use queue::{
     Changed, Drained, Durations, Pause, QueueHistory, QueueLane, QueueStatus, Rates, StatusCounts,
     Throughput, Waits,
@@ -88,6 +88,8 @@ pub use time::{NotATime, Timestamp};
 pub use trace::TraceContext;
 pub use transition::{AttemptEnd, NextStep, RetryPolicy, Toll, TollLimits, after_attempt};
 pub use user::{User, UserChange};
+pub use web_session::{OpenedWith, WebSession, WebSessionEnd, WebSessionRecord};
+pub use web_session_cookie::WebSessionCookie;
 
 /// Version of the schemas in this module, named in every export.
 pub const SCHEMA_VERSION: &str = "1.0.0";

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use crate::{
-    BotName, KeyId, KeyRecord, LoginId, Permission, Permissions, Role, TaskFilter, Timestamp,
+    BotName, KeyId, KeyRecord, Permission, Permissions, Role, TaskFilter, Timestamp, WebSessionId,
 };
 
 /// Hash of a signing key and of the settings of its issuer: the trust anchor of an
 /// accepted token. Different keys or settings never share one.
-pub type Basis = [u8; 32];
+pub type TrustAnchor = [u8; 32];
 
 /// An authenticated caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,12 +22,12 @@ pub struct Principal {
     /// The bot of the caller, if its role is `bot`.
     pub bot: Option<BotName>,
     /// The credential that authenticated the caller.
-    pub via: Via,
+    pub credential: Credential,
 }
 
 /// The credential of a caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Via {
+pub enum Credential {
     /// An API key.
     Key(KeyId),
     /// A TLS client certificate, which stands for a bot.
@@ -39,12 +39,12 @@ pub enum Via {
         /// Time from which the token is refused.
         expires_at: Timestamp,
         /// The trust anchor of the token.
-        basis: Basis,
+        trust_anchor: TrustAnchor,
     },
     /// The cookie of a web session.
-    Login {
+    WebSession {
         /// The id of the session.
-        id: LoginId,
+        id: WebSessionId,
         /// The key that opened the session; `None`: a token did.
         key: Option<KeyId>,
     },
@@ -61,7 +61,7 @@ pub enum Budget {
 
 /// The tasks that a caller may see.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Sight {
+pub enum Visibility {
     /// All tasks.
     All,
     /// The tasks that this user submitted.
@@ -81,7 +81,7 @@ impl Principal {
             role: Role::Bot,
             permissions: Role::Bot.permissions(),
             bot: Some(bot),
-            via: Via::Certificate,
+            credential: Credential::Certificate,
         }
     }
 
@@ -92,10 +92,10 @@ impl Principal {
 
     /// Returns the key that the caller used, directly or to open the session.
     pub fn key(&self) -> Option<KeyId> {
-        match self.via {
-            Via::Key(key) => Some(key),
-            Via::Certificate | Via::Token { .. } => None,
-            Via::Login { key, .. } => key,
+        match self.credential {
+            Credential::Key(key) => Some(key),
+            Credential::Certificate | Credential::Token { .. } => None,
+            Credential::WebSession { key, .. } => key,
         }
     }
 
@@ -109,17 +109,17 @@ impl Principal {
     }
 
     /// Returns the tasks that the caller may see.
-    pub fn sight(&self) -> Sight {
+    pub fn visibility(&self) -> Visibility {
         match (self.role, &self.bot) {
-            (Role::External, _) => Sight::SubmittedBy(self.user.clone()),
-            (Role::Bot, Some(bot)) => Sight::AssignedTo(bot.clone()),
-            (Role::Bot, None) => Sight::Nothing,
-            (Role::Admin | Role::Operator | Role::Viewer, _) => Sight::All,
+            (Role::External, _) => Visibility::SubmittedBy(self.user.clone()),
+            (Role::Bot, Some(bot)) => Visibility::AssignedTo(bot.clone()),
+            (Role::Bot, None) => Visibility::Nothing,
+            (Role::Admin | Role::Operator | Role::Viewer, _) => Visibility::All,
         }
     }
 
     /// Returns whether there are tasks that the caller may not see.
-    pub fn is_confined(&self) -> bool {
+    pub fn is_restricted(&self) -> bool {
         self.role.sees_only_its_own()
     }
 
@@ -130,7 +130,7 @@ impl Principal {
     }
 }
 
-impl Sight {
+impl Visibility {
     /// Returns whether a task of `submitter` that `bot` runs is visible.
     pub fn has(&self, submitter: &str, bot: Option<&BotName>) -> bool {
         match self {
@@ -142,7 +142,7 @@ impl Sight {
     }
 
     /// Restricts a filter to the visible tasks; `false` if there are none.
-    pub fn confine(&self, filter: &mut TaskFilter) -> bool {
+    pub fn restrict(&self, filter: &mut TaskFilter) -> bool {
         match self {
             Self::All => true,
             Self::Nothing => false,
@@ -258,9 +258,13 @@ mod tests {
                 role,
                 permissions: role.permissions(),
                 bot: bot.cloned(),
-                via: Via::Key(KeyId::new()),
+                credential: Credential::Key(KeyId::new()),
             };
-            assert_eq!(who.sight().has(submitter, assigned), expected, "{who:?}");
+            assert_eq!(
+                who.visibility().has(submitter, assigned),
+                expected,
+                "{who:?}"
+            );
         }
     }
 
@@ -273,16 +277,16 @@ mod tests {
             ..TaskFilter::default()
         };
         let (ada, b1) = (
-            Sight::SubmittedBy("ada".into()),
-            Sight::AssignedTo(bot("b-1")),
+            Visibility::SubmittedBy("ada".into()),
+            Visibility::AssignedTo(bot("b-1")),
         );
-        for (sight, asked, expected) in [
+        for (visibility, asked, expected) in [
             (
-                &Sight::All,
+                &Visibility::All,
                 filter(Some("bob"), None),
                 Some(filter(Some("bob"), None)),
             ),
-            (&Sight::Nothing, filter(None, None), None),
+            (&Visibility::Nothing, filter(None, None), None),
             (&ada, filter(None, None), Some(filter(Some("ada"), None))),
             (
                 &ada,
@@ -303,8 +307,12 @@ mod tests {
             (&b1, filter(None, Some("b-2")), None),
         ] {
             let mut narrowed = asked.clone();
-            let some = sight.confine(&mut narrowed);
-            assert_eq!(some.then_some(narrowed), expected, "{sight:?} of {asked:?}");
+            let some = visibility.restrict(&mut narrowed);
+            assert_eq!(
+                some.then_some(narrowed),
+                expected,
+                "{visibility:?} of {asked:?}"
+            );
         }
     }
 }

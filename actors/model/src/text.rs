@@ -16,8 +16,8 @@ use utoipa::{
 };
 
 use super::{
-    AddressRange, BotName, Dependency, KeyId, LeaseToken, LoginId, SecretRef, TaskId, TaskType,
-    secret,
+    AddressRange, BotName, Dependency, KeyId, LeaseToken, SecretRef, TaskId, TaskType,
+    WebSessionId, secret,
 };
 use crate::Permission;
 
@@ -81,7 +81,7 @@ macro_rules! written_as_text {
 written_as_text! {
     TaskId: "The id of a task.", id_pattern!("task"), "task_01h455vb4pex5vsknk084sn02q";
     KeyId: "The id of a key; not secret.", id_pattern!("key"), "key_01h455vb4pex5vsknk084sn02q";
-    LoginId: "The id of a web session; not secret.", id_pattern!("login"), "login_01h455vb4pex5vsknk084sn02q";
+    WebSessionId: "The id of a web session; not secret.", id_pattern!("web_session"), "web_session_01h455vb4pex5vsknk084sn02q";
     LeaseToken: "The lease on one attempt.", id_pattern!("lease"), "lease_01h455vb4pex5vsknk084sn02q";
     BotName: "The name of a bot.", BOT_NAME, "upper-1";
     TaskType: "The type of a task.", "^[a-z0-9_.-]{1,63}$", "general";
@@ -307,7 +307,11 @@ mod tests {
                 ),
                 ("TaskId", TaskId::schema(), reads::<TaskId>(text)),
                 ("KeyId", KeyId::schema(), reads::<KeyId>(text)),
-                ("LoginId", LoginId::schema(), reads::<LoginId>(text)),
+                (
+                    "WebSessionId",
+                    WebSessionId::schema(),
+                    reads::<WebSessionId>(text),
+                ),
                 ("BotName", BotName::schema(), reads::<BotName>(text)),
                 ("TaskType", TaskType::schema(), reads::<TaskType>(text)),
                 (

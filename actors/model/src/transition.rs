@@ -82,7 +82,7 @@ impl AttemptEnd {
 
     /// Returns the description of the end for people, used if the attempt gives no
     /// reason of its own.
-    pub fn told(self) -> &'static str {
+    pub fn description(self) -> &'static str {
         match self {
             Self::Succeeded => "the task is completed",
             Self::Failed => "the attempt failed",

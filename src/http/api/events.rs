@@ -38,7 +38,15 @@ pub(crate) async fn list(call: RequestCtx) -> Answer {
 
 /// Returns a target without the kind before it: names and ids of targets have no colon.
 fn without_kind(target: String) -> String {
-    const KINDS: [&str; 7] = ["bot", "task", "user", "key", "session", "login", "secret"];
+    const KINDS: [&str; 7] = [
+        "bot",
+        "task",
+        "user",
+        "key",
+        "session",
+        "web_session",
+        "secret",
+    ];
     match target.split_once(':') {
         Some((kind, name)) if KINDS.contains(&kind) => name.to_owned(),
         _ => target,

@@ -92,14 +92,14 @@ describe! { create:
 }
 pub(crate) async fn create(mut call: RequestCtx) -> Answer {
     let bytes = call.bytes().await?;
-    let dedup = call.dedup(&bytes)?;
+    let idempotency = call.idempotency(&bytes)?;
     let body: NewKeyRequest = decode(&bytes)?;
     refuse_secret("/user", Some(&body.user))?;
     refuse_secret("/name", Some(&body.name))?;
     let (hive, new_user) = (call.hive(), body.new_user);
     shown_once(
         hive.access()
-            .create_key(&call.who, body.into(), new_user, dedup)
+            .create_key(&call.who, body.into(), new_user, idempotency)
             .await?,
     )
 }
@@ -112,7 +112,7 @@ describe! { rotate:
 pub(crate) async fn rotate(mut call: RequestCtx) -> Answer {
     let id = call.id::<KeyId>("key")?;
     let bytes = call.optional_bytes().await?;
-    let dedup = call.dedup(&bytes)?;
+    let idempotency = call.idempotency(&bytes)?;
     let body: RotateKeyRequest = match bytes.is_empty() {
         true => RotateKeyRequest::default(),
         false => decode(&bytes)?,
@@ -120,7 +120,7 @@ pub(crate) async fn rotate(mut call: RequestCtx) -> Answer {
     let (hive, rotation) = (call.hive(), rotation(body));
     shown_once(
         hive.access()
-            .rotate_key(&call.who, id, rotation, dedup)
+            .rotate_key(&call.who, id, rotation, idempotency)
             .await?,
     )
 }

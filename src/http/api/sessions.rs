@@ -10,7 +10,7 @@ use actix_web::{
     },
 };
 use deia_client::{EndedSessions, Items, SessionView};
-use deia_model::{Login, LoginCookie, Via};
+use deia_model::{Credential, WebSession, WebSessionCookie};
 
 use crate::{
     http::{
@@ -34,8 +34,11 @@ describe! { open:
 pub(crate) async fn open(mut call: RequestCtx) -> Answer {
     call.no_body().await?;
     // No body and an empty one are the same.
-    let dedup = call.dedup(b"")?;
-    if !matches!(call.who.via, Via::Key(_) | Via::Token { .. }) {
+    let idempotency = call.idempotency(b"")?;
+    if !matches!(
+        call.who.credential,
+        Credential::Key(_) | Credential::Token { .. }
+    ) {
         let detail = "a session is opened with a key or a token in the Authorization header";
         return Err(Problem::new(Code::KeyMissing, detail));
     }
@@ -47,9 +50,9 @@ pub(crate) async fn open(mut call: RequestCtx) -> Answer {
     let opened = call
         .hive()
         .access()
-        .open_login(&call.who, from, agent, dedup)
+        .open_web_session(&call.who, from, agent, idempotency)
         .await?;
-    let view = view(&call, opened.login, &opened.cookie);
+    let view = view(&call, opened.web_session, &opened.cookie);
     let answer = json(StatusCode::CREATED, &view)?;
     let answer = with_header(answer, LOCATION, "/api/v1/auth/session")?;
     let lifetime = call.hive().config().auth.sessions.lifetime;
@@ -60,9 +63,9 @@ describe! { get:
     responses((status = 200, description = "The session of the cookie, with the token that requests which change something have to send in X-CSRF-Token", body = SessionView))
 }
 pub(crate) async fn get(call: RequestCtx) -> Answer {
-    let login = call.hive().access().own_login(&call.who)?;
+    let web_session = call.hive().access().own_web_session(&call.who)?;
     match call.session() {
-        Some(cookie) => ok(&view(&call, login, &cookie)),
+        Some(cookie) => ok(&view(&call, web_session, &cookie)),
         None => Err(Problem::internal("a session without a cookie")),
     }
 }
@@ -72,15 +75,15 @@ describe! { end:
 }
 pub(crate) async fn end(mut call: RequestCtx) -> Answer {
     call.no_body().await?;
-    call.hive().access().end_login(&call.who).await?;
+    call.hive().access().end_web_session(&call.who).await?;
     with_cookie(HttpResponse::NoContent().finish(), "", Duration::ZERO)
 }
 
 describe! { list:
-    responses((status = 200, description = "The caller's open sessions in browsers, oldest first", body = Items<Login>))
+    responses((status = 200, description = "The caller's open web sessions, oldest first", body = Items<WebSession>))
 }
 pub(crate) async fn list(call: RequestCtx) -> Answer {
-    let items = call.hive().access().logins_of(&call.who);
+    let items = call.hive().access().web_sessions_of(&call.who);
     ok(&Items { items })
 }
 
@@ -90,7 +93,11 @@ describe! { end_all:
 pub(crate) async fn end_all(mut call: RequestCtx) -> Answer {
     call.no_body().await?;
     let user = call.who.user.clone();
-    let ended = call.hive().access().end_logins_of(&call.who, &user).await?;
+    let ended = call
+        .hive()
+        .access()
+        .end_web_sessions_of(&call.who, &user)
+        .await?;
     with_cookie(ok(&EndedSessions { ended })?, "", Duration::ZERO)
 }
 
@@ -101,17 +108,21 @@ describe! { end_of_user:
 pub(crate) async fn end_of_user(mut call: RequestCtx) -> Answer {
     call.no_body().await?;
     let user = &call.path_param("id");
-    let ended = call.hive().access().end_logins_of(&call.who, user).await?;
+    let ended = call
+        .hive()
+        .access()
+        .end_web_sessions_of(&call.who, user)
+        .await?;
     ok(&EndedSessions { ended })
 }
 
-fn view(call: &RequestCtx, login: Login, cookie: &LoginCookie) -> SessionView {
+fn view(call: &RequestCtx, web_session: WebSession, cookie: &WebSessionCookie) -> SessionView {
     let idle_timeout = call.hive().config().auth.sessions.idle_timeout;
     SessionView {
         role: call.who.role,
         idle_timeout_seconds: idle_timeout.as_secs(),
         csrf_token: cookie.csrf_token(),
-        login,
+        web_session,
     }
 }
 

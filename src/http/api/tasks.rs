@@ -40,14 +40,16 @@ describe! { submit:
 }
 pub(crate) async fn submit(mut call: RequestCtx) -> Answer {
     let body = call.bytes().await?;
-    let dedup = call.dedup(&body)?;
+    let idempotency = call.idempotency(&body)?;
     let mut task: NewTask = decode(&body)?;
     task.traceparent = call.traceparent();
-    task.idempotency_key = dedup.as_ref().map(|dedup| dedup.key.clone());
+    task.idempotency_key = idempotency
+        .as_ref()
+        .map(|idempotency| idempotency.key.clone());
     let submission = call
         .hive()
         .tasks()
-        .submit(&call.who, vec![task], dedup)
+        .submit(&call.who, vec![task], idempotency)
         .await?;
     let [task] = submission.tasks.as_slice() else {
         return Err(Problem::internal("a submission has not one task"));
@@ -67,13 +69,15 @@ describe! { submit_batch:
 }
 pub(crate) async fn submit_batch(mut call: RequestCtx) -> Answer {
     let body = call.bytes().await?;
-    let dedup = call.dedup(&body)?;
+    let idempotency = call.idempotency(&body)?;
     let TaskBatch { tasks } = decode(&body)?;
     let mut tasks: Vec<NewTask> = tasks.into_iter().map(|task| task.0).collect();
     let trace = call.traceparent();
     for task in &mut tasks {
         task.traceparent.clone_from(&trace);
-        task.idempotency_key = dedup.as_ref().map(|dedup| dedup.key.clone());
+        task.idempotency_key = idempotency
+            .as_ref()
+            .map(|idempotency| idempotency.key.clone());
     }
     let problem: fn(HiveError) -> Problem = match tasks.len() {
         1 => in_batch_of_one,
@@ -82,7 +86,7 @@ pub(crate) async fn submit_batch(mut call: RequestCtx) -> Answer {
     let submission = call
         .hive()
         .tasks()
-        .submit(&call.who, tasks, dedup)
+        .submit(&call.who, tasks, idempotency)
         .await
         .map_err(problem)?;
     let ids = submission.tasks.iter().map(|task| task.id).collect();

@@ -38,13 +38,13 @@ describe! { create:
 }
 pub(crate) async fn create(mut call: RequestCtx) -> Answer {
     let bytes = call.bytes().await?;
-    let dedup = call.dedup(&bytes)?;
+    let idempotency = call.idempotency(&bytes)?;
     let NewUserRequest { id, role, active } = decode(&bytes)?;
     refuse_secret("/id", Some(&id))?;
     let (hive, who) = (call.hive(), &call.who);
     let NewUser { user, replayed } = hive
         .access()
-        .create_user(who, id, role, active, dedup)
+        .create_user(who, id, role, active, idempotency)
         .await?;
     let answer = versioned(StatusCode::CREATED, &user, user.version)?;
     let answer = with_header(answer, LOCATION, &format!("/api/v1/users/{}", user.id))?;

@@ -74,7 +74,7 @@ catalogue! {
     /// The user of the key may not act.
     UserInactive = "user_inactive" UNAUTHORIZED, "The user of the key is not active",
         "Ask the administrator of the hive to make the user active again.";
-    /// The session in a browser is over.
+    /// The web session is over.
     SessionOver = "session_over" UNAUTHORIZED, "The session is over",
         "Log in again: POST /api/v1/auth/session with a key or a token.";
     /// It is not a JWT.

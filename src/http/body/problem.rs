@@ -11,9 +11,9 @@ use actix_web::{
 use deia_framer::FramingFault;
 use deia_hive::{
     HiveError,
-    access::{AuthError, Denied, TokenError},
+    access::{AuthError, AuthFailure, TokenError},
 };
-use deia_ledger::Refusal;
+use deia_ledger::Rejection;
 use deia_model::{Permission, Principal, Violation};
 use serde::Serialize;
 
@@ -186,7 +186,7 @@ impl Problem {
 
     /// Adds the detail that only restricted callers need.
     pub fn for_caller(mut self, who: &Principal) -> Self {
-        if self.0.code == Code::NotFound && who.is_confined() {
+        if self.0.code == Code::NotFound && who.is_restricted() {
             let (detail, role) = (&self.0.detail, who.role);
             self.0.detail = format!("{detail} that a key of the role {role} sees").into();
         }
@@ -329,14 +329,14 @@ impl From<FramingFault> for Code {
     }
 }
 
-impl From<deia_framer::Refusal> for Problem {
-    fn from(refusal: deia_framer::Refusal) -> Self {
+impl From<deia_framer::FramingError> for Problem {
+    fn from(refusal: deia_framer::FramingError) -> Self {
         Self::new(refusal.fault.into(), refusal.detail)
     }
 }
 
-impl From<Denied> for Problem {
-    fn from(denied: Denied) -> Self {
+impl From<AuthFailure> for Problem {
+    fn from(denied: AuthFailure) -> Self {
         let code = match denied.why {
             AuthError::Malformed(_) => Code::KeyMalformed,
             AuthError::Unknown => Code::KeyUnknown,
@@ -394,49 +394,49 @@ impl From<HiveError> for Problem {
             HiveError::ReadTimeout => Code::ReadTimeout,
             HiveError::Unavailable(_) | HiveError::DataGone(_) => Code::Unavailable,
             HiveError::OutcomeUnknown => Code::OutcomeUnknown,
-            HiveError::Refused(ref refusal) => refusal_code(refusal),
+            HiveError::Refused(ref refusal) => rejection_code(refusal),
         };
         match error {
-            HiveError::Refused(Refusal::Invalid(violations)) => Self::invalid(violations),
+            HiveError::Refused(Rejection::Invalid(violations)) => Self::invalid(violations),
             other => Self::new(code, other.to_string()),
         }
     }
 }
 
-fn refusal_code(refusal: &Refusal) -> Code {
+fn rejection_code(refusal: &Rejection) -> Code {
     match refusal {
-        Refusal::NoSuchTask(_)
-        | Refusal::NoSuchBot(_)
-        | Refusal::NoSuchKey(_)
-        | Refusal::NoSuchUser(_)
-        | Refusal::NoSuchAlert(_)
-        | Refusal::NoSuchSecret(_) => Code::NotFound,
-        Refusal::TaskIsFinal { .. } => Code::TaskIsFinal,
-        Refusal::TaskIsRunning(_) => Code::TaskIsRunning,
-        Refusal::TaskIsUnfinished { .. } => Code::TaskIsUnfinished,
-        Refusal::TaskIsErased(_) => Code::TaskIsErased,
-        Refusal::TooManySecrets { .. } => Code::SecretLimitReached,
-        Refusal::TooManyDependents { .. } => Code::TooManyDependents,
-        Refusal::QueueShareUsedUp { .. } => Code::QueueShareUsedUp,
-        Refusal::QueueFull { .. } => Code::QueueFull,
-        Refusal::DedupKeyInUse(_) => Code::DedupKeyInUse,
-        Refusal::IdempotencyMismatch => Code::IdempotencyMismatch,
-        Refusal::VersionMismatch { .. } => Code::VersionMismatch,
-        Refusal::BotInUse(_) => Code::BotInUse,
-        Refusal::NoRoomForBot(_) => Code::BotLimitReached,
-        Refusal::KeyMadeAlready(_) => Code::KeyMadeAlready,
-        Refusal::UserExists(_) => Code::UserExists,
-        Refusal::NameHasTasks(_) => Code::NameHasTasks,
-        Refusal::KeyNotInForce(_) => Code::KeyNotInForce,
-        Refusal::RotationRunning(_) => Code::RotationRunning,
-        Refusal::NoRoomForAccess(_) => Code::AccessLimitReached,
-        Refusal::LastAdminKey | Refusal::LastAdmin(_) => Code::LastAdminKey,
-        Refusal::AccessChanged => Code::AccessChanged,
-        Refusal::TooManyLogins => Code::SessionLimitReached,
-        Refusal::LoginOpenedAlready(_) => Code::SessionOpenedAlready,
+        Rejection::NoSuchTask(_)
+        | Rejection::NoSuchBot(_)
+        | Rejection::NoSuchKey(_)
+        | Rejection::NoSuchUser(_)
+        | Rejection::NoSuchAlert(_)
+        | Rejection::NoSuchSecret(_) => Code::NotFound,
+        Rejection::TaskIsFinal { .. } => Code::TaskIsFinal,
+        Rejection::TaskIsRunning(_) => Code::TaskIsRunning,
+        Rejection::TaskIsUnfinished { .. } => Code::TaskIsUnfinished,
+        Rejection::TaskIsErased(_) => Code::TaskIsErased,
+        Rejection::TooManySecrets { .. } => Code::SecretLimitReached,
+        Rejection::TooManyDependents { .. } => Code::TooManyDependents,
+        Rejection::QueueShareUsedUp { .. } => Code::QueueShareUsedUp,
+        Rejection::QueueFull { .. } => Code::QueueFull,
+        Rejection::DedupKeyInUse(_) => Code::DedupKeyInUse,
+        Rejection::IdempotencyMismatch => Code::IdempotencyMismatch,
+        Rejection::VersionMismatch { .. } => Code::VersionMismatch,
+        Rejection::BotInUse(_) => Code::BotInUse,
+        Rejection::NoRoomForBot(_) => Code::BotLimitReached,
+        Rejection::KeyMadeAlready(_) => Code::KeyMadeAlready,
+        Rejection::UserExists(_) => Code::UserExists,
+        Rejection::NameHasTasks(_) => Code::NameHasTasks,
+        Rejection::KeyNotInForce(_) => Code::KeyNotInForce,
+        Rejection::RotationRunning(_) => Code::RotationRunning,
+        Rejection::NoRoomForAccess(_) => Code::AccessLimitReached,
+        Rejection::LastAdminKey | Rejection::LastAdmin(_) => Code::LastAdminKey,
+        Rejection::AccessChanged => Code::AccessChanged,
+        Rejection::TooManyWebSessions => Code::SessionLimitReached,
+        Rejection::WebSessionOpenedAlready(_) => Code::SessionOpenedAlready,
         // No request moves a cursor.
-        Refusal::CursorMoved { .. } => Code::Internal,
-        Refusal::Invalid(_) => Code::InvalidInput,
+        Rejection::CursorMoved { .. } => Code::Internal,
+        Rejection::Invalid(_) => Code::InvalidInput,
     }
 }
 

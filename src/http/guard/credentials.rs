@@ -14,7 +14,7 @@ pub(crate) const SESSION_COOKIE: &str = "__Host-deia";
 pub(crate) enum Credentials<'a> {
     /// One `Authorization: Bearer` header: a key, or a token of an issuer.
     Bearer(&'a str),
-    /// The cookie of a session in a browser.
+    /// The cookie of a web session.
     Session(&'a str),
     /// None. The connection may still have a client certificate.
     Nothing,

@@ -74,7 +74,7 @@ where
     let who = match authenticate(state, request).await {
         Ok(who) => who,
         Err(failure) => {
-            telemetry.charge(state.limits.stranger(address(request)))?;
+            telemetry.charge(state.limits.anonymous(address(request)))?;
             telemetry.failed(&failure);
             return Err(failure.problem);
         }
@@ -143,7 +143,7 @@ pub(crate) fn unreadable(request: &HttpRequest, problem: Problem) -> HttpRespons
     };
     let mut telemetry = RequestTelemetry::probe(&state, RouteId::NONE, request);
     // The budget of the address changes the headers of the answer, not its problem.
-    let _ = telemetry.charge(state.limits.stranger(address(request)));
+    let _ = telemetry.charge(state.limits.anonymous(address(request)));
     finish(telemetry, Err(problem))
 }
 
@@ -186,8 +186,8 @@ fn finish(telemetry: RequestTelemetry<'_>, answer: Answer) -> HttpResponse {
     };
     let is_last = telemetry.is_last_on_connection();
     let rate = telemetry.answered(response.status(), shown);
-    let is_stranger = rate.as_ref().is_some_and(RateLimitStatus::is_of_stranger);
-    if is_stranger || is_last {
+    let is_anonymous = rate.as_ref().is_some_and(RateLimitStatus::is_of_anonymous);
+    if is_anonymous || is_last {
         // Connections of unauthenticated clients, and all of a server that is
         // about to stop, end with the answer.
         response

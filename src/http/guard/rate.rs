@@ -30,7 +30,7 @@ const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 
 /// The name of the budgets of addresses without a valid key.
-const STRANGERS: &str = "address";
+const ANONYMOUS: &str = "address";
 
 /// The interval of [`Limits::forget`].
 pub(crate) const FORGET_EVERY: Duration = Duration::from_secs(10);
@@ -40,7 +40,7 @@ pub(crate) struct Limits(Option<Budgets>);
 
 struct Budgets {
     callers: PerClass<CallerBudgets>,
-    strangers: SharedBudgets,
+    anonymous: SharedBudgets,
     probes: SharedBudgets,
     /// Callers and addresses are known by their hash, which nobody can predict.
     hasher: RandomState,
@@ -71,7 +71,7 @@ impl Limits {
         };
         Self(settings.enabled.then(|| Budgets {
             callers: PerClass::new(callers),
-            strangers: SharedBudgets::new(STRANGERS, settings.address, ADDRESSES),
+            anonymous: SharedBudgets::new(ANONYMOUS, settings.address, ADDRESSES),
             probes: SharedBudgets::new("probe", settings.probe, ADDRESSES),
             hasher: RandomState::new(),
         }))
@@ -88,20 +88,20 @@ impl Limits {
     }
 
     /// Takes one request from the budget of an address without a valid key.
-    pub(crate) fn stranger(&self, address: Option<IpAddr>) -> Option<RateLimitStatus> {
+    pub(crate) fn anonymous(&self, address: Option<IpAddr>) -> Option<RateLimitStatus> {
         let all = self.0.as_ref()?;
-        Some(all.strangers.take(all.slot(address)))
+        Some(all.anonymous.take(all.slot(address)))
     }
 
     /// Returns whether nothing is left of an address's budget for requests without a
     /// valid key. Takes nothing.
-    pub(crate) fn is_stranger_over(&self, address: Option<IpAddr>) -> bool {
+    pub(crate) fn is_anonymous_over(&self, address: Option<IpAddr>) -> bool {
         let all = self.0.as_ref();
-        all.is_some_and(|all| all.strangers.is_over(all.slot(address)))
+        all.is_some_and(|all| all.anonymous.is_over(all.slot(address)))
     }
 
     /// Takes one request to an open route from the budget of an address. This budget is
-    /// not that of [`Self::stranger`]: mistyped keys must not blind a monitor.
+    /// not that of [`Self::anonymous`]: mistyped keys must not blind a monitor.
     pub(crate) fn probe(&self, address: Option<IpAddr>) -> Option<RateLimitStatus> {
         let all = self.0.as_ref()?;
         Some(all.probes.take(all.slot(address)))
@@ -123,8 +123,8 @@ impl Budgets {
 
 impl RateLimitStatus {
     /// Returns whether the budget is that of an address without a valid key.
-    pub(crate) fn is_of_stranger(&self) -> bool {
-        self.name == STRANGERS
+    pub(crate) fn is_of_anonymous(&self) -> bool {
+        self.name == ANONYMOUS
     }
 
     /// Writes the rate-limit headers.
@@ -169,13 +169,13 @@ mod tests {
         let limits = limits(true);
         let here = Some("127.0.0.1".parse().unwrap());
         for _ in 0..2 {
-            assert!(!limits.is_stranger_over(here), "looking takes nothing");
-            assert!(!limits.is_stranger_over(here));
-            assert!(!is_over(limits.stranger(here)));
+            assert!(!limits.is_anonymous_over(here), "looking takes nothing");
+            assert!(!limits.is_anonymous_over(here));
+            assert!(!is_over(limits.anonymous(here)));
         }
-        assert!(limits.is_stranger_over(here));
-        assert!(!limits.is_stranger_over(Some("192.0.2.1".parse().unwrap())));
-        let wait = limits.stranger(here).unwrap().wait.unwrap();
+        assert!(limits.is_anonymous_over(here));
+        assert!(!limits.is_anonymous_over(Some("192.0.2.1".parse().unwrap())));
+        let wait = limits.anonymous(here).unwrap().wait.unwrap();
         assert!(wait > Duration::ZERO && wait <= Duration::from_secs(1));
         assert!(!is_over(limits.probe(here)));
         let (one, other) = (KeyId::new(), KeyId::new());
@@ -191,7 +191,7 @@ mod tests {
     fn disabled_limits_report_no_status() {
         let limits = limits(false);
         for _ in 0..100 {
-            assert!(limits.stranger(None).is_none() && limits.probe(None).is_none());
+            assert!(limits.anonymous(None).is_none() && limits.probe(None).is_none());
             assert!(limits.principal(RouteClass::Read, &KeyId::new()).is_none());
         }
     }

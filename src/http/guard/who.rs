@@ -5,9 +5,9 @@ use std::{net::IpAddr, sync::Arc};
 use actix_web::HttpRequest;
 use deia_hive::{
     Hive,
-    access::{AuthError, Denied},
+    access::{AuthError, AuthFailure, VerifyMode},
 };
-use deia_model::{KeyId, LoginCookie, Principal, Via};
+use deia_model::{Credential, KeyId, Principal, WebSessionCookie};
 
 use crate::http::{
     body::{catalogue::Code, problem::Problem},
@@ -24,13 +24,13 @@ use crate::http::{
 };
 
 /// A failed authentication, and as much as is known of the caller.
-pub(crate) struct AuthFailure {
+pub(crate) struct RejectedCaller {
     pub(crate) problem: Problem,
     pub(crate) user: Option<Arc<str>>,
     pub(crate) key: Option<KeyId>,
 }
 
-impl From<Problem> for AuthFailure {
+impl From<Problem> for RejectedCaller {
     fn from(problem: Problem) -> Self {
         Self {
             problem,
@@ -40,8 +40,8 @@ impl From<Problem> for AuthFailure {
     }
 }
 
-impl From<Denied> for AuthFailure {
-    fn from(denied: Denied) -> Self {
+impl From<AuthFailure> for RejectedCaller {
+    fn from(denied: AuthFailure) -> Self {
         Self {
             user: denied.user.clone(),
             key: denied.key,
@@ -54,7 +54,7 @@ impl From<Denied> for AuthFailure {
 pub(crate) async fn authenticate(
     state: &ServerState,
     request: &HttpRequest,
-) -> Result<Principal, AuthFailure> {
+) -> Result<Principal, RejectedCaller> {
     principal(&state.hive, &state.limits, request, address(request)).await
 }
 
@@ -80,7 +80,7 @@ pub(crate) fn reauthorize(
     who: &Principal,
     access: Access,
 ) -> Result<Principal, Problem> {
-    if who.via == Via::Certificate && connection::bot(request).is_none() {
+    if who.credential == Credential::Certificate && connection::bot(request).is_none() {
         return Err(credentials::missing(
             "the certificate is not valid any more",
         ));
@@ -115,23 +115,26 @@ async fn principal(
     limits: &Limits,
     request: &HttpRequest,
     from: Option<IpAddr>,
-) -> Result<Principal, AuthFailure> {
+) -> Result<Principal, RejectedCaller> {
     match credentials::of(request.headers())? {
         Credentials::Bearer(text) => {
-            let crowd = limits.is_stranger_over(from);
-            Ok(hive.access().authenticate_bearer(text, from, crowd).await?)
+            let mode = match limits.is_anonymous_over(from) {
+                true => VerifyMode::Serialized,
+                false => VerifyMode::Parallel,
+            };
+            Ok(hive.access().authenticate_bearer(text, from, mode).await?)
         }
         Credentials::Nothing => match connection::bot(request) {
             Some(bot) => Ok(Principal::of_certificate(bot)),
             None => Err(credentials::missing(connection::missing(request)).into()),
         },
         Credentials::Session(text) => {
-            let over = || Denied::stranger(AuthError::SessionOver);
-            let cookie = LoginCookie::parse(text).ok_or_else(over)?;
-            let who = hive.access().authenticate_login(&cookie, from)?;
+            let over = || AuthFailure::anonymous(AuthError::SessionOver);
+            let cookie = WebSessionCookie::parse(text).ok_or_else(over)?;
+            let who = hive.access().authenticate_web_session(&cookie, from)?;
             match from_another_site(request, &cookie) {
                 None => Ok(who),
-                Some(problem) => Err(AuthFailure {
+                Some(problem) => Err(RejectedCaller {
                     problem,
                     key: who.key(),
                     user: Some(who.user),
@@ -142,7 +145,7 @@ async fn principal(
 }
 
 /// Returns the problem with a request that another site has the browser send.
-fn from_another_site(request: &HttpRequest, cookie: &LoginCookie) -> Option<Problem> {
+fn from_another_site(request: &HttpRequest, cookie: &WebSessionCookie) -> Option<Problem> {
     let (headers, authority) = (request.headers(), request.uri().authority());
     let host = csrf::host(headers, authority.map(|authority| authority.as_str()));
     let token = cookie.csrf_token();

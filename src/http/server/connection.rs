@@ -11,7 +11,7 @@ use std::{
 
 use actix_rt::net::TcpStream;
 use actix_web::HttpRequest;
-use deia_framer::{REFUSED_METHOD, Refusal};
+use deia_framer::{FramingError, REFUSED_METHOD};
 use deia_model::BotName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::server::TlsStream;
@@ -88,12 +88,12 @@ fn of(request: &HttpRequest) -> Option<&Connection> {
 }
 
 /// Returns why nothing more is read from the connection that a request came on.
-pub(crate) fn refusal(request: &HttpRequest) -> Option<Refusal> {
+pub(crate) fn refusal(request: &HttpRequest) -> Option<FramingError> {
     of(request)?.refusal()
 }
 
 /// Returns why the framer put this request in the place of another.
-pub(crate) fn stands_for(request: &HttpRequest) -> Option<Refusal> {
+pub(crate) fn stands_for(request: &HttpRequest) -> Option<FramingError> {
     let stands = request.method().as_str() == REFUSED_METHOD;
     stands.then(|| refusal(request)).flatten()
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use actix_web::http::{Method, StatusCode};
-use deia_hive::metrics::{Readings, table as rows};
+use deia_hive::metrics::{Exposition, table as rows};
 use deia_ledger::metrics::Histogram;
 
 use crate::http::body::catalogue::Code;
@@ -80,7 +80,7 @@ impl HttpMetrics {
         }
     }
 
-    pub(crate) fn write(&self, out: &mut Readings) {
+    pub(crate) fn write(&self, out: &mut Exposition) {
         for route in &self.routes {
             let method = &route.method;
             for (class, n) in CLASSES.iter().zip(&route.statuses) {
@@ -92,11 +92,11 @@ impl HttpMetrics {
             }
             if !route.duration.is_empty() {
                 let labels = [route.path, method].map(str::to_owned);
-                out.sizes(&rows::HTTP_DURATION, labels, &route.duration);
+                out.histogram(&rows::HTTP_DURATION, labels, &route.duration);
             }
         }
         let in_flight = self.in_flight.load(Ordering::Relaxed);
-        out.plain(&rows::HTTP_IN_FLIGHT, u64::try_from(in_flight).unwrap_or(0));
+        out.gauge(&rows::HTTP_IN_FLIGHT, u64::try_from(in_flight).unwrap_or(0));
         for (code, n) in Code::ALL.iter().zip(&self.problems) {
             let n = n.load(Ordering::Relaxed);
             if n > 0 {
@@ -171,7 +171,7 @@ mod tests {
         status(RouteId::NONE, 404);
         let open = metrics.begin();
         open.problem(Code::RouteNotFound);
-        let mut readings = Readings::default();
+        let mut readings = Exposition::default();
         metrics.write(&mut readings);
         let text = readings.into_text().unwrap();
         let first = "route=\"/a\",method=\"POST\"";

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use actix_web::{HttpRequest, http::StatusCode};
 use deia_hive::{
-    access::Denial,
+    access::DenialRecord,
     trace,
     trace::{OpenSpan, SpanKind},
 };
@@ -12,7 +12,7 @@ use deia_model::{KeyId, Principal, TraceContext};
 
 use crate::http::{
     body::{catalogue::Code, problem::Problem},
-    guard::{rate::RateLimitStatus, who::AuthFailure},
+    guard::{rate::RateLimitStatus, who::RejectedCaller},
     server::{
         connection::address,
         metrics::{InFlight, RouteId},
@@ -88,7 +88,7 @@ impl<'a> RequestTelemetry<'a> {
     }
 
     /// Notes the known part of a caller whose authentication failed.
-    pub(crate) fn failed(&mut self, failure: &AuthFailure) {
+    pub(crate) fn failed(&mut self, failure: &RejectedCaller) {
         self.user.clone_from(&failure.user);
         self.key = failure.key;
     }
@@ -135,7 +135,7 @@ impl<'a> RequestTelemetry<'a> {
             return;
         }
         let route = self.state.metrics.template(self.route);
-        self.state.hive.access().note_denial(Denial {
+        self.state.hive.access().note_denial(DenialRecord {
             reason: code.as_str(),
             user: self.user.as_deref().map(str::to_owned),
             address: address(self.request),

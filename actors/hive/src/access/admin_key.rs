@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use deia_ledger::{AddKey, Apply, Ledger, RecoverAdmin};
-use deia_model::{AdminHold, ApiKey, KeyGrant, KeyId, Role, Timestamp, admin_hold};
+use deia_model::{AdminAccess, ApiKey, KeyGrant, KeyId, Role, Timestamp, admin_access};
 
 use super::limits;
 use crate::{
@@ -27,7 +27,7 @@ pub(crate) async fn ensure_admin_key(
     new: bool,
 ) -> Result<(), HiveStartError> {
     let now = Timestamp::now();
-    if admin_hold(&ledger.keys().await?, now) > AdminHold::Lost {
+    if admin_access(&ledger.keys().await?, now) > AdminAccess::Lost {
         return Ok(());
     }
     let path = config.admin_key_path();
@@ -43,7 +43,7 @@ pub(crate) async fn ensure_admin_key(
         let first = AddKey {
             key: record,
             new_user: true,
-            dedup: None,
+            idempotency: None,
             actor: "deia".into(),
             limits: limits(config),
         };

@@ -2,12 +2,13 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use deia_ledger::{Apply, Ledger, LedgerCommand, Refusal, StoreError};
-use deia_model::{KeyInfo, Principal, Timestamp, Via};
+use deia_ledger::{Apply, Ledger, LedgerCommand, Rejection, StoreError};
+use deia_model::{Credential, KeyInfo, Principal, Timestamp};
 use tokio::sync::watch;
 
 use super::{
-    Denial, Denied, TokenError, caches::AccessCaches, looks_like_a_token, recorder::AccessState,
+    AuthFailure, DenialRecord, TokenError, VerifyMode, caches::AccessCaches, looks_like_a_token,
+    recorder::AccessState,
 };
 use crate::{
     HiveError,
@@ -26,7 +27,7 @@ pub struct NewKey {
     pub user_created: bool,
 }
 
-/// Users, keys, sessions in browsers and tokens.
+/// Users, keys, web sessions and tokens.
 #[derive(Clone)]
 pub struct AccessApi {
     pub(super) settings: Settings,
@@ -55,14 +56,14 @@ impl AccessApi {
     /// does no I/O.
     ///
     /// # Errors
-    /// [`Denied`], with nothing in it that the bearer did not know.
-    pub fn authenticate(&self, key: &str, from: Option<IpAddr>) -> Result<Principal, Denied> {
+    /// [`AuthFailure`], with nothing in it that the bearer did not know.
+    pub fn authenticate(&self, key: &str, from: Option<IpAddr>) -> Result<Principal, AuthFailure> {
         let now = Timestamp::now();
         self.state.keyring.authenticate(key, from, now)
     }
 
     /// Returns the caller who comes with this key or token. Waits only for the keys of the
-    /// issuer of a token whose key is not known; and, from a `crowd`, for the turn of a
+    /// issuer of a token whose key is not known; and, in [`VerifyMode::Serialized`], for the turn of a
     /// token that was not seen before, so that many bad ones take one processor at most.
     ///
     /// # Errors
@@ -71,44 +72,45 @@ impl AccessApi {
         &self,
         text: &str,
         from: Option<IpAddr>,
-        crowd: bool,
-    ) -> Result<Principal, Denied> {
+        mode: VerifyMode,
+    ) -> Result<Principal, AuthFailure> {
         if !looks_like_a_token(text) {
             return self.authenticate(text, from);
         }
         let issuers = &self.state.issuers;
-        let who = issuers.authenticate(text, crowd, Timestamp::now());
-        who.await.map_err(|error| Denied::stranger(error.into()))
+        let who = issuers.authenticate(text, mode, Timestamp::now());
+        who.await
+            .map_err(|error| AuthFailure::anonymous(error.into()))
     }
 
     /// Authenticates a caller again whose request takes long: their access may have
     /// changed since it began.
     ///
     /// # Errors
-    /// [`Denied`], when they would not be let in now.
-    pub fn still(&self, who: &Principal, from: Option<IpAddr>) -> Result<Principal, Denied> {
+    /// [`AuthFailure`], when they would not be let in now.
+    pub fn still(&self, who: &Principal, from: Option<IpAddr>) -> Result<Principal, AuthFailure> {
         let now = Timestamp::now();
-        match &who.via {
-            Via::Key(_) => self.state.keyring.still(who, from, now),
-            Via::Token {
+        match &who.credential {
+            Credential::Key(_) => self.state.keyring.still(who, from, now),
+            Credential::Token {
                 issuer,
                 expires_at,
-                basis,
+                trust_anchor,
             } => {
-                let why = match self.state.issuers.still(issuer, Some(basis)) {
+                let why = match self.state.issuers.still(issuer, Some(trust_anchor)) {
                     _ if *expires_at <= now => TokenError::Expired,
                     Ok(true) => return Ok(who.clone()),
                     Ok(false) => TokenError::Key,
                     Err(unknown) => unknown,
                 };
-                Err(Denied {
+                Err(AuthFailure {
                     user: Some(who.user.clone()),
-                    ..Denied::stranger(why.into())
+                    ..AuthFailure::anonymous(why.into())
                 })
             }
-            Via::Login { id, .. } => self.login_still(*id, from, now),
+            Credential::WebSession { id, .. } => self.web_session_still(*id, from, now),
             // The listener knows how long it stands.
-            Via::Certificate => Ok(who.clone()),
+            Credential::Certificate => Ok(who.clone()),
         }
     }
 
@@ -116,10 +118,10 @@ impl AccessApi {
     /// is known now: the end of a key, a token or a session.
     pub fn let_in_until(&self, who: &Principal) -> Option<Timestamp> {
         let key = who.key().and_then(|key| self.known_key(key));
-        let own = match &who.via {
-            Via::Token { expires_at, .. } => Some(*expires_at),
-            Via::Login { id, .. } => self.state.logins.over_at(*id),
-            Via::Key(_) | Via::Certificate => None,
+        let own = match &who.credential {
+            Credential::Token { expires_at, .. } => Some(*expires_at),
+            Credential::WebSession { id, .. } => self.state.web_sessions.over_at(*id),
+            Credential::Key(_) | Credential::Certificate => None,
         };
         let of_key = key.and_then(|key| key.expires_at);
         [own, of_key].into_iter().flatten().min()
@@ -132,10 +134,13 @@ impl AccessApi {
         who: &Principal,
         command: C,
     ) -> Result<C::Reply, StoreError> {
-        let by_token = matches!(who.via, Via::Token { .. } | Via::Login { key: None, .. });
+        let by_token = matches!(
+            who.credential,
+            Credential::Token { .. } | Credential::WebSession { key: None, .. }
+        );
         // The store cannot know whether the issuer still vouches for the token.
         if by_token && self.still(who, None).is_err() {
-            return Err(StoreError::Refused(Refusal::AccessChanged));
+            return Err(StoreError::Refused(Rejection::AccessChanged));
         }
         self.ledger.apply_for(who, command).await
     }
@@ -147,14 +152,14 @@ impl AccessApi {
 
     /// Notes that a request was let in: a session that is used goes on.
     pub fn note_admitted(&self, who: &Principal) {
-        if let Via::Login { id, .. } = who.via {
-            self.state.logins.note_use(id, Timestamp::now());
+        if let Credential::WebSession { id, .. } = who.credential {
+            self.state.web_sessions.note_use(id, Timestamp::now());
         }
     }
 
     /// Notes that a request was refused. It is recorded a little later.
-    pub fn note_denial(&self, denial: Denial) {
-        self.state.denials.note(denial);
+    pub fn note_denial(&self, denial: DenialRecord) {
+        self.state.denial_log.note(denial);
     }
 
     /// Takes over keys and sessions after a commit that changed them, so that the change

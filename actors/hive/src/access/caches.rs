@@ -8,40 +8,40 @@ use std::sync::{
 use deia_ledger::{AccessReads, StoreError};
 use tokio::sync::Mutex;
 
-use super::{Keyring, Logins};
+use super::{Keyring, WebSessions};
 
 /// Fills the keyring and the sessions with what the store says is in force. Reads wait for
 /// each other, so that an earlier one never replaces a later one.
 pub(crate) struct AccessCaches {
     store: Arc<dyn AccessReads>,
     keyring: Arc<Keyring>,
-    logins: Arc<Logins>,
+    web_sessions: Arc<WebSessions>,
     reading_keys: Mutex<()>,
     /// Number of commits that changed sessions.
-    login_changes: AtomicU64,
+    web_session_changes: AtomicU64,
     /// Number of them that the last read of the sessions covers.
-    logins_read: Mutex<u64>,
+    web_sessions_read: Mutex<u64>,
 }
 
 impl AccessCaches {
     pub(crate) fn new(
         store: Arc<dyn AccessReads>,
         keyring: Arc<Keyring>,
-        logins: Arc<Logins>,
+        web_sessions: Arc<WebSessions>,
     ) -> Self {
         Self {
             store,
             keyring,
-            logins,
+            web_sessions,
             reading_keys: Mutex::default(),
-            login_changes: AtomicU64::new(1),
-            logins_read: Mutex::default(),
+            web_session_changes: AtomicU64::new(1),
+            web_sessions_read: Mutex::default(),
         }
     }
 
     /// Notes that the store may have other sessions now.
-    pub(crate) fn logins_changed(&self) {
-        self.login_changes.fetch_add(1, Ordering::Release);
+    pub(crate) fn web_sessions_changed(&self) {
+        self.web_session_changes.fetch_add(1, Ordering::Release);
     }
 
     /// Takes over the keys that are in force.
@@ -55,16 +55,16 @@ impl AccessCaches {
     }
 
     /// Takes over the sessions that are open, unless that was done since they
-    /// [changed](Self::logins_changed): however many changes come meanwhile, they are read
+    /// [changed](Self::web_sessions_changed): however many changes come meanwhile, they are read
     /// together.
     ///
     /// # Errors
     /// The store cannot be read; the sessions stay as they were.
-    pub(crate) async fn reload_logins(&self) -> Result<(), StoreError> {
-        let mut read = self.logins_read.lock().await;
-        let changes = self.login_changes.load(Ordering::Acquire);
+    pub(crate) async fn reload_web_sessions(&self) -> Result<(), StoreError> {
+        let mut read = self.web_sessions_read.lock().await;
+        let changes = self.web_session_changes.load(Ordering::Acquire);
         if *read != changes {
-            self.logins.replace(self.store.logins().await?);
+            self.web_sessions.replace(self.store.web_sessions().await?);
             *read = changes;
         }
         Ok(())
@@ -76,7 +76,7 @@ impl AccessCaches {
     pub(crate) async fn follow_commit(&self) {
         // Sessions go with their keys; nothing is read when none did.
         let read = match self.reload_keys().await {
-            Ok(()) => self.reload_logins().await,
+            Ok(()) => self.reload_web_sessions().await,
             failed => failed,
         };
         if let Err(error) = read {
@@ -91,7 +91,7 @@ mod tests {
 
     use deia_ledger::{BoxFuture, StoredSecret};
     use deia_model::{
-        ApiKey, KeyGrant, KeyRecord, LoginRecord, Role, SecretInfo, SecretName, User,
+        ApiKey, KeyGrant, KeyRecord, Role, SecretInfo, SecretName, User, WebSessionRecord,
     };
 
     use super::*;
@@ -120,7 +120,7 @@ mod tests {
             })
         }
 
-        fn logins(&self) -> BoxFuture<'_, Result<Vec<LoginRecord>, StoreError>> {
+        fn web_sessions(&self) -> BoxFuture<'_, Result<Vec<WebSessionRecord>, StoreError>> {
             Box::pin(async { Ok(Vec::new()) })
         }
 
@@ -141,8 +141,8 @@ mod tests {
             fails: true.into(),
         });
         let keyring = Arc::new(Keyring::default());
-        let logins = Arc::new(Logins::new(std::time::Duration::from_secs(60)));
-        let caches = AccessCaches::new(store.clone(), keyring.clone(), logins);
+        let web_sessions = Arc::new(WebSessions::new(std::time::Duration::from_secs(60)));
+        let caches = AccessCaches::new(store.clone(), keyring.clone(), web_sessions);
         caches.follow_commit().await;
         assert!(keyring.info(key.id()).is_none());
         assert!(matches!(caches.reload_keys().await, Err(StoreError::Busy)));

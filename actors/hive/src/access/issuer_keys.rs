@@ -56,7 +56,7 @@ async fn keep(issuer: Arc<Issuer>, state: AccessState, fetcher: Fetcher) {
                     tell(name, keys, is_cut);
                     // Who came with a key that is gone has to go.
                     state.keyring.announce();
-                    end_baseless(name, &state).await;
+                    end_untrusted(name, &state).await;
                 }
             }
             Err(error) => {
@@ -74,8 +74,8 @@ async fn keep(issuer: Arc<Issuer>, state: AccessState, fetcher: Fetcher) {
 
 /// Ends the sessions that rest on a key that is gone, for good: the key must not come
 /// back before, so this is waited for.
-async fn end_baseless(issuer: &str, state: &AccessState) {
-    while let Err(error) = state.end_baseless_logins().await {
+async fn end_untrusted(issuer: &str, state: &AccessState) {
+    while let Err(error) = state.end_untrusted_web_sessions().await {
         let retry_in_ms = RETRY_AFTER.as_millis();
         tracing::warn!(
             issuer,

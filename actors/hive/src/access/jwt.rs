@@ -14,6 +14,6 @@ mod verify;
 pub use algorithm::Algorithm;
 pub(crate) use fetch::Fetcher;
 pub(crate) use issuers::Issuer;
-pub use issuers::Issuers;
+pub use issuers::{Issuers, VerifyMode};
 pub use jwks::{JwksError, KeySet};
 pub use token::{MAX_TOKEN_BYTES, TokenError, looks_like_a_token};

@@ -11,12 +11,12 @@ use std::{
 
 use arc_swap::ArcSwap;
 use deia_model::{
-    ApiKey, KeyId, KeyInfo, KeyRecord, Permissions, Principal, Role, Timestamp, Via, rights,
+    ApiKey, Credential, KeyId, KeyInfo, KeyRecord, Permissions, Principal, Role, Timestamp, rights,
 };
 use subtle::ConstantTimeEq;
 use tokio::sync::watch;
 
-use super::{AuthError, Denied};
+use super::{AuthError, AuthFailure};
 
 /// How exact the last use of a key is, in milliseconds: a busy key is not
 /// written to by every request.
@@ -87,25 +87,25 @@ impl Keyring {
     /// Who comes with this key, from there, at that time.
     ///
     /// # Errors
-    /// [`Denied`], with nothing in it that the bearer did not know.
+    /// [`AuthFailure`], with nothing in it that the bearer did not know.
     pub fn authenticate(
         &self,
         presented: &str,
         from: Option<IpAddr>,
         now: Timestamp,
-    ) -> Result<Principal, Denied> {
-        let stranger = Denied::stranger;
-        let presented = ApiKey::parse(presented).map_err(|error| stranger(error.into()))?;
+    ) -> Result<Principal, AuthFailure> {
+        let anonymous = AuthFailure::anonymous;
+        let presented = ApiKey::parse(presented).map_err(|error| anonymous(error.into()))?;
         let keys = self.keys.load();
         let entry = keys
             .get(&presented.id())
-            .ok_or_else(|| stranger(AuthError::Unknown))?;
+            .ok_or_else(|| anonymous(AuthError::Unknown))?;
         let same: bool = presented
             .secret_sha256()
             .ct_eq(&entry.record.secret_sha256)
             .into();
         if !same {
-            return Err(stranger(AuthError::Unknown));
+            return Err(anonymous(AuthError::Unknown));
         }
         let who = entry.admit(from, now)?;
         entry.used.note(now);
@@ -115,15 +115,15 @@ impl Keyring {
     /// The same for somebody who was let in before and may still be there.
     ///
     /// # Errors
-    /// [`Denied`], when they would not be let in now.
+    /// [`AuthFailure`], when they would not be let in now.
     pub fn still(
         &self,
         who: &Principal,
         from: Option<IpAddr>,
         now: Timestamp,
-    ) -> Result<Principal, Denied> {
+    ) -> Result<Principal, AuthFailure> {
         let keys = self.keys.load();
-        let gone = || Denied {
+        let gone = || AuthFailure {
             why: AuthError::Unknown,
             user: Some(who.user.clone()),
             key: who.key(),
@@ -135,17 +135,17 @@ impl Keyring {
     /// Who has the key of that id, coming from there at that time.
     ///
     /// # Errors
-    /// [`Denied`], when it would not be let in.
+    /// [`AuthFailure`], when it would not be let in.
     pub fn holder(
         &self,
         id: KeyId,
         from: Option<IpAddr>,
         now: Timestamp,
-    ) -> Result<Principal, Denied> {
+    ) -> Result<Principal, AuthFailure> {
         let keys = self.keys.load();
         let entry = keys.get(&id);
         entry
-            .ok_or_else(|| Denied::stranger(AuthError::Unknown))?
+            .ok_or_else(|| AuthFailure::anonymous(AuthError::Unknown))?
             .admit(from, now)
     }
 
@@ -186,10 +186,10 @@ impl Keyring {
 }
 
 impl Entry {
-    fn admit(&self, from: Option<IpAddr>, now: Timestamp) -> Result<Principal, Denied> {
+    fn admit(&self, from: Option<IpAddr>, now: Timestamp) -> Result<Principal, AuthFailure> {
         let info = &self.record.info;
         let refuse = |why| {
-            Err(Denied {
+            Err(AuthFailure {
                 why,
                 user: Some(self.user.clone()),
                 key: Some(info.id),
@@ -212,7 +212,7 @@ impl Entry {
                 role: self.role,
                 permissions: self.permissions,
                 bot: info.bot.clone(),
-                via: Via::Key(info.id),
+                credential: Credential::Key(info.id),
             })
         }
     }
@@ -273,7 +273,7 @@ mod tests {
 
     #[test]
     fn each_way_to_be_refused() {
-        let (key, stranger) = (ApiKey::generate().unwrap(), ApiKey::generate().unwrap());
+        let (key, unknown) = (ApiKey::generate().unwrap(), ApiKey::generate().unwrap());
         let ring = Keyring::default();
         let here: IpAddr = "192.0.2.7".parse().unwrap();
         let why = |text: &str, now| {
@@ -288,11 +288,11 @@ mod tests {
         let who = ring.authenticate(&key.reveal(), None, at(99_999)).unwrap();
         assert_eq!((&*who.user, who.role), ("ada", Role::External));
         assert_eq!(why(&key.reveal(), 100_000), (AuthError::Expired, bearer()));
-        assert_eq!(why(&stranger.reveal(), 1), (AuthError::Unknown, None));
+        assert_eq!(why(&unknown.reveal(), 1), (AuthError::Unknown, None));
         assert!(matches!(why("hello", 1), (AuthError::Malformed(_), None)));
 
         let mut other_secret = record(&key);
-        other_secret.secret_sha256 = stranger.secret_sha256();
+        other_secret.secret_sha256 = unknown.secret_sha256();
         ring.replace(vec![other_secret]);
         assert_eq!(why(&key.reveal(), 1), (AuthError::Unknown, None));
 

@@ -4,7 +4,7 @@ mod rules;
 
 use std::time::Duration;
 
-use deia_ledger::{AddKey, Dedup, Refusal, RevokeKey, RotateKey};
+use deia_ledger::{AddKey, Idempotency, Rejection, RevokeKey, RotateKey};
 use deia_model::{
     ApiKey, KeyGrant, KeyId, KeyInfo, Permission, Principal, Role, Timestamp, within_scopes,
 };
@@ -37,7 +37,7 @@ impl AccessApi {
         who: &Principal,
         mut grant: KeyGrant,
         new_user: Option<bool>,
-        dedup: Option<Dedup>,
+        idempotency: Option<Idempotency>,
     ) -> Result<NewKey, HiveError> {
         if grant.role == Role::Bot && grant.bot.is_none() {
             grant.bot = grant.user.parse().ok();
@@ -64,7 +64,7 @@ impl AccessApi {
         let command = AddKey {
             key: key.record(grant),
             new_user: may_make_user && new_user.unwrap_or(grant_role != Role::Admin),
-            dedup,
+            idempotency,
             actor: who.user.to_string(),
             limits: limits(&self.config()),
         };
@@ -86,7 +86,7 @@ impl AccessApi {
         who: &Principal,
         id: KeyId,
         rotation: KeyRotation,
-        dedup: Option<Dedup>,
+        idempotency: Option<Idempotency>,
     ) -> Result<NewKey, HiveError> {
         let settings = &self.config().auth;
         let overlap = rotation.overlap.unwrap_or(settings.rotation_overlap);
@@ -101,7 +101,7 @@ impl AccessApi {
         }
         let all = self.ledger.keys().await?;
         let old = all.iter().find(|key| key.info.id == id);
-        let old = &old.ok_or(Refusal::NoSuchKey(id))?.info;
+        let old = &old.ok_or(Rejection::NoSuchKey(id))?.info;
         // What it may be good for again, should its user get back another role.
         let permissions = within_scopes(old.role, old.scopes.as_deref());
         if let Some(lacking) = who.may_not_give(permissions) {
@@ -136,7 +136,7 @@ impl AccessApi {
             secret_sha256: key.secret_sha256(),
             expires_at,
             overlap,
-            dedup,
+            idempotency,
             actor: who.user.to_string(),
             limits: limits(&self.config()),
         };
@@ -181,7 +181,7 @@ impl AccessApi {
     pub async fn key(&self, id: KeyId) -> Result<KeyInfo, HiveError> {
         let keys = self.keys().await?;
         let found = keys.into_iter().find(|key| key.id == id);
-        Ok(found.ok_or(Refusal::NoSuchKey(id))?)
+        Ok(found.ok_or(Rejection::NoSuchKey(id))?)
     }
 
     /// Revokes a key; it is refused from the next effect on.

@@ -9,12 +9,12 @@ use std::{
 
 use actix::{Actor, ActorFutureExt, AsyncContext, Handler, Message, WrapFuture};
 use deia_ledger::{
-    Apply, CommandLog, EndLogins, NoteKeyUses, NoteLoginUses, RecordEvents, StoreError,
+    Apply, CommandLog, EndWebSessions, NoteKeyUses, NoteWebSessionUses, RecordEvents, StoreError,
 };
-use deia_model::{LoginEnd, LoginId, LoginRecord, OpenedWith, Timestamp};
+use deia_model::{OpenedWith, Timestamp, WebSessionEnd, WebSessionId, WebSessionRecord};
 use deia_supervision::{Context, StartError};
 
-use super::{Denials, Issuers, Keyring, Logins, caches::AccessCaches};
+use super::{DenialLog, Issuers, Keyring, WebSessions, caches::AccessCaches};
 
 /// Pause before keys or sessions are read again after that failed.
 const RETRY_AFTER: Duration = Duration::from_millis(200);
@@ -28,15 +28,15 @@ pub(crate) struct AccessState {
     pub(crate) ledger: Arc<dyn CommandLog>,
     pub(crate) caches: Arc<AccessCaches>,
     pub(crate) keyring: Arc<Keyring>,
-    pub(crate) denials: Arc<Denials>,
-    pub(crate) logins: Arc<Logins>,
+    pub(crate) denial_log: Arc<DenialLog>,
+    pub(crate) web_sessions: Arc<WebSessions>,
     pub(crate) issuers: Arc<Issuers>,
 }
 
 impl AccessState {
     /// Writes the refusals that are due; `all`: also those that would wait.
     pub(crate) async fn write_denials(&self, all: bool) {
-        let events = self.denials.due(Timestamp::now(), all);
+        let events = self.denial_log.due(Timestamp::now(), all);
         if events.is_empty() {
             return;
         }
@@ -65,47 +65,60 @@ impl AccessState {
         }
     }
 
-    /// Writes when sessions in browsers were used last, and ends those that are
+    /// Writes when web sessions were used last, and ends those that are
     /// over. They are over by the clock, whatever is written.
-    pub(crate) async fn write_logins(&self) {
-        if let Err(error) = self.try_write_logins().await {
+    pub(crate) async fn write_web_sessions(&self) {
+        if let Err(error) = self.try_write_web_sessions().await {
             tracing::debug!(%error, "the last uses of sessions could not be written");
         }
     }
 
-    async fn try_write_logins(&self) -> Result<(), StoreError> {
-        let seen = self.logins.uses_to_write();
+    async fn try_write_web_sessions(&self) -> Result<(), StoreError> {
+        let seen = self.web_sessions.uses_to_write();
         if !seen.is_empty() {
-            self.ledger.apply(NoteLoginUses(seen)).await?;
+            self.ledger.apply(NoteWebSessionUses(seen)).await?;
         }
-        let over = self.logins.over(Timestamp::now());
-        self.end_logins(over, LoginEnd::Expired).await?;
-        self.end_baseless_logins().await
+        let over = self.web_sessions.over(Timestamp::now());
+        self.end_web_sessions(over, WebSessionEnd::Expired).await?;
+        self.end_untrusted_web_sessions().await
     }
 
     /// Ends the sessions whose tokens would not be taken any more, for good. No
     /// look-up finds them when this returns.
-    pub(crate) async fn end_baseless_logins(&self) -> Result<(), StoreError> {
-        let baseless = self.logins.those(|login| self.is_baseless(login));
-        self.end_logins(baseless, LoginEnd::Withdrawn).await
+    pub(crate) async fn end_untrusted_web_sessions(&self) -> Result<(), StoreError> {
+        let untrusted = self
+            .web_sessions
+            .those(|web_session| self.is_untrusted(web_session));
+        self.end_web_sessions(untrusted, WebSessionEnd::Withdrawn)
+            .await
     }
 
-    async fn end_logins(&self, logins: Vec<LoginId>, why: LoginEnd) -> Result<(), StoreError> {
-        if logins.is_empty() {
+    async fn end_web_sessions(
+        &self,
+        web_sessions: Vec<WebSessionId>,
+        why: WebSessionEnd,
+    ) -> Result<(), StoreError> {
+        if web_sessions.is_empty() {
             return Ok(());
         }
         let actor = "deia".into();
-        let command = EndLogins { logins, why, actor };
+        let command = EndWebSessions {
+            web_sessions,
+            why,
+            actor,
+        };
         self.ledger.apply(command).await?;
-        self.caches.reload_logins().await
+        self.caches.reload_web_sessions().await
     }
 
     /// Returns whether it was opened with a token that would not be taken any more.
-    fn is_baseless(&self, login: &LoginRecord) -> bool {
-        match &login.info.opened_with {
+    fn is_untrusted(&self, web_session: &WebSessionRecord) -> bool {
+        match &web_session.info.opened_with {
             OpenedWith::Key(_) => false,
             OpenedWith::Token { issuer, .. } => {
-                let still = self.issuers.still(issuer, login.basis.as_ref());
+                let still = self
+                    .issuers
+                    .still(issuer, web_session.trust_anchor.as_ref());
                 still == Ok(false)
             }
         }
@@ -128,8 +141,11 @@ impl AccessRecorder {
     ) -> Result<Self, StartError> {
         let caches = &state.caches;
         caches.reload_keys().await.map_err(StartError::failed)?;
-        caches.logins_changed();
-        caches.reload_logins().await.map_err(StartError::failed)?;
+        caches.web_sessions_changed();
+        caches
+            .reload_web_sessions()
+            .await
+            .map_err(StartError::failed)?;
         Ok(Self {
             state,
             uses_every,
@@ -149,16 +165,16 @@ impl AccessRecorder {
         }));
     }
 
-    fn reload_logins(&mut self, ctx: &mut Context<Self>) {
+    fn reload_web_sessions(&mut self, ctx: &mut Context<Self>) {
         let caches = self.state.caches.clone();
-        let reloading = async move { caches.reload_logins().await };
+        let reloading = async move { caches.reload_web_sessions().await };
         ctx.spawn(reloading.into_actor(self).map(|reloaded, this, ctx| {
             match reloaded {
                 Ok(()) => this.state.keyring.announce(),
                 Err(error) => {
                     let retry_in_ms = RETRY_AFTER.as_millis();
                     tracing::warn!(%error, "the sessions could not be read; retrying in {retry_in_ms} ms");
-                    ctx.run_later(RETRY_AFTER, Self::reload_logins);
+                    ctx.run_later(RETRY_AFTER, Self::reload_web_sessions);
                 }
             }
         }));
@@ -174,7 +190,7 @@ impl AccessRecorder {
             state.write_denials(false).await;
             if uses_are_due {
                 state.write_uses().await;
-                state.write_logins().await;
+                state.write_web_sessions().await;
             }
         };
         ctx.spawn(writing.into_actor(self).map(|(), _, ctx| {
@@ -191,16 +207,16 @@ impl Actor for AccessRecorder {
     }
 }
 
-/// A commit changed the sessions in browsers.
+/// A commit changed the web sessions.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(crate) struct LoginsChanged;
+pub(crate) struct WebSessionsChanged;
 
-impl Handler<LoginsChanged> for AccessRecorder {
+impl Handler<WebSessionsChanged> for AccessRecorder {
     type Result = ();
 
-    fn handle(&mut self, _: LoginsChanged, ctx: &mut Self::Context) {
-        self.reload_logins(ctx);
+    fn handle(&mut self, _: WebSessionsChanged, ctx: &mut Self::Context) {
+        self.reload_web_sessions(ctx);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Users.
 
-use deia_ledger::{AccessLimits, AddUser, ChangeUser, Dedup, DeleteUser, NewUser, Refusal};
+use deia_ledger::{AccessLimits, AddUser, ChangeUser, DeleteUser, Idempotency, NewUser, Rejection};
 use deia_model::{ApiKey, Principal, Role, User, UserChange, Violation};
 
 use super::AccessApi;
@@ -21,7 +21,7 @@ impl AccessApi {
     /// [`HiveError::NotFound`].
     pub async fn user(&self, name: &str) -> Result<User, HiveError> {
         let found = self.ledger.user(name.to_owned()).await?;
-        Ok(found.ok_or_else(|| Refusal::NoSuchUser(name.to_owned()))?)
+        Ok(found.ok_or_else(|| Rejection::NoSuchUser(name.to_owned()))?)
     }
 
     /// Makes a user, who has no key yet.
@@ -36,7 +36,7 @@ impl AccessApi {
         name: String,
         role: Role,
         active: bool,
-        dedup: Option<Dedup>,
+        idempotency: Option<Idempotency>,
     ) -> Result<NewUser, HiveError> {
         let holds_key = ApiKey::is_within(&name).then_some("has a key in it");
         if let Some(fault) = User::name_fault(&name).or(holds_key) {
@@ -50,7 +50,7 @@ impl AccessApi {
             name,
             role,
             active,
-            dedup,
+            idempotency,
             actor: who.user.to_string(),
             limits: limits(&self.config()),
         };

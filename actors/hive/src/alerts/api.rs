@@ -9,7 +9,7 @@ use super::conditions::{Limits, Observed, conditions};
 use crate::{
     HiveError,
     access::AccessApi,
-    bots::{Board, Bots, BotsApi},
+    bots::{BotRegistry, Bots, BotsApi},
     config::{AlertSettings, Config, Settings},
     host::DiskSpace,
     subsystem::Deps,
@@ -22,7 +22,7 @@ pub struct AlertsApi {
     ledger: Ledger,
     access: AccessApi,
     bots: BotsApi,
-    board: Board,
+    registry: BotRegistry,
 }
 
 impl AlertsApi {
@@ -32,7 +32,7 @@ impl AlertsApi {
             ledger: deps.ledger.clone(),
             access: access.clone(),
             bots: bots.api().clone(),
-            board: bots.board().clone(),
+            registry: bots.registry().clone(),
         }
     }
 
@@ -66,7 +66,7 @@ impl AlertsApi {
         let disk = disk_of(config.clone()).await?;
         let troubled: Vec<_> = bots
             .iter()
-            .filter_map(|bot| Some((bot.id.clone(), self.board.observe(&bot.id).trouble?)))
+            .filter_map(|bot| Some((bot.id.clone(), self.registry.snapshot(&bot.id).trouble?)))
             .collect();
         let observed = Observed {
             bots: &bots,

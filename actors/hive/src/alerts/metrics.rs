@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use deia_model::{Alert, AlertName};
 
-use crate::metrics::{Readings, table};
+use crate::metrics::{Exposition, table};
 
 /// Open alerts by name, as of the last look, and the alerts raised since the start.
 #[derive(Default)]
@@ -28,11 +28,11 @@ impl AlertMetrics {
     }
 
     /// Writes the series; those of no alert are 0.
-    pub(super) fn write(&self, out: &mut Readings) {
+    pub(super) fn write(&self, out: &mut Exposition) {
         for (count, name) in self.open.iter().zip(AlertName::ALL) {
             let labels = [name.as_str().to_owned()];
             out.count(&table::ALERTS_OPEN, labels, count.load(Ordering::Relaxed));
         }
-        out.plain(&table::ALERTS_RAISED, self.raised.load(Ordering::Relaxed));
+        out.gauge(&table::ALERTS_RAISED, self.raised.load(Ordering::Relaxed));
     }
 }

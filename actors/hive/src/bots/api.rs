@@ -9,7 +9,7 @@ use deia_model::{
 };
 
 use super::{
-    Board,
+    BotRegistry,
     executor::factory_of,
     log,
     log::{LogFollower, LogStart},
@@ -42,21 +42,21 @@ pub struct BotsApi {
     settings: Settings,
     ledger: Ledger,
     access: AccessApi,
-    board: Board,
+    registry: BotRegistry,
     resolver: Arc<SecretResolver>,
     /// Means by which the processes of attempts are ended.
     containment: ContainmentMeans,
 }
 
 impl BotsApi {
-    pub(super) fn new(deps: &Deps, needs: &BotNeeds<'_>, board: Board) -> Self {
+    pub(super) fn new(deps: &Deps, needs: &BotNeeds<'_>, registry: BotRegistry) -> Self {
         Self {
             settings: deps.settings.clone(),
             ledger: deps.ledger.clone(),
             access: needs.access.clone(),
-            board,
+            registry,
             resolver: needs.secrets.resolver().clone(),
-            containment: needs.guardian.means(),
+            containment: needs.reaper.means(),
         }
     }
 
@@ -141,7 +141,7 @@ impl BotsApi {
             actor: who.user.to_string(),
         };
         self.access.apply_for(who, command).await?;
-        self.board.forget(name);
+        self.registry.forget(name);
         Ok(())
     }
 
@@ -161,7 +161,7 @@ impl BotsApi {
             self.set_desired(who, name, BotDesired::Stopped).await?;
         }
         self.set_desired(who, name, BotDesired::Launched).await?;
-        self.board.launched(name);
+        self.registry.launched(name);
         let record = self.record(name).await?;
         Ok(Bot {
             warnings: self.warnings(&record.spec).await,
@@ -185,7 +185,7 @@ impl BotsApi {
     pub async fn drain(&self, who: &Principal, name: &BotName) -> Result<Bot, HiveError> {
         let bot = self.set_desired(who, name, BotDesired::Draining).await?;
         if bot.desired == BotDesired::Draining {
-            self.board.draining(name);
+            self.registry.draining(name);
         }
         Ok(bot)
     }
@@ -233,7 +233,7 @@ impl BotsApi {
     /// Converts a record to the public view of a bot.
     #[allow(clippy::cast_precision_loss, reason = "counts to shares")]
     fn view(&self, record: BotRecord) -> Bot {
-        let seen = self.board.observe(&record.name);
+        let seen = self.registry.snapshot(&record.name);
         let status = observed_status(
             record.desired,
             record.launched_at,

@@ -23,11 +23,11 @@ use self::downfall::Downfall;
 use super::{
     attempt::{ExecutionResult, StopCause},
     attempt_span::AttemptSpan,
-    board::Card,
     clerk::Clerk,
     executor::{ExecutionEnd, Executor, ExecutorFactory, Started},
     intake::{FaultPolicy, Intake},
     progress::Progress,
+    registry::BotGauges,
 };
 use crate::dispatch::{CapacityReports, Dispatch};
 
@@ -45,7 +45,7 @@ pub(crate) struct BotActor {
     executor: Box<dyn Executor>,
     /// Offers a preflight check, which needs no attempt.
     executors: Arc<dyn ExecutorFactory>,
-    card: Arc<Card>,
+    gauges: Arc<BotGauges>,
     pub(super) ledger: Ledger,
     clerk: Clerk,
     reports_to: CapacityReports,
@@ -80,7 +80,7 @@ pub(super) struct BotParts {
     pub(super) capabilities: Capabilities,
     pub(super) executor: Box<dyn Executor>,
     pub(super) executors: Arc<dyn ExecutorFactory>,
-    pub(super) card: Arc<Card>,
+    pub(super) gauges: Arc<BotGauges>,
     pub(super) ledger: Ledger,
     pub(super) reports_to: CapacityReports,
     pub(super) fault_policy: FaultPolicy,
@@ -116,7 +116,7 @@ pub(super) struct CancelAttempt {
     pub(super) words: Arc<str>,
 }
 
-/// Makes the bot take nothing new (its card says so, too) and reply when its running attempts have
+/// Makes the bot take nothing new (its gauges says so, too) and reply when its running attempts have
 /// ended. Sent repeatedly; only the last sender is answered.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -136,9 +136,9 @@ impl Actor for BotActor {
     }
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        self.card.set_up(self.incarnation, true);
+        self.gauges.set_up(self.incarnation, true);
         ctx.run_interval(HEARTBEAT_EVERY, |this, ctx| {
-            this.card.beat();
+            this.gauges.beat();
             this.cancelled
                 .retain(|_, (at, _)| at.elapsed() < EARLY_CANCEL_KEPT);
             this.note_progress(ctx);
@@ -153,7 +153,7 @@ impl Actor for BotActor {
 /// Gives the bot's tasks back at once, however the bot ends.
 impl Drop for BotActor {
     fn drop(&mut self) {
-        self.card.set_up(self.incarnation, false);
+        self.gauges.set_up(self.incarnation, false);
         self.withdraw();
         self.leave_reports();
     }
@@ -169,7 +169,7 @@ impl BotActor {
             capabilities: parts.capabilities,
             executor: parts.executor,
             executors: parts.executors,
-            card: parts.card,
+            gauges: parts.gauges,
             ledger: parts.ledger,
             clerk: parts.clerk,
             reports_to: parts.reports_to,
@@ -196,7 +196,7 @@ impl BotActor {
     /// Returns whether incoming tasks are given back because the bot takes none now.
     fn takes_none(&self) -> bool {
         self.stopped.is_some()
-            || self.card.draining()
+            || self.gauges.draining()
             || self.intake.allowed().is_none()
             || self.has_suspect()
     }

@@ -9,20 +9,20 @@ use deia_ledger::{Ledger, StoreError};
 use deia_model::{AttemptEnd, BotName, Timestamp};
 use tokio::runtime::Handle;
 
-use super::{board::Card, guardian::Guardian};
+use super::{reaper_handle::ReaperHandle, registry::BotGauges};
 
 /// Settles the remains of ended incarnations of bots, on the thread of the tree.
 #[derive(Clone)]
 pub(crate) struct Clerk {
     pub(crate) runtime: Handle,
     pub(crate) ledger: Ledger,
-    pub(crate) guardian: Guardian,
+    pub(crate) reaper: ReaperHandle,
 }
 
 /// Request to settle the ended incarnations of a bot.
 pub(super) struct Settling {
     pub(super) bot: BotName,
-    pub(super) card: Arc<Card>,
+    pub(super) gauges: Arc<BotGauges>,
     /// Number of the last incarnation that has ended.
     pub(super) up_to: u64,
     /// Restricts the request to tasks started before that time.
@@ -33,10 +33,10 @@ pub(super) struct Settling {
 
 impl Clerk {
     /// Starts recording the reports that a bot has left.
-    pub(super) fn record(&self, card: &Arc<Card>) {
-        let (card, ledger) = (card.clone(), self.ledger.clone());
+    pub(super) fn record(&self, gauges: &Arc<BotGauges>) {
+        let (gauges, ledger) = (gauges.clone(), self.ledger.clone());
         self.runtime.spawn(async move {
-            if let Err(error) = card.left.record(&ledger).await {
+            if let Err(error) = gauges.left.record(&ledger).await {
                 tracing::debug!(%error, "the last reports of a bot cannot be recorded; its next start records them");
             }
         });
@@ -59,16 +59,17 @@ impl Clerk {
     async fn carry_out(self, settling: Settling) -> Result<(), StoreError> {
         let Settling {
             bot,
-            card,
+            gauges,
             up_to,
             started_before,
             end,
         } = settling;
-        for marks in card.pids.retire(up_to) {
+        for env_tags in gauges.pids.retire(up_to) {
             tracing::warn!(%bot, "ending a program of a bot whose thread is blocked");
-            self.guardian.end_escaped(marks).await;
+            self.reaper.end_escaped(env_tags).await;
         }
-        card.left
+        gauges
+            .left
             .settle(&self.ledger, &bot, started_before, end)
             .await
     }

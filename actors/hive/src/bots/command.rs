@@ -9,11 +9,11 @@ mod executor;
 mod lines;
 mod metadata;
 mod preflight;
+mod process_exit;
 mod program;
 mod streams;
 #[cfg(test)]
 pub(crate) mod tests;
-mod verdict;
 
 use std::{
     io,
@@ -34,19 +34,19 @@ pub(super) use self::executor::CommandFactory;
 pub(crate) use self::program::Pids;
 use self::{
     metadata::Metadata,
+    process_exit::{NotStarted, ProcessExit},
     program::{Launch, Pipes, Program},
     streams::Streams,
-    verdict::{Ending, NotStarted},
 };
 use super::{
     attempt::{ExecutionResult, StopCause, StopSignal, stop_requested},
-    board::Card,
-    guardian::Guardian,
     log::{BotLog, LoggedAttempt, Stream},
-    output::{Fault, Keeper, Kept, OutputLimits, Outputs},
+    output::{OutputLimits, OutputSpool, Outputs, SpoolError, Spooled},
     progress::Progress,
+    reaper_handle::ReaperHandle,
+    registry::BotGauges,
 };
-use crate::{guard, host::private_dir, secrets::BotSecrets};
+use crate::{host::private_dir, reaper, secrets::BotSecrets};
 
 /// Time for which the outputs may stay open after all processes of the attempt are gone: a process
 /// that cannot be killed may hold them.
@@ -78,8 +78,8 @@ pub(crate) struct CommandContext {
     pub(crate) kept_outputs: u32,
     /// Time between TERM and KILL (`bots.term_grace`).
     pub(crate) term_grace: Duration,
-    /// The guardian of all programs.
-    pub(crate) guardian: Guardian,
+    /// The reaper of all programs.
+    pub(crate) reaper: ReaperHandle,
     /// The bot's log.
     pub(crate) log: BotLog,
     /// The bot's running programs, for display.
@@ -95,9 +95,9 @@ pub(crate) struct CommandContext {
 pub(crate) struct OnStart(Arc<dyn Fn() + Send + Sync>);
 
 impl OnStart {
-    /// Returns a callback that notes the start on the bot's card.
-    pub(super) fn on(card: Arc<Card>) -> Self {
-        Self(Arc::new(move || card.attempt_started()))
+    /// Returns a callback that notes the start on the bot's gauges.
+    pub(super) fn on(gauges: Arc<BotGauges>) -> Self {
+        Self(Arc::new(move || gauges.attempt_started()))
     }
 
     #[cfg(test)]
@@ -131,10 +131,11 @@ pub(crate) async fn run(
         }
     };
     (cx.on_start.0)();
-    let (ending, keeper, stderr) = attend(cx, claimed, program, (pipes, progress), &mut stop).await;
-    let (ending, kept) = keep(ending, keeper).await;
+    let (ending, spool, stderr) = attend(cx, claimed, program, (pipes, progress), &mut stop).await;
+    let (ending, kept) = keep(ending, spool).await;
     let ended = ending.told();
-    let (mut outcome, replaced) = verdict::verdict(ending, kept.bytes, &stderr, elapsed_ms());
+    let (mut outcome, replaced) =
+        process_exit::classify_exit(ending, kept.bytes, &stderr, elapsed_ms());
     if replaced {
         cx.note(
             claimed,
@@ -142,13 +143,13 @@ pub(crate) async fn run(
         );
     }
     outcome.output_bytes = kept.in_file;
-    verdict::cut(&mut outcome, cx.output_limits.memory);
+    process_exit::cut(&mut outcome, cx.output_limits.memory);
     match (&outcome.end, &outcome.error) {
         (AttemptEnd::Succeeded, _) => {}
         // Standard error is in the log already.
-        (_, Some(error)) => cx.note(claimed, verdict::without_stderr(error)),
+        (_, Some(error)) => cx.note(claimed, process_exit::without_stderr(error)),
         (end, None) => {
-            let told = ended.as_deref().unwrap_or(end.told());
+            let told = ended.as_deref().unwrap_or(end.description());
             cx.note(claimed, &format!("ended: {told}"));
         }
     }
@@ -156,14 +157,14 @@ pub(crate) async fn run(
 }
 
 /// Stores the output of the program, in a file if needed, however the program ended.
-async fn keep(ending: Ending, keeper: Option<Keeper>) -> (Ending, Kept) {
-    let Some(keeper) = keeper else {
-        return (ending, Kept::default());
+async fn keep(ending: ProcessExit, spool: Option<OutputSpool>) -> (ProcessExit, Spooled) {
+    let Some(spool) = spool else {
+        return (ending, Spooled::default());
     };
-    match keeper.finish(!ending.is_success()).await {
+    match spool.finish(!ending.is_success()).await {
         Ok(kept) => (ending, kept),
         Err((fault, kept)) => match ending {
-            Ending::Exited(_) => (Ending::NotKept(fault), kept),
+            ProcessExit::Exited(_) => (ProcessExit::NotSpooled(fault), kept),
             other => (other, kept),
         },
     }
@@ -210,8 +211,8 @@ async fn start(
             .content
             .as_deref()
             .is_some_and(|c| !c.is_empty()),
-        marks: environment::marks(cx, claimed),
-        guardian: cx.guardian.clone(),
+        env_tags: environment::env_tags(cx, claimed),
+        reaper: cx.reaper.clone(),
         pids: cx.pids.clone(),
         incarnation: cx.incarnation,
     };
@@ -238,10 +239,10 @@ async fn start(
             })?;
         }
         launch.file = environment::resolve(&word, &launch.environment, environment::is_executable)
-            .map_err(|missing| verdict::not_found(&word, missing))?;
+            .map_err(|missing| process_exit::not_found(&word, missing))?;
         launch
             .start()
-            .map_err(|error| verdict::not_started(&word, &directory, &error))
+            .map_err(|error| process_exit::not_started(&word, &directory, &error))
     });
     started.await.unwrap_or_else(|error| {
         Err(NotStarted::bot(format!(
@@ -258,7 +259,7 @@ async fn attend(
     program: Program,
     (pipes, progress): (Pipes, Progress),
     stop: &mut StopSignal,
-) -> (Ending, Option<Keeper>, String) {
+) -> (ProcessExit, Option<OutputSpool>, String) {
     let content = claimed
         .task
         .content
@@ -278,13 +279,13 @@ async fn attend(
     let (mut streams, exit) = match (streams, exit) {
         (Ok(streams), Ok(exit)) => (streams, exit),
         (Err(error), _) | (_, Err(error)) => {
-            return (Ending::Lost(error), None, String::new());
+            return (ProcessExit::Lost(error), None, String::new());
         }
     };
     let interruption = until_interrupted(&exit, &mut streams, stop).await;
     match &interruption {
         None => {}
-        Some(Interruption::NotKept(_)) => program.kill(),
+        Some(Interruption::NotSpooled(_)) => program.kill(),
         Some(Interruption::Stop(_)) => {
             end_gently(&program, &exit, &mut streams, cx.term_grace).await;
         }
@@ -299,27 +300,27 @@ async fn attend(
             "a process that cannot be ended still holds the output; not waited for",
         );
     }
-    for note in ended.iter().flat_map(verdict::strays) {
+    for note in ended.iter().flat_map(process_exit::strays) {
         cx.note(claimed, &note);
     }
     let status = ended.map(|ended| ended.status);
     let ending = match (interruption, status, rest) {
-        (Some(Interruption::Stop(cause)), ..) => Ending::Stopped(cause),
-        (Some(Interruption::NotKept(fault)), ..) | (None, _, Ok(Err(fault))) => {
-            Ending::NotKept(fault)
+        (Some(Interruption::Stop(cause)), ..) => ProcessExit::Stopped(cause),
+        (Some(Interruption::NotSpooled(fault)), ..) | (None, _, Ok(Err(fault))) => {
+            ProcessExit::NotSpooled(fault)
         }
-        (None, Ok(status), _) => Ending::Exited(status),
-        (None, Err(_), _) => Ending::RunnerKilled,
+        (None, Ok(status), _) => ProcessExit::Exited(status),
+        (None, Err(_), _) => ProcessExit::RunnerKilled,
     };
-    let (keeper, stderr) = streams.finish();
-    (ending, Some(keeper), stderr)
+    let (spool, stderr) = streams.finish();
+    (ending, Some(spool), stderr)
 }
 
 /// Reason to end a program early.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Interruption {
     Stop(StopCause),
-    NotKept(Fault),
+    NotSpooled(SpoolError),
 }
 
 type ExitWatch = AsyncFd<Arc<OwnedFd>>;
@@ -350,7 +351,7 @@ async fn until_interrupted(
     let pump = async {
         match streams.pump().await {
             Ok(()) => std::future::pending().await,
-            Err(fault) => Interruption::NotKept(fault),
+            Err(fault) => Interruption::NotSpooled(fault),
         }
     };
     tokio::select! {
@@ -358,7 +359,7 @@ async fn until_interrupted(
         () = exited(exit) => None,
         // The runtime may not have seen an end that came before the stop.
         cause = stop_requested(stop) => {
-            (!guard::has_ended(exit.get_ref())).then_some(Interruption::Stop(cause))
+            (!reaper::has_ended(exit.get_ref())).then_some(Interruption::Stop(cause))
         }
         interruption = pump => Some(interruption),
     }
@@ -388,6 +389,6 @@ async fn end_gently(program: &Program, exit: &ExitWatch, streams: &mut Streams, 
 }
 
 async fn group_lives(group: i32) -> bool {
-    let looked = tokio::task::spawn_blocking(move || guard::group_lives(group)).await;
+    let looked = tokio::task::spawn_blocking(move || reaper::group_lives(group)).await;
     matches!(looked, Ok(Ok(true)))
 }

@@ -11,12 +11,12 @@ use futures_util::future::LocalBoxFuture;
 
 use super::{
     attempt::{ExecutionResult, StopSignal},
-    board::Card,
     command::CommandFactory,
-    guardian::Guardian,
     log::BotLog,
     output::Outputs,
     progress::Progress,
+    reaper_handle::ReaperHandle,
+    registry::BotGauges,
     simulated::SimulatedFactory,
 };
 use crate::{config::Config, secrets::SecretResolver};
@@ -50,9 +50,9 @@ pub(crate) struct IncarnationParts {
     pub(super) hive_id: String,
     pub(super) secrets: Arc<SecretResolver>,
     pub(super) outputs: Outputs,
-    pub(super) guardian: Guardian,
+    pub(super) reaper: ReaperHandle,
     pub(super) record: Arc<BotRecord>,
-    pub(super) card: Arc<Card>,
+    pub(super) gauges: Arc<BotGauges>,
     pub(super) log: BotLog,
     /// Number of the incarnation.
     pub(super) incarnation: u64,

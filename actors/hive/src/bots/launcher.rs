@@ -17,7 +17,7 @@ use super::{
     bot::{AttemptKey, CancelAttempt, Drain},
     clerk::Settling,
     lifecycle::{LauncherDeps, start_bot, stop_bot},
-    news::news_of,
+    log_event::log_event_of,
     reconcile::{Running, Step, reconcile},
 };
 
@@ -47,7 +47,7 @@ pub(crate) struct Launcher {
     busy: HashSet<BotName>,
     /// Bots that were busy at any time since the current comparison began: its reads may be older.
     touched: HashSet<BotName>,
-    /// Bots with events since the current comparison began: their cards are newer than its reads.
+    /// Bots with events since the current comparison began: their gauges are newer than its reads.
     noted: HashSet<BotName>,
     /// Bots that did not start or could not be removed, with the time until which they are left
     /// alone.
@@ -84,7 +84,8 @@ impl Launcher {
             let since = Timestamp::now();
             let wanted = read_wanted(&deps).await?;
             let with_tasks = deps.ledger.bots_with_running_tasks().await?;
-            let incarnation = |name: &BotName| (name.clone(), deps.board.card(name).incarnation());
+            let incarnation =
+                |name: &BotName| (name.clone(), deps.registry.gauges(name).incarnation());
             Ok::<_, StoreError>(Seen {
                 since,
                 wanted,
@@ -119,7 +120,7 @@ impl Launcher {
                 .map(|(name, managed)| {
                     let running = Running {
                         generation: managed.generation,
-                        draining: self.deps.board.card(name).draining(),
+                        draining: self.deps.registry.gauges(name).draining(),
                     };
                     (name.clone(), running)
                 })
@@ -148,7 +149,7 @@ impl Launcher {
                 Step::Stop(name) => self.carry_out(name, None, ctx),
                 Step::Drain(name) => self.drain(&name, ctx),
                 Step::Drained(name) => self.drained(name, ctx),
-                Step::Resume(name) => self.deps.board.card(&name).set_draining(false),
+                Step::Resume(name) => self.deps.registry.gauges(&name).set_draining(false),
             }
         }
     }
@@ -161,8 +162,8 @@ impl Launcher {
                 continue;
             };
             if !self.touched.contains(&name) && !self.noted.contains(&name) {
-                let card = self.deps.board.card(&name);
-                card.set_suspended(is_parked(child.state));
+                let gauges = self.deps.registry.gauges(&name);
+                gauges.set_suspended(is_parked(child.state));
             }
         }
     }
@@ -177,7 +178,7 @@ impl Launcher {
                 .find(|child| *child.name == *name.as_str());
             let state = child.map(|child| child.state);
             if state == Some(ChildState::Quarantined) {
-                self.deps.board.card(name).quarantined();
+                self.deps.registry.gauges(name).quarantined();
             }
             let idle = |state| state == ChildState::Quarantined || is_parked(state);
             !running.contains_key(name) || state.is_some_and(idle)
@@ -192,12 +193,12 @@ impl Launcher {
             let (deps, since) = (self.deps.clone(), seen.since);
             let up_to = seen.incarnations.get(&bot).copied().unwrap_or_default();
             let giving = async move {
-                let card = deps.board.card(&bot);
+                let gauges = deps.registry.gauges(&bot);
                 deps.clerk
                     .settle(Settling {
                         bot,
                         up_to,
-                        card,
+                        gauges,
                         started_before: Some(since),
                         end: AttemptEnd::GivenBack,
                     })
@@ -228,7 +229,7 @@ impl Launcher {
 
     /// Asks a bot to drain, and compares again once it has no tasks.
     fn drain(&self, name: &BotName, ctx: &mut Context<Self>) {
-        self.deps.board.card(name).set_draining(true);
+        self.deps.registry.gauges(name).set_draining(true);
         let Some(managed) = self.deps.managed.lock().get(name).cloned() else {
             return;
         };
@@ -293,7 +294,7 @@ impl Launcher {
         self.compare(ctx);
     }
 
-    /// Records an event of a bot in the event log and on its card.
+    /// Records an event of a bot in the event log and on its gauges.
     fn note(&mut self, event: &Event, ctx: &mut Context<Self>) {
         if *event.path == *self.deps.bots.path() {
             // The supervisor reports only itself, but all bots are concerned.
@@ -309,17 +310,17 @@ impl Launcher {
             return;
         };
         self.noted.insert(name.clone());
-        let card = self.deps.board.card(&name);
+        let gauges = self.deps.registry.gauges(&name);
         let out_of_work = matches!(
             event.kind,
             EventKind::Quarantined { .. } | EventKind::Suspended { .. }
         );
-        let news = news_of(&event.kind, &name, &card);
+        let log_event = log_event_of(&event.kind, &name, &gauges);
         let (ledger, clerk) = (self.deps.ledger.clone(), self.deps.clerk.clone());
         let settling = out_of_work.then(|| Settling {
             bot: name,
-            up_to: card.incarnation(),
-            card,
+            up_to: gauges.incarnation(),
+            gauges,
             started_before: Some(Timestamp::now()),
             end: AttemptEnd::GivenBack,
         });
@@ -328,9 +329,9 @@ impl Launcher {
                 if let Some(settling) = settling {
                     clerk.settle(settling).await?;
                 }
-                match news {
-                    Some(news) => {
-                        let command = RecordEvents(vec![news]);
+                match log_event {
+                    Some(log_event) => {
+                        let command = RecordEvents(vec![log_event]);
                         ledger.apply_deferred(command).await.map(drop)
                     }
                     None => Ok(()),

@@ -17,14 +17,14 @@ use deia_supervision::{
 use tokio::sync::oneshot;
 
 use super::{
-    board::Board,
     bot::{BotActor, BotParts, StopAll},
     clerk::{Clerk, Settling},
     executor::{ExecutorFactory, IncarnationParts, factory_of},
-    guardian::Guardian,
     intake::FaultPolicy,
     log::BotLog,
     output::Outputs,
+    reaper_handle::ReaperHandle,
+    registry::BotRegistry,
 };
 use crate::{
     config::Config,
@@ -42,8 +42,8 @@ pub(crate) struct LauncherDeps {
     /// Notified of every read of all bots.
     pub(crate) bot_reads: Arc<dyn BotReads>,
     pub(crate) bots: SupervisorHandle,
-    pub(crate) board: Board,
-    pub(crate) guardian: Guardian,
+    pub(crate) registry: BotRegistry,
+    pub(crate) reaper: ReaperHandle,
     pub(crate) outputs: Outputs,
     pub(crate) secrets: Arc<SecretResolver>,
     pub(crate) tree: Arc<OnceLock<Tree>>,
@@ -81,9 +81,9 @@ pub(crate) struct Managed {
 
 /// Starts a bot. Returns `true` if it started.
 pub(super) async fn start_bot(deps: &LauncherDeps, record: &BotRecord) -> bool {
-    let card = deps.board.card(&record.name);
-    let was_suspended = card.is_suspended();
-    card.launched();
+    let gauges = deps.registry.gauges(&record.name);
+    let was_suspended = gauges.is_suspended();
+    gauges.launched();
     let log = BotLog::open(
         deps.config.bot_log_path(&record.name),
         deps.config.bots.log_max_bytes.as_u64(),
@@ -104,17 +104,17 @@ pub(super) async fn start_bot(deps: &LauncherDeps, record: &BotRecord) -> bool {
             // A stop or a restart of the hive has overtaken this start.
             _ if deps.managed.are_stopping() => {
                 tracing::info!(bot = %record.name, %error, "bot did not start: all bots are being stopped");
-                card.crashed(error.to_string());
+                gauges.crashed(error.to_string());
             }
             StartChildError::Suspended | StartChildError::Down => {
                 if !was_suspended {
                     tracing::warn!(bot = %record.name, supervisor = deps.bots.path(), "bot waits for the supervisor of all bots to be resumed");
                 }
-                card.set_suspended(true);
+                gauges.set_suspended(true);
             }
             _ => {
                 tracing::error!(bot = %record.name, %error, "bot did not start; retrying within seconds");
-                card.crashed(error.to_string());
+                gauges.crashed(error.to_string());
             }
         }
         deps.managed.lock().remove(&record.name);
@@ -144,17 +144,17 @@ pub(super) async fn stop_bot(deps: &LauncherDeps, name: &BotName, managed: &Mana
     let limits = deps.config.stop_limits();
     let (done, stopped) = oneshot::channel();
     // A bot that is down has no attempts and would not answer.
-    let is_told = deps.board.observe(name).up && managed.handle.tell(StopAll(done)).is_ok();
+    let is_told = deps.registry.snapshot(name).up && managed.handle.tell(StopAll(done)).is_ok();
     let ending = tokio::time::timeout(limits.programs, stopped);
     if is_told && ending.await.is_err() {
         tracing::warn!(bot = %name, "the bot did not end its tasks in time and is killed");
     }
     let is_gone = remove_child(deps, name).await;
-    let card = deps.board.card(name);
+    let gauges = deps.registry.gauges(name);
     let settling = Settling {
         bot: name.clone(),
-        up_to: card.incarnation(),
-        card,
+        up_to: gauges.incarnation(),
+        gauges,
         started_before: None,
         end: AttemptEnd::GivenBack,
     };
@@ -216,13 +216,13 @@ async fn build_bot(deps: LauncherDeps, seed: Seed) -> Result<BotActor, StartErro
         log,
         executors,
     } = seed;
-    let card = deps.board.card(&record.name);
-    let incarnation = deps.board.begin_incarnation();
-    if card.begin(incarnation) {
+    let gauges = deps.registry.gauges(&record.name);
+    let incarnation = deps.registry.begin_incarnation();
+    if gauges.begin(incarnation) {
         // On a full disk the start waits here, and uses up no restart.
         let settling = Settling {
             bot: record.name.clone(),
-            card: card.clone(),
+            gauges: gauges.clone(),
             up_to: incarnation - 1,
             started_before: None,
             end: end_of_last_run(&deps, &record.name),
@@ -235,9 +235,9 @@ async fn build_bot(deps: LauncherDeps, seed: Seed) -> Result<BotActor, StartErro
         hive_id: deps.ledger.hive_id(),
         secrets: deps.secrets.clone(),
         outputs: deps.outputs.clone(),
-        guardian: deps.guardian.clone(),
+        reaper: deps.reaper.clone(),
         record: record.clone(),
-        card: card.clone(),
+        gauges: gauges.clone(),
         log,
         incarnation,
     });
@@ -249,7 +249,7 @@ async fn build_bot(deps: LauncherDeps, seed: Seed) -> Result<BotActor, StartErro
         capabilities: record.spec.capabilities.clone(),
         executor,
         executors,
-        card,
+        gauges,
         ledger: deps.ledger,
         reports_to: deps.capacity_reports,
         clerk: deps.clerk,

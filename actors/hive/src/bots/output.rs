@@ -7,8 +7,8 @@
 //! attempt that begins removes older ones by their numbers, so never that of a later
 //! attempt. All files of a task are removed with the task.
 
-mod keep;
 mod read;
+mod spool;
 #[cfg(test)]
 mod tests;
 
@@ -24,8 +24,8 @@ use deia_ledger::reserve;
 use deia_model::TaskId;
 use tokio::sync::watch;
 
-pub(crate) use self::keep::{Fault, Keeper, Kept};
 pub use self::read::TaskOutput;
+pub(crate) use self::spool::{OutputSpool, SpoolError, Spooled};
 
 /// Limits of output in memory and in a file, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,14 +86,14 @@ impl Outputs {
     }
 
     /// Begins to keep what an attempt prints.
-    pub(crate) fn keep(&self, task: TaskId, attempt: u32, limits: OutputLimits) -> Keeper {
+    pub(crate) fn keep(&self, task: TaskId, attempt: u32, limits: OutputLimits) -> OutputSpool {
         let running = Arc::new(Running {
             attempt,
             so_far: Mutex::default(),
             grown: watch::Sender::new(Grown::default()),
         });
         self.0.running.insert(task, Arc::clone(&running));
-        Keeper::new(self.clone(), task, running, limits)
+        OutputSpool::new(self.clone(), task, running, limits)
     }
 
     /// Returns the output of a running attempt, from there on; `None` when no attempt

@@ -2,7 +2,7 @@
 
 use deia_model::{BotDesired, BotStatus, Timestamp};
 
-use super::board::Observation;
+use super::registry::BotSnapshot;
 
 /// A bot that was restarted within this time is `degraded`, in
 /// milliseconds.
@@ -12,7 +12,7 @@ const RECENT_RESTART_MS: u64 = 60_000;
 pub(crate) fn observed_status(
     desired: BotDesired,
     launched_at: Option<Timestamp>,
-    seen: &Observation,
+    seen: &BotSnapshot,
     failing_after: u32,
     now: Timestamp,
 ) -> BotStatus {
@@ -40,37 +40,37 @@ mod tests {
     use deia_model::BotFault;
 
     use super::*;
-    use crate::bots::board::Trouble;
+    use crate::bots::registry::Trouble;
 
     #[test]
     fn status_follows_desired_and_observed_state() {
         let now = Timestamp::from_millis(1_000_000);
         let launched = Some(Timestamp::from_millis(1));
-        let up = Observation {
+        let up = BotSnapshot {
             up: true,
-            ..Observation::default()
+            ..BotSnapshot::default()
         };
-        let shaken = Observation {
+        let shaken = BotSnapshot {
             restarted_at: Some(Timestamp::from_millis(999_000)),
             ..up.clone()
         };
-        let stuck = Observation {
+        let stuck = BotSnapshot {
             trouble: Some(Trouble::Stuck),
             ..up.clone()
         };
-        let recovered = Observation {
+        let recovered = BotSnapshot {
             restarted_at: Some(Timestamp::from_millis(900_000)),
             ..up.clone()
         };
-        let suspended = Observation {
+        let suspended = BotSnapshot {
             suspended: true,
-            ..Observation::default()
+            ..BotSnapshot::default()
         };
-        let quarantined = Observation {
+        let quarantined = BotSnapshot {
             quarantined: true,
-            ..Observation::default()
+            ..BotSnapshot::default()
         };
-        let faulty = |in_a_row| Observation {
+        let faulty = |in_a_row| BotSnapshot {
             fault: Some(BotFault {
                 reason: "no such program".into(),
                 in_a_row,
@@ -83,19 +83,19 @@ mod tests {
             (
                 BotDesired::Stopped,
                 None,
-                Observation::default(),
+                BotSnapshot::default(),
                 BotStatus::Offline,
             ),
             (
                 BotDesired::Stopped,
                 launched,
-                Observation::default(),
+                BotSnapshot::default(),
                 BotStatus::Stopped,
             ),
             (
                 BotDesired::Launched,
                 launched,
-                Observation::default(),
+                BotSnapshot::default(),
                 BotStatus::Starting,
             ),
             (
@@ -107,7 +107,7 @@ mod tests {
             (
                 BotDesired::Draining,
                 launched,
-                Observation::default(),
+                BotSnapshot::default(),
                 BotStatus::Draining,
             ),
             (

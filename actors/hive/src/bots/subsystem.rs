@@ -2,18 +2,18 @@
 
 use std::{num::NonZero, sync::Arc, thread, time::Duration};
 
-use deia_ledger::Hint;
+use deia_ledger::CommitNotice;
 use deia_supervision::{Handle, StartError, SupervisorHandle, SupervisorSpec, child};
 use tokio::sync::oneshot;
 
 use super::{
-    Board, BotsApi, BotsChanged, Clerk, Follow, Launcher, LauncherDeps, ManagedBots, Outputs,
-    StopEverything, TaskCancelled, guardian::Guardian,
+    BotRegistry, BotsApi, BotsChanged, Clerk, Follow, Launcher, LauncherDeps, ManagedBots, Outputs,
+    StopEverything, TaskCancelled, reaper_handle::ReaperHandle,
 };
 use crate::{
     access::AccessApi,
     dispatch::{BotReads, CapacityReports},
-    metrics::{BOT_LOGS, Readings, table},
+    metrics::{BOT_LOGS, Exposition, table},
     secrets::Secrets,
     subsystem::{Deps, Subsystem, TreeBuilder, on_group},
 };
@@ -25,7 +25,7 @@ const THREADS: &str = "bots";
 pub(crate) struct Bots {
     api: BotsApi,
     launcher: Handle<Launcher>,
-    board: Board,
+    registry: BotRegistry,
     outputs: Outputs,
 }
 
@@ -37,22 +37,22 @@ pub(crate) struct BotNeeds<'a> {
     /// Told of every read of all bots.
     pub(crate) bot_reads: Arc<dyn BotReads>,
     pub(crate) secrets: &'a Secrets,
-    /// The guard of their programs.
-    pub(crate) guardian: Guardian,
+    /// The reaper of their programs.
+    pub(crate) reaper: ReaperHandle,
 }
 
 impl Bots {
     pub(crate) fn declare(deps: &Deps, tree: &mut TreeBuilder, needs: BotNeeds<'_>) -> Self {
         let config = deps.settings.get();
-        let (board, outputs) = (Board::default(), Outputs::of(&config.data_dir));
+        let (registry, outputs) = (BotRegistry::default(), Outputs::of(&config.data_dir));
         tree.root(|root| root.group(THREADS, config.bots.arbiters_of(cpus())));
         // An actor of a bot that blocks delays other bots, never what schedules them.
         let bots = on_group(
             SupervisorSpec::dynamic("bots").max_children(config.bots.max_bots as usize),
             THREADS,
         );
-        let api = BotsApi::new(deps, &needs, board.clone());
-        let launcher_deps = launcher_deps(deps, needs, bots.handle(), &board, &outputs);
+        let api = BotsApi::new(deps, &needs, registry.clone());
+        let launcher_deps = launcher_deps(deps, needs, bots.handle(), &registry, &outputs);
         let (launcher_spec, launcher) = child("launcher", move || {
             let built = Launcher::new(launcher_deps.clone());
             async move { Ok::<_, StartError>(built) }
@@ -62,7 +62,7 @@ impl Bots {
         Self {
             api,
             launcher,
-            board,
+            registry,
             outputs,
         }
     }
@@ -71,8 +71,8 @@ impl Bots {
         &self.api
     }
 
-    pub(crate) fn board(&self) -> &Board {
-        &self.board
+    pub(crate) fn registry(&self) -> &BotRegistry {
+        &self.registry
     }
 
     pub(crate) fn outputs(&self) -> &Outputs {
@@ -104,13 +104,13 @@ impl Bots {
 }
 
 impl Subsystem for Bots {
-    fn on_commit(&self, notices: &[Hint]) {
+    fn on_commit(&self, notices: &[CommitNotice]) {
         for notice in notices {
             match notice {
                 // A message that finds no room is made up for: the launcher looks at the
                 // store from time to time.
-                Hint::BotChanged { .. } => drop(self.launcher.tell(BotsChanged)),
-                Hint::CancelRequested(cancelling) => {
+                CommitNotice::BotChanged { .. } => drop(self.launcher.tell(BotsChanged)),
+                CommitNotice::CancelRequested(cancelling) => {
                     drop(self.launcher.tell(TaskCancelled(cancelling.clone())));
                 }
                 _ => {}
@@ -118,11 +118,11 @@ impl Subsystem for Bots {
         }
     }
 
-    fn metrics(&self, out: &mut Readings) {
+    fn metrics(&self, out: &mut Exposition) {
         BOT_LOGS.write(out);
-        let (in_hand, programs) = self.board.totals();
-        out.plain(&table::BOTS_IN_HAND, u64::from(in_hand));
-        out.plain(&table::BOTS_PROGRAMS, programs as u64);
+        let (in_hand, programs) = self.registry.totals();
+        out.gauge(&table::BOTS_IN_HAND, u64::from(in_hand));
+        out.gauge(&table::BOTS_PROGRAMS, programs as u64);
     }
 }
 
@@ -130,7 +130,7 @@ fn launcher_deps(
     deps: &Deps,
     needs: BotNeeds<'_>,
     bots: SupervisorHandle,
-    board: &Board,
+    registry: &BotRegistry,
     outputs: &Outputs,
 ) -> LauncherDeps {
     LauncherDeps {
@@ -139,8 +139,8 @@ fn launcher_deps(
         capacity_reports: needs.capacity_reports,
         bot_reads: needs.bot_reads,
         bots,
-        board: board.clone(),
-        guardian: needs.guardian.clone(),
+        registry: registry.clone(),
+        reaper: needs.reaper.clone(),
         outputs: outputs.clone(),
         secrets: needs.secrets.resolver().clone(),
         tree: deps.tree.clone(),
@@ -148,7 +148,7 @@ fn launcher_deps(
         clerk: Clerk {
             runtime: tokio::runtime::Handle::current(),
             ledger: deps.ledger.clone(),
-            guardian: needs.guardian,
+            reaper: needs.reaper,
         },
     }
 }

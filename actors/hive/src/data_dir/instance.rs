@@ -1,7 +1,7 @@
 //! The identity of a data directory, which no copy of it shares.
 //!
 //! The hive's id is in the store and so belongs to the data: a copy has it, too.
-//! Marks that must differ between the two carry the instance instead: those of the
+//! Environment tags that must differ between the two carry the instance instead: those of the
 //! hive's programs, which a start on the same directory ends. It is kept in a file
 //! beside the lock and is bound to the lock file's device and inode: the lock of a copy
 //! is another file, so a start there makes a new instance. A later start on the same
@@ -53,11 +53,11 @@ pub(super) fn instance_of(dir: &Path, lock: &File) -> io::Result<String> {
     let instance = format!("instance-{}", Uuid::now_v7().simple());
     let text = format!("{instance} {} {}", lock.device, lock.inode);
     if let Err(error) = write_secret(&path, &text) {
-        // A full disk does not stop a start; the guard ends the programs all the same.
+        // A full disk does not stop a start; the reaper ends the programs all the same.
         tracing::warn!(
             path = %path.display(),
             %error,
-            "instance cannot be kept: a start after a kill of both deia and its guard would not find the programs of this run"
+            "instance cannot be kept: a start after a kill of both deia and its reaper would not find the programs of this run"
         );
     }
     Ok(instance)

@@ -4,14 +4,14 @@
 //! code that records an event need not log it. [`Action::log_level`] chooses the
 //! events.
 
-use deia_ledger::Hint;
+use deia_ledger::CommitNotice;
 use deia_model::{Action, EventLevel, NewEvent};
 
 /// Logs the events of a commit that are worth a line. Runs on the store's own
 /// thread; the log never blocks it.
-pub(super) fn log(hints: &[Hint]) {
-    for hint in hints {
-        if let Hint::Logged(event) = hint {
+pub(super) fn log(notices: &[CommitNotice]) {
+    for notice in notices {
+        if let CommitNotice::Logged(event) = notice {
             log_event(event);
         }
     }

@@ -118,7 +118,7 @@ impl Hive {
         let limit = self.config().server.drain_timeout.as_secs();
         format!(
             "a restart is under way: {} tasks still run and had {limit} s to end when it began (server.drain_timeout)",
-            self.inner.subsystems.bots.board().running()
+            self.inner.subsystems.bots.registry().running()
         )
     }
 }

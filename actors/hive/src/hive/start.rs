@@ -5,7 +5,7 @@ use std::{
     time::Instant,
 };
 
-use deia_ledger::{CommandLog, Hint, MarkRunning, RecordEvents, store::SqliteStore};
+use deia_ledger::{CommandLog, CommitNotice, MarkRunning, RecordEvents, store::SqliteStore};
 use deia_model::{Action, NewEvent, Timestamp};
 use deia_supervision::Tree;
 
@@ -14,15 +14,14 @@ use crate::{
     HiveStartError,
     access::ensure_admin_key,
     bots::{
-        guardian::{Guardian, GuardianProgram},
+        reaper_handle::{ReaperHandle, ReaperProgram},
         seed_bots,
     },
     config::{Config, Settings},
     data_dir::{DataDir, HiveFiles},
-    guard,
     ledger_writer::write_or_leave_waiting,
     lifecycle::State,
-    secrets,
+    reaper, secrets,
     store_options::store_options,
     subsystem::Deps,
     tree::{self, Opened},
@@ -55,9 +54,9 @@ impl Hive {
             new: store.is_new(),
             clean: store.previous_shutdown_clean(),
         };
-        let guardian = start_guardian(&config, files.instance())
+        let reaper = start_reaper(&config, files.instance())
             .await
-            .map_err(HiveStartError::Guard)?;
+            .map_err(HiveStartError::Reaper)?;
         // Last: if anything before it fails, the binary before this one can go on.
         store.migrate()?;
         let deps = Deps {
@@ -69,7 +68,7 @@ impl Hive {
         let opened = Opened {
             files,
             sealing,
-            guardian,
+            reaper,
             store_metrics,
             started_at,
             started,
@@ -104,7 +103,7 @@ impl Hive {
         ledger.subscribe(Arc::new(event_log_lines::log));
         // Weak: the store outlives no hive.
         let subsystems = Arc::downgrade(&self.inner.subsystems);
-        ledger.subscribe(Arc::new(move |notices: &[Hint]| {
+        ledger.subscribe(Arc::new(move |notices: &[CommitNotice]| {
             if let Some(subsystems) = subsystems.upgrade() {
                 for subsystem in &subsystems.all {
                     subsystem.on_commit(notices);
@@ -136,27 +135,27 @@ impl Hive {
 }
 
 #[cfg(not(test))]
-fn guardian_program(instance: &str) -> std::io::Result<GuardianProgram> {
-    GuardianProgram::this_program(instance)
+fn reaper_program(instance: &str) -> std::io::Result<ReaperProgram> {
+    ReaperProgram::this_program(instance)
 }
 
 /// The test binary is no deia: it has an entry of its own.
 #[cfg(test)]
-fn guardian_program(instance: &str) -> std::io::Result<GuardianProgram> {
-    Ok(crate::bots::guardian::tests::guard_program(instance))
+fn reaper_program(instance: &str) -> std::io::Result<ReaperProgram> {
+    Ok(crate::bots::reaper_handle::tests::reaper_program(instance))
 }
 
-/// Starts the guard of the programs, once those of an earlier run have ended.
-async fn start_guardian(config: &Config, instance: &str) -> std::io::Result<Guardian> {
+/// Starts the reaper of the programs, once those of an earlier run have ended.
+async fn start_reaper(config: &Config, instance: &str) -> std::io::Result<ReaperHandle> {
     end_leftovers(instance.to_owned()).await?;
-    let mut program = guardian_program(instance)?;
+    let mut program = reaper_program(instance)?;
     program.runner.max_idle = config.bots.idle_runners as usize;
-    Guardian::start(program)
+    ReaperHandle::start(program)
 }
 
-/// Ends programs that an earlier run left, in case even its guard was killed.
+/// Ends programs that an earlier run left, in case even its reaper was killed.
 async fn end_leftovers(instance: String) -> std::io::Result<()> {
-    let swept = tokio::task::spawn_blocking(move || guard::sweep(&instance)).await;
+    let swept = tokio::task::spawn_blocking(move || reaper::sweep(&instance)).await;
     swept.map_err(std::io::Error::other)??;
     Ok(())
 }

@@ -60,7 +60,7 @@ impl Hive {
         let deadline = Instant::now() + limit;
         let subsystems = &self.inner.subsystems;
         let runs = || {
-            subsystems.bots.board().running() > 0
+            subsystems.bots.registry().running() > 0
                 || subsystems.scheduling.dispatcher().pending() > 0
         };
         while runs() && Instant::now() < deadline {

@@ -338,7 +338,7 @@ fn restarts_of_the_scheduler_under_load_give_no_task_back() {
         }
         for _ in 0..6 {
             until("claims to be under way", async || {
-                hive.inner.subsystems.bots.board().running() > 20
+                hive.inner.subsystems.bots.registry().running() > 20
             })
             .await;
             tree(&hive)
@@ -638,7 +638,7 @@ fn a_revoked_key_is_refused_from_the_next_request_on() {
         assert!(matches!(
             last,
             Err(crate::HiveError::Refused(
-                deia_ledger::Refusal::LastAdminKey
+                deia_ledger::Rejection::LastAdminKey
             ))
         ));
     });

@@ -215,21 +215,20 @@ impl Place {
     }
 
     /// Returns the reading with the least room among those of the group and of the ones
-    /// above it. These may lack files: the first group of the machine has no limits.
+    /// above it. Any of them may lack the files: the first group of the machine has no
+    /// limits, and a controller may end above the group of this process.
     fn tightest<T, R: Ord>(
         &self,
         of: impl Fn(&Path) -> Result<T, Unknown>,
         room: impl Fn(&T) -> R,
     ) -> Result<T, Unknown> {
         let mut dirs = self.dirs();
-        let own = of(dirs.next().unwrap_or(&self.dir))?;
-        let above = dirs.filter_map(|dir| of(dir).ok());
-        Ok(
-            above.fold(own, |least, next| match room(&next) < room(&least) {
-                true => next,
-                false => least,
-            }),
-        )
+        let own = match of(dirs.next().unwrap_or(&self.dir)) {
+            Err(Unknown::Absent) => None,
+            read => Some(read?),
+        };
+        let readings = own.into_iter().chain(dirs.filter_map(|dir| of(dir).ok()));
+        readings.min_by_key(room).ok_or(Unknown::Absent)
     }
 
     fn memory_of(&self, dir: &Path) -> Result<CgroupMemory, Unknown> {

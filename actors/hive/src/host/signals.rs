@@ -8,7 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::process;
 
 /// Returns the signals that a service manager or a terminal sends to all processes
-/// of the hive at once. The guard and the runners end with deia, not before.
+/// of the hive at once. The reaper and the runners end with deia, not before.
 pub(crate) fn for_all_processes() -> SigSet {
     [
         Signal::SIGTERM,

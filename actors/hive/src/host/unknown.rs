@@ -12,7 +12,7 @@ pub(crate) enum Unknown {
     /// The kernel or the container does not have it.
     Absent,
     /// This process may not read it.
-    Denied,
+    AuthFailure,
     /// The file is there, and cannot be read or has another form.
     Unreadable,
 }
@@ -21,7 +21,7 @@ impl From<io::Error> for Unknown {
     fn from(error: io::Error) -> Self {
         match (error.kind(), Errno::from_io_error(&error)) {
             (io::ErrorKind::NotFound | io::ErrorKind::NotADirectory, _) => Self::Absent,
-            (io::ErrorKind::PermissionDenied, _) => Self::Denied,
+            (io::ErrorKind::PermissionDenied, _) => Self::AuthFailure,
             // PSI that is compiled in and switched off; a process that ended meanwhile.
             (_, Some(Errno::OPNOTSUPP | Errno::SRCH | Errno::NODEV)) => Self::Absent,
             _ => Self::Unreadable,
@@ -33,7 +33,7 @@ impl From<ProcError> for Unknown {
     fn from(error: ProcError) -> Self {
         match error {
             ProcError::NotFound(_) => Self::Absent,
-            ProcError::PermissionDenied(_) => Self::Denied,
+            ProcError::PermissionDenied(_) => Self::AuthFailure,
             ProcError::Io(error, _) => error.into(),
             _ => Self::Unreadable,
         }
@@ -51,8 +51,8 @@ mod tests {
             (Errno::NOTDIR, Unknown::Absent),
             (Errno::OPNOTSUPP, Unknown::Absent),
             (Errno::SRCH, Unknown::Absent),
-            (Errno::ACCESS, Unknown::Denied),
-            (Errno::PERM, Unknown::Denied),
+            (Errno::ACCESS, Unknown::AuthFailure),
+            (Errno::PERM, Unknown::AuthFailure),
             (Errno::IO, Unknown::Unreadable),
             (Errno::MFILE, Unknown::Unreadable),
         ] {

@@ -5,10 +5,10 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use deia_ledger::{self, Flow, Hint, metrics::Snapshot};
+use deia_ledger::{self, CommitNotice, LaneStats, metrics::Snapshot};
 use deia_model::{QueueLane, TaskType};
 
-use super::{Readings, table};
+use super::{Exposition, table};
 
 /// Types that have series of their own. There may be many more
 /// (`tasks.max_types`): all of those are counted as [`OTHER`].
@@ -49,9 +49,9 @@ struct Sizes {
 
 impl FlowMetrics {
     /// Takes in what a commit has told.
-    pub(crate) fn committed(&self, hints: &[Hint]) {
-        for hint in hints {
-            if let Hint::Flow(flows) = hint {
+    pub(crate) fn committed(&self, notices: &[CommitNotice]) {
+        for notice in notices {
+            if let CommitNotice::LaneStats(flows) = notice {
                 let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
                 for (task_type, priority, flow) in flows {
                     seen.add(task_type, priority.rank(), flow);
@@ -61,7 +61,7 @@ impl FlowMetrics {
     }
 
     /// Tells of it, and of how deep the queue is by the same types.
-    pub(crate) fn write(&self, depths: &[QueueLane], out: &mut Readings) {
+    pub(crate) fn write(&self, depths: &[QueueLane], out: &mut Exposition) {
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut by_type: BTreeMap<[String; 3], u64> = BTreeMap::new();
         for lane in depths {
@@ -105,7 +105,7 @@ impl FlowMetrics {
 }
 
 impl Seen {
-    fn add(&mut self, task_type: &TaskType, rank: u8, flow: &Flow) {
+    fn add(&mut self, task_type: &TaskType, rank: u8, flow: &LaneStats) {
         let label = self.label(task_type);
         let counts = self.lanes.entry((label, rank)).or_default();
         for (count, n) in [
@@ -173,11 +173,11 @@ mod tests {
 
     use super::*;
 
-    fn flow() -> Flow {
-        let mut flow = Flow {
+    fn flow() -> LaneStats {
+        let mut flow = LaneStats {
             submitted: 2,
             started: 1,
-            ..Flow::default()
+            ..LaneStats::default()
         };
         flow.waits.record(3);
         flow
@@ -186,9 +186,9 @@ mod tests {
     #[test]
     fn commits_add_up() {
         let metrics = FlowMetrics::default();
-        let hint = Hint::Flow(vec![("a".parse().unwrap(), Priority::P1, flow())]);
-        metrics.committed(&[hint.clone(), hint]);
-        let mut out = Readings::default();
+        let notice = CommitNotice::LaneStats(vec![("a".parse().unwrap(), Priority::P1, flow())]);
+        metrics.committed(&[notice.clone(), notice]);
+        let mut out = Exposition::default();
         metrics.write(&[], &mut out);
         let text = out.into_text().unwrap();
         for line in [

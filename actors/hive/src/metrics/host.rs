@@ -1,6 +1,6 @@
 //! The host: load, pressure, and the limits of the control group.
 
-use super::{Readings, readings::NO_LABELS, table};
+use super::{Exposition, exposition::NO_LABELS, table};
 use crate::host::{Cgroup, Load, Pressure, Stall, Unknown, cgroup};
 
 /// Figures of the host. One that it does not show is left out.
@@ -29,7 +29,7 @@ impl HostReading {
     }
 
     /// Adds the figures to the readings.
-    pub(crate) fn write(&self, out: &mut Readings) {
+    pub(crate) fn write(&self, out: &mut Exposition) {
         if let Ok(load) = self.load {
             for (minutes, load) in [
                 ("1", load.one_minute),
@@ -51,7 +51,7 @@ impl HostReading {
         self.write_limits(out);
     }
 
-    fn write_limits(&self, out: &mut Readings) {
+    fn write_limits(&self, out: &mut Exposition) {
         let (memory, pids) = (self.memory.ok(), self.pids.ok());
         for (metric, value) in [
             (
@@ -70,7 +70,7 @@ impl HostReading {
             (&table::CGROUP_PIDS_LIMIT, pids.and_then(|pids| pids.limit)),
         ] {
             if let Some(value) = value {
-                out.plain(metric, value);
+                out.gauge(metric, value);
             }
         }
         if let Ok(Some(cpus)) = self.cpus {
@@ -79,7 +79,7 @@ impl HostReading {
     }
 }
 
-fn write_stall(labels: [&'static str; 3], stall: Stall, out: &mut Readings) {
+fn write_stall(labels: [&'static str; 3], stall: Stall, out: &mut Exposition) {
     out.number(&table::HOST_STALLED, labels, stall.total.as_secs_f64());
     out.number(&table::HOST_PRESSURE, labels, stall.avg10_percent / 100.0);
 }
@@ -101,12 +101,12 @@ mod tests {
             load: Err(Unknown::Absent),
             machine: Pressure::ABSENT,
             group: Pressure::ABSENT,
-            memory: Err(Unknown::Denied),
+            memory: Err(Unknown::AuthFailure),
             pids: Err(Unknown::Absent),
             cpus: Ok(None),
         };
         let text = |reading: &HostReading| {
-            let mut out = Readings::default();
+            let mut out = Exposition::default();
             reading.write(&mut out);
             out.into_text().unwrap()
         };

@@ -1,6 +1,6 @@
 //! This process and its files.
 
-use super::{Readings, readings::NO_LABELS, table};
+use super::{Exposition, exposition::NO_LABELS, table};
 use crate::host::{DiskSpace, process::Usage};
 
 /// Figures of this process and its files. One that is not known is left out.
@@ -27,7 +27,7 @@ impl ProcessReading {
     }
 
     /// Adds the figures to the readings.
-    pub(crate) fn write(&self, out: &mut Readings) {
+    pub(crate) fn write(&self, out: &mut Exposition) {
         for (metric, value) in [
             (&table::THREADS, self.usage.threads),
             (&table::VIRTUAL, self.usage.virtual_bytes),
@@ -38,7 +38,7 @@ impl ProcessReading {
             (&table::DISK_SIZE, self.disk.map(|disk| disk.bytes)),
         ] {
             if let Some(value) = value {
-                out.plain(metric, value);
+                out.gauge(metric, value);
             }
         }
         for (metric, value) in [

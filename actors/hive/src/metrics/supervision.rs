@@ -7,7 +7,7 @@ use std::{
 
 use deia_supervision::{ArbiterStatus, Event, EventKind, EventStream, Lagged, TreeStatus};
 
-use super::{Readings, table};
+use super::{Exposition, table};
 
 /// Below this path are bots: they come and go, and are taken together.
 const BOTS: &str = "hive/core/bots/";
@@ -37,7 +37,7 @@ impl SupervisionMetrics {
         &self,
         tree: Option<&TreeStatus>,
         arbiters: &[ArbiterStatus],
-        out: &mut Readings,
+        out: &mut Exposition,
     ) {
         if let Some(tree) = tree {
             standing(tree, out);
@@ -57,7 +57,7 @@ impl SupervisionMetrics {
             let labels = [path.clone(), (*reason).to_owned()];
             out.count(&table::CHILD_EXITS, labels, *n);
         }
-        out.plain(&table::TREE_MISSED, seen.missed);
+        out.gauge(&table::TREE_MISSED, seen.missed);
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Seen> {
@@ -106,7 +106,7 @@ struct Group {
     busiest: f64,
 }
 
-fn standing(tree: &TreeStatus, out: &mut Readings) {
+fn standing(tree: &TreeStatus, out: &mut Exposition) {
     let mut groups: BTreeMap<&str, Group> = BTreeMap::new();
     gather(tree, &mut groups);
     for (path, group) in groups {

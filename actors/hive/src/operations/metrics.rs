@@ -8,7 +8,7 @@ use deia_model::{Bot, BotDesired, BotStatus, QueueStatus, StatusCounts};
 use super::OperationsApi;
 use crate::{
     HiveError,
-    metrics::{HostReading, ProcessReading, Readings, table, write_store},
+    metrics::{Exposition, HostReading, ProcessReading, table, write_store},
 };
 
 /// How long the store may take to tell how the queue and the bots stand. The
@@ -41,7 +41,7 @@ fn name(status: BotStatus) -> &'static str {
     }
 }
 
-/// Readings that come from the store.
+/// Metrics that come from the store.
 struct Stored {
     queue: QueueStatus,
     bots: Vec<Bot>,
@@ -49,7 +49,7 @@ struct Stored {
     followers: Vec<FollowerState>,
 }
 
-fn follower_readings(followers: &[FollowerState], out: &mut Readings) {
+fn follower_readings(followers: &[FollowerState], out: &mut Exposition) {
     for follower in followers {
         let name = || [follower.name.clone()];
         out.count(&table::FOLLOWER_LAG_EVENTS, name(), follower.lag_events);
@@ -62,10 +62,10 @@ fn follower_readings(followers: &[FollowerState], out: &mut Readings) {
 }
 
 impl OperationsApi {
-    /// Returns what is counted and measured, as of now. Readings that the store does not
+    /// Returns what is counted and measured, as of now. Metrics that the store does not
     /// give in time are left out.
-    pub async fn metrics(&self) -> Readings {
-        let mut out = Readings::default();
+    pub async fn metrics(&self) -> Exposition {
+        let mut out = Exposition::default();
         write_store(&self.store_metrics, &mut out);
         for subsystem in &*self.subsystems {
             subsystem.metrics(&mut out);
@@ -73,7 +73,7 @@ impl OperationsApi {
         let tree = self.supervisors();
         self.supervision
             .write(tree.as_ref(), &self.arbiters(), &mut out);
-        out.plain(&table::STORE_UNREADABLE, UNREADABLE_ROWS.get());
+        out.gauge(&table::STORE_UNREADABLE, UNREADABLE_ROWS.get());
         let config = self.settings.get();
         let database = config.database_path();
         let reading = move || (ProcessReading::take(&database), HostReading::take());
@@ -87,8 +87,8 @@ impl OperationsApi {
             "release"
         };
         out.count(&table::BUILD, [env!("CARGO_PKG_VERSION"), profile], 1);
-        out.plain(&table::READY, u64::from(self.can_commit().await));
-        out.plain(&table::STORE_QUEUE_LIMIT, u64::from(config.store.queue_max));
+        out.gauge(&table::READY, u64::from(self.can_commit().await));
+        out.gauge(&table::STORE_QUEUE_LIMIT, u64::from(config.store.queue_max));
         let mut depths = Vec::new();
         match tokio::time::timeout(STORE_WITHIN, self.stored()).await {
             Ok(Ok(Stored {
@@ -99,8 +99,8 @@ impl OperationsApi {
             })) => {
                 queue_readings(&queue, &mut out);
                 bot_readings(&bots, &mut out);
-                out.plain(&table::STORE_EVENTS, events.head);
-                out.plain(&table::STORE_EVENTS_BYTES, events.bytes);
+                out.gauge(&table::STORE_EVENTS, events.head);
+                out.gauge(&table::STORE_EVENTS_BYTES, events.bytes);
                 follower_readings(&followers, &mut out);
                 depths = queue.lanes;
             }
@@ -122,7 +122,7 @@ impl OperationsApi {
     }
 }
 
-fn queue_readings(queue: &QueueStatus, out: &mut Readings) {
+fn queue_readings(queue: &QueueStatus, out: &mut Exposition) {
     let StatusCounts {
         pending,
         queued,
@@ -141,12 +141,12 @@ fn queue_readings(queue: &QueueStatus, out: &mut Readings) {
     ] {
         out.count(&table::TASKS, [status], n);
     }
-    out.plain(&table::QUEUE_PAUSES, queue.paused.len() as u64);
+    out.gauge(&table::QUEUE_PAUSES, queue.paused.len() as u64);
     let oldest = Duration::from_millis(queue.oldest_queued_ms.unwrap_or(0));
     out.number::<&str>(&table::QUEUE_OLDEST, [], oldest.as_secs_f64());
 }
 
-fn bot_readings(bots: &[Bot], out: &mut Readings) {
+fn bot_readings(bots: &[Bot], out: &mut Exposition) {
     // Those that no bot has are told as 0.
     let mut by_status: BTreeMap<&str, u64> = STATUSES.map(|status| (name(status), 0)).into();
     for bot in bots {
@@ -158,7 +158,7 @@ fn bot_readings(bots: &[Bot], out: &mut Readings) {
     let launched = bots
         .iter()
         .filter(|bot| bot.desired == BotDesired::Launched);
-    out.plain(&table::BOTS_LAUNCHED, launched.count() as u64);
+    out.gauge(&table::BOTS_LAUNCHED, launched.count() as u64);
     for bot in bots.iter().take(MAX_BOTS_WITH_SERIES) {
         let id = bot.id.as_str().to_owned();
         let up = matches!(

@@ -8,7 +8,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use actix::AsyncContext;
 use deia_ledger::{
-    Apply, AttemptReport, Claim, ClaimTasks, ClaimedTask, FinishAttempts, FinishOutcome, Ledger,
+    Apply, AttemptReport, Claim, ClaimTasks, ClaimedTask, FinishAttempts, Ledger, ReportAck,
     StoreError, failpoint,
 };
 use deia_model::{LeaseToken, TaskId};
@@ -212,7 +212,7 @@ async fn try_give_back(claims: &[Claim], ledger: &Ledger) -> Result<usize, Store
         reports.push(AttemptReport::given_back(&claimed, reason));
     }
     let outcomes = ledger.apply_deferred(FinishAttempts(reports)).await?;
-    let ended = outcomes.iter().filter(|end| **end != FinishOutcome::Stale);
+    let ended = outcomes.iter().filter(|end| **end != ReportAck::Stale);
     Ok(ended.count())
 }
 
@@ -236,7 +236,7 @@ mod tests {
             tasks: vec![NewTask::new("general".parse().unwrap(), "x"); 3],
             submitter: "ada".into(),
             role: Role::Operator,
-            dedup: None,
+            idempotency: None,
         };
         let submission = ledger.apply(submit).await.unwrap();
         let [committed, lost, anothers] = [0, 1, 2].map(|n| Claim {

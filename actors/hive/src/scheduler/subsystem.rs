@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use deia_ledger::Hint;
+use deia_ledger::CommitNotice;
 use deia_supervision::{Handle, StartError, child};
 
 use super::{Dispatcher, PausesChanged, Scheduler, TasksWaiting};
 use crate::{
     dispatch::{BotReads, CapacityReports},
-    metrics::{Readings, SchedulerMetrics},
+    metrics::{Exposition, SchedulerMetrics},
     subsystem::{Deps, Subsystem, TreeBuilder},
 };
 
@@ -65,20 +65,22 @@ impl Scheduling {
 }
 
 impl Subsystem for Scheduling {
-    fn on_commit(&self, notices: &[Hint]) {
+    fn on_commit(&self, notices: &[CommitNotice]) {
         let mut waiting = TasksWaiting {
             ready: Vec::new(),
             due: None,
         };
         for notice in notices {
             match notice {
-                Hint::Ready(task) => waiting.ready.push(task.clone()),
-                Hint::Due(at) => {
+                CommitNotice::Ready(task) => waiting.ready.push(task.clone()),
+                CommitNotice::Due(at) => {
                     waiting.due = Some(waiting.due.map_or(*at, |due| due.min(*at)));
                 }
-                Hint::PausesChanged => drop(self.scheduler.tell(PausesChanged)),
+                CommitNotice::PausesChanged => drop(self.scheduler.tell(PausesChanged)),
                 // Before the next commit: it must not give the bot a task.
-                Hint::BotChanged { bot, eligible } => self.dispatcher.bot_changed(bot, *eligible),
+                CommitNotice::BotChanged { bot, eligible } => {
+                    self.dispatcher.bot_changed(bot, *eligible)
+                }
                 _ => {}
             }
         }
@@ -89,7 +91,7 @@ impl Subsystem for Scheduling {
         }
     }
 
-    fn metrics(&self, out: &mut Readings) {
+    fn metrics(&self, out: &mut Exposition) {
         self.counters.write(out);
     }
 }

@@ -7,8 +7,8 @@ use std::{
 };
 
 use deia_ledger::{
-    Apply, AttemptReport, Claim, ClaimTasks, Effect, FinishAttempts, Flow, Follower, Hint, Ledger,
-    StatisticsRow, Submit,
+    Apply, AttemptReport, Claim, ClaimTasks, CommitNotice, Effect, FinishAttempts, Follower,
+    LaneStats, Ledger, StatisticsRow, Submit,
     store::{SqliteOptions, SqliteStore},
 };
 use deia_model::{AttemptEnd, LeaseToken, NewTask, Role, TaskId};
@@ -20,7 +20,7 @@ async fn submit(ledger: &Ledger) -> TaskId {
         tasks: vec![NewTask::new("general".parse().unwrap(), "x")],
         submitter: "ada".into(),
         role: Role::Operator,
-        dedup: None,
+        idempotency: None,
     };
     ledger.apply(submit).await.unwrap().tasks[0].id
 }
@@ -63,11 +63,11 @@ async fn statistics_and_flow_agree_on_every_end_of_an_attempt() {
         let dir = tempfile::tempdir().unwrap();
         let store = SqliteStore::open(SqliteOptions::for_tests(dir.path())).unwrap();
         let ledger: Ledger = Arc::new(store);
-        let flow = Arc::new(Mutex::new(Flow::default()));
+        let flow = Arc::new(Mutex::new(LaneStats::default()));
         let told = flow.clone();
-        ledger.subscribe(Arc::new(move |hints| {
-            for hint in hints {
-                if let Hint::Flow(flows) = hint {
+        ledger.subscribe(Arc::new(move |notices| {
+            for notice in notices {
+                if let CommitNotice::LaneStats(flows) = notice {
                     let mut told = told.lock().unwrap();
                     flows.iter().for_each(|(_, _, flow)| told.merge(flow));
                 }

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use deia_ledger::{CancelTask, Dedup, EraseTask, Ledger, RetryTask, Submission, Submit};
+use deia_ledger::{CancelTask, EraseTask, Idempotency, Ledger, RetryTask, Submission, Submit};
 use deia_model::{
     NewTask, Page, PageRequest, Permission, Principal, Task, TaskFilter, TaskId, TaskResult,
     Timestamp, Violation,
@@ -13,7 +13,7 @@ use super::{TaskNeeds, spans::SubmitSpan, watch::TaskWatch};
 use crate::{
     HiveError,
     access::AccessApi,
-    bots::{Board, BotsApi, Outputs},
+    bots::{BotRegistry, BotsApi, Outputs},
     config::{Config, Settings},
     lifecycle::Lifecycle,
     subsystem::Deps,
@@ -26,7 +26,7 @@ pub struct TasksApi {
     pub(super) ledger: Ledger,
     pub(super) access: AccessApi,
     pub(super) bots: BotsApi,
-    pub(super) board: Board,
+    pub(super) registry: BotRegistry,
     pub(super) outputs: Outputs,
     pub(super) lifecycle: Arc<Lifecycle>,
     watch: TaskWatch,
@@ -39,7 +39,7 @@ impl TasksApi {
             ledger: deps.ledger.clone(),
             access: needs.access.clone(),
             bots: needs.bots.api().clone(),
-            board: needs.bots.board().clone(),
+            registry: needs.bots.registry().clone(),
             outputs: needs.bots.outputs().clone(),
             lifecycle: deps.lifecycle.clone(),
             watch,
@@ -60,7 +60,7 @@ impl TasksApi {
         &self,
         who: &Principal,
         mut tasks: Vec<NewTask>,
-        dedup: Option<Dedup>,
+        idempotency: Option<Idempotency>,
     ) -> Result<Submission, HiveError> {
         let wait = self.config().server.max_wait;
         self.lifecycle.takes_work(wait).await?;
@@ -73,7 +73,7 @@ impl TasksApi {
             tasks,
             submitter: who.user.to_string(),
             role: who.role,
-            dedup,
+            idempotency,
         };
         let outcome = self.access.apply_for(who, command).await;
         span.end(outcome.as_ref().err());
@@ -121,7 +121,7 @@ impl TasksApi {
     /// # Errors
     /// [`HiveError::NotFound`], also when it is not the caller's to see.
     pub async fn get(&self, who: &Principal, id: TaskId) -> Result<Task, HiveError> {
-        let task = self.ledger.task_seen(id, who.sight()).await?;
+        let task = self.ledger.visible_task(id, who.visibility()).await?;
         task.ok_or_else(|| not_found(id))
     }
 
@@ -149,7 +149,7 @@ impl TasksApi {
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let ended = waiter.ended_or_look_again(left);
-            let seen = self.ledger.outcome(id, who.sight()).await?;
+            let seen = self.ledger.outcome(id, who.visibility()).await?;
             let seen = seen.ok_or_else(|| not_found(id))?;
             if let Some(result) = seen.result {
                 return Ok(result);
@@ -165,7 +165,7 @@ impl TasksApi {
         }
     }
 
-    /// Tasks without their content, newest first. A confined caller sees its own.
+    /// Tasks without their content, newest first. A restricted caller sees its own.
     ///
     /// # Errors
     /// [`HiveError::BadCursor`].
@@ -175,7 +175,7 @@ impl TasksApi {
         filter: TaskFilter,
         page: PageRequest,
     ) -> Result<Page<Task>, HiveError> {
-        Ok(self.ledger.tasks(who.sight(), filter, page).await?)
+        Ok(self.ledger.tasks(who.visibility(), filter, page).await?)
     }
 
     /// Calls a task off. A waiting one is cancelled when this returns; a

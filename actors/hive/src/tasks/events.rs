@@ -16,7 +16,7 @@ impl TasksApi {
     /// [`HiveError::NotFound`].
     pub async fn events(&self, who: &Principal, id: TaskId) -> Result<Vec<Event>, HiveError> {
         self.get(who, id).await?;
-        Ok(self.ledger.task_events(id, who.sight()).await?)
+        Ok(self.ledger.task_events(id, who.visibility()).await?)
     }
 
     /// The last lines that the logs of its bots have about a task, of one attempt or

@@ -13,7 +13,7 @@ impl TasksApi {
     pub async fn explain(&self, who: &Principal, id: TaskId) -> Result<TaskExplanation, HiveError> {
         let task = self.get(who, id).await?;
         let ledger = &self.ledger;
-        let standing = ledger.standing(id, who.sight()).await?;
+        let position = ledger.queue_position(id, who.visibility()).await?;
         let fits = |bot: &Bot| {
             let types = &bot.capabilities.specializations;
             types.is_empty() || types.contains(&task.task_type)
@@ -21,23 +21,23 @@ impl TasksApi {
         let fit = |bot: Bot| BotFit {
             id: bot.id.to_string(),
             status: bot.status,
-            in_hand: self.board.observe(&bot.id).running,
+            in_hand: self.registry.snapshot(&bot.id).running,
             places: bot.capabilities.max_concurrent_tasks,
             fault: bot.fault.filter(|fault| fault.in_a_row > 0),
         };
         let bots = self.bots.list().await?.into_iter().filter(fits);
-        let awaited = standing.waits_for.into_iter();
+        let awaited = position.waits_for.into_iter();
         let told = explain(Facts {
             bots: bots.map(fit).collect(),
             paused: ledger.pauses().await?,
-            ahead: standing.ahead,
+            ahead: position.ahead,
             waits_for: awaited
                 .map(|(id, status)| AwaitedTask { id, status })
                 .collect(),
             restarting: self.lifecycle.state() == State::Restarting,
             task,
         });
-        Ok(match who.is_confined() {
+        Ok(match who.is_restricted() {
             true => told.for_outsiders(),
             false => told,
         })

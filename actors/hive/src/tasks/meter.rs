@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use deia_ledger::{Flow, Hint};
+use deia_ledger::{CommitNotice, LaneStats};
 use deia_model::{Priority, QueueStatus, Rates, TaskType, Waits};
 
 /// The last minute is kept in this many parts.
@@ -16,19 +16,19 @@ const PART: Duration = Duration::from_secs(10);
 
 /// How fast the queue goes. One short lock a commit.
 #[derive(Clone)]
-pub(crate) struct FlowMeter(Arc<Mutex<Window>>);
+pub(crate) struct ThroughputMeter(Arc<Mutex<Window>>);
 
-impl Default for FlowMeter {
+impl Default for ThroughputMeter {
     fn default() -> Self {
         Self(Arc::new(Mutex::new(Window::new(Instant::now()))))
     }
 }
 
-impl FlowMeter {
+impl ThroughputMeter {
     /// Takes in what a commit has told.
-    pub(crate) fn committed(&self, hints: &[Hint]) {
-        for hint in hints {
-            if let Hint::Flow(flows) = hint {
+    pub(crate) fn committed(&self, notices: &[CommitNotice]) {
+        for notice in notices {
+            if let CommitNotice::LaneStats(flows) = notice {
                 let mut window = self.0.lock().unwrap_or_else(PoisonError::into_inner);
                 window.add(Instant::now(), flows);
             }
@@ -39,7 +39,7 @@ impl FlowMeter {
     pub(crate) fn fill(&self, queue: &mut QueueStatus) {
         let mut window = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (covered, lanes) = window.read(Instant::now());
-        let mut all = Flow::default();
+        let mut all = LaneStats::default();
         lanes.values().for_each(|flow| all.merge(flow));
         (queue.rates, queue.waits) = (rates(&all, covered), waits(&all));
         for lane in &mut queue.lanes {
@@ -51,7 +51,7 @@ impl FlowMeter {
     }
 }
 
-fn rates(flow: &Flow, covered: Duration) -> Rates {
+fn rates(flow: &LaneStats, covered: Duration) -> Rates {
     let seconds = covered.as_secs_f64().max(1.0);
     // Two decimals: what comes after is noise.
     let rate = |n: u32| (f64::from(n) / seconds * 100.0).round() / 100.0;
@@ -63,7 +63,7 @@ fn rates(flow: &Flow, covered: Duration) -> Rates {
     }
 }
 
-fn waits(flow: &Flow) -> Waits {
+fn waits(flow: &LaneStats) -> Waits {
     Waits {
         started: flow.waits.count(),
         p50_ms: flow.waits.quantile(0.5),
@@ -79,7 +79,7 @@ struct Window {
     began: Instant,
     /// Which part is being filled, counted from the beginning.
     current: u64,
-    parts: [HashMap<LaneKey, Flow>; PARTS],
+    parts: [HashMap<LaneKey, LaneStats>; PARTS],
 }
 
 impl Window {
@@ -106,7 +106,7 @@ impl Window {
         usize::try_from(part % PARTS as u64).unwrap_or(0)
     }
 
-    fn add(&mut self, now: Instant, flows: &[(TaskType, Priority, Flow)]) {
+    fn add(&mut self, now: Instant, flows: &[(TaskType, Priority, LaneStats)]) {
         self.turn_to(now);
         let part = &mut self.parts[Self::slot(self.current)];
         for (task_type, priority, flow) in flows {
@@ -116,9 +116,9 @@ impl Window {
     }
 
     /// What flowed, and in how long a time.
-    fn read(&mut self, now: Instant) -> (Duration, HashMap<LaneKey, Flow>) {
+    fn read(&mut self, now: Instant) -> (Duration, HashMap<LaneKey, LaneStats>) {
         self.turn_to(now);
-        let mut lanes: HashMap<LaneKey, Flow> = HashMap::new();
+        let mut lanes: HashMap<LaneKey, LaneStats> = HashMap::new();
         for (key, flow) in self.parts.iter().flatten() {
             lanes.entry(key.clone()).or_default().merge(flow);
         }
@@ -133,10 +133,10 @@ impl Window {
 mod tests {
     use super::*;
 
-    fn flow(submitted: u32) -> Vec<(TaskType, Priority, Flow)> {
-        let flow = Flow {
+    fn flow(submitted: u32) -> Vec<(TaskType, Priority, LaneStats)> {
+        let flow = LaneStats {
             submitted,
-            ..Flow::default()
+            ..LaneStats::default()
         };
         vec![("a".parse().unwrap(), Priority::P2, flow)]
     }
@@ -164,8 +164,8 @@ mod tests {
 
     #[test]
     fn a_lane_has_its_own_rates() {
-        let meter = FlowMeter::default();
-        meter.committed(&[Hint::Flow(flow(3))]);
+        let meter = ThroughputMeter::default();
+        meter.committed(&[CommitNotice::LaneStats(flow(3))]);
         let mut queue = QueueStatus::default();
         meter.fill(&mut queue);
         assert!((queue.rates.submitted_per_second - 3.0).abs() < 0.01);

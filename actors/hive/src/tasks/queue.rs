@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use deia_ledger::{
-    CancelTask, Ledger, PauseQueue, RecordEvents, Refusal, ResumeQueue, RetryTask, hour_of,
+    CancelTask, Ledger, PauseQueue, RecordEvents, Rejection, ResumeQueue, RetryTask, hour_of,
 };
 use deia_model::{
     Changed, Drained, Page, PageRequest, Principal, QueueLane, QueueStatus, Task, TaskFilter,
@@ -12,7 +12,7 @@ use deia_model::{
 use futures_util::{StreamExt, stream};
 use tokio::time::Instant;
 
-use super::{TasksApi, meter::FlowMeter};
+use super::{TasksApi, meter::ThroughputMeter};
 use crate::{HiveError, statistics::history, subsystem::Deps};
 
 /// Tasks of one page when many are changed at once; their commands share commits.
@@ -55,11 +55,11 @@ enum Bulk {
 pub struct QueueApi {
     ledger: Ledger,
     tasks: TasksApi,
-    meter: FlowMeter,
+    meter: ThroughputMeter,
 }
 
 impl QueueApi {
-    pub(super) fn new(deps: &Deps, tasks: TasksApi, meter: FlowMeter) -> Self {
+    pub(super) fn new(deps: &Deps, tasks: TasksApi, meter: ThroughputMeter) -> Self {
         Self {
             ledger: deps.ledger.clone(),
             tasks,
@@ -227,7 +227,7 @@ impl QueueApi {
                 cursor: cursor.take(),
             };
             let ledger = &self.ledger;
-            let found = ledger.tasks(who.sight(), filter.clone(), page).await?;
+            let found = ledger.tasks(who.visibility(), filter.clone(), page).await?;
             ids.extend(found.items.iter().map(|task| task.id));
             match found.next_cursor {
                 Some(next) => cursor = Some(next),
@@ -288,7 +288,7 @@ impl QueueApi {
         while let Some(outcome) = outcomes.next().await {
             match outcome {
                 Ok(()) => all.changed += 1,
-                Err(error @ HiveError::Refused(Refusal::AccessChanged)) => return Err(error),
+                Err(error @ HiveError::Refused(Rejection::AccessChanged)) => return Err(error),
                 Err(HiveError::NotFound { .. } | HiveError::Refused(_)) => all.skipped += 1,
                 Err(error) => return Err(error),
             }

@@ -6,11 +6,11 @@ use std::{
     time::Duration,
 };
 
-use deia_ledger::Hint;
+use deia_ledger::CommitNotice;
 use deia_model::TaskId;
 use tokio::sync::Notify;
 
-/// How long a waiter sleeps before it looks itself: a hint may be lost.
+/// How long a waiter sleeps before it looks itself: a notice may be lost.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Who waits for a task to end.
@@ -41,13 +41,13 @@ impl TaskWatch {
     }
 
     /// Wakes who waits for the tasks that ended.
-    pub(crate) fn committed(&self, hints: &[Hint]) {
+    pub(crate) fn committed(&self, notices: &[CommitNotice]) {
         let waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if waiting.is_empty() {
             return;
         }
-        for hint in hints {
-            if let Hint::Finished(task) = hint
+        for notice in notices {
+            if let CommitNotice::Finished(task) = notice
                 && let Some((notify, _)) = waiting.get(task)
             {
                 notify.notify_waiters();
@@ -96,7 +96,7 @@ mod tests {
         let (waiter, another) = (watch.wait_for(task), watch.wait_for(other));
         let begun = tokio::time::Instant::now();
         let waiting = waiter.ended_or_look_again(Duration::from_secs(60));
-        watch.committed(&[Hint::Finished(task)]);
+        watch.committed(&[CommitNotice::Finished(task)]);
         waiting.await;
         assert_eq!(
             begun.elapsed(),

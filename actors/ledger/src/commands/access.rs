@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use deia_model::{KeyId, KeyInfo, KeyRecord, Role, Timestamp, User, UserChange};
 
-use super::{Command, Dedup, Reply, ledger_command};
+use super::{Command, Idempotency, Reply, ledger_command};
 
 /// Limits on the numbers of users and keys, from `auth.*`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +44,7 @@ pub struct AddKey {
     /// True to create the user, with the role of the key, if there is none.
     pub new_user: bool,
     /// Prevents a second key when the request is repeated.
-    pub dedup: Option<Dedup>,
+    pub idempotency: Option<Idempotency>,
     /// Name of the caller.
     pub actor: String,
     /// Limits on the numbers of users and keys.
@@ -81,7 +81,7 @@ pub struct RotateKey {
     /// Maximum time for which both keys are in force.
     pub overlap: Duration,
     /// Prevents a second key when the request is repeated.
-    pub dedup: Option<Dedup>,
+    pub idempotency: Option<Idempotency>,
     /// Name of the caller.
     pub actor: String,
     /// Limits on the numbers of users and keys.
@@ -149,7 +149,7 @@ pub struct AddUser {
     /// True if the user may act.
     pub active: bool,
     /// Gives the same answer when the request is repeated.
-    pub dedup: Option<Dedup>,
+    pub idempotency: Option<Idempotency>,
     /// Name of the caller.
     pub actor: String,
     /// Limits on the numbers of users and keys.

@@ -96,7 +96,7 @@ pub struct ProgressReport {
 
 /// The outcome of one report.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum FinishOutcome {
+pub enum ReportAck {
     /// Recorded; the task is now in this status.
     Recorded(TaskStatus),
     /// The lease is not in force. Nothing was changed.
@@ -136,7 +136,7 @@ pub struct FinishAttempts(pub Vec<AttemptReport>);
 ledger_command!(
     FinishAttempts,
     Command::FinishAttempts,
-    Vec<FinishOutcome>,
+    Vec<ReportAck>,
     Reply::Finished(outcomes) => outcomes
 );
 

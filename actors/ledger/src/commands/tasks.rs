@@ -7,7 +7,7 @@ use super::{Command, Reply, ledger_command};
 /// Makes a repeated request harmless: the same key and fingerprint give the same
 /// answer, another fingerprint is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Dedup {
+pub struct Idempotency {
     /// The caller's `Idempotency-Key`.
     pub key: String,
     /// SHA-256 of the request.
@@ -24,7 +24,7 @@ pub struct Submit {
     /// Role that the caller acts with.
     pub role: Role,
     /// Makes a repetition harmless.
-    pub dedup: Option<Dedup>,
+    pub idempotency: Option<Idempotency>,
 }
 
 /// Accepted tasks.

@@ -1,64 +1,64 @@
 //! Commands about web sessions.
 
-use deia_model::{LoginEnd, LoginId, LoginRecord, Timestamp};
+use deia_model::{Timestamp, WebSessionEnd, WebSessionId, WebSessionRecord};
 
-use super::{Command, Dedup, Reply, ledger_command};
+use super::{Command, Idempotency, Reply, ledger_command};
 
 /// Any command about web sessions, as a store gets it.
 #[derive(Clone, Debug)]
-pub enum LoginCommand {
-    /// See [`OpenLogin`].
-    Open(OpenLogin),
-    /// See [`EndLogins`].
-    End(EndLogins),
-    /// See [`EndUserLogins`].
-    EndAll(EndUserLogins),
-    /// See [`NoteLoginUses`].
-    NoteUses(NoteLoginUses),
+pub enum WebSessionCommand {
+    /// See [`OpenWebSession`].
+    Open(OpenWebSession),
+    /// See [`EndWebSessions`].
+    End(EndWebSessions),
+    /// See [`EndUserWebSessions`].
+    EndAll(EndUserWebSessions),
+    /// See [`NoteWebSessionUses`].
+    NoteUses(NoteWebSessionUses),
 }
 
 /// Opens a session. If its user has as many as allowed, the least recently used one
 /// ends.
 #[derive(Clone, Debug)]
-pub struct OpenLogin {
+pub struct OpenWebSession {
     /// The session.
-    pub login: Box<LoginRecord>,
+    pub web_session: Box<WebSessionRecord>,
     /// Maximum number of sessions of one user.
     pub max_per_user: u32,
     /// Maximum number of sessions of all users.
     pub max: u32,
     /// Prevents a second session when the request is repeated.
-    pub dedup: Option<Dedup>,
+    pub idempotency: Option<Idempotency>,
 }
 
 ledger_command!(
-    OpenLogin,
-    |command| Command::Login(LoginCommand::Open(command)),
+    OpenWebSession,
+    |command| Command::WebSession(WebSessionCommand::Open(command)),
     (),
     Reply::Done(_) => ()
 );
 
 /// Ends these sessions. Replies with the number that were open.
 #[derive(Clone, Debug)]
-pub struct EndLogins {
+pub struct EndWebSessions {
     /// The sessions.
-    pub logins: Vec<LoginId>,
+    pub web_sessions: Vec<WebSessionId>,
     /// Reason, for the event.
-    pub why: LoginEnd,
+    pub why: WebSessionEnd,
     /// Name of the caller.
     pub actor: String,
 }
 
 ledger_command!(
-    EndLogins,
-    |command| Command::Login(LoginCommand::End(command)),
+    EndWebSessions,
+    |command| Command::WebSession(WebSessionCommand::End(command)),
     u64,
     Reply::Done(n) => n
 );
 
 /// Ends all sessions of a user. Replies with the number that were open.
 #[derive(Clone, Debug)]
-pub struct EndUserLogins {
+pub struct EndUserWebSessions {
     /// The user.
     pub user: String,
     /// Name of the caller.
@@ -66,8 +66,8 @@ pub struct EndUserLogins {
 }
 
 ledger_command!(
-    EndUserLogins,
-    |command| Command::Login(LoginCommand::EndAll(command)),
+    EndUserWebSessions,
+    |command| Command::WebSession(WebSessionCommand::EndAll(command)),
     u64,
     Reply::Done(n) => n
 );
@@ -75,11 +75,11 @@ ledger_command!(
 /// Records when sessions were last used, without an event. Replies with the number
 /// changed.
 #[derive(Clone, Debug)]
-pub struct NoteLoginUses(pub Vec<(LoginId, Timestamp)>);
+pub struct NoteWebSessionUses(pub Vec<(WebSessionId, Timestamp)>);
 
 ledger_command!(
-    NoteLoginUses,
-    |command| Command::Login(LoginCommand::NoteUses(command)),
+    NoteWebSessionUses,
+    |command| Command::WebSession(WebSessionCommand::NoteUses(command)),
     u64,
     Reply::Done(n) => n
 );

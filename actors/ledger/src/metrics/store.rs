@@ -4,70 +4,70 @@ use std::time::Instant;
 
 use deia_model::AttemptEnd;
 
-use super::{Count, Histogram};
-use crate::{Command, FinishOutcome, Reply, StoreError};
+use super::{Counter, Histogram};
+use crate::{Command, Reply, ReportAck, StoreError};
 
 /// Rows of the stores of this process that could not be decoded.
-pub static UNREADABLE_ROWS: Count = Count::new();
+pub static UNREADABLE_ROWS: Counter = Counter::new();
 
 /// Metrics of a store.
 #[derive(Debug)]
 pub struct StoreMetrics {
     /// Commands that were applied.
-    pub applied: Count,
+    pub applied: Counter,
     /// Commands that were refused.
-    pub refused: Count,
+    pub refused: Counter,
     /// Commands that found a full disk.
-    pub full: Count,
+    pub full: Counter,
     /// Commands that found the queue full.
-    pub busy: Count,
+    pub busy: Counter,
     /// Commands that failed otherwise.
-    pub failed: Count,
-    waiting: Count,
+    pub failed: Counter,
+    waiting: Counter,
     /// Commands in one commit.
     pub group: Histogram,
     /// Durations of commits.
     pub commit: Histogram,
     /// Pages of the write-ahead log.
-    pub wal_pages: Count,
+    pub wal_pages: Counter,
     /// Checkpoints that were done.
-    pub checkpoints: Count,
+    pub checkpoints: Counter,
     /// Checkpoints that failed.
-    pub checkpoints_failed: Count,
+    pub checkpoints_failed: Counter,
     /// Reads that were answered.
-    pub reads: Count,
+    pub reads: Counter,
     /// Reads that were refused because too many others were waiting.
-    pub reads_busy: Count,
+    pub reads_busy: Counter,
     /// Reads that failed.
-    pub reads_failed: Count,
+    pub reads_failed: Counter,
     /// Durations of reads.
     pub read: Histogram,
     /// Ends of attempts, in the order of [`AttemptEnd::ALL`].
-    pub ends: [Count; AttemptEnd::ALL.len()],
+    pub ends: [Counter; AttemptEnd::ALL.len()],
     /// Reports of attempts whose lease was no longer in force.
-    pub stale: Count,
+    pub stale: Counter,
 }
 
 impl Default for StoreMetrics {
     fn default() -> Self {
         Self {
-            applied: Count::new(),
-            refused: Count::new(),
-            full: Count::new(),
-            busy: Count::new(),
-            failed: Count::new(),
-            waiting: Count::new(),
+            applied: Counter::new(),
+            refused: Counter::new(),
+            full: Counter::new(),
+            busy: Counter::new(),
+            failed: Counter::new(),
+            waiting: Counter::new(),
             group: Histogram::of_counts(),
             commit: Histogram::of_durations(),
-            wal_pages: Count::new(),
-            checkpoints: Count::new(),
-            checkpoints_failed: Count::new(),
-            reads: Count::new(),
-            reads_busy: Count::new(),
-            reads_failed: Count::new(),
+            wal_pages: Counter::new(),
+            checkpoints: Counter::new(),
+            checkpoints_failed: Counter::new(),
+            reads: Counter::new(),
+            reads_busy: Counter::new(),
+            reads_failed: Counter::new(),
             read: Histogram::of_durations(),
             ends: Default::default(),
-            stale: Count::new(),
+            stale: Counter::new(),
         }
     }
 }
@@ -114,7 +114,7 @@ impl StoreMetrics {
             match (command, reply) {
                 (Command::FinishAttempts(command), Ok(Reply::Finished(finished))) => {
                     for (report, came_to) in command.0.iter().zip(finished) {
-                        if *came_to == FinishOutcome::Stale {
+                        if *came_to == ReportAck::Stale {
                             stale += 1;
                             continue;
                         }
@@ -222,10 +222,10 @@ mod tests {
         .into();
         let outcomes = [
             Ok(Reply::Finished(vec![
-                FinishOutcome::Recorded(deia_model::TaskStatus::Completed),
-                FinishOutcome::Stale,
+                ReportAck::Recorded(deia_model::TaskStatus::Completed),
+                ReportAck::Stale,
             ])),
-            Err(StoreError::Refused(crate::Refusal::LastAdminKey)),
+            Err(StoreError::Refused(crate::Rejection::LastAdminKey)),
         ];
         metrics.committed(
             &[&finish, &Prune { tasks: vec![] }.into()],
@@ -233,7 +233,7 @@ mod tests {
             Instant::now(),
             9,
         );
-        let ends: Vec<u64> = metrics.ends.iter().map(Count::get).collect();
+        let ends: Vec<u64> = metrics.ends.iter().map(Counter::get).collect();
         assert_eq!(ends, [1, 0, 0, 0, 0, 0, 0, 0]);
         assert_eq!((metrics.stale.get(), metrics.wal_pages.get()), (1, 9));
         assert_eq!((metrics.applied.get(), metrics.refused.get()), (1, 1));

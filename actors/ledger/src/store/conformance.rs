@@ -14,24 +14,24 @@ pub(crate) mod entities;
 pub(crate) mod erasure;
 pub(crate) mod followers;
 mod handles;
-pub(crate) mod logins;
 pub(crate) mod plans;
 pub(crate) mod queue;
 pub(crate) mod secrets;
 pub(crate) mod shares;
 pub(crate) mod submissions;
 pub(crate) mod task_events;
+pub(crate) mod web_sessions;
 
 use std::{sync::Arc, time::Duration};
 
 use deia_model::{
     Action, AttemptEnd, AttemptOutcomeKind, BotName, EndReason, LeaseToken, NewTask, Priority,
-    RetryOverride, Sight, Submitted, Task, TaskId, TaskStatus, Timestamp, Toll,
+    RetryOverride, Submitted, Task, TaskId, TaskStatus, Timestamp, Toll, Visibility,
 };
 
 use crate::{
-    Apply, AttemptReport, CancelTask, Cancelling, Claim, ClaimTasks, ClaimedTask, Demand,
-    FinishAttempts, FinishOutcome, Hint, Ledger, LedgerCommand, ReadyQuery, Refusal, RunDue,
+    Apply, AttemptReport, CancelTask, Cancelling, Claim, ClaimTasks, ClaimedTask, CommitNotice,
+    Demand, FinishAttempts, Ledger, LedgerCommand, ReadyQuery, Rejection, ReportAck, RunDue,
     StoreError, Submit,
 };
 
@@ -168,7 +168,7 @@ suite! { $
         a_draining_bot_is_stopped_when_it_has_drained,
         events_without_a_change_are_recorded,
     }
-    logins {
+    web_sessions {
         sessions_are_opened_used_and_ended,
         sessions_are_limited_per_user_and_in_total,
         a_repeated_request_opens_one_session,
@@ -244,7 +244,7 @@ async fn submit(ledger: &Ledger, tasks: Vec<NewTask>) -> Vec<Submitted> {
         tasks,
         submitter: "ada".into(),
         role: deia_model::Role::Operator,
-        dedup: None,
+        idempotency: None,
     };
     ledger.apply(command).await.unwrap().tasks
 }
@@ -285,7 +285,7 @@ fn report(claimed: &ClaimedTask, end: AttemptEnd) -> AttemptReport {
     }
 }
 
-async fn finish(ledger: &Ledger, report: AttemptReport) -> FinishOutcome {
+async fn finish(ledger: &Ledger, report: AttemptReport) -> ReportAck {
     ledger.apply(FinishAttempts(vec![report])).await.unwrap()[0].clone()
 }
 
@@ -293,9 +293,9 @@ async fn promote(ledger: &Ledger) -> u64 {
     ledger.apply(RunDue { limit: 100 }).await.unwrap()
 }
 
-async fn refused(ledger: &Ledger, command: impl LedgerCommand) -> Refusal {
+async fn refused(ledger: &Ledger, command: impl LedgerCommand) -> Rejection {
     match ledger.apply(command).await {
-        Err(StoreError::Refused(refusal)) => refusal,
+        Err(StoreError::Refused(rejection)) => rejection,
         other => panic!("{other:?}"),
     }
 }
@@ -334,28 +334,30 @@ fn bot_name(name: &str) -> BotName {
     name.parse().unwrap()
 }
 
-type Seen = Arc<std::sync::Mutex<Vec<Hint>>>;
+type Seen = Arc<std::sync::Mutex<Vec<CommitNotice>>>;
 
 /// Subscribes a sink that records every notice except statistics and events.
-fn hints_of(ledger: &Ledger) -> Seen {
-    seen(ledger, |hint| {
+fn notices_of(ledger: &Ledger) -> Seen {
+    seen(ledger, |notice| {
         !matches!(
-            hint,
-            Hint::Flow(_) | Hint::Logged(_) | Hint::EventsAppended(_)
+            notice,
+            CommitNotice::LaneStats(_) | CommitNotice::Logged(_) | CommitNotice::EventsAppended(_)
         )
     })
 }
 
 /// Subscribes a sink that records the statistics.
 fn flows_of(ledger: &Ledger) -> Seen {
-    seen(ledger, |hint| matches!(hint, Hint::Flow(_)))
+    seen(ledger, |notice| {
+        matches!(notice, CommitNotice::LaneStats(_))
+    })
 }
 
-fn seen(ledger: &Ledger, wanted: fn(&Hint) -> bool) -> Seen {
+fn seen(ledger: &Ledger, wanted: fn(&CommitNotice) -> bool) -> Seen {
     let seen = Seen::default();
     let sink = seen.clone();
-    ledger.subscribe(Arc::new(move |hints| {
-        let wanted = hints.iter().filter(|hint| wanted(hint)).cloned();
+    ledger.subscribe(Arc::new(move |notices| {
+        let wanted = notices.iter().filter(|notice| wanted(notice)).cloned();
         sink.lock().unwrap().extend(wanted);
     }));
     seen

@@ -24,7 +24,6 @@ mod followers;
 mod idempotency;
 mod keys;
 pub(super) mod lists;
-mod logins;
 mod memo;
 mod open;
 mod options;
@@ -45,6 +44,7 @@ mod transaction;
 mod unreadable;
 mod users;
 mod waiting;
+mod web_sessions;
 mod writer;
 
 use std::{
@@ -55,9 +55,9 @@ use std::{
 
 use arc_swap::ArcSwapOption;
 use deia_model::{
-    Alert, BotName, BotRecord, Event, EventFilter, KeyRecord, LoginRecord, Page, PageRequest,
-    Pause, Position, QueueStatus, SecretInfo, SecretName, Sight, StatusCounts, Task, TaskFilter,
-    TaskId, TaskResult, Timestamp, User,
+    Alert, BotName, BotRecord, Event, EventFilter, KeyRecord, Page, PageRequest, Pause, Position,
+    QueueStatus, SecretInfo, SecretName, StatusCounts, Task, TaskFilter, TaskId, TaskResult,
+    Timestamp, User, Visibility, WebSessionRecord,
 };
 pub use open::OpenError;
 pub use options::SqliteOptions;
@@ -68,10 +68,10 @@ use self::{
     writer::{Answer, Job},
 };
 use crate::{
-    AccessReads, AlertReads, BotReads, BoxFuture, Cancelling, Command, CommandLog, DirectDispatch,
-    EventLog, EventReads, EventsPage, FollowerName, FollowerState, HintSink, Prunable, ReadyLane,
-    ReadyQuery, ReadyTask, Reply, SchedulerReads, Standing, Statistics, StoreError, StoredSecret,
-    TaskOutcome, TaskReads,
+    AccessReads, AlertReads, BotReads, BoxFuture, Cancelling, Command, CommandLog, CommitListener,
+    DirectDispatch, EventLog, EventReads, EventsPage, FollowerName, FollowerState, Prunable,
+    QueuePosition, ReadyLane, ReadyQuery, ReadyTask, Reply, SchedulerReads, Statistics, StoreError,
+    StoredSecret, TaskCompletion, TaskReads,
 };
 
 /// The hive's data in one SQLite file.
@@ -113,14 +113,14 @@ impl SqliteStore {
             deferrable,
             answer: Answer::to(answer),
         };
-        let refusal = match writer.try_send(job) {
+        let rejection = match writer.try_send(job) {
             Ok(()) => return Ok(answered),
             Err(mpsc::TrySendError::Full(_)) => StoreError::Busy,
             Err(mpsc::TrySendError::Disconnected(_)) => StoreError::Closed,
         };
         metrics.unqueued(1);
-        metrics.not_applied(&refusal);
-        Err(refusal)
+        metrics.not_applied(&rejection);
+        Err(rejection)
     }
 }
 
@@ -186,7 +186,7 @@ impl CommandLog for SqliteStore {
         Box::pin(async move { sent?.await.unwrap_or(Err(StoreError::Unknown)) })
     }
 
-    fn subscribe(&self, sink: HintSink) {
+    fn subscribe(&self, sink: CommitListener) {
         self.shared
             .sinks
             .lock()
@@ -209,13 +209,13 @@ impl CommandLog for SqliteStore {
 }
 
 impl TaskReads for SqliteStore {
-    fn task_seen(
+    fn visible_task(
         &self,
         id: TaskId,
-        sight: Sight,
+        visibility: Visibility,
     ) -> BoxFuture<'_, Result<Option<Task>, StoreError>> {
         self.readers
-            .read_whole(move |db| match read::is_seen(db, id, &sight)? {
+            .read_whole(move |db| match read::is_visible(db, id, &visibility)? {
                 true => read::task(db, id),
                 false => Ok(None),
             })
@@ -228,10 +228,10 @@ impl TaskReads for SqliteStore {
     fn outcome(
         &self,
         id: TaskId,
-        sight: Sight,
-    ) -> BoxFuture<'_, Result<Option<TaskOutcome>, StoreError>> {
+        visibility: Visibility,
+    ) -> BoxFuture<'_, Result<Option<TaskCompletion>, StoreError>> {
         self.readers
-            .read_whole(move |db| match read::is_seen(db, id, &sight)? {
+            .read_whole(move |db| match read::is_visible(db, id, &visibility)? {
                 true => read::outcome(db, id),
                 false => Ok(None),
             })
@@ -239,7 +239,7 @@ impl TaskReads for SqliteStore {
 
     fn tasks(
         &self,
-        sight: Sight,
+        visibility: Visibility,
         filter: TaskFilter,
         page: PageRequest,
     ) -> BoxFuture<'_, Result<Page<Task>, StoreError>> {
@@ -249,7 +249,7 @@ impl TaskReads for SqliteStore {
             None => None,
         };
         let list = lists::List {
-            sight,
+            visibility,
             filter,
             after,
             limit: page.limit,
@@ -257,9 +257,13 @@ impl TaskReads for SqliteStore {
         self.readers.read_whole(move |db| lists::tasks(db, list))
     }
 
-    fn standing(&self, id: TaskId, sight: Sight) -> BoxFuture<'_, Result<Standing, StoreError>> {
+    fn queue_position(
+        &self,
+        id: TaskId,
+        visibility: Visibility,
+    ) -> BoxFuture<'_, Result<QueuePosition, StoreError>> {
         self.readers
-            .read_whole(move |db| read::standing(db, id, &sight))
+            .read_whole(move |db| read::queue_position(db, id, &visibility))
     }
 
     fn queue(&self) -> BoxFuture<'_, Result<QueueStatus, StoreError>> {
@@ -323,8 +327,8 @@ impl AccessReads for SqliteStore {
         self.internal_readers.read(keys::all)
     }
 
-    fn logins(&self) -> BoxFuture<'_, Result<Vec<LoginRecord>, StoreError>> {
-        self.internal_readers.read(logins::all)
+    fn web_sessions(&self) -> BoxFuture<'_, Result<Vec<WebSessionRecord>, StoreError>> {
+        self.internal_readers.read(web_sessions::all)
     }
 
     fn secrets(&self) -> BoxFuture<'_, Result<Vec<SecretInfo>, StoreError>> {
@@ -415,18 +419,18 @@ impl EventReads for SqliteStore {
 
     fn events_page(
         &self,
-        sight: Sight,
+        visibility: Visibility,
         filter: EventFilter,
         page: PageRequest,
     ) -> BoxFuture<'_, Result<Page<Event>, StoreError>> {
         let cursor = page.cursor.as_deref();
-        let after = match cursor.map(|text| event_pages::Place::parse(text, &sight)) {
+        let after = match cursor.map(|text| event_pages::Place::parse(text, &visibility)) {
             Some(None) => return Box::pin(async { Err(StoreError::BadCursor) }),
             Some(Some(after)) => Some(after),
             None => None,
         };
         let list = event_pages::List {
-            sight,
+            visibility,
             filter,
             after,
             limit: page.limit,
@@ -438,10 +442,10 @@ impl EventReads for SqliteStore {
     fn task_events(
         &self,
         id: TaskId,
-        sight: Sight,
+        visibility: Visibility,
     ) -> BoxFuture<'_, Result<Vec<Event>, StoreError>> {
         self.readers
-            .read_whole(move |db| lists::task_events(db, id, &sight))
+            .read_whole(move |db| lists::task_events(db, id, &visibility))
     }
 
     fn last_event_seq(&self) -> BoxFuture<'_, Result<u64, StoreError>> {

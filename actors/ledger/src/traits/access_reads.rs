@@ -1,6 +1,6 @@
 //! Reads of users, keys, web sessions and secrets.
 
-use deia_model::{KeyRecord, LoginRecord, SecretInfo, SecretName, User};
+use deia_model::{KeyRecord, SecretInfo, SecretName, User, WebSessionRecord};
 
 use super::{BoxFuture, StoreError};
 use crate::StoredSecret;
@@ -17,7 +17,7 @@ pub trait AccessReads: Send + Sync + 'static {
     fn keys(&self) -> BoxFuture<'_, Result<Vec<KeyRecord>, StoreError>>;
 
     /// Returns all web sessions, including ended ones, oldest first.
-    fn logins(&self) -> BoxFuture<'_, Result<Vec<LoginRecord>, StoreError>>;
+    fn web_sessions(&self) -> BoxFuture<'_, Result<Vec<WebSessionRecord>, StoreError>>;
 
     /// Returns descriptions of all stored secrets, by name.
     fn secrets(&self) -> BoxFuture<'_, Result<Vec<SecretInfo>, StoreError>>;

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::{BoxFuture, StoreError};
-use crate::{Command, DirectDispatch, Hint, Reply};
+use crate::{Command, CommitNotice, DirectDispatch, Reply};
 
 /// A callback that receives the changes of each commit. It must not block.
-pub type HintSink = Arc<dyn Fn(&[Hint]) + Send + Sync>;
+pub type CommitListener = Arc<dyn Fn(&[CommitNotice]) + Send + Sync>;
 
 /// Applies commands, and sends notices of each commit.
 pub trait CommandLog: Send + Sync + 'static {
@@ -33,7 +33,7 @@ pub trait CommandLog: Send + Sync + 'static {
     fn execute_deferred(&self, command: Command) -> BoxFuture<'_, Result<Reply, StoreError>>;
 
     /// Calls `sink` with the changes of each commit. It must not block.
-    fn subscribe(&self, sink: HintSink);
+    fn subscribe(&self, sink: CommitListener);
 
     /// Asks `direct` for a slot when a task is submitted that may start at once.
     fn dispatch_to(&self, direct: Arc<dyn DirectDispatch>);

@@ -2,7 +2,7 @@
 
 use std::{fmt, path::PathBuf};
 
-use crate::{Refusal, anchor::Adrift};
+use crate::{Rejection, anchor::Adrift};
 
 /// Free space at the time when it was insufficient.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,7 +32,7 @@ impl fmt::Display for Shortage {
 pub enum StoreError {
     /// The command was refused; nothing was changed.
     #[error(transparent)]
-    Refused(#[from] Refusal),
+    Refused(#[from] Rejection),
     /// The disk, or what the store may use of it, is full. Nothing was changed.
     #[error("the disk is full{0}; nothing was changed")]
     Full(Shortage),

@@ -2,7 +2,7 @@
 
 use std::num::NonZero;
 
-use deia_model::{Event, EventFilter, Page, PageRequest, Position, Sight, TaskId, Timestamp};
+use deia_model::{Event, EventFilter, Page, PageRequest, Position, TaskId, Timestamp, Visibility};
 
 use super::{BoxFuture, StoreError};
 use crate::{EventLog, EventsPage, FollowerName, FollowerState, Statistics};
@@ -14,22 +14,22 @@ pub trait EventReads: Send + Sync + 'static {
     #[cfg(any(test, feature = "testing"))]
     fn events(&self, after: u64, limit: u32) -> BoxFuture<'_, Result<Vec<Event>, StoreError>>;
 
-    /// Returns events visible to `sight`, the newest first. With less than
-    /// [`Sight::All`] they are events of tasks, task by task, and numbered within each.
+    /// Returns events visible to `visibility`, the newest first. With less than
+    /// [`Visibility::All`] they are events of tasks, task by task, and numbered within each.
     fn events_page(
         &self,
-        sight: Sight,
+        visibility: Visibility,
         filter: EventFilter,
         page: PageRequest,
     ) -> BoxFuture<'_, Result<Page<Event>, StoreError>>;
 
-    /// Returns the events of one task, if it is visible to `sight`, oldest first, at most
-    /// the last 1,000. With less than [`Sight::All`] they are numbered within the task; a
+    /// Returns the events of one task, if it is visible to `visibility`, oldest first, at most
+    /// the last 1,000. With less than [`Visibility::All`] they are numbered within the task; a
     /// number stays that of its event when earlier ones are pruned.
     fn task_events(
         &self,
         id: TaskId,
-        sight: Sight,
+        visibility: Visibility,
     ) -> BoxFuture<'_, Result<Vec<Event>, StoreError>>;
 
     /// Returns the sequence number of the newest event; 0 when there is none.

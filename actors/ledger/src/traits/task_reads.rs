@@ -1,15 +1,15 @@
 //! Reads of tasks and of the queue, for callers.
 
 use deia_model::{
-    Page, PageRequest, QueueStatus, Sight, StatusCounts, Task, TaskFilter, TaskId, TaskResult,
-    TaskStatus,
+    Page, PageRequest, QueueStatus, StatusCounts, Task, TaskFilter, TaskId, TaskResult, TaskStatus,
+    Visibility,
 };
 
 use super::{BoxFuture, StoreError};
 
 /// The state of a task, and its result once it has one.
 #[derive(Clone, Debug, PartialEq)]
-pub struct TaskOutcome {
+pub struct TaskCompletion {
     /// The status.
     pub status: TaskStatus,
     /// The result, once it is recorded.
@@ -18,7 +18,7 @@ pub struct TaskOutcome {
 
 /// The position of a task in the queue.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Standing {
+pub struct QueuePosition {
     /// Number of ready tasks of the same type and priority before it, counted up to
     /// 10,000; `None`: not counted, for callers who do not see all tasks.
     pub ahead: Option<u64>,
@@ -29,43 +29,47 @@ pub struct Standing {
 
 /// Reads tasks and the queue.
 pub trait TaskReads: Send + Sync + 'static {
-    /// Returns a task with its content, if it is visible to `sight`. Otherwise reads as
+    /// Returns a task with its content, if it is visible to `visibility`. Otherwise reads as
     /// little as for a missing task.
-    fn task_seen(
+    fn visible_task(
         &self,
         id: TaskId,
-        sight: Sight,
+        visibility: Visibility,
     ) -> BoxFuture<'_, Result<Option<Task>, StoreError>>;
 
     /// Returns a task with its content.
     fn task(&self, id: TaskId) -> BoxFuture<'_, Result<Option<Task>, StoreError>> {
-        self.task_seen(id, Sight::All)
+        self.visible_task(id, Visibility::All)
     }
 
     /// Returns the recorded result of a task; `None` while it has none.
     fn result(&self, id: TaskId) -> BoxFuture<'_, Result<Option<TaskResult>, StoreError>>;
 
     /// Returns the status of a task and its recorded result in one read, for callers
-    /// who wait. Visible as with [`Self::task_seen`].
+    /// who wait. Visible as with [`Self::visible_task`].
     fn outcome(
         &self,
         id: TaskId,
-        sight: Sight,
-    ) -> BoxFuture<'_, Result<Option<TaskOutcome>, StoreError>>;
+        visibility: Visibility,
+    ) -> BoxFuture<'_, Result<Option<TaskCompletion>, StoreError>>;
 
     /// Returns tasks without their content, the newest first, of those visible to
-    /// `sight`. Examines a bounded number of tasks: a page may have fewer than `limit`
+    /// `visibility`. Examines a bounded number of tasks: a page may have fewer than `limit`
     /// items, even none, and still have a cursor. Tasks that are not visible are
     /// neither read nor revealed by the end of a page.
     fn tasks(
         &self,
-        sight: Sight,
+        visibility: Visibility,
         filter: TaskFilter,
         page: PageRequest,
     ) -> BoxFuture<'_, Result<Page<Task>, StoreError>>;
 
-    /// Returns the position of a waiting task in its queue, as far as `sight` may know.
-    fn standing(&self, id: TaskId, sight: Sight) -> BoxFuture<'_, Result<Standing, StoreError>>;
+    /// Returns the position of a waiting task in its queue, as far as `visibility` may know.
+    fn queue_position(
+        &self,
+        id: TaskId,
+        visibility: Visibility,
+    ) -> BoxFuture<'_, Result<QueuePosition, StoreError>>;
 
     /// Returns the state of the queue; rates and waits are left empty.
     fn queue(&self) -> BoxFuture<'_, Result<QueueStatus, StoreError>>;

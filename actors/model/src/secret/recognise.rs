@@ -1,15 +1,18 @@
 //! Recognition of secrets in plain text: by their form, and by the names of variables.
 
-use crate::{ApiKey, LoginCookie};
+use crate::{ApiKey, WebSessionCookie};
 
 /// Returns whether the text contains an API key or the cookie of a web session.
 pub(crate) fn holds_key(text: &str) -> bool {
-    const COOKIE_BYTES: usize = "login_".len() + 26 + ".".len() + 43;
+    const COOKIE_BYTES: usize = "web_session_".len() + 26 + ".".len() + 43;
     let is_cookie = |at: usize| {
         let cookie = text.get(at..at + COOKIE_BYTES);
-        cookie.and_then(LoginCookie::parse).is_some()
+        cookie.and_then(WebSessionCookie::parse).is_some()
     };
-    ApiKey::is_within(text) || text.match_indices("login_").any(|(at, _)| is_cookie(at))
+    ApiKey::is_within(text)
+        || text
+            .match_indices("web_session_")
+            .any(|(at, _)| is_cookie(at))
 }
 
 /// Words in the name of a variable that mark its value as secret.
@@ -130,7 +133,7 @@ mod tests {
             (key.clone(), Some("a key of deia")),
             (format!("--with={key}"), Some("a key of deia")),
             (
-                format!("a={};", LoginCookie::generate().unwrap().reveal()),
+                format!("a={};", WebSessionCookie::generate().unwrap().reveal()),
                 Some("a key of deia"),
             ),
             (

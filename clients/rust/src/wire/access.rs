@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use deia_model::{
-    AddressRange, BotName, KeyGrant, KeyId, KeyInfo, Login, Permission, Permissions, Principal,
-    Role, TaskId, Timestamp, text::UserName,
+    AddressRange, BotName, KeyGrant, KeyId, KeyInfo, Permission, Permissions, Principal, Role,
+    TaskId, Timestamp, WebSession, text::UserName,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -87,7 +87,7 @@ pub struct CreatedKey {
 pub struct SessionView {
     /// The session.
     #[serde(flatten)]
-    pub login: Login,
+    pub web_session: WebSession,
     /// The role of the caller in the session.
     pub role: Role,
     /// Seconds without a request after which the session ends.
@@ -202,7 +202,7 @@ impl WhoAmI {
         Self {
             user: who.user.to_string(),
             permissions: names(who.permissions),
-            sees_only_its_own: who.is_confined(),
+            sees_only_its_own: who.is_restricted(),
             role: who.role,
             key_id: who.key(),
             bot: who.bot,

@@ -14,11 +14,11 @@ fn errors_of_the_hive_have_their_codes() {
     let cases = [
         (HiveError::BadCursor, Code::BadCursor),
         (
-            HiveError::Refused(Refusal::QueueFull { limit: 1 }),
+            HiveError::Refused(Rejection::QueueFull { limit: 1 }),
             Code::QueueFull,
         ),
         (
-            HiveError::Refused(Refusal::QueueShareUsedUp {
+            HiveError::Refused(Rejection::QueueShareUsedUp {
                 what: "tasks",
                 waiting: 1,
                 limit: 1,
@@ -51,74 +51,76 @@ fn errors_of_the_hive_have_their_codes() {
             Code::TaskNotFinished,
         ),
         (
-            HiveError::Refused(Refusal::TaskIsFinal { task, status }),
+            HiveError::Refused(Rejection::TaskIsFinal { task, status }),
             Code::TaskIsFinal,
         ),
         (
-            HiveError::Refused(Refusal::TaskIsRunning(task)),
+            HiveError::Refused(Rejection::TaskIsRunning(task)),
             Code::TaskIsRunning,
         ),
         (
-            HiveError::Refused(Refusal::TaskIsUnfinished { task, status }),
+            HiveError::Refused(Rejection::TaskIsUnfinished { task, status }),
             Code::TaskIsUnfinished,
         ),
         (
-            HiveError::Refused(Refusal::DedupKeyInUse(task)),
+            HiveError::Refused(Rejection::DedupKeyInUse(task)),
             Code::DedupKeyInUse,
         ),
         (
-            HiveError::Refused(Refusal::TooManyDependents {
+            HiveError::Refused(Rejection::TooManyDependents {
                 parent: task,
                 limit: 1,
             }),
             Code::TooManyDependents,
         ),
         (
-            HiveError::Refused(Refusal::BotInUse(bot.clone())),
+            HiveError::Refused(Rejection::BotInUse(bot.clone())),
             Code::BotInUse,
         ),
         (
-            HiveError::Refused(Refusal::NoRoomForBot("x".into())),
+            HiveError::Refused(Rejection::NoRoomForBot("x".into())),
             Code::BotLimitReached,
         ),
         (
-            HiveError::Refused(Refusal::LastAdminKey),
+            HiveError::Refused(Rejection::LastAdminKey),
             Code::LastAdminKey,
         ),
         (
-            HiveError::Refused(Refusal::LastAdmin("ada".into())),
+            HiveError::Refused(Rejection::LastAdmin("ada".into())),
             Code::LastAdminKey,
         ),
         (
-            HiveError::Refused(Refusal::UserExists("ada".into())),
+            HiveError::Refused(Rejection::UserExists("ada".into())),
             Code::UserExists,
         ),
         (
-            HiveError::Refused(Refusal::LoginOpenedAlready(deia_model::LoginId::new())),
+            HiveError::Refused(Rejection::WebSessionOpenedAlready(
+                deia_model::WebSessionId::new(),
+            )),
             Code::SessionOpenedAlready,
         ),
         (
-            HiveError::Refused(Refusal::NameHasTasks("ada".into())),
+            HiveError::Refused(Rejection::NameHasTasks("ada".into())),
             Code::NameHasTasks,
         ),
         (
-            HiveError::Refused(Refusal::KeyNotInForce(key)),
+            HiveError::Refused(Rejection::KeyNotInForce(key)),
             Code::KeyNotInForce,
         ),
         (
-            HiveError::Refused(Refusal::RotationRunning(key)),
+            HiveError::Refused(Rejection::RotationRunning(key)),
             Code::RotationRunning,
         ),
         (
-            HiveError::Refused(Refusal::NoRoomForAccess("x")),
+            HiveError::Refused(Rejection::NoRoomForAccess("x")),
             Code::AccessLimitReached,
         ),
-        (Refusal::NoSuchUser("ada".into()).into(), Code::NotFound),
+        (Rejection::NoSuchUser("ada".into()).into(), Code::NotFound),
         (
-            HiveError::Refused(Refusal::IdempotencyMismatch),
+            HiveError::Refused(Rejection::IdempotencyMismatch),
             Code::IdempotencyMismatch,
         ),
-        (Refusal::NoSuchBot(bot).into(), Code::NotFound),
+        (Rejection::NoSuchBot(bot).into(), Code::NotFound),
     ];
     for (error, code) in cases {
         assert_eq!(Problem::from(error.clone()).code(), code, "{error:?}");
@@ -140,7 +142,7 @@ fn errors_of_the_hive_have_their_codes() {
         (AuthError::UserInactive, Code::UserInactive),
         (AuthError::Address, Code::AddressNotAllowed),
     ] {
-        assert_eq!(Problem::from(Denied::stranger(error)).code(), code);
+        assert_eq!(Problem::from(AuthFailure::anonymous(error)).code(), code);
     }
 }
 

@@ -77,7 +77,7 @@ mod tests {
                 user: "idp:ada".into(),
                 role: Role::Viewer,
                 expires_at: at(expires),
-                basis: [0; 32],
+                trust_anchor: [0; 32],
             },
             issuer: 0,
             edition: 1,

@@ -13,7 +13,7 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
-use deia_model::{Basis, Principal, Timestamp, Via};
+use deia_model::{Credential, Principal, Timestamp, TrustAnchor};
 use tokio::sync::{Notify, Semaphore, watch};
 
 use super::{
@@ -27,13 +27,23 @@ use crate::config::{IssuerSettings, JwtSettings};
 /// Requests that may wait for the keys of one issuer.
 const MAX_WAITING: usize = 64;
 
+/// Way in which the signatures of tokens are verified that were not verified before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VerifyMode {
+    /// Beside each other.
+    Parallel,
+    /// One at a time: for callers beyond their budget, so that many invalid tokens take
+    /// one processor at most.
+    Serialized,
+}
+
 /// The issuers whose tokens are taken.
 #[derive(Debug)]
 pub struct Issuers {
     issuers: Vec<Arc<Issuer>>,
     known: Cache,
-    /// Of those who are beyond their budget, one has a signature checked at a time.
-    crowd: Semaphore,
+    /// Held while a signature is verified in [`VerifyMode::Serialized`].
+    serialized: Semaphore,
 }
 
 /// One of them.
@@ -60,7 +70,7 @@ struct Fetched {
     /// When they were asked for.
     at: Instant,
     /// What tokens by these keys rest on.
-    bases: Vec<Basis>,
+    trust_anchors: Vec<TrustAnchor>,
 }
 
 /// When keys were asked for.
@@ -109,7 +119,7 @@ impl Issuers {
         Self {
             issuers: issuers.iter().map(issuer).collect(),
             known: Cache::new(jwt.max_verified as usize),
-            crowd: Semaphore::new(1),
+            serialized: Semaphore::new(1),
         }
     }
 
@@ -123,25 +133,29 @@ impl Issuers {
     ///
     /// # Errors
     /// [`TokenError::Unavailable`] while that is not known.
-    pub fn still(&self, name: &str, basis: Option<&Basis>) -> Result<bool, TokenError> {
+    pub fn still(
+        &self,
+        name: &str,
+        trust_anchor: Option<&TrustAnchor>,
+    ) -> Result<bool, TokenError> {
         let mut issuers = self.issuers.iter();
         let Some(issuer) = issuers.find(|issuer| *issuer.name == *name) else {
             return Ok(false);
         };
         let current = issuer.current().ok_or_else(|| issuer.unavailable())?;
-        Ok(basis.is_some_and(|basis| current.bases.contains(basis)))
+        Ok(trust_anchor.is_some_and(|trust_anchor| current.trust_anchors.contains(trust_anchor)))
     }
 
     /// Who comes with this token. A token that was good before costs a look; only
     /// one of a key that is not known waits, and one that was not good before, when
-    /// it comes from a `crowd`: such signatures are checked one at a time.
+    /// it comes in [`VerifyMode::Serialized`]: such signatures are checked one at a time.
     ///
     /// # Errors
     /// [`TokenError`]
     pub async fn authenticate(
         &self,
         text: &str,
-        crowd: bool,
+        mode: VerifyMode,
         now: Timestamp,
     ) -> Result<Principal, TokenError> {
         let fingerprint = fingerprint(text);
@@ -160,11 +174,11 @@ impl Issuers {
             .position(named)
             .ok_or(TokenError::Issuer)?;
         let issuer = &self.issuers[place];
-        let (who, edition) = match self.check(issuer, &token, crowd, now).await {
+        let (who, edition) = match self.check(issuer, &token, mode, now).await {
             Err(TokenError::Key | TokenError::Unavailable(_)) => {
                 let asked_at = Instant::now();
                 issuer.wait_for_keys().await?;
-                match self.check(issuer, &token, crowd, now).await {
+                match self.check(issuer, &token, mode, now).await {
                     // Older keys do not tell that there is no such key now.
                     Err(TokenError::Key) if !issuer.was_fetched_since(asked_at) => {
                         return Err(issuer.unavailable());
@@ -187,13 +201,13 @@ impl Issuers {
         &self,
         issuer: &Issuer,
         token: &Token<'_>,
-        crowd: bool,
+        mode: VerifyMode,
         now: Timestamp,
     ) -> Result<(Verified, u64), TokenError> {
         // It is never closed.
-        let _turn = match crowd {
-            true => self.crowd.acquire().await.ok(),
-            false => None,
+        let _turn = match mode {
+            VerifyMode::Serialized => self.serialized.acquire().await.ok(),
+            VerifyMode::Parallel => None,
         };
         issuer.check(token, now)
     }
@@ -232,10 +246,10 @@ impl Issuer {
             role: who.role,
             permissions: who.role.permissions(),
             bot: None,
-            via: Via::Token {
+            credential: Credential::Token {
                 issuer: self.name.clone(),
                 expires_at: who.expires_at,
-                basis: who.basis,
+                trust_anchor: who.trust_anchor,
             },
         }
     }
@@ -276,7 +290,7 @@ impl Issuer {
     }
 
     /// Asks for the keys, and waits until they were fetched, or could not be.
-    /// Refuses when it is too soon to ask again: a stranger who makes up names of
+    /// Refuses when it is too soon to ask again: an anonymous caller who makes up names of
     /// keys shall not have the key that is new refused for good.
     async fn wait_for_keys(&self) -> Result<(), TokenError> {
         let mut rounds = self.rounds.subscribe();
@@ -335,7 +349,7 @@ impl Issuer {
             None => self.editions.fetch_add(1, Ordering::Relaxed),
         };
         let fetched = Fetched {
-            bases: set.bases(&self.settings_sha256),
+            trust_anchors: set.trust_anchors(&self.settings_sha256),
             at: self.gate().last.unwrap_or_else(Instant::now),
             set,
             edition,

@@ -1,7 +1,7 @@
 //! The public keys of an issuer: a JWK Set (RFC 7517).
 
 use data_encoding::BASE64URL_NOPAD;
-use deia_model::Basis;
+use deia_model::TrustAnchor;
 use ring::{
     digest::{Context, SHA256},
     signature::{RsaPublicKeyComponents, UnparsedPublicKey},
@@ -113,14 +113,14 @@ impl KeySet {
     }
 
     /// What tokens by these keys rest on, for an issuer with settings of that hash.
-    pub(super) fn bases(&self, settings: &[u8; 32]) -> Vec<Basis> {
-        let of = |key: &Key| basis(settings, &key.thumbprint);
+    pub(super) fn trust_anchors(&self, settings: &[u8; 32]) -> Vec<TrustAnchor> {
+        let of = |key: &Key| trust_anchor(settings, &key.thumbprint);
         self.keys.iter().map(of).collect()
     }
 }
 
-/// Returns the basis of tokens that a key with this thumbprint signs.
-pub(super) fn basis(settings: &[u8; 32], thumbprint: &[u8; 32]) -> Basis {
+/// Returns the trust anchor of tokens that a key with this thumbprint signs.
+pub(super) fn trust_anchor(settings: &[u8; 32], thumbprint: &[u8; 32]) -> TrustAnchor {
     hash(&[settings, thumbprint])
 }
 

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use deia_model::{Basis, Role, Timestamp};
+use deia_model::{Role, Timestamp, TrustAnchor};
 use serde_json::Value;
 
 use super::{
-    jwks::{KeySet, basis},
+    jwks::{KeySet, trust_anchor},
     token::{Token, TokenError},
 };
 use crate::config::{IssuerSettings, JwtSettings};
@@ -37,7 +37,7 @@ pub(super) struct Verified {
     /// From when on the token is refused.
     pub(super) expires_at: Timestamp,
     /// What all this rests on.
-    pub(super) basis: Basis,
+    pub(super) trust_anchor: TrustAnchor,
 }
 
 /// Checks a token whose `iss` is that issuer, with the keys of that issuer.
@@ -72,7 +72,7 @@ pub(super) fn verify(
         user: user(token, issuer)?,
         role: role(token, issuer)?,
         expires_at,
-        basis: basis(settings_sha256, &thumbprint),
+        trust_anchor: trust_anchor(settings_sha256, &thumbprint),
     })
 }
 
@@ -254,10 +254,13 @@ mod tests {
         let who = checked(&issuer(), &claims()).unwrap();
         assert_eq!((&*who.user, who.role), ("idp:ada", Role::External));
         assert_eq!(who.expires_at.as_millis(), (NOW + 300 + 30) * 1_000);
-        let bases = |settings| Signer::new(1).keys("another name").bases(settings);
-        assert_eq!([who.basis], *bases(&[1; 32]));
-        assert_ne!([who.basis], *bases(&[2; 32]));
-        assert_ne!([who.basis], *Signer::new(2).keys("k").bases(&[1; 32]));
+        let trust_anchors = |settings| Signer::new(1).keys("another name").trust_anchors(settings);
+        assert_eq!([who.trust_anchor], *trust_anchors(&[1; 32]));
+        assert_ne!([who.trust_anchor], *trust_anchors(&[2; 32]));
+        assert_ne!(
+            [who.trust_anchor],
+            *Signer::new(2).keys("k").trust_anchors(&[1; 32])
+        );
     }
 
     #[test]

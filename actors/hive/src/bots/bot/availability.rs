@@ -90,7 +90,7 @@ impl BotActor {
         self.withdraw();
         let reason = result.error.as_deref().unwrap_or("unknown");
         let in_a_row = self.intake.faults();
-        self.card.fault(reason, in_a_row, hold);
+        self.gauges.fault(reason, in_a_row, hold);
         tracing::warn!(
             bot = %self.name,
             reason,
@@ -107,7 +107,7 @@ impl BotActor {
     /// Notes that an attempt passed this phase without a fault.
     fn works(&mut self, phase: FaultPhase) {
         if self.intake.works(phase) {
-            self.card.recovered();
+            self.gauges.recovered();
             tracing::info!(bot = %self.name, "bot runs its tasks again");
         }
     }
@@ -138,7 +138,7 @@ impl BotActor {
 
     /// Opens or widens the intake when it is due.
     pub(super) fn widen_intake(&mut self) {
-        if self.card.take_started() {
+        if self.gauges.take_started() {
             self.works(FaultPhase::Start);
         }
         let in_hand = u32::try_from(self.in_hand()).unwrap_or(u32::MAX);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use actix::{ActorFutureExt, AsyncContext, WrapFuture};
 use deia_ledger::{
-    Apply, AttemptReport, ClaimedTask, FinishAttempts, FinishOutcome, StoreError, failpoint,
+    Apply, AttemptReport, ClaimedTask, FinishAttempts, ReportAck, StoreError, failpoint,
 };
 use deia_model::{AttemptEnd, LeaseToken};
 use deia_supervision::Context;
@@ -16,15 +16,15 @@ use crate::bots::{attempt::ExecutionResult, attempt_span::AttemptSpan};
 const REPORT_AGAIN_AFTER: Duration = Duration::from_millis(200);
 
 impl BotActor {
-    /// Leaves the unrecorded reports, and those of the attempts that end with the bot, to the card
+    /// Leaves the unrecorded reports, and those of the attempts that end with the bot, to the gauges
     /// and starts recording them. If the bot ends first, its next incarnation records them.
     pub(super) fn leave_reports(&mut self) {
         let reports = self.last_reports();
         if reports.is_empty() {
             return;
         }
-        self.card.left.add(reports);
-        self.clerk.record(&self.card);
+        self.gauges.left.add(reports);
+        self.clerk.record(&self.gauges);
     }
 
     fn last_reports(&mut self) -> Vec<AttemptReport> {
@@ -86,7 +86,7 @@ impl BotActor {
 
     /// Sends all pending reports in one command.
     pub(super) fn send_reports(&mut self, ctx: &mut Context<Self>) {
-        self.card.set_running(self.incarnation, self.in_hand());
+        self.gauges.set_running(self.incarnation, self.in_hand());
         if self.sending.is_empty() && !self.reports.is_empty() {
             self.sending = std::mem::take(&mut self.reports);
             self.send(ctx);
@@ -108,7 +108,7 @@ impl BotActor {
         );
     }
 
-    fn sent(&mut self, outcome: Result<Vec<FinishOutcome>, StoreError>, ctx: &mut Context<Self>) {
+    fn sent(&mut self, outcome: Result<Vec<ReportAck>, StoreError>, ctx: &mut Context<Self>) {
         match outcome {
             Ok(_) => {
                 let sent = std::mem::take(&mut self.sending);

@@ -9,7 +9,7 @@ use std::{
 use deia_ledger::ClaimedTask;
 
 use super::{CommandContext, metadata::Metadata};
-use crate::{guard, guard::Marks};
+use crate::{reaper, reaper::EnvTags};
 
 /// Variables of the server's own environment that programs inherit.
 const PASSED_ON: [&str; 7] = ["PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR"];
@@ -41,8 +41,8 @@ pub(super) fn environment(
     set("DEIA_BOT_PORT", cx.port.to_string());
     set("DEIA_PRIORITY", format!("P{}", task.priority.rank()));
     set("DEIA_HIVE_ID", cx.hive_id.clone());
-    set(guard::INSTANCE_VARIABLE, cx.guardian.instance().to_owned());
-    set(guard::RUN_VARIABLE, cx.guardian.run().to_owned());
+    set(reaper::INSTANCE_VARIABLE, cx.reaper.instance().to_owned());
+    set(reaper::RUN_VARIABLE, cx.reaper.run().to_owned());
     let (name, value) = metadata.variable();
     set(name, value);
     if let Some(traceparent) = &task.traceparent {
@@ -51,10 +51,10 @@ pub(super) fn environment(
     variables
 }
 
-/// Returns the marks that only the processes of this attempt carry.
-pub(super) fn marks(cx: &CommandContext, claimed: &ClaimedTask) -> Marks {
+/// Returns the environment tags that only the processes of this attempt carry.
+pub(super) fn env_tags(cx: &CommandContext, claimed: &ClaimedTask) -> EnvTags {
     vec![
-        guard::mark(cx.guardian.instance()),
+        reaper::instance_tag(cx.reaper.instance()),
         format!("DEIA_TASK_ID={}", claimed.task.id),
         format!("DEIA_ATTEMPT={}", claimed.task.attempt),
     ]

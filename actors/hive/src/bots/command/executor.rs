@@ -60,9 +60,9 @@ impl CommandContext {
             hive_id,
             secrets,
             outputs,
-            guardian,
+            reaper,
             record,
-            card,
+            gauges,
             log,
             incarnation,
         } = parts;
@@ -80,11 +80,11 @@ impl CommandContext {
             },
             kept_outputs: config.tasks.kept_outputs,
             term_grace: config.bots.term_grace,
-            guardian,
+            reaper,
             log,
-            pids: card.pids.clone(),
+            pids: gauges.pids.clone(),
             incarnation,
-            on_start: OnStart::on(card),
+            on_start: OnStart::on(gauges),
         }
     }
 }

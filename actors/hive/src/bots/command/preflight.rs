@@ -4,7 +4,7 @@ use std::{ffi::OsString, path::Path};
 
 use deia_model::CommandExecutor;
 
-use super::{environment, verdict};
+use super::{environment, process_exit};
 
 /// Returns why the program of a command could not be started now, as far as can be seen without
 /// starting it. The program may be installed later, so this is a warning and not a refusal. Blocks
@@ -21,7 +21,7 @@ pub(crate) fn preflight(spec: &CommandExecutor) -> Option<String> {
     let environment: Vec<(OsString, OsString)> =
         path.map(|path| ("PATH".into(), path)).into_iter().collect();
     match environment::resolve(word, &environment, environment::is_executable) {
-        Err(missing) => Some(verdict::not_found(word, missing).reason),
+        Err(missing) => Some(process_exit::not_found(word, missing).reason),
         Ok(file) => {
             let file = match &spec.working_dir {
                 Some(directory) => Path::new(directory).join(file),
@@ -36,7 +36,9 @@ pub(crate) fn preflight(spec: &CommandExecutor) -> Option<String> {
 fn unfit(word: &str, file: &Path) -> Option<String> {
     match environment::is_executable(file) {
         Some(true) => None,
-        Some(false) => Some(verdict::not_found(word, environment::Missing::NotExecutable).reason),
+        Some(false) => {
+            Some(process_exit::not_found(word, environment::Missing::NotExecutable).reason)
+        }
         None => Some(format!(
             "the program {word:?} cannot be started: there is no such file"
         )),

@@ -16,8 +16,8 @@ use rustix::{
 };
 
 use crate::{
-    bots::guardian::{Ended, Guardian, RunnerLease},
-    guard::Marks,
+    bots::reaper_handle::{Ended, ReaperHandle, RunnerLease},
+    reaper::EnvTags,
     runner::{PROGRESS_FD, Start},
 };
 
@@ -27,7 +27,7 @@ pub(crate) struct Pids(Arc<Mutex<Running>>);
 
 #[derive(Debug, Default)]
 struct Running {
-    programs: BTreeMap<u32, (u64, Marks)>,
+    programs: BTreeMap<u32, (u64, EnvTags)>,
     /// Incarnations up to this number must not start programs any more.
     retired: u64,
 }
@@ -43,21 +43,23 @@ impl Pids {
         self.lock().programs.len()
     }
 
-    /// Forbids incarnations up to this number to start programs, and returns the marks of the
+    /// Forbids incarnations up to this number to start programs, and returns the environment tags of the
     /// programs that they still run. An incarnation whose thread is blocked cannot end its programs
     /// itself.
-    pub(crate) fn retire(&self, up_to: u64) -> Vec<Marks> {
+    pub(crate) fn retire(&self, up_to: u64) -> Vec<EnvTags> {
         let mut running = self.lock();
         running.retired = running.retired.max(up_to);
         let left = running.programs.values();
         let left = left.filter(|(incarnation, _)| *incarnation <= up_to);
-        left.map(|(_, marks)| marks.clone()).collect()
+        left.map(|(_, env_tags)| env_tags.clone()).collect()
     }
 
     /// Adds a program. Returns `false` if its incarnation is retired.
-    fn add(&self, pid: u32, incarnation: u64, marks: &Marks) -> bool {
+    fn add(&self, pid: u32, incarnation: u64, env_tags: &EnvTags) -> bool {
         let mut running = self.lock();
-        running.programs.insert(pid, (incarnation, marks.clone()));
+        running
+            .programs
+            .insert(pid, (incarnation, env_tags.clone()));
         incarnation > running.retired
     }
 
@@ -76,8 +78,8 @@ pub(super) struct Launch {
     pub(super) environment: Vec<(OsString, OsString)>,
     pub(super) directory: PathBuf,
     pub(super) has_input: bool,
-    pub(super) marks: Marks,
-    pub(super) guardian: Guardian,
+    pub(super) env_tags: EnvTags,
+    pub(super) reaper: ReaperHandle,
     pub(super) pids: Pids,
     /// Incarnation of the bot that starts the program.
     pub(super) incarnation: u64,
@@ -93,14 +95,14 @@ pub(super) struct Pipes {
 }
 
 /// A running program that leads its own session and process group. Dropping it kills everything
-/// that it has started; the guardian reaps its runner.
+/// that it has started; the reaper reaps its runner.
 pub(super) struct Program {
     /// `None` once the program is reaped.
     runner: Option<RunnerLease>,
     group: Pid,
     pidfd: Arc<OwnedFd>,
-    marks: Marks,
-    guardian: Guardian,
+    env_tags: EnvTags,
+    reaper: ReaperHandle,
     pids: Pids,
 }
 
@@ -127,15 +129,15 @@ impl Launch {
             &self.environment,
             &self.directory,
         )?;
-        let (runner, pid) = self.guardian.start_program(&start, &given, &self.marks)?;
+        let (runner, pid) = self.reaper.start_program(&start, &given, &self.env_tags)?;
         drop(given);
         let group = Pid::from_raw(pid).ok_or(io::ErrorKind::InvalidData)?;
         // The runner reaps the program only when asked, so its id cannot be reused yet.
         let pidfd = Arc::new(pidfd_open(group, PidfdFlags::empty())?);
-        self.guardian.watch(pid);
+        self.reaper.watch(pid);
         let is_wanted = self
             .pids
-            .add(pid.unsigned_abs(), self.incarnation, &self.marks);
+            .add(pid.unsigned_abs(), self.incarnation, &self.env_tags);
         let pipes = Pipes {
             stdin,
             stdout: stdout.into(),
@@ -146,8 +148,8 @@ impl Launch {
             runner: Some(runner),
             group,
             pidfd,
-            marks: self.marks,
-            guardian: self.guardian,
+            env_tags: self.env_tags,
+            reaper: self.reaper,
             pids: self.pids,
         };
         match is_wanted {
@@ -196,9 +198,9 @@ impl Program {
         let runner = self.let_go().ok_or(io::ErrorKind::NotConnected)?;
         let ended = tokio::task::spawn_blocking(move || runner.end()).await;
         let ended = ended.unwrap_or_else(|error| Err(io::Error::other(error)));
-        if ended.is_err() || !self.guardian.holds().subreaper {
-            self.guardian
-                .end_escaped(std::mem::take(&mut self.marks))
+        if ended.is_err() || !self.reaper.holds().subreaper {
+            self.reaper
+                .end_escaped(std::mem::take(&mut self.env_tags))
                 .await;
         }
         ended
@@ -208,7 +210,7 @@ impl Program {
     fn let_go(&mut self) -> Option<RunnerLease> {
         self.kill();
         let runner = self.runner.take()?;
-        self.guardian.forget(self.group());
+        self.reaper.forget(self.group());
         self.pids
             .lock()
             .programs

@@ -11,7 +11,7 @@ use tokio::{
 use super::{lines::Lines, program::Pipes};
 use crate::bots::{
     log::{BotLog, LoggedAttempt, Stream},
-    output::{Fault, Keeper},
+    output::{OutputSpool, SpoolError},
     progress::{self, Progress},
 };
 
@@ -46,7 +46,7 @@ impl Streams {
     pub(super) fn new(
         pipes: Pipes,
         content: Vec<u8>,
-        keeper: Keeper,
+        spool: OutputSpool,
         progress: Progress,
         log: BotLog,
         of: LoggedAttempt,
@@ -62,7 +62,7 @@ impl Streams {
             output: Output {
                 pipe: Some(ChildStdout::from_std(stdout)?),
                 piece: Vec::new(),
-                keeper,
+                spool,
             },
             told: Told {
                 pipe: Some(ChildStdout::from_std(said.into())?),
@@ -87,8 +87,8 @@ impl Streams {
     /// when nothing is left to do.
     ///
     /// # Errors
-    /// [`Fault`]: reading has stopped, and the program must be ended.
-    pub(super) async fn pump(&mut self) -> Result<(), Fault> {
+    /// [`SpoolError`]: reading has stopped, and the program must be ended.
+    pub(super) async fn pump(&mut self) -> Result<(), SpoolError> {
         let Self {
             input,
             output,
@@ -106,10 +106,10 @@ impl Streams {
     }
 
     /// Returns the result and the tail of standard error.
-    pub(super) fn finish(mut self) -> (Keeper, String) {
+    pub(super) fn finish(mut self) -> (OutputSpool, String) {
         self.errors.end();
         let tail = String::from_utf8_lossy(&self.errors.tail);
-        (self.output.keeper, tail.trim().to_owned())
+        (self.output.spool, tail.trim().to_owned())
     }
 }
 
@@ -165,11 +165,11 @@ impl Input {
 struct Output {
     pipe: Option<ChildStdout>,
     piece: Vec<u8>,
-    keeper: Keeper,
+    spool: OutputSpool,
 }
 
 impl Output {
-    async fn read(&mut self) -> Result<(), Fault> {
+    async fn read(&mut self) -> Result<(), SpoolError> {
         let ended = self.read_on().await;
         if ended.is_err() {
             self.pipe = None;
@@ -177,20 +177,20 @@ impl Output {
         ended
     }
 
-    async fn read_on(&mut self) -> Result<(), Fault> {
+    async fn read_on(&mut self) -> Result<(), SpoolError> {
         loop {
             // The program waits while the disk is slower than the program.
-            self.keeper.settle().await?;
+            self.spool.settle().await?;
             let Some(pipe) = &mut self.pipe else {
                 return Ok(());
             };
-            let size = match self.keeper.has_file() {
+            let size = match self.spool.has_file() {
                 true => FILE_CHUNK_BYTES,
                 false => CHUNK_BYTES,
             };
             self.piece.clear();
             if read_some(pipe, &mut self.piece, size).await {
-                self.keeper.take(&self.piece)?;
+                self.spool.take(&self.piece)?;
             } else {
                 self.pipe = None;
             }
@@ -209,7 +209,7 @@ struct Errors {
 }
 
 impl Errors {
-    async fn read(&mut self) -> Result<(), Fault> {
+    async fn read(&mut self) -> Result<(), SpoolError> {
         let mut chunk = Vec::new();
         while let Some(pipe) = &mut self.pipe {
             chunk.clear();

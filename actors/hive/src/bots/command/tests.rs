@@ -9,9 +9,9 @@ use tokio::sync::watch;
 
 use super::*;
 use crate::{
-    bots::guardian::{
-        Guardian,
-        tests::{guard_program, sleeping, unique_hive_id, unique_sleep},
+    bots::reaper_handle::{
+        ReaperHandle,
+        tests::{reaper_program, sleeping, unique_hive_id, unique_sleep},
     },
     testing::{PATIENCE, until},
 };
@@ -43,7 +43,7 @@ impl Setup {
             },
             kept_outputs: 2,
             term_grace: PATIENCE,
-            guardian: Guardian::start(guard_program(hive_id)).unwrap(),
+            reaper: ReaperHandle::start(reaper_program(hive_id)).unwrap(),
             log: BotLog::open(dir.path().join("bot-1.log"), 8 << 20),
             pids: Pids::default(),
             incarnation: 1,

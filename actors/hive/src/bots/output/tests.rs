@@ -21,7 +21,7 @@ fn setup() -> Setup {
 }
 
 impl Setup {
-    fn keep(&self) -> Keeper {
+    fn keep(&self) -> OutputSpool {
         self.outputs.keep(self.task, 1, LIMITS)
     }
 
@@ -30,10 +30,10 @@ impl Setup {
     }
 }
 
-async fn put(keeper: &mut Keeper, piece: &[u8]) -> Result<(), Fault> {
-    keeper.settle().await?;
-    keeper.take(piece)?;
-    keeper.settle().await
+async fn put(spool: &mut OutputSpool, piece: &[u8]) -> Result<(), SpoolError> {
+    spool.settle().await?;
+    spool.take(piece)?;
+    spool.settle().await
 }
 
 async fn all(mut output: TaskOutput) -> Vec<u8> {
@@ -47,12 +47,12 @@ async fn all(mut output: TaskOutput) -> Vec<u8> {
 #[tokio::test]
 async fn a_small_output_stays_in_memory() {
     let setup = setup();
-    let mut keeper = setup.keep();
-    put(&mut keeper, b"hello ").await.unwrap();
-    put(&mut keeper, b"world").await.unwrap();
+    let mut spool = setup.keep();
+    put(&mut spool, b"hello ").await.unwrap();
+    put(&mut spool, b"world").await.unwrap();
     let reader = setup.outputs.running(setup.task, 6).unwrap();
     assert!(reader.goes_on() && reader.length() == 11 && reader.attempt() == 1);
-    let kept = keeper.finish(false).await.unwrap();
+    let kept = spool.finish(false).await.unwrap();
     assert_eq!(
         (kept.bytes.as_slice(), kept.in_file),
         (&b"hello world"[..], None)
@@ -65,18 +65,18 @@ async fn a_small_output_stays_in_memory() {
 #[tokio::test]
 async fn a_large_output_goes_to_a_file_and_readers_miss_nothing() {
     let setup = setup();
-    let mut keeper = setup.keep();
+    let mut spool = setup.keep();
     let reader = setup.outputs.running(setup.task, 0).unwrap();
     let late = tokio::spawn(all(setup.outputs.running(setup.task, 250).unwrap()));
     let reading = tokio::spawn(all(reader));
     let mut expected = Vec::new();
     for n in 0..50_u8 {
         let piece = [n; 30];
-        put(&mut keeper, &piece).await.unwrap();
+        put(&mut spool, &piece).await.unwrap();
         expected.extend(piece);
         tokio::task::yield_now().await;
     }
-    let kept = keeper.finish(false).await.unwrap();
+    let kept = spool.finish(false).await.unwrap();
     assert_eq!(kept.bytes, expected[..100]);
     assert_eq!(kept.in_file, Some(1_500));
     assert_eq!(reading.await.unwrap(), expected);
@@ -93,9 +93,9 @@ async fn a_large_output_goes_to_a_file_and_readers_miss_nothing() {
 #[tokio::test]
 async fn what_is_no_text_is_kept_as_it_is() {
     let setup = setup();
-    let mut keeper = setup.keep();
-    put(&mut keeper, b"\xff\xfe").await.unwrap();
-    let kept = keeper.finish(false).await.unwrap();
+    let mut spool = setup.keep();
+    put(&mut spool, b"\xff\xfe").await.unwrap();
+    let kept = spool.finish(false).await.unwrap();
     assert_eq!(
         (kept.bytes.as_slice(), kept.in_file),
         (&b"\xff\xfe"[..], Some(2))
@@ -106,12 +106,12 @@ async fn what_is_no_text_is_kept_as_it_is() {
 #[tokio::test]
 async fn output_over_the_limit_is_a_fault_and_what_fits_is_kept() {
     let setup = setup();
-    let mut keeper = setup.keep();
-    put(&mut keeper, &[b'x'; 9_999]).await.unwrap();
-    let fault = put(&mut keeper, b"yz").await.unwrap_err();
-    assert_eq!(fault, Fault::TooMuch { max_bytes: 10_000 });
+    let mut spool = setup.keep();
+    put(&mut spool, &[b'x'; 9_999]).await.unwrap();
+    let fault = put(&mut spool, b"yz").await.unwrap_err();
+    assert_eq!(fault, SpoolError::TooMuch { max_bytes: 10_000 });
     let reader = setup.outputs.running(setup.task, 9_990).unwrap();
-    let kept = keeper.finish(true).await.unwrap();
+    let kept = spool.finish(true).await.unwrap();
     assert_eq!(kept.in_file, Some(10_000));
     assert_eq!(all(reader).await, b"xxxxxxxxxy", "who reads it may go on");
     assert!(setup.outputs.running(setup.task, 0).is_none());
@@ -122,9 +122,9 @@ async fn output_over_the_limit_is_a_fault_and_what_fits_is_kept() {
 async fn output_of_an_attempt_that_came_to_nothing_is_in_a_file_also_when_empty() {
     for printed in [&b"partial"[..], b""] {
         let setup = setup();
-        let mut keeper = setup.keep();
-        put(&mut keeper, printed).await.unwrap();
-        let kept = keeper.finish(true).await.unwrap();
+        let mut spool = setup.keep();
+        put(&mut spool, printed).await.unwrap();
+        let kept = spool.finish(true).await.unwrap();
         assert_eq!((kept.bytes.as_slice(), kept.in_file), (printed, None));
         assert_eq!(std::fs::read(setup.file()).unwrap(), printed);
     }
@@ -134,9 +134,9 @@ async fn output_of_an_attempt_that_came_to_nothing_is_in_a_file_also_when_empty(
 async fn output_of_an_attempt_that_breaks_off_is_left_in_its_file() {
     for printed in [7, 500] {
         let setup = setup();
-        let mut keeper = setup.keep();
-        put(&mut keeper, &vec![b'x'; printed]).await.unwrap();
-        drop(keeper);
+        let mut spool = setup.keep();
+        put(&mut spool, &vec![b'x'; printed]).await.unwrap();
+        drop(spool);
         let written = async {
             while std::fs::read(setup.file()).map_or(0, |bytes| bytes.len()) != printed {
                 tokio::task::yield_now().await;
@@ -151,9 +151,9 @@ async fn output_of_an_attempt_that_breaks_off_is_left_in_its_file() {
 async fn old_outputs_are_removed_by_number_and_no_later_one() {
     let setup = setup();
     for attempt in [1, 2, 3, 10] {
-        let mut keeper = setup.outputs.keep(setup.task, attempt, LIMITS);
-        put(&mut keeper, b"x").await.unwrap();
-        keeper.finish(true).await.unwrap();
+        let mut spool = setup.outputs.keep(setup.task, attempt, LIMITS);
+        put(&mut spool, b"x").await.unwrap();
+        spool.finish(true).await.unwrap();
     }
     setup.outputs.remove_up_to(setup.task, 2).unwrap();
     let mut left = setup.outputs.attempts(setup.task).unwrap();
@@ -167,5 +167,5 @@ async fn what_cannot_be_written_is_a_fault() {
     let setup = setup();
     std::fs::write(setup.dir.path().join("outputs"), "in the way").unwrap();
     let fault = put(&mut setup.keep(), &[b'x'; 101]).await.unwrap_err();
-    assert!(matches!(fault, Fault::Storage(_)), "{fault:?}");
+    assert!(matches!(fault, SpoolError::Storage(_)), "{fault:?}");
 }

@@ -1,14 +1,14 @@
 //! Callers who were let in, and whose access has changed by the time of the effect.
 
-use deia_ledger::Refusal;
-use deia_model::{PageRequest, Principal, UserChange, Via};
+use deia_ledger::Rejection;
+use deia_model::{Credential, PageRequest, Principal, UserChange};
 
 use super::*;
 use crate::{HiveError, KeyRotation, PartAction};
 
 fn is_refused<T>(what: &str, outcome: Result<T, HiveError>) {
     match outcome {
-        Err(HiveError::Refused(Refusal::AccessChanged)) => {}
+        Err(HiveError::Refused(Rejection::AccessChanged)) => {}
         Err(other) => panic!("{what}: {other}"),
         Ok(_) => panic!("{what} was done"),
     }
@@ -78,13 +78,18 @@ async fn can_do_nothing(hive: &Hive, admin: &Principal, stale: &Principal, id: T
         "remove",
         hive.access().delete_user(stale, "admin", None).await,
     );
-    if matches!(stale.via, Via::Key(_)) {
+    if matches!(stale.credential, Credential::Key(_)) {
         is_refused(
             "log in",
-            hive.access().open_login(stale, None, None, None).await,
+            hive.access()
+                .open_web_session(stale, None, None, None)
+                .await,
         );
     }
-    is_refused("log out", hive.access().end_logins_of(stale, "admin").await);
+    is_refused(
+        "log out",
+        hive.access().end_web_sessions_of(stale, "admin").await,
+    );
     let part = "hive/core/retention";
     let done = hive
         .operations()
@@ -139,15 +144,18 @@ fn caller_in_a_session_that_ended_has_no_effect() {
         let ada = another_admin(&hive, &admin, "ada").await;
         let opened = hive
             .access()
-            .open_login(&ada, None, None, None)
+            .open_web_session(&ada, None, None, None)
             .await
             .unwrap();
         let stale = hive
             .access()
-            .authenticate_login(&opened.cookie, None)
+            .authenticate_web_session(&opened.cookie, None)
             .unwrap();
         hive.submit_as(&stale).await;
-        hive.access().end_logins_of(&admin, "ada").await.unwrap();
+        hive.access()
+            .end_web_sessions_of(&admin, "ada")
+            .await
+            .unwrap();
         let id = hive.submit_as(&ada).await;
         can_do_nothing(&hive, &admin, &stale, id).await;
     });

@@ -9,8 +9,8 @@ pub(crate) use names::{a_repeated_request_makes_one_user, a_reused_name_inherits
 
 use super::*;
 use crate::{
-    AccessLimits, AddKey, AddUser, AddedKey, Apply, ChangeUser, Dedup, DeleteUser, LedgerCommand,
-    NewUser, NoteKeyUses, RecoverAdmin, RevokeKey, RotateKey,
+    AccessLimits, AddKey, AddUser, AddedKey, Apply, ChangeUser, DeleteUser, Idempotency,
+    LedgerCommand, NewUser, NoteKeyUses, RecoverAdmin, RevokeKey, RotateKey,
 };
 
 const LIMITS: AccessLimits = AccessLimits {
@@ -28,7 +28,7 @@ pub(super) fn add(key: KeyRecord, new_user: bool) -> AddKey {
     AddKey {
         key,
         new_user,
-        dedup: None,
+        idempotency: None,
         actor: "deia".into(),
         limits: LIMITS,
     }
@@ -92,18 +92,18 @@ pub(super) fn rotate(old: KeyId, expires_at: Option<Timestamp>, overlap: Duratio
         secret_sha256: key.secret_sha256(),
         expires_at,
         overlap,
-        dedup: None,
+        idempotency: None,
         actor: "deia".into(),
         limits: LIMITS,
     }
 }
 
-pub(super) fn add_user(name: &str, role: Role, dedup: Option<Dedup>) -> AddUser {
+pub(super) fn add_user(name: &str, role: Role, idempotency: Option<Idempotency>) -> AddUser {
     AddUser {
         name: name.into(),
         role,
         active: true,
-        dedup,
+        idempotency,
         actor: "deia".into(),
         limits: LIMITS,
     }
@@ -141,18 +141,18 @@ pub(super) fn delete(name: &str, if_version: Option<u64>) -> DeleteUser {
 }
 
 pub(crate) async fn keys_are_added_and_revoked(ledger: Ledger) {
-    let hints = hints_of(&ledger);
+    let notices = notices_of(&ledger);
     let info = add_key(&ledger, Role::External, Some(Timestamp::from_millis(5))).await;
     assert_eq!(ledger.keys().await.unwrap()[0].info, info);
     let revoked = key_of(&ledger, revoke(info.id)).await;
     assert!(revoked.revoked_at.is_some());
     let again = key_of(&ledger, revoke(info.id)).await;
     assert_eq!(again, revoked, "a second time changes nothing");
-    let changes = |hint: &&Hint| **hint == Hint::KeysChanged;
-    assert_eq!(hints.lock().unwrap().iter().filter(changes).count(), 2);
+    let changes = |notice: &&CommitNotice| **notice == CommitNotice::KeysChanged;
+    assert_eq!(notices.lock().unwrap().iter().filter(changes).count(), 2);
     let unknown = KeyId::new();
-    let refusal = refused(&ledger, revoke(unknown)).await;
-    assert_eq!(refusal, Refusal::NoSuchKey(unknown));
+    let rejection = refused(&ledger, revoke(unknown)).await;
+    assert_eq!(rejection, Rejection::NoSuchKey(unknown));
     assert_eq!(
         actions(&ledger).await,
         [Action::UserCreated, Action::KeyCreated, Action::KeyRevoked]
@@ -160,8 +160,8 @@ pub(crate) async fn keys_are_added_and_revoked(ledger: Ledger) {
 }
 
 pub(crate) async fn a_key_needs_a_user_with_its_role(ledger: Ledger) {
-    let fault = |refusal: Refusal| match refusal {
-        Refusal::Invalid(found) => found[0].pointer.clone(),
+    let fault = |rejection: Rejection| match rejection {
+        Rejection::Invalid(found) => found[0].pointer.clone(),
         other => panic!("{other:?}"),
     };
     let viewer = || record(KeyGrant::new(ADA, Role::Viewer));
@@ -193,7 +193,7 @@ pub(crate) async fn a_key_is_stored_whole(ledger: Ledger) {
 
 pub(crate) async fn uses_of_keys_are_recorded(ledger: Ledger) {
     let id = add_key(&ledger, Role::External, None).await.id;
-    let hints = hints_of(&ledger);
+    let notices = notices_of(&ledger);
     for (at, expected) in [(7_000, 7_000), (5_000, 7_000), (9_000, 9_000)] {
         let at = Timestamp::from_millis(at);
         let uses = vec![(id, at), (KeyId::new(), at)];
@@ -203,7 +203,7 @@ pub(crate) async fn uses_of_keys_are_recorded(ledger: Ledger) {
         assert_eq!(stored, Some(Timestamp::from_millis(expected)));
     }
     assert_eq!(actions(&ledger).await.len(), 2, "no event comes of it");
-    assert!(hints.lock().unwrap().is_empty());
+    assert!(notices.lock().unwrap().is_empty());
 }
 
 pub(crate) async fn keys_are_rotated(ledger: Ledger) {
@@ -216,12 +216,12 @@ pub(crate) async fn keys_are_rotated(ledger: Ledger) {
     let until = keys[0].info.expires_at.unwrap();
     assert_eq!(until.millis_since(new.created_at), 3_600_000);
     for id in [old.id, new.id] {
-        let refusal = refused(&ledger, rotate(id, None, hour)).await;
-        assert_eq!(refusal, Refusal::RotationRunning(id));
+        let rejection = refused(&ledger, rotate(id, None, hour)).await;
+        assert_eq!(rejection, Rejection::RotationRunning(id));
     }
     ledger.apply(revoke(old.id)).await.unwrap();
-    let refusal = refused(&ledger, rotate(old.id, None, hour)).await;
-    assert_eq!(refusal, Refusal::KeyNotInForce(old.id));
+    let rejection = refused(&ledger, rotate(old.id, None, hour)).await;
+    assert_eq!(rejection, Rejection::KeyNotInForce(old.id));
     // The replacement of an expiring key gets the same lifetime, and never a longer
     // one.
     let third = key_of(&ledger, rotate(new.id, Some(until), Duration::ZERO)).await;
@@ -237,8 +237,8 @@ pub(crate) async fn keys_are_rotated(ledger: Ledger) {
     assert_eq!(of(third.id).info.expires_at, Some(until));
     assert!(!of(new.id).info.is_in_force(third.created_at));
     let unknown = KeyId::new();
-    let refusal = refused(&ledger, rotate(unknown, None, hour)).await;
-    assert_eq!(refusal, Refusal::NoSuchKey(unknown));
+    let rejection = refused(&ledger, rotate(unknown, None, hour)).await;
+    assert_eq!(rejection, Rejection::NoSuchKey(unknown));
 }
 
 pub(crate) async fn users_are_added_changed_and_removed(ledger: Ledger) {
@@ -249,14 +249,14 @@ pub(crate) async fn users_are_added_changed_and_removed(ledger: Ledger) {
         (Role::Operator, true, 1)
     );
     let exists = refused(&ledger, add_user()).await;
-    assert_eq!(exists, Refusal::UserExists(ADA.into()));
+    assert_eq!(exists, Rejection::UserExists(ADA.into()));
     let key = add_key(&ledger, Role::Operator, None).await;
 
     let changed = user_of(&ledger, change(ADA, to_active(false), Some(1))).await;
     assert_eq!((changed.active, changed.version), (false, 2));
     assert!(!ledger.keys().await.unwrap()[0].owner.active);
     let stale = refused(&ledger, change(ADA, to_active(true), Some(1))).await;
-    let other = |expected| Refusal::VersionMismatch {
+    let other = |expected| Rejection::VersionMismatch {
         expected,
         actual: 2,
     };
@@ -269,7 +269,7 @@ pub(crate) async fn users_are_added_changed_and_removed(ledger: Ledger) {
     user_of(&ledger, delete(ADA, Some(2))).await;
     assert_eq!(ledger.users().await.unwrap(), []);
     assert_eq!(ledger.keys().await.unwrap(), []);
-    let gone = Refusal::NoSuchUser(ADA.into());
+    let gone = Rejection::NoSuchUser(ADA.into());
     assert_eq!(refused(&ledger, delete(ADA, None)).await, gone);
     assert_eq!(
         refused(&ledger, change(ADA, to_active(true), None)).await,
@@ -287,7 +287,7 @@ pub(crate) async fn users_are_added_changed_and_removed(ledger: Ledger) {
     );
     assert_eq!(
         refused(&ledger, revoke(key.id)).await,
-        Refusal::NoSuchKey(key.id)
+        Rejection::NoSuchKey(key.id)
     );
 }
 
@@ -296,8 +296,8 @@ pub(crate) async fn the_last_admin_cannot_be_removed(ledger: Ledger) {
     let first = add_key(&ledger, Role::Admin, None).await;
     add_key(&ledger, Role::Admin, Some(Timestamp::from_millis(5))).await;
     add_key(&ledger, Role::Admin, Some(later)).await;
-    let last_key = |refusal| assert_eq!(refusal, Refusal::LastAdminKey);
-    let last_user = |refusal| assert_eq!(refusal, Refusal::LastAdmin(ADA.into()));
+    let last_key = |rejection| assert_eq!(rejection, Rejection::LastAdminKey);
+    let last_user = |rejection| assert_eq!(rejection, Rejection::LastAdmin(ADA.into()));
     last_key(refused(&ledger, revoke(first.id)).await);
     last_key(refused(&ledger, rotate(first.id, Some(later), Duration::ZERO)).await);
     last_user(refused(&ledger, change(ADA, to_role(Role::Operator), None)).await);
@@ -311,7 +311,7 @@ pub(crate) async fn the_last_admin_cannot_be_removed(ledger: Ledger) {
     user_of(&ledger, change(ADA, to_role(Role::Operator), None)).await;
     assert_eq!(
         refused(&ledger, revoke(others.id)).await,
-        Refusal::LastAdminKey
+        Rejection::LastAdminKey
     );
 }
 
@@ -348,10 +348,10 @@ pub(crate) async fn users_and_keys_are_limited(ledger: Ledger) {
         add_key(&ledger, Role::External, None).await;
     }
     let more = || add(record(KeyGrant::new(ADA, Role::External)), true);
-    let full = |refusal| {
+    let full = |rejection| {
         assert!(
-            matches!(refusal, Refusal::NoRoomForAccess(_)),
-            "{refusal:?}"
+            matches!(rejection, Rejection::NoRoomForAccess(_)),
+            "{rejection:?}"
         )
     };
     full(refused(&ledger, more()).await);
@@ -377,24 +377,27 @@ pub(crate) async fn users_and_keys_are_limited(ledger: Ledger) {
 
 pub(crate) async fn callers_see_only_their_own_tasks(ledger: Ledger) {
     let id = submit_one(&ledger).await;
-    let by = |user: &str| Sight::SubmittedBy(user.into());
-    let of = |bot: &str| Sight::AssignedTo(bot_name(bot));
-    let seen = async |sight: Sight| {
-        let task = ledger.task_seen(id, sight.clone()).await.unwrap();
-        let outcome = ledger.outcome(id, sight).await.unwrap();
+    let by = |user: &str| Visibility::SubmittedBy(user.into());
+    let of = |bot: &str| Visibility::AssignedTo(bot_name(bot));
+    let seen = async |visibility: Visibility| {
+        let task = ledger.visible_task(id, visibility.clone()).await.unwrap();
+        let outcome = ledger.outcome(id, visibility).await.unwrap();
         assert_eq!(task.is_some(), outcome.is_some());
         task.is_some()
     };
-    assert!(seen(Sight::All).await && seen(by("ada")).await);
-    assert!(!seen(by("eve")).await && !seen(Sight::Nothing).await && !seen(of("b")).await);
+    assert!(seen(Visibility::All).await && seen(by("ada")).await);
+    assert!(!seen(by("eve")).await && !seen(Visibility::Nothing).await && !seen(of("b")).await);
     claim(&ledger, id, "b").await.unwrap();
     assert!(seen(of("b")).await && !seen(of("c")).await);
-    let absent = ledger.task_seen(TaskId::new(), Sight::All).await.unwrap();
+    let absent = ledger
+        .visible_task(TaskId::new(), Visibility::All)
+        .await
+        .unwrap();
     assert_eq!(absent, None);
 }
 
 pub(crate) async fn status_and_result_are_read_together(ledger: Ledger) {
-    let outcome = |id| ledger.outcome(id, Sight::All);
+    let outcome = |id| ledger.outcome(id, Visibility::All);
     assert_eq!(outcome(TaskId::new()).await.unwrap(), None);
     let id = submit_one(&ledger).await;
     let claimed = claim(&ledger, id, "b").await.unwrap();

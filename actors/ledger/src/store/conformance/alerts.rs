@@ -5,7 +5,7 @@ use deia_model::{
 };
 
 use super::{actions, refused};
-use crate::{AcknowledgeAlert, Apply, Ledger, Refusal, SeenAlert, SettleAlerts, StoreError};
+use crate::{AcknowledgeAlert, Apply, Ledger, Rejection, SeenAlert, SettleAlerts, StoreError};
 
 fn condition(bot: &str, what: &str) -> Condition {
     Condition {
@@ -102,7 +102,7 @@ pub(crate) async fn alert_names_the_user_who_acknowledged_it_first(ledger: Ledge
     }
     let nowhere = AlertId::new();
     let missing = refused(&ledger, acknowledge("ada", nowhere)).await;
-    assert_eq!(missing, Refusal::NoSuchAlert(nowhere));
+    assert_eq!(missing, Rejection::NoSuchAlert(nowhere));
     assert_eq!(
         actions(&ledger).await,
         [Action::AlertRaised, Action::AlertAcknowledged]

@@ -44,9 +44,9 @@ pub(crate) async fn a_completion_is_recorded_exactly_once(ledger: Ledger) {
     let done = report(&claimed, AttemptEnd::Succeeded);
     assert_eq!(
         finish(&ledger, done.clone()).await,
-        FinishOutcome::Recorded(TaskStatus::Completed)
+        ReportAck::Recorded(TaskStatus::Completed)
     );
-    assert_eq!(finish(&ledger, done).await, FinishOutcome::Stale);
+    assert_eq!(finish(&ledger, done).await, ReportAck::Stale);
     let result = ledger.result(id).await.unwrap().unwrap();
     assert_eq!(
         (result.success, result.output.as_deref(), result.exit_code),
@@ -89,35 +89,38 @@ pub(crate) async fn a_stale_lease_changes_nothing(ledger: Ledger) {
     ];
     let before = stored(&ledger, id).await;
     for report in wrong {
-        assert_eq!(finish(&ledger, report).await, FinishOutcome::Stale);
+        assert_eq!(finish(&ledger, report).await, ReportAck::Stale);
     }
     assert_eq!(stored(&ledger, id).await, before);
     assert_eq!(
         finish(&ledger, good).await,
-        FinishOutcome::Recorded(TaskStatus::Completed)
+        ReportAck::Recorded(TaskStatus::Completed)
     );
 }
 
 pub(crate) async fn a_failure_is_retried_until_no_attempts_are_left(ledger: Ledger) {
     let id = submit_one(&ledger).await;
     let first = claim(&ledger, id, "b").await.unwrap();
-    let hints = hints_of(&ledger);
+    let notices = notices_of(&ledger);
     assert_eq!(
         finish(&ledger, report(&first, AttemptEnd::Failed)).await,
-        FinishOutcome::Recorded(TaskStatus::Pending)
+        ReportAck::Recorded(TaskStatus::Pending)
     );
-    assert!(matches!(hints.lock().unwrap()[..], [Hint::Due(_)]));
+    assert!(matches!(
+        notices.lock().unwrap()[..],
+        [CommitNotice::Due(_)]
+    ));
     assert_eq!(promote(&ledger).await, 1);
     let second = claim(&ledger, id, "b").await.unwrap();
     assert_eq!((second.task.attempt, second.task.failures), (2, 1));
     assert_eq!(second.task.last_error.as_deref(), Some("broke"));
     assert_eq!(
         finish(&ledger, report(&first, AttemptEnd::Succeeded)).await,
-        FinishOutcome::Stale
+        ReportAck::Stale
     );
     assert_eq!(
         finish(&ledger, report(&second, AttemptEnd::Failed)).await,
-        FinishOutcome::Recorded(TaskStatus::Failed)
+        ReportAck::Recorded(TaskStatus::Failed)
     );
     let result = ledger.result(id).await.unwrap().unwrap();
     assert_eq!(
@@ -187,13 +190,18 @@ async fn cancel(ledger: &Ledger, id: TaskId) -> Task {
 }
 
 pub(crate) async fn waiting_tasks_are_cancelled_at_once(ledger: Ledger) {
-    let hints = hints_of(&ledger);
+    let notices = notices_of(&ledger);
     let id = submit_one(&ledger).await;
     let task = cancel(&ledger, id).await;
     assert_eq!(task.status, TaskStatus::Cancelled);
     assert_eq!(stored(&ledger, id).await.status, TaskStatus::Cancelled);
     assert!(!ledger.result(id).await.unwrap().unwrap().success);
-    assert!(hints.lock().unwrap().contains(&Hint::Finished(id)));
+    assert!(
+        notices
+            .lock()
+            .unwrap()
+            .contains(&CommitNotice::Finished(id))
+    );
     assert!(ready_ids(&ledger, "general", Priority::P2).await.is_empty());
     let again = refused(
         &ledger,
@@ -206,13 +214,13 @@ pub(crate) async fn waiting_tasks_are_cancelled_at_once(ledger: Ledger) {
     .await;
     assert_eq!(
         again,
-        Refusal::TaskIsFinal {
+        Rejection::TaskIsFinal {
             task: id,
             status: TaskStatus::Cancelled
         }
     );
     let unknown = TaskId::new();
-    let refusal = refused(
+    let rejection = refused(
         &ledger,
         CancelTask {
             task: unknown,
@@ -221,11 +229,11 @@ pub(crate) async fn waiting_tasks_are_cancelled_at_once(ledger: Ledger) {
         },
     )
     .await;
-    assert_eq!(refusal, Refusal::NoSuchTask(unknown));
+    assert_eq!(rejection, Rejection::NoSuchTask(unknown));
 }
 
 pub(crate) async fn running_tasks_are_cancelled_through_their_bot(ledger: Ledger) {
-    let hints = hints_of(&ledger);
+    let notices = notices_of(&ledger);
     let id = submit_one(&ledger).await;
     let claimed = claim(&ledger, id, "b").await.unwrap();
     let task = cancel(&ledger, id).await;
@@ -240,11 +248,11 @@ pub(crate) async fn running_tasks_are_cancelled_through_their_bot(ledger: Ledger
         bot: bot_name("b"),
         words: "cancelled by ada".into(),
     };
-    let told = Hint::CancelRequested(cancelling.clone());
-    assert!(hints.lock().unwrap().contains(&told));
+    let told = CommitNotice::CancelRequested(cancelling.clone());
+    assert!(notices.lock().unwrap().contains(&told));
     assert_eq!(ledger.cancelling().await.unwrap(), [cancelling]);
     let outcome = finish(&ledger, report(&claimed, AttemptEnd::Cancelled)).await;
-    assert_eq!(outcome, FinishOutcome::Recorded(TaskStatus::Cancelled));
+    assert_eq!(outcome, ReportAck::Recorded(TaskStatus::Cancelled));
     assert_eq!(actions(&ledger).await.last(), Some(&Action::TaskCancelled));
     let result = ledger.result(id).await.unwrap().unwrap();
     assert_eq!(
@@ -383,7 +391,7 @@ pub(crate) async fn lease_that_is_not_extended_expires(ledger: Ledger) {
     assert_eq!((task.status, task.failures), (TaskStatus::Queued, 0));
     assert_eq!(task.suspicions, 1, "its bot may have died with it");
     let late = finish(&ledger, report(&claimed, AttemptEnd::Succeeded)).await;
-    assert_eq!(late, FinishOutcome::Stale);
+    assert_eq!(late, ReportAck::Stale);
     assert_eq!(ledger.next_due().await.unwrap(), None);
 }
 
@@ -412,7 +420,7 @@ pub(crate) async fn lease_is_extended_by_its_holder_only(ledger: Ledger) {
     assert!(due > now + 3_000_000, "{due} {now}");
     assert_eq!(promote(&ledger).await, 0);
     let done = finish(&ledger, report(&far, AttemptEnd::Succeeded)).await;
-    assert_eq!(done, FinishOutcome::Recorded(TaskStatus::Completed));
+    assert_eq!(done, ReportAck::Recorded(TaskStatus::Completed));
     assert_eq!(ledger.next_due().await.unwrap(), None);
 }
 
@@ -422,5 +430,5 @@ pub(crate) async fn leases_that_expire_are_not_released_with_their_bot(ledger: L
     assert_eq!(ledger.bots_with_running_tasks().await.unwrap(), []);
     assert_eq!(give_back(&ledger, "far", AttemptEnd::HiveDied).await, 0);
     let done = finish(&ledger, report(&claimed, AttemptEnd::Succeeded)).await;
-    assert_eq!(done, FinishOutcome::Recorded(TaskStatus::Completed));
+    assert_eq!(done, ReportAck::Recorded(TaskStatus::Completed));
 }

@@ -1,6 +1,6 @@
 //! Users, keys and bots, when two handles act on them at the same time.
 
-use deia_model::{KeyGrant, KeyId, Principal, Role, Via};
+use deia_model::{Credential, KeyGrant, KeyId, Principal, Role};
 
 use super::{
     access::{add, add_user, delete, key_of, record, revoke, rotate, user_of},
@@ -21,7 +21,7 @@ fn admin_with(key: KeyId) -> Principal {
         role: Role::Admin,
         permissions: Role::Admin.permissions(),
         bot: None,
-        via: Via::Key(key),
+        credential: Credential::Key(key),
     }
 }
 
@@ -40,7 +40,7 @@ pub(crate) async fn two_last_admin_keys_revoked_at_once_leave_one(Handles { a, b
         let keys = in_force(&a).await;
         assert_eq!(keys.len(), 2, "round {round}");
         let both = race(round, a.apply(revoke(keys[0])), b.apply(revoke(keys[1]))).await;
-        assert_eq!(one_refused(both), Refusal::LastAdminKey);
+        assert_eq!(one_refused(both), Rejection::LastAdminKey);
         assert_eq!(in_force(&b).await.len(), 1);
     }
 }
@@ -66,8 +66,11 @@ pub(crate) async fn two_last_admins_deleted_at_once_leave_one(Handles { a, b }: 
             b.apply(delete("eve", None)),
         )
         .await;
-        let refusal = one_refused(both);
-        assert!(matches!(refusal, Refusal::LastAdmin(_)), "{refusal:?}");
+        let rejection = one_refused(both);
+        assert!(
+            matches!(rejection, Rejection::LastAdmin(_)),
+            "{rejection:?}"
+        );
         assert_eq!(b.users().await.unwrap().len(), 1);
     }
 }
@@ -86,8 +89,8 @@ pub(crate) async fn key_rotated_by_both_has_one_successor(Handles { a, b }: Hand
         let key = key_for(&a, "ada", Role::Operator).await;
         let hour = Duration::from_secs(3_600);
         let rotated = || rotate(key, None, hour);
-        let refusal = one_refused(race(round, a.apply(rotated()), b.apply(rotated())).await);
-        assert_eq!(refusal, Refusal::RotationRunning(key));
+        let rejection = one_refused(race(round, a.apply(rotated()), b.apply(rotated())).await);
+        assert_eq!(rejection, Rejection::RotationRunning(key));
         let keys = in_force(&b).await;
         assert_eq!(keys.len(), 2, "the old one for an hour, and the new one");
         for key in keys {
@@ -107,7 +110,7 @@ pub(crate) async fn caller_revoked_meanwhile_has_no_effect_after_the_answer(
             tasks: vec![task_of("general", "x")],
             submitter: "eve".into(),
             role: Role::Admin,
-            dedup: None,
+            idempotency: None,
         };
         let before = b.last_event_seq().await.unwrap();
         let (revoked, submitted) =
@@ -117,15 +120,15 @@ pub(crate) async fn caller_revoked_meanwhile_has_no_effect_after_the_answer(
         let told: Vec<_> = events.into_iter().map(|event| event.action).collect();
         match submitted {
             Ok(_) => assert_eq!(told, [Action::TaskSubmitted, Action::KeyRevoked]),
-            Err(StoreError::Refused(Refusal::AccessChanged)) => {
+            Err(StoreError::Refused(Rejection::AccessChanged)) => {
                 assert_eq!(told, [Action::KeyRevoked]);
             }
             other => panic!("{other:?}"),
         }
         for ledger in [&a, &b] {
             let refused = ledger.apply_for(&caller, submit()).await.unwrap_err();
-            let refusal = StoreError::Refused(Refusal::AccessChanged);
-            assert_eq!(refused.to_string(), refusal.to_string());
+            let rejection = StoreError::Refused(Rejection::AccessChanged);
+            assert_eq!(refused.to_string(), rejection.to_string());
         }
     }
 }
@@ -137,12 +140,12 @@ pub(crate) async fn bot_put_from_both_takes_one_of_two_changes(Handles { a, b }:
         let put = |tasks| put_command("b", spec(tasks), Some(version));
         // Neither creates what exists already.
         let (one, other) = (2 * round as u32 + 2, 2 * round as u32 + 3);
-        let refusal = one_refused(race(round, a.apply(put(one)), b.apply(put(other))).await);
-        let expected = Refusal::VersionMismatch {
+        let rejection = one_refused(race(round, a.apply(put(one)), b.apply(put(other))).await);
+        let expected = Rejection::VersionMismatch {
             expected: version,
             actual: version + 1,
         };
-        assert_eq!(refusal, expected);
+        assert_eq!(rejection, expected);
         let record = a.bot(bot_name("b")).await.unwrap().unwrap();
         assert_eq!(record.version, version + 1);
     }
@@ -151,8 +154,8 @@ pub(crate) async fn bot_put_from_both_takes_one_of_two_changes(Handles { a, b }:
 pub(crate) async fn user_added_by_both_is_added_once(Handles { a, b }: Handles) {
     for round in 0..ROUNDS {
         let added = || add_user("ada", Role::Viewer, None);
-        let refusal = one_refused(race(round, a.apply(added()), b.apply(added())).await);
-        assert_eq!(refusal, Refusal::UserExists("ada".into()));
+        let rejection = one_refused(race(round, a.apply(added()), b.apply(added())).await);
+        assert_eq!(rejection, Rejection::UserExists("ada".into()));
         user_of(&b, delete("ada", None)).await;
         assert_eq!(a.users().await.unwrap(), []);
     }

@@ -12,13 +12,13 @@ const TASKS: usize = 60;
 
 async fn task_page(ledger: &Ledger, cursor: Option<String>) -> Page<Task> {
     let page = PageRequest { limit: 7, cursor };
-    let read = ledger.tasks(Sight::All, TaskFilter::default(), page);
+    let read = ledger.tasks(Visibility::All, TaskFilter::default(), page);
     read.await.unwrap()
 }
 
 async fn event_page(ledger: &Ledger, cursor: Option<String>) -> Page<Event> {
     let page = PageRequest { limit: 7, cursor };
-    let read = ledger.events_page(Sight::All, EventFilter::default(), page);
+    let read = ledger.events_page(Visibility::All, EventFilter::default(), page);
     read.await.unwrap()
 }
 

@@ -9,14 +9,14 @@ use super::{
     queue::{done, pause, resume},
     *,
 };
-use crate::{Apply, CancelTask, ClaimTasks, Claimed, Dedup, RetryTask, Submit};
+use crate::{Apply, CancelTask, ClaimTasks, Claimed, Idempotency, RetryTask, Submit};
 
 fn submission(submitter: &str, role: Role, tasks: Vec<NewTask>) -> Submit {
     Submit {
         tasks,
         submitter: submitter.into(),
         role,
-        dedup: None,
+        idempotency: None,
     }
 }
 
@@ -25,7 +25,7 @@ fn keyed(key: usize, fingerprint: u8) -> Submit {
         tasks: vec![task_of("general", "x")],
         submitter: "ada".into(),
         role: Role::Operator,
-        dedup: Some(Dedup {
+        idempotency: Some(Idempotency {
             key: key.to_string(),
             fingerprint: [fingerprint; 32],
         }),
@@ -108,7 +108,7 @@ pub(crate) async fn idempotency_key_used_at_once_for_two_requests_is_refused_to_
 ) {
     for round in 0..ROUNDS {
         let both = race(round, a.apply(keyed(round, 1)), b.apply(keyed(round, 2))).await;
-        assert_eq!(one_refused(both), Refusal::IdempotencyMismatch);
+        assert_eq!(one_refused(both), Rejection::IdempotencyMismatch);
     }
     assert_eq!(counted(&b, TaskStatus::Queued).await, ROUNDS as u64);
 }
@@ -138,10 +138,10 @@ pub(crate) async fn last_places_of_a_submitter_go_to_one_of_two(Handles { a, b }
             submission(&submitter, Role::External, tasks)
         };
         let both = race(round, a.apply(three()), b.apply(three())).await;
-        let refusal = one_refused(both);
+        let rejection = one_refused(both);
         assert!(
-            matches!(refusal, Refusal::QueueShareUsedUp { waiting: 3, .. }),
-            "{refusal:?}"
+            matches!(rejection, Rejection::QueueShareUsedUp { waiting: 3, .. }),
+            "{rejection:?}"
         );
     }
 }
@@ -158,10 +158,10 @@ pub(crate) async fn lease_reported_by_both_ends_its_attempt_once(Handles { a, b 
         .await;
         let task = stored(&b, id).await;
         match (good, bad) {
-            (FinishOutcome::Recorded(status), FinishOutcome::Stale) => {
+            (ReportAck::Recorded(status), ReportAck::Stale) => {
                 assert_eq!((status, task.failures), (TaskStatus::Completed, 0));
             }
-            (FinishOutcome::Stale, FinishOutcome::Recorded(status)) => {
+            (ReportAck::Stale, ReportAck::Recorded(status)) => {
                 assert!(!status.is_final(), "an attempt is left");
                 assert_eq!(task.failures, 1);
             }
@@ -184,8 +184,8 @@ pub(crate) async fn stale_lease_changes_nothing_while_the_new_one_is_reported(
             finish(&b, report(&new, AttemptEnd::Succeeded)),
         )
         .await;
-        assert_eq!(stale, FinishOutcome::Stale);
-        assert_eq!(recorded, FinishOutcome::Recorded(TaskStatus::Completed));
+        assert_eq!(stale, ReportAck::Stale);
+        assert_eq!(recorded, ReportAck::Recorded(TaskStatus::Completed));
         let task = stored(&a, id).await;
         assert_eq!(
             (task.assigned_bot, task.failures),
@@ -206,10 +206,10 @@ pub(crate) async fn attempt_given_back_while_it_is_reported_ends_once(Handles { 
         .await;
         let task = stored(&b, id).await;
         match (recorded, given_back) {
-            (FinishOutcome::Recorded(TaskStatus::Completed), 0) => {
+            (ReportAck::Recorded(TaskStatus::Completed), 0) => {
                 assert_eq!((task.status, task.bot_deaths), (TaskStatus::Completed, 0));
             }
-            (FinishOutcome::Stale, 1) => {
+            (ReportAck::Stale, 1) => {
                 assert_eq!((task.status, task.bot_deaths), (TaskStatus::Queued, 1));
                 assert_eq!(a.result(id).await.unwrap(), None);
             }
@@ -253,7 +253,7 @@ pub(crate) async fn task_cancelled_while_it_is_claimed_ends_cancelled_either_way
                 let asked_for = a.cancelling().await.unwrap();
                 assert!(asked_for.iter().any(|cancelling| cancelling.task == id));
                 let ended = finish(&a, report(&claimed, AttemptEnd::Cancelled)).await;
-                assert_eq!(ended, FinishOutcome::Recorded(TaskStatus::Cancelled));
+                assert_eq!(ended, ReportAck::Recorded(TaskStatus::Cancelled));
             }
         }
     }
@@ -267,8 +267,8 @@ pub(crate) async fn waiting_task_is_cancelled_or_claimed_but_not_both(Handles { 
         let status = status(&b, id).await;
         match (claimed, cancelled) {
             (None, Ok(_)) => assert_eq!(status, TaskStatus::Cancelled),
-            (Some(_), Err(StoreError::Refused(refusal))) => {
-                assert_eq!(refusal, Refusal::TaskIsRunning(id));
+            (Some(_), Err(StoreError::Refused(rejection))) => {
+                assert_eq!(rejection, Rejection::TaskIsRunning(id));
                 assert_eq!(status, TaskStatus::Running);
             }
             other => panic!("{other:?}"),

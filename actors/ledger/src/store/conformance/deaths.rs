@@ -48,7 +48,7 @@ pub(crate) async fn a_fault_of_the_bot_only_delays_the_task(ledger: Ledger) {
     let id = submit_one(&ledger).await;
     let claimed = claim(&ledger, id, "b").await.unwrap();
     let outcome = finish(&ledger, report(&claimed, AttemptEnd::BotFault)).await;
-    assert_eq!(outcome, FinishOutcome::Recorded(TaskStatus::Pending));
+    assert_eq!(outcome, ReportAck::Recorded(TaskStatus::Pending));
     let task = stored(&ledger, id).await;
     assert_eq!(task.toll(), Toll::default());
     assert!(task.run_at.as_millis() > claimed.task.started_at.unwrap().as_millis());
@@ -61,7 +61,7 @@ pub(crate) async fn a_cancelled_end_without_a_cancellation_is_given_back(ledger:
     let id = submit_one(&ledger).await;
     let claimed = claim(&ledger, id, "b").await.unwrap();
     let outcome = finish(&ledger, report(&claimed, AttemptEnd::Cancelled)).await;
-    assert_eq!(outcome, FinishOutcome::Recorded(TaskStatus::Queued));
+    assert_eq!(outcome, ReportAck::Recorded(TaskStatus::Queued));
     let evidence = &stored(&ledger, id).await.failed_attempts[0];
     assert_eq!(evidence.outcome, AttemptOutcomeKind::GivenBack);
 }

@@ -14,19 +14,22 @@ fn depending(on: &[TaskId], policy: DependencyFailure) -> NewTask {
 
 pub(crate) async fn a_task_waits_for_its_dependencies(ledger: Ledger) {
     let (one, two) = (submit_one(&ledger).await, submit_one(&ledger).await);
-    let hints = hints_of(&ledger);
+    let notices = notices_of(&ledger);
     let child = depending(&[one, two], DependencyFailure::Fail);
     let child = submit(&ledger, vec![child]).await[0].clone();
     assert_eq!(child.status, TaskStatus::Pending);
     assert!(
-        hints
+        notices
             .lock()
             .unwrap()
             .iter()
-            .all(|h| !matches!(h, Hint::Ready(_) | Hint::Due(_)))
+            .all(|h| !matches!(h, CommitNotice::Ready(_) | CommitNotice::Due(_)))
     );
-    let standing = ledger.standing(child.id, Sight::All).await.unwrap();
-    assert_eq!(standing.waits_for.len(), 2);
+    let queue_position = ledger
+        .queue_position(child.id, Visibility::All)
+        .await
+        .unwrap();
+    assert_eq!(queue_position.waits_for.len(), 2);
     assert_eq!(ledger.next_due().await.unwrap(), None, "it is not due");
     end(&ledger, one, AttemptEnd::Succeeded).await;
     let waiting = stored(&ledger, child.id).await;
@@ -144,7 +147,7 @@ pub(crate) async fn invalid_dependencies_are_refused(ledger: Ledger) {
         ],
         submitter: submitter.into(),
         role,
-        dedup: None,
+        idempotency: None,
     };
     let unknown = TaskId::new();
     for (command, on) in [
@@ -152,7 +155,7 @@ pub(crate) async fn invalid_dependencies_are_refused(ledger: Ledger) {
         (by("eve", deia_model::Role::External, parent), parent),
     ] {
         match refused(&ledger, command).await {
-            Refusal::Invalid(found) => {
+            Rejection::Invalid(found) => {
                 assert_eq!(found[0].pointer, "/tasks/1/depends_on/0");
                 assert_eq!(found[0].detail, format!("there is no task {on}"));
             }
@@ -176,7 +179,7 @@ pub(crate) async fn invalid_dependencies_are_refused(ledger: Ledger) {
         submit(&ledger, vec![depending(&[parent], DependencyFailure::Fail)]).await;
     }
     match refused(&ledger, by("ada", deia_model::Role::Operator, parent)).await {
-        Refusal::Invalid(found) => assert!(found[0].detail.contains("max_dependents")),
+        Rejection::Invalid(found) => assert!(found[0].detail.contains("max_dependents")),
         other => panic!("{other:?}"),
     }
 }
@@ -234,10 +237,10 @@ pub(crate) async fn ended_dependents_do_not_count_towards_the_limit(ledger: Ledg
         tasks: vec![child(); n],
         submitter: "ada".into(),
         role: deia_model::Role::Operator,
-        dedup: None,
+        idempotency: None,
     };
     match refused(&ledger, all_at_once(6)).await {
-        Refusal::Invalid(found) => assert_eq!(
+        Rejection::Invalid(found) => assert_eq!(
             (found.len(), found[0].pointer.as_str()),
             (1, "/tasks/5/depends_on/0")
         ),
@@ -265,7 +268,7 @@ pub(crate) async fn a_task_that_cannot_wait_again_is_not_put_back(ledger: Ledger
     };
     ledger.apply(cancel(waiting)).await.unwrap();
     let others = submit(&ledger, vec![child(); 5]).await;
-    let full = Refusal::TooManyDependents { parent, limit: 5 };
+    let full = Rejection::TooManyDependents { parent, limit: 5 };
     assert_eq!(refused(&ledger, retry.clone()).await, full);
     assert_eq!(status(&ledger, waiting).await, TaskStatus::Cancelled);
 

@@ -42,20 +42,20 @@ async fn set_desired(ledger: &Ledger, name: &str, desired: BotDesired) {
     ledger.apply(command).await.unwrap();
 }
 
-fn changed(name: &str, eligible: Option<BotGeneration>) -> Hint {
-    Hint::BotChanged {
+fn changed(name: &str, eligible: Option<BotGeneration>) -> CommitNotice {
+    CommitNotice::BotChanged {
         bot: bot_name(name),
         eligible,
     }
 }
 
 pub(crate) async fn each_change_of_a_bot_announces_its_eligible_generation(ledger: Ledger) {
-    let hints = hints_of(&ledger);
+    let notices = notices_of(&ledger);
     let eligible = async || {
         let bot = ledger.bot(bot_name("b")).await.unwrap();
         bot.as_ref().map(BotRecord::generation)
     };
-    let told = || std::mem::take(&mut *hints.lock().unwrap());
+    let told = || std::mem::take(&mut *notices.lock().unwrap());
     put(&ledger, "b", spec(1)).await;
     assert_eq!(told(), [changed("b", None)], "not launched yet");
     for (desired, launched) in [
@@ -77,7 +77,7 @@ pub(crate) async fn each_change_of_a_bot_announces_its_eligible_generation(ledge
 }
 
 pub(crate) async fn a_bot_is_put_changed_and_removed(ledger: Ledger) {
-    let hints = hints_of(&ledger);
+    let notices = notices_of(&ledger);
     let (record, created) = put(&ledger, "b", spec(1)).await;
     assert!(created && record.launched_at.is_none());
     assert_eq!(
@@ -92,7 +92,7 @@ pub(crate) async fn a_bot_is_put_changed_and_removed(ledger: Ledger) {
     let stale = refused(&ledger, put_command("b", spec(3), Some(1))).await;
     assert_eq!(
         stale,
-        Refusal::VersionMismatch {
+        Rejection::VersionMismatch {
             expected: 1,
             actual: 2
         }
@@ -100,7 +100,7 @@ pub(crate) async fn a_bot_is_put_changed_and_removed(ledger: Ledger) {
     let absent = refused(&ledger, put_command("c", spec(3), Some(1))).await;
     assert_eq!(
         absent,
-        Refusal::VersionMismatch {
+        Rejection::VersionMismatch {
             expected: 1,
             actual: 0
         }
@@ -118,7 +118,7 @@ pub(crate) async fn a_bot_is_put_changed_and_removed(ledger: Ledger) {
         .await
         .unwrap();
     assert!(ledger.bots().await.unwrap().is_empty());
-    assert_eq!(hints.lock().unwrap().last(), Some(&changed("b", None)));
+    assert_eq!(notices.lock().unwrap().last(), Some(&changed("b", None)));
     let gone = refused(
         &ledger,
         DeleteBot {
@@ -127,7 +127,7 @@ pub(crate) async fn a_bot_is_put_changed_and_removed(ledger: Ledger) {
         },
     )
     .await;
-    assert_eq!(gone, Refusal::NoSuchBot(bot_name("b")));
+    assert_eq!(gone, Rejection::NoSuchBot(bot_name("b")));
     let expected = [
         Action::BotCreated,
         Action::BotChanged,
@@ -143,7 +143,7 @@ pub(crate) async fn bots_get_ports_of_their_own(ledger: Ledger) {
     }
     assert!(matches!(
         refused(&ledger, put_command("more", spec(1), None)).await,
-        Refusal::NoRoomForBot(_)
+        Rejection::NoRoomForBot(_)
     ));
     ledger
         .apply(DeleteBot {
@@ -193,14 +193,14 @@ pub(crate) async fn a_bot_in_use_cannot_be_deleted(ledger: Ledger) {
     };
     assert_eq!(
         refused(&ledger, delete()).await,
-        Refusal::BotInUse(bot_name("b"))
+        Rejection::BotInUse(bot_name("b"))
     );
     set_desired(&ledger, "b", BotDesired::Stopped).await;
     let id = submit_one(&ledger).await;
     let claimed = claim(&ledger, id, "b").await.unwrap();
     assert_eq!(
         refused(&ledger, delete()).await,
-        Refusal::BotInUse(bot_name("b"))
+        Rejection::BotInUse(bot_name("b"))
     );
     finish(&ledger, report(&claimed, AttemptEnd::Succeeded)).await;
     ledger.apply(delete()).await.unwrap();
@@ -216,7 +216,7 @@ pub(crate) async fn a_bot_in_use_cannot_be_deleted(ledger: Ledger) {
     };
     assert_eq!(
         refused(&ledger, unknown).await,
-        Refusal::NoSuchBot(bot_name("b"))
+        Rejection::NoSuchBot(bot_name("b"))
     );
 }
 
@@ -241,7 +241,7 @@ pub(crate) async fn a_draining_bot_is_stopped_when_it_has_drained(ledger: Ledger
     };
     assert_eq!(
         refused(&ledger, delete()).await,
-        Refusal::BotInUse(bot_name("b"))
+        Rejection::BotInUse(bot_name("b"))
     );
     // The bot continues, and the report that it has drained comes too late.
     set_desired(&ledger, "b", BotDesired::Launched).await;
@@ -255,10 +255,10 @@ pub(crate) async fn a_draining_bot_is_stopped_when_it_has_drained(ledger: Ledger
     is(BotDesired::Launched).await;
 
     set_desired(&ledger, "b", BotDesired::Draining).await;
-    let hints = hints_of(&ledger);
+    let notices = notices_of(&ledger);
     assert!(ledger.apply(drained()).await.unwrap());
     is(BotDesired::Stopped).await;
-    assert_eq!(hints.lock().unwrap().last(), Some(&changed("b", None)));
+    assert_eq!(notices.lock().unwrap().last(), Some(&changed("b", None)));
     ledger.apply(delete()).await.unwrap();
     assert!(!ledger.apply(drained()).await.unwrap());
     assert_eq!(

@@ -1,12 +1,12 @@
 //! Erasure of the content and the outcome of tasks.
 
-use deia_model::{Action, AttemptEnd, NewTask, Sight, TaskId, TaskStatus};
+use deia_model::{Action, AttemptEnd, NewTask, TaskId, TaskStatus, Visibility};
 use serde_json::json;
 
 use super::{
     actions, claim, end, finish, promote, refused, report, stored, submit, submit_one, task_of,
 };
-use crate::{Apply, AttemptReport, EraseTask, Ledger, Refusal, RetryTask};
+use crate::{Apply, AttemptReport, EraseTask, Ledger, Rejection, RetryTask};
 
 fn erase(task: TaskId) -> EraseTask {
     EraseTask {
@@ -42,13 +42,13 @@ pub(crate) async fn content_and_outcome_are_erased_and_the_record_stays(ledger: 
         }
         let before = stored(&ledger, id).await;
         let all = |events: &Vec<deia_model::Event>| serde_json::to_string(events).unwrap();
-        let events = ledger.task_events(id, Sight::All).await.unwrap();
+        let events = ledger.task_events(id, Visibility::All).await.unwrap();
         assert!(all(&events).contains(SAID), "it was there");
 
         assert!(ledger.apply(erase(id)).await.unwrap());
         let task = stored(&ledger, id).await;
         let result = ledger.result(id).await.unwrap().unwrap();
-        let after = ledger.task_events(id, Sight::All).await.unwrap();
+        let after = ledger.task_events(id, Visibility::All).await.unwrap();
         let texts = [
             serde_json::to_string(&task).unwrap(),
             serde_json::to_string(&result).unwrap(),
@@ -76,15 +76,15 @@ pub(crate) async fn content_and_outcome_are_erased_and_the_record_stays(ledger: 
 
 pub(crate) async fn only_finished_tasks_are_erased_and_only_once(ledger: Ledger) {
     let unknown = TaskId::new();
-    let refusal = refused(&ledger, erase(unknown)).await;
-    assert_eq!(refusal, Refusal::NoSuchTask(unknown));
+    let rejection = refused(&ledger, erase(unknown)).await;
+    assert_eq!(rejection, Rejection::NoSuchTask(unknown));
     let id = submit_one(&ledger).await;
     for status in [TaskStatus::Queued, TaskStatus::Running] {
         if status == TaskStatus::Running {
             claim(&ledger, id, "b").await.unwrap();
         }
-        let refusal = refused(&ledger, erase(id)).await;
-        assert_eq!(refusal, Refusal::TaskIsUnfinished { task: id, status });
+        let rejection = refused(&ledger, erase(id)).await;
+        assert_eq!(rejection, Rejection::TaskIsUnfinished { task: id, status });
     }
     let other = submit_one(&ledger).await;
     end(&ledger, other, AttemptEnd::Succeeded).await;
@@ -106,5 +106,5 @@ pub(crate) async fn erased_tasks_are_not_requeued(ledger: Ledger) {
         only_failed: false,
         role: deia_model::Role::Admin,
     };
-    assert_eq!(refused(&ledger, retry).await, Refusal::TaskIsErased(id));
+    assert_eq!(refused(&ledger, retry).await, Rejection::TaskIsErased(id));
 }

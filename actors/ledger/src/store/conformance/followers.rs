@@ -58,7 +58,7 @@ pub(crate) async fn events_are_complete_without_their_task(ledger: Ledger) {
     let id = submit(&ledger, vec![task]).await[0].id;
     let claimed = claim(&ledger, id, "b").await.unwrap();
     finish(&ledger, report(&claimed, AttemptEnd::Succeeded)).await;
-    let events = ledger.task_events(id, Sight::All).await.unwrap();
+    let events = ledger.task_events(id, Visibility::All).await.unwrap();
     let expected = [
         (None, None, TaskStatus::Queued),
         (Some(1), Some("b"), TaskStatus::Running),
@@ -91,21 +91,23 @@ pub(crate) async fn events_are_complete_without_their_task(ledger: Ledger) {
 }
 
 pub(crate) async fn follower_processes_each_event_once(ledger: Ledger) {
-    let hints = seen(&ledger, |hint| matches!(hint, Hint::EventsAppended(_)));
+    let notices = seen(&ledger, |notice| {
+        matches!(notice, CommitNotice::EventsAppended(_))
+    });
     submit(&ledger, vec![task_of("general", "x"); 5]).await;
     let first = page(&ledger, at(&ledger).await).await;
     assert_eq!((first.events.len(), first.missed), (5, 0));
     assert_eq!(first.next, first.head);
     assert_eq!(
-        *hints.lock().unwrap(),
-        [Hint::EventsAppended(first.head.seq)]
+        *notices.lock().unwrap(),
+        [CommitNotice::EventsAppended(first.head.seq)]
     );
     let start = at(&ledger).await;
     ledger.apply(advance(start, first.next, 3)).await.unwrap();
     assert_eq!(at(&ledger).await, first.next);
     // The same command again, as after a lost answer.
     let again = refused(&ledger, advance(start, first.next, 3)).await;
-    assert_eq!(again, Refusal::CursorMoved { at: first.next });
+    assert_eq!(again, Rejection::CursorMoved { at: first.next });
     assert_eq!(counted(&ledger).await, 3);
     assert!(page(&ledger, first.next).await.events.is_empty());
     let lag = ledger.followers().await.unwrap();
@@ -132,9 +134,9 @@ pub(crate) async fn cursor_moves_forward_within_the_log_only(ledger: Ledger) {
             },
         ),
     ] {
-        let refusal = refused(&ledger, advance(from, wrong, 1)).await;
-        let expected = Refusal::CursorMoved { at: to(2) };
-        assert_eq!(refusal, expected, "{from} {wrong}");
+        let rejection = refused(&ledger, advance(from, wrong, 1)).await;
+        let expected = Rejection::CursorMoved { at: to(2) };
+        assert_eq!(rejection, expected, "{from} {wrong}");
     }
     assert_eq!((at(&ledger).await, counted(&ledger).await), (to(2), 1));
 }

@@ -2,7 +2,7 @@
 
 use std::{future::Future, sync::Arc};
 
-use crate::{Ledger, Refusal, StoreError};
+use crate::{Ledger, Rejection, StoreError};
 
 /// Two handles of one empty store. A backend that several processes may share gives two
 /// connections; one that is owned by a single process gives the same handle twice.
@@ -69,17 +69,16 @@ pub(super) async fn race<A, B>(
     }
 }
 
-/// Returns the refusal of the command that was refused.
+/// Returns the rejection of the command that was refused.
 ///
 /// # Panics
 /// If not exactly one of both was refused.
 pub(super) fn one_refused<T: std::fmt::Debug>(
     both: (Result<T, StoreError>, Result<T, StoreError>),
-) -> Refusal {
+) -> Rejection {
     match both {
-        (Ok(_), Err(StoreError::Refused(refusal))) | (Err(StoreError::Refused(refusal)), Ok(_)) => {
-            refusal
-        }
+        (Ok(_), Err(StoreError::Refused(rejection)))
+        | (Err(StoreError::Refused(rejection)), Ok(_)) => rejection,
         other => panic!("not exactly one was refused: {other:?}"),
     }
 }

@@ -15,7 +15,7 @@ pub(crate) async fn an_equal_unfinished_task_is_not_accepted_twice(ledger: Ledge
         tasks: vec![task.clone()],
         submitter: "bob".into(),
         role: deia_model::Role::Operator,
-        dedup: None,
+        idempotency: None,
     };
     let submission = ledger.apply(other).await.unwrap();
     assert!(!submission.tasks[0].deduplicated, "bob's own");
@@ -37,7 +37,7 @@ pub(crate) async fn an_equal_unfinished_task_is_not_accepted_twice(ledger: Ledge
     };
     assert_eq!(
         refused(&ledger, retry).await,
-        Refusal::DedupKeyInUse(fresh.id)
+        Rejection::DedupKeyInUse(fresh.id)
     );
     assert_eq!(counted(&ledger, TaskStatus::Queued).await, 2);
 }
@@ -86,7 +86,7 @@ pub(crate) async fn a_finished_task_can_be_put_back(ledger: Ledger) {
     let retry = || retry_if(false);
     assert_eq!(
         refused(&ledger, retry()).await,
-        Refusal::TaskIsUnfinished {
+        Rejection::TaskIsUnfinished {
             task: id,
             status: TaskStatus::Queued
         }
@@ -96,13 +96,13 @@ pub(crate) async fn a_finished_task_can_be_put_back(ledger: Ledger) {
     assert_eq!(failed.end_reason, Some(EndReason::Attempts));
     assert_eq!(failed.failed_attempts.len(), 2, "the evidence");
     assert_eq!(failed.failed_attempts[0].error.as_deref(), Some("broke"));
-    let hints = hints_of(&ledger);
+    let notices = notices_of(&ledger);
     let task = ledger.apply(retry()).await.unwrap();
     assert_eq!(
         (task.status, task.failures, task.end_reason),
         (TaskStatus::Queued, 0, None)
     );
-    assert!(matches!(&hints.lock().unwrap()[..], [Hint::Ready(ready)] if ready.id == id));
+    assert!(matches!(&notices.lock().unwrap()[..], [CommitNotice::Ready(ready)] if ready.id == id));
     assert!(ledger.result(id).await.unwrap().is_none());
     let claimed = claim(&ledger, id, "b").await.unwrap();
     assert_eq!(claimed.task.attempt, 3, "attempts are counted on");
@@ -111,10 +111,10 @@ pub(crate) async fn a_finished_task_can_be_put_back(ledger: Ledger) {
     let status = TaskStatus::Completed;
     assert_eq!(
         refused(&ledger, retry_if(true)).await,
-        Refusal::TaskIsFinal { task: id, status }
+        Rejection::TaskIsFinal { task: id, status }
     );
     let told: Vec<_> = ledger
-        .task_events(id, Sight::All)
+        .task_events(id, Visibility::All)
         .await
         .unwrap()
         .into_iter()
@@ -144,7 +144,7 @@ pub(crate) async fn a_finished_task_can_be_put_back(ledger: Ledger) {
             }
         )
         .await,
-        Refusal::NoSuchTask(TaskId::from_bytes([7; 16]))
+        Rejection::NoSuchTask(TaskId::from_bytes([7; 16]))
     );
 }
 
@@ -184,7 +184,7 @@ pub(crate) async fn task_types_are_limited(ledger: Ledger) {
             tasks: new_types().chain([last]).collect(),
             submitter: "ada".into(),
             role: deia_model::Role::Operator,
-            dedup: None,
+            idempotency: None,
         };
         refused(&ledger, refused_whole).await;
     }
@@ -195,10 +195,10 @@ pub(crate) async fn task_types_are_limited(ledger: Ledger) {
         tasks: vec![task_of("type-0", ""), task_of("one-more", "")],
         submitter: "ada".into(),
         role: deia_model::Role::Operator,
-        dedup: None,
+        idempotency: None,
     };
     match refused(&ledger, one_more()).await {
-        Refusal::Invalid(found) => assert_eq!(found[0].pointer, "/tasks/1/type"),
+        Rejection::Invalid(found) => assert_eq!(found[0].pointer, "/tasks/1/type"),
         other => panic!("{other:?}"),
     }
     let page = deia_model::PageRequest {
@@ -206,7 +206,7 @@ pub(crate) async fn task_types_are_limited(ledger: Ledger) {
         cursor: None,
     };
     let first_page = ledger
-        .tasks(Sight::All, Default::default(), page)
+        .tasks(Visibility::All, Default::default(), page)
         .await
         .unwrap();
     let newest = first_page.items;
@@ -231,7 +231,7 @@ pub(crate) async fn task_types_are_limited(ledger: Ledger) {
         cursor: first_page.next_cursor,
     };
     let rest = ledger
-        .tasks(Sight::All, Default::default(), page)
+        .tasks(Visibility::All, Default::default(), page)
         .await
         .unwrap();
     assert_eq!(rest.items.len(), 19);

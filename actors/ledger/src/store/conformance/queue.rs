@@ -4,7 +4,7 @@ use deia_model::{EndReason, PageRequest, TaskFilter};
 
 use super::*;
 use crate::{
-    Apply, CancelTask, ClaimTasks, Claimed, Flow, LedgerCommand, NoteProgress, PauseQueue,
+    Apply, CancelTask, ClaimTasks, Claimed, LaneStats, LedgerCommand, NoteProgress, PauseQueue,
     ProgressReport, Prunable, Prune, Pruned, ResumeQueue, Slot,
 };
 
@@ -33,10 +33,10 @@ pub(crate) async fn paused_tasks_are_not_started(ledger: Ledger) {
         .iter()
         .map(|task| task.id)
         .collect();
-    let hints = hints_of(&ledger);
+    let notices = notices_of(&ledger);
     assert!(done(&ledger, pause(Some("a"))).await);
     assert!(!done(&ledger, pause(Some("a"))).await, "it is already");
-    assert_eq!(*hints.lock().unwrap(), [Hint::PausesChanged]);
+    assert_eq!(*notices.lock().unwrap(), [CommitNotice::PausesChanged]);
     let claims = |bot: &str| {
         let claim = |id: &TaskId| Claim {
             task: *id,
@@ -153,16 +153,16 @@ pub(crate) async fn finished_tasks_are_deleted_after_their_retention(ledger: Led
 }
 
 pub(crate) async fn each_commit_sends_statistics(ledger: Ledger) {
-    let hints = flows_of(&ledger);
+    let notices = flows_of(&ledger);
     let id = submit(&ledger, vec![task_of("a", ""); 3]).await[0].id;
     let first = claim(&ledger, id, "b").await.unwrap();
     finish(&ledger, report(&first, AttemptEnd::Failed)).await;
     promote(&ledger).await;
     let second = claim(&ledger, id, "b").await.unwrap();
     finish(&ledger, report(&second, AttemptEnd::Failed)).await;
-    let mut all = Flow::default();
-    for hint in hints.lock().unwrap().iter() {
-        if let Hint::Flow(flows) = hint {
+    let mut all = LaneStats::default();
+    for notice in notices.lock().unwrap().iter() {
+        if let CommitNotice::LaneStats(flows) = notice {
             for (task_type, priority, flow) in flows {
                 assert_eq!((task_type.as_str(), *priority), ("a", Priority::P2));
                 all.merge(flow);
@@ -287,7 +287,7 @@ pub(crate) async fn tags_metadata_and_reasons_filter(ledger: Ledger) {
             cursor: None,
         };
         let found = ledger
-            .tasks(Sight::All, filter.clone(), page)
+            .tasks(Visibility::All, filter.clone(), page)
             .await
             .unwrap();
         assert_eq!(found.items.len(), expected, "{filter:?}");
@@ -303,12 +303,12 @@ pub(crate) async fn only_waiting_tasks_have_a_position(ledger: Ledger) {
         actor: "ada".into(),
         only_waiting: true,
     };
-    assert_eq!(refused(&ledger, cancel).await, Refusal::TaskIsRunning(id));
+    assert_eq!(refused(&ledger, cancel).await, Rejection::TaskIsRunning(id));
     assert!(stored(&ledger, id).await.cancel_requested_at.is_none());
 }
 
 pub(crate) async fn poison_leaves_its_evidence(ledger: Ledger) {
-    let told = seen(&ledger, |hint| matches!(hint, Hint::Logged(_)));
+    let told = seen(&ledger, |notice| matches!(notice, CommitNotice::Logged(_)));
     let id = submit_one(&ledger).await;
     for bot in ["one", "two"] {
         let claimed = claim(&ledger, id, bot).await.unwrap();
@@ -327,7 +327,7 @@ pub(crate) async fn poison_leaves_its_evidence(ledger: Ledger) {
     assert_eq!(bots, ["one", "two"]);
     // Only this one of its events is for the server's log.
     let told = told.lock().unwrap();
-    let [Hint::Logged(event)] = told.as_slice() else {
+    let [CommitNotice::Logged(event)] = told.as_slice() else {
         panic!("{told:?}");
     };
     assert_eq!((event.action, &*event.actor), (Action::TaskDead, "two"));
@@ -366,14 +366,14 @@ impl crate::DirectDispatch for Places {
 pub(crate) async fn a_task_may_start_in_the_transaction_of_its_submission(ledger: Ledger) {
     let places = Arc::new(Places::default());
     ledger.dispatch_to(places.clone());
-    let hints = hints_of(&ledger);
+    let notices = notices_of(&ledger);
     *places.free.lock().unwrap() = 2;
     done(&ledger, pause(Some("a"))).await;
     let paused = submit(&ledger, vec![task_of("a", "x")]).await[0].id;
     assert_eq!(stored(&ledger, paused).await.status, TaskStatus::Queued);
     assert_eq!(*places.free.lock().unwrap(), 2, "the place is given back");
     done(&ledger, resume(Some("a"))).await;
-    hints.lock().unwrap().clear();
+    notices.lock().unwrap().clear();
     let large = "y".repeat(5_000);
     let submitted = submit(
         &ledger,
@@ -388,7 +388,7 @@ pub(crate) async fn a_task_may_start_in_the_transaction_of_its_submission(ledger
     let taken = std::mem::take(&mut *places.claimed.lock().unwrap());
     let ids: Vec<_> = taken.iter().map(|claimed| claimed.task.id).collect();
     assert_eq!(ids, [submitted[0].id, submitted[2].id]);
-    let ready = hints.lock().unwrap().len();
+    let ready = notices.lock().unwrap().len();
     assert_eq!(ready, 2, "the others wait");
     for claimed in &taken {
         let mut now = stored(&ledger, claimed.task.id).await;
@@ -400,12 +400,9 @@ pub(crate) async fn a_task_may_start_in_the_transaction_of_its_submission(ledger
     assert!(claim(&ledger, taken[0].task.id, "c").await.is_none());
     assert_eq!(counted(&ledger, TaskStatus::Running).await, 2);
     let outcome = finish(&ledger, report(&taken[0], AttemptEnd::Succeeded)).await;
-    assert_eq!(
-        outcome,
-        crate::FinishOutcome::Recorded(TaskStatus::Completed)
-    );
+    assert_eq!(outcome, crate::ReportAck::Recorded(TaskStatus::Completed));
     let told: Vec<_> = ledger
-        .task_events(taken[0].task.id, Sight::SubmittedBy("ada".into()))
+        .task_events(taken[0].task.id, Visibility::SubmittedBy("ada".into()))
         .await
         .unwrap()
         .into_iter()

@@ -3,7 +3,7 @@
 use deia_model::{Action, SecretName};
 
 use super::{actions, refused};
-use crate::{Apply, DeleteSecret, Ledger, PutSecret, Refusal, ResealSecrets, Resealed};
+use crate::{Apply, DeleteSecret, Ledger, PutSecret, Rejection, ResealSecrets, Resealed};
 
 fn name(text: &str) -> SecretName {
     text.parse().unwrap()
@@ -45,7 +45,7 @@ pub(crate) async fn a_secret_is_put_changed_read_and_removed(ledger: Ledger) {
     ledger.apply(delete("bots/a")).await.unwrap();
     assert_eq!(sealed(&ledger, "bots/a").await, None);
     let again = refused(&ledger, delete("bots/a")).await;
-    assert_eq!(again, Refusal::NoSuchSecret(name("bots/a")));
+    assert_eq!(again, Rejection::NoSuchSecret(name("bots/a")));
     assert_eq!(
         actions(&ledger).await,
         [
@@ -65,7 +65,7 @@ pub(crate) async fn secrets_are_limited(ledger: Ledger) {
         ledger.apply(put(text, b"x")).await.unwrap();
     }
     let more = refused(&ledger, put("a/3", b"x")).await;
-    assert_eq!(more, Refusal::TooManySecrets { limit: 2 });
+    assert_eq!(more, Rejection::TooManySecrets { limit: 2 });
     ledger.apply(delete("a/1")).await.unwrap();
     ledger.apply(put("a/3", b"x")).await.unwrap();
 }

@@ -6,14 +6,14 @@ use std::collections::BTreeSet;
 use deia_model::{Dependency, Role, Timestamp};
 
 use super::*;
-use crate::{Apply, CancelTask, Dedup, Prune, RetryTask, Submit};
+use crate::{Apply, CancelTask, Idempotency, Prune, RetryTask, Submit};
 
 fn by(role: Role, submitter: &str, tasks: Vec<NewTask>) -> Submit {
     Submit {
         tasks,
         submitter: submitter.into(),
         role,
-        dedup: None,
+        idempotency: None,
     }
 }
 
@@ -43,7 +43,7 @@ async fn admits_exactly(ledger: &Ledger, n: usize, when: &str) {
     assert!(
         matches!(
             beyond,
-            Err(StoreError::Refused(Refusal::QueueShareUsedUp { what: "tasks", waiting, limit: 4, .. }))
+            Err(StoreError::Refused(Rejection::QueueShareUsedUp { what: "tasks", waiting, limit: 4, .. }))
                 if waiting == 4 - n as u64
         ),
         "{when}: {beyond:?}"
@@ -124,7 +124,7 @@ pub(crate) async fn requeued_tasks_count_again(ledger: Ledger) {
     assert!(
         matches!(
             refused,
-            Err(StoreError::Refused(Refusal::QueueShareUsedUp { .. }))
+            Err(StoreError::Refused(Rejection::QueueShareUsedUp { .. }))
         ),
         "{refused:?}"
     );
@@ -140,7 +140,7 @@ pub(crate) async fn waiting_bytes_are_limited(ledger: Ledger) {
     assert!(
         matches!(
             refused,
-            Err(StoreError::Refused(Refusal::QueueShareUsedUp {
+            Err(StoreError::Refused(Rejection::QueueShareUsedUp {
                 what: "bytes",
                 waiting: 908,
                 limit: 1_000,
@@ -169,7 +169,7 @@ pub(crate) async fn the_whole_queue_has_a_limit(ledger: Ledger) {
     }
     let one_more = || by(Role::Admin, "root", some(1));
     let refused = refused(&ledger, one_more()).await;
-    assert_eq!(refused, Refusal::QueueFull { limit: 2_000 });
+    assert_eq!(refused, Rejection::QueueFull { limit: 2_000 });
     let first = ready_ids(&ledger, "general", Priority::P2).await[0];
     claim(&ledger, first, "b").await.unwrap();
     ledger.apply(one_more()).await.unwrap();
@@ -187,7 +187,7 @@ async fn is_refused_at(ledger: &Ledger, submitter: &str, types: &[&str]) -> Opti
             }
             None
         }
-        Err(StoreError::Refused(Refusal::Invalid(found))) => {
+        Err(StoreError::Refused(Rejection::Invalid(found))) => {
             Some(format!("{} {}", found[0].pointer, found[0].detail))
         }
         other => panic!("{other:?}"),
@@ -252,7 +252,7 @@ pub(crate) async fn the_oldest_answers_of_a_submitter_are_deleted(ledger: Ledger
         tasks: some(tasks),
         submitter: submitter.into(),
         role: Role::Operator,
-        dedup: Some(Dedup {
+        idempotency: Some(Idempotency {
             key: key.into(),
             fingerprint: [tasks as u8; 32],
         }),

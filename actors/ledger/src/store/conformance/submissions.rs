@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use deia_model::{PageRequest, TaskFilter, Timestamp};
 
 use super::*;
-use crate::{Apply, Dedup, Prune, Pruned, Submission, Submit};
+use crate::{Apply, Idempotency, Prune, Pruned, Submission, Submit};
 
 pub(crate) async fn a_submission_is_stored_with_its_event(ledger: Ledger) {
-    let hints = hints_of(&ledger);
+    let notices = notices_of(&ledger);
     let mut new = task_of("general", "hello");
     new.tags = vec!["t".into()];
     new.metadata = [("k".to_owned(), serde_json::json!({"a": [1, null]}))].into();
@@ -47,7 +47,9 @@ pub(crate) async fn a_submission_is_stored_with_its_event(ledger: Ledger) {
         Some("0af7651916cd43dd8448eb211c80319c")
     );
     assert_eq!(ledger.last_event_seq().await.unwrap(), events[0].seq);
-    assert!(matches!(&hints.lock().unwrap()[..], [Hint::Ready(ready)] if ready.id == task.id));
+    assert!(
+        matches!(&notices.lock().unwrap()[..], [CommitNotice::Ready(ready)] if ready.id == task.id)
+    );
     assert!(ledger.task(TaskId::new()).await.unwrap().is_none());
 }
 
@@ -136,7 +138,7 @@ pub(crate) async fn a_repeated_submission_gives_the_same_answer(ledger: Ledger) 
         tasks: vec![task_of("general", "x")],
         submitter: submitter.into(),
         role: deia_model::Role::Operator,
-        dedup: Some(Dedup {
+        idempotency: Some(Idempotency {
             key: "k".into(),
             fingerprint: [fingerprint; 32],
         }),
@@ -150,7 +152,7 @@ pub(crate) async fn a_repeated_submission_gives_the_same_answer(ledger: Ledger) 
     );
     assert_eq!(
         refused(&ledger, command(2, "ada")).await,
-        Refusal::IdempotencyMismatch
+        Rejection::IdempotencyMismatch
     );
     let (other, replayed) = ids(ledger.apply(command(1, "bob")).await.unwrap());
     assert!(other != first && !replayed, "keys are each submitter's own");
@@ -203,7 +205,7 @@ pub(crate) async fn lists_filter_and_page(ledger: Ledger) {
     let mut cursor = None;
     loop {
         let found = ledger
-            .tasks(Sight::All, TaskFilter::default(), page(cursor))
+            .tasks(Visibility::All, TaskFilter::default(), page(cursor))
             .await
             .unwrap();
         assert!(found.items.iter().all(|task| task.content.is_none()));
@@ -217,7 +219,7 @@ pub(crate) async fn lists_filter_and_page(ledger: Ledger) {
     assert!(seen.is_sorted_by(|a, b| a > b), "newest first");
     let of = |filter| {
         ledger.tasks(
-            Sight::All,
+            Visibility::All,
             filter,
             PageRequest {
                 limit: 100,
@@ -279,7 +281,7 @@ pub(crate) async fn lists_filter_and_page(ledger: Ledger) {
     }
     let bad = ledger
         .tasks(
-            Sight::All,
+            Visibility::All,
             TaskFilter::default(),
             page(Some("nonsense".into())),
         )

@@ -5,8 +5,8 @@ use deia_model::{Event, EventFilter, PageRequest, Role};
 use super::*;
 use crate::{EraseTask, PruneEvents, RetryTask};
 
-fn ada() -> Sight {
-    Sight::SubmittedBy("ada".into())
+fn ada() -> Visibility {
+    Visibility::SubmittedBy("ada".into())
 }
 
 async fn cancel(ledger: &Ledger, id: TaskId) {
@@ -63,10 +63,10 @@ pub(crate) async fn events_of_a_task_are_numbered_from_one_without_gaps(ledger: 
         (9, "task.erased"),
     ];
     assert_eq!(numbered(&events), expected);
-    let in_log = ledger.task_events(id, Sight::All).await.unwrap();
+    let in_log = ledger.task_events(id, Visibility::All).await.unwrap();
     let seqs: Vec<_> = in_log.iter().map(|event| event.seq).collect();
     assert_eq!(seqs, (2..=10).collect::<Vec<_>>());
-    let eve = Sight::SubmittedBy("eve".into());
+    let eve = Visibility::SubmittedBy("eve".into());
     assert_eq!(ledger.task_events(id, eve).await.unwrap(), []);
 }
 

@@ -265,7 +265,7 @@ CREATE TABLE keys (
 ) STRICT, WITHOUT ROWID;
 
 -- Sessions in browsers. What proves one is its cookie, of which only a hash is here.
-CREATE TABLE logins (
+CREATE TABLE web_sessions (
     id            BLOB PRIMARY KEY,
     user          TEXT    NOT NULL,
     key_id        BLOB,                   -- the key that it was opened with, or
@@ -277,6 +277,6 @@ CREATE TABLE logins (
     expires_at    INTEGER NOT NULL,
     ip_address    TEXT,
     user_agent    TEXT,
-    basis         BLOB                    -- hash of the issuer's key and settings; NULL: opened with a key
+    trust_anchor         BLOB                    -- hash of the issuer's key and settings; NULL: opened with a key
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX logins_of_user ON logins (user, last_seen_at);
+CREATE INDEX web_sessions_of_user ON web_sessions (user, last_seen_at);

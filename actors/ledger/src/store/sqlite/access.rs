@@ -1,6 +1,8 @@
 //! Commands about users and keys.
 
-use deia_model::{Action, KeyId, KeyInfo, KeyRecord, Role, Timestamp, User, Violation, admin_hold};
+use deia_model::{
+    Action, KeyId, KeyInfo, KeyRecord, Role, Timestamp, User, Violation, admin_access,
+};
 use rusqlite::params;
 use serde_json::json;
 
@@ -11,26 +13,31 @@ use super::{
     transaction::Tx,
     users,
 };
-use crate::{AccessCommand, AddKey, AddedKey, Dedup, Refusal, Reply, RotateKey};
+use crate::{AccessCommand, AddKey, AddedKey, Idempotency, Rejection, Reply, RotateKey};
 
 /// Applies one command about users or keys.
 pub(super) fn apply(tx: &mut Tx<'_>, command: &AccessCommand) -> Result<Reply, ApplyError> {
     match command {
         AccessCommand::AddKey(command) => {
-            not_made_already(tx, &command.actor, command.dedup.as_ref())?;
+            not_made_already(tx, &command.actor, command.idempotency.as_ref())?;
             let added = add(tx, command)?;
             remember_made(
                 tx,
                 &command.actor,
-                command.dedup.as_ref(),
+                command.idempotency.as_ref(),
                 command.key.info.id,
             )?;
             Ok(added)
         }
         AccessCommand::RotateKey(command) => {
-            not_made_already(tx, &command.actor, command.dedup.as_ref())?;
+            not_made_already(tx, &command.actor, command.idempotency.as_ref())?;
             let rotated = rotate(tx, command)?;
-            remember_made(tx, &command.actor, command.dedup.as_ref(), command.new)?;
+            remember_made(
+                tx,
+                &command.actor,
+                command.idempotency.as_ref(),
+                command.new,
+            )?;
             Ok(rotated)
         }
         AccessCommand::RevokeKey(command) => revoke(tx, command.key, &command.actor),
@@ -44,12 +51,16 @@ pub(super) fn apply(tx: &mut Tx<'_>, command: &AccessCommand) -> Result<Reply, A
 
 /// Refuses a repeated request: the text of a key is not stored, so the answer cannot be
 /// given again.
-fn not_made_already(tx: &mut Tx<'_>, actor: &str, dedup: Option<&Dedup>) -> Result<(), ApplyError> {
-    let made = dedup
-        .map(|dedup| remembered(tx, actor, dedup))
+fn not_made_already(
+    tx: &mut Tx<'_>,
+    actor: &str,
+    idempotency: Option<&Idempotency>,
+) -> Result<(), ApplyError> {
+    let made = idempotency
+        .map(|idempotency| remembered(tx, actor, idempotency))
         .transpose()?;
     match made.flatten() {
-        Some(key) => Err(Refusal::KeyMadeAlready(key).into()),
+        Some(key) => Err(Rejection::KeyMadeAlready(key).into()),
         None => Ok(()),
     }
 }
@@ -57,10 +68,10 @@ fn not_made_already(tx: &mut Tx<'_>, actor: &str, dedup: Option<&Dedup>) -> Resu
 fn remember_made(
     tx: &mut Tx<'_>,
     actor: &str,
-    dedup: Option<&Dedup>,
+    idempotency: Option<&Idempotency>,
     key: KeyId,
 ) -> rusqlite::Result<()> {
-    dedup.map_or(Ok(()), |dedup| remember(tx, actor, dedup, &key))
+    idempotency.map_or(Ok(()), |idempotency| remember(tx, actor, idempotency, &key))
 }
 
 fn add(tx: &mut Tx<'_>, command: &AddKey) -> Result<Reply, ApplyError> {
@@ -70,9 +81,9 @@ fn add(tx: &mut Tx<'_>, command: &AddKey) -> Result<Reply, ApplyError> {
     let info = &key.info;
     let owner = users::find(tx.db, &info.user)?;
     if let Some(fault) = owner_fault(owner.as_ref(), info, command.new_user) {
-        return Err(Refusal::Invalid(vec![fault]).into());
+        return Err(Rejection::Invalid(vec![fault]).into());
     }
-    // All refusals come before the first row is written.
+    // All rejections come before the first row is written.
     if owner.is_none() {
         users::make_room(tx, &info.user, *limits)?;
     }
@@ -121,14 +132,14 @@ fn rotate(tx: &mut Tx<'_>, rotation: &RotateKey) -> Result<Reply, ApplyError> {
     let keys = keys::all(tx.db)?;
     let old = stored(&keys, rotation.old)?;
     if !old.info.is_in_force(tx.now) {
-        return Err(Refusal::KeyNotInForce(old.info.id).into());
+        return Err(Rejection::KeyNotInForce(old.info.id).into());
     }
     let twin = |key: &&KeyRecord| {
         let info = &key.info;
         info.family == old.info.family && info.id != old.info.id && info.is_in_force(tx.now)
     };
     if keys.iter().any(|key| twin(&key)) {
-        return Err(Refusal::RotationRunning(old.info.id).into());
+        return Err(Rejection::RotationRunning(old.info.id).into());
     }
     let overlap = u64::try_from(rotation.overlap.as_millis()).unwrap_or(u64::MAX);
     let overlap_end = tx.now.plus_millis(overlap);
@@ -153,8 +164,8 @@ fn rotate(tx: &mut Tx<'_>, rotation: &RotateKey) -> Result<Reply, ApplyError> {
         key.info.expires_at = Some(old_until);
     }
     after.push(new.clone());
-    if admin_hold(&after, tx.now) < admin_hold(&keys, tx.now) {
-        return Err(Refusal::LastAdminKey.into());
+    if admin_access(&after, tx.now) < admin_access(&keys, tx.now) {
+        return Err(Rejection::LastAdminKey.into());
     }
     keys::make_room(tx, rotation.limits)?;
     tx.db
@@ -183,8 +194,8 @@ fn revoke(tx: &mut Tx<'_>, id: KeyId, actor: &str) -> Result<Reply, ApplyError> 
     }
     let mut after = keys.clone();
     after.retain(|key| key.info.id != id);
-    if admin_hold(&after, tx.now) < admin_hold(&keys, tx.now) {
-        return Err(Refusal::LastAdminKey.into());
+    if admin_access(&after, tx.now) < admin_access(&keys, tx.now) {
+        return Err(Rejection::LastAdminKey.into());
     }
     info.revoked_at = Some(tx.now);
     keys::mark_revoked(tx, &info, actor)?;
@@ -193,7 +204,7 @@ fn revoke(tx: &mut Tx<'_>, id: KeyId, actor: &str) -> Result<Reply, ApplyError> 
 
 fn stored(keys: &[KeyRecord], id: KeyId) -> Result<&KeyRecord, ApplyError> {
     let found = keys.iter().find(|key| key.info.id == id);
-    Ok(found.ok_or(Refusal::NoSuchKey(id))?)
+    Ok(found.ok_or(Rejection::NoSuchKey(id))?)
 }
 
 /// Adds an admin key. The key is created on the machine itself: no limit and no user

@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::json;
 
 use super::{errors::ApplyError, rows, transaction::Tx, unreadable::lenient};
-use crate::{AcknowledgeAlert, AlertCommand, Refusal, Reply, SettleAlerts};
+use crate::{AcknowledgeAlert, AlertCommand, Rejection, Reply, SettleAlerts};
 
 /// Resolved alerts that one command forgets.
 const FORGET_MAX: u32 = 100;
@@ -100,7 +100,7 @@ fn acknowledge(tx: &mut Tx<'_>, command: &AcknowledgeAlert) -> Result<Reply, App
              WHERE id = ?1 AND acknowledged_by IS NULL",
         )?
         .execute(params![id.as_bytes(), actor, tx.now.as_millis()])?;
-    let alert = find(tx.db, id)?.ok_or(Refusal::NoSuchAlert(id))?;
+    let alert = find(tx.db, id)?.ok_or(Rejection::NoSuchAlert(id))?;
     if acknowledged > 0 {
         log(tx, Action::AlertAcknowledged, actor, id, of(&alert))?;
     }

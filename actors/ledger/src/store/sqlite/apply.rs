@@ -1,9 +1,9 @@
 //! Execution of commands as statements. Each checks first and then writes, so that a
-//! refusal has changed nothing.
+//! rejection has changed nothing.
 
 use super::{
     access, alerts, attempts, bots, callers, claim, due, erase, errors::ApplyError, followers,
-    logins, pauses, prune, retry, secrets, submit, transaction::Tx, waiting,
+    pauses, prune, retry, secrets, submit, transaction::Tx, waiting, web_sessions,
 };
 use crate::{Command, Reply};
 
@@ -19,7 +19,7 @@ pub(super) fn apply(tx: &mut Tx<'_>, command: &Command) -> Result<Reply, ApplyEr
                 submitter: &command.submitter,
                 role: command.role,
             };
-            submit::submit(tx, &command.tasks, by, command.dedup.as_ref())
+            submit::submit(tx, &command.tasks, by, command.idempotency.as_ref())
         }
         Command::RunDue(command) => Ok(due::run(tx, command.limit)?),
         Command::Prune(command) => Ok(prune::prune(tx, &command.tasks)?),
@@ -72,7 +72,7 @@ pub(super) fn apply(tx: &mut Tx<'_>, command: &Command) -> Result<Reply, ApplyEr
         }
         Command::Alert(command) => alerts::apply(tx, command),
         Command::Secret(command) => secrets::apply(tx, command),
-        Command::Login(command) => logins::apply(tx, command),
+        Command::WebSession(command) => web_sessions::apply(tx, command),
         Command::Advance(advance) => followers::advance(tx, advance),
         Command::PruneEvents(command) => Ok(followers::prune(tx, command)?),
         Command::RecordEvents(command) => {

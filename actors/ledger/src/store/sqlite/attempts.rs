@@ -18,7 +18,7 @@ use self::{
 };
 use super::{edges, rows, transaction::Tx};
 use crate::{
-    AttemptReport, Demand, ExtendLeases, FinishOutcome, Hint, ProgressReport, ReadyTask, Reply,
+    AttemptReport, CommitNotice, Demand, ExtendLeases, ProgressReport, ReadyTask, Reply, ReportAck,
 };
 
 pub(super) fn finish(tx: &mut Tx<'_>, reports: &[AttemptReport]) -> rusqlite::Result<Reply> {
@@ -30,9 +30,9 @@ pub(super) fn finish(tx: &mut Tx<'_>, reports: &[AttemptReport]) -> rusqlite::Re
         let running = tx.found_or_aside(report.task, found)?;
         outcomes.push(match running {
             Some(running) if running.lease == report.lease && running.attempt == report.attempt => {
-                FinishOutcome::Recorded(end_attempt(tx, &running, report)?)
+                ReportAck::Recorded(end_attempt(tx, &running, report)?)
             }
-            _ => FinishOutcome::Stale,
+            _ => ReportAck::Stale,
         });
     }
     Ok(Reply::Finished(outcomes))
@@ -140,7 +140,7 @@ fn end_attempt(
         run_at,
     };
     log_end(tx, running, &report, event)?;
-    tx.hint(hint_of(running, status, run_at));
+    tx.notice(notice_of(running, status, run_at));
     Ok(status)
 }
 
@@ -212,17 +212,17 @@ fn count_end(
 }
 
 /// Returns the notice about a task that has that status after an attempt.
-fn hint_of(running: &Running, status: TaskStatus, run_at: Timestamp) -> Hint {
+fn notice_of(running: &Running, status: TaskStatus, run_at: Timestamp) -> CommitNotice {
     match status {
-        TaskStatus::Pending => Hint::Due(run_at.as_millis()),
-        TaskStatus::Queued => Hint::Ready(ReadyTask {
+        TaskStatus::Pending => CommitNotice::Due(run_at.as_millis()),
+        TaskStatus::Queued => CommitNotice::Ready(ReadyTask {
             id: running.id,
             order: running.seq,
             demand: Demand::of_type(running.task_type.clone()),
             priority: running.priority,
             ready_at: run_at.as_millis(),
         }),
-        _ => Hint::Finished(running.id),
+        _ => CommitNotice::Finished(running.id),
     }
 }
 

@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use serde_json::json;
 
 use super::{errors::ApplyError, rows, transaction::Tx, unreadable::lenient};
-use crate::{Hint, PutBot, Refusal, Reply, StoredBot};
+use crate::{CommitNotice, PutBot, Rejection, Reply, StoredBot};
 
 pub(super) fn put(tx: &mut Tx<'_>, put: &PutBot) -> Result<Reply, ApplyError> {
     // A specification that cannot be decoded can still be replaced.
@@ -16,7 +16,7 @@ pub(super) fn put(tx: &mut Tx<'_>, put: &PutBot) -> Result<Reply, ApplyError> {
         .optional()?;
     let actual = stored.map_or(0, i64::unsigned_abs);
     if let Some(expected) = put.if_version.filter(|expected| *expected != actual) {
-        return Err(Refusal::VersionMismatch { expected, actual }.into());
+        return Err(Rejection::VersionMismatch { expected, actual }.into());
     }
     let spec = json!(put.spec).to_string();
     let created = stored.is_none();
@@ -38,7 +38,7 @@ pub(super) fn put(tx: &mut Tx<'_>, put: &PutBot) -> Result<Reply, ApplyError> {
     let details = json!({"kind": put.spec.executor.kind(), "version": actual + 1});
     tx.log_event(&NewEvent::new(action, &put.actor, put.name.as_str()).details(details))?;
     let record = stored_bot(tx, &put.name)?;
-    hint(tx, &put.name, Some(&record));
+    notice(tx, &put.name, Some(&record));
     Ok(Reply::Bot(Box::new(StoredBot { record, created })))
 }
 
@@ -51,7 +51,7 @@ fn free_port(tx: &Tx<'_>, put: &PutBot) -> Result<u16, ApplyError> {
         .query_map([], |row| row.get(0))?
         .collect::<rusqlite::Result<Vec<u16>>>()?;
     if taken.len() >= put.max_bots as usize {
-        return Err(Refusal::NoRoomForBot(format!(
+        return Err(Rejection::NoRoomForBot(format!(
             "there are {} already (bots.max_bots)",
             taken.len()
         ))
@@ -61,7 +61,7 @@ fn free_port(tx: &Tx<'_>, put: &PutBot) -> Result<u16, ApplyError> {
     (first..=last)
         .find(|port| taken.binary_search(port).is_err())
         .ok_or_else(|| {
-            Refusal::NoRoomForBot(format!(
+            Rejection::NoRoomForBot(format!(
                 "every port from {first} to {last} is taken (bots.first_port, bots.last_port)"
             ))
             .into()
@@ -69,7 +69,7 @@ fn free_port(tx: &Tx<'_>, put: &PutBot) -> Result<u16, ApplyError> {
 }
 
 fn stored_bot(tx: &Tx<'_>, name: &BotName) -> Result<BotRecord, ApplyError> {
-    Ok(find(tx.db, name)?.ok_or_else(|| Refusal::NoSuchBot(name.clone()))?)
+    Ok(find(tx.db, name)?.ok_or_else(|| Rejection::NoSuchBot(name.clone()))?)
 }
 
 pub(super) fn delete(tx: &mut Tx<'_>, name: &BotName, actor: &str) -> Result<Reply, ApplyError> {
@@ -78,7 +78,7 @@ pub(super) fn delete(tx: &mut Tx<'_>, name: &BotName, actor: &str) -> Result<Rep
         .prepare_cached("SELECT launched FROM bots WHERE name = ?1")?
         .query_row([name.as_str()], |row| desired(row, 0))
         .optional()?
-        .ok_or_else(|| Refusal::NoSuchBot(name.clone()))?;
+        .ok_or_else(|| Rejection::NoSuchBot(name.clone()))?;
     let busy = tx
         .db
         .prepare_cached(
@@ -88,13 +88,13 @@ pub(super) fn delete(tx: &mut Tx<'_>, name: &BotName, actor: &str) -> Result<Rep
         .optional()?
         .is_some();
     if busy || stored != BotDesired::Stopped {
-        return Err(Refusal::BotInUse(name.clone()).into());
+        return Err(Rejection::BotInUse(name.clone()).into());
     }
     tx.db
         .prepare_cached("DELETE FROM bots WHERE name = ?1")?
         .execute([name.as_str()])?;
     tx.log_event(&NewEvent::new(Action::BotDeleted, actor, name.as_str()))?;
-    hint(tx, name, None);
+    notice(tx, name, None);
     Ok(Reply::Done(1))
 }
 
@@ -128,7 +128,7 @@ pub(super) fn set_desired(
         tx.log_event(&NewEvent::new(action, actor, name.as_str()))?;
     }
     let record = stored_bot(tx, name)?;
-    hint(tx, name, Some(&record));
+    notice(tx, name, Some(&record));
     let created = false;
     Ok(Reply::Bot(Box::new(StoredBot { record, created })))
 }
@@ -142,14 +142,14 @@ pub(super) fn drained(tx: &mut Tx<'_>, name: &BotName) -> Result<Reply, ApplyErr
     write_desired(tx, name, BotDesired::Stopped)?;
     let details = json!({"cause": "it has drained"});
     tx.log_event(&NewEvent::new(Action::BotStopped, "deia", name.as_str()).details(details))?;
-    hint(tx, name, None);
+    notice(tx, name, None);
     Ok(Reply::Done(1))
 }
 
 /// Sends a notice after the commit that the bot changed, with the generation that may
 /// take tasks from then on.
-fn hint(tx: &mut Tx<'_>, name: &BotName, record: Option<&BotRecord>) {
-    tx.hint(Hint::BotChanged {
+fn notice(tx: &mut Tx<'_>, name: &BotName, record: Option<&BotRecord>) {
+    tx.notice(CommitNotice::BotChanged {
         bot: name.clone(),
         eligible: record.and_then(BotRecord::eligible),
     });

@@ -1,32 +1,32 @@
 //! Callers on whose behalf commands are applied: checks that they still have the access
 //! that they were admitted with.
 
-use deia_model::{KeyId, KeyRecord, LoginId, Principal, Timestamp, Via, rights};
+use deia_model::{Credential, KeyId, KeyRecord, Principal, Timestamp, WebSessionId, rights};
 use rusqlite::Connection;
 
 use super::{errors::ApplyError, keys, transaction::Tx};
-use crate::Refusal;
+use crate::Rejection;
 
-/// Refuses with [`Refusal::AccessChanged`] unless the caller would be admitted now,
+/// Refuses with [`Rejection::AccessChanged`] unless the caller would be admitted now,
 /// with the same rights. Addresses are not checked: those of a key never change. The
 /// store does not know issuers and certificate authorities: for tokens only their
 /// expiry is checked here, and certificates are the concern of the listener.
 pub(super) fn check(tx: &mut Tx<'_>, who: &Principal) -> Result<(), ApplyError> {
-    let stands = match &who.via {
-        Via::Key(key) => key_stands(tx, *key, who)?,
-        Via::Login { id, key } => {
+    let stands = match &who.credential {
+        Credential::Key(key) => key_stands(tx, *key, who)?,
+        Credential::WebSession { id, key } => {
             is_open(tx.db, *id, tx.now)?
                 && match key {
                     Some(key) => key_stands(tx, *key, who)?,
                     None => true,
                 }
         }
-        Via::Token { expires_at, .. } => *expires_at > tx.now,
-        Via::Certificate => true,
+        Credential::Token { expires_at, .. } => *expires_at > tx.now,
+        Credential::Certificate => true,
     };
     match stands {
         true => Ok(()),
-        false => Err(Refusal::AccessChanged.into()),
+        false => Err(Rejection::AccessChanged.into()),
     }
 }
 
@@ -59,9 +59,9 @@ fn has_same_rights(one: &Principal, other: &Principal) -> bool {
         == (&other.user, other.role, other.permissions, &other.bot)
 }
 
-fn is_open(db: &Connection, login: LoginId, now: Timestamp) -> rusqlite::Result<bool> {
-    db.prepare_cached("SELECT 1 FROM logins WHERE id = ?1 AND expires_at > ?2")?
-        .exists(rusqlite::params![login.as_bytes(), now.as_millis()])
+fn is_open(db: &Connection, web_session: WebSessionId, now: Timestamp) -> rusqlite::Result<bool> {
+    db.prepare_cached("SELECT 1 FROM web_sessions WHERE id = ?1 AND expires_at > ?2")?
+        .exists(rusqlite::params![web_session.as_bytes(), now.as_millis()])
 }
 
 #[cfg(test)]
@@ -83,7 +83,7 @@ mod tests {
             role,
             permissions,
             bot: None,
-            via: Via::Key(key.info.id),
+            credential: Credential::Key(key.info.id),
         };
         type Case = (&'static str, fn(&mut KeyRecord), i64, bool);
         let cases: [Case; 8] = [

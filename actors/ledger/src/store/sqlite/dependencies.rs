@@ -15,7 +15,7 @@ use super::{
     transaction::Tx,
     waiting::{self, End, Waiting},
 };
-use crate::{Hint, Refusal};
+use crate::{CommitNotice, Rejection};
 
 /// The dependencies of each task of a submission, as far as they exist already; those
 /// in the same batch are `None`.
@@ -27,7 +27,7 @@ pub(super) fn look_up(
     tx: &Tx<'_>,
     tasks: &[NewTask],
     submitter: &str,
-    confined: bool,
+    restricted: bool,
 ) -> Result<Parents, ApplyError> {
     let mut violations = Vec::new();
     let mut parents = Vec::with_capacity(tasks.len());
@@ -37,7 +37,7 @@ pub(super) fn look_up(
         for (i, dependency) in task.depends_on.iter().enumerate() {
             let more: &mut u32 = more.entry(*dependency).or_default();
             let found = match dependency {
-                Dependency::Task(id) => parent(tx, *id, confined.then_some(submitter), *more)?,
+                Dependency::Task(id) => parent(tx, *id, restricted.then_some(submitter), *more)?,
                 Dependency::InBatch(n) => has_room(tx, 0, *more, || format!("@{n}")).map(|()| None),
             };
             *more += 1;
@@ -57,7 +57,7 @@ pub(super) fn look_up(
     }
     match violations.is_empty() {
         true => Ok(parents),
-        false => Err(Refusal::Invalid(violations).into()),
+        false => Err(Rejection::Invalid(violations).into()),
     }
 }
 
@@ -134,7 +134,7 @@ pub(super) fn settle(tx: &mut Tx<'_>, limit: u32) -> rusqlite::Result<u64> {
             edges::forget_settled(tx, parent)?;
         }
     }
-    tx.hint_due_now();
+    tx.notice_due_now();
     Ok(u64::from(limit))
 }
 
@@ -181,7 +181,7 @@ fn unblock(tx: &mut Tx<'_>, parent: i64, mut task: Waiting) -> rusqlite::Result<
         return Ok(());
     }
     if task.run_at > tx.now {
-        tx.hint(Hint::Due(task.run_at.as_millis()));
+        tx.notice(CommitNotice::Due(task.run_at.as_millis()));
         return Ok(());
     }
     // The task is ready from now on, not since its submission.
@@ -202,7 +202,7 @@ pub(super) fn wait_again(
     for id in depends_on {
         match unfinished(tx, *id)? {
             Some((_, dependents)) if dependents >= tx.policy.max_dependents => {
-                return Err(Refusal::TooManyDependents {
+                return Err(Rejection::TooManyDependents {
                     parent: *id,
                     limit: tx.policy.max_dependents,
                 }

@@ -35,7 +35,7 @@ pub(super) fn settle_later(tx: &mut Tx<'_>, seq: i64, dependents: u32) -> rusqli
         tx.db
             .prepare_cached("INSERT OR IGNORE INTO dependency_outbox (parent) VALUES (?1)")?
             .execute([seq])?;
-        tx.hint_due_now();
+        tx.notice_due_now();
     }
     Ok(())
 }

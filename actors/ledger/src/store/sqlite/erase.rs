@@ -10,7 +10,7 @@ use super::{
     rows,
     transaction::Tx,
 };
-use crate::{Refusal, Reply};
+use crate::{Rejection, Reply};
 
 /// Erases the input and the outcome of the task. The record stays, with its tags and
 /// keys. Freed pages are overwritten, which is otherwise done only where it costs no
@@ -23,9 +23,9 @@ pub(super) fn erase(tx: &mut Tx<'_>, id: TaskId, actor: &str) -> Result<Reply, A
         .prepare_cached(rows::SELECT_TASK_BY_ID)?
         .query_row([id.as_bytes()], rows::stored_task)
         .optional()?
-        .ok_or(Refusal::NoSuchTask(id))?;
+        .ok_or(Rejection::NoSuchTask(id))?;
     if !task.status.is_final() {
-        return Err(Refusal::TaskIsUnfinished {
+        return Err(Rejection::TaskIsUnfinished {
             task: id,
             status: task.status,
         }

@@ -3,12 +3,12 @@
 
 use rusqlite::{ErrorCode, ffi};
 
-use crate::{Refusal, Shortage, StoreError};
+use crate::{Rejection, Shortage, StoreError};
 
 /// Reason why a command was not applied.
 pub(super) enum ApplyError {
     /// The command conflicts with the stored state.
-    Refused(Refusal),
+    Refused(Rejection),
     /// SQLite failed: the whole transaction must be rolled back.
     Sqlite(rusqlite::Error),
 }
@@ -19,9 +19,9 @@ impl From<rusqlite::Error> for ApplyError {
     }
 }
 
-impl From<Refusal> for ApplyError {
-    fn from(refusal: Refusal) -> Self {
-        Self::Refused(refusal)
+impl From<Rejection> for ApplyError {
+    fn from(rejection: Rejection) -> Self {
+        Self::Refused(rejection)
     }
 }
 

@@ -4,7 +4,7 @@
 //! tasks page through those, and through the events of each: neither a number, nor a
 //! cursor, nor the length of a page reveals how much else happens (decision 12).
 
-use deia_model::{Event, EventFilter, Page, Sight, TaskId};
+use deia_model::{Event, EventFilter, Page, TaskId, Visibility};
 use rusqlite::{Connection, params};
 
 use super::{
@@ -29,7 +29,7 @@ pub(super) enum Place {
 
 impl Place {
     /// Returns the place that a cursor stands for, for a caller with that visibility.
-    pub(super) fn parse(text: &str, sight: &Sight) -> Option<Self> {
+    pub(super) fn parse(text: &str, visibility: &Visibility) -> Option<Self> {
         let bytes = data_encoding::BASE64URL_NOPAD
             .decode(text.as_bytes())
             .ok()?;
@@ -41,7 +41,7 @@ impl Place {
         };
         let of_log = matches!(place, Self::Log(_));
         // Only the canonical encoding of a place is a cursor.
-        (of_log == (*sight == Sight::All) && place.text() == text).then_some(place)
+        (of_log == (*visibility == Visibility::All) && place.text() == text).then_some(place)
     }
 
     fn text(self) -> String {
@@ -55,7 +55,7 @@ impl Place {
 
 /// A query for one page of events.
 pub(super) struct List {
-    pub(super) sight: Sight,
+    pub(super) visibility: Visibility,
     pub(super) filter: EventFilter,
     pub(super) after: Option<Place>,
     pub(super) limit: u32,
@@ -63,23 +63,23 @@ pub(super) struct List {
 
 /// Returns the matching events that are visible to the caller.
 pub(super) fn events(db: &Connection, list: &List) -> rusqlite::Result<Page<Event>> {
-    match &list.sight {
-        Sight::All => of_log(db, list, SCAN_LIMIT),
-        Sight::SubmittedBy(user) => of_tasks(
+    match &list.visibility {
+        Visibility::All => of_log(db, list, SCAN_LIMIT),
+        Visibility::SubmittedBy(user) => of_tasks(
             db,
             list,
             "tasks INDEXED BY tasks_submitter WHERE submitter",
             user,
             SCAN_LIMIT,
         ),
-        Sight::AssignedTo(bot) => of_tasks(
+        Visibility::AssignedTo(bot) => of_tasks(
             db,
             list,
             "tasks INDEXED BY tasks_of_bot WHERE bot",
             bot.as_str(),
             SCAN_LIMIT,
         ),
-        Sight::Nothing => Ok(page(Vec::new(), None)),
+        Visibility::Nothing => Ok(page(Vec::new(), None)),
     }
 }
 
@@ -194,11 +194,11 @@ mod tests {
     /// Returns the events that a caller who sees ada's tasks reads, page by page.
     fn pages(db: &Connection, limit: u32, look_at: usize) -> Vec<Vec<Event>> {
         let tasks = "tasks INDEXED BY tasks_submitter WHERE submitter";
-        let sight = Sight::SubmittedBy("ada".into());
+        let visibility = Visibility::SubmittedBy("ada".into());
         let (mut pages, mut after) = (Vec::new(), None);
         loop {
             let list = List {
-                sight: sight.clone(),
+                visibility: visibility.clone(),
                 filter: EventFilter::default(),
                 after,
                 limit,
@@ -208,7 +208,7 @@ mod tests {
             let Some(cursor) = page.next_cursor else {
                 return pages;
             };
-            after = Place::parse(&cursor, &sight);
+            after = Place::parse(&cursor, &visibility);
             assert!(after.is_some() && pages.len() < 50, "{cursor}");
         }
     }
@@ -230,19 +230,19 @@ mod tests {
     }
 
     #[test]
-    fn a_cursor_is_of_one_kind_of_sight() {
+    fn a_cursor_is_of_one_kind_of_visibility() {
         let id = TaskId::new();
-        let own = Sight::SubmittedBy("ada".into());
+        let own = Visibility::SubmittedBy("ada".into());
         for place in [Place::Log(7), Place::Task(id, 3)] {
             let text = place.text();
             let of_log = matches!(place, Place::Log(_));
-            let found = |sight| Place::parse(&text, sight);
-            assert_eq!(found(&Sight::All), of_log.then_some(place));
+            let found = |visibility| Place::parse(&text, visibility);
+            assert_eq!(found(&Visibility::All), of_log.then_some(place));
             assert_eq!(found(&own), (!of_log).then_some(place));
         }
         for plain in ["", "x", "events", "events:07", "tasks:1", "events:1:2:3"] {
             let text = data_encoding::BASE64URL_NOPAD.encode(plain.as_bytes());
-            assert_eq!(Place::parse(&text, &Sight::All), None, "{plain}");
+            assert_eq!(Place::parse(&text, &Visibility::All), None, "{plain}");
         }
     }
 }

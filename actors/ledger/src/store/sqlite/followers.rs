@@ -13,7 +13,7 @@ use super::{
     transaction::Tx,
 };
 use crate::{
-    Advance, Effect, EventLog, EventsPage, FollowerState, Histogram, PruneEvents, Refusal, Reply,
+    Advance, Effect, EventLog, EventsPage, FollowerState, Histogram, PruneEvents, Rejection, Reply,
     Statistics, StatisticsRow,
 };
 
@@ -101,7 +101,7 @@ pub(super) fn advance(tx: &mut Tx<'_>, advance: &Advance) -> Result<Reply, Apply
     let is_there =
         to.seq <= head.seq && to.timeline <= head.timeline && forked(tx.db, to)?.is_none();
     if at != advance.from || !is_on || !is_there {
-        return Err(Refusal::CursorMoved { at }.into());
+        return Err(Rejection::CursorMoved { at }.into());
     }
     for effect in &advance.effects {
         match effect {

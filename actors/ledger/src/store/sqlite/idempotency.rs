@@ -5,13 +5,13 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 
 use super::{errors::ApplyError, rows, transaction::Tx};
-use crate::{Dedup, Refusal};
+use crate::{Idempotency, Rejection};
 
 /// Returns the stored answer to the same request; refuses a request that differs.
 pub(super) fn remembered<T: DeserializeOwned>(
     tx: &mut Tx<'_>,
     submitter: &str,
-    dedup: &Dedup,
+    idempotency: &Idempotency,
 ) -> Result<Option<T>, ApplyError> {
     let oldest = tx.now.as_millis()
         - i64::try_from(tx.policy.idempotency_retention.as_millis()).unwrap_or(i64::MAX);
@@ -19,7 +19,7 @@ pub(super) fn remembered<T: DeserializeOwned>(
         "SELECT fingerprint, answer, created_at FROM idempotency WHERE submitter = ?1 AND key = ?2",
     )?;
     let found: Option<(Vec<u8>, String, i64)> = find
-        .query_row(params![submitter, dedup.key], |row| {
+        .query_row(params![submitter, idempotency.key], |row| {
             Ok((row.get(0)?, row.get(1)?, row.get(2)?))
         })
         .optional()?;
@@ -28,13 +28,13 @@ pub(super) fn remembered<T: DeserializeOwned>(
         Some((_, answer, created_at)) if created_at <= oldest => {
             tx.db
                 .prepare_cached("DELETE FROM idempotency WHERE submitter = ?1 AND key = ?2")?
-                .execute(params![submitter, dedup.key])?;
+                .execute(params![submitter, idempotency.key])?;
             let bytes = i64::try_from(answer.len()).unwrap_or(i64::MAX);
             tx.count_answers(submitter, -1, -bytes)?;
             Ok(None)
         }
-        Some((fingerprint, _, _)) if fingerprint != dedup.fingerprint => {
-            Err(Refusal::IdempotencyMismatch.into())
+        Some((fingerprint, _, _)) if fingerprint != idempotency.fingerprint => {
+            Err(Rejection::IdempotencyMismatch.into())
         }
         Some((_, answer, _)) => Ok(Some(rows::from_json(1, &answer)?)),
     }
@@ -48,7 +48,7 @@ const FORGET_AT_ONCE: usize = 64;
 pub(super) fn remember(
     tx: &mut Tx<'_>,
     submitter: &str,
-    dedup: &Dedup,
+    idempotency: &Idempotency,
     answer: &impl Serialize,
 ) -> rusqlite::Result<()> {
     let answer = json!(answer).to_string();
@@ -72,8 +72,8 @@ pub(super) fn remember(
         )?
         .execute(params![
             submitter,
-            dedup.key,
-            dedup.fingerprint,
+            idempotency.key,
+            idempotency.fingerprint,
             answer,
             tx.now.as_millis()
         ])?;

@@ -4,8 +4,8 @@ use deia_model::{Action, KeyId, KeyInfo, KeyOwner, KeyRecord, NewEvent, Timestam
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::json;
 
-use super::{errors::ApplyError, logins, rows, transaction::Tx, unreadable::lenient};
-use crate::{AccessLimits, Hint, Refusal, Reply};
+use super::{errors::ApplyError, rows, transaction::Tx, unreadable::lenient, web_sessions};
+use crate::{AccessLimits, CommitNotice, Rejection, Reply};
 
 /// Deletes the keys that ended longest ago until one more is within the limit.
 pub(super) fn make_room(tx: &mut Tx<'_>, limits: AccessLimits) -> Result<(), ApplyError> {
@@ -23,7 +23,7 @@ pub(super) fn make_room(tx: &mut Tx<'_>, limits: AccessLimits) -> Result<(), App
         .query_row([tx.now.as_millis()], |row| row.get(0))?;
     if ended < excess {
         let why = "as many keys are in force as may be (auth.max_keys)";
-        return Err(Refusal::NoRoomForAccess(why).into());
+        return Err(Rejection::NoRoomForAccess(why).into());
     }
     tx.db
         .prepare_cached(
@@ -70,7 +70,7 @@ pub(super) fn log(
     let mut event = NewEvent::new(action, actor, key.to_string());
     event.owner = details["user"].as_str().map(String::from);
     tx.log_event(&event.details(details))?;
-    tx.hint_once(Hint::KeysChanged);
+    tx.notice_once(CommitNotice::KeysChanged);
     Ok(())
 }
 
@@ -82,7 +82,7 @@ pub(super) fn mark_revoked(tx: &mut Tx<'_>, info: &KeyInfo, actor: &str) -> rusq
         .execute(params![info.id.as_bytes(), tx.now.as_millis()])?;
     let details = json!({"user": info.user, "role": info.role});
     log(tx, Action::KeyRevoked, actor, info.id, details)?;
-    logins::end_of_key(tx, info.id, actor)
+    web_sessions::end_of_key(tx, info.id, actor)
 }
 
 pub(super) fn note_uses(tx: &Tx<'_>, uses: &[(KeyId, Timestamp)]) -> rusqlite::Result<Reply> {

@@ -1,12 +1,12 @@
 //! Reads of lists, page by page.
 
 use deia_model::{
-    BotName, EndReason, Event, EventAction, EventLevel, EventResult, EventTarget, Page, Sight,
-    Task, TaskFilter, TaskId, TaskStatus, TaskType,
+    BotName, EndReason, Event, EventAction, EventLevel, EventResult, EventTarget, Page, Task,
+    TaskFilter, TaskId, TaskStatus, TaskType, Visibility,
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{read::is_seen, rows, unreadable::lenient};
+use super::{read::is_visible, rows, unreadable::lenient};
 
 /// Returns the task that a cursor of the list of tasks stands for; `None` if the cursor
 /// is invalid. It is the id of a task: a row number would reveal how many tasks of
@@ -43,7 +43,7 @@ const SCAN_LIMIT: usize = 50_000;
 
 /// A query for tasks, among those visible to the caller.
 pub(super) struct List {
-    pub(super) sight: Sight,
+    pub(super) visibility: Visibility,
     pub(super) filter: TaskFilter,
     pub(super) after: Option<TaskId>,
     pub(super) limit: u32,
@@ -53,14 +53,17 @@ pub(super) struct List {
 /// visibility must not examine rows of others: the cursor of a short page, and the time
 /// that it takes, would reveal them. Otherwise rare statuses have an index of their
 /// own, in order of submission. A partial index needs its status as a literal.
-fn source<'a>(sight: &'a Sight, filter: &'a TaskFilter) -> (&'static str, Option<&'a str>) {
+fn source<'a>(
+    visibility: &'a Visibility,
+    filter: &'a TaskFilter,
+) -> (&'static str, Option<&'a str>) {
     let asked = (filter.submitter.as_deref(), filter.bot.as_ref());
-    let (submitter, bot) = match sight {
-        Sight::All | Sight::Nothing => asked,
-        Sight::SubmittedBy(user) => (Some(&**user), None),
-        Sight::AssignedTo(bot) => (None, Some(bot)),
+    let (submitter, bot) = match visibility {
+        Visibility::All | Visibility::Nothing => asked,
+        Visibility::SubmittedBy(user) => (Some(&**user), None),
+        Visibility::AssignedTo(bot) => (None, Some(bot)),
     };
-    let sees_all = *sight == Sight::All;
+    let sees_all = *visibility == Visibility::All;
     match (filter.status, submitter, bot.map(BotName::as_str)) {
         (Some(TaskStatus::Running), _, bot @ Some(_)) => (
             "tasks INDEXED BY tasks_running WHERE status = 2 AND bot = ?2 AND",
@@ -102,11 +105,11 @@ pub(super) fn tasks(db: &Connection, list: List) -> rusqlite::Result<Page<Task>>
 
 fn page(db: &Connection, mut list: List, look_at: usize) -> rusqlite::Result<Page<Task>> {
     let mut items = Vec::new();
-    if !list.sight.confine(&mut list.filter) {
+    if !list.visibility.restrict(&mut list.filter) {
         let next_cursor = None;
         return Ok(Page { items, next_cursor });
     }
-    let (source, whose) = source(&list.sight, &list.filter);
+    let (source, whose) = source(&list.visibility, &list.filter);
     let sql = format!(
         "SELECT {} FROM {source} seq < ?1 ORDER BY seq DESC",
         rows::TASK_COLUMNS
@@ -197,9 +200,9 @@ const TASK_EVENTS: usize = 1_000;
 pub(super) fn task_events(
     db: &Connection,
     id: TaskId,
-    sight: &Sight,
+    visibility: &Visibility,
 ) -> rusqlite::Result<Vec<Event>> {
-    if !is_seen(db, id, sight)? {
+    if !is_visible(db, id, visibility)? {
         return Ok(Vec::new());
     }
     let newest = db
@@ -207,8 +210,8 @@ pub(super) fn task_events(
         .query_row([id.as_bytes()], |row| row.get(0))
         .optional()?;
     let links = chain(db, newest.flatten())?.into_iter();
-    Ok(match sight {
-        Sight::All => links.map(|link| link.event).collect(),
+    Ok(match visibility {
+        Visibility::All => links.map(|link| link.event).collect(),
         _ => links.map(Link::numbered_in_task).collect(),
     })
 }

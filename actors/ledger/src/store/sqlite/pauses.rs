@@ -4,7 +4,7 @@ use deia_model::{Action, EventResult, Pause, TaskType};
 use rusqlite::{Connection, Row, params};
 
 use super::{entry::Entry, rows, transaction::Tx, unreadable};
-use crate::{Hint, Reply};
+use crate::{CommitNotice, Reply};
 
 /// Name of the whole queue in events.
 const WHOLE: &str = "queue";
@@ -55,7 +55,7 @@ fn told(
     task_type: Option<&TaskType>,
     details: &str,
 ) -> rusqlite::Result<()> {
-    tx.hint(Hint::PausesChanged);
+    tx.notice(CommitNotice::PausesChanged);
     tx.log(&Entry {
         action,
         actor,

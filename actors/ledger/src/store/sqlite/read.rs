@@ -1,13 +1,13 @@
 //! Reads of single entities and of totals.
 
 use deia_model::{
-    BotName, FailedAttempt, Priority, QueueHistory, QueueLane, QueueStatus, Rates, Sight,
-    StatusCounts, Task, TaskId, TaskResult, TaskStatus, TaskType, Timestamp, Waits,
+    BotName, FailedAttempt, Priority, QueueHistory, QueueLane, QueueStatus, Rates, StatusCounts,
+    Task, TaskId, TaskResult, TaskStatus, TaskType, Timestamp, Visibility, Waits,
 };
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{edges, pauses, rows, unreadable::lenient};
-use crate::{Cancelling, Demand, ReadyLane, ReadyQuery, ReadyTask, Standing, TaskOutcome};
+use crate::{Cancelling, Demand, QueuePosition, ReadyLane, ReadyQuery, ReadyTask, TaskCompletion};
 
 pub(super) fn task(db: &Connection, id: TaskId) -> rusqlite::Result<Option<Task>> {
     let found = db
@@ -28,15 +28,19 @@ pub(super) fn task(db: &Connection, id: TaskId) -> rusqlite::Result<Option<Task>
 
 /// Returns whether a caller with that visibility sees the task. A missing task and an
 /// invisible one take the same read.
-pub(super) fn is_seen(db: &Connection, id: TaskId, sight: &Sight) -> rusqlite::Result<bool> {
-    let (sql, whose) = match sight {
-        Sight::All => return Ok(true),
-        Sight::Nothing => return Ok(false),
-        Sight::SubmittedBy(user) => (
+pub(super) fn is_visible(
+    db: &Connection,
+    id: TaskId,
+    visibility: &Visibility,
+) -> rusqlite::Result<bool> {
+    let (sql, whose) = match visibility {
+        Visibility::All => return Ok(true),
+        Visibility::Nothing => return Ok(false),
+        Visibility::SubmittedBy(user) => (
             "SELECT 1 FROM tasks WHERE id = ?1 AND submitter = ?2",
             &**user,
         ),
-        Sight::AssignedTo(bot) => (
+        Visibility::AssignedTo(bot) => (
             "SELECT 1 FROM tasks WHERE id = ?1 AND bot = ?2",
             bot.as_str(),
         ),
@@ -67,14 +71,14 @@ fn failed_attempts(db: &Connection, seq: i64) -> rusqlite::Result<Vec<FailedAtte
 
 /// Returns the tasks that a task waits for, as far as they are visible to the caller:
 /// the role may have been restricted since the task was submitted.
-fn seen_blockers(
+fn visible_blockers(
     db: &Connection,
     child: i64,
-    sight: &Sight,
+    visibility: &Visibility,
 ) -> rusqlite::Result<Vec<(TaskId, TaskStatus)>> {
     let mut seen = Vec::new();
     for (id, status) in edges::blockers(db, child)? {
-        if is_seen(db, id, sight)? {
+        if is_visible(db, id, visibility)? {
             seen.push((id, status));
         }
     }
@@ -82,7 +86,11 @@ fn seen_blockers(
 }
 
 /// Returns the position of a waiting task in its queue.
-pub(super) fn standing(db: &Connection, id: TaskId, sight: &Sight) -> rusqlite::Result<Standing> {
+pub(super) fn queue_position(
+    db: &Connection,
+    id: TaskId,
+    visibility: &Visibility,
+) -> rusqlite::Result<QueuePosition> {
     let found = db
         .prepare_cached("SELECT seq, id, type, priority, run_at, status FROM tasks WHERE id = ?1")?
         .query_row([id.as_bytes()], |row| {
@@ -90,10 +98,10 @@ pub(super) fn standing(db: &Connection, id: TaskId, sight: &Sight) -> rusqlite::
         })
         .optional()?;
     let Some((task, status)) = found else {
-        return Ok(Standing::default());
+        return Ok(QueuePosition::default());
     };
-    let ahead = match (sight, status) {
-        (Sight::All, TaskStatus::Queued) => db
+    let ahead = match (visibility, status) {
+        (Visibility::All, TaskStatus::Queued) => db
             .prepare_cached(
                 "SELECT count(*) FROM (SELECT 1 FROM tasks INDEXED BY tasks_ready
                  WHERE status = 1 AND type = ?1 AND priority = ?2 AND seq < ?3 LIMIT 10000)",
@@ -109,9 +117,9 @@ pub(super) fn standing(db: &Connection, id: TaskId, sight: &Sight) -> rusqlite::
             .unsigned_abs(),
         _ => 0,
     };
-    Ok(Standing {
-        ahead: (*sight == Sight::All).then_some(ahead),
-        waits_for: seen_blockers(db, task.order, sight)?,
+    Ok(QueuePosition {
+        ahead: (*visibility == Visibility::All).then_some(ahead),
+        waits_for: visible_blockers(db, task.order, visibility)?,
     })
 }
 
@@ -148,7 +156,7 @@ pub(super) fn result(db: &Connection, id: TaskId) -> rusqlite::Result<Option<Tas
 }
 
 /// Returns the status of a task, and its result if it has ended.
-pub(super) fn outcome(db: &Connection, id: TaskId) -> rusqlite::Result<Option<TaskOutcome>> {
+pub(super) fn outcome(db: &Connection, id: TaskId) -> rusqlite::Result<Option<TaskCompletion>> {
     let found = db
         .prepare_cached("SELECT status FROM tasks WHERE id = ?1")?
         .query_row([id.as_bytes()], |row| rows::status(row, 0))
@@ -160,7 +168,7 @@ pub(super) fn outcome(db: &Connection, id: TaskId) -> rusqlite::Result<Option<Ta
         true => result(db, id)?,
         false => None,
     };
-    Ok(Some(TaskOutcome { status, result }))
+    Ok(Some(TaskCompletion { status, result }))
 }
 
 pub(super) fn bots_with_running_tasks(

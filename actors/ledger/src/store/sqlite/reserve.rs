@@ -12,7 +12,7 @@ use deia_model::{Action, BotDesired, NewEvent};
 use rustix::{fs::FallocateFlags, io::Errno};
 
 use super::disk_space;
-use crate::{AccessCommand, AlertCommand, Command, LoginCommand, reserve::FILE};
+use crate::{AccessCommand, AlertCommand, Command, WebSessionCommand, reserve::FILE};
 
 /// Minimum time between two attempts to restore the reserve.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -45,9 +45,9 @@ pub(super) fn share_of(command: &Command, has_happened: bool) -> Share {
         | Command::NoteDrained(_)
         | Command::MarkRunning(_)
         | Command::Access(AccessCommand::RevokeKey(_) | AccessCommand::RecoverAdmin(_))
-        | Command::Login(LoginCommand::End(_) | LoginCommand::EndAll(_)) => Share::Whole,
+        | Command::WebSession(WebSessionCommand::End(_) | WebSessionCommand::EndAll(_)) => Share::Whole,
         Command::SetDesired(command) => whole(command.desired != BotDesired::Launched),
-        // Anonymous callers can cause any number of refusals.
+        // Anonymous callers can cause any number of rejections.
         Command::RecordEvents(command) => {
             let denied = |event: &NewEvent| event.action == Action::ApiDenied;
             whole(!command.0.iter().any(denied))
@@ -72,7 +72,7 @@ pub(super) fn share_of(command: &Command, has_happened: bool) -> Share {
         | Command::PutBot(_)
         | Command::ProbeWrite(_)
         | Command::Access(_)
-        | Command::Login(_) => Share::Nothing,
+        | Command::WebSession(_) => Share::Nothing,
     }
 }
 

@@ -11,7 +11,7 @@ use super::{
     submit::backlog,
     transaction::Tx,
 };
-use crate::{Demand, Hint, Load, ReadyTask, Refusal, Reply, admit};
+use crate::{CommitNotice, Demand, Load, ReadyTask, Rejection, Reply, admit};
 
 /// A request to put a task back into the queue.
 pub(super) struct Asked<'a> {
@@ -32,7 +32,7 @@ pub(super) fn retry(tx: &mut Tx<'_>, id: TaskId, asked: Asked<'_>) -> Result<Rep
     let stored = find
         .query_row([id.as_bytes()], rows::stored_task)
         .optional()?
-        .ok_or(Refusal::NoSuchTask(id))?;
+        .ok_or(Rejection::NoSuchTask(id))?;
     let rows::Stored {
         seq,
         history,
@@ -40,24 +40,24 @@ pub(super) fn retry(tx: &mut Tx<'_>, id: TaskId, asked: Asked<'_>) -> Result<Rep
         bytes,
     } = stored;
     if !task.status.is_final() {
-        return Err(Refusal::TaskIsUnfinished {
+        return Err(Rejection::TaskIsUnfinished {
             task: id,
             status: task.status,
         }
         .into());
     }
     if task.erased_at.is_some() {
-        return Err(Refusal::TaskIsErased(id).into());
+        return Err(Rejection::TaskIsErased(id).into());
     }
     if only_failed && task.status != TaskStatus::Failed {
-        return Err(Refusal::TaskIsFinal {
+        return Err(Rejection::TaskIsFinal {
             task: id,
             status: task.status,
         }
         .into());
     }
     if let Some(other) = same_key(tx, task)? {
-        return Err(Refusal::DedupKeyInUse(other).into());
+        return Err(Rejection::DedupKeyInUse(other).into());
     }
     let more = Load {
         tasks: 1,
@@ -90,7 +90,7 @@ pub(super) fn retry(tx: &mut Tx<'_>, id: TaskId, asked: Asked<'_>) -> Result<Rep
         .execute([seq])?;
     tx.count_task(stored.counted(), Some(task.status), Some(status))?;
     if status == TaskStatus::Queued {
-        tx.hint(Hint::Ready(ReadyTask {
+        tx.notice(CommitNotice::Ready(ReadyTask {
             id,
             order: seq,
             demand: Demand::of_type(task.task_type.clone()),

@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::json;
 
 use super::{errors::ApplyError, rows, transaction::Tx, unreadable::lenient};
-use crate::{PutSecret, Refusal, Reply, Resealed, SecretCommand, StoredSecret};
+use crate::{PutSecret, Rejection, Reply, Resealed, SecretCommand, StoredSecret};
 
 pub(super) fn apply(tx: &mut Tx<'_>, command: &SecretCommand) -> Result<Reply, ApplyError> {
     match command {
@@ -33,7 +33,7 @@ fn put(tx: &mut Tx<'_>, command: &PutSecret) -> Result<Reply, ApplyError> {
             .prepare_cached("SELECT count(*) FROM secrets")?
             .query_row([], |row| row.get(0))?;
         if there >= limit {
-            return Err(Refusal::TooManySecrets { limit }.into());
+            return Err(Rejection::TooManySecrets { limit }.into());
         }
         tx.db
             .prepare_cached(
@@ -55,7 +55,7 @@ fn delete(tx: &mut Tx<'_>, name: &SecretName, actor: &str) -> Result<Reply, Appl
         .prepare_cached("DELETE FROM secrets WHERE name = ?1")?
         .execute([name.as_str()])?;
     if gone == 0 {
-        return Err(Refusal::NoSuchSecret(name.clone()).into());
+        return Err(Rejection::NoSuchSecret(name.clone()).into());
     }
     tx.log_event(&NewEvent::new(Action::SecretDeleted, actor, name.as_str()))?;
     Ok(Reply::Done(1))

@@ -17,7 +17,8 @@ use super::{
     transaction::Tx,
 };
 use crate::{
-    Backlog, Dedup, Load, Refusal, Reply, Submission, TaskPolicy, TypeLimit, TypeRoom, admit,
+    Backlog, Idempotency, Load, Rejection, Reply, Submission, TaskPolicy, TypeLimit, TypeRoom,
+    admit,
 };
 
 /// A submitter.
@@ -32,11 +33,11 @@ pub(super) fn submit(
     tx: &mut Tx<'_>,
     tasks: &[NewTask],
     by: By<'_>,
-    dedup: Option<&Dedup>,
+    idempotency: Option<&Idempotency>,
 ) -> Result<Reply, ApplyError> {
     let submitter = by.submitter;
-    if let Some(dedup) = dedup
-        && let Some(tasks) = remembered(tx, submitter, dedup)?
+    if let Some(idempotency) = idempotency
+        && let Some(tasks) = remembered(tx, submitter, idempotency)?
     {
         return Ok(Reply::Submitted(Submission {
             tasks,
@@ -72,8 +73,8 @@ pub(super) fn submit(
         }
         accepted.push(submitted);
     }
-    if let Some(dedup) = dedup {
-        remember(tx, submitter, dedup, &accepted)?;
+    if let Some(idempotency) = idempotency {
+        remember(tx, submitter, idempotency, &accepted)?;
     }
     Ok(Reply::Submitted(Submission {
         tasks: accepted,
@@ -103,7 +104,7 @@ fn without_twins<'t>(
 }
 
 /// Refuses tasks that could never start.
-fn admit_times(news: &[(usize, &NewTask)], tasks: usize) -> Result<(), Refusal> {
+fn admit_times(news: &[(usize, &NewTask)], tasks: usize) -> Result<(), Rejection> {
     let late = news.iter().filter(|(_, task)| task.came_expired);
     let late = late.filter_map(|(place, task)| Some((*place, task.expires_at?)));
     let of = |(place, at): (usize, Timestamp)| Violation {
@@ -113,7 +114,7 @@ fn admit_times(news: &[(usize, &NewTask)], tasks: usize) -> Result<(), Refusal> 
     let found: Vec<_> = late.map(of).collect();
     match found.is_empty() {
         true => Ok(()),
-        false => Err(Refusal::Invalid(found)),
+        false => Err(Rejection::Invalid(found)),
     }
 }
 
@@ -131,7 +132,7 @@ fn admit_types(
         all: tx.types(),
         max_own: limits.max_types.into(),
         max_all: max_all.into(),
-        confined: by.role.sees_only_its_own(),
+        restricted: by.role.sees_only_its_own(),
     };
     let mut new_types = HashSet::new();
     for (place, task) in news {
@@ -165,7 +166,7 @@ fn types_for(role: Role, policy: &TaskPolicy) -> (u32, &'static str) {
     }
 }
 
-fn too_many_types(pointer: String, limit: TypeLimit, setting: &str) -> Refusal {
+fn too_many_types(pointer: String, limit: TypeLimit, setting: &str) -> Rejection {
     let detail = match limit {
         TypeLimit::Own(limit) => format!(
             "is a type that this submitter has no task of, and it has tasks of {limit} types already (tasks.per_submitter.*.max_types)"
@@ -174,7 +175,7 @@ fn too_many_types(pointer: String, limit: TypeLimit, setting: &str) -> Refusal {
             format!("is a new type, and there are {limit} already (tasks.{setting})")
         }
     };
-    Refusal::Invalid(vec![Violation { pointer, detail }])
+    Rejection::Invalid(vec![Violation { pointer, detail }])
 }
 
 /// Refuses tasks beyond the limit of waiting ones.

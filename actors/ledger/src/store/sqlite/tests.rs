@@ -8,7 +8,7 @@ use deia_model::Priority;
 use super::*;
 use crate::{
     Advance, Apply, CancelTask, ClaimTasks, Demand, EraseTask, FinishAttempts, MarkRunning, Prune,
-    Refusal, RetryTask, RunDue, Submission, Submit, store::conformance, testing::until,
+    Rejection, RetryTask, RunDue, Submission, Submit, store::conformance, testing::until,
 };
 
 pub(super) fn options(dir: &std::path::Path) -> SqliteOptions {
@@ -59,7 +59,7 @@ async fn nothing_erased_is_left_in_the_file() {
             tasks: vec![task; 20],
             submitter: "ada".into(),
             role: deia_model::Role::Admin,
-            dedup: None,
+            idempotency: None,
         };
         let submission = store.apply(command).await.unwrap();
         ids.extend(submission.tasks.iter().map(|task| task.id));
@@ -106,7 +106,7 @@ async fn the_log_is_checkpointed() {
             tasks: vec![task.clone(); 20],
             submitter: "ada".into(),
             role: deia_model::Role::Operator,
-            dedup: None,
+            idempotency: None,
         };
         store.apply(command).await.unwrap();
     }
@@ -154,7 +154,7 @@ async fn submit(store: &SqliteStore, bytes: usize) -> Result<Submission, StoreEr
             content,
         )],
         submitter: "ada".into(),
-        dedup: None,
+        idempotency: None,
         role: deia_model::Role::Operator,
     };
     store.apply(command).await
@@ -295,7 +295,7 @@ fn counted_twice(db: &rusqlite::Connection) -> [Vec<Counters>; 2] {
 async fn counters_of_submitters_are_exact_after_every_command() {
     use deia_model::{AttemptEnd, LeaseToken, NewTask, Role, TaskId, TaskStatus};
 
-    use crate::{AttemptReport, Claim, Dedup};
+    use crate::{AttemptReport, Claim, Idempotency};
     let dir = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(options(dir.path())).unwrap();
     let _serving = store.serve().unwrap();
@@ -330,7 +330,7 @@ async fn counters_of_submitters_are_exact_after_every_command() {
                 ],
                 submitter: ["ada", "bob"][pick(2)].into(),
                 role: Role::Operator,
-                dedup: (pick(2) == 0).then(|| Dedup {
+                idempotency: (pick(2) == 0).then(|| Idempotency {
                     key: pick(9).to_string(),
                     fingerprint: [0; 32],
                 }),
@@ -447,7 +447,7 @@ async fn cursor_in_a_cut_off_history_continues_at_the_fork() {
         let refused = store.apply(advance(at(1, 3), to)).await;
         assert!(matches!(
             refused,
-            Err(StoreError::Refused(Refusal::CursorMoved { .. }))
+            Err(StoreError::Refused(Rejection::CursorMoved { .. }))
         ));
     }
     store.apply(advance(at(1, 3), at(2, 2))).await.unwrap();

@@ -18,7 +18,9 @@ use super::{
     shares::Shares,
     unreadable,
 };
-use crate::{BotDelta, ClaimedTask, Demand, DirectDispatch, Flow, Hint, Slot, TaskPolicy};
+use crate::{
+    BotDelta, ClaimedTask, CommitNotice, Demand, DirectDispatch, LaneStats, Slot, TaskPolicy,
+};
 
 /// A transaction in progress.
 pub(super) struct Tx<'a> {
@@ -49,7 +51,7 @@ pub(super) struct Tx<'a> {
 #[derive(Default)]
 pub(super) struct AfterCommit {
     /// The changes.
-    pub(super) hints: Vec<Hint>,
+    pub(super) notices: Vec<CommitNotice>,
     /// Tasks that were assigned to bots on submission.
     pub(super) claimed: Vec<ClaimedTask>,
     /// The slots that were taken for these.
@@ -94,7 +96,7 @@ fn release(direct: Option<&dyn DirectDispatch>, after_commit: &mut AfterCommit) 
 pub(super) struct Lane {
     change: [i64; TaskStatus::ALL.len()],
     /// The statistics.
-    pub(super) flow: Flow,
+    pub(super) flow: LaneStats,
 }
 
 impl Lane {
@@ -191,7 +193,7 @@ impl<'a> Tx<'a> {
             ])?;
         self.next_event += 1;
         if entry.action.log_level().is_some() {
-            self.hint(Hint::Logged(Box::new(entry.to_event())));
+            self.notice(CommitNotice::Logged(Box::new(entry.to_event())));
         }
         Ok(())
     }
@@ -240,14 +242,14 @@ impl<'a> Tx<'a> {
     }
 
     /// Sends a notice after the commit.
-    pub(super) fn hint(&mut self, hint: Hint) {
-        self.after_commit.hints.push(hint);
+    pub(super) fn notice(&mut self, notice: CommitNotice) {
+        self.after_commit.notices.push(notice);
     }
 
     /// Sends a notice after the commit, once.
-    pub(super) fn hint_once(&mut self, hint: Hint) {
-        if !self.after_commit.hints.contains(&hint) {
-            self.after_commit.hints.push(hint);
+    pub(super) fn notice_once(&mut self, notice: CommitNotice) {
+        if !self.after_commit.notices.contains(&notice) {
+            self.after_commit.notices.push(notice);
         }
     }
 
@@ -276,10 +278,10 @@ impl<'a> Tx<'a> {
     }
 
     /// Makes the scheduler process at once what is due.
-    pub(super) fn hint_due_now(&mut self) {
+    pub(super) fn notice_due_now(&mut self) {
         self.after_commit
-            .hints
-            .push(Hint::Due(self.now.as_millis()));
+            .notices
+            .push(CommitNotice::Due(self.now.as_millis()));
     }
 
     /// Returns the lane of that type and priority.
@@ -357,7 +359,7 @@ impl<'a> Tx<'a> {
                     for (status, n) in lane.change.iter().enumerate().filter(|(_, n)| **n != 0) {
                         add.execute(params![task_type.as_str(), priority.rank(), status, n])?;
                     }
-                    if lane.flow != Flow::default() {
+                    if lane.flow != LaneStats::default() {
                         flows.push((task_type.clone(), priority, lane.flow));
                     }
                 }
@@ -373,13 +375,15 @@ impl<'a> Tx<'a> {
             }
         }
         if !flows.is_empty() {
-            self.after_commit.hints.push(Hint::Flow(flows));
+            self.after_commit
+                .notices
+                .push(CommitNotice::LaneStats(flows));
         }
         let head = self.next_event - 1;
         if head > self.last_event_before {
             self.after_commit
-                .hints
-                .push(Hint::EventsAppended(head.unsigned_abs()));
+                .notices
+                .push(CommitNotice::EventsAppended(head.unsigned_abs()));
         }
         Ok(Prepared {
             after_commit: std::mem::take(&mut self.after_commit),

@@ -1,13 +1,15 @@
 //! Users.
 
-use deia_model::{Action, KeyRecord, NewEvent, Role, User, admin_hold};
+use deia_model::{Action, KeyRecord, NewEvent, Role, User, admin_access};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::json;
 
 use super::{
-    errors::ApplyError, idempotency, keys, logins, rows, transaction::Tx, unreadable::lenient,
+    errors::ApplyError, idempotency, keys, rows, transaction::Tx, unreadable::lenient, web_sessions,
 };
-use crate::{AccessLimits, AddUser, ChangeUser, DeleteUser, Hint, NewUser, Refusal, Reply};
+use crate::{
+    AccessLimits, AddUser, ChangeUser, CommitNotice, DeleteUser, NewUser, Rejection, Reply,
+};
 
 const SELECT_USER: &str = "SELECT name, role, active, version, created_at, changed_at FROM users";
 
@@ -40,27 +42,30 @@ pub(super) fn find(db: &Connection, name: &str) -> rusqlite::Result<Option<User>
 
 fn stored(tx: &Tx<'_>, name: &str) -> Result<User, ApplyError> {
     let found = find(tx.db, name)?;
-    Ok(found.ok_or_else(|| Refusal::NoSuchUser(name.to_owned()))?)
+    Ok(found.ok_or_else(|| Rejection::NoSuchUser(name.to_owned()))?)
 }
 
 pub(super) fn add(tx: &mut Tx<'_>, command: &AddUser) -> Result<Reply, ApplyError> {
     let AddUser {
-        name, dedup, actor, ..
+        name,
+        idempotency,
+        actor,
+        ..
     } = command;
-    if let Some(dedup) = dedup
-        && let Some(user) = idempotency::remembered(tx, actor, dedup)?
+    if let Some(idempotency) = idempotency
+        && let Some(user) = idempotency::remembered(tx, actor, idempotency)?
     {
         let replayed = true;
         return Ok(Reply::UserAdded(NewUser { user, replayed }));
     }
     if find(tx.db, name)?.is_some() {
-        return Err(Refusal::UserExists(name.clone()).into());
+        return Err(Rejection::UserExists(name.clone()).into());
     }
     make_room(tx, name, command.limits)?;
     insert(tx, name, (command.role, command.active), actor)?;
     let user = stored(tx, name)?;
-    if let Some(dedup) = dedup {
-        idempotency::remember(tx, actor, dedup, &user)?;
+    if let Some(idempotency) = idempotency {
+        idempotency::remember(tx, actor, idempotency, &user)?;
     }
     let replayed = false;
     Ok(Reply::UserAdded(NewUser { user, replayed }))
@@ -76,7 +81,7 @@ pub(super) fn make_room(tx: &Tx<'_>, name: &str, limits: AccessLimits) -> Result
         )?
         .exists([name])?;
     if has_tasks {
-        return Err(Refusal::NameHasTasks(name.to_owned()).into());
+        return Err(Rejection::NameHasTasks(name.to_owned()).into());
     }
     let count: u32 = tx
         .db
@@ -84,7 +89,7 @@ pub(super) fn make_room(tx: &Tx<'_>, name: &str, limits: AccessLimits) -> Result
         .query_row([], |row| row.get(0))?;
     match count < limits.max_users {
         true => Ok(()),
-        false => Err(Refusal::NoRoomForAccess(
+        false => Err(Rejection::NoRoomForAccess(
             "there are as many users as may be (auth.max_users)",
         )
         .into()),
@@ -119,7 +124,7 @@ fn log(
             .owner(name)
             .details(details),
     )?;
-    tx.hint_once(Hint::KeysChanged);
+    tx.notice_once(CommitNotice::KeysChanged);
     Ok(())
 }
 
@@ -149,7 +154,7 @@ pub(super) fn change(tx: &mut Tx<'_>, command: &ChangeUser) -> Result<Reply, App
     log(tx, Action::UserChanged, actor, name, details)?;
     if user.active && !active {
         // The keys do not become valid again with the user.
-        logins::end_of_user(tx, name, actor)?;
+        web_sessions::end_of_user(tx, name, actor)?;
     }
     Ok(Reply::User(stored(tx, name)?))
 }
@@ -187,14 +192,14 @@ pub(super) fn delete(tx: &mut Tx<'_>, command: &DeleteUser) -> Result<Reply, App
     idempotency::forget(tx, name)?;
     let details = json!({"role": user.role, "active": user.active});
     log(tx, Action::UserDeleted, actor, name, details)?;
-    logins::end_of_user(tx, name, actor)?;
+    web_sessions::end_of_user(tx, name, actor)?;
     Ok(Reply::User(user))
 }
 
-fn check_version(user: &User, expected: Option<u64>) -> Result<(), Refusal> {
+fn check_version(user: &User, expected: Option<u64>) -> Result<(), Rejection> {
     let actual = user.version;
     match expected.filter(|expected| *expected != actual) {
-        Some(expected) => Err(Refusal::VersionMismatch { expected, actual }),
+        Some(expected) => Err(Rejection::VersionMismatch { expected, actual }),
         None => Ok(()),
     }
 }
@@ -209,8 +214,8 @@ fn keep_an_admin(
     let before = keys::all(tx.db)?;
     let mut after = before.clone();
     after.retain_mut(|key| key.info.user != user || change(key));
-    match admin_hold(&after, tx.now) < admin_hold(&before, tx.now) {
-        true => Err(Refusal::LastAdmin(user.to_owned()).into()),
+    match admin_access(&after, tx.now) < admin_access(&before, tx.now) {
+        true => Err(Rejection::LastAdmin(user.to_owned()).into()),
         false => Ok(()),
     }
 }

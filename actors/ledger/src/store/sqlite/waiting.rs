@@ -16,7 +16,7 @@ use super::{
     shares::Counted,
     transaction::Tx,
 };
-use crate::{Cancelling, Demand, Hint, ReadyTask, Refusal, Reply};
+use crate::{Cancelling, CommitNotice, Demand, ReadyTask, Rejection, Reply};
 
 /// The part of a waiting task needed to end it or to make it ready.
 pub(super) struct Waiting {
@@ -132,7 +132,7 @@ pub(super) fn end(tx: &mut Tx<'_>, task: &Waiting, end: &End<'_>) -> rusqlite::R
     tx.count_task(counted, Some(task.status), Some(end.status))?;
     let lane = tx.lane(&task.task_type, task.priority);
     lane.flow.ended(end.status);
-    tx.hint(Hint::Finished(task.id));
+    tx.notice(CommitNotice::Finished(task.id));
     let (action, result) = match cancelled {
         true => (Action::TaskCancelled, EventResult::Success),
         false => (Action::TaskFailed, EventResult::Failure),
@@ -166,7 +166,7 @@ pub(super) fn make_ready(tx: &mut Tx<'_>, task: &Waiting) -> rusqlite::Result<()
         .execute(params![task.seq, task.run_at.as_millis()])?;
     tx.lane(&task.task_type, task.priority)
         .moved(Some(TaskStatus::Pending), TaskStatus::Queued);
-    tx.hint(Hint::Ready(task.ready()));
+    tx.notice(CommitNotice::Ready(task.ready()));
     Ok(())
 }
 
@@ -193,10 +193,10 @@ pub(super) fn cancel(
     } = find
         .query_row([id.as_bytes()], rows::stored_task)
         .optional()?
-        .ok_or(Refusal::NoSuchTask(id))?;
+        .ok_or(Rejection::NoSuchTask(id))?;
     let reason = format!("cancelled by {actor}");
     if task.status.is_final() {
-        return Err(Refusal::TaskIsFinal {
+        return Err(Rejection::TaskIsFinal {
             task: id,
             status: task.status,
         }
@@ -204,7 +204,7 @@ pub(super) fn cancel(
     }
     if task.status == TaskStatus::Running {
         if only_waiting {
-            return Err(Refusal::TaskIsRunning(id).into());
+            return Err(Rejection::TaskIsRunning(id).into());
         }
         if task.cancel_requested_at.is_none() {
             tx.db
@@ -227,7 +227,7 @@ pub(super) fn cancel(
             )?;
         }
         if let Some(bot) = task.assigned_bot {
-            tx.hint(Hint::CancelRequested(Cancelling {
+            tx.notice(CommitNotice::CancelRequested(Cancelling {
                 task: id,
                 attempt: task.attempt,
                 bot,

@@ -32,7 +32,7 @@ use super::{
     rows, unreadable,
 };
 use crate::{
-    Command, DirectDispatch, HintSink, Shortage, StoreError, TaskPolicy, anchor::Anchor,
+    Command, CommitListener, DirectDispatch, Shortage, StoreError, TaskPolicy, anchor::Anchor,
     metrics::StoreMetrics,
 };
 
@@ -60,7 +60,7 @@ struct Gate {
 #[derive(Clone, Default)]
 pub(super) struct Shared {
     /// Receivers of the notices of each commit.
-    pub(super) sinks: Arc<Mutex<Vec<HintSink>>>,
+    pub(super) sinks: Arc<Mutex<Vec<CommitListener>>>,
     /// Asked for a slot when a task is submitted.
     pub(super) direct: Arc<OnceLock<Arc<dyn DirectDispatch>>>,
     /// The file, as first opened.

@@ -4,7 +4,7 @@ use super::*;
 use crate::{Apply, CancelTask, Prune, Submission, Submit};
 
 pub(crate) async fn a_reused_name_inherits_nothing(ledger: Ledger) {
-    let once = |byte| Dedup {
+    let once = |byte| Idempotency {
         key: "once".into(),
         fingerprint: [byte; 32],
     };
@@ -12,13 +12,13 @@ pub(crate) async fn a_reused_name_inherits_nothing(ledger: Ledger) {
         tasks: vec![NewTask::new("general".parse().unwrap(), "x".to_owned())],
         submitter: ADA.into(),
         role: deia_model::Role::External,
-        dedup: Some(once(byte)),
+        idempotency: Some(once(byte)),
     };
     user_of(&ledger, add_user(ADA, Role::External, None)).await;
     let Submission { tasks, .. } = ledger.apply(submit(1)).await.unwrap();
     user_of(&ledger, delete(ADA, None)).await;
 
-    let taken = || Refusal::NameHasTasks(ADA.into());
+    let taken = || Rejection::NameHasTasks(ADA.into());
     let again = || add_user(ADA, Role::External, None);
     assert_eq!(refused(&ledger, again()).await, taken());
     let key = || add(record(KeyGrant::new(ADA, Role::External)), true);
@@ -56,17 +56,17 @@ pub(crate) async fn a_reused_name_inherits_nothing(ledger: Ledger) {
 
 pub(crate) async fn a_repeated_request_makes_one_user(ledger: Ledger) {
     let ask = |name: &str, byte| {
-        let dedup = Dedup {
+        let idempotency = Idempotency {
             key: "once".into(),
             fingerprint: [byte; 32],
         };
-        add_user(name, Role::Viewer, Some(dedup))
+        add_user(name, Role::Viewer, Some(idempotency))
     };
     let made = user_of(&ledger, ask(ADA, 1)).await;
     user_of(&ledger, change(ADA, to_active(false), None)).await;
     let again = ledger.apply(ask(ADA, 1)).await.unwrap();
     assert_eq!((again.user, again.replayed), (made, true));
     let other = refused(&ledger, ask("eve", 2)).await;
-    assert_eq!(other, Refusal::IdempotencyMismatch);
+    assert_eq!(other, Rejection::IdempotencyMismatch);
     assert_eq!(ledger.users().await.unwrap().len(), 1);
 }

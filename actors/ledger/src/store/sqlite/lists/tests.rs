@@ -76,13 +76,13 @@ fn id(i: usize) -> TaskId {
 /// Returns the ids and the cursor of each page.
 fn pages(
     db: &Connection,
-    sight: &Sight,
+    visibility: &Visibility,
     filter: &TaskFilter,
 ) -> Vec<(Vec<TaskId>, Option<TaskId>)> {
     let (mut all, mut after) = (Vec::new(), None);
     loop {
         let list = List {
-            sight: sight.clone(),
+            visibility: visibility.clone(),
             filter: filter.clone(),
             after,
             limit: 2,
@@ -119,20 +119,20 @@ proptest! {
     #[test]
     fn pages_reveal_nothing_of_invisible_tasks(tasks in proptest::collection::vec(stored(), 0..40)) {
         let all = store_of(&tasks, |_| true);
-        for sight in [Sight::SubmittedBy("ada".into()), Sight::AssignedTo("b-1".parse().unwrap())] {
-            let sees = |task: &Stored| match &sight {
-                Sight::SubmittedBy(user) => task.submitter == &**user,
-                Sight::AssignedTo(bot) => task.bot == Some(bot.as_str()),
-                Sight::All | Sight::Nothing => unreachable!(),
+        for visibility in [Visibility::SubmittedBy("ada".into()), Visibility::AssignedTo("b-1".parse().unwrap())] {
+            let sees = |task: &Stored| match &visibility {
+                Visibility::SubmittedBy(user) => task.submitter == &**user,
+                Visibility::AssignedTo(bot) => task.bot == Some(bot.as_str()),
+                Visibility::All | Visibility::Nothing => unreachable!(),
             };
             let own = store_of(&tasks, sees);
             for filter in filters() {
-                let told = pages(&all, &sight, &filter);
-                prop_assert_eq!(&told, &pages(&own, &sight, &filter), "{:?} {:?}", sight, filter);
+                let told = pages(&all, &visibility, &filter);
+                prop_assert_eq!(&told, &pages(&own, &visibility, &filter), "{:?} {:?}", visibility, filter);
                 for (items, cursor) in told {
                     for id in items.into_iter().chain(cursor) {
                         let place = u128::from_be_bytes(*id.as_bytes()) as usize;
-                        prop_assert!(sees(&tasks[place]), "{:?} is told {}", sight, id);
+                        prop_assert!(sees(&tasks[place]), "{:?} is told {}", visibility, id);
                     }
                 }
             }
@@ -150,9 +150,9 @@ proptest! {
                     && filter.bot.as_ref().is_none_or(|bot| Some(bot.as_str()) == task.bot)
             };
             let places = (0..tasks.len()).rev().filter(|i| wanted(&tasks[*i]));
-            let found = pages(&db, &Sight::All, &filter).into_iter().flat_map(|(ids, _)| ids);
+            let found = pages(&db, &Visibility::All, &filter).into_iter().flat_map(|(ids, _)| ids);
             prop_assert_eq!(found.collect::<Vec<_>>(), places.map(id).collect::<Vec<_>>(), "{:?}", filter);
-            prop_assert_eq!(pages(&db, &Sight::Nothing, &filter), [(vec![], None)]);
+            prop_assert_eq!(pages(&db, &Visibility::Nothing, &filter), [(vec![], None)]);
         }
     }
 }

@@ -18,7 +18,7 @@ use super::{
     },
     bytes_of,
 };
-use crate::{Demand, Hint, ReadyTask, Slot, TaskPolicy};
+use crate::{CommitNotice, Demand, ReadyTask, Slot, TaskPolicy};
 
 /// Maximum size of content that is stored in the row of the task, in bytes.
 const INLINE_CONTENT: usize = 1_024;
@@ -151,7 +151,7 @@ pub(super) fn insert(
             };
             claim::start_at_once(tx, task, slot, before)?;
         }
-        None => hint(tx, &accepted, seq),
+        None => notice(tx, &accepted, seq),
     }
     Ok((seq, submitted))
 }
@@ -256,13 +256,13 @@ fn log(tx: &mut Tx<'_>, accepted: &Accepted<'_>) -> rusqlite::Result<()> {
 }
 
 /// Sends the scheduler a notice of a task that no bot has taken yet.
-fn hint(tx: &mut Tx<'_>, accepted: &Accepted<'_>, seq: i64) {
+fn notice(tx: &mut Tx<'_>, accepted: &Accepted<'_>, seq: i64) {
     if let Some(at) = accepted.limits.expires_at {
-        tx.hint(Hint::Due(at.as_millis()));
+        tx.notice(CommitNotice::Due(at.as_millis()));
     }
     let run_at = accepted.run_at.as_millis();
     if accepted.status == TaskStatus::Queued {
-        tx.hint(Hint::Ready(ReadyTask {
+        tx.notice(CommitNotice::Ready(ReadyTask {
             id: accepted.id,
             order: seq,
             demand: accepted.demand(),
@@ -270,6 +270,6 @@ fn hint(tx: &mut Tx<'_>, accepted: &Accepted<'_>, seq: i64) {
             ready_at: run_at,
         }));
     } else if accepted.waits_for == 0 {
-        tx.hint(Hint::Due(run_at));
+        tx.notice(CommitNotice::Due(run_at));
     }
 }

@@ -17,7 +17,7 @@ fn submission(task_type: &str) -> Submit {
     Submit {
         tasks: vec![deia_model::NewTask::new(task_type.parse().unwrap(), "x")],
         submitter: "ada".into(),
-        dedup: None,
+        idempotency: None,
         role: deia_model::Role::Operator,
     }
 }

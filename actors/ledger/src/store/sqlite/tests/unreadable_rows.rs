@@ -7,8 +7,8 @@ use deia_model::{
 
 use super::*;
 use crate::{
-    Apply, AttemptReport, Claim, ClaimTasks, Claimed, DeleteBot, Demand, FinishAttempts,
-    FinishOutcome, PutBot, ReleaseLeases, RunDue, SetDesired, Submit,
+    Apply, AttemptReport, Claim, ClaimTasks, Claimed, DeleteBot, Demand, FinishAttempts, PutBot,
+    ReleaseLeases, ReportAck, RunDue, SetDesired, Submit,
 };
 
 struct Hive {
@@ -40,7 +40,7 @@ impl Hive {
         let command = Submit {
             tasks,
             submitter: "ada".into(),
-            dedup: None,
+            idempotency: None,
             role: deia_model::Role::Operator,
         };
         let submission = self.store.apply(command).await.unwrap();
@@ -140,7 +140,9 @@ async fn claims_skip_unreadable_tasks_once() {
             cursor: None,
             limit: 10,
         };
-        let listed = hive.store.tasks(Sight::All, TaskFilter::default(), page);
+        let listed = hive
+            .store
+            .tasks(Visibility::All, TaskFilter::default(), page);
         assert_eq!(listed.await.unwrap().items.len(), 2);
         hive.store.queue().await.unwrap();
     }
@@ -158,7 +160,7 @@ async fn ends_are_recorded_beside_a_row_that_cannot_be_read() {
             .map(|claimed| AttemptReport::given_back(claimed, "x"))
             .collect();
         let ends = hive.store.apply(FinishAttempts(reports)).await.unwrap();
-        assert_eq!(ends[1], FinishOutcome::Recorded(TaskStatus::Queued));
+        assert_eq!(ends[1], ReportAck::Recorded(TaskStatus::Queued));
         // The same holds for the start after a crash.
         hive.restart().await;
         let bots = hive.store.bots_with_running_tasks().await.unwrap();
@@ -254,7 +256,7 @@ async fn events_of_another_version_are_read_as_they_are() {
     hive.sql("UPDATE events SET action = 'task.dreamt', details = '{' WHERE seq = 1");
     for events in [
         hive.store.events(0, 10).await.unwrap(),
-        hive.store.task_events(id, Sight::All).await.unwrap(),
+        hive.store.task_events(id, Visibility::All).await.unwrap(),
     ] {
         assert_eq!(events.len(), 1);
         assert_eq!(events[0].action, EventAction::Other("task.dreamt".into()));

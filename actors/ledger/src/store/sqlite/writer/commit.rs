@@ -20,7 +20,7 @@ use super::{
     },
     Job, Writer, known_types, share,
 };
-use crate::{Command, Hint, Reply, StoreError};
+use crate::{Command, CommitNotice, Reply, StoreError};
 
 /// Replies of the commands of a committed transaction, in their order.
 type Replies = Vec<Result<Reply, StoreError>>;
@@ -187,10 +187,10 @@ impl Writer {
             Ok(mut outcomes) => outcomes.pop().unwrap_or(Err(StoreError::Closed)),
             Err(failure) if failure.is_fatal() => return Err(self.give_up(vec![job], &failure)),
             Err(failure) => {
-                let refusal = failure.told();
-                tracing::error!(error = %refusal, "command was not applied");
-                self.metrics.not_applied(&refusal);
-                Err(refusal)
+                let rejection = failure.told();
+                tracing::error!(error = %rejection, "command was not applied");
+                self.metrics.not_applied(&rejection);
+                Err(rejection)
             }
         };
         job.answer.send(outcome);
@@ -232,11 +232,13 @@ impl Writer {
                 if !self.reserve.is_in_use() {
                     self.full.written();
                 }
-                let AfterCommit { hints, claimed, .. } = told;
+                let AfterCommit {
+                    notices, claimed, ..
+                } = told;
                 if let Some(direct) = self.shared.direct.get().filter(|_| !claimed.is_empty()) {
                     direct.claimed(claimed);
                 }
-                self.tell(&hints);
+                self.tell(&notices);
                 Ok(outcomes)
             }
             Err(failure) => {
@@ -270,8 +272,8 @@ impl Writer {
             // A panic is an error of its command; the transaction is rolled back.
             match catch_unwind(AssertUnwindSafe(|| apply(&mut tx, command))) {
                 Ok(Ok(outcome)) => outcomes.push(Ok(outcome)),
-                Ok(Err(ApplyError::Refused(refusal))) => {
-                    outcomes.push(Err(StoreError::Refused(refusal)));
+                Ok(Err(ApplyError::Refused(rejection))) => {
+                    outcomes.push(Err(StoreError::Refused(rejection)));
                 }
                 Ok(Err(ApplyError::Sqlite(error))) => return Err(Failure::Command(place, error)),
                 Err(_) => return Err(Failure::Panic(place)),
@@ -283,11 +285,11 @@ impl Writer {
         Ok((outcomes, written.take()))
     }
 
-    fn tell(&self, hints: &[Hint]) {
-        if !hints.is_empty() {
+    fn tell(&self, notices: &[CommitNotice]) {
+        if !notices.is_empty() {
             let sinks = &self.shared.sinks;
             for sink in sinks.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-                sink(hints);
+                sink(notices);
             }
         }
     }

@@ -106,7 +106,7 @@ impl Histogram {
 
 /// Statistics of one lane (a type and a priority) in one commit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Flow {
+pub struct LaneStats {
     /// Tasks accepted.
     pub submitted: u32,
     /// Attempts started.
@@ -129,7 +129,7 @@ pub struct Flow {
     pub runs: Histogram,
 }
 
-impl Flow {
+impl LaneStats {
     /// Counts the end of an attempt, and the resulting status of its task.
     pub fn attempt_ended(&mut self, end: AttemptEnd, status: TaskStatus, run_ms: u64) {
         if end.ended_by_itself() {

@@ -8,26 +8,26 @@ use ring::{
     rand::{SecureRandom, SystemRandom},
 };
 
-use crate::{KeyError, LoginId};
+use crate::{KeyError, WebSessionId};
 
 const SECRET_BYTES: usize = 32;
 
 /// The content of the cookie of a web session.
 #[derive(Clone, PartialEq, Eq)]
-pub struct LoginCookie {
-    id: LoginId,
+pub struct WebSessionCookie {
+    id: WebSessionId,
     secret: [u8; SECRET_BYTES],
 }
 
-impl fmt::Debug for LoginCookie {
+impl fmt::Debug for WebSessionCookie {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LoginCookie")
+        f.debug_struct("WebSessionCookie")
             .field("id", &self.id)
             .finish_non_exhaustive()
     }
 }
 
-impl LoginCookie {
+impl WebSessionCookie {
     /// Generates a new cookie with 256 random bits.
     ///
     /// # Errors
@@ -37,7 +37,7 @@ impl LoginCookie {
         let random = SystemRandom::new();
         random.fill(&mut secret).map_err(|_| KeyError::NoRandom)?;
         Ok(Self {
-            id: LoginId::new(),
+            id: WebSessionId::new(),
             secret,
         })
     }
@@ -53,7 +53,7 @@ impl LoginCookie {
     }
 
     /// Returns the id of the session.
-    pub fn id(&self) -> LoginId {
+    pub fn id(&self) -> WebSessionId {
         self.id
     }
 
@@ -86,16 +86,16 @@ mod tests {
 
     #[test]
     fn a_cookie_reads_back_and_is_not_shown() {
-        let cookie = LoginCookie::generate().unwrap();
+        let cookie = WebSessionCookie::generate().unwrap();
         let text = cookie.reveal();
-        assert_eq!(LoginCookie::parse(&text), Some(cookie.clone()));
+        assert_eq!(WebSessionCookie::parse(&text), Some(cookie.clone()));
         let secret = text.split_once('.').unwrap().1;
         assert!(!format!("{cookie:?}").contains(secret));
         assert_ne!(cookie.csrf_token(), secret);
-        let other = LoginCookie::generate().unwrap();
+        let other = WebSessionCookie::generate().unwrap();
         assert_ne!(cookie.csrf_token(), other.csrf_token());
         for wrong in ["", ".", "x.y", &text[..text.len() - 1], &format!("{text}=")] {
-            assert_eq!(LoginCookie::parse(wrong), None, "{wrong}");
+            assert_eq!(WebSessionCookie::parse(wrong), None, "{wrong}");
         }
     }
 }

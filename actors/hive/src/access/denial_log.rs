@@ -18,7 +18,7 @@ use serde_json::{Map, Value};
 use crate::config::AuthSettings;
 
 const WINDOW_MS: u64 = 60_000;
-/// Stand for the callers beyond the number that are told apart: strangers, and
+/// Stand for the callers beyond the number that are told apart: anonymous callers, and
 /// those whose credential was genuine, so that the first do not hide the second.
 /// No user has a name with a colon.
 const OTHERS: &str = "address:others";
@@ -26,7 +26,7 @@ const OTHER_USERS: &str = "user:others";
 
 /// A request that was answered with 401 or 403. There is no credential in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Denial {
+pub struct DenialRecord {
     /// The code of the problem.
     pub reason: &'static str,
     /// The user, when the credential proves one.
@@ -41,7 +41,7 @@ pub struct Denial {
     pub route: String,
 }
 
-impl Denial {
+impl DenialRecord {
     /// Who it was, as far as that is known: the actor of the event.
     fn caller(&self) -> String {
         match (&self.user, &self.address) {
@@ -54,7 +54,7 @@ impl Denial {
 
 /// Gathers them.
 #[derive(Debug)]
-pub struct Denials {
+pub struct DenialLog {
     per_minute: u64,
     callers_max: usize,
     gathered: Mutex<Gathered>,
@@ -64,19 +64,19 @@ pub struct Denials {
 struct Gathered {
     since: Option<Timestamp>,
     /// By reason and caller.
-    strangers: HashMap<(&'static str, String), Count>,
+    anonymous: HashMap<(&'static str, String), Count>,
     /// The same of those whose credential was genuine.
     users: HashMap<(&'static str, String), Count>,
 }
 
 #[derive(Debug)]
 struct Count {
-    last: Denial,
+    last: DenialRecord,
     untold: u64,
     events: u64,
 }
 
-impl Denials {
+impl DenialLog {
     /// With these limits.
     pub fn new(settings: &AuthSettings) -> Self {
         Self {
@@ -87,13 +87,13 @@ impl Denials {
     }
 
     /// Notes one. Takes a short lock, and no I/O.
-    pub fn note(&self, denial: Denial) {
+    pub fn note(&self, denial: DenialRecord) {
         let mut gathered = self.gathered.lock().unwrap_or_else(PoisonError::into_inner);
         let Gathered {
-            strangers, users, ..
+            anonymous, users, ..
         } = &mut *gathered;
         let (callers, others) = match denial.user {
-            None => (strangers, OTHERS),
+            None => (anonymous, OTHERS),
             Some(_) => (users, OTHER_USERS),
         };
         let mut of = (denial.reason, denial.caller());
@@ -119,7 +119,7 @@ impl Denials {
     /// The events that are due at that time; `all`: also those that would wait.
     pub fn due(&self, now: Timestamp, all: bool) -> Vec<NewEvent> {
         let mut gathered = self.gathered.lock().unwrap_or_else(PoisonError::into_inner);
-        if gathered.strangers.is_empty() && gathered.users.is_empty() {
+        if gathered.anonymous.is_empty() && gathered.users.is_empty() {
             gathered.since = None;
             return Vec::new();
         }
@@ -127,9 +127,9 @@ impl Denials {
         let over = now.millis_since(since) >= WINDOW_MS;
         let mut events = Vec::new();
         let Gathered {
-            strangers, users, ..
+            anonymous, users, ..
         } = &mut *gathered;
-        for ((_, caller), count) in strangers.iter_mut().chain(users) {
+        for ((_, caller), count) in anonymous.iter_mut().chain(users) {
             let due = all || over || count.events < self.per_minute;
             if due && count.untold > 0 {
                 events.push(event(caller, count));
@@ -172,17 +172,17 @@ fn event(caller: &str, count: &Count) -> NewEvent {
 mod tests {
     use super::*;
 
-    fn denials(per_minute: u32, callers_max: u32) -> Denials {
+    fn denial_log(per_minute: u32, callers_max: u32) -> DenialLog {
         let settings = crate::config::Config::defaults().unwrap().auth;
-        Denials::new(&AuthSettings {
+        DenialLog::new(&AuthSettings {
             denied_events_per_minute: per_minute,
             denied_callers_max: callers_max,
             ..settings
         })
     }
 
-    fn denial(reason: &'static str, caller: &str) -> Denial {
-        Denial {
+    fn denial(reason: &'static str, caller: &str) -> DenialRecord {
+        DenialRecord {
             reason,
             user: None,
             address: caller.parse().ok(),
@@ -203,40 +203,40 @@ mod tests {
 
     #[test]
     fn a_flood_is_few_events_and_an_exact_count() {
-        let denials = denials(2, 10);
+        let denial_log = denial_log(2, 10);
         let (mut events, mut told) = (0, 0);
         for second in 0..180 {
             for _ in 0..1_000 {
-                denials.note(denial("key_unknown", "192.0.2.7"));
+                denial_log.note(denial("key_unknown", "192.0.2.7"));
             }
-            let due = denials.due(at(second * 1_000), false);
+            let due = denial_log.due(at(second * 1_000), false);
             events += due.len();
             told += counts(&due);
         }
-        let rest = denials.due(at(180_000), true);
+        let rest = denial_log.due(at(180_000), true);
         assert_eq!(told + counts(&rest), 180_000);
         assert!(events + rest.len() <= 4 * 3, "{events}");
-        assert_eq!(denials.due(at(181_000), true), []);
+        assert_eq!(denial_log.due(at(181_000), true), []);
     }
 
     #[test]
     fn many_callers_share_a_count() {
-        let denials = denials(2, 3);
+        let denial_log = denial_log(2, 3);
         for i in 0..1_000 {
-            denials.note(denial(
+            denial_log.note(denial(
                 "key_unknown",
                 &format!("192.0.{}.{}", i / 256, i % 256),
             ));
         }
-        let due = denials.due(at(0), false);
+        let due = denial_log.due(at(0), false);
         assert_eq!((due.len(), counts(&due)), (4, 1_000));
         assert!(due.iter().any(|event| event.actor == OTHERS));
         // They do not hide who came with a genuine key.
-        denials.note(Denial {
+        denial_log.note(DenialRecord {
             user: Some("ada".into()),
             ..denial("key_address", "192.0.2.9")
         });
-        let due = denials.due(at(1), false);
+        let due = denial_log.due(at(1), false);
         assert!(due.iter().any(|event| event.actor == "ada"), "{due:?}");
     }
 
@@ -250,7 +250,7 @@ mod tests {
             (None, "2001:db8:1:2:3:4:5:6", "address:2001:db8:1:2::/64"),
             (None, "not told", "address:unknown"),
         ] {
-            let denial = Denial {
+            let denial = DenialRecord {
                 user,
                 ..denial("key_unknown", address)
             };
@@ -260,14 +260,14 @@ mod tests {
 
     #[test]
     fn reasons_and_callers_are_apart() {
-        let denials = denials(1, 10);
-        denials.note(denial("key_unknown", "192.0.2.1"));
-        denials.note(denial("key_unknown", "192.0.2.2"));
-        denials.note(denial("key_missing", "192.0.2.1"));
-        assert_eq!(denials.due(at(0), false).len(), 3);
-        denials.note(denial("key_unknown", "192.0.2.1"));
-        assert_eq!(denials.due(at(1_000), false), [], "one a minute");
-        let late = denials.due(at(60_000), false);
+        let denial_log = denial_log(1, 10);
+        denial_log.note(denial("key_unknown", "192.0.2.1"));
+        denial_log.note(denial("key_unknown", "192.0.2.2"));
+        denial_log.note(denial("key_missing", "192.0.2.1"));
+        assert_eq!(denial_log.due(at(0), false).len(), 3);
+        denial_log.note(denial("key_unknown", "192.0.2.1"));
+        assert_eq!(denial_log.due(at(1_000), false), [], "one a minute");
+        let late = denial_log.due(at(60_000), false);
         assert_eq!((late.len(), counts(&late)), (1, 1));
     }
 }

@@ -3,7 +3,7 @@
 
 use deia_model::{BotGeneration, BotName, NewEvent, Priority, TaskId, TaskType};
 
-use super::{Demand, Flow};
+use super::{Demand, LaneStats};
 
 /// A ready task, reduced to what the scheduler needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,7 +47,7 @@ pub struct ReadyLane {
 
 /// A change made by a commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Hint {
+pub enum CommitNotice {
     /// A task became ready.
     Ready(ReadyTask),
     /// A task waits until this time (milliseconds since the epoch).
@@ -66,7 +66,7 @@ pub enum Hint {
     /// Keys changed.
     KeysChanged,
     /// Web sessions changed.
-    LoginsChanged,
+    WebSessionsChanged,
     /// The pauses changed.
     PausesChanged,
     /// An event was recorded that belongs into the server's log.
@@ -74,5 +74,5 @@ pub enum Hint {
     /// Events were appended; the number is that of the newest.
     EventsAppended(u64),
     /// Statistics of each lane in this commit.
-    Flow(Vec<(TaskType, Priority, Flow)>),
+    LaneStats(Vec<(TaskType, Priority, LaneStats)>),
 }

@@ -1,7 +1,7 @@
-//! The hive's end of the [guard](crate::guard): starts the guard, reports the living process groups
+//! The hive's end of the [reaper](crate::reaper): starts the reaper, reports the living process groups
 //! to it, replaces it when it dies, and reaps abandoned programs.
 
-mod keeper;
+mod monitor;
 mod runners;
 
 use std::{
@@ -26,35 +26,35 @@ use uuid::Uuid;
 
 pub(crate) use self::runners::{Ended, RunnerLease, RunnerProgram};
 use self::{
-    keeper::{Guard, Keeper, RunningGuard},
+    monitor::{Reaper, ReaperMonitor, RunningReaper},
     runners::Pool,
 };
-use crate::{guard::Marks, host::process, runner::Holds};
+use crate::{host::process, reaper::EnvTags, runner::Holds};
 
-/// Time for which a new guard may leave its pipe unread. A guard that stalls longer is killed and
+/// Time for which a new reaper may leave its pipe unread. A reaper that stalls longer is killed and
 /// replaced.
 const READ_WITHIN: Duration = Duration::from_secs(5);
 
-/// The program that runs [`guard::run`](crate::guard::run).
+/// The program that runs [`reaper::run`](crate::reaper::run).
 #[derive(Clone, Debug)]
-pub(crate) struct GuardianProgram {
-    /// Instance whose programs are guarded: see [`guard::mark`](crate::guard::mark).
+pub(crate) struct ReaperProgram {
+    /// Instance whose programs are watched: see [`reaper::instance_tag`](crate::reaper::instance_tag).
     pub(crate) instance: String,
-    /// Run whose programs are guarded: see [`guard::run_mark`](crate::guard::run_mark).
+    /// Run whose programs are watched: see [`reaper::run_tag`](crate::reaper::run_tag).
     pub(crate) run: String,
-    /// Path of the guard program.
+    /// Path of the reaper program.
     pub(crate) path: PathBuf,
-    /// Arguments of the guard program.
+    /// Arguments of the reaper program.
     pub(crate) args: Vec<OsString>,
-    /// Complete environment of the guard program. Nothing in it may mark it as a program of the
+    /// Complete environment of the reaper program. Nothing in it may mark it as a program of the
     /// hive.
     pub(crate) env: Vec<(OsString, OsString)>,
     /// The program that runs programs.
     pub(crate) runner: RunnerProgram,
 }
 
-impl GuardianProgram {
-    /// Returns this very program, as `<program> guard <instance> <run>`.
+impl ReaperProgram {
+    /// Returns this very program, as `<program> reaper <instance> <run>`.
     ///
     /// # Errors
     /// The path of this program is unknown.
@@ -72,7 +72,7 @@ impl GuardianProgram {
                 env: Vec::new(),
                 max_idle: 0,
             },
-            args: vec!["guard".into(), instance.into(), run.clone().into()],
+            args: vec!["reaper".into(), instance.into(), run.clone().into()],
             instance: instance.to_owned(),
             run,
             path,
@@ -81,10 +81,10 @@ impl GuardianProgram {
     }
 }
 
-/// A handle that reports living process groups to the guard. Cheap to clone; dropping the last
-/// clone ends the guard. Never blocks.
+/// A handle that reports living process groups to the reaper. Cheap to clone; dropping the last
+/// clone ends the reaper. Never blocks.
 #[derive(Clone)]
-pub(crate) struct Guardian(Arc<Handle>);
+pub(crate) struct ReaperHandle(Arc<Handle>);
 
 struct Handle(Arc<Shared>);
 
@@ -118,15 +118,15 @@ struct Orphan {
     child: Child,
     /// Becomes readable when the runner has ended.
     pidfd: OwnedFd,
-    /// Marks of the runner's processes, to find them if the runner is killed.
-    marks: Option<Marks>,
+    /// Environment tags of the runner's processes, to find them if the runner is killed.
+    env_tags: Option<EnvTags>,
     /// Time at which the runner is killed if it has not ended by itself.
     overdue_at: Instant,
 }
 
 /// Processes that may have left their group, and the caller that waits for their end.
 struct Escaped {
-    marks: Marks,
+    env_tags: EnvTags,
     ended: oneshot::Sender<()>,
 }
 
@@ -140,30 +140,30 @@ struct Shared {
     run: String,
     pool: Pool,
     state: Mutex<State>,
-    /// Wakes the keeper thread.
+    /// Wakes the monitor thread.
     wake: OwnedFd,
 }
 
 #[derive(Default)]
 struct State {
     live: BTreeSet<i32>,
-    /// `None` while there is no guard.
+    /// `None` while there is no reaper.
     pipe: Option<OwnedFd>,
-    /// True if the guard does not read its pipe. It must be killed before the pipe is closed, or it
+    /// True if the reaper does not read its pipe. It must be killed before the pipe is closed, or it
     /// would end living programs.
     stuck: bool,
     orphans: Vec<Orphan>,
     escaped: Vec<Escaped>,
     closing: bool,
-    guard_pid: Option<u32>,
+    reaper_pid: Option<u32>,
 }
 
-impl Guardian {
-    /// Starts the guard.
+impl ReaperHandle {
+    /// Starts the reaper.
     ///
     /// # Errors
-    /// The guard or its keeper thread cannot be started.
-    pub(crate) fn start(program: GuardianProgram) -> io::Result<Self> {
+    /// The reaper or its monitor thread cannot be started.
+    pub(crate) fn start(program: ReaperProgram) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             instance: program.instance.clone(),
             run: program.run.clone(),
@@ -172,21 +172,21 @@ impl Guardian {
             wake: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
         });
         let handle = Handle(Arc::clone(&shared));
-        let guard = Guard::start(&program)?;
-        let guard = shared.install(guard);
-        let keeper = Keeper::new(shared, program);
+        let reaper = Reaper::start(&program)?;
+        let reaper = shared.install(reaper);
+        let monitor = ReaperMonitor::new(shared, program);
         std::thread::Builder::new()
-            .name("deia-guardian".into())
-            .spawn(move || keeper.keep(guard))?;
+            .name("deia-reaper".into())
+            .spawn(move || monitor.keep(reaper))?;
         Ok(Self(Arc::new(handle)))
     }
 
-    /// Returns the instance whose programs are guarded.
+    /// Returns the instance whose programs are watched.
     pub(crate) fn instance(&self) -> &str {
         &self.0.0.instance
     }
 
-    /// Returns the run whose programs are guarded.
+    /// Returns the run whose programs are watched.
     pub(crate) fn run(&self) -> &str {
         &self.0.0.run
     }
@@ -210,13 +210,13 @@ impl Guardian {
         self.0.0.wake();
     }
 
-    /// Ends the processes with these marks, which left their group. Concurrent calls share one scan
+    /// Ends the processes with these environment tags, which left their group. Concurrent calls share one scan
     /// of all processes, which takes about 30 ms.
-    pub(crate) async fn end_escaped(&self, marks: Marks) {
+    pub(crate) async fn end_escaped(&self, env_tags: EnvTags) {
         let (ended, wait) = oneshot::channel();
-        self.0.0.lock().escaped.push(Escaped { marks, ended });
+        self.0.0.lock().escaped.push(Escaped { env_tags, ended });
         self.0.0.wake();
-        // The keeper lives as long as this handle, and answers.
+        // The monitor lives as long as this handle, and answers.
         let _ = wait.await;
     }
 
@@ -238,9 +238,9 @@ impl Guardian {
     }
 
     #[cfg(test)]
-    /// Returns the process id of the guard; `None` while there is none.
-    pub(crate) fn guard_pid(&self) -> Option<u32> {
-        self.0.0.lock().guard_pid
+    /// Returns the process id of the reaper; `None` while there is none.
+    pub(crate) fn reaper_pid(&self) -> Option<u32> {
+        self.0.0.lock().reaper_pid
     }
 }
 
@@ -250,7 +250,7 @@ impl Shared {
     }
 
     fn wake(&self) {
-        // Fails only if the counter is full, and then the keeper is awake.
+        // Fails only if the counter is full, and then the monitor is awake.
         let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
     }
 
@@ -274,11 +274,11 @@ impl Shared {
         }
     }
 
-    /// Reports the living groups to a new guard and makes it the current one.
-    fn install(&self, guard: Guard) -> RunningGuard {
-        let Guard { child, pidfd, pipe } = guard;
+    /// Reports the living groups to a new reaper and makes it the current one.
+    fn install(&self, reaper: Reaper) -> RunningReaper {
+        let Reaper { child, pidfd, pipe } = reaper;
         let known = self.lock().live.clone();
-        // Outside of the lock: there may be many groups, and the guard may be slow.
+        // Outside of the lock: there may be many groups, and the reaper may be slow.
         let mut told = rustix::io::ioctl_fionbio(&pipe, true)
             .and_then(|()| write_all(&pipe, &lines('+', &known), READ_WITHIN));
         let mut state = self.lock();
@@ -288,12 +288,12 @@ impl Shared {
             .and_then(|()| tell('-', known.difference(&state.live).collect()))
             .and_then(|()| tell('+', state.live.difference(&known).collect()));
         state.stuck = told.is_err();
-        state.guard_pid = Some(child.id());
+        state.reaper_pid = Some(child.id());
         state.pipe = Some(pipe);
         if state.stuck {
             self.wake();
         }
-        RunningGuard { child, pidfd }
+        RunningReaper { child, pidfd }
     }
 }
 

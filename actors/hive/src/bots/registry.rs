@@ -17,11 +17,11 @@ use super::{command::Pids, fault::Fault, left::Left};
 
 /// All bots that were ever launched in this process.
 #[derive(Clone, Default)]
-pub(crate) struct Board(Arc<DashMap<BotName, Arc<Card>>>, Arc<AtomicU64>);
+pub(crate) struct BotRegistry(Arc<DashMap<BotName, Arc<BotGauges>>>, Arc<AtomicU64>);
 
 /// The observations of one bot.
 #[derive(Default)]
-pub(crate) struct Card {
+pub(crate) struct BotGauges {
     /// Number of the incarnation observed; 0 if none was started.
     incarnation: AtomicU64,
     up: AtomicBool,
@@ -63,9 +63,9 @@ impl fmt::Display for Trouble {
     }
 }
 
-/// A snapshot of a [`Card`].
+/// A snapshot of a [`BotGauges`].
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Observation {
+pub(crate) struct BotSnapshot {
     pub(crate) up: bool,
     pub(crate) quarantined: bool,
     pub(crate) suspended: bool,
@@ -79,11 +79,11 @@ pub(crate) struct Observation {
     pub(crate) pids: Vec<u32>,
 }
 
-impl Board {
-    /// Returns the bot's card, created on first use.
-    pub(super) fn card(&self, bot: &BotName) -> Arc<Card> {
-        if let Some(card) = self.0.get(bot) {
-            return card.clone();
+impl BotRegistry {
+    /// Returns the bot's gauges, created on first use.
+    pub(super) fn gauges(&self, bot: &BotName) -> Arc<BotGauges> {
+        if let Some(gauges) = self.0.get(bot) {
+            return gauges.clone();
         }
         self.0.entry(bot.clone()).or_default().clone()
     }
@@ -96,12 +96,12 @@ impl Board {
 
     /// Notes that the bot is launched again: an earlier quarantine no longer counts.
     pub(crate) fn launched(&self, bot: &BotName) {
-        self.card(bot).launched();
+        self.gauges(bot).launched();
     }
 
     /// Notes that the bot drains: it takes nothing new.
     pub(crate) fn draining(&self, bot: &BotName) {
-        self.card(bot).set_draining(true);
+        self.gauges(bot).set_draining(true);
     }
 
     /// Forgets a bot that was removed.
@@ -110,27 +110,27 @@ impl Board {
     }
 
     /// Returns a snapshot of a bot.
-    pub(crate) fn observe(&self, bot: &BotName) -> Observation {
-        let card = self.0.get(bot).map(|card| card.clone());
-        card.map(|card| card.observe()).unwrap_or_default()
+    pub(crate) fn snapshot(&self, bot: &BotName) -> BotSnapshot {
+        let gauges = self.0.get(bot).map(|gauges| gauges.clone());
+        gauges.map(|gauges| gauges.snapshot()).unwrap_or_default()
     }
 
     /// Returns the number of running tasks and of running programs of all bots.
     pub(crate) fn totals(&self) -> (u32, usize) {
-        self.0.iter().fold((0, 0), |(tasks, programs), card| {
-            let running = card.running.load(Ordering::Relaxed);
-            (tasks + running, programs + card.pids.len())
+        self.0.iter().fold((0, 0), |(tasks, programs), gauges| {
+            let running = gauges.running.load(Ordering::Relaxed);
+            (tasks + running, programs + gauges.pids.len())
         })
     }
 
     /// Returns the number of running tasks of all bots.
     pub(crate) fn running(&self) -> u32 {
-        let running = |card: &Card| card.running.load(Ordering::Relaxed);
-        self.0.iter().map(|card| running(&card)).sum()
+        let running = |gauges: &BotGauges| gauges.running.load(Ordering::Relaxed);
+        self.0.iter().map(|gauges| running(&gauges)).sum()
     }
 }
 
-impl Card {
+impl BotGauges {
     /// Notes a start of the bot. Returns `true` if there was one before.
     pub(super) fn begin(&self, incarnation: u64) -> bool {
         let before = self.incarnation.swap(incarnation, Ordering::SeqCst);
@@ -263,10 +263,10 @@ impl Card {
         self.quarantined.store(true, Ordering::Relaxed);
     }
 
-    fn observe(&self) -> Observation {
+    fn snapshot(&self) -> BotSnapshot {
         let now = Timestamp::now();
         let time = |millis: i64| (millis != 0).then(|| Timestamp::from_millis(millis));
-        Observation {
+        BotSnapshot {
             up: self.up.load(Ordering::Relaxed),
             quarantined: self.quarantined.load(Ordering::Relaxed),
             suspended: self.suspended.load(Ordering::Relaxed),
@@ -292,11 +292,14 @@ mod tests {
 
     #[test]
     fn incarnation_numbers_of_a_recreated_bot_are_new() {
-        let (board, bot) = (Board::default(), "b".parse().unwrap());
-        let first = board.begin_incarnation();
-        assert!(!board.card(&bot).begin(1) && board.card(&bot).begin(2));
-        board.forget(&bot);
-        assert!(board.begin_incarnation() > first);
-        assert!(!board.card(&bot).begin(3), "another bot of the same name");
+        let (registry, bot) = (BotRegistry::default(), "b".parse().unwrap());
+        let first = registry.begin_incarnation();
+        assert!(!registry.gauges(&bot).begin(1) && registry.gauges(&bot).begin(2));
+        registry.forget(&bot);
+        assert!(registry.begin_incarnation() > first);
+        assert!(
+            !registry.gauges(&bot).begin(3),
+            "another bot of the same name"
+        );
     }
 }

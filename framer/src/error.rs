@@ -20,14 +20,14 @@ pub enum FramingFault {
 
 /// Reason why a request is not let pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct FramingError {
     /// Kind of the fault.
     pub fault: FramingFault,
     /// A sentence without its full stop.
     pub detail: &'static str,
 }
 
-impl Refusal {
+impl FramingError {
     pub(crate) const fn malformed(detail: &'static str) -> Self {
         Self {
             fault: FramingFault::Malformed,

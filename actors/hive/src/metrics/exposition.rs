@@ -19,7 +19,7 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 
 /// Numbers of one moment, by metric.
 #[derive(Debug, Default)]
-pub struct Readings(HashMap<&'static str, Vec<Point>>);
+pub struct Exposition(HashMap<&'static str, Vec<Point>>);
 
 #[derive(Debug)]
 struct Point {
@@ -34,7 +34,7 @@ enum Value {
     Sizes(Snapshot),
 }
 
-impl Readings {
+impl Exposition {
     /// A whole number; `labels` are the values, in the order of the table.
     pub fn count<L: Into<Cow<'static, str>>>(
         &mut self,
@@ -56,12 +56,12 @@ impl Readings {
     }
 
     /// A whole number of a metric without labels.
-    pub fn plain(&mut self, metric: &Metric, value: u64) {
+    pub fn gauge(&mut self, metric: &Metric, value: u64) {
         self.count(metric, NO_LABELS, value);
     }
 
     /// How a histogram stands.
-    pub fn sizes<L: Into<Cow<'static, str>>>(
+    pub fn histogram<L: Into<Cow<'static, str>>>(
         &mut self,
         metric: &Metric,
         labels: impl IntoIterator<Item = L>,
@@ -114,7 +114,7 @@ impl Readings {
 /// For a metric that has none.
 pub(crate) const NO_LABELS: [&str; 0] = [];
 
-impl Collector for Readings {
+impl Collector for Exposition {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         for metric in table::all() {
             let (name, unit) = family(metric);
@@ -190,14 +190,14 @@ mod tests {
 
     #[test]
     fn numbers_become_text() {
-        let mut readings = Readings::default();
+        let mut readings = Exposition::default();
         readings.count(&table::HTTP_PROBLEMS, ["not_found"], 3);
-        readings.plain(&table::STORE_QUEUE, 7);
+        readings.gauge(&table::STORE_QUEUE, 7);
         readings.number(&table::CPU, NO_LABELS, 1.5);
         readings.count(&table::BUILD, ["1.2.3", "debug"], 1);
         let reads = Histogram::of_durations();
         reads.observe(Duration::from_secs(2));
-        readings.sizes(&table::STORE_READ_DURATION, NO_LABELS, &reads);
+        readings.histogram(&table::STORE_READ_DURATION, NO_LABELS, &reads);
         let text = readings.into_text().unwrap();
         for line in [
             "# TYPE deia_http_problems counter",

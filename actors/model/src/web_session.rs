@@ -2,26 +2,26 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{KeyId, LoginId, Timestamp};
+use super::{KeyId, Timestamp, WebSessionId};
 use crate::Role;
 
 /// The stored record of a web session. The secret of its cookie is not stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LoginRecord {
+pub struct WebSessionRecord {
     /// The part of the record that listings show.
-    pub info: Login,
+    pub info: WebSession,
     /// SHA-256 of the secret part of the cookie.
     pub secret_sha256: [u8; 32],
     /// The trust anchor of the token that opened the session: a hash of the signing key
     /// and the settings of its issuer.
-    pub basis: Option<[u8; 32]>,
+    pub trust_anchor: Option<[u8; 32]>,
 }
 
 /// A web session as listings show it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-pub struct Login {
+pub struct WebSession {
     /// The id of the session; not secret.
-    pub id: LoginId,
+    pub id: WebSessionId,
     /// The user that acts in the session.
     pub user: String,
     /// The credential that opened the session.
@@ -62,7 +62,7 @@ pub enum OpenedWith {
 
 /// Reason why a session ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LoginEnd {
+pub enum WebSessionEnd {
     /// The user logged out.
     LoggedOut,
     /// The user ended all sessions.
@@ -77,7 +77,7 @@ pub enum LoginEnd {
     Withdrawn,
 }
 
-impl LoginEnd {
+impl WebSessionEnd {
     /// Returns the name in events.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -90,7 +90,7 @@ impl LoginEnd {
     }
 }
 
-impl Login {
+impl WebSession {
     /// Returns whether the session may still be used at `now`, when it was last used at
     /// `last_seen`.
     pub fn is_open(&self, last_seen: Timestamp, idle_timeout_ms: u64, now: Timestamp) -> bool {
@@ -105,8 +105,8 @@ mod tests {
     #[test]
     fn sessions_end_when_idle_and_at_their_maximum_age() {
         let at = Timestamp::from_millis;
-        let login = Login {
-            id: LoginId::new(),
+        let web_session = WebSession {
+            id: WebSessionId::new(),
             user: "ada".into(),
             opened_with: OpenedWith::Key(KeyId::new()),
             created_at: at(0),
@@ -126,12 +126,12 @@ mod tests {
             (50, 40, true),
         ] {
             assert_eq!(
-                login.is_open(at(last_seen), 10, at(now)),
+                web_session.is_open(at(last_seen), 10, at(now)),
                 open,
                 "{last_seen} {now}"
             );
         }
-        let json = serde_json::to_value(&login).unwrap();
+        let json = serde_json::to_value(&web_session).unwrap();
         assert!(
             json["key_id"].is_string() && json.get("token").is_none(),
             "{json}"

@@ -1,4 +1,4 @@
-//! The sessions in browsers that are open, in memory: a look-up takes no lock and
+//! The web sessions that are open, in memory: a look-up takes no lock and
 //! no I/O.
 
 use std::{
@@ -11,7 +11,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use deia_model::{Login, LoginCookie, LoginId, LoginRecord, Timestamp};
+use deia_model::{Timestamp, WebSession, WebSessionCookie, WebSessionId, WebSessionRecord};
 use subtle::ConstantTimeEq;
 
 use super::AuthError;
@@ -22,14 +22,14 @@ const SEEN_GRAIN_MS: i64 = 1_000;
 
 /// The sessions that are open.
 #[derive(Debug)]
-pub struct Logins {
+pub struct WebSessions {
     idle_timeout_ms: u64,
-    open: ArcSwap<HashMap<LoginId, Entry>>,
+    open: ArcSwap<HashMap<WebSessionId, Entry>>,
 }
 
 #[derive(Debug)]
 struct Entry {
-    login: LoginRecord,
+    web_session: WebSessionRecord,
     /// Shared with the entries before it.
     seen: Arc<Seen>,
 }
@@ -42,18 +42,18 @@ struct Seen {
 
 impl Entry {
     /// As it is stored, but as of now.
-    fn record(&self) -> LoginRecord {
-        LoginRecord {
+    fn record(&self) -> WebSessionRecord {
+        WebSessionRecord {
             info: self.info(),
-            ..self.login.clone()
+            ..self.web_session.clone()
         }
     }
 
     /// What listings show, as of now.
-    fn info(&self) -> Login {
-        Login {
+    fn info(&self) -> WebSession {
+        WebSession {
             last_seen_at: self.last_seen(),
-            ..self.login.info.clone()
+            ..self.web_session.info.clone()
         }
     }
 
@@ -62,7 +62,7 @@ impl Entry {
     }
 }
 
-impl Logins {
+impl WebSessions {
     /// None yet.
     pub fn new(idle_timeout: Duration) -> Self {
         Self {
@@ -72,11 +72,11 @@ impl Logins {
     }
 
     /// Replaces all. Holds from the next look-up.
-    pub fn replace(&self, logins: Vec<LoginRecord>) {
+    pub fn replace(&self, web_sessions: Vec<WebSessionRecord>) {
         let before = self.open.load();
-        let entry = |login: LoginRecord| {
-            let id = login.info.id;
-            let stored = login.info.last_seen_at.as_millis();
+        let entry = |web_session: WebSessionRecord| {
+            let id = web_session.info.id;
+            let stored = web_session.info.last_seen_at.as_millis();
             let seen = before.get(&id).map(|entry| entry.seen.clone());
             let seen = seen.unwrap_or_else(|| {
                 Arc::new(Seen {
@@ -84,10 +84,10 @@ impl Logins {
                     written_ms: stored.into(),
                 })
             });
-            (id, Entry { login, seen })
+            (id, Entry { web_session, seen })
         };
         self.open
-            .store(Arc::new(logins.into_iter().map(entry).collect()));
+            .store(Arc::new(web_sessions.into_iter().map(entry).collect()));
     }
 
     /// The session of this cookie. It is not used by this: see [`Self::note_use`].
@@ -95,14 +95,18 @@ impl Logins {
     /// # Errors
     /// [`AuthError::SessionOver`]: there is none, or it is over, or the secret is
     /// another; which of these is not told.
-    pub fn find(&self, cookie: &LoginCookie, now: Timestamp) -> Result<LoginRecord, AuthError> {
+    pub fn find(
+        &self,
+        cookie: &WebSessionCookie,
+        now: Timestamp,
+    ) -> Result<WebSessionRecord, AuthError> {
         let open = self.open.load();
         let entry = open.get(&cookie.id()).ok_or(AuthError::SessionOver)?;
         let same: bool = cookie
             .secret_sha256()
-            .ct_eq(&entry.login.secret_sha256)
+            .ct_eq(&entry.web_session.secret_sha256)
             .into();
-        let info = &entry.login.info;
+        let info = &entry.web_session.info;
         if !same || !info.is_open(entry.last_seen(), self.idle_timeout_ms, now) {
             return Err(AuthError::SessionOver);
         }
@@ -110,7 +114,7 @@ impl Logins {
     }
 
     /// Notes that it was used: who was let in with it was.
-    pub fn note_use(&self, id: LoginId, now: Timestamp) {
+    pub fn note_use(&self, id: WebSessionId, now: Timestamp) {
         let (open, now) = (self.open.load(), now.as_millis());
         let Some(entry) = open.get(&id) else { return };
         if now - entry.seen.last_ms.load(Ordering::Relaxed) >= SEEN_GRAIN_MS {
@@ -119,59 +123,59 @@ impl Logins {
     }
 
     /// The session of that id, if it is open; it is not used by this.
-    pub fn get(&self, id: LoginId, now: Timestamp) -> Option<LoginRecord> {
+    pub fn get(&self, id: WebSessionId, now: Timestamp) -> Option<WebSessionRecord> {
         let open = self.open.load();
         let entry = open.get(&id)?;
         let is_open = entry
-            .login
+            .web_session
             .info
             .is_open(entry.last_seen(), self.idle_timeout_ms, now);
         is_open.then(|| entry.record())
     }
 
     /// Returns when a session is over unless it is used until then.
-    pub fn over_at(&self, id: LoginId) -> Option<Timestamp> {
+    pub fn over_at(&self, id: WebSessionId) -> Option<Timestamp> {
         let open = self.open.load();
         let entry = open.get(&id)?;
         let idle = entry.last_seen().plus_millis(self.idle_timeout_ms);
-        Some(idle.min(entry.login.info.expires_at))
+        Some(idle.min(entry.web_session.info.expires_at))
     }
 
     /// The open sessions of a user, oldest first.
-    pub fn of_user(&self, user: &str, now: Timestamp) -> Vec<Login> {
+    pub fn of_user(&self, user: &str, now: Timestamp) -> Vec<WebSession> {
         let open = self.open.load();
         let mut found: Vec<_> = open
             .values()
-            .filter(|entry| entry.login.info.user == user)
+            .filter(|entry| entry.web_session.info.user == user)
             .map(Entry::info)
             .filter(|info| info.is_open(info.last_seen_at, self.idle_timeout_ms, now))
             .collect();
-        found.sort_by_key(|login| login.id);
+        found.sort_by_key(|web_session| web_session.id);
         found
     }
 
     /// Those of which that is so.
-    pub fn those(&self, is: impl Fn(&LoginRecord) -> bool) -> Vec<LoginId> {
+    pub fn those(&self, is: impl Fn(&WebSessionRecord) -> bool) -> Vec<WebSessionId> {
         let open = self.open.load();
-        let those = open.values().filter(|entry| is(&entry.login));
-        those.map(|entry| entry.login.info.id).collect()
+        let those = open.values().filter(|entry| is(&entry.web_session));
+        those.map(|entry| entry.web_session.info.id).collect()
     }
 
     /// Those that are over and still there.
-    pub fn over(&self, now: Timestamp) -> Vec<LoginId> {
+    pub fn over(&self, now: Timestamp) -> Vec<WebSessionId> {
         let open = self.open.load();
         let over = |entry: &&Entry| {
-            let info = &entry.login.info;
+            let info = &entry.web_session.info;
             !info.is_open(entry.last_seen(), self.idle_timeout_ms, now)
         };
         open.values()
             .filter(over)
-            .map(|entry| entry.login.info.id)
+            .map(|entry| entry.web_session.info.id)
             .collect()
     }
 
     /// Those that were used since this was asked last, and when.
-    pub fn uses_to_write(&self) -> Vec<(LoginId, Timestamp)> {
+    pub fn uses_to_write(&self) -> Vec<(WebSessionId, Timestamp)> {
         let open = self.open.load();
         let mut uses = Vec::new();
         for (id, entry) in open.iter() {
@@ -194,9 +198,9 @@ mod tests {
         Timestamp::from_millis(millis)
     }
 
-    fn record(cookie: &LoginCookie, user: &str) -> LoginRecord {
-        LoginRecord {
-            info: Login {
+    fn record(cookie: &WebSessionCookie, user: &str) -> WebSessionRecord {
+        WebSessionRecord {
+            info: WebSession {
                 id: cookie.id(),
                 user: user.into(),
                 opened_with: OpenedWith::Key(KeyId::new()),
@@ -207,38 +211,42 @@ mod tests {
                 user_agent: None,
             },
             secret_sha256: cookie.secret_sha256(),
-            basis: None,
+            trust_anchor: None,
         }
     }
 
     #[test]
     fn a_session_is_found_while_it_is_used() {
-        let [ada, bob, forged] = [(); 3].map(|()| LoginCookie::generate().unwrap());
+        let [ada, bob, forged] = [(); 3].map(|()| WebSessionCookie::generate().unwrap());
         let text = forged
             .reveal()
             .replace(&forged.id().to_string(), &ada.id().to_string());
-        let forged = LoginCookie::parse(&text).unwrap();
-        let logins = Logins::new(Duration::from_secs(10));
-        logins.replace(vec![record(&ada, "ada"), record(&bob, "bob")]);
-        let find = |cookie: &LoginCookie, now| {
-            let found = logins.find(cookie, at(now))?;
-            logins.note_use(cookie.id(), at(now));
+        let forged = WebSessionCookie::parse(&text).unwrap();
+        let web_sessions = WebSessions::new(Duration::from_secs(10));
+        web_sessions.replace(vec![record(&ada, "ada"), record(&bob, "bob")]);
+        let find = |cookie: &WebSessionCookie, now| {
+            let found = web_sessions.find(cookie, at(now))?;
+            web_sessions.note_use(cookie.id(), at(now));
             Ok(found.info.user)
         };
         // Who only looks does not use it.
-        logins.find(&bob, at(5_000)).unwrap();
+        web_sessions.find(&bob, at(5_000)).unwrap();
         assert_eq!(find(&ada, 9_000), Ok("ada".into()));
         assert_eq!(find(&forged, 9_000), Err(AuthError::SessionOver));
         assert_eq!(find(&bob, 10_000), Err(AuthError::SessionOver), "idle");
-        assert_eq!(logins.of_user("ada", at(10_000)).len(), 1);
-        assert_eq!(logins.of_user("bob", at(10_000)), []);
-        assert_eq!(logins.over(at(10_000)), [bob.id()]);
-        assert_eq!(logins.uses_to_write(), [(ada.id(), at(9_000))]);
-        assert_eq!(logins.uses_to_write(), []);
+        assert_eq!(web_sessions.of_user("ada", at(10_000)).len(), 1);
+        assert_eq!(web_sessions.of_user("bob", at(10_000)), []);
+        assert_eq!(web_sessions.over(at(10_000)), [bob.id()]);
+        assert_eq!(web_sessions.uses_to_write(), [(ada.id(), at(9_000))]);
+        assert_eq!(web_sessions.uses_to_write(), []);
         // A reload with what is stored does not forget the use.
-        logins.replace(vec![record(&ada, "ada")]);
+        web_sessions.replace(vec![record(&ada, "ada")]);
         assert_eq!(
-            logins.get(ada.id(), at(18_000)).unwrap().info.last_seen_at,
+            web_sessions
+                .get(ada.id(), at(18_000))
+                .unwrap()
+                .info
+                .last_seen_at,
             at(9_000)
         );
         for now in (18_000..100_000).step_by(9_000) {

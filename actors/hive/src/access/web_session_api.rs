@@ -2,12 +2,13 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use deia_ledger::{Dedup, EndLogins, EndUserLogins, LedgerCommand, OpenLogin};
+use deia_ledger::{EndUserWebSessions, EndWebSessions, Idempotency, LedgerCommand, OpenWebSession};
 use deia_model::{
-    Login, LoginCookie, LoginEnd, LoginId, LoginRecord, OpenedWith, Principal, Timestamp, Via,
+    Credential, OpenedWith, Principal, Timestamp, WebSession, WebSessionCookie, WebSessionEnd,
+    WebSessionId, WebSessionRecord,
 };
 
-use super::{AccessApi, AuthError, Denied};
+use super::{AccessApi, AuthError, AuthFailure};
 use crate::HiveError;
 
 /// Characters of what a browser says of itself.
@@ -15,11 +16,11 @@ const USER_AGENT_MAX: usize = 256;
 
 /// A session that was opened just now: the only time that its cookie is seen.
 #[derive(Clone, Debug)]
-pub struct OpenedLogin {
+pub struct OpenedWebSession {
     /// What listings show of it.
-    pub login: Login,
+    pub web_session: WebSession,
     /// What is in its cookie.
-    pub cookie: LoginCookie,
+    pub cookie: WebSessionCookie,
 }
 
 impl AccessApi {
@@ -30,35 +31,35 @@ impl AccessApi {
     /// [`HiveError::Refused`] when there are as many as may be, or when the same
     /// request opened its session already;
     /// [`HiveError::NotFound`] for who came with a session.
-    pub async fn open_login(
+    pub async fn open_web_session(
         &self,
         who: &Principal,
         from: Option<IpAddr>,
         user_agent: Option<&str>,
-        dedup: Option<Dedup>,
-    ) -> Result<OpenedLogin, HiveError> {
+        idempotency: Option<Idempotency>,
+    ) -> Result<OpenedWebSession, HiveError> {
         let settings = &self.config().auth.sessions;
         let now = Timestamp::now();
         let lifetime = u64::try_from(settings.lifetime.as_millis()).unwrap_or(u64::MAX);
         let by_lifetime = now.plus_millis(lifetime);
-        let (opened_with, expires_at, basis) = match &who.via {
-            Via::Key(key) => (OpenedWith::Key(*key), by_lifetime, None),
-            Via::Token {
+        let (opened_with, expires_at, trust_anchor) = match &who.credential {
+            Credential::Key(key) => (OpenedWith::Key(*key), by_lifetime, None),
+            Credential::Token {
                 issuer,
                 expires_at,
-                basis,
+                trust_anchor,
             } => {
                 let token = OpenedWith::Token {
                     issuer: issuer.to_string(),
                     role: who.role,
                 };
-                (token, by_lifetime.min(*expires_at), Some(*basis))
+                (token, by_lifetime.min(*expires_at), Some(*trust_anchor))
             }
-            Via::Login { id, .. } => return Err(no_such(*id)),
-            Via::Certificate => return Err(none_here()),
+            Credential::WebSession { id, .. } => return Err(no_such(*id)),
+            Credential::Certificate => return Err(none_here()),
         };
-        let cookie = LoginCookie::generate()?;
-        let login = Login {
+        let cookie = WebSessionCookie::generate()?;
+        let web_session = WebSession {
             id: cookie.id(),
             user: who.user.to_string(),
             opened_with,
@@ -68,18 +69,21 @@ impl AccessApi {
             ip_address: from.map(|from| from.to_string()),
             user_agent: user_agent.map(|text| text.chars().take(USER_AGENT_MAX).collect()),
         };
-        let command = OpenLogin {
-            login: Box::new(LoginRecord {
-                info: login.clone(),
+        let command = OpenWebSession {
+            web_session: Box::new(WebSessionRecord {
+                info: web_session.clone(),
                 secret_sha256: cookie.secret_sha256(),
-                basis,
+                trust_anchor,
             }),
             max_per_user: settings.max_per_user,
             max: settings.max,
-            dedup,
+            idempotency,
         };
-        self.change_logins(who, command).await?;
-        Ok(OpenedLogin { login, cookie })
+        self.change_web_sessions(who, command).await?;
+        Ok(OpenedWebSession {
+            web_session,
+            cookie,
+        })
     }
 
     /// Who comes with this cookie. Takes no lock and does no I/O.
@@ -87,58 +91,60 @@ impl AccessApi {
     /// # Errors
     /// [`AuthError::SessionOver`], or what is wrong with the key that it was
     /// opened with by now.
-    pub fn authenticate_login(
+    pub fn authenticate_web_session(
         &self,
-        cookie: &LoginCookie,
+        cookie: &WebSessionCookie,
         from: Option<IpAddr>,
-    ) -> Result<Principal, Denied> {
+    ) -> Result<Principal, AuthFailure> {
         let now = Timestamp::now();
-        let found = self.state.logins.find(cookie, now);
-        self.login_principal(&found.map_err(Denied::stranger)?, from, now)
+        let found = self.state.web_sessions.find(cookie, now);
+        self.web_session_principal(&found.map_err(AuthFailure::anonymous)?, from, now)
     }
 
     /// Who acts in the session of that id, if it is open.
-    pub(super) fn login_still(
+    pub(super) fn web_session_still(
         &self,
-        id: LoginId,
+        id: WebSessionId,
         from: Option<IpAddr>,
         now: Timestamp,
-    ) -> Result<Principal, Denied> {
-        let found = self.state.logins.get(id, now);
-        let over = || Denied::stranger(AuthError::SessionOver);
-        self.login_principal(&found.ok_or_else(over)?, from, now)
+    ) -> Result<Principal, AuthFailure> {
+        let found = self.state.web_sessions.get(id, now);
+        let over = || AuthFailure::anonymous(AuthError::SessionOver);
+        self.web_session_principal(&found.ok_or_else(over)?, from, now)
     }
 
     /// Who acts in an open session: who would with what it was opened with.
-    fn login_principal(
+    fn web_session_principal(
         &self,
-        login: &LoginRecord,
+        web_session: &WebSessionRecord,
         from: Option<IpAddr>,
         now: Timestamp,
-    ) -> Result<Principal, Denied> {
-        let LoginRecord {
-            info: login, basis, ..
-        } = login;
-        let opened = match &login.opened_with {
+    ) -> Result<Principal, AuthFailure> {
+        let WebSessionRecord {
+            info: web_session,
+            trust_anchor,
+            ..
+        } = web_session;
+        let opened = match &web_session.opened_with {
             OpenedWith::Key(key) => {
                 let holder = self.state.keyring.holder(*key, from, now);
                 holder.map_err(|denied| match denied.why {
                     // It went with its user.
-                    AuthError::Unknown => Denied::stranger(AuthError::SessionOver),
+                    AuthError::Unknown => AuthFailure::anonymous(AuthError::SessionOver),
                     _ => denied,
                 })?
             }
             OpenedWith::Token { issuer, role } => {
-                let user: Arc<str> = login.user.as_str().into();
-                let why = match self.state.issuers.still(issuer, basis.as_ref()) {
+                let user: Arc<str> = web_session.user.as_str().into();
+                let why = match self.state.issuers.still(issuer, trust_anchor.as_ref()) {
                     Ok(true) => None,
                     Ok(false) => Some(AuthError::SessionOver),
                     Err(unknown) => Some(unknown.into()),
                 };
                 if let Some(why) = why {
-                    return Err(Denied {
+                    return Err(AuthFailure {
                         user: Some(user),
-                        ..Denied::stranger(why)
+                        ..AuthFailure::anonymous(why)
                     });
                 }
                 Principal {
@@ -146,69 +152,79 @@ impl AccessApi {
                     role: *role,
                     permissions: role.permissions(),
                     bot: None,
-                    via: Via::Login {
-                        id: login.id,
+                    credential: Credential::WebSession {
+                        id: web_session.id,
                         key: None,
                     },
                 }
             }
         };
         let key = opened.key();
-        let via = Via::Login { id: login.id, key };
-        Ok(Principal { via, ..opened })
+        let credential = Credential::WebSession {
+            id: web_session.id,
+            key,
+        };
+        Ok(Principal {
+            credential,
+            ..opened
+        })
     }
 
     /// The session that somebody acts in.
     ///
     /// # Errors
     /// [`HiveError::NotFound`] when they act in none.
-    pub fn own_login(&self, who: &Principal) -> Result<Login, HiveError> {
-        let id = match &who.via {
-            Via::Login { id, .. } => *id,
-            Via::Key(_) | Via::Token { .. } | Via::Certificate => return Err(none_here()),
+    pub fn own_web_session(&self, who: &Principal) -> Result<WebSession, HiveError> {
+        let id = match &who.credential {
+            Credential::WebSession { id, .. } => *id,
+            Credential::Key(_) | Credential::Token { .. } | Credential::Certificate => {
+                return Err(none_here());
+            }
         };
-        let found = self.state.logins.get(id, Timestamp::now());
-        found.map(|login| login.info).ok_or_else(|| no_such(id))
+        let found = self.state.web_sessions.get(id, Timestamp::now());
+        found
+            .map(|web_session| web_session.info)
+            .ok_or_else(|| no_such(id))
     }
 
     /// The open sessions of somebody, oldest first.
-    pub fn logins_of(&self, who: &Principal) -> Vec<Login> {
-        self.state.logins.of_user(&who.user, Timestamp::now())
+    pub fn web_sessions_of(&self, who: &Principal) -> Vec<WebSession> {
+        self.state.web_sessions.of_user(&who.user, Timestamp::now())
     }
 
     /// Ends the session that somebody acts in, for good.
     ///
     /// # Errors
-    /// As [`Self::own_login`].
-    pub async fn end_login(&self, who: &Principal) -> Result<(), HiveError> {
-        let command = EndLogins {
-            logins: vec![self.own_login(who)?.id],
-            why: LoginEnd::LoggedOut,
+    /// As [`Self::own_web_session`].
+    pub async fn end_web_session(&self, who: &Principal) -> Result<(), HiveError> {
+        let command = EndWebSessions {
+            web_sessions: vec![self.own_web_session(who)?.id],
+            why: WebSessionEnd::LoggedOut,
             actor: who.user.to_string(),
         };
-        self.change_logins(who, command).await.map(drop)
+        self.change_web_sessions(who, command).await.map(drop)
     }
 
     /// Ends every session of a user; how many there were.
     ///
     /// # Errors
     /// What keeps the store from writing.
-    pub async fn end_logins_of(&self, who: &Principal, user: &str) -> Result<u64, HiveError> {
-        let command = EndUserLogins {
+    pub async fn end_web_sessions_of(&self, who: &Principal, user: &str) -> Result<u64, HiveError> {
+        let command = EndUserWebSessions {
             user: user.to_owned(),
             actor: who.user.to_string(),
         };
-        self.change_logins(who, command).await
+        self.change_web_sessions(who, command).await
     }
 
-    async fn change_logins<C: LedgerCommand>(
+    async fn change_web_sessions<C: LedgerCommand>(
         &self,
         who: &Principal,
         command: C,
     ) -> Result<C::Reply, HiveError> {
         let reply = self.apply_for(who, command).await?;
         // It holds from the answer on.
-        if let Err(error) = self.caches().reload_logins().await {
+        if let Err(error) = self.caches().reload_web_sessions().await {
             tracing::warn!(%error, "a change of sessions could not be read yet; retrying");
         }
         self.state.keyring.announce();
@@ -223,7 +239,7 @@ fn none_here() -> HiveError {
     }
 }
 
-fn no_such(id: LoginId) -> HiveError {
+fn no_such(id: WebSessionId) -> HiveError {
     HiveError::NotFound {
         kind: "session",
         id: id.to_string(),

@@ -3,48 +3,52 @@
 use deia_model::{Action, BotName, NewEvent};
 use deia_supervision::EventKind;
 
-use super::board::{Card, Trouble};
+use super::registry::{BotGauges, Trouble};
 
-/// The event that tells of it, if any; what is seen goes onto the card.
-pub(super) fn news_of(kind: &EventKind, name: &BotName, card: &Card) -> Option<NewEvent> {
+/// The event that tells of it, if any; what is seen goes onto the gauges.
+pub(super) fn log_event_of(
+    kind: &EventKind,
+    name: &BotName,
+    gauges: &BotGauges,
+) -> Option<NewEvent> {
     let event = |action| NewEvent::new(action, "deia", name.as_str());
     match kind {
         EventKind::Started { .. } => {
-            card.set_suspended(false);
-            card.trouble_over();
+            gauges.set_suspended(false);
+            gauges.trouble_over();
             Some(event(Action::BotStarted))
         }
         EventKind::Crashed { exit, .. } => {
-            card.crashed(exit.to_string());
+            gauges.crashed(exit.to_string());
             let details = serde_json::json!({"cause": exit.code(), "message": exit.message()});
             Some(event(Action::BotCrashed).failure().details(details))
         }
         EventKind::Restarted { incarnation } => {
-            card.set_suspended(false);
-            card.trouble_over();
-            card.restarted();
+            gauges.set_suspended(false);
+            gauges.trouble_over();
+            gauges.restarted();
             Some(event(Action::BotRestarted).details(serde_json::json!({"start": incarnation})))
         }
         EventKind::Stuck { message_type } => {
-            card.troubled(Trouble::Stuck);
+            gauges.troubled(Trouble::Stuck);
             let details = serde_json::json!({"message_type": message_type});
             Some(event(Action::BotStuck).failure().details(details))
         }
         EventKind::Stalled { waiting } => {
-            card.troubled(Trouble::Stalled { waiting: *waiting });
+            gauges.troubled(Trouble::Stalled { waiting: *waiting });
             let details = serde_json::json!({"waiting": waiting});
             Some(event(Action::BotStalled).failure().details(details))
         }
         EventKind::Recovered => {
-            card.trouble_over();
+            gauges.trouble_over();
             Some(event(Action::BotRecovered))
         }
         EventKind::Moved => {
-            card.trouble_over();
+            gauges.trouble_over();
             Some(event(Action::BotMoved))
         }
         EventKind::Quarantined { exit } => {
-            card.quarantined();
+            gauges.quarantined();
             Some(
                 event(Action::BotQuarantined)
                     .failure()
@@ -52,11 +56,11 @@ pub(super) fn news_of(kind: &EventKind, name: &BotName, card: &Card) -> Option<N
             )
         }
         EventKind::Suspended { .. } => {
-            card.set_suspended(true);
+            gauges.set_suspended(true);
             None
         }
         EventKind::Resumed => {
-            card.set_suspended(false);
+            gauges.set_suspended(false);
             None
         }
         _ => None,
@@ -68,7 +72,7 @@ mod tests {
     use deia_supervision::ExitReason;
 
     use super::*;
-    use crate::bots::board::Board;
+    use crate::bots::registry::BotRegistry;
 
     #[test]
     fn what_befalls_a_bot_is_logged_and_shown_until_it_is_over() {
@@ -98,12 +102,12 @@ mod tests {
             (Some(stalled()), restarted, Action::BotRestarted, None),
             (Some(stuck()), started, Action::BotStarted, None),
         ] {
-            let (board, bot) = (Board::default(), "b".parse::<BotName>().unwrap());
-            let card = board.card(&bot);
-            let _ = before.map(|before| news_of(&before, &bot, &card));
-            let event = news_of(&kind, &bot, &card).unwrap();
+            let (registry, bot) = (BotRegistry::default(), "b".parse::<BotName>().unwrap());
+            let gauges = registry.gauges(&bot);
+            let _ = before.map(|before| log_event_of(&before, &bot, &gauges));
+            let event = log_event_of(&kind, &bot, &gauges).unwrap();
             assert_eq!((event.action, &*event.target), (action, "b"), "{kind:?}");
-            assert_eq!(board.observe(&bot).trouble, left, "{kind:?}");
+            assert_eq!(registry.snapshot(&bot).trouble, left, "{kind:?}");
         }
     }
 }

@@ -1,12 +1,12 @@
 //! Reasons why commands are refused.
 
 use deia_model::{
-    AlertId, BotName, KeyId, LoginId, Position, SecretName, TaskId, TaskStatus, Violation,
+    AlertId, BotName, KeyId, Position, SecretName, TaskId, TaskStatus, Violation, WebSessionId,
 };
 
 /// Reason why a command was refused. Nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub enum Rejection {
     /// No such task.
     #[error("there is no task \"{0}\"")]
     NoSuchTask(TaskId),
@@ -142,11 +142,11 @@ pub enum Refusal {
     LastAdmin(String),
     /// The maximum number of sessions is reached.
     #[error("the maximum number of web sessions is open (auth.sessions.max)")]
-    TooManyLogins,
+    TooManyWebSessions,
     /// An earlier request with the same idempotency key opened the session, whose
     /// cookie is not stored.
     #[error("this request opened the session {0} already; its cookie was sent only then")]
-    LoginOpenedAlready(LoginId),
+    WebSessionOpenedAlready(WebSessionId),
     /// The caller's access has changed since the request was admitted.
     #[error("the access of the caller changed while the request was under way")]
     AccessChanged,

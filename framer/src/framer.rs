@@ -1,7 +1,7 @@
 //! The messages of one connection, followed as they come.
 
 use crate::{
-    FramingFault, Refusal,
+    FramingError, FramingFault,
     chunks::{Chunks, Reach},
     head::{Framing, Head, MAX_HEAD_BYTES},
     line::{is_token, request_line},
@@ -9,7 +9,7 @@ use crate::{
 
 /// Follows what a client sends.
 #[derive(Debug)]
-pub struct Guard {
+pub struct RequestFramer {
     at: At,
     /// The request in hand is the last one.
     last: bool,
@@ -33,28 +33,28 @@ enum At {
 
 /// What becomes of a piece of the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Passed {
+pub struct Admitted {
     /// So many bytes may go on.
     pub bytes: usize,
     /// What becomes of the rest.
-    pub rest: Rest,
+    pub rest: Remainder,
 }
 
 /// What becomes of the bytes that may not go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rest {
+pub enum Remainder {
     /// They are the beginning of a head, or come after a whole request: to be
     /// given again with what follows them.
     Held,
     /// They come after the last request.
     Ignored,
     /// They begin a request that is not let pass.
-    Refused(Refusal),
+    Refused(FramingError),
     /// They do not go on as the body of a request that was let pass in part.
-    Broken(Refusal),
+    Broken(FramingError),
 }
 
-impl Default for Guard {
+impl Default for RequestFramer {
     fn default() -> Self {
         Self {
             at: BETWEEN,
@@ -67,7 +67,7 @@ impl Default for Guard {
 
 const BETWEEN: At = At::Head { seen: 0, line: 0 };
 
-impl Guard {
+impl RequestFramer {
     /// How many requests have come.
     pub fn requests(&self) -> u64 {
         self.requests
@@ -95,21 +95,21 @@ impl Guard {
 
     /// Looks at the next piece, which begins with what was held. No more than one
     /// request passes: the next one is looked at when the piece is given again.
-    pub fn pass(&mut self, piece: &[u8]) -> Passed {
+    pub fn pass(&mut self, piece: &[u8]) -> Admitted {
         let mut bytes = 0;
         loop {
             let rest = &piece[bytes..];
             match self.at {
                 At::Over => {
-                    return Passed {
+                    return Admitted {
                         bytes,
-                        rest: Rest::Ignored,
+                        rest: Remainder::Ignored,
                     };
                 }
                 _ if rest.is_empty() || (bytes > 0 && self.is_between()) => {
-                    return Passed {
+                    return Admitted {
                         bytes,
-                        rest: Rest::Held,
+                        rest: Remainder::Held,
                     };
                 }
                 At::Length(left) => {
@@ -120,8 +120,8 @@ impl Guard {
                 At::Chunks(mut chunks) => match chunks.follow(rest) {
                     Err((fine, refusal)) => {
                         self.at = At::Over;
-                        let (bytes, rest) = (bytes + fine, Rest::Broken(refusal));
-                        return Passed { bytes, rest };
+                        let (bytes, rest) = (bytes + fine, Remainder::Broken(refusal));
+                        return Admitted { bytes, rest };
                     }
                     Ok(Reach::Beyond) => {
                         self.at = At::Chunks(chunks);
@@ -135,9 +135,9 @@ impl Guard {
                 At::Head { seen, line } => match self.head(rest, seen, line) {
                     Err(refusal) => return self.refuse(bytes, refusal),
                     Ok(None) => {
-                        return Passed {
+                        return Admitted {
                             bytes,
-                            rest: Rest::Held,
+                            rest: Remainder::Held,
                         };
                     }
                     Ok(Some(end)) => bytes += end,
@@ -146,10 +146,10 @@ impl Guard {
         }
     }
 
-    fn refuse(&mut self, bytes: usize, refusal: Refusal) -> Passed {
+    fn refuse(&mut self, bytes: usize, refusal: FramingError) -> Admitted {
         self.at = At::Over;
-        let rest = Rest::Refused(refusal);
-        Passed { bytes, rest }
+        let rest = Remainder::Refused(refusal);
+        Admitted { bytes, rest }
     }
 
     fn body_left(&mut self, left: u64) {
@@ -166,14 +166,14 @@ impl Guard {
         head: &[u8],
         mut seen: usize,
         mut line: usize,
-    ) -> Result<Option<usize>, Refusal> {
+    ) -> Result<Option<usize>, FramingError> {
         // Clients may have left the end of a line after a body (RFC 9112, 2.2).
         let blank = usize::from(head.starts_with(b"\r\n")) * 2;
         if let Some(first) = head.get(blank)
             && !is_token(first)
             && (blank > 0 || *first != b'\r')
         {
-            return Err(Refusal::malformed("that is not HTTP"));
+            return Err(FramingError::malformed("that is not HTTP"));
         }
         (seen, line) = (seen.max(blank), line.max(blank));
         while let Some(more) = head
@@ -182,7 +182,7 @@ impl Guard {
         {
             let end = seen + more;
             if end == 0 || head[end - 1] != b'\r' {
-                return Err(Refusal::malformed("a line does not end with CR LF"));
+                return Err(FramingError::malformed("a line does not end with CR LF"));
             }
             // An early look: what has no version has no empty line either.
             if line == blank {
@@ -203,7 +203,7 @@ impl Guard {
         Ok(None)
     }
 
-    fn whole(&mut self, head: &[u8], begin: usize, end: usize) -> Result<usize, Refusal> {
+    fn whole(&mut self, head: &[u8], begin: usize, end: usize) -> Result<usize, FramingError> {
         if end > MAX_HEAD_BYTES {
             return Err(too_large());
         }
@@ -219,8 +219,8 @@ impl Guard {
     }
 }
 
-fn too_large() -> Refusal {
-    Refusal {
+fn too_large() -> FramingError {
+    FramingError {
         fault: FramingFault::HeadTooLarge,
         detail: "the head of the request is over 32 KiB long",
     }
@@ -238,8 +238,8 @@ mod tests {
         "POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3;x\r\nabc\r\n0\r\n\r\n";
 
     /// What passes, and what ended it, when `stream` comes in such pieces.
-    fn run(stream: &[u8], pieces: &[usize]) -> (Vec<u8>, Option<Rest>, u64) {
-        let mut guard = Guard::default();
+    fn run(stream: &[u8], pieces: &[usize]) -> (Vec<u8>, Option<Remainder>, u64) {
+        let mut framer = RequestFramer::default();
         let (mut passed, mut held, mut at) = (Vec::new(), Vec::new(), 0);
         let mut sizes = pieces.iter().copied().chain(std::iter::once(stream.len()));
         while at < stream.len() {
@@ -247,19 +247,19 @@ mod tests {
             held.extend_from_slice(&stream[at..end]);
             at = end;
             loop {
-                let before = guard.requests();
-                let Passed { bytes, rest } = guard.pass(&held);
-                assert!(guard.requests() <= before + 1, "one at a time");
+                let before = framer.requests();
+                let Admitted { bytes, rest } = framer.pass(&held);
+                assert!(framer.requests() <= before + 1, "one at a time");
                 passed.extend(held.drain(..bytes));
-                if rest != Rest::Held {
-                    return (passed, Some(rest), guard.requests());
+                if rest != Remainder::Held {
+                    return (passed, Some(rest), framer.requests());
                 }
                 if bytes == 0 || held.is_empty() {
                     break;
                 }
             }
         }
-        (passed, None, guard.requests())
+        (passed, None, framer.requests())
     }
 
     #[test]
@@ -288,8 +288,8 @@ mod tests {
             let stream = [GET, bad, GET].concat();
             let (passed, rest, _) = run(stream.as_bytes(), &[]);
             let refused = match rest {
-                Some(Rest::Refused(_)) => passes == 0,
-                Some(Rest::Broken(_)) => passes > 0,
+                Some(Remainder::Refused(_)) => passes == 0,
+                Some(Remainder::Broken(_)) => passes > 0,
                 _ => false,
             };
             assert!(refused, "{bad:?}: {rest:?}");
@@ -300,7 +300,7 @@ mod tests {
         let (passed, rest, requests) = run(stream.as_bytes(), &[]);
         assert_eq!(
             (passed.len(), rest, requests),
-            (last.len(), Some(Rest::Ignored), 1)
+            (last.len(), Some(Remainder::Ignored), 1)
         );
     }
 
@@ -310,7 +310,7 @@ mod tests {
         let whole = format!("{endless}\r\nHost: a\r\n\r\n");
         for head in [endless, whole] {
             let (_, rest, _) = run(head.as_bytes(), &[1_000; 100]);
-            assert_eq!(rest, Some(Rest::Refused(too_large())));
+            assert_eq!(rest, Some(Remainder::Refused(too_large())));
         }
     }
 

@@ -19,7 +19,7 @@ const HEAD_BYTES: usize = 64 << 10;
 
 /// Why no more is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Fault {
+pub(crate) enum SpoolError {
     /// It is more than this many bytes.
     TooMuch {
         /// The limit.
@@ -31,7 +31,7 @@ pub(crate) enum Fault {
 
 /// What was kept in the end.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Kept {
+pub(crate) struct Spooled {
     /// All of it, or its beginning when there is more in the file.
     pub(crate) bytes: Vec<u8>,
     /// How much is in the file, when there is one.
@@ -39,7 +39,7 @@ pub(crate) struct Kept {
 }
 
 /// Keeps the output of one attempt. Dropping it leaves the output so far in a file.
-pub(crate) struct Keeper {
+pub(crate) struct OutputSpool {
     outputs: Outputs,
     task: TaskId,
     running: Arc<Running>,
@@ -52,7 +52,7 @@ pub(crate) struct Keeper {
     over: bool,
 }
 
-impl Keeper {
+impl OutputSpool {
     pub(super) fn new(
         outputs: Outputs,
         task: TaskId,
@@ -80,8 +80,8 @@ impl Keeper {
     /// Takes a piece. Call [`settle`](Self::settle) before the next one.
     ///
     /// # Errors
-    /// [`Fault::TooMuch`].
-    pub(crate) fn take(&mut self, piece: &[u8]) -> Result<(), Fault> {
+    /// [`SpoolError::TooMuch`].
+    pub(crate) fn take(&mut self, piece: &[u8]) -> Result<(), SpoolError> {
         let from = self.length;
         let length = from + piece.len() as u64;
         let max_bytes = self.limits.file.max(self.limits.memory);
@@ -91,7 +91,7 @@ impl Keeper {
             if fits > 0 {
                 self.take(&piece[..fits])?;
             }
-            return Err(Fault::TooMuch { max_bytes });
+            return Err(SpoolError::TooMuch { max_bytes });
         }
         self.length = length;
         if !self.has_file && length <= self.limits.memory {
@@ -139,14 +139,14 @@ impl Keeper {
     /// again.
     ///
     /// # Errors
-    /// [`Fault::Storage`].
-    pub(crate) async fn settle(&mut self) -> Result<(), Fault> {
+    /// [`SpoolError::Storage`].
+    pub(crate) async fn settle(&mut self) -> Result<(), SpoolError> {
         if let Some(writing) = &mut self.writing {
             let written = writing.await;
             self.writing = None;
             written
                 .unwrap_or_else(|error| Err(io::Error::other(error)))
-                .map_err(|error| Fault::Storage(error.to_string()))?;
+                .map_err(|error| SpoolError::Storage(error.to_string()))?;
             self.grown();
         }
         Ok(())
@@ -164,8 +164,8 @@ impl Keeper {
     /// not succeed, and the task's result may come from a later one.
     ///
     /// # Errors
-    /// [`Fault::Storage`], with the part that could be kept in memory.
-    pub(crate) async fn finish(mut self, evidence: bool) -> Result<Kept, (Fault, Kept)> {
+    /// [`SpoolError::Storage`], with the part that could be kept in memory.
+    pub(crate) async fn finish(mut self, evidence: bool) -> Result<Spooled, (SpoolError, Spooled)> {
         // Bytes beyond the limit were refused already and do not matter here.
         if let Err(fault) = self.settle().await {
             return Err((fault, self.end_with(None)));
@@ -187,7 +187,7 @@ impl Keeper {
         Ok(self.end_with(None))
     }
 
-    async fn put_on_disk(&mut self) -> Result<(), Fault> {
+    async fn put_on_disk(&mut self) -> Result<(), SpoolError> {
         if !self.has_file {
             self.copy_to_file();
             self.settle().await?;
@@ -201,7 +201,7 @@ impl Keeper {
         synced
             .await
             .unwrap_or_else(|error| Err(io::Error::other(error)))
-            .map_err(|error| Fault::Storage(error.to_string()))
+            .map_err(|error| SpoolError::Storage(error.to_string()))
     }
 
     /// Writes what is in memory to a file, and keeps it in memory as well.
@@ -214,13 +214,13 @@ impl Keeper {
         }));
     }
 
-    fn end_with(&mut self, in_file: Option<u64>) -> Kept {
+    fn end_with(&mut self, in_file: Option<u64>) -> Spooled {
         let bytes = match self.has_file && self.running.lock().memory.is_empty() {
             true => std::mem::take(&mut self.head),
             false => self.take_memory(),
         };
         self.end();
-        Kept { bytes, in_file }
+        Spooled { bytes, in_file }
     }
 
     /// Readers keep what they read from.
@@ -241,7 +241,7 @@ impl Keeper {
 }
 
 /// Nobody waits for the end of the attempt: what was printed by now stays.
-impl Drop for Keeper {
+impl Drop for OutputSpool {
     fn drop(&mut self) {
         if self.over {
             return;

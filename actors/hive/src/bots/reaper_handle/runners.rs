@@ -23,10 +23,10 @@ use rustix::{
     process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
 };
 
-use super::{Guardian, Orphan, own_process};
+use super::{Orphan, ReaperHandle, own_process};
 use crate::{
-    guard::{self, Marks},
     host::{children, descriptors},
+    reaper::{self, EnvTags},
     runner::{self, Answer, Holds, Start},
 };
 
@@ -77,8 +77,8 @@ pub(super) struct Pool {
 /// A runner lent to an attempt. Dropping it ends everything that the attempt has started.
 pub(crate) struct RunnerLease {
     runner: Option<Runner>,
-    guardian: Guardian,
-    marks: Marks,
+    reaper: ReaperHandle,
+    env_tags: EnvTags,
 }
 
 /// The end of a program and of everything that it started.
@@ -166,14 +166,14 @@ impl Runner {
         runner::send_end(&self.socket)
     }
 
-    fn into_orphan(self, marks: Option<Marks>) -> Orphan {
+    fn into_orphan(self, env_tags: Option<EnvTags>) -> Orphan {
         let _ = pidfd_send_signal(&self.pidfd, Signal::CONT);
         // Dropping the socket here tells the runner to end.
         Orphan {
             overdue_at: Instant::now() + ANSWER_WITHIN,
             child: self.child,
             pidfd: self.pidfd,
-            marks,
+            env_tags,
         }
     }
 }
@@ -219,7 +219,7 @@ impl Pool {
     }
 }
 
-impl Guardian {
+impl ReaperHandle {
     /// Starts a program with these descriptors: standard output, standard error, the progress pipe,
     /// and standard input if any. Also returns its process id. Blocks until the kernel has loaded
     /// the program.
@@ -231,7 +231,7 @@ impl Guardian {
         &self,
         start: &Start,
         fds: &[OwnedFd],
-        marks: &Marks,
+        env_tags: &EnvTags,
     ) -> io::Result<(RunnerLease, i32)> {
         let fds: Vec<_> = fds.iter().map(|fd| fd.as_fd()).collect();
         let pool = self.pool();
@@ -244,8 +244,8 @@ impl Guardian {
             };
             let lease = RunnerLease {
                 runner: Some(runner),
-                guardian: self.clone(),
-                marks: marks.clone(),
+                reaper: self.clone(),
+                env_tags: env_tags.clone(),
             };
             match lease.ask(start, &fds) {
                 Ok(Answer::Started { pid }) => return Ok((lease, pid)),
@@ -274,12 +274,12 @@ impl RunnerLease {
     ///
     /// # Errors
     /// The runner was killed, or did not answer in time and is killed; its processes are then known
-    /// by their marks only.
+    /// by their environment tags only.
     pub(crate) fn end(self) -> io::Result<Ended> {
         let runner = self.runner.as_ref().ok_or(io::ErrorKind::NotConnected)?;
         let asked = runner.ask_to_end();
         let answer = asked.and_then(|()| runner::receive_answer(&runner.socket));
-        match answer.inspect_err(|_| guard::end_family(&runner.pidfd, runner.pid()))? {
+        match answer.inspect_err(|_| reaper::end_family(&runner.pidfd, runner.pid()))? {
             Answer::Ended {
                 status,
                 strays,
@@ -301,8 +301,8 @@ impl RunnerLease {
     /// Returns the runner to the pool. Nothing of the attempt runs any more.
     fn give_back(mut self) {
         let runner = self.runner.take();
-        if let Some(too_many) = runner.and_then(|runner| self.guardian.pool().give_back(runner)) {
-            self.guardian.adopt(too_many.into_orphan(None));
+        if let Some(too_many) = runner.and_then(|runner| self.reaper.pool().give_back(runner)) {
+            self.reaper.adopt(too_many.into_orphan(None));
         }
     }
 }
@@ -312,8 +312,8 @@ impl Drop for RunnerLease {
         if let Some(runner) = self.runner.take() {
             // The runner is dead already, or ends everything and itself.
             let _ = runner.ask_to_end();
-            let marks = std::mem::take(&mut self.marks);
-            self.guardian.adopt(runner.into_orphan(Some(marks)));
+            let env_tags = std::mem::take(&mut self.env_tags);
+            self.reaper.adopt(runner.into_orphan(Some(env_tags)));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A guard that is late leaves the programs of the next run alone.
+//! A reaper that is late leaves the programs of the next run alone.
 
 use std::fs;
 
@@ -21,18 +21,18 @@ fn processes(line: &[&str]) -> Vec<i32> {
     .collect()
 }
 
-/// The guard among the children of a server.
-fn guard_of(server: Pid) -> Pid {
-    let is_guard = |pid: &i32| {
+/// The reaper among the children of a server.
+fn reaper_of(server: Pid) -> Pid {
+    let is_reaper = |pid: &i32| {
         let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        line.split('\0').nth(1) == Some("guard")
+        line.split('\0').nth(1) == Some("reaper")
     };
     let mut children = String::new();
     for thread in fs::read_dir(format!("/proc/{server}/task")).unwrap() {
         children += &fs::read_to_string(thread.unwrap().path().join("children")).unwrap();
     }
     let mut pids = children.split_whitespace().map(|pid| pid.parse().unwrap());
-    Pid::from_raw(pids.find(is_guard).unwrap())
+    Pid::from_raw(pids.find(is_reaper).unwrap())
 }
 
 fn has_ended(pid: Pid) -> bool {
@@ -54,8 +54,8 @@ async fn guard_that_was_stopped_ends_nothing_of_the_next_run() {
         .until("it runs", async |_| processes(&line).len() == 1)
         .await;
     let earlier = processes(&line);
-    let guard = guard_of(first.pid());
-    kill(guard, Signal::SIGSTOP).unwrap();
+    let reaper = reaper_of(first.pid());
+    kill(reaper, Signal::SIGSTOP).unwrap();
     first.kill_9();
 
     let mut second = TestApp::start_in(&data, &["bots.seed=[]"]).await;
@@ -66,10 +66,10 @@ async fn guard_that_was_stopped_ends_nothing_of_the_next_run() {
         })
         .await;
     let running = processes(&line);
-    kill(guard, Signal::SIGCONT).unwrap();
+    kill(reaper, Signal::SIGCONT).unwrap();
     second
-        .until("the late guard has done its work", async |_| {
-            has_ended(guard)
+        .until("the late reaper has done its work", async |_| {
+            has_ended(reaper)
         })
         .await;
     assert_eq!(processes(&line), running);

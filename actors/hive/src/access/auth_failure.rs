@@ -35,7 +35,7 @@ pub enum AuthError {
     /// The key may not be used from there.
     #[error("the key may not be used from this address")]
     Address,
-    /// There is no such session in a browser any more.
+    /// There is no such web session any more.
     #[error("the session is over")]
     SessionOver,
     /// It is a token, and is not taken.
@@ -45,7 +45,7 @@ pub enum AuthError {
 
 /// Somebody who is not let in.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Denied {
+pub struct AuthFailure {
     /// Why.
     pub why: AuthError,
     /// Whose credential it is, when it is a genuine one.
@@ -54,9 +54,9 @@ pub struct Denied {
     pub key: Option<KeyId>,
 }
 
-impl Denied {
+impl AuthFailure {
     /// Somebody without a genuine credential.
-    pub fn stranger(why: AuthError) -> Self {
+    pub fn anonymous(why: AuthError) -> Self {
         Self {
             why,
             user: None,

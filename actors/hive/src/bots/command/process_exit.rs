@@ -10,20 +10,20 @@ use nix::sys::signal::Signal;
 use super::environment::Missing;
 use crate::bots::{
     attempt::{ExecutionResult, FaultPhase, StopCause},
-    guardian::Ended,
-    output::Fault,
+    output::SpoolError,
+    reaper_handle::Ended,
 };
 
 /// The end of a program.
 #[derive(Debug)]
-pub(super) enum Ending {
+pub(super) enum ProcessExit {
     /// The program ended by itself.
     Exited(ExitStatus),
     /// The program was stopped.
     Stopped(StopCause),
     /// The program was killed because its output could not be stored, or storing it failed after
     /// its end.
-    NotKept(Fault),
+    NotSpooled(SpoolError),
     /// The end is unknown: the runner between deia and the program was killed, by the program or
     /// from outside, or did not answer.
     RunnerKilled,
@@ -31,7 +31,7 @@ pub(super) enum Ending {
     Lost(io::Error),
 }
 
-impl Ending {
+impl ProcessExit {
     /// Returns whether the program exited with status 0.
     pub(super) fn is_success(&self) -> bool {
         matches!(self, Self::Exited(status) if status.success())
@@ -50,15 +50,15 @@ impl Ending {
 /// Returns the result of an attempt. `stdout` is the whole output, `stderr` the tail of standard
 /// error. The second value says whether the output had bytes that are not UTF-8, which were
 /// replaced.
-pub(super) fn verdict(
-    ending: Ending,
+pub(super) fn classify_exit(
+    ending: ProcessExit,
     stdout: Vec<u8>,
     stderr: &str,
     execution_time_ms: u64,
 ) -> (ExecutionResult, bool) {
     let (output, replaced) = text(stdout);
     let status = match ending {
-        Ending::Exited(status) => status,
+        ProcessExit::Exited(status) => status,
         other => {
             let mut outcome = broken_off(other, execution_time_ms);
             outcome.output = Some(output).filter(|output| !output.is_empty());
@@ -85,26 +85,26 @@ pub(super) fn verdict(
 const RUNNER_KILLED: &str = "the runner above the program was killed or stopped while it ran";
 
 /// Returns the result of a program that did not end by itself.
-fn broken_off(ending: Ending, execution_time_ms: u64) -> ExecutionResult {
+fn broken_off(ending: ProcessExit, execution_time_ms: u64) -> ExecutionResult {
     match ending {
-        Ending::Stopped(cause) => ExecutionResult::stopped(cause, execution_time_ms),
-        Ending::NotKept(Fault::TooMuch { max_bytes }) => {
+        ProcessExit::Stopped(cause) => ExecutionResult::stopped(cause, execution_time_ms),
+        ProcessExit::NotSpooled(SpoolError::TooMuch { max_bytes }) => {
             let error = format!(
                 "printed more than {max_bytes} bytes, the limit of an output (tasks.max_output_file_bytes)"
             );
             ExecutionResult::failed(error, execution_time_ms)
         }
-        Ending::NotKept(Fault::Storage(reason)) => {
+        ProcessExit::NotSpooled(SpoolError::Storage(reason)) => {
             let error = format!("what it printed cannot be kept: {reason}");
             ExecutionResult::bot_fault(FaultPhase::End, error, execution_time_ms)
         }
         // Counted: a task whose program kills its runner would otherwise be retried forever.
-        Ending::RunnerKilled => ExecutionResult::failed(RUNNER_KILLED, execution_time_ms),
-        Ending::Lost(error) => {
-            let error = format!("the program was lost sight of: {error}");
+        ProcessExit::RunnerKilled => ExecutionResult::failed(RUNNER_KILLED, execution_time_ms),
+        ProcessExit::Lost(error) => {
+            let error = format!("lost track of the program: {error}");
             ExecutionResult::bot_fault(FaultPhase::End, error, execution_time_ms)
         }
-        Ending::Exited(status) => ExecutionResult::failed(how(status), execution_time_ms),
+        ProcessExit::Exited(status) => ExecutionResult::failed(how(status), execution_time_ms),
     }
 }
 
@@ -266,8 +266,8 @@ mod tests {
 
     #[test]
     fn each_ending_has_its_outcome() {
-        let code = |code: i32| Ending::Exited(ExitStatus::from_raw(code << 8));
-        let signal = |signal: i32| Ending::Exited(ExitStatus::from_raw(signal));
+        let code = |code: i32| ProcessExit::Exited(ExitStatus::from_raw(code << 8));
+        let signal = |signal: i32| ProcessExit::Exited(ExitStatus::from_raw(signal));
         for (ending, stderr, end, output, error) in [
             (code(0), "", AttemptEnd::Succeeded, Some("out"), None),
             (code(0), "warning", AttemptEnd::Succeeded, Some("out"), None),
@@ -307,28 +307,28 @@ mod tests {
                 Some("exit code 3: 2\n3\n4\n5\n6"),
             ),
             (
-                Ending::Stopped(StopCause::TimedOut { after_seconds: 3 }),
+                ProcessExit::Stopped(StopCause::TimedOut { after_seconds: 3 }),
                 "warn",
                 AttemptEnd::Failed,
                 Some("out"),
                 Some("timed out after 3 s: warn"),
             ),
             (
-                Ending::Stopped(StopCause::Cancelled("cancelled by ada".into())),
+                ProcessExit::Stopped(StopCause::Cancelled("cancelled by ada".into())),
                 "x",
                 AttemptEnd::Cancelled,
                 Some("out"),
                 None,
             ),
             (
-                Ending::Stopped(StopCause::BotStopping),
+                ProcessExit::Stopped(StopCause::BotStopping),
                 "x",
                 AttemptEnd::GivenBack,
                 Some("out"),
                 None,
             ),
             (
-                Ending::NotKept(Fault::TooMuch { max_bytes: 7 }),
+                ProcessExit::NotSpooled(SpoolError::TooMuch { max_bytes: 7 }),
                 "x",
                 AttemptEnd::Failed,
                 Some("out"),
@@ -337,29 +337,29 @@ mod tests {
                 ),
             ),
             (
-                Ending::NotKept(Fault::Storage("no room".into())),
+                ProcessExit::NotSpooled(SpoolError::Storage("no room".into())),
                 "x",
                 AttemptEnd::BotFault,
                 Some("out"),
                 Some("what it printed cannot be kept: no room: x"),
             ),
             (
-                Ending::RunnerKilled,
+                ProcessExit::RunnerKilled,
                 "x",
                 AttemptEnd::Failed,
                 Some("out"),
                 Some("the runner above the program was killed or stopped while it ran: x"),
             ),
             (
-                Ending::Lost(io::Error::other("why")),
+                ProcessExit::Lost(io::Error::other("why")),
                 "x",
                 AttemptEnd::BotFault,
                 Some("out"),
-                Some("the program was lost sight of: why: x"),
+                Some("lost track of the program: why: x"),
             ),
         ] {
             let case = format!("{ending:?}");
-            let (outcome, replaced) = verdict(ending, b"out".to_vec(), stderr, 5);
+            let (outcome, replaced) = classify_exit(ending, b"out".to_vec(), stderr, 5);
             assert_eq!(outcome.end, end, "{case}");
             assert_eq!(outcome.output.as_deref(), output, "{case}");
             assert_eq!(outcome.error.as_deref(), error, "{case}");
@@ -394,7 +394,7 @@ mod tests {
     fn silent_success_has_an_empty_answer_and_silent_failure_none() {
         for (code, expected) in [(0, Some("")), (1, None)] {
             let status = ExitStatus::from_raw(code << 8);
-            let (outcome, _) = verdict(Ending::Exited(status), Vec::new(), "", 0);
+            let (outcome, _) = classify_exit(ProcessExit::Exited(status), Vec::new(), "", 0);
             assert_eq!(outcome.output.as_deref(), expected, "{code}");
             assert_eq!(outcome.exit_code, Some(code));
         }

@@ -1,9 +1,9 @@
 //! No program outlives deia.
 //!
-//! The guard is a small process of its own that deia starts and keeps a pipe
+//! The reaper is a small process of its own that deia starts and keeps a pipe
 //! to. On the pipe deia says which process groups it runs (`+<group>` once
 //! started, `-<group>` before the last of it is reaped). When the pipe ends,
-//! deia is gone, in whatever way it went: the guard then ends those groups, and
+//! deia is gone, in whatever way it went: the reaper then ends those groups, and
 //! every process that carries the hive's instance in its environment, or descends
 //! from one that does.
 //!
@@ -34,7 +34,7 @@ use crate::host::{Process, signals};
 pub(crate) const INSTANCE_VARIABLE: &str = "DEIA_INSTANCE_ID";
 
 /// The variable that distinguishes the programs of one run of a hive from those of the
-/// next: a guard may be late, and ends those of its own run only.
+/// next: a reaper may be late, and ends those of its own run only.
 pub(crate) const RUN_VARIABLE: &str = "DEIA_RUN_ID";
 
 /// How long programs are sought and ended. Only a process that the kernel
@@ -46,7 +46,7 @@ const SWEEP_LIMIT: Duration = Duration::from_secs(10);
 const BETWEEN_SCANS: Duration = Duration::from_millis(20);
 
 /// `NAME=value` variables that a process carries, all of them.
-pub(crate) type Marks = Vec<String>;
+pub(crate) type EnvTags = Vec<String>;
 
 /// What a sweep found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,7 +57,7 @@ pub struct Swept {
     pub left: usize,
 }
 
-/// The main function of the guard of this run of the hive of this instance: reads
+/// The main function of the reaper of this run of the hive of this instance: reads
 /// standard input to its end, then ends what deia left behind. To be called first
 /// thing in the process, before any thread is started.
 ///
@@ -68,8 +68,8 @@ pub fn run(instance: &str, run: &str) -> io::Result<Swept> {
     let mut groups = BTreeSet::new();
     follow(BufReader::new(io::stdin().lock()), &mut groups);
     continue_runners(&groups);
-    let marks = [vec![mark(instance), run_mark(run)]];
-    sweep_until_clean(&groups, &marks, SWEEP_LIMIT).inspect_err(|_| end_groups(&groups))
+    let env_tags = [vec![instance_tag(instance), run_tag(run)]];
+    sweep_until_clean(&groups, &env_tags, SWEEP_LIMIT).inspect_err(|_| end_groups(&groups))
 }
 
 /// Ends every process that an earlier run of the hive of this instance left behind.
@@ -79,15 +79,19 @@ pub fn run(instance: &str, run: &str) -> io::Result<Swept> {
 /// # Errors
 /// `/proc` cannot be read.
 pub fn sweep(instance: &str) -> io::Result<Swept> {
-    sweep_until_clean(&BTreeSet::new(), &[vec![mark(instance)]], SWEEP_LIMIT)
+    sweep_until_clean(
+        &BTreeSet::new(),
+        &[vec![instance_tag(instance)]],
+        SWEEP_LIMIT,
+    )
 }
 
-/// Ends every process that carries any of these marks, and what descends from it. Blocks, usually for some 30 ms.
+/// Ends every process that carries any of these environment tags, and what descends from it. Blocks, usually for some 30 ms.
 ///
 /// # Errors
 /// `/proc` cannot be read.
-pub(crate) fn sweep_marked(marks: &[Marks]) -> io::Result<Swept> {
-    sweep_until_clean(&BTreeSet::new(), marks, Duration::from_secs(2))
+pub(crate) fn sweep_tagged(env_tags: &[EnvTags]) -> io::Result<Swept> {
+    sweep_until_clean(&BTreeSet::new(), env_tags, Duration::from_secs(2))
 }
 
 /// Whether a process of this group lives (a zombie does not). Blocks for a scan.
@@ -105,13 +109,13 @@ pub(crate) fn has_ended(pidfd: &OwnedFd) -> bool {
     poll(&mut fds, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
 }
 
-/// The mark of a hive's programs.
-pub(crate) fn mark(instance: &str) -> String {
+/// The environment tag of a hive's programs.
+pub(crate) fn instance_tag(instance: &str) -> String {
     format!("{INSTANCE_VARIABLE}={instance}")
 }
 
-/// The mark of the programs of one run.
-pub(crate) fn run_mark(run: &str) -> String {
+/// The environment tag of the programs of one run.
+pub(crate) fn run_tag(run: &str) -> String {
     format!("{RUN_VARIABLE}={run}")
 }
 
@@ -178,11 +182,11 @@ fn end_groups(groups: &BTreeSet<i32>) {
     }
 }
 
-/// Ends what belongs to `groups` or carries `marks`, until two scans in a row
+/// Ends what belongs to `groups` or carries `env_tags`, until two scans in a row
 /// find nothing more.
 fn sweep_until_clean(
     groups: &BTreeSet<i32>,
-    marks: &[Marks],
+    env_tags: &[EnvTags],
     limit: Duration,
 ) -> io::Result<Swept> {
     let deadline = Instant::now() + limit;
@@ -196,9 +200,9 @@ fn sweep_until_clean(
     while clean_scans < 2 {
         let processes = Process::all()?;
         let now = groups.take().unwrap_or(&none);
-        let marked = |pid| procs::is_marked(pid, marks);
+        let tagged = |pid| procs::is_tagged(pid, env_tags);
         // The scan comes first: ended parents no longer lead to their children.
-        let victims = procs::victims(&processes, now, marked, own);
+        let victims = procs::victims(&processes, now, tagged, own);
         end_groups(now);
         let dying: Vec<OwnedFd> = victims.iter().filter_map(procs::end).collect();
         swept.ended += dying.len();

@@ -1,4 +1,4 @@
-//! The real guard: this test binary is started again as the guard, and as a server that is killed.
+//! The real reaper: this test binary is started again as the reaper, and as a server that is killed.
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -16,24 +16,24 @@ use nix::{
 use super::*;
 use crate::{
     bots::command,
-    guard,
+    reaper,
     testing::{PATIENCE, block_until},
 };
 
-const GUARD_OF: &str = "DEIA_TEST_GUARD_OF";
-const GUARD_OF_RUN: &str = "DEIA_TEST_GUARD_OF_RUN";
+const REAPER_OF: &str = "DEIA_TEST_REAPER_OF";
+const REAPER_OF_RUN: &str = "DEIA_TEST_REAPER_OF_RUN";
 const RUNNER: &str = "DEIA_TEST_RUNNER";
 const SERVER_OF: &str = "DEIA_TEST_SERVER_OF";
 
-/// This test binary as guard.
-pub(crate) fn guard_program(instance: &str) -> GuardianProgram {
+/// This test binary as reaper.
+pub(crate) fn reaper_program(instance: &str) -> ReaperProgram {
     let run = new_run();
-    GuardianProgram {
+    ReaperProgram {
         path: std::env::current_exe().unwrap(),
-        args: entry("guard_entry").map(OsString::from).into(),
+        args: entry("reaper_entry").map(OsString::from).into(),
         env: vec![
-            (GUARD_OF.into(), instance.into()),
-            (GUARD_OF_RUN.into(), run.clone().into()),
+            (REAPER_OF.into(), instance.into()),
+            (REAPER_OF_RUN.into(), run.clone().into()),
         ],
         run,
         instance: instance.to_owned(),
@@ -95,11 +95,11 @@ fn kill_process_by_id(pid: u32) {
     .unwrap();
 }
 
-/// Not a test: the main function of the guard.
+/// Not a test: the main function of the reaper.
 #[test]
-fn guard_entry() {
-    if let Ok(hive_id) = std::env::var(GUARD_OF) {
-        guard::run(&hive_id, &std::env::var(GUARD_OF_RUN).unwrap()).unwrap();
+fn reaper_entry() {
+    if let Ok(hive_id) = std::env::var(REAPER_OF) {
+        reaper::run(&hive_id, &std::env::var(REAPER_OF_RUN).unwrap()).unwrap();
     }
 }
 
@@ -111,7 +111,7 @@ fn runner_entry() {
     }
 }
 
-/// Not a test: a server that runs one shell command, reports its guard, and never ends.
+/// Not a test: a server that runs one shell command, reports its reaper, and never ends.
 #[test]
 fn server_entry() {
     let Ok(hive_id) = std::env::var(SERVER_OF) else {
@@ -124,14 +124,14 @@ fn server_entry() {
         .unwrap();
     runtime.block_on(async {
         let setup = command::tests::Setup::of_hive(&hive_id, &["sh", "-c", &script]);
-        let guardian = setup.cx.guardian.clone();
+        let handle = setup.cx.reaper.clone();
         let pids = setup.cx.pids.clone();
         let tell = async {
             let (mut told, mut running) = (None, false);
             loop {
-                if guardian.guard_pid() != told {
-                    told = guardian.guard_pid();
-                    println!("\nguard {}", told.unwrap_or(0));
+                if handle.reaper_pid() != told {
+                    told = handle.reaper_pid();
+                    println!("\nreaper {}", told.unwrap_or(0));
                 }
                 if !running && !pids.first(1).is_empty() {
                     running = true;
@@ -173,12 +173,12 @@ impl Server {
         }
     }
 
-    /// Returns the next guard that the server reports, other than none.
-    fn guard(&mut self) -> u32 {
-        self.says("guard ")
+    /// Returns the next reaper that the server reports, other than none.
+    fn reaper(&mut self) -> u32 {
+        self.says("reaper ")
     }
 
-    /// Waits until the guard knows of the program.
+    /// Waits until the reaper knows of the program.
     fn running(&mut self) {
         self.says("running ");
     }
@@ -206,7 +206,7 @@ impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
-        let _ = guard::sweep(&self.hive_id);
+        let _ = reaper::sweep(&self.hive_id);
     }
 }
 
@@ -234,7 +234,7 @@ fn no_program_survives_the_kill_of_the_server() {
     for (name, script, count) in SCRIPTS {
         let seconds = unique_sleep();
         let mut server = Server::start(&script.replace('@', &seconds));
-        let guard = server.guard();
+        let reaper = server.reaper();
         server.running();
         block_until(&format!("all of {name} sleep"), || {
             sleeping(&seconds) == count
@@ -243,31 +243,31 @@ fn no_program_survives_the_kill_of_the_server() {
         block_until(&format!("nothing is left of {name}"), || {
             sleeping(&seconds) == 0
         });
-        block_until("the guard has ended", || has_ended(guard));
+        block_until("the reaper has ended", || has_ended(reaper));
     }
 }
 
 #[test]
-fn dead_guard_is_replaced_by_one_that_knows_the_living_groups() {
+fn dead_reaper_is_replaced_by_one_that_knows_the_living_groups() {
     let seconds = unique_sleep();
-    // Without a mark, the program is found by its group only.
+    // Without an environment tag, the program is found by its group only.
     let mut server = Server::start(&format!("exec env -i sleep {seconds}"));
-    let first = server.guard();
+    let first = server.reaper();
     server.running();
     block_until("it sleeps", || sleeping(&seconds) == 1);
     kill_process_by_id(first);
-    let second = server.guard();
+    let second = server.reaper();
     assert_ne!(first, second);
-    assert_eq!(sleeping(&seconds), 1, "the death of a guard harms nothing");
+    assert_eq!(sleeping(&seconds), 1, "the death of a reaper harms nothing");
     server.kill();
     block_until("nothing is left", || sleeping(&seconds) == 0);
 }
 
 #[test]
-fn a_guard_that_does_not_read_is_replaced_without_harm() {
+fn a_reaper_that_does_not_read_is_replaced_without_harm() {
     let hive_id = unique_hive_id();
-    let guardian = Guardian::start(guard_program(&hive_id)).unwrap();
-    let first = guardian.guard_pid().unwrap();
+    let handle = ReaperHandle::start(reaper_program(&hive_id)).unwrap();
+    let first = handle.reaper_pid().unwrap();
     kill(
         NixPid::from_raw(i32::try_from(first).unwrap()),
         NixSignal::SIGSTOP,
@@ -275,39 +275,39 @@ fn a_guard_that_does_not_read_is_replaced_without_harm() {
     .unwrap();
     // More than the pipe holds. No process has this number.
     let nobody = 1 << 30;
-    block_until("the guard is replaced", || {
+    block_until("the reaper is replaced", || {
         for _ in 0..10_000 {
-            guardian.watch(nobody);
-            guardian.forget(nobody);
+            handle.watch(nobody);
+            handle.forget(nobody);
         }
-        guardian.guard_pid().is_some_and(|pid| pid != first)
+        handle.reaper_pid().is_some_and(|pid| pid != first)
     });
     block_until("the first one is gone", || !exists(first));
 }
 
 #[test]
-fn the_guard_ends_with_the_last_guardian() {
-    let guardian = Guardian::start(guard_program(&unique_hive_id())).unwrap();
-    let guard = guardian.guard_pid().unwrap();
-    let clone = guardian.clone();
-    drop(guardian);
-    assert!(exists(guard));
+fn the_reaper_ends_with_the_last_handle() {
+    let handle = ReaperHandle::start(reaper_program(&unique_hive_id())).unwrap();
+    let reaper = handle.reaper_pid().unwrap();
+    let clone = handle.clone();
+    drop(handle);
+    assert!(exists(reaper));
     drop(clone);
-    block_until("the guard is reaped", || !exists(guard));
+    block_until("the reaper is reaped", || !exists(reaper));
 }
 
 #[test]
-fn a_guard_that_cannot_be_started_is_an_error() {
-    let program = || guard_program(&unique_hive_id());
-    let mut without_guard = program();
-    without_guard.path = "/nonexistent/guard".into();
+fn a_reaper_that_cannot_be_started_is_an_error() {
+    let program = || reaper_program(&unique_hive_id());
+    let mut without_reaper = program();
+    without_reaper.path = "/nonexistent/reaper".into();
     let mut without_runner = program();
     without_runner.runner.path = "/nonexistent/runner".into();
     // Starts, but is not a runner.
     let mut with_another = program();
     with_another.runner.path = "/bin/true".into();
-    for program in [without_guard, without_runner, with_another] {
-        assert!(Guardian::start(program).is_err());
+    for program in [without_reaper, without_runner, with_another] {
+        assert!(ReaperHandle::start(program).is_err());
     }
 }
 
@@ -321,7 +321,7 @@ fn sweep_ends_programs_of_an_earlier_run_only() {
                 "-c",
                 &format!("setsid -f sleep {seconds}; exec sleep {seconds}"),
             ])
-            .env(guard::INSTANCE_VARIABLE, hive_id)
+            .env(reaper::INSTANCE_VARIABLE, hive_id)
             .process_group(0)
             .spawn()
             .unwrap()
@@ -332,12 +332,12 @@ fn sweep_ends_programs_of_an_earlier_run_only() {
         sleeping(&ours) == 2 && sleeping(&theirs) == 2
     });
 
-    let swept = guard::sweep(&hive_id).unwrap();
+    let swept = reaper::sweep(&hive_id).unwrap();
     assert_eq!((swept.ended, swept.left), (2, 0));
     assert_eq!((sleeping(&ours), sleeping(&theirs)), (0, 2));
-    assert_eq!(guard::sweep(&hive_id).unwrap(), guard::Swept::default());
+    assert_eq!(reaper::sweep(&hive_id).unwrap(), reaper::Swept::default());
 
-    assert_eq!(guard::sweep(&other).unwrap().ended, 2);
+    assert_eq!(reaper::sweep(&other).unwrap().ended, 2);
     mine.wait().unwrap();
     not_mine.wait().unwrap();
 }
@@ -367,10 +367,10 @@ fn pipe_that_nobody_reads_is_not_waited_for_without_end() {
 fn start_with_runner(then: &str) -> io::Result<i32> {
     let ready = r"printf 'R\001\000\000\000\000\000\000\000\000\000\000\000' >&0";
     let taken = "dd of=/dev/null bs=65536 count=1 2>/dev/null";
-    let mut program = guard_program(&unique_hive_id());
+    let mut program = reaper_program(&unique_hive_id());
     program.runner.path = "/bin/sh".into();
     program.runner.args = ["-c".into(), format!("{ready}; {taken}; {then}").into()].into();
-    let guardian = Guardian::start(program).unwrap();
+    let handle = ReaperHandle::start(program).unwrap();
     let start = crate::runner::Start::new(
         Path::new("/bin/true"),
         &["true".to_owned()],
@@ -378,7 +378,7 @@ fn start_with_runner(then: &str) -> io::Result<i32> {
         Path::new("/"),
     );
     let pipe = || rustix::pipe::pipe().unwrap().1;
-    let started = guardian.start_program(&start.unwrap(), &[pipe(), pipe(), pipe()], &Marks::new());
+    let started = handle.start_program(&start.unwrap(), &[pipe(), pipe(), pipe()], &EnvTags::new());
     started.map(|(_, pid)| pid)
 }
 

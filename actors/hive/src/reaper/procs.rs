@@ -7,21 +7,24 @@ use std::{
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-use super::Marks;
+use super::EnvTags;
 use crate::host::{Process, process};
 
-/// Whether the environment of that process holds any of `marks`. One that
+/// Whether the environment of that process holds any of `env_tags`. One that
 /// cannot be read holds none.
-pub(crate) fn is_marked(pid: i32, marks: &[Marks]) -> bool {
-    process::environment(pid)
-        .is_ok_and(|environment| marks.iter().any(|marks| carries(&environment, marks)))
+pub(crate) fn is_tagged(pid: i32, env_tags: &[EnvTags]) -> bool {
+    process::environment(pid).is_ok_and(|environment| {
+        env_tags
+            .iter()
+            .any(|env_tags| carries(&environment, env_tags))
+    })
 }
 
-fn carries(environment: &[u8], marks: &Marks) -> bool {
-    marks.iter().all(|mark| {
+fn carries(environment: &[u8], env_tags: &EnvTags) -> bool {
+    env_tags.iter().all(|tag| {
         environment
             .split(|byte| *byte == 0)
-            .any(|variable| variable == mark.as_bytes())
+            .any(|variable| variable == tag.as_bytes())
     })
 }
 
@@ -30,7 +33,7 @@ fn carries(environment: &[u8], marks: &Marks) -> bool {
 pub(crate) fn victims(
     processes: &[Process],
     groups: &BTreeSet<i32>,
-    marked: impl Fn(i32) -> bool,
+    tagged: impl Fn(i32) -> bool,
     own: i32,
 ) -> Vec<Process> {
     let family = Family::new(processes);
@@ -38,7 +41,7 @@ pub(crate) fn victims(
     let belongs: HashSet<i32> = processes
         .iter()
         .filter(|p| !spared.contains(&p.pid))
-        .filter(|p| groups.contains(&p.group) || marked(p.pid))
+        .filter(|p| groups.contains(&p.group) || tagged(p.pid))
         .map(|p| p.pid)
         .collect();
     let is_victim = |process: &&Process| {
@@ -100,15 +103,15 @@ mod tests {
     #[test]
     fn a_mark_is_a_whole_variable() {
         let environment = b"PATH=/bin\0DEIA_INSTANCE_ID=abc\0DEIA_ATTEMPT=1\0";
-        for (marks, expected) in [
+        for (env_tags, expected) in [
             (vec!["DEIA_INSTANCE_ID=abc"], true),
             (vec!["DEIA_INSTANCE_ID=abc", "DEIA_ATTEMPT=1"], true),
             (vec!["DEIA_INSTANCE_ID=abc", "DEIA_ATTEMPT=2"], false),
             (vec!["DEIA_INSTANCE_ID=ab"], false),
             (vec!["INSTANCE_ID=abc"], false),
         ] {
-            let marks: Vec<_> = marks.into_iter().map(str::to_owned).collect();
-            assert_eq!(carries(environment, &marks), expected, "{marks:?}");
+            let env_tags: Vec<_> = env_tags.into_iter().map(str::to_owned).collect();
+            assert_eq!(carries(environment, &env_tags), expected, "{env_tags:?}");
         }
     }
 
@@ -127,7 +130,7 @@ mod tests {
             (40, 1, 40, false, 100),  // a new server
             (41, 40, 41, false, 101), // its program, marked
             (42, 41, 42, false, 102), // the program's child
-            (50, 1, 50, false, 103),  // marked, and nobody's child
+            (50, 1, 50, false, 103),  // tagged, and nobody's child
             (60, 1, 60, false, 104),  // none of ours
         ]
         .map(|(pid, parent, group, zombie, started)| Process {
@@ -143,8 +146,8 @@ mod tests {
         assert_eq!(below(40), [41, 42]);
         assert_eq!(below(20), [22], "not a zombie");
         assert!(below(60).is_empty());
-        let marked = |pid| [10, 30, 41, 50].contains(&pid);
-        let chosen = victims(&table, &[20].into(), marked, 11);
+        let tagged = |pid| [10, 30, 41, 50].contains(&pid);
+        let chosen = victims(&table, &[20].into(), tagged, 11);
         let chosen: Vec<_> = chosen.into_iter().map(|p| p.pid).collect();
         assert_eq!(chosen, [20, 22, 30, 31, 41, 42, 50]);
     }
