@@ -215,3 +215,23 @@ fn group_of_this_process_is_read_without_a_failure() {
     assert_ne!(cgroup.cpus().err(), Some(Unknown::Unreadable));
     assert_ne!(cgroup.pids().err(), Some(Unknown::Unreadable));
 }
+
+#[test]
+fn controller_that_ends_above_the_group_still_limits_it() {
+    let machine = Machine::new(
+        "0::/system.slice/deia.service/worker\n",
+        &format!("{ROOT_MOUNT}{V2_MOUNT}"),
+    )
+    .files(
+        "/sys/fs/cgroup/system.slice/deia.service/worker",
+        &[("cpu.pressure", SOME)],
+    )
+    .files(
+        "/sys/fs/cgroup/system.slice/deia.service",
+        &[("memory.current", "5000"), ("memory.max", "8000")],
+    );
+    let cgroup = machine.cgroup();
+    let limit = cgroup.memory().map(|memory| memory.limit_bytes);
+    assert_eq!(limit, Ok(Some(8_000)));
+    assert_eq!(cgroup.pids(), Err(Unknown::Absent));
+}
