@@ -106,6 +106,8 @@ fn every_reference_leads_somewhere() {
 
 /// Real answers of every operation that has links, by operation. The tasks have ended.
 async fn answers(app: &TestApp) -> BTreeMap<&'static str, Value> {
+    // First: the lists of tasks are to begin with tasks that have ended.
+    two_alerts(app).await;
     let upper_spec = json!({"executor": upper(), "capabilities": {"specializations": ["general"]}});
     app.bot("upper-1", upper(), &["general"]).await;
     let failing = json!({"kind": "simulated", "success_rate": 0.0});
@@ -163,6 +165,7 @@ async fn answers(app: &TestApp) -> BTreeMap<&'static str, Value> {
         ("list_tasks", "/api/v1/tasks?limit=1"),
         ("list_dead_tasks", "/api/v1/queue/dead?limit=1"),
         ("list_events", "/api/v1/events?limit=1"),
+        ("list_alerts", "/api/v1/alerts?limit=1"),
         ("list_bots", "/api/v1/bots"),
         ("list_secrets", "/api/v1/secrets"),
         ("list_keys", "/api/v1/auth/keys"),
@@ -176,9 +179,27 @@ async fn answers(app: &TestApp) -> BTreeMap<&'static str, Value> {
     answers
 }
 
+/// Waits until there is an alert of the disk and one of a bot.
+async fn two_alerts(app: &TestApp) {
+    let nowhere = json!({"kind": "command", "command": ["/there/is/none"]});
+    app.bot("broken", nowhere, &["writing"]).await;
+    app.submit(&json!({"type": "writing", "content": "x"}))
+        .await;
+    app.until("there are two alerts", async |app| {
+        let alerts = app.get("/api/v1/alerts?open=true").await.is(200).body;
+        alerts["items"].as_array().unwrap().len() == 2
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn links_lead_to_operations_with_values_of_real_answers() {
-    let app = TestApp::start().await;
+    let settings = [
+        "bots.seed=[]",
+        "alerts.disk_percent=1",
+        "alerts.look_every=1s",
+    ];
+    let app = TestApp::start_with(&settings).await;
     let answers = answers(&app).await;
     let document = openapi::document().unwrap();
     let all = operations(&document);

@@ -26,7 +26,7 @@ describe! { acknowledge:
     responses((status = 200, description = "The alert. It names the user who acknowledged it first; repeated, the request changes nothing", body = Alert))
 }
 pub(crate) async fn acknowledge(mut call: RequestCtx) -> Answer {
-    let id: AlertId = call.id("alert")?;
     call.no_body().await?;
+    let id: AlertId = call.id("alert")?;
     ok(&call.hive().alerts().acknowledge(&call.who, id).await?)
 }

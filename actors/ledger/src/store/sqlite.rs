@@ -55,7 +55,7 @@ use std::{
 
 use arc_swap::ArcSwapOption;
 use deia_model::{
-    Alert, BotName, BotRecord, Event, EventFilter, KeyRecord, Page, PageRequest, Pause, Position,
+    BotName, BotRecord, Event, EventFilter, KeyRecord, Page, PageRequest, Pause, Position,
     QueueStatus, SecretInfo, SecretName, StatusCounts, Task, TaskFilter, TaskId, TaskResult,
     Timestamp, User, Visibility, WebSessionRecord,
 };
@@ -68,7 +68,7 @@ use self::{
     writer::{Answer, Job},
 };
 use crate::{
-    AccessReads, AlertReads, BotReads, BoxFuture, Cancelling, Command, CommandLog, CommitListener,
+    AccessReads, BotReads, BoxFuture, Cancelling, Command, CommandLog, CommitListener,
     DirectDispatch, EventLog, EventReads, EventsPage, FollowerName, FollowerState, Prunable,
     QueuePosition, ReadyLane, ReadyQuery, ReadyTask, Reply, SchedulerReads, Statistics, StoreError,
     StoredSecret, TaskCompletion, TaskReads,
@@ -338,30 +338,6 @@ impl AccessReads for SqliteStore {
     fn secret(&self, name: SecretName) -> BoxFuture<'_, Result<Option<StoredSecret>, StoreError>> {
         self.internal_readers
             .read(move |db| secrets::find(db, &name))
-    }
-}
-
-impl AlertReads for SqliteStore {
-    fn open_alerts(&self) -> BoxFuture<'_, Result<Vec<Alert>, StoreError>> {
-        self.internal_readers.read(alerts::open)
-    }
-
-    fn alerts(
-        &self,
-        only_open: bool,
-        page: PageRequest,
-    ) -> BoxFuture<'_, Result<Page<Alert>, StoreError>> {
-        let before = match page.cursor.as_deref().map(alerts::cursor) {
-            Some(None) => return Box::pin(async { Err(StoreError::BadCursor) }),
-            Some(Some(before)) => Some(before),
-            None => None,
-        };
-        let list = alerts::List {
-            only_open,
-            before,
-            limit: page.limit,
-        };
-        self.readers.read(move |db| alerts::page(db, list))
     }
 }
 

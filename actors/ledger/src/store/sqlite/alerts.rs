@@ -1,11 +1,16 @@
 //! Alerts, open and resolved.
 
-use deia_model::{Action, Alert, AlertId, Condition, EventLevel, EventTarget, NewEvent, Page};
+use deia_model::{
+    Action, Alert, AlertId, Condition, EventLevel, EventTarget, NewEvent, Page, PageRequest,
+};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::json;
 
-use super::{errors::ApplyError, rows, transaction::Tx, unreadable::lenient};
-use crate::{AcknowledgeAlert, AlertCommand, Rejection, Reply, SettleAlerts};
+use super::{SqliteStore, errors::ApplyError, rows, transaction::Tx, unreadable::lenient};
+use crate::{
+    AcknowledgeAlert, AlertCommand, AlertReads, BoxFuture, Rejection, Reply, SettleAlerts,
+    StoreError,
+};
 
 /// Resolved alerts that one command forgets.
 const FORGET_MAX: u32 = 100;
@@ -120,6 +125,30 @@ fn log(
     details: serde_json::Value,
 ) -> rusqlite::Result<()> {
     tx.log_event(&NewEvent::new(action, actor, id.to_string()).details(details))
+}
+
+impl AlertReads for SqliteStore {
+    fn open_alerts(&self) -> BoxFuture<'_, Result<Vec<Alert>, StoreError>> {
+        self.internal_readers.read(open)
+    }
+
+    fn alerts(
+        &self,
+        only_open: bool,
+        page: PageRequest,
+    ) -> BoxFuture<'_, Result<Page<Alert>, StoreError>> {
+        let before = match page.cursor.as_deref().map(cursor) {
+            Some(None) => return Box::pin(async { Err(StoreError::BadCursor) }),
+            Some(Some(before)) => Some(before),
+            None => None,
+        };
+        let list = List {
+            only_open,
+            before,
+            limit: page.limit,
+        };
+        self.readers.read(move |db| self::page(db, list))
+    }
 }
 
 const SELECT: &str =
